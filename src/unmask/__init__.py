@@ -1,0 +1,44 @@
+"""unmask: a BERT of your own, from raw text to an evaluated model.
+
+The public names are imported on first use, so that `import unmask` stays fast (torch takes seconds).
+"""
+
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+_PUBLIC = {
+    "Encoder": "unmask.model.encoder",
+    "EncoderConfig": "unmask.model.encoder",
+    "Predictor": "unmask.predict",
+    "Tokenizer": "unmask.text.tokenizer",
+    "UserError": "unmask.errors",
+    "build_corpus": "unmask.data.shards",
+    "finetune": "unmask.train.finetune",
+    "load": "unmask.predict",
+    "pretrain": "unmask.train.pretrain",
+    "quickstart": "unmask.quickstart",
+}
+
+__all__ = sorted(_PUBLIC)
+
+if TYPE_CHECKING:
+    from unmask.data.shards import build as build_corpus
+    from unmask.errors import UserError
+    from unmask.model.encoder import Encoder, EncoderConfig
+    from unmask.predict import Predictor, load
+    from unmask.text.tokenizer import Tokenizer
+    from unmask.train.finetune import finetune
+    from unmask.train.pretrain import pretrain
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PUBLIC:
+        raise AttributeError(f"module 'unmask' has no attribute {name!r}")
+    import importlib
+
+    return getattr(importlib.import_module(_PUBLIC[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

@@ -1,0 +1,6 @@
+"""(owner replaces this file)"""
+
+import typer
+
+
+def register(app: typer.Typer) -> None: ...

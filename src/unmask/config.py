@@ -1,0 +1,181 @@
+"""Typed settings: YAML or keyword overrides in, frozen dataclasses out, with errors that name the key.
+
+Every component keeps its own `@config` class beside itself; a recipe composes them. A setting is declared as
+`layers: int = setting(6, ge=1, description="Transformer blocks")`.
+"""
+
+import dataclasses
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar, dataclass_transform
+
+import pydantic
+import yaml
+from pydantic import Field as setting
+from pydantic.dataclasses import dataclass as _pydantic_dataclass
+
+from unmask.errors import UserError, closest
+
+__all__ = ["changed", "config", "difference", "dump", "from_mapping", "load", "override", "schema", "setting"]
+
+T = TypeVar("T")
+
+MAX_ALLOWED_SHOWN = 16
+
+
+@dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(setting,))
+def config(cls: type[T]) -> type[T]:
+    """Make a frozen, keyword-only dataclass whose fields are checked when it is made."""
+    return _pydantic_dataclass(frozen=True, kw_only=True, config=pydantic.ConfigDict(extra="forbid"))(cls)  # type: ignore[return-value]
+
+
+def load(cls: type[T], path: Path | str, overrides: Iterable[str] = ()) -> T:
+    """Read a YAML file as `cls`, after `key.sub=value` overrides.
+
+    Raises UserError naming the file, the dotted key, what was given and what is allowed.
+    """
+    path = Path(path)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise UserError(f"{path} does not exist") from None
+    except (IsADirectoryError, UnicodeDecodeError):
+        raise UserError(f"{path} is not a recipe", allowed="a YAML file in UTF-8") from None
+    try:
+        values = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f", line {mark.line + 1}" if mark else ""
+        raise UserError(f"{path}{line} is not valid YAML", given=getattr(error, "problem", error)) from None
+    if values is None:
+        values = {}
+    if not isinstance(values, dict):
+        raise UserError(f"{path} is not a recipe", given=f"a {type(values).__name__}", allowed="keys and values")
+    return from_mapping(cls, override(values, overrides), where=str(path))
+
+
+def override(values: Mapping[str, Any], overrides: Iterable[str]) -> dict[str, Any]:
+    """A copy of nested `values` with `key.sub=value` applied; values are read as YAML. A number indexes a list."""
+    result = json.loads(json.dumps(dict(values)))
+    for text in overrides:
+        key, equals, value = text.partition("=")
+        if not equals or not key:
+            raise UserError(f"{text!r} is not a setting", allowed="key.sub=value, for example train.budget=5m")
+        _assign(result, key.strip().split("."), yaml.safe_load(value) if value else "", key)
+    return result  # type: ignore[no-any-return]
+
+
+def _assign(node: Any, parts: list[str], value: Any, key: str) -> None:
+    head, *rest = parts
+    if isinstance(node, list):
+        if not head.isdigit() or int(head) >= len(node):
+            raise UserError(f"{key} is not a setting", given=head, allowed=f"a place from 0 to {len(node) - 1}")
+        head = int(head)  # type: ignore[assignment]
+    elif not isinstance(node, dict):
+        raise UserError(f"{key} is not a setting", given=f"{head} below a plain value")
+    if not rest:
+        node[head] = value
+        return
+    if isinstance(node, dict) and not isinstance(node.get(head), dict | list):
+        node[head] = {}
+    _assign(node[head], rest, value, key)
+
+
+def from_mapping(cls: type[T], values: Mapping[str, Any], where: str) -> T:
+    """Check nested `values` against `cls`. `where` names their origin in errors."""
+    try:
+        return pydantic.TypeAdapter(cls).validate_python(dict(values))
+    except pydantic.ValidationError as error:
+        raise _explain(cls, error, where) from None
+
+
+def _explain(cls: type[Any], error: pydantic.ValidationError, where: str) -> UserError:
+    """Pydantic's first finding (a misspelt key before all others) as a UserError."""
+    findings = error.errors(include_url=False)
+    first = next((f for f in findings if f["type"] == "unexpected_keyword_argument"), findings[0])
+    location = [str(part) for part in first["loc"]]
+    key = ".".join(location) or "the recipe"
+    others = None if len(findings) == 1 else f"{len(findings) - 1} more in the same place"
+    if first["type"] == "unexpected_keyword_argument":
+        names = _settings_at(cls, location[:-1])
+        return UserError(
+            f"{where}: {key} is not a setting",
+            given=f"{location[-1]}: {first['input']}",
+            did_you_mean=closest(location[-1], names),
+            allowed=", ".join(names[:MAX_ALLOWED_SHOWN]) + (", ..." if len(names) > MAX_ALLOWED_SHOWN else ""),
+            to_read_more=f"unmask recipe explain {'.'.join(location[:-1])}".rstrip(),
+        )
+    if first["type"] == "missing":
+        return UserError(f"{where}: {key} is missing", allowed=first["msg"], see_also=others)
+    given = first["input"]
+    shown = "a group of settings" if isinstance(given, Mapping) and len(given) > 4 else repr(given)
+    allowed = first["msg"].replace("Input should be", "").strip() or first["msg"]
+    return UserError(f"{where}: {key} cannot be used", given=shown, allowed=allowed, see_also=others)
+
+
+def _settings_at(cls: Any, location: list[str]) -> list[str]:
+    """The names allowed at a dotted place: walks dataclasses, lists and tagged unions."""
+    import typing
+
+    candidates = [cls]
+    for part in location:
+        following: list[Any] = []
+        for candidate in candidates:
+            for inner in _members(candidate):
+                if dataclasses.is_dataclass(inner):
+                    hints = typing.get_type_hints(inner, include_extras=False)
+                    if part in hints:
+                        following.append(hints[part])
+                    elif getattr(inner, "name", None) == part:
+                        following.append(inner)
+        candidates = following or candidates
+    names: dict[str, None] = {}
+    for candidate in candidates:
+        for inner in _members(candidate):
+            if dataclasses.is_dataclass(inner):
+                names.update(dict.fromkeys(field.name for field in dataclasses.fields(inner)))
+    return list(names)
+
+
+def _members(annotation: Any) -> list[Any]:
+    """The classes that an annotation may hold, through unions, lists and Annotated."""
+    import typing
+
+    arguments = typing.get_args(annotation)
+    if not arguments:
+        return [annotation]
+    if hasattr(annotation, "__metadata__"):
+        arguments = arguments[:1]
+    return [inner for argument in arguments for inner in _members(argument)]
+
+
+def dump(value: Any) -> dict[str, Any]:
+    """A config as plain nested values, complete: every default is written out."""
+    return pydantic.TypeAdapter(type(value)).dump_python(value, mode="json")  # type: ignore[no-any-return]
+
+
+def to_yaml(value: Any) -> str:
+    return yaml.safe_dump(dump(value), sort_keys=False, allow_unicode=True)
+
+
+def schema(cls: type[Any]) -> dict[str, Any]:
+    """The JSON schema of a config class, with the description of each setting."""
+    return pydantic.TypeAdapter(cls).json_schema()
+
+
+def changed(value: T, **settings: Any) -> T:
+    """A copy with some settings replaced, checked again."""
+    return dataclasses.replace(value, **settings)  # type: ignore[type-var]
+
+
+def difference(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> list[str]:
+    """The dotted keys in which two nested mappings differ, as `key: old -> new`."""
+    lines = []
+    for key in dict.fromkeys([*old, *new]):
+        before, after = old.get(key), new.get(key)
+        if isinstance(before, Mapping) and isinstance(after, Mapping):
+            lines += difference(before, after, f"{prefix}{key}.")
+        elif before != after:
+            lines.append(f"{prefix}{key}: {before} -> {after}")
+    return lines

@@ -1,0 +1,199 @@
+"""What people see in the terminal: work under way, tables, plain lines when piped. Only rank 0 prints.
+
+Results go to stdout, progress and remarks to stderr. `quiet` silences the latter.
+"""
+
+import os
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Protocol
+
+from rich import box
+from rich.console import Console
+from rich.live import Live
+from rich.markup import escape
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+TITLE_WIDTH = 14
+PLAIN_EVERY = 10.0  # seconds between the lines of work under way when not on a terminal
+
+_state = {"quiet": False}
+
+
+def set_quiet(quiet: bool) -> None:
+    _state["quiet"] = quiet
+
+
+def is_quiet() -> bool:
+    return _state["quiet"] or os.environ.get("RANK", "0") != "0"
+
+
+def error_console() -> Console:
+    return Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def say(text: str = "") -> None:
+    """A result, to stdout."""
+    if os.environ.get("RANK", "0") == "0":
+        print(text)
+
+
+def remark(text: str) -> None:
+    """Something worth knowing that is no result, to stderr."""
+    if not is_quiet():
+        error_console().print(escape(text), style="dim")
+
+
+def seconds(value: float) -> str:
+    """A duration in the unit that people would use: `0.8 s`, `2 min 5 s`, `1 h 12 min`."""
+    if value < 9.95:
+        return f"{value:.1f} s"
+    if value < 99.5:
+        return f"{value:.0f} s"
+    minutes, rest = divmod(round(value), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest} s" if minutes < 10 and rest else f"{minutes} min"
+    return f"{minutes // 60} h {minutes % 60} min"
+
+
+def count(value: float) -> str:
+    return f"{value:,.0f}"
+
+
+def size(value: float) -> str:
+    """A number of bytes: `27.4 MB`."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if value < 1000:
+            return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
+        value /= 1000
+    return f"{value:.1f} TB"
+
+
+class Progress(Protocol):
+    """What long work tells as it goes. Library functions take one; whoever calls them decides what is shown."""
+
+    def start(self, total: float | None, unit: str) -> None:
+        """A new stretch of work: `total` in `unit` (words, bytes, rows, tokens), None when not known."""
+
+    def advance(self, amount: float) -> None:
+        """So much more is done."""
+
+    def show(self, text: str) -> None:
+        """What to show beside the bar, for example the loss."""
+
+
+class Silent:
+    """A Progress that shows nothing."""
+
+    def start(self, total: float | None, unit: str) -> None: ...
+    def advance(self, amount: float) -> None: ...
+    def show(self, text: str) -> None: ...
+
+
+SILENT: Progress = Silent()
+
+
+class Work:
+    """One line of work: a live bar with throughput and time left while it runs, one line when it is done."""
+
+    def __init__(self, title: str, number: int | None) -> None:
+        self.title = title
+        self.number = number
+        self.summary = ""
+        self.begun = time.monotonic()
+        self._live: Live | None = None
+        self._last_plain = self.begun
+        self.start(None, "")
+
+    def start(self, total: float | None, unit: str) -> None:
+        self.total, self.unit, self.done, self.text = total, unit, 0.0, ""
+        self.stretch = time.monotonic()
+
+    def advance(self, amount: float) -> None:
+        self.done += amount
+        now = time.monotonic()
+        if self._live is None and not is_quiet() and now - self._last_plain >= PLAIN_EVERY:
+            self._last_plain = now
+            print(f"{self._head()}{self._status()}", file=sys.stderr, flush=True)
+
+    def show(self, text: str) -> None:
+        self.text = text
+
+    def result(self, summary: str) -> None:
+        """What to print in the one line that stays."""
+        self.summary = summary
+
+    @property
+    def elapsed(self) -> float:
+        return time.monotonic() - self.begun
+
+    def _head(self) -> str:
+        number = "" if self.number is None else f"{self.number:>2}  "
+        return f"{number}{self.title:<{TITLE_WIDTH}}"
+
+    def _status(self) -> str:
+        spent = time.monotonic() - self.stretch
+        parts = []
+        if self.total:
+            parts.append(f"{min(1.0, self.done / self.total):>4.0%}")
+        if self.unit == "bytes" and spent > 0:
+            parts.append(f"{size(self.done / spent)}/s")
+        elif self.unit and spent > 0:
+            parts.append(f"{count(self.done / spent)} {self.unit}/s")
+        if self.text:
+            parts.append(self.text)
+        if self.total and self.done and spent > 0.5:
+            parts.append(f"{seconds(max(0.0, spent * (self.total / self.done - 1)))} left")
+        return "  ".join(parts)
+
+    def __rich__(self) -> Table:
+        row = Table.grid(padding=(0, 1))
+        bar = ProgressBar(total=self.total, completed=self.done, width=30, pulse=self.total is None)
+        row.add_row(Text(self._head()), bar, Text(self._status()))
+        return row
+
+    def line(self) -> str:
+        return f"{self._head()}{self.summary:<72}  {seconds(self.elapsed):>8}"
+
+
+@contextmanager
+def work(title: str, number: int | None = None) -> Iterator[Work]:
+    """Show one piece of work on stderr: live on a terminal, a plain line now and then when piped."""
+    item = Work(title, number)
+    terminal = error_console()
+    if is_quiet():
+        yield item
+        return
+    if terminal.is_terminal:
+        with Live(item, console=terminal, refresh_per_second=5, transient=True) as live:
+            item._live = live
+            yield item
+    else:
+        yield item
+    print(item.line(), file=sys.stderr, flush=True)
+
+
+def table(columns: Sequence[str], rows: Sequence[Sequence[object]], title: str | None = None) -> None:
+    """A table on stdout; numbers stand on the right."""
+    if os.environ.get("RANK", "0") != "0":
+        return
+    shown = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left", pad_edge=False)
+    for number, column in enumerate(columns):
+        numeric = all(isinstance(row[number], int | float) or str(row[number])[:1].isdigit() for row in rows)
+        shown.add_column(column, justify="right" if rows and numeric else "left", overflow="fold")
+    for row in rows:
+        shown.add_row(*(escape(f"{cell:,}" if isinstance(cell, int) else str(cell)) for cell in row))
+    wide = None if sys.stdout.isatty() else 200
+    Console(highlight=False, width=wide).print(shown)
+
+
+def show_error(text: str) -> None:
+    first, *rest = text.splitlines()
+    shown = error_console()
+    shown.print(f"[bold red]error:[/] {escape(first)}")
+    for line in rest:
+        shown.print(escape(line))

@@ -1,0 +1,36 @@
+"""The one exception that a user's mistake raises; everything that prints errors prints this."""
+
+import difflib
+from collections.abc import Iterable
+
+
+class UserError(Exception):
+    """Something the user gave cannot be used.
+
+    `what` says what is wrong and where (file, line, key). Each keyword adds one line below it, in order,
+    with underscores shown as spaces: `given=...`, `allowed=...`, `to_leave_such_lines_out="--on-error skip"`.
+    Facts that are None are left out.
+    """
+
+    def __init__(self, what: str, **facts: object) -> None:
+        self.what = what
+        self.facts = {key.replace("_", " "): str(value) for key, value in facts.items() if value is not None}
+        super().__init__(what)
+
+    def __str__(self) -> str:
+        width = max((len(key) for key in self.facts), default=0)
+        lines = [f"  {key:<{width}}  {value}" for key, value in self.facts.items()]
+        return "\n".join([self.what, *lines])
+
+
+def closest(given: str, allowed: Iterable[str]) -> str | None:
+    """The allowed name that `given` was probably meant to be, or None."""
+    return next(iter(difflib.get_close_matches(given, list(allowed), n=1, cutoff=0.6)), None)
+
+
+def missing_extra(package: str, extra: str, purpose: str) -> UserError:
+    """The error for an optional library that is not installed."""
+    return UserError(
+        f"{purpose} needs the package {package}, which is not installed",
+        to_install=f"pip install 'unmask[{extra}]'",
+    )
