@@ -17,7 +17,7 @@ from pydantic.dataclasses import dataclass as _pydantic_dataclass
 
 from unmask.errors import UserError, closest
 
-__all__ = ["changed", "config", "difference", "dump", "from_mapping", "load", "override", "schema", "setting"]
+__all__ = ["changed", "config", "difference", "dump", "from_mapping", "override", "read_yaml", "schema", "setting"]
 
 T = TypeVar("T")
 
@@ -30,11 +30,8 @@ def config(cls: type[T]) -> type[T]:
     return _pydantic_dataclass(frozen=True, kw_only=True, config=pydantic.ConfigDict(extra="forbid"))(cls)  # type: ignore[return-value]
 
 
-def load(cls: type[T], path: Path | str, overrides: Iterable[str] = ()) -> T:
-    """Read a YAML file as `cls`, after `key.sub=value` overrides.
-
-    Raises UserError naming the file, the dotted key, what was given and what is allowed.
-    """
+def read_yaml(path: Path | str) -> dict[str, Any]:
+    """A YAML file of keys and values. Raises UserError naming the file and the line."""
     path = Path(path)
     try:
         text = path.read_text(encoding="utf-8")
@@ -52,7 +49,7 @@ def load(cls: type[T], path: Path | str, overrides: Iterable[str] = ()) -> T:
         values = {}
     if not isinstance(values, dict):
         raise UserError(f"{path} is not a recipe", given=f"a {type(values).__name__}", allowed="keys and values")
-    return from_mapping(cls, override(values, overrides), where=str(path))
+    return values
 
 
 def override(values: Mapping[str, Any], overrides: Iterable[str]) -> dict[str, Any]:
@@ -110,7 +107,7 @@ def _explain(cls: type[Any], error: pydantic.ValidationError, where: str) -> Use
         return UserError(f"{where}: {key} is missing", allowed=first["msg"], see_also=others)
     given = first["input"]
     shown = "a group of settings" if isinstance(given, Mapping) and len(given) > 4 else repr(given)
-    allowed = first["msg"].replace("Input should be", "").strip() or first["msg"]
+    allowed = first["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
     return UserError(f"{where}: {key} cannot be used", given=shown, allowed=allowed, see_also=others)
 
 

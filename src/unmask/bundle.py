@@ -1,0 +1,197 @@
+"""The model folder: weights, configuration and tokenizer in a public layout, and what that layout cannot say.
+
+model.safetensors, config.json, tokenizer.json, vocab.txt, tokenizer_config.json   as other libraries read them
+unmask.json                                                                        ours: task, lineage, examples
+
+A post-norm encoder is written in BERT's layout, a sinusoid as the table that BERT would have learnt. What
+BERT's layout cannot express (pre-norm) is written under our own names and `model_type` says so.
+"""
+
+import errno
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from unmask import __version__, files
+from unmask.config import dump, from_mapping
+from unmask.errors import UserError
+from unmask.model.encoder import Encoder, EncoderConfig
+from unmask.model.names import BERT, from_public, to_public
+from unmask.model.positions import sinusoidal
+from unmask.text.tokenizer import Tokenizer
+
+FORMAT = 1
+_TABLE = "encoder.embeddings.position.weight"  # a sinusoid is written under the name of a learned table
+_ARCHITECTURES = {"classifier": "BertForSequenceClassification", "masked": "BertForMaskedLM"}
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """What a model folder holds. tensors: by our names, `encoder.` and one prefix per head."""
+
+    folder: Path
+    config: EncoderConfig
+    tokenizer: Tokenizer
+    tensors: Mapping[str, Tensor]
+    facts: Mapping[str, Any]
+
+    @property
+    def task(self) -> Mapping[str, Any] | None:
+        """The label schema and settings of the task it was fine-tuned for, or None."""
+        return self.facts.get("task")
+
+    @property
+    def lineage(self) -> list[dict[str, Any]]:
+        """How it came about, oldest first."""
+        return list(self.facts.get("lineage", []))
+
+    def has(self, head: str) -> bool:
+        return any(name.startswith(f"{head}.") for name in self.tensors)
+
+    def encoder(self, dropout: float | None = None) -> Encoder:
+        """The encoder with its weights; `dropout` replaces the configured rate."""
+        from unmask.config import changed
+
+        encoder = Encoder(self.config if dropout is None else changed(self.config, dropout=dropout))
+        self.load_into(encoder, "encoder")
+        return encoder
+
+    def load_into(self, module: nn.Module, prefix: str) -> None:
+        """Copy the weights below `prefix.` into a module; every one must be there, with its shape."""
+        own = {
+            name.removeprefix(f"{prefix}."): tensor
+            for name, tensor in self.tensors.items()
+            if name.startswith(f"{prefix}.")
+        }
+        try:
+            module.load_state_dict(own)
+        except RuntimeError as error:
+            raise UserError(f"the weights in {self.folder} do not fit its configuration", given=error) from None
+
+
+def write(
+    folder: Path,
+    config: EncoderConfig,
+    modules: Mapping[str, nn.Module],
+    tokenizer: Tokenizer,
+    lineage: Sequence[Mapping[str, Any]],
+    task: Mapping[str, Any] | None = None,
+    golden: Sequence[Mapping[str, Any]] = (),
+) -> None:
+    """Write a model folder atomically: the old one or the new one is there, never a part of it.
+
+    golden: synthetic inputs with their outputs, by which any later load can be checked.
+    """
+    tensors = {
+        f"{prefix}.{name}": tensor.detach().cpu()
+        for prefix, module in modules.items()
+        for name, tensor in module.state_dict().items()
+    }
+    public = _is_bert(config)
+    if public:
+        if config.positions == "sinusoidal":
+            tensors[_TABLE] = sinusoidal(config.length, config.width) * config.position_scale
+        tensors = to_public(tensors, BERT, config.layers)
+    with files.atomic(folder) as temporary:
+        temporary.mkdir()
+        save_tensors(tensors, temporary / "model.safetensors", {"format": "pt"})
+        tokenizer.save(temporary)
+        labels = list(task["labels"]) if task else []
+        files.write_json(temporary / "config.json", _config_json(config, modules, tokenizer, labels))
+        files.write_json(
+            temporary / "unmask.json",
+            {
+                "format": FORMAT,
+                "unmask": __version__,
+                "layout": "bert" if public else "unmask",
+                "encoder": dump(config),
+                "task": task,
+                "lineage": list(lineage),
+                "golden": list(golden),
+                "sha256": {"model.safetensors": files.sha256(temporary / "model.safetensors")},
+            },
+        )
+
+
+def read(folder: Path | str) -> Bundle:
+    """Open a model folder. Raises UserError for anything that is not one, or that is damaged."""
+    folder = Path(folder)
+    if (folder / "model" / "unmask.json").is_file():  # a run folder: its model is meant
+        folder = folder / "model"
+    if not folder.is_dir() or not (folder / "unmask.json").is_file():
+        raise UserError(
+            f"{folder} is not a model",
+            given="no such folder" if not folder.exists() else "no unmask.json in it",
+            allowed="a folder that `unmask pretrain` or `unmask finetune` wrote, or its model/ folder",
+        )
+    facts = files.read_json(folder / "unmask.json")
+    if facts.get("format") != FORMAT:
+        raise UserError(f"{folder} has another format", given=facts.get("format"), allowed=FORMAT)
+    config = from_mapping(EncoderConfig, facts["encoder"], where=str(folder / "unmask.json"))
+    path = folder / "model.safetensors"
+    if not path.is_file() or files.sha256(path) != facts["sha256"]["model.safetensors"]:
+        raise UserError(
+            f"{path} is missing, cut short or changed", to_do="copy the whole folder again, or train again"
+        )
+    try:
+        tensors = load_file(path)
+    except SafetensorError as error:
+        raise UserError(f"{path} cannot be read", given=error) from None
+    if facts["layout"] == "bert":
+        tensors = from_public(tensors, BERT, config.layers)
+        if config.positions == "sinusoidal":
+            tensors.pop(_TABLE)
+    return Bundle(folder, config, Tokenizer.load(folder), tensors, facts)
+
+
+def save_tensors(tensors: dict[str, Tensor], path: Path, metadata: dict[str, str] | None = None) -> None:
+    """A safetensors file. A full disk is an OSError here, whatever the library calls it."""
+    try:
+        save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, path, metadata)
+    except SafetensorError as error:
+        code = re.search(r"os error (\d+)", str(error))
+        raise OSError(int(code[1]) if code else errno.EIO, str(error)) from error
+
+
+def parameters(folder: Path) -> int:
+    """How many numbers a model folder holds, without loading them."""
+    with safe_open(folder / "model.safetensors", "pt") as file:
+        return sum(torch.Size(file.get_slice(name).get_shape()).numel() for name in file.keys())  # noqa: SIM118
+
+
+def _is_bert(config: EncoderConfig) -> bool:
+    return config.norm == "post" and config.bias and config.segments == 2 and config.activation != "silu"
+
+
+def _config_json(
+    config: EncoderConfig, modules: Mapping[str, nn.Module], tokenizer: Tokenizer, labels: list[str]
+) -> dict[str, Any]:
+    """The public config.json: BERT's where its layout can say it, else ours under `model_type: unmask`."""
+    if not _is_bert(config):
+        return {"model_type": "unmask", **dump(config)}
+    head = next((name for prefix, name in _ARCHITECTURES.items() if prefix in modules), "BertModel")
+    return {
+        "architectures": [head],
+        "model_type": "bert",
+        "vocab_size": config.vocabulary,
+        "hidden_size": config.width,
+        "num_hidden_layers": config.layers,
+        "num_attention_heads": config.heads,
+        "intermediate_size": config.feed_forward,
+        "hidden_act": {"gelu_tanh": "gelu_new"}.get(config.activation, config.activation),
+        "hidden_dropout_prob": config.dropout,
+        "attention_probs_dropout_prob": config.dropout,
+        "max_position_embeddings": config.length,
+        "type_vocab_size": config.segments,
+        "initializer_range": config.init_std,
+        "layer_norm_eps": config.norm_eps,
+        "pad_token_id": tokenizer.pad_id,
+        **({"id2label": dict(enumerate(labels)), "label2id": {x: i for i, x in enumerate(labels)}} if labels else {}),
+    }

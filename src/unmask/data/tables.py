@@ -1,0 +1,454 @@
+"""Labelled data: rows of CSV, TSV and JSON lines (or plain lines of text) as examples, checked and split.
+
+Which columns hold the text, a second text and the label is guessed from their names, and said; `Columns`
+overrides the guess.
+"""
+
+import csv
+import hashlib
+import itertools
+import json
+import sys
+from collections import Counter, defaultdict, deque
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from unmask import console
+from unmask.config import config, setting
+from unmask.data.textfiles import (
+    LONGEST,
+    STDIN,
+    Faults,
+    OnError,
+    kind_of,
+    name_of,
+    open_text,
+    read_objects,
+    read_rows,
+)
+from unmask.errors import UserError, closest
+
+PAIRS = (
+    ("text_a", "text_b"),
+    ("text1", "text2"),
+    ("sentence1", "sentence2"),
+    ("sentence_a", "sentence_b"),
+    ("premise", "hypothesis"),
+    ("question1", "question2"),
+    ("question", "sentence"),
+    ("question", "passage"),
+    ("question", "context"),
+    ("question", "answer"),
+    ("query", "passage"),
+)
+TEXTS = (
+    "text",
+    "sentence",
+    "content",
+    "review",
+    "document",
+    "body",
+    "comment",
+    "tweet",
+    "message",
+    "utterance",
+    "headline",
+    "abstract",
+    "description",
+    "question",
+    "title",
+)
+LABELS = (
+    "label",
+    "category",
+    "class",
+    "target",
+    "sentiment",
+    "topic",
+    "intent",
+    "gold_label",
+    "rating",
+    "stars",
+)
+DELIMITERS = ",\t;"  # the first is also what a header without any of them is read with
+MAX_FIELD_LINES = 1000  # a quoted field over more lines than this was not meant to go on
+
+
+@config
+class Columns:
+    """The names of the columns that hold the text, the second text of a pair and the label; None: guessed."""
+
+    text: str | None = setting(
+        default=None, description="Column of the text; guessed from its name when not given"
+    )
+    pair: str | None = setting(
+        default=None, description="Column of the second text, where the task is about two"
+    )
+    label: str | None = setting(
+        default=None, description="Column of the label; guessed from its name when not given"
+    )
+
+
+@dataclass(frozen=True)
+class Example:
+    """One row. `line` is where it begins in `source`, from 1; rows of one `group` stay together in a split."""
+
+    id: str
+    text: str
+    pair: str | None
+    label: str | None
+    line: int
+    source: str
+    group: str | None = None
+
+    @property
+    def place(self) -> str:
+        return f"{self.source}, line {self.line:,}"
+
+
+@dataclass(frozen=True)
+class _Chosen:
+    """Which column is which, by the names in the file."""
+
+    text: str
+    pair: str | None
+    label: str | None
+    id: str | None
+    group: str | None
+
+
+def read_examples(
+    path: str | Path,
+    *,
+    columns: Columns | None = None,
+    on_error: OnError = "stop",
+    require_labels: bool = False,
+) -> list[Example]:
+    """The rows of a .csv, .tsv or .jsonl file (also .gz, .zst); "-" and other files are one text a line.
+
+    Standard input is JSON lines if its first line is an object. Labels are text as written: `1`, `true`.
+    A row without text, with another number of fields, or (`require_labels`) without label is a UserError that
+    names the line, or is left out and counted with on_error="skip". Raises UserError also for columns that are
+    not there or not told by their names, and for files that hold no rows.
+    """
+    columns, source, faults = columns or Columns(), name_of(path), Faults(on_error)
+    rows = list(_rows(path, faults))
+    if not rows:
+        raise UserError(f"{source} holds no rows", left_out=faults.count or None, first_fault=faults.first)
+    names = list(dict.fromkeys(name for _, row in rows for name in row))
+    chosen = _choose(source, names, columns, require_labels)
+    examples = []
+    for line, row in rows:
+        try:
+            examples.append(_example(row, chosen, line, source, require_labels))
+        except UserError as error:
+            faults.found(error)
+    faults.report()
+    if not examples:
+        raise UserError(f"{source} holds no row that can be used", first_fault=faults.first)
+    return examples
+
+
+def _rows(path: str | Path, faults: Faults) -> Iterator[tuple[int, dict[str, Any]]]:
+    """(line number, column -> value) of any kind of file."""
+    kind = kind_of(path)
+    if kind == "jsonl" or (str(path) == STDIN and _stdin_is_jsonl()):
+        yield from read_objects(path, faults)
+    elif kind == "txt":
+        for line, text in open_text(path, faults):
+            if text.strip():
+                yield line, {"text": text}
+    else:
+        table = read_rows(path, faults) if kind == "tsv" else _csv_rows(path, faults)
+        header: list[str] = []
+        for line, row in table:
+            if header:
+                yield line, dict(zip(header, row, strict=True))
+            else:
+                header = _checked_header(path, line, row)
+
+
+def _stdin_is_jsonl() -> bool:
+    head: bytes = sys.stdin.buffer.peek(1)  # type: ignore[union-attr]
+    first, end, _ = head.lstrip().partition(b"\n")
+    if not end and first.startswith(b"{"):
+        return True
+    try:
+        return isinstance(json.loads(first), dict)
+    except ValueError:
+        return False
+
+
+def _checked_header(path: str | Path, line: int, row: Sequence[str]) -> list[str]:
+    header = [name.strip() for name in row]
+    twice = [name for name, times in Counter(header).items() if times > 1 and name]
+    if twice:
+        raise UserError(
+            f"{name_of(path)}, line {line:,}: two columns are called {twice[0]!r}",
+            columns_found=", ".join(header),
+            to_do="give every column a name of its own",
+        )
+    return header
+
+
+def _csv_rows(path: str | Path, faults: Faults) -> Iterator[tuple[int, list[str]]]:
+    """Rows with the line each begins on, the header first; its line tells the separator by number."""
+    csv.field_size_limit(LONGEST)
+    lines = open_text(path, faults)
+    first = next(((number, line) for number, line in lines if line.strip()), None)
+    if first is None:
+        return
+    delimiter = max(DELIMITERS, key="".join(first[1].split('"')[::2]).count)
+    width = 0
+    for line, fields in _csv_records(name_of(path), itertools.chain([first], lines), delimiter, faults):
+        width = width or len(fields)
+        if len(fields) == width:
+            yield line, fields
+            continue
+        faults.found(
+            UserError(
+                f"{name_of(path)}, line {line:,} has {len(fields)} fields, the header has {width}",
+                given=_excerpt(delimiter.join(fields)),
+                allowed="as many fields in every row; a field that holds the separator stands in quotes",
+            )
+        )
+
+
+def _csv_records(
+    name: str, lines: Iterator[tuple[int, str]], delimiter: str, faults: Faults
+) -> Iterator[tuple[int, list[str]]]:
+    """The fields of each row, which is one line, or more where a quoted field goes on over line ends.
+
+    Where a quoted field does not end, its first line is at fault and reading goes on with the next.
+    """
+    again: deque[tuple[int, str]] = deque()  # lines read in search of the end of a field
+    while (start := again.popleft() if again else next(lines, None)) is not None:
+        if not start[1].strip():
+            continue
+        record = [start]
+        fields, trouble = _parsed(record, delimiter)
+        while trouble is _OPEN and len(record) <= MAX_FIELD_LINES:
+            following = again.popleft() if again else next(lines, None)
+            if following is None:
+                break
+            record.append(following)
+            if '"' in following[1]:
+                fields, trouble = _parsed(record, delimiter)
+        if trouble is None:
+            yield start[0], fields
+            continue
+        what = f"line {start[0]:,}: a quoted field begins in this row and does not end"
+        faults.found(
+            UserError(
+                f"{name}, {what if trouble is _OPEN else f'line {start[0]:,} is not valid CSV'}",
+                given=_excerpt(start[1]) if trouble is _OPEN else trouble,
+                looked_until=f"line {record[-1][0]:,}" if trouble is _OPEN else None,
+                allowed='a quotation mark inside a quoted field is doubled: ""',
+            )
+        )
+        again.extendleft(reversed(record[1:]))
+
+
+_OPEN = "a quoted field does not end"
+
+
+def _parsed(record: Sequence[tuple[int, str]], delimiter: str) -> tuple[list[str], str | None]:
+    """The fields of one row, and what is wrong: nothing, `_OPEN` where more lines are needed, or a reason."""
+    reader = csv.reader((line + "\n" for _, line in record), delimiter=delimiter, strict=True)
+    try:
+        return next(reader), None
+    except csv.Error as error:
+        return [], _OPEN if "unexpected end" in str(error) else str(error)
+
+
+def _excerpt(text: str) -> str:
+    return text.strip() if len(text) <= 70 else text[:67].strip() + "..."
+
+
+def _choose(source: str, names: Sequence[str], columns: Columns, require_labels: bool) -> _Chosen:
+    """The columns as named, else as their names tell; says what was guessed."""
+    for given, option in ((columns.text, "text"), (columns.pair, "pair"), (columns.label, "label")):
+        if given is not None and given not in names:
+            raise UserError(
+                f"{source} has no column {given!r}",
+                columns_found=", ".join(names),
+                did_you_mean=closest(given, names),
+                to_choose=f"--{option}-column NAME",
+            )
+    known = {name.lower(): name for name in reversed(names) if name not in (columns.pair, columns.label)}
+    text, pair = columns.text, columns.pair
+    if text is None and pair is None:
+        both = next((both for both in PAIRS if known.keys() >= set(both)), None)
+        if both is not None:
+            text, pair = known[both[0]], known[both[1]]
+    text = text or next((known[name] for name in TEXTS if name in known), None)
+    if text is None:
+        raise UserError(
+            f"{source}: no column is named like a text",
+            columns_found=", ".join(names),
+            known_names=", ".join(TEXTS) + "; in pairs " + ", ".join("+".join(both) for both in PAIRS[:4]),
+            to_choose="--text-column NAME (and --label-column NAME)",
+            if_these_are_no_names="the file has no header: write one as its first line, such as text,label",
+        )
+    used = {text, pair}
+    label = columns.label or next(
+        (known[name] for name in LABELS if name in known and known[name] not in used), None
+    )
+    if label is None and require_labels:
+        raise UserError(
+            f"{source}: no column is named like a label",
+            columns_found=", ".join(names),
+            known_names=", ".join(LABELS),
+            to_choose="--label-column NAME",
+        )
+    _say_guess(source, columns, text, pair, label, names)
+    return _Chosen(text, pair, label, known.get("id"), known.get("group"))
+
+
+def _say_guess(
+    source: str, columns: Columns, text: str, pair: str | None, label: str | None, names: Sequence[str]
+) -> None:
+    guessed = []
+    if columns.text is None and len(names) > 1:
+        guessed.append(f"text from {text!r}" + (f" and {pair!r}" if pair and columns.pair is None else ""))
+    if columns.label is None and label is not None:
+        guessed.append(f"label from {label!r}")
+    if guessed:
+        console.remark(f"{source}: {', '.join(guessed)} (to change: --text-column, --label-column)")
+
+
+def _example(row: dict[str, Any], chosen: _Chosen, line: int, source: str, require_labels: bool) -> Example:
+    where = f"{source}, line {line:,}"
+    label = None if chosen.label is None else _label(row.get(chosen.label), where, chosen.label)
+    if label is None and require_labels:
+        raise UserError(f"{where} has no label", allowed=f"a value in column {chosen.label!r}")
+    given_id = row.get(chosen.id) if chosen.id else None
+    group = row.get(chosen.group) if chosen.group else None
+    return Example(
+        id=str(line) if given_id in (None, "") else str(given_id),
+        text=_text(row, chosen.text, where),
+        pair=None if chosen.pair is None else _text(row, chosen.pair, where),
+        label=label,
+        line=line,
+        source=source,
+        group=None if group in (None, "") else str(group),
+    )
+
+
+def _text(row: dict[str, Any], column: str, where: str) -> str:
+    value = row.get(column)
+    if value is None and column not in row:
+        raise UserError(f"{where} has no {column!r}", columns_found=", ".join(row))
+    if value is None or (isinstance(value, str) and not value.strip()):
+        raise UserError(f"{where}: the text is empty", given=f"column {column!r}")
+    if not isinstance(value, str):
+        raise UserError(f"{where}: {column!r} is not text", given=_excerpt(json.dumps(value)))
+    return value
+
+
+def _label(value: Any, where: str, column: str) -> str | None:
+    """A label as text: as written in CSV, `true`, `1` or `0.5` from JSON; None where it is missing."""
+    if value is None:
+        return None
+    if isinstance(value, str):
+        return value.strip() or None
+    if isinstance(value, list | dict):
+        raise UserError(
+            f"{where}: {column!r} is not one label",
+            given=_excerpt(json.dumps(value)),
+            allowed="a text or number",
+        )
+    return json.dumps(value)
+
+
+def check_labels(
+    examples: Sequence[Example],
+    known: Iterable[str],
+    of: str = "the training data",
+    on_error: OnError = "stop",
+) -> list[Example]:
+    """The examples whose label is among `known`, the labels of `of` (a file or a model).
+
+    Raises UserError for the first label that is not; on_error="skip" leaves such rows out and says how many.
+    """
+    allowed, faults, kept = set(known), Faults(on_error), []
+    for example in examples:
+        if example.label in allowed:
+            kept.append(example)
+            continue
+        shown = sorted(allowed)
+        what = "has no label" if example.label is None else f'label "{example.label}" is not among'
+        what += "" if example.label is None else f" the {len(allowed):,} labels of {of}"
+        faults.found(
+            UserError(
+                f"{example.place}: {what}" if example.label is not None else f"{example.place} {what}",
+                did_you_mean=closest(example.label or "", allowed),
+                allowed=", ".join(shown[:16]) + (", ..." if len(shown) > 16 else ""),
+            )
+        )
+    faults.report()
+    return kept
+
+
+def split(
+    examples: Sequence[Example], share: float, seed: int = 0, by_group: bool = True
+) -> tuple[list[Example], list[Example]]:
+    """Hold out `share` (0 to 1) of the rows: (the rest, the held-out rows), each in the order given.
+
+    Stratified by label. Rows with the same text, or (`by_group`) of the same group, stay together. Which rows
+    are held out depends on the texts and the seed, not on their order. Every label that is the most frequent one
+    of some bundle keeps rows in the rest. Raises UserError where there are too few rows to hold any out.
+    """
+    if not 0 < share < 1:
+        raise UserError(f"a share of {share} cannot be held out", allowed="more than 0 and less than 1")
+    strata: dict[str, list[list[int]]] = defaultdict(list)
+    for bundle in _bundles(examples, by_group):
+        labels = Counter(examples[index].label or "" for index in bundle)
+        strata[min(labels, key=lambda label: (-labels[label], label))].append(bundle)
+    held: set[int] = set()
+    carried = 0.0  # rows that rounding left out so far: small strata together get their share
+    for label in sorted(strata):
+        ordered = sorted(strata[label], key=lambda bundle: min(_hash(examples[i], seed) for i in bundle))
+        target, taken = share * sum(map(len, ordered)) + carried, 0
+        for bundle in ordered[:-1]:
+            if taken + len(bundle) / 2 <= target:
+                held.update(bundle)
+                taken += len(bundle)
+        carried = target - taken
+    if not held:
+        raise UserError(
+            f"{len(examples):,} rows are too few to hold out {share:.0%} of them",
+            to_do="give more rows, or a file of their own to evaluate on",
+        )
+    rest = [example for index, example in enumerate(examples) if index not in held]
+    return rest, [example for index, example in enumerate(examples) if index in held]
+
+
+def _bundles(examples: Sequence[Example], by_group: bool) -> list[list[int]]:
+    """Places of rows that must stay together: of one text (and pair), of one group, and chains of both."""
+    parent = list(range(len(examples)))
+
+    def root(index: int) -> int:
+        while parent[index] != index:
+            parent[index] = parent[parent[index]]
+            index = parent[index]
+        return index
+
+    first: dict[tuple[str | None, ...], int] = {}
+    for index, example in enumerate(examples):
+        keys: list[tuple[str | None, ...]] = [("text", example.text, example.pair)]
+        if by_group and example.group is not None:
+            keys.append(("group", example.group))
+        for key in keys:
+            parent[root(index)] = root(first.setdefault(key, index))
+    bundles: dict[int, list[int]] = defaultdict(list)
+    for index in range(len(examples)):
+        bundles[root(index)].append(index)
+    return list(bundles.values())
+
+
+def _hash(example: Example, seed: int) -> bytes:
+    content = json.dumps([seed, example.text, example.pair], ensure_ascii=True)
+    return hashlib.sha256(content.encode()).digest()

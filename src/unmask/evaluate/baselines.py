@@ -1,0 +1,111 @@
+"""What any trained model is to be compared with: the most frequent label; TF-IDF and logistic regression.
+
+Both learn from the same training rows as the model and never see the labels of the test rows.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from unmask.errors import UserError, missing_extra
+
+STRENGTHS = (3.0, 10.0, 30.0, 100.0)  # inverse regularisation C, from strong to weak
+COMMON_ROWS = 1000  # with at least so many training rows, n-grams of a single row are left out
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """What a baseline predicted, and what it chose from its training rows alone."""
+
+    name: str
+    predicted: list[str]  # a label for each test row
+    chosen: dict[str, Any]
+
+
+def majority(train_labels: Sequence[str], n_test: int) -> Baseline:
+    """The most frequent training label for every test row; of equally frequent ones the first by name.
+
+    Raises UserError where there are no training rows.
+    """
+    _check_rows(train_labels)
+    frequency = Counter(train_labels)
+    label = min(frequency, key=lambda name: (-frequency[name], name))
+    return Baseline("majority", [label] * n_test, {"label": label})
+
+
+def tfidf(
+    train_texts: Sequence[str],
+    train_labels: Sequence[str],
+    test_texts: Sequence[str],
+    seed: int = 0,
+    *,
+    analyzer: Literal["word", "char"] = "word",
+) -> Baseline:
+    """TF-IDF (sublinear) of word or character uni- and bigrams, then logistic regression for each label.
+
+    The strength C is the one of `STRENGTHS` with the best accuracy on a tenth of the training rows, drawn
+    with `seed`; the model is then fitted on all of them. "char" is for writing without spaces, as in Chinese.
+    Raises UserError where there are no training rows, their numbers differ, or they hold no words;
+    and where scikit-learn is not installed.
+    """
+    try:
+        from sklearn.linear_model import LogisticRegression
+        from sklearn.multiclass import OneVsRestClassifier
+    except ImportError:
+        raise missing_extra("scikit-learn", "eval", "the TF-IDF baseline") from None
+    _check_rows(train_labels)
+    if len(train_texts) != len(train_labels):
+        raise UserError(
+            "not every text has a label", given=f"{len(train_texts)} texts, {len(train_labels)} labels"
+        )
+    if len(set(train_labels)) == 1:
+        return Baseline("tfidf", [train_labels[0]] * len(test_texts), {"label": train_labels[0]})
+    train, test = _features(train_texts, test_texts, analyzer)
+    labels = np.asarray(train_labels, dtype=str)
+
+    def fitted(strength: float, rows: Any) -> Any:
+        # liblinear on one label at a time measured 4 to 10 times faster than the joint fit, and no worse
+        model = LogisticRegression(C=strength, solver="liblinear", random_state=seed)
+        return OneVsRestClassifier(model).fit(train[rows], labels[rows])
+
+    held, rest = _tenth(len(labels), seed)
+    accuracies = {}
+    if len(held) and len(set(labels[rest])) > 1:
+        for strength in STRENGTHS:
+            accuracies[strength] = float((fitted(strength, rest).predict(train[held]) == labels[held]).mean())
+    best = max(accuracies, key=lambda strength: accuracies[strength], default=STRENGTHS[1])
+    predicted = fitted(best, np.arange(len(labels))).predict(test).tolist() if len(test_texts) else []
+    chosen = {"analyzer": analyzer, "features": train.shape[1], "c": best, "dev_rows": len(held)}
+    return Baseline("tfidf", predicted, chosen | {"dev_accuracy": accuracies.get(best)})
+
+
+def _features(train_texts: Sequence[str], test_texts: Sequence[str], analyzer: str) -> tuple[Any, Any]:
+    """Sparse TF-IDF matrices (rows, n-grams) of the training and the test texts."""
+    from sklearn.feature_extraction.text import TfidfVectorizer
+
+    vectorizer = TfidfVectorizer(
+        analyzer=analyzer,
+        ngram_range=(1, 2),
+        token_pattern=r"(?u)\b\w+\b" if analyzer == "word" else None,
+        min_df=2 if len(train_texts) >= COMMON_ROWS else 1,
+        sublinear_tf=True,
+    )
+    try:
+        train = vectorizer.fit_transform(train_texts)
+    except ValueError as error:
+        raise UserError("TF-IDF found nothing to count in the training texts", given=error) from None
+    return train, vectorizer.transform(test_texts) if len(test_texts) else None
+
+
+def _tenth(rows: int, seed: int) -> tuple[Any, Any]:
+    """A tenth of the row numbers, drawn with `seed`, and all others."""
+    order = np.random.default_rng(seed).permutation(rows)
+    return np.sort(order[: rows // 10]), np.sort(order[rows // 10 :])
+
+
+def _check_rows(train_labels: Sequence[str]) -> None:
+    if not len(train_labels):
+        raise UserError("a baseline needs training rows", given="none")

@@ -1,0 +1,52 @@
+"""Learner: whatever is trained. Loss: sums and counts, divided once by the global count."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from unmask.data.batch import Batch
+from unmask.model.encoder import Encoder
+
+
+@dataclass(frozen=True)
+class Part:
+    """One term of a loss: the sum over what was scored, how much was scored, and its weight in the whole."""
+
+    total: Tensor
+    count: int
+    weight: float = 1.0
+    correct: Tensor | None = None  # how many were predicted right; computed in evaluation only
+
+
+@dataclass(frozen=True)
+class Loss:
+    """The terms of one micro-batch by name. A mean exists only after the counts of the whole step are known."""
+
+    parts: Mapping[str, Part]
+
+    def share(self, counts: Mapping[str, int]) -> Tensor:
+        """This micro-batch's share of the step's loss, where `counts` are those of the whole step."""
+        terms = [part.total * (part.weight / max(1, counts[name])) for name, part in self.parts.items()]
+        return torch.stack(terms).sum()
+
+
+class Learner(nn.Module):
+    """An encoder and whatever else learns. The training loop knows nothing but this.
+
+    prepare: CPU work on a batch, in the prefetch thread; uses no weights.
+    forward: batch -> Loss; may run the encoder as often as it needs.
+    """
+
+    encoder: Encoder
+
+    def prepare(self, batch: Batch, seed: int) -> Batch:
+        return batch
+
+    def forward(self, batch: Batch) -> Loss:
+        raise NotImplementedError
+
+    def published(self) -> dict[str, nn.Module]:
+        """What the bundle keeps, by the prefix of its parameter names."""
+        raise NotImplementedError

@@ -1,0 +1,102 @@
+"""Masked language modelling: hide some tokens, predict them from both sides (Devlin et al. 2019, section 3.1)."""
+
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from unmask.config import config, setting
+from unmask.data.batch import IGNORED, SPECIAL, Batch
+from unmask.data.hashing import uniform
+from unmask.data.shards import WORD_START
+from unmask.learner import Part
+from unmask.model.encoder import Encoder, EncoderConfig
+from unmask.model.vocabulary import VocabularyHead
+
+CHOICE, FATE, REPLACEMENT = 11, 12, 13  # one stream of randomness each
+
+
+@config
+class Masked:
+    """Settings of masked language modelling. Masks are drawn anew in each epoch (dynamic masking, RoBERTa)."""
+
+    name: Literal["masked"] = "masked"
+    weight: float = setting(1.0, gt=0, description="factor of this loss in the sum")
+    ratio: float = setting(0.15, gt=0, lt=1, description="share of tokens to predict")
+    final_ratio: float | None = setting(
+        None, gt=0, lt=1, description="share at the end of the run, reached in a straight line (arXiv 2305.15096)"
+    )
+    unit: Literal["piece", "word"] = setting("piece", description="hide single pieces, or whole words")
+    mask_share: float = setting(0.8, ge=0, le=1, description="of the chosen: replaced by [MASK]")
+    random_share: float = setting(0.1, ge=0, le=1, description="of the chosen: replaced by a random piece")
+
+    def __post_init__(self) -> None:
+        if self.mask_share + self.random_share > 1:
+            raise ValueError("mask_share + random_share must not be above 1")
+
+    def ratio_at(self, progress: float) -> float:
+        end = self.ratio if self.final_ratio is None else self.final_ratio
+        return self.ratio + (end - self.ratio) * progress
+
+    def build(self, encoder: EncoderConfig, mask_id: int, first_ordinary: int) -> "MaskedObjective":
+        return MaskedObjective(self, encoder, mask_id, first_ordinary)
+
+
+class MaskedObjective(nn.Module):
+    """mask_id: the id of [MASK]; first_ordinary: the first id that is no special piece (specials stand first)."""
+
+    def __init__(self, settings: Masked, encoder: EncoderConfig, mask_id: int, first_ordinary: int) -> None:
+        super().__init__()
+        self.settings = settings
+        self.vocabulary = encoder.vocabulary
+        self.mask_id, self.first_ordinary = mask_id, first_ordinary
+        self.head = VocabularyHead(encoder)
+
+    def prepare(self, batch: Batch, seed: int, settings: Masked | None = None) -> Batch:
+        """Choose places by a hash of (seed, example, epoch, place); hide 80 %, replace 10 %, keep 10 %.
+
+        By word, all pieces of a word share the draw of its first piece; their fates are drawn one by one.
+        settings: others than the objective's own, for a fixed evaluation mask.
+        """
+        settings = settings or self.settings
+        lengths = torch.tensor(batch.spans.lengths)
+        example = batch.example.repeat_interleave(lengths).numpy()
+        epoch = batch.epoch.repeat_interleave(lengths).numpy()
+        place = batch.spans.positions.numpy()
+        flags, ids = batch.flags.numpy(), batch.ids.numpy()
+        drawn = place
+        if settings.unit == "word":
+            # the last place at or before each one where a word, a special piece or a sequence starts
+            starts = (flags & (WORD_START | SPECIAL) > 0) | (place == 0)
+            drawn = place[np.maximum.accumulate(np.where(starts, np.arange(len(place)), 0))]
+        chance = uniform(seed, CHOICE, example, epoch, drawn)
+        chosen = (chance < settings.ratio_at(batch.progress)) & (flags & SPECIAL == 0)
+        fate = uniform(seed, FATE, example, epoch, place)
+        spread = self.vocabulary - self.first_ordinary
+        other = (uniform(seed, REPLACEMENT, example, epoch, place) * spread).astype(np.int64)
+        mask_share, random_share = settings.mask_share, settings.random_share
+        hidden = np.where(fate < mask_share, self.mask_id, ids)
+        replaced = (fate >= mask_share) & (fate < mask_share + random_share)
+        hidden = np.where(replaced, self.first_ordinary + other, hidden)
+        return batch.with_targets(
+            "masked",
+            torch.from_numpy(np.where(chosen, ids, IGNORED)),
+            ids=torch.from_numpy(np.where(chosen, hidden, ids)),
+        )
+
+    def forward(self, encoder: Encoder, hidden: Tensor, batch: Batch) -> Part:
+        """hidden (tokens, width). Gathers the scored places first: the vocabulary is not computed elsewhere."""
+        targets = batch.targets["masked"]
+        scored = (targets != IGNORED).nonzero().squeeze(1)
+        chosen, wanted = hidden.index_select(0, scored), targets.index_select(0, scored)
+        if self.training:
+            total, correct = self.head.loss(chosen, wanted, encoder), None
+        else:
+            logits = self.head(chosen, encoder)
+            total = nn.functional.cross_entropy(logits, wanted, reduction="sum")
+            correct = (logits.argmax(-1) == wanted).sum()
+        return Part(total, batch.counts["masked"], self.settings.weight, correct)
+
+    def published(self) -> dict[str, nn.Module]:
+        return {"masked": self.head}

@@ -1,0 +1,48 @@
+"""Sentence-pair objectives: does B follow A? Next-sentence prediction (Devlin et al. 2019, section 3.1)."""
+
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from unmask.config import config, setting
+from unmask.data.batch import Batch
+from unmask.learner import Part
+from unmask.model.encoder import Encoder, EncoderConfig
+from unmask.model.pooler import Pooler
+
+
+@config
+class NextSentence:
+    """Settings of next-sentence prediction. The pairs are formed where the data is read (data/batches.py)."""
+
+    name: Literal["next_sentence"] = "next_sentence"
+    weight: float = setting(1.0, gt=0, description="factor of this loss in the sum")
+
+    def build(self, encoder: EncoderConfig, mask_id: int, first_ordinary: int) -> "NextSentenceObjective":
+        return NextSentenceObjective(self, encoder)
+
+
+class NextSentenceObjective(nn.Module):
+    """BERT's: a tanh layer on [CLS], then two classes (0: B follows A, 1: it does not)."""
+
+    def __init__(self, settings: NextSentence, encoder: EncoderConfig) -> None:
+        super().__init__()
+        self.settings = settings
+        self.pooler = Pooler(encoder)
+        self.head = nn.Linear(encoder.width, 2)
+        nn.init.normal_(self.head.weight, std=encoder.init_std)
+        nn.init.zeros_(self.head.bias)
+
+    def prepare(self, batch: Batch, seed: int) -> Batch:
+        return batch
+
+    def forward(self, encoder: Encoder, hidden: Tensor, batch: Batch) -> Part:
+        logits = self.head(self.pooler(hidden, batch.spans))
+        wanted = batch.targets["next_sentence"]
+        total = nn.functional.cross_entropy(logits, wanted, reduction="sum")
+        correct = None if self.training else torch.eq(logits.argmax(-1), wanted).sum()
+        return Part(total, batch.counts["next_sentence"], self.settings.weight, correct)
+
+    def published(self) -> dict[str, nn.Module]:
+        return {"pooler": self.pooler.dense, "next_sentence": self.head}

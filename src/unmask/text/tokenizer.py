@@ -1,0 +1,526 @@
+"""Tokenizer: text to pieces and back, over the tokenizers library, with offsets into the original text.
+
+The text of users is only ever text: "[MASK]" or "[SEP]" in it is cut into ordinary pieces unless `specials=True` asks
+for the mask. What is saved is BERT's public layout, which other libraries load unchanged.
+"""
+
+import glob
+import gzip
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import chain, islice
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import tokenizers
+from numpy.typing import NDArray
+from tokenizers import decoders, models, normalizers, pre_tokenizers, processors
+
+from unmask.config import changed, config, setting
+from unmask.console import SILENT, Progress
+from unmask.errors import UserError
+from unmask.files import read_json, write_json, write_text
+from unmask.text import wordpiece
+
+__all__ = ["Encoded", "Tokenizer", "TokenizerConfig", "TokenizerStatistics", "Training"]
+
+T = TypeVar("T")
+
+PAD, UNKNOWN, CLS, SEP, MASK = SPECIALS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+WORD_START, SENTENCE_START = 1, 2  # the bits of the flags of `pieces_of`
+BATCH = 512  # texts given to the library at once where a stream is read
+
+_SURROGATE = re.compile("[\ud800-\udfff]")
+# A sentence ends after . ! ? … and closing quotes or brackets before white space, after 。！？ or …… and closing
+# ones anywhere, and before a blank line. The next one begins with whatever follows. ("Mr. Smith" is cut, too.)
+_SENTENCE_END = re.compile(r"[.!?…][\"'”’»)\]]*(?=\s)|(?:[。！？]|……)[”’」』）】》]*|\n[ \t\r]*(?=\n)")
+_BETWEEN_CHINESE = re.compile(
+    "(?<=[\u3000-\u303f\u3400-\u9fff\uff00-\uffef]) (?=[\u3000-\u303f\u3400-\u9fff\uff00-\uffef])"
+)
+
+
+@config
+class TokenizerConfig:
+    """How a tokenizer is made."""
+
+    vocabulary: int = setting(
+        8192, ge=len(SPECIALS) + 1, le=2**24, description="pieces, the special ones included"
+    )
+    lowercase: bool = setting(True, description="treat capital and small letters alike")
+    strip_accents: bool | None = setting(None, description="drop accents; null: as lowercase")
+    chinese_characters: bool = setting(True, description="make every Chinese character a word")
+    minimum_count: int = setting(2, ge=1, description="characters and pairs seen less often are not used")
+    character_coverage: float = setting(
+        0.9999, gt=0, le=1, description="share of the text's characters that the alphabet covers"
+    )
+    alphabet_share: float = setting(
+        0.8, gt=0, le=1, description="the alphabet's largest share of the vocabulary"
+    )
+    max_word_characters: int = setting(100, ge=1, description="a longer word becomes [UNK]")
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """One text, or pair of texts, as pieces: [CLS] text [SEP], or [CLS] text [SEP] pair [SEP]. All lists are parallel."""
+
+    ids: list[int]
+    segments: list[int]  # 0 for the text and its specials, 1 for the pair and the last [SEP]
+    offsets: list[
+        tuple[int, int]
+    ]  # characters of the original text (or pair) that a piece stands for; specials (0, 0)
+    words: list[int | None]  # the number of the piece's word within its own segment; None for specials
+    special: list[bool]  # the [CLS] and [SEP] that encoding added
+    truncated: bool = False  # whether pieces were left out to keep to max_length
+
+
+@dataclass(frozen=True, slots=True)
+class TokenizerStatistics:
+    characters: int  # of the texts as given, white space included
+    words: int
+    pieces: int
+    unknown: int  # words that became [UNK]
+
+    @property
+    def characters_per_piece(self) -> float:
+        return self.characters / self.pieces if self.pieces else 0.0
+
+    @property
+    def pieces_per_word(self) -> float:
+        return self.pieces / self.words if self.words else 0.0
+
+    @property
+    def unknown_rate(self) -> float:
+        """The share of words that became [UNK]."""
+        return self.unknown / self.words if self.words else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Training:
+    """What was seen while a tokenizer was trained. `statistics` are those of the training text."""
+
+    texts: int
+    distinct_words: int
+    alphabet: int
+    dropped_characters: list[str]
+    dropped_words: int
+    forgotten_words: int  # occurrences forgotten to keep memory bounded (see wordpiece.WordCounter)
+    statistics: TokenizerStatistics
+
+
+class Tokenizer:
+    """A WordPiece tokenizer in BERT's layout. Made by `train` or `load`; safe to use from several threads."""
+
+    training: Training | None = None
+
+    def __init__(self, description: str, origin: str = "the tokenizer") -> None:
+        """`description` is the content of a tokenizer.json; `origin` names it in errors."""
+        settings = _checked(description, origin)
+        self._plain = _backend(settings, origin)
+        self._json = self._plain.to_str(pretty=True) + "\n"
+        self._plain.encode_special_tokens = True
+        normalizer, self._settings = settings["normalizer"], settings
+        self.lowercase = bool(normalizer["lowercase"])
+        accents = normalizer["strip_accents"]
+        self.strip_accents = self.lowercase if accents is None else bool(accents)
+        self.chinese_characters = bool(normalizer["handle_chinese_chars"])
+        numbers = self._plain.get_vocab(with_added_tokens=True)
+        self.pieces: list[str] = sorted(numbers, key=numbers.__getitem__)
+        if sorted(numbers.values()) != list(range(len(numbers))):
+            raise UserError(f"{origin}: the ids of the pieces are not 0 to {len(numbers) - 1:,}, each once")
+        self._ids = numbers
+        self.pad_id, self.unknown_id, self.cls_id, self.sep_id, self.mask_id = (
+            numbers[piece] for piece in SPECIALS
+        )
+        added = [token["id"] for token in settings["added_tokens"] if token.get("special")]
+        self.special_ids: list[int] = sorted({numbers[piece] for piece in SPECIALS} | set(added))
+        self._word_start = np.array([not piece.startswith(wordpiece.CONTINUATION) for piece in self.pieces])
+
+    @classmethod
+    def train(
+        cls,
+        texts: Iterable[str] | str | Path,
+        settings: TokenizerConfig | None = None,
+        *,
+        progress: Progress = SILENT,
+        **overrides: Any,
+    ) -> "Tokenizer":
+        """Train on texts, or on the plain text files (also .gz) that a path or a pattern names, read line by line.
+
+        `overrides` are settings of TokenizerConfig: `Tokenizer.train("corpus/*.txt", vocabulary=8192)`.
+        Raises UserError when the text supports fewer pieces than asked for.
+        """
+        settings = changed(settings or TokenizerConfig(), **overrides)
+        normalizer, cut = _normalizer(settings), pre_tokenizers.BertPreTokenizer()
+        counter = wordpiece.WordCounter(
+            lambda text: [word for word, _ in cut.pre_tokenize_str(normalizer.normalize_str(text))],
+            ideographs=settings.chinese_characters,
+        )
+        progress.start(None, "characters")
+        for text in _read_plain(texts) if isinstance(texts, str | Path) else texts:
+            counter.add(text)
+            progress.advance(len(text))
+        words = counter.counts()
+        vocabulary = wordpiece.train(
+            words,
+            settings.vocabulary,
+            specials=SPECIALS,
+            minimum_count=settings.minimum_count,
+            character_coverage=settings.character_coverage,
+            alphabet_share=settings.alphabet_share,
+            maximum_word_characters=settings.max_word_characters,
+            progress=progress,
+        )
+        tokenizer = cls(_description(vocabulary.pieces, settings))
+        tokenizer.training = Training(
+            texts=counter.texts,
+            distinct_words=len(words),
+            alphabet=vocabulary.alphabet,
+            dropped_characters=vocabulary.dropped_characters,
+            dropped_words=vocabulary.dropped_words,
+            forgotten_words=counter.forgotten,
+            statistics=tokenizer._statistics_of_words(words, counter.characters),
+        )
+        return tokenizer
+
+    @classmethod
+    def load(cls, path: Path | str) -> "Tokenizer":
+        """Read a folder that holds tokenizer.json or vocab.txt, or one of these files.
+
+        Raises UserError where it is not a BERT tokenizer, saying what is missing.
+        """
+        path = Path(path)
+        file = path
+        if path.is_dir():
+            found = [path / name for name in ("tokenizer.json", "vocab.txt") if (path / name).is_file()]
+            if not found:
+                raise UserError(
+                    f"{path} holds no tokenizer",
+                    allowed="a folder with tokenizer.json or vocab.txt",
+                    to_make_one=f"unmask tokenizer train FILES --out {path}",
+                )
+            file = found[0]
+        if not file.is_file():
+            raise UserError(f"{file} does not exist", allowed="a folder with tokenizer.json or vocab.txt")
+        try:
+            content = file.read_bytes().decode("utf-8")
+        except UnicodeDecodeError as error:
+            raise UserError(
+                f"{file} is not a tokenizer", given=f"byte {error.start:,} is not UTF-8"
+            ) from None
+        if file.suffix == ".txt":
+            content = _description_of_list(content, file)
+        return cls(content, str(file))
+
+    def save(self, folder: Path | str) -> None:
+        """Write tokenizer.json, vocab.txt and tokenizer_config.json into a folder, each at once or not at all."""
+        folder = Path(folder)
+        write_text(folder / "vocab.txt", "".join(f"{piece}\n" for piece in self.pieces))
+        normalizer = self._settings["normalizer"]
+        names = ("pad_token", "unk_token", "cls_token", "sep_token", "mask_token")
+        write_json(
+            folder / "tokenizer_config.json",
+            {
+                "tokenizer_class": "BertTokenizer",
+                "do_lower_case": self.lowercase,
+                "strip_accents": normalizer["strip_accents"],
+                "tokenize_chinese_chars": self.chinese_characters,
+                **dict(zip(names, SPECIALS, strict=True)),
+            },
+        )
+        write_text(folder / "tokenizer.json", self._json)
+
+    def __repr__(self) -> str:
+        case = "lower case" if self.lowercase else "cased"
+        return f"Tokenizer({self.vocabulary:,} pieces, {case}, sha256 {self.sha256[:12]})"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Tokenizer) and self._json == other._json
+
+    def __hash__(self) -> int:
+        return hash(self._json)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Tokenizer, (self._json,)
+
+    @property
+    def vocabulary(self) -> int:
+        """The number of pieces, the special ones included."""
+        return len(self.pieces)
+
+    @cached_property
+    def sha256(self) -> str:
+        """Of the content of tokenizer.json as `save` writes it."""
+        return hashlib.sha256(self._json.encode("utf-8")).hexdigest()
+
+    def id_of(self, piece: str) -> int:
+        """Raises UserError where there is no such piece."""
+        if piece not in self._ids:
+            raise UserError(f"{piece!r} is not a piece of this tokenizer")
+        return self._ids[piece]
+
+    def piece_of(self, number: int) -> str:
+        if not 0 <= number < len(self.pieces):
+            raise UserError(f"{number} is not the id of a piece", allowed=f"0 to {len(self.pieces) - 1:,}")
+        return self.pieces[number]
+
+    @cached_property
+    def _masking(self) -> tokenizers.Tokenizer:
+        """As `_plain`, but "[MASK]" in a text is the mask; the other specials stay ordinary text."""
+        added = [t for t in self._settings["added_tokens"] if not t.get("special") or t["content"] == MASK]
+        return _backend({**self._settings, "added_tokens": added}, "the tokenizer")
+
+    def encode(
+        self, text: str, pair: str | None = None, max_length: int | None = None, *, specials: bool = False
+    ) -> Encoded:
+        """A text, or a pair, with [CLS] and [SEP] around. With `specials`, "[MASK]" in it is the mask piece.
+
+        More than `max_length` pieces (specials included) are cut from the end, in a pair from the longer text first,
+        as BERT does; `truncated` says so.
+        """
+        return self.encode_batch([text], [pair], max_length, specials=specials)[0]
+
+    def encode_batch(
+        self,
+        texts: Sequence[str],
+        pairs: Sequence[str | None] | None = None,
+        max_length: int | None = None,
+        *,
+        specials: bool = False,
+    ) -> list[Encoded]:
+        """`encode` for many texts at once, on all cores."""
+        backend = self._masking if specials else self._plain
+        others = list(pairs) if pairs is not None else [None] * len(texts)
+        if len(others) != len(texts):
+            raise ValueError(f"{len(texts)} texts but {len(others)} pairs")
+        flat = [_characters(text) for text in chain(texts, (other for other in others if other is not None))]
+        encodings = backend.encode_batch(flat, add_special_tokens=False)
+        seconds = iter(encodings[len(texts) :])
+        return [
+            self._assemble(first, None if other is None else next(seconds), max_length)
+            for first, other in zip(encodings[: len(texts)], others, strict=True)
+        ]
+
+    def _assemble(self, first: Any, second: Any, max_length: int | None) -> Encoded:
+        """Two encodings of the library as one sequence."""
+        a, b = len(first), 0 if second is None else len(second)
+        keep_a, keep_b = a, b
+        if max_length is not None:
+            room = max_length - (2 if second is None else 3)
+            if room < (1 if second is None else 2):
+                raise UserError(f"max_length {max_length} leaves no room for text", allowed="4 or more")
+            if second is None:
+                keep_a = min(a, room)
+            else:
+                keep_a = min(a, max(room - b, room - room // 2))
+                keep_b = min(b, room - keep_a)
+        none: list[int | None] = [None]
+        ids = [self.cls_id, *first.ids[:keep_a], self.sep_id]
+        offsets = [(0, 0), *first.offsets[:keep_a], (0, 0)]
+        words = none + first.word_ids[:keep_a] + none
+        special = [True] + [False] * keep_a + [True]
+        segments = [0] * (keep_a + 2)
+        if second is not None:
+            ids += [*second.ids[:keep_b], self.sep_id]
+            offsets += [*second.offsets[:keep_b], (0, 0)]
+            words += second.word_ids[:keep_b] + none
+            special += [False] * keep_b + [True]
+            segments += [1] * (keep_b + 1)
+        return Encoded(ids, segments, offsets, words, special, keep_a < a or keep_b < b)
+
+    def pieces_of(self, texts: Sequence[str]) -> list[tuple[NDArray[np.int32], NDArray[np.uint8]]]:
+        """Each text as ids (pieces,) int32, without specials, and flags (pieces,) uint8.
+
+        Bit 0 of a flag: a word starts here. Bit 1: a sentence does (see _SENTENCE_END for what ends one).
+        """
+        sentences: list[str] = []
+        counts = []
+        for text in texts:
+            before = len(sentences)
+            sentences += _sentences(_characters(text))
+            counts.append(len(sentences) - before)
+        encodings = self._plain.encode_batch_fast(sentences, add_special_tokens=False)
+        sizes = np.fromiter(map(len, encodings), np.int64, len(encodings))
+        ids = np.fromiter(chain.from_iterable(e.ids for e in encodings), np.int32, int(sizes.sum()))
+        flags = self._word_start[ids].astype(np.uint8) * WORD_START
+        starts = np.cumsum(sizes) - sizes
+        flags[starts[sizes > 0]] |= SENTENCE_START
+        ends = np.concatenate([[0], np.cumsum(sizes)])[np.cumsum(counts, dtype=np.int64)]
+        begins = [0, *ends[:-1].tolist()]
+        return [(ids[i:j], flags[i:j]) for i, j in zip(begins, ends.tolist(), strict=False)]
+
+    def decode(self, ids: Iterable[int], *, specials: bool = False) -> str:
+        """The text that the pieces spell, as far as it can be told; with `specials`, special pieces are shown."""
+        text = self._plain.decode([int(number) for number in ids], skip_special_tokens=not specials)
+        return _BETWEEN_CHINESE.sub("", text) if self.chinese_characters else text
+
+    def statistics(self, texts: Iterable[str]) -> TokenizerStatistics:
+        """How well the vocabulary suits some texts. Reads a stream in bounded memory."""
+        total = np.zeros(4, np.int64)
+        for batch in _batches(texts, BATCH):
+            encodings = self._plain.encode_batch_fast(
+                [_characters(t) for t in batch], add_special_tokens=False
+            )
+            ids = np.fromiter(chain.from_iterable(e.ids for e in encodings), np.int32)
+            words, unknown = self._word_start[ids].sum(), (ids == self.unknown_id).sum()
+            total += np.array([sum(map(len, batch)), words, len(ids), unknown], np.int64)
+        return TokenizerStatistics(*total.tolist())
+
+    def _statistics_of_words(self, words: dict[str, int], characters: int) -> TokenizerStatistics:
+        """The statistics of a text from its words, already normalised, and their counts."""
+        model = tokenizers.Tokenizer(self._plain.model)
+        pieces = unknown = 0
+        for batch in _batches(words.items(), 2**16):
+            encodings = model.encode_batch_fast([word for word, _ in batch], add_special_tokens=False)
+            for (_, count), encoding in zip(batch, encodings, strict=True):
+                ids = encoding.ids
+                pieces += count * len(ids)
+                unknown += count * (ids == [self.unknown_id])
+        return TokenizerStatistics(characters, sum(words.values()), pieces, unknown)
+
+
+def _characters(text: str) -> str:
+    """The text with each lone surrogate (which UTF-8 cannot hold) replaced, one for one, so that offsets stay."""
+    return text if text.isascii() or not _SURROGATE.search(text) else _SURROGATE.sub("\ufffd", text)
+
+
+def _sentences(text: str) -> list[str]:
+    ends = [0, *(match.end() for match in _SENTENCE_END.finditer(text)), len(text)]
+    return [text[i:j] for i, j in zip(ends, ends[1:], strict=False) if j > i]
+
+
+def _batches(items: Iterable[T], size: int) -> Iterator[list[T]]:
+    iterator = iter(items)
+    while batch := list(islice(iterator, size)):
+        yield batch
+
+
+def _read_plain(pattern: str | Path) -> Iterator[str]:
+    """The lines of plain text files; other formats are read by unmask.data.corpus, above this layer."""
+    files = sorted(glob.glob(str(pattern), recursive=True))
+    if not files:
+        raise UserError(f"no file matches {pattern}")
+    for file in map(Path, files):
+        if file.suffixes[-1:] not in (["", ".txt"], [".txt"], []) and file.suffixes[-2:] != [".txt", ".gz"]:
+            raise UserError(
+                f"{file} is not plain text",
+                allowed=".txt, .txt.gz",
+                for_other_files="train on the texts that unmask.data.corpus.read gives, or use unmask tokenizer train",
+            )
+        with (
+            gzip.open(file, "rt", encoding="utf-8")
+            if file.suffix == ".gz"
+            else file.open(encoding="utf-8") as lines
+        ):
+            try:
+                yield from lines
+            except UnicodeDecodeError as error:
+                raise UserError(
+                    f"{file} is not text in UTF-8", given=f"byte {error.start:,} of a block"
+                ) from None
+
+
+def _normalizer(settings: TokenizerConfig) -> normalizers.BertNormalizer:
+    return normalizers.BertNormalizer(
+        clean_text=True,
+        handle_chinese_chars=settings.chinese_characters,
+        strip_accents=settings.strip_accents,
+        lowercase=settings.lowercase,
+    )
+
+
+def _description(pieces: Sequence[str], settings: TokenizerConfig) -> str:
+    """The tokenizer.json of a list of pieces."""
+    numbers = {piece: number for number, piece in enumerate(pieces)}
+    model = models.WordPiece(
+        numbers,
+        unk_token=UNKNOWN,
+        continuing_subword_prefix=wordpiece.CONTINUATION,
+        max_input_chars_per_word=settings.max_word_characters,
+    )
+    backend = tokenizers.Tokenizer(model)
+    backend.normalizer = _normalizer(settings)
+    backend.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    backend.post_processor = processors.TemplateProcessing(
+        single=f"{CLS}:0 $A:0 {SEP}:0",
+        pair=f"{CLS}:0 $A:0 {SEP}:0 $B:1 {SEP}:1",
+        special_tokens=[(CLS, numbers[CLS]), (SEP, numbers[SEP])],
+    )
+    backend.decoder = decoders.WordPiece(prefix=wordpiece.CONTINUATION)
+    backend.add_special_tokens(list(SPECIALS))
+    return backend.to_str()
+
+
+def _description_of_list(content: str, file: Path) -> str:
+    """The tokenizer.json of a vocab.txt: one piece a line; its tokenizer_config.json says how text is normalised."""
+    pieces = content.removesuffix("\n").split("\n")
+    pieces = [piece.removesuffix("\r") for piece in pieces]
+    numbers: dict[str, int] = {}
+    for line, piece in enumerate(pieces, 1):
+        if numbers.setdefault(piece, line) != line:
+            raise UserError(f"{file}, line {line:,}: {piece!r} is already on line {numbers[piece]:,}")
+    _require_specials(numbers, str(file))
+    beside = file.with_name("tokenizer_config.json")
+    given = read_json(beside) if beside.is_file() else {}
+    cased = any(piece != piece.lower() for piece in pieces if piece not in SPECIALS and piece[:1] != "[")
+    settings = TokenizerConfig(
+        lowercase=given.get("do_lower_case", not cased),
+        strip_accents=given.get("strip_accents"),
+        chinese_characters=given.get("tokenize_chinese_chars", True),
+    )
+    return _description(pieces, settings)
+
+
+def _require_specials(pieces: Iterable[str], origin: str) -> None:
+    missing = [piece for piece in SPECIALS if piece not in set(pieces)]
+    if missing:
+        raise UserError(
+            f"{origin} is not a BERT vocabulary",
+            missing=", ".join(missing),
+            to_do="use the tokenizer of a BERT model, or train one with unmask tokenizer train",
+        )
+
+
+def _checked(description: str, origin: str) -> dict[str, Any]:
+    """The content of a tokenizer.json that is a BERT tokenizer; UserError says what it is instead."""
+    try:
+        settings = json.loads(description)
+    except json.JSONDecodeError as error:
+        raise UserError(f"{origin}, line {error.lineno} is not valid JSON", given=error.msg) from None
+    if not isinstance(settings, dict) or not isinstance(settings.get("model"), dict):
+        raise UserError(
+            f"{origin} is not a tokenizer", missing="model", allowed="a tokenizer.json of BERT's kind"
+        )
+    model = settings["model"]
+    parts = {
+        "model": (
+            model.get("type", "WordPiece" if "max_input_chars_per_word" in model else None),
+            "WordPiece",
+        ),
+        "prefix": (model.get("continuing_subword_prefix"), wordpiece.CONTINUATION),
+        "unknown piece": (model.get("unk_token"), UNKNOWN),
+        "normalizer": ((settings.get("normalizer") or {}).get("type"), "BertNormalizer"),
+        "pre_tokenizer": ((settings.get("pre_tokenizer") or {}).get("type"), "BertPreTokenizer"),
+    }
+    for part, (given, allowed) in parts.items():
+        if given != allowed:
+            raise UserError(
+                f"{origin} is not a BERT tokenizer: its {part} differs", given=given, allowed=allowed
+            )
+    if not isinstance(model.get("vocab"), dict):
+        raise UserError(f"{origin} is not a tokenizer", missing="model.vocab")
+    added = settings.setdefault("added_tokens", [])
+    _require_specials([*model["vocab"], *(token["content"] for token in added)], origin)
+    return settings
+
+
+def _backend(settings: dict[str, Any], origin: str) -> tokenizers.Tokenizer:
+    """The library's tokenizer, without the truncation and padding that a file may ask for."""
+    try:
+        return tokenizers.Tokenizer.from_str(json.dumps({**settings, "truncation": None, "padding": None}))
+    except Exception as error:  # the library raises Exception itself
+        raise UserError(f"{origin} cannot be read by the tokenizers library", given=error) from None

@@ -1,0 +1,507 @@
+"""WordPiece vocabulary training: words are counted, then pieces merged by their gain in log-likelihood.
+
+Pure Python and numpy. `WordCounter` turns a stream of texts into word counts in bounded memory; `train` turns word
+counts into pieces. How text is normalised and cut into words is the caller's affair (`split`), so that training sees
+exactly the words that the tokenizer will see.
+
+The score of a pair, from Schuster and Nakajima, "Japanese and Korean voice search" (ICASSP 2012), section 3: merge
+the two pieces that raise the likelihood of the text under a unigram model of the pieces the most. With c(x) the
+number of times piece x occurs and N that of all pieces, writing ab for "a b" n = c(ab) times raises the
+log-likelihood sum c(x) log(c(x)/N), to first order in n, by
+
+    gain(a, b) = n log(n N / (c(a) c(b)))
+
+c and N are those of the moment: the model whose likelihood is raised is the one that the text has now, and every
+merge changes it (N falls by n). A pair of negative gain is taken only when no other is left: it lengthens no text,
+and the vocabulary has the size that was asked for.
+
+Every merge is the true maximum. A merge changes the counts of three pieces, so only pairs that hold one of them are
+scored anew; every other gain changes by log N alone, and N only falls, so it can only fall. Hence a pool that holds
+every pair whose gain was above some floor still holds every such pair later, and its best is the best of all while
+it is above the floor; below it, a new pool is made from all the pairs.
+"""
+
+import re
+from array import array
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from unmask.console import SILENT, Progress
+from unmask.errors import UserError
+
+CONTINUATION = "##"
+MAXIMUM_WORDS = 5_000_000  # distinct words kept while counting: about 600 MB
+RAW_TOKENS = 1_000_000  # distinct strings between spaces kept before they are cut into words
+RAW_CHARACTERS = 2**27  # characters read before the same, whatever their number
+BUFFER_CHARACTERS = 2**20
+JOINED_TOKENS = 4096
+# What BERT's normaliser removes but str.split would split at, and what is no character at all.
+_REMOVED = re.compile("[\x0b\x0c\x1c-\x1f\x85\ud800-\udfff]")
+# Chinese characters of Unicode 1.1: each is a word of its own, and its own normal form, in every version of Unicode.
+_IDEOGRAPHS = (0x4E00, 0x9FA5)
+_IDEOGRAPH = re.compile(f"[{chr(_IDEOGRAPHS[0])}-{chr(_IDEOGRAPHS[1])}]")
+
+Ints = NDArray[np.int64]
+Places = NDArray[np.int32]
+
+
+class WordCounter:
+    """Counts words over a stream of texts.
+
+    `split` normalises a text and cuts it into words; white space must always separate words. It is slow, so strings
+    between white space are counted first and only the distinct ones are split. With `ideographs`, each Chinese
+    character is a word (as in BERT) and is counted apart, since Chinese text has no spaces.
+
+    When more than `maximum_words` distinct words are known, the rarest are forgotten, all of equal count together, until
+    at most half remain: lossy counting, Manku and Motwani (VLDB 2002). A word's count is then too low by at most
+    `error`, and `forgotten` occurrences are missing in all. Until then the counts do not depend on the texts' order.
+    """
+
+    def __init__(
+        self,
+        split: Callable[[str], Sequence[str]],
+        *,
+        ideographs: bool = True,
+        maximum_words: int = MAXIMUM_WORDS,
+        raw_tokens: int = RAW_TOKENS,
+    ) -> None:
+        self.split = split
+        self.ideographs = ideographs
+        self.maximum_words = maximum_words
+        self.raw_tokens = raw_tokens
+        self.texts = 0
+        self.characters = 0
+        self.forgotten = 0
+        self.error = 0
+        self._buffer: list[str] = []
+        self._buffered = 0
+        self._raw: Counter[str] = Counter()
+        self._raw_characters = 0
+        self._words: dict[str, int] = {}
+        self._ideograph_counts = np.zeros(_IDEOGRAPHS[1] - _IDEOGRAPHS[0] + 1, np.int64)
+
+    def add(self, text: str) -> None:
+        self.texts += 1
+        self.characters += len(text)
+        self._buffer.append(text)
+        self._buffered += len(text) + 1
+        if self._buffered >= BUFFER_CHARACTERS:
+            self._absorb()
+
+    def counts(self) -> dict[str, int]:
+        """The words so far, each with how often it occurred."""
+        self._absorb()
+        self._flush()
+        words = dict(self._words)
+        for place in np.flatnonzero(self._ideograph_counts).tolist():
+            word = chr(_IDEOGRAPHS[0] + place)
+            words[word] = words.get(word, 0) + int(self._ideograph_counts[place])
+        return words
+
+    def _absorb(self) -> None:
+        text = "\n".join(self._buffer)
+        self._buffer, self._buffered = [], 0
+        if _REMOVED.search(text):
+            text = _REMOVED.sub("", text)
+        if self.ideographs and not text.isascii() and _IDEOGRAPH.search(text):
+            codes = np.frombuffer(text.encode("utf-32-le"), np.uint32).copy()
+            chosen = (codes >= _IDEOGRAPHS[0]) & (codes <= _IDEOGRAPHS[1])
+            self._ideograph_counts += np.bincount(
+                codes[chosen] - _IDEOGRAPHS[0], minlength=len(self._ideograph_counts)
+            )
+            codes[chosen] = ord(" ")
+            text = codes.tobytes().decode("utf-32-le")
+        self._raw.update(text.split())
+        self._raw_characters += len(text)
+        if len(self._raw) > self.raw_tokens or self._raw_characters > RAW_CHARACTERS:
+            self._flush()
+
+    def _flush(self) -> None:
+        """Cut the raw strings into words. Those of equal count are joined: their words need not be told apart."""
+        groups: defaultdict[int, list[str]] = defaultdict(list)
+        for token, count in self._raw.items():
+            groups[count].append(token)
+        self._raw, self._raw_characters = Counter(), 0
+        words = self._words
+        for count in sorted(groups, reverse=True):
+            tokens = groups.pop(count)
+            for start in range(0, len(tokens), JOINED_TOKENS):
+                for word in self.split(" ".join(tokens[start : start + JOINED_TOKENS])):
+                    words[word] = words.get(word, 0) + count
+                if len(words) > self.maximum_words:
+                    self._forget()
+
+    def _forget(self) -> None:
+        counts = np.fromiter(self._words.values(), np.int64, len(self._words))
+        keep = self.maximum_words // 2
+        limit = int(np.partition(counts, -keep)[-keep]) if keep else int(counts.max())
+        self.error += limit
+        self.forgotten += int(counts[counts <= limit].sum())
+        kept = {word: count for word, count in self._words.items() if count > limit}
+        self._words.clear()
+        self._words.update(kept)
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """What training found: `pieces` in the order of their ids, and what was left out on the way."""
+
+    pieces: list[str]
+    alphabet: int  # pieces of one character
+    dropped_characters: list[str]  # too rare for the alphabet, the most frequent first
+    words: int  # distinct words trained on
+    dropped_words: (
+        int  # occurrences of words that hold a dropped character or are too long: [UNK] at run time
+    )
+
+
+def train(
+    words: Mapping[str, int],
+    size: int,
+    *,
+    specials: Sequence[str] = (),
+    minimum_count: int = 2,
+    character_coverage: float = 0.9999,
+    alphabet_share: float = 0.8,
+    maximum_word_characters: int = 100,
+    progress: Progress = SILENT,
+) -> Vocabulary:
+    """Learn a vocabulary of exactly `size` pieces, `specials` first, then the alphabet, then merges in their order.
+
+    The alphabet is the most frequent characters that together make up `character_coverage` of the text, each seen
+    at least `minimum_count` times, while they fill at most `alphabet_share` of the vocabulary. A character seen
+    inside longer words has two pieces, `x` at a word's start and `##x` after it; one that is always a word of its own
+    (punctuation, Chinese) has one. Pairs seen fewer than `minimum_count` times are not merged.
+
+    The result depends on the counts alone: equal gains are told apart by the text of the pair.
+    Raises UserError when the text supports fewer than `size` pieces.
+    """
+    room = int((size - len(specials)) * alphabet_share)
+    lattice = _Letters(words, maximum_word_characters)
+    alphabet, dropped = lattice.alphabet(room, minimum_count, character_coverage)
+    merger = Merger(*lattice.spell(alphabet), alphabet, minimum_count=minimum_count)
+    del lattice.codes
+    taken = set(specials)
+    progress.start(max(0, size - len(taken) - len(alphabet)), "pieces")
+    while len(taken) + len(merger.texts) < size:
+        pair = merger.best()
+        if pair is None:
+            raise _too_few(len(taken) + len(merger.texts), size, minimum_count, lattice.occurrences)
+        before = len(merger.texts)
+        merger.merge(pair)
+        progress.advance(len(merger.texts) - before)
+    return Vocabulary(
+        pieces=[*specials, *merger.texts],
+        alphabet=len(alphabet),
+        dropped_characters=dropped,
+        words=lattice.spelled,
+        dropped_words=lattice.dropped,
+    )
+
+
+def _too_few(most: int, size: int, minimum_count: int, words: int) -> UserError:
+    if not words:
+        return UserError("there is no text to train a tokenizer on", to_do="give files that hold text")
+    return UserError(
+        f"the text supports a vocabulary of at most {most:,} pieces",
+        given=f"{size:,} pieces, from {words:,} words, each pair of pieces seen at least {minimum_count} times",
+        to_do=f"ask for {most:,} pieces or fewer, or give more text",
+    )
+
+
+class _Letters:
+    """The words as one long array of characters."""
+
+    def __init__(self, words: Mapping[str, int], maximum_word_characters: int) -> None:
+        kept = [word for word in words if 0 < len(word) <= maximum_word_characters]
+        self.occurrences = sum(words.values())
+        self.counts = np.fromiter((words[word] for word in kept), np.int64, len(kept))
+        self.dropped = self.occurrences - int(self.counts.sum())
+        self.lengths = np.fromiter(map(len, kept), np.int64, len(kept))
+        self.codes = np.frombuffer("".join(kept).encode("utf-32-le"), np.uint32).astype(np.int64)
+        self.spelled = 0
+
+    def alphabet(self, room: int, minimum_count: int, coverage: float) -> tuple[list[str], list[str]]:
+        """The pieces of one character, in order of code point, and the characters that are left out."""
+        totals = np.zeros(0x110000, np.int64)
+        np.add.at(totals, self.codes, np.repeat(self.counts, self.lengths))
+        inside = np.zeros(0x110000, bool)
+        inside[self.codes[np.repeat(self.lengths, self.lengths) > 1]] = True
+        present = np.flatnonzero(totals)
+        ranked = present[np.lexsort((present, -totals[present]))]
+        covered_before = np.cumsum(totals[ranked]) - totals[ranked]
+        wanted = (covered_before < coverage * totals.sum()) & (totals[ranked] >= minimum_count)
+        fits = np.cumsum(1 + inside[ranked]) <= room
+        kept = np.sort(ranked[wanted & fits])
+        pieces = [chr(code) for code in kept.tolist()]
+        pieces += [CONTINUATION + chr(code) for code in kept[inside[kept]].tolist()]
+        return pieces, [chr(code) for code in ranked[~(wanted & fits)].tolist()]
+
+    def spell(self, alphabet: Sequence[str]) -> tuple[Places, Ints, Ints]:
+        """The piece of every character of every word that the alphabet can spell; these words' lengths and counts."""
+        ids = np.full((2, 0x110000), -1, np.int32)
+        for number, piece in enumerate(alphabet):
+            ids[int(len(piece) > 1), ord(piece[-1])] = number
+        starts = np.cumsum(self.lengths) - self.lengths
+        later = np.ones(len(self.codes), np.int8)
+        later[starts] = 0
+        letters = ids[later, self.codes]
+        known = np.logical_and.reduceat(letters >= 0, starts) if len(starts) else np.zeros(0, bool)
+        self.dropped += int(self.counts[~known].sum())
+        self.spelled = int(known.sum())
+        return letters[np.repeat(known, self.lengths)], self.lengths[known], self.counts[known]
+
+
+class _Growing:
+    """An array that grows at its end, doubling its room."""
+
+    def __init__(self, values: NDArray[Any]) -> None:
+        self.values = values.copy()
+        self.used = len(values)
+
+    def extend(self, more: NDArray[Any]) -> None:
+        need = self.used + len(more)
+        if need > len(self.values):
+            grown = np.zeros(max(need, 2 * len(self.values)), self.values.dtype)
+            grown[: self.used] = self.values[: self.used]
+            self.values = grown
+        self.values[self.used : need] = more
+        self.used = need
+
+
+class Merger:
+    """The words as chains of pieces, with exact counts of pieces and of adjacent pairs, merged pair by pair.
+
+    A place is the index of a character; the piece that begins there is `piece[place]` (-1 once merged into the one
+    before it), its neighbours within the word begin at `before[place]` and `after[place]` (-1 where there is none), and
+    `pair[place]` is the number of the pair that it forms with the one after it. Pairs are numbered as they appear.
+    """
+
+    POOL = 4096
+    ROUNDING = 1e-12  # per occurrence: logarithms below 50, four terms, 53 bits; gains this near are equal
+
+    def __init__(
+        self, letters: Places, lengths: Ints, counts: Ints, texts: Sequence[str], *, minimum_count: int
+    ) -> None:
+        self.texts = list(texts)
+        self.minimum_count = minimum_count
+        self.piece = letters.astype(np.int32)
+        self.weight = np.repeat(counts, lengths)
+        size = len(letters)
+        self.before = np.arange(-1, size - 1, dtype=np.int32)
+        self.after = np.arange(1, size + 1, dtype=np.int32)
+        self.before[np.cumsum(lengths) - lengths] = -1
+        self.after[np.cumsum(lengths) - 1] = -1
+        self.marked = np.zeros(size, bool)
+        count = np.zeros(len(self.texts), np.int64)
+        np.add.at(count, self.piece, self.weight)
+        self.count: list[int] = count.tolist()
+        self.total = int(self.weight.sum())
+        self.logs = _Growing(np.log(np.maximum(count, 1)))
+        order = np.argsort(self.piece, kind="stable").astype(np.int32)
+        self.places = np.split(order, np.cumsum(np.bincount(self.piece, minlength=len(self.texts)))[:-1])
+        self.number = {text: number for number, text in enumerate(self.texts)}
+        self._first_pairs()
+        self.pool = np.zeros(0, np.int64)
+        self.floor = np.inf
+        self.margin = 0.0
+
+    def _first_pairs(self) -> None:
+        inner = np.flatnonzero(self.after >= 0)
+        keys, numbers = np.unique(
+            (self.piece[inner].astype(np.int64) << 32) | self.piece[inner + 1], return_inverse=True
+        )
+        self.pair = np.full(len(self.piece), -1, np.int32)
+        self.pair[inner] = numbers
+        seen = np.zeros(len(keys), np.int64)
+        np.add.at(seen, numbers, self.weight[inner])
+        self.left, self.right = (
+            _Growing((keys >> 32).astype(np.int32)),
+            _Growing((keys & 0x7FFFFFFF).astype(np.int32)),
+        )
+        self.seen = _Growing(seen)
+        self.base = _Growing(np.full(len(keys), -np.inf))  # the gain without its term n log N; -inf: too rare
+        self.pooled = _Growing(np.zeros(len(keys), bool))
+        self.pairs_of = [array("i") for _ in self.texts]
+        for number, (left, right) in enumerate(
+            zip(self.left.values.tolist(), self.right.values.tolist(), strict=True)
+        ):
+            self.pairs_of[left].append(number)
+            if right != left:
+                self.pairs_of[right].append(number)
+        self._score(np.arange(len(keys)))
+
+    def best(self) -> int | None:
+        """The number of the pair with the highest gain, or None when no pair is frequent enough."""
+        for _ in range(2):
+            gains = self._gains(self.pool)
+            if len(gains) and (highest := int(gains.argmax())) >= 0 and gains[highest] >= self.floor:
+                slack = self.ROUNDING * self.seen.values[self.pool]
+                equal = self.pool[gains + slack >= gains[highest] - slack[highest]]
+                if gains[highest] == -np.inf:
+                    break
+                return min(equal.tolist(), key=self._text_of) if len(equal) > 1 else int(equal[0])
+            self._refill()
+        return None
+
+    def _text_of(self, pair: int) -> tuple[str, str]:
+        return self.texts[self.left.values[pair]], self.texts[self.right.values[pair]]
+
+    def _gains(self, pairs: NDArray[Any]) -> NDArray[np.float64]:
+        gains = self.base.values[pairs] + self.seen.values[pairs] * np.log(max(self.total, 1))
+        return gains  # type: ignore[no-any-return]
+
+    def _score(self, pairs: NDArray[Any]) -> None:
+        seen = self.seen.values[pairs]
+        logs = self.logs.values
+        gains = seen * (
+            np.log(np.maximum(seen, 1)) - logs[self.left.values[pairs]] - logs[self.right.values[pairs]]
+        )
+        self.base.values[pairs] = np.where(seen >= self.minimum_count, gains, -np.inf)
+
+    def _refill(self) -> None:
+        """A new pool: every pair whose gain is at least that of the POOL-th best (and those within rounding of it)."""
+        self.pooled.values[self.pool] = False
+        live = np.flatnonzero(self.base.values[: self.base.used] > -np.inf)
+        gains = self._gains(live)
+        if len(live) <= self.POOL:
+            self.floor, self.margin, self.pool = -np.inf, 0.0, live
+        else:
+            self.floor = float(np.partition(gains, -self.POOL)[-self.POOL])
+            self.margin = 4 * self.ROUNDING * float(self.seen.values[live].max())
+            self.pool = live[gains >= self.floor - self.margin]
+        self.pooled.values[self.pool] = True
+
+    def _occurrences(self, pair: int, left: int, right: int) -> Places:
+        """The places where a pair begins, in order, none overlapping (in "aaa", the first two)."""
+        if len(self.places[left]) <= len(self.places[right]):
+            places = self.places[left]
+            self.places[left] = places = places[self.piece[places] == left]
+        else:
+            places = self.places[right]
+            self.places[right] = places = places[self.piece[places] == right]
+            places = self.before[places]
+            places = places[places >= 0]
+        found = places[self.pair[places] == pair]
+        if left != right or len(found) < 2:
+            return found
+        found = np.sort(found)
+        fresh = np.ones(len(found), bool)
+        fresh[1:] = self.after[found[:-1]] != found[1:]
+        run = np.maximum.accumulate(np.where(fresh, np.arange(len(found)), 0))
+        return found[(np.arange(len(found)) - run) % 2 == 0]
+
+    def merge(self, pair: int) -> None:
+        """Write `left right` as one piece wherever the pair occurs."""
+        left, right = int(self.left.values[pair]), int(self.right.values[pair])
+        first = self._occurrences(pair, left, right)
+        second = self.after[first]
+        third = self.after[second]
+        weight = self.weight[first]
+        merged = self._piece(self.texts[left] + self.texts[right].removeprefix(CONTINUATION))
+        ends = third < 0
+
+        # A pair between two merged occurrences is taken away, and put back, once: by the occurrence before it.
+        seen = self.seen.values
+        seen[pair] -= weight.sum()
+        np.subtract.at(seen, self.pair[second[~ends]], weight[~ends])
+        previous, own = self._previous(first, second)
+        np.subtract.at(seen, self.pair[previous], weight[own])
+
+        self.piece[first], self.piece[second] = merged, -1
+        self.pair[second] = -1
+        self.pair[first[ends]] = -1
+        self.after[first] = third
+        self.before[third[~ends]] = first[~ends]
+
+        previous, own = self._previous(first, first)
+        edges = np.concatenate([first[~ends], previous])
+        numbers = self._pairs(self.piece[edges], self.piece[self.after[edges]], merged)
+        self.pair[edges] = numbers
+        np.add.at(self.seen.values, numbers, np.concatenate([weight[~ends], weight[own]]))
+
+        occurrences = int(weight.sum())
+        self.count[left] -= occurrences
+        self.count[right] -= occurrences
+        self.count[merged] += occurrences
+        self.total -= occurrences
+        self.places[merged] = np.concatenate([self.places[merged], first])
+        self._update({left, right, merged})
+
+    def _previous(self, first: Places, covered: Places) -> tuple[Places, NDArray[np.bool_]]:
+        """The places before `first` that exist and are not `covered`, and which of `first` have one."""
+        self.marked[covered] = True
+        previous = self.before[first]
+        own = previous >= 0
+        own[own] = ~self.marked[previous[own]]
+        self.marked[covered] = False
+        return previous[own], own
+
+    def _piece(self, text: str) -> int:
+        """The number of a piece; two ways of merging may lead to the same one."""
+        if text not in self.number:
+            self.number[text] = len(self.texts)
+            self.texts.append(text)
+            self.count.append(0)
+            self.logs.extend(np.zeros(1))
+            self.places.append(np.zeros(0, np.int32))
+            self.pairs_of.append(array("i"))
+        return self.number[text]
+
+    def _pairs(self, left: Places, right: Places, merged: int) -> Ints:
+        """The numbers of pairs that all hold the piece `merged`; new pairs get new numbers."""
+        wanted, inverse = np.unique((left.astype(np.int64) << 32) | right, return_inverse=True)
+        numbers = np.full(len(wanted), -1, np.int64)
+        known = np.array(self.pairs_of[merged], np.int64)
+        known = known[self.seen.values[known] > 0]
+        if len(known) and len(wanted):
+            keys = (self.left.values[known].astype(np.int64) << 32) | self.right.values[known]
+            order = np.argsort(keys)
+            place = np.minimum(np.searchsorted(keys[order], wanted), len(keys) - 1)
+            numbers = np.where(keys[order][place] == wanted, known[order][place], -1)
+        fresh = wanted[numbers < 0]
+        added = np.arange(self.seen.used, self.seen.used + len(fresh))
+        numbers[numbers < 0] = added
+        lefts, rights = (fresh >> 32).astype(np.int32), (fresh & 0x7FFFFFFF).astype(np.int32)
+        self.left.extend(lefts)
+        self.right.extend(rights)
+        self.seen.extend(np.zeros(len(fresh), np.int64))
+        self.base.extend(np.full(len(fresh), -np.inf))
+        self.pooled.extend(np.zeros(len(fresh), bool))
+        for number, one, other in zip(added.tolist(), lefts.tolist(), rights.tolist(), strict=True):
+            self.pairs_of[one].append(number)
+            if other != one:
+                self.pairs_of[other].append(number)
+        return numbers[inverse]
+
+    def _update(self, pieces: set[int]) -> None:
+        """Score every pair of these pieces anew; those that come above the floor join the pool."""
+        touched = []
+        for piece in sorted(pieces):
+            self.logs.values[piece] = np.log(max(self.count[piece], 1))
+            pairs = np.array(self.pairs_of[piece], np.int64)
+            alive = pairs[self.seen.values[pairs] > 0]
+            if 2 * len(alive) < len(pairs):
+                self.pairs_of[piece] = array("i", alive.astype(np.int32).tobytes())
+            touched.append(pairs)
+        pairs = np.concatenate(touched)
+        self._score(pairs)
+        pairs = pairs[~self.pooled.values[pairs]]
+        gains = self._gains(pairs)
+        rising = np.unique(pairs[(gains >= self.floor - self.margin) & (gains > -np.inf)])
+        self.pooled.values[rising] = True
+        self.pool = np.concatenate([self.pool, rising])
+        if len(self.pool) > 4 * self.POOL and self.floor > -np.inf:
+            self._refill()
+
+
+def pairs_by_gain(merger: Merger) -> Iterator[tuple[str, str]]:
+    """Merge until no pair is left, telling each pair: for those who want to watch."""
+    while (pair := merger.best()) is not None:
+        yield merger._text_of(pair)
+        merger.merge(pair)

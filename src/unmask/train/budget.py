@@ -1,0 +1,67 @@
+"""How long to train: in wall-clock, steps, tokens or epochs. Everything that changes over a run is a function of its progress."""
+
+import math
+import re
+from dataclasses import dataclass
+from typing import Literal
+
+from unmask.config import config, setting
+from unmask.train.optim import AnyOptimizer, AnySchedule, AdamW, Linear
+
+FORMS = "30s, 5m, 2h (wall-clock), 1000 steps, 10M tokens or 3 epochs"
+
+_SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_SCALE = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "b": 10**9}
+
+
+@dataclass(frozen=True)
+class Budget:
+    """An amount in seconds, steps, tokens or epochs."""
+
+    amount: float
+    unit: Literal["seconds", "steps", "tokens", "epochs"]
+
+    @staticmethod
+    def parse(text: str) -> "Budget":
+        """Raises ValueError naming the allowed forms."""
+        compact = text.strip().lower().replace(",", "").replace("_", "")
+        clock = re.fullmatch(r"(?:(\d+(?:\.\d+)?)d)?(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s)?", compact)
+        if compact and clock:
+            seconds = sum(float(n or 0) * _SECONDS[u] for n, u in zip(clock.groups(), "dhms", strict=True))
+            if seconds > 0:
+                return Budget(seconds, "seconds")
+        counted = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kmgb]?)\s*(steps?|tokens?|epochs?)", compact)
+        if counted and float(counted[1]) > 0:
+            unit = counted[3].rstrip("s") + "s"
+            return Budget(float(counted[1]) * _SCALE[counted[2]], unit)  # type: ignore[arg-type]
+        raise ValueError(f"{text!r} is not a budget; allowed: {FORMS}")
+
+    def steps(self, steps_per_epoch: float, tokens_per_step: float) -> int | None:
+        """The number of steps that it means; None for wall-clock, where it is not known before."""
+        if self.unit == "seconds":
+            return None
+        exact = {
+            "steps": self.amount,
+            "tokens": self.amount / tokens_per_step,
+            "epochs": self.amount * steps_per_epoch,
+        }[self.unit]
+        return max(1, math.ceil(exact - 1e-9))
+
+
+@config
+class TrainConfig:
+    """How to train: how long, with which optimiser and schedule, how often to look and to save."""
+
+    budget: str = setting("10m", description=f"how long: {FORMS}")
+    optimizer: AnyOptimizer = setting(default_factory=AdamW, description="how weights are updated")
+    schedule: AnySchedule = setting(default_factory=Linear, description="learning rate over the run")
+    clip: float = setting(1.0, gt=0, description="longest gradient (2-norm); longer ones are shortened to it")
+    accumulate: int = setting(1, ge=1, description="micro-batches per step; the same update in less memory")
+    evaluations: int = setting(5, ge=1, description="how often to evaluate over the run, evenly spaced")
+    save_minutes: float = setting(5.0, gt=0, description="a checkpoint at least this often, and at evaluations")
+    patience: int | None = setting(
+        None, ge=1, description="stop after so many evaluations without a better one; never if not given"
+    )
+
+    def __post_init__(self) -> None:
+        Budget.parse(self.budget)

@@ -1,0 +1,148 @@
+"""Driving a run: resume, train, log, evaluate, save, stop early. Pretraining and fine-tuning both stand on it."""
+
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+from unmask import console
+from unmask.console import Progress
+from unmask.data.batches import Batches
+from unmask.learner import Learner
+from unmask.train import optim
+from unmask.train.budget import TrainConfig
+from unmask.train.run import Interrupted, Run, interruptible
+from unmask.train.steps import State, Step, steps
+
+LOG_EVERY = 0.5  # seconds of training between rows of metrics.jsonl, so that a log stays small
+
+
+@dataclass(frozen=True)
+class Watch:
+    """The figure that decides which checkpoint is best, for example `classify.accuracy`."""
+
+    key: str
+    higher: bool
+
+    def better(self, value: float, than: float | None) -> bool:
+        return than is None or (value > than if self.higher else value < than)
+
+
+@dataclass
+class Standing(State):
+    """A State with what the evaluations have shown so far."""
+
+    evaluations: int = 0  # marks passed, of the evenly spaced ones
+    best: float | None = None
+    best_step: int | None = None
+    waited: int = 0  # evaluations since the best one
+
+
+class Window:
+    """Throughput and loss since the last row of the log."""
+
+    def __init__(self) -> None:
+        self.tokens, self.took = 0, 0.0
+
+    def add(self, step: Step) -> None:
+        self.tokens += step.tokens
+        self.took += step.took
+
+    @property
+    def rate(self) -> float:
+        return self.tokens / max(1e-9, self.took)
+
+
+class Fit:
+    """One run under way. `evaluate` returns figures by name; `describe` turns a step into a few words."""
+
+    def __init__(
+        self,
+        run: Run,
+        learner: Learner,
+        batches: Batches,
+        settings: TrainConfig,
+        seed: int,
+        evaluate: Callable[[], dict[str, float]],
+        watch: Watch,
+        describe: Callable[[Step], str],
+    ) -> None:
+        self.run, self.learner, self.batches = run, learner, batches
+        self.settings, self.seed = settings, seed
+        self.evaluate, self.watch, self.describe = evaluate, watch, describe
+        self.optimizer = optim.build(settings.optimizer, learner)
+        self.standing = Standing()
+        self.saved = time.monotonic()
+
+    def resume(self) -> None:
+        """Take up the newest checkpoint, if there is one."""
+        state = self.run.checkpoints.restore(self.learner, self.optimizer)
+        if state is not None:
+            self.standing = Standing(**{field.name: state[field.name] for field in fields(Standing)})
+            console.remark(f"resuming after step {self.standing.step:,}")
+        self.run.forget_after(self.standing.step)
+
+    def __call__(self, progress: Progress) -> Standing:
+        """Train to the end of the budget. Raises Interrupted after a signal, with everything saved."""
+        standing, window, shown = self.standing, Window(), 0.0
+        progress.start(1.0, "")
+        self.learner.train()
+        loop = steps(self.learner, self.optimizer, self.batches, self.settings, standing, self.seed)
+        with interruptible() as stop:
+            for step in loop:
+                window.add(step)
+                progress.show(f"{window.rate:,.0f} tokens/s  {self.describe(step)}")
+                progress.advance(step.progress - shown)
+                shown = step.progress
+                if window.took >= LOG_EVERY or step.progress >= 1:
+                    self.run.append(**self._row(step, window.rate))
+                    window = Window()
+                if self._evaluation_is_due(step.progress):
+                    self._evaluate(step)
+                    if self.settings.patience and standing.waited >= self.settings.patience:
+                        break
+                elif time.monotonic() - self.saved > self.settings.save_minutes * 60:
+                    self._save()
+                if stop.signal is not None:
+                    self._save()
+                    self.run.checkpoints.wait()
+                    raise Interrupted(stop.signal)
+        loop.close()
+        self.run.checkpoints.wait()
+        return standing
+
+    def _evaluation_is_due(self, progress: float) -> bool:
+        passed = int(progress * self.settings.evaluations + 1e-9)
+        due = passed > self.standing.evaluations
+        self.standing.evaluations = passed
+        return due
+
+    def _evaluate(self, step: Step) -> None:
+        figures = self.evaluate()
+        standing, value = self.standing, figures[self.watch.key]
+        best = self.watch.better(value, standing.best)
+        standing.waited = 0 if best else standing.waited + 1
+        if best:
+            standing.best, standing.best_step = value, step.number
+        self.run.append(
+            step=step.number, progress=step.progress, seconds=step.seconds, tokens=standing.tokens, evaluation=figures
+        )
+        self._save(best)
+
+    def _save(self, best: bool = False) -> None:
+        self.run.checkpoints.save(asdict(self.standing), self.learner, self.optimizer, best)
+        self.saved = time.monotonic()
+
+    def _row(self, step: Step, rate: float) -> dict[str, Any]:
+        parts = {f"{name}.loss": round(value, 6) for name, value in step.parts.items()}
+        return {
+            "step": step.number,
+            "progress": round(step.progress, 6),
+            "seconds": round(step.seconds, 3),
+            "tokens": self.standing.tokens,
+            "loss": round(step.loss, 6),
+            **(parts if len(parts) > 1 else {}),
+            "lr": float(f"{step.lr:.6g}"),
+            "grad_norm": round(step.grad_norm, 6),
+            "tokens_per_second": round(rate),
+        }

@@ -1,0 +1,191 @@
+"""Pretraining: a corpus and a recipe in, a run folder with a model out."""
+
+import dataclasses
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from unmask import bundle, console
+from unmask.config import changed
+from unmask.console import Progress
+from unmask.data.batch import Batch
+from unmask.data.batches import Batches, CorpusExamples, in_order
+from unmask.data.shards import Shards
+from unmask.errors import UserError
+from unmask.learner import Learner, Loss
+from unmask.model.encoder import Encoder
+from unmask.objectives import Masked, MaskedObjective, NextSentenceObjective
+from unmask.text.tokenizer import Tokenizer
+from unmask.train.fit import Fit, Watch
+from unmask.train.recipe import PretrainRecipe, read_recipe
+from unmask.train.run import Run, default_device
+from unmask.train.steps import Step, evaluate
+
+EVALUATION_SEED = 0  # held-out masks are the same for every run, so that losses compare
+EVALUATION_TOKENS = 8192  # in one batch
+
+
+class PretrainLearner(Learner):
+    """An encoder and the heads of its objectives; one pass of the encoder serves them all."""
+
+    def __init__(self, encoder: Encoder, objectives: Sequence[MaskedObjective | NextSentenceObjective]) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.objectives = nn.ModuleDict({o.settings.name: o for o in objectives})
+
+    def prepare(self, batch: Batch, seed: int) -> Batch:
+        for objective in self.objectives.values():
+            batch = objective.prepare(batch, seed)  # type: ignore[operator]
+        return batch
+
+    def prepare_heldout(self, batch: Batch) -> Batch:
+        """A fixed 15 % random mask whatever the recipe masks: losses compare across recipes."""
+        for objective in self.objectives.values():
+            if isinstance(objective, MaskedObjective):
+                batch = objective.prepare(batch, EVALUATION_SEED, Masked())
+            else:
+                batch = objective.prepare(batch, EVALUATION_SEED)  # type: ignore[operator]
+        return batch
+
+    def forward(self, batch: Batch) -> Loss:
+        hidden = self.encoder(batch.ids, batch.spans, batch.segments)
+        return Loss({name: o(self.encoder, hidden, batch) for name, o in self.objectives.items()})
+
+    def published(self) -> dict[str, nn.Module]:
+        heads: dict[str, nn.Module] = {"encoder": self.encoder}
+        for objective in self.objectives.values():
+            heads |= objective.published()  # type: ignore[operator]
+        return heads
+
+
+@dataclasses.dataclass(frozen=True)
+class Pretrained:
+    """What a pretraining run brought. Losses are nats per scored piece, of a fixed 15 % mask on held-out text."""
+
+    folder: Path
+    steps: int
+    tokens: int
+    seconds: float
+    parameters: int
+    heldout: dict[str, float]
+    uniform: float
+    unigram: float
+
+    @property
+    def model(self) -> Path:
+        return self.folder / "model"
+
+    @property
+    def tokens_per_second(self) -> float:
+        return self.tokens / max(1e-9, self.seconds)
+
+
+def pretrain(
+    recipe: PretrainRecipe | Path | str,
+    overrides: Sequence[str] = (),
+    out: Path | str = "runs/pretrain",
+    progress: Progress | None = None,
+) -> Pretrained:
+    """Train an encoder on a corpus; the run folder `out` then holds model/, the log and the checkpoints.
+
+    recipe: a PretrainRecipe or a YAML file; overrides: `key.sub=value`. An interrupted run goes on where it
+    stopped, a finished one is returned as it is. Raises UserError for what cannot be used.
+    """
+    if not isinstance(recipe, PretrainRecipe):
+        recipe = read_recipe(PretrainRecipe, recipe, overrides)
+    elif overrides:
+        raise UserError("overrides go with a recipe file, not with a PretrainRecipe")
+    shards = Shards.open(recipe.data.corpus)
+    recipe = fitted(recipe, shards.tokenizer)
+    with Run(Path(out), recipe, "pretrain") as run:
+        if run.finished:
+            console.remark(f"{run.folder} is finished; remove it or choose another --out to train again")
+        elif progress is not None:
+            _train(run, recipe, shards, progress)
+        else:
+            with console.work("Pretraining") as work:
+                _train(run, recipe, shards, work)
+                work.result(str(run.folder))
+        return Pretrained(run.folder, **run.facts()["finished"])
+
+
+def fitted(recipe: PretrainRecipe, tokenizer: Tokenizer) -> PretrainRecipe:
+    """The recipe with the tokenizer's vocabulary, checked for what no single setting can see."""
+    names = [objective.name for objective in recipe.objectives]
+    if len(set(names)) < len(names):
+        raise UserError("an objective stands twice in the recipe", given=", ".join(names))
+    if recipe.data.length > recipe.model.length:
+        raise UserError(
+            "data.length is above model.length: there are no positions for so long a text",
+            given=f"data.length={recipe.data.length}, model.length={recipe.model.length}",
+            to_do="lower data.length or raise model.length",
+        )
+    if "next_sentence" in names and recipe.model.segments < 2:
+        raise UserError("next_sentence needs segment embeddings", given=f"model.segments={recipe.model.segments}")
+    return changed(recipe, model=changed(recipe.model, vocabulary=tokenizer.vocabulary))
+
+
+def _train(run: Run, recipe: PretrainRecipe, shards: Shards, progress: Progress) -> None:
+    torch.manual_seed(recipe.seed)
+    learner = learner_of(recipe, shards.tokenizer).to(default_device())
+    pairs = any(objective.name == "next_sentence" for objective in recipe.objectives)
+    data = recipe.data
+    examples = CorpusExamples(shards, data.length, recipe.seed, data.heldout, "train", pairs)
+    per_step = max(1, round(data.batch_tokens / examples.mean_tokens))
+    batches = Batches(examples, per_step, recipe.seed, recipe.train.accumulate)
+    heldout = _heldout(learner, shards, recipe, pairs)
+    unigram, uniform = shards.unigram_entropy(), math.log(shards.vocabulary)
+
+    def describe(step: Step) -> str:
+        masked = step.parts.get("masked")
+        return f"loss {step.loss:.2f}" + (f" (unigram {unigram:.2f})" if masked is not None else "")
+
+    fit = Fit(
+        run,
+        learner,
+        batches,
+        recipe.train,
+        recipe.seed,
+        evaluate=lambda: evaluate(learner, heldout),
+        watch=Watch(f"{recipe.objectives[0].name}.loss", higher=False),
+        describe=describe,
+    )
+    fit.resume()
+    standing = fit(progress)
+    lineage = {
+        "kind": "pretrain",
+        "recipe": run.recipe_values(),
+        "corpus_sha256": shards.sha256,
+        "steps": standing.step,
+        "tokens": standing.tokens,
+    }
+    bundle.write(run.model, recipe.model, learner.published(), shards.tokenizer, [lineage])
+    run.write_facts(
+        finished={
+            "steps": standing.step,
+            "tokens": standing.tokens,
+            "seconds": round(standing.seconds, 2),
+            "parameters": sum(p.numel() for p in learner.parameters()),
+            "heldout": evaluate(learner, heldout),
+            "uniform": uniform,
+            "unigram": unigram,
+        }
+    )
+
+
+def learner_of(recipe: PretrainRecipe, tokenizer: Tokenizer) -> PretrainLearner:
+    first_ordinary = max(tokenizer.special_ids) + 1
+    objectives = [o.build(recipe.model, tokenizer.mask_id, first_ordinary) for o in recipe.objectives]
+    return PretrainLearner(Encoder(recipe.model), objectives)
+
+
+def _heldout(learner: PretrainLearner, shards: Shards, recipe: PretrainRecipe, pairs: bool) -> list[Batch]:
+    """Batches of held-out documents, at most `data.heldout_tokens` tokens, masked once and for all."""
+    data = recipe.data
+    part = "heldout" if data.heldout > 0 and shards.documents > 1 else "train"
+    examples = CorpusExamples(shards, data.length, EVALUATION_SEED, data.heldout, part, pairs)
+    batches = in_order(examples, EVALUATION_TOKENS, limit=data.heldout_tokens)
+    return [learner.prepare_heldout(batch) for batch in batches]

@@ -1,0 +1,105 @@
+"""Recipes: one file, one run. Each component's settings stand beside the component; here they are composed."""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+from unmask.config import config, from_mapping, override, read_yaml, setting
+from unmask.errors import UserError, closest
+from unmask.model.encoder import EncoderConfig
+from unmask.model.presets import PRESETS
+from unmask.objectives import AnyObjective, Masked
+from unmask.tasks import AnyTask
+from unmask.tasks.classify import Classify
+from unmask.train.budget import TrainConfig
+from unmask.train.optim import AdamW
+
+R = TypeVar("R")
+
+
+@config
+class CorpusConfig:
+    """The text to pretrain on."""
+
+    corpus: str = setting(description="a folder made by `unmask corpus build`")
+    length: int = setting(128, ge=8, description="longest sequence in tokens, [CLS] and [SEP] included")
+    batch_tokens: int = setting(8192, ge=8, description="tokens per step (on average), over all micro-batches")
+    heldout: float = setting(
+        0.01, ge=0, lt=1, description="share of the documents kept for the held-out loss, at least one"
+    )
+    heldout_tokens: int = setting(32768, ge=1, description="at most so many tokens are evaluated at a time")
+
+
+@config
+class PretrainRecipe:
+    """A pretraining run."""
+
+    seed: int = setting(0, ge=0, description="of initial weights, order and masks")
+    data: CorpusConfig = setting(description="the text to pretrain on")
+    model: EncoderConfig = setting(
+        default_factory=EncoderConfig,
+        description=f"the architecture; `preset` names one of {', '.join(PRESETS)}, single settings override it",
+    )
+    objectives: list[AnyObjective] = setting(
+        default_factory=lambda: [Masked()], min_length=1, description="what is learnt: masked, next_sentence"
+    )
+    train: TrainConfig = setting(default_factory=TrainConfig, description="how to train")
+
+
+@config
+class RowsConfig:
+    """Labelled rows to fine-tune on."""
+
+    train: str = setting(description="file of training rows: csv, tsv or jsonl")
+    dev: str | None = setting(None, description="file of rows to choose by; a tenth of train if not given")
+    dev_share: float = setting(0.1, gt=0, lt=1, description="share of train that becomes dev where none is given")
+    text_column: str | None = setting(None, description="guessed from its name if not given")
+    pair_column: str | None = setting(None, description="second text of a pair")
+    label_column: str | None = setting(None, description="guessed from its name if not given")
+    rows: int | None = setting(None, ge=1, description="use at most so many training rows, chosen by hash")
+    batch_rows: int = setting(32, ge=1, description="rows per step, over all micro-batches")
+
+
+@config
+class FinetuneRecipe:
+    """A fine-tuning run."""
+
+    seed: int = setting(0, ge=0, description="of new weights, order and dropout")
+    model: str = setting(description="a model folder, as pretraining or fine-tuning writes it")
+    pretrained: bool = setting(
+        True, description="false: start from random weights, to see what pretraining brings"
+    )
+    task: AnyTask = setting(default_factory=Classify, description="what is learnt")
+    data: RowsConfig = setting(description="labelled rows")
+    dropout: float = setting(0.1, ge=0, lt=1, description="in the encoder while fine-tuning")
+    train: TrainConfig = setting(
+        default_factory=lambda: TrainConfig(budget="3 epochs", optimizer=AdamW(lr=5e-4), evaluations=6),
+        description="how to train",
+    )
+
+
+def read_recipe(cls: type[R], path: Path | str, overrides: Iterable[str] = ()) -> R:
+    """A recipe file with overrides, as a PretrainRecipe or a FinetuneRecipe."""
+    return recipe_of(cls, read_yaml(path), overrides, where=str(path))
+
+
+def recipe_of(cls: type[R], values: Mapping[str, Any], overrides: Iterable[str], where: str) -> R:
+    """Nested values with overrides, checked. `model.preset` stands for the settings that it names."""
+    values = override(values, overrides)
+    model = values.get("model")
+    if isinstance(model, dict) and "preset" in model:
+        name = model.pop("preset")
+        if name not in PRESETS:
+            raise UserError(
+                f"{where}: model.preset cannot be used",
+                given=name,
+                did_you_mean=closest(str(name), PRESETS),
+                allowed=", ".join(PRESETS),
+            )
+        values["model"] = {**PRESETS[name], **model}
+    return from_mapping(cls, values, where)
+
+
+def kind_of(path: Path | str) -> type[PretrainRecipe] | type[FinetuneRecipe]:
+    """Which recipe a file holds: one with a task is for fine-tuning."""
+    return FinetuneRecipe if "task" in read_yaml(path) else PretrainRecipe

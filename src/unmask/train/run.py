@@ -1,0 +1,169 @@
+"""Run: one directory that holds a recipe, its log, its checkpoints and the model that came out.
+
+recipe.yaml, run.json, metrics.jsonl, checkpoints/, model/. Starting an existing run resumes it.
+"""
+
+import fcntl
+import platform
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from types import FrameType
+from typing import IO, Any
+
+import torch
+import yaml
+
+from unmask import __version__, console, files
+from unmask.config import difference, dump, to_yaml
+from unmask.errors import UserError
+from unmask.train.checkpoint import Checkpoints
+
+
+class Interrupted(KeyboardInterrupt):
+    """A signal asked the run to stop; its checkpoint is written."""
+
+
+class Run:
+    """One run directory, opened by one process. Use as a context manager."""
+
+    def __init__(self, folder: Path, recipe: Any, kind: str) -> None:
+        self.folder = folder
+        self.recipe = recipe
+        self.kind = kind
+        self.checkpoints = Checkpoints(folder / "checkpoints")
+        self._lock: IO[str] | None = None
+
+    @property
+    def model(self) -> Path:
+        return self.folder / "model"
+
+    @property
+    def finished(self) -> bool:
+        return bool(self.facts().get("finished"))
+
+    def recipe_values(self) -> dict[str, Any]:
+        """The recipe, complete, as plain values."""
+        return dump(self.recipe)
+
+    def facts(self) -> dict[str, Any]:
+        path = self.folder / "run.json"
+        return files.read_json(path) if path.is_file() else {}
+
+    def log(self) -> list[dict[str, Any]]:
+        """The rows of metrics.jsonl."""
+        path = self.folder / "metrics.jsonl"
+        return files.read_jsonl(path) if path.is_file() else []
+
+    def __enter__(self) -> "Run":
+        """Take the folder, check that it belongs to this recipe, write down what runs here."""
+        existed = (self.folder / "recipe.yaml").is_file()
+        if not existed and self.folder.is_dir() and any(self._foreign()):
+            raise UserError(
+                f"{self.folder} is not empty and holds no run",
+                given=", ".join(sorted(path.name for path in self._foreign())[:5]),
+                to_do="choose another --out folder",
+            )
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self._lock = (self.folder / ".lock").open("w")
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UserError(f"{self.folder} is in use by another process", to_do="wait for it to end") from None
+        except OSError as error:
+            raise files.disk_error(error, self.folder) from error
+        if existed:
+            self._check_recipe()
+        else:
+            files.write_text(self.folder / "recipe.yaml", to_yaml(self.recipe))
+            self.write_facts(kind=self.kind, created=datetime.now(UTC).isoformat(timespec="seconds"))
+        self.write_facts(environment=environment())
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        try:
+            self.checkpoints.close()
+        finally:
+            if self._lock is not None:
+                self._lock.close()
+
+    def _foreign(self) -> Iterator[Path]:
+        return (path for path in self.folder.iterdir() if not path.name.startswith("."))
+
+    def _check_recipe(self) -> None:
+        before = yaml.safe_load((self.folder / "recipe.yaml").read_text(encoding="utf-8"))
+        changes = difference(before, dump(self.recipe))
+        if changes:
+            shown = "; ".join(changes[:4]) + (f"; and {len(changes) - 4} more" if len(changes) > 4 else "")
+            raise UserError(
+                f"{self.folder} belongs to a run with another recipe",
+                difference=shown,
+                to_go_on_with_it="give the same recipe and settings as before",
+                to_start_another="choose another --out folder",
+            )
+
+    def write_facts(self, **facts: Any) -> None:
+        files.write_json(self.folder / "run.json", {**self.facts(), **facts})
+
+    def append(self, **row: Any) -> None:
+        """One row to metrics.jsonl; a full disk is a UserError."""
+        try:
+            files.append_jsonl(self.folder / "metrics.jsonl", row)
+        except OSError as error:
+            raise files.disk_error(error, self.folder / "metrics.jsonl") from error
+
+    def forget_after(self, step: int) -> None:
+        """Drop the rows of steps that are done again after a resume."""
+        import json
+
+        rows = [row for row in self.log() if row["step"] <= step]
+        text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+        files.write_text(self.folder / "metrics.jsonl", text)
+
+
+def environment() -> dict[str, Any]:
+    """What this process runs on."""
+    device = default_device()
+    return {
+        "unmask": __version__,
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+        "platform": platform.platform(terse=True),
+        "device": torch.cuda.get_device_name() if device == "cuda" else device,
+        "threads": torch.get_num_threads(),
+    }
+
+
+def default_device() -> str:
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+class Stop:
+    """Whether a signal has asked for an end; `signal` is its number."""
+
+    signal: int | None = None
+
+
+@contextmanager
+def interruptible() -> Iterator[Stop]:
+    """Turn Ctrl-C and SIGTERM into a request that the loop answers after its step. A second one stops at once."""
+    stop = Stop()
+
+    def ask(number: int, frame: FrameType | None) -> None:
+        if stop.signal is not None:
+            raise KeyboardInterrupt
+        stop.signal = number
+        console.remark("stopping after this step; once more to stop at once")
+
+    try:
+        before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    except ValueError:  # not in the main thread: signals are somebody else's matter
+        yield stop
+        return
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,100 @@
+"""Baselines on made-up rows whose right answer is known."""
+
+import sys
+
+import numpy as np
+import pytest
+
+from unmask.errors import UserError
+from unmask.evaluate import baselines
+
+TOPICS = {
+    "sport": "match goal team referee",
+    "money": "bank share profit merger",
+    "food": "bread soup salt oven",
+}
+
+
+def made_up(rows: int, seed: int) -> tuple[list[str], list[str]]:
+    """Texts of common words in which one word in six tells the topic."""
+    generator = np.random.default_rng(seed)
+    labels = generator.choice(list(TOPICS), rows).tolist()
+    texts = []
+    for label in labels:
+        common = generator.choice([f"w{number}" for number in range(40)], 10).tolist()
+        texts.append(" ".join([*common, *generator.choice(TOPICS[label].split(), 2).tolist()]))
+    return texts, labels
+
+
+def test_majority_is_the_most_frequent_training_label() -> None:
+    found = baselines.majority(["b", "a", "c", "b"], 3)
+    assert found.predicted == ["b", "b", "b"]
+    assert found.chosen == {"label": "b"}
+
+
+def test_majority_of_equally_frequent_labels_is_the_first_by_name() -> None:
+    assert baselines.majority(["b", "a"], 1).predicted == baselines.majority(["a", "b"], 1).predicted == ["a"]
+
+
+@pytest.mark.parametrize("analyzer", ["word", "char"])
+@pytest.mark.parametrize("rows", [300, baselines.COMMON_ROWS])
+def test_tfidf_learns_what_can_be_learnt(analyzer: str, rows: int) -> None:
+    texts, labels = made_up(rows, 1)
+    test_texts, test_labels = made_up(200, 2)
+    found = baselines.tfidf(texts, labels, test_texts, analyzer=analyzer)  # type: ignore[arg-type]
+    right = np.mean([a == b for a, b in zip(found.predicted, test_labels, strict=True)])
+    assert right > 0.95
+    assert found.chosen["c"] in baselines.STRENGTHS
+    assert found.chosen["dev_rows"] == rows // 10
+    assert found.chosen["dev_accuracy"] > 0.9
+
+
+def test_tfidf_repeats_with_its_seed() -> None:
+    texts, labels = made_up(120, 1)
+    noisy = labels[60:] + labels[:60]  # nothing to learn: small differences would show
+    first, again = (baselines.tfidf(texts, noisy, texts[:50], seed=3) for _ in range(2))
+    assert first == again
+
+
+def test_tfidf_reads_text_without_spaces_by_characters() -> None:
+    texts = ["今天股票上涨", "球队赢得比赛", "银行股票下跌", "球队输掉比赛"] * 5
+    labels = ["财经", "体育"] * 10
+    assert baselines.tfidf(texts, labels, ["股票", "比赛"], analyzer="char").predicted == ["财经", "体育"]
+
+
+def test_tfidf_chooses_without_the_test_rows() -> None:
+    texts, labels = made_up(200, 1)
+    few, many = (baselines.tfidf(texts, labels, made_up(rows, 2)[0]) for rows in (1, 100))
+    assert few.chosen == many.chosen
+    assert few.predicted == many.predicted[:1]
+
+
+def test_tfidf_of_few_rows_does_without_a_choice() -> None:
+    found = baselines.tfidf(["good film", "bad film"], ["yes", "no"], ["a good one", "a bad one"])
+    assert found.predicted == ["yes", "no"]
+    assert found.chosen["dev_accuracy"] is None
+
+
+def test_tfidf_of_one_label_or_no_test_rows() -> None:
+    assert baselines.tfidf(["a b", "c d"], ["x", "x"], ["e", "f"]).predicted == ["x", "x"]
+    assert baselines.tfidf(["a b", "c d"], ["x", "y"], []).predicted == []
+
+
+@pytest.mark.parametrize(
+    ("texts", "labels", "message"),
+    [
+        ([], [], "needs training rows"),
+        (["a"], ["x", "y"], "not every text has a label"),
+        (["", " "], ["x", "y"], "nothing to count"),
+    ],
+)
+def test_rows_that_cannot_be_learnt_from(texts: list[str], labels: list[str], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        baselines.tfidf(texts, labels, ["a"])
+
+
+def test_without_scikit_learn_the_error_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "sklearn.linear_model", None)
+    with pytest.raises(UserError) as error:
+        baselines.tfidf(["a", "b"], ["x", "y"], ["a"])
+    assert "unmask[eval]" in str(error.value)
