@@ -42,6 +42,7 @@ def test_scores_equal_those_of_scikit_learn(rows: tuple[int, list[int], list[int
 
 
 @given(scored_rows())
+@pytest.mark.filterwarnings("ignore:A single label was found")
 def test_confusion_and_label_scores_equal_those_of_scikit_learn(
     rows: tuple[int, list[int], list[int]],
 ) -> None:

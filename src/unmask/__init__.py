@@ -5,7 +5,7 @@ The public names are imported on first use, so that `import unmask` stays fast (
 
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+from unmask.version import __version__
 
 _PUBLIC = {
     "Encoder": "unmask.model.encoder",
@@ -13,20 +13,33 @@ _PUBLIC = {
     "Predictor": "unmask.predict",
     "Tokenizer": "unmask.text.tokenizer",
     "UserError": "unmask.errors",
-    "build_corpus": "unmask.data.shards",
+    "build_corpus": "unmask.data.shards:build",
     "finetune": "unmask.train.finetune",
     "load": "unmask.predict",
     "pretrain": "unmask.train.pretrain",
     "quickstart": "unmask.quickstart",
 }
 
-__all__ = sorted(_PUBLIC)
+__all__ = [
+    "Encoder",
+    "EncoderConfig",
+    "Predictor",
+    "Tokenizer",
+    "UserError",
+    "__version__",
+    "build_corpus",
+    "finetune",
+    "load",
+    "pretrain",
+    "quickstart",
+]
 
 if TYPE_CHECKING:
     from unmask.data.shards import build as build_corpus
     from unmask.errors import UserError
     from unmask.model.encoder import Encoder, EncoderConfig
     from unmask.predict import Predictor, load
+    from unmask.quickstart import quickstart
     from unmask.text.tokenizer import Tokenizer
     from unmask.train.finetune import finetune
     from unmask.train.pretrain import pretrain
@@ -37,7 +50,8 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module 'unmask' has no attribute {name!r}")
     import importlib
 
-    return getattr(importlib.import_module(_PUBLIC[name]), name)
+    module, _, attribute = _PUBLIC[name].partition(":")
+    return getattr(importlib.import_module(module), attribute or name)
 
 
 def __dir__() -> list[str]:

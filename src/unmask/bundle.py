@@ -19,13 +19,14 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from unmask import __version__, files
+from unmask import files
 from unmask.config import dump, from_mapping
 from unmask.errors import UserError
 from unmask.model.encoder import Encoder, EncoderConfig
 from unmask.model.names import BERT, from_public, to_public
 from unmask.model.positions import sinusoidal
 from unmask.text.tokenizer import Tokenizer
+from unmask.version import __version__
 
 FORMAT = 1
 _TABLE = "encoder.embeddings.position.weight"  # a sinusoid is written under the name of a learned table
@@ -73,7 +74,9 @@ class Bundle:
         try:
             module.load_state_dict(own)
         except RuntimeError as error:
-            raise UserError(f"the weights in {self.folder} do not fit its configuration", given=error) from None
+            raise UserError(
+                f"the weights in {self.folder} do not fit its configuration", given=error
+            ) from None
 
 
 def write(
@@ -193,5 +196,9 @@ def _config_json(
         "initializer_range": config.init_std,
         "layer_norm_eps": config.norm_eps,
         "pad_token_id": tokenizer.pad_id,
-        **({"id2label": dict(enumerate(labels)), "label2id": {x: i for i, x in enumerate(labels)}} if labels else {}),
+        **(
+            {"id2label": dict(enumerate(labels)), "label2id": {x: i for i, x in enumerate(labels)}}
+            if labels
+            else {}
+        ),
     }

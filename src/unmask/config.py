@@ -1,27 +1,43 @@
 """Typed settings: YAML or keyword overrides in, frozen dataclasses out, with errors that name the key.
 
 Every component keeps its own `@config` class beside itself; a recipe composes them. A setting is declared as
-`layers: int = setting(6, ge=1, description="Transformer blocks")`.
+`layers: int = setting(default=6, ge=1, description="Transformer blocks")`.
 """
 
+import copy
 import dataclasses
-import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar, dataclass_transform
 
 import pydantic
 import yaml
-from pydantic import Field as setting
 from pydantic.dataclasses import dataclass as _pydantic_dataclass
 
 from unmask.errors import UserError, closest
 
-__all__ = ["changed", "config", "difference", "dump", "from_mapping", "override", "read_yaml", "schema", "setting"]
+__all__ = [
+    "changed",
+    "config",
+    "difference",
+    "dump",
+    "from_mapping",
+    "override",
+    "read_yaml",
+    "schema",
+    "setting",
+]
 
 T = TypeVar("T")
 
 MAX_ALLOWED_SHOWN = 16
+
+
+def setting(*, default: Any = ..., default_factory: Callable[[], Any] | None = None, **facts: Any) -> Any:
+    """One setting: its default (none: it must be given), its description, its bounds (`ge`, `lt`, ...)."""
+    if default_factory is not None:
+        return pydantic.Field(default_factory=default_factory, **facts)
+    return pydantic.Field(default=default, **facts)
 
 
 @dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(setting,))
@@ -48,26 +64,36 @@ def read_yaml(path: Path | str) -> dict[str, Any]:
     if values is None:
         values = {}
     if not isinstance(values, dict):
-        raise UserError(f"{path} is not a recipe", given=f"a {type(values).__name__}", allowed="keys and values")
+        raise UserError(
+            f"{path} is not a recipe", given=f"a {type(values).__name__}", allowed="keys and values"
+        )
     return values
 
 
 def override(values: Mapping[str, Any], overrides: Iterable[str]) -> dict[str, Any]:
     """A copy of nested `values` with `key.sub=value` applied; values are read as YAML. A number indexes a list."""
-    result = json.loads(json.dumps(dict(values)))
+    result = copy.deepcopy(dict(values))
     for text in overrides:
         key, equals, value = text.partition("=")
         if not equals or not key:
-            raise UserError(f"{text!r} is not a setting", allowed="key.sub=value, for example train.budget=5m")
-        _assign(result, key.strip().split("."), yaml.safe_load(value) if value else "", key)
-    return result  # type: ignore[no-any-return]
+            raise UserError(
+                f"{text!r} is not a setting", allowed="key.sub=value, for example train.budget=5m"
+            )
+        try:
+            read = yaml.safe_load(value) if value else ""
+        except yaml.YAMLError:
+            raise UserError(f"{key} cannot be used", given=value, allowed="a value as in YAML") from None
+        _assign(result, key.strip().split("."), read, key)
+    return result
 
 
 def _assign(node: Any, parts: list[str], value: Any, key: str) -> None:
     head, *rest = parts
     if isinstance(node, list):
         if not head.isdigit() or int(head) >= len(node):
-            raise UserError(f"{key} is not a setting", given=head, allowed=f"a place from 0 to {len(node) - 1}")
+            raise UserError(
+                f"{key} is not a setting", given=head, allowed=f"a place from 0 to {len(node) - 1}"
+            )
         head = int(head)  # type: ignore[assignment]
     elif not isinstance(node, dict):
         raise UserError(f"{key} is not a setting", given=f"{head} below a plain value")
@@ -84,15 +110,28 @@ def from_mapping(cls: type[T], values: Mapping[str, Any], where: str) -> T:
     try:
         return pydantic.TypeAdapter(cls).validate_python(dict(values))
     except pydantic.ValidationError as error:
-        raise _explain(cls, error, where) from None
+        raise _explain(cls, values, error, where) from None
 
 
-def _explain(cls: type[Any], error: pydantic.ValidationError, where: str) -> UserError:
+def _as_written(values: Any, location: Iterable[Any]) -> list[str]:
+    """A place in pydantic's words as the keys that the user wrote: without the tags of tagged unions."""
+    *parts, last = location
+    keys = []
+    for part in parts:
+        if (isinstance(values, Mapping) and part in values) or isinstance(values, list):
+            keys.append(str(part))
+            values = values[part]
+    return [*keys, str(last)]
+
+
+def _explain(
+    cls: type[Any], values: Mapping[str, Any], error: pydantic.ValidationError, where: str
+) -> UserError:
     """Pydantic's first finding (a misspelt key before all others) as a UserError."""
     findings = error.errors(include_url=False)
     first = next((f for f in findings if f["type"] == "unexpected_keyword_argument"), findings[0])
     location = [str(part) for part in first["loc"]]
-    key = ".".join(location) or "the recipe"
+    key = ".".join(_as_written(values, first["loc"])) if location else "the recipe"
     others = None if len(findings) == 1 else f"{len(findings) - 1} more in the same place"
     if first["type"] == "unexpected_keyword_argument":
         names = _settings_at(cls, location[:-1])
@@ -100,15 +139,34 @@ def _explain(cls: type[Any], error: pydantic.ValidationError, where: str) -> Use
             f"{where}: {key} is not a setting",
             given=f"{location[-1]}: {first['input']}",
             did_you_mean=closest(location[-1], names),
-            allowed=", ".join(names[:MAX_ALLOWED_SHOWN]) + (", ..." if len(names) > MAX_ALLOWED_SHOWN else ""),
+            allowed=", ".join(names[:MAX_ALLOWED_SHOWN])
+            + (", ..." if len(names) > MAX_ALLOWED_SHOWN else ""),
             to_read_more=f"unmask recipe explain {'.'.join(location[:-1])}".rstrip(),
         )
     if first["type"] == "missing":
-        return UserError(f"{where}: {key} is missing", allowed=first["msg"], see_also=others)
+        return UserError(
+            f"{where}: {key} is missing", to_read_more=f"unmask recipe explain {key}", see_also=others
+        )
+    if first["type"] in ("union_tag_invalid", "union_tag_not_found"):
+        return _explain_tag(f"{where}: {key}", dict(first["ctx"]))
     given = first["input"]
     shown = "a group of settings" if isinstance(given, Mapping) and len(given) > 4 else repr(given)
     allowed = first["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
     return UserError(f"{where}: {key} cannot be used", given=shown, allowed=allowed, see_also=others)
+
+
+def _explain_tag(place: str, finding: Mapping[str, str]) -> UserError:
+    """The error for a wrong or missing `name` of a tagged union. finding: pydantic's context."""
+    tag, given = finding["discriminator"].strip("'"), finding.get("tag")
+    if given is None:
+        return UserError(f"{place}.{tag} is missing: it says which one is meant")
+    tags = finding["expected_tags"].replace("'", "")
+    return UserError(
+        f"{place}.{tag} cannot be used",
+        given=repr(given),
+        did_you_mean=closest(given, tags.split(", ")),
+        allowed=tags,
+    )
 
 
 def _settings_at(cls: Any, location: list[str]) -> list[str]:

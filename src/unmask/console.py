@@ -3,12 +3,13 @@
 Results go to stdout, progress and remarks to stderr. `quiet` silences the latter.
 """
 
+import json
 import os
 import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Protocol
+from typing import Any, Protocol
 
 from rich import box
 from rich.console import Console
@@ -40,6 +41,11 @@ def say(text: str = "") -> None:
     """A result, to stdout."""
     if os.environ.get("RANK", "0") == "0":
         print(text)
+
+
+def say_json(value: Any) -> None:
+    """A result for programs: indented JSON on stdout."""
+    say(json.dumps(value, ensure_ascii=False, indent=1))
 
 
 def remark(text: str) -> None:

@@ -34,13 +34,13 @@ def atomic(path: Path | str) -> Iterator[Path]:
 
 
 def _replace(source: Path, target: Path) -> None:
-    """os.replace, also for a folder over a folder (there with a moment in which neither has the name)."""
+    """Path.replace, also for a folder over a folder (there with a moment in which neither has the name)."""
     if not target.is_dir():
-        os.replace(source, target)
+        source.replace(target)
         return
     aside = target.with_name(f".{target.name}.{secrets.token_hex(4)}.old")
-    os.replace(target, aside)
-    os.replace(source, target)
+    target.replace(aside)
+    source.replace(target)
     remove(aside)
 
 
@@ -52,6 +52,12 @@ def remove(path: Path) -> None:
         shutil.rmtree(path, ignore_errors=True)
     else:
         path.unlink(missing_ok=True)
+
+
+def sweep(folder: Path) -> None:
+    """Remove what a killed process left half written in a folder that nobody else writes to."""
+    for path in [*folder.glob(".*.tmp"), *folder.glob(".*.old")]:
+        remove(path)
 
 
 def _sync(path: Path) -> None:
@@ -73,7 +79,9 @@ def disk_error(error: OSError, path: Path) -> Exception:
             to_do="free some space and run the same command again: it goes on where it stopped",
         )
     if error.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
-        return UserError(f"{path} may not be written", given=error.strerror, to_do="choose another --out folder")
+        return UserError(
+            f"{path} may not be written", given=error.strerror, to_do="choose another --out folder"
+        )
     return error
 
 

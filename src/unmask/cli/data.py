@@ -63,10 +63,8 @@ def get_data(
     if fetched.train and fetched.test:
         lines.append(("train", f"{fetched.train}  {fetched.train_rows:,} rows, {len(fetched.labels)} labels"))
         lines.append(("test", f"{fetched.test}  {fetched.test_rows:,} rows"))
-    size = console.size(fetched.bytes)
-    lines.append(
-        ("text", f"{fetched.text}  {fetched.documents:,} documents, {size}, nothing of the test rows")
-    )
+    size, apart = console.size(fetched.bytes), ", nothing of the test rows" if fetched.test else ""
+    lines.append(("text", f"{fetched.text}  {fetched.documents:,} documents, {size}{apart}"))
     lines += [("source", data.source), ("licence", data.licence)]
     lines += [("package", f"{data.package} {data.version}, sha256 {data.sha256}")]
     lines += [("known" if number == 0 else "", defect) for number, defect in enumerate(data.defects)]

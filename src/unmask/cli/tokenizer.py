@@ -1,6 +1,211 @@
-"""(owner replaces this file)"""
+"""`unmask tokenizer`: train a vocabulary on text files, and look into one."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from unmask import console
 
-def register(app: typer.Typer) -> None: ...
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from unmask.data.corpus import Document
+    from unmask.text.tokenizer import Tokenizer
+
+LONGEST = 8  # pieces shown
+DROPPED = 24  # characters shown
+
+noun = typer.Typer(help="A tokenizer: text to pieces and back.", no_args_is_help=True)
+
+
+def register(app: typer.Typer) -> None:
+    app.add_typer(noun, name="tokenizer")
+
+
+@noun.command(epilog="Example: unmask tokenizer train texts/ more.jsonl.gz --vocabulary 8192 --out tokenizer")
+def train(
+    sources: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="FILES...",
+            help="txt, jsonl, csv or tsv files, also .gz or .zst; folders; globs; - for standard input.",
+        ),
+    ],
+    out: Annotated[Path, typer.Option(help="The folder to write the tokenizer to.")],
+    vocabulary: Annotated[int, typer.Option(help="The number of pieces.")] = 8192,
+    cased: Annotated[bool, typer.Option("--cased", help="Keep capital letters and accents.")] = False,
+    minimum_count: Annotated[
+        int, typer.Option(help="Characters and pairs of pieces seen less often are not used.")
+    ] = 2,
+    column: Annotated[str, typer.Option(help="The CSV column or JSON key that holds the text.")] = "text",
+    on_error: Annotated[
+        str, typer.Option(help="A line that cannot be read: stop, or skip (the number is reported).")
+    ] = "stop",
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+) -> None:
+    """Train a WordPiece vocabulary. The same text always gives the same vocabulary."""
+    from unmask.data import corpus
+    from unmask.text.tokenizer import Tokenizer
+
+    with console.work("Tokenizer") as work:
+        tokenizer = Tokenizer.train(
+            _texts(corpus.read(sources, column=column, on_error=on_error)),  # type: ignore[arg-type]
+            vocabulary=vocabulary,
+            lowercase=not cased,
+            minimum_count=minimum_count,
+            progress=work,
+        )
+        tokenizer.save(out)
+        result = _training(tokenizer)
+        work.result(
+            f"{tokenizer.vocabulary:,} pieces · {result['characters_per_piece']:.2f} characters per piece · "
+            f"{100 * result['unknown_rate']:.2f} % unknown"
+        )
+    result = {"tokenizer": str(out), **result, "seconds": round(work.elapsed, 3)}
+    if as_json:
+        console.say_json(result)
+        return
+    _say_training(result)
+
+
+def _texts(documents: "Iterable[Document]") -> "Iterator[str]":
+    return (document.text for document in documents)
+
+
+def _training(tokenizer: "Tokenizer") -> dict[str, Any]:
+    training = tokenizer.training
+    assert training is not None
+    statistics = training.statistics
+    return {
+        "vocabulary": tokenizer.vocabulary,
+        "cased": not tokenizer.lowercase,
+        "sha256": tokenizer.sha256,
+        "documents": training.texts,
+        "characters": statistics.characters,
+        "words": statistics.words,
+        "distinct_words": training.distinct_words,
+        "pieces": statistics.pieces,
+        "characters_per_piece": statistics.characters_per_piece,
+        "pieces_per_word": statistics.pieces_per_word,
+        "unknown_rate": statistics.unknown_rate,
+        "alphabet": training.alphabet,
+        "dropped_characters": training.dropped_characters,
+        "dropped_words": training.dropped_words,
+        "forgotten_words": training.forgotten_words,
+    }
+
+
+def _say_training(result: dict[str, Any]) -> None:
+    rows = [
+        ("pieces", f"{result['vocabulary']:,}, of which {result['alphabet']:,} are single characters"),
+        ("characters per piece", f"{result['characters_per_piece']:.2f}"),
+        ("pieces per word", f"{result['pieces_per_word']:.2f}"),
+        ("unknown words", f"{100 * result['unknown_rate']:.3f} %"),
+        ("text", f"{result['documents']:,} documents, {result['words']:,} words"),
+        ("time", console.seconds(result["seconds"])),
+        ("sha256", result["sha256"]),
+    ]
+    console.table(["tokenizer", result["tokenizer"]], rows)
+    dropped = result["dropped_characters"]
+    if dropped:
+        shown = " ".join(dropped[:DROPPED]) + (" ..." if len(dropped) > DROPPED else "")
+        console.remark(
+            f"{len(dropped):,} rare characters are not in the alphabet; the {result['dropped_words']:,} words with "
+            f"them become [UNK]: {shown}"
+        )
+    if result["forgotten_words"]:
+        console.remark(
+            f"{result['forgotten_words']:,} words were rare where they stood and not counted, to save memory"
+        )
+    console.say(f"next: unmask corpus build FILES --tokenizer {result['tokenizer']} --out corpus")
+
+
+@noun.command(epilog='Example: unmask tokenizer inspect tokenizer "Shares rose after the merger."')
+def inspect(
+    folder: Annotated[
+        Path, typer.Argument(help="A tokenizer's folder, its tokenizer.json or its vocab.txt.")
+    ],
+    text: Annotated[str | None, typer.Argument(help="A text to cut into pieces.")] = None,
+    pair: Annotated[str | None, typer.Option(help="A second text.")] = None,
+    specials: Annotated[
+        bool, typer.Option("--specials", help="Read [MASK] in the text as the mask.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+) -> None:
+    """Say what is in a tokenizer; with a text, the pieces that it becomes and where they stand in it."""
+    from unmask.text.tokenizer import Tokenizer
+
+    tokenizer = Tokenizer.load(folder)
+    facts = _facts(tokenizer) if text is None else _pieces(tokenizer, text, pair, specials)
+    if as_json:
+        console.say_json({"tokenizer": str(folder), **facts})
+    elif text is None:
+        console.table(
+            ["tokenizer", str(folder)], [(key.replace("_", " "), _shown(facts[key])) for key in facts]
+        )
+    else:
+        rows = [
+            (row["piece"], row["id"], row["characters"], f"{row['start']}-{row['end']}", _shown(row["word"]))
+            for row in facts["pieces"]
+        ]
+        console.table(["piece", "id", "stands for", "place", "word"], rows)
+
+
+def _shown(value: Any) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, dict):
+        return "  ".join(f"{key} {number}" for key, number in value.items())
+    return (
+        "  ".join(value)
+        if isinstance(value, list)
+        else f"{value:,}"
+        if isinstance(value, int)
+        else str(value)
+    )
+
+
+def _facts(tokenizer: "Tokenizer") -> dict[str, Any]:
+    ordinary = [piece for number, piece in enumerate(tokenizer.pieces) if number not in tokenizer.special_ids]
+    continuing = [piece for piece in ordinary if piece.startswith("##") and len(piece) > 2]
+    longest = sorted(ordinary, key=lambda piece: (-len(piece.removeprefix("##")), piece))[:LONGEST]
+    example = "An unmasked word: Überraschung, 你好!"
+    encoded = tokenizer.encode(example)
+    return {
+        "vocabulary": tokenizer.vocabulary,
+        "cased": not tokenizer.lowercase,
+        "accents_dropped": tokenizer.strip_accents,
+        "chinese_characters_apart": tokenizer.chinese_characters,
+        "specials": {tokenizer.piece_of(number): number for number in tokenizer.special_ids},
+        "single_characters": sum(len(piece.removeprefix("##")) == 1 for piece in ordinary),
+        "word_starts": len(ordinary) - len(continuing),
+        "continuations": len(continuing),
+        "longest_pieces": longest,
+        "example": example,
+        "example_pieces": [tokenizer.piece_of(number) for number in encoded.ids],
+        "sha256": tokenizer.sha256,
+    }
+
+
+def _pieces(tokenizer: "Tokenizer", text: str, pair: str | None, specials: bool) -> dict[str, Any]:
+    encoded = tokenizer.encode(text, pair, specials=specials)
+    rows = []
+    for number, segment, (start, end), word in zip(
+        encoded.ids, encoded.segments, encoded.offsets, encoded.words, strict=True
+    ):
+        source = text if segment == 0 else pair or ""
+        rows.append(
+            {
+                "piece": tokenizer.piece_of(number),
+                "id": number,
+                "segment": segment,
+                "start": start,
+                "end": end,
+                "characters": source[start:end],
+                "word": word,
+            }
+        )
+    return {"text": text, "pair": pair, "pieces": rows}

@@ -85,24 +85,23 @@ def pack(rows: Sequence[Row], progress: float = 0.0) -> Batch:
     """Put rows one after another, longest first (attention is cheapest so); equal lengths keep their order."""
     order = sorted(range(len(rows)), key=lambda i: -len(rows[i].ids))
     rows = [rows[i] for i in order]
-    join = lambda name: torch.from_numpy(np.concatenate([getattr(row, name) for row in rows]))  # noqa: E731
-    one = lambda name: torch.tensor([getattr(row, name) for row in rows])  # noqa: E731
-    targets = {
-        name: torch.from_numpy(np.concatenate([row.targets[name] for row in rows]))
-        for name in rows[0].targets
-    }
+    targets = {name: _joined([row.targets[name] for row in rows]) for name in rows[0].targets}
     return Batch(
-        ids=join("ids"),
-        segments=join("segments"),
-        flags=join("flags"),
+        ids=_joined([row.ids for row in rows]),
+        segments=_joined([row.segments for row in rows]),
+        flags=_joined([row.flags for row in rows]),
         spans=Spans.packed([len(row.ids) for row in rows]),
-        example=one("example"),
-        epoch=one("epoch"),
-        owner=one("owner"),
+        example=torch.tensor([row.example for row in rows]),
+        epoch=torch.tensor([row.epoch for row in rows]),
+        owner=torch.tensor([row.owner for row in rows]),
         targets=targets,
         counts={name: int((target != IGNORED).sum()) for name, target in targets.items()},
         progress=progress,
     )
+
+
+def _joined(parts: Sequence[npt.NDArray[np.generic]]) -> Tensor:
+    return torch.from_numpy(np.concatenate(parts))
 
 
 def by_length(rows: Sequence[Row], tokens: int) -> Iterator[list[int]]:

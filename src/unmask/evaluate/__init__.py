@@ -1,1 +1,1 @@
-
+"""Evaluation beyond one model: baselines, comparisons on the same rows."""

@@ -12,7 +12,7 @@ import numpy as np
 
 from unmask.errors import UserError, missing_extra
 
-STRENGTHS = (3.0, 10.0, 30.0, 100.0)  # inverse regularisation C, from strong to weak
+STRENGTHS = (3.0, 20.0, 100.0)  # inverse regularisation C, from strong to weak
 COMMON_ROWS = 1000  # with at least so many training rows, n-grams of a single row are left out
 
 

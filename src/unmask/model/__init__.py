@@ -1,1 +1,1 @@
-"""The network: encoder, attention, positions, vocabulary head, presets, names. Imports torch and `unmask.config` only."""
+"""The network: encoder, attention, positions, vocabulary head, presets, names. Knows torch and settings only."""

@@ -9,7 +9,7 @@ Every backend agrees with `reference` on every layout that it supports (tests/mo
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import torch
@@ -77,11 +77,14 @@ class Spans:
         return max(self.lengths) if self.mask is None else self.mask.shape[1]
 
     def to(self, device: torch.device | str) -> "Spans":
-        move = lambda x: None if x is None else x.to(device, non_blocking=True)  # noqa: E731
-        groups = tuple(
-            Group(g.start, g.stop, g.count, g.longest, move(g.index), move(g.mask)) for g in self.groups
-        )
-        return Spans(move(self.positions), move(self.first), move(self.mask), self.lengths, groups)
+        """The same on another device."""
+
+        def moved(x: Tensor | None) -> Tensor | None:
+            return None if x is None else x.to(device, non_blocking=True)
+
+        groups = tuple(replace(g, index=moved(g.index), mask=moved(g.mask)) for g in self.groups)
+        positions, first = self.positions.to(device), self.first.to(device)
+        return Spans(positions, first, moved(self.mask), self.lengths, groups)
 
 
 def _groups(lengths: "list[int] | tuple[int, ...]") -> list[Group]:

@@ -29,28 +29,38 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
 class EncoderConfig:
     """The architecture of an encoder. The defaults are BERT's, but for 6 layers and sinusoidal positions."""
 
-    vocabulary: int = setting(8192, ge=8, description="pieces in the vocabulary")
-    layers: int = setting(6, ge=1, description="Transformer blocks")
-    width: int = setting(256, ge=2, multiple_of=2, description="size of each hidden state")
-    heads: int = setting(4, ge=1, description="attention heads; must divide width")
-    inner: int | None = setting(None, ge=1, description="width of the feed-forward; 4 x width if not given")
-    activation: Literal["gelu", "gelu_tanh", "relu", "silu"] = setting("gelu", description="of the feed-forward")
-    norm: Literal["post", "pre"] = setting(
-        "post", description="LayerNorm after each residual sum (BERT), or before each sub-layer"
+    vocabulary: int = setting(default=8192, ge=8, description="pieces in the vocabulary")
+    layers: int = setting(default=6, ge=1, description="Transformer blocks")
+    width: int = setting(default=256, ge=2, multiple_of=2, description="size of each hidden state")
+    heads: int = setting(default=4, ge=1, description="attention heads; must divide width")
+    inner: int | None = setting(
+        default=None, ge=1, description="width of the feed-forward; 4 x width if not given"
     )
-    norm_eps: float = setting(1e-12, gt=0, description="added to the variance in LayerNorm")
-    bias: bool = setting(True, description="biases in the linear layers of the blocks")
+    activation: Literal["gelu", "gelu_tanh", "relu", "silu"] = setting(
+        default="gelu", description="of the feed-forward"
+    )
+    norm: Literal["post", "pre"] = setting(
+        default="post", description="LayerNorm after each residual sum (BERT), or before each sub-layer"
+    )
+    norm_eps: float = setting(default=1e-12, gt=0, description="added to the variance in LayerNorm")
+    bias: bool = setting(default=True, description="biases in the linear layers of the blocks")
     positions: Literal["sinusoidal", "learned"] = setting(
-        "sinusoidal", description="how places in the text are told"
+        default="sinusoidal", description="how places in the text are told"
     )
     position_scale: float = setting(
-        0.03, gt=0, description="factor on the sinusoid, so that it does not drown the token embeddings"
+        default=0.03,
+        gt=0,
+        description="factor on the sinusoid, so that it does not drown the token embeddings",
     )
-    length: int = setting(512, ge=8, description="longest sequence in tokens, [CLS] and [SEP] included")
-    segments: int = setting(2, ge=0, le=2, description="segment embeddings; 2 for sentence pairs")
-    dropout: float = setting(0.0, ge=0, lt=1, description="on embeddings, sub-layer outputs, attention weights")
-    init_std: float = setting(0.02, gt=0, description="standard deviation of the initial weights")
-    attention: BackendName = setting("auto", description="the implementation of attention")
+    length: int = setting(
+        default=512, ge=8, description="longest sequence in tokens, [CLS] and [SEP] included"
+    )
+    segments: int = setting(default=2, ge=0, le=2, description="segment embeddings; 2 for sentence pairs")
+    dropout: float = setting(
+        default=0.0, ge=0, lt=1, description="on embeddings, sub-layer outputs, attention weights"
+    )
+    init_std: float = setting(default=0.02, gt=0, description="standard deviation of the initial weights")
+    attention: BackendName = setting(default="auto", description="the implementation of attention")
 
     def __post_init__(self) -> None:
         if self.width % self.heads:
@@ -101,9 +111,7 @@ class Attention(nn.Module):
         self.output = nn.Linear(config.width, config.width, bias=config.bias)
 
     def forward(self, hidden: Tensor, spans: Spans) -> Tensor:
-        query, key, value = (
-            x.unflatten(-1, (self.heads, -1)) for x in self.qkv(hidden).chunk(3, dim=-1)
-        )
+        query, key, value = (x.unflatten(-1, (self.heads, -1)) for x in self.qkv(hidden).chunk(3, dim=-1))
         dropout = self.dropout if self.training else 0.0
         mixed = attend(query, key, value, spans, dropout=dropout, backend=self.backend)
         return self.output(mixed.flatten(-2))  # type: ignore[no-any-return]
@@ -174,7 +182,7 @@ class Encoder(nn.Module):
         hidden = self.embeddings(ids, spans.positions, segments)
         for block in self.blocks:
             hidden = block(hidden, spans)
-        return hidden if self.norm is None else self.norm(hidden)
+        return hidden if self.norm is None else self.norm(hidden)  # type: ignore[no-any-return]
 
     @property
     def parameters_count(self) -> int:

@@ -9,10 +9,10 @@ from torch import Tensor, nn
 from unmask.config import config, setting
 from unmask.data.batch import IGNORED, SPECIAL, Batch
 from unmask.data.hashing import uniform
-from unmask.data.shards import WORD_START
 from unmask.learner import Part
 from unmask.model.encoder import Encoder, EncoderConfig
 from unmask.model.vocabulary import VocabularyHead
+from unmask.text.tokenizer import WORD_START
 
 CHOICE, FATE, REPLACEMENT = 11, 12, 13  # one stream of randomness each
 
@@ -22,14 +22,21 @@ class Masked:
     """Settings of masked language modelling. Masks are drawn anew in each epoch (dynamic masking, RoBERTa)."""
 
     name: Literal["masked"] = "masked"
-    weight: float = setting(1.0, gt=0, description="factor of this loss in the sum")
-    ratio: float = setting(0.15, gt=0, lt=1, description="share of tokens to predict")
+    weight: float = setting(default=1.0, gt=0, description="factor of this loss in the sum")
+    ratio: float = setting(default=0.15, gt=0, lt=1, description="share of tokens to predict")
     final_ratio: float | None = setting(
-        None, gt=0, lt=1, description="share at the end of the run, reached in a straight line (arXiv 2305.15096)"
+        default=None,
+        gt=0,
+        lt=1,
+        description="share at the end of the run, reached in a straight line (arXiv 2305.15096)",
     )
-    unit: Literal["piece", "word"] = setting("piece", description="hide single pieces, or whole words")
-    mask_share: float = setting(0.8, ge=0, le=1, description="of the chosen: replaced by [MASK]")
-    random_share: float = setting(0.1, ge=0, le=1, description="of the chosen: replaced by a random piece")
+    unit: Literal["piece", "word"] = setting(
+        default="piece", description="hide single pieces, or whole words"
+    )
+    mask_share: float = setting(default=0.8, ge=0, le=1, description="of the chosen: replaced by [MASK]")
+    random_share: float = setting(
+        default=0.1, ge=0, le=1, description="of the chosen: replaced by a random piece"
+    )
 
     def __post_init__(self) -> None:
         if self.mask_share + self.random_share > 1:

@@ -17,7 +17,7 @@ class NextSentence:
     """Settings of next-sentence prediction. The pairs are formed where the data is read (data/batches.py)."""
 
     name: Literal["next_sentence"] = "next_sentence"
-    weight: float = setting(1.0, gt=0, description="factor of this loss in the sum")
+    weight: float = setting(default=1.0, gt=0, description="factor of this loss in the sum")
 
     def build(self, encoder: EncoderConfig, mask_id: int, first_ordinary: int) -> "NextSentenceObjective":
         return NextSentenceObjective(self, encoder)

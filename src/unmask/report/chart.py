@@ -1,16 +1,17 @@
 """Plots as SVG text, drawn by hand: curves, dots with intervals, a matrix of counts.
 
-Colours are CSS classes that the page's style sheet defines, so that light, dark and print each have their own;
+Colours are CSS classes that the page's style sheet defines, so that light, dark and print have their own;
 series differ by dash and mark as well as by colour. The same values give the same bytes.
 """
 
+import itertools
 import math
 import unicodedata
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from html import escape
 
-WIDTH = 680
+WIDTH = 736
 FONT = 12  # pixels, as in the style sheet
 MAX_POINTS = 240  # of one curve; more are averaged in groups
 
@@ -56,7 +57,7 @@ def thousands(value: float) -> str:
 
 
 def ticks(low: float, high: float, most: int = 6) -> list[float]:
-    """Round values (1, 2 or 5 times a power of ten apart) that span low to high: the first and last enclose both."""
+    """Values 1, 2 or 5 times a power of ten apart, of which the first and last enclose low and high."""
     if not high > low:
         low, high = low - (abs(low) / 10 or 1), high + (abs(high) / 10 or 1)
     rough = (high - low) / (most - 1)
@@ -71,8 +72,10 @@ def thinned(points: Sequence[Point], most: int = MAX_POINTS) -> list[Point]:
     if len(points) <= most:
         return list(points)
     edges = [len(points) * number // (most - 1) for number in range(most)]
-    groups = [points[start:stop] for start, stop in zip(edges, edges[1:], strict=False)]
-    means = [(sum(x for x, _ in group) / len(group), sum(y for _, y in group) / len(group)) for group in groups]
+    groups = [points[start:stop] for start, stop in itertools.pairwise(edges)]
+    means = [
+        (sum(x for x, _ in group) / len(group), sum(y for _, y in group) / len(group)) for group in groups
+    ]
     return [*means, points[-1]]
 
 
@@ -126,7 +129,8 @@ def _curve(curve: Curve, x: Scale, y: Scale) -> str:
     points = curve.points if curve.marks else thinned(curve.points)
     places = [(x(at), y(value)) for at, value in points]
     path = " ".join(f"{across:.1f},{down:.1f}" for across, down in places)
-    parts = [f'<polyline class="curve c{curve.colour}" points="{path}"/>']
+    fine = "" if curve.marks else " fine"
+    parts = [f'<polyline class="curve c{curve.colour}{fine}" points="{path}"/>']
     if curve.marks:
         parts += [_mark(across, down, curve.colour) for across, down in places]
     for (at, _), (across, down) in zip(points, places, strict=True):
@@ -144,7 +148,9 @@ def _mark(across: float, down: float, colour: int) -> str:
 def _legend(series: Sequence[Curve]) -> str:
     parts, across = [], 62.0
     for curve in series:
-        parts.append(f'<polyline class="curve c{curve.colour}" points="{across:.1f},16 {across + 26:.1f},16"/>')
+        parts.append(
+            f'<polyline class="curve c{curve.colour}" points="{across:.1f},16 {across + 26:.1f},16"/>'
+        )
         if curve.marks:
             parts.append(_mark(across + 13, 16, curve.colour))
         parts.append(_text(across + 34, 20, curve.name))
@@ -152,10 +158,12 @@ def _legend(series: Sequence[Curve]) -> str:
     return "".join(parts)
 
 
-def dots(rows: Sequence[tuple[str, float, float, float, str]], describe: str, x_label: str, strong: int) -> str:
-    """One line for each (name, value, low, high, shown): a dot with its interval. Line `strong` has the accent."""
+def dots(
+    rows: Sequence[tuple[str, float, float, float, str]], describe: str, x_label: str, strong: int
+) -> str:
+    """One dot with its interval for each (name, value, low, high, shown); line `strong` has the accent."""
     left = 24 + max(text_width(shortened(name, 34)) for name, *_ in rows)
-    right = 16 + max(text_width(shown) for *_, shown in rows)
+    right = 18 + max(text_width(shown) for *_, shown in rows)
     height = 34 * len(rows) + 58
     marks = ticks(min(low for _, _, low, _, _ in rows), max(high for _, _, _, high, _ in rows))
     x = Scale(marks[0], marks[-1], left, WIDTH - right)
@@ -166,16 +174,20 @@ def dots(rows: Sequence[tuple[str, float, float, float, str]], describe: str, x_
         parts.append(_text(x(value), bottom + 18, plain(value), "middle"))
     for number, (name, value, low, high, shown) in enumerate(rows):
         down, colour = 24 + 34 * number, "c1" if number == strong else "c0"
-        parts.append(_text(left - 12, down + 4, shortened(name, 34), "end", "strong" if number == strong else ""))
+        parts.append(
+            _text(left - 12, down + 4, shortened(name, 34), "end", "strong" if number == strong else "")
+        )
         parts.append(_line(x(low), down, x(high), down, f"span {colour}"))
         parts += [_line(x(end), down - 5, x(end), down + 5, f"span {colour}") for end in (low, high)]
-        parts.append(f'<circle class="mark {colour}" cx="{x(value):.1f}" cy="{down}" r="5"/>')
+        parts.append(f'<circle class="mark {colour}" cx="{x(value):.1f}" cy="{down}" r="4"/>')
         parts.append(_text(WIDTH, down + 4, shown, "end"))
     parts.append(_text((x.start + x.end) / 2, height - 8, x_label, "middle", "label"))
     return _svg(WIDTH, height, describe, parts)
 
 
-def matrix(counts: Sequence[Sequence[int]], labels: Sequence[str], describe: str, x_label: str, y_label: str) -> str:
+def matrix(
+    counts: Sequence[Sequence[int]], labels: Sequence[str], describe: str, x_label: str, y_label: str
+) -> str:
     """Counts as numbers on squares, shaded by their share of the row; rows down, columns across."""
     size = len(labels)
     cell = max(30, min(58, 480 // size))
@@ -197,9 +209,8 @@ def matrix(counts: Sequence[Sequence[int]], labels: Sequence[str], describe: str
         for across, count in enumerate(row):
             share = count / max(1, sum(row))
             place = f'x="{left + across * cell:.1f}" y="{top + down * cell:.1f}"'
-            parts.append(
-                f'<rect class="cell" {place} width="{cell - 2}" height="{cell - 2}" fill-opacity="{share:.3f}"/>'
-            )
+            square = f'{place} width="{cell - 2}" height="{cell - 2}"'
+            parts.append(f'<rect class="cell" {square} fill-opacity="{share:.3f}"/>')
             style = "on" if share > 0.5 else "" if count else "faint"
             middle = left + across * cell + cell / 2 - 1
             parts.append(_text(middle, top + down * cell + cell / 2 + 3, f"{count}", "middle", style))
@@ -207,10 +218,9 @@ def matrix(counts: Sequence[Sequence[int]], labels: Sequence[str], describe: str
 
 
 def _svg(width: float, height: float, describe: str, parts: Sequence[str]) -> str:
-    return (
-        f'<svg viewBox="0 0 {width:.0f} {height:.0f}" width="{width:.0f}" height="{height:.0f}" role="img" '
-        f'aria-label="{escape(describe)}">{"".join(parts)}</svg>'
-    )
+    wide = ' class="wide"' if width == WIDTH else ""
+    frame = f'viewBox="0 0 {width:.0f} {height:.0f}" width="{width:.0f}" height="{height:.0f}"'
+    return f'<svg{wide} {frame} role="img" aria-label="{escape(describe)}">{"".join(parts)}</svg>'
 
 
 def _line(x1: float, y1: float, x2: float, y2: float, style: str) -> str:

@@ -22,7 +22,9 @@ class KeyFigure:
 def main_model(results: Results) -> Results | None:
     """The model that the page is about: the pretrained one, else the first."""
     models: list[Results] = (results.get("evaluation") or {}).get("models") or []
-    return next((model for model in models if model.get("kind") == "pretrained"), models[0] if models else None)
+    return next(
+        (model for model in models if model.get("kind") == "pretrained"), models[0] if models else None
+    )
 
 
 def own_differences(results: Results) -> dict[str, Results]:
@@ -40,7 +42,7 @@ def verdict(difference: dict[str, float]) -> Literal["better", "worse", "unclear
 
 
 def paragraphs(results: Results, words: Words) -> list[str]:
-    """What was trained, how good it is, compared with what, and how sure that is; what is not known is left out."""
+    """What was trained, how good it is, compared with what, and how sure; what is not known is left out."""
     training = [_trained(results, words), _learnt(results, words), _tuned(results, words)]
     comparison = [_right(results, words)]
     for kind, row in own_differences(results).items():
@@ -58,7 +60,9 @@ def _trained(results: Results, words: Words) -> str:
         return ""
     parts = {"parameters": "", "corpora": "", "time": "", "device": ""}
     if "parameters" in pretraining:
-        parts["parameters"] = words["trained.parameters"].format(count=console.count(pretraining["parameters"]))
+        parts["parameters"] = words["trained.parameters"].format(
+            count=console.count(pretraining["parameters"])
+        )
     if corpora:
         parts["corpora"] = words["trained.corpora"].format(
             documents=console.count(sum(row.get("documents", 0) for row in corpora)),
@@ -83,7 +87,9 @@ def _learnt(results: Results, words: Words) -> str:
     loss, unigram = pretraining.get("heldout_loss"), pretraining.get("unigram")
     if loss is None or unigram is None:
         return ""
-    return words["learnt" if loss < unigram else "learnt.not"].format(loss=f"{loss:.2f}", unigram=f"{unigram:.2f}")
+    return words["learnt" if loss < unigram else "learnt.not"].format(
+        loss=f"{loss:.2f}", unigram=f"{unigram:.2f}"
+    )
 
 
 def _tuned(results: Results, words: Words) -> str:

@@ -25,14 +25,15 @@ ENGLISH = {
     "trained.corpora": " on {documents} documents of plain text ({names}, {size})",
     "trained.time": " in {time}",
     "trained.device": " on {device}",
-    "threads": "{device}, {threads} threads",
+    "threads": "a CPU with {threads} threads",
     "learnt": "It learnt to guess hidden words better than their frequencies allow: its loss on text kept "
     "aside is {loss} nats, where frequencies alone give {unigram} (lower is better).",
     "learnt.not": "It has not yet learnt more than how frequent words are: its loss on text kept aside is "
     "{loss} nats, where frequencies alone give {unigram} (lower is better). A larger budget would help.",
     "tuned": "It was then fine-tuned on {train} labelled rows{task} to tell {labels} labels apart.",
     "tuned.task": " ({name})",
-    "right": "On {rows} test rows that it had never seen, it is right for {value} (95 % interval {interval}).",
+    "right": "On {rows} test rows that it had never seen, it is right in {value} of cases "
+    "(95 % interval {interval}).",
     "scratch.better": "Pretraining helped: the same network fine-tuned without it does worse by {points} "
     "(interval {interval}).",
     "scratch.worse": "Pretraining did not help here: the same network fine-tuned without it does better by "
@@ -41,15 +42,15 @@ ENGLISH = {
     "network fine-tuned without it is {signed}, and its interval ({interval}) includes zero.",
     "tfidf.better": "It beats TF-IDF with logistic regression, a classical method that takes seconds, by "
     "{points} (interval {interval}).",
-    "tfidf.worse": "TF-IDF with logistic regression, a classical method that takes seconds, is better here by "
-    "{points} (interval {interval}): on this task and at this budget it is the method to use.",
+    "tfidf.worse": "TF-IDF with logistic regression, a classical method that takes seconds, is better here "
+    "by {points} (interval {interval}): on this task and at this budget it is the method to use.",
     "tfidf.unclear": "No difference to TF-IDF with logistic regression, a classical method that takes "
     "seconds, can be shown: it is {signed}, and its interval ({interval}) includes zero.",
     "majority.better": "Always giving the most frequent label would be right less often by {points}.",
     "majority.worse": "Always giving the most frequent label would be right more often, by {points} "
     "(interval {interval}): this model is of no use yet.",
-    "majority.unclear": "No difference to always giving the most frequent label can be shown: it is {signed}, "
-    "and its interval ({interval}) includes zero. This model is of no use yet.",
+    "majority.unclear": "No difference to always giving the most frequent label can be shown: it is "
+    "{signed}, and its interval ({interval}) includes zero. This model is of no use yet.",
     "caution": "The intervals say how far the figures would move with other test rows of the same kind. They "
     "do not cover another random seed or other training data.",
     "key.accuracy": "accuracy on {rows} test rows",
@@ -103,8 +104,8 @@ ENGLISH = {
     "real.yes": "yes",
     "real.no": "cannot be told",
     "against": "{of} − {over}",
-    "differences.caption": "Paired differences on the same {rows} rows, in percentage points. A difference in "
-    "accuracy counts as real where its interval leaves out zero.",
+    "differences.caption": "Paired differences on the same {rows} rows, in percentage points. A difference "
+    "in accuracy counts as real where its interval leaves out zero.",
     "label": "Label",
     "precision": "Precision",
     "recall": "Recall",
@@ -122,6 +123,8 @@ ENGLISH = {
     "candidates": "The model's guesses",
     "fills.caption": "One word of each text was hidden; guesses with their probabilities.",
     "probability": "Probability",
+    "yes": "yes",
+    "no": "no",
     "verdict": "",
     "verdict.right": "right",
     "verdict.wrong": "wrong",
@@ -147,13 +150,13 @@ ENGLISH = {
     "loss.caption": "Pretraining loss against tokens seen. Lower is better. Dashed: what a guess that knows "
     "nothing would get, and one that knows only how frequent each piece is.",
     "accuracy.axis": "accuracy (%)",
-    "dev.accuracy.caption": "Accuracy on the development rows while fine-tuning. The ring marks the step that "
-    "was kept.",
+    "dev.accuracy.caption": "Accuracy on the development rows while fine-tuning. The ring marks the step "
+    "that was kept.",
     "dev.loss.axis": "loss (nats per row)",
     "dev.loss.caption": "Loss on the development rows while fine-tuning.",
     "dots.caption": "Accuracy on {rows} {split} rows; bars are 95 % intervals.",
-    "confusion.caption": "Rows: the true label. Columns: the label predicted. Numbers: test rows. Shade: share "
-    "of the true label's rows.",
+    "confusion.caption": "Rows: the true label. Columns: the label predicted. Numbers: test rows. Shade: "
+    "share of the true label's rows.",
     "recipe": "Recipe {file}",
 }
 

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -10,7 +10,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from unmask.config import config, setting
+from unmask import metrics
+from unmask.config import config, dump, setting
 from unmask.data.batch import SPECIAL, Batch, Row
 from unmask.data.tables import Example, check_labels
 from unmask.errors import UserError
@@ -25,15 +26,36 @@ class Classify:
     """Settings of classification."""
 
     name: Literal["classify"] = "classify"
-    length: int = setting(128, ge=8, description="longest input in tokens; longer texts are cut, which is said")
-    pooling: Pooling = setting("cls", description="one vector per text: the [CLS] state, or the mean over tokens")
-    head_dropout: float = setting(0.1, ge=0, lt=1, description="before the last layer")
+    length: int = setting(
+        default=128, ge=8, description="longest input in tokens; longer texts are cut, which is said"
+    )
+    pooling: Pooling = setting(
+        default="cls", description="one vector per text: the [CLS] state, or the mean over tokens"
+    )
+    head_dropout: float = setting(default=0.1, ge=0, lt=1, description="before the last layer")
     class_weights: Literal["none", "balanced"] = setting(
-        "none", description="balanced: each class weighs the same in sum (n / (classes x count))"
+        default="none", description="balanced: each class weighs the same in sum (n / (classes x count))"
     )
     label_smoothing: float = setting(
-        0.0, ge=0, lt=1, description="share of the target spread over all labels (Szegedy et al. 2016, section 7)"
+        default=0.0,
+        ge=0,
+        lt=1,
+        description="share of the target spread over all labels (Szegedy et al. 2016, section 7)",
     )
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Accuracy and macro-F1 over the labels of the task, each with its 95 % bootstrap interval."""
+
+    rows: int
+    accuracy: metrics.Interval
+    macro_f1: metrics.Interval
+    confusion: list[list[int]]  # [true label][predicted label]
+    per_label: list[dict[str, Any]]
+
+    def __repr__(self) -> str:
+        return f"Evaluation({self.rows:,} rows, accuracy {self.accuracy}, macro-F1 {self.macro_f1})"
 
 
 @dataclass(frozen=True)
@@ -53,6 +75,7 @@ class ClassifyTask:
     def __init__(self, settings: Classify, tokenizer: Tokenizer, labels: Sequence[str]) -> None:
         self.settings, self.tokenizer = settings, tokenizer
         self.labels = list(labels)
+        self.truncated = 0  # texts cut in the last call of `encode`
         self.numbers = {label: number for number, label in enumerate(self.labels)}
 
     @staticmethod
@@ -76,6 +99,7 @@ class ClassifyTask:
             pairs if any(pair is not None for pair in pairs) else None,
             max_length=self.settings.length,
         )
+        self.truncated = sum(one.truncated for one in encoded)
         rows = []
         for number, (example, one) in enumerate(zip(examples, encoded, strict=True)):
             targets: dict[str, npt.NDArray[np.generic]] = {}
@@ -104,11 +128,26 @@ class ClassifyTask:
             for row in probabilities
         ]
 
+    def score(self, predicted: Sequence[str], reference: Sequence[str], seed: int = 0) -> Evaluation:
+        """Compare predicted labels with the true ones, row by row."""
+        said, truth = self.numbered(predicted), self.numbered(reference)
+        count = len(self.labels)
+        scores = metrics.per_label(truth, said, count)
+        return Evaluation(
+            rows=len(truth),
+            accuracy=metrics.bootstrap(metrics.accuracy, truth, said, count, seed=seed),
+            macro_f1=metrics.bootstrap(metrics.macro_f1, truth, said, count, seed=seed),
+            confusion=metrics.confusion(truth, said, count).tolist(),
+            per_label=[{"label": name, **asdict(s)} for name, s in zip(self.labels, scores, strict=True)],
+        )
+
+    def numbered(self, labels: Sequence[str]) -> npt.NDArray[np.int64]:
+        """Labels as their places in the label set."""
+        return np.array([self.numbers[label] for label in labels])
+
     def schema(self) -> dict[str, Any]:
         """What a bundle needs to make this task again."""
-        from unmask.config import dump
-
-        return {"settings": dump(self.settings), "labels": self.labels}
+        return {**dump(self.settings), "labels": self.labels}
 
 
 class ClassifyHead(nn.Module):
@@ -133,10 +172,13 @@ class ClassifyHead(nn.Module):
 class ClassifyLearner(Learner):
     """Encoder and head, trained by (weighted, smoothed) cross-entropy."""
 
-    def __init__(self, encoder: Encoder, head: ClassifyHead, settings: Classify, weights: Tensor | None) -> None:
+    def __init__(
+        self, encoder: Encoder, head: ClassifyHead, settings: Classify, weights: Tensor | None
+    ) -> None:
         super().__init__()
         self.encoder, self.head = encoder, head
         self.smoothing = settings.label_smoothing
+        self.weights: Tensor | None
         self.register_buffer("weights", weights, persistent=False)
 
     def forward(self, batch: Batch) -> Loss:

@@ -1,78 +1,58 @@
 """Tokenizer: text to pieces and back, over the tokenizers library, with offsets into the original text.
 
-The text of users is only ever text: "[MASK]" or "[SEP]" in it is cut into ordinary pieces unless `specials=True` asks
-for the mask. What is saved is BERT's public layout, which other libraries load unchanged.
+The text of users is only ever text: "[MASK]" or "[SEP]" in it is cut into ordinary pieces unless
+`specials=True` asks for the mask. What is saved is BERT's public layout, which other libraries load
+unchanged.
 """
 
 import glob
 import gzip
 import hashlib
-import json
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import chain, islice
+from itertools import chain, islice, pairwise
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 import tokenizers
 from numpy.typing import NDArray
-from tokenizers import decoders, models, normalizers, pre_tokenizers, processors
+from tokenizers import pre_tokenizers
 
-from unmask.config import changed, config, setting
+from unmask.config import dump, from_mapping
 from unmask.console import SILENT, Progress
 from unmask.errors import UserError
-from unmask.files import read_json, write_json, write_text
-from unmask.text import wordpiece
+from unmask.files import write_json, write_text
+from unmask.text import layout, wordpiece
+from unmask.text.layout import MASK, SPECIALS, TokenizerConfig
+from unmask.text.words import WordCounter
 
 __all__ = ["Encoded", "Tokenizer", "TokenizerConfig", "TokenizerStatistics", "Training"]
 
 T = TypeVar("T")
 
-PAD, UNKNOWN, CLS, SEP, MASK = SPECIALS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 WORD_START, SENTENCE_START = 1, 2  # the bits of the flags of `pieces_of`
 BATCH = 512  # texts given to the library at once where a stream is read
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
-# A sentence ends after . ! ? … and closing quotes or brackets before white space, after 。！？ or …… and closing
-# ones anywhere, and before a blank line. The next one begins with whatever follows. ("Mr. Smith" is cut, too.)
+# A sentence ends after . ! ? … (and closing quotes or brackets) before white space, after 。！？ or …… (and
+# closing ones) anywhere, and at a blank line. The next one begins with whatever follows. ("Mr. Smith" is
+# cut, too.)
 _SENTENCE_END = re.compile(r"[.!?…][\"'”’»)\]]*(?=\s)|(?:[。！？]|……)[”’」』）】》]*|\n[ \t\r]*(?=\n)")
 _BETWEEN_CHINESE = re.compile(
     "(?<=[\u3000-\u303f\u3400-\u9fff\uff00-\uffef]) (?=[\u3000-\u303f\u3400-\u9fff\uff00-\uffef])"
 )
 
 
-@config
-class TokenizerConfig:
-    """How a tokenizer is made."""
-
-    vocabulary: int = setting(
-        8192, ge=len(SPECIALS) + 1, le=2**24, description="pieces, the special ones included"
-    )
-    lowercase: bool = setting(True, description="treat capital and small letters alike")
-    strip_accents: bool | None = setting(None, description="drop accents; null: as lowercase")
-    chinese_characters: bool = setting(True, description="make every Chinese character a word")
-    minimum_count: int = setting(2, ge=1, description="characters and pairs seen less often are not used")
-    character_coverage: float = setting(
-        0.9999, gt=0, le=1, description="share of the text's characters that the alphabet covers"
-    )
-    alphabet_share: float = setting(
-        0.8, gt=0, le=1, description="the alphabet's largest share of the vocabulary"
-    )
-    max_word_characters: int = setting(100, ge=1, description="a longer word becomes [UNK]")
-
-
 @dataclass(frozen=True, slots=True)
 class Encoded:
-    """One text, or pair of texts, as pieces: [CLS] text [SEP], or [CLS] text [SEP] pair [SEP]. All lists are parallel."""
+    """A text or pair as pieces, [CLS] text [SEP] or [CLS] text [SEP] pair [SEP], in parallel lists."""
 
     ids: list[int]
     segments: list[int]  # 0 for the text and its specials, 1 for the pair and the last [SEP]
-    offsets: list[
-        tuple[int, int]
-    ]  # characters of the original text (or pair) that a piece stands for; specials (0, 0)
+    offsets: list[tuple[int, int]]  # the piece's characters in the original text or pair; specials (0, 0)
     words: list[int | None]  # the number of the piece's word within its own segment; None for specials
     special: list[bool]  # the [CLS] and [SEP] that encoding added
     truncated: bool = False  # whether pieces were left out to keep to max_length
@@ -108,7 +88,7 @@ class Training:
     alphabet: int
     dropped_characters: list[str]
     dropped_words: int
-    forgotten_words: int  # occurrences forgotten to keep memory bounded (see wordpiece.WordCounter)
+    forgotten_words: int  # occurrences forgotten to keep memory bounded (see words.WordCounter)
     statistics: TokenizerStatistics
 
 
@@ -119,8 +99,8 @@ class Tokenizer:
 
     def __init__(self, description: str, origin: str = "the tokenizer") -> None:
         """`description` is the content of a tokenizer.json; `origin` names it in errors."""
-        settings = _checked(description, origin)
-        self._plain = _backend(settings, origin)
+        settings = layout.checked(description, origin)
+        self._plain = layout.backend(settings, origin)
         self._json = self._plain.to_str(pretty=True) + "\n"
         self._plain.encode_special_tokens = True
         normalizer, self._settings = settings["normalizer"], settings
@@ -149,14 +129,17 @@ class Tokenizer:
         progress: Progress = SILENT,
         **overrides: Any,
     ) -> "Tokenizer":
-        """Train on texts, or on the plain text files (also .gz) that a path or a pattern names, read line by line.
+        """Train on texts, or on the plain text files (also .gz) that a path or a pattern names, line by line.
 
         `overrides` are settings of TokenizerConfig: `Tokenizer.train("corpus/*.txt", vocabulary=8192)`.
         Raises UserError when the text supports fewer pieces than asked for.
         """
-        settings = changed(settings or TokenizerConfig(), **overrides)
-        normalizer, cut = _normalizer(settings), pre_tokenizers.BertPreTokenizer()
-        counter = wordpiece.WordCounter(
+        if overrides:
+            given = {**dump(settings or TokenizerConfig()), **overrides}
+            settings = from_mapping(TokenizerConfig, given, "the tokenizer")
+        settings = settings or TokenizerConfig()
+        normalizer, cut = layout.normalizer(settings), pre_tokenizers.BertPreTokenizer()
+        counter = WordCounter(
             lambda text: [word for word, _ in cut.pre_tokenize_str(normalizer.normalize_str(text))],
             ideographs=settings.chinese_characters,
         )
@@ -175,7 +158,7 @@ class Tokenizer:
             maximum_word_characters=settings.max_word_characters,
             progress=progress,
         )
-        tokenizer = cls(_description(vocabulary.pieces, settings))
+        tokenizer = cls(layout.description(vocabulary.pieces, settings))
         tokenizer.training = Training(
             texts=counter.texts,
             distinct_words=len(words),
@@ -213,11 +196,11 @@ class Tokenizer:
                 f"{file} is not a tokenizer", given=f"byte {error.start:,} is not UTF-8"
             ) from None
         if file.suffix == ".txt":
-            content = _description_of_list(content, file)
+            content = layout.description_of_list(content, file)
         return cls(content, str(file))
 
     def save(self, folder: Path | str) -> None:
-        """Write tokenizer.json, vocab.txt and tokenizer_config.json into a folder, each at once or not at all."""
+        """Write tokenizer.json, vocab.txt and tokenizer_config.json, each whole or not at all."""
         folder = Path(folder)
         write_text(folder / "vocab.txt", "".join(f"{piece}\n" for piece in self.pieces))
         normalizer = self._settings["normalizer"]
@@ -272,15 +255,15 @@ class Tokenizer:
     def _masking(self) -> tokenizers.Tokenizer:
         """As `_plain`, but "[MASK]" in a text is the mask; the other specials stay ordinary text."""
         added = [t for t in self._settings["added_tokens"] if not t.get("special") or t["content"] == MASK]
-        return _backend({**self._settings, "added_tokens": added}, "the tokenizer")
+        return layout.backend({**self._settings, "added_tokens": added}, "the tokenizer")
 
     def encode(
         self, text: str, pair: str | None = None, max_length: int | None = None, *, specials: bool = False
     ) -> Encoded:
         """A text, or a pair, with [CLS] and [SEP] around. With `specials`, "[MASK]" in it is the mask piece.
 
-        More than `max_length` pieces (specials included) are cut from the end, in a pair from the longer text first,
-        as BERT does; `truncated` says so.
+        More than `max_length` pieces (specials included) are cut from the end, in a pair from the longer text
+        first, as BERT does; `truncated` says so. Raises UserError when that leaves no room for text.
         """
         return self.encode_batch([text], [pair], max_length, specials=specials)[0]
 
@@ -354,7 +337,7 @@ class Tokenizer:
         return [(ids[i:j], flags[i:j]) for i, j in zip(begins, ends.tolist(), strict=False)]
 
     def decode(self, ids: Iterable[int], *, specials: bool = False) -> str:
-        """The text that the pieces spell, as far as it can be told; with `specials`, special pieces are shown."""
+        """The text that the pieces spell, as far as can be told; with `specials`, special pieces too."""
         text = self._plain.decode([int(number) for number in ids], skip_special_tokens=not specials)
         return _BETWEEN_CHINESE.sub("", text) if self.chinese_characters else text
 
@@ -384,13 +367,13 @@ class Tokenizer:
 
 
 def _characters(text: str) -> str:
-    """The text with each lone surrogate (which UTF-8 cannot hold) replaced, one for one, so that offsets stay."""
+    """The text with lone surrogates (UTF-8 cannot hold them) replaced, one for one: offsets stay."""
     return text if text.isascii() or not _SURROGATE.search(text) else _SURROGATE.sub("\ufffd", text)
 
 
 def _sentences(text: str) -> list[str]:
     ends = [0, *(match.end() for match in _SENTENCE_END.finditer(text)), len(text)]
-    return [text[i:j] for i, j in zip(ends, ends[1:], strict=False) if j > i]
+    return [text[i:j] for i, j in pairwise(ends) if j > i]
 
 
 def _batches(items: Iterable[T], size: int) -> Iterator[list[T]]:
@@ -401,7 +384,7 @@ def _batches(items: Iterable[T], size: int) -> Iterator[list[T]]:
 
 def _read_plain(pattern: str | Path) -> Iterator[str]:
     """The lines of plain text files; other formats are read by unmask.data.corpus, above this layer."""
-    files = sorted(glob.glob(str(pattern), recursive=True))
+    files = sorted(glob.glob(str(pattern), recursive=True))  # noqa: PTH207 (an absolute pattern is allowed)
     if not files:
         raise UserError(f"no file matches {pattern}")
     for file in map(Path, files):
@@ -409,7 +392,7 @@ def _read_plain(pattern: str | Path) -> Iterator[str]:
             raise UserError(
                 f"{file} is not plain text",
                 allowed=".txt, .txt.gz",
-                for_other_files="train on the texts that unmask.data.corpus.read gives, or use unmask tokenizer train",
+                for_other_files="train on the texts that unmask.data.corpus.read gives",
             )
         with (
             gzip.open(file, "rt", encoding="utf-8")
@@ -422,105 +405,3 @@ def _read_plain(pattern: str | Path) -> Iterator[str]:
                 raise UserError(
                     f"{file} is not text in UTF-8", given=f"byte {error.start:,} of a block"
                 ) from None
-
-
-def _normalizer(settings: TokenizerConfig) -> normalizers.BertNormalizer:
-    return normalizers.BertNormalizer(
-        clean_text=True,
-        handle_chinese_chars=settings.chinese_characters,
-        strip_accents=settings.strip_accents,
-        lowercase=settings.lowercase,
-    )
-
-
-def _description(pieces: Sequence[str], settings: TokenizerConfig) -> str:
-    """The tokenizer.json of a list of pieces."""
-    numbers = {piece: number for number, piece in enumerate(pieces)}
-    model = models.WordPiece(
-        numbers,
-        unk_token=UNKNOWN,
-        continuing_subword_prefix=wordpiece.CONTINUATION,
-        max_input_chars_per_word=settings.max_word_characters,
-    )
-    backend = tokenizers.Tokenizer(model)
-    backend.normalizer = _normalizer(settings)
-    backend.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    backend.post_processor = processors.TemplateProcessing(
-        single=f"{CLS}:0 $A:0 {SEP}:0",
-        pair=f"{CLS}:0 $A:0 {SEP}:0 $B:1 {SEP}:1",
-        special_tokens=[(CLS, numbers[CLS]), (SEP, numbers[SEP])],
-    )
-    backend.decoder = decoders.WordPiece(prefix=wordpiece.CONTINUATION)
-    backend.add_special_tokens(list(SPECIALS))
-    return backend.to_str()
-
-
-def _description_of_list(content: str, file: Path) -> str:
-    """The tokenizer.json of a vocab.txt: one piece a line; its tokenizer_config.json says how text is normalised."""
-    pieces = content.removesuffix("\n").split("\n")
-    pieces = [piece.removesuffix("\r") for piece in pieces]
-    numbers: dict[str, int] = {}
-    for line, piece in enumerate(pieces, 1):
-        if numbers.setdefault(piece, line) != line:
-            raise UserError(f"{file}, line {line:,}: {piece!r} is already on line {numbers[piece]:,}")
-    _require_specials(numbers, str(file))
-    beside = file.with_name("tokenizer_config.json")
-    given = read_json(beside) if beside.is_file() else {}
-    cased = any(piece != piece.lower() for piece in pieces if piece not in SPECIALS and piece[:1] != "[")
-    settings = TokenizerConfig(
-        lowercase=given.get("do_lower_case", not cased),
-        strip_accents=given.get("strip_accents"),
-        chinese_characters=given.get("tokenize_chinese_chars", True),
-    )
-    return _description(pieces, settings)
-
-
-def _require_specials(pieces: Iterable[str], origin: str) -> None:
-    missing = [piece for piece in SPECIALS if piece not in set(pieces)]
-    if missing:
-        raise UserError(
-            f"{origin} is not a BERT vocabulary",
-            missing=", ".join(missing),
-            to_do="use the tokenizer of a BERT model, or train one with unmask tokenizer train",
-        )
-
-
-def _checked(description: str, origin: str) -> dict[str, Any]:
-    """The content of a tokenizer.json that is a BERT tokenizer; UserError says what it is instead."""
-    try:
-        settings = json.loads(description)
-    except json.JSONDecodeError as error:
-        raise UserError(f"{origin}, line {error.lineno} is not valid JSON", given=error.msg) from None
-    if not isinstance(settings, dict) or not isinstance(settings.get("model"), dict):
-        raise UserError(
-            f"{origin} is not a tokenizer", missing="model", allowed="a tokenizer.json of BERT's kind"
-        )
-    model = settings["model"]
-    parts = {
-        "model": (
-            model.get("type", "WordPiece" if "max_input_chars_per_word" in model else None),
-            "WordPiece",
-        ),
-        "prefix": (model.get("continuing_subword_prefix"), wordpiece.CONTINUATION),
-        "unknown piece": (model.get("unk_token"), UNKNOWN),
-        "normalizer": ((settings.get("normalizer") or {}).get("type"), "BertNormalizer"),
-        "pre_tokenizer": ((settings.get("pre_tokenizer") or {}).get("type"), "BertPreTokenizer"),
-    }
-    for part, (given, allowed) in parts.items():
-        if given != allowed:
-            raise UserError(
-                f"{origin} is not a BERT tokenizer: its {part} differs", given=given, allowed=allowed
-            )
-    if not isinstance(model.get("vocab"), dict):
-        raise UserError(f"{origin} is not a tokenizer", missing="model.vocab")
-    added = settings.setdefault("added_tokens", [])
-    _require_specials([*model["vocab"], *(token["content"] for token in added)], origin)
-    return settings
-
-
-def _backend(settings: dict[str, Any], origin: str) -> tokenizers.Tokenizer:
-    """The library's tokenizer, without the truncation and padding that a file may ask for."""
-    try:
-        return tokenizers.Tokenizer.from_str(json.dumps({**settings, "truncation": None, "padding": None}))
-    except Exception as error:  # the library raises Exception itself
-        raise UserError(f"{origin} cannot be read by the tokenizers library", given=error) from None

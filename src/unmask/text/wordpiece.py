@@ -1,30 +1,26 @@
-"""WordPiece vocabulary training: words are counted, then pieces merged by their gain in log-likelihood.
+"""WordPiece vocabulary training: word counts in, pieces out, merged by their gain in log-likelihood.
 
-Pure Python and numpy. `WordCounter` turns a stream of texts into word counts in bounded memory; `train` turns word
-counts into pieces. How text is normalised and cut into words is the caller's affair (`split`), so that training sees
-exactly the words that the tokenizer will see.
-
-The score of a pair, from Schuster and Nakajima, "Japanese and Korean voice search" (ICASSP 2012), section 3: merge
-the two pieces that raise the likelihood of the text under a unigram model of the pieces the most. With c(x) the
-number of times piece x occurs and N that of all pieces, writing ab for "a b" n = c(ab) times raises the
-log-likelihood sum c(x) log(c(x)/N), to first order in n, by
+The score of a pair, from Schuster and Nakajima, "Japanese and Korean voice search" (ICASSP 2012), section 3:
+merge the two pieces that raise the likelihood of the text under a unigram model of the pieces the most. With
+c(x) the number of times that piece x occurs and N that of all pieces, writing ab for "a b" n = c(ab) times
+raises the log-likelihood, sum of c(x) log(c(x)/N), to first order in n/c(a), n/c(b) and n/N and up to a term
+-n, by
 
     gain(a, b) = n log(n N / (c(a) c(b)))
 
-c and N are those of the moment: the model whose likelihood is raised is the one that the text has now, and every
-merge changes it (N falls by n). A pair of negative gain is taken only when no other is left: it lengthens no text,
-and the vocabulary has the size that was asked for.
+c and N are those of the moment, not of the beginning: the likelihood to be raised is that of the text as it
+is written now, and every merge changes its unigram model (N falls by n). A pair of negative gain is taken
+only when no other is left, so that the vocabulary has the size that was asked for.
 
-Every merge is the true maximum. A merge changes the counts of three pieces, so only pairs that hold one of them are
-scored anew; every other gain changes by log N alone, and N only falls, so it can only fall. Hence a pool that holds
-every pair whose gain was above some floor still holds every such pair later, and its best is the best of all while
-it is above the floor; below it, a new pool is made from all the pairs.
+Every merge is the true maximum. A merge changes the counts of three pieces, and only pairs that hold one of
+them are scored anew; every other gain changes by log N alone, and since N only falls it can only fall. Hence
+a pool of all pairs whose gain is above some floor stays one when the pairs scored anew that are above the
+floor join it, and its best is the best of all while above the floor; below it, a new pool is made from all
+the pairs.
 """
 
-import re
 from array import array
-from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,116 +31,9 @@ from unmask.console import SILENT, Progress
 from unmask.errors import UserError
 
 CONTINUATION = "##"
-MAXIMUM_WORDS = 5_000_000  # distinct words kept while counting: about 600 MB
-RAW_TOKENS = 1_000_000  # distinct strings between spaces kept before they are cut into words
-RAW_CHARACTERS = 2**27  # characters read before the same, whatever their number
-BUFFER_CHARACTERS = 2**20
-JOINED_TOKENS = 4096
-# What BERT's normaliser removes but str.split would split at, and what is no character at all.
-_REMOVED = re.compile("[\x0b\x0c\x1c-\x1f\x85\ud800-\udfff]")
-# Chinese characters of Unicode 1.1: each is a word of its own, and its own normal form, in every version of Unicode.
-_IDEOGRAPHS = (0x4E00, 0x9FA5)
-_IDEOGRAPH = re.compile(f"[{chr(_IDEOGRAPHS[0])}-{chr(_IDEOGRAPHS[1])}]")
 
 Ints = NDArray[np.int64]
 Places = NDArray[np.int32]
-
-
-class WordCounter:
-    """Counts words over a stream of texts.
-
-    `split` normalises a text and cuts it into words; white space must always separate words. It is slow, so strings
-    between white space are counted first and only the distinct ones are split. With `ideographs`, each Chinese
-    character is a word (as in BERT) and is counted apart, since Chinese text has no spaces.
-
-    When more than `maximum_words` distinct words are known, the rarest are forgotten, all of equal count together, until
-    at most half remain: lossy counting, Manku and Motwani (VLDB 2002). A word's count is then too low by at most
-    `error`, and `forgotten` occurrences are missing in all. Until then the counts do not depend on the texts' order.
-    """
-
-    def __init__(
-        self,
-        split: Callable[[str], Sequence[str]],
-        *,
-        ideographs: bool = True,
-        maximum_words: int = MAXIMUM_WORDS,
-        raw_tokens: int = RAW_TOKENS,
-    ) -> None:
-        self.split = split
-        self.ideographs = ideographs
-        self.maximum_words = maximum_words
-        self.raw_tokens = raw_tokens
-        self.texts = 0
-        self.characters = 0
-        self.forgotten = 0
-        self.error = 0
-        self._buffer: list[str] = []
-        self._buffered = 0
-        self._raw: Counter[str] = Counter()
-        self._raw_characters = 0
-        self._words: dict[str, int] = {}
-        self._ideograph_counts = np.zeros(_IDEOGRAPHS[1] - _IDEOGRAPHS[0] + 1, np.int64)
-
-    def add(self, text: str) -> None:
-        self.texts += 1
-        self.characters += len(text)
-        self._buffer.append(text)
-        self._buffered += len(text) + 1
-        if self._buffered >= BUFFER_CHARACTERS:
-            self._absorb()
-
-    def counts(self) -> dict[str, int]:
-        """The words so far, each with how often it occurred."""
-        self._absorb()
-        self._flush()
-        words = dict(self._words)
-        for place in np.flatnonzero(self._ideograph_counts).tolist():
-            word = chr(_IDEOGRAPHS[0] + place)
-            words[word] = words.get(word, 0) + int(self._ideograph_counts[place])
-        return words
-
-    def _absorb(self) -> None:
-        text = "\n".join(self._buffer)
-        self._buffer, self._buffered = [], 0
-        if _REMOVED.search(text):
-            text = _REMOVED.sub("", text)
-        if self.ideographs and not text.isascii() and _IDEOGRAPH.search(text):
-            codes = np.frombuffer(text.encode("utf-32-le"), np.uint32).copy()
-            chosen = (codes >= _IDEOGRAPHS[0]) & (codes <= _IDEOGRAPHS[1])
-            self._ideograph_counts += np.bincount(
-                codes[chosen] - _IDEOGRAPHS[0], minlength=len(self._ideograph_counts)
-            )
-            codes[chosen] = ord(" ")
-            text = codes.tobytes().decode("utf-32-le")
-        self._raw.update(text.split())
-        self._raw_characters += len(text)
-        if len(self._raw) > self.raw_tokens or self._raw_characters > RAW_CHARACTERS:
-            self._flush()
-
-    def _flush(self) -> None:
-        """Cut the raw strings into words. Those of equal count are joined: their words need not be told apart."""
-        groups: defaultdict[int, list[str]] = defaultdict(list)
-        for token, count in self._raw.items():
-            groups[count].append(token)
-        self._raw, self._raw_characters = Counter(), 0
-        words = self._words
-        for count in sorted(groups, reverse=True):
-            tokens = groups.pop(count)
-            for start in range(0, len(tokens), JOINED_TOKENS):
-                for word in self.split(" ".join(tokens[start : start + JOINED_TOKENS])):
-                    words[word] = words.get(word, 0) + count
-                if len(words) > self.maximum_words:
-                    self._forget()
-
-    def _forget(self) -> None:
-        counts = np.fromiter(self._words.values(), np.int64, len(self._words))
-        keep = self.maximum_words // 2
-        limit = int(np.partition(counts, -keep)[-keep]) if keep else int(counts.max())
-        self.error += limit
-        self.forgotten += int(counts[counts <= limit].sum())
-        kept = {word: count for word, count in self._words.items() if count > limit}
-        self._words.clear()
-        self._words.update(kept)
 
 
 @dataclass(frozen=True)
@@ -171,12 +60,13 @@ def train(
     maximum_word_characters: int = 100,
     progress: Progress = SILENT,
 ) -> Vocabulary:
-    """Learn a vocabulary of exactly `size` pieces, `specials` first, then the alphabet, then merges in their order.
+    """Learn a vocabulary of exactly `size` pieces: `specials`, then the alphabet, then merges in their order.
 
-    The alphabet is the most frequent characters that together make up `character_coverage` of the text, each seen
-    at least `minimum_count` times, while they fill at most `alphabet_share` of the vocabulary. A character seen
-    inside longer words has two pieces, `x` at a word's start and `##x` after it; one that is always a word of its own
-    (punctuation, Chinese) has one. Pairs seen fewer than `minimum_count` times are not merged.
+    The alphabet is the most frequent characters that together make up `character_coverage` of the text, each
+    seen at least `minimum_count` times, while they fill at most `alphabet_share` of the vocabulary. A
+    character seen in longer words has two pieces, `x` at a word's start and `##x` after it; one that is
+    always a word of its own (punctuation, Chinese) has one. Pairs seen fewer than `minimum_count` times are
+    not merged.
 
     The result depends on the counts alone: equal gains are told apart by the text of the pair.
     Raises UserError when the text supports fewer than `size` pieces.
@@ -209,7 +99,7 @@ def _too_few(most: int, size: int, minimum_count: int, words: int) -> UserError:
         return UserError("there is no text to train a tokenizer on", to_do="give files that hold text")
     return UserError(
         f"the text supports a vocabulary of at most {most:,} pieces",
-        given=f"{size:,} pieces, from {words:,} words, each pair of pieces seen at least {minimum_count} times",
+        given=f"{size:,} pieces, from {words:,} words; pairs of pieces seen {minimum_count} times or more",
         to_do=f"ask for {most:,} pieces or fewer, or give more text",
     )
 
@@ -243,7 +133,7 @@ class _Letters:
         return pieces, [chr(code) for code in ranked[~(wanted & fits)].tolist()]
 
     def spell(self, alphabet: Sequence[str]) -> tuple[Places, Ints, Ints]:
-        """The piece of every character of every word that the alphabet can spell; these words' lengths and counts."""
+        """Of the words that the alphabet can spell: the piece of every character, the lengths, the counts."""
         ids = np.full((2, 0x110000), -1, np.int32)
         for number, piece in enumerate(alphabet):
             ids[int(len(piece) > 1), ord(piece[-1])] = number
@@ -277,12 +167,13 @@ class _Growing:
 class Merger:
     """The words as chains of pieces, with exact counts of pieces and of adjacent pairs, merged pair by pair.
 
-    A place is the index of a character; the piece that begins there is `piece[place]` (-1 once merged into the one
-    before it), its neighbours within the word begin at `before[place]` and `after[place]` (-1 where there is none), and
-    `pair[place]` is the number of the pair that it forms with the one after it. Pairs are numbered as they appear.
+    A place is the index of a character; the piece that begins there is `piece[place]` (-1 once merged into
+    the one before it), its neighbours within the word begin at `before[place]` and `after[place]` (-1 where
+    there is none), and `pair[place]` is the number of the pair that it forms with the one after it. Pairs are
+    numbered as they appear; `pairs_of` lists those of each piece, `places` where each piece occurs (or did).
     """
 
-    POOL = 4096
+    POOL = 1024
     ROUNDING = 1e-12  # per occurrence: logarithms below 50, four terms, 53 bits; gains this near are equal
 
     def __init__(
@@ -340,12 +231,11 @@ class Merger:
         """The number of the pair with the highest gain, or None when no pair is frequent enough."""
         for _ in range(2):
             gains = self._gains(self.pool)
-            if len(gains) and (highest := int(gains.argmax())) >= 0 and gains[highest] >= self.floor:
+            highest = int(gains.argmax()) if len(gains) else -1
+            if highest >= 0 and -np.inf < gains[highest] >= self.floor:
                 slack = self.ROUNDING * self.seen.values[self.pool]
                 equal = self.pool[gains + slack >= gains[highest] - slack[highest]]
-                if gains[highest] == -np.inf:
-                    break
-                return min(equal.tolist(), key=self._text_of) if len(equal) > 1 else int(equal[0])
+                return int(min(equal.tolist(), key=self._text_of))
             self._refill()
         return None
 
@@ -353,8 +243,9 @@ class Merger:
         return self.texts[self.left.values[pair]], self.texts[self.right.values[pair]]
 
     def _gains(self, pairs: NDArray[Any]) -> NDArray[np.float64]:
-        gains = self.base.values[pairs] + self.seen.values[pairs] * np.log(max(self.total, 1))
-        return gains  # type: ignore[no-any-return]
+        gains: NDArray[np.float64] = self.seen.values[pairs] * np.log(max(self.total, 1))
+        gains += self.base.values[pairs]
+        return gains
 
     def _score(self, pairs: NDArray[Any]) -> None:
         seen = self.seen.values[pairs]
@@ -365,7 +256,7 @@ class Merger:
         self.base.values[pairs] = np.where(seen >= self.minimum_count, gains, -np.inf)
 
     def _refill(self) -> None:
-        """A new pool: every pair whose gain is at least that of the POOL-th best (and those within rounding of it)."""
+        """A new pool: every pair whose gain is at least the POOL-th best, or within rounding of it."""
         self.pooled.values[self.pool] = False
         live = np.flatnonzero(self.base.values[: self.base.used] > -np.inf)
         gains = self._gains(live)
@@ -387,14 +278,15 @@ class Merger:
             self.places[right] = places = places[self.piece[places] == right]
             places = self.before[places]
             places = places[places >= 0]
-        found = places[self.pair[places] == pair]
+        found: Places = places[self.pair[places] == pair]
         if left != right or len(found) < 2:
             return found
         found = np.sort(found)
         fresh = np.ones(len(found), bool)
         fresh[1:] = self.after[found[:-1]] != found[1:]
         run = np.maximum.accumulate(np.where(fresh, np.arange(len(found)), 0))
-        return found[(np.arange(len(found)) - run) % 2 == 0]
+        even: Places = found[(np.arange(len(found)) - run) % 2 == 0]
+        return even
 
     def merge(self, pair: int) -> None:
         """Write `left right` as one piece wherever the pair occurs."""
@@ -406,7 +298,7 @@ class Merger:
         merged = self._piece(self.texts[left] + self.texts[right].removeprefix(CONTINUATION))
         ends = third < 0
 
-        # A pair between two merged occurrences is taken away, and put back, once: by the occurrence before it.
+        # A pair between two merged occurrences is taken away once, and put back once: by the one before it.
         seen = self.seen.values
         seen[pair] -= weight.sum()
         np.subtract.at(seen, self.pair[second[~ends]], weight[~ends])
@@ -498,10 +390,3 @@ class Merger:
         self.pool = np.concatenate([self.pool, rising])
         if len(self.pool) > 4 * self.POOL and self.floor > -np.inf:
             self._refill()
-
-
-def pairs_by_gain(merger: Merger) -> Iterator[tuple[str, str]]:
-    """Merge until no pair is left, telling each pair: for those who want to watch."""
-    while (pair := merger.best()) is not None:
-        yield merger._text_of(pair)
-        merger.merge(pair)

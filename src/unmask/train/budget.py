@@ -1,4 +1,7 @@
-"""How long to train: in wall-clock, steps, tokens or epochs. Everything that changes over a run is a function of its progress."""
+"""How long to train: in wall-clock, steps, tokens or epochs.
+
+Everything that changes over a run is a function of its progress, the share of the budget that is spent.
+"""
 
 import math
 import re
@@ -6,7 +9,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from unmask.config import config, setting
-from unmask.train.optim import AnyOptimizer, AnySchedule, AdamW, Linear
+from unmask.train.optim import AdamW, AnyOptimizer, AnySchedule, Linear
 
 FORMS = "30s, 5m, 2h (wall-clock), 1000 steps, 10M tokens or 3 epochs"
 
@@ -25,7 +28,9 @@ class Budget:
     def parse(text: str) -> "Budget":
         """Raises ValueError naming the allowed forms."""
         compact = text.strip().lower().replace(",", "").replace("_", "")
-        clock = re.fullmatch(r"(?:(\d+(?:\.\d+)?)d)?(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s)?", compact)
+        clock = re.fullmatch(
+            r"(?:(\d+(?:\.\d+)?)d)?(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s)?", compact
+        )
         if compact and clock:
             seconds = sum(float(n or 0) * _SECONDS[u] for n, u in zip(clock.groups(), "dhms", strict=True))
             if seconds > 0:
@@ -52,15 +57,25 @@ class Budget:
 class TrainConfig:
     """How to train: how long, with which optimiser and schedule, how often to look and to save."""
 
-    budget: str = setting("10m", description=f"how long: {FORMS}")
+    budget: str = setting(default="10m", description=f"how long: {FORMS}")
     optimizer: AnyOptimizer = setting(default_factory=AdamW, description="how weights are updated")
     schedule: AnySchedule = setting(default_factory=Linear, description="learning rate over the run")
-    clip: float = setting(1.0, gt=0, description="longest gradient (2-norm); longer ones are shortened to it")
-    accumulate: int = setting(1, ge=1, description="micro-batches per step; the same update in less memory")
-    evaluations: int = setting(5, ge=1, description="how often to evaluate over the run, evenly spaced")
-    save_minutes: float = setting(5.0, gt=0, description="a checkpoint at least this often, and at evaluations")
+    clip: float = setting(
+        default=1.0, gt=0, description="longest gradient (2-norm); longer ones are shortened to it"
+    )
+    accumulate: int = setting(
+        default=1, ge=1, description="micro-batches per step; the same update in less memory"
+    )
+    evaluations: int = setting(
+        default=5, ge=1, description="how often to evaluate over the run, evenly spaced"
+    )
+    save_minutes: float = setting(
+        default=5.0, gt=0, description="a checkpoint at least this often, and at evaluations"
+    )
     patience: int | None = setting(
-        None, ge=1, description="stop after so many evaluations without a better one; never if not given"
+        default=None,
+        ge=1,
+        description="stop after so many evaluations without a better one; never if not given",
     )
 
     def __post_init__(self) -> None:

@@ -1,10 +1,13 @@
 """Checkpoints: the full state of a run in safetensors and JSON, written atomically in the background.
 
 checkpoints/step-00000120/  learner.safetensors, optimizer.safetensors, state.json (with both checksums)
-checkpoints/best/           the same, of the best evaluation so far
+
+The newest are kept, and those that they name as the best evaluation so far. A checkpoint is written once and
+never replaced, so a kill at any moment leaves a state from which the run goes on exactly.
 """
 
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +19,6 @@ from unmask import console, files
 from unmask.bundle import save_tensors
 from unmask.errors import UserError
 
-BEST = "best"
 KEPT = 2  # the newest, and the one before in case the newest cannot be read
 
 
@@ -28,15 +30,15 @@ class Checkpoints:
         self._writer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="checkpoint")
         self._pending: Future[None] | None = None
 
-    def save(
-        self, state: dict[str, Any], learner: nn.Module, optimizer: torch.optim.Optimizer, best: bool = False
-    ) -> None:
-        """Copy everything now, write it while training goes on. Raises what the write before raised."""
+    def save(self, state: dict[str, Any], learner: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+        """Copy everything now, write it while training goes on. Raises what the write before raised.
+
+        state: `step`, `best_step` (None before the first evaluation) and whatever else resuming needs.
+        """
         self.wait()
         weights = {name: tensor.detach().cpu().clone() for name, tensor in learner.state_dict().items()}
         moments = {name: tensor.detach().cpu().clone() for name, tensor in _flat(optimizer).items()}
-        names = [f"step-{state['step']:08d}"] + ([BEST] if best else [])
-        self._pending = self._writer.submit(self._write, names, dict(state), weights, moments)
+        self._pending = self._writer.submit(self._write, dict(state), weights, moments)
 
     def wait(self) -> None:
         """Until everything is on disk."""
@@ -50,26 +52,42 @@ class Checkpoints:
         finally:
             self._writer.shutdown()
 
-    def _write(
-        self, names: list[str], state: dict[str, Any], weights: dict[str, Tensor], moments: dict[str, Tensor]
-    ) -> None:
-        for name in names:
-            with files.atomic(self.folder / name) as temporary:
-                temporary.mkdir()
-                sums = {}
-                for part, tensors in (("learner", weights), ("optimizer", moments)):
-                    path = temporary / f"{part}.safetensors"
-                    save_tensors(tensors, path)
-                    sums[part] = files.sha256(path)
-                files.write_json(temporary / "state.json", {**state, "sha256": sums})
-        for old in self._numbered()[:-KEPT]:
-            files.remove(old)
+    def _write(self, state: dict[str, Any], weights: dict[str, Tensor], moments: dict[str, Tensor]) -> None:
+        if self._path(state["step"]).is_dir():  # an evaluation has just saved the step that a signal ends
+            return
+        with files.atomic(self._path(state["step"])) as temporary:
+            temporary.mkdir()
+            sums = {}
+            for part, tensors in (("learner", weights), ("optimizer", moments)):
+                path = temporary / f"{part}.safetensors"
+                save_tensors(tensors, path)
+                sums[part] = files.sha256(path)
+            files.write_json(temporary / "state.json", {**state, "sha256": sums})
+        self._prune()
+
+    def _prune(self) -> None:
+        """Remove all but the newest and those that the newest call their best."""
+        numbered = self._numbered()
+        kept = set(numbered[-KEPT:])
+        for path in numbered[-KEPT:]:
+            with suppress(UserError):  # a damaged one names none
+                best = files.read_json(path / "state.json").get("best_step")
+                kept |= {self._path(best)} if best is not None else set()
+        for path in set(numbered) - kept:
+            files.remove(path)
+
+    def _path(self, step: int) -> Path:
+        return self.folder / f"step-{step:08d}"
 
     def _numbered(self) -> list[Path]:
         return sorted(self.folder.glob("step-*")) if self.folder.is_dir() else []
 
     def restore(self, learner: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Any] | None:
-        """Load the newest checkpoint that is whole; says so where it falls back. None if there is none."""
+        """Load the newest checkpoint that is whole; says so where it falls back. None if there is none.
+
+        Raises UserError where there are checkpoints, but none that can be read.
+        """
+        files.sweep(self.folder)
         numbered = self._numbered()
         for path in reversed(numbered):
             try:
@@ -90,13 +108,9 @@ class Checkpoints:
             )
         return None
 
-    def load_best(self, learner: nn.Module) -> dict[str, Any] | None:
-        """Load the weights of the best evaluation, if there was one."""
-        if not (self.folder / BEST).is_dir():
-            return None
-        state, weights, _ = _read(self.folder / BEST)
-        learner.load_state_dict(weights)
-        return state
+    def load_weights(self, step: int, learner: nn.Module) -> None:
+        """Load the weights of a kept checkpoint. Raises UserError where it is gone or damaged."""
+        learner.load_state_dict(_read(self._path(step))[1])
 
 
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor], dict[str, Tensor]]:
@@ -104,7 +118,7 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor], dict[str, Tens
     tensors = []
     for part in ("learner", "optimizer"):
         file = path / f"{part}.safetensors"
-        if not file.is_file() or files.sha256(file) != state["sha256"][part]:
+        if not file.is_file() or files.sha256(file) != state.get("sha256", {}).get(part):
             raise UserError(f"the checkpoint {path} is damaged: {file.name} is missing or was changed")
         tensors.append(load_file(file))
     return state, tensors[0], tensors[1]

@@ -1,7 +1,9 @@
 """Driving a run: resume, train, log, evaluate, save, stop early. Pretraining and fine-tuning both stand on it."""
 
+import math
 import time
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
@@ -25,6 +27,8 @@ class Watch:
     higher: bool
 
     def better(self, value: float, than: float | None) -> bool:
+        if not math.isfinite(value):
+            return False
         return than is None or (value > than if self.higher else value < than)
 
 
@@ -88,8 +92,8 @@ class Fit:
         progress.start(1.0, "")
         self.learner.train()
         loop = steps(self.learner, self.optimizer, self.batches, self.settings, standing, self.seed)
-        with interruptible() as stop:
-            for step in loop:
+        with interruptible() as stop, closing(loop):
+            for step in () if self._out_of_patience else loop:
                 window.add(step)
                 progress.show(f"{window.rate:,.0f} tokens/s  {self.describe(step)}")
                 progress.advance(step.progress - shown)
@@ -99,7 +103,7 @@ class Fit:
                     window = Window()
                 if self._evaluation_is_due(step.progress):
                     self._evaluate(step)
-                    if self.settings.patience and standing.waited >= self.settings.patience:
+                    if self._out_of_patience:
                         break
                 elif time.monotonic() - self.saved > self.settings.save_minutes * 60:
                     self._save()
@@ -107,9 +111,12 @@ class Fit:
                     self._save()
                     self.run.checkpoints.wait()
                     raise Interrupted(stop.signal)
-        loop.close()
         self.run.checkpoints.wait()
         return standing
+
+    @property
+    def _out_of_patience(self) -> bool:
+        return self.settings.patience is not None and self.standing.waited >= self.settings.patience
 
     def _evaluation_is_due(self, progress: float) -> bool:
         passed = int(progress * self.settings.evaluations + 1e-9)
@@ -125,12 +132,16 @@ class Fit:
         if best:
             standing.best, standing.best_step = value, step.number
         self.run.append(
-            step=step.number, progress=step.progress, seconds=step.seconds, tokens=standing.tokens, evaluation=figures
+            step=step.number,
+            progress=step.progress,
+            seconds=step.seconds,
+            tokens=standing.tokens,
+            evaluation=figures,
         )
-        self._save(best)
+        self._save()
 
-    def _save(self, best: bool = False) -> None:
-        self.run.checkpoints.save(asdict(self.standing), self.learner, self.optimizer, best)
+    def _save(self) -> None:
+        self.run.checkpoints.save(asdict(self.standing), self.learner, self.optimizer)
         self.saved = time.monotonic()
 
     def _row(self, step: Step, rate: float) -> dict[str, Any]:

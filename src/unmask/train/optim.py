@@ -14,11 +14,11 @@ class AdamW:
     """AdamW (Loshchilov and Hutter 2019), bias-corrected. Norms, biases and embeddings are not decayed."""
 
     name: Literal["adamw"] = "adamw"
-    lr: float = setting(1e-3, gt=0, description="peak learning rate")
-    beta1: float = setting(0.9, ge=0, lt=1, description="decay of the mean of gradients")
-    beta2: float = setting(0.98, ge=0, lt=1, description="decay of the mean of squared gradients")
-    eps: float = setting(1e-6, gt=0, description="added to the denominator")
-    decay: float = setting(0.01, ge=0, description="weight decay, as a share of the learning rate")
+    lr: float = setting(default=1e-3, gt=0, description="peak learning rate")
+    beta1: float = setting(default=0.9, ge=0, lt=1, description="decay of the mean of gradients")
+    beta2: float = setting(default=0.98, ge=0, lt=1, description="decay of the mean of squared gradients")
+    eps: float = setting(default=1e-6, gt=0, description="added to the denominator")
+    decay: float = setting(default=0.01, ge=0, description="weight decay, as a share of the learning rate")
 
 
 AnyOptimizer = AdamW
@@ -29,8 +29,8 @@ class Linear:
     """Up in a straight line over `warmup`, then down in a straight line to `floor` (BERT)."""
 
     name: Literal["linear"] = "linear"
-    warmup: float = setting(0.06, ge=0, lt=1, description="share of the run")
-    floor: float = setting(0.0, ge=0, le=1, description="share of the peak rate at the end")
+    warmup: float = setting(default=0.06, ge=0, lt=1, description="share of the run")
+    floor: float = setting(default=0.0, ge=0, le=1, description="share of the peak rate at the end")
 
     def factor(self, progress: float) -> float:
         if progress < self.warmup:
@@ -47,10 +47,10 @@ class Plateau:
     """
 
     name: Literal["plateau"] = "plateau"
-    warmup: float = setting(0.06, ge=0, lt=1, description="share of the run")
-    cooldown: float = setting(0.4, gt=0, le=1, description="share of the run")
-    shape: Literal["linear", "sqrt"] = setting("linear", description="of the way down")
-    floor: float = setting(0.0, ge=0, le=1, description="share of the peak rate at the end")
+    warmup: float = setting(default=0.06, ge=0, lt=1, description="share of the run")
+    cooldown: float = setting(default=0.4, gt=0, le=1, description="share of the run")
+    shape: Literal["linear", "sqrt"] = setting(default="linear", description="of the way down")
+    floor: float = setting(default=0.0, ge=0, le=1, description="share of the peak rate at the end")
 
     def factor(self, progress: float) -> float:
         if progress < self.warmup:
@@ -65,7 +65,8 @@ AnySchedule = Annotated[Linear | Plateau, setting(discriminator="name")]
 
 def build(settings: AdamW, learner: nn.Module) -> torch.optim.Optimizer:
     """The optimiser over the parameters that learn. `fused` is torch's one-kernel form of the same update."""
-    decayed, plain = [], []
+    decayed: list[nn.Parameter] = []
+    plain: list[nn.Parameter] = []
     for name, parameter in learner.named_parameters():
         if parameter.requires_grad:
             matrix = parameter.ndim > 1 and ".embeddings." not in f".{name}"

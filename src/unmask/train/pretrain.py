@@ -31,7 +31,9 @@ EVALUATION_TOKENS = 8192  # in one batch
 class PretrainLearner(Learner):
     """An encoder and the heads of its objectives; one pass of the encoder serves them all."""
 
-    def __init__(self, encoder: Encoder, objectives: Sequence[MaskedObjective | NextSentenceObjective]) -> None:
+    def __init__(
+        self, encoder: Encoder, objectives: Sequence[MaskedObjective | NextSentenceObjective]
+    ) -> None:
         super().__init__()
         self.encoder = encoder
         self.objectives = nn.ModuleDict({o.settings.name: o for o in objectives})
@@ -124,7 +126,9 @@ def fitted(recipe: PretrainRecipe, tokenizer: Tokenizer) -> PretrainRecipe:
             to_do="lower data.length or raise model.length",
         )
     if "next_sentence" in names and recipe.model.segments < 2:
-        raise UserError("next_sentence needs segment embeddings", given=f"model.segments={recipe.model.segments}")
+        raise UserError(
+            "next_sentence needs segment embeddings", given=f"model.segments={recipe.model.segments}"
+        )
     return changed(recipe, model=changed(recipe.model, vocabulary=tokenizer.vocabulary))
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from unmask.config import config, from_mapping, override, read_yaml, setting
 from unmask.errors import UserError, closest
@@ -13,6 +13,7 @@ from unmask.tasks import AnyTask
 from unmask.tasks.classify import Classify
 from unmask.train.budget import TrainConfig
 from unmask.train.optim import AdamW
+from unmask.train.shipped import find
 
 R = TypeVar("R")
 
@@ -22,19 +23,28 @@ class CorpusConfig:
     """The text to pretrain on."""
 
     corpus: str = setting(description="a folder made by `unmask corpus build`")
-    length: int = setting(128, ge=8, description="longest sequence in tokens, [CLS] and [SEP] included")
-    batch_tokens: int = setting(8192, ge=8, description="tokens per step (on average), over all micro-batches")
-    heldout: float = setting(
-        0.01, ge=0, lt=1, description="share of the documents kept for the held-out loss, at least one"
+    length: int = setting(
+        default=128, ge=8, description="longest sequence in tokens, [CLS] and [SEP] included"
     )
-    heldout_tokens: int = setting(32768, ge=1, description="at most so many tokens are evaluated at a time")
+    batch_tokens: int = setting(
+        default=8192, ge=8, description="tokens per step (on average), over all micro-batches"
+    )
+    heldout: float = setting(
+        default=0.01,
+        ge=0,
+        lt=1,
+        description="share of the documents kept for the held-out loss, at least one",
+    )
+    heldout_tokens: int = setting(
+        default=32768, ge=1, description="at most so many tokens are evaluated at a time"
+    )
 
 
 @config
 class PretrainRecipe:
     """A pretraining run."""
 
-    seed: int = setting(0, ge=0, description="of initial weights, order and masks")
+    seed: int = setting(default=0, ge=0, description="of initial weights, order and masks")
     data: CorpusConfig = setting(description="the text to pretrain on")
     model: EncoderConfig = setting(
         default_factory=EncoderConfig,
@@ -51,27 +61,36 @@ class RowsConfig:
     """Labelled rows to fine-tune on."""
 
     train: str = setting(description="file of training rows: csv, tsv or jsonl")
-    dev: str | None = setting(None, description="file of rows to choose by; a tenth of train if not given")
-    dev_share: float = setting(0.1, gt=0, lt=1, description="share of train that becomes dev where none is given")
-    text_column: str | None = setting(None, description="guessed from its name if not given")
-    pair_column: str | None = setting(None, description="second text of a pair")
-    label_column: str | None = setting(None, description="guessed from its name if not given")
-    rows: int | None = setting(None, ge=1, description="use at most so many training rows, chosen by hash")
-    batch_rows: int = setting(32, ge=1, description="rows per step, over all micro-batches")
+    dev: str | None = setting(
+        default=None, description="file of rows to choose by; a tenth of train if not given"
+    )
+    dev_share: float = setting(
+        default=0.1, gt=0, lt=1, description="share of train that becomes dev where none is given"
+    )
+    text_column: str | None = setting(default=None, description="guessed from its name if not given")
+    pair_column: str | None = setting(default=None, description="second text of a pair")
+    label_column: str | None = setting(default=None, description="guessed from its name if not given")
+    on_error: Literal["stop", "skip"] = setting(
+        default="stop", description="a row that cannot be read: stop, or leave it out and say how many"
+    )
+    rows: int | None = setting(
+        default=None, ge=1, description="use at most so many training rows, chosen by hash"
+    )
+    batch_rows: int = setting(default=32, ge=1, description="rows per step, over all micro-batches")
 
 
 @config
 class FinetuneRecipe:
     """A fine-tuning run."""
 
-    seed: int = setting(0, ge=0, description="of new weights, order and dropout")
+    seed: int = setting(default=0, ge=0, description="of new weights, order and dropout")
     model: str = setting(description="a model folder, as pretraining or fine-tuning writes it")
     pretrained: bool = setting(
-        True, description="false: start from random weights, to see what pretraining brings"
+        default=True, description="false: start from random weights, to see what pretraining brings"
     )
     task: AnyTask = setting(default_factory=Classify, description="what is learnt")
     data: RowsConfig = setting(description="labelled rows")
-    dropout: float = setting(0.1, ge=0, lt=1, description="in the encoder while fine-tuning")
+    dropout: float = setting(default=0.1, ge=0, lt=1, description="in the encoder while fine-tuning")
     train: TrainConfig = setting(
         default_factory=lambda: TrainConfig(budget="3 epochs", optimizer=AdamW(lr=5e-4), evaluations=6),
         description="how to train",
@@ -79,8 +98,17 @@ class FinetuneRecipe:
 
 
 def read_recipe(cls: type[R], path: Path | str, overrides: Iterable[str] = ()) -> R:
-    """A recipe file with overrides, as a PretrainRecipe or a FinetuneRecipe."""
-    return recipe_of(cls, read_yaml(path), overrides, where=str(path))
+    """A recipe file, or one that comes with unmask by its name, with overrides, as a `cls`.
+
+    Raises UserError for a recipe of the other kind, and for settings that cannot be used.
+    """
+    kind = kind_of(path)
+    if kind is not cls:
+        other, command = (
+            ("fine-tuning", "finetune") if kind is FinetuneRecipe else ("pretraining", "pretrain")
+        )
+        raise UserError(f"{path} is a recipe for {other}", to_run_it=f"unmask {command} {path}")
+    return recipe_of(cls, read_yaml(find(path)), overrides, where=str(path))
 
 
 def recipe_of(cls: type[R], values: Mapping[str, Any], overrides: Iterable[str], where: str) -> R:
@@ -101,5 +129,22 @@ def recipe_of(cls: type[R], values: Mapping[str, Any], overrides: Iterable[str],
 
 
 def kind_of(path: Path | str) -> type[PretrainRecipe] | type[FinetuneRecipe]:
-    """Which recipe a file holds: one with a task is for fine-tuning."""
-    return FinetuneRecipe if "task" in read_yaml(path) else PretrainRecipe
+    """Which recipe a file holds: one with a task, or with a model to start from, is for fine-tuning."""
+    values = read_yaml(find(path))
+    return FinetuneRecipe if "task" in values or isinstance(values.get("model"), str) else PretrainRecipe
+
+
+def shipped(name: str) -> Path:
+    """The path of a recipe that comes with unmask. Raises UserError with the names there are."""
+    package = Path(__file__).parents[1]
+    folders = [package / "recipes", package.parents[1] / "recipes"]  # installed; a checkout
+    folder = next((folder for folder in folders if folder.is_dir()), folders[0])
+    path = folder / f"{name}.yaml"
+    if not path.is_file():
+        names = sorted(file.stem for file in folder.glob("*.yaml"))
+        raise UserError(
+            f"{name} is neither a file nor a recipe that comes with unmask",
+            did_you_mean=closest(name, names),
+            allowed=", ".join(names),
+        )
+    return path

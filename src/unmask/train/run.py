@@ -14,12 +14,12 @@ from types import FrameType
 from typing import IO, Any
 
 import torch
-import yaml
 
-from unmask import __version__, console, files
-from unmask.config import difference, dump, to_yaml
+from unmask import console, files
+from unmask.config import difference, dump, read_yaml, to_yaml
 from unmask.errors import UserError
 from unmask.train.checkpoint import Checkpoints
+from unmask.version import __version__
 
 
 class Interrupted(KeyboardInterrupt):
@@ -71,15 +71,22 @@ class Run:
             self._lock = (self.folder / ".lock").open("w")
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise UserError(f"{self.folder} is in use by another process", to_do="wait for it to end") from None
+            raise UserError(
+                f"{self.folder} is in use by another process", to_do="wait for it to end"
+            ) from None
         except OSError as error:
             raise files.disk_error(error, self.folder) from error
-        if existed:
-            self._check_recipe()
-        else:
-            files.write_text(self.folder / "recipe.yaml", to_yaml(self.recipe))
-            self.write_facts(kind=self.kind, created=datetime.now(UTC).isoformat(timespec="seconds"))
-        self.write_facts(environment=environment())
+        try:
+            if existed:
+                self._check_recipe()
+            else:
+                files.write_text(self.folder / "recipe.yaml", to_yaml(self.recipe))
+                self.write_facts(kind=self.kind, created=datetime.now(UTC).isoformat(timespec="seconds"))
+            files.sweep(self.folder)
+            self.write_facts(environment=environment())
+        except BaseException:
+            self._lock.close()  # whoever holds on to the error does not hold on to the folder
+            raise
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -93,8 +100,7 @@ class Run:
         return (path for path in self.folder.iterdir() if not path.name.startswith("."))
 
     def _check_recipe(self) -> None:
-        before = yaml.safe_load((self.folder / "recipe.yaml").read_text(encoding="utf-8"))
-        changes = difference(before, dump(self.recipe))
+        changes = difference(read_yaml(self.folder / "recipe.yaml"), dump(self.recipe))
         if changes:
             shown = "; ".join(changes[:4]) + (f"; and {len(changes) - 4} more" if len(changes) > 4 else "")
             raise UserError(

@@ -2,9 +2,10 @@
 
 import math
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 
 from unmask.data.batch import Batch
@@ -68,7 +69,7 @@ def steps(
     settings: TrainConfig,
     state: State,
     seed: int,
-) -> Iterator[Step]:
+) -> Generator[Step]:
     """Train from `state` until the budget is spent; `state` is kept up to date.
 
     Raises UserError when the loss is no longer a number; the weights are then those of the step before.
@@ -82,13 +83,14 @@ def steps(
     parameters = [p for p in learner.parameters() if p.requires_grad]
     last = 0.0  # seconds that the step before took: the rate is that of the end of the step, when it counts
     try:
-        while (done := clock.progress(state.step)) < 1:
+        now = clock.progress(state.step)
+        while now < 1:  # `now` is what was yielded last: a run ends with a step that is told to be the end
             micro = next(ready)
-            begun = clock.seconds()
+            begun, done = clock.seconds(), clock.progress(state.step)
             ahead = last / clock.budget.amount if clock.steps is None else 1 / clock.steps
             lr = settings.optimizer.lr * settings.schedule.factor(min(1.0, done + ahead))
             set_lr(optimizer, lr)
-            torch.manual_seed(int(hashed(seed, DROPOUT, state.step)[0] >> 1))
+            torch.manual_seed(int(hashed(seed, DROPOUT, state.step)[0] >> np.uint64(1)))
             optimizer.zero_grad(set_to_none=True)
             loss, means = _accumulate(learner, micro)
             norm = float(torch.nn.utils.clip_grad_norm_(parameters, settings.clip))

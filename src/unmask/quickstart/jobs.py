@@ -1,0 +1,199 @@
+"""What a quick start runs on: a job with public data, or one's own files; and step 2, which gets them."""
+
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from unmask.console import Progress
+from unmask.data import corpus, public
+from unmask.data.tables import read_examples
+from unmask.errors import UserError, closest
+from unmask.train.budget import Budget
+
+READING_SPEED = 60_000  # bytes of text a second that a CPU pretrains on; only decides how much text to take
+READINGS = 6  # more text is added where the budget would read the task's own text more often than this
+VOCABULARY = 8192
+BYTES_PER_PIECE = 200  # with less text per piece, most pieces would be seen too rarely to be learnt
+
+
+@dataclass(frozen=True)
+class Job:
+    """Labelled rows, and text beside their own for longer budgets, nearest first: names of public data."""
+
+    name: str
+    title: str
+    rows: str
+    more_text: tuple[str, ...]
+
+
+JOBS = {
+    job.name: job
+    for job in (
+        Job("topics", "Topics of Reuters news", "reuters-r8", ("reuters-r52", "newsgroups")),
+        Job("reviews", "Film reviews, fresh or rotten", "reviews", ("friends", "newsgroups")),
+    )
+}
+
+
+@dataclass(frozen=True)
+class Request:
+    """One quick start as asked for. With `train` and `test` (and `text`) it runs on one's own files.
+
+    Raises UserError for an unknown task, a budget that is no time, or own files that are not complete.
+    """
+
+    task: str = "topics"
+    budget: str = "5m"
+    out: Path | None = None
+    text: tuple[str, ...] = ()
+    train: str | None = None
+    test: str | None = None
+    next_sentence: bool = False
+    whole_words: bool = False
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.task not in JOBS:
+            raise UserError(
+                f"{self.task} is not a task of the quick start",
+                did_you_mean=closest(self.task, JOBS),
+                allowed=", ".join(JOBS),
+            )
+        try:
+            unit = Budget.parse(self.budget).unit
+        except ValueError:
+            unit = "steps"
+        if unit != "seconds":
+            raise UserError(
+                "the budget of a quick start is a time", given=self.budget, allowed="20s, 5m, 1h30m"
+            )
+        given = {"--text": self.text, "--train": self.train, "--test": self.test}
+        missing = [name for name, value in given.items() if not value]
+        if missing and len(missing) < len(given):
+            raise UserError(
+                f"one's own files need {', '.join(given)}",
+                given=", ".join(name for name, value in given.items() if value),
+                missing=", ".join(missing),
+            )
+
+    @property
+    def own_files(self) -> bool:
+        return self.train is not None
+
+    @property
+    def seconds(self) -> float:
+        return Budget.parse(self.budget).amount
+
+    @property
+    def folder(self) -> Path:
+        return self.out or Path("runs") / f"quickstart-{'own' if self.own_files else self.task}"
+
+    @property
+    def title(self) -> str:
+        return "Your own files" if self.own_files else JOBS[self.task].title
+
+    @property
+    def command(self) -> str:
+        """The command line that asks for the same, but for the folder."""
+        parts = ["unmask", "quickstart"]
+        if self.own_files:
+            texts = [part for name in self.text for part in ("--text", name)]
+            parts += [*texts, "--train", str(self.train), "--test", str(self.test)]
+        else:
+            parts += ["--task", self.task]
+        parts += ["--budget", self.budget]
+        parts += ["--next-sentence"] if self.next_sentence else []
+        parts += ["--whole-words"] if self.whole_words else []
+        parts += ["--seed", str(self.seed)] if self.seed else []
+        return shlex.join(parts)
+
+
+@dataclass(frozen=True)
+class Material:
+    """The files of a quick start, and what results.json says of them."""
+
+    text: list[str]
+    train: str
+    test: str
+    corpora: list[dict[str, Any]]
+    rows: dict[str, Any]
+    cached: bool = False
+
+    @property
+    def bytes(self) -> int:
+        return sum(row["bytes"] for row in self.corpora)
+
+    @property
+    def vocabulary(self) -> int:
+        return max(300, min(VOCABULARY, self.bytes // BYTES_PER_PIECE))
+
+
+def gather(request: Request, progress: Progress) -> Material:
+    """Step 2: the files that a request is about, fetched where they are public."""
+    if request.own_files:
+        return _own(request)
+    job = JOBS[request.task]
+    rows = public.get(job.rows, progress)
+    fetched = [rows]
+    for name in job.more_text:
+        if READING_SPEED * request.seconds < READINGS * sum(one.bytes for one in fetched):
+            break
+        fetched.append(public.get(name, progress))
+    assert rows.train is not None and rows.test is not None
+    return Material(
+        text=[str(one.text) for one in fetched],
+        train=str(rows.train),
+        test=str(rows.test),
+        corpora=[_described(one) for one in fetched],
+        rows={
+            "name": rows.name,
+            "train_rows": rows.train_rows,
+            "test_rows": rows.test_rows,
+            "labels": len(rows.labels),
+            "source": public.PUBLIC[rows.name].source,
+            "licence": public.PUBLIC[rows.name].licence,
+            "defects": list(public.PUBLIC[rows.name].defects),
+        },
+        cached=all(one.cached for one in fetched),
+    )
+
+
+def _described(one: public.Fetched) -> dict[str, Any]:
+    known = public.PUBLIC[one.name]
+    return {
+        "name": known.title,
+        "documents": one.documents,
+        "bytes": one.bytes,
+        "source": known.source,
+        "licence": known.licence,
+    }
+
+
+def _own(request: Request) -> Material:
+    """One's own files: read once here, so that what is wrong with them is said before any work."""
+    assert request.train is not None and request.test is not None
+    train = read_examples(request.train, require_labels=True)
+    test = read_examples(request.test, require_labels=True)
+    return Material(
+        text=list(request.text),
+        train=request.train,
+        test=request.test,
+        corpora=_counted(request.text),
+        rows={
+            "name": Path(request.train).name,
+            "train_rows": len(train),
+            "test_rows": len(test),
+            "labels": len({example.label for example in train}),
+        },
+    )
+
+
+def _counted(patterns: Sequence[str]) -> list[dict[str, Any]]:
+    counts: dict[str, dict[str, Any]] = {}
+    for document in corpus.read(patterns):
+        row = counts.setdefault(document.source, {"name": document.source, "documents": 0, "bytes": 0})
+        row["documents"] += 1
+        row["bytes"] += len(document.text.encode("utf-8", "replace"))
+    return list(counts.values())

@@ -1,0 +1,331 @@
+"""The seven steps of the quick start over one run folder.
+
+Each step leaves its result in the run folder, so that the same command goes on where it was interrupted.
+The choices below (recipes, shares of the budget) were measured: docs/studies.md.
+"""
+
+import json
+import math
+import platform
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from unmask import console, files
+from unmask.config import dump
+from unmask.console import Progress
+from unmask.data import corpus, shards
+from unmask.data.tables import Example, read_examples
+from unmask.errors import UserError
+from unmask.evaluate import baselines
+from unmask.evaluate.compare import Contestant, compare
+from unmask.evaluate.samples import fills, predictions
+from unmask.objectives import Masked
+from unmask.predict import load
+from unmask.quickstart.jobs import Material, Request, gather
+from unmask.report import write_report
+from unmask.text.tokenizer import Tokenizer, TokenizerConfig
+from unmask.train.budget import Budget
+from unmask.train.finetune import Finetuned, finetune, rows_of
+from unmask.train.pretrain import Pretrained, pretrain
+from unmask.train.recipe import FinetuneRecipe, PretrainRecipe, read_recipe, recipe_of, shipped
+from unmask.train.run import environment
+from unmask.version import __version__
+
+PRETRAIN_SHARE = 0.5  # of the budget; fine-tuning with and without pretraining share the rest
+OVERHEAD = 1.15  # time of a fine-tuning run over its training steps alone: evaluations, checkpoints
+MOST_EPOCHS = 8  # of fine-tuning: a long budget goes into pretraining instead
+
+
+def quickstart(request: Request | None = None) -> Path:
+    """Run the seven steps; returns the run folder with results.json, report.html and the models.
+
+    Raises UserError for what cannot be used; an interrupted run goes on with the same request.
+    """
+    return Quickstart(request or Request()).run()
+
+
+class Quickstart:
+    """The seven steps over one run folder. `results` is what results.json will hold."""
+
+    def __init__(self, request: Request) -> None:
+        self.request = request
+        self.folder = request.folder
+        self.seconds = request.seconds
+        self.results: dict[str, Any] = {}
+
+    def run(self) -> Path:
+        self._open()
+        self._environment()
+        rows = self._data()
+        built = self._tokenizer(rows)
+        recipe = self._objectives(built)
+        pretrained = self._pretraining(recipe)
+        tuned, scratch, train = self._finetuning(pretrained, rows)
+        self._evaluation(rows, train, pretrained, tuned, scratch)
+        write_report(self.folder)
+        return self.folder
+
+    def _open(self) -> None:
+        """Take up the results of an interrupted run, refuse those of another one."""
+        path = self.folder / "results.json"
+        asked = self.request.command
+        if path.is_file():
+            self.results = files.read_json(path)
+            if self.results.get("command") != asked:
+                raise UserError(
+                    f"{self.folder} belongs to another quick start",
+                    given=asked,
+                    there=self.results.get("command"),
+                    to_do="give the same options, or another --out folder",
+                )
+            return
+        if self.folder.is_dir() and any(self.folder.iterdir()):
+            raise UserError(
+                f"{self.folder} is not empty and holds no quick start", to_do="choose another --out"
+            )
+        self.results = {
+            "format": 1,
+            "kind": "quickstart",
+            "title": self.request.title,
+            "language": "en",
+            "command": asked,
+            "created": datetime.now(UTC).isoformat(timespec="seconds"),
+            "steps": [],
+        }
+
+    @contextmanager
+    def _step(self, number: int, title: str) -> Iterator[console.Work]:
+        """One numbered step; what it did and how long it took at first stands in results.json."""
+        with console.work(title, number) as work:
+            yield work
+            known = [step for step in self.results["steps"] if step["number"] == number]
+            if not known:
+                row = {
+                    "number": number,
+                    "title": title,
+                    "summary": work.summary,
+                    "seconds": round(work.elapsed, 2),
+                }
+                self.results["steps"].append(row)
+        files.write_json(self.folder / "results.json", self.results)
+
+    def _environment(self) -> None:
+        with self._step(1, "Environment") as work:
+            import torch
+
+            facts = environment()
+            self.results["environment"] = facts
+            work.result(
+                f"unmask {__version__} · Python {platform.python_version()} · torch {torch.__version__} · "
+                f"{facts['device']}, {facts['threads']} threads"
+            )
+
+    def _data(self) -> Material:
+        with self._step(2, "Data") as work:
+            material = gather(self.request, work)
+            self.results["data"] = {"corpora": material.corpora, "task": material.rows}
+            documents = sum(row["documents"] for row in material.corpora)
+            names = " + ".join(row["name"] for row in material.corpora)
+            state = " · cached" if material.cached else ""
+            work.result(f"{names} · {console.size(material.bytes)} · {documents:,} documents{state}")
+        for row in material.corpora:
+            if "source" in row:
+                console.remark(f"    {row['name']}: {row['source']}; {row['licence']}")
+        return material
+
+    def _tokenizer(self, rows: Material) -> shards.Shards:
+        with self._step(3, "Tokenizer") as work:
+            folder = self.folder / "tokenizer"
+            if folder.is_dir():
+                tokenizer = Tokenizer.load(folder)
+            else:
+                texts = (document.text for document in corpus.read(rows.text))
+                tokenizer = Tokenizer.train(texts, TokenizerConfig(vocabulary=rows.vocabulary), progress=work)
+                tokenizer.save(folder)
+            built = shards.build(corpus.read(rows.text), tokenizer, self.folder / "corpus", progress=work)
+            figures = built.statistics(0)
+            per_piece = figures["characters"] / built.tokens
+            self.results["tokenizer"] = {
+                "vocabulary": tokenizer.vocabulary,
+                "characters_per_piece": round(per_piece, 3),
+                "unknown_rate": figures["unknown_rate"],
+                "corpus_tokens": built.tokens,
+                "sha256": tokenizer.sha256,
+            }
+            work.result(
+                f"{tokenizer.vocabulary:,} pieces · {per_piece:.1f} characters per piece · "
+                f"{figures['unknown_rate']:.2%} unknown"
+            )
+        return built
+
+    def _objectives(self, built: shards.Shards) -> PretrainRecipe:
+        with self._step(4, "Objectives") as work:
+            seconds = max(1.0, self.seconds * PRETRAIN_SHARE)
+            overrides = [f"data.corpus={json.dumps(str(built.folder))}", f"train.budget={seconds:.0f}s"]
+            overrides.append(f"seed={self.request.seed}")
+            if self.request.whole_words:
+                overrides.append("objectives.0.unit=word")
+            recipe = read_recipe(PretrainRecipe, shipped("quickstart"), overrides)
+            if self.request.next_sentence:
+                values = dump(recipe)
+                values["objectives"].append({"name": "next_sentence"})
+                recipe = recipe_of(PretrainRecipe, values, [], where="the quick start")
+            self.results["objectives"] = [dump(objective) for objective in recipe.objectives]
+            masked = recipe.objectives[0]
+            assert isinstance(masked, Masked)
+            end = masked.final_ratio
+            share = f"{masked.ratio:.0%}" + (f" → {end:.0%}" if end else "")
+            unit = "whole words" if masked.unit == "word" else "pieces"
+            pairs = " · next sentence" if self.request.next_sentence else ""
+            work.result(f"masked {unit}, {share}, 80/10/10, drawn anew in each epoch{pairs}")
+        return recipe
+
+    def _pretraining(self, recipe: PretrainRecipe) -> Pretrained:
+        with self._step(5, "Pretraining") as work:
+            done = pretrain(recipe, out=self.folder / "pretrain", progress=work)
+            heldout = done.heldout["masked.loss"]
+            self.results["pretraining"] = {
+                "parameters": done.parameters,
+                "steps": done.steps,
+                "tokens": done.tokens,
+                "seconds": done.seconds,
+                "tokens_per_second": round(done.tokens_per_second),
+                "heldout_loss": heldout,
+                "heldout_accuracy": done.heldout["masked.accuracy"],
+                "uniform": done.uniform,
+                "unigram": done.unigram,
+                "log": "pretrain/metrics.jsonl",
+            }
+            work.result(
+                f"{done.tokens / 1e6:.2f} M tokens · {done.tokens_per_second:,.0f} tokens/s · held-out loss "
+                f"{heldout:.2f} (uniform {done.uniform:.2f}, unigram {done.unigram:.2f})"
+            )
+        return done
+
+    def _finetuning(
+        self, pretrained: Pretrained, rows: Material
+    ) -> tuple[Finetuned, Finetuned, list[Example]]:
+        with self._step(6, "Fine-tuning") as work:
+            recipe = self._plan(pretrained, rows)
+            runs = []
+            for name, own in (("pretrained", True), ("from scratch", False)):
+                values = dump(recipe) | {"pretrained": own}
+                chosen = recipe_of(FinetuneRecipe, values, [], where="the quick start")
+                folder = self.folder / ("finetune" if own else "finetune-scratch")
+                runs.append(finetune(chosen, out=folder, progress=_Named(work, name)))
+            tuned, scratch = runs
+            self.results["finetuning"] = [
+                {
+                    "name": name,
+                    "steps": run.steps,
+                    "seconds": run.seconds,
+                    "best_step": run.best_step,
+                    "dev_accuracy": run.dev["classify.accuracy"],
+                    "log": f"{run.folder.name}/metrics.jsonl",
+                }
+                for name, run in (("pretrained", tuned), ("from scratch", scratch))
+            ]
+            train, dev = rows_of(recipe.data, recipe.seed)
+            everything = len(read_examples(rows.train, require_labels=True)) - len(dev)
+            task = self.results["data"]["task"]
+            task |= {"train_rows": everything, "train_rows_used": len(train), "dev_rows": len(dev)}
+            cap = "" if len(train) == everything else f" of {everything:,} (capped to keep the budget)"
+            work.result(
+                f"{len(train):,} rows{cap} · {tuned.steps:,} steps · dev accuracy "
+                f"{tuned.dev['classify.accuracy']:.1%}, without pretraining {scratch.dev['classify.accuracy']:.1%}"
+            )
+        return tuned, scratch, train
+
+    def _plan(self, pretrained: Pretrained, rows: Material) -> FinetuneRecipe:
+        """Rows and steps that fit the rest of the budget at the speed that pretraining reached; kept for a resume."""
+        path = self.folder / "finetune.json"
+        if not path.is_file():
+            base = read_recipe(FinetuneRecipe, shipped("quickstart-finetune"), [f"seed={self.request.seed}"])
+            length = base.task.length
+            examples = read_examples(rows.train, require_labels=True)
+            tokenizer = Tokenizer.load(self.folder / "tokenizer")
+            sample = examples[:: max(1, len(examples) // 500)]
+            encoded = tokenizer.encode_batch([e.text for e in sample], max_length=length)
+            tokens = sum(len(one.ids) for one in encoded) / len(encoded)
+            seconds = max(1.0, self.seconds * (1 - PRETRAIN_SHARE) / 2 / OVERHEAD)
+            affordable = pretrained.tokens_per_second * seconds / tokens  # rows, repeated ones counted
+            wanted = Budget.parse(base.train.budget).amount  # epochs
+            available = len(examples) * (1 - base.data.dev_share)
+            kept = min(len(examples), max(200, math.ceil(affordable / wanted)))
+            epochs = min(MOST_EPOCHS, max(wanted, affordable / available))
+            values = dump(base)
+            values["model"] = str(pretrained.model)
+            values["data"]["train"] = str(rows.train)
+            values["data"]["rows"] = None if kept >= available else kept
+            values["train"]["budget"] = f"{epochs:.2f} epochs"
+            files.write_json(path, values)
+        return recipe_of(FinetuneRecipe, files.read_json(path), [], where=str(path))
+
+    def _evaluation(
+        self,
+        rows: Material,
+        train: list[Example],
+        pretrained: Pretrained,
+        tuned: Finetuned,
+        scratch: Finetuned,
+    ) -> None:
+        with self._step(7, "Evaluation") as work:
+            test = read_examples(rows.test, require_labels=True)
+            everything = read_examples(rows.train, require_labels=True)
+            reference = [example.label or "" for example in test]
+            model = load(tuned.model)
+            labels = model.task.labels
+            found = [best[0] for best in model.predict(test, work)]
+            plain = [best[0].name for best in load(scratch.model).predict(test, work)]
+            work.start(None, "")
+            work.show("baselines")
+            texts, known = [e.text for e in everything], [e.label or "" for e in everything]
+            tfidf = baselines.tfidf(texts, known, [e.text for e in test], self.request.seed)
+            contestants = [
+                Contestant("unmask, pretrained", "pretrained", [label.name for label in found]),
+                Contestant("unmask, without pretraining", "scratch", plain),
+                Contestant("TF-IDF + logistic regression", "tfidf", tfidf.predicted),
+                Contestant("majority class", "majority", baselines.majority(known, len(test)).predicted),
+            ]
+            evaluation = compare(reference, contestants, labels, self.request.seed)
+            self.results["evaluation"] = {"split": "test", **evaluation}
+            self.results["samples"] = {
+                "fills": fills(
+                    load(pretrained.model), [example.text for example in train], self.request.seed
+                ),
+                "predictions": predictions(test, found),
+            }
+            self.results["repeat"] = self._repeat(rows)
+            gain = evaluation["differences"][0]["accuracy"]
+            work.result(
+                f"accuracy {evaluation['models'][0]['accuracy']['value']:.1%} on {len(test):,} test rows · "
+                f"pretraining brought {100 * gain['value']:+.1f} points "
+                f"[{100 * gain['low']:+.1f}, {100 * gain['high']:+.1f}]"
+            )
+
+    def _repeat(self, rows: Material) -> dict[str, Any]:
+        hashes = {"tokenizer": self.results["tokenizer"]["sha256"]}
+        for name in (*rows.text, rows.train, rows.test):
+            hashes[Path(name).name if self.request.own_files else "/".join(Path(name).parts[-2:])] = (
+                files.sha256(name)
+            )
+        return {"commands": [self.request.command], "seed": self.request.seed, "hashes": hashes}
+
+
+class _Named:
+    """A Progress that puts a name before what it shows."""
+
+    def __init__(self, inner: Progress, name: str) -> None:
+        self.inner, self.name = inner, name
+
+    def start(self, total: float | None, unit: str) -> None:
+        self.inner.start(total, unit)
+
+    def advance(self, amount: float) -> None:
+        self.inner.advance(amount)
+
+    def show(self, text: str) -> None:
+        self.inner.show(f"{self.name}  {text}")

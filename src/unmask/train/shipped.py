@@ -1,0 +1,39 @@
+"""The recipes that come with unmask: `tiny` stands for its file wherever a recipe is asked for."""
+
+from pathlib import Path
+
+import unmask
+from unmask.errors import UserError, closest
+
+SUFFIXES = (".yaml", ".yml")
+
+
+def shipped() -> dict[str, Path]:
+    """The recipes by name. They lie in the installed package, or in a checkout beside `src`."""
+    package = Path(unmask.__file__).parent
+    for folder in (package / "recipes", package.parents[1] / "recipes"):
+        if folder.is_dir():
+            return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
+    return {}
+
+
+def find(recipe: Path | str) -> Path:
+    """The file of a recipe given by its path or its name. Raises UserError where there is none."""
+    path = Path(recipe)
+    if path.is_file():
+        return path
+    known = shipped()
+    if str(recipe) in known:
+        return known[str(recipe)]
+    if "=" in str(recipe):
+        raise UserError(
+            f"{recipe} is a setting; the recipe comes first", allowed=f"a file, or {', '.join(known)}"
+        )
+    what = "does not exist" if path.suffix in SUFFIXES else "is not a recipe"
+    neighbours = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []
+    meant = closest(path.name, [name for name in neighbours if name.endswith(SUFFIXES)])
+    raise UserError(
+        f"{recipe} {what}",
+        did_you_mean=path.parent / meant if meant else closest(path.stem, known),
+        allowed=f"a YAML file, or one of {', '.join(known)}",
+    )

@@ -1,0 +1,105 @@
+"""`unmask corpus build` and `stats` as they are typed."""
+
+import io
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from unmask import console
+from unmask.cli.app import run
+from unmask.data.shards import Shards
+from unmask.text.tokenizer import Tokenizer, TokenizerConfig
+
+TEXTS = [f"the fox number {n} jumps over dog {n % 7}." for n in range(60)]
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working folder with a tokenizer, texts/a.txt (50 documents) and texts/b.jsonl (10)."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(console, "_state", {"quiet": False})
+    Tokenizer.train(TEXTS, TokenizerConfig(vocabulary=60, minimum_count=1)).save(tmp_path / "tok")
+    (tmp_path / "texts").mkdir()
+    (tmp_path / "texts/a.txt").write_text("\n\n".join(TEXTS[:50]))
+    (tmp_path / "texts/b.jsonl").write_text("\n".join(json.dumps({"text": text}) for text in TEXTS[50:]))
+    return tmp_path
+
+
+def test_build_then_stats(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["corpus", "build", "texts", "--tokenizer", "tok", "--out", "out"]) == 0
+    said = capsys.readouterr()
+    assert said.out == "out\n"
+    assert "60 documents" in said.err
+    built = Shards.open("out", check=True)
+    assert [source["documents"] for source in built.manifest["sources"]] == [50, 10]
+    assert built.manifest["settings"]["provenance"]["files"] == ["texts"]
+
+    assert run(["corpus", "stats", "out"]) == 0
+    said = capsys.readouterr()
+    for expected in (f"{built.tokens:,}", "texts/b.jsonl", f"{built.unigram_entropy():.3f} nats", "ln 60"):
+        assert expected in said.out
+    assert "checksums verified" in said.err
+
+    assert run(["corpus", "stats", "out", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["documents"], found["tokens"]) == (60, built.tokens)
+    assert found["unigram_entropy"] == pytest.approx(built.unigram_entropy())
+
+
+def test_a_share_by_source(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["corpus", "build", "texts", "--tokenizer", "tok", "--keep", "50%", "--json"]
+    assert run([*command, "--by", "source", "--seed", "3", "--out", "out"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    sources = {s["name"]: s["documents"] for s in Shards.open("out").manifest["sources"]}
+    assert sources["texts/b.jsonl"] == 10  # the small one is kept whole
+    assert 10 <= sources["texts/a.txt"] <= 30  # about 20 of 50
+    assert said["documents"] == sum(sources.values())
+    assert run([*command, "--by", "source", "--seed", "4", "--out", "out"]) == 1
+    assert "provenance.sample.seed: 3 -> 4" in capsys.readouterr().err
+    assert run([*command, "--by", "source", "--seed", "4", "--out", "out", "--restart"]) == 0
+    assert run([*command, "--by", "size", "--out", "other"]) == 1
+
+
+def test_standard_input(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["corpus", "build", "-", "--tokenizer", "tok", "--out", "out"]
+    for extra, code in ((["--keep", "50%", "--by", "source"], 1), (["--split", "line"], 0)):
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"the fox\nthe dog\n")))
+        assert run([*command, *extra]) == code
+    assert "standard input" in capsys.readouterr().err
+    assert Shards.open("out").documents == 2
+
+
+def test_faults_stop_or_are_skipped(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "texts/c.txt").write_bytes(b"the dog\n\nthe f\xf6x\n")
+    command = ["corpus", "build", "texts", "--tokenizer", "tok", "--out", "out"]
+    assert run(command) == 1
+    assert "texts/c.txt, line 3: byte 0xf6" in capsys.readouterr().err
+    assert run([*command, "--on-error", "skip", "--restart"]) == 0
+    assert "left out: 1" in capsys.readouterr().err
+    assert run([*command[:-1], "other", "--keep", "0%"]) == 1
+    assert "'0%' is not a share" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ("texts", "unmask corpus build texts --tokenizer DIR --out DIR"),
+        ("texts/a.txt", "unmask corpus build texts/a.txt --tokenizer DIR --out DIR"),
+        ("text", "did you mean  texts"),
+    ],
+)
+def test_stats_of_what_is_no_corpus_says_what_to_do(
+    folder: Path, capsys: pytest.CaptureFixture[str], given: str, said: str
+) -> None:
+    assert run(["corpus", "stats", given]) == 1
+    assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["build", "stats"])
+def test_help_ends_with_an_example(capsys: pytest.CaptureFixture[str], command: str) -> None:
+    assert run(["corpus", command, "--help"]) == 0
+    assert f"Example: unmask corpus {command}" in capsys.readouterr().out

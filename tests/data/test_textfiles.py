@@ -1,0 +1,291 @@
+"""Opening text files: every fault names the file and the line; every way of storing text reads the same."""
+
+import csv
+import gzip
+import io
+import json
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from unmask.data import textfiles
+from unmask.data.textfiles import (
+    Faults,
+    column_at,
+    find_files,
+    kind_of,
+    open_text,
+    read_objects,
+    read_rows,
+    text_bytes,
+)
+from unmask.errors import UserError
+
+GERMAN = "Die Straße führt über die Brücke nach Köln."
+CHINESE = "今天下午，全国各地的天气都很好。"
+
+
+def write(folder: Path, name: str, content: str | bytes) -> Path:
+    path = folder / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    data = content.encode() if isinstance(content, str) else content
+    path.write_bytes(gzip.compress(data) if name.endswith(".gz") else data)
+    return path
+
+
+def refused(path: Path) -> UserError:
+    """The error of reading the file, which must name it."""
+    with pytest.raises(UserError) as error:
+        list(open_text(path))
+    assert str(path) in error.value.what
+    return error.value
+
+
+@pytest.mark.parametrize("name", ["a.txt", "a.txt.gz", "a.txt.zst"])
+@pytest.mark.parametrize("content", ["eins\nzwei ü\n\ndrei", "\ufeffeins\r\nzwei ü\r\n\r\ndrei\r\n"])
+def test_every_way_of_storing_text_reads_the_same(tmp_path: Path, name: str, content: str) -> None:
+    if name.endswith(".zst"):
+        zstandard = pytest.importorskip("zstandard")
+        path = tmp_path / name
+        path.write_bytes(b"".join(zstandard.compress(part.encode()) for part in (content[:5], content[5:])))
+    else:
+        path = write(tmp_path, name, content)
+    assert list(open_text(path)) == [(1, "eins"), (2, "zwei ü"), (3, ""), (4, "drei")]
+
+
+def test_only_line_ends_end_lines(tmp_path: Path) -> None:
+    line = "form feed \x0c, separator \u2028, next line \x85, carriage return \r inside"
+    assert list(open_text(write(tmp_path, "a.txt", line + "\nb"))) == [(1, line), (2, "b")]
+
+
+@pytest.mark.parametrize(("content", "what"), [("", "is empty"), (" \n\t\n\n", "holds only white space")])
+@pytest.mark.parametrize("name", ["a.txt", "a.txt.gz"])
+def test_a_file_without_text_is_refused(tmp_path: Path, name: str, content: str, what: str) -> None:
+    assert what in refused(write(tmp_path, name, content)).what
+
+
+@pytest.mark.parametrize(
+    ("content", "given_"),
+    [
+        (b"\x89PNG\r\n\x1a\n....", "PNG"),
+        (b"\xff\xd8\xff\xe0....", "JPEG"),
+        (b"PK\x03\x04....", "zip"),
+        (b"PAR1\x15\x04....", "Parquet"),
+        (gzip.compress(b"text"), ".gz"),
+        (b"abc\x00\x01\x02\x03\xff", "NUL byte at byte 4"),
+    ],
+)
+def test_a_binary_file_is_refused(tmp_path: Path, content: bytes, given_: str) -> None:
+    error = refused(write(tmp_path, "a.txt", content))
+    assert "is not text" in error.what
+    assert given_ in error.facts["given"]
+
+
+@pytest.mark.parametrize(
+    ("encoding", "text", "guess"),
+    [
+        ("gb18030", CHINESE, "GB18030"),
+        ("cp1252", GERMAN, "WINDOWS-1252"),
+        ("latin-1", "caf\xe9s et th\xe9s", "WINDOWS-1252"),
+        ("utf-16", GERMAN, "UTF-16"),
+        ("utf-16-le", GERMAN, "UTF-16LE"),
+        ("utf-16-be", GERMAN, "UTF-16BE"),
+    ],
+)
+def test_another_encoding_is_named_with_the_command_that_converts_it(
+    tmp_path: Path, encoding: str, text: str, guess: str
+) -> None:
+    path = write(tmp_path, "my text.txt", f"plain\n{text}\n".encode(encoding))
+    error = refused(path)
+    line = 1 if encoding.startswith("utf-16") else 2
+    assert f"line {line}: byte 0x" in error.what
+    assert error.facts["looks like"].split()[0] == guess
+    subprocess.run(error.facts["to convert"], shell=True, check=True)
+    converted = tmp_path / "my text.utf8.txt"
+    assert list(open_text(converted)) == [(1, "plain"), (2, text)]
+
+
+def test_the_offending_byte_is_placed(tmp_path: Path) -> None:
+    error = refused(write(tmp_path, "a.txt", b"one\ntwo\nthr\xe9e\n"))
+    assert error.what.endswith("line 3: byte 0xe9 at place 4 is not UTF-8")
+    damaged = refused(write(tmp_path, "b.txt", (CHINESE * 3).encode()[:-2]))
+    assert damaged.facts["looks like"] == "UTF-8 that is damaged here"
+
+
+def test_archives_cut_short_or_damaged(tmp_path: Path) -> None:
+    whole = gzip.compress("\n".join(f"line {i * i}" for i in range(5000)).encode())
+    path = tmp_path / "a.txt.gz"
+    path.write_bytes(whole[: len(whole) // 2])
+    assert "cut short" in refused(path).what
+    path.write_bytes(b"no gzip at all")
+    assert "is damaged" in refused(path).what
+    path.write_bytes(whole[:2000] + bytes(50) + whole[2050:])
+    assert "is damaged" in refused(path).what
+
+
+def test_a_zstd_file_cut_short(tmp_path: Path) -> None:
+    zstandard = pytest.importorskip("zstandard")
+    whole = zstandard.compress("\n".join(f"line {i * i}" for i in range(5000)).encode())
+    path = tmp_path / "a.txt.zst"
+    path.write_bytes(whole[:-7])
+    assert "cut short" in refused(path).what
+
+
+def test_zstd_without_its_library_names_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "zstandard", None)
+    path = write(tmp_path, "a.txt.zst", b"x")
+    with pytest.raises(UserError, match="zstandard") as error:
+        list(open_text(path))
+    assert error.value.facts["to install"] == "pip install 'unmask[zstd]'"
+
+
+def test_skipping_leaves_out_the_line_and_counts_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = write(tmp_path, "a.txt", b"one\ntw\xff\nthr\0ee\n" + b"four" * 10)
+    faults = Faults("skip")
+    assert [line for _, line in open_text(path, faults)] == ["one", "four" * 10]
+    assert faults.count == 2
+    faults.report()
+    said = capsys.readouterr().err
+    assert "left out: 2" in said and "line 2" in said
+
+
+def test_a_long_line_takes_linear_time_and_a_longer_one_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write(tmp_path, "a.txt", b"word " * 8_000_000 + b"\nnext\n")
+    begun = time.process_time()
+    (_, long), (_, following) = open_text(path)
+    assert (len(long), following) == (40_000_000, "next")
+    assert time.process_time() - begun < 5
+    monkeypatch.setattr(textfiles, "LONGEST", 1_000_000)
+    assert "line 1 is longer" in refused(path).what
+    assert list(open_text(path, Faults("skip"))) == [(2, "next")]
+
+
+def test_folders_globs_and_files(tmp_path: Path) -> None:
+    for name in ("b.txt", "a/z.jsonl.gz", "a/.hidden.txt", ".git/x.txt", "a/photo.png", "c.TSV"):
+        write(tmp_path, name, "x")
+    assert find_files([tmp_path]) == [str(tmp_path / name) for name in ("a/z.jsonl.gz", "b.txt", "c.TSV")]
+    assert find_files([f"{tmp_path}/*.t*"]) == [str(tmp_path / "b.txt")]
+    assert find_files([f"{tmp_path}/**/*.gz", tmp_path / "b.txt", str(tmp_path / "b.txt")]) == [
+        str(tmp_path / "a/z.jsonl.gz"),
+        str(tmp_path / "b.txt"),
+    ]
+    odd = write(tmp_path, "odd[1].txt", "x")
+    assert find_files([odd, "-"]) == [str(odd), "-"]
+
+
+def test_sources_that_are_not_there(tmp_path: Path) -> None:
+    write(tmp_path, "corpus.txt", "x")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UserError, match=r"corpsu\.txt does not exist") as error:
+        find_files([tmp_path / "corpsu.txt"])
+    assert error.value.facts["did you mean"] == str(tmp_path / "corpus.txt")
+    with pytest.raises(UserError, match="no file matches"):
+        find_files([f"{tmp_path}/*.gz"])
+    with pytest.raises(UserError, match="holds no text files"):
+        find_files([tmp_path / "empty"])
+    with pytest.raises(UserError, match="no files were given"):
+        find_files([])
+
+
+def test_kinds_by_name() -> None:
+    names = {"a.txt": "txt", "a.JSONL.gz": "jsonl", "a.ndjson": "jsonl", "a.csv.zst": "csv", "b.tsv": "tsv"}
+    assert {name: kind_of(name) for name in names} == names
+    assert kind_of("README") == kind_of("-") == "txt"
+    with pytest.raises(UserError, match="one JSON value"):
+        kind_of("a.json")
+
+
+def test_the_size_of_the_text_is_known_beforehand(tmp_path: Path) -> None:
+    plain, packed = write(tmp_path, "a.txt", "x" * 1000), write(tmp_path, "b.txt.gz", "y" * 5000)
+    assert text_bytes([plain, packed]) == 6000
+    assert text_bytes([plain, "-"]) is None
+
+
+field = st.text(st.characters(blacklist_characters="\0\r", blacklist_categories=["Cs"]), max_size=12)
+
+
+@given(st.integers(2, 4).flatmap(lambda n: st.lists(st.lists(field, min_size=n, max_size=n), min_size=1)))
+def test_csv_rows_are_those_that_were_written(tmp_path_factory: pytest.TempPathFactory, rows) -> None:
+    rows = [["a" + cell if n == 0 else cell for n, cell in enumerate(row)] for row in rows]
+    text = io.StringIO()
+    csv.writer(text).writerows(rows)
+    path = write(tmp_path_factory.mktemp("csv"), "a.csv", text.getvalue())
+    found = list(read_rows(path))
+    assert [row for _, row in found] == rows
+    lines = text.getvalue().split("\r\n")
+    for number, row in found:  # a row begins on its line, whatever the line breaks inside fields before
+        begin = "\r\n".join(lines).split("\n")[number - 1].removeprefix('"')
+        assert begin.startswith(row[0].split("\n")[0].split('"')[0])
+
+
+def test_csv_fields_beyond_the_librarys_limit(tmp_path: Path) -> None:
+    long = "x" * 300_000
+    rows = list(read_rows(write(tmp_path, "a.csv", f'text,label\n"{long}",a\n')))
+    assert rows == [(1, ["text", "label"]), (2, [long, "a"])]
+
+
+def test_csv_faults(tmp_path: Path) -> None:
+    for content, what in {
+        "text,label\na,b\n\nc,d,e\n": "line 4 has 3 fields, the header has 2",
+        'text,label\n"a\nb",c\n"d,e\nf,g\n': "line 4: a quoted field begins in this row and does not end",
+        'text,label\n"a"b,c\n': "line 2 is not valid CSV",
+    }.items():
+        path = write(tmp_path, "a.csv", content)
+        with pytest.raises(UserError) as error:
+            list(read_rows(path))
+        assert error.value.what == f"{path}, {what}"
+    faults = Faults("skip")
+    path = write(tmp_path, "b.csv", "t,l\na,b\nc\nd,e\n")
+    assert [row for _, row in read_rows(path, faults)] == [["t", "l"], ["a", "b"], ["d", "e"]]
+    assert faults.count == 1
+
+
+def test_tsv_keeps_quotation_marks_that_are_text(tmp_path: Path) -> None:
+    path = write(tmp_path, "a.tsv", 'a\tb\n"He said\tyes" she said\n"x ""y"""\t"z"\n')
+    assert [row for _, row in read_rows(path)] == [
+        ["a", "b"],
+        ['"He said', 'yes" she said'],
+        ['x "y"', "z"],
+    ]
+
+
+def test_a_column_that_is_not_there() -> None:
+    assert column_at("a.csv", ["id", "text"], "text") == 1
+    with pytest.raises(UserError, match="has no column 'txt'") as error:
+        column_at("a.csv", ["id", "text"], "txt")
+    assert error.value.facts["columns there"] == "'id', 'text'"
+    assert error.value.facts["did you mean"] == "text"
+
+
+@given(st.lists(st.dictionaries(field, st.none() | st.integers() | field), min_size=1))
+def test_json_lines_are_those_that_were_written(tmp_path_factory: pytest.TempPathFactory, rows) -> None:
+    path = tmp_path_factory.mktemp("jsonl") / "a.jsonl"
+    path.write_text(
+        "\n".join(json.dumps(row, ensure_ascii=i % 2 == 0) for i, row in enumerate(rows)), "utf-8"
+    )
+    assert list(read_objects(path)) == list(enumerate(rows, start=1))
+
+
+@pytest.mark.parametrize(
+    ("line", "what"),
+    [
+        ('{"text": "a",}', "is not valid JSON"),
+        ('["a"]', "is not a JSON object"),
+        ('{"text": "\\ud83d"}', "holds half of a surrogate pair"),
+        ("[" * 100_000, "is nested too deeply"),
+    ],
+)
+def test_json_faults_name_the_line(tmp_path: Path, line: str, what: str) -> None:
+    path = write(tmp_path, "a.jsonl", f'{{"text": "fine"}}\n\n{line}\n')
+    with pytest.raises(UserError) as error:
+        list(read_objects(path))
+    assert error.value.what.startswith(f"{path}, line 3 {what}")
+    assert error.value.facts["to leave such lines out"] == "--on-error skip"

@@ -1,0 +1,51 @@
+"""Plots: round ticks, curves of many points, dots and the matrix inside their frame."""
+
+import itertools
+import re
+
+import pytest
+
+from unmask.report import chart
+
+
+@pytest.mark.parametrize(
+    ("low", "high"),
+    [(0, 1), (5.1, 9.01), (0.4947, 0.96), (-3, 7), (0, 1_210_000), (2.0, 2.0), (0, 0), (1e-5, 3e-5)],
+)
+def test_ticks_are_round_and_enclose_the_values(low: float, high: float) -> None:
+    found = chart.ticks(low, high)
+    assert found[0] <= low <= high <= found[-1]
+    assert 2 <= len(found) <= 8
+    steps = {round((b - a) / (found[1] - found[0]), 6) for a, b in itertools.pairwise(found)}
+    assert steps == {1.0}
+
+
+def test_thinning_keeps_the_mean_and_the_end() -> None:
+    points = [(float(x), float(x % 10)) for x in range(5000)]
+    found = chart.thinned(points)
+    assert len(found) == chart.MAX_POINTS and found[-1] == points[-1]
+    assert sum(y for _, y in found) / len(found) == pytest.approx(4.5, abs=0.1)
+    assert chart.thinned(points[:50]) == points[:50]
+
+
+@pytest.mark.parametrize("size", [2, 12, 20])
+def test_the_matrix_and_its_texts_lie_within_the_frame(size: int) -> None:
+    labels = [f"a rather long label {number}" for number in range(size)]
+    svg = chart.matrix([[1] * size] * size, labels, "counts", "Predicted", "True")
+    _, _, width, height = map(float, re.findall(r'viewBox="([^"]+)"', svg)[0].split())
+    squares = re.findall(r'<rect class="cell" x="([\d.]+)" y="([\d.]+)" width="(\d+)"', svg)
+    assert len(squares) == size * size
+    for x, y, side in squares:
+        assert float(x) > 0 and float(x) + float(side) <= width
+        assert float(y) > 0 and float(y) + float(side) <= height
+
+
+def test_curves_draw_every_marked_point_and_one_ring() -> None:
+    points = [(10.0, 0.5), (20.0, 0.8), (30.0, 0.7)]
+    svg = chart.curves([chart.Curve("a", points, marks=True, ring=20.0)], "d", "steps", "accuracy")
+    places = re.findall(r'<circle class="mark c1" cx="([\d.]+)" cy="([\d.]+)"', svg)[
+        1:
+    ]  # the first is the legend's
+    assert len(places) == 3
+    assert float(places[0][1]) > float(places[2][1]) > float(places[1][1]), "higher values stand higher"
+    assert re.findall(r'<circle class="ring c1" cx="([\d.]+)"', svg) == [places[1][0]]

@@ -1,0 +1,310 @@
+"""The report page: made from synthetic runs, read back as a browser would, compared with its figures."""
+
+import base64
+import copy
+import hashlib
+import re
+import string
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+from report_sample import synthetic_results, write_run
+
+from unmask.errors import UserError
+from unmask.report import chart, figures, summary, words, write_report
+
+VOID = {"meta", "link", "br", "img", "hr", "input"}
+
+
+class Reader(HTMLParser):
+    """Checks that tags nest, and keeps text, attributes and tags."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.texts: list[str] = []
+        self.feed(page)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if self.open and self.open[-1] != "style":
+            self.texts.append(data)
+
+    @property
+    def text(self) -> str:
+        return re.sub(r"\s+", " ", " ".join(self.texts))
+
+    def all(self, tag: str) -> list[dict[str, str | None]]:
+        return [attributes for name, attributes in self.tags if name == tag]
+
+
+def report(run: Path, results: dict[str, Any]) -> Reader:
+    return Reader(write_report(write_run(run, results)).read_text(encoding="utf-8"))
+
+
+def test_the_page_has_every_section_and_nests_its_tags(tmp_path: Path) -> None:
+    page = report(tmp_path, synthetic_results())
+    names = [section["id"] for section in page.all("section")]
+    assert names == [
+        "summary",
+        "steps",
+        "data",
+        "pretraining",
+        "finetuning",
+        "results",
+        "errors",
+        "fills",
+        "predictions",
+        "repeat",
+    ]
+    assert len(page.all("svg")) == 5
+    assert all(svg["role"] == "img" and svg["aria-label"] for svg in page.all("svg"))
+    assert page.all("html") == [{"lang": "en"}]
+
+
+def test_the_page_needs_nothing_from_outside(tmp_path: Path) -> None:
+    path = write_report(write_run(tmp_path, synthetic_results()))
+    source = path.read_text(encoding="utf-8")
+    page = Reader(source)
+    assert not {tag for tag, _ in page.tags} & {"script", "link", "img", "iframe", "object", "base"}
+    assert not {key for _, attributes in page.tags for key in attributes} & {
+        "src",
+        "href",
+        "style",
+        "srcset",
+        "onclick",
+    }
+    assert not re.search(r"https?:|url\(|@import|//\w", source)
+
+
+def test_the_policy_allows_the_style_sheet_that_the_page_has(tmp_path: Path) -> None:
+    source = write_report(write_run(tmp_path, synthetic_results())).read_text(encoding="utf-8")
+    (style,) = re.findall(r"<style>(.*?)</style>", source, flags=re.S)
+    policy = next(meta["content"] for meta in Reader(source).all("meta") if "http-equiv" in meta)
+    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    assert policy is not None and f"'sha256-{digest}'" in policy and policy.startswith("default-src 'none'")
+
+
+def test_the_figures_shown_are_those_of_results_json(tmp_path: Path) -> None:
+    results = synthetic_results()
+    text = report(tmp_path, results).text.replace("\u00a0", " ")
+    for model in results["evaluation"]["models"]:
+        accuracy = model["accuracy"]
+        assert f"{model['name']} {100 * accuracy['value']:.1f} %" in text
+        assert f"{100 * accuracy['low']:.1f} to {100 * accuracy['high']:.1f} %" in text
+    for row in results["evaluation"]["per_label"]:
+        shown = [f"{100 * row[key]:.1f} %" for key in ("precision", "recall", "f1")]
+        assert " ".join([row["label"], *shown, str(row["n"])]) in text
+    for hashed in results["repeat"]["hashes"].values():
+        assert hashed in text
+    for expected in (
+        "5.12 nats",
+        "7.02",
+        "6,213,120",
+        "16,778 documents",
+        "27.4 MB",
+        "31.2 %",
+        "98.1 %",
+        "6 min 3 s",
+        "layers: 6",
+    ):
+        assert expected in text
+
+
+def test_the_matrix_shows_every_count(tmp_path: Path) -> None:
+    results = synthetic_results()
+    figure = figures.confusion(results["evaluation"], words.catalogue("en"))
+    assert figure is not None
+    numbers = re.findall(r">(\d+)</text>", figure.svg)
+    assert [int(number) for number in numbers] == [
+        count for row in results["evaluation"]["confusion"] for count in row
+    ]
+
+
+def test_text_of_the_user_is_escaped_everywhere(tmp_path: Path) -> None:
+    evil = '<script>alert("x")</script>&\'"><b'
+    results = synthetic_results()
+
+    def spoiled(value: Any, key: str = "") -> Any:
+        if isinstance(value, dict):
+            return {name: spoiled(inner, name) for name, inner in value.items()}
+        if isinstance(value, list):
+            return [spoiled(inner, key) for inner in value]
+        keep = key in ("kind", "language", "log", "of", "device")
+        return value + evil if isinstance(value, str) and not keep else value
+
+    clean = report(tmp_path / "clean", results)
+    spoilt = spoiled(results)
+    for row in spoilt["evaluation"]["differences"]:
+        row["of"] += evil
+    dirty = report(tmp_path / "dirty", spoilt)
+    assert [tag for tag, _ in dirty.tags] == [tag for tag, _ in clean.tags]
+    assert dirty.text.count('alert("x")') > 60
+
+
+@pytest.mark.parametrize(
+    ("missing", "left_out"),
+    [
+        (["steps"], {"steps"}),
+        (["evaluation"], {"results", "errors"}),
+        (["samples"], {"fills", "predictions"}),
+        (["pretraining", "objectives"], {"pretraining"}),
+        (["finetuning"], {"finetuning"}),
+        (["data", "tokenizer"], {"data"}),
+        (["environment", "title", "created", "command", "language"], set()),
+    ],
+)
+def test_what_a_run_does_not_have_is_left_out(tmp_path: Path, missing: list[str], left_out: set[str]) -> None:
+    whole = {section["id"] for section in report(tmp_path, synthetic_results()).all("section")}
+    results = {key: value for key, value in synthetic_results().items() if key not in missing}
+    assert whole - {section["id"] for section in report(tmp_path, results).all("section")} == left_out
+
+
+@pytest.mark.parametrize("key", list(synthetic_results()))
+def test_a_run_with_only_one_part_makes_a_page(tmp_path: Path, key: str) -> None:
+    results = {"format": 1, "kind": "quickstart", key: synthetic_results()[key]}
+    assert report(tmp_path, results).all("h1")
+
+
+@pytest.mark.parametrize("group", ["data", "evaluation", "samples", "pretraining", "repeat", "tokenizer"])
+def test_a_part_may_lack_any_of_its_keys(tmp_path: Path, group: str) -> None:
+    for key in synthetic_results()[group]:
+        results = synthetic_results()
+        if (group, key) in {("evaluation", "rows")}:
+            continue  # an evaluation without its n is none
+        del results[group][key]
+        assert report(tmp_path, results).all("h1")
+
+
+def test_logs_may_be_missing_or_torn(tmp_path: Path) -> None:
+    run = write_run(tmp_path, synthetic_results())
+    (run / "finetune/metrics.jsonl").unlink()
+    log = run / "pretrain/metrics.jsonl"
+    log.write_text(log.read_text() + '{"step": 601, "tok')
+    page = Reader(write_report(run).read_text(encoding="utf-8"))
+    assert len(page.all("svg")) == 5
+    (run / "scratch/metrics.jsonl").unlink()
+    log.write_text("")
+    assert len(Reader(write_report(run).read_text(encoding="utf-8")).all("svg")) == 2
+
+
+def test_the_same_run_gives_the_same_bytes(tmp_path: Path) -> None:
+    first, again = (
+        write_report(write_run(tmp_path / name, synthetic_results())).read_bytes() for name in ("a", "b")
+    )
+    assert first == again
+
+
+@pytest.mark.parametrize(
+    "content", ['{"format": 2, "kind": "quickstart"}', '{"format": 1, "kind": "x"}', "[]", "{"]
+)
+def test_other_files_are_refused(tmp_path: Path, content: str) -> None:
+    (tmp_path / "results.json").write_text(content)
+    with pytest.raises(UserError, match=r"results\.json"):
+        write_report(tmp_path)
+
+
+def test_a_folder_without_results_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="does not exist"):
+        write_report(tmp_path)
+
+
+def test_an_unknown_language_and_a_missing_library_are_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = write_run(tmp_path, synthetic_results() | {"language": "xx"})
+    with pytest.raises(UserError, match="'xx'"):
+        write_report(run)
+    monkeypatch.setitem(sys.modules, "jinja2", None)
+    with pytest.raises(UserError) as error:
+        write_report(run)
+    assert "unmask[report]" in str(error.value)
+
+
+def test_many_labels_are_told_as_their_most_frequent_confusions(tmp_path: Path) -> None:
+    results = synthetic_results()
+    labels = [f"label {number}" for number in range(30)]
+    counts = [[90 if i == j else 0 for j in range(30)] for i in range(30)]
+    counts[3][7], counts[4][8] = 10, 5
+    results["evaluation"] |= {"labels": labels, "confusion": counts, "per_label": []}
+    page = report(tmp_path, results)
+    assert len(page.all("svg")) == 4
+    assert "label 3 label 7 10 10.0\u00a0%".replace("\u00a0", " ") in page.text.replace("\u00a0", " ")
+    assert page.text.index("label 3 label 7") < page.text.index("label 4 label 8")
+
+
+@pytest.mark.parametrize("kind", ["scratch", "tfidf", "majority"])
+@pytest.mark.parametrize(
+    ("difference", "expected"),
+    [
+        ((0.02, 0.01, 0.03), "better"),
+        ((-0.02, -0.03, -0.01), "worse"),
+        ((0.002, -0.01, 0.014), "unclear"),
+        ((0.01, 0.0, 0.02), "unclear"),
+    ],
+)
+def test_the_summary_says_what_the_interval_allows(
+    kind: str, difference: tuple[float, float, float], expected: str
+) -> None:
+    results = copy.deepcopy(synthetic_results())
+    catalogue = words.catalogue("en")
+    value = dict(zip(("value", "low", "high"), difference, strict=True))
+    for row in results["evaluation"]["differences"]:
+        if row["kind"] == kind:
+            row["accuracy"] = value
+    text = " ".join(summary.paragraphs(results, catalogue))
+    opening = {
+        verdict: catalogue[f"{kind}.{verdict}"].split("{")[0] for verdict in ("better", "worse", "unclear")
+    }
+    assert [verdict for verdict, start in opening.items() if start in text] == [expected]
+    if expected == "worse" and kind != "majority":
+        assert "by 2.0 points (interval +1.0 to +3.0)" in text
+    if expected == "unclear":
+        assert "includes zero" in text
+
+
+def test_a_loss_above_the_unigram_entropy_is_not_called_learning() -> None:
+    results = synthetic_results()
+    results["pretraining"]["heldout_loss"] = 7.3
+    assert "not yet learnt" in summary.paragraphs(results, words.catalogue("en"))[0]
+
+
+def test_catalogues_have_the_same_keys_and_places() -> None:
+    def places(text: str) -> set[str | None]:
+        return {name for _, name, _, _ in string.Formatter().parse(text) if name is not None}
+
+    for catalogue in words.CATALOGUES.values():
+        assert catalogue.keys() == words.ENGLISH.keys()
+        assert all(places(catalogue[key]) == places(text) for key, text in words.ENGLISH.items())
+
+
+def test_numbers_are_written_as_people_read_them() -> None:
+    assert words.percent(0.9517) == "95.2\u00a0%"
+    assert [words.points(value) for value in (0.021, -0.0304, 0.0001, -0.0001)] == [
+        "+2.1",
+        "−3.0",
+        "0.0",
+        "0.0",
+    ]
+    assert [chart.thousands(value) for value in (0, 500, 20_000, 1_500_000)] == [
+        "0",
+        "500",
+        "20\u00a0k",
+        "1.5\u00a0M",
+    ]
