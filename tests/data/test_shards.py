@@ -284,7 +284,8 @@ def test_other_inputs_are_refused_until_a_restart(tmp_path: Path, tokenizer: Tok
     documents = sample_documents(50)
     out = tmp_path / "c"
     build(documents, tokenizer, out, shard_tokens=100, provenance={"keep": 1.0})
-    other = Tokenizer.train(["the rain falls"], TokenizerConfig(vocabulary=15, minimum_count=1))
+    texts = [document.text for document in documents]
+    other = Tokenizer.train(texts, TokenizerConfig(vocabulary=80, minimum_count=1))
     changed = [*documents[:30], Document("the dogs", "b.txt", 30), *documents[31:]]
     for arguments, difference in (
         ((documents, tokenizer, {"keep": 0.5}), "provenance.keep: 1.0 -> 0.5"),

@@ -81,8 +81,8 @@ def run(arguments: Sequence[str]) -> int:
         return stop.code if isinstance(stop.code, int) else int(stop.code is not None)
     except _Stopped as stop:
         number = signal.Signals(stop.args[0] if stop.args else signal.SIGINT)
-        kept = "everything is saved" if stop.args else "no file is left half written"
-        console.show_error(f"stopped by {number.name}, {kept}: {_again(bool(stop.args))}")
+        saved = "everything is saved, the same command goes on where it stopped"
+        console.show_error(f"stopped by {number.name}: {saved if stop.args else 'no file is half written'}")
         return 128 + number
     except UserError as error:
         if debug:
@@ -90,7 +90,3 @@ def run(arguments: Sequence[str]) -> int:
         console.show_error(str(error))
         return 1
     return 0
-
-
-def _again(saved: bool) -> str:
-    return "the same command goes on where it stopped" if saved else "run the same command again"

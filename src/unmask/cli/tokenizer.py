@@ -1,5 +1,6 @@
 """`unmask tokenizer`: train a vocabulary on text files, and look into one."""
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -64,7 +65,7 @@ def train(
         )
     result = {"tokenizer": str(out), **result, "seconds": round(work.elapsed, 3)}
     if as_json:
-        console.say_json(result)
+        console.say(json.dumps(result))
         return
     _say_training(result)
 
@@ -139,7 +140,7 @@ def inspect(
     tokenizer = Tokenizer.load(folder)
     facts = _facts(tokenizer) if text is None else _pieces(tokenizer, text, pair, specials)
     if as_json:
-        console.say_json({"tokenizer": str(folder), **facts})
+        console.say(json.dumps({"tokenizer": str(folder), **facts}))
     elif text is None:
         console.table(
             ["tokenizer", str(folder)], [(key.replace("_", " "), _shown(facts[key])) for key in facts]
@@ -204,7 +205,7 @@ def _pieces(tokenizer: "Tokenizer", text: str, pair: str | None, specials: bool)
                 "segment": segment,
                 "start": start,
                 "end": end,
-                "characters": source[start:end],
+                "characters": source[start:end].encode("utf-8", "replace").decode("utf-8"),
                 "word": word,
             }
         )

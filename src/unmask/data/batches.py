@@ -86,9 +86,7 @@ class CorpusExamples:
         is_next = is_next or len(self) == 1  # there is nobody else
         if not is_next:
             second = self._stranger(number, epoch, room=self.room - cut)
-        label = np.array(
-            [0 if is_next else 1]
-        )  # 0: B follows A, as in BERT's published checkpoints
+        label = np.array([0 if is_next else 1])  # 0: B follows A, as in BERT's published checkpoints
         return self._assemble([first, second], number, epoch, {"next_sentence": label})
 
     def _stranger(

@@ -30,7 +30,7 @@ from unmask.text.tokenizer import Tokenizer, TokenizerConfig
 from unmask.train.budget import Budget
 from unmask.train.finetune import Finetuned, finetune, rows_of
 from unmask.train.pretrain import Pretrained, pretrain
-from unmask.train.recipe import FinetuneRecipe, PretrainRecipe, read_recipe, recipe_of, shipped
+from unmask.train.recipe import FinetuneRecipe, PretrainRecipe, read_recipe, recipe_of
 from unmask.train.run import environment
 from unmask.version import __version__
 
@@ -168,7 +168,7 @@ class Quickstart:
             overrides.append(f"seed={self.request.seed}")
             if self.request.whole_words:
                 overrides.append("objectives.0.unit=word")
-            recipe = read_recipe(PretrainRecipe, shipped("quickstart"), overrides)
+            recipe = read_recipe(PretrainRecipe, "quickstart", overrides)
             if self.request.next_sentence:
                 values = dump(recipe)
                 values["objectives"].append({"name": "next_sentence"})
@@ -243,7 +243,7 @@ class Quickstart:
         """Rows and steps that fit the rest of the budget at the speed that pretraining reached; kept for a resume."""
         path = self.folder / "finetune.json"
         if not path.is_file():
-            base = read_recipe(FinetuneRecipe, shipped("quickstart-finetune"), [f"seed={self.request.seed}"])
+            base = read_recipe(FinetuneRecipe, "quickstart-finetune", [f"seed={self.request.seed}"])
             length = base.task.length
             examples = read_examples(rows.train, require_labels=True)
             tokenizer = Tokenizer.load(self.folder / "tokenizer")

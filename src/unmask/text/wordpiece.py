@@ -118,9 +118,9 @@ class _Letters:
 
     def alphabet(self, room: int, minimum_count: int, coverage: float) -> tuple[list[str], list[str]]:
         """The pieces of one character, in order of code point, and the characters that are left out."""
-        totals = np.zeros(0x110000, np.int64)
+        totals = np.zeros(self.codes.max(initial=0) + 1, np.int64)
         np.add.at(totals, self.codes, np.repeat(self.counts, self.lengths))
-        inside = np.zeros(0x110000, bool)
+        inside = np.zeros(len(totals), bool)
         inside[self.codes[np.repeat(self.lengths, self.lengths) > 1]] = True
         present = np.flatnonzero(totals)
         ranked = present[np.lexsort((present, -totals[present]))]
@@ -134,7 +134,7 @@ class _Letters:
 
     def spell(self, alphabet: Sequence[str]) -> tuple[Places, Ints, Ints]:
         """Of the words that the alphabet can spell: the piece of every character, the lengths, the counts."""
-        ids = np.full((2, 0x110000), -1, np.int32)
+        ids = np.full((2, self.codes.max(initial=0) + 1), -1, np.int32)
         for number, piece in enumerate(alphabet):
             ids[int(len(piece) > 1), ord(piece[-1])] = number
         starts = np.cumsum(self.lengths) - self.lengths

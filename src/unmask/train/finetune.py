@@ -100,14 +100,19 @@ def rows_of(data: RowsConfig, seed: int) -> tuple[list[Example], list[Example]]:
     return examples, dev
 
 
-def _train(run: Run, recipe: FinetuneRecipe, progress: Progress) -> None:
-    opened = bundle.read(recipe.model)
+def check(recipe: FinetuneRecipe, opened: bundle.Bundle) -> None:
+    """Raises UserError for what no single setting can see."""
     if recipe.task.length > opened.config.length:
         raise UserError(
             "task.length is above the positions of the model",
             given=f"task.length={recipe.task.length}",
             allowed=f"at most {opened.config.length}",
         )
+
+
+def _train(run: Run, recipe: FinetuneRecipe, progress: Progress) -> None:
+    opened = bundle.read(recipe.model)
+    check(recipe, opened)
     train, dev = rows_of(recipe.data, recipe.seed)
     task = ClassifyTask(recipe.task, opened.tokenizer, ClassifyTask.labels_of(train))
     rows = task.encode(train)

@@ -132,19 +132,3 @@ def kind_of(path: Path | str) -> type[PretrainRecipe] | type[FinetuneRecipe]:
     """Which recipe a file holds: one with a task, or with a model to start from, is for fine-tuning."""
     values = read_yaml(find(path))
     return FinetuneRecipe if "task" in values or isinstance(values.get("model"), str) else PretrainRecipe
-
-
-def shipped(name: str) -> Path:
-    """The path of a recipe that comes with unmask. Raises UserError with the names there are."""
-    package = Path(__file__).parents[1]
-    folders = [package / "recipes", package.parents[1] / "recipes"]  # installed; a checkout
-    folder = next((folder for folder in folders if folder.is_dir()), folders[0])
-    path = folder / f"{name}.yaml"
-    if not path.is_file():
-        names = sorted(file.stem for file in folder.glob("*.yaml"))
-        raise UserError(
-            f"{name} is neither a file nor a recipe that comes with unmask",
-            did_you_mean=closest(name, names),
-            allowed=", ".join(names),
-        )
-    return path

@@ -58,7 +58,10 @@ class Run:
         return files.read_jsonl(path) if path.is_file() else []
 
     def __enter__(self) -> "Run":
-        """Take the folder, check that it belongs to this recipe, write down what runs here."""
+        """Take the folder, check that it belongs to this recipe, write down what runs here.
+
+        A run in which nothing was saved yet (a file that it names did not exist, say) takes any recipe.
+        """
         existed = (self.folder / "recipe.yaml").is_file()
         if not existed and self.folder.is_dir() and any(self._foreign()):
             raise UserError(
@@ -77,7 +80,7 @@ class Run:
         except OSError as error:
             raise files.disk_error(error, self.folder) from error
         try:
-            if existed:
+            if existed and (self.finished or self.checkpoints.folder.is_dir()):
                 self._check_recipe()
             else:
                 files.write_text(self.folder / "recipe.yaml", to_yaml(self.recipe))

@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-import unmask
 from unmask.errors import UserError, closest
 
 SUFFIXES = (".yaml", ".yml")
@@ -10,7 +9,7 @@ SUFFIXES = (".yaml", ".yml")
 
 def shipped() -> dict[str, Path]:
     """The recipes by name. They lie in the installed package, or in a checkout beside `src`."""
-    package = Path(unmask.__file__).parent
+    package = Path(__file__).parents[1]
     for folder in (package / "recipes", package.parents[1] / "recipes"):
         if folder.is_dir():
             return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
@@ -18,13 +17,12 @@ def shipped() -> dict[str, Path]:
 
 
 def find(recipe: Path | str) -> Path:
-    """The file of a recipe given by its path or its name. Raises UserError where there is none."""
-    path = Path(recipe)
-    if path.is_file():
-        return path
-    known = shipped()
+    """The file of a recipe given by its name or its path. Raises UserError where there is none."""
+    known, path = shipped(), Path(recipe)
     if str(recipe) in known:
         return known[str(recipe)]
+    if path.is_file():
+        return path
     if "=" in str(recipe):
         raise UserError(
             f"{recipe} is a setting; the recipe comes first", allowed=f"a file, or {', '.join(known)}"

@@ -1,0 +1,38 @@
+"""`unmask fill`: what a pretrained model expects at each [MASK] of a text."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from unmask import console
+from unmask.cli.shared import AsJson
+
+
+def register(app: typer.Typer) -> None:
+    app.command(epilog="Example: unmask fill --model runs/tiny 'Paris is the [MASK] of France.'")(fill)
+
+
+def fill(
+    text: Annotated[str, typer.Argument(metavar="TEXT", help="A text with [MASK] where a word is wanted.")],
+    model: Annotated[Path, typer.Option(help="A pretrained model: a run or its model/.")],
+    top: Annotated[int, typer.Option(min=1, help="How many pieces to show for each [MASK].")] = 5,
+    as_json: AsJson = False,
+) -> None:
+    """Show the most probable pieces at each [MASK], each [MASK] on its own."""
+    from unmask.predict import load
+
+    masks = load(model).fill(text, best=top)
+    if as_json:
+        console.say(
+            json.dumps([[asdict(one) for one in candidates] for candidates in masks], ensure_ascii=False)
+        )
+        return
+    for number, candidates in enumerate(masks, start=1):
+        console.table(
+            ("piece", "probability", "text"),
+            [(one.piece, f"{one.score:.1%}", one.text) for one in candidates],
+            title=f"[MASK] {number} of {len(masks)}" if len(masks) > 1 else None,
+        )

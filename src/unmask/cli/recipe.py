@@ -1,0 +1,99 @@
+"""`unmask recipe`: show a recipe with everything written out, explain its settings, check it before a run."""
+
+import json
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from unmask import console
+from unmask.cli.shared import AsJson, Overrides
+
+if TYPE_CHECKING:
+    from unmask.train.recipe import FinetuneRecipe, PretrainRecipe
+
+noun = typer.Typer(
+    help="Recipes: show one in full, explain its settings, check it before a run.", no_args_is_help=True
+)
+
+Recipe = Annotated[
+    str, typer.Argument(metavar="RECIPE", help="A recipe file, or the name of one that comes with unmask.")
+]
+
+
+def register(app: typer.Typer) -> None:
+    app.add_typer(noun, name="recipe")
+
+
+@noun.command(epilog="Example: unmask recipe show small model.layers=8 > recipes/mine.yaml")
+def show(recipe: Recipe, overrides: Overrides = None, as_json: AsJson = False) -> None:
+    """Print a recipe complete: every default written out, settings replaced."""
+    from unmask.config import dump, to_yaml
+    from unmask.train.recipe import kind_of, read_recipe
+
+    resolved = read_recipe(kind_of(recipe), recipe, overrides or [])
+    console.say(json.dumps(dump(resolved), ensure_ascii=False) if as_json else to_yaml(resolved).rstrip())
+
+
+@noun.command(epilog="Example: unmask recipe explain train.schedule")
+def explain(
+    key: Annotated[
+        str,
+        typer.Argument(metavar="[KEY]", help="A dotted key; nothing for all settings.", show_default=False),
+    ] = "",
+    kind: Annotated[
+        Literal["pretrain", "finetune"] | None, typer.Option(help="Of which recipes; of both if not given.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Say what the settings at a key are: what is allowed, what the default is, what they do."""
+    from unmask.train.explain import explain as explained
+
+    groups = explained(key, kind)
+    if as_json:
+        console.say(json.dumps([asdict(group) for group in groups], ensure_ascii=False))
+        return
+    for group in groups:
+        console.say(f"{group.title or 'all settings'} · {' and '.join(group.kinds)}\n{group.purpose}")
+        console.table(
+            ("setting", "allowed", "default", "what it is"),
+            [(one.name, one.allowed, one.default, one.description) for one in group.settings],
+        )
+
+
+@noun.command(epilog="Example: unmask recipe check small data.corpus=corpus")
+def check(recipe: Recipe, overrides: Overrides = None, as_json: AsJson = False) -> None:
+    """Check a recipe and the files that it names, without training."""
+    from unmask.train.recipe import PretrainRecipe, kind_of, read_recipe
+
+    resolved: Any = read_recipe(kind_of(recipe), recipe, overrides or [])
+    found = _pretraining(resolved) if isinstance(resolved, PretrainRecipe) else _finetuning(resolved)
+    if as_json:
+        console.say(json.dumps({"recipe": recipe, "ok": True, **found}, ensure_ascii=False))
+        return
+    numbers = " · ".join(f"{value:,} {name.replace('_', ' ')}" for name, value in found.items())
+    console.say(f"ok: {recipe} · {numbers}")
+
+
+def _pretraining(recipe: "PretrainRecipe") -> dict[str, int]:
+    import torch
+
+    from unmask.data.shards import Shards
+    from unmask.train.pretrain import fitted, learner_of
+
+    shards = Shards.open(recipe.data.corpus)
+    recipe = fitted(recipe, shards.tokenizer)
+    with torch.device("meta"):  # shapes without memory
+        learner = learner_of(recipe, shards.tokenizer)
+    parameters = sum(parameter.numel() for parameter in learner.parameters())
+    return {"parameters": parameters, "documents": shards.documents, "tokens": shards.tokens}
+
+
+def _finetuning(recipe: "FinetuneRecipe") -> dict[str, int]:
+    from unmask import bundle
+    from unmask.tasks import ClassifyTask
+    from unmask.train import finetune
+
+    finetune.check(recipe, bundle.read(recipe.model))
+    train, dev = finetune.rows_of(recipe.data, recipe.seed)
+    return {"training_rows": len(train), "dev_rows": len(dev), "labels": len(ClassifyTask.labels_of(train))}

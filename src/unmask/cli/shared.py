@@ -1,0 +1,52 @@
+"""Arguments and layouts that several commands share."""
+
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from unmask import console
+from unmask.metrics import Interval
+
+Overrides = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[KEY.SUB=VALUE]...",
+        help="Settings that replace those of the recipe, such as train.budget=5m (unmask recipe explain).",
+        show_default=False,
+    ),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+TextColumn = Annotated[
+    str | None, typer.Option(help="Column of the text; guessed from its name if not given.")
+]
+PairColumn = Annotated[str | None, typer.Option(help="Column of the second text of a pair.")]
+LabelColumn = Annotated[
+    str | None, typer.Option(help="Column of the label; guessed from its name if not given.")
+]
+OnError = Annotated[
+    Literal["stop", "skip"],
+    typer.Option(help="A row that cannot be read: stop, or skip (the number is reported)."),
+]
+
+
+def assigned(settings: Iterable[tuple[str, Path | str | None]]) -> list[str]:
+    """Options that stand for recipe keys as `key=value`; those not given are left out."""
+    return [
+        f"{key}={json.dumps(str(value), ensure_ascii=False)}" for key, value in settings if value is not None
+    ]
+
+
+def facts(rows: Sequence[tuple[str, str]]) -> None:
+    """Names and values in two columns."""
+    width = max(len(name) for name, _ in rows)
+    for name, value in rows:
+        console.say(f"{name:<{width}}  {value}")
+
+
+def percent(interval: Interval) -> str:
+    """A share with its 95 % interval in per cent: `93.4 [92.3, 94.5]`."""
+    value, low, high = (100 * number for number in (interval.value, interval.low, interval.high))
+    return f"{value:.1f} [{low:.1f}, {high:.1f}]"

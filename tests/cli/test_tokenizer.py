@@ -1,0 +1,96 @@
+"""`unmask tokenizer` as people and scripts call it."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from unmask.cli.app import run
+from unmask.text.tokenizer import Tokenizer
+
+TEXT = (
+    "The river flows, well lit.\n\nThe rivers flowed under the bridge: wells, tells, rivers, 中国人.\n\n" * 4
+)
+
+
+@pytest.fixture
+def folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Path:
+    (tmp_path / "a.txt").write_text(TEXT, encoding="utf-8")
+    out = tmp_path / "tokenizer"
+    assert run(["tokenizer", "train", str(tmp_path / "a.txt"), "--vocabulary", "70", "--out", str(out)]) == 0
+    capsys.readouterr()
+    return out
+
+
+def test_train_writes_a_tokenizer_and_says_how_good_it_is(
+    tmp_path: Path, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["tokenizer", "train", str(tmp_path / "a.txt"), "--vocabulary", "70", "--cased"]
+    assert run([*arguments, "--out", str(tmp_path / "cased"), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    cased = Tokenizer.load(tmp_path / "cased")
+    statistics = cased.statistics(TEXT.split("\n\n")[:-1])
+    assert found["sha256"] == cased.sha256 and found["cased"] and found["vocabulary"] == 70
+    assert found["characters_per_piece"] == statistics.characters_per_piece and found["unknown_rate"] == 0
+    assert found["seconds"] > 0 and found["documents"] == 8
+    assert "T" in cased.pieces and "T" not in Tokenizer.load(folder).pieces
+
+
+def test_train_prints_one_table(tmp_path: Path, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert (
+        run(["tokenizer", "train", str(tmp_path / "a.txt"), "--vocabulary", "70", "--out", str(folder)]) == 0
+    )
+    shown = capsys.readouterr()
+    assert "characters per piece" in shown.out and Tokenizer.load(folder).sha256 in shown.out
+    assert "70 pieces" in shown.err
+
+
+def test_a_vocabulary_that_the_text_does_not_support(
+    tmp_path: Path, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["tokenizer", "train", str(tmp_path / "a.txt"), "--out", str(tmp_path / "big")]) == 1
+    assert "at most" in capsys.readouterr().err and not (tmp_path / "big").exists()
+
+
+def test_rare_characters_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "a.txt").write_text(TEXT + "x Ж", encoding="utf-8")
+    assert (
+        run(["tokenizer", "train", str(tmp_path / "a.txt"), "--vocabulary", "70", "--out", str(tmp_path)])
+        == 0
+    )
+    assert "2 rare characters" in capsys.readouterr().err
+
+
+def test_inspect_shows_facts(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["tokenizer", "inspect", str(folder), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["vocabulary"] == 70 == 5 + found["word_starts"] + found["continuations"]
+    assert found["specials"] == {"[PAD]": 0, "[UNK]": 1, "[CLS]": 2, "[SEP]": 3, "[MASK]": 4}
+    lengths = [len(piece.removeprefix("##")) for piece in found["longest_pieces"]]
+    assert lengths[0] == max(len(piece.removeprefix("##")) for piece in Tokenizer.load(folder).pieces[5:])
+    assert run(["tokenizer", "inspect", str(folder)]) == 0
+    assert found["sha256"] in capsys.readouterr().out
+
+
+def test_inspect_cuts_a_text(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text = "The RIVERS [MASK]\udcff."
+    arguments = ["tokenizer", "inspect", str(folder), text, "--pair", "lit"]
+    assert run([*arguments, "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)["pieces"]
+    tokenizer = Tokenizer.load(folder)
+    assert [row["id"] for row in rows] == tokenizer.encode(text, "lit").ids
+    assert all(row["characters"] == (text, "lit")[row["segment"]][row["start"] : row["end"]] for row in rows)
+    assert run([*arguments, "--specials"]) == 0
+    shown = capsys.readouterr().out
+    assert shown.count("[MASK]") == 2 and "RIVER" in shown  # the piece and what it stands for
+
+
+def test_inspecting_nothing_is_a_users_mistake(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["tokenizer", "inspect", str(tmp_path)]) == 1
+    assert "holds no tokenizer" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["train", "inspect"])
+def test_help_ends_with_an_example(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["tokenizer", command, "--help"]) == 0
+    assert f"Example: unmask tokenizer {command}" in " ".join(capsys.readouterr().out.split())

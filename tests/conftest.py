@@ -1,0 +1,126 @@
+"""What many tests share: one thread, hypothesis without deadlines, a tiny corpus made in code."""
+
+import random
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import HealthCheck, settings
+
+from unmask.data.batch import Batch, Row, pack
+from unmask.data.corpus import Document
+from unmask.data.shards import Shards, build
+from unmask.model.encoder import Encoder, EncoderConfig
+from unmask.text.tokenizer import Tokenizer
+
+torch.set_num_threads(1)
+settings.register_profile(
+    "unmask", deadline=None, max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+settings.load_profile("unmask")
+
+WORDS = """river stone bridge lantern winter harbour captain letter garden window silver morning shadow market
+orchard engine travel whisper mountain feather candle thunder village winding golden broken hollow distant
+narrow gentle forgotten brighter carried opened followed answered remembered watched wandered gathered""".split()
+
+
+def story(number: int, sentences: int = 6) -> str:
+    """A text of its own for each number: sentences of random words."""
+    draw = random.Random(number)
+    return " ".join(
+        " ".join(draw.choices(WORDS, k=draw.randint(3, 12))).capitalize() + "." for _ in range(sentences)
+    )
+
+
+@pytest.fixture(scope="session")
+def stories() -> list[str]:
+    """120 documents, from one sentence to a dozen."""
+    return [story(number, 1 + number % 12) for number in range(120)]
+
+
+@pytest.fixture(scope="session")
+def tokenizer(stories: list[str]) -> Tokenizer:
+    return Tokenizer.train(stories, vocabulary=96)
+
+
+@pytest.fixture(scope="session")
+def corpus(stories: list[str], tokenizer: Tokenizer, tmp_path_factory: pytest.TempPathFactory) -> Shards:
+    documents = [Document(text, "stories.txt", number) for number, text in enumerate(stories)]
+    return build(documents, tokenizer, tmp_path_factory.mktemp("corpus") / "stories")
+
+
+@pytest.fixture
+def tiny(tokenizer: Tokenizer) -> EncoderConfig:
+    """Two layers of width 16: seconds are for people."""
+    return EncoderConfig(vocabulary=tokenizer.vocabulary, layers=2, width=16, heads=2, length=64)
+
+
+@pytest.fixture
+def make_encoder() -> Callable[..., Encoder]:
+    """An encoder in evaluation whose weights are large enough that a mistake shows."""
+
+    def make(config: EncoderConfig, seed: int = 0) -> Encoder:
+        torch.manual_seed(seed)
+        encoder = Encoder(config)
+        with torch.no_grad():
+            for parameter in encoder.parameters():
+                parameter.add_(0.3 * torch.randn_like(parameter))
+        return encoder.eval()
+
+    return make
+
+
+@pytest.fixture
+def make_batch() -> Callable[..., Batch]:
+    """A packed batch of random sequences with [CLS] 2 and [SEP] 3 around; ids from 5."""
+
+    def make(lengths: list[int], vocabulary: int = 96, seed: int = 0, epoch: int = 0) -> Batch:
+        draw = np.random.default_rng(seed)
+        rows = []
+        for number, length in enumerate(lengths):
+            ids = draw.integers(5, vocabulary, length)
+            flags = draw.integers(0, 2, length).astype(np.uint8)
+            ids[0], ids[-1], flags[0], flags[-1] = 2, 3, 4, 4
+            segments = (np.arange(length) >= length // 2).astype(np.int64)
+            rows.append(Row(ids, segments, flags, example=number, epoch=epoch, owner=number))
+        return pack(rows)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def recipe_values(corpus: Shards) -> dict[str, object]:
+    """A pretraining recipe of twelve steps, with dropout, as plain values."""
+    return {
+        "data": {"corpus": str(corpus.folder), "length": 32, "batch_tokens": 256, "heldout": 0.1},
+        "model": {"layers": 1, "width": 16, "heads": 2, "length": 32, "dropout": 0.1},
+        "train": {"budget": "12 steps", "evaluations": 3, "optimizer": {"lr": 0.01}},
+    }
+
+
+@pytest.fixture(scope="session")
+def pretrained(recipe_values: dict[str, object], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The model folder of a short pretraining run."""
+    from unmask.console import SILENT
+    from unmask.train.pretrain import pretrain
+    from unmask.train.recipe import PretrainRecipe, recipe_of
+
+    recipe = recipe_of(PretrainRecipe, recipe_values, (), "the test")
+    return pretrain(recipe, out=tmp_path_factory.mktemp("runs") / "pretrain", progress=SILENT).model
+
+
+@pytest.fixture(scope="session")
+def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """80 labelled rows that one word tells apart."""
+    draw = random.Random(5)
+    lines = ["text,label"]
+    for number in range(80):
+        label, mark = [("water", "river"), ("stone", "mountain")][number % 2]
+        words = [word for word in draw.choices(WORDS, k=6) if word not in ("river", "mountain")] + [mark]
+        draw.shuffle(words)
+        lines.append(f"{' '.join(words)},{label}")
+    path = tmp_path_factory.mktemp("table") / "rows.csv"
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return path

@@ -1,0 +1,95 @@
+"""The table of public names, against the names that BERT checkpoints are published with."""
+
+import re
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from unmask.model.encoder import Encoder, EncoderConfig
+from unmask.model.names import BERT, from_public, to_public
+from unmask.model.pooler import Pooler
+from unmask.model.vocabulary import VocabularyHead
+
+PUBLISHED = """
+bert.embeddings.word_embeddings.weight
+bert.embeddings.position_embeddings.weight
+bert.embeddings.token_type_embeddings.weight
+bert.embeddings.LayerNorm.weight
+bert.embeddings.LayerNorm.bias
+bert.encoder.layer.N.attention.self.query.weight
+bert.encoder.layer.N.attention.self.query.bias
+bert.encoder.layer.N.attention.self.key.weight
+bert.encoder.layer.N.attention.self.key.bias
+bert.encoder.layer.N.attention.self.value.weight
+bert.encoder.layer.N.attention.self.value.bias
+bert.encoder.layer.N.attention.output.dense.weight
+bert.encoder.layer.N.attention.output.dense.bias
+bert.encoder.layer.N.attention.output.LayerNorm.weight
+bert.encoder.layer.N.attention.output.LayerNorm.bias
+bert.encoder.layer.N.intermediate.dense.weight
+bert.encoder.layer.N.intermediate.dense.bias
+bert.encoder.layer.N.output.dense.weight
+bert.encoder.layer.N.output.dense.bias
+bert.encoder.layer.N.output.LayerNorm.weight
+bert.encoder.layer.N.output.LayerNorm.bias
+bert.pooler.dense.weight
+bert.pooler.dense.bias
+cls.predictions.bias
+cls.predictions.transform.dense.weight
+cls.predictions.transform.dense.bias
+cls.predictions.transform.LayerNorm.weight
+cls.predictions.transform.LayerNorm.bias
+cls.seq_relationship.weight
+cls.seq_relationship.bias
+classifier.weight
+classifier.bias
+""".split()
+
+
+@pytest.fixture
+def tensors(make_encoder: Callable[..., Encoder]) -> dict[str, Tensor]:
+    config = EncoderConfig(vocabulary=20, layers=3, width=8, heads=2, length=8, positions="learned")
+    modules: dict[str, nn.Module] = {
+        "encoder": make_encoder(config),
+        "masked": VocabularyHead(config),
+        "pooler": Pooler(config).dense,
+        "next_sentence": nn.Linear(8, 2),
+        "classifier": nn.Linear(8, 4),
+    }
+    return {f"{p}.{n}": t for p, module in modules.items() for n, t in module.state_dict().items()}
+
+
+def test_public_names_are_those_of_published_checkpoints(tensors: dict[str, Tensor]) -> None:
+    public = to_public(tensors, BERT, layers=3)
+    wanted = {name.replace("N", str(n), 1) if "layer.N" in name else name for name in PUBLISHED for n in range(3)}
+    assert set(public) == wanted
+
+
+def test_there_and_back_is_the_same_to_the_byte(tensors: dict[str, Tensor]) -> None:
+    back = from_public(to_public(tensors, BERT, layers=3), BERT, layers=3)
+    assert set(back) == set(tensors)
+    for name, tensor in tensors.items():
+        assert back[name].dtype == tensor.dtype
+        assert back[name].contiguous().numpy().tobytes() == tensor.contiguous().numpy().tobytes(), name
+
+
+def test_query_key_and_value_are_thirds_in_this_order(tensors: dict[str, Tensor]) -> None:
+    public = to_public(tensors, BERT, layers=3)
+    for third, part in enumerate(("query", "key", "value")):
+        ours = tensors["encoder.blocks.1.attention.qkv.weight"][8 * third : 8 * third + 8]
+        assert torch.equal(public[f"bert.encoder.layer.1.attention.self.{part}.weight"], ours)
+
+
+def test_no_row_is_unused_and_none_stands_twice(tensors: dict[str, Tensor]) -> None:
+    ours = [name for name, _ in BERT]
+    public = [name for _, names in BERT for name in names]
+    assert len(set(ours)) == len(ours) and len(set(public)) == len(public)
+    assert {re.sub(r"blocks\.\d+", "blocks.{}", name) for name in tensors} == set(ours)
+
+
+def test_names_without_a_row_stay(tensors: dict[str, Tensor]) -> None:
+    extra = {**tensors, "something.else": torch.ones(1)}
+    assert "something.else" in to_public(extra, BERT, layers=3)
+    assert set(from_public(to_public(extra, BERT, 3), BERT, 3)) == set(extra)

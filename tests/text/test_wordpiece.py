@@ -1,0 +1,176 @@
+"""WordPiece training against a trainer that recomputes everything, with exact fractions, at every step."""
+
+import os
+import subprocess
+import sys
+from collections import Counter
+from fractions import Fraction
+from itertools import pairwise
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tokenizers import normalizers, pre_tokenizers
+
+from unmask.errors import UserError
+from unmask.text import wordpiece
+from unmask.text.words import WordCounter
+
+EVERYTHING = {"character_coverage": 1.0, "alphabet_share": 1.0}
+CORPORA = st.dictionaries(
+    st.text("ab", min_size=1, max_size=9), st.integers(1, 5), min_size=1, max_size=9
+) | (st.dictionaries(st.text("abcdé", min_size=1, max_size=7), st.integers(1, 9), min_size=1, max_size=14))
+
+
+def slowly(words: dict[str, int], minimum_count: int) -> list[str]:
+    """Every piece that merging makes, in order: all counts made anew, all gains compared exactly."""
+    letters = Counter(letter for word, count in words.items() for letter in word * count)
+    kept = [word for word in words if all(letters[letter] >= minimum_count for letter in word)]
+    chains = {word: [word[0], *("##" + letter for letter in word[1:])] for word in kept}
+    made: list[str] = []
+    while True:
+        pieces: Counter[str] = Counter()
+        pairs: Counter[tuple[str, str]] = Counter()
+        for word, chain in chains.items():
+            for piece in chain:
+                pieces[piece] += words[word]
+            for pair in pairwise(chain):
+                pairs[pair] += words[word]
+        total = sum(pieces.values())
+        # n log r is greater where r ** n is: no rounding
+        gains = {
+            (a, b): Fraction(n * total, pieces[a] * pieces[b]) ** n
+            for (a, b), n in pairs.items()
+            if n >= minimum_count
+        }
+        if not gains:
+            return made
+        best = max(gains.values())
+        left, right = min(pair for pair, gain in gains.items() if gain == best)
+        merged = left + right[2:]
+        if merged not in made:
+            made.append(merged)
+        for chain in chains.values():
+            place = 0
+            while place + 1 < len(chain):
+                if (chain[place], chain[place + 1]) == (left, right):
+                    chain[place : place + 2] = [merged]
+                place += 1
+
+
+def most(words: dict[str, int], minimum_count: int) -> list[str]:
+    """All the pieces that the trainer can make of these words, found through the error that names their number."""
+    with pytest.raises(UserError, match="at most") as caught:
+        wordpiece.train(words, 10_000, minimum_count=minimum_count, **EVERYTHING)
+    number = int(str(caught.value).split("at most ")[1].split()[0].replace(",", ""))
+    return wordpiece.train(words, number, minimum_count=minimum_count, **EVERYTHING).pieces
+
+
+@settings(max_examples=250, deadline=None)
+@given(CORPORA, st.integers(1, 3), st.sampled_from([1, 3, 1024]))
+def test_every_merge_is_the_one_of_the_highest_gain(
+    words: dict[str, int], minimum_count: int, pool: int
+) -> None:
+    usual, wordpiece.Merger.POOL = wordpiece.Merger.POOL, pool  # a small pool is filled again and again
+    try:
+        pieces = most(words, minimum_count)
+    finally:
+        wordpiece.Merger.POOL = usual
+    merged = [piece for piece in pieces if len(piece.removeprefix("##")) > 1]
+    assert merged == slowly(words, minimum_count)
+
+
+@settings(max_examples=60, deadline=None)
+@given(CORPORA, st.randoms())
+def test_the_order_of_the_words_does_not_matter(words: dict[str, int], random: object) -> None:
+    shuffled = list(words.items())
+    random.shuffle(shuffled)  # type: ignore[attr-defined]
+    assert most(dict(shuffled), 1) == most(words, 1)
+
+
+def test_counts_beyond_32_bits_are_exact() -> None:
+    words = {"abcab": 5, "ab": 3, "cab": 4, "bcc": 7}  # the order of the gains does not change with the scale
+    assert most({word: count << 40 for word, count in words.items()}, 1) == most(words, 1)
+
+
+def test_the_alphabet() -> None:
+    words = {"the": 1000, ".": 500, "x": 1, "q1": 2, "中": 50}
+    found = wordpiece.train(words, 14, specials=["[UNK]"], **EVERYTHING)
+    assert found.pieces[:12] == ["[UNK]", ".", "1", "e", "h", "q", "t", "中", "##1", "##e", "##h", "##q"]
+    assert found.dropped_characters == ["x"] and found.dropped_words == 1 and found.alphabet == 12
+    covered = wordpiece.train(words, 10, character_coverage=0.99, alphabet_share=1.0)
+    assert covered.dropped_characters == ["1", "q", "x"] and covered.dropped_words == 3
+    crowded = wordpiece.train({"abab": 9, "cd": 5}, 7, character_coverage=1.0, alphabet_share=0.6)
+    assert crowded.pieces[:4] == ["a", "b", "##a", "##b"] and crowded.dropped_characters == ["c", "d"]
+
+
+def test_words_too_long_are_left_out() -> None:
+    found = wordpiece.train({"ab": 3, "c" * 11: 5}, 5, maximum_word_characters=10, **EVERYTHING)
+    assert found.pieces == ["a", "b", "##a", "##b", "ab"] and found.dropped_words == 5
+
+
+@pytest.mark.parametrize("words", [{}, {"": 3}])
+def test_no_text_is_an_error(words: dict[str, int]) -> None:
+    with pytest.raises(UserError):
+        wordpiece.train(words, 100)
+
+
+# Counting
+
+SPLIT_TEXT = st.text(
+    st.sampled_from(
+        "ab A.é中文\u3400\uf900。 \t\n\r\x0b\x0c\x1c\x1f\x85\u00a0\u2028\u200b\u0301\U0001f600\ud800𠀀"
+    )
+    | st.characters(),
+    max_size=40,
+)
+
+
+def cut(text: str) -> list[str]:
+    normal = normalizers.BertNormalizer().normalize_str(text)
+    return [word for word, _ in pre_tokenizers.BertPreTokenizer().pre_tokenize_str(normal)]
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(SPLIT_TEXT, max_size=8), st.integers(0, 5))
+def test_words_are_counted_as_if_each_text_were_split(texts: list[str], raw_tokens: int) -> None:
+    counter = WordCounter(cut, raw_tokens=raw_tokens)
+    for text in texts:
+        counter.add(text)
+    expected = Counter(
+        word for text in texts for word in cut("".join("" if "\ud800" <= c <= "\udfff" else c for c in text))
+    )
+    assert counter.counts() == expected
+    assert (counter.texts, counter.characters) == (len(texts), sum(map(len, texts)))
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.text("abcd", min_size=1, max_size=3), max_size=200), st.integers(2, 12))
+def test_forgetting_is_bounded_and_told(words: list[str], most_words: int) -> None:
+    counter = WordCounter(str.split, maximum_words=most_words, raw_tokens=5)
+    for start in range(0, len(words), 7):
+        counter.add(" ".join(words[start : start + 7]))
+        counter._absorb()
+    found, exact = counter.counts(), Counter(words)
+    assert len(found) <= most_words
+    assert counter.forgotten == len(words) - sum(found.values())
+    assert all(exact[word] - counter.error <= found.get(word, 0) <= exact[word] for word in exact)
+    assert (counter.error > 0) == (counter.forgotten > 0)
+
+
+def test_training_is_the_same_for_every_hash_seed() -> None:
+    program = (
+        "from unmask.text.words import WordCounter; from unmask.text import wordpiece;"
+        "counter = WordCounter(str.split, maximum_words=400, raw_tokens=100);"
+        "[counter.add(' '.join(format(i * j % 9973, 'o') for j in range(30))) for i in range(200)];"
+        "print(counter.forgotten, wordpiece.train(counter.counts(), 150).pieces)"
+    )
+    outputs = set()
+    for seed in ("0", "1", "2"):
+        environment = {**os.environ, "PYTHONHASHSEED": seed, "PYTHONPATH": os.pathsep.join(sys.path)}
+        outputs.add(
+            subprocess.run(
+                [sys.executable, "-c", program], env=environment, capture_output=True, check=True
+            ).stdout
+        )
+    assert len(outputs) == 1 and b"##" in outputs.pop()
