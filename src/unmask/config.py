@@ -43,7 +43,10 @@ def setting(*, default: Any = ..., default_factory: Callable[[], Any] | None = N
 @dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(setting,))
 def config(cls: type[T]) -> type[T]:
     """Make a frozen, keyword-only dataclass whose fields are checked when it is made."""
-    return _pydantic_dataclass(frozen=True, kw_only=True, config=pydantic.ConfigDict(extra="forbid"))(cls)  # type: ignore[return-value]
+    rules = pydantic.ConfigDict(
+        extra="forbid", coerce_numbers_to_str=True
+    )  # YAML reads a folder 2024 as a number
+    return _pydantic_dataclass(frozen=True, kw_only=True, config=rules)(cls)  # type: ignore[return-value]
 
 
 def read_yaml(path: Path | str) -> dict[str, Any]:
@@ -149,9 +152,12 @@ def _explain(
         )
     if first["type"] in ("union_tag_invalid", "union_tag_not_found"):
         return _explain_tag(f"{where}: {key}", dict(first["ctx"]))
+    if first["type"] == "value_error":  # from a __post_init__: its message says what was given and is allowed
+        because = first["msg"].removeprefix("Value error, ")
+        return UserError(f"{where}: {key} cannot be used", because=because, see_also=others)
     given = first["input"]
     shown = "a group of settings" if isinstance(given, Mapping) and len(given) > 4 else repr(given)
-    allowed = first["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
+    allowed = first["msg"].removeprefix("Input should be ")
     return UserError(f"{where}: {key} cannot be used", given=shown, allowed=allowed, see_also=others)
 
 

@@ -23,7 +23,9 @@ def formula(
     for head in range(heads):
         for i in range(length):
             seen = [
-                j for j in range(length) if (window is None or abs(i - j) <= window) and (not causal or j <= i)
+                j
+                for j in range(length)
+                if (window is None or abs(i - j) <= window) and (not causal or j <= i)
             ]
             scores = np.array([query[i, head] @ key[j, head] / np.sqrt(width) for j in seen])
             weights = np.exp(scores - scores.max())

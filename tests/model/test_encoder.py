@@ -43,13 +43,17 @@ def torchs_layer(block: Block, config: EncoderConfig) -> nn.TransformerEncoderLa
         "norm1.": block.attention_norm,
         "norm2.": block.feed_forward_norm,
     }
-    layer.load_state_dict({f"{a}{n}": t for a, module in pairs.items() for n, t in module.state_dict().items()})
+    layer.load_state_dict(
+        {f"{a}{n}": t for a, module in pairs.items() for n, t in module.state_dict().items()}
+    )
     return layer.train()  # in eval() torch takes a fused path; the plain one is the oracle
 
 
 @pytest.mark.parametrize("norm", ["post", "pre"])
 @pytest.mark.parametrize("activation", ["gelu", "relu"])
-def test_a_block_is_torchs_encoder_layer(make_encoder: Callable[..., Encoder], norm: str, activation: str) -> None:
+def test_a_block_is_torchs_encoder_layer(
+    make_encoder: Callable[..., Encoder], norm: str, activation: str
+) -> None:
     config = EncoderConfig(layers=1, width=16, heads=4, vocabulary=20, norm=norm, activation=activation)  # type: ignore[arg-type]
     block = make_encoder(config).blocks[0].double()
     layer = torchs_layer(block, config).double()  # type: ignore[arg-type]
@@ -66,9 +70,7 @@ def test_embeddings_are_the_normalised_sum(make_encoder: Callable[..., Encoder])
     ids, segments = torch.tensor([[3, 7, 7]]), torch.tensor([[0, 0, 1]])
     got = embeddings(ids, Spans.padded(torch.ones(1, 3, dtype=torch.bool)).positions, segments)
     for place in range(3):
-        position = [
-            0.5 * f(place / 10000 ** (2 * i / 8)) for i in range(4) for f in (math.sin, math.cos)
-        ]
+        position = [0.5 * f(place / 10000 ** (2 * i / 8)) for i in range(4) for f in (math.sin, math.cos)]
         summed = (
             embeddings.token.weight[ids[0, place]]
             + torch.tensor(position)
@@ -93,14 +95,15 @@ def test_packed_padded_and_one_by_one_agree(
     sizes = list(batch.spans.lengths)
     packed = encoder(batch.ids, batch.spans, batch.segments).split(sizes)
     mask = torch.arange(max(sizes)) < torch.tensor(sizes).unsqueeze(1)
-    ids, segments = torch.full(mask.shape, 95), torch.ones(mask.shape, dtype=torch.int64)  # garbage in the padding
+    ids, segments = (
+        torch.full(mask.shape, 95),
+        torch.ones(mask.shape, dtype=torch.int64),
+    )  # garbage in the padding
     ids[mask], segments[mask] = batch.ids, batch.segments
     if not config.segments:
         segments = None  # type: ignore[assignment]
     padded = encoder(ids, Spans.padded(mask), segments)
-    for row, (one, kinds) in enumerate(
-        zip(batch.ids.split(sizes), batch.segments.split(sizes), strict=True)
-    ):
+    for row, (one, kinds) in enumerate(zip(batch.ids.split(sizes), batch.segments.split(sizes), strict=True)):
         alone = encoder(one[None], Spans.padded(torch.ones(1, len(one), dtype=torch.bool)), kinds[None])[0]
         torch.testing.assert_close(packed[row], alone, atol=2e-5, rtol=0)
         torch.testing.assert_close(padded[row, : len(one)], alone, atol=2e-5, rtol=0)

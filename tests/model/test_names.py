@@ -63,7 +63,9 @@ def tensors(make_encoder: Callable[..., Encoder]) -> dict[str, Tensor]:
 
 def test_public_names_are_those_of_published_checkpoints(tensors: dict[str, Tensor]) -> None:
     public = to_public(tensors, BERT, layers=3)
-    wanted = {name.replace("N", str(n), 1) if "layer.N" in name else name for name in PUBLISHED for n in range(3)}
+    wanted = {
+        name.replace("N", str(n), 1) if "layer.N" in name else name for name in PUBLISHED for n in range(3)
+    }
     assert set(public) == wanted
 
 

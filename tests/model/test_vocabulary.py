@@ -34,7 +34,9 @@ def test_loss_is_the_sum_of_minus_log_probabilities(
     assert head.loss(hidden, targets, encoder).item() == pytest.approx(wanted, rel=1e-5)
 
 
-def test_the_embeddings_learn_through_the_head(make_encoder: Callable[..., Encoder], tiny: EncoderConfig) -> None:
+def test_the_embeddings_learn_through_the_head(
+    make_encoder: Callable[..., Encoder], tiny: EncoderConfig
+) -> None:
     encoder, head = make_encoder(tiny), VocabularyHead(tiny)
     head.loss(torch.randn(2, 16), torch.tensor([5, 9]), encoder).backward()
     assert encoder.embeddings.token.weight.grad is not None

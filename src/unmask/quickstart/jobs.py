@@ -9,6 +9,7 @@ from typing import Any
 from unmask.console import Progress
 from unmask.data import corpus, public
 from unmask.data.tables import read_examples
+from unmask.data.textfiles import find_files
 from unmask.errors import UserError, closest
 from unmask.train.budget import Budget
 
@@ -176,11 +177,14 @@ def _own(request: Request) -> Material:
     assert request.train is not None and request.test is not None
     train = read_examples(request.train, require_labels=True)
     test = read_examples(request.test, require_labels=True)
+    if "-" in (*request.text, request.train, request.test):
+        raise UserError("the quick start reads its files more than once", given="-", allowed="files")
+    files = find_files(request.text)
     return Material(
-        text=list(request.text),
+        text=files,
         train=request.train,
         test=request.test,
-        corpora=_counted(request.text),
+        corpora=_counted(files),
         rows={
             "name": Path(request.train).name,
             "train_rows": len(train),

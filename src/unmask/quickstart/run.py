@@ -143,9 +143,16 @@ class Quickstart:
                 tokenizer = Tokenizer.load(folder)
             else:
                 texts = (document.text for document in corpus.read(rows.text))
-                tokenizer = Tokenizer.train(texts, TokenizerConfig(vocabulary=rows.vocabulary), progress=work)
+                settings = TokenizerConfig(vocabulary=rows.vocabulary, fewer=True)
+                tokenizer = Tokenizer.train(texts, settings, progress=work)
                 tokenizer.save(folder)
-            built = shards.build(corpus.read(rows.text), tokenizer, self.folder / "corpus", progress=work)
+            built = shards.build(
+                corpus.read(rows.text),
+                tokenizer,
+                self.folder / "corpus",
+                progress=work,
+                total_bytes=rows.bytes,
+            )
             figures = built.statistics(0)
             per_piece = figures["characters"] / built.tokens
             self.results["tokenizer"] = {

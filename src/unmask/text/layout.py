@@ -36,6 +36,9 @@ class TokenizerConfig:
         default=0.8, gt=0, le=1, description="the alphabet's largest share of the vocabulary"
     )
     max_word_characters: int = setting(default=100, ge=1, description="a longer word becomes [UNK]")
+    fewer: bool = setting(
+        default=False, description="be content with fewer pieces where the text supports no more"
+    )
 
 
 def normalizer(settings: TokenizerConfig) -> normalizers.BertNormalizer:

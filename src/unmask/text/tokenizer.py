@@ -156,6 +156,7 @@ class Tokenizer:
             character_coverage=settings.character_coverage,
             alphabet_share=settings.alphabet_share,
             maximum_word_characters=settings.max_word_characters,
+            fewer=settings.fewer,
             progress=progress,
         )
         tokenizer = cls(layout.description(vocabulary.pieces, settings))

@@ -58,6 +58,7 @@ def train(
     character_coverage: float = 0.9999,
     alphabet_share: float = 0.8,
     maximum_word_characters: int = 100,
+    fewer: bool = False,
     progress: Progress = SILENT,
 ) -> Vocabulary:
     """Learn a vocabulary of exactly `size` pieces: `specials`, then the alphabet, then merges in their order.
@@ -69,7 +70,7 @@ def train(
     not merged.
 
     The result depends on the counts alone: equal gains are told apart by the text of the pair.
-    Raises UserError when the text supports fewer than `size` pieces.
+    Raises UserError when the text supports fewer than `size` pieces, unless `fewer` are welcome.
     """
     room = int((size - len(specials)) * alphabet_share)
     lattice = _Letters(words, maximum_word_characters)
@@ -80,6 +81,8 @@ def train(
     progress.start(max(0, size - len(taken) - len(alphabet)), "pieces")
     while len(taken) + len(merger.texts) < size:
         pair = merger.best()
+        if pair is None and fewer and merger.texts:
+            break
         if pair is None:
             raise _too_few(len(taken) + len(merger.texts), size, minimum_count, lattice.occurrences)
         before = len(merger.texts)

@@ -81,12 +81,14 @@ def explain(key: str = "", kind: Kind | None = None) -> list[Group]:
 def _matching(cls: type[Any], parts: list[str]) -> Iterator[Group]:
     wanted = ".".join(parts)
     for node in _nodes(_Node("", cls, None)):
-        if not parts or node.key == wanted or node.key.startswith(f"{wanted}."):
-            yield _group(node)
-        elif node.key == ".".join(parts[:-1]):
-            settings = tuple(one for one in _group(node).settings if one.name == parts[-1])
-            if settings and not settings[0].is_group:
-                yield dataclasses.replace(_group(node), settings=settings)
+        group = _group(node)
+        chosen = f"{node.key}.{group.choice}"  # objectives.masked is what errors call objectives of that name
+        if not parts or wanted in (node.key, chosen) or node.key.startswith(f"{wanted}."):
+            yield group
+        elif ".".join(parts[:-1]) in (node.key, chosen):
+            settings = tuple(one for one in group.settings if one.name == parts[-1] and not one.is_group)
+            if settings:
+                yield dataclasses.replace(group, settings=settings)
 
 
 def _unknown(parts: list[str], kind: Kind | None) -> UserError:

@@ -1,0 +1,64 @@
+"""Rows put one after another, and groups of rows by length."""
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from unmask.data.batch import IGNORED, Row, by_length, pack
+
+
+def row(number: int, length: int, label: int = 0) -> Row:
+    ids = np.arange(length) + 100 * number
+    targets = {"label": np.array([label]), "tokens": np.where(ids % 2, ids, IGNORED)}
+    flags = np.full(length, number % 4, dtype=np.uint8)
+    return Row(ids, ids % 2, flags, number, epoch=number % 3, owner=number * 2, targets=targets)
+
+
+lengths = st.lists(st.integers(1, 30), min_size=1, max_size=12)
+
+
+@given(lengths)
+def test_packing_loses_and_mixes_nothing(sizes: list[int]) -> None:
+    rows = [row(number, size, label=number) for number, size in enumerate(sizes)]
+    batch = pack(rows, progress=0.25)
+    assert batch.tokens == sum(sizes) and batch.sequences == len(sizes) and batch.progress == 0.25
+    assert list(batch.spans.lengths) == sorted(sizes, reverse=True)
+    assert sorted(batch.example.tolist()) == list(range(len(sizes)))
+    assert batch.owner.tolist() == [2 * number for number in batch.example.tolist()]
+    assert batch.epoch.tolist() == [number % 3 for number in batch.example.tolist()]
+    assert batch.targets["label"].tolist() == batch.example.tolist()
+    assert batch.counts == {"label": len(sizes), "tokens": sum(int((r.ids % 2).sum()) for r in rows)}
+    at = 0
+    for number, size in zip(batch.example.tolist(), batch.spans.lengths, strict=True):
+        part = slice(at, at + size)
+        assert batch.ids[part].tolist() == rows[number].ids.tolist()
+        assert batch.segments[part].tolist() == rows[number].segments.tolist()
+        assert batch.flags[part].tolist() == rows[number].flags.tolist()
+        assert batch.targets["tokens"][part].tolist() == rows[number].targets["tokens"].tolist()
+        at += size
+
+
+def test_equal_lengths_keep_their_order() -> None:
+    assert pack([row(n, 5) for n in range(6)]).example.tolist() == list(range(6))
+
+
+@given(lengths, st.integers(1, 60))
+def test_groups_hold_each_row_once_and_keep_to_the_limit(sizes: list[int], limit: int) -> None:
+    rows = [row(number, size) for number, size in enumerate(sizes)]
+    groups = list(by_length(rows, limit))
+    assert sorted(index for group in groups for index in group) == list(range(len(sizes)))
+    in_order = [sizes[index] for group in groups for index in group]
+    assert in_order == sorted(sizes, reverse=True)
+    for group in groups:
+        assert len(group) == 1 or sum(sizes[index] for index in group) <= limit
+
+
+def test_new_targets_are_counted_and_the_old_batch_stays() -> None:
+    batch = pack([row(1, 4)])
+    targets = batch.ids.clone()
+    targets[:3] = IGNORED
+    more = batch.with_targets("masked", targets, ids=batch.ids + 1)
+    assert more.counts["masked"] == 1 and "masked" not in batch.counts
+    assert more.ids.tolist() == [i + 1 for i in batch.ids.tolist()]
+    assert more.counts["label"] == batch.counts["label"]
+    assert batch.to("cpu") is batch

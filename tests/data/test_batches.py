@@ -1,0 +1,284 @@
+"""What is read when: chunks of documents, sentence pairs, steps, ranks, micro-batches, the prefetch thread."""
+
+import threading
+import time
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+
+from unmask.data.batch import SPECIAL, Batch, Row
+from unmask.data.batches import (
+    Batches,
+    CorpusExamples,
+    TableExamples,
+    in_order,
+    prefetched,
+    split_documents,
+)
+from unmask.data.corpus import Document
+from unmask.data.shards import Shards, build
+from unmask.errors import UserError
+from unmask.text.tokenizer import Tokenizer
+
+
+def corpus_of(texts: list[str], tokenizer: Tokenizer, folder: Path) -> Shards:
+    return build([Document(text, "f", n) for n, text in enumerate(texts)], tokenizer, folder)
+
+
+@pytest.mark.parametrize("length", [8, 17, 32, 512])
+def test_every_token_is_in_exactly_one_chunk(corpus: Shards, length: int) -> None:
+    examples = CorpusExamples(corpus, length, 0, 0.0)
+    special = {examples.cls, examples.sep}
+    read: dict[int, list[int]] = {}
+    sizes: dict[int, list[int]] = {}
+    for number in range(len(examples)):
+        row = examples.row(number, epoch=0)
+        assert len(row.ids) <= length and row.example == number
+        assert row.ids[0] == examples.cls and row.ids[-1] == examples.sep
+        assert row.flags[0] == row.flags[-1] == SPECIAL and not (row.flags[1:-1] & SPECIAL).any()
+        document = examples.place(number)[0]
+        assert not special & set(row.ids[1:-1].tolist())
+        read.setdefault(document, []).extend(row.ids[1:-1].tolist())
+        sizes.setdefault(document, []).append(len(row.ids) - 2)
+    for document in range(corpus.documents):
+        tokens = int(corpus.document_lengths[document])
+        assert read[document] == corpus.slice(document, 0, tokens)[0].tolist()
+        assert max(sizes[document]) - min(sizes[document]) <= 1
+        assert len(sizes[document]) == -(-tokens // (length - 2))
+
+
+def test_mean_tokens_is_the_mean(corpus: Shards) -> None:
+    examples = CorpusExamples(corpus, 32, 0, 0.2)
+    assert examples.mean_tokens == pytest.approx(
+        np.mean([len(examples.row(n, 0).ids) for n in range(len(examples))])
+    )
+
+
+@given(documents=st.integers(2, 500), heldout=st.floats(0.001, 0.9))
+def test_heldout_and_training_documents_are_apart(documents: int, heldout: float) -> None:
+    train = split_documents(documents, heldout, "train")
+    kept = split_documents(documents, heldout, "heldout")
+    assert sorted([*train, *kept]) == list(range(documents))
+    assert len(train) and len(kept)
+    assert abs(len(kept) - heldout * documents) <= 1
+
+
+def test_heldout_documents_do_not_depend_on_the_seed(corpus: Shards) -> None:
+    one, two = (CorpusExamples(corpus, 32, seed, 0.1, "heldout") for seed in (0, 9))
+    assert one.documents.tolist() == two.documents.tolist()
+
+
+def test_one_document_cannot_be_held_out(tokenizer: Tokenizer, tmp_path: Path) -> None:
+    shards = corpus_of(["river stone bridge"], tokenizer, tmp_path / "c")
+    with pytest.raises(UserError, match="too few documents"):
+        CorpusExamples(shards, 32, 0, 0.5, "heldout")
+    assert len(CorpusExamples(shards, 32, 0, 0.5, "train")) == 1
+
+
+def halves(row: Row) -> tuple[list[int], list[int]]:
+    """The two segments of a pair, without specials; checks the layout on the way."""
+    ends = np.flatnonzero(row.flags & SPECIAL)
+    assert len(ends) == 3 and ends[0] == 0 and ends[2] == len(row.ids) - 1
+    assert row.segments.tolist() == [0] * (ends[1] + 1) + [1] * (len(row.ids) - ends[1] - 1)
+    return row.ids[1 : ends[1]].tolist(), row.ids[ends[1] + 1 : -1].tolist()
+
+
+def test_sentence_pairs(corpus: Shards) -> None:
+    """B is the rest of A's chunk (0), or comes from another document (1), each about half of the time."""
+    examples = CorpusExamples(corpus, 24, 3, 0.0, pairs=True)
+    documents = {
+        d: "," + ",".join(map(str, corpus.slice(d, 0, int(corpus.document_lengths[d]))[0])) + ","
+        for d in range(corpus.documents)
+    }
+    labels, foreign = [], 0
+    for epoch in range(4):
+        for number in range(len(examples)):
+            row = examples.row(number, epoch)
+            first, second = halves(row)
+            assert first and second and len(row.ids) <= 24
+            document, start, stop = examples.place(number)
+            chunk = corpus.slice(document, start, stop)[0].tolist()
+            assert chunk[: len(first)] == first
+            label = int(row.targets["next_sentence"][0])
+            labels.append(label)
+            text = "," + ",".join(map(str, second)) + ","
+            if label == 0:
+                assert first + second == chunk
+            else:
+                assert any(text in other for d, other in documents.items() if d != document)
+                foreign += text not in documents[document]
+    ones = sum(labels)
+    assert stats.binomtest(ones, len(labels), 0.5).pvalue > 1e-3
+    assert foreign > 0.8 * ones  # short pieces may occur in both
+
+
+def test_pairs_are_cut_where_a_sentence_starts(tokenizer: Tokenizer, tmp_path: Path) -> None:
+    text = "River stone. Bridge lantern winter. Harbour captain letter garden."
+    shards = corpus_of([text], tokenizer, tmp_path / "c")
+    row = CorpusExamples(shards, 128, 0, 0.0, pairs=True).row(0, 0)
+    assert row.targets["next_sentence"].tolist() == [0]  # one chunk in all: nobody else to take
+    first, second = halves(row)
+    sentences = [tokenizer.encode(part).ids[1:-1] for part in text.replace(". ", ".|").split("|")]
+    assert first in (sentences[0], sentences[0] + sentences[1])
+    assert first + second == sum(sentences, [])
+
+
+def test_a_stranger_never_comes_from_the_same_document(tokenizer: Tokenizer, tmp_path: Path) -> None:
+    """Not even where one document is nearly all of the corpus."""
+    shards = corpus_of(["river stone bridge " * 200, "winter captain " * 4], tokenizer, tmp_path / "c")
+    examples = CorpusExamples(shards, 16, 0, 0.0, pairs=True)
+    own = set(tokenizer.encode("river stone bridge").ids[1:-1])
+    found = 0
+    for number in range(len(examples)):
+        row = examples.row(number, 0)
+        if examples.place(number)[0] == 0 and row.targets["next_sentence"][0] == 1:
+            found += 1
+            assert not own & set(halves(row)[1]) - set(tokenizer.encode("winter captain").ids)
+    assert found > 20
+
+
+def test_one_document_of_many_chunks_takes_strangers_from_other_chunks(
+    tokenizer: Tokenizer, tmp_path: Path
+) -> None:
+    shards = corpus_of([" ".join(["river stone bridge lantern winter"] * 40)], tokenizer, tmp_path / "c")
+    examples = CorpusExamples(shards, 16, 0, 0.0, pairs=True)
+    labels = [int(examples.row(n, 0).targets["next_sentence"][0]) for n in range(len(examples))]
+    assert 0 < sum(labels) < len(labels)
+
+
+class Counted(TableExamples):
+    """Examples of given lengths whose tokens are their own number."""
+
+    def __init__(self, lengths: list[int]) -> None:
+        self.lengths = lengths
+        super().__init__(
+            [
+                Row(np.full(n, k), np.zeros(n, dtype=np.int64), np.zeros(n, dtype=np.uint8), k, owner=k)
+                for k, n in enumerate(lengths)
+            ]
+        )
+
+
+@given(size=st.integers(1, 40), per_step=st.integers(1, 50), epochs=st.integers(1, 3), seed=st.integers(0, 9))
+def test_every_epoch_reads_every_example_once(size: int, per_step: int, epochs: int, seed: int) -> None:
+    batches = Batches(Counted([3] * size), per_step, seed)
+    steps = -(-size * epochs // per_step)
+    read = [pair for step in range(steps) for pair in batches.numbers(step)][: size * epochs]
+    for epoch in range(epochs):
+        part = read[epoch * size : (epoch + 1) * size]
+        assert sorted(number for number, _ in part) == list(range(size))
+        assert {e for _, e in part} == {epoch}
+    assert batches.steps_per_epoch == size / per_step
+
+
+def test_the_order_is_another_one_in_each_epoch_and_for_each_seed() -> None:
+    orders = {
+        tuple(number for number, _ in Batches(Counted([2] * 30), 30, seed).numbers(epoch))
+        for seed in range(3)
+        for epoch in range(3)
+    }
+    assert len(orders) == 9
+
+
+def content(batch: Batch) -> list[tuple[int, int, int]]:
+    return list(
+        zip(batch.example.tolist(), batch.epoch.tolist(), list(batch.spans.lengths), strict=True)
+    )
+
+
+@given(
+    lengths=st.lists(st.integers(1, 20), min_size=1, max_size=20),
+    per_step=st.integers(1, 24),
+    step=st.integers(0, 6),
+    parts=st.integers(1, 5),
+    world=st.integers(1, 4),
+)
+def test_ranks_and_micro_batches_cut_a_step_without_remainder(
+    lengths: list[int], per_step: int, step: int, parts: int, world: int
+) -> None:
+    examples = Counted(lengths)
+    (whole,) = Batches(examples, per_step, seed=4).step(step)
+    by_rank = [
+        part for r in range(world) for part in Batches(examples, per_step, 4, parts, r, world).step(step)
+    ]
+    assert sorted(x for part in by_rank for x in content(part)) == sorted(content(whole))
+    micro = Batches(examples, per_step, 4, parts).step(step)
+    assert len(micro) == min(parts, per_step)
+    assert max(b.sequences for b in micro) - min(b.sequences for b in micro) <= 1
+
+
+def test_a_step_is_a_pure_function(corpus: Shards) -> None:
+    def batches() -> Batches:
+        return Batches(CorpusExamples(corpus, 32, 1, 0.1), 8, seed=1)
+
+    walked = batches()
+    for step in range(5):
+        last = walked.step(step)
+    (again,) = batches().step(4)
+    assert last[0].ids.tolist() == again.ids.tolist() and content(last[0]) == content(again)
+
+
+def test_table_rows_take_their_number_and_epoch() -> None:
+    (batch,) = Batches(Counted([4, 2, 3]), 3, seed=0).step(2)
+    assert batch.epoch.tolist() == [2, 2, 2]
+    assert batch.ids[batch.spans.first].tolist() == batch.example.tolist() == batch.owner.tolist()
+
+
+@given(lengths=st.lists(st.integers(1, 20), min_size=1, max_size=30), limit=st.integers(1, 400))
+def test_in_order_reads_each_example_at_most_once_and_evenly(lengths: list[int], limit: int) -> None:
+    examples = Counted(lengths)
+    read = sorted(n for batch in in_order(examples, 25, limit) for n in batch.example.tolist())
+    assert len(set(read)) == len(read) >= 1
+    if limit >= sum(lengths) + len(lengths):
+        assert read == list(range(len(lengths)))
+    else:
+        assert len(read) <= max(1, limit / examples.mean_tokens)
+    gaps = [b - a for a, b in pairwise(read)]
+    assert not gaps or max(gaps) - min(gaps) <= 1
+
+
+def test_prefetching_keeps_the_order_and_runs_only_a_little_ahead() -> None:
+    made: list[int] = []
+
+    def make(step: int) -> list[Batch]:
+        made.append(step)
+        return [step]  # type: ignore[list-item]
+
+    ready = prefetched(make, start=5, ahead=2)
+    assert [next(ready) for _ in range(4)] == [[5], [6], [7], [8]]
+    time.sleep(0.05)
+    assert made == list(range(5, 5 + len(made))) and len(made) <= 4 + 2 + 1
+    ready.close()
+
+
+def prefetch_threads() -> int:
+    return sum(thread.name == "prefetch" for thread in threading.enumerate())
+
+
+def test_the_prefetch_thread_ends_when_nobody_waits() -> None:
+    before = prefetch_threads()
+    ready = prefetched(lambda step: [], 0)
+    next(ready)
+    assert prefetch_threads() == before + 1
+    ready.close()
+    assert prefetch_threads() == before
+
+
+def test_an_error_comes_out_where_it_is_awaited_after_what_was_good() -> None:
+    before = prefetch_threads()
+
+    def make(step: int) -> list[Batch]:
+        if step == 3:
+            raise UserError("step three is broken")
+        return []
+
+    ready = prefetched(make, 1)
+    assert next(ready) == [] and next(ready) == []
+    with pytest.raises(UserError, match="step three"):
+        next(ready)
+    assert prefetch_threads() == before

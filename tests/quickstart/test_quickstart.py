@@ -1,0 +1,181 @@
+"""The quick start on one's own files, which needs no network: what it leaves, resuming, wrong requests."""
+
+import json
+import random
+from pathlib import Path
+
+import pytest
+
+from unmask import console, files
+from unmask.cli.app import run as command
+from unmask.data import public
+from unmask.errors import UserError
+from unmask.metrics import accuracy
+from unmask.quickstart import Request, quickstart
+from unmask.quickstart.jobs import JOBS, gather
+
+ABOUT = {
+    "sea": ["ship", "wave", "sail", "harbour", "tide", "anchor"],
+    "sky": ["cloud", "wing", "star", "wind", "rain", "moon"],
+}
+
+
+def rows(count: int, seed: int) -> list[dict[str, str]]:
+    draw = random.Random(seed)
+    common = [f"{a}{b}" for a in ("ka", "le", "mo", "ni", "pu") for b in ("dor", "fin", "gam", "hul", "jev")]
+    made = []
+    for number in range(count):
+        label = list(ABOUT)[number % 2]
+        words = draw.choices(common, k=8) + draw.choices(ABOUT[label], k=3)
+        draw.shuffle(words)
+        made.append({"text": " ".join(words), "label": label})
+    return made
+
+
+@pytest.fixture(scope="module")
+def own(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("own")
+    for name, count, seed in (("train", 200, 1), ("test", 60, 2)):
+        lines = [json.dumps(row) for row in rows(count, seed)]
+        (folder / f"{name}.jsonl").write_text("\n".join(lines), encoding="utf-8")
+    text = "\n\n".join(row["text"] for row in rows(600, 3))
+    (folder / "text.txt").write_text(text, encoding="utf-8")
+    return folder
+
+
+def request(own: Path, out: Path, **settings: object) -> Request:
+    return Request(
+        budget="3s",
+        out=out,
+        text=(str(own / "text.txt"),),
+        train=str(own / "train.jsonl"),
+        test=str(own / "test.jsonl"),
+        **settings,  # type: ignore[arg-type]
+    )
+
+
+@pytest.fixture(scope="module")
+def done(own: Path) -> Path:
+    return quickstart(request(own, own / "run"))
+
+
+def test_results_hold_seven_steps_and_true_figures(done: Path, own: Path) -> None:
+    results = files.read_json(done / "results.json")
+    assert [step["number"] for step in results["steps"]] == [1, 2, 3, 4, 5, 6, 7]
+    assert all(step["summary"] and step["seconds"] >= 0 for step in results["steps"])
+    evaluation = results["evaluation"]
+    assert evaluation["rows"] == 60
+    assert [model["kind"] for model in evaluation["models"]] == ["pretrained", "scratch", "tfidf", "majority"]
+    by_kind = {model["kind"]: model["accuracy"] for model in evaluation["models"]}
+    assert by_kind["majority"]["value"] == 0.5
+    assert by_kind["tfidf"]["value"] > 0.95  # one word in eleven tells the labels apart
+    assert all(a["low"] <= a["value"] <= a["high"] for a in by_kind.values())
+    # the figure of the published model, computed once more by another path
+    from unmask.predict import load
+    from unmask.data.tables import read_examples
+
+    examples = read_examples(own / "test.jsonl")
+    predicted = [label.name for label in load(done / "finetune")([example.text for example in examples])]
+    reference = [example.label for example in examples]
+    share = sum(a == b for a, b in zip(predicted, reference, strict=True)) / 60
+    assert by_kind["pretrained"]["value"] == pytest.approx(share)
+    assert sum(map(sum, evaluation["confusion"])) == 60
+    assert accuracy([0, 1], [0, 1]) == 1
+
+
+def test_pretraining_and_its_absence_are_compared_on_equal_terms(done: Path) -> None:
+    """Same rows, same steps, same settings: only `pretrained` differs."""
+    import yaml
+
+    tuned, scratch = (
+        yaml.safe_load((done / name / "recipe.yaml").read_text()) for name in ("finetune", "finetune-scratch")
+    )
+    assert tuned.pop("pretrained") is True
+    assert scratch.pop("pretrained") is False
+    assert tuned == scratch
+    first, second = files.read_json(done / "results.json")["finetuning"]
+    assert first["steps"] == second["steps"] > 0
+
+
+def test_losses_stand_beside_what_gives_them_meaning(done: Path) -> None:
+    pretraining = files.read_json(done / "results.json")["pretraining"]
+    assert 0 < pretraining["heldout_loss"] < pretraining["uniform"]
+    assert 0 < pretraining["unigram"] < pretraining["uniform"]
+    assert pretraining["tokens"] > 0 and (done / pretraining["log"]).is_file()
+
+
+def test_report_opens_from_disk_alone(done: Path) -> None:
+    page = (done / "report.html").read_text(encoding="utf-8")
+    assert "<svg" in page and "TF-IDF" in page
+    assert "<script" not in page and 'src="http' not in page
+
+
+def test_given_again_it_is_not_trained_again(done: Path, own: Path) -> None:
+    before = files.read_json(done / "results.json")
+    weights = files.sha256(done / "finetune/model/model.safetensors")
+    assert quickstart(request(own, done)) == done
+    after = files.read_json(done / "results.json")
+    assert files.sha256(done / "finetune/model/model.safetensors") == weights
+    assert after["evaluation"] == before["evaluation"]
+    assert after["steps"] == before["steps"]
+
+
+def test_another_request_for_the_same_folder_is_refused(done: Path, own: Path) -> None:
+    with pytest.raises(UserError, match="belongs to another quick start"):
+        quickstart(request(own, done, seed=1))
+
+
+def test_a_foreign_folder_is_refused(own: Path, tmp_path: Path) -> None:
+    (tmp_path / "letter.txt").write_text("dear", encoding="utf-8")
+    with pytest.raises(UserError, match="holds no quick start"):
+        quickstart(request(own, tmp_path))
+
+
+def test_next_sentence_and_whole_words_can_be_switched_on(own: Path, tmp_path: Path) -> None:
+    folder = quickstart(request(own, tmp_path / "run", next_sentence=True, whole_words=True))
+    results = files.read_json(folder / "results.json")
+    assert [objective["name"] for objective in results["objectives"]] == ["masked", "next_sentence"]
+    assert results["objectives"][0]["unit"] == "word"
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"task": "topic"}, "topics"),
+        ({"budget": "3 epochs"}, "is a time"),
+        ({"budget": "soon"}, "is a time"),
+        ({"train": "rows.csv"}, "--text"),
+    ],
+)
+def test_wrong_requests(settings: dict[str, str], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        Request(**settings)  # type: ignore[arg-type]
+
+
+def test_without_network_the_error_says_how_to_use_own_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("UNMASK_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_CONFIG_FILE", "/dev/null")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path))
+    assert command(["quickstart", "--budget", "3s", "--out", str(tmp_path / "run")]) == 1
+    shown = capsys.readouterr().err
+    assert "--text FILES --train FILE --test FILE" in shown
+    assert "Traceback" not in shown
+
+
+def test_more_text_is_taken_for_longer_budgets(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    fetched: list[str] = []
+
+    def get(name: str, progress: console.Progress) -> public.Fetched:
+        fetched.append(name)
+        path = tmp_path / name
+        return public.Fetched(name, tmp_path, path, path, path, True, 3_000_000, 10)
+
+    monkeypatch.setattr(public, "get", get)
+    gather(Request(budget="1m"), console.SILENT)
+    assert fetched == [JOBS["topics"].rows]
+    fetched.clear()
+    gather(Request(budget="10h"), console.SILENT)
+    assert fetched == [JOBS["topics"].rows, *JOBS["topics"].more_text]
