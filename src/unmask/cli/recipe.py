@@ -54,7 +54,7 @@ def explain(
         console.say(json.dumps([asdict(group) for group in groups], ensure_ascii=False))
         return
     for group in groups:
-        console.say(f"{group.title or 'all settings'} · {' and '.join(group.kinds)}\n{group.purpose}")
+        console.say(f"{group.title or 'the recipe'} · {' and '.join(group.kinds)}\n{group.purpose}")
         console.table(
             ("setting", "allowed", "default", "what it is"),
             [(one.name, one.allowed, one.default, one.description) for one in group.settings],

@@ -3,12 +3,14 @@
 import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from unmask import console
-from unmask.metrics import Interval
+
+if TYPE_CHECKING:
+    from unmask.metrics import Interval
 
 Overrides = Annotated[
     list[str] | None,
@@ -46,7 +48,7 @@ def facts(rows: Sequence[tuple[str, str]]) -> None:
         console.say(f"{name:<{width}}  {value}")
 
 
-def percent(interval: Interval) -> str:
+def percent(interval: "Interval") -> str:
     """A share with its 95 % interval in per cent: `93.4 [92.3, 94.5]`."""
     value, low, high = (100 * number for number in (interval.value, interval.low, interval.high))
     return f"{value:.1f} [{low:.1f}, {high:.1f}]"

@@ -77,17 +77,15 @@ def train(
     alphabet, dropped = lattice.alphabet(room, minimum_count, character_coverage)
     merger = Merger(*lattice.spell(alphabet), alphabet, minimum_count=minimum_count)
     del lattice.codes
-    taken = set(specials)
-    progress.start(max(0, size - len(taken) - len(alphabet)), "pieces")
-    while len(taken) + len(merger.texts) < size:
+    progress.start(max(0, size - len(specials) - len(alphabet)), "pieces")
+    while len(specials) + len(merger.texts) < size:
         pair = merger.best()
         if pair is None and fewer and merger.texts:
             break
         if pair is None:
-            raise _too_few(len(taken) + len(merger.texts), size, minimum_count, lattice.occurrences)
-        before = len(merger.texts)
+            raise _too_few(len(specials) + len(merger.texts), size, minimum_count, lattice.occurrences)
         merger.merge(pair)
-        progress.advance(len(merger.texts) - before)
+        progress.advance(1)
     return Vocabulary(
         pieces=[*specials, *merger.texts],
         alphabet=len(alphabet),
@@ -199,7 +197,6 @@ class Merger:
         self.logs = _Growing(np.log(np.maximum(count, 1)))
         order = np.argsort(self.piece, kind="stable").astype(np.int32)
         self.places = np.split(order, np.cumsum(np.bincount(self.piece, minlength=len(self.texts)))[:-1])
-        self.number = {text: number for number, text in enumerate(self.texts)}
         self._first_pairs()
         self.pool = np.zeros(0, np.int64)
         self.floor = np.inf
@@ -298,7 +295,7 @@ class Merger:
         second = self.after[first]
         third = self.after[second]
         weight = self.weight[first]
-        merged = self._piece(self.texts[left] + self.texts[right].removeprefix(CONTINUATION))
+        merged = self._piece(left, right)
         ends = third < 0
 
         # A pair between two merged occurrences is taken away once, and put back once: by the one before it.
@@ -316,16 +313,16 @@ class Merger:
 
         previous, own = self._previous(first, first)
         edges = np.concatenate([first[~ends], previous])
-        numbers = self._pairs(self.piece[edges], self.piece[self.after[edges]], merged)
+        numbers = self._pairs(self.piece[edges], self.piece[self.after[edges]])
         self.pair[edges] = numbers
         np.add.at(self.seen.values, numbers, np.concatenate([weight[~ends], weight[own]]))
 
         occurrences = int(weight.sum())
         self.count[left] -= occurrences
         self.count[right] -= occurrences
-        self.count[merged] += occurrences
+        self.count[merged] = occurrences
         self.total -= occurrences
-        self.places[merged] = np.concatenate([self.places[merged], first])
+        self.places.append(first)
         self._update({left, right, merged})
 
     def _previous(self, first: Places, covered: Places) -> tuple[Places, NDArray[np.bool_]]:
@@ -337,42 +334,34 @@ class Merger:
         self.marked[covered] = False
         return previous[own], own
 
-    def _piece(self, text: str) -> int:
-        """The number of a piece; two ways of merging may lead to the same one."""
-        if text not in self.number:
-            self.number[text] = len(self.texts)
-            self.texts.append(text)
-            self.count.append(0)
-            self.logs.extend(np.zeros(1))
-            self.places.append(np.zeros(0, np.int32))
-            self.pairs_of.append(array("i"))
-        return self.number[text]
+    def _piece(self, left: int, right: int) -> int:
+        """The number of the new piece `left right`.
 
-    def _pairs(self, left: Places, right: Places, merged: int) -> Ints:
-        """The numbers of pairs that all hold the piece `merged`; new pairs get new numbers."""
-        wanted, inverse = np.unique((left.astype(np.int64) << 32) | right, return_inverse=True)
-        numbers = np.full(len(wanted), -1, np.int64)
-        known = np.array(self.pairs_of[merged], np.int64)
-        known = known[self.seen.values[known] > 0]
-        if len(known) and len(wanted):
-            keys = (self.left.values[known].astype(np.int64) << 32) | self.right.values[known]
-            order = np.argsort(keys)
-            place = np.minimum(np.searchsorted(keys[order], wanted), len(keys) - 1)
-            numbers = np.where(keys[order][place] == wanted, known[order][place], -1)
-        fresh = wanted[numbers < 0]
-        added = np.arange(self.seen.used, self.seen.used + len(fresh))
-        numbers[numbers < 0] = added
-        lefts, rights = (fresh >> 32).astype(np.int32), (fresh & 0x7FFFFFFF).astype(np.int32)
+        It is new indeed: where a text is one piece no merge has crossed its ends, so it was put together by the
+        same merges everywhere, the last of which found it everywhere.
+        """
+        self.texts.append(self.texts[left] + self.texts[right].removeprefix(CONTINUATION))
+        self.count.append(0)
+        self.logs.extend(np.zeros(1))
+        self.pairs_of.append(array("i"))
+        return len(self.texts) - 1
+
+    def _pairs(self, left: Places, right: Places) -> Ints:
+        """The numbers of pairs that hold a new piece, and hence are new."""
+        keys, inverse = np.unique((left.astype(np.int64) << 32) | right, return_inverse=True)
+        added = np.arange(self.seen.used, self.seen.used + len(keys))
+        lefts, rights = (keys >> 32).astype(np.int32), (keys & 0x7FFFFFFF).astype(np.int32)
         self.left.extend(lefts)
         self.right.extend(rights)
-        self.seen.extend(np.zeros(len(fresh), np.int64))
-        self.base.extend(np.full(len(fresh), -np.inf))
-        self.pooled.extend(np.zeros(len(fresh), bool))
+        self.seen.extend(np.zeros(len(keys), np.int64))
+        self.base.extend(np.full(len(keys), -np.inf))
+        self.pooled.extend(np.zeros(len(keys), bool))
         for number, one, other in zip(added.tolist(), lefts.tolist(), rights.tolist(), strict=True):
             self.pairs_of[one].append(number)
             if other != one:
                 self.pairs_of[other].append(number)
-        return numbers[inverse]
+        numbers: Ints = added[inverse]
+        return numbers
 
     def _update(self, pieces: set[int]) -> None:
         """Score every pair of these pieces anew; those that come above the floor join the pool."""

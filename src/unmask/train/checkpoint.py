@@ -71,7 +71,7 @@ class Checkpoints:
         kept = set(numbered[-KEPT:])
         for path in numbered[-KEPT:]:
             with suppress(UserError):  # a damaged one names none
-                best = files.read_json(path / "state.json").get("best_step")
+                best = _state(path).get("best_step")
                 kept |= {self._path(best)} if best is not None else set()
         for path in set(numbered) - kept:
             files.remove(path)
@@ -113,12 +113,19 @@ class Checkpoints:
         learner.load_state_dict(_read(self._path(step))[1])
 
 
-def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor], dict[str, Tensor]]:
+def _state(path: Path) -> dict[str, Any]:
     state = files.read_json(path / "state.json")
+    if not isinstance(state, dict) or not isinstance(state.get("sha256"), dict):
+        raise UserError(f"the checkpoint {path} is damaged: state.json was changed")
+    return state
+
+
+def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor], dict[str, Tensor]]:
+    state = _state(path)
     tensors = []
     for part in ("learner", "optimizer"):
         file = path / f"{part}.safetensors"
-        if not file.is_file() or files.sha256(file) != state.get("sha256", {}).get(part):
+        if not file.is_file() or files.sha256(file) != state["sha256"].get(part):
             raise UserError(f"the checkpoint {path} is damaged: {file.name} is missing or was changed")
         tensors.append(load_file(file))
     return state, tensors[0], tensors[1]

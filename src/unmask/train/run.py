@@ -62,7 +62,7 @@ class Run:
 
         A run in which nothing was saved yet (a file that it names did not exist, say) takes any recipe.
         """
-        existed = (self.folder / "recipe.yaml").is_file()
+        existed = (self.folder / "run.json").is_file()
         if not existed and self.folder.is_dir() and any(self._foreign()):
             raise UserError(
                 f"{self.folder} is not empty and holds no run",
@@ -83,8 +83,8 @@ class Run:
             if existed and (self.finished or self.checkpoints.folder.is_dir()):
                 self._check_recipe()
             else:
-                files.write_text(self.folder / "recipe.yaml", to_yaml(self.recipe))
                 self.write_facts(kind=self.kind, created=datetime.now(UTC).isoformat(timespec="seconds"))
+                files.write_text(self.folder / "recipe.yaml", to_yaml(self.recipe))
             files.sweep(self.folder)
             self.write_facts(environment=environment())
         except BaseException:

@@ -1,0 +1,77 @@
+"""`unmask evaluate` as people and scripts call it."""
+
+import csv
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from sklearn.metrics import accuracy_score, f1_score
+
+from unmask.cli.evaluate import most_confused
+
+
+def test_figures_are_those_of_scikit_learn(command, classifier: Path, easy: Path, tmp_path: Path) -> None:
+    hard = tmp_path / "hard.csv"  # every fifth label is wrong, so that there is something to confuse
+    with easy.open() as file:
+        rows = list(csv.DictReader(file))
+    for row in rows[::5]:
+        row["label"] = "stone"
+    hard.write_text("text,label\n" + "".join(f"{row['text']},{row['label']}\n" for row in rows))
+    done = command("evaluate", classifier, hard, "--json")
+    told = json.loads(done.out)
+    predicted = [json.loads(line)["label"] for line in command("predict", classifier, hard).out.splitlines()]
+    wanted = [row["label"] for row in rows]
+    assert told["rows"] == 60
+    assert told["accuracy"]["value"] == pytest.approx(accuracy_score(wanted, predicted))
+    assert told["macro_f1"]["value"] == pytest.approx(f1_score(wanted, predicted, average="macro"))
+    assert told["accuracy"]["low"] < told["accuracy"]["value"] < told["accuracy"]["high"]
+    errors = sum(one != other for one, other in zip(wanted, predicted, strict=True))
+    assert sum(pair["rows"] for pair in told["confused"]) == errors > 0
+
+
+def test_what_people_see(command, classifier: Path, easy: Path) -> None:
+    done = command("evaluate", classifier.parent, easy)  # the run folder stands for its model
+    assert done.code == 0
+    assert "accuracy  100.0 [100.0, 100.0] %" in done.out and "rows      60" in done.out
+    assert "precision" in done.out and "water" in done.out and "confused" not in done.out
+
+
+def test_the_most_confused_come_first() -> None:
+    confused = most_confused([[5, 1, 0], [3, 2, 0], [0, 2, 9]], ["a", "b", "c"])
+    assert [(one["label"], one["predicted"], one["rows"]) for one in confused] == [
+        ("b", "a", 3),
+        ("c", "b", 2),
+        ("a", "b", 1),
+    ]
+
+
+def test_labels_that_the_model_does_not_know(command, classifier: Path, tmp_path: Path) -> None:
+    file = tmp_path / "new.csv"
+    file.write_text("text,label\nriver,water\nfire,lava\n")
+    done = command("evaluate", classifier, file)
+    assert done.code == 1 and f'{file}, line 3: label "lava" is not among the 2 labels' in done.err
+    skipped = command("evaluate", classifier, file, "--on-error", "skip", "--json")
+    assert skipped.code == 0 and json.loads(skipped.out)["rows"] == 1 and "left out: 1" in skipped.err
+
+
+def test_folders_that_are_no_model(
+    command, classifier: Path, pretrained: Path, table: Path, tmp_path
+) -> None:
+    none = command("evaluate", tmp_path, table)
+    assert none.code == 1 and "is not a model" in none.err
+    untuned = command("evaluate", pretrained, table)
+    assert untuned.code == 1 and "was not fine-tuned" in untuned.err
+    cut = tmp_path / "cut"
+    shutil.copytree(classifier, cut)
+    weights = cut / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-100])
+    damaged = command("evaluate", cut, table)
+    assert damaged.code == 1 and "cut short" in damaged.err
+
+
+def test_wrong_usage_is_another_exit_code(command, classifier: Path, table: Path) -> None:
+    assert command("evaluate", classifier).code == 2
+    assert command("evaluate", classifier, table, "--on-error", "ignore").code == 2
+    assert command("evaluate", classifier, table, "--nonsense").code == 2
+    assert command("evaluated").code == 2

@@ -1,0 +1,90 @@
+"""`unmask finetune` as people and scripts call it."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+FAST = ["task.length=16", "train.budget=2 epochs", "train.optimizer.lr=0.01"]
+
+
+def test_finetune_and_test(command, pretrained: Path, table: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    asked = ["finetune", "--model", pretrained, "--train", table, "--test", table, "--out", out, *FAST]
+    done = command(*asked)
+    assert done.code == 0
+    assert "80 test rows" in done.out and "accuracy, % [95 %]" in done.out and "always 'stone'" in done.out
+    assert f"unmask predict {out / 'model'} FILE" in done.out
+    told = json.loads(command(*asked, "--json").out)
+    ours, majority = told["test"]["models"]
+    assert majority["accuracy"]["value"] == 0.5 and majority["macro_f1"]["value"] == pytest.approx(1 / 3)
+    assert ours["accuracy"]["low"] <= ours["accuracy"]["value"] <= ours["accuracy"]["high"]
+    right = sum(told["test"]["confusion"][place][place] for place in range(2))
+    assert ours["accuracy"]["value"] == pytest.approx(right / 80)
+    assert told["train_rows"] + told["dev_rows"] == 80
+
+
+def test_a_recipe_gives_the_settings_and_options_replace_them(
+    command, pretrained: Path, table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.yaml").write_text(
+        f"model: {pretrained}\ntask: {{name: classify, length: 8}}\ndata: {{train: elsewhere.csv}}\n"
+        "train: {budget: 1 steps}\n"
+    )
+    done = command("finetune", "mine.yaml", "--train", table, "seed=3")
+    assert done.code == 0 and (tmp_path / "runs" / "mine" / "model").is_dir()
+    kept = (tmp_path / "runs" / "mine" / "recipe.yaml").read_text()
+    assert f"train: {table}" in kept and "seed: 3" in kept and "length: 8" in kept
+    assert "cut short" in done.out and "at 8 tokens (task.length)" in done.out
+
+
+def test_what_is_not_given_is_asked_for(command, table: Path) -> None:
+    done = command("finetune", "--train", table)
+    assert done.code == 1 and "--model FOLDER" in done.err and "--train FILE" not in done.err
+
+
+def test_mistakes(command, pretrained: Path, table: Path, tmp_path: Path) -> None:
+    asked = ["finetune", "--model", pretrained, "--out", tmp_path / "run", *FAST]
+    column = command(*asked, "--train", table, "--label-column", "labels")
+    assert column.code == 1 and "has no column 'labels'" in column.err and "did you mean" in column.err
+    absent = command(*asked, "--train", tmp_path / "none.csv")
+    assert absent.code == 1 and "none.csv does not exist" in absent.err
+    test = command(*asked, "--train", table, "--test", tmp_path / "none.csv")
+    assert test.code == 1 and "none.csv" in test.err
+    model = command("finetune", "--model", tmp_path, "--train", table, "--out", tmp_path / "other")
+    assert model.code == 1 and "is not a model" in model.err
+    longer = command(*asked, "--train", table, "task.length=64")
+    assert longer.code == 1 and "task.length is above the positions" in longer.err
+    task = command(*asked, "--train", table, "--task", "tag")
+    assert task.code == 1 and "task.name cannot be used" in task.err
+
+
+def test_a_run_that_never_began_takes_the_corrected_settings(
+    command, pretrained, table, tmp_path: Path
+) -> None:
+    asked = ["finetune", "--model", pretrained, "--out", tmp_path / "run", *FAST]
+    assert command(*asked, "--train", tmp_path / "none.csv").code == 1
+    assert command(*asked, "--train", table).code == 0
+
+
+def test_a_label_that_only_the_test_rows_have(command, pretrained: Path, table: Path, tmp_path: Path) -> None:
+    test = tmp_path / "test.csv"
+    test.write_text("text,label\nriver,water\nbridge,stoned\n")
+    asked = ["finetune", "--model", pretrained, "--train", table, "--test", test, "--out", tmp_path / "run"]
+    done = command(*asked, *FAST)
+    assert done.code == 1
+    assert (
+        'line 3: label "stoned"' in done.err and "did you mean" in done.err and "--on-error skip" in done.err
+    )
+
+
+def test_rows_that_cannot_be_read_may_be_left_out(
+    command, pretrained: Path, table: Path, tmp_path: Path
+) -> None:
+    bad = tmp_path / "bad.csv"
+    bad.write_text(table.read_text() + "a,b,c\n")
+    asked = ["finetune", "--model", pretrained, "--train", bad, "--out", tmp_path / "run", *FAST]
+    assert "line 82" in command(*asked).err
+    done = command(*asked, "--on-error", "skip", "--json")
+    assert done.code == 0 and json.loads(done.out)["train_rows"] + json.loads(done.out)["dev_rows"] == 80

@@ -1,0 +1,89 @@
+"""`unmask predict` as people and scripts call it."""
+
+import csv
+import io
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+
+def lines(text: str) -> list[dict]:
+    return [json.loads(line) for line in text.splitlines()]
+
+
+@pytest.fixture
+def standard_input(monkeypatch: pytest.MonkeyPatch):
+    """Put a text on standard input."""
+
+    def put(text: str) -> None:
+        buffer = io.BufferedReader(io.BytesIO(text.encode()))
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(buffer))
+
+    return put
+
+
+def test_a_file_without_labels_keeps_ids_and_lines(command, classifier: Path, tmp_path: Path) -> None:
+    file = tmp_path / "new.jsonl"
+    file.write_text('{"id": "x7", "text": "the river"}\n\n{"id": "x9", "text": "a mountain"}\n')
+    done = command("predict", classifier, file)
+    assert done.code == 0
+    assert [(row["id"], row["line"], row["label"]) for row in lines(done.out)] == [
+        ("x7", 1, "water"),
+        ("x9", 3, "stone"),
+    ]
+    assert all(0.5 < row["score"] <= 1 for row in lines(done.out))
+
+
+def test_blocks_do_not_change_the_predictions(command, classifier, table: Path, monkeypatch) -> None:
+    whole = lines(command("predict", classifier, table, "--all").out)
+    monkeypatch.setattr("unmask.cli.predict.BLOCK", 3)
+    parts = lines(command("predict", classifier, table, "--all").out)
+    assert len(whole) == 80 and [row["id"] for row in whole] == [row["id"] for row in parts]
+    for one, other in zip(whole, parts, strict=True):
+        assert one["scores"] == pytest.approx(other["scores"], abs=1e-5)
+        assert sum(one["scores"].values()) == pytest.approx(1, abs=1e-4)
+
+
+@pytest.mark.parametrize("arguments", [[], ["-"]])
+def test_standard_input_is_a_text_a_line(command, classifier, standard_input, arguments: list[str]) -> None:
+    standard_input("the river\na mountain\n")
+    done = command("predict", classifier, *arguments)
+    assert [row["label"] for row in lines(done.out)] == ["water", "stone"]
+
+
+def test_a_csv_file_is_written_whole_or_not_at_all(
+    command, classifier, table: Path, tmp_path, monkeypatch
+) -> None:
+    out = tmp_path / "predicted.csv"
+    done = command("predict", classifier, table, "--out", out, "--all")
+    assert done.code == 0 and done.out == ""
+    rows = list(csv.DictReader(io.StringIO(out.read_text())))
+    assert len(rows) == 80 and list(rows[0]) == ["id", "line", "label", "score", "stone", "water"]
+    assert all(float(row[row["label"]]) == float(row["score"]) for row in rows)
+    before = out.read_text()
+
+    def broken(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("unmask.console.Work.advance", broken)
+    stopped = command("predict", classifier, table, "--out", out)
+    assert stopped.code == 130 and "stopped by SIGINT" in stopped.err
+    assert out.read_text() == before and [path.name for path in tmp_path.iterdir()] == ["predicted.csv"]
+
+
+def test_a_table_for_people(command, classifier: Path, tmp_path: Path) -> None:
+    file = tmp_path / "new.txt"
+    file.write_text("the river " * 20 + "\n")
+    done = command("predict", classifier, file, "--format", "table")
+    assert "probability" in done.out and "water" in done.out and "..." in done.out
+    refused = command("predict", classifier, file, "--format", "table", "--out", tmp_path / "x")
+    assert refused.code == 1 and "--format jsonl or csv" in refused.err
+
+
+def test_nothing_to_read(command, classifier: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", io.StringIO())
+    monkeypatch.setattr(sys.stdin, "isatty", lambda: True, raising=False)
+    done = command("predict", classifier)
+    assert done.code == 1 and "nothing to read" in done.err

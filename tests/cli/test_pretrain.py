@@ -1,0 +1,108 @@
+"""`unmask pretrain` as people and scripts call it."""
+
+import json
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from unmask.data.shards import Shards
+
+
+def test_pretrain_says_what_came_out_and_what_to_do_next(
+    command, small, corpus: Shards, tmp_path: Path
+) -> None:
+    out = tmp_path / "run"
+    asked = ["pretrain", "tiny", "--corpus", corpus.folder, "--out", out, "train.budget=3 steps", *small]
+    done = command(*asked)
+    assert done.code == 0
+    assert "held-out loss" in done.out and f"unigram {corpus.unigram_entropy():.2f}" in done.out
+    assert f"unmask fill --model {out / 'model'}" in done.out
+    assert "3 steps" in done.err  # progress and summary are no results
+    assert (out / "model" / "model.safetensors").is_file()
+    again = command(*asked, "--json")
+    told = json.loads(again.out)
+    assert again.code == 0 and told["steps"] == 3 and told["model"] == str(out / "model")
+    assert told["heldout"]["masked.loss"] > 0 and told["tokens"] > 0
+
+
+def test_the_run_folder_is_named_after_the_recipe(
+    command, small, corpus: Shards, tmp_path, monkeypatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    done = command("pretrain", "pairs", f"data.corpus={corpus.folder}", "train.budget=1 steps", *small)
+    assert done.code == 0 and (tmp_path / "runs" / "pairs" / "model").is_dir()
+    assert "next sentence" in done.out
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_signal_saves_and_the_same_command_goes_on(
+    command, small, corpus: Shards, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number, code
+) -> None:
+    asked = ["pretrain", "tiny", "--corpus", corpus.folder, "--out", tmp_path / "run", "train.budget=4 steps"]
+    with monkeypatch.context() as patch:
+        patch.setattr("unmask.console.Work.advance", lambda *_: os.kill(os.getpid(), number))
+        stopped = command(*asked, *small)
+    assert stopped.code == code
+    assert f"stopped by {number.name}" in stopped.err and "same command" in stopped.err
+    assert not (tmp_path / "run" / "model").exists()
+    done = command(*asked, *small, "--json")
+    assert done.code == 0 and json.loads(done.out)["steps"] == 4
+    assert "resuming after step 1" in done.err
+
+
+MISTAKES = {
+    "misspelt key": (["model.layerz=6"], ["tiny: model.layerz is not a setting", "layerz: 6", "layers"]),
+    "misspelt key of an objective": (
+        ["objectives.0.ratioo=0.2"],
+        ["objectives.0.ratioo is not a setting", "did you mean  ratio"],
+    ),
+    "wrong type": (["model.layers=many"], ["model.layers cannot be used", "'many'"]),
+    "unknown preset": (["model.preset=tinny"], ["model.preset cannot be used", "did you mean  tiny"]),
+    "no setting": (["faster"], ["'faster' is not a setting", "key.sub=value"]),
+    "no YAML": (["train.patience=[1"], ["train.patience cannot be used", "[1"]),
+    "no budget": (["train.budget=fast"], ["'fast' is not a budget", "10M tokens"]),
+    "a number as budget": (["train.budget=300"], ["'300' is not a budget"]),
+    "heads": (["model.heads=3"], ["model cannot be used", "multiple of heads 3"]),
+    "too long": (["data.length=64", "model.length=32"], ["data.length is above model.length"]),
+    "no corpus": (["data.corpus=nowhere"], ["nowhere"]),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_mistake_is_one_error_with_a_way_out(command, corpus: Shards, tmp_path: Path, mistake: str) -> None:
+    settings, said = MISTAKES[mistake]
+    done = command("pretrain", "tiny", "--corpus", corpus.folder, "--out", tmp_path / "run", *settings)
+    assert done.code == 1 and done.out == ""
+    assert done.err.startswith("error: ")
+    assert all(part in done.err for part in said), done.err
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_recipe_that_is_none_or_of_the_other_kind(command, tmp_path: Path) -> None:
+    unknown = command("pretrain", "tinny")
+    assert unknown.code == 1 and "did you mean  tiny" in unknown.err
+    forgotten = command("pretrain", "train.budget=5m")
+    assert forgotten.code == 1 and "the recipe comes first" in forgotten.err
+    (tmp_path / "mine.yaml").write_text("model: {preset: tiny}\n")
+    near = command("pretrain", tmp_path / "mime.yaml")
+    assert near.code == 1 and f"did you mean  {tmp_path / 'mine.yaml'}" in near.err
+    other = command("pretrain", "classify")
+    assert other.code == 1 and "unmask finetune classify" in other.err
+    (tmp_path / "broken.yaml").write_text("model: {preset: tiny\ntrain: x: y\n")
+    broken = command("pretrain", tmp_path / "broken.yaml")
+    assert broken.code == 1 and "not valid YAML" in broken.err and "line 2" in broken.err
+
+
+def test_missing_key_is_named(command, tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text("data: {length: 64}\n")
+    done = command("pretrain", tmp_path / "mine.yaml")
+    assert done.code == 1 and "data.corpus is missing" in done.err
+
+
+def test_a_run_folder_of_another_recipe_is_refused(command, small, corpus: Shards, tmp_path: Path) -> None:
+    asked = ["pretrain", "tiny", "--corpus", corpus.folder, "--out", tmp_path / "run", "train.budget=1 steps"]
+    assert command(*asked, *small).code == 0
+    other = command(*asked, *small, "seed=7")
+    assert other.code == 1 and "another recipe" in other.err and "seed: 0 -> 7" in other.err

@@ -1,0 +1,80 @@
+"""`unmask recipe` as people and scripts call it."""
+
+import dataclasses
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+
+from unmask.config import from_mapping
+from unmask.data.shards import Shards
+from unmask.model.encoder import EncoderConfig
+from unmask.train.explain import KINDS, explain
+from unmask.train.recipe import PretrainRecipe
+
+
+def test_show_is_complete_and_reads_back(command) -> None:
+    done = command("recipe", "show", "tiny", "model.layers=3", "seed=9")
+    values = yaml.safe_load(done.out)
+    assert done.code == 0 and (values["model"]["layers"], values["seed"]) == (3, 9)
+    assert set(values["model"]) == {field.name for field in dataclasses.fields(EncoderConfig)}
+    assert from_mapping(PretrainRecipe, values, "shown") == from_mapping(
+        PretrainRecipe,
+        json.loads(command("recipe", "show", "tiny", "model.layers=3", "seed=9", "--json").out),
+        "json",
+    )
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_setting_is_explained_and_its_default_is_true(command, kind) -> None:
+    groups = explain("", kind)
+    for group in groups:
+        for setting in group.settings:
+            assert setting.description, f"{group.key}.{setting.name} has no description"
+            assert setting.allowed and "<" not in setting.allowed, (group.key, setting)
+    written = {group.key: {one.name: one.default for one in group.settings} for group in groups}
+    base = {"pretrain": {"data": {"corpus": "c"}}, "finetune": {"model": "m", "data": {"train": "t"}}}[kind]
+    recipe = from_mapping(KINDS[kind], base, "the test")
+    assert written["train"]["budget"] == recipe.train.budget
+    assert written["train.optimizer"]["lr"] == str(recipe.train.optimizer.lr)
+    assert written["train"]["evaluations"] == str(recipe.train.evaluations)
+
+
+def test_explain_what_an_error_names(command) -> None:
+    done = command("recipe", "explain", "model.layers")
+    assert done.code == 0 and "whole number, at least 1" in done.out and "heads" not in done.out
+    assert "preset" in command("recipe", "explain", "model").out
+    schedules = command("recipe", "explain", "train.schedule").out
+    assert "pretrain and finetune" in schedules and "name: plateau" in schedules and "cooldown" in schedules
+    masked = json.loads(command("recipe", "explain", "objectives.0.masked", "--json").out)
+    assert [group["choice"] for group in masked] == ["masked"]
+    assert "task (name: classify)" in command("recipe", "explain", "task").out
+    wrong = command("recipe", "explain", "model.layerz")
+    assert wrong.code == 1 and "did you mean  model.layers" in wrong.err
+    other = command("recipe", "explain", "task", "--kind", "pretrain")
+    assert other.code == 1 and "of a recipe for pretrain" in other.err
+
+
+def test_check_opens_what_a_recipe_names(command, corpus: Shards, pretrained: Path, table: Path) -> None:
+    done = command("recipe", "check", "tiny", f"data.corpus={corpus.folder}", "--json")
+    told = json.loads(done.out)
+    assert done.code == 0 and told["ok"] and told["documents"] == 120 and told["tokens"] == corpus.tokens
+    rows = command(
+        "recipe", "check", "classify", f"data.train={table}", f"model={pretrained}", "task.length=16"
+    )
+    assert rows.code == 0 and "ok: classify" in rows.out and "2 labels" in rows.out
+
+
+def test_check_finds_what_would_stop_a_run(
+    command, corpus: Shards, pretrained: Path, table: Path, tmp_path
+) -> None:
+    folder = f"data.corpus={corpus.folder}"
+    assert "tmp" in command("recipe", "check", "tiny", f"data.corpus={tmp_path / 'none'}").err
+    assert (
+        "data.length is above model.length"
+        in command("recipe", "check", "tiny", folder, "model.length=64").err
+    )
+    rows = ["recipe", "check", "classify", f"model={pretrained}"]
+    assert "none.csv does not exist" in command(*rows, "data.train=none.csv", "task.length=16").err
+    assert "task.length is above" in command(*rows, f"data.train={table}").err

@@ -1,0 +1,106 @@
+"""The command line as others rely on it: which commands and options there are, help, exit codes, start-up."""
+
+import subprocess
+import sys
+
+import pytest
+import typer.main
+
+from unmask.cli.app import app, run
+
+COMMANDS = {
+    "quickstart": "--task --budget --out --text --train --test --next-sentence --whole-words --seed --json",
+    "pretrain": "RECIPE OVERRIDES --corpus --out --json",
+    "finetune": "ARGUMENTS --model --task --train --dev --test --text-column --pair-column --label-column "
+    "--on-error --out --json",
+    "evaluate": "MODEL FILE --text-column --pair-column --label-column --on-error --json",
+    "predict": "MODEL FILE --format --out --all --text-column --pair-column --on-error",
+    "fill": "TEXT --model --top --json",
+    "recipe show": "RECIPE OVERRIDES --json",
+    "recipe explain": "KEY --kind --json",
+    "recipe check": "RECIPE OVERRIDES --json",
+    "corpus build": "SOURCES --tokenizer --out --column --split --keep --by --seed --on-error --restart --json",
+    "corpus stats": "CORPUS --json",
+    "data list": "--json",
+    "data get": "NAME --out --json",
+}
+
+
+def commands(group=None, prefix: str = "") -> dict:
+    """Every command by its full name."""
+    group = group or typer.main.get_command(app)
+    found = {}
+    for name, command in group.commands.items():
+        if hasattr(command, "commands"):
+            found |= commands(command, f"{prefix}{name} ")
+        else:
+            found[f"{prefix}{name}"] = command
+    return found
+
+
+def arguments(command) -> set[str]:
+    """Long options as written, arguments by their name in capitals."""
+    names = {name for p in command.params for name in p.opts if name.startswith("--")} - {"--help"}
+    return names | {p.name.upper() for p in command.params if not p.opts[0].startswith("-")}
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_no_command_and_no_option_is_lost(name: str) -> None:
+    assert arguments(commands()[name]) == set(COMMANDS[name].split())
+
+
+def test_no_command_is_added_unnoticed() -> None:
+    known = {name for name in commands() if not name.startswith("tokenizer ")}
+    assert known == set(COMMANDS)
+
+
+@pytest.mark.parametrize("name", commands())
+def test_every_command_has_help_that_ends_with_an_example(name: str, capsys) -> None:
+    assert run([*name.split(), "--help"]) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert shown.startswith(f"Usage: unmask {name}") and f"Example: unmask {name}" in shown
+
+
+@pytest.mark.parametrize("name", commands())
+def test_every_option_says_what_it_is_for(name: str) -> None:
+    assert commands()[name].help
+    assert all(param.help for param in commands()[name].params if param.name != "help")
+
+
+def test_wrong_usage_ends_with_2_and_nothing_on_stdout(capsys) -> None:
+    assert run(["nonsense"]) == 2
+    shown = capsys.readouterr()
+    assert shown.out == "" and "No such command" in shown.err
+    assert run(["fill", "--model"]) == 2 and run(["recipe", "explain", "--kind", "x"]) == 2
+
+
+def test_debug_shows_the_traceback() -> None:
+    from unmask.errors import UserError
+
+    assert run(["recipe", "show", "tinny"]) == 1
+    with pytest.raises(UserError):
+        run(["recipe", "show", "tinny", "--debug"])
+
+
+def test_quiet_leaves_only_results(capsys) -> None:
+    assert run(["--quiet", "data", "list"]) == 0
+    shown = capsys.readouterr()
+    assert "reuters-r8" in shown.out and shown.err == ""
+
+
+def test_version(capsys) -> None:
+    from unmask import __version__
+
+    assert run(["--version"]) == 0
+    assert capsys.readouterr().out == f"unmask {__version__}\n"
+
+
+def test_help_does_not_pay_for_torch() -> None:
+    heavy = ("torch", "tokenizers", "numpy", "sklearn", "matplotlib", "unearth")
+    code = f"import sys, unmask.cli; print(*(name for name in {heavy} if name in sys.modules))"
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert shown.stdout.split() == []
+    asked = subprocess.run(
+        [sys.executable, "-m", "unmask", "--help"], capture_output=True, text=True, check=True
+    )
+    assert "pretrain" in asked.stdout and asked.stderr == ""

@@ -1,0 +1,53 @@
+"""Every recipe that comes with unmask loads, checks out, and runs two steps on a tiny corpus."""
+
+from pathlib import Path
+
+import pytest
+
+from unmask.console import SILENT
+from unmask.data.shards import Shards
+from unmask.train.finetune import finetune
+from unmask.train.pretrain import pretrain
+from unmask.train.recipe import FinetuneRecipe, PretrainRecipe, kind_of, read_recipe
+from unmask.train.shipped import shipped
+
+SMALL = ["model.layers=2", "model.width=32", "model.heads=2", "data.length=32", "data.batch_tokens=256"]
+PRETRAINING = [name for name in shipped() if kind_of(name) is PretrainRecipe]
+FINETUNING = [name for name in shipped() if kind_of(name) is FinetuneRecipe]
+
+
+def test_these_are_shipped() -> None:
+    assert {"tiny", "small", "base", "bert-base", "pairs"} <= set(PRETRAINING)
+    assert "classify" in FINETUNING
+
+
+@pytest.mark.parametrize("name", shipped())
+def test_a_recipe_is_short_and_says_what_it_is_for(name: str) -> None:
+    lines = shipped()[name].read_text(encoding="utf-8").splitlines()
+    assert lines[0].startswith("# ") and len(lines) <= 40
+
+
+@pytest.mark.parametrize("name", PRETRAINING)
+def test_pretraining_runs_two_steps(name: str, corpus: Shards, tmp_path: Path) -> None:
+    settings = [*SMALL, f"data.corpus={corpus.folder}", "train.budget=2 steps"]
+    result = pretrain(name, settings, out=tmp_path / "run", progress=SILENT)
+    assert result.steps == 2 and (result.model / "model.safetensors").is_file()
+    wanted = [f"{o.name}.loss" for o in read_recipe(PretrainRecipe, name).objectives]
+    assert set(wanted) <= set(result.heldout)
+
+
+@pytest.mark.parametrize("name", FINETUNING)
+def test_finetuning_runs_two_steps(name: str, pretrained: Path, table: Path, tmp_path: Path) -> None:
+    settings = [f"model={pretrained}", f"data.train={table}", "task.length=16", "train.budget=2 steps"]
+    result = finetune(name, settings, out=tmp_path / "run", progress=SILENT)
+    assert result.steps == 2 and (result.model / "model.safetensors").is_file()
+
+
+def test_the_sizes_that_the_comments_name() -> None:
+    """About 2 M parameters in tiny, 7 M in small, with 8,192 pieces."""
+    from unmask.model.encoder import Encoder
+
+    sizes = {
+        name: Encoder(read_recipe(PretrainRecipe, name).model).parameters_count for name in ("tiny", "small")
+    }
+    assert {name: round(size / 1e6) for name, size in sizes.items()} == {"tiny": 2, "small": 7}

@@ -1,0 +1,141 @@
+"""Fine-tuning from end to end: what can be told apart is, and the best checkpoint is what is published."""
+
+import random
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from unmask import files
+from unmask.console import SILENT
+from unmask.errors import UserError
+from unmask.predict import load
+from unmask.train import finetune as module
+from unmask.train.finetune import Finetuned, finetune
+from unmask.train.fit import Watch
+
+
+@pytest.fixture(scope="module")
+def tuned(pretrained: Path, table: Path, tmp_path_factory: pytest.TempPathFactory) -> Finetuned:
+    overrides = ["train.budget=60 steps", "train.optimizer.lr=0.02", "task.length=16", "train.evaluations=3"]
+    out = tmp_path_factory.mktemp("runs") / "finetune"
+    return finetune(overrides=overrides, model=pretrained, train=table, out=out, progress=SILENT)
+
+
+def test_two_words_are_told_apart(tuned: Finetuned, table: Path) -> None:
+    assert tuned.dev["classify.accuracy"] == 1.0
+    assert (tuned.train_rows, tuned.dev_rows) == (72, 8)
+    evaluation = tuned.predictor().evaluate(table)
+    assert evaluation.accuracy.value == 1.0 and evaluation.rows == 80
+    assert evaluation.confusion == [[40, 0], [0, 40]]
+
+
+def test_the_model_knows_where_it_came_from(tuned: Finetuned, pretrained: Path) -> None:
+    opened = load(tuned.folder).bundle
+    assert [entry["kind"] for entry in opened.lineage] == ["pretrain", "finetune"]
+    assert opened.lineage[1]["recipe"]["model"] == str(pretrained)
+    assert opened.task is not None and opened.task["labels"] == ["stone", "water"]
+
+
+def test_the_best_evaluation_is_published_not_the_last(
+    pretrained: Path, table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Evaluations are told to be best in the middle; the weights there are those that come out."""
+    figures = iter([0.5, 0.9, 0.7, 0.6])
+    seen: list[dict[str, torch.Tensor]] = []
+
+    def judged(learner: Any, batches: Any) -> dict[str, float]:
+        seen.append({n: t.clone() for n, t in learner.state_dict().items()})
+        return {"classify.accuracy": next(figures, 0.9), "classify.loss": 1.0}
+
+    monkeypatch.setattr(module, "evaluate", judged)
+    overrides = ["train.budget=8 steps", "train.evaluations=4", "task.length=16"]
+    result = finetune(overrides=overrides, model=pretrained, train=table, out=tmp_path / "r", progress=SILENT)
+    assert result.best_step == 4 and result.steps == 8
+    published = load(result.model)
+    for name, tensor in published.encoder.state_dict().items():
+        assert torch.equal(tensor, seen[1][f"encoder.{name}"]), name
+    assert not torch.equal(
+        published.encoder.embeddings.token.weight, seen[3]["encoder.embeddings.token.weight"]
+    )
+
+
+def test_patience_counts_evaluations_since_the_best(
+    pretrained: Path, table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    figures = iter([0.5, 0.4, 0.6, 0.6, 0.5, 0.9])
+    monkeypatch.setattr(
+        module, "evaluate", lambda *_: {"classify.accuracy": next(figures), "classify.loss": 1.0}
+    )
+    overrides = ["train.budget=10 steps", "train.evaluations=10", "train.patience=2", "task.length=16"]
+    result = finetune(overrides=overrides, model=pretrained, train=table, out=tmp_path / "r", progress=SILENT)
+    assert (result.best_step, result.steps) == (3, 5)
+
+
+def test_a_random_start_differs_in_the_encoder_only(pretrained: Path, table: Path, tmp_path: Path) -> None:
+    none = ["train.optimizer.lr=1e-30", "train.optimizer.decay=0", "train.budget=1 step", "task.length=16"]
+    weights = {}
+    for name, extra in (("kept", []), ("random", ["pretrained=false"])):
+        result = finetune(
+            overrides=none + extra, model=pretrained, train=table, out=tmp_path / name, progress=SILENT
+        )
+        weights[name] = load(result.model).encoder.embeddings.token.weight
+    start = load(pretrained).encoder.embeddings.token.weight
+    torch.testing.assert_close(weights["kept"], start)
+    assert (weights["random"] - start).abs().max() > 0.01
+
+
+def test_dev_rows_of_a_file_and_fewer_training_rows(pretrained: Path, table: Path, tmp_path: Path) -> None:
+    overrides = ["data.rows=40", "train.budget=2 steps", "task.length=16", "data.batch_rows=8"]
+    result = finetune(
+        overrides=overrides, model=pretrained, train=table, dev=table, out=tmp_path / "r", progress=SILENT
+    )
+    assert result.dev_rows == 80 and result.train_rows == pytest.approx(40, abs=2)
+
+
+def test_texts_that_were_cut_are_counted(pretrained: Path, tmp_path: Path) -> None:
+    draw, lines = random.Random(0), ["text,label"]
+    for number in range(40):
+        words = draw.choices(["river", "stone", "bridge"], k=4 if number % 4 else 40)
+        lines.append(f"{' '.join(words)},{'ab'[number % 2]}")
+    (tmp_path / "rows.csv").write_text("\n".join(lines) + "\n")
+    result = finetune(
+        overrides=["train.budget=1 step", "task.length=16"],
+        model=pretrained,
+        train=tmp_path / "rows.csv",
+        dev=tmp_path / "rows.csv",
+        out=tmp_path / "r",
+        progress=SILENT,
+    )
+    assert result.truncated == 10
+
+
+def test_what_cannot_be_used_is_refused(pretrained: Path, table: Path, tmp_path: Path) -> None:
+    def attempt(*overrides: str, **given: Any) -> None:
+        settings = {"model": pretrained, "train": table, "out": tmp_path / "run", "progress": SILENT, **given}
+        finetune(overrides=["train.budget=1 step", *overrides], **settings)
+
+    with pytest.raises(UserError, match="fine-tuning needs a model and training rows"):
+        attempt(model=None)
+    with pytest.raises(UserError, match=r"task\.length is above the positions of the model"):
+        attempt("task.length=33")
+    one = tmp_path / "one.csv"
+    one.write_text("text,label\nriver,a\nstone,a\n" * 10)
+    with pytest.raises(UserError, match="needs at least two labels"):
+        attempt("task.length=16", train=one, dev=one)
+    (tmp_path / "dev.csv").write_text("text,label\nriver,granite\n")
+    with pytest.raises(UserError, match="granite"):
+        attempt("task.length=16", dev=tmp_path / "dev.csv")
+
+
+def test_better() -> None:
+    assert Watch("x", higher=True).better(0.5, None) and Watch("x", higher=False).better(0.5, None)
+    assert Watch("x", higher=True).better(0.6, 0.5) and not Watch("x", higher=True).better(0.5, 0.5)
+    assert Watch("x", higher=False).better(0.4, 0.5) and not Watch("x", higher=False).better(0.5, 0.5)
+    assert not Watch("x", higher=False).better(float("nan"), None)
+
+
+def test_the_log_holds_every_evaluation(tuned: Finetuned) -> None:
+    rows = [row for row in files.read_jsonl(tuned.folder / "metrics.jsonl") if "evaluation" in row]
+    assert [row["step"] for row in rows] == [20, 40, 60]

@@ -1,0 +1,185 @@
+"""Whatever ends a run at whatever moment: started again, it ends with the same bytes.
+
+The runs are forked, so that a kill costs milliseconds. Each writes a checkpoint after every step.
+"""
+
+import json
+import os
+import random
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from unmask import bundle, console, files
+from unmask.console import SILENT
+from unmask.train import fit
+from unmask.train.finetune import finetune
+from unmask.train.pretrain import pretrain
+from unmask.train.recipe import FinetuneRecipe, PretrainRecipe, recipe_of
+from unmask.train.run import Interrupted
+
+pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+
+Runner = Callable[[Path], object]
+
+
+@pytest.fixture
+def pretraining(recipe_values: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> Runner:
+    monkeypatch.setattr(fit, "LOG_EVERY", 0.0)  # a row for each step
+    train = {**recipe_values["train"], "budget": "7 steps", "save_minutes": 1e-9}
+    values = {**recipe_values, "train": train}
+    recipe = recipe_of(PretrainRecipe, values, (), "the test")
+    return lambda out: pretrain(recipe, out=out, progress=SILENT)
+
+
+@pytest.fixture
+def finetuning(pretrained: Path, table: Path, monkeypatch: pytest.MonkeyPatch) -> Runner:
+    monkeypatch.setattr(fit, "LOG_EVERY", 0.0)
+    values = {
+        "model": str(pretrained),
+        "task": {"name": "classify", "length": 16},
+        "data": {"train": str(table), "batch_rows": 24},
+        "train": {"budget": "6 steps", "evaluations": 6, "optimizer": {"lr": 0.02}},
+    }
+    recipe = recipe_of(FinetuneRecipe, values, (), "the test")
+    return lambda out: finetune(recipe, out=out, progress=SILENT)
+
+
+def forked(work: Callable[[], object]) -> int:
+    """The process id of a child that does the work and exits: 0, 128 + signal, or 99 for an error."""
+    child = os.fork()
+    if child:
+        return child
+    code = 99
+    try:
+        console.set_quiet(True)
+        work()
+        code = 0
+    except Interrupted as stop:
+        code = 128 + stop.args[0]
+    finally:
+        os._exit(code)
+
+
+def ended(child: int) -> int:
+    """Its exit code, or minus the signal that killed it."""
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+def outcome(out: Path) -> tuple[str, list[tuple[int, str]], dict[str, Any]]:
+    """What must not depend on how often a run was stopped: weights, log (but for times), figures."""
+    clock = ("seconds", "tokens_per_second")
+    log = [
+        (row["step"], json.dumps({k: v for k, v in row.items() if k not in clock}, sort_keys=True))
+        for row in files.read_jsonl(out / "metrics.jsonl")
+    ]
+    finished = {k: v for k, v in files.read_json(out / "run.json")["finished"].items() if k not in clock}
+    return files.sha256(out / "model" / "model.safetensors"), log, finished
+
+
+def assert_clean(out: Path) -> None:
+    """Nothing half written is left."""
+    assert not [path for path in out.rglob(".*") if path.name != ".lock"]
+
+
+def die_at(monkeypatch: pytest.MonkeyPatch, moment: int) -> list[int]:
+    """Kill the process at its n-th rename or tensor file, before or half-way through it. Counts in a list."""
+    count = [0]
+    replace, save = files._replace, bundle.save_file
+
+    def due() -> bool:
+        count[0] += 1
+        return count[0] == moment
+
+    def replacing(source: Path, target: Path) -> None:
+        if due():
+            os.kill(os.getpid(), signal.SIGKILL)
+        replace(source, target)
+
+    def saving(tensors: dict[str, Any], path: Path, metadata: dict[str, str] | None = None) -> None:
+        save(tensors, path, metadata)
+        if due():
+            os.truncate(path, path.stat().st_size // 2)
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    monkeypatch.setattr(files, "_replace", replacing)
+    monkeypatch.setattr(bundle, "save_file", saving)
+    return count
+
+
+@pytest.mark.parametrize("kind", ["pretraining", "finetuning"])
+def test_killed_inside_any_write(
+    kind: str, request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At every fifth moment of those in which a run writes: kill it there, start it again, compare."""
+    run: Runner = request.getfixturevalue(kind)
+    with monkeypatch.context() as counting:
+        count = die_at(counting, moment=0)
+        run(tmp_path / "straight")
+    wanted = outcome(tmp_path / "straight")
+    assert count[0] > 30
+    for moment in (2, *range(1, count[0] + 1, 5)):
+        out = tmp_path / f"killed-{moment}"
+        with monkeypatch.context() as killing:
+            die_at(killing, moment)
+            assert ended(forked(lambda out=out: run(out))) == -signal.SIGKILL
+        assert not (out / "run.json").exists() or "finished" not in files.read_json(out / "run.json")
+        run(out)
+        assert outcome(out) == wanted, f"killed at write {moment}"
+        assert_clean(out)
+
+
+def test_killed_at_random_moments_again_and_again(
+    pretraining: Runner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seed = random.SystemRandom().randrange(10**6)
+    print(f"seed {seed}")  # pytest shows it when the test fails
+    draw = random.Random(seed)
+    pretraining(tmp_path / "straight")
+    out, killed = tmp_path / "killed", 0
+    for attempt in range(60):
+        child = forked(lambda: pretraining(out))
+        time.sleep(draw.uniform(0.01, 0.05 + 0.02 * attempt))
+        os.kill(child, signal.SIGKILL)
+        if ended(child) == 0:
+            break
+        killed += 1
+    else:
+        pytest.fail("the run never came to its end")
+    assert killed >= 2
+    assert outcome(out) == outcome(tmp_path / "straight")
+    assert_clean(out)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_saves_and_the_run_goes_on_from_there(
+    pretraining: Runner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
+) -> None:
+    pretraining(tmp_path / "straight")
+    out = tmp_path / "stopped"
+    append = fit.Run.append
+
+    def appending(self: fit.Run, **row: Any) -> None:
+        append(self, **row)
+        if row["step"] == 5:
+            os.kill(os.getpid(), number)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(fit.Run, "append", appending)
+        assert ended(forked(lambda: pretraining(out))) == 128 + number
+    newest = max(out.glob("checkpoints/step-*"))
+    assert files.read_json(newest / "state.json")["step"] == 5
+    assert not (out / "model").exists()
+    pretraining(out)
+    assert outcome(out) == outcome(tmp_path / "straight")
+
+
+def test_a_finished_run_is_returned_as_it_is(pretraining: Runner, tmp_path: Path) -> None:
+    first = pretraining(tmp_path / "run")
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "run" / "model").iterdir()}
+    assert pretraining(tmp_path / "run") == first
+    assert before == {path: path.stat().st_mtime_ns for path in (tmp_path / "run" / "model").iterdir()}

@@ -1,0 +1,166 @@
+"""Pretraining from end to end on a corpus made in code: it learns, resumes, stops and reports truthfully."""
+
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from unmask import files
+from unmask.console import SILENT
+from unmask.data.corpus import Document
+from unmask.data.shards import Shards, build
+from unmask.errors import UserError
+from unmask.learner import Loss, Part
+from unmask.predict import load
+from unmask.text.tokenizer import Tokenizer
+from unmask.train.pretrain import PretrainLearner, pretrain
+from unmask.train.recipe import PretrainRecipe, recipe_of
+
+
+def recipe(values: dict[str, Any], *overrides: str) -> PretrainRecipe:
+    return recipe_of(PretrainRecipe, values, overrides, "the test")
+
+
+def test_a_run_says_what_it_did(recipe_values: dict[str, Any], corpus: Shards, tmp_path: Path) -> None:
+    result = pretrain(recipe(recipe_values), out=tmp_path / "run", progress=SILENT)
+    assert result.steps == 12 and result.folder == tmp_path / "run"
+    assert result.tokens == pytest.approx(12 * 256, rel=0.1)
+    assert result.uniform == pytest.approx(math.log(corpus.vocabulary))
+    counts = corpus.piece_counts / corpus.piece_counts.sum()
+    assert result.unigram == pytest.approx(-sum(p * math.log(p) for p in counts if p))
+    rows = files.read_jsonl(tmp_path / "run" / "metrics.jsonl")
+    evaluations = [row for row in rows if "evaluation" in row]
+    assert [row["step"] for row in evaluations] == [4, 8, 12]
+    assert evaluations[-1]["evaluation"] == result.heldout
+    assert rows[-2]["step"] == 12 and rows[-2]["tokens"] == result.tokens
+    predictor = load(result.model)
+    assert result.parameters == sum(p.numel() for p in predictor.encoder.parameters()) + 16 * 16 + 3 * 16 + 96
+
+
+def test_the_same_seed_gives_the_same_bytes_and_another_does_not(
+    recipe_values: dict[str, Any], tmp_path: Path
+) -> None:
+    sums = [
+        files.sha256(
+            pretrain(recipe(recipe_values, f"seed={seed}"), out=tmp_path / name, progress=SILENT).model
+            / "model.safetensors"
+        )
+        for name, seed in (("a", 0), ("b", 0), ("c", 1))
+    ]
+    assert sums[0] == sums[1] != sums[2]
+
+
+def test_micro_batches_give_the_same_run(recipe_values: dict[str, Any], tmp_path: Path) -> None:
+    losses = []
+    for accumulate in (1, 3):
+        settings = ("model.dropout=0", f"train.accumulate={accumulate}")
+        result = pretrain(recipe(recipe_values, *settings), out=tmp_path / str(accumulate), progress=SILENT)
+        losses.append(result.heldout["masked.loss"])
+    assert losses[0] == pytest.approx(losses[1], rel=1e-3)
+
+
+@pytest.fixture(scope="module")
+def alternating(tmp_path_factory: pytest.TempPathFactory) -> Shards:
+    """Documents that walk round a circle of twelve words: each word follows from either neighbour."""
+    words = "north east south west spring summer autumn winter red green blue grey".split()
+    texts = [" ".join(words[(start + k) % 12] for k in range(30)) for start in range(12)] * 4
+    tokenizer = Tokenizer.train(texts, vocabulary=29)
+    documents = [Document(text, "circle", n) for n, text in enumerate(texts)]
+    return build(documents, tokenizer, tmp_path_factory.mktemp("alternating") / "corpus")
+
+
+def test_it_learns_what_can_be_learnt(alternating: Shards, tmp_path: Path) -> None:
+    """Far below the unigram entropy, which is all that guessing by frequency can reach."""
+    values = {
+        "data": {"corpus": str(alternating.folder), "length": 34, "batch_tokens": 512, "heldout": 0.1},
+        "model": {"layers": 2, "width": 32, "heads": 2, "length": 34},
+        "train": {"budget": "250 steps", "optimizer": {"lr": 0.01}, "evaluations": 1},
+    }
+    result = pretrain(recipe(values), out=tmp_path / "run", progress=SILENT)
+    assert result.unigram > 2
+    assert result.heldout["masked.loss"] < 0.15 * result.unigram
+    assert result.heldout["masked.accuracy"] > 0.95
+
+
+def test_both_objectives_of_bert_learn_together(recipe_values: dict[str, Any], tmp_path: Path) -> None:
+    settings = ("objectives=[{name: masked}, {name: next_sentence}]",)
+    result = pretrain(recipe(recipe_values, *settings), out=tmp_path / "run", progress=SILENT)
+    assert {"masked.loss", "next_sentence.loss", "next_sentence.accuracy"} <= set(result.heldout)
+    assert load(result.model).bundle.has("next_sentence")
+
+
+def test_a_loss_that_explodes_leaves_the_last_good_checkpoint(
+    recipe_values: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    right = PretrainLearner.forward
+    calls = [0]
+
+    def explode(self: PretrainLearner, batch: Any) -> Loss:
+        loss = right(self, batch)
+        calls[0] += self.training
+        if calls[0] < 7:
+            return loss
+        return Loss({n: Part(p.total * math.inf, p.count, p.weight, p.correct) for n, p in loss.parts.items()})
+
+    out = tmp_path / "run"
+    with monkeypatch.context() as patched:
+        patched.setattr(PretrainLearner, "forward", explode)
+        with pytest.raises(UserError, match="step 7: the loss is no longer a finite number"):
+            pretrain(recipe(recipe_values), out=out, progress=SILENT)
+    assert [path.name for path in (out / "checkpoints").iterdir()] == ["step-00000004"]
+    assert not (out / "model").exists()
+    straight = pretrain(recipe(recipe_values), out=tmp_path / "straight", progress=SILENT)
+    assert pretrain(recipe(recipe_values), out=out, progress=SILENT).heldout == straight.heldout
+
+
+def test_patience_ends_a_run_that_no_longer_improves(recipe_values: dict[str, Any], tmp_path: Path) -> None:
+    """A rate of practically nought: no evaluation is better than the first."""
+    settings = ("train.optimizer.lr=1e-30", "train.evaluations=12", "train.patience=3", "model.dropout=0")
+    result = pretrain(recipe(recipe_values, *settings), out=tmp_path / "run", progress=SILENT)
+    assert result.steps == 4
+
+
+def test_what_no_single_setting_can_see_is_refused(recipe_values: dict[str, Any], tmp_path: Path) -> None:
+    for overrides, told in (
+        (["data.length=64"], "data.length is above model.length"),
+        (["objectives=[{name: masked}, {name: masked}]"], "an objective stands twice"),
+        (["objectives=[{name: next_sentence}]", "model.segments=0"], "needs segment embeddings"),
+        (["data.corpus=nowhere"], "nowhere does not exist"),
+    ):
+        with pytest.raises(UserError, match=told):
+            pretrain(recipe(recipe_values, *overrides), out=tmp_path / "run", progress=SILENT)
+        assert not (tmp_path / "run").exists()
+    with pytest.raises(UserError, match="overrides go with a recipe file"):
+        pretrain(recipe(recipe_values), ["seed=1"], out=tmp_path / "run")
+
+
+def test_heldout_masks_do_not_depend_on_the_recipe(recipe_values: dict[str, Any], tmp_path: Path) -> None:
+    """Losses are to be compared over recipes: with the same weights they must be the same."""
+    figures = []
+    for name, settings in (("a", ()), ("b", ("objectives=[{name: masked, ratio: 0.4, unit: word}]",))):
+        none = ("train.optimizer.lr=1e-30", "train.optimizer.decay=0", *settings)
+        figures.append(pretrain(recipe(recipe_values, *none), out=tmp_path / name, progress=SILENT).heldout)
+    assert figures[0] == figures[1]
+
+
+def test_progress_is_told_from_nought_to_one(recipe_values: dict[str, Any], tmp_path: Path) -> None:
+    told: list[float] = []
+
+    class Listening:
+        def start(self, total: float | None, unit: str) -> None:
+            assert total == 1.0
+
+        def advance(self, amount: float) -> None:
+            told.append(amount)
+
+        def show(self, text: str) -> None:
+            assert "tokens/s" in text and "loss" in text
+
+    pretrain(recipe(recipe_values), out=tmp_path / "run", progress=Listening())
+    assert len(told) == 12 and sum(told) == pytest.approx(1.0)
+
+
+def test_training_leaves_the_number_of_threads_alone(pretrained: Path) -> None:
+    assert torch.get_num_threads() == 1 and (pretrained / "unmask.json").is_file()

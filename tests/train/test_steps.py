@@ -1,0 +1,212 @@
+"""The loop: gradients whatever the micro-batches, clipping, the rate, the clock, and a loss that is no number."""
+
+import copy
+from collections.abc import Callable
+from itertools import pairwise
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from unmask.config import changed
+from unmask.data.batches import Batches, CorpusExamples
+from unmask.data.shards import Shards
+from unmask.errors import UserError
+from unmask.learner import Loss, Part
+from unmask.model.encoder import EncoderConfig
+from unmask.objectives import Masked, NextSentence
+from unmask.train import optim
+from unmask.train import steps as steps_module
+from unmask.train.budget import TrainConfig
+from unmask.train.pretrain import PretrainLearner
+from unmask.train.steps import State, Step, _accumulate, evaluate, steps
+
+MakeLearner = Callable[..., PretrainLearner]
+
+
+@pytest.fixture
+def make_learner(make_encoder: Callable[..., torch.nn.Module], tiny: EncoderConfig) -> MakeLearner:
+    def make(**settings: float) -> PretrainLearner:
+        config = changed(tiny, **settings)
+        encoder = make_encoder(config)
+        objectives = [Masked(ratio=0.2), NextSentence(weight=0.5)]
+        return PretrainLearner(encoder, [o.build(config, 4, 5) for o in objectives]).train()  # type: ignore[arg-type]
+
+    return make
+
+
+def batches_of(corpus: Shards, parts: int = 1, per_step: int = 8) -> Batches:
+    return Batches(CorpusExamples(corpus, 48, 0, 0.0, pairs=True), per_step, 0, parts)
+
+
+def gradients(learner: PretrainLearner, batches: Batches) -> tuple[float, dict[str, float], list[torch.Tensor]]:
+    learner.zero_grad()
+    loss, means = _accumulate(learner, [learner.prepare(batch, 0) for batch in batches.step(0)])
+    return loss, means, [p.grad.clone() for p in learner.parameters() if p.grad is not None]
+
+
+def test_gradients_do_not_depend_on_the_number_of_micro_batches(
+    make_learner: MakeLearner, corpus: Shards
+) -> None:
+    learner = make_learner()
+    whole = gradients(learner, batches_of(corpus))
+    counts = [learner.prepare(b, 0).counts["masked"] for b in batches_of(corpus, 4).step(0)]
+    assert len(set(counts)) > 1, "the micro-batches must score different numbers of places"
+    for parts in (2, 4, 8):
+        cut = gradients(learner, batches_of(corpus, parts))
+        assert cut[0] == pytest.approx(whole[0], rel=1e-6)
+        assert cut[1] == pytest.approx(whole[1], rel=1e-6)
+        for mine, theirs in zip(cut[2], whole[2], strict=True):
+            torch.testing.assert_close(mine, theirs, atol=1e-6, rtol=1e-4)
+
+
+def test_the_loss_is_the_weighted_sum_of_means() -> None:
+    parts = {"a": Part(torch.tensor(6.0), 3), "b": Part(torch.tensor(8.0), 2, weight=0.5)}
+    assert Loss(parts).share({"a": 3, "b": 2}).item() == pytest.approx(6 / 3 + 0.5 * 8 / 2)
+    assert Loss(parts).share({"a": 12, "b": 4}).item() == pytest.approx(6 / 12 + 0.5 * 8 / 4)
+    assert Loss({"a": Part(torch.tensor(0.0), 0)}).share({"a": 0}).item() == 0
+
+
+def run(
+    learner: PretrainLearner, batches: Batches, settings: TrainConfig, state: State | None = None
+) -> list[Step]:
+    optimizer = torch.optim.SGD(learner.parameters(), lr=1.0)
+    return list(steps(learner, optimizer, batches, settings, state or State(), seed=0))
+
+
+def test_what_a_step_tells(make_learner: MakeLearner, corpus: Shards) -> None:
+    settings = TrainConfig(
+        budget="5 steps", optimizer=optim.AdamW(lr=0.01), schedule=optim.Linear(warmup=0.4, floor=0.1)
+    )
+    batches, state = batches_of(corpus), State()
+    told = run(make_learner(), batches, settings, state)
+    assert [s.number for s in told] == [1, 2, 3, 4, 5]
+    assert [s.progress for s in told] == pytest.approx([0.2, 0.4, 0.6, 0.8, 1.0])
+    assert [s.lr for s in told] == pytest.approx([0.005, 0.01, 0.007, 0.004, 0.001])
+    tokens = [sum(b.tokens for b in batches.step(k)) for k in range(5)]
+    assert [s.tokens for s in told] == tokens
+    assert (state.step, state.tokens) == (5, sum(tokens))
+    assert state.seconds == told[-1].seconds >= sum(s.took for s in told) * 0.5 > 0
+
+
+def test_long_gradients_are_shortened(make_learner: MakeLearner, corpus: Shards) -> None:
+    learner = make_learner()
+    before = [p.detach().clone() for p in learner.parameters()]
+    settings = TrainConfig(
+        budget="1 step", clip=0.01, optimizer=optim.AdamW(lr=0.5), schedule=optim.Linear(warmup=0, floor=1)
+    )
+    (told,) = run(learner, batches_of(corpus), settings)
+    moved = sum((p.detach() - b).square().sum().item() for p, b in zip(learner.parameters(), before, strict=True))
+    assert told.grad_norm > 0.1
+    assert moved**0.5 == pytest.approx(0.5 * 0.01, rel=1e-3)
+
+
+def test_going_on_from_a_state_is_the_same_as_never_having_stopped(
+    make_learner: MakeLearner, corpus: Shards
+) -> None:
+    settings = TrainConfig(budget="6 steps")
+
+    def train(learner: PretrainLearner, optimizer: torch.optim.Optimizer, state: State, until: int) -> None:
+        for step in steps(learner, optimizer, batches_of(corpus), settings, state, seed=3):
+            if step.number == until:
+                break
+
+    straight, state = make_learner(), State()
+    train(straight, optim.build(settings.optimizer, straight), state, 6)
+    first, first_state = make_learner(), State()
+    first_optimizer = optim.build(settings.optimizer, first)
+    train(first, first_optimizer, first_state, 3)
+    second = make_learner()
+    second.load_state_dict(first.state_dict())
+    second_optimizer = optim.build(settings.optimizer, second)
+    second_optimizer.load_state_dict(copy.deepcopy(first_optimizer.state_dict()))
+    train(second, second_optimizer, first_state, 6)
+    for name, tensor in straight.state_dict().items():
+        assert torch.equal(tensor, second.state_dict()[name]), name
+    assert (first_state.step, first_state.tokens) == (state.step, state.tokens)
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_a_loss_that_is_no_number_stops_with_the_weights_before(
+    make_learner: MakeLearner, corpus: Shards, monkeypatch: pytest.MonkeyPatch, bad: float
+) -> None:
+    learner = make_learner()
+    calls = iter(range(100))
+    right = PretrainLearner.forward
+
+    def wrong(self: PretrainLearner, batch: object) -> Loss:
+        loss = right(self, batch)  # type: ignore[arg-type]
+        if next(calls) < 2:
+            return loss
+        return Loss({n: Part(p.total * bad, p.count, p.weight) for n, p in loss.parts.items()})
+
+    monkeypatch.setattr(PretrainLearner, "forward", wrong)
+    state, seen = State(), []
+    optimizer = optim.build(optim.AdamW(), learner)
+    with pytest.raises(UserError, match="step 3: the loss is no longer a finite number") as caught:
+        for step in steps(learner, optimizer, batches_of(corpus), TrainConfig(budget="9 steps"), state, 0):
+            seen.append(step.number)
+            weights = copy.deepcopy(learner.state_dict())
+    assert seen == [1, 2] and state.step == 2
+    assert all(torch.equal(weights[name], tensor) for name, tensor in learner.state_dict().items())
+    assert "lower train.optimizer.lr" in str(caught.value)
+
+
+class Ticking:
+    """A clock that goes on by some seconds each time that somebody looks."""
+
+    def __init__(self, tick: float) -> None:
+        self.now, self.tick = 100.0, tick
+
+    def monotonic(self) -> float:
+        self.now += self.tick
+        return self.now
+
+
+def test_a_wall_clock_budget_ends_in_time_at_the_floor(
+    make_learner: MakeLearner, corpus: Shards, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = Ticking(0.05)
+    monkeypatch.setattr(steps_module, "time", SimpleNamespace(monotonic=clock.monotonic))
+    settings = TrainConfig(
+        budget="10s", optimizer=optim.AdamW(lr=0.01), schedule=optim.Linear(warmup=0.1, floor=0.1)
+    )
+    state, told = State(), []
+    for step in steps(
+        make_learner(), torch.optim.SGD([torch.zeros(1)]), batches_of(corpus, per_step=2), settings, state, 0
+    ):
+        clock.now += 0.1  # whoever listens needs time as well
+        told.append(step)
+    assert told[-1].progress == 1 and all(step.progress < 1 for step in told[:-1])
+    longest = max(b.seconds - a.seconds for a, b in pairwise(told))
+    assert 10 <= state.seconds < 10 + 2 * longest
+    assert told[-1].lr == pytest.approx(0.001, rel=0.5)
+    assert max(step.lr for step in told) == pytest.approx(0.01, rel=0.1)
+
+
+def test_a_wall_clock_budget_goes_on_where_it_stopped(
+    make_learner: MakeLearner, corpus: Shards, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = Ticking(0.05)
+    monkeypatch.setattr(steps_module, "time", SimpleNamespace(monotonic=clock.monotonic))
+    settings, state = TrainConfig(budget="10s"), State(step=50, tokens=1000, seconds=8.0)
+    told = run(make_learner(), batches_of(corpus, per_step=2), settings, state)
+    assert told[0].number == 51 and told[0].progress > 0.8
+    assert state.seconds == pytest.approx(10, abs=1)
+    assert run(make_learner(), batches_of(corpus), settings, State(step=9, seconds=11.0)) == []
+
+
+def test_evaluation_is_the_mean_over_all_places_without_dropout(
+    make_learner: MakeLearner, corpus: Shards
+) -> None:
+    learner = make_learner()
+    rows = batches_of(corpus, parts=3)
+    prepared = [learner.prepare(batch, 0) for batch in rows.step(0)]
+    figures = evaluate(learner, prepared)
+    assert learner.training
+    loss, means = gradients(learner, rows)[:2]
+    assert figures["masked.loss"] == pytest.approx(means["masked"], rel=1e-5)
+    assert figures["next_sentence.loss"] == pytest.approx(means["next_sentence"], rel=1e-5)
+    assert set(figures) == {f"{n}.{f}" for n in ("masked", "next_sentence") for f in ("loss", "accuracy")}
+    assert 0 <= figures["next_sentence.accuracy"] <= 1
+    assert loss == pytest.approx(means["masked"] + 0.5 * means["next_sentence"], rel=1e-5)
