@@ -118,7 +118,7 @@ def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
     lines = ["text,label"]
     for number in range(80):
         label, mark = [("water", "river"), ("stone", "mountain")][number % 2]
-        words = [word for word in draw.choices(WORDS, k=6) if word not in ("river", "mountain")] + [mark]
+        words = [word for word in draw.choices(WORDS, k=4) if word not in ("river", "mountain")] + [mark]
         draw.shuffle(words)
         lines.append(f"{' '.join(words)},{label}")
     path = tmp_path_factory.mktemp("table") / "rows.csv"

@@ -112,10 +112,10 @@ def append_jsonl(path: Path, row: dict[str, Any]) -> None:
 def read_jsonl(path: Path | str) -> list[dict[str, Any]]:
     """The rows of a log that we wrote ourselves; a last line cut short by a kill is left out."""
     rows = []
-    for line in Path(path).read_text(encoding="utf-8").splitlines():
+    for line in Path(path).read_bytes().splitlines():
         try:
             rows.append(json.loads(line))
-        except json.JSONDecodeError:
+        except ValueError:  # no JSON, or half a character
             break
     return rows
 

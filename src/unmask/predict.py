@@ -157,7 +157,8 @@ class Predictor:
             )
         logits = self.masked_logits([self._row(encoded.ids, encoded.segments)], [places])[0].clone()
         logits[:, self.tokenizer.special_ids] = float("-inf")
-        top = logits.softmax(-1).topk(min(best, logits.shape[-1]), dim=-1)
+        ordinary = logits.shape[-1] - len(self.tokenizer.special_ids)
+        top = logits.softmax(-1).topk(min(best, ordinary), dim=-1)
         spots = [encoded.offsets[place] for place in places]
         return [
             [

@@ -125,7 +125,7 @@ def test_pairs_are_cut_where_a_sentence_starts(tokenizer: Tokenizer, tmp_path: P
     first, second = halves(row)
     sentences = [tokenizer.encode(part).ids[1:-1] for part in text.replace(". ", ".|").split("|")]
     assert first in (sentences[0], sentences[0] + sentences[1])
-    assert first + second == sum(sentences, [])
+    assert first + second == [i for part in sentences for i in part]
 
 
 def test_a_stranger_never_comes_from_the_same_document(tokenizer: Tokenizer, tmp_path: Path) -> None:
@@ -186,9 +186,7 @@ def test_the_order_is_another_one_in_each_epoch_and_for_each_seed() -> None:
 
 
 def content(batch: Batch) -> list[tuple[int, int, int]]:
-    return list(
-        zip(batch.example.tolist(), batch.epoch.tolist(), list(batch.spans.lengths), strict=True)
-    )
+    return list(zip(batch.example.tolist(), batch.epoch.tolist(), list(batch.spans.lengths), strict=True))
 
 
 @given(

@@ -133,7 +133,6 @@ class TestGet:
         assert get("other").train_rows == 3
 
     def test_pip_configuration_files_count(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        pytest.importorskip("pip")
         path = make_wheel(tmp_path / "links")
         pin(monkeypatch, path)
         settings = tmp_path / "pip.conf"

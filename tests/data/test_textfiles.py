@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
+import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -49,7 +50,6 @@ def refused(path: Path) -> UserError:
 @pytest.mark.parametrize("content", ["eins\nzwei ü\n\ndrei", "\ufeffeins\r\nzwei ü\r\n\r\ndrei\r\n"])
 def test_every_way_of_storing_text_reads_the_same(tmp_path: Path, name: str, content: str) -> None:
     if name.endswith(".zst"):
-        zstandard = pytest.importorskip("zstandard")
         path = tmp_path / name
         path.write_bytes(b"".join(zstandard.compress(part.encode()) for part in (content[:5], content[5:])))
     else:
@@ -128,7 +128,6 @@ def test_archives_cut_short_or_damaged(tmp_path: Path) -> None:
 
 
 def test_a_zstd_file_cut_short(tmp_path: Path) -> None:
-    zstandard = pytest.importorskip("zstandard")
     whole = zstandard.compress("\n".join(f"line {i * i}" for i in range(5000)).encode())
     path = tmp_path / "a.txt.zst"
     path.write_bytes(whole[:-7])

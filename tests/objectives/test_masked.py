@@ -86,15 +86,17 @@ def test_a_mask_depends_on_its_own_example_only(unit: str) -> None:
         alone = target.prepare(pack([made[number]]), seed=7)
         assert alone.ids.tolist() == ids.tolist()
     reversed_ = target.prepare(pack(made[::-1]), seed=7)
-    assert sorted(map(tuple, (x.tolist() for x in reversed_.ids.split(list(reversed_.spans.lengths))))) == sorted(
-        map(tuple, (x.tolist() for x in parts))
-    )
+    assert sorted(
+        map(tuple, (x.tolist() for x in reversed_.ids.split(list(reversed_.spans.lengths))))
+    ) == sorted(map(tuple, (x.tolist() for x in parts)))
 
 
 def test_masks_differ_between_epochs_seeds_and_examples() -> None:
     (row,) = rows([60])
     masks = {
-        tuple(mask_of(objective(ratio=0.5).prepare(pack([dataclasses.replace(row, epoch=e, example=x)]), seed)))
+        tuple(
+            mask_of(objective(ratio=0.5).prepare(pack([dataclasses.replace(row, epoch=e, example=x)]), seed))
+        )
         for e in range(3)
         for x in range(3)
         for seed in range(3)
@@ -145,7 +147,10 @@ def test_a_lower_ratio_hides_a_part_of_the_same_places(make_batch: Callable[...,
 
 @pytest.mark.parametrize("training", [True, False])
 def test_the_loss_is_the_cross_entropy_of_full_logits_at_masked_places(
-    make_encoder: Callable[..., Encoder], make_batch: Callable[..., Batch], tiny: EncoderConfig, training: bool
+    make_encoder: Callable[..., Encoder],
+    make_batch: Callable[..., Batch],
+    tiny: EncoderConfig,
+    training: bool,
 ) -> None:
     encoder = make_encoder(tiny)
     target = Masked(ratio=0.3, weight=0.5).build(tiny, MASK, FIRST).train(training)

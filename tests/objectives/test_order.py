@@ -11,7 +11,9 @@ from unmask.model.encoder import Encoder, EncoderConfig
 from unmask.objectives.order import NextSentence
 
 
-def test_the_loss_is_that_of_two_classes_on_cls(make_encoder: Callable[..., Encoder], tiny: EncoderConfig) -> None:
+def test_the_loss_is_that_of_two_classes_on_cls(
+    make_encoder: Callable[..., Encoder], tiny: EncoderConfig
+) -> None:
     encoder = make_encoder(tiny)
     objective = NextSentence(weight=0.7).build(tiny, 4, 5).eval()
     torch.nn.init.normal_(objective.head.weight)

@@ -47,7 +47,21 @@ def test_clock_times_add_up(days: int, hours: int, minutes: int, seconds: int) -
 
 @pytest.mark.parametrize(
     "text",
-    ["", " ", "5", "m", "-5m", "0s", "0 steps", "five minutes", "5m5h", "10 M", "1e3 steps", "inf steps", "3 eons"],
+    [
+        "",
+        " ",
+        "5",
+        "m",
+        "-5m",
+        "0s",
+        "0 steps",
+        "five minutes",
+        "5m5h",
+        "10 M",
+        "1e3 steps",
+        "inf steps",
+        "3 eons",
+    ],
 )
 def test_other_forms_are_refused_and_the_allowed_ones_named(text: str) -> None:
     with pytest.raises(ValueError, match=r"is not a budget; allowed: 30s, 5m, 2h .* 3 epochs"):
@@ -64,9 +78,7 @@ def test_any_text_is_a_budget_or_a_value_error(text: str) -> None:
         assert "is not a budget" in str(error)
 
 
-@given(
-    amount=st.integers(1, 10**6), per_epoch=st.floats(0.01, 10**5), per_step=st.floats(1, 10**5)
-)
+@given(amount=st.integers(1, 10**6), per_epoch=st.floats(0.01, 10**5), per_step=st.floats(1, 10**5))
 def test_steps(amount: int, per_epoch: float, per_step: float) -> None:
     assert Budget(amount, "steps").steps(per_epoch, per_step) == amount
     assert Budget(amount, "seconds").steps(per_epoch, per_step) is None

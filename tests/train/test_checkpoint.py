@@ -90,7 +90,11 @@ def test_two_are_kept_and_the_best(checkpoints: Checkpoints) -> None:
         save(checkpoints, step, best)
     assert names(checkpoints) == ["step-00000002", "step-00000004", "step-00000005"]
     save(checkpoints, 6, 6)
-    assert names(checkpoints) == ["step-00000002", "step-00000005", "step-00000006"]  # 5 still calls 2 its best
+    assert names(checkpoints) == [
+        "step-00000002",
+        "step-00000005",
+        "step-00000006",
+    ]  # 5 still calls 2 its best
     save(checkpoints, 7, 6)
     assert names(checkpoints) == ["step-00000006", "step-00000007"]
     best, _ = trained(0)

@@ -18,7 +18,7 @@ from unmask.train.fit import Watch
 
 @pytest.fixture(scope="module")
 def tuned(pretrained: Path, table: Path, tmp_path_factory: pytest.TempPathFactory) -> Finetuned:
-    overrides = ["train.budget=60 steps", "train.optimizer.lr=0.02", "task.length=16", "train.evaluations=3"]
+    overrides = ["train.budget=90 steps", "train.optimizer.lr=0.02", "task.length=32", "train.evaluations=1"]
     out = tmp_path_factory.mktemp("runs") / "finetune"
     return finetune(overrides=overrides, model=pretrained, train=table, out=out, progress=SILENT)
 
@@ -97,7 +97,7 @@ def test_dev_rows_of_a_file_and_fewer_training_rows(pretrained: Path, table: Pat
 def test_texts_that_were_cut_are_counted(pretrained: Path, tmp_path: Path) -> None:
     draw, lines = random.Random(0), ["text,label"]
     for number in range(40):
-        words = draw.choices(["river", "stone", "bridge"], k=4 if number % 4 else 40)
+        words = draw.choices(["river", "stone", "bridge"], k=2 if number % 4 else 40)
         lines.append(f"{' '.join(words)},{'ab'[number % 2]}")
     (tmp_path / "rows.csv").write_text("\n".join(lines) + "\n")
     result = finetune(
@@ -121,7 +121,7 @@ def test_what_cannot_be_used_is_refused(pretrained: Path, table: Path, tmp_path:
     with pytest.raises(UserError, match=r"task\.length is above the positions of the model"):
         attempt("task.length=33")
     one = tmp_path / "one.csv"
-    one.write_text("text,label\nriver,a\nstone,a\n" * 10)
+    one.write_text("text,label\n" + "river,a\nstone,a\n" * 10)
     with pytest.raises(UserError, match="needs at least two labels"):
         attempt("task.length=16", train=one, dev=one)
     (tmp_path / "dev.csv").write_text("text,label\nriver,granite\n")
@@ -136,6 +136,6 @@ def test_better() -> None:
     assert not Watch("x", higher=False).better(float("nan"), None)
 
 
-def test_the_log_holds_every_evaluation(tuned: Finetuned) -> None:
+def test_the_log_ends_with_the_evaluation(tuned: Finetuned) -> None:
     rows = [row for row in files.read_jsonl(tuned.folder / "metrics.jsonl") if "evaluation" in row]
-    assert [row["step"] for row in rows] == [20, 40, 60]
+    assert [row["step"] for row in rows] == [90]

@@ -165,7 +165,7 @@ def test_a_signal_saves_and_the_run_goes_on_from_there(
 
     def appending(self: fit.Run, **row: Any) -> None:
         append(self, **row)
-        if row["step"] == 5:
+        if row["step"] == 5 and "loss" in row:
             os.kill(os.getpid(), number)
 
     with monkeypatch.context() as patched:

@@ -57,7 +57,9 @@ def test_matrices_are_decayed_but_for_embeddings(positions: str) -> None:
     learner = PretrainLearner(Encoder(config), [Masked().build(config, 4, 5)])
     optimizer = build(AdamW(decay=0.1), learner)
     names = {id(p): name for name, p in learner.named_parameters()}
-    groups = {group["weight_decay"]: {names[id(p)] for p in group["params"]} for group in optimizer.param_groups}
+    groups = {
+        group["weight_decay"]: {names[id(p)] for p in group["params"]} for group in optimizer.param_groups
+    }
     block = ["attention.qkv", "attention.output", "feed_forward.inner", "feed_forward.output"]
     wanted = {f"encoder.blocks.{n}.{part}.weight" for n in range(2) for part in block}
     assert groups[0.1] == wanted | {"objectives.masked.head.dense.weight"}

@@ -61,26 +61,37 @@ def test_micro_batches_give_the_same_run(recipe_values: dict[str, Any], tmp_path
     assert losses[0] == pytest.approx(losses[1], rel=1e-3)
 
 
-@pytest.fixture(scope="module")
-def alternating(tmp_path_factory: pytest.TempPathFactory) -> Shards:
-    """Documents that walk round a circle of twelve words: each word follows from either neighbour."""
+PATTERNS = {  # which of a document's two words stands at a place
+    "learned": lambda place: place % 2,  # "a b a b ..."
+    "sinusoidal": lambda place: int(place >= 15),  # "a a a ... b b b"
+}
+
+
+@pytest.mark.parametrize("positions", PATTERNS)
+def test_it_learns_what_can_be_learnt(positions: str, tmp_path: Path) -> None:
+    """Far below the unigram entropy ln 12, and below ln 2, which neighbours without positions would reach."""
     words = "north east south west spring summer autumn winter red green blue grey".split()
-    texts = [" ".join(words[(start + k) % 12] for k in range(30)) for start in range(12)] * 4
-    tokenizer = Tokenizer.train(texts, vocabulary=29)
-    documents = [Document(text, "circle", n) for n, text in enumerate(texts)]
-    return build(documents, tokenizer, tmp_path_factory.mktemp("alternating") / "corpus")
-
-
-def test_it_learns_what_can_be_learnt(alternating: Shards, tmp_path: Path) -> None:
-    """Far below the unigram entropy, which is all that guessing by frequency can reach."""
+    texts = [" ".join(words[2 * (n % 6) + PATTERNS[positions](k)] for k in range(30)) for n in range(120)]
+    tokenizer = Tokenizer.train(texts, vocabulary=80)  # whole words
+    corpus = build(
+        [Document(text, "words", n) for n, text in enumerate(texts)], tokenizer, tmp_path / "corpus"
+    )
     values = {
-        "data": {"corpus": str(alternating.folder), "length": 34, "batch_tokens": 512, "heldout": 0.1},
-        "model": {"layers": 2, "width": 32, "heads": 2, "length": 34},
-        "train": {"budget": "250 steps", "optimizer": {"lr": 0.01}, "evaluations": 1},
+        "data": {"corpus": str(corpus.folder), "length": 34, "batch_tokens": 512, "heldout": 0.1},
+        "model": {
+            "layers": 2,
+            "width": 32,
+            "heads": 2,
+            "length": 34,
+            "init_std": 0.1,
+            "position_scale": 0.15,
+            "positions": positions,
+        },
+        "train": {"budget": "150 steps", "optimizer": {"lr": 0.01}, "evaluations": 1},
     }
     result = pretrain(recipe(values), out=tmp_path / "run", progress=SILENT)
-    assert result.unigram > 2
-    assert result.heldout["masked.loss"] < 0.15 * result.unigram
+    assert result.unigram == pytest.approx(math.log(12))
+    assert result.heldout["masked.loss"] < 0.1 * result.unigram
     assert result.heldout["masked.accuracy"] > 0.95
 
 
@@ -102,7 +113,9 @@ def test_a_loss_that_explodes_leaves_the_last_good_checkpoint(
         calls[0] += self.training
         if calls[0] < 7:
             return loss
-        return Loss({n: Part(p.total * math.inf, p.count, p.weight, p.correct) for n, p in loss.parts.items()})
+        return Loss(
+            {n: Part(p.total * math.inf, p.count, p.weight, p.correct) for n, p in loss.parts.items()}
+        )
 
     out = tmp_path / "run"
     with monkeypatch.context() as patched:

@@ -39,7 +39,9 @@ def batches_of(corpus: Shards, parts: int = 1, per_step: int = 8) -> Batches:
     return Batches(CorpusExamples(corpus, 48, 0, 0.0, pairs=True), per_step, 0, parts)
 
 
-def gradients(learner: PretrainLearner, batches: Batches) -> tuple[float, dict[str, float], list[torch.Tensor]]:
+def gradients(
+    learner: PretrainLearner, batches: Batches
+) -> tuple[float, dict[str, float], list[torch.Tensor]]:
     learner.zero_grad()
     loss, means = _accumulate(learner, [learner.prepare(batch, 0) for batch in batches.step(0)])
     return loss, means, [p.grad.clone() for p in learner.parameters() if p.grad is not None]
@@ -96,7 +98,9 @@ def test_long_gradients_are_shortened(make_learner: MakeLearner, corpus: Shards)
         budget="1 step", clip=0.01, optimizer=optim.AdamW(lr=0.5), schedule=optim.Linear(warmup=0, floor=1)
     )
     (told,) = run(learner, batches_of(corpus), settings)
-    moved = sum((p.detach() - b).square().sum().item() for p, b in zip(learner.parameters(), before, strict=True))
+    moved = sum(
+        (p.detach() - b).square().sum().item() for p, b in zip(learner.parameters(), before, strict=True)
+    )
     assert told.grad_norm > 0.1
     assert moved**0.5 == pytest.approx(0.5 * 0.01, rel=1e-3)
 

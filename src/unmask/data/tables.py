@@ -426,6 +426,7 @@ def split(
     if not held:
         raise UserError(
             f"{len(examples):,} rows are too few to hold out {share:.0%} of them",
+            given=f"{len({(e.text, e.pair) for e in examples}):,} different texts; equal ones stay together",
             to_do="give more rows, or a file of their own to evaluate on",
         )
     rest = [example for index, example in enumerate(examples) if index not in held]

@@ -117,9 +117,9 @@ def _train(run: Run, recipe: FinetuneRecipe, progress: Progress) -> None:
     task = ClassifyTask(recipe.task, opened.tokenizer, ClassifyTask.labels_of(train))
     rows = task.encode(train)
     truncated = task.truncated
+    heldout = _in_order(task.encode(dev))
     learner = _learner(opened, recipe, task, train)
     batches = Batches(TableExamples(rows), recipe.data.batch_rows, recipe.seed, recipe.train.accumulate)
-    heldout = _in_order(task.encode(dev))
 
     def describe(step: Step) -> str:
         return f"loss {step.loss:.3f}  best dev accuracy {fit.standing.best or 0:.1%}"

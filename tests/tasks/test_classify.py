@@ -1,0 +1,129 @@
+"""Classification: rows, weights, the loss against a formula, labels and scores."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+
+from unmask.data.batch import SPECIAL, pack
+from unmask.data.tables import Example
+from unmask.errors import UserError
+from unmask.model.encoder import Encoder, EncoderConfig
+from unmask.tasks import Classify, ClassifyTask
+from unmask.tasks.classify import ClassifyLearner
+from unmask.text.tokenizer import Tokenizer
+
+
+def examples(*labels: str | None, pair: str | None = None) -> list[Example]:
+    return [
+        Example(str(n), f"river stone {n}", pair, label, n + 2, "rows.csv") for n, label in enumerate(labels)
+    ]
+
+
+def test_rows_are_encodings_with_their_label(tokenizer: Tokenizer) -> None:
+    task = ClassifyTask(Classify(length=16), tokenizer, ["a", "b"])
+    rows = task.encode(examples("b", "a", None))
+    for row, number in zip(rows, range(3), strict=True):
+        wanted = tokenizer.encode(f"river stone {number}", max_length=16)
+        assert row.ids.tolist() == wanted.ids and row.segments.tolist() == wanted.segments
+        assert (row.flags == SPECIAL).tolist() == wanted.special
+        assert row.owner == number
+    assert [row.targets["classify"].tolist() for row in rows[:2]] == [[1], [0]]
+    assert rows[2].targets == {} and task.truncated == 0
+
+
+def test_pairs_become_two_segments(tokenizer: Tokenizer) -> None:
+    (row,) = ClassifyTask(Classify(length=64), tokenizer, ["a", "b"]).encode(examples("a", pair="lantern"))
+    wanted = tokenizer.encode("river stone 0", "lantern")
+    assert row.ids.tolist() == wanted.ids and row.segments.tolist() == wanted.segments
+    assert row.segments.max() == 1
+
+
+def test_long_texts_are_cut_and_counted(tokenizer: Tokenizer) -> None:
+    task = ClassifyTask(Classify(length=8), tokenizer, ["a", "b"])
+    long = Example("0", "river stone bridge " * 9, None, "a", 2, "rows.csv")
+    rows = task.encode([long, *examples("a")[:0]])
+    assert len(rows[0].ids) == 8 and task.truncated == 1
+
+
+def test_label_sets() -> None:
+    assert ClassifyTask.labels_of(examples("b", "a", "b", None)) == ["a", "b"]
+    with pytest.raises(UserError, match=r"rows\.csv: classification needs at least two labels") as caught:
+        ClassifyTask.labels_of(examples("a", "a"))
+    assert "2 rows, all labelled 'a'" in str(caught.value)
+    with pytest.raises(UserError, match="at least two labels"):
+        ClassifyTask.labels_of(examples(None, None))
+
+
+def test_a_label_that_is_new_is_refused(tokenizer: Tokenizer) -> None:
+    with pytest.raises(UserError, match="granite"):
+        ClassifyTask(Classify(), tokenizer, ["a", "b"]).encode(examples("a", "granite"))
+
+
+def test_balanced_weights_give_each_class_the_same_sum(tokenizer: Tokenizer) -> None:
+    task = ClassifyTask(Classify(class_weights="balanced"), tokenizer, ["a", "b", "c"])
+    weights = task.class_weights(examples(*"aaaaaabbbc"))
+    assert weights is not None
+    assert weights.tolist() == pytest.approx([10 / 18, 10 / 9, 10 / 3])
+    assert [6, 3, 1] @ weights.numpy() == pytest.approx(10)
+    assert ClassifyTask(Classify(), tokenizer, ["a", "b"]).class_weights(examples("a", "b")) is None
+
+
+@pytest.mark.parametrize("pooling", ["cls", "mean"])
+@pytest.mark.parametrize(
+    ("weights", "smoothing"), [(None, 0.0), ([0.5, 1.0, 3.0], 0.0), ([0.5, 1.0, 3.0], 0.2)]
+)
+def test_the_loss_is_the_formula(
+    make_encoder: Callable[..., Encoder],
+    tokenizer: Tokenizer,
+    tiny: EncoderConfig,
+    pooling: str,
+    weights: list[float] | None,
+    smoothing: float,
+) -> None:
+    """Cross-entropy with a target of (1 - s) on the label and s / K on all, each class by its weight."""
+    settings = Classify(pooling=pooling, label_smoothing=smoothing, head_dropout=0.0, length=32)  # type: ignore[arg-type]
+    task, encoder = ClassifyTask(settings, tokenizer, ["a", "b", "c"]), make_encoder(tiny)
+    head = task.head(tiny)
+    torch.nn.init.normal_(head.classifier.weight)
+    learner = ClassifyLearner(encoder, head, settings, None if weights is None else torch.tensor(weights))
+    rows = task.encode([Example("0", "winter " * n, None, "abc"[n % 3], n, "f") for n in (1, 2, 3, 4)])
+    batch = pack(rows)
+    logits, labels = [], []
+    for row in rows:
+        alone = pack([row])
+        hidden = encoder(alone.ids, alone.spans, alone.segments)
+        pooled = hidden[0] if pooling == "cls" else hidden.mean(0)
+        pooled = torch.tanh(head.pooler.dense(pooled))
+        logits.append(head.classifier(pooled).detach().double().numpy())
+        labels.append(int(row.targets["classify"][0]))
+    shown = np.stack(logits)
+    log = shown - np.log(np.exp(shown).sum(-1, keepdims=True))
+    each = np.ones(3) if weights is None else np.array(weights)
+    wanted = sum(
+        -(1 - smoothing) * each[y] * row[y] - smoothing / 3 * (each * row).sum()
+        for y, row in zip(labels, log, strict=True)
+    )
+    part = learner.train()(batch).parts["classify"]
+    assert part.total.item() == pytest.approx(wanted, rel=1e-4) and part.count == 4 and part.correct is None
+    part = learner.eval()(batch).parts["classify"]  # in evaluation the plain loss, to compare
+    plain = -sum(row[y] for y, row in zip(labels, log, strict=True))
+    assert part.total.item() == pytest.approx(plain, rel=1e-4)
+    assert part.correct == sum(int(row.argmax() == y) for y, row in zip(labels, log, strict=True))
+
+
+def test_labels_come_back_by_probability(tokenizer: Tokenizer) -> None:
+    task = ClassifyTask(Classify(), tokenizer, ["a", "b", "c"])
+    (labels,) = task.decode(np.array([[0.2, 0.5, 0.3]], dtype=np.float32))
+    assert [(label.name, round(label.score, 6)) for label in labels] == [("b", 0.5), ("c", 0.3), ("a", 0.2)]
+    assert repr(labels[0]) == "Label(name='b', score=0.50)"
+
+
+def test_scores_are_counted_by_hand(tokenizer: Tokenizer) -> None:
+    task = ClassifyTask(Classify(), tokenizer, ["a", "b"])
+    evaluation = task.score(["a", "a", "b", "b", "b"], ["a", "b", "b", "b", "a"])
+    assert evaluation.rows == 5 and evaluation.accuracy.value == pytest.approx(3 / 5)
+    assert evaluation.confusion == [[1, 1], [1, 2]]
+    assert evaluation.macro_f1.value == pytest.approx((1 / 2 + 2 / 3) / 2)
+    assert evaluation.accuracy.low <= 0.6 <= evaluation.accuracy.high

@@ -1,0 +1,156 @@
+"""The model folder: exact there and back, in a public layout, and refused when it is damaged."""
+
+import dataclasses
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from unmask import bundle, files
+from unmask.errors import UserError
+from unmask.model.attention import Spans
+from unmask.model.encoder import Encoder, EncoderConfig
+from unmask.model.positions import sinusoidal
+from unmask.model.vocabulary import VocabularyHead
+from unmask.text.tokenizer import Tokenizer
+
+VARIANTS = {
+    "house": {},
+    "bert": {"positions": "learned", "dropout": 0.1},
+    "pre-norm": {"norm": "pre"},
+    "no segments": {"segments": 0},
+    "no bias": {"bias": False},
+    "silu": {"activation": "silu"},
+}
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_there_and_back_is_exact(
+    variant: str, make_encoder: Callable[..., Encoder], tokenizer: Tokenizer, tmp_path: Path
+) -> None:
+    config = EncoderConfig(
+        vocabulary=tokenizer.vocabulary, layers=2, width=16, heads=2, length=32, **VARIANTS[variant]
+    )
+    encoder, head = make_encoder(config), VocabularyHead(config)
+    torch.nn.init.normal_(head.bias)
+    bundle.write(tmp_path / "m", config, {"encoder": encoder, "masked": head}, tokenizer, [{"kind": "test"}])
+    opened = bundle.read(tmp_path / "m")
+    assert opened.config == config and opened.tokenizer == tokenizer and opened.task is None
+    assert opened.lineage == [{"kind": "test"}] and opened.has("masked") and not opened.has("classifier")
+    again, its_head = opened.encoder().eval(), VocabularyHead(config)
+    opened.load_into(its_head, "masked")
+    assert again.state_dict().keys() == encoder.state_dict().keys()
+    for name, tensor in encoder.state_dict().items():
+        assert torch.equal(again.state_dict()[name], tensor), name
+    ids, spans = torch.arange(5, 25), Spans.packed([12, 8])
+    assert torch.equal(again(ids, spans), encoder(ids, spans))
+    assert torch.equal(its_head(again(ids, spans), again), head(encoder(ids, spans), encoder))
+    assert opened.encoder(dropout=0.5).config == dataclasses.replace(config, dropout=0.5)
+
+
+def test_writing_what_was_read_gives_the_same_bytes(pretrained: Path, tmp_path: Path) -> None:
+    opened = bundle.read(pretrained)
+    head = VocabularyHead(opened.config)
+    opened.load_into(head, "masked")
+    modules = {"encoder": opened.encoder(), "masked": head}
+    bundle.write(tmp_path / "m", opened.config, modules, opened.tokenizer, opened.lineage)
+    for name in ("model.safetensors", "config.json", "tokenizer.json", "vocab.txt", "unmask.json"):
+        assert (tmp_path / "m" / name).read_bytes() == (pretrained / name).read_bytes(), name
+
+
+def test_the_public_layout_is_complete(pretrained: Path) -> None:
+    """What other libraries read: BERT's names, its config.json, and the sinusoid as a table."""
+    tensors = load_file(pretrained / "model.safetensors")
+    config = json.loads((pretrained / "config.json").read_text())
+    assert all(name.startswith(("bert.", "cls.")) for name in tensors)
+    table = tensors["bert.embeddings.position_embeddings.weight"]
+    ours = bundle.read(pretrained).config
+    torch.testing.assert_close(table, sinusoidal(ours.length, ours.width) * ours.position_scale)
+    assert config["model_type"] == "bert" and config["architectures"] == ["BertForMaskedLM"]
+    assert tensors["bert.embeddings.word_embeddings.weight"].shape == (
+        config["vocab_size"],
+        config["hidden_size"],
+    )
+    assert table.shape == (config["max_position_embeddings"], config["hidden_size"])
+    layers = {name.split(".")[3] for name in tensors if name.startswith("bert.encoder.layer.")}
+    assert len(layers) == config["num_hidden_layers"]
+    inner = tensors["bert.encoder.layer.0.intermediate.dense.weight"]
+    assert inner.shape == (config["intermediate_size"], config["hidden_size"])
+    assert config["hidden_act"] == "gelu" and config["pad_token_id"] == 0
+
+
+def test_what_bert_cannot_say_is_not_called_bert(
+    make_encoder: Callable[..., Encoder], tiny: EncoderConfig, tokenizer: Tokenizer, tmp_path: Path
+) -> None:
+    config = dataclasses.replace(tiny, norm="pre")
+    bundle.write(tmp_path / "m", config, {"encoder": make_encoder(config)}, tokenizer, [])
+    assert json.loads((tmp_path / "m" / "config.json").read_text())["model_type"] == "unmask"
+    assert not any(name.startswith("bert.") for name in load_file(tmp_path / "m" / "model.safetensors"))
+
+
+@pytest.fixture
+def model(
+    make_encoder: Callable[..., Encoder], tiny: EncoderConfig, tokenizer: Tokenizer, tmp_path: Path
+) -> Path:
+    bundle.write(tmp_path / "m", tiny, {"encoder": make_encoder(tiny)}, tokenizer, [])
+    return tmp_path / "m"
+
+
+@pytest.mark.parametrize("cut", [0, 1, 7, 100, 5000])
+def test_weights_that_were_cut_short_are_refused(model: Path, cut: int) -> None:
+    path = model / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:cut])
+    with pytest.raises(UserError, match=r"model\.safetensors is missing, cut short or changed"):
+        bundle.read(model)
+    path.unlink()
+    with pytest.raises(UserError, match="is missing, cut short or changed"):
+        bundle.read(model)
+
+
+def test_any_changed_byte_is_noticed(model: Path) -> None:
+    path = model / "model.safetensors"
+    content = bytearray(path.read_bytes())
+    content[-5] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(UserError, match="cut short or changed"):
+        bundle.read(model)
+
+
+def edit(model: Path, **facts: object) -> None:
+    files.write_json(model / "unmask.json", {**files.read_json(model / "unmask.json"), **facts})
+
+
+def test_other_formats_and_other_shapes_are_refused(model: Path, tiny: EncoderConfig) -> None:
+    edit(model, encoder={**files.read_json(model / "unmask.json")["encoder"], "width": 32})
+    with pytest.raises(UserError, match="do not fit its configuration"):
+        bundle.read(model).encoder()
+    edit(model, encoder={"depth": 3})
+    with pytest.raises(UserError, match=r"unmask\.json: depth is not a setting"):
+        bundle.read(model)
+    edit(model, format=2)
+    with pytest.raises(UserError, match="has another format") as caught:
+        bundle.read(model)
+    assert "given    2" in str(caught.value)
+
+
+def test_what_is_no_model_is_refused(tmp_path: Path, model: Path) -> None:
+    with pytest.raises(UserError, match="is not a model") as caught:
+        bundle.read(tmp_path / "absent")
+    assert "no such folder" in str(caught.value)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UserError, match="is not a model") as caught:
+        bundle.read(tmp_path / "empty")
+    assert "no unmask.json in it" in str(caught.value)
+    (model / "unmask.json").write_text("{")
+    with pytest.raises(UserError, match="is not valid JSON"):
+        bundle.read(model)
+
+
+def test_a_run_folder_means_its_model(pretrained: Path) -> None:
+    assert bundle.read(pretrained.parent).folder == pretrained
+    assert bundle.parameters(pretrained) == sum(
+        t.numel() for t in load_file(pretrained / "model.safetensors").values()
+    )

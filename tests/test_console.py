@@ -1,0 +1,123 @@
+"""What people see: units, lines of work, and who prints."""
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from unmask import console
+from unmask.errors import UserError, closest, missing_extra
+
+
+@pytest.fixture(autouse=True)
+def loud() -> Iterator[None]:
+    console.set_quiet(False)
+    yield
+    console.set_quiet(False)
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        (0, "0.0 s"),
+        (0.84, "0.8 s"),
+        (9.94, "9.9 s"),
+        (9.96, "10 s"),
+        (99.4, "99 s"),
+        (100, "1 min 40 s"),
+        (120, "2 min"),
+        (125.4, "2 min 5 s"),
+        (599.9, "10 min"),
+        (3599.9, "1 h 0 min"),
+        (4320, "1 h 12 min"),
+        (90_000, "25 h 0 min"),
+    ],
+)
+def test_durations(value: float, shown: str) -> None:
+    assert console.seconds(value) == shown
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [(0, "0 B"), (999, "999 B"), (1000, "1.0 kB"), (27_449_000, "27.4 MB"), (3.2e12, "3.2 TB")],
+)
+def test_sizes(value: float, shown: str) -> None:
+    assert console.size(value) == shown
+
+
+def test_piped_work_is_one_line_on_stderr(capfd: pytest.CaptureFixture[str]) -> None:
+    with console.work("Corpus", number=3) as work:
+        work.start(100, "rows")
+        work.advance(40)
+        work.result("40 rows [read]")
+    out, err = capfd.readouterr()
+    assert out == ""
+    (line,) = err.splitlines()
+    assert line.startswith(" 3  Corpus") and "40 rows [read]" in line and line.endswith(" s")
+
+
+def test_piped_work_tells_now_and_then(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [0.0]
+    monkeypatch.setattr(console.time, "monotonic", lambda: now[0])
+    with console.work("Read") as work:
+        work.start(200.0, "rows")
+        work.show("loss 2.0")
+        for _ in range(20):
+            now[0] += 1.5
+            work.advance(5)
+    lines = capfd.readouterr().err.splitlines()
+    assert len(lines) == 2 + 1, "two in thirty seconds, and the last"
+    assert "18%" in lines[0] and "3 rows/s" in lines[0] and "loss 2.0" in lines[0] and "left" in lines[0]
+
+
+def test_quiet_silences_all_but_results(capfd: pytest.CaptureFixture[str]) -> None:
+    console.set_quiet(True)
+    with console.work("Read") as work:
+        work.result("x")
+    console.remark("by the way")
+    console.say("the result")
+    assert capfd.readouterr() == ("the result\n", "")
+
+
+def test_only_rank_nought_prints(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RANK", "1")
+    console.say("result")
+    console.table(["a"], [[1]])
+    console.remark("remark")
+    with console.work("Read") as work:
+        work.result("x")
+    assert capfd.readouterr() == ("", "")
+
+
+def test_brackets_are_no_markup(capfd: pytest.CaptureFixture[str]) -> None:
+    console.remark("fill the [MASK] [bold]")
+    console.show_error("no [MASK] in it\n  given  [red]")
+    console.table(["piece"], [["[MASK]"], ["[/x]"]])
+    out, err = capfd.readouterr()
+    assert "[MASK] [bold]" in err and "error: no [MASK] in it" in err and "given  [red]" in err
+    assert "[MASK]" in out and "[/x]" in out
+
+
+def test_tables_keep_all_rows_and_long_cells(capfd: pytest.CaptureFixture[str]) -> None:
+    console.table(["name", "rows"], [["a", 1234567], ["b", 2]], title="Two")
+    out = capfd.readouterr().out
+    assert "Two" in out and "1,234,567" in out
+    rows = [line for line in out.splitlines() if line.strip().startswith(("a ", "b "))]
+    assert len(rows) == 2 and len(rows[0].rstrip()) == len(rows[1].rstrip()), "numbers stand on the right"
+    console.table(["name"], [])
+    assert "name" in capfd.readouterr().out
+
+
+def test_errors_line_up_their_facts() -> None:
+    error = UserError("x is wrong", given=3, did_you_mean="y", left_out=None)
+    assert str(error) == "x is wrong\n  given         3\n  did you mean  y"
+    assert closest("ratoi", ["ratio", "weight"]) == "ratio" and closest("zzz", ["ratio"]) is None
+    assert "pip install 'unmask[report]'" in str(missing_extra("jinja2", "report", "a report"))
+
+
+def test_nothing_here_needs_torch() -> None:
+    source = Path(sys.modules["unmask.console"].__file__ or "").read_text()
+    assert "torch" not in source

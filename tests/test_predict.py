@@ -1,0 +1,142 @@
+"""Predictions: the same whatever stands beside them; [MASK] filled; errors for what cannot be answered."""
+
+import random
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from unmask import predict as module
+from unmask.console import SILENT
+from unmask.errors import UserError
+from unmask.model.attention import Spans
+from unmask.predict import Predictor, load
+from unmask.train.finetune import finetune
+
+
+@pytest.fixture(scope="module")
+def classifier(pretrained: Path, table: Path, tmp_path_factory: pytest.TempPathFactory) -> Predictor:
+    out = tmp_path_factory.mktemp("runs") / "classifier"
+    overrides = ["train.budget=30 steps", "task.length=24", "train.optimizer.lr=0.01"]
+    return finetune(overrides=overrides, model=pretrained, train=table, out=out, progress=SILENT).predictor()
+
+
+@pytest.fixture(scope="module")
+def filler(pretrained: Path) -> Predictor:
+    return load(pretrained)
+
+
+def test_neighbours_and_order_change_nothing(
+    classifier: Predictor, stories: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    texts = [" ".join(story.split()[: 1 + n % 20]) for n, story in enumerate(stories)]
+    together = dict(zip(texts, classifier.predict(texts), strict=True))
+    shuffled = random.Random(1).sample(texts, len(texts))
+    mixed = dict(zip(shuffled, classifier.predict(shuffled), strict=True))
+    monkeypatch.setattr(module, "BATCH_TOKENS", 50)
+    small = dict(zip(texts, classifier.predict(texts), strict=True))
+    for text in texts:
+        alone = {label.name: label.score for label in classifier.predict([text])[0]}
+        assert sum(alone.values()) == pytest.approx(1, abs=1e-6)
+        for other in (together, mixed, small):
+            assert {label.name: label.score for label in other[text]} == pytest.approx(alone, abs=1e-5)
+    assert len({round(labels[0].score, 4) for labels in together.values()}) > 10
+
+
+def test_one_text_many_texts_and_pairs(classifier: Predictor) -> None:
+    one = classifier("river stone")
+    assert classifier(["river stone", "mountain"])[0] == one
+    assert classifier.predict(["river stone"])[0][0] == one
+    assert classifier([]) == [] and classifier.predict([]) == []
+    (pair,) = classifier.predict([("river", "mountain")])
+    assert {label.name for label in pair} == {"stone", "water"}
+    assert len(classifier.predict(["", "river"])) == 2
+
+
+def test_probabilities_are_the_softmax_of_the_head(classifier: Predictor) -> None:
+    encoded = classifier.tokenizer.encode("river winter", max_length=24)
+    ids = torch.tensor(encoded.ids)
+    with torch.no_grad():
+        hidden = classifier.encoder(ids, Spans.packed([len(ids)]), torch.zeros_like(ids))
+        pooled = torch.tanh(classifier.head.pooler.dense(hidden[0]))
+        logits = classifier.head.classifier(pooled).double().numpy()
+    wanted = dict(zip(classifier.task.labels, np.exp(logits) / np.exp(logits).sum(), strict=True))
+    found = {label.name: label.score for label in classifier.predict(["river winter"])[0]}
+    assert found == pytest.approx(wanted, abs=1e-6)
+
+
+def test_evaluation_counts_what_is_predicted(classifier: Predictor, tmp_path: Path) -> None:
+    texts = ["river stone", "mountain winter", "harbour", "river"]
+    said = [label.name for label in classifier(texts)]
+    truth = [said[0], said[1], *({"stone": "water", "water": "stone"}[name] for name in said[2:])]
+    (tmp_path / "t.csv").write_text(
+        "text,label\n" + "".join(f"{text},{label}\n" for text, label in zip(texts, truth, strict=True))
+    )
+    evaluation = classifier.evaluate(tmp_path / "t.csv")
+    assert evaluation.rows == 4 and evaluation.accuracy.value == 0.5
+    (tmp_path / "new.csv").write_text("text,label\nriver,granite\n")
+    with pytest.raises(UserError, match="granite"):
+        classifier.evaluate(tmp_path / "new.csv")
+
+
+def test_each_mask_is_filled(filler: Predictor) -> None:
+    text = "The [MASK] carried a lantern over the [MASK]."
+    first, second = filler.fill(text, best=4)
+    assert len(first) == len(second) == 4
+    for fills in (first, second):
+        scores = [fill.score for fill in fills]
+        assert scores == sorted(scores, reverse=True) and all(0 < score < 1 for score in scores)
+        assert not {fill.piece for fill in fills} & {"[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"}
+    best = first[0].piece
+    if not best.startswith("##"):
+        assert first[0].text == f"The {best} carried a lantern over the [MASK]."
+    best = second[0].piece
+    if not best.startswith("##"):
+        assert second[0].text == f"The [MASK] carried a lantern over the {best}."
+
+
+def test_fills_are_the_softmax_over_ordinary_pieces(filler: Predictor) -> None:
+    (fills,) = filler.fill("river [MASK] stone", best=500)
+    assert sum(fill.score for fill in fills) == pytest.approx(1, abs=1e-5)
+    pieces = filler.tokenizer.pieces
+    found = {fill.piece: fill.score for fill in fills if fill.score > 0}
+    ids = torch.tensor(filler.tokenizer.encode("river [MASK] stone", specials=True).ids)
+    place = int((ids == filler.tokenizer.mask_id).nonzero())
+    with torch.no_grad():
+        hidden = filler.encoder(ids, Spans.packed([len(ids)]), torch.zeros_like(ids))
+        logits = filler._masked(hidden[place], filler.encoder)[5:].double().numpy()
+    shares = np.exp(logits) / np.exp(logits).sum()
+    assert found == pytest.approx(dict(zip(pieces[5:], shares, strict=True)), abs=1e-6)
+
+
+def test_special_pieces_are_never_proposed(filler: Predictor) -> None:
+    """Not even when every ordinary piece is asked for."""
+    (fills,) = filler.fill("river [MASK]", best=10_000)
+    assert len(fills) == filler.tokenizer.vocabulary - len(filler.tokenizer.special_ids)
+    assert not {fill.piece for fill in fills} & {"[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"}
+
+
+def test_what_cannot_be_answered(filler: Predictor, classifier: Predictor) -> None:
+    with pytest.raises(UserError, match=r"there is no \[MASK\] in the text"):
+        filler.fill("river stone")
+    with pytest.raises(UserError, match="longer than the positions of the model"):
+        filler.fill("[MASK] " + "river " * 40)
+    with pytest.raises(UserError, match="was not fine-tuned for a task"):
+        filler("river")
+    with pytest.raises(UserError, match="has no masked-language head"):
+        classifier.fill("river [MASK]")
+    with pytest.raises(UserError, match="is not a model"):
+        load("nowhere")
+
+
+def test_streamed_predictions_are_the_same(classifier: Predictor) -> None:
+    examples = [module._example(f"river {word}", n) for n, word in enumerate("a b c d e".split())]
+    streamed = list(module.stream(classifier, examples, size=2))
+    assert [example for example, _ in streamed] == examples
+    for (_, mine), theirs in zip(streamed, classifier.predict(examples), strict=True):
+        assert {x.name: x.score for x in mine} == pytest.approx({x.name: x.score for x in theirs}, abs=1e-5)
+
+
+def test_what_a_predictor_is_called(classifier: Predictor, filler: Predictor) -> None:
+    assert "1 layers x 16" in repr(filler) and "2 labels" in repr(classifier)
