@@ -154,3 +154,17 @@ def test_a_run_folder_means_its_model(pretrained: Path) -> None:
     assert bundle.parameters(pretrained) == sum(
         t.numel() for t in load_file(pretrained / "model.safetensors").values()
     )
+
+
+@pytest.mark.parametrize(
+    ("pooling", "head"), [("cls", "BertForSequenceClassification"), ("mean", "BertModel")]
+)
+def test_a_head_that_others_would_read_otherwise_does_not_take_their_name(
+    pooling: str, head: str, pretrained: Path, table: Path, tmp_path: Path
+) -> None:
+    from unmask.console import SILENT
+    from unmask.train.finetune import finetune
+
+    settings = [f"task.pooling={pooling}", "task.length=32", "train.budget=1 steps", "train.evaluations=1"]
+    run = finetune(model=pretrained, train=table, overrides=settings, out=tmp_path / "run", progress=SILENT)
+    assert files.read_json(run.model / "config.json")["architectures"] == [head]

@@ -49,6 +49,11 @@ class Bundle:
         return self.facts.get("task")
 
     @property
+    def sha256(self) -> str:
+        """The checksum of the weights."""
+        return str(self.facts["sha256"]["model.safetensors"])
+
+    @property
     def lineage(self) -> list[dict[str, Any]]:
         """How it came about, oldest first."""
         return list(self.facts.get("lineage", []))
@@ -86,12 +91,8 @@ def write(
     tokenizer: Tokenizer,
     lineage: Sequence[Mapping[str, Any]],
     task: Mapping[str, Any] | None = None,
-    golden: Sequence[Mapping[str, Any]] = (),
 ) -> None:
-    """Write a model folder atomically: the old one or the new one is there, never a part of it.
-
-    golden: synthetic inputs with their outputs, by which any later load can be checked.
-    """
+    """Write a model folder atomically: the old one or the new one is there, never a part of it."""
     tensors = {
         f"{prefix}.{name}": tensor.detach().cpu()
         for prefix, module in modules.items()
@@ -106,8 +107,7 @@ def write(
         temporary.mkdir()
         save_tensors(tensors, temporary / "model.safetensors", {"format": "pt"})
         tokenizer.save(temporary)
-        labels = list(task["labels"]) if task else []
-        files.write_json(temporary / "config.json", _config_json(config, modules, tokenizer, labels))
+        files.write_json(temporary / "config.json", _config_json(config, modules, tokenizer, task or {}))
         files.write_json(
             temporary / "unmask.json",
             {
@@ -117,7 +117,6 @@ def write(
                 "encoder": dump(config),
                 "task": task,
                 "lineage": list(lineage),
-                "golden": list(golden),
                 "sha256": {"model.safetensors": files.sha256(temporary / "model.safetensors")},
             },
         )
@@ -174,12 +173,17 @@ def _is_bert(config: EncoderConfig) -> bool:
 
 
 def _config_json(
-    config: EncoderConfig, modules: Mapping[str, nn.Module], tokenizer: Tokenizer, labels: list[str]
+    config: EncoderConfig, modules: Mapping[str, nn.Module], tokenizer: Tokenizer, task: Mapping[str, Any]
 ) -> dict[str, Any]:
     """The public config.json: BERT's where its layout can say it, else ours under `model_type: unmask`."""
     if not _is_bert(config):
         return {"model_type": "unmask", **dump(config)}
+    labels = list(task.get("labels", []))
     head = next((name for prefix, name in _ARCHITECTURES.items() if prefix in modules), "BertModel")
+    if task.get("pooling", "cls") != "cls":
+        head = (
+            "BertModel"  # BERT's own head reads [CLS]: under its name another library would predict otherwise
+        )
     return {
         "architectures": [head],
         "model_type": "bert",

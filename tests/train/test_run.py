@@ -154,3 +154,13 @@ def test_outside_the_main_thread_signals_are_left_alone() -> None:
     thread.start()
     thread.join()
     assert seen == [None]
+
+
+def test_a_run_goes_on_with_the_data_that_it_began_with_alone(tmp_path: Path) -> None:
+    with open_run(tmp_path) as run:
+        run.bind(corpus="a")
+        run.bind(corpus="b")  # nothing is saved yet: nothing is lost
+        run.checkpoints.folder.mkdir()
+        run.bind(corpus="b")
+        with pytest.raises(UserError, match=r"begun with other data\n  changed +corpus"):
+            run.bind(corpus="c")

@@ -84,7 +84,7 @@ def test_what_a_step_tells(make_learner: MakeLearner, corpus: Shards) -> None:
     told = run(make_learner(), batches, settings, state)
     assert [s.number for s in told] == [1, 2, 3, 4, 5]
     assert [s.progress for s in told] == pytest.approx([0.2, 0.4, 0.6, 0.8, 1.0])
-    assert [s.lr for s in told] == pytest.approx([0.005, 0.01, 0.007, 0.004, 0.001])
+    assert [s.lr for s in told] == pytest.approx([0.0025, 0.0075, 0.0085, 0.0055, 0.0025])
     tokens = [sum(b.tokens for b in batches.step(k)) for k in range(5)]
     assert [s.tokens for s in told] == tokens
     assert (state.step, state.tokens) == (5, sum(tokens))

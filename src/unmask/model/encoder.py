@@ -29,7 +29,9 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
 class EncoderConfig:
     """The architecture of an encoder. The defaults are BERT's, but for 6 layers and sinusoidal positions."""
 
-    vocabulary: int = setting(default=8192, ge=8, description="pieces; pretraining takes the number from its corpus")
+    vocabulary: int = setting(
+        default=8192, ge=8, description="pieces; pretraining takes the number from its corpus"
+    )
     layers: int = setting(default=6, ge=1, description="Transformer blocks")
     width: int = setting(default=256, ge=2, multiple_of=2, description="size of each hidden state")
     heads: int = setting(default=4, ge=1, description="attention heads; must divide width")

@@ -6,6 +6,7 @@ The choices below (recipes, shares of the budget) were measured: docs/studies.md
 
 import json
 import math
+import os
 import platform
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,6 +23,7 @@ from unmask.errors import UserError
 from unmask.evaluate import baselines
 from unmask.evaluate.compare import Contestant, compare
 from unmask.evaluate.samples import fills, predictions
+from unmask.model.encoder import Encoder
 from unmask.objectives import Masked
 from unmask.predict import load
 from unmask.quickstart.jobs import Material, Request, gather
@@ -32,6 +34,7 @@ from unmask.train.finetune import Finetuned, finetune, rows_of
 from unmask.train.pretrain import Pretrained, pretrain
 from unmask.train.recipe import FinetuneRecipe, PretrainRecipe, read_recipe, recipe_of
 from unmask.train.run import environment
+from unmask.train.threads import fastest
 from unmask.version import __version__
 
 PRETRAIN_SHARE = 0.5  # of the budget; fine-tuning with and without pretraining share the rest
@@ -116,11 +119,17 @@ class Quickstart:
         with self._step(1, "Environment") as work:
             import torch
 
-            facts = environment()
+            known = self.results.get("environment")
+            if known is None:
+                work.show("measuring threads")
+                fastest(Encoder(read_recipe(PretrainRecipe, "quickstart").model))
+            else:  # the same number gives the same bits
+                torch.set_num_threads(known["threads"])
+            facts = known or environment()
             self.results["environment"] = facts
             work.result(
                 f"unmask {__version__} · Python {platform.python_version()} · torch {torch.__version__} · "
-                f"{facts['device']}, {facts['threads']} threads"
+                f"{facts['device']}, {facts['threads']} of {os.cpu_count()} threads (measured)"
             )
 
     def _data(self) -> Material:

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from unmask import bundle, console
+from unmask import bundle, console, files
 from unmask.config import changed
 from unmask.console import Progress
 from unmask.data.batch import Row
@@ -113,6 +113,9 @@ def check(recipe: FinetuneRecipe, opened: bundle.Bundle) -> None:
 def _train(run: Run, recipe: FinetuneRecipe, progress: Progress) -> None:
     opened = bundle.read(recipe.model)
     check(recipe, opened)
+    data = recipe.data
+    inputs = {"model": opened.sha256, "train": files.sha256(data.train)}
+    run.bind(**inputs, **({"dev": files.sha256(data.dev)} if data.dev else {}))
     train, dev = rows_of(recipe.data, recipe.seed)
     task = ClassifyTask(recipe.task, opened.tokenizer, ClassifyTask.labels_of(train))
     rows = task.encode(train)

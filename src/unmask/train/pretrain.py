@@ -133,6 +133,7 @@ def fitted(recipe: PretrainRecipe, tokenizer: Tokenizer) -> PretrainRecipe:
 
 
 def _train(run: Run, recipe: PretrainRecipe, shards: Shards, progress: Progress) -> None:
+    run.bind(corpus=shards.sha256)
     torch.manual_seed(recipe.seed)
     learner = learner_of(recipe, shards.tokenizer).to(default_device())
     pairs = any(objective.name == "next_sentence" for objective in recipe.objectives)

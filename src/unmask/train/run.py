@@ -44,6 +44,11 @@ class Run:
     def finished(self) -> bool:
         return bool(self.facts().get("finished"))
 
+    @property
+    def begun(self) -> bool:
+        """Whether anything was saved yet."""
+        return self.finished or self.checkpoints.folder.is_dir()
+
     def recipe_values(self) -> dict[str, Any]:
         """The recipe, complete, as plain values."""
         return dump(self.recipe)
@@ -80,7 +85,7 @@ class Run:
         except OSError as error:
             raise files.disk_error(error, self.folder) from error
         try:
-            if existed and (self.finished or self.checkpoints.folder.is_dir()):
+            if existed and self.begun:
                 self._check_recipe()
             else:
                 self.write_facts(kind=self.kind, created=datetime.now(UTC).isoformat(timespec="seconds"))
@@ -115,6 +120,20 @@ class Run:
 
     def write_facts(self, **facts: Any) -> None:
         files.write_json(self.folder / "run.json", {**self.facts(), **facts})
+
+    def bind(self, **inputs: str) -> None:
+        """Tie the run to what it reads, by checksum. Raises UserError where that changed since it began."""
+        before = self.facts().get("inputs", {})
+        if not self.begun:
+            self.write_facts(inputs=inputs)
+        elif before != inputs:
+            changed = ", ".join(name for name in inputs if before.get(name) != inputs[name])
+            raise UserError(
+                f"{self.folder} was begun with other data",
+                changed=changed,
+                to_go_on_with_it="restore the files of before",
+                to_start_another="choose another --out folder",
+            )
 
     def append(self, **row: Any) -> None:
         """One row to metrics.jsonl; a full disk is a UserError."""

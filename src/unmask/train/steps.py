@@ -81,14 +81,14 @@ def steps(
 
     ready = prefetched(make, state.step)
     parameters = [p for p in learner.parameters() if p.requires_grad]
-    last = 0.0  # seconds that the step before took: the rate is that of the end of the step, when it counts
+    last = 0.0  # seconds that the step before took; the rate of a step is that of its middle
     try:
         now = clock.progress(state.step)
         while now < 1:  # `now` is what was yielded last: a run ends with a step that is told to be the end
             micro = next(ready)
             begun, done = clock.seconds(), clock.progress(state.step)
             ahead = last / clock.budget.amount if clock.steps is None else 1 / clock.steps
-            lr = settings.optimizer.lr * settings.schedule.factor(min(1.0, done + ahead))
+            lr = settings.optimizer.lr * settings.schedule.factor(min(1.0, done + ahead / 2))
             set_lr(optimizer, lr)
             torch.manual_seed(int(hashed(seed, DROPOUT, state.step)[0] >> np.uint64(1)))
             optimizer.zero_grad(set_to_none=True)
@@ -137,7 +137,7 @@ def _not_a_number(step: int, loss: float, norm: float, lr: float) -> UserError:
         loss=loss,
         gradient_norm=norm,
         learning_rate=f"{lr:.2g}",
-        kept="the last good checkpoint",
+        kept="the last checkpoint, if one was due before",
         to_do="start a new run with a lower train.optimizer.lr or a longer train.schedule.warmup",
     )
 
