@@ -122,7 +122,8 @@ class Quickstart:
             known = self.results.get("environment")
             if known is None:
                 work.show("measuring threads")
-                fastest(Encoder(read_recipe(PretrainRecipe, "quickstart").model))
+                recipe = read_recipe(PretrainRecipe, "quickstart")
+                fastest(Encoder(recipe.model), recipe.data.batch_tokens)
             else:  # the same number gives the same bits
                 torch.set_num_threads(known["threads"])
             facts = known or environment()

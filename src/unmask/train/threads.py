@@ -7,27 +7,32 @@ import torch
 from unmask.model.attention import Spans
 from unmask.model.encoder import Encoder
 
-TOKENS = 1024  # as a step of a small network has them
-LENGTH = 64
+LENGTH = 64  # of the sequences of the measurement, in tokens
+GAIN = 1.15  # more threads must be so much faster: they suffer more from a neighbour on the machine
 
 
-def fastest(encoder: Encoder, most: int | None = None, rounds: int = 3) -> int:
-    """The number of threads, a power of two or `most` (default: all), with the quickest forward and backward.
+def fastest(encoder: Encoder, tokens: int, most: int | None = None, seconds: float = 1.0) -> int:
+    """The number of threads, a power of two or `most` (default: all), that is quickest for steps of `tokens`.
 
-    Takes a second or two and leaves that number set. The measurement is noisy: store the answer with the run.
+    Forward and backward passes, `seconds` for each number, in turn; all that they took counts, waiting included.
+    Leaves the number set. The measurement is noisy: store the answer with the run.
     """
     most = most or torch.get_num_threads()
     candidates = sorted({*(1 << k for k in range(most.bit_length())), most})
-    spans = Spans.packed([LENGTH] * (TOKENS // LENGTH))
-    ids = torch.zeros(TOKENS, dtype=torch.int64)
-    took: dict[int, float] = dict.fromkeys(candidates, float("inf"))
-    for _ in range(rounds):  # in turn, so that a neighbour's load falls on all alike
+    spans = Spans.packed([LENGTH] * max(1, tokens // LENGTH))
+    ids = torch.zeros(spans.positions.numel(), dtype=torch.int64)
+    took: dict[int, list[float]] = {threads: [] for threads in candidates}
+    while sum(took[candidates[0]]) < seconds:
         for threads in candidates:
             torch.set_num_threads(threads)
-            encoder(ids, spans).sum().backward()
+            encoder(ids, spans).sum().backward()  # the first pass after a change pays for it
             begun = time.perf_counter()
-            encoder(ids, spans).sum().backward()
-            took[threads] = min(took[threads], time.perf_counter() - begun)
-    best = min(candidates, key=lambda threads: took[threads])
+            for _ in range(4):
+                encoder(ids, spans).sum().backward()
+            took[threads].append(time.perf_counter() - begun)
+    best = candidates[0]
+    for threads in candidates[1:]:
+        if sum(took[threads]) * GAIN < sum(took[best]):
+            best = threads
     torch.set_num_threads(best)
     return best
