@@ -1,5 +1,6 @@
 """The quick start on one's own files, which needs no network: what it leaves, resuming, wrong requests."""
 
+import importlib.util
 import json
 import random
 from pathlib import Path
@@ -175,7 +176,17 @@ def test_more_text_is_taken_for_longer_budgets(monkeypatch: pytest.MonkeyPatch, 
 
     monkeypatch.setattr(public, "get", get)
     gather(Request(budget="1m"), console.SILENT)
-    assert fetched == [JOBS["topics"].rows]
+    assert fetched == [JOBS["topics"].rows, JOBS["topics"].text[0]]
     fetched.clear()
     gather(Request(budget="10h"), console.SILENT)
-    assert fetched == [JOBS["topics"].rows, *JOBS["topics"].more_text]
+    assert fetched == [JOBS["topics"].rows, *JOBS["topics"].text]
+
+
+def test_what_is_missing_is_said_before_any_work(
+    own: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    find = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "sklearn" else find(name))
+    with pytest.raises(UserError, match=r"needs scikit-learn.*\n.*unmask\[quickstart\]"):
+        quickstart(request(own, tmp_path / "run"))
+    assert not (tmp_path / "run").exists()

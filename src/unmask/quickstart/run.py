@@ -4,6 +4,7 @@ Each step leaves its result in the run folder, so that the same command goes on 
 The choices below (recipes, shares of the budget) were measured: docs/studies.md.
 """
 
+import importlib.util
 import json
 import math
 import os
@@ -39,6 +40,7 @@ from unmask.version import __version__
 
 PRETRAIN_SHARE = 0.5  # of the budget; fine-tuning with and without pretraining share the rest
 OVERHEAD = 1.15  # time of a fine-tuning run over its training steps alone: evaluations, checkpoints
+NEEDED = {"jinja2": "jinja2", "sklearn": "scikit-learn", "unearth": "unearth"}  # the extra `quickstart`
 MOST_EPOCHS = 8  # of fine-tuning: a long budget goes into pretraining instead
 
 
@@ -119,6 +121,7 @@ class Quickstart:
         with self._step(1, "Environment") as work:
             import torch
 
+            _require(NEEDED)
             known = self.results.get("environment")
             if known is None:
                 work.show("measuring threads")
@@ -330,6 +333,16 @@ class Quickstart:
                 files.sha256(name)
             )
         return {"commands": [self.request.command], "seed": self.request.seed, "hashes": hashes}
+
+
+def _require(packages: dict[str, str]) -> None:
+    """Raises UserError naming all packages that are missing, before any work is done."""
+    missing = [name for module, name in packages.items() if importlib.util.find_spec(module) is None]
+    if missing:
+        raise UserError(
+            f"the quick start needs {', '.join(missing)}, not installed here",
+            to_install="pip install 'unmask[quickstart]' (in a checkout: make quickstart)",
+        )
 
 
 class _Named:
