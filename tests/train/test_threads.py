@@ -1,12 +1,11 @@
 """The number of threads is the smallest that no other beats clearly."""
 
-from collections.abc import Callable
-
 import pytest
 import torch
 
-from unmask.model.encoder import Encoder, EncoderConfig
+from unmask.data.shards import Shards
 from unmask.train import threads
+from unmask.train.recipe import PretrainRecipe, recipe_of
 
 
 @pytest.mark.parametrize(
@@ -16,8 +15,6 @@ from unmask.train import threads
 def test_the_quickest_is_set(
     costs: dict[int, float],
     best: int,
-    tiny: EncoderConfig,
-    make_encoder: Callable[..., Encoder],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """With a clock that says what each number of threads takes."""
@@ -30,7 +27,16 @@ def test_the_quickest_is_set(
 
     monkeypatch.setattr(threads.time, "perf_counter", clock)
     try:
-        assert threads.fastest(make_encoder(tiny), tokens=128, most=3) == best
+        assert threads.fastest(lambda: None, most=3) == best
         assert torch.get_num_threads() == best
+    finally:
+        torch.set_num_threads(1)
+
+
+def test_real_steps_are_measured_and_leave_no_trace(corpus: Shards, recipe_values: dict[str, object]) -> None:
+    recipe = recipe_of(PretrainRecipe, recipe_values, (), "the test")
+    try:
+        torch.set_num_threads(2)
+        assert threads.fastest_for(recipe, corpus, count=2) == torch.get_num_threads() in (1, 2)
     finally:
         torch.set_num_threads(1)

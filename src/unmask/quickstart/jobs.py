@@ -13,7 +13,9 @@ from unmask.data.textfiles import find_files
 from unmask.errors import UserError, closest
 from unmask.train.budget import Budget
 
-READING_SPEED = 12_000  # bytes of text a second of budget, about, on two cores; only decides how much text to take
+READING_SPEED = (
+    12_000  # bytes of text a second of budget, about, on two cores; only decides how much text to take
+)
 READINGS = 3  # more text is added where the budget would read what there is more often than this
 VOCABULARY = 8192
 BYTES_PER_PIECE = 200  # with less text per piece, most pieces would be seen too rarely to be learnt

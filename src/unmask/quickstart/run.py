@@ -15,6 +15,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from unmask import console, files
 from unmask.config import dump
 from unmask.console import Progress
@@ -24,7 +26,6 @@ from unmask.errors import UserError
 from unmask.evaluate import baselines
 from unmask.evaluate.compare import Contestant, compare
 from unmask.evaluate.samples import fills, predictions
-from unmask.model.encoder import Encoder
 from unmask.objectives import Masked
 from unmask.predict import load
 from unmask.quickstart.jobs import Material, Request, gather
@@ -35,7 +36,7 @@ from unmask.train.finetune import Finetuned, finetune, rows_of
 from unmask.train.pretrain import Pretrained, pretrain
 from unmask.train.recipe import FinetuneRecipe, PretrainRecipe, read_recipe, recipe_of
 from unmask.train.run import environment
-from unmask.train.threads import fastest
+from unmask.train.threads import fastest_for
 from unmask.version import __version__
 
 PRETRAIN_SHARE = 0.5  # of the budget; fine-tuning with and without pretraining share the rest
@@ -67,7 +68,7 @@ class Quickstart:
         rows = self._data()
         built = self._tokenizer(rows)
         recipe = self._objectives(built)
-        pretrained = self._pretraining(recipe)
+        pretrained = self._pretraining(recipe, built)
         tuned, scratch, train = self._finetuning(pretrained, rows)
         self._evaluation(rows, train, pretrained, tuned, scratch)
         write_report(self.folder)
@@ -119,21 +120,11 @@ class Quickstart:
 
     def _environment(self) -> None:
         with self._step(1, "Environment") as work:
-            import torch
-
             _require(NEEDED)
-            known = self.results.get("environment")
-            if known is None:
-                work.show("measuring threads")
-                recipe = read_recipe(PretrainRecipe, "quickstart")
-                fastest(Encoder(recipe.model), recipe.data.batch_tokens)
-            else:  # the same number gives the same bits
-                torch.set_num_threads(known["threads"])
-            facts = known or environment()
-            self.results["environment"] = facts
+            facts = self.results.setdefault("environment", environment())
             work.result(
                 f"unmask {__version__} · Python {platform.python_version()} · torch {torch.__version__} · "
-                f"{facts['device']}, {facts['threads']} of {os.cpu_count()} threads (measured)"
+                f"{facts['device']}, {os.cpu_count()} cores"
             )
 
     def _data(self) -> Material:
@@ -203,8 +194,15 @@ class Quickstart:
             work.result(f"masked {unit}, {share}, 80/10/10, drawn anew in each epoch{pairs}")
         return recipe
 
-    def _pretraining(self, recipe: PretrainRecipe) -> Pretrained:
+    def _pretraining(self, recipe: PretrainRecipe, built: shards.Shards) -> Pretrained:
         with self._step(5, "Pretraining") as work:
+            facts = self.results["environment"]
+            if "threads_measured" not in facts:
+                work.show("measuring threads")
+                facts["threads"] = fastest_for(recipe, built)
+                facts["threads_measured"] = True
+                files.write_json(self.folder / "results.json", self.results)
+            torch.set_num_threads(facts["threads"])  # when resumed, too: the same number gives the same bits
             done = pretrain(recipe, out=self.folder / "pretrain", progress=work)
             heldout = done.heldout["masked.loss"]
             self.results["pretraining"] = {
@@ -220,7 +218,8 @@ class Quickstart:
                 "log": "pretrain/metrics.jsonl",
             }
             work.result(
-                f"{done.tokens / 1e6:.2f} M tokens · {done.tokens_per_second:,.0f} tokens/s · held-out loss "
+                f"{done.tokens / 1e6:.2f} M tokens · {done.tokens_per_second:,.0f} tokens/s on {facts['threads']} "
+                f"{'thread' if facts['threads'] == 1 else 'threads'} · held-out loss "
                 f"{heldout:.2f} (uniform {done.uniform:.2f}, unigram {done.unigram:.2f})"
             )
         return done

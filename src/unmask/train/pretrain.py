@@ -136,11 +136,8 @@ def _train(run: Run, recipe: PretrainRecipe, shards: Shards, progress: Progress)
     run.bind(corpus=shards.sha256)
     torch.manual_seed(recipe.seed)
     learner = learner_of(recipe, shards.tokenizer).to(default_device())
-    pairs = any(objective.name == "next_sentence" for objective in recipe.objectives)
-    data = recipe.data
-    examples = CorpusExamples(shards, data.length, recipe.seed, data.heldout, "train", pairs)
-    per_step = max(1, round(data.batch_tokens / examples.mean_tokens))
-    batches = Batches(examples, per_step, recipe.seed, recipe.train.accumulate)
+    pairs = has_pairs(recipe)
+    batches = batches_of(recipe, shards)
     heldout = _heldout(learner, shards, recipe, pairs)
     unigram, uniform = shards.unigram_entropy(), math.log(shards.vocabulary)
 
@@ -179,6 +176,18 @@ def _train(run: Run, recipe: PretrainRecipe, shards: Shards, progress: Progress)
             "unigram": unigram,
         }
     )
+
+
+def has_pairs(recipe: PretrainRecipe) -> bool:
+    return any(objective.name == "next_sentence" for objective in recipe.objectives)
+
+
+def batches_of(recipe: PretrainRecipe, shards: Shards) -> Batches:
+    """The training batches of a recipe."""
+    data = recipe.data
+    examples = CorpusExamples(shards, data.length, recipe.seed, data.heldout, "train", has_pairs(recipe))
+    per_step = max(1, round(data.batch_tokens / examples.mean_tokens))
+    return Batches(examples, per_step, recipe.seed, recipe.train.accumulate)
 
 
 def learner_of(recipe: PretrainRecipe, tokenizer: Tokenizer) -> PretrainLearner:
