@@ -209,7 +209,7 @@ def write_run(run: Path, results: dict[str, Any]) -> Path:
         rows.append({"step": step, "tokens": step * 2016, "seconds": step * 0.4, "loss": loss, "lr": 1e-3})
         if step % 60 == 0:
             rows.append(
-                {"step": step, "tokens": step * 2016, "evaluation": {"loss": 5.05 + 3.9 * 0.992**step}}
+                {"step": step, "tokens": step * 2016, "evaluation": {"masked.loss": 5.05 + 3.9 * 0.992**step}}
             )
     (run / "pretrain/metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     for name, best, pace in (("finetune", 0.955, 0.985), ("scratch", 0.93, 0.993)):
@@ -217,7 +217,10 @@ def write_run(run: Path, results: dict[str, Any]) -> Path:
             {
                 "step": step,
                 "tokens": step * 900,
-                "evaluation": {"loss": 0.2 + 1.8 * pace**step, "accuracy": best - 0.4 * pace**step},
+                "evaluation": {
+                    "classify.loss": 0.2 + 1.8 * pace**step,
+                    "classify.accuracy": best - 0.4 * pace**step,
+                },
             }
             for step in range(40, 481, 40)
         ]

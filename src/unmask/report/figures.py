@@ -25,7 +25,7 @@ class Figure:
 
 
 def evaluations(log: Rows, figure: str, across: str) -> list[tuple[float, float]]:
-    """The points (`across`, `figure`) of the evaluation rows of a log."""
+    """The points (`across`, `figure`) of the evaluation rows of a log; `figure` as in `masked.loss`."""
     return [
         (float(row[across]), float(row["evaluation"][figure]))
         for row in log
@@ -34,8 +34,13 @@ def evaluations(log: Rows, figure: str, across: str) -> list[tuple[float, float]
 
 
 def pretraining_loss(log: Rows, pretraining: dict[str, Any], words: Words) -> Figure | None:
-    train = [(float(row["tokens"]), float(row["loss"])) for row in log if "loss" in row and "tokens" in row]
-    heldout = evaluations(log, "loss", "tokens")
+    # a run with several objectives logs each of them; the reference lines are those of masked words
+    train = [
+        (float(row["tokens"]), float(row["masked.loss" if "masked.loss" in row else "loss"]))
+        for row in log
+        if "loss" in row and "tokens" in row
+    ]
+    heldout = evaluations(log, "masked.loss", "tokens")
     series = [
         Curve(words["loss.train"], train),
         Curve(words["loss.heldout"], heldout, colour=2, marks=True),
@@ -65,7 +70,7 @@ def finetuning_curves(runs: Sequence[tuple[dict[str, Any], Rows]], words: Words)
     for figure, factor in (("accuracy", 100.0), ("loss", 1.0)):
         series = []
         for number, (entry, log) in enumerate(runs):
-            points = [(at, value * factor) for at, value in evaluations(log, figure, "step")]
+            points = [(at, value * factor) for at, value in evaluations(log, f"classify.{figure}", "step")]
             if points:
                 ring = entry.get("best_step") if figure == "accuracy" else None
                 series.append(Curve(entry["name"], points, colour=1 + number % 2, marks=True, ring=ring))

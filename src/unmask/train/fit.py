@@ -43,14 +43,20 @@ class Standing(State):
 
 
 class Window:
-    """Throughput and loss since the last row of the log."""
+    """Throughput and mean losses since the last row of the log."""
 
     def __init__(self) -> None:
-        self.tokens, self.took = 0, 0.0
+        self.steps, self.tokens, self.took, self.loss = 0, 0, 0.0, 0.0
+        self.parts: dict[str, float] = {}
 
     def add(self, step: Step) -> None:
+        self.steps += 1
         self.tokens += step.tokens
         self.took += step.took
+        self.loss += (step.loss - self.loss) / self.steps
+        for name, value in step.parts.items():
+            before = self.parts.get(name, 0.0)
+            self.parts[name] = before + (value - before) / self.steps
 
     @property
     def rate(self) -> float:
@@ -99,7 +105,7 @@ class Fit:
                 progress.advance(step.progress - shown)
                 shown = step.progress
                 if window.took >= LOG_EVERY or step.progress >= 1:
-                    self.run.append(**self._row(step, window.rate))
+                    self.run.append(**self._row(step, window))
                     window = Window()
                 if self._evaluation_is_due(step.progress):
                     self._evaluate(step)
@@ -144,16 +150,16 @@ class Fit:
         self.run.checkpoints.save(asdict(self.standing), self.learner, self.optimizer)
         self.saved = time.monotonic()
 
-    def _row(self, step: Step, rate: float) -> dict[str, Any]:
-        parts = {f"{name}.loss": round(value, 6) for name, value in step.parts.items()}
+    def _row(self, step: Step, window: Window) -> dict[str, Any]:
+        parts = {f"{name}.loss": round(value, 6) for name, value in window.parts.items()}
         return {
             "step": step.number,
             "progress": round(step.progress, 6),
             "seconds": round(step.seconds, 3),
             "tokens": self.standing.tokens,
-            "loss": round(step.loss, 6),
+            "loss": round(window.loss, 6),
             **(parts if len(parts) > 1 else {}),
             "lr": float(f"{step.lr:.6g}"),
             "grad_norm": round(step.grad_norm, 6),
-            "tokens_per_second": round(rate),
+            "tokens_per_second": round(window.rate),
         }
