@@ -113,10 +113,10 @@ def check(recipe: FinetuneRecipe, opened: bundle.Bundle) -> None:
 def _train(run: Run, recipe: FinetuneRecipe, progress: Progress) -> None:
     opened = bundle.read(recipe.model)
     check(recipe, opened)
+    train, dev = rows_of(recipe.data, recipe.seed)
     data = recipe.data
     inputs = {"model": opened.sha256, "train": files.sha256(data.train)}
     run.bind(**inputs, **({"dev": files.sha256(data.dev)} if data.dev else {}))
-    train, dev = rows_of(recipe.data, recipe.seed)
     task = ClassifyTask(recipe.task, opened.tokenizer, ClassifyTask.labels_of(train))
     rows = task.encode(train)
     truncated = task.truncated
