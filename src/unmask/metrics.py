@@ -1,13 +1,17 @@
-"""Scores of single-label classification and how sure they are: pure functions on numpy arrays.
+"""Scores of classification and of sequence labelling, and how sure they are: pure functions on numpy arrays.
 
 Labels are whole numbers from 0; `reference` says what is right, `predicted` what a model said, both (rows,).
 Every score here depends on three counts per label only (`Counts`). That makes thousands of resamples cheap:
 resampling rows with replacement is a multinomial draw over the distinct (reference, predicted) pairs.
+
+Of sequences the same counts are kept sentence by sentence (`SentenceCounts`), of tags or of entities, and
+whole sentences are resampled: what stands in one sentence is not independent.
 """
 
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -113,6 +117,12 @@ micro_f1 = Metric("micro_f1", _micro_f1)
 
 matthews = Metric("matthews", _matthews)
 """Matthews correlation for any number of labels (Gorodkin 2004, eq. 8); 0 where one side is constant."""
+
+precision = Metric("precision", lambda counts: _ratio(counts.hits.sum(-1), counts.given.sum(-1)))
+"""The share of what was found that is right, over all labels together (micro-averaged)."""
+
+recall = Metric("recall", lambda counts: _ratio(counts.hits.sum(-1), counts.actual.sum(-1)))
+"""The share of what is there that was found, over all labels together (micro-averaged)."""
 
 METRICS = {metric.name: metric for metric in (accuracy, macro_f1, micro_f1, matthews)}
 
@@ -248,3 +258,165 @@ def _check_range(labels: int, *rows: Labels) -> None:
     for row in rows:
         if row.min() < 0 or row.max() >= labels:
             raise ValueError(f"labels from {row.min()} to {row.max()} found, but 0 to {labels - 1} allowed")
+
+
+class Entity(Protocol):
+    """A labelled stretch of a sentence, in tokens or in characters."""
+
+    @property
+    def start(self) -> int: ...
+    @property
+    def stop(self) -> int: ...
+    @property
+    def label(self) -> str: ...
+
+
+@dataclass(frozen=True)
+class SentenceCounts:
+    """How many tags or entities of each label are right, true and given, sentence by sentence.
+
+    hits, actual, given (sentences, labels) float64; `labels` are sorted.
+    """
+
+    labels: tuple[str, ...]
+    hits: Floats
+    actual: Floats
+    given: Floats
+
+    def __len__(self) -> int:
+        return len(self.hits)
+
+    @property
+    def total(self) -> Counts:
+        """Over all sentences: each (labels,)."""
+        return Counts(self.hits.sum(0), self.actual.sum(0), self.given.sum(0))
+
+    def score(self, metric: Metric) -> float:
+        """`accuracy` (of tags), `precision`, `recall`, `micro_f1` or `macro_f1` over all sentences."""
+        return float(metric.of(self.total))
+
+    def per_label(self) -> dict[str, LabelScore]:
+        """Precision, recall, F1 of each label, and how many are true; a ratio without a denominator is 0."""
+        counts = self.total
+        columns = (_ratio(counts.hits, counts.given), _ratio(counts.hits, counts.actual), _f1(counts))
+        rows = zip(*(column.tolist() for column in columns), counts.actual.astype(int).tolist(), strict=True)
+        return {label: LabelScore(*row) for label, row in zip(self.labels, rows, strict=True)}
+
+
+def tag_accuracy(reference: Sequence[Sequence[str]], predicted: Sequence[Sequence[str | None]]) -> float:
+    """The share of tokens whose tag is right, as conlleval counts it: over all tokens, O among them.
+
+    Raises ValueError as `tag_counts` does.
+    """
+    return tag_counts(reference, predicted).score(accuracy)
+
+
+def tag_counts(
+    reference: Sequence[Sequence[str]], predicted: Sequence[Sequence[str | None]]
+) -> SentenceCounts:
+    """Tags of sentences, one per token. A token that was given no tag (None) counts as wrong.
+
+    The recall of a label is its accuracy. Raises ValueError for no tokens, or for other numbers of sentences
+    or of tokens in a sentence.
+    """
+    _check_sentences(reference, predicted)
+    for number, (truth, said) in enumerate(zip(reference, predicted, strict=True)):
+        if len(truth) != len(said):
+            raise ValueError(
+                f"sentence {number}: {len(truth)} reference tags, but {len(said)} predicted ones"
+            )
+    if not any(len(sentence) for sentence in reference):
+        raise ValueError("no tokens to score")
+    return _sentence_counts(
+        (list(enumerate(truth)) for truth in reference),
+        ([(place, tag) for place, tag in enumerate(said) if tag is not None] for said in predicted),
+    )
+
+
+def entity_counts(
+    reference: Sequence[Iterable[Entity]], predicted: Sequence[Iterable[Entity]]
+) -> SentenceCounts:
+    """Entities of sentences, counted as conlleval does: one is right if start, stop and label are.
+
+    Raises ValueError for no sentences, or for other numbers of them.
+    """
+    _check_sentences(reference, predicted)
+    return _sentence_counts(
+        ([((one.start, one.stop), one.label) for one in sentence] for sentence in reference),
+        ([((one.start, one.stop), one.label) for one in sentence] for sentence in predicted),
+    )
+
+
+def bootstrap_sentences(
+    metric: Metric,
+    counts: SentenceCounts,
+    *,
+    samples: int = SAMPLES,
+    seed: int = 0,
+    level: float = LEVEL,
+) -> Interval:
+    """`metric` with its percentile bootstrap interval over sentences, which are taken as independent."""
+    scores = [metric.of(some) for (some,) in _sentence_resamples([counts], samples, seed)]
+    return _interval(counts.score(metric), np.concatenate(scores), level)
+
+
+def paired_difference_sentences(
+    metric: Metric,
+    a: SentenceCounts,
+    b: SentenceCounts,
+    *,
+    samples: int = SAMPLES,
+    seed: int = 0,
+    level: float = LEVEL,
+) -> Interval:
+    """`metric` of a less `metric` of b on the same sentences, both scored on the same resamples.
+
+    Raises ValueError for other numbers of sentences.
+    """
+    if len(a) != len(b):
+        raise ValueError(f"{len(a)} sentences of a, but {len(b)} of b")
+    pairs = _sentence_resamples([a, b], samples, seed)
+    scores = [metric.of(of_a) - metric.of(of_b) for of_a, of_b in pairs]
+    return _interval(a.score(metric) - b.score(metric), np.concatenate(scores), level)
+
+
+def _check_sentences(reference: Sequence[object], predicted: Sequence[object]) -> None:
+    if len(reference) != len(predicted):
+        raise ValueError(f"{len(reference)} reference sentences, but {len(predicted)} predicted ones")
+    if not len(reference):
+        raise ValueError("no sentences to score")
+
+
+def _sentence_counts(
+    reference: Iterable[Sequence[tuple[Hashable, str]]], predicted: Iterable[Sequence[tuple[Hashable, str]]]
+) -> SentenceCounts:
+    """Counts of (place, label) pairs; a pair that is said twice is given twice and right once."""
+    rows = []
+    for truth, said in zip(reference, predicted, strict=True):
+        right = set(truth) & set(said)
+        rows.append([Counter(label for _, label in items) for items in (right, truth, said)])
+    labels = sorted({label for _, truth, said in rows for label in (*truth, *said)})
+    numbers = {label: number for number, label in enumerate(labels)}
+    tables = np.zeros((3, len(rows), len(labels)))
+    for sentence, counters in enumerate(rows):
+        for table, counter in zip(tables, counters, strict=True):
+            for label, count in counter.items():
+                table[sentence, numbers[label]] = count
+    return SentenceCounts(tuple(labels), tables[0], tables[1], tables[2])
+
+
+def _sentence_resamples(several: Sequence[SentenceCounts], samples: int, seed: int) -> Iterator[list[Counts]]:
+    """The counts of `samples` resamples of sentences, some at a time: one Counts of (some, labels) for each.
+
+    Sentences with the same counts are drawn together, as in `_resamples`.
+    """
+    wide = np.concatenate([np.hstack([one.hits, one.actual, one.given]) for one in several], axis=1)
+    cells, frequency = np.unique(wide, axis=0, return_counts=True)
+    sentences = len(wide)
+    generator = np.random.default_rng(seed)
+    at_once = max(1, CELLS_AT_ONCE // max(cells.shape))
+    ends = np.cumsum([3 * len(one.labels) for one in several])[:-1]
+    for start in range(0, samples, at_once):
+        drawn = generator.multinomial(sentences, frequency / sentences, size=min(at_once, samples - start))
+        sums = drawn.astype(np.float64) @ cells  # (some, labels of all, three times)
+        yield [Counts(*np.split(part, 3, axis=1)) for part in np.split(sums, ends, axis=1)]

@@ -103,3 +103,48 @@ def test_stats_of_what_is_no_corpus_says_what_to_do(
 def test_help_ends_with_an_example(capsys: pytest.CaptureFixture[str], command: str) -> None:
     assert run(["corpus", command, "--help"]) == 0
     assert f"Example: unmask corpus {command}" in capsys.readouterr().out
+
+
+CHINESE = "我们在北京大学的图书馆看书，他们去北京的图书馆借书。\n\n" * 40
+
+
+def test_words_are_learnt_where_the_text_is_chinese(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("zh.txt").write_bytes(CHINESE.encode("gb18030"))
+    texts = [CHINESE.split("\n")[0]]
+    Tokenizer.train(texts, vocabulary=40, minimum_count=1, alphabet_share=1.0, fewer=True).save("zhtok")
+    command = ["corpus", "build", "zh.txt", "--tokenizer", "zhtok", "--json", "--out"]
+    assert run([*command, "auto"]) == 0
+    said = capsys.readouterr()
+    told = json.loads(said.out.splitlines()[-1])
+    assert (
+        told["words"]["origin"] == "learnt from the text" and "Chinese words learnt from the text" in said.err
+    )
+    assert "is not UTF-8: it is read as GB18030" in said.err
+    assert run([*command, "file", "--words", "auto/lexicon.txt"]) == 0
+    assert json.loads(capsys.readouterr().out)["words"]["lexicon"] == told["words"]["lexicon"]
+    assert run([*command, "none", "--words", "none", "--encoding", "gb18030"]) == 0
+    assert json.loads(capsys.readouterr().out)["words"] is None
+    assert run([*command, "jieba", "--words", "jieba"]) == 0
+    assert json.loads(capsys.readouterr().out)["words"]["function"].startswith("jieba")
+    flags = {
+        name: Shards.open(name).slice(0, 0, 20)[1].tolist() for name in ("auto", "file", "none", "jieba")
+    }
+    assert flags["auto"] == flags["file"] != flags["none"] and sum(flags["jieba"]) < sum(flags["none"])
+
+
+def test_words_of_other_text(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["corpus", "build", "texts", "--tokenizer", "tok", "--out", "out"]
+    assert run([*command, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["words"] is None  # English needs none
+    for given, said in (("learn", "no Chinese characters"), ("jeiba", "neither a choice nor a file")):
+        assert run([*command, "--restart", "--words", given]) == 1
+        assert said in capsys.readouterr().err
+    command[2] = "-"
+    for given, code in (("learn", 1), ("auto", 0)):
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(CHINESE.encode())))
+        assert run([*command, "--restart", "--words", given]) == code
+        assert "once" in capsys.readouterr().err
+    assert run([*command[:2], "texts", *command[3:], "--encoding", "utf-9", "--restart"]) == 1
+    assert "utf-9 is not an encoding" in capsys.readouterr().err

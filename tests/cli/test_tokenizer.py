@@ -94,3 +94,19 @@ def test_inspecting_nothing_is_a_users_mistake(tmp_path: Path, capsys: pytest.Ca
 def test_help_ends_with_an_example(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["tokenizer", command, "--help"]) == 0
     assert f"Example: unmask tokenizer {command}" in " ".join(capsys.readouterr().out.split())
+
+
+WIDE = {code: code + 0xFEE0 for code in range(0x21, 0x7F)}  # to full-width forms
+
+
+def test_foldings(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "a.txt").write_bytes(("漢語，" + TEXT.translate(WIDE)).encode("utf-16"))
+    out = str(tmp_path / "folded")
+    arguments = ["tokenizer", "train", str(tmp_path / "a.txt"), "--vocabulary", "70", "--out", out]
+    assert run([*arguments, "--fold-width", "--simplify", "--minimum-count", "1", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["fold_width"] and told["simplify"]
+    assert {"汉", "语", "river"} <= set(Tokenizer.load(out).pieces)
+    assert run(["tokenizer", "inspect", out, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["width_folded"] and found["traditional_as_simplified"]

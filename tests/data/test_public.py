@@ -390,7 +390,7 @@ def test_every_entry_tells_its_source_and_terms(name: str) -> None:
     assert data.name == name and len(data.sha256) == 64 and data.members
     assert data.source and data.rows and data.defects
     assert "licence" in data.licence or "copyright" in data.licence
-    assert data.kind in ("classification", "corpus")
+    assert data.kind in ("classification", "tagging", "corpus")
 
 
 class Counting(Silent):

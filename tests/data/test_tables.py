@@ -10,9 +10,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from unmask.data.delimited import MAX_FIELD_LINES
 from unmask.data.tables import (
     LABELS,
-    MAX_FIELD_LINES,
     PAIRS,
     TEXTS,
     Columns,

@@ -141,6 +141,16 @@ def test_the_alphabet() -> None:
     assert crowded.pieces[:4] == ["a", "b", "##a", "##b"] and crowded.dropped_characters == ["c", "d"]
 
 
+def test_where_nothing_is_left_to_merge_more_characters_find_room() -> None:
+    words = {chr(0x4E00 + number): 100 - number for number in range(20)}  # Chinese: each a word of its own
+    found = wordpiece.train(words, 15, specials=["[UNK]"], character_coverage=1.0, alphabet_share=0.5)
+    assert found.pieces == ["[UNK]", *list(words)[:14]] and found.dropped_characters == list(words)[14:]
+    mixed = wordpiece.train(words | {"ab": 500}, 12, character_coverage=1.0, alphabet_share=0.5)
+    assert set(mixed.pieces) == {"a", "b", "##a", "##b", "ab", *list(words)[:7]}
+    with pytest.raises(UserError, match="at most 20 pieces"):
+        wordpiece.train(words, 21, character_coverage=1.0, alphabet_share=0.5)
+
+
 def test_words_too_long_are_left_out() -> None:
     found = wordpiece.train({"ab": 3, "c" * 11: 5}, 5, maximum_word_characters=10, **EVERYTHING)
     assert found.pieces == ["a", "b", "##a", "##b", "ab"] and found.dropped_words == 5

@@ -43,11 +43,22 @@ def build(
     split: Annotated[
         str, typer.Option(help="What parts the documents of plain text: blank (lines), line, file.")
     ] = "blank",
+    words: Annotated[
+        str,
+        typer.Option(
+            help="Words of Chinese text, for whole-word masks: learn, jieba, none, or a file of words; "
+            "auto: learn where the text is mostly Chinese."
+        ),
+    ] = "auto",
     keep: Annotated[str, typer.Option(help="The share of the documents to keep, for example 20%.")] = "100%",
     by: Annotated[
         str, typer.Option(help="uniform: of all alike; source: as many of each source, as far as it goes.")
     ] = "uniform",
     seed: Annotated[int, typer.Option(help="Chooses the documents that --keep keeps.")] = 0,
+    encoding: Annotated[
+        str | None,
+        typer.Option(help="Of the files; without it UTF-8, and UTF-16 or GB18030 where they are found out."),
+    ] = None,
     on_error: Annotated[
         str, typer.Option(help="A line that cannot be read: stop, or skip (the number is reported).")
     ] = "stop",
@@ -60,6 +71,7 @@ def build(
     """
     from unmask.data import shards
     from unmask.data.textfiles import find_files, text_bytes
+    from unmask.data.wholewords import spoken, words_for
     from unmask.text.sample import parse_share
     from unmask.text.tokenizer import Tokenizer
 
@@ -67,9 +79,14 @@ def build(
     share = parse_share(keep)
     files = find_files(sources)
     reading = {"column": column, "split": split, "on_error": on_error}
+    if encoding is not None:
+        reading["encoding"] = encoding
     sample = {"keep": share, "by": by, "seed": seed} if share < 1 or by != "uniform" else None
     size = text_bytes(files)
     with console.work("Corpus") as work:
+        cut = words_for(
+            words, lambda: _documents(files, reading, sample, work), again="-" not in files, progress=work
+        )
         built = shards.build(
             _documents(files, reading, sample, work),
             loaded,
@@ -78,18 +95,21 @@ def build(
             total_bytes=None if size is None else size * share,
             provenance={"unmask": __version__, "files": sources, **reading, "sample": sample},
             restart=restart,
+            words=cut,
         )
         left_out = built.manifest["left_out"]
         work.result(
             f"{built.documents:,} documents · {built.tokens:,} tokens · "
             f"{console.size(built.manifest['bytes'])}"
+            + (f" · {spoken(cut)}" if cut else "")
             + (f" · {left_out:,} empty left out" if left_out else "")
         )
     if as_json:
         totals = {key: built.manifest[key] for key in ("documents", "tokens", "bytes", "left_out")}
-        console.say(json.dumps({"corpus": str(out), **totals, "sha256": built.sha256}))
+        words_from = built.manifest["settings"].get("words")
+        console.say(json.dumps({"corpus": str(out), **totals, "words": words_from, "sha256": built.sha256}))
     else:
-        console.say(str(out))
+        console.say_plain(str(out))
         console.remark(f"what is in it: unmask corpus stats {shlex.quote(str(out))}")
 
 
@@ -152,12 +172,11 @@ def _show(found: dict[str, Any]) -> None:
         ),
         ("uniform", f"{found['uniform_entropy']:.3f} nats: ln {found['vocabulary']:,}"),
     ]
-    for name, value in facts:
-        console.say(f"{name:<20}  {value}")
+    console.facts(facts, width=20)
     pieces = "  ".join(
         f"{row['piece']} {row['count'] / found['tokens']:.1%}" for row in found["frequent"][:FREQUENT]
     )
-    console.say(f"{'most frequent':<20}  {pieces}")
+    console.facts([("most frequent", console.Verbatim(pieces))], width=20)
     sources = sorted(found["sources"], key=lambda source: -source["tokens"])
     console.table(
         ("source", "documents", "tokens", "share"),

@@ -32,6 +32,7 @@ def list_data(as_json: Annotated[bool, typer.Option("--json", help="Print JSON."
             (name, data.kind, data.rows, data.licence.partition(" (")[0], _cached(here[name]))
             for name, data in PUBLIC.items()
         ],
+        prose=(1, 2, 3),
     )
     console.remark("To fetch one: unmask data get NAME")
 
@@ -60,16 +61,18 @@ def get_data(
         console.say(json.dumps({**about, **_plain(asdict(fetched))}, ensure_ascii=False, indent=1))
         return
     lines = [("title", data.title)]
-    if fetched.train and fetched.test:
-        lines.append(("train", f"{fetched.train}  {fetched.train_rows:,} rows, {len(fetched.labels)} labels"))
-        lines.append(("test", f"{fetched.test}  {fetched.test_rows:,} rows"))
-    size, apart = console.size(fetched.bytes), ", nothing of the test rows" if fetched.test else ""
+    rows, labels = ("sentences", "tags") if data.kind == "tagging" else ("rows", "labels")
+    for side in ("train", "dev", "test"):
+        if path := getattr(fetched, side):
+            kinds = f", {len(fetched.labels)} {labels}" if side == "train" else ""
+            lines.append((side, f"{path}  {getattr(fetched, f'{side}_rows'):,} {rows}{kinds}"))
+    held_out = "dev and test" if fetched.dev else "the test"
+    size, apart = console.size(fetched.bytes), f", nothing of {held_out} {rows}" if fetched.test else ""
     lines.append(("text", f"{fetched.text}  {fetched.documents:,} documents, {size}{apart}"))
     lines += [("source", data.source), ("licence", data.licence)]
     lines += [("package", f"{data.package} {data.version}, sha256 {data.sha256}")]
     lines += [("known" if number == 0 else "", defect) for number, defect in enumerate(data.defects)]
-    for key, value in lines:
-        console.say(f"{key:<8} {value}")
+    console.facts(lines, width=7)
 
 
 def _about(name: str) -> dict[str, Any]:

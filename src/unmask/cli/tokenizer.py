@@ -39,7 +39,18 @@ def train(
     minimum_count: Annotated[
         int, typer.Option(help="Characters and pairs of pieces seen less often are not used.")
     ] = 2,
+    fold_width: Annotated[
+        bool, typer.Option("--fold-width", help="Read full- and half-width forms as the ordinary characters.")
+    ] = False,
+    simplify: Annotated[
+        bool,
+        typer.Option("--simplify", help="Read traditional Chinese characters as simplified (extra zh)."),
+    ] = False,
     column: Annotated[str, typer.Option(help="The CSV column or JSON key that holds the text.")] = "text",
+    encoding: Annotated[
+        str | None,
+        typer.Option(help="Of the files; without it UTF-8, and UTF-16 or GB18030 where they are found out."),
+    ] = None,
     on_error: Annotated[
         str, typer.Option(help="A line that cannot be read: stop, or skip (the number is reported).")
     ] = "stop",
@@ -51,10 +62,12 @@ def train(
 
     with console.work("Tokenizer") as work:
         tokenizer = Tokenizer.train(
-            _texts(corpus.read(sources, column=column, on_error=on_error)),  # type: ignore[arg-type]
+            _texts(corpus.read(sources, column=column, on_error=on_error, encoding=encoding)),  # type: ignore[arg-type]
             vocabulary=vocabulary,
             lowercase=not cased,
             minimum_count=minimum_count,
+            fold_width=fold_width,
+            simplify=simplify,
             progress=work,
         )
         tokenizer.save(out)
@@ -81,6 +94,8 @@ def _training(tokenizer: "Tokenizer") -> dict[str, Any]:
     return {
         "vocabulary": tokenizer.vocabulary,
         "cased": not tokenizer.lowercase,
+        "fold_width": tokenizer.fold_width,
+        "simplify": tokenizer.simplify,
         "sha256": tokenizer.sha256,
         "documents": training.texts,
         "characters": statistics.characters,
@@ -107,7 +122,7 @@ def _say_training(result: dict[str, Any]) -> None:
         ("time", console.seconds(result["seconds"])),
         ("sha256", result["sha256"]),
     ]
-    console.table(["tokenizer", result["tokenizer"]], rows)
+    console.table(["tokenizer", console.Verbatim(result["tokenizer"])], rows, prose=(0, 1))
     dropped = result["dropped_characters"]
     if dropped:
         shown = " ".join(dropped[:DROPPED]) + (" ..." if len(dropped) > DROPPED else "")
@@ -143,7 +158,9 @@ def inspect(
         console.say(json.dumps({"tokenizer": str(folder), **facts}))
     elif text is None:
         console.table(
-            ["tokenizer", str(folder)], [(key.replace("_", " "), _shown(facts[key])) for key in facts]
+            ["tokenizer", console.Verbatim(folder)],
+            [(key.replace("_", " "), _shown(facts[key])) for key in facts],
+            prose=(0,),
         )
     else:
         rows = [
@@ -157,7 +174,7 @@ def _shown(value: Any) -> str:
     if value is None:
         return "-"
     if isinstance(value, bool):
-        return "yes" if value else "no"
+        return console.label("yes" if value else "no")
     if isinstance(value, dict):
         return "  ".join(f"{key} {number}" for key, number in value.items())
     return (
@@ -180,6 +197,8 @@ def _facts(tokenizer: "Tokenizer") -> dict[str, Any]:
         "cased": not tokenizer.lowercase,
         "accents_dropped": tokenizer.strip_accents,
         "chinese_characters_apart": tokenizer.chinese_characters,
+        "width_folded": tokenizer.fold_width,
+        "traditional_as_simplified": tokenizer.simplify,
         "specials": {tokenizer.piece_of(number): number for number in tokenizer.special_ids},
         "single_characters": sum(len(piece.removeprefix("##")) == 1 for piece in ordinary),
         "word_starts": len(ordinary) - len(continuing),

@@ -5,12 +5,13 @@ Nothing is fetched or written here; public.py says which function reads which da
 
 import bz2
 import csv
-import hashlib
 import html
 import io
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
+
+from unmask.data.split import Side, share
 
 Document = tuple[str, ...]  # its lines, none of them empty
 
@@ -25,17 +26,37 @@ class Row:
 
 
 @dataclass(frozen=True)
+class TaggedRow:
+    """One sentence as its words and the tag of each."""
+
+    words: tuple[str, ...]
+    tags: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Tables:
-    """A data set: labelled rows, and documents for pretraining beyond the texts of the training rows."""
+    """A data set: labelled rows or tagged sentences, and documents for pretraining.
+
+    The texts of training rows are pretrained on too; those of tagged sentences only as far as they are among
+    the documents.
+    """
 
     train: list[Row] = field(default_factory=list)
     test: list[Row] = field(default_factory=list)
     documents: list[Document] = field(default_factory=list)
+    dev: list[Row] = field(default_factory=list)
+    tagged: dict[Side, list[TaggedRow]] = field(default_factory=dict)
+
+    def side(self, name: Side) -> list[Row]:
+        return {"train": self.train, "dev": self.dev, "test": self.test}[name]
+
+    def tagged_side(self, name: Side) -> list[TaggedRow]:
+        return self.tagged.setdefault(name, [])
 
 
 def apart(tables: Tables) -> Iterator[Document]:
-    """What may be pretrained on: training texts and documents, each once, without any that is a test text."""
-    seen: set[Document] = {(row.text,) for row in tables.test}
+    """What may be pretrained on: training texts and documents, each once, without any that is held out."""
+    seen: set[Document] = {(row.text,) for row in (*tables.dev, *tables.test)}
     for document in [*((row.text,) for row in tables.train), *tables.documents]:
         if document not in seen:
             seen.add(document)
@@ -99,7 +120,7 @@ def reviews(content: bytes) -> Tables:
     table = [row for row in table if row["text"].strip()]
     films = _films((row["movie_name"], one_line(row["text"])) for row in table)
     tables = Tables()
-    tested = {film for film in films.values() if _share(film, SPLIT_SEED) < TEST_SHARE}
+    tested = {film for film in films.values() if share(film, SPLIT_SEED) < TEST_SHARE}
     for row in table:
         film = films[row["movie_name"]]
         if row["category"] != "plot":
@@ -135,9 +156,3 @@ def _films(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
                 first, second = sorted((other, root(film)))
                 same[second] = first
     return {name: root(film) for name, film in films.items()}
-
-
-def _share(name: str, seed: int) -> float:
-    """A number from 0 to 1 that depends on the name and the seed alone."""
-    digest = hashlib.sha256(f"{seed}:{name}".encode()).digest()
-    return int.from_bytes(digest[:8], "big") / 2**64

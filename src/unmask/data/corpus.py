@@ -6,17 +6,17 @@ from pathlib import Path
 from typing import Literal
 
 from unmask import console
+from unmask.data.delimited import column_at, read_rows
+from unmask.data.encodings import known
 from unmask.data.textfiles import (
     LONGEST,
     Faults,
     OnError,
-    column_at,
     find_files,
     kind_of,
     name_of,
     open_text,
     read_objects,
-    read_rows,
 )
 from unmask.errors import UserError, closest
 
@@ -40,12 +40,14 @@ def read(
     column: str = "text",
     split: Split = "blank",
     on_error: OnError = "stop",
+    encoding: str | None = None,
 ) -> Iterator[Document]:
     """The documents of files, folders (recursive), globs and "-" (plain text on standard input), in order.
 
     `column` is the CSV or TSV column, or the JSON key, that holds the text. `split` says what parts the
     documents of plain text: blank lines, every line end, or nothing (the whole file is one document). Line
-    ends inside a document are \\n. Memory is bounded by the longest document (2**27 characters).
+    ends inside a document are \\n. `encoding` names that of all files; without it, UTF-8, and UTF-16 and GB18030
+    where a file shows that it is in them. Memory is bounded by the longest document (2**27 characters).
 
     Raises UserError, naming file and line, for what cannot be read; with on_error="skip" such lines and files
     are left out, and how many is said on stderr. Sources that do not exist are always an error, at once.
@@ -53,27 +55,29 @@ def read(
     if split not in ("blank", "line", "file"):
         raise UserError(f"documents cannot be split by {split!r}", allowed="blank, line, file")
     files = find_files(sources if not isinstance(sources, str | Path) else [sources])
-    return _documents(files, column, split, Faults(on_error))
+    return _documents(files, column, split, Faults(on_error), encoding and known(encoding))
 
 
-def _documents(files: list[str], column: str, split: Split, faults: Faults) -> Iterator[Document]:
+def _documents(
+    files: list[str], column: str, split: Split, faults: Faults, encoding: str | None
+) -> Iterator[Document]:
     for path in files:
         kind = kind_of(path)
         if kind == "txt":
-            texts = _plain(path, split, faults)
+            texts = _plain(path, split, faults, encoding)
         elif kind == "jsonl":
-            texts = _of_objects(path, column, faults)
+            texts = _of_objects(path, column, faults, encoding)
         else:
-            texts = _of_rows(path, column, faults)
+            texts = _of_rows(path, column, faults, encoding)
         for number, text in enumerate(texts):
             yield Document(text, name_of(path), number)
     faults.report()
 
 
-def _plain(path: str, split: Split, faults: Faults) -> Iterator[str]:
+def _plain(path: str, split: Split, faults: Faults, encoding: str | None) -> Iterator[str]:
     held: list[str] = []
     size = documents = last = 0
-    for last, line in open_text(path, faults):
+    for last, line in open_text(path, faults, encoding):
         empty = not line.strip()
         if split == "line":
             if not empty:
@@ -106,17 +110,17 @@ def _endless(path: str, line: int, split: Split) -> UserError:
     )
 
 
-def _of_rows(path: str, column: str, faults: Faults) -> Iterator[str]:
+def _of_rows(path: str, column: str, faults: Faults, encoding: str | None) -> Iterator[str]:
     place: int | None = None
-    for _, row in read_rows(path, faults):
+    for _, row in read_rows(path, faults, encoding):
         if place is None:
             place = column_at(path, row, column)
         else:
             yield row[place]
 
 
-def _of_objects(path: str, key: str, faults: Faults) -> Iterator[str]:
-    for line, value in read_objects(path, faults):
+def _of_objects(path: str, key: str, faults: Faults, encoding: str | None) -> Iterator[str]:
+    for line, value in read_objects(path, faults, encoding):
         text = value.get(key)
         if isinstance(text, str):
             yield text

@@ -1,7 +1,7 @@
 """The files of a corpus folder: their names, writing, mapping and checking them.
 
 A corpus folder holds manifest.json, tokenizer.json (with vocab.txt), counts.npy (how often each piece occurs,
-int64) and for each shard
+int64), lexicon.txt where words were told by a lexicon, and for each shard
     shard-00000.tokens.npy      piece ids, uint16 or uint32, the documents one after the other
     shard-00000.flags.npy       uint8, one per token: WORD_START | SENTENCE_START
     shard-00000.documents.npy   int64 (documents, 3): tokens, number of the source, number within the source
@@ -26,8 +26,9 @@ MANIFEST = "manifest.json"
 PARTIAL = "manifest.partial.json"
 TOKENIZER = "tokenizer.json"
 COUNTS = "counts.npy"
+LEXICON = "lexicon.txt"
 ARRAYS = ("tokens", "flags", "documents")
-OURS = (COUNTS, TOKENIZER, "tokenizer_config.json", "special_tokens_map.json", "vocab.txt")
+OURS = (COUNTS, TOKENIZER, LEXICON, "tokenizer_config.json", "special_tokens_map.json", "vocab.txt")
 REBUILD = "run the same `unmask corpus build` command again: what is damaged is made anew"
 
 

@@ -24,6 +24,7 @@ from unmask.data.shardfiles import (
     read_manifest,
 )
 from unmask.data.shardwriter import SHARD_TOKENS, write
+from unmask.text.lexicon import Words
 from unmask.text.tokenizer import Tokenizer
 
 __all__ = ["SENTENCE_START", "WORD_START", "Shards", "build"]
@@ -175,6 +176,7 @@ def build(
     total_bytes: float | None = None,
     provenance: Mapping[str, Any] | None = None,
     restart: bool = False,
+    words: Words | None = None,
 ) -> Shards:
     """Tokenise documents into the corpus folder `out`, in memory bounded by a shard and the longest document.
 
@@ -182,11 +184,13 @@ def build(
     after the last finished shard, and ends with the same bytes; a finished corpus is returned as it is.
     `provenance` (JSON values, the same in every run) is kept in the manifest; `total_bytes` of text is for
     the progress; `restart` removes an earlier corpus in `out` first. Documents without tokens are left out.
+    `words` (a Lexicon, jieba_words() or any function from a text to its words) tells which Chinese characters
+    are one word, for whole-word masks; without it each is a word. The manifest says which it was.
 
     Raises UserError where `out` holds something else, or a corpus of other documents, another tokenizer or
     other settings; where no document yields a token; and for a full disk (finished shards stay).
     """
     settings = {"shard_tokens": shard_tokens, "provenance": dict(provenance or {})}
     progress.start(total_bytes, "bytes")
-    write(documents, tokenizer, Path(out), settings, progress, restart)
+    write(documents, tokenizer, Path(out), settings, progress, restart, words)
     return Shards.open(out)

@@ -18,6 +18,7 @@ from unmask.data.shardfiles import (
     ARRAYS,
     COUNTS,
     FORMAT,
+    LEXICON,
     MANIFEST,
     PARTIAL,
     TOKENIZER,
@@ -30,6 +31,7 @@ from unmask.data.shardfiles import (
     save,
 )
 from unmask.errors import UserError
+from unmask.text.lexicon import Lexicon, Words, described_words
 from unmask.text.tokenizer import Tokenizer
 
 SHARD_TOKENS = 2**24  # a shard is full when it holds so many; 48 MiB as uint16 and flags
@@ -47,13 +49,18 @@ def write(
     settings: dict[str, Any],
     progress: Progress,
     restart: bool,
+    words: Words | None = None,
 ) -> None:
     """Make `out` the corpus of `documents`, or finish it where it was begun. See unmask.data.shards.build."""
+    if words is not None:
+        settings = {**settings, "words": described_words(words)}
     settings = json.loads(json.dumps({"tokenizer": tokenizer.sha256, **settings}))
     writer = _Writer(out, tokenizer, settings, progress, restart)
     stream = iter(documents)
     if not writer.resume(stream):
-        for document, pieces in _tokenised(stream, tokenizer):
+        if isinstance(words, Lexicon):
+            words.save(out / LEXICON)
+        for document, pieces in _tokenised(stream, tokenizer, words):
             writer.add(document, pieces)
         writer.finish()
 
@@ -139,6 +146,7 @@ class _Writer:
         except OSError as error:
             raise files.disk_error(error, self.out) from error
         self.tokenizer.save(self.out)
+        (self.out / LEXICON).unlink(missing_ok=True)
         self._record()
         (self.out / MANIFEST).unlink(missing_ok=True)
         kept = {entry["name"] for shard in self.shards for entry in shard["files"]}
@@ -216,7 +224,9 @@ class _Writer:
                 {"name": name, "documents": documents, "tokens": tokens}
                 for name, (documents, tokens) in zip(self.sources, self.per_source, strict=True)
             ],
-            "files": [described(self.out / TOKENIZER), described(self.out / COUNTS)],
+            "files": [
+                described(path) for name in (TOKENIZER, COUNTS, LEXICON) if (path := self.out / name).exists()
+            ],
             "shards": self.shards,
             "tail": tail,
         }
@@ -288,13 +298,15 @@ def _require_empty(out: Path) -> None:
         )
 
 
-def _tokenised(documents: Iterator[Document], tokenizer: Tokenizer) -> Iterator[tuple[Document, Pieces]]:
+def _tokenised(
+    documents: Iterator[Document], tokenizer: Tokenizer, words: Words | None
+) -> Iterator[tuple[Document, Pieces]]:
     """Documents with their pieces. One batch is read and one is packed while another is being tokenised."""
     with ThreadPoolExecutor(1) as pool:
         before: list[Document] = []
         result = None
         for batch in _batches(documents):
-            following = pool.submit(_pieces, batch, tokenizer)
+            following = pool.submit(_pieces, batch, tokenizer, words)
             if result is not None:
                 yield from zip(before, result.result(), strict=True)
             before, result = batch, following
@@ -315,17 +327,18 @@ def _batches(documents: Iterable[Document]) -> Iterator[list[Document]]:
         yield batch
 
 
-def _pieces(batch: Sequence[Document], tokenizer: Tokenizer) -> list[Pieces]:
+def _pieces(batch: Sequence[Document], tokenizer: Tokenizer, words: Words | None) -> list[Pieces]:
     if len(batch) == 1 and len(batch[0].text) > BATCH_CHARACTERS:
-        return [_pieces_of_long(batch[0].text, tokenizer)]
-    return tokenizer.pieces_of([document.text for document in batch])
+        return [_pieces_of_long(batch[0].text, tokenizer, words)]
+    return tokenizer.pieces_of([document.text for document in batch], words)
 
 
-def _pieces_of_long(text: str, tokenizer: Tokenizer) -> Pieces:
+def _pieces_of_long(text: str, tokenizer: Tokenizer, words: Words | None) -> Pieces:
     """The same pieces as of the whole text, in the memory that one part and the pieces need."""
     ids, flags, tail = [], [], ""
     for part in _parts(text):
-        (new, new_flags), (before, _), (_, around) = tokenizer.pieces_of([part, tail, tail + part[:CONTEXT]])
+        texts = [part, tail, tail + part[:CONTEXT]]
+        (new, new_flags), (before, _), (_, around) = tokenizer.pieces_of(texts, words)
         if len(new) and len(around) > len(before) > 0:
             new_flags[0] = around[len(before)]  # whether a sentence starts depends on what stands before
         ids.append(new)

@@ -4,12 +4,11 @@ Which columns hold the text, a second text and the label is guessed from their n
 overrides the guess.
 """
 
-import csv
 import hashlib
 import itertools
 import json
 import sys
-from collections import Counter, defaultdict, deque
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,8 +16,8 @@ from typing import Any
 
 from unmask import console
 from unmask.config import config, setting
+from unmask.data.delimited import csv_records, read_rows
 from unmask.data.textfiles import (
-    LONGEST,
     STDIN,
     Faults,
     OnError,
@@ -26,7 +25,6 @@ from unmask.data.textfiles import (
     name_of,
     open_text,
     read_objects,
-    read_rows,
 )
 from unmask.errors import UserError, closest
 
@@ -73,7 +71,6 @@ LABELS = (
     "stars",
 )
 DELIMITERS = ",\t;"  # the first is also what a header without any of them is read with
-MAX_FIELD_LINES = 1000  # a quoted field over more lines than this was not meant to go on
 
 
 @config
@@ -91,9 +88,22 @@ class Columns:
     )
 
 
+@dataclass(frozen=True, order=True)
+class Span:
+    """A labelled stretch of a text: the characters from `start` up to, but without, `stop`."""
+
+    start: int
+    stop: int
+    label: str
+
+
 @dataclass(frozen=True)
 class Example:
-    """One row. It begins on `line` (from 1) of `source`; rows of one `group` stay together in a split."""
+    """One row. It begins on `line` (from 1) of `source`; rows of one `group` stay together in a split.
+
+    For sequence labelling `spans` are the tags, sorted, without overlap; `tokens` the character bounds of the
+    given tokens (None for running text).
+    """
 
     id: str
     text: str
@@ -102,6 +112,13 @@ class Example:
     line: int
     source: str
     group: str | None = None
+    spans: tuple[Span, ...] | None = None
+    tokens: tuple[tuple[int, int], ...] | None = None
+
+    @property
+    def labels(self) -> set[str]:
+        """Its label, or those of its spans."""
+        return {span.label for span in self.spans or ()} | ({self.label} if self.label is not None else set())
 
     @property
     def place(self) -> str:
@@ -160,7 +177,7 @@ def read_examples(
 def _rows(path: str | Path, faults: Faults) -> Iterator[tuple[int, dict[str, Any]]]:
     """(line number, column -> value) of any kind of file."""
     kind = kind_of(path)
-    if kind == "jsonl" or (str(path) == STDIN and _stdin_is_jsonl()):
+    if kind == "jsonl" or (str(path) == STDIN and stdin_is_jsonl()):
         yield from read_objects(path, faults)
     elif kind == "txt":
         for line, text in open_text(path, faults):
@@ -176,7 +193,8 @@ def _rows(path: str | Path, faults: Faults) -> Iterator[tuple[int, dict[str, Any
                 header = _checked_header(path, line, row)
 
 
-def _stdin_is_jsonl() -> bool:
+def stdin_is_jsonl() -> bool:
+    """Whether the first line of standard input is a JSON object; nothing is taken from it."""
     head: bytes = sys.stdin.buffer.peek(1)  # type: ignore[union-attr]
     first, end, _ = head.lstrip().partition(b"\n")
     if not end and first.startswith(b"{"):
@@ -201,14 +219,13 @@ def _checked_header(path: str | Path, line: int, row: Sequence[str]) -> list[str
 
 def _csv_rows(path: str | Path, faults: Faults) -> Iterator[tuple[int, list[str]]]:
     """Rows with the line each begins on, the header first; that tells the separator."""
-    csv.field_size_limit(LONGEST)
     lines = open_text(path, faults)
     first = next(((number, line) for number, line in lines if line.strip()), None)
     if first is None:
         return
     delimiter = max(DELIMITERS, key="".join(first[1].split('"')[::2]).count)
     width = 0
-    for line, fields in _csv_records(name_of(path), itertools.chain([first], lines), delimiter, faults):
+    for line, fields in csv_records(name_of(path), itertools.chain([first], lines), delimiter, faults):
         width = width or len(fields)
         if len(fields) == width:
             yield line, fields
@@ -221,53 +238,6 @@ def _csv_rows(path: str | Path, faults: Faults) -> Iterator[tuple[int, list[str]
                 allowed="as many fields in every row; a field that holds the separator stands in quotes",
             )
         )
-
-
-def _csv_records(
-    name: str, lines: Iterator[tuple[int, str]], delimiter: str, faults: Faults
-) -> Iterator[tuple[int, list[str]]]:
-    """The fields of each row, which is one line, or more where a quoted field goes on over line ends.
-
-    Where a quoted field does not end, its first line is at fault and reading goes on with the next.
-    """
-    again: deque[tuple[int, str]] = deque()  # lines read in search of the end of a field
-    while (start := again.popleft() if again else next(lines, None)) is not None:
-        if not start[1].strip():
-            continue
-        record = [start]
-        fields, trouble = _parsed(record, delimiter)
-        while trouble is _OPEN and len(record) <= MAX_FIELD_LINES:
-            following = again.popleft() if again else next(lines, None)
-            if following is None:
-                break
-            record.append(following)
-            if '"' in following[1]:
-                fields, trouble = _parsed(record, delimiter)
-        if trouble is None:
-            yield start[0], fields
-            continue
-        what = f"line {start[0]:,}: a quoted field begins in this row and does not end"
-        faults.found(
-            UserError(
-                f"{name}, {what if trouble is _OPEN else f'line {start[0]:,} is not valid CSV'}",
-                given=_excerpt(start[1]) if trouble is _OPEN else trouble,
-                looked_until=f"line {record[-1][0]:,}" if trouble is _OPEN else None,
-                allowed='a quotation mark inside a quoted field is doubled: ""',
-            )
-        )
-        again.extendleft(reversed(record[1:]))
-
-
-_OPEN = "a quoted field does not end"
-
-
-def _parsed(record: Sequence[tuple[int, str]], delimiter: str) -> tuple[list[str], str | None]:
-    """The fields of one row, and what is wrong: nothing, `_OPEN` where more lines are needed, or a reason."""
-    reader = csv.reader((line + "\n" for _, line in record), delimiter=delimiter, strict=True)
-    try:
-        return next(reader), None
-    except csv.Error as error:
-        return [], _OPEN if "unexpected end" in str(error) else str(error)
 
 
 def _excerpt(text: str) -> str:

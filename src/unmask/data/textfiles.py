@@ -1,11 +1,10 @@
-"""Opening text files: which files are meant, compression, encoding, and the rows of CSV, TSV and JSON lines.
+"""Opening text files: which files are meant, compression, encoding, lines, and the objects of JSON lines.
 
 Corpora and labelled tables read their files through here, so that a fault reads the same everywhere: a
 UserError that names the file and the line. All readers stream; the longest line is what they hold in memory.
 """
 
 import codecs
-import csv
 import glob
 import gzip
 import io
@@ -16,17 +15,19 @@ import sys
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from unmask import console
+from unmask.data import encodings
+from unmask.data.encodings import COMPRESSED
 from unmask.errors import UserError, closest, missing_extra
 
 Kind = Literal["txt", "jsonl", "csv", "tsv"]
 OnError = Literal["stop", "skip"]
 
 KINDS: dict[str, Kind] = {".txt": "txt", ".jsonl": "jsonl", ".ndjson": "jsonl", ".csv": "csv", ".tsv": "tsv"}
-COMPRESSED = (".gz", ".zst")
 STDIN = "-"
 LONGEST = 2**27  # bytes in a line, characters in a field: what memory is bounded by
 
@@ -216,23 +217,34 @@ def _open_bytes(path: str, stack: ExitStack) -> io.BufferedReader:
     return file
 
 
-def open_text(path: str | Path, faults: Faults | None = None) -> Iterator[tuple[int, str]]:
+def open_text(
+    path: str | Path, faults: Faults | None = None, encoding: str | None = None
+) -> Iterator[tuple[int, str]]:
     """The lines of a text file, without their line ends, with their numbers from 1.
 
-    UTF-8 with or without a byte order mark; \\n or \\r\\n; .gz and .zst are decompressed; "-" is standard
-    input. Faults (UserError unless `faults` leaves them out): a file that is empty or only white space,
-    binary data, a line that is not UTF-8 or longer than 2**27 bytes, a damaged or truncated archive.
+    UTF-8 with or without a byte order mark, or `encoding`; without it, UTF-16 and GB18030 are found out and
+    said. \\n or \\r\\n; .gz and .zst are decompressed; "-" is standard input. Faults (UserError unless `faults`
+    leaves them out): a file that is empty or only white space, binary data, a line that is not in the
+    encoding or longer than 2**27 bytes, a damaged or truncated archive.
     """
+    encoding = encoding and encodings.known(encoding)
     path, faults = str(path), faults or Faults()
     name = name_of(path)
     number, blank, faults_before = 0, True, faults.count
     with ExitStack() as stack:
         try:
             stream = _open_bytes(path, stack)
-            binary = _not_text(path, stream.peek(4096)[:4096])
-            if binary is not None:
+            head = stream.peek(4096)[:4096]
+            recoded = encoding if encoding not in (None, "UTF-8", "GB18030") else None
+            if encoding is None and (recoded := encodings.utf16(head)) is not None:
+                say_encoding(path, recoded)
+            if recoded is None and (binary := _not_text(path, head)) is not None:
                 faults.found(binary)
                 return
+            if recoded is not None:
+                recoded = encodings.with_order(recoded, head)
+                stream = io.BufferedReader(encodings.Recoded(stream, recoded), 1 << 20)
+            decoder = _Decoder(path, stream, faults, "UTF-8" if recoded else encoding, recoded)
             while raw := stream.readline(LONGEST + 1):
                 number += 1
                 if len(raw) > LONGEST:
@@ -240,7 +252,7 @@ def open_text(path: str | Path, faults: Faults | None = None) -> Iterator[tuple[
                     while raw and not raw.endswith(b"\n"):
                         raw = stream.readline(LONGEST)
                     continue
-                line = _decode(path, number, raw, faults)
+                line = decoder.line(number, raw)
                 if line is not None:
                     blank = blank and not line.strip()
                     yield number, line
@@ -265,14 +277,6 @@ def _damaged(name: str, number: int, error: Exception) -> UserError:
 def _not_text(path: str, head: bytes) -> UserError | None:
     """The error for a file whose first bytes show that it is not UTF-8 text."""
     name = name_of(path)
-    if head.startswith((b"\xff\xfe", b"\xfe\xff")) or _looks_like_utf16(head):
-        bom = head.startswith((b"\xff\xfe", b"\xfe\xff"))
-        encoding = "UTF-16" if bom else "UTF-16LE" if head[1::2].count(0) > head[::2].count(0) else "UTF-16BE"
-        return UserError(
-            f"{name}, line 1: byte 0x{head[0]:02x} at place 1: the file is not UTF-8",
-            looks_like=encoding,
-            to_convert=_conversion(path, encoding),
-        )
     for magic, what in _MAGIC.items():
         if head.startswith(magic):
             return UserError(f"{name} is not text", given=what, allowed="text in UTF-8")
@@ -286,180 +290,69 @@ def _not_text(path: str, head: bytes) -> UserError | None:
     return None
 
 
-def _looks_like_utf16(head: bytes) -> bool:
-    """Without a byte order mark: nearly every second byte of Latin text is zero."""
-    half = len(head) // 2
-    even, odd = head[::2].count(0), head[1::2].count(0)
-    return half >= 4 and max(even, odd) > 0.4 * half and min(even, odd) < 0.05 * half
+@dataclass
+class _Decoder:
+    """Lines of bytes to text: ASCII as long as that is all there is, then what the first other line shows."""
 
+    path: str
+    stream: io.BufferedReader
+    faults: Faults
+    encoding: str | None = None  # none: told by the first line that is not ASCII
+    recoded: str | None = None  # what the stream was in before it was recoded to UTF-8
 
-def _decode(path: str, number: int, raw: bytes, faults: Faults) -> str | None:
-    """One line without its end, or None when it was found faulty and left out."""
-    if raw.endswith(b"\n"):
-        raw = raw[:-2] if raw.endswith(b"\r\n") else raw[:-1]
-    if number == 1:
-        raw = raw.removeprefix(codecs.BOM_UTF8)
-    try:
-        line = raw.decode()
-    except UnicodeDecodeError as error:
-        faults.found(_not_utf8(path, number, raw, error))
-        return None
-    if "\0" in line:
-        place = line.index("\0") + 1
-        faults.found(
-            UserError(f"{name_of(path)}, line {number:,} holds a NUL character", given=f"at place {place:,}")
-        )
-        return None
-    return line
-
-
-def _not_utf8(path: str, number: int, raw: bytes, error: UnicodeDecodeError) -> UserError:
-    start = error.start
-    around = raw[max(0, start - 20) : start + 20].decode("utf-8", "backslashreplace")
-    facts: dict[str, object] = {"given": around}
-    readable = raw.decode("utf-8", "replace")
-    wrong = readable.count("\ufffd")
-    if sum(character > "\x7f" for character in readable) > 2 * wrong:
-        facts["looks_like"] = "UTF-8 that is damaged here"
-        facts["to_drop_the_bytes"] = _conversion(path, "UTF-8")
-    else:
-        encoding, language = _guess(raw)
-        facts["looks_like"] = f"{encoding}{language}"
-        facts["to_convert"] = _conversion(path, encoding)
-    where = f"{name_of(path)}, line {number:,}"
-    return UserError(f"{where}: byte 0x{raw[start]:02x} at place {start + 1:,} is not UTF-8", **facts)
-
-
-def _guess(raw: bytes) -> tuple[str, str]:
-    """The encoding that a line which is not UTF-8 has: Chinese when nearly all of it falls into GB 2312."""
-    try:
-        chinese = [character for character in raw.decode("gb18030") if character > "\x7f"]
-    except UnicodeDecodeError:
-        chinese = []
-    common = 0
-    for character in chinese:
+    def line(self, number: int, raw: bytes) -> str | None:
+        """One line without its end, or None when it was found faulty and left out."""
+        if raw.endswith(b"\n"):
+            raw = raw[:-2] if raw.endswith(b"\r\n") else raw[:-1]
+        if number == 1:
+            raw = raw.removeprefix(codecs.BOM_UTF8)
+        where = f"{name_of(self.path)}, line {number:,}"
         try:
-            character.encode("gb2312")
-            common += 1
-        except UnicodeEncodeError:
-            continue
-    if chinese and common >= 0.9 * len(chinese):
-        return "GB18030", " (Chinese)"
-    try:
-        raw.decode("cp1252")
-    except UnicodeDecodeError:
-        return "LATIN1", ""
-    return "WINDOWS-1252", " (Latin-1)"
-
-
-def _conversion(path: str, encoding: str) -> str:
-    """The shell command that converts a file to UTF-8."""
-    iconv = f"iconv -f {encoding} -t UTF-8" + (" -c" if encoding == "UTF-8" else "")
-    if path == STDIN:
-        return f"... | {iconv} | unmask ..."
-    suffix = next((suffix for suffix in COMPRESSED if path.lower().endswith(suffix)), "")
-    plain = Path(path[: len(path) - len(suffix)])
-    target = shlex.quote(str(plain.with_name(f"{plain.stem}.utf8{plain.suffix}{suffix}")))
-    source = shlex.quote(path)
-    if suffix:
-        program = "gzip" if suffix == ".gz" else "zstd"
-        return f"{program} -dc {source} | {iconv} | {program} > {target}"
-    return f"{iconv} {source} > {target}"
-
-
-def read_rows(path: str | Path, faults: Faults | None = None) -> Iterator[tuple[int, list[str]]]:
-    """The rows of a .csv or .tsv file, the header first, each with the number of the line it begins on.
-
-    CSV as spreadsheets write it (RFC 4180). TSV has one row a line; a field may stand in quotes. Empty
-    lines are left out. Faults: a row with another number of fields than the header, a quoted field that
-    does not end.
-    """
-    faults = faults or Faults()
-    lines = open_text(path, faults)
-    split = _tsv_rows(lines) if kind_of(path) == "tsv" else _csv_rows(path, lines, faults)
-    header: list[str] | None = None
-    for number, row in split:
-        if not row:
-            continue
-        if header is None:
-            header = row
-        elif len(row) != len(header):
-            faults.found(
-                UserError(
-                    f"{name_of(path)}, line {number:,} has {len(row)} fields, the header has {len(header)}",
-                    header=", ".join(header),
-                    allowed="as many fields in every row; a field that holds the separator stands in quotes",
-                )
-            )
-            continue
-        yield number, row
-
-
-def _csv_rows(
-    path: str | Path, lines: Iterator[tuple[int, str]], faults: Faults
-) -> Iterator[tuple[int, list[str]]]:
-    csv.field_size_limit(LONGEST)
-    begun = last = 0
-
-    def numbered() -> Iterator[str]:
-        nonlocal begun, last
-        for number, line in lines:
-            begun, last = begun or number, number
-            yield line + "\n"
-
-    reader = csv.reader(numbered(), strict=True)
-    while True:
-        begun = 0
-        try:
-            row = next(reader)
-        except StopIteration:
-            return
-        except csv.Error as error:
-            where = f"{name_of(path)}, line {begun or last:,}"
-            if "unexpected end" in str(error) or "field limit" in str(error):
-                what = f"{where}: a quoted field begins in this row and does not end"
+            line = raw.decode(self.encoding or "utf-8")
+        except UnicodeDecodeError as error:
+            if self.encoding is None and encodings.is_gb18030(raw + b"\n" + self._following()):
+                self.encoding = "GB18030"
+                say_encoding(self.path, self.encoding)
+                return self.line(number, raw)
+            reading = self.recoded or self.encoding
+            if reading in (None, "UTF-8"):
+                self.faults.found(encodings.not_utf8(self.path, where, raw, error))
             else:
-                what = f"{where} is not valid CSV"
-            faults.found(
-                UserError(what, given=error, allowed='a quotation mark inside a quoted field is doubled: ""')
-            )
-            continue
-        yield begun, row
+                self.faults.found(encodings.not_in(str(reading), where, raw, error))
+            return None
+        if self.encoding is None and not line.isascii():
+            self.encoding = "UTF-8"
+        if "\0" in line:
+            place = line.index("\0") + 1
+            self.faults.found(UserError(f"{where} holds a NUL character", given=f"at place {place:,}"))
+            return None
+        return line
+
+    def _following(self) -> bytes:
+        """The lines after this one, as far as they are in memory."""
+        ahead = self.stream.peek(encodings.SAMPLE)[: encodings.SAMPLE]
+        return ahead[: ahead.rfind(b"\n") + 1] if b"\n" in ahead else ahead
 
 
-def _tsv_rows(lines: Iterator[tuple[int, str]]) -> Iterator[tuple[int, list[str]]]:
-    for number, line in lines:
-        yield number, [_unquoted(field) for field in line.split("\t")] if line.strip() else []
+_said: set[tuple[str, str]] = set()
 
 
-def _unquoted(field: str) -> str:
-    """The field without quotes when they are quoting; a quotation mark in plain text stays."""
-    if len(field) >= 2 and field[0] == field[-1] == '"':
-        inner = field[1:-1].replace('""', "\0")
-        if '"' not in inner:
-            return inner.replace("\0", '"')
-    return field
+def say_encoding(path: str, encoding: str) -> None:
+    """Remark once in what a file that is not UTF-8 is read."""
+    if (path, encoding) not in _said:
+        _said.add((path, encoding))
+        console.remark(f"{name_of(path)} is not UTF-8: it is read as {encoding}")
 
 
-def column_at(path: str | Path, header: Sequence[str], column: str) -> int:
-    """The place of a column. Raises UserError saying which columns there are."""
-    if column in header:
-        return list(header).index(column)
-    raise UserError(
-        f"{name_of(path)} has no column {column!r}",
-        columns_there=", ".join(repr(name) for name in header),
-        did_you_mean=closest(column, header),
-        to_choose=f"--column {shlex.quote(header[0])}" if header[0] else None,
-    )
-
-
-def read_objects(path: str | Path, faults: Faults | None = None) -> Iterator[tuple[int, dict[str, Any]]]:
+def read_objects(
+    path: str | Path, faults: Faults | None = None, encoding: str | None = None
+) -> Iterator[tuple[int, dict[str, Any]]]:
     """The objects of a JSON lines file with their line numbers. Empty lines are left out.
 
     Faults: a line that is not a JSON object, or that holds half of a surrogate pair (which is no text).
     """
     faults = faults or Faults()
-    for number, line in open_text(path, faults):
+    for number, line in open_text(path, faults, encoding):
         if not line.strip():
             continue
         where = f"{name_of(path)}, line {number:,}"

@@ -11,6 +11,7 @@ from tokenizers import decoders, models, normalizers, pre_tokenizers, processors
 from unmask.config import config, setting
 from unmask.errors import UserError
 from unmask.files import read_json
+from unmask.text import folding
 from unmask.text.wordpiece import CONTINUATION
 
 PAD, UNKNOWN, CLS, SEP, MASK = SPECIALS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
@@ -26,6 +27,13 @@ class TokenizerConfig:
     lowercase: bool = setting(default=True, description="treat capital and small letters alike")
     strip_accents: bool | None = setting(default=None, description="drop accents; null: as lowercase")
     chinese_characters: bool = setting(default=True, description="make every Chinese character a word")
+    fold_width: bool = setting(
+        default=False, description="read full- and half-width forms as the ordinary characters"
+    )
+    simplify: bool = setting(
+        default=False,
+        description="read traditional Chinese characters as simplified (made with the extra zh)",
+    )
     minimum_count: int = setting(
         default=2, ge=1, description="characters and pairs seen less often are not used"
     )
@@ -41,13 +49,25 @@ class TokenizerConfig:
     )
 
 
-def normalizer(settings: TokenizerConfig) -> normalizers.BertNormalizer:
-    return normalizers.BertNormalizer(
+def normalizer(settings: TokenizerConfig) -> normalizers.Normalizer:
+    """BERT's, after a folding of characters where one is asked for."""
+    bert = normalizers.BertNormalizer(
         clean_text=True,
         handle_chinese_chars=settings.chinese_characters,
         strip_accents=settings.strip_accents,
         lowercase=settings.lowercase,
     )
+    folded = folding.normaliser_map(settings.fold_width, settings.simplify)
+    return normalizers.Sequence([normalizers.Precompiled(folded), bert]) if folded else bert
+
+
+def bert_normalizer(settings: dict[str, Any]) -> dict[str, Any]:
+    """The part of a tokenizer.json that is BERT's normaliser: the whole of it, or what follows a folding."""
+    whole = settings.get("normalizer") or {}
+    parts = whole.get("normalizers") if whole.get("type") == "Sequence" else None
+    if isinstance(parts, list) and [part.get("type") for part in parts] == ["Precompiled", "BertNormalizer"]:
+        whole = parts[1]
+    return dict(whole)
 
 
 def description(pieces: Sequence[str], settings: TokenizerConfig) -> str:
@@ -88,6 +108,8 @@ def description_of_list(content: str, file: Path) -> str:
         lowercase=given.get("do_lower_case", not cased),
         strip_accents=given.get("strip_accents"),
         chinese_characters=given.get("tokenize_chinese_chars", True),
+        fold_width=given.get("fold_width", False),
+        simplify=given.get("simplify", False),
     )
     return description(pieces, settings)
 
@@ -120,7 +142,7 @@ def checked(description: str, origin: str) -> dict[str, Any]:
         ),
         "prefix": (model.get("continuing_subword_prefix"), CONTINUATION),
         "unknown piece": (model.get("unk_token"), UNKNOWN),
-        "normalizer": ((settings.get("normalizer") or {}).get("type"), "BertNormalizer"),
+        "normalizer": (bert_normalizer(settings).get("type"), "BertNormalizer"),
         "pre_tokenizer": ((settings.get("pre_tokenizer") or {}).get("type"), "BertPreTokenizer"),
     }
     for part, (given, allowed) in parts.items():

@@ -25,8 +25,9 @@ from unmask.config import dump, from_mapping
 from unmask.console import SILENT, Progress
 from unmask.errors import UserError
 from unmask.files import write_json, write_text
-from unmask.text import layout, wordpiece
+from unmask.text import folding, layout, wordpiece
 from unmask.text.layout import MASK, SPECIALS, TokenizerConfig
+from unmask.text.lexicon import Words, inside_words
 from unmask.text.words import WordCounter
 
 __all__ = ["Encoded", "Tokenizer", "TokenizerConfig", "TokenizerStatistics", "Training"]
@@ -36,14 +37,16 @@ T = TypeVar("T")
 WORD_START, SENTENCE_START = 1, 2  # the bits of the flags of `pieces_of`
 BATCH = 512  # texts given to the library at once where a stream is read
 
+# a full-width digit one and a traditional character, and what foldings make of them (BERT's normaliser sets
+# blanks around the latter)
+_FOLDED = (("\uff11", "1"), ("\u6f22", "\u6c49"))
 _SURROGATE = re.compile("[\ud800-\udfff]")
 # A sentence ends after . ! ? … (and closing quotes or brackets) before white space, after 。！？ or …… (and
 # closing ones) anywhere, and at a blank line. The next one begins with whatever follows. ("Mr. Smith" is
 # cut, too.)
 _SENTENCE_END = re.compile(r"[.!?…][\"'”’»)\]]*(?=\s)|(?:[。！？]|……)[”’」』）】》]*|\n[ \t\r]*(?=\n)")
-_BETWEEN_CHINESE = re.compile(
-    "(?<=[\u3000-\u303f\u3400-\u9fff\uff00-\uffef]) (?=[\u3000-\u303f\u3400-\u9fff\uff00-\uffef])"
-)
+_CHINESE = "[\u3000-\u303f\u3400-\u9fff\uf900-\ufaff\uff00-\uffef\U00020000-\U000323af]"
+_BETWEEN_CHINESE = re.compile(f"(?<={_CHINESE}) (?={_CHINESE})")
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,11 +106,14 @@ class Tokenizer:
         self._plain = layout.backend(settings, origin)
         self._json = self._plain.to_str(pretty=True) + "\n"
         self._plain.encode_special_tokens = True
-        normalizer, self._settings = settings["normalizer"], settings
+        normalizer, self._settings = layout.bert_normalizer(settings), settings
         self.lowercase = bool(normalizer["lowercase"])
         accents = normalizer["strip_accents"]
         self.strip_accents = self.lowercase if accents is None else bool(accents)
         self.chinese_characters = bool(normalizer["handle_chinese_chars"])
+        self.fold_width, self.simplify = (
+            self._plain.normalizer.normalize_str(c).strip() == f for c, f in _FOLDED
+        )
         numbers = self._plain.get_vocab(with_added_tokens=True)
         self.pieces: list[str] = sorted(numbers, key=numbers.__getitem__)
         if sorted(numbers.values()) != list(range(len(numbers))):
@@ -144,8 +150,10 @@ class Tokenizer:
             ideographs=settings.chinese_characters,
         )
         progress.start(None, "characters")
+        # the counter takes Chinese characters apart by itself, so that they must be folded before
+        table = str.maketrans(dict(folding.table(settings.fold_width, settings.simplify)))
         for text in _read_plain(texts) if isinstance(texts, str | Path) else texts:
-            counter.add(text)
+            counter.add(text.translate(table) if table and not text.isascii() else text)
             progress.advance(len(text))
         words = counter.counts()
         vocabulary = wordpiece.train(
@@ -204,15 +212,17 @@ class Tokenizer:
         """Write tokenizer.json, vocab.txt and tokenizer_config.json, each whole or not at all."""
         folder = Path(folder)
         write_text(folder / "vocab.txt", "".join(f"{piece}\n" for piece in self.pieces))
-        normalizer = self._settings["normalizer"]
+        folded = self.fold_width or self.simplify
         names = ("pad_token", "unk_token", "cls_token", "sep_token", "mask_token")
         write_json(
             folder / "tokenizer_config.json",
             {
-                "tokenizer_class": "BertTokenizer",
+                # BERT's own class may make its normaliser anew from these settings, which cannot say a folding
+                "tokenizer_class": "PreTrainedTokenizerFast" if folded else "BertTokenizer",
                 "do_lower_case": self.lowercase,
-                "strip_accents": normalizer["strip_accents"],
+                "strip_accents": layout.bert_normalizer(self._settings)["strip_accents"],
                 "tokenize_chinese_chars": self.chinese_characters,
+                **({"fold_width": self.fold_width, "simplify": self.simplify} if folded else {}),
                 **dict(zip(names, SPECIALS, strict=True)),
             },
         )
@@ -316,10 +326,14 @@ class Tokenizer:
             segments += [1] * (keep_b + 1)
         return Encoded(ids, segments, offsets, words, special, keep_a < a or keep_b < b)
 
-    def pieces_of(self, texts: Sequence[str]) -> list[tuple[NDArray[np.int32], NDArray[np.uint8]]]:
+    def pieces_of(
+        self, texts: Sequence[str], words: Words | None = None
+    ) -> list[tuple[NDArray[np.int32], NDArray[np.uint8]]]:
         """Each text as ids (pieces,) int32, without specials, and flags (pieces,) uint8.
 
         Bit 0 of a flag: a word starts here. Bit 1: a sentence does (see _SENTENCE_END for what ends one).
+        By themselves Chinese characters are words; with `words`, which cuts a sentence into its words, those
+        inside a word start none. Raises UserError when what `words` gives is not in the sentence.
         """
         sentences: list[str] = []
         counts = []
@@ -327,10 +341,15 @@ class Tokenizer:
             before = len(sentences)
             sentences += _sentences(_characters(text))
             counts.append(len(sentences) - before)
-        encodings = self._plain.encode_batch_fast(sentences, add_special_tokens=False)
+        encode = self._plain.encode_batch_fast if words is None else self._plain.encode_batch
+        encodings = encode(sentences, add_special_tokens=False)
         sizes = np.fromiter(map(len, encodings), np.int64, len(encodings))
         ids = np.fromiter(chain.from_iterable(e.ids for e in encodings), np.int32, int(sizes.sum()))
         flags = self._word_start[ids].astype(np.uint8) * WORD_START
+        if words is not None:
+            places = (place for e in encodings for place, _ in e.offsets)
+            inside = inside_words(sentences, words, np.fromiter(places, np.int64, len(ids)), sizes)
+            flags[inside] &= ~np.uint8(WORD_START)
         starts = np.cumsum(sizes) - sizes
         flags[starts[sizes > 0]] |= SENTENCE_START
         ends = np.concatenate([[0], np.cumsum(sizes)])[np.cumsum(counts, dtype=np.int64)]

@@ -64,8 +64,8 @@ def train(
     """Learn a vocabulary of exactly `size` pieces: `specials`, then the alphabet, then merges in their order.
 
     The alphabet is the most frequent characters that together make up `character_coverage` of the text, each
-    seen at least `minimum_count` times, while they fill at most `alphabet_share` of the vocabulary. A
-    character seen in longer words has two pieces, `x` at a word's start and `##x` after it; one that is
+    seen at least `minimum_count` times, while they fill at most `alphabet_share` of the vocabulary (more where
+    there is nothing left to merge). A character seen in longer words has two pieces, `x` at a word's start and `##x` after it; one that is
     always a word of its own (punctuation, Chinese) has one. Pairs seen fewer than `minimum_count` times are
     not merged.
 
@@ -73,19 +73,24 @@ def train(
     Raises UserError when the text supports fewer than `size` pieces, unless `fewer` are welcome.
     """
     room = int((size - len(specials)) * alphabet_share)
-    lattice = _Letters(words, maximum_word_characters)
-    alphabet, dropped = lattice.alphabet(room, minimum_count, character_coverage)
-    merger = Merger(*lattice.spell(alphabet), alphabet, minimum_count=minimum_count)
-    del lattice.codes
-    progress.start(max(0, size - len(specials) - len(alphabet)), "pieces")
-    while len(specials) + len(merger.texts) < size:
-        pair = merger.best()
-        if pair is None and fewer and merger.texts:
+    while True:
+        lattice = _Letters(words, maximum_word_characters)
+        alphabet, dropped, crowded = lattice.alphabet(room, minimum_count, character_coverage)
+        merger = Merger(*lattice.spell(alphabet), alphabet, minimum_count=minimum_count)
+        del lattice.codes
+        missing = size - len(specials) - len(alphabet)
+        progress.start(max(0, missing), "pieces")
+        while missing > 0 and (pair := merger.best()) is not None:
+            merger.merge(pair)
+            missing -= 1
+            progress.advance(1)
+        if missing <= 0 or not crowded:
             break
-        if pair is None:
-            raise _too_few(len(specials) + len(merger.texts), size, minimum_count, lattice.occurrences)
-        merger.merge(pair)
-        progress.advance(1)
+        room += (
+            missing  # there is nothing left to merge, as in Chinese: characters without room get what is free
+        )
+    if missing > 0 and not (fewer and merger.texts):
+        raise _too_few(len(specials) + len(merger.texts), size, minimum_count, lattice.occurrences)
     return Vocabulary(
         pieces=[*specials, *merger.texts],
         alphabet=len(alphabet),
@@ -117,8 +122,9 @@ class _Letters:
         self.codes = np.frombuffer("".join(kept).encode("utf-32-le"), np.uint32).astype(np.int64)
         self.spelled = 0
 
-    def alphabet(self, room: int, minimum_count: int, coverage: float) -> tuple[list[str], list[str]]:
-        """The pieces of one character, in order of code point, and the characters that are left out."""
+    def alphabet(self, room: int, minimum_count: int, coverage: float) -> tuple[list[str], list[str], bool]:
+        """The pieces of one character, in order of code point; the characters that are left out, the most
+        frequent first; and whether there was no room for some of them."""
         totals = np.zeros(self.codes.max(initial=0) + 1, np.int64)
         np.add.at(totals, self.codes, np.repeat(self.counts, self.lengths))
         inside = np.zeros(len(totals), bool)
@@ -131,7 +137,8 @@ class _Letters:
         kept = np.sort(ranked[wanted & fits])
         pieces = [chr(code) for code in kept.tolist()]
         pieces += [CONTINUATION + chr(code) for code in kept[inside[kept]].tolist()]
-        return pieces, [chr(code) for code in ranked[~(wanted & fits)].tolist()]
+        left_out = [chr(code) for code in ranked[~(wanted & fits)].tolist()]
+        return pieces, left_out, bool((wanted & ~fits).any())
 
     def spell(self, alphabet: Sequence[str]) -> tuple[Places, Ints, Ints]:
         """Of the words that the alphabet can spell: the piece of every character, the lengths, the counts."""

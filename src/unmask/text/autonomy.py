@@ -1,0 +1,220 @@
+"""Finding the words of unsegmented text by statistics of its character sequences alone.
+
+A stretch of characters is a word as far as it is autonomous: inside it the next character is easy to foretell,
+at its ends it is hard (Harris 1955; branching entropy, Jin and Tanaka-Ishii, ACL 2006; accessor variety, Feng
+et al. 2004). With H(x) the entropy of the character after x, and of that before it, the measure is the
+variation of branching entropy of Magistry and Sagot, "Unsupervized word segmentation: the case for Mandarin
+Chinese" (ACL 2012):
+
+    V(x_1..x_n) = H(x_1..x_n) - H(x_1..x_n-1)    to the right, and alike to the left from x_2..x_n
+
+each less its mean over the stretches of the same length, and the sum of both is the autonomy a. The text is
+then cut where the sum over its words of length * (a + BONUS for words of two characters and more) is
+greatest. Of the words found this way are kept those that occur often enough and whose parts attract each
+other: the pointwise mutual information of the weakest place to cut is positive (Sproat and Shih 1990).
+
+Everything is counted exactly, over at most MAXIMUM_CHARACTERS characters, in whole-array operations.
+"""
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from unmask.console import SILENT, Progress
+from unmask.errors import UserError
+from unmask.text.chinese import RUN
+
+MAXIMUM_CHARACTERS = 2**22  # Chinese characters learnt from: about 600 MB of memory
+LONGEST = 4  # characters of a word
+MINIMUM_COUNT = 2
+BONUS = 3.0  # nats; chosen on the development part of zh-pos
+
+Ints = NDArray[np.int64]
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class _Stretches:
+    """The stretches of one length that occur often enough, numbered from 1; 0 is any other."""
+
+    at: Ints  # (places,) the number of the stretch that begins at each place
+    counts: Ints  # (stretches + 1,)
+    example: Ints  # (stretches + 1,) a place where each begins
+    before: Floats  # (stretches + 1,) entropy of the character before, nats
+    after: Floats
+
+
+def find_words(
+    texts: Iterable[str], *, progress: Progress = SILENT, characters: int = MAXIMUM_CHARACTERS
+) -> dict[str, int]:
+    """Words of Chinese texts with their counts, single characters included, the most frequent first.
+
+    Raises UserError where there is no Chinese character.
+    """
+    progress.start(None, "characters")
+    runs = _runs(texts, characters, progress)
+    if not runs:
+        raise UserError("there are no Chinese characters to learn words from", to_do="--words none")
+    codes = np.frombuffer(("\0" + "\0".join(runs) + "\0").encode("utf-32-le"), np.uint32)
+    alphabet, text = np.unique(codes, return_inverse=True)
+    progress.show("finding words")
+    stretches = _stretches(text.astype(np.int64))
+    scores = [
+        np.where(s.at > 0, a[s.at], -np.inf) for s, a in zip(stretches, _weights(stretches), strict=True)
+    ]
+    lengths = _cut(text, scores)
+    total = int((text > 0).sum())
+    found: dict[str, int] = {}
+    for length, these in enumerate(stretches, 1):
+        used = np.bincount(these.at[lengths == length], minlength=len(these.counts))
+        kept = used > 0
+        if length > 1:
+            kept = (used >= MINIMUM_COUNT) & (_cohesion(stretches, length, total) > 0)
+        else:
+            used = np.maximum(used, 1)  # every character must be able to stand alone
+            kept = these.counts > 0
+        kept[0] = False
+        for number in np.flatnonzero(kept).tolist():
+            place = int(these.example[number])
+            found["".join(map(chr, alphabet[text[place : place + length]].tolist()))] = int(used[number])
+    return dict(sorted(found.items(), key=lambda item: (-item[1], item[0])))
+
+
+def _runs(texts: Iterable[str], characters: int, progress: Progress) -> list[str]:
+    """The runs of Chinese characters, in lines chosen by hash so that there are at most so many characters.
+
+    A line is kept while the lowest `level` bits of its hash are 0; the level rises when there are too many.
+    Which lines are kept in the end depends on the lines, not on their order.
+    """
+    kept: list[tuple[int, list[str], int]] = []
+    size = level = 0
+    for text in texts:
+        progress.advance(len(text))
+        for line in text.split("\n"):
+            for begin in range(0, len(line), max(1, characters // 8)):
+                runs = RUN.findall(line[begin : begin + max(1, characters // 8)])
+                if not runs:
+                    continue
+                joined = "\0".join(runs)
+                key = int.from_bytes(hashlib.blake2b(joined.encode(), digest_size=8).digest(), "big")
+                if key & ((1 << level) - 1):
+                    continue
+                many = len(joined) - len(runs) + 1
+                kept.append((key, runs, many))
+                size += many
+                while size > characters:
+                    level += 1
+                    kept = [item for item in kept if not item[0] & ((1 << level) - 1)]
+                    size = sum(item[2] for item in kept)
+    kept.sort(key=lambda item: (item[0], item[1]))
+    return [run for _, runs, _ in kept for run in runs]
+
+
+def _stretches(text: Ints) -> list[_Stretches]:
+    """Of lengths 1 to LONGEST. `text` has 0 between runs, and at both ends."""
+    _, first = np.unique(text, return_index=True)
+    counts = np.bincount(text)
+    counts[0] = 0
+    found = [_measured(text, 1, text, counts, first)]
+    for length in range(2, LONGEST + 1):
+        shorter = found[-1].at
+        places = np.flatnonzero((shorter[:-1] > 0) & (shorter[1:] > 0))
+        keys = (shorter[places] << 32) | shorter[places + 1]
+        order = np.argsort(keys, kind="stable")
+        ordered = keys[order]
+        fresh = np.ones(len(keys), bool)
+        fresh[1:] = ordered[1:] != ordered[:-1]
+        begins = np.flatnonzero(fresh)
+        sizes = np.diff(np.append(begins, len(keys)))
+        often = sizes >= MINIMUM_COUNT
+        numbers = np.cumsum(often) * often
+        at = np.zeros(len(text), np.int64)
+        at[places[order]] = np.repeat(numbers, sizes)
+        zero = np.zeros(1, np.int64)
+        example = np.concatenate([zero, places[order[begins[often]]]])
+        found.append(_measured(text, length, at, np.concatenate([zero, sizes[often]]), example))
+    return found
+
+
+def _measured(text: Ints, length: int, at: Ints, counts: Ints, example: Ints) -> _Stretches:
+    places = np.flatnonzero(at)
+    before = _entropies(at[places], text[places - 1], counts)
+    after = _entropies(at[places], text[places + length], counts)
+    return _Stretches(at, counts, example, before, after)
+
+
+def _entropies(stretch: Ints, neighbour: Ints, counts: Ints) -> Floats:
+    """H of the neighbours of each stretch, nats. The end of a run (0) is another neighbour every time."""
+    keys = np.sort((stretch << 32) | neighbour)
+    fresh = np.ones(len(keys), bool)
+    fresh[1:] = keys[1:] != keys[:-1]
+    begins = np.flatnonzero(fresh)
+    sizes = np.diff(np.append(begins, len(keys)))
+    keys = keys[begins]
+    terms = np.where(keys & 0xFFFFFFFF > 0, sizes * np.log(sizes), 0.0)
+    sums = np.bincount(keys >> 32, terms, minlength=len(counts))
+    safe = np.maximum(counts, 1)
+    entropies: Floats = np.log(safe) - sums / safe
+    return entropies
+
+
+def _weights(stretches: list[_Stretches]) -> list[Floats]:
+    """length * (autonomy + BONUS) of the stretches of each length."""
+    shares = stretches[0].counts[1:] / stretches[0].counts.sum()
+    nothing = float(-(shares * np.log(shares)).sum())  # the entropy of a character without neighbours
+    weights = []
+    for length, these in enumerate(stretches, 1):
+        if length == 1:
+            right, left = these.after - nothing, these.before - nothing
+        else:
+            shorter = stretches[length - 2]
+            right = these.after - shorter.after[shorter.at[these.example]]
+            left = these.before - shorter.before[shorter.at[these.example + 1]]
+        for side in (right, left):
+            side -= side[1:].mean() if len(side) > 1 else 0.0
+        weights.append(length * (right + left + (BONUS if length > 1 else 0.0)))
+    return weights
+
+
+def _cut(text: Ints, scores: list[Floats]) -> Ints:
+    """For each place the length of the word that begins there, 0 elsewhere: the best sum, all runs abreast."""
+    starts = np.flatnonzero((text[:-1] == 0) & (text[1:] > 0)) + 1
+    ends = np.flatnonzero((text[:-1] > 0) & (text[1:] == 0)) + 1
+    sizes = ends - starts
+    order = np.argsort(-sizes, kind="stable")
+    starts, sizes = starts[order], sizes[order]
+    best = np.zeros(len(text) + 1)
+    chosen = np.zeros(len(text) + 1, np.int64)  # the length of the last word of the best cut up to a place
+    for step in range(1, int(sizes.max()) + 1):
+        places = starts[: np.searchsorted(-sizes, -step, side="right")] + step  # runs at least so long
+        options = [
+            best[places - length] + scores[length - 1][places - length]
+            for length in range(1, min(step, len(scores)) + 1)
+        ]
+        last = np.argmax(options, axis=0)
+        best[places] = np.choose(last, options)
+        chosen[places] = last + 1
+    lengths = np.zeros(len(text) + 1, np.int64)
+    places = starts + sizes
+    while len(places):
+        begins = places - chosen[places]
+        lengths[begins] = chosen[places]
+        more = text[begins - 1] > 0
+        places = begins[more]
+    return lengths[: len(text)]
+
+
+def _cohesion(stretches: list[_Stretches], length: int, total: int) -> Floats:
+    """The least pointwise mutual information over the places to cut each stretch of a length, nats."""
+    these = stretches[length - 1]
+    least: Floats = np.full(len(these.counts), np.inf)
+    whole: Any = np.log(np.maximum(these.counts, 1)) + np.log(total)
+    for cut in range(1, length):
+        left, right = stretches[cut - 1], stretches[length - cut - 1]
+        parts = left.counts[left.at[these.example]], right.counts[right.at[these.example + cut]]
+        least = np.minimum(least, whole - sum(np.log(np.maximum(part, 1)) for part in parts))
+    return least

@@ -1,0 +1,29 @@
+"""Which characters are Chinese: those that BERT's tokenizer makes words of their own."""
+
+import re
+from collections.abc import Iterable
+
+# CJK ideographs, extensions A to E, and compatibility forms: the ranges of BERT's tokenizer
+IDEOGRAPHS = (
+    "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
+    "\U00020000-\U0002a6df\U0002a700-\U0002b73f\U0002b740-\U0002b81f\U0002b920-\U0002ceaf\U0002f800-\U0002fa1f"
+)
+RUN = re.compile(f"[{IDEOGRAPHS}]+")
+
+ENOUGH = 2**18  # characters that tell what a text mostly is
+
+
+def mostly_chinese(texts: Iterable[str]) -> bool:
+    """Whether half of the letters in about the first 2**18 characters of some texts are Chinese.
+
+    English needs about three times as many letters for the same, so that by content such a text is more
+    Chinese than half.
+    """
+    letters = chinese = 0
+    for text in texts:
+        text = text[: ENOUGH - letters]
+        letters += sum(character.isalpha() for character in text)
+        chinese += sum(len(run) for run in RUN.findall(text))
+        if letters >= ENOUGH:
+            break
+    return 2 * chinese > letters

@@ -1,0 +1,185 @@
+"""Files that are not UTF-8, as real bytes: read and said where there is no doubt, else an error with the line."""
+
+import gzip
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from unmask.data import corpus, encodings, textfiles
+from unmask.data.delimited import read_rows
+from unmask.data.textfiles import Faults, open_text, read_objects
+from unmask.errors import UserError
+
+CHINESE = "今天下午，全国各地的天气都很好。\r\n他说：“这个问题，我们还没有想好。”\n\nABC 123\n生僻字：㐀𠀀镕"
+GERMAN = "Die Straße führt über die Brücke nach Köln.\nZweite Zeile"
+KOREAN = "오늘 오후 전국 각지의 날씨가 매우 좋습니다"
+JAPANESE = "今日の午後は全国各地で天気がとても良いです。カタカナもあります"
+LINES = [line.removesuffix("\r") for line in CHINESE.split("\n")]
+
+
+@pytest.fixture(autouse=True)
+def nothing_said_yet(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(textfiles, "_said", set())
+
+
+def lines_of(path: Path, encoding: str | None = None) -> list[str]:
+    found = list(open_text(path, encoding=encoding))
+    assert [number for number, _ in found] == list(range(1, len(found) + 1))
+    return [line for _, line in found]
+
+
+@pytest.mark.parametrize(
+    ("encoding", "said"),
+    [
+        ("gb18030", "GB18030"),
+        ("utf-16", "UTF-16"),
+        ("utf-16-le", "UTF-16LE"),
+        ("utf-16-be", "UTF-16BE"),
+    ],
+)
+@pytest.mark.parametrize("name", ["a.txt", "a.txt.gz"])
+def test_chinese_files_are_found_out_read_and_said(
+    tmp_path: Path, encoding: str, said: str, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / name
+    data = CHINESE.encode(encoding)
+    path.write_bytes(gzip.compress(data) if name.endswith("gz") else data)
+    assert lines_of(path) == LINES
+    assert f"{path} is not UTF-8: it is read as {said}" in " ".join(capsys.readouterr().err.split())
+    assert lines_of(path) == LINES
+    assert capsys.readouterr().err == ""  # once is enough
+
+
+def test_big_endian_with_a_mark_and_latin_without(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_bytes(b"\xfe\xff" + CHINESE.encode("utf-16-be"))
+    assert lines_of(tmp_path / "a.txt") == LINES
+    for encoding in ("utf-16", "utf-16-le", "utf-16-be"):
+        (tmp_path / "b.txt").write_bytes(GERMAN.encode(encoding))
+        assert lines_of(tmp_path / "b.txt") == GERMAN.split("\n")
+
+
+def test_gb18030_that_begins_after_much_ascii(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    path.write_bytes(b"plain line\n" * 20_000 + CHINESE.encode("gb18030"))
+    assert lines_of(path)[20_000:] == LINES
+
+
+def test_chinese_in_utf8_is_never_taken_for_anything_else(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for number, text in enumerate((CHINESE, GERMAN, KOREAN, "的" * 5000, "Bush hid the facts", "a\n的")):
+        path = tmp_path / f"{number}.txt"
+        path.write_bytes(text.encode())
+        assert lines_of(path) == [line.removesuffix("\r") for line in text.split("\n")]
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    ("encoding", "text"),
+    [
+        ("euc-kr", KOREAN),
+        ("euc-jp", JAPANESE),
+        ("shift_jis", JAPANESE),
+        ("cp1252", GERMAN),
+        ("big5", "今天全國天氣好"),
+    ],
+)
+def test_what_might_be_something_else_is_an_error(tmp_path: Path, encoding: str, text: str) -> None:
+    path = tmp_path / "a.txt"
+    path.write_bytes(f"first\n{text}\n".encode(encoding))
+    with pytest.raises(UserError) as caught:
+        list(open_text(path))
+    assert caught.value.what.startswith(f"{path}, line 2: byte 0x")
+    assert lines_of(path, encoding) == ["first", *text.split("\n")]
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0\r"), min_size=1, max_size=60),
+    st.sampled_from(["gb18030", "utf-16", "utf-16-le", "utf-32", "utf-8"]),
+)
+def test_an_encoding_that_is_named_is_taken_at_its_word(
+    tmp_path_factory: pytest.TempPathFactory, text: str, encoding: str
+) -> None:
+    path = tmp_path_factory.getbasetemp() / "named.txt"
+    text = "x" + text
+    path.write_bytes(text.encode(encoding))
+    expected = text.split("\n")
+    if expected[-1] == "":
+        expected.pop()  # the file ends with a line end
+    assert [line for _, line in open_text(path, encoding=encoding)] == expected
+
+
+def test_broken_bytes_name_the_line(tmp_path: Path) -> None:
+    good = CHINESE.encode("gb18030")
+    path = tmp_path / "a.txt"
+    path.write_bytes(good + b"\n\xd6\xff\xd0\n" + "好的".encode("gb18030"))
+    with pytest.raises(UserError, match="line 6 is not valid GB18030"):
+        list(open_text(path))
+    faults = Faults("skip")
+    assert [line for _, line in open_text(path, faults)] == [*LINES, "好的"] and faults.count == 1
+    path.write_bytes("\ufeff好的\n".encode("utf-16-le") + b"\x00\xd8" + "坏\n好\n".encode("utf-16-le"))
+    with pytest.raises(UserError, match="line 2 is not valid UTF-16"):
+        list(open_text(path))
+    assert [line for _, line in open_text(path, Faults("skip"))] == ["好的", "好"]
+
+
+def test_a_mixture_is_an_error_at_the_first_line_that_differs(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    path.write_bytes("今天的天气\n".encode() + CHINESE.encode("gb18030"))
+    with pytest.raises(UserError, match=r"line 2: byte 0x.. at place 1 is not UTF-8") as caught:
+        list(open_text(path))
+    assert caught.value.facts["looks like"] == "GB18030 (Chinese)"
+
+
+def test_an_encoding_that_is_none(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("x")
+    for name in ("gb18O30", "rot13", "base64"):
+        with pytest.raises(UserError, match=f"{name} is not an encoding"):
+            corpus.read([tmp_path / "a.txt"], encoding=name)
+
+
+def test_every_kind_of_file_is_recoded(tmp_path: Path) -> None:
+    for encoding in ("gb18030", "utf-16", "big5hkscs"):
+        text = "天气，很好。" if encoding != "big5hkscs" else "天氣，很好。"
+        named = encoding if encoding == "big5hkscs" else None
+        (tmp_path / "a.csv").write_bytes(f'text,label\n"{text}\n第二",1\n'.encode(encoding))
+        (tmp_path / "a.jsonl").write_bytes(
+            (json.dumps({"text": text}, ensure_ascii=False) + "\n").encode(encoding)
+        )
+        assert [row for _, row in read_rows(tmp_path / "a.csv", encoding=named)][1] == [f"{text}\n第二", "1"]
+        assert [row for _, row in read_objects(tmp_path / "a.jsonl", encoding=named)] == [{"text": text}]
+        documents = corpus.read([tmp_path / "a.csv", tmp_path / "a.jsonl"], encoding=named)
+        assert [document.text for document in documents] == [f"{text}\n第二", text]
+
+
+def test_an_unclosed_quote_does_not_swallow_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text("text,label\n" + '"open,1\n' + "fine,0\n" * 5000)
+    with pytest.raises(
+        UserError, match="line 2: a quoted field begins in this row and does not end"
+    ) as caught:
+        list(corpus.read([path]))
+    assert caught.value.facts["looked until"] == "line 1,002"
+    assert len(list(corpus.read([path], on_error="skip"))) == 5000
+
+
+def test_lone_surrogates_in_json_lines_name_the_line(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    for bad in (b'{"text": "\\ud83d"}', b'{"text": "\xed\xa0\xbd"}'):
+        path.write_bytes(b'{"text": "fine \\ud83d\\ude00"}\n' + bad + b"\n")
+        with pytest.raises(UserError, match="line 2"):
+            list(corpus.read([path]))
+
+
+@given(st.binary(min_size=1, max_size=300))
+def test_recoding_never_fails(data: bytes) -> None:
+    import io
+
+    for encoding in ("UTF-16", "UTF-16LE", "BIG5", "EUC-JP"):
+        io.BufferedReader(encodings.Recoded(io.BytesIO(data), encodings.with_order(encoding, data))).read()
+    encodings.utf16(data)
+    encodings.is_gb18030(data)
