@@ -67,8 +67,8 @@ def one(
         settings = [*study.get("finetune", []), *variant.get("finetune", [])]
         settings += [f"data.train={json.dumps(arguments.train)}", f"model={json.dumps(str(done.model))}"]
         settings += [f"seed={seed}", f"pretrained={json.dumps(pretrained)}"]
-        recipe = read_recipe(FinetuneRecipe, study["recipes"]["finetune"], settings)
-        run = finetune(recipe, out=arguments.out / "finetune" / f"{name}-{label}-{seed}".replace(" ", "-"))
+        tuning = read_recipe(FinetuneRecipe, study["recipes"]["finetune"], settings)
+        run = finetune(tuning, out=arguments.out / "finetune" / f"{name}-{label}-{seed}".replace(" ", "-"))
         figures[f"dev accuracy, {label}"] = 100 * run.dev["classify.accuracy"]
         figures[f"seconds, {label}"] = run.seconds
     return figures

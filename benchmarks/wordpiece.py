@@ -1,127 +1,110 @@
-"""Our WordPiece training beside that of the tokenizers library: seconds, memory, characters per piece.
+"""WordPiece training: ours beside the WordPieceTrainer of the tokenizers library.
 
-    python benchmarks/wordpiece.py TEXT.txt.gz --vocabulary 8192 --repeat 3
+Both read the same lines from a file, normalise and cut words alike (BERT's, lower case), and train a vocabulary
+of the same size with the same minimum count (fewer pieces where the text supports no more: Chinese, where each
+character is a word, is all alphabet; a warning says when the two differ). Timed from the first line read to the
+finished vocabulary, once in each process, without warm-up; memory is that of the whole process. Ours uses one
+thread whatever --threads says.
 
-Both train on nine tenths of the lines of a plain text file (.txt, .gz) and are judged on the tenth that neither saw.
-They run in turn, each in a process of its own, with the same number of threads (--threads; ours uses one). Seconds
-run from the first line read to the finished vocabulary, without imports. Both read the file alike, and normalise
-and cut words in the same way (BERT's, lower case). Peak memory is that of the whole process.
+On held-out documents the line gives characters per piece, and bits per character of a small masked-LM trained
+on each vocabulary: see bits.py for what these are. --judge-seeds 0 leaves the latter out.
 """
 
 import argparse
-import gzip
-import json
-import os
-import resource
-import statistics
-import subprocess
-import sys
-import time
-from collections.abc import Iterator
+import hashlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-HELD_OUT = 10  # every tenth line
+from benchmarks import bits, texts
+from benchmarks.harness import Benchmark, Prepared, Settings, Side
 
 
-def lines(path: Path, held_out: bool) -> Iterator[str]:
-    with (
-        gzip.open(path, "rt", encoding="utf-8")
-        if path.suffix == ".gz"
-        else path.open(encoding="utf-8") as file
-    ):
-        for number, line in enumerate(file):
-            if (number % HELD_OUT == 0) == held_out:
-                yield line
+def add_options(parser: argparse.ArgumentParser) -> None:
+    texts.add_options(parser, characters=4_000_000)
+    parser.add_argument("--vocabulary", type=int, default=8192, help="pieces (default 8192)")
+    bits.add_options(parser)
 
 
-def train_ours(path: Path, vocabulary: int) -> tuple[float, Any]:
+def arrange(arguments: argparse.Namespace, folder: Path) -> tuple[dict[str, Any], list[Mapping[str, Any]]]:
+    text = texts.arrange(arguments, folder)
+    settings = {
+        "train": str(text.train),
+        "heldout": str(text.heldout),
+        "vocabulary": arguments.vocabulary,
+        "characters": text.about["train"]["characters"],
+        **bits.settings_of(arguments),
+    }
+    return settings, [text.about]
+
+
+def ours(settings: Settings) -> Prepared:
     from unmask.text.tokenizer import Tokenizer
 
-    begun = time.perf_counter()
-    tokenizer = Tokenizer.train(lines(path, held_out=False), vocabulary=vocabulary)
-    return time.perf_counter() - begun, tokenizer
+    made: list[Tokenizer] = []
+
+    def work() -> float:
+        lines = texts.lines_of(settings["train"])
+        made[:] = [Tokenizer.train(lines, vocabulary=settings["vocabulary"], fewer=True)]
+        return float(settings["characters"])
+
+    return Prepared(work, lambda: _facts(made[0], settings))
 
 
-def train_library(path: Path, vocabulary: int) -> tuple[float, Any]:
+def library(settings: Settings) -> Prepared:
     import tokenizers
-    from tokenizers import models, normalizers, pre_tokenizers, trainers
+    from tokenizers import models, pre_tokenizers, trainers
 
     from unmask.text import layout
     from unmask.text.tokenizer import Tokenizer
 
-    begun = time.perf_counter()
-    backend = tokenizers.Tokenizer(models.WordPiece(unk_token="[UNK]"))
-    backend.normalizer = normalizers.BertNormalizer()
-    backend.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    trainer = trainers.WordPieceTrainer(
-        vocab_size=vocabulary, min_frequency=2, show_progress=False, special_tokens=list(layout.SPECIALS)
-    )
-    backend.train_from_iterator(lines(path, held_out=False), trainer)
-    seconds = time.perf_counter() - begun
-    numbers = backend.get_vocab()
-    pieces = sorted(numbers, key=numbers.__getitem__)
-    return seconds, Tokenizer(layout.description(pieces, layout.TokenizerConfig()))
+    made: list[tokenizers.Tokenizer] = []
+
+    def work() -> float:
+        backend = tokenizers.Tokenizer(models.WordPiece(unk_token=layout.UNKNOWN))
+        backend.normalizer = layout.normalizer(layout.TokenizerConfig())
+        backend.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+        trainer = trainers.WordPieceTrainer(
+            vocab_size=settings["vocabulary"],
+            min_frequency=layout.TokenizerConfig().minimum_count,
+            show_progress=False,
+            special_tokens=list(layout.SPECIALS),
+        )
+        backend.train_from_iterator(texts.lines_of(settings["train"]), trainer)
+        made[:] = [backend]
+        return float(settings["characters"])
+
+    def facts() -> Mapping[str, Any]:
+        numbers = made[0].get_vocab()
+        pieces = sorted(numbers, key=numbers.__getitem__)
+        return _facts(Tokenizer(layout.description(pieces, layout.TokenizerConfig())), settings)
+
+    return Prepared(work, facts)
 
 
-TRAINERS = {"ours": train_ours, "library": train_library}
-
-
-def once(name: str, path: Path, vocabulary: int) -> dict[str, Any]:
-    """One training in this process."""
-    seconds, tokenizer = TRAINERS[name](path, vocabulary)
-    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-    judged = tokenizer.statistics(lines(path, held_out=True))
+def _facts(tokenizer: Any, settings: Settings) -> dict[str, Any]:
+    tokenizer.save(Path(settings["keep"]) / "tokenizer")
+    heldout = tokenizer.statistics(texts.lines_of(settings["heldout"]))
     return {
-        "seconds": seconds,
-        "memory": memory,
         "pieces": tokenizer.vocabulary,
-        "characters_per_piece": judged.characters_per_piece,
-        "unknown_rate": judged.unknown_rate,
+        "vocabulary_sha256": hashlib.sha256("\n".join(tokenizer.pieces).encode()).hexdigest(),
+        "characters_per_piece": heldout.characters_per_piece,
+        "unknown_percent": 100 * heldout.unknown_rate,
     }
 
 
-def fresh(name: str, arguments: argparse.Namespace) -> dict[str, Any]:
-    """The same in a process of its own."""
-    environment = {**os.environ, "RAYON_NUM_THREADS": str(arguments.threads)}
-    environment |= {"OMP_NUM_THREADS": str(arguments.threads), "TOKENIZERS_PARALLELISM": "true"}
-    command = [sys.executable, __file__, str(arguments.path), "--vocabulary", str(arguments.vocabulary)]
-    done = subprocess.run([*command, "--once", name], env=environment, stdout=subprocess.PIPE, check=True)
-    found: dict[str, Any] = json.loads(done.stdout)
-    return found
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("path", type=Path)
-    parser.add_argument("--vocabulary", type=int, default=8192)
-    parser.add_argument("--repeat", type=int, default=3)
-    parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
-    parser.add_argument("--once", choices=TRAINERS, help=argparse.SUPPRESS)
-    arguments = parser.parse_args()
-    if arguments.once:
-        print(json.dumps(once(arguments.once, arguments.path, arguments.vocabulary)))
-        return
-    load = os.getloadavg()[0]
-    runs: dict[str, list[dict[str, Any]]] = {name: [] for name in TRAINERS}
-    for _ in range(arguments.repeat):
-        for name in TRAINERS:
-            runs[name].append(fresh(name, arguments))
-    ratios = [a["seconds"] / b["seconds"] for a, b in zip(runs["ours"], runs["library"], strict=True)]
-    parts = [f"ours/library {statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"]
-    for name, found in runs.items():
-        seconds = [run["seconds"] for run in found]
-        parts.append(
-            f"{name} {statistics.median(seconds):.1f} s ({min(seconds):.1f} to {max(seconds):.1f}), "
-            f"{max(run['memory'] for run in found) / 2**20:.0f} MiB, "
-            f"{found[0]['characters_per_piece']:.3f} characters per piece, "
-            f"{100 * found[0]['unknown_rate']:.3f} % unknown"
-        )
-    size = f"{arguments.vocabulary:,} pieces, {arguments.threads} threads, load before {load:.2f}"
-    print(" | ".join([*parts, size]))
-
-
-if __name__ == "__main__":
-    main()
+BENCHMARK = Benchmark(
+    name="wordpiece",
+    unit="characters",
+    sides=(Side("ours", ours), Side("tokenizers", library)),
+    packages=("tokenizers", "torch"),
+    same=("pieces",),
+    shown={
+        "characters_per_piece": "characters per piece",
+        "unknown_percent": "% unknown",
+        "bits_per_character": "held-out bits per character",
+    },
+    warmup=0,
+    repeat=1,
+    judge=bits.judge,
+)

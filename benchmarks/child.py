@@ -1,0 +1,91 @@
+"""One side of a benchmark, measured in a process of its own: `python -m benchmarks.child REQUEST RESULT`.
+
+The request is a JSON file that the harness writes; what was measured is written to the other one. What the
+side prints goes to the log that the harness keeps.
+"""
+
+import contextlib
+import gc
+import importlib
+import json
+import os
+import resource
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+
+def main() -> None:
+    request = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
+    threads = request["threads"]
+    if request["pin"]:
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:threads])
+    function = function_of(request["function"])
+    if request["kind"] == "judge":
+        result = {"facts": dict(function(request["settings"]))}
+    else:
+        result = measured(function(request["settings"]), threads, request["warmup"], request["repeat"])
+    Path(sys.argv[2]).write_text(json.dumps(result, allow_nan=False), encoding="utf-8")
+
+
+def function_of(name: str) -> Callable[..., Any]:
+    """`package.module:function`, imported."""
+    module, _, function = name.partition(":")
+    return getattr(importlib.import_module(module), function)  # type: ignore[no-any-return]
+
+
+def measured(prepared: Any, threads: int, warmup: int, repeat: int) -> dict[str, Any]:
+    """Time and memory of prepared work, after `warmup` runs of it that do not count.
+
+    Seconds are wall-clock, one for each of `repeat` runs; cpu_seconds are those of all threads in all of them;
+    peak_bytes is the most that the whole process held while they ran, before_bytes what it held just before.
+    """
+    if "torch" in sys.modules:  # OMP_NUM_THREADS has said it already where torch is built with OpenMP
+        sys.modules["torch"].set_num_threads(threads)
+    for _ in range(warmup):
+        prepared.work()
+    gc.collect()
+    forget_peak()
+    before, cpu = peak_bytes(), time.process_time()
+    seconds: list[float] = []
+    done: list[float] = []
+    for _ in range(repeat):
+        begun = time.perf_counter()
+        amount = prepared.work()
+        seconds.append(time.perf_counter() - begun)
+        done.append(amount)
+    result = {
+        "seconds": seconds,
+        "done": done,
+        "cpu_seconds": time.process_time() - cpu,
+        "before_bytes": before,
+        "peak_bytes": peak_bytes(),
+    }
+    return {**result, "facts": {} if prepared.facts is None else dict(prepared.facts())}
+
+
+def forget_peak() -> None:
+    """Let the peak begin at what is held now, where the system can (Linux: man 5 proc, clear_refs)."""
+    with contextlib.suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")
+
+
+def peak_bytes() -> int:
+    """The most physical memory that this process has held.
+
+    On Linux VmHWM and not ru_maxrss: the latter begins, after fork and exec, with the peak of the parent.
+    """
+    try:
+        for line in Path("/proc/self/status").read_text().splitlines():
+            if line.startswith("VmHWM"):
+                return int(line.split()[1]) * 1024
+    except OSError:
+        pass
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+if __name__ == "__main__":
+    main()
