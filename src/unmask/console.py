@@ -1,17 +1,19 @@
 """What people see in the terminal: work under way, tables, plain lines when piped. Only rank 0 prints.
 
-Results go to stdout, progress and remarks to stderr. `quiet` silences the latter.
+Results go to stdout, progress and remarks to stderr. `quiet` silences the latter. All of it is English up to
+here, and leaves in the language that is set (unmask.language); values and what programs read are left as they are.
 """
 
 import json
 import os
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Protocol
 
 from rich import box
+from rich.cells import cell_len
 from rich.console import Console
 from rich.live import Live
 from rich.markup import escape
@@ -19,7 +21,13 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-TITLE_WIDTH = 14
+from unmask.errors import UserError
+from unmask.language import Verbatim as Verbatim
+from unmask.language import label as label
+from unmask.language import pad, translate
+
+TITLE_WIDTH = 14  # cells of a terminal
+SUMMARY_WIDTH = 72
 PLAIN_EVERY = 10.0  # seconds between the lines of work under way when not on a terminal
 
 _state = {"quiet": False}
@@ -38,20 +46,25 @@ def error_console() -> Console:
 
 
 def say(text: str = "") -> None:
-    """A result, to stdout."""
+    """A result for people, to stdout. JSON is never translated."""
+    say_plain(text if text[:1] in ("{", "[") else translate(text))
+
+
+def say_plain(text: str) -> None:
+    """A result that a program or a file may take up, such as YAML: never translated."""
     if os.environ.get("RANK", "0") == "0":
         print(text)
 
 
 def say_json(value: Any) -> None:
     """A result for programs: indented JSON on stdout."""
-    say(json.dumps(value, ensure_ascii=False, indent=1))
+    say_plain(json.dumps(value, ensure_ascii=False, indent=1))
 
 
 def remark(text: str) -> None:
     """Something worth knowing that is no result, to stderr."""
     if not is_quiet():
-        error_console().print(escape(text), style="dim")
+        error_console().print(escape(translate(text)), style="dim")
 
 
 def seconds(value: float) -> str:
@@ -139,7 +152,7 @@ class Work:
 
     def _head(self) -> str:
         number = "" if self.number is None else f"{self.number:>2}  "
-        return f"{number}{self.title:<{TITLE_WIDTH}}"
+        return number + pad(label(self.title), TITLE_WIDTH)
 
     def _status(self) -> str:
         spent = time.monotonic() - self.stretch
@@ -147,13 +160,13 @@ class Work:
         if self.total:
             parts.append(f"{min(1.0, self.done / self.total):>4.0%}")
         if self.unit == "bytes" and spent > 0:
-            parts.append(f"{size(self.done / spent)}/s")
+            parts.append(f"{size(self.done / spent)}/{label('s')}")
         elif self.unit and spent > 0:
-            parts.append(f"{count(self.done / spent)} {self.unit}/s")
+            parts.append(f"{count(self.done / spent)} {label(self.unit)}/{label('s')}")
         if self.text:
-            parts.append(self.text)
+            parts.append(label(self.text))
         if self.total and self.done and spent > 0.5:
-            parts.append(f"{seconds(max(0.0, spent * (self.total / self.done - 1)))} left")
+            parts.append(translate(f"{seconds(max(0.0, spent * (self.total / self.done - 1)))} left"))
         return "  ".join(parts)
 
     def __rich__(self) -> Table:
@@ -163,7 +176,10 @@ class Work:
         return row
 
     def line(self) -> str:
-        return f"{self._head()}{self.summary:<72}  {seconds(self.elapsed):>8}"
+        took = translate(seconds(self.elapsed))
+        return (
+            f"{self._head()}{pad(translate(self.summary), SUMMARY_WIDTH)}  {' ' * (8 - cell_len(took))}{took}"
+        )
 
 
 @contextmanager
@@ -183,23 +199,41 @@ def work(title: str, number: int | None = None) -> Iterator[Work]:
     print(item.line(), file=sys.stderr, flush=True)
 
 
-def table(columns: Sequence[str], rows: Sequence[Sequence[object]], title: str | None = None) -> None:
-    """A table on stdout; numbers stand on the right."""
+def facts(rows: Sequence[tuple[str, str]], width: int = 0) -> None:
+    """Names and values in two columns, to stdout. width: of the names, at least."""
+    width = max([width, *(cell_len(label(name)) for name, _ in rows)])
+    for name, value in rows:
+        say_plain(f"{pad(label(name), width)}  {translate(value)}")
+
+
+def table(
+    columns: Sequence[str],
+    rows: Sequence[Sequence[object]],
+    title: str | None = None,
+    *,
+    prose: Collection[int] = (),
+) -> None:
+    """A table on stdout; numbers stand on the right. prose: the columns whose cells are texts of our own."""
     if os.environ.get("RANK", "0") != "0":
         return
-    shown = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left", pad_edge=False)
+    shown = Table(title=title and translate(title), box=box.SIMPLE_HEAD, title_justify="left", pad_edge=False)
     for number, column in enumerate(columns):
         numeric = all(isinstance(row[number], int | float) or str(row[number])[:1].isdigit() for row in rows)
-        shown.add_column(column, justify="right" if rows and numeric else "left", overflow="fold")
+        shown.add_column(label(column), justify="right" if rows and numeric else "left", overflow="fold")
     for row in rows:
-        shown.add_row(*(escape(f"{cell:,}" if isinstance(cell, int) else str(cell)) for cell in row))
+        cells = [f"{cell:,}" if isinstance(cell, int) else str(cell) for cell in row]
+        shown.add_row(*(escape(label(cell) if n in prose else cell) for n, cell in enumerate(cells)))
     wide = None if sys.stdout.isatty() else 200
     Console(highlight=False, width=wide).print(shown)
 
 
-def show_error(text: str) -> None:
+def show_error(error: UserError | str) -> None:
+    """What was wrong, to stderr: the facts of a UserError stand below it in two columns."""
+    text = translate(error) if isinstance(error, str) else error.shown(translate, label)
     first, *rest = text.splitlines()
     shown = error_console()
-    shown.print(f"[bold red]error:[/] {escape(first)}")
+    mark = label("error:")
+    gap = " " if mark.isascii() else ""  # a full-width colon is wide enough
+    shown.print(f"[bold red]{mark}[/]{gap}{escape(first)}")
     for line in rest:
         shown.print(escape(line))

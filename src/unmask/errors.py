@@ -1,7 +1,13 @@
 """The one exception that a user's mistake raises; everything that prints errors prints this."""
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+
+from rich.cells import cell_len
+
+from unmask.language import pad
+
+GIVEN = ("given", "did you mean", "found")  # facts whose words may be the user's: a single one is a name
 
 
 class UserError(Exception):
@@ -18,9 +24,17 @@ class UserError(Exception):
         super().__init__(what)
 
     def __str__(self) -> str:
-        width = max((len(key) for key in self.facts), default=0)
-        lines = [f"  {key:<{width}}  {value}" for key, value in self.facts.items()]
-        return "\n".join([self.what, *lines])
+        return self.shown()
+
+    def shown(self, translate: Callable[[str], str] = str, label: Callable[[str], str] = str) -> str:
+        """The lines that people read, in another language: `translate` messages, `label` single words too."""
+        names = [label(key) for key in self.facts]
+        width = max(map(cell_len, names), default=0)
+        lines = [
+            f"  {pad(name, width)}  {(translate if key in GIVEN else label)(value)}"
+            for name, (key, value) in zip(names, self.facts.items(), strict=True)
+        ]
+        return "\n".join([translate(self.what), *lines])
 
 
 def closest(given: str, allowed: Iterable[str]) -> str | None:

@@ -11,6 +11,7 @@ from typer.core import TyperGroup
 
 from unmask import console
 from unmask.cli import (
+    compare,
     corpus,
     data,
     evaluate,
@@ -20,9 +21,20 @@ from unmask.cli import (
     pretrain,
     quickstart,
     recipe,
+    report,
+    runs,
     tokenizer,
 )
-from unmask.errors import UserError
+from unmask.cli.wording import UsageError, reword, reword_error
+from unmask.errors import UserError, closest
+from unmask.language import (
+    ENGLISH,
+    LANGUAGES,
+    VARIABLE,
+    from_environment,
+    known,
+    set_language,
+)
 from unmask.version import __version__
 
 
@@ -31,6 +43,13 @@ class _Stopped(Exception):
 
 
 class _Commands(TyperGroup):
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        try:
+            return super().parse_args(ctx, args)
+        except UsageError as error:
+            reword_error(error)
+            raise
+
     def invoke(self, ctx: Any) -> Any:
         try:
             result = super().invoke(ctx)
@@ -38,6 +57,9 @@ class _Commands(TyperGroup):
             return result
         except KeyboardInterrupt as interrupt:
             raise _Stopped(*interrupt.args) from interrupt
+        except UsageError as error:
+            reword_error(error)
+            raise
         except BrokenPipeError:  # the reader of our output has seen enough
             os._exit(0)
 
@@ -46,7 +68,8 @@ app = typer.Typer(
     name="unmask",
     cls=_Commands,
     help="A BERT of your own: from raw text to an evaluated model.",
-    epilog="Anywhere on the line: --quiet (results only), --debug (tracebacks). NO_COLOR is respected.",
+    epilog="Anywhere on the line: --quiet (results only), --debug (tracebacks), --lang zh (messages in Chinese; "
+    "or UNMASK_LANG=zh). NO_COLOR is respected.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -54,7 +77,9 @@ app = typer.Typer(
 )
 
 # one line per command file
-for _noun in (quickstart, tokenizer, corpus, pretrain, finetune, evaluate, predict, fill, recipe, data):
+for _noun in (
+    quickstart, tokenizer, corpus, pretrain, finetune, evaluate, predict, fill, report, runs, compare, recipe, data
+):  # fmt: skip
     _noun.register(app)
 
 
@@ -75,8 +100,10 @@ def run(arguments: Sequence[str]) -> int:
     debug = "--debug" in arguments
     console.set_quiet("--quiet" in arguments)
     arguments = [argument for argument in arguments if argument not in ("--debug", "--quiet")]
+    set_language(ENGLISH)
     try:
-        app(args=arguments, prog_name="unmask")
+        arguments = _choose_language(arguments)
+        reword(typer.main.get_command(app))(args=arguments, prog_name="unmask")
     except SystemExit as stop:  # how typer ends, also after showing wrong usage
         return stop.code if isinstance(stop.code, int) else int(stop.code is not None)
     except _Stopped as stop:
@@ -87,6 +114,54 @@ def run(arguments: Sequence[str]) -> int:
     except UserError as error:
         if debug:
             raise
-        console.show_error(str(error))
+        console.show_error(error)
         return 1
     return 0
+
+
+def _choose_language(arguments: list[str]) -> list[str]:
+    """Set the language of messages by --lang, else by UNMASK_LANG; returns the arguments without --lang.
+
+    It stays for commands that have such an option themselves: there it also says which data, which report.
+    Raises UserError for a language without messages, but leaves that to a command with its own --lang.
+    """
+    asked, rest = None, []
+    remaining = iter(arguments)
+    for argument in remaining:
+        if argument == "--":
+            rest += [argument, *remaining]
+        elif argument == "--lang":
+            asked = next(remaining, "")
+        elif argument.startswith("--lang="):
+            asked = argument.removeprefix("--lang=")
+        else:
+            rest.append(argument)
+    if asked is None:
+        asked, own = from_environment(), False
+        option = VARIABLE
+    else:
+        own, option = _has_own_language(rest), "--lang"
+    if asked is None:
+        return arguments
+    chosen = known(asked)
+    if chosen is not None:
+        set_language(chosen)
+    elif not own:
+        raise UserError(
+            f"there are no messages in the language {asked!r}",
+            given=f"{option}={asked}",
+            did_you_mean=closest(asked, LANGUAGES),
+            allowed=", ".join(LANGUAGES),
+        )
+    return arguments if own else rest
+
+
+def _has_own_language(arguments: list[str]) -> bool:
+    """Whether the command that the arguments call has an option --lang."""
+    command: Any = typer.main.get_command(app)
+    for argument in arguments:
+        inner = getattr(command, "commands", {}).get(argument)
+        if inner is None:
+            break
+        command = inner
+    return any("--lang" in parameter.opts for parameter in command.params)
