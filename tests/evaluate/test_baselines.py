@@ -98,3 +98,23 @@ def test_without_scikit_learn_the_error_names_the_extra(monkeypatch: pytest.Monk
     with pytest.raises(UserError) as error:
         baselines.tfidf(["a", "b"], ["x", "y"], ["a"])
     assert "unmask[eval]" in str(error.value)
+
+
+def test_each_word_gets_its_most_frequent_tag() -> None:
+    train = [
+        (["the", "run", "ends"], ["DET", "NOUN", "VERB"]),
+        (["they", "run"], ["PRON", "VERB"]),
+        (["the", "run"], ["DET", "NOUN"]),
+        (["Ann", "the"], ["NAME", "DET"]),
+        (["Bob"], ["NAME"]),
+    ]
+    # words seen once: ends VERB, they PRON, Ann and Bob NAME; so NAME is the guess for a word never seen
+    found = baselines.most_frequent_tags(train, [["the", "run", "Eve"], [], ["they"]])
+    assert found == [["DET", "NOUN", "NAME"], [], ["PRON"]]
+
+
+def test_equally_frequent_tags_go_by_name_and_no_rare_word_is_needed() -> None:
+    train = [(["a", "a"], ["Y", "X"])]
+    assert baselines.most_frequent_tags(train, [["a", "b"]]) == [["X", "X"]]
+    with pytest.raises(UserError, match="needs training rows"):
+        baselines.most_frequent_tags([], [["a"]])

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from unmask import files
+from unmask.evaluate.compare import Contestant, compare_spans, compare_tags
 
 LABELS = ["acq", "crude", "earn", "grain", "interest", "money-fx", "ship", "trade"]
 
@@ -145,6 +146,8 @@ def synthetic_results() -> dict[str, Any]:
                     "precision": 0.9011 + i / 100,
                     "recall": 0.8733 + i / 100,
                     "f1": 0.8871 + i / 100,
+                    "f1_low": 0.8671 + i / 100,
+                    "f1_high": 0.9071 + i / 100,
                     "n": sum(confusion[i]),
                 }
                 for i, label in enumerate(LABELS)
@@ -197,6 +200,47 @@ def synthetic_results() -> dict[str, Any]:
             },
         },
     }
+
+
+TAGS = ["DET", "NOUN", "VERB", "ADV"]
+SENTENCES = [("the ship sails slowly", TAGS), ("a crew sings aloud", TAGS), ("no storm came today", TAGS)]
+
+
+def tagged_results() -> dict[str, Any]:
+    """A quick start with part-of-speech tags."""
+    reference = [tags for _, tags in SENTENCES]
+    said = [["DET", "NOUN", "NOUN", "ADV"], TAGS, TAGS]
+    contestants = [
+        Contestant("unmask, pretrained", "pretrained", said),
+        Contestant("unmask, without pretraining", "scratch", [["NOUN"] * 4] * 3),
+        Contestant("most frequent tag of each word", "frequent", [TAGS, TAGS, ["VERB"] * 4]),
+    ]
+    rows = []
+    for (text, tags), given in zip(SENTENCES, said, strict=True):
+        starts = [0, *(place + 1 for place, one in enumerate(text) if one == " ")]
+        bounds = [(start, start + len(word)) for start, word in zip(starts, text.split(), strict=True)]
+        spans, predicted = (
+            [[*ends, tag] for ends, tag in zip(bounds, one, strict=True)] for one in (tags, given)
+        )
+        rows.append({"text": text, "spans": spans, "predicted": predicted})
+    results = synthetic_results()
+    results["samples"]["predictions"] = rows
+    return results | {"evaluation": {"split": "test", **compare_tags(reference, contestants)}}
+
+
+def entity_results() -> dict[str, Any]:
+    """A quick start with named entities."""
+    reference = [[(0, 4, "PER"), (9, 14, "LOC")], [(3, 8, "LOC")], [(0, 5, "PER")]]
+    said = [[(0, 4, "PER"), (9, 14, "PER")], [], [(0, 5, "PER")]]
+    contestants = [
+        Contestant("unmask, pretrained", "pretrained", said),
+        Contestant("unmask, without pretraining", "scratch", [[], [], [(0, 5, "LOC")]]),
+    ]
+    results = synthetic_results()
+    results["samples"]["predictions"] = [
+        {"text": "Anna saw Paris again", "spans": list(reference[0]), "predicted": list(said[0])}
+    ]
+    return results | {"evaluation": {"split": "test", **compare_spans(reference, contestants)}}
 
 
 def write_run(run: Path, results: dict[str, Any]) -> Path:

@@ -40,6 +40,26 @@ def test_the_matrix_and_its_texts_lie_within_the_frame(size: int) -> None:
         assert float(y) > 0 and float(y) + float(side) <= height
 
 
+def test_a_plot_for_a_phone_is_no_wider_than_a_phone() -> None:
+    points = [(10.0, 0.5), (20.0, 0.8)]
+    names = ["one run", "another run with a longer name", "a third", "a fourth"]
+    series = [chart.Curve(name, points, 1 + number, marks=True) for number, name in enumerate(names)]
+    drawn = [
+        chart.curves(series, "d", "steps", "accuracy", width=chart.NARROW),
+        chart.dots([(name, 50.0, 40.0, 60.0, "50.0 %") for name in names], "d", "x", 0, chart.NARROW),
+        chart.matrix([[7] * 8] * 8, ["money-fx"] * 8, "d", "Predicted", "True", chart.NARROW),
+    ]
+    for svg in drawn:
+        assert float(re.findall(r'viewBox="0 0 ([\d.]+)', svg)[0]) <= chart.NARROW + 4
+
+
+def test_series_differ_by_more_than_colour() -> None:
+    points = [(10.0, 0.5), (20.0, 0.8)]
+    marks = [chart.curves([chart.Curve("a", points, n, marks=True)], "d", "x", "y") for n in (1, 2, 3)]
+    shapes = [re.findall(r'<(\w+) class="mark', svg)[0] for svg in marks]
+    assert len(set(shapes)) == 3
+
+
 def test_curves_draw_every_marked_point_and_one_ring() -> None:
     points = [(10.0, 0.5), (20.0, 0.8), (30.0, 0.7)]
     svg = chart.curves([chart.Curve("a", points, marks=True, ring=20.0)], "d", "steps", "accuracy")

@@ -3,20 +3,23 @@
 import base64
 import copy
 import hashlib
+import html
 import re
 import string
 import sys
+from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
 import pytest
-from report_sample import synthetic_results, write_run
+from report_sample import entity_results, synthetic_results, tagged_results, write_run
 
 from unmask.errors import UserError
 from unmask.report import chart, figures, summary, words, write_report
 
 VOID = {"meta", "link", "br", "img", "hr", "input"}
+PACKAGE = Path(chart.__file__).parent
 
 
 class Reader(HTMLParser):
@@ -63,17 +66,17 @@ def test_the_page_has_every_section_and_nests_its_tags(tmp_path: Path) -> None:
     names = [section["id"] for section in page.all("section")]
     assert names == [
         "summary",
-        "steps",
-        "data",
-        "pretraining",
-        "finetuning",
         "results",
         "errors",
-        "fills",
         "predictions",
+        "pretraining",
+        "fills",
+        "finetuning",
+        "data",
+        "steps",
         "repeat",
     ]
-    assert len(page.all("svg")) == 5
+    assert len(page.all("svg")) == 2 * 5, "each plot for a desk and for a phone"
     assert all(svg["role"] == "img" and svg["aria-label"] for svg in page.all("svg"))
     assert page.all("html") == [{"lang": "en"}]
 
@@ -84,6 +87,7 @@ def test_the_page_needs_nothing_from_outside(tmp_path: Path) -> None:
     page = Reader(source)
     assert not {tag for tag, _ in page.tags} & {"script", "link", "img", "iframe", "object", "base"}
     assert not {key for _, attributes in page.tags for key in attributes} & {
+        "action",
         "src",
         "href",
         "style",
@@ -110,7 +114,8 @@ def test_the_figures_shown_are_those_of_results_json(tmp_path: Path) -> None:
         assert f"{100 * accuracy['low']:.1f} to {100 * accuracy['high']:.1f} %" in text
     for row in results["evaluation"]["per_label"]:
         shown = [f"{100 * row[key]:.1f} %" for key in ("precision", "recall", "f1")]
-        assert " ".join([row["label"], *shown, str(row["n"])]) in text
+        interval = f"{100 * row['f1_low']:.1f} to {100 * row['f1_high']:.1f} %"
+        assert " ".join([row["label"], *shown, interval, str(row["n"])]) in text
     for hashed in results["repeat"]["hashes"].values():
         assert hashed in text
     for expected in (
@@ -131,10 +136,11 @@ def test_the_matrix_shows_every_count(tmp_path: Path) -> None:
     results = synthetic_results()
     figure = figures.confusion(results["evaluation"], words.catalogue("en"))
     assert figure is not None
-    numbers = re.findall(r">(\d+)</text>", figure.svg)
-    assert [int(number) for number in numbers] == [
-        count for row in results["evaluation"]["confusion"] for count in row
-    ]
+    for svg in (figure.wide, figure.narrow):
+        numbers = re.findall(r">(\d+)</text>", svg)
+        assert [int(number) for number in numbers] == [
+            count for row in results["evaluation"]["confusion"] for count in row
+        ]
 
 
 def test_text_of_the_user_is_escaped_everywhere(tmp_path: Path) -> None:
@@ -146,7 +152,7 @@ def test_text_of_the_user_is_escaped_everywhere(tmp_path: Path) -> None:
             return {name: spoiled(inner, name) for name, inner in value.items()}
         if isinstance(value, list):
             return [spoiled(inner, key) for inner in value]
-        keep = key in ("kind", "language", "log", "of", "device")
+        keep = key in ("kind", "language", "log", "of", "device", "metric", "unit", "state")
         return value + evil if isinstance(value, str) and not keep else value
 
     clean = report(tmp_path / "clean", results)
@@ -198,10 +204,10 @@ def test_logs_may_be_missing_or_torn(tmp_path: Path) -> None:
     log = run / "pretrain/metrics.jsonl"
     log.write_text(log.read_text() + '{"step": 601, "tok')
     page = Reader(write_report(run).read_text(encoding="utf-8"))
-    assert len(page.all("svg")) == 5
+    assert len(page.all("svg")) == 2 * 5
     (run / "scratch/metrics.jsonl").unlink()
     log.write_text("")
-    assert len(Reader(write_report(run).read_text(encoding="utf-8")).all("svg")) == 2
+    assert len(Reader(write_report(run).read_text(encoding="utf-8")).all("svg")) == 2 * 2
 
 
 def test_the_same_run_gives_the_same_bytes(tmp_path: Path) -> None:
@@ -221,7 +227,7 @@ def test_other_files_are_refused(tmp_path: Path, content: str) -> None:
 
 
 def test_a_folder_without_results_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="does not exist"):
+    with pytest.raises(UserError, match="holds no run that can be read"):
         write_report(tmp_path)
 
 
@@ -244,7 +250,7 @@ def test_many_labels_are_told_as_their_most_frequent_confusions(tmp_path: Path) 
     counts[3][7], counts[4][8] = 10, 5
     results["evaluation"] |= {"labels": labels, "confusion": counts, "per_label": []}
     page = report(tmp_path, results)
-    assert len(page.all("svg")) == 4
+    assert len(page.all("svg")) == 2 * 4
     assert "label 3 label 7 10 10.0\u00a0%".replace("\u00a0", " ") in page.text.replace("\u00a0", " ")
     assert page.text.index("label 3 label 7") < page.text.index("label 4 label 8")
 
@@ -292,6 +298,98 @@ def test_catalogues_have_the_same_keys_and_places() -> None:
     for catalogue in words.CATALOGUES.values():
         assert catalogue.keys() == words.ENGLISH.keys()
         assert all(places(catalogue[key]) == places(text) for key, text in words.ENGLISH.items())
+
+
+def test_every_word_of_the_catalogue_is_used() -> None:
+    """By its key in the code, or by a key that the code puts together."""
+    files = [path for path in PACKAGE.rglob("*") if path.suffix in (".py", ".jinja")]
+    source = "".join(
+        path.read_text(encoding="utf-8") for path in files if path.stem not in ("english", "chinese")
+    )
+    put_together = re.compile(
+        r"(known|kind|theme|run|state|figure|inline|split|key|right|compare|compare\.loss)\..+"
+        r"|(scratch|tfidf|frequent|majority)\.(better|worse|unclear)"
+        r"|(models|per_label)\.caption\.(tags|entity_f1)|(accuracy|entity_f1|f1|tokens|seconds)\.axis"
+    )
+    for key in words.ENGLISH:
+        assert f'"{key}"' in source or put_together.fullmatch(key), key
+
+
+@pytest.mark.parametrize("language", words.CATALOGUES)
+@pytest.mark.parametrize("make", [synthetic_results, tagged_results, entity_results])
+def test_every_language_tells_every_kind_of_run(
+    tmp_path: Path, make: Callable[[], dict[str, Any]], language: str
+) -> None:
+    page = report(tmp_path, make() | {"language": language})
+    text = page.text.replace("\u00a0", " ")
+    assert len(page.all("section")) == 10
+    assert {"en": "Summary", "zh": "摘要"}[language] == page.all("section")[0]["aria-label"]
+    assert ("测试" in text) == (language == "zh")
+    assert "Fine-tuning runs" not in text or language == "en"
+    if language == "zh":
+        assert "经预训练" in text and "unmask, pretrained" not in text, "known names have their counterparts"
+
+
+def test_another_language_and_another_file_may_be_asked_for(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run", synthetic_results())
+    path = write_report(run, tmp_path / "other" / "page.html", "zh")
+    assert path == tmp_path / "other" / "page.html" and not (run / "report.html").exists()
+    assert Reader(path.read_text(encoding="utf-8")).all("html") == [{"lang": "zh-Hans"}]
+
+
+def test_tagged_sentences_show_what_is_wrong(tmp_path: Path) -> None:
+    page = report(tmp_path, tagged_results())
+    tags = [
+        (a.get("class") or "").split() for a in page.all("span") if "tag" in (a.get("class") or "").split()
+    ]
+    assert len([tag for tag in tags if "wrong" in tag]) == 2, "once as predicted, once as it should be"
+    assert "✗ 1 of 4 wrong" in page.text and "✓ right" in page.text
+    assert "accuracy on 12 tokens" in page.text and "n = 12 tokens in 3 test sentences" in page.text
+
+
+def test_entities_are_told_by_f1_and_what_was_missed(tmp_path: Path) -> None:
+    text = report(tmp_path, entity_results()).text.replace("\u00a0", " ")
+    assert "F1 on 4 entities" in text and "its entity F1 is" in text
+    assert "LOC nothing 1 50.0 %" in text, "an entity that was not found"
+
+
+def test_spans_that_overlap_or_lie_beyond_the_text_shown_do_no_harm(tmp_path: Path) -> None:
+    results = tagged_results()
+    results["samples"]["predictions"] = [
+        {"text": "x" * 1000, "spans": [[0, 4, "A"], [2, 6, "B"], [900, 910, "A"]], "predicted": []}
+    ]
+    assert report(tmp_path, results).text.count("xxxx") >= 1
+
+
+@pytest.mark.parametrize("language", words.CATALOGUES)
+@pytest.mark.parametrize("make", [synthetic_results, entity_results])
+def test_no_text_of_a_plot_lies_outside_of_its_frame(
+    tmp_path: Path, make: Callable[[], dict[str, Any]], language: str
+) -> None:
+    results = make() | {"language": language}
+    results["finetuning"][0]["name"] = "a run with a name that is far too long to stand in any legend " * 2
+    source = write_report(write_run(tmp_path, results)).read_text(encoding="utf-8")
+    frames = re.findall(r'<svg viewBox="0 0 (\d+) (\d+)".*?</svg>', source, flags=re.S)
+    plots = re.findall(r"<svg .*?</svg>", source, flags=re.S)
+    assert len(plots) == len(frames) > 6
+    for plot, (width, height) in zip(plots, frames, strict=True):
+        check_frame(plot, float(width), float(height))
+
+
+def check_frame(plot: str, width: float, height: float) -> None:
+    slack = 2.0  # widths are estimates
+    for attributes, content in re.findall(r"<text([^>]*)>([^<]*)</text>", plot):
+        found = dict(re.findall(r'([\w-]+)="([^"]*)"', attributes))
+        long = chart.text_width(html.unescape(content))
+        before = {"start": 0.0, "middle": long / 2, "end": long}[found["text-anchor"]]
+        if "transform" in found:
+            x, y = map(float, re.findall(r"translate\(([\d.]+) ([\d.]+)\)", found["transform"])[0])
+            low, high, across = y - (long - before), y + before, x
+            assert low >= -slack and high <= height + slack and 8 <= across <= width, content
+        else:
+            x, y = float(found["x"]), float(found["y"])
+            assert x - before >= -slack and x - before + long <= width + slack, content
+            assert 8 <= y <= height, content
 
 
 def test_numbers_are_written_as_people_read_them() -> None:

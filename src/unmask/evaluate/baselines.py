@@ -1,6 +1,6 @@
-"""What any trained model is to be compared with: the most frequent label; TF-IDF and logistic regression.
+"""What any trained model is to be compared with: the most frequent label or tag; TF-IDF and logistic regression.
 
-Both learn from the same training rows as the model and never see the labels of the test rows.
+All learn from the same training rows as the model and never see the labels of the test rows.
 """
 
 from collections import Counter
@@ -34,6 +34,35 @@ def majority(train_labels: Sequence[str], n_test: int) -> Baseline:
     frequency = Counter(train_labels)
     label = min(frequency, key=lambda name: (-frequency[name], name))
     return Baseline("majority", [label] * n_test, {"label": label})
+
+
+def most_frequent_tags(
+    train: Sequence[tuple[Sequence[str], Sequence[str]]], test: Sequence[Sequence[str]]
+) -> list[list[str]]:
+    """The most frequent training tag of each word; for a word never seen, that of the words seen once.
+
+    train: the words and the tags of each sentence; test: the words of each sentence. Of equally frequent tags
+    the first by name. Raises UserError where there are no training rows.
+    """
+    _check_rows(train)
+    counts: dict[str, Counter[str]] = {}
+    for words, tags in train:
+        for word, tag in zip(words, tags, strict=True):
+            counts.setdefault(word, Counter())[tag] += 1
+    rare: Counter[str] = Counter()
+    for found in counts.values():
+        if found.total() == 1:
+            rare.update(found)
+    everything: Counter[str] = Counter()
+    for found in counts.values():
+        everything.update(found)
+
+    def first(found: Counter[str]) -> str:
+        return min(found, key=lambda tag: (-found[tag], tag))
+
+    unseen = first(rare or everything)
+    best = {word: first(found) for word, found in counts.items()}
+    return [[best.get(word, unseen) for word in words] for words in test]
 
 
 def tfidf(
@@ -106,6 +135,6 @@ def _tenth(rows: int, seed: int) -> tuple[Any, Any]:
     return np.sort(order[: rows // 10]), np.sort(order[rows // 10 :])
 
 
-def _check_rows(train_labels: Sequence[str]) -> None:
-    if not len(train_labels):
+def _check_rows(train: Sequence[object]) -> None:
+    if not len(train):
         raise UserError("a baseline needs training rows", given="none")

@@ -1,70 +1,233 @@
-"""Several models on the same test rows: each with its intervals, and the paired difference of the first to the rest."""
+"""Several models on the same test rows: each with its intervals, and the paired difference of the first to the rest.
 
-from collections.abc import Mapping, Sequence
+Three kinds of rows: one label each (`compare`), one tag for each token of a sentence (`compare_tags`), spans of
+a sentence (`compare_spans`). Each gives the `evaluation` of results.json, as report/folder.py describes it.
+"""
+
+import math
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from unmask import metrics
+from unmask.data.tables import Span
+from unmask.metrics import Metric, SentenceCounts
+
+MOST_CONFUSIONS = 20
+
+Spans = Sequence[tuple[int, int, str]]  # (start, stop, label) of each entity
 
 
 @dataclass(frozen=True)
 class Contestant:
-    """A model's predictions on the test rows. kind: pretrained, scratch, tfidf or majority."""
+    """A model's predictions on the test rows: a label, the tags or the spans of each row.
+
+    kind: pretrained, scratch, tfidf, frequent (the most frequent tag of each word), majority, or other.
+    """
 
     name: str
     kind: str
-    predicted: Sequence[str]
+    predicted: Sequence[Any]
 
 
 def compare(
     reference: Sequence[str], contestants: Sequence[Contestant], labels: Sequence[str], seed: int = 0
 ) -> dict[str, Any]:
-    """The `evaluation` of results.json: figures of each contestant, differences of the first over the others."""
+    """One label a row. Figures of each contestant, differences of the first over the others."""
     numbers = {label: number for number, label in enumerate(labels)}
     truth = _numbered(reference, numbers)
-    said = {c.name: _numbered(c.predicted, numbers) for c in contestants}
+    said = [_numbered(c.predicted, numbers) for c in contestants]
     count = len(labels)
     chosen = {"accuracy": metrics.accuracy, "macro_f1": metrics.macro_f1}
-    first = contestants[0]
+
+    def figures(number: int) -> dict[str, Any]:
+        return {
+            key: asdict(metrics.bootstrap(metric, truth, said[number], count, seed=seed))
+            for key, metric in chosen.items()
+        }
+
+    def differences(number: int) -> dict[str, Any]:
+        found: dict[str, Any] = {
+            key: asdict(metrics.paired_difference(metric, truth, said[0], said[number], count, seed=seed))
+            for key, metric in chosen.items()
+        }
+        return found | {"mcnemar": mcnemar(said[0] == truth, said[number] == truth)}
+
     return {
+        "metric": "accuracy",
+        "unit": "row",
         "rows": len(truth),
         "labels": list(labels),
+        **_standing(contestants, figures, differences),
+        "confusion": metrics.confusion(truth, said[0], count).tolist(),
+        "per_label": _of_rows(truth, said[0], labels, seed),
+    }
+
+
+def compare_tags(
+    reference: Sequence[Sequence[str]], contestants: Sequence[Contestant], seed: int = 0
+) -> dict[str, Any]:
+    """One tag for each token of a sentence (None: no tag): accuracy over tokens, resampled by sentence.
+
+    Raises ValueError where a contestant gives another number of tags than a sentence has tokens.
+    """
+    counted = [metrics.tag_counts(reference, c.predicted) for c in contestants]
+    pairs = [
+        pair
+        for tags, said in zip(reference, contestants[0].predicted, strict=True)
+        for pair in zip(tags, said, strict=True)
+    ]
+    return {
+        "metric": "accuracy",
+        "unit": "sentence",
+        "rows": len(reference),
+        "tokens": len(pairs),
+        "labels": list(counted[0].labels),
+        **_counted(contestants, counted, {"accuracy": metrics.accuracy}, seed),
+        "per_label": _of_sentences(counted[0], seed),
+        "confusions": _confusions(Counter(pairs)),
+    }
+
+
+def compare_spans(
+    reference: Sequence[Spans], contestants: Sequence[Contestant], seed: int = 0
+) -> dict[str, Any]:
+    """Spans of a sentence: micro F1 over entities that have the right bounds and label, resampled by sentence.
+
+    A confusion has None for the true label of a span that is none, and for the prediction of one not found.
+    """
+    truth = [[Span(*span) for span in spans] for spans in reference]
+    said = [[[Span(*span) for span in spans] for spans in c.predicted] for c in contestants]
+    counted = [metrics.entity_counts(truth, one) for one in said]
+    chosen = {
+        "entity_f1": metrics.micro_f1,
+        "precision": metrics.precision,
+        "recall": metrics.recall,
+    }
+    pairs = [pair for a, b in zip(truth, said[0], strict=True) for pair in _paired_spans(a, b)]
+    return {
+        "metric": "entity_f1",
+        "unit": "sentence",
+        "rows": len(reference),
+        "entities": sum(map(len, truth)),
+        "labels": list(counted[0].labels),
+        **_counted(contestants, counted, chosen, seed),
+        "per_label": _of_sentences(counted[0], seed),
+        "confusions": _confusions(Counter(pairs)),
+    }
+
+
+def mcnemar(a_right: ArrayLike, b_right: ArrayLike) -> float:
+    """The exact two-sided p of McNemar's test (1947) that two models are right equally often; (rows,) bool each.
+
+    Of the rows on which exactly one is right, each is as likely right by the one as by the other: a binomial
+    test with probability one half. 1 where there are no such rows. Raises ValueError for unequal lengths.
+    """
+    first, second = np.asarray(a_right, dtype=bool), np.asarray(b_right, dtype=bool)
+    if first.shape != second.shape:
+        raise ValueError(f"{first.size} rows of a, but {second.size} of b")
+    fewer, more = sorted((int((first & ~second).sum()), int((second & ~first).sum())))
+    odd = fewer + more
+    logs = [
+        math.lgamma(odd + 1) - math.lgamma(k + 1) - math.lgamma(odd - k + 1) - odd * math.log(2)
+        for k in range(fewer + 1)
+    ]
+    return min(1.0, 2 * math.fsum(math.exp(value) for value in logs))
+
+
+def _standing(
+    contestants: Sequence[Contestant],
+    figures: Callable[[int], dict[str, Any]],
+    differences: Callable[[int], dict[str, Any]],
+) -> dict[str, Any]:
+    first = contestants[0]
+    return {
         "models": [
-            {
-                "name": c.name,
-                "kind": c.kind,
-                **{
-                    key: asdict(metrics.bootstrap(metric, truth, said[c.name], count, seed=seed))
-                    for key, metric in chosen.items()
-                },
-            }
-            for c in contestants
+            {"name": c.name, "kind": c.kind, **figures(number)} for number, c in enumerate(contestants)
         ],
         "differences": [
-            {
-                "of": first.name,
-                "over": c.name,
-                "kind": c.kind,
-                **{
-                    key: asdict(
-                        metrics.paired_difference(
-                            metric, truth, said[first.name], said[c.name], count, seed=seed
-                        )
-                    )
-                    for key, metric in chosen.items()
-                },
-            }
-            for c in contestants[1:]
-        ],
-        "confusion": metrics.confusion(truth, said[first.name], count).tolist(),
-        "per_label": [
-            {"label": label, **asdict(score)}
-            for label, score in zip(labels, metrics.per_label(truth, said[first.name], count), strict=True)
+            {"of": first.name, "over": c.name, "kind": c.kind, **differences(number)}
+            for number, c in enumerate(contestants[1:], 1)
         ],
     }
 
 
-def _numbered(labels: Sequence[str], numbers: Mapping[str, int]) -> np.ndarray[Any, np.dtype[np.int64]]:
+def _counted(
+    contestants: Sequence[Contestant],
+    counted: Sequence[SentenceCounts],
+    chosen: Mapping[str, Metric],
+    seed: int,
+) -> dict[str, Any]:
+    def figures(number: int) -> dict[str, Any]:
+        return {
+            key: asdict(metrics.bootstrap_sentences(metric, counted[number], seed=seed))
+            for key, metric in chosen.items()
+        }
+
+    def differences(number: int) -> dict[str, Any]:
+        return {
+            key: asdict(metrics.paired_difference_sentences(metric, counted[0], counted[number], seed=seed))
+            for key, metric in chosen.items()
+        }
+
+    return _standing(contestants, figures, differences)
+
+
+def _paired_spans(truth: Iterable[Span], said: Iterable[Span]) -> list[tuple[str | None, str | None]]:
+    """(true label, predicted label) of all bounds that occur in either; None where only the other has them."""
+    true, given = ({(span.start, span.stop): span.label for span in spans} for spans in (truth, said))
+    return [(true.get(bounds), given.get(bounds)) for bounds in sorted(true.keys() | given)]
+
+
+def _of_sentences(counted: SentenceCounts, seed: int) -> list[dict[str, Any]]:
+    columns = [
+        SentenceCounts(
+            (label,), *(x[:, number : number + 1] for x in (counted.hits, counted.actual, counted.given))
+        )
+        for number, label in enumerate(counted.labels)
+    ]
+    return [_label_row(column, seed) for column in columns]
+
+
+def _of_rows(
+    truth: NDArray[np.int64], said: NDArray[np.int64], labels: Sequence[str], seed: int
+) -> list[dict[str, Any]]:
+    """The same of rows with one label each: a row is a sentence of one item."""
+    rows = []
+    for number, label in enumerate(labels):
+        actual, given = ((x == number).astype(np.float64)[:, None] for x in (truth, said))
+        rows.append(_label_row(SentenceCounts((label,), actual * given, actual, given), seed))
+    return rows
+
+
+def _label_row(counted: SentenceCounts, seed: int) -> dict[str, Any]:
+    """Precision, recall and F1 of the one label that is counted, F1 with its interval, and n."""
+    ((label, score),) = counted.per_label().items()
+    f1 = metrics.bootstrap_sentences(metrics.micro_f1, counted, seed=seed)
+    return {"label": label, **asdict(score), "f1_low": f1.low, "f1_high": f1.high}
+
+
+def _confusions(pairs: "Counter[tuple[Any, Any]]") -> list[dict[str, Any]]:
+    """The most frequent wrong (true, predicted), with their share of the items of that true label."""
+    of_true = Counter[Any]()
+    for (true, _), count in pairs.items():
+        of_true[true] += count
+    wrong = [(count, true, said) for (true, said), count in pairs.items() if true != said]
+    wrong.sort(key=lambda row: (-row[0], row[1] or "", row[2] or ""))
+    return [
+        {
+            "true": true,
+            "predicted": said,
+            "count": count,
+            "share": None if true is None else count / of_true[true],
+        }
+        for count, true, said in wrong[:MOST_CONFUSIONS]
+    ]
+
+
+def _numbered(labels: Sequence[str], numbers: Mapping[str, int]) -> NDArray[np.int64]:
     return np.array([numbers[label] for label in labels])

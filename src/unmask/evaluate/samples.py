@@ -1,56 +1,66 @@
 """Real rows to look at: what a model fills into blanks, and what it predicts, right and wrong."""
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
 from unmask.data.hashing import hashed
 from unmask.data.tables import Example
 from unmask.predict import Predictor
-from unmask.tasks.classify import Label
+from unmask.tasks import Task
+from unmask.text.chinese import RUN
 
 SAMPLE = 31  # what a hash is for
-SHORTEST = 4  # letters of a word worth hiding
-WORDS = 24  # of context
+SHORTEST = 4  # letters of a word worth hiding; a Chinese character is always one
+CONTEXT = 40  # pieces of a passage
 
 
 def fills(predictor: Predictor, texts: Sequence[str], seed: int, count: int = 6) -> list[dict[str, Any]]:
-    """Passages of some texts with one word hidden, chosen by hash, and the pieces proposed for it."""
+    """Passages of some texts with one word hidden, chosen by hash, and the pieces proposed for it.
+
+    The word is a single piece, so that the model can find it; in Chinese it is one character.
+    """
     rows: list[dict[str, Any]] = []
     order = sorted(range(len(texts)), key=lambda number: int(hashed(seed, SAMPLE, number)[0]))
     for number in order:
         if len(rows) == count:
             break
-        words = texts[number].split()[:WORDS]
-        known = predictor.tokenizer
-        whole = [
+        text = texts[number]
+        encoded = predictor.tokenizer.encode(text, max_length=CONTEXT)
+        sizes = Counter(encoded.words)
+        places = [
             place
-            for place, word in enumerate(words)
-            if word.isalpha() and len(word) >= SHORTEST and len(known.encode(word).ids) == 3
+            for place, (start, stop) in enumerate(encoded.offsets)
+            if sizes[encoded.words[place]] == 1
+            and encoded.ids[place] != predictor.tokenizer.unknown_id
+            and _worth_hiding(text[start:stop])
         ]
-        if len(whole) < 3:
+        if len(places) < 3:
             continue
-        place = whole[int(hashed(seed, SAMPLE, number, 1)[0]) % len(whole)]
-        text = " ".join([*words[:place], "[MASK]", *words[place + 1 :]])
-        proposed = predictor.fill(text)[0]
+        start, stop = encoded.offsets[places[int(hashed(seed, SAMPLE, number, 1)[0]) % len(places)]]
+        end = encoded.offsets[-2][1]  # the last is [SEP]
+        passage = f"{text[:start]}[MASK]{text[stop:end]}"
+        proposed = predictor.fill(passage)[0]
         candidates = [{"piece": fill.piece, "probability": round(fill.score, 4)} for fill in proposed]
-        rows.append({"text": text, "hidden": words[place], "candidates": candidates})
+        rows.append({"text": passage, "hidden": text[start:stop], "candidates": candidates})
     return rows
 
 
-def predictions(examples: Sequence[Example], found: Sequence[Label], each: int = 5) -> list[dict[str, Any]]:
-    """The first rows predicted right, and the first predicted wrong."""
+def _worth_hiding(word: str) -> bool:
+    return word.isalpha() and (len(word) >= SHORTEST or RUN.match(word) is not None)
+
+
+def predictions(
+    task: Task[Any], examples: Sequence[Example], found: Sequence[Any], each: int = 5
+) -> list[dict[str, Any]]:
+    """The first examples predicted right, and the first predicted wrong; those with nothing in them are passed over."""
+    reference, said = task.reference(examples), task.compared(examples, found)
     rows = []
     for right in (True, False):
         chosen = [
-            (e, label) for e, label in zip(examples, found, strict=True) if (label.name == e.label) is right
+            number
+            for number, truth in enumerate(reference)
+            if (said[number] == truth) is right and (truth or said[number])
         ]
-        rows += [
-            {
-                "text": example.text[:300],
-                "label": example.label,
-                "predicted": label.name,
-                "probability": round(label.score, 4),
-            }
-            for example, label in chosen[:each]
-        ]
+        rows += [task.sample(examples[number], found[number]) for number in chosen[:each]]
     return rows

@@ -1,4 +1,4 @@
-"""Pages made from run folders. They only read figures that a run has written; nothing is computed anew."""
+"""Pages made from run folders: they show figures that a run has written, and read nothing else."""
 
 from unmask.report.page import write_report
 

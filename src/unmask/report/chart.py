@@ -1,7 +1,8 @@
 """Plots as SVG text, drawn by hand: curves, dots with intervals, a matrix of counts.
 
 Colours are CSS classes that the page's style sheet defines, so that light, dark and print have their own;
-series differ by dash and mark as well as by colour. The same values give the same bytes.
+series differ by dash and mark as well as by colour. The same values give the same bytes. Each plot is drawn
+for a given width, since a plot for a desk, made smaller, cannot be read on a phone.
 """
 
 import itertools
@@ -11,8 +12,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from html import escape
 
-WIDTH = 736
+WIDE, NARROW = 736, 350  # pixels: the text column at a desk and on a phone
 FONT = 12  # pixels, as in the style sheet
+COLOURS = 6  # classes c1 to c6
 MAX_POINTS = 240  # of one curve; more are averaged in groups
 
 Point = tuple[float, float]
@@ -21,13 +23,17 @@ Format = Callable[[float], str]
 
 @dataclass(frozen=True)
 class Curve:
-    """One series. `marks` draws its points; `ring` names the x of one point to be singled out."""
+    """One series. `marks` draws its points; `ring` names the x of one point to be singled out.
+
+    `ghost` draws it faint and leaves it out of the legend: it goes with another series of its colour.
+    """
 
     name: str
     points: Sequence[Point]
-    colour: int = 1  # 1 or 2: the classes c1 and c2
+    colour: int = 1  # 1 to COLOURS
     marks: bool = False
     ring: float | None = None
+    ghost: bool = False
 
 
 @dataclass(frozen=True)
@@ -85,8 +91,13 @@ def text_width(text: str) -> float:
     return FONT * (wide + 0.56 * (len(text) - wide))
 
 
-def shortened(text: str, most: int = 22) -> str:
-    return text if len(text) <= most else text[: most - 1] + "…"
+def shortened(text: str, most: float = 22 * 0.56 * FONT) -> str:
+    """A text cut to at most `most` pixels."""
+    if text_width(text) <= most:
+        return text
+    while text and text_width(text) > most - FONT:
+        text = text[:-1]
+    return text.rstrip() + "…"
 
 
 def curves(
@@ -98,39 +109,43 @@ def curves(
     references: Sequence[tuple[str, float]] = (),
     x_format: Format = plain,
     y_format: Format = plain,
-    height: int = 330,
+    width: int = WIDE,
 ) -> str:
     """Curves over one x axis, with dashed reference lines at given heights."""
     every = [point for curve in series for point in curve.points]
-    x_ticks = ticks(0.0, max(x for x, _ in every))
+    furthest = max(max(x for x, _ in every), 1e-12)
     heights = [y for _, y in every] + [y for _, y in references]
     y_ticks = ticks(min(heights), max(heights))
-    x = Scale(0.0, max(max(x for x, _ in every), 1e-12), 62, WIDTH - 18)
-    y = Scale(y_ticks[0], y_ticks[-1], height - 52, 40)
-    parts = [_legend(series)]
+    left = 34 + max(text_width(y_format(value)) for value in y_ticks)
+    legend, top = _legend([curve for curve in series if not curve.ghost], left, width)
+    height = top + (290 if width >= WIDE else 260)
+    x = Scale(0.0, furthest, left, width - 18)
+    y = Scale(y_ticks[0], y_ticks[-1], height - 52, top + 14)
+    parts = [legend]
     for value in y_ticks:
         parts.append(_line(x.start, y(value), x.end, y(value), "grid"))
         parts.append(_text(x.start - 8, y(value) + 4, y_format(value), "end"))
-    for value in x_ticks:
+    for value in ticks(0.0, furthest, 6 if width >= WIDE else 4):
         if value <= x.high:
             parts.append(_line(x(value), y.start, x(value), y.start + 5, "axis"))
             parts.append(_text(x(value), y.start + 20, x_format(value), "middle"))
     parts.append(_line(x.start, y.start, x.end, y.start, "axis"))
     parts.append(_text((x.start + x.end) / 2, height - 8, x_label, "middle", "label"))
-    parts.append(_turned(16, (y.start + y.end) / 2, y_label))
-    for name, value in references:
+    parts.append(_turned(14, (y.start + y.end) / 2, y_label))
+    for _, value in references:
         parts.append(_line(x.start, y(value), x.end, y(value), "reference"))
-        parts.append(_text(x.end, y(value) - 6, name, "end", "halo"))
     parts += [_curve(curve, x, y) for curve in series]
-    return _svg(WIDTH, height, describe, parts)
+    # names last, so that no curve runs over them
+    parts += [_text(x.end, y(value) - 6, name, "end", "halo") for name, value in references]
+    return _svg(width, height, describe, parts)
 
 
 def _curve(curve: Curve, x: Scale, y: Scale) -> str:
     points = curve.points if curve.marks else thinned(curve.points)
     places = [(x(at), y(value)) for at, value in points]
     path = " ".join(f"{across:.1f},{down:.1f}" for across, down in places)
-    fine = "" if curve.marks else " fine"
-    parts = [f'<polyline class="curve c{curve.colour}{fine}" points="{path}"/>']
+    style = " ghost" if curve.ghost else "" if curve.marks else " fine"
+    parts = [f'<polyline class="curve c{curve.colour}{style}" points="{path}"/>']
     if curve.marks:
         parts += [_mark(across, down, curve.colour) for across, down in places]
     for (at, _), (across, down) in zip(points, places, strict=True):
@@ -140,87 +155,128 @@ def _curve(curve: Curve, x: Scale, y: Scale) -> str:
 
 
 def _mark(across: float, down: float, colour: int) -> str:
-    if colour == 1:
-        return f'<circle class="mark c1" cx="{across:.1f}" cy="{down:.1f}" r="3.5"/>'
-    return f'<rect class="mark c2" x="{across - 3.5:.1f}" y="{down - 3.5:.1f}" width="7" height="7"/>'
-
-
-def _legend(series: Sequence[Curve]) -> str:
-    parts, across = [], 62.0
-    for curve in series:
-        parts.append(
-            f'<polyline class="curve c{curve.colour}" points="{across:.1f},16 {across + 26:.1f},16"/>'
+    """A circle, a square or a diamond: three shapes in turn, so that colour is not needed."""
+    if colour % 3 == 1:
+        return f'<circle class="mark c{colour}" cx="{across:.1f}" cy="{down:.1f}" r="3.5"/>'
+    if colour % 3 == 2:
+        return (
+            f'<rect class="mark c{colour}" x="{across - 3.5:.1f}" y="{down - 3.5:.1f}" width="7" height="7"/>'
         )
+    corners = ((0.0, -4.6), (4.6, 0.0), (0.0, 4.6), (-4.6, 0.0))
+    path = " ".join(f"{across + dx:.1f},{down + dy:.1f}" for dx, dy in corners)
+    return f'<polygon class="mark c{colour}" points="{path}"/>'
+
+
+def _legend(series: Sequence[Curve], left: float, width: int) -> tuple[str, int]:
+    """The names of the series in as many lines as they need, and the height that they take."""
+    parts: list[str] = []
+    across, down = left, 16
+    for curve in series:
+        name = shortened(curve.name, width - left - 40)
+        if across > left and across + 34 + text_width(name) > width:
+            across, down = left, down + 20
+        path = f"{across:.1f},{down} {across + 26:.1f},{down}"
+        parts.append(f'<polyline class="curve c{curve.colour}" points="{path}"/>')
         if curve.marks:
-            parts.append(_mark(across + 13, 16, curve.colour))
-        parts.append(_text(across + 34, 20, curve.name))
-        across += 34 + text_width(curve.name) + 26
-    return "".join(parts)
+            parts.append(_mark(across + 13, down, curve.colour))
+        parts.append(_text(across + 34, down + 4, name))
+        across += 34 + text_width(name) + 26
+    return "".join(parts), down + 10
 
 
 def dots(
-    rows: Sequence[tuple[str, float, float, float, str]], describe: str, x_label: str, strong: int
+    rows: Sequence[tuple[str, float, float, float, str]],
+    describe: str,
+    x_label: str,
+    strong: int,
+    width: int = WIDE,
 ) -> str:
-    """One dot with its interval for each (name, value, low, high, shown); line `strong` has the accent."""
-    left = 24 + max(text_width(shortened(name, 34)) for name, *_ in rows)
+    """One dot with its interval for each (name, value, low, high, shown); line `strong` has the accent.
+
+    On a phone the names stand above their lines.
+    """
+    above = width < WIDE
+    longest = width - 90.0 if above else 270.0
+    left = 12.0 if above else 24 + max(text_width(shortened(name, longest)) for name, *_ in rows)
     right = 18 + max(text_width(shown) for *_, shown in rows)
-    height = 34 * len(rows) + 58
-    marks = ticks(min(low for _, _, low, _, _ in rows), max(high for _, _, _, high, _ in rows))
-    x = Scale(marks[0], marks[-1], left, WIDTH - right)
+    pitch, first = (46, 34) if above else (34, 24)
+    height = pitch * len(rows) + 58
+    marks = ticks(
+        min(low for _, _, low, _, _ in rows),
+        max(high for _, _, _, high, _ in rows),
+        4 if above else 6,
+    )
+    x = Scale(marks[0], marks[-1], left, width - right)
     bottom = height - 46
     parts = []
     for value in marks:
         parts.append(_line(x(value), 6, x(value), bottom, "grid"))
         parts.append(_text(x(value), bottom + 18, plain(value), "middle"))
     for number, (name, value, low, high, shown) in enumerate(rows):
-        down, colour = 24 + 34 * number, "c1" if number == strong else "c0"
-        parts.append(
-            _text(left - 12, down + 4, shortened(name, 34), "end", "strong" if number == strong else "")
-        )
+        down, colour = first + pitch * number, "c1" if number == strong else "c0"
+        style = "strong" if number == strong else ""
+        if above:
+            parts.append(_text(0, down - 14, shortened(name, longest), "start", f"{style} halo".strip()))
+        else:
+            parts.append(_text(left - 12, down + 4, shortened(name, longest), "end", style))
         parts.append(_line(x(low), down, x(high), down, f"span {colour}"))
         parts += [_line(x(end), down - 5, x(end), down + 5, f"span {colour}") for end in (low, high)]
         parts.append(f'<circle class="mark {colour}" cx="{x(value):.1f}" cy="{down}" r="4"/>')
-        parts.append(_text(WIDTH, down + 4, shown, "end"))
+        parts.append(_text(width, down + 4, shown, "end"))
     parts.append(_text((x.start + x.end) / 2, height - 8, x_label, "middle", "label"))
-    return _svg(WIDTH, height, describe, parts)
+    return _svg(width, height, describe, parts)
 
 
 def matrix(
-    counts: Sequence[Sequence[int]], labels: Sequence[str], describe: str, x_label: str, y_label: str
+    counts: Sequence[Sequence[int]],
+    labels: Sequence[str],
+    describe: str,
+    x_label: str,
+    y_label: str,
+    width: int = WIDE,
 ) -> str:
-    """Counts as numbers on squares, shaded by their share of the row; rows down, columns across."""
+    """Counts as numbers on squares, shaded by their share of the row; rows down, columns across.
+
+    It is no wider than `width` unless its squares would be too small to read.
+    """
     size = len(labels)
-    cell = max(30, min(58, 480 // size))
-    longest = max(text_width(shortened(label)) for label in labels)
+    narrow = width < WIDE
+    names = [shortened(label, 74.0 if narrow else 148.0) for label in labels]
+    longest = max(map(text_width, names))
+    digits = max(text_width(f"{count}") for row in counts for count in row) + 6
+    left = (30 if narrow else 44) + longest
+    cell = int(max(24, digits, min(58, (480 if width >= WIDE else width - left - 2) // size)))
     upright = longest <= cell - 6
-    left, top = 44 + longest, 30 + (18 if upright else longest + 8)
+    top = 30 + (18 if upright else longest + 8)
+    # the name of the columns may be wider than the matrix
+    right = max(left + size * cell, text_width(x_label) + left) + 4
     parts = [
         _text(left + size * cell / 2, 14, x_label, "middle", "label"),
-        _turned(16, top + size * cell / 2, y_label),
+        _turned(14, top + size * cell / 2, y_label),
     ]
-    for number, label in enumerate(labels):
+    for number, name in enumerate(names):
         middle = number * cell + cell / 2
-        parts.append(_text(left - 10, top + middle + 4, shortened(label), "end"))
+        parts.append(_text(left - 8, top + middle + 4, name, "end"))
         if upright:
-            parts.append(_text(left + middle, top - 8, label, "middle"))
+            parts.append(_text(left + middle, top - 8, name, "middle"))
         else:
-            parts.append(_turned(left + middle + 4, top - 8, shortened(label), "start"))
+            parts.append(_turned(left + middle + 4, top - 8, name, "start"))
     for down, row in enumerate(counts):
         for across, count in enumerate(row):
             share = count / max(1, sum(row))
             place = f'x="{left + across * cell:.1f}" y="{top + down * cell:.1f}"'
             square = f'{place} width="{cell - 2}" height="{cell - 2}"'
             parts.append(f'<rect class="cell" {square} fill-opacity="{share:.3f}"/>')
-            style = "on" if share > 0.5 else "" if count else "faint"
+            style = "on" if share > 0.6 else "deep" if share > 0.15 else "" if count else "faint"
             middle = left + across * cell + cell / 2 - 1
             parts.append(_text(middle, top + down * cell + cell / 2 + 3, f"{count}", "middle", style))
-    return _svg(left + size * cell + 4, top + size * cell + 4, describe, parts)
+    height = max(top + size * cell, top + size * cell / 2 + text_width(y_label) / 2) + 4
+    return _svg(right, height, describe, parts)
 
 
 def _svg(width: float, height: float, describe: str, parts: Sequence[str]) -> str:
-    wide = ' class="wide"' if width == WIDTH else ""
     frame = f'viewBox="0 0 {width:.0f} {height:.0f}" width="{width:.0f}" height="{height:.0f}"'
-    return f'<svg{wide} {frame} role="img" aria-label="{escape(describe)}">{"".join(parts)}</svg>'
+    return f'<svg {frame} role="img" aria-label="{escape(describe)}">{"".join(parts)}</svg>'
 
 
 def _line(x1: float, y1: float, x2: float, y2: float, style: str) -> str:

@@ -1,27 +1,32 @@
 """Which plots the page shows: each takes figures of a run and gives a Figure, or None without figures."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from unmask import console
 from unmask.report import chart
-from unmask.report.chart import Curve
-from unmask.report.words import percent
+from unmask.report.blocks import Figure, Words
+from unmask.report.chart import COLOURS, Curve
+from unmask.report.words import percent, translated
 
 Rows = list[dict[str, Any]]
-Words = dict[str, str]
 
 MAX_MATRIX = 20  # labels; beyond, the most frequent confusions are listed instead
 
 
 @dataclass(frozen=True)
-class Figure:
-    """A plot, as SVG, and the sentence below it, which is also its description."""
+class Trained:
+    """A run with its log, for curves: its name and the step whose weights were kept."""
 
-    svg: str
-    caption: str
-    kind: str = "figure"
+    name: str
+    log: Rows
+    best_step: int | None = None
+
+
+def drawn(plot: Callable[[int], str], caption: str) -> Figure:
+    """A plot for a desk and for a phone."""
+    return Figure(plot(chart.WIDE), plot(chart.NARROW), caption)
 
 
 def evaluations(log: Rows, figure: str, across: str) -> list[tuple[float, float]]:
@@ -33,17 +38,35 @@ def evaluations(log: Rows, figure: str, across: str) -> list[tuple[float, float]
     ]
 
 
-def pretraining_loss(log: Rows, pretraining: dict[str, Any], words: Words) -> Figure | None:
-    # a run with several objectives logs each of them; the reference lines are those of masked words
-    train = [
-        (float(row["tokens"]), float(row["masked.loss" if "masked.loss" in row else "loss"]))
+def training(log: Rows, across: str) -> list[tuple[float, float]]:
+    """The points (`across`, training loss); of several objectives that of masked words, as references are its."""
+    return [
+        (float(row[across]), float(row["masked.loss" if "masked.loss" in row else "loss"]))
         for row in log
-        if "loss" in row and "tokens" in row
+        if "loss" in row and across in row
     ]
-    heldout = evaluations(log, "masked.loss", "tokens")
+
+
+def main_figure(figures: dict[str, Any]) -> str | None:
+    """The name of the figure that says best how good a model is: F1 before accuracy before loss."""
+    for ending in ("entity_f1", "f1", "accuracy", "loss"):
+        for name in sorted(figures):
+            if name.split(".")[-1] == ending and isinstance(figures[name], int | float):
+                return name
+    return None
+
+
+def figure_name(name: str, words: Words, *, inline: bool = False) -> str:
+    """`classify.accuracy` as people call it: `Accuracy`, or `accuracy` within a sentence."""
+    last = name.split(".")[-1]
+    known = last in ("accuracy", "entity_f1", "macro_f1", "f1", "loss")
+    return words[f"inline.{last}" if inline or last == "loss" else last] if known else last
+
+
+def pretraining_loss(log: Rows, pretraining: dict[str, Any], words: Words) -> Figure | None:
     series = [
-        Curve(words["loss.train"], train),
-        Curve(words["loss.heldout"], heldout, colour=2, marks=True),
+        Curve(words["loss.train"], training(log, "tokens")),
+        Curve(words["loss.heldout"], evaluations(log, "masked.loss", "tokens"), colour=2, marks=True),
     ]
     shown = [curve for curve in series if curve.points]
     if not shown:
@@ -53,51 +76,97 @@ def pretraining_loss(log: Rows, pretraining: dict[str, Any], words: Words) -> Fi
         for name in ("uniform", "unigram")
         if pretraining.get(name) is not None
     ]
-    svg = chart.curves(
-        shown,
-        words["loss.caption"],
-        words["tokens.axis"],
-        words["loss.axis"],
-        references=references,
-        x_format=chart.thousands,
-    )
-    return Figure(svg, words["loss.caption"])
+
+    def plot(width: int) -> str:
+        return chart.curves(
+            shown,
+            words["loss.caption"],
+            words["tokens.axis"],
+            words["loss.axis"],
+            references=references,
+            x_format=chart.thousands,
+            width=width,
+        )
+
+    return drawn(plot, words["loss.caption"])
 
 
-def finetuning_curves(runs: Sequence[tuple[dict[str, Any], Rows]], words: Words) -> list[Figure]:
-    """Accuracy and loss on the development rows, one curve for each of (entry of results.json, its log)."""
-    figures = []
-    for figure, factor in (("accuracy", 100.0), ("loss", 1.0)):
-        series = []
-        for number, (entry, log) in enumerate(runs):
-            points = [(at, value * factor) for at, value in evaluations(log, f"classify.{figure}", "step")]
-            if points:
-                ring = entry.get("best_step") if figure == "accuracy" else None
-                series.append(Curve(entry["name"], points, colour=1 + number % 2, marks=True, ring=ring))
-        if series:
-            axis, caption = words["accuracy.axis"], words["dev.accuracy.caption"]
-            if figure == "loss":
-                axis, caption = words["dev.loss.axis"], words["dev.loss.caption"]
-            svg = chart.curves(series, caption, words["steps.axis"], axis, height=290)
-            figures.append(Figure(svg, caption))
-    return figures
+def pretraining_losses(runs: Sequence[Trained], across: str, words: Words) -> Figure | None:
+    """Several pretraining runs over `across` (tokens or seconds): held-out loss, and faint the training loss."""
+    series = []
+    for number, run in enumerate(runs):
+        colour = 1 + number % COLOURS
+        heldout, train = evaluations(run.log, "masked.loss", across), training(run.log, across)
+        if train:
+            series.append(Curve(run.name, train, colour, ghost=bool(heldout)))
+        if heldout:
+            series.append(Curve(run.name, heldout, colour, marks=True))
+    if not series:
+        return None
+    caption = words[f"compare.loss.{across}"]
+    shown = chart.thousands if across == "tokens" else chart.plain
+
+    def plot(width: int) -> str:
+        return chart.curves(
+            series, caption, words[f"{across}.axis"], words["loss.axis"], x_format=shown, width=width
+        )
+
+    return drawn(plot, caption)
 
 
-def accuracies(evaluation: dict[str, Any], strong: str, words: Words) -> Figure | None:
-    """The accuracy of every model with its interval; `strong` names the one with the accent."""
-    models = [model for model in evaluation.get("models") or [] if model.get("accuracy")]
+def finetuning_curves(runs: Sequence[Trained], words: Words, across: str = "step") -> list[Figure]:
+    """The main figure and the loss on the development rows, one curve for each run."""
+    names = {name for run in runs for row in run.log for name in row.get("evaluation") or {}}
+    main = main_figure(dict.fromkeys(names, 0.0))
+    losses = sorted(name for name in names if name.split(".")[-1] == "loss" and name != main)
+    found = [_dev_curves(runs, name, across, words) for name in [*filter(None, [main]), *losses[:1]]]
+    return [figure for figure in found if figure]
+
+
+def _dev_curves(runs: Sequence[Trained], name: str, across: str, words: Words) -> Figure | None:
+    loss = name.split(".")[-1] == "loss"
+    series = []
+    for number, run in enumerate(runs):
+        points = [(at, value if loss else 100 * value) for at, value in evaluations(run.log, name, across)]
+        kept = [row[across] for row in run.log if row.get("step") == run.best_step and across in row]
+        if points:
+            ring = None if loss or not kept else float(kept[-1])
+            series.append(Curve(run.name, points, 1 + number % COLOURS, marks=True, ring=ring))
+    if not series:
+        return None
+    axis = words["dev.loss.axis"] if loss else words.get(f"{name.split('.')[-1]}.axis", name)
+    key = "dev.loss.caption" if loss else "dev.caption" if across == "step" else "dev.seconds.caption"
+    caption = words[key].format(figure=figure_name(name, words))
+    x_label = words["steps.axis" if across == "step" else "seconds.axis"]
+    return drawn(lambda width: chart.curves(series, caption, x_label, axis, width=width), caption)
+
+
+def scores(evaluation: dict[str, Any], strong: str, words: Words) -> Figure | None:
+    """The main figure of every model with its interval; `strong` names the one with the accent."""
+    metric = evaluation.get("metric") or "accuracy"
+    models = [model for model in evaluation.get("models") or [] if model.get(metric)]
     if not models:
         return None
     rows = []
     for model in models:
-        value = model["accuracy"]
-        places = (100 * value[key] for key in ("value", "low", "high"))
-        rows.append((model["name"], *places, percent(value["value"])))
-    caption = words["dots.caption"].format(
-        rows=console.count(evaluation["rows"]), split=evaluation.get("split", "")
+        value = model[metric]
+        low, middle, high = (100 * value[key] for key in ("low", "value", "high"))
+        rows.append((translated(model["name"], words), middle, low, high, percent(value["value"])))
+    items = evaluation.get("tokens" if metric == "accuracy" else "entities")
+    caption = words["dots.caption" if items is None else "dots.caption.items"].format(
+        figure=words[metric],
+        rows=console.count(evaluation["rows"]),
+        split=split_name(evaluation, words),
+        items=console.count(items or 0),
     )
     at = next((number for number, model in enumerate(models) if model["name"] == strong), 0)
-    return Figure(chart.dots(rows, caption, words["accuracy.axis"], at), caption)
+    axis = words[f"{metric}.axis"]
+    return drawn(lambda width: chart.dots(rows, caption, axis, at, width), caption)
+
+
+def split_name(evaluation: dict[str, Any], words: Words) -> str:
+    split = evaluation.get("split") or "test"
+    return words["split.test"] if split == "test" else words["split.file"].format(file=split)
 
 
 def confusion(evaluation: dict[str, Any], words: Words) -> Figure | None:
@@ -106,4 +175,8 @@ def confusion(evaluation: dict[str, Any], words: Words) -> Figure | None:
     if not counts or not labels or len(labels) > MAX_MATRIX:
         return None
     caption = words["confusion.caption"]
-    return Figure(chart.matrix(counts, labels, caption, words["predicted"], words["true"]), caption)
+
+    def plot(width: int) -> str:
+        return chart.matrix(counts, labels, caption, words["predicted"], words["true"], width)
+
+    return drawn(plot, caption)

@@ -1,22 +1,15 @@
 """The summary of a run in sentences that need no knowledge of the field, made from its figures alone."""
 
-from dataclasses import dataclass
 from typing import Any, Literal
 
 from unmask import console
-from unmask.report.words import percent, percent_range, points, points_range
+from unmask.report.blocks import KeyFigure, Words
+from unmask.report.figures import figure_name, main_figure
+from unmask.report.words import duration, percent, percent_range, points, points_range, translated
 
-Words = dict[str, str]
 Results = dict[str, Any]
 
-
-@dataclass(frozen=True)
-class KeyFigure:
-    """One of the few figures at the top of the page."""
-
-    value: str
-    what: str
-    note: str
+STEPS = 7  # of a quick start
 
 
 def main_model(results: Results) -> Results | None:
@@ -41,15 +34,30 @@ def verdict(difference: dict[str, float]) -> Literal["better", "worse", "unclear
     return "worse" if difference["high"] < 0 else "unclear"
 
 
+def metric_of(results: Results) -> str:
+    return str((results.get("evaluation") or {}).get("metric") or "accuracy")
+
+
 def paragraphs(results: Results, words: Words) -> list[str]:
     """What was trained, how good it is, compared with what, and how sure; what is not known is left out."""
     training = [_trained(results, words), _learnt(results, words), _tuned(results, words)]
     comparison = [_right(results, words)]
     for kind, row in own_differences(results).items():
-        if f"{kind}.better" in words:
-            comparison.append(_compared(kind, row["accuracy"], words))
+        if f"{kind}.better" in words and metric_of(results) in row:
+            comparison.append(_compared(kind, row[metric_of(results)], words))
     caution = [words["caution"]] if any(comparison) else []
-    return [text for part in (training, comparison, caution) if (text := " ".join(filter(None, part)))]
+    whole = [[_unfinished(results, words)], training, comparison, caution]
+    return [text for part in whole if (text := words["space"].join(filter(None, part)))]
+
+
+def _unfinished(results: Results, words: Words) -> str:
+    if results.get("state", "finished") == "finished":
+        return ""
+    if results.get("kind") == "quickstart":
+        return words["unfinished.quickstart"].format(steps=len(results.get("steps") or []))
+    return words["unfinished"].format(
+        steps=console.count(results.get("steps_done") or 0), progress=percent(results.get("progress") or 0, 0)
+    )
 
 
 def _trained(results: Results, words: Words) -> str:
@@ -64,13 +72,14 @@ def _trained(results: Results, words: Words) -> str:
             count=console.count(pretraining["parameters"])
         )
     if corpora:
-        parts["corpora"] = words["trained.corpora"].format(
+        size = sum(row.get("bytes", 0) for row in corpora)
+        parts["corpora"] = words["trained.corpora" if size else "trained.corpora.bare"].format(
             documents=console.count(sum(row.get("documents", 0) for row in corpora)),
-            names=", ".join(row["name"] for row in corpora),
-            size=console.size(sum(row.get("bytes", 0) for row in corpora)),
+            names=words["comma"].join(translated(row["name"], words) for row in corpora),
+            size=console.size(size),
         )
     if "seconds" in pretraining:
-        parts["time"] = words["trained.time"].format(time=console.seconds(pretraining["seconds"]))
+        parts["time"] = words["trained.time"].format(time=duration(pretraining["seconds"], words))
     if "device" in environment:
         parts["device"] = words["trained.device"].format(device=device(environment, words))
     return words["trained"].format(**parts)
@@ -78,7 +87,7 @@ def _trained(results: Results, words: Words) -> str:
 
 def device(environment: Results, words: Words) -> str:
     if environment.get("device") == "cpu" and "threads" in environment:
-        return words["threads"].format(**environment)
+        return words["threads.1" if environment["threads"] == 1 else "threads"].format(**environment)
     return str(environment.get("device", ""))
 
 
@@ -94,26 +103,56 @@ def _learnt(results: Results, words: Words) -> str:
 
 def _tuned(results: Results, words: Words) -> str:
     task = (results.get("data") or {}).get("task") or {}
-    if not results.get("finetuning") or not {"train_rows", "labels"} <= task.keys():
+    runs = results.get("finetuning") or []
+    if results.get("kind") == "finetune":
+        return _tuned_only(runs[0], words) if runs else ""
+    if not runs or not {"train_rows", "labels"} <= task.keys():
         return ""
     labels = task["labels"]
-    return words["tuned"].format(
+    tagging = (results.get("evaluation") or {}).get("unit") == "sentence"
+    return words["tuned.tag" if tagging else "tuned"].format(
         train=console.count(task.get("train_rows_used") or task["train_rows"]),
         labels=len(labels) if isinstance(labels, list) else labels,
         task=words["tuned.task"].format(name=task["name"]) if "name" in task else "",
     )
 
 
-def _right(results: Results, words: Words) -> str:
-    model = main_model(results)
-    if not model or not model.get("accuracy"):
+def _tuned_only(run: Results, words: Words) -> str:
+    if not {"steps", "train_rows"} <= run.keys():
         return ""
-    accuracy = model["accuracy"]
-    return words["right"].format(
-        rows=console.count(results["evaluation"]["rows"]),
-        value=percent(accuracy["value"]),
-        interval=percent_range(accuracy, words),
+    time = words["trained.time"].format(time=duration(run["seconds"], words)) if "seconds" in run else ""
+    text = words["tuned.only"].format(
+        steps=console.count(run["steps"]), train=console.count(run["train_rows"]), time=time
     )
+    name = main_figure(run.get("dev") or {})
+    if name is None or "dev_rows" not in run:
+        return text
+    value = run["dev"][name]
+    shown = f"{value:.3f}" if name.endswith("loss") else percent(value)
+    dev = words["tuned.dev"].format(
+        rows=console.count(run["dev_rows"]), figure=figure_name(name, words, inline=True), value=shown
+    )
+    return words["space"].join([text, dev])
+
+
+def _right(results: Results, words: Words) -> str:
+    model, metric = main_model(results), metric_of(results)
+    if not model or not model.get(metric):
+        return ""
+    evaluation = results["evaluation"]
+    kind = "tags" if metric == "accuracy" and evaluation.get("unit") == "sentence" else metric
+    return words[f"right.{kind}"].format(
+        rows=console.count(evaluation["rows"]),
+        items=console.count(_items(evaluation)),
+        value=percent(model[metric]["value"]),
+        interval=percent_range(model[metric], words),
+    )
+
+
+def _items(evaluation: Results) -> int:
+    """How many items the main figure is about: tokens, entities, or rows."""
+    key = "entities" if evaluation.get("metric") == "entity_f1" else "tokens"
+    return int(evaluation.get(key) or evaluation["rows"])
 
 
 def _compared(kind: str, difference: dict[str, float], words: Words) -> str:
@@ -129,25 +168,43 @@ def _compared(kind: str, difference: dict[str, float], words: Words) -> str:
 
 
 def key_figures(results: Results, words: Words) -> list[KeyFigure]:
-    """The accuracy, and the differences that matter most."""
-    model = main_model(results)
-    if not model or not model.get("accuracy"):
-        return []
-    rows = console.count(results["evaluation"]["rows"])
-    accuracy = model["accuracy"]
+    """The main figure, and the differences that matter most; of a run without a test what it has instead."""
+    model, metric = main_model(results), metric_of(results)
+    if not model or not model.get(metric):
+        return _untested(results, words)
+    evaluation = results["evaluation"]
+    kind = "tags" if metric == "accuracy" and evaluation.get("unit") == "sentence" else metric
+    counted = {"rows": console.count(evaluation["rows"]), "items": console.count(_items(evaluation))}
+    interval = percent_range(model[metric], words)
     found = [
         KeyFigure(
-            percent(accuracy["value"]),
-            words["key.accuracy"].format(rows=rows),
-            words["key.interval"].format(interval=percent_range(accuracy, words)),
+            percent(model[metric]["value"]),
+            words[f"key.{kind}"].format(**counted),
+            words["key.interval"].format(interval=interval),
         )
     ]
     differences = own_differences(results)
-    for kind in ("scratch", "tfidf"):
-        if kind in differences:
-            row = differences[kind]["accuracy"]
+    for kind in ("scratch", "tfidf", "frequent"):
+        if kind in differences and metric in differences[kind]:
+            row = differences[kind][metric]
             note = "key.unclear" if verdict(row) == "unclear" else "key.interval"
-            value = words["points"].format(value=points(row["value"]))
             shown = words[note].format(interval=points_range(row, words))
-            found.append(KeyFigure(value, words[f"key.{kind}"], shown))
+            found.append(KeyFigure(points(row["value"]), words[f"key.{kind}"], shown, words["points.unit"]))
+    return found
+
+
+def _untested(results: Results, words: Words) -> list[KeyFigure]:
+    found = []
+    pretraining = results.get("pretraining") or {}
+    if pretraining.get("heldout_loss") is not None and results.get("kind") == "pretrain":
+        unigram = pretraining.get("unigram")
+        note = "" if unigram is None else words["key.heldout.note"].format(unigram=f"{unigram:.2f}")
+        found.append(KeyFigure(f"{pretraining['heldout_loss']:.2f}", words["key.heldout"], note))
+    for run in results.get("finetuning") or [] if results.get("kind") == "finetune" else []:
+        name = main_figure(run.get("dev") or {})
+        if name and not name.endswith("loss") and "dev_rows" in run:
+            text = words["key.dev"].format(
+                figure=figure_name(name, words, inline=True), rows=console.count(run["dev_rows"])
+            )
+            found.append(KeyFigure(percent(run["dev"][name]), text, translated(run["name"], words)))
     return found

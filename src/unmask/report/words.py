@@ -1,166 +1,17 @@
-"""All words of the report page, one catalogue for each language; and how it writes numbers.
+"""Which languages the report speaks, and how it writes numbers.
 
-A language is added by one more catalogue with the same keys and the same {places}.
+A language is added by one more catalogue with the same keys and the same {places}, beside english.py.
 """
 
+from typing import Any
+
 from unmask.errors import UserError
+from unmask.language import Verbatim, label
+from unmask.report import chinese, english
 
-ENGLISH = {
-    "kind": "Quick start report",
-    "untitled": "A BERT of your own",
-    "contents": "Contents",
-    "summary": "Summary",
-    "steps": "What was done",
-    "data": "Data",
-    "pretraining": "Pretraining",
-    "finetuning": "Fine-tuning",
-    "results": "Results",
-    "errors": "Where it errs",
-    "fills": "Filling in hidden words",
-    "predictions": "Predictions on test rows",
-    "repeat": "How to repeat it",
-    # summary
-    "trained": "A BERT{parameters} was trained from random weights{corpora}{time}{device}.",
-    "trained.parameters": " of {count} parameters",
-    "trained.corpora": " on {documents} documents of plain text ({names}, {size})",
-    "trained.time": " in {time}",
-    "trained.device": " on {device}",
-    "threads": "a CPU with {threads} threads",
-    "learnt": "It learnt to guess hidden words better than their frequencies allow: its loss on text kept "
-    "aside is {loss} nats, where frequencies alone give {unigram} (lower is better).",
-    "learnt.not": "It has not yet learnt more than how frequent words are: its loss on text kept aside is "
-    "{loss} nats, where frequencies alone give {unigram} (lower is better). A larger budget would help.",
-    "tuned": "It was then fine-tuned on {train} labelled rows{task} to tell {labels} labels apart.",
-    "tuned.task": " ({name})",
-    "right": "On {rows} test rows that it had never seen, it is right in {value} of cases "
-    "(95 % interval {interval}).",
-    "scratch.better": "Pretraining helped: the same network fine-tuned without it does worse by {points} "
-    "(interval {interval}).",
-    "scratch.worse": "Pretraining did not help here: the same network fine-tuned without it does better by "
-    "{points} (interval {interval}).",
-    "scratch.unclear": "Whether pretraining helped cannot be told from this test: the difference to the same "
-    "network fine-tuned without it is {signed}, and its interval ({interval}) includes zero.",
-    "tfidf.better": "It beats TF-IDF with logistic regression, a classical method that takes seconds, by "
-    "{points} (interval {interval}).",
-    "tfidf.worse": "TF-IDF with logistic regression, a classical method that takes seconds, is better here "
-    "by {points} (interval {interval}): on this task and at this budget it is the method to use.",
-    "tfidf.unclear": "No difference to TF-IDF with logistic regression, a classical method that takes "
-    "seconds, can be shown: it is {signed}, and its interval ({interval}) includes zero.",
-    "majority.better": "Always giving the most frequent label would be right less often by {points}.",
-    "majority.worse": "Always giving the most frequent label would be right more often, by {points} "
-    "(interval {interval}): this model is of no use yet.",
-    "majority.unclear": "No difference to always giving the most frequent label can be shown: it is "
-    "{signed}, and its interval ({interval}) includes zero. This model is of no use yet.",
-    "caution": "The intervals say how far the figures would move with other test rows of the same kind. They "
-    "do not cover another random seed or other training data.",
-    "key.accuracy": "accuracy on {rows} test rows",
-    "key.interval": "95 % interval {interval}",
-    "key.scratch": "against no pretraining",
-    "key.tfidf": "against TF-IDF",
-    "key.unclear": "{interval}, includes zero",
-    "points": "{value} points",
-    "to": "{low} to {high}",
-    # tables
-    "step": "Step",
-    "did": "What it did",
-    "time": "Time",
-    "total": "Total",
-    "name": "Name",
-    "documents": "Documents",
-    "size": "Size",
-    "source": "Source",
-    "licence": "Licence",
-    "corpora.caption": "Text for pretraining.",
-    "task": "Task",
-    "train_rows": "Training rows",
-    "train_rows_used": "Training rows used",
-    "dev_rows": "Development rows",
-    "test_rows": "Test rows",
-    "labels": "Labels",
-    "task.caption": "Labelled rows for fine-tuning and testing.",
-    "vocabulary": "Vocabulary (pieces)",
-    "characters_per_piece": "Characters per piece",
-    "unknown_rate": "Unknown pieces",
-    "tokenizer.caption": "Tokenizer.",
-    "objective": "Objective",
-    "settings": "Settings",
-    "objectives.caption": "What pretraining asks of the model.",
-    "parameters": "Parameters",
-    "train_steps": "Steps",
-    "tokens": "Tokens",
-    "tokens_per_second": "Tokens per second",
-    "loss": "Last training loss (nats)",
-    "heldout_loss": "Held-out loss (nats)",
-    "heldout_accuracy": "Held-out accuracy",
-    "best_step": "Best step",
-    "start": "Start",
-    "model": "Model",
-    "accuracy": "Accuracy",
-    "macro_f1": "Macro F1",
-    "interval": "95 % interval",
-    "models.caption": "{split} rows: n = {rows}. Intervals: percentile bootstrap over rows.",
-    "difference": "Difference",
-    "real": "Real?",
-    "real.yes": "yes",
-    "real.no": "cannot be told",
-    "against": "{of} − {over}",
-    "differences.caption": "Paired differences on the same {rows} rows, in percentage points. A difference "
-    "in accuracy counts as real where its interval leaves out zero.",
-    "label": "Label",
-    "precision": "Precision",
-    "recall": "Recall",
-    "f1": "F1",
-    "n": "n",
-    "per_label.caption": "Of the rows given a label, how many have it (precision); of the rows that have it, "
-    "how many were given it (recall); their harmonic mean (F1); and rows with that label (n).",
-    "true": "True label",
-    "predicted": "Predicted",
-    "rows": "Rows",
-    "share": "Share of the true label",
-    "pairs.caption": "The {count} most frequent confusions among {labels} labels.",
-    "text": "Text",
-    "hidden": "Hidden word",
-    "candidates": "The model's guesses",
-    "fills.caption": "One word of each text was hidden; guesses with their probabilities.",
-    "probability": "Probability",
-    "yes": "yes",
-    "no": "no",
-    "verdict": "",
-    "verdict.right": "right",
-    "verdict.wrong": "wrong",
-    "predictions.caption": "Real test rows. The probability is the model's own.",
-    "commands": "Commands",
-    "setting": "Setting",
-    "value": "Value",
-    "seed": "Seed",
-    "created": "Created",
-    "command": "Command",
-    "environment.caption": "Versions and machine.",
-    "hash": "SHA-256",
-    "file": "File or value",
-    "hashes.caption": "Checksums of what went in and came out.",
-    # figures
-    "loss.axis": "loss (nats per masked piece)",
-    "tokens.axis": "tokens seen",
-    "steps.axis": "steps",
-    "loss.train": "training",
-    "loss.heldout": "held-out text",
-    "uniform": "uniform guessing, {value}",
-    "unigram": "word frequencies only, {value}",
-    "loss.caption": "Pretraining loss against tokens seen. Lower is better. Dashed: what a guess that knows "
-    "nothing would get, and one that knows only how frequent each piece is.",
-    "accuracy.axis": "accuracy (%)",
-    "dev.accuracy.caption": "Accuracy on the development rows while fine-tuning. The ring marks the step "
-    "that was kept.",
-    "dev.loss.axis": "loss (nats per row)",
-    "dev.loss.caption": "Loss on the development rows while fine-tuning.",
-    "dots.caption": "Accuracy on {rows} {split} rows; bars are 95 % intervals.",
-    "confusion.caption": "Rows: the true label. Columns: the label predicted. Numbers: test rows. Shade: "
-    "share of the true label's rows.",
-    "recipe": "Recipe {file}",
-}
-
-CATALOGUES = {"en": ENGLISH}
+ENGLISH = english.WORDS
+CATALOGUES = {"en": ENGLISH, "zh": chinese.WORDS}
+KNOWN = {text: key for key, text in ENGLISH.items() if key.startswith("known.")}
 
 
 def catalogue(language: str) -> dict[str, str]:
@@ -170,6 +21,25 @@ def catalogue(language: str) -> dict[str, str]:
             f"the report cannot be written in the language {language!r}", allowed=", ".join(CATALOGUES)
         )
     return CATALOGUES[language]
+
+
+def translated(text: str, words: dict[str, str]) -> str:
+    """The counterpart of a text that the quick start writes; any other text, or a Verbatim one, as it is."""
+    if text in KNOWN and not isinstance(text, Verbatim):
+        return words[KNOWN[text]]
+    return label(text, into=words["language"])
+
+
+def duration(seconds: float, words: dict[str, str]) -> str:
+    """`0.8 s`, `2 min 5 s`, `1 h 12 min`, as `console.seconds` has it, in the words of the page."""
+    if seconds < 99.5:
+        return words["seconds"].format(seconds=f"{seconds:.1f}" if seconds < 9.95 else f"{seconds:.0f}")
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 10 and rest:
+        return words["minutes"].format(minutes=minutes, seconds=rest)
+    if minutes < 60:
+        return words["minutes.only"].format(minutes=minutes)
+    return words["hours"].format(hours=minutes // 60, minutes=minutes % 60)
 
 
 def percent(share: float, digits: int = 1) -> str:
@@ -186,12 +56,17 @@ def points(difference: float, *, sign: bool = True) -> str:
     return f"{'+' if value > 0 else '−'}{shown}"
 
 
-def percent_range(value: dict[str, float], words: dict[str, str]) -> str:
+def percent_range(value: dict[str, Any], words: dict[str, str]) -> str:
     """The interval of a share: `94.3 to 96.1 %`."""
     low, high = f"{100 * value['low']:.1f}", percent(value["high"])
     return words["to"].format(low=low, high=high)
 
 
-def points_range(value: dict[str, float], words: dict[str, str]) -> str:
+def points_range(value: dict[str, Any], words: dict[str, str]) -> str:
     """The interval of a difference: `+0.9 to +3.2`."""
     return words["to"].format(low=points(value["low"]), high=points(value["high"]))
+
+
+def p_value(p: float) -> str:
+    """0.0312 -> `0.031`; below a thousandth `<0.001`."""
+    return "<0.001" if p < 0.001 else f"{p:.3f}"

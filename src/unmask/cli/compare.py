@@ -1,0 +1,114 @@
+"""`unmask compare`: runs beside one another, and whether their difference on the same test rows is real."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from unmask import console
+from unmask.cli.shared import AsJson, percent
+
+if TYPE_CHECKING:
+    from unmask.evaluate.saved import Predictions
+    from unmask.report.compared import Comparison
+
+
+def register(app: typer.Typer) -> None:
+    app.command(epilog="Example: unmask compare runs/a runs/b --test test.csv --out compare.html")(compare)
+
+
+def compare(
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN RUN...", help="Two to six run folders.")],
+    test: Annotated[
+        Path | None,
+        typer.Option(help="Labelled rows to compare fine-tuned runs on; else what they were evaluated on."),
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Write a page with curves to this html file.")] = None,
+    lang: Annotated[
+        str | None, typer.Option(help="Language of the page: en or zh.", show_default=False)
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Compare runs with the first one: settings that differ, curves, test figures with paired intervals."""
+    from unmask import files
+    from unmask.language import language
+    from unmask.report.compared import compare_runs, page_of
+    from unmask.report.page import render
+
+    found = compare_runs(runs, test, _predict)
+    if out is not None:
+        files.write_text(out, render(page_of(found, lang or language())))
+    if as_json:
+        console.say_json(found.plain())
+    else:
+        _show(found)
+        if out is not None:
+            console.say_plain(str(out))
+
+
+def _predict(run: Path, file: Path) -> "Predictions":
+    from unmask.evaluate.tested import predictions_on
+
+    with console.work("Evaluation") as work:
+        found = predictions_on(run, file, work)
+        work.result(f"{run}: {len(found.reference):,} rows of {file}")
+    return found
+
+
+def _show(found: "Comparison") -> None:
+    from unmask.language import language
+    from unmask.metrics import Interval
+    from unmask.report.compared import summary
+    from unmask.report.words import ENGLISH, catalogue
+
+    if found.settings:
+        several = len(found.stages) > 1
+        console.table(
+            ("setting", *map(console.Verbatim, found.names)),
+            [
+                (
+                    f"{row['stage']}: {row['setting']}" if several else row["setting"],
+                    *("-" if value is None else str(value) for value in row["values"].values()),
+                )
+                for row in found.settings
+            ],
+        )
+    for kind, runs in found.stages.items():
+        console.table(
+            (kind, "state", "steps", "tokens", "figure"),
+            [
+                (
+                    name,
+                    run.state,
+                    run.steps or "",
+                    run.tokens or "",
+                    run.shown_figure().replace("\u00a0", " "),
+                )
+                for name, run in zip(found.names, runs, strict=True)
+            ],
+            prose=(1, 4),
+        )
+    tested = found.evaluation
+    if tested:
+        metric = tested["metric"]
+        differences = {row["over"]: row[metric] for row in tested["differences"]}
+        console.table(
+            (f"{tested['rows']:,} {tested['unit']}s of {tested['split']}", f"{ENGLISH['inline.' + metric]}, % [95 %]",
+             f"difference to {found.names[0]}"),
+            [
+                (model["name"], percent(Interval(**model[metric])), _against(differences.get(model["name"])))
+                for model in tested["models"]
+            ],
+        )  # fmt: skip
+    for sentence in summary(found, catalogue(language())):
+        console.say_plain(sentence)
+
+
+def _against(difference: dict[str, float] | None) -> str:
+    """The other run less the first: `-1.2 [-2.0, -0.4]` points."""
+    from unmask.report.words import points
+
+    if difference is None:
+        return ""
+    value, low, high = (points(-difference[key]) for key in ("value", "high", "low"))
+    return f"{value} [{low}, {high}]"

@@ -1,0 +1,33 @@
+"""`unmask report`: make the page of a run again from its folder."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from unmask import console
+
+
+def register(app: typer.Typer) -> None:
+    app.command(epilog="Example: unmask report runs/quickstart --lang zh --out report-zh.html")(report)
+
+
+def report(
+    run: Annotated[
+        Path, typer.Argument(metavar="RUN", help="A run folder: quick start, pretrain, finetune.")
+    ],
+    out: Annotated[
+        Path | None, typer.Option(help="The html file. [default: report.html in the run folder]")
+    ] = None,
+    lang: Annotated[
+        str | None, typer.Option(help="en or zh; the language of the run if not given.", show_default=False)
+    ] = None,
+    open_it: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
+) -> None:
+    """Write the report of a run as one html file that needs nothing from outside, and print its path."""
+    from unmask.report import write_report
+
+    path = write_report(run, out, lang)
+    console.say_plain(str(path))
+    if open_it and typer.launch(path.resolve().as_uri()) != 0:
+        console.remark("no browser could be opened; the page is there")

@@ -1,0 +1,32 @@
+"""`unmask runs`: which runs lie below a folder, how far they came, how good they are."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from unmask import console
+from unmask.cli.shared import AsJson
+
+COLUMNS = ("run", "kind", "state", "what", "budget", "steps", "tokens", "figure", "begun (UTC)")
+
+
+def register(app: typer.Typer) -> None:
+    app.command(epilog="Example: unmask runs")(runs)
+
+
+def runs(
+    folder: Annotated[Path, typer.Argument(metavar="[FOLDER]", help="Where to look.")] = Path("runs"),
+    as_json: AsJson = False,
+) -> None:
+    """List the runs below a folder, the newest last. Damaged ones are listed as such, with the reason."""
+    from unmask.report.runs import find_runs, told
+
+    found = find_runs(folder)
+    if as_json:
+        console.say_json([run.plain() for run in found])
+        return
+    if not found:
+        console.remark(f"there are no runs below {folder}")
+        return
+    console.table(COLUMNS, [told(run) for run in found], prose=(2, 7))

@@ -1,0 +1,130 @@
+"""Predictions kept in a run folder, row by row, so that runs can be compared later without the model.
+
+`RUN/predictions/STEM-SHA.jsonl`, one file for each file that the run was evaluated on: STEM is the name of that
+file without its ending, SHA the first 8 digits of its SHA-256. The first line says what it is,
+
+    {"format": 1, "task": "classify" | "tag", "metric": "accuracy" | "entity_f1", "file": "test.csv",
+     "sha256": "...", "labels": ["acq", ...]}
+
+and each line after it one row of that file, in its order:
+
+    {"label": "acq", "predicted": "earn"}                                              one label a row
+    {"label": ["DET", "NOUN"], "predicted": ["DET", "VERB"]}                           tag, accuracy
+    {"label": [[0, 5, "PER"]], "predicted": [[0, 5, "LOC"], [9, 12, "ORG"]]}           tag, entity_f1
+
+Texts are not kept: they are in the file, and the checksum says whether it is still the same.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from unmask import files
+from unmask.errors import UserError
+from unmask.evaluate.compare import Contestant, compare, compare_spans, compare_tags
+
+FORMAT = 1
+FOLDER = "predictions"
+METRICS = {"classify": ("accuracy",), "tag": ("accuracy", "entity_f1")}  # of each task
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """What a model said of each row of a file, and what is true. sha256: of the file's bytes."""
+
+    task: str
+    metric: str
+    file: str
+    sha256: str
+    labels: list[str]
+    reference: Sequence[Any]
+    predicted: Sequence[Any]
+
+    def __repr__(self) -> str:
+        return f"Predictions({self.file}, {len(self.reference):,} rows, {self.task})"
+
+    def save(self, run: Path | str) -> Path:
+        """Write them into a run folder, over those of the same file; returns the path."""
+        about = {
+            "format": FORMAT,
+            "task": self.task,
+            "metric": self.metric,
+            "file": Path(self.file).name,
+            "sha256": self.sha256,
+            "labels": self.labels,
+        }
+        rows: list[dict[str, Any]] = [
+            {"label": wanted, "predicted": said}
+            for wanted, said in zip(self.reference, self.predicted, strict=True)
+        ]
+        path = Path(run) / FOLDER / f"{Path(self.file).stem}-{self.sha256[:8]}.jsonl"
+        files.write_text(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in [about, *rows]))
+        return path
+
+
+def read(path: Path) -> Predictions:
+    """Raises UserError for a file that is not of this format."""
+    try:
+        about, *rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        metric = about["metric"]
+        if about["format"] != FORMAT or metric not in METRICS[about["task"]] or not rows:
+            raise ValueError(f"format {about['format']}, task {about['task']}, metric {metric}")
+        return Predictions(
+            task=about["task"],
+            metric=metric,
+            file=about["file"],
+            sha256=about["sha256"],
+            labels=list(about["labels"]),
+            reference=[row["label"] for row in rows],
+            predicted=[row["predicted"] for row in rows],
+        )
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UserError(
+            f"{path} holds no predictions that can be read",
+            given=error,
+            to_do="remove it and evaluate the run again (unmask evaluate RUN FILE)",
+        ) from None
+
+
+def saved(run: Path | str) -> list[Predictions]:
+    """All predictions kept in a run folder, by the name of their file."""
+    return [read(path) for path in sorted((Path(run) / FOLDER).glob("*.jsonl"))]
+
+
+def compared(named: Sequence[tuple[str, str, Predictions]], seed: int = 0) -> dict[str, Any]:
+    """The `evaluation` of results.json from (name, kind, predictions) of several models, the first against the rest.
+
+    Raises UserError where they are not of the same rows, the same labels or the same task.
+    """
+    _, _, first = named[0]
+    for name, _, other in named[1:]:
+        _check_comparable(named[0][0], first, name, other)
+    contestants = [Contestant(name, kind, one.predicted) for name, kind, one in named]
+    if first.task == "classify":
+        return compare(first.reference, contestants, first.labels, seed)
+    of_metric = compare_tags if first.metric == "accuracy" else compare_spans
+    return of_metric(first.reference, contestants, seed)
+
+
+def _check_comparable(of: str, first: Predictions, name: str, other: Predictions) -> None:
+    refused = f"{of} and {name} cannot be compared"
+    if (first.task, first.metric) != (other.task, other.metric):
+        raise UserError(
+            f"{refused}: they do different things",
+            given=f"{first.task} by {first.metric}, {other.task} by {other.metric}",
+        )
+    if first.sha256 != other.sha256 or list(first.reference) != list(other.reference):
+        raise UserError(
+            f"{refused}: they were evaluated on different rows",
+            given=f"{first.file} ({first.sha256[:8]}, {len(first.reference):,} rows), "
+            f"{other.file} ({other.sha256[:8]}, {len(other.reference):,} rows)",
+            to_do="evaluate both on the same file: unmask compare RUN RUN --test FILE",
+        )
+    if set(first.labels) != set(other.labels):
+        only = sorted(set(first.labels) ^ set(other.labels))
+        raise UserError(
+            f"{refused}: they were trained with different labels",
+            in_only_one=", ".join(only[:8]) + (" ..." if len(only) > 8 else ""),
+        )

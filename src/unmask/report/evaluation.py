@@ -1,0 +1,209 @@
+"""The sections on test results: figures of every model, paired differences, labels, confusions, example rows."""
+
+from collections.abc import Iterable, Sequence
+from itertools import pairwise
+from typing import Any
+
+from unmask import console
+from unmask.report import figures
+from unmask.report.blocks import Block, Cell, Columns, Part, Row, Sentence, Sentences, Table, Words, table
+from unmask.report.chart import COLOURS
+from unmask.report.summary import main_model, verdict
+from unmask.report.words import p_value, percent, percent_range, points, points_range, translated
+
+MOST_PAIRS = 20
+MOST_CHARACTERS = 240  # of one example text
+
+Results = dict[str, Any]
+
+
+def variant(evaluation: Results) -> str:
+    """Which words fit: `accuracy` (a label a row), `tags` (a tag a token), `entity_f1` (spans)."""
+    metric = evaluation.get("metric") or "accuracy"
+    return "tags" if metric == "accuracy" and evaluation.get("unit") == "sentence" else str(metric)
+
+
+def worded(key: str, evaluation: Results, words: Words) -> str:
+    """A caption for the kind of rows there is."""
+    kind = variant(evaluation)
+    items = evaluation.get("entities" if kind == "entity_f1" else "tokens") or 0
+    text = words[key if kind == "accuracy" else f"{key}.{kind}"]
+    split = figures.split_name(evaluation, words)
+    return text.format(rows=console.count(evaluation["rows"]), items=console.count(items), split=split)
+
+
+def results(found: Results, words: Words) -> Iterable[Block | None]:
+    """What every model reaches, as a plot and a table; how they differ on the same rows."""
+    evaluation, main = found.get("evaluation"), main_model(found)
+    if not evaluation or not main:
+        return
+    metric, models = evaluation.get("metric") or "accuracy", evaluation["models"]
+    yield figures.scores(evaluation, main["name"], words)
+    shown = [metric, *(key for key in ("macro_f1", "precision", "recall") if any(key in m for m in models))]
+    cells = [[translated(m["name"], words), *(_score(m.get(key), words) for key in shown)] for m in models]
+    heads = [words[key] for key in ("model", *shown)]
+    caption = worded("models.caption", evaluation, words)
+    yield Table(heads, cells, caption, frozenset(range(1, len(heads))), models.index(main))
+    yield differences(evaluation, words)
+
+
+def differences(evaluation: Results, words: Words) -> Table | None:
+    """The paired differences of the first model over the others."""
+    metric, rows = evaluation.get("metric") or "accuracy", evaluation.get("differences") or []
+    if not rows:
+        return None
+    shown = [key for key in (metric, "macro_f1") if any(key in row for row in rows)]
+    tested = any("mcnemar" in row for row in rows)
+    cells: list[list[str | Cell]] = []
+    for row in rows:
+        name = words["against"].format(of=translated(row["of"], words), over=translated(row["over"], words))
+        cells.append([name, *(_difference(row.get(key), words) for key in shown)])
+        if tested:
+            cells[-1].append(p_value(row["mcnemar"]) if "mcnemar" in row else "")
+        unclear = metric not in row or verdict(row[metric]) == "unclear"
+        cells[-1].append(words["real.no" if unclear else "real.yes"])
+    heads = ["difference", *shown, *(["mcnemar"] if tested else []), "real"]
+    caption = words["differences.caption"].format(
+        rows=console.count(evaluation["rows"]), figure=words[f"inline.{metric}"]
+    )
+    numbers = frozenset(range(1, len(heads) - 1))
+    return Table([words[key] for key in heads], cells, caption, numbers)
+
+
+def _score(value: Any, words: Words) -> str | Cell:
+    if value is None:
+        return ""
+    if isinstance(value, dict):
+        return Cell(percent(value["value"]), percent_range(value, words))
+    return percent(value)
+
+
+def _difference(value: Any, words: Words) -> str | Cell:
+    return Cell(points(value["value"]), points_range(value, words)) if value else ""
+
+
+def errors(found: Results, words: Words) -> Iterable[Block | None]:
+    """Where the model errs: the confusions, and each label."""
+    evaluation = found.get("evaluation") or {}
+    if not evaluation:
+        return
+    yield figures.confusion(evaluation, words)
+    yield _confusions(evaluation, words)
+    rows = [row | {"f1": _f1(row, words)} for row in evaluation.get("per_label") or []]
+    columns: Columns = {
+        "label": str,
+        "precision": percent,
+        "recall": percent,
+        "f1": _same,
+        "n": console.count,
+    }
+    kind = variant(evaluation)
+    caption = words["per_label.caption" if kind == "accuracy" else f"per_label.caption.{kind}"]
+    yield table(rows, columns, words, caption)
+
+
+def _same(cell: Any) -> Any:
+    return cell
+
+
+def _f1(row: Row, words: Words) -> Cell | None:
+    if row.get("f1") is None:
+        return None
+    known = {"low": row.get("f1_low"), "high": row.get("f1_high")}
+    return Cell(percent(row["f1"]), "" if None in known.values() else percent_range(known, words))
+
+
+def _confusions(evaluation: Results, words: Words) -> Table | None:
+    """The most frequent confusions, where there is no matrix to show them all."""
+    labels, counts = evaluation.get("labels") or [], evaluation.get("confusion") or []
+    rows = evaluation.get("confusions") or []
+    if counts and len(labels) > figures.MAX_MATRIX:
+        rows = _of_matrix(counts, labels)
+    none = words["none"]
+    cells = [
+        row | {key: none if row.get(key) is None else row[key] for key in ("true", "predicted")}
+        for row in rows
+    ]
+    caption = words["pairs.caption"].format(count=len(rows), labels=len(labels))
+    columns: Columns = {"true": str, "predicted": str, "count": console.count, "share": percent}
+    return table(cells[:MOST_PAIRS], columns, words, caption)
+
+
+def _of_matrix(counts: Sequence[Sequence[int]], labels: Sequence[str]) -> list[Row]:
+    found = [
+        (-count, true, said)
+        for true, row in enumerate(counts)
+        for said, count in enumerate(row)
+        if true != said and count
+    ]
+    return [
+        {
+            "true": labels[true],
+            "predicted": labels[said],
+            "count": -count,
+            "share": -count / sum(counts[true]),
+        }
+        for count, true, said in sorted(found)[:MOST_PAIRS]
+    ]
+
+
+def predictions(found: Results, words: Words) -> Iterable[Block | None]:
+    """Real rows: with their labels as a table, or with coloured spans."""
+    rows = (found.get("samples") or {}).get("predictions") or []
+    spanned = [row for row in rows if "spans" in row]
+    if spanned:
+        yield _sentences(spanned, found, words)
+    cells = []
+    for row in rows:
+        if "spans" not in row:
+            right = row["label"] == row["predicted"]
+            mark = "✓ " + words["verdict.right"] if right else "✗ " + words["verdict.wrong"]
+            cells.append(row | {"text": short(row["text"]), "true": row["label"], "verdict": mark})
+    columns: Columns = {"text": str, "true": str, "predicted": str, "probability": percent, "verdict": str}
+    yield table(cells, columns, words, words["predictions.caption"])
+
+
+def short(text: str) -> str:
+    return text if len(text) <= MOST_CHARACTERS else text[: MOST_CHARACTERS - 1].rstrip() + "…"
+
+
+Spans = list[tuple[int, int, str]]
+
+
+def _sentences(rows: Sequence[Row], found: Results, words: Words) -> Sentences:
+    readings = [(short(row["text"]), _spans(row, "spans"), _spans(row, "predicted")) for row in rows]
+    known = (found.get("evaluation") or {}).get("labels") or []
+    labels = list(dict.fromkeys([*known, *sorted({s[2] for _, a, b in readings for s in [*a, *b]})]))
+    colours = {label: 1 + number % COLOURS for number, label in enumerate(labels)}
+    shown = []
+    for text, gold, said in readings:
+        bounds = {span[:2] for span in [*gold, *said]}
+        wrong = {span[:2] for span in set(gold) ^ set(said)}
+        lines = [(words["predicted"], _parts(text, said, set(gold), colours))]
+        if wrong:
+            lines.append((words["true"], _parts(text, gold, set(said), colours)))
+        partly = words["verdict.partly"].format(wrong=len(wrong), items=len(bounds))
+        mark = "✗ " + partly if wrong else "✓ " + words["verdict.right"]
+        shown.append(Sentence(mark, lines))
+    return Sentences(shown, words["predictions.caption.tag"])
+
+
+def _spans(row: Row, key: str) -> Spans:
+    """Spans that lie in the text that is shown, in order; each [start, stop, label] or an object of these."""
+    found: Spans = []
+    for span in row.get(key) or []:
+        start, stop, label = (span["start"], span["stop"], span["label"]) if isinstance(span, dict) else span
+        if stop <= min(len(row["text"]), MOST_CHARACTERS - 1):
+            found.append((start, stop, label))
+    ordered = sorted(found)
+    return ordered[:1] + [after for before, after in pairwise(ordered) if before[1] <= after[0]]
+
+
+def _parts(text: str, spans: Spans, others: set[tuple[int, int, str]], colours: dict[str, int]) -> list[Part]:
+    parts, place = [], 0
+    for start, stop, label in spans:
+        if start > place:
+            parts.append(Part(text[place:start]))
+        parts.append(Part(text[start:stop], label, colours[label], (start, stop, label) not in others))
+        place = stop
+    return [*parts, Part(text[place:])] if place < len(text) else parts

@@ -1,0 +1,156 @@
+"""What a report is made from: one mapping, `results`, read from a run folder of any kind.
+
+A quick start writes it as results.json; for a pretraining or fine-tuning run it is put together here from
+recipe.yaml, run.json, metrics.jsonl and predictions/. Every key may be absent, and its section with it.
+
+    format: 1,  kind: quickstart | pretrain | finetune,  title, language: en | zh,  command, created (ISO time)
+    state: finished | running | interrupted,  steps_done, progress (share of the budget)
+    environment: {unmask, torch, python, platform, device, threads}
+    steps: [{number, title, summary, seconds}]
+    data: {corpora: [{name, documents, bytes, source, licence}],
+           task: {name, file, train_rows, train_rows_used, dev_rows, test_rows, labels, source, licence, defects}}
+    tokenizer: {vocabulary, characters_per_piece, unknown_rate}
+    objectives: [{name, ...}]
+    pretraining: {parameters, steps, tokens, seconds, tokens_per_second, loss, heldout_loss, heldout_accuracy,
+                  uniform, unigram, log (a file in the run folder)}
+    finetuning: [{name, steps, seconds, best_step, train_rows, dev_rows, truncated, dev: {figure: value}, log}]
+    evaluation: {split, metric, unit, rows, labels, models, differences, per_label, confusion | confusions}
+    samples: {fills: [{text, hidden, candidates: [{piece, probability}]}],
+              predictions: [{text, label, predicted, probability}]                      one label a row
+                        or [{text, spans: [[start, stop, label]], predicted: [[start, stop, label]]}]}   tagging
+    repeat: {commands: [...], seed, hashes: {name: sha256}}
+
+`evaluation` is what evaluate/compare.py gives:
+
+    metric: accuracy | entity_f1      the main figure; each model and each difference has it under this name
+    unit: row | sentence              what the bootstrap draws; `rows` counts these
+    tokens | entities                 how many items the figure is about, where the unit is a sentence
+    models: [{name, kind, METRIC: {value, low, high}, macro_f1: {...}, precision, recall}]
+    differences: [{of, over, kind, METRIC: {value, low, high}, macro_f1: {...}, mcnemar: p}]
+    per_label: [{label, precision, recall, f1, f1_low, f1_high, n}]
+    confusion: [[count]]              true label down, predicted across (one label a row)
+    confusions: [{true, predicted, count, share}]        tagging; null for `nothing there` or `nothing found`
+
+kind of a model: pretrained, scratch, tfidf, frequent (the most frequent tag of each word), majority, other.
+"""
+
+import shlex
+from pathlib import Path
+from typing import Any
+
+from unmask import files
+from unmask.errors import UserError
+from unmask.evaluate import saved
+from unmask.report.runs import QUICKSTART, RunInfo, locked, need_run
+
+FORMAT = 1
+
+Results = dict[str, Any]
+
+
+def results_of(run: Path) -> Results:
+    """The figures of a run folder. Raises UserError where it holds no run that can be read."""
+    if (run / "results.json").is_file():
+        return _quickstart(run)
+    info = need_run(run)
+    results: Results = {
+        "format": FORMAT,
+        "kind": info.kind,
+        "title": run.resolve().name,
+        "created": info.created,
+        "state": info.state,
+        "steps_done": info.steps,
+        "progress": info.progress,
+        "environment": _shown_environment(info.facts.get("environment") or {}),
+        "repeat": {
+            "commands": [_command(info)],
+            "seed": info.recipe.get("seed"),
+            "hashes": info.facts.get("inputs") or {},
+        },
+    }
+    return results | (_pretrained(info) if info.kind == "pretrain" else _finetuned(info))
+
+
+def _quickstart(run: Path) -> Results:
+    path = run / "results.json"
+    results: Any = files.read_json(path)
+    form = results.get("format") if isinstance(results, dict) else None
+    kind = results.get("kind") if isinstance(results, dict) else None
+    if form != FORMAT or kind != QUICKSTART:
+        raise UserError(
+            f"{path} is not something that a report can be made from",
+            given=f"format {form}, kind {kind}",
+            allowed=f"format {FORMAT}, kind {QUICKSTART}, as `unmask quickstart` writes it",
+            to_do="run the quick start again with this version of unmask",
+        )
+    unfinished = {"state": "running" if locked(run) else "interrupted"}
+    whole: Results = results
+    return whole if "evaluation" in whole or "steps" not in whole else whole | unfinished
+
+
+def _shown_environment(environment: Results) -> Results:
+    return {key: value for key, value in environment.items() if not isinstance(value, dict | list)}
+
+
+def _command(info: RunInfo) -> str:
+    """What makes the run again from its own recipe, in another folder."""
+    recipe, out = str(info.folder / "recipe.yaml"), f"{info.folder}-again"
+    return shlex.join(["unmask", info.kind, recipe, "--out", out])
+
+
+def _pretrained(info: RunInfo) -> Results:
+    finished = dict(info.facts.get("finished") or {})
+    heldout = finished.pop("heldout", None) or {}
+    tokens, seconds = finished.get("tokens"), finished.get("seconds")
+    facts: Results = {"steps": info.steps, "tokens": info.tokens, **finished, "log": "metrics.jsonl"}
+    if tokens and seconds:
+        facts["tokens_per_second"] = round(tokens / seconds)
+    for name in ("loss", "accuracy"):
+        if f"masked.{name}" in heldout:
+            facts[f"heldout_{name}"] = heldout[f"masked.{name}"]
+    results: Results = {"pretraining": facts, "objectives": info.recipe.get("objectives") or []}
+    corpus = _corpus(str((info.recipe.get("data") or {}).get("corpus") or ""))
+    return results | ({"data": {"corpora": [corpus]}} if corpus else {})
+
+
+def _corpus(folder: str) -> Results | None:
+    """What the manifest of the corpus says, where it is still there."""
+    path = Path(folder) / "manifest.json"
+    if not folder or not path.is_file():
+        return None
+    try:
+        manifest = files.read_json(path)
+        documents = manifest.get("documents")
+    except (UserError, AttributeError):
+        return None
+    found: Results = {"name": Path(folder).name}
+    return found | ({"documents": documents} if isinstance(documents, int) else {})
+
+
+def _finetuned(info: RunInfo) -> Results:
+    finished = dict(info.facts.get("finished") or {})
+    data = info.recipe.get("data") or {}
+    start = "pretrained" if info.recipe.get("pretrained", True) else "from scratch"
+    entry: Results = {"name": start, "steps": info.steps, **finished, "log": "metrics.jsonl"}
+    task: Results = {
+        "name": (info.recipe.get("task") or {}).get("name"),
+        "file": data.get("train"),
+        "train_rows": finished.get("train_rows"),
+        "dev_rows": finished.get("dev_rows"),
+    }
+    results: Results = {"finetuning": [entry], "data": {"task": task}}
+    kept = newest(info.folder)
+    if kept is not None:
+        kind = "pretrained" if start == "pretrained" else "other"
+        tested = saved.compared([(info.folder.resolve().name, kind, kept)])
+        results["evaluation"] = {"split": kept.file, **tested}
+        task |= {"test_rows": len(kept.reference), "labels": len(kept.labels)}
+    return results
+
+
+def newest(run: Path) -> saved.Predictions | None:
+    """The predictions that were kept last; a run may have been evaluated on several files."""
+    paths = sorted(
+        (run / saved.FOLDER).glob("*.jsonl"), key=lambda path: (path.stat().st_mtime_ns, path.name)
+    )
+    return saved.read(paths[-1]) if paths else None

@@ -1,0 +1,172 @@
+"""Comparisons on the same rows, against enumeration, direct resampling and a binomial test by hand."""
+
+import itertools
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from unmask.errors import UserError
+from unmask.evaluate.compare import Contestant, compare, compare_spans, compare_tags, mcnemar
+from unmask.evaluate.saved import Predictions, compared, read, saved
+
+LABELS = ["a", "b", "c"]
+SENTENCES = [["D", "N", "V"], ["N"], ["D", "N", "N", "V"], ["V", "N"], ["D", "D"]]
+SAID = [["D", "N", "N"], ["N"], ["D", "V", "N", "V"], ["V", "V"], ["D", None]]
+OTHER = [["N", "N", "N"], ["N"], ["N", "N", "N", "N"], ["N", "N"], ["N", "N"]]
+
+
+def contestants(first: list, second: list) -> list[Contestant]:
+    return [Contestant("first", "pretrained", first), Contestant("second", "scratch", second)]
+
+
+@given(st.lists(st.tuples(st.booleans(), st.booleans()), max_size=14))
+def test_mcnemar_is_the_binomial_test_over_all_ways_to_share_out_the_odd_rows(
+    rows: list[tuple[bool, bool]],
+) -> None:
+    odd = [a for a, b in rows if a != b]
+    seen = min(sum(odd), len(odd) - sum(odd))
+    ways = list(itertools.product((0, 1), repeat=len(odd)))
+    as_far = sum(min(sum(way), len(odd) - sum(way)) <= seen for way in ways) / len(ways)
+    assert mcnemar([a for a, _ in rows], [b for _, b in rows]) == pytest.approx(as_far)
+
+
+def test_mcnemar_of_many_rows_neither_overflows_nor_leaves_the_range() -> None:
+    a = np.array([True] * 60_000 + [False] * 59_000)
+    assert mcnemar(a, ~a) == pytest.approx(math.erfc(1000 / math.sqrt(2 * 119_000)), rel=0.02)
+    assert mcnemar([True], [True]) == 1.0
+    with pytest.raises(ValueError, match="1 rows of a, but 2 of b"):
+        mcnemar([True], [True, False])
+
+
+def test_rows_with_one_label_have_all_that_the_page_shows() -> None:
+    reference = ["a", "a", "b", "c", "b", "a"]
+    found = compare(reference, contestants(["a", "b", "b", "c", "b", "a"], ["a"] * 6), LABELS)
+    assert (found["metric"], found["unit"], found["rows"]) == ("accuracy", "row", 6)
+    assert found["models"][0]["accuracy"]["value"] == pytest.approx(5 / 6)
+    assert found["differences"][0]["mcnemar"] == pytest.approx(
+        mcnemar([1, 0, 1, 1, 1, 1], [1, 1, 0, 0, 0, 1])
+    )
+    row = found["per_label"][0]
+    assert (row["label"], row["precision"], row["recall"], row["n"]) == ("a", 1.0, pytest.approx(2 / 3), 3)
+    assert row["f1_low"] <= row["f1"] <= row["f1_high"]
+    json.dumps(found)
+
+
+def test_tags_are_compared_token_by_token() -> None:
+    found = compare_tags(SENTENCES, contestants(SAID, OTHER))
+    pairs = [p for s, q in zip(SENTENCES, SAID, strict=True) for p in zip(s, q, strict=True)]
+    assert (found["rows"], found["tokens"], found["unit"]) == (5, 12, "sentence")
+    assert found["models"][0]["accuracy"]["value"] == pytest.approx(sum(a == b for a, b in pairs) / 12)
+    assert found["labels"] == ["D", "N", "V"]
+    wrong = {(row["true"], row["predicted"]): row["count"] for row in found["confusions"]}
+    assert wrong == {pair: pairs.count(pair) for pair in pairs if pair[0] != pair[1]}
+    for row in found["per_label"]:
+        label = row["label"]
+        right = sum(a == b == label for a, b in pairs)
+        assert row["recall"] == pytest.approx(right / sum(a == label for a, _ in pairs))
+        assert row["precision"] == pytest.approx(right / sum(b == label for _, b in pairs))
+    json.dumps(found)
+
+
+def test_the_interval_of_a_difference_is_that_of_resampled_sentences() -> None:
+    """Against drawing sentences one by one."""
+    draw = np.random.default_rng(1)
+    reference = [list(draw.choice(LABELS, size=draw.integers(1, 9))) for _ in range(80)]
+    first = [[x if draw.random() < 0.8 else "a" for x in one] for one in reference]
+    second = [[x if draw.random() < 0.7 else "b" for x in one] for one in reference]
+    found = compare_tags(reference, contestants(first, second))["differences"][0]["accuracy"]
+    right = np.array(
+        [
+            [sum(map(str.__eq__, one, said)) for one, said in zip(reference, all_said, strict=True)]
+            for all_said in (first, second)
+        ]
+    )
+    tokens = np.array([len(one) for one in reference])
+    drawn = draw.integers(0, 80, size=(4000, 80))
+    scores = (right[0][drawn].sum(1) - right[1][drawn].sum(1)) / tokens[drawn].sum(1)
+    assert found["value"] == pytest.approx((right[0] - right[1]).sum() / tokens.sum())
+    assert [found["low"], found["high"]] == pytest.approx(
+        list(np.quantile(scores, [0.025, 0.975])), abs=0.008
+    )
+
+
+def test_spans_count_with_their_bounds_and_their_label() -> None:
+    reference = [[(0, 4, "PER"), (9, 14, "LOC")], [(3, 8, "LOC")], []]
+    said = [[[0, 4, "PER"], [9, 14, "PER"]], [], [[0, 2, "LOC"]]]
+    found = compare_spans(reference, contestants(said, [[], [], []]))
+    assert (found["metric"], found["rows"], found["entities"]) == ("entity_f1", 3, 3)
+    first, second = found["models"]
+    assert first["entity_f1"]["value"] == pytest.approx(2 * 1 / (3 + 3))
+    assert first["precision"]["value"] == first["recall"]["value"] == pytest.approx(1 / 3)
+    assert second["entity_f1"]["value"] == 0
+    assert {(row["true"], row["predicted"], row["share"]) for row in found["confusions"]} == {
+        ("LOC", "PER", 0.5),
+        ("LOC", None, 0.5),
+        (None, "LOC", None),
+    }
+    json.dumps(found)
+
+
+def test_sentences_of_other_lengths_are_refused() -> None:
+    with pytest.raises(ValueError, match="3 reference tags, but 1"):
+        compare_tags([["a", "b", "c"]], [Contestant("x", "other", [["a"]])])
+    with pytest.raises(ValueError, match="1 reference sentences, but 2"):
+        compare_spans([[]], [Contestant("x", "other", [[], []])])
+
+
+def predictions(**changes: object) -> Predictions:
+    values = {
+        "task": "tag",
+        "metric": "accuracy",
+        "file": "folder/测试.conll",
+        "sha256": "ab" * 32,
+        "labels": ["D", "N", "V"],
+        "reference": SENTENCES,
+        "predicted": SAID,
+    }
+    return Predictions(**{**values, **changes})  # type: ignore[arg-type]
+
+
+def test_predictions_come_back_as_they_were_kept(tmp_path: Path) -> None:
+    path = predictions().save(tmp_path)
+    assert path == tmp_path / "predictions" / "测试-abababab.jsonl"
+    assert read(path) == predictions(file="测试.conll")
+    spans = predictions(metric="entity_f1", reference=[[[0, 2, "X"]]], predicted=[[]], file="a.jsonl")
+    spans.save(tmp_path)
+    assert [one.file for one in saved(tmp_path)] == ["a.jsonl", "测试.conll"]
+    assert saved(tmp_path / "nothing") == []
+
+
+@pytest.mark.parametrize(
+    "content", ["", "{", "[]\n[]\n", '{"format": 2}\n{}\n', '{"format": 1, "task": "tag"}\n']
+)
+def test_a_damaged_file_of_predictions_is_named(tmp_path: Path, content: str) -> None:
+    path = predictions().save(tmp_path)
+    path.write_text(content)
+    with pytest.raises(UserError, match="holds no predictions that can be read"):
+        saved(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"sha256": "cd" * 32}, "different rows"),
+        ({"reference": SENTENCES[:-1], "predicted": SAID[:-1]}, "different rows"),
+        ({"labels": ["D", "N", "X"]}, "different labels"),
+        ({"task": "classify"}, "different things"),
+    ],
+)
+def test_what_cannot_be_compared_is_refused(changes: dict, message: str) -> None:
+    with pytest.raises(UserError, match=message) as error:
+        compared([("one", "other", predictions()), ("two", "other", predictions(**changes))])
+    assert "one and two" in str(error.value)
+
+
+def test_kept_predictions_are_compared_as_those_just_made() -> None:
+    named = [("first", "pretrained", predictions()), ("second", "scratch", predictions(predicted=OTHER))]
+    assert compared(named) == compare_tags(SENTENCES, contestants(SAID, OTHER))
