@@ -124,3 +124,36 @@ def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("table") / "rows.csv"
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
     return path
+
+
+def _conll(path: Path, tag: Callable[[list[str], int], str], sentences: int = 60) -> Path:
+    draw, lines = random.Random(7), []
+    for _ in range(sentences):
+        words = draw.choices(WORDS, k=draw.randint(2, 9))
+        lines += [f"{word}\t{tag(words, place)}" for place, word in enumerate(words)] + [""]
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="session")
+def tagged(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """60 sentences in CoNLL with BIO: `river` and what follows it is a PLACE, `captain` alone a PERSON."""
+
+    def tag(words: list[str], place: int) -> str:
+        if words[place] in ("river", "stone"):
+            return "B-PLACE"
+        if place and words[place - 1] in ("river", "stone") and words[place] != "captain":
+            return "I-PLACE"
+        return "B-PERSON" if words[place] == "captain" else "O"
+
+    return _conll(tmp_path_factory.mktemp("tagged") / "entities.conll", tag)
+
+
+@pytest.fixture(scope="session")
+def plain_tags(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """60 sentences in CoNLL with a tag for every token, told by its last letter."""
+
+    def tag(words: list[str], place: int) -> str:
+        return "PAST" if words[place].endswith("ed") else "NAME" if words[place] < "m" else "THING"
+
+    return _conll(tmp_path_factory.mktemp("plain") / "tags.conll", tag)

@@ -30,7 +30,6 @@ from unmask.version import __version__
 
 FORMAT = 1
 _TABLE = "encoder.embeddings.position.weight"  # a sinusoid is written under the name of a learned table
-_ARCHITECTURES = {"classifier": "BertForSequenceClassification", "masked": "BertForMaskedLM"}
 
 
 @dataclass(frozen=True)
@@ -91,15 +90,20 @@ def write(
     tokenizer: Tokenizer,
     lineage: Sequence[Mapping[str, Any]],
     task: Mapping[str, Any] | None = None,
+    public: tuple[str | None, Sequence[str]] = (None, ()),
 ) -> None:
-    """Write a model folder atomically: the old one or the new one is there, never a part of it."""
+    """Write a model folder atomically: the old one or the new one is there, never a part of it.
+
+    task: its schema; public: the name under which other libraries compute the same from its head, if there is
+    one, and what the outputs of the head are.
+    """
     tensors = {
         f"{prefix}.{name}": tensor.detach().cpu()
         for prefix, module in modules.items()
         for name, tensor in module.state_dict().items()
     }
-    public = _is_bert(config)
-    if public:
+    is_bert = _is_bert(config)
+    if is_bert:
         if config.positions == "sinusoidal":
             tensors[_TABLE] = sinusoidal(config.length, config.width) * config.position_scale
         tensors = to_public(tensors, BERT, config.layers)
@@ -107,13 +111,13 @@ def write(
         temporary.mkdir()
         save_tensors(tensors, temporary / "model.safetensors", {"format": "pt"})
         tokenizer.save(temporary)
-        files.write_json(temporary / "config.json", _config_json(config, modules, tokenizer, task or {}))
+        files.write_json(temporary / "config.json", _config_json(config, modules, tokenizer, *public))
         files.write_json(
             temporary / "unmask.json",
             {
                 "format": FORMAT,
                 "unmask": __version__,
-                "layout": "bert" if public else "unmask",
+                "layout": "bert" if is_bert else "unmask",
                 "encoder": dump(config),
                 "task": task,
                 "lineage": list(lineage),
@@ -173,19 +177,17 @@ def _is_bert(config: EncoderConfig) -> bool:
 
 
 def _config_json(
-    config: EncoderConfig, modules: Mapping[str, nn.Module], tokenizer: Tokenizer, task: Mapping[str, Any]
+    config: EncoderConfig,
+    modules: Mapping[str, nn.Module],
+    tokenizer: Tokenizer,
+    architecture: str | None,
+    labels: Sequence[str],
 ) -> dict[str, Any]:
     """The public config.json: BERT's where its layout can say it, else ours under `model_type: unmask`."""
     if not _is_bert(config):
         return {"model_type": "unmask", **dump(config)}
-    labels = list(task.get("labels", []))
-    head = next((name for prefix, name in _ARCHITECTURES.items() if prefix in modules), "BertModel")
-    if task.get("pooling", "cls") != "cls":
-        head = (
-            "BertModel"  # BERT's own head reads [CLS]: under its name another library would predict otherwise
-        )
     return {
-        "architectures": [head],
+        "architectures": [architecture or ("BertForMaskedLM" if "masked" in modules else "BertModel")],
         "model_type": "bert",
         "vocab_size": config.vocabulary,
         "hidden_size": config.width,

@@ -226,8 +226,11 @@ def schema(cls: type[Any]) -> dict[str, Any]:
 
 
 def changed(value: T, **settings: Any) -> T:
-    """A copy with some settings replaced, checked again."""
-    return dataclasses.replace(value, **settings)  # type: ignore[type-var]
+    """A copy with some settings replaced, checked again. Raises UserError where they cannot be used."""
+    try:
+        return dataclasses.replace(value, **settings)  # type: ignore[type-var]
+    except pydantic.ValidationError as error:
+        raise _explain(type(value), settings, error, type(value).__name__) from None
 
 
 def difference(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> list[str]:

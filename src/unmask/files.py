@@ -1,5 +1,6 @@
 """Files that are never half written: atomic writes, checksums, JSON and JSON lines."""
 
+import fcntl
 import hashlib
 import json
 import os
@@ -7,7 +8,7 @@ import secrets
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from unmask.errors import UserError
 
@@ -42,6 +43,24 @@ def _replace(source: Path, target: Path) -> None:
     target.replace(aside)
     source.replace(target)
     remove(aside)
+
+
+def hold(folder: Path) -> IO[str]:
+    """Make a folder and take it for this process; closing the result gives it back.
+
+    Raises UserError where another process holds it, or it may not be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = (folder / ".lock").open("w")
+    except OSError as error:
+        raise disk_error(error, folder) from error
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        lock.close()
+        raise UserError(f"{folder} is in use by another process", to_do="wait for it to end") from None
+    return lock
 
 
 def remove(path: Path) -> None:
@@ -80,7 +99,7 @@ def disk_error(error: OSError, path: Path) -> Exception:
         )
     if error.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
         return UserError(
-            f"{path} may not be written", given=error.strerror, to_do="choose another --out folder"
+            f"{path} may not be written", given=error.strerror, to_do="choose a folder that may be written"
         )
     return error
 

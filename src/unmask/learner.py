@@ -41,6 +41,11 @@ class Learner(nn.Module):
 
     encoder: Encoder
 
+    @property
+    def lr_factors(self) -> Mapping[str, float]:
+        """Prefix of parameter names -> factor on their learning rate; such parameters are not decayed."""
+        return {}
+
     def prepare(self, batch: Batch, seed: int) -> Batch:
         return batch
 

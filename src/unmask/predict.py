@@ -5,22 +5,20 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import overload
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
 from unmask import bundle
-from unmask.config import from_mapping
 from unmask.console import SILENT, Progress
 from unmask.data.batch import Row, by_length, pack
-from unmask.data.tables import Columns, Example, check_labels, read_examples
+from unmask.data.tables import Columns, Example
 from unmask.errors import UserError
 from unmask.model.encoder import Encoder
 from unmask.model.vocabulary import VocabularyHead
-from unmask.tasks import Classify, ClassifyTask
-from unmask.tasks.classify import ClassifyHead, Evaluation, Label
+from unmask.tasks import Reading, Task, restore
+from unmask.tasks.task import Evaluation, Evidence, Head
 
 BATCH_TOKENS = 8192
 
@@ -54,77 +52,65 @@ class Predictor:
         return f"Predictor({self.encoder!r}{labels})"
 
     @cached_property
-    def task(self) -> ClassifyTask:
+    def task(self) -> Task[Any]:
         """The task that the model was fine-tuned for. Raises UserError where it was not."""
         schema = self.bundle.task
         if schema is None:
             raise UserError(
                 f"{self.bundle.folder} was not fine-tuned for a task",
-                to_do="unmask finetune --model ... --task classify --train FILE",
+                to_do="unmask finetune --model ... --task ... --train FILE",
             )
-        settings = {key: value for key, value in schema.items() if key != "labels"}
-        return ClassifyTask(
-            from_mapping(Classify, settings, where="unmask.json"), self.tokenizer, schema["labels"]
-        )
+        return restore(schema, self.tokenizer, str(self.bundle.folder / "unmask.json"))
 
     @cached_property
-    def head(self) -> ClassifyHead:
+    def head(self) -> Head:
         head = self.task.head(self.bundle.config)
         for name, module in head.published().items():
             self.bundle.load_into(module, name)
         return head.to(self.device).eval()
 
-    @overload
-    def __call__(self, texts: str) -> Label: ...  # type: ignore[overload-overlap]
-
-    @overload
-    def __call__(self, texts: Sequence[str]) -> list[Label]: ...
-
-    def __call__(self, texts: str | Sequence[str]) -> Label | list[Label]:
-        """The most probable label of each text."""
+    def __call__(self, texts: str | Sequence[str]) -> Any:
+        """What is most probable: the label of a text, or the spans in it; for several texts, a list of that."""
         if isinstance(texts, str):
-            return self.predict([texts])[0][0]
-        return [labels[0] for labels in self.predict(texts)]
+            return self.task.best(self.predict([texts])[0])
+        return [self.task.best(prediction) for prediction in self.predict(texts)]
 
     def predict(
         self, texts: Iterable[str | tuple[str, str] | Example], progress: Progress = SILENT
-    ) -> list[list[Label]]:
-        """Every label of each text (or pair of texts) with its probability, the most probable first."""
-        examples = [_example(text, number) for number, text in enumerate(texts)]
-        return self.task.decode(self.probabilities(examples, progress))
+    ) -> list[Any]:
+        """A prediction for each text (or pair of texts), independent of the others.
 
-    def probabilities(
-        self, examples: Sequence[Example], progress: Progress = SILENT
-    ) -> npt.NDArray[np.float32]:
-        """(examples, labels) float32, rows sum to 1."""
-        bare = [dataclasses.replace(example, label=None) for example in examples]
-        rows = self.task.encode(bare) if bare else []
-        result = np.zeros((len(rows), len(self.task.labels)), dtype=np.float32)
-        head = self.head
-        progress.start(len(rows), "rows")
-        with torch.inference_mode():
-            for group in by_length(rows, BATCH_TOKENS):
-                batch = pack([rows[index] for index in group]).to(self.device)
-                logits = head(self.encoder(batch.ids, batch.spans, batch.segments), batch)
-                result[batch.owner.numpy()] = logits.float().softmax(-1).cpu().numpy()
-                progress.advance(len(group))
-        return result
+        Classification: every label with its probability, the most probable first (`Label`). Tagging: the spans
+        found, in order (`Entity`); where an example has `tokens`, spans begin and end with tokens.
+        """
+        examples = [_example(text, number) for number, text in enumerate(texts)]
+        bare = [dataclasses.replace(example, label=None, spans=None) for example in examples]
+        return self._predicted(bare, progress)
+
+    def _predicted(self, examples: Sequence[Example], progress: Progress) -> list[Any]:
+        if not examples:
+            return []
+        rows = self.task.encode(examples)
+        evidence = infer(self.encoder, self.head, self.task, rows, progress)
+        return self.task.decode(self.head, examples, rows, evidence)
 
     def evaluate(
-        self, file: Path | str, columns: Columns | None = None, progress: Progress = SILENT
+        self,
+        file: Path | str,
+        columns: Columns | None = None,
+        progress: Progress = SILENT,
+        *,
+        reading: Reading | None = None,
     ) -> Evaluation:
-        """Score predictions on a file of labelled rows. A label that the model does not know is a UserError."""
-        examples = read_examples(file, columns=columns, require_labels=True)
-        return self.score(examples, progress)[0]
+        """Score predictions on a file of labelled examples. A label that the model does not know is a UserError."""
+        reading = reading or Reading(columns=columns or Columns())
+        return self.score(self.task.read_test(file, reading), progress)[0]
 
-    def score(
-        self, examples: Sequence[Example], progress: Progress = SILENT
-    ) -> tuple[Evaluation, list[Label]]:
-        """The evaluation of labelled examples, and the label predicted for each."""
-        check_labels(examples, self.task.labels, of=str(self.bundle.folder))
-        predicted = [labels[0] for labels in self.task.decode(self.probabilities(examples, progress))]
-        wanted = [example.label or "" for example in examples]
-        return self.task.score([label.name for label in predicted], wanted), predicted
+    def score(self, examples: Sequence[Example], progress: Progress = SILENT) -> tuple[Evaluation, list[Any]]:
+        """The evaluation of labelled examples, and what was predicted for each."""
+        self.task.check(examples, of=str(self.bundle.folder))
+        predicted = self._predicted(examples, progress)  # with its spans: what cannot be aligned is said
+        return self.task.score(examples, predicted), predicted
 
     @cached_property
     def _masked(self) -> VocabularyHead:
@@ -196,9 +182,24 @@ def _example(text: str | tuple[str, str] | Example, number: int) -> Example:
     return Example(str(number), first, second, None, number + 1, "the texts given")
 
 
-def stream(
-    predictor: Predictor, examples: Sequence[Example], size: int
-) -> Iterator[tuple[Example, list[Label]]]:
+def infer(
+    encoder: Encoder, head: Head, task: Task[Any], rows: Sequence[Row], progress: Progress = SILENT
+) -> list[Evidence]:
+    """What the head says of each row, in order; encoder and head stand as they are, on their device."""
+    device = next(encoder.parameters()).device
+    result: list[Evidence | None] = [None] * len(rows)
+    progress.start(len(rows), "rows")
+    with torch.inference_mode():
+        for group in by_length(rows, BATCH_TOKENS):
+            batch = pack([rows[index] for index in group]).to(device)
+            outputs = head(encoder(batch.ids, batch.spans, batch.segments), batch)
+            for index, evidence in zip(group, task.evidence(outputs, batch), strict=True):
+                result[index] = evidence
+            progress.advance(len(group))
+    return [evidence for evidence in result if evidence is not None]
+
+
+def stream(predictor: Predictor, examples: Sequence[Example], size: int) -> Iterator[tuple[Example, Any]]:
     """Predictions as they come, `size` examples at a time."""
     for start in range(0, len(examples), size):
         part = examples[start : start + size]

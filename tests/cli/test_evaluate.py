@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from sklearn.metrics import accuracy_score, f1_score
 
-from unmask.cli.evaluate import most_confused
+from unmask.metrics import Interval
+from unmask.tasks.classify import Evaluation
 
 
 def test_figures_are_those_of_scikit_learn(command, classifier: Path, easy: Path, tmp_path: Path) -> None:
@@ -38,8 +39,9 @@ def test_what_people_see(command, classifier: Path, easy: Path) -> None:
 
 
 def test_the_most_confused_come_first() -> None:
-    confused = most_confused([[5, 1, 0], [3, 2, 0], [0, 2, 9]], ["a", "b", "c"])
-    assert [(one["label"], one["predicted"], one["rows"]) for one in confused] == [
+    whole, labels = Interval(0.0, 0.0, 0.0), [{"label": name} for name in "abc"]
+    evaluation = Evaluation(22, whole, whole, [[5, 1, 0], [3, 2, 0], [0, 2, 9]], labels)
+    assert [(one["label"], one["predicted"], one["rows"]) for one in evaluation.confused] == [
         ("b", "a", 3),
         ("c", "b", 2),
         ("a", "b", 1),

@@ -56,7 +56,7 @@ def test_mistakes(command, pretrained: Path, table: Path, tmp_path: Path) -> Non
     assert model.code == 1 and "is not a model" in model.err
     longer = command(*asked, "--train", table, "task.length=64")
     assert longer.code == 1 and "task.length is above the positions" in longer.err
-    task = command(*asked, "--train", table, "--task", "tag")
+    task = command(*asked, "--train", table, "--task", "tags")
     assert task.code == 1 and "task.name cannot be used" in task.err
 
 

@@ -9,19 +9,25 @@ import typer.main
 from unmask.cli.app import app, run
 
 COMMANDS = {
-    "quickstart": "--task --budget --out --text --train --test --next-sentence --whole-words --seed --json",
+    "quickstart": "--task --lang --budget --out --text --train --test --next-sentence --whole-words --seed --json",
     "pretrain": "RECIPE OVERRIDES --corpus --out --json",
     "finetune": "ARGUMENTS --model --task --train --dev --test --text-column --pair-column --label-column "
-    "--on-error --out --json",
-    "evaluate": "MODEL FILE --text-column --pair-column --label-column --on-error --json",
-    "predict": "MODEL FILE --format --out --all --text-column --pair-column --on-error",
+    "--token-column --tag-column --scheme --on-error --out --json",
+    "evaluate": "MODEL FILE --text-column --pair-column --label-column --token-column --tag-column --scheme "
+    "--on-error --json",
+    "predict": "MODEL FILE --format --out --all --text-column --pair-column --token-column --on-error",
     "fill": "TEXT --model --top --json",
+    "report": "RUN --out --lang --open",
+    "runs": "FOLDER --json",
+    "compare": "RUNS --test --out --lang --json",
     "recipe show": "RECIPE OVERRIDES --json",
     "recipe explain": "KEY --kind --json",
     "recipe check": "RECIPE OVERRIDES --json",
-    "tokenizer train": "SOURCES --out --vocabulary --cased --minimum-count --column --on-error --json",
+    "tokenizer train": "SOURCES --out --vocabulary --cased --minimum-count --fold-width --simplify --column "
+    "--encoding --on-error --json",
     "tokenizer inspect": "FOLDER TEXT --pair --specials --json",
-    "corpus build": "SOURCES --tokenizer --out --column --split --keep --by --seed --on-error --restart --json",
+    "corpus build": "SOURCES --tokenizer --out --column --split --words --keep --by --seed --encoding --on-error "
+    "--restart --json",
     "corpus stats": "CORPUS --json",
     "data list": "--json",
     "data get": "NAME --out --json",

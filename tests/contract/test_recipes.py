@@ -18,7 +18,7 @@ FINETUNING = [name for name in shipped() if kind_of(name) is FinetuneRecipe]
 
 def test_these_are_shipped() -> None:
     assert {"tiny", "small", "base", "bert-base", "pairs"} <= set(PRETRAINING)
-    assert "classify" in FINETUNING
+    assert {"classify", "tag"} <= set(FINETUNING)
 
 
 @pytest.mark.parametrize("name", shipped())
@@ -37,8 +37,11 @@ def test_pretraining_runs_two_steps(name: str, corpus: Shards, tmp_path: Path) -
 
 
 @pytest.mark.parametrize("name", FINETUNING)
-def test_finetuning_runs_two_steps(name: str, pretrained: Path, table: Path, tmp_path: Path) -> None:
-    settings = [f"model={pretrained}", f"data.train={table}", "task.length=16", "train.budget=2 steps"]
+def test_finetuning_runs_two_steps(
+    name: str, pretrained: Path, table: Path, tagged: Path, tmp_path: Path
+) -> None:
+    train = {"classify": table, "tag": tagged}[read_recipe(FinetuneRecipe, name).task.name]
+    settings = [f"model={pretrained}", f"data.train={train}", "task.length=16", "train.budget=2 steps"]
     result = finetune(name, settings, out=tmp_path / "run", progress=SILENT)
     assert result.steps == 2 and (result.model / "model.safetensors").is_file()
 

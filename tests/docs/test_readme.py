@@ -21,12 +21,12 @@ COMMANDS = [
 
 # what makes a command small enough for a test: other settings, the same command
 SMALLER = {
-    "tokenizer train": {"8192": "200"},
+    "tokenizer train": {"8192": "200", "5000": "60"},
     "quickstart": {"10m": "2s"},
     "pretrain": {"train.budget=30m": "train.budget=3 steps"},
 }
 TINY = ["model.layers=1", "model.width=16", "model.heads=2", "data.length=32", "data.batch_tokens=256"]
-EXTRA = {"pretrain": TINY, "finetune": ["task.length=32", "train.budget=4 steps"]}
+EXTRA: dict[str, list[str]] = {"pretrain": TINY, "finetune": ["task.length=32", "train.budget=4 steps"]}
 
 
 @pytest.fixture(scope="module")
@@ -46,6 +46,15 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ]
         text = "\n".join(["text,label", *rows])
         (folder / f"{name}.csv").write_text(text + "\n", encoding="utf-8")
+        tags = ["O", "B-PER", "B-LOC"]
+        sentences = [
+            "".join(f"{draw.choice(words)}\t{tags[place % 3]}\n" for place in range(6)) for _ in range(count)
+        ]
+        (folder / f"{name}.conll").write_text("\n".join(sentences), encoding="utf-8")
+    (folder / "zh").mkdir()
+    some = ["".join(chr(0x4E00 + draw.randrange(300)) for _ in range(draw.randint(1, 3))) for _ in range(300)]
+    documents = ["".join(draw.choices(some, k=60)) + "。" for _ in range(60)]
+    (folder / "zh" / "text.txt").write_text("\n\n".join(documents), encoding="utf-8")
     return folder
 
 
@@ -67,7 +76,7 @@ def test_every_kind_of_command_is_shown() -> None:
     shown = {shlex.split(command)[1] for command in COMMANDS if command.startswith("unmask ")}
     assert shown >= {
         *("quickstart", "tokenizer", "corpus", "recipe", "pretrain"),
-        *("fill", "finetune", "evaluate", "predict"),
+        *("fill", "finetune", "evaluate", "predict", "report", "runs", "compare"),
     }
     assert {command.split()[0] for command in COMMANDS} == {"make", "pip", "unmask"}
 

@@ -143,6 +143,10 @@ def test_next_sentence_and_whole_words_can_be_switched_on(own: Path, tmp_path: P
     ("settings", "message"),
     [
         ({"task": "topic"}, "topics"),
+        ({"task": "pos"}, "--lang zh"),
+        ({"task": "topics", "language": "zh"}, "--lang en"),
+        ({"language": "xx"}, "en, zh"),
+        ({"task": "topics", "text": ("a",), "train": "b", "test": "c"}, "classify, tag"),
         ({"budget": "3 epochs"}, "is a time"),
         ({"budget": "soon"}, "is a time"),
         ({"train": "rows.csv"}, "--text"),
@@ -176,10 +180,77 @@ def test_more_text_is_taken_for_longer_budgets(monkeypatch: pytest.MonkeyPatch, 
 
     monkeypatch.setattr(public, "get", get)
     gather(Request(budget="1m"), console.SILENT)
-    assert fetched == [JOBS["topics"].rows, JOBS["topics"].text[0]]
+    job = JOBS["en", "topics"]
+    assert fetched == [job.rows, job.text[0]]
     fetched.clear()
     gather(Request(budget="10h"), console.SILENT)
-    assert fetched == [JOBS["topics"].rows, *JOBS["topics"].text]
+    assert fetched == [job.rows, *job.text]
+
+
+def test_every_job_is_made_of_public_data_of_its_language() -> None:
+    for (language, name), job in JOBS.items():
+        assert (language, name) == (job.language, job.name)
+        assert {public.PUBLIC[one].language for one in (job.rows, *job.text)} == {language}
+        kind = {"classify": "classification", "tag": "tagging"}[job.task]
+        assert public.PUBLIC[job.rows].kind == kind
+    assert Request().job.name == "topics" and Request(language="zh").job.name == "pos"
+    assert Request().command == "unmask quickstart --task topics --budget 5m"
+    assert Request(language="zh").command == "unmask quickstart --lang zh --task pos --budget 5m"
+
+
+@pytest.fixture(scope="module")
+def tagged(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Chinese sentences whose characters tell their tags, as CoNLL files."""
+    folder = tmp_path_factory.mktemp("tagged")
+    words = {"n": ["天地", "山", "河水", "日月"], "v": ["来", "去看", "说"], "w": ["。", "，"]}
+    draw = random.Random(0)
+    for name, count in (("train", 200), ("test", 40)):
+        sentences = []
+        for _ in range(count):
+            tags = draw.choices(list(words), k=draw.randint(3, 8))
+            sentences.append("".join(f"{draw.choice(words[tag])}\t{tag}\n" for tag in tags))
+        (folder / f"{name}.conll").write_text("\n".join(sentences), encoding="utf-8")
+    text = "\n\n".join("".join(draw.choices("".join(map("".join, words.values())), k=30)) for _ in range(100))
+    (folder / "text.txt").write_text(text, encoding="utf-8")
+    return folder
+
+
+def test_own_chinese_files_of_tags(tagged: Path) -> None:
+    asked = Request(
+        budget="4s",
+        out=tagged / "run",
+        text=(str(tagged / "text.txt"),),
+        train=str(tagged / "train.conll"),
+        test=str(tagged / "test.conll"),
+        language="zh",
+    )
+    assert asked.learns == "tag"
+    results = files.read_json(quickstart(asked) / "results.json")
+    evaluation = results["evaluation"]
+    assert (
+        evaluation["metric"] == "accuracy" and evaluation["unit"] == "sentence" and evaluation["rows"] == 40
+    )
+    by_kind = {model["kind"]: model["accuracy"]["value"] for model in evaluation["models"]}
+    assert list(by_kind) == ["pretrained", "scratch", "frequent"]
+    assert by_kind["frequent"] == 1  # each word has one tag
+    assert by_kind["pretrained"] > 0.5
+    assert all(len(row["hidden"]) == 1 for row in results["samples"]["fills"])
+    page = (tagged / "run" / "report.html").read_text(encoding="utf-8")
+    assert 'lang="zh' in page
+
+
+def test_tags_that_only_the_test_file_has_are_said_before_any_work(tagged: Path, tmp_path: Path) -> None:
+    (tmp_path / "test.conll").write_text("天\tn\n来\tXX\n", encoding="utf-8")
+    asked = Request(
+        budget="4s",
+        out=tmp_path / "run",
+        text=(str(tagged / "text.txt"),),
+        train=str(tagged / "train.conll"),
+        test=str(tmp_path / "test.conll"),
+    )
+    with pytest.raises(UserError, match="XX"):
+        quickstart(asked)
+    assert not (tmp_path / "run" / "corpus").exists()
 
 
 def test_what_is_missing_is_said_before_any_work(

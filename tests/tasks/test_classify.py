@@ -11,7 +11,7 @@ from unmask.data.tables import Example
 from unmask.errors import UserError
 from unmask.model.encoder import Encoder, EncoderConfig
 from unmask.tasks import Classify, ClassifyTask
-from unmask.tasks.classify import ClassifyLearner
+from unmask.tasks.classify import ClassifyLearner, Label
 from unmask.text.tokenizer import Tokenizer
 
 
@@ -113,17 +113,35 @@ def test_the_loss_is_the_formula(
     assert part.correct == sum(int(row.argmax() == y) for y, row in zip(labels, log, strict=True))
 
 
-def test_labels_come_back_by_probability(tokenizer: Tokenizer) -> None:
+def said(*names: str) -> list[list[Label]]:
+    return [[Label(name, 0.9), Label("ab".replace(name, ""), 0.1)] for name in names]
+
+
+def test_labels_come_back_by_probability(tokenizer: Tokenizer, tiny: EncoderConfig) -> None:
     task = ClassifyTask(Classify(), tokenizer, ["a", "b", "c"])
-    (labels,) = task.decode(np.array([[0.2, 0.5, 0.3]], dtype=np.float32))
+    evidence = [np.log(np.array([0.2, 0.5, 0.3], dtype=np.float32))]
+    given = examples(None)
+    (labels,) = task.decode(task.head(tiny), given, task.encode(given), evidence)
     assert [(label.name, round(label.score, 6)) for label in labels] == [("b", 0.5), ("c", 0.3), ("a", 0.2)]
-    assert repr(labels[0]) == "Label(name='b', score=0.50)"
+    assert repr(labels[0]) == "Label(name='b', score=0.50)" and task.best(labels) is labels[0]
 
 
 def test_scores_are_counted_by_hand(tokenizer: Tokenizer) -> None:
     task = ClassifyTask(Classify(), tokenizer, ["a", "b"])
-    evaluation = task.score(["a", "a", "b", "b", "b"], ["a", "b", "b", "b", "a"])
+    evaluation = task.score(examples("a", "b", "b", "b", "a"), said("a", "a", "b", "b", "b"))
     assert evaluation.rows == 5 and evaluation.accuracy.value == pytest.approx(3 / 5)
     assert evaluation.confusion == [[1, 1], [1, 2]]
     assert evaluation.macro_f1.value == pytest.approx((1 / 2 + 2 / 3) / 2)
     assert evaluation.accuracy.low <= 0.6 <= evaluation.accuracy.high
+    assert evaluation.figures == {"accuracy": evaluation.accuracy, "macro_f1": evaluation.macro_f1}
+    assert [(row["label"], row["predicted"]) for row in evaluation.confused] == [("a", "b"), ("b", "a")]
+
+
+def test_a_learner_is_judged_by_plain_loss_and_accuracy(tokenizer: Tokenizer, tiny: EncoderConfig) -> None:
+    task = ClassifyTask(Classify(), tokenizer, ["a", "b"])
+    given = examples("a", "b")
+    shares = np.array([[0.5, 0.5], [0.75, 0.25]], dtype=np.float32)
+    figures = task.judge(task.head(tiny), given, task.encode(given), list(np.log(shares)))
+    assert figures == pytest.approx(
+        {"classify.loss": -(np.log(0.5) + np.log(0.25)) / 2, "classify.accuracy": 0.5}
+    )

@@ -11,9 +11,11 @@ from unmask import files
 from unmask.console import SILENT
 from unmask.errors import UserError
 from unmask.predict import load
+from unmask.tasks import Tag
 from unmask.train import finetune as module
-from unmask.train.finetune import Finetuned, finetune
+from unmask.train.finetune import Finetuned, finetune, rows_of
 from unmask.train.fit import Watch
+from unmask.train.recipe import RowsConfig
 
 
 @pytest.fixture(scope="module")
@@ -139,3 +141,19 @@ def test_better() -> None:
 def test_the_log_ends_with_the_evaluation(tuned: Finetuned) -> None:
     rows = [row for row in files.read_jsonl(tuned.folder / "metrics.jsonl") if "evaluation" in row]
     assert [row["step"] for row in rows] == [90]
+
+
+def test_every_label_is_among_the_rows_that_are_learnt_from(tmp_path: Path) -> None:
+    """Tags are not stratified: without care a rare one is held out, or left out by a cap on the rows."""
+    rare = [f"一\tR{number}\n" for number in range(20)]
+    common = [f"字{chr(0x4E00 + number)}\tn\n" for number in range(300)]
+    path = tmp_path / "train.conll"
+    path.write_text("\n".join([*rare, *common]), encoding="utf-8")
+    data = RowsConfig(train=str(path), rows=50)
+    for seed in range(3):
+        train, dev = rows_of(data, seed, Tag())
+        labels = {label for example in train for label in example.labels}
+        assert labels >= {"n", *(f"R{number}" for number in range(20))}
+        assert 50 <= len(train) <= 71 and dev
+        assert not {id(e) for e in train} & {id(e) for e in dev}
+        assert len(rows_of(RowsConfig(train=str(path), dev_rows=10), seed, Tag())[1]) <= 10

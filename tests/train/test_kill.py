@@ -49,6 +49,20 @@ def finetuning(pretrained: Path, table: Path, monkeypatch: pytest.MonkeyPatch) -
     return lambda out: finetune(recipe, out=out, progress=SILENT)
 
 
+@pytest.fixture
+def tagging(pretrained: Path, tagged: Path, monkeypatch: pytest.MonkeyPatch) -> Runner:
+    """With a CRF, whose parameters have a learning rate of their own."""
+    monkeypatch.setattr(fit, "LOG_EVERY", 0.0)
+    values = {
+        "model": str(pretrained),
+        "task": {"name": "tag", "length": 16, "decoder": "crf"},
+        "data": {"train": str(tagged), "batch_rows": 24},
+        "train": {"budget": "5 steps", "evaluations": 5, "optimizer": {"lr": 0.02}},
+    }
+    recipe = recipe_of(FinetuneRecipe, values, (), "the test")
+    return lambda out: finetune(recipe, out=out, progress=SILENT)
+
+
 def forked(work: Callable[[], object]) -> int:
     """The process id of a child that does the work and exits: 0, 128 + signal, or 99 for an error."""
     child = os.fork()
@@ -111,7 +125,7 @@ def die_at(monkeypatch: pytest.MonkeyPatch, moment: int) -> list[int]:
     return count
 
 
-@pytest.mark.parametrize("kind", ["pretraining", "finetuning"])
+@pytest.mark.parametrize("kind", ["pretraining", "finetuning", "tagging"])
 def test_killed_inside_any_write(
     kind: str, request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -14,7 +14,10 @@ from unmask.cli.shared import (
     LabelColumn,
     OnError,
     PairColumn,
+    Scheme,
+    TagColumn,
     TextColumn,
+    TokenColumn,
     assigned,
     facts,
     percent,
@@ -36,13 +39,15 @@ def finetune(
         list[str] | None,
         typer.Argument(
             metavar="[RECIPE] [KEY.SUB=VALUE]...",
-            help="A recipe file, or classify, or none; then settings that replace those of the recipe.",
+            help="A recipe file, or classify, tag, or none; then settings that replace those of the recipe.",
             show_default=False,
         ),
     ] = None,
     model: Annotated[Path | None, typer.Option(help="The model to start from: a run or its model/.")] = None,
-    task: Annotated[str | None, typer.Option(help="What is learnt: classify.")] = None,
-    train: Annotated[Path | None, typer.Option(help="Training rows: csv, tsv or jsonl.")] = None,
+    task: Annotated[str | None, typer.Option(help="What is learnt: classify or tag.")] = None,
+    train: Annotated[
+        Path | None, typer.Option(help="Training rows: csv, tsv, jsonl; to tag, CoNLL or jsonl.")
+    ] = None,
     dev: Annotated[
         Path | None, typer.Option(help="Rows to choose the best step by; a tenth of train if not given.")
     ] = None,
@@ -50,9 +55,12 @@ def finetune(
     text_column: TextColumn = None,
     pair_column: PairColumn = None,
     label_column: LabelColumn = None,
+    token_column: TokenColumn = None,
+    tag_column: TagColumn = None,
+    scheme: Scheme = "auto",
     on_error: OnError = "stop",
     out: Annotated[
-        Path | None, typer.Option(help="The run folder. [default: runs/RECIPE, or runs/classify]")
+        Path | None, typer.Option(help="The run folder. [default: runs/RECIPE, or runs/TASK]")
     ] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -70,6 +78,9 @@ def finetune(
         ("data.text_column", text_column),
         ("data.pair_column", pair_column),
         ("data.label_column", label_column),
+        ("data.token_column", token_column),
+        ("data.tag_column", tag_column),
+        ("data.scheme", None if scheme == "auto" else scheme),
         ("data.on_error", None if on_error == "stop" else on_error),
     ]
     recipe, settings = _split(arguments or [], assigned(shorthands))
@@ -79,7 +90,8 @@ def finetune(
         raise _absent(test)
     with console.work("Fine-tuning") as work:
         result = learn(resolved, out=folder, progress=work)
-        figures = f"dev accuracy {result.dev['classify.accuracy']:.1%} on {result.dev_rows:,} rows"
+        metric, value = result.best
+        figures = f"dev {metric} {value:.1%} on {result.dev_rows:,} rows"
         work.result(f"{result.steps:,} steps · {figures} · best step {result.best_step:,}")
     tested = None if test is None else _tested(result, resolved, test)
     if as_json:
@@ -124,43 +136,42 @@ def _absent(test: Path) -> Exception:
 
 
 def _tested(result: "Finetuned", recipe: "FinetuneRecipe", test: Path) -> dict[str, Any]:
-    """The model and the majority class on the test rows, with intervals."""
-    from unmask.data.tables import check_labels, read_examples
-    from unmask.evaluate.baselines import majority
-    from unmask.evaluate.compare import Contestant, compare
-    from unmask.train.finetune import columns_of, rows_of
+    """The model, and what takes no network, on the test rows, with intervals; predictions are kept in the run."""
+    import dataclasses
 
-    columns, on_error = columns_of(recipe.data), recipe.data.on_error
+    from unmask.evaluate.saved import compared
+    from unmask.evaluate.simplest import simplest
+    from unmask.evaluate.tested import kept_of
+    from unmask.train.finetune import rows_of
+
+    reading = recipe.data.reading
     predictor = result.predictor()
+    task = predictor.task
     with console.work("Evaluation") as work:
-        rows = read_examples(test, columns=columns, on_error=on_error, require_labels=True)
-        rows = check_labels(rows, predictor.task.labels, of=recipe.data.train, on_error=on_error)
-        predicted = predictor.score(rows, work)[1]
-        truncated = predictor.task.truncated
-        wanted = [row.label or "" for row in rows]
-        seen = [row.label or "" for row in rows_of(recipe.data, recipe.seed)[0]]
-        most = majority(seen, len(rows))
-        contestants = [
-            Contestant(str(result.model), "pretrained", [label.name for label in predicted]),
-            Contestant(f"always {most.chosen['label']!r}", "majority", most.predicted),
-        ]
-        compared = compare(wanted, contestants, predictor.task.labels)
-        work.result(f"{len(rows):,} rows of {test}")
-    return {"file": str(test), "truncated": truncated, **compared}
+        examples = task.read_test(test, reading)
+        examples = task.check(examples, of=recipe.data.train, on_error=reading.on_error)
+        predicted = predictor.score(examples, work)[1]
+        truncated = task.truncated
+        ours = kept_of(predictor, examples, predicted, test)
+        ours.save(result.folder)
+        train = rows_of(recipe.data, recipe.seed, recipe.task)[0]
+        plain = simplest(task, train, examples)
+        baseline = dataclasses.replace(ours, predicted=plain.predicted)
+        figures = compared([(str(result.model), "pretrained", ours), (plain.name, plain.kind, baseline)])
+        work.result(f"{len(examples):,} {figures['unit']}s of {test}")
+    return {"file": str(test), "truncated": truncated, **figures}
 
 
 def _show(result: "Finetuned", recipe: "FinetuneRecipe", tested: dict[str, Any] | None) -> None:
-    from unmask.metrics import Interval
-
     cut = {f"{result.train_rows:,} training texts": result.truncated}
     if tested is not None:
         cut[f"{tested['rows']:,} test texts"] = tested["truncated"]
+        models = tested["models"]
+        keys = [key for key in models[0] if key not in ("name", "kind")]
         console.table(
-            (f"{tested['rows']:,} test rows", "accuracy, % [95 %]", "macro-F1, % [95 %]"),
-            [
-                (row["name"], *(percent(Interval(**row[key])) for key in ("accuracy", "macro_f1")))
-                for row in tested["models"]
-            ],
+            (f"{tested['rows']:,} test {tested['unit']}s", *(_column(key, models[0][key]) for key in keys)),
+            [(row["name"], *(_figure(row[key]) for key in keys)) for row in models],
+            prose=(0,),
         )
     rows = [("model", str(result.model))]
     if any(cut.values()):
@@ -168,3 +179,15 @@ def _show(result: "Finetuned", recipe: "FinetuneRecipe", tested: dict[str, Any] 
         rows.insert(0, ("cut short", f"{shown}, at {recipe.task.length} tokens (task.length)"))
     command = "evaluate" if tested is None else "predict"
     facts([*rows, ("next", f"unmask {command} {shlex.quote(str(result.model))} FILE")])
+
+
+def _column(key: str, figure: object) -> str:
+    from unmask.tasks.task import TITLES
+
+    return f"{TITLES.get(key, key)}, %" + (" [95 %]" if isinstance(figure, dict) else "")
+
+
+def _figure(figure: Any) -> str:
+    from unmask.metrics import Interval
+
+    return percent(Interval(**figure)) if isinstance(figure, dict) else f"{100 * figure:.1f}"

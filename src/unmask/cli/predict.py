@@ -1,9 +1,9 @@
-"""`unmask predict`: label the rows of a file, or of standard input, with a fine-tuned model."""
+"""`unmask predict`: what a fine-tuned model says of the rows of a file, or of standard input."""
 
 import csv
 import json
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Annotated, Any, Literal
@@ -11,16 +11,17 @@ from typing import IO, TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from unmask import console
-from unmask.cli.shared import OnError, PairColumn, TextColumn
+from unmask.cli.shared import OnError, PairColumn, TextColumn, TokenColumn
 from unmask.errors import UserError
 
 if TYPE_CHECKING:
     from unmask.data.tables import Example
-    from unmask.tasks.classify import Label
+    from unmask.tasks import Task
 
-Format = Literal["jsonl", "csv", "table"]
+Format = Literal["jsonl", "csv", "table", "conll"]
 BLOCK = 512  # rows predicted, then written, at a time
 EXCERPT = 60  # characters of a text in a table
+PLACES = ("line", "start", "stop")  # columns that a table for people goes without
 
 
 def register(app: typer.Typer) -> None:
@@ -33,41 +34,59 @@ def predict(
         str | None,
         typer.Argument(
             metavar="[FILE]",
-            help="Rows as csv, tsv or jsonl, or a text a line; - or nothing for standard input.",
+            help="Rows as csv, tsv or jsonl, CoNLL, or a text a line; - or nothing for standard input.",
             show_default=False,
         ),
     ] = None,
     style: Annotated[
         Format | None,
-        typer.Option("--format", help="jsonl, csv or table. [default: as --out is called, or jsonl]"),
+        typer.Option(
+            "--format", help="jsonl, csv, table, or conll (tags). [default: as --out is called, or jsonl]"
+        ),
     ] = None,
     out: Annotated[Path | None, typer.Option(help="The file to write, whole or not at all.")] = None,
     every: Annotated[bool, typer.Option("--all", help="Give the probability of every label.")] = False,
     text_column: TextColumn = None,
     pair_column: PairColumn = None,
+    token_column: TokenColumn = None,
     on_error: OnError = "stop",
 ) -> None:
-    """Give the most probable label of each row, with its id, its line and the probability of the label."""
-    from unmask.data.tables import Columns, read_examples
+    """Give the most probable label of each row, or the labelled spans in it, with their probabilities."""
+    from unmask.data.conll import TagColumns
+    from unmask.data.tables import Columns
     from unmask.predict import load, stream
+    from unmask.tasks import Reading
 
     if file is None and sys.stdin.isatty():
         raise UserError("there is nothing to read", allowed="FILE, or texts on standard input, one a line")
     predictor = load(model)
-    labels = predictor.task.labels
-    columns = Columns(text=text_column, pair=pair_column)
-    examples = read_examples(file or "-", columns=columns, on_error=on_error)
-    shape = style or ("csv" if out is not None and out.suffix == ".csv" else "jsonl")
+    task = predictor.task
+    shape = style or ("jsonl" if out is None else task.format_of(out))
+    if shape not in task.formats:
+        raise UserError(f"--format {shape} is not for this model", allowed=", ".join(task.formats))
+    task.columns(every)
+    reading = Reading(
+        Columns(text=text_column, pair=pair_column), TagColumns(token=token_column), on_error=on_error
+    )
+    examples = task.read_new(file or "-", reading)
     if shape == "table":
         if out is not None:
             raise UserError("a table is for reading", allowed="--format jsonl or csv with --out")
-        _table(list(stream(predictor, examples, BLOCK)), labels if every else [])
+        _table(task, stream(predictor, examples, BLOCK), every)
         return
     with console.work("Prediction") as work, _opened(out) as target:
         work.start(len(examples), "rows")
-        write = _csv_writer(target, labels if every else []) if shape == "csv" else _jsonl_writer(target)
-        for example, ranked in stream(predictor, examples, BLOCK):
-            write(_row(example, ranked, every))
+        table = csv.writer(target, lineterminator="\n")
+        if shape == "csv":
+            table.writerow(task.columns(every))
+        for example, prediction in stream(predictor, examples, BLOCK):
+            if shape == "csv":
+                table.writerows(task.lines(example, prediction, every))
+            elif shape == "conll":
+                target.write(task.conll(example, prediction))
+            else:
+                record = task.record(example, prediction, every)
+                target.write(json.dumps(record, ensure_ascii=False) + "\n")
             work.advance(1)
         work.result(f"{len(examples):,} rows" + (f" · {out}" if out is not None else ""))
 
@@ -84,40 +103,18 @@ def _opened(out: Path | None) -> Iterator[IO[str]]:
         yield target
 
 
-def _row(example: "Example", ranked: "Sequence[Label]", every: bool) -> dict[str, Any]:
-    row = {
-        "id": example.id,
-        "line": example.line,
-        "label": ranked[0].name,
-        "score": round(ranked[0].score, 6),
-    }
-    if every:
-        row["scores"] = {label.name: round(label.score, 6) for label in ranked}
-    return row
-
-
-def _jsonl_writer(target: IO[str]) -> Callable[[dict[str, Any]], object]:
-    return lambda row: target.write(json.dumps(row, ensure_ascii=False) + "\n")
-
-
-def _csv_writer(target: IO[str], labels: Sequence[str]) -> Callable[[dict[str, Any]], object]:
-    """Columns id, line, label, score, then one per label where all are asked for."""
-    table = csv.writer(target, lineterminator="\n")
-    table.writerow(["id", "line", "label", "score", *labels])
-
-    def write(row: dict[str, Any]) -> None:
-        scores = row.pop("scores", {})
-        table.writerow([*row.values(), *(scores[label] for label in labels)])
-
-    return write
-
-
-def _table(rows: "list[tuple[Example, list[Label]]]", labels: Sequence[str]) -> None:
+def _table(task: "Task[Any]", rows: "Iterable[tuple[Example, Any]]", every: bool) -> None:
+    """What people want to see of `lines`, and the beginning of the text where it is not among them."""
+    columns, plain = task.columns(every), task.columns(False)
+    columns = [*columns[: len(plain)], *map(console.Verbatim, columns[len(plain) :])]  # labels are the user's
+    chosen = [n for n, name in enumerate(columns) if n >= len(plain) or name not in PLACES]
+    whole = "text" not in plain
     shown = []
-    for example, ranked in rows:
+    for example, prediction in rows:
         text = " ".join(f"{example.text} {example.pair or ''}".split())
         excerpt = text if len(text) <= EXCERPT else text[: EXCERPT - 3].rstrip() + "..."
-        scores = {label.name: label.score for label in ranked}
-        first = (example.id, ranked[0].name, f"{ranked[0].score:.1%}")
-        shown.append((*first, *(f"{scores[label]:.1%}" for label in labels), excerpt))
-    console.table(("id", "label", "probability", *labels, "text"), shown)
+        for line in task.lines(example, prediction, every):
+            cells = [line[n] for n in chosen]
+            shown.append((*(f"{x:.1%}" if isinstance(x, float) else x for x in cells), *[excerpt] * whole))
+    names = [columns[n] if n >= len(plain) or columns[n] != "score" else "probability" for n in chosen]
+    console.table((*names, *["text"] * whole), shown)

@@ -13,7 +13,16 @@ def register(app: typer.Typer) -> None:
 
 
 def quickstart(
-    task: Annotated[str, typer.Option(help="topics (Reuters news) or reviews (of films).")] = "topics",
+    task: Annotated[
+        str | None,
+        typer.Option(
+            help="en: topics (Reuters news), reviews (of films); zh: pos (parts of speech), reviews (of products); "
+            "with your own files: classify, tag. [default: the first]"
+        ),
+    ] = None,
+    lang: Annotated[
+        str, typer.Option(help="en or zh: which data, and the language of messages and report.")
+    ] = "en",
     budget: Annotated[
         str, typer.Option(help="Time for pretraining and all fine-tuning: 90s, 5m, 1h.")
     ] = "5m",
@@ -21,7 +30,7 @@ def quickstart(
     text: Annotated[
         list[str] | None, typer.Option(help="Your own text to pretrain on; may be repeated.")
     ] = None,
-    train: Annotated[str | None, typer.Option(help="Your own labelled rows: csv, tsv or jsonl.")] = None,
+    train: Annotated[str | None, typer.Option(help="Your own labelled rows: csv, tsv, jsonl; CoNLL.")] = None,
     test: Annotated[str | None, typer.Option(help="Your own test rows.")] = None,
     next_sentence: Annotated[
         bool, typer.Option("--next-sentence", help="Also learn which texts follow.")
@@ -34,24 +43,35 @@ def quickstart(
     from unmask import console, files
     from unmask.quickstart import Request
     from unmask.quickstart import quickstart as run
+    from unmask.tasks.task import TITLES
 
-    request = Request(task, budget, out, tuple(text or ()), train, test, next_sentence, whole_words, seed)
+    request = Request(
+        task=task,
+        budget=budget,
+        out=out,
+        text=tuple(text or ()),
+        train=train,
+        test=test,
+        next_sentence=next_sentence,
+        whole_words=whole_words,
+        seed=seed,
+        language=lang,
+    )
     folder = run(request)
     results = files.read_json(folder / "results.json")
     if as_json:
         console.say((folder / "results.json").read_text(encoding="utf-8").rstrip())
         return
     evaluation = results["evaluation"]
-    rows = [
-        [model["name"], *(_shown(model[key]) for key in ("accuracy", "macro_f1"))]
-        for model in evaluation["models"]
-    ]
+    shown = [key for key in TITLES if isinstance(evaluation["models"][0].get(key), dict)]
+    rows = [[model["name"], *(_shown(model[key]) for key in shown)] for model in evaluation["models"]]
     console.table(
-        [f"{evaluation['rows']:,} test rows", "accuracy [95 %]", "macro-F1 [95 %]"],
+        [f"{evaluation['rows']:,} test {evaluation['unit']}s", *(f"{TITLES[key]} [95 %]" for key in shown)],
         rows,
+        prose=(0,),
     )
-    console.say(f"report   {folder / 'report.html'}")
-    console.say(f"next     unmask predict {folder / 'finetune' / 'model'} FILE")
+    following = f"unmask predict {folder / 'finetune' / 'model'} FILE"
+    console.facts([("report", str(folder / "report.html")), ("next", following)], width=7)
 
 
 def _shown(interval: dict[str, float]) -> str:

@@ -8,6 +8,7 @@ import typer
 
 from unmask import console
 from unmask.cli.shared import AsJson, Overrides
+from unmask.language import translate
 
 if TYPE_CHECKING:
     from unmask.train.recipe import FinetuneRecipe, PretrainRecipe
@@ -32,7 +33,9 @@ def show(recipe: Recipe, overrides: Overrides = None, as_json: AsJson = False) -
     from unmask.train.recipe import kind_of, read_recipe
 
     resolved = read_recipe(kind_of(recipe), recipe, overrides or [])
-    console.say(json.dumps(dump(resolved), ensure_ascii=False) if as_json else to_yaml(resolved).rstrip())
+    console.say_plain(
+        json.dumps(dump(resolved), ensure_ascii=False) if as_json else to_yaml(resolved).rstrip()
+    )
 
 
 @noun.command(epilog="Example: unmask recipe explain train.schedule")
@@ -57,7 +60,8 @@ def explain(
         console.say(f"{group.title or 'the recipe'} · {' and '.join(group.kinds)}\n{group.purpose}")
         console.table(
             ("setting", "allowed", "default", "what it is"),
-            [(one.name, one.allowed, one.default, one.description) for one in group.settings],
+            [(one.name, one.allowed, translate(one.default), one.description) for one in group.settings],
+            prose=(1, 3),
         )
 
 
@@ -91,9 +95,11 @@ def _pretraining(recipe: "PretrainRecipe") -> dict[str, int]:
 
 def _finetuning(recipe: "FinetuneRecipe") -> dict[str, int]:
     from unmask import bundle
-    from unmask.tasks import ClassifyTask
     from unmask.train import finetune
 
-    finetune.check(recipe, bundle.read(recipe.model))
-    train, dev = finetune.rows_of(recipe.data, recipe.seed)
-    return {"training_rows": len(train), "dev_rows": len(dev), "labels": len(ClassifyTask.labels_of(train))}
+    opened = bundle.read(recipe.model)
+    finetune.check(recipe, opened)
+    train, dev = finetune.rows_of(recipe.data, recipe.seed, recipe.task)
+    task = recipe.task.task.build(recipe.task, opened.tokenizer, train)
+    task.check(dev, of=recipe.data.train, on_error=recipe.data.on_error)
+    return {"training_rows": len(train), "dev_rows": len(dev), "labels": len(task.labels)}

@@ -28,6 +28,20 @@ PairColumn = Annotated[str | None, typer.Option(help="Column of the second text 
 LabelColumn = Annotated[
     str | None, typer.Option(help="Column of the label; guessed from its name if not given.")
 ]
+TokenColumn = Annotated[
+    str | None,
+    typer.Option(help="Column of the tokens in CoNLL: a number from 1, or a name; the first if not given."),
+]
+TagColumn = Annotated[
+    str | None,
+    typer.Option(
+        help="Column of the tags in CoNLL: a number (-1: the last), or a name; the last if not given."
+    ),
+]
+Scheme = Annotated[
+    Literal["auto", "BIO", "IOB1", "BIOES", "plain"],
+    typer.Option(help="How tags are written in CoNLL; auto: found out, which is said."),
+]
 OnError = Annotated[
     Literal["stop", "skip"],
     typer.Option(help="A row that cannot be read: stop, or skip (the number is reported)."),
@@ -43,9 +57,7 @@ def assigned(settings: Iterable[tuple[str, Path | str | None]]) -> list[str]:
 
 def facts(rows: Sequence[tuple[str, str]]) -> None:
     """Names and values in two columns."""
-    width = max(len(name) for name, _ in rows)
-    for name, value in rows:
-        console.say(f"{name:<{width}}  {value}")
+    console.facts(rows)
 
 
 def percent(interval: "Interval") -> str:

@@ -8,9 +8,11 @@ from typing import Any
 
 from unmask.console import Progress
 from unmask.data import corpus, public
-from unmask.data.tables import read_examples
+from unmask.data.conll import check_tags
+from unmask.data.tables import check_labels
 from unmask.data.textfiles import find_files
 from unmask.errors import UserError, closest
+from unmask.tasks import ClassifyTask, Reading, TagTask
 from unmask.train.budget import Budget
 
 READING_SPEED = (
@@ -23,31 +25,51 @@ BYTES_PER_PIECE = 200  # with less text per piece, most pieces would be seen too
 
 @dataclass(frozen=True)
 class Job:
-    """Labelled rows and the text to pretrain on, nearest first: names of public data. No text holds test rows."""
+    """Labelled rows and the text to pretrain on, nearest first: names of public data. No text holds test rows.
 
+    name: what the command line calls it; task: what the encoder is fine-tuned for, classify or tag.
+    """
+
+    language: str
     name: str
     title: str
     rows: str
     text: tuple[str, ...]
+    task: str = "classify"
 
 
+# the first of each language is its default
 JOBS = {
-    job.name: job
+    (job.language, job.name): job
     for job in (
-        Job("topics", "Topics of Reuters news", "reuters-r8", ("reuters-r52", "newsgroups")),
-        Job("reviews", "Film reviews, fresh or rotten", "reviews", ("reviews", "friends", "newsgroups")),
+        Job("en", "topics", "Topics of Reuters news", "reuters-r8", ("reuters-r52", "newsgroups")),
+        Job(
+            "en", "reviews", "Film reviews, fresh or rotten", "reviews", ("reviews", "friends", "newsgroups")
+        ),
+        Job("zh", "pos", "Parts of speech, People's Daily", "zh-pos", ("zh-pos", "zh-reviews"), task="tag"),
+        Job("zh", "reviews", "Chinese product reviews", "zh-reviews", ("zh-reviews", "zh-pos")),
     )
 }
+OWN_TASKS = ("classify", "tag")
+TAGGED = (".conll", ".conllu", ".bio", ".iob", ".bioes", ".bmes")  # files of one's own that hold tags
+LANGUAGES = tuple(dict.fromkeys(language for language, _ in JOBS))
+
+
+def tasks_of(language: str) -> list[str]:
+    """The names of the jobs of a language, its default first."""
+    return [name for its, name in JOBS if its == language]
 
 
 @dataclass(frozen=True)
 class Request:
     """One quick start as asked for. With `train` and `test` (and `text`) it runs on one's own files.
 
-    Raises UserError for an unknown task, a budget that is no time, or own files that are not complete.
+    task: a job of the language, its first if not given; for one's own files classify or tag, by the kind of
+    the training file if not given. Raises UserError for an unknown language or task, a budget that is no
+    time, or own files that are not complete.
     """
 
-    task: str = "topics"
+    task: str | None = None
     budget: str = "5m"
     out: Path | None = None
     text: tuple[str, ...] = ()
@@ -56,13 +78,18 @@ class Request:
     next_sentence: bool = False
     whole_words: bool = False
     seed: int = 0
+    language: str = "en"
 
     def __post_init__(self) -> None:
-        if self.task not in JOBS:
+        if self.language not in LANGUAGES:
+            raise UserError(f"the quick start has no language {self.language}", allowed=", ".join(LANGUAGES))
+        allowed = OWN_TASKS if self.own_files else tasks_of(self.language)
+        if self.task is not None and self.task not in allowed:
             raise UserError(
                 f"{self.task} is not a task of the quick start",
-                did_you_mean=closest(self.task, JOBS),
-                allowed=", ".join(JOBS),
+                did_you_mean=closest(self.task, allowed),
+                allowed=", ".join(allowed),
+                in_other_languages=_elsewhere(self.task, self.language),
             )
         try:
             unit = Budget.parse(self.budget).unit
@@ -90,22 +117,39 @@ class Request:
         return Budget.parse(self.budget).amount
 
     @property
+    def job(self) -> Job:
+        """What is done with public data."""
+        return JOBS[self.language, self.task or tasks_of(self.language)[0]]
+
+    @property
+    def learns(self) -> str:
+        """The task that is fine-tuned for: classify or tag."""
+        if not self.own_files:
+            return self.job.task
+        return self.task or ("tag" if _is_tagged(str(self.train)) else "classify")
+
+    @property
     def folder(self) -> Path:
-        return self.out or Path("runs") / f"quickstart-{'own' if self.own_files else self.task}"
+        if self.out is not None:
+            return self.out
+        language = "" if self.language == "en" else f"{self.language}-"
+        return Path("runs") / f"quickstart-{language}{'own' if self.own_files else self.job.name}"
 
     @property
     def title(self) -> str:
-        return "Your own files" if self.own_files else JOBS[self.task].title
+        return "Your own files" if self.own_files else self.job.title
 
     @property
     def command(self) -> str:
         """The command line that asks for the same, but for the folder."""
         parts = ["unmask", "quickstart"]
+        parts += ["--lang", self.language] if self.language != "en" else []
         if self.own_files:
             texts = [part for name in self.text for part in ("--text", name)]
             parts += [*texts, "--train", str(self.train), "--test", str(self.test)]
+            parts += ["--task", self.learns] if self.learns != "classify" else []
         else:
-            parts += ["--task", self.task]
+            parts += ["--task", self.job.name]
         parts += ["--budget", self.budget]
         parts += ["--next-sentence"] if self.next_sentence else []
         parts += ["--whole-words"] if self.whole_words else []
@@ -113,15 +157,25 @@ class Request:
         return shlex.join(parts)
 
 
+def _elsewhere(task: str, language: str) -> str | None:
+    others = [its for its, name in JOBS if name == task and its != language]
+    return f"--lang {others[0]}" if others else None
+
+
+def _is_tagged(path: str) -> bool:
+    return any(suffix in TAGGED for suffix in Path(path).suffixes)
+
+
 @dataclass(frozen=True)
 class Material:
-    """The files of a quick start, and what results.json says of them."""
+    """The files of a quick start, and what results.json says of them. dev: None where it is a part of train."""
 
     text: list[str]
     train: str
     test: str
     corpora: list[dict[str, Any]]
     rows: dict[str, Any]
+    dev: str | None = None
     cached: bool = False
 
     @property
@@ -137,7 +191,7 @@ def gather(request: Request, progress: Progress) -> Material:
     """Step 2: the files that a request is about, fetched where they are public."""
     if request.own_files:
         return _own(request)
-    job = JOBS[request.task]
+    job = request.job
     rows = public.get(job.rows, progress)
     fetched: list[public.Fetched] = []
     for name in job.text:
@@ -148,11 +202,13 @@ def gather(request: Request, progress: Progress) -> Material:
     return Material(
         text=[str(one.text) for one in fetched],
         train=str(rows.train),
+        dev=str(rows.dev) if rows.dev else None,
         test=str(rows.test),
         corpora=[_described(one) for one in fetched],
         rows={
             "name": rows.name,
             "train_rows": rows.train_rows,
+            "dev_rows": rows.dev_rows,
             "test_rows": rows.test_rows,
             "labels": len(rows.labels),
             "source": public.PUBLIC[rows.name].source,
@@ -177,10 +233,12 @@ def _described(one: public.Fetched) -> dict[str, Any]:
 def _own(request: Request) -> Material:
     """One's own files: read once here, so that what is wrong with them is said before any work."""
     assert request.train is not None and request.test is not None
-    train = read_examples(request.train, require_labels=True)
-    test = read_examples(request.test, require_labels=True)
     if "-" in (*request.text, request.train, request.test):
         raise UserError("the quick start reads its files more than once", given="-", allowed="files")
+    read = TagTask.read if request.learns == "tag" else ClassifyTask.read
+    train, test = (read(path, Reading()) for path in (request.train, request.test))
+    labels = {label for example in train for label in example.labels}
+    (check_tags if request.learns == "tag" else check_labels)(test, labels, of=request.train)
     files = find_files(request.text)
     return Material(
         text=files,
@@ -191,7 +249,7 @@ def _own(request: Request) -> Material:
             "name": Path(request.train).name,
             "train_rows": len(train),
             "test_rows": len(test),
-            "labels": len({example.label for example in train}),
+            "labels": len(labels),
         },
     )
 

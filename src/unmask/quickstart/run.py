@@ -11,9 +11,10 @@ import os
 import platform
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
@@ -21,18 +22,24 @@ from unmask import console, files
 from unmask.config import dump
 from unmask.console import Progress
 from unmask.data import corpus, shards
-from unmask.data.tables import Example, read_examples
+from unmask.data.tables import Example
+from unmask.data.wholewords import words_for
 from unmask.errors import UserError
 from unmask.evaluate import baselines
-from unmask.evaluate.compare import Contestant, compare
+from unmask.evaluate.compare import Contestant
 from unmask.evaluate.samples import fills, predictions
+from unmask.evaluate.saved import compared
+from unmask.evaluate.simplest import simplest
+from unmask.evaluate.tested import kept_of
 from unmask.objectives import Masked
 from unmask.predict import load
 from unmask.quickstart.jobs import Material, Request, gather
 from unmask.report import write_report
+from unmask.tasks import Reading, Task
+from unmask.tasks.task import TITLES
 from unmask.text.tokenizer import Tokenizer, TokenizerConfig
 from unmask.train.budget import Budget
-from unmask.train.finetune import Finetuned, finetune, rows_of
+from unmask.train.finetune import Finetuned, finetune
 from unmask.train.pretrain import Pretrained, pretrain
 from unmask.train.recipe import FinetuneRecipe, PretrainRecipe, read_recipe, recipe_of
 from unmask.train.run import environment
@@ -42,6 +49,12 @@ from unmask.version import __version__
 PRETRAIN_SHARE = 0.5  # of the budget; fine-tuning with and without pretraining share the rest
 OVERHEAD = 1.15  # time of a fine-tuning run over its training steps alone: evaluations, checkpoints
 NEEDED = {"jinja2": "jinja2", "sklearn": "scikit-learn", "unearth": "unearth"}  # the extra `quickstart`
+LENGTHS = (
+    256,
+    128,
+    64,
+)  # tokens read of each text: the longest that can be read MOST_EPOCHS times, else the last
+RECIPES = {"classify": "quickstart-finetune", "tag": "quickstart-tag"}
 MOST_EPOCHS = 8  # of fine-tuning: a long budget goes into pretraining instead
 
 
@@ -64,14 +77,16 @@ class Quickstart:
 
     def run(self) -> Path:
         self._open()
-        self._environment()
-        rows = self._data()
-        built = self._tokenizer(rows)
-        recipe = self._objectives(built)
-        pretrained = self._pretraining(recipe, built)
-        tuned, scratch, train = self._finetuning(pretrained, rows)
-        self._evaluation(rows, train, pretrained, tuned, scratch)
-        write_report(self.folder)
+        _require(NEEDED)
+        with files.hold(self.folder):
+            self._environment()
+            rows = self._data()
+            built = self._tokenizer(rows)
+            recipe = self._objectives(built)
+            pretrained = self._pretraining(recipe, built)
+            tuned, scratch = self._finetuning(pretrained, rows)
+            self._evaluation(rows, pretrained, tuned, scratch)
+            write_report(self.folder)
         return self.folder
 
     def _open(self) -> None:
@@ -88,7 +103,7 @@ class Quickstart:
                     to_do="give the same options, or another --out folder",
                 )
             return
-        if self.folder.is_dir() and any(self.folder.iterdir()):
+        if self.folder.is_dir() and any(path.name != ".lock" for path in self.folder.iterdir()):
             raise UserError(
                 f"{self.folder} is not empty and holds no quick start", to_do="choose another --out"
             )
@@ -96,7 +111,7 @@ class Quickstart:
             "format": 1,
             "kind": "quickstart",
             "title": self.request.title,
-            "language": "en",
+            "language": self.request.language,
             "command": asked,
             "created": datetime.now(UTC).isoformat(timespec="seconds"),
             "steps": [],
@@ -120,7 +135,6 @@ class Quickstart:
 
     def _environment(self) -> None:
         with self._step(1, "Environment") as work:
-            _require(NEEDED)
             facts = self.results.setdefault("environment", environment())
             work.result(
                 f"unmask {__version__} · Python {platform.python_version()} · torch {torch.__version__} · "
@@ -147,7 +161,8 @@ class Quickstart:
                 tokenizer = Tokenizer.load(folder)
             else:
                 texts = (document.text for document in corpus.read(rows.text))
-                settings = TokenizerConfig(vocabulary=rows.vocabulary, fewer=True)
+                chinese = self.request.language == "zh"  # where full-width forms are common
+                settings = TokenizerConfig(vocabulary=rows.vocabulary, fewer=True, fold_width=chinese)
                 tokenizer = Tokenizer.train(texts, settings, progress=work)
                 tokenizer.save(folder)
             built = shards.build(
@@ -156,6 +171,7 @@ class Quickstart:
                 self.folder / "corpus",
                 progress=work,
                 total_bytes=rows.bytes,
+                words=words_for("auto", lambda: corpus.read(rows.text), again=True, progress=work),
             )
             figures = built.statistics(0)
             per_piece = figures["characters"] / built.tokens
@@ -224,9 +240,7 @@ class Quickstart:
             )
         return done
 
-    def _finetuning(
-        self, pretrained: Pretrained, rows: Material
-    ) -> tuple[Finetuned, Finetuned, list[Example]]:
+    def _finetuning(self, pretrained: Pretrained, rows: Material) -> tuple[Finetuned, Finetuned]:
         with self._step(6, "Fine-tuning") as work:
             recipe = self._plan(pretrained, rows)
             runs = []
@@ -242,92 +256,116 @@ class Quickstart:
                     "steps": run.steps,
                     "seconds": run.seconds,
                     "best_step": run.best_step,
-                    "dev_accuracy": run.dev["classify.accuracy"],
+                    "train_rows": run.train_rows,
+                    "dev_rows": run.dev_rows,
+                    "truncated": run.truncated,
+                    "dev": run.dev,
                     "log": f"{run.folder.name}/metrics.jsonl",
                 }
                 for name, run in (("pretrained", tuned), ("from scratch", scratch))
             ]
-            train, dev = rows_of(recipe.data, recipe.seed)
-            everything = len(read_examples(rows.train, require_labels=True)) - len(dev)
-            task = self.results["data"]["task"]
-            task |= {"train_rows": everything, "train_rows_used": len(train), "dev_rows": len(dev)}
-            cap = "" if len(train) == everything else f" of {everything:,} (capped to keep the budget)"
-            work.result(
-                f"{len(train):,} rows{cap} · {tuned.steps:,} steps · dev accuracy "
-                f"{tuned.dev['classify.accuracy']:.1%}, without pretraining {scratch.dev['classify.accuracy']:.1%}"
+            used = tuned.train_rows
+            available = len(recipe.task.task.read(rows.train, Reading())) - (
+                tuned.dev_rows if not rows.dev else 0
             )
-        return tuned, scratch, train
+            self.results["data"]["task"] |= {
+                "train_rows": available,
+                "train_rows_used": used,
+                "dev_rows": tuned.dev_rows,
+            }
+            cap = "" if used >= available else f" of {available:,} (capped to keep the budget)"
+            title, value = tuned.best
+            work.result(
+                f"{used:,} rows{cap} · {tuned.steps:,} steps · dev {title} "
+                f"{value:.1%}, without pretraining {scratch.best[1]:.1%}"
+            )
+        return tuned, scratch
 
     def _plan(self, pretrained: Pretrained, rows: Material) -> FinetuneRecipe:
-        """Rows and steps that fit the rest of the budget at the speed that pretraining reached; kept for a resume."""
+        """Length, rows and epochs that fit the rest of the budget; kept for a resume."""
         path = self.folder / "finetune.json"
         if not path.is_file():
-            base = read_recipe(FinetuneRecipe, "quickstart-finetune", [f"seed={self.request.seed}"])
-            length = base.task.length
-            examples = read_examples(rows.train, require_labels=True)
-            tokenizer = Tokenizer.load(self.folder / "tokenizer")
-            sample = examples[:: max(1, len(examples) // 500)]
-            encoded = tokenizer.encode_batch([e.text for e in sample], max_length=length)
-            tokens = sum(len(one.ids) for one in encoded) / len(encoded)
-            seconds = max(1.0, self.seconds * (1 - PRETRAIN_SHARE) / 2 / OVERHEAD)
-            affordable = pretrained.tokens_per_second * seconds / tokens  # rows, repeated ones counted
-            wanted = Budget.parse(base.train.budget).amount  # epochs
-            available = len(examples) * (1 - base.data.dev_share)
-            kept = min(len(examples), max(200, math.ceil(affordable / wanted)))
-            epochs = min(MOST_EPOCHS, max(wanted, affordable / available))
+            base = read_recipe(FinetuneRecipe, RECIPES[self.request.learns], [f"seed={self.request.seed}"])
+            examples = base.task.task.read(rows.train, Reading())
+            available = len(examples) * (1 if rows.dev else 1 - base.data.dev_share)
+            least = Budget.parse(base.train.budget).amount  # epochs
+            for length in LENGTHS:
+                affordable = self._affordable(examples, length, pretrained.tokens_per_second)
+                if affordable >= MOST_EPOCHS * available:
+                    break
+            kept = min(len(examples), max(200, math.ceil(affordable / least)))
+            epochs = min(MOST_EPOCHS, max(least, affordable / available))
             values = dump(base)
             values["model"] = str(pretrained.model)
-            values["data"]["train"] = str(rows.train)
+            values["task"]["length"] = length
+            values["data"] |= {"train": str(rows.train), "dev": rows.dev}
             values["data"]["rows"] = None if kept >= available else kept
             values["train"]["budget"] = f"{epochs:.2f} epochs"
             files.write_json(path, values)
         return recipe_of(FinetuneRecipe, files.read_json(path), [], where=str(path))
 
+    def _affordable(self, examples: list[Example], length: int, speed: float) -> float:
+        """How many rows, repeated ones counted, one fine-tuning run can read. speed: tokens a second."""
+        tokenizer = Tokenizer.load(self.folder / "tokenizer")
+        sample = examples[:: max(1, len(examples) // 500)]
+        encoded = tokenizer.encode_batch([e.text for e in sample], max_length=length)
+        tokens = sum(len(one.ids) for one in encoded) / len(encoded)
+        seconds = max(1.0, self.seconds * (1 - PRETRAIN_SHARE) / 2 / OVERHEAD)
+        return speed * seconds / tokens
+
     def _evaluation(
-        self,
-        rows: Material,
-        train: list[Example],
-        pretrained: Pretrained,
-        tuned: Finetuned,
-        scratch: Finetuned,
+        self, rows: Material, pretrained: Pretrained, tuned: Finetuned, scratch: Finetuned
     ) -> None:
         with self._step(7, "Evaluation") as work:
-            test = read_examples(rows.test, require_labels=True)
-            everything = read_examples(rows.train, require_labels=True)
-            reference = [example.label or "" for example in test]
             model = load(tuned.model)
-            labels = model.task.labels
-            found = [best[0] for best in model.predict(test, work)]
-            plain = [best[0].name for best in load(scratch.model).predict(test, work)]
+            task = model.task
+            train, test = (task.read(path, Reading()) for path in (rows.train, rows.test))
+            task.check(test, of=rows.train)
+            found = model.predict(test, work)
+            ours = kept_of(model, test, found, rows.test)
+            plain = load(scratch.model)
+            scratched = kept_of(plain, test, plain.predict(test, work), rows.test, ours.sha256)
+            for run, kept in ((tuned, ours), (scratch, scratched)):
+                kept.save(run.folder)
             work.start(None, "")
             work.show("baselines")
-            texts, known = [e.text for e in everything], [e.label or "" for e in everything]
-            tfidf = baselines.tfidf(texts, known, [e.text for e in test], self.request.seed)
-            contestants = [
-                Contestant("unmask, pretrained", "pretrained", [label.name for label in found]),
-                Contestant("unmask, without pretraining", "scratch", plain),
-                Contestant("TF-IDF + logistic regression", "tfidf", tfidf.predicted),
-                Contestant("majority class", "majority", baselines.majority(known, len(test)).predicted),
+            named = [
+                ("unmask, pretrained", "pretrained", ours),
+                ("unmask, without pretraining", "scratch", scratched),
             ]
-            evaluation = compare(reference, contestants, labels, self.request.seed)
+            for one in self._baselines(task, train, test):
+                named.append((one.name, one.kind, replace(ours, predicted=one.predicted)))
+            evaluation = compared(named, self.request.seed)
             self.results["evaluation"] = {"split": "test", **evaluation}
             self.results["samples"] = {
                 "fills": fills(
                     load(pretrained.model), [example.text for example in train], self.request.seed
                 ),
-                "predictions": predictions(test, found),
+                "predictions": predictions(task, test, found),
             }
             self.results["repeat"] = self._repeat(rows)
-            gain = evaluation["differences"][0]["accuracy"]
+            metric = evaluation["metric"]
+            gain = evaluation["differences"][0][metric]
             work.result(
-                f"accuracy {evaluation['models'][0]['accuracy']['value']:.1%} on {len(test):,} test rows · "
+                f"{TITLES[metric]} {evaluation['models'][0][metric]['value']:.1%} on {len(test):,} test rows · "
                 f"pretraining brought {100 * gain['value']:+.1f} points "
                 f"[{100 * gain['low']:+.1f}, {100 * gain['high']:+.1f}]"
             )
 
+    def _baselines(self, task: Task[Any], train: list[Example], test: list[Example]) -> Iterator[Contestant]:
+        """What the networks are to be compared with, from all training rows."""
+        if self.request.learns == "classify":
+            texts, labels = [e.text for e in train], [e.label or "" for e in train]
+            analyzer: Literal["word", "char"] = "char" if self.request.language == "zh" else "word"
+            found = baselines.tfidf(
+                texts, labels, [e.text for e in test], self.request.seed, analyzer=analyzer
+            )
+            yield Contestant("TF-IDF + logistic regression", "tfidf", found.predicted)
+        yield simplest(task, train, test)
+
     def _repeat(self, rows: Material) -> dict[str, Any]:
         hashes = {"tokenizer": self.results["tokenizer"]["sha256"]}
-        for name in (*rows.text, rows.train, rows.test):
+        for name in (*rows.text, rows.train, *([rows.dev] if rows.dev else []), rows.test):
             hashes[Path(name).name if self.request.own_files else "/".join(Path(name).parts[-2:])] = (
                 files.sha256(name)
             )

@@ -1,7 +1,28 @@
 """Supervised tasks. To add one: a file here and its settings class in `AnyTask`."""
 
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+from unmask.config import config, from_mapping, setting
 from unmask.tasks.classify import Classify, ClassifyTask
+from unmask.tasks.tag import Tag, TagTask
+from unmask.tasks.task import Reading, Task
+from unmask.text.tokenizer import Tokenizer
 
-AnyTask = Classify
+AnyTask = Annotated[Classify | Tag, setting(discriminator="name")]
 
-__all__ = ["AnyTask", "Classify", "ClassifyTask"]
+FACTS = ("labels", "scheme")  # what a schema holds beside settings
+
+__all__ = ["AnyTask", "Classify", "ClassifyTask", "Reading", "Tag", "TagTask", "Task", "restore"]
+
+
+@config
+class _Schema:
+    task: AnyTask = setting(description="what was learnt")
+
+
+def restore(schema: Mapping[str, Any], tokenizer: Tokenizer, where: str = "unmask.json") -> Task[Any]:
+    """The task of a model's schema. Raises UserError for settings that cannot be used."""
+    values = {key: value for key, value in schema.items() if key not in FACTS}
+    settings = from_mapping(_Schema, {"task": values}, where).task
+    return settings.task.restore(settings, tokenizer, schema)

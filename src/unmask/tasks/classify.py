@@ -1,9 +1,10 @@
 """Classification of a text or of a pair of texts: one label each."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from pathlib import Path
+from typing import Any, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -13,12 +14,17 @@ from torch import Tensor, nn
 from unmask import metrics
 from unmask.config import config, dump, setting
 from unmask.data.batch import SPECIAL, Batch, Row
-from unmask.data.tables import Example, check_labels
+from unmask.data.tables import Example, check_labels, read_examples
+from unmask.data.textfiles import OnError
 from unmask.errors import UserError
-from unmask.learner import Learner, Loss, Part
+from unmask.learner import Loss, Part
 from unmask.model.encoder import Encoder, EncoderConfig
 from unmask.model.pooler import Pooler, Pooling
+from unmask.tasks.task import Evidence, Head, Reading, Shown, Task, TaskLearner
 from unmask.text.tokenizer import Tokenizer
+
+CONFUSED = 8  # pairs of labels shown to people
+SHOWN = 300  # characters of a text in a report
 
 
 @config
@@ -43,6 +49,10 @@ class Classify:
         description="share of the target spread over all labels (Szegedy et al. 2016, section 7)",
     )
 
+    @property
+    def task(self) -> type[Task[Any]]:
+        return ClassifyTask
+
 
 @dataclass(frozen=True)
 class Evaluation:
@@ -57,6 +67,36 @@ class Evaluation:
     def __repr__(self) -> str:
         return f"Evaluation({self.rows:,} rows, accuracy {self.accuracy}, macro-F1 {self.macro_f1})"
 
+    @property
+    def figures(self) -> dict[str, metrics.Interval]:
+        return {"accuracy": self.accuracy, "macro_f1": self.macro_f1}
+
+    @property
+    def confused(self) -> list[dict[str, Any]]:
+        """What was wrongly predicted for which true label, the most frequent first."""
+        labels = [row["label"] for row in self.per_label]
+        wrong = [
+            {"label": labels[true], "predicted": labels[said], "rows": rows}
+            for true, row in enumerate(self.confusion)
+            for said, rows in enumerate(row)
+            if true != said and rows
+        ]
+        return sorted(wrong, key=lambda pair: -pair["rows"])
+
+    def tables(self) -> list[Shown]:
+        scores = [
+            (row["label"], *(f"{100 * row[key]:.1f}" for key in ("precision", "recall", "f1")), row["n"])
+            for row in self.per_label
+        ]
+        shown = [Shown(("label", "precision", "recall", "F1", "rows"), scores)]
+        if self.confused:
+            pairs = [(pair["label"], pair["predicted"], pair["rows"]) for pair in self.confused[:CONFUSED]]
+            shown.append(Shown(("most often confused: true", "predicted", "rows"), list(pairs)))
+        return shown
+
+    def told(self) -> dict[str, Any]:
+        return {**asdict(self), "confused": self.confused}
+
 
 @dataclass(frozen=True)
 class Label:
@@ -69,14 +109,24 @@ class Label:
         return f"Label(name={self.name!r}, score={self.score:.2f})"
 
 
-class ClassifyTask:
-    """How examples become sequences, and hidden states labels again."""
+class ClassifyTask(Task[list[Label]]):
+    """How examples become sequences, and hidden states labels again: every label, the most probable first."""
+
+    metric = "accuracy"
+    baseline = "majority"
+    settings: Classify
 
     def __init__(self, settings: Classify, tokenizer: Tokenizer, labels: Sequence[str]) -> None:
-        self.settings, self.tokenizer = settings, tokenizer
-        self.labels = list(labels)
-        self.truncated = 0  # texts cut in the last call of `encode`
+        super().__init__(settings, tokenizer, labels)
         self.numbers = {label: number for number, label in enumerate(self.labels)}
+
+    @classmethod
+    def build(cls, settings: Classify, tokenizer: Tokenizer, train: Sequence[Example]) -> Self:
+        return cls(settings, tokenizer, cls.labels_of(train))
+
+    @classmethod
+    def restore(cls, settings: Classify, tokenizer: Tokenizer, schema: Mapping[str, Any]) -> Self:
+        return cls(settings, tokenizer, schema["labels"])
 
     @staticmethod
     def labels_of(examples: Sequence[Example]) -> list[str]:
@@ -89,6 +139,26 @@ class ClassifyTask:
                 to_do="check the label column (--label-column)",
             )
         return labels
+
+    @property
+    def public(self) -> tuple[str | None, list[str]]:
+        # BERT's own head reads [CLS]: under its name another library would predict otherwise from the mean
+        return "BertForSequenceClassification" if self.settings.pooling == "cls" else None, self.labels
+
+    @classmethod
+    def read(cls, path: Path | str, reading: Reading) -> list[Example]:
+        return read_examples(path, columns=reading.columns, on_error=reading.on_error, require_labels=True)
+
+    def read_new(self, path: Path | str, reading: Reading) -> list[Example]:
+        return read_examples(path, columns=reading.columns, on_error=reading.on_error)
+
+    def read_test(self, path: Path | str, reading: Reading) -> list[Example]:
+        return self.read(path, reading)
+
+    def check(
+        self, examples: Sequence[Example], of: str = "the training data", on_error: OnError = "stop"
+    ) -> list[Example]:
+        return check_labels(examples, self.labels, of=of, on_error=on_error)
 
     def encode(self, examples: Sequence[Example]) -> list[Row]:
         """One sequence per example; its label as target where there is one. Raises UserError for a new label."""
@@ -121,17 +191,46 @@ class ClassifyTask:
     def head(self, encoder: EncoderConfig) -> "ClassifyHead":
         return ClassifyHead(self.settings, encoder, len(self.labels))
 
-    def decode(self, probabilities: npt.NDArray[np.float32]) -> list[list[Label]]:
-        """(examples, labels) -> labels of each example, the most probable first."""
+    def learner(self, encoder: Encoder, train: Sequence[Example], rows: Sequence[Row]) -> "ClassifyLearner":
+        return ClassifyLearner(encoder, self.head(encoder.config), self.settings, self.class_weights(train))
+
+    def evidence(self, outputs: Tensor, batch: Batch) -> list[Evidence]:
+        """The logarithm of the probability of each label."""
+        return list(outputs.float().log_softmax(-1).cpu().numpy())
+
+    def judge(
+        self, head: Head, examples: Sequence[Example], rows: Sequence[Row], evidence: Sequence[Evidence]
+    ) -> dict[str, float]:
+        logs = np.stack(evidence)
+        wanted = np.concatenate([row.targets["classify"] for row in rows])
+        return {
+            "classify.loss": -float(logs[np.arange(len(wanted)), wanted].mean(dtype=np.float64)),
+            "classify.accuracy": float((logs.argmax(-1) == wanted).mean()),
+        }
+
+    def decode(
+        self, head: Head, examples: Sequence[Example], rows: Sequence[Row], evidence: Sequence[Evidence]
+    ) -> list[list[Label]]:
+        """Labels of each example, the most probable first."""
         return [
-            [Label(self.labels[number], float(row[number])) for number in np.argsort(-row, kind="stable")]
-            for row in probabilities
+            [
+                Label(self.labels[number], float(np.exp(logs[number])))
+                for number in np.argsort(-logs, kind="stable")
+            ]
+            for logs in evidence
         ]
 
-    def score(self, predicted: Sequence[str], reference: Sequence[str], seed: int = 0) -> Evaluation:
-        """Compare predicted labels with the true ones, row by row."""
-        said, truth = self.numbered(predicted), self.numbered(reference)
-        count = len(self.labels)
+    def best(self, prediction: list[Label]) -> Label:
+        return prediction[0]
+
+    def likelihood(self, prediction: list[Label]) -> float:
+        return prediction[0].score
+
+    def score(
+        self, examples: Sequence[Example], predictions: Sequence[list[Label]], seed: int = 0
+    ) -> Evaluation:
+        said = self.numbered(self.compared(examples, predictions))
+        truth, count = self.numbered(self.reference(examples)), len(self.labels)
         scores = metrics.per_label(truth, said, count)
         return Evaluation(
             rows=len(truth),
@@ -140,6 +239,48 @@ class ClassifyTask:
             confusion=metrics.confusion(truth, said, count).tolist(),
             per_label=[{"label": name, **asdict(s)} for name, s in zip(self.labels, scores, strict=True)],
         )
+
+    def reference(self, examples: Sequence[Example]) -> list[str]:
+        return [example.label or "" for example in examples]
+
+    def compared(self, examples: Sequence[Example], predictions: Sequence[list[Label]]) -> list[str]:
+        return [prediction[0].name for prediction in predictions]
+
+    def words(self, examples: Sequence[Example]) -> list[tuple[list[str], list[str]]]:
+        """A whole text is one word here, and all texts are alike: what is left is the most frequent label."""
+        return [([""], [example.label or ""]) for example in examples]
+
+    def from_words(self, examples: Sequence[Example], tags: Sequence[Sequence[str]]) -> list[str]:
+        return [tag for (tag,) in tags]
+
+    def sample(self, example: Example, prediction: list[Label]) -> dict[str, Any]:
+        best = prediction[0]
+        return {
+            "text": example.text[:SHOWN],
+            "label": example.label,
+            "predicted": best.name,
+            "probability": round(best.score, 4),
+        }
+
+    def record(self, example: Example, prediction: list[Label], every: bool) -> dict[str, Any]:
+        first = prediction[0]
+        row = {
+            "id": example.id,
+            "line": example.line,
+            "label": first.name,
+            "score": round(first.score, 6),
+        }
+        return row | ({"scores": {x.name: round(x.score, 6) for x in prediction}} if every else {})
+
+    def columns(self, every: bool) -> list[str]:
+        return ["id", "line", "label", "score", *(self.labels if every else [])]
+
+    def lines(self, example: Example, prediction: list[Label], every: bool) -> list[list[object]]:
+        """One, with the probability of each label in a column of its own where all are asked for."""
+        scores = {label.name: round(label.score, 6) for label in prediction}
+        first = prediction[0].name
+        others = [scores[label] for label in self.labels] if every else []
+        return [[example.id, example.line, first, scores[first], *others]]
 
     def numbered(self, labels: Sequence[str]) -> npt.NDArray[np.int64]:
         """Labels as their places in the label set."""
@@ -150,7 +291,7 @@ class ClassifyTask:
         return {**dump(self.settings), "labels": self.labels}
 
 
-class ClassifyHead(nn.Module):
+class ClassifyHead(Head):
     """BERT's: pooler with tanh, dropout, one linear layer. hidden (tokens, width) -> logits (sequences, labels)."""
 
     def __init__(self, settings: Classify, encoder: EncoderConfig, labels: int) -> None:
@@ -169,7 +310,7 @@ class ClassifyHead(nn.Module):
         return {"pooler": self.pooler.dense, "classifier": self.classifier}
 
 
-class ClassifyLearner(Learner):
+class ClassifyLearner(TaskLearner):
     """Encoder and head, trained by (weighted, smoothed) cross-entropy."""
 
     def __init__(
@@ -192,6 +333,3 @@ class ClassifyLearner(Learner):
             logits, wanted, weight=self.weights, label_smoothing=self.smoothing, reduction="sum"
         )
         return Loss({"classify": Part(total, len(wanted))})
-
-    def published(self) -> dict[str, nn.Module]:
-        return {"encoder": self.encoder, **self.head.published()}

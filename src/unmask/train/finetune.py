@@ -11,24 +11,23 @@ from unmask import bundle, console, files
 from unmask.config import changed
 from unmask.console import Progress
 from unmask.data.batch import Row
-from unmask.data.batches import Batches, TableExamples, in_order
-from unmask.data.tables import Columns, Example, read_examples, split
+from unmask.data.batches import Batches, TableExamples
+from unmask.data.tables import Example, split
 from unmask.errors import UserError
 from unmask.model.encoder import Encoder
-from unmask.predict import Predictor, load
-from unmask.tasks import ClassifyTask
-from unmask.tasks.classify import ClassifyLearner
+from unmask.predict import Predictor, infer, load
+from unmask.tasks import AnyTask, Classify, Task
+from unmask.tasks.task import TITLES, TaskLearner
 from unmask.train.fit import Fit, Watch
 from unmask.train.recipe import FinetuneRecipe, RowsConfig, read_recipe, recipe_of
 from unmask.train.run import Run, default_device
-from unmask.train.steps import Step, evaluate
-
-EVALUATION_TOKENS = 8192  # in one batch
+from unmask.train.steps import Step
 
 
 @dataclass(frozen=True)
 class Finetuned:
-    """What a fine-tuning run brought. dev: figures of the best checkpoint on the dev rows."""
+    """What a fine-tuning run brought. dev: figures of the best checkpoint on the dev rows; metric: the one of
+    them by which it was chosen."""
 
     folder: Path
     steps: int
@@ -38,6 +37,12 @@ class Finetuned:
     dev_rows: int
     truncated: int
     dev: dict[str, float]
+    metric: str = "classify.accuracy"
+
+    @property
+    def best(self) -> tuple[str, float]:
+        """What people call the metric, and its value on the dev rows."""
+        return _title(self.metric), self.dev[self.metric]
 
     @property
     def model(self) -> Path:
@@ -83,21 +88,33 @@ def finetune(
         return Finetuned(run.folder, **run.facts()["finished"])
 
 
-def columns_of(data: RowsConfig) -> Columns:
-    return Columns(text=data.text_column, pair=data.pair_column, label=data.label_column)
-
-
-def rows_of(data: RowsConfig, seed: int) -> tuple[list[Example], list[Example]]:
-    """(training rows, dev rows) as the recipe says; a dev file is taken whole."""
-    columns, on_error = columns_of(data), data.on_error
-    examples = read_examples(data.train, columns=columns, on_error=on_error, require_labels=True)
+def rows_of(data: RowsConfig, seed: int, task: AnyTask | None = None) -> tuple[list[Example], list[Example]]:
+    """(training examples, dev examples) as the recipe says; a dev file is taken whole. task: classify if None."""
+    read = (task or Classify()).task.read
+    examples = read(data.train, data.reading)
     if data.dev is not None:
-        dev = read_examples(data.dev, columns=columns, on_error=on_error, require_labels=True)
+        dev = read(data.dev, data.reading)
     else:
         examples, dev = split(examples, data.dev_share, seed)
+        needed = _of_new_labels(examples, dev)
+        examples, dev = examples + needed, [example for example in dev if example not in needed]
     if data.rows is not None and data.rows < len(examples):
-        _, examples = split(examples, data.rows / len(examples), seed + 1)
+        rest, examples = split(examples, data.rows / len(examples), seed + 1)
+        examples += _of_new_labels(examples, rest)
+    if data.dev_rows is not None and data.dev_rows < len(dev):
+        _, dev = split(dev, data.dev_rows / len(dev), seed + 2)
     return examples, dev
+
+
+def _of_new_labels(chosen: Sequence[Example], others: Sequence[Example]) -> list[Example]:
+    """The first of the other examples for each label that no chosen one has: what is not seen is not learnt."""
+    known = {label for example in chosen for label in example.labels}
+    found = []
+    for example in others:
+        if not example.labels <= known:
+            found.append(example)
+            known |= example.labels
+    return found
 
 
 def check(recipe: FinetuneRecipe, opened: bundle.Bundle) -> None:
@@ -113,19 +130,20 @@ def check(recipe: FinetuneRecipe, opened: bundle.Bundle) -> None:
 def _train(run: Run, recipe: FinetuneRecipe, progress: Progress) -> None:
     opened = bundle.read(recipe.model)
     check(recipe, opened)
-    train, dev = rows_of(recipe.data, recipe.seed)
+    train, dev = rows_of(recipe.data, recipe.seed, recipe.task)
     data = recipe.data
     inputs = {"model": opened.sha256, "train": files.sha256(data.train)}
     run.bind(**inputs, **({"dev": files.sha256(data.dev)} if data.dev else {}))
-    task = ClassifyTask(recipe.task, opened.tokenizer, ClassifyTask.labels_of(train))
+    task = recipe.task.task.build(recipe.task, opened.tokenizer, train)
+    dev = task.check(dev, of=data.train, on_error=data.on_error)
     rows = task.encode(train)
     truncated = task.truncated
-    heldout = _in_order(task.encode(dev))
-    learner = _learner(opened, recipe, task, train)
-    batches = Batches(TableExamples(rows), recipe.data.batch_rows, recipe.seed, recipe.train.accumulate)
+    heldout = HeldOut(task, dev, task.encode(dev))
+    learner = _learner(opened, recipe, task, train, rows)
+    batches = Batches(TableExamples(rows), data.batch_rows, recipe.seed, recipe.train.accumulate)
 
     def describe(step: Step) -> str:
-        return f"loss {step.loss:.3f}  best dev accuracy {fit.standing.best or 0:.1%}"
+        return f"loss {step.loss:.3f}  best dev {_title(task.watch)} {fit.standing.best or 0:.1%}"
 
     fit = Fit(
         run,
@@ -134,7 +152,7 @@ def _train(run: Run, recipe: FinetuneRecipe, progress: Progress) -> None:
         recipe.train,
         recipe.seed,
         evaluate=lambda: evaluate(learner, heldout),
-        watch=Watch("classify.accuracy", higher=True),
+        watch=Watch(task.watch, higher=True),
         describe=describe,
     )
     fit.resume()
@@ -143,7 +161,9 @@ def _train(run: Run, recipe: FinetuneRecipe, progress: Progress) -> None:
         run.checkpoints.load_weights(standing.best_step, learner)
     lineage = [*opened.lineage, {"kind": "finetune", "recipe": run.recipe_values(), "steps": standing.step}]
     config = changed(opened.config, dropout=recipe.dropout)
-    bundle.write(run.model, config, learner.published(), opened.tokenizer, lineage, task.schema())
+    bundle.write(
+        run.model, config, learner.published(), opened.tokenizer, lineage, task.schema(), task.public
+    )
     run.write_facts(
         finished={
             "steps": standing.step,
@@ -153,22 +173,44 @@ def _train(run: Run, recipe: FinetuneRecipe, progress: Progress) -> None:
             "dev_rows": len(dev),
             "truncated": truncated,
             "dev": evaluate(learner, heldout),
+            "metric": task.watch,
         }
     )
 
 
 def _learner(
-    opened: bundle.Bundle, recipe: FinetuneRecipe, task: ClassifyTask, train: list[Example]
-) -> ClassifyLearner:
+    opened: bundle.Bundle,
+    recipe: FinetuneRecipe,
+    task: Task[Any],
+    train: Sequence[Example],
+    rows: Sequence[Row],
+) -> TaskLearner:
     torch.manual_seed(recipe.seed)
     if recipe.pretrained:
         encoder = opened.encoder(dropout=recipe.dropout)
     else:
         encoder = Encoder(changed(opened.config, dropout=recipe.dropout))
-    learner = ClassifyLearner(encoder, task.head(opened.config), recipe.task, task.class_weights(train))
-    return learner.to(default_device())
+    return task.learner(encoder, train, rows).to(default_device())
 
 
-def _in_order(rows: Sequence[Row]) -> list[Any]:
-    examples = TableExamples(rows)
-    return list(in_order(examples, EVALUATION_TOKENS, limit=sum(len(row.ids) for row in rows) + len(rows)))
+@dataclass(frozen=True)
+class HeldOut:
+    """Labelled examples to judge a learner by, encoded."""
+
+    task: Task[Any]
+    examples: Sequence[Example]
+    rows: Sequence[Row]
+
+
+def evaluate(learner: TaskLearner, heldout: HeldOut) -> dict[str, float]:
+    """The figures of a learner: it predicts as the finished model will."""
+    was_training = learner.training
+    learner.eval()
+    evidence = infer(learner.encoder, learner.head, heldout.task, heldout.rows)
+    learner.train(was_training)
+    return heldout.task.judge(learner.head, heldout.examples, heldout.rows, evidence)
+
+
+def _title(metric: str) -> str:
+    name = metric.rpartition(".")[2]
+    return TITLES.get(name, name)

@@ -80,7 +80,7 @@ class Fit:
         self.run, self.learner, self.batches = run, learner, batches
         self.settings, self.seed = settings, seed
         self.evaluate, self.watch, self.describe = evaluate, watch, describe
-        self.optimizer = optim.build(settings.optimizer, learner)
+        self.optimizer = optim.build(settings.optimizer, learner, learner.lr_factors)
         self.standing = Standing()
         self.saved = time.monotonic()
 

@@ -1,7 +1,8 @@
 """Optimisers and schedules. A schedule is a function of progress, the share of the run that is done."""
 
 import math
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
 
 import torch
 from torch import nn
@@ -63,15 +64,27 @@ class Plateau:
 AnySchedule = Annotated[Linear | Plateau, setting(discriminator="name")]
 
 
-def build(settings: AdamW, learner: nn.Module) -> torch.optim.Optimizer:
-    """The optimiser over the parameters that learn. `fused` is torch's one-kernel form of the same update."""
+def build(
+    settings: AdamW, learner: nn.Module, factors: Mapping[str, float] | None = None
+) -> torch.optim.Optimizer:
+    """The optimiser over the parameters that learn. `fused` is torch's one-kernel form of the same update.
+
+    factors: prefix of parameter names -> factor on the learning rate; such parameters are not decayed.
+    """
+    factors = factors or {}
     decayed: list[nn.Parameter] = []
     plain: list[nn.Parameter] = []
+    own: dict[str, list[nn.Parameter]] = {prefix: [] for prefix in factors}
     for name, parameter in learner.named_parameters():
         if parameter.requires_grad:
+            prefix = next((prefix for prefix in factors if name.startswith(prefix)), None)
             matrix = parameter.ndim > 1 and ".embeddings." not in f".{name}"
-            (decayed if matrix else plain).append(parameter)
-    groups = [{"params": decayed, "weight_decay": settings.decay}, {"params": plain, "weight_decay": 0.0}]
+            (own[prefix] if prefix is not None else decayed if matrix else plain).append(parameter)
+    groups: list[dict[str, Any]] = [
+        {"params": decayed, "weight_decay": settings.decay},
+        {"params": plain, "weight_decay": 0.0},
+        *({"params": own[prefix], "weight_decay": 0.0, "factor": factors[prefix]} for prefix in factors),
+    ]
     return torch.optim.AdamW(
         [group for group in groups if group["params"]],
         lr=settings.lr,
@@ -83,4 +96,4 @@ def build(settings: AdamW, learner: nn.Module) -> torch.optim.Optimizer:
 
 def set_lr(optimizer: torch.optim.Optimizer, lr: float) -> None:
     for group in optimizer.param_groups:
-        group["lr"] = lr
+        group["lr"] = lr * group.get("factor", 1.0)

@@ -5,12 +5,13 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from unmask.config import config, from_mapping, override, read_yaml, setting
+from unmask.data.conll import SchemeName, TagColumns
+from unmask.data.tables import Columns
 from unmask.errors import UserError, closest
 from unmask.model.encoder import EncoderConfig
 from unmask.model.presets import PRESETS
 from unmask.objectives import AnyObjective, Masked
-from unmask.tasks import AnyTask
-from unmask.tasks.classify import Classify
+from unmask.tasks import AnyTask, Classify, Reading
 from unmask.train.budget import TrainConfig
 from unmask.train.optim import AdamW
 from unmask.train.shipped import find
@@ -60,7 +61,7 @@ class PretrainRecipe:
 class RowsConfig:
     """Labelled rows to fine-tune on."""
 
-    train: str = setting(description="file of training rows: csv, tsv or jsonl")
+    train: str = setting(description="file of training rows: csv, tsv or jsonl; for tags CoNLL or jsonl")
     dev: str | None = setting(
         default=None, description="file of rows to choose by; a tenth of train if not given"
     )
@@ -70,13 +71,39 @@ class RowsConfig:
     text_column: str | None = setting(default=None, description="guessed from its name if not given")
     pair_column: str | None = setting(default=None, description="second text of a pair")
     label_column: str | None = setting(default=None, description="guessed from its name if not given")
+    token_column: str | None = setting(
+        default=None, description="of CoNLL: number (from 1) or name; the first if not given"
+    )
+    tag_column: str | None = setting(
+        default=None, description="of CoNLL: number (-1: the last) or name; the last if not given"
+    )
+    scheme: SchemeName | Literal["auto"] = setting(
+        default="auto", description="how CoNLL tags are written; auto: found out, which is said"
+    )
     on_error: Literal["stop", "skip"] = setting(
         default="stop", description="a row that cannot be read: stop, or leave it out and say how many"
     )
     rows: int | None = setting(
-        default=None, ge=1, description="use at most so many training rows, chosen by hash"
+        default=None,
+        ge=1,
+        description="use about so many training rows, chosen by hash, so that every label is among them",
+    )
+    dev_rows: int | None = setting(
+        default=None,
+        ge=1,
+        description="use about so many dev rows, chosen by hash: each evaluation reads them",
     )
     batch_rows: int = setting(default=32, ge=1, description="rows per step, over all micro-batches")
+
+    @property
+    def reading(self) -> Reading:
+        """How to read these files, and others like them."""
+        return Reading(
+            Columns(text=self.text_column, pair=self.pair_column, label=self.label_column),
+            TagColumns(token=self.token_column, tag=self.tag_column),
+            self.scheme,
+            self.on_error,
+        )
 
 
 @config
@@ -112,8 +139,14 @@ def read_recipe(cls: type[R], path: Path | str, overrides: Iterable[str] = ()) -
 
 
 def recipe_of(cls: type[R], values: Mapping[str, Any], overrides: Iterable[str], where: str) -> R:
-    """Nested values with overrides, checked. `model.preset` stands for the settings that it names."""
+    """Nested values with overrides, checked. `model.preset` stands for the settings that it names.
+
+    A task without a name is classification, as it is where no task is given.
+    """
     values = override(values, overrides)
+    task = values.get("task")
+    if isinstance(task, dict):
+        task.setdefault("name", Classify().name)
     model = values.get("model")
     if isinstance(model, dict) and "preset" in model:
         name = model.pop("preset")

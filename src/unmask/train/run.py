@@ -3,7 +3,6 @@
 recipe.yaml, run.json, metrics.jsonl, checkpoints/, model/. Starting an existing run resumes it.
 """
 
-import fcntl
 import platform
 import signal
 from collections.abc import Iterator
@@ -74,16 +73,7 @@ class Run:
                 given=", ".join(sorted(path.name for path in self._foreign())[:5]),
                 to_do="choose another --out folder",
             )
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            self._lock = (self.folder / ".lock").open("w")
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UserError(
-                f"{self.folder} is in use by another process", to_do="wait for it to end"
-            ) from None
-        except OSError as error:
-            raise files.disk_error(error, self.folder) from error
+        self._lock = files.hold(self.folder)
         try:
             if existed and self.begun:
                 self._check_recipe()

@@ -1,0 +1,425 @@
+"""Sequence labelling: parts of speech, named entities, words of running text.
+
+Tags are B-x, I-x and O over the units of the aligner (`spans.py`), predicted at the first piece of each unit
+by a linear layer, with or without a linear-chain CRF above it. Decoding never gives a sequence that the
+rules forbid. A long text is read in windows that overlap, and decoded as a whole.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Literal, Self
+
+import numpy as np
+import numpy.typing as npt
+from torch import Tensor
+
+from unmask.config import config, dump, setting
+from unmask.data.batch import IGNORED, SPECIAL, Batch, Row
+from unmask.data.conll import check_tags, read_tagged
+from unmask.data.schemes import SchemeName
+from unmask.data.tables import Example, Span, read_examples
+from unmask.data.textfiles import OnError
+from unmask.errors import UserError
+from unmask.model.encoder import Encoder, EncoderConfig
+from unmask.tasks import tagscore
+from unmask.tasks.crf import Chain, Grammar
+from unmask.tasks.spans import Misfits, Tags, Units, units_of
+from unmask.tasks.taghead import (
+    EDGE,
+    SCORED,
+    TagHead,
+    TagLearner,
+    UnitRow,
+    mean_loss,
+    scored_per_sequence,
+    unit_row,
+)
+from unmask.tasks.tagscore import Measure, TagEvaluation
+from unmask.tasks.task import Evidence, Head, Reading, Task
+from unmask.tasks.windows import windows
+from unmask.text.tokenizer import Encoded, Tokenizer
+
+CELLS = 1 << 20  # bounds the memory of decoding: sequences x longest x tags at once
+CONLL = (".conll", ".conllu", ".conllup", ".conll03", ".bio", ".iob", ".iob2", ".bioes", ".bmes")
+
+
+@config
+class Tag:
+    """Settings of sequence labelling."""
+
+    name: Literal["tag"] = "tag"
+    length: int = setting(
+        default=128, ge=8, description="longest input in tokens; longer texts are read in windows"
+    )
+    stride: int | None = setting(
+        default=None, ge=1, description="tokens from one window to the next; half of length if not given"
+    )
+    decoder: Literal["softmax", "crf"] = setting(
+        default="softmax", description="each tag by itself, or a linear-chain CRF over them"
+    )
+    crf_lr_factor: float = setting(
+        default=10.0, gt=0, description="learning rate of the CRF's transitions, as a multiple of the rest's"
+    )
+    head_dropout: float = setting(default=0.1, ge=0, lt=1, description="before the last layer")
+    label_smoothing: float = setting(
+        default=0.0,
+        ge=0,
+        lt=1,
+        description="share of the target spread over all tags (Szegedy et al. 2016, section 7); softmax only",
+    )
+
+    def __post_init__(self) -> None:
+        if self.decoder == "crf" and self.label_smoothing:
+            raise ValueError(
+                f"label_smoothing {self.label_smoothing} is for decoder softmax; a CRF has no such target"
+            )
+        if self.stride is not None and self.stride > self.length - 2:
+            raise ValueError(
+                f"stride {self.stride} leaves tokens out: at most length - 2 = {self.length - 2}"
+            )
+
+    @property
+    def task(self) -> type[Task[Any]]:
+        return TagTask
+
+
+@dataclass(frozen=True)
+class LabelledSpan:
+    """A stretch of a text with its label; score: the probability of exactly this span with this label."""
+
+    label: str
+    text: str
+    start: int
+    stop: int
+    score: float
+
+    def __repr__(self) -> str:
+        return (
+            f"LabelledSpan(label={self.label!r}, text={self.text!r}, start={self.start}, stop={self.stop}, "
+            f"score={self.score:.2f})"
+        )
+
+
+class TagTask(Task[list[LabelledSpan]]):
+    """How sentences become rows, and what is predicted for units becomes spans.
+
+    plain: every token has a tag of its own (parts of speech); otherwise spans of any length are found.
+    """
+
+    settings: Tag
+    baseline = "frequent"
+    formats: ClassVar[tuple[str, ...]] = ("jsonl", "csv", "table", "conll")
+
+    def __init__(self, settings: Tag, tokenizer: Tokenizer, labels: Sequence[str], plain: bool) -> None:
+        super().__init__(settings, tokenizer, labels)
+        self.plain = plain
+        self.tags = Tags(self.labels)
+        self.metric: Measure = "accuracy" if plain else "entity_f1"
+
+    @classmethod
+    def build(cls, settings: Tag, tokenizer: Tokenizer, train: Sequence[Example]) -> Self:
+        labels = sorted({span.label for example in train for span in example.spans or ()})
+        if not labels:
+            raise UserError(
+                f"{train[0].source}: there is nothing to learn",
+                given=f"{len(train):,} sentences without a single span",
+                to_do="check the column of the tags (--tag-column)",
+            )
+        return cls(settings, tokenizer, labels, tagscore.is_plain(train))
+
+    @classmethod
+    def restore(cls, settings: Tag, tokenizer: Tokenizer, schema: Mapping[str, Any]) -> Self:
+        return cls(settings, tokenizer, schema["labels"], schema["scheme"] == "plain")
+
+    @property
+    def scheme(self) -> SchemeName:
+        return "plain" if self.plain else "BIO"
+
+    def schema(self) -> dict[str, Any]:
+        return {**dump(self.settings), "labels": self.labels, "scheme": self.scheme}
+
+    @property
+    def public(self) -> tuple[str | None, list[str]]:
+        # nobody else knows our CRF: its emissions alone would be read as if they were the whole model
+        name = "BertForTokenClassification" if self.settings.decoder == "softmax" else None
+        return name, self.tags.names
+
+    @classmethod
+    def read(cls, path: Path | str, reading: Reading) -> list[Example]:
+        return read_tagged(
+            path,
+            columns=reading.tags,
+            scheme=reading.scheme,
+            on_error=reading.on_error,
+            require_tags=True,
+        ).examples
+
+    def read_test(self, path: Path | str, reading: Reading) -> list[Example]:
+        scheme = "plain" if self.plain and reading.scheme == "auto" else reading.scheme
+        return read_tagged(
+            path, columns=reading.tags, scheme=scheme, on_error=reading.on_error, require_tags=True
+        ).examples
+
+    def read_new(self, path: Path | str, reading: Reading) -> list[Example]:
+        """CoNLL where the name of the file or the options say so; else rows, or a text a line."""
+        suffixes = [suffix.lower() for suffix in Path(path).suffixes]
+        named = any(suffix in CONLL for suffix in suffixes[-2:])
+        if named or reading.tags.token is not None or reading.tags.tag is not None:
+            return read_tagged(path, columns=reading.tags, scheme="plain", on_error=reading.on_error).examples
+        return read_examples(path, columns=reading.columns, on_error=reading.on_error)
+
+    def check(
+        self, examples: Sequence[Example], of: str = "the training data", on_error: OnError = "stop"
+    ) -> list[Example]:
+        return check_tags(examples, self.labels, of=of, on_error=on_error)
+
+    def encode(self, examples: Sequence[Example]) -> list[Row]:
+        """The windows of each text; a text without units has none. Spans that no tags stand for are said."""
+        rows: list[Row] = []
+        misfits, spans = Misfits(), 0
+        every = self.tokenizer.encode_batch([example.text for example in examples])
+        for number, (example, encoded) in enumerate(zip(examples, every, strict=True)):
+            units = units_of(example.text, encoded, example.tokens)
+            tags = None
+            if example.spans is not None:
+                tags, wrong = self.tags.encode(units, example.spans)
+                misfits.add(example, wrong)
+                spans += len(example.spans)
+            rows += self._rows(encoded, units, tags, number)
+        misfits.report(spans)
+        return rows
+
+    def _rows(
+        self, encoded: Encoded, units: Units, tags: npt.NDArray[np.int64] | None, owner: int
+    ) -> Iterator[UnitRow]:
+        ids = np.array(encoded.ids)
+        room = self.settings.length - 2
+        for window in windows(units.firsts, room, self.settings.stride or max(1, room // 2)):
+            size = window.stop - window.start + 2
+            flags = np.zeros(size, dtype=np.uint8)
+            flags[[0, -1]] = SPECIAL
+            flags[0] |= EDGE * (window.first == 0)
+            flags[-1] |= EDGE * (window.last == len(units))
+            places = units.firsts[window.first : window.last] - window.start + 1
+            flags[places] |= SCORED
+            targets: dict[str, npt.NDArray[np.generic]] = {}
+            if tags is not None:
+                wanted = np.full(size, IGNORED)
+                wanted[places] = tags[window.first : window.last]
+                targets["tag"] = wanted
+            inner = ids[window.start : window.stop]
+            whole = np.concatenate([[self.tokenizer.cls_id], inner, [self.tokenizer.sep_id]])
+            segments = np.zeros(size, dtype=np.int64)
+            yield UnitRow(whole, segments, flags, owner, owner=owner, targets=targets, units=units)
+
+    @property
+    def grammar(self) -> Grammar:
+        return Grammar(self.tags.start, self.tags.follows, self.tags.end, self.tags.within)
+
+    def head(self, encoder: EncoderConfig) -> "TagHead":
+        return TagHead(encoder, self.grammar, self.settings.head_dropout, self.settings.decoder == "crf")
+
+    def learner(self, encoder: Encoder, train: Sequence[Example], rows: Sequence[Row]) -> "TagLearner":
+        if not rows:
+            raise UserError(
+                f"{train[0].source} holds no text", given=f"{len(train):,} sentences without a word"
+            )
+        head = self.head(encoder.config)
+        paths: dict[int, list[int]] = {}
+        for row in map(unit_row, rows):
+            paths.setdefault(row.owner, []).extend(row.targets["tag"][row.scored].tolist())
+        head.begin_with(list(paths.values()))
+        return TagLearner(encoder, head, self.settings.label_smoothing, self.settings.crf_lr_factor)
+
+    def evidence(self, outputs: Tensor, batch: Batch) -> list[Evidence]:
+        """(units, tags) for each window: the logarithm of the probability of each tag by itself."""
+        logs = outputs.float().log_softmax(-1).cpu().numpy()
+        return np.split(logs, scored_per_sequence(batch).cumsum(0)[:-1].tolist())
+
+    def judge(
+        self, head: Head, examples: Sequence[Example], rows: Sequence[Row], evidence: Sequence[Evidence]
+    ) -> dict[str, float]:
+        assert isinstance(head, TagHead)
+        measure = self.measured(examples)
+        if measure != self.metric:
+            raise UserError(
+                f"{examples[0].source} is not tagged as the training data",
+                given="spans of running text; in training every token has a tag",
+            )
+        found: list[Sequence[Span]] = [()] * len(examples)
+        for group in self._lattices(examples, rows, evidence):
+            for number, units, path in zip(group.numbers, group.units, group.best(head.chain()), strict=True):
+                found[number] = self.tags.decode(units, path)
+        score = tagscore.value(tagscore.counts_of(examples, found, measure), measure)
+        return {"tag.loss": mean_loss(head, rows, evidence), self.watch: score}
+
+    def decode(
+        self, head: Head, examples: Sequence[Example], rows: Sequence[Row], evidence: Sequence[Evidence]
+    ) -> list[list[LabelledSpan]]:
+        """The spans of each example, in order, from the most probable tags that the rules allow."""
+        assert isinstance(head, TagHead)
+        result: list[list[LabelledSpan]] = [[] for _ in examples]
+        chain = head.chain()
+        for group in self._lattices(examples, rows, evidence):
+            places, spans = [], []
+            for row, (units, path) in enumerate(zip(group.units, group.best(chain), strict=True)):
+                for start, stop in _chunks(path):
+                    first = int(path[start])
+                    places.append((row, start, stop, first, first + 1))
+                spans += [(row, span) for span in self.tags.decode(units, path)]
+            scores = chain.spans(group.emissions, group.lengths, places, group.joined)
+            for (row, span), score in zip(spans, scores, strict=True):
+                number = group.numbers[row]
+                text = examples[number].text[span.start : span.stop]
+                result[number].append(LabelledSpan(span.label, text, span.start, span.stop, float(score)))
+        return result
+
+    def _lattices(
+        self, examples: Sequence[Example], rows: Sequence[Row], evidence: Sequence[Evidence]
+    ) -> Iterator["_Lattice"]:
+        """The windows of each example put together again, in groups of about the same length."""
+        parts: dict[int, list[Evidence]] = {}
+        units: dict[int, Units] = {}
+        for row, said in zip(map(unit_row, rows), evidence, strict=True):
+            assert row.units is not None
+            parts.setdefault(row.owner, []).append(said)
+            units[row.owner] = row.units
+        group: list[int] = []
+        for number in sorted(parts, key=lambda number: -len(units[number])):
+            if group and (len(group) + 1) * len(units[group[0]]) * len(self.tags) > CELLS:
+                yield self._lattice(group, examples, units, parts)
+                group = []
+            group.append(number)
+        if group:
+            yield self._lattice(group, examples, units, parts)
+
+    def _lattice(
+        self,
+        numbers: list[int],
+        examples: Sequence[Example],
+        units: Mapping[int, Units],
+        parts: Mapping[int, list[Evidence]],
+    ) -> "_Lattice":
+        lengths = np.array([len(units[number]) for number in numbers])
+        emissions = np.zeros((len(numbers), int(lengths.max()), len(self.tags)))
+        joined = np.zeros(emissions.shape[:2], dtype=np.bool_)
+        for row, (number, length) in enumerate(zip(numbers, lengths.tolist(), strict=True)):
+            tokens = examples[number].tokens is not None
+            allowed = self.tags.allowed(units[number], self.plain and tokens)
+            emissions[row, :length] = np.where(allowed, np.concatenate(parts[number]), -np.inf)
+            joined[row, :length] = units[number].joined
+        return _Lattice(
+            numbers, [units[n] for n in numbers], emissions, lengths, joined if joined.any() else None
+        )
+
+    def best(self, prediction: list[LabelledSpan]) -> list[LabelledSpan]:
+        return prediction
+
+    def measured(self, examples: Sequence[Example]) -> Measure:
+        """How predictions for these examples are scored: token by token only where their tags are plain, too."""
+        return "accuracy" if self.plain and tagscore.is_plain(examples) else "entity_f1"
+
+    def score(
+        self, examples: Sequence[Example], predictions: Sequence[list[LabelledSpan]], seed: int = 0
+    ) -> TagEvaluation:
+        measure = self.measured(examples)
+        return tagscore.evaluation(tagscore.counts_of(examples, predictions, measure), measure, seed)
+
+    def reference(self, examples: Sequence[Example]) -> list[Any]:
+        return tagscore.comparable(examples, [e.spans or () for e in examples], self.measured(examples))
+
+    def compared(self, examples: Sequence[Example], predictions: Sequence[list[LabelledSpan]]) -> list[Any]:
+        return tagscore.comparable(examples, predictions, self.measured(examples))
+
+    def words(self, examples: Sequence[Example]) -> list[tuple[list[str], list[str]]]:
+        found = []
+        for example, tokens in zip(examples, self._tokens(examples), strict=True):
+            spans = example.spans or ()
+            tags = tagscore.token_tags(tokens, spans) if self.plain else tagscore.chunk_tags(tokens, spans)
+            found.append(([example.text[start:stop] for start, stop in tokens], tags))
+        return found
+
+    def from_words(self, examples: Sequence[Example], tags: Sequence[Sequence[str]]) -> list[Any]:
+        read = tagscore.token_spans if self.plain else tagscore.chunk_spans
+        tokens = self._tokens(examples)
+        spans = [read(bounds, said) for bounds, said in zip(tokens, tags, strict=True)]
+        return tagscore.comparable(examples, spans, self.measured(examples))
+
+    def _tokens(self, examples: Sequence[Example]) -> list[Sequence[tuple[int, int]]]:
+        """The bounds of the given tokens, or else of the units."""
+        every = self.tokenizer.encode_batch([example.text for example in examples])
+        return [
+            example.tokens
+            if example.tokens is not None
+            else [(start, stop) for start, stop in units_of(example.text, encoded).bounds.tolist()]
+            for example, encoded in zip(examples, every, strict=True)
+        ]
+
+    def sample(self, example: Example, prediction: list[LabelledSpan]) -> dict[str, Any]:
+        """Bounds count the characters of the text."""
+        true, said = (
+            [[span.start, span.stop, span.label] for span in spans]
+            for spans in (example.spans or (), prediction)
+        )
+        return {"text": example.text, "spans": true, "predicted": said}
+
+    def record(self, example: Example, prediction: list[LabelledSpan], every: bool) -> dict[str, Any]:
+        """In the form of training data: text and spans."""
+        _refuse_all(every)
+        spans = [{**asdict(span), "score": round(span.score, 6)} for span in prediction]
+        return {"id": example.id, "line": example.line, "text": example.text, "spans": spans}
+
+    def columns(self, every: bool) -> list[str]:
+        _refuse_all(every)
+        return ["id", "line", "label", "score", "start", "stop", "text"]
+
+    def lines(self, example: Example, prediction: list[LabelledSpan], every: bool) -> list[list[object]]:
+        """One for each span."""
+        return [
+            [example.id, example.line, x.label, round(x.score, 6), x.start, x.stop, x.text]
+            for x in prediction
+        ]
+
+    def conll(self, example: Example, prediction: list[LabelledSpan]) -> str:
+        """The given tokens with their tags; of running text its units, in which plain tags make the words."""
+        (tokens,) = self._tokens([example])
+        if self.plain and example.tokens is None:
+            covered = [(span.start, span.stop) for span in prediction]
+            loose = [(a, b) for a, b in tokens if not any(c <= a < d for c, d in covered)]
+            tokens = sorted([*covered, *loose])
+        tags = (tagscore.token_tags if self.plain else tagscore.chunk_tags)(tokens, prediction)
+        rows = zip(tokens, tags, strict=True)
+        return "".join(f"{example.text[start:stop]}\t{tag}\n" for (start, stop), tag in rows) + "\n"
+
+
+def _refuse_all(every: bool) -> None:
+    if every:
+        raise UserError("--all is for labels of whole texts", given="a model that finds spans")
+
+
+def _chunks(path: npt.NDArray[np.int64]) -> Iterator[tuple[int, int]]:
+    """The units (first, one past the last) of each span of a path that keeps the rules."""
+    begins = (path % 2 == 1).nonzero()[0]
+    fresh = np.append(((path == 0) | (path % 2 == 1)).nonzero()[0], len(path))
+    stops = fresh[np.searchsorted(fresh, begins, side="right")]
+    return zip(begins.tolist(), stops.tolist(), strict=True)
+
+
+@dataclass(frozen=True)
+class _Lattice:
+    """Examples to decode together: their numbers, units, and the scores of all tags, padded to the longest.
+
+    emissions (examples, longest, tags) float64, lengths (examples,), joined (examples, longest) bool or None.
+    """
+
+    numbers: list[int]
+    units: list[Units]
+    emissions: npt.NDArray[np.float64]
+    lengths: npt.NDArray[np.int64]
+    joined: npt.NDArray[np.bool_] | None
+
+    def best(self, chain: Chain) -> list[npt.NDArray[np.int64]]:
+        """The tags of the units of each example."""
+        found = chain.best(self.emissions, self.lengths, self.joined)
+        return [path[:length] for path, length in zip(found, self.lengths, strict=True)]

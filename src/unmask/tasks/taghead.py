@@ -1,0 +1,151 @@
+"""What is learnt of sequence labelling: emissions at the units of a batch, alone or under a CRF."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from unmask.data.batch import Batch, Row
+from unmask.learner import Loss, Part
+from unmask.model.encoder import Encoder, EncoderConfig
+from unmask.tasks.crf import Chain, Crf, Grammar
+from unmask.tasks.spans import Units
+from unmask.tasks.task import Evidence, Head, TaskLearner
+
+SCORED = 8  # flag of a unit's first piece, in the one row where the unit is predicted
+EDGE = 16  # flag of the [CLS] and [SEP] that stand at the ends of a text, not only of a window
+JUDGED = 256  # rows whose loss is computed at once
+
+
+@dataclass(frozen=True)
+class UnitRow(Row):
+    """A window of a text, with the units of the whole text."""
+
+    units: Units | None = None
+
+    @property
+    def scored(self) -> npt.NDArray[np.bool_]:
+        """(tokens,) bool: the first pieces of the units that are predicted here."""
+        return (self.flags & SCORED) > 0
+
+    @property
+    def edges(self) -> tuple[bool, bool]:
+        """Whether the text begins and ends here."""
+        return bool(self.flags[0] & EDGE), bool(self.flags[-1] & EDGE)
+
+
+def unit_row(row: Row) -> UnitRow:
+    assert isinstance(row, UnitRow)
+    return row
+
+
+class TagHead(Head):
+    """Dropout and one linear layer at the units predicted. hidden (tokens, width) -> logits (units, tags)."""
+
+    def __init__(self, encoder: EncoderConfig, grammar: Grammar, dropout: float, crf: bool) -> None:
+        super().__init__()
+        self.grammar = grammar
+        self.dropout = nn.Dropout(dropout)
+        self.classifier = nn.Linear(encoder.width, grammar.tags)
+        self.crf = Crf(grammar) if crf else None
+        nn.init.normal_(self.classifier.weight, std=encoder.init_std)
+        nn.init.zeros_(self.classifier.bias)
+
+    def forward(self, hidden: Tensor, batch: Batch) -> Tensor:
+        places = (batch.flags & SCORED).nonzero().squeeze(1).to(hidden.device)
+        return self.classifier(self.dropout(hidden.index_select(0, places)))  # type: ignore[no-any-return]
+
+    @torch.no_grad()
+    def begin_with(self, paths: Sequence[Sequence[int]]) -> None:
+        """Start from how frequent tags are in these paths: in the transitions, or without a CRF in the biases.
+
+        Otherwise the first thing that is learnt is that nearly all tags are O, by gradients that are alike at
+        every place and leave a small network with the same hidden state everywhere (Lin et al. 2017, section 3.3).
+        """
+        if self.crf is not None:
+            self.crf.begin_with(paths)
+            return
+        counts = np.bincount([tag for path in paths for tag in path], minlength=self.grammar.tags) + 1.0
+        self.classifier.bias.copy_(torch.from_numpy(np.log(counts / counts.sum())))
+
+    def published(self) -> dict[str, nn.Module]:
+        return {"classifier": self.classifier, **({"crf": self.crf} if self.crf is not None else {})}
+
+    def chain(self) -> Chain:
+        return Chain.free(self.grammar) if self.crf is None else self.crf.chain()
+
+    def loss(
+        self, emissions: Tensor, wanted: Tensor, sizes: Tensor, edges: Tensor, smoothing: float = 0.0
+    ) -> Tensor:
+        """The summed negative log-likelihood (nats) of tags.
+
+        emissions (units, tags), wanted (units,) int64, of windows one after another with `sizes` (windows,)
+        units each; edges (windows, 2) bool: whether the text begins and ends there.
+        """
+        if self.crf is None:
+            return nn.functional.cross_entropy(
+                emissions.float(), wanted, label_smoothing=smoothing, reduction="sum"
+            )
+        inside = torch.arange(int(sizes.max()), device=sizes.device) < sizes.unsqueeze(1)
+        scores = emissions.new_zeros(*inside.shape, emissions.shape[1]).masked_scatter(
+            inside.unsqueeze(2), emissions
+        )
+        tags = wanted.new_zeros(inside.shape).masked_scatter(inside, wanted)
+        return self.crf(scores, tags, sizes, edges[:, 0], edges[:, 1]).sum()  # type: ignore[no-any-return]
+
+
+def mean_loss(head: TagHead, rows: Sequence[Row], evidence: Sequence[Evidence]) -> float:
+    """The loss of a unit, on average."""
+    device = head.classifier.weight.device
+    lost, counted = 0.0, 0
+    for start in range(0, len(rows), JUDGED):
+        some = [unit_row(row) for row in rows[start : start + JUDGED]]
+        emissions = torch.from_numpy(np.concatenate(evidence[start : start + JUDGED]))
+        wanted = torch.from_numpy(np.concatenate([row.targets["tag"][row.scored] for row in some]))
+        sizes = torch.tensor([int(row.scored.sum()) for row in some])
+        edges = torch.tensor([row.edges for row in some])
+        with torch.no_grad():
+            given = [x.to(device) for x in (emissions, wanted, sizes, edges)]
+            lost += float(head.loss(given[0], given[1], given[2], given[3]))
+        counted += len(wanted)
+    return lost / max(1, counted)
+
+
+class TagLearner(TaskLearner):
+    """Encoder and head, trained by the likelihood of the tags: each by itself, or (CRF) as a sequence."""
+
+    head: TagHead
+
+    def __init__(self, encoder: Encoder, head: TagHead, smoothing: float, crf_lr_factor: float) -> None:
+        super().__init__()
+        self.encoder, self.head = encoder, head
+        self.smoothing, self.crf_lr_factor = smoothing, crf_lr_factor
+
+    @property
+    def lr_factors(self) -> Mapping[str, float]:
+        return {} if self.head.crf is None else {"head.crf.": self.crf_lr_factor}
+
+    def forward(self, batch: Batch) -> Loss:
+        emissions = self.head(self.encoder(batch.ids, batch.spans, batch.segments), batch)
+        device = emissions.device
+        scored = (batch.flags & SCORED) > 0
+        wanted = batch.targets["tag"][scored.to(device)]
+        lengths = torch.tensor(batch.spans.lengths)
+        last = lengths.cumsum(0) - 1
+        edges = torch.stack([batch.flags[last - lengths + 1], batch.flags[last]], 1) & EDGE > 0
+        sizes = scored_per_sequence(batch)
+        smoothing = (
+            self.smoothing if self.training else 0.0
+        )  # the plain loss: comparable whatever the settings
+        total = self.head.loss(emissions, wanted, sizes.to(device), edges.to(device), smoothing)
+        return Loss({"tag": Part(total, len(wanted))})
+
+
+def scored_per_sequence(batch: Batch) -> Tensor:
+    """(sequences,) int64: how many units are predicted in each."""
+    lengths = torch.tensor(batch.spans.lengths)
+    owner = torch.arange(len(lengths)).repeat_interleave(lengths)
+    return torch.bincount(owner[(batch.flags & SCORED) > 0], minlength=len(lengths))

@@ -1,0 +1,217 @@
+"""Sequence labelling from the command line: finetune, evaluate, predict; and what is wrong with files."""
+
+import csv
+import io
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+import unmask
+from unmask.console import SILENT
+from unmask.data.conll import read_tagged
+from unmask.train.finetune import finetune
+
+FAST = ["task.length=16", "train.budget=2 epochs", "train.optimizer.lr=0.01"]
+
+
+def lines(text: str) -> list[dict]:
+    return [json.loads(line) for line in text.splitlines()]
+
+
+@pytest.fixture(scope="session")
+def tagger(pretrained: Path, tagged: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The model folder of a run that has learnt its two kinds of spans."""
+    settings = ["task.length=16", "train.budget=120 steps", "train.optimizer.lr=0.02", "dropout=0"]
+    out = tmp_path_factory.mktemp("runs") / "tagger"
+    data = {"model": pretrained, "train": tagged, "dev": tagged, "out": out}
+    return finetune(None, settings, task="tag", progress=SILENT, **data).model
+
+
+@pytest.mark.parametrize("decoder", ["softmax", "crf"])
+def test_finetune_and_test(command, pretrained: Path, tagged: Path, tmp_path: Path, decoder: str) -> None:
+    asked = ["finetune", "--model", pretrained, "--task", "tag", "--train", tagged, "--test", tagged]
+    asked += ["--out", tmp_path / "run", f"task.decoder={decoder}", *FAST]
+    done = command(*asked)
+    assert done.code == 0 and "BIO" in done.err
+    assert "dev F1" in done.err, done.err
+    assert "60 test sentences" in done.out and "F1, % [95 %]" in done.out
+    assert "most frequent tag of each word" in done.out
+    told = json.loads(command(*asked, "--json").out)
+    assert told["metric"] == "tag.entity_f1" and told["train_rows"] + told["dev_rows"] == 60
+    assert [model["kind"] for model in told["test"]["models"]] == ["pretrained", "frequent"]
+    assert told["test"]["differences"][0]["entity_f1"]["low"] is not None
+    (kept,) = (tmp_path / "run" / "predictions").iterdir()
+    assert len(kept.read_text().splitlines()) == 61
+
+
+def test_columns_and_schemes_may_be_given(
+    command, pretrained: Path, plain_tags: Path, tmp_path: Path
+) -> None:
+    file = tmp_path / "three.txt"
+    rows = [line.split("\t") for line in plain_tags.read_text().splitlines()]
+    file.write_text("".join(f"{row[1]} x {row[0]}\n" if len(row) == 2 else "\n" for row in rows))
+    asked = ["finetune", "--model", pretrained, "--task", "tag", "--train", file, "--out", tmp_path / "run"]
+    asked += ["--token-column", "3", "--tag-column", "1", "--scheme", "plain", *FAST]
+    done = command(*asked)
+    assert done.code == 0 and "dev accuracy" in done.err
+    kept = (tmp_path / "run" / "recipe.yaml").read_text()
+    assert "token_column: '3'" in kept and "scheme: plain" in kept
+    told = json.loads((tmp_path / "run" / "model" / "unmask.json").read_text())["task"]
+    assert (told["labels"], told["scheme"]) == (["NAME", "PAST", "THING"], "plain")
+    shown = command("evaluate", tmp_path / "run", plain_tags)
+    assert (
+        shown.code == 0 and "accuracy  " in shown.out and "tokens" in shown.out and "F1 [95 %]" in shown.out
+    )
+
+
+def test_evaluate_counts_spans(command, tagger: Path, tagged: Path) -> None:
+    told = json.loads(command("evaluate", tagger, tagged, "--json").out)
+    gold = read_tagged(tagged).examples
+    found = unmask.load(tagger).predict(gold)
+    right = given = there = 0
+    for example, spans in zip(gold, found, strict=True):
+        said = {(span.start, span.stop, span.label) for span in spans}
+        true = {(span.start, span.stop, span.label) for span in example.spans}
+        right, given, there = right + len(said & true), given + len(said), there + len(true)
+    assert told["entity_f1"]["value"] == pytest.approx(2 * right / (given + there)) and right > there / 2
+    assert told["precision"]["value"] == pytest.approx(right / given)
+    assert told["spans"] == there and {row["label"] for row in told["per_label"]} == {"PERSON", "PLACE"}
+    shown = command("evaluate", tagger, tagged)
+    assert (
+        "precision  " in shown.out and "recall" in shown.out and "F1  " in shown.out and "PLACE" in shown.out
+    )
+
+
+def test_spans_that_cut_through_words_are_said_and_count_as_missed(
+    command, tagger: Path, tmp_path: Path
+) -> None:
+    file = tmp_path / "spans.jsonl"
+    rows = [
+        {"text": "the captain followed", "spans": [[4, 11, "PERSON"]]},
+        {"text": "riverbank", "spans": [{"start": 0, "end": 5, "label": "PLACE"}]},
+    ]
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    done = command("evaluate", tagger, file, "--json")
+    assert done.code == 0 and json.loads(done.out)["spans"] == 2
+    assert "1 of 2 spans" in done.err and "spans.jsonl, line 2" in done.err
+    bare = command("predict", tagger, file)
+    assert bare.code == 0 and "not aligned" not in bare.err
+
+
+def test_predictions_of_running_text(command, tagger: Path, tmp_path: Path) -> None:
+    file = tmp_path / "new.txt"
+    file.write_text("the captain followed\n\nwinter thunder\n")
+    done = command("predict", tagger, file)
+    first, second = lines(done.out)
+    assert (first["id"], first["line"], second["line"]) == ("1", 1, 3)
+    (span,) = [span for span in first["spans"] if span["label"] == "PERSON"]
+    assert (span["text"], span["start"], span["stop"]) == ("captain", 4, 11) and 0 < span["score"] <= 1
+    model = unmask.load(tagger)
+    assert [(s.label, s.start) for s in model("the captain followed")] == [
+        (s["label"], s["start"]) for s in first["spans"]
+    ]
+    assert "LabelledSpan(label='PERSON', text='captain', start=4, stop=11" in repr(
+        model("the captain followed")
+    )
+    (tmp_path / "again.jsonl").write_text(done.out)
+    labels = {s["label"] for row in (first, second) for s in row["spans"]}
+    assert read_tagged(tmp_path / "again.jsonl").labels == sorted(labels)  # the form of training data
+
+
+def test_predictions_of_conll_in_conll(command, tagger: Path, tagged: Path, tmp_path: Path) -> None:
+    """Tokens come back as they were, with tags that the rules of BIO allow and that evaluate scores alike."""
+    out = tmp_path / "said.conll"
+    assert command("predict", tagger, tagged, "--out", out).code == 0
+    before, after = read_tagged(tagged), read_tagged(out)
+    assert after.out_of_order == 0
+    assert [e.text for e in before.examples] == [e.text for e in after.examples]
+    told = json.loads(command("evaluate", tagger, out, "--json").out)
+    assert told["entity_f1"]["value"] == 1.0
+    bare = tmp_path / "bare.txt"
+    bare.write_text("".join(line.partition("\t")[0] + "\n" for line in tagged.read_text().splitlines()))
+    done = command("predict", tagger, bare, "--token-column", "1", "--format", "conll")
+    assert done.out == out.read_text()
+
+
+def test_predictions_as_a_table_of_spans(command, tagger: Path, tagged: Path) -> None:
+    done = command("predict", tagger, tagged, "--format", "csv")
+    rows = list(csv.DictReader(io.StringIO(done.out)))
+    whole = [
+        (row["id"], span) for row in lines(command("predict", tagger, tagged).out) for span in row["spans"]
+    ]
+    assert list(rows[0]) == ["id", "line", "label", "score", "start", "stop", "text"]
+    assert [(row["id"], row["label"], int(row["start"])) for row in rows] == [
+        (name, span["label"], span["start"]) for name, span in whole
+    ]
+    shown = command("predict", tagger, tagged, "--format", "table")
+    assert "probability" in shown.out and "PERSON" in shown.out and "captain" in shown.out
+
+
+def test_blocks_do_not_change_the_predictions(command, tagger, tagged: Path, monkeypatch) -> None:
+    whole = command("predict", tagger, tagged, "--format", "conll").out
+    monkeypatch.setattr("unmask.cli.predict.BLOCK", 3)
+    monkeypatch.setattr("unmask.predict.BATCH_TOKENS", 30)
+    assert command("predict", tagger, tagged, "--format", "conll").out == whole
+
+
+def test_mistakes(
+    command, classifier: Path, tagger: Path, pretrained: Path, tagged: Path, tmp_path: Path
+) -> None:
+    every = command("predict", tagger, tagged, "--all")
+    assert every.code == 1 and "--all is for labels of whole texts" in every.err
+    form = command("predict", classifier, tagged, "--format", "conll")
+    assert form.code == 1 and "--format conll is not for this model" in form.err
+    asked = ["finetune", "--model", pretrained, "--task", "tag", "--out", tmp_path / "run", *FAST]
+    cases = {
+        "river\tO\nstone\n": "line 2 has 1 column, line 1 has 2",
+        "": "is empty",
+        "\n\n": "holds only white space",
+        "river\nstone\n": "has tokens, but no tags",
+        "river O\nstone O\n": "there is nothing to learn",
+    }
+    for number, (text, what) in enumerate(cases.items()):
+        file = tmp_path / f"{number}.conll"
+        file.write_text(text)
+        done = command(*asked, "--train", file, "--dev", tagged)
+        assert done.code == 1 and what in done.err, what
+    outside = tmp_path / "outside.conll"
+    outside.write_text(tagged.read_text() + "river\tX-PLACE\n")
+    done = command(*asked, "--train", outside)
+    assert done.code == 1 and "'X-PLACE' is outside the scheme BIO" in done.err
+    crf = command(*asked, "--train", tagged, "task.decoder=crf", "task.label_smoothing=0.1")
+    assert crf.code == 1 and "softmax" in crf.err
+    long = command(*asked, "--train", tagged, "task.length=64")
+    assert long.code == 1 and "task.length is above the positions" in long.err
+
+
+def test_tags_that_the_model_has_never_seen(command, tagger: Path, tagged: Path, tmp_path: Path) -> None:
+    file = tmp_path / "new.conll"
+    file.write_text(tagged.read_text() + "river\tB-PLACES\n\n")
+    done = command("evaluate", tagger, file)
+    assert (
+        done.code == 1 and 'tag "PLACES" is not among the 2 tags' in done.err and "did you mean" in done.err
+    )
+    skipped = command("evaluate", tagger, file, "--on-error", "skip", "--json")
+    assert skipped.code == 0 and json.loads(skipped.out)["rows"] == 60 and "left out: 1" in skipped.err
+
+
+def test_a_run_keeps_what_it_was_evaluated_on(command, tagger: Path, tagged: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(tagger.parent, run, ignore=shutil.ignore_patterns("predictions"))
+    assert command("evaluate", run, tagged).code == 0
+    (kept,) = (run / "predictions").iterdir()
+    about, *rows = lines(kept.read_text())
+    assert (about["task"], about["metric"], len(rows)) == ("tag", "entity_f1", 60)
+
+
+def test_a_recipe_is_checked_without_training(
+    command, pretrained: Path, tagged: Path, tmp_path: Path
+) -> None:
+    done = command(
+        "recipe", "check", "tag", f"model={pretrained}", f"data.train={tagged}", "task.length=16", "--json"
+    )
+    assert done.code == 0 and json.loads(done.out)["labels"] == 2
+    explained = command("recipe", "explain", "task.tag.decoder")
+    assert explained.code == 0 and "softmax, crf" in explained.out

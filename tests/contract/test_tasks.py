@@ -1,0 +1,160 @@
+"""What every task in `AnyTask` keeps to: trained, saved, loaded, predicted, evaluated, compared."""
+
+import dataclasses
+import json
+import random
+import typing
+from pathlib import Path
+from typing import Any
+
+import pytest
+from safetensors.torch import load_file
+
+from unmask import predict as module
+from unmask.bundle import read
+from unmask.config import dump, from_mapping
+from unmask.console import SILENT
+from unmask.evaluate.samples import predictions
+from unmask.evaluate.saved import compared
+from unmask.evaluate.simplest import simplest
+from unmask.evaluate.tested import kept_of
+from unmask.predict import Predictor, load
+from unmask.tasks import AnyTask, Reading, restore
+from unmask.train.finetune import finetune
+
+SETTINGS = typing.get_args(typing.get_args(AnyTask)[0])
+KINDS = {  # a member of each kind that a task has: the file it is learnt from, and settings
+    "classify": ("classify", "table", []),
+    "classify, mean": ("classify", "table", ["task.pooling=mean"]),
+    "tag": ("tag", "tagged", []),
+    "tag, crf": ("tag", "tagged", ["task.decoder=crf"]),
+    "tag, plain": ("tag", "plain_tags", []),
+    "tag, plain, crf": ("tag", "plain_tags", ["task.decoder=crf"]),
+}
+PUBLIC = {"classify": "BertForSequenceClassification", "tag": "BertForTokenClassification"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Trained:
+    kind: str
+    file: Path
+    predictor: Predictor
+    dev: dict[str, float]
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def trained(
+    request: pytest.FixtureRequest, pretrained: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Trained:
+    task, fixture, settings = KINDS[request.param]
+    file = request.getfixturevalue(fixture)
+    fast = ["task.length=16", "train.budget=30 steps", "train.evaluations=2", "train.optimizer.lr=0.01"]
+    out = tmp_path_factory.mktemp("runs") / "run"
+    run = finetune(None, fast + settings, model=pretrained, task=task, train=file, out=out, progress=SILENT)
+    return Trained(request.param, file, run.predictor(), run.dev)
+
+
+def test_every_task_is_tried() -> None:
+    assert {task for task, *_ in KINDS.values()} == {cls().name for cls in SETTINGS}
+
+
+@pytest.mark.parametrize("cls", SETTINGS, ids=lambda cls: cls.__name__)
+def test_settings_have_a_name_and_are_read_back(cls: Any) -> None:
+    settings = cls()
+    assert settings.name == typing.get_type_hints(cls)["name"].__args__[0]
+    assert from_mapping(cls, dump(settings), "x") == settings
+
+
+def plain(prediction: Any) -> Any:
+    """A prediction without its probabilities, and these."""
+    rows = [dataclasses.asdict(one) for one in prediction]
+    scores = [row.pop("score") for row in rows]
+    return rows, scores
+
+
+def test_neighbours_order_and_batches_change_nothing(
+    trained: Trained, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    predictor = trained.predictor
+    examples = predictor.task.read_test(trained.file, Reading())[:40]
+    raw = [example.text for example in examples]
+    for given in (examples, raw):
+        together = [plain(one) for one in predictor.predict(given)]
+        order = random.Random(1).sample(range(len(given)), len(given))
+        mixed = predictor.predict([given[number] for number in order])
+        monkeypatch.setattr(module, "BATCH_TOKENS", 40)
+        small = predictor.predict(given)
+        monkeypatch.undo()
+        for place, number in enumerate(order):
+            assert plain(mixed[place])[0] == together[number][0]
+        for number, (rows, scores) in enumerate(together):
+            for other in (small[number], *([predictor.predict([given[number]])[0]] if number < 8 else [])):
+                assert plain(other)[0] == rows and plain(other)[1] == pytest.approx(scores, abs=1e-4)
+
+
+def test_the_labels_of_an_example_do_not_reach_its_prediction(trained: Trained) -> None:
+    predictor = trained.predictor
+    examples = predictor.task.read_test(trained.file, Reading())
+    bare = [dataclasses.replace(example, label=None, spans=None) for example in examples]
+    assert predictor.predict(examples) == predictor.predict(bare)
+
+
+def test_what_was_saved_is_what_was_judged(trained: Trained) -> None:
+    """The model of the best step, loaded again, gives the figure that was noted for it on the dev rows."""
+    from unmask.train.finetune import rows_of
+    from unmask.train.recipe import FinetuneRecipe, read_recipe
+
+    task, run = trained.predictor.task, trained.predictor.bundle.folder.parent
+    recipe = read_recipe(FinetuneRecipe, run / "recipe.yaml")
+    _, dev = rows_of(recipe.data, recipe.seed, recipe.task)
+    evaluation, predicted = trained.predictor.score(dev)
+    assert evaluation.figures[task.metric].value == pytest.approx(trained.dev[task.watch])
+    assert next(iter(evaluation.figures)) == task.metric and evaluation.rows == len(dev) == len(predicted)
+    for table in evaluation.tables():
+        assert table.columns and all(len(row) == len(table.columns) for row in table.rows)
+    json.dumps(evaluation.told())
+
+
+def test_the_schema_makes_the_same_task(trained: Trained) -> None:
+    task = trained.predictor.task
+    again = restore(json.loads(json.dumps(task.schema())), task.tokenizer)
+    assert (again.schema(), again.labels, again.metric) == (task.schema(), task.labels, task.metric)
+    assert type(again) is type(task)
+
+
+def test_the_public_layout_says_what_others_can_compute(trained: Trained) -> None:
+    folder = trained.predictor.bundle.folder
+    config = json.loads((folder / "config.json").read_text())
+    own = "crf" in trained.kind or "mean" in trained.kind
+    assert config["architectures"] == ["BertModel" if own else PUBLIC[trained.predictor.task.name]]
+    tensors = load_file(folder / "model.safetensors")
+    outputs = [config["id2label"][str(number)] for number in range(len(config["id2label"]))]
+    assert tensors["classifier.weight"].shape == (len(outputs), config["hidden_size"])
+    assert outputs == trained.predictor.task.public[1]
+    assert any(name.startswith("crf.") for name in tensors) is ("crf" in trained.kind)
+    assert read(folder).task == trained.predictor.task.schema()
+
+
+def test_predictions_are_written_and_kept_and_compared(trained: Trained, tmp_path: Path) -> None:
+    predictor, task = trained.predictor, trained.predictor.task
+    examples = task.read_test(trained.file, Reading())
+    predicted = predictor.predict(examples)
+    for example, prediction in zip(examples, predicted, strict=True):
+        json.dumps(task.record(example, prediction, False))
+        assert all(len(line) == len(task.columns(False)) for line in task.lines(example, prediction, False))
+    ours = kept_of(predictor, examples, predicted, trained.file)
+    ours.save(tmp_path)
+    least = simplest(task, examples, examples)
+    other = dataclasses.replace(ours, predicted=least.predicted)
+    figures = compared([("ours", "pretrained", ours), (least.name, least.kind, other)])
+    ours_figure = figures["models"][0][task.metric]["value"]
+    assert ours_figure == pytest.approx(task.score(examples, predicted).figures[task.metric].value)
+    samples = predictions(task, examples, predicted)
+    assert samples and all("text" in row and "predicted" in row for row in samples)
+
+
+def test_one_text_gives_what_one_wants_to_see(trained: Trained) -> None:
+    text = "river stone captain winter"
+    assert trained.predictor(text) == trained.predictor.task.best(trained.predictor.predict([text])[0])
+    assert trained.predictor([text])[0] == trained.predictor(text) and trained.predictor([]) == []
+    assert load(trained.predictor.bundle.folder)(text) == trained.predictor(text)

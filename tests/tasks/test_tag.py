@@ -1,0 +1,305 @@
+"""Sequence labelling: rows and windows, losses against formulas, constrained decoding, scores, long texts."""
+
+import dataclasses
+import itertools
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from unmask.config import from_mapping
+from unmask.data.batch import IGNORED, pack
+from unmask.data.tables import Example, Span
+from unmask.errors import UserError
+from unmask.model.encoder import Encoder, EncoderConfig
+from unmask.tasks import Reading, Tag, TagTask
+from unmask.tasks.tag import LabelledSpan
+from unmask.tasks.taghead import TagHead, UnitRow
+from unmask.text.tokenizer import Tokenizer
+from unmask.train.optim import AdamW, build, set_lr
+
+DECODERS = pytest.mark.parametrize("decoder", ["softmax", "crf"])
+
+
+def sentence(words: str, *spans: tuple[int, int, str], tokens: bool = True, number: int = 0) -> Example:
+    """An example from words between blanks, and spans of words."""
+    bounds, place = [], 0
+    for word in words.split():
+        bounds.append((place, place + len(word)))
+        place += len(word) + 1
+    made = tuple(Span(bounds[i][0], bounds[j - 1][1], label) for i, j, label in spans)
+    given = tuple(bounds) if tokens else None
+    return Example(str(number), words, None, None, number + 1, "s.conll", spans=made, tokens=given)
+
+
+TRAIN = [
+    sentence("the river bridge stands", (1, 3, "PLACE")),
+    sentence("captain winter", (0, 1, "PERSON"), number=1),
+    sentence("a letter", number=2),
+    sentence("golden harbour", (0, 2, "PLACE"), number=3),
+]
+PLAIN = [
+    sentence("the river", (0, 1, "D"), (1, 2, "N")),
+    sentence("winter travel", (0, 1, "N"), (1, 2, "V"), number=1),
+]
+
+
+def task(tokenizer: Tokenizer, train: list[Example] = TRAIN, **settings: object) -> TagTask:
+    return TagTask.build(from_mapping(Tag, settings, "the test"), tokenizer, train)
+
+
+def test_what_is_learnt_comes_from_the_training_sentences(tokenizer: Tokenizer) -> None:
+    spans, plain = task(tokenizer), task(tokenizer, PLAIN)
+    assert (spans.labels, spans.scheme, spans.watch) == (["PERSON", "PLACE"], "BIO", "tag.entity_f1")
+    assert (plain.labels, plain.scheme, plain.watch) == (["D", "N", "V"], "plain", "tag.accuracy")
+    assert spans.public == ("BertForTokenClassification", ["O", "B-PERSON", "I-PERSON", "B-PLACE", "I-PLACE"])
+    assert task(tokenizer, decoder="crf").public[0] is None
+    again = TagTask.restore(spans.settings, tokenizer, spans.schema())
+    assert (again.labels, again.plain) == (spans.labels, False)
+    with pytest.raises(UserError, match="there is nothing to learn"):
+        task(tokenizer, [sentence("a letter")])
+
+
+def test_settings_that_contradict_each_other() -> None:
+    with pytest.raises(UserError, match="softmax"):
+        from_mapping(Tag, {"decoder": "crf", "label_smoothing": 0.1}, "x")
+    with pytest.raises(UserError, match="leaves tokens out"):
+        from_mapping(Tag, {"length": 16, "stride": 15}, "x")
+
+
+def test_the_first_piece_of_each_unit_carries_its_tag(tokenizer: Tokenizer) -> None:
+    (row,) = task(tokenizer, length=64).encode([TRAIN[0]])
+    assert isinstance(row, UnitRow) and row.edges == (True, True)
+    encoded = tokenizer.encode(TRAIN[0].text)
+    assert row.ids.tolist() == encoded.ids
+    firsts = [
+        place
+        for place, word in enumerate(encoded.words)
+        if word != encoded.words[place - 1] and word is not None
+    ]
+    assert row.scored.nonzero()[0].tolist() == firsts
+    assert row.targets["tag"][firsts].tolist() == [0, 3, 4, 0]
+    assert (np.delete(row.targets["tag"], firsts) == IGNORED).all()
+
+
+def test_long_sentences_are_cut_at_units_and_every_unit_is_predicted_once(tokenizer: Tokenizer) -> None:
+    long = sentence(" ".join(["river", "stone"] * 40), *((n, n + 1, "PLACE") for n in range(0, 80, 2)))
+    tagger = task(tokenizer, length=16)
+    rows = tagger.encode([TRAIN[1], long])
+    windows = [row for row in rows if row.owner == 1]
+    assert len(windows) > 5 and all(len(row.ids) <= 16 for row in windows)
+    tags = np.concatenate([row.targets["tag"][row.scored] for row in windows])
+    assert tags.tolist() == [3, 0] * 40
+    assert [row.edges for row in windows] == [(n == 0, n == len(windows) - 1) for n in range(len(windows))]
+    assert tagger.truncated == 0
+
+
+def prepared(
+    tokenizer: Tokenizer, make_encoder: Callable[..., Encoder], tiny: EncoderConfig, **settings: object
+):
+    tagger = task(tokenizer, length=64, head_dropout=0.0, **settings)
+    rows = tagger.encode(TRAIN)
+    learner = tagger.learner(make_encoder(tiny), TRAIN, rows)
+    torch.nn.init.normal_(learner.head.classifier.weight)
+    return tagger, learner, rows
+
+
+def logits_of(learner, row) -> np.ndarray:
+    with torch.no_grad():
+        batch = pack([row])
+        hidden = learner.encoder(batch.ids, batch.spans, batch.segments)
+        return learner.head.classifier(hidden[row.scored.nonzero()[0]]).double().numpy()
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.2])
+def test_the_softmax_loss_is_cross_entropy_at_the_units(
+    tokenizer: Tokenizer, make_encoder: Callable[..., Encoder], tiny: EncoderConfig, smoothing: float
+) -> None:
+    _, learner, rows = prepared(tokenizer, make_encoder, tiny, label_smoothing=smoothing)
+    plain = smoothed = 0.0
+    for row in rows:
+        logits = logits_of(learner, row)
+        logs = logits - np.log(np.exp(logits).sum(-1, keepdims=True))
+        gold = row.targets["tag"][row.scored]
+        plain -= logs[np.arange(len(gold)), gold].sum()
+        smoothed -= (1 - smoothing) * logs[np.arange(len(gold)), gold].sum() + smoothing * logs.mean(-1).sum()
+    batch = pack(rows)
+    assert batch.counts["tag"] == 10
+    part = learner.train()(batch).parts["tag"]
+    assert (part.total.item(), part.count) == (pytest.approx(smoothed, rel=1e-4), 10)
+    assert learner.eval()(batch).parts["tag"].total.item() == pytest.approx(plain, rel=1e-4)
+
+
+def test_the_crf_loss_is_that_of_all_allowed_paths(
+    tokenizer: Tokenizer, make_encoder: Callable[..., Encoder], tiny: EncoderConfig
+) -> None:
+    _, learner, rows = prepared(tokenizer, make_encoder, tiny, decoder="crf")
+    chain, wanted = learner.head.chain(), 0.0
+    assert set(learner.published()) == {"encoder", "classifier", "crf"}
+    for row in rows:
+        logits, gold, scores = logits_of(learner, row), row.targets["tag"][row.scored], {}
+        for path in itertools.product(range(5), repeat=len(gold)):
+            moves = sum(chain.transitions[a, b] for a, b in itertools.pairwise(path))
+            said = sum(logits[t, tag] for t, tag in enumerate(path))
+            scores[path] = chain.start[path[0]] + moves + said + chain.end[path[-1]]
+        total = math.log(math.fsum(math.exp(score) for score in scores.values()))
+        wanted += total - scores[tuple(gold.tolist())]
+    assert learner(pack(rows)).parts["tag"].total.item() == pytest.approx(wanted, rel=1e-4)
+
+
+def test_transitions_begin_with_the_training_tags_and_learn_at_their_own_rate(
+    tokenizer: Tokenizer, make_encoder: Callable[..., Encoder], tiny: EncoderConfig
+) -> None:
+    _, learner, _ = prepared(tokenizer, make_encoder, tiny, decoder="crf", crf_lr_factor=7.0)
+    crf = learner.head.crf
+    start = crf.scores()[0].exp()
+    # starts: O twice, B-PERSON once, B-PLACE once, each plus one, of the three that may begin
+    assert start.tolist() == pytest.approx([3 / 7, 2 / 7, 0, 2 / 7, 0])
+    optimizer = build(AdamW(decay=0.1), learner, learner.lr_factors)
+    set_lr(optimizer, 0.5)
+    rates = {id(p): (g["lr"], g["weight_decay"]) for g in optimizer.param_groups for p in g["params"]}
+    assert all(rates[id(p)] == (3.5, 0.0) for p in crf.parameters())
+    assert rates[id(learner.head.classifier.weight)] == (0.5, 0.1)
+    assert len(rates) == sum(1 for _ in learner.parameters())
+    assert prepared(tokenizer, make_encoder, tiny)[1].lr_factors == {}
+
+
+def test_without_a_crf_the_biases_begin_with_the_frequencies(
+    tokenizer: Tokenizer, make_encoder: Callable[..., Encoder], tiny: EncoderConfig
+) -> None:
+    """Of ten units five are O, one PERSON begins, two PLACEs begin and go on; each plus one."""
+    _, learner, _ = prepared(tokenizer, make_encoder, tiny)
+    shares = learner.head.classifier.bias.exp().tolist()
+    assert shares == pytest.approx([count / 15 for count in (6, 2, 1, 3, 3)])
+
+
+@DECODERS
+@given(st.integers(0, 2**31), st.booleans())
+def test_what_is_decoded_keeps_the_rules(decoder: str, seed: int, plain: bool) -> None:
+    """Whatever a network says: spans are made of whole tokens, and every plain token has a tag."""
+    tokenizer, draw = WORN, np.random.default_rng(seed)
+    train = PLAIN if plain else TRAIN
+    tagger = task(tokenizer, train, decoder=decoder, length=10)
+    words = " ".join(draw.choice(["river", "can't", "x-y", "stone", "unforgotten"], draw.integers(1, 12)))
+    example = dataclasses.replace(sentence(words), spans=None)
+    head = tagger.head(EncoderConfig(vocabulary=tokenizer.vocabulary, layers=1, width=8, heads=1, length=16))
+    rows = tagger.encode([example])
+    evidence = [draw.normal(size=(int(row.scored.sum()), len(tagger.tags)), scale=9) for row in rows]
+    (spans,) = tagger.decode(head, [example], rows, [e.astype(np.float32) for e in evidence])
+    starts, stops = {a for a, _ in example.tokens}, {b for _, b in example.tokens}
+    assert all(span.start in starts and span.stop in stops for span in spans)
+    assert all(a.stop <= b.start for a, b in itertools.pairwise(spans))
+    assert all(0 <= span.score <= 1 and example.text[span.start : span.stop] == span.text for span in spans)
+    if plain:
+        assert [(span.start, span.stop) for span in spans] == list(example.tokens)
+
+
+WORN = Tokenizer.train(["the river can't x-y stone forgotten winter " * 4] * 4, vocabulary=60, fewer=True)
+
+
+def test_running_text_is_cut_into_words_by_plain_tags(tokenizer: Tokenizer, tiny: EncoderConfig) -> None:
+    """Chinese characters are units: B and I make words of them, as far as the network says so."""
+    tokenizer = Tokenizer.train(["我 爱 北 京"] * 4, vocabulary=20, fewer=True)
+    train = [Example("0", "我爱北京", None, None, 1, "s", spans=(Span(0, 1, "r"), Span(1, 2, "v"), Span(2, 4, "n")),
+                     tokens=((0, 1), (1, 2), (2, 4)))]  # fmt: skip
+    tagger = task(tokenizer, train)
+    names = tagger.tags.names
+    raw = Example("0", "我爱北京", None, None, 1, "s")
+    rows = tagger.encode([raw])
+    emissions = np.full((4, len(names)), -9, dtype=np.float32)
+    for unit, name in enumerate(["B-r", "B-v", "B-n", "I-n"]):
+        emissions[unit, names.index(name)] = 0
+    (spans,) = tagger.decode(tagger.head(tiny), [raw], rows, [emissions])
+    assert [(span.text, span.label) for span in spans] == [("我", "r"), ("爱", "v"), ("北京", "n")]
+    assert tagger.conll(raw, spans) == "我\tr\n爱\tv\n北京\tn\n\n"
+
+
+def test_spans_are_scored_as_conlleval_and_tags_token_by_token(tokenizer: Tokenizer) -> None:
+    def found(example: Example, *spans: tuple[int, int, str]) -> list[LabelledSpan]:
+        made = sentence(example.text, *spans).spans
+        return [LabelledSpan(s.label, example.text[s.start : s.stop], s.start, s.stop, 0.5) for s in made]
+
+    tagger = task(tokenizer)
+    said = [
+        found(TRAIN[0], (1, 2, "PLACE")),  # too short
+        found(TRAIN[1], (0, 1, "PERSON")),
+        found(TRAIN[2], (1, 2, "PLACE")),
+        found(TRAIN[3], (0, 2, "PERSON")),  # another label
+    ]
+    result = tagger.score(TRAIN, said)
+    assert (result.rows, result.counted, result.measure) == (4, 3, "entity_f1")
+    assert result.figures["precision"].value == pytest.approx(1 / 4)
+    assert result.figures["recall"].value == pytest.approx(1 / 3)
+    assert result.f1.value == pytest.approx(2 / 7) and result.f1.low <= 2 / 7 <= result.f1.high
+    assert [(row["label"], row["n"], row["recall"]) for row in result.per_label] == [
+        ("PERSON", 1, 1),
+        ("PLACE", 2, 0),
+    ]
+    plain = task(tokenizer, PLAIN)
+    said = [found(PLAIN[0], (0, 1, "D"), (1, 2, "V")), found(PLAIN[1], (0, 1, "N"), (1, 2, "V"))]
+    result = plain.score(PLAIN, said)
+    assert (result.counted, result.accuracy.value) == (4, 0.75)
+    assert plain.reference(PLAIN) == [["D", "N"], ["N", "V"]]
+    assert plain.compared(PLAIN, said) == [["D", "V"], ["N", "V"]]
+    assert tagger.reference(TRAIN)[1] == [[0, 7, "PERSON"]]
+
+
+def test_words_and_their_tags_for_what_takes_no_network(tokenizer: Tokenizer) -> None:
+    tagger = task(tokenizer)
+    words = tagger.words(TRAIN)
+    assert words[0] == (["the", "river", "bridge", "stands"], ["O", "B-PLACE", "I-PLACE", "O"])
+    assert tagger.from_words(TRAIN, [tags for _, tags in words]) == tagger.reference(TRAIN)
+    raw = dataclasses.replace(TRAIN[0], tokens=None)
+    assert tagger.words([raw]) == [words[0]]
+    plain = task(tokenizer, PLAIN)
+    assert plain.from_words(PLAIN, [tags for _, tags in plain.words(PLAIN)]) == plain.reference(PLAIN)
+
+
+def test_what_cannot_be_aligned_is_said_with_its_line(tokenizer: Tokenizer, capsys) -> None:
+    tagger = task(tokenizer)
+    wrong = Example("0", "riverbank", None, None, 7, "s.jsonl", spans=(Span(0, 5, "PLACE"),))
+    tagger.encode([*TRAIN, wrong])
+    told = " ".join(capsys.readouterr().err.split())
+    assert "1 of 4 spans" in told and "through a word" in told and "s.jsonl, line 7" in told
+
+
+def test_a_very_long_sentence(tokenizer: Tokenizer) -> None:
+    """Cut into windows, each unit once; decoded as a whole (here a shorter one)."""
+    example = sentence(" ".join(["river"] * 20_000), tokens=False)
+    tagger = task(tokenizer, length=128)
+    rows = tagger.encode([example])
+    assert sum(int(row.scored.sum()) for row in rows) == 20_000
+    assert all(len(row.ids) <= 128 for row in rows)
+    shorter = sentence(" ".join(["river"] * 1_000))
+    rows = tagger.encode([shorter])
+    said = [
+        np.tile(np.array([-5, -5, -5, 0, -5], dtype=np.float32), (int(row.scored.sum()), 1)) for row in rows
+    ]
+    (spans,) = tagger.decode(
+        tagger.head(EncoderConfig(vocabulary=9, width=8, heads=1)), [shorter], rows, said
+    )
+    assert len(spans) == 1_000 and {span.label for span in spans} == {"PLACE"}
+
+
+def test_files_are_read_as_their_names_say(tokenizer: Tokenizer, tagged: Path, tmp_path: Path) -> None:
+    tagger = task(tokenizer)
+    assert tagger.read_new(tagged, Reading())[0].tokens is not None
+    (tmp_path / "raw.txt").write_text("river stone\ncaptain\n")
+    assert [e.text for e in tagger.read_new(tmp_path / "raw.txt", Reading())] == ["river stone", "captain"]
+    assert len(TagTask.read(tagged, Reading())) == 60
+    with pytest.raises(UserError, match=r"RIVER.*is not among the 2 tags"):
+        (tmp_path / "new.conll").write_text("river\tB-RIVER\n")
+        tagger.check(tagger.read_test(tmp_path / "new.conll", Reading()))
+
+
+def test_empty_texts_have_no_rows(tokenizer: Tokenizer, tiny: EncoderConfig) -> None:
+    tagger = task(tokenizer)
+    empty = Example("0", " \u200b ", None, None, 1, "s")
+    assert tagger.encode([empty]) == []
+    assert tagger.decode(tagger.head(tiny), [empty], [], []) == [[]]
+    assert isinstance(tagger.head(tiny), TagHead)
