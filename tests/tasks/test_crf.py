@@ -199,3 +199,13 @@ def test_a_long_sequence_is_decoded() -> None:
     assert path.tolist() == emissions[0].argmax(-1).tolist()
     (score,) = chain.spans(emissions, np.array([5_000]), [(0, 4_000, 4_001, int(path[4_000]), None)])
     assert score == pytest.approx(math.exp(emissions[0, 4_000].max()), rel=1e-9)
+
+
+def test_a_span_on_the_only_path_is_certain_however_improbable_its_tags() -> None:
+    """Tag 1 must follow tag 0, although its emission is far below what a number can hold beside that of tag 2."""
+    follows = np.array([[False, True, False], [False, True, True], [False, False, True]])
+    rules = Grammar(np.array([True, False, False]), follows, np.array([False, True, False]), follows)
+    emissions = np.zeros((1, 4, 3))
+    emissions[0, 1:, 1] = -2000.0
+    scores = Chain.free(rules).spans(emissions, np.array([4]), [(0, 1, 4, 1, 1), (0, 0, 1, 0, None)])
+    assert scores.tolist() == pytest.approx([1.0, 1.0])

@@ -8,6 +8,7 @@ a chain without learnt transitions is what constrains independent predictions to
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -203,10 +204,14 @@ class Chain:
         A span is (sequence, first place, stop, tag of the first place, tag of the places after it or None):
         it is summed over all paths that have exactly these tags there and do not go on with the last.
         """
-        alpha = self._alpha(emissions, lengths, joined)
-        beta = self._beta(emissions, lengths, joined)
         rows = np.arange(len(lengths))
-        total = _logsum(alpha[rows, lengths - 1] + self.end)
+        for exact in (False, True):
+            alpha = self._alpha(emissions, lengths, joined, exact)
+            beta = self._beta(emissions, lengths, joined, exact)
+            total = _logsum(alpha[rows, lengths - 1] + self.end)
+            back = _logsum(self.start + emissions[:, 0] + beta[:, 0])
+            if np.isfinite(total).all() and np.allclose(total, back, rtol=1e-9, atol=1e-6):
+                break
         result = np.zeros(len(found))
         for number, (row, start, stop, first, rest) in enumerate(found):
             score, tag = alpha[row, start, first], first
@@ -233,26 +238,53 @@ class Chain:
             return inside if joined[row, place] else self.transitions
         return np.where(joined[:, place][:, None, None], inside, self.transitions)
 
-    def _alpha(self, emissions: Floats, lengths: Numbers, joined: Flags | None) -> Floats:
+    def _alpha(self, emissions: Floats, lengths: Numbers, joined: Flags | None, exact: bool) -> Floats:
         """Log of the sum over all beginnings up to a place with a tag there: as emissions."""
         alpha = np.zeros_like(emissions)
         alpha[:, 0] = self.start + emissions[:, 0]
         for place in range(1, emissions.shape[1]):
-            before = alpha[:, place - 1][:, :, None] + self._steps(place, joined)
-            alpha[:, place] = _logsum(before, 1) + emissions[:, place]
+            before = alpha[:, place - 1]
+            if exact:
+                moved = _logsum(before[:, :, None] + self._steps(place, joined), 1)
+            else:
+                moved = self._moved(before, place, joined, self._factors)
+            alpha[:, place] = moved + emissions[:, place]
         return alpha
 
-    def _beta(self, emissions: Floats, lengths: Numbers, joined: Flags | None) -> Floats:
+    def _beta(self, emissions: Floats, lengths: Numbers, joined: Flags | None, exact: bool) -> Floats:
         """Log of the sum over all ways on from a tag at a place to the end: as emissions."""
         beta = np.zeros_like(emissions)
+        back = tuple(factors.T for factors in self._factors)
         following = np.broadcast_to(self.end, beta[:, 0].shape)
         for place in range(emissions.shape[1] - 1, -1, -1):
             if place + 1 < emissions.shape[1]:
                 onward = emissions[:, place + 1] + beta[:, place + 1]
-                moved = _logsum(self._steps(place + 1, joined) + onward[:, None, :], 2)
+                if exact:
+                    moved = _logsum(self._steps(place + 1, joined) + onward[:, None, :], 2)
+                else:
+                    moved = self._moved(onward, place + 1, joined, back)
                 following = np.where((lengths > place + 1)[:, None], moved, self.end)
             beta[:, place] = following
         return beta
+
+    @cached_property
+    def _factors(self) -> tuple[Floats, ...]:
+        """The exponentials of the transitions: all, and those inside a given token."""
+        return np.exp(self.transitions), np.exp(np.where(self.within, self.transitions, NEVER))
+
+    @staticmethod
+    def _moved(values: Floats, place: int, joined: Flags | None, factors: tuple[Floats, ...]) -> Floats:
+        """Log of (exponentials of values (sequences, tags) x factors): a product of matrices, much faster than
+        adding up logarithms. What is below 1e-308 of the greatest is lost; where nothing else goes on, the
+        sums over all paths from both ends are not finite or not equal, and `spans` takes the exact way."""
+        most = values.max(1, keepdims=True)
+        shift = np.where(np.isfinite(most), most, 0.0)
+        scaled = np.exp(values - shift)
+        sums = scaled @ factors[0]
+        if joined is not None:
+            sums = np.where(joined[:, place][:, None], scaled @ factors[1], sums)
+        with np.errstate(divide="ignore"):
+            return np.log(sums) + shift
 
 
 def _logsum(values: Floats, axis: int = -1) -> Floats:

@@ -348,12 +348,13 @@ class TagTask(Task[list[LabelledSpan]]):
 
     def _tokens(self, examples: Sequence[Example]) -> list[Sequence[tuple[int, int]]]:
         """The bounds of the given tokens, or else of the units."""
-        every = self.tokenizer.encode_batch([example.text for example in examples])
         return [
             example.tokens
             if example.tokens is not None
-            else [(start, stop) for start, stop in units_of(example.text, encoded).bounds.tolist()]
-            for example, encoded in zip(examples, every, strict=True)
+            else [
+                (a, b) for a, b in units_of(example.text, self.tokenizer.encode(example.text)).bounds.tolist()
+            ]
+            for example in examples
         ]
 
     def sample(self, example: Example, prediction: list[LabelledSpan]) -> dict[str, Any]:

@@ -65,9 +65,9 @@ def train(
 
     The alphabet is the most frequent characters that together make up `character_coverage` of the text, each
     seen at least `minimum_count` times, while they fill at most `alphabet_share` of the vocabulary (more where
-    there is nothing left to merge). A character seen in longer words has two pieces, `x` at a word's start and `##x` after it; one that is
-    always a word of its own (punctuation, Chinese) has one. Pairs seen fewer than `minimum_count` times are
-    not merged.
+    there is nothing left to merge). A character seen in longer words has two pieces, `x` at a word's start and
+    `##x` after it; one that is always a word of its own (punctuation, Chinese) has one. Pairs seen fewer than
+    `minimum_count` times are not merged.
 
     The result depends on the counts alone: equal gains are told apart by the text of the pair.
     Raises UserError when the text supports fewer than `size` pieces, unless `fewer` are welcome.
