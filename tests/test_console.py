@@ -121,3 +121,12 @@ def test_errors_line_up_their_facts() -> None:
 def test_nothing_here_needs_torch() -> None:
     source = Path(sys.modules["unmask.console"].__file__ or "").read_text()
     assert "torch" not in source
+
+
+def test_a_command_makes_a_remark_once(capsys: pytest.CaptureFixture[str]) -> None:
+    for _ in range(2):
+        with console.command():
+            for text in ("a file", "another", "a file"):
+                console.remark(text)
+    console.remark("a file")
+    assert capsys.readouterr().err.split("\n") == ["a file", "another"] * 2 + ["a file", ""]

@@ -31,6 +31,7 @@ SUMMARY_WIDTH = 72
 PLAIN_EVERY = 10.0  # seconds between the lines of work under way when not on a terminal
 
 _state = {"quiet": False}
+_said: set[str] | None = None  # what a command has remarked so far; None: nobody keeps count
 
 
 def set_quiet(quiet: bool) -> None:
@@ -39,6 +40,17 @@ def set_quiet(quiet: bool) -> None:
 
 def is_quiet() -> bool:
     return _state["quiet"] or os.environ.get("RANK", "0") != "0"
+
+
+@contextmanager
+def command() -> Iterator[None]:
+    """One command of the command line: a remark is made once, though a file is read more than once."""
+    global _said
+    before, _said = _said, set()
+    try:
+        yield
+    finally:
+        _said = before
 
 
 def error_console() -> Console:
@@ -63,6 +75,10 @@ def say_json(value: Any) -> None:
 
 def remark(text: str) -> None:
     """Something worth knowing that is no result, to stderr."""
+    if _said is not None:
+        if text in _said:
+            return
+        _said.add(text)
     if not is_quiet():
         error_console().print(escape(translate(text)), style="dim")
 

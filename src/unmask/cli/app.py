@@ -103,7 +103,8 @@ def run(arguments: Sequence[str]) -> int:
     set_language(ENGLISH)
     try:
         arguments = _choose_language(arguments)
-        reword(typer.main.get_command(app))(args=arguments, prog_name="unmask")
+        with console.command():
+            reword(typer.main.get_command(app))(args=arguments, prog_name="unmask")
     except SystemExit as stop:  # how typer ends, also after showing wrong usage
         return stop.code if isinstance(stop.code, int) else int(stop.code is not None)
     except _Stopped as stop:
