@@ -20,6 +20,8 @@ Numbers = npt.NDArray[np.int64]
 Flags = npt.NDArray[np.bool_]
 
 NEVER = float("-inf")  # the score of what is not allowed
+MILD = 100.0  # nats: scores below it, twice in a row, stay far from what float64 cannot hold (about 700)
+LEAST = 1e-300  # stands for a sum of nothing, whose logarithm has no gradient
 
 
 @dataclass(frozen=True)
@@ -123,12 +125,28 @@ class Crf(nn.Module):
 def _log_partition(
     emissions: Tensor, lengths: Tensor, start: Tensor, transitions: Tensor, end: Tensor
 ) -> Tensor:
-    """The logarithm of the summed exponentials of all paths, by the forward algorithm: (sequences,)."""
+    """The logarithm of the summed exponentials of all paths, by the forward algorithm: (sequences,).
+
+    Where the scores are small enough for float64, a step is one product of matrices; else logarithms are added up.
+    """
+    mild = emissions.device.type != "mps" and _greatest(emissions) < MILD and _greatest(transitions) < MILD
+    if mild:
+        emissions, start, transitions, end = (x.double() for x in (emissions, start, transitions, end))
+    moves = transitions.exp()
     alpha = start + emissions[:, 0]
     for place in range(1, emissions.shape[1]):
-        ahead = _logsumexp(alpha.unsqueeze(2) + transitions, 1) + emissions[:, place]
-        alpha = torch.where((lengths > place).unsqueeze(1), ahead, alpha)
-    return _logsumexp(alpha + end, 1)
+        if mild:
+            most = alpha.detach().amax(1, keepdim=True)
+            ahead = ((alpha - most).exp() @ moves).clamp_min(LEAST).log() + most
+        else:
+            ahead = _logsumexp(alpha.unsqueeze(2) + transitions, 1)
+        alpha = torch.where((lengths > place).unsqueeze(1), ahead + emissions[:, place], alpha)
+    return _logsumexp(alpha + end, 1).float()
+
+
+def _greatest(scores: Tensor) -> float:
+    """The greatest absolute value, what is not allowed aside."""
+    return float(scores.detach().masked_fill(scores == NEVER, 0.0).abs().max())
 
 
 def _path_score(
