@@ -1,5 +1,6 @@
 """Learner: whatever is trained. Loss: sums and counts, divided once by the global count."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -32,7 +33,7 @@ class Loss:
         return torch.stack(terms).sum()
 
 
-class Learner(nn.Module):
+class Learner(nn.Module, ABC):
     """An encoder and whatever else learns. The training loop knows nothing but this.
 
     prepare: CPU work on a batch, in the prefetch thread; uses no weights.
@@ -49,9 +50,9 @@ class Learner(nn.Module):
     def prepare(self, batch: Batch, seed: int) -> Batch:
         return batch
 
-    def forward(self, batch: Batch) -> Loss:
-        raise NotImplementedError
+    @abstractmethod
+    def forward(self, batch: Batch) -> Loss: ...
 
+    @abstractmethod
     def published(self) -> dict[str, nn.Module]:
         """What the bundle keeps, by the prefix of its parameter names."""
-        raise NotImplementedError

@@ -72,12 +72,12 @@ class Evaluation(Protocol):
         """All of it for programs, as plain values."""
 
 
-class Head(nn.Module):
+class Head(nn.Module, ABC):
     """hidden (tokens, width) of a packed batch -> what the task's `evidence` and learner read."""
 
+    @abstractmethod
     def published(self) -> dict[str, nn.Module]:
         """What the bundle keeps, by the prefix of its parameter names."""
-        raise NotImplementedError
 
 
 class TaskLearner(Learner):
