@@ -19,7 +19,8 @@ COMMANDS = {
     "fill": "TEXT --model --top --json",
     "report": "RUN --out --lang --open",
     "runs": "FOLDER --json",
-    "compare": "RUNS --test --out --lang --json",
+    "compare": "RUNS --test --text-column --pair-column --label-column --token-column --tag-column --scheme "
+    "--on-error --out --lang --json",
     "recipe show": "RECIPE OVERRIDES --json",
     "recipe explain": "KEY --kind --json",
     "recipe check": "RECIPE OVERRIDES --json",

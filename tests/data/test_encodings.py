@@ -1,6 +1,7 @@
 """Files that are not UTF-8, as real bytes: read and said where there is no doubt, else an error with the line."""
 
 import gzip
+import io
 import json
 from pathlib import Path
 
@@ -9,7 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from unmask.data import corpus, encodings, textfiles
+from unmask.data.conll import read_tagged
 from unmask.data.delimited import read_rows
+from unmask.data.tables import read_examples
 from unmask.data.textfiles import Faults, open_text, read_objects
 from unmask.errors import UserError
 
@@ -154,6 +157,44 @@ def test_every_kind_of_file_is_recoded(tmp_path: Path) -> None:
         assert [row for _, row in read_objects(tmp_path / "a.jsonl", encoding=named)] == [{"text": text}]
         documents = corpus.read([tmp_path / "a.csv", tmp_path / "a.jsonl"], encoding=named)
         assert [document.text for document in documents] == [f"{text}\n第二", text]
+
+
+# characters that GB 2312 and Big5 have in common
+ROWS = {"今天的天很好，我想要": "好", "一分也不想出，太小了": "不好"}
+TAGS = "我\tr\n是\tv\n北京\tns\n\n他\tr\n在\tp\n家\tn\n里\tf\n。\tw\n"
+SPANS = json.dumps({"text": "他在北京的家里", "spans": [[2, 4, "地名"]]}, ensure_ascii=False) + "\n"
+LABELLED = {
+    "a.csv": "text,label\n" + "".join(f"{text},{label}\n" for text, label in ROWS.items()),
+    "a.tsv": "text\tlabel\n" + "".join(f"{text}\t{label}\n" for text, label in ROWS.items()),
+    "a.jsonl": "".join(
+        json.dumps({"text": text, "label": label}, ensure_ascii=False) + "\n" for text, label in ROWS.items()
+    ),
+}
+WAYS = [("gb18030", None), ("utf-16", None), ("utf-16-le", None), ("utf-8-sig", None), ("big5", "big5")]
+
+
+@pytest.mark.parametrize(("encoding", "named"), WAYS)
+def test_labelled_files_are_recoded_like_corpora(tmp_path: Path, encoding: str, named: str | None) -> None:
+    def written(name: str, text: str) -> Path:
+        (tmp_path / name).write_bytes(text.encode(encoding))
+        return tmp_path / name
+
+    for name, text in LABELLED.items():
+        rows = read_examples(written(name, text), require_labels=True, encoding=named)
+        assert {row.text: row.label for row in rows} == ROWS
+    tagged = read_tagged(written("a.conll", TAGS), encoding=named)
+    assert [row.text for row in tagged.examples] == ["我是北京", "他在家里。"]
+    (row,) = read_tagged(written("s.jsonl", SPANS), encoding=named).examples
+    assert row.text == "他在北京的家里" and row.labels == {"地名"}
+
+
+@pytest.mark.parametrize(("encoding", "named"), WAYS)
+def test_json_lines_on_standard_input_are_known_in_every_encoding(
+    monkeypatch: pytest.MonkeyPatch, encoding: str, named: str | None
+) -> None:
+    given = io.BytesIO(LABELLED["a.jsonl"].encode(encoding))
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BufferedReader(given)))  # type: ignore[arg-type]
+    assert {row.text: row.label for row in read_examples("-", encoding=named)} == ROWS
 
 
 def test_an_unclosed_quote_does_not_swallow_the_file(tmp_path: Path) -> None:

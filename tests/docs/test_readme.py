@@ -1,9 +1,10 @@
-"""The README's commands and its Python, run on small files; its make targets exist."""
+"""The commands and the Python of both READMEs, run on small files; their make targets exist."""
 
 import random
 import re
 import shlex
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -11,10 +12,11 @@ import pytest
 from unmask.cli.app import run
 
 ROOT = Path(__file__).parents[2]
-README = (ROOT / "README.md").read_text(encoding="utf-8")
+READMES = {name: (ROOT / name).read_text(encoding="utf-8") for name in ("README.md", "docs/zh/README.md")}
 COMMANDS = [
-    line.removeprefix("$ ")
-    for block in re.findall(r"```console\n(.*?)```", README, re.DOTALL)
+    (name, line.removeprefix("$ "))
+    for name, readme in READMES.items()
+    for block in re.findall(r"```console\n(.*?)```", readme, re.DOTALL)
     for line in block.splitlines()
     if line.startswith("$ ")
 ]
@@ -29,20 +31,21 @@ TINY = ["model.layers=1", "model.width=16", "model.heads=2", "data.length=32", "
 EXTRA: dict[str, list[str]] = {"pretrain": TINY, "finetune": ["task.length=32", "train.budget=4 steps"]}
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the files that the README speaks of."""
-    folder = tmp_path_factory.mktemp("readme")
+def write_files(folder: Path, chinese: bool) -> None:
+    """The files that a README speaks of, in its language."""
     draw = random.Random(0)
-    syllables = ["ba", "ke", "lo", "mi", "nu", "ra", "se", "to", "vi", "zu"]
+    if chinese:
+        blank, stop, syllables = "", "。", [chr(0x4E00 + number) for number in range(300)]
+    else:
+        blank, stop, syllables = " ", ".", ["ba", "ke", "lo", "mi", "nu", "ra", "se", "to", "vi", "zu"]
     words = ["".join(draw.choices(syllables, k=draw.randint(1, 4))) for _ in range(400)]
     (folder / "corpus").mkdir()
     for name in ("first", "second"):
-        documents = [" ".join(draw.choices(words, k=40)) + "." for _ in range(150)]
+        documents = [blank.join(draw.choices(words, k=40)) + stop for _ in range(150)]
         (folder / "corpus" / f"{name}.txt").write_text("\n\n".join(documents), encoding="utf-8")
     for name, count in (("train", 60), ("test", 20)):
         rows = [
-            f"{' '.join(draw.choices(words, k=8))},{draw.choice(['left', 'right'])}" for _ in range(count)
+            f"{blank.join(draw.choices(words, k=8))},{draw.choice(['left', 'right'])}" for _ in range(count)
         ]
         text = "\n".join(["text,label", *rows])
         (folder / f"{name}.csv").write_text(text + "\n", encoding="utf-8")
@@ -55,13 +58,31 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     some = ["".join(chr(0x4E00 + draw.randrange(300)) for _ in range(draw.randint(1, 3))) for _ in range(300)]
     documents = ["".join(draw.choices(some, k=60)) + "。" for _ in range(60)]
     (folder / "zh" / "text.txt").write_text("\n\n".join(documents), encoding="utf-8")
-    return folder
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """A folder for each README."""
+    made = {name: tmp_path_factory.mktemp("readme") for name in READMES}
+    for name, folder in made.items():
+        write_files(folder, chinese="zh" in name)
+    return made
+
+
+Inside = Callable[[str], Path]
 
 
 @pytest.fixture
-def inside(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(folder)
-    return folder
+def inside(folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> Inside:
+    """Go to the folder of a README, and speak its language."""
+
+    def enter(name: str) -> Path:
+        monkeypatch.chdir(folders[name])
+        if "zh" in name:
+            monkeypatch.setenv("UNMASK_LANG", "zh")
+        return folders[name]
+
+    return enter
 
 
 def small(command: str) -> list[str]:
@@ -72,38 +93,47 @@ def small(command: str) -> list[str]:
     return arguments + EXTRA.get(arguments[0], [])
 
 
-def test_every_kind_of_command_is_shown() -> None:
-    shown = {shlex.split(command)[1] for command in COMMANDS if command.startswith("unmask ")}
+@pytest.mark.parametrize("name", READMES)
+def test_every_kind_of_command_is_shown(name: str) -> None:
+    commands = [command for readme, command in COMMANDS if readme == name]
+    shown = {shlex.split(command)[1] for command in commands if command.startswith("unmask ")}
     assert shown >= {
         *("quickstart", "tokenizer", "corpus", "recipe", "pretrain"),
         *("fill", "finetune", "evaluate", "predict", "report", "runs", "compare"),
     }
-    assert {command.split()[0] for command in COMMANDS} == {"make", "pip", "unmask"}
+    assert {command.split()[0] for command in commands} == {"make", "pip", "unmask"}
 
 
-@pytest.mark.parametrize("command", [c for c in COMMANDS if c.startswith("unmask ")])
-def test_command(command: str, inside: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(("name", "command"), [c for c in COMMANDS if c[1].startswith("unmask ")])
+def test_command(name: str, command: str, inside: Inside, capsys: pytest.CaptureFixture[str]) -> None:
     """In the order of the README: a command may use what those before it made."""
+    inside(name)
     assert run(small(command)) == 0, capsys.readouterr().err
 
 
-def test_predictions_are_written(inside: Path) -> None:
-    assert len((inside / "predictions.jsonl").read_text(encoding="utf-8").splitlines()) == 20
+@pytest.mark.parametrize("name", READMES)
+def test_predictions_are_written(name: str, inside: Inside) -> None:
+    assert len((inside(name) / "predictions.jsonl").read_text(encoding="utf-8").splitlines()) == 20
 
 
-def test_quick_start_left_a_report(inside: Path) -> None:
-    assert (inside / "runs/own/report.html").stat().st_size > 10_000
-    assert (inside / "runs/own/results.json").is_file()
+@pytest.mark.parametrize("name", READMES)
+def test_quick_start_left_a_report(name: str, inside: Inside) -> None:
+    folder = inside(name)
+    report = (folder / "runs/own/report.html").read_text(encoding="utf-8")
+    assert len(report) > 10_000 and f'<html lang="{"zh-Hans" if "zh" in name else "en"}"' in report
+    assert (folder / "runs/own/results.json").is_file()
 
 
-@pytest.mark.parametrize("command", [c for c in COMMANDS if c.startswith("make ")])
+@pytest.mark.parametrize("command", [command for _, command in COMMANDS if command.startswith("make ")])
 def test_make_target_exists(command: str) -> None:
-    done = subprocess.run([*command.split(), "-n"], cwd=ROOT, capture_output=True, text=True)
+    done = subprocess.run([*shlex.split(command), "-n"], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
 
 
-def test_python(inside: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    (code,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+@pytest.mark.parametrize("name", READMES)
+def test_python(name: str, inside: Inside, capsys: pytest.CaptureFixture[str]) -> None:
+    inside(name)
+    (code,) = re.findall(r"```python\n(.*?)```", READMES[name], re.DOTALL)
     tiny = "".join(f', "{setting}"' for setting in [*TINY, "train.budget=3 steps"])
     for old, new in (
         ("vocabulary=8192", "vocabulary=200"),
@@ -115,10 +145,20 @@ def test_python(inside: Path, capsys: pytest.CaptureFixture[str], monkeypatch: p
     ):
         assert code.count(old) == 1, old
         code = code.replace(old, new)
-    exec(compile(code, "README.md", "exec"), {})
+    exec(compile(code, name, "exec"), {})
     assert "Evaluation(20 rows" in capsys.readouterr().out
 
 
-def test_linked_files_exist() -> None:
-    for link in re.findall(r"\]\(([^)#:]+)\)", README):
-        assert (ROOT / link).is_file(), link
+@pytest.mark.parametrize("name", READMES)
+def test_linked_files_exist(name: str) -> None:
+    for link in re.findall(r"\]\(([^)#:]+)\)", READMES[name]):
+        assert ((ROOT / name).parent / link).is_file(), link
+
+
+def test_both_say_the_same_of_what_can_be_typed() -> None:
+    """Commands, whatever their options: no step is shown in one language only."""
+    kinds = [
+        {" ".join(shlex.split(command)[:2]) for readme, command in COMMANDS if readme == name}
+        for name in READMES
+    ]
+    assert kinds[0] == kinds[1]

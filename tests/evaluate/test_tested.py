@@ -6,10 +6,12 @@ import pytest
 
 from unmask import files
 from unmask.console import SILENT
-from unmask.data.tables import read_examples
+from unmask.data.tables import Columns, read_examples
+from unmask.errors import UserError
 from unmask.evaluate.saved import saved
 from unmask.evaluate.tested import kept_of, predictions_on, run_of
 from unmask.predict import load
+from unmask.tasks import Reading
 from unmask.train.finetune import finetune
 
 
@@ -33,6 +35,28 @@ def test_predictions_are_those_of_the_model_until_some_are_kept(tuned: Path, tab
     object.__setattr__(kept, "predicted", [turned[name] for name in kept.predicted])
     kept.save(tuned)
     assert predictions_on(tuned, table).predicted == [turned[name] for name in made.predicted]
+
+
+def test_columns_that_are_named_are_read_whatever_was_kept(tuned: Path, table: Path, tmp_path: Path) -> None:
+    file = tmp_path / "two.csv"
+    header, *rows = table.read_text(encoding="utf-8").splitlines()
+    assert header == "text,label"
+    other = {"stone": "water", "water": "stone"}
+    lines = [f"{row},{other[row.rpartition(',')[2]]}" for row in rows]
+    file.write_text("\n".join(["text,label,other", *lines]) + "\n", encoding="utf-8")
+    usual = predictions_on(tuned, file)
+    usual.save(tuned)
+    swapped = predictions_on(tuned, file, reading=Reading(Columns(label="other")))
+    assert swapped.predicted == usual.predicted
+    assert list(swapped.reference) == [other[label] for label in usual.reference]
+
+
+def test_labels_that_the_model_does_not_know_are_an_error(tuned: Path, tmp_path: Path) -> None:
+    file = tmp_path / "new.csv"
+    file.write_text("text,label\nriver,water\nfire,lava\n", encoding="utf-8")
+    with pytest.raises(UserError, match='line 3: label "lava" is not among'):
+        predictions_on(tuned, file)
+    assert len(predictions_on(tuned, file, reading=Reading(on_error="skip")).reference) == 1
 
 
 def test_a_model_knows_its_run(tuned: Path, tmp_path: Path) -> None:

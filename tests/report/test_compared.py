@@ -10,10 +10,14 @@ from runs_sample import ROWS, keep, write_trained
 
 from unmask import files
 from unmask.cli.app import run as command
+from unmask.data.conll import TagColumns
+from unmask.data.tables import Columns
 from unmask.errors import UserError
+from unmask.evaluate import tested
 from unmask.evaluate.saved import Predictions
 from unmask.report.compared import compare_runs, flat, page_of
 from unmask.report.page import render
+from unmask.tasks import Reading
 
 GOOD, BAD = list(ROWS), ["a"] * len(ROWS)
 
@@ -167,3 +171,52 @@ def test_the_command_shows_tables_and_writes_the_page(
     assert command(["compare", *runs, "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
     assert told["evaluation"]["differences"][0]["accuracy"]["value"] == 0.5
+
+
+def test_the_command_reads_test_rows_as_it_is_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs = [str(tuned(tmp_path / "one")), str(tuned(tmp_path / "two"))]
+    assert command(["compare", *runs, "--label-column", "topic"]) == 1
+    assert "--test FILE" in capsys.readouterr().err
+    asked = []
+
+    def predictions_on(run: Path, file: Path, progress: object, reading: Reading) -> Predictions:
+        asked.append(reading)
+        return Predictions("classify", "accuracy", str(file), "ef" * 32, ["a", "b"], ROWS, GOOD)
+
+    monkeypatch.setattr(tested, "predictions_on", predictions_on)
+    test = tmp_path / "test.csv"
+    test.write_text("body,topic\n")
+    options = ["--text-column", "body", "--label-column", "topic", "--tag-column", "-1", "--on-error", "skip"]
+    assert command(["compare", *runs, "--test", str(test), *options]) == 0
+    reading = Reading(Columns(text="body", label="topic"), TagColumns(tag="-1"), on_error="skip")
+    assert asked == [reading, reading]
+
+
+def test_in_chinese_only_what_is_the_users_own_stays(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, predicted in (("one", GOOD), ("two", BAD)):
+        write_trained(tmp_path / name / "pretrain", seed=ord(name[0]))
+        tuned(tmp_path / name / "finetune", predicted)
+        files.write_json(tmp_path / name / "results.json", synthetic_results())
+    assert command(["compare", str(tmp_path / "one"), str(tmp_path / "two"), "--lang", "zh"]) == 0
+    shown = capsys.readouterr().out
+    own = {"one", "two", "seed", "test", "csv", "McNemar", "p", "nat"}
+    assert set(re.findall("[A-Za-z]+", shown)) == own
+    assert "预训练：seed" in shown and "微调 " in shown and "同样的 8 条样本" in shown
+
+
+@pytest.mark.parametrize(("language", "said"), [("en", "the same 3 sentences"), ("zh", "同样的 3 个句子")])
+def test_sentences_are_not_called_rows(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], language: str, said: str
+) -> None:
+    runs = []
+    for name, spans in (("one", [(0, 2, "PER")]), ("two", [])):
+        runs.append(str(tuned(tmp_path / name, task={"name": "tag"})))
+        truth = [[(0, 2, "PER")]] * 3
+        kept = Predictions("tag", "entity_f1", "test.conll", "ab" * 32, ["PER"], truth, [spans] * 3)
+        kept.save(tmp_path / name)
+    assert command(["compare", *runs, "--lang", language]) == 0
+    assert said in capsys.readouterr().out

@@ -40,7 +40,7 @@ def test_each_kind_tells_its_main_figure(tmp_path: Path) -> None:
     )
     first, second = read_run(pretrained), read_run(tuned)
     assert (first.figure, first.steps, first.tokens) == (("masked.loss", 5.5), 12, 1200)
-    assert told(first)[1:8] == ["pretrain", "finished", "2 x 16, masked, corpus", "12 steps", "12", "1,200",
+    assert told(first)[1:8] == ["pretraining", "finished", "2 x 16, masked, corpus", "12 steps", "12", "1,200",
                                 "held-out loss 5.50"]  # fmt: skip
     assert (second.figure, second.tokens) == (("classify.accuracy", 0.9), 1200)
     assert second.what == "classify, rows.csv, from scratch"
@@ -134,6 +134,19 @@ def test_no_folder_is_an_error_and_no_run_is_none(tmp_path: Path, capsys: pytest
     with pytest.raises(UserError) as error:
         need_run(tmp_path / "a")
     assert "a/b" in str(error.value), "the run inside is named"
+
+
+def test_runs_in_chinese(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_trained(tmp_path / "a", "finetune", pretrained=False)
+    write_trained(tmp_path / "b", finished=False)
+    (tmp_path / "c").mkdir()
+    (tmp_path / "c" / "run.json").write_text("{}")
+    files.write_json(tmp_path / "d" / "results.json", synthetic_results())
+    assert command(["runs", str(tmp_path), "--lang", "zh"]) == 0
+    shown = capsys.readouterr().out
+    for text in ("微调", "，从零开始", "预训练", "已中断，50%", "未知", "已损坏", "快速上手", "测试集准确率"):
+        assert text in shown, text
+    assert "names the kind" not in shown
 
 
 def test_runs_as_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,12 +1,24 @@
 """`unmask compare`: runs beside one another, and whether their difference on the same test rows is real."""
 
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from unmask import console
-from unmask.cli.shared import AsJson, percent
+from unmask.cli.shared import (
+    AsJson,
+    LabelColumn,
+    OnError,
+    PairColumn,
+    Scheme,
+    TagColumn,
+    TextColumn,
+    TokenColumn,
+    percent,
+)
+from unmask.errors import UserError
 
 if TYPE_CHECKING:
     from unmask.evaluate.saved import Predictions
@@ -23,6 +35,13 @@ def compare(
         Path | None,
         typer.Option(help="Labelled rows to compare fine-tuned runs on; else what they were evaluated on."),
     ] = None,
+    text_column: TextColumn = None,
+    pair_column: PairColumn = None,
+    label_column: LabelColumn = None,
+    token_column: TokenColumn = None,
+    tag_column: TagColumn = None,
+    scheme: Scheme = "auto",
+    on_error: OnError = "stop",
     out: Annotated[Path | None, typer.Option(help="Write a page with curves to this html file.")] = None,
     lang: Annotated[
         str | None, typer.Option(help="Language of the page: en or zh.", show_default=False)
@@ -31,11 +50,22 @@ def compare(
 ) -> None:
     """Compare runs with the first one: settings that differ, curves, test figures with paired intervals."""
     from unmask import files
+    from unmask.data.conll import TagColumns
+    from unmask.data.tables import Columns
     from unmask.language import language
     from unmask.report.compared import compare_runs, page_of
     from unmask.report.page import render
 
-    found = compare_runs(runs, test, _predict)
+    columns = Columns(text=text_column, pair=pair_column, label=label_column)
+    tags = TagColumns(token=token_column, tag=tag_column)
+    how = {"columns": columns, "tags": tags, "scheme": scheme, "on_error": on_error}
+    usual = {"columns": Columns(), "tags": TagColumns(), "scheme": "auto", "on_error": "stop"}
+    if test is None and how != usual:
+        raise UserError(
+            "how to read test rows was given, but no file of test rows",
+            to_do="name the file: --test FILE",
+        )
+    found = compare_runs(runs, test, partial(_predict, how=how))
     if out is not None:
         files.write_text(out, render(page_of(found, lang or language())))
     if as_json:
@@ -46,11 +76,12 @@ def compare(
             console.say_plain(str(out))
 
 
-def _predict(run: Path, file: Path) -> "Predictions":
+def _predict(run: Path, file: Path, how: dict[str, Any]) -> "Predictions":
     from unmask.evaluate.tested import predictions_on
+    from unmask.tasks import Reading
 
     with console.work("Evaluation") as work:
-        found = predictions_on(run, file, work)
+        found = predictions_on(run, file, work, Reading(**how))
         work.result(f"{run}: {len(found.reference):,} rows of {file}")
     return found
 
@@ -58,16 +89,16 @@ def _predict(run: Path, file: Path) -> "Predictions":
 def _show(found: "Comparison") -> None:
     from unmask.language import language
     from unmask.metrics import Interval
-    from unmask.report.compared import summary
+    from unmask.report.compared import setting_of, summary
     from unmask.report.words import ENGLISH, catalogue
 
+    words = catalogue(language())
     if found.settings:
-        several = len(found.stages) > 1
         console.table(
             ("setting", *map(console.Verbatim, found.names)),
             [
                 (
-                    f"{row['stage']}: {row['setting']}" if several else row["setting"],
+                    setting_of(found, row, words),
                     *("-" if value is None else str(value) for value in row["values"].values()),
                 )
                 for row in found.settings
@@ -75,7 +106,7 @@ def _show(found: "Comparison") -> None:
         )
     for kind, runs in found.stages.items():
         console.table(
-            (kind, "state", "steps", "tokens", "figure"),
+            (words[f"run.{kind}"], "state", "steps", "tokens", "figure"),
             [
                 (
                     name,
@@ -100,7 +131,7 @@ def _show(found: "Comparison") -> None:
                 for model in tested["models"]
             ],
         )  # fmt: skip
-    for sentence in summary(found, catalogue(language())):
+    for sentence in summary(found, words):
         console.say_plain(sentence)
 
 

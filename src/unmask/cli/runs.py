@@ -20,7 +20,9 @@ def runs(
     as_json: AsJson = False,
 ) -> None:
     """List the runs below a folder, the newest last. Damaged ones are listed as such, with the reason."""
+    from unmask.language import language
     from unmask.report.runs import find_runs, told
+    from unmask.report.words import catalogue
 
     found = find_runs(folder)
     if as_json:
@@ -29,4 +31,5 @@ def runs(
     if not found:
         console.remark(f"there are no runs below {folder}")
         return
-    console.table(COLUMNS, [told(run) for run in found], prose=(2, 7))
+    words = catalogue(language())
+    console.table(COLUMNS, [told(run, words) for run in found], prose=(2, 3, 7))

@@ -113,6 +113,7 @@ def read_tagged(
     scheme: SchemeName | Literal["auto"] = "auto",
     on_error: OnError = "stop",
     require_tags: bool = False,
+    encoding: str | None = None,
 ) -> Tagged:
     """The tagged sentences of a CoNLL file (any name, also .gz, .zst) or of .jsonl with `text` and `spans`.
 
@@ -122,19 +123,19 @@ def read_tagged(
     None.
     A sentence with a line of another number of columns, an empty token or tag, or a tag outside the scheme is
     a UserError naming the line, or is left out and counted with on_error="skip". Raises UserError also for
-    columns that are not there and for files that hold no sentence.
+    columns that are not there and for files that hold no sentence. encoding: as for `read_examples`.
     """
     asked: SchemeName | None = None if scheme == "auto" else schemes.checked(scheme)
     source, faults = name_of(path), Faults(on_error)
-    if kind_of(path) == "jsonl" or (str(path) == STDIN and stdin_is_jsonl()):
-        rows = read_span_rows(path, faults, require_tags)
+    if kind_of(path) == "jsonl" or (str(path) == STDIN and stdin_is_jsonl(encoding)):
+        rows = read_span_rows(path, faults, require_tags, encoding)
         faults.report()
         found = {span.label for example in rows.examples for span in example.spans or ()}
         return Tagged(
             rows.examples, "BIO", sorted(found), left_out=faults.count, spans_left_out=rows.spans_left_out
         )
     columns = columns or TagColumns()
-    reader = _Reader(path, source, columns, faults, require_tags)
+    reader = _Reader(path, source, columns, faults, require_tags, encoding)
     sentences = list(reader.sentences())
     if not sentences:
         raise UserError(
@@ -158,10 +159,16 @@ class _Reader:
     """Reads the sentences of one CoNLL file."""
 
     def __init__(
-        self, path: str | Path, source: str, columns: TagColumns, faults: Faults, require_tags: bool
+        self,
+        path: str | Path,
+        source: str,
+        columns: TagColumns,
+        faults: Faults,
+        require_tags: bool,
+        encoding: str | None,
     ) -> None:
         self.path, self.source, self.columns, self.faults = path, source, columns, faults
-        self.require_tags = require_tags
+        self.require_tags, self.encoding = require_tags, encoding
         self.layout: _Layout | None = None
         self.names: tuple[str, ...] = ()  # of the columns, where the file tells
         self.shown = ""  # the first row, for messages
@@ -173,7 +180,7 @@ class _Reader:
     def sentences(self) -> Iterator[_Sentence]:
         """In the order of the file; faulty ones are told to `faults`."""
         sentence, known = _Sentence(0), self.faults.count
-        for number, line in open_text(self.path, self.faults):
+        for number, line in open_text(self.path, self.faults, self.encoding):
             sentence.broken |= self.faults.count > known
             known = self.faults.count
             if not line.strip() or line.startswith(DOCUMENT):

@@ -78,6 +78,14 @@ def known(encoding: str) -> str:
     return found.name.upper()
 
 
+def opening(head: bytes, encoding: str | None = None) -> str:
+    """The first bytes of a file as text, only to look at: what cannot be decoded is replaced."""
+    encoding = encoding and known(encoding)
+    if encoding is None:
+        encoding = utf16(head) or ("UTF-8" if _is_utf8(head) else "GB18030")
+    return head.decode(with_order(encoding, head), "replace").removeprefix("\ufeff")
+
+
 def utf16(head: bytes) -> str | None:
     """UTF-16 (with a byte order mark), UTF-16LE or UTF-16BE if the first bytes of a file show that it is."""
     if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):

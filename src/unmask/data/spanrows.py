@@ -35,7 +35,9 @@ class _LeftOut:
             self.lines.append(line)
 
 
-def read_span_rows(path: str | Path, faults: Faults, require_tags: bool = False) -> SpanRows:
+def read_span_rows(
+    path: str | Path, faults: Faults, require_tags: bool = False, encoding: str | None = None
+) -> SpanRows:
     """The rows of a JSON lines file: `text`, and `spans` (also `entities`, `labels`, `label`).
 
     A span is {"start", "stop" or "end", "label" or "type"} or [start, stop, label], in characters (Unicode
@@ -45,7 +47,7 @@ def read_span_rows(path: str | Path, faults: Faults, require_tags: bool = False)
     """
     source, examples = name_of(path), []
     empty, overlapping = _LeftOut(), _LeftOut()
-    for line, row in read_objects(path, faults):
+    for line, row in read_objects(path, faults, encoding):
         where = f"{source}, line {line:,}"
         try:
             text = _text(row, where)

@@ -16,6 +16,7 @@ from typing import Any
 
 from unmask import console
 from unmask.config import config, setting
+from unmask.data import encodings
 from unmask.data.delimited import csv_records, read_rows
 from unmask.data.textfiles import (
     STDIN,
@@ -142,16 +143,18 @@ def read_examples(
     columns: Columns | None = None,
     on_error: OnError = "stop",
     require_labels: bool = False,
+    encoding: str | None = None,
 ) -> list[Example]:
     """The rows of a .csv, .tsv or .jsonl file (also .gz, .zst); "-" and other files are one text a line.
 
     Standard input is JSON lines if its first line is an object. Labels are text as written: `1`, `true`.
+    encoding: of the file; without it UTF-8, and UTF-16 or GB18030 where they are found out.
     A row without text, with another number of fields, or (`require_labels`) without label is a UserError that
     names the line, or is left out and counted with on_error="skip". Raises UserError also for columns that
     are not there or not told by their names, and for files that hold no rows.
     """
     columns, source, faults = columns or Columns(), name_of(path), Faults(on_error)
-    rows = list(_rows(path, faults))
+    rows = list(_rows(path, faults, encoding))
     if not rows:
         raise UserError(
             f"{source} holds no rows",
@@ -174,30 +177,30 @@ def read_examples(
     return examples
 
 
-def _rows(path: str | Path, faults: Faults) -> Iterator[tuple[int, dict[str, Any]]]:
+def _rows(path: str | Path, faults: Faults, encoding: str | None) -> Iterator[tuple[int, dict[str, Any]]]:
     """(line number, column -> value) of any kind of file."""
     kind = kind_of(path)
-    if kind == "jsonl" or (str(path) == STDIN and stdin_is_jsonl()):
-        yield from read_objects(path, faults)
+    if kind == "jsonl" or (str(path) == STDIN and stdin_is_jsonl(encoding)):
+        yield from read_objects(path, faults, encoding)
     elif kind == "txt":
-        for line, text in open_text(path, faults):
+        for line, text in open_text(path, faults, encoding):
             if text.strip():
                 yield line, {"text": text}
     else:
-        table = read_rows(path, faults) if kind == "tsv" else _csv_rows(path, faults)
+        read = read_rows if kind == "tsv" else _csv_rows
         header: list[str] = []
-        for line, row in table:
+        for line, row in read(path, faults, encoding):
             if header:
                 yield line, dict(zip(header, row, strict=True))
             else:
                 header = _checked_header(path, line, row)
 
 
-def stdin_is_jsonl() -> bool:
+def stdin_is_jsonl(encoding: str | None = None) -> bool:
     """Whether the first line of standard input is a JSON object; nothing is taken from it."""
     head: bytes = sys.stdin.buffer.peek(1)  # type: ignore[union-attr]
-    first, end, _ = head.lstrip().partition(b"\n")
-    if not end and first.startswith(b"{"):
+    first, end, _ = encodings.opening(head, encoding).lstrip().partition("\n")
+    if not end and first.startswith("{"):
         return True
     try:
         return isinstance(json.loads(first), dict)
@@ -217,9 +220,9 @@ def _checked_header(path: str | Path, line: int, row: Sequence[str]) -> list[str
     return header
 
 
-def _csv_rows(path: str | Path, faults: Faults) -> Iterator[tuple[int, list[str]]]:
+def _csv_rows(path: str | Path, faults: Faults, encoding: str | None) -> Iterator[tuple[int, list[str]]]:
     """Rows with the line each begins on, the header first; that tells the separator."""
-    lines = open_text(path, faults)
+    lines = open_text(path, faults, encoding)
     first = next(((number, line) for number, line in lines if line.strip()), None)
     if first is None:
         return

@@ -12,18 +12,23 @@ from unmask.predict import Predictor, load
 from unmask.tasks import Reading
 
 
-def predictions_on(run: Path | str, file: Path | str, progress: Progress = SILENT) -> Predictions:
+def predictions_on(
+    run: Path | str, file: Path | str, progress: Progress = SILENT, reading: Reading | None = None
+) -> Predictions:
     """Those that the run kept of this very file, else made anew with its model (and not kept).
 
-    Raises UserError for a run without a model, a model without a task, and rows that cannot be used.
+    reading: how to read the file. Where it names columns or a scheme, predictions are always made anew: of which
+    columns the kept ones are, nobody knows. Raises UserError for a run without a model, a model without a task,
+    and rows or labels that cannot be used.
     """
-    digest = files.sha256(file)
-    for kept in saved(run):
-        if kept.sha256 == digest:
-            return kept
+    digest, reading = files.sha256(file), reading or Reading()
+    if reading == Reading(on_error=reading.on_error):
+        for kept in saved(run):
+            if kept.sha256 == digest:
+                return kept
     predictor = load(run)
     task = predictor.task
-    examples = task.read_test(file, Reading())
+    examples = task.check(task.read_test(file, reading), of=str(run), on_error=reading.on_error)
     return kept_of(predictor, examples, predictor.predict(examples, progress), file, digest)
 
 

@@ -245,7 +245,7 @@ def summary(found: Comparison, words: Words) -> list[str]:
             of=row["of"],
             over=row["over"],
             figure=words[f"inline.{metric}"],
-            rows=console.count(tested["rows"]),
+            items=words[f"compare.{tested['unit']}"].format(rows=console.count(tested["rows"])),
             points=words["points"].format(value=points(difference["value"], sign=False)),
             signed=words["points"].format(value=points(difference["value"])),
             interval=points_range(shown, words),
@@ -307,13 +307,18 @@ def _trained(found: Comparison, kind: str) -> list[Trained]:
     return runs
 
 
+def setting_of(found: Comparison, row: dict[str, Any], words: Words) -> str:
+    """The name of a setting that differs, with the kind of run where there are several."""
+    kind, name = words[f"run.{row['stage']}"], row["setting"]
+    return words["run.setting"].format(kind=kind, setting=name) if len(found.stages) > 1 else name
+
+
 def _settings_table(found: Comparison, words: Words) -> Table | None:
     if not found.settings:
         return Table([], [[words["settings"], words["no_differences"]]])
-    several = len(found.stages) > 1
     rows = [
         [
-            f"{words['run.' + row['stage']]}: {row['setting']}" if several else row["setting"],
+            setting_of(found, row, words),
             *("–" if value is None else str(value) for value in row["values"].values()),
         ]
         for row in found.settings

@@ -213,6 +213,9 @@ WORDS = {
     "run.kind": "Kind",
     "run.pretrain": "pretraining",
     "run.finetune": "fine-tuning",
+    "run.setting": "{kind}: {setting}",
+    "run.quickstart": "quick start",
+    "run.unknown": "unknown",
     "state": "State",
     "state.finished": "finished",
     "state.running": "running",
@@ -226,12 +229,12 @@ WORDS = {
     "runs.caption": "The runs compared; the first is the one that the others are held against.",
     "no_differences": "The runs were made with the same settings.",
     "settings.caption": "Settings that are not the same in all runs.",
-    "compare.better": "{of} is better than {over} by {points} in {figure} (interval {interval}, on the same {rows} "
-    "rows).",
-    "compare.worse": "{over} is better than {of} by {points} in {figure} (interval {interval}, on the same {rows} "
-    "rows).",
+    "compare.better": "{of} is better than {over} by {points} in {figure} (interval {interval}, on the same {items}).",
+    "compare.worse": "{over} is better than {of} by {points} in {figure} (interval {interval}, on the same {items}).",
     "compare.unclear": "Between {of} and {over} no difference can be shown: in {figure} it is {signed}, and its "
-    "interval ({interval}) includes zero (same {rows} rows).",
+    "interval ({interval}) includes zero (same {items}).",
+    "compare.row": "{rows} rows",
+    "compare.sentence": "{rows} sentences",
     "compare.mcnemar": "By McNemar's exact test, p is {p}.",
     "compare.curves": "The runs have no test rows in common, so only curves and settings are compared.",
     "compare.corpora": "The runs were pretrained on different corpora or with different tokenizers: their losses "

@@ -270,8 +270,8 @@ def locked(folder: Path) -> bool:
     return False
 
 
-def told(run: RunInfo) -> list[str]:
-    """The cells of one line of `unmask runs`."""
+def told(run: RunInfo, words: dict[str, str] = ENGLISH) -> list[str]:
+    """The cells of one line of `unmask runs`: all English but for the kind, which is in the `words` given."""
     state = run.state
     if state in ("running", "interrupted") and run.progress is not None:
         state = f"{state}, {run.progress:.0%}"  # type: ignore[assignment]
@@ -279,4 +279,4 @@ def told(run: RunInfo) -> list[str]:
     counted = ["" if value is None else console.count(value) for value in (run.steps, run.tokens)]
     figure = run.shown_figure().replace("\u00a0", " ")
     what = run.problem or run.what
-    return [str(run.folder), run.kind, state, what, run.budget, *counted, figure, when]
+    return [str(run.folder), words[f"run.{run.kind}"], state, what, run.budget, *counted, figure, when]

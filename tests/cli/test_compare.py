@@ -1,0 +1,52 @@
+"""`unmask compare` on a file of test rows, as people and scripts call it."""
+
+import csv
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture
+def foreign(easy: Path, tmp_path: Path) -> Path:
+    """The easy rows as a spreadsheet in China may save them: GB18030, columns with Chinese names."""
+    with easy.open(encoding="utf-8") as file:
+        rows = [
+            f"我们的样本，{number},{row['text']},{row['label']}"
+            for number, row in enumerate(csv.DictReader(file))
+        ]
+    path = tmp_path / "foreign.csv"
+    path.write_bytes("\n".join(["说明,正文,类别", *rows, ""]).encode("gb18030"))
+    return path
+
+
+COLUMNS = ["--text-column", "正文", "--label-column", "类别"]
+
+
+def test_columns_of_the_test_rows_may_be_given(
+    command, classifier: Path, foreign: Path, tmp_path: Path
+) -> None:
+    runs = [classifier.parent, tmp_path / "other"]
+    shutil.copytree(*runs)
+    guessed = command("compare", *runs, "--test", foreign)
+    assert guessed.code == 1 and "--text-column NAME" in guessed.err
+    assert f"{foreign} is not UTF-8: it is read as GB18030" in guessed.err
+    done = command("compare", *runs, "--test", foreign, *COLUMNS, "--json")
+    assert done.code == 0 and json.loads(done.out)["evaluation"]["rows"] == 60
+    wrong = command("compare", *runs, "--test", foreign, *COLUMNS[:3], "类型")
+    assert wrong.code == 1 and "has no column '类型'" in wrong.err
+
+
+def test_the_other_commands_read_such_rows_too(command, classifier: Path, foreign: Path) -> None:
+    evaluated = command("evaluate", classifier, foreign, *COLUMNS, "--json")
+    assert evaluated.code == 0 and json.loads(evaluated.out)["accuracy"]["value"] == 1.0
+    predicted = command("predict", classifier, foreign, *COLUMNS[:2])
+    assert predicted.code == 0 and len(predicted.out.splitlines()) == 60
+
+
+def test_columns_without_test_rows_are_an_error(command, classifier: Path, tmp_path: Path) -> None:
+    shutil.copytree(classifier.parent, tmp_path / "other")
+    for given in (COLUMNS[2:], ["--scheme", "BIO"], ["--on-error", "skip"]):
+        done = command("compare", classifier.parent, tmp_path / "other", *given)
+        assert done.code == 1 and "--test FILE" in done.err
