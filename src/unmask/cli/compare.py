@@ -9,6 +9,7 @@ import typer
 from unmask import console
 from unmask.cli.shared import (
     AsJson,
+    Encoding,
     LabelColumn,
     OnError,
     PairColumn,
@@ -41,6 +42,7 @@ def compare(
     token_column: TokenColumn = None,
     tag_column: TagColumn = None,
     scheme: Scheme = "auto",
+    encoding: Encoding = None,
     on_error: OnError = "stop",
     out: Annotated[Path | None, typer.Option(help="Write a page with curves to this html file.")] = None,
     lang: Annotated[
@@ -58,8 +60,14 @@ def compare(
 
     columns = Columns(text=text_column, pair=pair_column, label=label_column)
     tags = TagColumns(token=token_column, tag=tag_column)
-    how = {"columns": columns, "tags": tags, "scheme": scheme, "on_error": on_error}
-    usual = {"columns": Columns(), "tags": TagColumns(), "scheme": "auto", "on_error": "stop"}
+    how = {"columns": columns, "tags": tags, "scheme": scheme, "encoding": encoding, "on_error": on_error}
+    usual = {
+        "columns": Columns(),
+        "tags": TagColumns(),
+        "scheme": "auto",
+        "encoding": None,
+        "on_error": "stop",
+    }
     if test is None and how != usual:
         raise UserError(
             "how to read test rows was given, but no file of test rows",

@@ -9,6 +9,7 @@ import typer
 from unmask import console
 from unmask.cli.shared import (
     AsJson,
+    Encoding,
     LabelColumn,
     OnError,
     PairColumn,
@@ -39,6 +40,7 @@ def evaluate(
     token_column: TokenColumn = None,
     tag_column: TagColumn = None,
     scheme: Scheme = "auto",
+    encoding: Encoding = None,
     on_error: OnError = "stop",
     as_json: AsJson = False,
 ) -> None:
@@ -53,7 +55,7 @@ def evaluate(
     from unmask.tasks import Reading
 
     columns = Columns(text=text_column, pair=pair_column, label=label_column)
-    reading = Reading(columns, TagColumns(token=token_column, tag=tag_column), scheme, on_error)
+    reading = Reading(columns, TagColumns(token=token_column, tag=tag_column), scheme, on_error, encoding)
     with console.work("Evaluation") as work:
         predictor = load(model)
         task = predictor.task

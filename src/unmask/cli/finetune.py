@@ -11,6 +11,7 @@ import typer
 from unmask import console
 from unmask.cli.shared import (
     AsJson,
+    Encoding,
     LabelColumn,
     OnError,
     PairColumn,
@@ -58,6 +59,7 @@ def finetune(
     token_column: TokenColumn = None,
     tag_column: TagColumn = None,
     scheme: Scheme = "auto",
+    encoding: Encoding = None,
     on_error: OnError = "stop",
     out: Annotated[
         Path | None, typer.Option(help="The run folder. [default: runs/RECIPE, or runs/TASK]")
@@ -81,6 +83,7 @@ def finetune(
         ("data.token_column", token_column),
         ("data.tag_column", tag_column),
         ("data.scheme", None if scheme == "auto" else scheme),
+        ("data.encoding", encoding),
         ("data.on_error", None if on_error == "stop" else on_error),
     ]
     recipe, settings = _split(arguments or [], assigned(shorthands))

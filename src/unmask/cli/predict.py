@@ -11,7 +11,7 @@ from typing import IO, TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from unmask import console
-from unmask.cli.shared import OnError, PairColumn, TextColumn, TokenColumn
+from unmask.cli.shared import Encoding, OnError, PairColumn, TextColumn, TokenColumn
 from unmask.errors import UserError
 
 if TYPE_CHECKING:
@@ -49,6 +49,7 @@ def predict(
     text_column: TextColumn = None,
     pair_column: PairColumn = None,
     token_column: TokenColumn = None,
+    encoding: Encoding = None,
     on_error: OnError = "stop",
 ) -> None:
     """Give the most probable label of each row, or the labelled spans in it, with their probabilities."""
@@ -66,7 +67,10 @@ def predict(
         raise UserError(f"--format {shape} is not for this model", allowed=", ".join(task.formats))
     task.columns(every)
     reading = Reading(
-        Columns(text=text_column, pair=pair_column), TagColumns(token=token_column), on_error=on_error
+        Columns(text=text_column, pair=pair_column),
+        TagColumns(token=token_column),
+        on_error=on_error,
+        encoding=encoding,
     )
     examples = task.read_new(file or "-", reading)
     if shape == "table":

@@ -22,7 +22,7 @@ def predictions_on(
     and rows or labels that cannot be used.
     """
     digest, reading = files.sha256(file), reading or Reading()
-    if reading == Reading(on_error=reading.on_error):
+    if reading == Reading(on_error=reading.on_error, encoding=reading.encoding):
         for kept in saved(run):
             if kept.sha256 == digest:
                 return kept

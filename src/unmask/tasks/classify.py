@@ -147,10 +147,18 @@ class ClassifyTask(Task[list[Label]]):
 
     @classmethod
     def read(cls, path: Path | str, reading: Reading) -> list[Example]:
-        return read_examples(path, columns=reading.columns, on_error=reading.on_error, require_labels=True)
+        return read_examples(
+            path,
+            columns=reading.columns,
+            on_error=reading.on_error,
+            require_labels=True,
+            encoding=reading.encoding,
+        )
 
     def read_new(self, path: Path | str, reading: Reading) -> list[Example]:
-        return read_examples(path, columns=reading.columns, on_error=reading.on_error)
+        return read_examples(
+            path, columns=reading.columns, on_error=reading.on_error, encoding=reading.encoding
+        )
 
     def read_test(self, path: Path | str, reading: Reading) -> list[Example]:
         return self.read(path, reading)

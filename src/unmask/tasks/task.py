@@ -40,12 +40,15 @@ TITLES = {
 
 @dataclass(frozen=True)
 class Reading:
-    """How to read a file of examples: its columns, how tags are written, what to do with what cannot be read."""
+    """How to read a file of examples: its columns, how tags are written, its encoding (None: found out), what to
+    do with what cannot be read.
+    """
 
     columns: Columns = field(default_factory=Columns)
     tags: TagColumns = field(default_factory=TagColumns)
     scheme: SchemeName | Literal["auto"] = "auto"
     on_error: OnError = "stop"
+    encoding: str | None = None
 
 
 @dataclass(frozen=True)
