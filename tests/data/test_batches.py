@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
@@ -280,3 +281,32 @@ def test_an_error_comes_out_where_it_is_awaited_after_what_was_good() -> None:
     with pytest.raises(UserError, match="step three"):
         next(ready)
     assert prefetch_threads() == before
+
+
+@pytest.mark.parametrize("settled", [True, False])
+def test_batches_are_made_with_one_thread_whatever_the_caller_computes_with(settled: bool) -> None:
+    """settled: torch was asked before, and does not take over what another thread has set in the meantime."""
+    made_with: list[int] = []
+    caller: list[int] = []
+
+    def make(step: int) -> list[Batch]:
+        made_with.append(torch.get_num_threads())
+        return []
+
+    def call() -> None:
+        torch.set_num_threads(3)
+        if settled:
+            caller.append(torch.get_num_threads())
+        ready = prefetched(make, 0)
+        next(ready)
+        caller.append(torch.get_num_threads())
+        ready.close()
+        caller.append(torch.get_num_threads())
+
+    thread = threading.Thread(target=call)
+    try:
+        thread.start()
+        thread.join()
+    finally:
+        torch.set_num_threads(1)
+    assert set(made_with) == {1} and set(caller) == {3}

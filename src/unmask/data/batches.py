@@ -12,6 +12,7 @@ from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
 from unmask.data.batch import SPECIAL, Batch, Row, by_length, pack
 from unmask.data.hashing import hashed, permuted, uniform
@@ -218,12 +219,16 @@ def prefetched(make: Callable[[int], list[Batch]], start: int, ahead: int = 2) -
     def fill() -> None:
         step = start
         try:
+            # each thread has this setting for itself: with more, torch would keep a second pool of threads busy
+            # here, with which training on both of two cores took more than twice as long
+            torch.set_num_threads(1)
             while not stopped.is_set():
                 offer(make(step))
                 step += 1
         except BaseException as error:  # handed over to the thread that waits
             offer(error)
 
+    torch.get_num_threads()  # a thread that torch has not yet been asked in would take over what `fill` sets
     thread = threading.Thread(target=fill, name="prefetch", daemon=True)
     thread.start()
     try:
