@@ -15,10 +15,12 @@ from unmask.config import (
     difference,
     dump,
     from_mapping,
+    name_or,
     override,
     read_yaml,
     schema,
     setting,
+    tag,
     to_yaml,
 )
 from unmask.errors import UserError
@@ -221,3 +223,72 @@ def test_the_schema_describes_every_setting() -> None:
     found = schema(Drawing)
     assert found["required"] == ["title"] and not found["additionalProperties"]
     assert found["$defs"]["Paint"]["properties"]["layers"]["description"] == "coats"
+
+
+AnyTile = Annotated[
+    Annotated[Square, tag("square")] | Annotated[Circle, tag("circle")],
+    setting(discriminator=name_or("square")),
+]
+
+
+@config
+class Floor:
+    tile: AnyTile = setting(default_factory=Square, description="what lies there")
+    others: list[AnyTile] = setting(default_factory=list, description="and beside it")
+
+
+@pytest.mark.parametrize(
+    ("tile", "wanted"),
+    [
+        ({}, Square()),
+        ({"side": 3}, Square(side=3)),
+        ({"name": "square", "side": 3}, Square(side=3)),
+        ({"name": "circle", "radius": 3}, Circle(radius=3)),
+        (Circle(radius=4), Circle(radius=4)),
+    ],
+)
+def test_a_union_may_have_a_member_for_those_without_a_name(tile: Any, wanted: Square | Circle) -> None:
+    floor = from_mapping(Floor, {"tile": tile, "others": [tile]}, "f.yaml")
+    assert floor == Floor(tile=wanted, others=[wanted])
+    assert from_mapping(Floor, dump(floor), "f.yaml") == floor
+    assert changed(Floor(), tile=wanted).tile == wanted
+
+
+@pytest.mark.parametrize(
+    ("values", "told"),
+    [
+        (
+            {"tile": {"name": "cirle"}},
+            [
+                "f.yaml: tile.name cannot be used",
+                "given 'cirle'",
+                "did you mean circle",
+                "allowed square, circle",
+            ],
+        ),
+        (
+            {"tile": {"name": "circle", "raduis": 1}},
+            ["f.yaml: tile.raduis is not a setting", "did you mean radius", "allowed name, radius"],
+        ),
+        (
+            {"tile": {"sid": 1}},
+            ["f.yaml: tile.sid is not a setting", "did you mean side", "allowed name, side"],
+        ),
+        (
+            {"others": [{}, {"side": -1}]},
+            ["f.yaml: others.1.side cannot be used", "given -1", "allowed greater than 0"],
+        ),
+        (
+            {"tile": {"radius": 3}},  # of the other kind, which was not named
+            ["f.yaml: tile.radius is not a setting", "allowed name, side"],
+        ),
+    ],
+)
+def test_errors_in_such_a_union_name_the_key_and_what_is_allowed(
+    values: dict[str, Any], told: list[str]
+) -> None:
+    with pytest.raises(UserError) as caught:
+        from_mapping(Floor, values, "f.yaml")
+    lines = [" ".join(line.split()) for line in str(caught.value).splitlines()]
+    for line in told:
+        assert line in lines, (line, lines)

@@ -22,10 +22,12 @@ __all__ = [
     "difference",
     "dump",
     "from_mapping",
+    "name_or",
     "override",
     "read_yaml",
     "schema",
     "setting",
+    "tag",
 ]
 
 T = TypeVar("T")
@@ -38,6 +40,22 @@ def setting(*, default: Any = ..., default_factory: Callable[[], Any] | None = N
     if default_factory is not None:
         return pydantic.Field(default_factory=default_factory, **facts)
     return pydantic.Field(default=default, **facts)
+
+
+def tag(name: str) -> pydantic.Tag:
+    """Marks a member of a union that is told apart by `name_or`."""
+    return pydantic.Tag(name)
+
+
+def name_or(default: str) -> pydantic.Discriminator:
+    """Tells the members of a union apart by their `name`, which is `default` where it is not given."""
+
+    def name(value: Any) -> str:
+        return str(
+            value.get("name", default) if isinstance(value, Mapping) else getattr(value, "name", default)
+        )
+
+    return pydantic.Discriminator(name)
 
 
 @dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(setting,))
@@ -116,15 +134,19 @@ def from_mapping(cls: type[T], values: Mapping[str, Any], where: str) -> T:
         raise _explain(cls, values, error, where) from None
 
 
-def _as_written(values: Any, location: Iterable[Any]) -> list[str]:
-    """A place in pydantic's words as the keys that the user wrote: without the tags of tagged unions."""
+def _as_written(values: Any, location: Iterable[Any], kind: str) -> list[str]:
+    """A place in pydantic's words as the keys that the user wrote: without the tags of tagged unions.
+
+    kind: of the finding; where something else stands for a group of settings, the place ends with its tag.
+    """
     *parts, last = location
     keys = []
     for part in parts:
         if (isinstance(values, Mapping) and part in values) or isinstance(values, list):
             keys.append(str(part))
             values = values[part]
-    return [*keys, str(last)]
+    is_tag = kind == "dataclass_type" and not (isinstance(values, Mapping) and last in values)
+    return keys if is_tag else [*keys, str(last)]
 
 
 def _explain(
@@ -134,7 +156,7 @@ def _explain(
     findings = error.errors(include_url=False)
     first = next((f for f in findings if f["type"] == "unexpected_keyword_argument"), findings[0])
     location = [str(part) for part in first["loc"]]
-    key = ".".join(_as_written(values, first["loc"])) if location else "the recipe"
+    key = ".".join(_as_written(values, first["loc"], first["type"])) if location else "the recipe"
     others = None if len(findings) == 1 else f"{len(findings) - 1} more in the same place"
     if first["type"] == "unexpected_keyword_argument":
         names = _settings_at(cls, location[:-1])
@@ -155,6 +177,13 @@ def _explain(
     if first["type"] == "value_error":  # from a __post_init__: its message says what was given and is allowed
         because = first["msg"].removeprefix("Value error, ")
         return UserError(f"{where}: {key} cannot be used", because=because, see_also=others)
+    if first["type"] == "dataclass_type":
+        return UserError(
+            f"{where}: {key} cannot be used",
+            given=repr(first["input"]),
+            allowed="a group of settings",
+            to_read_more=f"unmask recipe explain {key}",
+        )
     given = first["input"]
     shown = "a group of settings" if isinstance(given, Mapping) and len(given) > 4 else repr(given)
     allowed = first["msg"].removeprefix("Input should be ")
@@ -163,7 +192,7 @@ def _explain(
 
 def _explain_tag(place: str, finding: Mapping[str, str]) -> UserError:
     """The error for a wrong or missing `name` of a tagged union. finding: pydantic's context."""
-    tag, given = finding["discriminator"].strip("'"), finding.get("tag")
+    tag, given = finding["discriminator"].strip("'()"), finding.get("tag")
     if given is None:
         return UserError(f"{place}.{tag} is missing: it says which one is meant")
     tags = finding["expected_tags"].replace("'", "")

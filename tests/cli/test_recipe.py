@@ -11,6 +11,7 @@ from unmask.config import from_mapping
 from unmask.data.shards import Shards
 from unmask.model.encoder import EncoderConfig
 from unmask.train.explain import KINDS, explain
+from unmask.train.optim import Muon
 from unmask.train.recipe import PretrainRecipe
 
 
@@ -33,12 +34,15 @@ def test_every_setting_is_explained_and_its_default_is_true(command, kind) -> No
         for setting in group.settings:
             assert setting.description, f"{group.key}.{setting.name} has no description"
             assert setting.allowed and "<" not in setting.allowed, (group.key, setting)
-    written = {group.key: {one.name: one.default for one in group.settings} for group in groups}
+    written = {
+        (group.key, group.choice): {one.name: one.default for one in group.settings} for group in groups
+    }
     base = {"pretrain": {"data": {"corpus": "c"}}, "finetune": {"model": "m", "data": {"train": "t"}}}[kind]
     recipe = from_mapping(KINDS[kind], base, "the test")
-    assert written["train"]["budget"] == recipe.train.budget
-    assert written["train.optimizer"]["lr"] == str(recipe.train.optimizer.lr)
-    assert written["train"]["evaluations"] == str(recipe.train.evaluations)
+    assert written["train", None]["budget"] == recipe.train.budget
+    assert written["train.optimizer", "adamw"]["lr"] == str(recipe.train.optimizer.lr)
+    assert written["train.optimizer", "muon"]["lr"] == str(Muon().lr)
+    assert written["train", None]["evaluations"] == str(recipe.train.evaluations)
 
 
 def test_explain_what_an_error_names(command) -> None:

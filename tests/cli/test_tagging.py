@@ -29,10 +29,14 @@ def tagger(pretrained: Path, tagged: Path, tmp_path_factory: pytest.TempPathFact
     return finetune(None, settings, task="tag", progress=SILENT, **data).model
 
 
-@pytest.mark.parametrize("decoder", ["softmax", "crf"])
-def test_finetune_and_test(command, pretrained: Path, tagged: Path, tmp_path: Path, decoder: str) -> None:
+@pytest.mark.parametrize(
+    "settings", [["task.decoder=softmax"], ["task.decoder=crf"], ["task.decoder=crf", "task.wide=true"]]
+)
+def test_finetune_and_test(
+    command, pretrained: Path, tagged: Path, tmp_path: Path, settings: list[str]
+) -> None:
     asked = ["finetune", "--model", pretrained, "--task", "tag", "--train", tagged, "--test", tagged]
-    asked += ["--out", tmp_path / "run", f"task.decoder={decoder}", *FAST]
+    asked += ["--out", tmp_path / "run", *settings, *FAST]
     done = command(*asked)
     assert done.code == 0 and "BIO" in done.err
     assert "dev F1" in done.err, done.err

@@ -4,6 +4,8 @@ from collections.abc import Callable
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from unmask.model.encoder import Encoder, EncoderConfig
 from unmask.model.vocabulary import VocabularyHead
@@ -42,3 +44,24 @@ def test_the_embeddings_learn_through_the_head(
     assert encoder.embeddings.token.weight.grad is not None
     assert encoder.embeddings.token.weight.grad.abs().sum() > 0
     assert not any("token" in name for name, _ in head.named_parameters())
+
+
+@given(counts=st.lists(st.integers(0, 10**7), min_size=96, max_size=96))
+def test_the_head_can_begin_with_frequencies(
+    make_encoder: Callable[..., Encoder], tiny: EncoderConfig, counts: list[int]
+) -> None:
+    """With nothing to go by, it then says how frequent each piece is; half a time more, so that none is impossible."""
+    encoder, head = make_encoder(tiny), VocabularyHead(tiny)
+    head.begin_with(torch.tensor(counts))
+    with torch.no_grad():
+        found = head(torch.zeros(2, 16), encoder).double().softmax(-1)
+    wanted = torch.tensor([count + 0.5 for count in counts], dtype=torch.float64)
+    torch.testing.assert_close(found[1], wanted / wanted.sum(), rtol=1e-4, atol=0)
+    assert head.bias.requires_grad and abs(float(head.bias.detach().mean())) < 1e-4
+
+
+def test_without_it_every_piece_is_as_likely(
+    make_encoder: Callable[..., Encoder], tiny: EncoderConfig
+) -> None:
+    logits = VocabularyHead(tiny)(torch.zeros(1, 16), make_encoder(tiny))
+    assert not logits.any()

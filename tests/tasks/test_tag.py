@@ -3,6 +3,7 @@
 import dataclasses
 import itertools
 import math
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from unmask.errors import UserError
 from unmask.model.encoder import Encoder, EncoderConfig
 from unmask.tasks import Reading, Tag, TagTask
 from unmask.tasks.tag import LabelledSpan
-from unmask.tasks.taghead import TagHead, UnitRow
+from unmask.tasks.taghead import BUCKETS, PRIOR, PiecePairs, TagHead, UnitRow
 from unmask.text.tokenizer import Tokenizer
 from unmask.train.optim import AdamW, build, set_lr
 
@@ -167,6 +168,65 @@ def test_transitions_begin_with_the_training_tags_and_learn_at_their_own_rate(
     assert rates[id(learner.head.classifier.weight)] == (0.5, 0.1)
     assert len(rates) == sum(1 for _ in learner.parameters())
     assert prepared(tokenizer, make_encoder, tiny)[1].lr_factors == {}
+
+
+def test_the_last_layer_learns_at_its_own_rate(
+    tokenizer: Tokenizer, make_encoder: Callable[..., Encoder], tiny: EncoderConfig
+) -> None:
+    _, learner, _ = prepared(tokenizer, make_encoder, tiny, head_lr_factor=3.0)
+    optimizer = build(AdamW(decay=0.1), learner, learner.lr_factors)
+    set_lr(optimizer, 0.5)
+    rates = {id(p): g["lr"] for g in optimizer.param_groups for p in g["params"]}
+    assert {rates[id(p)] for p in learner.head.parameters()} == {1.5}
+    assert {rates[id(p)] for p in learner.encoder.parameters()} == {0.5}
+
+
+def test_pairs_of_pieces_begin_with_the_tags_seen_at_them(
+    tokenizer: Tokenizer, make_encoder: Callable[..., Encoder], tiny: EncoderConfig
+) -> None:
+    """Against counting in a dictionary: half of ln p(tag | pair) / p(tag), smoothed by PRIOR tags at random."""
+    _, learner, rows = prepared(tokenizer, make_encoder, tiny, wide=True)
+    wide = learner.head.wide
+    seen: Counter[tuple[int, int]] = Counter()  # bucket, tag
+    for row in rows:
+        for place in row.scored.nonzero()[0].tolist():
+            for bucket in wide.buckets(torch.from_numpy(row.ids), torch.tensor([place]))[0].tolist():
+                seen[bucket, int(row.targets["tag"][place])] += 1
+    tags = wide.scores.weight.shape[1]
+    total = sum(seen.values())
+    share = [(sum(n for (_, t), n in seen.items() if t == tag) + 1) / (total + tags) for tag in range(tags)]
+    for bucket in {bucket for bucket, _ in seen} | {12345}:
+        count = sum(n for (b, _), n in seen.items() if b == bucket)
+        wanted = [
+            math.log((seen[bucket, tag] + PRIOR * share[tag]) / ((count + PRIOR) * share[tag])) / 2
+            for tag in range(tags)
+        ]
+        assert wide.scores.weight[bucket].tolist() == pytest.approx(wanted, abs=1e-5)
+
+
+def test_pairs_are_told_apart_by_their_pieces_and_their_side() -> None:
+    ids = torch.tensor([2, 7, 8, 7, 9, 3])
+    first, second, third, fourth = PiecePairs.buckets(ids, torch.arange(1, 5)).tolist()
+    alone = PiecePairs.buckets(torch.tensor([2, 7, 8, 3]), torch.tensor([1]))[0].tolist()
+    assert first == alone  # nothing but the two pieces counts
+    assert len({*first, *second, *third, *fourth}) == 8
+    assert min(first) >= 0 and max(first) < BUCKETS
+
+
+def test_the_pairs_speak_beside_the_network(
+    tokenizer: Tokenizer, make_encoder: Callable[..., Encoder], tiny: EncoderConfig
+) -> None:
+    _, learner, rows = prepared(tokenizer, make_encoder, tiny, wide=True)
+    batch = pack(rows[:1])
+    with torch.no_grad():
+        learner.head.wide.scores.weight.normal_()
+        hidden = learner.encoder(batch.ids, batch.spans, batch.segments)
+        logits = learner.head(hidden, batch)
+    table = learner.head.wide.scores.weight.detach()
+    for unit, place in enumerate(rows[0].scored.nonzero()[0].tolist()):
+        pair = PiecePairs.buckets(batch.ids, torch.tensor([place]))[0]
+        wanted = logits_of(learner, rows[0])[unit] + (table[pair[0]] + table[pair[1]]).double().numpy()
+        assert logits[unit].tolist() == pytest.approx(wanted.tolist(), abs=1e-4)
 
 
 def test_without_a_crf_the_biases_begin_with_the_frequencies(

@@ -1,17 +1,27 @@
-"""Schedules at their corners, and which parameters are decayed."""
+"""Schedules at their corners, which parameters are decayed, Muon against torch's own and against the exact factors."""
 
+import copy
 import math
 from itertools import pairwise
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from safetensors.torch import load_file
+from torch import Tensor
 
+from unmask import files
+from unmask.console import SILENT
 from unmask.model.encoder import Encoder, EncoderConfig
 from unmask.objectives import Masked
-from unmask.train.optim import AdamW, Linear, Plateau, build, set_lr
-from unmask.train.pretrain import PretrainLearner
+from unmask.train import fit
+from unmask.train.optim import AdamW, Linear, Muon, Plateau, build, orthogonalised, set_lr
+from unmask.train.pretrain import PretrainLearner, pretrain
+from unmask.train.recipe import PretrainRecipe, recipe_of
+from unmask.train.run import Run
 
 shares = st.floats(0, 0.9, allow_subnormal=False)  # half of the least number above 0 is 0
 schedules = st.one_of(
@@ -88,3 +98,252 @@ def test_frozen_parameters_are_left_alone() -> None:
     module = torch.nn.Linear(2, 2)
     module.weight.requires_grad_(False)
     assert [len(group["params"]) for group in build(AdamW(), module).param_groups] == [1]
+
+
+# Muon
+
+
+def small_learner() -> PretrainLearner:
+    torch.manual_seed(0)
+    config = EncoderConfig(vocabulary=20, layers=2, width=8, heads=2, inner=24, length=16)
+    return PretrainLearner(Encoder(config), [Masked().build(config, 4, 5)])
+
+
+def matrices_of(learner: PretrainLearner) -> dict[str, torch.nn.Parameter]:
+    return {n: p for n, p in learner.named_parameters() if ".blocks." in n and p.ndim == 2}
+
+
+def draw_gradients(learner: torch.nn.Module, seed: int) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    for parameter in learner.parameters():
+        if parameter.requires_grad:
+            parameter.grad = torch.randn(parameter.shape, generator=generator)
+
+
+def distance(one: Tensor, other: Tensor) -> float:
+    """The length of their difference, as a share of the length of `other`."""
+    return float((one - other).norm() / other.norm())
+
+
+@given(
+    count=st.integers(1, 3), rows=st.integers(2, 20), columns=st.integers(2, 20), seed=st.integers(0, 10**6)
+)
+def test_orthogonalised_keeps_singular_vectors_and_levels_singular_values(
+    count: int, rows: int, columns: int, seed: int
+) -> None:
+    matrices = torch.randn(count, rows, columns, generator=torch.Generator().manual_seed(seed))
+    found = orthogonalised(matrices)
+    assert found.shape == matrices.shape and found.dtype == matrices.dtype
+    for matrix, turned in zip(matrices.double(), found.double(), strict=True):
+        left, values, right = torch.linalg.svd(matrix, full_matrices=False)
+        inner = left.T @ turned @ right.T
+        assert (inner - inner.diag().diag()).abs().max() < 1e-3
+        for value in inner.diag()[values > 0.02 * values.norm()].tolist():
+            assert 0.6 < value < 1.3
+        assert inner.diag().min() > -1e-3, "no direction is turned round"
+
+
+@given(rows=st.integers(1, 9), columns=st.integers(1, 9), scale=st.sampled_from([1e-3, 1.0, 1e4]))
+def test_orthogonalised_takes_each_matrix_alone_at_any_size_and_either_way_round(
+    rows: int, columns: int, scale: float
+) -> None:
+    matrices = torch.randn(3, rows, columns, generator=torch.Generator().manual_seed(rows + 10 * columns))
+    found = orthogonalised(matrices)
+    for matrix, turned in zip(matrices, found, strict=True):
+        torch.testing.assert_close(orthogonalised(scale * matrix[None])[0], turned, atol=2e-3, rtol=0)
+    torch.testing.assert_close(orthogonalised(matrices.mT).mT, found, atol=1e-4, rtol=0)
+
+
+def test_no_gradient_no_direction() -> None:
+    assert not orthogonalised(torch.zeros(2, 3, 4)).any()
+
+
+def test_orthogonal_matrices_stay_about_what_they_are() -> None:
+    matrix, _ = torch.linalg.qr(torch.randn(12, 12, generator=torch.Generator().manual_seed(0)))
+    found = orthogonalised(7 * matrix[None])[0]
+    share = float((found * matrix).sum() / matrix.square().sum())
+    torch.testing.assert_close(found, share * matrix, atol=1e-4, rtol=0)
+    assert share == pytest.approx(1, abs=0.3)
+
+
+def test_the_matrices_of_the_blocks_go_to_muon_and_all_else_to_adamw() -> None:
+    learner = small_learner()
+    optimizer = build(Muon(decay=0.1, matrix_factor=3.0, momentum=0.8), learner)
+    names = {id(p): name for name, p in learner.named_parameters()}
+    groups = {
+        (group.get("stacked", 0), group["weight_decay"]): {names[id(p)] for p in group["params"]}
+        for group in optimizer.param_groups
+    }
+    assert groups[3, 0.1] == {f"encoder.blocks.{n}.attention.qkv.weight" for n in range(2)}
+    assert groups[1, 0.1] == set(matrices_of(learner)) - groups[3, 0.1]
+    assert groups[0, 0.1] == {"objectives.masked.head.dense.weight"}
+    assert groups[0, 0.0] == set(names.values()) - groups[3, 0.1] - groups[1, 0.1] - groups[0, 0.1]
+    assert len(groups) == 4 and sum(map(len, groups.values())) == len(names)
+    turned = [group for group in optimizer.param_groups if "stacked" in group]
+    assert {(group["factor"], group["momentum"]) for group in turned} == {(3.0, 0.8)}
+
+
+def test_the_learning_rate_of_the_matrices_is_a_multiple() -> None:
+    optimizer = build(Muon(matrix_factor=3.0), small_learner(), {"objectives.": 0.5})
+    set_lr(optimizer, 0.2)
+    assert [group["lr"] for group in optimizer.param_groups] == pytest.approx([0.2, 0.1, 0.6, 0.6])
+
+
+def test_updates_of_matrices_are_torchs_muon_with_query_key_and_value_apart() -> None:
+    """torch's works in bfloat16, with which an update is off by a few hundredths of its length."""
+    learner = small_learner()
+    with torch.no_grad():
+        for parameter in learner.parameters():
+            parameter.mul_(100)  # so that decay shows
+    ours = build(Muon(lr=0.02, matrix_factor=2.0, momentum=0.9, decay=0.3), learner)
+    parts = {
+        f"{name} {number}": part.detach().clone().requires_grad_()
+        for name, parameter in matrices_of(learner).items()
+        for number, part in enumerate(parameter.chunk(3 if "qkv" in name else 1))
+    }
+    theirs = torch.optim.Muon(
+        list(parts.values()), momentum=0.9, weight_decay=0.3, nesterov=True, adjust_lr_fn="match_rms_adamw"
+    )
+    for step in range(4):
+        lr = 0.02 / (1 + step)
+        before = {name: parameter.detach().clone() for name, parameter in matrices_of(learner).items()}
+        draw_gradients(learner, step)
+        for name, parameter in matrices_of(learner).items():
+            assert parameter.grad is not None
+            count = 3 if "qkv" in name else 1
+            chunks = zip(parameter.detach().chunk(count), parameter.grad.chunk(count), strict=True)
+            for number, (weight, gradient) in enumerate(chunks):
+                part = parts[f"{name} {number}"]
+                part.data.copy_(weight)  # each step from the same weights; the momentum goes on
+                part.grad = gradient.clone()
+        set_lr(ours, lr)
+        theirs.param_groups[0]["lr"] = 2.0 * lr
+        ours.step()
+        theirs.step()  # type: ignore[no-untyped-call]
+        for name, parameter in matrices_of(learner).items():
+            wanted = torch.cat([part.detach() for key, part in parts.items() if key.split()[0] == name])
+            assert distance(parameter.detach() - before[name], wanted - before[name]) < 0.05, name
+
+
+def test_an_update_of_a_matrix_is_as_large_as_adamws() -> None:
+    """0.2 in the root of the mean square (Liu et al. 2025, section 2.2), but for the least singular values."""
+    learner = small_learner()
+    optimizer = build(Muon(lr=1.0, matrix_factor=1.0, decay=0.0), learner)
+    before = {name: parameter.detach().clone() for name, parameter in matrices_of(learner).items()}
+    draw_gradients(learner, 0)
+    optimizer.step()
+    for name, parameter in matrices_of(learner).items():
+        change = (parameter.detach() - before[name]).square().mean().sqrt()
+        assert 0.13 < float(change) < 0.25, name
+
+
+def test_query_key_and_value_in_one_matrix_learn_as_three() -> None:
+    class Apart(torch.nn.Module):
+        def __init__(self, names: list[str], matrices: list[Tensor]) -> None:
+            super().__init__()
+            inner = torch.nn.ParameterDict(dict(zip(names, matrices, strict=True)))
+            self.blocks = torch.nn.ModuleDict({"qkv" if len(names) == 1 else "three": inner})
+
+    torch.manual_seed(1)
+    whole = torch.randn(24, 8)
+    gradient = (torch.randn(3, 8, 8) * torch.tensor([1.0, 50.0, 0.1]).view(3, 1, 1)).view(24, 8)
+    one = Apart(["weight"], [whole.clone()])
+    three = Apart(["a", "b", "c"], [part.clone() for part in whole.chunk(3)])
+    for module in (one, three):
+        optimizer = build(Muon(lr=0.1), module)
+        parameters = list(module.parameters())
+        for parameter, part in zip(parameters, gradient.chunk(len(parameters)), strict=True):
+            parameter.grad = part.clone()
+        optimizer.step()
+    (together,) = one.parameters()
+    torch.testing.assert_close(together.detach(), torch.cat(list(three.parameters())).detach())
+
+
+def test_all_else_gets_torchs_adamw_to_the_last_bit() -> None:
+    learner = small_learner()
+    twin = copy.deepcopy(learner)
+    ours = build(
+        Muon(lr=0.1, beta1=0.8, beta2=0.9, eps=1e-4, decay=0.2), learner, {"objectives.masked.head.bias": 3.0}
+    )
+    head = {"objectives.masked.head.dense.weight": (0.2, 1.0), "objectives.masked.head.bias": (0.0, 3.0)}
+    theirs = [
+        torch.optim.AdamW([p], lr=0.1 * factor, betas=(0.8, 0.9), eps=1e-4, weight_decay=decay, fused=True)
+        for name, p in twin.named_parameters()
+        for decay, factor in (head.get(name, (0.0, 1.0)),)
+        if name not in matrices_of(twin)
+    ]
+    set_lr(ours, 0.1)
+    for step in range(3):
+        for module in (learner, twin):
+            draw_gradients(module, step)
+        for optimizer in (ours, *theirs):
+            optimizer.step()
+    for (name, parameter), other in zip(learner.named_parameters(), twin.parameters(), strict=True):
+        assert torch.equal(parameter, other) == (name not in matrices_of(twin)), name
+
+
+def test_parameters_with_a_factor_of_their_own_keep_to_adamw() -> None:
+    learner = small_learner()
+    optimizer = build(Muon(decay=0.1), learner, {"encoder.blocks.1.": 0.25})
+    names = {id(p): name for name, p in learner.named_parameters()}
+    (own,) = [group for group in optimizer.param_groups if group.get("factor") == 0.25]
+    assert {names[id(p)] for p in own["params"]} == {n for n in names.values() if ".blocks.1." in n}
+    assert own["weight_decay"] == 0 and "stacked" not in own
+    turned = [names[id(p)] for group in optimizer.param_groups if "stacked" in group for p in group["params"]]
+    assert turned and all(".blocks.0." in name for name in turned)
+
+
+def test_muon_leaves_alone_what_is_frozen_or_has_no_gradient() -> None:
+    learner = small_learner()
+    matrices = matrices_of(learner)
+    frozen, idle = "encoder.blocks.0.attention.qkv.weight", "encoder.blocks.1.attention.output.weight"
+    matrices[frozen].requires_grad_(False)
+    before = {name: parameter.detach().clone() for name, parameter in matrices.items()}
+    optimizer = build(Muon(decay=0.5), learner)
+    held = {id(p) for group in optimizer.param_groups for p in group["params"]}
+    assert id(matrices[frozen]) not in held and id(matrices[idle]) in held
+    draw_gradients(learner, 0)
+    matrices[idle].grad = None
+    optimizer.step()
+    same = {name for name, parameter in matrices.items() if torch.equal(parameter, before[name])}
+    assert same == {frozen, idle}
+
+
+def test_a_run_with_muon_goes_on_from_its_checkpoint_to_the_same_bytes(
+    recipe_values: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train = {"budget": "7 steps", "save_minutes": 1e-9, "optimizer": {"name": "muon", "lr": 0.01}}
+    recipe = recipe_of(PretrainRecipe, {**recipe_values, "train": train}, (), "the test")
+    straight = pretrain(recipe, out=tmp_path / "straight", progress=SILENT)
+    monkeypatch.setattr(fit, "LOG_EVERY", 0.0)
+    append = Run.append
+
+    def stopping(self: Run, **row: Any) -> None:
+        append(self, **row)
+        if row["step"] == 5:
+            raise RuntimeError("the power is gone")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Run, "append", stopping)
+        with pytest.raises(RuntimeError, match="power"):
+            pretrain(recipe, out=tmp_path / "stopped", progress=SILENT)
+    newest = max((tmp_path / "stopped" / "checkpoints").glob("step-*"))
+    assert files.read_json(newest / "state.json")["step"] == 4
+    kept = load_file(newest / "optimizer.safetensors")
+    means = [tensor for name, tensor in kept.items() if name.endswith(".momentum")]
+    assert len(means) == 4 and all(mean.any() for mean in means)  # of one block: qkv, output, inner, output
+    again = pretrain(recipe, out=tmp_path / "stopped", progress=SILENT)
+    assert again.steps == straight.steps == 7 and again.heldout == straight.heldout
+    sums = {files.sha256(result.model / "model.safetensors") for result in (again, straight)}
+    assert len(sums) == 1
+
+
+def test_the_optimiser_is_adamw_where_a_recipe_does_not_say(recipe_values: dict[str, Any]) -> None:
+    for given_, wanted in (
+        ({}, AdamW()),
+        ({"lr": 0.5}, AdamW(lr=0.5)),
+        ({"name": "adamw", "beta2": 0.9}, AdamW(beta2=0.9)),
+        ({"name": "muon", "momentum": 0.5}, Muon(momentum=0.5)),
+    ):
+        values = {**recipe_values, "train": {"optimizer": given_}}
+        assert recipe_of(PretrainRecipe, values, (), "the test").train.optimizer == wanted

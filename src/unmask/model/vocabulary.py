@@ -1,5 +1,6 @@
 """From hidden states to a loss over the vocabulary, at the places that are scored and nowhere else."""
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -21,6 +22,12 @@ class VocabularyHead(nn.Module):
         self.bias = nn.Parameter(self.dense.weight.new_zeros(config.vocabulary))
         nn.init.normal_(self.dense.weight, std=config.init_std)
         nn.init.zeros_(self.dense.bias)
+
+    @torch.no_grad()
+    def begin_with(self, counts: Tensor) -> None:
+        """Start from how frequent pieces are, counts (vocabulary,): otherwise that is what is learnt first."""
+        smoothed = counts.to(self.bias) + 0.5
+        self.bias.copy_(smoothed.log() - smoothed.log().mean())
 
     def forward(self, hidden: Tensor, encoder: Encoder) -> Tensor:
         transformed = self.norm(self.activation(self.dense(hidden)))

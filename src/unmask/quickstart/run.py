@@ -46,7 +46,9 @@ from unmask.train.run import environment
 from unmask.train.threads import fastest_for
 from unmask.version import __version__
 
-PRETRAIN_SHARE = 0.5  # of the budget; fine-tuning with and without pretraining share the rest
+# of the budget; fine-tuning with and without pretraining share the rest. Tags of single words want many rows.
+PRETRAIN_SHARE = {"classify": 0.5, "tag": 0.3}
+FINETUNE_SPEED = 1.2  # tokens read in fine-tuning for one in pretraining, which has a vocabulary to predict
 OVERHEAD = 1.15  # time of a fine-tuning run over its training steps alone: evaluations, checkpoints
 NEEDED = {"jinja2": "jinja2", "sklearn": "scikit-learn", "unearth": "unearth"}  # the extra `quickstart`
 LENGTHS = (
@@ -190,7 +192,7 @@ class Quickstart:
 
     def _objectives(self, built: shards.Shards) -> PretrainRecipe:
         with self._step(4, "Objectives") as work:
-            seconds = max(1.0, self.seconds * PRETRAIN_SHARE)
+            seconds = max(1.0, self.seconds * PRETRAIN_SHARE[self.request.learns])
             overrides = [f"data.corpus={json.dumps(str(built.folder))}", f"train.budget={seconds:.0f}s"]
             overrides.append(f"seed={self.request.seed}")
             if self.request.whole_words:
@@ -305,13 +307,14 @@ class Quickstart:
         return recipe_of(FinetuneRecipe, files.read_json(path), [], where=str(path))
 
     def _affordable(self, examples: list[Example], length: int, speed: float) -> float:
-        """How many rows, repeated ones counted, one fine-tuning run can read. speed: tokens a second."""
+        """How many rows, repeated ones counted, one fine-tuning run can read. speed: of pretraining, tokens a
+        second."""
         tokenizer = Tokenizer.load(self.folder / "tokenizer")
         sample = examples[:: max(1, len(examples) // 500)]
         encoded = tokenizer.encode_batch([e.text for e in sample], max_length=length)
         tokens = sum(len(one.ids) for one in encoded) / len(encoded)
-        seconds = max(1.0, self.seconds * (1 - PRETRAIN_SHARE) / 2 / OVERHEAD)
-        return speed * seconds / tokens
+        seconds = max(1.0, self.seconds * (1 - PRETRAIN_SHARE[self.request.learns]) / 2 / OVERHEAD)
+        return FINETUNE_SPEED * speed * seconds / tokens
 
     def _evaluation(
         self, rows: Material, pretrained: Pretrained, tuned: Finetuned, scratch: Finetuned

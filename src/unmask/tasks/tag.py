@@ -6,7 +6,7 @@ rules forbid. A long text is read in windows that overlap, and decoded as a whol
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
@@ -58,8 +58,15 @@ class Tag:
     decoder: Literal["softmax", "crf"] = setting(
         default="softmax", description="each tag by itself, or a linear-chain CRF over them"
     )
+    wide: bool = setting(
+        default=False,
+        description="beside the network a linear model of pairs of pieces, which remembers words seen rarely",
+    )
     crf_lr_factor: float = setting(
         default=10.0, gt=0, description="learning rate of the CRF's transitions, as a multiple of the rest's"
+    )
+    head_lr_factor: float = setting(
+        default=1.0, gt=0, description="learning rate of the last layer, as a multiple of the encoder's"
     )
     head_dropout: float = setting(default=0.1, ge=0, lt=1, description="before the last layer")
     label_smoothing: float = setting(
@@ -141,8 +148,9 @@ class TagTask(Task[list[LabelledSpan]]):
 
     @property
     def public(self) -> tuple[str | None, list[str]]:
-        # nobody else knows our CRF: its emissions alone would be read as if they were the whole model
-        name = "BertForTokenClassification" if self.settings.decoder == "softmax" else None
+        # nobody else knows our CRF and pairs: the rest alone would be read as if it were the whole model
+        alone = self.settings.decoder == "softmax" and not self.settings.wide
+        name = "BertForTokenClassification" if alone else None
         return name, self.tags.names
 
     @classmethod
@@ -153,21 +161,28 @@ class TagTask(Task[list[LabelledSpan]]):
             scheme=reading.scheme,
             on_error=reading.on_error,
             require_tags=True,
+            encoding=reading.encoding,
         ).examples
 
     def read_test(self, path: Path | str, reading: Reading) -> list[Example]:
         scheme = "plain" if self.plain and reading.scheme == "auto" else reading.scheme
-        return read_tagged(
-            path, columns=reading.tags, scheme=scheme, on_error=reading.on_error, require_tags=True
-        ).examples
+        return self.read(path, replace(reading, scheme=scheme))
 
     def read_new(self, path: Path | str, reading: Reading) -> list[Example]:
         """CoNLL where the name of the file or the options say so; else rows, or a text a line."""
         suffixes = [suffix.lower() for suffix in Path(path).suffixes]
         named = any(suffix in CONLL for suffix in suffixes[-2:])
         if named or reading.tags.token is not None or reading.tags.tag is not None:
-            return read_tagged(path, columns=reading.tags, scheme="plain", on_error=reading.on_error).examples
-        return read_examples(path, columns=reading.columns, on_error=reading.on_error)
+            return read_tagged(
+                path,
+                columns=reading.tags,
+                scheme="plain",
+                on_error=reading.on_error,
+                encoding=reading.encoding,
+            ).examples
+        return read_examples(
+            path, columns=reading.columns, on_error=reading.on_error, encoding=reading.encoding
+        )
 
     def check(
         self, examples: Sequence[Example], of: str = "the training data", on_error: OnError = "stop"
@@ -218,7 +233,8 @@ class TagTask(Task[list[LabelledSpan]]):
         return Grammar(self.tags.start, self.tags.follows, self.tags.end, self.tags.within)
 
     def head(self, encoder: EncoderConfig) -> "TagHead":
-        return TagHead(encoder, self.grammar, self.settings.head_dropout, self.settings.decoder == "crf")
+        chosen = self.settings
+        return TagHead(encoder, self.grammar, chosen.head_dropout, chosen.decoder == "crf", chosen.wide)
 
     def learner(self, encoder: Encoder, train: Sequence[Example], rows: Sequence[Row]) -> "TagLearner":
         if not rows:
@@ -226,11 +242,13 @@ class TagTask(Task[list[LabelledSpan]]):
                 f"{train[0].source} holds no text", given=f"{len(train):,} sentences without a word"
             )
         head = self.head(encoder.config)
-        paths: dict[int, list[int]] = {}
-        for row in map(unit_row, rows):
-            paths.setdefault(row.owner, []).extend(row.targets["tag"][row.scored].tolist())
-        head.begin_with(list(paths.values()))
-        return TagLearner(encoder, head, self.settings.label_smoothing, self.settings.crf_lr_factor)
+        head.begin_with(rows)
+        factors = dict.fromkeys(("head.classifier.", "head.wide."), self.settings.head_lr_factor)
+        if head.wide is None:
+            del factors["head.wide."]
+        if head.crf is not None:
+            factors["head.crf."] = self.settings.crf_lr_factor
+        return TagLearner(encoder, head, self.settings.label_smoothing, factors)
 
     def evidence(self, outputs: Tensor, batch: Batch) -> list[Evidence]:
         """(units, tags) for each window: the logarithm of the probability of each tag by itself."""

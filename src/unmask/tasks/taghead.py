@@ -17,6 +17,8 @@ from unmask.tasks.task import Evidence, Head, TaskLearner
 
 SCORED = 8  # flag of a unit's first piece, in the one row where the unit is predicted
 EDGE = 16  # flag of the [CLS] and [SEP] that stand at the ends of a text, not only of a window
+BUCKETS = 1 << 15  # of pairs of pieces; two that share one share their scores
+PRIOR = 2.0  # a pair seen so often is believed by half
 JUDGED = 256  # rows whose loss is computed at once
 
 
@@ -42,37 +44,90 @@ def unit_row(row: Row) -> UnitRow:
     return row
 
 
-class TagHead(Head):
-    """Dropout and one linear layer at the units predicted. hidden (tokens, width) -> logits (units, tags)."""
+class PiecePairs(nn.Module):
+    """A linear model over pairs of neighbouring pieces, which remembers what a network has to see more often.
 
-    def __init__(self, encoder: EncoderConfig, grammar: Grammar, dropout: float, crf: bool) -> None:
+    The wide part of wide and deep learning (Cheng et al. 2016, arXiv 1606.07792, section 3.1). Each unit has two
+    features, its first piece with the piece before and with the piece after, hashed into BUCKETS rows of scores.
+    """
+
+    def __init__(self, tags: int) -> None:
+        super().__init__()
+        self.scores = nn.Embedding(BUCKETS, tags)
+        nn.init.zeros_(self.scores.weight)
+
+    @staticmethod
+    def buckets(ids: Tensor, places: Tensor) -> Tensor:
+        """ids (tokens,) int64, places (units,) of first pieces, between [CLS] and [SEP] -> (units, 2) int64."""
+        piece = ids[places]
+        before = (ids[places - 1] * 2654435761 + piece * 40503) * 2
+        after = (piece * 2654435761 + ids[places + 1] * 40503) * 2 + 1
+        mixed = torch.stack([before, after], 1)
+        return (mixed ^ (mixed >> 17)) % BUCKETS
+
+    def forward(self, ids: Tensor, places: Tensor) -> Tensor:
+        return self.scores(self.buckets(ids, places)).sum(1)  # type: ignore[no-any-return]
+
+    @torch.no_grad()
+    def begin_with(self, rows: Sequence[Row]) -> None:
+        """Start from half of ln p(tag | pair) / p(tag) for each pair, drawn towards 0 for pairs seen rarely."""
+        counts = torch.zeros(self.scores.weight.shape)
+        for row in map(unit_row, rows):
+            places = torch.from_numpy(row.scored.nonzero()[0])
+            tags = torch.from_numpy(row.targets["tag"][row.scored])
+            found = self.buckets(torch.from_numpy(row.ids), places)
+            counts.index_put_((found, tags.unsqueeze(1).expand_as(found)), torch.ones(1), accumulate=True)
+        share = (counts.sum(0) + 1) / (counts.sum() + counts.shape[1])
+        expected = counts.sum(1, keepdim=True) + PRIOR
+        self.scores.weight.copy_(((counts + PRIOR * share) / (expected * share)).log() / 2)
+
+
+class TagHead(Head):
+    """Dropout and one linear layer at the units predicted, beside it a model of pairs of pieces if `wide`.
+
+    hidden (tokens, width) -> logits (units, tags).
+    """
+
+    def __init__(
+        self, encoder: EncoderConfig, grammar: Grammar, dropout: float, crf: bool, wide: bool = False
+    ) -> None:
         super().__init__()
         self.grammar = grammar
         self.dropout = nn.Dropout(dropout)
         self.classifier = nn.Linear(encoder.width, grammar.tags)
         self.crf = Crf(grammar) if crf else None
+        self.wide = PiecePairs(grammar.tags) if wide else None
         nn.init.normal_(self.classifier.weight, std=encoder.init_std)
         nn.init.zeros_(self.classifier.bias)
 
     def forward(self, hidden: Tensor, batch: Batch) -> Tensor:
         places = (batch.flags & SCORED).nonzero().squeeze(1).to(hidden.device)
-        return self.classifier(self.dropout(hidden.index_select(0, places)))  # type: ignore[no-any-return]
+        logits: Tensor = self.classifier(self.dropout(hidden.index_select(0, places)))
+        return logits if self.wide is None else logits + self.wide(batch.ids, places)
 
     @torch.no_grad()
-    def begin_with(self, paths: Sequence[Sequence[int]]) -> None:
-        """Start from how frequent tags are in these paths: in the transitions, or without a CRF in the biases.
+    def begin_with(self, rows: Sequence[Row]) -> None:
+        """Start from how frequent tags are in these rows: in the transitions, or without a CRF in the biases.
 
         Otherwise the first thing that is learnt is that nearly all tags are O, by gradients that are alike at
         every place and leave a small network with the same hidden state everywhere (Lin et al. 2017, section 3.3).
         """
+        paths: dict[int, list[int]] = {}
+        for row in map(unit_row, rows):
+            paths.setdefault(row.owner, []).extend(row.targets["tag"][row.scored].tolist())
+        if self.wide is not None:
+            self.wide.begin_with(rows)
         if self.crf is not None:
-            self.crf.begin_with(paths)
+            self.crf.begin_with(list(paths.values()))
             return
-        counts = np.bincount([tag for path in paths for tag in path], minlength=self.grammar.tags) + 1.0
+        counts = (
+            np.bincount([tag for path in paths.values() for tag in path], minlength=self.grammar.tags) + 1.0
+        )
         self.classifier.bias.copy_(torch.from_numpy(np.log(counts / counts.sum())))
 
     def published(self) -> dict[str, nn.Module]:
-        return {"classifier": self.classifier, **({"crf": self.crf} if self.crf is not None else {})}
+        parts = {"classifier": self.classifier, "crf": self.crf, "wide": self.wide}
+        return {name: part for name, part in parts.items() if part is not None}
 
     def chain(self) -> Chain:
         return Chain.free(self.grammar) if self.crf is None else self.crf.chain()
@@ -119,14 +174,17 @@ class TagLearner(TaskLearner):
 
     head: TagHead
 
-    def __init__(self, encoder: Encoder, head: TagHead, smoothing: float, crf_lr_factor: float) -> None:
+    def __init__(
+        self, encoder: Encoder, head: TagHead, smoothing: float, factors: Mapping[str, float]
+    ) -> None:
         super().__init__()
         self.encoder, self.head = encoder, head
-        self.smoothing, self.crf_lr_factor = smoothing, crf_lr_factor
+        self.smoothing = smoothing
+        self.factors = {prefix: factor for prefix, factor in factors.items() if factor != 1}
 
     @property
     def lr_factors(self) -> Mapping[str, float]:
-        return {} if self.head.crf is None else {"head.crf.": self.crf_lr_factor}
+        return self.factors
 
     def forward(self, batch: Batch) -> Loss:
         emissions = self.head(self.encoder(batch.ids, batch.spans, batch.segments), batch)

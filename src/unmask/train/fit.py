@@ -84,13 +84,14 @@ class Fit:
         self.standing = Standing()
         self.saved = time.monotonic()
 
-    def resume(self) -> None:
-        """Take up the newest checkpoint, if there is one."""
+    def resume(self) -> bool:
+        """Take up the newest checkpoint; whether there is one."""
         state = self.run.checkpoints.restore(self.learner, self.optimizer)
         if state is not None:
             self.standing = Standing(**{field.name: state[field.name] for field in fields(Standing)})
             console.remark(f"resuming after step {self.standing.step:,}")
         self.run.forget_after(self.standing.step)
+        return state is not None
 
     def __call__(self, progress: Progress) -> Standing:
         """Train to the end of the budget. Raises Interrupted after a signal, with everything saved."""

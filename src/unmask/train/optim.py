@@ -5,9 +5,9 @@ from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from unmask.config import config, setting
+from unmask.config import config, name_or, setting, tag
 
 
 @config
@@ -22,7 +22,34 @@ class AdamW:
     decay: float = setting(default=0.01, ge=0, description="weight decay, as a share of the learning rate")
 
 
-AnyOptimizer = AdamW
+@config
+class Muon:
+    """Muon on the matrices of the blocks, AdamW on all else: embeddings, heads, norms, biases.
+
+    An update of a matrix is its averaged gradient with all singular values set to about one (Jordan et al. 2024,
+    "Muon: an optimizer for hidden layers"), times 0.2 sqrt(longer side), which gives it the size of AdamW's
+    updates (Liu et al. 2025, arXiv 2502.16982, section 2.2), so that both can share a learning rate and decay.
+    """
+
+    name: Literal["muon"] = "muon"
+    lr: float = setting(default=2e-3, gt=0, description="peak learning rate")
+    matrix_factor: float = setting(
+        default=2.0, gt=0, description="learning rate of the matrices, as a multiple of the rest's"
+    )
+    momentum: float = setting(
+        default=0.95, ge=0, lt=1, description="decay of the mean of the matrices' gradients"
+    )
+    beta1: float = setting(default=0.9, ge=0, lt=1, description="AdamW: decay of the mean of gradients")
+    beta2: float = setting(
+        default=0.98, ge=0, lt=1, description="AdamW: decay of the mean of squared gradients"
+    )
+    eps: float = setting(default=1e-6, gt=0, description="AdamW: added to the denominator")
+    decay: float = setting(default=0.01, ge=0, description="weight decay, as a share of the learning rate")
+
+
+AnyOptimizer = Annotated[
+    Annotated[AdamW, tag("adamw")] | Annotated[Muon, tag("muon")], setting(discriminator=name_or("adamw"))
+]
 
 
 @config
@@ -65,33 +92,105 @@ AnySchedule = Annotated[Linear | Plateau, setting(discriminator="name")]
 
 
 def build(
-    settings: AdamW, learner: nn.Module, factors: Mapping[str, float] | None = None
+    settings: AdamW | Muon, learner: nn.Module, factors: Mapping[str, float] | None = None
 ) -> torch.optim.Optimizer:
     """The optimiser over the parameters that learn. `fused` is torch's one-kernel form of the same update.
 
     factors: prefix of parameter names -> factor on the learning rate; such parameters are not decayed.
     """
     factors = factors or {}
+    muon = settings if isinstance(settings, Muon) else None
     decayed: list[nn.Parameter] = []
     plain: list[nn.Parameter] = []
+    turned: dict[int, list[nn.Parameter]] = {1: [], 3: []}
     own: dict[str, list[nn.Parameter]] = {prefix: [] for prefix in factors}
     for name, parameter in learner.named_parameters():
-        if parameter.requires_grad:
-            prefix = next((prefix for prefix in factors if name.startswith(prefix)), None)
-            matrix = parameter.ndim > 1 and ".embeddings." not in f".{name}"
-            (own[prefix] if prefix is not None else decayed if matrix else plain).append(parameter)
+        if not parameter.requires_grad:
+            continue
+        prefix = next((prefix for prefix in factors if name.startswith(prefix)), None)
+        matrix = parameter.ndim > 1 and ".embeddings." not in f".{name}"
+        if prefix is not None:
+            own[prefix].append(parameter)
+        elif muon is not None and matrix and ".blocks." in f".{name}":
+            turned[3 if ".qkv." in name else 1].append(parameter)
+        else:
+            (decayed if matrix else plain).append(parameter)
     groups: list[dict[str, Any]] = [
         {"params": decayed, "weight_decay": settings.decay},
         {"params": plain, "weight_decay": 0.0},
         *({"params": own[prefix], "weight_decay": 0.0, "factor": factors[prefix]} for prefix in factors),
     ]
-    return torch.optim.AdamW(
+    if muon is not None:
+        shared = {"weight_decay": muon.decay, "factor": muon.matrix_factor, "momentum": muon.momentum}
+        groups += [{"params": matrices, "stacked": count, **shared} for count, matrices in turned.items()]
+    return (torch.optim.AdamW if muon is None else _MuonAndAdamW)(
         [group for group in groups if group["params"]],
         lr=settings.lr,
         betas=(settings.beta1, settings.beta2),
         eps=settings.eps,
         fused=True,
     )
+
+
+class _MuonAndAdamW(torch.optim.AdamW):
+    """Muon for the groups that say how many matrices are `stacked` in each parameter, AdamW for the others.
+
+    torch's own Muon works in bfloat16, which takes longer than the whole step on a CPU without such units.
+    """
+
+    @torch.no_grad()
+    def step(self, closure: Any = None) -> None:  # type: ignore[override]
+        assert closure is None, "the loss is computed before"
+        every = self.param_groups
+        self.param_groups = [group for group in every if "stacked" not in group]
+        try:
+            super().step()
+        finally:
+            self.param_groups = every
+        # matrices of one shape are orthogonalised together: many small products cost more than one large
+        shapes: dict[tuple[int, int], list[tuple[Tensor, Tensor, float, float]]] = {}
+        for group in every:
+            if "stacked" in group:
+                for parameter in group["params"]:
+                    if parameter.grad is None:
+                        continue
+                    ahead = self._averaged(parameter, group["momentum"])
+                    for weight, update in zip(
+                        parameter.chunk(group["stacked"]), ahead.chunk(group["stacked"]), strict=True
+                    ):
+                        row = (weight, update, group["lr"], group["weight_decay"])
+                        shapes.setdefault((weight.shape[0], weight.shape[1]), []).append(row)
+        for rows in shapes.values():
+            turned = orthogonalised(torch.stack([update for _, update, _, _ in rows]))
+            for (weight, _, lr, decay), update in zip(rows, turned, strict=True):
+                weight.mul_(1 - lr * decay)
+                weight.add_(update, alpha=-lr * 0.2 * math.sqrt(max(weight.shape)))
+
+    def _averaged(self, parameter: Tensor, momentum: float) -> Tensor:
+        """The mean of the gradients up to now, one step ahead (Nesterov)."""
+        assert parameter.grad is not None
+        state = self.state[parameter]
+        if "momentum" not in state:
+            state["step"] = torch.zeros((), device=parameter.device)  # AdamW looks for it in a loaded state
+            state["momentum"] = torch.zeros_like(parameter)
+        mean = state["momentum"].lerp_(parameter.grad, 1 - momentum)
+        return parameter.grad.lerp(mean, momentum)
+
+
+def orthogonalised(matrices: Tensor) -> Tensor:
+    """About U V^T of the singular value decompositions U S V^T. matrices (count, rows, columns).
+
+    Five Newton-Schulz steps with the coefficients of Jordan et al. 2024, which bring all but the least singular
+    values to between 0.7 and 1.2. In bfloat16 on a GPU, in the matrices' own precision on a CPU.
+    """
+    tall = matrices.shape[1] > matrices.shape[2]
+    x = matrices.mT if tall else matrices
+    x = x / (x.norm(dim=(1, 2), keepdim=True) + 1e-7)
+    x = x.bfloat16() if x.is_cuda else x
+    for _ in range(5):
+        gram = x @ x.mT
+        x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=-4.7750, alpha=2.0315), x, beta=3.4445)
+    return (x.mT if tall else x).to(matrices.dtype)
 
 
 def set_lr(optimizer: torch.optim.Optimizer, lr: float) -> None:

@@ -12,7 +12,7 @@ from unmask import bundle, console
 from unmask.config import changed
 from unmask.console import Progress
 from unmask.data.batch import Batch
-from unmask.data.batches import Batches, CorpusExamples, in_order
+from unmask.data.batches import Batches, CorpusExamples, in_order, split_documents
 from unmask.data.shards import Shards
 from unmask.errors import UserError
 from unmask.learner import Learner, Loss
@@ -22,6 +22,14 @@ from unmask.text.tokenizer import Tokenizer
 from unmask.train.fit import Fit, Watch
 from unmask.train.recipe import PretrainRecipe, read_recipe
 from unmask.train.run import Run, default_device
+from unmask.train.start import (
+    SAMPLE,
+    look_at_neighbours,
+    neighbour_axes,
+    neighbour_counts,
+    piece_counts,
+    put_counts_into,
+)
 from unmask.train.steps import Step, evaluate
 
 EVALUATION_SEED = 0  # held-out masks are the same for every run, so that losses compare
@@ -129,6 +137,7 @@ def fitted(recipe: PretrainRecipe, tokenizer: Tokenizer) -> PretrainRecipe:
         raise UserError(
             "next_sentence needs segment embeddings", given=f"model.segments={recipe.model.segments}"
         )
+    recipe.start.check(recipe.model)
     return changed(recipe, model=changed(recipe.model, vocabulary=tokenizer.vocabulary))
 
 
@@ -155,7 +164,8 @@ def _train(run: Run, recipe: PretrainRecipe, shards: Shards, progress: Progress)
         watch=Watch(f"{recipe.objectives[0].name}.loss", higher=False),
         describe=describe,
     )
-    fit.resume()
+    if not fit.resume():
+        _begin(learner, recipe, shards, progress)
     standing = fit(progress)
     lineage = {
         "kind": "pretrain",
@@ -176,6 +186,23 @@ def _train(run: Run, recipe: PretrainRecipe, shards: Shards, progress: Progress)
             "unigram": unigram,
         }
     )
+
+
+def _begin(learner: PretrainLearner, recipe: PretrainRecipe, shards: Shards, progress: Progress) -> None:
+    """What counting the training documents gives the network before its first step."""
+    documents = split_documents(shards.documents, recipe.data.heldout, "train")
+    counts = piece_counts(shards, documents)
+    for objective in learner.objectives.values():
+        if isinstance(objective, MaskedObjective):
+            objective.head.begin_with(counts)
+    if recipe.start.neighbour_layers:
+        look_at_neighbours(learner.encoder, recipe.start.neighbour_layers)
+    if recipe.start.embeddings == "counts":
+        progress.start(float(min(SAMPLE, shards.tokens)), "tokens")
+        progress.show("counting neighbours")
+        table = neighbour_counts(shards, documents, counts, recipe.start.window, progress)
+        kept = neighbour_axes(recipe.model) if recipe.start.neighbour_layers else []
+        put_counts_into(learner.encoder.embeddings.token.weight, table, recipe.model.init_std, kept)
 
 
 def has_pairs(recipe: PretrainRecipe) -> bool:

@@ -15,6 +15,7 @@ from unmask.tasks import AnyTask, Classify, Reading
 from unmask.train.budget import TrainConfig
 from unmask.train.optim import AdamW
 from unmask.train.shipped import find
+from unmask.train.start import Start
 
 R = TypeVar("R")
 
@@ -51,6 +52,7 @@ class PretrainRecipe:
         default_factory=EncoderConfig,
         description=f"the architecture; `preset` names one of {', '.join(PRESETS)}, single settings override it",
     )
+    start: Start = setting(default_factory=Start, description="what the network begins with")
     objectives: list[AnyObjective] = setting(
         default_factory=lambda: [Masked()], min_length=1, description="what is learnt: masked, next_sentence"
     )
@@ -83,6 +85,9 @@ class RowsConfig:
     on_error: Literal["stop", "skip"] = setting(
         default="stop", description="a row that cannot be read: stop, or leave it out and say how many"
     )
+    encoding: str | None = setting(
+        default=None, description="of the files; without it UTF-8, and UTF-16 or GB18030 where found out"
+    )
     rows: int | None = setting(
         default=None,
         ge=1,
@@ -103,6 +108,7 @@ class RowsConfig:
             TagColumns(token=self.token_column, tag=self.tag_column),
             self.scheme,
             self.on_error,
+            self.encoding,
         )
 
 
