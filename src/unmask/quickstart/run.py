@@ -19,7 +19,7 @@ from typing import Any, Literal
 import torch
 
 from unmask import console, files
-from unmask.config import dump
+from unmask.config import changed, dump
 from unmask.console import Progress
 from unmask.data import corpus, shards
 from unmask.data.tables import Example
@@ -292,7 +292,7 @@ class Quickstart:
             available = len(examples) * (1 if rows.dev else 1 - base.data.dev_share)
             least = Budget.parse(base.train.budget).amount  # epochs
             for length in LENGTHS:
-                affordable = self._affordable(examples, length, pretrained.tokens_per_second)
+                affordable = self._affordable(base, examples, length, pretrained.tokens_per_second)
                 if affordable >= MOST_EPOCHS * available:
                     break
             kept = min(len(examples), max(200, math.ceil(affordable / least)))
@@ -306,14 +306,16 @@ class Quickstart:
             files.write_json(path, values)
         return recipe_of(FinetuneRecipe, files.read_json(path), [], where=str(path))
 
-    def _affordable(self, examples: list[Example], length: int, speed: float) -> float:
+    def _affordable(self, base: FinetuneRecipe, examples: list[Example], length: int, speed: float) -> float:
         """How many rows, repeated ones counted, one fine-tuning run can read. speed: of pretraining, tokens a
         second."""
-        tokenizer = Tokenizer.load(self.folder / "tokenizer")
         sample = examples[:: max(1, len(examples) // 500)]
-        encoded = tokenizer.encode_batch([e.text for e in sample], max_length=length)
-        tokens = sum(len(one.ids) for one in encoded) / len(encoded)
-        seconds = max(1.0, self.seconds * (1 - PRETRAIN_SHARE[self.request.learns]) / 2 / OVERHEAD)
+        settings = changed(base.task, length=length)
+        task = settings.task.build(settings, Tokenizer.load(self.folder / "tokenizer"), sample)
+        bare = [replace(example, label=None, spans=None) for example in sample]
+        tokens = sum(len(row.ids) for row in task.encode(bare)) / len(sample)
+        share = 1 - PRETRAIN_SHARE[self.request.learns]
+        seconds = max(1.0, self.seconds * share / 2 / OVERHEAD)
         return FINETUNE_SPEED * speed * seconds / tokens
 
     def _evaluation(
