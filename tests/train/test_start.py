@@ -353,6 +353,14 @@ def test_the_same_seed_gives_the_same_bytes(recipe_values: dict[str, Any], tmp_p
     assert weights(tmp_path / "a") == weights(tmp_path / "b") != weights(tmp_path / "c")
 
 
+def stop_a_run(settings: PretrainRecipe, out: Path, place: Any, name: str, instead: Any) -> None:
+    """Run until `instead`, put at `place.name`, raises an error about the power."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(place, name, instead)
+        with pytest.raises(RuntimeError, match="power"):
+            pretrain(settings, out=out, progress=SILENT)
+
+
 def test_a_resumed_run_does_not_begin_again(
     recipe_values: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -368,10 +376,7 @@ def test_a_resumed_run_does_not_begin_again(
     def never(*_: object) -> None:
         raise AssertionError("it began again")
 
-    with monkeypatch.context() as stopped:
-        stopped.setattr(Run, "append", stopping)
-        with pytest.raises(RuntimeError, match="power"):
-            pretrain(settings, out=tmp_path / "stopped", progress=SILENT)
+    stop_a_run(settings, tmp_path / "stopped", Run, "append", stopping)
     with monkeypatch.context() as resumed:
         resumed.setattr(pretraining, "_begin", never)
         with pytest.raises(AssertionError, match="began again"):
@@ -381,7 +386,7 @@ def test_a_resumed_run_does_not_begin_again(
 
 
 def test_a_run_stopped_before_its_first_checkpoint_begins_again_alike(
-    recipe_values: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    recipe_values: dict[str, Any], tmp_path: Path
 ) -> None:
     settings = recipe(recipe_values, *EVERYTHING)
     pretrain(settings, out=tmp_path / "straight", progress=SILENT)
@@ -389,9 +394,6 @@ def test_a_run_stopped_before_its_first_checkpoint_begins_again_alike(
     def stopping(*_: object) -> None:
         raise RuntimeError("the power is gone")
 
-    with monkeypatch.context() as stopped:
-        stopped.setattr(pretraining, "put_counts_into", stopping)
-        with pytest.raises(RuntimeError, match="power"):
-            pretrain(settings, out=tmp_path / "stopped", progress=SILENT)
+    stop_a_run(settings, tmp_path / "stopped", pretraining, "put_counts_into", stopping)
     pretrain(settings, out=tmp_path / "stopped", progress=SILENT)
     assert weights(tmp_path / "stopped") == weights(tmp_path / "straight")

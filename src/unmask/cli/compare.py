@@ -60,19 +60,14 @@ def compare(
 
     columns = Columns(text=text_column, pair=pair_column, label=label_column)
     tags = TagColumns(token=token_column, tag=tag_column)
-    how = {"columns": columns, "tags": tags, "scheme": scheme, "encoding": encoding, "on_error": on_error}
-    usual = {
-        "columns": Columns(),
-        "tags": TagColumns(),
-        "scheme": "auto",
-        "encoding": None,
-        "on_error": "stop",
-    }
-    if test is None and how != usual:
+    if test is None and (columns, tags, scheme, encoding, on_error) != (
+        Columns(), TagColumns(), "auto", None, "stop",
+    ):  # fmt: skip
         raise UserError(
             "how to read test rows was given, but no file of test rows",
             to_do="name the file: --test FILE",
         )
+    how = {"columns": columns, "tags": tags, "scheme": scheme, "encoding": encoding, "on_error": on_error}
     found = compare_runs(runs, test, partial(_predict, how=how))
     if out is not None:
         files.write_text(out, render(page_of(found, lang or language())))
