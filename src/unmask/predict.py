@@ -102,14 +102,19 @@ class Predictor:
         *,
         reading: Reading | None = None,
     ) -> Evaluation:
-        """Score predictions on a file of labelled examples. A label that the model does not know is a UserError."""
+        """Score predictions on a file of labelled examples. A label that the model does not know is a UserError,
+        unless `reading` says otherwise."""
         reading = reading or Reading(columns=columns or Columns())
-        return self.score(self.task.read_test(file, reading), progress)[0]
+        examples = self.task.check(
+            self.task.read_test(file, reading), of=str(self.bundle.folder), unknown=reading.unknown
+        )
+        return self.score(examples, progress)[0]
 
     def score(self, examples: Sequence[Example], progress: Progress = SILENT) -> tuple[Evaluation, list[Any]]:
-        """The evaluation of labelled examples, and what was predicted for each."""
-        self.task.check(examples, of=str(self.bundle.folder))
-        predicted = self._predicted(examples, progress)  # with its spans: what cannot be aligned is said
+        """The evaluation of labelled examples, and what was predicted for each. No prediction of a label that the
+        model does not know is right: `task.check` finds such labels."""
+        known = [example.only(self.task.labels) for example in examples]
+        predicted = self._predicted(known, progress)  # with their spans: what cannot be aligned is said
         return self.task.score(examples, predicted), predicted
 
     @cached_property

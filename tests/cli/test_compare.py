@@ -68,6 +68,6 @@ def test_an_encoding_may_be_given(command, pretrained: Path, easy: Path, tmp_pat
 
 def test_columns_without_test_rows_are_an_error(command, classifier: Path, tmp_path: Path) -> None:
     shutil.copytree(classifier.parent, tmp_path / "other")
-    for given in (COLUMNS[2:], ["--scheme", "BIO"], ["--on-error", "skip"]):
+    for given in (COLUMNS[2:], ["--scheme", "BIO"], ["--on-error", "skip"], ["--unknown-labels", "skip"]):
         done = command("compare", classifier.parent, tmp_path / "other", *given)
         assert done.code == 1 and "--test FILE" in done.err

@@ -55,6 +55,17 @@ def test_labels_that_the_model_does_not_know(command, classifier: Path, tmp_path
     assert done.code == 1 and f'{file}, line 3: label "lava" is not among the 2 labels' in done.err
     skipped = command("evaluate", classifier, file, "--on-error", "skip", "--json")
     assert skipped.code == 0 and json.loads(skipped.out)["rows"] == 1 and "left out: 1" in skipped.err
+    assert "--unknown-labels wrong" in done.err
+    river = json.loads(command("evaluate", classifier, file, "--on-error", "skip", "--json").out)
+    counted = command("evaluate", classifier, file, "--unknown-labels", "wrong", "--json")
+    told = json.loads(counted.out)
+    assert counted.code == 0 and told["rows"] == 2 and "counted as wrong" in counted.err and "lava (1)" in counted.err
+    assert told["accuracy"]["value"] == river["accuracy"]["value"] / 2  # the row with the new label is never right
+    assert told["unknown_labels"] == ["lava"] and [row["label"] for row in told["per_label"]][-1] == "lava"
+    assert told["per_label"][-1]["n"] == 1 and told["per_label"][-1]["f1"] == 0
+    assert len(told["confusion"]) == len(told["labels"]) + 1
+    left = command("evaluate", classifier, file, "--unknown-labels", "skip", "--json")
+    assert json.loads(left.out)["rows"] == 1
 
 
 def test_folders_that_are_no_model(

@@ -77,6 +77,11 @@ def test_a_label_that_only_the_test_rows_have(command, pretrained: Path, table: 
     assert (
         'line 3: label "stoned"' in done.err and "did you mean" in done.err and "--on-error skip" in done.err
     )
+    counted = command(*asked, "--unknown-labels", "wrong", *FAST, "--json")  # what was trained is not lost
+    tested = json.loads(counted.out)["test"]
+    assert counted.code == 0 and "is finished" in counted.err and tested["rows"] == 2
+    assert all(model["accuracy"]["value"] <= 0.5 for model in tested["models"])
+    assert tested["labels"][-1] == "stoned" and tested["per_label"][-1]["n"] == 1
 
 
 def test_rows_that_cannot_be_read_may_be_left_out(

@@ -199,6 +199,13 @@ def test_tags_that_the_model_has_never_seen(command, tagger: Path, tagged: Path,
     )
     skipped = command("evaluate", tagger, file, "--on-error", "skip", "--json")
     assert skipped.code == 0 and json.loads(skipped.out)["rows"] == 60 and "left out: 1" in skipped.err
+    counted = command("evaluate", tagger, file, "--unknown-labels", "wrong", "--json")
+    assert counted.code == 0 and "counted as wrong" in counted.err
+    with_it, without = json.loads(counted.out), json.loads(skipped.out)
+    assert with_it["rows"] == 61 and with_it["spans"] == without["spans"] + 1
+    new = next(row for row in with_it["per_label"] if row["label"] == "PLACES")
+    assert new["n"] == 1 and new["recall"] == 0 and with_it["unknown_labels"] == ["PLACES"]
+    assert with_it["recall"]["value"] < without["recall"]["value"]
 
 
 def test_a_run_keeps_what_it_was_evaluated_on(command, tagger: Path, tagged: Path, tmp_path: Path) -> None:

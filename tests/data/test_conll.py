@@ -363,7 +363,7 @@ def test_tags_never_seen(write: Write, said: list[str]) -> None:
     assert error.facts["given"] == "on 'Peter Blackburn', in the sentence that begins there"
     assert error.facts["all that are new"] == "PER (1)"
     assert (error.facts["did you mean"], error.facts["allowed"]) == ("PERS", "LOC, ORG, PERS")
-    assert check_tags(examples, ["LOC"], of="the model", on_error="skip") == examples[1:]
+    assert check_tags(examples, ["LOC"], of="the model", unknown="skip") == examples[1:]
     assert said[-1].startswith("left out: 1 (the first: ")
 
 

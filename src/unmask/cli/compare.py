@@ -2,7 +2,7 @@
 
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -17,6 +17,7 @@ from unmask.cli.shared import (
     TagColumn,
     TextColumn,
     TokenColumn,
+    UnknownLabels,
     percent,
 )
 from unmask.errors import UserError
@@ -24,6 +25,7 @@ from unmask.errors import UserError
 if TYPE_CHECKING:
     from unmask.evaluate.saved import Predictions
     from unmask.report.compared import Comparison
+    from unmask.tasks import Reading
 
 
 def register(app: typer.Typer) -> None:
@@ -44,6 +46,7 @@ def compare(
     scheme: Scheme = "auto",
     encoding: Encoding = None,
     on_error: OnError = "stop",
+    unknown_labels: UnknownLabels = None,
     out: Annotated[Path | None, typer.Option(help="Write a page with curves to this html file.")] = None,
     lang: Annotated[
         str | None, typer.Option(help="Language of the page: en or zh.", show_default=False)
@@ -57,18 +60,19 @@ def compare(
     from unmask.language import language
     from unmask.report.compared import compare_runs, page_of
     from unmask.report.page import render
+    from unmask.tasks import Reading
 
     columns = Columns(text=text_column, pair=pair_column, label=label_column)
     tags = TagColumns(token=token_column, tag=tag_column)
-    if test is None and (columns, tags, scheme, encoding, on_error) != (
-        Columns(), TagColumns(), "auto", None, "stop",
+    if test is None and (columns, tags, scheme, encoding, on_error, unknown_labels) != (
+        Columns(), TagColumns(), "auto", None, "stop", None,
     ):  # fmt: skip
         raise UserError(
             "how to read test rows was given, but no file of test rows",
             to_do="name the file: --test FILE",
         )
-    how = {"columns": columns, "tags": tags, "scheme": scheme, "encoding": encoding, "on_error": on_error}
-    found = compare_runs(runs, test, partial(_predict, how=how))
+    reading = Reading(columns, tags, scheme, on_error, encoding, unknown_labels)
+    found = compare_runs(runs, test, partial(_predict, reading=reading))
     if out is not None:
         files.write_text(out, render(page_of(found, lang or language())))
     if as_json:
@@ -79,12 +83,11 @@ def compare(
             console.say_plain(str(out))
 
 
-def _predict(run: Path, file: Path, how: dict[str, Any]) -> "Predictions":
+def _predict(run: Path, file: Path, reading: "Reading") -> "Predictions":
     from unmask.evaluate.tested import predictions_on
-    from unmask.tasks import Reading
 
     with console.work("Evaluation") as work:
-        found = predictions_on(run, file, work, Reading(**how))
+        found = predictions_on(run, file, work, reading)
         work.result(f"{run}: {len(found.reference):,} rows of {file}")
     return found
 

@@ -17,6 +17,7 @@ from unmask.cli.shared import (
     TagColumn,
     TextColumn,
     TokenColumn,
+    UnknownLabels,
     facts,
     percent,
 )
@@ -42,6 +43,7 @@ def evaluate(
     scheme: Scheme = "auto",
     encoding: Encoding = None,
     on_error: OnError = "stop",
+    unknown_labels: UnknownLabels = None,
     as_json: AsJson = False,
 ) -> None:
     """Compare predictions with what is true: figures with 95 % intervals, over all and for each label.
@@ -50,22 +52,29 @@ def evaluate(
     """
     from unmask.data.conll import TagColumns
     from unmask.data.tables import Columns
-    from unmask.evaluate.tested import kept_of, run_of
+    from unmask.evaluate.tested import kept_of, run_of, test_examples
     from unmask.predict import load
     from unmask.tasks import Reading
 
     columns = Columns(text=text_column, pair=pair_column, label=label_column)
-    reading = Reading(columns, TagColumns(token=token_column, tag=tag_column), scheme, on_error, encoding)
+    tags = TagColumns(token=token_column, tag=tag_column)
+    reading = Reading(columns, tags, scheme, on_error, encoding, unknown_labels)
     with console.work("Evaluation") as work:
         predictor = load(model)
         task = predictor.task
-        examples = task.check(task.read_test(file, reading), of=str(model), on_error=on_error)
+        examples = test_examples(task, file, reading, of=str(model))
         scores, predicted = predictor.score(examples, work)
         if (run := run_of(model)) is not None:
             kept_of(predictor, examples, predicted, file).save(run)
         work.result(f"{scores.rows:,} rows of {file}")
     if as_json:
-        told = {"labels": task.labels, "truncated": task.truncated, **scores.told()}
+        unknown = sorted({label for example in examples for label in example.labels} - set(task.labels))
+        told = {
+            "labels": task.labels,
+            "unknown_labels": unknown,
+            "truncated": task.truncated,
+            **scores.told(),
+        }
         console.say(json.dumps(told, ensure_ascii=False))
         return
     _show(scores, task.truncated, task.settings.length)

@@ -19,12 +19,14 @@ from unmask.cli.shared import (
     TagColumn,
     TextColumn,
     TokenColumn,
+    UnknownLabels,
     assigned,
     facts,
     percent,
 )
 
 if TYPE_CHECKING:
+    from unmask.data.tables import Unknown
     from unmask.train.finetune import Finetuned
     from unmask.train.recipe import FinetuneRecipe
 
@@ -61,6 +63,7 @@ def finetune(
     scheme: Scheme = "auto",
     encoding: Encoding = None,
     on_error: OnError = "stop",
+    unknown_labels: UnknownLabels = None,
     out: Annotated[
         Path | None, typer.Option(help="The run folder. [default: runs/RECIPE, or runs/TASK]")
     ] = None,
@@ -96,7 +99,7 @@ def finetune(
         metric, value = result.best
         figures = f"dev {metric} {value:.1%} on {result.dev_rows:,} rows"
         work.result(f"{result.steps:,} steps · {figures} · best step {result.best_step:,}")
-    tested = None if test is None else _tested(result, resolved, test)
+    tested = None if test is None else _tested(result, resolved, test, unknown_labels)
     if as_json:
         about = {**asdict(result), "folder": str(result.folder), "model": str(result.model)}
         console.say(json.dumps({**about, "test": tested}, ensure_ascii=False))
@@ -138,21 +141,22 @@ def _absent(test: Path) -> Exception:
     return UserError(f"{test} does not exist", given="--test")
 
 
-def _tested(result: "Finetuned", recipe: "FinetuneRecipe", test: Path) -> dict[str, Any]:
+def _tested(
+    result: "Finetuned", recipe: "FinetuneRecipe", test: Path, unknown: "Unknown | None"
+) -> dict[str, Any]:
     """The model, and what takes no network, on the test rows, with intervals; predictions are kept in the run."""
     import dataclasses
 
     from unmask.evaluate.saved import compared
     from unmask.evaluate.simplest import simplest
-    from unmask.evaluate.tested import kept_of
+    from unmask.evaluate.tested import kept_of, test_examples
     from unmask.train.finetune import rows_of
 
-    reading = recipe.data.reading
+    reading = dataclasses.replace(recipe.data.reading, unknown_labels=unknown)
     predictor = result.predictor()
     task = predictor.task
     with console.work("Evaluation") as work:
-        examples = task.read_test(test, reading)
-        examples = task.check(examples, of=recipe.data.train, on_error=reading.on_error)
+        examples = test_examples(task, test, reading, of=recipe.data.train)
         predicted = predictor.score(examples, work)[1]
         truncated = task.truncated
         ours = kept_of(predictor, examples, predicted, test)

@@ -51,6 +51,15 @@ OnError = Annotated[
     typer.Option(help="A row that cannot be read: stop, or skip (the number is reported)."),
 ]
 
+UnknownLabels = Annotated[
+    Literal["stop", "skip", "wrong"] | None,
+    typer.Option(
+        help="A test row with a label that training did not have: stop, skip the row, or count it as wrong. "
+        "[default: as --on-error]",
+        show_default=False,
+    ),
+]
+
 
 def assigned(settings: Iterable[tuple[str, Path | str | None]]) -> list[str]:
     """Options that stand for recipe keys as `key=value`; those not given are left out."""

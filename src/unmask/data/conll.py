@@ -19,7 +19,7 @@ from unmask.config import config, setting
 from unmask.data import schemes
 from unmask.data.schemes import SchemeName
 from unmask.data.spanrows import read_span_rows
-from unmask.data.tables import Example, Span, stdin_is_jsonl
+from unmask.data.tables import Example, Span, Unknown, report_unknown, stdin_is_jsonl
 from unmask.data.textfiles import STDIN, Faults, OnError, kind_of, name_of, open_text
 from unmask.errors import UserError, closest
 
@@ -442,15 +442,19 @@ def check_tags(
     examples: Sequence[Example],
     known: Iterable[str],
     of: str = "the training data",
-    on_error: OnError = "stop",
+    unknown: Unknown = "stop",
 ) -> list[Example]:
     """The sentences all of whose labels are among `known`, the labels of `of` (a file or a model).
 
     Raises UserError for the first label that is not, naming the line on which its sentence begins;
-    on_error="skip" leaves such sentences out and says how many.
+    unknown="skip" leaves such sentences out, "wrong" keeps them, and both say how many.
     """
-    allowed, faults, kept = set(known), Faults(on_error), []
+    allowed = set(known)
     strange = Counter(span.label for e in examples for span in e.spans or () if span.label not in allowed)
+    if unknown == "wrong":
+        report_unknown(strange, of)
+        return list(examples)
+    faults, kept = Faults(unknown), []
     for example in examples:
         new = next((span for span in example.spans or () if span.label not in allowed), None)
         if new is None:

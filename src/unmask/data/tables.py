@@ -9,10 +9,10 @@ import itertools
 import json
 import sys
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from unmask import console
 from unmask.config import config, setting
@@ -98,6 +98,10 @@ class Span:
     label: str
 
 
+Unknown = Literal["stop", "skip", "wrong"]
+"""What becomes of a row with a label that a model does not know: an error, left out, or counted as wrong."""
+
+
 @dataclass(frozen=True)
 class Example:
     """One row. It begins on `line` (from 1) of `source`; rows of one `group` stay together in a split.
@@ -120,6 +124,13 @@ class Example:
     def labels(self) -> set[str]:
         """Its label, or those of its spans."""
         return {span.label for span in self.spans or ()} | ({self.label} if self.label is not None else set())
+
+    def only(self, known: Collection[str]) -> "Example":
+        """The same without the labels that are not among these."""
+        if self.labels <= set(known):
+            return self
+        spans = None if self.spans is None else tuple(span for span in self.spans if span.label in known)
+        return replace(self, label=self.label if self.label in known else None, spans=spans)
 
     @property
     def place(self) -> str:
@@ -346,13 +357,20 @@ def check_labels(
     examples: Sequence[Example],
     known: Iterable[str],
     of: str = "the training data",
-    on_error: OnError = "stop",
+    unknown: Unknown = "stop",
 ) -> list[Example]:
     """The examples whose label is among `known`, the labels of `of` (a file or a model).
 
-    Raises UserError for the first label that is not; on_error="skip" leaves such rows out and says how many.
+    Raises UserError for the first label that is not; unknown="skip" leaves such rows out, "wrong" keeps them,
+    and both say how many. A row without any label is never kept.
     """
-    allowed, faults, kept = set(known), Faults(on_error), []
+    allowed = set(known)
+    if unknown == "wrong":
+        strange = Counter(e.label for e in examples if e.label is not None and e.label not in allowed)
+        report_unknown(strange, of)
+        allowed |= set(strange)
+        unknown = "stop"
+    faults, kept = Faults(unknown), []
     for example in examples:
         if example.label in allowed:
             kept.append(example)
@@ -369,6 +387,13 @@ def check_labels(
         )
     faults.report()
     return kept
+
+
+def report_unknown(strange: Mapping[str, int], of: str) -> None:
+    """Says how often labels occur that `of` does not know, and that no prediction of them can be right."""
+    if strange:
+        listed = ", ".join(f"{label} ({strange[label]:,})" for label in sorted(strange))
+        console.remark(f"counted as wrong, because {of} does not know these labels: {listed}")
 
 
 def split(

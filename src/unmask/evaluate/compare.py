@@ -37,7 +37,11 @@ class Contestant:
 def compare(
     reference: Sequence[str], contestants: Sequence[Contestant], labels: Sequence[str], seed: int = 0
 ) -> dict[str, Any]:
-    """One label a row. Figures of each contestant, differences of the first over the others."""
+    """One label a row. Figures of each contestant, differences of the first over the others.
+
+    Labels of the reference that are not among `labels` come after these: a model does not know them.
+    """
+    labels = [*labels, *sorted(set(reference) - set(labels))]
     numbers = {label: number for number, label in enumerate(labels)}
     truth = _numbered(reference, numbers)
     said = [_numbered(c.predicted, numbers) for c in contestants]

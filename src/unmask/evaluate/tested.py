@@ -7,9 +7,10 @@ from typing import Any
 from unmask import files
 from unmask.console import SILENT, Progress
 from unmask.data.tables import Example
+from unmask.errors import UserError
 from unmask.evaluate.saved import Predictions, saved
 from unmask.predict import Predictor, load
-from unmask.tasks import Reading
+from unmask.tasks import Reading, Task
 
 
 def predictions_on(
@@ -22,14 +23,30 @@ def predictions_on(
     and rows or labels that cannot be used.
     """
     digest, reading = files.sha256(file), reading or Reading()
-    if reading == Reading(on_error=reading.on_error, encoding=reading.encoding):
+    plain = Reading(
+        on_error=reading.on_error, encoding=reading.encoding, unknown_labels=reading.unknown_labels
+    )
+    if reading == plain:
         for kept in saved(run):
             if kept.sha256 == digest:
                 return kept
     predictor = load(run)
     task = predictor.task
-    examples = task.check(task.read_test(file, reading), of=str(run), on_error=reading.on_error)
+    examples = test_examples(task, file, reading, of=str(run))
     return kept_of(predictor, examples, predictor.predict(examples, progress), file, digest)
+
+
+def test_examples(task: Task[Any], file: Path | str, reading: Reading, of: str) -> list[Example]:
+    """The labelled examples of a file of test rows. of: what knows the task's labels, a run or a training file.
+
+    Raises UserError for rows that cannot be read and labels that `of` does not know, where `reading` says so.
+    """
+    examples = task.read_test(file, reading)
+    try:
+        return task.check(examples, of=of, unknown=reading.unknown)
+    except UserError as error:
+        error.facts["to count them as wrong"] = "--unknown-labels wrong"
+        raise
 
 
 def kept_of(

@@ -14,8 +14,7 @@ from torch import Tensor, nn
 from unmask import metrics
 from unmask.config import config, dump, setting
 from unmask.data.batch import SPECIAL, Batch, Row
-from unmask.data.tables import Example, check_labels, read_examples
-from unmask.data.textfiles import OnError
+from unmask.data.tables import Example, Unknown, check_labels, read_examples
 from unmask.errors import UserError
 from unmask.learner import Loss, Part
 from unmask.model.encoder import Encoder, EncoderConfig
@@ -56,7 +55,8 @@ class Classify:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Accuracy and macro-F1 over the labels of the task, each with its 95 % bootstrap interval."""
+    """Accuracy and macro-F1 over the labels of the task and, after them, those that it does not know; each with
+    its 95 % bootstrap interval."""
 
     rows: int
     accuracy: metrics.Interval
@@ -164,9 +164,9 @@ class ClassifyTask(Task[list[Label]]):
         return self.read(path, reading)
 
     def check(
-        self, examples: Sequence[Example], of: str = "the training data", on_error: OnError = "stop"
+        self, examples: Sequence[Example], of: str = "the training data", unknown: Unknown = "stop"
     ) -> list[Example]:
-        return check_labels(examples, self.labels, of=of, on_error=on_error)
+        return check_labels(examples, self.labels, of=of, unknown=unknown)
 
     def encode(self, examples: Sequence[Example]) -> list[Row]:
         """One sequence per example; its label as target where there is one. Raises UserError for a new label."""
@@ -237,15 +237,21 @@ class ClassifyTask(Task[list[Label]]):
     def score(
         self, examples: Sequence[Example], predictions: Sequence[list[Label]], seed: int = 0
     ) -> Evaluation:
-        said = self.numbered(self.compared(examples, predictions))
-        truth, count = self.numbered(self.reference(examples)), len(self.labels)
+        unknown = {label for example in examples for label in example.labels} - set(self.labels)
+        labels = [*self.labels, *sorted(unknown)]
+        numbers = {label: number for number, label in enumerate(labels)}
+        said, truth = (
+            np.array([numbers[label] for label in some])
+            for some in (self.compared(examples, predictions), self.reference(examples))
+        )
+        count = len(labels)
         scores = metrics.per_label(truth, said, count)
         return Evaluation(
             rows=len(truth),
             accuracy=metrics.bootstrap(metrics.accuracy, truth, said, count, seed=seed),
             macro_f1=metrics.bootstrap(metrics.macro_f1, truth, said, count, seed=seed),
             confusion=metrics.confusion(truth, said, count).tolist(),
-            per_label=[{"label": name, **asdict(s)} for name, s in zip(self.labels, scores, strict=True)],
+            per_label=[{"label": name, **asdict(s)} for name, s in zip(labels, scores, strict=True)],
         )
 
     def reference(self, examples: Sequence[Example]) -> list[str]:
@@ -289,10 +295,6 @@ class ClassifyTask(Task[list[Label]]):
         first = prediction[0].name
         others = [scores[label] for label in self.labels] if every else []
         return [[example.id, example.line, first, scores[first], *others]]
-
-    def numbered(self, labels: Sequence[str]) -> npt.NDArray[np.int64]:
-        """Labels as their places in the label set."""
-        return np.array([self.numbers[label] for label in labels])
 
     def schema(self) -> dict[str, Any]:
         """What a bundle needs to make this task again."""

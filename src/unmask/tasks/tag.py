@@ -18,8 +18,7 @@ from unmask.config import config, dump, setting
 from unmask.data.batch import IGNORED, SPECIAL, Batch, Row
 from unmask.data.conll import check_tags, read_tagged
 from unmask.data.schemes import SchemeName
-from unmask.data.tables import Example, Span, read_examples
-from unmask.data.textfiles import OnError
+from unmask.data.tables import Example, Span, Unknown, read_examples
 from unmask.errors import UserError
 from unmask.model.encoder import Encoder, EncoderConfig
 from unmask.tasks import tagscore
@@ -185,9 +184,9 @@ class TagTask(Task[list[LabelledSpan]]):
         )
 
     def check(
-        self, examples: Sequence[Example], of: str = "the training data", on_error: OnError = "stop"
+        self, examples: Sequence[Example], of: str = "the training data", unknown: Unknown = "stop"
     ) -> list[Example]:
-        return check_tags(examples, self.labels, of=of, on_error=on_error)
+        return check_tags(examples, self.labels, of=of, unknown=unknown)
 
     def encode(self, examples: Sequence[Example]) -> list[Row]:
         """The windows of each text; a text without units has none. Spans that no tags stand for are said."""

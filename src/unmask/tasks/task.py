@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from unmask.data.batch import Batch, Row
 from unmask.data.conll import SchemeName, TagColumns
-from unmask.data.tables import Columns, Example
+from unmask.data.tables import Columns, Example, Unknown
 from unmask.data.textfiles import OnError
 from unmask.learner import Learner
 from unmask.metrics import Interval
@@ -41,7 +41,7 @@ TITLES = {
 @dataclass(frozen=True)
 class Reading:
     """How to read a file of examples: its columns, how tags are written, its encoding (None: found out), what to
-    do with what cannot be read.
+    do with what cannot be read, and with test labels that the model does not know (None: as on_error says).
     """
 
     columns: Columns = field(default_factory=Columns)
@@ -49,6 +49,11 @@ class Reading:
     scheme: SchemeName | Literal["auto"] = "auto"
     on_error: OnError = "stop"
     encoding: str | None = None
+    unknown_labels: Unknown | None = None
+
+    @property
+    def unknown(self) -> Unknown:
+        return self.unknown_labels or self.on_error
 
 
 @dataclass(frozen=True)
@@ -145,13 +150,14 @@ class Task(ABC, Generic[P]):
 
     @abstractmethod
     def read_test(self, path: Path | str, reading: Reading) -> list[Example]:
-        """Examples with labels that this task knows; `reading.on_error` says what becomes of others."""
+        """Examples to evaluate on: with labels, tagged as the training data are."""
 
     @abstractmethod
     def check(
-        self, examples: Sequence[Example], of: str = "the training data", on_error: OnError = "stop"
+        self, examples: Sequence[Example], of: str = "the training data", unknown: Unknown = "stop"
     ) -> list[Example]:
-        """The examples whose labels are known. Raises UserError for the first other one, or leaves them out."""
+        """The examples whose labels are known. Raises UserError for the first other one, or does as `unknown`
+        says."""
 
     @abstractmethod
     def encode(self, examples: Sequence[Example]) -> list[Row]:

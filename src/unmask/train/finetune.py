@@ -135,7 +135,7 @@ def _train(run: Run, recipe: FinetuneRecipe, progress: Progress) -> None:
     inputs = {"model": opened.sha256, "train": files.sha256(data.train)}
     run.bind(**inputs, **({"dev": files.sha256(data.dev)} if data.dev else {}))
     task = recipe.task.task.build(recipe.task, opened.tokenizer, train)
-    dev = task.check(dev, of=data.train, on_error=data.on_error)
+    dev = task.check(dev, of=data.train, unknown=data.on_error)
     rows = task.encode(train)
     truncated = task.truncated
     heldout = HeldOut(task, dev, task.encode(dev))
