@@ -59,8 +59,11 @@ def test_labels_that_the_model_does_not_know(command, classifier: Path, tmp_path
     river = json.loads(command("evaluate", classifier, file, "--on-error", "skip", "--json").out)
     counted = command("evaluate", classifier, file, "--unknown-labels", "wrong", "--json")
     told = json.loads(counted.out)
-    assert counted.code == 0 and told["rows"] == 2 and "counted as wrong" in counted.err and "lava (1)" in counted.err
-    assert told["accuracy"]["value"] == river["accuracy"]["value"] / 2  # the row with the new label is never right
+    assert counted.code == 0 and told["rows"] == 2
+    assert "counted as wrong" in counted.err and "lava (1)" in counted.err
+    assert (
+        told["accuracy"]["value"] == river["accuracy"]["value"] / 2
+    )  # the row with the new label is never right
     assert told["unknown_labels"] == ["lava"] and [row["label"] for row in told["per_label"]][-1] == "lava"
     assert told["per_label"][-1]["n"] == 1 and told["per_label"][-1]["f1"] == 0
     assert len(told["confusion"]) == len(told["labels"]) + 1
