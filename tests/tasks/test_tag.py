@@ -229,6 +229,22 @@ def test_the_pairs_speak_beside_the_network(
         assert logits[unit].tolist() == pytest.approx(wanted.tolist(), abs=1e-4)
 
 
+def test_hidden_pairs_are_silent_in_training_only() -> None:
+    torch.manual_seed(0)
+    wide = PiecePairs(tags=3, hidden=0.3)
+    wide.scores.weight.data.uniform_(1, 2)
+    ids = torch.arange(2000)
+    places = torch.arange(1, 1999)
+    each = wide.scores(wide.buckets(ids, places))  # (units, 2, tags)
+    assert torch.equal(wide.eval()(ids, places), each.sum(1))
+    said = wide.train()(ids, places)
+    none, both = (said == 0).all(1), torch.isclose(said, each.sum(1)).all(1)
+    alone = [torch.isclose(said, each[:, side]).all(1) for side in (0, 1)]
+    assert bool((none | both | alone[0] | alone[1]).all())  # whole pairs, never single tags
+    for found, share in ((none, 0.09), (both, 0.49), (alone[0], 0.21), (alone[1], 0.21)):
+        assert float(found.float().mean()) == pytest.approx(share, abs=0.05)
+
+
 def test_without_a_crf_the_biases_begin_with_the_frequencies(
     tokenizer: Tokenizer, make_encoder: Callable[..., Encoder], tiny: EncoderConfig
 ) -> None:

@@ -61,6 +61,9 @@ class Tag:
         default=False,
         description="beside the network a linear model of pairs of pieces, which remembers words seen rarely",
     )
+    wide_dropout: float = setting(
+        default=0.0, ge=0, lt=1, description="wide: share of the pairs that are hidden in training"
+    )
     crf_lr_factor: float = setting(
         default=10.0, gt=0, description="learning rate of the CRF's transitions, as a multiple of the rest's"
     )
@@ -233,7 +236,14 @@ class TagTask(Task[list[LabelledSpan]]):
 
     def head(self, encoder: EncoderConfig) -> "TagHead":
         chosen = self.settings
-        return TagHead(encoder, self.grammar, chosen.head_dropout, chosen.decoder == "crf", chosen.wide)
+        return TagHead(
+            encoder,
+            self.grammar,
+            chosen.head_dropout,
+            crf=chosen.decoder == "crf",
+            wide=chosen.wide,
+            hidden=chosen.wide_dropout,
+        )
 
     def learner(self, encoder: Encoder, train: Sequence[Example], rows: Sequence[Row]) -> "TagLearner":
         if not rows:

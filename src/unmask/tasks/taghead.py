@@ -49,10 +49,14 @@ class PiecePairs(nn.Module):
 
     The wide part of wide and deep learning (Cheng et al. 2016, arXiv 1606.07792, section 3.1). Each unit has two
     features, its first piece with the piece before and with the piece after, hashed into BUCKETS rows of scores.
+
+    hidden: share of the features that are left out in training, drawn anew each time. What the pairs have seen
+    in these very rows they know, so that beside all of them the network would have nothing left to learn.
     """
 
-    def __init__(self, tags: int) -> None:
+    def __init__(self, tags: int, hidden: float = 0.0) -> None:
         super().__init__()
+        self.hidden = hidden
         self.scores = nn.Embedding(BUCKETS, tags)
         nn.init.zeros_(self.scores.weight)
 
@@ -66,7 +70,11 @@ class PiecePairs(nn.Module):
         return (mixed ^ (mixed >> 17)) % BUCKETS
 
     def forward(self, ids: Tensor, places: Tensor) -> Tensor:
-        return self.scores(self.buckets(ids, places)).sum(1)  # type: ignore[no-any-return]
+        scores: Tensor = self.scores(self.buckets(ids, places))
+        if self.training and self.hidden:
+            shown = torch.rand(scores.shape[:2], device=scores.device) >= self.hidden
+            scores = scores * shown.unsqueeze(2)  # not scaled up: what is seen has its full weight always
+        return scores.sum(1)
 
     @torch.no_grad()
     def begin_with(self, rows: Sequence[Row]) -> None:
@@ -89,14 +97,20 @@ class TagHead(Head):
     """
 
     def __init__(
-        self, encoder: EncoderConfig, grammar: Grammar, dropout: float, crf: bool, wide: bool = False
+        self,
+        encoder: EncoderConfig,
+        grammar: Grammar,
+        dropout: float,
+        crf: bool,
+        wide: bool = False,
+        hidden: float = 0.0,
     ) -> None:
         super().__init__()
         self.grammar = grammar
         self.dropout = nn.Dropout(dropout)
         self.classifier = nn.Linear(encoder.width, grammar.tags)
         self.crf = Crf(grammar) if crf else None
-        self.wide = PiecePairs(grammar.tags) if wide else None
+        self.wide = PiecePairs(grammar.tags, hidden) if wide else None
         nn.init.normal_(self.classifier.weight, std=encoder.init_std)
         nn.init.zeros_(self.classifier.bias)
 
