@@ -9,7 +9,9 @@ import typer.main
 from unmask.cli.app import app, run
 
 COMMANDS = {
-    "quickstart": "--task --lang --budget --out --text --train --test --next-sentence --whole-words --seed --json",
+    "quickstart": "--task --lang --budget --out --text --train --test --text-column --pair-column --label-column "
+    "--token-column --tag-column --scheme --encoding --on-error --unknown-labels --next-sentence --whole-words "
+    "--seed --json",
     "pretrain": "RECIPE OVERRIDES --corpus --out --json",
     "finetune": "ARGUMENTS --model --task --train --dev --test --text-column --pair-column --label-column "
     "--token-column --tag-column --scheme --encoding --on-error --unknown-labels --out --json",

@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import random
+import shlex
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from unmask.errors import UserError
 from unmask.metrics import accuracy
 from unmask.quickstart import Request, quickstart
 from unmask.quickstart.jobs import JOBS, gather
+from unmask.tasks import Reading
 
 ABOUT = {
     "sea": ["ship", "wave", "sail", "harbour", "tide", "anchor"],
@@ -127,9 +129,13 @@ def test_another_request_for_the_same_folder_is_refused(done: Path, own: Path) -
 
 
 def test_a_foreign_folder_is_refused(own: Path, tmp_path: Path) -> None:
-    (tmp_path / "letter.txt").write_text("dear", encoding="utf-8")
-    with pytest.raises(UserError, match="holds no quick start"):
-        quickstart(request(own, tmp_path))
+    for name, text in (("letter.txt", "dear"), ("results.json", '{"kind": "a survey"}')):
+        folder = tmp_path / name.replace(".", "-")
+        folder.mkdir()
+        (folder / name).write_text(text, encoding="utf-8")
+        with pytest.raises(UserError, match="holds no quick start"):
+            quickstart(request(own, folder))
+        assert (folder / name).read_text(encoding="utf-8") == text
 
 
 def test_next_sentence_and_whole_words_can_be_switched_on(own: Path, tmp_path: Path) -> None:
@@ -150,6 +156,7 @@ def test_next_sentence_and_whole_words_can_be_switched_on(own: Path, tmp_path: P
         ({"budget": "3 epochs"}, "is a time"),
         ({"budget": "soon"}, "is a time"),
         ({"train": "rows.csv"}, "--text"),
+        ({"reading": Reading(encoding="big5")}, "files of one's own"),
     ],
 )
 def test_wrong_requests(settings: dict[str, str], message: str) -> None:
@@ -213,6 +220,28 @@ def tagged(tmp_path_factory: pytest.TempPathFactory) -> Path:
     text = "\n\n".join("".join(draw.choices("".join(map("".join, words.values())), k=30)) for _ in range(100))
     (folder / "text.txt").write_text(text, encoding="utf-8")
     return folder
+
+
+def test_own_files_of_other_columns_and_labels_that_only_the_test_rows_have(
+    own: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, extra in (("train", "naïve hull,sea\n"), ("test", "a,b,c\nnaïve lava,fire\n")):
+        made = [f"{row['text']},{row['label']}\n" for row in rows(120 if name == "train" else 20, 4)]
+        (tmp_path / f"{name}.csv").write_text("said,about\n" + "".join(made) + extra, encoding="latin-1")
+    options = ["--text", own / "text.txt", "--train", tmp_path / "train.csv", "--test", tmp_path / "test.csv"]
+    asked = ["quickstart", *map(str, options), "--budget", "2s", "--out", str(tmp_path / "run")]
+    columns = ["--text-column", "said", "--label-column", "about", "--encoding", "latin-1"]
+    assert command([*asked, *columns, "--on-error", "skip", "--unknown-labels", "stop"]) == 1
+    shown = capsys.readouterr().err
+    assert '"fire" is not among the 2 labels' in shown and "--unknown-labels wrong" in shown
+    assert command([*asked, *columns, "--on-error", "skip", "--unknown-labels", "wrong"]) == 0
+    results = files.read_json(tmp_path / "run" / "results.json")
+    assert results["evaluation"]["rows"] == 21 and results["evaluation"]["labels"] == ["sea", "sky", "fire"]
+    again = shlex.split(results["command"])
+    assert again[again.index("--text-column") :] == [
+        *("--text-column", "said", "--label-column", "about", "--on-error", "skip"),
+        *("--encoding", "latin-1", "--unknown-labels", "wrong", "--budget", "2s"),
+    ]
 
 
 def test_own_chinese_files_of_tags(tagged: Path) -> None:

@@ -5,6 +5,18 @@ from typing import Annotated
 
 import typer
 
+from unmask.cli.shared import (
+    Encoding,
+    LabelColumn,
+    OnError,
+    PairColumn,
+    Scheme,
+    TagColumn,
+    TextColumn,
+    TokenColumn,
+    UnknownLabels,
+)
+
 EXAMPLE = "Example: unmask quickstart --task reviews --budget 10m --out runs/reviews"
 
 
@@ -32,6 +44,15 @@ def quickstart(
     ] = None,
     train: Annotated[str | None, typer.Option(help="Your own labelled rows: csv, tsv, jsonl; CoNLL.")] = None,
     test: Annotated[str | None, typer.Option(help="Your own test rows.")] = None,
+    text_column: TextColumn = None,
+    pair_column: PairColumn = None,
+    label_column: LabelColumn = None,
+    token_column: TokenColumn = None,
+    tag_column: TagColumn = None,
+    scheme: Scheme = "auto",
+    encoding: Encoding = None,
+    on_error: OnError = "stop",
+    unknown_labels: UnknownLabels = None,
     next_sentence: Annotated[
         bool, typer.Option("--next-sentence", help="Also learn which texts follow.")
     ] = False,
@@ -41,10 +62,15 @@ def quickstart(
 ) -> None:
     """Tokenizer, pretraining, fine-tuning and evaluation in seven steps, on real public text or your own files."""
     from unmask import console, files
+    from unmask.data.conll import TagColumns
+    from unmask.data.tables import Columns
     from unmask.quickstart import Request
     from unmask.quickstart import quickstart as run
+    from unmask.tasks import Reading
     from unmask.tasks.task import TITLES
 
+    columns = Columns(text=text_column, pair=pair_column, label=label_column)
+    tags = TagColumns(token=token_column, tag=tag_column)
     request = Request(
         task=task,
         budget=budget,
@@ -56,6 +82,7 @@ def quickstart(
         whole_words=whole_words,
         seed=seed,
         language=lang,
+        reading=Reading(columns, tags, scheme, on_error, encoding, unknown_labels),
     )
     folder = run(request)
     results = files.read_json(folder / "results.json")

@@ -10,6 +10,7 @@ import json
 import sys
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -387,6 +388,16 @@ def check_labels(
         )
     faults.report()
     return kept
+
+
+@contextmanager
+def of_test_rows() -> Iterator[None]:
+    """Where labels of test rows are checked, an error also says how to count unknown ones as wrong."""
+    try:
+        yield
+    except UserError as error:
+        error.facts["to count them as wrong"] = "--unknown-labels wrong"
+        raise
 
 
 def report_unknown(strange: Mapping[str, int], of: str) -> None:

@@ -6,8 +6,7 @@ from typing import Any
 
 from unmask import files
 from unmask.console import SILENT, Progress
-from unmask.data.tables import Example
-from unmask.errors import UserError
+from unmask.data.tables import Example, of_test_rows
 from unmask.evaluate.saved import Predictions, saved
 from unmask.predict import Predictor, load
 from unmask.tasks import Reading, Task
@@ -42,11 +41,8 @@ def test_examples(task: Task[Any], file: Path | str, reading: Reading, of: str) 
     Raises UserError for rows that cannot be read and labels that `of` does not know, where `reading` says so.
     """
     examples = task.read_test(file, reading)
-    try:
+    with of_test_rows():
         return task.check(examples, of=of, unknown=reading.unknown)
-    except UserError as error:
-        error.facts["to count them as wrong"] = "--unknown-labels wrong"
-        raise
 
 
 def kept_of(

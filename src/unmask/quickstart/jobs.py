@@ -1,19 +1,20 @@
 """What a quick start runs on: a job with public data, or one's own files; and step 2, which gets them."""
 
 import shlex
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from unmask.console import Progress
 from unmask.data import corpus, public
 from unmask.data.conll import check_tags
-from unmask.data.tables import check_labels
+from unmask.data.tables import check_labels, of_test_rows
 from unmask.data.textfiles import find_files
 from unmask.errors import UserError, closest
 from unmask.tasks import ClassifyTask, Reading, TagTask
 from unmask.train.budget import Budget
+from unmask.train.recipe import settings_of
 
 READING_SPEED = (
     12_000  # bytes of text a second of budget, about, on two cores; only decides how much text to take
@@ -65,8 +66,8 @@ class Request:
     """One quick start as asked for. With `train` and `test` (and `text`) it runs on one's own files.
 
     task: a job of the language, its first if not given; for one's own files classify or tag, by the kind of
-    the training file if not given. Raises UserError for an unknown language or task, a budget that is no
-    time, or own files that are not complete.
+    the training file if not given; reading: how to read one's own labelled files. Raises UserError for an
+    unknown language or task, a budget that is no time, or own files that are not complete.
     """
 
     task: str | None = None
@@ -79,8 +80,14 @@ class Request:
     whole_words: bool = False
     seed: int = 0
     language: str = "en"
+    reading: Reading = field(default_factory=Reading)
 
     def __post_init__(self) -> None:
+        if not self.own_files and self.reading != Reading():
+            raise UserError(
+                "how to read labelled files was given, but no files of one's own",
+                to_do="--text FILES --train FILE --test FILE",
+            )
         if self.language not in LANGUAGES:
             raise UserError(f"the quick start has no language {self.language}", allowed=", ".join(LANGUAGES))
         allowed = OWN_TASKS if self.own_files else tasks_of(self.language)
@@ -148,6 +155,7 @@ class Request:
             texts = [part for name in self.text for part in ("--text", name)]
             parts += [*texts, "--train", str(self.train), "--test", str(self.test)]
             parts += ["--task", self.learns] if self.learns != "classify" else []
+            parts += _options(self.reading)
         else:
             parts += ["--task", self.job.name]
         parts += ["--budget", self.budget]
@@ -155,6 +163,14 @@ class Request:
         parts += ["--whole-words"] if self.whole_words else []
         parts += ["--seed", str(self.seed)] if self.seed else []
         return shlex.join(parts)
+
+
+def _options(reading: Reading) -> list[str]:
+    """The command line options that stand for a Reading."""
+    given = settings_of(reading) | {"unknown_labels": reading.unknown_labels}
+    default = settings_of(Reading())
+    chosen = {name: value for name, value in given.items() if value != default.get(name)}
+    return [part for name, value in chosen.items() for part in (f"--{name.replace('_', '-')}", str(value))]
 
 
 def _elsewhere(task: str, language: str) -> str | None:
@@ -177,6 +193,11 @@ class Material:
     rows: dict[str, Any]
     dev: str | None = None
     cached: bool = False
+    reading: Reading = field(default_factory=Reading)
+
+    def documents(self) -> Iterator[corpus.Document]:
+        """The text to pretrain on."""
+        return corpus.read(self.text, encoding=self.reading.encoding, on_error=self.reading.on_error)
 
     @property
     def bytes(self) -> int:
@@ -236,15 +257,18 @@ def _own(request: Request) -> Material:
     if "-" in (*request.text, request.train, request.test):
         raise UserError("the quick start reads its files more than once", given="-", allowed="files")
     read = TagTask.read if request.learns == "tag" else ClassifyTask.read
-    train, test = (read(path, Reading()) for path in (request.train, request.test))
+    train, test = (read(path, request.reading) for path in (request.train, request.test))
     labels = {label for example in train for label in example.labels}
-    (check_tags if request.learns == "tag" else check_labels)(test, labels, of=request.train)
+    check = check_tags if request.learns == "tag" else check_labels
+    with of_test_rows():
+        test = check(test, labels, of=request.train, unknown=request.reading.unknown)
     files = find_files(request.text)
     return Material(
+        reading=request.reading,
         text=files,
         train=request.train,
         test=request.test,
-        corpora=_counted(files),
+        corpora=_counted(files, request.reading),
         rows={
             "name": Path(request.train).name,
             "train_rows": len(train),
@@ -254,9 +278,9 @@ def _own(request: Request) -> Material:
     )
 
 
-def _counted(patterns: Sequence[str]) -> list[dict[str, Any]]:
+def _counted(patterns: Sequence[str], reading: Reading) -> list[dict[str, Any]]:
     counts: dict[str, dict[str, Any]] = {}
-    for document in corpus.read(patterns):
+    for document in corpus.read(patterns, encoding=reading.encoding, on_error=reading.on_error):
         row = counts.setdefault(document.source, {"name": document.source, "documents": 0, "bytes": 0})
         row["documents"] += 1
         row["bytes"] += len(document.text.encode("utf-8", "replace"))

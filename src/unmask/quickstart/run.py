@@ -21,7 +21,7 @@ import torch
 from unmask import console, files
 from unmask.config import changed, dump
 from unmask.console import Progress
-from unmask.data import corpus, shards
+from unmask.data import shards
 from unmask.data.tables import Example
 from unmask.data.wholewords import words_for
 from unmask.errors import UserError
@@ -30,18 +30,18 @@ from unmask.evaluate.compare import Contestant
 from unmask.evaluate.samples import fills, predictions
 from unmask.evaluate.saved import compared
 from unmask.evaluate.simplest import simplest
-from unmask.evaluate.tested import kept_of
+from unmask.evaluate.tested import kept_of, test_examples
 from unmask.objectives import Masked
 from unmask.predict import load
 from unmask.quickstart.jobs import Material, Request, gather
 from unmask.report import write_report
-from unmask.tasks import Reading, Task
+from unmask.tasks import Task
 from unmask.tasks.task import TITLES
 from unmask.text.tokenizer import Tokenizer, TokenizerConfig
 from unmask.train.budget import Budget
 from unmask.train.finetune import Finetuned, finetune
 from unmask.train.pretrain import Pretrained, pretrain
-from unmask.train.recipe import FinetuneRecipe, PretrainRecipe, read_recipe, recipe_of
+from unmask.train.recipe import FinetuneRecipe, PretrainRecipe, read_recipe, recipe_of, settings_of
 from unmask.train.run import environment
 from unmask.train.threads import fastest_for
 from unmask.version import __version__
@@ -92,11 +92,15 @@ class Quickstart:
         return self.folder
 
     def _open(self) -> None:
-        """Take up the results of an interrupted run, refuse those of another one."""
+        """Take up the results of an interrupted run, refuse those of another one.
+
+        A run in which nothing was made yet, because something was wrong, takes corrected options.
+        """
         path = self.folder / "results.json"
         asked = self.request.command
-        if path.is_file():
-            self.results = files.read_json(path)
+        known = files.read_json(path) if path.is_file() else {}
+        if known.get("kind") == "quickstart" and (self.folder / "tokenizer").exists():
+            self.results = known
             if self.results.get("command") != asked:
                 raise UserError(
                     f"{self.folder} belongs to another quick start",
@@ -105,7 +109,8 @@ class Quickstart:
                     to_do="give the same options, or another --out folder",
                 )
             return
-        if self.folder.is_dir() and any(path.name != ".lock" for path in self.folder.iterdir()):
+        ours = (".lock", "results.json") if known.get("kind") == "quickstart" else (".lock",)
+        if self.folder.is_dir() and any(path.name not in ours for path in self.folder.iterdir()):
             raise UserError(
                 f"{self.folder} is not empty and holds no quick start", to_do="choose another --out"
             )
@@ -162,18 +167,18 @@ class Quickstart:
             if folder.is_dir():
                 tokenizer = Tokenizer.load(folder)
             else:
-                texts = (document.text for document in corpus.read(rows.text))
+                texts = (document.text for document in rows.documents())
                 chinese = self.request.language == "zh"  # where full-width forms are common
                 settings = TokenizerConfig(vocabulary=rows.vocabulary, fewer=True, fold_width=chinese)
                 tokenizer = Tokenizer.train(texts, settings, progress=work)
                 tokenizer.save(folder)
             built = shards.build(
-                corpus.read(rows.text),
+                rows.documents(),
                 tokenizer,
                 self.folder / "corpus",
                 progress=work,
                 total_bytes=rows.bytes,
-                words=words_for("auto", lambda: corpus.read(rows.text), again=True, progress=work),
+                words=words_for("auto", rows.documents, again=True, progress=work),
             )
             figures = built.statistics(0)
             per_piece = figures["characters"] / built.tokens
@@ -267,7 +272,7 @@ class Quickstart:
                 for name, run in (("pretrained", tuned), ("from scratch", scratch))
             ]
             used = tuned.train_rows
-            available = len(recipe.task.task.read(rows.train, Reading())) - (
+            available = len(recipe.task.task.read(rows.train, rows.reading)) - (
                 tuned.dev_rows if not rows.dev else 0
             )
             self.results["data"]["task"] |= {
@@ -288,7 +293,7 @@ class Quickstart:
         path = self.folder / "finetune.json"
         if not path.is_file():
             base = read_recipe(FinetuneRecipe, RECIPES[self.request.learns], [f"seed={self.request.seed}"])
-            examples = base.task.task.read(rows.train, Reading())
+            examples = base.task.task.read(rows.train, rows.reading)
             available = len(examples) * (1 if rows.dev else 1 - base.data.dev_share)
             least = Budget.parse(base.train.budget).amount  # epochs
             for length in LENGTHS:
@@ -300,7 +305,7 @@ class Quickstart:
             values = dump(base)
             values["model"] = str(pretrained.model)
             values["task"]["length"] = length
-            values["data"] |= {"train": str(rows.train), "dev": rows.dev}
+            values["data"] |= {"train": str(rows.train), "dev": rows.dev, **settings_of(rows.reading)}
             values["data"]["rows"] = None if kept >= available else kept
             values["train"]["budget"] = f"{epochs:.2f} epochs"
             files.write_json(path, values)
@@ -324,8 +329,8 @@ class Quickstart:
         with self._step(7, "Evaluation") as work:
             model = load(tuned.model)
             task = model.task
-            train, test = (task.read(path, Reading()) for path in (rows.train, rows.test))
-            task.check(test, of=rows.train)
+            train = task.read(rows.train, rows.reading)
+            test = test_examples(task, rows.test, rows.reading, of=rows.train)
             found = model.predict(test, work)
             ours = kept_of(model, test, found, rows.test)
             plain = load(scratch.model)
@@ -360,11 +365,10 @@ class Quickstart:
     def _baselines(self, task: Task[Any], train: list[Example], test: list[Example]) -> Iterator[Contestant]:
         """What the networks are to be compared with, from all training rows."""
         if self.request.learns == "classify":
-            texts, labels = [e.text for e in train], [e.label or "" for e in train]
+            texts, unseen = ([f"{e.text}\n{e.pair or ''}" for e in some] for some in (train, test))
+            labels = [e.label or "" for e in train]
             analyzer: Literal["word", "char"] = "char" if self.request.language == "zh" else "word"
-            found = baselines.tfidf(
-                texts, labels, [e.text for e in test], self.request.seed, analyzer=analyzer
-            )
+            found = baselines.tfidf(texts, labels, unseen, self.request.seed, analyzer=analyzer)
             yield Contestant("TF-IDF + logistic regression", "tfidf", found.predicted)
         yield simplest(task, train, test)
 

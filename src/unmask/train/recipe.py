@@ -112,6 +112,20 @@ class RowsConfig:
         )
 
 
+def settings_of(reading: Reading) -> dict[str, str | None]:
+    """The settings of a RowsConfig whose `reading` is this one, but for what is of test rows only."""
+    return {
+        "text_column": reading.columns.text,
+        "pair_column": reading.columns.pair,
+        "label_column": reading.columns.label,
+        "token_column": reading.tags.token,
+        "tag_column": reading.tags.tag,
+        "scheme": reading.scheme,
+        "on_error": reading.on_error,
+        "encoding": reading.encoding,
+    }
+
+
 @config
 class FinetuneRecipe:
     """A fine-tuning run."""
