@@ -19,7 +19,9 @@ from unmask.train.recipe import settings_of
 READING_SPEED = (
     12_000  # bytes of text a second of budget, about, on two cores; only decides how much text to take
 )
-READINGS = 3  # more text is added where the budget would read what there is more often than this
+# more text is added where the budget would read what there is more often than this: text like the task's own, read
+# many times with other masks, brings the task more than other text (Gururangan et al. 2020, section 3; docs/studies.md)
+READINGS = 30
 VOCABULARY = 8192
 BYTES_PER_PIECE = 200  # with less text per piece, most pieces would be seen too rarely to be learnt
 
