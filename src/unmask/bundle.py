@@ -29,6 +29,7 @@ from unmask.text.tokenizer import Tokenizer
 from unmask.version import __version__
 
 FORMAT = 1
+CHECKED = ("model.safetensors", "tokenizer.json")  # whose checksums unmask.json holds
 _TABLE = "encoder.embeddings.position.weight"  # a sinusoid is written under the name of a learned table
 
 
@@ -121,7 +122,7 @@ def write(
                 "encoder": dump(config),
                 "task": task,
                 "lineage": list(lineage),
-                "sha256": {"model.safetensors": files.sha256(temporary / "model.safetensors")},
+                "sha256": {name: files.sha256(temporary / name) for name in CHECKED},
             },
         )
 
@@ -132,6 +133,11 @@ def read(folder: Path | str) -> Bundle:
     if (folder / "model" / "unmask.json").is_file():  # a run folder: its model is meant
         folder = folder / "model"
     if not folder.is_dir() or not (folder / "unmask.json").is_file():
+        if (folder / "run.json").is_file():
+            raise UserError(
+                f"{folder} is a run that is not finished: it has no model yet",
+                to_do="give the command that began it again; it goes on where it stopped",
+            )
         raise UserError(
             f"{folder} is not a model",
             given="no such folder" if not folder.exists() else "no unmask.json in it",
@@ -141,11 +147,14 @@ def read(folder: Path | str) -> Bundle:
     if facts.get("format") != FORMAT:
         raise UserError(f"{folder} has another format", given=facts.get("format"), allowed=FORMAT)
     config = from_mapping(EncoderConfig, facts["encoder"], where=str(folder / "unmask.json"))
+    for name, digest in facts["sha256"].items():
+        path = folder / Path(name).name
+        if not path.is_file() or files.sha256(path) != digest:
+            raise UserError(
+                f"{path} is missing, cut short or changed",
+                to_do="copy the whole folder again, or train again",
+            )
     path = folder / "model.safetensors"
-    if not path.is_file() or files.sha256(path) != facts["sha256"]["model.safetensors"]:
-        raise UserError(
-            f"{path} is missing, cut short or changed", to_do="copy the whole folder again, or train again"
-        )
     try:
         tensors = load_file(path)
     except SafetensorError as error:

@@ -6,7 +6,7 @@ import json
 import os
 import secrets
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -17,21 +17,36 @@ from unmask.errors import UserError
 def atomic(path: Path | str) -> Iterator[Path]:
     """A temporary path beside `path` (a file or a folder that the caller makes); renamed to it on success.
 
-    A reader sees the old file or the new one, never a part. Raises UserError when the disk is full.
+    A reader sees the old file or the new one, never a part; a file never takes the place of a folder. Raises
+    UserError when the disk is full, or nothing can be written there.
     """
     target = Path(path)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise disk_error(error, target) from error
+    temporary = target.with_name(f".{target.name or 'x'}.{secrets.token_hex(4)}.tmp")
     try:
         yield temporary
         if temporary.is_file():
+            check_file(target)
             _sync(temporary)
         _replace(temporary, target)
         _sync(target.parent)
     except OSError as error:
         raise disk_error(error, target) from error
     finally:
-        remove(temporary)
+        with suppress(OSError):  # where nothing can be written, nothing was
+            remove(temporary)
+
+
+def check_file(path: Path) -> None:
+    """Raises UserError where a file cannot have this name; to be asked before long work."""
+    if path.is_dir():
+        raise UserError(f"{path} is a folder", allowed="the name of a file")
+    above = next((parent for parent in path.parents if parent.exists()), None)
+    if above is not None and not above.is_dir():
+        raise UserError(f"{path} cannot be written: {above} is a file", to_do="choose another name")
 
 
 def _replace(source: Path, target: Path) -> None:
@@ -95,12 +110,14 @@ def disk_error(error: OSError, path: Path) -> Exception:
         return UserError(
             f"the disk is full: {path} could not be written",
             what_was_there_before="is untouched",
-            to_do="free some space and run the same command again: it goes on where it stopped",
+            to_do="free some space and run the same command again",
         )
     if error.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
         return UserError(
             f"{path} may not be written", given=error.strerror, to_do="choose a folder that may be written"
         )
+    if error.errno in (errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENOENT, errno.ENAMETOOLONG):
+        return UserError(f"{path} cannot be written", given=error.strerror, to_do="choose another name")
     return error
 
 
@@ -109,8 +126,12 @@ def write_text(path: Path | str, text: str) -> None:
         temporary.write_text(text, encoding="utf-8")
 
 
+def json_text(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, indent=1, allow_nan=False) + "\n"
+
+
 def write_json(path: Path | str, value: Any) -> None:
-    write_text(path, json.dumps(value, ensure_ascii=False, indent=1, allow_nan=False) + "\n")
+    write_text(path, json_text(value))
 
 
 def read_json(path: Path | str) -> Any:

@@ -46,6 +46,7 @@ class Predictor:
         self.bundle, self.device = opened, device
         self.tokenizer = opened.tokenizer
         self.encoder: Encoder = opened.encoder(dropout=0.0).to(device).eval()
+        self.truncated = 0  # texts that were cut short, of all that were predicted
 
     def __repr__(self) -> str:
         labels = f", {len(self.task.labels)} labels" if self.bundle.task else ""
@@ -91,6 +92,7 @@ class Predictor:
         if not examples:
             return []
         rows = self.task.encode(examples)
+        self.truncated += self.task.truncated
         evidence = infer(self.encoder, self.head, self.task, rows, progress)
         return self.task.decode(self.head, examples, rows, evidence)
 

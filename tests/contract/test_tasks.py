@@ -142,7 +142,7 @@ def test_predictions_are_written_and_kept_and_compared(trained: Trained, tmp_pat
     for example, prediction in zip(examples, predicted, strict=True):
         json.dumps(task.record(example, prediction, False))
         assert all(len(line) == len(task.columns(False)) for line in task.lines(example, prediction, False))
-    ours = kept_of(predictor, examples, predicted, trained.file)
+    ours = kept_of(predictor, examples, predicted, trained.file, Reading())
     ours.save(tmp_path)
     least = simplest(task, examples, examples)
     other = dataclasses.replace(ours, predicted=least.predicted)

@@ -30,7 +30,7 @@ def test_predictions_are_those_of_the_model_until_some_are_kept(tuned: Path, tab
     assert made.reference == [row.label for row in rows] and made.sha256 == files.sha256(table)
     assert made.predicted == [label.name for label in model(rows)]
     assert saved(tuned) == [], "looking at a run does not change it"
-    kept = kept_of(model, rows, model.predict(rows), table)
+    kept = kept_of(model, rows, model.predict(rows), table, Reading())
     turned = {"stone": "water", "water": "stone"}
     object.__setattr__(kept, "predicted", [turned[name] for name in kept.predicted])
     kept.save(tuned)

@@ -62,6 +62,8 @@ def compare(
     from unmask.report.page import render
     from unmask.tasks import Reading
 
+    if out is not None:
+        files.check_file(out)
     columns = Columns(text=text_column, pair=pair_column, label=label_column)
     tags = TagColumns(token=token_column, tag=tag_column)
     if test is None and (columns, tags, scheme, encoding, on_error, unknown_labels) != (

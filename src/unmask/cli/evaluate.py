@@ -64,8 +64,8 @@ def evaluate(
         task = predictor.task
         examples = test_examples(task, file, reading, of=str(model))
         scores, predicted = predictor.score(examples, work)
-        if (run := run_of(model)) is not None:
-            kept_of(predictor, examples, predicted, file).save(run)
+        if (run := run_of(model)) is not None and str(file) != "-":
+            kept_of(predictor, examples, predicted, file, reading).save(run)
         work.result(f"{scores.rows:,} rows of {file}")
     if as_json:
         unknown = sorted({label for example in examples for label in example.labels} - set(task.labels))

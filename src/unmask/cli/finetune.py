@@ -92,8 +92,11 @@ def finetune(
     recipe, settings = _split(arguments or [], assigned(shorthands))
     resolved = _resolved(recipe, settings)
     folder = out or Path("runs") / (resolved.task.name if recipe is None else Path(recipe).stem)
-    if test is not None and not test.is_file():
-        raise _absent(test)
+    for option, path in (("--train", resolved.data.train), ("--dev", resolved.data.dev), ("--test", test)):
+        if str(path) == "-":
+            raise _read_again(option)
+    if test is not None:
+        _check_test(resolved, test, unknown_labels)
     with console.work("Fine-tuning") as work:
         result = learn(resolved, out=folder, progress=work)
         metric, value = result.best
@@ -135,10 +138,23 @@ def _resolved(recipe: str | None, settings: list[str]) -> "FinetuneRecipe":
     return recipe_of(FinetuneRecipe, {}, settings, where="the settings given")
 
 
-def _absent(test: Path) -> Exception:
+def _read_again(option: str) -> Exception:
     from unmask.errors import UserError
 
-    return UserError(f"{test} does not exist", given="--test")
+    return UserError(f"{option} is read more than once", given="-", allowed="a file")
+
+
+def _check_test(recipe: "FinetuneRecipe", test: Path, unknown: "Unknown | None") -> None:
+    """What is wrong with the test rows is said before training, not after it."""
+    import dataclasses
+
+    from unmask.errors import UserError
+    from unmask.evaluate.tested import rows_to_test
+
+    if not test.is_file():
+        raise UserError(f"{test} does not exist", given="--test")
+    reading = dataclasses.replace(recipe.data.reading, unknown_labels=unknown)
+    rows_to_test(recipe.task.task, recipe.data.train, test, reading)
 
 
 def _tested(
@@ -159,7 +175,7 @@ def _tested(
         examples = test_examples(task, test, reading, of=recipe.data.train)
         predicted = predictor.score(examples, work)[1]
         truncated = task.truncated
-        ours = kept_of(predictor, examples, predicted, test)
+        ours = kept_of(predictor, examples, predicted, test, reading)
         ours.save(result.folder)
         train = rows_of(recipe.data, recipe.seed, recipe.task)[0]
         plain = simplest(task, train, examples)

@@ -34,7 +34,8 @@ def predict(
         str | None,
         typer.Argument(
             metavar="[FILE]",
-            help="Rows as csv, tsv or jsonl, CoNLL, or a text a line; - or nothing for standard input.",
+            help="Rows as csv, tsv or jsonl, CoNLL, or a text a line; - or nothing for standard input, which "
+            "holds jsonl or a text a line.",
             show_default=False,
         ),
     ] = None,
@@ -53,11 +54,16 @@ def predict(
     on_error: OnError = "stop",
 ) -> None:
     """Give the most probable label of each row, or the labelled spans in it, with their probabilities."""
+    from unmask import files
     from unmask.data.conll import TagColumns
     from unmask.data.tables import Columns
     from unmask.predict import load, stream
     from unmask.tasks import Reading
 
+    if out is not None:
+        files.check_file(out)
+        if out.exists() and file not in (None, "-") and out.samefile(str(file)):
+            raise UserError(f"{out} is the file to be read", to_do="choose another name for --out")
     if file is None and sys.stdin.isatty():
         raise UserError("there is nothing to read", allowed="FILE, or texts on standard input, one a line")
     predictor = load(model)
@@ -93,6 +99,8 @@ def predict(
                 target.write(json.dumps(record, ensure_ascii=False) + "\n")
             work.advance(1)
         work.result(f"{len(examples):,} rows" + (f" · {out}" if out is not None else ""))
+    if predictor.truncated:
+        console.remark(f"{predictor.truncated:,} texts were cut short at {task.settings.length:,} tokens")
 
 
 @contextmanager

@@ -25,8 +25,11 @@ def report(
     open_it: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
 ) -> None:
     """Write the report of a run as one html file that needs nothing from outside, and print its path."""
+    from unmask import files
     from unmask.report import write_report
 
+    if out is not None:
+        files.check_file(out)
     path = write_report(run, out, lang)
     console.say_plain(str(path))
     if open_it and typer.launch(path.resolve().as_uri()) != 0:

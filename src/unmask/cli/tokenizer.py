@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from unmask import console
+from unmask import console, files
+from unmask.errors import UserError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -60,6 +61,7 @@ def train(
     from unmask.data import corpus
     from unmask.text.tokenizer import Tokenizer
 
+    _check_folder(out)
     with console.work("Tokenizer") as work:
         tokenizer = Tokenizer.train(
             _texts(corpus.read(sources, column=column, on_error=on_error, encoding=encoding)),  # type: ignore[arg-type]
@@ -81,6 +83,20 @@ def train(
         console.say(json.dumps(result))
         return
     _say_training(result)
+
+
+def _check_folder(out: Path) -> None:
+    """Raises UserError where a tokenizer would spoil what is there."""
+    files.check_file(out / "tokenizer.json")
+    theirs = next(
+        (name for name in ("unmask.json", "run.json", "manifest.json") if (out / name).exists()), None
+    )
+    if theirs is not None:
+        raise UserError(
+            f"{out} holds a model, a run or a corpus, which belong to the tokenizer that they were made with",
+            given=f"{theirs} is there",
+            to_do="choose another --out folder",
+        )
 
 
 def _texts(documents: "Iterable[Document]") -> "Iterator[str]":

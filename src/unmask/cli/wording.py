@@ -4,6 +4,7 @@ import inspect
 from typing import Any
 
 import typer
+from rich.markup import escape
 from rich.text import Text
 from typer import rich_utils
 
@@ -58,7 +59,7 @@ def _reword(command: Any) -> None:
             setattr(command, name, translate(inspect.cleandoc(text)))
     for parameter in command.params:
         if getattr(parameter, "help", None):
-            parameter.help = translate(parameter.help)
+            parameter.help = escape(translate(parameter.help))  # "[default: ...]" is no markup
     usage, help_option = command.get_usage, command.get_help_option
 
     def get_usage(context: Any) -> str:

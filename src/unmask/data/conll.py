@@ -470,4 +470,9 @@ def check_tags(
             )
         )
     faults.report()
+    if examples and not kept:
+        raise UserError(
+            f"{examples[0].source}: no row is left, because {of} knows the labels of none",
+            allowed=_listed(sorted(allowed)),
+        )
     return kept

@@ -8,6 +8,7 @@ int64), lexicon.txt where words were told by a lexicon, and for each shard
 A document never spans two shards. manifest.partial.json lists what is finished while a corpus is being built.
 """
 
+import errno
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -108,7 +109,10 @@ def load(path: Path, map: bool = False) -> npt.NDArray[Any]:
 
 def save(path: Path, array: npt.NDArray[Any]) -> None:
     with files.atomic(path) as temporary, temporary.open("wb") as file:
-        np.save(file, array)
+        try:
+            np.save(file, array)
+        except OSError as error:  # numpy's own for a short write has no number
+            raise error if error.errno else OSError(errno.ENOSPC, str(error)) from error
 
 
 def described(path: Path) -> dict[str, Any]:

@@ -387,6 +387,11 @@ def check_labels(
             )
         )
     faults.report()
+    if examples and not kept:
+        raise UserError(
+            f"{examples[0].source}: no row is left, because {of} knows the labels of none",
+            allowed=", ".join(sorted(allowed)[:16]),
+        )
     return kept
 
 
@@ -396,6 +401,7 @@ def of_test_rows() -> Iterator[None]:
     try:
         yield
     except UserError as error:
+        error.facts["to leave such lines out"] = "--unknown-labels skip"
         error.facts["to count them as wrong"] = "--unknown-labels wrong"
         raise
 
@@ -432,6 +438,12 @@ def split(
                 held.update(bundle)
                 taken += len(bundle)
         carried = target - taken
+    if len(strata) == len(examples) > 2:
+        raise UserError(
+            f"each of the {len(examples):,} rows has a label of its own",
+            given=f"{examples[0].label!r}, {examples[1].label!r}, ...",
+            to_do="check the label column (--label-column)",
+        )
     if not held:
         raise UserError(
             f"{len(examples):,} rows are too few to hold out {share:.0%} of them",

@@ -4,7 +4,7 @@
 file without its ending, SHA the first 8 digits of its SHA-256. The first line says what it is,
 
     {"format": 1, "task": "classify" | "tag", "metric": "accuracy" | "entity_f1", "file": "test.csv",
-     "sha256": "...", "labels": ["acq", ...]}
+     "sha256": "...", "reading": {"on_error": "skip"}, "labels": ["acq", ...]}
 
 and each line after it one row of that file, in its order:
 
@@ -16,8 +16,8 @@ Texts are not kept: they are in the file, and the checksum says whether it is st
 """
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +32,8 @@ METRICS = {"classify": ("accuracy",), "tag": ("accuracy", "entity_f1")}  # of ea
 
 @dataclass(frozen=True)
 class Predictions:
-    """What a model said of each row of a file, and what is true. sha256: of the file's bytes."""
+    """What a model said of each row of a file, and what is true. sha256: of the file's bytes; reading: how it was
+    read, where that was asked for."""
 
     task: str
     metric: str
@@ -41,6 +42,7 @@ class Predictions:
     labels: list[str]
     reference: Sequence[Any]
     predicted: Sequence[Any]
+    reading: Mapping[str, str] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         return f"Predictions({self.file}, {len(self.reference):,} rows, {self.task})"
@@ -53,6 +55,7 @@ class Predictions:
             "metric": self.metric,
             "file": Path(self.file).name,
             "sha256": self.sha256,
+            "reading": dict(self.reading),
             "labels": self.labels,
         }
         rows: list[dict[str, Any]] = [
@@ -79,6 +82,7 @@ def read(path: Path) -> Predictions:
             labels=list(about["labels"]),
             reference=[row["label"] for row in rows],
             predicted=[row["predicted"] for row in rows],
+            reading=dict(about.get("reading", {})),
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(

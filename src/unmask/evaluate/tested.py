@@ -10,29 +10,24 @@ from unmask.data.tables import Example, of_test_rows
 from unmask.evaluate.saved import Predictions, saved
 from unmask.predict import Predictor, load
 from unmask.tasks import Reading, Task
+from unmask.train.recipe import chosen_of
 
 
 def predictions_on(
     run: Path | str, file: Path | str, progress: Progress = SILENT, reading: Reading | None = None
 ) -> Predictions:
-    """Those that the run kept of this very file, else made anew with its model (and not kept).
+    """Those that the run kept of this very file, read in this very way, else made anew with its model (and not kept).
 
-    reading: how to read the file. Where it names columns or a scheme, predictions are always made anew: of which
-    columns the kept ones are, nobody knows. Raises UserError for a run without a model, a model without a task,
-    and rows or labels that cannot be used.
+    Raises UserError for a run without a model, a model without a task, and rows or labels that cannot be used.
     """
     digest, reading = files.sha256(file), reading or Reading()
-    plain = Reading(
-        on_error=reading.on_error, encoding=reading.encoding, unknown_labels=reading.unknown_labels
-    )
-    if reading == plain:
-        for kept in saved(run):
-            if kept.sha256 == digest:
-                return kept
+    for kept in saved(run):
+        if kept.sha256 == digest and kept.reading == chosen_of(reading):
+            return kept
     predictor = load(run)
     task = predictor.task
     examples = test_examples(task, file, reading, of=str(run))
-    return kept_of(predictor, examples, predictor.predict(examples, progress), file, digest)
+    return kept_of(predictor, examples, predictor.predict(examples, progress), file, reading, digest)
 
 
 def test_examples(task: Task[Any], file: Path | str, reading: Reading, of: str) -> list[Example]:
@@ -45,11 +40,25 @@ def test_examples(task: Task[Any], file: Path | str, reading: Reading, of: str) 
         return task.check(examples, of=of, unknown=reading.unknown)
 
 
+def rows_to_test(
+    task: type[Task[Any]], train: Path | str, test: Path | str, reading: Reading
+) -> tuple[list[Example], list[Example]]:
+    """Training and test rows, before anything is trained: what is wrong with the test rows is said now.
+
+    Raises UserError as `test_examples`.
+    """
+    rows, unseen = (task.read(path, reading) for path in (train, test))
+    labels = {label for example in rows for label in example.labels}
+    with of_test_rows():
+        return rows, task.known(unseen, labels, of=str(train), unknown=reading.unknown)
+
+
 def kept_of(
     predictor: Predictor,
     examples: Sequence[Example],
     predicted: Sequence[Any],
     file: Path | str,
+    reading: Reading,
     digest: str | None = None,
 ) -> Predictions:
     """What a model predicted for the examples of a file, in the form that is kept (`Predictions.save`).
@@ -62,6 +71,7 @@ def kept_of(
         metric=task.measured(examples),
         file=str(file),
         sha256=digest or files.sha256(file),
+        reading=chosen_of(reading),
         labels=list(task.labels),
         reference=task.reference(examples),
         predicted=task.compared(examples, predicted),

@@ -8,13 +8,12 @@ from typing import Any
 
 from unmask.console import Progress
 from unmask.data import corpus, public
-from unmask.data.conll import check_tags
-from unmask.data.tables import check_labels, of_test_rows
 from unmask.data.textfiles import find_files
 from unmask.errors import UserError, closest
+from unmask.evaluate.tested import rows_to_test
 from unmask.tasks import ClassifyTask, Reading, TagTask
 from unmask.train.budget import Budget
-from unmask.train.recipe import settings_of
+from unmask.train.recipe import chosen_of
 
 READING_SPEED = (
     12_000  # bytes of text a second of budget, about, on two cores; only decides how much text to take
@@ -169,10 +168,9 @@ class Request:
 
 def _options(reading: Reading) -> list[str]:
     """The command line options that stand for a Reading."""
-    given = settings_of(reading) | {"unknown_labels": reading.unknown_labels}
-    default = settings_of(Reading())
-    chosen = {name: value for name, value in given.items() if value != default.get(name)}
-    return [part for name, value in chosen.items() for part in (f"--{name.replace('_', '-')}", str(value))]
+    return [
+        part for name, value in chosen_of(reading).items() for part in (f"--{name.replace('_', '-')}", value)
+    ]
 
 
 def _elsewhere(task: str, language: str) -> str | None:
@@ -258,12 +256,9 @@ def _own(request: Request) -> Material:
     assert request.train is not None and request.test is not None
     if "-" in (*request.text, request.train, request.test):
         raise UserError("the quick start reads its files more than once", given="-", allowed="files")
-    read = TagTask.read if request.learns == "tag" else ClassifyTask.read
-    train, test = (read(path, request.reading) for path in (request.train, request.test))
+    task = TagTask if request.learns == "tag" else ClassifyTask
+    train, test = rows_to_test(task, request.train, request.test, request.reading)
     labels = {label for example in train for label in example.labels}
-    check = check_tags if request.learns == "tag" else check_labels
-    with of_test_rows():
-        test = check(test, labels, of=request.train, unknown=request.reading.unknown)
     files = find_files(request.text)
     return Material(
         reading=request.reading,

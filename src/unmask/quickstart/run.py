@@ -332,9 +332,9 @@ class Quickstart:
             train = task.read(rows.train, rows.reading)
             test = test_examples(task, rows.test, rows.reading, of=rows.train)
             found = model.predict(test, work)
-            ours = kept_of(model, test, found, rows.test)
+            ours = kept_of(model, test, found, rows.test, rows.reading)
             plain = load(scratch.model)
-            scratched = kept_of(plain, test, plain.predict(test, work), rows.test, ours.sha256)
+            scratched = kept_of(plain, test, plain.predict(test, work), rows.test, rows.reading, ours.sha256)
             for run, kept in ((tuned, ours), (scratch, scratched)):
                 kept.save(run.folder)
             work.start(None, "")

@@ -1,7 +1,7 @@
 """Classification of a text or of a pair of texts: one label each."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -163,10 +163,11 @@ class ClassifyTask(Task[list[Label]]):
     def read_test(self, path: Path | str, reading: Reading) -> list[Example]:
         return self.read(path, reading)
 
-    def check(
-        self, examples: Sequence[Example], of: str = "the training data", unknown: Unknown = "stop"
+    @classmethod
+    def known(
+        cls, examples: Sequence[Example], labels: Iterable[str], of: str, unknown: Unknown = "stop"
     ) -> list[Example]:
-        return check_labels(examples, self.labels, of=of, unknown=unknown)
+        return check_labels(examples, labels, of, unknown)
 
     def encode(self, examples: Sequence[Example]) -> list[Row]:
         """One sequence per example; its label as target where there is one. Raises UserError for a new label."""

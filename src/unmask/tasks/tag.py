@@ -5,7 +5,7 @@ by a linear layer, with or without a linear-chain CRF above it. Decoding never g
 rules forbid. A long text is read in windows that overlap, and decoded as a whole.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
@@ -186,10 +186,11 @@ class TagTask(Task[list[LabelledSpan]]):
             path, columns=reading.columns, on_error=reading.on_error, encoding=reading.encoding
         )
 
-    def check(
-        self, examples: Sequence[Example], of: str = "the training data", unknown: Unknown = "stop"
+    @classmethod
+    def known(
+        cls, examples: Sequence[Example], labels: Iterable[str], of: str, unknown: Unknown = "stop"
     ) -> list[Example]:
-        return check_tags(examples, self.labels, of=of, unknown=unknown)
+        return check_tags(examples, labels, of, unknown)
 
     def encode(self, examples: Sequence[Example]) -> list[Row]:
         """The windows of each text; a text without units has none. Spans that no tags stand for are said."""

@@ -7,7 +7,7 @@ example may need several rows (windows of a long text): `Row.owner` is its numbe
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Literal, Protocol, Self, TypeVar
@@ -152,12 +152,19 @@ class Task(ABC, Generic[P]):
     def read_test(self, path: Path | str, reading: Reading) -> list[Example]:
         """Examples to evaluate on: with labels, tagged as the training data are."""
 
+    @classmethod
     @abstractmethod
+    def known(
+        cls, examples: Sequence[Example], labels: Iterable[str], of: str, unknown: Unknown = "stop"
+    ) -> list[Example]:
+        """The examples whose labels are among these, those of `of`. Raises UserError for the first other one, or
+        does as `unknown` says."""
+
     def check(
         self, examples: Sequence[Example], of: str = "the training data", unknown: Unknown = "stop"
     ) -> list[Example]:
-        """The examples whose labels are known. Raises UserError for the first other one, or does as `unknown`
-        says."""
+        """The same for the labels of the task."""
+        return self.known(examples, self.labels, of, unknown)
 
     @abstractmethod
     def encode(self, examples: Sequence[Example]) -> list[Row]:

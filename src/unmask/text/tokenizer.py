@@ -10,6 +10,7 @@ import gzip
 import hashlib
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain, islice, pairwise
@@ -24,7 +25,7 @@ from tokenizers import pre_tokenizers
 from unmask.config import dump, from_mapping
 from unmask.console import SILENT, Progress
 from unmask.errors import UserError
-from unmask.files import write_json, write_text
+from unmask.files import atomic, json_text
 from unmask.text import folding, layout, wordpiece
 from unmask.text.layout import MASK, SPECIALS, TokenizerConfig
 from unmask.text.lexicon import Words, inside_words
@@ -209,24 +210,27 @@ class Tokenizer:
         return cls(content, str(file))
 
     def save(self, folder: Path | str) -> None:
-        """Write tokenizer.json, vocab.txt and tokenizer_config.json, each whole or not at all."""
+        """Write tokenizer.json, vocab.txt and tokenizer_config.json, all of them whole or none."""
         folder = Path(folder)
-        write_text(folder / "vocab.txt", "".join(f"{piece}\n" for piece in self.pieces))
         folded = self.fold_width or self.simplify
         names = ("pad_token", "unk_token", "cls_token", "sep_token", "mask_token")
-        write_json(
-            folder / "tokenizer_config.json",
-            {
-                # BERT's own class may make its normaliser anew from these settings, which cannot say a folding
-                "tokenizer_class": "PreTrainedTokenizerFast" if folded else "BertTokenizer",
-                "do_lower_case": self.lowercase,
-                "strip_accents": layout.bert_normalizer(self._settings)["strip_accents"],
-                "tokenize_chinese_chars": self.chinese_characters,
-                **({"fold_width": self.fold_width, "simplify": self.simplify} if folded else {}),
-                **dict(zip(names, SPECIALS, strict=True)),
-            },
-        )
-        write_text(folder / "tokenizer.json", self._json)
+        public = {
+            # BERT's own class may make its normaliser anew from these settings, which cannot say a folding
+            "tokenizer_class": "PreTrainedTokenizerFast" if folded else "BertTokenizer",
+            "do_lower_case": self.lowercase,
+            "strip_accents": layout.bert_normalizer(self._settings)["strip_accents"],
+            "tokenize_chinese_chars": self.chinese_characters,
+            **({"fold_width": self.fold_width, "simplify": self.simplify} if folded else {}),
+            **dict(zip(names, SPECIALS, strict=True)),
+        }
+        contents = {
+            "tokenizer.json": self._json,
+            "tokenizer_config.json": json_text(public),
+            "vocab.txt": "".join(f"{piece}\n" for piece in self.pieces),
+        }
+        with ExitStack() as written:  # takes their names when all are written, tokenizer.json last
+            for name, content in contents.items():
+                written.enter_context(atomic(folder / name)).write_text(content, encoding="utf-8")
 
     def __repr__(self) -> str:
         case = "lower case" if self.lowercase else "cased"

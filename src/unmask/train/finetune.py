@@ -124,6 +124,7 @@ def check(recipe: FinetuneRecipe, opened: bundle.Bundle) -> None:
             "task.length is above the positions of the model",
             given=f"task.length={recipe.task.length}",
             allowed=f"at most {opened.config.length}",
+            to_do=f"task.length={opened.config.length}",
         )
 
 

@@ -126,6 +126,13 @@ def settings_of(reading: Reading) -> dict[str, str | None]:
     }
 
 
+def chosen_of(reading: Reading) -> dict[str, str]:
+    """What of a Reading is not as it is without being asked for, by the names of the settings."""
+    given = settings_of(reading) | {"unknown_labels": reading.unknown_labels}
+    default = settings_of(Reading())
+    return {name: value for name, value in given.items() if value is not None and value != default.get(name)}
+
+
 @config
 class FinetuneRecipe:
     """A fine-tuning run."""
