@@ -168,11 +168,14 @@ def read(folder: Path | str) -> Bundle:
 
 def save_tensors(tensors: dict[str, Tensor], path: Path, metadata: dict[str, str] | None = None) -> None:
     """A safetensors file. A full disk is an OSError here, whatever the library calls it."""
+    path.touch()
+    mode = path.stat().st_mode  # of a new file here; the library's may be for its owner alone
     try:
         save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, path, metadata)
     except SafetensorError as error:
         code = re.search(r"os error (\d+)", str(error))
         raise OSError(int(code[1]) if code else errno.EIO, str(error)) from error
+    path.chmod(mode)
 
 
 def parameters(folder: Path) -> int:

@@ -25,6 +25,7 @@ LANGUAGES = (ENGLISH, "zh")
 VARIABLE = "UNMASK_LANG"
 LONGEST = 2000  # characters; what is longer is a user's text, not a message
 
+SURE = 8  # a message that begins with so many characters of a template is that message, whatever it holds
 HOLE = re.compile(r"\{(\d+)(?::([nt]))?\}")
 _NUMBER = r"[-+−]?(?:\d[\d,]*(?:\.\d+)?(?:e[-+]?\d+)?|nan|inf)%?"  # as format specifications write them
 _WORD = re.compile(r"[A-Za-z]{2,}")
@@ -103,6 +104,11 @@ class Template:
         """How many characters are fixed: the more, the surer a match."""
         return len(HOLE.sub("", self.english)) + self.english.count(":n}")
 
+    @cached_property
+    def start(self) -> int:
+        """How many characters stand before the first hole."""
+        return len(self.english.partition("{")[0])
+
     def fill(self, match: re.Match[str], translated: Callable[[str], str]) -> str:
         def value(hole: re.Match[str]) -> str:
             text = match[int(hole[1]) + 1]
@@ -116,11 +122,14 @@ class Template:
 
 def _spaced(before: str, text: str, after: str) -> str:
     """A text between its neighbours, with blanks where Chinese characters meet Latin ones."""
-    first = (
-        " " if before > "\u2fff" and before.isalpha() and text[:1].isascii() and text[:1].isalnum() else ""
-    )
-    last = " " if after > "\u2fff" and after.isalpha() and text[-1:].isascii() and text[-1:].isalnum() else ""
+    first = " " if before > "\u2fff" and before.isalpha() and _is_latin(text[:1]) else ""
+    last = " " if after > "\u2fff" and after.isalpha() and _is_latin(text[-1:]) else ""
     return first + text + last
+
+
+def _is_latin(character: str) -> bool:
+    """Of a Latin word, a number or a path."""
+    return character.isascii() and (character.isalnum() or character in ("/", "~"))
 
 
 class Catalogue:
@@ -177,7 +186,7 @@ class Catalogue:
         somehow = None
         words = {"", *_WORD.findall(text)}
         candidates = [template for word in words for template in self._by_word.get(word, ())]
-        for template in sorted(candidates, key=lambda one: (-one.literal, one.english)):
+        for template in sorted(candidates, key=lambda one: (one.start < SURE, -one.literal, one.english)):
             match = template.pattern.fullmatch(text)
             if match is None:
                 continue

@@ -130,6 +130,14 @@ def test_broken_bytes_name_the_line(tmp_path: Path) -> None:
     assert [line for _, line in open_text(path, Faults("skip"))] == ["好的", "好"]
 
 
+def test_characters_of_gb18030_that_are_letters_of_utf8(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"  # one character a line, as in CoNLL
+    characters = ["一", *"".join(CHINESE.split())]
+    path.write_bytes("\n".join(characters).encode("gb18030"))
+    assert "一".encode("gb18030").decode("utf-8") == "\u04bb"
+    assert [line for _, line in open_text(path)] == characters
+
+
 def test_a_mixture_is_an_error_at_the_first_line_that_differs(tmp_path: Path) -> None:
     path = tmp_path / "a.txt"
     path.write_bytes("今天的天气\n".encode() + CHINESE.encode("gb18030"))

@@ -26,7 +26,6 @@ from unmask.cli.shared import (
 )
 
 if TYPE_CHECKING:
-    from unmask.data.tables import Unknown
     from unmask.train.finetune import Finetuned
     from unmask.train.recipe import FinetuneRecipe
 
@@ -88,6 +87,7 @@ def finetune(
         ("data.scheme", None if scheme == "auto" else scheme),
         ("data.encoding", encoding),
         ("data.on_error", None if on_error == "stop" else on_error),
+        ("data.unknown_labels", unknown_labels),
     ]
     recipe, settings = _split(arguments or [], assigned(shorthands))
     resolved = _resolved(recipe, settings)
@@ -96,13 +96,13 @@ def finetune(
         if str(path) == "-":
             raise _read_again(option)
     if test is not None:
-        _check_test(resolved, test, unknown_labels)
+        _check_test(resolved, test)
     with console.work("Fine-tuning") as work:
         result = learn(resolved, out=folder, progress=work)
         metric, value = result.best
         figures = f"dev {metric} {value:.1%} on {result.dev_rows:,} rows"
         work.result(f"{result.steps:,} steps · {figures} · best step {result.best_step:,}")
-    tested = None if test is None else _tested(result, resolved, test, unknown_labels)
+    tested = None if test is None else _tested(result, resolved, test)
     if as_json:
         about = {**asdict(result), "folder": str(result.folder), "model": str(result.model)}
         console.say(json.dumps({**about, "test": tested}, ensure_ascii=False))
@@ -144,22 +144,17 @@ def _read_again(option: str) -> Exception:
     return UserError(f"{option} is read more than once", given="-", allowed="a file")
 
 
-def _check_test(recipe: "FinetuneRecipe", test: Path, unknown: "Unknown | None") -> None:
+def _check_test(recipe: "FinetuneRecipe", test: Path) -> None:
     """What is wrong with the test rows is said before training, not after it."""
-    import dataclasses
-
     from unmask.errors import UserError
     from unmask.evaluate.tested import rows_to_test
 
     if not test.is_file():
         raise UserError(f"{test} does not exist", given="--test")
-    reading = dataclasses.replace(recipe.data.reading, unknown_labels=unknown)
-    rows_to_test(recipe.task.task, recipe.data.train, test, reading)
+    rows_to_test(recipe.task.task, recipe.data.train, test, recipe.data.reading)
 
 
-def _tested(
-    result: "Finetuned", recipe: "FinetuneRecipe", test: Path, unknown: "Unknown | None"
-) -> dict[str, Any]:
+def _tested(result: "Finetuned", recipe: "FinetuneRecipe", test: Path) -> dict[str, Any]:
     """The model, and what takes no network, on the test rows, with intervals; predictions are kept in the run."""
     import dataclasses
 
@@ -168,7 +163,7 @@ def _tested(
     from unmask.evaluate.tested import kept_of, test_examples
     from unmask.train.finetune import rows_of
 
-    reading = dataclasses.replace(recipe.data.reading, unknown_labels=unknown)
+    reading = recipe.data.reading
     predictor = result.predictor()
     task = predictor.task
     with console.work("Evaluation") as work:

@@ -101,5 +101,5 @@ def _finetuning(recipe: "FinetuneRecipe") -> dict[str, int]:
     finetune.check(recipe, opened)
     train, dev = finetune.rows_of(recipe.data, recipe.seed, recipe.task)
     task = recipe.task.task.build(recipe.task, opened.tokenizer, train)
-    task.check(dev, of=recipe.data.train, unknown=recipe.data.on_error)
+    task.check(dev, of=recipe.data.train, unknown=recipe.data.reading.unknown)
     return {"training_rows": len(train), "dev_rows": len(dev), "labels": len(task.labels)}

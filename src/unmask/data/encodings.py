@@ -142,6 +142,15 @@ def is_gb18030(sample: bytes) -> bool:
     return len(chinese) >= FEWEST and within >= 0.85 * len(chinese) and _common(text) >= 0.1
 
 
+def is_utf8(sample: bytes) -> bool:
+    """Whether all of it is UTF-8; a last character that is cut short is."""
+    try:
+        codecs.getincrementaldecoder("utf-8")().decode(sample)
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
 def _encodable(character: str, encoding: str) -> bool:
     try:
         character.encode(encoding)

@@ -311,9 +311,7 @@ class _Decoder:
             line = raw.decode(self.encoding or "utf-8")
         except UnicodeDecodeError as error:
             if self.encoding is None and encodings.is_gb18030(raw + b"\n" + self._following()):
-                self.encoding = "GB18030"
-                say_encoding(self.path, self.encoding)
-                return self.line(number, raw)
+                return self._as_gb18030(number, raw)
             reading = self.recoded or self.encoding
             if reading in (None, "UTF-8"):
                 self.faults.found(encodings.not_utf8(self.path, where, raw, error))
@@ -321,12 +319,22 @@ class _Decoder:
                 self.faults.found(encodings.not_in(str(reading), where, raw, error))
             return None
         if self.encoding is None and not line.isascii():
+            following = self._following()
+            # two bytes of GB18030 may be a letter of UTF-8 as well, as those of 一; what follows is none
+            weak = max(line) < "\u0800" and not encodings.is_utf8(following)
+            if weak and encodings.is_gb18030(raw + b"\n" + following):
+                return self._as_gb18030(number, raw)
             self.encoding = "UTF-8"
         if "\0" in line:
             place = line.index("\0") + 1
             self.faults.found(UserError(f"{where} holds a NUL character", given=f"at place {place:,}"))
             return None
         return line
+
+    def _as_gb18030(self, number: int, raw: bytes) -> str | None:
+        self.encoding = "GB18030"
+        say_encoding(self.path, self.encoding)
+        return self.line(number, raw)
 
     def _following(self) -> bytes:
         """The lines after this one, as far as they are in memory."""

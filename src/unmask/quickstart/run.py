@@ -57,7 +57,7 @@ LENGTHS = (
     64,
 )  # tokens read of each text: the longest that can be read MOST_EPOCHS times, else the last
 RECIPES = {"classify": "quickstart-finetune", "tag": "quickstart-tag"}
-MOST_EPOCHS = 8  # of fine-tuning: a long budget goes into pretraining instead
+MOST_EPOCHS = 4  # of fine-tuning: more learn the training rows by heart (docs/studies.md)
 
 
 def quickstart(request: Request | None = None) -> Path:

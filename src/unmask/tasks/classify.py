@@ -210,11 +210,14 @@ class ClassifyTask(Task[list[Label]]):
     def judge(
         self, head: Head, examples: Sequence[Example], rows: Sequence[Row], evidence: Sequence[Evidence]
     ) -> dict[str, float]:
-        logs = np.stack(evidence)
-        wanted = np.concatenate([row.targets["classify"] for row in rows])
+        known = [number for number, row in enumerate(rows) if "classify" in row.targets]
+        logs = np.stack([evidence[number] for number in known])
+        wanted = np.concatenate([rows[number].targets["classify"] for number in known])
         return {
             "classify.loss": -float(logs[np.arange(len(wanted)), wanted].mean(dtype=np.float64)),
-            "classify.accuracy": float((logs.argmax(-1) == wanted).mean()),
+            "classify.accuracy": float(
+                (logs.argmax(-1) == wanted).sum() / len(rows)
+            ),  # no other label is right
         }
 
     def decode(

@@ -12,7 +12,7 @@ from unmask.config import changed
 from unmask.console import Progress
 from unmask.data.batch import Row
 from unmask.data.batches import Batches, TableExamples
-from unmask.data.tables import Example, split
+from unmask.data.tables import Example, of_test_rows, split
 from unmask.errors import UserError
 from unmask.model.encoder import Encoder
 from unmask.predict import Predictor, infer, load
@@ -136,10 +136,11 @@ def _train(run: Run, recipe: FinetuneRecipe, progress: Progress) -> None:
     inputs = {"model": opened.sha256, "train": files.sha256(data.train)}
     run.bind(**inputs, **({"dev": files.sha256(data.dev)} if data.dev else {}))
     task = recipe.task.task.build(recipe.task, opened.tokenizer, train)
-    dev = task.check(dev, of=data.train, unknown=data.on_error)
+    with of_test_rows():
+        dev = task.check(dev, of=data.train, unknown=data.reading.unknown)
     rows = task.encode(train)
     truncated = task.truncated
-    heldout = HeldOut(task, dev, task.encode(dev))
+    heldout = HeldOut(task, dev, task.encode([example.only(task.labels) for example in dev]))
     learner = _learner(opened, recipe, task, train, rows)
     batches = Batches(TableExamples(rows), data.batch_rows, recipe.seed, recipe.train.accumulate)
 

@@ -88,6 +88,11 @@ class RowsConfig:
     encoding: str | None = setting(
         default=None, description="of the files; without it UTF-8, and UTF-16 or GB18030 where found out"
     )
+    unknown_labels: Literal["stop", "skip", "wrong"] | None = setting(
+        default=None,
+        description="a dev or test row with a label that training did not have: stop, skip the row, or count it as "
+        "wrong; as on_error if not given",
+    )
     rows: int | None = setting(
         default=None,
         ge=1,
@@ -109,11 +114,12 @@ class RowsConfig:
             self.scheme,
             self.on_error,
             self.encoding,
+            self.unknown_labels,
         )
 
 
 def settings_of(reading: Reading) -> dict[str, str | None]:
-    """The settings of a RowsConfig whose `reading` is this one, but for what is of test rows only."""
+    """The settings of a RowsConfig whose `reading` is this one."""
     return {
         "text_column": reading.columns.text,
         "pair_column": reading.columns.pair,
@@ -123,14 +129,18 @@ def settings_of(reading: Reading) -> dict[str, str | None]:
         "scheme": reading.scheme,
         "on_error": reading.on_error,
         "encoding": reading.encoding,
+        "unknown_labels": reading.unknown_labels,
     }
 
 
 def chosen_of(reading: Reading) -> dict[str, str]:
     """What of a Reading is not as it is without being asked for, by the names of the settings."""
-    given = settings_of(reading) | {"unknown_labels": reading.unknown_labels}
     default = settings_of(Reading())
-    return {name: value for name, value in given.items() if value is not None and value != default.get(name)}
+    return {
+        name: value
+        for name, value in settings_of(reading).items()
+        if value is not None and value != default[name]
+    }
 
 
 @config
