@@ -123,6 +123,23 @@ def edit(model: Path, **facts: object) -> None:
     files.write_json(model / "unmask.json", {**files.read_json(model / "unmask.json"), **facts})
 
 
+def test_another_tokenizer_is_noticed(model: Path) -> None:
+    path = model / "tokenizer.json"
+    path.write_bytes(path.read_bytes() + b" ")
+    with pytest.raises(UserError, match=r"tokenizer.json is missing, cut short or changed"):
+        bundle.read(model)
+
+
+def test_whoever_reads_the_folder_reads_the_weights(model: Path) -> None:
+    assert (model / "model.safetensors").stat().st_mode == (model / "config.json").stat().st_mode
+
+
+def test_a_run_that_is_not_finished_says_so(tmp_path: Path) -> None:
+    (tmp_path / "run.json").write_text("{}")
+    with pytest.raises(UserError, match="is a run that is not finished"):
+        bundle.read(tmp_path)
+
+
 def test_other_formats_and_other_shapes_are_refused(model: Path, tiny: EncoderConfig) -> None:
     edit(model, encoder={**files.read_json(model / "unmask.json")["encoder"], "width": 32})
     with pytest.raises(UserError, match="do not fit its configuration"):

@@ -62,6 +62,26 @@ def test_a_disk_that_does_not_take_it_is_a_user_error(tmp_path: Path, number: in
     assert path.read_text() == "old" and not left_over(tmp_path)
 
 
+def test_a_file_never_takes_the_place_of_a_folder(tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "kept").write_text("kept")
+    with pytest.raises(UserError, match="run is a folder"):
+        files.write_text(tmp_path / "run", "page")
+    assert (tmp_path / "run" / "kept").read_text() == "kept" and not left_over(tmp_path)
+
+
+def test_names_below_a_file_are_a_user_error(tmp_path: Path) -> None:
+    (tmp_path / "a").write_text("a file")
+    for path in (tmp_path / "a" / "b", tmp_path / "a" / "b" / "c"):
+        with pytest.raises(UserError, match="cannot be written"):
+            files.write_text(path, "x")
+        with pytest.raises(UserError, match="a is a file"):
+            files.check_file(path)
+    with pytest.raises(UserError, match="is a folder"):
+        files.check_file(tmp_path)
+    files.check_file(tmp_path / "new" / "deep" / "name")
+
+
 def test_other_errors_of_the_system_stay_what_they_are(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="EIO") as caught, files.atomic(tmp_path / "x"):
         raise OSError(errno.EIO, "EIO")

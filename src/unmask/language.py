@@ -190,7 +190,9 @@ class Catalogue:
             match = template.pattern.fullmatch(text)
             if match is None:
                 continue
-            if not any(separator in value for value in match.groups() for separator in ("; ", ", ")):
+            if template.start >= SURE or not any(
+                separator in value for value in match.groups() for separator in ("; ", ", ")
+            ):
                 return template.fill(match, self.any), somehow
             somehow = somehow or template.fill(match, self.any)
         return None, somehow

@@ -1,6 +1,7 @@
 """`unmask evaluate` as people and scripts call it."""
 
 import csv
+import io
 import json
 import shutil
 from pathlib import Path
@@ -69,6 +70,25 @@ def test_labels_that_the_model_does_not_know(command, classifier: Path, tmp_path
     assert len(told["confusion"]) == len(told["labels"]) + 1
     left = command("evaluate", classifier, file, "--unknown-labels", "skip", "--json")
     assert json.loads(left.out)["rows"] == 1
+
+
+def test_when_no_row_is_left(command, classifier: Path, tmp_path: Path) -> None:
+    file = tmp_path / "new.csv"
+    file.write_text("text,label\nfire,lava\n")
+    done = command("evaluate", classifier, file, "--unknown-labels", "skip")
+    assert done.code == 1 and "no row is left" in done.err and "stone, water" in done.err
+
+
+def test_standard_input_is_evaluated_and_not_kept(
+    command, classifier: Path, easy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = [
+        f'{{"text": "{text}", "label": "{label}"}}\n' for text, label in (("river", "water"), ("a", "stone"))
+    ]
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BufferedReader(io.BytesIO("".join(rows).encode()))))
+    done = command("evaluate", classifier.parent, "-", "--json")
+    assert done.code == 0 and json.loads(done.out)["rows"] == 2
+    assert not list(classifier.parent.glob("predictions/--*"))
 
 
 def test_folders_that_are_no_model(

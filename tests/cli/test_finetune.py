@@ -1,9 +1,13 @@
 """`unmask finetune` as people and scripts call it."""
 
 import json
+import shlex
 from pathlib import Path
 
 import pytest
+
+from unmask.evaluate.saved import saved
+from unmask.report.folder import results_of
 
 FAST = ["task.length=16", "train.budget=2 epochs", "train.optimizer.lr=0.01"]
 
@@ -82,6 +86,69 @@ def test_a_label_that_only_the_test_rows_have(command, pretrained: Path, table: 
     assert counted.code == 0 and tested["rows"] == 2
     assert all(model["accuracy"]["value"] <= 0.5 for model in tested["models"])
     assert tested["labels"][-1] == "stoned" and tested["per_label"][-1]["n"] == 1
+
+
+def test_a_label_that_only_the_dev_rows_have(command, pretrained: Path, table: Path, tmp_path: Path) -> None:
+    dev = tmp_path / "dev.csv"
+    dev.write_text("text,label\nriver,water\nbridge,stoned\n")
+    asked = [
+        "finetune",
+        "--model",
+        pretrained,
+        "--train",
+        table,
+        "--dev",
+        dev,
+        "--out",
+        tmp_path / "run",
+        *FAST,
+    ]
+    done = command(*asked)
+    assert done.code == 1 and "--unknown-labels wrong" in done.err
+    counted = command(*asked, "--unknown-labels", "wrong", "--json")
+    told = json.loads(counted.out)
+    assert counted.code == 0 and told["dev_rows"] == 2 and told["dev"]["classify.accuracy"] in (0, 0.5)
+
+
+def test_files_that_are_read_again_are_no_streams(
+    command, pretrained: Path, table: Path, tmp_path: Path
+) -> None:
+    asked = ["finetune", "--model", pretrained, "--out", tmp_path / "run", *FAST]
+    for options in (["--train", "-"], ["--train", table, "--test", "-"]):
+        done = command(*asked, *options)
+        assert done.code == 1 and "is read more than once" in done.err
+
+
+def test_the_report_is_of_the_test_that_was_asked_for(
+    command, pretrained: Path, table: Path, easy: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    asked = [
+        "finetune",
+        "--model",
+        pretrained,
+        "--train",
+        table,
+        "--test",
+        easy,
+        "--out",
+        run,
+        *FAST,
+        "--json",
+    ]
+    tested = json.loads(command(*asked).out)["test"]
+    small = tmp_path / "small.csv"
+    small.write_text("text,label\nriver,water\nfire,lava\n")
+    assert command("evaluate", run, easy).code == 0
+    assert command("evaluate", run, small, "--unknown-labels", "skip").code == 0
+    assert command("evaluate", run, small, "--unknown-labels", "wrong").code == 0
+    results = results_of(run)
+    assert results["evaluation"]["rows"] == 60 and results["evaluation"]["split"] == "easy.csv"
+    for one, other in zip(results["evaluation"]["models"], tested["models"], strict=True):
+        assert one["accuracy"] == other["accuracy"]
+    assert results["evaluation"]["models"][1]["kind"] == "majority"
+    assert shlex.split(results["repeat"]["commands"][0])[3:5] == ["--test", str(easy)]
+    assert sorted(len(kept.reference) for kept in saved(run)) == [1, 2, 60]
 
 
 def test_rows_that_cannot_be_read_may_be_left_out(

@@ -73,6 +73,25 @@ def test_a_csv_file_is_written_whole_or_not_at_all(
     assert out.read_text() == before and [path.name for path in tmp_path.iterdir()] == ["predicted.csv"]
 
 
+def test_what_is_there_is_not_overwritten_by_mistake(command, classifier: Path, tmp_path: Path) -> None:
+    rows = tmp_path / "rows.jsonl"
+    rows.write_text('{"text": "river"}\n')
+    same = command("predict", classifier, rows, "--out", tmp_path / "." / "rows.jsonl")
+    assert same.code == 1 and "is the file to be read" in same.err
+    folder = command("predict", classifier, rows, "--out", tmp_path)
+    assert folder.code == 1 and "is a folder" in folder.err
+    below = command("predict", classifier, rows, "--out", rows / "out.jsonl")
+    assert below.code == 1 and "rows.jsonl is a file" in below.err
+    assert [path.name for path in tmp_path.iterdir()] == ["rows.jsonl"] and "river" in rows.read_text()
+
+
+def test_texts_cut_short_are_told(command, classifier: Path, tmp_path: Path) -> None:
+    rows = tmp_path / "rows.txt"
+    rows.write_text("the river\n" + "the river and the mountain " * 50 + "\n")
+    done = command("predict", classifier, rows)
+    assert done.code == 0 and "1 texts were cut short at" in done.err
+
+
 def test_a_table_for_people(command, classifier: Path, tmp_path: Path) -> None:
     file = tmp_path / "new.txt"
     file.write_text("the river " * 20 + "\n")

@@ -1,11 +1,13 @@
 """`unmask tokenizer` as people and scripts call it."""
 
+import errno
 import json
 from pathlib import Path
 
 import pytest
 
 from unmask.cli.app import run
+from unmask.errors import UserError
 from unmask.text.tokenizer import Tokenizer
 
 TEXT = (
@@ -50,6 +52,35 @@ def test_a_vocabulary_that_the_text_does_not_support(
 ) -> None:
     assert run(["tokenizer", "train", str(tmp_path / "a.txt"), "--out", str(tmp_path / "big")]) == 1
     assert "at most" in capsys.readouterr().err and not (tmp_path / "big").exists()
+
+
+@pytest.mark.parametrize("name", ["unmask.json", "run.json", "manifest.json"])
+def test_a_tokenizer_does_not_spoil_what_was_made_with_another(
+    name: str, tmp_path: Path, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / name).write_text("{}")
+    before = (folder / "tokenizer.json").read_bytes()
+    asked = ["tokenizer", "train", str(tmp_path / "a.txt"), "--vocabulary", "65", "--out", str(folder)]
+    assert run(asked) == 1 and f"{name} is there" in capsys.readouterr().err
+    assert (folder / "tokenizer.json").read_bytes() == before
+
+
+def test_a_full_disk_leaves_the_tokenizer_that_was_there(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = Tokenizer.train([TEXT], vocabulary=65)
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    write = Path.write_text
+
+    def full(path: Path, content: str, **named: object) -> int:
+        if "vocab.txt" in path.name:
+            raise OSError(errno.ENOSPC, "full")
+        return write(path, content, **named)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Path, "write_text", full)
+    with pytest.raises(UserError, match="the disk is full"):
+        other.save(folder)
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
 
 
 def test_rare_characters_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

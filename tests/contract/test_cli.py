@@ -56,6 +56,11 @@ def arguments(command) -> set[str]:
     return names | {p.name.upper() for p in command.params if not p.opts[0].startswith("-")}
 
 
+def test_help_shows_what_is_done_without_an_option(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["evaluate", "--help"]) == 0
+    assert "[default: as --on-error]" in " ".join(capsys.readouterr().out.replace("│", "").split())
+
+
 @pytest.mark.parametrize("name", COMMANDS)
 def test_no_command_and_no_option_is_lost(name: str) -> None:
     assert arguments(commands()[name]) == set(COMMANDS[name].split())

@@ -56,7 +56,13 @@ def test_labels_that_the_model_does_not_know_are_an_error(tuned: Path, tmp_path:
     file.write_text("text,label\nriver,water\nfire,lava\n", encoding="utf-8")
     with pytest.raises(UserError, match='line 3: label "lava" is not among'):
         predictions_on(tuned, file)
+    skipped = predictions_on(tuned, file, reading=Reading(on_error="skip"))
+    assert len(skipped.reference) == 1
+    skipped.save(tuned)  # what was read in one way is not taken for what was read in another
     assert len(predictions_on(tuned, file, reading=Reading(on_error="skip")).reference) == 1
+    assert len(predictions_on(tuned, file, reading=Reading(unknown_labels="wrong")).reference) == 2
+    with pytest.raises(UserError, match='line 3: label "lava" is not among'):
+        predictions_on(tuned, file)
 
 
 def test_a_model_knows_its_run(tuned: Path, tmp_path: Path) -> None:

@@ -189,6 +189,16 @@ def test_errors_name_their_facts_in_chinese(chinese: None, capsys: pytest.Captur
     assert str(error).startswith("a.csv, line 2,017 has no label\n  given    text"), "the error stays English"
 
 
+def test_a_message_inside_a_message(chinese: None) -> None:
+    inner = "a.conll, line 11 has 3 columns, line 1 has 2"
+    assert translate(inner) == "a.conll 第 11 行有 3 列，第 1 行有 2 列"
+    assert translate(f"left out: 2 (the first: {inner})") == f"略去 2 处（第一处：{translate(inner)}）"
+
+
+def test_paths_have_blanks_beside_characters(chinese: None) -> None:
+    assert translate('x, line 2: tag "A" is not among the 3 tags of /a/b.conll').count(" /a/b.conll ") == 1
+
+
 def test_facts_line_up_by_cells(chinese: None) -> None:
     error = UserError("x", did_you_mean="Z", given="中文", to_do="run the same command again")
     for shown, starts in ((str(error), "Z中r"), (error.shown(translate, label), "Z中再")):

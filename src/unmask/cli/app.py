@@ -33,6 +33,7 @@ from unmask.language import (
     VARIABLE,
     from_environment,
     known,
+    language,
     set_language,
 )
 from unmask.version import __version__
@@ -100,6 +101,7 @@ def run(arguments: Sequence[str]) -> int:
     debug = "--debug" in arguments
     console.set_quiet("--quiet" in arguments)
     arguments = [argument for argument in arguments if argument not in ("--debug", "--quiet")]
+    before = language()
     set_language(ENGLISH)
     try:
         arguments = _choose_language(arguments)
@@ -117,6 +119,8 @@ def run(arguments: Sequence[str]) -> int:
             raise
         console.show_error(error)
         return 1
+    finally:
+        set_language(before)
     return 0
 
 

@@ -170,10 +170,11 @@ def _tested(result: "Finetuned", recipe: "FinetuneRecipe", test: Path) -> dict[s
         examples = test_examples(task, test, reading, of=recipe.data.train)
         predicted = predictor.score(examples, work)[1]
         truncated = task.truncated
-        ours = kept_of(predictor, examples, predicted, test, reading)
-        ours.save(result.folder)
         train = rows_of(recipe.data, recipe.seed, recipe.task)[0]
         plain = simplest(task, train, examples)
+        ours = kept_of(predictor, examples, predicted, test, reading)
+        ours = dataclasses.replace(ours, test=str(test), simplest=plain)
+        ours.save(result.folder)
         baseline = dataclasses.replace(ours, predicted=plain.predicted)
         figures = compared([(str(result.model), "pretrained", ours), (plain.name, plain.kind, baseline)])
         work.result(f"{len(examples):,} {figures['unit']}s of {test}")

@@ -1,7 +1,8 @@
 """Predictions kept in a run folder, row by row, so that runs can be compared later without the model.
 
 `RUN/predictions/STEM-SHA.jsonl`, one file for each file that the run was evaluated on: STEM is the name of that
-file without its ending, SHA the first 8 digits of its SHA-256. The first line says what it is,
+file without its ending, SHA the first 8 digits of its SHA-256 (and, where it was to be read in some other way than
+is usual, -HOW, digits that stand for it). The first line says what it is,
 
     {"format": 1, "task": "classify" | "tag", "metric": "accuracy" | "entity_f1", "file": "test.csv",
      "sha256": "...", "reading": {"on_error": "skip"}, "labels": ["acq", ...]}
@@ -12,11 +13,14 @@ and each line after it one row of that file, in its order:
     {"label": ["DET", "NOUN"], "predicted": ["DET", "VERB"]}                           tag, accuracy
     {"label": [[0, 5, "PER"]], "predicted": [[0, 5, "LOC"], [9, 12, "ORG"]]}           tag, entity_f1
 
-Texts are not kept: they are in the file, and the checksum says whether it is still the same.
+Texts are not kept: they are in the file, and the checksum says whether it is still the same. What fine-tuning was
+asked to test on has `"test": PATH` in its first line, and what takes no network beside it: `"simplest": {"name",
+"kind"}` there, and "simplest" in each row.
 """
 
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -33,7 +37,9 @@ METRICS = {"classify": ("accuracy",), "tag": ("accuracy", "entity_f1")}  # of ea
 @dataclass(frozen=True)
 class Predictions:
     """What a model said of each row of a file, and what is true. sha256: of the file's bytes; reading: how it was
-    read, where that was asked for."""
+    read, where that was asked for; test: the path of the file, where fine-tuning was to be tested on it, and
+    simplest: what takes no network, on the same rows.
+    """
 
     task: str
     metric: str
@@ -43,12 +49,22 @@ class Predictions:
     reference: Sequence[Any]
     predicted: Sequence[Any]
     reading: Mapping[str, str] = field(default_factory=dict)
+    test: str | None = None
+    simplest: Contestant | None = None
 
     def __repr__(self) -> str:
         return f"Predictions({self.file}, {len(self.reference):,} rows, {self.task})"
 
     def save(self, run: Path | str) -> Path:
-        """Write them into a run folder, over those of the same file; returns the path."""
+        """Write them into a run folder, over those of the same file read in the same way; returns the path. Equal
+        ones of the run's own test stay."""
+        how = f"-{files.sha256_of([json.dumps(dict(self.reading)).encode()])[:4]}" if self.reading else ""
+        path = Path(run) / FOLDER / f"{Path(self.file).stem}-{self.sha256[:8]}{how}.jsonl"
+        if self.test is None and path.is_file():
+            with suppress(UserError):  # one that cannot be read is replaced
+                there = read(path)
+                if there.test is not None and there.predicted == self.predicted:
+                    return path
         about = {
             "format": FORMAT,
             "task": self.task,
@@ -62,7 +78,12 @@ class Predictions:
             {"label": wanted, "predicted": said}
             for wanted, said in zip(self.reference, self.predicted, strict=True)
         ]
-        path = Path(run) / FOLDER / f"{Path(self.file).stem}-{self.sha256[:8]}.jsonl"
+        if self.test is not None:
+            about["test"] = self.test
+        if self.simplest is not None:
+            about["simplest"] = {"name": self.simplest.name, "kind": self.simplest.kind}
+            for row, said in zip(rows, self.simplest.predicted, strict=True):
+                row["simplest"] = said
         files.write_text(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in [about, *rows]))
         return path
 
@@ -71,7 +92,7 @@ def read(path: Path) -> Predictions:
     """Raises UserError for a file that is not of this format."""
     try:
         about, *rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-        metric = about["metric"]
+        metric, plain = about["metric"], about.get("simplest")
         if about["format"] != FORMAT or metric not in METRICS[about["task"]] or not rows:
             raise ValueError(f"format {about['format']}, task {about['task']}, metric {metric}")
         return Predictions(
@@ -83,6 +104,8 @@ def read(path: Path) -> Predictions:
             reference=[row["label"] for row in rows],
             predicted=[row["predicted"] for row in rows],
             reading=dict(about.get("reading", {})),
+            test=about.get("test"),
+            simplest=plain and Contestant(plain["name"], plain["kind"], [row["simplest"] for row in rows]),
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(

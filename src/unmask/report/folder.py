@@ -35,6 +35,7 @@ kind of a model: pretrained, scratch, tfidf, frequent (the most frequent tag of 
 """
 
 import shlex
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -95,7 +96,9 @@ def _shown_environment(environment: Results) -> Results:
 def _command(info: RunInfo) -> str:
     """What makes the run again from its own recipe, in another folder."""
     recipe, out = str(info.folder / "recipe.yaml"), f"{info.folder}-again"
-    return shlex.join(["unmask", info.kind, recipe, "--out", out])
+    kept = tested_on(info.folder)
+    test = ["--test", kept.test] if kept is not None and kept.test is not None else []
+    return shlex.join(["unmask", info.kind, recipe, *test, "--out", out])
 
 
 def _pretrained(info: RunInfo) -> Results:
@@ -139,18 +142,23 @@ def _finetuned(info: RunInfo) -> Results:
         "dev_rows": finished.get("dev_rows"),
     }
     results: Results = {"finetuning": [entry], "data": {"task": task}}
-    kept = newest(info.folder)
+    kept = tested_on(info.folder)
     if kept is not None:
         kind = "pretrained" if start == "pretrained" else "other"
-        tested = saved.compared([(info.folder.resolve().name, kind, kept)])
-        results["evaluation"] = {"split": kept.file, **tested}
+        named = [(info.folder.resolve().name, kind, kept)]
+        if (plain := kept.simplest) is not None:
+            named.append((plain.name, plain.kind, replace(kept, predicted=plain.predicted)))
+        how = "".join(f", {name}={value}" for name, value in kept.reading.items())
+        results["evaluation"] = {"split": f"{kept.file}{how}", **saved.compared(named)}
         task |= {"test_rows": len(kept.reference), "labels": len(kept.labels)}
     return results
 
 
-def newest(run: Path) -> saved.Predictions | None:
-    """The predictions that were kept last; a run may have been evaluated on several files."""
+def tested_on(run: Path) -> saved.Predictions | None:
+    """The predictions on the rows that fine-tuning was to be tested on, else those that were kept last: a run may
+    have been evaluated on several files."""
     paths = sorted(
         (run / saved.FOLDER).glob("*.jsonl"), key=lambda path: (path.stat().st_mtime_ns, path.name)
     )
-    return saved.read(paths[-1]) if paths else None
+    kept = [saved.read(path) for path in reversed(paths)]
+    return next((one for one in kept if one.test is not None), kept[0] if kept else None)
