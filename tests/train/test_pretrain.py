@@ -1,6 +1,7 @@
 """Pretraining from end to end on a corpus made in code: it learns, resumes, stops and reports truthfully."""
 
 import math
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -147,6 +148,20 @@ def test_what_no_single_setting_can_see_is_refused(recipe_values: dict[str, Any]
         assert not (tmp_path / "run").exists()
     with pytest.raises(UserError, match="overrides go with a recipe file"):
         pretrain(recipe(recipe_values), ["seed=1"], out=tmp_path / "run")
+
+
+def test_a_corpus_changed_at_the_same_length_is_not_trained_on(
+    recipe_values: dict[str, Any], corpus: Shards, tmp_path: Path
+) -> None:
+    shutil.copytree(corpus.folder, tmp_path / "corpus")
+    (path,) = (tmp_path / "corpus").glob("*.tokens.npy")
+    data = bytearray(path.read_bytes())
+    data[-2] ^= 1
+    path.write_bytes(bytes(data))
+    with pytest.raises(UserError, match="its checksum is not the recorded one"):
+        pretrain(
+            recipe(recipe_values, f"data.corpus={tmp_path / 'corpus'}"), out=tmp_path / "run", progress=SILENT
+        )
 
 
 def test_heldout_masks_do_not_depend_on_the_recipe(recipe_values: dict[str, Any], tmp_path: Path) -> None:

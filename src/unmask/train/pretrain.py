@@ -108,7 +108,8 @@ def pretrain(
         recipe = read_recipe(PretrainRecipe, recipe, overrides)
     elif overrides:
         raise UserError("overrides go with a recipe file, not with a PretrainRecipe")
-    shards = Shards.open(recipe.data.corpus)
+    # a run that begins makes sure that the text is what was built: changed tokens would be trained on unnoticed
+    shards = Shards.open(recipe.data.corpus, check=not (Path(out) / "checkpoints").exists())
     recipe = fitted(recipe, shards.tokenizer)
     with Run(Path(out), recipe, "pretrain") as run:
         if run.finished:
