@@ -52,11 +52,11 @@ FINETUNE_SPEED = 1.2  # tokens read in fine-tuning for one in pretraining, which
 OVERHEAD = 1.15  # time of a fine-tuning run over its training steps alone: evaluations, checkpoints
 NEEDED = {"jinja2": "jinja2", "sklearn": "scikit-learn", "unearth": "unearth"}  # the extra `quickstart`
 LENGTHS = (
-    256,
     128,
     64,
-)  # tokens read of each text: the longest that can be read MOST_EPOCHS times, else the last
+)  # tokens read of each text: the longest that can be read ENOUGH_EPOCHS times, else the last
 RECIPES = {"classify": "quickstart-finetune", "tag": "quickstart-tag"}
+ENOUGH_EPOCHS = 2
 MOST_EPOCHS = 4  # of fine-tuning: more learn the training rows by heart (docs/studies.md)
 
 
@@ -298,7 +298,7 @@ class Quickstart:
             least = Budget.parse(base.train.budget).amount  # epochs
             for length in LENGTHS:
                 affordable = self._affordable(base, examples, length, pretrained.tokens_per_second)
-                if affordable >= MOST_EPOCHS * available:
+                if affordable >= ENOUGH_EPOCHS * available:
                     break
             kept = min(len(examples), max(200, math.ceil(affordable / least)))
             epochs = min(MOST_EPOCHS, max(least, affordable / available))
