@@ -114,6 +114,7 @@ def read_tagged(
     on_error: OnError = "stop",
     require_tags: bool = False,
     encoding: str | None = None,
+    say_tags: bool = True,
 ) -> Tagged:
     """The tagged sentences of a CoNLL file (any name, also .gz, .zst) or of .jsonl with `text` and `spans`.
 
@@ -123,7 +124,8 @@ def read_tagged(
     None.
     A sentence with a line of another number of columns, an empty token or tag, or a tag outside the scheme is
     a UserError naming the line, or is left out and counted with on_error="skip". Raises UserError also for
-    columns that are not there and for files that hold no sentence. encoding: as for `read_examples`.
+    columns that are not there and for files that hold no sentence. encoding: as for `read_examples`; say_tags:
+    tell how the tags were read, too.
     """
     asked: SchemeName | None = None if scheme == "auto" else schemes.checked(scheme)
     source, faults = name_of(path), Faults(on_error)
@@ -151,7 +153,7 @@ def read_tagged(
         )
     tagged = _tagged(source, sentences, asked, faults, reader.tagged)
     faults.report()
-    _say(source, tagged, reader, asked)
+    _say(source, tagged, reader, asked, say_tags)
     return tagged
 
 
@@ -422,7 +424,7 @@ def join(tokens: Sequence[str]) -> tuple[str, list[tuple[int, int]]]:
     return "".join(parts), bounds
 
 
-def _say(source: str, tagged: Tagged, reader: _Reader, asked: SchemeName | None) -> None:
+def _say(source: str, tagged: Tagged, reader: _Reader, asked: SchemeName | None, say_tags: bool) -> None:
     """What was found out: columns and scheme."""
     layout = reader.layout
     assert layout is not None
@@ -430,6 +432,10 @@ def _say(source: str, tagged: Tagged, reader: _Reader, asked: SchemeName | None)
     tag = "no tags" if layout.tag is None or not has_tags else f"tags in column {layout.tag + 1}"
     count, kinds = len(tagged.examples), len(tagged.labels)
     sentences = f"{count:,} sentence" + ("" if count == 1 else "s")
+    if not say_tags:
+        where = f"tokens in column {layout.token + 1} of {layout.width}"
+        console.remark(f"{source}: {sentences}, {where} (to change: --token-column)")
+        return
     parts = [f"{sentences}, tokens in column {layout.token + 1}, {tag} of {layout.width}"]
     if has_tags:
         plain = f"plain tags, {kinds:,} different"

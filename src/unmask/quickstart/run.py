@@ -172,14 +172,18 @@ class Quickstart:
                 settings = TokenizerConfig(vocabulary=rows.vocabulary, fewer=True, fold_width=chinese)
                 tokenizer = Tokenizer.train(texts, settings, progress=work)
                 tokenizer.save(folder)
-            built = shards.build(
-                rows.documents(),
-                tokenizer,
-                self.folder / "corpus",
-                progress=work,
-                total_bytes=rows.bytes,
-                words=words_for("auto", rows.documents, again=True, progress=work),
-            )
+            try:
+                built = shards.build(
+                    rows.documents(),
+                    tokenizer,
+                    self.folder / "corpus",
+                    progress=work,
+                    total_bytes=rows.bytes,
+                    words=words_for("auto", rows.documents, again=True, progress=work),
+                )
+            except UserError as error:
+                error.facts.pop("to remove it", None)  # --restart is an option of `corpus build`
+                raise
             figures = built.statistics(0)
             per_piece = figures["characters"] / built.tokens
             self.results["tokenizer"] = {
@@ -365,7 +369,9 @@ class Quickstart:
     def _baselines(self, task: Task[Any], train: list[Example], test: list[Example]) -> Iterator[Contestant]:
         """What the networks are to be compared with, from all training rows."""
         if self.request.learns == "classify":
-            texts, unseen = ([f"{e.text}\n{e.pair or ''}" for e in some] for some in (train, test))
+            texts, unseen = (
+                [e.text if e.pair is None else f"{e.text}\n{e.pair}" for e in some] for some in (train, test)
+            )
             labels = [e.label or "" for e in train]
             analyzer: Literal["word", "char"] = "char" if self.request.language == "zh" else "word"
             found = baselines.tfidf(texts, labels, unseen, self.request.seed, analyzer=analyzer)

@@ -181,6 +181,7 @@ class TagTask(Task[list[LabelledSpan]]):
                 scheme="plain",
                 on_error=reading.on_error,
                 encoding=reading.encoding,
+                say_tags=False,
             ).examples
         return read_examples(
             path, columns=reading.columns, on_error=reading.on_error, encoding=reading.encoding
