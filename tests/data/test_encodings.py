@@ -216,6 +216,15 @@ def test_an_unclosed_quote_does_not_swallow_the_file(tmp_path: Path) -> None:
     assert len(list(corpus.read([path], on_error="skip"))) == 5000
 
 
+def test_a_lone_surrogate_in_a_file_is_named_and_no_conversion_is_offered(tmp_path: Path) -> None:
+    path = tmp_path / "a.conll"
+    path.write_bytes("naïve\tO\n\n一".encode() + b"\xed\xa0\x80\tB-X\n")
+    with pytest.raises(UserError, match="line 3 holds half of a surrogate pair") as caught:
+        read_tagged(path)
+    assert caught.value.facts["given"] == "\\ud800" and "to convert" not in caught.value.facts
+    assert [one.text for one in read_tagged(path, on_error="skip").examples] == ["naïve"]
+
+
 def test_lone_surrogates_in_json_lines_name_the_line(tmp_path: Path) -> None:
     path = tmp_path / "a.jsonl"
     for bad in (b'{"text": "\\ud83d"}', b'{"text": "\xed\xa0\xbd"}'):

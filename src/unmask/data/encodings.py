@@ -8,6 +8,7 @@ one byte in it, so that lines are decoded one by one.
 import codecs
 import io
 import shlex
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -162,6 +163,11 @@ def _encodable(character: str, encoding: str) -> bool:
 def not_utf8(path: str, where: str, raw: bytes, error: UnicodeDecodeError) -> UserError:
     """The error for a line that is not UTF-8 and whose encoding is in doubt."""
     start = error.start
+    with suppress(UnicodeDecodeError):
+        half = raw.decode("utf-8", "surrogatepass")[len(raw[:start].decode("utf-8"))]
+        return UserError(
+            f"{where} holds half of a surrogate pair, which is no text", given=f"\\u{ord(half):04x}"
+        )
     facts: dict[str, object] = {
         "given": raw[max(0, start - 20) : start + 20].decode("utf-8", "backslashreplace")
     }

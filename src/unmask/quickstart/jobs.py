@@ -19,7 +19,7 @@ READING_SPEED = (
     12_000  # bytes of text a second of budget, about, on two cores; only decides how much text to take
 )
 # more text is added where the budget would read what there is more often than this: text like the task's own, read
-# many times with other masks, brings the task more than other text (Gururangan et al. 2020, section 3; docs/studies.md)
+# many times with other masks, brings the task more than other text (Gururangan et al. 2020, section 4)
 READINGS = 30
 VOCABULARY = 8192
 BYTES_PER_PIECE = 200  # with less text per piece, most pieces would be seen too rarely to be learnt
