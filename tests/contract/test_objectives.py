@@ -23,7 +23,7 @@ every = pytest.mark.parametrize("settings", [cls() for cls in SETTINGS], ids=lam
 
 @pytest.fixture
 def batch(corpus: Shards) -> Batch:
-    (made,) = Batches(CorpusExamples(corpus, 48, 0, 0.0, pairs=True), 8, 0).step(0)
+    (made,) = Batches(CorpusExamples(corpus, 48, 0, 0.0, pairs=True), 8, 0).take(0)
     return made
 
 

@@ -1,13 +1,10 @@
-"""What is read when: chunks of documents, sentence pairs, steps, ranks, micro-batches, the prefetch thread."""
+"""What is read when: chunks of documents, sentence pairs, steps, ramps, ranks, micro-batches."""
 
-import threading
-import time
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
@@ -18,10 +15,10 @@ from unmask.data.batches import (
     CorpusExamples,
     TableExamples,
     in_order,
-    prefetched,
     split_documents,
 )
 from unmask.data.corpus import Document
+from unmask.data.ramp import Ramp
 from unmask.data.shards import Shards, build
 from unmask.errors import UserError
 from unmask.text.tokenizer import Tokenizer
@@ -169,7 +166,9 @@ class Counted(TableExamples):
 def test_every_epoch_reads_every_example_once(size: int, per_step: int, epochs: int, seed: int) -> None:
     batches = Batches(Counted([3] * size), per_step, seed)
     steps = -(-size * epochs // per_step)
-    read = [pair for step in range(steps) for pair in batches.numbers(step)][: size * epochs]
+    read = [pair for step in range(steps) for pair in batches.numbers(step * per_step, per_step)][
+        : size * epochs
+    ]
     for epoch in range(epochs):
         part = read[epoch * size : (epoch + 1) * size]
         assert sorted(number for number, _ in part) == list(range(size))
@@ -179,7 +178,7 @@ def test_every_epoch_reads_every_example_once(size: int, per_step: int, epochs: 
 
 def test_the_order_is_another_one_in_each_epoch_and_for_each_seed() -> None:
     orders = {
-        tuple(number for number, _ in Batches(Counted([2] * 30), 30, seed).numbers(epoch))
+        tuple(number for number, _ in Batches(Counted([2] * 30), 30, seed).numbers(30 * epoch, 30))
         for seed in range(3)
         for epoch in range(3)
     }
@@ -201,12 +200,17 @@ def test_ranks_and_micro_batches_cut_a_step_without_remainder(
     lengths: list[int], per_step: int, step: int, parts: int, world: int
 ) -> None:
     examples = Counted(lengths)
-    (whole,) = Batches(examples, per_step, seed=4).step(step)
+    start = step * per_step
+    (whole,) = Batches(examples, per_step, seed=4).take(start)
+    if world > 1 and per_step < world * parts:
+        with pytest.raises(UserError, match="too few sequences for so many processes"):
+            Batches(examples, per_step, 4, parts, 0, world)
+        return
     by_rank = [
-        part for r in range(world) for part in Batches(examples, per_step, 4, parts, r, world).step(step)
+        part for r in range(world) for part in Batches(examples, per_step, 4, parts, r, world).take(start)
     ]
     assert sorted(x for part in by_rank for x in content(part)) == sorted(content(whole))
-    micro = Batches(examples, per_step, 4, parts).step(step)
+    micro = Batches(examples, per_step, 4, parts).take(start)
     assert len(micro) == min(parts, per_step)
     assert max(b.sequences for b in micro) - min(b.sequences for b in micro) <= 1
 
@@ -217,13 +221,13 @@ def test_a_step_is_a_pure_function(corpus: Shards) -> None:
 
     walked = batches()
     for step in range(5):
-        last = walked.step(step)
-    (again,) = batches().step(4)
+        last = walked.take(8 * step)
+    (again,) = batches().take(32)
     assert last[0].ids.tolist() == again.ids.tolist() and content(last[0]) == content(again)
 
 
 def test_table_rows_take_their_number_and_epoch() -> None:
-    (batch,) = Batches(Counted([4, 2, 3]), 3, seed=0).step(2)
+    (batch,) = Batches(Counted([4, 2, 3]), 3, seed=0).take(6)
     assert batch.epoch.tolist() == [2, 2, 2]
     assert batch.ids[batch.spans.first].tolist() == batch.example.tolist() == batch.owner.tolist()
 
@@ -241,72 +245,42 @@ def test_in_order_reads_each_example_at_most_once_and_evenly(lengths: list[int],
     assert not gaps or max(gaps) - min(gaps) <= 1
 
 
-def test_prefetching_keeps_the_order_and_runs_only_a_little_ahead() -> None:
-    made: list[int] = []
-
-    def make(step: int) -> list[Batch]:
-        made.append(step)
-        return [step]  # type: ignore[list-item]
-
-    ready = prefetched(make, start=5, ahead=2)
-    assert [next(ready) for _ in range(4)] == [[5], [6], [7], [8]]
-    time.sleep(0.05)
-    assert made == list(range(5, 5 + len(made))) and len(made) <= 4 + 2 + 1
-    ready.close()
-
-
-def prefetch_threads() -> int:
-    return sum(thread.name == "prefetch" for thread in threading.enumerate())
-
-
-def test_the_prefetch_thread_ends_when_nobody_waits() -> None:
-    before = prefetch_threads()
-    ready = prefetched(lambda step: [], 0)
-    next(ready)
-    assert prefetch_threads() == before + 1
-    ready.close()
-    assert prefetch_threads() == before
+@given(
+    per_step=st.integers(1, 60),
+    start=st.floats(0.01, 1),
+    until=st.floats(0.01, 1),
+    progress=st.floats(0, 1),
+)
+def test_a_ramp_makes_steps_smaller_at_first(
+    per_step: int, start: float, until: float, progress: float
+) -> None:
+    ramp = Ramp(start, until)
+    batches = Batches(Counted([2] * 100), per_step, 0, ramp=ramp)
+    sizes = [batches.size(p) for p in np.linspace(0, 1, 2001)]
+    assert sizes == sorted(sizes) and sizes[-1] == batches.size(until) == per_step
+    assert sizes[0] == max(1, round(per_step * start))
+    assert batches.mean_size == pytest.approx(np.mean(sizes), abs=0.51)
+    (taken,) = batches.take(7, progress)
+    assert taken.sequences == batches.size(progress)
 
 
-def test_an_error_comes_out_where_it_is_awaited_after_what_was_good() -> None:
-    before = prefetch_threads()
+def test_a_length_ramp_reads_the_same_tokens_in_shorter_sequences(corpus: Shards) -> None:
+    plain = CorpusExamples(corpus, 48, 0, 0.1)
+    growing = CorpusExamples(corpus, 48, 0, 0.1, ramp=Ramp(0.25, 0.5))
+    names = set()
+    for number in range(len(plain)):
+        whole = plain.row(number, 3)
+        (late,) = growing.rows(number, 3, 0.5)
+        assert late.ids.tolist() == whole.ids.tolist()
+        early = growing.rows(number, 3, 0.0)
+        assert max(len(row.ids) for row in early) <= max(8, round(46 * 0.25)) + 2
+        assert [i for row in early for i in row.ids[1:-1]] == whole.ids[1:-1].tolist()
+        assert [f for row in early for f in row.flags[1:-1]] == whole.flags[1:-1].tolist()
+        assert early[0].example == number and all(row.epoch == 3 for row in early)
+        names |= {row.example for row in early}
+    assert len(names) == sum(len(growing.rows(n, 0, 0.0)) for n in range(len(plain)))
 
-    def make(step: int) -> list[Batch]:
-        if step == 3:
-            raise UserError("step three is broken")
-        return []
 
-    ready = prefetched(make, 1)
-    assert next(ready) == [] and next(ready) == []
-    with pytest.raises(UserError, match="step three"):
-        next(ready)
-    assert prefetch_threads() == before
-
-
-@pytest.mark.parametrize("settled", [True, False])
-def test_batches_are_made_with_one_thread_whatever_the_caller_computes_with(settled: bool) -> None:
-    """settled: torch was asked before, and does not take over what another thread has set in the meantime."""
-    made_with: list[int] = []
-    caller: list[int] = []
-
-    def make(step: int) -> list[Batch]:
-        made_with.append(torch.get_num_threads())
-        return []
-
-    def call() -> None:
-        torch.set_num_threads(3)
-        if settled:
-            caller.append(torch.get_num_threads())
-        ready = prefetched(make, 0)
-        next(ready)
-        caller.append(torch.get_num_threads())
-        ready.close()
-        caller.append(torch.get_num_threads())
-
-    thread = threading.Thread(target=call)
-    try:
-        thread.start()
-        thread.join()
-    finally:
-        torch.set_num_threads(1)
-    assert set(made_with) == {1} and set(caller) == {3}
+def test_pairs_keep_their_length(corpus: Shards) -> None:
+    growing = CorpusExamples(corpus, 48, 0, 0.1, pairs=True, ramp=Ramp(0.25, 0.5))
+    assert all(len(growing.rows(n, 0, 0.0)) == 1 for n in range(len(growing)))

@@ -2,6 +2,7 @@
 
 import copy
 import math
+import warnings
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from unmask.console import SILENT
 from unmask.model.encoder import Encoder, EncoderConfig
 from unmask.objectives import Masked
 from unmask.train import fit
-from unmask.train.optim import AdamW, Linear, Muon, Plateau, build, orthogonalised, set_lr
+from unmask.train.optim import AdamW, Cosine, Linear, Muon, Plateau, build, orthogonalised, set_lr
 from unmask.train.pretrain import PretrainLearner, pretrain
 from unmask.train.recipe import PretrainRecipe, recipe_of
 from unmask.train.run import Run
@@ -26,6 +27,7 @@ from unmask.train.run import Run
 shares = st.floats(0, 0.9, allow_subnormal=False)  # half of the least number above 0 is 0
 schedules = st.one_of(
     st.builds(Linear, warmup=shares, floor=shares),
+    st.builds(Cosine, warmup=shares, floor=shares),
     st.builds(
         Plateau,
         warmup=st.floats(0, 0.4, allow_subnormal=False),
@@ -37,7 +39,7 @@ schedules = st.one_of(
 
 
 @given(schedules)
-def test_up_then_down_to_the_floor(schedule: Linear | Plateau) -> None:
+def test_up_then_down_to_the_floor(schedule: Linear | Cosine | Plateau) -> None:
     assert schedule.factor(0.0) == (0 if schedule.warmup > 0 else pytest.approx(1))
     assert schedule.factor(schedule.warmup) == pytest.approx(1)
     assert schedule.factor(schedule.warmup / 2) == pytest.approx(0.5 if schedule.warmup > 0 else 1)
@@ -52,6 +54,18 @@ def test_linear_is_bert_s() -> None:
     assert schedule.factor(0.05) == pytest.approx(0.5)
     assert schedule.factor(0.55) == pytest.approx(0.5)
     assert Linear(warmup=0.0, floor=0.2).factor(0.5) == pytest.approx(0.6)
+
+
+@given(warmup=shares, floor=shares, into=st.floats(0, 1))
+def test_cosine_is_that_of_torch(warmup: float, floor: float, into: float) -> None:
+    optimizer = torch.optim.SGD([torch.zeros(1)], lr=1.0)
+    theirs = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=1000, eta_min=floor)
+    with warnings.catch_warnings():  # that it should be called after the optimiser
+        warnings.simplefilter("ignore")
+        theirs.last_epoch = round(1000 * into)
+        (expected,) = theirs._get_closed_form_lr()
+    progress = warmup + (1 - warmup) * round(1000 * into) / 1000
+    assert Cosine(warmup=warmup, floor=floor).factor(progress) == pytest.approx(expected, abs=1e-9)
 
 
 def test_plateau_is_level_and_falls_at_the_end_only() -> None:

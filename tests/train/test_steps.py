@@ -9,7 +9,9 @@ import pytest
 import torch
 
 from unmask.config import changed
+from unmask.data.batch import Batch
 from unmask.data.batches import Batches, CorpusExamples
+from unmask.data.ramp import Ramp
 from unmask.data.shards import Shards
 from unmask.errors import UserError
 from unmask.learner import Loss, Part
@@ -18,8 +20,10 @@ from unmask.objectives import Masked, NextSentence
 from unmask.train import optim
 from unmask.train import steps as steps_module
 from unmask.train.budget import TrainConfig
+from unmask.train.parallel import World
+from unmask.train.precision import Precision
 from unmask.train.pretrain import PretrainLearner
-from unmask.train.steps import State, Step, _accumulate, evaluate, steps
+from unmask.train.steps import State, Step, _accumulate, _agreed, evaluate, steps
 
 MakeLearner = Callable[..., PretrainLearner]
 
@@ -43,8 +47,14 @@ def gradients(
     learner: PretrainLearner, batches: Batches
 ) -> tuple[float, dict[str, float], list[torch.Tensor]]:
     learner.zero_grad()
-    loss, means = _accumulate(learner, [learner.prepare(batch, 0) for batch in batches.step(0)])
-    return loss, means, [p.grad.clone() for p in learner.parameters() if p.grad is not None]
+    micro = [learner.prepare(batch, 0) for batch in batches.take(0)]
+    counts, _, _ = _agreed(World("cpu"), micro, 0.0)
+    loss, *means = _accumulate(learner, micro, counts, World("cpu"), Precision()).tolist()
+    return (
+        loss,
+        dict(zip(counts, means, strict=True)),
+        [p.grad.clone() for p in learner.parameters() if p.grad is not None],
+    )
 
 
 def test_gradients_do_not_depend_on_the_number_of_micro_batches(
@@ -52,7 +62,7 @@ def test_gradients_do_not_depend_on_the_number_of_micro_batches(
 ) -> None:
     learner = make_learner()
     whole = gradients(learner, batches_of(corpus))
-    counts = [learner.prepare(b, 0).counts["masked"] for b in batches_of(corpus, 4).step(0)]
+    counts = [learner.prepare(b, 0).counts["masked"] for b in batches_of(corpus, 4).take(0)]
     assert len(set(counts)) > 1, "the micro-batches must score different numbers of places"
     for parts in (2, 4, 8):
         cut = gradients(learner, batches_of(corpus, parts))
@@ -85,7 +95,7 @@ def test_what_a_step_tells(make_learner: MakeLearner, corpus: Shards) -> None:
     assert [s.number for s in told] == [1, 2, 3, 4, 5]
     assert [s.progress for s in told] == pytest.approx([0.2, 0.4, 0.6, 0.8, 1.0])
     assert [s.lr for s in told] == pytest.approx([0.0025, 0.0075, 0.0085, 0.0055, 0.0025])
-    tokens = [sum(b.tokens for b in batches.step(k)) for k in range(5)]
+    tokens = [sum(b.tokens for b in batches.take(8 * k)) for k in range(5)]
     assert [s.tokens for s in told] == tokens
     assert (state.step, state.tokens) == (5, sum(tokens))
     assert state.seconds == told[-1].seconds >= sum(s.took for s in told) * 0.5 > 0
@@ -130,30 +140,117 @@ def test_going_on_from_a_state_is_the_same_as_never_having_stopped(
     assert (first_state.step, first_state.tokens) == (state.step, state.tokens)
 
 
-@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
-def test_a_loss_that_is_no_number_stops_with_the_weights_before(
-    make_learner: MakeLearner, corpus: Shards, monkeypatch: pytest.MonkeyPatch, bad: float
-) -> None:
-    learner = make_learner()
-    calls = iter(range(100))
+def spoiling(monkeypatch: pytest.MonkeyPatch, spoilt: set[int], bad: float) -> None:
+    """From now on the losses of some passes (numbered from 0) are no finite numbers."""
+    calls = iter(range(1000))
     right = PretrainLearner.forward
 
     def wrong(self: PretrainLearner, batch: object) -> Loss:
         loss = right(self, batch)  # type: ignore[arg-type]
-        if next(calls) < 2:
+        if next(calls) not in spoilt:
             return loss
         return Loss({n: Part(p.total * bad, p.count, p.weight) for n, p in loss.parts.items()})
 
     monkeypatch.setattr(PretrainLearner, "forward", wrong)
-    state, seen = State(), []
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_a_step_whose_loss_is_no_number_is_left_out_and_reported(
+    make_learner: MakeLearner,
+    corpus: Shards,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+    bad: float,
+) -> None:
+    learner, state, weights = make_learner(), State(), []
+    spoiling(monkeypatch, {2, 4}, bad)
     optimizer = optim.build(optim.AdamW(), learner)
-    with pytest.raises(UserError, match="step 3: the loss is no longer a finite number") as caught:
-        for step in steps(learner, optimizer, batches_of(corpus), TrainConfig(budget="9 steps"), state, 0):
+    settings = TrainConfig(budget="6 steps", skip=2)
+    told = []
+    for step in steps(learner, optimizer, batches_of(corpus), settings, state, 0):
+        told.append(step)
+        weights.append(copy.deepcopy(learner.state_dict()))
+    assert [s.number for s in told if s.skipped] == [3, 5] and len(told) == 6
+    assert (state.step, state.skipped) == (6, 2)
+    changed_in = [any(not torch.equal(a[n], b[n]) for n in a) for a, b in pairwise(weights)]
+    assert changed_in == [True, False, True, False, True]
+    assert all(tensor.isfinite().all() for tensor in weights[-1].values())
+    said = " ".join(capfd.readouterr().err.split())
+    assert "step 3 is left out" in said and "step 5 is left out" in said
+
+
+def test_too_many_such_steps_stop_the_run_with_the_weights_before(
+    make_learner: MakeLearner, corpus: Shards, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    learner, state, seen = make_learner(), State(), []
+    spoiling(monkeypatch, set(range(2, 1000)), float("nan"))
+    optimizer = optim.build(optim.AdamW(), learner)
+    settings = TrainConfig(budget="90 steps", skip=3)
+    with pytest.raises(UserError, match="step 6: the loss is no longer a finite number") as caught:
+        for step in steps(learner, optimizer, batches_of(corpus), settings, state, 0):
             seen.append(step.number)
-            weights = copy.deepcopy(learner.state_dict())
-    assert seen == [1, 2] and state.step == 2
+            if step.number == 2:
+                weights = copy.deepcopy(learner.state_dict())
+    assert seen == [1, 2, 3, 4, 5] and state.step == 5
     assert all(torch.equal(weights[name], tensor) for name, tensor in learner.state_dict().items())
-    assert "lower train.optimizer.lr" in str(caught.value)
+    assert "lower train.optimizer.lr" in str(caught.value) and "train.skip=3" in str(caught.value)
+
+
+def test_the_norms_of_layers_are_those_of_their_gradients_and_states(
+    make_learner: MakeLearner, corpus: Shards
+) -> None:
+    learner = make_learner()
+    hidden: list[torch.Tensor] = []
+    for layer in (learner.encoder.embeddings, *learner.encoder.blocks):
+        layer.register_forward_hook(lambda module, given, out: hidden.append(out.detach()))
+    settings = TrainConfig(budget="300 steps", clip=1e9)
+    loop = steps(
+        learner, torch.optim.SGD(learner.parameters(), lr=0.0), batches_of(corpus), settings, State(), 0
+    )
+    first = next(loop)
+    assert first.norms is not None
+    rms = [float(h.square().mean().sqrt()) for h in hidden]
+    assert list(first.norms["activation"]) == pytest.approx(rms)
+    layers = [learner.encoder.embeddings, *learner.encoder.blocks]
+    norms = [
+        torch.cat([p.grad.flatten() for p in layer.parameters() if p.grad is not None]).norm().item()
+        for layer in layers
+    ]
+    assert list(first.norms["gradient"]) == pytest.approx(norms, rel=1e-5)
+    others = [next(loop).norms for _ in range(9)]
+    assert 2 <= sum(norms is not None for norms in others) <= 4
+
+
+def test_a_growing_batch_reads_on_where_the_step_before_ended(
+    make_learner: MakeLearner, corpus: Shards
+) -> None:
+    examples = CorpusExamples(corpus, 48, 0, 0.0)
+    batches = Batches(examples, 8, 0, ramp=Ramp(0.25, 0.5))
+    read: list[int] = []
+    learner = make_learner()
+    right = learner.prepare
+
+    def noting(batch: Batch, seed: int) -> Batch:
+        read.extend(batch.example.tolist())
+        return right(batch, seed)
+
+    learner.prepare = noting  # type: ignore[method-assign]
+    learner.objectives.pop("next_sentence")
+    state = State()
+    loop = steps(
+        learner,
+        torch.optim.SGD(learner.parameters(), lr=0.0),
+        batches,
+        TrainConfig(budget="10 steps"),
+        state,
+        0,
+    )
+    sizes = []
+    for _ in loop:
+        sizes.append(state.examples - sum(sizes))
+    assert sizes == [batches.size(n / 10) for n in range(10)] and sizes[0] == 2 and sizes[5:] == [8] * 5
+    expected = [n for n, _ in batches.numbers(0, sum(sizes))]
+    assert sorted(read[: sum(sizes)]) == sorted(expected)
 
 
 class Ticking:
@@ -205,7 +302,7 @@ def test_evaluation_is_the_mean_over_all_places_without_dropout(
 ) -> None:
     learner = make_learner()
     rows = batches_of(corpus, parts=3)
-    prepared = [learner.prepare(batch, 0) for batch in rows.step(0)]
+    prepared = [learner.prepare(batch, 0) for batch in rows.take(0)]
     figures = evaluate(learner, prepared)
     assert learner.training
     loss, means = gradients(learner, rows)[:2]

@@ -1,7 +1,7 @@
 """Batch: the one value that flows through training, prediction and evaluation; packed, without padding."""
 
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -38,7 +38,7 @@ class Batch:
 
     ids, segments, flags: (tokens,); example, epoch, owner: (sequences,) int64, `owner` the user's example that
     the sequence belongs to; targets: name -> (tokens,) or (sequences,), IGNORED where not scored;
-    counts: name -> how many places are scored; progress: share of the run, 0 to 1.
+    scored: name -> (count,) int64, the scored places; counts: name -> how many; progress: share of the run, 0 to 1.
     """
 
     ids: Tensor
@@ -49,7 +49,7 @@ class Batch:
     epoch: Tensor
     owner: Tensor
     targets: Mapping[str, Tensor]
-    counts: Mapping[str, int]
+    scored: Mapping[str, Tensor]
     progress: float = 0.0
 
     @property
@@ -57,27 +57,41 @@ class Batch:
         return self.ids.numel()
 
     @property
+    def counts(self) -> dict[str, int]:
+        """How many places are scored, by the name of their targets."""
+        return {name: places.numel() for name, places in self.scored.items()}
+
+    @property
     def sequences(self) -> int:
         return self.example.numel()
 
     def with_targets(self, name: str, targets: Tensor, ids: Tensor | None = None) -> "Batch":
-        """A copy with one more kind of target, counted; with other ids where an objective hides some."""
+        """A copy with one more kind of target; with other ids where an objective hides some."""
         return dataclasses.replace(
             self,
             ids=self.ids if ids is None else ids,
             targets={**self.targets, name: targets},
-            counts={**self.counts, name: int((targets != IGNORED).sum())},
+            scored={**self.scored, name: scored_places(targets)},
         )
 
+    def pinned(self) -> "Batch":
+        """A copy in page-locked memory, from which a GPU reads while it computes."""
+        return self._moved(Tensor.pin_memory)
+
     def to(self, device: torch.device | str) -> "Batch":
-        if str(device) == "cpu":
+        """A copy of what the network reads on another device."""
+        if torch.device(device).type == "cpu":
             return self
+        return self._moved(lambda tensor: tensor.to(device, non_blocking=True))
+
+    def _moved(self, move: Callable[[Tensor], Tensor]) -> "Batch":
         return dataclasses.replace(
             self,
-            ids=self.ids.to(device, non_blocking=True),
-            segments=self.segments.to(device, non_blocking=True),
-            spans=self.spans.to(device),
-            targets={name: target.to(device, non_blocking=True) for name, target in self.targets.items()},
+            ids=move(self.ids),
+            segments=move(self.segments),
+            spans=self.spans.moved(move),
+            targets={name: move(target) for name, target in self.targets.items()},
+            scored={name: move(places) for name, places in self.scored.items()},
         )
 
 
@@ -95,13 +109,18 @@ def pack(rows: Sequence[Row], progress: float = 0.0) -> Batch:
         epoch=torch.tensor([row.epoch for row in rows]),
         owner=torch.tensor([row.owner for row in rows]),
         targets=targets,
-        counts={name: int((target != IGNORED).sum()) for name, target in targets.items()},
+        scored={name: scored_places(target) for name, target in targets.items()},
         progress=progress,
     )
 
 
 def _joined(parts: Sequence[npt.NDArray[np.generic]]) -> Tensor:
     return torch.from_numpy(np.concatenate(parts))
+
+
+def scored_places(targets: Tensor) -> Tensor:
+    """Where targets are scored, in their flattened order. Found on the CPU: a GPU would have to be waited for."""
+    return (targets.flatten() != IGNORED).nonzero().squeeze(1)
 
 
 def by_length(rows: Sequence[Row], tokens: int) -> Iterator[list[int]]:

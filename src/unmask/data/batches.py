@@ -1,21 +1,20 @@
-"""The order in which examples are read: a pure function of (seed, step). Its whole state is one integer.
+"""The order in which examples are read. Its whole state is one integer: how many were read.
 
-Step k takes the examples k * B to (k + 1) * B of an endless numbering; number g is place g mod N of the
-permutation of epoch g div N. Ranks take whole examples; packing changes the layout only.
+A step takes the next examples of an endless numbering; number g is place g mod N of the permutation of epoch
+g div N. Ranks take whole examples; packing changes the layout only.
 """
 
 import dataclasses
-import queue
-import threading
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from unmask.data.batch import SPECIAL, Batch, Row, by_length, pack
 from unmask.data.hashing import hashed, permuted, uniform
+from unmask.data.ramp import Ramp
 from unmask.data.shards import Shards
 from unmask.errors import UserError
 from unmask.text.tokenizer import SENTENCE_START, WORD_START
@@ -28,7 +27,9 @@ class Examples(Protocol):
 
     def __len__(self) -> int: ...
 
-    def row(self, number: int, epoch: int) -> Row: ...
+    def rows(self, number: int, epoch: int, progress: float) -> list[Row]:
+        """The sequences of an example: one, or several shorter ones where the length grows over the run."""
+        ...
 
     @property
     def mean_tokens(self) -> float: ...
@@ -39,13 +40,21 @@ class CorpusExamples:
 
     A document of n tokens is cut into ceil(n / room) chunks of nearly equal length, so that no short rest is
     left over. With `pairs`, a chunk is two segments A and B: its own halves, or for every second example the
-    B of another document (next-sentence prediction: Devlin et al. 2019, section 3.1).
+    B of another document (next-sentence prediction: Devlin et al. 2019, section 3.1). With a `ramp` of the
+    length, a chunk that is longer than it allows is read as several sequences, so that a step keeps its tokens.
     """
 
     def __init__(
-        self, shards: Shards, length: int, seed: int, heldout: float, part: str = "train", pairs: bool = False
+        self,
+        shards: Shards,
+        length: int,
+        seed: int,
+        heldout: float,
+        part: str = "train",
+        pairs: bool = False,
+        ramp: Ramp | None = None,
     ) -> None:
-        self.shards, self.seed, self.pairs = shards, seed, pairs
+        self.shards, self.seed, self.pairs, self.ramp = shards, seed, pairs, ramp
         self.room = length - (3 if pairs else 2)
         documents = split_documents(shards.documents, heldout, part)
         if not len(documents):
@@ -77,10 +86,26 @@ class CorpusExamples:
         tokens = int(self.shards.document_lengths[document])
         return document, chunk * tokens // chunks, (chunk + 1) * tokens // chunks
 
+    def rows(self, number: int, epoch: int, progress: float = 1.0) -> list[Row]:
+        room = self.room if self.ramp is None else max(8, round(self.room * self.ramp.factor(progress)))
+        document, start, stop = self.place(number)
+        parts = -(-(stop - start) // room)
+        if parts == 1 or self.pairs:
+            return [self.row(number, epoch)]
+        ends = [start + part * (stop - start) // parts for part in range(parts + 1)]
+        # each has a name of its own, so that masks differ: example, example + N, ...
+        return [
+            self._assemble(
+                [self.shards.slice(document, *ends[part : part + 2])], number + part * len(self), epoch
+            )
+            for part in range(parts)
+        ]
+
     def row(self, number: int, epoch: int) -> Row:
+        """An example at full length, as one sequence."""
         ids, flags = self.shards.slice(*self.place(number))
         if not self.pairs:
-            return self._assemble([(ids, flags)], number, epoch, {})
+            return self._assemble([(ids, flags)], number, epoch)
         cut = _middle(flags)
         first, second = (ids[:cut], flags[:cut]), (ids[cut:], flags[cut:])
         is_next = bool(uniform(self.seed, PAIRS, number, epoch)[0] < 0.5) and len(second[0]) > 0
@@ -109,7 +134,7 @@ class CorpusExamples:
         segments: list[tuple[npt.NDArray[np.int64], npt.NDArray[np.uint8]]],
         number: int,
         epoch: int,
-        targets: dict[str, npt.NDArray[np.generic]],
+        targets: Mapping[str, npt.NDArray[np.generic]] = MappingProxyType({}),
     ) -> Row:
         ids = [np.array([self.cls])]
         flags = [np.array([SPECIAL], dtype=np.uint8)]
@@ -127,17 +152,17 @@ class TableExamples:
     """Rows that are in memory: the sequences of labelled examples."""
 
     def __init__(self, rows: Sequence[Row]) -> None:
-        self.rows = rows
+        self.encoded = rows
 
     def __len__(self) -> int:
-        return len(self.rows)
+        return len(self.encoded)
 
-    def row(self, number: int, epoch: int) -> Row:
-        return dataclasses.replace(self.rows[number], example=number, epoch=epoch)
+    def rows(self, number: int, epoch: int, progress: float = 1.0) -> list[Row]:
+        return [dataclasses.replace(self.encoded[number], example=number, epoch=epoch)]
 
     @property
     def mean_tokens(self) -> float:
-        return sum(len(row.ids) for row in self.rows) / len(self.rows)
+        return sum(len(row.ids) for row in self.encoded) / len(self.encoded)
 
 
 def _middle(flags: npt.NDArray[np.uint8]) -> int:
@@ -157,25 +182,55 @@ def split_documents(documents: int, heldout: float, part: str) -> npt.NDArray[np
 
 
 class Batches:
-    """Which examples each step takes, as packed batches. `steps * per_step` examples make an epoch or a part.
+    """Which examples each step takes, as packed batches. `steps_per_epoch * per_step` examples make an epoch.
 
+    per_step: examples in a step, in all ranks together, when the `ramp` (if any) is at its end;
     parts: micro-batches per step, for accumulation; rank, world: this process among several.
+    Raises UserError where some rank would have too few examples.
     """
 
     def __init__(
-        self, examples: Examples, per_step: int, seed: int, parts: int = 1, rank: int = 0, world: int = 1
+        self,
+        examples: Examples,
+        per_step: int,
+        seed: int,
+        parts: int = 1,
+        rank: int = 0,
+        world: int = 1,
+        ramp: Ramp | None = None,
     ) -> None:
         self.examples, self.seed = examples, seed
-        self.per_step = per_step
+        self.per_step, self.ramp = per_step, ramp
         self.parts, self.rank, self.world = parts, rank, world
+        if world > 1 and self.size(0.0) < world * parts:
+            raise UserError(
+                "a step has too few sequences for so many processes",
+                given=f"{self.size(0.0)} sequences in {world} processes times {parts} micro-batches",
+                to_do="larger steps, fewer processes or a smaller train.accumulate",
+            )
+
+    def size(self, progress: float) -> int:
+        """How many examples a step takes, at this share of the run."""
+        return (
+            self.per_step if self.ramp is None else max(1, round(self.per_step * self.ramp.factor(progress)))
+        )
 
     @property
     def steps_per_epoch(self) -> float:
-        return len(self.examples) / self.per_step
+        return len(self.examples) / self.mean_size
 
-    def numbers(self, step: int) -> list[tuple[int, int]]:
-        """(example, epoch) of each sequence that this rank takes in step `step`, from 0."""
-        every = np.arange(step * self.per_step, (step + 1) * self.per_step)[self.rank :: self.world]
+    @property
+    def tokens_per_step(self) -> float:
+        return self.mean_size * self.examples.mean_tokens
+
+    @property
+    def mean_size(self) -> float:
+        """Examples in a step, on average over a run."""
+        return self.per_step * (1.0 if self.ramp is None else self.ramp.mean)
+
+    def numbers(self, start: int, count: int) -> list[tuple[int, int]]:
+        """(example, epoch) of each sequence that this rank takes of the `count` ones after the first `start`."""
+        every = np.arange(start, start + count)[self.rank :: self.world]
         epochs, places = np.divmod(every, len(self.examples))
         result: list[tuple[int, int]] = []
         for epoch in np.unique(epochs):
@@ -183,9 +238,14 @@ class Batches:
             result += [(int(number), int(epoch)) for number in chosen]
         return result
 
-    def step(self, step: int, progress: float = 0.0) -> list[Batch]:
-        """The micro-batches of a step. Examples are dealt out by length, so that parts are of equal size."""
-        rows = [self.examples.row(number, epoch) for number, epoch in self.numbers(step)]
+    def take(self, start: int, progress: float = 0.0) -> list[Batch]:
+        """The micro-batches of the step that begins after `start` examples. Examples are dealt out by length, so
+        that parts are of equal size."""
+        rows = [
+            row
+            for number, epoch in self.numbers(start, self.size(progress))
+            for row in self.examples.rows(number, epoch, progress)
+        ]
         rows.sort(key=lambda row: (-len(row.ids), row.epoch, row.example))
         return [
             pack(rows[part :: self.parts], progress) for part in range(self.parts) if rows[part :: self.parts]
@@ -198,45 +258,7 @@ def in_order(examples: Examples, tokens: int, limit: int) -> Iterator[Batch]:
     Where not all fit, they are taken evenly over the whole.
     """
     wanted = min(len(examples), max(1, int(limit / examples.mean_tokens)))
-    rows = [examples.row(int(number), 0) for number in np.linspace(0, len(examples) - 1, wanted).round()]
+    numbers = np.linspace(0, len(examples) - 1, wanted).round()
+    rows = [row for number in numbers for row in examples.rows(int(number), 0, 1.0)]
     for group in by_length(rows, tokens):
         yield pack([rows[index] for index in group])
-
-
-def prefetched(make: Callable[[int], list[Batch]], start: int, ahead: int = 2) -> Generator[list[Batch]]:
-    """make(start), make(start + 1), ... prepared ahead in a thread. Errors come out where they are awaited."""
-    ready: queue.Queue[list[Batch] | BaseException] = queue.Queue(maxsize=ahead)
-    stopped = threading.Event()
-
-    def offer(item: list[Batch] | BaseException) -> None:
-        while not stopped.is_set():
-            try:
-                ready.put(item, timeout=0.1)
-                return
-            except queue.Full:
-                continue
-
-    def fill() -> None:
-        step = start
-        try:
-            # each thread has this setting for itself: with more, torch would keep a second pool of threads busy
-            # here, with which training on both of two cores took more than twice as long
-            torch.set_num_threads(1)
-            while not stopped.is_set():
-                offer(make(step))
-                step += 1
-        except BaseException as error:  # handed over to the thread that waits
-            offer(error)
-
-    torch.get_num_threads()  # a thread that torch has not yet been asked in would take over what `fill` sets
-    thread = threading.Thread(target=fill, name="prefetch", daemon=True)
-    thread.start()
-    try:
-        while True:
-            item = ready.get()
-            if isinstance(item, BaseException):
-                raise item
-            yield item
-    finally:
-        stopped.set()
-        thread.join()

@@ -78,13 +78,16 @@ class Spans:
 
     def to(self, device: torch.device | str) -> "Spans":
         """The same on another device."""
+        return self.moved(lambda tensor: tensor.to(device, non_blocking=True))
+
+    def moved(self, move: Callable[[Tensor], Tensor]) -> "Spans":
+        """The same with each tensor as `move` gives it."""
 
         def moved(x: Tensor | None) -> Tensor | None:
-            return None if x is None else x.to(device, non_blocking=True)
+            return None if x is None else move(x)
 
         groups = tuple(replace(g, index=moved(g.index), mask=moved(g.mask)) for g in self.groups)
-        positions, first = self.positions.to(device), self.first.to(device)
-        return Spans(positions, first, moved(self.mask), self.lengths, groups)
+        return Spans(move(self.positions), move(self.first), moved(self.mask), self.lengths, groups)
 
 
 def _groups(lengths: "list[int] | tuple[int, ...]") -> list[Group]:

@@ -166,6 +166,9 @@ class Encoder(nn.Module):
         self.embeddings = Embeddings(config)
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.layers))
         self.norm = nn.LayerNorm(config.width, eps=config.norm_eps) if config.norm == "pre" else None
+        self.watched: list[Tensor] | None = (
+            None  # if a list: root mean squares of the hidden states, bottom to top
+        )
         self.apply(self._initialise)
         if config.norm == "pre":
             # residual branches add up over the depth: keep their sum at the size of one (GPT-2, section 2.3)
@@ -182,9 +185,15 @@ class Encoder(nn.Module):
 
     def forward(self, ids: Tensor, spans: Spans, segments: Tensor | None = None) -> Tensor:
         hidden = self.embeddings(ids, spans.positions, segments)
+        self._watch(hidden)
         for block in self.blocks:
             hidden = block(hidden, spans)
+            self._watch(hidden)
         return hidden if self.norm is None else self.norm(hidden)  # type: ignore[no-any-return]
+
+    def _watch(self, hidden: Tensor) -> None:
+        if self.watched is not None:
+            self.watched.append(hidden.detach().float().square().mean().sqrt())
 
     @property
     def parameters_count(self) -> int:

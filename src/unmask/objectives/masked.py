@@ -94,9 +94,8 @@ class MaskedObjective(nn.Module):
 
     def forward(self, encoder: Encoder, hidden: Tensor, batch: Batch) -> Part:
         """hidden (tokens, width). Gathers the scored places first: the vocabulary is not computed elsewhere."""
-        targets = batch.targets["masked"]
-        scored = (targets != IGNORED).nonzero().squeeze(1)
-        chosen, wanted = hidden.index_select(0, scored), targets.index_select(0, scored)
+        scored = batch.scored["masked"]
+        chosen, wanted = hidden.index_select(0, scored), batch.targets["masked"].index_select(0, scored)
         if self.training:
             total, correct = self.head.loss(chosen, wanted, encoder), None
         else:

@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from unmask.config import config, setting
+from unmask.data.ramp import Ramp
 from unmask.train.optim import AdamW, AnyOptimizer, AnySchedule, Linear
+from unmask.train.precision import PrecisionName
 
 FORMS = "30s, 5m, 2h (wall-clock), 1000 steps, 10M tokens or 3 epochs"
 
@@ -65,6 +67,24 @@ class TrainConfig:
     )
     accumulate: int = setting(
         default=1, ge=1, description="micro-batches per step; the same update in less memory"
+    )
+    batch_ramp: Ramp | None = setting(
+        default=None, description="smaller steps at the beginning of the run; none if not given"
+    )
+    precision: PrecisionName = setting(
+        default="auto", description="of matrix products; auto: bfloat16 on a GPU that has it, else float32"
+    )
+    ema: float | None = setting(
+        default=None,
+        gt=0,
+        lt=1,
+        description="exponential moving average of the weights over about this share of the run, evaluated and "
+        "kept in their place",
+    )
+    skip: int = setting(
+        default=10,
+        ge=0,
+        description="steps that may be left out in a run because their loss or gradient is no finite number",
     )
     evaluations: int = setting(
         default=5, ge=1, description="how often to evaluate over the run, evenly spaced"

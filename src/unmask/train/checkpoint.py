@@ -1,6 +1,7 @@
 """Checkpoints: the full state of a run in safetensors and JSON, written atomically in the background.
 
-checkpoints/step-00000120/  learner.safetensors, optimizer.safetensors, state.json (with both checksums)
+checkpoints/step-00000120/  learner.safetensors, optimizer.safetensors, state.json (with their checksums), and
+average.safetensors where weights are averaged
 
 The newest are kept, and those that they name as the best evaluation so far. A checkpoint is written once and
 never replaced, so a kill at any moment leaves a state from which the run goes on exactly.
@@ -18,6 +19,9 @@ from torch import Tensor, nn
 from unmask import console, files
 from unmask.bundle import save_tensors
 from unmask.errors import UserError
+from unmask.train.average import Average
+
+Parts = dict[str, dict[str, Tensor]]
 
 KEPT = 2  # the newest, and the one before in case the newest cannot be read
 
@@ -30,15 +34,23 @@ class Checkpoints:
         self._writer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="checkpoint")
         self._pending: Future[None] | None = None
 
-    def save(self, state: dict[str, Any], learner: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+    def save(
+        self,
+        state: dict[str, Any],
+        learner: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        average: Average | None = None,
+    ) -> None:
         """Copy everything now, write it while training goes on. Raises what the write before raised.
 
         state: `step`, `best_step` (None before the first evaluation) and whatever else resuming needs.
         """
         self.wait()
-        weights = {name: tensor.detach().cpu().clone() for name, tensor in learner.state_dict().items()}
-        moments = {name: tensor.detach().cpu().clone() for name, tensor in _flat(optimizer).items()}
-        self._pending = self._writer.submit(self._write, dict(state), weights, moments)
+        parts = {"learner": learner.state_dict(), "optimizer": _flat(optimizer)}
+        if average is not None:
+            parts["average"] = average.state_dict()
+        copies = {part: {name: t.detach().cpu().clone() for name, t in parts[part].items()} for part in parts}
+        self._pending = self._writer.submit(self._write, dict(state), copies)
 
     def wait(self) -> None:
         """Until everything is on disk."""
@@ -52,13 +64,13 @@ class Checkpoints:
         finally:
             self._writer.shutdown()
 
-    def _write(self, state: dict[str, Any], weights: dict[str, Tensor], moments: dict[str, Tensor]) -> None:
+    def _write(self, state: dict[str, Any], parts: Parts) -> None:
         if self._path(state["step"]).is_dir():  # an evaluation has just saved the step that a signal ends
             return
         with files.atomic(self._path(state["step"])) as temporary:
             temporary.mkdir()
             sums = {}
-            for part, tensors in (("learner", weights), ("optimizer", moments)):
+            for part, tensors in parts.items():
                 path = temporary / f"{part}.safetensors"
                 save_tensors(tensors, path)
                 sums[part] = files.sha256(path)
@@ -82,7 +94,9 @@ class Checkpoints:
     def _numbered(self) -> list[Path]:
         return sorted(self.folder.glob("step-*")) if self.folder.is_dir() else []
 
-    def restore(self, learner: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Any] | None:
+    def restore(
+        self, learner: nn.Module, optimizer: torch.optim.Optimizer, average: Average | None = None
+    ) -> dict[str, Any] | None:
         """Load the newest checkpoint that is whole; says so where it falls back. None if there is none.
 
         Raises UserError where there are checkpoints, but none that can be read.
@@ -91,12 +105,14 @@ class Checkpoints:
         numbered = self._numbered()
         for path in reversed(numbered):
             try:
-                state, weights, moments = _read(path)
+                state, parts = _read(path)
             except UserError as error:
                 console.remark(f"{error.what}; going back to the checkpoint before it")
                 continue
-            learner.load_state_dict(weights)
-            _unflatten(optimizer, moments)
+            learner.load_state_dict(parts["learner"])
+            _unflatten(optimizer, parts["optimizer"])
+            if average is not None:
+                average.load_state_dict(parts["average"])
             for newer in numbered[numbered.index(path) + 1 :]:
                 files.remove(newer)
             return state
@@ -109,8 +125,10 @@ class Checkpoints:
         return None
 
     def load_weights(self, step: int, learner: nn.Module) -> None:
-        """Load the weights of a kept checkpoint. Raises UserError where it is gone or damaged."""
-        learner.load_state_dict(_read(self._path(step))[1])
+        """Load the weights of a kept checkpoint, their average where there is one. Raises UserError where it is
+        gone or damaged."""
+        parts = _read(self._path(step))[1]
+        learner.load_state_dict({**parts["learner"], **parts.get("average", {})})
 
 
 def _state(path: Path) -> dict[str, Any]:
@@ -120,15 +138,15 @@ def _state(path: Path) -> dict[str, Any]:
     return state
 
 
-def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor], dict[str, Tensor]]:
+def _read(path: Path) -> tuple[dict[str, Any], Parts]:
     state = _state(path)
-    tensors = []
-    for part in ("learner", "optimizer"):
+    parts = {}
+    for part in {"learner", "optimizer", *state["sha256"]}:
         file = path / f"{part}.safetensors"
         if not file.is_file() or files.sha256(file) != state["sha256"].get(part):
             raise UserError(f"the checkpoint {path} is damaged: {file.name} is missing or was changed")
-        tensors.append(load_file(file))
-    return state, tensors[0], tensors[1]
+        parts[part] = load_file(file)
+    return state, parts
 
 
 def _flat(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:

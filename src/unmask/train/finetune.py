@@ -159,8 +159,7 @@ def _train(run: Run, recipe: FinetuneRecipe, progress: Progress) -> None:
     )
     fit.resume()
     standing = fit(progress)
-    if standing.best_step is not None:
-        run.checkpoints.load_weights(standing.best_step, learner)
+    fit.finish(standing.best_step)
     lineage = [*opened.lineage, {"kind": "finetune", "recipe": run.recipe_values(), "steps": standing.step}]
     config = changed(opened.config, dropout=recipe.dropout)
     bundle.write(

@@ -2,8 +2,8 @@
 
 import math
 import time
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing, nullcontext
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
@@ -12,7 +12,9 @@ from unmask.console import Progress
 from unmask.data.batches import Batches
 from unmask.learner import Learner
 from unmask.train import optim
+from unmask.train.average import Average
 from unmask.train.budget import TrainConfig
+from unmask.train.precision import precision_of
 from unmask.train.run import Interrupted, Run, interruptible
 from unmask.train.steps import State, Step, steps
 
@@ -46,13 +48,18 @@ class Window:
     """Throughput and mean losses since the last row of the log."""
 
     def __init__(self) -> None:
-        self.steps, self.tokens, self.took, self.loss = 0, 0, 0.0, 0.0
+        self.steps, self.tokens, self.took, self.waited, self.loss = 0, 0, 0.0, 0.0, 0.0
         self.parts: dict[str, float] = {}
+        self.norms: Mapping[str, Sequence[float]] | None = None
 
     def add(self, step: Step) -> None:
-        self.steps += 1
         self.tokens += step.tokens
         self.took += step.took
+        self.waited += step.waited
+        self.norms = step.norms or self.norms
+        if step.skipped:
+            return
+        self.steps += 1
         self.loss += (step.loss - self.loss) / self.steps
         for name, value in step.parts.items():
             before = self.parts.get(name, 0.0)
@@ -80,18 +87,32 @@ class Fit:
         self.run, self.learner, self.batches = run, learner, batches
         self.settings, self.seed = settings, seed
         self.evaluate, self.watch, self.describe = evaluate, watch, describe
+        learner.to(precision_of(settings.precision, "cpu").weights)
         self.optimizer = optim.build(settings.optimizer, learner, learner.lr_factors)
+        self.average = Average(learner, settings.ema) if settings.ema else None
         self.standing = Standing()
         self.saved = time.monotonic()
 
     def resume(self) -> bool:
         """Take up the newest checkpoint; whether there is one."""
-        state = self.run.checkpoints.restore(self.learner, self.optimizer)
+        state = self.run.checkpoints.restore(self.learner, self.optimizer, self.average)
         if state is not None:
             self.standing = Standing(**{field.name: state[field.name] for field in fields(Standing)})
             console.remark(f"resuming after step {self.standing.step:,}")
         self.run.forget_after(self.standing.step)
         return state is not None
+
+    def begin(self) -> None:
+        """Take the learner as it is now for the beginning, after its initial weights were changed."""
+        if self.average is not None:
+            self.average = Average(self.learner, self.average.share)
+
+    def finish(self, step: int | None = None) -> None:
+        """Leave the learner with what the run brought: the weights of a checkpoint, or the last ones; averaged."""
+        if step is not None:
+            self.run.checkpoints.load_weights(step, self.learner)
+        elif self.average is not None:
+            self.average.put()
 
     def __call__(self, progress: Progress) -> Standing:
         """Train to the end of the budget. Raises Interrupted after a signal, with everything saved."""
@@ -102,6 +123,8 @@ class Fit:
         with interruptible() as stop, closing(loop):
             for step in () if self._out_of_patience else loop:
                 window.add(step)
+                if self.average is not None and not step.skipped:
+                    self.average.update(step.since, step.progress)
                 progress.show(f"{window.rate:,.0f} tokens/s  {self.describe(step)}")
                 progress.advance(step.progress - shown)
                 shown = step.progress
@@ -112,7 +135,7 @@ class Fit:
                     self._evaluate(step)
                     if self._out_of_patience:
                         break
-                elif time.monotonic() - self.saved > self.settings.save_minutes * 60:
+                elif time.monotonic() - self.saved > self.settings.save_minutes * 60 and not step.skipped:
                     self._save()
                 if stop.signal is not None:
                     self._save()
@@ -132,7 +155,8 @@ class Fit:
         return due
 
     def _evaluate(self, step: Step) -> None:
-        figures = self.evaluate()
+        with self.average.in_place() if self.average is not None else nullcontext():
+            figures = self.evaluate()
         standing, value = self.standing, figures[self.watch.key]
         best = self.watch.better(value, standing.best)
         standing.waited = 0 if best else standing.waited + 1
@@ -148,7 +172,7 @@ class Fit:
         self._save()
 
     def _save(self) -> None:
-        self.run.checkpoints.save(asdict(self.standing), self.learner, self.optimizer)
+        self.run.checkpoints.save(asdict(self.standing), self.learner, self.optimizer, self.average)
         self.saved = time.monotonic()
 
     def _row(self, step: Step, window: Window) -> dict[str, Any]:
@@ -158,9 +182,15 @@ class Fit:
             "progress": round(step.progress, 6),
             "seconds": round(step.seconds, 3),
             "tokens": self.standing.tokens,
-            "loss": round(window.loss, 6),
+            **({"loss": round(window.loss, 6)} if window.steps else {}),
             **(parts if len(parts) > 1 else {}),
             "lr": float(f"{step.lr:.6g}"),
             "grad_norm": round(step.grad_norm, 6),
             "tokens_per_second": round(window.rate),
+            "data_wait": round(window.waited / max(1e-9, window.took), 4),
+            **({"norms": _rounded(window.norms)} if window.norms else {}),
         }
+
+
+def _rounded(norms: Mapping[str, Sequence[float]]) -> dict[str, list[float]]:
+    return {name: [float(f"{value:.5g}") for value in values] for name, values in norms.items()}

@@ -88,7 +88,22 @@ class Plateau:
         return self.floor + (1 - self.floor) * down
 
 
-AnySchedule = Annotated[Linear | Plateau, setting(discriminator="name")]
+@config
+class Cosine:
+    """Up over `warmup`, then down along half a cosine to `floor` (Loshchilov and Hutter 2017, section 3)."""
+
+    name: Literal["cosine"] = "cosine"
+    warmup: float = setting(default=0.06, ge=0, lt=1, description="share of the run")
+    floor: float = setting(default=0.0, ge=0, le=1, description="share of the peak rate at the end")
+
+    def factor(self, progress: float) -> float:
+        if progress < self.warmup:
+            return progress / self.warmup
+        into = (min(1.0, progress) - self.warmup) / (1 - self.warmup)
+        return self.floor + (1 - self.floor) * (1 + math.cos(math.pi * into)) / 2
+
+
+AnySchedule = Annotated[Linear | Cosine | Plateau, setting(discriminator="name")]
 
 
 def build(

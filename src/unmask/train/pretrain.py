@@ -20,6 +20,7 @@ from unmask.model.encoder import Encoder
 from unmask.objectives import Masked, MaskedObjective, NextSentenceObjective
 from unmask.text.tokenizer import Tokenizer
 from unmask.train.fit import Fit, Watch
+from unmask.train.parallel import World
 from unmask.train.recipe import PretrainRecipe, read_recipe
 from unmask.train.run import Run, default_device
 from unmask.train.start import (
@@ -167,7 +168,9 @@ def _train(run: Run, recipe: PretrainRecipe, shards: Shards, progress: Progress)
     )
     if not fit.resume():
         _begin(learner, recipe, shards, progress)
+        fit.begin()
     standing = fit(progress)
+    fit.finish()
     lineage = {
         "kind": "pretrain",
         "recipe": run.recipe_values(),
@@ -210,12 +213,19 @@ def has_pairs(recipe: PretrainRecipe) -> bool:
     return any(objective.name == "next_sentence" for objective in recipe.objectives)
 
 
-def batches_of(recipe: PretrainRecipe, shards: Shards) -> Batches:
-    """The training batches of a recipe."""
+def batches_of(recipe: PretrainRecipe, shards: Shards, world: World | None = None) -> Batches:
+    """The training batches of a recipe, as this process reads them."""
+    world = world or World()
     data = recipe.data
-    examples = CorpusExamples(shards, data.length, recipe.seed, data.heldout, "train", has_pairs(recipe))
+    pairs = has_pairs(recipe)
+    examples = CorpusExamples(
+        shards, data.length, recipe.seed, data.heldout, "train", pairs, data.length_ramp
+    )
     per_step = max(1, round(data.batch_tokens / examples.mean_tokens))
-    return Batches(examples, per_step, recipe.seed, recipe.train.accumulate)
+    train = recipe.train
+    return Batches(
+        examples, per_step, recipe.seed, train.accumulate, world.rank, world.size, train.batch_ramp
+    )
 
 
 def learner_of(recipe: PretrainRecipe, tokenizer: Tokenizer) -> PretrainLearner:

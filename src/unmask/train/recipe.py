@@ -6,6 +6,7 @@ from typing import Any, Literal, TypeVar
 
 from unmask.config import config, from_mapping, override, read_yaml, setting
 from unmask.data.conll import SchemeName, TagColumns
+from unmask.data.ramp import Ramp
 from unmask.data.tables import Columns
 from unmask.errors import UserError, closest
 from unmask.model.encoder import EncoderConfig
@@ -27,6 +28,9 @@ class CorpusConfig:
     corpus: str = setting(description="a folder made by `unmask corpus build`")
     length: int = setting(
         default=128, ge=8, description="longest sequence in tokens, [CLS] and [SEP] included"
+    )
+    length_ramp: Ramp | None = setting(
+        default=None, description="shorter sequences at the beginning of the run; none if not given"
     )
     batch_tokens: int = setting(
         default=8192, ge=8, description="tokens per step (on average), over all micro-batches"

@@ -2,38 +2,53 @@
 
 import math
 import time
-from collections.abc import Generator, Mapping
+from collections import deque
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
+from torch import Tensor, nn
 
+from unmask import console
 from unmask.data.batch import Batch
-from unmask.data.batches import Batches, prefetched
+from unmask.data.batches import Batches
 from unmask.data.hashing import hashed
+from unmask.data.prefetch import Prefetch
 from unmask.errors import UserError
 from unmask.learner import Learner
 from unmask.train.budget import Budget, TrainConfig
+from unmask.train.norms import layer_norms
 from unmask.train.optim import set_lr
+from unmask.train.parallel import World
+from unmask.train.precision import Precision, precision_of
 
 DROPOUT = 21  # what a hash is for
+AHEAD = 2  # steps whose batches are being prepared
+WATCHED = 100  # times in a run at which the norms of each layer are taken
 
 
 @dataclass
 class State:
-    """How far a run is: all that resuming needs beside the weights. seconds: spent in all, pauses not counted."""
+    """How far a run is: all that resuming needs beside the weights. examples: read; seconds: spent in all, pauses
+    not counted; skipped: steps left out because their loss or gradient was no finite number."""
 
     step: int = 0
+    examples: int = 0
     tokens: int = 0
     seconds: float = 0.0
+    skipped: int = 0
 
 
 @dataclass(frozen=True)
 class Step:
-    """What happened in one update. loss: weighted sum of the parts' means (nats); tokens: read in this step;
-    took: seconds for this step alone; seconds: spent in all."""
+    """What happened in one update. since, progress: share of the budget before and after it; loss: weighted sum of
+    the parts' means (nats); tokens: read in this step, by all processes; took: seconds for this step alone, of
+    which it waited for data; seconds: spent in all; norms: of gradients and activations by layer, now and then;
+    skipped: nothing was learnt, since the loss or the gradient was no finite number."""
 
     number: int
+    since: float
     progress: float
     loss: float
     parts: Mapping[str, float]
@@ -41,7 +56,10 @@ class Step:
     grad_norm: float
     tokens: int
     took: float
+    waited: float
     seconds: float
+    norms: Mapping[str, Sequence[float]] | None = None
+    skipped: bool = False
 
 
 class Clock:
@@ -49,97 +67,141 @@ class Clock:
 
     def __init__(self, budget: Budget, batches: Batches, state: State) -> None:
         self.budget, self.state = budget, state
-        tokens_per_step = batches.per_step * batches.examples.mean_tokens
-        self.steps = budget.steps(batches.steps_per_epoch, tokens_per_step)
+        self.steps = budget.steps(batches.steps_per_epoch, batches.tokens_per_step)
         self._begun = time.monotonic() - state.seconds
 
     def seconds(self) -> float:
         return time.monotonic() - self._begun
 
-    def progress(self, step: int) -> float:
-        """After `step` updates. Counted in steps, it is a pure function; under wall-clock, what is spent now."""
-        done = self.seconds() / self.budget.amount if self.steps is None else step / self.steps
+    def progress(self, step: int, seconds: float) -> float:
+        """After `step` updates and `seconds`. Counted in steps, the seconds do not matter."""
+        done = seconds / self.budget.amount if self.steps is None else step / self.steps
         return min(1.0, done)
+
+    def share(self, seconds: float) -> float:
+        """What of the budget a step takes, that takes so long."""
+        return seconds / self.budget.amount if self.steps is None else 1 / self.steps
 
 
 def steps(
-    learner: Learner,
+    learner: nn.Module,
     optimizer: torch.optim.Optimizer,
     batches: Batches,
     settings: TrainConfig,
     state: State,
     seed: int,
+    world: World | None = None,
 ) -> Generator[Step]:
     """Train from `state` until the budget is spent; `state` is kept up to date.
 
-    Raises UserError when the loss is no longer a number; the weights are then those of the step before.
+    learner: a Learner, or what a World made of one. A step whose loss or gradient is no finite number changes no
+    weight; raises UserError after more than `settings.skip` of them.
     """
-    clock = Clock(Budget.parse(settings.budget), batches, state)
-
-    def make(step: int) -> list[Batch]:
-        return [learner.prepare(batch, seed) for batch in batches.step(step, clock.progress(step))]
-
-    ready = prefetched(make, state.step)
+    world = world or World()
+    plain, clock = world.plain(learner), Clock(Budget.parse(settings.budget), batches, state)
+    precision = precision_of(settings.precision, world.device)
     parameters = [p for p in learner.parameters() if p.requires_grad]
-    last = 0.0  # seconds that the step before took; the rate of a step is that of its middle
-    try:
-        now = clock.progress(state.step)
+    asked, took, now = state.examples, 0.0, clock.progress(state.step, state.seconds)
+
+    def make(start: int, progress: float) -> list[Batch]:
+        made = [plain.prepare(batch, seed) for batch in batches.take(start, progress)]
+        return [batch.pinned() for batch in made] if world.on_gpu else made
+
+    def ask(step: int) -> int:
+        """Have the batches of a step prepared, for the progress that is foreseen; returns how many examples."""
+        nonlocal asked
+        progress = clock.progress(step, state.seconds)
+        ready.ask(asked, progress)
+        asked += batches.size(progress)
+        return batches.size(progress)
+
+    with Prefetch(make) as ready:
+        sizes = deque(ask(state.step + ahead) for ahead in range(AHEAD))
         while now < 1:  # `now` is what was yielded last: a run ends with a step that is told to be the end
-            micro = next(ready)
-            begun, done = clock.seconds(), clock.progress(state.step)
-            ahead = last / clock.budget.amount if clock.steps is None else 1 / clock.steps
-            lr = settings.optimizer.lr * settings.schedule.factor(min(1.0, done + ahead / 2))
+            waiting = time.monotonic()
+            micro = ready.get()
+            waited = time.monotonic() - waiting
+            sizes.append(ask(state.step + AHEAD))
+            counts, tokens, begun = _agreed(world, micro, clock.seconds())
+            since = clock.progress(state.step, begun)
+            # the rate of a step is that of its middle
+            lr = settings.optimizer.lr * settings.schedule.factor(min(1.0, since + clock.share(took) / 2))
             set_lr(optimizer, lr)
-            torch.manual_seed(int(hashed(seed, DROPOUT, state.step)[0] >> np.uint64(1)))
+            torch.manual_seed(int(hashed(seed, DROPOUT, state.step, world.rank)[0] >> np.uint64(1)))
+            watch = state.step == 0 or int(since * WATCHED) != int((since + clock.share(took)) * WATCHED)
+            plain.encoder.watched = [] if watch else None
             optimizer.zero_grad(set_to_none=True)
-            loss, means = _accumulate(learner, micro)
-            norm = float(torch.nn.utils.clip_grad_norm_(parameters, settings.clip))
-            if not (math.isfinite(norm) and math.isfinite(loss)):
-                raise _not_a_number(state.step + 1, loss, norm, lr)
-            optimizer.step()
-            tokens = sum(batch.tokens for batch in micro)
+            means = _accumulate(learner, micro, counts, world, precision)
+            norms = layer_norms(plain) if watch else None
+            norm = float(world.clip(parameters, settings.clip))
+            *figures, told = world.sum([*means.tolist(), clock.seconds() if world.is_main else 0.0])
+            loss, parts = figures[0], dict(zip(counts, figures[1:], strict=True))
+            bad = not (math.isfinite(norm) and math.isfinite(loss))
+            if bad:
+                _skip(state, settings, loss, norm, lr)
+            else:
+                optimizer.step()
             state.step += 1
+            state.examples += sizes.popleft()
             state.tokens += tokens
-            state.seconds = clock.seconds()
-            last = state.seconds - begun
-            now = clock.progress(state.step)
-            yield Step(state.step, now, loss, means, lr, norm, tokens, last, state.seconds)
-    finally:
-        ready.close()
+            state.seconds = told
+            took = told - begun
+            now = clock.progress(state.step, told)
+            yield Step(
+                state.step, since, now, loss, parts, lr, norm, tokens, took + waited, waited, told, norms, bad
+            )
 
 
-def _accumulate(learner: Learner, micro: list[Batch]) -> tuple[float, dict[str, float]]:
-    """Gradients of a whole step. Sums are divided once, by the counts over all micro-batches.
-
-    Dividing each micro-batch by its own count, and the sum by their number, would weigh a place by how many
-    others are scored beside it.
-    """
-    device = next(learner.parameters()).device
+def _agreed(world: World, micro: Sequence[Batch], seconds: float) -> tuple[dict[str, int], int, float]:
+    """Of a whole step: how many places are scored, by name; tokens; the seconds of the main process."""
     counts: dict[str, int] = {}
     for batch in micro:
         for name, value in batch.counts.items():
             counts[name] = counts.get(name, 0) + value
-    loss = 0.0
-    means = dict.fromkeys(counts, 0.0)
-    for batch in micro:
-        outcome = learner(batch.to(device))
-        share = outcome.share(counts)
-        share.backward()
-        loss += float(share.detach())
-        for name, part in outcome.parts.items():
-            means[name] += float(part.total.detach()) / max(1, counts[name])
-    return loss, means
-
-
-def _not_a_number(step: int, loss: float, norm: float, lr: float) -> UserError:
-    return UserError(
-        f"step {step}: the loss is no longer a finite number, so the run stops here",
-        loss=loss,
-        gradient_norm=norm,
-        learning_rate=f"{lr:.2g}",
-        kept="the last checkpoint, if one was due before",
-        to_do="start a new run with a lower train.optimizer.lr or a longer train.schedule.warmup",
+    tokens = sum(batch.tokens for batch in micro)
+    *summed, tokens_of_all, told = world.sum([*counts.values(), tokens, seconds if world.is_main else 0.0])
+    return (
+        {name: round(value) for name, value in zip(counts, summed, strict=True)},
+        round(tokens_of_all),
+        told,
     )
+
+
+def _accumulate(
+    learner: nn.Module, micro: Sequence[Batch], counts: Mapping[str, int], world: World, precision: Precision
+) -> Tensor:
+    """Gradients of a whole step. Returns this process's share of the loss and of each part's mean, in one tensor.
+
+    Sums are divided once, by the counts over all micro-batches and processes. Dividing each micro-batch by its own
+    count, and the sum by their number, would weigh a place by how many others are scored beside it.
+    """
+    told = []
+    for number, batch in enumerate(micro, start=1):
+        with world.exchanging(learner, now=number == len(micro)):
+            with precision.computing(world.device):
+                outcome = learner(batch.to(world.device))
+                share = outcome.share(counts)
+            # engines average over processes what is to be added up
+            (share * world.size).backward()
+        parts = [outcome.parts[name].total.detach() / max(1, counts[name]) for name in counts]
+        told.append(torch.stack([share.detach(), *parts]))
+    return torch.stack(told).sum(0)
+
+
+def _skip(state: State, settings: TrainConfig, loss: float, norm: float, lr: float) -> None:
+    """Count a step that is left out; raises UserError when there were too many."""
+    state.skipped += 1
+    facts = {"loss": loss, "gradient_norm": norm, "learning_rate": f"{lr:.2g}"}
+    if state.skipped > settings.skip:
+        raise UserError(
+            f"step {state.step + 1}: the loss is no longer a finite number, so the run stops here",
+            **facts,
+            skipped_before=f"{state.skipped - 1} steps (train.skip={settings.skip})",
+            kept="the last checkpoint, if one was due before",
+            to_do="start a new run with a lower train.optimizer.lr or a longer train.schedule.warmup",
+        )
+    shown, length = f"{loss:.4g}", f"{norm:.4g}"
+    console.remark(f"step {state.step + 1} is left out: its loss is {shown}, its gradient norm {length}")
 
 
 @torch.no_grad()
