@@ -86,7 +86,7 @@ def ended(child: int) -> int:
 
 def outcome(out: Path) -> tuple[str, list[tuple[int, str]], dict[str, Any]]:
     """What must not depend on how often a run was stopped: weights, log (but for times), figures."""
-    clock = ("seconds", "tokens_per_second")
+    clock = ("seconds", "tokens_per_second", "data_wait")
     log = [
         (row["step"], json.dumps({k: v for k, v in row.items() if k not in clock}, sort_keys=True))
         for row in files.read_jsonl(out / "metrics.jsonl")

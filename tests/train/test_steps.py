@@ -165,7 +165,7 @@ def test_a_step_whose_loss_is_no_number_is_left_out_and_reported(
     learner, state, weights = make_learner(), State(), []
     spoiling(monkeypatch, {2, 4}, bad)
     optimizer = optim.build(optim.AdamW(), learner)
-    settings = TrainConfig(budget="6 steps", skip=2)
+    settings = TrainConfig(budget="6 steps", skip=1)
     told = []
     for step in steps(learner, optimizer, batches_of(corpus), settings, state, 0):
         told.append(step)
@@ -193,7 +193,9 @@ def test_too_many_such_steps_stop_the_run_with_the_weights_before(
                 weights = copy.deepcopy(learner.state_dict())
     assert seen == [1, 2, 3, 4, 5] and state.step == 5
     assert all(torch.equal(weights[name], tensor) for name, tensor in learner.state_dict().items())
-    assert "lower train.optimizer.lr" in str(caught.value) and "train.skip=3" in str(caught.value)
+    assert "lower train.optimizer.lr" in str(caught.value) and "3 steps in a row (train.skip)" in str(
+        caught.value
+    )
 
 
 def test_the_norms_of_layers_are_those_of_their_gradients_and_states(

@@ -82,9 +82,9 @@ class TrainConfig:
         "kept in their place",
     )
     skip: int = setting(
-        default=10,
+        default=3,
         ge=0,
-        description="steps that may be left out in a run because their loss or gradient is no finite number",
+        description="steps in a row that may be left out because their loss or gradient is no finite number",
     )
     evaluations: int = setting(
         default=5, ge=1, description="how often to evaluate over the run, evenly spaced"

@@ -56,9 +56,9 @@ class Window:
         self.tokens += step.tokens
         self.took += step.took
         self.waited += step.waited
-        self.norms = step.norms or self.norms
         if step.skipped:
             return
+        self.norms = step.norms or self.norms
         self.steps += 1
         self.loss += (step.loss - self.loss) / self.steps
         for name, value in step.parts.items():
@@ -158,6 +158,8 @@ class Fit:
         with self.average.in_place() if self.average is not None else nullcontext():
             figures = self.evaluate()
         standing, value = self.standing, figures[self.watch.key]
+        if step.skipped or not all(map(math.isfinite, figures.values())):
+            return  # what has left the numbers is neither kept nor shown; the loop stops if it lasts
         best = self.watch.better(value, standing.best)
         standing.waited = 0 if best else standing.waited + 1
         if best:
@@ -185,7 +187,7 @@ class Fit:
             **({"loss": round(window.loss, 6)} if window.steps else {}),
             **(parts if len(parts) > 1 else {}),
             "lr": float(f"{step.lr:.6g}"),
-            "grad_norm": round(step.grad_norm, 6),
+            **({} if step.skipped else {"grad_norm": round(step.grad_norm, 6)}),
             "tokens_per_second": round(window.rate),
             "data_wait": round(window.waited / max(1e-9, window.took), 4),
             **({"norms": _rounded(window.norms)} if window.norms else {}),

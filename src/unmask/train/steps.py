@@ -95,13 +95,14 @@ def steps(
     """Train from `state` until the budget is spent; `state` is kept up to date.
 
     learner: a Learner, or what a World made of one. A step whose loss or gradient is no finite number changes no
-    weight; raises UserError after more than `settings.skip` of them.
+    weight; raises UserError after more than `settings.skip` of them in a row.
     """
     world = world or World()
     plain, clock = world.plain(learner), Clock(Budget.parse(settings.budget), batches, state)
     precision = precision_of(settings.precision, world.device)
     parameters = [p for p in learner.parameters() if p.requires_grad]
     asked, took, now = state.examples, 0.0, clock.progress(state.step, state.seconds)
+    bad = 0  # steps in a row that were left out
 
     def make(start: int, progress: float) -> list[Batch]:
         made = [plain.prepare(batch, seed) for batch in batches.take(start, progress)]
@@ -136,11 +137,12 @@ def steps(
             norm = float(world.clip(parameters, settings.clip))
             *figures, told = world.sum([*means.tolist(), clock.seconds() if world.is_main else 0.0])
             loss, parts = figures[0], dict(zip(counts, figures[1:], strict=True))
-            bad = not (math.isfinite(norm) and math.isfinite(loss))
-            if bad:
-                _skip(state, settings, loss, norm, lr)
-            else:
+            if math.isfinite(norm) and math.isfinite(loss):
+                bad = 0
                 optimizer.step()
+            else:
+                bad += 1
+                _leave_out(state, bad, settings.skip, loss, norm, lr)
             state.step += 1
             state.examples += sizes.popleft()
             state.tokens += tokens
@@ -148,7 +150,19 @@ def steps(
             took = told - begun
             now = clock.progress(state.step, told)
             yield Step(
-                state.step, since, now, loss, parts, lr, norm, tokens, took + waited, waited, told, norms, bad
+                state.step,
+                since,
+                now,
+                loss,
+                parts,
+                lr,
+                norm,
+                tokens,
+                took + waited,
+                waited,
+                told,
+                norms,
+                bad > 0,
             )
 
 
@@ -188,19 +202,20 @@ def _accumulate(
     return torch.stack(told).sum(0)
 
 
-def _skip(state: State, settings: TrainConfig, loss: float, norm: float, lr: float) -> None:
-    """Count a step that is left out; raises UserError when there were too many."""
-    state.skipped += 1
-    facts = {"loss": loss, "gradient_norm": norm, "learning_rate": f"{lr:.2g}"}
-    if state.skipped > settings.skip:
+def _leave_out(state: State, bad: int, most: int, loss: float, norm: float, lr: float) -> None:
+    """Count and report a step that is left out; raises UserError when there are too many in a row."""
+    if bad > most:
         raise UserError(
             f"step {state.step + 1}: the loss is no longer a finite number, so the run stops here",
-            **facts,
-            skipped_before=f"{state.skipped - 1} steps (train.skip={settings.skip})",
+            loss=loss,
+            gradient_norm=norm,
+            learning_rate=f"{lr:.2g}",
+            left_out_before=f"{most} steps in a row (train.skip)",
             kept="the last checkpoint, if one was due before",
             to_do="start a new run with a lower train.optimizer.lr or a longer train.schedule.warmup",
         )
-    shown, length = f"{loss:.4g}", f"{norm:.4g}"
+    state.skipped += 1
+    shown, length = str(round(loss, 4)), str(round(norm, 4))
     console.remark(f"step {state.step + 1} is left out: its loss is {shown}, its gradient norm {length}")
 
 
