@@ -40,15 +40,16 @@ from unmask.tasks.task import TITLES
 from unmask.text.tokenizer import Tokenizer, TokenizerConfig
 from unmask.train.budget import Budget
 from unmask.train.finetune import Finetuned, finetune
-from unmask.train.pretrain import Pretrained, pretrain
+from unmask.train.pretrain import Pretrained, batches_of, fitted, learner_of, pretrain
 from unmask.train.recipe import FinetuneRecipe, PretrainRecipe, read_recipe, recipe_of, settings_of
 from unmask.train.run import environment
-from unmask.train.threads import fastest_for
+from unmask.train.threads import Choice, fastest_for
 from unmask.version import __version__
 
 # of the budget; fine-tuning with and without pretraining share the rest. Tags of single words want many rows.
 PRETRAIN_SHARE = {"classify": 0.5, "tag": 0.3}
 FINETUNE_SPEED = 1.2  # tokens read in fine-tuning for one in pretraining, which has a vocabulary to predict
+MEASURING = 0.01  # of the budget, beside it: how many threads are fastest
 OVERHEAD = 1.15  # time of a fine-tuning run over its training steps alone: evaluations, checkpoints
 NEEDED = {"jinja2": "jinja2", "sklearn": "scikit-learn", "unearth": "unearth"}  # the extra `quickstart`
 LENGTHS = (
@@ -85,7 +86,7 @@ class Quickstart:
             rows = self._data()
             built = self._tokenizer(rows)
             recipe = self._objectives(built)
-            pretrained = self._pretraining(recipe, built)
+            pretrained = self._pretraining(recipe, built, rows)
             tuned, scratch = self._finetuning(pretrained, rows)
             self._evaluation(rows, pretrained, tuned, scratch)
             write_report(self.folder)
@@ -201,9 +202,7 @@ class Quickstart:
 
     def _objectives(self, built: shards.Shards) -> PretrainRecipe:
         with self._step(4, "Objectives") as work:
-            seconds = max(1.0, self.seconds * PRETRAIN_SHARE[self.request.learns])
-            overrides = [f"data.corpus={json.dumps(str(built.folder))}", f"train.budget={seconds:.0f}s"]
-            overrides.append(f"seed={self.request.seed}")
+            overrides = [f"data.corpus={json.dumps(str(built.folder))}", f"seed={self.request.seed}"]
             if self.request.whole_words:
                 overrides.append("objectives.0.unit=word")
             recipe = read_recipe(PretrainRecipe, "quickstart", overrides)
@@ -221,16 +220,17 @@ class Quickstart:
             work.result(f"masked {unit}, {share}, 80/10/10, drawn anew in each epoch{pairs}")
         return recipe
 
-    def _pretraining(self, recipe: PretrainRecipe, built: shards.Shards) -> Pretrained:
+    def _pretraining(self, recipe: PretrainRecipe, built: shards.Shards, rows: Material) -> Pretrained:
         with self._step(5, "Pretraining") as work:
             facts = self.results["environment"]
-            if "threads_measured" not in facts:
+            if "tokens_per_second" not in facts:
                 work.show("measuring threads")
-                facts["threads"] = fastest_for(recipe, built)
-                facts["threads_measured"] = True
+                choice = self._fastest(recipe, built)
+                facts |= {"threads": choice.threads, "tokens_per_second": choice.tokens_per_second}
                 files.write_json(self.folder / "results.json", self.results)
-            torch.set_num_threads(facts["threads"])  # when resumed, too: the same number gives the same bits
-            done = pretrain(recipe, out=self.folder / "pretrain", progress=work)
+            seconds = self._pretraining_seconds(rows, facts["tokens_per_second"])
+            train = changed(recipe.train, budget=f"{seconds:.0f}s", threads=facts["threads"])
+            done = pretrain(changed(recipe, train=train), out=self.folder / "pretrain", progress=work)
             heldout = done.heldout["masked.loss"]
             self.results["pretraining"] = {
                 "parameters": done.parameters,
@@ -250,6 +250,21 @@ class Quickstart:
                 f"{heldout:.2f} (uniform {done.uniform:.2f}, unigram {done.unigram:.2f})"
             )
         return done
+
+    def _fastest(self, recipe: PretrainRecipe, built: shards.Shards) -> Choice:
+        recipe = fitted(recipe, built.tokenizer)
+        learner, batches = learner_of(recipe, built.tokenizer), batches_of(recipe, built)
+        return fastest_for(learner, batches, recipe.train, recipe.seed, max(1.0, MEASURING * self.seconds))
+
+    def _pretraining_seconds(self, rows: Material, speed: float | None) -> float:
+        """Its share of the budget, and what the epochs of fine-tuning will not need of theirs."""
+        rest = self.seconds * (1 - PRETRAIN_SHARE[self.request.learns])
+        if speed is not None:
+            base = self._finetune_recipe()
+            examples = base.task.task.read(rows.train, rows.reading)
+            tokens = MOST_EPOCHS * len(examples) * self._tokens_per_row(base, examples, LENGTHS[0])
+            rest = min(rest, 2 * OVERHEAD * tokens / (FINETUNE_SPEED * speed))
+        return max(1.0, self.seconds - rest)
 
     def _finetuning(self, pretrained: Pretrained, rows: Material) -> tuple[Finetuned, Finetuned]:
         with self._step(6, "Fine-tuning") as work:
@@ -296,7 +311,7 @@ class Quickstart:
         """Length, rows and epochs that fit the rest of the budget; kept for a resume."""
         path = self.folder / "finetune.json"
         if not path.is_file():
-            base = read_recipe(FinetuneRecipe, RECIPES[self.request.learns], [f"seed={self.request.seed}"])
+            base = self._finetune_recipe()
             examples = base.task.task.read(rows.train, rows.reading)
             available = len(examples) * (1 if rows.dev else 1 - base.data.dev_share)
             least = Budget.parse(base.train.budget).amount  # epochs
@@ -311,21 +326,30 @@ class Quickstart:
             values["task"]["length"] = length
             values["data"] |= {"train": str(rows.train), "dev": rows.dev, **settings_of(rows.reading)}
             values["data"]["rows"] = None if kept >= available else kept
-            values["train"]["budget"] = f"{epochs:.2f} epochs"
+            values["train"] |= {
+                "budget": f"{epochs:.2f} epochs",
+                "threads": self.results["environment"]["threads"],
+            }
             files.write_json(path, values)
         return recipe_of(FinetuneRecipe, files.read_json(path), [], where=str(path))
 
     def _affordable(self, base: FinetuneRecipe, examples: list[Example], length: int, speed: float) -> float:
         """How many rows, repeated ones counted, one fine-tuning run can read. speed: of pretraining, tokens a
         second."""
+        share = 1 - PRETRAIN_SHARE[self.request.learns]
+        seconds = max(1.0, self.seconds * share / 2 / OVERHEAD)
+        return FINETUNE_SPEED * speed * seconds / self._tokens_per_row(base, examples, length)
+
+    def _finetune_recipe(self) -> FinetuneRecipe:
+        return read_recipe(FinetuneRecipe, RECIPES[self.request.learns], [f"seed={self.request.seed}"])
+
+    def _tokens_per_row(self, base: FinetuneRecipe, examples: list[Example], length: int) -> float:
+        """Of a sample of the rows, when at most `length` tokens of each text are read."""
         sample = examples[:: max(1, len(examples) // 500)]
         settings = changed(base.task, length=length)
         task = settings.task.build(settings, Tokenizer.load(self.folder / "tokenizer"), sample)
         bare = [replace(example, label=None, spans=None) for example in sample]
-        tokens = sum(len(row.ids) for row in task.encode(bare)) / len(sample)
-        share = 1 - PRETRAIN_SHARE[self.request.learns]
-        seconds = max(1.0, self.seconds * share / 2 / OVERHEAD)
-        return FINETUNE_SPEED * speed * seconds / tokens
+        return sum(len(row.ids) for row in task.encode(bare)) / len(sample)
 
     def _evaluation(
         self, rows: Material, pretrained: Pretrained, tuned: Finetuned, scratch: Finetuned

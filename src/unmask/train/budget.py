@@ -74,6 +74,11 @@ class TrainConfig:
     precision: PrecisionName = setting(
         default="auto", description="of matrix products; auto: bfloat16 on a GPU that has it, else float32"
     )
+    threads: int | None = setting(
+        default=None,
+        ge=1,
+        description="of the CPU; if not given, those that measure fastest when a run begins, which are kept with it",
+    )
     ema: float | None = setting(
         default=None,
         gt=0,

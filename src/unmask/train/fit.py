@@ -7,6 +7,8 @@ from contextlib import closing, nullcontext
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
+import torch
+
 from unmask import console
 from unmask.console import Progress
 from unmask.data.batches import Batches
@@ -15,8 +17,9 @@ from unmask.train import optim
 from unmask.train.average import Average
 from unmask.train.budget import TrainConfig
 from unmask.train.precision import precision_of
-from unmask.train.run import Interrupted, Run, interruptible
+from unmask.train.run import Interrupted, Run, default_device, interruptible
 from unmask.train.steps import State, Step, steps
+from unmask.train.threads import fastest_for
 
 LOG_EVERY = 0.5  # seconds of training between rows of metrics.jsonl, so that a log stays small
 
@@ -116,8 +119,25 @@ class Fit:
 
     def __call__(self, progress: Progress) -> Standing:
         """Train to the end of the budget. Raises Interrupted after a signal, with everything saved."""
-        standing, window, shown = self.standing, Window(), 0.0
         progress.start(1.0, "")
+        before = torch.get_num_threads()
+        torch.set_num_threads(self._threads(progress))
+        try:
+            return self._train(progress)
+        finally:
+            torch.set_num_threads(before)
+
+    def _threads(self, progress: Progress) -> int:
+        """As many as asked for, or as were fastest when the run began: the same number gives the same bits."""
+        known = self.settings.threads or self.run.facts().get("choices", {}).get("threads")
+        if known is None and default_device() == "cpu" and torch.get_num_threads() > 1:
+            progress.show("measuring threads")
+            known = fastest_for(self.learner, self.batches, self.settings, self.seed).threads
+            self.run.write_facts(choices={"threads": known})
+        return known or torch.get_num_threads()
+
+    def _train(self, progress: Progress) -> Standing:
+        standing, window, shown = self.standing, Window(), 0.0
         self.learner.train()
         loop = steps(self.learner, self.optimizer, self.batches, self.settings, standing, self.seed)
         with interruptible() as stop, closing(loop):

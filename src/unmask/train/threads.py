@@ -1,56 +1,89 @@
 """How many CPU threads to train with: measured, since more are slower where cores are shared or steps small."""
 
+import copy
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from itertools import islice
 
 import torch
 
-from unmask.data.shards import Shards
+from unmask.data.batches import Batches
+from unmask.learner import Learner
 from unmask.train import optim
-from unmask.train.pretrain import batches_of, fitted, learner_of
-from unmask.train.recipe import PretrainRecipe
+from unmask.train.budget import Budget, TrainConfig
 from unmask.train.steps import State, steps
 
 GAIN = 1.1  # more threads must be so much faster: they suffer more from a neighbour on the machine
+SHARE = 0.02  # of a run that may be spent on measuring
+LONGEST = 20.0  # seconds
+ROUNDS = 3
 
 
-def fastest(work: Callable[[], object], most: int | None = None, rounds: int = 3) -> int:
-    """The number of threads, a power of two or `most` (default: all), with which `work` takes least.
+@dataclass(frozen=True)
+class Choice:
+    """A number of threads; tokens_per_second: with them, where it was measured."""
+
+    threads: int
+    tokens_per_second: float | None = None
+
+
+def candidates(most: int) -> list[int]:
+    """The powers of two up to `most`, and `most`."""
+    return sorted({*(1 << k for k in range(most.bit_length())), most})
+
+
+def fastest(work: Callable[[], object], numbers: Sequence[int], rounds: int = ROUNDS) -> tuple[int, float]:
+    """(the number of threads with which `work` takes least, the seconds that it takes with them).
 
     All that it takes counts, waiting included; in turn, so that a neighbour falls on all alike. Leaves the number
     set. The measurement is noisy: store the answer with the run.
     """
-    most = most or torch.get_num_threads()
-    candidates = sorted({*(1 << k for k in range(most.bit_length())), most})
-    took = dict.fromkeys(candidates, 0.0)
+    took = dict.fromkeys(numbers, 0.0)
     for _ in range(rounds):
-        for threads in candidates:
+        for threads in numbers:
             torch.set_num_threads(threads)
             begun = time.perf_counter()
             work()
             took[threads] += time.perf_counter() - begun
-    best = candidates[0]
-    for threads in candidates[1:]:
+    best = numbers[0]
+    for threads in numbers[1:]:
         if took[threads] * GAIN < took[best]:
             best = threads
     torch.set_num_threads(best)
-    return best
+    return best, took[best] / rounds
 
 
-def fastest_for(recipe: PretrainRecipe, shards: Shards, count: int = 6) -> int:
-    """`fastest` for the real steps of a recipe, with the thread that prepares batches beside them."""
-    if torch.get_num_threads() == 1:
-        return 1
-    recipe = fitted(recipe, shards.tokenizer)
-    learner, batches = learner_of(recipe, shards.tokenizer), batches_of(recipe, shards)
-    optimizer = optim.build(recipe.train.optimizer, learner)
+def fastest_for(
+    learner: Learner, batches: Batches, settings: TrainConfig, seed: int, seconds: float | None = None
+) -> Choice:
+    """`fastest` for real steps of a copy of the learner, with the thread that prepares batches beside them.
 
-    def some_steps() -> None:
-        loop = steps(learner, optimizer, batches, recipe.train, State(), recipe.seed)
-        for _ in islice(loop, count):
-            pass
+    seconds: that measuring may take; a small share of the run if not given, and then it is left out where that is
+    too little: the answer is as many threads as torch has.
+    """
+    numbers = candidates(torch.get_num_threads())
+    tried = copy.deepcopy(learner)
+    optimizer = optim.build(settings.optimizer, tried, tried.lr_factors)
+    read = State()
+
+    def take(count: int) -> float:
+        begun = time.perf_counter()
+        loop = steps(tried, optimizer, batches, settings, State(), seed)
+        for step in islice(loop, count):
+            read.tokens += step.tokens
         loop.close()
+        return time.perf_counter() - begun
 
-    some_steps()  # the first ones pay for memory and caches
-    return fastest(some_steps)
+    take(2)  # the first ones pay for memory and caches
+    each = take(2) / 2
+    if seconds is None:
+        budget = Budget.parse(settings.budget)
+        known = budget.steps(batches.steps_per_epoch, batches.tokens_per_step)
+        seconds = min(LONGEST, SHARE * (budget.amount if known is None else known * each))
+    count = int(seconds / (each * ROUNDS * len(numbers)))
+    if count < 1:
+        return Choice(numbers[-1])
+    read.tokens = 0
+    threads, took = fastest(lambda: take(count), numbers)
+    return Choice(threads, read.tokens / (ROUNDS * len(numbers)) / took)
