@@ -1,0 +1,65 @@
+"""Does a long run keep its memory? Ten thousand steps of a small network on real text, with checkpoints.
+
+`python -m benchmarks.soak --corpus DIR` prints, at even marks, what the process holds and how fast it is. It
+fails (exit status 1) where the second half of the run adds more than `--allowed` MiB.
+"""
+
+import argparse
+import sys
+import tempfile
+from pathlib import Path
+
+from benchmarks.child import held_bytes
+from unmask.console import SILENT
+from unmask.train import pretrain as pretraining
+from unmask.train.fit import Fit
+from unmask.train.recipe import PretrainRecipe, recipe_of
+
+MARKS = 20
+MIB = 1 << 20
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.soak", description=__doc__)
+    parser.add_argument("--corpus", required=True, help="a folder made by `unmask corpus build`")
+    parser.add_argument("--steps", type=int, default=10_000)
+    parser.add_argument("--allowed", type=float, default=10.0, help="MiB that the second half may add")
+    arguments = parser.parse_args()
+    recipe = recipe_of(PretrainRecipe, values_of(arguments.corpus, arguments.steps), (), "the benchmark")
+    held: list[float] = []
+
+    class Watching(Fit):
+        """Reads the memory where the run evaluates, so that all marks see the same state of affairs."""
+
+        def _evaluate(self, step: object) -> None:
+            super()._evaluate(step)  # type: ignore[arg-type]
+            self.run.checkpoints.wait()
+            held.append(held_bytes() / MIB)
+            print(
+                f"step {self.standing.step:>6}  {held[-1]:8.1f} MiB  {self.standing.seconds:7.1f} s",
+                flush=True,
+            )
+
+    setattr(pretraining, "Fit", Watching)  # noqa: B010
+    with tempfile.TemporaryDirectory(prefix="unmask-soak-") as folder:
+        pretraining.pretrain(recipe, out=Path(folder) / "run", progress=SILENT)
+    grown = held[-1] - held[len(held) // 2 - 1]
+    print(f"the second half added {grown:+.1f} MiB (allowed {arguments.allowed:g})")
+    return int(grown > arguments.allowed)
+
+
+def values_of(corpus: str, steps: int) -> dict[str, object]:
+    return {
+        "data": {"corpus": corpus, "length": 64, "batch_tokens": 512, "heldout_tokens": 2048},
+        "model": {"layers": 2, "width": 64, "heads": 2},
+        "train": {
+            "budget": f"{steps} steps",
+            "evaluations": MARKS,
+            "optimizer": {"name": "adamw"},
+            "ema": 0.1,
+        },
+    }
+
+
+if __name__ == "__main__":
+    sys.exit(main())
