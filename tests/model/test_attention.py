@@ -1,6 +1,9 @@
 """Every backend against the formula in float64 numpy, on every layout."""
 
-import dataclasses
+import itertools
+import math
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -8,8 +11,11 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch.utils._python_dispatch import TorchDispatchMode
 
-from unmask.model.attention import BACKENDS, GROUP_STEP, Spans, attend
+from unmask.errors import UserError
+from unmask.model import attention
+from unmask.model.attention import BACKENDS, MASK_ROWS, Spans, attend, grouped
 
 F64 = npt.NDArray[np.float64]
 
@@ -56,7 +62,16 @@ some_lengths = st.lists(st.integers(1, 40), min_size=1, max_size=6)
 windows = st.one_of(st.none(), st.integers(0, 12))
 
 
-@pytest.mark.parametrize("backend", [*BACKENDS, "auto"])
+@pytest.fixture(params=[*BACKENDS, "auto", "blocks"])
+def backend(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Every backend; `blocks` is sdpa with windows that count as small at lengths of tests."""
+    if request.param != "blocks":
+        return str(request.param)
+    monkeypatch.setattr(attention, "BLOCK", 3)
+    monkeypatch.setattr(attention, "LOCAL_FROM", 1)
+    return "sdpa"
+
+
 @given(lengths=some_lengths, window=windows, causal=st.booleans(), seed=st.integers(0, 99))
 def test_packed_is_the_formula(
     backend: str, lengths: list[int], window: int | None, causal: bool, seed: int
@@ -69,7 +84,6 @@ def test_packed_is_the_formula(
         np.testing.assert_allclose(got.numpy(), wanted, atol=1e-10)
 
 
-@pytest.mark.parametrize("backend", [*BACKENDS, "auto"])
 @given(lengths=some_lengths, window=windows, causal=st.booleans())
 def test_padded_is_the_formula_whatever_stands_in_the_padding(
     backend: str, lengths: list[int], window: int | None, causal: bool
@@ -87,14 +101,14 @@ def test_padded_is_the_formula_whatever_stands_in_the_padding(
 
 @given(lengths=some_lengths, window=windows, causal=st.booleans())
 def test_gradients_agree_over_backends_and_layouts(
-    lengths: list[int], window: int | None, causal: bool
+    backend: str, lengths: list[int], window: int | None, causal: bool
 ) -> None:
     found = []
-    for backend in BACKENDS:
+    for name in dict.fromkeys(["reference", backend]):
         for spans in (Spans.packed(lengths), Spans.padded(mask_of(lengths))):
             leaves = [x.requires_grad_() for x in inputs(lengths)]
             given = leaves if spans.is_packed else [padded(x, lengths) for x in leaves]
-            mixed = attend(*given, spans, window=window, causal=causal, backend=backend)  # type: ignore[arg-type,misc]
+            mixed = attend(*given, spans, window=window, causal=causal, backend=name)  # type: ignore[arg-type,misc]
             if not spans.is_packed:
                 mixed = mixed[mask_of(lengths)]
             (mixed * torch.linspace(-1, 1, mixed.numel(), dtype=mixed.dtype).view_as(mixed)).sum().backward()
@@ -111,10 +125,10 @@ def test_reference_gradient_is_that_of_finite_differences() -> None:
 
 
 def test_nothing_leaks_between_neighbours_of_one_group() -> None:
-    lengths = [5, 7, 7, 3]  # one group: padded together inside
+    lengths = [5, 7, 7, 3]
     q, k, v = inputs(lengths)
     spans = Spans.packed(lengths)
-    assert len(spans.groups) == 1
+    assert len(spans.groups()) == 1  # padded together inside
     before = attend(q, k, v, spans).split(lengths)
     place = slice(5, 12)
     k[place] += 3
@@ -148,16 +162,32 @@ def test_spans_know_positions_and_first_places(lengths: list[int]) -> None:
     assert all(row == list(range(max(lengths))) for row in grid.positions.tolist())
 
 
-@given(lengths=some_lengths)
-def test_groups_cover_all_places_once_and_waste_little(lengths: list[int]) -> None:
-    spans = Spans.packed(lengths)
-    assert [g.start for g in spans.groups] == [0, *(g.stop for g in spans.groups[:-1])]
-    assert spans.groups[-1].stop == sum(lengths)
-    assert sum(g.count for g in spans.groups) == len(lengths)
-    for group in spans.groups:
-        assert group.count * group.longest - (group.stop - group.start) < group.count * GROUP_STEP
-        if group.index is not None and group.mask is not None:
-            assert group.index[group.mask].tolist() == list(range(group.start, group.stop))
+@given(lengths=some_lengths, call=st.sampled_from([0, 12, 500]))
+def test_groups_cover_all_places_once_and_cost_least(lengths: list[int], call: int) -> None:
+    groups = grouped(lengths, call)
+    assert sum(group.count for group in groups) == len(lengths)
+    tokens = torch.arange(sum(lengths))
+    for group, part in zip(groups, tokens.split([group.tokens for group in groups]), strict=True):
+        spread = group.spread(part)
+        assert spread.shape == (group.count, group.longest)
+        assert torch.equal(group.gather(spread), part)
+        if group.mask is not None:
+            assert torch.equal(spread[group.mask], part)
+
+    def cost(parts: Iterator[list[int]]) -> float:
+        return sum(call + len(p) * max(p) * (1 if len(set(p)) == 1 else 1 + MASK_ROWS) for p in parts if p)
+
+    edges = [0, *itertools.accumulate(group.count for group in groups)]
+    found = cost(lengths[a:b] for a, b in itertools.pairwise(edges))
+    places = range(1, len(lengths))
+    every = (cuts for n in range(len(lengths)) for cuts in itertools.combinations(places, n))
+    least = min(cost(lengths[a:b] for a, b in itertools.pairwise([0, *cuts, len(lengths)])) for cuts in every)
+    assert found == pytest.approx(least)
+
+
+def test_equally_long_sequences_are_never_copied() -> None:
+    assert [group.source for group in grouped([128] * 9 + [64] * 20, call=12)] == [None, None]
+    assert len(grouped([40, 39, 38], call=0)) == 3 and len(grouped([40, 39, 38], call=4096)) == 1
 
 
 def test_an_empty_sequence_has_no_place() -> None:
@@ -168,8 +198,153 @@ def test_an_empty_sequence_has_no_place() -> None:
 
 def test_moving_spans_keeps_everything() -> None:
     spans = Spans.packed([4, 3, 40])
+    q, k, v = inputs([4, 3, 40])
+    before = attend(q, k, v, spans, window=2)
     moved = spans.to("cpu")
     assert moved.lengths == spans.lengths and torch.equal(moved.positions, spans.positions)
-    assert [dataclasses.astuple(g)[:4] for g in moved.groups] == [
-        dataclasses.astuple(g)[:4] for g in spans.groups
-    ]
+    assert moved.bounds is not None and moved.bounds.tolist() == [0, 4, 7, 47]
+    assert moved.bounds.dtype == torch.int32 and not moved.made and spans.made
+    assert torch.equal(attend(q, k, v, moved, window=2), before)
+
+
+# windows
+
+
+@pytest.mark.parametrize("window", [1, 31, 40])
+@pytest.mark.parametrize("layout", ["packed", "padded"])
+def test_windows_of_long_sequences_are_the_masked_rectangle(window: int, layout: str) -> None:
+    """With the block sizes of real use: sequences that end inside a block, long ones beside short ones."""
+    lengths = [301, 256, 161, 40, 7]
+    assert attention.is_long(lengths[2], window) and not attention.is_long(lengths[3], window)
+    spans = Spans.packed(lengths) if layout == "packed" else Spans.padded(mask_of(lengths))
+    found = []
+    for backend in ("reference", "sdpa"):
+        leaves = [x.requires_grad_() for x in inputs(lengths, seed=window)]
+        given = leaves if spans.is_packed else [padded(x, lengths, filler=3.0) for x in leaves]
+        mixed = attend(*given, spans, window=window, backend=backend)  # type: ignore[arg-type,misc]
+        mixed = mixed if spans.is_packed else mixed[mask_of(lengths)]
+        mixed.square().sum().backward()
+        found.append([mixed.detach(), *(x.grad for x in leaves)])
+    for mine, theirs in zip(*found, strict=True):
+        torch.testing.assert_close(mine, theirs, atol=1e-10, rtol=0)
+
+
+class Largest(TorchDispatchMode):
+    """The size in numbers of the largest tensor that any operation makes, backwards included."""
+
+    numbers = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        for x in result if isinstance(result, tuple | list) else (result,):
+            if isinstance(x, torch.Tensor):
+                self.numbers = max(self.numbers, x.untyped_storage().nbytes() // x.element_size())
+        return result
+
+
+@pytest.mark.parametrize("layout", ["packed", "padded"])
+def test_a_window_makes_nothing_of_the_size_of_length_squared(layout: str) -> None:
+    def largest(length: int, backend: str) -> int:
+        leaves = [x.requires_grad_() for x in inputs([length], heads=1, width=2)]
+        spans = Spans.packed([length]) if layout == "packed" else Spans.padded(mask_of([length]))
+        given = leaves if spans.is_packed else [x.unsqueeze(0) for x in leaves]
+        with Largest() as seen:
+            attend(*given, spans, window=64, backend=backend).sum().backward()  # type: ignore[arg-type,misc]
+        return seen.numbers
+
+    assert largest(1024, "reference") >= 1024**2  # it would be seen
+    assert largest(8192, "sdpa") <= 8192 * 4 * 64
+
+
+def test_bands_are_made_once_for_all_layers() -> None:
+    q, k, v = inputs([300])
+    spans = Spans.packed([300])
+    for _ in range(2):
+        attend(q, k, v, spans, window=4)
+        attend(q, k, v, spans, window=8)
+    bands = [known for known in spans.made if known != "groups"]
+    assert len(bands) == 2
+
+
+# the kernel for packed sequences, which runs on GPUs only: a double computes the same here
+
+
+def double(*options: str, calls: list[dict[str, Any]]) -> Callable[..., torch.Tensor]:
+    """A stand-in with the documented meaning of torch.nn.attention.varlen.varlen_attn."""
+
+    def kernel(**given: Any) -> torch.Tensor:
+        calls.append(given)
+        assert set(given) <= {*"query key value cu_seq_q cu_seq_k max_q max_k".split(), *options}
+        bounds = given["cu_seq_q"]
+        assert bounds.dtype == torch.int32 and torch.equal(bounds, given["cu_seq_k"])
+        sizes = bounds.diff().tolist()
+        assert given["max_q"] == given["max_k"] == max(sizes)
+        left, right = given.get("window_size", (-1, 0 if given.get("is_causal") else -1))
+        result = []
+        for q, k, v in zip(
+            *(given[name].double().split(sizes) for name in ("query", "key", "value")), strict=True
+        ):
+            ahead = torch.arange(len(q)) - torch.arange(len(q)).unsqueeze(1)
+            seen = (ahead <= (math.inf if right < 0 else right)) & (
+                ahead >= (-math.inf if left < 0 else -left)
+            )
+            scores = torch.einsum("qhd,khd->hqk", q, k) / math.sqrt(q.shape[-1])
+            weights = scores.masked_fill(~seen, -math.inf).softmax(-1)
+            result.append(torch.einsum("hqk,khd->qhd", weights, v))
+        return torch.cat(result).to(given["query"].dtype)
+
+    return kernel
+
+
+@pytest.fixture(params=["window_size", "is_causal"])
+def kernel(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+    """The calls of the kernel, as torch 2.13 has it and as an older one."""
+    calls: list[dict[str, Any]] = []
+    found = double(request.param, calls=calls), frozenset([request.param])
+    monkeypatch.setattr(attention, "_kernel", lambda: found)
+    monkeypatch.setattr(attention, "_is_recent_gpu", lambda device: True)
+    return calls
+
+
+@pytest.mark.parametrize("window", [None, 3])
+@pytest.mark.parametrize("causal", [False, True])
+def test_auto_takes_the_kernel_where_it_can(
+    kernel: list[dict[str, Any]], window: int | None, causal: bool, request: pytest.FixtureRequest
+) -> None:
+    lengths = [30, 20, 20, 3]
+    q, k, v = (x.bfloat16() for x in inputs(lengths, width=8))
+    spans = Spans.packed(lengths)
+    mixed = attend(q, k, v, spans, window=window, causal=causal)
+    old = "is_causal" in request.node.name
+    assert len(kernel) == (0 if old and window is not None else 1)
+    wanted = attend(
+        q.double(), k.double(), v.double(), spans, window=window, causal=causal, backend="reference"
+    )
+    torch.testing.assert_close(mixed.double(), wanted, atol=2e-2, rtol=0)
+
+
+def test_auto_goes_elsewhere_where_the_kernel_cannot(kernel: list[dict[str, Any]]) -> None:
+    lengths = [6, 5]
+    half = [x.half() for x in inputs(lengths, width=8)]
+    spans = Spans.packed(lengths)
+    attend(*half, spans, dropout=0.1)
+    attend(*(x.float() for x in half), spans)  # type: ignore[misc]
+    attend(*(x[..., :4] for x in half), spans)  # type: ignore[misc]
+    attend(*(padded(x, lengths) for x in half), Spans.padded(mask_of(lengths)))  # type: ignore[misc]
+    attend(*half, spans, backend="sdpa")
+    assert not kernel
+    attend(*half, spans)
+    assert len(kernel) == 1
+
+
+def test_where_the_kernel_was_asked_for_it_is_said_why_it_cannot() -> None:
+    with pytest.raises(UserError, match="varlen cannot be used here") as told:
+        attend(*inputs([3]), Spans.packed([3]), backend="varlen")
+    assert "NVIDIA GPU" in str(told.value) and "model.attention=auto" in str(told.value)
+
+
+def test_torch_has_the_kernel_with_the_arguments_that_it_is_given() -> None:
+    kernel, options = attention._kernel()
+    assert kernel is not None
+    assert {*"query key value cu_seq_q cu_seq_k max_q max_k".split()} <= options
+    assert options & {"window_size", "is_causal"}

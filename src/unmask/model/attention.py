@@ -2,39 +2,32 @@
 
 Two layouts of the same tokens:
   padded  (batch, length, ...) with a mask; what is exported, because it reads tensors only
-  packed  (tokens, ...) with the lengths of the sequences that lie one after another; no padding is computed
+  packed  (tokens, ...) with the lengths of the sequences that lie one after another; little padding is computed
 
 Every backend agrees with `reference` on every layout that it supports (tests/model/test_attention.py).
 """
 
+import inspect
+import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from functools import cache
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-BackendName = Literal["auto", "reference", "sdpa"]
+from unmask.errors import UserError
 
-GROUP_STEP = 16  # packed sequences whose lengths round up to the same multiple share one call
+BackendName = Literal["auto", "reference", "sdpa", "varlen"]
 
-
-@dataclass(frozen=True)
-class Group:
-    """Neighbouring sequences of a packed batch that are computed together, padded to the longest of them.
-
-    `index` (count, longest) int64: the place of each token in the packed batch, 0 where padded;
-    `mask` (count, longest) bool, True at tokens; both None when all are equally long: a view is enough.
-    """
-
-    start: int
-    stop: int
-    count: int
-    longest: int
-    index: Tensor | None
-    mask: Tensor | None
+CALL_ROWS = 12  # what a call more costs beside its work, in rows; measured on a CPU, 2 to 4 heads
+GPU_CALL_ROWS = 4096  # a GPU is through with so many before the next call is there
+MASK_ROWS = 0.3  # what a mask and padding cost, for each row
+BLOCK = 32  # local attention takes at least so many queries at a time
+LOCAL_FROM = 4  # in blocks: shorter sequences take less time as rectangles
 
 
 @dataclass(frozen=True)
@@ -43,13 +36,16 @@ class Spans:
 
     positions: (batch, length) or (tokens,) int64, the place of each token in its sequence, from 0
     first: (sequences,) int64, the place of each sequence's first token in the flattened layout
+    bounds: (sequences + 1,) int32, packed only: where each sequence begins, and the end
+    made: what `attend` has made of them, once for all layers
     """
 
     positions: Tensor
     first: Tensor
     mask: Tensor | None = None
     lengths: tuple[int, ...] = ()
-    groups: tuple[Group, ...] = field(default=(), repr=False)
+    bounds: Tensor | None = None
+    made: dict[Any, Any] = field(default_factory=dict, repr=False, compare=False)
 
     @staticmethod
     def padded(mask: Tensor) -> "Spans":
@@ -64,9 +60,9 @@ class Spans:
         """Sequences of these lengths (all above 0) one after another. Cheapest when sorted by length."""
         assert lengths and min(lengths) > 0, "an empty sequence has no place in a packed batch"
         sizes = torch.tensor(lengths)
-        first = sizes.cumsum(0) - sizes
-        positions = torch.arange(int(sizes.sum())) - first.repeat_interleave(sizes)
-        return Spans(positions, first, lengths=tuple(lengths), groups=tuple(_groups(lengths)))
+        bounds = F.pad(sizes.cumsum(0), (1, 0))
+        positions = torch.arange(int(bounds[-1])) - bounds[:-1].repeat_interleave(sizes)
+        return Spans(positions, bounds[:-1], lengths=tuple(lengths), bounds=bounds.int())
 
     @property
     def is_packed(self) -> bool:
@@ -77,38 +73,93 @@ class Spans:
         return max(self.lengths) if self.mask is None else self.mask.shape[1]
 
     def to(self, device: torch.device | str) -> "Spans":
-        """The same on another device."""
-        return self.moved(lambda tensor: tensor.to(device, non_blocking=True))
+        """The same on another device; copies to a GPU are not waited for."""
+        return self.moved(lambda tensor: _sent(tensor, device))
 
     def moved(self, move: Callable[[Tensor], Tensor]) -> "Spans":
         """The same with each tensor as `move` gives it."""
+        given = {name: getattr(self, name) for name in ("positions", "first", "mask", "bounds")}
+        return replace(self, made={}, **{name: None if x is None else move(x) for name, x in given.items()})
 
-        def moved(x: Tensor | None) -> Tensor | None:
-            return None if x is None else move(x)
+    def groups(self) -> "tuple[Group, ...]":
+        """Packed sequences as calls on rectangles."""
+        if "groups" not in self.made:
+            device = self.positions.device
+            call = GPU_CALL_ROWS if device.type == "cuda" else CALL_ROWS
+            self.made["groups"] = tuple(group.to(device) for group in grouped(self.lengths, call))
+        return self.made["groups"]  # type: ignore[no-any-return]
 
-        groups = tuple(replace(g, index=moved(g.index), mask=moved(g.mask)) for g in self.groups)
-        return Spans(move(self.positions), move(self.first), moved(self.mask), self.lengths, groups)
+
+def _sent(x: Tensor | None, device: torch.device | str) -> Any:
+    return None if x is None else x.to(device, non_blocking=torch.device(device).type == "cuda")
 
 
-def _groups(lengths: "list[int] | tuple[int, ...]") -> list[Group]:
-    groups, at, place = [], 0, 0
-    while at < len(lengths):
-        end = at + 1
-        step = -(-lengths[at] // GROUP_STEP)
-        while end < len(lengths) and -(-lengths[end] // GROUP_STEP) == step:
-            end += 1
-        members = lengths[at:end]
-        longest, total = max(members), sum(members)
-        index = mask = None
-        if min(members) != longest:
-            sizes = torch.tensor(members)
-            first = place + sizes.cumsum(0) - sizes
-            steps = torch.arange(longest)
-            mask = steps < sizes.unsqueeze(1)
-            index = torch.where(mask, first.unsqueeze(1) + steps, 0)
-        groups.append(Group(place, place + total, end - at, longest, index, mask))
-        at, place = end, place + total
-    return groups
+@dataclass(frozen=True)
+class Group:
+    """Neighbouring sequences of a packed batch that are computed together, padded to the longest of them.
+
+    source (count x longest,) int64: the token that stands in each row, counted from the group's first, 0 where
+    padded; target (tokens,) int64: the row of each token; holes int64: the padded rows; mask (count, longest)
+    bool, True at tokens. All None when all are equally long: a view is enough.
+    """
+
+    count: int
+    longest: int
+    tokens: int
+    source: Tensor | None = None
+    target: Tensor | None = None
+    holes: Tensor | None = None
+    mask: Tensor | None = None
+
+    @staticmethod
+    def of(lengths: Sequence[int]) -> "Group":
+        count, longest, tokens = len(lengths), max(lengths), sum(lengths)
+        if tokens == count * longest:
+            return Group(count, longest, tokens)
+        mask = torch.arange(longest) < torch.tensor(lengths).unsqueeze(1)
+        taken = mask.flatten()
+        target = taken.nonzero().squeeze(1)
+        source = torch.zeros(len(taken), dtype=torch.int64)
+        source[target] = torch.arange(tokens)
+        return Group(count, longest, tokens, source, target, (~taken).nonzero().squeeze(1), mask)
+
+    def to(self, device: torch.device) -> "Group":
+        names = ("source", "target", "holes", "mask")
+        return replace(self, **{name: _sent(getattr(self, name), device) for name in names})
+
+    def spread(self, x: Tensor) -> Tensor:
+        """(tokens, ...) -> (count, longest, ...)"""
+        rows = x if self.source is None else _Place.apply(x, self.source, self.target, None)  # type: ignore[no-untyped-call]
+        return rows.unflatten(0, (self.count, self.longest))  # type: ignore[no-any-return]
+
+    def gather(self, x: Tensor) -> Tensor:
+        """(count, longest, ...) -> (tokens, ...)"""
+        rows = x.flatten(0, 1)
+        if self.source is None:
+            return rows
+        return _Place.apply(rows, self.target, self.source, self.holes)  # type: ignore[no-untyped-call,no-any-return]
+
+
+def grouped(lengths: Sequence[int], call: float) -> list[Group]:
+    """Neighbours put together so that calls, padded rows and masks cost least in all (dynamic programming).
+
+    call: what a call costs beside its work, in rows.
+    """
+    runs = [(length, len(list(same))) for length, same in itertools.groupby(lengths)]
+    best = [(0.0, 0)]  # of the first so many runs: the least cost, and where their last group begins
+    for end in range(1, len(runs) + 1):
+        longest = count = 0
+        found = (math.inf, 0)
+        for begin in range(end - 1, -1, -1):
+            longest, count = max(longest, runs[begin][0]), count + runs[begin][1]
+            equal = begin == end - 1
+            cost = best[begin][0] + call + count * longest * (1 if equal else 1 + MASK_ROWS)
+            found = min(found, (cost, begin))
+        best.append(found)
+    edges, places = [len(runs)], list(itertools.accumulate((n for _, n in runs), initial=0))
+    while edges[-1]:
+        edges.append(best[edges[-1]][1])
+    return [Group.of(lengths[places[a] : places[b]]) for a, b in itertools.pairwise(reversed(edges))]
 
 
 def attend(
@@ -127,21 +178,85 @@ def attend(
     query, key, value: (batch, length, heads, head width) padded or (tokens, heads, head width) packed; the
     result has their shape. What stands at padded places of the result is unspecified (never NaN).
     window: tokens seen on each side (None: all); causal: no token sees a later one; dropout: on the weights.
+    With a window, time and memory of long sequences grow with their length, not with its square.
+    Raises UserError where `varlen` is asked for and cannot run; `auto` takes it where it can, and sdpa elsewhere.
     """
-    rectangle = BACKENDS["sdpa" if backend == "auto" else backend]
-    if spans.mask is not None:
-        return rectangle(query, key, value, spans.mask, window, causal, dropout)
-    parts = []
-    for group in spans.groups:
-        shape = (group.count, group.longest, *query.shape[1:])
-        if group.index is None or group.mask is None:
-            cut = [x[group.start : group.stop].view(shape) for x in (query, key, value)]
-            parts.append(rectangle(*cut, None, window, causal, dropout).reshape(-1, *query.shape[1:]))
+    if backend in ("auto", "varlen"):
+        lacking = varlen_lacks(query, spans, window, dropout)
+        if lacking is None:
+            return varlen(query, key, value, spans, window, causal)
+        if backend == "varlen":
+            raise UserError(
+                "the attention varlen cannot be used here", because=lacking, to_do="model.attention=auto"
+            )
+    rectangle = BACKENDS["reference" if backend == "reference" else "sdpa"]
+    # what is exported takes sequences of any length, so it cannot ask how long they are
+    blockwise = rectangle is sdpa and not torch.compiler.is_compiling()
+    if spans.mask is None:
+        return _packed(query, key, value, spans, window, causal, dropout, rectangle, blockwise)
+    if blockwise and is_long(spans.longest, window):
+        flat = (query.flatten(0, 1), key.flatten(0, 1), value.flatten(0, 1))
+        return local(flat, spans, 0, window, causal, dropout).view(query.shape)
+    return rectangle(query, key, value, spans.mask, window, causal, dropout)
+
+
+def _packed(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    spans: Spans,
+    window: int | None,
+    causal: bool,
+    dropout: float,
+    rectangle: Callable[..., Tensor],
+    blockwise: bool,
+) -> Tensor:
+    """Packed sequences, group by group; neighbouring long ones together, where a window makes them linear."""
+    sections = _sections(spans.groups(), window if blockwise else None)
+    sizes = [tokens for tokens, _ in sections]
+    parts = [torch.split(x, sizes) for x in (query, key, value)]
+    mixed, begin = [], 0
+    for (tokens, group), *given in zip(sections, *parts, strict=True):
+        if group is None:
+            mixed.append(local(given, spans, begin, window, causal, dropout))
         else:
-            flat = group.index.flatten()
-            cut = [x.index_select(0, flat).view(shape) for x in (query, key, value)]
-            parts.append(rectangle(*cut, group.mask, window, causal, dropout)[group.mask])
-    return torch.cat(parts)
+            reach = None if window is not None and window >= group.longest - 1 else window
+            spread = (group.spread(x) for x in given)
+            mixed.append(group.gather(rectangle(*spread, group.mask, reach, causal, dropout)))
+        begin += tokens
+    return mixed[0] if len(mixed) == 1 else torch.cat(mixed)
+
+
+def _sections(groups: tuple[Group, ...], window: int | None) -> list[tuple[int, Group | None]]:
+    """Tokens that are computed together: of a group, or (None) of all neighbouring sequences that are long."""
+    sections: list[tuple[int, Group | None]] = []
+    for group in groups:
+        if not is_long(group.longest, window):
+            sections.append((group.tokens, group))
+        elif sections and sections[-1][1] is None:
+            sections[-1] = (sections[-1][0] + group.tokens, None)
+        else:
+            sections.append((group.tokens, None))
+    return sections
+
+
+class _Place(torch.autograd.Function):
+    """The rows `places`; `inverse` says which of them the gradient of each row of x is.
+
+    That is a copy in both directions; torch would add the gradients up, row by row. holes: rows of x whose
+    gradient is zero, because nothing was made of them.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, places: Tensor, inverse: Tensor, holes: Tensor | None) -> Tensor:
+        ctx.save_for_backward(inverse, holes)
+        return x.index_select(0, places)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None, None]:
+        inverse, holes = ctx.saved_tensors
+        rows = gradient.index_select(0, inverse)
+        return rows if holes is None else rows.index_fill(0, holes, 0), None, None, None
 
 
 def allowed(
@@ -192,8 +307,153 @@ def sdpa(
 ) -> Tensor:
     """torch.nn.functional.scaled_dot_product_attention: the fused kernel of the device at hand."""
     seen = allowed(query.shape[1], mask, window, causal, query.device)
+    return _fused(query, key, value, seen, dropout)
+
+
+def _fused(query: Tensor, key: Tensor, value: Tensor, seen: Tensor | None, dropout: float) -> Tensor:
     q, k, v = (x.transpose(1, 2) for x in (query, key, value))
     return F.scaled_dot_product_attention(q, k, v, attn_mask=seen, dropout_p=dropout).transpose(1, 2)
 
 
-BACKENDS: dict[str, Callable[..., Tensor]] = {"reference": reference, "sdpa": sdpa}
+BACKENDS: dict[str, Callable[..., Tensor]] = {"reference": reference, "sdpa": sdpa}  # for a rectangle
+
+
+def is_long(length: int, window: int | None) -> bool:
+    """Whether sequences of this length are computed block by block."""
+    return window is not None and length > LOCAL_FROM * max(window, BLOCK)
+
+
+def local(
+    given: Sequence[Tensor],
+    spans: Spans,
+    begin: int,
+    window: int | None,
+    causal: bool,
+    dropout: float,
+) -> Tensor:
+    """Attention over a window, block by block (Beltagy et al. 2020, Longformer, section 3.1).
+
+    given: query, key, value, each (rows, heads, head width), sequences one after another; begin: the place of the
+    first row in the flattened layout of `spans`. The rows are cut into blocks, whatever sequences they belong to:
+    each block of queries sees itself and `window` rows on either side, and a mask keeps sequences apart.
+    """
+    assert window is not None
+    query, key, value = given
+    rows, block = len(query), max(window, BLOCK)
+    count = -(-rows // block)
+    seen = _band(spans, begin, rows, block, window, causal)
+    blocks = F.pad(query, (0, 0, 0, 0, 0, count * block - rows)).view(count, block, *query.shape[1:])
+    keys, values = (_Near.apply(x, count, block, window) for x in (key, value))  # type: ignore[no-untyped-call]
+    return _fused(blocks, keys, values, seen, dropout).flatten(0, 1)[:rows]
+
+
+class _Near(torch.autograd.Function):
+    """x (rows, ...) -> (count, block + 2 window, ...): each block with its neighbours, overlapping views of a copy."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, count: int, block: int, window: int) -> Tensor:
+        ctx.sizes = len(x), count, block, window
+        line = x.new_zeros(((count + 2) * block, *x.shape[1:]))
+        line[block : block + len(x)] = x
+        shape = (count, block + 2 * window, *x.shape[1:])
+        step = line.stride(0)
+        return line.as_strided(shape, (block * step, *line.stride()), (block - window) * step)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None, None]:
+        rows, count, block, window = ctx.sizes
+        line = gradient.new_zeros((count + 2, block, *gradient.shape[2:]))
+        before, own, after = torch.split(gradient, [window, block, window], dim=1)
+        line[1:-1] = own
+        line[:-2, block - window :] += before
+        line[2:, :window] += after
+        return line.flatten(0, 1)[block : block + rows], None, None, None
+
+
+def _band(spans: Spans, begin: int, rows: int, block: int, window: int, causal: bool) -> Tensor:
+    """Which rows near a block its queries see: bool (blocks, 1, block, block + 2 window), made once for all layers."""
+    known = ("band", begin, rows, window, causal)
+    if known not in spans.made:
+        owner = _owners(spans)[begin : begin + rows]
+        count = -(-rows // block)
+        owner = F.pad(owner, (block, (count + 1) * block - rows), value=-1)
+        queries = owner[block:-block].view(count, 1, block, 1)
+        near = owner[block - window : len(owner) - block + window].unfold(0, block + 2 * window, block)
+        steps = torch.arange(block + 2 * window, device=owner.device)
+        distance = steps[:block].unsqueeze(1) + window - steps
+        seen = distance >= 0 if causal else distance >= -window
+        spans.made[known] = (queries == near[:, None, None]) & (seen & (distance <= window))
+    return spans.made[known]  # type: ignore[no-any-return]
+
+
+def _owners(spans: Spans) -> Tensor:
+    """The first place of the sequence that each row belongs to, int64 (rows,); -1 where padded."""
+    positions = spans.positions.flatten()
+    owner = torch.arange(len(positions), device=positions.device) - positions
+    if spans.mask is not None:
+        return owner.masked_fill(~spans.mask.flatten(), -1)
+    return owner
+
+
+def varlen(
+    query: Tensor, key: Tensor, value: Tensor, spans: Spans, window: int | None, causal: bool
+) -> Tensor:
+    """torch.nn.attention.varlen: packed sequences on a GPU, as they lie (Dao 2023, FlashAttention-2)."""
+    kernel, options = _kernel()
+    assert kernel is not None
+    more: dict[str, Any] = {}
+    if "window_size" in options:
+        side = -1 if window is None else window  # -1: all
+        more["window_size"] = (side, 0 if causal else side)
+    elif causal:
+        more["is_causal"] = True
+    mixed: Tensor = kernel(
+        query=query,
+        key=key,
+        value=value,
+        cu_seq_q=spans.bounds,
+        cu_seq_k=spans.bounds,
+        max_q=spans.longest,
+        max_k=spans.longest,
+        **more,
+    )
+    return mixed
+
+
+def varlen_lacks(query: Tensor, spans: Spans, window: int | None, dropout: float) -> str | None:
+    """Why `varlen` cannot compute this; None where it can."""
+    if spans.bounds is None:
+        return "it takes packed sequences only"
+    if not _is_recent_gpu(query.device):
+        return "it needs an NVIDIA GPU of compute capability 8.0 or above"
+    if query.dtype not in (torch.bfloat16, torch.float16):
+        return "it computes in bfloat16 and float16 only"
+    if dropout:
+        return "it cannot drop attention weights"
+    if query.shape[-1] % 8 or query.shape[-1] > 256:
+        return "it needs heads whose width is a multiple of 8, at most 256"
+    kernel, options = _kernel()
+    if kernel is None:
+        return "this build of torch does not have it"
+    if window is not None and "window_size" not in options:
+        return "the windows of local layers need a newer torch"
+    return None
+
+
+@cache
+def _kernel() -> tuple[Callable[..., Any] | None, frozenset[str]]:
+    """The kernel and its options, which are not the same in every version of torch."""
+    try:
+        from torch.nn.attention.varlen import varlen_attn
+    except ImportError:
+        return None, frozenset()
+    return varlen_attn, frozenset(inspect.signature(varlen_attn).parameters)
+
+
+@cache
+def _is_recent_gpu(device: torch.device) -> bool:
+    return (
+        device.type == "cuda"
+        and torch.version.cuda is not None
+        and torch.cuda.get_device_capability(device) >= (8, 0)
+    )
