@@ -36,12 +36,14 @@ class Spans:
 
     positions: (batch, length) or (tokens,) int64, the place of each token in its sequence, from 0
     first: (sequences,) int64, the place of each sequence's first token in the flattened layout
+    longest: tokens in the longest sequence, or in the rows
     bounds: (sequences + 1,) int32, packed only: where each sequence begins, and the end
     made: what `attend` has made of them, once for all layers
     """
 
     positions: Tensor
     first: Tensor
+    longest: int
     mask: Tensor | None = None
     lengths: tuple[int, ...] = ()
     bounds: Tensor | None = None
@@ -53,7 +55,7 @@ class Spans:
         batch, length = mask.shape
         positions = torch.arange(length, device=mask.device).expand(batch, length)
         first = torch.arange(batch, device=mask.device) * length
-        return Spans(positions, first, mask=mask)
+        return Spans(positions, first, length, mask=mask)
 
     @staticmethod
     def packed(lengths: "list[int] | tuple[int, ...]") -> "Spans":
@@ -62,15 +64,11 @@ class Spans:
         sizes = torch.tensor(lengths)
         bounds = F.pad(sizes.cumsum(0), (1, 0))
         positions = torch.arange(int(bounds[-1])) - bounds[:-1].repeat_interleave(sizes)
-        return Spans(positions, bounds[:-1], lengths=tuple(lengths), bounds=bounds.int())
+        return Spans(positions, bounds[:-1], max(lengths), lengths=tuple(lengths), bounds=bounds.int())
 
     @property
     def is_packed(self) -> bool:
         return self.mask is None
-
-    @property
-    def longest(self) -> int:
-        return max(self.lengths) if self.mask is None else self.mask.shape[1]
 
     def to(self, device: torch.device | str) -> "Spans":
         """The same on another device; copies to a GPU are not waited for."""
@@ -79,7 +77,8 @@ class Spans:
     def moved(self, move: Callable[[Tensor], Tensor]) -> "Spans":
         """The same with each tensor as `move` gives it."""
         given = {name: getattr(self, name) for name in ("positions", "first", "mask", "bounds")}
-        return replace(self, made={}, **{name: None if x is None else move(x) for name, x in given.items()})
+        moved: dict[str, Any] = {name: None if x is None else move(x) for name, x in given.items()}
+        return replace(self, made={}, **moved)
 
     def groups(self) -> "tuple[Group, ...]":
         """Packed sequences as calls on rectangles."""
