@@ -10,12 +10,13 @@ import torch
 from unmask import files
 from unmask.console import SILENT
 from unmask.errors import UserError
+from unmask.model.encoder import Encoder
 from unmask.predict import load
 from unmask.tasks import Tag
 from unmask.train import finetune as module
 from unmask.train.finetune import Finetuned, finetune, rows_of
 from unmask.train.fit import Watch
-from unmask.train.recipe import RowsConfig
+from unmask.train.recipe import FinetuneRecipe, RowsConfig, recipe_of
 
 
 @pytest.fixture(scope="module")
@@ -157,3 +158,28 @@ def test_every_label_is_among_the_rows_that_are_learnt_from(tmp_path: Path) -> N
         assert 50 <= len(train) <= 71 and dev
         assert not {id(e) for e in train} & {id(e) for e in dev}
         assert len(rows_of(RowsConfig(train=str(path), dev_rows=10), seed, Tag())[1]) <= 10
+
+
+def test_hidden_pieces_are_hidden_while_it_learns_only(
+    pretrained: Path, table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: dict[bool, set[int]] = {True: set(), False: set()}
+    right = Encoder.forward
+
+    def noting(self: Encoder, ids: torch.Tensor, *rest: Any) -> torch.Tensor:
+        read[self.training] |= set(ids.tolist())
+        return right(self, ids, *rest)
+
+    monkeypatch.setattr(Encoder, "forward", noting)
+    values = {
+        "model": str(pretrained),
+        "task": {"name": "classify", "length": 16},
+        "data": {"train": str(table), "batch_rows": 24},
+        "hide": 0.4,
+        "train": {"budget": "3 steps", "evaluations": 1},
+    }
+    result = finetune(
+        recipe_of(FinetuneRecipe, values, (), "the test"), out=tmp_path / "run", progress=SILENT
+    )
+    mask = result.predictor().bundle.tokenizer.mask_id
+    assert mask in read[True] and read[False] and mask not in read[False]

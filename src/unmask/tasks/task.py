@@ -23,6 +23,7 @@ from unmask.data.textfiles import OnError
 from unmask.learner import Learner
 from unmask.metrics import Interval
 from unmask.model.encoder import Encoder, EncoderConfig
+from unmask.tasks.hiding import Hiding
 from unmask.text.tokenizer import Tokenizer
 
 P = TypeVar("P")  # what is predicted for one example
@@ -89,9 +90,13 @@ class Head(nn.Module, ABC):
 
 
 class TaskLearner(Learner):
-    """An encoder with the head of a task."""
+    """An encoder with the head of a task. hiding: what is hidden of the texts while it learns, if anything."""
 
     head: Head
+    hiding: Hiding | None = None
+
+    def prepare(self, batch: Batch, seed: int) -> Batch:
+        return batch if self.hiding is None else self.hiding(batch, seed)
 
     def published(self) -> dict[str, nn.Module]:
         return {"encoder": self.encoder, **self.head.published()}

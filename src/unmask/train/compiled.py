@@ -4,7 +4,6 @@ import copy
 import time
 from itertools import islice
 
-
 from unmask.data.batches import Batches
 from unmask.learner import Learner
 from unmask.train import optim

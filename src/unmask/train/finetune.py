@@ -17,6 +17,7 @@ from unmask.errors import UserError
 from unmask.model.encoder import Encoder
 from unmask.predict import Predictor, infer, load
 from unmask.tasks import AnyTask, Classify, Task
+from unmask.tasks.hiding import Hiding
 from unmask.tasks.task import TITLES, TaskLearner
 from unmask.train.fit import Fit, Watch
 from unmask.train.recipe import FinetuneRecipe, RowsConfig, read_recipe, recipe_of
@@ -191,7 +192,10 @@ def _learner(
         encoder = opened.encoder(dropout=recipe.dropout)
     else:
         encoder = Encoder(changed(opened.config, dropout=recipe.dropout))
-    return task.learner(encoder, train, rows).to(default_device())
+    learner = task.learner(encoder, train, rows)
+    if recipe.hide:
+        learner.hiding = Hiding(recipe.hide, opened.tokenizer.mask_id)
+    return learner.to(default_device())
 
 
 @dataclass(frozen=True)

@@ -159,6 +159,12 @@ class FinetuneRecipe:
     task: AnyTask = setting(default_factory=Classify, description="what is learnt")
     data: RowsConfig = setting(description="labelled rows")
     dropout: float = setting(default=0.1, ge=0, lt=1, description="in the encoder while fine-tuning")
+    hide: float = setting(
+        default=0.0,
+        ge=0,
+        lt=1,
+        description="share of the pieces that are replaced by [MASK] while fine-tuning, other ones in each epoch",
+    )
     train: TrainConfig = setting(
         default_factory=lambda: TrainConfig(budget="3 epochs", optimizer=AdamW(lr=5e-4), evaluations=6),
         description="how to train",

@@ -97,7 +97,7 @@ def steps(
     learner: a Learner, or what a World made of one. A step whose loss or gradient is no finite number changes no
     weight; raises UserError after more than `settings.skip` of them in a row.
     """
-    world = world or World()
+    world = world or World(next(learner.parameters()).device.type)
     plain, clock = world.plain(learner), Clock(Budget.parse(settings.budget), batches, state)
     precision = precision_of(settings.precision, world.device)
     parameters = [p for p in learner.parameters() if p.requires_grad]
