@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -24,7 +25,13 @@ VARIANTS = {
     "no segments": {"segments": 0},
     "no bias": {"bias": False},
     "silu": {"activation": "silu"},
+    "rotary": {"positions": "rotary"},
+    "gated": {"gated": True},
+    "rms": {"norm_kind": "rms"},
+    "normalised scores": {"qk_norm": True},
+    "local": {"pattern": "GL", "window": 3},
 }
+NOT_BERT = [{"norm": "pre"}, *(VARIANTS[name] for name in list(VARIANTS)[3:])]
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
@@ -49,6 +56,16 @@ def test_there_and_back_is_exact(
     assert torch.equal(again(ids, spans), encoder(ids, spans))
     assert torch.equal(its_head(again(ids, spans), again), head(encoder(ids, spans), encoder))
     assert opened.encoder(dropout=0.5).config == dataclasses.replace(config, dropout=0.5)
+
+
+def test_a_model_from_before_a_setting_was_there_has_its_default(pretrained: Path, tmp_path: Path) -> None:
+    shutil.copytree(pretrained, tmp_path / "m")
+    facts = files.read_json(tmp_path / "m" / "unmask.json")
+    newer = "gated norm_kind qk_norm rotary_base rotary_base_local pattern window".split()
+    for name in newer:
+        del facts["encoder"][name]
+    files.write_json(tmp_path / "m" / "unmask.json", facts)
+    assert bundle.read(tmp_path / "m").config == bundle.read(pretrained).config
 
 
 def test_writing_what_was_read_gives_the_same_bytes(pretrained: Path, tmp_path: Path) -> None:
@@ -82,10 +99,15 @@ def test_the_public_layout_is_complete(pretrained: Path) -> None:
     assert config["hidden_act"] == "gelu" and config["pad_token_id"] == 0
 
 
+@pytest.mark.parametrize("values", NOT_BERT, ids=str)
 def test_what_bert_cannot_say_is_not_called_bert(
-    make_encoder: Callable[..., Encoder], tiny: EncoderConfig, tokenizer: Tokenizer, tmp_path: Path
+    values: dict[str, object],
+    make_encoder: Callable[..., Encoder],
+    tiny: EncoderConfig,
+    tokenizer: Tokenizer,
+    tmp_path: Path,
 ) -> None:
-    config = dataclasses.replace(tiny, norm="pre")
+    config = dataclasses.replace(tiny, **values)  # type: ignore[arg-type]
     bundle.write(tmp_path / "m", config, {"encoder": make_encoder(config)}, tokenizer, [])
     assert json.loads((tmp_path / "m" / "config.json").read_text())["model_type"] == "unmask"
     assert not any(name.startswith("bert.") for name in load_file(tmp_path / "m" / "model.safetensors"))

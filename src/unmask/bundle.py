@@ -4,7 +4,7 @@ model.safetensors, config.json, tokenizer.json, vocab.txt, tokenizer_config.json
 unmask.json                                                                        ours: task, lineage, examples
 
 A post-norm encoder is written in BERT's layout, a sinusoid as the table that BERT would have learnt. What
-BERT's layout cannot express (pre-norm) is written under our own names and `model_type` says so.
+BERT's layout cannot express (pre-norm, rotary positions, ...) is written under our own names and `model_type` says so.
 """
 
 import errno
@@ -185,7 +185,10 @@ def parameters(folder: Path) -> int:
 
 
 def _is_bert(config: EncoderConfig) -> bool:
-    return config.norm == "post" and config.bias and config.segments == 2 and config.activation != "silu"
+    plain = config.norm == "post" and config.norm_kind == "layer" and config.bias and not config.qk_norm
+    feed_forward = config.activation != "silu" and not config.gated
+    everywhere = config.positions != "rotary" and not any(map(config.is_local, range(config.layers)))
+    return plain and feed_forward and everywhere and config.segments == 2
 
 
 def _config_json(

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -9,17 +10,53 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from unmask.config import changed
+from unmask.config import changed, from_mapping
 from unmask.data.batch import Batch
+from unmask.errors import UserError
+from unmask.model import attention
 from unmask.model.attention import Spans
-from unmask.model.encoder import Block, Encoder, EncoderConfig
+from unmask.model.encoder import Block, Encoder, EncoderConfig, FeedForward
 
 VARIANTS = {
     "house": {},
     "bert": {"positions": "learned", "activation": "gelu_tanh"},
     "pre-norm": {"norm": "pre", "activation": "silu"},
     "bare": {"bias": False, "segments": 0, "activation": "relu", "inner": 24},
+    "modern": {
+        "norm": "pre",
+        "positions": "rotary",
+        "gated": True,
+        "bias": False,
+        "pattern": "GL",
+        "window": 5,
+        "rotary_base_local": 100.0,
+    },
+    "other norms": {"norm_kind": "rms", "qk_norm": True, "positions": "rotary"},
 }
+
+some_values = st.fixed_dictionaries(
+    {
+        "positions": st.sampled_from(["sinusoidal", "learned", "rotary"]),
+        "norm": st.sampled_from(["post", "pre"]),
+        "norm_kind": st.sampled_from(["layer", "rms"]),
+        "qk_norm": st.booleans(),
+        "gated": st.booleans(),
+        "activation": st.sampled_from(["gelu", "gelu_tanh", "relu", "silu"]),
+        "bias": st.booleans(),
+        "segments": st.sampled_from([0, 2]),
+    }
+).flatmap(
+    lambda values: st.one_of(
+        st.just(values),
+        st.fixed_dictionaries(
+            {
+                "pattern": st.sampled_from(["L", "GL", "LG"]),
+                "window": st.integers(1, 9),
+                "rotary_base_local": st.sampled_from([None, 50.0]),
+            }
+        ).map(lambda more: {**values, **more}),
+    )
+)
 
 
 def torchs_layer(block: Block, config: EncoderConfig) -> nn.TransformerEncoderLayer:
@@ -81,17 +118,28 @@ def test_embeddings_are_the_normalised_sum(make_encoder: Callable[..., Encoder])
         torch.testing.assert_close(got[0, place], wanted, atol=1e-5, rtol=0)
 
 
-@pytest.mark.parametrize("variant", VARIANTS)
-@given(lengths=st.lists(st.integers(2, 40), min_size=1, max_size=5), seed=st.integers(0, 9))
+@pytest.fixture(params=[32, 2])
+def block(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With small blocks, local layers compute block by block at lengths of tests, too."""
+    monkeypatch.setattr(attention, "BLOCK", request.param)
+
+
+@pytest.mark.usefixtures("block")
+@given(
+    values=some_values,
+    lengths=st.lists(st.integers(2, 40), min_size=1, max_size=5),
+    seed=st.integers(0, 9),
+)
 def test_packed_padded_and_one_by_one_agree(
     make_encoder: Callable[..., Encoder],
     make_batch: Callable[..., Batch],
-    variant: str,
+    values: dict[str, Any],
     lengths: list[int],
     seed: int,
 ) -> None:
-    config = EncoderConfig(vocabulary=96, layers=2, width=16, heads=2, length=40, **VARIANTS[variant])
-    encoder, batch = make_encoder(config), make_batch(lengths, seed=seed)
+    """For every combination of values."""
+    config = EncoderConfig(vocabulary=96, layers=2, width=16, heads=2, length=40, **values)
+    encoder, batch = make_encoder(config).double(), make_batch(lengths, seed=seed)
     sizes = list(batch.spans.lengths)
     packed = encoder(batch.ids, batch.spans, batch.segments).split(sizes)
     mask = torch.arange(max(sizes)) < torch.tensor(sizes).unsqueeze(1)
@@ -105,8 +153,8 @@ def test_packed_padded_and_one_by_one_agree(
     padded = encoder(ids, Spans.padded(mask), segments)
     for row, (one, kinds) in enumerate(zip(batch.ids.split(sizes), batch.segments.split(sizes), strict=True)):
         alone = encoder(one[None], Spans.padded(torch.ones(1, len(one), dtype=torch.bool)), kinds[None])[0]
-        torch.testing.assert_close(packed[row], alone, atol=2e-5, rtol=0)
-        torch.testing.assert_close(padded[row, : len(one)], alone, atol=2e-5, rtol=0)
+        torch.testing.assert_close(packed[row], alone, atol=1e-9, rtol=0)
+        torch.testing.assert_close(padded[row, : len(one)], alone, atol=1e-9, rtol=0)
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
@@ -150,6 +198,13 @@ def test_parameters_are_counted_as_by_hand() -> None:
     assert Encoder(config).parameters_count == 100 * 8 + 2 * 8 + 16 + 3 * block
     learned = Encoder(changed(config, positions="learned"))
     assert learned.parameters_count == 100 * 8 + 2 * 8 + 16 + 3 * block + 10 * 8
+    gated = block + (8 * 20 + 20)
+    assert Encoder(changed(config, gated=True)).parameters_count == 100 * 8 + 2 * 8 + 16 + 3 * gated
+    others = (
+        block - 2 * 8 + 2 * 4
+    )  # no biases of norms; one weight for each axis of a head's queries and keys
+    modern = changed(config, norm_kind="rms", qk_norm=True, positions="rotary")
+    assert Encoder(modern).parameters_count == 100 * 8 + 2 * 8 + 8 + 3 * others
 
 
 def test_initial_weights_are_normal_and_biases_zero() -> None:
@@ -160,8 +215,14 @@ def test_initial_weights_are_normal_and_biases_zero() -> None:
         assert block.attention.qkv.weight.std().item() == pytest.approx(0.05, rel=0.05)  # type: ignore[union-attr]
         assert not block.attention.qkv.bias.any()  # type: ignore[union-attr]
         assert (block.attention_norm.weight == 1).all()  # type: ignore[union-attr]
-    pre = Encoder(EncoderConfig(layers=8, width=64, heads=2, norm="pre", vocabulary=50))
-    assert pre.blocks[0].attention.output.weight.std().item() == pytest.approx(0.02 / 4, rel=0.1)  # type: ignore[union-attr]
+    for values in ({}, VARIANTS["modern"], {"norm_kind": "rms", "qk_norm": True}):
+        config = EncoderConfig(layers=8, width=64, heads=2, vocabulary=50, **{**values, "norm": "pre"})
+        pre: Any = Encoder(config).blocks[0]
+        for part in (pre.attention, pre.feed_forward):
+            assert part.output.weight.std().item() == pytest.approx(0.02 / 4, rel=0.1)
+        assert pre.feed_forward.inner.weight.std().item() == pytest.approx(0.02, rel=0.1)
+        if config.qk_norm:
+            assert (pre.attention.query_norm.weight == 1).all()
 
 
 def test_dropout_acts_in_training_only(make_encoder: Callable[..., Encoder], tiny: EncoderConfig) -> None:
@@ -175,3 +236,151 @@ def test_dropout_acts_in_training_only(make_encoder: Callable[..., Encoder], tin
 def test_a_width_that_heads_do_not_divide_is_refused() -> None:
     with pytest.raises(ValueError, match="width 30 must be a multiple of heads 4"):
         EncoderConfig(width=30, heads=4)
+
+
+@pytest.mark.parametrize(
+    ("values", "wanted"),
+    [
+        ({"pattern": "GLX", "window": 4}, "must consist of G"),
+        ({"pattern": ""}, "must consist of G"),
+        ({"pattern": "GL"}, "pattern GL need a window"),
+        ({"window": 4}, "need local layers"),
+        ({"rotary_base_local": 100.0, "positions": "rotary"}, "need local layers"),
+        ({"positions": "rotary", "width": 30, "heads": 2}, "even width, not 15"),
+        ({"pattern": "L", "window": 0}, "greater than or equal to 1"),
+        ({"rotary_base": 1.0}, "greater than 1"),
+    ],
+)
+def test_values_that_do_not_go_together_are_refused(values: dict[str, Any], wanted: str) -> None:
+    with pytest.raises(UserError, match=wanted):
+        from_mapping(EncoderConfig, values, where="the test")
+
+
+# the feed-forward
+
+
+@pytest.mark.parametrize("activation", ["gelu", "silu"])
+def test_a_gated_feed_forward_is_the_formula(activation: str) -> None:
+    """Shazeer 2020, section 2: (activation(x G) * (x U)) V."""
+    torch.manual_seed(0)
+    config = EncoderConfig(width=6, heads=2, inner=5, gated=True, activation=activation)  # type: ignore[arg-type]
+    layer, x = FeedForward(config).double(), torch.randn(4, 6, dtype=torch.float64)
+    gate, up = (
+        x @ w.T + b for w, b in zip(layer.inner.weight.chunk(2), layer.inner.bias.chunk(2), strict=True)
+    )
+    if activation == "gelu":
+        active = gate * 0.5 * (1 + torch.erf(gate / math.sqrt(2)))
+    else:
+        active = gate / (1 + torch.exp(-gate))
+    wanted = (active * up) @ layer.output.weight.T + layer.output.bias
+    torch.testing.assert_close(layer(x), wanted, atol=1e-12, rtol=0)
+
+
+def test_a_gated_feed_forward_has_as_many_parameters_by_default() -> None:
+    widths = {width: EncoderConfig(width=width, gated=True).feed_forward for width in (128, 256, 768)}
+    assert widths == {128: 344, 256: 704, 768: 2048}
+    for width, inner in widths.items():
+        assert 3 * width * inner == pytest.approx(2 * width * 4 * width, rel=0.04)
+    assert EncoderConfig(width=96, gated=True, inner=100).feed_forward == 100
+
+
+# local layers
+
+
+def test_local_layers_see_the_window_and_global_ones_everything(make_encoder: Callable[..., Encoder]) -> None:
+    """Which places of each block's result change with the token at place 20: the pattern is repeated."""
+    config = EncoderConfig(vocabulary=96, layers=3, width=16, heads=2, length=48, pattern="LLG", window=3)
+    encoder = make_encoder(config)
+    states: list[list[torch.Tensor]] = []
+    for ids in (torch.full((48,), 9), torch.full((48,), 9).index_fill(0, torch.tensor([20]), 50)):
+        states.append([])
+        hooks = [
+            block.register_forward_hook(lambda *given: states[-1].append(given[2]))
+            for block in encoder.blocks
+        ]
+        encoder(ids, Spans.packed([48]))
+        for hook in hooks:
+            hook.remove()
+    changes = [
+        ((a - b).abs().amax(-1) > 1e-7).nonzero().flatten().tolist() for a, b in zip(*states, strict=True)
+    ]
+    assert changes == [list(range(17, 24)), list(range(14, 27)), list(range(48))]
+    longer = EncoderConfig(layers=7, pattern="GLL", window=3)
+    assert "".join("GL"[longer.is_local(layer)] for layer in range(7)) == "GLLGLLG"
+
+
+def test_local_layers_have_their_own_wavelengths(make_encoder: Callable[..., Encoder]) -> None:
+    values = {"vocabulary": 96, "width": 16, "heads": 2, "length": 48, "positions": "rotary", "window": 60}
+    ids, spans = torch.arange(5, 45), Spans.packed([40])
+
+    def states(**more: Any) -> torch.Tensor:
+        return make_encoder(EncoderConfig(**values, layers=1, **more))(ids, spans)  # type: ignore[arg-type, no-any-return]
+
+    local = states(pattern="L", rotary_base=500.0, rotary_base_local=20.0)
+    torch.testing.assert_close(local, states(pattern="L", rotary_base=20.0))
+    assert (local - states(pattern="L", rotary_base=500.0)).abs().max() > 1e-3
+
+
+def test_rotary_states_depend_on_distances_only(make_encoder: Callable[..., Encoder]) -> None:
+    """The same text further on in the sequence has the same states, unlike with a table of positions."""
+    config = EncoderConfig(vocabulary=96, layers=2, width=16, heads=2, length=99, positions="rotary")
+    encoder, spans = make_encoder(config), Spans.packed([9])
+    later = Spans(spans.positions + 90, spans.first, lengths=spans.lengths)
+    ids = torch.arange(5, 14)
+    torch.testing.assert_close(encoder(ids, later), encoder(ids, spans), atol=1e-5, rtol=0)
+    table = make_encoder(changed(config, positions="learned"))
+    assert (table(ids, later) - table(ids, spans)).abs().max() > 1e-2
+
+
+def test_scores_of_normalised_queries_do_not_grow_with_the_states(
+    make_encoder: Callable[..., Encoder],
+) -> None:
+    config = EncoderConfig(vocabulary=96, layers=1, width=16, heads=2, bias=False, qk_norm=True)
+    layer: Any = make_encoder(config).blocks[0].attention  # type: ignore[union-attr]
+    hidden, spans = torch.randn(12, 16), Spans.packed([12])
+    torch.testing.assert_close(layer(hidden * 50, spans), layer(hidden, spans) * 50, atol=1e-3, rtol=1e-4)
+
+
+# from outside
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_recomputing_gives_the_same_gradients(
+    make_encoder: Callable[..., Encoder], make_batch: Callable[..., Batch], variant: str
+) -> None:
+    config = EncoderConfig(
+        vocabulary=96, layers=3, width=16, heads=2, length=40, dropout=0.2, **VARIANTS[variant]
+    )
+    encoder, batch = make_encoder(config).train(), make_batch([40, 31, 31, 9])
+    passes = []
+    encoder.blocks[1].register_forward_pre_hook(lambda *_: passes.append(1))
+    found = []
+    for encoder.recompute in (False, True):
+        torch.manual_seed(5)
+        encoder.zero_grad()
+        encoder.watched = []
+        loss = encoder(batch.ids, batch.spans, batch.segments).square().sum()
+        loss.backward()
+        found.append((loss.detach(), *(p.grad for p in encoder.parameters())))
+        assert len(encoder.watched) == 4  # each block once
+    assert len(passes) == 3  # the second time again, for the gradients
+    assert all(torch.equal(a, b) for a, b in zip(*found, strict=True))  # type: ignore[arg-type]
+    with torch.no_grad():
+        encoder(batch.ids, batch.spans, batch.segments)
+    encoder.eval()(batch.ids, batch.spans, batch.segments).sum().backward()
+    assert len(passes) == 5
+
+
+def test_what_is_watched_is_the_size_of_the_hidden_states(make_encoder: Callable[..., Encoder]) -> None:
+    config = EncoderConfig(vocabulary=96, layers=2, width=16, heads=2, norm="pre")
+    encoder, ids, spans = make_encoder(config), torch.arange(5, 15), Spans.packed([10])
+    before = encoder(ids, spans)
+    encoder.watched = []
+    assert torch.equal(encoder(ids, spans), before)
+    wanted = [encoder.embeddings(ids, spans.positions, None)]
+    for block in encoder.blocks:
+        wanted.append(block(wanted[-1], spans))
+    assert [x.item() for x in encoder.watched] == [
+        pytest.approx(state.square().mean().sqrt().item()) for state in wanted
+    ]
+    assert not any(x.requires_grad for x in encoder.watched)

@@ -28,13 +28,29 @@ def arguments(batch: int, length: int) -> tuple[Tensor, Tensor, Tensor]:
     return ids, torch.arange(length) < lengths, (ids % 2)
 
 
-@pytest.mark.parametrize("norm", ["post", "pre"])
-def test_two_layers_export_for_any_batch_and_length(make_encoder: Callable[..., Encoder], norm: str) -> None:
-    config = EncoderConfig(vocabulary=96, layers=2, width=16, heads=2, length=64, norm=norm)  # type: ignore[arg-type]
+VARIANTS = {
+    "post": {},
+    "pre": {"norm": "pre"},
+    "modern": {
+        "positions": "rotary",
+        "gated": True,
+        "norm_kind": "rms",
+        "qk_norm": True,
+        "pattern": "GL",
+        "window": 3,
+    },
+}
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_two_layers_export_for_any_batch_and_length(
+    make_encoder: Callable[..., Encoder], variant: str
+) -> None:
+    config = EncoderConfig(vocabulary=96, layers=2, width=16, heads=2, length=64, **VARIANTS[variant])
     module = Padded(make_encoder(config))
     batch, length = torch.export.Dim("batch"), torch.export.Dim("length", max=64)
     shapes = {name: {0: batch, 1: length} for name in ("ids", "mask", "segments")}
     program = torch.export.export(module, arguments(3, 11), dynamic_shapes=shapes).module()
     for size in ((3, 11), (2, 5), (7, 64)):
         given = arguments(*size)
-        torch.testing.assert_close(program(*given)[given[1]], module(*given)[given[1]], atol=1e-6, rtol=0)
+        torch.testing.assert_close(program(*given)[given[1]], module(*given)[given[1]], atol=5e-6, rtol=0)

@@ -1,4 +1,4 @@
-"""The sinusoidal table against the published formula, one number at a time."""
+"""Position schemes against the published formulas, one number at a time."""
 
 import math
 
@@ -6,8 +6,10 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch import Tensor
 
-from unmask.model.positions import sinusoidal
+from unmask.model import positions as module
+from unmask.model.positions import Rotary, rotated, sinusoidal
 
 
 @given(length=st.integers(1, 40), half=st.integers(1, 20))
@@ -37,3 +39,75 @@ def test_far_places_keep_their_digits() -> None:
 def test_an_odd_width_is_refused() -> None:
     with pytest.raises(AssertionError):
         sinusoidal(4, 3)
+
+
+# rotary
+
+
+def drawn(*shape: int, seed: int = 0) -> Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+@given(base=st.sampled_from([10.0, 10_000.0, 160_000.0]), half=st.integers(1, 8), seed=st.integers(0, 9))
+def test_turning_is_a_complex_product(base: float, half: int, seed: int) -> None:
+    """Su et al. 2021, section 3.4.2: axis i of the first half and of the second are one complex number."""
+    positions = torch.tensor([0, 1, 7, 300])
+    x = drawn(4, 3, 2 * half, seed=seed)
+    pairs = torch.complex(x[..., :half], x[..., half:])
+    angles = positions[:, None] * torch.tensor(
+        [base ** (-i / half) for i in range(half)], dtype=torch.float64
+    )
+    wanted = pairs * torch.exp(1j * angles).unsqueeze(1)
+    got = rotated(x, Rotary(301, 2 * half, base).double()(positions))
+    torch.testing.assert_close(got, torch.cat([wanted.real, wanted.imag], dim=-1), atol=1e-6, rtol=0)
+
+
+@given(first=st.integers(0, 4000), second=st.integers(0, 4000), shift=st.integers(0, 4000))
+def test_scores_depend_on_the_distance_only(first: int, second: int, shift: int) -> None:
+    rotary = Rotary(8192, 8, 10_000.0).double()
+    query, key = drawn(1, 1, 8), drawn(1, 1, 8, seed=1)
+
+    def score(i: int, j: int) -> float:
+        turned = [rotated(x, rotary(torch.tensor([at]))) for x, at in ((query, i), (key, j))]
+        return (turned[0] * turned[1]).sum().item()
+
+    assert score(first, second) == pytest.approx(score(first + shift, second + shift), abs=1e-5)
+    assert score(0, 5) != pytest.approx(score(0, 6), abs=1e-3)
+
+
+@pytest.mark.parametrize("shape", [(7, 3, 6), (2, 7, 3, 6)])
+def test_the_fast_way_is_the_plain_one(shape: tuple[int, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also for views of a larger matrix, over the edge of what is turned together; and its gradient."""
+    monkeypatch.setattr(module, "ROTATED_TOGETHER", 4)
+    positions = torch.arange(7).expand(shape[:-2])
+    turn = Rotary(7, 6, 100.0).double()(positions)
+    wide = drawn(*shape[:-1], 18).requires_grad_()
+    weights = drawn(*shape, seed=5)
+    found = []
+    for plain in (False, True):
+        with monkeypatch.context() as patch:
+            patch.setattr(torch.compiler, "is_compiling", lambda plain=plain: plain)
+            turned = rotated(wide.chunk(3, dim=-1)[1], turn)
+        (gradient,) = torch.autograd.grad((turned * weights).sum(), wide)
+        found.append((turned.detach(), gradient))
+    for fast, slow in zip(*found, strict=True):
+        torch.testing.assert_close(fast, slow, atol=1e-12, rtol=0)
+
+
+def test_its_gradient_is_that_of_finite_differences() -> None:
+    turn = Rotary(4, 6, 100.0).double()(torch.arange(4))
+    assert torch.autograd.gradcheck(lambda x: rotated(x, turn), drawn(4, 2, 6).requires_grad_())
+
+
+def test_far_places_are_turned_exactly() -> None:
+    cosine, sine = Rotary(8192, 4, 10_000.0)(torch.tensor([8191]))
+    assert cosine.flatten().tolist() == pytest.approx([math.cos(8191), math.cos(81.91)] * 2, abs=1e-7)
+    assert sine.flatten().tolist() == pytest.approx([math.sin(8191), math.sin(81.91)], abs=1e-7)
+
+
+def test_half_precision_is_turned_in_float32_and_rounded_once() -> None:
+    x = drawn(9, 2, 16).bfloat16()
+    turn = Rotary(9, 16, 10_000.0)(torch.arange(9))
+    got = rotated(x, turn)
+    assert got.dtype == torch.bfloat16
+    assert torch.equal(got, rotated(x.float(), turn).bfloat16())

@@ -12,10 +12,12 @@ from typing import Literal
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from unmask.config import config, setting
 from unmask.model.attention import BackendName, Spans, attend
-from unmask.model.positions import sinusoidal
+from unmask.model.norms import RMSNorm
+from unmask.model.positions import Rotary, Turn, rotated, sinusoidal
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "gelu": F.gelu,
@@ -36,7 +38,12 @@ class EncoderConfig:
     width: int = setting(default=256, ge=2, multiple_of=2, description="size of each hidden state")
     heads: int = setting(default=4, ge=1, description="attention heads; must divide width")
     inner: int | None = setting(
-        default=None, ge=1, description="width of the feed-forward; 4 x width if not given"
+        default=None,
+        ge=1,
+        description="width of the feed-forward; if not given 4 x width, or as many parameters where gated",
+    )
+    gated: bool = setting(
+        default=False, description="a gated feed-forward: activation(x G) * (x U), each of the width `inner`"
     )
     activation: Literal["gelu", "gelu_tanh", "relu", "silu"] = setting(
         default="gelu", description="of the feed-forward"
@@ -44,9 +51,13 @@ class EncoderConfig:
     norm: Literal["post", "pre"] = setting(
         default="post", description="LayerNorm after each residual sum (BERT), or before each sub-layer"
     )
+    norm_kind: Literal["layer", "rms"] = setting(
+        default="layer", description="LayerNorm, or RMSNorm: neither mean nor bias"
+    )
     norm_eps: float = setting(default=1e-12, gt=0, description="added to the variance in LayerNorm")
+    qk_norm: bool = setting(default=False, description="RMSNorm of each head's queries and keys")
     bias: bool = setting(default=True, description="biases in the linear layers of the blocks")
-    positions: Literal["sinusoidal", "learned"] = setting(
+    positions: Literal["sinusoidal", "learned", "rotary"] = setting(
         default="sinusoidal", description="how places in the text are told"
     )
     position_scale: float = setting(
@@ -54,6 +65,17 @@ class EncoderConfig:
         gt=0,
         description="factor on the sinusoid, so that it does not drown the token embeddings",
     )
+    rotary_base: float = setting(
+        default=10000.0, gt=1, description="rotary: tokens in which the slowest axes turn by about a radian"
+    )
+    rotary_base_local: float | None = setting(
+        default=None, gt=1, description="the same of local layers; rotary_base if not given"
+    )
+    pattern: str = setting(
+        default="G",
+        description="kinds of layers, repeated to the last: G sees the whole sequence, L the window",
+    )
+    window: int | None = setting(default=None, ge=1, description="tokens that local layers see on each side")
     length: int = setting(
         default=512, ge=8, description="longest sequence in tokens, [CLS] and [SEP] included"
     )
@@ -67,10 +89,34 @@ class EncoderConfig:
     def __post_init__(self) -> None:
         if self.width % self.heads:
             raise ValueError(f"width {self.width} must be a multiple of heads {self.heads}")
+        if self.positions == "rotary" and self.head_width % 2:
+            raise ValueError(f"rotary positions need heads of an even width, not {self.head_width}")
+        if not self.pattern or set(self.pattern) - set("GL"):
+            raise ValueError(f"pattern {self.pattern!r} must consist of G (global) and L (local)")
+        if "L" in self.pattern and self.window is None:
+            raise ValueError(f"the local layers of pattern {self.pattern} need a window")
+        if "L" not in self.pattern and (self.window or self.rotary_base_local) is not None:
+            raise ValueError("window and rotary_base_local need local layers, as in the pattern GLL")
 
     @property
     def feed_forward(self) -> int:
-        return self.inner or 4 * self.width
+        """Two matrices of 4 x width, or three of 8/3 x width (Shazeer 2020, section 3), rounded up."""
+        if self.inner is not None or not self.gated:
+            return self.inner or 4 * self.width
+        step = 64 if self.width >= 256 else 8
+        return math.ceil(8 * self.width / (3 * step)) * step
+
+    @property
+    def head_width(self) -> int:
+        return self.width // self.heads
+
+    def is_local(self, layer: int) -> bool:
+        return self.pattern[layer % len(self.pattern)] == "L"
+
+
+def norm_of(config: EncoderConfig, width: int | None = None) -> nn.Module:
+    kind = nn.LayerNorm if config.norm_kind == "layer" else RMSNorm
+    return kind(width or config.width, eps=config.norm_eps)
 
 
 class Embeddings(nn.Module):
@@ -83,16 +129,20 @@ class Embeddings(nn.Module):
         self.position: nn.Embedding | None = None
         if config.positions == "learned":
             self.position = nn.Embedding(config.length, config.width)
-        else:
+        elif config.positions == "sinusoidal":
             table = sinusoidal(config.length, config.width) * config.position_scale
             self.register_buffer("table", table, persistent=False)
         # a post-norm block expects a normalised input; a pre-norm block normalises it itself
-        self.norm = nn.LayerNorm(config.width, eps=config.norm_eps) if config.norm == "post" else None
+        self.norm = norm_of(config) if config.norm == "post" else None
+        self.sinusoidal = config.positions == "sinusoidal"
         self.dropout = nn.Dropout(config.dropout)
 
     def forward(self, ids: Tensor, positions: Tensor, segments: Tensor | None) -> Tensor:
-        places = self.get_buffer("table") if self.position is None else self.position.weight
-        summed = self.token(ids) + F.embedding(positions, places)
+        summed = self.token(ids)
+        if self.position is not None:
+            summed = summed + self.position(positions)
+        elif self.sinusoidal:
+            summed = summed + F.embedding(positions, self.get_buffer("table"))
         if self.segment is not None:
             summed = summed + self.segment(torch.zeros_like(ids) if segments is None else segments)
         if self.norm is not None:
@@ -101,54 +151,75 @@ class Embeddings(nn.Module):
 
 
 class Attention(nn.Module):
-    """Multi-head self-attention (Vaswani et al. 2017, section 3.2.2). (..., width) -> (..., width)."""
+    """Multi-head self-attention (Vaswani et al. 2017, section 3.2.2). (..., width) -> (..., width).
 
-    def __init__(self, config: EncoderConfig) -> None:
+    Queries and keys are normalised, where the settings say so, before they are turned. Scores cannot grow without
+    bound then (Henry et al. 2020; Dehghani et al. 2023, section 2); the weights, one for each axis of a head, let
+    the scores be as sharp as they need to be.
+    """
+
+    def __init__(self, config: EncoderConfig, local: bool = False) -> None:
         super().__init__()
         self.heads = config.heads
+        self.window = config.window if local else None
         self.backend: BackendName = config.attention
         self.dropout = config.dropout
         # query, key and value stand one below another in one matrix: one product instead of three
         self.qkv = nn.Linear(config.width, 3 * config.width, bias=config.bias)
+        self.query_norm = RMSNorm(config.head_width, eps=config.norm_eps) if config.qk_norm else None
+        self.key_norm = RMSNorm(config.head_width, eps=config.norm_eps) if config.qk_norm else None
         self.output = nn.Linear(config.width, config.width, bias=config.bias)
 
-    def forward(self, hidden: Tensor, spans: Spans) -> Tensor:
+    def forward(self, hidden: Tensor, spans: Spans, turn: Turn | None = None) -> Tensor:
         query, key, value = (x.unflatten(-1, (self.heads, -1)) for x in self.qkv(hidden).chunk(3, dim=-1))
+        if self.query_norm is not None and self.key_norm is not None:
+            query, key = self.query_norm(query).to(value.dtype), self.key_norm(key).to(value.dtype)
+        if turn is not None:
+            query, key = rotated(query, turn), rotated(key, turn)
         dropout = self.dropout if self.training else 0.0
-        mixed = attend(query, key, value, spans, dropout=dropout, backend=self.backend)
+        mixed = attend(query, key, value, spans, window=self.window, dropout=dropout, backend=self.backend)
         return self.output(mixed.flatten(-2))  # type: ignore[no-any-return]
 
 
 class FeedForward(nn.Module):
-    """Two linear layers with an activation between, at each place alone. (..., width) -> (..., width)."""
+    """Two linear layers with an activation between, at each place alone. (..., width) -> (..., width).
+
+    Gated (Shazeer 2020, section 2): activation(x G) * (x U), with G above U in one matrix, as in ModernBERT.
+    """
 
     def __init__(self, config: EncoderConfig) -> None:
         super().__init__()
-        self.inner = nn.Linear(config.width, config.feed_forward, bias=config.bias)
+        self.gated = config.gated
+        inner = config.feed_forward
+        self.inner = nn.Linear(config.width, 2 * inner if config.gated else inner, bias=config.bias)
         self.activation = ACTIVATIONS[config.activation]
-        self.output = nn.Linear(config.feed_forward, config.width, bias=config.bias)
+        self.output = nn.Linear(inner, config.width, bias=config.bias)
 
     def forward(self, hidden: Tensor) -> Tensor:
-        return self.output(self.activation(self.inner(hidden)))  # type: ignore[no-any-return]
+        hidden = self.inner(hidden)
+        if self.gated:
+            gate, up = hidden.chunk(2, dim=-1)
+            return self.output(self.activation(gate) * up)  # type: ignore[no-any-return]
+        return self.output(self.activation(hidden))  # type: ignore[no-any-return]
 
 
 class Block(nn.Module):
-    """Attention and feed-forward, each with a residual sum and a LayerNorm after (post) or before it (pre)."""
+    """Attention and feed-forward, each with a residual sum and a norm after (post) or before it (pre)."""
 
-    def __init__(self, config: EncoderConfig) -> None:
+    def __init__(self, config: EncoderConfig, local: bool = False) -> None:
         super().__init__()
         self.pre = config.norm == "pre"
-        self.attention = Attention(config)
-        self.attention_norm = nn.LayerNorm(config.width, eps=config.norm_eps)
+        self.attention = Attention(config, local)
+        self.attention_norm = norm_of(config)
         self.feed_forward = FeedForward(config)
-        self.feed_forward_norm = nn.LayerNorm(config.width, eps=config.norm_eps)
+        self.feed_forward_norm = norm_of(config)
         self.dropout = nn.Dropout(config.dropout)
 
-    def forward(self, hidden: Tensor, spans: Spans) -> Tensor:
+    def forward(self, hidden: Tensor, spans: Spans, turn: Turn | None = None) -> Tensor:
         if self.pre:
-            hidden = hidden + self.dropout(self.attention(self.attention_norm(hidden), spans))
+            hidden = hidden + self.dropout(self.attention(self.attention_norm(hidden), spans, turn))
             return hidden + self.dropout(self.feed_forward(self.feed_forward_norm(hidden)))  # type: ignore[no-any-return]
-        hidden = self.attention_norm(hidden + self.dropout(self.attention(hidden, spans)))
+        hidden = self.attention_norm(hidden + self.dropout(self.attention(hidden, spans, turn)))
         return self.feed_forward_norm(hidden + self.dropout(self.feed_forward(hidden)))  # type: ignore[no-any-return]
 
 
@@ -158,17 +229,26 @@ class Encoder(nn.Module):
     ids, segments: (batch, length) int64 with `Spans.padded(mask)`, or (tokens,) int64 with
     `Spans.packed(lengths)` -> hidden states of the same shape with a last axis of `width`. Both layouts give
     the same hidden states.
+
+    recompute: in training, keep the hidden states between blocks only, and compute what is inside again for the
+    gradients (Chen et al. 2016): less memory for a third more time; the gradients are the same.
+    watched: where a list is set, each forward pass adds the root mean square of the hidden states, a scalar,
+    after the embeddings and after each block.
     """
 
     def __init__(self, config: EncoderConfig) -> None:
         super().__init__()
         self.config = config
         self.embeddings = Embeddings(config)
-        self.blocks = nn.ModuleList(Block(config) for _ in range(config.layers))
-        self.norm = nn.LayerNorm(config.width, eps=config.norm_eps) if config.norm == "pre" else None
-        self.watched: list[Tensor] | None = (
-            None  # if a list: root mean squares of the hidden states, bottom to top
-        )
+        self.blocks = nn.ModuleList(Block(config, config.is_local(n)) for n in range(config.layers))
+        self.norm = norm_of(config) if config.norm == "pre" else None
+        self.rotary = nn.ModuleDict()  # by the kind of layer
+        if config.positions == "rotary":
+            bases = {"G": config.rotary_base, "L": config.rotary_base_local or config.rotary_base}
+            for kind in sorted(set(config.pattern)):
+                self.rotary[kind] = Rotary(config.length, config.head_width, bases[kind])
+        self.recompute = False
+        self.watched: list[Tensor] | None = None
         self.apply(self._initialise)
         if config.norm == "pre":
             # residual branches add up over the depth: keep their sum at the size of one (GPT-2, section 2.3)
@@ -185,15 +265,18 @@ class Encoder(nn.Module):
 
     def forward(self, ids: Tensor, spans: Spans, segments: Tensor | None = None) -> Tensor:
         hidden = self.embeddings(ids, spans.positions, segments)
+        turns = {kind: rotary(spans.positions) for kind, rotary in self.rotary.items()}
+        recompute = self.recompute and self.training and torch.is_grad_enabled()
         self._watch(hidden)
-        for block in self.blocks:
-            hidden = block(hidden, spans)
+        for layer, block in enumerate(self.blocks):
+            given = (hidden, spans, turns.get("L" if self.config.is_local(layer) else "G"))
+            hidden = checkpoint(block, *given, use_reentrant=False) if recompute else block(*given)
             self._watch(hidden)
         return hidden if self.norm is None else self.norm(hidden)  # type: ignore[no-any-return]
 
     def _watch(self, hidden: Tensor) -> None:
         if self.watched is not None:
-            self.watched.append(hidden.detach().float().square().mean().sqrt())
+            self.watched.append(hidden.detach().float().pow(2).mean().sqrt())
 
     @property
     def parameters_count(self) -> int:

@@ -1,7 +1,12 @@
-"""Position schemes: one function each. Positions count from 0 within each sequence."""
+"""Position schemes. Positions count from 0 within each sequence."""
+
+from typing import Any
 
 import torch
-from torch import Tensor
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+ROTATED_TOGETHER = 512  # tokens: so many rows stay in a core's cache from one operation to the next
 
 
 def sinusoidal(length: int, width: int) -> Tensor:
@@ -16,3 +21,67 @@ def sinusoidal(length: int, width: int) -> Tensor:
     frequency = 10000.0 ** (-torch.arange(0, width, 2, dtype=torch.float64) / width)
     angle = position * frequency
     return torch.stack([angle.sin(), angle.cos()], dim=-1).flatten(1).float()
+
+
+class Rotary(nn.Module):
+    """Angles of rotary positions (Su et al. 2021, RoFormer, section 3.4.2). positions (...) int64 -> cosine, sine.
+
+    Pair i of a head turns by position / base^(2i / head width). As in GPT-NeoX and ModernBERT, a pair is an
+    axis of the first half of the head and the same of the second half. The tables, (length, head width) and
+    (length, head width / 2) float32, are computed in float64; what is given has an axis for the heads.
+    """
+
+    cosine: Tensor
+    sine: Tensor
+
+    def __init__(self, length: int, head_width: int, base: float) -> None:
+        super().__init__()
+        frequency = base ** (-torch.arange(0, head_width, 2, dtype=torch.float64) / head_width)
+        angle = torch.outer(torch.arange(length, dtype=torch.float64), frequency)
+        self.register_buffer("cosine", angle.cos().repeat(1, 2).float(), persistent=False)
+        self.register_buffer("sine", angle.sin().float(), persistent=False)
+
+    def forward(self, positions: Tensor) -> "Turn":
+        return F.embedding(positions, self.cosine).unsqueeze(-2), F.embedding(positions, self.sine).unsqueeze(
+            -2
+        )
+
+
+Turn = tuple[
+    Tensor, Tensor
+]  # cosine (..., 1, head width) and sine (..., 1, head width / 2) of each token's angles
+
+
+def rotated(x: Tensor, turn: Turn) -> Tensor:
+    """x (..., heads, head width) turned by each token's angles; the products are taken in float32 at least."""
+    cosine, sine = turn
+    if x.device.type == "cpu" and x.dtype == cosine.dtype and not torch.compiler.is_compiling():
+        return _Rotated.apply(x, cosine, sine)  # type: ignore[no-untyped-call,no-any-return]
+    first, second = x.chunk(2, dim=-1)
+    turned = torch.cat([-second * sine, first * sine], dim=-1)
+    return (x * cosine + turned).to(x.dtype)
+
+
+class _Rotated(torch.autograd.Function):
+    """The same in fewer passes over memory, forwards and backwards: the gradient is turned the other way."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
+        ctx.save_for_backward(cosine, sine)
+        return _turned(x, cosine, sine, 1)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
+        cosine, sine = ctx.saved_tensors
+        return _turned(gradient, cosine, sine, -1), None, None
+
+
+def _turned(x: Tensor, cosine: Tensor, sine: Tensor, sign: int) -> Tensor:
+    half = sine.shape[-1]
+    result = torch.empty(x.shape, dtype=x.dtype)
+    parts = (torch.split(t.flatten(0, -3), ROTATED_TOGETHER) for t in (result, x, cosine, sine))
+    for new, old, c, s in zip(*parts, strict=True):
+        torch.mul(old, c, out=new)
+        new[..., :half].addcmul_(old[..., half:], s, value=-sign)
+        new[..., half:].addcmul_(old[..., :half], s, value=sign)
+    return result

@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from unmask.model.encoder import ACTIVATIONS, Encoder, EncoderConfig
+from unmask.model.encoder import ACTIVATIONS, Encoder, EncoderConfig, norm_of
 
 
 class VocabularyHead(nn.Module):
@@ -18,7 +18,7 @@ class VocabularyHead(nn.Module):
         super().__init__()
         self.dense = nn.Linear(config.width, config.width)
         self.activation = ACTIVATIONS[config.activation]
-        self.norm = nn.LayerNorm(config.width, eps=config.norm_eps)
+        self.norm = norm_of(config)
         self.bias = nn.Parameter(self.dense.weight.new_zeros(config.vocabulary))
         nn.init.normal_(self.dense.weight, std=config.init_std)
         nn.init.zeros_(self.dense.bias)
