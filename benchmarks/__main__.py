@@ -10,18 +10,26 @@ import os
 import signal
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import FrameType, ModuleType
+from typing import Any
 
 from benchmarks import conditions, harness
 from benchmarks.harness import Plan
 from unmask import console
 from unmask.errors import UserError, closest, missing_extra
 
-# a module has BENCHMARK, add_options(parser) and arrange(arguments, folder) -> (settings, data)
-MEMBERS = ("encoding", "pretokenising", "wordpiece", "pretraining")
-ROUNDS = {"encoding": 5, "pretokenising": 5, "wordpiece": 3, "pretraining": 3}  # a few minutes on two cores
+# a module has BENCHMARK, add_options(parser) and arrange(arguments, folder) -> (settings, data); one that measures
+# at several points has points(arguments) -> further settings of each, and table([(point, outcome), ...]) -> lines
+MEMBERS = ("encoding", "pretokenising", "wordpiece", "pretraining", "lengths")
+ROUNDS = {
+    "encoding": 5,
+    "pretokenising": 5,
+    "wordpiece": 3,
+    "pretraining": 3,
+    "lengths": 1,
+}  # minutes on two cores
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -94,13 +102,24 @@ def measure(name: str, given: Sequence[str]) -> int:
     check(plan)
     with tempfile.TemporaryDirectory(prefix="unmask-benchmark-text-") as folder:
         settings, data = module.arrange(arguments, Path(folder))
-        outcome = harness.run(module.BENCHMARK, settings, plan, data, arguments.out)
+        found = []
+        for point in module.points(arguments) if hasattr(module, "points") else [{}]:
+            found.append((point, harness.run(module.BENCHMARK, settings | point, plan, data, arguments.out)))
+            show(point, found[-1][1])
+            if not found[-1][1].complete:
+                return 130
+    if hasattr(module, "table"):
+        print("\n".join(module.table(found)))
+    return 0
+
+
+def show(point: Mapping[str, Any], outcome: harness.Outcome) -> None:
+    at = "".join(f"{name} {value} · " for name, value in point.items())
     for line in outcome.lines:
-        print(line)
+        print(at + line)
     for warning in outcome.warnings:
         print(f"warning: {warning}", file=sys.stderr)
     print(f"record: {outcome.record}", file=sys.stderr)
-    return 0 if outcome.complete else 130
 
 
 def parser_of(name: str, module: ModuleType) -> argparse.ArgumentParser:

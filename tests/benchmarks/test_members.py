@@ -11,7 +11,7 @@ import tokenizers
 import torch
 
 from benchmarks import __main__ as command
-from benchmarks import bits, texts
+from benchmarks import bits, harness, lengths, results, texts
 from unmask.data import public
 from unmask.data.shards import Shards
 from unmask.errors import UserError
@@ -176,3 +176,33 @@ def test_the_number_of_pieces_costs_what_its_share_says(corpus: Shards, stories:
             counts[words.count(word) - 1] += 1
     expected = [-math.log2(count / sum(counts)) for count in counts]
     assert bits.number_bits(corpus) == pytest.approx(expected)
+
+
+def test_lengths_measures_the_same_network_at_every_point() -> None:
+    arguments = command.parser_of("lengths", lengths).parse_args(["--lengths", "16", "48", "--tokens", "100"])
+    settings, _ = lengths.arrange(arguments, None)
+    settings |= {"layers": 3, "width": 16, "heads": 2, "window": 2}
+    for point in lengths.points(arguments):
+        parameters = set()
+        for side in lengths.BENCHMARK.sides:
+            prepared = side.prepare(settings | point)
+            assert prepared.work() == 100 // point["length"] * point["length"]
+            assert prepared.facts is not None
+            parameters.add(prepared.facts()["parameters"])
+        assert len(parameters) == 1
+    with pytest.raises(UserError, match="--lengths cannot be used"):
+        lengths.arrange(command.parser_of("lengths", lengths).parse_args(["--lengths", "9000"]), None)
+
+
+def test_the_table_of_lengths_has_a_row_for_each() -> None:
+    sides = [side.name for side in lengths.BENCHMARK.sides]
+    measured = [
+        results.Measurement(0, name, [2.0], [4000.0 * number], 2.0, 0, number * 2**20)
+        for number, name in enumerate(sides, 1)
+    ]
+    outcome = harness.Outcome(results.compare(sides, measured), [], [], Path("record"), True)
+    head, *rows = lengths.table([({"length": 128}, outcome), ({"length": 256}, outcome)])
+    assert all(name in head for name in sides)
+    assert [row.split() for row in rows] == [
+        [length, "500.0", "1", "250.0", "2", "166.7", "3"] for length in ("128", "256")
+    ]

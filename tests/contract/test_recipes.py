@@ -17,7 +17,7 @@ FINETUNING = [name for name in shipped() if kind_of(name) is FinetuneRecipe]
 
 
 def test_these_are_shipped() -> None:
-    assert {"tiny", "small", "base", "bert-base", "pairs"} <= set(PRETRAINING)
+    assert {"tiny", "small", "base", "bert-base", "pairs", "long"} <= set(PRETRAINING)
     assert {"classify", "tag"} <= set(FINETUNING)
 
 
@@ -47,10 +47,11 @@ def test_finetuning_runs_two_steps(
 
 
 def test_the_sizes_that_the_comments_name() -> None:
-    """About 2 M parameters in tiny, 7 M in small, with 8,192 pieces."""
+    """About 2 M parameters in tiny, 7 M in small and long, with 8,192 pieces."""
     from unmask.model.encoder import Encoder
 
     sizes = {
-        name: Encoder(read_recipe(PretrainRecipe, name).model).parameters_count for name in ("tiny", "small")
+        name: Encoder(read_recipe(PretrainRecipe, name).model).parameters_count
+        for name in ("tiny", "small", "long")
     }
-    assert {name: round(size / 1e6) for name, size in sizes.items()} == {"tiny": 2, "small": 7}
+    assert {name: round(size / 1e6) for name, size in sizes.items()} == {"tiny": 2, "small": 7, "long": 7}
