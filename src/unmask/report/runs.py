@@ -26,7 +26,14 @@ QUICKSTART = "quickstart"
 STEPS = 7  # of a quick start
 TRAINING_LOSS = "training.loss"
 TAIL = 1 << 16  # bytes of a log that hold its last rows
-INNER = {"checkpoints", "model", "tokenizer", "corpus", "predictions"}  # of a run: no runs inside
+INNER = {
+    "checkpoints",
+    "model",
+    "tokenizer",
+    "corpus",
+    "predictions",
+    "tensorboard",
+}  # of a run: no runs inside
 
 Facts = dict[str, Any]
 

@@ -102,6 +102,9 @@ class TrainConfig:
         ge=1,
         description="stop after so many evaluations without a better one; never if not given",
     )
+    tensorboard: bool = setting(
+        default=False, description="write the log to tensorboard/ in the run folder as well"
+    )
 
     def __post_init__(self) -> None:
         Budget.parse(self.budget)

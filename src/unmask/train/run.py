@@ -1,6 +1,7 @@
 """Run: one directory that holds a recipe, its log, its checkpoints and the model that came out.
 
-recipe.yaml, run.json, metrics.jsonl, checkpoints/, model/. Starting an existing run resumes it.
+recipe.yaml, run.json, metrics.jsonl, checkpoints/, model/, and tensorboard/ where the recipe asks for it. Starting an
+existing run resumes it.
 """
 
 import platform
@@ -18,6 +19,7 @@ from unmask import console, files
 from unmask.config import difference, dump, read_yaml, to_yaml
 from unmask.errors import UserError
 from unmask.train.checkpoint import Checkpoints
+from unmask.train.track import Mirror
 from unmask.version import __version__
 
 
@@ -34,6 +36,7 @@ class Run:
         self.kind = kind
         self.checkpoints = Checkpoints(folder / "checkpoints")
         self._lock: IO[str] | None = None
+        self._mirror: Mirror | None = None
 
     @property
     def model(self) -> Path:
@@ -66,6 +69,8 @@ class Run:
 
         A run in which nothing was saved yet (a file that it names did not exist, say) takes any recipe.
         """
+        if self.recipe.train.tensorboard and not self.finished:
+            self._mirror = Mirror(self.folder / "tensorboard")
         existed = (self.folder / "run.json").is_file()
         if not existed and self.folder.is_dir() and any(self._foreign()):
             raise UserError(
@@ -90,6 +95,8 @@ class Run:
     def __exit__(self, *error: object) -> None:
         try:
             self.checkpoints.close()
+            if self._mirror is not None:
+                self._mirror.close()
         finally:
             if self._lock is not None:
                 self._lock.close()
@@ -126,9 +133,11 @@ class Run:
             )
 
     def append(self, **row: Any) -> None:
-        """One row to metrics.jsonl; a full disk is a UserError."""
+        """One row to metrics.jsonl, and to TensorBoard where asked; a full disk is a UserError."""
         try:
             files.append_jsonl(self.folder / "metrics.jsonl", row)
+            if self._mirror is not None:
+                self._mirror.write(row)
         except OSError as error:
             raise files.disk_error(error, self.folder / "metrics.jsonl") from error
 
@@ -139,6 +148,8 @@ class Run:
         rows = [row for row in self.log() if row["step"] <= step]
         text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
         files.write_text(self.folder / "metrics.jsonl", text)
+        if self._mirror is not None:
+            self._mirror.begin(step)
 
 
 def environment() -> dict[str, Any]:
