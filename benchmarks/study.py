@@ -15,7 +15,7 @@ from typing import Any
 import torch
 import yaml
 
-from unmask import console
+from unmask import console, files
 from unmask.train.finetune import finetune
 from unmask.train.pretrain import pretrain
 from unmask.train.recipe import FinetuneRecipe, PretrainRecipe, read_recipe
@@ -40,15 +40,14 @@ def main() -> None:
     for name, variant in study["variants"].items():
         if arguments.only and name not in arguments.only:
             continue
-        figures = [
-            one(name, variant or {}, study, seed, arguments) for seed in arguments.seeds or study["seeds"]
-        ]
+        seeds = arguments.seeds or (variant or {}).get("seeds") or study["seeds"]
+        figures = [one(name, variant or {}, study, seed, arguments) for seed in seeds]
         rows.append((name, figures))
         print(table(rows[-1:], header=len(rows) == 1), flush=True)
 
 
 def one(
-    name: str, variant: dict[str, list[str]], study: dict[str, Any], seed: int, arguments: argparse.Namespace
+    name: str, variant: dict[str, Any], study: dict[str, Any], seed: int, arguments: argparse.Namespace
 ) -> dict[str, float]:
     """The figures of one variant with one seed; variants that pretrain alike share the pretraining run."""
     settings = [*study.get("pretrain", []), *variant.get("pretrain", [])]
@@ -60,6 +59,7 @@ def one(
         "held-out loss": done.heldout["masked.loss"],
         "masked accuracy": done.heldout["masked.accuracy"],
         "tokens/s": done.tokens_per_second,
+        **gradients(done.folder),
     }
     if arguments.train is None:
         return figures
@@ -72,6 +72,16 @@ def one(
         figures[f"dev accuracy, {label}"] = 100 * run.dev["classify.accuracy"]
         figures[f"seconds, {label}"] = run.seconds
     return figures
+
+
+def gradients(run: Path) -> dict[str, float]:
+    """How long the gradient of the first block is beside that of the last one, at the first step and at the end."""
+    log = files.read_jsonl(run / "metrics.jsonl")
+    norms = [row["norms"]["gradient"] for row in log if "norms" in row]
+    return {
+        f"gradient, first / last block, {when}": at[1] / at[-1]
+        for when, at in (("begin", norms[0]), ("end", norms[-1]))
+    }
 
 
 def table(rows: list[tuple[str, list[dict[str, float]]]], header: bool) -> str:
@@ -88,6 +98,9 @@ def table(rows: list[tuple[str, list[dict[str, float]]]], header: bool) -> str:
 
 
 def shown(values: list[float]) -> str:
+    if max(values) < 0.01:
+        mean = f"{statistics.mean(values):.1g}"
+        return mean if len(values) == 1 else f"{mean} ± {statistics.stdev(values):.1g}"
     digits = 0 if max(values) >= 1000 else 1 if max(values) >= 10 else 3
     mean = f"{statistics.mean(values):,.{digits}f}"
     return mean if len(values) == 1 else f"{mean} ± {statistics.stdev(values):,.{digits}f}"

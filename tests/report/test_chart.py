@@ -20,6 +20,23 @@ def test_ticks_are_round_and_enclose_the_values(low: float, high: float) -> None
     assert steps == {1.0}
 
 
+@pytest.mark.parametrize(
+    ("low", "high"),
+    [(1.0, 1.0), (0.3, 0.4), (2e-7, 0.9), (0.02, 30.0), (1e-30, 1e10), (5.0, 1000.0), (1, 10)],
+)
+def test_ticks_of_a_logarithmic_axis_enclose_the_values_and_are_few(low: float, high: float) -> None:
+    found = chart.log_ticks(low, high)
+    assert found[0] <= low * 1.001 and high <= found[-1] * 1.001 and found == sorted(set(found))
+    assert 2 <= len(found) <= 9
+    assert all(f"{value:.0e}"[0] in "125" for value in found)
+    assert len({chart.power(value) for value in found}) == len(found)
+
+
+def test_numbers_of_a_logarithmic_axis() -> None:
+    shown = [chart.power(value) for value in (0.001, 0.5, 20.0, 1e-7, 5e-6, 2e12, 1e5)]
+    assert shown == ["0.001", "0.5", "20", "10⁻⁷", "5·10⁻⁶", "2·10¹²", "10⁵"]
+
+
 def test_thinning_keeps_the_mean_and_the_end() -> None:
     points = [(float(x), float(x % 10)) for x in range(5000)]
     found = chart.thinned(points)

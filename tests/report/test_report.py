@@ -19,6 +19,7 @@ from unmask.errors import UserError
 from unmask.report import chart, figures, summary, words, write_report
 
 VOID = {"meta", "link", "br", "img", "hr", "input"}
+PANELS = 8  # of the pretraining run; the logs of the others hold no training loss
 PACKAGE = Path(chart.__file__).parent
 
 
@@ -72,11 +73,12 @@ def test_the_page_has_every_section_and_nests_its_tags(tmp_path: Path) -> None:
         "pretraining",
         "fills",
         "finetuning",
+        "training",
         "data",
         "steps",
         "repeat",
     ]
-    assert len(page.all("svg")) == 2 * 5, "each plot for a desk and for a phone"
+    assert len(page.all("svg")) == 2 * 5 + PANELS, "each plot for a desk and for a phone, but for the panels"
     assert all(svg["role"] == "img" and svg["aria-label"] for svg in page.all("svg"))
     assert page.all("html") == [{"lang": "en"}]
 
@@ -170,7 +172,7 @@ def test_text_of_the_user_is_escaped_everywhere(tmp_path: Path) -> None:
         (["steps"], {"steps"}),
         (["evaluation"], {"results", "errors"}),
         (["samples"], {"fills", "predictions"}),
-        (["pretraining", "objectives"], {"pretraining"}),
+        (["pretraining", "objectives"], {"pretraining", "training"}),
         (["finetuning"], {"finetuning"}),
         (["data", "tokenizer"], {"data"}),
         (["environment", "title", "created", "command", "language"], set()),
@@ -204,7 +206,7 @@ def test_logs_may_be_missing_or_torn(tmp_path: Path) -> None:
     log = run / "pretrain/metrics.jsonl"
     log.write_text(log.read_text() + '{"step": 601, "tok')
     page = Reader(write_report(run).read_text(encoding="utf-8"))
-    assert len(page.all("svg")) == 2 * 5
+    assert len(page.all("svg")) == 2 * 5 + PANELS
     (run / "scratch/metrics.jsonl").unlink()
     log.write_text("")
     assert len(Reader(write_report(run).read_text(encoding="utf-8")).all("svg")) == 2 * 2
@@ -250,7 +252,7 @@ def test_many_labels_are_told_as_their_most_frequent_confusions(tmp_path: Path) 
     counts[3][7], counts[4][8] = 10, 5
     results["evaluation"] |= {"labels": labels, "confusion": counts, "per_label": []}
     page = report(tmp_path, results)
-    assert len(page.all("svg")) == 2 * 4
+    assert len(page.all("svg")) == 2 * 4 + PANELS
     assert "label 3 label 7 10 10.0\u00a0%".replace("\u00a0", " ") in page.text.replace("\u00a0", " ")
     assert page.text.index("label 3 label 7") < page.text.index("label 4 label 8")
 
@@ -307,9 +309,10 @@ def test_every_word_of_the_catalogue_is_used() -> None:
         path.read_text(encoding="utf-8") for path in files if path.stem not in ("english", "chinese")
     )
     put_together = re.compile(
-        r"(known|kind|theme|run|state|figure|inline|split|key|right|compare|compare\.loss)\..+"
+        r"(known|kind|theme|run|state|figure|inline|split|key|right|compare|compare\.loss|panel\.(gradient|activation))\..+"
         r"|(scratch|tfidf|frequent|majority)\.(better|worse|unclear)"
-        r"|(models|per_label)\.caption\.(tags|entity_f1)|(accuracy|entity_f1|f1|tokens|seconds)\.axis"
+        r"|(models|per_label)\.caption\.(tags|entity_f1)|(accuracy|entity_f1|f1|tokens|seconds|minutes|hours)\.axis"
+        r"|panel\.(gradient|activation)"
     )
     for key in words.ENGLISH:
         assert f'"{key}"' in source or put_together.fullmatch(key), key
@@ -322,7 +325,7 @@ def test_every_language_tells_every_kind_of_run(
 ) -> None:
     page = report(tmp_path, make() | {"language": language})
     text = page.text.replace("\u00a0", " ")
-    assert len(page.all("section")) == 10
+    assert len(page.all("section")) == 11
     assert {"en": "Summary", "zh": "摘要"}[language] == page.all("section")[0]["aria-label"]
     assert ("测试" in text) == (language == "zh")
     assert "Fine-tuning runs" not in text or language == "en"

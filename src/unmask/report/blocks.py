@@ -119,7 +119,34 @@ class Sentences:
     kind: str = "sentences"
 
 
-Block = Table | Figure | Code | Sentences
+@dataclass(frozen=True)
+class Panel:
+    """A small plot under its title, as wide as a phone; `note` says what to look for."""
+
+    title: str
+    plot: str
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Panels:
+    """Small plots, two beside each other at a desk."""
+
+    panels: list[Panel]
+    kind: str = "panels"
+
+
+@dataclass(frozen=True)
+class Folded:
+    """Blocks to unfold under a title; `open` where they are seen at once."""
+
+    title: str
+    blocks: "list[Block]"
+    open: bool = False
+    kind: str = "folded"
+
+
+Block = Table | Figure | Code | Sentences | Panels | Folded
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ WIDE, NARROW = 736, 350  # pixels: the text column at a desk and on a phone
 FONT = 12  # pixels, as in the style sheet
 COLOURS = 6  # classes c1 to c6
 MAX_POINTS = 240  # of one curve; more are averaged in groups
+SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 Point = tuple[float, float]
 Format = Callable[[float], str]
@@ -26,6 +27,7 @@ class Curve:
     """One series. `marks` draws its points; `ring` names the x of one point to be singled out.
 
     `ghost` draws it faint and leaves it out of the legend: it goes with another series of its colour.
+    `strength` of the line, at most 1, orders many series of one colour; a series without a name is not in the legend.
     """
 
     name: str
@@ -34,19 +36,22 @@ class Curve:
     marks: bool = False
     ring: float | None = None
     ghost: bool = False
+    strength: float = 1.0
 
 
 @dataclass(frozen=True)
 class Scale:
-    """Maps values from `low` to `high` onto pixels from `start` to `end`."""
+    """Maps values from `low` to `high` onto pixels from `start` to `end`; `log`: equal ratios take equal room."""
 
     low: float
     high: float
     start: float
     end: float
+    log: bool = False
 
     def __call__(self, value: float) -> float:
-        return self.start + (value - self.low) / (self.high - self.low) * (self.end - self.start)
+        low, high, value = (math.log(x) if self.log else x for x in (self.low, self.high, value))
+        return self.start + (value - low) / (high - low) * (self.end - self.start)
 
 
 def plain(value: float) -> str:
@@ -60,6 +65,29 @@ def thousands(value: float) -> str:
         if abs(value) >= unit:
             return f"{value / unit:.10g}\u00a0{name}"
     return plain(value)
+
+
+def power(value: float) -> str:
+    """A number for a logarithmic axis: `0.01`, `200`, `5·10⁻⁶`."""
+    exponent = math.floor(math.log10(value) + 1e-9)
+    if -4 < exponent < 5:
+        return plain(value)
+    digit = round(value / 10.0**exponent)
+    raised = f"10{str(exponent).translate(SUPERSCRIPTS)}"
+    return raised if digit == 1 else f"{digit}·{raised}"
+
+
+def log_ticks(low: float, high: float, most: int = 7) -> list[float]:
+    """Values that enclose low and high, both above 0: 1, 2 and 5 times powers of ten, or powers of ten alone."""
+    first, last = math.floor(math.log10(low) + 1e-9), math.ceil(math.log10(high) - 1e-9)
+    last = max(last, first + 1)
+    fine = [digit * 10.0**exponent for exponent in range(first, last + 1) for digit in (1, 2, 5)]
+    start = max(number for number, value in enumerate(fine) if value <= low * (1 + 1e-9))
+    stop = max(start + 1, min(number for number, value in enumerate(fine) if value >= high * (1 - 1e-9)))
+    if stop - start < most:
+        return fine[start : stop + 1]
+    apart = max(1, -(-(last - first) // (most - 1)))
+    return [10.0**exponent for exponent in range(first, last + apart, apart)]
 
 
 def ticks(low: float, high: float, most: int = 6) -> list[float]:
@@ -110,28 +138,36 @@ def curves(
     x_format: Format = plain,
     y_format: Format = plain,
     width: int = WIDE,
+    room: int | None = None,
+    enclose: Sequence[float] = (),
+    log: bool = False,
 ) -> str:
-    """Curves over one x axis, with dashed reference lines at given heights."""
+    """Curves over one x axis, with dashed reference lines at given heights.
+
+    room: pixels for plot and x axis together, below the legend; enclose: heights that the y axis shows in any
+    case; log: a logarithmic y axis, of values above 0.
+    """
     every = [point for curve in series for point in curve.points]
     furthest = max(max(x for x, _ in every), 1e-12)
-    heights = [y for _, y in every] + [y for _, y in references]
-    y_ticks = ticks(min(heights), max(heights))
-    left = 34 + max(text_width(y_format(value)) for value in y_ticks)
-    legend, top = _legend([curve for curve in series if not curve.ghost], left, width)
-    height = top + (290 if width >= WIDE else 260)
+    heights = [y for _, y in every] + [y for _, y in references] + [*enclose]
+    y_ticks = (log_ticks if log else ticks)(min(heights), max(heights))
+    left = (34 if y_label else 12) + max(text_width(y_format(value)) for value in y_ticks)
+    legend, top = _legend([curve for curve in series if curve.name and not curve.ghost], left, width)
+    height = top + (room or (290 if width >= WIDE else 260))
     x = Scale(0.0, furthest, left, width - 18)
-    y = Scale(y_ticks[0], y_ticks[-1], height - 52, top + 14)
+    y = Scale(y_ticks[0], y_ticks[-1], height - 52, top + 14, log)
     parts = [legend]
     for value in y_ticks:
         parts.append(_line(x.start, y(value), x.end, y(value), "grid"))
         parts.append(_text(x.start - 8, y(value) + 4, y_format(value), "end"))
-    for value in ticks(0.0, furthest, 6 if width >= WIDE else 4):
+    for value in ticks(0.0, furthest, 6 if width >= WIDE else 5):
         if value <= x.high:
             parts.append(_line(x(value), y.start, x(value), y.start + 5, "axis"))
             parts.append(_text(x(value), y.start + 20, x_format(value), "middle"))
     parts.append(_line(x.start, y.start, x.end, y.start, "axis"))
     parts.append(_text((x.start + x.end) / 2, height - 8, x_label, "middle", "label"))
-    parts.append(_turned(14, (y.start + y.end) / 2, y_label))
+    if y_label:
+        parts.append(_turned(14, (y.start + y.end) / 2, y_label))
     for _, value in references:
         parts.append(_line(x.start, y(value), x.end, y(value), "reference"))
     parts += [_curve(curve, x, y) for curve in series]
@@ -145,13 +181,17 @@ def _curve(curve: Curve, x: Scale, y: Scale) -> str:
     places = [(x(at), y(value)) for at, value in points]
     path = " ".join(f"{across:.1f},{down:.1f}" for across, down in places)
     style = " ghost" if curve.ghost else "" if curve.marks else " fine"
-    parts = [f'<polyline class="curve c{curve.colour}{style}" points="{path}"/>']
+    parts = [f'<polyline class="curve c{curve.colour}{style}"{_strength(curve)} points="{path}"/>']
     if curve.marks:
         parts += [_mark(across, down, curve.colour) for across, down in places]
     for (at, _), (across, down) in zip(points, places, strict=True):
         if curve.ring is not None and at == curve.ring:
             parts.append(f'<circle class="ring c{curve.colour}" cx="{across:.1f}" cy="{down:.1f}" r="8"/>')
     return "".join(parts)
+
+
+def _strength(curve: Curve) -> str:
+    return f' stroke-opacity="{curve.strength:.2f}"' if curve.strength < 1 else ""
 
 
 def _mark(across: float, down: float, colour: int) -> str:
@@ -176,12 +216,12 @@ def _legend(series: Sequence[Curve], left: float, width: int) -> tuple[str, int]
         if across > left and across + 34 + text_width(name) > width:
             across, down = left, down + 20
         path = f"{across:.1f},{down} {across + 26:.1f},{down}"
-        parts.append(f'<polyline class="curve c{curve.colour}" points="{path}"/>')
+        parts.append(f'<polyline class="curve c{curve.colour}"{_strength(curve)} points="{path}"/>')
         if curve.marks:
             parts.append(_mark(across + 13, down, curve.colour))
         parts.append(_text(across + 34, down + 4, name))
-        across += 34 + text_width(name) + 26
-    return "".join(parts), down + 10
+        across += 34 + text_width(name) + (26 if width >= WIDE else 12)
+    return "".join(parts), down + 10 if parts else 0
 
 
 def dots(

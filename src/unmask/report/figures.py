@@ -2,9 +2,10 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-from unmask import console
+from unmask import console, files
 from unmask.report import chart
 from unmask.report.blocks import Figure, Words
 from unmask.report.chart import COLOURS, Curve
@@ -22,6 +23,13 @@ class Trained:
     name: str
     log: Rows
     best_step: int | None = None
+
+
+def log_of(run: Path, entry: dict[str, Any]) -> Rows:
+    """The rows of the log that an entry names; none where there is no such file."""
+    path = run / entry["log"] if entry.get("log") else None
+    rows = files.read_jsonl(path) if path and path.is_file() else []
+    return [row for row in rows if isinstance(row, dict)]
 
 
 def drawn(plot: Callable[[int], str], caption: str) -> Figure:

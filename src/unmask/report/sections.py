@@ -5,8 +5,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from unmask import console, files
-from unmask.report import evaluation, figures
+from unmask import console
+from unmask.report import engine, evaluation, figures
 from unmask.report.blocks import Block, Cell, Code, Section, Table, Words, facts, pairs, sections, table
 from unmask.report.figures import Trained
 from unmask.report.words import duration, percent, percent_range, translated
@@ -26,18 +26,12 @@ def all_sections(results: Results, run: Path, words: Words) -> list[Section]:
         "pretraining": _pretraining(results, run, words),
         "fills": [_fills(results, words)],
         "finetuning": _finetuning(results, run, words),
+        "training": engine.how_it_went(results, run, words),
         "data": _data(results, words),
         "steps": [_steps(results, words)],
         "repeat": _repeat(results, run, words),
     }
     return sections(blocks, words)
-
-
-def log_of(run: Path, entry: Results) -> figures.Rows:
-    """The rows of the log that an entry names; none where there is no such file."""
-    path = run / entry["log"] if entry.get("log") else None
-    rows = files.read_jsonl(path) if path and path.is_file() else []
-    return [row for row in rows if isinstance(row, dict)]
 
 
 def wilson(share: float, rows: int) -> dict[str, float]:
@@ -99,7 +93,7 @@ def _told(row: Results, words: Words) -> Results:
 def _pretraining(results: Results, run: Path, words: Words) -> Iterable[Block | None]:
     pretraining = results.get("pretraining")
     if pretraining:
-        yield figures.pretraining_loss(log_of(run, pretraining), pretraining, words)
+        yield figures.pretraining_loss(figures.log_of(run, pretraining), pretraining, words)
         columns: dict[str, Any] = dict.fromkeys(
             ("parameters", "train_steps", "tokens", "tokens_per_second"), console.count
         )
@@ -126,7 +120,7 @@ def _shown(value: object, words: Words) -> str:
 def _finetuning(results: Results, run: Path, words: Words) -> Iterable[Block | None]:
     entries = results.get("finetuning") or []
     runs = [
-        Trained(translated(entry["name"], words), log_of(run, entry), entry.get("best_step"))
+        Trained(translated(entry["name"], words), figures.log_of(run, entry), entry.get("best_step"))
         for entry in entries
     ]
     yield from figures.finetuning_curves(runs, words)

@@ -51,7 +51,8 @@ class Window:
     """Throughput and mean losses since the last row of the log."""
 
     def __init__(self) -> None:
-        self.steps, self.tokens, self.took, self.waited, self.loss = 0, 0, 0.0, 0.0, 0.0
+        self.steps, self.skipped, self.tokens = 0, 0, 0
+        self.took, self.waited, self.loss = 0.0, 0.0, 0.0
         self.parts: dict[str, float] = {}
         self.norms: Mapping[str, Sequence[float]] | None = None
 
@@ -60,6 +61,7 @@ class Window:
         self.took += step.took
         self.waited += step.waited
         if step.skipped:
+            self.skipped += 1
             return
         self.norms = step.norms or self.norms
         self.steps += 1
@@ -210,6 +212,7 @@ class Fit:
             **({} if step.skipped else {"grad_norm": round(step.grad_norm, 6)}),
             "tokens_per_second": round(window.rate),
             "data_wait": round(window.waited / max(1e-9, window.took), 4),
+            **({"skipped": window.skipped} if window.skipped else {}),
             **({"norms": _rounded(window.norms)} if window.norms else {}),
         }
 

@@ -24,23 +24,23 @@ class Mirror:
             from torch.utils.tensorboard import SummaryWriter
         except ImportError:
             raise missing_extra("tensorboard", "track", "train.tensorboard=true") from None
-        self._folder, self._make, self._writer = folder, SummaryWriter, None
+        self._folder, self._make = folder, SummaryWriter
+        self._writer: Any = None
 
     def begin(self, step: int) -> None:
         """Go on after `step`: TensorBoard drops what it was told before of the steps from there on."""
         self.close()
-        self._writer = self._make(str(self._folder), purge_step=step + 1, flush_secs=FLUSH)  # type: ignore[no-untyped-call]
+        self._writer = self._make(str(self._folder), purge_step=step + 1, flush_secs=FLUSH)
 
     def write(self, row: Mapping[str, Any]) -> None:
         if self._writer is None:
             self.begin(row["step"] - 1)
-        assert self._writer is not None
         for name, value in scalars(row):
-            self._writer.add_scalar(name, value, row["step"])  # type: ignore[no-untyped-call]
+            self._writer.add_scalar(name, value, row["step"])
 
     def close(self) -> None:
         if self._writer is not None:
-            self._writer.close()  # type: ignore[no-untyped-call]
+            self._writer.close()
             self._writer = None
 
 
