@@ -18,7 +18,7 @@ Results = dict[str, Any]
 Axis = tuple[str, chart.Format]
 
 ROOM = 200  # pixels for the plot of a panel
-FAINTEST = 0.2  # strength of the lowest block's curve
+FAINTEST = 0.35  # strength of the lowest block's curve
 UNITS = (
     ("hours", 3600.0, 10800.0),
     ("minutes", 60.0, 180.0),

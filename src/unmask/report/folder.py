@@ -11,9 +11,11 @@ recipe.yaml, run.json, metrics.jsonl and predictions/. Every key may be absent, 
            task: {name, file, train_rows, train_rows_used, dev_rows, test_rows, labels, source, licence, defects}}
     tokenizer: {vocabulary, characters_per_piece, unknown_rate}
     objectives: [{name, ...}]
+    speed: {tokens_per_second, gemm_share, mfu, waited (shares), peak_memory (bytes)}     null: not known
     pretraining: {parameters, steps, tokens, seconds, tokens_per_second, loss, heldout_loss, heldout_accuracy,
-                  uniform, unigram, log (a file in the run folder)}
-    finetuning: [{name, steps, seconds, best_step, train_rows, dev_rows, truncated, dev: {figure: value}, log}]
+                  uniform, unigram, log (a file in the run folder), speed}
+    finetuning: [{name, steps, seconds, best_step, train_rows, dev_rows, truncated, dev: {figure: value}, log,
+                  speed}]
     evaluation: {split, metric, unit, rows, labels, models, differences, per_label, confusion | confusions}
     samples: {fills: [{text, hidden, candidates: [{piece, probability}]}],
               predictions: [{text, label, predicted, probability}]                      one label a row
