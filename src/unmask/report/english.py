@@ -276,9 +276,11 @@ WORDS = {
     "panel.rate": "Tokens per second",
     "panel.wait": "Time waited for data (%)",
     "panel.gradient": "Length of the gradient, by layer",
-    "panel.gradient.note": "To watch for: curves that fall away towards the lower layers (the faint ones); such layers hardly learn.",
+    "panel.gradient.note": "To watch for: curves that fall away towards the lower layers (the faint "
+    "ones); such layers hardly learn.",
     "panel.activation": "Size of the hidden states, by layer",
-    "panel.activation.note": "To watch for: curves that keep rising; a lower learning rate may be needed before the loss breaks.",
+    "panel.activation.note": "To watch for: curves that keep rising; a lower learning rate may be needed "
+    "before the loss breaks.",
     "layer.embeddings": "embeddings",
     "layer.block": "block {number}",
     "accuracy.axis": "accuracy (%)",
