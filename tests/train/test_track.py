@@ -7,7 +7,10 @@ import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from unmask import files
+from unmask.console import SILENT
+from unmask.data.shards import Shards
 from unmask.errors import UserError
+from unmask.train.pretrain import pretrain
 from unmask.train.recipe import PretrainRecipe, recipe_of
 from unmask.train.run import Run
 
@@ -76,3 +79,15 @@ def test_without_the_package_the_run_says_so_before_it_begins(
     with pytest.raises(UserError, match="tensorboard") as caught, open_run(tmp_path / "run"):
         pass
     assert "unmask[track]" in str(caught.value) and not (tmp_path / "run").exists()
+
+
+def test_a_run_tells_tensorboard_what_its_log_says(corpus: Shards, tmp_path: Path) -> None:
+    small = ["model.layers=2", "model.width=16", "model.heads=2", "data.length=32", "data.batch_tokens=256"]
+    settings = [*small, f"data.corpus={corpus.folder}", "train.budget=3 steps", "train.tensorboard=true"]
+    pretrain("tiny", settings, out=tmp_path / "run", progress=SILENT)
+    found, log = read_back(tmp_path / "run"), files.read_jsonl(tmp_path / "run" / "metrics.jsonl")
+    losses = [(row["step"], pytest.approx(row["loss"])) for row in log if "loss" in row]
+    assert losses and found["training/loss"] == losses
+    heldout = [(row["step"], row["evaluation"]["masked.loss"]) for row in log if "evaluation" in row]
+    assert [step for step, _ in heldout] == [step for step, _ in found["evaluation/masked.loss"]]
+    assert {"gradient/embeddings", "gradient/block 02", "activation/block 01"} <= found.keys()
