@@ -1,5 +1,6 @@
 """The encoder against torch's own layers, and one layout against another."""
 
+import dataclasses
 import math
 from collections.abc import Callable
 from typing import Any
@@ -325,7 +326,7 @@ def test_rotary_states_depend_on_distances_only(make_encoder: Callable[..., Enco
     """The same text further on in the sequence has the same states, unlike with a table of positions."""
     config = EncoderConfig(vocabulary=96, layers=2, width=16, heads=2, length=99, positions="rotary")
     encoder, spans = make_encoder(config), Spans.packed([9])
-    later = Spans(spans.positions + 90, spans.first, lengths=spans.lengths)
+    later = dataclasses.replace(spans, positions=spans.positions + 90)
     ids = torch.arange(5, 14)
     torch.testing.assert_close(encoder(ids, later), encoder(ids, spans), atol=1e-5, rtol=0)
     table = make_encoder(changed(config, positions="learned"))

@@ -22,7 +22,8 @@ def register(app: typer.Typer) -> None:
 
 def pretrain(
     recipe: Annotated[
-        str, typer.Argument(metavar="RECIPE", help="A recipe file, or tiny, small, base, bert-base, pairs, long.")
+        str,
+        typer.Argument(metavar="RECIPE", help="A recipe file, or tiny, small, base, bert-base, pairs, long."),
     ],
     overrides: Overrides = None,
     corpus: Annotated[
