@@ -270,17 +270,17 @@ def test_a_length_ramp_reads_the_same_tokens_in_shorter_sequences(corpus: Shards
     names = set()
     for number in range(len(plain)):
         whole = plain.row(number, 3)
-        (late,) = growing.rows(number, 3, 0.5)
+        (late,) = growing.rows([(number, 3)], 0.5)
         assert late.ids.tolist() == whole.ids.tolist()
-        early = growing.rows(number, 3, 0.0)
+        early = growing.rows([(number, 3)], 0.0)
         assert max(len(row.ids) for row in early) <= max(8, round(46 * 0.25)) + 2
         assert [i for row in early for i in row.ids[1:-1]] == whole.ids[1:-1].tolist()
         assert [f for row in early for f in row.flags[1:-1]] == whole.flags[1:-1].tolist()
         assert early[0].example == number and all(row.epoch == 3 for row in early)
         names |= {row.example for row in early}
-    assert len(names) == sum(len(growing.rows(n, 0, 0.0)) for n in range(len(plain)))
+    assert len(names) == sum(len(growing.rows([(n, 0)], 0.0)) for n in range(len(plain)))
 
 
 def test_pairs_keep_their_length(corpus: Shards) -> None:
     growing = CorpusExamples(corpus, 48, 0, 0.1, pairs=True, ramp=Ramp(0.25, 0.5))
-    assert all(len(growing.rows(n, 0, 0.0)) == 1 for n in range(len(growing)))
+    assert all(len(growing.rows([(n, 0)], 0.0)) == 1 for n in range(len(growing)))

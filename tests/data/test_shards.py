@@ -398,3 +398,26 @@ def test_a_full_disk_keeps_the_finished_shards(
     assert 0 < len(counting.seen) < len(documents)
     whole = build(documents, tokenizer, tmp_path / "whole", shard_tokens=100)
     assert contents(tmp_path / "c") == contents(whole.folder)
+
+
+def test_taking_many_is_as_slicing_each(tokenizer: Tokenizer, tmp_path: Path) -> None:
+    shards = build(sample_documents(60), tokenizer, tmp_path / "c", shard_tokens=200)
+    assert len(shards.manifest["shards"]) > 3
+    draw = np.random.default_rng(0)
+    documents = draw.integers(0, shards.documents, 200)
+    lengths = shards.document_lengths[documents]
+    starts = draw.integers(0, lengths + 1)
+    stops = draw.integers(starts, lengths + 1)
+    ids, flags = shards.take(documents, starts, stops)
+    each = [shards.slice(*map(int, place)) for place in zip(documents, starts, stops, strict=True)]
+    assert ids.tolist() == np.concatenate([one for one, _ in each]).tolist()
+    assert flags.tolist() == np.concatenate([one for _, one in each]).tolist()
+    for wrong in (
+        (shards.documents, 0, 1),
+        (-1, 0, 1),
+        (0, 0, int(lengths.max()) + 99),
+        (0, 2, 1),
+        (0, -1, 1),
+    ):
+        with pytest.raises(IndexError):
+            shards.take(*(np.array([value]) for value in wrong))

@@ -6,7 +6,7 @@ g div N. Ranks take whole examples; packing changes the layout only.
 
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
-from types import MappingProxyType
+from itertools import pairwise
 from typing import Protocol
 
 import numpy as np
@@ -15,9 +15,11 @@ import numpy.typing as npt
 from unmask.data.batch import SPECIAL, Batch, Row, by_length, pack
 from unmask.data.hashing import hashed, permuted, uniform
 from unmask.data.ramp import Ramp
-from unmask.data.shards import Shards
+from unmask.data.shards import Flags, Ids, Shards, ranges
 from unmask.errors import UserError
 from unmask.text.tokenizer import SENTENCE_START, WORD_START
+
+Numbers = Sequence[tuple[int, int]]  # (example, epoch)
 
 ORDER, HELDOUT, PAIRS = 1, 2, 3  # what a hash is for: one stream of randomness each
 
@@ -27,8 +29,8 @@ class Examples(Protocol):
 
     def __len__(self) -> int: ...
 
-    def rows(self, number: int, epoch: int, progress: float) -> list[Row]:
-        """The sequences of an example: one, or several shorter ones where the length grows over the run."""
+    def rows(self, numbers: Numbers, progress: float) -> list[Row]:
+        """The sequences of examples: one of each, or several shorter ones where the length grows over the run."""
         ...
 
     @property
@@ -80,32 +82,50 @@ class CorpusExamples:
 
     def place(self, number: int) -> tuple[int, int, int]:
         """(document, start, stop) of an example, in tokens."""
-        at = int(np.searchsorted(self.ends, number, side="right"))
-        document, chunks = int(self.documents[at]), int(self.chunks[at])
-        chunk = number - int(self.ends[at]) + chunks
-        tokens = int(self.shards.document_lengths[document])
-        return document, chunk * tokens // chunks, (chunk + 1) * tokens // chunks
+        (document,), (start,), (stop,) = self._places(np.array([number]))
+        return int(document), int(start), int(stop)
 
-    def rows(self, number: int, epoch: int, progress: float = 1.0) -> list[Row]:
+    def rows(self, numbers: Numbers, progress: float = 1.0) -> list[Row]:
+        if self.pairs:
+            return [self._pair(number, epoch) for number, epoch in numbers]
+        names, epochs = np.array(numbers, dtype=np.int64).reshape(-1, 2).T
+        documents, starts, stops = self._places(names)
         room = self.room if self.ramp is None else max(8, round(self.room * self.ramp.factor(progress)))
-        document, start, stop = self.place(number)
-        parts = -(-(stop - start) // room)
-        if parts == 1 or self.pairs:
-            return [self.row(number, epoch)]
-        ends = [start + part * (stop - start) // parts for part in range(parts + 1)]
-        # each has a name of its own, so that masks differ: example, example + N, ...
+        parts = -(-(stops - starts) // room)
+        of, part = np.repeat(np.arange(len(names)), parts), ranges(np.zeros_like(parts), parts)
+        begin, end = (starts[of] + n * (stops - starts)[of] // parts[of] for n in (part, part + 1))
+        ids, flags = self.shards.take(documents[of], begin, end)
+        # each part has a name of its own, so that masks differ: example, example + N, ...
+        return self._framed(ids, flags, end - begin, names[of] + part * len(self), epochs[of])
+
+    def _framed(self, ids: Ids, flags: Flags, sizes: Ids, names: Ids, epochs: Ids) -> list[Row]:
+        """Rows with [CLS] and [SEP], from the tokens of all of them one after another."""
+        bounds = np.concatenate([[0], (sizes + 2).cumsum()])
+        inner = ranges(bounds[:-1] + 1, sizes)
+        whole, marks = np.full(bounds[-1], self.cls), np.full(bounds[-1], SPECIAL, dtype=np.uint8)
+        whole[inner], marks[inner], whole[bounds[1:] - 1] = ids, flags, self.sep
+        segments = np.zeros_like(whole)
         return [
-            self._assemble(
-                [self.shards.slice(document, *ends[part : part + 2])], number + part * len(self), epoch
+            Row(whole[a:b], segments[a:b], marks[a:b], name, epoch, name)
+            for (a, b), name, epoch in zip(
+                pairwise(bounds.tolist()), names.tolist(), epochs.tolist(), strict=True
             )
-            for part in range(parts)
         ]
+
+    def _places(self, numbers: Ids) -> tuple[Ids, Ids, Ids]:
+        """Documents, starts and stops (in tokens) of examples."""
+        at = np.searchsorted(self.ends, numbers, side="right")
+        documents, chunks = self.documents[at], self.chunks[at]
+        chunk = numbers - self.ends[at] + chunks
+        tokens = self.shards.document_lengths[documents]
+        return documents, chunk * tokens // chunks, (chunk + 1) * tokens // chunks
 
     def row(self, number: int, epoch: int) -> Row:
         """An example at full length, as one sequence."""
+        return self.rows([(number, epoch)])[0]
+
+    def _pair(self, number: int, epoch: int) -> Row:
         ids, flags = self.shards.slice(*self.place(number))
-        if not self.pairs:
-            return self._assemble([(ids, flags)], number, epoch)
         cut = _middle(flags)
         first, second = (ids[:cut], flags[:cut]), (ids[cut:], flags[cut:])
         is_next = bool(uniform(self.seed, PAIRS, number, epoch)[0] < 0.5) and len(second[0]) > 0
@@ -134,7 +154,7 @@ class CorpusExamples:
         segments: list[tuple[npt.NDArray[np.int64], npt.NDArray[np.uint8]]],
         number: int,
         epoch: int,
-        targets: Mapping[str, npt.NDArray[np.generic]] = MappingProxyType({}),
+        targets: Mapping[str, npt.NDArray[np.generic]],
     ) -> Row:
         ids = [np.array([self.cls])]
         flags = [np.array([SPECIAL], dtype=np.uint8)]
@@ -157,8 +177,11 @@ class TableExamples:
     def __len__(self) -> int:
         return len(self.encoded)
 
-    def rows(self, number: int, epoch: int, progress: float = 1.0) -> list[Row]:
-        return [dataclasses.replace(self.encoded[number], example=number, epoch=epoch)]
+    def rows(self, numbers: Numbers, progress: float = 1.0) -> list[Row]:
+        return [
+            dataclasses.replace(self.encoded[number], example=number, epoch=epoch)
+            for number, epoch in numbers
+        ]
 
     @property
     def mean_tokens(self) -> float:
@@ -241,11 +264,7 @@ class Batches:
     def take(self, start: int, progress: float = 0.0) -> list[Batch]:
         """The micro-batches of the step that begins after `start` examples. Examples are dealt out by length, so
         that parts are of equal size."""
-        rows = [
-            row
-            for number, epoch in self.numbers(start, self.size(progress))
-            for row in self.examples.rows(number, epoch, progress)
-        ]
+        rows = self.examples.rows(self.numbers(start, self.size(progress)), progress)
         rows.sort(key=lambda row: (-len(row.ids), row.epoch, row.example))
         return [
             pack(rows[part :: self.parts], progress) for part in range(self.parts) if rows[part :: self.parts]
@@ -259,6 +278,6 @@ def in_order(examples: Examples, tokens: int, limit: int) -> Iterator[Batch]:
     """
     wanted = min(len(examples), max(1, int(limit / examples.mean_tokens)))
     numbers = np.linspace(0, len(examples) - 1, wanted).round()
-    rows = [row for number in numbers for row in examples.rows(int(number), 0, 1.0)]
+    rows = examples.rows([(int(number), 0) for number in numbers], 1.0)
     for group in by_length(rows, tokens):
         yield pack([rows[index] for index in group])

@@ -116,6 +116,25 @@ class Shards:
         part = slice(begin + start, begin + stop)
         return shard.tokens[part].astype(np.int64), shard.flags[part].copy()
 
+    def take(self, documents: Ids, starts: Ids, stops: Ids) -> tuple[Ids, Flags]:
+        """Tokens start to stop of each document, one after another: as `slice`, but all in a few operations.
+
+        Raises IndexError for documents or places that are not there.
+        """
+        sizes = stops - starts
+        lengths = self.document_lengths[documents]
+        if ((documents < 0) | (starts < 0) | (sizes < 0) | (stops > lengths)).any():
+            raise IndexError("some of these documents or places are outside of the corpus")
+        ids, flags = np.empty(sizes.sum(), dtype=np.int64), np.empty(sizes.sum(), dtype=np.uint8)
+        target = sizes.cumsum() - sizes
+        numbers = np.searchsorted(self._starts, documents, side="right") - 1
+        for number in np.unique(numbers):
+            shard, mine = self._shard(int(number)), numbers == number
+            begin = shard.ends[documents[mine] - self._starts[number]] + starts[mine]
+            source, places = ranges(begin, sizes[mine]), ranges(target[mine], sizes[mine])
+            ids[places], flags[places] = shard.tokens[source], shard.flags[source]
+        return ids, flags
+
     def source_of(self, document: int) -> str:
         """The name of the file that the document came from."""
         shard, row = self._place(document)
@@ -164,6 +183,12 @@ class Shards:
             ends = np.concatenate([[0], np.cumsum(documents[:, 0])])
             self._opened[number] = _Arrays(tokens, flags, documents, ends)
         return self._opened[number]
+
+
+def ranges(starts: Ids, sizes: Ids) -> Ids:
+    """start, start + 1, ... of each, `size` numbers long, one after another."""
+    first = sizes.cumsum() - sizes
+    return np.arange(sizes.sum()) + np.repeat(starts - first, sizes)
 
 
 def build(
