@@ -4,11 +4,14 @@ from collections.abc import Callable
 
 import pytest
 import torch
+import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
+from torch.utils.flop_counter import FlopCounterMode
 
+from unmask.model import vocabulary
 from unmask.model.encoder import Encoder, EncoderConfig
-from unmask.model.vocabulary import VocabularyHead
+from unmask.model.vocabulary import VocabularyHead, _SummedCrossEntropy, places_at_a_time
 
 
 def test_logits_are_the_formula(make_encoder: Callable[..., Encoder], tiny: EncoderConfig) -> None:
@@ -65,3 +68,99 @@ def test_without_it_every_piece_is_as_likely(
 ) -> None:
     logits = VocabularyHead(tiny)(torch.zeros(1, 16), make_encoder(tiny))
     assert not logits.any()
+
+
+def case(places: int, dtype: torch.dtype, pieces: int = 13, width: int = 4) -> tuple[torch.Tensor, ...]:
+    draw = torch.Generator().manual_seed(places)
+    shapes = ((places, width), (pieces, width), (pieces,))
+    leaves = [torch.randn(s, generator=draw, dtype=dtype).mul_(2).requires_grad_() for s in shapes]
+    return *leaves, torch.randint(0, pieces, (places,), generator=draw)
+
+
+@pytest.mark.parametrize("places", [0, 1, 3, 6, 7])
+@pytest.mark.parametrize("chunk", [1, 3, 100])
+def test_the_sum_and_its_gradients_are_those_of_the_plain_formula(places: int, chunk: int) -> None:
+    hidden, table, bias, targets = case(places, torch.float64)
+    (plain := 0.3 * F.cross_entropy(F.linear(hidden, table, bias), targets, reduction="sum")).backward()
+    wanted = [plain, *(leaf.grad for leaf in (hidden, table, bias))]
+    for leaf in (hidden, table, bias):
+        leaf.grad = None
+    (found := 0.3 * _SummedCrossEntropy.apply(hidden, table, bias, targets, chunk)).backward()
+    for ours, theirs in zip([found, *(leaf.grad for leaf in (hidden, table, bias))], wanted, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-12, atol=1e-12)
+
+
+def test_the_gradients_are_those_of_finite_differences() -> None:
+    hidden, table, bias, targets = case(5, torch.float64)
+    assert torch.autograd.gradcheck(
+        lambda *leaves: _SummedCrossEntropy.apply(*leaves, targets, 2), (hidden, table, bias)
+    )
+
+
+def test_logits_far_apart_stay_finite() -> None:
+    hidden, table, bias, targets = case(6, torch.float32)
+    with torch.no_grad():
+        hidden *= 1e4
+    found = _SummedCrossEntropy.apply(hidden, table, bias, targets, 4)
+    found.backward()
+    wanted = F.cross_entropy(
+        F.linear(hidden.double(), table.double(), bias.double()), targets, reduction="sum"
+    )
+    torch.testing.assert_close(found.double(), wanted, rtol=1e-5, atol=0)
+    assert all(leaf.grad.isfinite().all() for leaf in (hidden, table, bias))
+
+
+def test_tied_embeddings_get_both_gradients(
+    make_encoder: Callable[..., Encoder], tiny: EncoderConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those of what is read and those of what is predicted, whether by the head or by the plain formula."""
+    encoder, head = make_encoder(tiny).double(), VocabularyHead(tiny).double()
+    monkeypatch.setattr(vocabulary, "places_at_a_time", lambda table: 2)
+    ids, targets = torch.tensor([5, 6, 5, 7, 9]), torch.tensor([9, 5, 80, 6, 5])
+    table, found = encoder.embeddings.token.weight, []
+    for loss in (
+        lambda read: head.loss(read, targets, encoder),
+        lambda read: F.cross_entropy(head(read, encoder), targets, reduction="sum"),
+    ):
+        total = loss(encoder.embeddings.token(ids))
+        found.append((total, *torch.autograd.grad(total, [table, *head.parameters()])))
+    for ours, theirs in zip(*found, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-10, atol=1e-12)
+
+
+def test_products_in_bfloat16_sums_in_float32() -> None:
+    hidden, table, bias, targets = case(300, torch.float32, pieces=50, width=16)
+    exact = F.cross_entropy(
+        F.linear(hidden.double(), table.double(), bias.double()), targets, reduction="sum"
+    )
+    wanted = torch.autograd.grad(exact, (hidden, table, bias))
+    with torch.autocast("cpu", torch.bfloat16):
+        found = _SummedCrossEntropy.apply(hidden, table, bias, targets, 64)
+    assert found.dtype == torch.float32 and found.item() == pytest.approx(exact.item(), rel=2e-3)
+    for ours, theirs in zip(torch.autograd.grad(found, (hidden, table, bias)), wanted, strict=True):
+        assert ours.dtype == torch.float32
+        assert (ours - theirs).norm() < 0.02 * theirs.norm()
+
+
+def test_three_products_and_never_all_logits(
+    make_encoder: Callable[..., Encoder], tiny: EncoderConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encoder, head = make_encoder(tiny), VocabularyHead(tiny)
+    monkeypatch.setattr(vocabulary, "CPU_CHUNK", 4 * 4 * tiny.vocabulary)
+    assert places_at_a_time(encoder.embeddings.token.weight) == 4
+    largest = 0
+
+    class Largest(torch.utils._python_dispatch.TorchDispatchMode):
+        def __torch_dispatch__(self, function, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]
+            nonlocal largest
+            made = function(*args, **(kwargs or {}))
+            if isinstance(made, torch.Tensor) and made.shape[-1:] == (tiny.vocabulary,) and made.ndim == 2:
+                largest = max(largest, made.shape[0])
+            return made
+
+    hidden, targets = torch.randn(21, 16), torch.randint(0, tiny.vocabulary, (21,))
+    with FlopCounterMode(display=False) as counter, Largest():
+        head.loss(hidden.requires_grad_(), targets, encoder).backward()
+    dense = 3 * 2 * 21 * 16 * 16
+    assert counter.get_total_flops() == 3 * 2 * 21 * 16 * tiny.vocabulary + dense
+    assert largest == 16  # rows: the table, transposed; logits are 4 at a time

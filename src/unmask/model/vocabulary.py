@@ -1,10 +1,18 @@
 """From hidden states to a loss over the vocabulary, at the places that are scored and nowhere else."""
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 from unmask.model.encoder import ACTIVATIONS, Encoder, EncoderConfig, norm_of
+
+# bytes of logits at a time, in float32: so few that they take little memory, and so many that the products run at
+# their full rate, for which a GPU needs more
+CPU_CHUNK = 32 * 2**20
+GPU_CHUNK = 512 * 2**20
 
 
 class VocabularyHead(nn.Module):
@@ -35,4 +43,72 @@ class VocabularyHead(nn.Module):
 
     def loss(self, hidden: Tensor, targets: Tensor, encoder: Encoder) -> Tensor:
         """The sum of the cross-entropies in nats; hidden (places, width), targets (places,) int64."""
-        return F.cross_entropy(self(hidden, encoder), targets, reduction="sum")
+        table = encoder.embeddings.token.weight
+        transformed = self.norm(self.activation(self.dense(hidden)))
+        if not torch.is_grad_enabled():
+            return F.cross_entropy(F.linear(transformed, table, self.bias), targets, reduction="sum")
+        total: Tensor = _SummedCrossEntropy.apply(  # type: ignore[no-untyped-call]
+            transformed, table, self.bias, targets, places_at_a_time(table)
+        )
+        return total
+
+
+def places_at_a_time(table: Tensor) -> int:
+    """How many places' logits exist at the same time; table (vocabulary, width)."""
+    return max(1, (CPU_CHUNK if table.device.type == "cpu" else GPU_CHUNK) // (4 * table.shape[0]))
+
+
+class _SummedCrossEntropy(torch.autograd.Function):
+    """Sum over the places of logsumexp(z) - z[target], where z = hidden table^T + bias.
+
+    The gradient of z is softmax(z) less one at the target. It is known as soon as z is, so it is multiplied into
+    the gradients of hidden, table and bias in the forward pass, some places at a time: the logits never exist as a
+    whole, each is computed once, and there are three products, as there are without this. The gradients of the sum
+    wait for the backward pass, which scales them. (Hsu et al. 2024, "Liger Kernel", arXiv 2410.10989, do the same
+    in kernels for a GPU: FusedLinearCrossEntropy.)
+
+    hidden (places, width), table (vocabulary, width), bias (vocabulary,), targets (places,) int64 -> scalar of
+    float32, or wider where the table is. Products are in autocast's dtype where that is on; sums never.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, hidden: Tensor, table: Tensor, bias: Tensor, targets: Tensor, places: int
+    ) -> Tensor:
+        kind = table.device.type
+        summed = torch.promote_types(table.dtype, torch.float32)
+        product = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else table.dtype
+        with torch.autocast(kind, enabled=False):
+            read, matrix, offset = hidden.to(product), table.to(product), bias.to(product)
+            total = torch.zeros((), dtype=summed, device=table.device)
+            grad_hidden = torch.empty_like(read)
+            grad_table = torch.zeros_like(table, dtype=summed) if len(targets) == 0 else None
+            grad_bias = torch.zeros_like(bias, dtype=summed)
+            for at in range(0, len(targets), places):
+                wanted = targets[at : at + places].unsqueeze(1)
+                part = read[at : at + places]
+                log = torch.log_softmax(torch.addmm(offset, part, matrix.T), 1, dtype=summed)
+                total -= log.gather(1, wanted).sum()
+                slope = log.exp_().scatter_add_(1, wanted, log.new_full(wanted.shape, -1.0))
+                grad_bias += slope.sum(0)
+                slope = slope.to(product)
+                torch.mm(slope, matrix, out=grad_hidden[at : at + places])
+                grad_table = _added(grad_table, slope, part, summed)
+        ctx.save_for_backward(grad_hidden, grad_table, grad_bias)
+        ctx.dtypes = hidden.dtype, table.dtype, bias.dtype
+        return total
+
+    @staticmethod
+    @once_differentiable  # type: ignore[untyped-decorator]
+    def backward(ctx: Any, scale: Tensor) -> Any:
+        gradients = zip(ctx.saved_tensors, ctx.dtypes, strict=True)
+        return *((gradient * scale).to(dtype) for gradient, dtype in gradients), None, None
+
+
+def _added(total: Tensor | None, slope: Tensor, hidden: Tensor, dtype: torch.dtype) -> Tensor:
+    """total + slope^T hidden, in `dtype`; the first sum is the product itself."""
+    if total is None:
+        return (slope.T @ hidden).to(dtype)
+    if slope.dtype == dtype:
+        return torch.addmm(total, slope.T, hidden, out=total)
+    return total.add_(slope.T @ hidden)
