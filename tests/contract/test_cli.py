@@ -33,6 +33,7 @@ COMMANDS = {
     "corpus build": "SOURCES --tokenizer --out --column --split --words --keep --by --seed --encoding --on-error "
     "--restart --json",
     "corpus stats": "CORPUS --json",
+    "bench pretrain": "RECIPE OVERRIDES --corpus --seconds --json",
     "data list": "--json",
     "data get": "NAME --out --json",
 }

@@ -11,6 +11,7 @@ from typer.core import TyperGroup
 
 from unmask import console
 from unmask.cli import (
+    bench,
     compare,
     corpus,
     data,
@@ -79,7 +80,8 @@ app = typer.Typer(
 
 # one line per command file
 for _noun in (
-    quickstart, tokenizer, corpus, pretrain, finetune, evaluate, predict, fill, report, runs, compare, recipe, data
+    quickstart, tokenizer, corpus, pretrain, finetune, evaluate, predict, fill, report, runs, compare, recipe,
+    data, bench,
 ):  # fmt: skip
     _noun.register(app)
 

@@ -99,7 +99,7 @@ class _SummedCrossEntropy(torch.autograd.Function):
         return total
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, scale: Tensor) -> Any:
         gradients = zip(ctx.saved_tensors, ctx.dtypes, strict=True)
         return *((gradient * scale).to(dtype) for gradient, dtype in gradients), None, None

@@ -1,0 +1,83 @@
+"""`unmask bench`: how fast a recipe would run on this machine, and where its time would go."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from unmask import console
+from unmask.cli.shared import AsJson, Overrides, assigned, facts
+from unmask.errors import UserError
+
+if TYPE_CHECKING:
+    from unmask.train.bench import Trial
+
+LEAST = 1.0  # seconds
+
+noun = typer.Typer(help="Try how fast a recipe runs on this machine.", no_args_is_help=True)
+
+
+def register(app: typer.Typer) -> None:
+    app.add_typer(noun, name="bench")
+
+
+@noun.callback()
+def only_here_to_keep_the_name() -> None:
+    """With one command alone, typer would leave out its name."""
+
+
+@noun.command(epilog="Example: unmask bench pretrain small --corpus corpus model.layers=12")
+def pretrain(
+    recipe: Annotated[
+        str, typer.Argument(metavar="RECIPE", help="A recipe file, or tiny, small, base, bert-base, pairs.")
+    ],
+    overrides: Overrides = None,
+    corpus: Annotated[
+        Path | None, typer.Option(help="The corpus folder (unmask corpus build): data.corpus.")
+    ] = None,
+    seconds: Annotated[float, typer.Option(help="How long to train, about.")] = 20.0,
+    as_json: AsJson = False,
+) -> None:
+    """Train with a recipe for some seconds; say how fast that is, and where the time goes. Nothing is kept."""
+    from unmask.data.shards import Shards
+    from unmask.train.bench import bench
+    from unmask.train.recipe import PretrainRecipe, read_recipe
+
+    if not seconds >= LEAST:
+        raise UserError("--seconds cannot be used", given=f"{seconds:g}", allowed=f"{LEAST:g} or more")
+    settings = [*assigned([("data.corpus", corpus)]), *(overrides or [])]
+    resolved = read_recipe(PretrainRecipe, recipe, settings)
+    shards = Shards.open(resolved.data.corpus)
+    with console.work("Pretraining") as work:
+        trial = bench(resolved, shards, seconds, work)
+        work.result(f"{trial.steps:,} steps · {trial.speed.tokens_per_second:,.0f} tokens/s")
+    if as_json:
+        console.say_json(trial.to_dict())
+    else:
+        _show(trial)
+
+
+def _show(trial: "Trial") -> None:
+    speed = trial.speed
+    rows = [
+        ("tokens/s", f"{speed.tokens_per_second:,.0f}"),
+        (
+            "gemm share",
+            f"{speed.gemm_share:.1%} of the {speed.gemm_rate / 1e9:,.0f} GFLOP/s of the matrix products alone",
+        ),
+    ]
+    if speed.mfu is not None:
+        rows.append(("MFU", f"{speed.mfu:.1%} of the published peak"))
+    rows += [
+        ("data wait", f"{speed.waited:.1%} of the time"),
+        ("peak memory", console.size(speed.peak_memory)),
+        ("device", f"{speed.device} · {speed.dtype}"),
+        ("threads", str(speed.threads)),
+        ("parameters", f"{trial.parameters / 1e6:.1f} M"),
+    ]
+    facts(rows)
+    console.table(
+        ("part", "seconds per step", "share"),
+        [(part, f"{took:.4f}", f"{took / trial.step_seconds:.1%}") for part, took in trial.parts.items()],
+        prose=(0,),
+    )

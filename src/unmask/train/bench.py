@@ -1,0 +1,127 @@
+"""Trying how fast a pretraining recipe runs here: real steps for some seconds, and where their time goes."""
+
+import itertools
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+
+from unmask.config import changed
+from unmask.console import Progress
+from unmask.data.batches import Batches
+from unmask.data.shards import Shards
+from unmask.train import optim
+from unmask.train.allocator import keep_freed_memory
+from unmask.train.parts import PARTS, timed
+from unmask.train.precision import precision_of
+from unmask.train.pretrain import PretrainLearner, batches_of, fitted, learner_of
+from unmask.train.recipe import PretrainRecipe
+from unmask.train.run import default_device
+from unmask.train.speed import Speed, speed_of, wait_for
+from unmask.train.steps import State, Step, steps
+from unmask.train.threads import fastest_for
+
+ENDLESS = "1000000000 steps"
+WARM = 3  # steps that do not count: they pay for memory and caches
+PLAIN = 0.6  # share of the time in which nothing but the run itself is measured; in the rest, its parts
+SAMPLE = 4  # steps whose batches say what a token costs
+THREADS = 0.3  # of the time may be spent on finding the number of threads
+
+
+@dataclass(frozen=True)
+class Trial:
+    """speed: without marks in between; step_seconds: with them, on average, as the parts add up to; parts: seconds a
+    step; parameters: of the whole learner."""
+
+    speed: Speed
+    steps: int
+    step_seconds: float
+    parts: dict[str, float]
+    parameters: int
+
+    def to_dict(self) -> dict[str, Any]:
+        return {**asdict(self), "speed": self.speed.to_dict()}
+
+
+def bench(recipe: PretrainRecipe, shards: Shards, seconds: float, progress: Progress) -> Trial:
+    """Train with the recipe for about so many seconds, and throw the weights away.
+
+    Ramps of length and batch are at their end, the learning rate at its beginning. Takes longer where the steps do:
+    each of the two stretches takes one at least.
+    """
+    keep_freed_memory()
+    recipe = fitted(_level(recipe), shards.tokenizer)
+    torch.manual_seed(recipe.seed)
+    device = torch.device(default_device())
+    precision = precision_of(recipe.train.precision, str(device))
+    learner = learner_of(recipe, shards.tokenizer).to(device, precision.weights).train()
+    batches = batches_of(recipe, shards)
+    optimizer = optim.build(recipe.train.optimizer, learner, learner.lr_factors)
+    threads = torch.get_num_threads()
+    progress.start(seconds, "")
+    try:
+        torch.set_num_threads(_threads(recipe, learner, batches, seconds * THREADS, progress))
+        progress.show("warming up")
+        loop = steps(learner, optimizer, batches, recipe.train, State(), recipe.seed)
+        with closing(loop):
+            for _ in range(WARM):
+                next(loop)
+            plain = _stretch(loop, device, seconds * PLAIN, progress)
+            with timed(learner, optimizer) as timeline:
+                timeline.enter("other")
+                marked = _stretch(loop, device, seconds * (1 - PLAIN), progress)
+                timeline.enter("other")
+            parts = timeline.seconds()
+        waited = sum(step.waited for step in plain) / sum(step.took for step in plain)
+        sample = [
+            learner.prepare(batch, recipe.seed)
+            for step in range(SAMPLE)
+            for batch in batches.take(step * batches.size(1.0))
+        ]
+        rate = sum(step.tokens for step in plain) / sum(step.took for step in plain)
+        speed = speed_of(learner, sample, rate, waited, precision.products or precision.weights)
+    finally:
+        torch.set_num_threads(threads)
+    parameters = sum(p.numel() for p in learner.parameters())
+    return Trial(speed, len(plain), *_each(parts, marked), parameters)
+
+
+def _level(recipe: PretrainRecipe) -> PretrainRecipe:
+    """The recipe without an end and without ramps: all steps are alike."""
+    data = changed(recipe.data, length_ramp=None)
+    return changed(recipe, data=data, train=changed(recipe.train, budget=ENDLESS, batch_ramp=None))
+
+
+def _threads(
+    recipe: PretrainRecipe, learner: PretrainLearner, batches: Batches, seconds: float, progress: Progress
+) -> int:
+    """As many as a run would take."""
+    if recipe.train.threads is not None or default_device() != "cpu" or torch.get_num_threads() == 1:
+        return recipe.train.threads or torch.get_num_threads()
+    progress.show("measuring threads")
+    return fastest_for(learner, batches, recipe.train, recipe.seed, seconds).threads
+
+
+def _stretch(loop: Iterator[Step], device: torch.device, seconds: float, progress: Progress) -> list[Step]:
+    """Steps for so long, at least one."""
+    wait_for(device)
+    begun, told, found = time.monotonic(), 0.0, []
+    for number in itertools.count(1):
+        found.append(next(loop))
+        spent = time.monotonic() - begun
+        progress.show(f"{sum(step.tokens for step in found) / spent:,.0f} tokens/s")
+        progress.advance(spent - told)
+        told = spent
+        if spent + spent / number > seconds:
+            break
+    return found
+
+
+def _each(parts: dict[str, float], marked: list[Step]) -> tuple[float, dict[str, float]]:
+    """(seconds of a step, those of each part): waiting for data is moved to its own part."""
+    waited = sum(step.waited for step in marked)
+    parts = {**parts, "data": waited, "other": max(0.0, parts["other"] - waited)}
+    return sum(parts.values()) / len(marked), {name: parts[name] / len(marked) for name in PARTS}

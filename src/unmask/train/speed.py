@@ -1,0 +1,218 @@
+"""How fast a run is, and beside what: its model FLOPs, the rate of such products on this device, the published peak."""
+
+import resource
+import sys
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+
+from unmask.data.batch import Batch
+from unmask.learner import Learner
+from unmask.model.encoder import EncoderConfig
+from unmask.train.peaks import peak_rate
+
+SECONDS = 1.0  # for measuring the rate of products, about
+LEAST = 3  # times that each product is timed; the best one counts
+
+Shape = tuple[int, int, int]  # rows, inputs and outputs of a linear layer
+
+
+@dataclass(frozen=True)
+class Speed:
+    """What a run got out of its device.
+
+    gemm_share: model FLOP/s as a share of the rate that the products of the linear layers reach there by themselves;
+    mfu: as a share of the device's published peak (Chowdhery et al. 2022, PaLM, appendix B), None where that is not
+    known; waited: share of the time that the loop waited for data; peak_memory: bytes, of the GPU where there is one,
+    else of the process.
+    """
+
+    tokens_per_second: float
+    flops_per_token: float
+    gemm_rate: float
+    gemm_share: float
+    mfu: float | None
+    waited: float
+    peak_memory: int
+    device: str
+    dtype: str
+    threads: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, to three or four digits."""
+        return {
+            name: float(f"{value:.4g}") if isinstance(value, float) else value
+            for name, value in asdict(self).items()
+        }
+
+
+def speed_of(
+    learner: Learner,
+    batches: Sequence[Batch],
+    tokens_per_second: float,
+    waited: float = 0.0,
+    dtype: torch.dtype = torch.float32,
+) -> Speed:
+    """The speed of a run, on the device of the learner and with as many threads as torch has now; takes a second.
+
+    batches: some that the run has read, prepared: their lengths and scored places count; dtype: of the products.
+    """
+    device = next(learner.parameters()).device
+    peak_bytes = peak_memory(device)  # before the products below need some
+    each = flops_per_token(learner, batches)
+    rate = gemm_rate(device, dtype, shapes_of(learner, batches))
+    threads = torch.get_num_threads()
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+    peak = peak_rate(name, dtype, threads)
+    return Speed(
+        tokens_per_second,
+        each,
+        rate,
+        tokens_per_second * each / rate,
+        None if peak is None else tokens_per_second * each / peak,
+        waited,
+        peak_bytes,
+        name,
+        str(dtype).removeprefix("torch."),
+        threads,
+    )
+
+
+def flops_per_token(learner: Learner, batches: Sequence[Batch]) -> float:
+    """FLOPs of training on a token of these batches, on average."""
+    tokens = sum(batch.tokens for batch in batches)
+    return sum(flops(learner.encoder.config, *counted(batches)).values()) / max(1, tokens)
+
+
+def counted(batches: Iterable[Batch]) -> tuple[list[int], int, int]:
+    """(the lengths of the sequences, places scored over the vocabulary, sequences that are pooled) of batches."""
+    lengths: list[int] = []
+    scored = pooled = 0
+    for batch in batches:
+        lengths += batch.spans.lengths
+        scored += batch.counts.get("masked", 0)
+        pooled += batch.counts.get("next_sentence", 0)
+    return lengths, scored, pooled
+
+
+def flops(config: EncoderConfig, lengths: Sequence[int], scored: int, pooled: int = 0) -> dict[str, float]:
+    """FLOPs of a forward and backward pass over sequences of these lengths, by part.
+
+    A multiply-add is two, and a backward pass takes two products where the forward pass takes one (Kaplan et al. 2020,
+    section 2.1); what is computed again to save memory does not count (Chowdhery et al. 2022, PaLM, appendix B). So
+    it is 6 for each weight and token, and for each layer 12 x width for each token and token that it sees: those of
+    its own sequence, in local layers within the window. The vocabulary is computed at the `scored` places only,
+    pooling for the `pooled` sequences. What is no product of matrices (norms, activations, embeddings) is left out.
+    """
+    tokens, width = sum(lengths), config.width
+    matrices = (3 if getattr(config, "gated", False) else 2) * width * config.feed_forward
+    seen = sum(_pairs(length, window) for window in windows(config) for length in lengths)
+    return {
+        "attention": 6.0 * config.layers * tokens * 4 * width**2 + 12.0 * width * seen,
+        "feed_forward": 6.0 * config.layers * tokens * matrices,
+        "vocabulary": 6.0 * scored * (width**2 + width * config.vocabulary),
+        "pooling": 6.0 * pooled * (width**2 + 2 * width),
+    }
+
+
+def windows(config: EncoderConfig) -> list[int | None]:
+    """How many tokens each layer sees on each side; None: the whole sequence."""
+    pattern: str = getattr(config, "pattern", "G")
+    window: int | None = getattr(config, "window", None)
+    return [window if pattern[layer % len(pattern)] == "L" else None for layer in range(config.layers)]
+
+
+def _pairs(length: int, window: int | None) -> int:
+    """Pairs of a token and one that it sees, itself included."""
+    if window is None or window >= length - 1:
+        return length**2
+    return length * (2 * window + 1) - window * (window + 1)  # both ends see less
+
+
+def shapes_of(learner: Learner, batches: Sequence[Batch]) -> dict[Shape, int]:
+    """The shapes of the linear layers of a pass over one of the batches, on average, and how often each occurs."""
+    config = learner.encoder.config
+    lengths, scored, _ = counted(batches)
+    tokens, scored = (max(1, round(count / max(1, len(batches)))) for count in (sum(lengths), scored))
+    width, inner = config.width, config.feed_forward
+    wide = 2 * inner if getattr(config, "gated", False) else inner
+    found = {
+        (tokens, width, 3 * width): config.layers,
+        (tokens, width, width): config.layers,
+        (tokens, width, wide): config.layers,
+        (tokens, inner, width): config.layers,
+    }
+    if any(batch.counts.get("masked") for batch in batches):
+        found[scored, width, config.vocabulary] = 1
+    return found
+
+
+def gemm_rate(
+    device: torch.device, dtype: torch.dtype, shapes: Mapping[Shape, int], seconds: float = SECONDS
+) -> float:
+    """FLOP/s at which the device computes the products of such linear layers, forward and backward, one by one.
+
+    shapes: each with how often it occurs; the best of several times counts, after one that does not. Rows are cut
+    where all of them would take longer than about `seconds`.
+    """
+    rate = _probe(device, dtype)
+    once = sum(6 * rows * inputs * outputs for rows, inputs, outputs in shapes)
+    share = min(1.0, rate * seconds / (once * (LEAST + 1)))
+    work = spent = 0.0
+    for (rows, inputs, outputs), times in shapes.items():
+        count = rows if share == 1 else min(rows, max(256, round(rows * share)))
+        read = torch.randn(count, inputs, device=device, dtype=dtype)
+        weight = torch.randn(outputs, inputs, device=device, dtype=dtype)
+        slope = torch.randn(count, outputs, device=device, dtype=dtype)
+        # in the memory layouts in which autograd multiplies
+        took = _best(lambda: F.linear(read, weight), device)  # noqa: B023
+        took += _best(lambda: slope @ weight, device)  # noqa: B023
+        took += _best(lambda: slope.T @ read, device)  # noqa: B023
+        work += times * 6.0 * rows * inputs * outputs
+        spent += times * took * rows / count
+    return work / spent
+
+
+def _probe(device: torch.device, dtype: torch.dtype) -> float:
+    """About the rate, from a small product."""
+    side = 2048 if device.type == "cuda" else 384
+    matrix = torch.randn(side, side, device=device, dtype=dtype)
+    return 2.0 * side**3 / _best(lambda: matrix @ matrix, device)
+
+
+def _best(product: Callable[[], object], device: torch.device) -> float:
+    """Seconds of the fastest of several times; on a GPU of several in a row, since a call takes time as well."""
+    row = 10 if device.type == "cuda" else 1
+    product()
+    least = float("inf")
+    for _ in range(LEAST):
+        wait_for(device)
+        begun = time.perf_counter()
+        for _ in range(row):
+            product()
+        wait_for(device)
+        least = min(least, (time.perf_counter() - begun) / row)
+    return least
+
+
+def wait_for(device: torch.device) -> None:
+    """Until a GPU has done what it was told."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def peak_memory(device: torch.device) -> int:
+    """The most bytes held so far: of tensors on a GPU, else of the process (VmHWM: no parent adds to that)."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    try:
+        status = Path("/proc/self/status").read_text()
+        return int(status.partition("VmHWM:")[2].split()[0]) * 1024
+    except (OSError, ValueError, IndexError):
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return peak if sys.platform == "darwin" else peak * 1024

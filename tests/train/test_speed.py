@@ -1,0 +1,261 @@
+"""Model FLOPs against torch's own counter on real steps, the rate of products, published peaks, and a whole trial."""
+
+import json
+import math
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch.utils.flop_counter import FlopCounterMode
+
+from unmask.config import changed
+from unmask.console import SILENT
+from unmask.data.batch import Batch, Row, pack
+from unmask.data.shards import Shards
+from unmask.model.encoder import Encoder, EncoderConfig
+from unmask.objectives import Masked, NextSentence
+from unmask.train import bench, peaks, speed
+from unmask.train.optim import AdamW
+from unmask.train.optim import build as build_optimizer
+from unmask.train.parts import PARTS, timed
+from unmask.train.pretrain import PretrainLearner
+from unmask.train.recipe import PretrainRecipe, recipe_of
+
+CPU = torch.device("cpu")
+
+
+def learner_for(config: EncoderConfig, pairs: bool = True) -> PretrainLearner:
+    torch.manual_seed(0)
+    objectives = [Masked(ratio=0.3), *([NextSentence()] if pairs else [])]
+    return PretrainLearner(Encoder(config), [o.build(config, 4, 5) for o in objectives])  # type: ignore[arg-type]
+
+
+def batch_of(learner: PretrainLearner, make_batch: Callable[..., Batch], lengths: list[int]) -> Batch:
+    batch = make_batch(lengths)
+    if "next_sentence" in learner.objectives:
+        batch = batch.with_targets("next_sentence", torch.zeros(len(lengths), dtype=torch.int64))
+    return learner.prepare(batch, 0)
+
+
+SETTINGS: dict[str, dict[str, object]] = {
+    "as bert": {},
+    "pre-norm without biases": {"norm": "pre", "bias": False, "inner": 24},
+    "gated": {"gated": True, "inner": 40},
+    "local layers": {"layers": 3, "pattern": "LLG", "window": 3},
+}
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+@pytest.mark.parametrize("pairs", [False, True])
+def test_flops_are_those_that_torch_counts(
+    name: str, pairs: bool, tiny: EncoderConfig, make_batch: Callable[..., Batch]
+) -> None:
+    """Of packed sequences that are equally long, so that attention computes no padding."""
+    if not set(SETTINGS[name]) <= set(EncoderConfig.__dataclass_fields__):
+        pytest.skip("an encoder without this setting")
+    learner = learner_for(changed(tiny, attention="reference", **SETTINGS[name]), pairs)
+    config, batches, counted = learner.encoder.config, [], 0.0
+    for lengths in ([32, 32], [20, 20, 20], [2]):
+        batches.append(batch_of(learner, make_batch, lengths))
+        with FlopCounterMode(display=False) as counter:
+            learner(batches[-1]).share(batches[-1].counts).backward()
+        counted += counter.get_total_flops()
+        for length in lengths if "window" in SETTINGS[name] else ():
+            # the reference computes what lies outside of the window of the two local layers, and masks it
+            counted -= 2 * 12 * config.width * (length**2 - speed._pairs(length, 3))
+    found = speed.flops(config, *speed.counted(batches))
+    assert sum(found.values()) == counted
+    tokens = sum(batch.tokens for batch in batches)
+    assert speed.flops_per_token(learner, batches) == pytest.approx(counted / tokens)
+    assert (found["pooling"] > 0) == pairs
+
+
+@given(length=st.integers(1, 40), window=st.integers(1, 50))
+def test_the_pairs_of_a_window(length: int, window: int) -> None:
+    places = np.arange(length)
+    assert speed._pairs(length, window) == (abs(places[:, None] - places) <= window).sum()
+
+
+def test_the_shapes_are_those_of_the_linear_layers(
+    tiny: EncoderConfig, make_batch: Callable[..., Batch]
+) -> None:
+    learner = learner_for(changed(tiny, inner=40))
+    batch = batch_of(learner, make_batch, [32, 20, 7])
+    seen: dict[tuple[int, ...], int] = {}
+
+    def see(layer: torch.nn.Module, given: tuple[torch.Tensor], made: torch.Tensor) -> None:
+        shape = (*given[0].shape, made.shape[-1])
+        seen[shape] = seen.get(shape, 0) + 1
+
+    for layer in learner.encoder.blocks.modules():
+        if isinstance(layer, torch.nn.Linear):
+            layer.register_forward_hook(see)
+    learner(batch)
+    seen[batch.counts["masked"], 16, tiny.vocabulary] = 1
+    assert speed.shapes_of(learner, [batch]) == seen
+
+
+def test_the_rate_is_all_work_over_all_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a clock by which every product takes a second."""
+    monkeypatch.setattr(speed, "_best", lambda product, device: (product(), 1.0)[1])
+    shapes = {(5, 3, 4): 2, (6, 7, 2): 1}
+    with FlopCounterMode(display=False) as counter:
+        rate = speed.gemm_rate(CPU, torch.float32, shapes, seconds=1e9)
+    once = 6 * (5 * 3 * 4 + 6 * 7 * 2)
+    assert counter.get_total_flops() == once + 2 * 384**3  # what was really multiplied, and the first guess
+    assert rate == pytest.approx(6 * (2 * 5 * 3 * 4 + 6 * 7 * 2) / (3 * 3))
+
+
+def test_long_products_are_cut_and_counted_as_if_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(speed, "_best", lambda product, device: product().numel() / 1000)
+    whole = speed.gemm_rate(CPU, torch.float32, {(2048, 8, 8): 1}, seconds=1e12)
+    with FlopCounterMode(display=False) as counter:
+        cut = speed.gemm_rate(CPU, torch.float32, {(2048, 8, 8): 1}, seconds=1e-12)
+    assert counter.get_total_flops() == 6 * 256 * 8 * 8 + 2 * 384**3
+    # by this clock the two products over all rows take what their rows say; the third is 64 numbers at any length
+    assert cut == pytest.approx(whole * (2 * 2048 * 8 + 64) / (2 * 2048 * 8 + 64 * 8))
+
+
+def test_the_rate_of_a_device_is_finite_and_positive() -> None:
+    rate = speed.gemm_rate(CPU, torch.bfloat16, {(16, 16, 16): 3})
+    assert 0 < rate < math.inf
+
+
+def test_shares_are_those_of_the_rates(
+    tiny: EncoderConfig, make_batch: Callable[..., Batch], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    learner = learner_for(tiny)
+    batch = batch_of(learner, make_batch, [32, 20, 7])
+    monkeypatch.setattr(speed, "gemm_rate", lambda *_: 4e9)
+    monkeypatch.setattr(speed, "peak_rate", lambda *_: 1e10)
+    found = speed.speed_of(learner, [batch], 1000.0, 0.25)
+    each = speed.flops_per_token(learner, [batch])
+    assert found.gemm_share == pytest.approx(1000 * each / 4e9)
+    assert found.mfu == pytest.approx(1000 * each / 1e10)
+    told = json.loads(json.dumps(found.to_dict()))
+    assert told["device"] == "cpu" and told["dtype"] == "float32" and told["threads"] == 1
+    assert told["waited"] == 0.25 and told["peak_memory"] > 2**20
+    monkeypatch.setattr(speed, "peak_rate", lambda *_: None)
+    assert speed.speed_of(learner, [batch], 1000.0).to_dict()["mfu"] is None
+
+
+@pytest.mark.parametrize(
+    ("name", "dtype", "rate"),
+    [
+        ("NVIDIA H100 80GB HBM3", torch.bfloat16, 989e12),
+        ("NVIDIA H100 PCIe", torch.bfloat16, 756e12),
+        ("NVIDIA H200", torch.float32, 67e12),
+        ("NVIDIA A100-SXM4-40GB", torch.float16, 312e12),
+        ("NVIDIA A10", torch.bfloat16, 125e12),
+        ("NVIDIA L4", torch.bfloat16, 121e12),
+        ("NVIDIA L40S", torch.bfloat16, 362e12),
+        ("NVIDIA GeForce RTX 4090", torch.bfloat16, 165.2e12),
+        ("Tesla V100-SXM2-16GB", torch.float32, 15.7e12),
+        ("Tesla T4", torch.float16, 65e12),
+        ("Tesla T4", torch.bfloat16, None),
+        ("NVIDIA A10G", torch.bfloat16, None),
+        ("NVIDIA GeForce RTX 4090 Laptop GPU", torch.bfloat16, None),
+        ("NVIDIA H100 80GB HBM3", torch.int8, None),
+        ("Another", torch.bfloat16, None),
+    ],
+)
+def test_published_peaks(name: str, dtype: torch.dtype, rate: float | None) -> None:
+    assert peaks.peak_rate(name, dtype) == rate
+
+
+ZEN4 = {"vendor_id": "AuthenticAMD", "cpu family": "25", "flags": "avx2 fma avx512f avx512_bf16"}
+XEON = {"vendor_id": "GenuineIntel", "cpu family": "6", "flags": "avx2 fma avx512f amx_bf16"}
+
+
+@pytest.mark.parametrize(
+    ("facts", "dtype", "each"),
+    [
+        (ZEN4, torch.float32, 32),
+        (ZEN4, torch.bfloat16, 64),
+        ({**ZEN4, "cpu family": "26"}, torch.float32, 64),
+        (XEON, torch.float64, 32),
+        (XEON, torch.bfloat16, 2048),
+        ({"flags": "avx2 fma"}, torch.float32, 32),
+        ({"flags": "avx2 fma"}, torch.bfloat16, None),
+        ({"flags": "sse2"}, torch.float32, None),
+        ({}, torch.float32, None),
+    ],
+)
+def test_nominal_peaks_of_processors(facts: dict[str, str], dtype: torch.dtype, each: int | None) -> None:
+    found = peaks.cpu_peak({"cpu MHz": "2500.0", **facts}, dtype, 3)
+    assert found == (None if each is None else 3 * 2.5e9 * each)
+    assert peaks.cpu_peak(facts, dtype, 3) is None  # no clock, no rate
+
+
+class Beats:
+    """A clock that beats once each time that somebody looks."""
+
+    def __init__(self) -> None:
+        self.looked = 0
+
+    def perf_counter(self) -> float:
+        self.looked += 1
+        return float(self.looked)
+
+
+@pytest.mark.parametrize("norm", ["post", "pre"])
+def test_the_parts_of_a_step_come_in_their_order(
+    norm: str, tiny: EncoderConfig, make_batch: Callable[..., Batch], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    learner = learner_for(changed(tiny, norm=norm)).train()
+    optimizer = build_optimizer(AdamW(), learner)
+    batch = batch_of(learner, make_batch, [12, 9])
+    monkeypatch.setattr("unmask.train.parts.time", Beats())
+    with timed(learner, optimizer) as timeline:
+        learner(batch).share(batch.counts).backward()
+        optimizer.step()
+    marks = [part for part, _ in timeline._marks if part != "other"]
+    block = ["attention", "feed-forward"]
+    forward = ["embedding", *block * 2, "vocabulary head", "vocabulary head"]
+    backward = ["vocabulary head", *block[::-1] * 2, "embedding"]
+    assert marks == [*forward, *backward, "optimiser"]
+    found = timeline.seconds()
+    assert sum(found.values()) == len(timeline._marks) - 1 and found["attention"] == 4
+    learner(batch).share(batch.counts).backward()
+    assert [part for part, _ in timeline._marks if part != "other"] == marks, "the hooks are gone"
+
+
+def test_marks_change_no_gradient(tiny: EncoderConfig, make_batch: Callable[..., Batch]) -> None:
+    learner = learner_for(tiny).train()
+    batch = batch_of(learner, make_batch, [12, 9])
+    found = []
+    for marked in (False, True):
+        learner.zero_grad()
+        if marked:
+            with timed(learner, torch.optim.SGD(learner.parameters())):
+                learner(batch).share(batch.counts).backward()
+        else:
+            learner(batch).share(batch.counts).backward()
+        found.append([p.grad.clone() for p in learner.parameters() if p.grad is not None])
+    assert len(found[0]) == len(found[1]) and all(map(torch.equal, *found))
+
+
+def test_a_trial_runs_the_recipe_and_adds_up(
+    recipe_values: dict[str, object], corpus: Shards, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bench, "keep_freed_memory", lambda: False)  # it would stay so in this process
+    recipe = recipe_of(
+        PretrainRecipe, recipe_values, ("train.budget=1 step", "train.accumulate=2"), "the test"
+    )
+    trial = bench.bench(recipe, corpus, 0.2, SILENT)
+    assert set(trial.parts) == set(PARTS) and all(took >= 0 for took in trial.parts.values())
+    assert sum(trial.parts.values()) == pytest.approx(trial.step_seconds)
+    assert min(trial.parts[part] for part in PARTS if part != "data") > 0
+    assert trial.steps >= 1 and trial.speed.tokens_per_second > 0 and trial.parameters > 96 * 16
+    assert torch.get_num_threads() == 1
+    assert json.loads(json.dumps(trial.to_dict()))["speed"]["gemm_share"] > 0
+
+
+def test_lengths_of_a_batch_are_read_as_they_are() -> None:
+    rows = [
+        Row(np.arange(n), np.zeros(n, dtype=np.int64), np.zeros(n, dtype=np.uint8), example=n) for n in (3, 9)
+    ]
+    assert speed.counted([pack(rows), pack(rows[:1])]) == ([9, 3, 3], 0, 0)
