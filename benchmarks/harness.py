@@ -57,7 +57,8 @@ class Benchmark:
     """What is compared, and how its result is shown.
 
     unit: what work is counted in (characters, tokens); same: facts in which all sides must agree, or a warning is
-    given; shown: facts that the line shows, with their words; warmup, repeat: runs of the work in each process.
+    given; near: facts that may differ by such a share of the largest; shown: facts that the line shows, with their
+    words; warmup, repeat: runs of the work in each process.
     judge: after the rounds, once for each side and seed in a process of its own, `Settings -> facts`: what is
     too dear to do in every round. It finds what the side left in the folder `settings["keep"]`, and `settings["seed"]`.
     """
@@ -67,6 +68,7 @@ class Benchmark:
     sides: tuple[Side, ...]
     packages: tuple[str, ...] = ()
     same: tuple[str, ...] = ()
+    near: Mapping[str, float] = field(default_factory=dict)
     shown: Mapping[str, str] = field(default_factory=dict)
     warmup: int = 1
     repeat: int = 3
@@ -308,6 +310,8 @@ class _Measuring:
             if len({json.dumps(value) for value in values.values()}) > 1:
                 given = ", ".join(f"{side} {value}" for side, value in values.items())
                 found.append(f"the sides did not do the same work: {key} is {given}")
+        for key, share in self.benchmark.near.items():
+            found += _apart(key, share, {each.side: each.facts[key] for each in self.measurements})
         for name in dict.fromkeys(each.side for each in self.measurements):
             cores = max(each.cores for each in self.measurements if each.side == name)
             if cores > self.plan.threads + 0.1:
@@ -315,6 +319,14 @@ class _Measuring:
                     f"{name} kept {cores:.1f} cores busy with {self.plan.threads} thread(s): --pin prevents it"
                 )
         return found
+
+
+def _apart(key: str, share: float, values: Mapping[str, float]) -> list[str]:
+    """A warning where the values of the sides differ by more than this share of the largest."""
+    if not values or max(values.values()) - min(values.values()) <= share * max(values.values()):
+        return []
+    given = ", ".join(f"{side} {value:,.6g}" for side, value in values.items())
+    return [f"the sides differ by more than {share:.0%}: {key} is {given}"]
 
 
 def environment(threads: int) -> dict[str, str]:

@@ -118,6 +118,15 @@ def test_sides_that_did_other_work_are_warned_of(tmp_path: Path) -> None:
     assert " · size 3 against 4 · " in outcome.lines[0]
 
 
+def test_facts_may_differ_by_a_share(tmp_path: Path) -> None:
+    sides = Side("ours", tiny_sides.counting), Side("peer", tiny_sides.other)
+    plan = Plan(rounds=1, repeat=1)
+    apart = run(tiny(*sides, near={"size": 0.2}), SETTINGS, plan, DATA, tmp_path)
+    assert "the sides differ by more than 20%: size is ours 3, peer 4" in apart.warnings
+    near = run(tiny(*sides, near={"size": 0.25}), SETTINGS, plan, DATA, tmp_path)
+    assert not any("size" in warning for warning in near.warnings)
+
+
 def test_judges_see_what_the_side_left_and_their_seed(tmp_path: Path) -> None:
     benchmark = tiny(judge=tiny_sides.judge, shown={"grade": "grade"})
     outcome = run(benchmark, SETTINGS, Plan(rounds=1, repeat=1, seeds=2), DATA, tmp_path)

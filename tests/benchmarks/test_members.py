@@ -3,7 +3,9 @@
 import argparse
 import hashlib
 import math
+from dataclasses import fields
 from pathlib import Path
+from typing import get_type_hints
 
 import numpy as np
 import pytest
@@ -11,12 +13,13 @@ import tokenizers
 import torch
 
 from benchmarks import __main__ as command
-from benchmarks import bits, harness, lengths, results, texts
+from benchmarks import bits, harness, lengths, pretraining, results, texts
 from unmask.data import public
 from unmask.data.shards import Shards
 from unmask.errors import UserError
+from unmask.model.encoder import EncoderConfig
 from unmask.text.tokenizer import Tokenizer
-from unmask.train.pretrain import learner_of
+from unmask.train.pretrain import fitted, learner_of
 from unmask.train.recipe import PretrainRecipe, recipe_of
 
 
@@ -46,6 +49,29 @@ def test_every_member_is_whole(name: str) -> None:
     assert len({side.name for side in module.BENCHMARK.sides}) == len(module.BENCHMARK.sides) >= 2
     arguments = command.parser_of(name, module).parse_args([])
     assert arguments.rounds == command.ROUNDS[name] and arguments.threads >= 1
+
+
+@pytest.mark.parametrize("architecture", pretraining.ARCHITECTURES)
+@pytest.mark.parametrize("shape", [(6, 256, 4, 1024, 128), (12, 768, 12, 3072, 512)])
+def test_our_networks_are_as_large_as_the_peer(
+    architecture: str, shape: tuple[int, ...], tokenizer: Tokenizer
+) -> None:
+    """Outside of the vocabulary; BERT's matrices, vectors and tables are counted by hand (Devlin et al. 2019)."""
+    layers, width, _, inner, length = shape
+    changes = pretraining.ARCHITECTURES[architecture]
+    if not set(changes) <= {field.name for field in fields(EncoderConfig)} or (
+        changes["positions"] not in str(get_type_hints(EncoderConfig)["positions"])
+    ):
+        pytest.skip("an encoder without these settings")
+    names = ("layers", "width", "heads", "inner", "length")
+    settings = {**dict(zip(names, shape, strict=True)), "architecture": architecture}
+    settings |= {"corpus": "none", "batch_tokens": 4096, "dtype": "float32"}
+    with torch.device("meta"):
+        recipe = fitted(pretraining.recipe_for(settings), tokenizer)
+        found = pretraining.outside(learner_of(recipe, tokenizer), tokenizer.vocabulary)
+    block = 4 * width**2 + 2 * width * inner + 9 * width + inner
+    peer = layers * block + (length + 2 + 2) * width + width**2 + 3 * width
+    assert found == peer if architecture == "bert" else abs(found - peer) <= pretraining.NEAR * peer
 
 
 def test_an_unknown_name_is_told(capsys: pytest.CaptureFixture[str]) -> None:
