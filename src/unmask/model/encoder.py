@@ -16,7 +16,7 @@ from torch.utils.checkpoint import checkpoint
 
 from unmask.config import config, setting
 from unmask.model.attention import BackendName, Spans, attend
-from unmask.model.norms import RMSNorm
+from unmask.model.norms import LayerNorm, RMSNorm
 from unmask.model.positions import Rotary, Turn, rotated, sinusoidal
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
@@ -115,7 +115,7 @@ class EncoderConfig:
 
 
 def norm_of(config: EncoderConfig, width: int | None = None) -> nn.Module:
-    kind = nn.LayerNorm if config.norm_kind == "layer" else RMSNorm
+    kind = LayerNorm if config.norm_kind == "layer" else RMSNorm
     return kind(width or config.width, eps=config.norm_eps)
 
 
@@ -147,6 +147,9 @@ class Embeddings(nn.Module):
             summed = summed + self.segment(torch.zeros_like(ids) if segments is None else segments)
         if self.norm is not None:
             summed = self.norm(summed)
+        device = summed.device.type
+        if torch.is_autocast_enabled(device):  # blocks keep the dtype that they are given
+            summed = summed.to(torch.get_autocast_dtype(device))
         return self.dropout(summed)  # type: ignore[no-any-return]
 
 

@@ -7,6 +7,16 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 
+class LayerNorm(nn.LayerNorm):
+    """Mean 0 and variance 1, times a weight plus a bias for each axis (Ba et al. 2016). (..., width)
+
+    torch's module; the result has the dtype of its input also under autocast, which computes it in float32.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x).to(x.dtype)
+
+
 class RMSNorm(nn.RMSNorm):
     """x / sqrt(mean(x^2) + eps), times a weight for each axis (Zhang and Sennrich 2019, section 4). (..., width)
 
@@ -17,7 +27,7 @@ class RMSNorm(nn.RMSNorm):
         if x.device.type == "cpu" and x.dtype == self.weight.dtype and not torch.compiler.is_compiling():
             return _RMS.apply(x, self.weight, self.eps)  # type: ignore[no-untyped-call,no-any-return]
         normal: Tensor = F.rms_norm(x, self.normalized_shape, self.weight.to(x.dtype), self.eps)
-        return normal
+        return normal.to(x.dtype)
 
 
 class _RMS(torch.autograd.Function):
