@@ -29,7 +29,8 @@ def only_here_to_keep_the_name() -> None:
 @noun.command(epilog="Example: unmask bench pretrain small --corpus corpus model.layers=12")
 def pretrain(
     recipe: Annotated[
-        str, typer.Argument(metavar="RECIPE", help="A recipe file, or tiny, small, base, bert-base, pairs, long.")
+        str,
+        typer.Argument(metavar="RECIPE", help="A recipe file, or tiny, small, base, bert-base, pairs, long."),
     ],
     overrides: Overrides = None,
     corpus: Annotated[
