@@ -116,13 +116,16 @@ def steps(
         asked += batches.size(progress)
         return batches.size(progress)
 
+    def received() -> tuple[list[Batch], float]:
+        """The next batches, on the device, and for how many seconds they were waited for."""
+        waiting = time.monotonic()
+        micro = ready.get()
+        return [batch.to(world.device) for batch in micro], time.monotonic() - waiting
+
     with Prefetch(make) as ready:
         sizes = deque(ask(state.step + ahead) for ahead in range(AHEAD))
+        micro = received()[0] if now < 1 else []
         while now < 1:  # `now` is what was yielded last: a run ends with a step that is told to be the end
-            waiting = time.monotonic()
-            micro = ready.get()
-            waited = time.monotonic() - waiting
-            sizes.append(ask(state.step + AHEAD))
             counts, tokens, begun = _agreed(world, micro, clock.seconds())
             since = clock.progress(state.step, begun)
             # the rate of a step is that of its middle
@@ -134,7 +137,11 @@ def steps(
             optimizer.zero_grad(set_to_none=True)
             means = _accumulate(learner, micro, counts, world, precision)
             norms = layer_norms(plain) if watch else None
-            norm = float(world.clip(parameters, settings.clip))
+            length = world.clip(parameters, settings.clip)
+            # a GPU has its work now: in the meantime the next batches are sent, and those after them prepared
+            sizes.append(ask(state.step + AHEAD))
+            micro, waited = received()
+            norm = float(length)
             *figures, told = world.sum([*means.tolist(), clock.seconds() if world.is_main else 0.0])
             loss, parts = figures[0], dict(zip(counts, figures[1:], strict=True))
             if math.isfinite(norm) and math.isfinite(loss):
@@ -158,7 +165,7 @@ def steps(
                 lr,
                 norm,
                 tokens,
-                took + waited,
+                took,
                 waited,
                 told,
                 norms,
@@ -193,7 +200,7 @@ def _accumulate(
     for number, batch in enumerate(micro, start=1):
         with world.exchanging(learner, now=number == len(micro)):
             with precision.computing(world.device):
-                outcome = learner(batch.to(world.device))
+                outcome = learner(batch)
                 share = outcome.share(counts)
             # engines average over processes what is to be added up
             (share * world.size).backward()
