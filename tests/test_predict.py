@@ -54,13 +54,17 @@ def test_one_text_many_texts_and_pairs(classifier: Predictor) -> None:
     assert len(classifier.predict(["", "river"])) == 2
 
 
+def device_of(predictor: Predictor) -> torch.device:
+    return next(predictor.encoder.parameters()).device
+
+
 def test_probabilities_are_the_softmax_of_the_head(classifier: Predictor) -> None:
     encoded = classifier.tokenizer.encode("river winter", max_length=24)
-    ids = torch.tensor(encoded.ids)
+    ids = torch.tensor(encoded.ids, device=device_of(classifier))
     with torch.no_grad():
-        hidden = classifier.encoder(ids, Spans.packed([len(ids)]), torch.zeros_like(ids))
+        hidden = classifier.encoder(ids, Spans.packed([len(ids)]).to(ids.device), torch.zeros_like(ids))
         pooled = torch.tanh(classifier.head.pooler.dense(hidden[0]))
-        logits = classifier.head.classifier(pooled).double().numpy()
+        logits = classifier.head.classifier(pooled).double().cpu().numpy()
     wanted = dict(zip(classifier.task.labels, np.exp(logits) / np.exp(logits).sum(), strict=True))
     found = {label.name: label.score for label in classifier.predict(["river winter"])[0]}
     assert found == pytest.approx(wanted, abs=1e-6)
@@ -101,11 +105,13 @@ def test_fills_are_the_softmax_over_ordinary_pieces(filler: Predictor) -> None:
     assert sum(fill.score for fill in fills) == pytest.approx(1, abs=1e-5)
     pieces = filler.tokenizer.pieces
     found = {fill.piece: fill.score for fill in fills if fill.score > 0}
-    ids = torch.tensor(filler.tokenizer.encode("river [MASK] stone", specials=True).ids)
+    ids = torch.tensor(
+        filler.tokenizer.encode("river [MASK] stone", specials=True).ids, device=device_of(filler)
+    )
     place = int((ids == filler.tokenizer.mask_id).nonzero())
     with torch.no_grad():
-        hidden = filler.encoder(ids, Spans.packed([len(ids)]), torch.zeros_like(ids))
-        logits = filler._masked(hidden[place], filler.encoder)[5:].double().numpy()
+        hidden = filler.encoder(ids, Spans.packed([len(ids)]).to(ids.device), torch.zeros_like(ids))
+        logits = filler._masked(hidden[place], filler.encoder)[5:].double().cpu().numpy()
     shares = np.exp(logits) / np.exp(logits).sum()
     assert found == pytest.approx(dict(zip(pieces[5:], shares, strict=True)), abs=1e-6)
 

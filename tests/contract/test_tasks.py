@@ -96,7 +96,9 @@ def test_the_labels_of_an_example_do_not_reach_its_prediction(trained: Trained) 
     predictor = trained.predictor
     examples = predictor.task.read_test(trained.file, Reading())
     bare = [dataclasses.replace(example, label=None, spans=None) for example in examples]
-    assert predictor.predict(examples) == predictor.predict(bare)
+    for one, other in zip(predictor.predict(examples), predictor.predict(bare), strict=True):
+        (rows, scores), (same, near) = plain(one), plain(other)
+        assert rows == same and scores == pytest.approx(near, abs=1e-6)  # a GPU adds in any order
 
 
 def test_what_was_saved_is_what_was_judged(trained: Trained) -> None:
