@@ -98,12 +98,12 @@ def measured(side: str, settings: Mapping[str, Any], seconds: float) -> dict[str
     import torch
 
     from unmask.data.shards import Shards
+    from unmask.train.parallel import World
     from unmask.train.precision import precision_of
     from unmask.train.pretrain import batches_of, fitted, learner_of
-    from unmask.train.run import default_device
     from unmask.train.speed import speed_of, wait_for
 
-    device = torch.device(default_device())
+    device = torch.device(World().device)
     gc.collect()  # what is left of the case before
     if device.type == "cuda":
         torch.cuda.empty_cache()

@@ -39,7 +39,12 @@ def set_quiet(quiet: bool) -> None:
 
 
 def is_quiet() -> bool:
-    return _state["quiet"] or os.environ.get("RANK", "0") != "0"
+    return _state["quiet"] or not is_main()
+
+
+def is_main() -> bool:
+    """Whether this is the process that speaks, where several train together."""
+    return os.environ.get("RANK", "0") == "0"
 
 
 @contextmanager
@@ -64,7 +69,7 @@ def say(text: str = "") -> None:
 
 def say_plain(text: str) -> None:
     """A result that a program or a file may take up, such as YAML: never translated."""
-    if os.environ.get("RANK", "0") == "0":
+    if is_main():
         print(text)
 
 
@@ -230,7 +235,7 @@ def table(
     prose: Collection[int] = (),
 ) -> None:
     """A table on stdout; numbers stand on the right. prose: the columns whose cells are texts of our own."""
-    if os.environ.get("RANK", "0") != "0":
+    if not is_main():
         return
     shown = Table(title=title and translate(title), box=box.SIMPLE_HEAD, title_justify="left", pad_edge=False)
     for number, column in enumerate(columns):
@@ -245,6 +250,8 @@ def table(
 
 def show_error(error: UserError | str) -> None:
     """What was wrong, to stderr: the facts of a UserError stand below it in two columns."""
+    if not isinstance(error, str) and error.elsewhere:
+        return
     text = translate(error) if isinstance(error, str) else error.shown(translate, label)
     first, *rest = text.splitlines()
     shown = error_console()

@@ -36,7 +36,9 @@ def test_the_run_folder_is_named_after_the_recipe(
     assert "next sentence" in done.out
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGTERM, 75), (signal.SIGUSR1, 75), (signal.SIGINT, 130)]
+)
 def test_a_signal_saves_and_the_same_command_goes_on(
     command, small, corpus: Shards, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number, code
 ) -> None:

@@ -7,8 +7,8 @@ import json
 import os
 import random
 import signal
-import time
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -147,24 +147,44 @@ def test_killed_inside_any_write(
         assert_clean(out)
 
 
-def test_killed_at_random_moments_again_and_again(
-    pretraining: Runner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def die_after(steps: int, part: float) -> None:
+    """Kill this process so many steps from now, and such a part of a step's time later."""
+    original = fit.steps
+
+    def stepping(*given: Any) -> Iterator[Any]:
+        for number, step in enumerate(original(*given), start=1):
+            if number == steps:
+                kill = (os.getpid(), signal.SIGKILL)
+                threading.Timer(part * step.took, os.kill, kill).start()
+            yield step
+
+    fit.steps = stepping  # type: ignore[assignment]
+
+
+def test_killed_at_twenty_random_moments(
+    recipe_values: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Half of them inside a write, the others at any time; from each start to the next kill it is a step or a few."""
+    monkeypatch.setattr(fit, "LOG_EVERY", 0.0)
+    train = {**recipe_values["train"], "budget": "60 steps", "evaluations": 6, "save_minutes": 1e-9}
+    recipe = recipe_of(PretrainRecipe, {**recipe_values, "train": train}, (), "the test")
+    pretrain(recipe, out=tmp_path / "straight", progress=SILENT)
     seed = random.SystemRandom().randrange(10**6)
     print(f"seed {seed}")  # pytest shows it when the test fails
-    draw = random.Random(seed)
-    pretraining(tmp_path / "straight")
-    out, killed = tmp_path / "killed", 0
-    for attempt in range(60):
-        child = forked(lambda: pretraining(out))
-        time.sleep(draw.uniform(0.01, 0.05 * 1.12**attempt))  # a busy machine gets its time in the end
-        os.kill(child, signal.SIGKILL)
-        if ended(child) == 0:
-            break
-        killed += 1
-    else:
-        pytest.fail("the run never came to its end")
-    assert killed >= 2
+    draw, out = random.Random(seed), tmp_path / "killed"
+
+    def until_killed() -> None:
+        if draw.random() < 0.5:
+            die_at(monkeypatch, draw.randint(1, 10))
+        else:
+            die_after(draw.randint(1, 2), draw.uniform(0, 2))
+        pretrain(recipe, out=out, progress=SILENT)
+
+    for _ in range(20):
+        draw.seed(draw.random())  # the child draws from a copy
+        assert ended(forked(until_killed)) == -signal.SIGKILL
+    assert "finished" not in files.read_json(out / "run.json")
+    pretrain(recipe, out=out, progress=SILENT)
     assert outcome(out) == outcome(tmp_path / "straight")
     assert_clean(out)
 

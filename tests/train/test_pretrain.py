@@ -1,7 +1,9 @@
 """Pretraining from end to end on a corpus made in code: it learns, resumes, stops and reports truthfully."""
 
+import itertools
 import math
 import shutil
+import time
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +53,21 @@ def test_the_same_seed_gives_the_same_bytes_and_another_does_not(
         for name, seed in (("a", 0), ("b", 0), ("c", 1))
     ]
     assert sums[0] == sums[1] != sums[2]
+
+
+def test_a_jump_of_the_wall_clock_changes_nothing(
+    recipe_values: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The clock of the machine is set back and forth while time is what a run is counted in."""
+    jumps = itertools.cycle([0.0, 1e9, -1e9, 5e8])
+    monkeypatch.setattr(time, "time", lambda: next(jumps))
+    settings = ("train.budget=1s", "train.save_minutes=0.003")
+    result = pretrain(recipe(recipe_values, *settings), out=tmp_path / "run", progress=SILENT)
+    assert 1 <= result.seconds < 100 and result.steps > 1
+    rows = [row for row in files.read_jsonl(tmp_path / "run" / "metrics.jsonl") if "evaluation" in row]
+    for figure in ("progress", "seconds"):
+        shown = [row[figure] for row in rows]
+        assert shown == sorted(shown) and 0 < shown[0] <= shown[-1] < 100
 
 
 def test_micro_batches_give_the_same_run(recipe_values: dict[str, Any], tmp_path: Path) -> None:

@@ -39,6 +39,8 @@ from unmask.language import (
 )
 from unmask.version import __version__
 
+RESTART = 75  # EX_TEMPFAIL of sysexits.h: whoever started this may start it again, as a cluster's queue does
+
 
 class _Stopped(Exception):
     """An interrupt on its way past typer, which would turn it into an exit of its own."""
@@ -98,7 +100,8 @@ def root(
 def run(arguments: Sequence[str]) -> int:
     """Run one command and return its exit code.
 
-    0 done, 1 the user's mistake, 2 wrong usage, 128 + the number of the signal that stopped it (130, 143).
+    0 done, 1 the user's mistake, 2 wrong usage, 75 stopped by a signal with everything saved (RESTART), 130 stopped
+    by Ctrl-C.
     """
     debug = "--debug" in arguments
     console.set_quiet("--quiet" in arguments)
@@ -114,8 +117,11 @@ def run(arguments: Sequence[str]) -> int:
     except _Stopped as stop:
         number = signal.Signals(stop.args[0] if stop.args else signal.SIGINT)
         saved = "everything is saved, the same command goes on where it stopped"
-        console.show_error(f"stopped by {number.name}: {saved if stop.args else 'no file is half written'}")
-        return 128 + number
+        if console.is_main():
+            console.show_error(
+                f"stopped by {number.name}: {saved if stop.args else 'no file is half written'}"
+            )
+        return RESTART if stop.args and number != signal.SIGINT else 128 + number
     except UserError as error:
         if debug:
             raise

@@ -70,9 +70,11 @@ def finetune(
 ) -> None:
     """Train a model for a task; the run folder then holds the model of the best step on the dev rows.
 
-    Stopped at any moment, the same command goes on where it stopped.
+    Stopped at any moment, the same command goes on where it stopped. Several processes train together when
+    torchrun starts them: torchrun --nproc-per-node 2 -m unmask finetune RECIPE.
     """
     from unmask.train.finetune import finetune as learn
+    from unmask.train.parallel import joined
 
     shorthands: list[tuple[str, Path | str | None]] = [
         ("model", model),
@@ -90,18 +92,18 @@ def finetune(
         ("data.unknown_labels", unknown_labels),
     ]
     recipe, settings = _split(arguments or [], assigned(shorthands))
-    resolved = _resolved(recipe, settings)
-    folder = out or Path("runs") / (resolved.task.name if recipe is None else Path(recipe).stem)
-    for option, path in (("--train", resolved.data.train), ("--dev", resolved.data.dev), ("--test", test)):
-        if str(path) == "-":
-            raise _read_again(option)
-    if test is not None:
-        _check_test(resolved, test)
-    with console.work("Fine-tuning") as work:
-        result = learn(resolved, out=folder, progress=work)
-        metric, value = result.best
-        figures = f"dev {metric} {value:.1%} on {result.dev_rows:,} rows"
-        work.result(f"{result.steps:,} steps · {figures} · best step {result.best_step:,}")
+    with joined() as world:
+        with world.agreeing():
+            resolved = _resolved(recipe, settings)
+            _check_files(resolved, test)
+        folder = out or Path("runs") / (resolved.task.name if recipe is None else Path(recipe).stem)
+        with console.work("Fine-tuning") as work:
+            result = learn(resolved, out=folder, progress=work, world=world)
+            metric, value = result.best
+            figures = f"dev {metric} {value:.1%} on {result.dev_rows:,} rows"
+            work.result(f"{result.steps:,} steps · {figures} · best step {result.best_step:,}")
+    if not world.is_main:
+        return
     tested = None if test is None else _tested(result, resolved, test)
     if as_json:
         about = {**asdict(result), "folder": str(result.folder), "model": str(result.model)}
@@ -142,6 +144,14 @@ def _read_again(option: str) -> Exception:
     from unmask.errors import UserError
 
     return UserError(f"{option} is read more than once", given="-", allowed="a file")
+
+
+def _check_files(recipe: "FinetuneRecipe", test: Path | None) -> None:
+    for option, path in (("--train", recipe.data.train), ("--dev", recipe.data.dev), ("--test", test)):
+        if str(path) == "-":
+            raise _read_again(option)
+    if test is not None:
+        _check_test(recipe, test)
 
 
 def _check_test(recipe: "FinetuneRecipe", test: Path) -> None:

@@ -34,18 +34,23 @@ def pretrain(
 ) -> None:
     """Train an encoder on a corpus; the run folder then holds the model and its log.
 
-    Stopped at any moment, the same command goes on where it stopped.
+    Stopped at any moment, the same command goes on where it stopped. Several processes train together when
+    torchrun starts them: torchrun --nproc-per-node 2 -m unmask pretrain RECIPE.
     """
+    from unmask.train.parallel import joined
     from unmask.train.pretrain import pretrain as train
     from unmask.train.recipe import PretrainRecipe, read_recipe
 
     settings = [*assigned([("data.corpus", corpus)]), *(overrides or [])]
-    resolved = read_recipe(PretrainRecipe, recipe, settings)
-    with console.work("Pretraining") as work:
-        result = train(resolved, out=out or Path("runs") / Path(recipe).stem, progress=work)
-        work.result(
-            f"{result.steps:,} steps · {result.tokens:,} tokens · {result.tokens_per_second:,.0f} tokens/s"
-        )
+    with joined() as world:
+        with world.agreeing():
+            resolved = read_recipe(PretrainRecipe, recipe, settings)
+        with console.work("Pretraining") as work:
+            folder = out or Path("runs") / Path(recipe).stem
+            result = train(resolved, out=folder, progress=work, world=world)
+            work.result(
+                f"{result.steps:,} steps · {result.tokens:,} tokens · {result.tokens_per_second:,.0f} tokens/s"
+            )
     if as_json:
         facts_of = {**asdict(result), "folder": str(result.folder), "model": str(result.model)}
         console.say(json.dumps({**facts_of, "tokens_per_second": round(result.tokens_per_second)}))

@@ -7,6 +7,8 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
+from unmask.train.parallel import own_part
+
 
 class Average:
     """The mean of a learner's weights over about the last `share` of the run (Polyak and Juditsky 1992).
@@ -56,4 +58,4 @@ class Average:
     @torch.no_grad()
     def load_state_dict(self, means: Mapping[str, Tensor]) -> None:
         for name, mean in self.state_dict().items():
-            mean.copy_(means[name])
+            mean.copy_(own_part(means[name], mean))

@@ -15,11 +15,11 @@ from unmask.data.batches import Batches
 from unmask.data.shards import Shards
 from unmask.train import optim
 from unmask.train.allocator import keep_freed_memory
+from unmask.train.parallel import World
 from unmask.train.parts import PARTS, timed
 from unmask.train.precision import precision_of
 from unmask.train.pretrain import PretrainLearner, batches_of, fitted, learner_of
 from unmask.train.recipe import PretrainRecipe
-from unmask.train.run import default_device
 from unmask.train.speed import Speed, speed_of, wait_for
 from unmask.train.steps import State, Step, steps
 from unmask.train.threads import fastest_for
@@ -55,7 +55,7 @@ def bench(recipe: PretrainRecipe, shards: Shards, seconds: float, progress: Prog
     keep_freed_memory()
     recipe = fitted(_level(recipe), shards.tokenizer)
     torch.manual_seed(recipe.seed)
-    device = torch.device(default_device())
+    device = torch.device(World().device)
     precision = precision_of(recipe.train.precision, str(device))
     learner = learner_of(recipe, shards.tokenizer).to(device, precision.weights).train()
     batches = batches_of(recipe, shards)
@@ -99,7 +99,7 @@ def _threads(
     recipe: PretrainRecipe, learner: PretrainLearner, batches: Batches, seconds: float, progress: Progress
 ) -> int:
     """As many as a run would take."""
-    if recipe.train.threads is not None or default_device() != "cpu" or torch.get_num_threads() == 1:
+    if recipe.train.threads is not None or World().on_gpu or torch.get_num_threads() == 1:
         return recipe.train.threads or torch.get_num_threads()
     progress.show("measuring threads")
     return fastest_for(learner, batches, recipe.train, recipe.seed, seconds).threads

@@ -11,6 +11,7 @@ from typing import Literal
 from unmask.config import config, setting
 from unmask.data.ramp import Ramp
 from unmask.train.optim import AdamW, AnyOptimizer, AnySchedule, Linear
+from unmask.train.parallel import How
 from unmask.train.precision import PrecisionName
 
 FORMS = "30s, 5m, 2h (wall-clock), 1000 steps, 10M tokens or 3 epochs"
@@ -70,6 +71,10 @@ class TrainConfig:
     )
     batch_ramp: Ramp | None = setting(
         default=None, description="smaller steps at the beginning of the run; none if not given"
+    )
+    parallel: How = setting(
+        default="ddp",
+        description="with several processes (torchrun): ddp, each holds the whole network; fsdp, each a part of it",
     )
     precision: PrecisionName = setting(
         default="auto", description="of matrix products; auto: bfloat16 on a GPU that has it, else float32"

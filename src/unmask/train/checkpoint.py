@@ -4,7 +4,8 @@ checkpoints/step-00000120/  learner.safetensors, optimizer.safetensors, state.js
 average.safetensors where weights are averaged
 
 The newest are kept, and those that they name as the best evaluation so far. A checkpoint is written once and
-never replaced, so a kill at any moment leaves a state from which the run goes on exactly.
+never replaced, so a kill at any moment leaves a state from which the run goes on exactly. Where several processes
+train, the main one reads and writes for all: a checkpoint fits any number of them.
 """
 
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -20,17 +21,17 @@ from unmask import console, files
 from unmask.bundle import save_tensors
 from unmask.errors import UserError
 from unmask.train.average import Average
-
-Parts = dict[str, dict[str, Tensor]]
+from unmask.train.parallel import Parts, World, own_part, whole
 
 KEPT = 2  # the newest, and the one before in case the newest cannot be read
 
 
 class Checkpoints:
-    """The checkpoints of one run."""
+    """The checkpoints of one run; `save`, `wait` and `restore` are called by all of its processes."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, world: World | None = None) -> None:
         self.folder = folder
+        self.world = world or World()
         self._writer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="checkpoint")
         self._pending: Future[None] | None = None
 
@@ -45,22 +46,32 @@ class Checkpoints:
 
         state: `step`, `best_step` (None before the first evaluation) and whatever else resuming needs.
         """
-        self.wait()
+        self.wait()  # on the main process; its error is everyone's
         parts = {"learner": learner.state_dict(), "optimizer": _flat(optimizer)}
         if average is not None:
             parts["average"] = average.state_dict()
-        copies = {part: {name: t.detach().cpu().clone() for name, t in parts[part].items()} for part in parts}
-        self._pending = self._writer.submit(self._write, dict(state), copies)
+        copies: Parts = {part: {} for part in parts}
+        for part, tensors in parts.items():
+            for name, tensor in tensors.items():
+                gathered = whole(tensor.detach())
+                if self.world.is_main:
+                    copies[part][name] = gathered.cpu().clone()
+        if self.world.is_main:
+            self._pending = self._writer.submit(self._write, dict(state), copies)
 
     def wait(self) -> None:
         """Until everything is on disk."""
+        self.world.from_main(self._finish)
+
+    def _finish(self) -> None:
         if self._pending is not None:
             pending, self._pending = self._pending, None
             pending.result()
 
     def close(self) -> None:
+        """Let this process write what it has begun to write."""
         try:
-            self.wait()
+            self._finish()
         finally:
             self._writer.shutdown()
 
@@ -94,6 +105,11 @@ class Checkpoints:
     def _numbered(self) -> list[Path]:
         return sorted(self.folder.glob("step-*")) if self.folder.is_dir() else []
 
+    @property
+    def exist(self) -> bool:
+        """Whether there are any, whole or not."""
+        return self.world.from_main(lambda: bool(self._numbered()))
+
     def restore(
         self, learner: nn.Module, optimizer: torch.optim.Optimizer, average: Average | None = None
     ) -> dict[str, Any] | None:
@@ -101,21 +117,36 @@ class Checkpoints:
 
         Raises UserError where there are checkpoints, but none that can be read.
         """
+        parts: Parts | None = None
+
+        def look() -> dict[str, Any] | None:
+            nonlocal parts
+            state, parts = self._newest() or (None, None)
+            return state
+
+        state = self.world.from_main(look)
+        if state is None:
+            return None
+        every = self.world.shared(parts)
+        _load(learner, every["learner"])
+        _unflatten(optimizer, every["optimizer"])
+        if average is not None:
+            average.load_state_dict(every["average"])
+        return state
+
+    def _newest(self) -> tuple[dict[str, Any], Parts] | None:
+        """The newest that is whole; those after it are removed."""
         files.sweep(self.folder)
         numbered = self._numbered()
         for path in reversed(numbered):
             try:
-                state, parts = _read(path)
+                found = _read(path)
             except UserError as error:
                 console.remark(f"{error.what}; going back to the checkpoint before it")
                 continue
-            learner.load_state_dict(parts["learner"])
-            _unflatten(optimizer, parts["optimizer"])
-            if average is not None:
-                average.load_state_dict(parts["average"])
             for newer in numbered[numbered.index(path) + 1 :]:
                 files.remove(newer)
-            return state
+            return found
         if numbered:
             raise UserError(
                 f"no checkpoint in {self.folder} can be read",
@@ -149,6 +180,11 @@ def _read(path: Path) -> tuple[dict[str, Any], Parts]:
     return state, parts
 
 
+def _load(learner: nn.Module, tensors: dict[str, Tensor]) -> None:
+    now = learner.state_dict()
+    learner.load_state_dict({n: own_part(t, now[n]) if n in now else t for n, t in tensors.items()})
+
+
 def _flat(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
     state: dict[int, dict[str, Tensor]] = optimizer.state_dict()["state"]
     return {f"{number}.{name}": tensor for number, row in state.items() for name, tensor in row.items()}
@@ -156,7 +192,10 @@ def _flat(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
 
 def _unflatten(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
     state: dict[int, dict[str, Tensor]] = {}
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     for key, tensor in tensors.items():
         number, _, name = key.partition(".")
-        state.setdefault(int(number), {})[name] = tensor
+        parameter = parameters[int(number)]
+        spread = tensor.shape == parameter.shape  # but for the number of steps
+        state.setdefault(int(number), {})[name] = own_part(tensor, parameter) if spread else tensor
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})

@@ -20,8 +20,9 @@ from unmask.tasks import AnyTask, Classify, Task
 from unmask.tasks.hiding import Hiding
 from unmask.tasks.task import TITLES, TaskLearner
 from unmask.train.fit import Fit, Watch
+from unmask.train.parallel import World, joined
 from unmask.train.recipe import FinetuneRecipe, RowsConfig, read_recipe, recipe_of
-from unmask.train.run import Run, default_device
+from unmask.train.run import Run
 from unmask.train.steps import Step
 
 
@@ -63,30 +64,36 @@ def finetune(
     dev: Path | str | None = None,
     out: Path | str = "runs/finetune",
     progress: Progress | None = None,
+    world: World | None = None,
 ) -> Finetuned:
     """Train a model for a task; the run folder `out` then holds model/ (the best on dev), the log, checkpoints.
 
     recipe: a FinetuneRecipe or a YAML file; or else `model` and `train` (and `dev`), with every other setting
-    at its default; overrides: `key.sub=value`. Resumes like `pretrain`. Raises UserError for what cannot be used.
+    at its default; overrides: `key.sub=value`. Resumes like `pretrain`, and takes a `world` like it. Raises
+    UserError for what cannot be used.
     """
-    if recipe is None:
-        if model is None or train is None:
-            raise UserError("fine-tuning needs a model and training rows", allowed="model=FOLDER, train=FILE")
-        data = {"train": str(train), **({"dev": str(dev)} if dev else {})}
-        values = {"model": str(model), "task": {"name": task}, "data": data}
-        recipe = recipe_of(FinetuneRecipe, values, overrides, where="the settings given")
-    elif not isinstance(recipe, FinetuneRecipe):
-        recipe = read_recipe(FinetuneRecipe, recipe, overrides)
-    with Run(Path(out), recipe, "finetune") as run:
-        if run.finished:
-            console.remark(f"{run.folder} is finished; remove it or choose another --out to train again")
-        elif progress is not None:
-            _train(run, recipe, progress)
-        else:
-            with console.work("Fine-tuning") as work:
-                _train(run, recipe, work)
-                work.result(str(run.folder))
-        return Finetuned(run.folder, **run.facts()["finished"])
+    with joined(world) as world:
+        with world.agreeing():
+            if recipe is None:
+                if model is None or train is None:
+                    raise UserError(
+                        "fine-tuning needs a model and training rows", allowed="model=FOLDER, train=FILE"
+                    )
+                data = {"train": str(train), **({"dev": str(dev)} if dev else {})}
+                values = {"model": str(model), "task": {"name": task}, "data": data}
+                recipe = recipe_of(FinetuneRecipe, values, overrides, where="the settings given")
+            elif not isinstance(recipe, FinetuneRecipe):
+                recipe = read_recipe(FinetuneRecipe, recipe, overrides)
+        with Run(Path(out), recipe, "finetune", world) as run:
+            if run.finished:
+                console.remark(f"{run.folder} is finished; remove it or choose another --out to train again")
+            elif progress is not None:
+                _train(run, recipe, progress)
+            else:
+                with console.work("Fine-tuning") as work:
+                    _train(run, recipe, work)
+                    work.result(str(run.folder))
+            return Finetuned(run.folder, **run.outcome())
 
 
 def rows_of(data: RowsConfig, seed: int, task: AnyTask | None = None) -> tuple[list[Example], list[Example]]:
@@ -130,20 +137,23 @@ def check(recipe: FinetuneRecipe, opened: bundle.Bundle) -> None:
 
 
 def _train(run: Run, recipe: FinetuneRecipe, progress: Progress) -> None:
-    opened = bundle.read(recipe.model)
-    check(recipe, opened)
-    train, dev = rows_of(recipe.data, recipe.seed, recipe.task)
-    data = recipe.data
-    inputs = {"model": opened.sha256, "train": files.sha256(data.train)}
-    run.bind(**inputs, **({"dev": files.sha256(data.dev)} if data.dev else {}))
-    task = recipe.task.task.build(recipe.task, opened.tokenizer, train)
-    with of_test_rows():
-        dev = task.check(dev, of=data.train, unknown=data.reading.unknown)
-    rows = task.encode(train)
-    truncated = task.truncated
-    heldout = HeldOut(task, dev, task.encode([example.only(task.labels) for example in dev]))
-    learner = _learner(opened, recipe, task, train, rows)
-    batches = Batches(TableExamples(rows), data.batch_rows, recipe.seed, recipe.train.accumulate)
+    world, data = run.world, recipe.data
+    with world.agreeing():
+        opened = bundle.read(recipe.model)
+        check(recipe, opened)
+        train, dev = rows_of(data, recipe.seed, recipe.task)
+        inputs = {"model": opened.sha256, "train": files.sha256(data.train)}
+        run.bind(**inputs, **({"dev": files.sha256(data.dev)} if data.dev else {}))
+        task = recipe.task.task.build(recipe.task, opened.tokenizer, train)
+        with of_test_rows():
+            dev = task.check(dev, of=data.train, unknown=data.reading.unknown)
+        rows = task.encode(train)
+        truncated = task.truncated
+        heldout = HeldOut(task, dev, task.encode([example.only(task.labels) for example in dev]))
+        learner = _learner(opened, recipe, task, train, rows).to(world.device)
+        batches = Batches(
+            TableExamples(rows), data.batch_rows, recipe.seed, recipe.train.accumulate, world.rank, world.size
+        )
 
     def describe(step: Step) -> str:
         return f"loss {step.loss:.3f}  best dev {_title(task.watch)} {fit.standing.best or 0:.1%}"
@@ -158,26 +168,29 @@ def _train(run: Run, recipe: FinetuneRecipe, progress: Progress) -> None:
         watch=Watch(task.watch, higher=True),
         describe=describe,
     )
-    fit.resume()
     standing = fit(progress)
     fit.finish(standing.best_step)
-    lineage = [*opened.lineage, {"kind": "finetune", "recipe": run.recipe_values(), "steps": standing.step}]
-    config = changed(opened.config, dropout=recipe.dropout)
-    bundle.write(
-        run.model, config, learner.published(), opened.tokenizer, lineage, task.schema(), task.public
-    )
-    run.write_facts(
-        finished={
-            "steps": standing.step,
-            "best_step": standing.best_step,
-            "seconds": round(standing.seconds, 2),
-            "train_rows": len(train),
-            "dev_rows": len(dev),
-            "truncated": truncated,
-            "dev": evaluate(learner, heldout),
-            "metric": task.watch,
-        }
-    )
+
+    def publish() -> None:
+        own = {"kind": "finetune", "recipe": run.recipe_values(), "steps": standing.step}
+        config, lineage = changed(opened.config, dropout=recipe.dropout), [*opened.lineage, own]
+        bundle.write(
+            run.model, config, learner.published(), opened.tokenizer, lineage, task.schema(), task.public
+        )
+        run.write_facts(
+            finished={
+                "steps": standing.step,
+                "best_step": standing.best_step,
+                "seconds": round(standing.seconds, 2),
+                "train_rows": len(train),
+                "dev_rows": len(dev),
+                "truncated": truncated,
+                "dev": evaluate(learner, heldout),
+                "metric": task.watch,
+            }
+        )
+
+    world.from_main(publish)
 
 
 def _learner(
@@ -195,7 +208,7 @@ def _learner(
     learner = task.learner(encoder, train, rows)
     if recipe.hide:
         learner.hiding = Hiding(recipe.hide, opened.tokenizer.mask_id)
-    return learner.to(default_device())
+    return learner
 
 
 @dataclass(frozen=True)

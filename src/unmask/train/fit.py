@@ -17,7 +17,7 @@ from unmask.train import optim
 from unmask.train.average import Average
 from unmask.train.budget import TrainConfig
 from unmask.train.precision import precision_of
-from unmask.train.run import Interrupted, Run, default_device, interruptible
+from unmask.train.run import Interrupted, Run, interruptible
 from unmask.train.steps import State, Step, steps
 from unmask.train.threads import fastest_for
 
@@ -76,7 +76,11 @@ class Window:
 
 
 class Fit:
-    """One run under way. `evaluate` returns figures by name; `describe` turns a step into a few words."""
+    """One run under way, in each process that trains it.
+
+    learner: has the weights that come out at the end, and while `evaluate` runs, on the main process; begin: gives
+    a new learner its first weights; evaluate: returns figures by name; describe: turns a step into a few words.
+    """
 
     def __init__(
         self,
@@ -88,36 +92,39 @@ class Fit:
         evaluate: Callable[[], dict[str, float]],
         watch: Watch,
         describe: Callable[[Step], str],
+        begin: Callable[[], None] = lambda: None,
     ) -> None:
         self.run, self.learner, self.batches = run, learner, batches
-        self.settings, self.seed = settings, seed
+        self.settings, self.seed, self.world = settings, seed, run.world
         self.evaluate, self.watch, self.describe = evaluate, watch, describe
         learner.to(precision_of(settings.precision, "cpu").weights)
-        self.optimizer = optim.build(settings.optimizer, learner, learner.lr_factors)
-        self.average = Average(learner, settings.ema) if settings.ema else None
-        self.standing = Standing()
+        if not run.checkpoints.exist:
+            self.world.from_main(begin)
+        self.trained = self.world.wrap(learner, settings.parallel)
+        plain = self.world.plain(self.trained)
+        self.optimizer = optim.build(settings.optimizer, plain, learner.lr_factors)
+        self.average = Average(plain, settings.ema) if settings.ema else None
+        self.standing = self._resumed()
+        run.forget_after(self.standing.step)
         self.saved = time.monotonic()
 
-    def resume(self) -> bool:
-        """Take up the newest checkpoint; whether there is one."""
-        state = self.run.checkpoints.restore(self.learner, self.optimizer, self.average)
-        if state is not None:
-            self.standing = Standing(**{field.name: state[field.name] for field in fields(Standing)})
-            console.remark(f"resuming after step {self.standing.step:,}")
-        self.run.forget_after(self.standing.step)
-        return state is not None
-
-    def begin(self) -> None:
-        """Take the learner as it is now for the beginning, after its initial weights were changed."""
-        if self.average is not None:
-            self.average = Average(self.learner, self.average.share)
+    def _resumed(self) -> Standing:
+        """How far the run is, by the newest checkpoint, which is taken up if there is one."""
+        plain = self.world.plain(self.trained)
+        state = self.run.checkpoints.restore(plain, self.optimizer, self.average)
+        if state is None:
+            return Standing()
+        console.remark(f"resuming after step {state['step']:,}")
+        return Standing(**{field.name: state[field.name] for field in fields(Standing)})
 
     def finish(self, step: int | None = None) -> None:
         """Leave the learner with what the run brought: the weights of a checkpoint, or the last ones; averaged."""
         if step is not None:
-            self.run.checkpoints.load_weights(step, self.learner)
-        elif self.average is not None:
+            self.world.from_main(lambda: self.run.checkpoints.load_weights(step, self.learner))
+            return
+        if self.average is not None:
             self.average.put()
+        self.world.gather(self.trained, self.learner)
 
     def __call__(self, progress: Progress) -> Standing:
         """Train to the end of the budget. Raises Interrupted after a signal, with everything saved."""
@@ -132,7 +139,7 @@ class Fit:
     def _threads(self, progress: Progress) -> int:
         """As many as asked for, or as were fastest when the run began: the same number gives the same bits."""
         known = self.settings.threads or self.run.facts().get("choices", {}).get("threads")
-        if known is None and default_device() == "cpu" and torch.get_num_threads() > 1:
+        if known is None and self.world.size == 1 and not self.world.on_gpu and torch.get_num_threads() > 1:
             progress.show("measuring threads")
             known = fastest_for(self.learner, self.batches, self.settings, self.seed).threads
             self.run.write_facts(choices={"threads": known})
@@ -140,8 +147,10 @@ class Fit:
 
     def _train(self, progress: Progress) -> Standing:
         standing, window, shown = self.standing, Window(), 0.0
-        self.learner.train()
-        loop = steps(self.learner, self.optimizer, self.batches, self.settings, standing, self.seed)
+        self.trained.train()
+        loop = steps(
+            self.trained, self.optimizer, self.batches, self.settings, standing, self.seed, self.world
+        )
         with interruptible() as stop, closing(loop):
             for step in () if self._out_of_patience else loop:
                 window.add(step)
@@ -157,14 +166,19 @@ class Fit:
                     self._evaluate(step)
                     if self._out_of_patience:
                         break
-                elif time.monotonic() - self.saved > self.settings.save_minutes * 60 and not step.skipped:
+                # a signal to one is a signal to all; the clock of the main process is that of all
+                signal, late = self.world.highest([stop.signal or 0, self.world.is_main and self._late])
+                if signal or (late and not step.skipped):
                     self._save()
-                if stop.signal is not None:
-                    self._save()
+                if signal:
                     self.run.checkpoints.wait()
-                    raise Interrupted(stop.signal)
+                    raise Interrupted(int(signal))
         self.run.checkpoints.wait()
         return standing
+
+    @property
+    def _late(self) -> bool:
+        return time.monotonic() - self.saved > self.settings.save_minutes * 60
 
     @property
     def _out_of_patience(self) -> bool:
@@ -178,7 +192,8 @@ class Fit:
 
     def _evaluate(self, step: Step) -> None:
         with self.average.in_place() if self.average is not None else nullcontext():
-            figures = self.evaluate()
+            self.world.gather(self.trained, self.learner)
+            figures = self.world.from_main(self.evaluate)
         standing, value = self.standing, figures[self.watch.key]
         if step.skipped or not all(map(math.isfinite, figures.values())):
             return  # what has left the numbers is neither kept nor shown; the loop stops if it lasts
@@ -196,7 +211,8 @@ class Fit:
         self._save()
 
     def _save(self) -> None:
-        self.run.checkpoints.save(asdict(self.standing), self.learner, self.optimizer, self.average)
+        plain = self.world.plain(self.trained)
+        self.run.checkpoints.save(asdict(self.standing), plain, self.optimizer, self.average)
         self.saved = time.monotonic()
 
     def _row(self, step: Step, window: Window) -> dict[str, Any]:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from unmask.config import config, name_or, setting, tag
+from unmask.train.parallel import own_part, whole
 
 
 @config
@@ -163,23 +164,21 @@ class _MuonAndAdamW(torch.optim.AdamW):
         finally:
             self.param_groups = every
         # matrices of one shape are orthogonalised together: many small products cost more than one large
-        shapes: dict[tuple[int, int], list[tuple[Tensor, Tensor, float, float]]] = {}
+        shapes: dict[tuple[int, ...], list[tuple[nn.Parameter, Tensor, dict[str, Any]]]] = {}
         for group in every:
-            if "stacked" in group:
-                for parameter in group["params"]:
-                    if parameter.grad is None:
-                        continue
-                    ahead = self._averaged(parameter, group["momentum"])
-                    for weight, update in zip(
-                        parameter.chunk(group["stacked"]), ahead.chunk(group["stacked"]), strict=True
-                    ):
-                        row = (weight, update, group["lr"], group["weight_decay"])
-                        shapes.setdefault((weight.shape[0], weight.shape[1]), []).append(row)
-        for rows in shapes.values():
-            turned = orthogonalised(torch.stack([update for _, update, _, _ in rows]))
-            for (weight, _, lr, decay), update in zip(rows, turned, strict=True):
-                weight.mul_(1 - lr * decay)
-                weight.add_(update, alpha=-lr * 0.2 * math.sqrt(max(weight.shape)))
+            for parameter in group["params"] if "stacked" in group else ():
+                if parameter.grad is not None:
+                    # whole matrices, also where processes hold parts of them
+                    ahead = whole(self._averaged(parameter, group["momentum"]))
+                    matrices = ahead.view(group["stacked"], -1, ahead.shape[1])
+                    shapes.setdefault(matrices.shape[1:], []).append((parameter, matrices, group))
+        for shape, rows in shapes.items():
+            turned = orthogonalised(torch.cat([matrices for _, matrices, _ in rows]))
+            updates = torch.split(turned, [len(matrices) for _, matrices, _ in rows])
+            for (parameter, _, group), update in zip(rows, updates, strict=True):
+                parameter.mul_(1 - group["lr"] * group["weight_decay"])
+                size = 0.2 * math.sqrt(max(shape))
+                parameter.add_(own_part(update.flatten(0, 1), parameter), alpha=-group["lr"] * size)
 
     def _averaged(self, parameter: Tensor, momentum: float) -> Tensor:
         """The mean of the gradients up to now, one step ahead (Nesterov)."""
@@ -196,12 +195,12 @@ def orthogonalised(matrices: Tensor) -> Tensor:
     """About U V^T of the singular value decompositions U S V^T. matrices (count, rows, columns).
 
     Five Newton-Schulz steps with the coefficients of Jordan et al. 2024, which bring all but the least singular
-    values to between 0.7 and 1.2. In bfloat16 on a GPU, in the matrices' own precision on a CPU.
+    values to between 0.7 and 1.2. Of float32 in bfloat16 on a GPU; else in the matrices' own precision.
     """
     tall = matrices.shape[1] > matrices.shape[2]
     x = matrices.mT if tall else matrices
     x = x / (x.norm(dim=(1, 2), keepdim=True) + 1e-7)
-    x = x.bfloat16() if x.is_cuda else x
+    x = x.bfloat16() if x.is_cuda and x.dtype == torch.float32 else x
     for _ in range(5):
         gram = x @ x.mT
         x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=-4.7750, alpha=2.0315), x, beta=3.4445)

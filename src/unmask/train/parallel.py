@@ -1,16 +1,42 @@
-"""World: the processes that train one model together. One process alone is a world of one."""
+"""World: the processes that train one model together. One process alone is a world of one.
 
-from collections.abc import Iterable, Iterator, Sequence
+torchrun starts the processes and says in the environment of each which one it is; here they find each other and
+exchange what they must: sums, decisions, gradients. Whatever a World offers is called by all of them alike, in the
+same order. Plain values travel as JSON, tensors as they are.
+"""
+
+import copy
+import inspect
+import json
+import math
+import os
+import secrets
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import timedelta
+from typing import Any, Literal, TypeVar
 
 import torch
+import torch.distributed as dist
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor, distribute_tensor
 
-from unmask.learner import Learner
+from unmask.errors import UserError
+from unmask.learner import Learner, Loss, Part
+
+T = TypeVar("T")
+How = Literal["ddp", "fsdp"]
+Parts = dict[str, dict[str, Tensor]]
+
+PATIENCE = timedelta(
+    hours=1
+)  # for which processes wait while the main one evaluates; a lost one shows earlier
+NEEDED = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
 
 
 class World:
-    """This process among those that train one model; every method is called by all of them alike."""
+    """This process among those that train one model."""
 
     rank = 0
     size = 1
@@ -24,23 +50,322 @@ class World:
 
     @property
     def is_main(self) -> bool:
-        """Whether this is the process that writes and prints."""
+        """Whether this is the process that writes, prints and decides."""
         return self.rank == 0
 
     def sum(self, values: Sequence[float]) -> list[float]:
         """The sum of each value over all processes."""
         return list(values)
 
-    def plain(self, learner: nn.Module) -> Learner:
-        """The Learner inside of what trains it."""
-        assert isinstance(learner, Learner)
-        return learner
+    def highest(self, values: Sequence[float]) -> list[float]:
+        """The highest of each value over all processes."""
+        return list(values)
+
+    def from_main(self, work: Callable[[], T]) -> T:
+        """What `work` returns on the main process, which alone does it: plain values. All raise its UserError."""
+        return work()
 
     @contextmanager
-    def exchanging(self, learner: nn.Module, now: bool) -> Iterator[None]:
-        """Within it a backward pass adds up the gradients of all processes, if `now`, or keeps them for later."""
+    def agreeing(self) -> Iterator[None]:
+        """A UserError that one process raises inside is raised by all of them at its end."""
+        yield
+
+    def shared(self, parts: Parts | None) -> Parts:
+        """The tensors of the main process (on the CPU) for all; the others give None."""
+        assert parts is not None
+        return parts
+
+    def wrap(self, learner: Learner, how: How) -> nn.Module:
+        """What trains a learner, with the weights of the main process. See `plain`, `gather`."""
+        return learner
+
+    def plain(self, trained: nn.Module) -> Learner:
+        """The Learner inside of what `wrap` made."""
+        assert isinstance(trained, Learner)
+        return trained
+
+    def gather(self, trained: nn.Module, learner: Learner) -> None:
+        """Bring the weights of `trained` into the learner that was wrapped, on the main process; often they are the
+        same."""
+
+    @contextmanager
+    def exchanging(self, trained: nn.Module, now: bool) -> Iterator[None]:
+        """Within it a backward pass averages gradients over all processes, if `now`, or keeps them for later."""
         yield
 
     def clip(self, parameters: Iterable[Tensor], longest: float) -> Tensor:
         """Shorten the gradient (2-norm over all parameters) to `longest`; returns how long it was."""
         return torch.nn.utils.clip_grad_norm_(parameters, longest)
+
+
+@contextmanager
+def joined(world: World | None = None) -> Iterator[World]:
+    """The world given, or else that of the environment, which is left at the end. Raises UserError where another
+    of its processes ends meanwhile."""
+    if world is not None or int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        yield world or World()
+        return
+    group = Group()
+    try:
+        yield group
+    except RuntimeError as error:
+        if not isinstance(error, dist.DistError) and "gloo" not in str(error):
+            raise
+        lost = UserError(
+            "another process of this run has ended, so this one ends as well",
+            kept="the last checkpoint",
+            to_do="see what the other one said; the same command goes on where it stopped",
+        )
+        raise Agreed(lost, group.is_main) from error
+    group.sum([0.0])  # nobody hangs up on one who still listens
+    dist.destroy_process_group()
+
+
+class Agreed(UserError):
+    """An error that all processes raise; the main one shows it."""
+
+    def __init__(self, error: UserError, is_main: bool) -> None:
+        super().__init__(error.what, **error.facts)
+        self.elsewhere = not is_main
+
+
+class Group(World):
+    """This process among several that torchrun has started, here and perhaps on other machines.
+
+    Raises UserError where the environment is not torchrun's, or has more processes than GPUs.
+    """
+
+    def __init__(self) -> None:
+        missing = [name for name in NEEDED if name not in os.environ]
+        if missing:
+            raise UserError(
+                "several processes must be started by torchrun",
+                given=f"WORLD_SIZE={os.environ['WORLD_SIZE']}",
+                missing=", ".join(missing),
+                to_do="torchrun --nproc-per-node 2 -m unmask pretrain RECIPE, or unset WORLD_SIZE",
+            )
+        self.rank, self.size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+        gpus, local = torch.cuda.device_count(), int(os.environ["LOCAL_RANK"])
+        if 0 < gpus <= local:
+            raise UserError(
+                "there are more processes than GPUs on this machine",
+                given=f"LOCAL_RANK={local}",
+                allowed=f"torchrun --nproc-per-node {gpus}",
+            )
+        super().__init__(f"cuda:{local}" if gpus else "cpu")
+        if self.on_gpu:
+            torch.cuda.set_device(self.device)
+        if not dist.is_initialized():
+            dist.init_process_group(
+                "cpu:gloo,cuda:nccl" if self.on_gpu else "gloo",
+                timeout=PATIENCE,
+                store=_meeting(self.rank, self.size),
+                rank=self.rank,
+                world_size=self.size,
+            )
+
+    def sum(self, values: Sequence[float]) -> list[float]:
+        return self._reduced(values, dist.ReduceOp.SUM)
+
+    def highest(self, values: Sequence[float]) -> list[float]:
+        return self._reduced(values, dist.ReduceOp.MAX)
+
+    @staticmethod
+    def _reduced(values: Sequence[float], how: Any) -> list[float]:
+        tensor = torch.tensor(values, dtype=torch.float64)
+        dist.all_reduce(tensor, how)
+        return tensor.tolist()
+
+    def from_main(self, work: Callable[[], T]) -> T:
+        mine: dict[str, Any] = {}
+        if self.is_main:
+            try:
+                mine = {"value": work()}
+            except UserError as error:
+                mine = _told(error)
+        return self._agreed(mine)[0]["value"]  # type: ignore[no-any-return]
+
+    @contextmanager
+    def agreeing(self) -> Iterator[None]:
+        try:
+            yield
+        except Agreed:
+            raise
+        except UserError as error:
+            self._agreed(_told(error))
+        else:
+            self._agreed({})
+
+    def _agreed(self, mine: dict[str, Any]) -> list[dict[str, Any]]:
+        """What each process has to say; raises the first error among it. One protocol for all that is agreed on, so
+        that whoever fails early is understood by those who are further on."""
+        said = torch.frombuffer(bytearray(json.dumps(mine).encode()), dtype=torch.uint8)
+        lengths = [torch.zeros(1, dtype=torch.int64) for _ in range(self.size)]
+        dist.all_gather(lengths, torch.tensor([len(said)]))
+        longest = max(int(length) for length in lengths)
+        padded = [torch.zeros(longest, dtype=torch.uint8) for _ in range(self.size)]
+        dist.all_gather(padded, torch.cat([said, torch.zeros(longest - len(said), dtype=torch.uint8)]))
+        every = [json.loads(bytes(text[: int(n)].tolist())) for text, n in zip(padded, lengths, strict=True)]
+        for each in every:
+            if "error" in each:
+                raise Agreed(UserError(each["error"], **each["facts"]), self.is_main)
+        return every
+
+    def shared(self, parts: Parts | None) -> Parts:
+        layout: dict[str, dict[str, Any]] = self.from_main(
+            lambda: {
+                part: {
+                    name: [str(t.dtype).removeprefix("torch."), list(t.shape)] for name, t in tensors.items()
+                }
+                for part, tensors in (parts or {}).items()
+            }
+        )
+        every = parts or {
+            part: {
+                name: torch.empty(shape, dtype=getattr(torch, dtype)) for name, (dtype, shape) in row.items()
+            }
+            for part, row in layout.items()
+        }
+        for part in layout:
+            for name in layout[part]:
+                dist.broadcast(every[part][name], 0)
+        return every
+
+    def wrap(self, learner: Learner, how: How) -> nn.Module:
+        if how == "fsdp":
+            return self._sharded(learner)
+        devices = [torch.device(self.device)] if self.on_gpu else None
+        kind = nn.parallel.DistributedDataParallel
+        # buffers are tables that never change; torch 2.13 gave the option another name
+        names = ("forward_sync_buffers", "broadcast_buffers")
+        option = next(name for name in names if name in inspect.signature(kind).parameters)
+        given: dict[str, Any] = {option: False}
+        return kind(learner, device_ids=devices, gradient_as_bucket_view=True, **given)
+
+    def _sharded(self, learner: Learner) -> nn.Module:
+        """A copy whose weights, gradients and optimiser state are spread over the processes (FSDP2).
+
+        Blocks are gathered one at a time. What is used at both ends, the tied embeddings, stays in one unit, and so
+        do blocks that are used more than once.
+        """
+        from torch.distributed.device_mesh import init_device_mesh
+        from torch.distributed.fsdp import fully_shard
+
+        _register_loss()
+        for parameter in learner.parameters():
+            dist.broadcast(parameter.detach(), 0)
+        trained = copy.deepcopy(learner)
+        if not self.is_main:  # where nobody evaluates it
+            learner.to("cpu")
+        mesh = init_device_mesh(torch.device(self.device).type, (self.size,))
+        encoder = trained.encoder
+        if len(set(encoder.blocks)) == encoder.config.layers:
+            for block in encoder.blocks:
+                fully_shard(block, mesh=mesh)
+        fully_shard(trained, mesh=mesh, reshard_after_forward=False)
+        return trained
+
+    def plain(self, trained: nn.Module) -> Learner:
+        return super().plain(
+            trained.module if isinstance(trained, nn.parallel.DistributedDataParallel) else trained
+        )
+
+    @torch.no_grad()
+    def gather(self, trained: nn.Module, learner: Learner) -> None:
+        if self.plain(trained) is learner:
+            return
+        for mine, spread in zip(learner.parameters(), trained.parameters(), strict=True):
+            gathered = whole(spread)
+            if self.is_main:
+                mine.copy_(gathered)
+
+    @torch.no_grad()
+    def clip(self, parameters: Iterable[Tensor], longest: float) -> Tensor:
+        gradients = [p.grad for p in parameters if p.grad is not None]
+        if not is_spread(*gradients):
+            return super().clip(parameters, longest)
+        parts = [local(gradient) for gradient in gradients]
+        # one exchange for all, where torch makes one for each
+        (squares,) = self.sum([float(torch.stack(torch._foreach_norm(parts)).double().square().sum())])
+        norm = math.sqrt(squares)
+        torch._foreach_mul_(parts, min(1.0, longest / (norm + 1e-6)))
+        return torch.tensor(norm, dtype=torch.float64)
+
+    @contextmanager
+    def exchanging(self, trained: nn.Module, now: bool) -> Iterator[None]:
+        if isinstance(trained, nn.parallel.DistributedDataParallel):
+            if now:
+                yield
+            else:
+                with trained.no_sync():
+                    yield
+        else:
+            trained.set_requires_gradient_sync(now)  # type: ignore[operator]
+            yield
+
+
+def _meeting(rank: int, size: int) -> Any:
+    """A place that only these processes know, of those that torchrun's store has seen.
+
+    That store outlives workers that torchrun replaces, and holds the addresses of the dead: so each process says
+    hello with a name that nobody had before, and the main one answers those that live with the name of the place.
+    """
+    agent = os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"  # else the main process is the host
+    store = dist.TCPStore(  # type: ignore[attr-defined]
+        os.environ["MASTER_ADDR"],
+        int(os.environ["MASTER_PORT"]),
+        is_master=rank == 0 and not agent,
+        timeout=PATIENCE,
+        multi_tenant=True,
+    )
+    name = secrets.token_hex(8)
+    if rank:
+        store.set(f"unmask/hello/{rank}", name)
+        place = store.get(f"unmask/answer/{name}").decode()
+        store.set(f"unmask/heard/{place}/{rank}", "")
+        return dist.PrefixStore(place, store)  # type: ignore[attr-defined]
+    waited_for = set(range(1, size))
+    while waited_for:
+        for other in sorted(waited_for):
+            if store.check([f"unmask/heard/{name}/{other}"]):
+                waited_for.remove(other)
+            elif store.check([f"unmask/hello/{other}"]):
+                store.set(f"unmask/answer/{store.get(f'unmask/hello/{other}').decode()}", name)
+        time.sleep(0.01)
+    return dist.PrefixStore(name, store)  # type: ignore[attr-defined]
+
+
+def is_spread(*tensors: Tensor) -> bool:
+    """Whether processes hold parts of tensors."""
+    return any(isinstance(tensor, DTensor) for tensor in tensors)
+
+
+def local(tensor: Tensor) -> Tensor:
+    """What this process has of a tensor that may be spread."""
+    return tensor.to_local() if isinstance(tensor, DTensor) else tensor
+
+
+def whole(tensor: Tensor) -> Tensor:
+    """All of a tensor that may be spread over the processes, on each of them."""
+    return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
+
+
+def own_part(tensor: Tensor, like: Tensor) -> Tensor:
+    """This process's part of a whole tensor, where `like` is spread over the processes; else the tensor itself."""
+    if not isinstance(like, DTensor):
+        return tensor
+    # without a source, each process cuts its part out of what it has
+    return distribute_tensor(tensor.to(like.device), like.device_mesh, like.placements, src_data_rank=None)
+
+
+def _told(error: UserError) -> dict[str, Any]:
+    return {"error": error.what, "facts": error.facts}
+
+
+def _register_loss() -> None:
+    """Let FSDP2 find the tensors in what a Learner returns: it must know when a backward pass begins."""
+    from torch.utils._pytree import SUPPORTED_NODES, register_dataclass
+
+    for kind in (Loss, Part):
+        if kind not in SUPPORTED_NODES:
+            register_dataclass(kind)

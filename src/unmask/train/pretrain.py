@@ -20,9 +20,9 @@ from unmask.model.encoder import Encoder
 from unmask.objectives import Masked, MaskedObjective, NextSentenceObjective
 from unmask.text.tokenizer import Tokenizer
 from unmask.train.fit import Fit, Watch
-from unmask.train.parallel import World
+from unmask.train.parallel import World, joined
 from unmask.train.recipe import PretrainRecipe, read_recipe
-from unmask.train.run import Run, default_device
+from unmask.train.run import Run
 from unmask.train.start import (
     SAMPLE,
     look_at_neighbours,
@@ -99,29 +99,34 @@ def pretrain(
     overrides: Sequence[str] = (),
     out: Path | str = "runs/pretrain",
     progress: Progress | None = None,
+    world: World | None = None,
 ) -> Pretrained:
     """Train an encoder on a corpus; the run folder `out` then holds model/, the log and the checkpoints.
 
     recipe: a PretrainRecipe or a YAML file; overrides: `key.sub=value`. An interrupted run goes on where it
-    stopped, a finished one is returned as it is. Raises UserError for what cannot be used.
+    stopped, a finished one is returned as it is. world: the processes that train it together; by default those
+    that torchrun has started, or this one. Raises UserError for what cannot be used.
     """
-    if not isinstance(recipe, PretrainRecipe):
-        recipe = read_recipe(PretrainRecipe, recipe, overrides)
-    elif overrides:
-        raise UserError("overrides go with a recipe file, not with a PretrainRecipe")
-    # a run that begins makes sure that the text is what was built: changed tokens would be trained on unnoticed
-    shards = Shards.open(recipe.data.corpus, check=not (Path(out) / "checkpoints").exists())
-    recipe = fitted(recipe, shards.tokenizer)
-    with Run(Path(out), recipe, "pretrain") as run:
-        if run.finished:
-            console.remark(f"{run.folder} is finished; remove it or choose another --out to train again")
-        elif progress is not None:
-            _train(run, recipe, shards, progress)
-        else:
-            with console.work("Pretraining") as work:
-                _train(run, recipe, shards, work)
-                work.result(str(run.folder))
-        return Pretrained(run.folder, **run.facts()["finished"])
+    with joined(world) as world:
+        with world.agreeing():
+            if not isinstance(recipe, PretrainRecipe):
+                recipe = read_recipe(PretrainRecipe, recipe, overrides)
+            elif overrides:
+                raise UserError("overrides go with a recipe file, not with a PretrainRecipe")
+            # a run that begins makes sure that the text is what was built: changed tokens would be trained on
+            # unnoticed
+            shards = Shards.open(recipe.data.corpus, check=not (Path(out) / "checkpoints").exists())
+            recipe = fitted(recipe, shards.tokenizer)
+        with Run(Path(out), recipe, "pretrain", world) as run:
+            if run.finished:
+                console.remark(f"{run.folder} is finished; remove it or choose another --out to train again")
+            elif progress is not None:
+                _train(run, recipe, shards, progress)
+            else:
+                with console.work("Pretraining") as work:
+                    _train(run, recipe, shards, work)
+                    work.result(str(run.folder))
+            return Pretrained(run.folder, **run.outcome())
 
 
 def fitted(recipe: PretrainRecipe, tokenizer: Tokenizer) -> PretrainRecipe:
@@ -145,11 +150,11 @@ def fitted(recipe: PretrainRecipe, tokenizer: Tokenizer) -> PretrainRecipe:
 
 def _train(run: Run, recipe: PretrainRecipe, shards: Shards, progress: Progress) -> None:
     run.bind(corpus=shards.sha256)
-    torch.manual_seed(recipe.seed)
-    learner = learner_of(recipe, shards.tokenizer).to(default_device())
-    pairs = has_pairs(recipe)
-    batches = batches_of(recipe, shards)
-    heldout = _heldout(learner, shards, recipe, pairs)
+    with run.world.agreeing():
+        torch.manual_seed(recipe.seed)
+        learner = learner_of(recipe, shards.tokenizer).to(run.world.device)
+        batches = batches_of(recipe, shards, run.world)
+        heldout = _heldout(learner, shards, recipe) if run.world.is_main else []
     unigram, uniform = shards.unigram_entropy(), math.log(shards.vocabulary)
 
     def describe(step: Step) -> str:
@@ -165,31 +170,33 @@ def _train(run: Run, recipe: PretrainRecipe, shards: Shards, progress: Progress)
         evaluate=lambda: evaluate(learner, heldout),
         watch=Watch(f"{recipe.objectives[0].name}.loss", higher=False),
         describe=describe,
+        begin=lambda: _begin(learner, recipe, shards, progress),
     )
-    if not fit.resume():
-        _begin(learner, recipe, shards, progress)
-        fit.begin()
     standing = fit(progress)
     fit.finish()
-    lineage = {
-        "kind": "pretrain",
-        "recipe": run.recipe_values(),
-        "corpus_sha256": shards.sha256,
-        "steps": standing.step,
-        "tokens": standing.tokens,
-    }
-    bundle.write(run.model, recipe.model, learner.published(), shards.tokenizer, [lineage])
-    run.write_facts(
-        finished={
+
+    def publish() -> None:
+        lineage = {
+            "kind": "pretrain",
+            "recipe": run.recipe_values(),
+            "corpus_sha256": shards.sha256,
             "steps": standing.step,
             "tokens": standing.tokens,
-            "seconds": round(standing.seconds, 2),
-            "parameters": sum(p.numel() for p in learner.parameters()),
-            "heldout": evaluate(learner, heldout),
-            "uniform": uniform,
-            "unigram": unigram,
         }
-    )
+        bundle.write(run.model, recipe.model, learner.published(), shards.tokenizer, [lineage])
+        run.write_facts(
+            finished={
+                "steps": standing.step,
+                "tokens": standing.tokens,
+                "seconds": round(standing.seconds, 2),
+                "parameters": sum(p.numel() for p in learner.parameters()),
+                "heldout": evaluate(learner, heldout),
+                "uniform": uniform,
+                "unigram": unigram,
+            }
+        )
+
+    run.world.from_main(publish)
 
 
 def _begin(learner: PretrainLearner, recipe: PretrainRecipe, shards: Shards, progress: Progress) -> None:
@@ -234,10 +241,10 @@ def learner_of(recipe: PretrainRecipe, tokenizer: Tokenizer) -> PretrainLearner:
     return PretrainLearner(Encoder(recipe.model), objectives)
 
 
-def _heldout(learner: PretrainLearner, shards: Shards, recipe: PretrainRecipe, pairs: bool) -> list[Batch]:
+def _heldout(learner: PretrainLearner, shards: Shards, recipe: PretrainRecipe) -> list[Batch]:
     """Batches of held-out documents, at most `data.heldout_tokens` tokens, masked once and for all."""
     data = recipe.data
     part = "heldout" if data.heldout > 0 and shards.documents > 1 else "train"
-    examples = CorpusExamples(shards, data.length, EVALUATION_SEED, data.heldout, part, pairs)
+    examples = CorpusExamples(shards, data.length, EVALUATION_SEED, data.heldout, part, has_pairs(recipe))
     batches = in_order(examples, EVALUATION_TOKENS, limit=data.heldout_tokens)
     return [learner.prepare_heldout(batch) for batch in batches]

@@ -1,7 +1,7 @@
 """Run: one directory that holds a recipe, its log, its checkpoints and the model that came out.
 
 recipe.yaml, run.json, metrics.jsonl, checkpoints/, model/, and tensorboard/ where the recipe asks for it. Starting an
-existing run resumes it.
+existing run resumes it. Where several processes train, the main one alone reads and writes here.
 """
 
 import platform
@@ -19,8 +19,12 @@ from unmask import console, files
 from unmask.config import difference, dump, read_yaml, to_yaml
 from unmask.errors import UserError
 from unmask.train.checkpoint import Checkpoints
+from unmask.train.parallel import World
 from unmask.train.track import Mirror
 from unmask.version import __version__
+
+# how a run is computed, not what it learns: may change from one start to the next
+FREE = "train.parallel:"
 
 
 class Interrupted(KeyboardInterrupt):
@@ -28,13 +32,14 @@ class Interrupted(KeyboardInterrupt):
 
 
 class Run:
-    """One run directory, opened by one process. Use as a context manager."""
+    """One run directory, opened by one process, or by all that train in it. Use as a context manager."""
 
-    def __init__(self, folder: Path, recipe: Any, kind: str) -> None:
+    def __init__(self, folder: Path, recipe: Any, kind: str, world: World | None = None) -> None:
         self.folder = folder
         self.recipe = recipe
         self.kind = kind
-        self.checkpoints = Checkpoints(folder / "checkpoints")
+        self.world = world or World()
+        self.checkpoints = Checkpoints(folder / "checkpoints", self.world)
         self._lock: IO[str] | None = None
         self._mirror: Mirror | None = None
 
@@ -44,12 +49,15 @@ class Run:
 
     @property
     def finished(self) -> bool:
-        return bool(self.facts().get("finished"))
+        return bool(self.outcome())
+
+    def outcome(self) -> dict[str, Any]:
+        """What a finished run brought; nothing before."""
+        return self.world.from_main(lambda: self.facts().get("finished") or {})
 
     @property
-    def begun(self) -> bool:
-        """Whether anything was saved yet."""
-        return self.finished or self.checkpoints.folder.is_dir()
+    def _begun(self) -> bool:
+        return bool(self.facts().get("finished")) or self.checkpoints.folder.is_dir()
 
     def recipe_values(self) -> dict[str, Any]:
         """The recipe, complete, as plain values."""
@@ -69,6 +77,10 @@ class Run:
 
         A run in which nothing was saved yet (a file that it names did not exist, say) takes any recipe.
         """
+        self.world.from_main(self._take)
+        return self
+
+    def _take(self) -> None:
         if self.recipe.train.tensorboard and not self.finished:
             self._mirror = Mirror(self.folder / "tensorboard")
         existed = (self.folder / "run.json").is_file()
@@ -80,17 +92,16 @@ class Run:
             )
         self._lock = files.hold(self.folder)
         try:
-            if existed and self.begun:
+            if existed and self._begun:
                 self._check_recipe()
             else:
                 self.write_facts(kind=self.kind, created=datetime.now(UTC).isoformat(timespec="seconds"))
                 files.write_text(self.folder / "recipe.yaml", to_yaml(self.recipe))
             files.sweep(self.folder)
-            self.write_facts(environment=environment())
+            self.write_facts(environment=environment(self.world))
         except BaseException:
             self._lock.close()  # whoever holds on to the error does not hold on to the folder
             raise
-        return self
 
     def __exit__(self, *error: object) -> None:
         try:
@@ -105,7 +116,8 @@ class Run:
         return (path for path in self.folder.iterdir() if not path.name.startswith("."))
 
     def _check_recipe(self) -> None:
-        changes = difference(read_yaml(self.folder / "recipe.yaml"), dump(self.recipe))
+        every = difference(read_yaml(self.folder / "recipe.yaml"), dump(self.recipe))
+        changes = [change for change in every if not change.startswith(FREE)]
         if changes:
             shown = "; ".join(changes[:4]) + (f"; and {len(changes) - 4} more" if len(changes) > 4 else "")
             raise UserError(
@@ -116,12 +128,16 @@ class Run:
             )
 
     def write_facts(self, **facts: Any) -> None:
+        """Into run.json; on the main process only."""
         files.write_json(self.folder / "run.json", {**self.facts(), **facts})
 
     def bind(self, **inputs: str) -> None:
         """Tie the run to what it reads, by checksum. Raises UserError where that changed since it began."""
+        self.world.from_main(lambda: self._bind(inputs))
+
+    def _bind(self, inputs: dict[str, str]) -> None:
         before = self.facts().get("inputs", {})
-        if not self.begun:
+        if not self._begun:
             self.write_facts(inputs=inputs)
         elif before != inputs:
             changed = ", ".join(name for name in inputs if before.get(name) != inputs[name])
@@ -134,6 +150,8 @@ class Run:
 
     def append(self, **row: Any) -> None:
         """One row to metrics.jsonl, and to TensorBoard where asked; a full disk is a UserError."""
+        if not self.world.is_main:
+            return
         try:
             files.append_jsonl(self.folder / "metrics.jsonl", row)
             if self._mirror is not None:
@@ -145,6 +163,9 @@ class Run:
         """Drop the rows of steps that are done again after a resume."""
         import json
 
+        if not self.world.is_main:
+            return
+
         rows = [row for row in self.log() if row["step"] <= step]
         text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
         files.write_text(self.folder / "metrics.jsonl", text)
@@ -152,21 +173,21 @@ class Run:
             self._mirror.begin(step)
 
 
-def environment() -> dict[str, Any]:
-    """What this process runs on."""
-    device = default_device()
+def environment(world: World | None = None) -> dict[str, Any]:
+    """What this process runs on, and beside how many."""
+    world = world or World()
     return {
         "unmask": __version__,
         "torch": torch.__version__,
         "python": platform.python_version(),
         "platform": platform.platform(terse=True),
-        "device": torch.cuda.get_device_name() if device == "cuda" else device,
+        "device": torch.cuda.get_device_name() if world.on_gpu else "cpu",
         "threads": torch.get_num_threads(),
+        **({"processes": world.size} if world.size > 1 else {}),
     }
 
 
-def default_device() -> str:
-    return "cuda" if torch.cuda.is_available() else "cpu"
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 
 
 class Stop:
@@ -177,17 +198,20 @@ class Stop:
 
 @contextmanager
 def interruptible() -> Iterator[Stop]:
-    """Turn Ctrl-C and SIGTERM into a request that the loop answers after its step. A second one stops at once."""
+    """Turn Ctrl-C, SIGTERM and SIGUSR1 into a request that the loop answers after its step. Ctrl-C as a second one
+    stops at once; of the others, a cluster may well send several."""
     stop = Stop()
 
     def ask(number: int, frame: FrameType | None) -> None:
         if stop.signal is not None:
-            raise KeyboardInterrupt
+            if number == signal.SIGINT:
+                raise KeyboardInterrupt
+            return
         stop.signal = number
-        console.remark("stopping after this step; once more to stop at once")
+        console.remark("stopping after this step; another Ctrl-C stops at once")
 
     try:
-        before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+        before = {number: signal.signal(number, ask) for number in SIGNALS}
     except ValueError:  # not in the main thread: signals are somebody else's matter
         yield stop
         return

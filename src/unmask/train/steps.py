@@ -136,7 +136,7 @@ def steps(
             plain.encoder.watched = [] if watch else None
             optimizer.zero_grad(set_to_none=True)
             means = _accumulate(learner, micro, counts, world, precision)
-            norms = layer_norms(plain) if watch else None
+            norms = layer_norms(plain, world) if watch else None
             length = world.clip(parameters, settings.clip)
             # a GPU has its work now: in the meantime the next batches are sent, and those after them prepared
             sizes.append(ask(state.step + AHEAD))
@@ -149,7 +149,8 @@ def steps(
                 optimizer.step()
             else:
                 bad += 1
-                _leave_out(state, bad, settings.skip, loss, norm, lr)
+                with world.agreeing():
+                    _leave_out(state, bad, settings.skip, loss, norm, lr)
             state.step += 1
             state.examples += sizes.popleft()
             state.tokens += tokens
