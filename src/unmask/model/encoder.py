@@ -226,6 +226,10 @@ class Block(nn.Module):
         return self.feed_forward_norm(hidden + self.dropout(self.feed_forward(hidden)))  # type: ignore[no-any-return]
 
 
+def run_block(block: nn.Module, hidden: Tensor, spans: Spans, turn: Turn | None) -> Tensor:
+    return block(hidden, spans, turn)  # type: ignore[no-any-return]
+
+
 class Encoder(nn.Module):
     """A bidirectional Transformer encoder.
 
@@ -235,6 +239,7 @@ class Encoder(nn.Module):
 
     recompute: in training, keep the hidden states between blocks only, and compute what is inside again for the
     gradients (Chen et al. 2016): less memory for a third more time; the gradients are the same.
+    compiled: in training, what runs a block in place of a plain call (train/compiled.py).
     watched: where a list is set, each forward pass adds the root mean square of the hidden states, a scalar,
     after the embeddings and after each block.
     """
@@ -251,6 +256,7 @@ class Encoder(nn.Module):
             for kind in sorted(set(config.pattern)):
                 self.rotary[kind] = Rotary(config.length, config.head_width, bases[kind])
         self.recompute = False
+        self.compiled: Callable[..., Tensor] | None = None
         self.watched: list[Tensor] | None = None
         self.apply(self._initialise)
         if config.norm == "pre":
@@ -270,10 +276,11 @@ class Encoder(nn.Module):
         hidden = self.embeddings(ids, spans.positions, segments)
         turns = {kind: rotary(spans.positions) for kind, rotary in self.rotary.items()}
         recompute = self.recompute and self.training and torch.is_grad_enabled()
+        run = self.compiled if self.compiled is not None and self.training else run_block
         self._watch(hidden)
         for layer, block in enumerate(self.blocks):
             given = (hidden, spans, turns.get("L" if self.config.is_local(layer) else "G"))
-            hidden = checkpoint(block, *given, use_reentrant=False) if recompute else block(*given)
+            hidden = checkpoint(run, block, *given, use_reentrant=False) if recompute else run(block, *given)
             self._watch(hidden)
         return hidden if self.norm is None else self.norm(hidden)  # type: ignore[no-any-return]
 

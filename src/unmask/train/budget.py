@@ -79,6 +79,15 @@ class TrainConfig:
     precision: PrecisionName = setting(
         default="auto", description="of matrix products; auto: bfloat16 on a GPU that has it, else float32"
     )
+    compile: Literal["auto", "always", "never"] = setting(
+        default="auto",
+        description="the blocks, on a GPU; auto: in runs of a quarter of an hour or more, "
+        "if a trial shows that it pays",
+    )
+    recompute: bool = setting(
+        default=False,
+        description="keep only what stands between blocks, compute the rest again for the gradients: less memory",
+    )
     threads: int | None = setting(
         default=None,
         ge=1,

@@ -1,35 +1,48 @@
-"""Whether a GPU runs compiled blocks (torch.compile): measured, since compiling takes about a minute."""
+"""Whether a GPU runs compiled blocks (torch.compile): measured, since compiling takes a quarter of a minute."""
 
 import copy
 import time
+from collections.abc import Callable
 from itertools import islice
+
+import torch
+from torch import Tensor
 
 from unmask.data.batches import Batches
 from unmask.learner import Learner
+from unmask.model.encoder import run_block
 from unmask.train import optim
 from unmask.train.budget import Budget, TrainConfig
+from unmask.train.precision import precision_of
 from unmask.train.steps import State, steps
 
 WORTH = 15 * 60.0  # seconds that a run must take, for the trial to be worth its time
 STEPS = 10
 
 
-def compile_blocks(learner: Learner) -> None:
-    """Let the blocks of the encoder be compiled when they first run, once for all lengths. Weights and their names
-    stay as they are. Only for packed batches with the attention `varlen`: the calls of others differ by batch."""
-    for block in learner.encoder.blocks:
-        block.compile(dynamic=True)
+def compiled_block() -> Callable[..., Tensor]:
+    """What `Encoder.compiled` takes: one compiled function for all blocks and all lengths.
+
+    For packed batches whose attention is `varlen`; the calls of other kinds differ from batch to batch, and each
+    would be compiled anew.
+    """
+    compiled: Callable[..., Tensor] = torch.compile(run_block, dynamic=True)
+    return compiled
 
 
 def compiling_pays(learner: Learner, batches: Batches, settings: TrainConfig, seed: int) -> bool:
-    """Whether a copy of the learner takes less time for real steps when compiled; False for a short run, untried."""
+    """Whether a copy of the learner takes less time for real steps when compiled; False for a short run, untried,
+    and where attention has no kernel for packed batches."""
+    device = next(learner.parameters()).device
+    if learner.encoder.config.dropout or precision_of(settings.precision, device.type).products is None:
+        return False
     tried = copy.deepcopy(learner)
     plain = _seconds(tried, batches, settings, seed)
     budget = Budget.parse(settings.budget)
     known = budget.steps(batches.steps_per_epoch, batches.tokens_per_step)
     if (budget.amount if known is None else known * plain) < WORTH:
         return False
-    compile_blocks(tried)
+    tried.encoder.compiled = compiled_block()
     return _seconds(tried, batches, settings, seed) < plain
 
 

@@ -40,6 +40,7 @@ class Finetuned:
     truncated: int
     dev: dict[str, float]
     metric: str = "classify.accuracy"
+    speed: dict[str, Any] | None = None
 
     @property
     def best(self) -> tuple[str, float]:
@@ -152,7 +153,13 @@ def _train(run: Run, recipe: FinetuneRecipe, progress: Progress) -> None:
         heldout = HeldOut(task, dev, task.encode([example.only(task.labels) for example in dev]))
         learner = _learner(opened, recipe, task, train, rows).to(world.device)
         batches = Batches(
-            TableExamples(rows), data.batch_rows, recipe.seed, recipe.train.accumulate, world.rank, world.size
+            TableExamples(rows),
+            data.batch_rows,
+            recipe.seed,
+            recipe.train.accumulate,
+            world.rank,
+            world.size,
+            recipe.train.batch_ramp,
         )
 
     def describe(step: Step) -> str:
@@ -169,6 +176,7 @@ def _train(run: Run, recipe: FinetuneRecipe, progress: Progress) -> None:
         describe=describe,
     )
     standing = fit(progress)
+    speed = world.from_main(fit.speed)
     fit.finish(standing.best_step)
 
     def publish() -> None:
@@ -187,6 +195,7 @@ def _train(run: Run, recipe: FinetuneRecipe, progress: Progress) -> None:
                 "truncated": truncated,
                 "dev": evaluate(learner, heldout),
                 "metric": task.watch,
+                "speed": speed,
             }
         )
 

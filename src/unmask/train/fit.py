@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing, nullcontext
 from dataclasses import asdict, dataclass, fields
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 
@@ -14,13 +14,19 @@ from unmask.console import Progress
 from unmask.data.batches import Batches
 from unmask.learner import Learner
 from unmask.train import optim
+from unmask.train.allocator import keep_freed_memory
 from unmask.train.average import Average
 from unmask.train.budget import TrainConfig
+from unmask.train.compiled import compiled_block, compiling_pays
 from unmask.train.precision import precision_of
 from unmask.train.run import Interrupted, Run, interruptible
+from unmask.train.speed import speed_of
 from unmask.train.steps import State, Step, steps
 from unmask.train.threads import fastest_for
 
+C = TypeVar("C")
+
+LEAST = 10.0  # seconds of training, for its speed to be told
 LOG_EVERY = 0.5  # seconds of training between rows of metrics.jsonl, so that a log stays small
 
 
@@ -97,7 +103,9 @@ class Fit:
         self.run, self.learner, self.batches = run, learner, batches
         self.settings, self.seed, self.world = settings, seed, run.world
         self.evaluate, self.watch, self.describe = evaluate, watch, describe
+        keep_freed_memory()
         learner.to(precision_of(settings.precision, "cpu").weights)
+        learner.encoder.recompute = settings.recompute
         if not run.checkpoints.exist:
             self.world.from_main(begin)
         self.trained = self.world.wrap(learner, settings.parallel)
@@ -107,6 +115,7 @@ class Fit:
         self.standing = self._resumed()
         run.forget_after(self.standing.step)
         self.saved = time.monotonic()
+        self.total = Window()  # of this start
 
     def _resumed(self) -> Standing:
         """How far the run is, by the newest checkpoint, which is taken up if there is one."""
@@ -131,6 +140,8 @@ class Fit:
         progress.start(1.0, "")
         before = torch.get_num_threads()
         torch.set_num_threads(self._threads(progress))
+        if self._compiles(progress):
+            self.world.plain(self.trained).encoder.compiled = compiled_block()
         try:
             return self._train(progress)
         finally:
@@ -138,12 +149,53 @@ class Fit:
 
     def _threads(self, progress: Progress) -> int:
         """As many as asked for, or as were fastest when the run began: the same number gives the same bits."""
-        known = self.settings.threads or self.run.facts().get("choices", {}).get("threads")
-        if known is None and self.world.size == 1 and not self.world.on_gpu and torch.get_num_threads() > 1:
-            progress.show("measuring threads")
-            known = fastest_for(self.learner, self.batches, self.settings, self.seed).threads
-            self.run.write_facts(choices={"threads": known})
-        return known or torch.get_num_threads()
+        if self.settings.threads is not None:
+            return self.settings.threads
+        if self.world.size > 1 or self.world.on_gpu or torch.get_num_threads() == 1:
+            return torch.get_num_threads()
+        progress.show("measuring threads")
+        return self._chosen("threads", lambda: fastest_for(*self._trial).threads)
+
+    def _compiles(self, progress: Progress) -> bool:
+        if self.settings.compile != "auto":
+            return self.settings.compile == "always"
+        if not self.world.on_gpu:
+            return False
+        progress.show("trying compiled blocks")
+        return self._chosen("compile", lambda: compiling_pays(*self._trial))
+
+    @property
+    def _trial(self) -> tuple[Learner, Batches, TrainConfig, int]:
+        return self.learner, self.batches, self.settings, self.seed
+
+    def _chosen(self, name: str, measure: Callable[[], C]) -> C:
+        """What was measured when the run began; it is kept, and holds when the run is resumed."""
+
+        def choose() -> C:
+            known = self.run.facts().get("choices", {})
+            if name not in known:
+                known = {**known, name: measure()}
+                self.run.write_facts(choices=known)
+            return known[name]  # type: ignore[no-any-return]
+
+        return self.world.from_main(choose)
+
+    def speed(self) -> dict[str, Any] | None:
+        """What this start got out of the device (train/speed.py); None after a few seconds only, which say little."""
+        if self.total.took < LEAST:
+            return None
+        plain = self.world.plain(self.trained)
+        sample = [plain.prepare(batch, self.seed) for batch in self.batches.take(0, 0.5)]
+        precision = precision_of(self.settings.precision, self.world.device)
+        size = self.world.size
+        told = speed_of(
+            self.learner,
+            sample,
+            self.total.rate / size,
+            self.total.waited / self.total.took,
+            precision.products or precision.weights,
+        ).to_dict()
+        return {**told, "tokens_per_second": round(self.total.rate), "processes": size}
 
     def _train(self, progress: Progress) -> Standing:
         standing, window, shown = self.standing, Window(), 0.0
@@ -154,6 +206,7 @@ class Fit:
         with interruptible() as stop, closing(loop):
             for step in () if self._out_of_patience else loop:
                 window.add(step)
+                self.total.add(step)
                 if self.average is not None and not step.skipped:
                     self.average.update(step.since, step.progress)
                 progress.show(f"{window.rate:,.0f} tokens/s  {self.describe(step)}")

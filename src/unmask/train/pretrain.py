@@ -4,6 +4,7 @@ import dataclasses
 import math
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -84,6 +85,7 @@ class Pretrained:
     heldout: dict[str, float]
     uniform: float
     unigram: float
+    speed: dict[str, Any] | None = None
 
     @property
     def model(self) -> Path:
@@ -173,6 +175,7 @@ def _train(run: Run, recipe: PretrainRecipe, shards: Shards, progress: Progress)
         begin=lambda: _begin(learner, recipe, shards, progress),
     )
     standing = fit(progress)
+    speed = run.world.from_main(fit.speed)
     fit.finish()
 
     def publish() -> None:
@@ -193,6 +196,7 @@ def _train(run: Run, recipe: PretrainRecipe, shards: Shards, progress: Progress)
                 "heldout": evaluate(learner, heldout),
                 "uniform": uniform,
                 "unigram": unigram,
+                "speed": speed,
             }
         )
 
