@@ -269,12 +269,12 @@ def test_bands_are_made_once_for_all_layers() -> None:
 # the kernel for packed sequences, which runs on GPUs only: a double computes the same here
 
 
-def double(*options: str, calls: list[dict[str, Any]]) -> Callable[..., torch.Tensor]:
+def double(option: str, calls: list[dict[str, Any]]) -> Callable[..., torch.Tensor]:
     """A stand-in with the documented meaning of torch.nn.attention.varlen.varlen_attn."""
 
     def kernel(**given: Any) -> torch.Tensor:
         calls.append(given)
-        assert set(given) <= {*"query key value cu_seq_q cu_seq_k max_q max_k".split(), *options}
+        assert set(given) <= {*"query key value cu_seq_q cu_seq_k max_q max_k".split(), option}
         bounds = given["cu_seq_q"]
         assert bounds.dtype == torch.int32 and torch.equal(bounds, given["cu_seq_k"])
         sizes = bounds.diff().tolist()
@@ -300,8 +300,8 @@ def double(*options: str, calls: list[dict[str, Any]]) -> Callable[..., torch.Te
 def kernel(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     """The calls of the kernel, as torch 2.13 has it and as an older one."""
     calls: list[dict[str, Any]] = []
-    found = double(request.param, calls=calls), frozenset([request.param])
-    monkeypatch.setattr(attention, "_kernel", lambda: found)
+    monkeypatch.setattr(attention, "_kernel", lambda: double(request.param, calls))
+    monkeypatch.setattr(attention, "_takes", lambda option: option in ("query", request.param))
     monkeypatch.setattr(attention, "_is_recent_gpu", lambda device: True)
     return calls
 
@@ -344,7 +344,6 @@ def test_where_the_kernel_was_asked_for_it_is_said_why_it_cannot() -> None:
 
 
 def test_torch_has_the_kernel_with_the_arguments_that_it_is_given() -> None:
-    kernel, options = attention._kernel()
-    assert kernel is not None
-    assert {*"query key value cu_seq_q cu_seq_k max_q max_k".split()} <= options
-    assert options & {"window_size", "is_causal"}
+    assert all(map(attention._takes, "query key value cu_seq_q cu_seq_k max_q max_k".split()))
+    assert attention._takes("window_size") or attention._takes("is_causal")
+    assert not attention._takes("windows")

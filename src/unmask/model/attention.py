@@ -12,7 +12,6 @@ import itertools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cache
 from typing import Any, Literal
 
 import torch
@@ -398,10 +397,10 @@ def varlen(
     query: Tensor, key: Tensor, value: Tensor, spans: Spans, window: int | None, causal: bool
 ) -> Tensor:
     """torch.nn.attention.varlen: packed sequences on a GPU, as they lie (Dao 2023, FlashAttention-2)."""
-    kernel, options = _kernel()
+    kernel = _kernel()
     assert kernel is not None
     more: dict[str, Any] = {}
-    if "window_size" in options:
+    if _takes("window_size"):
         side = -1 if window is None else window  # -1: all
         more["window_size"] = (side, 0 if causal else side)
     elif causal:
@@ -431,25 +430,29 @@ def varlen_lacks(query: Tensor, spans: Spans, window: int | None, dropout: float
         return "it cannot drop attention weights"
     if query.shape[-1] % 8 or query.shape[-1] > 256:
         return "it needs heads whose width is a multiple of 8, at most 256"
-    kernel, options = _kernel()
-    if kernel is None:
+    if not _takes("query"):
         return "this build of torch does not have it"
-    if window is not None and "window_size" not in options:
+    if window is not None and not _takes("window_size"):
         return "the windows of local layers need a newer torch"
     return None
 
 
-@cache
-def _kernel() -> tuple[Callable[..., Any] | None, frozenset[str]]:
-    """The kernel and its options, which are not the same in every version of torch."""
+def _kernel() -> Callable[..., Any] | None:
     try:
         from torch.nn.attention.varlen import varlen_attn
     except ImportError:
-        return None, frozenset()
-    return varlen_attn, frozenset(inspect.signature(varlen_attn).parameters)
+        return None
+    return varlen_attn
 
 
-@cache
+@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
+def _takes(option: str) -> bool:
+    """Whether the kernel is there and has this argument: they are not the same in every version of torch."""
+    kernel = _kernel()
+    return kernel is not None and option in inspect.signature(kernel).parameters
+
+
+@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
 def _is_recent_gpu(device: torch.device) -> bool:
     return (
         device.type == "cuda"
