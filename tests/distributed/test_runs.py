@@ -136,7 +136,8 @@ def test_an_error_of_the_main_process_ends_all_with_one_message(
 ) -> None:
     out = tmp_path / "run"
     pretrain(pretraining(corpus.folder, budget="1 step"), out=out, progress=SILENT)
-    assert together(2, command(pretraining(corpus.folder, budget="2 steps"), out)) == [1, 1]
+    other = pretraining(corpus.folder, budget="2 steps", tensorboard=True)
+    assert together(2, command(other, out)) == [1, 1]
     said = [(tmp_path / f"err-{rank}").read_text() for rank in range(2)]
     assert said[0].count("belongs to a run with another recipe") == 1 and said[1] == ""
 

@@ -81,7 +81,7 @@ class Run:
         return self
 
     def _take(self) -> None:
-        if self.recipe.train.tensorboard and not self.finished:
+        if self.recipe.train.tensorboard and not self.facts().get("finished"):
             self._mirror = Mirror(self.folder / "tensorboard")
         existed = (self.folder / "run.json").is_file()
         if not existed and self.folder.is_dir() and any(self._foreign()):
