@@ -4,9 +4,10 @@
 
 CORPUS is a folder of `unmask corpus build`, with a vocabulary of about 30,000. BERT-base at sequences of 128 and 512
 tokens, BERT-large at 128; products in bfloat16, AdamW with torch's fused kernel, gradients clipped, 15 % masked, no
-dropout. Ours is the loop of a run, with compiled blocks: batches are packed and masked by its own thread. The peer reads the same
-examples, padded to the full length, so that torch compiles one shape; its batches are masked and in pinned memory
-before the timing starts, so that it never waits. Tokens that are not padding count. Each side is a process of its own.
+dropout. Ours is the loop of a run, with compiled blocks: batches are packed and masked by its own thread. The peer
+reads the same examples, padded to the full length, so that torch compiles one shape; its batches are masked and in
+pinned memory before the timing starts, so that it never waits. Tokens that are not padding count. Each side is a
+process of its own.
 
 A line of JSON for each side and case: tokens and sequences a second; fill, the share of places that are tokens;
 gemm_share and mfu (unmask.train.speed), for both sides of the FLOPs that BERT needs for these tokens, with the
