@@ -53,6 +53,7 @@ def learner(recipe_values: dict[str, Any], corpus: Shards) -> PretrainLearner:
         ("20m", 1.0, 0.8, True),
         ("20m", 1.0, 1.1, False),
         ("10m", 1.0, 0.1, False),  # too short for a trial
+        ("499 steps", 9.0, 0.1, False),
         ("1000 steps", 1.0, 0.8, True),
         ("1000 steps", 0.5, 0.1, False),
     ],

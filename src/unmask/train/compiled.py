@@ -18,6 +18,7 @@ from unmask.train.steps import State, steps
 
 WORTH = 15 * 60.0  # seconds that a run must take, for the trial to be worth its time
 STEPS = 10
+FEW = 50 * STEPS  # in so short a run, not even the steps of the trial
 
 
 def compiled_block() -> Callable[..., Tensor]:
@@ -36,11 +37,13 @@ def compiling_pays(learner: Learner, batches: Batches, settings: TrainConfig, se
     device = next(learner.parameters()).device
     if learner.encoder.config.dropout or precision_of(settings.precision, device.type).products is None:
         return False
-    tried = copy.deepcopy(learner)
-    plain = _seconds(tried, batches, settings, seed)
     budget = Budget.parse(settings.budget)
     known = budget.steps(batches.steps_per_epoch, batches.tokens_per_step)
-    if (budget.amount if known is None else known * plain) < WORTH:
+    if (budget.amount < WORTH) if known is None else (known < FEW):
+        return False
+    tried = copy.deepcopy(learner)
+    plain = _seconds(tried, batches, settings, seed)
+    if known is not None and known * plain < WORTH:
         return False
     tried.encoder.compiled = compiled_block()
     return _seconds(tried, batches, settings, seed) < plain

@@ -139,29 +139,27 @@ class Fit:
         """Train to the end of the budget. Raises Interrupted after a signal, with everything saved."""
         progress.start(1.0, "")
         before = torch.get_num_threads()
-        torch.set_num_threads(self._threads(progress))
-        if self._compiles(progress):
+        torch.set_num_threads(self._threads())
+        if self._compiles():
             self.world.plain(self.trained).encoder.compiled = compiled_block()
         try:
             return self._train(progress)
         finally:
             torch.set_num_threads(before)
 
-    def _threads(self, progress: Progress) -> int:
+    def _threads(self) -> int:
         """As many as asked for, or as were fastest when the run began: the same number gives the same bits."""
         if self.settings.threads is not None:
             return self.settings.threads
         if self.world.size > 1 or self.world.on_gpu or torch.get_num_threads() == 1:
             return torch.get_num_threads()
-        progress.show("measuring threads")
         return self._chosen("threads", lambda: fastest_for(*self._trial).threads)
 
-    def _compiles(self, progress: Progress) -> bool:
+    def _compiles(self) -> bool:
         if self.settings.compile != "auto":
             return self.settings.compile == "always"
         if not self.world.on_gpu:
             return False
-        progress.show("trying compiled blocks")
         return self._chosen("compile", lambda: compiling_pays(*self._trial))
 
     @property
