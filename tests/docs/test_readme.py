@@ -1,4 +1,4 @@
-"""The commands and the Python of both READMEs, run on small files; their make targets exist."""
+"""The commands and the Python of both READMEs and of the guides, run on small files; their make targets exist."""
 
 import random
 import re
@@ -13,10 +13,16 @@ from unmask.cli.app import run
 
 ROOT = Path(__file__).parents[2]
 READMES = {name: (ROOT / name).read_text(encoding="utf-8") for name in ("README.md", "docs/zh/README.md")}
+# guides whose commands go on where those of a README ended
+GUIDES = {"docs/training.md": "README.md", "docs/zh/training.md": "docs/zh/README.md"}
+PAGES = [
+    *READMES.items(),
+    *((of, (ROOT / guide).read_text(encoding="utf-8")) for guide, of in GUIDES.items()),
+]
 COMMANDS = [
     (name, line.removeprefix("$ "))
-    for name, readme in READMES.items()
-    for block in re.findall(r"```console\n(.*?)```", readme, re.DOTALL)
+    for name, page in PAGES
+    for block in re.findall(r"```console\n(.*?)```", page, re.DOTALL)
     for line in block.splitlines()
     if line.startswith("$ ")
 ]
@@ -26,9 +32,14 @@ SMALLER = {
     "tokenizer train": {"8192": "200", "5000": "60"},
     "quickstart": {"10m": "2s"},
     "pretrain": {"train.budget=30m": "train.budget=3 steps"},
+    "bench": {"20": "1"},
 }
 TINY = ["model.layers=1", "model.width=16", "model.heads=2", "data.length=32", "data.batch_tokens=256"]
-EXTRA: dict[str, list[str]] = {"pretrain": TINY, "finetune": ["task.length=32", "train.budget=4 steps"]}
+EXTRA: dict[str, list[str]] = {
+    "pretrain": TINY,
+    "bench": TINY,
+    "finetune": ["task.length=32", "train.budget=4 steps"],
+}
 
 
 def write_files(folder: Path, chinese: bool) -> None:

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from unmask import files
 from unmask.console import SILENT
-from unmask.model.encoder import Encoder, EncoderConfig
+from unmask.model.encoder import Attention, Encoder, EncoderConfig, FeedForward
 from unmask.objectives import Masked
 from unmask.train import fit
 from unmask.train.optim import AdamW, Cosine, Linear, Muon, Plateau, build, orthogonalised, set_lr
@@ -251,26 +251,30 @@ def test_an_update_of_a_matrix_is_as_large_as_adamws() -> None:
         assert 0.13 < float(change) < 0.25, name
 
 
-def test_query_key_and_value_in_one_matrix_learn_as_three() -> None:
-    class Apart(torch.nn.Module):
-        def __init__(self, names: list[str], matrices: list[Tensor]) -> None:
+@pytest.mark.parametrize(("part", "weight", "count"), [(Attention, "qkv", 3), (FeedForward, "inner", 2)])
+def test_matrices_that_stand_in_one_learn_apart(part: type[torch.nn.Module], weight: str, count: int) -> None:
+    """Query, key and value; the gate and what it lets through."""
+
+    class Within(torch.nn.Module):
+        def __init__(self, inner: torch.nn.Module) -> None:
             super().__init__()
-            inner = torch.nn.ParameterDict(dict(zip(names, matrices, strict=True)))
-            self.blocks = torch.nn.ModuleDict({"qkv" if len(names) == 1 else "three": inner})
+            self.blocks = torch.nn.ModuleList([inner])
 
     torch.manual_seed(1)
-    whole = torch.randn(24, 8)
-    gradient = (torch.randn(3, 8, 8) * torch.tensor([1.0, 50.0, 0.1]).view(3, 1, 1)).view(24, 8)
-    one = Apart(["weight"], [whole.clone()])
-    three = Apart(["a", "b", "c"], [part.clone() for part in whole.chunk(3)])
-    for module in (one, three):
-        optimizer = build(Muon(lr=0.1), module)
-        parameters = list(module.parameters())
-        for parameter, part in zip(parameters, gradient.chunk(len(parameters)), strict=True):
-            parameter.grad = part.clone()
-        optimizer.step()
-    (together,) = one.parameters()
-    torch.testing.assert_close(together.detach(), torch.cat(list(three.parameters())).detach())
+    config = EncoderConfig(vocabulary=8, width=8, heads=2, inner=12, gated=True, bias=False)
+    one = Within(part(config))
+    whole = one.get_parameter(f"blocks.0.{weight}.weight")
+    assert whole.shape == (24, 8)
+    apart = Within(
+        torch.nn.ParameterDict({str(n): x.detach().clone() for n, x in enumerate(whole.chunk(count))})
+    )
+    scale = torch.tensor([1.0, 50.0, 0.1][:count]).repeat_interleave(24 // count).unsqueeze(1)
+    whole.grad = torch.randn(24, 8) * scale
+    for parameter, gradient in zip(apart.parameters(), whole.grad.chunk(count), strict=True):
+        parameter.grad = gradient.clone()
+    for module in (one, apart):
+        build(Muon(lr=0.1), module).step()
+    torch.testing.assert_close(whole.detach(), torch.cat(list(apart.parameters())).detach())
 
 
 def test_all_else_gets_torchs_adamw_to_the_last_bit() -> None:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from unmask.config import config, name_or, setting, tag
+from unmask.model.encoder import Attention, FeedForward
 from unmask.train.parallel import own_part, whole
 
 
@@ -118,7 +119,8 @@ def build(
     muon = settings if isinstance(settings, Muon) else None
     decayed: list[nn.Parameter] = []
     plain: list[nn.Parameter] = []
-    turned: dict[int, list[nn.Parameter]] = {1: [], 3: []}
+    turned: dict[int, list[nn.Parameter]] = {1: [], 2: [], 3: []}
+    stacked = _stacked(learner)
     own: dict[str, list[nn.Parameter]] = {prefix: [] for prefix in factors}
     for name, parameter in learner.named_parameters():
         if not parameter.requires_grad:
@@ -128,7 +130,7 @@ def build(
         if prefix is not None:
             own[prefix].append(parameter)
         elif muon is not None and matrix and ".blocks." in f".{name}":
-            turned[3 if ".qkv." in name else 1].append(parameter)
+            turned[stacked.get(parameter, 1)].append(parameter)
         else:
             (decayed if matrix else plain).append(parameter)
     groups: list[dict[str, Any]] = [
@@ -146,6 +148,17 @@ def build(
         eps=settings.eps,
         fused=True,
     )
+
+
+def _stacked(learner: nn.Module) -> dict[Tensor, int]:
+    """The parameters that hold several matrices one below another, and how many: query, key and value; gate and up."""
+    found: dict[Tensor, int] = {}
+    for module in learner.modules():
+        if isinstance(module, Attention):
+            found[module.qkv.weight] = 3
+        elif isinstance(module, FeedForward) and module.gated:
+            found[module.inner.weight] = 2
+    return found
 
 
 class _MuonAndAdamW(torch.optim.AdamW):

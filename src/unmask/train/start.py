@@ -56,9 +56,12 @@ class Start:
             wrong = f"model.positions={model.positions}"
         elif self.neighbour_layers and model.heads == model.width:
             wrong = f"model.heads={model.heads}, model.width={model.width}"
+        elif self.neighbour_layers and model.qk_norm:
+            wrong = "model.qk_norm=true"
         if wrong is not None:
             raise UserError(
-                "start.neighbour_layers needs so many layers, sinusoidal positions and heads of two axes or more",
+                "start.neighbour_layers needs so many layers, sinusoidal positions, and heads of two axes or more "
+                "that are not normalised",
                 given=f"start.neighbour_layers={self.neighbour_layers}, {wrong}",
                 to_do="start.neighbour_layers=0",
             )
