@@ -22,7 +22,9 @@ from unmask.errors import UserError
 
 BackendName = Literal["auto", "reference", "sdpa", "varlen"]
 
-CALL_ROWS = 12  # what a call more costs beside its work, in rows; measured on a CPU, 2 to 4 heads
+CALL_NUMBERS = (
+    9600  # what a call more costs beside its work, in numbers that it could have read; measured on a CPU
+)
 GPU_CALL_ROWS = 4096  # a GPU is through with so many before the next call is there
 MASK_ROWS = 0.3  # what a mask and padding cost, for each row
 BLOCK = 32  # local attention takes at least so many queries at a time
@@ -79,13 +81,14 @@ class Spans:
         moved: dict[str, Any] = {name: None if x is None else move(x) for name, x in given.items()}
         return replace(self, made={}, **moved)
 
-    def groups(self) -> "tuple[Group, ...]":
-        """Packed sequences as calls on rectangles."""
-        if "groups" not in self.made:
+    def groups(self, width: int) -> "tuple[Group, ...]":
+        """Packed sequences as calls on rectangles, whose rows are `width` numbers."""
+        known = ("groups", width)
+        if known not in self.made:
             device = self.positions.device
-            call = GPU_CALL_ROWS if device.type == "cuda" else CALL_ROWS
-            self.made["groups"] = tuple(group.to(device) for group in grouped(self.lengths, call))
-        return self.made["groups"]  # type: ignore[no-any-return]
+            call = GPU_CALL_ROWS if device.type == "cuda" else CALL_NUMBERS / width
+            self.made[known] = tuple(group.to(device) for group in grouped(self.lengths, call))
+        return self.made[known]  # type: ignore[no-any-return]
 
 
 def _sent(x: Tensor | None, device: torch.device | str) -> Any:
@@ -210,7 +213,7 @@ def _packed(
     blockwise: bool,
 ) -> Tensor:
     """Packed sequences, group by group; neighbouring long ones together, where a window makes them linear."""
-    sections = _sections(spans.groups(), window if blockwise else None)
+    sections = _sections(spans.groups(query.shape[-2] * query.shape[-1]), window if blockwise else None)
     sizes = [tokens for tokens, _ in sections]
     parts = [torch.split(x, sizes) for x in (query, key, value)]
     mixed, begin = [], 0
