@@ -110,7 +110,7 @@ def flops(config: EncoderConfig, lengths: Sequence[int], scored: int, pooled: in
     pooling for the `pooled` sequences. What is no product of matrices (norms, activations, embeddings) is left out.
     """
     tokens, width = sum(lengths), config.width
-    matrices = (3 if getattr(config, "gated", False) else 2) * width * config.feed_forward
+    matrices = (3 if config.gated else 2) * width * config.feed_forward
     seen = sum(_pairs(length, window) for window in windows(config) for length in lengths)
     return {
         "attention": 6.0 * config.layers * tokens * 4 * width**2 + 12.0 * width * seen,
@@ -122,9 +122,7 @@ def flops(config: EncoderConfig, lengths: Sequence[int], scored: int, pooled: in
 
 def windows(config: EncoderConfig) -> list[int | None]:
     """How many tokens each layer sees on each side; None: the whole sequence."""
-    pattern: str = getattr(config, "pattern", "G")
-    window: int | None = getattr(config, "window", None)
-    return [window if pattern[layer % len(pattern)] == "L" else None for layer in range(config.layers)]
+    return [config.window if config.is_local(layer) else None for layer in range(config.layers)]
 
 
 def _pairs(length: int, window: int | None) -> int:
@@ -140,7 +138,7 @@ def shapes_of(learner: Learner, batches: Sequence[Batch]) -> dict[Shape, int]:
     lengths, scored, _ = counted(batches)
     tokens, scored = (max(1, round(count / max(1, len(batches)))) for count in (sum(lengths), scored))
     width, inner = config.width, config.feed_forward
-    wide = 2 * inner if getattr(config, "gated", False) else inner
+    wide = 2 * inner if config.gated else inner
     found = {
         (tokens, width, 3 * width): config.layers,
         (tokens, width, width): config.layers,
