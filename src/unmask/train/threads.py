@@ -18,6 +18,7 @@ GAIN = 1.1  # more threads must be so much faster: they suffer more from a neigh
 SHARE = 0.02  # of a run that may be spent on measuring
 LONGEST = 20.0  # seconds
 ROUNDS = 3
+SHORT, FEW = 120.0, 100  # seconds or steps of a run in which nothing is tried: a step may take seconds
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,10 @@ def fastest_for(
     too little: the answer is as many threads as torch has.
     """
     numbers = candidates(torch.get_num_threads())
+    budget = Budget.parse(settings.budget)
+    known = budget.steps(batches.steps_per_epoch, batches.tokens_per_step)
+    if seconds is None and (budget.amount < SHORT if known is None else known < FEW):
+        return Choice(numbers[-1])
     tried = copy.deepcopy(learner)
     optimizer = optim.build(settings.optimizer, tried, tried.lr_factors)
     read = State()
@@ -78,8 +83,6 @@ def fastest_for(
     take(2)  # the first ones pay for memory and caches
     each = take(2) / 2
     if seconds is None:
-        budget = Budget.parse(settings.budget)
-        known = budget.steps(batches.steps_per_epoch, batches.tokens_per_step)
         seconds = min(LONGEST, SHARE * (budget.amount if known is None else known * each))
     count = int(seconds / (each * ROUNDS * len(numbers)))
     if count < 1:
