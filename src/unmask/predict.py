@@ -18,7 +18,7 @@ from unmask.errors import UserError
 from unmask.model.encoder import Encoder
 from unmask.model.vocabulary import VocabularyHead
 from unmask.tasks import Reading, Task, restore
-from unmask.tasks.task import Evaluation, Evidence, Head
+from unmask.tasks.task import Evaluation, Evidence, Head, outputs_of
 
 BATCH_TOKENS = 8192
 
@@ -199,7 +199,7 @@ def infer(
     with torch.inference_mode():
         for group in by_length(rows, BATCH_TOKENS):
             batch = pack([rows[index] for index in group]).to(device)
-            outputs = head(encoder(batch.ids, batch.spans, batch.segments), batch)
+            outputs = outputs_of(encoder, head, batch)
             for index, evidence in zip(group, task.evidence(outputs, batch), strict=True):
                 result[index] = evidence
             progress.advance(len(group))

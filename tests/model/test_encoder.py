@@ -385,3 +385,48 @@ def test_what_is_watched_is_the_size_of_the_hidden_states(make_encoder: Callable
         pytest.approx(state.square().mean().sqrt().item()) for state in wanted
     ]
     assert not any(x.requires_grad for x in encoder.watched)
+
+
+@given(some_values, st.lists(st.integers(1, 70), min_size=1, max_size=5), st.data())
+def test_places_that_are_asked_for_have_the_states_that_they_have_among_all(
+    values: dict[str, Any], lengths: list[int], data: st.DataObject
+) -> None:
+    """In value and gradient, whichever places are asked for, in float64."""
+    torch.manual_seed(0)
+    config = from_mapping(
+        EncoderConfig,
+        {"vocabulary": 32, "layers": 2, "width": 16, "heads": 2, "length": 70, **values},
+        "test",
+    )
+    encoder = Encoder(config).double()
+    lengths = sorted(lengths, reverse=True)
+    ids, spans = torch.randint(32, (sum(lengths),)), Spans.packed(lengths)
+    some = data.draw(st.lists(st.integers(0, sum(lengths) - 1), unique=True))
+    asked = spans.only(torch.tensor(some, dtype=torch.int64))
+    wanted = sorted({*some, *spans.first.tolist()})
+    assert asked.places is not None and asked.places.tolist() == wanted
+    assert asked.positions.tolist() == spans.positions[wanted].tolist()
+    assert [wanted[row] for row in asked.first.tolist()] == spans.first.tolist()
+    for these in (asked, spans.firsts()):
+        gradients = []
+        for states in (encoder(ids, spans)[these.places], encoder(ids, spans, None, these)):
+            encoder.zero_grad()
+            (states * torch.linspace(-1, 1, states.numel()).view_as(states)).sum().backward()
+            gradients.append((states, [p.grad for p in encoder.parameters() if p.grad is not None]))
+        (whole, by_whole), (narrow, by_narrow) = gradients
+        torch.testing.assert_close(narrow, whole)
+        torch.testing.assert_close(by_narrow, by_whole)
+
+
+def test_the_last_block_computes_nothing_that_is_not_asked_for(
+    make_encoder: Callable[..., Encoder], tiny: EncoderConfig
+) -> None:
+    encoder = make_encoder(tiny)
+    seen: list[int] = []
+    encoder.blocks[-1].feed_forward.register_forward_hook(lambda _, given, __: seen.append(len(given[0])))  # type: ignore[union-attr]
+    spans = Spans.packed([9, 4])
+    ids = torch.zeros(13, dtype=torch.int64)
+    encoder(ids, spans)
+    encoder(ids, spans, None, spans.only(torch.tensor([3, 11])))
+    encoder(ids, spans, None, spans.firsts())
+    assert seen == [13, 4, 2]

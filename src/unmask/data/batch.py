@@ -39,6 +39,7 @@ class Batch:
     ids, segments, flags: (tokens,); example, epoch, owner: (sequences,) int64, `owner` the user's example that
     the sequence belongs to; targets: name -> (tokens,) or (sequences,), IGNORED where not scored;
     scored: name -> (count,) int64, the scored places; counts: name -> how many; progress: share of the run, 0 to 1.
+    asked: the places whose hidden states are read; None: all.
     """
 
     ids: Tensor
@@ -51,6 +52,27 @@ class Batch:
     targets: Mapping[str, Tensor]
     scored: Mapping[str, Tensor]
     progress: float = 0.0
+    asked: Spans | None = None
+
+    @property
+    def layout(self) -> Spans:
+        """Which sequences the hidden states belong to that the encoder gives for this batch."""
+        return self.asked or self.spans
+
+    def asking(self, name: str) -> "Batch":
+        """A copy for which the encoder gives hidden states of first places and of those where `name` is scored alone.
+
+        The targets `name` and the places where they are scored are then counted in these.
+        """
+        asked = self.spans.only(self.scored[name])
+        assert asked.places is not None
+        targets = self.targets[name][asked.places]
+        return dataclasses.replace(
+            self,
+            targets={**self.targets, name: targets},
+            scored={**self.scored, name: scored_places(targets)},
+            asked=asked,
+        )
 
     @property
     def tokens(self) -> int:
@@ -90,6 +112,7 @@ class Batch:
             ids=move(self.ids),
             segments=move(self.segments),
             spans=self.spans.moved(move),
+            asked=None if self.asked is None else self.asked.moved(move),
             targets={name: move(target) for name, target in self.targets.items()},
             scored={name: move(places) for name, places in self.scored.items()},
         )

@@ -39,6 +39,7 @@ class Spans:
     first: (sequences,) int64, the place of each sequence's first token in the flattened layout
     longest: tokens in the longest sequence, or in the rows
     bounds: (sequences + 1,) int32, packed only: where each sequence begins, and the end
+    places: (tokens,) int64, of `only` alone: where the tokens stand in the batch that they were taken from
     made: what `attend` has made of them, once for all layers
     """
 
@@ -48,6 +49,7 @@ class Spans:
     mask: Tensor | None = None
     lengths: tuple[int, ...] = ()
     bounds: Tensor | None = None
+    places: Tensor | None = None
     made: dict[Any, Any] = field(default_factory=dict, repr=False, compare=False)
 
     @staticmethod
@@ -67,6 +69,23 @@ class Spans:
         positions = torch.arange(int(bounds[-1])) - bounds[:-1].repeat_interleave(sizes)
         return Spans(positions, bounds[:-1], max(lengths), lengths=tuple(lengths), bounds=bounds.int())
 
+    def only(self, places: Tensor) -> "Spans":
+        """The same packed sequences with nothing but these places and their first ones (int64, in any order)."""
+        assert self.bounds is not None, "places are taken from packed sequences"
+        kept = torch.unique(torch.cat([self.first, places]))
+        owner = torch.searchsorted(self.bounds, kept, right=True) - 1
+        lengths = torch.bincount(owner, minlength=len(self.lengths)).tolist()
+        spans = Spans.packed(lengths)
+        return replace(spans, positions=self.positions[kept], places=kept)
+
+    def firsts(self) -> "Spans":
+        """Nothing but the first place of each packed sequence; nobody waits for a GPU."""
+        count = len(self.lengths)
+        rows = torch.arange(count + 1, device=self.first.device)
+        return Spans(
+            torch.zeros_like(self.first), rows[:-1], 1, None, (1,) * count, rows.int(), places=self.first
+        )
+
     @property
     def is_packed(self) -> bool:
         return self.mask is None
@@ -77,7 +96,7 @@ class Spans:
 
     def moved(self, move: Callable[[Tensor], Tensor]) -> "Spans":
         """The same with each tensor as `move` gives it."""
-        given = {name: getattr(self, name) for name in ("positions", "first", "mask", "bounds")}
+        given = {name: getattr(self, name) for name in ("positions", "first", "mask", "bounds", "places")}
         moved: dict[str, Any] = {name: None if x is None else move(x) for name, x in given.items()}
         return replace(self, made={}, **moved)
 
@@ -89,6 +108,16 @@ class Spans:
             call = GPU_CALL_ROWS if device.type == "cuda" else CALL_NUMBERS / width
             self.made[known] = tuple(group.to(device) for group in grouped(self.lengths, call))
         return self.made[known]  # type: ignore[no-any-return]
+
+    def like(self, groups: "tuple[Group, ...]") -> "tuple[Group, ...]":
+        """These sequences in the same groups as those of another layout of them."""
+        if "like" not in self.made:
+            device, ends = self.positions.device, itertools.accumulate(group.count for group in groups)
+            self.made["like"] = tuple(
+                Group.of(self.lengths[end - group.count : end]).to(device)
+                for group, end in zip(groups, ends, strict=True)
+            )
+        return self.made["like"]  # type: ignore[no-any-return]
 
 
 def _sent(x: Tensor | None, device: torch.device | str) -> Any:
@@ -173,6 +202,7 @@ def attend(
     causal: bool = False,
     dropout: float = 0.0,
     backend: BackendName = "auto",
+    asked: Spans | None = None,
 ) -> Tensor:
     """Scaled dot-product attention inside each sequence (Vaswani et al. 2017, section 3.2.1).
 
@@ -180,12 +210,14 @@ def attend(
     result has their shape. What stands at padded places of the result is unspecified (never NaN).
     window: tokens seen on each side (None: all); causal: no token sees a later one; dropout: on the weights.
     With a window, time and memory of long sequences grow with their length, not with its square.
+    asked: `spans.only(...)`; the queries are then those of its places alone. Neither windows nor causal.
     Raises UserError where `varlen` is asked for and cannot run; `auto` takes it where it can, and sdpa elsewhere.
     """
+    assert asked is None or (window is None and not causal), "which places see which is told by all of them"
     if backend in ("auto", "varlen"):
         lacking = varlen_lacks(query, spans, window, dropout)
         if lacking is None:
-            return varlen(query, key, value, spans, window, causal)
+            return varlen(query, key, value, spans, window, causal, asked)
         if backend == "varlen":
             raise UserError(
                 "the attention varlen cannot be used here", because=lacking, to_do="model.attention=auto"
@@ -193,6 +225,8 @@ def attend(
     rectangle = BACKENDS["reference" if backend == "reference" else "sdpa"]
     # what is exported takes sequences of any length, so it cannot ask how long they are
     blockwise = rectangle is sdpa and not torch.compiler.is_compiling()
+    if asked is not None:
+        return _asked(query, key, value, spans, asked, dropout, rectangle)
     if spans.mask is None:
         return _packed(query, key, value, spans, window, causal, dropout, rectangle, blockwise)
     if blockwise and is_long(spans.longest, window):
@@ -225,6 +259,27 @@ def _packed(
             spread = (group.spread(x) for x in given)
             mixed.append(group.gather(rectangle(*spread, group.mask, reach, causal, dropout)))
         begin += tokens
+    return mixed[0] if len(mixed) == 1 else torch.cat(mixed)
+
+
+def _asked(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    spans: Spans,
+    asked: Spans,
+    dropout: float,
+    rectangle: Callable[..., Tensor],
+) -> Tensor:
+    """Packed sequences, group by group: the places that are asked for see all of their sequence."""
+    groups = spans.groups(key.shape[-2] * key.shape[-1])
+    fewer = asked.like(groups)
+    queries = torch.split(query, [group.tokens for group in fewer])
+    keys, values = (torch.split(x, [group.tokens for group in groups]) for x in (key, value))
+    mixed = [
+        few.gather(rectangle(few.spread(q), all_.spread(k), all_.spread(v), all_.mask, None, False, dropout))
+        for few, all_, q, k, v in zip(fewer, groups, queries, keys, values, strict=True)
+    ]
     return mixed[0] if len(mixed) == 1 else torch.cat(mixed)
 
 
@@ -397,7 +452,13 @@ def _owners(spans: Spans) -> Tensor:
 
 
 def varlen(
-    query: Tensor, key: Tensor, value: Tensor, spans: Spans, window: int | None, causal: bool
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    spans: Spans,
+    window: int | None,
+    causal: bool,
+    asked: Spans | None,
 ) -> Tensor:
     """torch.nn.attention.varlen: packed sequences on a GPU, as they lie (Dao 2023, FlashAttention-2)."""
     kernel = _kernel()
@@ -412,9 +473,9 @@ def varlen(
         query=query,
         key=key,
         value=value,
-        cu_seq_q=spans.bounds,
+        cu_seq_q=(asked or spans).bounds,
         cu_seq_k=spans.bounds,
-        max_q=spans.longest,
+        max_q=(asked or spans).longest,
         max_k=spans.longest,
         **more,
     )

@@ -38,7 +38,7 @@ class NextSentenceObjective(nn.Module):
         return batch
 
     def forward(self, encoder: Encoder, hidden: Tensor, batch: Batch) -> Part:
-        logits = self.head(self.pooler(hidden, batch.spans))
+        logits = self.head(self.pooler(hidden, batch.layout))
         wanted = batch.targets["next_sentence"]
         total = nn.functional.cross_entropy(logits, wanted, reduction="sum")
         correct = None if self.training else torch.eq(logits.argmax(-1), wanted).sum()

@@ -17,6 +17,7 @@ from unmask.data.batch import SPECIAL, Batch, Row
 from unmask.data.tables import Example, Unknown, check_labels, read_examples
 from unmask.errors import UserError
 from unmask.learner import Loss, Part
+from unmask.model.attention import Spans
 from unmask.model.encoder import Encoder, EncoderConfig
 from unmask.model.pooler import Pooler, Pooling
 from unmask.tasks.task import Evidence, Head, Reading, Shown, Task, TaskLearner
@@ -317,8 +318,11 @@ class ClassifyHead(Head):
         nn.init.zeros_(self.classifier.bias)
 
     def forward(self, hidden: Tensor, batch: Batch) -> Tensor:
-        pooled = self.dropout(self.pooler(hidden, batch.spans))
+        pooled = self.dropout(self.pooler(hidden, batch.layout))
         return self.classifier(pooled)  # type: ignore[no-any-return]
+
+    def asks(self, spans: Spans) -> Spans | None:
+        return spans.firsts() if self.pooler.pooling == "cls" else None
 
     def published(self) -> dict[str, nn.Module]:
         return {"pooler": self.pooler.dense, "classifier": self.classifier}
@@ -337,7 +341,7 @@ class ClassifyLearner(TaskLearner):
         self.register_buffer("weights", weights, persistent=False)
 
     def forward(self, batch: Batch) -> Loss:
-        logits = self.head(self.encoder(batch.ids, batch.spans, batch.segments), batch)
+        logits = self.outputs(batch)
         wanted = batch.targets["classify"]
         if not self.training:  # the plain loss: comparable whatever the training loss was
             total = nn.functional.cross_entropy(logits, wanted, reduction="sum")

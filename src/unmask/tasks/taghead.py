@@ -201,7 +201,7 @@ class TagLearner(TaskLearner):
         return self.factors
 
     def forward(self, batch: Batch) -> Loss:
-        emissions = self.head(self.encoder(batch.ids, batch.spans, batch.segments), batch)
+        emissions = self.outputs(batch)
         device = emissions.device
         scored = (batch.flags & SCORED) > 0
         wanted = batch.targets["tag"][scored.to(device)]

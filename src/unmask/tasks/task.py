@@ -6,6 +6,7 @@ A task is made from its settings and training examples (`build`) or from a model
 example may need several rows (windows of a long text): `Row.owner` is its number, in order.
 """
 
+import dataclasses
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -22,6 +23,7 @@ from unmask.data.tables import Columns, Example, Unknown
 from unmask.data.textfiles import OnError
 from unmask.learner import Learner
 from unmask.metrics import Interval
+from unmask.model.attention import Spans
 from unmask.model.encoder import Encoder, EncoderConfig
 from unmask.tasks.hiding import Hiding
 from unmask.text.tokenizer import Tokenizer
@@ -82,7 +84,13 @@ class Evaluation(Protocol):
 
 
 class Head(nn.Module, ABC):
-    """hidden (tokens, width) of a packed batch -> what the task's `evidence` and learner read."""
+    """hidden (tokens, width) of a packed batch -> what the task's `evidence` and learner read.
+
+    asks: the places whose hidden states it reads, where those are few; it is then given no others.
+    """
+
+    def asks(self, spans: Spans) -> Spans | None:
+        return None
 
     @abstractmethod
     def published(self) -> dict[str, nn.Module]:
@@ -95,11 +103,21 @@ class TaskLearner(Learner):
     head: Head
     hiding: Hiding | None = None
 
+    def outputs(self, batch: Batch) -> Any:
+        """What the head says of a batch."""
+        return outputs_of(self.encoder, self.head, batch)
+
     def prepare(self, batch: Batch, seed: int) -> Batch:
         return batch if self.hiding is None else self.hiding(batch, seed)
 
     def published(self) -> dict[str, nn.Module]:
         return {"encoder": self.encoder, **self.head.published()}
+
+
+def outputs_of(encoder: Encoder, head: Head, batch: Batch) -> Any:
+    """What the head says of a batch, where nothing is computed that it does not read."""
+    batch = dataclasses.replace(batch, asked=head.asks(batch.spans))
+    return head(encoder(batch.ids, batch.spans, batch.segments, batch.asked), batch)
 
 
 class Task(ABC, Generic[P]):

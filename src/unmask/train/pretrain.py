@@ -51,7 +51,7 @@ class PretrainLearner(Learner):
     def prepare(self, batch: Batch, seed: int) -> Batch:
         for objective in self.objectives.values():
             batch = objective.prepare(batch, seed)  # type: ignore[operator]
-        return batch
+        return batch.asking("masked") if "masked" in batch.scored else batch
 
     def prepare_heldout(self, batch: Batch) -> Batch:
         """A fixed 15 % random mask whatever the recipe masks: losses compare across recipes."""
@@ -60,10 +60,10 @@ class PretrainLearner(Learner):
                 batch = objective.prepare(batch, EVALUATION_SEED, Masked())
             else:
                 batch = objective.prepare(batch, EVALUATION_SEED)  # type: ignore[operator]
-        return batch
+        return batch.asking("masked") if "masked" in batch.scored else batch
 
     def forward(self, batch: Batch) -> Loss:
-        hidden = self.encoder(batch.ids, batch.spans, batch.segments)
+        hidden = self.encoder(batch.ids, batch.spans, batch.segments, batch.asked)
         return Loss({name: o(self.encoder, hidden, batch) for name, o in self.objectives.items()})
 
     def published(self) -> dict[str, nn.Module]:

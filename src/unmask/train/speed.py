@@ -3,6 +3,7 @@
 import resource
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -86,37 +87,58 @@ def speed_of(
 def flops_per_token(learner: Learner, batches: Sequence[Batch]) -> float:
     """FLOPs of training on a token of these batches, on average."""
     tokens = sum(batch.tokens for batch in batches)
-    return sum(flops(learner.encoder.config, *counted(batches)).values()) / max(1, tokens)
+    return sum(flops(learner.encoder.config, Work.of(batches)).values()) / max(1, tokens)
 
 
-def counted(batches: Iterable[Batch]) -> tuple[list[int], int, int]:
-    """(the lengths of the sequences, places scored over the vocabulary, sequences that are pooled) of batches."""
-    lengths: list[int] = []
-    scored = pooled = 0
-    for batch in batches:
-        lengths += batch.spans.lengths
-        scored += batch.counts.get("masked", 0)
-        pooled += batch.counts.get("next_sentence", 0)
-    return lengths, scored, pooled
+@dataclass(frozen=True)
+class Work:
+    """What is computed of batches: the lengths of their sequences, in how many places of each the last layer computes
+    hidden states, places scored over the vocabulary, sequences that are pooled."""
+
+    lengths: Sequence[int]
+    asked: Sequence[int]
+    scored: int = 0
+    pooled: int = 0
+
+    @staticmethod
+    def of(batches: Iterable[Batch]) -> "Work":
+        lengths: list[int] = []
+        asked: list[int] = []
+        scored = pooled = 0
+        for batch in batches:
+            lengths += batch.spans.lengths
+            asked += batch.layout.lengths
+            scored += batch.counts.get("masked", 0)
+            pooled += batch.counts.get("next_sentence", 0)
+        return Work(lengths, asked, scored, pooled)
 
 
-def flops(config: EncoderConfig, lengths: Sequence[int], scored: int, pooled: int = 0) -> dict[str, float]:
-    """FLOPs of a forward and backward pass over sequences of these lengths, by part.
+def flops(config: EncoderConfig, work: Work) -> dict[str, float]:
+    """FLOPs of a forward and backward pass, by part.
 
     A multiply-add is two, and a backward pass takes two products where the forward pass takes one (Kaplan et al. 2020,
     section 2.1); what is computed again to save memory does not count (Chowdhery et al. 2022, PaLM, appendix B). So
     it is 6 for each weight and token, and for each layer 12 x width for each token and token that it sees: those of
-    its own sequence, in local layers within the window. The vocabulary is computed at the `scored` places only,
-    pooling for the `pooled` sequences. What is no product of matrices (norms, activations, embeddings) is left out.
+    its own sequence, in local layers within the window. The last layer computes keys and values of all tokens, the rest
+    where it is asked. The vocabulary is computed at the `scored` places only, pooling for the `pooled` sequences. What
+    is no product of matrices (norms, activations, embeddings) is left out.
     """
-    tokens, width = sum(lengths), config.width
+    width, tokens, asked = config.width, sum(work.lengths), sum(work.asked)
     matrices = (3 if config.gated else 2) * width * config.feed_forward
-    seen = sum(_pairs(length, window) for window in windows(config) for length in lengths)
+    *before, last = windows(config)
+    seen = sum(_pairs(length, window) for window in before for length in work.lengths)
+    if last is None:
+        queries = asked
+        seen += sum(few * length for few, length in zip(work.asked, work.lengths, strict=True))
+    else:  # a window needs the queries of all
+        queries = tokens
+        seen += sum(_pairs(length, last) for length in work.lengths)
+    projected = len(before) * tokens * 4 + queries + 2 * tokens + asked
     return {
-        "attention": 6.0 * config.layers * tokens * 4 * width**2 + 12.0 * width * seen,
-        "feed_forward": 6.0 * config.layers * tokens * matrices,
-        "vocabulary": 6.0 * scored * (width**2 + width * config.vocabulary),
-        "pooling": 6.0 * pooled * (width**2 + 2 * width),
+        "attention": 6.0 * projected * width**2 + 12.0 * width * seen,
+        "feed_forward": 6.0 * (len(before) * tokens + asked) * matrices,
+        "vocabulary": 6.0 * work.scored * (width**2 + width * config.vocabulary),
+        "pooling": 6.0 * work.pooled * (width**2 + 2 * width),
     }
 
 
@@ -135,19 +157,26 @@ def _pairs(length: int, window: int | None) -> int:
 def shapes_of(learner: Learner, batches: Sequence[Batch]) -> dict[Shape, int]:
     """The shapes of the linear layers of a pass over one of the batches, on average, and how often each occurs."""
     config = learner.encoder.config
-    lengths, scored, _ = counted(batches)
-    tokens, scored = (max(1, round(count / max(1, len(batches)))) for count in (sum(lengths), scored))
+    work = Work.of(batches)
+    tokens, asked, scored = (
+        max(1, round(count / max(1, len(batches))))
+        for count in (sum(work.lengths), sum(work.asked), work.scored)
+    )
     width, inner = config.width, config.feed_forward
     wide = 2 * inner if config.gated else inner
-    found = {
-        (tokens, width, 3 * width): config.layers,
-        (tokens, width, width): config.layers,
-        (tokens, width, wide): config.layers,
-        (tokens, inner, width): config.layers,
-    }
+    found: Counter[Shape] = Counter()
+    for window, rows in zip(windows(config), [tokens] * (config.layers - 1) + [asked], strict=True):
+        if rows == tokens or window is not None:
+            found[tokens, width, 3 * width] += 1
+        else:
+            found[rows, width, width] += 1
+            found[tokens, width, 2 * width] += 1
+        found[rows, width, width] += 1
+        found[rows, width, wide] += 1
+        found[rows, inner, width] += 1
     if any(batch.counts.get("masked") for batch in batches):
-        found[scored, width, config.vocabulary] = 1
-    return found
+        found[scored, width, config.vocabulary] += 1
+    return dict(found)
 
 
 def gemm_rate(
