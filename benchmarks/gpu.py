@@ -231,7 +231,9 @@ def padded(batch: "Batch", length: int) -> "dict[str, torch.Tensor]":
     sizes = torch.tensor(batch.spans.lengths)
     mask = torch.arange(length) < sizes.unsqueeze(1)
     ids, labels = torch.zeros_like(mask, dtype=torch.int64), torch.full(mask.shape, IGNORED)
-    ids[mask], labels[mask] = batch.ids, batch.targets["masked"]
+    targets = torch.full_like(batch.ids, IGNORED)
+    targets[batch.layout.places] = batch.targets["masked"]
+    ids[mask], labels[mask] = batch.ids, targets
     return {"input_ids": ids, "labels": labels, "attention_mask": mask.to(torch.int64)}
 
 

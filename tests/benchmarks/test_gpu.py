@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from benchmarks import gpu
+from unmask.data.batch import IGNORED
 from unmask.data.shards import Shards
 from unmask.train.pretrain import batches_of, fitted, learner_of
 
@@ -52,7 +53,9 @@ def test_the_peer_reads_the_same_masked_examples(corpus: Shards) -> None:
         shapes.add(padded["input_ids"].shape)
         kept = padded["attention_mask"].bool()
         assert torch.equal(padded["input_ids"][kept], batch.ids)
-        assert torch.equal(padded["labels"][kept], batch.targets["masked"])
+        labels = padded["labels"][kept]
+        assert torch.equal(labels[batch.layout.places], batch.targets["masked"])
+        assert (labels != IGNORED).sum() == batch.counts["masked"]
         assert kept.sum(1).tolist() == list(batch.spans.lengths)
         assert not padded["input_ids"][~kept].any() and (padded["labels"][~kept] == -100).all()
         assert corpus.tokenizer.piece_of(0) == "[PAD]"
