@@ -120,7 +120,7 @@ def write(
     family = layout_of(config, tokenizer)
     with files.atomic(folder) as temporary:
         temporary.mkdir()
-        write_public(temporary, config, tensors, tokenizer, family, *public)
+        write_public(temporary, config, tensors, tokenizer, family, *public, task)
         files.write_json(
             temporary / "unmask.json",
             {
@@ -172,19 +172,27 @@ def write_public(
     family: Family | None,
     architecture: str | None = None,
     labels: Sequence[str] = (),
+    task: Mapping[str, Any] | None = None,
 ) -> None:
     """Weights, configuration and tokenizer as other libraries read them; family None: under our own names.
 
-    architecture: BERT's class that computes the same, if the head has one; labels: of its outputs.
+    architecture: BERT's class that computes the same, if the head has one; labels: of its outputs; task: the schema of
+    what the head is for.
     """
     if family is None:
         settings: dict[str, Any] = {"model_type": "unmask", **dump(config)}
     else:
+        pooling = (task or {}).get("pooling")
+        reads_pooling = family.name == "modernbert" and pooling in ("cls", "mean")
+        if architecture is None and reads_pooling:
+            architecture = "BertForSequenceClassification"
         if architecture is None:
             architecture = "BertForMaskedLM" if "masked.bias" in tensors else "BertModel"
         settings = config_json(
             config, family, architecture.replace("Bert", family.classes, 1), _special(tokenizer, family)
         )
+        if reads_pooling:
+            settings["classifier_pooling"] = pooling
         if labels:
             settings |= {
                 "id2label": dict(enumerate(labels)),

@@ -275,7 +275,7 @@ def export(opened: Bundle, folder: Path) -> str:
             tensors[f"classifier.{kind}"] = tensors.pop(f"qa_outputs.{kind}")
     with files.atomic(folder) as temporary:
         temporary.mkdir()
-        write_public(temporary, config, tensors, tokenizer, family, architecture, labels)
+        write_public(temporary, config, tensors, tokenizer, family, architecture, labels, opened.task)
         written = files.read_json(temporary / "config.json")["architectures"][0]
     return str(written)
 
@@ -284,6 +284,8 @@ def _public_task(opened: Bundle) -> tuple[str | None, list[str]]:
     """BERT's class for the head, and what its outputs are called."""
     from unmask.tasks import restore
 
-    if opened.task is None:
-        return None, []
-    return restore(opened.task, opened.tokenizer, str(opened.folder)).public
+    if opened.task is not None:
+        return restore(opened.task, opened.tokenizer, str(opened.folder)).public
+    first = opened.lineage[-1] if opened.lineage else {}
+    kind = str(first.get("architecture") or "").partition("For")[2]  # a head that no task of ours is for
+    return (f"BertFor{kind}" if first.get("kind") == "public" and kind else None), []
