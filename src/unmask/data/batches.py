@@ -58,6 +58,7 @@ class CorpusExamples:
     ) -> None:
         self.shards, self.seed, self.pairs, self.ramp = shards, seed, pairs, ramp
         self.frame = shards.tokenizer.two if pairs else shards.tokenizer.one
+        (self.cls,), (self.sep,) = shards.tokenizer.one.runs
         self.room = length - self.frame.size
         documents = split_documents(shards.documents, heldout, part)
         if not len(documents):
@@ -101,9 +102,8 @@ class CorpusExamples:
         """Rows with [CLS] and [SEP], from the tokens of all of them one after another."""
         bounds = np.concatenate([[0], (sizes + 2).cumsum()])
         inner = ranges(bounds[:-1] + 1, sizes)
-        (cls,), (sep,) = self.frame.runs
-        whole, marks = np.full(bounds[-1], cls), np.full(bounds[-1], SPECIAL, dtype=np.uint8)
-        whole[inner], marks[inner], whole[bounds[1:] - 1] = ids, flags, sep
+        whole, marks = np.full(bounds[-1], self.cls), np.full(bounds[-1], SPECIAL, dtype=np.uint8)
+        whole[inner], marks[inner], whole[bounds[1:] - 1] = ids, flags, self.sep
         segments = np.zeros_like(whole)
         return [
             Row(whole[a:b], segments[a:b], marks[a:b], name, epoch, name)

@@ -108,7 +108,7 @@ def find(
     """
     numbers = {piece: number for number, piece in enumerate(pieces)}
     frames = _frames(settings.get("post_processor"), numbers, origin)
-    roles = {"unknown": _unknown(settings["model"], pieces)}
+    roles = {"unknown": _unknown(settings["model"], pieces) or named("unknown", config, numbers, origin)}
     for role in ("pad", "mask") if frames else ("pad", "mask", "cls", "sep"):
         roles[role] = named(role, config, numbers, origin)
     if frames:

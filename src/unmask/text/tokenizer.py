@@ -225,7 +225,7 @@ class Tokenizer:
             contents["vocab.txt"] = "".join(f"{piece}\n" for piece in self.pieces)
         with ExitStack() as written:  # takes their names when all are written, tokenizer.json last
             for name, content in contents.items():
-                written.enter_context(atomic(folder / name)).write_bytes(content.encode("utf-8"))
+                written.enter_context(atomic(folder / name)).write_text(content, encoding="utf-8", newline="")
 
     def __repr__(self) -> str:
         case = "lower case" if self.lowercase else "cased"
