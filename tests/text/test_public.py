@@ -429,12 +429,17 @@ def test_what_is_missing_or_does_not_fit_is_told(tmp_path: Path) -> None:
     template = json.loads(MAKERS["XLM-R"]().to_str())["post_processor"]
     first, second = template["single"][0], template["single"][1]
     wrong: list[tuple[str, dict[str, Any], dict[str, Any], str]] = [
-        ("odd WordPiece", {}, {}, "for padding"),
+        ("odd WordPiece", {}, {}, "which piece pads texts"),
         ("odd WordPiece", {"pad_token": "[PAD]"}, {}, r"pad_token: '\[PAD\]'"),
         ("RoBERTa", {}, {"post_processor": None, "added_tokens": []}, "RoBERTa"),
-        ("XLM-R", {}, {"post_processor": {**template, "single": [second]}}, "0 pieces before it"),
-        ("XLM-R", {}, {"post_processor": {**template, "single": [first, first, second, first]}}, "2 pieces"),
-        ("XLM-R", {}, {"post_processor": {**template, "pair": template["single"]}}, "the texts A"),
+        ("XLM-R", {}, {"post_processor": {**template, "single": [second]}}, "0 before it"),
+        (
+            "XLM-R",
+            {},
+            {"post_processor": {**template, "single": [first, first, second, first]}},
+            "2 before it and 1 after",
+        ),
+        ("XLM-R", {}, {"post_processor": {**template, "pair": template["single"]}}, "given    A"),
         (
             "ALBERT",
             {},
