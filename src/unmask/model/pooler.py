@@ -8,11 +8,12 @@ from torch import Tensor, nn
 from unmask.model.attention import Spans
 from unmask.model.encoder import EncoderConfig
 
-Pooling = Literal["cls", "mean"]
+Pooling = Literal["cls", "mean", "max", "attention"]
 
 
 class Pooler(nn.Module):
-    """A tanh layer on the [CLS] state (Devlin et al. 2019), or on the mean over all tokens of the sequence.
+    """A tanh layer on the [CLS] state (Devlin et al. 2019), or on what all tokens of the sequence say together: their
+    mean, the greatest value of each axis, or a mean weighted by attention (see `AttentionPooling`).
 
     hidden (tokens, width) packed -> (sequences, width).
     """
@@ -20,19 +21,74 @@ class Pooler(nn.Module):
     def __init__(self, config: EncoderConfig, pooling: Pooling = "cls") -> None:
         super().__init__()
         self.pooling = pooling
+        self.attention = AttentionPooling(config.width) if pooling == "attention" else None
         self.dense = nn.Linear(config.width, config.width)
         nn.init.normal_(self.dense.weight, std=config.init_std)
         nn.init.zeros_(self.dense.bias)
 
+    @property
+    def reads_first(self) -> bool:
+        """Whether it reads the first place of each sequence and no other."""
+        return self.pooling == "cls"
+
     def forward(self, hidden: Tensor, spans: Spans) -> Tensor:
-        return torch.tanh(self.dense(pool(hidden, spans, self.pooling)))
+        pooled = (
+            pool(hidden, spans, self.pooling) if self.attention is None else self.attention(hidden, spans)
+        )
+        return torch.tanh(self.dense(pooled))
+
+
+class AttentionPooling(nn.Module):
+    """The mean over the tokens of a sequence, weighted by softmax(h q) with a query q that is learnt (Yang et al. 2016,
+    "Hierarchical Attention Networks", section 2.2, without its hidden layer). It begins as the plain mean.
+
+    hidden (tokens, width) packed -> (sequences, width).
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.query = nn.Linear(width, 1, bias=False)  # softmax knows no bias: it would be the same for all
+        nn.init.zeros_(self.query.weight)
+
+    def forward(self, hidden: Tensor, spans: Spans) -> Tensor:
+        weights = softmax_of_sequences(self.query(hidden).squeeze(-1).float(), spans)
+        return sums(hidden * weights.unsqueeze(1).to(hidden.dtype), spans)
 
 
 def pool(hidden: Tensor, spans: Spans, pooling: Pooling) -> Tensor:
-    """hidden (tokens, width) packed -> (sequences, width)."""
+    """hidden (tokens, width) packed -> (sequences, width), where nothing is learnt: not for attention."""
     if pooling == "cls":
         return hidden.index_select(0, spans.first)
-    lengths = torch.tensor(spans.lengths, device=hidden.device)
-    owner = torch.arange(len(spans.lengths), device=hidden.device).repeat_interleave(lengths)
-    sums = hidden.new_zeros(len(spans.lengths), hidden.shape[-1]).index_add(0, owner, hidden)
-    return sums / lengths.unsqueeze(1)
+    if pooling == "max":
+        return greatest(hidden, spans)
+    assert pooling == "mean" and spans.bounds is not None
+    return sums(hidden, spans) / spans.bounds.diff().unsqueeze(1)
+
+
+# of the sequences of a packed batch, in a few calls however many there are; nobody waits for a GPU
+
+
+def owners(spans: Spans) -> Tensor:
+    """(tokens,) int64: the number of the sequence that each token belongs to."""
+    assert spans.bounds is not None, "sequences are told apart in packed batches"
+    places = torch.arange(sum(spans.lengths), device=spans.bounds.device)
+    return torch.searchsorted(spans.bounds[1:].contiguous(), places.int(), right=True)
+
+
+def sums(values: Tensor, spans: Spans) -> Tensor:
+    """values (tokens, ...) -> (sequences, ...): their sums over each sequence."""
+    return values.new_zeros(len(spans.lengths), *values.shape[1:]).index_add(0, owners(spans), values)
+
+
+def greatest(values: Tensor, spans: Spans) -> Tensor:
+    """values (tokens, ...) -> (sequences, ...): the greatest of each sequence; equal ones share the gradient."""
+    owner = owners(spans).view(-1, *(1,) * (values.ndim - 1)).expand_as(values)
+    lowest = values.new_full((len(spans.lengths), *values.shape[1:]), -torch.inf)
+    return lowest.scatter_reduce(0, owner, values, "amax", include_self=False)
+
+
+def softmax_of_sequences(scores: Tensor, spans: Spans) -> Tensor:
+    """scores (tokens,) -> (tokens,): positive, with the sum 1 over each sequence."""
+    owner = owners(spans)
+    raised = (scores - greatest(scores.detach(), spans)[owner]).exp()
+    return raised / sums(raised, spans)[owner]
