@@ -337,9 +337,8 @@ class ClassifyHead(Head):
     """
 
     def __init__(self, settings: Classify, encoder: EncoderConfig, labels: int) -> None:
-        super().__init__()
+        super().__init__(LayerMix(encoder) if settings.mix_layers else None)
         self.pooler = Pooler(encoder, settings.pooling)
-        self.mix = LayerMix(encoder) if settings.mix_layers else None
         self.dropout = nn.Dropout(settings.head_dropout)
         self.samples = settings.dropout_samples
         self.classifier = nn.Linear(encoder.width, labels)

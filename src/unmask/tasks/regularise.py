@@ -33,7 +33,7 @@ class Regularise:
         default=0.0,
         ge=0,
         description="adversarial training (Miyato et al. 2017): length of the change of a text's token embeddings "
-        "that raises the loss most, under which the text is learnt as well; twice the time",
+        "that raises the loss most, under which the text is learnt as well; 5 in the paper; twice the time",
     )
 
 
@@ -46,9 +46,10 @@ class Regulariser:
     2.1 of the paper, where the cross-entropies are added up; its published code takes their mean, as here).
 
     FGM: the loop goes over each micro-batch twice. The first backward pass brings, beside the gradients of the
-    weights, g, the gradient of the embeddings of a sequence; in the second pass they are changed by fgm x g / |g|
-    (section 3 of the paper, which normalises the embeddings before; |g| is over all tokens of the sequence), and the
-    loss there is one more term, with the weight 1.
+    weights, g, the gradient of the embeddings of a sequence; in the second pass they are changed by fgm x s x g / |g|,
+    and the loss there is one more term, with the weight 1 (section 3 of the paper). |g| is over all tokens of the
+    sequence, s the root mean square of its embeddings: the paper normalises embeddings to the variance 1 instead, for
+    the same reason, that a network must not get away from a change by embeddings that are large.
     The gradient is that of a pass that is needed anyway: 2 forward and 2 backward passes, whatever trains.
     """
 
@@ -82,7 +83,8 @@ class Regulariser:
 
         def change(_: nn.Module, __: object, embedded: Tensor) -> Tensor:
             assert self.slope is not None, "the first pass had no backward pass"
-            return embedded + steepest(self.slope, batch.spans, self.settings.fgm).to(embedded.dtype)
+            change = steepest(self.slope, embedded.detach(), batch.spans, self.settings.fgm)
+            return embedded + change.to(embedded.dtype)
 
         hook = token.register_forward_hook(change if batch.turn else note)
         try:
@@ -130,11 +132,13 @@ def symmetric_kl(first: Tensor, second: Tensor) -> Tensor:
     return ((p.exp() - q.exp()) * (p - q)).sum() / 2
 
 
-def steepest(slope: Tensor, spans: Spans, length: float) -> Tensor:
-    """The change of this length that raises the loss of each sequence most, to first order.
+def steepest(slope: Tensor, embedded: Tensor, spans: Spans, length: float) -> Tensor:
+    """The change that raises the loss of each sequence most, to first order, of those that are so long.
 
-    slope, change: (tokens, width); the length is that over all tokens of a sequence. 0 where the slope is 0.
+    slope, embedded, change: (tokens, width). length: over all tokens of a sequence, in units of the root mean square
+    of its embeddings. No change where the slope is 0.
     """
-    squares = sums(slope.square().sum(-1), spans)
-    factors = length * squares.rsqrt().masked_fill(squares == 0, 0.0)
+    steep, size = (sums(x.square().mean(-1), spans) for x in (slope, embedded))
+    tokens, width = torch.bincount(owners(spans)), slope.shape[-1]
+    factors = length * (size / (tokens * width * steep)).sqrt().masked_fill(steep == 0, 0.0)
     return slope * factors[owners(spans)].unsqueeze(1)

@@ -110,9 +110,8 @@ class TagHead(Head):
         mix: bool = False,
         lstm: int = 0,
     ) -> None:
-        super().__init__()
+        super().__init__(LayerMix(encoder) if mix else None)
         self.grammar = grammar
-        self.mix = LayerMix(encoder) if mix else None
         self.lstm = BiLstm(encoder.width, lstm) if lstm else None
         self.dropout = nn.Dropout(dropout)
         self.classifier = nn.Linear(2 * lstm or encoder.width, grammar.tags)

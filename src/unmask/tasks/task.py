@@ -93,7 +93,9 @@ class Head(nn.Module, ABC):
     mix: of what all layers say, where it reads that instead of the last one; it must then ask for all places.
     """
 
-    mix: LayerMix | None = None
+    def __init__(self, mix: LayerMix | None = None) -> None:
+        super().__init__()
+        self.mix = mix
 
     def asks(self, spans: Spans) -> Spans | None:
         return None
