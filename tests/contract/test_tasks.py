@@ -27,11 +27,7 @@ KINDS = {  # a member of each kind that a task has: the file it is learnt from, 
     "classify": ("classify", "table", []),
     "classify, mean": ("classify", "table", ["task.pooling=mean"]),
     "classify, attention": ("classify", "table", ["task.pooling=attention"]),
-    "classify, mixed": (
-        "classify",
-        "table",
-        ["task.mix_layers=true"],
-    ),
+    "classify, mixed": ("classify", "table", ["task.mix_layers=true"]),
     "tag": ("tag", "tagged", []),
     "tag, crf": ("tag", "tagged", ["task.decoder=crf"]),
     "tag, lstm": ("tag", "tagged", ["task.lstm=8"]),
@@ -39,14 +35,8 @@ KINDS = {  # a member of each kind that a task has: the file it is learnt from, 
     "tag, plain": ("tag", "plain_tags", []),
     "tag, plain, crf": ("tag", "plain_tags", ["task.decoder=crf"]),
 }
-OWN = {
-    "crf",
-    "lstm",
-    "mixed",
-    "mean",
-    "max",
-    "attention",
-}  # what makes a head our own, which nobody else computes
+# what makes a head our own, which nobody else computes
+OWN = {"crf", "lstm", "mixed", "mean", "attention"}
 PUBLIC = {"classify": "BertForSequenceClassification", "tag": "BertForTokenClassification"}
 
 

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from unmask.model.attention import Spans
 from unmask.model.encoder import EncoderConfig
-from unmask.model.pooler import AttentionPooling, Pooler, owners, pool
+from unmask.model.pooler import AttentionPooling, Pooler, pool
+from unmask.model.sequences import owners
 
 LENGTHS = [5, 3, 3, 1]
 ALONE: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {

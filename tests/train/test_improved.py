@@ -91,7 +91,7 @@ def test_a_run_that_was_stopped_ends_with_the_same_bytes(
 
 def test_two_words_are_told_apart_with_all_of_it(pretrained: Path, table: Path, tmp_path: Path) -> None:
     overrides = (
-        "train.budget=90 steps",
+        "train.budget=60 steps",
         "train.evaluations=1",
         "train.accumulate=1",
         "train.optimizer.lr=0.02",

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from unmask.model.attention import Spans
 from unmask.model.encoder import EncoderConfig
+from unmask.model.sequences import greatest, lengths_of, softmax_of_sequences, sums
 
 Pooling = Literal["cls", "mean", "max", "attention"]
 
@@ -61,34 +62,5 @@ def pool(hidden: Tensor, spans: Spans, pooling: Pooling) -> Tensor:
         return hidden.index_select(0, spans.first)
     if pooling == "max":
         return greatest(hidden, spans)
-    assert pooling == "mean" and spans.bounds is not None
-    return sums(hidden, spans) / spans.bounds.diff().unsqueeze(1)
-
-
-# of the sequences of a packed batch, in a few calls however many there are; nobody waits for a GPU
-
-
-def owners(spans: Spans) -> Tensor:
-    """(tokens,) int64: the number of the sequence that each token belongs to."""
-    assert spans.bounds is not None, "sequences are told apart in packed batches"
-    places = torch.arange(sum(spans.lengths), device=spans.bounds.device)
-    return torch.searchsorted(spans.bounds[1:].contiguous(), places.int(), right=True)
-
-
-def sums(values: Tensor, spans: Spans) -> Tensor:
-    """values (tokens, ...) -> (sequences, ...): their sums over each sequence."""
-    return values.new_zeros(len(spans.lengths), *values.shape[1:]).index_add(0, owners(spans), values)
-
-
-def greatest(values: Tensor, spans: Spans) -> Tensor:
-    """values (tokens, ...) -> (sequences, ...): the greatest of each sequence; equal ones share the gradient."""
-    owner = owners(spans).view(-1, *(1,) * (values.ndim - 1)).expand_as(values)
-    lowest = values.new_full((len(spans.lengths), *values.shape[1:]), -torch.inf)
-    return lowest.scatter_reduce(0, owner, values, "amax", include_self=False)
-
-
-def softmax_of_sequences(scores: Tensor, spans: Spans) -> Tensor:
-    """scores (tokens,) -> (tokens,): positive, with the sum 1 over each sequence."""
-    owner = owners(spans)
-    raised = (scores - greatest(scores.detach(), spans)[owner]).exp()
-    return raised / sums(raised, spans)[owner]
+    assert pooling == "mean"
+    return sums(hidden, spans) / lengths_of(spans).unsqueeze(1)

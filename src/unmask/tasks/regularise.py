@@ -14,7 +14,7 @@ from unmask.config import config, setting
 from unmask.data.batch import Batch
 from unmask.learner import Loss, Part
 from unmask.model.attention import Spans
-from unmask.model.pooler import owners, sums
+from unmask.model.sequences import lengths_of, owners, sums
 
 APART, AGAINST = "rdrop", "adversarial"  # what these terms of the loss are called in metrics.jsonl
 
@@ -139,6 +139,6 @@ def steepest(slope: Tensor, embedded: Tensor, spans: Spans, length: float) -> Te
     of its embeddings. No change where the slope is 0.
     """
     steep, size = (sums(x.square().mean(-1), spans) for x in (slope, embedded))
-    tokens, width = torch.bincount(owners(spans)), slope.shape[-1]
-    factors = length * (size / (tokens * width * steep)).sqrt().masked_fill(steep == 0, 0.0)
+    numbers = lengths_of(spans) * slope.shape[-1]
+    factors = length * (size / (numbers * steep)).sqrt().masked_fill(steep == 0, 0.0)
     return slope * factors[owners(spans)].unsqueeze(1)
