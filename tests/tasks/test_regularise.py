@@ -19,6 +19,7 @@ from unmask.tasks.task import TaskLearner
 from unmask.text.tokenizer import Tokenizer
 from unmask.train.parallel import World
 from unmask.train.precision import Precision
+from unmask.train.speed import flops_per_token
 from unmask.train.steps import _accumulate, _agreed
 
 ROWS = [
@@ -208,6 +209,18 @@ def test_in_evaluation_nothing_is_added(make: Make, kind: str) -> None:
     with torch.no_grad():
         (wanted,), (found,) = (list(x.eval()(batch).parts.values()) for x in (plain, learner))
     assert found.total.item() == wanted.total.item() and found.count == wanted.count
+
+
+@EVERY_KIND
+def test_what_is_computed_more_is_told(make: Make, kind: str) -> None:
+    """FLOPs for a token of the data, which is counted once however often it is read."""
+    plain, rows = make(kind)
+    once = flops_per_token(plain, [prepared(plain, rows)])
+    for regularise, times in (({"rdrop": 1.0}, 2), ({"fgm": 1.0}, 2), ({"rdrop": 1.0, "fgm": 1.0}, 4)):
+        learner, _ = make(kind, **regularise)
+        batch = prepared(learner, rows)
+        assert batch.tokens == pack(rows).tokens
+        assert flops_per_token(learner, [batch]) == pytest.approx(times * once)
 
 
 def test_several_dropout_masks_average_their_losses(make: Make) -> None:
