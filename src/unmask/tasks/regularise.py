@@ -95,7 +95,7 @@ class Regulariser:
     def _keep(self, slope: Tensor) -> None:
         self.slope = slope
 
-    def whole(
+    def completed(
         self,
         loss: Loss,
         outputs: Tensor,

@@ -131,7 +131,7 @@ class TaskLearner(Learner):
         with self.regulariser.around(self.encoder.embeddings.token, batch):
             outputs = self.outputs(batch)
         loss = self.loss(outputs, batch)
-        return self.regulariser.whole(loss, outputs, batch, self.sizes(batch), self.divergence)
+        return self.regulariser.completed(loss, outputs, batch, self.sizes(batch), self.divergence)
 
     @abstractmethod
     def loss(self, outputs: Any, batch: Batch) -> Loss:
