@@ -14,7 +14,11 @@ from unmask.cli.app import run
 ROOT = Path(__file__).parents[2]
 READMES = {name: (ROOT / name).read_text(encoding="utf-8") for name in ("README.md", "docs/zh/README.md")}
 # guides whose commands go on where those of a README ended
-GUIDES = {"docs/training.md": "README.md", "docs/zh/training.md": "docs/zh/README.md"}
+GUIDES = {
+    f"docs/{folder}{guide}": f"docs/{folder}README.md" if folder else "README.md"
+    for guide in ("training.md", "tasks/improve.md")
+    for folder in ("", "zh/")
+}
 PAGES = [
     *READMES.items(),
     *((of, (ROOT / guide).read_text(encoding="utf-8")) for guide, of in GUIDES.items()),
