@@ -2,7 +2,8 @@
 
 Tags are B-x, I-x and O over the units of the aligner (`spans.py`), predicted at the first piece of each unit
 by a linear layer, with or without a linear-chain CRF above it. Decoding never gives a sequence that the
-rules forbid. A long text is read in windows that overlap, and decoded as a whole.
+rules forbid. A long text is read in windows that overlap, and decoded as a whole. Entities that nest are
+another way of decoding, in `spantag.py`.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -35,8 +36,8 @@ from unmask.tasks.taghead import (
     unit_row,
 )
 from unmask.tasks.tagscore import Measure, TagEvaluation
-from unmask.tasks.task import Evidence, Head, Reading, Task
-from unmask.tasks.windows import windows
+from unmask.tasks.task import Evidence, Head, Reading, Task, TaskLearner
+from unmask.tasks.windows import Window, windows
 from unmask.text.tokenizer import Encoded, Tokenizer
 
 CELLS = 1 << 20  # bounds the memory of decoding: sequences x longest x tags at once
@@ -54,8 +55,21 @@ class Tag:
     stride: int | None = setting(
         default=None, ge=1, description="tokens from one window to the next; half of length if not given"
     )
-    decoder: Literal["softmax", "crf"] = setting(
-        default="softmax", description="each tag by itself, or a linear-chain CRF over them"
+    decoder: Literal["softmax", "crf", "spans"] = setting(
+        default="softmax",
+        description="each tag by itself, a linear-chain CRF over them, or a score for each span "
+        "(Su et al. 2022, arXiv 2208.03054), so that entities may nest",
+    )
+    max_span: int | None = setting(
+        default=None,
+        ge=1,
+        description="spans: the longest entity in words (Chinese: characters); that of the training data "
+        "if not given",
+    )
+    flat: bool | None = setting(
+        default=None,
+        description="spans: of entities that overlap only the most probable one stays; as in the training data "
+        "if not given",
     )
     wide: bool = setting(
         default=False,
@@ -83,6 +97,10 @@ class Tag:
             raise ValueError(
                 f"label_smoothing {self.label_smoothing} is for decoder softmax; a CRF has no such target"
             )
+        if self.decoder == "spans" and (self.label_smoothing or self.wide):
+            raise ValueError("label_smoothing and wide are about tags; decoder spans has none")
+        if self.decoder != "spans" and (self.max_span, self.flat) != (None, None):
+            raise ValueError(f"max_span and flat are for decoder spans, not for {self.decoder}")
         if self.stride is not None and self.stride > self.length - 2:
             raise ValueError(
                 f"stride {self.stride} leaves tokens out: at most length - 2 = {self.length - 2}"
@@ -90,7 +108,9 @@ class Tag:
 
     @property
     def task(self) -> type[Task[Any]]:
-        return TagTask
+        from unmask.tasks.spantag import SpanTagTask  # a TagTask, so that it comes after it
+
+        return SpanTagTask if self.decoder == "spans" else TagTask
 
 
 @dataclass(frozen=True)
@@ -119,6 +139,7 @@ class TagTask(Task[list[LabelledSpan]]):
     settings: Tag
     baseline = "frequent"
     formats: ClassVar[tuple[str, ...]] = ("jsonl", "csv", "table", "conll")
+    nested: ClassVar[bool] = False  # whether the spans of an example may overlap
 
     def __init__(self, settings: Tag, tokenizer: Tokenizer, labels: Sequence[str], plain: bool) -> None:
         super().__init__(settings, tokenizer, labels)
@@ -164,6 +185,7 @@ class TagTask(Task[list[LabelledSpan]]):
             on_error=reading.on_error,
             require_tags=True,
             encoding=reading.encoding,
+            nested=cls.nested,
         ).examples
 
     def read_test(self, path: Path | str, reading: Reading) -> list[Example]:
@@ -213,30 +235,40 @@ class TagTask(Task[list[LabelledSpan]]):
         self, encoded: Encoded, units: Units, tags: npt.NDArray[np.int64] | None, owner: int
     ) -> Iterator[UnitRow]:
         ids = np.array(encoded.ids)
-        room = self.settings.length - 2
-        for window in windows(units.firsts, room, self.settings.stride or max(1, room // 2)):
-            size = window.stop - window.start + 2
-            flags = np.zeros(size, dtype=np.uint8)
-            flags[[0, -1]] = SPECIAL
+        for window in self._cut(units):
+            whole, flags = self._whole(ids, window)
             flags[0] |= EDGE * (window.first == 0)
             flags[-1] |= EDGE * (window.last == len(units))
             places = units.firsts[window.first : window.last] - window.start + 1
             flags[places] |= SCORED
             targets: dict[str, npt.NDArray[np.generic]] = {}
             if tags is not None:
-                wanted = np.full(size, IGNORED)
+                wanted = np.full(len(whole), IGNORED)
                 wanted[places] = tags[window.first : window.last]
                 targets["tag"] = wanted
-            inner = ids[window.start : window.stop]
-            whole = np.concatenate([[self.tokenizer.cls_id], inner, [self.tokenizer.sep_id]])
-            segments = np.zeros(size, dtype=np.int64)
+            segments = np.zeros_like(whole)
             yield UnitRow(whole, segments, flags, owner, owner=owner, targets=targets, units=units)
+
+    def _cut(self, units: Units) -> list[Window]:
+        """The windows in which a text is read."""
+        room = self.settings.length - 2
+        return windows(units.firsts, room, self.settings.stride or max(1, room // 2))
+
+    def _whole(
+        self, ids: npt.NDArray[np.int64], window: Window
+    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.uint8]]:
+        """What is read in a window: its pieces between [CLS] and [SEP], and their flags."""
+        inner = ids[window.start : window.stop]
+        whole = np.concatenate([[self.tokenizer.cls_id], inner, [self.tokenizer.sep_id]])
+        flags = np.zeros(len(whole), dtype=np.uint8)
+        flags[[0, -1]] = SPECIAL
+        return whole, flags
 
     @property
     def grammar(self) -> Grammar:
         return Grammar(self.tags.start, self.tags.follows, self.tags.end, self.tags.within)
 
-    def head(self, encoder: EncoderConfig) -> "TagHead":
+    def head(self, encoder: EncoderConfig) -> Head:
         chosen = self.settings
         return TagHead(
             encoder,
@@ -247,12 +279,10 @@ class TagTask(Task[list[LabelledSpan]]):
             hidden=chosen.wide_dropout,
         )
 
-    def learner(self, encoder: Encoder, train: Sequence[Example], rows: Sequence[Row]) -> "TagLearner":
-        if not rows:
-            raise UserError(
-                f"{train[0].source} holds no text", given=f"{len(train):,} sentences without a word"
-            )
+    def learner(self, encoder: Encoder, train: Sequence[Example], rows: Sequence[Row]) -> TaskLearner:
+        check_rows(train, rows)
         head = self.head(encoder.config)
+        assert isinstance(head, TagHead)
         head.begin_with(rows)
         factors = dict.fromkeys(("head.classifier.", "head.wide."), self.settings.head_lr_factor)
         if head.wide is None:
@@ -421,6 +451,12 @@ class TagTask(Task[list[LabelledSpan]]):
         tags = (tagscore.token_tags if self.plain else tagscore.chunk_tags)(tokens, prediction)
         rows = zip(tokens, tags, strict=True)
         return "".join(f"{example.text[start:stop]}\t{tag}\n" for (start, stop), tag in rows) + "\n"
+
+
+def check_rows(train: Sequence[Example], rows: Sequence[Row]) -> None:
+    """Raises UserError where there is nothing to learn from."""
+    if not rows:
+        raise UserError(f"{train[0].source} holds no text", given=f"{len(train):,} sentences without a word")
 
 
 def _refuse_all(every: bool) -> None:
