@@ -28,6 +28,8 @@ KINDS = {  # a member of each kind that a task has: the file it is learnt from, 
     "classify, mean": ("classify", "table", ["task.pooling=mean"]),
     "tag": ("tag", "tagged", []),
     "tag, crf": ("tag", "tagged", ["task.decoder=crf"]),
+    "tag, spans": ("tag", "tagged", ["task.decoder=spans"]),
+    "tag, spans, nested": ("tag", "nested", ["task.decoder=spans"]),
     "tag, plain": ("tag", "plain_tags", []),
     "tag, plain, crf": ("tag", "plain_tags", ["task.decoder=crf"]),
 }
@@ -127,11 +129,14 @@ def test_the_schema_makes_the_same_task(trained: Trained) -> None:
 def test_the_public_layout_says_what_others_can_compute(trained: Trained) -> None:
     folder = trained.predictor.bundle.folder
     config = json.loads((folder / "config.json").read_text())
-    own = "crf" in trained.kind or "mean" in trained.kind
+    own = any(name in trained.kind for name in ("crf", "mean", "spans"))
     assert config["architectures"] == ["BertModel" if own else PUBLIC[trained.predictor.task.name]]
     tensors = load_file(folder / "model.safetensors")
     outputs = [config["id2label"][str(number)] for number in range(len(config["id2label"]))]
-    assert tensors["classifier.weight"].shape == (len(outputs), config["hidden_size"])
+    if "spans" in trained.kind:
+        assert tensors["pointer.ends.bias"].shape == (2 * len(outputs),)
+    else:
+        assert tensors["classifier.weight"].shape == (len(outputs), config["hidden_size"])
     assert outputs == trained.predictor.task.public[1]
     assert any(name.startswith("crf.") for name in tensors) is ("crf" in trained.kind)
     assert read(folder).task == trained.predictor.task.schema()

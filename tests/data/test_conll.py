@@ -300,7 +300,10 @@ ROWS: list[str] = [
     '{"text": "Peter saw Bonn", "labels": [{"start": 0, "end": 5, "type": "PER"}, [10, 14, "LOC"], [10, 14, "LOC"]]}',
     '{"text": "Peter saw Bonn", "label": [[0, 5, "PER"], [10, 14, "LOC"], [3, 3, "X"]]}',
 ]
-NESTED = '{"text": "Peter saw Bonn", "spans": [[12, 14, "X"], [10, 14, "LOC"], [0, 14, "X"], [8, 11, "X"], [0, 14, "X"]]}'
+NESTED = (
+    '{"text": "Peter saw Bonn", '
+    '"spans": [[12, 14, "X"], [10, 14, "LOC"], [0, 14, "X"], [8, 11, "X"], [0, 14, "X"]]}'
+)
 
 
 @pytest.mark.parametrize("row", ROWS)

@@ -116,7 +116,7 @@ def test_scores_are_those_of_the_formula_and_packed_ones_those_of_each_alone(
                     assert said == NEVER
 
 
-@given(st.integers(1, 70), st.integers(1, 40), st.integers(0, 2**31))
+@given(st.integers(1, 40), st.integers(1, 24), st.integers(0, 2**31))
 def test_products_of_neighbours(units: int, reach: int, seed: int) -> None:
     draw = torch.Generator().manual_seed(seed)
     queries, keys = (torch.randn(units, 6, generator=draw, dtype=torch.float64) for _ in range(2))
@@ -193,9 +193,8 @@ def test_heads_begin_where_the_loss_is_least(
         def loss(score: float, share: float = share) -> float:
             return math.log1p(spans * math.exp(score)) + share * math.log1p(math.exp(-score))
 
-        begin = float(head.pointer.ends.bias[a])
-        # where e^b is far below 1, what was left out of the derivative is, too
-        low, high = (loss(begin + step) for step in (-0.3, 0.3))
+        begin = head.pointer.ends.bias[a].item()
+        low, high = (loss(begin + step) for step in (-0.01, 0.01))
         assert loss(begin) < low and loss(begin) < high
     assert not head.pointer.ends.bias[3:].any()
 

@@ -111,9 +111,9 @@ class SpanHead(Head):
     def begin_with(self, rows: Sequence[Row]) -> None:
         """Start from how rare spans are: the one score for all spans of a type at which the loss is least.
 
-        With n spans a window, of which in a share p of the windows one is of the type, the loss is log(1 + n e^b)
-        + p log(1 + e^-b), least at e^b = p / (n (1 - p)). Otherwise what is learnt first is that nearly nothing is
-        an entity (Lin et al. 2017, section 3.3).
+        With n spans a window, and one of the type in a share p of the windows, the loss is log(1 + n e^b) +
+        p log(1 + e^-b), least where n x^2 + n (1 - p) x = p for x = e^b. Otherwise what is learnt first is that nearly
+        nothing is an entity (Lin et al. 2017, section 3.3).
         """
         pointer = self.pointer
         holding = np.ones(pointer.types)
@@ -123,8 +123,9 @@ class SpanHead(Head):
             holding[found] += 1
             spans += int(row.targets["most"].sum()) - int(row.targets["least"].sum())
         share = holding / (len(rows) + 2)
-        begin = np.log(share / (1 - share) * len(rows) / max(1, spans))
-        pointer.ends.bias[: pointer.types] = torch.from_numpy(begin).to(pointer.ends.bias)
+        each = share * len(rows) / max(1, spans)  # p / n
+        begin = 2 * each / (1 - share + np.sqrt((1 - share) ** 2 + 4 * each))
+        pointer.ends.bias[: pointer.types] = torch.from_numpy(np.log(begin)).to(pointer.ends.bias)
 
     def published(self) -> dict[str, nn.Module]:
         return {"pointer": self.pointer}
