@@ -205,5 +205,8 @@ class SpanLearner(TaskLearner):
         return dataclasses.replace(batch, scored={"tag": batch.scored["tag"]})
 
     def forward(self, batch: Batch) -> Loss:
-        total = losses(self.outputs(batch), batch).mean(1).sum()
+        return self.loss(self.outputs(batch), batch)
+
+    def loss(self, outputs: Tensor, batch: Batch) -> Loss:
+        total = losses(outputs, batch).mean(1).sum()
         return Loss({"tag": Part(total, batch.sequences)})

@@ -23,7 +23,8 @@ from unmask.data.tables import Example, Span, Unknown, read_examples
 from unmask.errors import UserError
 from unmask.model.encoder import Encoder, EncoderConfig
 from unmask.tasks import tagscore
-from unmask.tasks.crf import Chain, Grammar
+from unmask.tasks.crf import Grammar
+from unmask.tasks.lattice import chunks_of, lattices
 from unmask.tasks.spans import Misfits, Tags, Units, units_of
 from unmask.tasks.taghead import (
     EDGE,
@@ -33,14 +34,12 @@ from unmask.tasks.taghead import (
     UnitRow,
     mean_loss,
     scored_per_sequence,
-    unit_row,
 )
 from unmask.tasks.tagscore import Measure, TagEvaluation
 from unmask.tasks.task import Evidence, Head, Reading, Task, TaskLearner
 from unmask.tasks.windows import Window, windows
 from unmask.text.tokenizer import Encoded, Tokenizer
 
-CELLS = 1 << 20  # bounds the memory of decoding: sequences x longest x tags at once
 CONLL = (".conll", ".conllu", ".conllup", ".conll03", ".bio", ".iob", ".iob2", ".bioes", ".bmes")
 
 
@@ -307,7 +306,7 @@ class TagTask(Task[list[LabelledSpan]]):
                 given="spans of running text; in training every token has a tag",
             )
         found: list[Sequence[Span]] = [()] * len(examples)
-        for group in self._lattices(examples, rows, evidence):
+        for group in lattices(self.tags, self.plain, examples, rows, evidence):
             for number, units, path in zip(group.numbers, group.units, group.best(head.chain()), strict=True):
                 found[number] = self.tags.decode(units, path)
         score = tagscore.value(tagscore.counts_of(examples, found, measure), measure)
@@ -320,10 +319,10 @@ class TagTask(Task[list[LabelledSpan]]):
         assert isinstance(head, TagHead)
         result: list[list[LabelledSpan]] = [[] for _ in examples]
         chain = head.chain()
-        for group in self._lattices(examples, rows, evidence):
+        for group in lattices(self.tags, self.plain, examples, rows, evidence):
             places, spans = [], []
             for row, (units, path) in enumerate(zip(group.units, group.best(chain), strict=True)):
-                for start, stop in _chunks(path):
+                for start, stop in chunks_of(path):
                     first = int(path[start])
                     places.append((row, start, stop, first, first + 1))
                 spans += [(row, span) for span in self.tags.decode(units, path)]
@@ -333,44 +332,6 @@ class TagTask(Task[list[LabelledSpan]]):
                 text = examples[number].text[span.start : span.stop]
                 result[number].append(LabelledSpan(span.label, text, span.start, span.stop, float(score)))
         return result
-
-    def _lattices(
-        self, examples: Sequence[Example], rows: Sequence[Row], evidence: Sequence[Evidence]
-    ) -> Iterator["_Lattice"]:
-        """The windows of each example put together again, in groups of about the same length."""
-        parts: dict[int, list[Evidence]] = {}
-        units: dict[int, Units] = {}
-        for row, said in zip(map(unit_row, rows), evidence, strict=True):
-            assert row.units is not None
-            parts.setdefault(row.owner, []).append(said)
-            units[row.owner] = row.units
-        group: list[int] = []
-        for number in sorted(parts, key=lambda number: -len(units[number])):
-            if group and (len(group) + 1) * len(units[group[0]]) * len(self.tags) > CELLS:
-                yield self._lattice(group, examples, units, parts)
-                group = []
-            group.append(number)
-        if group:
-            yield self._lattice(group, examples, units, parts)
-
-    def _lattice(
-        self,
-        numbers: list[int],
-        examples: Sequence[Example],
-        units: Mapping[int, Units],
-        parts: Mapping[int, list[Evidence]],
-    ) -> "_Lattice":
-        lengths = np.array([len(units[number]) for number in numbers])
-        emissions = np.zeros((len(numbers), int(lengths.max()), len(self.tags)))
-        joined = np.zeros(emissions.shape[:2], dtype=np.bool_)
-        for row, (number, length) in enumerate(zip(numbers, lengths.tolist(), strict=True)):
-            tokens = examples[number].tokens is not None
-            allowed = self.tags.allowed(units[number], self.plain and tokens)
-            emissions[row, :length] = np.where(allowed, np.concatenate(parts[number]), -np.inf)
-            joined[row, :length] = units[number].joined
-        return _Lattice(
-            numbers, [units[n] for n in numbers], emissions, lengths, joined if joined.any() else None
-        )
 
     def best(self, prediction: list[LabelledSpan]) -> list[LabelledSpan]:
         return prediction
@@ -462,30 +423,3 @@ def check_rows(train: Sequence[Example], rows: Sequence[Row]) -> None:
 def _refuse_all(every: bool) -> None:
     if every:
         raise UserError("--all is for labels of whole texts", given="a model that finds spans")
-
-
-def _chunks(path: npt.NDArray[np.int64]) -> Iterator[tuple[int, int]]:
-    """The units (first, one past the last) of each span of a path that keeps the rules."""
-    begins = (path % 2 == 1).nonzero()[0]
-    fresh = np.append(((path == 0) | (path % 2 == 1)).nonzero()[0], len(path))
-    stops = fresh[np.searchsorted(fresh, begins, side="right")]
-    return zip(begins.tolist(), stops.tolist(), strict=True)
-
-
-@dataclass(frozen=True)
-class _Lattice:
-    """Examples to decode together: their numbers, units, and the scores of all tags, padded to the longest.
-
-    emissions (examples, longest, tags) float64, lengths (examples,), joined (examples, longest) bool or None.
-    """
-
-    numbers: list[int]
-    units: list[Units]
-    emissions: npt.NDArray[np.float64]
-    lengths: npt.NDArray[np.int64]
-    joined: npt.NDArray[np.bool_] | None
-
-    def best(self, chain: Chain) -> list[npt.NDArray[np.int64]]:
-        """The tags of the units of each example."""
-        found = chain.best(self.emissions, self.lengths, self.joined)
-        return [path[:length] for path, length in zip(found, self.lengths, strict=True)]
