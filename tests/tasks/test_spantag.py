@@ -17,9 +17,10 @@ from unmask.data.tables import Example, Span
 from unmask.errors import UserError
 from unmask.model.encoder import Encoder, EncoderConfig
 from unmask.tasks import Tag
-from unmask.tasks.spanhead import BASE, NEVER, WIDTH, SpanHead, SpanRow, losses, products
+from unmask.tasks.spanhead import BASE, MOST, NEVER, WIDTH, SpanHead, SpanRow, losses, products
 from unmask.tasks.spantag import SpanTagTask
 from unmask.tasks.tag import LabelledSpan
+from unmask.tasks.taghead import scored_per_sequence
 from unmask.text.tokenizer import Tokenizer
 
 WORDS = ["river", "stone", "captain", "winter", "golden", "harbour", "can't", "unforgotten", "a"]
@@ -164,6 +165,20 @@ def test_the_loss_is_that_of_the_formula(
     assert all(p.grad is not None and bool(p.grad.any()) for p in learner.head.parameters())
 
 
+def test_of_a_network_that_finds_everything_the_best_is_kept(tokenizer: Tokenizer) -> None:
+    tagger = task(tokenizer)
+    batch = pack(tagger.encode(TRAIN))
+    torch.manual_seed(0)
+    scores = torch.rand(sum(sizes_of(batch)), tagger.reach, 3) + 0.1
+    said = tagger.evidence(scores, batch)
+    for one, part in zip(said, scores.split(sizes_of(batch)), strict=True):
+        best = sorted(part.flatten().tolist(), reverse=True)[: MOST * len(part)]
+        assert len(one) == 1 + len(best)
+        assert sorted(one[1:, 3].tolist(), reverse=True) == pytest.approx(best)
+        for unit, step, a, score in one[1:].tolist():
+            assert part[int(unit), int(step), int(a)].item() == pytest.approx(score)
+
+
 @pytest.mark.parametrize("size", [1e-3, 1.0, 50.0, 1e3])
 def test_losses_of_great_scores_are_finite(tokenizer: Tokenizer, size: float) -> None:
     tagger = task(tokenizer)
@@ -213,29 +228,20 @@ HEAD = EncoderConfig(vocabulary=WORN.vocabulary, layers=1, width=8, heads=1, len
 
 
 def planted(tagger: SpanTagTask, rows: list[Row], others: list[float]) -> tuple[SpanHead, list[np.ndarray]]:
-    """What a head would say that scores the labels above 0 and all else below, by the targets of each row alone."""
+    """What is said by a head that scores labelled spans 2 and all else below 0, by the targets of the rows alone."""
     batch = pack(rows)
-    scores = torch.tensor(others).repeat(batch.targets["least"].numel() * tagger.reach * 3)
-    scores = -scores[: batch.targets["least"].numel() * tagger.reach * 3].abs() - 0.1
-    scores = scores.view(-1, tagger.reach, 3)
-    begin = 0
-    flat = scores.flatten()
-    place = 0
-    for count, size in zip(batch.targets["tag"].tolist(), sizes_of(batch), strict=True):
-        codes = batch.targets["spans"][place : place + count]
-        flat[codes + begin * tagger.reach * 3] = 2.0
-        place, begin = place + count, begin + size
-    said = tagger.evidence(flat.view(scores.shape), batch)
-    order = sorted(range(len(rows)), key=lambda n: -len(rows[n].ids))
-    evidence: list[np.ndarray] = [np.empty(0)] * len(rows)
-    for number, one in zip(order, said, strict=True):
-        evidence[number] = one
-    return tagger.head(HEAD), evidence
+    shape = (sum(sizes_of(batch)), tagger.reach, 3)
+    drawn = torch.tensor(others).repeat(math.prod(shape))[: math.prod(shape)]
+    scores = (-drawn - 0.1).view(shape)
+    spans = batch.targets["spans"].split(batch.targets["tag"].tolist())
+    for window, codes in zip(scores.split(sizes_of(batch)), spans, strict=True):
+        window.flatten()[codes] = 2.0
+    order = sorted(range(len(rows)), key=lambda number: -len(rows[number].ids))  # as they are packed
+    said = dict(zip(order, tagger.evidence(scores, batch), strict=True))
+    return tagger.head(HEAD), [said[number] for number in range(len(rows))]
 
 
 def sizes_of(batch) -> list[int]:
-    from unmask.tasks.taghead import scored_per_sequence
-
     return scored_per_sequence(batch).tolist()
 
 

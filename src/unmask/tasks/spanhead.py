@@ -23,6 +23,7 @@ from unmask.tasks.task import Evidence, Head, TaskLearner
 WIDTH = 64  # of queries and keys, as published
 BASE = 10_000.0  # of the rotary positions
 BLOCK = 16  # queries multiplied together, at least
+MOST = 4  # spans found of each unit, on average: far more than there are, unless a network has learnt nothing yet
 NEVER = -1e4  # the score of what is no span of this window: finite, so that no gradient is NaN
 
 
@@ -166,7 +167,8 @@ def found_in(scores: Tensor, batch: Batch) -> list[Evidence]:
     """What is said of each window: (1 + spans found, 4) float32.
 
     The first line holds the window's loss, on average over the types (NaN without labels); each other one a span
-    that scores above 0: its first unit, how many units follow in it, its type, its score.
+    that scores above 0: its first unit, how many units follow in it, its type, its score. There are at most MOST
+    times as many as units, the best.
     """
     lost = torch.full((batch.sequences,), torch.nan)
     if "spans" in batch.targets:
@@ -179,7 +181,9 @@ def found_in(scores: Tensor, batch: Batch) -> list[Evidence]:
     cuts = np.searchsorted(lines[:, 0], begin)  # nonzero gives them in order
     parts = np.split(lines, cuts[1:])
     result = []
-    for loss, part, offset in zip(lost.tolist(), parts, begin.tolist(), strict=True):
+    for loss, part, offset, size in zip(lost.tolist(), parts, begin.tolist(), sizes.tolist(), strict=True):
+        if len(part) > MOST * size:
+            part = part[np.sort(np.argsort(-part[:, 3], kind="stable")[: MOST * size])]
         part[:, 0] -= offset
         result.append(np.concatenate([np.array([[loss, 0, 0, 0]], dtype=np.float32), part]))
     return result

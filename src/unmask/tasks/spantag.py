@@ -7,9 +7,10 @@ text is read in windows that overlap, each span in the one that shows most aroun
 from bisect import bisect
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, ClassVar, Self
+from typing import ClassVar, Self
 
 import numpy as np
+import numpy.typing as npt
 from torch import Tensor
 
 from unmask.config import changed
@@ -24,7 +25,7 @@ from unmask.tasks.spans import Misfit, Misfits, Units, placed, units_of
 from unmask.tasks.tag import LabelledSpan, Tag, TagTask, check_rows
 from unmask.tasks.taghead import SCORED
 from unmask.tasks.task import Evidence, Head
-from unmask.tasks.windows import shares
+from unmask.tasks.windows import Share, shares
 from unmask.text.tokenizer import Encoded, Tokenizer
 
 Placed = list[tuple[Span, int, int]]  # spans with their units, first and one past the last
@@ -88,43 +89,45 @@ class SpanTagTask(TagTask):
         """The rows of a text, and of its spans those that none of them holds."""
         ids = np.array(encoded.ids)
         cut = self._cut(units)
-        rows = []
-        missing = [] if found is None else list(found)
+        rows: list[SpanRow] = []
+        missing = list(found or ())
         for window, share in zip(cut, shares(units.firsts, cut, self.reach), strict=True):
             whole, flags = self._whole(ids, window)
             read = units.firsts[share.first : share.first + len(share.least)]
             flags[read - window.start + 1] |= SCORED
             targets = {"least": share.least, "most": share.most}
             if found is not None:
-                held, missing = _held(missing, share.first, share.least, share.most)
-                codes = {
-                    ((first - share.first) * self.reach + stop - first - 1) * len(self.labels)
-                    + self._numbers[span.label]
-                    for span, first, stop in held
-                }
-                targets["tag"] = np.array([len(codes)])
-                targets["spans"] = np.array(sorted(codes), dtype=np.int64)
-            segments = np.zeros_like(whole)
+                held, missing = _held(missing, share)
+                targets["spans"] = self._codes(held, share.first)
+                targets["tag"] = np.array([len(targets["spans"])])
             rows.append(
                 SpanRow(
                     whole,
-                    segments,
+                    np.zeros_like(whole),
                     flags,
                     owner,
-                    owner=owner,
-                    targets=targets,
+                    0,
+                    owner,
+                    targets,
                     units=units,
                     first=share.first,
                 )
             )
-        long, apart = (
-            [span for span, first, stop in missing if (stop - first > self.reach) is more]
-            for more in (True, False)
-        )
         return rows, [
-            *(Misfit(span, "of more units than task.max_span") for span in long),
-            *(Misfit(span, "whole in no window") for span in apart),
+            Misfit(
+                span,
+                "of more units than task.max_span" if stop - first > self.reach else "whole in no window",
+            )
+            for span, first, stop in missing
         ]
+
+    def _codes(self, held: Placed, begin: int) -> npt.NDArray[np.int64]:
+        """Where spans stand in the flattened scores (units, reach, types) of a window of the units from `begin` on."""
+        codes = {
+            ((first - begin) * self.reach + stop - first - 1) * len(self.labels) + self._numbers[span.label]
+            for span, first, stop in held
+        }
+        return np.array(sorted(codes), dtype=np.int64)
 
     def head(self, encoder: EncoderConfig) -> SpanHead:
         return SpanHead(encoder, len(self.labels), self.reach, self.settings.head_dropout)
@@ -199,16 +202,14 @@ def _longest(tokenizer: Tokenizer, train: Sequence[Example]) -> int:
     return longest
 
 
-def _held(
-    found: Placed, begin: int, least: np.ndarray[Any, Any], most: np.ndarray[Any, Any]
-) -> tuple[Placed, Placed]:
+def _held(found: Placed, share: Share) -> tuple[Placed, Placed]:
     """The spans that a window answers for, and the others."""
     held: Placed = []
     others: Placed = []
     for one in found:
         _, first, stop = one
-        unit, more = first - begin, stop - first - 1
-        inside = 0 <= unit < len(least) and least[unit] <= more < most[unit]
+        unit, more = first - share.first, stop - first - 1
+        inside = 0 <= unit < len(share.least) and share.least[unit] <= more < share.most[unit]
         (held if inside else others).append(one)
     return held, others
 
