@@ -48,7 +48,7 @@ class Pointer(nn.Module):
         s_a(i, j) = (R_i q_i) . (R_j k_j) / sqrt(d) + w_a . [q_i; k_i; q_j; k_j] + b_a
 
     R turns by rotary positions, d = WIDTH. What is extracted is asked once, of which type it is by the second term.
-    The paper has no sqrt(d); the authors' code has, so that scores begin with a variance near one.
+    The paper has no sqrt(d); common implementations have, so that scores begin with a variance near one.
     """
 
     def __init__(self, encoder: EncoderConfig, types: int, reach: int) -> None:

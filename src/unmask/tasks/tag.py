@@ -114,7 +114,8 @@ class Tag:
 
 @dataclass(frozen=True)
 class LabelledSpan:
-    """A stretch of a text with its label; score: the probability of exactly this span with this label."""
+    """A stretch of a text with its label; score: the probability of exactly this span with this label (of decoder
+    spans the sigmoid of its score)."""
 
     label: str
     text: str
