@@ -32,11 +32,13 @@ KINDS = {  # a member of each kind that a task has: the file it is learnt from, 
     "tag, crf": ("tag", "tagged", ["task.decoder=crf"]),
     "tag, lstm": ("tag", "tagged", ["task.lstm=8"]),
     "tag, mixed": ("tag", "plain_tags", ["task.mix_layers=true"]),
+    "tag, spans": ("tag", "tagged", ["task.decoder=spans"]),
+    "tag, spans, nested": ("tag", "nested", ["task.decoder=spans"]),
     "tag, plain": ("tag", "plain_tags", []),
     "tag, plain, crf": ("tag", "plain_tags", ["task.decoder=crf"]),
 }
 # what makes a head our own, which nobody else computes
-OWN = {"crf", "lstm", "mixed", "mean", "attention"}
+OWN = {"spans", "crf", "lstm", "mixed", "mean", "attention"}
 PUBLIC = {"classify": "BertForSequenceClassification", "tag": "BertForTokenClassification"}
 
 
@@ -137,8 +139,11 @@ def test_the_public_layout_says_what_others_can_compute(trained: Trained) -> Non
     assert config["architectures"] == ["BertModel" if kinds & OWN else PUBLIC[trained.predictor.task.name]]
     tensors = load_file(folder / "model.safetensors")
     outputs = [config["id2label"][str(number)] for number in range(len(config["id2label"]))]
-    width = 2 * 8 if "lstm" in kinds else config["hidden_size"]
-    assert tensors["classifier.weight"].shape == (len(outputs), width)
+    if "spans" in kinds:
+        assert tensors["pointer.ends.bias"].shape == (2 * len(outputs),)
+    else:
+        width = 2 * 8 if "lstm" in kinds else config["hidden_size"]
+        assert tensors["classifier.weight"].shape == (len(outputs), width)
     assert outputs == trained.predictor.task.public[1]
     assert any(name.startswith("crf.") for name in tensors) is ("crf" in trained.kind)
     assert read(folder).task == trained.predictor.task.schema()
