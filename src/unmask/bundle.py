@@ -92,11 +92,12 @@ def write(
     lineage: Sequence[Mapping[str, Any]],
     task: Mapping[str, Any] | None = None,
     public: tuple[str | None, Sequence[str]] = (None, ()),
+    problem: str | None = None,
 ) -> None:
     """Write a model folder atomically: the old one or the new one is there, never a part of it.
 
     task: its schema; public: the name under which other libraries compute the same from its head, if there is
-    one, and what the outputs of the head are.
+    one, and what the outputs of the head are; problem: its `problem_type` there.
     """
     tensors = {
         f"{prefix}.{name}": tensor.detach().cpu()
@@ -112,7 +113,9 @@ def write(
         temporary.mkdir()
         save_tensors(tensors, temporary / "model.safetensors", {"format": "pt"})
         tokenizer.save(temporary)
-        files.write_json(temporary / "config.json", _config_json(config, modules, tokenizer, *public))
+        files.write_json(
+            temporary / "config.json", _config_json(config, modules, tokenizer, *public, problem)
+        )
         files.write_json(
             temporary / "unmask.json",
             {
@@ -197,6 +200,7 @@ def _config_json(
     tokenizer: Tokenizer,
     architecture: str | None,
     labels: Sequence[str],
+    problem: str | None,
 ) -> dict[str, Any]:
     """The public config.json: BERT's where its layout can say it, else ours under `model_type: unmask`."""
     if not _is_bert(config):
@@ -222,4 +226,5 @@ def _config_json(
             if labels
             else {}
         ),
+        **({"problem_type": problem} if problem and architecture else {}),
     }

@@ -19,7 +19,7 @@ ROUNDING = 1e-26  # of the squares of a constant: what rounding leaves of them w
 
 @dataclass(frozen=True)
 class RowMetric:
-    """A score of rows; called on rows it is the score itself, nan where it is not defined.
+    """A score of rows; called on rows it is the score itself.
 
     of: (how often each row counts (some, rows), reference, predicted) -> (some,).
     """
@@ -33,8 +33,15 @@ class RowMetric:
         return float(self.of(np.ones((1, len(truth))), truth, said)[0])
 
 
+def _ratio(part: Floats, whole: Floats, otherwise: float) -> Floats:
+    """part / whole, each (some,); `otherwise` where the whole is 0."""
+    result = np.full(len(whole), otherwise)
+    np.divide(part, whole, out=result, where=whole > 0)
+    return result
+
+
 def _mean(weights: Floats, values: Floats) -> Floats:
-    return weights @ values / weights.sum(-1)
+    return np.asarray(weights @ values / weights.sum(-1))
 
 
 def _absolute(weights: Floats, truth: Floats, said: Floats) -> Floats:
@@ -42,7 +49,7 @@ def _absolute(weights: Floats, truth: Floats, said: Floats) -> Floats:
 
 
 def _root_square(weights: Floats, truth: Floats, said: Floats) -> Floats:
-    return np.sqrt(_mean(weights, (said - truth) ** 2))
+    return np.asarray(np.sqrt(_mean(weights, (said - truth) ** 2)))
 
 
 def _pearson(weights: Floats, truth: Floats, said: Floats) -> Floats:
@@ -54,17 +61,17 @@ def _spearman(weights: Floats, truth: Floats, said: Floats) -> Floats:
 
 
 def _correlation(weights: Floats, x: Floats, y: Floats) -> Floats:
-    """Of x and y, each (rows,) or (some, rows); nan where one of them is constant over the rows that count."""
+    """Of x and y, each (rows,) or (some, rows); 0 where one of them is constant over the rows that count."""
     x, of_x = _centred(weights, x)
     y, of_y = _centred(weights, y)
     covariance = (weights * x * y).sum(-1)
     spread = np.sqrt(of_x * of_y)
-    return np.divide(covariance, spread, out=np.full(len(weights), np.nan), where=spread > 0)
+    return _ratio(covariance, spread, 0.0)
 
 
 def _centred(weights: Floats, values: Floats) -> tuple[Floats, Floats]:
     """The values less their weighted mean (some, rows), and the sum of their squares (some,); 0 for a constant."""
-    centred = values - (weights * values).sum(-1, keepdims=True) / weights.sum(-1, keepdims=True)
+    centred: Floats = values - (weights * values).sum(-1, keepdims=True) / weights.sum(-1, keepdims=True)
     squares, whole = (weights * centred**2).sum(-1), (weights * values**2).sum(-1)
     return centred, np.where(squares > ROUNDING * whole, squares, 0.0)
 
@@ -73,7 +80,7 @@ def _ranks(weights: Floats, values: Floats) -> Floats:
     """(some, rows): the rank of each row among those that count, equal values sharing their average rank."""
     _, place = np.unique(values, return_inverse=True)
     at = _by_place(weights, place)
-    return (at.cumsum(-1) - at / 2 + 0.5)[:, place]
+    return np.asarray((at.cumsum(-1) - at / 2 + 0.5)[:, place])
 
 
 def _by_place(weights: Floats, place: NDArray[np.intp]) -> Floats:
@@ -84,13 +91,13 @@ def _by_place(weights: Floats, place: NDArray[np.intp]) -> Floats:
 
 
 def _area(weights: Floats, positive: NDArray[np.bool_], score: Floats) -> Floats:
-    """How likely a positive row has a higher score than a negative one, ties counting half."""
+    """How likely a positive row has a higher score than a negative one, ties counting half; nan without both."""
     _, place = np.unique(score, return_inverse=True)
     of_positive, of_negative = (_by_place(weights * rows, place) for rows in (positive, ~positive))
     below = of_negative.cumsum(-1) - of_negative / 2
     pairs = of_positive.sum(-1) * of_negative.sum(-1)
     won = (of_positive * below).sum(-1)
-    return np.divide(won, pairs, out=np.full(len(weights), np.nan), where=pairs > 0)
+    return _ratio(won, pairs, np.nan)
 
 
 def _auc(weights: Floats, truth: Floats, said: Floats) -> Floats:
@@ -99,14 +106,11 @@ def _auc(weights: Floats, truth: Floats, said: Floats) -> Floats:
     labels = range(1, 2) if said.shape[1] == 2 and bool((truth.sum(1) == 1).all()) else range(said.shape[1])
     areas = np.stack([_area(weights, truth[:, label] > 0, said[:, label]) for label in labels])
     known = ~np.isnan(areas)
-    count = known.sum(0)
-    return np.divide(
-        np.where(known, areas, 0).sum(0), count, out=np.full(len(weights), np.nan), where=count > 0
-    )
+    return _ratio(np.where(known, areas, 0).sum(0), known.sum(0), 0.5)
 
 
 pearson = RowMetric("pearson", _pearson)
-"""Pearson's correlation of numbers (rows,) with numbers (rows,)."""
+"""Pearson's correlation of numbers (rows,) with numbers (rows,); 0 where one side is constant."""
 
 spearman = RowMetric("spearman", _spearman)
 """Spearman's correlation: Pearson's of the ranks, equal values sharing their average rank."""
@@ -122,7 +126,7 @@ auc = RowMetric("auc", _auc)
 
 reference: label numbers (rows,), or 0 and 1 (rows, labels) where a row may have several labels; predicted:
 probabilities (rows, labels). Of two labels the area of the second; of more the mean over all that some rows
-have and some have not, each against the rest.
+have and some have not, each against the rest. 0.5 where there is no such label.
 """
 
 ROW_METRICS = {metric.name: metric for metric in (pearson, spearman, mae, rmse, auc)}
@@ -139,7 +143,7 @@ def bootstrap_rows(
 ) -> Interval:
     """`metric` with its percentile bootstrap interval over rows (Efron & Tibshirani 1993, section 13.3).
 
-    Resamples in which the score is not defined (all rows alike) are left out. Raises ValueError as the metric.
+    Raises ValueError as the metric.
     """
     truth, said = _rows(reference, predicted)
     scores = [metric.of(drawn, truth, said) for drawn in _drawn(truth, samples, seed)]
@@ -176,10 +180,7 @@ def _drawn(truth: Floats, samples: int, seed: int) -> Iterator[Floats]:
 
 
 def _interval(value: float, scores: Floats, level: float) -> Interval:
-    known = scores[~np.isnan(scores)]
-    if not len(known):
-        return Interval(value, value, value)
-    low, high = np.quantile(known, [(1 - level) / 2, (1 + level) / 2])
+    low, high = np.quantile(scores, [(1 - level) / 2, (1 + level) / 2])
     return Interval(value, float(low), float(high))
 
 

@@ -123,7 +123,7 @@ def test_labels_come_back_by_probability(tokenizer: Tokenizer, tiny: EncoderConf
     given = examples(None)
     (labels,) = task.decode(task.head(tiny), given, task.encode(given), evidence)
     assert [(label.name, round(label.score, 6)) for label in labels] == [("b", 0.5), ("c", 0.3), ("a", 0.2)]
-    assert repr(labels[0]) == "Label(name='b', score=0.50)" and task.best(labels) is labels[0]
+    assert repr(labels[0]) == "Label(name='b', score=0.50)" and task.best(labels) == labels[0]
 
 
 def test_scores_are_counted_by_hand(tokenizer: Tokenizer) -> None:

@@ -6,6 +6,7 @@ from bisect import bisect_left
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from unmask import console
@@ -39,18 +40,19 @@ def separator_of(cells: Sequence[Any], source: str) -> str | None:
     return None
 
 
-def truth_of(
-    value: Any, kind: LabelKind, separator: str | None, where: str, column: str
-) -> dict[str, Truth | None]:
-    """The field of an Example that a value of the column of the label stands for; none where it is missing.
+def with_truth(
+    example: "Example", value: Any, kind: LabelKind, separator: str | None, column: str
+) -> "Example":
+    """The example with what a value of the column of the label stands for; as it is where that is missing.
 
     Raises UserError, naming the place, for a value of another kind.
     """
+    where = example.place
     if kind == "number":
-        return {"number": _number(value, where, column)}
+        return replace(example, number=_number(value, where, column))
     if kind == "labels":
-        return {"label_set": _labels(value, separator, where, column)}
-    return {"label": _label(value, where, column)}
+        return replace(example, label_set=_labels(value, separator, where, column))
+    return replace(example, label=_label(value, where, column))
 
 
 def _label(value: Any, where: str, column: str) -> str | None:

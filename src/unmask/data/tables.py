@@ -18,7 +18,7 @@ from unmask import console
 from unmask.config import config, setting
 from unmask.data import encodings
 from unmask.data.delimited import csv_records, read_rows
-from unmask.data.labels import LabelKind, Truth, report_unknown, separator_of, strata, truth_of
+from unmask.data.labels import LabelKind, Truth, report_unknown, separator_of, strata, with_truth
 from unmask.data.textfiles import (
     STDIN,
     Faults,
@@ -176,13 +176,13 @@ def read_examples(
     on_error: OnError = "stop",
     require_labels: bool = False,
     encoding: str | None = None,
-    kind: LabelKind = "label",
+    kind: LabelKind | None = "label",
 ) -> list[Example]:
     """The rows of a .csv, .tsv or .jsonl file (also .gz, .zst); "-" and other files are one text a line.
 
     Standard input is JSON lines if its first line is an object. Labels are text as written: `1`, `true`.
     kind: what the column of the label holds: one label, any number of labels (a list, or text with a separator),
-    or a number.
+    or a number; None: what does not matter.
     encoding: of the file; without it UTF-8, and UTF-16 or GB18030 where they are found out.
     A row without text, with another number of fields, or (`require_labels`) without label is a UserError that
     names the line, or is left out and counted with on_error="skip". Raises UserError also for columns that
@@ -205,11 +205,8 @@ def read_examples(
     for line, row in rows:
         try:
             example = _example(row, chosen, line, source)
-            if chosen.label is not None:
-                where = example.place
-                example = replace(
-                    example, **truth_of(row.get(chosen.label), kind, separator, where, chosen.label)
-                )
+            if chosen.label is not None and kind is not None:
+                example = with_truth(example, row.get(chosen.label), kind, separator, chosen.label)
             if example.truth is None and require_labels:
                 raise UserError(
                     f"{example.place} has no label", allowed=f"a value in column {chosen.label!r}"

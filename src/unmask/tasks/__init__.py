@@ -11,7 +11,7 @@ from unmask.text.tokenizer import Tokenizer
 
 AnyTask = Annotated[Classify | Tag, setting(discriminator="name")]
 
-FACTS = ("labels", "scheme")  # what a schema holds beside settings
+FACTS = ("labels", "scheme", "thresholds", "numbers")  # what a schema holds beside settings
 
 __all__ = ["AnyTask", "Classify", "ClassifyTask", "Reading", "Tag", "TagTask", "Task", "restore"]
 

@@ -19,7 +19,7 @@ from unmask.model.encoder import Encoder
 from unmask.predict import Predictor, infer, load
 from unmask.tasks import AnyTask, Classify, Task
 from unmask.tasks.hiding import Hiding
-from unmask.tasks.task import TITLES, TaskLearner
+from unmask.tasks.task import TITLES, Evidence, TaskLearner, shown_figure
 from unmask.train.fit import Fit, Watch
 from unmask.train.parallel import World, joined
 from unmask.train.recipe import FinetuneRecipe, RowsConfig, read_recipe, recipe_of
@@ -164,7 +164,8 @@ def _train(run: Run, recipe: FinetuneRecipe, progress: Progress) -> None:
         )
 
     def describe(step: Step) -> str:
-        return f"loss {step.loss:.3f}  best dev {_title(task.watch)} {fit.standing.best or 0:.1%}"
+        best = shown_figure(task.metric, fit.standing.best or 0)
+        return f"loss {step.loss:.3f}  best dev {_title(task.watch)} {best}"
 
     fit = Fit(
         run,
@@ -173,7 +174,7 @@ def _train(run: Run, recipe: FinetuneRecipe, progress: Progress) -> None:
         recipe.train,
         recipe.seed,
         evaluate=lambda: evaluate(learner, heldout),
-        watch=Watch(task.watch, higher=True),
+        watch=Watch(task.watch, higher=task.higher),
         describe=describe,
     )
     standing = fit(progress)
@@ -183,8 +184,11 @@ def _train(run: Run, recipe: FinetuneRecipe, progress: Progress) -> None:
     def publish() -> None:
         own = {"kind": "finetune", "recipe": run.recipe_values(), "steps": standing.step}
         config, lineage = changed(opened.config, dropout=recipe.dropout), [*opened.lineage, own]
+        if task.calibrates:
+            task.calibrate(heldout.examples, _evidence(learner, heldout))
+        modules = learner.published()
         bundle.write(
-            run.model, config, learner.published(), opened.tokenizer, lineage, task.schema(), task.public
+            run.model, config, modules, opened.tokenizer, lineage, task.schema(), task.public, task.problem
         )
         run.write_facts(
             finished={
@@ -232,11 +236,16 @@ class HeldOut:
 
 def evaluate(learner: TaskLearner, heldout: HeldOut) -> dict[str, float]:
     """The figures of a learner: it predicts as the finished model will."""
+    evidence = _evidence(learner, heldout)
+    return heldout.task.judge(learner.head, heldout.examples, heldout.rows, evidence)
+
+
+def _evidence(learner: TaskLearner, heldout: HeldOut) -> list[Evidence]:
     was_training = learner.training
     learner.eval()
     evidence = infer(learner.encoder, learner.head, heldout.task, heldout.rows)
     learner.train(was_training)
-    return heldout.task.judge(learner.head, heldout.examples, heldout.rows, evidence)
+    return evidence
 
 
 def _title(metric: str) -> str:

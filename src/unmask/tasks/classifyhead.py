@@ -1,0 +1,181 @@
+"""What stands on the encoder for a label, several labels or a number of a text, and how each learns."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from unmask.data.batch import Batch
+from unmask.learner import Loss, Part
+from unmask.model.attention import Spans
+from unmask.model.encoder import Encoder, EncoderConfig
+from unmask.model.pooler import Pooler
+from unmask.tasks.task import Head, TaskLearner, hidden_of
+
+if TYPE_CHECKING:
+    from unmask.tasks.classify import Classify
+
+
+class PooledHead(Head):
+    """BERT's pooler with tanh, and dropout. hidden (tokens, width) -> (sequences, width)."""
+
+    def __init__(self, settings: "Classify", encoder: EncoderConfig) -> None:
+        super().__init__()
+        self.pooler = Pooler(encoder, settings.pooling)
+        self.dropout = nn.Dropout(settings.head_dropout)
+
+    def pooled(self, hidden: Tensor, batch: Batch) -> Tensor:
+        return self.dropout(self.pooler(hidden, batch.layout))  # type: ignore[no-any-return]
+
+    def asks(self, spans: Spans) -> Spans | None:
+        return spans.firsts() if self.pooler.pooling == "cls" else None
+
+
+class ClassifyHead(PooledHead):
+    """One linear layer above the pooler. hidden (tokens, width) -> logits (sequences, labels)."""
+
+    def __init__(self, settings: "Classify", encoder: EncoderConfig, labels: int) -> None:
+        super().__init__(settings, encoder)
+        self.classifier = nn.Linear(encoder.width, labels)
+        nn.init.normal_(self.classifier.weight, std=encoder.init_std)
+        nn.init.zeros_(self.classifier.bias)
+
+    def forward(self, hidden: Tensor, batch: Batch) -> Tensor:
+        return self.classifier(self.pooled(hidden, batch))  # type: ignore[no-any-return]
+
+    def published(self) -> dict[str, nn.Module]:
+        return {"pooler": self.pooler.dense, "classifier": self.classifier}
+
+
+class AdaptiveHead(PooledHead):
+    """Softmax over very many labels, most frequent first, the rare ones in clusters with smaller layers (Grave et
+    al. 2017). hidden (tokens, width) -> log-probabilities (sequences, labels).
+    """
+
+    def __init__(
+        self, settings: "Classify", encoder: EncoderConfig, labels: int, cutoffs: Sequence[int]
+    ) -> None:
+        super().__init__(settings, encoder)
+        self.adaptive = nn.AdaptiveLogSoftmaxWithLoss(encoder.width, labels, list(cutoffs))
+
+    def forward(self, hidden: Tensor, batch: Batch) -> Tensor:
+        return self.adaptive.log_prob(self.pooled(hidden, batch).float())
+
+    def of_targets(self, hidden: Tensor, batch: Batch) -> Tensor:
+        """(sequences,): the log-probability of each label that is right; clusters without one are not computed."""
+        pooled = self.pooled(hidden, batch).float()
+        return self.adaptive(pooled, batch.targets["classify"]).output  # type: ignore[no-any-return]
+
+    def published(self) -> dict[str, nn.Module]:
+        return {"pooler": self.pooler.dense, "adaptive": self.adaptive}
+
+
+class NumberHead(PooledHead):
+    """A number for each sequence, (sequences,), in the unit of the training rows.
+
+    The last layer learns numbers of mean 0 and deviation 1, so that its rate does not hang on their unit; mean and
+    deviation become part of its weights when it is published.
+    """
+
+    mean: Tensor
+    deviation: Tensor
+
+    def __init__(self, settings: "Classify", encoder: EncoderConfig) -> None:
+        super().__init__(settings, encoder)
+        self.classifier = nn.Linear(encoder.width, 1)
+        nn.init.normal_(self.classifier.weight, std=encoder.init_std)
+        nn.init.zeros_(self.classifier.bias)
+        self.register_buffer("mean", torch.tensor(0.0), persistent=False)
+        self.register_buffer("deviation", torch.tensor(1.0), persistent=False)
+
+    def begin_with(self, mean: float, deviation: float) -> None:
+        """Learn numbers of this mean and deviation."""
+        self.mean.fill_(mean)
+        self.deviation.fill_(deviation)
+
+    def forward(self, hidden: Tensor, batch: Batch) -> Tensor:
+        standard: Tensor = self.classifier(self.pooled(hidden, batch)).squeeze(-1).float()
+        return standard * self.deviation + self.mean
+
+    def published(self) -> dict[str, nn.Module]:
+        return {"pooler": self.pooler.dense, "classifier": self._folded()}
+
+    def _folded(self) -> nn.Linear:
+        """The last layer in the unit of the training rows; itself where it learnt them as they are."""
+        if self.mean == 0 and self.deviation == 1:
+            return self.classifier
+        folded = nn.Linear(self.classifier.in_features, 1)
+        with torch.no_grad():
+            folded.weight.copy_(self.classifier.weight * self.deviation)
+            folded.bias.copy_(self.classifier.bias * self.deviation + self.mean)
+        return folded
+
+
+class ClassifyLearner(TaskLearner):
+    """Encoder and head, trained by (weighted, smoothed) cross-entropy."""
+
+    def __init__(
+        self, encoder: Encoder, head: ClassifyHead, settings: "Classify", weights: Tensor | None
+    ) -> None:
+        super().__init__()
+        self.encoder, self.head = encoder, head
+        self.smoothing = settings.label_smoothing
+        self.weights: Tensor | None
+        self.register_buffer("weights", weights, persistent=False)
+
+    def forward(self, batch: Batch) -> Loss:
+        logits = self.outputs(batch)
+        wanted = batch.targets["classify"]
+        if not self.training:  # the plain loss: comparable whatever the training loss was
+            total = nn.functional.cross_entropy(logits, wanted, reduction="sum")
+            correct = (logits.argmax(-1) == wanted).sum()
+            return Loss({"classify": Part(total, len(wanted), correct=correct)})
+        total = nn.functional.cross_entropy(
+            logits, wanted, weight=self.weights, label_smoothing=self.smoothing, reduction="sum"
+        )
+        return Loss({"classify": Part(total, len(wanted))})
+
+
+class AdaptiveLearner(TaskLearner):
+    """Encoder and adaptive softmax, trained by cross-entropy."""
+
+    head: AdaptiveHead
+
+    def __init__(self, encoder: Encoder, head: AdaptiveHead) -> None:
+        super().__init__()
+        self.encoder, self.head = encoder, head
+
+    def forward(self, batch: Batch) -> Loss:
+        wanted = batch.targets["classify"]
+        total = -self.head.of_targets(*hidden_of(self.encoder, self.head, batch)).sum()
+        return Loss({"classify": Part(total, len(wanted))})
+
+
+class LabelsLearner(TaskLearner):
+    """Encoder and head, trained by binary cross-entropy of each label by itself, the mean over labels and rows."""
+
+    def __init__(self, encoder: Encoder, head: ClassifyHead) -> None:
+        super().__init__()
+        self.encoder, self.head = encoder, head
+
+    def forward(self, batch: Batch) -> Loss:
+        logits = self.outputs(batch)
+        wanted = batch.targets["classify"].view_as(logits)
+        total = nn.functional.binary_cross_entropy_with_logits(logits.float(), wanted, reduction="sum")
+        return Loss({"classify": Part(total, wanted.numel())})
+
+
+class NumberLearner(TaskLearner):
+    """Encoder and head, trained by the squared error of the number less its mean, in deviations."""
+
+    head: NumberHead
+
+    def __init__(self, encoder: Encoder, head: NumberHead) -> None:
+        super().__init__()
+        self.encoder, self.head = encoder, head
+
+    def forward(self, batch: Batch) -> Loss:
+        wanted = batch.targets["classify"]
+        error = (self.outputs(batch) - wanted) / self.head.deviation
+        return Loss({"classify": Part(error.square().sum(), len(wanted))})
