@@ -131,6 +131,9 @@ have and some have not, each against the rest. 0.5 where there is no such label.
 
 ROW_METRICS = {metric.name: metric for metric in (pearson, spearman, mae, rmse, auc)}
 
+OF_NUMBERS = ("pearson", "spearman", "mae", "rmse")
+"""The scores of predicted numbers, the usual one first."""
+
 
 def bootstrap_rows(
     metric: RowMetric,

@@ -185,7 +185,7 @@ def _tested(result: "Finetuned", recipe: "FinetuneRecipe", test: Path) -> dict[s
         ours = kept_of(predictor, examples, predicted, test, reading)
         ours = dataclasses.replace(ours, test=str(test), simplest=plain)
         ours.save(result.folder)
-        baseline = dataclasses.replace(ours, predicted=plain.predicted)
+        baseline = dataclasses.replace(ours, predicted=plain.predicted, probabilities=None)
         figures = compared([(str(result.model), "pretrained", ours), (plain.name, plain.kind, baseline)])
         work.result(f"{len(examples):,} {figures['unit']}s of {test}")
     return {"file": str(test), "truncated": truncated, **figures}

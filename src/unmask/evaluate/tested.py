@@ -76,6 +76,8 @@ def kept_of(
         labels=list(task.labels),
         reference=task.reference(examples),
         predicted=task.compared(examples, predicted),
+        kind=task.kind,
+        probabilities=task.probabilities(predicted),
     )
 
 

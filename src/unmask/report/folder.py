@@ -149,7 +149,9 @@ def _finetuned(info: RunInfo) -> Results:
         kind = "pretrained" if start == "pretrained" else "other"
         named = [(info.folder.resolve().name, kind, kept)]
         if (plain := kept.simplest) is not None:
-            named.append((plain.name, plain.kind, replace(kept, predicted=plain.predicted)))
+            named.append(
+                (plain.name, plain.kind, replace(kept, predicted=plain.predicted, probabilities=None))
+            )
         how = "".join(f", {name}={value}" for name, value in kept.reading.items())
         results["evaluation"] = {"split": f"{kept.file}{how}", **saved.compared(named)}
         task |= {"test_rows": len(kept.reference), "labels": len(kept.labels)}

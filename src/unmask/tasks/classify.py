@@ -23,7 +23,7 @@ from unmask.tasks.classifyhead import AdaptiveHead, AdaptiveLearner, ClassifyHea
 from unmask.tasks.manylabels import LabelsTask
 from unmask.tasks.number import NumberTask
 from unmask.tasks.task import Evidence, Head, Shown, TaskLearner
-from unmask.tasks.texts import Label, Ranking, TextTask, known_targets
+from unmask.tasks.texts import Label, Ranking, TextTask, known_targets, rounded, shares_of
 from unmask.text.tokenizer import Tokenizer
 
 __all__ = ["Classify", "ClassifyHead", "ClassifyLearner", "ClassifyTask", "Evaluation", "Label"]
@@ -276,7 +276,7 @@ class ClassifyTask(TextTask[Sequence[Label]]):
         for name in dict.fromkeys((self.metric, "accuracy", "macro_f1")):
             if name == "auc":
                 known = truth < len(self.labels)
-                shares = np.array(self.probabilities(predictions))
+                shares = shares_of(predictions, self.numbers)
                 figures[name] = rowmetrics.bootstrap_rows(
                     rowmetrics.auc, truth[known], shares[known], seed=seed
                 )
@@ -295,12 +295,8 @@ class ClassifyTask(TextTask[Sequence[Label]]):
             per_label=[{"label": name, **asdict(s)} for name, s in zip(labels, scores, strict=True)],
         )
 
-    def probabilities(self, predictions: Sequence[Sequence[Label]]) -> list[list[float]]:
-        """Of each label in the order of `labels`, for what is measured by them (AUC)."""
-        return [
-            [score for _, score in sorted((self.numbers[x.name], x.score) for x in one)]
-            for one in predictions
-        ]
+    def probabilities(self, predictions: Sequence[Sequence[Label]]) -> list[list[float]] | None:
+        return rounded(shares_of(predictions, self.numbers)) if self.metric == "auc" else None
 
     def constant(self, train: Sequence[Example]) -> str:
         """The most frequent label; of equally frequent ones the first by name."""

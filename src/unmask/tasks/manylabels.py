@@ -18,7 +18,7 @@ from unmask.metrics import Interval, SentenceCounts
 from unmask.model.encoder import Encoder, EncoderConfig
 from unmask.tasks.classifyhead import ClassifyHead, LabelsLearner
 from unmask.tasks.task import TITLES, Evidence, Head, Shown
-from unmask.tasks.texts import Label, Ranking, TextTask, known_targets
+from unmask.tasks.texts import Label, Ranking, TextTask, known_targets, rounded, shares_of
 from unmask.text.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
@@ -193,12 +193,8 @@ class LabelsTask(TextTask[Sequence[Label]]):
     def reference(self, examples: Sequence[Example]) -> list[list[str]]:
         return [list(example.label_set or ()) for example in examples]
 
-    def probabilities(self, predictions: Sequence[Sequence[Label]]) -> list[list[float]]:
-        """Of each label in the order of `labels`, for what is measured by them (AUC)."""
-        return [
-            [score for _, score in sorted((self.numbers[x.name], x.score) for x in one)]
-            for one in predictions
-        ]
+    def probabilities(self, predictions: Sequence[Sequence[Label]]) -> list[list[float]] | None:
+        return rounded(shares_of(predictions, self.numbers)) if self.metric == "auc" else None
 
     def score(
         self, examples: Sequence[Example], predictions: Sequence[Sequence[Label]], seed: int = 0
@@ -211,7 +207,7 @@ class LabelsTask(TextTask[Sequence[Label]]):
         for name in dict.fromkeys((self.metric, "micro_f1", "macro_f1", "subset_accuracy")):
             if name == "auc":
                 wanted = np.stack([self.wanted(example.only(self.labels)) for example in examples])
-                shares = np.array(self.probabilities(predictions))
+                shares = shares_of(predictions, self.numbers)
                 figures[name] = rowmetrics.bootstrap_rows(rowmetrics.auc, wanted, shares, seed=seed)
             else:
                 figures[name] = bootstrap(counts, name, seed)

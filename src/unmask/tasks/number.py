@@ -14,7 +14,7 @@ from unmask.data.tables import Example, Unknown
 from unmask.errors import UserError
 from unmask.metrics import Interval
 from unmask.model.encoder import Encoder, EncoderConfig
-from unmask.rowmetrics import ROW_METRICS, bootstrap_rows
+from unmask.rowmetrics import OF_NUMBERS, ROW_METRICS, bootstrap_rows
 from unmask.tasks.classifyhead import NumberHead, NumberLearner
 from unmask.tasks.task import TITLES, Evidence, Head, Shown
 from unmask.tasks.texts import TextTask, known_targets
@@ -66,7 +66,7 @@ class NumberTask(TextTask[float]):
     """
 
     kind = "number"
-    measures = ("pearson", "spearman", "mae", "rmse")
+    measures = OF_NUMBERS
     problem: ClassVar[str] = "regression"
     baseline = "mean"
 

@@ -117,6 +117,7 @@ class TagTask(Task[list[LabelledSpan]]):
     """
 
     settings: Tag
+    kind = "tags"
     baseline = "frequent"
     formats: ClassVar[tuple[str, ...]] = ("jsonl", "csv", "table", "conll")
 

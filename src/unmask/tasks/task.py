@@ -28,6 +28,8 @@ from unmask.model.encoder import Encoder, EncoderConfig
 from unmask.tasks.hiding import Hiding
 from unmask.text.tokenizer import Tokenizer
 
+Truths = Literal["label", "labels", "number", "tags"]
+
 P = TypeVar("P")  # what is predicted for one example
 Evidence = npt.NDArray[np.float32]  # what a head says of one row
 
@@ -142,6 +144,7 @@ class Task(ABC, Generic[P]):
     """One supervised task with its labels. `truncated`: texts cut short in the last call of `encode`."""
 
     metric: str  # the name of the figure to choose a checkpoint by, and to compare models by
+    kind: ClassVar[Truths]  # what is true of an example, in the form of `reference`
     problem: ClassVar[str | None] = None  # what other libraries call it (`problem_type` of config.json)
     calibrates: bool = False  # whether something is found on the dev rows when training is over
     formats: ClassVar[tuple[str, ...]] = ("jsonl", "csv", "table")  # that predictions can be written in
@@ -258,6 +261,10 @@ class Task(ABC, Generic[P]):
     @abstractmethod
     def reference(self, examples: Sequence[Example]) -> list[Any]:
         """What is true of each example, in the form that models are compared in: a label, tags or spans."""
+
+    def probabilities(self, predictions: Sequence[P]) -> list[list[float]] | None:
+        """Of each label in the order of `labels`, where models are compared by these."""
+        return None
 
     @abstractmethod
     def compared(self, examples: Sequence[Example], predictions: Sequence[P]) -> list[Any]:

@@ -167,3 +167,18 @@ def known_targets(rows: Sequence[Row], evidence: Sequence[Any]) -> tuple[Any, An
     return np.stack([evidence[number] for number in known]), np.stack(
         [rows[number].targets[TARGET] for number in known]
     )
+
+
+def shares_of(predictions: Sequence[Sequence[Label]], numbers: Mapping[str, int]) -> npt.NDArray[np.float64]:
+    """(rows, labels): the probability of each label."""
+    shares = np.zeros((len(predictions), len(numbers)))
+    for row, prediction in enumerate(predictions):
+        for label in prediction:
+            shares[row, numbers[label.name]] = label.score
+    return shares
+
+
+def rounded(shares: npt.NDArray[np.float64]) -> list[list[float]]:
+    """As plain values for a file."""
+    found: list[list[float]] = shares.round(6).tolist()
+    return found
