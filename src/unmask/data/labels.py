@@ -148,8 +148,9 @@ def report_contradictions(examples: Sequence["Example"]) -> None:
     if not found:
         return
     first = "; ".join(_told(same) for same in found[:SHOWN])
+    source = examples[0].source
     console.remark(
-        f"{len(found):,} texts of {examples[0].source} stand in several rows that contradict: {first}"
+        f"{len(found):,} texts of {source} stand in several rows that contradict (line: label): {first}"
     )
 
 
@@ -157,7 +158,7 @@ def _told(same: Sequence["Example"]) -> str:
     """Two rows of one text that contradict."""
     one = same[0]
     other = next(example for example in same if example.truth != one.truth)
-    return " / ".join(f"line {row.line:,} {_shown(row.truth)}" for row in (one, other))
+    return " / ".join(f"{row.line}: {_shown(row.truth)}" for row in (one, other))
 
 
 def _shown(truth: Truth | None) -> str:

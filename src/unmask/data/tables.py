@@ -209,7 +209,7 @@ def read_examples(
                 example = with_truth(example, row.get(chosen.label), kind, separator, chosen.label)
             if example.truth is None and require_labels:
                 raise UserError(
-                    f"{example.place} has no label", allowed=f"a value in column {chosen.label!r}"
+                    f"{source}, line {line:,} has no label", allowed=f"a value in column {chosen.label!r}"
                 )
             examples.append(example)
         except UserError as error:
