@@ -150,7 +150,7 @@ def report_contradictions(examples: Sequence["Example"]) -> None:
     first = "; ".join(_told(same) for same in found[:SHOWN])
     source = examples[0].source
     console.remark(
-        f"{len(found):,} texts of {source} stand in several rows that contradict (line: label): {first}"
+        f"{source}: texts with different labels in different rows: {len(found):,}, such as (line: label) {first}"
     )
 
 

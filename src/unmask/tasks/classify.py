@@ -1,5 +1,6 @@
 """Classification of a text or of a pair of texts: one label each; and the settings of all that is said of texts."""
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -19,7 +20,14 @@ from unmask.errors import UserError
 from unmask.metrics import Interval
 from unmask.model.encoder import Encoder, EncoderConfig
 from unmask.model.pooler import Pooling
-from unmask.tasks.classifyhead import AdaptiveHead, AdaptiveLearner, ClassifyHead, ClassifyLearner, PooledHead
+from unmask.tasks.classifyhead import (
+    NARROWING,
+    AdaptiveHead,
+    AdaptiveLearner,
+    ClassifyHead,
+    ClassifyLearner,
+    PooledHead,
+)
 from unmask.tasks.manylabels import LabelsTask
 from unmask.tasks.number import NumberTask
 from unmask.tasks.task import Evidence, Head, Shown, TaskLearner
@@ -220,7 +228,15 @@ class ClassifyTask(TextTask[Sequence[Label]]):
 
     def head(self, encoder: EncoderConfig) -> PooledHead:
         if self.settings.head == "adaptive":
-            return AdaptiveHead(self.settings, encoder, len(self.labels), self.cutoffs())
+            cutoffs = self.cutoffs()
+            if encoder.width < NARROWING ** len(cutoffs):
+                most = int(math.log(encoder.width, NARROWING))
+                raise UserError(
+                    f"these are too many clusters for a width of {encoder.width}",
+                    given=f"task.cutoffs={cutoffs}",
+                    allowed=f"at most {most} cutoffs, because each cluster has a quarter of the width before it",
+                )
+            return AdaptiveHead(self.settings, encoder, len(self.labels), cutoffs)
         return ClassifyHead(self.settings, encoder, len(self.labels))
 
     def learner(self, encoder: Encoder, train: Sequence[Example], rows: Sequence[Row]) -> TaskLearner:

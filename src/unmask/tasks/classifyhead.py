@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from unmask.tasks.classify import Classify
 
 
+NARROWING = 4  # how much narrower each cluster of rare labels is than the one before it (Grave et al. 2017)
+
+
 class PooledHead(Head):
     """BERT's pooler with tanh, and dropout. hidden (tokens, width) -> (sequences, width)."""
 
@@ -57,7 +60,9 @@ class AdaptiveHead(PooledHead):
         self, settings: "Classify", encoder: EncoderConfig, labels: int, cutoffs: Sequence[int]
     ) -> None:
         super().__init__(settings, encoder)
-        self.adaptive = nn.AdaptiveLogSoftmaxWithLoss(encoder.width, labels, list(cutoffs))
+        self.adaptive = nn.AdaptiveLogSoftmaxWithLoss(
+            encoder.width, labels, list(cutoffs), div_value=NARROWING
+        )
 
     def forward(self, hidden: Tensor, batch: Batch) -> Tensor:
         return self.adaptive.log_prob(self.pooled(hidden, batch).float())
