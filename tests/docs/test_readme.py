@@ -14,7 +14,12 @@ from unmask.cli.app import run
 ROOT = Path(__file__).parents[2]
 READMES = {name: (ROOT / name).read_text(encoding="utf-8") for name in ("README.md", "docs/zh/README.md")}
 # guides whose commands go on where those of a README ended
-GUIDES = {"docs/training.md": "README.md", "docs/zh/training.md": "docs/zh/README.md"}
+GUIDES = {
+    "docs/training.md": "README.md",
+    "docs/tasks/classify.md": "README.md",
+    "docs/zh/training.md": "docs/zh/README.md",
+    "docs/zh/tasks/classify.md": "docs/zh/README.md",
+}
 PAGES = [
     *READMES.items(),
     *((of, (ROOT / guide).read_text(encoding="utf-8")) for guide, of in GUIDES.items()),
@@ -65,10 +70,25 @@ def write_files(folder: Path, chinese: bool) -> None:
             "".join(f"{draw.choice(words)}\t{tags[place % 3]}\n" for place in range(6)) for _ in range(count)
         ]
         (folder / f"{name}.conll").write_text("\n".join(sentences), encoding="utf-8")
+    write_tables(folder, lambda: blank.join(draw.choices(words, k=6)), draw)
     (folder / "zh").mkdir()
     some = ["".join(chr(0x4E00 + draw.randrange(300)) for _ in range(draw.randint(1, 3))) for _ in range(300)]
     documents = ["".join(draw.choices(some, k=60)) + "。" for _ in range(60)]
     (folder / "zh" / "text.txt").write_text("\n\n".join(documents), encoding="utf-8")
+
+
+def write_tables(folder: Path, text: Callable[[], str], draw: random.Random) -> None:
+    """The files of the guide to classification: pairs, several labels, numbers."""
+    for part, count in (("", 40), ("-test", 20)):
+        pairs = [f"{text()},{text()},{draw.choice(['yes', 'no'])}" for _ in range(count)]
+        several = [f"{text()},{'|'.join(draw.sample(['a', 'b', 'c'], n % 3))}" for n in range(count)]
+        numbers = [f"{text()},{text()},{draw.randint(0, 50) / 10}" for _ in range(count)]
+        for name, header, rows in (
+            ("pairs", "premise,hypothesis,label", pairs),
+            ("labels", "text,label", several),
+            ("similar", "sentence1,sentence2,label", numbers),
+        ):
+            (folder / f"{name}{part}.csv").write_text("\n".join([header, *rows]) + "\n", encoding="utf-8")
 
 
 @pytest.fixture(scope="module")
@@ -160,9 +180,9 @@ def test_python(name: str, inside: Inside, capsys: pytest.CaptureFixture[str]) -
     assert "Evaluation(20 rows" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("name", READMES)
+@pytest.mark.parametrize("name", [*READMES, *GUIDES])
 def test_linked_files_exist(name: str) -> None:
-    for link in re.findall(r"\]\(([^)#:]+)\)", READMES[name]):
+    for link in re.findall(r"\]\(([^)#:]+)\)", (ROOT / name).read_text(encoding="utf-8")):
         assert ((ROOT / name).parent / link).is_file(), link
 
 
