@@ -55,7 +55,7 @@ def test_the_loss_is_in_deviations_and_outputs_in_the_unit_of_the_rows(
     for row, example in zip(rows, given, strict=True):
         alone = pack([row])
         hidden = encoder(alone.ids, alone.spans, alone.segments)
-        pooled = torch.tanh(learner.head.pooler.dense(hidden[0]))
+        pooled = torch.tanh(learner.head.pooler.transform.dense(hidden[0]))
         standard = learner.head.classifier(pooled).item()
         assert learner.head(hidden, alone).item() == pytest.approx(standard * deviation + mean, rel=1e-5)
         total += (standard - (example.number - mean) / deviation) ** 2  # type: ignore[operator]

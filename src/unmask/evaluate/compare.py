@@ -33,7 +33,8 @@ class Contestant:
     probabilities: of each label for each row, where models are compared by these; without them what is predicted
     counts as certain.
 
-    kind: pretrained, scratch, tfidf, frequent (the most frequent tag of each word), majority, or other.
+    kind: pretrained, scratch, public (a checkpoint of others), tfidf, frequent (the most frequent tag of each word),
+    majority, or other.
     """
 
     name: str

@@ -4,7 +4,7 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -172,7 +172,6 @@ class ClassifyTask(TextTask[Sequence[Label]]):
 
     kind = "label"
     measures = ("accuracy", "macro_f1", "matthews", "auc")
-    problem: ClassVar[str] = "single_label_classification"
     baseline = "majority"
 
     @classmethod

@@ -48,7 +48,7 @@ class ClassifyHead(PooledHead):
         return self.classifier(self.pooled(hidden, batch))  # type: ignore[no-any-return]
 
     def published(self) -> dict[str, nn.Module]:
-        return {"pooler": self.pooler.dense, "classifier": self.classifier}
+        return {**self.pooler.published(), "classifier": self.classifier}
 
 
 class AdaptiveHead(PooledHead):
@@ -73,7 +73,7 @@ class AdaptiveHead(PooledHead):
         return self.adaptive(pooled, batch.targets["classify"]).output  # type: ignore[no-any-return]
 
     def published(self) -> dict[str, nn.Module]:
-        return {"pooler": self.pooler.dense, "adaptive": self.adaptive}
+        return {**self.pooler.published(), "adaptive": self.adaptive}
 
 
 class NumberHead(PooledHead):
@@ -104,7 +104,7 @@ class NumberHead(PooledHead):
         return standard * self.deviation + self.mean
 
     def published(self) -> dict[str, nn.Module]:
-        return {"pooler": self.pooler.dense, "classifier": self._folded()}
+        return {**self.pooler.published(), "classifier": self._folded()}
 
     def _folded(self) -> nn.Linear:
         """The last layer in the unit of the training rows; itself where it learnt them as they are."""

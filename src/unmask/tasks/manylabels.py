@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -91,7 +91,6 @@ class LabelsTask(TextTask[Sequence[Label]]):
 
     kind = "labels"
     measures = ("micro_f1", "macro_f1", "subset_accuracy", "auc")
-    problem: ClassVar[str] = "multi_label_classification"
     baseline = "majority"
 
     def __init__(
@@ -129,7 +128,7 @@ class LabelsTask(TextTask[Sequence[Label]]):
 
     @classmethod
     def restore(cls, settings: "Classify", tokenizer: Tokenizer, schema: Mapping[str, Any]) -> Self:
-        return cls(settings, tokenizer, schema["labels"], schema["thresholds"])
+        return cls(settings, tokenizer, schema["labels"], schema.get("thresholds"))
 
     def schema(self) -> dict[str, Any]:
         return {**super().schema(), "thresholds": self.thresholds.tolist()}

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -28,12 +28,12 @@ FARTHEST = 8  # rows shown to people
 
 @dataclass(frozen=True)
 class Numbers:
-    """The numbers of the training rows: mean and deviation, which learning goes by, and the range."""
+    """The numbers of the training rows: mean and deviation, which learning goes by, and the range, where known."""
 
-    mean: float
-    deviation: float
-    low: float
-    high: float
+    mean: float = 0.0
+    deviation: float = 1.0
+    low: float | None = None
+    high: float | None = None
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,6 @@ class NumberTask(TextTask[float]):
 
     kind = "number"
     measures = OF_NUMBERS
-    problem: ClassVar[str] = "regression"
     baseline = "mean"
 
     def __init__(self, settings: "Classify", tokenizer: Tokenizer, numbers: Numbers) -> None:
@@ -89,7 +88,7 @@ class NumberTask(TextTask[float]):
 
     @classmethod
     def restore(cls, settings: "Classify", tokenizer: Tokenizer, schema: Mapping[str, Any]) -> Self:
-        return cls(settings, tokenizer, Numbers(**schema["numbers"]))
+        return cls(settings, tokenizer, Numbers(**schema.get("numbers", {})))
 
     def schema(self) -> dict[str, Any]:
         return {**super().schema(), "numbers": asdict(self.known_numbers)}

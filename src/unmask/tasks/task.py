@@ -145,7 +145,6 @@ class Task(ABC, Generic[P]):
 
     metric: str  # the name of the figure to choose a checkpoint by, and to compare models by
     kind: ClassVar[Truths]  # what is true of an example, in the form of `reference`
-    problem: ClassVar[str | None] = None  # what other libraries call it (`problem_type` of config.json)
     calibrates: bool = False  # whether something is found on the dev rows when training is over
     formats: ClassVar[tuple[str, ...]] = ("jsonl", "csv", "table")  # that predictions can be written in
     baseline: ClassVar[Literal["majority", "mean", "frequent"]]  # what takes no network

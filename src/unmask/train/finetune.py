@@ -186,9 +186,8 @@ def _train(run: Run, recipe: FinetuneRecipe, progress: Progress) -> None:
         config, lineage = changed(opened.config, dropout=recipe.dropout), [*opened.lineage, own]
         if task.calibrates:
             task.calibrate(heldout.examples, _evidence(learner, heldout))
-        modules = learner.published()
         bundle.write(
-            run.model, config, modules, opened.tokenizer, lineage, task.schema(), task.public, task.problem
+            run.model, config, learner.published(), opened.tokenizer, lineage, task.schema(), task.public
         )
         run.write_facts(
             finished={
