@@ -143,6 +143,17 @@ def test_numbers_are_not_refused_for_being_different(tmp_path: Path) -> None:
     assert "task.target=number" in str(caught.value)
 
 
+def test_a_sample_of_rows_needs_no_label_twice() -> None:
+    """Of very many labels each may be in a dev set once: a part of that is still a part of it."""
+    rows = [row(f"text {n}", label=f"l{n}") for n in range(40)]
+    with pytest.raises(UserError, match="label of its own"):
+        split(rows, 0.25)
+    rest, some = split(rows, 0.25, sample=True)
+    assert len(some) == 10 and len(rest) == 30
+    twice = [*rows, *(row(f"more {n}", label=f"l{n}") for n in range(20))]
+    assert len(split(twice, 0.25, sample=True)[1]) == 15
+
+
 def test_contradictions_are_said_with_their_lines(capsys: pytest.CaptureFixture[str]) -> None:
     rows = [
         row("same", label="a", line=2),

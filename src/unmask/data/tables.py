@@ -412,13 +412,14 @@ def check_labels(
 
 
 def split(
-    examples: Sequence[Example], share: float, seed: int = 0, by_group: bool = True
+    examples: Sequence[Example], share: float, seed: int = 0, by_group: bool = True, sample: bool = False
 ) -> tuple[list[Example], list[Example]]:
     """Hold out `share` (0 to 1) of the rows: (the rest, the held-out rows), each in the order given.
 
     Stratified by label (`strata`). Rows with the same text, or (`by_group`) of the same group, stay together.
-    Which rows are held out depends on the texts and the seed, not on their order. A label is never held out whole, save
-    one that always stands beside another in its group. Raises UserError where there are too few rows.
+    Which rows are held out depends on the texts and the seed, not on their order. A label is never held out whole,
+    save one that always stands beside another in its group; in a `sample` of rows it may be. Raises UserError where
+    there are too few rows.
     """
     if not 0 < share < 1:
         raise UserError(f"a share of {share} cannot be held out", allowed="more than 0 and less than 1")
@@ -427,6 +428,9 @@ def split(
     for bundle in _bundles(examples, by_group):
         labels = Counter(of_row[index] for index in bundle)
         parts[min(labels, key=lambda label: (-labels[label], label))].append(bundle)
+    if sample:
+        rare = [label for label, bundles in parts.items() if len(bundles) == 1]
+        parts[""] += [bundle for label in rare if label for bundle in parts.pop(label)]
     held: set[int] = set()
     carried = 0.0  # rows that rounding left out so far: small strata together get their share
     for label in sorted(parts):

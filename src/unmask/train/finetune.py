@@ -112,7 +112,7 @@ def rows_of(data: RowsConfig, seed: int, task: AnyTask | None = None) -> tuple[l
         rest, examples = split(examples, data.rows / len(examples), seed + 1)
         examples += _of_new_labels(examples, rest)
     if data.dev_rows is not None and data.dev_rows < len(dev):
-        _, dev = split(dev, data.dev_rows / len(dev), seed + 2)
+        _, dev = split(dev, data.dev_rows / len(dev), seed + 2, sample=True)
     return examples, dev
 
 
