@@ -146,6 +146,36 @@ def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.fixture(scope="session")
+def many_labels(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """80 rows with none, one or two labels, each of which one word tells."""
+    draw = random.Random(6)
+    lines = ["text,label"]
+    for number in range(80):
+        wanted = [mark for place, mark in enumerate(("river", "mountain")) if number >> place & 1]
+        words = [word for word in draw.choices(WORDS, k=4) if word not in ("river", "mountain")] + wanted
+        draw.shuffle(words)
+        lines.append(f"{' '.join(words)},{'|'.join('water' if w == 'river' else 'stone' for w in wanted)}")
+    path = tmp_path_factory.mktemp("labels") / "rows.csv"
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="session")
+def numbers(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """80 pairs of texts with a number from 10 to 40: how often `river` stands in them, times 10."""
+    draw = random.Random(8)
+    lines = ["text_a,text_b,label"]
+    for number in range(80):
+        times = 1 + number % 4
+        words = [word for word in draw.choices(WORDS, k=6) if word != "river"] + ["river"] * times
+        draw.shuffle(words)
+        lines.append(f"{' '.join(words[:4])},{' '.join(words[4:])},{10 * times}")
+    path = tmp_path_factory.mktemp("numbers") / "rows.csv"
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return path
+
+
 def _conll(path: Path, tag: Callable[[list[str], int], str], sentences: int = 60) -> Path:
     draw, lines = random.Random(7), []
     for _ in range(sentences):

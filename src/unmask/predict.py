@@ -1,6 +1,5 @@
 """load(folder) -> Predictor: the one way to use a model, for predict, evaluate, fill and everything above."""
 
-import dataclasses
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -76,7 +75,8 @@ class Predictor:
         return head.to(self.device).eval()
 
     def __call__(self, texts: str | Sequence[str]) -> Any:
-        """What is most probable: the label of a text, or the spans in it; for several texts, a list of that."""
+        """What is most probable: the label or labels of a text, its number, or the spans in it; for several texts, a
+        list of that."""
         if isinstance(texts, str):
             return self.task.best(self.predict([texts])[0])
         return [self.task.best(prediction) for prediction in self.predict(texts)]
@@ -86,12 +86,12 @@ class Predictor:
     ) -> list[Any]:
         """A prediction for each text (or pair of texts), independent of the others.
 
-        Classification: every label with its probability, the most probable first (`Label`). Tagging: the spans
-        found, in order (`Entity`); where an example has `tokens`, spans begin and end with tokens.
+        Classification: every label with its probability, the most probable first (`Label`); of numbers the number.
+        Tagging: the spans found, in order (`LabelledSpan`); where an example has `tokens`, spans begin and end with
+        tokens.
         """
         examples = [_example(text, number) for number, text in enumerate(texts)]
-        bare = [dataclasses.replace(example, label=None, spans=None) for example in examples]
-        return self._predicted(bare, progress)
+        return self._predicted([example.bare for example in examples], progress)
 
     def _predicted(self, examples: Sequence[Example], progress: Progress) -> list[Any]:
         if not examples:

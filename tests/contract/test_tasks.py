@@ -28,6 +28,16 @@ KINDS = {  # a member of each kind that a task has: the file it is learnt from, 
     "classify, mean": ("classify", "table", ["task.pooling=mean"]),
     "classify, attention": ("classify", "table", ["task.pooling=attention"]),
     "classify, mixed": ("classify", "table", ["task.mix_layers=true"]),
+    "classify, adaptive": ("classify", "table", ["task.head=adaptive"]),
+    "classify, auc": ("classify", "table", ["task.metric=auc"]),
+    "classify, labels": ("classify", "many_labels", ["task.target=labels"]),
+    "classify, labels, tuned": (
+        "classify",
+        "many_labels",
+        ["task.target=labels", "task.tune_thresholds=true", "task.metric=macro_f1"],
+    ),
+    "classify, number": ("classify", "numbers", ["task.target=number"]),
+    "classify, number, error": ("classify", "numbers", ["task.target=number", "task.metric=rmse"]),
     "tag": ("tag", "tagged", []),
     "tag, crf": ("tag", "tagged", ["task.decoder=crf"]),
     "tag, lstm": ("tag", "tagged", ["task.lstm=8"]),
@@ -38,7 +48,13 @@ KINDS = {  # a member of each kind that a task has: the file it is learnt from, 
     "tag, plain, crf": ("tag", "plain_tags", ["task.decoder=crf"]),
 }
 # what makes a head our own, which nobody else computes
-OWN = {"spans", "crf", "lstm", "mixed", "mean", "attention"}
+OWN = {"spans", "crf", "lstm", "mixed", "mean", "attention", "adaptive"}
+PROBLEMS = {
+    "label": "single_label_classification",
+    "labels": "multi_label_classification",
+    "number": "regression",
+    "tags": None,
+}
 PUBLIC = {"classify": "BertForSequenceClassification", "tag": "BertForTokenClassification"}
 
 
@@ -74,7 +90,9 @@ def test_settings_have_a_name_and_are_read_back(cls: Any) -> None:
 
 
 def plain(prediction: Any) -> Any:
-    """A prediction without its probabilities, and these."""
+    """A prediction without its probabilities, and these; a number is like a probability, which rounding may touch."""
+    if isinstance(prediction, float):
+        return [], [prediction]
     rows = [dataclasses.asdict(one) for one in prediction]
     scores = [row.pop("score") for row in rows]
     return rows, scores
@@ -103,7 +121,9 @@ def test_neighbours_order_and_batches_change_nothing(
 def test_the_labels_of_an_example_do_not_reach_its_prediction(trained: Trained) -> None:
     predictor = trained.predictor
     examples = predictor.task.read_test(trained.file, Reading())
-    bare = [dataclasses.replace(example, label=None, spans=None) for example in examples]
+    bare = [example.bare for example in examples]
+    assert any(example.truth or example.spans for example in examples)
+    assert not any(example.truth or example.spans for example in bare)
     for one, other in zip(predictor.predict(examples), predictor.predict(bare), strict=True):
         (rows, scores), (same, near) = plain(one), plain(other)
         assert rows == same and scores == pytest.approx(near, abs=1e-6)  # a GPU adds in any order
@@ -136,14 +156,18 @@ def test_the_public_layout_says_what_others_can_compute(trained: Trained) -> Non
     folder = trained.predictor.bundle.folder
     config = json.loads((folder / "config.json").read_text())
     kinds = set(trained.kind.split(", "))
-    assert config["architectures"] == ["BertModel" if kinds & OWN else PUBLIC[trained.predictor.task.name]]
+    own = bool(kinds & OWN)
+    assert config["architectures"] == ["BertModel" if own else PUBLIC[trained.predictor.task.name]]
     tensors = load_file(folder / "model.safetensors")
     outputs = [config["id2label"][str(number)] for number in range(len(config["id2label"]))]
     if "spans" in kinds:
         assert tensors["pointer.ends.bias"].shape == (2 * len(outputs),)
+    elif "adaptive" in kinds:
+        assert tensors["adaptive.head.weight"].shape[1] == config["hidden_size"]
     else:
         width = 2 * 8 if "lstm" in kinds else config["hidden_size"]
         assert tensors["classifier.weight"].shape == (len(outputs), width)
+    assert config.get("problem_type") == (None if own else PROBLEMS[trained.predictor.task.kind])
     assert outputs == trained.predictor.task.public[1]
     assert any(name.startswith("crf.") for name in tensors) is ("crf" in trained.kind)
     assert read(folder).task == trained.predictor.task.schema()

@@ -31,6 +31,11 @@ from unmask.version import __version__
 
 FORMAT = 1
 CHECKED = (WHOLE, "tokenizer.json")  # whose checksums unmask.json holds
+PROBLEMS = {  # what other libraries call the targets of classification
+    "label": "single_label_classification",
+    "labels": "multi_label_classification",
+    "number": "regression",
+}
 _TABLE = "encoder.embeddings.position.weight"  # a sinusoid is written under the name of a learned table
 
 
@@ -184,8 +189,9 @@ def write_public(
     else:
         pooling = (task or {}).get("pooling")
         reads_pooling = family.name == "modernbert" and pooling in ("cls", "mean")
-        if architecture is None and reads_pooling:
+        if architecture is None and reads_pooling and (task or {}).get("head", "linear") == "linear":
             architecture = "BertForSequenceClassification"
+        problem = PROBLEMS.get((task or {}).get("target", "")) if architecture is not None else None
         if architecture is None:
             architecture = "BertForMaskedLM" if "masked.bias" in tensors else "BertModel"
         settings = config_json(
@@ -193,6 +199,8 @@ def write_public(
         )
         if reads_pooling:
             settings["classifier_pooling"] = pooling
+        if problem is not None:
+            settings["problem_type"] = problem
         if labels:
             settings |= {
                 "id2label": dict(enumerate(labels)),

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from unmask import console, files
 from unmask.bundle.layout import encoder_config, family_of
-from unmask.bundle.own import Bundle, layout_of, write_public
+from unmask.bundle.own import PROBLEMS, Bundle, layout_of, write_public
 from unmask.bundle.weights import check_numbers, read_tensors, some
 from unmask.errors import UserError
 from unmask.model.encoder import Encoder, EncoderConfig
@@ -173,10 +173,13 @@ def _task(
     length = min(config.length, 512)
     if kind == "TokenClassification":
         return _tagging(labels, tensors, length)
-    if public.get("problem_type") not in (None, "single_label_classification") or len(labels) < 2:
+    targets = {problem: target for target, problem in PROBLEMS.items()}
+    target = targets.get(public.get("problem_type") or PROBLEMS["label"])
+    if target is None or (target == "label" and len(labels) < 2) or (target == "number" and len(labels) > 1):
         return None
     pooling = public.get("classifier_pooling", "cls") if config.family == "modernbert" else "cls"
-    return {"name": "classify", "length": length, "pooling": pooling, "labels": labels}
+    outputs = [] if target == "number" else labels
+    return {"name": "classify", "target": target, "length": length, "pooling": pooling, "labels": outputs}
 
 
 def _labels(public: Mapping[str, Any], count: int, where: Path) -> list[str]:

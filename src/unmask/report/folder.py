@@ -24,16 +24,19 @@ recipe.yaml, run.json, metrics.jsonl and predictions/. Every key may be absent, 
 
 `evaluation` is what evaluate/compare.py gives:
 
-    metric: accuracy | entity_f1      the main figure; each model and each difference has it under this name
+    kind: label | labels | number     what is true of a row; absent for tags and spans
+    metric: accuracy, pearson, ...    the main figure; each model and each difference has it under this name
     unit: row | sentence              what the bootstrap draws; `rows` counts these
     tokens | entities                 how many items the figure is about, where the unit is a sentence
     models: [{name, kind, METRIC: {value, low, high}, macro_f1: {...}, precision, recall}]
     differences: [{of, over, kind, METRIC: {value, low, high}, macro_f1: {...}, mcnemar: p}]
     per_label: [{label, precision, recall, f1, f1_low, f1_high, n}]
-    confusion: [[count]]              true label down, predicted across (one label a row)
+    confusion: [[count]]              true label down, predicted across (one label a row, up to 100 labels)
+    numbers: [[true, predicted]]      of up to 1,000 rows, evenly chosen (a number a row)
     confusions: [{true, predicted, count, share}]        tagging; null for `nothing there` or `nothing found`
 
-kind of a model: pretrained, scratch, tfidf, frequent (the most frequent tag of each word), majority, other.
+kind of a model: pretrained, scratch, public (a checkpoint of others), tfidf, frequent (the most frequent tag of each word),
+majority, mean (always the mean), other.
 """
 
 import shlex
@@ -149,7 +152,9 @@ def _finetuned(info: RunInfo) -> Results:
         kind = "pretrained" if start == "pretrained" else "other"
         named = [(info.folder.resolve().name, kind, kept)]
         if (plain := kept.simplest) is not None:
-            named.append((plain.name, plain.kind, replace(kept, predicted=plain.predicted)))
+            named.append(
+                (plain.name, plain.kind, replace(kept, predicted=plain.predicted, probabilities=None))
+            )
         how = "".join(f", {name}={value}" for name, value in kept.reading.items())
         results["evaluation"] = {"split": f"{kept.file}{how}", **saved.compared(named)}
         task |= {"test_rows": len(kept.reference), "labels": len(kept.labels)}

@@ -9,7 +9,7 @@ from unmask import console
 from unmask.report import engine, evaluation, figures
 from unmask.report.blocks import Block, Cell, Code, Section, Table, Words, facts, pairs, sections, table
 from unmask.report.figures import Trained
-from unmask.report.words import duration, percent, percent_range, translated
+from unmask.report.words import duration, figure, percent, percent_range, translated
 
 ROWS_OF_TASK = ("train_rows", "train_rows_used", "dev_rows", "test_rows")
 Z = 1.959964  # of a two-sided interval of 95 %
@@ -157,7 +157,8 @@ def _dev(entry: Results, rows: int | None, words: Words) -> Cell | None:
     notes = [words["finetuning.n"].format(rows=console.count(rows))]
     if name == "classify.accuracy":
         notes.insert(0, percent_range(wilson(known[name], rows), words))
-    return Cell(f"{figures.figure_name(name, words, inline=True)} {percent(known[name])}", " · ".join(notes))
+    shown = figure(name.split(".")[-1], known[name])
+    return Cell(f"{figures.figure_name(name, words, inline=True)} {shown}", " · ".join(notes))
 
 
 def _fills(results: Results, words: Words) -> Table | None:

@@ -147,6 +147,7 @@ class TagTask(Task[list[LabelledSpan]]):
     """
 
     settings: Tag
+    kind = "tags"
     baseline = "frequent"
     formats: ClassVar[tuple[str, ...]] = ("jsonl", "csv", "table", "conll")
     nested: ClassVar[bool] = False  # whether the spans of an example may overlap

@@ -12,14 +12,15 @@ from unmask.config import changed
 from unmask.console import Progress
 from unmask.data.batch import Row
 from unmask.data.batches import Batches, TableExamples
-from unmask.data.tables import Example, of_test_rows, split
+from unmask.data.labels import of_test_rows
+from unmask.data.tables import Example, split
 from unmask.errors import UserError
 from unmask.model.encoder import Encoder
 from unmask.predict import Predictor, infer, load
 from unmask.tasks import AnyTask, Classify, Task
 from unmask.tasks.hiding import Hiding
 from unmask.tasks.regularise import Regularise, Regulariser
-from unmask.tasks.task import TITLES, TaskLearner
+from unmask.tasks.task import TITLES, Evidence, TaskLearner, shown_figure
 from unmask.train.fit import Fit, Watch
 from unmask.train.parallel import World, joined
 from unmask.train.recipe import FinetuneRecipe, RowsConfig, read_recipe, recipe_of
@@ -112,7 +113,7 @@ def rows_of(data: RowsConfig, seed: int, task: AnyTask | None = None) -> tuple[l
         rest, examples = split(examples, data.rows / len(examples), seed + 1)
         examples += _of_new_labels(examples, rest)
     if data.dev_rows is not None and data.dev_rows < len(dev):
-        _, dev = split(dev, data.dev_rows / len(dev), seed + 2)
+        _, dev = split(dev, data.dev_rows / len(dev), seed + 2, sample=True)
     return examples, dev
 
 
@@ -164,7 +165,8 @@ def _train(run: Run, recipe: FinetuneRecipe, progress: Progress) -> None:
         )
 
     def describe(step: Step) -> str:
-        return f"loss {step.loss:.3f}  best dev {_title(task.watch)} {fit.standing.best or 0:.1%}"
+        best = shown_figure(task.metric, fit.standing.best or 0)
+        return f"loss {step.loss:.3f}  best dev {_title(task.watch)} {best}"
 
     fit = Fit(
         run,
@@ -173,7 +175,7 @@ def _train(run: Run, recipe: FinetuneRecipe, progress: Progress) -> None:
         recipe.train,
         recipe.seed,
         evaluate=lambda: evaluate(learner, heldout),
-        watch=Watch(task.watch, higher=True),
+        watch=Watch(task.watch, higher=task.higher),
         describe=describe,
     )
     standing = fit(progress)
@@ -183,6 +185,8 @@ def _train(run: Run, recipe: FinetuneRecipe, progress: Progress) -> None:
     def publish() -> None:
         own = {"kind": "finetune", "recipe": run.recipe_values(), "steps": standing.step}
         config, lineage = changed(opened.config, dropout=recipe.dropout), [*opened.lineage, own]
+        if task.calibrates:
+            task.calibrate(heldout.examples, _evidence(learner, heldout))
         bundle.write(
             run.model, config, learner.published(), opened.tokenizer, lineage, task.schema(), task.public
         )
@@ -234,11 +238,16 @@ class HeldOut:
 
 def evaluate(learner: TaskLearner, heldout: HeldOut) -> dict[str, float]:
     """The figures of a learner: it predicts as the finished model will."""
+    evidence = _evidence(learner, heldout)
+    return heldout.task.judge(learner.head, heldout.examples, heldout.rows, evidence)
+
+
+def _evidence(learner: TaskLearner, heldout: HeldOut) -> list[Evidence]:
     was_training = learner.training
     learner.eval()
     evidence = infer(learner.encoder, learner.head, heldout.task, heldout.rows)
     learner.train(was_training)
-    return heldout.task.judge(learner.head, heldout.examples, heldout.rows, evidence)
+    return evidence
 
 
 def _title(metric: str) -> str:

@@ -78,6 +78,10 @@ class RowsConfig:
     text_column: str | None = setting(default=None, description="guessed from its name if not given")
     pair_column: str | None = setting(default=None, description="second text of a pair")
     label_column: str | None = setting(default=None, description="guessed from its name if not given")
+    label_separator: str | None = setting(
+        default=None,
+        description="between several labels in one field (target labels); found out if not given",
+    )
     token_column: str | None = setting(
         default=None, description="of CoNLL: number (from 1) or name; the first if not given"
     )
@@ -114,7 +118,12 @@ class RowsConfig:
     def reading(self) -> Reading:
         """How to read these files, and others like them."""
         return Reading(
-            Columns(text=self.text_column, pair=self.pair_column, label=self.label_column),
+            Columns(
+                text=self.text_column,
+                pair=self.pair_column,
+                label=self.label_column,
+                separator=self.label_separator,
+            ),
             TagColumns(token=self.token_column, tag=self.tag_column),
             self.scheme,
             self.on_error,
@@ -129,6 +138,7 @@ def settings_of(reading: Reading) -> dict[str, str | None]:
         "text_column": reading.columns.text,
         "pair_column": reading.columns.pair,
         "label_column": reading.columns.label,
+        "label_separator": reading.columns.separator,
         "token_column": reading.tags.token,
         "tag_column": reading.tags.tag,
         "scheme": reading.scheme,
