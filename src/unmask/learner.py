@@ -38,13 +38,15 @@ class Learner(nn.Module, ABC):
 
     prepare: CPU work on a batch, in the prefetch thread; uses no weights.
     forward: batch -> Loss; may run the encoder as often as it needs.
+    rates: prefix of parameter names -> factor on their learning rate, set from outside (train/transfer.py).
     """
 
     encoder: Encoder
+    rates: Mapping[str, float] = {}
 
     @property
     def lr_factors(self) -> Mapping[str, float]:
-        """Prefix of parameter names -> factor on their learning rate; such parameters are not decayed."""
+        """What the learner itself asks for, beside `rates`; such parameters are not decayed."""
         return {}
 
     def prepare(self, batch: Batch, seed: int) -> Batch:

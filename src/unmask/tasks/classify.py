@@ -142,6 +142,10 @@ class ClassifyTask(Task[list[Label]]):
         return labels
 
     @property
+    def meaning(self) -> dict[str, Any]:
+        return {"pooling": self.settings.pooling}
+
+    @property
     def public(self) -> tuple[str | None, list[str]]:
         # BERT's own head reads [CLS]: under its name another library would predict otherwise from the mean
         return "BertForSequenceClassification" if self.settings.pooling == "cls" else None, self.labels
@@ -311,6 +315,7 @@ class ClassifyHead(Head):
 
     def __init__(self, settings: Classify, encoder: EncoderConfig, labels: int) -> None:
         super().__init__()
+        self.pretrained = ("pooler",) if settings.pooling == "cls" else ()  # by next-sentence prediction
         self.pooler = Pooler(encoder, settings.pooling)
         self.dropout = nn.Dropout(settings.head_dropout)
         self.classifier = nn.Linear(encoder.width, labels)

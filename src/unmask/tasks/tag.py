@@ -149,6 +149,10 @@ class TagTask(Task[list[LabelledSpan]]):
         return {**dump(self.settings), "labels": self.labels, "scheme": self.scheme}
 
     @property
+    def meaning(self) -> dict[str, Any]:
+        return {"scheme": self.scheme}
+
+    @property
     def public(self) -> tuple[str | None, list[str]]:
         # nobody else knows our CRF and pairs: the rest alone would be read as if it were the whole model
         alone = self.settings.decoder == "softmax" and not self.settings.wide

@@ -87,7 +87,10 @@ class Head(nn.Module, ABC):
     """hidden (tokens, width) of a packed batch -> what the task's `evidence` and learner read.
 
     asks: the places whose hidden states it reads, where those are few; it is then given no others.
+    pretrained: the prefixes of what it publishes that pretraining trains as well.
     """
+
+    pretrained: Sequence[str] = ()
 
     def asks(self, spans: Spans) -> Spans | None:
         return None
@@ -137,6 +140,12 @@ class Task(ABC, Generic[P]):
     @property
     def name(self) -> str:
         return str(self.settings.name)
+
+    @property
+    def meaning(self) -> dict[str, Any]:
+        """In what another task of this name and these labels must agree, beside the shapes of its head, for the
+        weights of that head to mean the same here."""
+        return {}
 
     @property
     def watch(self) -> str:
