@@ -73,6 +73,8 @@ def _show(result: "Pretrained") -> None:
                 f"{heldout['masked.accuracy']:.1%} guessed right",
             )
         )
+    if result.heldout_before is not None and "masked.loss" in result.heldout_before:
+        rows.append(("before", f"{result.heldout_before['masked.loss']:.2f} nats per hidden piece"))
     if "next_sentence.loss" in heldout:
         rows.append(
             (

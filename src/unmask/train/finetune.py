@@ -181,7 +181,7 @@ def _train(run: Run, recipe: FinetuneRecipe, progress: Progress) -> None:
         evaluate=lambda: evaluate(learner, heldout),
         watch=Watch(task.watch, higher=True),
         describe=describe,
-        begin=lambda: run.write_facts(start=origin),
+        begin=(lambda: run.write_facts(start=origin)) if recipe.pretrained else (lambda: None),
     )
     standing = fit(progress)
     speed = world.from_main(fit.speed)

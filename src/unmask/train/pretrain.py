@@ -78,7 +78,10 @@ class PretrainLearner(Learner):
 
 @dataclasses.dataclass(frozen=True)
 class Pretrained:
-    """What a pretraining run brought. Losses are nats per scored piece, of a fixed 15 % mask on held-out text."""
+    """What a pretraining run brought. Losses are nats per scored piece, of a fixed 15 % mask on held-out text.
+
+    heldout_before: of the model that it went on from, as it was taken over, if there is one.
+    """
 
     folder: Path
     steps: int
@@ -89,6 +92,7 @@ class Pretrained:
     uniform: float
     unigram: float
     speed: dict[str, Any] | None = None
+    heldout_before: dict[str, float] | None = None
 
     @property
     def model(self) -> Path:
@@ -234,6 +238,7 @@ def _train(run: Run, recipe: PretrainRecipe, shards: Shards, progress: Progress)
                 "uniform": uniform,
                 "unigram": unigram,
                 "speed": speed,
+                "heldout_before": run.facts().get("start", {}).get("heldout"),
             }
         )
 

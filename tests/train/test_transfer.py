@@ -1,0 +1,481 @@
+"""What is taken over from a model, what of it learns and how fast: to the bit, against formulas, and in whole runs."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from safetensors.torch import load_file, save_file
+from torch.utils.flop_counter import FlopCounterMode
+
+from unmask import bundle, files
+from unmask.config import changed
+from unmask.console import SILENT
+from unmask.data.batch import Batch
+from unmask.data.corpus import Document
+from unmask.data.shards import Shards, build
+from unmask.errors import UserError
+from unmask.model.encoder import Encoder, EncoderConfig
+from unmask.objectives import Masked
+from unmask.predict import load
+from unmask.text.tokenizer import Tokenizer
+from unmask.train import fit, optim
+from unmask.train.finetune import Finetuned, finetune
+from unmask.train.optim import AdamW, Muon
+from unmask.train.pretrain import Pretrained, PretrainLearner, pretrain
+from unmask.train.recipe import PretrainRecipe, read_recipe, recipe_of
+from unmask.train.transfer import Transfer, architecture, extended, set_learning, taken_over
+
+LAYERS = 3
+LEARNED = {"layers": LAYERS, "width": 16, "heads": 2, "length": 32, "positions": "learned"}
+TABLE = "encoder.embeddings.position.weight"
+
+
+@pytest.fixture(scope="module")
+def recipe_for(corpus: Shards) -> Callable[..., PretrainRecipe]:
+    """A pretraining recipe of eight steps."""
+
+    def make(*overrides: str, **values: Any) -> PretrainRecipe:
+        own = {
+            "data": {"corpus": str(corpus.folder), "length": 32, "batch_tokens": 256, "heldout": 0.1},
+            "train": {"budget": "8 steps", "evaluations": 2, "optimizer": {"lr": 0.01}},
+        }
+        return recipe_of(PretrainRecipe, {**own, **values}, overrides, "the test")
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def origin(recipe_for: Callable[..., PretrainRecipe], tmp_path_factory: pytest.TempPathFactory) -> Pretrained:
+    """A run of three blocks, learned positions and both objectives of BERT."""
+    recipe = recipe_for(model=LEARNED, objectives=[{"name": "masked"}, {"name": "next_sentence"}])
+    return pretrain(recipe, out=tmp_path_factory.mktemp("runs") / "origin", progress=SILENT)
+
+
+@pytest.fixture
+def go_on(
+    origin: Pretrained, recipe_for: Callable[..., PretrainRecipe], tmp_path: Path
+) -> Callable[..., Pretrained]:
+    """Pretraining that goes on from that run."""
+
+    def run(*overrides: str, out: str = "run", **values: Any) -> Pretrained:
+        recipe = recipe_for(f"start.model={origin.model}", *overrides, **values)
+        return pretrain(recipe, out=tmp_path / out, progress=SILENT)
+
+    return run
+
+
+@pytest.fixture
+def tune(origin: Pretrained, table: Path, tmp_path: Path) -> Callable[..., Finetuned]:
+    def run(*overrides: str, model: Path | None = None, out: str = "tuned", **given: Any) -> Finetuned:
+        settings = ["task.length=16", "train.budget=4 steps", "train.evaluations=1", *overrides]
+        given = {"train": table, **given}
+        return finetune(
+            overrides=settings, model=model or origin.model, out=tmp_path / out, progress=SILENT, **given
+        )
+
+    return run
+
+
+def weights(model: Path) -> dict[str, torch.Tensor]:
+    return dict(bundle.read(model).tensors)
+
+
+def block(number: int) -> str:
+    return f"encoder.blocks.{number}."
+
+
+# what is taken over
+
+
+@given(old=st.integers(1, 12), more=st.integers(0, 30), seed=st.integers(0, 99))
+def test_positions_are_tiled_or_stretched_as_numpy_does(old: int, more: int, seed: int) -> None:
+    table = np.random.default_rng(seed).normal(size=(old, 3)).astype(np.float32)
+    length = old + more
+    tiled = extended(torch.from_numpy(table), length, "tile").numpy()
+    np.testing.assert_array_equal(tiled, np.resize(table, (length, 3)))
+    places = np.linspace(0, old - 1, length)
+    wanted = np.stack([np.interp(places, np.arange(old), column) for column in table.T], 1)
+    stretched = extended(torch.from_numpy(table), length, "interpolate").numpy()
+    np.testing.assert_allclose(stretched, wanted, atol=1e-6)
+
+
+def test_blocks_are_kept_and_drawn_anew_to_the_bit(origin: Pretrained) -> None:
+    opened = bundle.read(origin.model)
+    taken = taken_over(opened, Transfer(keep_layers=2, reinitialise_layers=1), seed=0)
+    assert taken.config == changed(opened.config, layers=2)
+    state = taken.encoder().state_dict()
+    assert not [name for name in state if name.startswith("blocks.2.")]
+    fresh = taken_over(opened, Transfer(keep_layers=2, reinitialise_layers=1), seed=1).encoder().state_dict()
+    for name, tensor in state.items():
+        before = opened.tensors[f"encoder.{name}"]
+        matrix = name.startswith("blocks.1.") and tensor.ndim > 1
+        assert torch.equal(tensor, before) == (not name.startswith("blocks.1.")), name
+        assert torch.equal(tensor, fresh[name]) == (not matrix), "another seed draws others"
+        if matrix:
+            assert tensor.std() == pytest.approx(opened.config.init_std, rel=0.15)
+    everything = taken_over(opened, Transfer(), seed=0)
+    assert everything.config == opened.config and everything.tensors == opened.tensors
+
+
+def test_what_is_drawn_anew_is_not_what_the_seed_gave_to_another_run(origin: Pretrained) -> None:
+    taken = taken_over(bundle.read(origin.model), Transfer(reinitialise_layers=LAYERS), seed=0).encoder()
+    torch.manual_seed(0)
+    first = Encoder(taken.config)
+    name = "blocks.0.attention.qkv.weight"
+    assert not torch.equal(taken.state_dict()[name], first.state_dict()[name])
+
+
+@pytest.mark.parametrize("positions", ["sinusoidal", "rotary", "learned"])
+def test_longer_texts(
+    positions: str, recipe_for: Callable[..., PretrainRecipe], tmp_path: Path, capsys: Any
+) -> None:
+    """Of 16 positions 32, of which the first 16 are the old ones; short texts give what they gave before."""
+    model = {**LEARNED, "layers": 1, "length": 16, "positions": positions}
+    old = pretrain(recipe_for("data.length=16", model=model), out=tmp_path / "old", progress=SILENT)
+    none = ["train.optimizer.lr=1e-30", "train.optimizer.decay=0", "train.budget=1 step"]
+    recipe = recipe_for(*none, f"start.model={old.model}", "transfer.length=32")
+    new = pretrain(recipe, out=tmp_path / "new", progress=SILENT)
+    opened = bundle.read(new.model)
+    assert opened.config == changed(bundle.read(old.model).config, length=32)
+    fill = "river [MASK]"
+    first, second = ([[p.score for p in place] for place in load(run.model).fill(fill)] for run in (old, new))
+    np.testing.assert_allclose(first, second, atol=1e-6)
+    facts = files.read_json(new.folder / "run.json")["start"]
+    assert (facts["positions_of_model"], facts["positions"]) == (16, 32)
+    assert facts.get("extend") == ("tile" if positions == "learned" else None)
+    with pytest.raises(UserError, match=r"data\.length is above model\.length"):
+        pretrain(recipe_for(f"start.model={old.model}"), out=tmp_path / "no", progress=SILENT)
+
+
+# what learns
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
+@pytest.mark.parametrize("embeddings", [False, True])
+def test_what_is_frozen_stays_to_the_bit_and_all_else_moves(
+    optimizer: str, embeddings: bool, go_on: Callable[..., Pretrained], origin: Pretrained
+) -> None:
+    """Also where weights are averaged, decayed and computed again to save memory."""
+    rest = ["train.ema=0.5", "train.recompute=true", f"train.optimizer={{name: {optimizer}, decay: 0.5}}"]
+    result = go_on(f"transfer.freeze_embeddings={embeddings}", "transfer.freeze_layers=2", *rest)
+    before, after = weights(origin.model), weights(result.model)
+    frozen = (block(0), block(1), *(["encoder.embeddings."] if embeddings else []))
+    for name, tensor in after.items():
+        assert torch.equal(tensor, before[name]) == name.startswith(frozen), name
+    assert files.read_json(result.folder / "run.json")["start"]["learning"] < result.parameters
+
+
+def learner_of(tiny: EncoderConfig, transfer: Transfer) -> PretrainLearner:
+    torch.manual_seed(0)
+    config = changed(tiny, layers=LAYERS, attention="reference")
+    learner = PretrainLearner(Encoder(config), [Masked(ratio=0.3).build(config, 4, 5)])
+    set_learning(learner, transfer)
+    return learner.train()
+
+
+def test_frozen_parameters_have_no_gradient_and_no_place_in_the_optimiser(
+    tiny: EncoderConfig, make_batch: Callable[..., Batch]
+) -> None:
+    learner = learner_of(tiny, Transfer(freeze_embeddings=True, freeze_layers=2))
+    batch = learner.prepare(make_batch([32, 20]), 0)
+    learner(batch).share(batch.counts).backward()
+    frozen = ("encoder.embeddings.", block(0), block(1))
+    for name, parameter in learner.named_parameters():
+        assert (parameter.grad is None) == name.startswith(frozen), name
+    for settings in (AdamW(), Muon()):
+        held = {id(p) for group in optim.build_for(settings, learner).param_groups for p in group["params"]}
+        assert held == {id(p) for name, p in learner.named_parameters() if not name.startswith(frozen)}
+
+
+@pytest.mark.parametrize("recompute", [False, True])
+def test_a_frozen_bottom_costs_no_backward_pass(
+    recompute: bool, tiny: EncoderConfig, make_batch: Callable[..., Batch]
+) -> None:
+    """The backward pass of the whole network less that of its lower two blocks, as torch counts it."""
+
+    def backward(transfer: Transfer) -> tuple[int, int]:
+        learner = learner_of(tiny, transfer)
+        learner.encoder.recompute = recompute
+        batch = learner.prepare(make_batch([32, 32]), 0)
+        share = learner(batch).share(batch.counts)
+        with FlopCounterMode(display=False) as counter:
+            share.backward()
+        return counter.get_total_flops(), sum(batch.layout.lengths)
+
+    whole, asked = backward(Transfer())
+    top, _ = backward(Transfer(freeze_embeddings=True, freeze_layers=2))
+    width, tokens, length = tiny.width, 64, 32
+    forward = 2 * tokens * 12 * width**2 + 4 * width * tokens * length  # of a block
+    below = (
+        2 * (asked + 2 * tokens) * width**2
+    )  # the gradient of the input of the third, for query, key and value
+    assert whole - top == 2 * (2 + recompute) * forward + below
+
+
+@given(layers=st.integers(1, 6), decay=st.floats(0.1, 1.0), head=st.floats(0.1, 10.0))
+def test_rates_are_those_of_the_formula(layers: int, decay: float, head: float) -> None:
+    """Sun et al. 2019, section 5.3.3: eta of the layer below is xi times that of the layer above."""
+    config = EncoderConfig(vocabulary=20, layers=layers, width=8, heads=2, length=16, norm="pre")
+    for settings in (AdamW(lr=1.0, decay=0.1), Muon(lr=1.0, decay=0.1, matrix_factor=3.0)):
+        learner = PretrainLearner(Encoder(config), [Masked().build(config, 4, 5)])
+        plain = {p: g for g in optim.build_for(settings, learner).param_groups for p in g["params"]}
+        set_learning(learner, Transfer(layer_decay=decay, head_rate=head))
+        optimizer = optim.build_for(settings, learner)
+        optim.set_lr(optimizer, 1.0)
+        groups = {p: g for g in optimizer.param_groups for p in g["params"]}
+        rate, wanted = 1.0, {}
+        for number in reversed(range(layers)):
+            wanted[block(number)] = rate
+            rate *= decay
+        wanted |= {"encoder.embeddings.": rate, "encoder.norm.": 1.0, "objectives.": head}
+        for name, parameter in learner.named_parameters():
+            (expected,) = [r for prefix, r in wanted.items() if name.startswith(prefix)]
+            before, now = plain[parameter], groups[parameter]
+            assert now["lr"] == pytest.approx(expected * before["factor"]), name
+            assert now["weight_decay"] == before["weight_decay"], "rates leave decay as it is"
+            assert now.get("stacked") == before.get("stacked")
+
+
+def test_rates_of_the_task_and_of_transfer_are_multiplied(
+    tune: Callable[..., Finetuned], tagged: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: dict[str, tuple[float, float]] = {}
+    right = optim.build_for
+
+    def building(settings: Any, learner: Any) -> Any:
+        optimizer = right(settings, learner)
+        names = {id(p): name for name, p in learner.named_parameters()}
+        seen.update(
+            {
+                names[id(p)]: (g["factor"], g["weight_decay"])
+                for g in optimizer.param_groups
+                for p in g["params"]
+            }
+        )
+        return optimizer
+
+    monkeypatch.setattr(fit.optim, "build_for", building)
+    rates = ["transfer.head_rate=2", "transfer.layer_decay=0.5", "task.decoder=crf", "task.crf_lr_factor=7"]
+    tune(*rates, task="tag", train=tagged)
+    assert seen["head.crf.transitions"] == (14, 0) and seen["head.classifier.weight"] == (2, 0.01)
+    assert seen[f"{block(0)}attention.qkv.weight"] == (0.25, 0.01)
+
+
+# going on with pretraining
+
+
+def test_it_begins_at_the_loss_of_the_model(go_on: Callable[..., Pretrained], origin: Pretrained) -> None:
+    """On the same held-out text, with both heads."""
+    result = go_on(objectives=[{"name": "masked"}, {"name": "next_sentence"}])
+    assert result.heldout_before == pytest.approx(origin.heldout, rel=1e-6)
+    assert result.heldout != origin.heldout
+    facts = files.read_json(result.folder / "run.json")
+    assert facts["start"]["heads"] == {"masked": "kept", "next_sentence": "kept"}
+    assert facts["inputs"]["model"] == facts["start"]["sha256"] == bundle.read(origin.model).sha256
+    lineage = bundle.read(result.model).lineage
+    assert [entry["kind"] for entry in lineage] == ["pretrain", "pretrain"]
+    assert lineage[:1] == bundle.read(origin.model).lineage
+    assert lineage[1]["recipe"]["start"]["model"] == str(origin.model)
+
+
+def test_an_interrupted_run_ends_with_the_same_bytes_and_another_recipe_is_refused(
+    go_on: Callable[..., Pretrained], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = ["transfer.keep_layers=2", "transfer.reinitialise_layers=1", "transfer.layer_decay=0.7"]
+    settings += ["transfer.freeze_embeddings=true", "train.ema=0.5", "train.optimizer.name=muon"]
+    straight = go_on(*settings, out="straight")
+    right = fit.steps
+
+    def stopping(*given: Any) -> Any:
+        for step in right(*given):
+            if step.number == 6:
+                raise UserError("lost")
+            yield step
+
+    with monkeypatch.context() as patched:
+        patched.setattr(fit, "steps", stopping)
+        with pytest.raises(UserError, match="lost"):
+            go_on(*settings)
+    assert [path.name for path in (tmp_path / "run" / "checkpoints").iterdir()] == ["step-00000004"]
+    with pytest.raises(UserError, match="belongs to a run with another recipe") as refused:
+        go_on(*settings, "transfer.head_rate=2")
+    assert refused.value.facts["difference"] == "transfer.head_rate: 1.0 -> 2.0"
+    again = go_on(*settings)
+    first, second = ((run.model / "model.safetensors").read_bytes() for run in (straight, again))
+    assert first == second and again.heldout_before == straight.heldout_before
+
+
+def test_the_recipe_of_a_run_makes_the_run_again(go_on: Callable[..., Pretrained]) -> None:
+    settings = ("transfer.keep_layers=2", "transfer.length=48", "model.dropout=0.1")
+    first = go_on(*settings, out="first")
+    recipe = read_recipe(PretrainRecipe, first.folder / "recipe.yaml")
+    assert (recipe.model.layers, recipe.model.length, recipe.model.dropout) == (2, 48, 0.1)
+    second = pretrain(recipe, out=first.folder.parent / "second", progress=SILENT)
+    first_bytes, second_bytes = ((run.model / "model.safetensors").read_bytes() for run in (first, second))
+    assert first_bytes == second_bytes and bundle.read(second.model).config.layers == 2
+
+
+def test_a_head_that_is_missing_is_made_new_and_said(
+    go_on: Callable[..., Pretrained], tune: Callable[..., Finetuned], origin: Pretrained, capsys: Any
+) -> None:
+    """A fine-tuned model has no head for masked pieces: it is new, and begins with how frequent pieces are."""
+    tuned = tune()
+    capsys.readouterr()
+    result = go_on(f"start.model={tuned.model}", out="again")
+    said = " ".join(capsys.readouterr().err.split())
+    assert f"the head for masked is new: {tuned.model} has none" in said
+    assert f"left behind of {tuned.model}: classifier, pooler" in said
+    start = files.read_json(result.folder / "run.json")["start"]
+    assert start["heads"] == {"masked": "new"}
+    assert start["heldout"]["masked.loss"] == pytest.approx(origin.unigram, rel=0.1)
+    assert [entry["kind"] for entry in bundle.read(result.model).lineage] == [
+        "pretrain",
+        "finetune",
+        "pretrain",
+    ]
+    drawn = go_on("transfer.reinitialise_layers=1", out="drawn")
+    assert files.read_json(drawn.folder / "run.json")["start"]["heads"] == {"masked": "new"}
+
+
+def test_what_does_not_suit_the_model_is_refused(
+    go_on: Callable[..., Pretrained],
+    recipe_for: Callable[..., PretrainRecipe],
+    stories: list[str],
+    tmp_path: Path,
+) -> None:
+    other = build(
+        [Document(text, "stories", n) for n, text in enumerate(stories)],
+        Tokenizer.train(stories, vocabulary=90),
+        tmp_path / "other",
+    )
+    with pytest.raises(UserError, match="was built with another tokenizer") as wrong:
+        go_on(f"data.corpus={other.folder}")
+    assert "--tokenizer" in wrong.value.facts["to build it"]
+    for settings, message in (
+        (["model.layers=2"], "the recipe describes another network"),
+        (["model.preset=small", "model.positions=rotary"], "the recipe describes another network"),
+        (["start.embeddings=counts"], "not with counts of neighbours"),
+        (["transfer.keep_layers=4"], r"transfer\.keep_layers does not suit the model"),
+        (["transfer.freeze_layers=4"], r"transfer\.freeze_layers does not suit"),
+        (
+            ["transfer.freeze_layers=2", "transfer.reinitialise_layers=2"],
+            r"reinitialise_layers does not suit",
+        ),
+        (["transfer.length=16"], r"transfer\.length does not suit"),
+        (["start.model=nowhere"], "nowhere is not a model"),
+    ):
+        with pytest.raises(UserError, match=message):
+            go_on(*settings)
+    with pytest.raises(UserError, match="transfer needs a model to start from"):
+        pretrain(recipe_for("transfer.freeze_layers=1"), out=tmp_path / "run", progress=SILENT)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_preset_stands_back(go_on: Callable[..., Pretrained], origin: Pretrained) -> None:
+    result = go_on("model.preset=tiny", "train.budget=1 step")
+    assert bundle.read(result.model).config == bundle.read(origin.model).config
+
+
+# heads of tasks
+
+
+def heads_of(run: Finetuned) -> dict[str, str]:
+    found: dict[str, str] = files.read_json(run.folder / "run.json")["start"]["heads"]
+    return found
+
+
+def test_a_head_for_the_same_labels_is_kept(
+    tune: Callable[..., Finetuned], table: Path, tagged: Path, tmp_path: Path, capsys: Any
+) -> None:
+    still = ["train.optimizer.lr=1e-30", "train.optimizer.decay=0"]
+    first = tune("train.optimizer.lr=0.01", out="first")
+    assert heads_of(first) == {"classify": "new"}
+    capsys.readouterr()
+    again = tune(*still, model=first.model, out="again")
+    assert f"the head for classify is that of {first.model}" in " ".join(capsys.readouterr().err.split())
+    assert heads_of(again) == {"classify": "kept"}
+    assert again.dev == first.dev
+    kept = weights(again.model)
+    assert all(torch.equal(kept[name], tensor) for name, tensor in weights(first.model).items())
+    labels = tmp_path / "other.csv"
+    labels.write_text(table.read_text().replace(",stone", ",rock"))
+    for name, settings, other, because in (
+        ("anew", ["transfer.new_head=true"], {}, "transfer.new_head"),
+        ("drawn", ["transfer.reinitialise_layers=1"], {}, "the blocks below it are drawn anew"),
+        ("labels", [], {"train": labels}, "is for other labels"),
+        ("pooling", ["task.pooling=mean"], {}, "reads in another way"),
+        ("task", [], {"train": tagged, "task": "tag"}, "is for another task"),
+    ):
+        run = tune(*still, *settings, model=first.model, out=name, **other)
+        said = " ".join(capsys.readouterr().err.split())
+        assert set(heads_of(run).values()) == {"new"} and because in said, name
+        assert not torch.equal(weights(run.model)["classifier.weight"], kept["classifier.weight"])
+
+
+def test_a_head_of_another_make_is_not_taken(tune: Callable[..., Finetuned], tagged: Path) -> None:
+    """With a CRF there is more to a head than without."""
+    plain = tune(train=tagged, task="tag", out="plain")
+    run = tune("task.decoder=crf", model=plain.model, train=tagged, task="tag", out="crf")
+    assert heads_of(run) == {"tag": "new"}
+    assert heads_of(tune(model=run.model, train=tagged, task="tag", out="back")) == {"tag": "kept"}
+
+
+def test_the_pooler_of_pretraining_goes_into_a_new_head(
+    tune: Callable[..., Finetuned], origin: Pretrained, capsys: Any
+) -> None:
+    still = ["train.optimizer.lr=1e-30", "train.optimizer.decay=0"]
+    pooler = weights(origin.model)["pooler.weight"]
+    assert torch.equal(weights(tune(*still).model)["pooler.weight"], pooler)
+    assert f"the pooler is that of {origin.model}" in " ".join(capsys.readouterr().err.split())
+    for number, setting in enumerate(("task.pooling=mean", "transfer.new_head=true", "pretrained=false")):
+        run = tune(*still, setting, out=str(number))
+        assert not torch.equal(weights(run.model)["pooler.weight"], pooler), setting
+
+
+def test_fine_tuning_takes_over_what_it_is_told(tune: Callable[..., Finetuned], origin: Pretrained) -> None:
+    settings = ["transfer.keep_layers=2", "transfer.freeze_layers=1", "transfer.freeze_embeddings=true"]
+    run = tune(*settings, "transfer.length=40", "task.length=40", "transfer.extend=interpolate")
+    opened, before = bundle.read(run.model), weights(origin.model)
+    assert (opened.config.layers, opened.config.length) == (2, 40)
+    assert torch.equal(opened.tensors[TABLE], extended(before[TABLE], 40, "interpolate"))
+    for name, tensor in opened.tensors.items():
+        if name.startswith((block(0), "encoder.embeddings.token.")):
+            assert torch.equal(tensor, before[name]), name
+        elif name.startswith(block(1)):
+            assert not torch.equal(tensor, before[name]), name
+    config = json.loads((run.model / "config.json").read_text())
+    assert (config["num_hidden_layers"], config["max_position_embeddings"]) == (2, 40)
+    assert len(load(run.model).predict(["river " * 60])) == 1
+    scratch = tune(*settings, "pretrained=false", out="scratch")
+    assert bundle.read(scratch.model).config.layers == 2
+    assert "start" not in files.read_json(scratch.folder / "run.json")
+    with pytest.raises(UserError, match=r"task\.length is above the positions") as wrong:
+        tune("task.length=40", out="no")
+    assert wrong.value.facts["to do"] == "task.length=32, or transfer.length=40"
+
+
+def test_a_head_that_was_never_trained_is_not_served(tune: Callable[..., Finetuned], tmp_path: Path) -> None:
+    """A model folder whose classifier is gone predicts nothing, and is not evaluated."""
+    folder = tmp_path / "without"
+    shutil.copytree(tune().model, folder)
+    tensors = load_file(folder / "model.safetensors")
+    left = {name: tensor for name, tensor in tensors.items() if not name.startswith("classifier")}
+    save_file(left, folder / "model.safetensors", {"format": "pt"})
+    facts = files.read_json(folder / "unmask.json")
+    facts["sha256"]["model.safetensors"] = files.sha256(folder / "model.safetensors")
+    files.write_json(folder / "unmask.json", facts)
+    with pytest.raises(UserError, match="has no trained head for classify") as wrong:
+        load(folder).predict(["river"])
+    assert wrong.value.facts["missing"] == "classifier"
+
+
+def test_what_is_left_is_what_an_architecture_says(tiny: EncoderConfig) -> None:
+    transfer = Transfer(keep_layers=1, length=100)
+    assert architecture(tiny, transfer) == changed(tiny, layers=1, length=100)
