@@ -14,7 +14,11 @@ from unmask.cli.app import run
 ROOT = Path(__file__).parents[2]
 READMES = {name: (ROOT / name).read_text(encoding="utf-8") for name in ("README.md", "docs/zh/README.md")}
 # guides whose commands go on where those of a README ended
-GUIDES = {"docs/training.md": "README.md", "docs/zh/training.md": "docs/zh/README.md"}
+GUIDES = {
+    f"docs/{folder}{guide}.md": readme
+    for guide in ("training", "transfer")
+    for folder, readme in (("", "README.md"), ("zh/", "docs/zh/README.md"))
+}
 PAGES = [
     *READMES.items(),
     *((of, (ROOT / guide).read_text(encoding="utf-8")) for guide, of in GUIDES.items()),
@@ -32,6 +36,10 @@ SMALLER = {
     "tokenizer train": {"8192": "200", "5000": "60"},
     "quickstart": {"10m": "2s"},
     "pretrain": {"train.budget=30m": "train.budget=3 steps"},
+    "finetune": {
+        "transfer.freeze_layers=2": "transfer.freeze_layers=1",
+        "transfer.keep_layers=4": "transfer.keep_layers=1",
+    },
     "bench": {"20": "1"},
 }
 TINY = ["model.layers=1", "model.width=16", "model.heads=2", "data.length=32", "data.batch_tokens=256"]
@@ -54,6 +62,9 @@ def write_files(folder: Path, chinese: bool) -> None:
     for name in ("first", "second"):
         documents = [blank.join(draw.choices(words, k=40)) + stop for _ in range(150)]
         (folder / "corpus" / f"{name}.txt").write_text("\n\n".join(documents), encoding="utf-8")
+    (folder / "domain").mkdir()
+    documents = [blank.join(draw.choices(words[:100], k=40)) + stop for _ in range(60)]
+    (folder / "domain" / "text.txt").write_text("\n\n".join(documents), encoding="utf-8")
     for name, count in (("train", 60), ("test", 20)):
         rows = [
             f"{blank.join(draw.choices(words, k=8))},{draw.choice(['left', 'right'])}" for _ in range(count)

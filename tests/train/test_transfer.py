@@ -221,7 +221,7 @@ def test_a_frozen_bottom_costs_no_backward_pass(
 
 @given(layers=st.integers(1, 6), decay=st.floats(0.1, 1.0), head=st.floats(0.1, 10.0))
 def test_rates_are_those_of_the_formula(layers: int, decay: float, head: float) -> None:
-    """Sun et al. 2019, section 5.3.3: eta of the layer below is xi times that of the layer above."""
+    """Sun et al. 2019: eta of the layer below is xi times that of the layer above."""
     config = EncoderConfig(vocabulary=20, layers=layers, width=8, heads=2, length=16, norm="pre")
     for settings in (AdamW(lr=1.0, decay=0.1), Muon(lr=1.0, decay=0.1, matrix_factor=3.0)):
         learner = PretrainLearner(Encoder(config), [Masked().build(config, 4, 5)])

@@ -234,7 +234,7 @@ def set_learning(learner: Learner, transfer: Transfer) -> None:
     """Freeze what stays as it is, and give each part its rate.
 
     A frozen parameter has no gradient and no place in the optimiser. Rates: eta of the highest block and of what
-    stands above, eta xi^(L - 1 - n) of block n of L, eta xi^L of the embeddings (Sun et al. 2019, section 5.3.3).
+    stands above, eta xi^(L - 1 - n) of block n of L, eta xi^L of the embeddings (Sun et al. 2019, arXiv 1905.05583).
     """
     encoder = learner.encoder
     for part in list(encoder.blocks)[: transfer.freeze_layers]:
