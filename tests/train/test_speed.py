@@ -79,11 +79,15 @@ def test_flops_are_those_that_torch_counts(
 
 
 @pytest.mark.parametrize("embeddings", [False, True])
-@pytest.mark.parametrize("frozen", [0, 1, 2, 3])
+@pytest.mark.parametrize(("frozen", "blocks"), [(0, None), (1, None), (3, None), (4, None), (2, 2)])
 def test_flops_of_what_is_frozen_are_those_that_torch_counts(
-    frozen: int, embeddings: bool, tiny: EncoderConfig, make_batch: Callable[..., Batch]
+    frozen: int,
+    blocks: int | None,
+    embeddings: bool,
+    tiny: EncoderConfig,
+    make_batch: Callable[..., Batch],
 ) -> None:
-    learner = learner_for(changed(tiny, attention="reference", layers=3))
+    learner = learner_for(changed(tiny, attention="reference", layers=4, blocks=blocks))
     set_learning(learner, Transfer(freeze_layers=frozen, freeze_embeddings=embeddings))
     batch = batch_of(learner, make_batch, [24])
     with FlopCounterMode(display=False) as counter:

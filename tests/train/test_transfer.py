@@ -1,5 +1,6 @@
 """What is taken over from a model, what of it learns and how fast: to the bit, against formulas, and in whole runs."""
 
+import dataclasses
 import json
 import shutil
 from collections.abc import Callable
@@ -152,6 +153,31 @@ def test_longer_texts(
     assert facts.get("extend") == ("tile" if positions == "learned" else None)
     with pytest.raises(UserError, match=r"data\.length is above model\.length"):
         pretrain(recipe_for(f"start.model={old.model}"), out=tmp_path / "no", progress=SILENT)
+
+
+@pytest.mark.parametrize("how", ["tile", "interpolate"])
+def test_rows_before_the_first_position_stay(how: Any, origin: Pretrained) -> None:
+    """RoBERTa counts its positions from 2."""
+    opened = bundle.read(origin.model)
+    config = changed(opened.config, length=30, position_offset=2)
+    taken = taken_over(dataclasses.replace(opened, config=config), Transfer(length=50, extend=how), seed=0)
+    before, after = opened.tensors[TABLE], taken.encoder().state_dict()["embeddings.position.weight"]
+    assert torch.equal(after, torch.cat([before[:2], extended(before[2:], 50, how)])) and len(after) == 52
+
+
+def test_layers_that_share_their_weights_go_together(tiny: EncoderConfig) -> None:
+    """As in ALBERT: six layers, of which two in a row are one block."""
+    config = changed(tiny, layers=6, blocks=3)
+    assert architecture(config, Transfer(keep_layers=4)) == changed(config, layers=4, blocks=2)
+    learner = PretrainLearner(Encoder(config), [Masked().build(config, 4, 5)])
+    set_learning(learner, Transfer(freeze_layers=2, layer_decay=0.5))
+    frozen = {name for name, p in learner.named_parameters() if not p.requires_grad}
+    assert frozen == {name for name, _ in learner.named_parameters() if name.startswith(block(0))}
+    assert learner.rates == {block(0): 0.25, block(1): 0.5, "encoder.embeddings.": 0.125}
+    for name in ("keep_layers", "freeze_layers", "reinitialise_layers"):
+        with pytest.raises(UserError, match=name) as wrong:
+            architecture(config, Transfer(**{name: 3}))
+        assert wrong.value.facts["allowed"] == "a multiple of 2: so many layers share their weights"
 
 
 # what learns

@@ -68,9 +68,8 @@ class _SummedCrossEntropy(torch.autograd.Function):
     The gradient of z is softmax(z) less one at the target. It is known as soon as z is, so it is multiplied into
     the gradients of hidden, table and bias in the forward pass, some places at a time: the logits never exist as a
     whole, each is computed once, and there are three products, as there are without this; two where the table is
-    frozen. The gradients of the sum
-    wait for the backward pass, which scales them. (Hsu et al. 2024, "Liger Kernel", arXiv 2410.10989, do the same
-    in kernels for a GPU: FusedLinearCrossEntropy.)
+    frozen. The gradients of the sum wait for the backward pass, which scales them. (Hsu et al. 2024, "Liger Kernel",
+    arXiv 2410.10989, do the same in kernels for a GPU: FusedLinearCrossEntropy.)
 
     hidden (places, width), table (vocabulary, width), bias (vocabulary,), targets (places,) int64 -> scalar of
     float32, or wider where the table is. Products are in autocast's dtype where that is on; sums never.

@@ -315,8 +315,9 @@ class ClassifyHead(Head):
 
     def __init__(self, settings: Classify, encoder: EncoderConfig, labels: int) -> None:
         super().__init__()
-        self.pretrained = ("pooler",) if settings.pooling == "cls" else ()  # by next-sentence prediction
         self.pooler = Pooler(encoder, settings.pooling)
+        # next-sentence prediction trains a pooler on [CLS]
+        self.pretrained = tuple(self.pooler.published()) if settings.pooling == "cls" else ()
         self.dropout = nn.Dropout(settings.head_dropout)
         self.classifier = nn.Linear(encoder.width, labels)
         nn.init.normal_(self.classifier.weight, std=encoder.init_std)

@@ -93,20 +93,21 @@ def flops_per_token(learner: Learner, batches: Sequence[Batch]) -> float:
 
 @dataclass(frozen=True)
 class Learning:
-    """Which parts of an encoder learn, where some are frozen (train/transfer.py): the embeddings, each block."""
+    """Which parts of an encoder learn, where some are frozen (train/transfer.py): the embeddings, each layer."""
 
     embeddings: bool
-    blocks: Sequence[bool]
+    layers: Sequence[bool]
 
     @staticmethod
     def of(learner: Learner) -> "Learning":
         encoder = learner.encoder
         blocks = [any(p.requires_grad for p in block.parameters()) for block in encoder.blocks]
-        return Learning(encoder.embeddings.token.weight.requires_grad, blocks)
+        layers = [blocks[encoder.config.block_of(layer)] for layer in range(encoder.config.layers)]
+        return Learning(encoder.embeddings.token.weight.requires_grad, layers)
 
     def below(self, layer: int) -> bool:
-        """Whether a gradient goes on from the input of a block."""
-        return self.embeddings or any(self.blocks[:layer])
+        """Whether a gradient goes on from the input of a layer."""
+        return self.embeddings or any(self.layers[:layer])
 
 
 @dataclass(frozen=True)
@@ -154,7 +155,7 @@ def flops(config: EncoderConfig, work: Work, learning: Learning | None = None) -
         if last and window is None:  # a window needs the queries of all
             queries = asked
             seen = sum(few * length for few, length in zip(work.asked, work.lengths, strict=True))
-        own, below = learning.blocks[layer], learning.below(layer)
+        own, below = learning.layers[layer], learning.below(layer)
         first = 2 * (1 + own + below) * (queries + 2 * tokens) * width**2
         rest = 2 * (1 + own + (own or below)) * rows
         found["attention"] += first + rest * width**2 + (12 if own or below else 4) * width * seen

@@ -81,21 +81,31 @@ class Transfer:
 
 def architecture(model: EncoderConfig, transfer: Transfer) -> EncoderConfig:
     """The network that a run trains which takes over this one. Raises UserError where that cannot be."""
-    layers = transfer.keep_layers or model.layers
+    layers, each = transfer.keep_layers or model.layers, layers_of_block(model)
+    left = layers - transfer.freeze_layers
     wrong = None
+    for name in ("keep_layers", "freeze_layers", "reinitialise_layers"):
+        if (getattr(transfer, name) or 0) % each:
+            wrong = (name, f"a multiple of {each}: so many layers share their weights")
     if layers > model.layers:
-        wrong = ("transfer.keep_layers", layers, f"at most {model.layers}, the blocks of the model")
-    elif transfer.freeze_layers > layers:
-        wrong = ("transfer.freeze_layers", transfer.freeze_layers, f"at most {layers}, the blocks there are")
-    elif transfer.reinitialise_layers > layers - transfer.freeze_layers:
-        most = f"at most {layers - transfer.freeze_layers}, the blocks that are not frozen"
-        wrong = ("transfer.reinitialise_layers", transfer.reinitialise_layers, most)
+        wrong = ("keep_layers", f"at most {model.layers}, the blocks of the model")
+    elif left < 0:
+        wrong = ("freeze_layers", f"at most {layers}, the blocks there are")
+    elif transfer.reinitialise_layers > left:
+        wrong = ("reinitialise_layers", f"at most {left}, the blocks that are not frozen")
     elif transfer.length is not None and transfer.length < model.length:
-        wrong = ("transfer.length", transfer.length, f"at least {model.length}, the positions of the model")
+        wrong = ("length", f"at least {model.length}, the positions of the model")
     if wrong is not None:
-        name, given, allowed = wrong
-        raise UserError(f"{name} does not suit the model", given=f"{name}={given}", allowed=allowed)
-    return changed(model, layers=layers, length=transfer.length or model.length)
+        name, allowed = wrong
+        given = f"transfer.{name}={getattr(transfer, name)}"
+        raise UserError(f"transfer.{name} does not suit the model", given=given, allowed=allowed)
+    blocks = None if model.blocks is None else layers // each
+    return changed(model, layers=layers, blocks=blocks, length=transfer.length or model.length)
+
+
+def layers_of_block(model: EncoderConfig) -> int:
+    """How many layers in a row share the weights of a block; 1, but for ALBERT."""
+    return model.layers // (model.blocks or model.layers)
 
 
 def same_network(model: EncoderConfig, opened: Bundle, transfer: Transfer) -> EncoderConfig:
@@ -117,19 +127,26 @@ def same_network(model: EncoderConfig, opened: Bundle, transfer: Transfer) -> En
 
 def taken_over(opened: Bundle, transfer: Transfer, seed: int) -> Bundle:
     """The model as the run takes it over: fewer blocks, some drawn anew, more positions."""
-    network = architecture(opened.config, transfer)
+    network, each = architecture(opened.config, transfer), layers_of_block(opened.config)
     tensors = dict(opened.tensors)
-    if network.layers < opened.config.layers:
-        cut = tuple(f"encoder.blocks.{n}." for n in range(network.layers, opened.config.layers))
+    cut = _blocks(network.layers // each, opened.config.layers // each)
+    if cut:
         tensors = {name: tensor for name, tensor in tensors.items() if not name.startswith(cut)}
     if network.length > opened.config.length and network.positions == "learned":
-        tensors[POSITIONS] = extended(tensors[POSITIONS], network.length, transfer.extend)
+        first = network.position_offset  # rows before that of the first position
+        table = tensors[POSITIONS]
+        longer = extended(table[first:], network.length, transfer.extend)
+        tensors[POSITIONS] = torch.cat([table[:first], longer])
     if transfer.reinitialise_layers:
-        kept = network.layers - transfer.reinitialise_layers
-        top = tuple(f"encoder.blocks.{n}." for n in range(kept, network.layers))
+        top = _blocks((network.layers - transfer.reinitialise_layers) // each, network.layers // each)
         drawn = drawn_anew(network, seed)
         tensors |= {name: tensor for name, tensor in drawn.items() if name.startswith(top)}
     return replace(opened, config=network, tensors=tensors)
+
+
+def _blocks(start: int, stop: int) -> tuple[str, ...]:
+    """How the names of the weights of these blocks begin."""
+    return tuple(f"encoder.blocks.{number}." for number in range(start, stop))
 
 
 def extended(table: Tensor, length: int, how: Literal["tile", "interpolate"]) -> Tensor:
@@ -195,10 +212,11 @@ def take_head(opened: Bundle, learner: TaskLearner, task: Task[Any], transfer: T
         for prefix, module in modules.items():
             opened.load_into(module, prefix)
     elif transfer.anew is None and opened.task is None:
-        for prefix in learner.head.pretrained:
-            if has(opened, {prefix: modules[prefix]}):
-                opened.load_into(modules[prefix], prefix)
-                console.remark(f"the {prefix} is that of {opened.folder}")
+        pooler = {prefix: modules[prefix] for prefix in learner.head.pretrained}
+        if pooler and has(opened, pooler):
+            for prefix, module in pooler.items():
+                opened.load_into(module, prefix)
+            console.remark(f"the pooler is that of {opened.folder}")
     _say(task.name, opened, because)
     return {task.name: "new" if because else "kept"}
 
@@ -234,16 +252,16 @@ def set_learning(learner: Learner, transfer: Transfer) -> None:
     """Freeze what stays as it is, and give each part its rate.
 
     A frozen parameter has no gradient and no place in the optimiser. Rates: eta of the highest block and of what
-    stands above, eta xi^(L - 1 - n) of block n of L, eta xi^L of the embeddings (Sun et al. 2019, arXiv 1905.05583).
+    stands above, eta xi^(B - 1 - n) of block n of B, eta xi^B of the embeddings (Sun et al. 2019, arXiv 1905.05583).
     """
     encoder = learner.encoder
-    for part in list(encoder.blocks)[: transfer.freeze_layers]:
+    for part in list(encoder.blocks)[: transfer.freeze_layers // layers_of_block(encoder.config)]:
         part.requires_grad_(False)
     if transfer.freeze_embeddings:
         encoder.embeddings.requires_grad_(False)
-    layers = encoder.config.layers
-    rates = {f"encoder.blocks.{n}.": transfer.layer_decay ** (layers - 1 - n) for n in range(layers)}
-    rates["encoder.embeddings."] = transfer.layer_decay**layers
+    count = len(encoder.blocks)
+    rates = {f"encoder.blocks.{n}.": transfer.layer_decay ** (count - 1 - n) for n in range(count)}
+    rates["encoder.embeddings."] = transfer.layer_decay**count
     rates |= {f"{name}.": transfer.head_rate for name, _ in learner.named_children() if name != "encoder"}
     learner.rates = {prefix: rate for prefix, rate in rates.items() if rate != 1}
 
