@@ -16,6 +16,8 @@ from safetensors.torch import load_file, save_file
 from torch.utils.flop_counter import FlopCounterMode
 
 from unmask import bundle, files
+from unmask.bundle.public import export
+from unmask.cli.app import run as command
 from unmask.config import changed
 from unmask.console import SILENT
 from unmask.data.batch import Batch
@@ -27,6 +29,7 @@ from unmask.objectives import Masked
 from unmask.predict import load
 from unmask.text.tokenizer import Tokenizer
 from unmask.train import fit, optim
+from unmask.train.bench import bench
 from unmask.train.finetune import Finetuned, finetune
 from unmask.train.optim import AdamW, Muon
 from unmask.train.pretrain import Pretrained, PretrainLearner, pretrain
@@ -86,6 +89,11 @@ def tune(origin: Pretrained, table: Path, tmp_path: Path) -> Callable[..., Finet
 
 def weights(model: Path) -> dict[str, torch.Tensor]:
     return dict(bundle.read(model).tensors)
+
+
+def heads_of(run: Finetuned | Pretrained) -> dict[str, str]:
+    found: dict[str, str] = files.read_json(run.folder / "run.json")["start"]["heads"]
+    return found
 
 
 def block(number: int) -> str:
@@ -311,6 +319,38 @@ def test_it_begins_at_the_loss_of_the_model(go_on: Callable[..., Pretrained], or
     assert lineage[1]["recipe"]["start"]["model"] == str(origin.model)
 
 
+def test_a_public_checkpoint_is_a_model_too(
+    go_on: Callable[..., Pretrained], tune: Callable[..., Finetuned], origin: Pretrained, tmp_path: Path
+) -> None:
+    """The same weights in the public layout, with nothing of ours beside them."""
+    export(bundle.read(origin.model), tmp_path / "public")
+    assert not (tmp_path / "public" / "unmask.json").exists()
+    both = ["objectives=[{name: masked}, {name: next_sentence}]", "transfer.keep_layers=3"]
+    result = go_on(f"start.model={tmp_path / 'public'}", "model.dropout=0", *both)
+    assert result.heldout_before == pytest.approx(origin.heldout, rel=1e-6)
+    assert [entry["kind"] for entry in bundle.read(result.model).lineage] == ["public", "pretrain"]
+    assert heads_of(tune(model=tmp_path / "public")) == {"classify": "new"}
+
+
+def test_checking_and_measuring_know_the_model(
+    origin: Pretrained, corpus: Shards, recipe_for: Callable[..., PretrainRecipe], tmp_path: Path, capsys: Any
+) -> None:
+    """`recipe check` and `bench` of a recipe that goes on from a model, most of which is frozen."""
+    frozen = ["transfer.freeze_embeddings=true", "transfer.freeze_layers=2", "data.length=32"]
+    settings = [f"start.model={origin.model}", f"data.corpus={corpus.folder}", *frozen]
+    assert command(["recipe", "check", "tiny", *settings]) == 0
+    objective = {"masked": 16 * 16 + 3 * 16 + corpus.vocabulary}
+    encoder = load(origin.model).encoder.parameters_count
+    assert f"{encoder + objective['masked']:,} parameters" in capsys.readouterr().out
+    whole, part = (
+        bench(recipe_for(*settings[: 2 + 2 * some]), corpus, 0.01, SILENT).speed.flops_per_token
+        for some in (False, True)
+    )
+    assert part < 0.6 * whole
+    assert command(["pretrain", "tiny", "--model", str(tmp_path), "--corpus", str(corpus.folder)]) == 1
+    assert "is not a model" in capsys.readouterr().err
+
+
 def test_an_interrupted_run_ends_with_the_same_bytes_and_another_recipe_is_refused(
     go_on: Callable[..., Pretrained], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -367,7 +407,7 @@ def test_a_head_that_is_missing_is_made_new_and_said(
         "pretrain",
     ]
     drawn = go_on("transfer.reinitialise_layers=1", out="drawn")
-    assert files.read_json(drawn.folder / "run.json")["start"]["heads"] == {"masked": "new"}
+    assert heads_of(drawn) == {"masked": "new"}
 
 
 def test_what_does_not_suit_the_model_is_refused(
@@ -410,11 +450,6 @@ def test_a_preset_stands_back(go_on: Callable[..., Pretrained], origin: Pretrain
 
 
 # heads of tasks
-
-
-def heads_of(run: Finetuned) -> dict[str, str]:
-    found: dict[str, str] = files.read_json(run.folder / "run.json")["start"]["heads"]
-    return found
 
 
 def test_a_head_for_the_same_labels_is_kept(
