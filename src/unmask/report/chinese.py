@@ -117,6 +117,7 @@ WORDS = {
     "pretraining.caption": "预训练过程。",
     "origin.caption": "运行从什么开始。",
     "origin.heads": "输出层",
+    "origin.head": "{name}：{how}",
     "origin.kept": "沿用",
     "origin.new": "新建",
     "origin.blocks": "层",

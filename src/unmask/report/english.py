@@ -133,6 +133,7 @@ WORDS = {
     "pretraining.caption": "The pretraining run.",
     "origin.caption": "What the run began with.",
     "origin.heads": "Heads",
+    "origin.head": "{name}: {how}",
     "origin.kept": "taken over",
     "origin.new": "new",
     "origin.blocks": "Blocks",

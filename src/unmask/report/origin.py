@@ -29,7 +29,10 @@ def begun(results: Results, words: Words) -> Table | None:
 def _heads(start: Results, words: Words) -> str:
     told = {"kept": words["origin.kept"], "new": words["origin.new"]}
     heads = start["heads"].items()
-    return words["comma"].join(f"{translated(name, words)}: {told[how]}" for name, how in heads)
+    text = words["origin.head"]
+    return words["comma"].join(
+        text.format(name=translated(name, words), how=told[how]) for name, how in heads
+    )
 
 
 def _blocks(start: Results, words: Words) -> str | None:
