@@ -294,7 +294,7 @@ def test_checking_and_measuring_know_the_model(
         for some in (False, True)
     )
     assert part < 0.6 * whole
-    assert command(["pretrain", "tiny", "--model", str(tmp_path), "--corpus", str(corpus.folder)]) == 1
+    assert command(["pretrain", "tiny", "--from", str(tmp_path), "--corpus", str(corpus.folder)]) == 1
     assert "is not a model" in capsys.readouterr().err
 
 

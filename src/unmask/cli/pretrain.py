@@ -29,8 +29,9 @@ def pretrain(
     corpus: Annotated[
         Path | None, typer.Option(help="The corpus folder (unmask corpus build): data.corpus.")
     ] = None,
-    model: Annotated[
-        Path | None, typer.Option(help="A model to go on from: a run or its model/: start.model.")
+    begin_from: Annotated[
+        str | None,
+        typer.Option("--from", help="A model to go on from, as fine-tuning takes it: start.model."),
     ] = None,
     out: Annotated[Path | None, typer.Option(help="The run folder. [default: runs/RECIPE]")] = None,
     as_json: AsJson = False,
@@ -44,7 +45,7 @@ def pretrain(
     from unmask.train.pretrain import pretrain as train
     from unmask.train.recipe import PretrainRecipe, read_recipe
 
-    settings = [*assigned([("data.corpus", corpus), ("start.model", model)]), *(overrides or [])]
+    settings = [*assigned([("data.corpus", corpus), ("start.model", begin_from)]), *(overrides or [])]
     with joined() as world:
         with world.agreeing():
             resolved = read_recipe(PretrainRecipe, recipe, settings)

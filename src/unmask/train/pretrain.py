@@ -258,7 +258,7 @@ def _begin(
     recipe: PretrainRecipe,
     shards: Shards,
     progress: Progress,
-    origin: dict[str, Any] | None,
+    origin: dict[str, Any] | None = None,
 ) -> None:
     """What counting the training documents gives the network before its first step. origin: that of its weights."""
     documents = split_documents(shards.documents, recipe.data.heldout, "train")
