@@ -71,6 +71,12 @@ class Predictor:
     def head(self) -> Head:
         head = self.task.head(self.bundle.config)
         for name, module in head.published().items():
+            if not self.bundle.has(name):
+                raise UserError(
+                    f"{self.bundle.folder} has no trained head for {self.task.name}",
+                    missing=name,
+                    to_do=f"unmask finetune --model {self.bundle.folder} --task {self.task.name} --train FILE",
+                )
             self.bundle.load_into(module, name)
         return head.to(self.device).eval()
 

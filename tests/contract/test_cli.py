@@ -12,7 +12,7 @@ COMMANDS = {
     "quickstart": "--task --lang --budget --out --text --train --test --text-column --pair-column --label-column "
     "--token-column --tag-column --scheme --encoding --on-error --unknown-labels --next-sentence --whole-words "
     "--from --seed --json",
-    "pretrain": "RECIPE OVERRIDES --corpus --out --json",
+    "pretrain": "RECIPE OVERRIDES --corpus --from --out --json",
     "finetune": "ARGUMENTS --model --task --train --dev --test --text-column --pair-column --label-column "
     "--label-separator --token-column --tag-column --scheme --encoding --on-error --unknown-labels --out --json",
     "evaluate": "MODEL FILE --text-column --pair-column --label-column --label-separator "

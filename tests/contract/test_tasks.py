@@ -18,6 +18,7 @@ from unmask.evaluate.samples import predictions
 from unmask.evaluate.saved import compared
 from unmask.evaluate.simplest import simplest
 from unmask.evaluate.tested import kept_of
+from unmask.files import read_json
 from unmask.predict import Predictor, load
 from unmask.tasks import AnyTask, Reading, restore
 from unmask.train.finetune import finetune
@@ -196,3 +197,18 @@ def test_one_text_gives_what_one_wants_to_see(trained: Trained) -> None:
     assert trained.predictor(text) == trained.predictor.task.best(trained.predictor.predict([text])[0])
     assert trained.predictor([text])[0] == trained.predictor(text) and trained.predictor([]) == []
     assert load(trained.predictor.bundle.folder)(text) == trained.predictor(text)
+
+
+def test_trained_again_it_begins_with_its_own_head(trained: Trained, tmp_path: Path) -> None:
+    """For the same labels, and read in the same way: without learning anything it judges as before."""
+    run = trained.predictor.bundle.folder.parent
+    still = [
+        "train.optimizer.lr=1e-30",
+        "train.optimizer.decay=0",
+        "train.budget=1 step",
+        "data.batch_rows=4",
+    ]
+    recipe = [f"model={run}", *still]
+    again = finetune(run / "recipe.yaml", recipe, out=tmp_path / "again", progress=SILENT)
+    (head,) = read_json(again.folder / "run.json")["start"]["heads"].values()
+    assert head == "kept" and again.dev == pytest.approx(trained.dev, abs=1e-4)

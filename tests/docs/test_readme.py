@@ -17,7 +17,7 @@ READMES = {name: (ROOT / name).read_text(encoding="utf-8") for name in ("README.
 # guides whose commands go on where those of a README ended
 GUIDES = {
     f"docs/{folder}{guide}": f"docs/{folder}README.md" if folder else "README.md"
-    for guide in ("training.md", "tasks/improve.md", "tasks/tag.md", "tasks/classify.md")
+    for guide in ("training.md", "transfer.md", "tasks/improve.md", "tasks/tag.md", "tasks/classify.md")
     for folder in ("", "zh/")
 }
 PAGES = [
@@ -37,6 +37,10 @@ SMALLER = {
     "tokenizer train": {"8192": "200", "5000": "60"},
     "quickstart": {"10m": "2s"},
     "pretrain": {"train.budget=30m": "train.budget=3 steps"},
+    "finetune": {
+        "transfer.freeze_layers=2": "transfer.freeze_layers=1",
+        "transfer.keep_layers=4": "transfer.keep_layers=1",
+    },
     "bench": {"20": "1"},
 }
 TINY = ["model.layers=1", "model.width=16", "model.heads=2", "data.length=32", "data.batch_tokens=256"]
@@ -59,6 +63,9 @@ def write_files(folder: Path, chinese: bool) -> None:
     for name in ("first", "second"):
         documents = [blank.join(draw.choices(words, k=40)) + stop for _ in range(150)]
         (folder / "corpus" / f"{name}.txt").write_text("\n\n".join(documents), encoding="utf-8")
+    (folder / "domain").mkdir()
+    documents = [blank.join(draw.choices(words[:100], k=40)) + stop for _ in range(60)]
+    (folder / "domain" / "text.txt").write_text("\n\n".join(documents), encoding="utf-8")
     for name, count in (("train", 60), ("test", 20)):
         rows = [
             f"{blank.join(draw.choices(words, k=8))},{draw.choice(['left', 'right'])}" for _ in range(count)

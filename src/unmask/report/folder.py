@@ -6,6 +6,8 @@ recipe.yaml, run.json, metrics.jsonl and predictions/. Every key may be absent, 
     format: 1,  kind: quickstart | pretrain | finetune,  title, language: en | zh,  command, created (ISO time)
     state: finished | running | interrupted,  steps_done, progress (share of the budget)
     environment: {unmask, torch, python, platform, device, threads}
+    start: {model, heads: {name: kept | new}, layers_of_model, layers, drawn_anew, frozen_layers, frozen_embeddings,
+            positions_of_model, positions, extend, parameters, learning, heldout: {figure: value}}
     steps: [{number, title, summary, seconds}]
     data: {corpora: [{name, documents, bytes, source, licence}],
            task: {name, file, train_rows, train_rows_used, dev_rows, test_rows, labels, source, licence, defects}}
@@ -35,8 +37,8 @@ recipe.yaml, run.json, metrics.jsonl and predictions/. Every key may be absent, 
     numbers: [[true, predicted]]      of up to 1,000 rows, evenly chosen (a number a row)
     confusions: [{true, predicted, count, share}]        tagging; null for `nothing there` or `nothing found`
 
-kind of a model: pretrained, scratch, public (a checkpoint of others), tfidf, frequent (the most frequent tag of each word),
-majority, mean (always the mean), other.
+kind of a model: pretrained, scratch, public (a checkpoint of others), tfidf, frequent (the most frequent tag of each
+word), majority, mean (always the mean), other.
 """
 
 import shlex
@@ -68,6 +70,7 @@ def results_of(run: Path) -> Results:
         "steps_done": info.steps,
         "progress": info.progress,
         "environment": _shown_environment(info.facts.get("environment") or {}),
+        "start": info.facts.get("start"),
         "repeat": {
             "commands": [_command(info)],
             "seed": info.recipe.get("seed"),

@@ -1,6 +1,6 @@
 """What stands on the encoder for a label, several labels or a number of a text, and how each learns."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import torch
@@ -29,6 +29,8 @@ class PooledHead(Head):
     def __init__(self, settings: "Classify", encoder: EncoderConfig) -> None:
         super().__init__(LayerMix(encoder) if settings.mix_layers else None)
         self.pooler = Pooler(encoder, settings.pooling)
+        if self.pooler.reads_first and self.mix is None:  # next-sentence prediction trains a pooler on [CLS]
+            self.pretrained = tuple(self.pooler.published())
         self.dropout = nn.Dropout(settings.head_dropout)
 
     def pooled(self, hidden: Tensor, batch: Batch) -> Tensor:
@@ -120,6 +122,14 @@ class NumberHead(PooledHead):
 
     def published(self) -> dict[str, nn.Module]:
         return {**self.published_before(), "classifier": self._folded()}
+
+    def take(self, modules: Mapping[str, nn.Module]) -> None:
+        folded = modules["classifier"]
+        if folded is not self.classifier:
+            assert isinstance(folded, nn.Linear)
+            with torch.no_grad():
+                self.classifier.weight.copy_(folded.weight / self.deviation)
+                self.classifier.bias.copy_((folded.bias - self.mean) / self.deviation)
 
     def _folded(self) -> nn.Linear:
         """The last layer in the unit of the training rows; itself where it learnt them as they are."""

@@ -181,6 +181,10 @@ class TagTask(Task[list[LabelledSpan]]):
         return {**dump(self.settings), "labels": self.labels, "scheme": self.scheme}
 
     @property
+    def meaning(self) -> dict[str, Any]:
+        return {"scheme": self.scheme}
+
+    @property
     def public(self) -> tuple[str | None, list[str]]:
         # nobody else knows what is beside BERT's own head: the rest alone would be read as if it were the whole model
         chosen = self.settings

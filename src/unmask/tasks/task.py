@@ -106,7 +106,10 @@ class Head(nn.Module, ABC):
 
     asks: the places whose hidden states it reads, where those are few; it is then given no others.
     mix: of what all layers say, where it reads that instead of the last one; it must then ask for all places.
+    pretrained: the prefixes of what it publishes that pretraining trains as well.
     """
+
+    pretrained: Sequence[str] = ()
 
     def __init__(self, mix: LayerMix | None = None) -> None:
         super().__init__()
@@ -118,6 +121,10 @@ class Head(nn.Module, ABC):
     @abstractmethod
     def published(self) -> dict[str, nn.Module]:
         """What the bundle keeps, by the prefix of its parameter names."""
+
+    def take(self, modules: Mapping[str, nn.Module]) -> None:
+        """Go on from published modules, which hold weights of a model now; nothing to do where they are the own."""
+        return
 
 
 class TaskLearner(Learner):
@@ -195,6 +202,12 @@ class Task(ABC, Generic[P]):
     @property
     def name(self) -> str:
         return str(self.settings.name)
+
+    @property
+    def meaning(self) -> dict[str, Any]:
+        """In what another task of this name and these labels must agree, beside the shapes of its head, for the
+        weights of that head to mean the same here."""
+        return {}
 
     @property
     def watch(self) -> str:

@@ -100,6 +100,11 @@ class TextTask(Task[P]):
         return {**dump(self.settings), "labels": self.labels}
 
     @property
+    def meaning(self) -> dict[str, Any]:
+        settings = self.settings
+        return {name: getattr(settings, name) for name in ("target", "pooling", "mix_layers", "head")}
+
+    @property
     def public(self) -> tuple[str | None, list[str]]:
         # BERT's own head reads the last [CLS] and is linear: under its name another library would predict otherwise
         settings = self.settings

@@ -4,7 +4,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from unmask.config import config, from_mapping, override, read_yaml, setting
+from unmask import bundle
+from unmask.config import config, dump, from_mapping, override, read_yaml, setting
 from unmask.data.conll import SchemeName, TagColumns
 from unmask.data.ramp import Ramp
 from unmask.data.tables import Columns
@@ -18,6 +19,7 @@ from unmask.train.budget import TrainConfig
 from unmask.train.optim import AdamW
 from unmask.train.shipped import find
 from unmask.train.start import Start
+from unmask.train.transfer import Transfer, architecture
 
 R = TypeVar("R")
 
@@ -58,6 +60,9 @@ class PretrainRecipe:
         description=f"the architecture; `preset` names one of {', '.join(PRESETS)}, single settings override it",
     )
     start: Start = setting(default_factory=Start, description="what the network begins with")
+    transfer: Transfer = setting(
+        default_factory=Transfer, description="what becomes of the model of start.model"
+    )
     objectives: list[AnyObjective] = setting(
         default_factory=lambda: [Masked()], min_length=1, description="what is learnt: masked, next_sentence"
     )
@@ -167,6 +172,7 @@ class FinetuneRecipe:
     pretrained: bool = setting(
         default=True, description="false: start from random weights, to see what pretraining brings"
     )
+    transfer: Transfer = setting(default_factory=Transfer, description="what becomes of this model")
     task: AnyTask = setting(default_factory=Classify, description="what is learnt")
     data: RowsConfig = setting(description="labelled rows")
     dropout: float = setting(default=0.1, ge=0, lt=1, description="in the encoder while fine-tuning")
@@ -206,7 +212,8 @@ def read_recipe(cls: type[R], path: Path | str, overrides: Iterable[str] = ()) -
 
 
 def recipe_of(cls: type[R], values: Mapping[str, Any], overrides: Iterable[str], where: str) -> R:
-    """Nested values with overrides, checked. `model.preset` stands for the settings that it names.
+    """Nested values with overrides, checked. `model.preset` stands for the settings that it names, and so does the
+    model of `start.model`, in its place.
 
     A task without a name is classification, as it is where no task is given.
     """
@@ -214,7 +221,7 @@ def recipe_of(cls: type[R], values: Mapping[str, Any], overrides: Iterable[str],
     task = values.get("task")
     if isinstance(task, dict):
         task.setdefault("name", Classify().name)
-    model = values.get("model")
+    model = values.get("model", {})
     if isinstance(model, dict) and "preset" in model:
         name = model.pop("preset")
         if name not in PRESETS:
@@ -225,7 +232,11 @@ def recipe_of(cls: type[R], values: Mapping[str, Any], overrides: Iterable[str],
                 allowed=", ".join(PRESETS),
             )
         values["model"] = {**PRESETS[name], **model}
-    return from_mapping(cls, values, where)
+    recipe = from_mapping(cls, values, where)
+    if isinstance(recipe, PretrainRecipe) and recipe.start.model is not None:
+        network = architecture(bundle.read(recipe.start.model).config, recipe.transfer)
+        recipe = from_mapping(cls, {**values, "model": {**dump(network), **model}}, where)
+    return recipe
 
 
 def kind_of(path: Path | str) -> type[PretrainRecipe] | type[FinetuneRecipe]:
