@@ -33,7 +33,11 @@ def register(app: typer.Typer) -> None:
 def evaluate(
     model: Annotated[Path, typer.Argument(metavar="MODEL", help="A fine-tuned model: a run or its model/.")],
     file: Annotated[
-        Path, typer.Argument(metavar="FILE", help="Labelled rows: csv, tsv, jsonl; of tags, CoNLL or jsonl.")
+        Path,
+        typer.Argument(
+            metavar="FILE",
+            help="Labelled rows: csv, tsv, jsonl; of tags, CoNLL or jsonl; of answers, also SQuAD.",
+        ),
     ],
     text_column: TextColumn = None,
     pair_column: PairColumn = None,
@@ -49,6 +53,7 @@ def evaluate(
     """Compare predictions with what is true: figures with 95 % intervals, over all and for each label.
 
     Labels of rows: accuracy and macro-F1. Tags of tokens: accuracy. Spans: precision, recall and F1 as conlleval.
+    Answers: F1 and exact match as SQuAD.
     """
     from unmask.data.conll import TagColumns
     from unmask.data.tables import Columns
@@ -77,7 +82,7 @@ def evaluate(
         }
         console.say(json.dumps(told, ensure_ascii=False))
         return
-    _show(scores, task.truncated, task.settings.length)
+    _show(scores, task.truncated, task.cut_at(task.settings)[1])
 
 
 def _show(scores: "Evaluation", truncated: int, length: int) -> None:

@@ -41,14 +41,15 @@ def finetune(
         list[str] | None,
         typer.Argument(
             metavar="[RECIPE] [KEY.SUB=VALUE]...",
-            help="A recipe file, or classify, tag, or none; then settings that replace those of the recipe.",
+            help="A recipe file, or classify, tag, answer, or none; then settings that replace those of the recipe.",
             show_default=False,
         ),
     ] = None,
     model: Annotated[Path | None, typer.Option(help="The model to start from: a run or its model/.")] = None,
-    task: Annotated[str | None, typer.Option(help="What is learnt: classify or tag.")] = None,
+    task: Annotated[str | None, typer.Option(help="What is learnt: classify, tag or answer.")] = None,
     train: Annotated[
-        Path | None, typer.Option(help="Training rows: csv, tsv, jsonl; to tag, CoNLL or jsonl.")
+        Path | None,
+        typer.Option(help="Training rows: csv, tsv, jsonl; to tag, CoNLL or jsonl; to answer, also SQuAD."),
     ] = None,
     dev: Annotated[
         Path | None, typer.Option(help="Rows to choose the best step by; a tenth of train if not given.")
@@ -205,7 +206,8 @@ def _show(result: "Finetuned", recipe: "FinetuneRecipe", tested: dict[str, Any] 
     rows = [("model", str(result.model))]
     if any(cut.values()):
         shown = ", ".join(f"{number:,} of {of}" for of, number in cut.items())
-        rows.insert(0, ("cut short", f"{shown}, at {recipe.task.length} tokens (task.length)"))
+        name, tokens = recipe.task.task.cut_at(recipe.task)
+        rows.insert(0, ("cut short", f"{shown}, at {tokens} tokens ({name})"))
     command = "evaluate" if tested is None else "predict"
     facts([*rows, ("next", f"unmask {command} {shlex.quote(str(result.model))} FILE")])
 

@@ -4,7 +4,7 @@
 file without its ending, SHA the first 8 digits of its SHA-256 (and, where it was to be read in some other way than
 is usual, -HOW, digits that stand for it). The first line says what it is,
 
-    {"format": 1, "task": "classify" | "tag", "metric": "accuracy" | "entity_f1", "file": "test.csv",
+    {"format": 1, "task": "classify" | "tag" | "answer", "metric": "accuracy" | ..., "file": "test.csv",
      "sha256": "...", "reading": {"on_error": "skip"}, "labels": ["acq", ...]}
 
 and each line after it one row of that file, in its order:
@@ -12,6 +12,7 @@ and each line after it one row of that file, in its order:
     {"label": "acq", "predicted": "earn"}                                              one label a row
     {"label": ["DET", "NOUN"], "predicted": ["DET", "VERB"]}                           tag, accuracy
     {"label": [[0, 5, "PER"]], "predicted": [[0, 5, "LOC"], [9, 12, "ORG"]]}           tag, entity_f1
+    {"label": {"answers": ["Nanjing"], "language": "en"}, "predicted": "Nanjing"}      answer, answer_f1
 
 Texts are not kept: they are in the file, and the checksum says whether it is still the same. What fine-tuning was
 asked to test on has `"test": PATH` in its first line, and what takes no network beside it: `"simplest": {"name",
@@ -27,11 +28,15 @@ from typing import Any
 
 from unmask import files
 from unmask.errors import UserError
-from unmask.evaluate.compare import Contestant, compare, compare_spans, compare_tags
+from unmask.evaluate.compare import Contestant, compare, compare_answers, compare_spans, compare_tags
 
 FORMAT = 1
 FOLDER = "predictions"
-METRICS = {"classify": ("accuracy",), "tag": ("accuracy", "entity_f1")}  # of each task
+METRICS = {  # of each task
+    "classify": ("accuracy",),
+    "tag": ("accuracy", "entity_f1"),
+    "answer": ("answer_f1",),
+}
 
 
 @dataclass(frozen=True)
@@ -131,6 +136,8 @@ def compared(named: Sequence[tuple[str, str, Predictions]], seed: int = 0) -> di
     contestants = [Contestant(name, kind, one.predicted) for name, kind, one in named]
     if first.task == "classify":
         return compare(first.reference, contestants, first.labels, seed)
+    if first.task == "answer":
+        return compare_answers(first.reference, contestants, seed)
     of_metric = compare_tags if first.metric == "accuracy" else compare_spans
     return of_metric(first.reference, contestants, seed)
 

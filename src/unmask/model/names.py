@@ -37,6 +37,7 @@ BERT: Rows = [
     *_both("pooler", "bert.pooler.dense"),
     *_both("next_sentence", "cls.seq_relationship"),
     *_both("classifier", "classifier"),
+    *_both("qa_outputs", "qa_outputs"),
 ]
 
 

@@ -21,7 +21,8 @@ from unmask.model.attention import Spans
 from unmask.model.encoder import Encoder, EncoderConfig
 from unmask.model.pooler import Pooler, Pooling
 from unmask.tasks.task import Evidence, Head, Reading, Shown, Task, TaskLearner
-from unmask.text.tokenizer import Tokenizer
+from unmask.tasks.windows import Ids, long_frames, per_owner
+from unmask.text.tokenizer import Encoded, Tokenizer
 
 CONFUSED = 8  # pairs of labels shown to people
 SHOWN = 300  # characters of a text in a report
@@ -33,7 +34,14 @@ class Classify:
 
     name: Literal["classify"] = "classify"
     length: int = setting(
-        default=128, ge=8, description="longest input in tokens; longer texts are cut, which is said"
+        default=128, ge=8, description="longest input in tokens; what becomes of longer texts `long` says"
+    )
+    long: Literal["truncate", "windows"] = setting(
+        default="truncate",
+        description="a text longer than length: cut, which is said, or read in windows that overlap",
+    )
+    stride: int | None = setting(
+        default=None, ge=1, description="tokens from one window to the next; half of length if not given"
     )
     pooling: Pooling = setting(
         default="cls", description="one vector per text: the [CLS] state, or the mean over tokens"
@@ -48,6 +56,12 @@ class Classify:
         lt=1,
         description="share of the target spread over all labels (Szegedy et al. 2016, section 7)",
     )
+
+    def __post_init__(self) -> None:
+        if self.stride is not None and self.stride > self.length - 2:
+            raise ValueError(
+                f"stride {self.stride} leaves tokens out: at most length - 2 = {self.length - 2}"
+            )
 
     @property
     def task(self) -> type[Task[Any]]:
@@ -171,25 +185,45 @@ class ClassifyTask(Task[list[Label]]):
         return check_labels(examples, labels, of, unknown)
 
     def encode(self, examples: Sequence[Example]) -> list[Row]:
-        """One sequence per example; its label as target where there is one. Raises UserError for a new label."""
+        """One sequence per example, or its windows; its label as the target of each where there is one.
+
+        Raises UserError for a new label.
+        """
         check_labels([example for example in examples if example.label is not None], self.labels)
         pairs = [example.pair for example in examples]
         encoded = self.tokenizer.encode_batch(
             [example.text for example in examples],
             pairs if any(pair is not None for pair in pairs) else None,
-            max_length=self.settings.length,
+            max_length=self.settings.length if self.settings.long == "truncate" else None,
         )
         self.truncated = sum(one.truncated for one in encoded)
-        rows = []
+        rows: list[Row] = []
         for number, (example, one) in enumerate(zip(examples, encoded, strict=True)):
             targets: dict[str, npt.NDArray[np.generic]] = {}
             if example.label is not None:
                 targets["classify"] = np.array([self.numbers[example.label]])
             flags = np.array(one.special, dtype=np.uint8) * np.uint8(SPECIAL)
-            rows.append(
-                Row(np.array(one.ids), np.array(one.segments), flags, number, owner=number, targets=targets)
-            )
+            parts = [(np.array(one.ids), np.array(one.segments), flags)]
+            if len(one.ids) > self.settings.length:
+                parts = self._windows(one)
+            rows += [Row(*part, number, owner=number, targets=targets) for part in parts]
         return rows
+
+    def _windows(self, encoded: Encoded) -> list[tuple[Ids, Ids, npt.NDArray[np.uint8]]]:
+        length = self.settings.length
+        stride = self.settings.stride or max(1, (length - 2) // 2)
+        found, cut = long_frames(self.tokenizer, encoded, length, stride)
+        self.truncated += cut
+        return [(one.ids, one.segments, one.flags) for one in found]
+
+    @staticmethod
+    def _whole(rows: Sequence[Row], evidence: Sequence[Evidence]) -> tuple[Sequence[Row], Sequence[Evidence]]:
+        """A row for each text: of windows the mean of the logarithms, made probabilities again. That is the softmax
+        of the mean of the logits: each window is a witness, as independent of the others as it can be."""
+        first, means = per_owner(rows, evidence)
+        if len(first) == len(rows):
+            return rows, evidence
+        return first, [mean - np.logaddexp.reduce(mean) for mean in means]
 
     def class_weights(self, examples: Sequence[Example]) -> Tensor | None:
         """(labels,) float32, or None when all weigh 1."""
@@ -211,6 +245,7 @@ class ClassifyTask(Task[list[Label]]):
     def judge(
         self, head: Head, examples: Sequence[Example], rows: Sequence[Row], evidence: Sequence[Evidence]
     ) -> dict[str, float]:
+        rows, evidence = self._whole(rows, evidence)
         known = [number for number, row in enumerate(rows) if "classify" in row.targets]
         logs = np.stack([evidence[number] for number in known])
         wanted = np.concatenate([rows[number].targets["classify"] for number in known])
@@ -230,7 +265,7 @@ class ClassifyTask(Task[list[Label]]):
                 Label(self.labels[number], float(np.exp(logs[number])))
                 for number in np.argsort(-logs, kind="stable")
             ]
-            for logs in evidence
+            for logs in self._whole(rows, evidence)[1]
         ]
 
     def best(self, prediction: list[Label]) -> Label:

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from unmask.data.batch import Batch, Row
 from unmask.data.conll import SchemeName, TagColumns
+from unmask.data.squad import Starts
 from unmask.data.tables import Columns, Example, Unknown
 from unmask.data.textfiles import OnError
 from unmask.learner import Learner
@@ -37,6 +38,8 @@ TITLES = {
     "precision": "precision",
     "recall": "recall",
     "entity_f1": "F1",
+    "answer_f1": "F1",
+    "exact_match": "exact match",
 }
 """What people call the figures of an evaluation."""
 
@@ -44,7 +47,8 @@ TITLES = {
 @dataclass(frozen=True)
 class Reading:
     """How to read a file of examples: its columns, how tags are written, its encoding (None: found out), what to
-    do with what cannot be read, and with test labels that the model does not know (None: as on_error says).
+    do with what cannot be read, and with test labels that the model does not know (None: as on_error says); where
+    answers stand that occur several times.
     """
 
     columns: Columns = field(default_factory=Columns)
@@ -53,6 +57,7 @@ class Reading:
     on_error: OnError = "stop"
     encoding: str | None = None
     unknown_labels: Unknown | None = None
+    answer_starts: Starts = "given"
 
     @property
     def unknown(self) -> Unknown:
@@ -127,7 +132,7 @@ class Task(ABC, Generic[P]):
         str  # the name of the figure to choose a checkpoint by, and to compare models by; higher is better
     )
     formats: ClassVar[tuple[str, ...]] = ("jsonl", "csv", "table")  # that predictions can be written in
-    baseline: ClassVar[Literal["majority", "frequent"]]  # what the most frequent tag of a word amounts to
+    baseline: ClassVar[Literal["majority", "frequent", "overlap"]]  # what takes no network amounts to
 
     def __init__(self, settings: Any, tokenizer: Tokenizer, labels: Sequence[str]) -> None:
         self.settings, self.tokenizer = settings, tokenizer
@@ -189,6 +194,11 @@ class Task(ABC, Generic[P]):
         """The same for the labels of the task."""
         return self.known(examples, self.labels, of, unknown)
 
+    @classmethod
+    def cut_at(cls, settings: Any) -> tuple[str, int]:
+        """The setting that says at how many tokens a text is cut short, and this number."""
+        return "task.length", settings.length
+
     @abstractmethod
     def encode(self, examples: Sequence[Example]) -> list[Row]:
         """One or more rows per example, in order; with targets where the example has labels."""
@@ -208,6 +218,11 @@ class Task(ABC, Generic[P]):
     def measured(self, examples: Sequence[Example]) -> str:
         """By which metric predictions for these examples are compared."""
         return self.metric
+
+    def calibrate(
+        self, examples: Sequence[Example], rows: Sequence[Row], evidence: Sequence[Evidence]
+    ) -> None:
+        """Find on dev examples, after training, what decoding hangs on and no gradient tells, such as thresholds."""
 
     @abstractmethod
     def judge(
@@ -237,13 +252,23 @@ class Task(ABC, Generic[P]):
     def compared(self, examples: Sequence[Example], predictions: Sequence[P]) -> list[Any]:
         """Predictions in the same form."""
 
-    @abstractmethod
+    def right(self, examples: Sequence[Example], predictions: Sequence[P]) -> list[bool]:
+        """Whether all of each prediction is right."""
+        reference, compared = self.reference(examples), self.compared(examples, predictions)
+        return [truth == said for truth, said in zip(reference, compared, strict=True)]
+
+    def guess(self, examples: Sequence[Example]) -> tuple[str, list[Any]] | None:
+        """What takes no network, for tasks that have no tags to count: what to call it, and what it says in the form
+        of `compared`. None: it is the most frequent tag of each word."""
+        return None
+
     def words(self, examples: Sequence[Example]) -> list[tuple[list[str], list[str]]]:
         """The words and the tags of each example, for what takes no network: the most frequent tag of a word."""
+        raise NotImplementedError
 
-    @abstractmethod
     def from_words(self, examples: Sequence[Example], tags: Sequence[Sequence[str]]) -> list[Any]:
         """Tags of these words in the form of `reference`."""
+        raise NotImplementedError
 
     @abstractmethod
     def sample(self, example: Example, prediction: P) -> dict[str, Any]:

@@ -1,9 +1,19 @@
-"""Long texts as overlapping windows: no unit is cut, each is predicted where most of its context is seen."""
+"""Long texts as overlapping windows: no unit is cut, each is predicted where most of its context is seen.
 
+`windows` says which pieces are read together. `frames` makes sequences of them, with a second text repeated in
+each (the question about a long context). `per_owner` puts together what was said of the windows of a text.
+"""
+
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+
+from unmask.data.batch import SPECIAL, Row
+from unmask.text.tokenizer import Encoded, Tokenizer
+
+Ids = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -66,3 +76,104 @@ def _bounds(firsts: npt.NDArray[np.int64], room: int, stride: int) -> list[tuple
             return bounds
         onward = int(np.searchsorted(firsts, firsts[begin] + stride, side="right")) - 1
         begin = min(max(onward, begin + 1), end)
+
+
+@dataclass(frozen=True)
+class Frame:
+    """A window as a sequence: `ids`, `segments` (tokens,) int64 and `flags` (tokens,) uint8, as a Row has them.
+
+    place: where the first piece of the window stands in it.
+    """
+
+    ids: Ids
+    segments: Ids
+    flags: npt.NDArray[np.uint8]
+    window: Window
+    place: int
+
+
+@dataclass(frozen=True)
+class Pieces:
+    """The pieces of a text without specials: ids (pieces,) int64, and the first one of each word (words + 1,)."""
+
+    ids: Ids
+    firsts: Ids
+
+    @classmethod
+    def of(cls, encoded: Encoded, segment: int = 0) -> "Pieces":
+        """Those of the text, or of the pair (segment 1), of an encoding that was not cut."""
+        kept = [
+            (number, word)
+            for number, word, part, special in zip(
+                encoded.ids, encoded.words, encoded.segments, encoded.special, strict=True
+            )
+            if part == segment and not special
+        ]
+        words = [word for _, word in kept]
+        begins = [place for place, word in enumerate(words) if place == 0 or word != words[place - 1]]
+        return cls(
+            np.array([number for number, _ in kept], dtype=np.int64),
+            np.array([*begins, len(kept)] if kept else [0], dtype=np.int64),
+        )
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+def frames(
+    tokenizer: Tokenizer, moving: Pieces, beside: Pieces | None, length: int, stride: int, first: bool = True
+) -> list[Frame]:
+    """The sequences of at most `length` tokens in which a text is read, about `stride` pieces from one to the next.
+
+    moving: the text that is read in windows; beside: one that is repeated in each, whole; first: whether the
+    moving text stands before it. A text without pieces has no frames.
+    """
+    room = length - 2 if beside is None else length - 3 - len(beside)
+    assert room > 0, "the text beside the windows leaves no room"
+    result = []
+    for window in windows(moving.firsts, room, min(stride, room)):
+        inner = moving.ids[window.start : window.stop]
+        texts = [inner] if beside is None else [inner, beside.ids] if first else [beside.ids, inner]
+        place = 1 if beside is None or first else len(beside) + 2
+        result.append(Frame(*framed(tokenizer, texts), window, place))
+    return result
+
+
+def framed(tokenizer: Tokenizer, texts: Sequence[Ids]) -> tuple[Ids, Ids, npt.NDArray[np.uint8]]:
+    """[CLS] text [SEP], or [CLS] text [SEP] pair [SEP], as ids, segments and flags."""
+    parts, flags = [np.array([tokenizer.cls_id])], [np.array([SPECIAL], dtype=np.uint8)]
+    for text in texts:
+        parts += [text, np.array([tokenizer.sep_id])]
+        flags += [np.zeros(len(text), dtype=np.uint8), np.array([SPECIAL], dtype=np.uint8)]
+    sizes = [len(text) + 1 for text in texts]
+    segments = np.repeat(np.arange(len(texts)), [sizes[0] + 1, *sizes[1:]])
+    return np.concatenate(parts), segments, np.concatenate(flags)
+
+
+def long_frames(tokenizer: Tokenizer, encoded: Encoded, length: int, stride: int) -> tuple[list[Frame], bool]:
+    """The windows of a text, or of the longer one of a pair, from its encoding, which was not cut.
+
+    The shorter text of a pair is repeated in each; where it fills more than half of the sequence it is cut, and
+    whether it was is said.
+    """
+    first, second = Pieces.of(encoded), None if max(encoded.segments) == 0 else Pieces.of(encoded, 1)
+    if second is None:
+        return frames(tokenizer, first, None, length, stride), False
+    moving, beside = (first, second) if len(first) >= len(second) else (second, first)
+    most = (length - 3) // 2
+    kept = Pieces(beside.ids[:most], beside.firsts)
+    return frames(tokenizer, moving, kept, length, stride, first=moving is first), len(beside) > most
+
+
+def per_owner(
+    rows: Sequence[Row], evidence: Sequence[npt.NDArray[np.float32]]
+) -> tuple[list[Row], list[npt.NDArray[np.float32]]]:
+    """One row for each owner, in the order of the owners: the first, with the mean of what was said of all."""
+    firsts: dict[int, Row] = {}
+    parts: dict[int, list[npt.NDArray[np.float32]]] = {}
+    for row, said in zip(rows, evidence, strict=True):
+        firsts.setdefault(row.owner, row)
+        parts.setdefault(row.owner, []).append(said)
+    owners = sorted(parts)
+    means = [parts[owner][0] if len(parts[owner]) == 1 else np.mean(parts[owner], axis=0) for owner in owners]
+    return [firsts[owner] for owner in owners], means

@@ -18,7 +18,7 @@ from unmask.model.encoder import Encoder
 from unmask.predict import Predictor, infer, load
 from unmask.tasks import AnyTask, Classify, Task
 from unmask.tasks.hiding import Hiding
-from unmask.tasks.task import TITLES, TaskLearner
+from unmask.tasks.task import TITLES, Evidence, TaskLearner
 from unmask.train.fit import Fit, Watch
 from unmask.train.parallel import World, joined
 from unmask.train.recipe import FinetuneRecipe, RowsConfig, read_recipe, recipe_of
@@ -180,6 +180,7 @@ def _train(run: Run, recipe: FinetuneRecipe, progress: Progress) -> None:
     fit.finish(standing.best_step)
 
     def publish() -> None:
+        task.calibrate(heldout.examples, heldout.rows, evidence_of(learner, heldout))
         own = {"kind": "finetune", "recipe": run.recipe_values(), "steps": standing.step}
         config, lineage = changed(opened.config, dropout=recipe.dropout), [*opened.lineage, own]
         bundle.write(
@@ -231,11 +232,17 @@ class HeldOut:
 
 def evaluate(learner: TaskLearner, heldout: HeldOut) -> dict[str, float]:
     """The figures of a learner: it predicts as the finished model will."""
+    evidence = evidence_of(learner, heldout)
+    return heldout.task.judge(learner.head, heldout.examples, heldout.rows, evidence)
+
+
+def evidence_of(learner: TaskLearner, heldout: HeldOut) -> list[Evidence]:
+    """What the head says of each row."""
     was_training = learner.training
     learner.eval()
     evidence = infer(learner.encoder, learner.head, heldout.task, heldout.rows)
     learner.train(was_training)
-    return heldout.task.judge(learner.head, heldout.examples, heldout.rows, evidence)
+    return evidence
 
 
 def _title(metric: str) -> str:

@@ -67,7 +67,9 @@ class PretrainRecipe:
 class RowsConfig:
     """Labelled rows to fine-tune on."""
 
-    train: str = setting(description="file of training rows: csv, tsv or jsonl; for tags CoNLL or jsonl")
+    train: str = setting(
+        description="file of training rows: csv, tsv or jsonl; for tags CoNLL, for answers SQuAD's json, or jsonl"
+    )
     dev: str | None = setting(
         default=None, description="file of rows to choose by; a tenth of train if not given"
     )
@@ -97,6 +99,10 @@ class RowsConfig:
         description="a dev or test row with a label that training did not have: stop, skip the row, or count it as "
         "wrong; as on_error if not given",
     )
+    answer_starts: Literal["given", "first"] = setting(
+        default="given",
+        description="an answer that stands in several places, and not where its start says: an error, or the first",
+    )
     rows: int | None = setting(
         default=None,
         ge=1,
@@ -119,6 +125,7 @@ class RowsConfig:
             self.on_error,
             self.encoding,
             self.unknown_labels,
+            self.answer_starts,
         )
 
 
@@ -134,6 +141,7 @@ def settings_of(reading: Reading) -> dict[str, str | None]:
         "on_error": reading.on_error,
         "encoding": reading.encoding,
         "unknown_labels": reading.unknown_labels,
+        "answer_starts": reading.answer_starts,
     }
 
 
