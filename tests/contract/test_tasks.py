@@ -30,8 +30,15 @@ KINDS = {  # a member of each kind that a task has: the file it is learnt from, 
     "tag, crf": ("tag", "tagged", ["task.decoder=crf"]),
     "tag, plain": ("tag", "plain_tags", []),
     "tag, plain, crf": ("tag", "plain_tags", ["task.decoder=crf"]),
+    "classify, windows": ("classify", "table", ["task.length=8", "task.long=windows"]),
+    "answer": ("answer", "questions", []),
+    "answer, or none": ("answer", "doubtful_questions", []),
 }
-PUBLIC = {"classify": "BertForSequenceClassification", "tag": "BertForTokenClassification"}
+PUBLIC = {  # what others call the model, and its last layer
+    "classify": ("BertForSequenceClassification", "classifier"),
+    "tag": ("BertForTokenClassification", "classifier"),
+    "answer": ("BertForQuestionAnswering", "qa_outputs"),
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,7 +84,7 @@ def test_neighbours_order_and_batches_change_nothing(
 ) -> None:
     predictor = trained.predictor
     examples = predictor.task.read_test(trained.file, Reading())[:40]
-    raw = [example.text for example in examples]
+    raw = [e.text if e.pair is None else (e.text, e.pair) for e in examples]
     for given in (examples, raw):
         together = [plain(one) for one in predictor.predict(given)]
         order = random.Random(1).sample(range(len(given)), len(given))
@@ -95,7 +102,7 @@ def test_neighbours_order_and_batches_change_nothing(
 def test_the_labels_of_an_example_do_not_reach_its_prediction(trained: Trained) -> None:
     predictor = trained.predictor
     examples = predictor.task.read_test(trained.file, Reading())
-    bare = [dataclasses.replace(example, label=None, spans=None) for example in examples]
+    bare = [example.bare for example in examples]
     for one, other in zip(predictor.predict(examples), predictor.predict(bare), strict=True):
         (rows, scores), (same, near) = plain(one), plain(other)
         assert rows == same and scores == pytest.approx(near, abs=1e-6)  # a GPU adds in any order
@@ -128,10 +135,11 @@ def test_the_public_layout_says_what_others_can_compute(trained: Trained) -> Non
     folder = trained.predictor.bundle.folder
     config = json.loads((folder / "config.json").read_text())
     own = "crf" in trained.kind or "mean" in trained.kind
-    assert config["architectures"] == ["BertModel" if own else PUBLIC[trained.predictor.task.name]]
+    architecture, layer = PUBLIC[trained.predictor.task.name]
+    assert config["architectures"] == ["BertModel" if own else architecture]
     tensors = load_file(folder / "model.safetensors")
     outputs = [config["id2label"][str(number)] for number in range(len(config["id2label"]))]
-    assert tensors["classifier.weight"].shape == (len(outputs), config["hidden_size"])
+    assert tensors[f"{layer}.weight"].shape == (len(outputs), config["hidden_size"])
     assert outputs == trained.predictor.task.public[1]
     assert any(name.startswith("crf.") for name in tensors) is ("crf" in trained.kind)
     assert read(folder).task == trained.predictor.task.schema()
@@ -156,7 +164,11 @@ def test_predictions_are_written_and_kept_and_compared(trained: Trained, tmp_pat
 
 
 def test_one_text_gives_what_one_wants_to_see(trained: Trained) -> None:
-    text = "river stone captain winter"
-    assert trained.predictor(text) == trained.predictor.task.best(trained.predictor.predict([text])[0])
-    assert trained.predictor([text])[0] == trained.predictor(text) and trained.predictor([]) == []
-    assert load(trained.predictor.bundle.folder)(text) == trained.predictor(text)
+    text, pair = "river stone captain winter", None
+    if trained.predictor.task.name == "answer":
+        pair = "lantern river stone"
+    given = text if pair is None else (text, pair)
+    predictor = trained.predictor
+    assert predictor(text, pair) == predictor.task.best(predictor.predict([given])[0])
+    assert predictor([given])[0] == predictor(text, pair) and predictor([]) == []
+    assert load(predictor.bundle.folder)(text, pair) == predictor(text, pair)
