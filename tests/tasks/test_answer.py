@@ -130,9 +130,9 @@ def test_an_answer_that_a_window_does_not_hold_whole_is_taught_as_none(tokenizer
         assert row.targets["answer"].tolist() == [wanted if inside else [0, 0]]
         held += inside
     assert 0 < held < len(rows)
-    assert [row.targets["answer"].tolist() for row in task.encode([example("where", context)])] == [[[0, 0]]] * len(
-        rows
-    ), "no answer"
+    assert [row.targets["answer"].tolist() for row in task.encode([example("where", context)])] == [
+        [[0, 0]]
+    ] * len(rows), "no answer"
     bare = dataclasses.replace(one, answers=None)
     assert all(not row.targets for row in task.encode([bare]))
 
@@ -174,7 +174,9 @@ def brute_force(
                 if begin <= first and last < end:
                     left = math.inf if begin == 0 else first - begin
                     right = math.inf if end == pieces else end - 1 - last
-                    score = float(said[first - begin + row.place, 0]) + float(said[last - begin + row.place, 1])
+                    score = float(said[first - begin + row.place, 0]) + float(
+                        said[last - begin + row.place, 1]
+                    )
                     if best is None or min(left, right) > best[0]:
                         best = (min(left, right), score)
             if best is not None:
@@ -186,7 +188,9 @@ def brute_force(
 def test_the_scores_of_all_windows_are_those_of_brute_force(
     tokenizer: Tokenizer, context: str, length: int, stride: int, longest: int, seed: int
 ) -> None:
-    task = task_of(tokenizer, length=length, stride=min(stride, length - 3), answer_length=longest, alternatives=99)
+    task = task_of(
+        tokenizer, length=length, stride=min(stride, length - 3), answer_length=longest, alternatives=99
+    )
     one = example("who", context)
     rows = [answer_row(row) for row in task.encode([one])]
     evidence = evidence_of(rows, seed)
@@ -254,7 +258,9 @@ def _cls(said: np.ndarray) -> np.ndarray:
 
 def test_a_context_without_pieces_has_no_answer(tokenizer: Tokenizer) -> None:
     task = task_of(tokenizer)
-    assert decoded(task, [example("who", "\u200b"), example("who", "river")])[0] == [FoundAnswer("", 0, 0, 0.0)]
+    assert decoded(task, [example("who", "\u200b"), example("who", "river")])[0] == [
+        FoundAnswer("", 0, 0, 0.0)
+    ]
 
 
 def test_answers_are_listed_best_first_and_none_where_it_belongs(tokenizer: Tokenizer) -> None:
@@ -301,7 +307,8 @@ def test_the_best_threshold_is_that_of_trying_all(rows: list[tuple[int, float, f
 def test_calibration_keeps_what_was_judged(tokenizer: Tokenizer) -> None:
     context = "river stone bridge lantern"
     examples = [
-        example("who", context, *([("stone", 6)] if number % 3 else []), number=number) for number in range(30)
+        example("who", context, *([("stone", 6)] if number % 3 else []), number=number)
+        for number in range(30)
     ]
     task = task_of(tokenizer, unanswerable=True)
     rows = task.encode(examples)
@@ -377,6 +384,8 @@ def test_the_sample_of_a_report_marks_the_answers(tokenizer: Tokenizer) -> None:
 
 
 def test_the_plain_guess_is_near_the_words_of_the_question(tokenizer: Tokenizer) -> None:
-    one = example("what is the stone of the bridge", "A lantern. The stone of the bridge is old granite. Winter.")
+    one = example(
+        "what is the stone of the bridge", "A lantern. The stone of the bridge is old granite. Winter."
+    )
     assert task_of(tokenizer).guess([one])[1] == ["old granite"]
     assert answerscore.score("old granite", ["old granite"], "en") == (1.0, 1.0)

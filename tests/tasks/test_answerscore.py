@@ -57,7 +57,7 @@ def mixed(text: str) -> list[str]:
         if character in string.punctuation or character in "，。《":
             continue
         if "\u4e00" <= character <= "\u9fff":
-            found += gathered.split() + [character]
+            found += [*gathered.split(), character]
             gathered = ""
         else:
             gathered += character

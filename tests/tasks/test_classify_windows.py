@@ -69,7 +69,8 @@ def test_windows_are_put_together_as_the_formula_says(
     mean = [sum(row[label] for row in logits[:count]) / count for label in range(3)]
     total = sum(map(math.exp, mean))
     evidence = [
-        np.array([x - math.log(sum(map(math.exp, row))) for x in row], dtype=np.float32) for row in logits[:count]
+        np.array([x - math.log(sum(map(math.exp, row))) for x in row], dtype=np.float32)
+        for row in logits[:count]
     ]
     head = task.head(EncoderConfig(vocabulary=tokenizer.vocabulary, width=16, heads=2))
     (found,) = task.decode(head, [example(LONG)], rows, evidence)
@@ -105,7 +106,12 @@ def test_what_stands_beyond_the_length_is_learnt_in_windows_alone(
     found: dict[str, float] = {}
     for long in ("truncate", "windows"):
         run = finetune(
-            None, [*fast, f"task.long={long}"], model=pretrained, train=late, out=tmp_path / long, progress=SILENT
+            None,
+            [*fast, f"task.long={long}"],
+            model=pretrained,
+            train=late,
+            out=tmp_path / long,
+            progress=SILENT,
         )
         found[long] = run.predictor().evaluate(late).accuracy.value
         assert (run.truncated > 0) == (long == "truncate")
@@ -117,4 +123,3 @@ def test_what_stands_beyond_the_length_is_learnt_in_windows_alone(
     for one, other in zip(together, predictor.predict(texts), strict=True):
         assert [label.score for label in one] == pytest.approx([label.score for label in other], abs=1e-5)
     assert dataclasses.asdict(predictor.task.settings)["long"] == "windows"
-

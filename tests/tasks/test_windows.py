@@ -83,7 +83,7 @@ def test_every_piece_of_the_longer_text_is_read_beside_the_other(
         assert frame.ids[frame.place : frame.place + count].tolist() == inner
         assert (frame.segments[frame.place : frame.place + count] == moves).all()
         kept = beside.ids[: (length - 3) // 2].tolist()
-        others = [number for number in frame.ids[frame.flags == 0].tolist()]
+        others = frame.ids[frame.flags == 0].tolist()
         assert others == (inner + kept if moves == 0 else kept + inner)
         read |= set(range(frame.window.start, frame.window.stop))
     assert read == set(range(len(moving)))
@@ -105,4 +105,3 @@ def test_owners_get_the_mean_of_their_rows(owners: list[int], seed: int) -> None
         own = [number for number, owner in enumerate(owners) if owner == row.owner]
         assert row.example == own[0]
         assert mean == pytest.approx(sum(evidence[number] for number in own) / len(own), abs=1e-6)
-

@@ -169,6 +169,7 @@ def _tested(result: "Finetuned", recipe: "FinetuneRecipe", test: Path) -> dict[s
     """The model, and what takes no network, on the test rows, with intervals; predictions are kept in the run."""
     import dataclasses
 
+    from unmask.evaluate.samples import predictions
     from unmask.evaluate.saved import compared
     from unmask.evaluate.simplest import simplest
     from unmask.evaluate.tested import kept_of, test_examples
@@ -184,7 +185,8 @@ def _tested(result: "Finetuned", recipe: "FinetuneRecipe", test: Path) -> dict[s
         train = rows_of(recipe.data, recipe.seed, recipe.task)[0]
         plain = simplest(task, train, examples)
         ours = kept_of(predictor, examples, predicted, test, reading)
-        ours = dataclasses.replace(ours, test=str(test), simplest=plain)
+        samples = predictions(task, examples, predicted)
+        ours = dataclasses.replace(ours, test=str(test), simplest=plain, samples=samples)
         ours.save(result.folder)
         baseline = dataclasses.replace(ours, predicted=plain.predicted)
         figures = compared([(str(result.model), "pretrained", ours), (plain.name, plain.kind, baseline)])

@@ -225,7 +225,7 @@ def _example(
         label=None,
         line=given.line,
         source=source,
-        group=given.group or groups.setdefault(context, f"context {len(groups) + 1}"),
+        group=given.group or groups.setdefault(context, f"#{len(groups) + 1}"),
         answers=None
         if answers is None
         else tuple(found.reference(text, start, context, given.where) for text, start in answers),
@@ -330,7 +330,7 @@ class _Located:
 
 def _check_id(ids: dict[str, str], identity: str, where: str) -> None:
     if identity in ids:
-        raise UserError(f"{where}: the id occurs twice", given=identity, first=ids[identity])
+        raise UserError(f"{where}: the id occurs twice", given=identity, the_first=ids[identity])
     ids[identity] = where
 
 

@@ -16,7 +16,7 @@ and each line after it one row of that file, in its order:
 
 Texts are not kept: they are in the file, and the checksum says whether it is still the same. What fine-tuning was
 asked to test on has `"test": PATH` in its first line, and what takes no network beside it: `"simplest": {"name",
-"kind"}` there, and "simplest" in each row.
+"kind"}` there, and "simplest" in each row; and "samples", a few rows with their texts, right and wrong, to look at.
 """
 
 import json
@@ -43,7 +43,7 @@ METRICS = {  # of each task
 class Predictions:
     """What a model said of each row of a file, and what is true. sha256: of the file's bytes; reading: how it was
     read, where that was asked for; test: the path of the file, where fine-tuning was to be tested on it, and
-    simplest: what takes no network, on the same rows.
+    simplest: what takes no network, on the same rows; samples: as `Task.sample` gives them.
     """
 
     task: str
@@ -56,6 +56,7 @@ class Predictions:
     reading: Mapping[str, str] = field(default_factory=dict)
     test: str | None = None
     simplest: Contestant | None = None
+    samples: Sequence[Mapping[str, Any]] = ()
 
     def __repr__(self) -> str:
         return f"Predictions({self.file}, {len(self.reference):,} rows, {self.task})"
@@ -85,6 +86,8 @@ class Predictions:
         ]
         if self.test is not None:
             about["test"] = self.test
+        if self.samples:
+            about["samples"] = list(self.samples)
         if self.simplest is not None:
             about["simplest"] = {"name": self.simplest.name, "kind": self.simplest.kind}
             for row, said in zip(rows, self.simplest.predicted, strict=True):
@@ -110,6 +113,7 @@ def read(path: Path) -> Predictions:
             predicted=[row["predicted"] for row in rows],
             reading=dict(about.get("reading", {})),
             test=about.get("test"),
+            samples=about.get("samples", ()),
             simplest=plain and Contestant(plain["name"], plain["kind"], [row["simplest"] for row in rows]),
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:

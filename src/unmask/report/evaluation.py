@@ -12,13 +12,14 @@ from unmask.report.summary import main_model, verdict
 from unmask.report.words import p_value, percent, percent_range, points, points_range, translated
 
 MOST_PAIRS = 20
+MORE = ("exact_match", "macro_f1", "precision", "recall")  # figures beside the main one
 MOST_CHARACTERS = 240  # of one example text
 
 Results = dict[str, Any]
 
 
 def variant(evaluation: Results) -> str:
-    """Which words fit: `accuracy` (a label a row), `tags` (a tag a token), `entity_f1` (spans)."""
+    """Which words fit: `accuracy` (a label a row), `tags` (a tag a token), `entity_f1` (spans), `answer_f1`."""
     metric = evaluation.get("metric") or "accuracy"
     return "tags" if metric == "accuracy" and evaluation.get("unit") == "sentence" else str(metric)
 
@@ -39,7 +40,7 @@ def results(found: Results, words: Words) -> Iterable[Block | None]:
         return
     metric, models = evaluation.get("metric") or "accuracy", evaluation["models"]
     yield figures.scores(evaluation, main["name"], words)
-    shown = [metric, *(key for key in ("macro_f1", "precision", "recall") if any(key in m for m in models))]
+    shown = [metric, *(key for key in MORE if any(key in m for m in models))]
     cells = [[translated(m["name"], words), *(_score(m.get(key), words) for key in shown)] for m in models]
     heads = [words[key] for key in ("model", *shown)]
     caption = worded("models.caption", evaluation, words)
@@ -52,7 +53,7 @@ def differences(evaluation: Results, words: Words) -> Table | None:
     metric, rows = evaluation.get("metric") or "accuracy", evaluation.get("differences") or []
     if not rows:
         return None
-    shown = [key for key in (metric, "macro_f1") if any(key in row for row in rows)]
+    shown = [key for key in (metric, "exact_match", "macro_f1") if any(key in row for row in rows)]
     tested = any("mcnemar" in row for row in rows)
     cells: list[list[str | Cell]] = []
     for row in rows:
@@ -98,8 +99,12 @@ def errors(found: Results, words: Words) -> Iterable[Block | None]:
         "n": console.count,
     }
     kind = variant(evaluation)
-    caption = words["per_label.caption" if kind == "accuracy" else f"per_label.caption.{kind}"]
-    yield table(rows, columns, words, caption)
+    if rows:
+        caption = words["per_label.caption" if kind == "accuracy" else f"per_label.caption.{kind}"]
+        yield table(rows, columns, words, caption)
+    parts = [row | {"part": words[f"part.{row['part']}"]} for row in evaluation.get("parts") or []]
+    columns = {"part": str, "answer_f1": percent, "exact_match": percent, "n": console.count}
+    yield table(parts, columns, words, words["parts.caption"])
 
 
 def _same(cell: Any) -> Any:
@@ -148,9 +153,11 @@ def _of_matrix(counts: Sequence[Sequence[int]], labels: Sequence[str]) -> list[R
 
 
 def predictions(found: Results, words: Words) -> Iterable[Block | None]:
-    """Real rows: with their labels as a table, or with coloured spans."""
+    """Real rows: with their labels as a table, with coloured spans, or questions with the answers marked."""
     rows = (found.get("samples") or {}).get("predictions") or []
-    spanned = [row for row in rows if "spans" in row]
+    if answered := [row for row in rows if "question" in row]:
+        yield _answers(answered, words)
+    spanned = [row for row in rows if "spans" in row and "question" not in row]
     if spanned:
         yield _sentences(spanned, found, words)
     cells = []
@@ -186,6 +193,28 @@ def _sentences(rows: Sequence[Row], found: Results, words: Words) -> Sentences:
         mark = "✗ " + partly if wrong else "✓ " + words["verdict.right"]
         shown.append(Sentence(mark, lines))
     return Sentences(shown, words["predictions.caption.tag"])
+
+
+def _answers(rows: Sequence[Row], words: Words) -> Sentences:
+    shown = []
+    for row in rows:
+        true, said = (
+            [(start, stop, words["answer"]) for start, stop, _ in row[key]] for key in ("spans", "predicted")
+        )
+        others, colours = set(true) if not row["right"] else set(said), {words["answer"]: 1}
+        text = (
+            row["text"] if said else row["answer"] or words["none"]
+        )  # it lies outside of what is shown, or is none
+        lines = [
+            (words["question"], [Part(row["question"])]),
+            (words["predicted"], _parts(text, said, others, colours)),
+        ]
+        if not row["right"]:
+            text = row["text"] if true else words["none"]
+            lines.append((words["answer.right"], _parts(text, true, set(true), colours)))
+        mark = "✓ " + words["verdict.right"] if row["right"] else "✗ " + words["verdict.wrong"]
+        shown.append(Sentence(mark, lines))
+    return Sentences(shown, words["predictions.caption.answer"])
 
 
 def _spans(row: Row, key: str) -> Spans:

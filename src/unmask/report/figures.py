@@ -57,7 +57,7 @@ def training(log: Rows, across: str) -> list[tuple[float, float]]:
 
 def main_figure(figures: dict[str, Any]) -> str | None:
     """The name of the figure that says best how good a model is: F1 before accuracy before loss."""
-    for ending in ("entity_f1", "f1", "accuracy", "loss"):
+    for ending in ("entity_f1", "answer_f1", "f1", "accuracy", "loss"):
         for name in sorted(figures):
             if name.split(".")[-1] == ending and isinstance(figures[name], int | float):
                 return name
@@ -67,7 +67,7 @@ def main_figure(figures: dict[str, Any]) -> str | None:
 def figure_name(name: str, words: Words, *, inline: bool = False) -> str:
     """`classify.accuracy` as people call it: `Accuracy`, or `accuracy` within a sentence."""
     last = name.split(".")[-1]
-    known = last in ("accuracy", "entity_f1", "macro_f1", "f1", "loss")
+    known = last in ("accuracy", "entity_f1", "answer_f1", "macro_f1", "f1", "loss")
     return words[f"inline.{last}" if inline or last == "loss" else last] if known else last
 
 

@@ -30,7 +30,7 @@ from unmask.tasks.task import Evidence, Head, Reading, Task, TaskLearner
 from unmask.tasks.windows import Pieces, frames
 from unmask.text.tokenizer import Encoded, Tokenizer
 
-AROUND = 100  # characters shown on each side of an answer in a report
+AROUND = 80  # characters shown on each side of an answer in a report
 
 
 @config

@@ -131,7 +131,9 @@ def frames(
     room = length - 2 if beside is None else length - 3 - len(beside)
     assert room > 0, "the text beside the windows leaves no room"
     fits = int(np.diff(moving.firsts).max(initial=0)) <= room
-    units = moving.firsts if fits else np.arange(len(moving) + 1)  # a word is cut where it fits into no window
+    units = (
+        moving.firsts if fits else np.arange(len(moving) + 1)
+    )  # a word is cut where it fits into no window
     result = []
     for window in windows(units, room, min(stride, room)):
         inner = moving.ids[window.start : window.stop]
