@@ -137,7 +137,7 @@ def test_an_answer_that_a_window_does_not_hold_whole_is_taught_as_none(tokenizer
     assert all(not row.targets for row in task.encode([bare]))
 
 
-def test_a_piece_that_an_answer_begins_inside_is_said(
+def test_answers_that_cannot_be_found_as_they_are_are_said(
     tokenizer: Tokenizer, capsys: pytest.CaptureFixture[str]
 ) -> None:
     task = task_of(tokenizer)
@@ -145,6 +145,9 @@ def test_a_piece_that_an_answer_begins_inside_is_said(
     assert piece[1] - piece[0] > 1
     task.encode([example("who", "river", ("river"[piece[1] - 1 :], piece[1] - 1), number=7)])
     assert "1 of 1 answers begin or end inside a piece" in capsys.readouterr().err
+    long = "river stone bridge lantern winter"
+    task_of(tokenizer, answer_length=4).encode([example("who", long, (long, 0)), example("who", long)])
+    assert "1 of 1 answers are longer than 4 tokens (task.answer_length)" in capsys.readouterr().err
 
 
 def test_a_question_needs_a_context(tokenizer: Tokenizer) -> None:

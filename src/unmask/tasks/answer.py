@@ -201,21 +201,36 @@ class AnswerTask(Task[list[FoundAnswer]]):
         encoded = zip(texts, self.tokenizer.encode_batch(texts), strict=True)
         contexts = {text: context_of(text, one) for text, one in encoded}
         rows: list[Row] = []
-        partly = []
         for number, (example, question) in enumerate(zip(examples, questions, strict=True)):
             context = contexts[example.pair or ""]
             wanted = None
             if example.answers is not None:
                 wanted = _pieces_of(example.answers[0], context) if example.answers else (-1, -1)
-                if example.answers and not _is_exact(example.answers[0], context, wanted):
-                    partly.append(example.id)
             rows += self._rows(Pieces(question.ids[:most], question.firsts), context, wanted, number)
+        self._report([(example, contexts[example.pair or ""]) for example in examples if example.answers])
+        return rows
+
+    def _report(self, answered: Sequence[tuple[Example, Context]]) -> None:
+        """Says how many answers can never be found as they are."""
+        partly, long = [], []
+        for example, context in answered:
+            answer = (example.answers or ())[0]
+            first, last = _pieces_of(answer, context)
+            bounds = (int(context.bounds[first, 0]), int(context.bounds[last, 1])) if first >= 0 else None
+            if bounds != (answer.start, answer.stop):
+                partly.append(example.id)
+            elif last - first >= self.settings.answer_length:
+                long.append(example.id)
         if partly:
             console.remark(
-                f"{len(partly):,} of {len(examples):,} answers begin or end inside a piece, of which only the "
+                f"{len(partly):,} of {len(answered):,} answers begin or end inside a piece, of which only the "
                 f"whole can be found (the first: question {partly[0]})"
             )
-        return rows
+        if long:
+            console.remark(
+                f"{len(long):,} of {len(answered):,} answers are longer than {self.settings.answer_length:,} tokens "
+                f"(task.answer_length) and cannot be found (the first: question {long[0]})"
+            )
 
     def _rows(
         self, question: Pieces, context: Context, wanted: tuple[int, int] | None, owner: int
@@ -418,12 +433,6 @@ def _pieces_of(answer: Reference, context: Context) -> tuple[int, int]:
     """The first and the last piece that an answer touches; (-1, -1) where it touches none."""
     touched = np.flatnonzero((context.bounds[:, 1] > answer.start) & (context.bounds[:, 0] < answer.stop))
     return (int(touched[0]), int(touched[-1])) if len(touched) else (-1, -1)
-
-
-def _is_exact(answer: Reference, context: Context, pieces: tuple[int, int]) -> bool:
-    first, last = pieces
-    bounds = (int(context.bounds[first, 0]), int(context.bounds[last, 1])) if first >= 0 else None
-    return bounds == (answer.start, answer.stop)
 
 
 def _text(example: Example, start: int, stop: int) -> str:
