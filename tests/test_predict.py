@@ -63,7 +63,7 @@ def test_probabilities_are_the_softmax_of_the_head(classifier: Predictor) -> Non
     ids = torch.tensor(encoded.ids, device=device_of(classifier))
     with torch.no_grad():
         hidden = classifier.encoder(ids, Spans.packed([len(ids)]).to(ids.device), torch.zeros_like(ids))
-        pooled = torch.tanh(classifier.head.pooler.dense(hidden[0]))
+        pooled = torch.tanh(classifier.head.pooler.transform.dense(hidden[0]))
         logits = classifier.head.classifier(pooled).double().cpu().numpy()
     wanted = dict(zip(classifier.task.labels, np.exp(logits) / np.exp(logits).sum(), strict=True))
     found = {label.name: label.score for label in classifier.predict(["river winter"])[0]}

@@ -31,11 +31,16 @@ class Fill:
     text: str
 
 
-def load(folder: Path | str, device: str = "auto") -> "Predictor":
-    """Open a model folder (or a run folder) for prediction. Raises UserError for anything else."""
+def load(
+    source: Path | str, device: str = "auto", *, revision: str | None = None, allow_unused: bool = False
+) -> "Predictor":
+    """Open a model for prediction: a model folder or run of ours, a folder in a public layout, or OWNER/NAME of a
+    repository on the model hub (with its `revision`). Raises UserError for anything else, and for weights that are
+    not known here, unless they are allowed.
+    """
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
-    return Predictor(bundle.read(folder), device)
+    return Predictor(bundle.read(source, revision=revision, allow_unused=allow_unused), device)
 
 
 class Predictor:
@@ -44,7 +49,7 @@ class Predictor:
     def __init__(self, opened: bundle.Bundle, device: str = "cpu") -> None:
         self.bundle, self.device = opened, device
         self.tokenizer = opened.tokenizer
-        self.encoder: Encoder = opened.encoder(dropout=0.0).to(device).eval()
+        self.encoder: Encoder = opened.encoder(dropout=0.0, shared=True).to(device).eval()
         self.truncated = 0  # texts that were cut short, of all that were predicted
 
     def __repr__(self) -> str:

@@ -95,7 +95,7 @@ def test_the_loss_is_the_formula(
         alone = pack([row])
         hidden = encoder(alone.ids, alone.spans, alone.segments)
         pooled = hidden[0] if pooling == "cls" else hidden.mean(0)
-        pooled = torch.tanh(head.pooler.dense(pooled))
+        pooled = torch.tanh(head.pooler.transform.dense(pooled))
         logits.append(head.classifier(pooled).detach().double().numpy())
         labels.append(int(row.targets["classify"][0]))
     shown = np.stack(logits)

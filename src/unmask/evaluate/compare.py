@@ -28,8 +28,8 @@ Spans = Sequence[tuple[int, int, str]]  # (start, stop, label) of each entity
 class Contestant:
     """A model's predictions on the test rows: a label, the tags or the spans of each row.
 
-    kind: pretrained, scratch, tfidf, frequent (the most frequent tag of each word), majority, overlap (the words
-    beside those of the question), or other.
+    kind: pretrained, scratch, public (a checkpoint of others), tfidf, frequent (the most frequent tag of each word),
+    majority, overlap (the words beside those of the question), or other.
     """
 
     name: str

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from unmask.model.encoder import ACTIVATIONS, Encoder, EncoderConfig, norm_of
+from unmask.model.families import FAMILIES
 
 # bytes of logits at a time, in float32: so few that they take little memory, and so many that the products run at
 # their full rate, for which a GPU needs more
@@ -16,7 +17,8 @@ GPU_CHUNK = 512 * 2**20
 
 
 class VocabularyHead(nn.Module):
-    """BERT's masked-LM head: dense, activation, norm, then the tied token embeddings and a bias per piece.
+    """BERT's masked-LM head: dense (to the width of the embeddings), activation, norm, then the tied token embeddings
+    and a bias per piece.
 
     hidden (places, width) -> logits (places, vocabulary). Devlin et al. 2019, appendix A.2; tying: Press and
     Wolf 2017. The embedding matrix belongs to the encoder and is passed in at each call, never copied.
@@ -24,12 +26,14 @@ class VocabularyHead(nn.Module):
 
     def __init__(self, config: EncoderConfig) -> None:
         super().__init__()
-        self.dense = nn.Linear(config.width, config.width)
-        self.activation = ACTIVATIONS[config.activation]
-        self.norm = norm_of(config)
+        style = FAMILIES[config.family].head
+        self.dense = nn.Linear(config.width, config.embedding_width, bias=style.bias)
+        self.activation = ACTIVATIONS[style.masked_activation or config.activation]
+        self.norm = norm_of(config, config.embedding_width)
         self.bias = nn.Parameter(self.dense.weight.new_zeros(config.vocabulary))
         nn.init.normal_(self.dense.weight, std=config.init_std)
-        nn.init.zeros_(self.dense.bias)
+        if style.bias:
+            nn.init.zeros_(self.dense.bias)
 
     @torch.no_grad()
     def begin_with(self, counts: Tensor) -> None:

@@ -45,4 +45,4 @@ class NextSentenceObjective(nn.Module):
         return Part(total, batch.counts["next_sentence"], self.settings.weight, correct)
 
     def published(self) -> dict[str, nn.Module]:
-        return {"pooler": self.pooler.dense, "next_sentence": self.head}
+        return {**self.pooler.published(), "next_sentence": self.head}

@@ -360,7 +360,7 @@ class ClassifyHead(Head):
         return spans.firsts() if self.pooler.pooling == "cls" else None
 
     def published(self) -> dict[str, nn.Module]:
-        return {"pooler": self.pooler.dense, "classifier": self.classifier}
+        return {**self.pooler.published(), "classifier": self.classifier}
 
 
 class ClassifyLearner(TaskLearner):

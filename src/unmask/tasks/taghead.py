@@ -11,6 +11,8 @@ from torch import Tensor, nn
 from unmask.data.batch import Batch, Row
 from unmask.learner import Loss, Part
 from unmask.model.encoder import Encoder, EncoderConfig
+from unmask.model.families import FAMILIES
+from unmask.model.pooler import Transform
 from unmask.tasks.crf import Chain, Crf, Grammar
 from unmask.tasks.spans import Units
 from unmask.tasks.task import Evidence, Head, TaskLearner
@@ -107,6 +109,7 @@ class TagHead(Head):
     ) -> None:
         super().__init__()
         self.grammar = grammar
+        self.transform = Transform(encoder) if FAMILIES[encoder.family].head.everywhere else None
         self.dropout = nn.Dropout(dropout)
         self.classifier = nn.Linear(encoder.width, grammar.tags)
         self.crf = Crf(grammar) if crf else None
@@ -116,7 +119,10 @@ class TagHead(Head):
 
     def forward(self, hidden: Tensor, batch: Batch) -> Tensor:
         places = (batch.flags & SCORED).nonzero().squeeze(1).to(hidden.device)
-        logits: Tensor = self.classifier(self.dropout(hidden.index_select(0, places)))
+        chosen = hidden.index_select(0, places)
+        if self.transform is not None:
+            chosen = self.transform(chosen)
+        logits: Tensor = self.classifier(self.dropout(chosen))
         return logits if self.wide is None else logits + self.wide(batch.ids, places)
 
     @torch.no_grad()
@@ -141,7 +147,8 @@ class TagHead(Head):
 
     def published(self) -> dict[str, nn.Module]:
         parts = {"classifier": self.classifier, "crf": self.crf, "wide": self.wide}
-        return {name: part for name, part in parts.items() if part is not None}
+        before = {} if self.transform is None else self.transform.published()
+        return {**before, **{name: part for name, part in parts.items() if part is not None}}
 
     def chain(self) -> Chain:
         return Chain.free(self.grammar) if self.crf is None else self.crf.chain()
