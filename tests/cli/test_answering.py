@@ -1,8 +1,10 @@
 """Question answering from the command line and from Python: finetune, evaluate, predict, report, compare."""
 
 import csv
+import dataclasses
 import io
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -106,6 +108,20 @@ def test_a_question_and_its_context_from_python(answerer: Path, doubtful_questio
     assert found.text == example.pair[found.start : found.stop] and bool(found) == bool(found.text)
     with pytest.raises(unmask.UserError, match="a question needs a context"):
         model("who")
+
+
+def test_a_public_folder_answers_alike(command, pretrained: Path, questions: Path, tmp_path: Path) -> None:
+    """Without what is ours alone, as other libraries write it, a model is read as one that answers."""
+    out = tmp_path / "run"
+    run = finetune(None, FAST, task="answer", model=pretrained, train=questions, out=out, progress=SILENT)
+    public = tmp_path / "public"
+    shutil.copytree(run.model, public)
+    (public / "unmask.json").unlink()
+    examples = read_questions(questions)
+    said = lines(command("predict", public, questions).out)
+    whole = unmask.load(run.model)
+    whole.task.settings = dataclasses.replace(whole.task.settings, length=32)  # the positions of the model
+    assert [row["answer"] for row in said] == [found[0].text for found in whole.predict(examples)]
 
 
 def test_what_cannot_be_used_is_said_before_training(command, pretrained: Path, tmp_path: Path) -> None:
