@@ -163,14 +163,18 @@ def _task(
     wanted = {
         "SequenceClassification": "classifier.weight",
         "TokenClassification": "classifier.weight",
+        # ModernBERT's head for answers has a layer more than ours
+        **({"QuestionAnswering": "qa_outputs.weight"} if config.family != "modernbert" else {}),
     }.get(kind)
     if wanted is None:
         return None
     if wanted not in tensors:
         console.remark(f"{where} names a head ({architecture}) whose weights are not there: it is left out")
         return None
-    labels = _labels(public, tensors[wanted].shape[0], where)
     length = min(config.length, 512)
+    if kind == "QuestionAnswering":  # nothing says whether it learnt that there may be no answer
+        return {"name": "answer", "length": min(length, 384), "unanswerable": False, "threshold": 0.0}
+    labels = _labels(public, tensors[wanted].shape[0], where)
     if kind == "TokenClassification":
         return _tagging(labels, tensors, length)
     targets = {problem: target for target, problem in PROBLEMS.items()}

@@ -1,8 +1,8 @@
 """Several models on the same test rows: each with its intervals, and the paired difference of the first to the rest.
 
 Kinds of rows: one label each (`compare`), any number of labels (`compare_labels`), a number (`compare_numbers`), one
-tag for each token of a sentence (`compare_tags`), spans of a sentence (`compare_spans`). Each gives the `evaluation`
-of results.json, as report/folder.py describes it.
+tag for each token of a sentence (`compare_tags`), spans of a sentence (`compare_spans`), a question with its answers
+(`compare_answers`). Each gives the `evaluation` of results.json, as report/folder.py describes it.
 """
 
 import math
@@ -18,7 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 from unmask import metrics, rowmetrics
 from unmask.data.tables import Span
 from unmask.metrics import Interval, Metric, SentenceCounts
-from unmask.tasks import manylabels
+from unmask.tasks import answerscore, manylabels
 
 MOST_CONFUSIONS = 20
 MOST_COUNTED = 100  # labels of which all pairs are counted
@@ -35,7 +35,7 @@ class Contestant:
     counts as certain.
 
     kind: pretrained, scratch, public (a checkpoint of others), tfidf, frequent (the most frequent tag of each word),
-    majority, or other.
+    majority, overlap (the words beside those of the question), or other.
     """
 
     name: str
@@ -241,6 +241,40 @@ def compare_spans(
         **_counted(contestants, counted, chosen, seed),
         "per_label": _of_sentences(counted[0], seed),
         "confusions": _confusions(Counter(pairs)),
+    }
+
+
+def compare_answers(
+    reference: Sequence[Mapping[str, Any]], contestants: Sequence[Contestant], seed: int = 0
+) -> dict[str, Any]:
+    """One answer a question, "" for none: F1 and exact match, resampled by question.
+
+    reference: as `answerscore.reference` gives it.
+    """
+    scored = [answerscore.scores(reference, c.predicted) for c in contestants]
+    columns = dict(enumerate(answerscore.FIGURES))
+
+    def figures(number: int) -> dict[str, Any]:
+        return {
+            key: asdict(metrics.bootstrap_mean(scored[number][:, column], seed=seed))
+            for column, key in columns.items()
+        }
+
+    def differences(number: int) -> dict[str, Any]:
+        return {
+            key: asdict(
+                metrics.paired_difference_mean(scored[0][:, column], scored[number][:, column], seed=seed)
+            )
+            for column, key in columns.items()
+        }
+
+    return {
+        "metric": answerscore.FIGURES[0],
+        "unit": "question",
+        "rows": len(reference),
+        "labels": [],
+        **_standing(contestants, figures, differences),
+        "parts": answerscore.parts_of(reference, scored[0]),
     }
 
 

@@ -50,6 +50,8 @@ WORDS = {
     "right.entity_f1": "在从未见过的 {rows} 个测试句子（{items} 个实体）上，实体 F1 为 {value}"
     "（95 % 区间 {interval}）；边界与类型都完全正确才算找到。",
     "right.figure": "在 {rows} 条从未见过的测试样本上，{figure}为 {value}（95 % 区间 {interval}）。",
+    "right.answer_f1": "在 {rows} 个从未见过的测试问题上，答案与正确答案的重合度（F1）为 {value}"
+    "（95 % 区间 {interval}）。",
     "scratch.better": "预训练有用：同一网络不经预训练直接微调，结果低 {points}（区间 {interval}）。",
     "scratch.worse": "预训练在这里没有帮助：同一网络不经预训练直接微调，结果反而高 {points}（区间 {interval}）。",
     "scratch.unclear": "从这次测试看不出预训练是否有用：与不经预训练的同一网络相差 {signed}，"
@@ -63,6 +65,11 @@ WORDS = {
     "frequent.worse": "“每个词一律取最常见的标签”这种无需学习的方法在这里更好，高 {points}（区间 {interval}）："
     "在这样的预算下应当用它。",
     "frequent.unclear": "看不出与“每个词一律取最常见的标签”有差别：相差 {signed}，区间（{interval}）包含零。",
+    "overlap.better": "它胜过“取问题用词旁边的词”这种无需学习的方法，高 {points}（区间 {interval}）。",
+    "overlap.worse": "“取问题用词旁边的词”这种无需学习的方法在这里更好，高 {points}（区间 {interval}）："
+    "这个模型目前没有用处。",
+    "overlap.unclear": "看不出与“取问题用词旁边的词”有差别：相差 {signed}，区间（{interval}）包含零。"
+    "这个模型目前没有用处。",
     "majority.better": "如果总是回答最常见的类别，正确率会低 {points}（区间 {interval}）。",
     "majority.worse": "如果总是回答最常见的类别，正确率反而高 {points}（区间 {interval}）：这个模型目前没有用处。",
     "majority.unclear": "看不出与总是回答最常见的类别有差别：相差 {signed}，区间（{interval}）包含零。"
@@ -76,10 +83,12 @@ WORDS = {
     "key.tags": "准确率，{items} 个词",
     "key.entity_f1": "实体 F1，{items} 个实体",
     "key.figure": "{figure}，{rows} 条测试样本",
+    "key.answer_f1": "F1，{rows} 个问题",
     "key.interval": "95 % 区间 {interval}",
     "key.scratch": "与不经预训练相比",
     "key.tfidf": "与 TF-IDF 相比",
     "key.frequent": "与最常见标签相比",
+    "key.overlap": "与取问题用词旁边的词相比",
     "key.unclear": "{interval}，包含零",
     "key.heldout": "留出文本上的损失（nat）",
     "key.heldout.note": "只凭词频：{unigram}",
@@ -170,6 +179,9 @@ WORDS = {
     "spearman": "Spearman",
     "mae": "MAE",
     "rmse": "RMSE",
+    "answer_f1": "答案 F1",
+    "exact_match": "完全匹配",
+    "inline.answer_f1": "答案 F1",
     "inline.accuracy": "准确率",
     "inline.macro_f1": "宏平均 F1",
     "inline.entity_f1": "实体 F1",
@@ -188,6 +200,7 @@ WORDS = {
     "（按句子重采样的百分位自助法）。",
     "models.caption.entity_f1": "n = {items} 个实体，出自 {rows} 个{split}句子；每个数字下面是其 95 % 区间"
     "（按句子重采样的百分位自助法）。",
+    "models.caption.answer_f1": "n = {rows} 个{split}问题；每个数字下面是其 95 % 区间（按问题重采样的百分位自助法）。",
     "difference": "差别",
     "real": "是否真实？",
     "real.yes": "是",
@@ -209,6 +222,12 @@ WORDS = {
     "二者的调和平均（F1，附 95 % 区间）；该标签的词数（n）。",
     "per_label.caption.entity_f1": "被标为该类型的实体中标对的比例（精确率）；该类型的实体中被找出的比例（召回率）；"
     "二者的调和平均（F1，附 95 % 区间）；该类型的实体数（n）。",
+    "part": "其中的问题",
+    "part.with an answer": "答案在上下文中",
+    "part.without an answer": "上下文没有回答",
+    "part.English": "文本为英文",
+    "part.Chinese": "文本为中文",
+    "parts.caption": "各部分问题的平均得分。",
     "true": "真实标签",
     "predicted": "预测",
     "rows": "样本数",
@@ -229,6 +248,10 @@ WORDS = {
     "verdict.partly": "{items} 处中错 {wrong} 处",
     "predictions.caption": "真实的测试样本。概率是模型自己给出的。",
     "predictions.caption.tag": "真实的测试句子。标错之处加框，其真实标签列在下面。",
+    "predictions.caption.answer": "真实的测试问题，附答案周围的上下文。答错之处加框，正确答案列在下面。",
+    "question": "问题",
+    "answer": "答案",
+    "answer.right": "正确答案",
     "setting": "设置",
     "value": "值",
     "seed": "随机种子",
@@ -264,6 +287,7 @@ WORDS = {
     "（同样的 {items}）。",
     "compare.row": "{rows} 条样本",
     "compare.sentence": "{rows} 个句子",
+    "compare.question": "{rows} 个问题",
     "compare.mcnemar": "按 McNemar 精确检验，p 值为 {p}。",
     "compare.curves": "这些运行没有共同的测试样本，所以只对比曲线与设置。",
     "compare.corpora": "这些运行的预训练语料或分词器不同：损失的含义不同，不作比较。",
@@ -298,6 +322,7 @@ WORDS = {
     "layer.block": "第 {number} 层",
     "accuracy.axis": "准确率（%）",
     "entity_f1.axis": "实体 F1（%）",
+    "answer_f1.axis": "答案 F1（%）",
     "f1.axis": "F1（%）",
     "micro_f1.axis": "微平均 F1（%）",
     "macro_f1.axis": "宏平均 F1（%）",

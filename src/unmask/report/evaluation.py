@@ -22,6 +22,7 @@ from unmask.report.words import (
 
 FIGURES = (  # in the order in which tables have them
     "accuracy",
+    "exact_match",
     "micro_f1",
     "macro_f1",
     "precision",
@@ -39,10 +40,10 @@ Results = dict[str, Any]
 
 
 def variant(evaluation: Results) -> str:
-    """Which words fit: `accuracy` (labels or a number a row), `tags` (a tag a token), `entity_f1` (spans)."""
+    """Which words fit: `accuracy` (labels or a number a row), `tags`, `entity_f1` (spans), `answer_f1`."""
     metric = evaluation.get("metric") or "accuracy"
     if evaluation.get("unit") != "sentence":
-        return "entity_f1" if metric == "entity_f1" else "accuracy"
+        return str(metric) if metric in ("entity_f1", "answer_f1") else "accuracy"
     return "tags" if metric == "accuracy" else str(metric)
 
 
@@ -130,8 +131,12 @@ def errors(found: Results, words: Words) -> Iterable[Block | None]:
         "n": console.count,
     }
     kind = variant(evaluation)
-    caption = words["per_label.caption" if kind == "accuracy" else f"per_label.caption.{kind}"]
-    yield table(rows, columns, words, caption)
+    if rows:
+        caption = words["per_label.caption" if kind == "accuracy" else f"per_label.caption.{kind}"]
+        yield table(rows, columns, words, caption)
+    parts = [row | {"part": words[f"part.{row['part']}"]} for row in evaluation.get("parts") or []]
+    columns = {"part": str, "answer_f1": percent, "exact_match": percent, "n": console.count}
+    yield table(parts, columns, words, words["parts.caption"])
 
 
 def _same(cell: Any) -> Any:
@@ -180,9 +185,11 @@ def _of_matrix(counts: Sequence[Sequence[int]], labels: Sequence[str]) -> list[R
 
 
 def predictions(found: Results, words: Words) -> Iterable[Block | None]:
-    """Real rows: with their labels as a table, or with coloured spans."""
+    """Real rows: with their labels as a table, with coloured spans, or questions with the answers marked."""
     rows = (found.get("samples") or {}).get("predictions") or []
-    spanned = [row for row in rows if "spans" in row]
+    if answered := [row for row in rows if "question" in row]:
+        yield _answers(answered, words)
+    spanned = [row for row in rows if "spans" in row and "question" not in row]
     if spanned:
         yield _sentences(spanned, found, words)
     cells = []
@@ -218,6 +225,28 @@ def _sentences(rows: Sequence[Row], found: Results, words: Words) -> Sentences:
         mark = "✗ " + partly if wrong else "✓ " + words["verdict.right"]
         shown.append(Sentence(mark, lines))
     return Sentences(shown, words["predictions.caption.tag"])
+
+
+def _answers(rows: Sequence[Row], words: Words) -> Sentences:
+    shown = []
+    for row in rows:
+        true, said = (
+            [(start, stop, words["answer"]) for start, stop, _ in row[key]] for key in ("spans", "predicted")
+        )
+        others, colours = set(true) if not row["right"] else set(said), {words["answer"]: 1}
+        text = (
+            row["text"] if said else row["answer"] or words["none"]
+        )  # it lies outside of what is shown, or is none
+        lines = [
+            (words["question"], [Part(row["question"])]),
+            (words["predicted"], _parts(text, said, others, colours)),
+        ]
+        if not row["right"]:
+            text = row["text"] if true else words["none"]
+            lines.append((words["answer.right"], _parts(text, true, set(true), colours)))
+        mark = "✓ " + words["verdict.right"] if row["right"] else "✗ " + words["verdict.wrong"]
+        shown.append(Sentence(mark, lines))
+    return Sentences(shown, words["predictions.caption.answer"])
 
 
 def _spans(row: Row, key: str) -> Spans:

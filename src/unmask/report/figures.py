@@ -16,6 +16,7 @@ Rows = list[dict[str, Any]]
 
 ENDINGS = (
     "entity_f1",
+    "answer_f1",
     "f1",
     "micro_f1",
     "macro_f1",

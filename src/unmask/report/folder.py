@@ -21,24 +21,26 @@ recipe.yaml, run.json, metrics.jsonl and predictions/. Every key may be absent, 
     evaluation: {split, metric, unit, rows, labels, models, differences, per_label, confusion | confusions}
     samples: {fills: [{text, hidden, candidates: [{piece, probability}]}],
               predictions: [{text, label, predicted, probability}]                      one label a row
-                        or [{text, spans: [[start, stop, label]], predicted: [[start, stop, label]]}]}   tagging
+                        or [{text, spans: [[start, stop, label]], predicted: [[start, stop, label]]}]    tagging
+                        or [{question, text, spans, predicted, answer, right}]}                         answering
     repeat: {commands: [...], seed, hashes: {name: sha256}}
 
 `evaluation` is what evaluate/compare.py gives:
 
-    kind: label | labels | number     what is true of a row; absent for tags and spans
+    kind: label | labels | number     what is true of a row; absent for tags, spans and answers
     metric: accuracy, pearson, ...    the main figure; each model and each difference has it under this name
-    unit: row | sentence              what the bootstrap draws; `rows` counts these
+    unit: row | sentence | question   what the bootstrap draws; `rows` counts these
     tokens | entities                 how many items the figure is about, where the unit is a sentence
     models: [{name, kind, METRIC: {value, low, high}, macro_f1: {...}, precision, recall}]
     differences: [{of, over, kind, METRIC: {value, low, high}, macro_f1: {...}, mcnemar: p}]
+    parts: [{part, answer_f1, exact_match, n}]           answering: questions with and without answer, by language
     per_label: [{label, precision, recall, f1, f1_low, f1_high, n}]
     confusion: [[count]]              true label down, predicted across (one label a row, up to 100 labels)
     numbers: [[true, predicted]]      of up to 1,000 rows, evenly chosen (a number a row)
     confusions: [{true, predicted, count, share}]        tagging; null for `nothing there` or `nothing found`
 
 kind of a model: pretrained, scratch, public (a checkpoint of others), tfidf, frequent (the most frequent tag of each
-word), majority, mean (always the mean), other.
+word), majority, mean (always the mean), overlap (the words beside those of a question), other.
 """
 
 import shlex
@@ -160,6 +162,8 @@ def _finetuned(info: RunInfo) -> Results:
             )
         how = "".join(f", {name}={value}" for name, value in kept.reading.items())
         results["evaluation"] = {"split": f"{kept.file}{how}", **saved.compared(named)}
+        if kept.samples:
+            results["samples"] = {"predictions": list(kept.samples)}
         task |= {"test_rows": len(kept.reference), "labels": len(kept.labels)}
     return results
 

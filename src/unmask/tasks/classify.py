@@ -63,7 +63,14 @@ class Classify:
         default="label", description="what is said of a text: one label, any number of labels, or a number"
     )
     length: int = setting(
-        default=128, ge=8, description="longest input in tokens; longer texts are cut, which is said"
+        default=128, ge=8, description="longest input in tokens; what becomes of longer texts `long` says"
+    )
+    long: Literal["truncate", "windows"] = setting(
+        default="truncate",
+        description="a text longer than length: cut, which is said, or read in windows that overlap",
+    )
+    stride: int | None = setting(
+        default=None, ge=1, description="tokens from one window to the next; half of length if not given"
     )
     metric: Measure | None = setting(
         default=None,
@@ -112,6 +119,10 @@ class Classify:
     )
 
     def __post_init__(self) -> None:
+        if self.stride is not None and self.stride > self.length - 2:
+            raise ValueError(
+                f"stride {self.stride} leaves tokens out: at most length - 2 = {self.length - 2}"
+            )
         allowed = self.task.measures
         if self.metric is not None and self.metric not in allowed:
             raise ValueError(f"metric {self.metric} is not for target {self.target}: {', '.join(allowed)}")
@@ -238,6 +249,12 @@ class ClassifyTask(TextTask[Sequence[Label]]):
         assert example.label is not None
         return np.array([self.numbers[example.label]])
 
+    def of_windows(self, mean: Evidence) -> Evidence:
+        """Of the mean of the logarithms, probabilities again. That is the softmax of the mean of the logits: each
+        window is a witness, as independent of the others as it can be."""
+        whole: Evidence = mean - np.logaddexp.reduce(mean)
+        return whole
+
     def class_weights(self, examples: Sequence[Example]) -> Tensor | None:
         """(labels,) float32, or None when all weigh 1."""
         if self.settings.class_weights == "none":
@@ -274,6 +291,7 @@ class ClassifyTask(TextTask[Sequence[Label]]):
     def judge(
         self, head: Head, examples: Sequence[Example], rows: Sequence[Row], evidence: Sequence[Evidence]
     ) -> dict[str, float]:
+        rows, evidence = self.whole(rows, evidence)
         logs, wanted = known_targets(rows, evidence)
         loss = -float(np.take_along_axis(logs, wanted, axis=1).mean(dtype=np.float64))
         if self.metric == "auc":
@@ -285,7 +303,7 @@ class ClassifyTask(TextTask[Sequence[Label]]):
         self, head: Head, examples: Sequence[Example], rows: Sequence[Row], evidence: Sequence[Evidence]
     ) -> list[Sequence[Label]]:
         """Labels of each example, the most probable first."""
-        return [Ranking(self.labels, np.exp(logs)) for logs in evidence]
+        return [Ranking(self.labels, np.exp(logs)) for logs in self.whole(rows, evidence)[1]]
 
     def best(self, prediction: Sequence[Label]) -> Label:
         return prediction[0]

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from unmask.data.batch import Batch, Row
 from unmask.data.conll import SchemeName, TagColumns
+from unmask.data.squad import Starts
 from unmask.data.tables import Columns, Example, Unknown
 from unmask.data.textfiles import OnError
 from unmask.learner import Learner, Loss
@@ -31,7 +32,7 @@ from unmask.tasks.hiding import Hiding
 from unmask.tasks.regularise import Regulariser, symmetric_kl
 from unmask.text.tokenizer import Tokenizer
 
-Truths = Literal["label", "labels", "number", "tags"]
+Truths = Literal["label", "labels", "number", "tags", "answers"]
 
 P = TypeVar("P")  # what is predicted for one example
 Evidence = npt.NDArray[np.float32]  # what a head says of one row
@@ -50,6 +51,8 @@ TITLES = {
     "precision": "precision",
     "recall": "recall",
     "entity_f1": "F1",
+    "answer_f1": "F1",
+    "exact_match": "exact match",
 }
 """What people call the figures of an evaluation."""
 
@@ -62,7 +65,8 @@ def shown_figure(metric: str, value: float) -> str:
 @dataclass(frozen=True)
 class Reading:
     """How to read a file of examples: its columns, how tags are written, its encoding (None: found out), what to
-    do with what cannot be read, and with test labels that the model does not know (None: as on_error says).
+    do with what cannot be read, and with test labels that the model does not know (None: as on_error says); where
+    answers stand that occur several times.
     """
 
     columns: Columns = field(default_factory=Columns)
@@ -71,6 +75,7 @@ class Reading:
     on_error: OnError = "stop"
     encoding: str | None = None
     unknown_labels: Unknown | None = None
+    answer_starts: Starts = "given"
 
     @property
     def unknown(self) -> Unknown:
@@ -192,7 +197,7 @@ class Task(ABC, Generic[P]):
     kind: ClassVar[Truths]  # what is true of an example, in the form of `reference`
     calibrates: bool = False  # whether something is found on the dev rows when training is over
     formats: ClassVar[tuple[str, ...]] = ("jsonl", "csv", "table")  # that predictions can be written in
-    baseline: ClassVar[Literal["majority", "mean", "frequent"]]  # what takes no network
+    baseline: ClassVar[Literal["majority", "mean", "frequent", "overlap"]]  # what takes no network
 
     def __init__(self, settings: Any, tokenizer: Tokenizer, labels: Sequence[str]) -> None:
         self.settings, self.tokenizer = settings, tokenizer
@@ -265,6 +270,11 @@ class Task(ABC, Generic[P]):
         """The same for the labels of the task."""
         return self.known(examples, self.labels, of, unknown)
 
+    @classmethod
+    def cut_at(cls, settings: Any) -> tuple[str, int]:
+        """The setting that says at how many tokens a text is cut short, and this number."""
+        return "task.length", settings.length
+
     @abstractmethod
     def encode(self, examples: Sequence[Example]) -> list[Row]:
         """One or more rows per example, in order; with targets where the example has labels."""
@@ -285,14 +295,17 @@ class Task(ABC, Generic[P]):
         """By which metric predictions for these examples are compared."""
         return self.metric
 
+    def calibrate(
+        self, examples: Sequence[Example], rows: Sequence[Row], evidence: Sequence[Evidence]
+    ) -> None:
+        """Find on dev examples, after training, what decoding hangs on and no gradient tells, such as thresholds; for
+        tasks that calibrate."""
+
     @abstractmethod
     def judge(
         self, head: Head, examples: Sequence[Example], rows: Sequence[Row], evidence: Sequence[Evidence]
     ) -> dict[str, float]:
         """Loss (nats) and metric on labelled examples while training: quick, without intervals."""
-
-    def calibrate(self, examples: Sequence[Example], evidence: Sequence[Evidence]) -> None:
-        """Find on labelled examples, after training, what decoding hangs on; for tasks that calibrate."""
 
     @abstractmethod
     def decode(
@@ -319,6 +332,16 @@ class Task(ABC, Generic[P]):
     @abstractmethod
     def compared(self, examples: Sequence[Example], predictions: Sequence[P]) -> list[Any]:
         """Predictions in the same form."""
+
+    def right(self, examples: Sequence[Example], predictions: Sequence[P]) -> list[bool]:
+        """Whether all of each prediction is right."""
+        reference, compared = self.reference(examples), self.compared(examples, predictions)
+        return [truth == said for truth, said in zip(reference, compared, strict=True)]
+
+    def guess(self, examples: Sequence[Example]) -> tuple[str, list[Any]] | None:
+        """What takes no network and reads the texts: what to call it, and what it says in the form of `compared`.
+        None: there is no such thing."""
+        return None
 
     def constant(self, train: Sequence[Example]) -> Any:
         """What is best said of every text by who sees none, in the form of `reference`; where `baseline` is not

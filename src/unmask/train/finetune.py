@@ -194,7 +194,7 @@ def _train(run: Run, recipe: FinetuneRecipe, progress: Progress) -> None:
         own = {"kind": "finetune", "recipe": run.recipe_values(), "steps": standing.step}
         before = [*lineage, own]
         if task.calibrates:
-            task.calibrate(heldout.examples, _evidence(learner, heldout))
+            task.calibrate(heldout.examples, heldout.rows, evidence_of(learner, heldout))
         bundle.write(run.model, config, learner.published(), tokenizer, before, task.schema(), task.public)
         run.write_facts(
             finished={
@@ -251,11 +251,12 @@ class HeldOut:
 
 def evaluate(learner: TaskLearner, heldout: HeldOut) -> dict[str, float]:
     """The figures of a learner: it predicts as the finished model will."""
-    evidence = _evidence(learner, heldout)
+    evidence = evidence_of(learner, heldout)
     return heldout.task.judge(learner.head, heldout.examples, heldout.rows, evidence)
 
 
-def _evidence(learner: TaskLearner, heldout: HeldOut) -> list[Evidence]:
+def evidence_of(learner: TaskLearner, heldout: HeldOut) -> list[Evidence]:
+    """What the head says of each row."""
     was_training = learner.training
     learner.eval()
     evidence = infer(learner.encoder, learner.head, heldout.task, heldout.rows)

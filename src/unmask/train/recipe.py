@@ -13,7 +13,7 @@ from unmask.errors import UserError, closest
 from unmask.model.encoder import EncoderConfig
 from unmask.model.presets import PRESETS
 from unmask.objectives import AnyObjective, Masked
-from unmask.tasks import AnyTask, Classify, Reading
+from unmask.tasks import Answer, AnyTask, Classify, Reading
 from unmask.tasks.regularise import Regularise
 from unmask.train.budget import TrainConfig
 from unmask.train.optim import AdamW
@@ -73,7 +73,9 @@ class PretrainRecipe:
 class RowsConfig:
     """Labelled rows to fine-tune on."""
 
-    train: str = setting(description="file of training rows: csv, tsv or jsonl; for tags CoNLL or jsonl")
+    train: str = setting(
+        description="file of training rows: csv, tsv or jsonl; for tags CoNLL, for answers SQuAD's json, or jsonl"
+    )
     dev: str | None = setting(
         default=None, description="file of rows to choose by; a tenth of train if not given"
     )
@@ -107,6 +109,10 @@ class RowsConfig:
         description="a dev or test row with a label that training did not have: stop, skip the row, or count it as "
         "wrong; as on_error if not given",
     )
+    answer_starts: Literal["given", "first"] = setting(
+        default="given",
+        description="an answer that stands in several places, and not where its start says: an error, or the first",
+    )
     rows: int | None = setting(
         default=None,
         ge=1,
@@ -134,6 +140,7 @@ class RowsConfig:
             self.on_error,
             self.encoding,
             self.unknown_labels,
+            self.answer_starts,
         )
 
 
@@ -150,6 +157,7 @@ def settings_of(reading: Reading) -> dict[str, str | None]:
         "on_error": reading.on_error,
         "encoding": reading.encoding,
         "unknown_labels": reading.unknown_labels,
+        "answer_starts": reading.answer_starts,
     }
 
 
@@ -191,7 +199,11 @@ class FinetuneRecipe:
     )
 
     def __post_init__(self) -> None:
-        if self.regularise.rdrop and not (self.dropout or self.task.head_dropout):
+        if not self.regularise.rdrop:
+            return
+        if isinstance(self.task, Answer):
+            raise ValueError("regularise.rdrop is for the tasks classify and tag")
+        if not (self.dropout or self.task.head_dropout):
             raise ValueError(
                 "regularise.rdrop compares dropout masks: dropout or task.head_dropout must be above 0"
             )
