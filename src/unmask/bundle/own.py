@@ -158,7 +158,17 @@ def read_own(folder: Path) -> Bundle:
         tensors = from_public(tensors, TABLES[config.family], config.blocks or config.layers)
         if config.positions == "sinusoidal":
             tensors.pop(_TABLE)
+        if config.family == "modernbert" and (facts.get("task") or {}).get("name") == "answer":
+            tensors = renamed(tensors, "classifier", "qa_outputs")
     return Bundle(folder, config, Tokenizer.load(folder), tensors, facts)
+
+
+def renamed(tensors: Mapping[str, Tensor], prefix: str, other: str) -> dict[str, Tensor]:
+    """The tensors with another prefix for those of a layer."""
+    return {
+        name.replace(f"{prefix}.", f"{other}.", 1) if name.startswith(f"{prefix}.") else name: tensor
+        for name, tensor in tensors.items()
+    }
 
 
 def layout_of(config: EncoderConfig, tokenizer: Tokenizer) -> Family | None:
@@ -211,6 +221,8 @@ def write_public(
                 **tensors,
                 _TABLE: sinusoidal(config.length, config.embedding_width) * config.position_scale,
             }
+        if family.name == "modernbert":
+            tensors = renamed(tensors, "qa_outputs", "classifier")
         tensors = to_public(tensors, TABLES[family.name], config.blocks or config.layers)
     save_tensors(tensors, folder / WHOLE, {"format": "pt"})
     tokenizer.save(folder)

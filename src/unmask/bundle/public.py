@@ -9,7 +9,7 @@ from torch import Tensor
 
 from unmask import console, files
 from unmask.bundle.layout import encoder_config, family_of
-from unmask.bundle.own import PROBLEMS, Bundle, layout_of, write_public
+from unmask.bundle.own import PROBLEMS, Bundle, layout_of, renamed, write_public
 from unmask.bundle.weights import check_numbers, read_tensors, some
 from unmask.errors import UserError
 from unmask.model.encoder import Encoder, EncoderConfig
@@ -75,9 +75,8 @@ def read_public(folder: Path, source: str, revision: str | None = None, allow_un
     names = public.get("architectures") or [""]
     architecture = str(names[0]) if isinstance(names, list) else ""
     task = _task(public, architecture, tensors, config, where)
-    if architecture.endswith("ForQuestionAnswering") and "classifier.weight" in tensors:
-        for kind in ("weight", "bias"):  # ModernBERT's name for it
-            tensors[f"qa_outputs.{kind}"] = tensors.pop(f"classifier.{kind}")
+    if architecture.endswith("ForQuestionAnswering"):
+        tensors = renamed(tensors, "classifier", "qa_outputs")  # as ModernBERT calls it
     lineage = {
         "kind": "public",
         "source": source,
@@ -279,9 +278,6 @@ def export(opened: Bundle, folder: Path) -> str:
     tensors = dict(opened.tensors)
     if architecture is None and opened.task is not None:  # a head that nobody else knows
         tensors = {name: tensor for name, tensor in tensors.items() if name.startswith("encoder.")}
-    if config.family == "modernbert" and "qa_outputs.weight" in tensors:
-        for kind in ("weight", "bias"):
-            tensors[f"classifier.{kind}"] = tensors.pop(f"qa_outputs.{kind}")
     with files.atomic(folder) as temporary:
         temporary.mkdir()
         write_public(temporary, config, tensors, tokenizer, family, architecture, labels, opened.task)
