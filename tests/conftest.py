@@ -1,13 +1,16 @@
 """What many tests share: one thread, hypothesis without deadlines, a tiny corpus made in code."""
 
+import json
 import random
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+import tokenizers
 import torch
 from hypothesis import HealthCheck, settings
+from tokenizers import decoders, models, pre_tokenizers, processors, trainers
 
 from unmask.data.batch import Batch, Row, pack
 from unmask.data.corpus import Document
@@ -43,6 +46,23 @@ def stories() -> list[str]:
 @pytest.fixture(scope="session")
 def tokenizer(stories: list[str]) -> Tokenizer:
     return Tokenizer.train(stories, vocabulary=96)
+
+
+@pytest.fixture(scope="session")
+def byte_level(stories: list[str]) -> Tokenizer:
+    """RoBERTa's kind: the special pieces are not the first ones, two stand between the texts of a pair."""
+    backend = tokenizers.Tokenizer(models.BPE())
+    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    backend.decoder = decoders.ByteLevel()
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    backend.train_from_iterator(
+        stories, trainers.BpeTrainer(vocab_size=400, initial_alphabet=alphabet, show_progress=False)
+    )
+    mask = tokenizers.AddedToken("<mask>", lstrip=True)
+    backend.add_special_tokens(["<s>", "<pad>", "</s>", "<unk>", mask])
+    ends = [(piece, backend.token_to_id(piece)) for piece in ("</s>", "<s>")]
+    backend.post_processor = processors.RobertaProcessing(*ends, add_prefix_space=False)
+    return Tokenizer(backend.to_str())
 
 
 @pytest.fixture(scope="session")
@@ -147,6 +167,29 @@ def tagged(tmp_path_factory: pytest.TempPathFactory) -> Path:
         return "B-PERSON" if words[place] == "captain" else "O"
 
     return _conll(tmp_path_factory.mktemp("tagged") / "entities.conll", tag)
+
+
+@pytest.fixture(scope="session")
+def nested(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """60 rows of JSON lines: `river` and the word after it are a PLACE, `captain` a PERSON, there too."""
+    draw, rows = random.Random(8), []
+    for _ in range(60):
+        words = draw.choices(["river", "captain", "winter", "letter"], k=draw.randint(3, 7))
+        starts = [sum(len(word) + 1 for word in words[:place]) for place in range(len(words))]
+        spans = [
+            [starts[place], starts[place] + len(word), "PERSON"]
+            for place, word in enumerate(words)
+            if word == "captain"
+        ]
+        spans += [
+            [starts[place], starts[place + 1] + len(words[place + 1]), "PLACE"]
+            for place, word in enumerate(words[:-1])
+            if word == "river"
+        ]
+        rows.append(json.dumps({"text": " ".join(words), "spans": spans}))
+    file = tmp_path_factory.mktemp("nested") / "nested.jsonl"
+    file.write_text("\n".join(rows) + "\n")
+    return file
 
 
 @pytest.fixture(scope="session")

@@ -18,6 +18,7 @@ from unmask.model.encoder import Encoder
 from unmask.predict import Predictor, infer, load
 from unmask.tasks import AnyTask, Classify, Task
 from unmask.tasks.hiding import Hiding
+from unmask.tasks.regularise import Regularise, Regulariser
 from unmask.tasks.task import TITLES, TaskLearner
 from unmask.train.fit import Fit, Watch
 from unmask.train.parallel import World, joined
@@ -230,6 +231,8 @@ def _learner(
     set_learning(learner, transfer)
     if recipe.hide:
         learner.hiding = Hiding(recipe.hide, opened.tokenizer.mask_id)
+    if recipe.regularise != Regularise():
+        learner.regulariser = Regulariser(recipe.regularise)
     return learner, heads
 
 

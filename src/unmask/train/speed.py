@@ -87,8 +87,8 @@ def speed_of(
 def flops_per_token(learner: Learner, batches: Sequence[Batch]) -> float:
     """FLOPs of training on a token of these batches, on average."""
     tokens = sum(batch.tokens for batch in batches)
-    whole = flops(learner.encoder.config, Work.of(batches), Learning.of(learner))
-    return sum(whole.values()) / max(1, tokens)
+    once = sum(flops(learner.encoder.config, Work.of(batches), Learning.of(learner)).values())
+    return learner.passes * once / max(1, tokens)
 
 
 @dataclass(frozen=True)
