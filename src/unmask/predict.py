@@ -136,34 +136,34 @@ class Predictor:
         return head.to(self.device).eval()
 
     def fill(self, text: str, best: int = 5) -> list[list[Fill]]:
-        """For each [MASK] of the text, the most probable pieces; special pieces are never proposed.
+        """For each [MASK] of the text (or whatever the mask of its tokenizer is), the most probable pieces; those
+        that stand for no text are never proposed.
 
         Raises UserError for a text without [MASK], or longer than the positions of the model.
         """
+        mask, ordinary = self.tokenizer.mask, torch.from_numpy(self.tokenizer.ordinary_ids)
         encoded = self.tokenizer.encode(text, specials=True)
         places = [place for place, number in enumerate(encoded.ids) if number == self.tokenizer.mask_id]
         if not places:
             raise UserError(
-                "there is no [MASK] in the text", given=text, to_do="write [MASK] where a word is wanted"
+                f"there is no {mask} in the text", given=text, to_do=f"write {mask} where a word is wanted"
             )
         if len(encoded.ids) > self.bundle.config.length:
             raise UserError(
                 "the text is longer than the positions of the model",
                 given=f"{len(encoded.ids):,} pieces",
                 allowed=f"at most {self.bundle.config.length:,}",
-                to_do="shorten the text around its [MASK]",
+                to_do=f"shorten the text around its {mask}",
             )
-        logits = self.masked_logits([self._row(encoded.ids, encoded.segments)], [places])[0].clone()
-        logits[:, self.tokenizer.special_ids] = float("-inf")
-        ordinary = logits.shape[-1] - len(self.tokenizer.special_ids)
-        top = logits.softmax(-1).topk(min(best, ordinary), dim=-1)
+        logits = self.masked_logits([self._row(encoded.ids, encoded.segments)], [places])[0]
+        top = logits[:, ordinary].softmax(-1).topk(min(best, len(ordinary)), dim=-1)
         spots = [encoded.offsets[place] for place in places]
         return [
             [
                 self._filled(text, spot, int(number), float(score))
                 for number, score in zip(numbers, scores, strict=True)
             ]
-            for spot, numbers, scores in zip(spots, top.indices, top.values, strict=True)
+            for spot, numbers, scores in zip(spots, ordinary[top.indices], top.values, strict=True)
         ]
 
     def masked_logits(self, rows: Sequence[Row], places: Sequence[Sequence[int]]) -> list[torch.Tensor]:
@@ -180,11 +180,13 @@ class Predictor:
         return Row(np.array(ids), np.array(segments), np.zeros(len(ids), dtype=np.uint8), 0)
 
     def _filled(self, text: str, spot: tuple[int, int], number: int, score: float) -> Fill:
-        piece = self.tokenizer.piece_of(number)
         start, stop = spot
-        word = piece.removeprefix("##")
-        before = text[:start].rstrip() if piece.startswith("##") else text[:start]
-        return Fill(piece, score, before + word + text[stop:])
+        before, word = text[:start], self.tokenizer.spelled(number)
+        if not self.tokenizer.word_start[number]:
+            before = before.rstrip()
+        elif word[:1].isspace() and (not before or before[-1:].isspace()):
+            word = word.lstrip()  # the blank is there already
+        return Fill(self.tokenizer.shown(number), score, before + word + text[stop:])
 
 
 def _example(text: str | tuple[str, str] | Example, number: int) -> Example:

@@ -164,7 +164,7 @@ def _fills(results: Results, words: Words) -> Table | None:
     rows = []
     for fill in (results.get("samples") or {}).get("fills") or []:
         guesses = (f"{guess['piece']} {percent(guess['probability'])}" for guess in fill["candidates"])
-        text = evaluation.short(fill["text"].replace("[MASK]", "_____"))
+        text = evaluation.short(fill["text"].replace(fill.get("mask", "[MASK]"), "_____"))
         rows.append({"text": text, "hidden": fill.get("hidden"), "candidates": " · ".join(guesses)})
     return table(rows, {"text": str, "hidden": str, "candidates": str}, words, words["fills.caption"])
 

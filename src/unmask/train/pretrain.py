@@ -240,8 +240,8 @@ def batches_of(recipe: PretrainRecipe, shards: Shards, world: World | None = Non
 
 
 def learner_of(recipe: PretrainRecipe, tokenizer: Tokenizer) -> PretrainLearner:
-    first_ordinary = max(tokenizer.special_ids) + 1
-    objectives = [o.build(recipe.model, tokenizer.mask_id, first_ordinary) for o in recipe.objectives]
+    ordinary = tokenizer.ordinary_ids
+    objectives = [o.build(recipe.model, tokenizer.mask_id, ordinary) for o in recipe.objectives]
     return PretrainLearner(Encoder(recipe.model), objectives)
 
 
