@@ -18,6 +18,7 @@ from unmask.cli import (
     evaluate,
     fill,
     finetune,
+    inspect,
     predict,
     pretrain,
     quickstart,
@@ -25,6 +26,7 @@ from unmask.cli import (
     report,
     runs,
     tokenizer,
+    vocab,
 )
 from unmask.cli.wording import UsageError, reword, reword_error
 from unmask.errors import UserError, closest
@@ -82,8 +84,8 @@ app = typer.Typer(
 
 # one line per command file
 for _noun in (
-    quickstart, tokenizer, corpus, pretrain, finetune, evaluate, predict, fill, report, runs, compare, recipe,
-    data, bench,
+    quickstart, tokenizer, corpus, pretrain, finetune, evaluate, predict, fill, report, runs, compare, inspect,
+    vocab, recipe, data, bench,
 ):  # fmt: skip
     _noun.register(app)
 

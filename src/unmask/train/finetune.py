@@ -180,7 +180,8 @@ def _train(run: Run, recipe: FinetuneRecipe, progress: Progress) -> None:
     fit.finish(standing.best_step)
 
     def publish() -> None:
-        own = {"kind": "finetune", "recipe": run.recipe_values(), "steps": standing.step}
+        sums = {f"{name}_sha256": digest for name, digest in run.facts().get("inputs", {}).items()}
+        own = {"kind": "finetune", "recipe": run.recipe_values(), "steps": standing.step, **sums}
         config, lineage = changed(opened.config, dropout=recipe.dropout), [*opened.lineage, own]
         bundle.write(
             run.model, config, learner.published(), opened.tokenizer, lineage, task.schema(), task.public

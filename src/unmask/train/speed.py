@@ -14,6 +14,7 @@ import torch.nn.functional as F
 
 from unmask.data.batch import Batch
 from unmask.learner import Learner
+from unmask.model.cost import pairs, windows
 from unmask.model.encoder import EncoderConfig
 from unmask.train.peaks import peak_rate
 
@@ -126,13 +127,13 @@ def flops(config: EncoderConfig, work: Work) -> dict[str, float]:
     width, tokens, asked = config.width, sum(work.lengths), sum(work.asked)
     matrices = (3 if config.gated else 2) * width * config.feed_forward
     *before, last = windows(config)
-    seen = sum(_pairs(length, window) for window in before for length in work.lengths)
+    seen = sum(pairs(length, window) for window in before for length in work.lengths)
     if last is None:
         queries = asked
         seen += sum(few * length for few, length in zip(work.asked, work.lengths, strict=True))
     else:  # a window needs the queries of all
         queries = tokens
-        seen += sum(_pairs(length, last) for length in work.lengths)
+        seen += sum(pairs(length, last) for length in work.lengths)
     projected = len(before) * tokens * 4 + queries + 2 * tokens + asked
     return {
         "attention": 6.0 * projected * width**2 + 12.0 * width * seen,
@@ -140,18 +141,6 @@ def flops(config: EncoderConfig, work: Work) -> dict[str, float]:
         "vocabulary": 6.0 * work.scored * (width**2 + width * config.vocabulary),
         "pooling": 6.0 * work.pooled * (width**2 + 2 * width),
     }
-
-
-def windows(config: EncoderConfig) -> list[int | None]:
-    """How many tokens each layer sees on each side; None: the whole sequence."""
-    return [config.window if config.is_local(layer) else None for layer in range(config.layers)]
-
-
-def _pairs(length: int, window: int | None) -> int:
-    """Pairs of a token and one that it sees, itself included."""
-    if window is None or window >= length - 1:
-        return length**2
-    return length * (2 * window + 1) - window * (window + 1)  # both ends see less
 
 
 def shapes_of(learner: Learner, batches: Sequence[Batch]) -> dict[Shape, int]:
