@@ -96,38 +96,45 @@ class Usage:
         return Counts(*(sum(getattr(one, name) for one in self.scripts.values()) for name in names))
 
     def add(self, texts: list[str]) -> None:
+        """Count some texts, all together: arrays are made once."""
+        encoded = self.tokenizer.encode_batch(texts)
         self.documents += len(texts)
-        for text, encoded in zip(texts, self.tokenizer.encode_batch(texts), strict=True):
-            self.characters += len(text)
-            inside = ~np.array(encoded.special, bool)
-            ids = np.array(encoded.ids, np.int64)[inside]
-            places = np.array(encoded.offsets, np.int64).reshape(-1, 2)[inside]
-            words = np.array([-1 if word is None else word for word in encoded.words], np.int64)[inside]
-            self._count(text, ids, places, words)
+        self.characters += sum(map(len, texts))
+        text = "".join(texts)
+        begins = np.cumsum([0, *map(len, texts)])[:-1]  # of each text in all of them
+        inside = ~np.fromiter(chain.from_iterable(one.special for one in encoded), bool)
+        ids = np.fromiter(chain.from_iterable(one.ids for one in encoded), np.int64)[inside]
+        owner = np.repeat(np.arange(len(texts)), [len(one.ids) for one in encoded])[inside]
+        ends = chain.from_iterable(chain.from_iterable(one.offsets for one in encoded))
+        places = np.fromiter(ends, np.int64).reshape(-1, 2)[inside] + begins[owner, None]
+        numbers = (-1 if word is None else word for one in encoded for word in one.words)
+        words = np.fromiter(numbers, np.int64)[inside]
+        first = np.ones(len(ids), bool)
+        first[1:] = (words[1:] != words[:-1]) | (owner[1:] != owner[:-1])
+        self.uses += np.bincount(ids, minlength=len(self.uses))
+        self._count(text, ids, places, first)
         for words_of in (self.cut, self.unknown):
             self._forget(words_of)
 
     def _count(
-        self, text: str, ids: NDArray[np.int64], places: NDArray[np.int64], words: NDArray[np.int64]
+        self, text: str, ids: NDArray[np.int64], places: NDArray[np.int64], first: NDArray[np.bool_]
     ) -> None:
-        """ids, words (pieces,), places (pieces, 2) of one text."""
+        """ids (pieces,), places (pieces, 2) in the text, first (pieces,): whether a word begins."""
         script = self._scripts_of(text)
-        self.uses += np.bincount(ids, minlength=len(self.uses))
         if not len(ids):
             self._add(script, script[:0], script[:0], script[:0])
             return
         of_piece = script[np.minimum(places[:, 0], len(script) - 1)]
         blank = of_piece == _BLANK  # a piece that takes the blank before it
         of_piece[blank] = script[np.maximum(places[blank, 1] - 1, 0)]
-        first = np.ones(len(ids), bool)
-        first[1:] = words[1:] != words[:-1]
-        unknown = np.zeros(len(ids), bool) if self.tokenizer.unknown_id is None else ids == self.tokenizer.unknown_id
+        unknown = np.zeros(len(ids), bool)
+        if self.tokenizer.unknown_id is not None:
+            unknown = ids == self.tokenizer.unknown_id
         self._add(script, of_piece, of_piece[first], of_piece[unknown])
         self.unknown.update(text[start:end] for start, end in places[unknown].tolist())
         begins = np.flatnonzero(first)
         sizes = np.diff(begins, append=len(ids))
-        several = sizes > 1
-        several &= ~np.logical_or.reduceat(unknown, begins)
+        several = (sizes > 1) & ~np.logical_or.reduceat(unknown, begins)
         for begin, size in zip(begins[several].tolist(), sizes[several].tolist(), strict=True):
             self.cut[tuple(ids[begin : begin + size].tolist())] += 1
 
