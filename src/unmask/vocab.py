@@ -68,9 +68,11 @@ def grow(
     """Write a model whose vocabulary has up to `add` pieces more, chosen from the texts (text/grow.py), into `out`.
 
     A new piece begins with the mean of the embeddings of the pieces that its word was cut into, and of their biases in
-    the masked-LM head (Gee et al. 2022, "Fast Vocabulary Transfer", section 3.2); one of an unknown word with the mean
-    over all ordinary pieces (Hewitt 2021). Every other weight stays. A tenth of the documents is kept aside, chosen by a
-    hash of (seed, text), and tells how the vocabulary suits text that it was not chosen from.
+    the masked-LM head (Gee et al. 2022, "Fast Vocabulary Transfer for Language Model Compression", arXiv 2402.09977):
+    its logit is then the mean of theirs. One of an unknown word begins with the mean over all ordinary pieces (Hewitt
+    2021, "Initializing New Word Embeddings for Pretrained Language Models"). Every other weight stays.
+    A tenth of the documents is kept aside, chosen by a hash of (seed, text), and tells how the vocabulary suits text
+    that it was not chosen from.
 
     Raises UserError for another vocabulary than WordPiece, and where there is nothing to add or too little text.
     """
@@ -90,9 +92,7 @@ def grow(
     for text, count in found.unknown.items():
         unknown[before.normalised(text).strip()] += count
     told = _told(before, unknown)
-    chosen = growing.choose(
-        before.pieces, words, told, add, minimum_count=minimum_count, progress=progress
-    )
+    chosen = growing.choose(before.pieces, words, told, add, minimum_count=minimum_count, progress=progress)
     if not chosen:
         raise UserError(
             "no word of the text is cut into several pieces often enough: there is nothing to add",
@@ -120,8 +120,10 @@ def grow(
     )
     bits = masked_bits((opened, made), sample.held_out[:TEXTS], seed, progress)
     bundle.write_bundle(made, public_task(opened))
-    fits = [_fit(one.tokenizer, sample.held_out, number) for one, number in zip((opened, made), bits, strict=True)]
-    return Grown(chosen, found.documents, len(sample.held_out), *fits, untold=len(unknown) - len(told))
+    first, last = (
+        _fit(one.tokenizer, sample.held_out, number) for one, number in zip((opened, made), bits, strict=True)
+    )
+    return Grown(chosen, found.documents, len(sample.held_out), first, last, len(unknown) - len(told))
 
 
 class _Sample:
@@ -135,8 +137,9 @@ class _Sample:
     def training(self) -> Iterator[str]:
         held = 0
         for text in self.texts:
-            if share(text, self.seed) >= HELD_OUT:
-                self.digest.update(f"{text}\0".encode("utf-8", "surrogatepass"))
+            content = text.encode("utf-8", "surrogatepass")
+            if share(hashlib.sha256(content).hexdigest(), self.seed) >= HELD_OUT:
+                self.digest.update(content + b"\0")
                 yield text
             elif held < HELD_OUT_CHARACTERS:
                 self.held_out.append(text)
@@ -146,7 +149,7 @@ class _Sample:
 def _told(before: Tokenizer, unknown: Mapping[str, int]) -> dict[str, int]:
     """The unknown words that would be one piece if there was one: not those that are too long, or no single word."""
     words = [word for word in unknown if word and not word.startswith(CONTINUATION)]
-    trial = before.grown([word for word in words if word not in before.pieces])
+    trial = before.grown(sorted(set(words) - set(before.pieces)))
     pieces = [
         [number for number, special in zip(one.ids, one.special, strict=True) if not special]
         for one in trial.encode_batch(words)
@@ -170,9 +173,10 @@ def _with_rows(opened: bundle.Bundle, added: Sequence[str]) -> tuple[Any, dict[s
             old = tensors[name]
             table = old.new_zeros(size, *old.shape[1:])
             table[: len(old)] = old
+            middle = old[torch.from_numpy(tokenizer.ordinary_ids)].float().mean(0)
             for number, source in enumerate(sources, start=tokenizer.vocabulary):
-                rows = tokenizer.ordinary_ids if source is None else [tokenizer.id_of(one) for one in source]
-                table[number] = old[torch.as_tensor(rows)].float().mean(0).to(old.dtype)
+                rows = None if source is None else torch.tensor([tokenizer.id_of(one) for one in source])
+                table[number] = (middle if rows is None else old[rows].float().mean(0)).to(old.dtype)
             tensors[name] = table
     return changed(opened.config, vocabulary=size), tensors
 

@@ -43,7 +43,9 @@ def _front_matter(facts: Mapping[str, Any], tokenizer: Tokenizer) -> dict[str, A
     pipeline = _PIPELINES.get(_kind(facts)) if of_others else None
     if pipeline and not (task and pipeline == "feature-extraction"):  # there, only unmask computes the task
         found["pipeline_tag"] = pipeline
-    base = [entry["source"] for entry in facts["lineage"] if entry.get("kind") == "public" and entry.get("hub")]
+    base = [
+        entry["source"] for entry in facts["lineage"] if entry.get("kind") == "public" and entry.get("hub")
+    ]
     if base:
         found["base_model"] = base[-1]
     return found

@@ -20,8 +20,8 @@ def read(
     that is known (config.json, weights, tokenizer; also of sentence-transformers); or the id of a repository on the
     model hub, as it is in its cache or fetched there.
 
-    revision: of a repository on the hub; allow_unused: leave weights out that are not known here; weights: without them,
-    tensors have shapes alone, which takes no memory.
+    revision: of a repository on the hub; allow_unused: leave weights out that are not known here; weights: False for
+    their shapes alone, which takes no memory.
     Raises UserError for anything that is no model, or that is damaged.
     """
     folder = Path(source)

@@ -22,7 +22,7 @@ KINDS = (WHOLE, PARTS, PICKLED, PICKLED_PARTS)  # the first that is there is rea
 
 
 def read_tensors(folder: Path, device: str = "cpu") -> dict[str, Tensor]:
-    """All tensors of a folder by name, memory-mapped where that is possible. device: cpu, or meta for their shapes alone.
+    """All tensors of a folder by name, memory-mapped where that is possible; device: meta for their shapes alone.
 
     Raises UserError for what is missing, damaged, outside of the folder or no tensor. Nothing is executed.
     """

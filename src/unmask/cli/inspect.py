@@ -20,7 +20,8 @@ def inspect(
     model: Annotated[
         str,
         typer.Argument(
-            metavar="MODEL", help="A run, a model folder, a public checkpoint, or OWNER/NAME on the model hub."
+            metavar="MODEL",
+            help="A run, a model folder, a public checkpoint, or OWNER/NAME on the model hub.",
         ),
     ],
     as_json: AsJson = False,
@@ -44,8 +45,8 @@ def inspect(
         ]
     )
     console.remark(
-        "for each token of a step: layers x (8 x width + 2 x feed-forward) numbers, 4 x where it is gated, 2 x width more "
-        "for rotary positions and for normalised scores each; dropout adds its masks"
+        "for each token of a step: layers x (8 x width + 2 x feed-forward) numbers, with 4 x feed-forward where gated; "
+        "2 x width more for rotary positions, and for normalised scores; dropout adds its masks"
     )
 
 
@@ -57,7 +58,9 @@ def _architecture(said: dict[str, Any]) -> list[tuple[str, str]]:
     else:
         layout = f"{said['layout']}, as {said['class'] or '-'}"
     lines = textwrap.wrap("  ".join(named), WIDTH, break_on_hyphens=False)
-    settings = [("settings" if number == 0 else "", console.Verbatim(line)) for number, line in enumerate(lines)]
+    settings = [
+        ("settings" if number == 0 else "", console.Verbatim(line)) for number, line in enumerate(lines)
+    ]
     return [("family", console.Verbatim(said["family"])), ("layout", layout), *settings]
 
 
@@ -70,7 +73,10 @@ def _size(facts: dict[str, Any]) -> list[tuple[str, str]]:
         rows.append(("", f"{count:>14,}  {console.label('head')} {name}"))
     kept = memory["activations_per_token"]
     rows += [
-        ("memory", f"{console.size(memory['float32'])} in float32 · {console.size(memory['bfloat16'])} in bfloat16"),
+        (
+            "memory",
+            f"{console.size(memory['float32'])} in float32 · {console.size(memory['bfloat16'])} in bfloat16",
+        ),
         (
             "training",
             f"{console.size(memory['training'])} for weights, gradients and Adam · "
@@ -94,7 +100,10 @@ def _vocabulary(said: dict[str, Any]) -> list[tuple[str, str]]:
     special = [f"{piece} {number}" for piece, number in said["special"].items()]
     more = "" if said["embeddings"] == said["pieces"] else f" · {said['embeddings']:,} embeddings"
     return [
-        ("vocabulary", f"{said['pieces']:,} pieces · {said['kind']} · {case} · {said['reserved']:,} reserved{more}"),
+        (
+            "vocabulary",
+            f"{said['pieces']:,} pieces · {said['kind']} · {case} · {said['reserved']:,} reserved{more}",
+        ),
         ("special", _list(special)),
         ("longest pieces", _list(said["longest"])),
     ]
@@ -103,20 +112,28 @@ def _vocabulary(said: dict[str, Any]) -> list[tuple[str, str]]:
 def _learnt(facts: dict[str, Any]) -> list[tuple[str, str]]:
     rows = [("heads", _list(facts["heads"]) if facts["heads"] else "none")]
     if task := facts["task"]:
-        settings = [f"{name}={_plain(value)}" for name, value in task.items() if name not in ("name", "labels")]
+        settings = [
+            f"{name}={_plain(value)}" for name, value in task.items() if name not in ("name", "labels")
+        ]
         rows += [("task", console.Verbatim(task["name"])), ("", _list(settings))]
         if labels := task.get("labels"):
-            rows.append(("labels", f"{len(labels):,}: {', '.join(labels[:SHOWN])}{' ...' * (len(labels) > SHOWN)}"))
+            rows.append(
+                ("labels", f"{len(labels):,}: {', '.join(labels[:SHOWN])}{' ...' * (len(labels) > SHOWN)}")
+            )
     if sentence := facts["sentence"]:
-        rows.append(("sentence vector", _list([f"{name}={_plain(value)}" for name, value in sentence.items()])))
+        rows.append(
+            ("sentence vector", _list([f"{name}={_plain(value)}" for name, value in sentence.items()]))
+        )
     return rows
 
 
 def _origin(facts: dict[str, Any]) -> list[tuple[str, str]]:
-    rows = []
+    rows: list[tuple[str, str]] = []
     for number, entry in enumerate(facts["lineage"]):
         values = {
-            name: value for name, value in entry.items() if name not in ("kind", "recipe") and value is not None
+            name: value
+            for name, value in entry.items()
+            if name not in ("kind", "recipe") and value is not None
         }
         told = [f"{name}={_plain(value)}" for name, value in values.items() if not isinstance(value, dict)]
         rows.append(("lineage" if number == 0 else "", _list([str(entry.get("kind")), *told])))

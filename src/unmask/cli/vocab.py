@@ -38,16 +38,16 @@ OnError = Annotated[
 def register(app: typer.Typer) -> None:
     noun = typer.Typer(help="The vocabulary of a model, on your own text.", no_args_is_help=True)
     noun.command(epilog="Example: unmask vocab audit runs/tiny texts/*.txt")(audit)
-    noun.command(epilog="Example: unmask vocab grow runs/tiny texts/*.txt --add 1000 --out models/grown")(grow)
+    noun.command(epilog="Example: unmask vocab grow runs/tiny texts/*.txt --add 1000 --out models/grown")(
+        grow
+    )
     app.add_typer(noun, name="vocab")
 
 
 def audit(
     model: Annotated[
         str,
-        typer.Argument(
-            metavar="MODEL|TOKENIZER", help="A model, or the folder or file of a tokenizer."
-        ),
+        typer.Argument(metavar="MODEL|TOKENIZER", help="A model, or the folder or file of a tokenizer."),
     ],
     sources: Files,
     column: Column = "text",
@@ -89,9 +89,7 @@ def _tokenizer(source: str) -> "Tokenizer":
     return bundle.read(source, weights=False, allow_unused=True).tokenizer
 
 
-def _texts(
-    sources: list[str], column: str, split: Any, encoding: str | None, on_error: Any
-) -> Iterator[str]:
+def _texts(sources: list[str], column: str, split: Any, encoding: str | None, on_error: Any) -> Iterator[str]:
     from unmask.data import corpus
 
     documents = corpus.read(sources, column=column, split=split, encoding=encoding, on_error=on_error)
@@ -106,7 +104,7 @@ def _say_audit(figures: dict[str, Any]) -> None:
             f"{one['words']:,}",
             f"{one['characters_per_piece']:.2f}",
             f"{one['pieces_per_word']:.2f}",
-            f"{100 * one['unknown_rate']:.2f} %",
+            f"{one['unknown_rate']:.2%}",
         )
         for script, one in [*figures["scripts"].items(), ("all", figures)]
     ]
@@ -121,14 +119,17 @@ def _say_audit(figures: dict[str, Any]) -> None:
         lines.append(("unknown", console.Verbatim("  ".join(shown))))
     if figures["unknown_otherwise"]:
         lines.append(
-            ("", f"{figures['unknown_otherwise']:,} words of known characters: too long, or none fits where it stands")
+            (
+                "",
+                f"{figures['unknown_otherwise']:,} words of known characters: too long, or none fits where it stands",
+            )
         )
     console.facts(lines)
     if figures["fragmented"]:
         console.table(
             ("word", "count", "pieces"),
             [(one["word"], one["count"], "  ".join(one["pieces"])) for one in figures["fragmented"]],
-            title="words that would save the most pieces if they were one",
+            title="what costs the most pieces",
         )
     if figures["forgotten"]:
         console.remark(f"{figures['forgotten']:,} rare words were not counted, to save memory")
@@ -138,7 +139,8 @@ def grow(
     model: Annotated[
         str,
         typer.Argument(
-            metavar="MODEL", help="A run, a model folder, a public checkpoint, or OWNER/NAME on the model hub."
+            metavar="MODEL",
+            help="A run, a model folder, a public checkpoint, or OWNER/NAME on the model hub.",
         ),
     ],
     sources: Files,
@@ -165,9 +167,7 @@ def grow(
     opened = bundle.read(model)
     with console.work("Vocabulary") as work:
         texts = _texts(sources, column, split, encoding, on_error)
-        grown = grown_of(
-            opened, texts, out, add=add, minimum_count=minimum_count, seed=seed, progress=work
-        )
+        grown = grown_of(opened, texts, out, add=add, minimum_count=minimum_count, seed=seed, progress=work)
         work.result(f"{len(grown.chosen):,} pieces more · {grown.documents:,} documents")
     if as_json:
         console.say(json.dumps({"out": str(out), **asdict(grown)}, ensure_ascii=False))
@@ -179,7 +179,10 @@ def _say_grown(grown: "Grown", out: Path, asked: int) -> None:
     first = [f"{one.piece} {one.count:,}" for one in grown.chosen[:SHOWN]]
     console.facts(
         [
-            ("added", f"{len(grown.chosen):,} pieces, which saved {sum(one.saved for one in grown.chosen):,}"),
+            (
+                "added",
+                f"{len(grown.chosen):,} pieces, which saved {sum(one.saved for one in grown.chosen):,}",
+            ),
             ("", console.Verbatim("  ".join(first))),
         ]
     )
@@ -202,7 +205,7 @@ def _say_grown(grown: "Grown", out: Path, asked: int) -> None:
 def _shown(fit: "Fit") -> list[tuple[str, str]]:
     rows = [
         ("characters per piece", f"{fit.characters_per_piece:.3f}"),
-        ("unknown words", f"{100 * fit.unknown_rate:.3f} %"),
+        ("unknown words", f"{fit.unknown_rate:.3%}"),
     ]
     if fit.bits_per_character is not None:
         rows.append(("bits per character of masked words", f"{fit.bits_per_character:.3f}"))

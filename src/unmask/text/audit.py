@@ -40,7 +40,9 @@ def audit(found: Usage) -> dict[str, Any]:
         ],
         "unknown_characters": [
             {"character": character, "count": count}
-            for character, count in sorted(characters.items(), key=lambda item: (-item[1], item[0]))[:CHARACTERS]
+            for character, count in sorted(characters.items(), key=lambda item: (-item[1], item[0]))[
+                :CHARACTERS
+            ]
         ],
         "unknown_otherwise": others,
         "forgotten": found.forgotten,

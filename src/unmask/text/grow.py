@@ -24,7 +24,7 @@ MOST_PIECES = 10  # of a candidate: what is longer is no word
 
 @dataclass(frozen=True)
 class Chosen:
-    """piece: as it stands in the vocabulary; count: how often it stood in the text when it was chosen; saved: pieces."""
+    """piece: as it stands in the vocabulary; count: how often it stood in the text; saved: pieces, by it alone."""
 
     piece: str
     count: int
@@ -94,8 +94,8 @@ class _Chooser:
         self.unknown = dict(unknown)
         for word, count in words.items():
             self._enter(word, count)
-        for word, count in unknown.items():
-            self.saved[word] += count * len(word)
+        for text, count in unknown.items():
+            self.saved[text] += count * len(text)
         self.heap = [(-saved, text) for text, saved in self.saved.items()]
         heapq.heapify(self.heap)
 
