@@ -45,8 +45,8 @@ def inspect(
         ]
     )
     console.remark(
-        "for each token of a step: layers x (8 x width + 2 x feed-forward) numbers, with 4 x feed-forward where gated; "
-        "2 x width more for rotary positions, and for normalised scores; dropout adds its masks"
+        "for each token of a step: layers x (8 x width + 2 x feed-forward) numbers, with 4 x feed-forward where gated, "
+        "10 x width with rotary positions or normalised scores; dropout adds its masks"
     )
 
 

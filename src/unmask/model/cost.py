@@ -37,11 +37,11 @@ def kept_numbers(config: EncoderConfig) -> int:
     """Numbers that a forward pass keeps for the gradient, for each token of a packed batch; without dropout.
 
     Of each layer, in multiples of the width: what the linear layers read (query, key and value 1, the output of
-    attention 1, the feed-forward 1), query, key and value as attention reads them (3), what the two norms read (2);
-    twice 2 of these more where queries and keys are turned or normalised; of the width of the feed-forward what its
-    activation reads and gives (2), or 4 where it is gated. Scores are not kept: attention computes them again. Once,
+    attention 1, the feed-forward 1), query, key and value as attention reads them (3), what the two norms read (2); 2
+    more where queries and keys are turned or normalised; of the width of the feed-forward what its activation reads
+    and gives (2), or 4 where it is gated. Scores are not kept: attention computes them again. Once,
     what the norm of the embeddings reads. Dropout adds its masks.
     """
-    each = 8 + 2 * (config.positions == "rotary") + 2 * config.qk_norm
+    each = 10 if config.positions == "rotary" or config.qk_norm else 8
     inner = (4 if config.gated else 2) * config.feed_forward
     return config.layers * (each * config.width + inner) + config.embedding_width

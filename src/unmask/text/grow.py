@@ -92,6 +92,7 @@ class _Chooser:
         self.saved: defaultdict[str, int] = defaultdict(int)
         self.holders: defaultdict[str, set[int]] = defaultdict(set)  # of a piece: the words that it stands in
         self.unknown = dict(unknown)
+        self.refused: list[str] = []
         for word, count in words.items():
             self._enter(word, count)
         for text, count in unknown.items():
@@ -140,7 +141,7 @@ class _Chooser:
 
     def take(self, piece: str) -> bool:
         """Cut the words anew with one more piece; False where that would save nothing, or where a word could not be cut
-        any more: then it is no candidate from now on."""
+        any more: then it is no candidate until another one is taken."""
         first = self._first(piece)
         self.pieces.add(piece)
         longest, self.longest = self.longest, max(self.longest, len(piece))
@@ -158,11 +159,12 @@ class _Chooser:
         if saved <= 0:
             self.pieces.discard(piece)
             self.longest = longest
-            heapq.heappop(self.heap)
+            self.refused.append(heapq.heappop(self.heap)[1])
             return False
         if piece in self.unknown:
             self.saved[piece] -= self.unknown.pop(piece) * len(piece)
-        touched: set[str] = {piece}
+        touched: set[str] = {piece, *self.refused}
+        self.refused = []
         for number, anew in changed.items():
             touched.update(text for text, _ in _runs(self.words[number]))
             self._count(number, -1)
