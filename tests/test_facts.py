@@ -23,8 +23,15 @@ FAMILIES: dict[str, dict[str, Any]] = {
     "bert": {"positions": "learned"},
     "albert": {"family": "albert", "embedding": 8, "blocks": 1},
     "modernbert": {
-        **{"family": "modernbert", "norm": "pre", "embedding_norm": True, "first_norm": False, "gated": True},
-        **{"positions": "rotary", "segments": 0, "norm_bias": False, "bias": False},
+        "family": "modernbert",
+        "norm": "pre",
+        "embedding_norm": True,
+        "first_norm": False,
+        "gated": True,
+        "positions": "rotary",
+        "segments": 0,
+        "norm_bias": False,
+        "bias": False,
     },
 }
 

@@ -70,7 +70,9 @@ def test_audit_reads_models_and_tokenizers(
     tokenizer = Tokenizer.load(pretrained)
     tokenizer.save(tmp_path / "t")
     source = {
-        **{"run": pretrained.parent, "model": pretrained, "tokenizer": tmp_path / "t"},
+        "run": pretrained.parent,
+        "model": pretrained,
+        "tokenizer": tmp_path / "t",
         "file": tmp_path / "t" / "vocab.txt",
     }[kind]
     done = command("vocab", "audit", source, texts, "--split", "line", "--json")
