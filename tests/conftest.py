@@ -6,8 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tokenizers
 import torch
 from hypothesis import HealthCheck, settings
+from tokenizers import decoders, models, pre_tokenizers, processors, trainers
 
 from unmask.data.batch import Batch, Row, pack
 from unmask.data.corpus import Document
@@ -43,6 +45,23 @@ def stories() -> list[str]:
 @pytest.fixture(scope="session")
 def tokenizer(stories: list[str]) -> Tokenizer:
     return Tokenizer.train(stories, vocabulary=96)
+
+
+@pytest.fixture(scope="session")
+def byte_level(stories: list[str]) -> Tokenizer:
+    """RoBERTa's kind: the special pieces are not the first ones, two stand between the texts of a pair."""
+    backend = tokenizers.Tokenizer(models.BPE())
+    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    backend.decoder = decoders.ByteLevel()
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    backend.train_from_iterator(
+        stories, trainers.BpeTrainer(vocab_size=400, initial_alphabet=alphabet, show_progress=False)
+    )
+    mask = tokenizers.AddedToken("<mask>", lstrip=True)
+    backend.add_special_tokens(["<s>", "<pad>", "</s>", "<unk>", mask])
+    ends = [(piece, backend.token_to_id(piece)) for piece in ("</s>", "<s>")]
+    backend.post_processor = processors.RobertaProcessing(*ends, add_prefix_space=False)
+    return Tokenizer(backend.to_str())
 
 
 @pytest.fixture(scope="session")

@@ -182,10 +182,10 @@ class Predictor:
     def _filled(self, text: str, spot: tuple[int, int], number: int, score: float) -> Fill:
         start, stop = spot
         before, word = text[:start], self.tokenizer.spelled(number)
-        if not self.tokenizer.word_start[number]:
+        if word[:1] == " " and (not before or before[-1:].isspace()):
+            word = word[1:]  # the blank is there already
+        elif word[:1].isspace() or not self.tokenizer.word_start[number]:
             before = before.rstrip()
-        elif word[:1].isspace() and (not before or before[-1:].isspace()):
-            word = word.lstrip()  # the blank is there already
         return Fill(self.tokenizer.shown(number), score, before + word + text[stop:])
 
 

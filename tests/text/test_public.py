@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import tokenizers
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from tokenizers import (
     AddedToken,
@@ -206,7 +206,6 @@ MAKERS = {
     "words": words_only,
 }
 NAMES = {"odd WordPiece": {"pad_token": "PAD", "mask_token": {"content": "MASK", "lstrip": False}}}
-TRIMMED = ("RoBERTa", "RoBERTa with a blank before", "ModernBERT")  # the library itself trims offsets
 
 
 @cache
@@ -221,19 +220,21 @@ every = pytest.mark.parametrize("kind", MAKERS)
 
 LETTERS = "aeiouhrtnTdlBEéüßÄç中国人河北京日本語の한국😀👩‍👧𠀀\u0301\u0308\u200d\u200b\ufeff\ufe0f\x00\x07\x85ﬁ①Ⅳ½ｱ０"
 BREAKS = " \u00a0\t\n\r\u3000.,!?。！“”'\"-()=+|_%"
-TEXT = st.text(st.sampled_from(LETTERS + BREAKS * 2) | st.characters(exclude_categories=["Cs"]), max_size=20)
+TEXT = st.text(
+    st.sampled_from(LETTERS + BREAKS * 2)
+    | st.characters(exclude_categories=["Cs"], exclude_characters=RESERVED),
+    max_size=20,
+)
 LONG = st.builds(lambda word, times: word * times, TEXT.filter(bool), st.integers(1, 30))
 
 
-def expected_place(kind: str, token: str, text: str, start: int, stop: int) -> tuple[int, int]:
-    """What the library says of a piece, without the blanks at its ends, where it does not do so by itself."""
-    if kind in TRIMMED:
-        return start, stop
+def expected_place(token: str, text: str, start: int, stop: int) -> tuple[int, int]:
+    """What the library says of a piece, without the blanks at its ends: it trims some kinds itself."""
     while start < stop and text[start] in WHITE:
         start += 1
     while stop > start and text[stop - 1] in WHITE:
         stop -= 1
-    return (start, start) if not token.strip(WHITE + "▁") else (start, stop)
+    return (start, start) if not token.strip(WHITE + "▁Ġ") else (start, stop)
 
 
 @every
@@ -241,6 +242,7 @@ def expected_place(kind: str, token: str, text: str, start: int, stop: int) -> t
 @given(first=TEXT | LONG, second=TEXT | st.none())
 def test_ids_segments_and_places_are_the_librarys(kind: str, first: str, second: str | None) -> None:
     theirs, ours = made(kind)
+    assume(not any(ours.piece_of(number) in first + (second or "") for number in ours.special_ids))
     expected = theirs.encode(first) if second is None else theirs.encode(first, second)
     encoded = ours.encode(first, second)
     assert encoded.ids == expected.ids
@@ -250,8 +252,8 @@ def test_ids_segments_and_places_are_the_librarys(kind: str, first: str, second:
         expected.tokens, expected.sequence_ids, encoded.offsets, expected.offsets, strict=True
     ):
         source = first if text == 0 else second or ""
-        wanted = (0, 0) if text is None else expected_place(kind, token, source, start, stop)
-        # the library trims ordinary blanks only: of other white space nothing is left here
+        wanted = (0, 0) if text is None else expected_place(token, source, start, stop)
+        # of a piece of white space nothing is left, which the library does for ordinary blanks only
         nothing = not source[start : max(stop, found[1])].strip(WHITE)
         assert found == wanted or (found[0] == found[1] and nothing)
     starts = [number for number, text in enumerate(expected.sequence_ids) if text == 1]
@@ -272,7 +274,8 @@ def test_places_rise_and_stay_inside_and_words_are_numbered(kind: str, text: str
     assert [0, *words][0] == 0 and all(b - a in (0, 1) for a, b in pairwise([-1, *words]))  # type: ignore[operator]
     ((ids, flags),) = ours.pieces_of([text])
     assert ids.tolist() == encoded.ids[1:-1]
-    assert (flags & 1).tolist() == [int(a != b) for a, b in pairwise([None, *words])]
+    fresh = [a != b for a, b in pairwise([None, *words])]
+    assert (flags & 1 > 0).tolist() == [a or b for a, b in zip(fresh, (flags & 2 > 0).tolist(), strict=True)]
     assert ((flags & 2) <= (flags & 1) * 2).all() and (not len(ids) or flags[0] == 3)
 
 
@@ -426,12 +429,17 @@ def test_what_is_missing_or_does_not_fit_is_told(tmp_path: Path) -> None:
     template = json.loads(MAKERS["XLM-R"]().to_str())["post_processor"]
     first, second = template["single"][0], template["single"][1]
     wrong: list[tuple[str, dict[str, Any], dict[str, Any], str]] = [
-        ("odd WordPiece", {}, {}, "for padding"),
+        ("odd WordPiece", {}, {}, "which piece pads texts"),
         ("odd WordPiece", {"pad_token": "[PAD]"}, {}, r"pad_token: '\[PAD\]'"),
         ("RoBERTa", {}, {"post_processor": None, "added_tokens": []}, "RoBERTa"),
-        ("XLM-R", {}, {"post_processor": {**template, "single": [second]}}, "0 pieces before it"),
-        ("XLM-R", {}, {"post_processor": {**template, "single": [first, first, second, first]}}, "2 pieces"),
-        ("XLM-R", {}, {"post_processor": {**template, "pair": template["single"]}}, "the texts A"),
+        ("XLM-R", {}, {"post_processor": {**template, "single": [second]}}, "0 before it"),
+        (
+            "XLM-R",
+            {},
+            {"post_processor": {**template, "single": [first, first, second, first]}},
+            "2 before it and 1 after",
+        ),
+        ("XLM-R", {}, {"post_processor": {**template, "pair": template["single"]}}, "given    A"),
         (
             "ALBERT",
             {},

@@ -80,7 +80,9 @@ def _show(result: "Pretrained") -> None:
         )
     rows.append(("model", f"{result.model} · {result.parameters / 1e6:.1f} M parameters"))
     model = shlex.quote(str(result.model))
-    following = f"fill --model {model} 'A text with a [MASK] in it.'"
-    if "masked.loss" not in heldout:
-        following = f"finetune --model {model} --train FILE"
+    following = f"finetune --model {model} --train FILE"
+    if "masked.loss" in heldout:
+        from unmask.text.tokenizer import Tokenizer
+
+        following = f"fill --model {model} 'A text with a {Tokenizer.load(result.model).mask} in it.'"
     facts([*rows, ("next", f"unmask {following}")])

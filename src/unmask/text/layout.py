@@ -264,14 +264,17 @@ def backend(settings: Mapping[str, Any], origin: str) -> tokenizers.Tokenizer:
 
 
 def public(
-    settings: Mapping[str, Any], config: Mapping[str, Any], roles: Mapping[str, str], facts: Mapping[str, Any]
+    settings: Mapping[str, Any],
+    config: Mapping[str, Any],
+    found: specials.Specials,
+    facts: Mapping[str, Any],
 ) -> dict[str, Any]:
     """The tokenizer_config.json with which other libraries read a tokenizer.json in the right way.
 
     config: what came with it; facts: what BERT's class is told of the normaliser.
     """
-    names = {specials.KEYS[role][0]: piece for role, piece in roles.items()}
-    if is_of_bert(settings):
+    names = {specials.KEYS[role][0]: piece for role, piece in found.roles.items()}
+    if is_of_bert(settings) and found.is_of_bert:
         folded = facts["fold_width"] or facts["simplify"]
         return {
             # BERT's own class may make its normaliser anew from these settings, which cannot say a folding

@@ -79,7 +79,11 @@ class Placed:
         begins = np.cumsum(lengths) - lengths
         cut = [np.cumsum([0, *map(len, sentences(text))])[:-1] for text in texts]
         bounds = np.concatenate([at + begin for at, begin in zip(cut, begins, strict=True)] or [[]])
-        number = np.searchsorted(bounds, self.starts + np.repeat(begins, self.sizes), side="right")
+        last = np.repeat(
+            np.maximum(lengths, 1) - 1, self.sizes
+        )  # blanks at the end of a text stand behind it
+        at = np.minimum(self.starts, last) + np.repeat(begins, self.sizes)
+        number = np.searchsorted(bounds, at, side="right")
         flags: Flags = first | (number != np.concatenate([[-1], number])[:-1])
         return flags
 

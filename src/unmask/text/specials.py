@@ -64,6 +64,11 @@ class Specials:
     one: Frame
     two: Frame
 
+    @property
+    def is_of_bert(self) -> bool:
+        """Whether texts are framed as BERT does."""
+        return (self.one, self.two) == of_bert(self.one.runs[0][0], self.one.runs[1][0])
+
 
 def beside(file: Path) -> dict[str, Any]:
     """What the files beside a tokenizer's say of it: special_tokens_map.json, and over it tokenizer_config.json."""
@@ -116,15 +121,20 @@ def find(
         if len(one.runs[0]) != 1 or len(one.runs[1]) != 1:
             raise UserError(
                 f"{origin} frames a text in a way that this version cannot use",
-                given=f"{len(one.runs[0])} pieces before it and {len(one.runs[1])} after it",
+                given=f"{len(one.runs[0])} before it and {len(one.runs[1])} after it",
                 allowed="one piece before a text and one after it, such as [CLS] and [SEP]",
             )
         roles |= {"cls": pieces[one.runs[0][0]], "sep": pieces[one.runs[1][0]]}
     found = {role: piece for role in ROLES if (piece := roles.get(role)) is not None}
-    for role, place in (("cls", "at the beginning of a text"), ("sep", "at its end"), ("pad", "for padding")):
+    needed = {
+        "cls": f"{origin} does not say which piece begins a text",
+        "sep": f"{origin} does not say which piece ends a text",
+        "pad": f"{origin} does not say which piece pads texts",
+    }
+    for role, what in needed.items():
         if role not in found:
             raise UserError(
-                f"{origin} does not say which piece stands {place}",
+                what,
                 missing=f"a piece such as {NAMES[role][0]} or {NAMES[role][1]}",
                 to_do=f'name one of its pieces in {CONFIG} beside it, as "{KEYS[role][0]}"',
             )
@@ -212,8 +222,8 @@ def _template(
     if seen != texts:
         raise UserError(
             f"{origin} frames texts in a way that this version cannot use",
-            given=f"the texts {', '.join(seen) or 'none'} in its post_processor",
-            allowed=f"{', then '.join(texts)}, each once",
+            given=", ".join(seen) or "no text",
+            allowed=" ".join(texts),
         )
     return Frame(tuple(map(tuple, runs)), tuple(map(tuple, run_segments)), tuple(text_segments))
 

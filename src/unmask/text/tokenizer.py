@@ -111,7 +111,7 @@ class Tokenizer:
         self._ids = {piece: number for number, piece in enumerate(self.pieces)}
         lengths = settings.get("truncation") or settings.get("padding")  # that is for those who encode to say
         self._json = layout.written(self._whole) if lengths else description
-        found = specials.find(settings, self._config, self.pieces, origin)
+        found = self._specials = specials.find(settings, self._config, self.pieces, origin)
         self.roles, self.one, self.two = found.roles, found.one, found.two
         self.special_ids: list[int] = list(found.ids)
         self.cls_id, self.sep_id, self.pad_id = (
@@ -219,7 +219,7 @@ class Tokenizer:
         told = {name: getattr(self, name) for name in facts}
         contents = {
             "tokenizer.json": self._json,
-            specials.CONFIG: json_text(layout.public(self._settings, self._config, self.roles, told)),
+            specials.CONFIG: json_text(layout.public(self._settings, self._config, self._specials, told)),
         }
         if self.kind == "WordPiece":
             contents["vocab.txt"] = "".join(f"{piece}\n" for piece in self.pieces)
