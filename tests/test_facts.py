@@ -1,4 +1,4 @@
-"""What inspect and the model card say: against the modules themselves, without weights, and without a machine's paths."""
+"""What inspect and the card say: against the modules themselves, without weights, without a machine's paths."""
 
 import json
 from collections.abc import Callable
