@@ -1,5 +1,6 @@
 """What many tests share: one thread, hypothesis without deadlines, a tiny corpus made in code."""
 
+import json
 import random
 from collections.abc import Callable
 from pathlib import Path
@@ -166,6 +167,29 @@ def tagged(tmp_path_factory: pytest.TempPathFactory) -> Path:
         return "B-PERSON" if words[place] == "captain" else "O"
 
     return _conll(tmp_path_factory.mktemp("tagged") / "entities.conll", tag)
+
+
+@pytest.fixture(scope="session")
+def nested(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """60 rows of JSON lines: `river` and the word after it are a PLACE, `captain` a PERSON, there too."""
+    draw, rows = random.Random(8), []
+    for _ in range(60):
+        words = draw.choices(["river", "captain", "winter", "letter"], k=draw.randint(3, 7))
+        starts = [sum(len(word) + 1 for word in words[:place]) for place in range(len(words))]
+        spans = [
+            [starts[place], starts[place] + len(word), "PERSON"]
+            for place, word in enumerate(words)
+            if word == "captain"
+        ]
+        spans += [
+            [starts[place], starts[place + 1] + len(words[place + 1]), "PLACE"]
+            for place, word in enumerate(words[:-1])
+            if word == "river"
+        ]
+        rows.append(json.dumps({"text": " ".join(words), "spans": spans}))
+    file = tmp_path_factory.mktemp("nested") / "nested.jsonl"
+    file.write_text("\n".join(rows) + "\n")
+    return file
 
 
 @pytest.fixture(scope="session")

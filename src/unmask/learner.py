@@ -38,9 +38,15 @@ class Learner(nn.Module, ABC):
 
     prepare: CPU work on a batch, in the prefetch thread; uses no weights.
     forward: batch -> Loss; may run the encoder as often as it needs.
+    passes: how often the loop goes over each micro-batch, forward and backward, before the weights change: the
+    gradients add up, and so do the losses. `Batch.turn` says which pass it is, from 0.
     """
 
     encoder: Encoder
+
+    @property
+    def passes(self) -> int:
+        return 1
 
     @property
     def lr_factors(self) -> Mapping[str, float]:

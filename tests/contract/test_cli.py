@@ -11,7 +11,7 @@ from unmask.cli.app import app, run
 COMMANDS = {
     "quickstart": "--task --lang --budget --out --text --train --test --text-column --pair-column --label-column "
     "--token-column --tag-column --scheme --encoding --on-error --unknown-labels --next-sentence --whole-words "
-    "--seed --json",
+    "--from --seed --json",
     "pretrain": "RECIPE OVERRIDES --corpus --out --json",
     "finetune": "ARGUMENTS --model --task --train --dev --test --text-column --pair-column --label-column "
     "--token-column --tag-column --scheme --encoding --on-error --unknown-labels --out --json",
@@ -19,6 +19,7 @@ COMMANDS = {
     "--encoding --on-error --unknown-labels --json",
     "predict": "MODEL FILE --format --out --all --text-column --pair-column --token-column --encoding "
     "--on-error",
+    "export": "MODEL --out --format --allow-unused --json",
     "fill": "TEXT --model --top --json",
     "report": "RUN --out --lang --open",
     "runs": "FOLDER --json",

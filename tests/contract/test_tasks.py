@@ -26,11 +26,19 @@ SETTINGS = typing.get_args(typing.get_args(AnyTask)[0])
 KINDS = {  # a member of each kind that a task has: the file it is learnt from, and settings
     "classify": ("classify", "table", []),
     "classify, mean": ("classify", "table", ["task.pooling=mean"]),
+    "classify, attention": ("classify", "table", ["task.pooling=attention"]),
+    "classify, mixed": ("classify", "table", ["task.mix_layers=true"]),
     "tag": ("tag", "tagged", []),
     "tag, crf": ("tag", "tagged", ["task.decoder=crf"]),
+    "tag, lstm": ("tag", "tagged", ["task.lstm=8"]),
+    "tag, mixed": ("tag", "plain_tags", ["task.mix_layers=true"]),
+    "tag, spans": ("tag", "tagged", ["task.decoder=spans"]),
+    "tag, spans, nested": ("tag", "nested", ["task.decoder=spans"]),
     "tag, plain": ("tag", "plain_tags", []),
     "tag, plain, crf": ("tag", "plain_tags", ["task.decoder=crf"]),
 }
+# what makes a head our own, which nobody else computes
+OWN = {"spans", "crf", "lstm", "mixed", "mean", "attention"}
 PUBLIC = {"classify": "BertForSequenceClassification", "tag": "BertForTokenClassification"}
 
 
@@ -127,11 +135,15 @@ def test_the_schema_makes_the_same_task(trained: Trained) -> None:
 def test_the_public_layout_says_what_others_can_compute(trained: Trained) -> None:
     folder = trained.predictor.bundle.folder
     config = json.loads((folder / "config.json").read_text())
-    own = "crf" in trained.kind or "mean" in trained.kind
-    assert config["architectures"] == ["BertModel" if own else PUBLIC[trained.predictor.task.name]]
+    kinds = set(trained.kind.split(", "))
+    assert config["architectures"] == ["BertModel" if kinds & OWN else PUBLIC[trained.predictor.task.name]]
     tensors = load_file(folder / "model.safetensors")
     outputs = [config["id2label"][str(number)] for number in range(len(config["id2label"]))]
-    assert tensors["classifier.weight"].shape == (len(outputs), config["hidden_size"])
+    if "spans" in kinds:
+        assert tensors["pointer.ends.bias"].shape == (2 * len(outputs),)
+    else:
+        width = 2 * 8 if "lstm" in kinds else config["hidden_size"]
+        assert tensors["classifier.weight"].shape == (len(outputs), width)
     assert outputs == trained.predictor.task.public[1]
     assert any(name.startswith("crf.") for name in tensors) is ("crf" in trained.kind)
     assert read(folder).task == trained.predictor.task.schema()

@@ -1,5 +1,6 @@
 """The commands and the Python of both READMEs and of the guides, run on small files; their make targets exist."""
 
+import json
 import random
 import re
 import shlex
@@ -14,7 +15,11 @@ from unmask.cli.app import run
 ROOT = Path(__file__).parents[2]
 READMES = {name: (ROOT / name).read_text(encoding="utf-8") for name in ("README.md", "docs/zh/README.md")}
 # guides whose commands go on where those of a README ended
-GUIDES = {"docs/training.md": "README.md", "docs/zh/training.md": "docs/zh/README.md"}
+GUIDES = {
+    f"docs/{folder}{guide}": f"docs/{folder}README.md" if folder else "README.md"
+    for guide in ("training.md", "tasks/improve.md", "tasks/tag.md")
+    for folder in ("", "zh/")
+}
 PAGES = [
     *READMES.items(),
     *((of, (ROOT / guide).read_text(encoding="utf-8")) for guide, of in GUIDES.items()),
@@ -65,6 +70,14 @@ def write_files(folder: Path, chinese: bool) -> None:
             "".join(f"{draw.choice(words)}\t{tags[place % 3]}\n" for place in range(6)) for _ in range(count)
         ]
         (folder / f"{name}.conll").write_text("\n".join(sentences), encoding="utf-8")
+    for name, count in (("nested", 60), ("nested-test", 20)):
+        rows = []
+        for _ in range(count):
+            some = draw.choices(words, k=5)
+            first, second = len(blank.join(some[:2])), len(blank.join(some[:3]))
+            spans = [[0, first, "PER"], [0, second, "ORG"], [0, len(some[0]), "LOC"]]
+            rows.append(json.dumps({"text": blank.join(some), "spans": spans}))
+        (folder / f"{name}.jsonl").write_text("\n".join(rows), encoding="utf-8")
     (folder / "zh").mkdir()
     some = ["".join(chr(0x4E00 + draw.randrange(300)) for _ in range(draw.randint(1, 3))) for _ in range(300)]
     documents = ["".join(draw.choices(some, k=60)) + "。" for _ in range(60)]

@@ -364,6 +364,19 @@ def test_spans_that_overlap_or_lie_beyond_the_text_shown_do_no_harm(tmp_path: Pa
     assert report(tmp_path, results).text.count("xxxx") >= 1
 
 
+def test_entities_inside_others_stand_on_a_line_below(tmp_path: Path) -> None:
+    results = tagged_results()
+    outer, inner, across = [0, 24, "ORG"], [14, 24, "CITY"], [11, 16, "CITY"]
+    results["samples"]["predictions"] = [
+        {"text": "University of Manchester", "spans": [outer, inner, across], "predicted": [inner, outer]}
+    ]
+    page = report(tmp_path, results)
+    text = " ".join(page.text.replace("\u00a0", " ").split())
+    assert "Predicted University of Manchester ORG ↳ Predicted University of Manchester CITY" in text
+    assert "True label University of Manchester ORG ↳ True label University of Ma CITY nchester" in text
+    assert "↳ True label University of Manchester CITY" in text and "✗ 1 of 3 wrong" in text
+
+
 @pytest.mark.parametrize("language", words.CATALOGUES)
 @pytest.mark.parametrize("make", [synthetic_results, entity_results])
 def test_no_text_of_a_plot_lies_outside_of_its_frame(

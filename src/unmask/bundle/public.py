@@ -284,6 +284,8 @@ def export(opened: Bundle, folder: Path) -> str:
         )
     architecture, labels = public_task(opened)
     tensors = dict(opened.tensors)
+    if architecture is None and opened.task is not None:  # a head that nobody else knows
+        tensors = {name: tensor for name, tensor in tensors.items() if name.startswith("encoder.")}
     if config.family == "modernbert" and "qa_outputs.weight" in tensors:
         for kind in ("weight", "bias"):
             tensors[f"classifier.{kind}"] = tensors.pop(f"qa_outputs.{kind}")

@@ -7,7 +7,7 @@ from unmask.bundle.own import Bundle, read_own
 from unmask.bundle.public import is_public, read_public
 from unmask.errors import UserError
 
-_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+_HUB_ID = re.compile(r"([A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)(?:@([\w.-]+))?")
 # what is read of a repository, the weights in the best form that it has
 _DESCRIPTIONS = ["*.json", "*.txt", "*.model", "1_Pooling/*.json"]
 _WEIGHTS = (["*.safetensors"], ["pytorch_model*.bin"])
@@ -18,19 +18,20 @@ def read(
 ) -> Bundle:
     """Open a model: a folder that unmask wrote, or the run that it is of; a folder in the public layout of a family
     that is known (config.json, weights, tokenizer; also of sentence-transformers); or the id of a repository on the
-    model hub, as it is in its cache or fetched there.
+    model hub, also OWNER/NAME@REVISION, as it is in its cache or fetched there.
 
     revision: of a repository on the hub; allow_unused: leave weights out that are not known here; weights: False for
     their shapes alone, which takes no memory.
     Raises UserError for anything that is no model, or that is damaged.
     """
     folder = Path(source)
+    named = _HUB_ID.fullmatch(str(source))
     # where the first part is a folder here, the second is one that is not there
-    is_name = _HUB_ID.fullmatch(str(source)) and not folder.exists() and not folder.parent.exists()
     device = "cpu" if weights else "meta"
-    if revision is not None or is_name:
-        fetched = _fetched(str(source), revision)
-        return read_public(fetched, str(source), revision, allow_unused, hub=True, device=device)
+    if named and not folder.exists() and not folder.parent.exists():
+        name, revision = named[1], revision or named[2]
+        fetched = _fetched(name, revision)
+        return read_public(fetched, name, revision, allow_unused, hub=True, device=device)
     if (folder / "model" / "unmask.json").is_file():  # a run folder: its model is meant
         folder = folder / "model"
     if (folder / "unmask.json").is_file():

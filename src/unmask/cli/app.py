@@ -16,6 +16,7 @@ from unmask.cli import (
     corpus,
     data,
     evaluate,
+    export,
     fill,
     finetune,
     inspect,
@@ -85,7 +86,7 @@ app = typer.Typer(
 # one line per command file
 for _noun in (
     quickstart, tokenizer, corpus, pretrain, finetune, evaluate, predict, fill, report, runs, compare, inspect,
-    vocab, recipe, data, bench,
+    vocab, recipe, data, bench, export,
 ):  # fmt: skip
     _noun.register(app)
 

@@ -21,6 +21,10 @@ Overrides = Annotated[
     ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+AllowUnused = Annotated[
+    bool,
+    typer.Option("--allow-unused", help="Leave out weights of a public checkpoint that are not known here."),
+]
 TextColumn = Annotated[
     str | None, typer.Option(help="Column of the text; guessed from its name if not given.")
 ]

@@ -107,8 +107,8 @@ Unknown = Literal["stop", "skip", "wrong"]
 class Example:
     """One row. It begins on `line` (from 1) of `source`; rows of one `group` stay together in a split.
 
-    For sequence labelling `spans` are the tags, sorted, without overlap; `tokens` the character bounds of the
-    given tokens (None for running text).
+    For sequence labelling `spans` are the tags, sorted, without overlap save where a task asked for nested ones
+    (then those around others come first); `tokens` the character bounds of the given tokens (None for running text).
     """
 
     id: str

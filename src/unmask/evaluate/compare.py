@@ -5,9 +5,10 @@ a sentence (`compare_spans`). Each gives the `evaluation` of results.json, as re
 """
 
 import math
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import zip_longest
 from typing import Any
 
 import numpy as np
@@ -26,7 +27,8 @@ Spans = Sequence[tuple[int, int, str]]  # (start, stop, label) of each entity
 class Contestant:
     """A model's predictions on the test rows: a label, the tags or the spans of each row.
 
-    kind: pretrained, scratch, tfidf, frequent (the most frequent tag of each word), majority, or other.
+    kind: pretrained, scratch, public (a checkpoint of others), tfidf, frequent (the most frequent tag of each word),
+    majority, or other.
     """
 
     name: str
@@ -182,9 +184,20 @@ def _counted(
 
 
 def _paired_spans(truth: Iterable[Span], said: Iterable[Span]) -> list[tuple[str | None, str | None]]:
-    """(true label, predicted label) of all bounds that occur in either; None where only the other has them."""
-    true, given = ({(span.start, span.stop): span.label for span in spans} for spans in (truth, said))
-    return [(true.get(bounds), given.get(bounds)) for bounds in sorted(true.keys() | given)]
+    """(true label, predicted label) of all bounds that occur in either; None where only the other has them.
+
+    Of several labels at the same bounds equal ones stand together, the others in order.
+    """
+    true, given = (defaultdict[tuple[int, int], set[str]](set) for _ in range(2))
+    for spans, labels in ((truth, true), (said, given)):
+        for span in spans:
+            labels[span.start, span.stop].add(span.label)
+    pairs: list[tuple[str | None, str | None]] = []
+    for bounds in sorted(true.keys() | given):
+        ours, theirs = true[bounds], given[bounds]
+        pairs += [(label, label) for label in sorted(ours & theirs)]
+        pairs += zip_longest(sorted(ours - theirs), sorted(theirs - ours))
+    return pairs
 
 
 def _of_sentences(counted: SentenceCounts, seed: int) -> list[dict[str, Any]]:

@@ -1,7 +1,6 @@
 """The sections on test results: figures of every model, paired differences, labels, confusions, example rows."""
 
 from collections.abc import Iterable, Sequence
-from itertools import pairwise
 from typing import Any
 
 from unmask import console
@@ -179,9 +178,9 @@ def _sentences(rows: Sequence[Row], found: Results, words: Words) -> Sentences:
     for text, gold, said in readings:
         bounds = {span[:2] for span in [*gold, *said]}
         wrong = {span[:2] for span in set(gold) ^ set(said)}
-        lines = [(words["predicted"], _parts(text, said, set(gold), colours))]
+        lines = _lines(words["predicted"], text, said, set(gold), colours)
         if wrong:
-            lines.append((words["true"], _parts(text, gold, set(said), colours)))
+            lines += _lines(words["true"], text, gold, set(said), colours)
         partly = words["verdict.partly"].format(wrong=len(wrong), items=len(bounds))
         mark = "✗ " + partly if wrong else "✓ " + words["verdict.right"]
         shown.append(Sentence(mark, lines))
@@ -189,14 +188,29 @@ def _sentences(rows: Sequence[Row], found: Results, words: Words) -> Sentences:
 
 
 def _spans(row: Row, key: str) -> Spans:
-    """Spans that lie in the text that is shown, in order; each [start, stop, label] or an object of these."""
+    """Spans that lie in the text that is shown, in order, those around others first; each [start, stop, label] or
+    an object of these."""
     found: Spans = []
     for span in row.get(key) or []:
         start, stop, label = (span["start"], span["stop"], span["label"]) if isinstance(span, dict) else span
         if stop <= min(len(row["text"]), MOST_CHARACTERS - 1):
             found.append((start, stop, label))
-    ordered = sorted(found)
-    return ordered[:1] + [after for before, after in pairwise(ordered) if before[1] <= after[0]]
+    return sorted(found, key=lambda span: (span[0], -span[1], span[2]))
+
+
+def _lines(
+    name: str, text: str, spans: Spans, others: set[tuple[int, int, str]], colours: dict[str, int]
+) -> list[tuple[str, list[Part]]]:
+    """A reading of a sentence; spans inside others, or over them, stand on lines below, each the sentence again."""
+    lines: list[tuple[str, list[Part]]] = []
+    while spans or not lines:
+        layer: Spans = []
+        for span in spans:
+            if not layer or layer[-1][1] <= span[0]:
+                layer.append(span)
+        lines.append(("↳ " * bool(lines) + name, _parts(text, layer, others, colours)))
+        spans = [span for span in spans if span not in layer]
+    return lines
 
 
 def _parts(text: str, spans: Spans, others: set[tuple[int, int, str]], colours: dict[str, int]) -> list[Part]:

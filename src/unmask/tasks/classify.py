@@ -19,7 +19,9 @@ from unmask.errors import UserError
 from unmask.learner import Loss, Part
 from unmask.model.attention import Spans
 from unmask.model.encoder import Encoder, EncoderConfig
+from unmask.model.mix import LayerMix
 from unmask.model.pooler import Pooler, Pooling
+from unmask.tasks.losses import AnyLoss, CrossEntropy, log_priors, summed
 from unmask.tasks.task import Evidence, Head, Reading, Shown, Task, TaskLearner
 from unmask.text.tokenizer import Tokenizer
 
@@ -36,9 +38,22 @@ class Classify:
         default=128, ge=8, description="longest input in tokens; longer texts are cut, which is said"
     )
     pooling: Pooling = setting(
-        default="cls", description="one vector per text: the [CLS] state, or the mean over tokens"
+        default="cls",
+        description="one vector per text: the [CLS] state, or the mean, the greatest values or the mean weighted by "
+        "attention over tokens",
+    )
+    mix_layers: bool = setting(
+        default=False, description="read a learnt mix of all layers, not the last one (Peters et al. 2018)"
     )
     head_dropout: float = setting(default=0.1, ge=0, lt=1, description="before the last layer")
+    dropout_samples: int = setting(
+        default=1,
+        ge=1,
+        description="dropout masks before the last layer for each row, whose losses are averaged (Inoue 2019)",
+    )
+    loss: AnyLoss = setting(
+        default_factory=CrossEntropy, description="what is learnt from the scores of labels"
+    )
     class_weights: Literal["none", "balanced"] = setting(
         default="none", description="balanced: each class weighs the same in sum (n / (classes x count))"
     )
@@ -143,8 +158,9 @@ class ClassifyTask(Task[list[Label]]):
 
     @property
     def public(self) -> tuple[str | None, list[str]]:
-        # BERT's own head reads [CLS]: under its name another library would predict otherwise from the mean
-        return "BertForSequenceClassification" if self.settings.pooling == "cls" else None, self.labels
+        # BERT's own head reads the last [CLS]: under its name another library would predict otherwise from the rest
+        own = self.settings.pooling == "cls" and not self.settings.mix_layers
+        return "BertForSequenceClassification" if own else None, self.labels
 
     @classmethod
     def read(cls, path: Path | str, reading: Reading) -> list[Example]:
@@ -202,7 +218,14 @@ class ClassifyTask(Task[list[Label]]):
         return ClassifyHead(self.settings, encoder, len(self.labels))
 
     def learner(self, encoder: Encoder, train: Sequence[Example], rows: Sequence[Row]) -> "ClassifyLearner":
-        return ClassifyLearner(encoder, self.head(encoder.config), self.settings, self.class_weights(train))
+        labels = [self.numbers[example.label] for example in train if example.label is not None]
+        return ClassifyLearner(
+            encoder,
+            self.head(encoder.config),
+            self.settings,
+            self.class_weights(train),
+            log_priors(labels, len(self.labels)),
+        )
 
     def evidence(self, outputs: Tensor, batch: Batch) -> list[Evidence]:
         """The logarithm of the probability of each label."""
@@ -307,47 +330,64 @@ class ClassifyTask(Task[list[Label]]):
 
 
 class ClassifyHead(Head):
-    """BERT's: pooler with tanh, dropout, one linear layer. hidden (tokens, width) -> logits (sequences, labels)."""
+    """BERT's: pooler with tanh, dropout, one linear layer. hidden (tokens, width) -> logits (sequences, labels).
+
+    While it learns, logits of all sequences under one dropout mask stand below those under another, if there are
+    several: (samples x sequences, labels).
+    """
 
     def __init__(self, settings: Classify, encoder: EncoderConfig, labels: int) -> None:
-        super().__init__()
+        super().__init__(LayerMix(encoder) if settings.mix_layers else None)
         self.pooler = Pooler(encoder, settings.pooling)
         self.dropout = nn.Dropout(settings.head_dropout)
+        self.samples = settings.dropout_samples
         self.classifier = nn.Linear(encoder.width, labels)
         nn.init.normal_(self.classifier.weight, std=encoder.init_std)
         nn.init.zeros_(self.classifier.bias)
 
     def forward(self, hidden: Tensor, batch: Batch) -> Tensor:
-        pooled = self.dropout(self.pooler(hidden, batch.layout))
-        return self.classifier(pooled)  # type: ignore[no-any-return]
+        pooled = self.pooler(hidden, batch.layout)
+        if self.training and self.samples > 1:
+            pooled = pooled.repeat(self.samples, 1)
+        return self.classifier(self.dropout(pooled))  # type: ignore[no-any-return]
 
     def asks(self, spans: Spans) -> Spans | None:
-        return spans.firsts() if self.pooler.pooling == "cls" else None
+        return spans.firsts() if self.pooler.reads_first and self.mix is None else None
 
     def published(self) -> dict[str, nn.Module]:
-        return {**self.pooler.published(), "classifier": self.classifier}
+        parts = {"classifier": self.classifier, "mix": self.mix}
+        return {
+            **self.pooler.published(),
+            **{name: part for name, part in parts.items() if part is not None},
+        }
 
 
 class ClassifyLearner(TaskLearner):
-    """Encoder and head, trained by (weighted, smoothed) cross-entropy."""
+    """Encoder and head, trained by (weighted, smoothed) cross-entropy or what the settings take in its place."""
 
     def __init__(
-        self, encoder: Encoder, head: ClassifyHead, settings: Classify, weights: Tensor | None
+        self,
+        encoder: Encoder,
+        head: ClassifyHead,
+        settings: Classify,
+        weights: Tensor | None = None,
+        priors: Tensor | None = None,
     ) -> None:
         super().__init__()
         self.encoder, self.head = encoder, head
-        self.smoothing = settings.label_smoothing
+        self.settings = settings
         self.weights: Tensor | None
+        self.priors: Tensor | None
         self.register_buffer("weights", weights, persistent=False)
+        self.register_buffer("priors", priors, persistent=False)
 
-    def forward(self, batch: Batch) -> Loss:
-        logits = self.outputs(batch)
-        wanted = batch.targets["classify"]
+    def loss(self, outputs: Tensor, batch: Batch) -> Loss:
+        logits, wanted = outputs, batch.targets["classify"]
         if not self.training:  # the plain loss: comparable whatever the training loss was
             total = nn.functional.cross_entropy(logits, wanted, reduction="sum")
             correct = (logits.argmax(-1) == wanted).sum()
             return Loss({"classify": Part(total, len(wanted), correct=correct)})
-        total = nn.functional.cross_entropy(
-            logits, wanted, weight=self.weights, label_smoothing=self.smoothing, reduction="sum"
-        )
-        return Loss({"classify": Part(total, len(wanted))})
+        samples = len(logits) // len(wanted)
+        settings, right = self.settings, wanted.repeat(samples)
+        total = summed(settings.loss, logits, right, self.weights, settings.label_smoothing, self.priors)
+        return Loss({"classify": Part(total / samples, len(wanted))})

@@ -15,17 +15,20 @@ from typing import Any, ClassVar, Generic, Literal, Protocol, Self, TypeVar
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from torch import Tensor, nn
 
 from unmask.data.batch import Batch, Row
 from unmask.data.conll import SchemeName, TagColumns
 from unmask.data.tables import Columns, Example, Unknown
 from unmask.data.textfiles import OnError
-from unmask.learner import Learner
+from unmask.learner import Learner, Loss
 from unmask.metrics import Interval
 from unmask.model.attention import Spans
 from unmask.model.encoder import Encoder, EncoderConfig
+from unmask.model.mix import LayerMix
 from unmask.tasks.hiding import Hiding
+from unmask.tasks.regularise import Regulariser, symmetric_kl
 from unmask.text.tokenizer import Tokenizer
 
 P = TypeVar("P")  # what is predicted for one example
@@ -87,7 +90,12 @@ class Head(nn.Module, ABC):
     """hidden (tokens, width) of a packed batch -> what the task's `evidence` and learner read.
 
     asks: the places whose hidden states it reads, where those are few; it is then given no others.
+    mix: of what all layers say, where it reads that instead of the last one; it must then ask for all places.
     """
+
+    def __init__(self, mix: LayerMix | None = None) -> None:
+        super().__init__()
+        self.mix = mix
 
     def asks(self, spans: Spans) -> Spans | None:
         return None
@@ -98,17 +106,45 @@ class Head(nn.Module, ABC):
 
 
 class TaskLearner(Learner):
-    """An encoder with the head of a task. hiding: what is hidden of the texts while it learns, if anything."""
+    """An encoder with the head of a task. hiding: what is hidden of the texts while it learns, if anything;
+    regulariser: what comes to the loss of the task, if anything."""
 
     head: Head
     hiding: Hiding | None = None
+    regulariser: Regulariser | None = None
+
+    @property
+    def passes(self) -> int:
+        return 1 if self.regulariser is None else self.regulariser.passes
 
     def outputs(self, batch: Batch) -> Any:
         """What the head says of a batch."""
         return outputs_of(self.encoder, self.head, batch)
 
     def prepare(self, batch: Batch, seed: int) -> Batch:
-        return batch if self.hiding is None else self.hiding(batch, seed)
+        batch = batch if self.hiding is None else self.hiding(batch, seed)
+        return batch if self.regulariser is None else self.regulariser.prepared(batch)
+
+    def forward(self, batch: Batch) -> Loss:
+        if self.regulariser is None or not self.training:
+            return self.loss(self.outputs(batch), batch)
+        with self.regulariser.around(self.encoder.embeddings.token, batch):
+            outputs = self.outputs(batch)
+        loss = self.loss(outputs, batch)
+        return self.regulariser.completed(loss, outputs, batch, self.sizes(batch), self.divergence)
+
+    @abstractmethod
+    def loss(self, outputs: Any, batch: Batch) -> Loss:
+        """What is learnt from what the head said of a batch: one term. In evaluation the plain loss, which is
+        comparable whatever the settings."""
+
+    def sizes(self, batch: Batch) -> Tensor:
+        """(sequences,) int64, on the CPU: how many rows of the outputs belong to each."""
+        return torch.ones(batch.sequences, dtype=torch.int64)
+
+    def divergence(self, first: Tensor, second: Tensor) -> Tensor:
+        """How far apart two outputs for the same rows are, summed over the rows."""
+        return symmetric_kl(first, second)
 
     def published(self) -> dict[str, nn.Module]:
         return {"encoder": self.encoder, **self.head.published()}
@@ -117,7 +153,9 @@ class TaskLearner(Learner):
 def outputs_of(encoder: Encoder, head: Head, batch: Batch) -> Any:
     """What the head says of a batch, where nothing is computed that it does not read."""
     batch = dataclasses.replace(batch, asked=head.asks(batch.spans))
-    return head(encoder(batch.ids, batch.spans, batch.segments, batch.asked), batch)
+    states: list[Tensor] | None = None if head.mix is None else []
+    hidden = encoder(batch.ids, batch.spans, batch.segments, batch.asked, states)
+    return head(hidden if head.mix is None else head.mix(states), batch)
 
 
 class Task(ABC, Generic[P]):

@@ -1,9 +1,12 @@
 """Long texts as overlapping windows: no unit is cut, each is predicted where most of its context is seen."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+
+Numbers = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -19,7 +22,7 @@ class Window:
     last: int
 
 
-def windows(firsts: npt.NDArray[np.int64], room: int, stride: int) -> list[Window]:
+def windows(firsts: Numbers, room: int, stride: int) -> list[Window]:
     """The windows of a text, of at most `room` pieces, about `stride` pieces from one to the next.
 
     firsts (units + 1,): the place of each unit's first piece, at last one past the last piece. A unit belongs
@@ -52,7 +55,7 @@ def windows(firsts: npt.NDArray[np.int64], room: int, stride: int) -> list[Windo
     ]
 
 
-def _bounds(firsts: npt.NDArray[np.int64], room: int, stride: int) -> list[tuple[int, int]]:
+def _bounds(firsts: Numbers, room: int, stride: int) -> list[tuple[int, int]]:
     """The units (first, one past the last) that each window reads: as many as fit."""
     units = len(firsts) - 1
     bounds, begin = [], 0
@@ -66,3 +69,53 @@ def _bounds(firsts: npt.NDArray[np.int64], room: int, stride: int) -> list[tuple
             return bounds
         onward = int(np.searchsorted(firsts, firsts[begin] + stride, side="right")) - 1
         begin = min(max(onward, begin + 1), end)
+
+
+@dataclass(frozen=True)
+class Share:
+    """What a window answers for of spans of units: the units from `first` on are read, as many as `least` has.
+
+    least, most (units,) int64: of the spans that begin with a unit, those which go on after it for `least` units or
+    more, but fewer than `most` (0 is the unit alone).
+    """
+
+    first: int
+    least: Numbers
+    most: Numbers
+
+
+def shares(firsts: Numbers, found: Sequence[Window], reach: int) -> list[Share]:
+    """The spans of at most `reach` units that each window answers for; `found`: the windows of the text.
+
+    As with units (spans of one), a span belongs to the window in which its nearer end is farthest from the border,
+    of several to the first. One that no window holds whole belongs to none.
+    """
+    units, far = len(firsts) - 1, int(firsts[-1]) + 1
+    bounds = [_read(firsts, window) for window in found]
+    nearest = np.full((units, reach), -1, dtype=np.int64)
+    owner = np.full((units, reach), -1, dtype=np.int64)
+    for number, (begin, end) in enumerate(bounds):
+        inside = np.arange(begin, end)
+        last = inside[:, None] + np.arange(reach)
+        held = last < end
+        left = firsts[inside] - firsts[begin] if begin else np.full(len(inside), far)
+        right = firsts[end] - firsts[np.minimum(last, end - 1) + 1] if end < units else far
+        around = np.where(held, np.minimum(left[:, None], right), -1)
+        better = around > nearest[begin:end]
+        nearest[begin:end][better] = around[better]
+        owner[begin:end][better] = number
+    result = []
+    for number, (begin, end) in enumerate(bounds):
+        own = (
+            owner[begin:end] == number
+        )  # of each unit without a gap: the longer a span, the later its window
+        least = own.argmax(1)
+        result.append(Share(begin, least, least + own.sum(1)))
+    return result
+
+
+def _read(firsts: Numbers, window: Window) -> tuple[int, int]:
+    """The units (first, one past the last) that are read in a window; one that is read in part is the last."""
+    begin = int(np.searchsorted(firsts, window.start))
+    end = int(np.searchsorted(firsts, window.stop, side="right")) - 1
+    return begin, max(end, window.last)

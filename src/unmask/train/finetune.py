@@ -18,6 +18,7 @@ from unmask.model.encoder import Encoder
 from unmask.predict import Predictor, infer, load
 from unmask.tasks import AnyTask, Classify, Task
 from unmask.tasks.hiding import Hiding
+from unmask.tasks.regularise import Regularise, Regulariser
 from unmask.tasks.task import TITLES, TaskLearner
 from unmask.train.fit import Fit, Watch
 from unmask.train.parallel import World, joined
@@ -218,6 +219,8 @@ def _learner(
     learner = task.learner(encoder, train, rows)
     if recipe.hide:
         learner.hiding = Hiding(recipe.hide, opened.tokenizer.mask_id)
+    if recipe.regularise != Regularise():
+        learner.regulariser = Regulariser(recipe.regularise)
     return learner
 
 

@@ -13,6 +13,7 @@ from unmask.model.encoder import EncoderConfig
 from unmask.model.presets import PRESETS
 from unmask.objectives import AnyObjective, Masked
 from unmask.tasks import AnyTask, Classify, Reading
+from unmask.tasks.regularise import Regularise
 from unmask.train.budget import TrainConfig
 from unmask.train.optim import AdamW
 from unmask.train.shipped import find
@@ -165,10 +166,19 @@ class FinetuneRecipe:
         lt=1,
         description="share of the pieces that are replaced by [MASK] while fine-tuning, other ones in each epoch",
     )
+    regularise: Regularise = setting(
+        default_factory=Regularise, description="against learning the training rows by heart"
+    )
     train: TrainConfig = setting(
         default_factory=lambda: TrainConfig(budget="3 epochs", optimizer=AdamW(lr=5e-4), evaluations=6),
         description="how to train",
     )
+
+    def __post_init__(self) -> None:
+        if self.regularise.rdrop and not (self.dropout or self.task.head_dropout):
+            raise ValueError(
+                "regularise.rdrop compares dropout masks: dropout or task.head_dropout must be above 0"
+            )
 
 
 def read_recipe(cls: type[R], path: Path | str, overrides: Iterable[str] = ()) -> R:

@@ -88,7 +88,8 @@ def speed_of(
 def flops_per_token(learner: Learner, batches: Sequence[Batch]) -> float:
     """FLOPs of training on a token of these batches, on average."""
     tokens = sum(batch.tokens for batch in batches)
-    return sum(flops(learner.encoder.config, Work.of(batches)).values()) / max(1, tokens)
+    once = sum(flops(learner.encoder.config, Work.of(batches)).values())
+    return learner.passes * once / max(1, tokens)
 
 
 @dataclass(frozen=True)
