@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from unmask import console
-from unmask.cli.shared import AsJson, Encoding
+from unmask.cli.shared import AllowUnused, AsJson, Encoding
 
 if TYPE_CHECKING:
     from unmask.text.tokenizer import Tokenizer
@@ -108,8 +108,11 @@ def _say_audit(figures: dict[str, Any]) -> None:
         )
         for script, one in [*figures["scripts"].items(), ("all", figures)]
     ]
-    columns = ("script", "characters", "words", "characters per piece", "pieces per word", "unknown pieces")
-    console.table(columns, rows, prose=(0,))
+    console.table(
+        ("script", "characters", "words", "characters per piece", "pieces per word", "unknown pieces"),
+        rows,
+        prose=(0,),
+    )
     unused = figures["unused"]
     examples = console.Verbatim("  ".join(unused["examples"][:SHOWN]))
     lines = [("unused", f"{unused['count']:,} pieces, {unused['share']:.1%} of the ordinary ones")]
@@ -154,6 +157,7 @@ def grow(
     encoding: Encoding = None,
     on_error: OnError = "stop",
     seed: Annotated[int, typer.Option(help="Chooses the documents that are kept aside, a tenth.")] = 0,
+    allow_unused: AllowUnused = False,
     as_json: AsJson = False,
 ) -> None:
     """Add pieces for the words of your own text that a WordPiece model cuts up, and write it with them.
@@ -164,7 +168,7 @@ def grow(
     from unmask import bundle
     from unmask.vocab import grow as grown_of
 
-    opened = bundle.read(model)
+    opened = bundle.read(model, allow_unused=allow_unused)
     with console.work("Vocabulary") as work:
         texts = _texts(sources, column, split, encoding, on_error)
         grown = grown_of(opened, texts, out, add=add, minimum_count=minimum_count, seed=seed, progress=work)

@@ -317,7 +317,7 @@ class Tokenizer:
         added = {piece: self.vocabulary + number for number, piece in enumerate(pieces)}
         grown = {**self._settings, "model": {**model, "vocab": {**model["vocab"], **added}}}
         description = layout.written(layout.backend(grown, "the tokenizer"))
-        return Tokenizer(description, "the grown tokenizer", self._config)
+        return Tokenizer(description, config=self._config)
 
     @cached_property
     def word_start(self) -> NDArray[np.bool_]:
