@@ -137,8 +137,8 @@ def test_rows_of_a_public_table_that_no_piece_had_are_used_first(
     bundle.write(tmp_path / "wide", config, {"encoder": make_encoder(config)}, opened.tokenizer, [])
     export(bundle.read(tmp_path / "wide"), tmp_path / "public")
     for add, size in ((2, config.vocabulary), (5, opened.tokenizer.vocabulary + 5)):
-        found = grow(bundle.read(tmp_path / "public"), TEXTS, tmp_path / "out", add=add)
-        new = bundle.read(tmp_path / "out")
+        found = grow(bundle.read(tmp_path / "public"), TEXTS, tmp_path / str(add), add=add)
+        new = bundle.read(tmp_path / str(add))
         assert len(found.chosen) == add and new.config.vocabulary == len(new.tensors[TABLE]) == size
         assert found.before.bits_per_character is None and new.lineage[0]["kind"] == "public"
 
@@ -154,3 +154,9 @@ def test_texts_that_are_no_help(texts: list[str], message: str, pretrained: Path
     with pytest.raises(UserError, match=message):
         grow(bundle.read(pretrained), texts, tmp_path / "out", minimum_count=99)
     assert not (tmp_path / "out").exists()
+
+
+def test_nothing_that_is_there_is_replaced(pretrained: Path) -> None:
+    with pytest.raises(UserError, match="is there already"):
+        grow(bundle.read(pretrained), TEXTS, pretrained.parent)
+    assert (pretrained / "unmask.json").is_file()

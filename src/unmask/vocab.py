@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from unmask import bundle, files
+from unmask import bundle
 from unmask.bundle.public import public_task
 from unmask.config import changed
 from unmask.console import SILENT, Progress
@@ -23,7 +23,7 @@ from unmask.errors import UserError
 from unmask.predict import Predictor
 from unmask.text import grow as growing
 from unmask.text.tokenizer import Encoded, Tokenizer
-from unmask.text.usage import usage
+from unmask.text.usage import Usage, usage
 from unmask.text.wordpiece import CONTINUATION
 
 TABLE, BIAS = "encoder.embeddings.token.weight", "masked.bias"  # what has a row for each piece
@@ -45,14 +45,13 @@ class Fit:
 
 @dataclass(frozen=True)
 class Grown:
-    """What was added, and held-out text before and after. untold: unknown words that stayed unknown as pieces."""
+    """What was added, from how many documents, and how many others told how it suits: before and after."""
 
     chosen: list[growing.Chosen]
     documents: int
     held_out: int
     before: Fit
     after: Fit
-    untold: int
 
 
 def grow(
@@ -74,11 +73,13 @@ def grow(
     A tenth of the documents is kept aside, chosen by a hash of (seed, text), and tells how the vocabulary suits text
     that it was not chosen from.
 
-    Raises UserError for another vocabulary than WordPiece, and where there is nothing to add or too little text.
+    Raises UserError for another vocabulary than WordPiece, for a folder that is there, for too little text, and where
+    there is nothing to add.
     """
     before = opened.tokenizer
     before.grown([])  # whether it can grow at all, before long work
-    files.check_file(out / "unmask.json")
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise UserError(f"{out} is there already", to_do="remove it, or choose another --out")
     sample = _Sample(texts, seed)
     found = usage(before, sample.training(), progress)
     if not sample.held_out or not found.documents:
@@ -87,20 +88,9 @@ def grow(
             given=f"{found.documents + len(sample.held_out):,} documents",
             to_do="give more text; --split line makes each line a document",
         )
-    words = {tuple(map(before.piece_of, ids)): count for ids, count in found.cut.items()}
-    unknown: Counter[str] = Counter()
-    for text, count in found.unknown.items():
-        unknown[before.normalised(text).strip()] += count
-    told = _told(before, unknown)
-    chosen = growing.choose(before.pieces, words, told, add, minimum_count=minimum_count, progress=progress)
-    if not chosen:
-        raise UserError(
-            "no word of the text is cut into several pieces often enough: there is nothing to add",
-            given=f"{found.whole.words:,} words in {found.documents:,} documents",
-            allowed=f"pieces that stand in the text {minimum_count} times or more",
-        )
-    tokenizer = before.grown([one.piece for one in chosen])
-    config, tensors = _with_rows(opened, [one.piece for one in chosen])
+    chosen = _chosen_from(found, add, minimum_count, progress)
+    pieces = [one.piece for one in chosen]
+    config, tensors = _with_rows(opened, pieces)
     lineage = {
         "kind": "grow",
         "pieces": len(chosen),
@@ -114,7 +104,7 @@ def grow(
         opened,
         folder=out,
         config=config,
-        tokenizer=tokenizer,
+        tokenizer=before.grown(pieces),
         tensors=tensors,
         facts={**opened.facts, "lineage": [*opened.lineage, lineage]},
     )
@@ -123,11 +113,11 @@ def grow(
     first, last = (
         _fit(one.tokenizer, sample.held_out, number) for one, number in zip((opened, made), bits, strict=True)
     )
-    return Grown(chosen, found.documents, len(sample.held_out), first, last, len(unknown) - len(told))
+    return Grown(chosen, found.documents, len(sample.held_out), first, last)
 
 
 class _Sample:
-    """Documents, a tenth of them kept aside; alike texts on the same side."""
+    """Documents, a tenth of them kept aside; equal ones on the same side."""
 
     def __init__(self, texts: Iterable[str], seed: int) -> None:
         self.texts, self.seed = texts, seed
@@ -144,6 +134,24 @@ class _Sample:
             elif held < HELD_OUT_CHARACTERS:
                 self.held_out.append(text)
                 held += len(text)
+
+
+def _chosen_from(found: Usage, add: int, minimum_count: int, progress: Progress) -> list[growing.Chosen]:
+    """The pieces that a text asks for. Raises UserError where there are none."""
+    before = found.tokenizer
+    words = {tuple(map(before.piece_of, ids)): count for ids, count in found.cut.items()}
+    unknown: Counter[str] = Counter()
+    for text, count in found.unknown.items():
+        unknown[before.normalised(text).strip()] += count
+    told = _told(before, unknown)
+    chosen = growing.choose(before.pieces, words, told, add, minimum_count=minimum_count, progress=progress)
+    if not chosen:
+        raise UserError(
+            "no word of the text is cut into several pieces often enough: there is nothing to add",
+            given=f"{found.whole.words:,} words in {found.documents:,} documents",
+            allowed=f"pieces that stand in the text {minimum_count} times or more",
+        )
+    return chosen
 
 
 def _told(before: Tokenizer, unknown: Mapping[str, int]) -> dict[str, int]:
