@@ -53,7 +53,7 @@ def predict(
     encoding: Encoding = None,
     on_error: OnError = "stop",
 ) -> None:
-    """Give the most probable label of each row, or the labelled spans in it, with their probabilities."""
+    """Give what is most probable of each row: its label or labels, its number, or the labelled spans in it."""
     from unmask import files
     from unmask.data.conll import TagColumns
     from unmask.data.tables import Columns
@@ -127,6 +127,10 @@ def _table(task: "Task[Any]", rows: "Iterable[tuple[Example, Any]]", every: bool
         excerpt = text if len(text) <= EXCERPT else text[: EXCERPT - 3].rstrip() + "..."
         for line in task.lines(example, prediction, every):
             cells = [line[n] for n in chosen]
-            shown.append((*(f"{x:.1%}" if isinstance(x, float) else x for x in cells), *[excerpt] * whole))
+            shares = [
+                f"{x:.1%}" if isinstance(x, float) and columns[n] != "number" else x
+                for n, x in zip(chosen, cells, strict=True)
+            ]
+            shown.append((*shares, *[excerpt] * whole))
     names = [columns[n] if n >= len(plain) or columns[n] != "score" else "probability" for n in chosen]
     console.table((*names, *["text"] * whole), shown)

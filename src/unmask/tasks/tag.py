@@ -77,11 +77,21 @@ class Tag:
     wide_dropout: float = setting(
         default=0.0, ge=0, lt=1, description="wide: share of the pairs that are hidden in training"
     )
+    mix_layers: bool = setting(
+        default=False, description="read a learnt mix of all layers, not the last one (Peters et al. 2018)"
+    )
+    lstm: int = setting(
+        default=0,
+        ge=0,
+        description="width, in each direction, of a bidirectional LSTM above the encoder; 0: none",
+    )
     crf_lr_factor: float = setting(
         default=10.0, gt=0, description="learning rate of the CRF's transitions, as a multiple of the rest's"
     )
     head_lr_factor: float = setting(
-        default=1.0, gt=0, description="learning rate of the last layer, as a multiple of the encoder's"
+        default=1.0,
+        gt=0,
+        description="learning rate of the last layer and of the LSTM, as a multiple of the encoder's",
     )
     head_dropout: float = setting(default=0.1, ge=0, lt=1, description="before the last layer")
     label_smoothing: float = setting(
@@ -137,6 +147,7 @@ class TagTask(Task[list[LabelledSpan]]):
     """
 
     settings: Tag
+    kind = "tags"
     baseline = "frequent"
     formats: ClassVar[tuple[str, ...]] = ("jsonl", "csv", "table", "conll")
     nested: ClassVar[bool] = False  # whether the spans of an example may overlap
@@ -170,9 +181,14 @@ class TagTask(Task[list[LabelledSpan]]):
         return {**dump(self.settings), "labels": self.labels, "scheme": self.scheme}
 
     @property
+    def meaning(self) -> dict[str, Any]:
+        return {"scheme": self.scheme}
+
+    @property
     def public(self) -> tuple[str | None, list[str]]:
-        # nobody else knows our CRF and pairs: the rest alone would be read as if it were the whole model
-        alone = self.settings.decoder == "softmax" and not self.settings.wide
+        # nobody else knows what is beside BERT's own head: the rest alone would be read as if it were the whole model
+        chosen = self.settings
+        alone = chosen.decoder == "softmax" and not (chosen.wide or chosen.mix_layers or chosen.lstm)
         name = "BertForTokenClassification" if alone else None
         return name, self.tags.names
 
@@ -277,6 +293,8 @@ class TagTask(Task[list[LabelledSpan]]):
             crf=chosen.decoder == "crf",
             wide=chosen.wide,
             hidden=chosen.wide_dropout,
+            mix=chosen.mix_layers,
+            lstm=chosen.lstm,
         )
 
     def learner(self, encoder: Encoder, train: Sequence[Example], rows: Sequence[Row]) -> TaskLearner:
@@ -284,9 +302,9 @@ class TagTask(Task[list[LabelledSpan]]):
         head = self.head(encoder.config)
         assert isinstance(head, TagHead)
         head.begin_with(rows)
-        factors = dict.fromkeys(("head.classifier.", "head.wide."), self.settings.head_lr_factor)
-        if head.wide is None:
-            del factors["head.wide."]
+        beside = {"head.wide.": head.wide, "head.lstm.": head.lstm}
+        present = ["head.classifier.", *(prefix for prefix, part in beside.items() if part is not None)]
+        factors = dict.fromkeys(present, self.settings.head_lr_factor)
         if head.crf is not None:
             factors["head.crf."] = self.settings.crf_lr_factor
         return TagLearner(encoder, head, self.settings.label_smoothing, factors)
