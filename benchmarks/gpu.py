@@ -190,7 +190,7 @@ def peer(
     update = recipe.train.optimizer
     optimizer = torch.optim.AdamW(
         network.parameters(),
-        lr=update.lr,
+        lr=update.rate,
         betas=(update.beta1, update.beta2),
         eps=update.eps,
         weight_decay=update.decay,

@@ -200,7 +200,7 @@ def _peer(settings: Settings, built: "Shards", rows: list[Any], batch_rows: int)
     update = recipe.train.optimizer
     optimizer = torch.optim.AdamW(
         model.parameters(),
-        lr=update.lr,
+        lr=update.rate,
         betas=(update.beta1, update.beta2),
         eps=update.eps,
         weight_decay=update.decay,

@@ -9,6 +9,7 @@ from unmask.config import changed
 from unmask.console import Progress
 from unmask.data.publicmodels import PUBLIC_MODELS, get_model
 from unmask.model.encoder import EncoderConfig
+from unmask.train.optim import finetuning_rate
 from unmask.train.recipe import FinetuneRecipe
 from unmask.train.speed import Work, flops
 
@@ -46,11 +47,8 @@ class Start:
 
     def recipe(self, ours: FinetuneRecipe) -> FinetuneRecipe:
         """The same rows, in the same order and as often, from the checkpoint."""
-        train = changed(ours.train, optimizer=changed(ours.train.optimizer, lr=rate_of(self.config)))
+        train = changed(
+            ours.train, optimizer=changed(ours.train.optimizer, lr=finetuning_rate(self.config.width))
+        )
         task = changed(ours.task, length=min(ours.task.length, self.config.length))
         return changed(ours, model=self.where, task=task, train=train)
-
-
-def rate_of(config: EncoderConfig) -> float:
-    """A learning rate that falls with the square of the width."""
-    return 5e-4 * (256 / config.width) ** 2

@@ -150,14 +150,15 @@ class Pieces:
     firsts: Ids
 
     @classmethod
-    def of(cls, encoded: Encoded, segment: int = 0) -> "Pieces":
-        """Those of the text, or of the pair (segment 1), of an encoding that was not cut."""
+    def of(cls, encoded: Encoded, pair: bool = False) -> "Pieces":
+        """Those of the text, or of the pair, of an encoding that was not cut."""
+        second = len(encoded.ids) if encoded.second is None else encoded.second
         kept = [
             (number, word)
-            for number, word, part, special in zip(
-                encoded.ids, encoded.words, parts_of(encoded), encoded.special, strict=True
+            for place, (number, word, special) in enumerate(
+                zip(encoded.ids, encoded.words, encoded.special, strict=True)
             )
-            if part == segment and not special
+            if (place >= second) == pair and not special
         ]
         words = [word for _, word in kept]
         begins = [place for place, word in enumerate(words) if place == 0 or word != words[place - 1]]
@@ -168,16 +169,6 @@ class Pieces:
 
     def __len__(self) -> int:
         return len(self.ids)
-
-
-def parts_of(encoded: Encoded) -> list[int]:
-    """Which text each piece is of, 0 or 1, as the segments say; not all tokenizers tell texts apart by these, so that
-    the second text is what stands behind the special pieces in the middle."""
-    if max(encoded.segments) > 0:
-        return encoded.segments
-    special = np.array(encoded.special)
-    runs = np.cumsum(~special & np.concatenate([[True], special[:-1]]))
-    return (runs > 1).astype(int).tolist()  # type: ignore[no-any-return]
 
 
 def frames(
@@ -226,7 +217,7 @@ def long_frames(tokenizer: Tokenizer, encoded: Encoded, length: int, stride: int
     The shorter text of a pair is repeated in each; where it fills more than half of the sequence it is cut, and
     whether it was is said.
     """
-    first, second = Pieces.of(encoded), Pieces.of(encoded, 1) if max(parts_of(encoded)) else None
+    first, second = Pieces.of(encoded), None if encoded.second is None else Pieces.of(encoded, pair=True)
     if second is None:
         return frames(tokenizer, first, None, length, stride), False
     moving, beside = (first, second) if len(first) >= len(second) else (second, first)

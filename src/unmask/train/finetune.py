@@ -22,6 +22,7 @@ from unmask.tasks.hiding import Hiding
 from unmask.tasks.regularise import Regularise, Regulariser
 from unmask.tasks.task import TITLES, Evidence, TaskLearner, shown_figure
 from unmask.train.fit import Fit, Watch
+from unmask.train.optim import finetuning_rate
 from unmask.train.parallel import World, joined
 from unmask.train.recipe import FinetuneRecipe, RowsConfig, read_recipe, recipe_of
 from unmask.train.run import Run
@@ -146,6 +147,7 @@ def _train(run: Run, recipe: FinetuneRecipe, progress: Progress) -> None:
     with world.agreeing():
         opened = bundle.read(recipe.model)
         check(recipe, opened)
+        recipe = with_rate(recipe, opened.config.width)
         train, dev = rows_of(data, recipe.seed, recipe.task)
         inputs = {"model": opened.sha256, "train": files.sha256(data.train)}
         run.bind(**inputs, **({"dev": files.sha256(data.dev)} if data.dev else {}))
@@ -156,7 +158,7 @@ def _train(run: Run, recipe: FinetuneRecipe, progress: Progress) -> None:
         truncated = task.truncated
         heldout = HeldOut(task, dev, task.encode([example.only(task.labels) for example in dev]))
         learner, heads = _learner(opened, recipe, task, train, rows)
-        origin = told(opened, learner, recipe.transfer, heads)
+        origin = told(opened, learner, recipe.transfer, heads) | {"lr": recipe.train.optimizer.rate}
         config, lineage = learner.encoder.config, opened.lineage
         tokenizer = opened.tokenizer
         del opened  # its weights are in the learner now
@@ -212,6 +214,15 @@ def _train(run: Run, recipe: FinetuneRecipe, progress: Progress) -> None:
         )
 
     world.from_main(publish)
+
+
+def with_rate(recipe: FinetuneRecipe, width: int) -> FinetuneRecipe:
+    """The recipe with a learning rate, where it names none."""
+    optimizer = recipe.train.optimizer
+    if optimizer.lr is not None:
+        return recipe
+    rated = changed(optimizer, lr=finetuning_rate(width))
+    return changed(recipe, train=changed(recipe.train, optimizer=rated))
 
 
 def _learner(

@@ -165,7 +165,11 @@ def fitted(recipe: PretrainRecipe, tokenizer: Tokenizer) -> PretrainRecipe:
             "next_sentence needs segment embeddings", given=f"model.segments={recipe.model.segments}"
         )
     recipe.start.check(recipe.model)
-    return changed(recipe, model=changed(recipe.model, vocabulary=vocabulary))
+    network = changed(recipe.model, vocabulary=vocabulary)
+    if network.family == "roberta" and recipe.start.model is None:
+        # other libraries count its positions from the id of the padding
+        network = changed(network, position_offset=tokenizer.pad_id + 1)
+    return changed(recipe, model=network)
 
 
 def _gone_on_from(recipe: PretrainRecipe, tokenizer: Tokenizer) -> PretrainRecipe:

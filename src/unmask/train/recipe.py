@@ -16,7 +16,6 @@ from unmask.objectives import AnyObjective, Masked
 from unmask.tasks import Answer, AnyTask, Classify, Reading
 from unmask.tasks.regularise import Regularise
 from unmask.train.budget import TrainConfig
-from unmask.train.optim import AdamW
 from unmask.train.shipped import find
 from unmask.train.start import Start
 from unmask.train.transfer import Transfer, architecture
@@ -57,7 +56,7 @@ class PretrainRecipe:
     data: CorpusConfig = setting(description="the text to pretrain on")
     model: EncoderConfig = setting(
         default_factory=EncoderConfig,
-        description=f"the architecture; `preset` names one of {', '.join(PRESETS)}, single settings override it",
+        description="the architecture; `preset` names a house model or a published one, single settings override it",
     )
     start: Start = setting(default_factory=Start, description="what the network begins with")
     transfer: Transfer = setting(
@@ -194,7 +193,7 @@ class FinetuneRecipe:
         default_factory=Regularise, description="against learning the training rows by heart"
     )
     train: TrainConfig = setting(
-        default_factory=lambda: TrainConfig(budget="3 epochs", optimizer=AdamW(lr=5e-4), evaluations=6),
+        default_factory=lambda: TrainConfig(budget="3 epochs", evaluations=6),
         description="how to train",
     )
 

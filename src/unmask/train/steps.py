@@ -130,7 +130,7 @@ def steps(
             counts, tokens, begun = _agreed(world, micro, clock.seconds())
             since = clock.progress(state.step, begun)
             # the rate of a step is that of its middle
-            lr = settings.optimizer.lr * settings.schedule.factor(min(1.0, since + clock.share(took) / 2))
+            lr = settings.optimizer.rate * settings.schedule.factor(min(1.0, since + clock.share(took) / 2))
             set_lr(optimizer, lr)
             torch.manual_seed(int(hashed(seed, DROPOUT, state.step, world.rank)[0] >> np.uint64(1)))
             watch = state.step == 0 or int(since * WATCHED) != int((since + clock.share(took)) * WATCHED)
