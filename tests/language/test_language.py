@@ -297,7 +297,7 @@ def test_wrong_usage_in_chinese(capsys: pytest.CaptureFixture[str], arguments: l
 def test_a_users_mistake_in_chinese(capsys: pytest.CaptureFixture[str]) -> None:
     code, out, err = call(capsys, "--lang=zh", "recipe", "show", "tinny")
     assert (code, out) == (1, "")
-    assert err.startswith("错误：tinny 不是配方\n  是否想写  tiny\n  允许的    YAML 文件，或 base")
+    assert err.startswith("错误：tinny 不是配方\n  是否想写  tiny\n  允许的    YAML 文件，或 answer")
     code, _, err = call(capsys, "recipe", "show", "tiny", "model.layerz=6", "--lang", "zh")
     assert code == 1 and err.startswith("错误：tiny：model.layerz 不是一项设置\n  给出的    layerz: 6\n")
     code, _, err = call(capsys, "recipe", "show", "tiny", "model.layers=0", "--lang", "zh")
