@@ -126,6 +126,12 @@ recall = Metric("recall", lambda counts: _ratio(counts.hits.sum(-1), counts.actu
 
 METRICS = {metric.name: metric for metric in (accuracy, macro_f1, micro_f1, matthews)}
 
+PLAIN = frozenset({"matthews", "pearson", "spearman", "mae", "rmse"})
+"""Figures that are shown as they are; all others are shares, shown in per cent."""
+
+LOWER = frozenset({"mae", "rmse"})
+"""Figures of which less is better."""
+
 
 def confusion(reference: ArrayLike, predicted: ArrayLike, labels: int) -> Labels:
     """How often each label (row) was predicted as each label (column): (labels, labels) int64.

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from unmask import console, files
 from unmask.bundle.layout import encoder_config, family_of
-from unmask.bundle.own import Bundle, layout_of, write_public
+from unmask.bundle.own import PROBLEMS, Bundle, layout_of, renamed, write_public
 from unmask.bundle.weights import check_numbers, read_tensors, some
 from unmask.errors import UserError
 from unmask.model.encoder import Encoder, EncoderConfig
@@ -75,9 +75,8 @@ def read_public(folder: Path, source: str, revision: str | None = None, allow_un
     names = public.get("architectures") or [""]
     architecture = str(names[0]) if isinstance(names, list) else ""
     task = _task(public, architecture, tensors, config, where)
-    if architecture.endswith("ForQuestionAnswering") and "classifier.weight" in tensors:
-        for kind in ("weight", "bias"):  # ModernBERT's name for it
-            tensors[f"qa_outputs.{kind}"] = tensors.pop(f"classifier.{kind}")
+    if architecture.endswith("ForQuestionAnswering"):
+        tensors = renamed(tensors, "classifier", "qa_outputs")  # as ModernBERT calls it
     lineage = {
         "kind": "public",
         "source": source,
@@ -177,10 +176,13 @@ def _task(
     labels = _labels(public, tensors[wanted].shape[0], where)
     if kind == "TokenClassification":
         return _tagging(labels, tensors, length)
-    if public.get("problem_type") not in (None, "single_label_classification") or len(labels) < 2:
+    targets = {problem: target for target, problem in PROBLEMS.items()}
+    target = targets.get(public.get("problem_type") or PROBLEMS["label"])
+    if target is None or (target == "label" and len(labels) < 2) or (target == "number" and len(labels) > 1):
         return None
     pooling = public.get("classifier_pooling", "cls") if config.family == "modernbert" else "cls"
-    return {"name": "classify", "length": length, "pooling": pooling, "labels": labels}
+    outputs = [] if target == "number" else labels
+    return {"name": "classify", "target": target, "length": length, "pooling": pooling, "labels": outputs}
 
 
 def _labels(public: Mapping[str, Any], count: int, where: Path) -> list[str]:
@@ -276,9 +278,6 @@ def export(opened: Bundle, folder: Path) -> str:
     tensors = dict(opened.tensors)
     if architecture is None and opened.task is not None:  # a head that nobody else knows
         tensors = {name: tensor for name, tensor in tensors.items() if name.startswith("encoder.")}
-    if config.family == "modernbert" and "qa_outputs.weight" in tensors:
-        for kind in ("weight", "bias"):
-            tensors[f"classifier.{kind}"] = tensors.pop(f"qa_outputs.{kind}")
     with files.atomic(folder) as temporary:
         temporary.mkdir()
         write_public(temporary, config, tensors, tokenizer, family, architecture, labels, opened.task)

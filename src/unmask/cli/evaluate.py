@@ -11,6 +11,7 @@ from unmask.cli.shared import (
     AsJson,
     Encoding,
     LabelColumn,
+    LabelSeparator,
     OnError,
     PairColumn,
     Scheme,
@@ -19,7 +20,7 @@ from unmask.cli.shared import (
     TokenColumn,
     UnknownLabels,
     facts,
-    percent,
+    shown,
 )
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ def evaluate(
     text_column: TextColumn = None,
     pair_column: PairColumn = None,
     label_column: LabelColumn = None,
+    label_separator: LabelSeparator = None,
     token_column: TokenColumn = None,
     tag_column: TagColumn = None,
     scheme: Scheme = "auto",
@@ -52,8 +54,9 @@ def evaluate(
 ) -> None:
     """Compare predictions with what is true: figures with 95 % intervals, over all and for each label.
 
-    Labels of rows: accuracy and macro-F1. Tags of tokens: accuracy. Spans: precision, recall and F1 as conlleval.
-    Answers: F1 and exact match as SQuAD.
+    One label a row: accuracy and macro-F1. Any number of labels: micro- and macro-F1, and the share of rows with all
+    labels right. Numbers: Pearson, Spearman, MAE, RMSE. Tags of tokens: accuracy. Spans: precision, recall and F1 as
+    conlleval. Answers: F1 and exact match as SQuAD.
     """
     from unmask.data.conll import TagColumns
     from unmask.data.tables import Columns
@@ -61,7 +64,7 @@ def evaluate(
     from unmask.predict import load
     from unmask.tasks import Reading
 
-    columns = Columns(text=text_column, pair=pair_column, label=label_column)
+    columns = Columns(text=text_column, pair=pair_column, label=label_column, separator=label_separator)
     tags = TagColumns(token=token_column, tag=tag_column)
     reading = Reading(columns, tags, scheme, on_error, encoding, unknown_labels)
     with console.work("Evaluation") as work:
@@ -91,7 +94,7 @@ def _show(scores: "Evaluation", truncated: int, length: int) -> None:
     cut = f", {truncated:,} cut short at {length} tokens" if truncated else ""
     facts(
         [
-            *((TITLES[key], f"{percent(interval)} %") for key, interval in scores.figures.items()),
+            *((TITLES[key], shown(key, interval, unit=True)) for key, interval in scores.figures.items()),
             ("rows", f"{scores.rows:,}{cut}; in brackets 95 % bootstrap intervals"),
         ]
     )

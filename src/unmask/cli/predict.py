@@ -55,7 +55,7 @@ def predict(
     encoding: Encoding = None,
     on_error: OnError = "stop",
 ) -> None:
-    """Give the most probable label of each row, the labelled spans in it, or the answer, with probabilities."""
+    """Give what is most probable of each row: its label or labels, its number, its labelled spans, or the answer."""
     from unmask import files
     from unmask.data.conll import TagColumns
     from unmask.data.tables import Columns
@@ -131,6 +131,10 @@ def _table(task: "Task[Any]", rows: "Iterable[tuple[Example, Any]]", every: bool
         excerpt = text if len(text) <= EXCERPT else text[: EXCERPT - 3].rstrip() + "..."
         for line in task.lines(example, prediction, every):
             cells = [line[n] for n in chosen]
-            shown.append((*(f"{x:.1%}" if isinstance(x, float) else x for x in cells), *[excerpt] * whole))
+            shares = [
+                f"{x:.1%}" if isinstance(x, float) and columns[n] != "number" else x
+                for n, x in zip(chosen, cells, strict=True)
+            ]
+            shown.append((*shares, *[excerpt] * whole))
     names = [columns[n] if n >= len(plain) or columns[n] != "score" else "probability" for n in chosen]
     console.table((*names, *["text"] * whole), shown)

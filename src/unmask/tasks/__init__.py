@@ -6,13 +6,22 @@ from typing import Annotated, Any
 from unmask.config import config, from_mapping, setting
 from unmask.tasks.answer import Answer, AnswerTask
 from unmask.tasks.classify import Classify, ClassifyTask
+from unmask.tasks.manylabels import LabelsTask
+from unmask.tasks.number import NumberTask
 from unmask.tasks.tag import Tag, TagTask
 from unmask.tasks.task import Reading, Task
 from unmask.text.tokenizer import Tokenizer
 
 AnyTask = Annotated[Classify | Tag | Answer, setting(discriminator="name")]
 
-FACTS = ("labels", "scheme", "unanswerable", "threshold")  # what a schema holds beside settings
+FACTS = (
+    "labels",
+    "scheme",
+    "thresholds",
+    "numbers",
+    "unanswerable",
+    "threshold",
+)  # what a schema holds beside settings
 
 __all__ = [
     "Answer",
@@ -20,6 +29,8 @@ __all__ = [
     "AnyTask",
     "Classify",
     "ClassifyTask",
+    "LabelsTask",
+    "NumberTask",
     "Reading",
     "Tag",
     "TagTask",

@@ -119,6 +119,7 @@ class AnswerTask(Task[list[FoundAnswer]]):
 
     settings: Answer
     metric = "answer_f1"
+    kind = "answers"
     baseline = "overlap"
     formats: ClassVar[tuple[str, ...]] = ("jsonl", "csv", "table")
 
@@ -127,6 +128,7 @@ class AnswerTask(Task[list[FoundAnswer]]):
     ) -> None:
         super().__init__(settings, tokenizer, ())
         self.unanswerable, self.threshold = unanswerable, threshold
+        self.calibrates = unanswerable
 
     @classmethod
     def build(cls, settings: Answer, tokenizer: Tokenizer, train: Sequence[Example]) -> Self:

@@ -10,6 +10,8 @@ from torch import Tensor, nn
 from unmask.data.batch import Batch, Row
 from unmask.learner import Loss, Part
 from unmask.model.encoder import Encoder, EncoderConfig
+from unmask.model.families import FAMILIES
+from unmask.model.pooler import Transform
 from unmask.tasks.task import Head, TaskLearner
 from unmask.tasks.windows import Pieces, Window
 
@@ -47,15 +49,17 @@ class AnswerHead(Head):
 
     def __init__(self, encoder: EncoderConfig) -> None:
         super().__init__()
+        self.transform = Transform(encoder) if FAMILIES[encoder.family].head.everywhere else None
         self.qa_outputs = nn.Linear(encoder.width, 2)
         nn.init.normal_(self.qa_outputs.weight, std=encoder.init_std)
         nn.init.zeros_(self.qa_outputs.bias)
 
     def forward(self, hidden: Tensor, batch: Batch) -> Tensor:
-        return self.qa_outputs(hidden)  # type: ignore[no-any-return]
+        return self.qa_outputs(hidden if self.transform is None else self.transform(hidden))  # type: ignore[no-any-return]
 
     def published(self) -> dict[str, nn.Module]:
-        return {"qa_outputs": self.qa_outputs}
+        before = {} if self.transform is None else self.transform.published()
+        return {**before, "qa_outputs": self.qa_outputs}
 
 
 class AnswerLearner(TaskLearner):
@@ -65,9 +69,12 @@ class AnswerLearner(TaskLearner):
         super().__init__()
         self.encoder, self.head = encoder, head
 
-    def forward(self, batch: Batch) -> Loss:
+    def sizes(self, batch: Batch) -> Tensor:
+        return torch.tensor(batch.spans.lengths)
+
+    def loss(self, outputs: Tensor, batch: Batch) -> Loss:
         wanted = batch.targets["answer"]
-        logits = padded(self.outputs(batch).float(), batch.spans.lengths)
+        logits = padded(outputs.float(), batch.spans.lengths)
         return Loss(
             {"answer": Part(nn.functional.cross_entropy(logits, wanted, reduction="sum"), wanted.numel())}
         )

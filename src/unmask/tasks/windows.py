@@ -29,7 +29,7 @@ class Window:
     last: int
 
 
-def windows(firsts: npt.NDArray[np.int64], room: int, stride: int) -> list[Window]:
+def windows(firsts: Ids, room: int, stride: int) -> list[Window]:
     """The windows of a text, of at most `room` pieces, about `stride` pieces from one to the next.
 
     firsts (units + 1,): the place of each unit's first piece, at last one past the last piece. A unit belongs
@@ -62,7 +62,7 @@ def windows(firsts: npt.NDArray[np.int64], room: int, stride: int) -> list[Windo
     ]
 
 
-def _bounds(firsts: npt.NDArray[np.int64], room: int, stride: int) -> list[tuple[int, int]]:
+def _bounds(firsts: Ids, room: int, stride: int) -> list[tuple[int, int]]:
     """The units (first, one past the last) that each window reads: as many as fit."""
     units = len(firsts) - 1
     bounds, begin = [], 0
@@ -76,6 +76,56 @@ def _bounds(firsts: npt.NDArray[np.int64], room: int, stride: int) -> list[tuple
             return bounds
         onward = int(np.searchsorted(firsts, firsts[begin] + stride, side="right")) - 1
         begin = min(max(onward, begin + 1), end)
+
+
+@dataclass(frozen=True)
+class Share:
+    """What a window answers for of spans of units: the units from `first` on are read, as many as `least` has.
+
+    least, most (units,) int64: of the spans that begin with a unit, those which go on after it for `least` units or
+    more, but fewer than `most` (0 is the unit alone).
+    """
+
+    first: int
+    least: Ids
+    most: Ids
+
+
+def shares(firsts: Ids, found: Sequence[Window], reach: int) -> list[Share]:
+    """The spans of at most `reach` units that each window answers for; `found`: the windows of the text.
+
+    As with units (spans of one), a span belongs to the window in which its nearer end is farthest from the border,
+    of several to the first. One that no window holds whole belongs to none.
+    """
+    units, far = len(firsts) - 1, int(firsts[-1]) + 1
+    bounds = [_read(firsts, window) for window in found]
+    nearest = np.full((units, reach), -1, dtype=np.int64)
+    owner = np.full((units, reach), -1, dtype=np.int64)
+    for number, (begin, end) in enumerate(bounds):
+        inside = np.arange(begin, end)
+        last = inside[:, None] + np.arange(reach)
+        held = last < end
+        left = firsts[inside] - firsts[begin] if begin else np.full(len(inside), far)
+        right = firsts[end] - firsts[np.minimum(last, end - 1) + 1] if end < units else far
+        around = np.where(held, np.minimum(left[:, None], right), -1)
+        better = around > nearest[begin:end]
+        nearest[begin:end][better] = around[better]
+        owner[begin:end][better] = number
+    result = []
+    for number, (begin, end) in enumerate(bounds):
+        own = (
+            owner[begin:end] == number
+        )  # of each unit without a gap: the longer a span, the later its window
+        least = own.argmax(1)
+        result.append(Share(begin, least, least + own.sum(1)))
+    return result
+
+
+def _read(firsts: Ids, window: Window) -> tuple[int, int]:
+    """The units (first, one past the last) that are read in a window; one that is read in part is the last."""
+    begin = int(np.searchsorted(firsts, window.start))
+    end = int(np.searchsorted(firsts, window.stop, side="right")) - 1
+    return begin, max(end, window.last)
 
 
 @dataclass(frozen=True)
@@ -105,7 +155,7 @@ class Pieces:
         kept = [
             (number, word)
             for number, word, part, special in zip(
-                encoded.ids, encoded.words, encoded.segments, encoded.special, strict=True
+                encoded.ids, encoded.words, parts_of(encoded), encoded.special, strict=True
             )
             if part == segment and not special
         ]
@@ -120,6 +170,16 @@ class Pieces:
         return len(self.ids)
 
 
+def parts_of(encoded: Encoded) -> list[int]:
+    """Which text each piece is of, 0 or 1, as the segments say; not all tokenizers tell texts apart by these, so that
+    the second text is what stands behind the special pieces in the middle."""
+    if max(encoded.segments) > 0:
+        return encoded.segments
+    special = np.array(encoded.special)
+    runs = np.cumsum(~special & np.concatenate([[True], special[:-1]]))
+    return (runs > 1).astype(int).tolist()  # type: ignore[no-any-return]
+
+
 def frames(
     tokenizer: Tokenizer, moving: Pieces, beside: Pieces | None, length: int, stride: int, first: bool = True
 ) -> list[Frame]:
@@ -128,7 +188,8 @@ def frames(
     moving: the text that is read in windows; beside: one that is repeated in each, whole; first: whether the
     moving text stands before it. A text without pieces has no frames.
     """
-    room = length - 2 if beside is None else length - 3 - len(beside)
+    frame = tokenizer.one if beside is None else tokenizer.two
+    room = length - frame.size - (0 if beside is None else len(beside))
     assert room > 0, "the text beside the windows leaves no room"
     fits = int(np.diff(moving.firsts).max(initial=0)) <= room
     units = (
@@ -138,20 +199,25 @@ def frames(
     for window in windows(units, room, min(stride, room)):
         inner = moving.ids[window.start : window.stop]
         texts = [inner] if beside is None else [inner, beside.ids] if first else [beside.ids, inner]
-        place = 1 if beside is None or first else len(beside) + 2
+        place = len(frame.runs[0])
+        if beside is not None and not first:
+            place += len(beside) + len(frame.runs[1])
         result.append(Frame(*framed(tokenizer, texts), window, place))
     return result
 
 
 def framed(tokenizer: Tokenizer, texts: Sequence[Ids]) -> tuple[Ids, Ids, npt.NDArray[np.uint8]]:
-    """[CLS] text [SEP], or [CLS] text [SEP] pair [SEP], as ids, segments and flags."""
-    parts, flags = [np.array([tokenizer.cls_id])], [np.array([SPECIAL], dtype=np.uint8)]
-    for text in texts:
-        parts += [text, np.array([tokenizer.sep_id])]
-        flags += [np.zeros(len(text), dtype=np.uint8), np.array([SPECIAL], dtype=np.uint8)]
-    sizes = [len(text) + 1 for text in texts]
-    segments = np.repeat(np.arange(len(texts)), [sizes[0] + 1, *sizes[1:]])
-    return np.concatenate(parts), segments, np.concatenate(flags)
+    """A text or a pair with special pieces around, BERT's [CLS] text [SEP] pair [SEP], as ids, segments and flags."""
+    frame = tokenizer.one if len(texts) == 1 else tokenizer.two
+    parts, segments = [np.array(frame.runs[0])], [np.array(frame.run_segments[0])]
+    flags = [np.full(len(frame.runs[0]), SPECIAL, dtype=np.uint8)]
+    for text, segment, run, its in zip(
+        texts, frame.text_segments, frame.runs[1:], frame.run_segments[1:], strict=True
+    ):
+        parts += [text, np.array(run)]
+        segments += [np.full(len(text), segment), np.array(its)]
+        flags += [np.zeros(len(text), dtype=np.uint8), np.full(len(run), SPECIAL, dtype=np.uint8)]
+    return np.concatenate(parts), np.concatenate(segments), np.concatenate(flags)
 
 
 def long_frames(tokenizer: Tokenizer, encoded: Encoded, length: int, stride: int) -> tuple[list[Frame], bool]:
@@ -160,11 +226,11 @@ def long_frames(tokenizer: Tokenizer, encoded: Encoded, length: int, stride: int
     The shorter text of a pair is repeated in each; where it fills more than half of the sequence it is cut, and
     whether it was is said.
     """
-    first, second = Pieces.of(encoded), None if max(encoded.segments) == 0 else Pieces.of(encoded, 1)
+    first, second = Pieces.of(encoded), Pieces.of(encoded, 1) if max(parts_of(encoded)) else None
     if second is None:
         return frames(tokenizer, first, None, length, stride), False
     moving, beside = (first, second) if len(first) >= len(second) else (second, first)
-    most = (length - 3) // 2
+    most = (length - tokenizer.two.size) // 2
     kept = Pieces(beside.ids[:most], beside.firsts)
     return frames(tokenizer, moving, kept, length, stride, first=moving is first), len(beside) > most
 
