@@ -17,7 +17,10 @@ READMES = {name: (ROOT / name).read_text(encoding="utf-8") for name in ("README.
 # guides whose commands go on where those of a README ended
 GUIDES = {
     f"docs/{folder}{guide}": f"docs/{folder}README.md" if folder else "README.md"
-    for guide in ("training.md", "transfer.md", "tasks/improve.md", "tasks/tag.md", "tasks/classify.md")
+    for guide in (
+        *("training.md", "transfer.md", "models.md"),
+        *("tasks/improve.md", "tasks/tag.md", "tasks/classify.md"),
+    )
     for folder in ("", "zh/")
 }
 PAGES = [
