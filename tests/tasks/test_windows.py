@@ -71,7 +71,7 @@ def test_every_piece_of_the_longer_text_is_read_beside_the_other(
 ) -> None:
     encoded = tokenizer.encode(text, pair)
     found, cut = long_frames(tokenizer, encoded, length, stride)
-    first, second = Pieces.of(encoded), Pieces.of(encoded, 1)
+    first, second = Pieces.of(encoded), Pieces.of(encoded, pair=True)
     moves = 0 if pair is None or len(first) >= len(second) else 1
     moving, beside = ((first, second), (second, first))[moves]
     assert cut == (pair is not None and len(beside) > (length - 3) // 2)
