@@ -35,7 +35,8 @@ recipe.yaml, run.json, metrics.jsonl and predictions/. Every key may be absent, 
     numbers: [[true, predicted]]      of up to 1,000 rows, evenly chosen (a number a row)
     confusions: [{true, predicted, count, share}]        tagging; null for `nothing there` or `nothing found`
 
-kind of a model: pretrained, mean (always the mean), scratch, tfidf, frequent (the most frequent tag of each word), majority, other.
+kind of a model: pretrained, scratch, public (a checkpoint of others), tfidf, frequent (the most frequent tag of each
+word), majority, mean (always the mean), other.
 """
 
 import shlex
