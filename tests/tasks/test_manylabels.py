@@ -137,8 +137,11 @@ def test_a_learner_is_judged_by_the_same_figures(task: LabelsTask, tiny: Encoder
     )
 
 
-def test_a_label_that_is_not_known_is_missed(task: LabelsTask) -> None:
+def test_a_label_that_is_not_known_is_missed(task: LabelsTask, tiny: EncoderConfig) -> None:
     given = examples("az")
+    rows = task.encode([example.only(task.labels) for example in given])
+    figures = task.judge(task.head(tiny), given, rows, [np.array([0.9, 0.1, 0.1], dtype=np.float32)])
+    assert figures["classify.micro_f1"] == pytest.approx(2 / 3)
     scores = task.score(given, [Ranking(LABELS, np.array([0.9, 0.1, 0.1]))])
     assert scores.figures["micro_f1"].value == pytest.approx(2 / 3)
     assert [(row["label"], row["n"], row["threshold"]) for row in scores.per_label][-1] == ("z", 1, None)
