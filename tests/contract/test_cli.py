@@ -12,7 +12,7 @@ COMMANDS = {
     "quickstart": "--task --lang --budget --out --text --train --test --text-column --pair-column --label-column "
     "--token-column --tag-column --scheme --encoding --on-error --unknown-labels --next-sentence --whole-words "
     "--from --seed --json",
-    "pretrain": "RECIPE OVERRIDES --corpus --out --json",
+    "pretrain": "RECIPE OVERRIDES --corpus --from --out --json",
     "finetune": "ARGUMENTS --model --task --train --dev --test --text-column --pair-column --label-column "
     "--label-separator --token-column --tag-column --scheme --encoding --on-error --unknown-labels --out --json",
     "evaluate": "MODEL FILE --text-column --pair-column --label-column --label-separator "
@@ -25,6 +25,10 @@ COMMANDS = {
     "runs": "FOLDER --json",
     "compare": "RUNS --test --text-column --pair-column --label-column --label-separator "
     "--token-column --tag-column --scheme --encoding --on-error --unknown-labels --out --lang --json",
+    "inspect": "MODEL --json",
+    "vocab audit": "MODEL SOURCES --column --split --encoding --on-error --json",
+    "vocab grow": "MODEL SOURCES --out --add --minimum-count --column --split --encoding --on-error --seed "
+    "--allow-unused --json",
     "recipe show": "RECIPE OVERRIDES --json",
     "recipe explain": "KEY --kind --json",
     "recipe check": "RECIPE OVERRIDES --json",

@@ -1,5 +1,6 @@
 """The commands and the Python of both READMEs and of the guides, run on small files; their make targets exist."""
 
+import json
 import random
 import re
 import shlex
@@ -15,10 +16,12 @@ ROOT = Path(__file__).parents[2]
 READMES = {name: (ROOT / name).read_text(encoding="utf-8") for name in ("README.md", "docs/zh/README.md")}
 # guides whose commands go on where those of a README ended
 GUIDES = {
-    "docs/training.md": "README.md",
-    "docs/tasks/classify.md": "README.md",
-    "docs/zh/training.md": "docs/zh/README.md",
-    "docs/zh/tasks/classify.md": "docs/zh/README.md",
+    f"docs/{folder}{guide}": f"docs/{folder}README.md" if folder else "README.md"
+    for guide in (
+        *("training.md", "transfer.md", "models.md"),
+        *("tasks/improve.md", "tasks/tag.md", "tasks/classify.md"),
+    )
+    for folder in ("", "zh/")
 }
 PAGES = [
     *READMES.items(),
@@ -37,6 +40,10 @@ SMALLER = {
     "tokenizer train": {"8192": "200", "5000": "60"},
     "quickstart": {"10m": "2s"},
     "pretrain": {"train.budget=30m": "train.budget=3 steps"},
+    "finetune": {
+        "transfer.freeze_layers=2": "transfer.freeze_layers=1",
+        "transfer.keep_layers=4": "transfer.keep_layers=1",
+    },
     "bench": {"20": "1"},
 }
 TINY = ["model.layers=1", "model.width=16", "model.heads=2", "data.length=32", "data.batch_tokens=256"]
@@ -59,6 +66,9 @@ def write_files(folder: Path, chinese: bool) -> None:
     for name in ("first", "second"):
         documents = [blank.join(draw.choices(words, k=40)) + stop for _ in range(150)]
         (folder / "corpus" / f"{name}.txt").write_text("\n\n".join(documents), encoding="utf-8")
+    (folder / "domain").mkdir()
+    documents = [blank.join(draw.choices(words[:100], k=40)) + stop for _ in range(60)]
+    (folder / "domain" / "text.txt").write_text("\n\n".join(documents), encoding="utf-8")
     for name, count in (("train", 60), ("test", 20)):
         rows = [
             f"{blank.join(draw.choices(words, k=8))},{draw.choice(['left', 'right'])}" for _ in range(count)
@@ -70,6 +80,14 @@ def write_files(folder: Path, chinese: bool) -> None:
             "".join(f"{draw.choice(words)}\t{tags[place % 3]}\n" for place in range(6)) for _ in range(count)
         ]
         (folder / f"{name}.conll").write_text("\n".join(sentences), encoding="utf-8")
+    for name, count in (("nested", 60), ("nested-test", 20)):
+        rows = []
+        for _ in range(count):
+            some = draw.choices(words, k=5)
+            first, second = len(blank.join(some[:2])), len(blank.join(some[:3]))
+            spans = [[0, first, "PER"], [0, second, "ORG"], [0, len(some[0]), "LOC"]]
+            rows.append(json.dumps({"text": blank.join(some), "spans": spans}))
+        (folder / f"{name}.jsonl").write_text("\n".join(rows), encoding="utf-8")
     write_tables(folder, lambda: blank.join(draw.choices(words, k=6)), draw)
     (folder / "zh").mkdir()
     some = ["".join(chr(0x4E00 + draw.randrange(300)) for _ in range(draw.randint(1, 3))) for _ in range(300)]

@@ -16,6 +16,7 @@ from unmask.config import changed
 from unmask.console import SILENT
 from unmask.data.batch import Batch, Row, pack
 from unmask.data.shards import Shards
+from unmask.model import cost
 from unmask.model.encoder import Encoder, EncoderConfig
 from unmask.objectives import Masked, NextSentence
 from unmask.train import bench, peaks, speed
@@ -24,6 +25,7 @@ from unmask.train.optim import build as build_optimizer
 from unmask.train.parts import PARTS, timed
 from unmask.train.pretrain import PretrainLearner
 from unmask.train.recipe import PretrainRecipe, recipe_of
+from unmask.train.transfer import Transfer, set_learning
 
 CPU = torch.device("cpu")
 
@@ -65,7 +67,7 @@ def test_flops_are_those_that_torch_counts(
         counted += counter.get_total_flops()
         for length in lengths if "window" in SETTINGS[name] else ():
             # the reference computes what lies outside of the window of the two local layers, and masks it
-            counted -= 2 * 12 * config.width * (length**2 - speed._pairs(length, 3))
+            counted -= 2 * 12 * config.width * (length**2 - cost.pairs(length, 3))
         # where some ask for fewer places than others, the reference computes as many for each
         few = batches[-1].layout.lengths
         if not config.is_local(config.layers - 1):
@@ -77,10 +79,28 @@ def test_flops_are_those_that_torch_counts(
     assert (found["pooling"] > 0) == pairs
 
 
+@pytest.mark.parametrize("embeddings", [False, True])
+@pytest.mark.parametrize(("frozen", "blocks"), [(0, None), (1, None), (3, None), (4, None), (2, 2)])
+def test_flops_of_what_is_frozen_are_those_that_torch_counts(
+    frozen: int,
+    blocks: int | None,
+    embeddings: bool,
+    tiny: EncoderConfig,
+    make_batch: Callable[..., Batch],
+) -> None:
+    learner = learner_for(changed(tiny, attention="reference", layers=4, blocks=blocks))
+    set_learning(learner, Transfer(freeze_layers=frozen, freeze_embeddings=embeddings))
+    batch = batch_of(learner, make_batch, [24])
+    with FlopCounterMode(display=False) as counter:
+        learner(batch).share(batch.counts).backward()
+    found = speed.flops(learner.encoder.config, speed.Work.of([batch]), speed.Learning.of(learner))
+    assert sum(found.values()) == counter.get_total_flops()
+
+
 @given(length=st.integers(1, 40), window=st.integers(1, 50))
 def test_the_pairs_of_a_window(length: int, window: int) -> None:
     places = np.arange(length)
-    assert speed._pairs(length, window) == (abs(places[:, None] - places) <= window).sum()
+    assert cost.pairs(length, window) == (abs(places[:, None] - places) <= window).sum()
 
 
 def test_the_shapes_are_those_of_the_linear_layers(

@@ -34,7 +34,11 @@ def register(app: typer.Typer) -> None:
 def evaluate(
     model: Annotated[Path, typer.Argument(metavar="MODEL", help="A fine-tuned model: a run or its model/.")],
     file: Annotated[
-        Path, typer.Argument(metavar="FILE", help="Labelled rows: csv, tsv, jsonl; of tags, CoNLL or jsonl.")
+        Path,
+        typer.Argument(
+            metavar="FILE",
+            help="Labelled rows: csv, tsv, jsonl; of tags, CoNLL or jsonl; of answers, also SQuAD.",
+        ),
     ],
     text_column: TextColumn = None,
     pair_column: PairColumn = None,
@@ -52,7 +56,7 @@ def evaluate(
 
     One label a row: accuracy and macro-F1. Any number of labels: micro- and macro-F1, and the share of rows with all
     labels right. Numbers: Pearson, Spearman, MAE, RMSE. Tags of tokens: accuracy. Spans: precision, recall and F1 as
-    conlleval.
+    conlleval. Answers: F1 and exact match as SQuAD.
     """
     from unmask.data.conll import TagColumns
     from unmask.data.tables import Columns
@@ -81,7 +85,7 @@ def evaluate(
         }
         console.say(json.dumps(told, ensure_ascii=False))
         return
-    _show(scores, task.truncated, task.settings.length)
+    _show(scores, task.truncated, task.cut_at(task.settings)[1])
 
 
 def _show(scores: "Evaluation", truncated: int, length: int) -> None:

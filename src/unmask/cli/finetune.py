@@ -42,14 +42,15 @@ def finetune(
         list[str] | None,
         typer.Argument(
             metavar="[RECIPE] [KEY.SUB=VALUE]...",
-            help="A recipe file, or classify, tag, or none; then settings that replace those of the recipe.",
+            help="A recipe file, or classify, tag, answer, or none; then settings that replace those of the recipe.",
             show_default=False,
         ),
     ] = None,
     model: Annotated[Path | None, typer.Option(help="The model to start from: a run or its model/.")] = None,
-    task: Annotated[str | None, typer.Option(help="What is learnt: classify or tag.")] = None,
+    task: Annotated[str | None, typer.Option(help="What is learnt: classify, tag or answer.")] = None,
     train: Annotated[
-        Path | None, typer.Option(help="Training rows: csv, tsv, jsonl; to tag, CoNLL or jsonl.")
+        Path | None,
+        typer.Option(help="Training rows: csv, tsv, jsonl; to tag, CoNLL or jsonl; to answer, also SQuAD."),
     ] = None,
     dev: Annotated[
         Path | None, typer.Option(help="Rows to choose the best step by; a tenth of train if not given.")
@@ -172,6 +173,7 @@ def _tested(result: "Finetuned", recipe: "FinetuneRecipe", test: Path) -> dict[s
     """The model, and what takes no network, on the test rows, with intervals; predictions are kept in the run."""
     import dataclasses
 
+    from unmask.evaluate.samples import predictions
     from unmask.evaluate.saved import compared
     from unmask.evaluate.simplest import simplest
     from unmask.evaluate.tested import kept_of, test_examples
@@ -187,7 +189,8 @@ def _tested(result: "Finetuned", recipe: "FinetuneRecipe", test: Path) -> dict[s
         train = rows_of(recipe.data, recipe.seed, recipe.task)[0]
         plain = simplest(task, train, examples)
         ours = kept_of(predictor, examples, predicted, test, reading)
-        ours = dataclasses.replace(ours, test=str(test), simplest=plain)
+        samples = predictions(task, examples, predicted)
+        ours = dataclasses.replace(ours, test=str(test), simplest=plain, samples=samples)
         ours.save(result.folder)
         baseline = dataclasses.replace(ours, predicted=plain.predicted, probabilities=None)
         figures = compared([(str(result.model), "pretrained", ours), (plain.name, plain.kind, baseline)])
@@ -209,7 +212,8 @@ def _show(result: "Finetuned", recipe: "FinetuneRecipe", tested: dict[str, Any] 
     rows = [("model", str(result.model))]
     if any(cut.values()):
         shown = ", ".join(f"{number:,} of {of}" for of, number in cut.items())
-        rows.insert(0, ("cut short", f"{shown}, at {recipe.task.length} tokens (task.length)"))
+        name, tokens = recipe.task.task.cut_at(recipe.task)
+        rows.insert(0, ("cut short", f"{shown}, at {tokens} tokens ({name})"))
     command = "evaluate" if tested is None else "predict"
     facts([*rows, ("next", f"unmask {command} {shlex.quote(str(result.model))} FILE")])
 

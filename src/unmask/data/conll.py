@@ -68,7 +68,7 @@ class Tagged:
     tokens: int = 0  # given tokens, 0 for running text
     out_of_order: int = 0  # tags that break the rules of their scheme, read as conlleval does
     left_out: int = 0  # lines or sentences left out with on_error="skip"
-    spans_left_out: int = 0  # empty and overlapping spans of JSON lines
+    spans_left_out: int = 0  # empty spans of JSON lines, and with on_error="skip" overlapping ones
 
 
 @dataclass(frozen=True)
@@ -116,6 +116,7 @@ def read_tagged(
     require_tags: bool = False,
     encoding: str | None = None,
     say_tags: bool = True,
+    nested: bool = False,
 ) -> Tagged:
     """The tagged sentences of a CoNLL file (any name, also .gz, .zst) or of .jsonl with `text` and `spans`.
 
@@ -126,12 +127,12 @@ def read_tagged(
     A sentence with a line of another number of columns, an empty token or tag, or a tag outside the scheme is
     a UserError naming the line, or is left out and counted with on_error="skip". Raises UserError also for
     columns that are not there and for files that hold no sentence. encoding: as for `read_examples`; say_tags:
-    tell how the tags were read, too.
+    tell how the tags were read, too; nested: whether the spans of JSON lines may overlap.
     """
     asked: SchemeName | None = None if scheme == "auto" else schemes.checked(scheme)
     source, faults = name_of(path), Faults(on_error)
     if kind_of(path) == "jsonl" or (str(path) == STDIN and stdin_is_jsonl(encoding)):
-        rows = read_span_rows(path, faults, require_tags, encoding)
+        rows = read_span_rows(path, faults, require_tags, encoding, nested)
         faults.report()
         found = {span.label for example in rows.examples for span in example.spans or ()}
         return Tagged(

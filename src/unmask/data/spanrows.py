@@ -1,14 +1,17 @@
 """JSON lines with character spans: `{"text": "...", "spans": [{"start": 0, "stop": 4, "label": "PER"}]}`."""
 
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from unmask import console
 from unmask.data.tables import Example, Span
 from unmask.data.textfiles import Faults, name_of, read_objects
 from unmask.errors import UserError
+from unmask.metrics import Entity
 
 SPANS = ("spans", "entities", "labels", "label")
 STOPS = ("stop", "end")
@@ -17,10 +20,28 @@ FORMS = '[{"start": 0, "stop": 4, "label": "PER"}, ...] or [[0, 4, "PER"], ...];
 SHOWN = 3  # lines shown where spans were left out
 
 
+E = TypeVar("E", bound=Entity)
+
+
+def overlapping(spans: Iterable[E]) -> tuple[E, E] | None:
+    """The first two spans that have a character in common, in the order of their starts; None where all are apart."""
+    ordered = sorted(spans, key=lambda span: (span.start, -span.stop, span.label))
+    return next((pair for pair in pairwise(ordered) if pair[1].start < pair[0].stop), None)
+
+
+def outermost(spans: Iterable[E]) -> tuple[E, ...]:
+    """The spans without those that overlap one before them; of several at one start the longest stays."""
+    kept: list[E] = []
+    for span in sorted(spans, key=lambda span: (span.start, -span.stop, span.label)):
+        if not kept or span.start >= kept[-1].stop:
+            kept.append(span)
+    return tuple(kept)
+
+
 @dataclass(frozen=True)
 class SpanRows:
     examples: list[Example]
-    spans_left_out: int  # empty or overlapping
+    spans_left_out: int  # empty, or overlapping where that is not allowed
 
 
 class _LeftOut:
@@ -36,17 +57,22 @@ class _LeftOut:
 
 
 def read_span_rows(
-    path: str | Path, faults: Faults, require_tags: bool = False, encoding: str | None = None
+    path: str | Path,
+    faults: Faults,
+    require_tags: bool = False,
+    encoding: str | None = None,
+    nested: bool = False,
 ) -> SpanRows:
     """The rows of a JSON lines file: `text`, and `spans` (also `entities`, `labels`, `label`).
 
     A span is {"start", "stop" or "end", "label" or "type"} or [start, stop, label], in characters (Unicode
-    code points). White space at the ends of a span is taken off. Of two spans that overlap the first is kept
-    (at one start the longer); empty ones are left out; both are counted and said. Faults: no text, a span
-    that is not of this form or reaches beyond the text. Raises UserError where no row can be used.
+    code points). White space at the ends of a span is taken off; empty ones are left out, counted and said.
+    nested: spans may overlap; otherwise that is a UserError, or with on_error="skip" the first of them is kept (at
+    one start the longest), and the others are counted and said. Faults: no text, a span that is not of this form
+    or reaches beyond the text. Raises UserError where no row can be used.
     """
     source, examples = name_of(path), []
-    empty, overlapping = _LeftOut(), _LeftOut()
+    empty, inner = _LeftOut(), _LeftOut()
     for line, row in read_objects(path, faults, encoding):
         where = f"{source}, line {line:,}"
         try:
@@ -56,9 +82,12 @@ def read_span_rows(
                 raise UserError(
                     f"{where} has no spans", keys_found=", ".join(row), allowed='"spans": ' + FORMS
                 )
+            spans = None if given is None else _sorted(given, text, line, empty)
         except UserError as error:
             faults.found(error)
             continue
+        if spans is not None and not nested:
+            spans = _apart(spans, text, line, where, faults, inner)
         identity, group = row.get("id"), row.get("group")
         examples.append(
             Example(
@@ -69,7 +98,7 @@ def read_span_rows(
                 line=line,
                 source=source,
                 group=None if group in (None, "") else str(group),
-                spans=None if given is None else _sorted(given, text, line, empty, overlapping),
+                spans=spans,
             )
         )
     if not examples:
@@ -77,11 +106,11 @@ def read_span_rows(
         raise UserError(
             f"{source} holds no row {what}".rstrip(), the_first=faults.first and faults.first.what
         )
-    for left_out, kind in ((empty, "empty"), (overlapping, "overlapping")):
+    for left_out, kind in ((empty, "empty"), (inner, "overlapping")):
         if left_out.count:
             lines = ", ".join(f"{line:,}" for line in left_out.lines)
             console.remark(f"{source}: {left_out.count:,} {kind} spans left out (the first on line {lines})")
-    return SpanRows(examples, empty.count + overlapping.count)
+    return SpanRows(examples, empty.count + inner.count)
 
 
 def _text(row: dict[str, Any], where: str) -> str:
@@ -123,10 +152,8 @@ def _span(value: Any, text: str, where: str) -> Span:
     return Span(start, stop, label.strip())
 
 
-def _sorted(
-    given: list[Span], text: str, line: int, empty: _LeftOut, overlapping: _LeftOut
-) -> tuple[Span, ...]:
-    """Sorted, without white space at the ends; the empty and the overlapping ones are left out and counted."""
+def _sorted(given: list[Span], text: str, line: int, empty: _LeftOut) -> tuple[Span, ...]:
+    """Sorted, around before inside, without white space at the ends; the empty ones are left out and counted."""
     trimmed = []
     for span in given:
         inner = text[span.start : span.stop]
@@ -136,13 +163,27 @@ def _sorted(
             trimmed.append(Span(start, stop, span.label))
         else:
             empty.add(line)
-    kept: list[Span] = []
-    for span in sorted(set(trimmed), key=lambda one: (one.start, -one.stop, one.label)):
-        if kept and span.start < kept[-1].stop:
-            overlapping.add(line)
-        else:
-            kept.append(span)
-    return tuple(kept)
+    return tuple(sorted(set(trimmed), key=lambda one: (one.start, -one.stop, one.label)))
+
+
+def _apart(
+    spans: tuple[Span, ...], text: str, line: int, where: str, faults: Faults, inner: _LeftOut
+) -> tuple[Span, ...]:
+    """Spans without overlap. Raises UserError where some do, unless what cannot be used is to be left out."""
+    pair = overlapping(spans)
+    if pair is None:
+        return spans
+    if faults.on_error == "stop":
+        raise UserError(
+            f"{where}: two spans overlap, and tags are one for each word",
+            given="; ".join(f"{text[span.start : span.stop]!r} ({span.label})" for span in pair),
+            for_entities_that_nest="task.decoder=spans",
+            to_leave_the_inner_ones_out="--on-error skip",
+        )
+    kept = outermost(spans)
+    for _ in range(len(spans) - len(kept)):
+        inner.add(line)
+    return kept
 
 
 def _shown(value: Any) -> str:

@@ -102,6 +102,18 @@ class Span:
     label: str
 
 
+@dataclass(frozen=True, order=True)
+class Reference:
+    """A right answer to a question: a stretch of its context, from the character `start` on."""
+
+    text: str
+    start: int
+
+    @property
+    def stop(self) -> int:
+        return self.start + len(self.text)
+
+
 Unknown = Literal["stop", "skip", "wrong"]
 """What becomes of a row with a label that a model does not know: an error, left out, or counted as wrong."""
 
@@ -111,8 +123,10 @@ class Example:
     """One row. It begins on `line` (from 1) of `source`; rows of one `group` stay together in a split.
 
     What is true of it is `label`; or `label_set`, sorted, where it may have any number of labels; or `number`. For
-    sequence labelling `spans` are the tags, sorted, without overlap; `tokens` the character bounds of the given
-    tokens (None for running text).
+    sequence labelling `spans` are the tags, sorted, without overlap save where a task asked for nested ones (then those
+    around others come first); `tokens` the character bounds of the given tokens (None for running text). For answering
+    `text` is a question and `pair` the context; `answers` are those that are right, empty where the context does not
+    answer it (None: not known).
     """
 
     id: str
@@ -126,6 +140,7 @@ class Example:
     tokens: tuple[tuple[int, int], ...] | None = None
     label_set: tuple[str, ...] | None = None
     number: float | None = None
+    answers: tuple[Reference, ...] | None = None
 
     @property
     def labels(self) -> set[str]:
@@ -141,7 +156,7 @@ class Example:
     @property
     def bare(self) -> "Example":
         """The same without anything that is to be predicted."""
-        return replace(self, label=None, label_set=None, number=None, spans=None)
+        return replace(self, label=None, label_set=None, number=None, spans=None, answers=None)
 
     def only(self, known: Collection[str]) -> "Example":
         """The same without the labels that are not among these."""
@@ -189,7 +204,7 @@ def read_examples(
     are not there or not told by their names, and for files that hold no rows.
     """
     columns, source, faults = columns or Columns(), name_of(path), Faults(on_error)
-    rows = list(_rows(path, faults, encoding))
+    rows = list(records(path, faults, encoding))
     if not rows:
         raise UserError(
             f"{source} holds no rows",
@@ -222,7 +237,7 @@ def read_examples(
     return examples
 
 
-def _rows(path: str | Path, faults: Faults, encoding: str | None) -> Iterator[tuple[int, dict[str, Any]]]:
+def records(path: str | Path, faults: Faults, encoding: str | None) -> Iterator[tuple[int, dict[str, Any]]]:
     """(line number, column -> value) of any kind of file."""
     kind = kind_of(path)
     if kind == "jsonl" or (str(path) == STDIN and stdin_is_jsonl(encoding)):

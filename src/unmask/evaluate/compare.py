@@ -1,14 +1,15 @@
 """Several models on the same test rows: each with its intervals, and the paired difference of the first to the rest.
 
 Kinds of rows: one label each (`compare`), any number of labels (`compare_labels`), a number (`compare_numbers`), one
-tag for each token of a sentence (`compare_tags`), spans of a sentence (`compare_spans`). Each gives the `evaluation`
-of results.json, as report/folder.py describes it.
+tag for each token of a sentence (`compare_tags`), spans of a sentence (`compare_spans`), a question with its answers
+(`compare_answers`). Each gives the `evaluation` of results.json, as report/folder.py describes it.
 """
 
 import math
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import zip_longest
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 from unmask import metrics, rowmetrics
 from unmask.data.tables import Span
 from unmask.metrics import Interval, Metric, SentenceCounts
-from unmask.tasks import manylabels
+from unmask.tasks import answerscore, manylabels
 
 MOST_CONFUSIONS = 20
 MOST_COUNTED = 100  # labels of which all pairs are counted
@@ -34,7 +35,7 @@ class Contestant:
     counts as certain.
 
     kind: pretrained, scratch, public (a checkpoint of others), tfidf, frequent (the most frequent tag of each word),
-    majority, or other.
+    majority, overlap (the words beside those of the question), or other.
     """
 
     name: str
@@ -243,6 +244,40 @@ def compare_spans(
     }
 
 
+def compare_answers(
+    reference: Sequence[Mapping[str, Any]], contestants: Sequence[Contestant], seed: int = 0
+) -> dict[str, Any]:
+    """One answer a question, "" for none: F1 and exact match, resampled by question.
+
+    reference: as `answerscore.reference` gives it.
+    """
+    scored = [answerscore.scores(reference, c.predicted) for c in contestants]
+    columns = dict(enumerate(answerscore.FIGURES))
+
+    def figures(number: int) -> dict[str, Any]:
+        return {
+            key: asdict(metrics.bootstrap_mean(scored[number][:, column], seed=seed))
+            for column, key in columns.items()
+        }
+
+    def differences(number: int) -> dict[str, Any]:
+        return {
+            key: asdict(
+                metrics.paired_difference_mean(scored[0][:, column], scored[number][:, column], seed=seed)
+            )
+            for column, key in columns.items()
+        }
+
+    return {
+        "metric": answerscore.FIGURES[0],
+        "unit": "question",
+        "rows": len(reference),
+        "labels": [],
+        **_standing(contestants, figures, differences),
+        "parts": answerscore.parts_of(reference, scored[0]),
+    }
+
+
 def mcnemar(a_right: ArrayLike, b_right: ArrayLike) -> float:
     """The exact two-sided p of McNemar's test (1947) that two models are right equally often; (rows,) bool each.
 
@@ -300,9 +335,20 @@ def _counted(
 
 
 def _paired_spans(truth: Iterable[Span], said: Iterable[Span]) -> list[tuple[str | None, str | None]]:
-    """(true label, predicted label) of all bounds that occur in either; None where only the other has them."""
-    true, given = ({(span.start, span.stop): span.label for span in spans} for spans in (truth, said))
-    return [(true.get(bounds), given.get(bounds)) for bounds in sorted(true.keys() | given)]
+    """(true label, predicted label) of all bounds that occur in either; None where only the other has them.
+
+    Of several labels at the same bounds equal ones stand together, the others in order.
+    """
+    true, given = (defaultdict[tuple[int, int], set[str]](set) for _ in range(2))
+    for spans, labels in ((truth, true), (said, given)):
+        for span in spans:
+            labels[span.start, span.stop].add(span.label)
+    pairs: list[tuple[str | None, str | None]] = []
+    for bounds in sorted(true.keys() | given):
+        ours, theirs = true[bounds], given[bounds]
+        pairs += [(label, label) for label in sorted(ours & theirs)]
+        pairs += zip_longest(sorted(ours - theirs), sorted(theirs - ours))
+    return pairs
 
 
 def _of_sentences(counted: SentenceCounts, seed: int) -> list[dict[str, Any]]:

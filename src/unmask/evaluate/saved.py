@@ -4,8 +4,8 @@
 file without its ending, SHA the first 8 digits of its SHA-256 (and, where it was to be read in some other way than
 is usual, -HOW, digits that stand for it). The first line says what it is,
 
-    {"format": 1, "task": "classify" | "tag", "kind": "label" | "labels" | "number" | "tags", "metric": "accuracy",
-     "file": "test.csv", "sha256": "...", "reading": {"on_error": "skip"}, "labels": ["acq", ...]}
+    {"format": 1, "task": "classify" | "tag" | "answer", "kind": "label" | "labels" | "number" | "tags" | "answers",
+     "metric": "accuracy", "file": "test.csv", "sha256": "...", "reading": {"on_error": "skip"}, "labels": ["acq", ...]}
 
 and each line after it one row of that file, in its order:
 
@@ -14,10 +14,12 @@ and each line after it one row of that file, in its order:
     {"label": 3.8, "predicted": 3.41}                                                  number
     {"label": ["DET", "NOUN"], "predicted": ["DET", "VERB"]}                           tags, accuracy
     {"label": [[0, 5, "PER"]], "predicted": [[0, 5, "LOC"], [9, 12, "ORG"]]}           tags, entity_f1
+    {"label": {"answers": ["Nanjing"], "language": "en"}, "predicted": "Nanjing"}      answers, answer_f1
 
 with the "probabilities" of all labels where the metric is auc. Texts are not kept: they are in the file, and the
 checksum says whether it is still the same. What fine-tuning was asked to test on has `"test": PATH` in its first
-line, and what takes no network beside it: `"simplest": {"name", "kind"}` there, and "simplest" in each row.
+line, and what takes no network beside it: `"simplest": {"name", "kind"}` there, and "simplest" in each row; and
+"samples", a few rows with their texts, right and wrong, to look at.
 """
 
 import json
@@ -32,6 +34,7 @@ from unmask.errors import UserError
 from unmask.evaluate.compare import (
     Contestant,
     compare,
+    compare_answers,
     compare_labels,
     compare_numbers,
     compare_spans,
@@ -46,15 +49,16 @@ METRICS = {  # of each kind
     "labels": LabelsTask.measures,
     "number": NumberTask.measures,
     "tags": ("accuracy", "entity_f1"),
+    "answers": ("answer_f1",),
 }
-USUAL = {"classify": "label", "tag": "tags"}  # the kind of each task
+USUAL = {"classify": "label", "tag": "tags", "answer": "answers"}  # the kind of each task
 
 
 @dataclass(frozen=True)
 class Predictions:
     """What a model said of each row of a file, and what is true. sha256: of the file's bytes; reading: how it was
     read, where that was asked for; test: the path of the file, where fine-tuning was to be tested on it, and
-    simplest: what takes no network, on the same rows.
+    simplest: what takes no network, on the same rows; samples: as `Task.sample` gives them.
     """
 
     task: str
@@ -69,6 +73,7 @@ class Predictions:
     simplest: Contestant | None = None
     kind: str | None = None  # of what is true of a row; the usual one of the task if not given
     probabilities: Sequence[Sequence[float]] | None = None
+    samples: Sequence[Mapping[str, Any]] = ()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "kind", self.kind or USUAL[self.task])
@@ -104,6 +109,8 @@ class Predictions:
             row["probabilities"] = shares
         if self.test is not None:
             about["test"] = self.test
+        if self.samples:
+            about["samples"] = list(self.samples)
         if self.simplest is not None:
             about["simplest"] = {"name": self.simplest.name, "kind": self.simplest.kind}
             for row, said in zip(rows, self.simplest.predicted, strict=True):
@@ -132,6 +139,7 @@ def read(path: Path) -> Predictions:
             test=about.get("test"),
             kind=kind,
             probabilities=[row["probabilities"] for row in rows] if "probabilities" in rows[0] else None,
+            samples=about.get("samples", ()),
             simplest=plain and Contestant(plain["name"], plain["kind"], [row["simplest"] for row in rows]),
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
@@ -162,6 +170,8 @@ def compared(named: Sequence[tuple[str, str, Predictions]], seed: int = 0) -> di
         return compare_labels(first.reference, contestants, first.labels, seed, first.metric)
     if first.kind == "number":
         return compare_numbers(first.reference, contestants, seed, first.metric)
+    if first.kind == "answers":
+        return compare_answers(first.reference, contestants, seed)
     of_metric = compare_tags if first.metric == "accuracy" else compare_spans
     return of_metric(first.reference, contestants, seed)
 

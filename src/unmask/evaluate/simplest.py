@@ -11,6 +11,9 @@ from unmask.tasks import Task
 
 def simplest(task: Task[Any], train: Sequence[Example], test: Sequence[Example]) -> Contestant:
     """Predictions for the test examples from counts of the training examples alone."""
+    guessed = task.guess(test)
+    if guessed is not None:
+        return Contestant(guessed[0], task.baseline, guessed[1])
     if task.baseline != "frequent":
         said = task.constant(train)
         shown = f"{said:.3f}" if isinstance(said, float) else repr(said)

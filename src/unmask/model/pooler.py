@@ -10,25 +10,41 @@ from torch import Tensor, nn
 from unmask.model.attention import Spans
 from unmask.model.encoder import EncoderConfig, norm_of
 from unmask.model.families import FAMILIES
+from unmask.model.sequences import greatest, lengths_of, softmax_of_sequences, sums
 
-Pooling = Literal["cls", "mean"]
+Pooling = Literal["cls", "mean", "max", "attention"]
 
 
 class Pooler(nn.Module):
-    """The dense layer of the family on the [CLS] state, with BERT a tanh (Devlin et al. 2019), or on the mean over all
-    tokens of the sequence. hidden (tokens, width) packed -> (sequences, width).
+    """The dense layer of the family, with BERT a tanh (Devlin et al. 2019), on the [CLS] state or on what all tokens of
+    the sequence say together: their mean, the greatest value of each axis, or a mean weighted by attention (see
+    `AttentionPooling`).
+
+    hidden (tokens, width) packed -> (sequences, width).
     """
 
     def __init__(self, config: EncoderConfig, pooling: Pooling = "cls") -> None:
         super().__init__()
         self.pooling = pooling
+        self.attention = AttentionPooling(config.width) if pooling == "attention" else None
         self.transform = Transform(config)
 
+    @property
+    def reads_first(self) -> bool:
+        """Whether it reads the first place of each sequence and no other."""
+        return self.pooling == "cls"
+
     def forward(self, hidden: Tensor, spans: Spans) -> Tensor:
-        return self.transform(pool(hidden, spans, self.pooling))  # type: ignore[no-any-return]
+        pooled = (
+            pool(hidden, spans, self.pooling) if self.attention is None else self.attention(hidden, spans)
+        )
+        return self.transform(pooled)  # type: ignore[no-any-return]
 
     def published(self) -> dict[str, nn.Module]:
-        return self.transform.published()
+        return {
+            **self.transform.published(),
+            **({} if self.attention is None else {"pooling": self.attention}),
+        }
 
 
 POOLED: dict[str, Callable[[Tensor], Tensor]] = {"tanh": torch.tanh, "relu": F.relu, "gelu": F.gelu}
@@ -55,11 +71,28 @@ class Transform(nn.Module):
         return {"pooler": self.dense, **({} if self.norm is None else {"pooler_norm": self.norm})}
 
 
+class AttentionPooling(nn.Module):
+    """The mean over the tokens of a sequence, weighted by softmax(h q) with a query q that is learnt (Yang et al. 2016,
+    "Hierarchical Attention Networks", section 2.2, without its hidden layer). It begins as the plain mean.
+
+    hidden (tokens, width) packed -> (sequences, width).
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.query = nn.Linear(width, 1, bias=False)  # softmax knows no bias: it would be the same for all
+        nn.init.zeros_(self.query.weight)
+
+    def forward(self, hidden: Tensor, spans: Spans) -> Tensor:
+        weights = softmax_of_sequences(self.query(hidden).squeeze(-1).float(), spans)
+        return sums(hidden * weights.unsqueeze(1).to(hidden.dtype), spans)
+
+
 def pool(hidden: Tensor, spans: Spans, pooling: Pooling) -> Tensor:
-    """hidden (tokens, width) packed -> (sequences, width)."""
+    """hidden (tokens, width) packed -> (sequences, width), where nothing is learnt: not for attention."""
     if pooling == "cls":
         return hidden.index_select(0, spans.first)
-    lengths = torch.tensor(spans.lengths, device=hidden.device)
-    owner = torch.arange(len(spans.lengths), device=hidden.device).repeat_interleave(lengths)
-    sums = hidden.new_zeros(len(spans.lengths), hidden.shape[-1]).index_add(0, owner, hidden)
-    return sums / lengths.unsqueeze(1)
+    if pooling == "max":
+        return greatest(hidden, spans)
+    assert pooling == "mean"
+    return sums(hidden, spans) / lengths_of(spans).unsqueeze(1)

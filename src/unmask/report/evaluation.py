@@ -1,7 +1,6 @@
 """The sections on test results: figures of every model, paired differences, labels, confusions, example rows."""
 
 from collections.abc import Iterable, Sequence
-from itertools import pairwise
 from typing import Any
 
 from unmask import console
@@ -23,6 +22,7 @@ from unmask.report.words import (
 
 FIGURES = (  # in the order in which tables have them
     "accuracy",
+    "exact_match",
     "micro_f1",
     "macro_f1",
     "precision",
@@ -40,10 +40,10 @@ Results = dict[str, Any]
 
 
 def variant(evaluation: Results) -> str:
-    """Which words fit: `accuracy` (labels or a number a row), `tags` (a tag a token), `entity_f1` (spans)."""
+    """Which words fit: `accuracy` (labels or a number a row), `tags`, `entity_f1` (spans), `answer_f1`."""
     metric = evaluation.get("metric") or "accuracy"
     if evaluation.get("unit") != "sentence":
-        return "entity_f1" if metric == "entity_f1" else "accuracy"
+        return str(metric) if metric in ("entity_f1", "answer_f1") else "accuracy"
     return "tags" if metric == "accuracy" else str(metric)
 
 
@@ -131,8 +131,12 @@ def errors(found: Results, words: Words) -> Iterable[Block | None]:
         "n": console.count,
     }
     kind = variant(evaluation)
-    caption = words["per_label.caption" if kind == "accuracy" else f"per_label.caption.{kind}"]
-    yield table(rows, columns, words, caption)
+    if rows:
+        caption = words["per_label.caption" if kind == "accuracy" else f"per_label.caption.{kind}"]
+        yield table(rows, columns, words, caption)
+    parts = [row | {"part": words[f"part.{row['part']}"]} for row in evaluation.get("parts") or []]
+    columns = {"part": str, "answer_f1": percent, "exact_match": percent, "n": console.count}
+    yield table(parts, columns, words, words["parts.caption"])
 
 
 def _same(cell: Any) -> Any:
@@ -181,9 +185,11 @@ def _of_matrix(counts: Sequence[Sequence[int]], labels: Sequence[str]) -> list[R
 
 
 def predictions(found: Results, words: Words) -> Iterable[Block | None]:
-    """Real rows: with their labels as a table, or with coloured spans."""
+    """Real rows: with their labels as a table, with coloured spans, or questions with the answers marked."""
     rows = (found.get("samples") or {}).get("predictions") or []
-    spanned = [row for row in rows if "spans" in row]
+    if answered := [row for row in rows if "question" in row]:
+        yield _answers(answered, words)
+    spanned = [row for row in rows if "spans" in row and "question" not in row]
     if spanned:
         yield _sentences(spanned, found, words)
     cells = []
@@ -212,24 +218,61 @@ def _sentences(rows: Sequence[Row], found: Results, words: Words) -> Sentences:
     for text, gold, said in readings:
         bounds = {span[:2] for span in [*gold, *said]}
         wrong = {span[:2] for span in set(gold) ^ set(said)}
-        lines = [(words["predicted"], _parts(text, said, set(gold), colours))]
+        lines = _lines(words["predicted"], text, said, set(gold), colours)
         if wrong:
-            lines.append((words["true"], _parts(text, gold, set(said), colours)))
+            lines += _lines(words["true"], text, gold, set(said), colours)
         partly = words["verdict.partly"].format(wrong=len(wrong), items=len(bounds))
         mark = "✗ " + partly if wrong else "✓ " + words["verdict.right"]
         shown.append(Sentence(mark, lines))
     return Sentences(shown, words["predictions.caption.tag"])
 
 
+def _answers(rows: Sequence[Row], words: Words) -> Sentences:
+    shown = []
+    for row in rows:
+        true, said = (
+            [(start, stop, words["answer"]) for start, stop, _ in row[key]] for key in ("spans", "predicted")
+        )
+        others, colours = set(true) if not row["right"] else set(said), {words["answer"]: 1}
+        text = (
+            row["text"] if said else row["answer"] or words["none"]
+        )  # it lies outside of what is shown, or is none
+        lines = [
+            (words["question"], [Part(row["question"])]),
+            (words["predicted"], _parts(text, said, others, colours)),
+        ]
+        if not row["right"]:
+            text = row["text"] if true else words["none"]
+            lines.append((words["answer.right"], _parts(text, true, set(true), colours)))
+        mark = "✓ " + words["verdict.right"] if row["right"] else "✗ " + words["verdict.wrong"]
+        shown.append(Sentence(mark, lines))
+    return Sentences(shown, words["predictions.caption.answer"])
+
+
 def _spans(row: Row, key: str) -> Spans:
-    """Spans that lie in the text that is shown, in order; each [start, stop, label] or an object of these."""
+    """Spans that lie in the text that is shown, in order, those around others first; each [start, stop, label] or
+    an object of these."""
     found: Spans = []
     for span in row.get(key) or []:
         start, stop, label = (span["start"], span["stop"], span["label"]) if isinstance(span, dict) else span
         if stop <= min(len(row["text"]), MOST_CHARACTERS - 1):
             found.append((start, stop, label))
-    ordered = sorted(found)
-    return ordered[:1] + [after for before, after in pairwise(ordered) if before[1] <= after[0]]
+    return sorted(found, key=lambda span: (span[0], -span[1], span[2]))
+
+
+def _lines(
+    name: str, text: str, spans: Spans, others: set[tuple[int, int, str]], colours: dict[str, int]
+) -> list[tuple[str, list[Part]]]:
+    """A reading of a sentence; spans inside others, or over them, stand on lines below, each the sentence again."""
+    lines: list[tuple[str, list[Part]]] = []
+    while spans or not lines:
+        layer: Spans = []
+        for span in spans:
+            if not layer or layer[-1][1] <= span[0]:
+                layer.append(span)
+        lines.append(("↳ " * bool(lines) + name, _parts(text, layer, others, colours)))
+        spans = [span for span in spans if span not in layer]
+    return lines
 
 
 def _parts(text: str, spans: Spans, others: set[tuple[int, int, str]], colours: dict[str, int]) -> list[Part]:

@@ -16,6 +16,7 @@ Rows = list[dict[str, Any]]
 
 ENDINGS = (
     "entity_f1",
+    "answer_f1",
     "f1",
     "micro_f1",
     "macro_f1",
@@ -65,12 +66,15 @@ def evaluations(log: Rows, figure: str, across: str) -> list[tuple[float, float]
 
 
 def training(log: Rows, across: str) -> list[tuple[float, float]]:
-    """The points (`across`, training loss); of several objectives that of masked words, as references are its."""
-    return [
-        (float(row[across]), float(row["masked.loss" if "masked.loss" in row else "loss"]))
-        for row in log
-        if "loss" in row and across in row
-    ]
+    """The points (`across`, training loss); of several terms that of masked words, or the first, which is the task's:
+    references and figures on held-out rows are its."""
+    points = []
+    for row in log:
+        if "loss" in row and across in row:
+            terms = [name for name in row if name.endswith(".loss")]
+            own = "masked.loss" if "masked.loss" in terms else next(iter(terms), "loss")
+            points.append((float(row[across]), float(row[own])))
+    return points
 
 
 def main_figure(figures: dict[str, Any]) -> str | None:

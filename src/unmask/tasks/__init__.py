@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Annotated, Any
 
 from unmask.config import config, from_mapping, setting
+from unmask.tasks.answer import Answer, AnswerTask
 from unmask.tasks.classify import Classify, ClassifyTask
 from unmask.tasks.manylabels import LabelsTask
 from unmask.tasks.number import NumberTask
@@ -11,11 +12,20 @@ from unmask.tasks.tag import Tag, TagTask
 from unmask.tasks.task import Reading, Task
 from unmask.text.tokenizer import Tokenizer
 
-AnyTask = Annotated[Classify | Tag, setting(discriminator="name")]
+AnyTask = Annotated[Classify | Tag | Answer, setting(discriminator="name")]
 
-FACTS = ("labels", "scheme", "thresholds", "numbers")  # what a schema holds beside settings
+FACTS = (
+    "labels",
+    "scheme",
+    "thresholds",
+    "numbers",
+    "unanswerable",
+    "threshold",
+)  # what a schema holds beside settings
 
 __all__ = [
+    "Answer",
+    "AnswerTask",
     "AnyTask",
     "Classify",
     "ClassifyTask",

@@ -28,6 +28,7 @@ from unmask.tasks.classifyhead import (
     ClassifyLearner,
     PooledHead,
 )
+from unmask.tasks.losses import AnyLoss, CrossEntropy, log_priors
 from unmask.tasks.manylabels import LabelsTask
 from unmask.tasks.number import NumberTask
 from unmask.tasks.task import Evidence, Head, Shown, TaskLearner
@@ -62,7 +63,14 @@ class Classify:
         default="label", description="what is said of a text: one label, any number of labels, or a number"
     )
     length: int = setting(
-        default=128, ge=8, description="longest input in tokens; longer texts are cut, which is said"
+        default=128, ge=8, description="longest input in tokens; what becomes of longer texts `long` says"
+    )
+    long: Literal["truncate", "windows"] = setting(
+        default="truncate",
+        description="a text longer than length: cut, which is said, or read in windows that overlap",
+    )
+    stride: int | None = setting(
+        default=None, ge=1, description="tokens from one window to the next; half of length if not given"
     )
     metric: Measure | None = setting(
         default=None,
@@ -70,7 +78,12 @@ class Classify:
         "pearson if not given, as the target is",
     )
     pooling: Pooling = setting(
-        default="cls", description="one vector per text: the [CLS] state, or the mean over tokens"
+        default="cls",
+        description="one vector per text: the [CLS] state, or the mean, the greatest values or the mean weighted by "
+        "attention over tokens",
+    )
+    mix_layers: bool = setting(
+        default=False, description="read a learnt mix of all layers, not the last one (Peters et al. 2018)"
     )
     head: Literal["linear", "adaptive"] = setting(
         default="linear",
@@ -87,6 +100,14 @@ class Classify:
         "rows; 0.5 otherwise",
     )
     head_dropout: float = setting(default=0.1, ge=0, lt=1, description="before the last layer")
+    dropout_samples: int = setting(
+        default=1,
+        ge=1,
+        description="dropout masks before the last layer for each row, whose losses are averaged (Inoue 2019)",
+    )
+    loss: AnyLoss = setting(
+        default_factory=CrossEntropy, description="what is learnt from the scores of labels"
+    )
     class_weights: Literal["none", "balanced"] = setting(
         default="none", description="balanced: each class weighs the same in sum (n / (classes x count))"
     )
@@ -98,12 +119,22 @@ class Classify:
     )
 
     def __post_init__(self) -> None:
+        if self.stride is not None and self.stride > self.length - 2:
+            raise ValueError(
+                f"stride {self.stride} leaves tokens out: at most length - 2 = {self.length - 2}"
+            )
         allowed = self.task.measures
         if self.metric is not None and self.metric not in allowed:
             raise ValueError(f"metric {self.metric} is not for target {self.target}: {', '.join(allowed)}")
         plain = self.target == "label" and self.head == "linear"
-        for name in ("class_weights", "label_smoothing"):
-            if not plain and getattr(self, name) not in ("none", 0.0):
+        of_one_label = {
+            "class_weights": "none",
+            "label_smoothing": 0.0,
+            "dropout_samples": 1,
+            "loss": CrossEntropy(),
+        }
+        for name, unused in of_one_label.items():
+            if not plain and getattr(self, name) != unused:
                 raise ValueError(f"{name} is for target label with head linear")
         if self.head == "adaptive" and self.target != "label":
             raise ValueError(f"head adaptive is for target label, not {self.target}")
@@ -218,6 +249,12 @@ class ClassifyTask(TextTask[Sequence[Label]]):
         assert example.label is not None
         return np.array([self.numbers[example.label]])
 
+    def of_windows(self, mean: Evidence) -> Evidence:
+        """Of the mean of the logarithms, probabilities again. That is the softmax of the mean of the logits: each
+        window is a witness, as independent of the others as it can be."""
+        whole: Evidence = mean - np.logaddexp.reduce(mean)
+        return whole
+
     def class_weights(self, examples: Sequence[Example]) -> Tensor | None:
         """(labels,) float32, or None when all weigh 1."""
         if self.settings.class_weights == "none":
@@ -243,7 +280,9 @@ class ClassifyTask(TextTask[Sequence[Label]]):
         if isinstance(head, AdaptiveHead):
             return AdaptiveLearner(encoder, head)
         assert isinstance(head, ClassifyHead)
-        return ClassifyLearner(encoder, head, self.settings, self.class_weights(train))
+        labels = [self.numbers[example.label] for example in train if example.label is not None]
+        priors = log_priors(labels, len(self.labels))
+        return ClassifyLearner(encoder, head, self.settings, self.class_weights(train), priors)
 
     def evidence(self, outputs: Tensor, batch: Batch) -> list[Evidence]:
         """The logarithm of the probability of each label."""
@@ -252,6 +291,7 @@ class ClassifyTask(TextTask[Sequence[Label]]):
     def judge(
         self, head: Head, examples: Sequence[Example], rows: Sequence[Row], evidence: Sequence[Evidence]
     ) -> dict[str, float]:
+        rows, evidence = self.whole(rows, evidence)
         logs, wanted = known_targets(rows, evidence)
         loss = -float(np.take_along_axis(logs, wanted, axis=1).mean(dtype=np.float64))
         if self.metric == "auc":
@@ -263,7 +303,7 @@ class ClassifyTask(TextTask[Sequence[Label]]):
         self, head: Head, examples: Sequence[Example], rows: Sequence[Row], evidence: Sequence[Evidence]
     ) -> list[Sequence[Label]]:
         """Labels of each example, the most probable first."""
-        return [Ranking(self.labels, np.exp(logs)) for logs in evidence]
+        return [Ranking(self.labels, np.exp(logs)) for logs in self.whole(rows, evidence)[1]]
 
     def best(self, prediction: Sequence[Label]) -> Label:
         return prediction[0]

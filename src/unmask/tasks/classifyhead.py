@@ -1,6 +1,6 @@
 """What stands on the encoder for a label, several labels or a number of a text, and how each learns."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import torch
@@ -10,7 +10,10 @@ from unmask.data.batch import Batch
 from unmask.learner import Loss, Part
 from unmask.model.attention import Spans
 from unmask.model.encoder import Encoder, EncoderConfig
+from unmask.model.mix import LayerMix
 from unmask.model.pooler import Pooler
+from unmask.tasks.losses import summed
+from unmask.tasks.regularise import symmetric_kl
 from unmask.tasks.task import Head, TaskLearner, hidden_of
 
 if TYPE_CHECKING:
@@ -21,34 +24,48 @@ NARROWING = 4  # how much narrower each cluster of rare labels is than the one b
 
 
 class PooledHead(Head):
-    """BERT's pooler with tanh, and dropout. hidden (tokens, width) -> (sequences, width)."""
+    """The pooler of the family, BERT's with tanh, and dropout. hidden (tokens, width) -> (sequences, width)."""
 
     def __init__(self, settings: "Classify", encoder: EncoderConfig) -> None:
-        super().__init__()
+        super().__init__(LayerMix(encoder) if settings.mix_layers else None)
         self.pooler = Pooler(encoder, settings.pooling)
+        if self.pooler.reads_first and self.mix is None:  # next-sentence prediction trains a pooler on [CLS]
+            self.pretrained = tuple(self.pooler.published())
         self.dropout = nn.Dropout(settings.head_dropout)
 
     def pooled(self, hidden: Tensor, batch: Batch) -> Tensor:
         return self.dropout(self.pooler(hidden, batch.layout))  # type: ignore[no-any-return]
 
     def asks(self, spans: Spans) -> Spans | None:
-        return spans.firsts() if self.pooler.pooling == "cls" else None
+        return spans.firsts() if self.pooler.reads_first and self.mix is None else None
+
+    def published_before(self) -> dict[str, nn.Module]:
+        """What stands before the last layer."""
+        return {**self.pooler.published(), **({} if self.mix is None else {"mix": self.mix})}
 
 
 class ClassifyHead(PooledHead):
-    """One linear layer above the pooler. hidden (tokens, width) -> logits (sequences, labels)."""
+    """One linear layer above the pooler. hidden (tokens, width) -> logits (sequences, labels).
+
+    While it learns, logits of all sequences under one dropout mask stand below those under another, if there are
+    several: (samples x sequences, labels).
+    """
 
     def __init__(self, settings: "Classify", encoder: EncoderConfig, labels: int) -> None:
         super().__init__(settings, encoder)
+        self.samples = settings.dropout_samples
         self.classifier = nn.Linear(encoder.width, labels)
         nn.init.normal_(self.classifier.weight, std=encoder.init_std)
         nn.init.zeros_(self.classifier.bias)
 
     def forward(self, hidden: Tensor, batch: Batch) -> Tensor:
-        return self.classifier(self.pooled(hidden, batch))  # type: ignore[no-any-return]
+        pooled = self.pooler(hidden, batch.layout)
+        if self.training and self.samples > 1:
+            pooled = pooled.repeat(self.samples, 1)
+        return self.classifier(self.dropout(pooled))  # type: ignore[no-any-return]
 
     def published(self) -> dict[str, nn.Module]:
-        return {**self.pooler.published(), "classifier": self.classifier}
+        return {**self.published_before(), "classifier": self.classifier}
 
 
 class AdaptiveHead(PooledHead):
@@ -73,7 +90,7 @@ class AdaptiveHead(PooledHead):
         return self.adaptive(pooled, batch.targets["classify"]).output  # type: ignore[no-any-return]
 
     def published(self) -> dict[str, nn.Module]:
-        return {**self.pooler.published(), "adaptive": self.adaptive}
+        return {**self.published_before(), "adaptive": self.adaptive}
 
 
 class NumberHead(PooledHead):
@@ -104,7 +121,15 @@ class NumberHead(PooledHead):
         return standard * self.deviation + self.mean
 
     def published(self) -> dict[str, nn.Module]:
-        return {**self.pooler.published(), "classifier": self._folded()}
+        return {**self.published_before(), "classifier": self._folded()}
+
+    def take(self, modules: Mapping[str, nn.Module]) -> None:
+        folded = modules["classifier"]
+        if folded is not self.classifier:
+            assert isinstance(folded, nn.Linear)
+            with torch.no_grad():
+                self.classifier.weight.copy_(folded.weight / self.deviation)
+                self.classifier.bias.copy_((folded.bias - self.mean) / self.deviation)
 
     def _folded(self) -> nn.Linear:
         """The last layer in the unit of the training rows; itself where it learnt them as they are."""
@@ -118,28 +143,34 @@ class NumberHead(PooledHead):
 
 
 class ClassifyLearner(TaskLearner):
-    """Encoder and head, trained by (weighted, smoothed) cross-entropy."""
+    """Encoder and head, trained by (weighted, smoothed) cross-entropy or what the settings take in its place."""
 
     def __init__(
-        self, encoder: Encoder, head: ClassifyHead, settings: "Classify", weights: Tensor | None
+        self,
+        encoder: Encoder,
+        head: ClassifyHead,
+        settings: "Classify",
+        weights: Tensor | None = None,
+        priors: Tensor | None = None,
     ) -> None:
         super().__init__()
         self.encoder, self.head = encoder, head
-        self.smoothing = settings.label_smoothing
+        self.settings = settings
         self.weights: Tensor | None
+        self.priors: Tensor | None
         self.register_buffer("weights", weights, persistent=False)
+        self.register_buffer("priors", priors, persistent=False)
 
-    def forward(self, batch: Batch) -> Loss:
-        logits = self.outputs(batch)
-        wanted = batch.targets["classify"]
+    def loss(self, outputs: Tensor, batch: Batch) -> Loss:
+        logits, wanted = outputs, batch.targets["classify"]
         if not self.training:  # the plain loss: comparable whatever the training loss was
             total = nn.functional.cross_entropy(logits, wanted, reduction="sum")
             correct = (logits.argmax(-1) == wanted).sum()
             return Loss({"classify": Part(total, len(wanted), correct=correct)})
-        total = nn.functional.cross_entropy(
-            logits, wanted, weight=self.weights, label_smoothing=self.smoothing, reduction="sum"
-        )
-        return Loss({"classify": Part(total, len(wanted))})
+        samples = len(logits) // len(wanted)
+        settings, right = self.settings, wanted.repeat(samples)
+        total = summed(settings.loss, logits, right, self.weights, settings.label_smoothing, self.priors)
+        return Loss({"classify": Part(total / samples, len(wanted))})
 
 
 class AdaptiveLearner(TaskLearner):
@@ -151,10 +182,16 @@ class AdaptiveLearner(TaskLearner):
         super().__init__()
         self.encoder, self.head = encoder, head
 
-    def forward(self, batch: Batch) -> Loss:
+    def outputs(self, batch: Batch) -> Tensor:
+        """(sequences,): what is said of the labels that are right; all labels where passes are compared."""
+        if self.regulariser is not None:
+            return super().outputs(batch)  # type: ignore[no-any-return]
+        return self.head.of_targets(*hidden_of(self.encoder, self.head, batch))
+
+    def loss(self, outputs: Tensor, batch: Batch) -> Loss:
         wanted = batch.targets["classify"]
-        total = -self.head.of_targets(*hidden_of(self.encoder, self.head, batch)).sum()
-        return Loss({"classify": Part(total, len(wanted))})
+        said = outputs if outputs.dim() == 1 else outputs.gather(1, wanted.unsqueeze(1))
+        return Loss({"classify": Part(-said.sum(), len(wanted))})
 
 
 class LabelsLearner(TaskLearner):
@@ -164,11 +201,14 @@ class LabelsLearner(TaskLearner):
         super().__init__()
         self.encoder, self.head = encoder, head
 
-    def forward(self, batch: Batch) -> Loss:
-        logits = self.outputs(batch)
-        wanted = batch.targets["classify"].view_as(logits)
-        total = nn.functional.binary_cross_entropy_with_logits(logits.float(), wanted, reduction="sum")
+    def loss(self, outputs: Tensor, batch: Batch) -> Loss:
+        wanted = batch.targets["classify"].view_as(outputs)
+        total = nn.functional.binary_cross_entropy_with_logits(outputs.float(), wanted, reduction="sum")
         return Loss({"classify": Part(total, wanted.numel())})
+
+    def divergence(self, first: Tensor, second: Tensor) -> Tensor:
+        """Of each label by itself: given or not."""
+        return symmetric_kl(*(torch.stack([x, torch.zeros_like(x)], -1) for x in (first, second)))
 
 
 class NumberLearner(TaskLearner):
@@ -180,7 +220,10 @@ class NumberLearner(TaskLearner):
         super().__init__()
         self.encoder, self.head = encoder, head
 
-    def forward(self, batch: Batch) -> Loss:
-        wanted = batch.targets["classify"]
-        error = (self.outputs(batch) - wanted) / self.head.deviation
-        return Loss({"classify": Part(error.square().sum(), len(wanted))})
+    def loss(self, outputs: Tensor, batch: Batch) -> Loss:
+        error = (outputs - batch.targets["classify"]) / self.head.deviation
+        return Loss({"classify": Part(error.square().sum(), len(error))})
+
+    def divergence(self, first: Tensor, second: Tensor) -> Tensor:
+        """The squared difference in deviations: numbers have no distribution to compare."""
+        return ((first - second) / self.head.deviation).square().sum()

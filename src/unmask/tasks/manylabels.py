@@ -151,6 +151,7 @@ class LabelsTask(TextTask[Sequence[Label]]):
     def judge(
         self, head: Head, examples: Sequence[Example], rows: Sequence[Row], evidence: Sequence[Evidence]
     ) -> dict[str, float]:
+        rows, evidence = self.whole(rows, evidence)
         shares, wanted = known_targets(rows, evidence)
         tiny = np.finfo(np.float32).tiny
         right = np.where(wanted > 0, shares, 1 - shares.astype(np.float64))
@@ -165,8 +166,10 @@ class LabelsTask(TextTask[Sequence[Label]]):
         """The labels of the task and, after them, others that the examples have."""
         return [*self.labels, *sorted({label for one in examples for label in one.labels} - set(self.labels))]
 
-    def calibrate(self, examples: Sequence[Example], evidence: Sequence[Evidence]) -> None:
-        shares = np.stack(evidence).astype(np.float64)
+    def calibrate(
+        self, examples: Sequence[Example], rows: Sequence[Row], evidence: Sequence[Evidence]
+    ) -> None:
+        shares = np.stack(self.whole(rows, evidence)[1]).astype(np.float64)
         for number, label in enumerate(self.labels):
             positive = np.array([label in (example.label_set or ()) for example in examples])
             self.thresholds[number] = best_threshold(positive, shares[:, number])
@@ -179,7 +182,7 @@ class LabelsTask(TextTask[Sequence[Label]]):
     def decode(
         self, head: Head, examples: Sequence[Example], rows: Sequence[Row], evidence: Sequence[Evidence]
     ) -> list[Sequence[Label]]:
-        return [Ranking(self.labels, shares) for shares in evidence]
+        return [Ranking(self.labels, shares) for shares in self.whole(rows, evidence)[1]]
 
     def _given(self, shares: Evidence) -> list[str]:
         return [self.labels[number] for number in np.flatnonzero(shares >= self.thresholds)]

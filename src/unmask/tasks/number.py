@@ -123,6 +123,7 @@ class NumberTask(TextTask[float]):
         self, head: Head, examples: Sequence[Example], rows: Sequence[Row], evidence: Sequence[Evidence]
     ) -> dict[str, float]:
         """The loss in squared deviations of the training rows, as it is trained."""
+        rows, evidence = self.whole(rows, evidence)
         said, wanted = (values[:, 0].astype(np.float64) for values in known_targets(rows, evidence))
         loss = float((((said - wanted) / self.known_numbers.deviation) ** 2).mean())
         return {"classify.loss": loss, self.watch: ROW_METRICS[self.metric](wanted, said)}
@@ -130,7 +131,7 @@ class NumberTask(TextTask[float]):
     def decode(
         self, head: Head, examples: Sequence[Example], rows: Sequence[Row], evidence: Sequence[Evidence]
     ) -> list[float]:
-        return [float(one[0]) for one in evidence]
+        return [float(one[0]) for one in self.whole(rows, evidence)[1]]
 
     def best(self, prediction: float) -> float:
         return prediction

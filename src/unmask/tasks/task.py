@@ -15,20 +15,24 @@ from typing import Any, ClassVar, Generic, Literal, Protocol, Self, TypeVar
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from torch import Tensor, nn
 
 from unmask.data.batch import Batch, Row
 from unmask.data.conll import SchemeName, TagColumns
+from unmask.data.squad import Starts
 from unmask.data.tables import Columns, Example, Unknown
 from unmask.data.textfiles import OnError
-from unmask.learner import Learner
+from unmask.learner import Learner, Loss
 from unmask.metrics import LOWER, PLAIN, Interval
 from unmask.model.attention import Spans
 from unmask.model.encoder import Encoder, EncoderConfig
+from unmask.model.mix import LayerMix
 from unmask.tasks.hiding import Hiding
+from unmask.tasks.regularise import Regulariser, symmetric_kl
 from unmask.text.tokenizer import Tokenizer
 
-Truths = Literal["label", "labels", "number", "tags"]
+Truths = Literal["label", "labels", "number", "tags", "answers"]
 
 P = TypeVar("P")  # what is predicted for one example
 Evidence = npt.NDArray[np.float32]  # what a head says of one row
@@ -47,6 +51,8 @@ TITLES = {
     "precision": "precision",
     "recall": "recall",
     "entity_f1": "F1",
+    "answer_f1": "F1",
+    "exact_match": "exact match",
 }
 """What people call the figures of an evaluation."""
 
@@ -59,7 +65,8 @@ def shown_figure(metric: str, value: float) -> str:
 @dataclass(frozen=True)
 class Reading:
     """How to read a file of examples: its columns, how tags are written, its encoding (None: found out), what to
-    do with what cannot be read, and with test labels that the model does not know (None: as on_error says).
+    do with what cannot be read, and with test labels that the model does not know (None: as on_error says); where
+    answers stand that occur several times.
     """
 
     columns: Columns = field(default_factory=Columns)
@@ -68,6 +75,7 @@ class Reading:
     on_error: OnError = "stop"
     encoding: str | None = None
     unknown_labels: Unknown | None = None
+    answer_starts: Starts = "given"
 
     @property
     def unknown(self) -> Unknown:
@@ -102,7 +110,15 @@ class Head(nn.Module, ABC):
     """hidden (tokens, width) of a packed batch -> what the task's `evidence` and learner read.
 
     asks: the places whose hidden states it reads, where those are few; it is then given no others.
+    mix: of what all layers say, where it reads that instead of the last one; it must then ask for all places.
+    pretrained: the prefixes of what it publishes that pretraining trains as well.
     """
+
+    pretrained: Sequence[str] = ()
+
+    def __init__(self, mix: LayerMix | None = None) -> None:
+        super().__init__()
+        self.mix = mix
 
     def asks(self, spans: Spans) -> Spans | None:
         return None
@@ -111,19 +127,51 @@ class Head(nn.Module, ABC):
     def published(self) -> dict[str, nn.Module]:
         """What the bundle keeps, by the prefix of its parameter names."""
 
+    def take(self, modules: Mapping[str, nn.Module]) -> None:
+        """Go on from published modules, which hold weights of a model now; nothing to do where they are the own."""
+        return
+
 
 class TaskLearner(Learner):
-    """An encoder with the head of a task. hiding: what is hidden of the texts while it learns, if anything."""
+    """An encoder with the head of a task. hiding: what is hidden of the texts while it learns, if anything;
+    regulariser: what comes to the loss of the task, if anything."""
 
     head: Head
     hiding: Hiding | None = None
+    regulariser: Regulariser | None = None
+
+    @property
+    def passes(self) -> int:
+        return 1 if self.regulariser is None else self.regulariser.passes
 
     def outputs(self, batch: Batch) -> Any:
         """What the head says of a batch."""
         return outputs_of(self.encoder, self.head, batch)
 
     def prepare(self, batch: Batch, seed: int) -> Batch:
-        return batch if self.hiding is None else self.hiding(batch, seed)
+        batch = batch if self.hiding is None else self.hiding(batch, seed)
+        return batch if self.regulariser is None else self.regulariser.prepared(batch)
+
+    def forward(self, batch: Batch) -> Loss:
+        if self.regulariser is None or not self.training:
+            return self.loss(self.outputs(batch), batch)
+        with self.regulariser.around(self.encoder.embeddings.token, batch):
+            outputs = self.outputs(batch)
+        loss = self.loss(outputs, batch)
+        return self.regulariser.completed(loss, outputs, batch, self.sizes(batch), self.divergence)
+
+    @abstractmethod
+    def loss(self, outputs: Any, batch: Batch) -> Loss:
+        """What is learnt from what the head said of a batch: one term. In evaluation the plain loss, which is
+        comparable whatever the settings."""
+
+    def sizes(self, batch: Batch) -> Tensor:
+        """(sequences,) int64, on the CPU: how many rows of the outputs belong to each."""
+        return torch.ones(batch.sequences, dtype=torch.int64)
+
+    def divergence(self, first: Tensor, second: Tensor) -> Tensor:
+        """How far apart two outputs for the same rows are, summed over the rows."""
+        return symmetric_kl(first, second)
 
     def published(self) -> dict[str, nn.Module]:
         return {"encoder": self.encoder, **self.head.published()}
@@ -137,7 +185,9 @@ def outputs_of(encoder: Encoder, head: Head, batch: Batch) -> Any:
 def hidden_of(encoder: Encoder, head: Head, batch: Batch) -> tuple[Tensor, Batch]:
     """The hidden states that the head reads, and no others, and the batch that says which these are."""
     batch = dataclasses.replace(batch, asked=head.asks(batch.spans))
-    return encoder(batch.ids, batch.spans, batch.segments, batch.asked), batch
+    states: list[Tensor] | None = None if head.mix is None else []
+    hidden = encoder(batch.ids, batch.spans, batch.segments, batch.asked, states)
+    return hidden if head.mix is None else head.mix(states), batch
 
 
 class Task(ABC, Generic[P]):
@@ -147,7 +197,7 @@ class Task(ABC, Generic[P]):
     kind: ClassVar[Truths]  # what is true of an example, in the form of `reference`
     calibrates: bool = False  # whether something is found on the dev rows when training is over
     formats: ClassVar[tuple[str, ...]] = ("jsonl", "csv", "table")  # that predictions can be written in
-    baseline: ClassVar[Literal["majority", "mean", "frequent"]]  # what takes no network
+    baseline: ClassVar[Literal["majority", "mean", "frequent", "overlap"]]  # what takes no network
 
     def __init__(self, settings: Any, tokenizer: Tokenizer, labels: Sequence[str]) -> None:
         self.settings, self.tokenizer = settings, tokenizer
@@ -157,6 +207,12 @@ class Task(ABC, Generic[P]):
     @property
     def name(self) -> str:
         return str(self.settings.name)
+
+    @property
+    def meaning(self) -> dict[str, Any]:
+        """In what another task of this name and these labels must agree, beside the shapes of its head, for the
+        weights of that head to mean the same here."""
+        return {}
 
     @property
     def watch(self) -> str:
@@ -214,6 +270,11 @@ class Task(ABC, Generic[P]):
         """The same for the labels of the task."""
         return self.known(examples, self.labels, of, unknown)
 
+    @classmethod
+    def cut_at(cls, settings: Any) -> tuple[str, int]:
+        """The setting that says at how many tokens a text is cut short, and this number."""
+        return "task.length", settings.length
+
     @abstractmethod
     def encode(self, examples: Sequence[Example]) -> list[Row]:
         """One or more rows per example, in order; with targets where the example has labels."""
@@ -234,14 +295,17 @@ class Task(ABC, Generic[P]):
         """By which metric predictions for these examples are compared."""
         return self.metric
 
+    def calibrate(
+        self, examples: Sequence[Example], rows: Sequence[Row], evidence: Sequence[Evidence]
+    ) -> None:
+        """Find on dev examples, after training, what decoding hangs on and no gradient tells, such as thresholds; for
+        tasks that calibrate."""
+
     @abstractmethod
     def judge(
         self, head: Head, examples: Sequence[Example], rows: Sequence[Row], evidence: Sequence[Evidence]
     ) -> dict[str, float]:
         """Loss (nats) and metric on labelled examples while training: quick, without intervals."""
-
-    def calibrate(self, examples: Sequence[Example], evidence: Sequence[Evidence]) -> None:
-        """Find on labelled examples, after training, what decoding hangs on; for tasks that calibrate."""
 
     @abstractmethod
     def decode(
@@ -268,6 +332,16 @@ class Task(ABC, Generic[P]):
     @abstractmethod
     def compared(self, examples: Sequence[Example], predictions: Sequence[P]) -> list[Any]:
         """Predictions in the same form."""
+
+    def right(self, examples: Sequence[Example], predictions: Sequence[P]) -> list[bool]:
+        """Whether all of each prediction is right."""
+        reference, compared = self.reference(examples), self.compared(examples, predictions)
+        return [truth == said for truth, said in zip(reference, compared, strict=True)]
+
+    def guess(self, examples: Sequence[Example]) -> tuple[str, list[Any]] | None:
+        """What takes no network and reads the texts: what to call it, and what it says in the form of `compared`.
+        None: there is no such thing."""
+        return None
 
     def constant(self, train: Sequence[Example]) -> Any:
         """What is best said of every text by who sees none, in the form of `reference`; where `baseline` is not

@@ -13,8 +13,9 @@ from unmask.config import dump
 from unmask.data.batch import SPECIAL, Row
 from unmask.data.labels import LabelKind
 from unmask.data.tables import Example, Unknown, check_labels, read_examples
-from unmask.tasks.task import Reading, Task
-from unmask.text.tokenizer import Tokenizer
+from unmask.tasks.task import Evidence, Reading, Task
+from unmask.tasks.windows import Ids, long_frames, per_owner
+from unmask.text.tokenizer import Encoded, Tokenizer
 
 if TYPE_CHECKING:
     from unmask.tasks.classify import Classify
@@ -100,9 +101,15 @@ class TextTask(Task[P]):
         return {**dump(self.settings), "labels": self.labels}
 
     @property
+    def meaning(self) -> dict[str, Any]:
+        settings = self.settings
+        return {name: getattr(settings, name) for name in ("target", "pooling", "mix_layers", "head")}
+
+    @property
     def public(self) -> tuple[str | None, list[str]]:
-        # BERT's own head reads [CLS] and is linear: under its name another library would predict otherwise
-        known = self.settings.pooling == "cls" and self.settings.head == "linear"
+        # BERT's own head reads the last [CLS] and is linear: under its name another library would predict otherwise
+        settings = self.settings
+        known = settings.pooling == "cls" and settings.head == "linear" and not settings.mix_layers
         return "BertForSequenceClassification" if known else None, self.labels
 
     @classmethod
@@ -135,23 +142,47 @@ class TextTask(Task[P]):
         """What the head is to say of an example of which that is known."""
 
     def encode(self, examples: Sequence[Example]) -> list[Row]:
-        """One sequence per example, with its target where it is known. Raises UserError for a new label."""
+        """One sequence per example, or its windows, with its target where it is known.
+
+        Raises UserError for a new label.
+        """
         check_labels([example for example in examples if example.truth is not None], self.labels)
         pairs = [example.pair for example in examples]
         encoded = self.tokenizer.encode_batch(
             [example.text for example in examples],
             pairs if any(pair is not None for pair in pairs) else None,
-            max_length=self.settings.length,
+            max_length=self.settings.length if self.settings.long == "truncate" else None,
         )
         self.truncated = sum(one.truncated for one in encoded)
-        rows = []
+        rows: list[Row] = []
         for number, (example, one) in enumerate(zip(examples, encoded, strict=True)):
             targets = {} if example.truth is None else {TARGET: self.wanted(example)}
             flags = np.array(one.special, dtype=np.uint8) * np.uint8(SPECIAL)
-            rows.append(
-                Row(np.array(one.ids), np.array(one.segments), flags, number, owner=number, targets=targets)
-            )
+            parts = [(np.array(one.ids), np.array(one.segments), flags)]
+            if len(one.ids) > self.settings.length:
+                parts = self._windows(one)
+            rows += [Row(*part, number, owner=number, targets=targets) for part in parts]
         return rows
+
+    def _windows(self, encoded: Encoded) -> list[tuple[Ids, Ids, npt.NDArray[np.uint8]]]:
+        length = self.settings.length
+        stride = self.settings.stride or max(1, (length - 2) // 2)
+        found, cut = long_frames(self.tokenizer, encoded, length, stride)
+        self.truncated += cut
+        return [(one.ids, one.segments, one.flags) for one in found]
+
+    def whole(
+        self, rows: Sequence[Row], evidence: Sequence[Evidence]
+    ) -> tuple[Sequence[Row], Sequence[Evidence]]:
+        """A row for each text, with what is said of its windows put together."""
+        first, means = per_owner(rows, evidence)
+        if len(first) == len(rows):
+            return rows, evidence
+        return first, [self.of_windows(mean) for mean in means]
+
+    def of_windows(self, mean: Evidence) -> Evidence:
+        """What is said of a text, from the mean of what is said of its windows."""
+        return mean
 
     def reference(self, examples: Sequence[Example]) -> list[Any]:
         return [example.truth for example in examples]
