@@ -96,7 +96,7 @@ def test_thresholds_are_found_kept_and_used(
     assert "thresholds of 3 labels found on 4 dev rows" in capsys.readouterr().err
     again = restore(task.schema(), tokenizer)
     assert isinstance(again, LabelsTask) and again.thresholds.tolist() == task.thresholds.tolist()
-    predictions = again.decode(again.head(tiny), given, [], list(shares))
+    predictions = again.decode(again.head(tiny), given, again.encode(given), list(shares))
     assert again.compared(given, predictions) == [["a"], ["a"], ["b"], ["c"]]
     assert [label.name for label in again.best(predictions[3])] == ["c"]
 
