@@ -105,13 +105,6 @@ def test_report_and_compare(
     assert out.read_text(encoding="utf-8").count("<svg") >= 2
 
 
-def test_runs_of_other_kinds_are_not_compared(command, runs, kind: str, made, file: Path) -> None:
-    if len(made) < 2:
-        pytest.skip("the first of the two kinds")
-    done = command("compare", made["labels"][0], made["number"][0], "--test", file)
-    assert done.code == 1 and "Traceback" not in done.err
-
-
 def test_errors_name_the_line_and_what_to_do(command, kind: str, pretrained: Path, tmp_path: Path) -> None:
     content = {"labels": '{"text": "x", "label": {"a": 1}}', "number": '{"text": "x", "label": "good"}'}[kind]
     path = tmp_path / "bad.jsonl"

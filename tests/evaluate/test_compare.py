@@ -11,7 +11,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from unmask.errors import UserError
-from unmask.evaluate.compare import Contestant, compare, compare_spans, compare_tags, mcnemar
+from unmask.evaluate.compare import (
+    Contestant,
+    compare,
+    compare_labels,
+    compare_numbers,
+    compare_spans,
+    compare_tags,
+    mcnemar,
+)
 from unmask.evaluate.saved import Predictions, compared, read, saved
 
 LABELS = ["a", "b", "c"]
@@ -182,3 +190,72 @@ def test_what_cannot_be_compared_is_refused(changes: dict, message: str) -> None
 def test_kept_predictions_are_compared_as_those_just_made() -> None:
     named = [("first", "pretrained", predictions()), ("second", "scratch", predictions(predicted=OTHER))]
     assert compared(named) == compare_tags(SENTENCES, contestants(SAID, OTHER))
+
+
+def test_the_metric_of_rows_with_one_label_is_chosen() -> None:
+    reference = ["a", "a", "b", "b", "z"]  # z is a label that the models do not know
+    shares = [[0.9, 0.1], [0.6, 0.4], [0.7, 0.3], [0.2, 0.8], [0.5, 0.5]]
+    ours = Contestant("first", "pretrained", ["a", "a", "a", "b", "a"], shares)
+    found = compare(reference, [ours, Contestant("second", "majority", ["a"] * 5)], ["a", "b"], metric="auc")
+    first, second = found["models"]
+    assert found["metric"] == "auc" and list(first)[2:] == ["auc", "accuracy", "macro_f1"]
+    assert first["auc"]["value"] == 3 / 4 and second["auc"]["value"] == 0.5  # without probabilities: all tied
+    assert found["differences"][0]["auc"]["value"] == 1 / 4
+    found = compare(
+        reference[:4], contestants(["a", "a", "a", "b"], ["a"] * 4), ["a", "b"], metric="matthews"
+    )
+    assert found["models"][0]["matthews"]["value"] == pytest.approx(2 / 12**0.5)
+
+
+def test_of_very_many_labels_the_confusions_are_listed() -> None:
+    labels = [f"l{n:03}" for n in range(101)]
+    found = compare([*labels, "l001"], contestants(["l000"] * 102, ["l001"] * 102), labels)
+    assert "confusion" not in found
+    assert found["confusions"][0] == {"true": "l001", "predicted": "l000", "count": 2, "share": 1.0}
+
+
+def test_rows_with_several_labels() -> None:
+    reference = [["a", "b"], [], ["b"], ["z"]]
+    said, other = [["a"], [], ["b"], []], [["b"]] * 4
+    found = compare_labels(reference, contestants(said, other), ["a", "b"])
+    assert (found["kind"], found["metric"], found["labels"]) == ("labels", "micro_f1", ["a", "b", "z"])
+    values = {key: found["models"][0][key]["value"] for key in ("micro_f1", "macro_f1", "subset_accuracy")}
+    assert values == pytest.approx(
+        {"micro_f1": 2 * 2 / (4 + 2), "macro_f1": (1 + 2 / 3) / 3, "subset_accuracy": 0.5}
+    )
+    assert found["models"][1]["micro_f1"]["value"] == pytest.approx(2 * 2 / (4 + 4))
+    difference = found["differences"][0]["subset_accuracy"]
+    assert (
+        difference["value"] == pytest.approx(0.5 - 0.25) and difference["low"] <= 0.25 <= difference["high"]
+    )
+    assert [row["label"] for row in found["per_label"]] == ["a", "b", "z"]
+    auc = compare_labels(reference[:3], contestants(said[:3], other[:3]), ["a", "b"], metric="auc")
+    assert auc["models"][0]["auc"]["value"] == pytest.approx((1 + 3 / 4) / 2)
+    json.dumps([found, auc])
+
+
+def test_rows_with_numbers() -> None:
+    reference = [1.0, 2.0, 3.0, 4.0]
+    found = compare_numbers(reference, contestants([1.5, 2.0, 3.5, 4.0], [2.5] * 4), metric="rmse")
+    assert list(found["models"][0])[2:] == ["rmse", "pearson", "spearman", "mae"]
+    assert found["models"][0]["mae"]["value"] == 0.25 and found["models"][1]["pearson"]["value"] == 0
+    assert found["differences"][0]["mae"]["value"] == 0.25 - 1.0
+    assert found["numbers"] == [[1.0, 1.5], [2.0, 2.0], [3.0, 3.5], [4.0, 4.0]]
+    many = compare_numbers(list(range(2500)), [Contestant("one", "other", list(range(2500)))])
+    assert len(many["numbers"]) == 834 and many["numbers"][1] == [3, 3]
+
+
+def test_other_kinds_are_not_compared_and_older_files_name_none(tmp_path: Path) -> None:
+    def kept(kind: str | None, metric: str, rows: list) -> Predictions:
+        return Predictions("classify", metric, "rows.csv", "0" * 64, ["a"], rows, rows, kind=kind)
+
+    labels, numbers = kept("labels", "macro_f1", [["a"]]), kept("number", "mae", [1.0])
+    with pytest.raises(UserError, match="different things"):
+        compared([("one", "other", labels), ("two", "other", numbers)])
+    with pytest.raises(UserError, match="different things"):
+        compared([("one", "other", labels), ("two", "other", kept("label", "macro_f1", ["a"]))])
+    for one in (labels, numbers):
+        assert read(one.save(tmp_path)) == one
+    older = kept(None, "accuracy", ["a"]).save(tmp_path / "older")
+    older.write_text(older.read_text().replace('"kind": "label", ', ""))
+    assert read(older).kind == "label"

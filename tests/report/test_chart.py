@@ -57,6 +57,21 @@ def test_the_matrix_and_its_texts_lie_within_the_frame(size: int) -> None:
         assert float(y) > 0 and float(y) + float(side) <= height
 
 
+@pytest.mark.parametrize("width", [chart.WIDE, chart.NARROW])
+@pytest.mark.parametrize("unit", [1.0, 1e4, 1e-3])
+def test_a_scatter_has_one_scale_for_both_axes(width: int, unit: float) -> None:
+    """A point with equal numbers lies on the line from corner to corner, and all lie within the frame."""
+    points = [(0.0, 5.0 * unit), (5.0 * unit, 0.0), (2.5 * unit, 2.5 * unit), (1 * unit, -unit)]
+    svg = chart.scatter(points, "numbers", "true", "predicted", width)
+    _, _, wide, high = map(float, re.findall(r'viewBox="([^"]+)"', svg)[0].split())
+    dots = [(float(x), float(y)) for x, y in re.findall(r'cx="([\d.]+)" cy="([\d.]+)"', svg)]
+    assert len(dots) == 4 and wide == width
+    assert all(20 < x < wide and 0 < y < high for x, y in dots)
+    (x1, y1), (x2, y2), (x3, y3), _ = dots
+    assert x2 - x1 == pytest.approx(y2 - y1, abs=0.2)  # as far to the right as down
+    assert (x3, y3) == pytest.approx(((x1 + x2) / 2, (y1 + y2) / 2), abs=0.2)
+
+
 def test_a_plot_for_a_phone_is_no_wider_than_a_phone() -> None:
     points = [(10.0, 0.5), (20.0, 0.8)]
     names = ["one run", "another run with a longer name", "a third", "a fourth"]

@@ -12,6 +12,7 @@ from unmask.errors import UserError
 from unmask.model.encoder import Encoder, EncoderConfig
 from unmask.tasks import Classify, ClassifyTask
 from unmask.tasks.classify import ClassifyLearner, Label
+from unmask.tasks.task import outputs_of
 from unmask.text.tokenizer import Tokenizer
 
 
@@ -191,7 +192,7 @@ def test_an_adaptive_head_learns_what_it_predicts(
     torch.manual_seed(0)
     learner = task.learner(make_encoder(tiny), given, rows)
     batch = pack(rows)
-    evidence = task.evidence(learner.eval().outputs(batch).detach(), batch)
+    evidence = task.evidence(outputs_of(learner.eval().encoder, learner.head, batch).detach(), batch)
     assert np.exp(evidence).sum(1) == pytest.approx(1, abs=1e-5)
     order = batch.owner.tolist()
     wanted = [task.numbers[given[number].label or ""] for number in order]
@@ -210,7 +211,7 @@ def test_the_metric_chooses_what_is_watched(tokenizer: Tokenizer, tiny: EncoderC
     figures = task.judge(task.head(tiny), given, task.encode(given), list(np.log(shares)))
     wanted = {"matthews": 2 / 12**0.5, "macro_f1": (4 / 5 + 2 / 3) / 2, "auc": 3 / 4}[metric]
     assert task.watch == f"classify.{metric}" and figures[task.watch] == pytest.approx(wanted)
-    found = task.score(given, task.decode(task.head(tiny), given, [], list(np.log(shares))))
+    found = task.score(given, task.decode(task.head(tiny), given, task.encode(given), list(np.log(shares))))
     assert list(found.figures) == list(dict.fromkeys([metric, "accuracy", "macro_f1"]))
     assert found.figures[metric].value == pytest.approx(wanted)
 

@@ -91,12 +91,12 @@ def test_thresholds_are_found_kept_and_used(
     given = examples("a", "a", "b", "")
     shares = np.array([[0.3, 0.1, 0.0], [0.4, 0.2, 0.0], [0.1, 0.9, 0.0], [0.2, 0.2, 0.6]], dtype=np.float32)
     assert task.calibrates and task.thresholds.tolist() == [0.5] * 3
-    task.calibrate(given, list(shares))
+    task.calibrate(given, task.encode(given), list(shares))
     assert task.thresholds.tolist() == pytest.approx([0.25, 0.5, 0.5])
     assert "thresholds of 3 labels found on 4 dev rows" in capsys.readouterr().err
     again = restore(task.schema(), tokenizer)
     assert isinstance(again, LabelsTask) and again.thresholds.tolist() == task.thresholds.tolist()
-    predictions = again.decode(again.head(tiny), given, [], list(shares))
+    predictions = again.decode(again.head(tiny), given, again.encode(given), list(shares))
     assert again.compared(given, predictions) == [["a"], ["a"], ["b"], ["c"]]
     assert [label.name for label in again.best(predictions[3])] == ["c"]
 
@@ -137,8 +137,11 @@ def test_a_learner_is_judged_by_the_same_figures(task: LabelsTask, tiny: Encoder
     )
 
 
-def test_a_label_that_is_not_known_is_missed(task: LabelsTask) -> None:
+def test_a_label_that_is_not_known_is_missed(task: LabelsTask, tiny: EncoderConfig) -> None:
     given = examples("az")
+    rows = task.encode([example.only(task.labels) for example in given])
+    figures = task.judge(task.head(tiny), given, rows, [np.array([0.9, 0.1, 0.1], dtype=np.float32)])
+    assert figures["classify.micro_f1"] == pytest.approx(2 / 3)
     scores = task.score(given, [Ranking(LABELS, np.array([0.9, 0.1, 0.1]))])
     assert scores.figures["micro_f1"].value == pytest.approx(2 / 3)
     assert [(row["label"], row["n"], row["threshold"]) for row in scores.per_label][-1] == ("z", 1, None)

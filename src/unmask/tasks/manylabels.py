@@ -159,8 +159,12 @@ class LabelsTask(TextTask[Sequence[Label]]):
         if self.metric == "auc":
             return {"classify.loss": loss, self.watch: rowmetrics.auc(wanted, shares)}
         said = [self._given(one) for one in evidence]
-        counts = counted(self.reference(examples), said, self.labels)
+        counts = counted(self.reference(examples), said, self._with_unknown(examples))
         return {"classify.loss": loss, self.watch: value(counts, self.metric)}
+
+    def _with_unknown(self, examples: Sequence[Example]) -> list[str]:
+        """The labels of the task and, after them, others that the examples have."""
+        return [*self.labels, *sorted({label for one in examples for label in one.labels} - set(self.labels))]
 
     def calibrate(
         self, examples: Sequence[Example], rows: Sequence[Row], evidence: Sequence[Evidence]
@@ -202,9 +206,7 @@ class LabelsTask(TextTask[Sequence[Label]]):
         self, examples: Sequence[Example], predictions: Sequence[Sequence[Label]], seed: int = 0
     ) -> LabelsEvaluation:
         truth, said = self.reference(examples), self.compared(examples, predictions)
-        unknown = {label for one in truth for label in one} - set(self.labels)
-        labels = [*self.labels, *sorted(unknown)]
-        counts = counted(truth, said, labels)
+        counts = counted(truth, said, self._with_unknown(examples))
         figures = {}
         for name in dict.fromkeys((self.metric, "micro_f1", "macro_f1", "subset_accuracy")):
             if name == "auc":
