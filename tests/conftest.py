@@ -146,6 +146,36 @@ def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.fixture(scope="session")
+def many_labels(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """80 rows with none, one or two labels, each of which one word tells."""
+    draw = random.Random(6)
+    lines = ["text,label"]
+    for number in range(80):
+        wanted = [mark for place, mark in enumerate(("river", "mountain")) if number >> place & 1]
+        words = [word for word in draw.choices(WORDS, k=4) if word not in ("river", "mountain")] + wanted
+        draw.shuffle(words)
+        lines.append(f"{' '.join(words)},{'|'.join('water' if w == 'river' else 'stone' for w in wanted)}")
+    path = tmp_path_factory.mktemp("labels") / "rows.csv"
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="session")
+def numbers(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """80 pairs of texts with a number from 10 to 40: how often `river` stands in them, times 10."""
+    draw = random.Random(8)
+    lines = ["text_a,text_b,label"]
+    for number in range(80):
+        times = 1 + number % 4
+        words = [word for word in draw.choices(WORDS, k=6) if word != "river"] + ["river"] * times
+        draw.shuffle(words)
+        lines.append(f"{' '.join(words[:4])},{' '.join(words[4:])},{10 * times}")
+    path = tmp_path_factory.mktemp("numbers") / "rows.csv"
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return path
+
+
 def _conll(path: Path, tag: Callable[[list[str], int], str], sentences: int = 60) -> Path:
     draw, lines = random.Random(7), []
     for _ in range(sentences):
@@ -200,3 +230,37 @@ def plain_tags(tmp_path_factory: pytest.TempPathFactory) -> Path:
         return "PAST" if words[place].endswith("ed") else "NAME" if words[place] < "m" else "THING"
 
     return _conll(tmp_path_factory.mktemp("plain") / "tags.conll", tag)
+
+
+def _questions(path: Path, unanswerable: bool) -> Path:
+    """48 questions on 16 contexts in SQuAD's form: the word after `river` (or `stone`) answers, which
+    every third context lacks where some are unanswerable."""
+    draw, paragraphs = random.Random(11), []
+    others = [word for word in WORDS if word not in ("river", "stone")]
+    for number in range(16):
+        marked = {mark: draw.choice(others) for mark in ("river", "stone")}
+        words = draw.choices(others, k=draw.randint(6, 14))
+        known = not unanswerable or number % 3 > 0
+        if known:
+            words += [part for mark, answer in marked.items() for part in (mark, answer)]
+        context, asked = " ".join(words) + ".", []
+        for which, mark in enumerate(("river", "stone", "river")):
+            start = context.rfind(f"{mark} ") + len(mark) + 1
+            answers = [{"text": marked[mark], "answer_start": start}] if known else []
+            asked.append({"id": f"{number}-{which}", "question": f"{mark} what?", "answers": answers})
+        paragraphs.append({"context": context, "qas": asked})
+    whole = {"version": "v2.0", "data": [{"title": "stories", "paragraphs": paragraphs}]}
+    path.write_text(json.dumps(whole), encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="session")
+def questions(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Each question has an answer in its context."""
+    return _questions(tmp_path_factory.mktemp("questions") / "questions.json", unanswerable=False)
+
+
+@pytest.fixture(scope="session")
+def doubtful_questions(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same, where a third of the questions has none."""
+    return _questions(tmp_path_factory.mktemp("questions") / "doubtful.json", unanswerable=True)

@@ -1,6 +1,5 @@
 """load(folder) -> Predictor: the one way to use a model, for predict, evaluate, fill and everything above."""
 
-import dataclasses
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -72,13 +71,20 @@ class Predictor:
     def head(self) -> Head:
         head = self.task.head(self.bundle.config)
         for name, module in head.published().items():
+            if not self.bundle.has(name):
+                raise UserError(
+                    f"{self.bundle.folder} has no trained head for {self.task.name}",
+                    missing=name,
+                    to_do=f"unmask finetune --model {self.bundle.folder} --task {self.task.name} --train FILE",
+                )
             self.bundle.load_into(module, name)
         return head.to(self.device).eval()
 
-    def __call__(self, texts: str | Sequence[str]) -> Any:
-        """What is most probable: the label of a text, or the spans in it; for several texts, a list of that."""
+    def __call__(self, texts: str | Sequence[str | tuple[str, str]], pair: str | None = None) -> Any:
+        """What is most probable: the label or labels of a text, its number, the spans in it, or the answer to a
+        question; for several texts, a list of that. pair: the second text, such as the context of the question."""
         if isinstance(texts, str):
-            return self.task.best(self.predict([texts])[0])
+            return self.task.best(self.predict([texts if pair is None else (texts, pair)])[0])
         return [self.task.best(prediction) for prediction in self.predict(texts)]
 
     def predict(
@@ -86,12 +92,12 @@ class Predictor:
     ) -> list[Any]:
         """A prediction for each text (or pair of texts), independent of the others.
 
-        Classification: every label with its probability, the most probable first (`Label`). Tagging: the spans
-        found, in order (`Entity`); where an example has `tokens`, spans begin and end with tokens.
+        Classification: every label with its probability, the most probable first (`Label`); of numbers the number.
+        Tagging: the spans found, in order (`LabelledSpan`); where an example has `tokens`, spans begin and end with
+        tokens. Answering, of pairs of question and context: the best answers, the best first (`FoundAnswer`).
         """
         examples = [_example(text, number) for number, text in enumerate(texts)]
-        bare = [dataclasses.replace(example, label=None, spans=None) for example in examples]
-        return self._predicted(bare, progress)
+        return self._predicted([example.bare for example in examples], progress)
 
     def _predicted(self, examples: Sequence[Example], progress: Progress) -> list[Any]:
         if not examples:

@@ -17,7 +17,14 @@ READMES = {name: (ROOT / name).read_text(encoding="utf-8") for name in ("README.
 # guides whose commands go on where those of a README ended
 GUIDES = {
     f"docs/{folder}{guide}": f"docs/{folder}README.md" if folder else "README.md"
-    for guide in ("training.md", "models.md", "tasks/improve.md", "tasks/tag.md")
+    for guide in (
+        "training.md",
+        "transfer.md",
+        "models.md",
+        "tasks/improve.md",
+        "tasks/tag.md",
+        "tasks/classify.md",
+    )
     for folder in ("", "zh/")
 }
 PAGES = [
@@ -37,6 +44,10 @@ SMALLER = {
     "tokenizer train": {"8192": "200", "5000": "60"},
     "quickstart": {"10m": "2s"},
     "pretrain": {"train.budget=30m": "train.budget=3 steps"},
+    "finetune": {
+        "transfer.freeze_layers=2": "transfer.freeze_layers=1",
+        "transfer.keep_layers=4": "transfer.keep_layers=1",
+    },
     "bench": {"20": "1"},
 }
 TINY = ["model.layers=1", "model.width=16", "model.heads=2", "data.length=32", "data.batch_tokens=256"]
@@ -59,6 +70,9 @@ def write_files(folder: Path, chinese: bool) -> None:
     for name in ("first", "second"):
         documents = [blank.join(draw.choices(words, k=40)) + stop for _ in range(150)]
         (folder / "corpus" / f"{name}.txt").write_text("\n\n".join(documents), encoding="utf-8")
+    (folder / "domain").mkdir()
+    documents = [blank.join(draw.choices(words[:100], k=40)) + stop for _ in range(60)]
+    (folder / "domain" / "text.txt").write_text("\n\n".join(documents), encoding="utf-8")
     for name, count in (("train", 60), ("test", 20)):
         rows = [
             f"{blank.join(draw.choices(words, k=8))},{draw.choice(['left', 'right'])}" for _ in range(count)
@@ -78,10 +92,25 @@ def write_files(folder: Path, chinese: bool) -> None:
             spans = [[0, first, "PER"], [0, second, "ORG"], [0, len(some[0]), "LOC"]]
             rows.append(json.dumps({"text": blank.join(some), "spans": spans}))
         (folder / f"{name}.jsonl").write_text("\n".join(rows), encoding="utf-8")
+    write_tables(folder, lambda: blank.join(draw.choices(words, k=6)), draw)
     (folder / "zh").mkdir()
     some = ["".join(chr(0x4E00 + draw.randrange(300)) for _ in range(draw.randint(1, 3))) for _ in range(300)]
     documents = ["".join(draw.choices(some, k=60)) + "。" for _ in range(60)]
     (folder / "zh" / "text.txt").write_text("\n\n".join(documents), encoding="utf-8")
+
+
+def write_tables(folder: Path, text: Callable[[], str], draw: random.Random) -> None:
+    """The files of the guide to classification: pairs, several labels, numbers."""
+    for part, count in (("", 40), ("-test", 20)):
+        pairs = [f"{text()},{text()},{draw.choice(['yes', 'no'])}" for _ in range(count)]
+        several = [f"{text()},{'|'.join(draw.sample(['a', 'b', 'c'], n % 3))}" for n in range(count)]
+        numbers = [f"{text()},{text()},{draw.randint(0, 50) / 10}" for _ in range(count)]
+        for name, header, rows in (
+            ("pairs", "premise,hypothesis,label", pairs),
+            ("labels", "text,label", several),
+            ("similar", "sentence1,sentence2,label", numbers),
+        ):
+            (folder / f"{name}{part}.csv").write_text("\n".join([header, *rows]) + "\n", encoding="utf-8")
 
 
 @pytest.fixture(scope="module")
@@ -173,9 +202,9 @@ def test_python(name: str, inside: Inside, capsys: pytest.CaptureFixture[str]) -
     assert "Evaluation(20 rows" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("name", READMES)
+@pytest.mark.parametrize("name", [*READMES, *GUIDES])
 def test_linked_files_exist(name: str) -> None:
-    for link in re.findall(r"\]\(([^)#:]+)\)", READMES[name]):
+    for link in re.findall(r"\]\(([^)#:]+)\)", (ROOT / name).read_text(encoding="utf-8")):
         assert ((ROOT / name).parent / link).is_file(), link
 
 

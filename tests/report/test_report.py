@@ -17,6 +17,7 @@ from report_sample import entity_results, synthetic_results, tagged_results, wri
 
 from unmask.errors import UserError
 from unmask.report import chart, figures, summary, words, write_report
+from unmask.report.figures import ENDINGS
 
 VOID = {"meta", "link", "br", "img", "hr", "input"}
 PANELS = 8  # of the pretraining run; the logs of the others hold no training loss
@@ -310,8 +311,9 @@ def test_every_word_of_the_catalogue_is_used() -> None:
     )
     put_together = re.compile(
         r"(known|kind|theme|run|state|figure|inline|split|key|right|compare|compare\.loss|panel\.(gradient|activation))\..+"
-        r"|(scratch|tfidf|frequent|majority)\.(better|worse|unclear)"
-        r"|(models|per_label)\.caption\.(tags|entity_f1)|(accuracy|entity_f1|f1|tokens|seconds|minutes|hours)\.axis"
+        r"|(scratch|tfidf|frequent|majority|overlap|constant)\.(better|worse|unclear)"
+        r"|part\..+|(models|per_label)\.caption\.(tags|entity_f1)|models\.caption\.answer_f1"
+        rf"|(tokens|seconds|minutes|hours)\.axis|({'|'.join(ENDINGS)})\.axis"
         r"|panel\.(gradient|activation)"
     )
     for key in words.ENGLISH:

@@ -30,6 +30,11 @@ from unmask.model.positions import sinusoidal
 from unmask.text.tokenizer import Tokenizer
 
 FORMAT = 1
+PROBLEMS = {  # what other libraries call the targets of classification
+    "label": "single_label_classification",
+    "labels": "multi_label_classification",
+    "number": "regression",
+}
 _TABLE = "encoder.embeddings.position.weight"  # a sinusoid is written under the name of a learned table
 
 
@@ -115,7 +120,17 @@ def read_own(folder: Path, device: str = "cpu") -> Bundle:
         tensors = from_public(tensors, TABLES[config.family], config.blocks or config.layers)
         if config.positions == "sinusoidal":
             tensors.pop(_TABLE)
+        if config.family == "modernbert" and (facts.get("task") or {}).get("name") == "answer":
+            tensors = renamed(tensors, "classifier", "qa_outputs")
     return Bundle(folder, config, Tokenizer.load(folder), tensors, facts)
+
+
+def renamed(tensors: Mapping[str, Tensor], prefix: str, other: str) -> dict[str, Tensor]:
+    """The tensors with another prefix for those of a layer."""
+    return {
+        name.replace(f"{prefix}.", f"{other}.", 1) if name.startswith(f"{prefix}.") else name: tensor
+        for name, tensor in tensors.items()
+    }
 
 
 def layout_of(config: EncoderConfig, tokenizer: Tokenizer) -> Family | None:
@@ -153,8 +168,9 @@ def write_public(
     else:
         pooling = (task or {}).get("pooling")
         reads_pooling = family.name == "modernbert" and pooling in ("cls", "mean")
-        if architecture is None and reads_pooling:
+        if architecture is None and reads_pooling and (task or {}).get("head", "linear") == "linear":
             architecture = "BertForSequenceClassification"
+        problem = PROBLEMS.get((task or {}).get("target", "")) if architecture is not None else None
         if architecture is None:
             architecture = "BertForMaskedLM" if "masked.bias" in tensors else "BertModel"
         settings = config_json(
@@ -162,6 +178,8 @@ def write_public(
         )
         if reads_pooling:
             settings["classifier_pooling"] = pooling
+        if problem is not None:
+            settings["problem_type"] = problem
         if labels:
             settings |= {
                 "id2label": dict(enumerate(labels)),
@@ -172,6 +190,8 @@ def write_public(
                 **tensors,
                 _TABLE: sinusoidal(config.length, config.embedding_width) * config.position_scale,
             }
+        if family.name == "modernbert":
+            tensors = renamed(tensors, "qa_outputs", "classifier")
         tensors = to_public(tensors, TABLES[family.name], config.blocks or config.layers)
     save_tensors(tensors, folder / WHOLE, {"format": "pt"})
     tokenizer.save(folder)

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from unmask import console, files
 from unmask.bundle.layout import encoder_config, family_of
-from unmask.bundle.own import Bundle, lacking, layout_of, write_public
+from unmask.bundle.own import PROBLEMS, Bundle, lacking, layout_of, renamed, write_public
 from unmask.bundle.weights import check_numbers, read_tensors, some
 from unmask.errors import UserError
 from unmask.model.encoder import Encoder, EncoderConfig
@@ -86,9 +86,8 @@ def read_public(
     names = public.get("architectures") or [""]
     architecture = str(names[0]) if isinstance(names, list) else ""
     task = _task(public, architecture, tensors, config, where)
-    if architecture.endswith("ForQuestionAnswering") and "classifier.weight" in tensors:
-        for kind in ("weight", "bias"):  # ModernBERT's name for it
-            tensors[f"qa_outputs.{kind}"] = tensors.pop(f"classifier.{kind}")
+    if architecture.endswith("ForQuestionAnswering"):
+        tensors = renamed(tensors, "classifier", "qa_outputs")  # as ModernBERT calls it
     lineage = {
         "kind": "public",
         "source": source,
@@ -178,20 +177,27 @@ def _task(
     wanted = {
         "SequenceClassification": "classifier.weight",
         "TokenClassification": "classifier.weight",
+        # ModernBERT's head for answers has a layer more than ours
+        **({"QuestionAnswering": "qa_outputs.weight"} if config.family != "modernbert" else {}),
     }.get(kind)
     if wanted is None:
         return None
     if wanted not in tensors:
         console.remark(f"{where} names a head ({architecture}) whose weights are not there: it is left out")
         return None
-    labels = _labels(public, tensors[wanted].shape[0], where)
     length = min(config.length, 512)
+    if kind == "QuestionAnswering":  # nothing says whether it learnt that there may be no answer
+        return {"name": "answer", "length": min(length, 384), "unanswerable": False, "threshold": 0.0}
+    labels = _labels(public, tensors[wanted].shape[0], where)
     if kind == "TokenClassification":
         return _tagging(labels, tensors, length)
-    if public.get("problem_type") not in (None, "single_label_classification") or len(labels) < 2:
+    targets = {problem: target for target, problem in PROBLEMS.items()}
+    target = targets.get(public.get("problem_type") or PROBLEMS["label"])
+    if target is None or (target == "label" and len(labels) < 2) or (target == "number" and len(labels) > 1):
         return None
     pooling = public.get("classifier_pooling", "cls") if config.family == "modernbert" else "cls"
-    return {"name": "classify", "length": length, "pooling": pooling, "labels": labels}
+    outputs = [] if target == "number" else labels
+    return {"name": "classify", "target": target, "length": length, "pooling": pooling, "labels": outputs}
 
 
 def _labels(public: Mapping[str, Any], count: int, where: Path) -> list[str]:
@@ -286,9 +292,6 @@ def export(opened: Bundle, folder: Path) -> str:
     tensors = dict(opened.tensors)
     if architecture is None and opened.task is not None:  # a head that nobody else knows
         tensors = {name: tensor for name, tensor in tensors.items() if name.startswith("encoder.")}
-    if config.family == "modernbert" and "qa_outputs.weight" in tensors:
-        for kind in ("weight", "bias"):
-            tensors[f"classifier.{kind}"] = tensors.pop(f"qa_outputs.{kind}")
     with files.atomic(folder) as temporary:
         temporary.mkdir()
         write_public(temporary, config, tensors, tokenizer, family, architecture, labels, opened.task)

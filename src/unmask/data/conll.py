@@ -17,9 +17,10 @@ from typing import Literal
 from unmask import console
 from unmask.config import config, setting
 from unmask.data import schemes
+from unmask.data.labels import report_unknown
 from unmask.data.schemes import SchemeName
 from unmask.data.spanrows import read_span_rows
-from unmask.data.tables import Example, Span, Unknown, report_unknown, stdin_is_jsonl
+from unmask.data.tables import Example, Span, Unknown, stdin_is_jsonl
 from unmask.data.textfiles import STDIN, Faults, OnError, kind_of, name_of, open_text
 from unmask.errors import UserError, closest
 

@@ -9,8 +9,7 @@ import itertools
 import json
 import sys
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -19,6 +18,7 @@ from unmask import console
 from unmask.config import config, setting
 from unmask.data import encodings
 from unmask.data.delimited import csv_records, read_rows
+from unmask.data.labels import LabelKind, Truth, report_unknown, separator_of, strata, with_truth
 from unmask.data.textfiles import (
     STDIN,
     Faults,
@@ -88,6 +88,9 @@ class Columns:
     label: str | None = setting(
         default=None, description="Column of the label; guessed from its name when not given"
     )
+    separator: str | None = setting(
+        default=None, description="What stands between several labels in one field; found out when not given"
+    )
 
 
 @dataclass(frozen=True, order=True)
@@ -99,6 +102,18 @@ class Span:
     label: str
 
 
+@dataclass(frozen=True, order=True)
+class Reference:
+    """A right answer to a question: a stretch of its context, from the character `start` on."""
+
+    text: str
+    start: int
+
+    @property
+    def stop(self) -> int:
+        return self.start + len(self.text)
+
+
 Unknown = Literal["stop", "skip", "wrong"]
 """What becomes of a row with a label that a model does not know: an error, left out, or counted as wrong."""
 
@@ -107,8 +122,11 @@ Unknown = Literal["stop", "skip", "wrong"]
 class Example:
     """One row. It begins on `line` (from 1) of `source`; rows of one `group` stay together in a split.
 
-    For sequence labelling `spans` are the tags, sorted, without overlap save where a task asked for nested ones
-    (then those around others come first); `tokens` the character bounds of the given tokens (None for running text).
+    What is true of it is `label`; or `label_set`, sorted, where it may have any number of labels; or `number`. For
+    sequence labelling `spans` are the tags, sorted, without overlap save where a task asked for nested ones (then those
+    around others come first); `tokens` the character bounds of the given tokens (None for running text). For answering
+    `text` is a question and `pair` the context; `answers` are those that are right, empty where the context does not
+    answer it (None: not known).
     """
 
     id: str
@@ -120,18 +138,35 @@ class Example:
     group: str | None = None
     spans: tuple[Span, ...] | None = None
     tokens: tuple[tuple[int, int], ...] | None = None
+    label_set: tuple[str, ...] | None = None
+    number: float | None = None
+    answers: tuple[Reference, ...] | None = None
 
     @property
     def labels(self) -> set[str]:
-        """Its label, or those of its spans."""
-        return {span.label for span in self.spans or ()} | ({self.label} if self.label is not None else set())
+        """Its label or labels, or those of its spans."""
+        one = set() if self.label is None else {self.label}
+        return {span.label for span in self.spans or ()} | one | set(self.label_set or ())
+
+    @property
+    def truth(self) -> Truth | None:
+        """What is true of the whole row: its label, its labels, or its number."""
+        return next((one for one in (self.label, self.label_set, self.number) if one is not None), None)
+
+    @property
+    def bare(self) -> "Example":
+        """The same without anything that is to be predicted."""
+        return replace(self, label=None, label_set=None, number=None, spans=None, answers=None)
 
     def only(self, known: Collection[str]) -> "Example":
         """The same without the labels that are not among these."""
         if self.labels <= set(known):
             return self
         spans = None if self.spans is None else tuple(span for span in self.spans if span.label in known)
-        return replace(self, label=self.label if self.label in known else None, spans=spans)
+        several = None if self.label_set is None else tuple(x for x in self.label_set if x in known)
+        return replace(
+            self, label=self.label if self.label in known else None, label_set=several, spans=spans
+        )
 
     @property
     def place(self) -> str:
@@ -156,17 +191,20 @@ def read_examples(
     on_error: OnError = "stop",
     require_labels: bool = False,
     encoding: str | None = None,
+    kind: LabelKind | None = "label",
 ) -> list[Example]:
     """The rows of a .csv, .tsv or .jsonl file (also .gz, .zst); "-" and other files are one text a line.
 
     Standard input is JSON lines if its first line is an object. Labels are text as written: `1`, `true`.
+    kind: what the column of the label holds: one label, any number of labels (a list, or text with a separator),
+    or a number; None: what does not matter.
     encoding: of the file; without it UTF-8, and UTF-16 or GB18030 where they are found out.
     A row without text, with another number of fields, or (`require_labels`) without label is a UserError that
     names the line, or is left out and counted with on_error="skip". Raises UserError also for columns that
     are not there or not told by their names, and for files that hold no rows.
     """
     columns, source, faults = columns or Columns(), name_of(path), Faults(on_error)
-    rows = list(_rows(path, faults, encoding))
+    rows = list(records(path, faults, encoding))
     if not rows:
         raise UserError(
             f"{source} holds no rows",
@@ -175,10 +213,20 @@ def read_examples(
         )
     names = list(dict.fromkeys(name for _, row in rows for name in row))
     chosen = _choose(source, names, columns, require_labels)
+    separator = columns.separator
+    if kind == "labels" and separator is None and chosen.label is not None:
+        separator = separator_of([row.get(chosen.label) for _, row in rows], source)
     examples = []
     for line, row in rows:
         try:
-            examples.append(_example(row, chosen, line, source, require_labels))
+            example = _example(row, chosen, line, source)
+            if chosen.label is not None and kind is not None:
+                example = with_truth(example, row.get(chosen.label), kind, separator, chosen.label)
+            if example.truth is None and require_labels:
+                raise UserError(
+                    f"{source}, line {line:,} has no label", allowed=f"a value in column {chosen.label!r}"
+                )
+            examples.append(example)
         except UserError as error:
             faults.found(error)
     faults.report()
@@ -189,7 +237,7 @@ def read_examples(
     return examples
 
 
-def _rows(path: str | Path, faults: Faults, encoding: str | None) -> Iterator[tuple[int, dict[str, Any]]]:
+def records(path: str | Path, faults: Faults, encoding: str | None) -> Iterator[tuple[int, dict[str, Any]]]:
     """(line number, column -> value) of any kind of file."""
     kind = kind_of(path)
     if kind == "jsonl" or (str(path) == STDIN and stdin_is_jsonl(encoding)):
@@ -310,18 +358,15 @@ def _say_guess(source: str, columns: Columns, text: str, pair: str | None, label
         console.remark(f"{source}: {', '.join(guessed)} (to change: --text-column, --label-column)")
 
 
-def _example(row: dict[str, Any], chosen: _Chosen, line: int, source: str, require_labels: bool) -> Example:
+def _example(row: dict[str, Any], chosen: _Chosen, line: int, source: str) -> Example:
     where = f"{source}, line {line:,}"
-    label = None if chosen.label is None else _label(row.get(chosen.label), where, chosen.label)
-    if label is None and require_labels:
-        raise UserError(f"{where} has no label", allowed=f"a value in column {chosen.label!r}")
     given_id = row.get(chosen.id) if chosen.id else None
     group = row.get(chosen.group) if chosen.group else None
     return Example(
         id=str(line) if given_id in (None, "") else str(given_id),
         text=_text(row, chosen.text, where),
         pair=None if chosen.pair is None else _text(row, chosen.pair, where),
-        label=label,
+        label=None,
         line=line,
         source=source,
         group=None if group in (None, "") else str(group),
@@ -339,50 +384,36 @@ def _text(row: dict[str, Any], column: str, where: str) -> str:
     return value
 
 
-def _label(value: Any, where: str, column: str) -> str | None:
-    """A label as text: as written in CSV, `true`, `1` or `0.5` from JSON; None where it is missing."""
-    if value is None:
-        return None
-    if isinstance(value, str):
-        return value.strip() or None
-    if isinstance(value, list | dict):
-        raise UserError(
-            f"{where}: {column!r} is not one label",
-            given=_excerpt(json.dumps(value)),
-            allowed="a text or number",
-        )
-    return json.dumps(value)
-
-
 def check_labels(
     examples: Sequence[Example],
     known: Iterable[str],
     of: str = "the training data",
     unknown: Unknown = "stop",
 ) -> list[Example]:
-    """The examples whose label is among `known`, the labels of `of` (a file or a model).
+    """The examples whose labels are among `known`, the labels of `of` (a file or a model).
 
     Raises UserError for the first label that is not; unknown="skip" leaves such rows out, "wrong" keeps them,
-    and both say how many. A row without any label is never kept.
+    and both say how many. A row of which nothing is known to be true is never kept.
     """
     allowed = set(known)
     if unknown == "wrong":
-        strange = Counter(e.label for e in examples if e.label is not None and e.label not in allowed)
+        strange = Counter(label for example in examples for label in example.labels - allowed)
         report_unknown(strange, of)
         allowed |= set(strange)
         unknown = "stop"
     faults, kept = Faults(unknown), []
     for example in examples:
-        if example.label in allowed:
+        new = min(example.labels - allowed, default=None)
+        if new is None and example.truth is not None:
             kept.append(example)
             continue
         shown = sorted(allowed)
-        what = "has no label" if example.label is None else f'label "{example.label}" is not among'
-        what += "" if example.label is None else f" the {len(allowed):,} labels of {of}"
+        what = "has no label" if new is None else f'label "{new}" is not among'
+        what += "" if new is None else f" the {len(allowed):,} labels of {of}"
         faults.found(
             UserError(
-                f"{example.place}: {what}" if example.label is not None else f"{example.place} {what}",
-                did_you_mean=closest(example.label or "", allowed),
+                f"{example.place}: {what}" if new is not None else f"{example.place} {what}",
+                did_you_mean=closest(new or "", allowed),
                 allowed=", ".join(shown[:16]) + (", ..." if len(shown) > 16 else ""),
             )
         )
@@ -395,54 +426,42 @@ def check_labels(
     return kept
 
 
-@contextmanager
-def of_test_rows() -> Iterator[None]:
-    """Where labels of test rows are checked, an error also says how to count unknown ones as wrong."""
-    try:
-        yield
-    except UserError as error:
-        error.facts["to leave such lines out"] = "--unknown-labels skip"
-        error.facts["to count them as wrong"] = "--unknown-labels wrong"
-        raise
-
-
-def report_unknown(strange: Mapping[str, int], of: str) -> None:
-    """Says how often labels occur that `of` does not know, and that no prediction of them can be right."""
-    if strange:
-        listed = ", ".join(f"{label} ({strange[label]:,})" for label in sorted(strange))
-        console.remark(f"counted as wrong, because {of} does not know these labels: {listed}")
-
-
 def split(
-    examples: Sequence[Example], share: float, seed: int = 0, by_group: bool = True
+    examples: Sequence[Example], share: float, seed: int = 0, by_group: bool = True, sample: bool = False
 ) -> tuple[list[Example], list[Example]]:
     """Hold out `share` (0 to 1) of the rows: (the rest, the held-out rows), each in the order given.
 
-    Stratified by label. Rows with the same text, or (`by_group`) of the same group, stay together. Which rows
-    are held out depends on the texts and the seed, not on their order. A label is never held out whole, save
-    one that always stands beside another in its group. Raises UserError where there are too few rows.
+    Stratified by label (`strata`). Rows with the same text, or (`by_group`) of the same group, stay together.
+    Which rows are held out depends on the texts and the seed, not on their order. A label is never held out whole,
+    save one that always stands beside another in its group; in a `sample` of rows it may be. Raises UserError where
+    there are too few rows.
     """
     if not 0 < share < 1:
         raise UserError(f"a share of {share} cannot be held out", allowed="more than 0 and less than 1")
-    strata: dict[str, list[list[int]]] = defaultdict(list)
+    of_row = strata([example.truth for example in examples])
+    parts: dict[str, list[list[int]]] = defaultdict(list)
     for bundle in _bundles(examples, by_group):
-        labels = Counter(examples[index].label or "" for index in bundle)
-        strata[min(labels, key=lambda label: (-labels[label], label))].append(bundle)
+        labels = Counter(of_row[index] for index in bundle)
+        parts[min(labels, key=lambda label: (-labels[label], label))].append(bundle)
+    if sample:
+        rare = [label for label, bundles in parts.items() if len(bundles) == 1]
+        parts[""] += [bundle for label in rare if label for bundle in parts.pop(label)]
     held: set[int] = set()
     carried = 0.0  # rows that rounding left out so far: small strata together get their share
-    for label in sorted(strata):
-        ordered = sorted(strata[label], key=lambda bundle: min(_hash(examples[i], seed) for i in bundle))
+    for label in sorted(parts):
+        ordered = sorted(parts[label], key=lambda bundle: min(_hash(examples[i], seed) for i in bundle))
         target, taken = share * sum(map(len, ordered)) + carried, 0
         for bundle in ordered[:-1]:
             if taken + len(bundle) / 2 <= target:
                 held.update(bundle)
                 taken += len(bundle)
         carried = target - taken
-    if len(strata) == len(examples) > 2:
+    if len(parts) == len(examples) > 2:
         raise UserError(
             f"each of the {len(examples):,} rows has a label of its own",
-            given=f"{examples[0].label!r}, {examples[1].label!r}, ...",
+            given=f"{of_row[0]!r}, {of_row[1]!r}, ...",
             to_do="check the label column (--label-column)",
+            if_these_are_numbers_to_predict="task.target=number",
         )
     if not held:
         raise UserError(

@@ -56,12 +56,13 @@ def predictions(
 ) -> list[dict[str, Any]]:
     """The first examples predicted right, and the first predicted wrong; those with nothing in them are passed over."""
     reference, said = task.reference(examples), task.compared(examples, found)
+    hits = task.right(examples, found)
     rows = []
     for right in (True, False):
         chosen = [
             number
             for number, truth in enumerate(reference)
-            if (said[number] == truth) is right and (truth or said[number])
+            if hits[number] is right and (truth or said[number])
         ]
         rows += [task.sample(examples[number], found[number]) for number in chosen[:each]]
     return rows

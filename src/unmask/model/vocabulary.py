@@ -67,9 +67,9 @@ class _SummedCrossEntropy(torch.autograd.Function):
 
     The gradient of z is softmax(z) less one at the target. It is known as soon as z is, so it is multiplied into
     the gradients of hidden, table and bias in the forward pass, some places at a time: the logits never exist as a
-    whole, each is computed once, and there are three products, as there are without this. The gradients of the sum
-    wait for the backward pass, which scales them. (Hsu et al. 2024, "Liger Kernel", arXiv 2410.10989, do the same
-    in kernels for a GPU: FusedLinearCrossEntropy.)
+    whole, each is computed once, and there are three products, as there are without this; two where the table is
+    frozen. The gradients of the sum wait for the backward pass, which scales them. (Hsu et al. 2024, "Liger Kernel",
+    arXiv 2410.10989, do the same in kernels for a GPU: FusedLinearCrossEntropy.)
 
     hidden (places, width), table (vocabulary, width), bias (vocabulary,), targets (places,) int64 -> scalar of
     float32, or wider where the table is. Products are in autocast's dtype where that is on; sums never.
@@ -86,7 +86,8 @@ class _SummedCrossEntropy(torch.autograd.Function):
             read, matrix, offset = hidden.to(product), table.to(product), bias.to(product)
             total = torch.zeros((), dtype=summed, device=table.device)
             grad_hidden = torch.empty_like(read)
-            grad_table = torch.zeros_like(table, dtype=summed) if len(targets) == 0 else None
+            learnt = bool(ctx.needs_input_grad[1])
+            grad_table = torch.zeros_like(table, dtype=summed) if learnt and len(targets) == 0 else None
             grad_bias = torch.zeros_like(bias, dtype=summed)
             for at in range(0, len(targets), places):
                 wanted = targets[at : at + places].unsqueeze(1)
@@ -97,7 +98,8 @@ class _SummedCrossEntropy(torch.autograd.Function):
                 grad_bias += slope.sum(0)
                 slope = slope.to(product)
                 torch.mm(slope, matrix, out=grad_hidden[at : at + places])
-                grad_table = _added(grad_table, slope, part, summed)
+                if learnt:
+                    grad_table = _added(grad_table, slope, part, summed)
         ctx.save_for_backward(grad_hidden, grad_table, grad_bias)
         ctx.dtypes = hidden.dtype, table.dtype, bias.dtype
         return total
@@ -106,7 +108,8 @@ class _SummedCrossEntropy(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, scale: Tensor) -> Any:
         gradients = zip(ctx.saved_tensors, ctx.dtypes, strict=True)
-        return *((gradient * scale).to(dtype) for gradient, dtype in gradients), None, None
+        scaled = (None if gradient is None else (gradient * scale).to(dtype) for gradient, dtype in gradients)
+        return *scaled, None, None
 
 
 def _added(total: Tensor | None, slope: Tensor, hidden: Tensor, dtype: torch.dtype) -> Tensor:

@@ -4,16 +4,39 @@ from collections.abc import Mapping
 from typing import Annotated, Any
 
 from unmask.config import config, from_mapping, setting
+from unmask.tasks.answer import Answer, AnswerTask
 from unmask.tasks.classify import Classify, ClassifyTask
+from unmask.tasks.manylabels import LabelsTask
+from unmask.tasks.number import NumberTask
 from unmask.tasks.tag import Tag, TagTask
 from unmask.tasks.task import Reading, Task
 from unmask.text.tokenizer import Tokenizer
 
-AnyTask = Annotated[Classify | Tag, setting(discriminator="name")]
+AnyTask = Annotated[Classify | Tag | Answer, setting(discriminator="name")]
 
-FACTS = ("labels", "scheme")  # what a schema holds beside settings
+FACTS = (
+    "labels",
+    "scheme",
+    "thresholds",
+    "numbers",
+    "unanswerable",
+    "threshold",
+)  # what a schema holds beside settings
 
-__all__ = ["AnyTask", "Classify", "ClassifyTask", "Reading", "Tag", "TagTask", "Task", "restore"]
+__all__ = [
+    "Answer",
+    "AnswerTask",
+    "AnyTask",
+    "Classify",
+    "ClassifyTask",
+    "LabelsTask",
+    "NumberTask",
+    "Reading",
+    "Tag",
+    "TagTask",
+    "Task",
+    "restore",
+]
 
 
 @config

@@ -121,12 +121,12 @@ def _cores(
         # two words of one character, such as the "=" and the stroke of "≠", cannot be told apart
         if not cores or (fresh and start >= stop_before):
             cores.append((start, stop))
-            firsts.append(place)
+            firsts.append(place if firsts else 1)  # a blank before the first unit is read with it
             owners.append(owner)
         else:
             cores[-1] = (cores[-1][0], max(stop, stop_before))
         word_before, stop_before = word, cores[-1][1]
-    return cores, firsts, owners, end
+    return cores, firsts, owners, end if cores else 1
 
 
 def _widened(text: str, cores: Sequence[Bounds]) -> list[Bounds]:

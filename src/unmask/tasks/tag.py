@@ -147,6 +147,7 @@ class TagTask(Task[list[LabelledSpan]]):
     """
 
     settings: Tag
+    kind = "tags"
     baseline = "frequent"
     formats: ClassVar[tuple[str, ...]] = ("jsonl", "csv", "table", "conll")
     nested: ClassVar[bool] = False  # whether the spans of an example may overlap
@@ -178,6 +179,10 @@ class TagTask(Task[list[LabelledSpan]]):
 
     def schema(self) -> dict[str, Any]:
         return {**dump(self.settings), "labels": self.labels, "scheme": self.scheme}
+
+    @property
+    def meaning(self) -> dict[str, Any]:
+        return {"scheme": self.scheme}
 
     @property
     def public(self) -> tuple[str | None, list[str]]:

@@ -228,10 +228,7 @@ def is_of_bert(settings: Mapping[str, Any]) -> bool:
 
 def pieces_of(backend: tokenizers.Tokenizer, settings: Mapping[str, Any], origin: str) -> list[str]:
     """The pieces by id. Raises UserError where the ids have holes or the parts of the file do not fit each other."""
-    numbers = {
-        piece.removeprefix(specials.RESERVED): number
-        for piece, number in backend.get_vocab(with_added_tokens=True).items()
-    }
+    numbers = backend.get_vocab(with_added_tokens=True)
     pieces = sorted(numbers, key=numbers.__getitem__)
     vocabulary = settings["model"]["vocab"]
     listed = len(vocabulary) if isinstance(vocabulary, list) else 0

@@ -18,7 +18,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unmask.text.chinese import is_ideograph
-from unmask.text.spelling import WHITE_SPACE
 
 Numbers = NDArray[np.int64]
 Flags = NDArray[np.bool_]
@@ -27,7 +26,7 @@ Flags = NDArray[np.bool_]
 # closing ones) anywhere, and at a blank line. The next one begins with whatever follows. ("Mr. Smith" is
 # cut, too.)
 _SENTENCE_END = re.compile(r"[.!?…][\"'”’»)\]]*(?=\s)|(?:[。！？]|……)[”’」』）】》]*|\n[ \t\r]*(?=\n)")
-_PLANES = 0x20000  # all punctuation is in the first two planes of Unicode
+_PLANES = 0x20000  # white space and punctuation are in the first two planes of Unicode
 
 
 def sentences(text: str) -> list[str]:
@@ -143,9 +142,9 @@ def _trimmed(space: Flags, starts: Numbers, stops: Numbers) -> tuple[Numbers, Nu
 def _classes() -> tuple[Flags, Flags]:
     """By code point: what is white space, and what is a word of its own (BERT's punctuation, Chinese characters)."""
     space, apart = np.zeros((2, sys.maxunicode + 1), bool)
-    space[[ord(character) for character in WHITE_SPACE]] = True
     for code in range(_PLANES):
         character = chr(code)
+        space[code] = character.isspace()
         apart[code] = unicodedata.category(character)[0] == "P" or character in "$+<=>^`|~"
     apart |= is_ideograph(np.arange(len(apart), dtype=np.uint32))
     return space, apart

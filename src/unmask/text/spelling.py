@@ -6,10 +6,6 @@ from functools import cache
 from typing import Any
 
 BLANK = "▁"  # how a blank is shown where it must be seen: SentencePiece's own marker
-# Unicode's White_Space; str.isspace has four control characters more
-WHITE_SPACE = "\t\n\v\f\r \x85\xa0\u1680\u2028\u2029\u202f\u205f\u3000" + "".join(
-    map(chr, range(0x2000, 0x200B))
-)
 
 
 @dataclass(frozen=True)
@@ -37,19 +33,19 @@ class Spelling:
     def starts(self, piece: str) -> bool:
         """Whether a word begins with a piece, as far as the piece alone tells."""
         if self.in_bytes or self.marker:
-            return self.text(piece)[:1] in (*WHITE_SPACE,)
+            return self.text(piece)[:1].isspace()
         return not self.prefix or piece == self.prefix or not piece.startswith(self.prefix)
 
     def is_blank(self, piece: str) -> bool:
         """Whether a piece spells nothing but white space."""
-        return not self.text(piece).strip(WHITE_SPACE)
+        return not self.text(piece).strip()
 
     def shown(self, piece: str) -> str:
         """A piece for people to read: WordPiece's as it is, others without the blank, unless there is only that."""
         if not self.in_bytes and not self.marker:
             return piece
         text = self.text(piece)
-        return text.strip(WHITE_SPACE) or BLANK * max(1, len(text))
+        return text.strip() or BLANK * max(1, len(text))
 
 
 def spelling_of(settings: Mapping[str, Any]) -> Spelling:

@@ -12,19 +12,21 @@ from unmask.config import changed
 from unmask.console import Progress
 from unmask.data.batch import Row
 from unmask.data.batches import Batches, TableExamples
-from unmask.data.tables import Example, of_test_rows, split
+from unmask.data.labels import of_test_rows
+from unmask.data.tables import Example, split
 from unmask.errors import UserError
 from unmask.model.encoder import Encoder
 from unmask.predict import Predictor, infer, load
 from unmask.tasks import AnyTask, Classify, Task
 from unmask.tasks.hiding import Hiding
 from unmask.tasks.regularise import Regularise, Regulariser
-from unmask.tasks.task import TITLES, TaskLearner
+from unmask.tasks.task import TITLES, Evidence, TaskLearner, shown_figure
 from unmask.train.fit import Fit, Watch
 from unmask.train.parallel import World, joined
 from unmask.train.recipe import FinetuneRecipe, RowsConfig, read_recipe, recipe_of
 from unmask.train.run import Run
 from unmask.train.steps import Step
+from unmask.train.transfer import Heads, architecture, set_learning, take_head, taken_over, told
 
 
 @dataclass(frozen=True)
@@ -112,7 +114,7 @@ def rows_of(data: RowsConfig, seed: int, task: AnyTask | None = None) -> tuple[l
         rest, examples = split(examples, data.rows / len(examples), seed + 1)
         examples += _of_new_labels(examples, rest)
     if data.dev_rows is not None and data.dev_rows < len(dev):
-        _, dev = split(dev, data.dev_rows / len(dev), seed + 2)
+        _, dev = split(dev, data.dev_rows / len(dev), seed + 2, sample=True)
     return examples, dev
 
 
@@ -129,12 +131,13 @@ def _of_new_labels(chosen: Sequence[Example], others: Sequence[Example]) -> list
 
 def check(recipe: FinetuneRecipe, opened: bundle.Bundle) -> None:
     """Raises UserError for what no single setting can see."""
-    if recipe.task.length > opened.config.length:
+    positions = architecture(opened.config, recipe.transfer).length
+    if recipe.task.length > positions:
         raise UserError(
             "task.length is above the positions of the model",
             given=f"task.length={recipe.task.length}",
-            allowed=f"at most {opened.config.length}",
-            to_do=f"task.length={opened.config.length}",
+            allowed=f"at most {positions}",
+            to_do=f"task.length={positions}, or transfer.length={recipe.task.length}",
         )
 
 
@@ -152,7 +155,12 @@ def _train(run: Run, recipe: FinetuneRecipe, progress: Progress) -> None:
         rows = task.encode(train)
         truncated = task.truncated
         heldout = HeldOut(task, dev, task.encode([example.only(task.labels) for example in dev]))
-        learner = _learner(opened, recipe, task, train, rows).to(world.device)
+        learner, heads = _learner(opened, recipe, task, train, rows)
+        origin = told(opened, learner, recipe.transfer, heads)
+        config, lineage = learner.encoder.config, opened.lineage
+        tokenizer = opened.tokenizer
+        del opened  # its weights are in the learner now
+        learner.to(world.device)
         batches = Batches(
             TableExamples(rows),
             data.batch_rows,
@@ -164,7 +172,8 @@ def _train(run: Run, recipe: FinetuneRecipe, progress: Progress) -> None:
         )
 
     def describe(step: Step) -> str:
-        return f"loss {step.loss:.3f}  best dev {_title(task.watch)} {fit.standing.best or 0:.1%}"
+        best = shown_figure(task.metric, fit.standing.best or 0)
+        return f"loss {step.loss:.3f}  best dev {_title(task.watch)} {best}"
 
     fit = Fit(
         run,
@@ -173,8 +182,9 @@ def _train(run: Run, recipe: FinetuneRecipe, progress: Progress) -> None:
         recipe.train,
         recipe.seed,
         evaluate=lambda: evaluate(learner, heldout),
-        watch=Watch(task.watch, higher=True),
+        watch=Watch(task.watch, higher=task.higher),
         describe=describe,
+        begin=(lambda: run.write_facts(start=origin)) if recipe.pretrained else (lambda: None),
     )
     standing = fit(progress)
     speed = world.from_main(fit.speed)
@@ -183,10 +193,10 @@ def _train(run: Run, recipe: FinetuneRecipe, progress: Progress) -> None:
     def publish() -> None:
         sums = {f"{name}_sha256": digest for name, digest in run.facts().get("inputs", {}).items()}
         own = {"kind": "finetune", "recipe": run.recipe_values(), "steps": standing.step, **sums}
-        config, lineage = changed(opened.config, dropout=recipe.dropout), [*opened.lineage, own]
-        bundle.write(
-            run.model, config, learner.published(), opened.tokenizer, lineage, task.schema(), task.public
-        )
+        before = [*lineage, own]
+        if task.calibrates:
+            task.calibrate(heldout.examples, heldout.rows, evidence_of(learner, heldout))
+        bundle.write(run.model, config, learner.published(), tokenizer, before, task.schema(), task.public)
         run.write_facts(
             finished={
                 "steps": standing.step,
@@ -210,18 +220,25 @@ def _learner(
     task: Task[Any],
     train: Sequence[Example],
     rows: Sequence[Row],
-) -> TaskLearner:
+) -> tuple[TaskLearner, Heads]:
+    """What is trained, and whose head it begins with."""
+    transfer = recipe.transfer
+    taken = taken_over(opened, transfer, recipe.seed)
     torch.manual_seed(recipe.seed)
     if recipe.pretrained:
-        encoder = opened.encoder(dropout=recipe.dropout)
+        encoder = taken.encoder(dropout=recipe.dropout)
     else:
-        encoder = Encoder(changed(opened.config, dropout=recipe.dropout))
+        encoder = Encoder(changed(taken.config, dropout=recipe.dropout))
     learner = task.learner(encoder, train, rows)
+    heads: Heads = {task.name: "new"}
+    if recipe.pretrained:
+        heads = take_head(taken, learner, task, transfer)
+    set_learning(learner, transfer)
     if recipe.hide:
         learner.hiding = Hiding(recipe.hide, opened.tokenizer.mask_id)
     if recipe.regularise != Regularise():
         learner.regulariser = Regulariser(recipe.regularise)
-    return learner
+    return learner, heads
 
 
 @dataclass(frozen=True)
@@ -235,11 +252,17 @@ class HeldOut:
 
 def evaluate(learner: TaskLearner, heldout: HeldOut) -> dict[str, float]:
     """The figures of a learner: it predicts as the finished model will."""
+    evidence = evidence_of(learner, heldout)
+    return heldout.task.judge(learner.head, heldout.examples, heldout.rows, evidence)
+
+
+def evidence_of(learner: TaskLearner, heldout: HeldOut) -> list[Evidence]:
+    """What the head says of each row."""
     was_training = learner.training
     learner.eval()
     evidence = infer(learner.encoder, learner.head, heldout.task, heldout.rows)
     learner.train(was_training)
-    return heldout.task.judge(learner.head, heldout.examples, heldout.rows, evidence)
+    return evidence
 
 
 def _title(metric: str) -> str:
