@@ -12,7 +12,8 @@ from unmask.config import changed
 from unmask.console import Progress
 from unmask.data.batch import Row
 from unmask.data.batches import Batches, TableExamples
-from unmask.data.tables import Example, of_test_rows, split
+from unmask.data.split import split
+from unmask.data.tables import Example, of_test_rows
 from unmask.errors import UserError
 from unmask.model.encoder import Encoder
 from unmask.predict import Predictor, infer, load
