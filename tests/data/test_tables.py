@@ -10,8 +10,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from unmask.data.delimited import MAX_FIELD_LINES
 from unmask.data.columns import LABELS, PAIRS, TEXTS
+from unmask.data.delimited import MAX_FIELD_LINES
 from unmask.data.split import split
 from unmask.data.tables import (
     Columns,

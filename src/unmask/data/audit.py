@@ -49,7 +49,9 @@ class Finding:
 
 def found(pairs: Sequence[tuple[int, str, str]]) -> Finding:
     """Of (number of a row, its place, the place of the other)."""
-    return Finding(tuple(number for number, *_ in pairs), tuple((one, other) for _, one, other in pairs[:SHOWN]))
+    return Finding(
+        tuple(number for number, *_ in pairs), tuple((one, other) for _, one, other in pairs[:SHOWN])
+    )
 
 
 def leaks(train: Sequence[Example], heldout: Sequence[Example]) -> Finding:

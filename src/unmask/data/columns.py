@@ -5,6 +5,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from unmask import console
 from unmask.config import config, setting
@@ -103,6 +104,18 @@ class Columns:
     )
 
 
+@config
+class TagColumns:
+    """Where a CoNLL file has its tokens and tags: the number of a column (from 1; -1 is the last) or its name."""
+
+    token: str | None = setting(
+        default=None, description="Column of the token: the first, or FORM of CoNLL-U, when not given"
+    )
+    tag: str | None = setting(
+        default=None, description="Column of the tag: the last, or UPOS of CoNLL-U, when not given"
+    )
+
+
 @dataclass(frozen=True)
 class Chosen:
     """Which column is which, by the names in the file."""
@@ -126,13 +139,14 @@ def choose(
     columns: Columns,
     require_labels: bool = False,
     annotated: Sequence[str] = (),
-    labels: Sequence[str] = LABELS,
+    what: Literal["label", "spans"] = "label",
 ) -> Chosen:
     """The columns as named, else as their names tell; says what was guessed.
 
     names: of the columns there. annotated: those among them that are known to hold annotations; a single one is
-    the label. labels: the names that a label may have. Raises UserError for columns that are not there or told.
+    the label. what: is looked for beside the text. Raises UserError for columns that are not there or told.
     """
+    labels = LABELS if what == "label" else SPANS
     for given, option in ((columns.text, "text"), (columns.pair, "pair"), (columns.label, "label")):
         if given is not None and given not in names:
             raise UserError(
@@ -168,16 +182,18 @@ def choose(
             known_names=", ".join(labels),
             to_choose="--label-column NAME",
         )
-    _say_guess(source, columns, text, pair, label)
+    _say_guess(source, columns, text, pair, label, what)
     return Chosen(text, pair, label, first_of(IDS, names), first_of(GROUPS, names))
 
 
-def _say_guess(source: str, columns: Columns, text: str, pair: str | None, label: str | None) -> None:
+def _say_guess(
+    source: str, columns: Columns, text: str, pair: str | None, label: str | None, what: str
+) -> None:
     """Remark which columns were taken, unless they are called `text` and `label`, which needs no saying."""
     guessed = []
     if columns.text is None and (text != "text" or pair is not None):
         guessed.append(f"text from {text!r}" + (f" and {pair!r}" if pair and columns.pair is None else ""))
-    if columns.label is None and label not in (None, "label"):
-        guessed.append(f"label from {label!r}")
+    if columns.label is None and label not in (None, what):
+        guessed.append(f"{what} from {label!r}")
     if guessed:
         console.remark(f"{source}: {', '.join(guessed)} (to change: --text-column, --label-column)")

@@ -25,7 +25,11 @@ def read_rows(
     """
     faults = faults or Faults()
     lines = open_text(path, faults, encoding)
-    split = _tsv_rows(lines) if (kind or kind_of(path)) == "tsv" else csv_records(name_of(path), lines, ",", faults)
+    split = (
+        _tsv_rows(lines)
+        if (kind or kind_of(path)) == "tsv"
+        else csv_records(name_of(path), lines, ",", faults)
+    )
     header: list[str] | None = None
     for number, row in split:
         if not row:

@@ -120,7 +120,9 @@ def _minimal(source: str, rows: Sequence[Row]) -> tuple[list[Row], tuple[str, ..
         where = f"{source}, line {line:,}"
         records.append((line, {key: _plain(row[key], where) for key in keys if key not in ABOUT}))
     if repeated:
-        console.remark(f"{source}: {repeated:,} more annotations of the same tasks left out; the first is taken")
+        console.remark(
+            f"{source}: {repeated:,} more annotations of the same tasks left out; the first is taken"
+        )
     _fill(records, names)
     return records, tuple(names)
 
@@ -141,9 +143,7 @@ def _plain(value: Any, where: str) -> Any:
             return [
                 span
                 for one in value
-                for span in _spans(
-                    one, next((key for key in one if key.endswith("labels")), "labels"), where
-                )
+                for span in _spans(one, next((key for key in one if key.endswith("labels")), "labels"), where)
             ]
         for key in ONE_VALUE:
             if all(key in one for one in value):

@@ -105,7 +105,9 @@ def read_records(
         console.remark(f"{name}: {WHAT['label-studio']}, {len(rows):,} entries")
         rows, annotated = labelstudio.read_tasks(name, rows, labelled)
         if not rows:
-            raise UserError(f"{name} holds no annotated task", to_do="export tasks that somebody has annotated")
+            raise UserError(
+                f"{name} holds no annotated task", to_do="export tasks that somebody has annotated"
+            )
         return Records(rows, annotated)
     return Records(rows)
 
@@ -127,7 +129,9 @@ def _rows(
             if text.strip():
                 yield line, {"text": text}
     else:
-        table = read_rows(path, faults, encoding, "tsv") if format == "tsv" else _csv_rows(path, faults, encoding)
+        table = (
+            read_rows(path, faults, encoding, "tsv") if format == "tsv" else _csv_rows(path, faults, encoding)
+        )
         header: list[str] = []
         for line, row in table:
             if header:
@@ -150,7 +154,7 @@ def format_of(
         return None
     if asked != "auto":
         return asked
-    named = BY_NAME.get(bare_suffix(source))
+    named = by_name(source)
     if plain == "conll" and named in ("txt", "tsv", "csv"):
         named = None  # CoNLL is called so, too
     found = _by_content(source, named, encoding, tables=plain != "conll")
@@ -161,7 +165,14 @@ def format_of(
     return named or plain
 
 
-def _by_content(source: str | Path, named: Format | None, encoding: str | None, tables: bool) -> Format | None:
+def by_name(source: Source) -> Format | None:
+    """The kind that the name of a file tells."""
+    return None if isinstance(source, Rows) else BY_NAME.get(bare_suffix(source))
+
+
+def _by_content(
+    source: str | Path, named: Format | None, encoding: str | None, tables: bool
+) -> Format | None:
     """What the first bytes of a file show; None where that is nothing, or nothing can be looked at."""
     head = _head(source)
     if head.startswith(parquet.MAGIC):

@@ -79,9 +79,10 @@ def split(
 ) -> tuple[list[Example], list[Example]]:
     """Hold out `share` (0 to 1) of the rows: (the rest, the held-out rows), each in the order given.
 
-    Stratified by label. Rows with the same text (`audit.key_of`), or (`by_group`) of the same group, stay together. Which rows
-    are held out depends on the texts and the seed, not on their order. A label is never held out whole, save
-    one that always stands beside another in its group. Raises UserError where there are too few rows.
+    Stratified by label. Rows with the same text (`audit.key_of`), or (`by_group`) of the same group, stay
+    together. Which rows are held out depends on the texts and the seed, not on their order. A label is never
+    held out whole, save one that always stands beside another in its group. Raises UserError where there are
+    too few rows.
     """
     if not 0 < share < 1:
         raise UserError(f"a share of {share} cannot be held out", allowed="more than 0 and less than 1")

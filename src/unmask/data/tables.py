@@ -78,6 +78,7 @@ class Example:
     def place(self) -> str:
         return f"{self.source}, line {self.line:,}"
 
+
 def read_examples(
     path: Source,
     *,
@@ -138,7 +139,9 @@ def _text(row: dict[str, Any], column: str, where: str) -> str:
     if value is None or (isinstance(value, str) and not value.strip()):
         raise UserError(f"{where}: the text is empty", given=f"column {column!r}")
     if not isinstance(value, str):
-        raise UserError(f"{where}: {column!r} is not text", given=shortened(json.dumps(value, ensure_ascii=False)))
+        raise UserError(
+            f"{where}: {column!r} is not text", given=shortened(json.dumps(value, ensure_ascii=False))
+        )
     return value
 
 
@@ -224,5 +227,3 @@ def report_unknown(strange: Mapping[str, int], of: str) -> None:
     if strange:
         listed = ", ".join(f"{label} ({strange[label]:,})" for label in sorted(strange))
         console.remark(f"counted as wrong, because {of} does not know these labels: {listed}")
-
-

@@ -3,7 +3,6 @@
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -14,6 +13,7 @@ from torch import Tensor, nn
 from unmask import metrics
 from unmask.config import config, dump, setting
 from unmask.data.batch import SPECIAL, Batch, Row
+from unmask.data.memory import Source
 from unmask.data.tables import Example, Unknown, check_labels, read_examples
 from unmask.errors import UserError
 from unmask.learner import Loss, Part
@@ -147,21 +147,26 @@ class ClassifyTask(Task[list[Label]]):
         return "BertForSequenceClassification" if self.settings.pooling == "cls" else None, self.labels
 
     @classmethod
-    def read(cls, path: Path | str, reading: Reading) -> list[Example]:
+    def read(cls, path: Source, reading: Reading) -> list[Example]:
         return read_examples(
             path,
             columns=reading.columns,
             on_error=reading.on_error,
             require_labels=True,
             encoding=reading.encoding,
+            format=reading.format,
         )
 
-    def read_new(self, path: Path | str, reading: Reading) -> list[Example]:
+    def read_new(self, path: Source, reading: Reading) -> list[Example]:
         return read_examples(
-            path, columns=reading.columns, on_error=reading.on_error, encoding=reading.encoding
+            path,
+            columns=reading.columns,
+            on_error=reading.on_error,
+            encoding=reading.encoding,
+            format=reading.format,
         )
 
-    def read_test(self, path: Path | str, reading: Reading) -> list[Example]:
+    def read_test(self, path: Source, reading: Reading) -> list[Example]:
         return self.read(path, reading)
 
     @classmethod

@@ -18,8 +18,11 @@ import numpy.typing as npt
 from torch import Tensor, nn
 
 from unmask.data.batch import Batch, Row
-from unmask.data.conll import SchemeName, TagColumns
-from unmask.data.tables import Columns, Example, Unknown
+from unmask.data.columns import Columns, TagColumns
+from unmask.data.memory import Source
+from unmask.data.records import FormatOrAuto
+from unmask.data.schemes import SchemeName
+from unmask.data.tables import Example, Unknown
 from unmask.data.textfiles import OnError
 from unmask.learner import Learner
 from unmask.metrics import Interval
@@ -43,8 +46,8 @@ TITLES = {
 
 @dataclass(frozen=True)
 class Reading:
-    """How to read a file of examples: its columns, how tags are written, its encoding (None: found out), what to
-    do with what cannot be read, and with test labels that the model does not know (None: as on_error says).
+    """How to read a file of examples: its kind, its columns, how tags are written, its encoding (None: found out),
+    what to do with what cannot be read, and with test labels that the model does not know (None: as on_error says).
     """
 
     columns: Columns = field(default_factory=Columns)
@@ -53,6 +56,7 @@ class Reading:
     on_error: OnError = "stop"
     encoding: str | None = None
     unknown_labels: Unknown | None = None
+    format: FormatOrAuto = "auto"
 
     @property
     def unknown(self) -> Unknown:
@@ -164,15 +168,15 @@ class Task(ABC, Generic[P]):
 
     @classmethod
     @abstractmethod
-    def read(cls, path: Path | str, reading: Reading) -> list[Example]:
+    def read(cls, path: Source, reading: Reading) -> list[Example]:
         """Examples with their labels. Raises UserError naming file and line."""
 
     @abstractmethod
-    def read_new(self, path: Path | str, reading: Reading) -> list[Example]:
+    def read_new(self, path: Source, reading: Reading) -> list[Example]:
         """Examples to predict: labels, where there are any, are not needed."""
 
     @abstractmethod
-    def read_test(self, path: Path | str, reading: Reading) -> list[Example]:
+    def read_test(self, path: Source, reading: Reading) -> list[Example]:
         """Examples to evaluate on: with labels, tagged as the training data are."""
 
     @classmethod

@@ -7,6 +7,7 @@ from typing import Any, Literal, TypeVar
 from unmask.config import config, from_mapping, override, read_yaml, setting
 from unmask.data.conll import SchemeName, TagColumns
 from unmask.data.ramp import Ramp
+from unmask.data.records import FormatOrAuto
 from unmask.data.tables import Columns
 from unmask.errors import UserError, closest
 from unmask.model.encoder import EncoderConfig
@@ -89,6 +90,9 @@ class RowsConfig:
     on_error: Literal["stop", "skip"] = setting(
         default="stop", description="a row that cannot be read: stop, or leave it out and say how many"
     )
+    format: FormatOrAuto = setting(
+        default="auto", description="kind of the files; auto: found out from content and name, which is said"
+    )
     encoding: str | None = setting(
         default=None, description="of the files; without it UTF-8, and UTF-16 or GB18030 where found out"
     )
@@ -119,6 +123,7 @@ class RowsConfig:
             self.on_error,
             self.encoding,
             self.unknown_labels,
+            self.format,
         )
 
 
@@ -134,6 +139,7 @@ def settings_of(reading: Reading) -> dict[str, str | None]:
         "on_error": reading.on_error,
         "encoding": reading.encoding,
         "unknown_labels": reading.unknown_labels,
+        "format": reading.format,
     }
 
 
