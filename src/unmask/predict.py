@@ -105,8 +105,8 @@ class Predictor:
         *,
         reading: Reading | None = None,
     ) -> Evaluation:
-        """Score predictions on labelled examples: a file, a DataFrame, a `datasets` split, a list of dicts. A label that the model does not know is a UserError,
-        unless `reading` says otherwise."""
+        """Score predictions on labelled examples: a file, a DataFrame, a `datasets` split or a list of dicts. A label
+        that the model does not know is a UserError, unless `reading` says otherwise."""
         reading = reading or Reading(columns=columns or Columns())
         examples = self.task.check(
             self.task.read_test(source_of(file, "the rows given"), reading),

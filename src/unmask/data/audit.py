@@ -5,7 +5,7 @@ Two texts are the same if they are after NFKC, in lower case and with white spac
 
 import unicodedata
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -111,7 +111,7 @@ def same_ids(examples: Sequence[Example]) -> Finding:
     return found(pairs)
 
 
-def without(examples: Sequence[Example], numbers: Sequence[int]) -> list[Example]:
+def without(examples: Sequence[Example], numbers: Collection[int]) -> list[Example]:
     """The others."""
     left = set(numbers)
     return [example for number, example in enumerate(examples) if number not in left]

@@ -99,7 +99,9 @@ def _command(info: RunInfo) -> str:
     """What makes the run again from its own recipe, in another folder."""
     recipe, out = str(info.folder / "recipe.yaml"), f"{info.folder}-again"
     kept = tested_on(info.folder)
-    test = ["--test", kept.test] if kept is not None and kept.test is not None else []
+    data = info.recipe.get("data") or {}
+    named = data.get("test") is not None or bool(data.get("test_share"))  # the recipe says it itself
+    test = ["--test", kept.test] if kept is not None and kept.test is not None and not named else []
     return shlex.join(["unmask", info.kind, recipe, *test, "--out", out])
 
 

@@ -13,12 +13,29 @@ AnyTask = Annotated[Classify | Tag, setting(discriminator="name")]
 
 FACTS = ("labels", "scheme")  # what a schema holds beside settings
 
-__all__ = ["AnyTask", "Classify", "ClassifyTask", "Reading", "Tag", "TagTask", "Task", "restore"]
+__all__ = [
+    "AnyTask",
+    "Classify",
+    "ClassifyTask",
+    "Reading",
+    "Tag",
+    "TagTask",
+    "Task",
+    "restore",
+    "task_named",
+]
 
 
 @config
 class _Schema:
     task: AnyTask = setting(description="what was learnt")
+
+
+def task_named(name: str) -> type[Task[Any]]:
+    """The task that a settings class of `AnyTask` calls so. Raises UserError for others."""
+    settings: Any = from_mapping(_Schema, {"task": {"name": name}}, "task").task
+    task: type[Task[Any]] = settings.task
+    return task
 
 
 def restore(schema: Mapping[str, Any], tokenizer: Tokenizer, where: str = "unmask.json") -> Task[Any]:

@@ -12,17 +12,19 @@ from unmask.config import changed
 from unmask.console import Progress
 from unmask.data.batch import Row
 from unmask.data.batches import Batches, TableExamples
-from unmask.data.split import split
+from unmask.data.memory import Rows, source_of
 from unmask.data.tables import Example, of_test_rows
 from unmask.errors import UserError
 from unmask.model.encoder import Encoder
 from unmask.predict import Predictor, infer, load
-from unmask.tasks import AnyTask, Classify, Task
+from unmask.tasks import Task
 from unmask.tasks.hiding import Hiding
 from unmask.tasks.task import TITLES, TaskLearner
 from unmask.train.fit import Fit, Watch
 from unmask.train.parallel import World, joined
-from unmask.train.recipe import FinetuneRecipe, RowsConfig, read_recipe, recipe_of
+from unmask.train.recipe import FinetuneRecipe, read_recipe, recipe_of
+from unmask.train.rows import GIVEN, Prepared, prepared, write_split
+from unmask.train.rows import rows_of as rows_of
 from unmask.train.run import Run
 from unmask.train.steps import Step
 
@@ -62,18 +64,22 @@ def finetune(
     *,
     model: Path | str | None = None,
     task: str = "classify",
-    train: Path | str | None = None,
-    dev: Path | str | None = None,
+    train: Any = None,
+    dev: Any = None,
+    test: Any = None,
     out: Path | str = "runs/finetune",
     progress: Progress | None = None,
     world: World | None = None,
 ) -> Finetuned:
     """Train a model for a task; the run folder `out` then holds model/ (the best on dev), the log, checkpoints.
 
-    recipe: a FinetuneRecipe or a YAML file; or else `model` and `train` (and `dev`), with every other setting
-    at its default; overrides: `key.sub=value`. Resumes like `pretrain`, and takes a `world` like it. Raises
-    UserError for what cannot be used.
+    recipe: a FinetuneRecipe or a YAML file; or else `model` and `train` (and `dev`, `test`), with every other setting
+    at its default; overrides: `key.sub=value`. Rows are files, or what holds rows in memory (a DataFrame, a `datasets`
+    split, a list of dicts): these are written into given/ of the run, and its recipe names those files. test: rows
+    that must not stand in train; they are not evaluated here (`Predictor.evaluate`). Resumes like `pretrain`, and takes
+    a `world` like it. Raises UserError for what cannot be used.
     """
+    held: dict[Path, Rows] = {}
     with joined(world) as world:
         with world.agreeing():
             if recipe is None:
@@ -81,7 +87,7 @@ def finetune(
                     raise UserError(
                         "fine-tuning needs a model and training rows", allowed="model=FOLDER, train=FILE"
                     )
-                data = {"train": str(train), **({"dev": str(dev)} if dev else {})}
+                data, held = _named({"train": train, "dev": dev, "test": test}, Path(out) / GIVEN)
                 values = {"model": str(model), "task": {"name": task}, "data": data}
                 recipe = recipe_of(FinetuneRecipe, values, overrides, where="the settings given")
             elif not isinstance(recipe, FinetuneRecipe):
@@ -89,7 +95,9 @@ def finetune(
         with Run(Path(out), recipe, "finetune", world) as run:
             if run.finished:
                 console.remark(f"{run.folder} is finished; remove it or choose another --out to train again")
-            elif progress is not None:
+                return Finetuned(run.folder, **run.outcome())
+            world.from_main(lambda: run.keep({path: rows.jsonl() for path, rows in held.items()}))
+            if progress is not None:
                 _train(run, recipe, progress)
             else:
                 with console.work("Fine-tuning") as work:
@@ -98,33 +106,19 @@ def finetune(
             return Finetuned(run.folder, **run.outcome())
 
 
-def rows_of(data: RowsConfig, seed: int, task: AnyTask | None = None) -> tuple[list[Example], list[Example]]:
-    """(training examples, dev examples) as the recipe says; a dev file is taken whole. task: classify if None."""
-    read = (task or Classify()).task.read
-    examples = read(data.train, data.reading)
-    if data.dev is not None:
-        dev = read(data.dev, data.reading)
-    else:
-        examples, dev = split(examples, data.dev_share, seed)
-        needed = _of_new_labels(examples, dev)
-        examples, dev = examples + needed, [example for example in dev if example not in needed]
-    if data.rows is not None and data.rows < len(examples):
-        rest, examples = split(examples, data.rows / len(examples), seed + 1)
-        examples += _of_new_labels(examples, rest)
-    if data.dev_rows is not None and data.dev_rows < len(dev):
-        _, dev = split(dev, data.dev_rows / len(dev), seed + 2)
-    return examples, dev
-
-
-def _of_new_labels(chosen: Sequence[Example], others: Sequence[Example]) -> list[Example]:
-    """The first of the other examples for each label that no chosen one has: what is not seen is not learnt."""
-    known = {label for example in chosen for label in example.labels}
-    found = []
-    for example in others:
-        if not example.labels <= known:
-            found.append(example)
-            known |= example.labels
-    return found
+def _named(given: dict[str, Any], folder: Path) -> tuple[dict[str, str], dict[Path, Rows]]:
+    """The files of a recipe's data, and what is still to be written into those for rows in memory."""
+    paths, held = {}, {}
+    for name, rows in given.items():
+        if rows is None:
+            continue
+        source = source_of(rows, f"the {name} rows given")
+        if isinstance(source, Rows):
+            path = folder / f"{name}.jsonl"
+            held[path] = source
+            source = path
+        paths[name] = str(source)
+    return paths, held
 
 
 def check(recipe: FinetuneRecipe, opened: bundle.Bundle) -> None:
@@ -143,18 +137,20 @@ def _train(run: Run, recipe: FinetuneRecipe, progress: Progress) -> None:
     with world.agreeing():
         opened = bundle.read(recipe.model)
         check(recipe, opened)
-        train, dev = rows_of(data, recipe.seed, recipe.task)
-        inputs = {"model": opened.sha256, "train": files.sha256(data.train)}
-        run.bind(**inputs, **({"dev": files.sha256(data.dev)} if data.dev else {}))
+        rows = prepared(data, recipe.seed, recipe.task)
+        train, dev = rows.train, rows.dev
+        read = {"train": data.train, "dev": data.dev, "test": data.test if data.leaks == "drop" else None}
+        run.bind(model=opened.sha256, **{name: files.sha256(path) for name, path in read.items() if path})
+        world.from_main(lambda: _write_down(run, recipe, rows))
         task = recipe.task.task.build(recipe.task, opened.tokenizer, train)
         with of_test_rows():
             dev = task.check(dev, of=data.train, unknown=data.reading.unknown)
-        rows = task.encode(train)
+        encoded = task.encode(train)
         truncated = task.truncated
         heldout = HeldOut(task, dev, task.encode([example.only(task.labels) for example in dev]))
-        learner = _learner(opened, recipe, task, train, rows).to(world.device)
+        learner = _learner(opened, recipe, task, train, encoded).to(world.device)
         batches = Batches(
-            TableExamples(rows),
+            TableExamples(encoded),
             data.batch_rows,
             recipe.seed,
             recipe.train.accumulate,
@@ -201,6 +197,12 @@ def _train(run: Run, recipe: FinetuneRecipe, progress: Progress) -> None:
         )
 
     world.from_main(publish)
+
+
+def _write_down(run: Run, recipe: FinetuneRecipe, rows: Prepared) -> None:
+    """What was found in the rows, and what was cut from them, before anything is learnt from them."""
+    run.write_facts(checked=rows.checked)
+    write_split(recipe.data, rows, run.folder)
 
 
 def _learner(

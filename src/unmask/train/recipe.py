@@ -68,12 +68,31 @@ class PretrainRecipe:
 class RowsConfig:
     """Labelled rows to fine-tune on."""
 
-    train: str = setting(description="file of training rows: csv, tsv or jsonl; for tags CoNLL or jsonl")
+    train: str = setting(
+        description="file of training rows: csv, tsv, jsonl, json, Parquet or Label Studio; for tags CoNLL, too"
+    )
     dev: str | None = setting(
         default=None, description="file of rows to choose by; a tenth of train if not given"
     )
+    test: str | None = setting(
+        default=None, description="file of rows to evaluate on at the end; nothing is chosen by them"
+    )
     dev_share: float = setting(
         default=0.1, gt=0, lt=1, description="share of train that becomes dev where none is given"
+    )
+    test_share: float = setting(
+        default=0.0,
+        ge=0,
+        lt=1,
+        description="share of train that becomes test, if any; what is cut is written into split/ of the run",
+    )
+    leaks: Literal["warn", "drop", "stop"] = setting(
+        default="warn",
+        description="dev or test rows whose text stands in train: said, left out of train, or an error",
+    )
+    contradictions: Literal["warn", "drop", "stop"] = setting(
+        default="warn",
+        description="training rows of one text with different labels: said, left out, or an error",
     )
     text_column: str | None = setting(default=None, description="guessed from its name if not given")
     pair_column: str | None = setting(default=None, description="second text of a pair")
@@ -113,6 +132,10 @@ class RowsConfig:
     )
     batch_rows: int = setting(default=32, ge=1, description="rows per step, over all micro-batches")
 
+    def __post_init__(self) -> None:
+        if self.test is not None and self.test_share:
+            raise ValueError("test is a file of its own, so that test_share cuts nothing: give one of them")
+
     @property
     def reading(self) -> Reading:
         """How to read these files, and others like them."""
@@ -123,7 +146,7 @@ class RowsConfig:
             self.on_error,
             self.encoding,
             self.unknown_labels,
-            self.format,
+            format=self.format,
         )
 
 
