@@ -100,19 +100,16 @@ def _share(count: int, part: "Part") -> str:
 def _said(problem: "Problem", found: "Check") -> str:
     """One finding in a line, with the first rows that it is about."""
     part, finding = found.parts[problem.part], problem.finding
-    one, other = finding.first[0]
-    head = f"{part.file}: {finding.rows:,}"
-    if problem.what == "leaks":
-        train = found.parts["train"].file
-        return f"{head} of {part.rows:,} rows stand in {train}, too (the first: {one} and {other})"
-    if problem.what == "leaks of dev":
-        return f"{head} of {part.rows:,} rows stand in {found.parts['dev'].file}, too (the first: {one} and {other})"
+    head, first = f"{part.file}: {finding.rows:,}", f"(the first: {finding.shown})"
+    if problem.what in ("leaks", "leaks_of_dev"):
+        other = found.parts["train" if problem.what == "leaks" else "dev"].file
+        return f"{head} of {part.rows:,} rows stand in {other}, too {first}"
     if problem.what == "contradictions":
-        return f"{head} rows have a text that stands there with another label, too (the first: {one} and {other})"
+        return f"{head} rows have a text that stands there with another label, too {first}"
     if problem.what == "duplicates":
-        return f"{head} rows repeat the text of an earlier one (the first: {one} and {other})"
+        return f"{head} rows repeat the text of an earlier one {first}"
     if problem.what == "ids":
-        return f"{head} rows have the id of an earlier one (the first: {one} and {other})"
-    if problem.what == "one label":
+        return f"{head} rows have the id of an earlier one {first}"
+    if problem.what == "one_label":
         return f"{part.file}: all {part.rows:,} rows have the same label: there is nothing to learn"
-    return f"{head} rows have a label that no training row has (the first: {one})"
+    return f"{head} rows have a label that no training row has {first}"

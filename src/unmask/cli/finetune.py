@@ -155,6 +155,7 @@ def _read_again(option: str) -> Exception:
 
 def _check_files(recipe: "FinetuneRecipe") -> None:
     from unmask.errors import UserError
+    from unmask.train.rows import prepared
 
     data = recipe.data
     for option, path in (("--train", data.train), ("--dev", data.dev), ("--test", data.test)):
@@ -162,6 +163,8 @@ def _check_files(recipe: "FinetuneRecipe") -> None:
             raise _read_again(option)
     if data.test is not None and not Path(data.test).is_file():
         raise UserError(f"{data.test} does not exist", given="--test")
+    if data.test is not None:
+        prepared(data, recipe.seed, recipe.task)  # what is wrong with test rows is said before there is a run
 
 
 def _tested(result: "Finetuned", recipe: "FinetuneRecipe", test: Path) -> dict[str, Any]:

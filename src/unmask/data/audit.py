@@ -33,25 +33,28 @@ def truth_of(example: Example) -> Any:
 @dataclass(frozen=True)
 class Finding:
     """Some rows. numbers: their places among the examples looked at; first: of the first few the place of each and
-    that of the row which it goes with."""
+    that of the row which it goes with, if there is one."""
 
     numbers: tuple[int, ...] = ()
-    first: tuple[tuple[str, str], ...] = ()
+    first: tuple[tuple[str, ...], ...] = ()
 
     @property
     def rows(self) -> int:
         return len(self.numbers)
+
+    @property
+    def shown(self) -> str:
+        """The first two places."""
+        return " and ".join(self.first[0])
 
     def told(self) -> dict[str, Any]:
         """For programs."""
         return {"rows": self.rows, "first": [list(places) for places in self.first]}
 
 
-def found(pairs: Sequence[tuple[int, str, str]]) -> Finding:
-    """Of (number of a row, its place, the place of the other)."""
-    return Finding(
-        tuple(number for number, *_ in pairs), tuple((one, other) for _, one, other in pairs[:SHOWN])
-    )
+def found(rows: Sequence[tuple[int, tuple[str, ...]]]) -> Finding:
+    """Of (number of a row, its place and that of the row which it goes with)."""
+    return Finding(tuple(number for number, _ in rows), tuple(places for _, places in rows[:SHOWN]))
 
 
 def leaks(train: Sequence[Example], heldout: Sequence[Example]) -> Finding:
@@ -62,7 +65,7 @@ def leaks(train: Sequence[Example], heldout: Sequence[Example]) -> Finding:
     pairs = []
     for number, example in enumerate(heldout):
         if (other := places.get(key_of(example))) is not None:
-            pairs.append((number, example.place, other))
+            pairs.append((number, (example.place, other)))
     return found(pairs)
 
 
@@ -73,7 +76,7 @@ def duplicates(examples: Sequence[Example]) -> Finding:
     for number, example in enumerate(examples):
         first = places.setdefault(key_of(example), example.place)
         if first != example.place:
-            pairs.append((number, example.place, first))
+            pairs.append((number, (example.place, first)))
     return found(pairs)
 
 
@@ -86,7 +89,8 @@ def contradictions(examples: Sequence[Example]) -> Finding:
     for number, example in enumerate(examples):
         if truth_of(example) is not None:
             by_key[key_of(example)].append(number)
-    numbers, first = [], []
+    numbers: list[int] = []
+    first: list[tuple[int, tuple[str, ...]]] = []
     for rows in by_key.values():
         other = next((n for n in rows if truth_of(examples[n]) != truth_of(examples[rows[0]])), None)
         if other is not None:
@@ -107,7 +111,7 @@ def same_ids(examples: Sequence[Example]) -> Finding:
     for number, example in enumerate(examples):
         first = places.setdefault(example.id, example.place)
         if first != example.place:
-            pairs.append((number, example.place, first))
+            pairs.append((number, (example.place, first)))
     return found(pairs)
 
 

@@ -194,6 +194,6 @@ def _say_guess(
     if columns.text is None and (text != "text" or pair is not None):
         guessed.append(f"text from {text!r}" + (f" and {pair!r}" if pair and columns.pair is None else ""))
     if columns.label is None and label not in (None, what):
-        guessed.append(f"{what} from {label!r}")
+        guessed.append(f"spans from {label!r}" if what == "spans" else f"label from {label!r}")
     if guessed:
         console.remark(f"{source}: {', '.join(guessed)} (to change: --text-column, --label-column)")

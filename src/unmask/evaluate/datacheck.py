@@ -18,7 +18,7 @@ PERCENTILES = (0, 5, 50, 95, 100)
 class Problem:
     """Rows of `part` with something wrong. biases: whether a figure would come out other than it should."""
 
-    what: str  # leaks, contradictions, duplicates, ids, unknown labels, one label
+    what: str  # leaks, contradictions, duplicates, ids, unknown_labels, one_label
     part: str
     finding: Finding
     biases: bool
@@ -73,15 +73,14 @@ def check(parts: Mapping[str, Sequence[Example]]) -> Check:
     for name, examples in parts.items():
         if name != "train":
             problems.append(Problem("leaks", name, audit.leaks(train, examples), True))
-            problems.append(Problem("unknown labels", name, _unknown(examples, labels), True))
+            problems.append(Problem("unknown_labels", name, _unknown(examples, labels), True))
         problems.append(Problem("duplicates", name, audit.duplicates(examples), False))
         problems.append(Problem("ids", name, audit.same_ids(examples), False))
     if {"dev", "test"} <= parts.keys():
-        problems.append(Problem("leaks of dev", "test", audit.leaks(parts["dev"], parts["test"]), True))
+        problems.append(Problem("leaks_of_dev", "test", audit.leaks(parts["dev"], parts["test"]), True))
     if len(labels) < 2 and all(example.label is not None for example in train):
-        problems.append(
-            Problem("one label", "train", audit.found([(0, train[0].place, train[-1].place)]), True)
-        )
+        every = audit.found([(number, (example.place,)) for number, example in enumerate(train)])
+        problems.append(Problem("one_label", "train", every, True))
     return Check(
         {name: _part(examples) for name, examples in parts.items()}, [p for p in problems if p.finding.rows]
     )
@@ -103,7 +102,7 @@ def _labels(example: Example) -> list[str]:
 
 def _unknown(examples: Sequence[Example], labels: set[str]) -> Finding:
     strange = [
-        (number, f"{example.place}: {min(example.labels - labels)}", example.source)
+        (number, (f"{example.place}: {min(example.labels - labels)}",))
         for number, example in enumerate(examples)
         if not example.labels <= labels
     ]

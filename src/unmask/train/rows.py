@@ -129,35 +129,33 @@ def _without_bias(
 
 
 def _tell_contradictions(data: RowsConfig, finding: Finding) -> None:
-    first = " and ".join(finding.first[0])
     what = f"{data.train}: {finding.rows:,} rows have a text that stands there with another label, too"
     if data.contradictions == "stop":
         raise UserError(
             what,
-            the_first=first,
+            the_first=finding.shown,
             to_leave_them_out="data.contradictions=drop",
             to_train_on_them="data.contradictions=warn",
         )
     if data.contradictions == "drop":
-        console.remark(f"{what}: left out (the first: {first})")
+        console.remark(f"{what}: left out (the first: {finding.shown})")
     else:
-        console.remark(f"{what} (the first: {first}); data.contradictions=drop leaves them out")
+        console.remark(f"{what} (the first: {finding.shown}); data.contradictions=drop leaves them out")
 
 
 def _tell_leaks(data: RowsConfig, source: str, rows: int, finding: Finding, back: Finding) -> None:
-    first = " and ".join(finding.first[0])
     what = f"{source}: {finding.rows:,} of {rows:,} rows stand in {data.train}, too"
     if data.leaks == "stop":
         raise UserError(
             what,
-            the_first=first,
+            the_first=finding.shown,
             to_leave_them_out_of_training="data.leaks=drop",
             to_go_on_all_the_same="data.leaks=warn",
         )
     if data.leaks == "drop":
-        console.remark(f"{what} (the first: {first}): {back.rows:,} rows left out of training")
+        console.remark(f"{what} (the first: {finding.shown}): {back.rows:,} rows left out of training")
     else:
         console.remark(
-            f"{what} (the first: {first}), so that figures on them are too good; data.leaks=drop leaves them"
+            f"{what} (the first: {finding.shown}), so that figures on them are too good; data.leaks=drop leaves them"
             " out of training"
         )
