@@ -144,6 +144,7 @@ def _finetuned(info: RunInfo) -> Results:
         "file": data.get("train"),
         "train_rows": finished.get("train_rows"),
         "dev_rows": finished.get("dev_rows"),
+        "defects": _defects(info.facts.get("checked")),
     }
     results: Results = {"finetuning": [entry], "data": {"task": task}}
     kept = tested_on(info.folder)
@@ -156,6 +157,20 @@ def _finetuned(info: RunInfo) -> Results:
         results["evaluation"] = {"split": f"{kept.file}{how}", **saved.compared(named)}
         task |= {"test_rows": len(kept.reference), "labels": len(kept.labels)}
     return results
+
+
+def _defects(checked: Any) -> list[str]:
+    """What the run found in its rows before it learnt from them, in sentences."""
+    if not isinstance(checked, dict):
+        return []
+    found = []
+    for part, leak in (checked.get("leaks") or {}).items():
+        found.append(f"{leak['rows']:,} of {leak['of']:,} {part} rows stand in the training rows, too")
+    if contradictions := checked.get("contradictions"):
+        found.append(f"{contradictions['rows']:,} training rows have a text with several labels")
+    if left_out := checked.get("left_out"):
+        found.append(f"{left_out:,} of these rows were left out of training")
+    return found
 
 
 def tested_on(run: Path) -> saved.Predictions | None:
