@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -38,7 +38,7 @@ class ListOf:
 class DataSet:
     """As `datasets` has it."""
 
-    features: dict[str, Any] = {"text": object(), "label": ClassLabel(), "tags": ListOf()}
+    features: ClassVar[dict[str, Any]] = {"text": object(), "label": ClassLabel(), "tags": ListOf()}
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
         yield {"text": "a", "label": 1, "tags": [0, 1]}

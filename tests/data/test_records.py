@@ -182,7 +182,10 @@ class TestLabelStudio:
         ]
         tasks = [task(1, text, spans), task(2, "nothing here", []), task(3, "nobody")]
         tagged = read_tagged(write(tmp_path, "export.json", tasks), require_tags=True)
-        assert [[e.text[s.start : s.stop] for s in e.spans or ()] for e in tagged.examples] == [["Ada", "Rome"], []]
+        assert [[e.text[s.start : s.stop] for s in e.spans or ()] for e in tagged.examples] == [
+            ["Ada", "Rome"],
+            [],
+        ]
         assert tagged.labels == ["LOC", "PER"]
 
     def test_spans_of_html_are_refused(self, tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ Two texts are the same if they are after NFKC, in lower case and with white spac
 
 import unicodedata
 from collections import defaultdict
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Hashable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -71,13 +71,24 @@ def leaks(train: Sequence[Example], heldout: Sequence[Example]) -> Finding:
 
 def duplicates(examples: Sequence[Example]) -> Finding:
     """The rows whose text an earlier row has, each with the first of those."""
-    places: dict[Key, str] = {}
-    pairs = []
+    return _repeated(examples, key_of)
+
+
+def same_ids(examples: Sequence[Example]) -> Finding:
+    """The rows whose id an earlier row has, each with the first of those."""
+    return _repeated(examples, lambda example: example.id)
+
+
+def _repeated(examples: Sequence[Example], named: Callable[[Example], Hashable]) -> Finding:
+    places: dict[Hashable, str] = {}
+    rows = []
     for number, example in enumerate(examples):
-        first = places.setdefault(key_of(example), example.place)
-        if first != example.place:
-            pairs.append((number, (example.place, first)))
-    return found(pairs)
+        name = named(example)
+        if name in places:
+            rows.append((number, (example.place, places[name])))
+        else:
+            places[name] = example.place
+    return found(rows)
 
 
 def contradictions(examples: Sequence[Example]) -> Finding:
@@ -102,17 +113,6 @@ def contradictions(examples: Sequence[Example]) -> Finding:
 
 def _labelled(example: Example) -> str:
     return example.place if example.spans is not None else f"{example.place}: {example.label}"
-
-
-def same_ids(examples: Sequence[Example]) -> Finding:
-    """The rows whose id an earlier row has."""
-    places: dict[str, str] = {}
-    pairs = []
-    for number, example in enumerate(examples):
-        first = places.setdefault(example.id, example.place)
-        if first != example.place:
-            pairs.append((number, (example.place, first)))
-    return found(pairs)
 
 
 def without(examples: Sequence[Example], numbers: Collection[int]) -> list[Example]:

@@ -87,7 +87,7 @@ def split(
     if not 0 < share < 1:
         raise UserError(f"a share of {share} cannot be held out", allowed="more than 0 and less than 1")
     strata: dict[str, list[list[int]]] = defaultdict(list)
-    for bundle in _bundles(examples, by_group):
+    for bundle in bundles(examples, by_group):
         labels = Counter(examples[index].label or "" for index in bundle)
         strata[min(labels, key=lambda label: (-labels[label], label))].append(bundle)
     held: set[int] = set()
@@ -116,7 +116,7 @@ def split(
     return rest, [example for index, example in enumerate(examples) if index in held]
 
 
-def _bundles(examples: Sequence[Example], by_group: bool) -> list[list[int]]:
+def bundles(examples: Sequence[Example], by_group: bool = True) -> list[list[int]]:
     """Places of rows that must stay together: of one text (and pair), of one group, and chains of both."""
     parent = list(range(len(examples)))
 
@@ -133,10 +133,10 @@ def _bundles(examples: Sequence[Example], by_group: bool) -> list[list[int]]:
             keys.append(("group", example.group))
         for key in keys:
             parent[root(index)] = root(first.setdefault(key, index))
-    bundles: dict[int, list[int]] = defaultdict(list)
+    found: dict[int, list[int]] = defaultdict(list)
     for index in range(len(examples)):
-        bundles[root(index)].append(index)
-    return list(bundles.values())
+        found[root(index)].append(index)
+    return list(found.values())
 
 
 def _hash(example: Example, seed: int) -> bytes:

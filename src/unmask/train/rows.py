@@ -7,9 +7,9 @@ from typing import Any, Literal
 
 from unmask import console
 from unmask.data import audit
-from unmask.data.audit import Finding
+from unmask.data.audit import Finding, without
 from unmask.data.rowfiles import write_rows
-from unmask.data.split import split
+from unmask.data.split import bundles, split
 from unmask.data.tables import Example, of_test_rows
 from unmask.errors import UserError
 from unmask.tasks import AnyTask, Classify
@@ -83,17 +83,25 @@ def write_split(data: RowsConfig, rows: Prepared, run: Path) -> None:
 
 
 def _held_out(examples: list[Example], share: float, seed: int) -> tuple[list[Example], list[Example]]:
-    """(the rest, a share), so that what the share would be asked of is learnt from the rest."""
+    """(the rest, a share), without labels in the share that the rest does not have: those rows go back, with all
+    that must stay together with them."""
     rest, held = split(examples, share, seed)
     needed = _of_new_labels(rest, held)
-    return rest + needed, [example for example in held if example not in needed]
+    back = {n for bundle in bundles(held) if any(held[n] in needed for n in bundle) for n in bundle}
+    if len(back) == len(held):
+        raise UserError(
+            f"{len(examples):,} rows are too few to hold out {share:.0%} of them",
+            to_do="give more rows, or a file of their own to evaluate on",
+        )
+    return rest + [held[number] for number in sorted(back)], without(held, back)
 
 
 def _of_new_labels(chosen: Sequence[Example], others: Sequence[Example]) -> list[Example]:
-    """The first of the other examples for each label that no chosen one has: what is not seen is not learnt."""
+    """One of the other examples for each label that no chosen one has, whatever their order: what is not seen is not
+    learnt."""
     known = {label for example in chosen for label in example.labels}
     found = []
-    for example in others:
+    for example in sorted(others, key=lambda one: (one.text, one.pair or "", sorted(one.labels))):
         if not example.labels <= known:
             found.append(example)
             known |= example.labels
@@ -122,7 +130,7 @@ def _without_bias(
     out |= leaking if data.leaks == "drop" else set()
     if out:
         told["left_out"] = len(out)
-        train = audit.without(train, out)
+        train = without(train, out)
         if not train:
             raise UserError(f"{data.train}: no row is left to train on", left_out=f"{len(out):,}")
     return train, told
