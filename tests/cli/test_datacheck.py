@@ -96,7 +96,7 @@ def test_leaks_are_in_the_run_and_in_its_report(command, pretrained: Path, tmp_p
     assert results_of(out)["data"]["task"]["defects"] == ["1 of 2 test rows stand in the training rows, too"]
     page = tmp_path / "page.html"
     assert command("report", out, "--lang", "zh", "--out", page).code == 0
-    assert "2 行 test 数据中有 1 行也出现在训练数据中" in page.read_text(encoding="utf-8")
+    assert "2 条测试样本中有 1 条也出现在训练样本中" in page.read_text(encoding="utf-8")
     stopped = command(*asked[:-1], tmp_path / "other", "data.leaks=stop")
     assert stopped.code == 1 and "data.leaks=drop" in stopped.err and not (tmp_path / "other").exists()
 

@@ -1,5 +1,6 @@
 """The commands and the Python of both READMEs and of the guides, run on small files; their make targets exist."""
 
+import json
 import random
 import re
 import shlex
@@ -14,7 +15,12 @@ from unmask.cli.app import run
 ROOT = Path(__file__).parents[2]
 READMES = {name: (ROOT / name).read_text(encoding="utf-8") for name in ("README.md", "docs/zh/README.md")}
 # guides whose commands go on where those of a README ended
-GUIDES = {"docs/training.md": "README.md", "docs/zh/training.md": "docs/zh/README.md"}
+GUIDES = {
+    "docs/training.md": "README.md",
+    "docs/zh/training.md": "docs/zh/README.md",
+    "docs/data.md": "README.md",
+    "docs/zh/data.md": "docs/zh/README.md",
+}
 PAGES = [
     *READMES.items(),
     *((of, (ROOT / guide).read_text(encoding="utf-8")) for guide, of in GUIDES.items()),
@@ -65,6 +71,17 @@ def write_files(folder: Path, chinese: bool) -> None:
             "".join(f"{draw.choice(words)}\t{tags[place % 3]}\n" for place in range(6)) for _ in range(count)
         ]
         (folder / f"{name}.conll").write_text("\n".join(sentences), encoding="utf-8")
+    tasks = [
+        {
+            "id": number,
+            "data": {"text": text},
+            "annotations": [{"result": [{"from_name": "ner", "type": "labels", "value": span}]}],
+        }
+        for number in range(40)
+        for text in [blank.join(draw.choices(words, k=6))]
+        for span in [{"start": 0, "end": len(text) // 2, "labels": [draw.choice(["PER", "LOC"])]}]
+    ]
+    (folder / "export.json").write_text(json.dumps(tasks, ensure_ascii=False), encoding="utf-8")
     (folder / "zh").mkdir()
     some = ["".join(chr(0x4E00 + draw.randrange(300)) for _ in range(draw.randint(1, 3))) for _ in range(300)]
     documents = ["".join(draw.choices(some, k=60)) + "。" for _ in range(60)]
@@ -158,6 +175,18 @@ def test_python(name: str, inside: Inside, capsys: pytest.CaptureFixture[str]) -
         code = code.replace(old, new)
     exec(compile(code, name, "exec"), {})
     assert "Evaluation(20 rows" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("guide", [guide for guide in GUIDES if guide.endswith("data.md")])
+def test_python_of_the_guide_to_data(guide: str, inside: Inside, capsys: pytest.CaptureFixture[str]) -> None:
+    inside(GUIDES[guide])
+    (code,) = re.findall(r"```python\n(.*?)```", (ROOT / guide).read_text(encoding="utf-8"), re.DOTALL)
+    tiny = code.replace(
+        'out="runs/py/rows"', 'overrides=["task.length=32", "train.budget=2 steps"], out="runs/py/rows"'
+    )
+    assert tiny != code
+    exec(compile(tiny, guide, "exec"), {})
+    assert "Evaluation(10 rows" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("name", READMES)
