@@ -191,6 +191,28 @@ def test_a_run_begun_with_other_rows_is_refused(
     assert finetune(train=rows, **asked).steps == 2  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize(("leaks", "refused"), [("warn", False), ("drop", True)])
+def test_another_test_file_may_be_given_later_unless_training_hangs_on_it(
+    pretrained: Path, table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, leaks: str, refused: bool
+) -> None:
+    test = write(tmp_path / "test.jsonl", [("river river", "water")])
+    asked = {
+        "overrides": [*FAST, f"data.leaks={leaks}"],
+        "model": pretrained,
+        "train": table,
+        "progress": SILENT,
+    }
+    with monkeypatch.context() as patched:
+        patched.setattr(bundle, "write", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            finetune(out=tmp_path / "run", **asked)  # type: ignore[arg-type]
+    if refused:
+        with pytest.raises(UserError, match="begun with other data"):
+            finetune(test=test, out=tmp_path / "run", **asked)  # type: ignore[arg-type]
+    else:
+        assert finetune(test=test, out=tmp_path / "run", **asked).steps == 2  # type: ignore[arg-type]
+
+
 def test_tags_are_cut_like_labels(tmp_path: Path) -> None:
     sentences = "\n\n".join(f"word{number}\tB-X\nis\tO" for number in range(20))
     path = tmp_path / "a.conll"

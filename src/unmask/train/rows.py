@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from unmask import console
 from unmask.data import audit
@@ -17,8 +17,6 @@ from unmask.train.recipe import RowsConfig
 
 SPLIT = "split"  # the folder of a run that holds what was cut from its training file
 GIVEN = "given"  # and the one for rows that a program gave
-
-Part = Literal["train", "dev", "test"]
 
 
 @dataclass(frozen=True)
