@@ -1,10 +1,12 @@
 """Parquet files as records (extra `parquet`); the names of classes come from what `datasets` writes beside them."""
 
 import json
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 from unmask.data.memory import class_names, plain_row
+from unmask.data.textfiles import open_bytes
 from unmask.errors import UserError, missing_extra
 
 MAGIC = b"PAR1"
@@ -17,6 +19,8 @@ def read_parquet(path: str | Path) -> list[tuple[int, dict[str, Any]]]:
         from pyarrow import parquet
     except ImportError:
         raise missing_extra("pyarrow", "parquet", f"reading {path}") from None
+    with ExitStack() as stack:
+        open_bytes(str(path), stack)  # a file that is not there is no damaged one
     try:
         table = parquet.ParquetFile(path).read()
         rows = table.to_pylist()

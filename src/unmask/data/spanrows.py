@@ -5,6 +5,7 @@ So write doccano, Label Studio (data/labelstudio.py) and this package itself; bo
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from unmask import console
@@ -55,31 +56,18 @@ def read_span_rows(
     for line, row in records.rows:
         where = f"{source}, line {line:,}"
         try:
-            text = _text(row, chosen, where)
-            given = _spans(row, keys, text, where)
+            example = _example(row, chosen, line, source)
+            given = _spans(row, keys, example.text, where)
             if given is None and require_tags:
                 raise UserError(
                     f"{where} has no spans", keys_found=", ".join(row), allowed='"spans": ' + FORMS
                 )
-            tokens = _tokens(row, text, where)
         except UserError as error:
             faults.found(error)
             continue
-        identity = row.get(chosen.id) if chosen.id else None
-        group = row.get(chosen.group) if chosen.group else None
-        examples.append(
-            Example(
-                id=str(line) if identity in (None, "") else str(identity),
-                text=text,
-                pair=None,
-                label=None,
-                line=line,
-                source=source,
-                group=None if group in (None, "") else str(group),
-                spans=None if given is None else _sorted(given, text, line, empty, overlapping),
-                tokens=tokens,
-            )
-        )
+        if given is not None:
+            example = replace(example, spans=_sorted(given, example.text, line, empty, overlapping))
+        examples.append(example)
     if not examples:
         what = "that can be used" if faults.count else ""
         raise UserError(
@@ -98,6 +86,24 @@ def read_span_rows(
         tokens_given,
         left_out=faults.count,
         spans_left_out=empty.count + overlapping.count,
+    )
+
+
+def _example(row: dict[str, Any], chosen: Chosen, line: int, source: str) -> Example:
+    """A row without its spans."""
+    where = f"{source}, line {line:,}"
+    text = _text(row, chosen, where)
+    identity = row.get(chosen.id) if chosen.id else None
+    group = row.get(chosen.group) if chosen.group else None
+    return Example(
+        id=str(line) if identity in (None, "") else str(identity),
+        text=text,
+        pair=None,
+        label=None,
+        line=line,
+        source=source,
+        group=None if group in (None, "") else str(group),
+        tokens=_tokens(row, text, where),
     )
 
 

@@ -137,11 +137,8 @@ def _train(run: Run, recipe: FinetuneRecipe, progress: Progress) -> None:
     with world.agreeing():
         opened = bundle.read(recipe.model)
         check(recipe, opened)
-        rows = prepared(data, recipe.seed, recipe.task)
+        rows = _rows(run, recipe, opened)
         train, dev = rows.train, rows.dev
-        read = {"train": data.train, "dev": data.dev, "test": data.test if data.leaks == "drop" else None}
-        run.bind(model=opened.sha256, **{name: files.sha256(path) for name, path in read.items() if path})
-        world.from_main(lambda: _write_down(run, recipe, rows))
         task = recipe.task.task.build(recipe.task, opened.tokenizer, train)
         with of_test_rows():
             dev = task.check(dev, of=data.train, unknown=data.reading.unknown)
@@ -199,10 +196,19 @@ def _train(run: Run, recipe: FinetuneRecipe, progress: Progress) -> None:
     world.from_main(publish)
 
 
-def _write_down(run: Run, recipe: FinetuneRecipe, rows: Prepared) -> None:
-    """What was found in the rows, and what was cut from them, before anything is learnt from them."""
-    run.write_facts(checked=rows.checked)
-    write_split(recipe.data, rows, run.folder)
+def _rows(run: Run, recipe: FinetuneRecipe, opened: bundle.Bundle) -> Prepared:
+    """The rows; what was found in them and cut from them is written down before anything is learnt from them."""
+    data = recipe.data
+    rows = prepared(data, recipe.seed, recipe.task)
+    read = {"train": data.train, "dev": data.dev, "test": data.test if data.leaks == "drop" else None}
+    run.bind(model=opened.sha256, **{name: files.sha256(path) for name, path in read.items() if path})
+
+    def write_down() -> None:
+        run.write_facts(checked=rows.checked)
+        write_split(data, rows, run.folder)
+
+    run.world.from_main(write_down)
+    return rows
 
 
 def _learner(
