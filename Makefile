@@ -2,13 +2,14 @@
 # PYTHON chooses the interpreter (3.11 or newer).
 # make quickstart BUDGET=10m OPTIONS="--lang zh --task reviews" does another job.
 # make bench lists the benchmarks; make bench NAME=encoding OPTIONS="--rounds 3" runs one.
+# make parity compares public checkpoints, read here and there, with transformers.
 PYTHON ?= python3
 VENV := .venv
 BENCH := .bench-venv
 BIN := $(VENV)/bin
 BUDGET ?= 5m
 
-.PHONY: quickstart test check format bench clean
+.PHONY: quickstart test check format bench parity clean
 
 quickstart: $(VENV)/quickstart.stamp
 	$(BIN)/unmask quickstart --budget $(BUDGET) $(OPTIONS)
@@ -25,6 +26,10 @@ check: $(VENV)/dev.stamp
 format: $(VENV)/dev.stamp
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+# our numbers beside those of transformers, for every public family: nothing that the tests need
+parity: $(BENCH)/parity.stamp
+	$(BENCH)/bin/python -m pytest -q parity
 
 # only a NAME that is given to make: some systems have a variable of that name
 bench: $(BENCH)/bench.stamp
@@ -50,4 +55,8 @@ $(VENV)/dev.stamp: pyproject.toml constraints.txt $(VENV)/python.stamp
 # the peers that we measure ourselves against: in an environment of their own, so that nothing else can lean on them
 $(BENCH)/bench.stamp: pyproject.toml constraints.txt $(BENCH)/python.stamp
 	$(BENCH)/bin/python -m pip install --quiet -c constraints.txt -e '.[quickstart,bench]'
+	@touch $@
+
+$(BENCH)/parity.stamp: $(BENCH)/bench.stamp
+	$(BENCH)/bin/python -m pip install --quiet -c constraints.txt -e '.[parity]'
 	@touch $@

@@ -1,13 +1,16 @@
 """What many tests share: one thread, hypothesis without deadlines, a tiny corpus made in code."""
 
+import json
 import random
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+import tokenizers
 import torch
 from hypothesis import HealthCheck, settings
+from tokenizers import decoders, models, pre_tokenizers, processors, trainers
 
 from unmask.data.batch import Batch, Row, pack
 from unmask.data.corpus import Document
@@ -43,6 +46,23 @@ def stories() -> list[str]:
 @pytest.fixture(scope="session")
 def tokenizer(stories: list[str]) -> Tokenizer:
     return Tokenizer.train(stories, vocabulary=96)
+
+
+@pytest.fixture(scope="session")
+def byte_level(stories: list[str]) -> Tokenizer:
+    """RoBERTa's kind: the special pieces are not the first ones, two stand between the texts of a pair."""
+    backend = tokenizers.Tokenizer(models.BPE())
+    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    backend.decoder = decoders.ByteLevel()
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    backend.train_from_iterator(
+        stories, trainers.BpeTrainer(vocab_size=400, initial_alphabet=alphabet, show_progress=False)
+    )
+    mask = tokenizers.AddedToken("<mask>", lstrip=True)
+    backend.add_special_tokens(["<s>", "<pad>", "</s>", "<unk>", mask])
+    ends = [(piece, backend.token_to_id(piece)) for piece in ("</s>", "<s>")]
+    backend.post_processor = processors.RobertaProcessing(*ends, add_prefix_space=False)
+    return Tokenizer(backend.to_str())
 
 
 @pytest.fixture(scope="session")
@@ -126,6 +146,36 @@ def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.fixture(scope="session")
+def many_labels(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """80 rows with none, one or two labels, each of which one word tells."""
+    draw = random.Random(6)
+    lines = ["text,label"]
+    for number in range(80):
+        wanted = [mark for place, mark in enumerate(("river", "mountain")) if number >> place & 1]
+        words = [word for word in draw.choices(WORDS, k=4) if word not in ("river", "mountain")] + wanted
+        draw.shuffle(words)
+        lines.append(f"{' '.join(words)},{'|'.join('water' if w == 'river' else 'stone' for w in wanted)}")
+    path = tmp_path_factory.mktemp("labels") / "rows.csv"
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="session")
+def numbers(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """80 pairs of texts with a number from 10 to 40: how often `river` stands in them, times 10."""
+    draw = random.Random(8)
+    lines = ["text_a,text_b,label"]
+    for number in range(80):
+        times = 1 + number % 4
+        words = [word for word in draw.choices(WORDS, k=6) if word != "river"] + ["river"] * times
+        draw.shuffle(words)
+        lines.append(f"{' '.join(words[:4])},{' '.join(words[4:])},{10 * times}")
+    path = tmp_path_factory.mktemp("numbers") / "rows.csv"
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return path
+
+
 def _conll(path: Path, tag: Callable[[list[str], int], str], sentences: int = 60) -> Path:
     draw, lines = random.Random(7), []
     for _ in range(sentences):
@@ -150,6 +200,29 @@ def tagged(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def nested(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """60 rows of JSON lines: `river` and the word after it are a PLACE, `captain` a PERSON, there too."""
+    draw, rows = random.Random(8), []
+    for _ in range(60):
+        words = draw.choices(["river", "captain", "winter", "letter"], k=draw.randint(3, 7))
+        starts = [sum(len(word) + 1 for word in words[:place]) for place in range(len(words))]
+        spans = [
+            [starts[place], starts[place] + len(word), "PERSON"]
+            for place, word in enumerate(words)
+            if word == "captain"
+        ]
+        spans += [
+            [starts[place], starts[place + 1] + len(words[place + 1]), "PLACE"]
+            for place, word in enumerate(words[:-1])
+            if word == "river"
+        ]
+        rows.append(json.dumps({"text": " ".join(words), "spans": spans}))
+    file = tmp_path_factory.mktemp("nested") / "nested.jsonl"
+    file.write_text("\n".join(rows) + "\n")
+    return file
+
+
+@pytest.fixture(scope="session")
 def plain_tags(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """60 sentences in CoNLL with a tag for every token, told by its last letter."""
 
@@ -157,3 +230,37 @@ def plain_tags(tmp_path_factory: pytest.TempPathFactory) -> Path:
         return "PAST" if words[place].endswith("ed") else "NAME" if words[place] < "m" else "THING"
 
     return _conll(tmp_path_factory.mktemp("plain") / "tags.conll", tag)
+
+
+def _questions(path: Path, unanswerable: bool) -> Path:
+    """48 questions on 16 contexts in SQuAD's form: the word after `river` (or `stone`) answers, which
+    every third context lacks where some are unanswerable."""
+    draw, paragraphs = random.Random(11), []
+    others = [word for word in WORDS if word not in ("river", "stone")]
+    for number in range(16):
+        marked = {mark: draw.choice(others) for mark in ("river", "stone")}
+        words = draw.choices(others, k=draw.randint(6, 14))
+        known = not unanswerable or number % 3 > 0
+        if known:
+            words += [part for mark, answer in marked.items() for part in (mark, answer)]
+        context, asked = " ".join(words) + ".", []
+        for which, mark in enumerate(("river", "stone", "river")):
+            start = context.rfind(f"{mark} ") + len(mark) + 1
+            answers = [{"text": marked[mark], "answer_start": start}] if known else []
+            asked.append({"id": f"{number}-{which}", "question": f"{mark} what?", "answers": answers})
+        paragraphs.append({"context": context, "qas": asked})
+    whole = {"version": "v2.0", "data": [{"title": "stories", "paragraphs": paragraphs}]}
+    path.write_text(json.dumps(whole), encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="session")
+def questions(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Each question has an answer in its context."""
+    return _questions(tmp_path_factory.mktemp("questions") / "questions.json", unanswerable=False)
+
+
+@pytest.fixture(scope="session")
+def doubtful_questions(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same, where a third of the questions has none."""
+    return _questions(tmp_path_factory.mktemp("questions") / "doubtful.json", unanswerable=True)

@@ -182,7 +182,7 @@ def test_what_is_no_model_is_refused(tmp_path: Path, model: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(UserError, match="is not a model") as caught:
         bundle.read(tmp_path / "empty")
-    assert "no unmask.json in it" in str(caught.value)
+    assert "no unmask.json and no config.json in it" in str(caught.value)
     (model / "unmask.json").write_text("{")
     with pytest.raises(UserError, match="is not valid JSON"):
         bundle.read(model)

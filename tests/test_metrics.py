@@ -388,3 +388,31 @@ def test_sentences_that_cannot_be_scored_are_refused() -> None:
         metrics.paired_difference_sentences(
             metrics.micro_f1, simulated_sentences(1), simulated_sentences(1, count=3)
         )
+
+
+# means of a score of each row
+
+
+@given(st.lists(st.sampled_from([0.0, 0.25, 0.5, 1.0]), min_size=1, max_size=60), st.integers(0, 9))
+def test_the_interval_of_a_mean_is_that_of_resampled_rows(values: list[float], seed: int) -> None:
+    found = metrics.bootstrap_mean(values, seed=seed)
+    assert found.value == pytest.approx(sum(values) / len(values))
+    drawn = np.random.default_rng(seed + 100).choice(values, (4000, len(values))).mean(1)
+    step = 1 / len(values)  # one row more or less
+    assert found.low == pytest.approx(np.quantile(drawn, 0.025), abs=step)
+    assert found.high == pytest.approx(np.quantile(drawn, 0.975), abs=step)
+    assert metrics.bootstrap_mean(values, seed=seed) == found
+    assert metrics.bootstrap_mean(list(reversed(values)), seed=seed) == found
+
+
+def test_the_difference_of_means_is_paired() -> None:
+    draw = np.random.default_rng(0)
+    a = draw.random(400)
+    b = a - 0.05 + 0.01 * draw.normal(size=400)
+    found = metrics.paired_difference_mean(a, b)
+    assert found.value == pytest.approx(float((a - b).mean())) and found.excludes_zero
+    assert found.high - found.low < 0.01 < metrics.bootstrap_mean(a).high - metrics.bootstrap_mean(a).low
+    with pytest.raises(ValueError, match="400 rows of a, but 399 of b"):
+        metrics.paired_difference_mean(a, b[:-1])
+    with pytest.raises(ValueError, match="no rows to score"):
+        metrics.bootstrap_mean([])

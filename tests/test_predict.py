@@ -7,11 +7,15 @@ import numpy as np
 import pytest
 import torch
 
+from unmask import bundle
 from unmask import predict as module
 from unmask.console import SILENT
 from unmask.errors import UserError
 from unmask.model.attention import Spans
+from unmask.model.encoder import Encoder, EncoderConfig
+from unmask.model.vocabulary import VocabularyHead
 from unmask.predict import Predictor, load
+from unmask.text.tokenizer import Tokenizer
 from unmask.train.finetune import finetune
 
 
@@ -63,7 +67,7 @@ def test_probabilities_are_the_softmax_of_the_head(classifier: Predictor) -> Non
     ids = torch.tensor(encoded.ids, device=device_of(classifier))
     with torch.no_grad():
         hidden = classifier.encoder(ids, Spans.packed([len(ids)]).to(ids.device), torch.zeros_like(ids))
-        pooled = torch.tanh(classifier.head.pooler.dense(hidden[0]))
+        pooled = torch.tanh(classifier.head.pooler.transform.dense(hidden[0]))
         logits = classifier.head.classifier(pooled).double().cpu().numpy()
     wanted = dict(zip(classifier.task.labels, np.exp(logits) / np.exp(logits).sum(), strict=True))
     found = {label.name: label.score for label in classifier.predict(["river winter"])[0]}
@@ -146,3 +150,26 @@ def test_streamed_predictions_are_the_same(classifier: Predictor) -> None:
 
 def test_what_a_predictor_is_called(classifier: Predictor, filler: Predictor) -> None:
     assert "1 layers x 16" in repr(filler) and "2 labels" in repr(classifier)
+
+
+def test_filling_with_pieces_that_hold_their_blanks(byte_level: Tokenizer, tmp_path: Path) -> None:
+    """The text with a piece in it is what the pieces together spell."""
+    config = EncoderConfig(vocabulary=byte_level.vocabulary, layers=1, width=16, heads=2, length=32)
+    modules = {"encoder": Encoder(config), "masked": VocabularyHead(config)}
+    bundle.write(tmp_path / "m", config, modules, byte_level, [])
+    predictor = load(tmp_path / "m", device="cpu")
+    text = "The river <mask> the stone"
+    (fills,) = predictor.fill(text, best=10_000)
+    ids = byte_level.encode(text, specials=True).ids
+    place = ids.index(byte_level.mask_id)
+    spelled = [byte_level.decode([*ids[:place], n, *ids[place + 1 :]]) for n in byte_level.ordinary_ids]
+    whole = [one for one in spelled if "\ufffd" not in one]  # no half characters
+    assert len(fills) == len(spelled) and {fill.text for fill in fills} >= set(whole)
+    number = max(
+        byte_level.ordinary_ids, key=lambda n: len(byte_level.piece_of(n)) * byte_level.word_start[n]
+    )
+    word = byte_level.shown(number)
+    assert byte_level.piece_of(number) == "Ġ" + word
+    assert word in {fill.piece for fill in fills if fill.text == f"The river {word} the stone"}
+    with pytest.raises(UserError, match="write <mask> where a word is wanted"):
+        predictor.fill("no [MASK] here")

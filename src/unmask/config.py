@@ -17,6 +17,7 @@ from pydantic.dataclasses import dataclass as _pydantic_dataclass
 from unmask.errors import UserError, closest
 
 __all__ = [
+    "by_name",
     "changed",
     "config",
     "difference",
@@ -56,6 +57,11 @@ def name_or(default: str) -> pydantic.Discriminator:
         )
 
     return pydantic.Discriminator(name)
+
+
+def by_name() -> pydantic.BeforeValidator:
+    """A name alone stands for the member of a tagged union that has it, with all its defaults."""
+    return pydantic.BeforeValidator(lambda value: {"name": value} if isinstance(value, str) else value)
 
 
 @dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(setting,))

@@ -38,13 +38,21 @@ class Learner(nn.Module, ABC):
 
     prepare: CPU work on a batch, in the prefetch thread; uses no weights.
     forward: batch -> Loss; may run the encoder as often as it needs.
+    passes: how often the loop goes over each micro-batch, forward and backward, before the weights change: the
+    gradients add up, and so do the losses. `Batch.turn` says which pass it is, from 0.
+    rates: prefix of parameter names -> factor on their learning rate, set from outside (train/transfer.py).
     """
 
     encoder: Encoder
+    rates: Mapping[str, float] = {}
+
+    @property
+    def passes(self) -> int:
+        return 1
 
     @property
     def lr_factors(self) -> Mapping[str, float]:
-        """Prefix of parameter names -> factor on their learning rate; such parameters are not decayed."""
+        """What the learner itself asks for, beside `rates`; such parameters are not decayed."""
         return {}
 
     def prepare(self, batch: Batch, seed: int) -> Batch:

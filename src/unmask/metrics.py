@@ -126,6 +126,12 @@ recall = Metric("recall", lambda counts: _ratio(counts.hits.sum(-1), counts.actu
 
 METRICS = {metric.name: metric for metric in (accuracy, macro_f1, micro_f1, matthews)}
 
+PLAIN = frozenset({"matthews", "pearson", "spearman", "mae", "rmse"})
+"""Figures that are shown as they are; all others are shares, shown in per cent."""
+
+LOWER = frozenset({"mae", "rmse"})
+"""Figures of which less is better."""
+
 
 def confusion(reference: ArrayLike, predicted: ArrayLike, labels: int) -> Labels:
     """How often each label (row) was predicted as each label (column): (labels, labels) int64.
@@ -420,3 +426,35 @@ def _sentence_resamples(several: Sequence[SentenceCounts], samples: int, seed: i
         drawn = generator.multinomial(sentences, frequency / sentences, size=min(at_once, samples - start))
         sums = drawn.astype(np.float64) @ cells  # (some, labels of all, three times)
         yield [Counts(*np.split(part, 3, axis=1)) for part in np.split(sums, ends, axis=1)]
+
+
+def bootstrap_mean(
+    values: ArrayLike, *, samples: int = SAMPLES, seed: int = 0, level: float = LEVEL
+) -> Interval:
+    """The mean of a score of each row, (rows,), with its percentile bootstrap interval over rows.
+
+    Raises ValueError for no rows.
+    """
+    given = np.asarray(values, dtype=np.float64)
+    if not given.size:
+        raise ValueError("no rows to score")
+    # equal values are drawn together, as in `_resamples`
+    cells, frequency = np.unique(given, return_counts=True)
+    generator = np.random.default_rng(seed)
+    at_once = max(1, CELLS_AT_ONCE // len(cells))
+    means = [
+        generator.multinomial(given.size, frequency / given.size, size=min(at_once, samples - start)) @ cells
+        for start in range(0, samples, at_once)
+    ]
+    return _interval(float(given.mean()), np.concatenate(means) / given.size, level)
+
+
+def paired_difference_mean(a: ArrayLike, b: ArrayLike, **settings: Any) -> Interval:
+    """The mean score of a less that of b on the same rows, (rows,) each; the rest as in `bootstrap_mean`.
+
+    Raises ValueError for other numbers of rows.
+    """
+    first, second = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
+    if first.shape != second.shape:
+        raise ValueError(f"{first.size} rows of a, but {second.size} of b")
+    return bootstrap_mean(first - second, **settings)

@@ -1,6 +1,5 @@
 """load(folder) -> Predictor: the one way to use a model, for predict, evaluate, fill and everything above."""
 
-import dataclasses
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -33,11 +32,16 @@ class Fill:
     text: str
 
 
-def load(folder: Path | str, device: str = "auto") -> "Predictor":
-    """Open a model folder (or a run folder) for prediction. Raises UserError for anything else."""
+def load(
+    source: Path | str, device: str = "auto", *, revision: str | None = None, allow_unused: bool = False
+) -> "Predictor":
+    """Open a model for prediction: a model folder or run of ours, a folder in a public layout, or OWNER/NAME of a
+    repository on the model hub (with its `revision`). Raises UserError for anything else, and for weights that are
+    not known here, unless they are allowed.
+    """
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
-    return Predictor(bundle.read(folder), device)
+    return Predictor(bundle.read(source, revision=revision, allow_unused=allow_unused), device)
 
 
 class Predictor:
@@ -46,7 +50,7 @@ class Predictor:
     def __init__(self, opened: bundle.Bundle, device: str = "cpu") -> None:
         self.bundle, self.device = opened, device
         self.tokenizer = opened.tokenizer
-        self.encoder: Encoder = opened.encoder(dropout=0.0).to(device).eval()
+        self.encoder: Encoder = opened.encoder(dropout=0.0, shared=True).to(device).eval()
         self.truncated = 0  # texts that were cut short, of all that were predicted
 
     def __repr__(self) -> str:
@@ -68,13 +72,20 @@ class Predictor:
     def head(self) -> Head:
         head = self.task.head(self.bundle.config)
         for name, module in head.published().items():
+            if not self.bundle.has(name):
+                raise UserError(
+                    f"{self.bundle.folder} has no trained head for {self.task.name}",
+                    missing=name,
+                    to_do=f"unmask finetune --model {self.bundle.folder} --task {self.task.name} --train FILE",
+                )
             self.bundle.load_into(module, name)
         return head.to(self.device).eval()
 
-    def __call__(self, texts: str | Sequence[str]) -> Any:
-        """What is most probable: the label of a text, or the spans in it; for several texts, a list of that."""
+    def __call__(self, texts: str | Sequence[str | tuple[str, str]], pair: str | None = None) -> Any:
+        """What is most probable: the label or labels of a text, its number, the spans in it, or the answer to a
+        question; for several texts, a list of that. pair: the second text, such as the context of the question."""
         if isinstance(texts, str):
-            return self.task.best(self.predict([texts])[0])
+            return self.task.best(self.predict([texts if pair is None else (texts, pair)])[0])
         return [self.task.best(prediction) for prediction in self.predict(texts)]
 
     def predict(
@@ -82,12 +93,12 @@ class Predictor:
     ) -> list[Any]:
         """A prediction for each text (or pair of texts), independent of the others.
 
-        Classification: every label with its probability, the most probable first (`Label`). Tagging: the spans
-        found, in order (`Entity`); where an example has `tokens`, spans begin and end with tokens.
+        Classification: every label with its probability, the most probable first (`Label`); of numbers the number.
+        Tagging: the spans found, in order (`LabelledSpan`); where an example has `tokens`, spans begin and end with
+        tokens. Answering, of pairs of question and context: the best answers, the best first (`FoundAnswer`).
         """
         examples = [_example(text, number) for number, text in enumerate(texts)]
-        bare = [dataclasses.replace(example, label=None, spans=None) for example in examples]
-        return self._predicted(bare, progress)
+        return self._predicted([example.bare for example in examples], progress)
 
     def _predicted(self, examples: Sequence[Example], progress: Progress) -> list[Any]:
         if not examples:
@@ -134,34 +145,34 @@ class Predictor:
         return head.to(self.device).eval()
 
     def fill(self, text: str, best: int = 5) -> list[list[Fill]]:
-        """For each [MASK] of the text, the most probable pieces; special pieces are never proposed.
+        """For each [MASK] of the text (or whatever the mask of its tokenizer is), the most probable pieces; those
+        that stand for no text are never proposed.
 
         Raises UserError for a text without [MASK], or longer than the positions of the model.
         """
+        mask, ordinary = self.tokenizer.mask, torch.from_numpy(self.tokenizer.ordinary_ids)
         encoded = self.tokenizer.encode(text, specials=True)
         places = [place for place, number in enumerate(encoded.ids) if number == self.tokenizer.mask_id]
         if not places:
             raise UserError(
-                "there is no [MASK] in the text", given=text, to_do="write [MASK] where a word is wanted"
+                f"there is no {mask} in the text", given=text, to_do=f"write {mask} where a word is wanted"
             )
         if len(encoded.ids) > self.bundle.config.length:
             raise UserError(
                 "the text is longer than the positions of the model",
                 given=f"{len(encoded.ids):,} pieces",
                 allowed=f"at most {self.bundle.config.length:,}",
-                to_do="shorten the text around its [MASK]",
+                to_do=f"shorten the text around its {mask}",
             )
-        logits = self.masked_logits([self._row(encoded.ids, encoded.segments)], [places])[0].clone()
-        logits[:, self.tokenizer.special_ids] = float("-inf")
-        ordinary = logits.shape[-1] - len(self.tokenizer.special_ids)
-        top = logits.softmax(-1).topk(min(best, ordinary), dim=-1)
+        logits = self.masked_logits([self._row(encoded.ids, encoded.segments)], [places])[0]
+        top = logits[:, ordinary].softmax(-1).topk(min(best, len(ordinary)), dim=-1)
         spots = [encoded.offsets[place] for place in places]
         return [
             [
                 self._filled(text, spot, int(number), float(score))
                 for number, score in zip(numbers, scores, strict=True)
             ]
-            for spot, numbers, scores in zip(spots, top.indices, top.values, strict=True)
+            for spot, numbers, scores in zip(spots, ordinary[top.indices], top.values, strict=True)
         ]
 
     def masked_logits(self, rows: Sequence[Row], places: Sequence[Sequence[int]]) -> list[torch.Tensor]:
@@ -178,11 +189,13 @@ class Predictor:
         return Row(np.array(ids), np.array(segments), np.zeros(len(ids), dtype=np.uint8), 0)
 
     def _filled(self, text: str, spot: tuple[int, int], number: int, score: float) -> Fill:
-        piece = self.tokenizer.piece_of(number)
         start, stop = spot
-        word = piece.removeprefix("##")
-        before = text[:start].rstrip() if piece.startswith("##") else text[:start]
-        return Fill(piece, score, before + word + text[stop:])
+        before, word = text[:start], self.tokenizer.spelled(number)
+        if word[:1] == " " and (not before or before[-1:].isspace()):
+            word = word[1:]  # the blank is there already
+        elif word[:1].isspace() or not self.tokenizer.word_start[number]:
+            before = before.rstrip()
+        return Fill(self.tokenizer.shown(number), score, before + word + text[stop:])
 
 
 def _example(text: str | tuple[str, str] | Example, number: int) -> Example:

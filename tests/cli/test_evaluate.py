@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 from sklearn.metrics import accuracy_score, f1_score
 
-from unmask.metrics import Interval
-from unmask.tasks.classify import Evaluation
+from unmask.data.tables import Example
+from unmask.tasks import Classify, ClassifyTask
+from unmask.tasks.classify import Label
+from unmask.text.tokenizer import Tokenizer
 
 
 def test_figures_are_those_of_scikit_learn(command, classifier: Path, easy: Path, tmp_path: Path) -> None:
@@ -39,9 +41,17 @@ def test_what_people_see(command, classifier: Path, easy: Path) -> None:
     assert "precision" in done.out and "water" in done.out and "confused" not in done.out
 
 
-def test_the_most_confused_come_first() -> None:
-    whole, labels = Interval(0.0, 0.0, 0.0), [{"label": name} for name in "abc"]
-    evaluation = Evaluation(22, whole, whole, [[5, 1, 0], [3, 2, 0], [0, 2, 9]], labels)
+def test_the_most_confused_come_first(tokenizer: Tokenizer) -> None:
+    counts = {"a": [5, 1, 0], "b": [3, 2, 0], "c": [0, 2, 9]}
+    pairs = [
+        (true, said)
+        for true, row in counts.items()
+        for said, n in zip("abc", row, strict=True)
+        for _ in range(n)
+    ]
+    examples = [Example(str(n), "x", None, true, n, "f") for n, (true, _) in enumerate(pairs)]
+    task = ClassifyTask(Classify(), tokenizer, list("abc"))
+    evaluation = task.score(examples, [[Label(said, 1.0)] for _, said in pairs])
     assert [(one["label"], one["predicted"], one["rows"]) for one in evaluation.confused] == [
         ("b", "a", 3),
         ("c", "b", 2),

@@ -225,4 +225,67 @@ def test_a_recipe_is_checked_without_training(
     )
     assert done.code == 0 and json.loads(done.out)["labels"] == 2
     explained = command("recipe", "explain", "task.tag.decoder")
-    assert explained.code == 0 and "softmax, crf" in explained.out
+    assert explained.code == 0 and "softmax, crf, spans" in explained.out
+
+
+@pytest.fixture(scope="module")
+def nester(pretrained: Path, nested: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The model folder of a run that has learnt entities inside others."""
+    settings = ["task.decoder=spans", "task.length=32", "train.budget=120 steps", "train.optimizer.lr=0.02"]
+    out = tmp_path_factory.mktemp("runs") / "nester"
+    data = {"model": pretrained, "train": nested, "dev": nested, "out": out}
+    return finetune(None, [*settings, "dropout=0"], task="tag", progress=SILENT, **data).model
+
+
+def test_entities_that_nest_are_learnt_and_found(command, nester: Path, nested: Path, tmp_path: Path) -> None:
+    told = json.loads(command("evaluate", nester, nested, "--json").out)
+    gold = lines(nested.read_text())
+    assert told["spans"] == sum(len(row["spans"]) for row in gold) and told["entity_f1"]["value"] > 0.9
+    out = tmp_path / "said.jsonl"
+    assert command("predict", nester, nested, "--out", out).code == 0
+    said = lines(out.read_text())
+    inside = right = there = 0
+    for row, true in zip(said, gold, strict=True):
+        found = {(span["start"], span["stop"], span["label"]) for span in row["spans"]}
+        right, there = (
+            right + len(found & {tuple(span) for span in true["spans"]}),
+            there + len(true["spans"]),
+        )
+        inside += sum(a != b and b[0] <= a[0] and a[1] <= b[1] for a in found for b in found)
+        assert all(0.5 < span["score"] <= 1 for span in row["spans"])
+    assert right / there == pytest.approx(told["recall"]["value"]) and inside > 10
+    assert command("evaluate", nester, out, "--json").code == 0  # the form of training data
+    refused = command("predict", nester, nested, "--format", "conll")
+    assert refused.code == 1 and "nest or overlap cannot be written as CoNLL" in refused.err
+    assert "line " in refused.err and "task.flat=true" in refused.err
+    shown = command("report", nester.parent)
+    assert shown.code == 0
+
+
+def test_nested_entities_are_refused_elsewhere(
+    command, pretrained: Path, nested: Path, plain_tags: Path, tmp_path: Path
+) -> None:
+    asked = ["finetune", "--model", pretrained, "--task", "tag", "--out", tmp_path / "run", *FAST]
+    crf = command(*asked, "--train", nested, "task.decoder=crf")
+    assert crf.code == 1 and "two spans overlap" in crf.err and "task.decoder=spans" in crf.err
+    left_out = command(*asked, "--train", nested, "--on-error", "skip", "task.decoder=crf")
+    assert left_out.code == 0 and "overlapping spans left out" in left_out.err
+    asked[asked.index("--out") + 1] = tmp_path / "plain"
+    plain = command(*asked, "--train", plain_tags, "task.decoder=spans")
+    assert plain.code == 1 and "decoder spans is for entities" in plain.err
+
+
+def test_flat_entities_are_written_as_conll(command, pretrained: Path, tagged: Path, tmp_path: Path) -> None:
+    asked = ["finetune", "--model", pretrained, "--task", "tag", "--train", tagged, "--dev", tagged, *FAST]
+    asked += ["--out", tmp_path / "run", "task.decoder=spans", "train.budget=60 steps", "dropout=0"]
+    assert command(*asked).code == 0
+    kept = json.loads((tmp_path / "run" / "model" / "unmask.json").read_text())["task"]
+    assert (kept["decoder"], kept["flat"]) == ("spans", True) and 1 <= kept["max_span"] <= 14
+    out = tmp_path / "said.conll"
+    assert command("predict", tmp_path / "run", tagged, "--out", out).code == 0
+    before, after = read_tagged(tagged), read_tagged(out)
+    assert [e.text for e in before.examples] == [e.text for e in after.examples] and after.out_of_order == 0
+    crf = command(*asked[:-4], tmp_path / "crf", "task.decoder=crf", "train.budget=10 steps")
+    assert crf.code == 0
+    compared = command("compare", tmp_path / "run", tmp_path / "crf", "--test", tagged, "--json")
+    assert compared.code == 0, compared.err

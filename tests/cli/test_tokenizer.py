@@ -95,12 +95,29 @@ def test_rare_characters_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[
 def test_inspect_shows_facts(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["tokenizer", "inspect", str(folder), "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
+    assert found["kind"] == "WordPiece"
     assert found["vocabulary"] == 70 == 5 + found["word_starts"] + found["continuations"]
     assert found["specials"] == {"[PAD]": 0, "[UNK]": 1, "[CLS]": 2, "[SEP]": 3, "[MASK]": 4}
     lengths = [len(piece.removeprefix("##")) for piece in found["longest_pieces"]]
     assert lengths[0] == max(len(piece.removeprefix("##")) for piece in Tokenizer.load(folder).pieces[5:])
     assert run(["tokenizer", "inspect", str(folder)]) == 0
     assert found["sha256"] in capsys.readouterr().out
+
+
+def test_inspect_of_another_kind(
+    byte_level: Tokenizer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    byte_level.save(tmp_path)
+    assert run(["tokenizer", "inspect", str(tmp_path), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["kind"] == "byte-level BPE" and found["specials"]["<mask>"] == byte_level.mask_id
+    assert found["word_starts"] == sum(piece.startswith("Ġ") for piece in byte_level.pieces) + sum(
+        piece in ("Ċ", "ĉ", "č", "ċ", "Č") for piece in byte_level.pieces
+    )
+    assert run(["tokenizer", "inspect", str(tmp_path), "the 中", "--pair", "b", "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)["pieces"]
+    assert {row["segment"] for row in rows} == {0}
+    assert [row["characters"] for row in rows if row["word"] is not None][-1] == "b"
 
 
 def test_inspect_cuts_a_text(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -66,7 +66,7 @@ def test_the_loss_is_a_sum_over_what_is_counted(
 def test_what_is_published_has_a_place_in_the_public_layout(settings: Any, tiny: EncoderConfig) -> None:
     objective = settings.build(tiny, 4, 5)
     published = objective.published()
-    ours = {name for name, _ in BERT}
+    ours = {name for name, _ in BERT.rows}
     assert published
     for prefix, module in published.items():
         assert isinstance(module, nn.Module)

@@ -18,6 +18,7 @@ from unmask.evaluate.samples import predictions
 from unmask.evaluate.saved import compared
 from unmask.evaluate.simplest import simplest
 from unmask.evaluate.tested import kept_of
+from unmask.files import read_json
 from unmask.predict import Predictor, load
 from unmask.tasks import AnyTask, Reading, restore
 from unmask.train.finetune import finetune
@@ -26,12 +27,44 @@ SETTINGS = typing.get_args(typing.get_args(AnyTask)[0])
 KINDS = {  # a member of each kind that a task has: the file it is learnt from, and settings
     "classify": ("classify", "table", []),
     "classify, mean": ("classify", "table", ["task.pooling=mean"]),
+    "classify, attention": ("classify", "table", ["task.pooling=attention"]),
+    "classify, mixed": ("classify", "table", ["task.mix_layers=true"]),
+    "classify, adaptive": ("classify", "table", ["task.head=adaptive"]),
+    "classify, auc": ("classify", "table", ["task.metric=auc"]),
+    "classify, labels": ("classify", "many_labels", ["task.target=labels"]),
+    "classify, labels, tuned": (
+        "classify",
+        "many_labels",
+        ["task.target=labels", "task.tune_thresholds=true", "task.metric=macro_f1"],
+    ),
+    "classify, number": ("classify", "numbers", ["task.target=number"]),
+    "classify, number, error": ("classify", "numbers", ["task.target=number", "task.metric=rmse"]),
     "tag": ("tag", "tagged", []),
     "tag, crf": ("tag", "tagged", ["task.decoder=crf"]),
+    "tag, lstm": ("tag", "tagged", ["task.lstm=8"]),
+    "tag, mixed": ("tag", "plain_tags", ["task.mix_layers=true"]),
+    "tag, spans": ("tag", "tagged", ["task.decoder=spans"]),
+    "tag, spans, nested": ("tag", "nested", ["task.decoder=spans"]),
     "tag, plain": ("tag", "plain_tags", []),
     "tag, plain, crf": ("tag", "plain_tags", ["task.decoder=crf"]),
+    "classify, windows": ("classify", "table", ["task.length=8", "task.long=windows"]),
+    "answer": ("answer", "questions", []),
+    "answer, or none": ("answer", "doubtful_questions", []),
 }
-PUBLIC = {"classify": "BertForSequenceClassification", "tag": "BertForTokenClassification"}
+PUBLIC = {  # what others call the model, and its last layer
+    "classify": ("BertForSequenceClassification", "classifier"),
+    "tag": ("BertForTokenClassification", "classifier"),
+    "answer": ("BertForQuestionAnswering", "qa_outputs"),
+}
+# what makes a head our own, which nobody else computes
+OWN = {"spans", "crf", "lstm", "mixed", "mean", "attention", "adaptive"}
+PROBLEMS = {
+    "label": "single_label_classification",
+    "labels": "multi_label_classification",
+    "number": "regression",
+    "tags": None,
+    "answers": None,
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,7 +99,9 @@ def test_settings_have_a_name_and_are_read_back(cls: Any) -> None:
 
 
 def plain(prediction: Any) -> Any:
-    """A prediction without its probabilities, and these."""
+    """A prediction without its probabilities, and these; a number is like a probability, which rounding may touch."""
+    if isinstance(prediction, float):
+        return [], [prediction]
     rows = [dataclasses.asdict(one) for one in prediction]
     scores = [row.pop("score") for row in rows]
     return rows, scores
@@ -77,7 +112,7 @@ def test_neighbours_order_and_batches_change_nothing(
 ) -> None:
     predictor = trained.predictor
     examples = predictor.task.read_test(trained.file, Reading())[:40]
-    raw = [example.text for example in examples]
+    raw = [e.text if e.pair is None else (e.text, e.pair) for e in examples]
     for given in (examples, raw):
         together = [plain(one) for one in predictor.predict(given)]
         order = random.Random(1).sample(range(len(given)), len(given))
@@ -95,7 +130,9 @@ def test_neighbours_order_and_batches_change_nothing(
 def test_the_labels_of_an_example_do_not_reach_its_prediction(trained: Trained) -> None:
     predictor = trained.predictor
     examples = predictor.task.read_test(trained.file, Reading())
-    bare = [dataclasses.replace(example, label=None, spans=None) for example in examples]
+    bare = [example.bare for example in examples]
+    assert any(example.truth or example.spans or example.answers for example in examples)
+    assert not any(example.truth or example.spans or example.answers for example in bare)
     for one, other in zip(predictor.predict(examples), predictor.predict(bare), strict=True):
         (rows, scores), (same, near) = plain(one), plain(other)
         assert rows == same and scores == pytest.approx(near, abs=1e-6)  # a GPU adds in any order
@@ -127,11 +164,20 @@ def test_the_schema_makes_the_same_task(trained: Trained) -> None:
 def test_the_public_layout_says_what_others_can_compute(trained: Trained) -> None:
     folder = trained.predictor.bundle.folder
     config = json.loads((folder / "config.json").read_text())
-    own = "crf" in trained.kind or "mean" in trained.kind
-    assert config["architectures"] == ["BertModel" if own else PUBLIC[trained.predictor.task.name]]
+    kinds = set(trained.kind.split(", "))
+    own = bool(kinds & OWN)
+    architecture, layer = PUBLIC[trained.predictor.task.name]
+    assert config["architectures"] == ["BertModel" if own else architecture]
     tensors = load_file(folder / "model.safetensors")
     outputs = [config["id2label"][str(number)] for number in range(len(config["id2label"]))]
-    assert tensors["classifier.weight"].shape == (len(outputs), config["hidden_size"])
+    if "spans" in kinds:
+        assert tensors["pointer.ends.bias"].shape == (2 * len(outputs),)
+    elif "adaptive" in kinds:
+        assert tensors["adaptive.head.weight"].shape[1] == config["hidden_size"]
+    else:
+        width = 2 * 8 if "lstm" in kinds else config["hidden_size"]
+        assert tensors[f"{layer}.weight"].shape == (len(outputs), width)
+    assert config.get("problem_type") == (None if own else PROBLEMS[trained.predictor.task.kind])
     assert outputs == trained.predictor.task.public[1]
     assert any(name.startswith("crf.") for name in tensors) is ("crf" in trained.kind)
     assert read(folder).task == trained.predictor.task.schema()
@@ -156,7 +202,26 @@ def test_predictions_are_written_and_kept_and_compared(trained: Trained, tmp_pat
 
 
 def test_one_text_gives_what_one_wants_to_see(trained: Trained) -> None:
-    text = "river stone captain winter"
-    assert trained.predictor(text) == trained.predictor.task.best(trained.predictor.predict([text])[0])
-    assert trained.predictor([text])[0] == trained.predictor(text) and trained.predictor([]) == []
-    assert load(trained.predictor.bundle.folder)(text) == trained.predictor(text)
+    text, pair = "river stone captain winter", None
+    if trained.predictor.task.name == "answer":
+        pair = "lantern river stone"
+    given = text if pair is None else (text, pair)
+    predictor = trained.predictor
+    assert predictor(text, pair) == predictor.task.best(predictor.predict([given])[0])
+    assert predictor([given])[0] == predictor(text, pair) and predictor([]) == []
+    assert load(predictor.bundle.folder)(text, pair) == predictor(text, pair)
+
+
+def test_trained_again_it_begins_with_its_own_head(trained: Trained, tmp_path: Path) -> None:
+    """For the same labels, and read in the same way: without learning anything it judges as before."""
+    run = trained.predictor.bundle.folder.parent
+    still = [
+        "train.optimizer.lr=1e-30",
+        "train.optimizer.decay=0",
+        "train.budget=1 step",
+        "data.batch_rows=4",
+    ]
+    recipe = [f"model={run}", *still]
+    again = finetune(run / "recipe.yaml", recipe, out=tmp_path / "again", progress=SILENT)
+    (head,) = read_json(again.folder / "run.json")["start"]["heads"].values()
+    assert head == "kept" and again.dev == pytest.approx(trained.dev, abs=1e-4)

@@ -2,6 +2,7 @@
 
 import unicodedata
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -92,6 +93,19 @@ def test_spans_contradict_each_other_too(spans: tuple[tuple[int, int, str], ...]
         Example("2", "Ada", None, None, 2, "f", spans=other),
     ]
     assert contradictions(examples).rows == rows
+
+
+def test_sets_of_labels_and_numbers_are_compared_as_a_whole() -> None:
+    def rows(*truths: tuple[str, ...] | float) -> list[Example]:
+        bare = Example("", "x", None, None, 1, "f")
+        return [
+            replace(bare, line=line, **{"label_set" if isinstance(truth, tuple) else "number": truth})
+            for line, truth in enumerate(truths, 1)
+        ]
+
+    assert contradictions(rows(("a", "b"), ("a", "b"))).rows == contradictions(rows(1.0, 1.0)).rows == 0
+    assert contradictions(rows(("a", "b"), ())).shown == "f, line 2: - and f, line 1: a, b"
+    assert contradictions(rows(1.0, 2.5)).shown == "f, line 2: 2.5 and f, line 1: 1.0"
 
 
 def test_one_text_is_not_a_pair() -> None:

@@ -284,3 +284,22 @@ def test_a_length_ramp_reads_the_same_tokens_in_shorter_sequences(corpus: Shards
 def test_pairs_keep_their_length(corpus: Shards) -> None:
     growing = CorpusExamples(corpus, 48, 0, 0.1, pairs=True, ramp=Ramp(0.25, 0.5))
     assert all(len(growing.rows([(n, 0)], 0.0)) == 1 for n in range(len(growing)))
+
+
+def test_rows_are_framed_as_the_tokenizer_frames_texts(
+    byte_level: Tokenizer, stories: list[str], tmp_path: Path
+) -> None:
+    """With special pieces at other ids, two of them in the middle of a pair, and one segment."""
+    shards = corpus_of(stories[:20], byte_level, tmp_path / "c")
+    cls, sep = byte_level.cls_id, byte_level.sep_id
+    single, pairs = (CorpusExamples(shards, 40, 0, 0.0, pairs=both) for both in (False, True))
+    row = single.row(0, 0)
+    inner = shards.slice(*single.place(0))[0].tolist()
+    assert row.ids.tolist() == [cls, *inner, sep] and row.flags[[0, -1]].tolist() == [4, 4]
+    for number in range(len(pairs)):
+        row = pairs.row(number, 0)
+        ids = row.ids.tolist()
+        places = [place for place, piece in enumerate(ids) if piece in (cls, sep)]
+        assert [ids[place] for place in places] == [cls, sep, sep, sep] and len(ids) <= 40
+        assert places[0] == 0 and places[2] == places[1] + 1 and places[3] == len(ids) - 1
+        assert np.flatnonzero(row.flags & 4).tolist() == places and not row.segments.any()

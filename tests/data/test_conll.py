@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from unmask import console
 from unmask.data import conll
 from unmask.data.conll import TagColumns, check_tags, join, read_tagged
+from unmask.data.spanrows import outermost, overlapping
 from unmask.data.tables import Example, Span
 from unmask.errors import UserError
 
@@ -297,8 +298,12 @@ ROWS: list[str] = [
     '{"start": 0, "end": 5, "label": "PER"}]}',
     '{"text": "Peter saw Bonn", "entities": [[0, 6, "PER"], [9, 14, "LOC"]]}',
     '{"text": "Peter saw Bonn", "labels": [{"start": 0, "end": 5, "type": "PER"}, [10, 14, "LOC"], [10, 14, "LOC"]]}',
-    '{"text": "Peter saw Bonn", "label": [[0, 5, "PER"], [10, 14, "LOC"], [12, 14, "X"], [3, 3, "X"]]}',
+    '{"text": "Peter saw Bonn", "label": [[0, 5, "PER"], [10, 14, "LOC"], [3, 3, "X"]]}',
 ]
+NESTED = (
+    '{"text": "Peter saw Bonn", '
+    '"spans": [[12, 14, "X"], [10, 14, "LOC"], [0, 14, "X"], [8, 11, "X"], [0, 14, "X"]]}'
+)
 
 
 @pytest.mark.parametrize("row", ROWS)
@@ -309,13 +314,39 @@ def test_json_lines_with_spans(write: Write, row: str) -> None:
     assert (tagged.scheme, tagged.labels, tagged.tokens) == ("BIO", ["LOC", "PER"], 0)
 
 
-def test_spans_that_are_empty_or_overlap_are_counted(write: Write, said: list[str]) -> None:
+def test_spans_that_are_empty_are_counted(write: Write, said: list[str]) -> None:
     path = write("\n".join(ROWS) + "\n", "a.jsonl")
-    assert read_tagged(path).spans_left_out == 2
-    assert said == [
-        f"{path}: 1 empty spans left out (the first on line 4)",
-        f"{path}: 1 overlapping spans left out (the first on line 4)",
-    ]
+    assert read_tagged(path).spans_left_out == 1
+    assert said == [f"{path}: 1 empty spans left out (the first on line 4)"]
+
+
+def test_spans_that_nest_are_for_the_decoder_that_can(write: Write, said: list[str]) -> None:
+    path = write(ROWS[0] + "\n" + NESTED + "\n", "a.jsonl")
+    with pytest.raises(UserError, match="line 2: two spans overlap") as raised:
+        read_tagged(path)
+    assert raised.value.facts["for entities that nest"] == "task.decoder=spans"
+    assert raised.value.facts["given"] == "'Peter saw Bonn' (X); 'w B' (X)"
+    skipped = read_tagged(path, on_error="skip")
+    assert [len(example.spans) for example in skipped.examples] == [2, 1] and skipped.left_out == 0
+    assert skipped.spans_left_out == 3
+    assert said == [f"{path}: 3 overlapping spans left out (the first on line 2)"]
+    nested = read_tagged(path, nested=True)
+    assert nested.spans_left_out == 0
+    assert nested.examples[1].spans == (
+        Span(0, 14, "X"), Span(8, 11, "X"), Span(10, 14, "LOC"), Span(12, 14, "X"),
+    )  # fmt: skip
+
+
+@given(st.lists(st.tuples(st.integers(0, 9), st.integers(1, 5), st.sampled_from("ab"))))
+def test_what_overlaps_and_what_is_left(drawn: list[tuple[int, int, str]]) -> None:
+    spans = [Span(start, start + size, label) for start, size, label in dict.fromkeys(drawn)]
+    pairs = [(a, b) for a in spans for b in spans if a is not b and a.start < b.stop and b.start < a.stop]
+    found = overlapping(spans)
+    assert found in pairs if pairs else found is None
+    kept = outermost(spans)
+    assert overlapping(kept) is None and set(kept) <= set(spans)
+    for span in set(spans) - set(kept):  # each one left out lies on one that was kept and begins no later
+        assert any(one.start <= span.start < one.stop for one in kept)
 
 
 @pytest.mark.parametrize(

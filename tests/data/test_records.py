@@ -167,7 +167,7 @@ class TestLabelStudio:
         path = write(tmp_path, "e.json", [task(1, "t", [result("a", "choices", choices=["x", "y"])])])
         with pytest.raises(UserError, match="not one label") as caught:
             read_examples(path)
-        assert "multi-label" in str(caught.value)
+        assert "task.target=labels" in str(caught.value)
 
     def test_ratings_are_labels(self, tmp_path: Path) -> None:
         path = write(tmp_path, "e.json", [task(1, "t", [result("stars", "rating", rating=4)])])
@@ -233,7 +233,7 @@ class TestDoccano:
         path = write(tmp_path, "c.jsonl", json.dumps({"text": "a", "label": ["x", "y"]}))
         with pytest.raises(UserError, match="line 1: 'label' is not one label") as caught:
             read_examples(path)
-        assert "multi-label" in str(caught.value)
+        assert "task.target=labels" in str(caught.value)
 
     @pytest.mark.parametrize(
         "spans",

@@ -141,6 +141,16 @@ def test_a_long_document_is_the_same_in_parts(
         assert (found[0].tolist(), found[1].tolist()) == (ids.tolist(), flags.tolist())
 
 
+def test_a_long_document_keeps_the_blanks_that_belong_to_pieces(
+    tmp_path: Path, byte_level: Tokenizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = "The river rose. Nobody knows\nwhy it did so.\n\n" * 12
+    ((ids, flags),) = byte_level.pieces_of([text])
+    monkeypatch.setattr(shardwriter, "BATCH_CHARACTERS", 97)
+    found = build([Document(text, "a", 0)], byte_level, tmp_path / "c").slice(0, 0, len(ids))
+    assert (found[0].tolist(), found[1].tolist()) == (ids.tolist(), flags.tolist())
+
+
 @pytest.mark.parametrize(("vocabulary", "name"), [(2**16, "uint16"), (2**16 + 1, "uint32")])
 def test_ids_are_as_wide_as_the_vocabulary_needs(
     tmp_path: Path, tokenizer: Tokenizer, vocabulary: int, name: str

@@ -16,10 +16,16 @@ ROOT = Path(__file__).parents[2]
 READMES = {name: (ROOT / name).read_text(encoding="utf-8") for name in ("README.md", "docs/zh/README.md")}
 # guides whose commands go on where those of a README ended
 GUIDES = {
-    "docs/training.md": "README.md",
-    "docs/zh/training.md": "docs/zh/README.md",
-    "docs/data.md": "README.md",
-    "docs/zh/data.md": "docs/zh/README.md",
+    f"docs/{folder}{guide}": f"docs/{folder}README.md" if folder else "README.md"
+    for guide in (
+        "training.md",
+        "data.md",
+        "transfer.md",
+        "tasks/improve.md",
+        "tasks/tag.md",
+        "tasks/classify.md",
+    )
+    for folder in ("", "zh/")
 }
 PAGES = [
     *READMES.items(),
@@ -38,6 +44,10 @@ SMALLER = {
     "tokenizer train": {"8192": "200", "5000": "60"},
     "quickstart": {"10m": "2s"},
     "pretrain": {"train.budget=30m": "train.budget=3 steps"},
+    "finetune": {
+        "transfer.freeze_layers=2": "transfer.freeze_layers=1",
+        "transfer.keep_layers=4": "transfer.keep_layers=1",
+    },
     "bench": {"20": "1"},
 }
 TINY = ["model.layers=1", "model.width=16", "model.heads=2", "data.length=32", "data.batch_tokens=256"]
@@ -60,6 +70,9 @@ def write_files(folder: Path, chinese: bool) -> None:
     for name in ("first", "second"):
         documents = [blank.join(draw.choices(words, k=40)) + stop for _ in range(150)]
         (folder / "corpus" / f"{name}.txt").write_text("\n\n".join(documents), encoding="utf-8")
+    (folder / "domain").mkdir()
+    documents = [blank.join(draw.choices(words[:100], k=40)) + stop for _ in range(60)]
+    (folder / "domain" / "text.txt").write_text("\n\n".join(documents), encoding="utf-8")
     for name, count in (("train", 60), ("test", 20)):
         rows = [
             f"{blank.join(draw.choices(words, k=8))},{draw.choice(['left', 'right'])}" for _ in range(count)
@@ -82,10 +95,33 @@ def write_files(folder: Path, chinese: bool) -> None:
         for span in [{"start": 0, "end": len(text) // 2, "labels": [draw.choice(["PER", "LOC"])]}]
     ]
     (folder / "export.json").write_text(json.dumps(tasks, ensure_ascii=False), encoding="utf-8")
+    for name, count in (("nested", 60), ("nested-test", 20)):
+        rows = []
+        for _ in range(count):
+            some = draw.choices(words, k=5)
+            first, second = len(blank.join(some[:2])), len(blank.join(some[:3]))
+            spans = [[0, first, "PER"], [0, second, "ORG"], [0, len(some[0]), "LOC"]]
+            rows.append(json.dumps({"text": blank.join(some), "spans": spans}))
+        (folder / f"{name}.jsonl").write_text("\n".join(rows), encoding="utf-8")
+    write_tables(folder, lambda: blank.join(draw.choices(words, k=6)), draw)
     (folder / "zh").mkdir()
     some = ["".join(chr(0x4E00 + draw.randrange(300)) for _ in range(draw.randint(1, 3))) for _ in range(300)]
     documents = ["".join(draw.choices(some, k=60)) + "。" for _ in range(60)]
     (folder / "zh" / "text.txt").write_text("\n\n".join(documents), encoding="utf-8")
+
+
+def write_tables(folder: Path, text: Callable[[], str], draw: random.Random) -> None:
+    """The files of the guide to classification: pairs, several labels, numbers."""
+    for part, count in (("", 40), ("-test", 20)):
+        pairs = [f"{text()},{text()},{draw.choice(['yes', 'no'])}" for _ in range(count)]
+        several = [f"{text()},{'|'.join(draw.sample(['a', 'b', 'c'], n % 3))}" for n in range(count)]
+        numbers = [f"{text()},{text()},{draw.randint(0, 50) / 10}" for _ in range(count)]
+        for name, header, rows in (
+            ("pairs", "premise,hypothesis,label", pairs),
+            ("labels", "text,label", several),
+            ("similar", "sentence1,sentence2,label", numbers),
+        ):
+            (folder / f"{name}{part}.csv").write_text("\n".join([header, *rows]) + "\n", encoding="utf-8")
 
 
 @pytest.fixture(scope="module")
@@ -178,20 +214,23 @@ def test_python(name: str, inside: Inside, capsys: pytest.CaptureFixture[str]) -
 
 
 @pytest.mark.parametrize("guide", [guide for guide in GUIDES if guide.endswith("data.md")])
-def test_python_of_the_guide_to_data(guide: str, inside: Inside, capsys: pytest.CaptureFixture[str]) -> None:
+def test_python_of_the_guide_to_data(
+    guide: str, inside: Inside, pretrained: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     inside(GUIDES[guide])
     (code,) = re.findall(r"```python\n(.*?)```", (ROOT / guide).read_text(encoding="utf-8"), re.DOTALL)
     tiny = code.replace(
         'out="runs/py/rows"', 'overrides=["task.length=32", "train.budget=2 steps"], out="runs/py/rows"'
     )
-    assert tiny != code
+    assert tiny != code and "runs/mine/pretrain" in code
+    tiny = tiny.replace("runs/mine/pretrain", str(pretrained))
     exec(compile(tiny, guide, "exec"), {})
     assert "Evaluation(10 rows" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("name", READMES)
+@pytest.mark.parametrize("name", [*READMES, *GUIDES])
 def test_linked_files_exist(name: str) -> None:
-    for link in re.findall(r"\]\(([^)#:]+)\)", READMES[name]):
+    for link in re.findall(r"\]\(([^)#:]+)\)", (ROOT / name).read_text(encoding="utf-8")):
         assert ((ROOT / name).parent / link).is_file(), link
 
 

@@ -112,6 +112,18 @@ def test_spans_count_with_their_bounds_and_their_label() -> None:
     json.dumps(found)
 
 
+def test_spans_may_nest_and_share_their_bounds() -> None:
+    reference = [[(0, 9, "ORG"), (0, 4, "PER"), (0, 4, "LOC"), (5, 9, "LOC")]]
+    said = [[[0, 9, "ORG"], [0, 4, "LOC"], [0, 4, "ORG"], [0, 4, "TIME"]]]
+    found = compare_spans(reference, contestants(said, [[]]))
+    assert found["entities"] == 4 and found["models"][0]["entity_f1"]["value"] == pytest.approx(2 * 2 / 8)
+    assert {(row["true"], row["predicted"]) for row in found["confusions"]} == {
+        ("PER", "ORG"),
+        (None, "TIME"),
+        ("LOC", None),
+    }
+
+
 def test_sentences_of_other_lengths_are_refused() -> None:
     with pytest.raises(ValueError, match="3 reference tags, but 1"):
         compare_tags([["a", "b", "c"]], [Contestant("x", "other", [["a"]])])

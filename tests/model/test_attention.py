@@ -15,7 +15,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from unmask.errors import UserError
 from unmask.model import attention
-from unmask.model.attention import BACKENDS, MASK_ROWS, Spans, attend, grouped
+from unmask.model.attention import BACKENDS, Spans, attend
+from unmask.model.spans import MASK_ROWS, grouped
 
 F64 = npt.NDArray[np.float64]
 

@@ -45,6 +45,8 @@ cls.seq_relationship.weight
 cls.seq_relationship.bias
 classifier.weight
 classifier.bias
+qa_outputs.weight
+qa_outputs.bias
 """.split()
 
 
@@ -54,15 +56,16 @@ def tensors(make_encoder: Callable[..., Encoder]) -> dict[str, Tensor]:
     modules: dict[str, nn.Module] = {
         "encoder": make_encoder(config),
         "masked": VocabularyHead(config),
-        "pooler": Pooler(config).dense,
+        "pooler": Pooler(config).transform.dense,
         "next_sentence": nn.Linear(8, 2),
         "classifier": nn.Linear(8, 4),
+        "qa_outputs": nn.Linear(8, 2),
     }
     return {f"{p}.{n}": t for p, module in modules.items() for n, t in module.state_dict().items()}
 
 
 def test_public_names_are_those_of_published_checkpoints(tensors: dict[str, Tensor]) -> None:
-    public = to_public(tensors, BERT, layers=3)
+    public = to_public(tensors, BERT, blocks=3)
     wanted = {
         name.replace("N", str(n), 1) if "layer.N" in name else name for name in PUBLISHED for n in range(3)
     }
@@ -70,7 +73,7 @@ def test_public_names_are_those_of_published_checkpoints(tensors: dict[str, Tens
 
 
 def test_there_and_back_is_the_same_to_the_byte(tensors: dict[str, Tensor]) -> None:
-    back = from_public(to_public(tensors, BERT, layers=3), BERT, layers=3)
+    back = from_public(to_public(tensors, BERT, blocks=3), BERT, blocks=3)
     assert set(back) == set(tensors)
     for name, tensor in tensors.items():
         assert back[name].dtype == tensor.dtype
@@ -78,20 +81,20 @@ def test_there_and_back_is_the_same_to_the_byte(tensors: dict[str, Tensor]) -> N
 
 
 def test_query_key_and_value_are_thirds_in_this_order(tensors: dict[str, Tensor]) -> None:
-    public = to_public(tensors, BERT, layers=3)
+    public = to_public(tensors, BERT, blocks=3)
     for third, part in enumerate(("query", "key", "value")):
         ours = tensors["encoder.blocks.1.attention.qkv.weight"][8 * third : 8 * third + 8]
         assert torch.equal(public[f"bert.encoder.layer.1.attention.self.{part}.weight"], ours)
 
 
 def test_no_row_is_unused_and_none_stands_twice(tensors: dict[str, Tensor]) -> None:
-    ours = [name for name, _ in BERT]
-    public = [name for _, names in BERT for name in names]
+    ours = [name for name, _ in BERT.rows]
+    public = [name for _, names in BERT.rows for name in names]
     assert len(set(ours)) == len(ours) and len(set(public)) == len(public)
     assert {re.sub(r"blocks\.\d+", "blocks.{}", name) for name in tensors} == set(ours)
 
 
 def test_names_without_a_row_stay(tensors: dict[str, Tensor]) -> None:
     extra = {**tensors, "something.else": torch.ones(1)}
-    assert "something.else" in to_public(extra, BERT, layers=3)
+    assert "something.else" in to_public(extra, BERT, blocks=3)
     assert set(from_public(to_public(extra, BERT, 3), BERT, 3)) == set(extra)

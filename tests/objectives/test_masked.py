@@ -178,3 +178,16 @@ def test_a_batch_with_nothing_masked_has_a_loss_of_nought(
     part = target(encoder, encoder(batch.ids, batch.spans), batch)
     assert part.count == 0 and part.total.item() == 0
     part.total.backward()
+
+
+def test_random_pieces_are_ordinary_ones_wherever_these_stand(large: Batch) -> None:
+    """All from the first on is the same as naming them; else each of those named is drawn as often as another."""
+    config = EncoderConfig(vocabulary=VOCABULARY, layers=1, width=16, heads=2)
+    settings = Masked(mask_share=0.0, random_share=1.0)
+    named = settings.build(config, MASK, np.arange(FIRST, VOCABULARY)).prepare(large, 0)
+    assert torch.equal(named.ids, settings.build(config, MASK, FIRST).prepare(large, 0).ids)
+    ordinary = np.array([0, 1, 3, 7, 8, 60, 95])
+    hidden = settings.build(config, MASK, ordinary).prepare(large, 0)
+    drawn = hidden.ids[hidden.targets["masked"] != IGNORED].numpy()
+    assert set(drawn.tolist()) == set(ordinary.tolist())
+    assert stats.chisquare(np.bincount(drawn)[ordinary]).pvalue > 1e-4

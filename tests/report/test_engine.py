@@ -11,6 +11,7 @@ import pytest
 from unmask import files
 from unmask.report import engine, write_report
 from unmask.report.blocks import Folded, Panels, Table
+from unmask.report.figures import training
 from unmask.report.words import CATALOGUES, ENGLISH
 
 BLOCKS = 12
@@ -130,3 +131,10 @@ def test_a_run_without_a_log_has_no_such_section(tmp_path: Path) -> None:
     assert not [
         block for block in engine.how_it_went({"pretraining": {"steps": 3}}, tmp_path, ENGLISH) if block
     ]
+
+
+def test_of_several_terms_the_one_is_drawn_that_is_compared() -> None:
+    tuned = {"step": 1, "tokens": 8, "loss": 3.0, "tag.loss": 1.0, "rdrop.loss": 0.5, "adversarial.loss": 1.5}
+    pretrained = {"tokens": 16, "loss": 3.0, "next_sentence.loss": 0.5, "masked.loss": 2.5}
+    alone, other = {"tokens": 24, "loss": 2.0}, {"tokens": 24, "evaluation": {"tag.loss": 1.0}}
+    assert training([tuned, pretrained, alone, other], "tokens") == [(8.0, 1.0), (16.0, 2.5), (24.0, 2.0)]

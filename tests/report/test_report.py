@@ -17,6 +17,7 @@ from report_sample import entity_results, synthetic_results, tagged_results, wri
 
 from unmask.errors import UserError
 from unmask.report import chart, figures, summary, words, write_report
+from unmask.report.figures import ENDINGS
 
 VOID = {"meta", "link", "br", "img", "hr", "input"}
 PANELS = 8  # of the pretraining run; the logs of the others hold no training loss
@@ -310,8 +311,9 @@ def test_every_word_of_the_catalogue_is_used() -> None:
     )
     put_together = re.compile(
         r"(known|kind|theme|run|state|figure|inline|split|key|right|compare|compare\.loss|panel\.(gradient|activation))\..+"
-        r"|(scratch|tfidf|frequent|majority)\.(better|worse|unclear)"
-        r"|(models|per_label)\.caption\.(tags|entity_f1)|(accuracy|entity_f1|f1|tokens|seconds|minutes|hours)\.axis"
+        r"|(scratch|tfidf|frequent|majority|overlap|constant)\.(better|worse|unclear)"
+        r"|part\..+|(models|per_label)\.caption\.(tags|entity_f1)|models\.caption\.answer_f1"
+        rf"|(tokens|seconds|minutes|hours)\.axis|({'|'.join(ENDINGS)})\.axis"
         r"|panel\.(gradient|activation)"
     )
     for key in words.ENGLISH:
@@ -362,6 +364,19 @@ def test_spans_that_overlap_or_lie_beyond_the_text_shown_do_no_harm(tmp_path: Pa
         {"text": "x" * 1000, "spans": [[0, 4, "A"], [2, 6, "B"], [900, 910, "A"]], "predicted": []}
     ]
     assert report(tmp_path, results).text.count("xxxx") >= 1
+
+
+def test_entities_inside_others_stand_on_a_line_below(tmp_path: Path) -> None:
+    results = tagged_results()
+    outer, inner, across = [0, 24, "ORG"], [14, 24, "CITY"], [11, 16, "CITY"]
+    results["samples"]["predictions"] = [
+        {"text": "University of Manchester", "spans": [outer, inner, across], "predicted": [inner, outer]}
+    ]
+    page = report(tmp_path, results)
+    text = " ".join(page.text.replace("\u00a0", " ").split())
+    assert "Predicted University of Manchester ORG ↳ Predicted University of Manchester CITY" in text
+    assert "True label University of Manchester ORG ↳ True label University of Ma CITY nchester" in text
+    assert "↳ True label University of Manchester CITY" in text and "✗ 1 of 3 wrong" in text
 
 
 @pytest.mark.parametrize("language", words.CATALOGUES)

@@ -185,3 +185,40 @@ def test_the_command_prints_where_the_page_is(tmp_path: Path, capsys: pytest.Cap
     assert capsys.readouterr().out == f"{tmp_path / 'page.html'}\n"
     assert command(["report", str(folder), "--lang", "xx"]) == 1
     assert "xx" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("kind", ["pretrain", "finetune"])
+def test_a_report_says_what_a_run_began_with(kind: str, tmp_path: Path) -> None:
+    folder = write_trained(tmp_path / "run", kind)
+    facts = files.read_json(folder / "run.json")
+    assert "What the run began with." not in write_report(folder).read_text(encoding="utf-8")
+    start = {
+        "model": "runs/old/model",
+        "heads": {"masked": "kept", "next_sentence": "new"},
+        "layers_of_model": 6,
+        "layers": 4,
+        "drawn_anew": 2,
+        "frozen_layers": 1,
+        "frozen_embeddings": True,
+        "positions_of_model": 512,
+        "positions": 1024,
+        "extend": "tile",
+        "parameters": 12345,
+        "learning": 2345,
+        "heldout": {"masked.loss": 6.125},
+    }
+    files.write_json(folder / "run.json", {**facts, "start": start})
+    page = write_report(folder).read_text(encoding="utf-8")
+    for text in (
+        *("What the run began with.", "runs/old/model", "taken over", "lowest 4 of 6"),
+        *("highest 2 drawn anew", "embeddings, lowest blocks: 1", "512 → 1,024 (repeated)"),
+        *("2,345 of 12,345 parameters learn", "6.12"),
+    ):
+        assert text in page, text
+    plain = {**start, "layers": 6, "drawn_anew": 0, "frozen_layers": 0, "frozen_embeddings": False}
+    del plain["heldout"], plain["extend"]
+    files.write_json(folder / "run.json", {**facts, "start": {**plain, "positions": 512}})
+    page = write_report(folder).read_text(encoding="utf-8")
+    assert "runs/old/model" in page
+    for text in ("drawn anew", "Frozen", "Positions", "Held-out loss before"):
+        assert text not in page

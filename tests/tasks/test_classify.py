@@ -95,7 +95,7 @@ def test_the_loss_is_the_formula(
         alone = pack([row])
         hidden = encoder(alone.ids, alone.spans, alone.segments)
         pooled = hidden[0] if pooling == "cls" else hidden.mean(0)
-        pooled = torch.tanh(head.pooler.dense(pooled))
+        pooled = torch.tanh(head.pooler.transform.dense(pooled))
         logits.append(head.classifier(pooled).detach().double().numpy())
         labels.append(int(row.targets["classify"][0]))
     shown = np.stack(logits)
@@ -123,7 +123,7 @@ def test_labels_come_back_by_probability(tokenizer: Tokenizer, tiny: EncoderConf
     given = examples(None)
     (labels,) = task.decode(task.head(tiny), given, task.encode(given), evidence)
     assert [(label.name, round(label.score, 6)) for label in labels] == [("b", 0.5), ("c", 0.3), ("a", 0.2)]
-    assert repr(labels[0]) == "Label(name='b', score=0.50)" and task.best(labels) is labels[0]
+    assert repr(labels[0]) == "Label(name='b', score=0.50)" and task.best(labels) == labels[0]
 
 
 def test_scores_are_counted_by_hand(tokenizer: Tokenizer) -> None:
@@ -145,3 +145,79 @@ def test_a_learner_is_judged_by_plain_loss_and_accuracy(tokenizer: Tokenizer, ti
     assert figures == pytest.approx(
         {"classify.loss": -(np.log(0.5) + np.log(0.25)) / 2, "classify.accuracy": 0.5}
     )
+
+
+def many(count: int) -> list[Example]:
+    """Labels l0, l1, ... of which the later ones are more frequent."""
+    return [
+        Example(str(n), f"river {n}", None, f"l{n}", n, "rows.csv")
+        for n in range(count)
+        for _ in range(1 + n)
+    ]
+
+
+def test_labels_of_an_adaptive_head_stand_by_frequency(tokenizer: Tokenizer) -> None:
+    settings = Classify(head="adaptive")
+    task = ClassifyTask.build(settings, tokenizer, many(6))
+    assert task.labels == ["l5", "l4", "l3", "l2", "l1", "l0"]
+    assert ClassifyTask.build(Classify(), tokenizer, many(6)).labels == sorted(task.labels)
+    assert ClassifyTask(settings, tokenizer, list(map(str, range(2000)))).cutoffs() == [100, 500]
+    assert ClassifyTask(settings, tokenizer, ["a", "b"]).cutoffs() == [1]
+
+
+@pytest.mark.parametrize("cutoffs", [[], [0], [6], [3, 2], [2, 2]])
+def test_cutoffs_that_do_not_fit(tokenizer: Tokenizer, cutoffs: list[int]) -> None:
+    with pytest.raises(UserError, match=r"task\.cutoffs cannot be used") as caught:
+        ClassifyTask.build(Classify(head="adaptive", cutoffs=cutoffs), tokenizer, many(6))
+    assert "there are 6 labels" in str(caught.value)
+
+
+def test_clusters_need_width(tokenizer: Tokenizer, tiny: EncoderConfig) -> None:
+    """Each cluster has a quarter of the width of the one before it (Grave et al. 2017, section 4.1)."""
+    task = ClassifyTask(Classify(head="adaptive", cutoffs=[1, 2, 3]), tokenizer, list("abcdef"))
+    with pytest.raises(UserError, match=r"too many clusters for a width of 16") as caught:
+        task.head(tiny)
+    assert "at most 2 cutoffs" in str(caught.value)
+
+
+def test_an_adaptive_head_learns_what_it_predicts(
+    make_encoder: Callable[..., Encoder], tokenizer: Tokenizer, tiny: EncoderConfig
+) -> None:
+    """The training loss is that of the probabilities of prediction, which sum to one over all clusters."""
+    settings = Classify(head="adaptive", cutoffs=[2, 5], head_dropout=0.0, length=32)
+    given = many(8)
+    task = ClassifyTask.build(settings, tokenizer, given)
+    rows = task.encode(given)
+    torch.manual_seed(0)
+    learner = task.learner(make_encoder(tiny), given, rows)
+    batch = pack(rows)
+    evidence = task.evidence(learner.eval().outputs(batch).detach(), batch)
+    assert np.exp(evidence).sum(1) == pytest.approx(1, abs=1e-5)
+    order = batch.owner.tolist()
+    wanted = [task.numbers[given[number].label or ""] for number in order]
+    total = -sum(float(logs[number]) for logs, number in zip(evidence, wanted, strict=True))
+    part = learner.train()(batch).parts["classify"]
+    assert part.total.item() == pytest.approx(total, rel=1e-4) and part.count == len(given)
+    part.total.backward()
+    assert all(one.grad is not None for one in learner.head.adaptive.parameters())
+
+
+@pytest.mark.parametrize("metric", ["matthews", "macro_f1", "auc"])
+def test_the_metric_chooses_what_is_watched(tokenizer: Tokenizer, tiny: EncoderConfig, metric: str) -> None:
+    task = ClassifyTask(Classify(metric=metric), tokenizer, ["a", "b"])  # type: ignore[arg-type]
+    given = examples("a", "b", "b", "a")
+    shares = np.array([[0.5, 0.5], [0.25, 0.75], [0.7, 0.3], [0.9, 0.1]], dtype=np.float32)
+    figures = task.judge(task.head(tiny), given, task.encode(given), list(np.log(shares)))
+    wanted = {"matthews": 2 / 12**0.5, "macro_f1": (4 / 5 + 2 / 3) / 2, "auc": 3 / 4}[metric]
+    assert task.watch == f"classify.{metric}" and figures[task.watch] == pytest.approx(wanted)
+    found = task.score(given, task.decode(task.head(tiny), given, [], list(np.log(shares))))
+    assert list(found.figures) == list(dict.fromkeys([metric, "accuracy", "macro_f1"]))
+    assert found.figures[metric].value == pytest.approx(wanted)
+
+
+def test_pairs_of_very_many_labels_are_not_counted_one_by_one(tokenizer: Tokenizer) -> None:
+    labels = [f"l{n:03}" for n in range(101)]
+    task = ClassifyTask(Classify(), tokenizer, labels)
+    given = [Example(str(n), "x", None, label, n, "f") for n, label in enumerate(labels)]
+    found = task.score(given, [[Label(labels[0], 1.0)] for _ in given])
+    assert found.confusion is None and len(found.confused) == 100 and found.accuracy.value == 1 / 101

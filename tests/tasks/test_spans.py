@@ -5,8 +5,10 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+import tokenizers
 from hypothesis import given
 from hypothesis import strategies as st
+from tokenizers import models, normalizers, pre_tokenizers, processors, trainers
 
 from unmask import console
 from unmask.data import schemes
@@ -26,8 +28,28 @@ SCRIPTS = (
 PIECES = sorted(set(SCRIPTS.replace("\x00", "")))
 
 
-@pytest.fixture(scope="module", params=["lower case", "cased", "whole Chinese"])
-def every_script(request: pytest.FixtureRequest) -> Tokenizer:
+def sentencepiece() -> Tokenizer:
+    """XLM-R's kind: a word is what stands between blanks, so that a piece may hold the end of a unit."""
+    backend = tokenizers.Tokenizer(models.Unigram())
+    backend.normalizer = normalizers.Sequence([normalizers.Nmt(), normalizers.NFKC()])
+    backend.pre_tokenizer = pre_tokenizers.Metaspace()
+    trainer = trainers.UnigramTrainer(
+        vocab_size=260,
+        special_tokens=["<s>", "<pad>", "</s>", "<unk>", "<mask>"],
+        unk_token="<unk>",
+        show_progress=False,
+    )
+    backend.train_from_iterator([SCRIPTS] * 3, trainer)
+    backend.post_processor = processors.RobertaProcessing(("</s>", 2), ("<s>", 0))
+    return Tokenizer(backend.to_str())
+
+
+@pytest.fixture(
+    scope="module", params=["lower case", "cased", "whole Chinese", "byte-level", "SentencePiece"]
+)
+def every_script(request: pytest.FixtureRequest, byte_level: Tokenizer) -> Tokenizer:
+    if request.param in ("byte-level", "SentencePiece"):
+        return byte_level if request.param == "byte-level" else sentencepiece()
     options = {
         "lower case": {},
         "cased": {"lowercase": False},

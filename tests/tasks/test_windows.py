@@ -1,10 +1,13 @@
 """Windows over long texts: nothing is left out, nothing is predicted twice, context is the best there is."""
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from unmask.tasks.windows import windows
+from unmask.data.batch import SPECIAL, Row
+from unmask.tasks.windows import Pieces, long_frames, per_owner, windows
+from unmask.text.tokenizer import Tokenizer
 
 sizes = st.lists(st.integers(1, 7), max_size=60)
 
@@ -54,3 +57,51 @@ def test_a_unit_of_too_many_pieces_is_read_in_part() -> None:
 
 def test_a_text_without_units_has_no_windows() -> None:
     assert windows(np.array([1]), 10, 5) == []
+
+
+# sequences made of windows
+
+LEXICON = "river stone bridge lantern 漢字 naïve 42 x-y".split()
+texts = st.lists(st.sampled_from(LEXICON), min_size=1, max_size=40).map(" ".join)
+
+
+@given(texts, st.one_of(st.none(), texts), st.integers(8, 24), st.integers(1, 12))
+def test_every_piece_of_the_longer_text_is_read_beside_the_other(
+    tokenizer: Tokenizer, text: str, pair: str | None, length: int, stride: int
+) -> None:
+    encoded = tokenizer.encode(text, pair)
+    found, cut = long_frames(tokenizer, encoded, length, stride)
+    first, second = Pieces.of(encoded), Pieces.of(encoded, 1)
+    moves = 0 if pair is None or len(first) >= len(second) else 1
+    moving, beside = ((first, second), (second, first))[moves]
+    assert cut == (pair is not None and len(beside) > (length - 3) // 2)
+    read: set[int] = set()
+    for frame in found:
+        count = frame.window.stop - frame.window.start
+        assert len(frame.ids) == len(frame.segments) == len(frame.flags) <= length
+        inner = moving.ids[frame.window.start : frame.window.stop].tolist()
+        assert frame.ids[frame.place : frame.place + count].tolist() == inner
+        assert (frame.segments[frame.place : frame.place + count] == moves).all()
+        kept = beside.ids[: (length - 3) // 2].tolist()
+        others = frame.ids[frame.flags == 0].tolist()
+        assert others == (inner + kept if moves == 0 else kept + inner)
+        read |= set(range(frame.window.start, frame.window.stop))
+    assert read == set(range(len(moving)))
+    if len(encoded.ids) <= length and not cut:
+        (frame,) = found
+        assert frame.ids.tolist() == encoded.ids and frame.segments.tolist() == encoded.segments
+        assert (frame.flags == SPECIAL).tolist() == encoded.special
+
+
+@given(st.lists(st.integers(0, 4), min_size=1, max_size=12), st.integers(0, 99))
+def test_owners_get_the_mean_of_their_rows(owners: list[int], seed: int) -> None:
+    draw = np.random.default_rng(seed)
+    none = np.zeros(0, dtype=np.int64)
+    rows = [Row(none, none, none.astype(np.uint8), n, owner=owner) for n, owner in enumerate(owners)]
+    evidence = [draw.normal(size=3).astype(np.float32) for _ in rows]
+    firsts, means = per_owner(rows, evidence)
+    assert [row.owner for row in firsts] == sorted(set(owners))
+    for row, mean in zip(firsts, means, strict=True):
+        own = [number for number, owner in enumerate(owners) if owner == row.owner]
+        assert row.example == own[0]
+        assert mean == pytest.approx(sum(evidence[number] for number in own) / len(own), abs=1e-6)

@@ -14,7 +14,8 @@ from typing import Any
 
 import pytest
 
-from unmask import bundle, console, files
+from unmask import console, files
+from unmask.bundle import weights
 from unmask.console import SILENT
 from unmask.train import fit
 from unmask.train.finetune import finetune
@@ -103,7 +104,7 @@ def assert_clean(out: Path) -> None:
 def die_at(monkeypatch: pytest.MonkeyPatch, moment: int) -> list[int]:
     """Kill the process at its n-th rename or tensor file, before or half-way through it. Counts in a list."""
     count = [0]
-    replace, save = files._replace, bundle.save_file
+    replace, save = files._replace, weights.save_file
 
     def due() -> bool:
         count[0] += 1
@@ -121,7 +122,7 @@ def die_at(monkeypatch: pytest.MonkeyPatch, moment: int) -> list[int]:
             os.kill(os.getpid(), signal.SIGKILL)
 
     monkeypatch.setattr(files, "_replace", replacing)
-    monkeypatch.setattr(bundle, "save_file", saving)
+    monkeypatch.setattr(weights, "save_file", saving)
     return count
 
 

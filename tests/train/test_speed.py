@@ -24,6 +24,7 @@ from unmask.train.optim import build as build_optimizer
 from unmask.train.parts import PARTS, timed
 from unmask.train.pretrain import PretrainLearner
 from unmask.train.recipe import PretrainRecipe, recipe_of
+from unmask.train.transfer import Transfer, set_learning
 
 CPU = torch.device("cpu")
 
@@ -75,6 +76,24 @@ def test_flops_are_those_that_torch_counts(
     tokens = sum(batch.tokens for batch in batches)
     assert speed.flops_per_token(learner, batches) == pytest.approx(counted / tokens)
     assert (found["pooling"] > 0) == pairs
+
+
+@pytest.mark.parametrize("embeddings", [False, True])
+@pytest.mark.parametrize(("frozen", "blocks"), [(0, None), (1, None), (3, None), (4, None), (2, 2)])
+def test_flops_of_what_is_frozen_are_those_that_torch_counts(
+    frozen: int,
+    blocks: int | None,
+    embeddings: bool,
+    tiny: EncoderConfig,
+    make_batch: Callable[..., Batch],
+) -> None:
+    learner = learner_for(changed(tiny, attention="reference", layers=4, blocks=blocks))
+    set_learning(learner, Transfer(freeze_layers=frozen, freeze_embeddings=embeddings))
+    batch = batch_of(learner, make_batch, [24])
+    with FlopCounterMode(display=False) as counter:
+        learner(batch).share(batch.counts).backward()
+    found = speed.flops(learner.encoder.config, speed.Work.of([batch]), speed.Learning.of(learner))
+    assert sum(found.values()) == counter.get_total_flops()
 
 
 @given(length=st.integers(1, 40), window=st.integers(1, 50))

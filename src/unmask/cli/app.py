@@ -16,6 +16,7 @@ from unmask.cli import (
     corpus,
     data,
     evaluate,
+    export,
     fill,
     finetune,
     predict,
@@ -83,7 +84,7 @@ app = typer.Typer(
 # one line per command file
 for _noun in (
     quickstart, tokenizer, corpus, pretrain, finetune, evaluate, predict, fill, report, runs, compare, recipe,
-    data, bench,
+    data, bench, export,
 ):  # fmt: skip
     _noun.register(app)
 

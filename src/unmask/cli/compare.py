@@ -12,6 +12,7 @@ from unmask.cli.shared import (
     DataFormat,
     Encoding,
     LabelColumn,
+    LabelSeparator,
     OnError,
     PairColumn,
     Scheme,
@@ -19,7 +20,7 @@ from unmask.cli.shared import (
     TextColumn,
     TokenColumn,
     UnknownLabels,
-    percent,
+    shown,
 )
 from unmask.errors import UserError
 
@@ -42,6 +43,7 @@ def compare(
     text_column: TextColumn = None,
     pair_column: PairColumn = None,
     label_column: LabelColumn = None,
+    label_separator: LabelSeparator = None,
     token_column: TokenColumn = None,
     tag_column: TagColumn = None,
     scheme: Scheme = "auto",
@@ -66,7 +68,7 @@ def compare(
 
     if out is not None:
         files.check_file(out)
-    columns = Columns(text=text_column, pair=pair_column, label=label_column)
+    columns = Columns(text=text_column, pair=pair_column, label=label_column, separator=label_separator)
     tags = TagColumns(token=token_column, tag=tag_column)
     if test is None and (columns, tags, scheme, data_format, encoding, on_error, unknown_labels) != (
         Columns(), TagColumns(), "auto", "auto", None, "stop", None,
@@ -98,7 +100,7 @@ def _predict(run: Path, file: Path, reading: "Reading") -> "Predictions":
 
 def _show(found: "Comparison") -> None:
     from unmask.language import language
-    from unmask.metrics import Interval
+    from unmask.metrics import PLAIN, Interval
     from unmask.report.compared import setting_of, summary
     from unmask.report.words import ENGLISH, catalogue
 
@@ -133,11 +135,17 @@ def _show(found: "Comparison") -> None:
     if tested:
         metric = tested["metric"]
         differences = {row["over"]: row[metric] for row in tested["differences"]}
+        unit = "" if metric in PLAIN else ", %"
         console.table(
-            (f"{tested['rows']:,} {tested['unit']}s of {tested['split']}", f"{ENGLISH['inline.' + metric]}, % [95 %]",
+            (f"{tested['rows']:,} {tested['unit']}s of {tested['split']}",
+             f"{ENGLISH['inline.' + metric]}{unit} [95 %]",
              f"difference to {found.names[0]}"),
             [
-                (model["name"], percent(Interval(**model[metric])), _against(differences.get(model["name"])))
+                (
+                    model["name"],
+                    shown(metric, Interval(**model[metric])),
+                    _against(metric, differences.get(model["name"])),
+                )
                 for model in tested["models"]
             ],
         )  # fmt: skip
@@ -145,11 +153,11 @@ def _show(found: "Comparison") -> None:
         console.say_plain(sentence)
 
 
-def _against(difference: dict[str, float] | None) -> str:
-    """The other run less the first: `-1.2 [-2.0, -0.4]` points."""
-    from unmask.report.words import points
+def _against(metric: str, difference: dict[str, float] | None) -> str:
+    """The other run less the first: `-1.2 [-2.0, -0.4]` points, or as it is where the figure is no share."""
+    from unmask.report.words import gain
 
     if difference is None:
         return ""
-    value, low, high = (points(-difference[key]) for key in ("value", "high", "low"))
+    value, low, high = (gain(metric, -difference[key]) for key in ("value", "high", "low"))
     return f"{value} [{low}, {high}]"

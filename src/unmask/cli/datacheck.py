@@ -1,7 +1,7 @@
 """`unmask data check`: labelled files before anything is trained on them."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -11,6 +11,7 @@ from unmask.cli.shared import (
     DataFormat,
     Encoding,
     LabelColumn,
+    LabelSeparator,
     OnError,
     PairColumn,
     Scheme,
@@ -30,10 +31,17 @@ def check_data(
     train: Annotated[Path, typer.Option(help="Training rows, in any form that unmask finetune reads.")],
     dev: Annotated[Path | None, typer.Option(help="Rows to choose the best step by.")] = None,
     test: Annotated[Path | None, typer.Option(help="Rows to evaluate on.")] = None,
-    task: Annotated[str, typer.Option(help="What is learnt: classify or tag.")] = "classify",
+    task: Annotated[str, typer.Option(help="What is learnt: classify, tag or answer.")] = "classify",
+    target: Annotated[
+        Literal["label", "labels", "number"] | None,
+        typer.Option(
+            help="What is said of a text: one label, any number of labels, or a number.", show_default="label"
+        ),
+    ] = None,
     text_column: TextColumn = None,
     pair_column: PairColumn = None,
     label_column: LabelColumn = None,
+    label_separator: LabelSeparator = None,
     token_column: TokenColumn = None,
     tag_column: TagColumn = None,
     scheme: Scheme = "auto",
@@ -51,10 +59,10 @@ def check_data(
     from unmask.evaluate.datacheck import check
     from unmask.tasks import Reading, task_named
 
-    columns = Columns(text=text_column, pair=pair_column, label=label_column)
+    columns = Columns(text=text_column, pair=pair_column, label=label_column, separator=label_separator)
     tags = TagColumns(token=token_column, tag=tag_column)
     reading = Reading(columns, tags, scheme, on_error, encoding, format=data_format)
-    kind = task_named(task)
+    kind = task_named(task, **({} if target is None else {"target": target}))
     given = (("train", train), ("dev", dev), ("test", test))
     found = check({name: kind.read(path, reading) for name, path in given if path is not None})
     if as_json:

@@ -12,6 +12,7 @@ from unmask.cli.shared import (
     DataFormat,
     Encoding,
     LabelColumn,
+    LabelSeparator,
     OnError,
     PairColumn,
     Scheme,
@@ -20,7 +21,7 @@ from unmask.cli.shared import (
     TokenColumn,
     UnknownLabels,
     facts,
-    percent,
+    shown,
 )
 
 if TYPE_CHECKING:
@@ -34,11 +35,16 @@ def register(app: typer.Typer) -> None:
 def evaluate(
     model: Annotated[Path, typer.Argument(metavar="MODEL", help="A fine-tuned model: a run or its model/.")],
     file: Annotated[
-        Path, typer.Argument(metavar="FILE", help="Labelled rows: csv, tsv, jsonl; of tags, CoNLL or jsonl.")
+        Path,
+        typer.Argument(
+            metavar="FILE",
+            help="Labelled rows: csv, tsv, jsonl; of tags, CoNLL or jsonl; of answers, also SQuAD.",
+        ),
     ],
     text_column: TextColumn = None,
     pair_column: PairColumn = None,
     label_column: LabelColumn = None,
+    label_separator: LabelSeparator = None,
     token_column: TokenColumn = None,
     tag_column: TagColumn = None,
     scheme: Scheme = "auto",
@@ -50,7 +56,9 @@ def evaluate(
 ) -> None:
     """Compare predictions with what is true: figures with 95 % intervals, over all and for each label.
 
-    Labels of rows: accuracy and macro-F1. Tags of tokens: accuracy. Spans: precision, recall and F1 as conlleval.
+    One label a row: accuracy and macro-F1. Any number of labels: micro- and macro-F1, and the share of rows with all
+    labels right. Numbers: Pearson, Spearman, MAE, RMSE. Tags of tokens: accuracy. Spans: precision, recall and F1 as
+    conlleval. Answers: F1 and exact match as SQuAD.
     """
     from unmask.data.conll import TagColumns
     from unmask.data.tables import Columns
@@ -58,7 +66,7 @@ def evaluate(
     from unmask.predict import load
     from unmask.tasks import Reading
 
-    columns = Columns(text=text_column, pair=pair_column, label=label_column)
+    columns = Columns(text=text_column, pair=pair_column, label=label_column, separator=label_separator)
     tags = TagColumns(token=token_column, tag=tag_column)
     reading = Reading(columns, tags, scheme, on_error, encoding, unknown_labels, format=data_format)
     with console.work("Evaluation") as work:
@@ -79,7 +87,7 @@ def evaluate(
         }
         console.say(json.dumps(told, ensure_ascii=False))
         return
-    _show(scores, task.truncated, task.settings.length)
+    _show(scores, task.truncated, task.cut_at(task.settings)[1])
 
 
 def _show(scores: "Evaluation", truncated: int, length: int) -> None:
@@ -88,7 +96,7 @@ def _show(scores: "Evaluation", truncated: int, length: int) -> None:
     cut = f", {truncated:,} cut short at {length} tokens" if truncated else ""
     facts(
         [
-            *((TITLES[key], f"{percent(interval)} %") for key, interval in scores.figures.items()),
+            *((TITLES[key], shown(key, interval, unit=True)) for key, interval in scores.figures.items()),
             ("rows", f"{scores.rows:,}{cut}; in brackets 95 % bootstrap intervals"),
         ]
     )

@@ -16,7 +16,13 @@ def register(app: typer.Typer) -> None:
 
 
 def fill(
-    text: Annotated[str, typer.Argument(metavar="TEXT", help="A text with [MASK] where a word is wanted.")],
+    text: Annotated[
+        str,
+        typer.Argument(
+            metavar="TEXT",
+            help="A text with [MASK], or what masks in the model's tokenizer (<mask>), where a word is wanted.",
+        ),
+    ],
     model: Annotated[Path, typer.Option(help="A pretrained model: a run or its model/.")],
     top: Annotated[int, typer.Option(min=1, help="How many pieces to show for each [MASK].")] = 5,
     as_json: AsJson = False,

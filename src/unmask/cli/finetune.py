@@ -14,6 +14,7 @@ from unmask.cli.shared import (
     DataFormat,
     Encoding,
     LabelColumn,
+    LabelSeparator,
     OnError,
     PairColumn,
     Scheme,
@@ -23,7 +24,7 @@ from unmask.cli.shared import (
     UnknownLabels,
     assigned,
     facts,
-    percent,
+    shown,
 )
 
 if TYPE_CHECKING:
@@ -42,15 +43,17 @@ def finetune(
         list[str] | None,
         typer.Argument(
             metavar="[RECIPE] [KEY.SUB=VALUE]...",
-            help="A recipe file, or classify, tag, or none; then settings that replace those of the recipe.",
+            help="A recipe file, or classify, tag, answer, or none; then settings that replace those of the recipe.",
             show_default=False,
         ),
     ] = None,
     model: Annotated[Path | None, typer.Option(help="The model to start from: a run or its model/.")] = None,
-    task: Annotated[str | None, typer.Option(help="What is learnt: classify or tag.")] = None,
+    task: Annotated[str | None, typer.Option(help="What is learnt: classify, tag or answer.")] = None,
     train: Annotated[
         Path | None,
-        typer.Option(help="Training rows: csv, tsv, jsonl, json, Parquet, Label Studio; to tag, CoNLL, too."),
+        typer.Option(
+            help="Training rows: csv, tsv, jsonl, json, Parquet, Label Studio; to tag, also CoNLL; to answer, SQuAD."
+        ),
     ] = None,
     dev: Annotated[
         Path | None, typer.Option(help="Rows to choose the best step by; a tenth of train if not given.")
@@ -59,6 +62,7 @@ def finetune(
     text_column: TextColumn = None,
     pair_column: PairColumn = None,
     label_column: LabelColumn = None,
+    label_separator: LabelSeparator = None,
     token_column: TokenColumn = None,
     tag_column: TagColumn = None,
     scheme: Scheme = "auto",
@@ -76,6 +80,7 @@ def finetune(
     Stopped at any moment, the same command goes on where it stopped. Several processes train together when
     torchrun starts them: torchrun --nproc-per-node 2 -m unmask finetune RECIPE.
     """
+    from unmask.tasks.task import shown_figure
     from unmask.train.finetune import finetune as learn
     from unmask.train.parallel import joined
     from unmask.train.rows import test_file
@@ -89,6 +94,7 @@ def finetune(
         ("data.text_column", text_column),
         ("data.pair_column", pair_column),
         ("data.label_column", label_column),
+        ("data.label_separator", label_separator),
         ("data.token_column", token_column),
         ("data.tag_column", tag_column),
         ("data.scheme", None if scheme == "auto" else scheme),
@@ -106,7 +112,7 @@ def finetune(
         with console.work("Fine-tuning") as work:
             result = learn(resolved, out=folder, progress=work, world=world)
             metric, value = result.best
-            figures = f"dev {metric} {value:.1%} on {result.dev_rows:,} rows"
+            figures = f"dev {metric} {shown_figure(result.metric, value)} on {result.dev_rows:,} rows"
             work.result(f"{result.steps:,} steps · {figures} · best step {result.best_step:,}")
     if not world.is_main:
         return
@@ -171,6 +177,7 @@ def _tested(result: "Finetuned", recipe: "FinetuneRecipe", test: Path) -> dict[s
     """The model, and what takes no network, on the test rows, with intervals; predictions are kept in the run."""
     import dataclasses
 
+    from unmask.evaluate.samples import predictions
     from unmask.evaluate.saved import compared
     from unmask.evaluate.simplest import simplest
     from unmask.evaluate.tested import kept_of, test_examples
@@ -188,9 +195,10 @@ def _tested(result: "Finetuned", recipe: "FinetuneRecipe", test: Path) -> dict[s
         train = rows_of(recipe.data, recipe.seed, recipe.task)[0]
         plain = simplest(task, train, examples)
         ours = kept_of(predictor, examples, predicted, test, reading)
-        ours = dataclasses.replace(ours, test=str(test), simplest=plain)
+        samples = predictions(task, examples, predicted)
+        ours = dataclasses.replace(ours, test=str(test), simplest=plain, samples=samples)
         ours.save(result.folder)
-        baseline = dataclasses.replace(ours, predicted=plain.predicted)
+        baseline = dataclasses.replace(ours, predicted=plain.predicted, probabilities=None)
         figures = compared([(str(result.model), "pretrained", ours), (plain.name, plain.kind, baseline)])
         work.result(f"{len(examples):,} {figures['unit']}s of {test}")
     return {"file": str(test), "truncated": truncated, **figures}
@@ -204,24 +212,27 @@ def _show(result: "Finetuned", recipe: "FinetuneRecipe", tested: dict[str, Any] 
         keys = [key for key in models[0] if key not in ("name", "kind")]
         console.table(
             (f"{tested['rows']:,} test {tested['unit']}s", *(_column(key, models[0][key]) for key in keys)),
-            [(row["name"], *(_figure(row[key]) for key in keys)) for row in models],
+            [(row["name"], *(_figure(key, row[key]) for key in keys)) for row in models],
             prose=(0,),
         )
     rows = [("model", str(result.model))]
     if any(cut.values()):
         shown = ", ".join(f"{number:,} of {of}" for of, number in cut.items())
-        rows.insert(0, ("cut short", f"{shown}, at {recipe.task.length} tokens (task.length)"))
+        name, tokens = recipe.task.task.cut_at(recipe.task)
+        rows.insert(0, ("cut short", f"{shown}, at {tokens} tokens ({name})"))
     command = "evaluate" if tested is None else "predict"
     facts([*rows, ("next", f"unmask {command} {shlex.quote(str(result.model))} FILE")])
 
 
 def _column(key: str, figure: object) -> str:
+    from unmask.metrics import PLAIN
     from unmask.tasks.task import TITLES
 
-    return f"{TITLES.get(key, key)}, %" + (" [95 %]" if isinstance(figure, dict) else "")
+    unit = "" if key in PLAIN else ", %"
+    return f"{TITLES.get(key, key)}{unit}" + (" [95 %]" if isinstance(figure, dict) else "")
 
 
-def _figure(figure: Any) -> str:
+def _figure(key: str, figure: Any) -> str:
     from unmask.metrics import Interval
 
-    return percent(Interval(**figure)) if isinstance(figure, dict) else f"{100 * figure:.1f}"
+    return shown(key, Interval(**figure)) if isinstance(figure, dict) else f"{100 * figure:.1f}"

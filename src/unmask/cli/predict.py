@@ -34,7 +34,7 @@ def predict(
         str | None,
         typer.Argument(
             metavar="[FILE]",
-            help="Rows as csv, tsv or jsonl, CoNLL, or a text a line; - or nothing for standard input, which "
+            help="Rows as csv, tsv or jsonl, CoNLL, SQuAD, or a text a line; - or nothing for standard input, which "
             "holds jsonl or a text a line.",
             show_default=False,
         ),
@@ -46,7 +46,9 @@ def predict(
         ),
     ] = None,
     out: Annotated[Path | None, typer.Option(help="The file to write, whole or not at all.")] = None,
-    every: Annotated[bool, typer.Option("--all", help="Give the probability of every label.")] = False,
+    every: Annotated[
+        bool, typer.Option("--all", help="Give the probability of every label, or the other answers.")
+    ] = False,
     text_column: TextColumn = None,
     pair_column: PairColumn = None,
     token_column: TokenColumn = None,
@@ -54,7 +56,7 @@ def predict(
     encoding: Encoding = None,
     on_error: OnError = "stop",
 ) -> None:
-    """Give the most probable label of each row, or the labelled spans in it, with their probabilities."""
+    """Give what is most probable of each row: its label or labels, its number, its labelled spans, or the answer."""
     from unmask import files
     from unmask.data.conll import TagColumns
     from unmask.data.tables import Columns
@@ -102,7 +104,9 @@ def predict(
             work.advance(1)
         work.result(f"{len(examples):,} rows" + (f" · {out}" if out is not None else ""))
     if predictor.truncated:
-        console.remark(f"{predictor.truncated:,} texts were cut short at {task.settings.length:,} tokens")
+        console.remark(
+            f"{predictor.truncated:,} texts were cut short at {task.cut_at(task.settings)[1]:,} tokens"
+        )
 
 
 @contextmanager
@@ -129,6 +133,10 @@ def _table(task: "Task[Any]", rows: "Iterable[tuple[Example, Any]]", every: bool
         excerpt = text if len(text) <= EXCERPT else text[: EXCERPT - 3].rstrip() + "..."
         for line in task.lines(example, prediction, every):
             cells = [line[n] for n in chosen]
-            shown.append((*(f"{x:.1%}" if isinstance(x, float) else x for x in cells), *[excerpt] * whole))
+            shares = [
+                f"{x:.1%}" if isinstance(x, float) and columns[n] != "number" else x
+                for n, x in zip(chosen, cells, strict=True)
+            ]
+            shown.append((*shares, *[excerpt] * whole))
     names = [columns[n] if n >= len(plain) or columns[n] != "score" else "probability" for n in chosen]
     console.table((*names, *["text"] * whole), shown)

@@ -29,6 +29,10 @@ def pretrain(
     corpus: Annotated[
         Path | None, typer.Option(help="The corpus folder (unmask corpus build): data.corpus.")
     ] = None,
+    begin_from: Annotated[
+        str | None,
+        typer.Option("--from", help="A model to go on from, as fine-tuning takes it: start.model."),
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="The run folder. [default: runs/RECIPE]")] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -41,7 +45,7 @@ def pretrain(
     from unmask.train.pretrain import pretrain as train
     from unmask.train.recipe import PretrainRecipe, read_recipe
 
-    settings = [*assigned([("data.corpus", corpus)]), *(overrides or [])]
+    settings = [*assigned([("data.corpus", corpus), ("start.model", begin_from)]), *(overrides or [])]
     with joined() as world:
         with world.agreeing():
             resolved = read_recipe(PretrainRecipe, recipe, settings)
@@ -70,6 +74,8 @@ def _show(result: "Pretrained") -> None:
                 f"{heldout['masked.accuracy']:.1%} guessed right",
             )
         )
+    if result.heldout_before is not None and "masked.loss" in result.heldout_before:
+        rows.append(("before", f"{result.heldout_before['masked.loss']:.2f} nats per hidden piece"))
     if "next_sentence.loss" in heldout:
         rows.append(
             (
@@ -80,7 +86,9 @@ def _show(result: "Pretrained") -> None:
         )
     rows.append(("model", f"{result.model} · {result.parameters / 1e6:.1f} M parameters"))
     model = shlex.quote(str(result.model))
-    following = f"fill --model {model} 'A text with a [MASK] in it.'"
-    if "masked.loss" not in heldout:
-        following = f"finetune --model {model} --train FILE"
+    following = f"finetune --model {model} --train FILE"
+    if "masked.loss" in heldout:
+        from unmask.text.tokenizer import Tokenizer
+
+        following = f"fill --model {model} 'A text with a {Tokenizer.load(result.model).mask} in it.'"
     facts([*rows, ("next", f"unmask {following}")])

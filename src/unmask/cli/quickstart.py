@@ -59,6 +59,12 @@ def quickstart(
         bool, typer.Option("--next-sentence", help="Also learn which texts follow.")
     ] = False,
     whole_words: Annotated[bool, typer.Option("--whole-words", help="Hide whole words, not pieces.")] = False,
+    start: Annotated[
+        str | None,
+        typer.Option(
+            "--from", help="Also fine-tune a public checkpoint: minilm, a folder, or OWNER/NAME on the hub."
+        ),
+    ] = None,
     seed: Annotated[int, typer.Option(help="Of everything that is drawn.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print results.json instead of tables.")] = False,
 ) -> None:
@@ -85,6 +91,7 @@ def quickstart(
         seed=seed,
         language=lang,
         reading=Reading(columns, tags, scheme, on_error, encoding, unknown_labels, format=data_format),
+        start=start,
     )
     folder = run(request)
     results = files.read_json(folder / "results.json")

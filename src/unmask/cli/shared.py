@@ -21,12 +21,22 @@ Overrides = Annotated[
     ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+AllowUnused = Annotated[
+    bool,
+    typer.Option("--allow-unused", help="Leave out weights of a public checkpoint that are not known here."),
+]
 TextColumn = Annotated[
     str | None, typer.Option(help="Column of the text; guessed from its name if not given.")
 ]
 PairColumn = Annotated[str | None, typer.Option(help="Column of the second text of a pair.")]
 LabelColumn = Annotated[
     str | None, typer.Option(help="Column of the label; guessed from its name if not given.")
+]
+LabelSeparator = Annotated[
+    str | None,
+    typer.Option(
+        help="Between several labels in one field, where a row may have any; found out if not given."
+    ),
 ]
 TokenColumn = Annotated[
     str | None,
@@ -75,6 +85,18 @@ def assigned(settings: Iterable[tuple[str, Path | str | None]]) -> list[str]:
 def facts(rows: Sequence[tuple[str, str]]) -> None:
     """Names and values in two columns."""
     console.facts(rows)
+
+
+def shown(metric: str, interval: "Interval", *, unit: bool = False) -> str:
+    """A figure with its 95 % interval, shares in per cent: `93.4 [92.3, 94.5]`, `0.812 [0.790, 0.833]`.
+
+    unit: with the sign of per cent.
+    """
+    from unmask.metrics import PLAIN
+
+    if metric in PLAIN:
+        return f"{interval.value:.3f} [{interval.low:.3f}, {interval.high:.3f}]"
+    return percent(interval) + (" %" if unit else "")
 
 
 def percent(interval: "Interval") -> str:

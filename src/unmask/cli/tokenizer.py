@@ -203,12 +203,15 @@ def _shown(value: Any) -> str:
 
 
 def _facts(tokenizer: "Tokenizer") -> dict[str, Any]:
-    ordinary = [piece for number, piece in enumerate(tokenizer.pieces) if number not in tokenizer.special_ids]
-    continuing = [piece for piece in ordinary if piece.startswith("##") and len(piece) > 2]
-    longest = sorted(ordinary, key=lambda piece: (-len(piece.removeprefix("##")), piece))[:LONGEST]
+    special = set(tokenizer.special_ids)
+    ordinary = [number for number in range(tokenizer.vocabulary) if number not in special]
+    starts = int(tokenizer.word_start[ordinary].sum())
+    pieces = [(len(tokenizer.spelled(number).strip()), tokenizer.piece_of(number)) for number in ordinary]
+    longest = [piece for _, piece in sorted(pieces, key=lambda item: (-item[0], item[1]))[:LONGEST]]
     example = "An unmasked word: Überraschung, 你好!"
     encoded = tokenizer.encode(example)
     return {
+        "kind": tokenizer.kind,
         "vocabulary": tokenizer.vocabulary,
         "cased": not tokenizer.lowercase,
         "accents_dropped": tokenizer.strip_accents,
@@ -216,9 +219,9 @@ def _facts(tokenizer: "Tokenizer") -> dict[str, Any]:
         "width_folded": tokenizer.fold_width,
         "traditional_as_simplified": tokenizer.simplify,
         "specials": {tokenizer.piece_of(number): number for number in tokenizer.special_ids},
-        "single_characters": sum(len(piece.removeprefix("##")) == 1 for piece in ordinary),
-        "word_starts": len(ordinary) - len(continuing),
-        "continuations": len(continuing),
+        "single_characters": sum(length == 1 for length, _ in pieces),
+        "word_starts": starts,
+        "continuations": len(ordinary) - starts,
         "longest_pieces": longest,
         "example": example,
         "example_pieces": [tokenizer.piece_of(number) for number in encoded.ids],
@@ -229,10 +232,10 @@ def _facts(tokenizer: "Tokenizer") -> dict[str, Any]:
 def _pieces(tokenizer: "Tokenizer", text: str, pair: str | None, specials: bool) -> dict[str, Any]:
     encoded = tokenizer.encode(text, pair, specials=specials)
     rows = []
-    for number, segment, (start, end), word in zip(
-        encoded.ids, encoded.segments, encoded.offsets, encoded.words, strict=True
+    for place, (number, segment, (start, end), word) in enumerate(
+        zip(encoded.ids, encoded.segments, encoded.offsets, encoded.words, strict=True)
     ):
-        source = text if segment == 0 else pair or ""
+        source = text if encoded.second is None or place < encoded.second else pair or ""
         rows.append(
             {
                 "piece": tokenizer.piece_of(number),

@@ -27,7 +27,7 @@ def key_of(example: Example) -> Key:
 
 def truth_of(example: Example) -> Any:
     """What is true of an example, in a form that can be compared; None where nothing is said."""
-    return example.label if example.spans is None else example.spans
+    return example.truth if example.spans is None else example.spans
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,10 @@ def contradictions(examples: Sequence[Example]) -> Finding:
 
 
 def _labelled(example: Example) -> str:
-    return example.place if example.spans is not None else f"{example.place}: {example.label}"
+    if example.spans is not None:
+        return example.place
+    truth = example.truth
+    return f"{example.place}: {', '.join(truth) or '-' if isinstance(truth, tuple) else truth}"
 
 
 def without(examples: Sequence[Example], numbers: Collection[int]) -> list[Example]:

@@ -40,6 +40,7 @@ class Batch:
     the sequence belongs to; targets: name -> (tokens,) or (sequences,), IGNORED where not scored;
     scored: name -> (count,) int64, the scored places; counts: name -> how many; progress: share of the run, 0 to 1.
     asked: the places whose hidden states are read; None: all.
+    copies: how often each sequence stands here; turn: how many passes of the learner this batch has seen.
     """
 
     ids: Tensor
@@ -53,6 +54,8 @@ class Batch:
     scored: Mapping[str, Tensor]
     progress: float = 0.0
     asked: Spans | None = None
+    copies: int = 1
+    turn: int = 0
 
     @property
     def layout(self) -> Spans:
@@ -74,9 +77,40 @@ class Batch:
             asked=asked,
         )
 
+    def doubled(self) -> "Batch":
+        """Each sequence twice, one copy beside the other: longest first, as before."""
+        assert self.asked is None, "places that are asked for are chosen at last"
+        spans = Spans.packed([length for length in self.spans.lengths for _ in range(2)])
+        sequences = torch.arange(self.sequences).repeat_interleave(2)
+        begins = self.spans.first[sequences].repeat_interleave(torch.tensor(spans.lengths))
+        places = begins + spans.positions
+
+        def twice(x: Tensor) -> Tensor:
+            return x[places if len(x) == len(self.ids) else sequences]
+
+        targets = {name: twice(target) for name, target in self.targets.items()}
+        return dataclasses.replace(
+            self,
+            ids=twice(self.ids),
+            segments=twice(self.segments),
+            flags=twice(self.flags),
+            spans=spans,
+            example=twice(self.example),
+            epoch=twice(self.epoch),
+            owner=twice(self.owner),
+            targets=targets,
+            scored={name: scored_places(target) for name, target in targets.items()},
+            copies=2 * self.copies,
+        )
+
+    def counting(self, name: str, places: Tensor) -> "Batch":
+        """A copy for a loss with one more term, which is scored at these places."""
+        return dataclasses.replace(self, scored={**self.scored, name: places})
+
     @property
     def tokens(self) -> int:
-        return self.ids.numel()
+        """Of the data: copies are not counted."""
+        return self.ids.numel() // self.copies
 
     @property
     def counts(self) -> dict[str, int]:

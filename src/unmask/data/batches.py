@@ -57,7 +57,9 @@ class CorpusExamples:
         ramp: Ramp | None = None,
     ) -> None:
         self.shards, self.seed, self.pairs, self.ramp = shards, seed, pairs, ramp
-        self.room = length - (3 if pairs else 2)
+        self.frame = shards.tokenizer.two if pairs else shards.tokenizer.one
+        (self.cls,), (self.sep,) = shards.tokenizer.one.runs
+        self.room = length - self.frame.size
         documents = split_documents(shards.documents, heldout, part)
         if not len(documents):
             raise UserError(
@@ -70,15 +72,13 @@ class CorpusExamples:
         self.chunks = -(-lengths // self.room)
         self.ends = self.chunks.cumsum()
         self.corpus_tokens = int(lengths.sum())
-        special = self.shards.tokenizer
-        self.cls, self.sep = special.cls_id, special.sep_id
 
     def __len__(self) -> int:
         return int(self.ends[-1])
 
     @property
     def mean_tokens(self) -> float:
-        return self.corpus_tokens / len(self) + (3 if self.pairs else 2)
+        return self.corpus_tokens / len(self) + self.frame.size
 
     def place(self, number: int) -> tuple[int, int, int]:
         """(document, start, stop) of an example, in tokens."""
@@ -156,13 +156,15 @@ class CorpusExamples:
         epoch: int,
         targets: Mapping[str, npt.NDArray[np.generic]],
     ) -> Row:
-        ids = [np.array([self.cls])]
-        flags = [np.array([SPECIAL], dtype=np.uint8)]
-        kinds = [np.zeros(1, dtype=np.int64)]
-        for kind, (part, part_flags) in enumerate(segments):
-            ids += [part, np.array([self.sep])]
-            flags += [part_flags, np.array([SPECIAL], dtype=np.uint8)]
-            kinds.append(np.full(len(part) + 1, kind))
+        runs, run_kinds = self.frame.runs, self.frame.run_segments
+        ids = [np.array(runs[0], dtype=np.int64)]
+        flags = [np.full(len(runs[0]), SPECIAL, dtype=np.uint8)]
+        kinds = [np.array(run_kinds[0], dtype=np.int64)]
+        for number, (part, part_flags) in enumerate(segments, 1):
+            ids += [part, np.array(runs[number], dtype=np.int64)]
+            flags += [part_flags, np.full(len(runs[number]), SPECIAL, dtype=np.uint8)]
+            kinds.append(np.full(len(part), self.frame.text_segments[number - 1]))
+            kinds.append(np.array(run_kinds[number], dtype=np.int64))
         return Row(
             np.concatenate(ids), np.concatenate(kinds), np.concatenate(flags), number, epoch, number, targets
         )

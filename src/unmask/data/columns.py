@@ -102,6 +102,9 @@ class Columns:
     label: str | None = setting(
         default=None, description="Column of the label; guessed from its name when not given"
     )
+    separator: str | None = setting(
+        default=None, description="What stands between several labels in one field; found out when not given"
+    )
 
 
 @config

@@ -14,12 +14,13 @@ from typing import Literal
 from unmask import console
 from unmask.data import schemes
 from unmask.data.columns import Columns, TagColumns
+from unmask.data.labels import report_unknown
 from unmask.data.memory import Rows, Source
 from unmask.data.records import FormatOrAuto, format_of, read_records
 from unmask.data.schemes import SchemeName
 from unmask.data.sentences import SHOWN, Sentence, Tagged, join, listed, tagged_of
 from unmask.data.spanrows import read_span_rows
-from unmask.data.tables import Example, Unknown, report_unknown
+from unmask.data.tables import Example, Unknown
 from unmask.data.textfiles import Faults, OnError, name_of, open_text, shortened
 from unmask.data.tokenrows import are_token_rows, read_token_rows
 from unmask.errors import UserError, closest
@@ -67,6 +68,7 @@ def read_tagged(
     require_tags: bool = False,
     encoding: str | None = None,
     say_tags: bool = True,
+    nested: bool = False,
     format: FormatOrAuto = "auto",
 ) -> Tagged:
     """The tagged sentences of a CoNLL file (any name, also .gz, .zst), or of records (data/records.py): of a text with
@@ -79,7 +81,7 @@ def read_tagged(
     A sentence with a line of another number of columns, an empty token or tag, or a tag outside the scheme is
     a UserError naming the line, or is left out and counted with on_error="skip". Raises UserError also for
     columns that are not there and for files that hold no sentence. encoding: as for `read_examples`; say_tags:
-    tell how the tags were read, too.
+    tell how the tags were read, too; nested: whether the spans of JSON lines may overlap.
     """
     asked: SchemeName | None = None if scheme == "auto" else schemes.checked(scheme)
     source, faults = name_of(path), Faults(on_error)
@@ -90,7 +92,7 @@ def read_tagged(
         if are_token_rows(records, columns):
             tagged = read_token_rows(source, records, columns, asked, faults, require_tags)
         else:
-            tagged = read_span_rows(source, records, faults, require_tags, names)
+            tagged = read_span_rows(source, records, faults, require_tags, names, nested)
         faults.report()
         return tagged
     reader = _Reader(path, source, columns, faults, require_tags, encoding)

@@ -122,7 +122,7 @@ def _rows(
     elif format == "json":
         yield from read_array(path, faults, encoding)
     elif format == "label-studio":
-        array = _starts_with_bracket(path, encoding)
+        array = starts_with_bracket(path, encoding)
         yield from (read_array if array else read_objects)(path, faults, encoding)
     elif format == "txt":
         for line, text in open_text(path, faults, encoding):
@@ -223,7 +223,8 @@ def _head(path: str | Path) -> bytes:
         return b""  # whoever reads it says what is wrong
 
 
-def _starts_with_bracket(path: str | Path, encoding: str | None) -> bool:
+def starts_with_bracket(path: str | Path, encoding: str | None) -> bool:
+    """Whether a file begins as a JSON array does."""
     return encodings.opening(_head(path), encoding).lstrip().startswith("[")
 
 

@@ -12,13 +12,17 @@ from unmask.data.tables import Example
 def row_of(example: Example) -> dict[str, Any]:
     """One example under the names that need no guessing; `source` is the file and line that it came from."""
     texts = {"text": example.text}
-    if example.pair is not None:
+    if example.answers is not None:
+        texts = {"question": example.text, "context": example.pair or ""}
+    elif example.pair is not None:
         texts = {"text_a": example.text, "text_b": example.pair}
     row: dict[str, Any] = {"id": example.id, **texts}
     if example.spans is not None:
         row["spans"] = [[span.start, span.stop, span.label] for span in example.spans]
-    elif example.label is not None:
-        row["label"] = example.label
+    elif example.answers is not None:
+        row["answers"] = [{"text": one.text, "answer_start": one.start} for one in example.answers]
+    elif example.truth is not None:
+        row["label"] = list(example.truth) if isinstance(example.truth, tuple) else example.truth
     if example.tokens is not None:
         row["tokens"] = [list(bounds) for bounds in example.tokens]
     if example.group is not None:

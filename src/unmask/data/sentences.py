@@ -42,7 +42,7 @@ class Tagged:
     tokens: int = 0  # given tokens, 0 for running text
     out_of_order: int = 0  # tags that break the rules of their scheme, read as conlleval does
     left_out: int = 0  # lines or sentences left out with on_error="skip"
-    spans_left_out: int = 0  # empty and overlapping spans of JSON lines
+    spans_left_out: int = 0  # empty spans of records, and with on_error="skip" overlapping ones
 
 
 @dataclass

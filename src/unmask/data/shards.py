@@ -147,7 +147,8 @@ class Shards:
 
     def statistics(self, pieces: int = 20) -> dict[str, Any]:
         """What `unmask corpus stats` shows: totals, length quartiles, sources, entropy, frequent pieces."""
-        unknown = int(self.piece_counts[self.tokenizer.unknown_id])
+        unknown_id = self.tokenizer.unknown_id
+        unknown = 0 if unknown_id is None else int(self.piece_counts[unknown_id])
         frequent = np.argsort(-self.piece_counts, kind="stable")[:pieces]
         quartiles = np.quantile(self.document_lengths, [0, 0.25, 0.5, 0.75, 1])
         return {

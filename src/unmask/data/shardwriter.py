@@ -348,11 +348,14 @@ def _pieces_of_long(text: str, tokenizer: Tokenizer, words: Words | None) -> Pie
 
 
 def _parts(text: str) -> Iterator[str]:
-    """A long text in parts of at most BATCH_CHARACTERS, cut where a line, else a word ends if one does."""
+    """A long text in parts of at most BATCH_CHARACTERS, cut where a line, else a word ends if one does: before the
+    blank, which in some vocabularies is part of the piece that follows."""
     begin = 0
     while len(text) - begin > BATCH_CHARACTERS:
         limit = begin + BATCH_CHARACTERS
-        end = max(text.rfind("\n", begin, limit), -1) + 1 or text.rfind(" ", begin, limit) + 1 or limit
+        end = text.rfind("\n", begin + 1, limit)
+        end = text.rfind(" ", begin + 1, limit) if end < 0 else end
+        end = limit if end < 0 else end
         yield text[begin:end]
         begin = end
     yield text[begin:]

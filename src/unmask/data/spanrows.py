@@ -4,9 +4,10 @@ So write doccano, Label Studio (data/labelstudio.py) and this package itself; bo
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from typing import Any
+from itertools import pairwise
+from typing import Any, TypeVar
 
 from unmask import console
 from unmask.data.columns import SPANS, Chosen, Columns, choose
@@ -15,12 +16,31 @@ from unmask.data.sentences import Tagged
 from unmask.data.tables import Example, Span
 from unmask.data.textfiles import Faults
 from unmask.errors import UserError
+from unmask.metrics import Entity
 
 STARTS = ("start", "start_offset")
 STOPS = ("stop", "end", "end_offset")
 NAMES = ("label", "type", "tag")
 FORMS = '[{"start": 0, "stop": 4, "label": "PER"}, ...] or [[0, 4, "PER"], ...]; stop is exclusive'
 SHOWN = 3  # lines shown where spans were left out
+
+
+E = TypeVar("E", bound=Entity)
+
+
+def overlapping(spans: Iterable[E]) -> tuple[E, E] | None:
+    """The first two spans that have a character in common, in the order of their starts; None where all are apart."""
+    ordered = sorted(spans, key=lambda span: (span.start, -span.stop, span.label))
+    return next((pair for pair in pairwise(ordered) if pair[1].start < pair[0].stop), None)
+
+
+def outermost(spans: Iterable[E]) -> tuple[E, ...]:
+    """The spans without those that overlap one before them; of several at one start the longest stays."""
+    kept: list[E] = []
+    for span in sorted(spans, key=lambda span: (span.start, -span.stop, span.label)):
+        if not kept or span.start >= kept[-1].stop:
+            kept.append(span)
+    return tuple(kept)
 
 
 class _LeftOut:
@@ -36,15 +56,21 @@ class _LeftOut:
 
 
 def read_span_rows(
-    source: str, records: Records, faults: Faults, require_tags: bool = False, columns: Columns | None = None
+    source: str,
+    records: Records,
+    faults: Faults,
+    require_tags: bool = False,
+    columns: Columns | None = None,
+    nested: bool = False,
 ) -> Tagged:
     """Texts with their spans; in which columns these stand is told by their names (data/columns.py).
 
     A span is {"start", "stop" or "end", "label" or "type"} or [start, stop, label], in characters (Unicode
-    code points). White space at the ends of a span is taken off. Of two spans that overlap the first is kept
-    (at one start the longer); empty ones are left out; both are counted and said. `tokens`, where there are any,
-    are the bounds [start, stop] of given tokens. Faults: no text, a span that is not of this form or reaches beyond
-    the text. Raises UserError where no row can be used.
+    code points). White space at the ends of a span is taken off; empty ones are left out, counted and said.
+    nested: spans may overlap; otherwise that is a UserError, or with on_error="skip" the first of them is kept (at
+    one start the longest), and the others are counted and said. `tokens`, where there are any, are the bounds
+    [start, stop] of given tokens. Faults: no text, a span that is not of this form or reaches beyond the text.
+    Raises UserError where no row can be used.
     """
     columns = columns or Columns()
     chosen = choose(source, records.names, columns, False, records.annotated, "spans")
@@ -52,7 +78,7 @@ def read_span_rows(
     told = columns.label is not None or bool(records.annotated)
     keys = [chosen.label] if told and chosen.label is not None else list(SPANS)
     examples = []
-    empty, overlapping = _LeftOut(), _LeftOut()
+    empty, inner = _LeftOut(), _LeftOut()
     for line, row in records.rows:
         where = f"{source}, line {line:,}"
         try:
@@ -62,31 +88,26 @@ def read_span_rows(
                 raise UserError(
                     f"{where} has no spans", keys_found=", ".join(row), allowed='"spans": ' + FORMS
                 )
+            spans = None if given is None else _sorted(given, example.text, line, empty)
         except UserError as error:
             faults.found(error)
             continue
-        if given is not None:
-            example = replace(example, spans=_sorted(given, example.text, line, empty, overlapping))
-        examples.append(example)
+        if spans is not None and not nested:
+            spans = _apart(spans, example.text, line, where, faults, inner)
+        examples.append(replace(example, spans=spans))
     if not examples:
         what = "that can be used" if faults.count else ""
         raise UserError(
             f"{source} holds no row {what}".rstrip(), the_first=faults.first and faults.first.what
         )
-    for left_out, kind in ((empty, "empty"), (overlapping, "overlapping")):
-        if left_out.count:
-            lines = ", ".join(f"{line:,}" for line in left_out.lines)
-            console.remark(f"{source}: {left_out.count:,} {kind} spans left out (the first on line {lines})")
+    for missing, kind in ((empty, "empty"), (inner, "overlapping")):
+        if missing.count:
+            lines = ", ".join(f"{line:,}" for line in missing.lines)
+            console.remark(f"{source}: {missing.count:,} {kind} spans left out (the first on line {lines})")
     labels = sorted({span.label for example in examples for span in example.spans or ()})
     tokens_given = sum(len(example.tokens or ()) for example in examples)
-    return Tagged(
-        examples,
-        "BIO",
-        labels,
-        tokens_given,
-        left_out=faults.count,
-        spans_left_out=empty.count + overlapping.count,
-    )
+    left_out = empty.count + inner.count
+    return Tagged(examples, "BIO", labels, tokens_given, left_out=faults.count, spans_left_out=left_out)
 
 
 def _example(row: dict[str, Any], chosen: Chosen, line: int, source: str) -> Example:
@@ -170,10 +191,8 @@ def _span(value: Any, text: str, where: str) -> Span:
     return Span(start, stop, label.strip())
 
 
-def _sorted(
-    given: list[Span], text: str, line: int, empty: _LeftOut, overlapping: _LeftOut
-) -> tuple[Span, ...]:
-    """Sorted, without white space at the ends; the empty and the overlapping ones are left out and counted."""
+def _sorted(given: list[Span], text: str, line: int, empty: _LeftOut) -> tuple[Span, ...]:
+    """Sorted, around before inside, without white space at the ends; the empty ones are left out and counted."""
     trimmed = []
     for span in given:
         inner = text[span.start : span.stop]
@@ -183,13 +202,27 @@ def _sorted(
             trimmed.append(Span(start, stop, span.label))
         else:
             empty.add(line)
-    kept: list[Span] = []
-    for span in sorted(set(trimmed), key=lambda one: (one.start, -one.stop, one.label)):
-        if kept and span.start < kept[-1].stop:
-            overlapping.add(line)
-        else:
-            kept.append(span)
-    return tuple(kept)
+    return tuple(sorted(set(trimmed), key=lambda one: (one.start, -one.stop, one.label)))
+
+
+def _apart(
+    spans: tuple[Span, ...], text: str, line: int, where: str, faults: Faults, inner: _LeftOut
+) -> tuple[Span, ...]:
+    """Spans without overlap. Raises UserError where some do, unless what cannot be used is to be left out."""
+    pair = overlapping(spans)
+    if pair is None:
+        return spans
+    if faults.on_error == "stop":
+        raise UserError(
+            f"{where}: two spans overlap, and tags are one for each word",
+            given="; ".join(f"{text[span.start : span.stop]!r} ({span.label})" for span in pair),
+            for_entities_that_nest="task.decoder=spans",
+            to_leave_the_inner_ones_out="--on-error skip",
+        )
+    kept = outermost(spans)
+    for _ in range(len(spans) - len(kept)):
+        inner.add(line)
+    return kept
 
 
 def _shown(value: Any) -> str:

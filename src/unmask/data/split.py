@@ -16,6 +16,7 @@ from collections.abc import Iterable, Sequence
 from typing import Literal
 
 from unmask.data.audit import key_of
+from unmask.data.labels import strata
 from unmask.data.tables import Example
 from unmask.errors import UserError
 
@@ -75,36 +76,41 @@ def share(name: str, seed: int) -> float:
 
 
 def split(
-    examples: Sequence[Example], share: float, seed: int = 0, by_group: bool = True
+    examples: Sequence[Example], share: float, seed: int = 0, by_group: bool = True, sample: bool = False
 ) -> tuple[list[Example], list[Example]]:
     """Hold out `share` (0 to 1) of the rows: (the rest, the held-out rows), each in the order given.
 
-    Stratified by label. Rows with the same text (`audit.key_of`), or (`by_group`) of the same group, stay
-    together. Which rows are held out depends on the texts and the seed, not on their order. A label is never
-    held out whole, save one that always stands beside another in its group. Raises UserError where there are
-    too few rows.
+    Stratified by label (`strata`). Rows with the same text (`audit.key_of`), or (`by_group`) of the same group, stay
+    together. Which rows are held out depends on the texts and the seed, not on their order. A label is never held out
+    whole, save one that always stands beside another in its group; in a `sample` of rows it may be. Raises UserError
+    where there are too few rows.
     """
     if not 0 < share < 1:
         raise UserError(f"a share of {share} cannot be held out", allowed="more than 0 and less than 1")
-    strata: dict[str, list[list[int]]] = defaultdict(list)
+    of_row = strata([example.truth for example in examples])
+    parts: dict[str, list[list[int]]] = defaultdict(list)
     for bundle in bundles(examples, by_group):
-        labels = Counter(examples[index].label or "" for index in bundle)
-        strata[min(labels, key=lambda label: (-labels[label], label))].append(bundle)
+        labels = Counter(of_row[index] for index in bundle)
+        parts[min(labels, key=lambda label: (-labels[label], label))].append(bundle)
+    if sample:
+        rare = [label for label, some in parts.items() if len(some) == 1]
+        parts[""] += [bundle for label in rare if label for bundle in parts.pop(label)]
     held: set[int] = set()
     carried = 0.0  # rows that rounding left out so far: small strata together get their share
-    for label in sorted(strata):
-        ordered = sorted(strata[label], key=lambda bundle: min(_hash(examples[i], seed) for i in bundle))
+    for label in sorted(parts):
+        ordered = sorted(parts[label], key=lambda bundle: min(_hash(examples[i], seed) for i in bundle))
         target, taken = share * sum(map(len, ordered)) + carried, 0
         for bundle in ordered[:-1]:
             if taken + len(bundle) / 2 <= target:
                 held.update(bundle)
                 taken += len(bundle)
         carried = target - taken
-    if len(strata) == len(examples) > 2:
+    if len(parts) == len(examples) > 2:
         raise UserError(
             f"each of the {len(examples):,} rows has a label of its own",
-            given=f"{examples[0].label!r}, {examples[1].label!r}, ...",
+            given=f"{of_row[0]!r}, {of_row[1]!r}, ...",
             to_do="check the label column (--label-column)",
+            if_these_are_numbers_to_predict="task.target=number",
         )
     if not held:
         raise UserError(

@@ -1,74 +1,193 @@
 """Several models on the same test rows: each with its intervals, and the paired difference of the first to the rest.
 
-Three kinds of rows: one label each (`compare`), one tag for each token of a sentence (`compare_tags`), spans of
-a sentence (`compare_spans`). Each gives the `evaluation` of results.json, as report/folder.py describes it.
+Kinds of rows: one label each (`compare`), any number of labels (`compare_labels`), a number (`compare_numbers`), one
+tag for each token of a sentence (`compare_tags`), spans of a sentence (`compare_spans`), a question with its answers
+(`compare_answers`). Each gives the `evaluation` of results.json, as report/folder.py describes it.
 """
 
 import math
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import zip_longest
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from unmask import metrics
+from unmask import metrics, rowmetrics
 from unmask.data.tables import Span
-from unmask.metrics import Metric, SentenceCounts
+from unmask.metrics import Interval, Metric, SentenceCounts
+from unmask.tasks import answerscore, manylabels
 
 MOST_CONFUSIONS = 20
+MOST_COUNTED = 100  # labels of which all pairs are counted
+MOST_POINTS = 1000  # rows whose true and predicted numbers are kept for a plot
 
 Spans = Sequence[tuple[int, int, str]]  # (start, stop, label) of each entity
 
 
 @dataclass(frozen=True)
 class Contestant:
-    """A model's predictions on the test rows: a label, the tags or the spans of each row.
+    """A model's predictions on the test rows: a label, labels, a number, the tags or the spans of each row.
 
-    kind: pretrained, scratch, tfidf, frequent (the most frequent tag of each word), majority, or other.
+    probabilities: of each label for each row, where models are compared by these; without them what is predicted
+    counts as certain.
+
+    kind: pretrained, scratch, public (a checkpoint of others), tfidf, frequent (the most frequent tag of each word),
+    majority, overlap (the words beside those of the question), or other.
     """
 
     name: str
     kind: str
     predicted: Sequence[Any]
+    probabilities: Sequence[Sequence[float]] | None = None
 
 
 def compare(
-    reference: Sequence[str], contestants: Sequence[Contestant], labels: Sequence[str], seed: int = 0
+    reference: Sequence[str],
+    contestants: Sequence[Contestant],
+    labels: Sequence[str],
+    seed: int = 0,
+    metric: str = "accuracy",
 ) -> dict[str, Any]:
     """One label a row. Figures of each contestant, differences of the first over the others.
 
     Labels of the reference that are not among `labels` come after these: a model does not know them.
     """
+    known = len(labels)
     labels = [*labels, *sorted(set(reference) - set(labels))]
     numbers = {label: number for number, label in enumerate(labels)}
     truth = _numbered(reference, numbers)
     said = [_numbered(c.predicted, numbers) for c in contestants]
     count = len(labels)
-    chosen = {"accuracy": metrics.accuracy, "macro_f1": metrics.macro_f1}
+    chosen = list(dict.fromkeys((metric, "accuracy", "macro_f1")))
+    rows = truth < known  # no probability is given to other labels
+    shares = [
+        _shares(c, s[rows], known, rows) for c, s in zip(contestants, said, strict=True) if metric == "auc"
+    ]
+
+    def one(key: str, number: int) -> Interval:
+        if key == "auc":
+            return rowmetrics.bootstrap_rows(rowmetrics.auc, truth[rows], shares[number], seed=seed)
+        return metrics.bootstrap(metrics.METRICS[key], truth, said[number], count, seed=seed)
+
+    def difference(key: str, number: int) -> Interval:
+        if key == "auc":
+            return rowmetrics.paired_difference_rows(
+                rowmetrics.auc, truth[rows], shares[0], shares[number], seed=seed
+            )
+        return metrics.paired_difference(metrics.METRICS[key], truth, said[0], said[number], count, seed=seed)
 
     def figures(number: int) -> dict[str, Any]:
-        return {
-            key: asdict(metrics.bootstrap(metric, truth, said[number], count, seed=seed))
-            for key, metric in chosen.items()
-        }
+        return {key: asdict(one(key, number)) for key in chosen}
 
     def differences(number: int) -> dict[str, Any]:
-        found: dict[str, Any] = {
-            key: asdict(metrics.paired_difference(metric, truth, said[0], said[number], count, seed=seed))
-            for key, metric in chosen.items()
-        }
+        found: dict[str, Any] = {key: asdict(difference(key, number)) for key in chosen}
         return found | {"mcnemar": mcnemar(said[0] == truth, said[number] == truth)}
 
+    pairs = Counter(zip(reference, contestants[0].predicted, strict=True))
+    few = count <= MOST_COUNTED
     return {
-        "metric": "accuracy",
+        "kind": "label",
+        "metric": metric,
         "unit": "row",
         "rows": len(truth),
         "labels": list(labels),
         **_standing(contestants, figures, differences),
-        "confusion": metrics.confusion(truth, said[0], count).tolist(),
+        **({"confusion": metrics.confusion(truth, said[0], count).tolist()} if few else {}),
+        **({} if few else {"confusions": _confusions(pairs)}),
         "per_label": _of_rows(truth, said[0], labels, seed),
+    }
+
+
+def _shares(
+    contestant: Contestant, said: NDArray[np.int64], labels: int, rows: NDArray[np.bool_]
+) -> NDArray[np.float64]:
+    """The probabilities (rows, labels) that a model gave the labels of these rows."""
+    if contestant.probabilities is None:
+        return np.eye(labels)[said]
+    return np.asarray(contestant.probabilities, dtype=np.float64)[rows]
+
+
+def compare_labels(
+    reference: Sequence[Sequence[str]],
+    contestants: Sequence[Contestant],
+    labels: Sequence[str],
+    seed: int = 0,
+    metric: str = "micro_f1",
+) -> dict[str, Any]:
+    """Any number of labels a row: F1 over all decisions and over labels, and the share of rows that are all right."""
+    known = list(labels)
+    labels = [*labels, *sorted({label for one in reference for label in one} - set(labels))]
+    counted = [manylabels.counted(reference, c.predicted, labels) for c in contestants]
+    chosen = list(dict.fromkeys((metric, "micro_f1", "macro_f1", "subset_accuracy")))
+    truth = counted[0].actual[:, : len(known)]
+    shares = [
+        one.given[:, : len(known)] if c.probabilities is None else np.asarray(c.probabilities)
+        for c, one in zip(contestants, counted, strict=True)
+    ]
+
+    def one(key: str, number: int) -> Interval:
+        if key == "auc":
+            return rowmetrics.bootstrap_rows(rowmetrics.auc, truth, shares[number], seed=seed)
+        return manylabels.bootstrap(counted[number], key, seed)
+
+    def difference(key: str, number: int) -> Interval:
+        if key == "auc":
+            a, b = shares[0], shares[number]
+            return rowmetrics.paired_difference_rows(rowmetrics.auc, truth, a, b, seed=seed)
+        return manylabels.difference(counted[0], counted[number], key, seed)
+
+    return {
+        "kind": "labels",
+        "metric": metric,
+        "unit": "row",
+        "rows": len(reference),
+        "labels": list(labels),
+        **_standing(
+            contestants,
+            lambda number: {key: asdict(one(key, number)) for key in chosen},
+            lambda number: {key: asdict(difference(key, number)) for key in chosen},
+        ),
+        "per_label": manylabels.of_labels(counted[0], seed),
+    }
+
+
+def compare_numbers(
+    reference: Sequence[float], contestants: Sequence[Contestant], seed: int = 0, metric: str = "pearson"
+) -> dict[str, Any]:
+    """A number a row: correlations and errors, and the numbers of the first model for a plot."""
+    chosen = dict.fromkeys((metric, *rowmetrics.OF_NUMBERS))
+    said = [c.predicted for c in contestants]
+
+    def figures(number: int) -> dict[str, Any]:
+        return {
+            key: asdict(
+                rowmetrics.bootstrap_rows(rowmetrics.ROW_METRICS[key], reference, said[number], seed=seed)
+            )
+            for key in chosen
+        }
+
+    def differences(number: int) -> dict[str, Any]:
+        return {
+            key: asdict(
+                rowmetrics.paired_difference_rows(
+                    rowmetrics.ROW_METRICS[key], reference, said[0], said[number], seed=seed
+                )
+            )
+            for key in chosen
+        }
+
+    apart = -(-len(reference) // MOST_POINTS)
+    return {
+        "kind": "number",
+        "metric": metric,
+        "unit": "row",
+        "rows": len(reference),
+        "labels": [],
+        **_standing(contestants, figures, differences),
+        "numbers": [list(pair) for pair in zip(reference[::apart], said[0][::apart], strict=True)],
     }
 
 
@@ -122,6 +241,40 @@ def compare_spans(
         **_counted(contestants, counted, chosen, seed),
         "per_label": _of_sentences(counted[0], seed),
         "confusions": _confusions(Counter(pairs)),
+    }
+
+
+def compare_answers(
+    reference: Sequence[Mapping[str, Any]], contestants: Sequence[Contestant], seed: int = 0
+) -> dict[str, Any]:
+    """One answer a question, "" for none: F1 and exact match, resampled by question.
+
+    reference: as `answerscore.reference` gives it.
+    """
+    scored = [answerscore.scores(reference, c.predicted) for c in contestants]
+    columns = dict(enumerate(answerscore.FIGURES))
+
+    def figures(number: int) -> dict[str, Any]:
+        return {
+            key: asdict(metrics.bootstrap_mean(scored[number][:, column], seed=seed))
+            for column, key in columns.items()
+        }
+
+    def differences(number: int) -> dict[str, Any]:
+        return {
+            key: asdict(
+                metrics.paired_difference_mean(scored[0][:, column], scored[number][:, column], seed=seed)
+            )
+            for column, key in columns.items()
+        }
+
+    return {
+        "metric": answerscore.FIGURES[0],
+        "unit": "question",
+        "rows": len(reference),
+        "labels": [],
+        **_standing(contestants, figures, differences),
+        "parts": answerscore.parts_of(reference, scored[0]),
     }
 
 
@@ -182,9 +335,20 @@ def _counted(
 
 
 def _paired_spans(truth: Iterable[Span], said: Iterable[Span]) -> list[tuple[str | None, str | None]]:
-    """(true label, predicted label) of all bounds that occur in either; None where only the other has them."""
-    true, given = ({(span.start, span.stop): span.label for span in spans} for spans in (truth, said))
-    return [(true.get(bounds), given.get(bounds)) for bounds in sorted(true.keys() | given)]
+    """(true label, predicted label) of all bounds that occur in either; None where only the other has them.
+
+    Of several labels at the same bounds equal ones stand together, the others in order.
+    """
+    true, given = (defaultdict[tuple[int, int], set[str]](set) for _ in range(2))
+    for spans, labels in ((truth, true), (said, given)):
+        for span in spans:
+            labels[span.start, span.stop].add(span.label)
+    pairs: list[tuple[str | None, str | None]] = []
+    for bounds in sorted(true.keys() | given):
+        ours, theirs = true[bounds], given[bounds]
+        pairs += [(label, label) for label in sorted(ours & theirs)]
+        pairs += zip_longest(sorted(ours - theirs), sorted(theirs - ours))
+    return pairs
 
 
 def _of_sentences(counted: SentenceCounts, seed: int) -> list[dict[str, Any]]:

@@ -39,10 +39,11 @@ def fills(predictor: Predictor, texts: Sequence[str], seed: int, count: int = 6)
             continue
         start, stop = encoded.offsets[places[int(hashed(seed, SAMPLE, number, 1)[0]) % len(places)]]
         end = encoded.offsets[-2][1]  # the last is [SEP]
-        passage = f"{text[:start]}[MASK]{text[stop:end]}"
+        mask = predictor.tokenizer.mask
+        passage = f"{text[:start]}{mask}{text[stop:end]}"
         proposed = predictor.fill(passage)[0]
         candidates = [{"piece": fill.piece, "probability": round(fill.score, 4)} for fill in proposed]
-        rows.append({"text": passage, "hidden": text[start:stop], "candidates": candidates})
+        rows.append({"text": passage, "mask": mask, "hidden": text[start:stop], "candidates": candidates})
     return rows
 
 
@@ -55,12 +56,13 @@ def predictions(
 ) -> list[dict[str, Any]]:
     """The first examples predicted right, and the first predicted wrong; those with nothing in them are passed over."""
     reference, said = task.reference(examples), task.compared(examples, found)
+    hits = task.right(examples, found)
     rows = []
     for right in (True, False):
         chosen = [
             number
             for number, truth in enumerate(reference)
-            if (said[number] == truth) is right and (truth or said[number])
+            if hits[number] is right and (truth or said[number])
         ]
         rows += [task.sample(examples[number], found[number]) for number in chosen[:each]]
     return rows

@@ -4,18 +4,22 @@
 file without its ending, SHA the first 8 digits of its SHA-256 (and, where it was to be read in some other way than
 is usual, -HOW, digits that stand for it). The first line says what it is,
 
-    {"format": 1, "task": "classify" | "tag", "metric": "accuracy" | "entity_f1", "file": "test.csv",
-     "sha256": "...", "reading": {"on_error": "skip"}, "labels": ["acq", ...]}
+    {"format": 1, "task": "classify" | "tag" | "answer", "kind": "label" | "labels" | "number" | "tags" | "answers",
+     "metric": "accuracy", "file": "test.csv", "sha256": "...", "reading": {"on_error": "skip"}, "labels": ["acq", ...]}
 
 and each line after it one row of that file, in its order:
 
     {"label": "acq", "predicted": "earn"}                                              one label a row
-    {"label": ["DET", "NOUN"], "predicted": ["DET", "VERB"]}                           tag, accuracy
-    {"label": [[0, 5, "PER"]], "predicted": [[0, 5, "LOC"], [9, 12, "ORG"]]}           tag, entity_f1
+    {"label": ["acq", "earn"], "predicted": ["earn"]}                                  labels
+    {"label": 3.8, "predicted": 3.41}                                                  number
+    {"label": ["DET", "NOUN"], "predicted": ["DET", "VERB"]}                           tags, accuracy
+    {"label": [[0, 5, "PER"]], "predicted": [[0, 5, "LOC"], [9, 12, "ORG"]]}           tags, entity_f1
+    {"label": {"answers": ["Nanjing"], "language": "en"}, "predicted": "Nanjing"}      answers, answer_f1
 
-Texts are not kept: they are in the file, and the checksum says whether it is still the same. What fine-tuning was
-asked to test on has `"test": PATH` in its first line, and what takes no network beside it: `"simplest": {"name",
-"kind"}` there, and "simplest" in each row.
+with the "probabilities" of all labels where the metric is auc. Texts are not kept: they are in the file, and the
+checksum says whether it is still the same. What fine-tuning was asked to test on has `"test": PATH` in its first
+line, and what takes no network beside it: `"simplest": {"name", "kind"}` there, and "simplest" in each row; and
+"samples", a few rows with their texts, right and wrong, to look at.
 """
 
 import json
@@ -27,18 +31,34 @@ from typing import Any
 
 from unmask import files
 from unmask.errors import UserError
-from unmask.evaluate.compare import Contestant, compare, compare_spans, compare_tags
+from unmask.evaluate.compare import (
+    Contestant,
+    compare,
+    compare_answers,
+    compare_labels,
+    compare_numbers,
+    compare_spans,
+    compare_tags,
+)
+from unmask.tasks import ClassifyTask, LabelsTask, NumberTask
 
 FORMAT = 1
 FOLDER = "predictions"
-METRICS = {"classify": ("accuracy",), "tag": ("accuracy", "entity_f1")}  # of each task
+METRICS = {  # of each kind
+    "label": ClassifyTask.measures,
+    "labels": LabelsTask.measures,
+    "number": NumberTask.measures,
+    "tags": ("accuracy", "entity_f1"),
+    "answers": ("answer_f1",),
+}
+USUAL = {"classify": "label", "tag": "tags", "answer": "answers"}  # the kind of each task
 
 
 @dataclass(frozen=True)
 class Predictions:
     """What a model said of each row of a file, and what is true. sha256: of the file's bytes; reading: how it was
     read, where that was asked for; test: the path of the file, where fine-tuning was to be tested on it, and
-    simplest: what takes no network, on the same rows.
+    simplest: what takes no network, on the same rows; samples: as `Task.sample` gives them.
     """
 
     task: str
@@ -51,6 +71,12 @@ class Predictions:
     reading: Mapping[str, str] = field(default_factory=dict)
     test: str | None = None
     simplest: Contestant | None = None
+    kind: str | None = None  # of what is true of a row; the usual one of the task if not given
+    probabilities: Sequence[Sequence[float]] | None = None
+    samples: Sequence[Mapping[str, Any]] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "kind", self.kind or USUAL[self.task])
 
     def __repr__(self) -> str:
         return f"Predictions({self.file}, {len(self.reference):,} rows, {self.task})"
@@ -68,6 +94,7 @@ class Predictions:
         about = {
             "format": FORMAT,
             "task": self.task,
+            "kind": self.kind,
             "metric": self.metric,
             "file": Path(self.file).name,
             "sha256": self.sha256,
@@ -78,8 +105,12 @@ class Predictions:
             {"label": wanted, "predicted": said}
             for wanted, said in zip(self.reference, self.predicted, strict=True)
         ]
+        for row, shares in zip(rows, self.probabilities or (), strict=self.probabilities is not None):
+            row["probabilities"] = shares
         if self.test is not None:
             about["test"] = self.test
+        if self.samples:
+            about["samples"] = list(self.samples)
         if self.simplest is not None:
             about["simplest"] = {"name": self.simplest.name, "kind": self.simplest.kind}
             for row, said in zip(rows, self.simplest.predicted, strict=True):
@@ -93,7 +124,8 @@ def read(path: Path) -> Predictions:
     try:
         about, *rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
         metric, plain = about["metric"], about.get("simplest")
-        if about["format"] != FORMAT or metric not in METRICS[about["task"]] or not rows:
+        kind = about.get("kind") or USUAL[about["task"]]
+        if about["format"] != FORMAT or metric not in METRICS[kind] or not rows:
             raise ValueError(f"format {about['format']}, task {about['task']}, metric {metric}")
         return Predictions(
             task=about["task"],
@@ -105,6 +137,9 @@ def read(path: Path) -> Predictions:
             predicted=[row["predicted"] for row in rows],
             reading=dict(about.get("reading", {})),
             test=about.get("test"),
+            kind=kind,
+            probabilities=[row["probabilities"] for row in rows] if "probabilities" in rows[0] else None,
+            samples=about.get("samples", ()),
             simplest=plain and Contestant(plain["name"], plain["kind"], [row["simplest"] for row in rows]),
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
@@ -128,19 +163,25 @@ def compared(named: Sequence[tuple[str, str, Predictions]], seed: int = 0) -> di
     _, _, first = named[0]
     for name, _, other in named[1:]:
         _check_comparable(named[0][0], first, name, other)
-    contestants = [Contestant(name, kind, one.predicted) for name, kind, one in named]
-    if first.task == "classify":
-        return compare(first.reference, contestants, first.labels, seed)
+    contestants = [Contestant(name, kind, one.predicted, one.probabilities) for name, kind, one in named]
+    if first.kind == "label":
+        return compare(first.reference, contestants, first.labels, seed, first.metric)
+    if first.kind == "labels":
+        return compare_labels(first.reference, contestants, first.labels, seed, first.metric)
+    if first.kind == "number":
+        return compare_numbers(first.reference, contestants, seed, first.metric)
+    if first.kind == "answers":
+        return compare_answers(first.reference, contestants, seed)
     of_metric = compare_tags if first.metric == "accuracy" else compare_spans
     return of_metric(first.reference, contestants, seed)
 
 
 def _check_comparable(of: str, first: Predictions, name: str, other: Predictions) -> None:
     refused = f"{of} and {name} cannot be compared"
-    if (first.task, first.metric) != (other.task, other.metric):
+    if (first.task, first.kind, first.metric) != (other.task, other.kind, other.metric):
         raise UserError(
             f"{refused}: they do different things",
-            given=f"{first.task} by {first.metric}, {other.task} by {other.metric}",
+            given=f"{first.kind} by {first.metric}, {other.kind} by {other.metric}",
         )
     if first.sha256 != other.sha256 or list(first.reference) != list(other.reference):
         raise UserError(

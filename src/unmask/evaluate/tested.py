@@ -6,7 +6,8 @@ from typing import Any
 
 from unmask import files
 from unmask.console import SILENT, Progress
-from unmask.data.tables import Example, of_test_rows
+from unmask.data.labels import of_test_rows
+from unmask.data.tables import Example
 from unmask.evaluate.saved import Predictions, saved
 from unmask.predict import Predictor, load
 from unmask.tasks import Reading, Task
@@ -75,6 +76,8 @@ def kept_of(
         labels=list(task.labels),
         reference=task.reference(examples),
         predicted=task.compared(examples, predicted),
+        kind=task.kind,
+        probabilities=task.probabilities(predicted),
     )
 
 

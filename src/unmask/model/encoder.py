@@ -16,6 +16,7 @@ from torch.utils.checkpoint import checkpoint
 
 from unmask.config import config, setting
 from unmask.model.attention import BackendName, Spans, attend
+from unmask.model.families import FamilyName
 from unmask.model.norms import LayerNorm, RMSNorm
 from unmask.model.positions import Rotary, Turn, rotated, sinusoidal
 
@@ -55,6 +56,13 @@ class EncoderConfig:
         default="layer", description="LayerNorm, or RMSNorm: neither mean nor bias"
     )
     norm_eps: float = setting(default=1e-12, gt=0, description="added to the variance in LayerNorm")
+    norm_bias: bool = setting(default=True, description="biases in LayerNorm")
+    embedding_norm: bool | None = setting(
+        default=None, description="a norm of the embeddings; if not given, where norms come after (post)"
+    )
+    first_norm: bool = setting(
+        default=True, description="pre: a norm before the first attention; ModernBERT has none"
+    )
     qk_norm: bool = setting(default=False, description="RMSNorm of each head's queries and keys")
     bias: bool = setting(default=True, description="biases in the linear layers of the blocks")
     positions: Literal["sinusoidal", "learned", "rotary"] = setting(
@@ -79,12 +87,30 @@ class EncoderConfig:
     length: int = setting(
         default=512, ge=8, description="longest sequence in tokens, [CLS] and [SEP] included"
     )
+    position_offset: int = setting(
+        default=0, ge=0, description="learned: number of the first position; RoBERTa counts from 2"
+    )
+    embedding: int | None = setting(
+        default=None,
+        ge=2,
+        multiple_of=2,
+        description="size of the embeddings, from which one matrix leads to width (ALBERT); width if not given",
+    )
+    blocks: int | None = setting(
+        default=None,
+        ge=1,
+        description="blocks with weights of their own, each for as many layers in a row (ALBERT); all if not given",
+    )
     segments: int = setting(default=2, ge=0, le=2, description="segment embeddings; 2 for sentence pairs")
     dropout: float = setting(
         default=0.0, ge=0, lt=1, description="on embeddings, sub-layer outputs, attention weights"
     )
     init_std: float = setting(default=0.02, gt=0, description="standard deviation of the initial weights")
     attention: BackendName = setting(default="auto", description="the implementation of attention")
+    family: FamilyName = setting(
+        default="bert",
+        description="whose heads it has, and in whose layout it is written where that can say it",
+    )
 
     def __post_init__(self) -> None:
         if self.width % self.heads:
@@ -97,6 +123,10 @@ class EncoderConfig:
             raise ValueError(f"the local layers of pattern {self.pattern} need a window")
         if "L" not in self.pattern and (self.window or self.rotary_base_local) is not None:
             raise ValueError("window and rotary_base_local need local layers, as in the pattern GLL")
+        if self.blocks is not None and (self.layers % self.blocks or self.pattern != "G"):
+            raise ValueError(f"blocks {self.blocks} must divide layers {self.layers}, all of them global")
+        if self.position_offset and self.positions != "learned":
+            raise ValueError("position_offset is for learned positions")
 
     @property
     def feed_forward(self) -> int:
@@ -110,37 +140,57 @@ class EncoderConfig:
     def head_width(self) -> int:
         return self.width // self.heads
 
+    @property
+    def embedding_width(self) -> int:
+        return self.embedding or self.width
+
+    @property
+    def normalises_embeddings(self) -> bool:
+        """A post-norm block expects a normalised input; a pre-norm block normalises it itself."""
+        return self.norm == "post" if self.embedding_norm is None else self.embedding_norm
+
+    def block_of(self, layer: int) -> int:
+        """The number of the block that computes this layer."""
+        return layer if self.blocks is None else layer * self.blocks // self.layers
+
     def is_local(self, layer: int) -> bool:
         return self.pattern[layer % len(self.pattern)] == "L"
 
 
 def norm_of(config: EncoderConfig, width: int | None = None) -> nn.Module:
-    kind = LayerNorm if config.norm_kind == "layer" else RMSNorm
-    return kind(width or config.width, eps=config.norm_eps)
+    width = width or config.width
+    if config.norm_kind == "rms":
+        return RMSNorm(width, eps=config.norm_eps)
+    return LayerNorm(width, eps=config.norm_eps, bias=config.norm_bias)
 
 
 class Embeddings(nn.Module):
-    """Token, position and segment embeddings, summed and normalised. ids, segments, positions (...) -> (..., width)."""
+    """Token, position and segment embeddings, summed and normalised. ids, segments, positions (...) -> (..., width).
+
+    Embeddings of another size are projected (Lan et al. 2020, ALBERT, section 3.1).
+    """
 
     def __init__(self, config: EncoderConfig) -> None:
         super().__init__()
-        self.token = nn.Embedding(config.vocabulary, config.width)
-        self.segment = nn.Embedding(config.segments, config.width) if config.segments else None
+        width = config.embedding_width
+        self.token = nn.Embedding(config.vocabulary, width)
+        self.segment = nn.Embedding(config.segments, width) if config.segments else None
         self.position: nn.Embedding | None = None
+        self.offset = config.position_offset
         if config.positions == "learned":
-            self.position = nn.Embedding(config.length, config.width)
+            self.position = nn.Embedding(config.length + self.offset, width)
         elif config.positions == "sinusoidal":
-            table = sinusoidal(config.length, config.width) * config.position_scale
+            table = sinusoidal(config.length, width) * config.position_scale
             self.register_buffer("table", table, persistent=False)
-        # a post-norm block expects a normalised input; a pre-norm block normalises it itself
-        self.norm = norm_of(config) if config.norm == "post" else None
+        self.norm = norm_of(config, width) if config.normalises_embeddings else None
         self.sinusoidal = config.positions == "sinusoidal"
         self.dropout = nn.Dropout(config.dropout)
+        self.project = nn.Linear(width, config.width) if config.embedding is not None else None
 
     def forward(self, ids: Tensor, positions: Tensor, segments: Tensor | None) -> Tensor:
         summed = self.token(ids)
         if self.position is not None:
-            summed = summed + self.position(positions)
+            summed = summed + self.position(positions + self.offset if self.offset else positions)
         elif self.sinusoidal:
             summed = summed + F.embedding(positions, self.get_buffer("table"))
         if self.segment is not None:
@@ -150,7 +200,8 @@ class Embeddings(nn.Module):
         device = summed.device.type
         if torch.is_autocast_enabled(device):  # blocks keep the dtype that they are given
             summed = summed.to(torch.get_autocast_dtype(device))
-        return self.dropout(summed)  # type: ignore[no-any-return]
+        summed = self.dropout(summed)
+        return summed if self.project is None else self.project(summed)  # type: ignore[no-any-return]
 
 
 class Attention(nn.Module):
@@ -233,11 +284,12 @@ class FeedForward(nn.Module):
 class Block(nn.Module):
     """Attention and feed-forward, each with a residual sum and a norm after (post) or before it (pre)."""
 
-    def __init__(self, config: EncoderConfig, local: bool = False) -> None:
+    def __init__(self, config: EncoderConfig, layer: int = 0) -> None:
         super().__init__()
         self.pre = config.norm == "pre"
-        self.attention = Attention(config, local)
-        self.attention_norm = norm_of(config)
+        self.attention = Attention(config, config.is_local(layer))
+        bare = self.pre and layer == 0 and not config.first_norm
+        self.attention_norm = nn.Identity() if bare else norm_of(config)
         self.feed_forward = FeedForward(config)
         self.feed_forward_norm = norm_of(config)
         self.dropout = nn.Dropout(config.dropout)
@@ -276,6 +328,9 @@ class Encoder(nn.Module):
     width). The last block then computes nothing else, but for the keys and values of all tokens: where the loss looks
     at 15 % of the tokens, that is a tenth less for 6 layers.
 
+    states: a list that takes what the encoder would return if it ended after the embeddings, and after each block:
+    layers + 1 tensors, the last of them what it returns.
+
     recompute: in training, keep the hidden states between blocks only, and compute what is inside again for the
     gradients (Chen et al. 2016): less memory for a third more time; the gradients are the same.
     compiled: in training, what runs a block in place of a plain call (train/compiled.py).
@@ -287,7 +342,7 @@ class Encoder(nn.Module):
         super().__init__()
         self.config = config
         self.embeddings = Embeddings(config)
-        self.blocks = nn.ModuleList(Block(config, config.is_local(n)) for n in range(config.layers))
+        self.blocks = nn.ModuleList(Block(config, n) for n in range(config.blocks or config.layers))
         self.norm = norm_of(config) if config.norm == "pre" else None
         self.rotary = nn.ModuleDict()  # by the kind of layer
         if config.positions == "rotary":
@@ -312,19 +367,33 @@ class Encoder(nn.Module):
             nn.init.zeros_(module.bias)
 
     def forward(
-        self, ids: Tensor, spans: Spans, segments: Tensor | None = None, asked: Spans | None = None
+        self,
+        ids: Tensor,
+        spans: Spans,
+        segments: Tensor | None = None,
+        asked: Spans | None = None,
+        states: list[Tensor] | None = None,
     ) -> Tensor:
         hidden = self.embeddings(ids, spans.positions, segments)
         turns = {kind: rotary(spans.positions) for kind, rotary in self.rotary.items()}
         recompute = self.recompute and self.training and torch.is_grad_enabled()
         run = self.compiled if self.compiled is not None and self.training else run_block
         self._watch(hidden)
-        for layer, block in enumerate(self.blocks):
+        for layer in range(self.config.layers):
+            block = self.blocks[self.config.block_of(layer)]
+            if states is not None:
+                states.append(self._normed(hidden))
             turn = turns.get("L" if self.config.is_local(layer) else "G")
             given = (hidden, spans, turn, asked if layer == self.config.layers - 1 else None)
             hidden = checkpoint(run, block, *given, use_reentrant=False) if recompute else run(block, *given)
             self._watch(hidden)
-        return hidden if self.norm is None else self.norm(hidden)  # type: ignore[no-any-return]
+        hidden = self._normed(hidden)
+        if states is not None:
+            states.append(hidden)
+        return hidden
+
+    def _normed(self, hidden: Tensor) -> Tensor:
+        return hidden if self.norm is None else self.norm(hidden)
 
     def _watch(self, hidden: Tensor) -> None:
         if self.watched is not None:

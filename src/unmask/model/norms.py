@@ -10,7 +10,8 @@ from torch import Tensor, nn
 class LayerNorm(nn.LayerNorm):
     """Mean 0 and variance 1, times a weight plus a bias for each axis (Ba et al. 2016). (..., width)
 
-    torch's module; the result has the dtype of its input also under autocast, which computes it in float32.
+    torch's module; the result has the dtype of its input also under autocast, which computes it in float32. There is
+    no bias in ModernBERT's.
     """
 
     def forward(self, x: Tensor) -> Tensor:

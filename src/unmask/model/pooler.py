@@ -1,18 +1,24 @@
 """One vector per sequence from the hidden states of its tokens."""
 
+from collections.abc import Callable
 from typing import Literal
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from unmask.model.attention import Spans
-from unmask.model.encoder import EncoderConfig
+from unmask.model.encoder import EncoderConfig, norm_of
+from unmask.model.families import FAMILIES
+from unmask.model.sequences import greatest, lengths_of, softmax_of_sequences, sums
 
-Pooling = Literal["cls", "mean"]
+Pooling = Literal["cls", "mean", "max", "attention"]
 
 
 class Pooler(nn.Module):
-    """A tanh layer on the [CLS] state (Devlin et al. 2019), or on the mean over all tokens of the sequence.
+    """The dense layer of the family, with BERT a tanh (Devlin et al. 2019), on the [CLS] state or on what all tokens of
+    the sequence say together: their mean, the greatest value of each axis, or a mean weighted by attention (see
+    `AttentionPooling`).
 
     hidden (tokens, width) packed -> (sequences, width).
     """
@@ -20,19 +26,73 @@ class Pooler(nn.Module):
     def __init__(self, config: EncoderConfig, pooling: Pooling = "cls") -> None:
         super().__init__()
         self.pooling = pooling
-        self.dense = nn.Linear(config.width, config.width)
-        nn.init.normal_(self.dense.weight, std=config.init_std)
-        nn.init.zeros_(self.dense.bias)
+        self.attention = AttentionPooling(config.width) if pooling == "attention" else None
+        self.transform = Transform(config)
+
+    @property
+    def reads_first(self) -> bool:
+        """Whether it reads the first place of each sequence and no other."""
+        return self.pooling == "cls"
 
     def forward(self, hidden: Tensor, spans: Spans) -> Tensor:
-        return torch.tanh(self.dense(pool(hidden, spans, self.pooling)))
+        pooled = (
+            pool(hidden, spans, self.pooling) if self.attention is None else self.attention(hidden, spans)
+        )
+        return self.transform(pooled)  # type: ignore[no-any-return]
+
+    def published(self) -> dict[str, nn.Module]:
+        return {
+            **self.transform.published(),
+            **({} if self.attention is None else {"pooling": self.attention}),
+        }
+
+
+POOLED: dict[str, Callable[[Tensor], Tensor]] = {"tanh": torch.tanh, "relu": F.relu, "gelu": F.gelu}
+
+
+class Transform(nn.Module):
+    """What the family has before the last layer of its heads (model/families.py). (..., width) -> (..., width)"""
+
+    def __init__(self, config: EncoderConfig) -> None:
+        super().__init__()
+        style = FAMILIES[config.family].head
+        self.dense = nn.Linear(config.width, config.width, bias=style.bias)
+        self.activation = POOLED[style.activation]
+        self.norm = norm_of(config) if style.norm else None
+        nn.init.normal_(self.dense.weight, std=config.init_std)
+        if style.bias:
+            nn.init.zeros_(self.dense.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        made = self.activation(self.dense(x))
+        return made if self.norm is None else self.norm(made)
+
+    def published(self) -> dict[str, nn.Module]:
+        return {"pooler": self.dense, **({} if self.norm is None else {"pooler_norm": self.norm})}
+
+
+class AttentionPooling(nn.Module):
+    """The mean over the tokens of a sequence, weighted by softmax(h q) with a query q that is learnt (Yang et al. 2016,
+    "Hierarchical Attention Networks", section 2.2, without its hidden layer). It begins as the plain mean.
+
+    hidden (tokens, width) packed -> (sequences, width).
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.query = nn.Linear(width, 1, bias=False)  # softmax knows no bias: it would be the same for all
+        nn.init.zeros_(self.query.weight)
+
+    def forward(self, hidden: Tensor, spans: Spans) -> Tensor:
+        weights = softmax_of_sequences(self.query(hidden).squeeze(-1).float(), spans)
+        return sums(hidden * weights.unsqueeze(1).to(hidden.dtype), spans)
 
 
 def pool(hidden: Tensor, spans: Spans, pooling: Pooling) -> Tensor:
-    """hidden (tokens, width) packed -> (sequences, width)."""
+    """hidden (tokens, width) packed -> (sequences, width), where nothing is learnt: not for attention."""
     if pooling == "cls":
         return hidden.index_select(0, spans.first)
-    lengths = torch.tensor(spans.lengths, device=hidden.device)
-    owner = torch.arange(len(spans.lengths), device=hidden.device).repeat_interleave(lengths)
-    sums = hidden.new_zeros(len(spans.lengths), hidden.shape[-1]).index_add(0, owner, hidden)
-    return sums / lengths.unsqueeze(1)
+    if pooling == "max":
+        return greatest(hidden, spans)
+    assert pooling == "mean"
+    return sums(hidden, spans) / lengths_of(spans).unsqueeze(1)

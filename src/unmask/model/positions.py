@@ -17,8 +17,8 @@ def sinusoidal(length: int, width: int) -> Tensor:
     digits in float32 at long lengths.
     """
     assert width % 2 == 0, "sine and cosine come in pairs"
-    position = torch.arange(length, dtype=torch.float64).unsqueeze(1)
-    frequency = 10000.0 ** (-torch.arange(0, width, 2, dtype=torch.float64) / width)
+    position = torch.arange(length, dtype=torch.float64, device="cpu").unsqueeze(1)
+    frequency = 10000.0 ** (-torch.arange(0, width, 2, dtype=torch.float64, device="cpu") / width)
     angle = position * frequency
     return torch.stack([angle.sin(), angle.cos()], dim=-1).flatten(1).float()
 
@@ -36,8 +36,12 @@ class Rotary(nn.Module):
 
     def __init__(self, length: int, head_width: int, base: float) -> None:
         super().__init__()
-        frequency = base ** (-torch.arange(0, head_width, 2, dtype=torch.float64) / head_width)
-        angle = torch.outer(torch.arange(length, dtype=torch.float64), frequency)
+        # on the CPU, also where parameters are made on no device (bundle)
+        places, pairs = (
+            torch.arange(*to, dtype=torch.float64, device="cpu")
+            for to in ((0, length, 1), (0, head_width, 2))
+        )
+        angle = torch.outer(places, base ** (-pairs / head_width))
         self.register_buffer("cosine", angle.cos().repeat(1, 2).float(), persistent=False)
         self.register_buffer("sine", angle.sin().float(), persistent=False)
 

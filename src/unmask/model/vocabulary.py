@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from unmask.model.encoder import ACTIVATIONS, Encoder, EncoderConfig, norm_of
+from unmask.model.families import FAMILIES
 
 # bytes of logits at a time, in float32: so few that they take little memory, and so many that the products run at
 # their full rate, for which a GPU needs more
@@ -16,7 +17,8 @@ GPU_CHUNK = 512 * 2**20
 
 
 class VocabularyHead(nn.Module):
-    """BERT's masked-LM head: dense, activation, norm, then the tied token embeddings and a bias per piece.
+    """BERT's masked-LM head: dense (to the width of the embeddings), activation, norm, then the tied token embeddings
+    and a bias per piece.
 
     hidden (places, width) -> logits (places, vocabulary). Devlin et al. 2019, appendix A.2; tying: Press and
     Wolf 2017. The embedding matrix belongs to the encoder and is passed in at each call, never copied.
@@ -24,12 +26,14 @@ class VocabularyHead(nn.Module):
 
     def __init__(self, config: EncoderConfig) -> None:
         super().__init__()
-        self.dense = nn.Linear(config.width, config.width)
-        self.activation = ACTIVATIONS[config.activation]
-        self.norm = norm_of(config)
+        style = FAMILIES[config.family].head
+        self.dense = nn.Linear(config.width, config.embedding_width, bias=style.bias)
+        self.activation = ACTIVATIONS[style.masked_activation or config.activation]
+        self.norm = norm_of(config, config.embedding_width)
         self.bias = nn.Parameter(self.dense.weight.new_zeros(config.vocabulary))
         nn.init.normal_(self.dense.weight, std=config.init_std)
-        nn.init.zeros_(self.dense.bias)
+        if style.bias:
+            nn.init.zeros_(self.dense.bias)
 
     @torch.no_grad()
     def begin_with(self, counts: Tensor) -> None:
@@ -63,9 +67,9 @@ class _SummedCrossEntropy(torch.autograd.Function):
 
     The gradient of z is softmax(z) less one at the target. It is known as soon as z is, so it is multiplied into
     the gradients of hidden, table and bias in the forward pass, some places at a time: the logits never exist as a
-    whole, each is computed once, and there are three products, as there are without this. The gradients of the sum
-    wait for the backward pass, which scales them. (Hsu et al. 2024, "Liger Kernel", arXiv 2410.10989, do the same
-    in kernels for a GPU: FusedLinearCrossEntropy.)
+    whole, each is computed once, and there are three products, as there are without this; two where the table is
+    frozen. The gradients of the sum wait for the backward pass, which scales them. (Hsu et al. 2024, "Liger Kernel",
+    arXiv 2410.10989, do the same in kernels for a GPU: FusedLinearCrossEntropy.)
 
     hidden (places, width), table (vocabulary, width), bias (vocabulary,), targets (places,) int64 -> scalar of
     float32, or wider where the table is. Products are in autocast's dtype where that is on; sums never.
@@ -82,7 +86,8 @@ class _SummedCrossEntropy(torch.autograd.Function):
             read, matrix, offset = hidden.to(product), table.to(product), bias.to(product)
             total = torch.zeros((), dtype=summed, device=table.device)
             grad_hidden = torch.empty_like(read)
-            grad_table = torch.zeros_like(table, dtype=summed) if len(targets) == 0 else None
+            learnt = bool(ctx.needs_input_grad[1])
+            grad_table = torch.zeros_like(table, dtype=summed) if learnt and len(targets) == 0 else None
             grad_bias = torch.zeros_like(bias, dtype=summed)
             for at in range(0, len(targets), places):
                 wanted = targets[at : at + places].unsqueeze(1)
@@ -93,7 +98,8 @@ class _SummedCrossEntropy(torch.autograd.Function):
                 grad_bias += slope.sum(0)
                 slope = slope.to(product)
                 torch.mm(slope, matrix, out=grad_hidden[at : at + places])
-                grad_table = _added(grad_table, slope, part, summed)
+                if learnt:
+                    grad_table = _added(grad_table, slope, part, summed)
         ctx.save_for_backward(grad_hidden, grad_table, grad_bias)
         ctx.dtypes = hidden.dtype, table.dtype, bias.dtype
         return total
@@ -102,7 +108,8 @@ class _SummedCrossEntropy(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, scale: Tensor) -> Any:
         gradients = zip(ctx.saved_tensors, ctx.dtypes, strict=True)
-        return *((gradient * scale).to(dtype) for gradient, dtype in gradients), None, None
+        scaled = (None if gradient is None else (gradient * scale).to(dtype) for gradient, dtype in gradients)
+        return *scaled, None, None
 
 
 def _added(total: Tensor | None, slope: Tensor, hidden: Tensor, dtype: torch.dtype) -> Tensor:

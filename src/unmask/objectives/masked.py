@@ -4,6 +4,7 @@ from typing import Literal
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from unmask.config import config, setting
@@ -15,6 +16,8 @@ from unmask.model.vocabulary import VocabularyHead
 from unmask.text.tokenizer import WORD_START
 
 CHOICE, FATE, REPLACEMENT = 11, 12, 13  # one stream of randomness each
+
+Ordinary = NDArray[np.int64] | int  # the ids of the pieces that stand for text; a number: it and all after it
 
 
 @config
@@ -46,18 +49,20 @@ class Masked:
         end = self.ratio if self.final_ratio is None else self.final_ratio
         return self.ratio + (end - self.ratio) * progress
 
-    def build(self, encoder: EncoderConfig, mask_id: int, first_ordinary: int) -> "MaskedObjective":
-        return MaskedObjective(self, encoder, mask_id, first_ordinary)
+    def build(self, encoder: EncoderConfig, mask_id: int, ordinary: Ordinary) -> "MaskedObjective":
+        return MaskedObjective(self, encoder, mask_id, ordinary)
 
 
 class MaskedObjective(nn.Module):
-    """mask_id: the id of [MASK]; first_ordinary: the first id that is no special piece (specials stand first)."""
+    """mask_id: the id of [MASK]; ordinary: the ids that a random piece is drawn from, or the first one of them."""
 
-    def __init__(self, settings: Masked, encoder: EncoderConfig, mask_id: int, first_ordinary: int) -> None:
+    def __init__(self, settings: Masked, encoder: EncoderConfig, mask_id: int, ordinary: Ordinary) -> None:
         super().__init__()
         self.settings = settings
-        self.vocabulary = encoder.vocabulary
-        self.mask_id, self.first_ordinary = mask_id, first_ordinary
+        self.mask_id = mask_id
+        self.ordinary = (
+            np.arange(ordinary, encoder.vocabulary) if isinstance(ordinary, int) else np.asarray(ordinary)
+        )
         self.head = VocabularyHead(encoder)
 
     def prepare(self, batch: Batch, seed: int, settings: Masked | None = None) -> Batch:
@@ -80,12 +85,12 @@ class MaskedObjective(nn.Module):
         chance = uniform(seed, CHOICE, example, epoch, drawn)
         chosen = (chance < settings.ratio_at(batch.progress)) & (flags & SPECIAL == 0)
         fate = uniform(seed, FATE, example, epoch, place)
-        spread = self.vocabulary - self.first_ordinary
-        other = (uniform(seed, REPLACEMENT, example, epoch, place) * spread).astype(np.int64)
+        drawn_piece = uniform(seed, REPLACEMENT, example, epoch, place) * len(self.ordinary)
+        other = self.ordinary[drawn_piece.astype(np.int64)]
         mask_share, random_share = settings.mask_share, settings.random_share
         hidden = np.where(fate < mask_share, self.mask_id, ids)
         replaced = (fate >= mask_share) & (fate < mask_share + random_share)
-        hidden = np.where(replaced, self.first_ordinary + other, hidden)
+        hidden = np.where(replaced, other, hidden)
         return batch.with_targets(
             "masked",
             torch.from_numpy(np.where(chosen, ids, IGNORED)),

@@ -10,6 +10,7 @@ from unmask.data.batch import Batch
 from unmask.learner import Part
 from unmask.model.encoder import Encoder, EncoderConfig
 from unmask.model.pooler import Pooler
+from unmask.objectives.masked import Ordinary
 
 
 @config
@@ -19,7 +20,7 @@ class NextSentence:
     name: Literal["next_sentence"] = "next_sentence"
     weight: float = setting(default=1.0, gt=0, description="factor of this loss in the sum")
 
-    def build(self, encoder: EncoderConfig, mask_id: int, first_ordinary: int) -> "NextSentenceObjective":
+    def build(self, encoder: EncoderConfig, mask_id: int, ordinary: Ordinary) -> "NextSentenceObjective":
         return NextSentenceObjective(self, encoder)
 
 
@@ -45,4 +46,4 @@ class NextSentenceObjective(nn.Module):
         return Part(total, batch.counts["next_sentence"], self.settings.weight, correct)
 
     def published(self) -> dict[str, nn.Module]:
-        return {"pooler": self.pooler.dense, "next_sentence": self.head}
+        return {**self.pooler.published(), "next_sentence": self.head}

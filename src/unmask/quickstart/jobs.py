@@ -67,7 +67,8 @@ class Request:
     """One quick start as asked for. With `train` and `test` (and `text`) it runs on one's own files.
 
     task: a job of the language, its first if not given; for one's own files classify or tag, by the kind of
-    the training file if not given; reading: how to read one's own labelled files. Raises UserError for an
+    the training file if not given; reading: how to read one's own labelled files; start: a public checkpoint to
+    fine-tune beside the own encoder, a name in PUBLIC_MODELS or what `bundle.read` takes. Raises UserError for an
     unknown language or task, a budget that is no time, or own files that are not complete.
     """
 
@@ -82,6 +83,7 @@ class Request:
     seed: int = 0
     language: str = "en"
     reading: Reading = field(default_factory=Reading)
+    start: str | None = None
 
     def __post_init__(self) -> None:
         if not self.own_files and self.reading != Reading():
@@ -162,6 +164,7 @@ class Request:
         parts += ["--budget", self.budget]
         parts += ["--next-sentence"] if self.next_sentence else []
         parts += ["--whole-words"] if self.whole_words else []
+        parts += ["--from", self.start] if self.start else []
         parts += ["--seed", str(self.seed)] if self.seed else []
         return shlex.join(parts)
 

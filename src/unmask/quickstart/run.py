@@ -34,6 +34,7 @@ from unmask.evaluate.tested import kept_of, test_examples
 from unmask.objectives import Masked
 from unmask.predict import load
 from unmask.quickstart.jobs import Material, Request, gather
+from unmask.quickstart.start import Start
 from unmask.report import write_report
 from unmask.tasks import Task
 from unmask.tasks.task import TITLES
@@ -77,6 +78,7 @@ class Quickstart:
         self.folder = request.folder
         self.seconds = request.seconds
         self.results: dict[str, Any] = {}
+        self.start: Start | None = None
 
     def run(self) -> Path:
         self._open()
@@ -87,8 +89,8 @@ class Quickstart:
             built = self._tokenizer(rows)
             recipe = self._objectives(built)
             pretrained = self._pretraining(recipe, built, rows)
-            tuned, scratch = self._finetuning(pretrained, rows)
-            self._evaluation(rows, pretrained, tuned, scratch)
+            tuned = self._finetuning(pretrained, rows)
+            self._evaluation(rows, pretrained, tuned)
             write_report(self.folder)
         return self.folder
 
@@ -156,10 +158,17 @@ class Quickstart:
             documents = sum(row["documents"] for row in material.corpora)
             names = " + ".join(row["name"] for row in material.corpora)
             state = " · cached" if material.cached else ""
-            work.result(f"{names} · {console.size(material.bytes)} · {documents:,} documents{state}")
+            public = ""
+            if self.request.start is not None:
+                self.start = Start.of(self.request.start, work)
+                self.results["public"] = self.start.told
+                public = f" · checkpoint {self.start.title}"
+            work.result(f"{names} · {console.size(material.bytes)} · {documents:,} documents{state}{public}")
         for row in material.corpora:
             if "source" in row:
                 console.remark(f"    {row['name']}: {row['source']}; {row['licence']}")
+        if self.start is not None and self.start.source is not None:
+            console.remark(f"    {self.start.title}: {self.start.source}; {self.start.licence}")
         return material
 
     def _tokenizer(self, rows: Material) -> shards.Shards:
@@ -263,19 +272,32 @@ class Quickstart:
             base = self._finetune_recipe()
             examples = base.task.task.read(rows.train, rows.reading)
             tokens = MOST_EPOCHS * len(examples) * self._tokens_per_row(base, examples, LENGTHS[0])
-            rest = min(rest, 2 * OVERHEAD * tokens / (FINETUNE_SPEED * speed))
+            rest = min(rest, self._runs * OVERHEAD * tokens / (FINETUNE_SPEED * speed))
         return max(1.0, self.seconds - rest)
 
-    def _finetuning(self, pretrained: Pretrained, rows: Material) -> tuple[Finetuned, Finetuned]:
+    @property
+    def _runs(self) -> float:
+        """Fine-tuning runs, in the time that one of our own encoder takes."""
+        if self.start is None:
+            return 2.0
+        ours = read_recipe(PretrainRecipe, "quickstart", ["data.corpus=none"]).model
+        return 2.0 + self.start.cost(ours, LENGTHS[0])
+
+    def _finetuning(self, pretrained: Pretrained, rows: Material) -> dict[str, Finetuned]:
+        """The runs by their names: pretrained, from scratch, and that of a public checkpoint."""
         with self._step(6, "Fine-tuning") as work:
             recipe = self._plan(pretrained, rows)
-            runs = []
-            for name, own in (("pretrained", True), ("from scratch", False)):
-                values = dump(recipe) | {"pretrained": own}
-                chosen = recipe_of(FinetuneRecipe, values, [], where="the quick start")
-                folder = self.folder / ("finetune" if own else "finetune-scratch")
-                runs.append(finetune(chosen, out=folder, progress=_Named(work, name)))
-            tuned, scratch = runs
+            planned = {
+                "pretrained": ("finetune", recipe),
+                "from scratch": ("finetune-scratch", changed(recipe, pretrained=False)),
+            }
+            if self.start is not None:
+                planned[self.start.title] = ("finetune-public", self.start.recipe(recipe))
+            runs = {
+                name: finetune(chosen, out=self.folder / folder, progress=_Named(work, name))
+                for name, (folder, chosen) in planned.items()
+            }
+            tuned, scratch = runs["pretrained"], runs["from scratch"]
             self.results["finetuning"] = [
                 {
                     "name": name,
@@ -288,7 +310,7 @@ class Quickstart:
                     "dev": run.dev,
                     "log": f"{run.folder.name}/metrics.jsonl",
                 }
-                for name, run in (("pretrained", tuned), ("from scratch", scratch))
+                for name, run in runs.items()
             ]
             used = tuned.train_rows
             available = len(recipe.task.task.read(rows.train, rows.reading)) - (
@@ -301,11 +323,12 @@ class Quickstart:
             }
             cap = "" if used >= available else f" of {available:,} (capped to keep the budget)"
             title, value = tuned.best
+            public = f", {self.start.title} {runs[self.start.title].best[1]:.1%}" if self.start else ""
             work.result(
                 f"{used:,} rows{cap} · {tuned.steps:,} steps · dev {title} "
-                f"{value:.1%}, without pretraining {scratch.best[1]:.1%}"
+                f"{value:.1%}, without pretraining {scratch.best[1]:.1%}{public}"
             )
-        return tuned, scratch
+        return runs
 
     def _plan(self, pretrained: Pretrained, rows: Material) -> FinetuneRecipe:
         """Length, rows and epochs that fit the rest of the budget; kept for a resume."""
@@ -338,7 +361,7 @@ class Quickstart:
         """How many rows, repeated ones counted, one fine-tuning run can read. speed: of pretraining, tokens a
         second."""
         share = 1 - PRETRAIN_SHARE[self.request.learns]
-        seconds = max(1.0, self.seconds * share / 2 / OVERHEAD)
+        seconds = max(1.0, self.seconds * share / self._runs / OVERHEAD)
         return FINETUNE_SPEED * speed * seconds / self._tokens_per_row(base, examples, length)
 
     def _finetune_recipe(self) -> FinetuneRecipe:
@@ -352,26 +375,24 @@ class Quickstart:
         bare = [replace(example, label=None, spans=None) for example in sample]
         return sum(len(row.ids) for row in task.encode(bare)) / len(sample)
 
-    def _evaluation(
-        self, rows: Material, pretrained: Pretrained, tuned: Finetuned, scratch: Finetuned
-    ) -> None:
+    def _evaluation(self, rows: Material, pretrained: Pretrained, runs: dict[str, Finetuned]) -> None:
         with self._step(7, "Evaluation") as work:
-            model = load(tuned.model)
+            model = load(runs["pretrained"].model)
             task = model.task
             train = task.read(rows.train, rows.reading)
             test = test_examples(task, rows.test, rows.reading, of=rows.train)
             found = model.predict(test, work)
             ours = kept_of(model, test, found, rows.test, rows.reading)
-            plain = load(scratch.model)
-            scratched = kept_of(plain, test, plain.predict(test, work), rows.test, rows.reading, ours.sha256)
-            for run, kept in ((tuned, ours), (scratch, scratched)):
+            ours.save(runs["pretrained"].folder)
+            named = [("unmask, pretrained", "pretrained", ours)]
+            for name, run in list(runs.items())[1:]:
+                other = load(run.model)
+                kept = kept_of(other, test, other.predict(test, work), rows.test, rows.reading, ours.sha256)
                 kept.save(run.folder)
+                shown = "unmask, without pretraining" if name == "from scratch" else f"{name}, fine-tuned"
+                named.append((shown, "scratch" if name == "from scratch" else "public", kept))
             work.start(None, "")
             work.show("baselines")
-            named = [
-                ("unmask, pretrained", "pretrained", ours),
-                ("unmask, without pretraining", "scratch", scratched),
-            ]
             for one in self._baselines(task, train, test):
                 named.append((one.name, one.kind, replace(ours, predicted=one.predicted)))
             evaluation = compared(named, self.request.seed)

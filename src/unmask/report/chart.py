@@ -1,4 +1,4 @@
-"""Plots as SVG text, drawn by hand: curves, dots with intervals, a matrix of counts.
+"""Plots as SVG text, drawn by hand: curves, dots with intervals, a scatter of points, a matrix of counts.
 
 Colours are CSS classes that the page's style sheet defines, so that light, dark and print have their own;
 series differ by dash and mark as well as by colour. The same values give the same bytes. Each plot is drawn
@@ -265,6 +265,30 @@ def dots(
         parts.append(_text(width, down + 4, shown, "end"))
     parts.append(_text((x.start + x.end) / 2, height - 8, x_label, "middle", "label"))
     return _svg(width, height, describe, parts)
+
+
+def scatter(points: Sequence[Point], describe: str, x_label: str, y_label: str, width: int = WIDE) -> str:
+    """A dot for each (x, y) on axes of one scale, with the line where both are the same."""
+    values = [value for point in points for value in point]
+    marks = ticks(min(values), max(values))
+    left = 34 + max(text_width(plain(value)) for value in marks)
+    side = min(width, 520) - left - 18
+    x, y = Scale(marks[0], marks[-1], left, left + side), Scale(marks[0], marks[-1], 14 + side, 14)
+    parts = []
+    for value in marks:
+        parts.append(_line(x.start, y(value), x.end, y(value), "grid"))
+        parts.append(_text(x.start - 8, y(value) + 4, plain(value), "end"))
+        parts.append(_line(x(value), y.start, x(value), y.start + 5, "axis"))
+        parts.append(_text(x(value), y.start + 20, plain(value), "middle"))
+    parts.append(_line(x.start, y.start, x.end, y.start, "axis"))
+    parts.append(_line(x.start, y.start, x.end, y.end, "reference"))
+    parts += [
+        f'<circle class="mark c1" fill-opacity="0.4" cx="{x(true):.1f}" cy="{y(said):.1f}" r="2.5"/>'
+        for true, said in points
+    ]
+    parts.append(_text((x.start + x.end) / 2, y.start + 44, x_label, "middle", "label"))
+    parts.append(_turned(14, (y.start + y.end) / 2, y_label))
+    return _svg(width, y.start + 52, describe, parts)
 
 
 def matrix(

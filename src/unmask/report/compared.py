@@ -19,8 +19,8 @@ from unmask.report import evaluation, figures
 from unmask.report.blocks import Block, KeyFigure, Page, Table, Words, sections, table
 from unmask.report.figures import Trained
 from unmask.report.runs import KINDS, QUICKSTART, RunInfo, need_run
-from unmask.report.summary import verdict
-from unmask.report.words import catalogue, duration, p_value, percent, percent_range, points, points_range
+from unmask.report.summary import size_of, verdict
+from unmask.report.words import catalogue, duration, figure, figure_range, gain_range, gained, p_value
 
 MOST_RUNS = 6
 STAGES = {"pretrain": "pretrain", "finetune": "finetune"}  # kind: the folder inside a quick start
@@ -237,18 +237,16 @@ def summary(found: Comparison, words: Words) -> list[str]:
     tested = found.evaluation or {}
     for row in tested.get("differences") or []:
         metric = tested["metric"]
-        difference, kind = row[metric], verdict(row[metric])
-        shown = difference
-        if kind == "worse":  # the sentence says by how much the other is better
-            shown = {"low": -difference["high"], "high": -difference["low"]}
+        difference, kind = row[metric], verdict(metric, row[metric])
+        shown = difference if kind == "unclear" else size_of(difference)
         text = words[f"compare.{kind}"].format(
             of=row["of"],
             over=row["over"],
             figure=words[f"inline.{metric}"],
             items=words[f"compare.{tested['unit']}"].format(rows=console.count(tested["rows"])),
-            points=words["points"].format(value=points(difference["value"], sign=False)),
-            signed=words["points"].format(value=points(difference["value"])),
-            interval=points_range(shown, words),
+            points=gained(metric, difference["value"], words, sign=False),
+            signed=gained(metric, difference["value"], words),
+            interval=gain_range(metric, shown, words),
         )
         if "mcnemar" in row:
             text += words["space"] + words["compare.mcnemar"].format(p=p_value(row["mcnemar"]))
@@ -272,9 +270,9 @@ def _key_figures(found: Comparison, words: Words) -> list[KeyFigure]:
     metric = tested["metric"]
     return [
         KeyFigure(
-            percent(model[metric]["value"]),
+            figure(metric, model[metric]["value"]),
             model["name"],
-            words["key.interval"].format(interval=percent_range(model[metric], words)),
+            words["key.interval"].format(interval=figure_range(metric, model[metric], words)),
         )
         for model in tested["models"]
     ]

@@ -57,6 +57,10 @@ WORDS = {
     "tokens the right tag (95 % interval {interval}).",
     "right.entity_f1": "On {rows} test sentences with {items} entities that it had never seen, its entity F1 is "
     "{value} (95 % interval {interval}); an entity counts as found only with its exact bounds and its type.",
+    "right.figure": "On {rows} test rows that it had never seen, its {figure} is {value} (95 % interval "
+    "{interval}).",
+    "right.answer_f1": "On {rows} test questions that it had never seen, its answers share {value} of their words "
+    "with the right ones (F1, 95 % interval {interval}).",
     "scratch.better": "Pretraining helped: the same network fine-tuned without it does worse by {points} "
     "(interval {interval}).",
     "scratch.worse": "Pretraining did not help here: the same network fine-tuned without it does better by "
@@ -75,21 +79,35 @@ WORDS = {
     "by {points} (interval {interval}): at this budget it is the method to use.",
     "frequent.unclear": "No difference to giving each word its most frequent tag can be shown: it is {signed}, "
     "and its interval ({interval}) includes zero.",
+    "overlap.better": "It beats taking the words beside those of the question, a method that takes no learning, by "
+    "{points} (interval {interval}).",
+    "overlap.worse": "Taking the words beside those of the question, a method that takes no learning, is better here "
+    "by {points} (interval {interval}): this model is of no use yet.",
+    "overlap.unclear": "No difference to taking the words beside those of the question can be shown: it is {signed}, "
+    "and its interval ({interval}) includes zero. This model is of no use yet.",
     "majority.better": "Always giving the most frequent label would be right less often, by {points} "
     "(interval {interval}).",
     "majority.worse": "Always giving the most frequent label would be right more often, by {points} "
     "(interval {interval}): this model is of no use yet.",
     "majority.unclear": "No difference to always giving the most frequent label can be shown: it is "
     "{signed}, and its interval ({interval}) includes zero. This model is of no use yet.",
+    "constant.better": "Always giving the same answer would be worse, by {points} in {figure} (interval {interval}).",
+    "constant.worse": "Always giving the same answer would be better, by {points} in {figure} (interval "
+    "{interval}): this model is of no use yet.",
+    "constant.unclear": "No difference to always giving the same answer can be shown: in {figure} it is {signed}, "
+    "and its interval ({interval}) includes zero. This model is of no use yet.",
     "caution": "The intervals say how far the figures would move with other test rows of the same kind. They "
     "do not cover another random seed or other training data.",
     "key.accuracy": "accuracy on {rows} test rows",
     "key.tags": "accuracy on {items} tokens",
     "key.entity_f1": "F1 on {items} entities",
+    "key.figure": "{figure} on {rows} test rows",
+    "key.answer_f1": "F1 on {rows} questions",
     "key.interval": "95 % interval {interval}",
     "key.scratch": "against no pretraining",
     "key.tfidf": "against TF-IDF",
     "key.frequent": "against the most frequent tag",
+    "key.overlap": "against the words beside the question's",
     "key.unclear": "{interval}, includes zero",
     "key.heldout": "held-out loss (nats)",
     "key.heldout.note": "word frequencies alone: {unigram}",
@@ -131,6 +149,22 @@ WORDS = {
     "settings": "Settings",
     "objectives.caption": "What pretraining asks of the model.",
     "pretraining.caption": "The pretraining run.",
+    "origin.caption": "What the run began with.",
+    "origin.heads": "Heads",
+    "origin.head": "{name}: {how}",
+    "origin.kept": "taken over",
+    "origin.new": "new",
+    "origin.blocks": "Blocks",
+    "origin.of": "lowest {number} of {whole}",
+    "origin.anew": "highest {number} drawn anew",
+    "origin.frozen": "Frozen",
+    "origin.embeddings": "embeddings",
+    "origin.lowest": "lowest blocks: {number}",
+    "origin.learning": "{learning} of {parameters} parameters learn",
+    "origin.positions": "Positions",
+    "origin.tile": "repeated",
+    "origin.interpolate": "stretched",
+    "origin.loss": "Held-out loss before (nats)",
     "parameters": "Parameters",
     "train_steps": "Steps",
     "tokens": "Tokens",
@@ -157,9 +191,28 @@ WORDS = {
     "accuracy": "Accuracy",
     "macro_f1": "Macro F1",
     "entity_f1": "Entity F1",
+    "micro_f1": "Micro F1",
+    "subset_accuracy": "Subset accuracy",
+    "matthews": "MCC",
+    "auc": "AUC",
+    "pearson": "Pearson",
+    "spearman": "Spearman",
+    "mae": "MAE",
+    "rmse": "RMSE",
+    "answer_f1": "Answer F1",
+    "exact_match": "Exact match",
+    "inline.answer_f1": "answer F1",
     "inline.accuracy": "accuracy",
     "inline.macro_f1": "macro F1",
     "inline.entity_f1": "entity F1",
+    "inline.micro_f1": "micro F1",
+    "inline.subset_accuracy": "subset accuracy",
+    "inline.matthews": "MCC",
+    "inline.auc": "AUC",
+    "inline.pearson": "Pearson's correlation",
+    "inline.spearman": "Spearman's correlation",
+    "inline.mae": "mean absolute error (MAE)",
+    "inline.rmse": "root mean squared error (RMSE)",
     "inline.f1": "F1",
     "inline.loss": "loss",
     "models.caption": "n = {rows} {split} rows; below each figure its 95 % interval (percentile bootstrap over "
@@ -168,6 +221,8 @@ WORDS = {
     "(percentile bootstrap over sentences).",
     "models.caption.entity_f1": "n = {items} entities in {rows} {split} sentences; below each figure its 95 % "
     "interval (percentile bootstrap over sentences).",
+    "models.caption.answer_f1": "n = {rows} {split} questions; below each figure its 95 % interval (percentile "
+    "bootstrap over questions).",
     "difference": "Difference",
     "real": "Real?",
     "real.yes": "yes",
@@ -176,6 +231,9 @@ WORDS = {
     "against": "{of} − {over}",
     "differences.caption": "Paired differences on the same n = {rows} rows, in percentage points, with 95 % "
     "intervals. A difference in {figure} counts as real where its interval leaves out zero.",
+    "differences.plain": "Paired differences on the same n = {rows} rows, with 95 % intervals. A difference in "
+    "{figure} counts as real where its interval leaves out zero; of errors (MAE, RMSE) less is "
+    "better.",
     "label": "Label",
     "precision": "Precision",
     "recall": "Recall",
@@ -189,6 +247,12 @@ WORDS = {
     "per_label.caption.entity_f1": "Of the entities marked with a type, how many are right (precision); of those "
     "there are, how many were found (recall); their harmonic mean (F1, with its 95 % interval); entities of that "
     "type (n).",
+    "part": "Questions of which",
+    "part.with an answer": "the answer is in the context",
+    "part.without an answer": "the context does not answer",
+    "part.English": "the text is English",
+    "part.Chinese": "the text is Chinese",
+    "parts.caption": "Mean scores of the parts of the questions.",
     "true": "True label",
     "predicted": "Predicted",
     "rows": "Rows",
@@ -209,6 +273,11 @@ WORDS = {
     "verdict.partly": "{wrong} of {items} wrong",
     "predictions.caption": "Real test rows. The probability is the model's own.",
     "predictions.caption.tag": "Real test sentences. What is wrong is outlined; its true tags stand below.",
+    "predictions.caption.answer": "Real test questions, with the part of the context around the answer. What is wrong "
+    "is outlined; the right answer stands below.",
+    "question": "Question",
+    "answer": "answer",
+    "answer.right": "Right",
     "setting": "Setting",
     "value": "Value",
     "seed": "Seed",
@@ -244,6 +313,7 @@ WORDS = {
     "interval ({interval}) includes zero (same {items}).",
     "compare.row": "{rows} rows",
     "compare.sentence": "{rows} sentences",
+    "compare.question": "{rows} questions",
     "compare.mcnemar": "By McNemar's exact test, p is {p}.",
     "compare.curves": "The runs have no test rows in common, so only curves and settings are compared.",
     "compare.corpora": "The runs were pretrained on different corpora or with different tokenizers: their losses "
@@ -285,7 +355,17 @@ WORDS = {
     "layer.block": "block {number}",
     "accuracy.axis": "accuracy (%)",
     "entity_f1.axis": "entity F1 (%)",
+    "answer_f1.axis": "answer F1 (%)",
     "f1.axis": "F1 (%)",
+    "micro_f1.axis": "micro F1 (%)",
+    "macro_f1.axis": "macro F1 (%)",
+    "subset_accuracy.axis": "subset accuracy (%)",
+    "matthews.axis": "MCC",
+    "auc.axis": "AUC (%)",
+    "pearson.axis": "Pearson's correlation",
+    "spearman.axis": "Spearman's correlation",
+    "mae.axis": "MAE",
+    "rmse.axis": "RMSE",
     "dev.caption": "{figure} on the development rows while fine-tuning. The ring marks the step that was kept.",
     "dev.loss.axis": "loss (nats)",
     "dev.loss.caption": "Loss on the development rows while fine-tuning.",
@@ -294,6 +374,10 @@ WORDS = {
     "dots.caption.items": "{figure} on n = {items} items in {rows} {split} sentences; bars are 95 % intervals.",
     "confusion.caption": "Rows: the true label. Columns: the label predicted. Numbers: test rows. Shade: "
     "share of the true label's rows.",
+    "scatter.caption": "The number predicted over the true one, for {shown} of the {rows} test rows; on the dashed "
+    "line both are the same.",
+    "true.number": "true",
+    "predicted.number": "predicted",
     "split.test": "test",
     "split.file": "{file}",
     # words of results.json that are too short for the messages of the command line

@@ -1,16 +1,38 @@
 """The sections on test results: figures of every model, paired differences, labels, confusions, example rows."""
 
 from collections.abc import Iterable, Sequence
-from itertools import pairwise
 from typing import Any
 
 from unmask import console
+from unmask.metrics import PLAIN
 from unmask.report import figures
 from unmask.report.blocks import Block, Cell, Columns, Part, Row, Sentence, Sentences, Table, Words, table
 from unmask.report.chart import COLOURS
 from unmask.report.summary import main_model, verdict
-from unmask.report.words import p_value, percent, percent_range, points, points_range, translated
+from unmask.report.words import (
+    figure,
+    figure_range,
+    gain,
+    gain_range,
+    p_value,
+    percent,
+    percent_range,
+    translated,
+)
 
+FIGURES = (  # in the order in which tables have them
+    "accuracy",
+    "exact_match",
+    "micro_f1",
+    "macro_f1",
+    "precision",
+    "recall",
+    "subset_accuracy",
+    "pearson",
+    "spearman",
+    "mae",
+    "rmse",
+)
 MOST_PAIRS = 20
 MOST_CHARACTERS = 240  # of one example text
 
@@ -18,9 +40,11 @@ Results = dict[str, Any]
 
 
 def variant(evaluation: Results) -> str:
-    """Which words fit: `accuracy` (a label a row), `tags` (a tag a token), `entity_f1` (spans)."""
+    """Which words fit: `accuracy` (labels or a number a row), `tags`, `entity_f1` (spans), `answer_f1`."""
     metric = evaluation.get("metric") or "accuracy"
-    return "tags" if metric == "accuracy" and evaluation.get("unit") == "sentence" else str(metric)
+    if evaluation.get("unit") != "sentence":
+        return str(metric) if metric in ("entity_f1", "answer_f1") else "accuracy"
+    return "tags" if metric == "accuracy" else str(metric)
 
 
 def worded(key: str, evaluation: Results, words: Words) -> str:
@@ -39,8 +63,10 @@ def results(found: Results, words: Words) -> Iterable[Block | None]:
         return
     metric, models = evaluation.get("metric") or "accuracy", evaluation["models"]
     yield figures.scores(evaluation, main["name"], words)
-    shown = [metric, *(key for key in ("macro_f1", "precision", "recall") if any(key in m for m in models))]
-    cells = [[translated(m["name"], words), *(_score(m.get(key), words) for key in shown)] for m in models]
+    shown = _shown(metric, models)
+    cells = [
+        [translated(m["name"], words), *(_score(key, m.get(key), words) for key in shown)] for m in models
+    ]
     heads = [words[key] for key in ("model", *shown)]
     caption = worded("models.caption", evaluation, words)
     yield Table(heads, cells, caption, frozenset(range(1, len(heads))), models.index(main))
@@ -52,34 +78,40 @@ def differences(evaluation: Results, words: Words) -> Table | None:
     metric, rows = evaluation.get("metric") or "accuracy", evaluation.get("differences") or []
     if not rows:
         return None
-    shown = [key for key in (metric, "macro_f1") if any(key in row for row in rows)]
+    shown = [key for key in _shown(metric, rows) if key not in ("precision", "recall")]
     tested = any("mcnemar" in row for row in rows)
     cells: list[list[str | Cell]] = []
     for row in rows:
         name = words["against"].format(of=translated(row["of"], words), over=translated(row["over"], words))
-        cells.append([name, *(_difference(row.get(key), words) for key in shown)])
+        cells.append([name, *(_difference(key, row.get(key), words) for key in shown)])
         if tested:
             cells[-1].append(p_value(row["mcnemar"]) if "mcnemar" in row else "")
-        unclear = metric not in row or verdict(row[metric]) == "unclear"
+        unclear = metric not in row or verdict(metric, row[metric]) == "unclear"
         cells[-1].append(words["real.no" if unclear else "real.yes"])
     heads = ["difference", *shown, *(["mcnemar"] if tested else []), "real"]
-    caption = words["differences.caption"].format(
-        rows=console.count(evaluation["rows"]), figure=words[f"inline.{metric}"]
-    )
+    unit = "differences.plain" if set(shown) <= PLAIN else "differences.caption"
+    caption = words[unit].format(rows=console.count(evaluation["rows"]), figure=words[f"inline.{metric}"])
     numbers = frozenset(range(1, len(heads) - 1))
     return Table([words[key] for key in heads], cells, caption, numbers)
 
 
-def _score(value: Any, words: Words) -> str | Cell:
+def _shown(metric: str, rows: Sequence[Row]) -> list[str]:
+    """The figures that any of these models or differences has, the main one first."""
+    return [
+        key for key in dict.fromkeys((metric, *FIGURES)) if key == metric or any(key in row for row in rows)
+    ]
+
+
+def _score(key: str, value: Any, words: Words) -> str | Cell:
     if value is None:
         return ""
     if isinstance(value, dict):
-        return Cell(percent(value["value"]), percent_range(value, words))
-    return percent(value)
+        return Cell(figure(key, value["value"]), figure_range(key, value, words))
+    return figure(key, value)
 
 
-def _difference(value: Any, words: Words) -> str | Cell:
-    return Cell(points(value["value"]), points_range(value, words)) if value else ""
+def _difference(key: str, value: Any, words: Words) -> str | Cell:
+    return Cell(gain(key, value["value"]), gain_range(key, value, words)) if value else ""
 
 
 def errors(found: Results, words: Words) -> Iterable[Block | None]:
@@ -88,6 +120,7 @@ def errors(found: Results, words: Words) -> Iterable[Block | None]:
     if not evaluation:
         return
     yield figures.confusion(evaluation, words)
+    yield figures.scatter(evaluation, words)
     yield _confusions(evaluation, words)
     rows = [row | {"f1": _f1(row, words)} for row in evaluation.get("per_label") or []]
     columns: Columns = {
@@ -98,8 +131,12 @@ def errors(found: Results, words: Words) -> Iterable[Block | None]:
         "n": console.count,
     }
     kind = variant(evaluation)
-    caption = words["per_label.caption" if kind == "accuracy" else f"per_label.caption.{kind}"]
-    yield table(rows, columns, words, caption)
+    if rows:
+        caption = words["per_label.caption" if kind == "accuracy" else f"per_label.caption.{kind}"]
+        yield table(rows, columns, words, caption)
+    parts = [row | {"part": words[f"part.{row['part']}"]} for row in evaluation.get("parts") or []]
+    columns = {"part": str, "answer_f1": percent, "exact_match": percent, "n": console.count}
+    yield table(parts, columns, words, words["parts.caption"])
 
 
 def _same(cell: Any) -> Any:
@@ -148,9 +185,11 @@ def _of_matrix(counts: Sequence[Sequence[int]], labels: Sequence[str]) -> list[R
 
 
 def predictions(found: Results, words: Words) -> Iterable[Block | None]:
-    """Real rows: with their labels as a table, or with coloured spans."""
+    """Real rows: with their labels as a table, with coloured spans, or questions with the answers marked."""
     rows = (found.get("samples") or {}).get("predictions") or []
-    spanned = [row for row in rows if "spans" in row]
+    if answered := [row for row in rows if "question" in row]:
+        yield _answers(answered, words)
+    spanned = [row for row in rows if "spans" in row and "question" not in row]
     if spanned:
         yield _sentences(spanned, found, words)
     cells = []
@@ -179,24 +218,61 @@ def _sentences(rows: Sequence[Row], found: Results, words: Words) -> Sentences:
     for text, gold, said in readings:
         bounds = {span[:2] for span in [*gold, *said]}
         wrong = {span[:2] for span in set(gold) ^ set(said)}
-        lines = [(words["predicted"], _parts(text, said, set(gold), colours))]
+        lines = _lines(words["predicted"], text, said, set(gold), colours)
         if wrong:
-            lines.append((words["true"], _parts(text, gold, set(said), colours)))
+            lines += _lines(words["true"], text, gold, set(said), colours)
         partly = words["verdict.partly"].format(wrong=len(wrong), items=len(bounds))
         mark = "✗ " + partly if wrong else "✓ " + words["verdict.right"]
         shown.append(Sentence(mark, lines))
     return Sentences(shown, words["predictions.caption.tag"])
 
 
+def _answers(rows: Sequence[Row], words: Words) -> Sentences:
+    shown = []
+    for row in rows:
+        true, said = (
+            [(start, stop, words["answer"]) for start, stop, _ in row[key]] for key in ("spans", "predicted")
+        )
+        others, colours = set(true) if not row["right"] else set(said), {words["answer"]: 1}
+        text = (
+            row["text"] if said else row["answer"] or words["none"]
+        )  # it lies outside of what is shown, or is none
+        lines = [
+            (words["question"], [Part(row["question"])]),
+            (words["predicted"], _parts(text, said, others, colours)),
+        ]
+        if not row["right"]:
+            text = row["text"] if true else words["none"]
+            lines.append((words["answer.right"], _parts(text, true, set(true), colours)))
+        mark = "✓ " + words["verdict.right"] if row["right"] else "✗ " + words["verdict.wrong"]
+        shown.append(Sentence(mark, lines))
+    return Sentences(shown, words["predictions.caption.answer"])
+
+
 def _spans(row: Row, key: str) -> Spans:
-    """Spans that lie in the text that is shown, in order; each [start, stop, label] or an object of these."""
+    """Spans that lie in the text that is shown, in order, those around others first; each [start, stop, label] or
+    an object of these."""
     found: Spans = []
     for span in row.get(key) or []:
         start, stop, label = (span["start"], span["stop"], span["label"]) if isinstance(span, dict) else span
         if stop <= min(len(row["text"]), MOST_CHARACTERS - 1):
             found.append((start, stop, label))
-    ordered = sorted(found)
-    return ordered[:1] + [after for before, after in pairwise(ordered) if before[1] <= after[0]]
+    return sorted(found, key=lambda span: (span[0], -span[1], span[2]))
+
+
+def _lines(
+    name: str, text: str, spans: Spans, others: set[tuple[int, int, str]], colours: dict[str, int]
+) -> list[tuple[str, list[Part]]]:
+    """A reading of a sentence; spans inside others, or over them, stand on lines below, each the sentence again."""
+    lines: list[tuple[str, list[Part]]] = []
+    while spans or not lines:
+        layer: Spans = []
+        for span in spans:
+            if not layer or layer[-1][1] <= span[0]:
+                layer.append(span)
+        lines.append(("↳ " * bool(lines) + name, _parts(text, layer, others, colours)))
+        spans = [span for span in spans if span not in layer]
+    return lines
 
 
 def _parts(text: str, spans: Spans, others: set[tuple[int, int, str]], colours: dict[str, int]) -> list[Part]:

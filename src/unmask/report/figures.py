@@ -6,12 +6,31 @@ from pathlib import Path
 from typing import Any
 
 from unmask import console, files
+from unmask.metrics import PLAIN
 from unmask.report import chart
 from unmask.report.blocks import Figure, Words
 from unmask.report.chart import COLOURS, Curve
-from unmask.report.words import percent, translated
+from unmask.report.words import figure, translated
 
 Rows = list[dict[str, Any]]
+
+ENDINGS = (
+    "entity_f1",
+    "answer_f1",
+    "f1",
+    "micro_f1",
+    "macro_f1",
+    "subset_accuracy",
+    "matthews",
+    "auc",
+    "pearson",
+    "spearman",
+    "rmse",
+    "mae",
+    "accuracy",
+    "loss",
+)
+"""Of the names of figures, the most telling first."""
 
 MAX_MATRIX = 20  # labels; beyond, the most frequent confusions are listed instead
 
@@ -47,17 +66,20 @@ def evaluations(log: Rows, figure: str, across: str) -> list[tuple[float, float]
 
 
 def training(log: Rows, across: str) -> list[tuple[float, float]]:
-    """The points (`across`, training loss); of several objectives that of masked words, as references are its."""
-    return [
-        (float(row[across]), float(row["masked.loss" if "masked.loss" in row else "loss"]))
-        for row in log
-        if "loss" in row and across in row
-    ]
+    """The points (`across`, training loss); of several terms that of masked words, or the first, which is the task's:
+    references and figures on held-out rows are its."""
+    points = []
+    for row in log:
+        if "loss" in row and across in row:
+            terms = [name for name in row if name.endswith(".loss")]
+            own = "masked.loss" if "masked.loss" in terms else next(iter(terms), "loss")
+            points.append((float(row[across]), float(row[own])))
+    return points
 
 
 def main_figure(figures: dict[str, Any]) -> str | None:
-    """The name of the figure that says best how good a model is: F1 before accuracy before loss."""
-    for ending in ("entity_f1", "f1", "accuracy", "loss"):
+    """The name of the figure that says best how good a model is; a run keeps one of them, and its loss."""
+    for ending in ENDINGS:
         for name in sorted(figures):
             if name.split(".")[-1] == ending and isinstance(figures[name], int | float):
                 return name
@@ -67,7 +89,7 @@ def main_figure(figures: dict[str, Any]) -> str | None:
 def figure_name(name: str, words: Words, *, inline: bool = False) -> str:
     """`classify.accuracy` as people call it: `Accuracy`, or `accuracy` within a sentence."""
     last = name.split(".")[-1]
-    known = last in ("accuracy", "entity_f1", "macro_f1", "f1", "loss")
+    known = last in ENDINGS
     return words[f"inline.{last}" if inline or last == "loss" else last] if known else last
 
 
@@ -135,7 +157,8 @@ def _dev_curves(runs: Sequence[Trained], name: str, across: str, words: Words) -
     loss = name.split(".")[-1] == "loss"
     series = []
     for number, run in enumerate(runs):
-        points = [(at, value if loss else 100 * value) for at, value in evaluations(run.log, name, across)]
+        scale = 1 if loss or name.split(".")[-1] in PLAIN else 100
+        points = [(at, scale * value) for at, value in evaluations(run.log, name, across)]
         kept = [row[across] for row in run.log if row.get("step") == run.best_step and across in row]
         if points:
             ring = None if loss or not kept else float(kept[-1])
@@ -158,8 +181,9 @@ def scores(evaluation: dict[str, Any], strong: str, words: Words) -> Figure | No
     rows = []
     for model in models:
         value = model[metric]
-        low, middle, high = (100 * value[key] for key in ("low", "value", "high"))
-        rows.append((translated(model["name"], words), middle, low, high, percent(value["value"])))
+        scale = 1 if metric in PLAIN else 100
+        low, middle, high = (scale * value[key] for key in ("low", "value", "high"))
+        rows.append((translated(model["name"], words), middle, low, high, figure(metric, value["value"])))
     items = evaluation.get("tokens" if metric == "accuracy" else "entities")
     caption = words["dots.caption" if items is None else "dots.caption.items"].format(
         figure=words[metric],
@@ -186,5 +210,21 @@ def confusion(evaluation: dict[str, Any], words: Words) -> Figure | None:
 
     def plot(width: int) -> str:
         return chart.matrix(counts, labels, caption, words["predicted"], words["true"], width)
+
+    return drawn(plot, caption)
+
+
+def scatter(evaluation: dict[str, Any], words: Words) -> Figure | None:
+    """The predicted number of each row over the true one."""
+    pairs = evaluation.get("numbers")
+    if not pairs:
+        return None
+    caption = words["scatter.caption"].format(
+        shown=console.count(len(pairs)), rows=console.count(evaluation["rows"])
+    )
+    points = [(float(true), float(said)) for true, said in pairs]
+
+    def plot(width: int) -> str:
+        return chart.scatter(points, caption, words["true.number"], words["predicted.number"], width)
 
     return drawn(plot, caption)

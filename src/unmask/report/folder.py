@@ -6,6 +6,8 @@ recipe.yaml, run.json, metrics.jsonl and predictions/. Every key may be absent, 
     format: 1,  kind: quickstart | pretrain | finetune,  title, language: en | zh,  command, created (ISO time)
     state: finished | running | interrupted,  steps_done, progress (share of the budget)
     environment: {unmask, torch, python, platform, device, threads}
+    start: {model, heads: {name: kept | new}, layers_of_model, layers, drawn_anew, frozen_layers, frozen_embeddings,
+            positions_of_model, positions, extend, parameters, learning, heldout: {figure: value}}
     steps: [{number, title, summary, seconds}]
     data: {corpora: [{name, documents, bytes, source, licence}],
            task: {name, file, train_rows, train_rows_used, dev_rows, test_rows, labels, source, licence, defects}}
@@ -19,21 +21,26 @@ recipe.yaml, run.json, metrics.jsonl and predictions/. Every key may be absent, 
     evaluation: {split, metric, unit, rows, labels, models, differences, per_label, confusion | confusions}
     samples: {fills: [{text, hidden, candidates: [{piece, probability}]}],
               predictions: [{text, label, predicted, probability}]                      one label a row
-                        or [{text, spans: [[start, stop, label]], predicted: [[start, stop, label]]}]}   tagging
+                        or [{text, spans: [[start, stop, label]], predicted: [[start, stop, label]]}]    tagging
+                        or [{question, text, spans, predicted, answer, right}]}                         answering
     repeat: {commands: [...], seed, hashes: {name: sha256}}
 
 `evaluation` is what evaluate/compare.py gives:
 
-    metric: accuracy | entity_f1      the main figure; each model and each difference has it under this name
-    unit: row | sentence              what the bootstrap draws; `rows` counts these
+    kind: label | labels | number     what is true of a row; absent for tags, spans and answers
+    metric: accuracy, pearson, ...    the main figure; each model and each difference has it under this name
+    unit: row | sentence | question   what the bootstrap draws; `rows` counts these
     tokens | entities                 how many items the figure is about, where the unit is a sentence
     models: [{name, kind, METRIC: {value, low, high}, macro_f1: {...}, precision, recall}]
     differences: [{of, over, kind, METRIC: {value, low, high}, macro_f1: {...}, mcnemar: p}]
+    parts: [{part, answer_f1, exact_match, n}]           answering: questions with and without answer, by language
     per_label: [{label, precision, recall, f1, f1_low, f1_high, n}]
-    confusion: [[count]]              true label down, predicted across (one label a row)
+    confusion: [[count]]              true label down, predicted across (one label a row, up to 100 labels)
+    numbers: [[true, predicted]]      of up to 1,000 rows, evenly chosen (a number a row)
     confusions: [{true, predicted, count, share}]        tagging; null for `nothing there` or `nothing found`
 
-kind of a model: pretrained, scratch, tfidf, frequent (the most frequent tag of each word), majority, other.
+kind of a model: pretrained, scratch, public (a checkpoint of others), tfidf, frequent (the most frequent tag of each
+word), majority, mean (always the mean), overlap (the words beside those of a question), other.
 """
 
 import shlex
@@ -65,6 +72,7 @@ def results_of(run: Path) -> Results:
         "steps_done": info.steps,
         "progress": info.progress,
         "environment": _shown_environment(info.facts.get("environment") or {}),
+        "start": info.facts.get("start"),
         "repeat": {
             "commands": [_command(info)],
             "seed": info.recipe.get("seed"),
@@ -152,9 +160,13 @@ def _finetuned(info: RunInfo) -> Results:
         kind = "pretrained" if start == "pretrained" else "other"
         named = [(info.folder.resolve().name, kind, kept)]
         if (plain := kept.simplest) is not None:
-            named.append((plain.name, plain.kind, replace(kept, predicted=plain.predicted)))
+            named.append(
+                (plain.name, plain.kind, replace(kept, predicted=plain.predicted, probabilities=None))
+            )
         how = "".join(f", {name}={value}" for name, value in kept.reading.items())
         results["evaluation"] = {"split": f"{kept.file}{how}", **saved.compared(named)}
+        if kept.samples:
+            results["samples"] = {"predictions": list(kept.samples)}
         task |= {"test_rows": len(kept.reference), "labels": len(kept.labels)}
     return results
 

@@ -17,7 +17,8 @@ from unmask import console, files
 from unmask.config import read_yaml
 from unmask.errors import UserError
 from unmask.report.figures import figure_name, main_figure
-from unmask.report.words import ENGLISH, percent
+from unmask.report.words import ENGLISH
+from unmask.report.words import figure as shown_value
 
 State = Literal["running", "interrupted", "finished", "damaged"]
 
@@ -64,7 +65,7 @@ class RunInfo:
         if self.figure is None:
             return ""
         name, value = self.figure
-        shown = f"{value:.2f}" if name.endswith("loss") else percent(value)
+        shown = f"{value:.2f}" if name.endswith("loss") else shown_value(name.split(".")[-1], value)
         where = "training" if name == TRAINING_LOSS else self.kind
         return f"{words[f'figure.{where}'].format(figure=figure_name(name, words, inline=True))} {shown}"
 

@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from unmask import console
-from unmask.report import engine, evaluation, figures
+from unmask.report import engine, evaluation, figures, origin
 from unmask.report.blocks import Block, Cell, Code, Section, Table, Words, facts, pairs, sections, table
 from unmask.report.figures import Trained
-from unmask.report.words import duration, percent, percent_range, translated
+from unmask.report.words import duration, figure, percent, percent_range, translated
 
 ROWS_OF_TASK = ("train_rows", "train_rows_used", "dev_rows", "test_rows")
 Z = 1.959964  # of a two-sided interval of 95 %
@@ -101,6 +101,7 @@ def _pretraining(results: Results, run: Path, words: Words) -> Iterable[Block | 
         columns |= {"loss": "{:.2f}".format, "heldout_loss": "{:.2f}".format, "heldout_accuracy": percent}
         row = pretraining | {"train_steps": pretraining.get("steps"), "time": pretraining.get("seconds")}
         yield facts(row, columns, words, words["pretraining.caption"])
+        yield origin.begun(results, words)
     objectives = []
     for objective in results.get("objectives") or []:
         settings = [
@@ -144,6 +145,8 @@ def _finetuning(results: Results, run: Path, words: Words) -> Iterable[Block | N
         for entry in entries
     ]
     yield table(rows, columns, words, words["finetuning.caption"])
+    if entries:
+        yield origin.begun(results, words)
 
 
 def _dev(entry: Results, rows: int | None, words: Words) -> Cell | None:
@@ -157,14 +160,15 @@ def _dev(entry: Results, rows: int | None, words: Words) -> Cell | None:
     notes = [words["finetuning.n"].format(rows=console.count(rows))]
     if name == "classify.accuracy":
         notes.insert(0, percent_range(wilson(known[name], rows), words))
-    return Cell(f"{figures.figure_name(name, words, inline=True)} {percent(known[name])}", " · ".join(notes))
+    shown = figure(name.split(".")[-1], known[name])
+    return Cell(f"{figures.figure_name(name, words, inline=True)} {shown}", " · ".join(notes))
 
 
 def _fills(results: Results, words: Words) -> Table | None:
     rows = []
     for fill in (results.get("samples") or {}).get("fills") or []:
         guesses = (f"{guess['piece']} {percent(guess['probability'])}" for guess in fill["candidates"])
-        text = evaluation.short(fill["text"].replace("[MASK]", "_____"))
+        text = evaluation.short(fill["text"].replace(fill.get("mask", "[MASK]"), "_____"))
         rows.append({"text": text, "hidden": fill.get("hidden"), "candidates": " · ".join(guesses)})
     return table(rows, {"text": str, "hidden": str, "candidates": str}, words, words["fills.caption"])
 

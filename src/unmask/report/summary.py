@@ -3,9 +3,19 @@
 from typing import Any, Literal
 
 from unmask import console
+from unmask.metrics import LOWER, PLAIN
 from unmask.report.blocks import KeyFigure, Words
 from unmask.report.figures import figure_name, main_figure
-from unmask.report.words import duration, percent, percent_range, points, points_range, translated
+from unmask.report.words import (
+    duration,
+    figure,
+    figure_range,
+    gain,
+    gain_range,
+    gained,
+    percent,
+    translated,
+)
 
 Results = dict[str, Any]
 
@@ -27,11 +37,18 @@ def own_differences(results: Results) -> dict[str, Results]:
     return {row["kind"]: row for row in differences if model and row.get("of") == model["name"]}
 
 
-def verdict(difference: dict[str, float]) -> Literal["better", "worse", "unclear"]:
+def verdict(metric: str, difference: dict[str, float]) -> Literal["better", "worse", "unclear"]:
     """What the interval of a difference allows one to say."""
-    if difference["low"] > 0:
-        return "better"
-    return "worse" if difference["high"] < 0 else "unclear"
+    if difference["low"] <= 0 <= difference["high"]:
+        return "unclear"
+    return "better" if (difference["low"] > 0) != (metric in LOWER) else "worse"
+
+
+def size_of(difference: dict[str, float]) -> dict[str, float]:
+    """The interval of a difference that a sentence says the size of: without its sign."""
+    if difference["high"] >= 0:
+        return difference
+    return {"low": -difference["high"], "high": -difference["low"]}
 
 
 def metric_of(results: Results) -> str:
@@ -43,8 +60,10 @@ def paragraphs(results: Results, words: Words) -> list[str]:
     training = [_trained(results, words), _learnt(results, words), _tuned(results, words)]
     comparison = [_right(results, words)]
     for kind, row in own_differences(results).items():
+        if kind in ("majority", "mean") and metric_of(results) != "accuracy":
+            kind = "constant"
         if f"{kind}.better" in words and metric_of(results) in row:
-            comparison.append(_compared(kind, row[metric_of(results)], words))
+            comparison.append(_compared(kind, metric_of(results), row[metric_of(results)], words))
     caution = [words["caution"]] if any(comparison) else []
     whole = [[_unfinished(results, words)], training, comparison, caution]
     return [text for part in whole if (text := words["space"].join(filter(None, part)))]
@@ -128,7 +147,7 @@ def _tuned_only(run: Results, words: Words) -> str:
     if name is None or "dev_rows" not in run:
         return text
     value = run["dev"][name]
-    shown = f"{value:.3f}" if name.endswith("loss") else percent(value)
+    shown = f"{value:.3f}" if name.endswith("loss") else figure(name.split(".")[-1], value)
     dev = words["tuned.dev"].format(
         rows=console.count(run["dev_rows"]), figure=figure_name(name, words, inline=True), value=shown
     )
@@ -140,13 +159,20 @@ def _right(results: Results, words: Words) -> str:
     if not model or not model.get(metric):
         return ""
     evaluation = results["evaluation"]
-    kind = "tags" if metric == "accuracy" and evaluation.get("unit") == "sentence" else metric
-    return words[f"right.{kind}"].format(
+    return words[f"right.{_wording(evaluation, metric)}"].format(
         rows=console.count(evaluation["rows"]),
         items=console.count(_items(evaluation)),
-        value=percent(model[metric]["value"]),
-        interval=percent_range(model[metric], words),
+        figure=words[f"inline.{metric}"],
+        value=figure(metric, model[metric]["value"]),
+        interval=figure_range(metric, model[metric], words),
     )
+
+
+def _wording(evaluation: Results, metric: str) -> str:
+    """Which sentence fits the main figure: one of its own, or that of any figure."""
+    if metric == "accuracy" and evaluation.get("unit") == "sentence":
+        return "tags"
+    return metric if metric in ("accuracy", "entity_f1") else "figure"
 
 
 def _items(evaluation: Results) -> int:
@@ -155,15 +181,14 @@ def _items(evaluation: Results) -> int:
     return int(evaluation.get(key) or evaluation["rows"])
 
 
-def _compared(kind: str, difference: dict[str, float], words: Words) -> str:
-    found = verdict(difference)
-    shown = difference
-    if found == "worse":  # the sentence says by how much the other is better
-        shown = {"low": -difference["high"], "high": -difference["low"]}
+def _compared(kind: str, metric: str, difference: dict[str, float], words: Words) -> str:
+    found = verdict(metric, difference)
+    shown = difference if found == "unclear" else size_of(difference)
     return words[f"{kind}.{found}"].format(
-        points=words["points"].format(value=points(difference["value"], sign=False)),
-        signed=words["points"].format(value=points(difference["value"])),
-        interval=points_range(shown, words),
+        figure=words[f"inline.{metric}"],
+        points=gained(metric, difference["value"], words, sign=False),
+        signed=gained(metric, difference["value"], words),
+        interval=gain_range(metric, shown, words),
     )
 
 
@@ -173,23 +198,24 @@ def key_figures(results: Results, words: Words) -> list[KeyFigure]:
     if not model or not model.get(metric):
         return _untested(results, words)
     evaluation = results["evaluation"]
-    kind = "tags" if metric == "accuracy" and evaluation.get("unit") == "sentence" else metric
     counted = {"rows": console.count(evaluation["rows"]), "items": console.count(_items(evaluation))}
-    interval = percent_range(model[metric], words)
+    counted["figure"] = words[metric]
+    interval = figure_range(metric, model[metric], words)
     found = [
         KeyFigure(
-            percent(model[metric]["value"]),
-            words[f"key.{kind}"].format(**counted),
+            figure(metric, model[metric]["value"]),
+            words[f"key.{_wording(evaluation, metric)}"].format(**counted),
             words["key.interval"].format(interval=interval),
         )
     ]
     differences = own_differences(results)
-    for kind in ("scratch", "tfidf", "frequent"):
+    for kind in ("scratch", "tfidf", "frequent", "overlap"):
         if kind in differences and metric in differences[kind]:
             row = differences[kind][metric]
-            note = "key.unclear" if verdict(row) == "unclear" else "key.interval"
-            shown = words[note].format(interval=points_range(row, words))
-            found.append(KeyFigure(points(row["value"]), words[f"key.{kind}"], shown, words["points.unit"]))
+            note = "key.unclear" if verdict(metric, row) == "unclear" else "key.interval"
+            shown = words[note].format(interval=gain_range(metric, row, words))
+            unit = "" if metric in PLAIN else words["points.unit"]
+            found.append(KeyFigure(gain(metric, row["value"]), words[f"key.{kind}"], shown, unit))
     return found
 
 
@@ -206,5 +232,6 @@ def _untested(results: Results, words: Words) -> list[KeyFigure]:
             text = words["key.dev"].format(
                 figure=figure_name(name, words, inline=True), rows=console.count(run["dev_rows"])
             )
-            found.append(KeyFigure(percent(run["dev"][name]), text, translated(run["name"], words)))
+            shown = figure(name.split(".")[-1], run["dev"][name])
+            found.append(KeyFigure(shown, text, translated(run["name"], words)))
     return found

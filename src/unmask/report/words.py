@@ -7,6 +7,7 @@ from typing import Any
 
 from unmask.errors import UserError
 from unmask.language import Verbatim, label
+from unmask.metrics import PLAIN
 from unmask.report import chinese, english
 
 ENGLISH = english.WORDS
@@ -45,6 +46,41 @@ def duration(seconds: float, words: dict[str, str]) -> str:
 def percent(share: float, digits: int = 1) -> str:
     """0.952 -> `95.2 %`."""
     return f"{100 * share:.{digits}f}\u00a0%"
+
+
+def figure(metric: str, value: float) -> str:
+    """A figure as the page shows it: a share in per cent, any other (PLAIN) as it is."""
+    return _signed(value, f"{abs(value):.3f}", plus="") if metric in PLAIN else percent(value)
+
+
+def figure_range(metric: str, value: dict[str, Any], words: dict[str, str]) -> str:
+    """Its interval."""
+    if metric not in PLAIN:
+        return percent_range(value, words)
+    return words["to"].format(low=figure(metric, value["low"]), high=figure(metric, value["high"]))
+
+
+def gain(metric: str, difference: float, *, sign: bool = True) -> str:
+    """A difference of such figures: of shares in percentage points, of others as it is."""
+    if metric not in PLAIN:
+        return points(difference, sign=sign)
+    shown = f"{abs(difference):.3f}"
+    return _signed(difference, shown) if sign and float(shown) else shown
+
+
+def gain_range(metric: str, value: dict[str, Any], words: dict[str, str]) -> str:
+    """The interval of a difference."""
+    return words["to"].format(low=gain(metric, value["low"]), high=gain(metric, value["high"]))
+
+
+def gained(metric: str, difference: float, words: dict[str, str], *, sign: bool = True) -> str:
+    """A difference with its unit."""
+    shown = gain(metric, difference, sign=sign)
+    return shown if metric in PLAIN else words["points"].format(value=shown)
+
+
+def _signed(value: float, shown: str, plus: str = "+") -> str:
+    return f"{plus if value >= 0 else '−'}{shown}"
 
 
 def points(difference: float, *, sign: bool = True) -> str:

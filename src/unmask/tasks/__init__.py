@@ -4,19 +4,33 @@ from collections.abc import Mapping
 from typing import Annotated, Any
 
 from unmask.config import config, from_mapping, setting
+from unmask.tasks.answer import Answer, AnswerTask
 from unmask.tasks.classify import Classify, ClassifyTask
+from unmask.tasks.manylabels import LabelsTask
+from unmask.tasks.number import NumberTask
 from unmask.tasks.tag import Tag, TagTask
 from unmask.tasks.task import Reading, Task
 from unmask.text.tokenizer import Tokenizer
 
-AnyTask = Annotated[Classify | Tag, setting(discriminator="name")]
+AnyTask = Annotated[Classify | Tag | Answer, setting(discriminator="name")]
 
-FACTS = ("labels", "scheme")  # what a schema holds beside settings
+FACTS = (
+    "labels",
+    "scheme",
+    "thresholds",
+    "numbers",
+    "unanswerable",
+    "threshold",
+)  # what a schema holds beside settings
 
 __all__ = [
+    "Answer",
+    "AnswerTask",
     "AnyTask",
     "Classify",
     "ClassifyTask",
+    "LabelsTask",
+    "NumberTask",
     "Reading",
     "Tag",
     "TagTask",
@@ -31,9 +45,9 @@ class _Schema:
     task: AnyTask = setting(description="what was learnt")
 
 
-def task_named(name: str) -> type[Task[Any]]:
+def task_named(name: str, **settings_given: object) -> type[Task[Any]]:
     """The task that a settings class of `AnyTask` calls so. Raises UserError for others."""
-    settings: Any = from_mapping(_Schema, {"task": {"name": name}}, "task").task
+    settings: Any = from_mapping(_Schema, {"task": {"name": name, **settings_given}}, "task").task
     task: type[Task[Any]] = settings.task
     return task
 

@@ -1,44 +1,113 @@
-"""Classification of a text or of a pair of texts: one label each."""
+"""Classification of a text or of a pair of texts: one label each; and the settings of all that is said of texts."""
 
+import math
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from unmask import metrics
-from unmask.config import config, dump, setting
-from unmask.data.batch import SPECIAL, Batch, Row
-from unmask.data.memory import Source
-from unmask.data.tables import Example, Unknown, check_labels, read_examples
+from unmask import metrics, rowmetrics
+from unmask.config import config, setting
+from unmask.data.batch import Batch, Row
+from unmask.data.labels import LabelKind
+from unmask.data.tables import Example
 from unmask.errors import UserError
-from unmask.learner import Loss, Part
-from unmask.model.attention import Spans
+from unmask.metrics import Interval
 from unmask.model.encoder import Encoder, EncoderConfig
-from unmask.model.pooler import Pooler, Pooling
-from unmask.tasks.task import Evidence, Head, Reading, Shown, Task, TaskLearner
+from unmask.model.pooler import Pooling
+from unmask.tasks.classifyhead import (
+    NARROWING,
+    AdaptiveHead,
+    AdaptiveLearner,
+    ClassifyHead,
+    ClassifyLearner,
+    PooledHead,
+)
+from unmask.tasks.losses import AnyLoss, CrossEntropy, log_priors
+from unmask.tasks.manylabels import LabelsTask
+from unmask.tasks.number import NumberTask
+from unmask.tasks.task import Evidence, Head, Shown, TaskLearner
+from unmask.tasks.texts import Label, Ranking, TextTask, known_targets, rounded, shares_of
 from unmask.text.tokenizer import Tokenizer
 
+__all__ = ["Classify", "ClassifyHead", "ClassifyLearner", "ClassifyTask", "Evaluation", "Label"]
+
 CONFUSED = 8  # pairs of labels shown to people
-SHOWN = 300  # characters of a text in a report
+MOST_COUNTED = 100  # labels of which all pairs are counted
+
+Measure = Literal[
+    "accuracy",
+    "macro_f1",
+    "micro_f1",
+    "subset_accuracy",
+    "matthews",
+    "auc",
+    "pearson",
+    "spearman",
+    "mae",
+    "rmse",
+]
 
 
 @config
 class Classify:
-    """Settings of classification."""
+    """Settings of classification and regression of texts."""
 
     name: Literal["classify"] = "classify"
+    target: LabelKind = setting(
+        default="label", description="what is said of a text: one label, any number of labels, or a number"
+    )
     length: int = setting(
-        default=128, ge=8, description="longest input in tokens; longer texts are cut, which is said"
+        default=128, ge=8, description="longest input in tokens; what becomes of longer texts `long` says"
+    )
+    long: Literal["truncate", "windows"] = setting(
+        default="truncate",
+        description="a text longer than length: cut, which is said, or read in windows that overlap",
+    )
+    stride: int | None = setting(
+        default=None, ge=1, description="tokens from one window to the next; half of length if not given"
+    )
+    metric: Measure | None = setting(
+        default=None,
+        description="the figure that the best step is chosen by and models are compared by; accuracy, micro_f1 or "
+        "pearson if not given, as the target is",
     )
     pooling: Pooling = setting(
-        default="cls", description="one vector per text: the [CLS] state, or the mean over tokens"
+        default="cls",
+        description="one vector per text: the [CLS] state, or the mean, the greatest values or the mean weighted by "
+        "attention over tokens",
+    )
+    mix_layers: bool = setting(
+        default=False, description="read a learnt mix of all layers, not the last one (Peters et al. 2018)"
+    )
+    head: Literal["linear", "adaptive"] = setting(
+        default="linear",
+        description="the last layer; adaptive: for very many labels, the rare ones in clusters (Grave et al. 2017)",
+    )
+    cutoffs: list[int] | None = setting(
+        default=None,
+        description="head adaptive: after how many labels, most frequent first, a cluster ends; a twentieth and a "
+        "quarter of them if not given",
+    )
+    tune_thresholds: bool = setting(
+        default=False,
+        description="target labels: find for each label the probability from which it is given, by its F1 on the dev "
+        "rows; 0.5 otherwise",
     )
     head_dropout: float = setting(default=0.1, ge=0, lt=1, description="before the last layer")
+    dropout_samples: int = setting(
+        default=1,
+        ge=1,
+        description="dropout masks before the last layer for each row, whose losses are averaged (Inoue 2019)",
+    )
+    loss: AnyLoss = setting(
+        default_factory=CrossEntropy, description="what is learnt from the scores of labels"
+    )
     class_weights: Literal["none", "balanced"] = setting(
         default="none", description="balanced: each class weighs the same in sum (n / (classes x count))"
     )
@@ -49,40 +118,66 @@ class Classify:
         description="share of the target spread over all labels (Szegedy et al. 2016, section 7)",
     )
 
+    def __post_init__(self) -> None:
+        if self.stride is not None and self.stride > self.length - 2:
+            raise ValueError(
+                f"stride {self.stride} leaves tokens out: at most length - 2 = {self.length - 2}"
+            )
+        allowed = self.task.measures
+        if self.metric is not None and self.metric not in allowed:
+            raise ValueError(f"metric {self.metric} is not for target {self.target}: {', '.join(allowed)}")
+        plain = self.target == "label" and self.head == "linear"
+        of_one_label = {
+            "class_weights": "none",
+            "label_smoothing": 0.0,
+            "dropout_samples": 1,
+            "loss": CrossEntropy(),
+        }
+        for name, unused in of_one_label.items():
+            if not plain and getattr(self, name) != unused:
+                raise ValueError(f"{name} is for target label with head linear")
+        if self.head == "adaptive" and self.target != "label":
+            raise ValueError(f"head adaptive is for target label, not {self.target}")
+        if self.cutoffs is not None and self.head != "adaptive":
+            raise ValueError("cutoffs are for head adaptive")
+        if self.tune_thresholds and self.target != "labels":
+            raise ValueError(f"tune_thresholds is for target labels, not {self.target}")
+
     @property
-    def task(self) -> type[Task[Any]]:
-        return ClassifyTask
+    def task(self) -> type[TextTask[Any]]:
+        tasks: dict[LabelKind, type[TextTask[Any]]] = {
+            "label": ClassifyTask,
+            "labels": LabelsTask,
+            "number": NumberTask,
+        }
+        return tasks[self.target]
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Accuracy and macro-F1 over the labels of the task and, after them, those that it does not know; each with
-    its 95 % bootstrap interval."""
+    """Figures over the labels of the task and, after them, those that it does not know; each with its 95 % bootstrap
+    interval, the telling one first.
+
+    confusion: [true label][predicted label], None of more than 100 labels; confused: what was wrongly predicted for
+    which true label, the most frequent first.
+    """
 
     rows: int
-    accuracy: metrics.Interval
-    macro_f1: metrics.Interval
-    confusion: list[list[int]]  # [true label][predicted label]
+    figures: dict[str, Interval]
+    confusion: list[list[int]] | None
+    confused: list[dict[str, Any]]
     per_label: list[dict[str, Any]]
 
     def __repr__(self) -> str:
         return f"Evaluation({self.rows:,} rows, accuracy {self.accuracy}, macro-F1 {self.macro_f1})"
 
     @property
-    def figures(self) -> dict[str, metrics.Interval]:
-        return {"accuracy": self.accuracy, "macro_f1": self.macro_f1}
+    def accuracy(self) -> Interval:
+        return self.figures["accuracy"]
 
     @property
-    def confused(self) -> list[dict[str, Any]]:
-        """What was wrongly predicted for which true label, the most frequent first."""
-        labels = [row["label"] for row in self.per_label]
-        wrong = [
-            {"label": labels[true], "predicted": labels[said], "rows": rows}
-            for true, row in enumerate(self.confusion)
-            for said, rows in enumerate(row)
-            if true != said and rows
-        ]
-        return sorted(wrong, key=lambda pair: -pair["rows"])
+    def macro_f1(self) -> Interval:
+        return self.figures["macro_f1"]
 
     def tables(self) -> list[Shown]:
         scores = [
@@ -96,38 +191,29 @@ class Evaluation:
         return shown
 
     def told(self) -> dict[str, Any]:
-        return {**asdict(self), "confused": self.confused}
+        known = asdict(self)
+        return {"rows": self.rows, **known.pop("figures"), **known}
 
 
-@dataclass(frozen=True)
-class Label:
-    """A predicted label with its probability."""
+class ClassifyTask(TextTask[Sequence[Label]]):
+    """One label for each text. A prediction is every label, the most probable first.
 
-    name: str
-    score: float
+    Labels are sorted by name; under the head `adaptive` by how frequent they are in training, which it builds on.
+    """
 
-    def __repr__(self) -> str:
-        return f"Label(name={self.name!r}, score={self.score:.2f})"
-
-
-class ClassifyTask(Task[list[Label]]):
-    """How examples become sequences, and hidden states labels again: every label, the most probable first."""
-
-    metric = "accuracy"
+    kind = "label"
+    measures = ("accuracy", "macro_f1", "matthews", "auc")
     baseline = "majority"
-    settings: Classify
-
-    def __init__(self, settings: Classify, tokenizer: Tokenizer, labels: Sequence[str]) -> None:
-        super().__init__(settings, tokenizer, labels)
-        self.numbers = {label: number for number, label in enumerate(self.labels)}
 
     @classmethod
     def build(cls, settings: Classify, tokenizer: Tokenizer, train: Sequence[Example]) -> Self:
-        return cls(settings, tokenizer, cls.labels_of(train))
-
-    @classmethod
-    def restore(cls, settings: Classify, tokenizer: Tokenizer, schema: Mapping[str, Any]) -> Self:
-        return cls(settings, tokenizer, schema["labels"])
+        labels = cls.labels_of(train)
+        if settings.head == "adaptive":
+            counts = Counter(example.label for example in train)
+            labels.sort(key=lambda label: -counts[label])
+        task = cls(settings, tokenizer, labels)
+        task.cutoffs()
+        return task
 
     @staticmethod
     def labels_of(examples: Sequence[Example]) -> list[str]:
@@ -141,60 +227,32 @@ class ClassifyTask(Task[list[Label]]):
             )
         return labels
 
-    @property
-    def public(self) -> tuple[str | None, list[str]]:
-        # BERT's own head reads [CLS]: under its name another library would predict otherwise from the mean
-        return "BertForSequenceClassification" if self.settings.pooling == "cls" else None, self.labels
+    def cutoffs(self) -> list[int]:
+        """After how many labels the clusters of the head `adaptive` end, but for the last.
 
-    @classmethod
-    def read(cls, path: Source, reading: Reading) -> list[Example]:
-        return read_examples(
-            path,
-            columns=reading.columns,
-            on_error=reading.on_error,
-            require_labels=True,
-            encoding=reading.encoding,
-            format=reading.format,
-        )
-
-    def read_new(self, path: Source, reading: Reading) -> list[Example]:
-        return read_examples(
-            path,
-            columns=reading.columns,
-            on_error=reading.on_error,
-            encoding=reading.encoding,
-            format=reading.format,
-        )
-
-    def read_test(self, path: Source, reading: Reading) -> list[Example]:
-        return self.read(path, reading)
-
-    @classmethod
-    def known(
-        cls, examples: Sequence[Example], labels: Iterable[str], of: str, unknown: Unknown = "stop"
-    ) -> list[Example]:
-        return check_labels(examples, labels, of, unknown)
-
-    def encode(self, examples: Sequence[Example]) -> list[Row]:
-        """One sequence per example; its label as target where there is one. Raises UserError for a new label."""
-        check_labels([example for example in examples if example.label is not None], self.labels)
-        pairs = [example.pair for example in examples]
-        encoded = self.tokenizer.encode_batch(
-            [example.text for example in examples],
-            pairs if any(pair is not None for pair in pairs) else None,
-            max_length=self.settings.length,
-        )
-        self.truncated = sum(one.truncated for one in encoded)
-        rows = []
-        for number, (example, one) in enumerate(zip(examples, encoded, strict=True)):
-            targets: dict[str, npt.NDArray[np.generic]] = {}
-            if example.label is not None:
-                targets["classify"] = np.array([self.numbers[example.label]])
-            flags = np.array(one.special, dtype=np.uint8) * np.uint8(SPECIAL)
-            rows.append(
-                Row(np.array(one.ids), np.array(one.segments), flags, number, owner=number, targets=targets)
+        Raises UserError for such that are not in order or do not fit the number of labels.
+        """
+        if self.settings.head != "adaptive":
+            return []
+        count, given = len(self.labels), self.settings.cutoffs
+        found = sorted({max(1, count // 20), max(1, count // 4)}) if given is None else given
+        if not found or found[0] < 1 or found[-1] >= count or found != sorted(set(found)):
+            raise UserError(
+                "task.cutoffs cannot be used",
+                given=", ".join(map(str, found)),
+                allowed=f"numbers from 1 to {count - 1}, each larger than the one before it: there are {count} labels",
             )
-        return rows
+        return found
+
+    def wanted(self, example: Example) -> npt.NDArray[np.int64]:
+        assert example.label is not None
+        return np.array([self.numbers[example.label]])
+
+    def of_windows(self, mean: Evidence) -> Evidence:
+        """Of the mean of the logarithms, probabilities again. That is the softmax of the mean of the logits: each
+        window is a witness, as independent of the others as it can be."""
+        whole: Evidence = mean - np.logaddexp.reduce(mean)
+        return whole
 
     def class_weights(self, examples: Sequence[Example]) -> Tensor | None:
         """(labels,) float32, or None when all weigh 1."""
@@ -203,11 +261,27 @@ class ClassifyTask(Task[list[Label]]):
         counts = Counter(example.label for example in examples)
         return torch.tensor([len(examples) / (len(self.labels) * counts[label]) for label in self.labels])
 
-    def head(self, encoder: EncoderConfig) -> "ClassifyHead":
+    def head(self, encoder: EncoderConfig) -> PooledHead:
+        if self.settings.head == "adaptive":
+            cutoffs = self.cutoffs()
+            if encoder.width < NARROWING ** len(cutoffs):
+                most = int(math.log(encoder.width, NARROWING))
+                raise UserError(
+                    f"these are too many clusters for a width of {encoder.width}",
+                    given=f"task.cutoffs={cutoffs}",
+                    allowed=f"at most {most} cutoffs, because each cluster has a quarter of the width before it",
+                )
+            return AdaptiveHead(self.settings, encoder, len(self.labels), cutoffs)
         return ClassifyHead(self.settings, encoder, len(self.labels))
 
-    def learner(self, encoder: Encoder, train: Sequence[Example], rows: Sequence[Row]) -> "ClassifyLearner":
-        return ClassifyLearner(encoder, self.head(encoder.config), self.settings, self.class_weights(train))
+    def learner(self, encoder: Encoder, train: Sequence[Example], rows: Sequence[Row]) -> TaskLearner:
+        head = self.head(encoder.config)
+        if isinstance(head, AdaptiveHead):
+            return AdaptiveLearner(encoder, head)
+        assert isinstance(head, ClassifyHead)
+        labels = [self.numbers[example.label] for example in train if example.label is not None]
+        priors = log_priors(labels, len(self.labels))
+        return ClassifyLearner(encoder, head, self.settings, self.class_weights(train), priors)
 
     def evidence(self, outputs: Tensor, batch: Batch) -> list[Evidence]:
         """The logarithm of the probability of each label."""
@@ -216,77 +290,80 @@ class ClassifyTask(Task[list[Label]]):
     def judge(
         self, head: Head, examples: Sequence[Example], rows: Sequence[Row], evidence: Sequence[Evidence]
     ) -> dict[str, float]:
-        known = [number for number, row in enumerate(rows) if "classify" in row.targets]
-        logs = np.stack([evidence[number] for number in known])
-        wanted = np.concatenate([rows[number].targets["classify"] for number in known])
-        return {
-            "classify.loss": -float(logs[np.arange(len(wanted)), wanted].mean(dtype=np.float64)),
-            "classify.accuracy": float(
-                (logs.argmax(-1) == wanted).sum() / len(rows)
-            ),  # no other label is right
-        }
+        rows, evidence = self.whole(rows, evidence)
+        logs, wanted = known_targets(rows, evidence)
+        loss = -float(np.take_along_axis(logs, wanted, axis=1).mean(dtype=np.float64))
+        if self.metric == "auc":
+            return {"classify.loss": loss, self.watch: rowmetrics.auc(wanted[:, 0], np.exp(logs))}
+        truth, said, _ = self._numbered(examples, [int(one.argmax()) for one in evidence])
+        return {"classify.loss": loss, self.watch: metrics.METRICS[self.metric](truth, said)}
 
     def decode(
         self, head: Head, examples: Sequence[Example], rows: Sequence[Row], evidence: Sequence[Evidence]
-    ) -> list[list[Label]]:
+    ) -> list[Sequence[Label]]:
         """Labels of each example, the most probable first."""
-        return [
-            [
-                Label(self.labels[number], float(np.exp(logs[number])))
-                for number in np.argsort(-logs, kind="stable")
-            ]
-            for logs in evidence
-        ]
+        return [Ranking(self.labels, np.exp(logs)) for logs in self.whole(rows, evidence)[1]]
 
-    def best(self, prediction: list[Label]) -> Label:
+    def best(self, prediction: Sequence[Label]) -> Label:
         return prediction[0]
 
-    def likelihood(self, prediction: list[Label]) -> float:
+    def likelihood(self, prediction: Sequence[Label]) -> float:
         return prediction[0].score
 
-    def score(
-        self, examples: Sequence[Example], predictions: Sequence[list[Label]], seed: int = 0
-    ) -> Evaluation:
+    def _numbered(
+        self, examples: Sequence[Example], said: Sequence[int]
+    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], list[str]]:
+        """What is true and what was said, as numbers of labels; and these, the unknown ones after the task's."""
         unknown = {label for example in examples for label in example.labels} - set(self.labels)
         labels = [*self.labels, *sorted(unknown)]
         numbers = {label: number for number, label in enumerate(labels)}
-        said, truth = (
-            np.array([numbers[label] for label in some])
-            for some in (self.compared(examples, predictions), self.reference(examples))
-        )
+        truth = np.array([numbers[label] for label in self.reference(examples)])
+        return truth, np.array(said), labels
+
+    def score(
+        self, examples: Sequence[Example], predictions: Sequence[Sequence[Label]], seed: int = 0
+    ) -> Evaluation:
+        said = [self.numbers[name] for name in self.compared(examples, predictions)]
+        truth, given, labels = self._numbered(examples, said)
         count = len(labels)
-        scores = metrics.per_label(truth, said, count)
+        figures = {}
+        for name in dict.fromkeys((self.metric, "accuracy", "macro_f1")):
+            if name == "auc":
+                known = truth < len(self.labels)
+                shares = shares_of(predictions, self.numbers)
+                figures[name] = rowmetrics.bootstrap_rows(
+                    rowmetrics.auc, truth[known], shares[known], seed=seed
+                )
+            else:
+                figures[name] = metrics.bootstrap(metrics.METRICS[name], truth, given, count, seed=seed)
+        scores = metrics.per_label(truth, given, count)
+        wrong = Counter((labels[t], labels[s]) for t, s in zip(truth, given, strict=True) if t != s)
         return Evaluation(
             rows=len(truth),
-            accuracy=metrics.bootstrap(metrics.accuracy, truth, said, count, seed=seed),
-            macro_f1=metrics.bootstrap(metrics.macro_f1, truth, said, count, seed=seed),
-            confusion=metrics.confusion(truth, said, count).tolist(),
+            figures=figures,
+            confusion=metrics.confusion(truth, given, count).tolist() if count <= MOST_COUNTED else None,
+            confused=[
+                {"label": true, "predicted": said, "rows": rows}
+                for (true, said), rows in sorted(wrong.items(), key=lambda pair: (-pair[1], pair[0]))
+            ],
             per_label=[{"label": name, **asdict(s)} for name, s in zip(labels, scores, strict=True)],
         )
 
-    def reference(self, examples: Sequence[Example]) -> list[str]:
-        return [example.label or "" for example in examples]
+    def probabilities(self, predictions: Sequence[Sequence[Label]]) -> list[list[float]] | None:
+        return rounded(shares_of(predictions, self.numbers)) if self.metric == "auc" else None
 
-    def compared(self, examples: Sequence[Example], predictions: Sequence[list[Label]]) -> list[str]:
+    def constant(self, train: Sequence[Example]) -> str:
+        """The most frequent label; of equally frequent ones the first by name."""
+        counts = Counter(example.label or "" for example in train)
+        return min(counts, key=lambda label: (-counts[label], label))
+
+    def compared(self, examples: Sequence[Example], predictions: Sequence[Sequence[Label]]) -> list[str]:
         return [prediction[0].name for prediction in predictions]
 
-    def words(self, examples: Sequence[Example]) -> list[tuple[list[str], list[str]]]:
-        """A whole text is one word here, and all texts are alike: what is left is the most frequent label."""
-        return [([""], [example.label or ""]) for example in examples]
+    def sample(self, example: Example, prediction: Sequence[Label]) -> dict[str, Any]:
+        return super().sample(example, prediction) | {"probability": round(prediction[0].score, 4)}
 
-    def from_words(self, examples: Sequence[Example], tags: Sequence[Sequence[str]]) -> list[str]:
-        return [tag for (tag,) in tags]
-
-    def sample(self, example: Example, prediction: list[Label]) -> dict[str, Any]:
-        best = prediction[0]
-        return {
-            "text": example.text[:SHOWN],
-            "label": example.label,
-            "predicted": best.name,
-            "probability": round(best.score, 4),
-        }
-
-    def record(self, example: Example, prediction: list[Label], every: bool) -> dict[str, Any]:
+    def record(self, example: Example, prediction: Sequence[Label], every: bool) -> dict[str, Any]:
         first = prediction[0]
         row = {
             "id": example.id,
@@ -299,60 +376,9 @@ class ClassifyTask(Task[list[Label]]):
     def columns(self, every: bool) -> list[str]:
         return ["id", "line", "label", "score", *(self.labels if every else [])]
 
-    def lines(self, example: Example, prediction: list[Label], every: bool) -> list[list[object]]:
+    def lines(self, example: Example, prediction: Sequence[Label], every: bool) -> list[list[object]]:
         """One, with the probability of each label in a column of its own where all are asked for."""
-        scores = {label.name: round(label.score, 6) for label in prediction}
-        first = prediction[0].name
+        first = prediction[0]
+        scores = {label.name: round(label.score, 6) for label in (prediction if every else ())}
         others = [scores[label] for label in self.labels] if every else []
-        return [[example.id, example.line, first, scores[first], *others]]
-
-    def schema(self) -> dict[str, Any]:
-        """What a bundle needs to make this task again."""
-        return {**dump(self.settings), "labels": self.labels}
-
-
-class ClassifyHead(Head):
-    """BERT's: pooler with tanh, dropout, one linear layer. hidden (tokens, width) -> logits (sequences, labels)."""
-
-    def __init__(self, settings: Classify, encoder: EncoderConfig, labels: int) -> None:
-        super().__init__()
-        self.pooler = Pooler(encoder, settings.pooling)
-        self.dropout = nn.Dropout(settings.head_dropout)
-        self.classifier = nn.Linear(encoder.width, labels)
-        nn.init.normal_(self.classifier.weight, std=encoder.init_std)
-        nn.init.zeros_(self.classifier.bias)
-
-    def forward(self, hidden: Tensor, batch: Batch) -> Tensor:
-        pooled = self.dropout(self.pooler(hidden, batch.layout))
-        return self.classifier(pooled)  # type: ignore[no-any-return]
-
-    def asks(self, spans: Spans) -> Spans | None:
-        return spans.firsts() if self.pooler.pooling == "cls" else None
-
-    def published(self) -> dict[str, nn.Module]:
-        return {"pooler": self.pooler.dense, "classifier": self.classifier}
-
-
-class ClassifyLearner(TaskLearner):
-    """Encoder and head, trained by (weighted, smoothed) cross-entropy."""
-
-    def __init__(
-        self, encoder: Encoder, head: ClassifyHead, settings: Classify, weights: Tensor | None
-    ) -> None:
-        super().__init__()
-        self.encoder, self.head = encoder, head
-        self.smoothing = settings.label_smoothing
-        self.weights: Tensor | None
-        self.register_buffer("weights", weights, persistent=False)
-
-    def forward(self, batch: Batch) -> Loss:
-        logits = self.outputs(batch)
-        wanted = batch.targets["classify"]
-        if not self.training:  # the plain loss: comparable whatever the training loss was
-            total = nn.functional.cross_entropy(logits, wanted, reduction="sum")
-            correct = (logits.argmax(-1) == wanted).sum()
-            return Loss({"classify": Part(total, len(wanted), correct=correct)})
-        total = nn.functional.cross_entropy(
-            logits, wanted, weight=self.weights, label_smoothing=self.smoothing, reduction="sum"
-        )
-        return Loss({"classify": Part(total, len(wanted))})
+        return [[example.id, example.line, first.name, round(first.score, 6), *others]]

@@ -24,7 +24,15 @@ Numbers = npt.NDArray[np.int64]
 Flags = npt.NDArray[np.bool_]
 Bounds = tuple[int, int]
 
-Reason = Literal["cut through a word", "beyond the length limit", "without a piece", "empty", "overlapping"]
+Reason = Literal[
+    "cut through a word",
+    "beyond the length limit",
+    "without a piece",
+    "empty",
+    "overlapping",
+    "of more units than task.max_span",
+    "whole in no window",
+]
 OUTSIDE = 0  # the number of the tag O
 SHOWN = 3  # examples shown of what could not be aligned
 
@@ -113,12 +121,12 @@ def _cores(
         # two words of one character, such as the "=" and the stroke of "≠", cannot be told apart
         if not cores or (fresh and start >= stop_before):
             cores.append((start, stop))
-            firsts.append(place)
+            firsts.append(place if firsts else 1)  # a blank before the first unit is read with it
             owners.append(owner)
         else:
             cores[-1] = (cores[-1][0], max(stop, stop_before))
         word_before, stop_before = word, cores[-1][1]
-    return cores, firsts, owners, end
+    return cores, firsts, owners, end if cores else 1
 
 
 def _widened(text: str, cores: Sequence[Bounds]) -> list[Bounds]:
@@ -283,6 +291,23 @@ class Tags:
             if tag != OUTSIDE:
                 result[int(units.tokens[unit])] = self.labels[(tag - 1) // 2]
         return result
+
+
+def placed(units: Units, spans: Sequence[Span]) -> tuple[list[tuple[Span, int, int]], list[Misfit]]:
+    """The units (first, one past the last) of each span, which may nest and overlap; and those without any.
+
+    As for `Tags.encode`, a span begins where a unit does and stops where one does.
+    """
+    firsts = np.searchsorted(units.cores[:, 1], [span.start for span in spans], side="right").tolist()
+    stops = np.searchsorted(units.cores[:, 0], [span.stop for span in spans], side="left").tolist()
+    found, misfits = [], []
+    for span, first, stop in zip(spans, firsts, stops, strict=True):
+        reason = _misfit(span, units.cores[first:stop].tolist(), units.covered, 0)
+        if reason is None:
+            found.append((span, first, stop))
+        else:
+            misfits.append(Misfit(span, reason))
+    return found, misfits
 
 
 def _misfit(span: Span, cores: Sequence[Sequence[int]], covered: int, stop_before: int) -> Reason | None:

@@ -2,7 +2,8 @@
 
 Tags are B-x, I-x and O over the units of the aligner (`spans.py`), predicted at the first piece of each unit
 by a linear layer, with or without a linear-chain CRF above it. Decoding never gives a sequence that the
-rules forbid. A long text is read in windows that overlap, and decoded as a whole.
+rules forbid. A long text is read in windows that overlap, and decoded as a whole. Entities that nest are
+another way of decoding, in `spantag.py`.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -23,7 +24,8 @@ from unmask.data.tables import Example, Span, Unknown, read_examples
 from unmask.errors import UserError
 from unmask.model.encoder import Encoder, EncoderConfig
 from unmask.tasks import tagscore
-from unmask.tasks.crf import Chain, Grammar
+from unmask.tasks.crf import Grammar
+from unmask.tasks.lattice import chunks_of, lattices
 from unmask.tasks.spans import Misfits, Tags, Units, units_of
 from unmask.tasks.taghead import (
     EDGE,
@@ -33,14 +35,11 @@ from unmask.tasks.taghead import (
     UnitRow,
     mean_loss,
     scored_per_sequence,
-    unit_row,
 )
 from unmask.tasks.tagscore import Measure, TagEvaluation
-from unmask.tasks.task import Evidence, Head, Reading, Task
-from unmask.tasks.windows import windows
+from unmask.tasks.task import Evidence, Head, Reading, Task, TaskLearner
+from unmask.tasks.windows import Window, windows
 from unmask.text.tokenizer import Encoded, Tokenizer
-
-CELLS = 1 << 20  # bounds the memory of decoding: sequences x longest x tags at once
 
 
 @config
@@ -54,8 +53,21 @@ class Tag:
     stride: int | None = setting(
         default=None, ge=1, description="tokens from one window to the next; half of length if not given"
     )
-    decoder: Literal["softmax", "crf"] = setting(
-        default="softmax", description="each tag by itself, or a linear-chain CRF over them"
+    decoder: Literal["softmax", "crf", "spans"] = setting(
+        default="softmax",
+        description="each tag by itself, a linear-chain CRF over them, or a score for each span "
+        "(Su et al. 2022, arXiv 2208.03054), so that entities may nest",
+    )
+    max_span: int | None = setting(
+        default=None,
+        ge=1,
+        description="spans: the longest entity in words (Chinese: characters); that of the training data "
+        "if not given",
+    )
+    flat: bool | None = setting(
+        default=None,
+        description="spans: of entities that overlap only the most probable one stays; as in the training data "
+        "if not given",
     )
     wide: bool = setting(
         default=False,
@@ -64,11 +76,21 @@ class Tag:
     wide_dropout: float = setting(
         default=0.0, ge=0, lt=1, description="wide: share of the pairs that are hidden in training"
     )
+    mix_layers: bool = setting(
+        default=False, description="read a learnt mix of all layers, not the last one (Peters et al. 2018)"
+    )
+    lstm: int = setting(
+        default=0,
+        ge=0,
+        description="width, in each direction, of a bidirectional LSTM above the encoder; 0: none",
+    )
     crf_lr_factor: float = setting(
         default=10.0, gt=0, description="learning rate of the CRF's transitions, as a multiple of the rest's"
     )
     head_lr_factor: float = setting(
-        default=1.0, gt=0, description="learning rate of the last layer, as a multiple of the encoder's"
+        default=1.0,
+        gt=0,
+        description="learning rate of the last layer and of the LSTM, as a multiple of the encoder's",
     )
     head_dropout: float = setting(default=0.1, ge=0, lt=1, description="before the last layer")
     label_smoothing: float = setting(
@@ -83,6 +105,10 @@ class Tag:
             raise ValueError(
                 f"label_smoothing {self.label_smoothing} is for decoder softmax; a CRF has no such target"
             )
+        if self.decoder == "spans" and (self.label_smoothing or self.wide):
+            raise ValueError("label_smoothing and wide are about tags; decoder spans has none")
+        if self.decoder != "spans" and (self.max_span, self.flat) != (None, None):
+            raise ValueError(f"max_span and flat are for decoder spans, not for {self.decoder}")
         if self.stride is not None and self.stride > self.length - 2:
             raise ValueError(
                 f"stride {self.stride} leaves tokens out: at most length - 2 = {self.length - 2}"
@@ -90,12 +116,15 @@ class Tag:
 
     @property
     def task(self) -> type[Task[Any]]:
-        return TagTask
+        from unmask.tasks.spantag import SpanTagTask  # a TagTask, so that it comes after it
+
+        return SpanTagTask if self.decoder == "spans" else TagTask
 
 
 @dataclass(frozen=True)
 class LabelledSpan:
-    """A stretch of a text with its label; score: the probability of exactly this span with this label."""
+    """A stretch of a text with its label; score: the probability of exactly this span with this label (of decoder
+    spans the sigmoid of its score)."""
 
     label: str
     text: str
@@ -117,8 +146,10 @@ class TagTask(Task[list[LabelledSpan]]):
     """
 
     settings: Tag
+    kind = "tags"
     baseline = "frequent"
     formats: ClassVar[tuple[str, ...]] = ("jsonl", "csv", "table", "conll")
+    nested: ClassVar[bool] = False  # whether the spans of an example may overlap
 
     def __init__(self, settings: Tag, tokenizer: Tokenizer, labels: Sequence[str], plain: bool) -> None:
         super().__init__(settings, tokenizer, labels)
@@ -149,9 +180,14 @@ class TagTask(Task[list[LabelledSpan]]):
         return {**dump(self.settings), "labels": self.labels, "scheme": self.scheme}
 
     @property
+    def meaning(self) -> dict[str, Any]:
+        return {"scheme": self.scheme}
+
+    @property
     def public(self) -> tuple[str | None, list[str]]:
-        # nobody else knows our CRF and pairs: the rest alone would be read as if it were the whole model
-        alone = self.settings.decoder == "softmax" and not self.settings.wide
+        # nobody else knows what is beside BERT's own head: the rest alone would be read as if it were the whole model
+        chosen = self.settings
+        alone = chosen.decoder == "softmax" and not (chosen.wide or chosen.mix_layers or chosen.lstm)
         name = "BertForTokenClassification" if alone else None
         return name, self.tags.names
 
@@ -166,6 +202,7 @@ class TagTask(Task[list[LabelledSpan]]):
             require_tags=True,
             encoding=reading.encoding,
             format=reading.format,
+            nested=cls.nested,
         ).examples
 
     def read_test(self, path: Source, reading: Reading) -> list[Example]:
@@ -219,30 +256,40 @@ class TagTask(Task[list[LabelledSpan]]):
         self, encoded: Encoded, units: Units, tags: npt.NDArray[np.int64] | None, owner: int
     ) -> Iterator[UnitRow]:
         ids = np.array(encoded.ids)
-        room = self.settings.length - 2
-        for window in windows(units.firsts, room, self.settings.stride or max(1, room // 2)):
-            size = window.stop - window.start + 2
-            flags = np.zeros(size, dtype=np.uint8)
-            flags[[0, -1]] = SPECIAL
+        for window in self._cut(units):
+            whole, flags = self._whole(ids, window)
             flags[0] |= EDGE * (window.first == 0)
             flags[-1] |= EDGE * (window.last == len(units))
             places = units.firsts[window.first : window.last] - window.start + 1
             flags[places] |= SCORED
             targets: dict[str, npt.NDArray[np.generic]] = {}
             if tags is not None:
-                wanted = np.full(size, IGNORED)
+                wanted = np.full(len(whole), IGNORED)
                 wanted[places] = tags[window.first : window.last]
                 targets["tag"] = wanted
-            inner = ids[window.start : window.stop]
-            whole = np.concatenate([[self.tokenizer.cls_id], inner, [self.tokenizer.sep_id]])
-            segments = np.zeros(size, dtype=np.int64)
+            segments = np.zeros_like(whole)
             yield UnitRow(whole, segments, flags, owner, owner=owner, targets=targets, units=units)
+
+    def _cut(self, units: Units) -> list[Window]:
+        """The windows in which a text is read."""
+        room = self.settings.length - 2
+        return windows(units.firsts, room, self.settings.stride or max(1, room // 2))
+
+    def _whole(
+        self, ids: npt.NDArray[np.int64], window: Window
+    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.uint8]]:
+        """What is read in a window: its pieces between [CLS] and [SEP], and their flags."""
+        inner = ids[window.start : window.stop]
+        whole = np.concatenate([[self.tokenizer.cls_id], inner, [self.tokenizer.sep_id]])
+        flags = np.zeros(len(whole), dtype=np.uint8)
+        flags[[0, -1]] = SPECIAL
+        return whole, flags
 
     @property
     def grammar(self) -> Grammar:
         return Grammar(self.tags.start, self.tags.follows, self.tags.end, self.tags.within)
 
-    def head(self, encoder: EncoderConfig) -> "TagHead":
+    def head(self, encoder: EncoderConfig) -> Head:
         chosen = self.settings
         return TagHead(
             encoder,
@@ -251,18 +298,18 @@ class TagTask(Task[list[LabelledSpan]]):
             crf=chosen.decoder == "crf",
             wide=chosen.wide,
             hidden=chosen.wide_dropout,
+            mix=chosen.mix_layers,
+            lstm=chosen.lstm,
         )
 
-    def learner(self, encoder: Encoder, train: Sequence[Example], rows: Sequence[Row]) -> "TagLearner":
-        if not rows:
-            raise UserError(
-                f"{train[0].source} holds no text", given=f"{len(train):,} sentences without a word"
-            )
+    def learner(self, encoder: Encoder, train: Sequence[Example], rows: Sequence[Row]) -> TaskLearner:
+        check_rows(train, rows)
         head = self.head(encoder.config)
+        assert isinstance(head, TagHead)
         head.begin_with(rows)
-        factors = dict.fromkeys(("head.classifier.", "head.wide."), self.settings.head_lr_factor)
-        if head.wide is None:
-            del factors["head.wide."]
+        beside = {"head.wide.": head.wide, "head.lstm.": head.lstm}
+        present = ["head.classifier.", *(prefix for prefix, part in beside.items() if part is not None)]
+        factors = dict.fromkeys(present, self.settings.head_lr_factor)
         if head.crf is not None:
             factors["head.crf."] = self.settings.crf_lr_factor
         return TagLearner(encoder, head, self.settings.label_smoothing, factors)
@@ -283,7 +330,7 @@ class TagTask(Task[list[LabelledSpan]]):
                 given="spans of running text; in training every token has a tag",
             )
         found: list[Sequence[Span]] = [()] * len(examples)
-        for group in self._lattices(examples, rows, evidence):
+        for group in lattices(self.tags, self.plain, examples, rows, evidence):
             for number, units, path in zip(group.numbers, group.units, group.best(head.chain()), strict=True):
                 found[number] = self.tags.decode(units, path)
         score = tagscore.value(tagscore.counts_of(examples, found, measure), measure)
@@ -296,10 +343,10 @@ class TagTask(Task[list[LabelledSpan]]):
         assert isinstance(head, TagHead)
         result: list[list[LabelledSpan]] = [[] for _ in examples]
         chain = head.chain()
-        for group in self._lattices(examples, rows, evidence):
+        for group in lattices(self.tags, self.plain, examples, rows, evidence):
             places, spans = [], []
             for row, (units, path) in enumerate(zip(group.units, group.best(chain), strict=True)):
-                for start, stop in _chunks(path):
+                for start, stop in chunks_of(path):
                     first = int(path[start])
                     places.append((row, start, stop, first, first + 1))
                 spans += [(row, span) for span in self.tags.decode(units, path)]
@@ -309,44 +356,6 @@ class TagTask(Task[list[LabelledSpan]]):
                 text = examples[number].text[span.start : span.stop]
                 result[number].append(LabelledSpan(span.label, text, span.start, span.stop, float(score)))
         return result
-
-    def _lattices(
-        self, examples: Sequence[Example], rows: Sequence[Row], evidence: Sequence[Evidence]
-    ) -> Iterator["_Lattice"]:
-        """The windows of each example put together again, in groups of about the same length."""
-        parts: dict[int, list[Evidence]] = {}
-        units: dict[int, Units] = {}
-        for row, said in zip(map(unit_row, rows), evidence, strict=True):
-            assert row.units is not None
-            parts.setdefault(row.owner, []).append(said)
-            units[row.owner] = row.units
-        group: list[int] = []
-        for number in sorted(parts, key=lambda number: -len(units[number])):
-            if group and (len(group) + 1) * len(units[group[0]]) * len(self.tags) > CELLS:
-                yield self._lattice(group, examples, units, parts)
-                group = []
-            group.append(number)
-        if group:
-            yield self._lattice(group, examples, units, parts)
-
-    def _lattice(
-        self,
-        numbers: list[int],
-        examples: Sequence[Example],
-        units: Mapping[int, Units],
-        parts: Mapping[int, list[Evidence]],
-    ) -> "_Lattice":
-        lengths = np.array([len(units[number]) for number in numbers])
-        emissions = np.zeros((len(numbers), int(lengths.max()), len(self.tags)))
-        joined = np.zeros(emissions.shape[:2], dtype=np.bool_)
-        for row, (number, length) in enumerate(zip(numbers, lengths.tolist(), strict=True)):
-            tokens = examples[number].tokens is not None
-            allowed = self.tags.allowed(units[number], self.plain and tokens)
-            emissions[row, :length] = np.where(allowed, np.concatenate(parts[number]), -np.inf)
-            joined[row, :length] = units[number].joined
-        return _Lattice(
-            numbers, [units[n] for n in numbers], emissions, lengths, joined if joined.any() else None
-        )
 
     def best(self, prediction: list[LabelledSpan]) -> list[LabelledSpan]:
         return prediction
@@ -429,33 +438,12 @@ class TagTask(Task[list[LabelledSpan]]):
         return "".join(f"{example.text[start:stop]}\t{tag}\n" for (start, stop), tag in rows) + "\n"
 
 
+def check_rows(train: Sequence[Example], rows: Sequence[Row]) -> None:
+    """Raises UserError where there is nothing to learn from."""
+    if not rows:
+        raise UserError(f"{train[0].source} holds no text", given=f"{len(train):,} sentences without a word")
+
+
 def _refuse_all(every: bool) -> None:
     if every:
         raise UserError("--all is for labels of whole texts", given="a model that finds spans")
-
-
-def _chunks(path: npt.NDArray[np.int64]) -> Iterator[tuple[int, int]]:
-    """The units (first, one past the last) of each span of a path that keeps the rules."""
-    begins = (path % 2 == 1).nonzero()[0]
-    fresh = np.append(((path == 0) | (path % 2 == 1)).nonzero()[0], len(path))
-    stops = fresh[np.searchsorted(fresh, begins, side="right")]
-    return zip(begins.tolist(), stops.tolist(), strict=True)
-
-
-@dataclass(frozen=True)
-class _Lattice:
-    """Examples to decode together: their numbers, units, and the scores of all tags, padded to the longest.
-
-    emissions (examples, longest, tags) float64, lengths (examples,), joined (examples, longest) bool or None.
-    """
-
-    numbers: list[int]
-    units: list[Units]
-    emissions: npt.NDArray[np.float64]
-    lengths: npt.NDArray[np.int64]
-    joined: npt.NDArray[np.bool_] | None
-
-    def best(self, chain: Chain) -> list[npt.NDArray[np.int64]]:
-        """The tags of the units of each example."""
-        found = chain.best(self.emissions, self.lengths, self.joined)
-        return [path[:length] for path, length in zip(found, self.lengths, strict=True)]

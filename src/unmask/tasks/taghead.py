@@ -11,6 +11,10 @@ from torch import Tensor, nn
 from unmask.data.batch import Batch, Row
 from unmask.learner import Loss, Part
 from unmask.model.encoder import Encoder, EncoderConfig
+from unmask.model.families import FAMILIES
+from unmask.model.mix import LayerMix
+from unmask.model.pooler import Transform
+from unmask.model.recurrent import BiLstm
 from unmask.tasks.crf import Chain, Crf, Grammar
 from unmask.tasks.spans import Units
 from unmask.tasks.task import Evidence, Head, TaskLearner
@@ -93,6 +97,7 @@ class PiecePairs(nn.Module):
 class TagHead(Head):
     """Dropout and one linear layer at the units predicted, beside it a model of pairs of pieces if `wide`.
 
+    lstm: the width, in each direction, of an LSTM between the encoder and that layer, over all tokens; 0: none.
     hidden (tokens, width) -> logits (units, tags).
     """
 
@@ -104,19 +109,29 @@ class TagHead(Head):
         crf: bool,
         wide: bool = False,
         hidden: float = 0.0,
+        mix: bool = False,
+        lstm: int = 0,
     ) -> None:
-        super().__init__()
+        super().__init__(LayerMix(encoder) if mix else None)
         self.grammar = grammar
+        self.lstm = BiLstm(encoder.width, lstm) if lstm else None
+        everywhere = FAMILIES[encoder.family].head.everywhere and not lstm
+        self.transform = Transform(encoder) if everywhere else None
         self.dropout = nn.Dropout(dropout)
-        self.classifier = nn.Linear(encoder.width, grammar.tags)
+        self.classifier = nn.Linear(2 * lstm or encoder.width, grammar.tags)
         self.crf = Crf(grammar) if crf else None
         self.wide = PiecePairs(grammar.tags, hidden) if wide else None
         nn.init.normal_(self.classifier.weight, std=encoder.init_std)
         nn.init.zeros_(self.classifier.bias)
 
     def forward(self, hidden: Tensor, batch: Batch) -> Tensor:
+        if self.lstm is not None:
+            hidden = self.lstm(hidden, batch.spans)
         places = (batch.flags & SCORED).nonzero().squeeze(1).to(hidden.device)
-        logits: Tensor = self.classifier(self.dropout(hidden.index_select(0, places)))
+        chosen = hidden.index_select(0, places)
+        if self.transform is not None:
+            chosen = self.transform(chosen)
+        logits: Tensor = self.classifier(self.dropout(chosen))
         return logits if self.wide is None else logits + self.wide(batch.ids, places)
 
     @torch.no_grad()
@@ -140,8 +155,15 @@ class TagHead(Head):
         self.classifier.bias.copy_(torch.from_numpy(np.log(counts / counts.sum())))
 
     def published(self) -> dict[str, nn.Module]:
-        parts = {"classifier": self.classifier, "crf": self.crf, "wide": self.wide}
-        return {name: part for name, part in parts.items() if part is not None}
+        parts = {
+            "classifier": self.classifier,
+            "crf": self.crf,
+            "wide": self.wide,
+            "mix": self.mix,
+            "lstm": self.lstm,
+        }
+        before = {} if self.transform is None else self.transform.published()
+        return {**before, **{name: part for name, part in parts.items() if part is not None}}
 
     def chain(self) -> Chain:
         return Chain.free(self.grammar) if self.crf is None else self.crf.chain()
@@ -200,19 +222,21 @@ class TagLearner(TaskLearner):
     def lr_factors(self) -> Mapping[str, float]:
         return self.factors
 
-    def forward(self, batch: Batch) -> Loss:
-        emissions = self.outputs(batch)
-        device = emissions.device
+    def sizes(self, batch: Batch) -> Tensor:
+        return scored_per_sequence(batch)
+
+    def loss(self, outputs: Tensor, batch: Batch) -> Loss:
+        device = outputs.device
         scored = (batch.flags & SCORED) > 0
         wanted = batch.targets["tag"][scored.to(device)]
         lengths = torch.tensor(batch.spans.lengths)
         last = lengths.cumsum(0) - 1
         edges = torch.stack([batch.flags[last - lengths + 1], batch.flags[last]], 1) & EDGE > 0
-        sizes = scored_per_sequence(batch)
+        sizes = self.sizes(batch)
         smoothing = (
             self.smoothing if self.training else 0.0
         )  # the plain loss: comparable whatever the settings
-        total = self.head.loss(emissions, wanted, sizes.to(device), edges.to(device), smoothing)
+        total = self.head.loss(outputs, wanted, sizes.to(device), edges.to(device), smoothing)
         return Loss({"tag": Part(total, len(wanted))})
 
 

@@ -15,6 +15,7 @@ from typing import Any, ClassVar, Generic, Literal, Protocol, Self, TypeVar
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from torch import Tensor, nn
 
 from unmask.data.batch import Batch, Row
@@ -22,14 +23,19 @@ from unmask.data.columns import Columns, TagColumns
 from unmask.data.memory import Source
 from unmask.data.records import FormatOrAuto
 from unmask.data.schemes import SchemeName
+from unmask.data.squad import Starts
 from unmask.data.tables import Example, Unknown
 from unmask.data.textfiles import OnError
-from unmask.learner import Learner
-from unmask.metrics import Interval
+from unmask.learner import Learner, Loss
+from unmask.metrics import LOWER, PLAIN, Interval
 from unmask.model.attention import Spans
 from unmask.model.encoder import Encoder, EncoderConfig
+from unmask.model.mix import LayerMix
 from unmask.tasks.hiding import Hiding
+from unmask.tasks.regularise import Regulariser, symmetric_kl
 from unmask.text.tokenizer import Tokenizer
+
+Truths = Literal["label", "labels", "number", "tags", "answers"]
 
 P = TypeVar("P")  # what is predicted for one example
 Evidence = npt.NDArray[np.float32]  # what a head says of one row
@@ -37,17 +43,33 @@ Evidence = npt.NDArray[np.float32]  # what a head says of one row
 TITLES = {
     "accuracy": "accuracy",
     "macro_f1": "macro-F1",
+    "micro_f1": "micro-F1",
+    "subset_accuracy": "subset accuracy",
+    "matthews": "MCC",
+    "auc": "AUC",
+    "pearson": "Pearson",
+    "spearman": "Spearman",
+    "mae": "MAE",
+    "rmse": "RMSE",
     "precision": "precision",
     "recall": "recall",
     "entity_f1": "F1",
+    "answer_f1": "F1",
+    "exact_match": "exact match",
 }
 """What people call the figures of an evaluation."""
+
+
+def shown_figure(metric: str, value: float) -> str:
+    """A figure as people read it: a share in per cent, all else as it is."""
+    return f"{value:.3f}" if metric.rpartition(".")[2] in PLAIN else f"{value:.1%}"
 
 
 @dataclass(frozen=True)
 class Reading:
     """How to read a file of examples: its kind, its columns, how tags are written, its encoding (None: found out),
-    what to do with what cannot be read, and with test labels that the model does not know (None: as on_error says).
+    what to do with what cannot be read, and with test labels that the model does not know (None: as on_error says);
+    where answers stand that occur several times.
     """
 
     columns: Columns = field(default_factory=Columns)
@@ -56,6 +78,7 @@ class Reading:
     on_error: OnError = "stop"
     encoding: str | None = None
     unknown_labels: Unknown | None = None
+    answer_starts: Starts = "given"
     format: FormatOrAuto = "auto"
 
     @property
@@ -91,7 +114,15 @@ class Head(nn.Module, ABC):
     """hidden (tokens, width) of a packed batch -> what the task's `evidence` and learner read.
 
     asks: the places whose hidden states it reads, where those are few; it is then given no others.
+    mix: of what all layers say, where it reads that instead of the last one; it must then ask for all places.
+    pretrained: the prefixes of what it publishes that pretraining trains as well.
     """
+
+    pretrained: Sequence[str] = ()
+
+    def __init__(self, mix: LayerMix | None = None) -> None:
+        super().__init__()
+        self.mix = mix
 
     def asks(self, spans: Spans) -> Spans | None:
         return None
@@ -100,38 +131,77 @@ class Head(nn.Module, ABC):
     def published(self) -> dict[str, nn.Module]:
         """What the bundle keeps, by the prefix of its parameter names."""
 
+    def take(self, modules: Mapping[str, nn.Module]) -> None:
+        """Go on from published modules, which hold weights of a model now; nothing to do where they are the own."""
+        return
+
 
 class TaskLearner(Learner):
-    """An encoder with the head of a task. hiding: what is hidden of the texts while it learns, if anything."""
+    """An encoder with the head of a task. hiding: what is hidden of the texts while it learns, if anything;
+    regulariser: what comes to the loss of the task, if anything."""
 
     head: Head
     hiding: Hiding | None = None
+    regulariser: Regulariser | None = None
+
+    @property
+    def passes(self) -> int:
+        return 1 if self.regulariser is None else self.regulariser.passes
 
     def outputs(self, batch: Batch) -> Any:
         """What the head says of a batch."""
         return outputs_of(self.encoder, self.head, batch)
 
     def prepare(self, batch: Batch, seed: int) -> Batch:
-        return batch if self.hiding is None else self.hiding(batch, seed)
+        batch = batch if self.hiding is None else self.hiding(batch, seed)
+        return batch if self.regulariser is None else self.regulariser.prepared(batch)
+
+    def forward(self, batch: Batch) -> Loss:
+        if self.regulariser is None or not self.training:
+            return self.loss(self.outputs(batch), batch)
+        with self.regulariser.around(self.encoder.embeddings.token, batch):
+            outputs = self.outputs(batch)
+        loss = self.loss(outputs, batch)
+        return self.regulariser.completed(loss, outputs, batch, self.sizes(batch), self.divergence)
+
+    @abstractmethod
+    def loss(self, outputs: Any, batch: Batch) -> Loss:
+        """What is learnt from what the head said of a batch: one term. In evaluation the plain loss, which is
+        comparable whatever the settings."""
+
+    def sizes(self, batch: Batch) -> Tensor:
+        """(sequences,) int64, on the CPU: how many rows of the outputs belong to each."""
+        return torch.ones(batch.sequences, dtype=torch.int64)
+
+    def divergence(self, first: Tensor, second: Tensor) -> Tensor:
+        """How far apart two outputs for the same rows are, summed over the rows."""
+        return symmetric_kl(first, second)
 
     def published(self) -> dict[str, nn.Module]:
         return {"encoder": self.encoder, **self.head.published()}
 
 
 def outputs_of(encoder: Encoder, head: Head, batch: Batch) -> Any:
-    """What the head says of a batch, where nothing is computed that it does not read."""
+    """What the head says of a batch."""
+    return head(*hidden_of(encoder, head, batch))
+
+
+def hidden_of(encoder: Encoder, head: Head, batch: Batch) -> tuple[Tensor, Batch]:
+    """The hidden states that the head reads, and no others, and the batch that says which these are."""
     batch = dataclasses.replace(batch, asked=head.asks(batch.spans))
-    return head(encoder(batch.ids, batch.spans, batch.segments, batch.asked), batch)
+    states: list[Tensor] | None = None if head.mix is None else []
+    hidden = encoder(batch.ids, batch.spans, batch.segments, batch.asked, states)
+    return hidden if head.mix is None else head.mix(states), batch
 
 
 class Task(ABC, Generic[P]):
     """One supervised task with its labels. `truncated`: texts cut short in the last call of `encode`."""
 
-    metric: (
-        str  # the name of the figure to choose a checkpoint by, and to compare models by; higher is better
-    )
+    metric: str  # the name of the figure to choose a checkpoint by, and to compare models by
+    kind: ClassVar[Truths]  # what is true of an example, in the form of `reference`
+    calibrates: bool = False  # whether something is found on the dev rows when training is over
     formats: ClassVar[tuple[str, ...]] = ("jsonl", "csv", "table")  # that predictions can be written in
-    baseline: ClassVar[Literal["majority", "frequent"]]  # what the most frequent tag of a word amounts to
+    baseline: ClassVar[Literal["majority", "mean", "frequent", "overlap"]]  # what takes no network
 
     def __init__(self, settings: Any, tokenizer: Tokenizer, labels: Sequence[str]) -> None:
         self.settings, self.tokenizer = settings, tokenizer
@@ -143,9 +213,20 @@ class Task(ABC, Generic[P]):
         return str(self.settings.name)
 
     @property
+    def meaning(self) -> dict[str, Any]:
+        """In what another task of this name and these labels must agree, beside the shapes of its head, for the
+        weights of that head to mean the same here."""
+        return {}
+
+    @property
     def watch(self) -> str:
         """The name of the metric among the figures of `judge`."""
         return f"{self.name}.{self.metric}"
+
+    @property
+    def higher(self) -> bool:
+        """Whether more of the metric is better."""
+        return self.metric not in LOWER
 
     @classmethod
     @abstractmethod
@@ -193,6 +274,11 @@ class Task(ABC, Generic[P]):
         """The same for the labels of the task."""
         return self.known(examples, self.labels, of, unknown)
 
+    @classmethod
+    def cut_at(cls, settings: Any) -> tuple[str, int]:
+        """The setting that says at how many tokens a text is cut short, and this number."""
+        return "task.length", settings.length
+
     @abstractmethod
     def encode(self, examples: Sequence[Example]) -> list[Row]:
         """One or more rows per example, in order; with targets where the example has labels."""
@@ -212,6 +298,12 @@ class Task(ABC, Generic[P]):
     def measured(self, examples: Sequence[Example]) -> str:
         """By which metric predictions for these examples are compared."""
         return self.metric
+
+    def calibrate(
+        self, examples: Sequence[Example], rows: Sequence[Row], evidence: Sequence[Evidence]
+    ) -> None:
+        """Find on dev examples, after training, what decoding hangs on and no gradient tells, such as thresholds; for
+        tasks that calibrate."""
 
     @abstractmethod
     def judge(
@@ -237,17 +329,36 @@ class Task(ABC, Generic[P]):
     def reference(self, examples: Sequence[Example]) -> list[Any]:
         """What is true of each example, in the form that models are compared in: a label, tags or spans."""
 
+    def probabilities(self, predictions: Sequence[P]) -> list[list[float]] | None:
+        """Of each label in the order of `labels`, where models are compared by these."""
+        return None
+
     @abstractmethod
     def compared(self, examples: Sequence[Example], predictions: Sequence[P]) -> list[Any]:
         """Predictions in the same form."""
 
-    @abstractmethod
-    def words(self, examples: Sequence[Example]) -> list[tuple[list[str], list[str]]]:
-        """The words and the tags of each example, for what takes no network: the most frequent tag of a word."""
+    def right(self, examples: Sequence[Example], predictions: Sequence[P]) -> list[bool]:
+        """Whether all of each prediction is right."""
+        reference, compared = self.reference(examples), self.compared(examples, predictions)
+        return [truth == said for truth, said in zip(reference, compared, strict=True)]
 
-    @abstractmethod
+    def guess(self, examples: Sequence[Example]) -> tuple[str, list[Any]] | None:
+        """What takes no network and reads the texts: what to call it, and what it says in the form of `compared`.
+        None: there is no such thing."""
+        return None
+
+    def constant(self, train: Sequence[Example]) -> Any:
+        """What is best said of every text by who sees none, in the form of `reference`; where `baseline` is not
+        frequent."""
+        raise NotImplementedError
+
+    def words(self, examples: Sequence[Example]) -> list[tuple[list[str], list[str]]]:
+        """The words and the tags of each example, for the most frequent tag of a word (`baseline` frequent)."""
+        raise NotImplementedError
+
     def from_words(self, examples: Sequence[Example], tags: Sequence[Sequence[str]]) -> list[Any]:
         """Tags of these words in the form of `reference`."""
+        raise NotImplementedError
 
     @abstractmethod
     def sample(self, example: Example, prediction: P) -> dict[str, Any]:

@@ -3,12 +3,17 @@
 import re
 from collections.abc import Iterable
 
+import numpy as np
+from numpy.typing import NDArray
+
 # CJK ideographs, extensions A to E, and compatibility forms: the ranges of BERT's tokenizer
 IDEOGRAPHS = (
     "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
     "\U00020000-\U0002a6df\U0002a700-\U0002b73f\U0002b740-\U0002b81f\U0002b920-\U0002ceaf\U0002f800-\U0002fa1f"
 )
 RUN = re.compile(f"[{IDEOGRAPHS}]+")
+
+_BOUNDS = np.array([[ord(a), ord(b)] for a, b in zip(IDEOGRAPHS[::3], IDEOGRAPHS[2::3], strict=True)])
 
 ENOUGH = 2**18  # characters that tell what a text mostly is
 
@@ -27,3 +32,10 @@ def mostly_chinese(texts: Iterable[str]) -> bool:
         if letters >= ENOUGH:
             break
     return 2 * chinese > letters
+
+
+def is_ideograph(codes: NDArray[np.uint32]) -> NDArray[np.bool_]:
+    """Which code points are Chinese characters."""
+    at = np.searchsorted(_BOUNDS[:, 0], codes, side="right") - 1
+    found: NDArray[np.bool_] = (at >= 0) & (codes <= _BOUNDS[at, 1])
+    return found

@@ -1,7 +1,7 @@
-"""BERT's public tokenizer files, tokenizer.json and vocab.txt: made, read and checked."""
+"""The public files of tokenizers: tokenizer.json, made from BERT's vocab.txt and RoBERTa's vocab.json, and checked."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +10,14 @@ from tokenizers import decoders, models, normalizers, pre_tokenizers, processors
 
 from unmask.config import config, setting
 from unmask.errors import UserError
-from unmask.files import read_json
-from unmask.text import folding
+from unmask.text import folding, specials
+from unmask.text.spelling import kind_of
 from unmask.text.wordpiece import CONTINUATION
 
 PAD, UNKNOWN, CLS, SEP, MASK = SPECIALS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+
+ALLOWED = "a folder with tokenizer.json, vocab.txt, or vocab.json and merges.txt"
+CONVERT = "open it with the library that it is of, and save it from there as tokenizer.json"
 
 
 @config
@@ -61,7 +64,7 @@ def normalizer(settings: TokenizerConfig) -> normalizers.Normalizer:
     return normalizers.Sequence([normalizers.Precompiled(folded), bert]) if folded else bert
 
 
-def bert_normalizer(settings: dict[str, Any]) -> dict[str, Any]:
+def bert_normalizer(settings: Mapping[str, Any]) -> dict[str, Any]:
     """The part of a tokenizer.json that is BERT's normaliser: the whole of it, or what follows a folding."""
     whole = settings.get("normalizer") or {}
     parts = whole.get("normalizers") if whole.get("type") == "Sequence" else None
@@ -70,12 +73,13 @@ def bert_normalizer(settings: dict[str, Any]) -> dict[str, Any]:
     return dict(whole)
 
 
-def description(pieces: Sequence[str], settings: TokenizerConfig) -> str:
-    """The tokenizer.json of a list of pieces."""
+def description(pieces: Sequence[str], settings: TokenizerConfig, names: Sequence[str] = SPECIALS) -> str:
+    """The tokenizer.json of BERT's kind of a list of pieces; `names`: of the special ones, in the order of SPECIALS."""
     numbers = {piece: number for number, piece in enumerate(pieces)}
+    _, unknown, cls, sep, _ = names
     model = models.WordPiece(
         numbers,
-        unk_token=UNKNOWN,
+        unk_token=unknown,
         continuing_subword_prefix=CONTINUATION,
         max_input_chars_per_word=settings.max_word_characters,
     )
@@ -83,83 +87,211 @@ def description(pieces: Sequence[str], settings: TokenizerConfig) -> str:
     backend.normalizer = normalizer(settings)
     backend.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     backend.post_processor = processors.TemplateProcessing(
-        single=f"{CLS}:0 $A:0 {SEP}:0",
-        pair=f"{CLS}:0 $A:0 {SEP}:0 $B:1 {SEP}:1",
-        special_tokens=[(CLS, numbers[CLS]), (SEP, numbers[SEP])],
+        single=[f"{cls}:0", "$A:0", f"{sep}:0"],
+        pair=[f"{cls}:0", "$A:0", f"{sep}:0", "$B:1", f"{sep}:1"],
+        special_tokens=[(cls, numbers[cls]), (sep, numbers[sep])],
     )
     backend.decoder = decoders.WordPiece(prefix=CONTINUATION)
-    backend.add_special_tokens(list(SPECIALS))
-    return backend.to_str()
+    backend.add_special_tokens(list(names))
+    return written(backend)
 
 
-def description_of_list(content: str, file: Path) -> str:
-    """The tokenizer.json of a vocab.txt; a tokenizer_config.json beside it may say how text is normalised."""
+def written(backend: tokenizers.Tokenizer) -> str:
+    """The tokenizer.json of a tokenizer of the library."""
+    return backend.to_str(pretty=True) + "\n"
+
+
+def description_of(file: Path, config: Mapping[str, Any]) -> str:
+    """The tokenizer.json that a file holds or stands for; `config`: what the files beside it say.
+
+    Raises UserError where it is neither of those that `Tokenizer.load` reads.
+    """
+    if file.name in ("vocab.json", "merges.txt"):
+        return _description_of_merges(file.with_name("vocab.json"), file.with_name("merges.txt"), config)
+    if file.suffix == ".txt":
+        return _description_of_list(_text(file), file, config)
+    return _text(file)
+
+
+def _text(file: Path) -> str:
+    if not file.is_file():
+        raise UserError(f"{file} does not exist", allowed=ALLOWED)
+    try:
+        return file.read_bytes().decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise UserError(f"{file} is not a tokenizer", given=f"byte {error.start:,} is not UTF-8") from None
+
+
+def _description_of_list(content: str, file: Path, config: Mapping[str, Any]) -> str:
+    """Of BERT's vocab.txt; tokenizer_config.json may say how text is normalised."""
     pieces = content.removesuffix("\n").split("\n")
     pieces = [piece.removesuffix("\r") for piece in pieces]
     numbers: dict[str, int] = {}
     for line, piece in enumerate(pieces, 1):
         if numbers.setdefault(piece, line) != line:
             raise UserError(f"{file}, line {line:,}: {piece!r} is already on line {numbers[piece]:,}")
-    _require_specials(numbers, str(file))
-    beside = file.with_name("tokenizer_config.json")
-    given = read_json(beside) if beside.is_file() else {}
-    cased = any(piece != piece.lower() for piece in pieces if piece not in SPECIALS and piece[:1] != "[")
+    names = _names(config, numbers, file)
+    cased = any(piece != piece.lower() for piece in pieces if piece not in names and piece[:1] != "[")
     settings = TokenizerConfig(
-        lowercase=given.get("do_lower_case", not cased),
-        strip_accents=given.get("strip_accents"),
-        chinese_characters=given.get("tokenize_chinese_chars", True),
-        fold_width=given.get("fold_width", False),
-        simplify=given.get("simplify", False),
+        lowercase=config.get("do_lower_case", not cased),
+        strip_accents=config.get("strip_accents"),
+        chinese_characters=config.get("tokenize_chinese_chars", True),
+        fold_width=config.get("fold_width", False),
+        simplify=config.get("simplify", False),
     )
-    return description(pieces, settings)
+    return description(pieces, settings, names)
 
 
-def _require_specials(pieces: Iterable[str], origin: str) -> None:
-    missing = [piece for piece in SPECIALS if piece not in set(pieces)]
+def _names(config: Mapping[str, Any], pieces: Mapping[str, int], file: Path) -> list[str]:
+    """The special pieces of a vocabulary that comes without a tokenizer.json, in the order of SPECIALS."""
+    found = {role: specials.named(role, config, pieces, str(file)) for role in specials.ROLES}
+    missing = [" / ".join(specials.NAMES[role]) for role, piece in found.items() if piece is None]
     if missing:
         raise UserError(
-            f"{origin} is not a BERT vocabulary",
+            f"{file} is not the vocabulary of an encoder",
             missing=", ".join(missing),
-            to_do="use the tokenizer of a BERT model, or train one with unmask tokenizer train",
+            to_do=f"use the tokenizer of a BERT model, or name its special pieces in {specials.CONFIG}",
         )
+    return [piece for piece in found.values() if piece is not None]
+
+
+def _description_of_merges(vocabulary: Path, merges: Path, config: Mapping[str, Any]) -> str:
+    """Of RoBERTa's vocab.json and merges.txt: byte-level BPE (Radford et al. 2019, section 2.2)."""
+    numbers = json_object(_text(vocabulary), str(vocabulary))
+    if not all(isinstance(number, int) for number in numbers.values()):
+        raise UserError(f"{vocabulary} is not a vocabulary", allowed="pieces, each with its id")
+    if any(piece.endswith("</w>") for piece in numbers):
+        raise UserError(
+            f"{vocabulary} is no byte-level vocabulary", given="pieces that end in </w>", to_do=CONVERT
+        )
+    pairs = []
+    for line, text in enumerate(_text(merges).split("\n"), 1):
+        if not text.strip() or (line == 1 and text.startswith("#version")):
+            continue
+        pair = text.rstrip("\r").split(" ")
+        wrong = next((piece for piece in (*pair, "".join(pair)) if piece not in numbers), None)
+        if len(pair) != 2 or wrong is not None:
+            raise UserError(
+                f"{merges}, line {line:,}: it does not fit {vocabulary.name}",
+                given=text if len(pair) != 2 else f"{wrong!r} is not in it",
+                allowed="two pieces with a blank between them, which together are a piece",
+            )
+        pairs.append((pair[0], pair[1]))
+    names = _names(config, numbers, vocabulary)
+    prefix = bool(config.get("add_prefix_space", False))
+    backend = tokenizers.Tokenizer(models.BPE(numbers, pairs))
+    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=prefix)
+    backend.decoder = decoders.ByteLevel()
+    pad, unknown, cls, sep, mask = names
+    ends = (sep, numbers[sep]), (cls, numbers[cls])
+    if cls.startswith("["):  # DeBERTa's way with the same files
+        backend.post_processor = processors.BertProcessing(*ends)
+    else:
+        backend.post_processor = processors.RobertaProcessing(*ends, add_prefix_space=prefix)
+    backend.add_special_tokens([pad, unknown, cls, sep, tokenizers.AddedToken(mask, lstrip=True)])
+    return written(backend)
+
+
+def json_object(content: str, origin: str) -> dict[str, Any]:
+    """A JSON object. Raises UserError for anything else."""
+    try:
+        found = json.loads(content)
+    except json.JSONDecodeError as error:
+        raise UserError(f"{origin}, line {error.lineno} is not valid JSON", given=error.msg) from None
+    if not isinstance(found, dict):
+        raise UserError(f"{origin} is not a JSON object", given=type(found).__name__)
+    return found
 
 
 def checked(description: str, origin: str) -> dict[str, Any]:
-    """The content of a tokenizer.json that is a BERT tokenizer; UserError says what it is instead."""
-    try:
-        settings = json.loads(description)
-    except json.JSONDecodeError as error:
-        raise UserError(f"{origin}, line {error.lineno} is not valid JSON", given=error.msg) from None
-    if not isinstance(settings, dict) or not isinstance(settings.get("model"), dict):
+    """The content of a tokenizer.json. Raises UserError where it is none."""
+    settings = json_object(description, origin)
+    model = settings.get("model")
+    if not isinstance(model, dict) or not isinstance(model.get("vocab"), dict | list):
+        missing = "model" if not isinstance(model, dict) else "model.vocab"
         raise UserError(
-            f"{origin} is not a tokenizer", missing="model", allowed="a tokenizer.json of BERT's kind"
+            f"{origin} is not a tokenizer", missing=missing, allowed="a tokenizer.json of an encoder"
         )
+    return {**settings, "added_tokens": settings.get("added_tokens") or []}
+
+
+def is_of_bert(settings: Mapping[str, Any]) -> bool:
+    """Whether BERT's own class of other libraries would read the vocabulary alike, and words are what BERT cuts."""
+    normaliser, cut = bert_normalizer(settings), settings.get("pre_tokenizer") or {}
     model = settings["model"]
-    parts = {
-        "model": (
-            model.get("type", "WordPiece" if "max_input_chars_per_word" in model else None),
-            "WordPiece",
-        ),
-        "prefix": (model.get("continuing_subword_prefix"), CONTINUATION),
-        "unknown piece": (model.get("unk_token"), UNKNOWN),
-        "normalizer": (bert_normalizer(settings).get("type"), "BertNormalizer"),
-        "pre_tokenizer": ((settings.get("pre_tokenizer") or {}).get("type"), "BertPreTokenizer"),
-    }
-    for part, (given, allowed) in parts.items():
-        if given != allowed:
+    return (
+        (kind_of(model), normaliser.get("type")) == ("WordPiece", "BertNormalizer")
+        and cut.get("type") == "BertPreTokenizer"
+        and model.get("continuing_subword_prefix") == CONTINUATION
+    )
+
+
+def pieces_of(backend: tokenizers.Tokenizer, settings: Mapping[str, Any], origin: str) -> list[str]:
+    """The pieces by id. Raises UserError where the ids have holes or the parts of the file do not fit each other."""
+    numbers = backend.get_vocab(with_added_tokens=True)
+    pieces = sorted(numbers, key=numbers.__getitem__)
+    vocabulary = settings["model"]["vocab"]
+    listed = len(vocabulary) if isinstance(vocabulary, list) else 0
+    if [numbers[piece] for piece in pieces] != list(range(max(len(pieces), listed))):
+        given = f"{len(pieces):,} pieces with ids up to {max([*numbers.values(), listed - 1]):,}"
+        raise UserError(f"{origin}: the ids of its pieces are not 0, 1, 2, ..., each once", given=given)
+    for token in settings["added_tokens"]:
+        if numbers[token["content"]] != token["id"]:
             raise UserError(
-                f"{origin} is not a BERT tokenizer: its {part} differs", given=given, allowed=allowed
+                f"{origin}: its added_tokens do not fit its vocabulary",
+                given=f"{token['content']!r} as {token['id']}",
+                allowed=numbers[token["content"]],
             )
-    if not isinstance(model.get("vocab"), dict):
-        raise UserError(f"{origin} is not a tokenizer", missing="model.vocab")
-    added = settings.setdefault("added_tokens", [])
-    _require_specials([*model["vocab"], *(token["content"] for token in added)], origin)
-    return settings
+    return pieces
 
 
-def backend(settings: dict[str, Any], origin: str) -> tokenizers.Tokenizer:
-    """The library's tokenizer, without the truncation and padding that a file may ask for."""
+def backend(settings: Mapping[str, Any], origin: str) -> tokenizers.Tokenizer:
+    """The library's tokenizer, without the truncation and padding that a file may ask for.
+
+    Raises UserError where the library cannot read it, or would fail on some text.
+    """
     try:
-        return tokenizers.Tokenizer.from_str(json.dumps({**settings, "truncation": None, "padding": None}))
+        found = tokenizers.Tokenizer.from_str(json.dumps({**settings, "truncation": None, "padding": None}))
+        found.encode(
+            "\u0378 \U00020000 \ue000", add_special_tokens=False
+        )  # characters that few vocabularies have
     except Exception as error:  # the library raises Exception itself
         raise UserError(f"{origin} cannot be read by the tokenizers library", given=error) from None
+    return found
+
+
+def public(
+    settings: Mapping[str, Any],
+    config: Mapping[str, Any],
+    found: specials.Specials,
+    facts: Mapping[str, Any],
+) -> dict[str, Any]:
+    """The tokenizer_config.json with which other libraries read a tokenizer.json in the right way.
+
+    config: what came with it; facts: what BERT's class is told of the normaliser.
+    """
+    names = {specials.KEYS[role][0]: piece for role, piece in found.roles.items()}
+    if is_of_bert(settings) and found.is_of_bert:
+        folded = facts["fold_width"] or facts["simplify"]
+        return {
+            # BERT's own class may make its normaliser anew from these settings, which cannot say a folding
+            "tokenizer_class": "PreTrainedTokenizerFast" if folded else "BertTokenizer",
+            "do_lower_case": facts["lowercase"],
+            "strip_accents": bert_normalizer(settings)["strip_accents"],
+            "tokenize_chinese_chars": facts["chinese_characters"],
+            **({"fold_width": facts["fold_width"], "simplify": facts["simplify"]} if folded else {}),
+            **names,
+        }
+    # what else the file says is kept, but for places on the machine where it was made and code to be run
+    kept = {
+        key: value
+        for key, value in config.items()
+        if (isinstance(value, bool | int | float | str) or key.endswith("_token"))
+        and not key.endswith("_file")
+        and key not in ("name_or_path", "chat_template", "processor_class")
+    }
+    return {
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        **kept,
+        **{k: config.get(k) or v for k, v in names.items()},
+    }

@@ -20,7 +20,7 @@ from unmask.console import SILENT, Progress
 from unmask.errors import UserError, missing_extra
 from unmask.files import write_text
 from unmask.text.autonomy import MAXIMUM_CHARACTERS, find_words
-from unmask.text.chinese import IDEOGRAPHS, RUN
+from unmask.text.chinese import RUN, is_ideograph
 
 Words = Callable[[str], Sequence[str]]  # a text -> its words in order; white space may be left out
 
@@ -207,7 +207,7 @@ def inside_words(
         for start, stop in _bounds(sentence, words(sentence)):
             goes_on[begin + start + 1 : begin + stop] = True
     codes = np.frombuffer("".join(sentences).encode("utf-32-le", "surrogatepass"), np.uint32)
-    chinese = np.append(_is_ideograph(codes), False)
+    chinese = np.append(is_ideograph(codes), False)
     goes_on[1:] &= chinese[1:] & chinese[:-1]
     inside: NDArray[np.bool_] = goes_on[places + np.repeat(begins, sizes)]
     return inside
@@ -226,12 +226,3 @@ def _bounds(sentence: str, words: Sequence[str]) -> Iterator[tuple[int, int]]:
             )
         end = start + len(word)
         yield start, end
-
-
-def _is_ideograph(codes: NDArray[np.uint32]) -> NDArray[np.bool_]:
-    bounds = np.array(
-        [[ord(first), ord(last)] for first, last in zip(IDEOGRAPHS[::3], IDEOGRAPHS[2::3], strict=True)]
-    )
-    at = np.searchsorted(bounds[:, 0], codes, side="right") - 1
-    found: NDArray[np.bool_] = (at >= 0) & (codes <= bounds[at, 1])
-    return found

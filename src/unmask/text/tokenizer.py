@@ -1,19 +1,17 @@
 """Tokenizer: text to pieces and back, over the tokenizers library, with offsets into the original text.
 
-The text of users is only ever text: "[MASK]" or "[SEP]" in it is cut into ordinary pieces unless
-`specials=True` asks for the mask. What is saved is BERT's public layout, which other libraries load
-unchanged.
+Our own tokenizers are WordPiece; those of public checkpoints are read whatever their kind (WordPiece,
+byte-level BPE, SentencePiece, ...). The text of users is only ever text: "[MASK]" or "</s>" in it is cut into
+ordinary pieces unless `specials=True` asks for the mask. What is saved is what other libraries load unchanged.
 """
 
-import glob
-import gzip
 import hashlib
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import chain, islice, pairwise
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -26,40 +24,40 @@ from unmask.config import dump, from_mapping
 from unmask.console import SILENT, Progress
 from unmask.errors import UserError
 from unmask.files import atomic, json_text
-from unmask.text import folding, layout, wordpiece
-from unmask.text.layout import MASK, SPECIALS, TokenizerConfig
+from unmask.text import folding, layout, places, specials, wordpiece
+from unmask.text.layout import SPECIALS, TokenizerConfig
 from unmask.text.lexicon import Words, inside_words
-from unmask.text.words import WordCounter
+from unmask.text.spelling import spelling_of
+from unmask.text.words import WordCounter, read_plain
 
 __all__ = ["Encoded", "Tokenizer", "TokenizerConfig", "TokenizerStatistics", "Training"]
 
 T = TypeVar("T")
 
 WORD_START, SENTENCE_START = 1, 2  # the bits of the flags of `pieces_of`
+_FILES = ("tokenizer.json", "vocab.txt", "vocab.json")  # what `load` looks for in a folder, in this order
 BATCH = 512  # texts given to the library at once where a stream is read
 
 # a full-width digit one and a traditional character, and what foldings make of them (BERT's normaliser sets
 # blanks around the latter)
 _FOLDED = (("\uff11", "1"), ("\u6f22", "\u6c49"))
-_SURROGATE = re.compile("[\ud800-\udfff]")
-# A sentence ends after . ! ? … (and closing quotes or brackets) before white space, after 。！？ or …… (and
-# closing ones) anywhere, and at a blank line. The next one begins with whatever follows. ("Mr. Smith" is
-# cut, too.)
-_SENTENCE_END = re.compile(r"[.!?…][\"'”’»)\]]*(?=\s)|(?:[。！？]|……)[”’」』）】》]*|\n[ \t\r]*(?=\n)")
+_NO_TEXT = re.compile(f"[\ud800-\udfff{specials.RESERVED}]")
 _CHINESE = "[\u3000-\u303f\u3400-\u9fff\uf900-\ufaff\uff00-\uffef\U00020000-\U000323af]"
 _BETWEEN_CHINESE = re.compile(f"(?<={_CHINESE}) (?={_CHINESE})")
 
 
 @dataclass(frozen=True, slots=True)
 class Encoded:
-    """A text or pair as pieces, [CLS] text [SEP] or [CLS] text [SEP] pair [SEP], in parallel lists."""
+    """A text or pair as pieces, in parallel lists: [CLS] text [SEP] or [CLS] text [SEP] pair [SEP] under BERT."""
 
     ids: list[int]
-    segments: list[int]  # 0 for the text and its specials, 1 for the pair and the last [SEP]
-    offsets: list[tuple[int, int]]  # the piece's characters in the original text or pair; specials (0, 0)
-    words: list[int | None]  # the number of the piece's word within its own segment; None for specials
-    special: list[bool]  # the [CLS] and [SEP] that encoding added
+    segments: list[int]  # under BERT 0 for the text and its specials, 1 for the pair and the last [SEP]
+    # the piece's characters in the original text or pair, without a blank before; none of a blank; specials (0, 0)
+    offsets: list[tuple[int, int]]
+    words: list[int | None]  # the number of the piece's word within its own text; None for specials
+    special: list[bool]  # the pieces that encoding added around the texts
     truncated: bool = False  # whether pieces were left out to keep to max_length
+    second: int | None = None  # where the pieces of the pair begin; None without a pair
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,35 +95,48 @@ class Training:
 
 
 class Tokenizer:
-    """A WordPiece tokenizer in BERT's layout. Made by `train` or `load`; safe to use from several threads."""
+    """A tokenizer as tokenizer.json describes it. Made by `train` or `load`; safe to use from several threads."""
 
     training: Training | None = None
 
-    def __init__(self, description: str, origin: str = "the tokenizer") -> None:
-        """`description` is the content of a tokenizer.json; `origin` names it in errors."""
+    def __init__(
+        self, description: str, origin: str = "the tokenizer", config: Mapping[str, Any] | None = None
+    ) -> None:
+        """`description` is the content of a tokenizer.json, `config` what the files beside it say of special pieces;
+        `origin` names it in errors."""
         settings = layout.checked(description, origin)
-        self._plain = layout.backend(settings, origin)
-        self._json = self._plain.to_str(pretty=True) + "\n"
-        self._plain.encode_special_tokens = True
-        normalizer, self._settings = layout.bert_normalizer(settings), settings
-        self.lowercase = bool(normalizer["lowercase"])
-        accents = normalizer["strip_accents"]
-        self.strip_accents = self.lowercase if accents is None else bool(accents)
-        self.chinese_characters = bool(normalizer["handle_chinese_chars"])
-        self.fold_width, self.simplify = (
-            self._plain.normalizer.normalize_str(c).strip() == f for c, f in _FOLDED
+        self._config, self._settings = dict(config or {}), settings
+        self._whole = layout.backend(settings, origin)
+        self.pieces: list[str] = layout.pieces_of(self._whole, settings, origin)
+        self._ids = {piece: number for number, piece in enumerate(self.pieces)}
+        lengths = settings.get("truncation") or settings.get("padding")  # that is for those who encode to say
+        self._json = layout.written(self._whole) if lengths else description
+        found = self._specials = specials.find(settings, self._config, self.pieces, origin)
+        self.roles, self.one, self.two = found.roles, found.one, found.two
+        self.special_ids: list[int] = list(found.ids)
+        self.cls_id, self.sep_id, self.pad_id = (
+            self._ids[self.roles[role]] for role in ("cls", "sep", "pad")
         )
-        numbers = self._plain.get_vocab(with_added_tokens=True)
-        self.pieces: list[str] = sorted(numbers, key=numbers.__getitem__)
-        if sorted(numbers.values()) != list(range(len(numbers))):
-            raise UserError(f"{origin}: the ids of the pieces are not 0 to {len(numbers) - 1:,}, each once")
-        self._ids = numbers
-        self.pad_id, self.unknown_id, self.cls_id, self.sep_id, self.mask_id = (
-            numbers[piece] for piece in SPECIALS
-        )
-        added = [token["id"] for token in settings["added_tokens"] if token.get("special")]
-        self.special_ids: list[int] = sorted({numbers[piece] for piece in SPECIALS} | set(added))
-        self._word_start = np.array([not piece.startswith(wordpiece.CONTINUATION) for piece in self.pieces])
+        self.unknown_id = self._ids.get(self.roles.get("unknown", ""))  # byte-level vocabularies need none
+        self._plain = layout.backend(self._hiding(self.special_ids), origin)
+        self._spelling = spelling_of(settings)
+        self._of_bert = layout.is_of_bert(settings)
+        self._probe()
+
+    def _hiding(self, numbers: Iterable[int]) -> dict[str, Any]:
+        return specials.out_of_reach(self._settings, {self.pieces[number] for number in numbers})
+
+    def _probe(self) -> None:
+        """What happens to text before it is cut, found by trying."""
+        normaliser = self._plain.normalizer
+
+        def of(text: str) -> str:
+            return (text if normaliser is None else normaliser.normalize_str(text)).strip(" \u2581")
+
+        self.lowercase = of("A") == "a"
+        self.strip_accents = of("\xe9") == "e"
+        self.chinese_characters = " " in of("\u4e2d\u4e2d")  # each is a word
+        self.fold_width, self.simplify = (of(given) == folded for given, folded in _FOLDED)
 
     @classmethod
     def train(
@@ -153,7 +164,7 @@ class Tokenizer:
         progress.start(None, "characters")
         # the counter takes Chinese characters apart by itself, so that they must be folded before
         table = str.maketrans(dict(folding.table(settings.fold_width, settings.simplify)))
-        for text in _read_plain(texts) if isinstance(texts, str | Path) else texts:
+        for text in read_plain(texts) if isinstance(texts, str | Path) else texts:
             counter.add(text.translate(table) if table and not text.isascii() else text)
             progress.advance(len(text))
         words = counter.counts()
@@ -182,68 +193,53 @@ class Tokenizer:
 
     @classmethod
     def load(cls, path: Path | str) -> "Tokenizer":
-        """Read a folder that holds tokenizer.json or vocab.txt, or one of these files.
+        """Read a folder that holds tokenizer.json, vocab.txt, or vocab.json and merges.txt; or one of these files.
 
-        Raises UserError where it is not a BERT tokenizer, saying what is missing.
+        tokenizer_config.json and special_tokens_map.json beside it say which pieces are special, where it does
+        not. Raises UserError where that is no tokenizer of an encoder, saying what is missing.
         """
-        path = Path(path)
-        file = path
+        path = file = Path(path)
         if path.is_dir():
-            found = [path / name for name in ("tokenizer.json", "vocab.txt") if (path / name).is_file()]
+            found = [path / name for name in _FILES if (path / name).is_file()]
             if not found:
                 raise UserError(
                     f"{path} holds no tokenizer",
-                    allowed="a folder with tokenizer.json or vocab.txt",
+                    allowed=layout.ALLOWED,
                     to_make_one=f"unmask tokenizer train FILES --out {path}",
+                    to_convert_another=layout.CONVERT if any(path.glob("*.model")) else None,
                 )
             file = found[0]
-        if not file.is_file():
-            raise UserError(f"{file} does not exist", allowed="a folder with tokenizer.json or vocab.txt")
-        try:
-            content = file.read_bytes().decode("utf-8")
-        except UnicodeDecodeError as error:
-            raise UserError(
-                f"{file} is not a tokenizer", given=f"byte {error.start:,} is not UTF-8"
-            ) from None
-        if file.suffix == ".txt":
-            content = layout.description_of_list(content, file)
-        return cls(content, str(file))
+        config = specials.beside(file)
+        return cls(layout.description_of(file, config), str(file), config)
 
     def save(self, folder: Path | str) -> None:
-        """Write tokenizer.json, vocab.txt and tokenizer_config.json, all of them whole or none."""
+        """Write tokenizer.json and tokenizer_config.json, and vocab.txt where it is WordPiece: all whole or none."""
         folder = Path(folder)
-        folded = self.fold_width or self.simplify
-        names = ("pad_token", "unk_token", "cls_token", "sep_token", "mask_token")
-        public = {
-            # BERT's own class may make its normaliser anew from these settings, which cannot say a folding
-            "tokenizer_class": "PreTrainedTokenizerFast" if folded else "BertTokenizer",
-            "do_lower_case": self.lowercase,
-            "strip_accents": layout.bert_normalizer(self._settings)["strip_accents"],
-            "tokenize_chinese_chars": self.chinese_characters,
-            **({"fold_width": self.fold_width, "simplify": self.simplify} if folded else {}),
-            **dict(zip(names, SPECIALS, strict=True)),
-        }
+        facts = ("lowercase", "chinese_characters", "fold_width", "simplify")
+        told = {name: getattr(self, name) for name in facts}
         contents = {
             "tokenizer.json": self._json,
-            "tokenizer_config.json": json_text(public),
-            "vocab.txt": "".join(f"{piece}\n" for piece in self.pieces),
+            specials.CONFIG: json_text(layout.public(self._settings, self._config, self._specials, told)),
         }
+        if self.kind == "WordPiece":
+            contents["vocab.txt"] = "".join(f"{piece}\n" for piece in self.pieces)
         with ExitStack() as written:  # takes their names when all are written, tokenizer.json last
             for name, content in contents.items():
-                written.enter_context(atomic(folder / name)).write_text(content, encoding="utf-8")
+                written.enter_context(atomic(folder / name)).write_text(content, encoding="utf-8", newline="")
 
     def __repr__(self) -> str:
         case = "lower case" if self.lowercase else "cased"
-        return f"Tokenizer({self.vocabulary:,} pieces, {case}, sha256 {self.sha256[:12]})"
+        kind = "" if self._of_bert else f"{self.kind}, "
+        return f"Tokenizer({self.vocabulary:,} pieces, {kind}{case}, sha256 {self.sha256[:12]})"
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Tokenizer) and self._json == other._json
+        return isinstance(other, Tokenizer) and (self._json, self.roles) == (other._json, other.roles)
 
     def __hash__(self) -> int:
         return hash(self._json)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Tokenizer, (self._json,)
+        return Tokenizer, (self._json, "the tokenizer", self._config)
 
     @property
     def vocabulary(self) -> int:
@@ -266,16 +262,61 @@ class Tokenizer:
             raise UserError(f"{number} is not the id of a piece", allowed=f"0 to {len(self.pieces) - 1:,}")
         return self.pieces[number]
 
+    @property
+    def kind(self) -> str:
+        """WordPiece, byte-level BPE, BPE, Unigram (SentencePiece's) or WordLevel."""
+        return self._spelling.kind
+
+    @property
+    def mask(self) -> str:
+        """The piece that stands for what is to be found. Raises UserError where the tokenizer has none."""
+        if "mask" not in self.roles:
+            raise UserError(
+                "the tokenizer has no piece that masks others",
+                missing=" / ".join(specials.NAMES["mask"]),
+                to_do=f'name one of its pieces in {specials.CONFIG} beside it, as "mask_token"',
+            )
+        return self.roles["mask"]
+
+    @property
+    def mask_id(self) -> int:
+        return self._ids[self.mask]
+
+    @cached_property
+    def ordinary_ids(self) -> NDArray[np.int64]:
+        """The ids of the pieces that stand for text, rising: neither special nor waiting for a meaning."""
+        ordinary = np.array([not specials.is_unused(piece) for piece in self.pieces])
+        ordinary[self.special_ids] = False
+        return np.flatnonzero(ordinary)
+
+    def spelled(self, number: int) -> str:
+        """What a piece stands for in a text, with the blank before it where it holds one."""
+        return self._spelling.text(self.piece_of(number))
+
+    def shown(self, number: int) -> str:
+        """A piece for people to read."""
+        return self._spelling.shown(self.piece_of(number))
+
+    @cached_property
+    def word_start(self) -> NDArray[np.bool_]:
+        """(vocabulary,) whether a word begins with the piece, as far as the piece alone tells."""
+        return np.array([self._spelling.starts(piece) for piece in self.pieces])
+
+    @cached_property
+    def _blank(self) -> NDArray[np.bool_]:
+        return np.array([self._spelling.is_blank(piece) for piece in self.pieces])
+
     @cached_property
     def _masking(self) -> tokenizers.Tokenizer:
-        """As `_plain`, but "[MASK]" in a text is the mask; the other specials stay ordinary text."""
-        added = [t for t in self._settings["added_tokens"] if not t.get("special") or t["content"] == MASK]
-        return layout.backend({**self._settings, "added_tokens": added}, "the tokenizer")
+        """As `_plain`, but the mask in a text is the mask; the other specials stay ordinary text."""
+        others = [number for number in self.special_ids if number != self.mask_id]
+        settings = specials.readable_mask(self._hiding(others), self.mask, self.mask_id)
+        return layout.backend(settings, "the tokenizer")
 
     def encode(
         self, text: str, pair: str | None = None, max_length: int | None = None, *, specials: bool = False
     ) -> Encoded:
-        """A text, or a pair, with [CLS] and [SEP] around. With `specials`, "[MASK]" in it is the mask piece.
+        """A text, or a pair, with the special pieces around. With `specials`, "[MASK]" (`mask`) in it is the mask.
 
         More than `max_length` pieces (specials included) are cut from the end, in a pair from the longer text
         first, as BERT does; `truncated` says so. Raises UserError when that leaves no room for text.
@@ -296,7 +337,9 @@ class Tokenizer:
         if len(others) != len(texts):
             raise ValueError(f"{len(texts)} texts but {len(others)} pairs")
         flat = [_characters(text) for text in chain(texts, (other for other in others if other is not None))]
-        encodings = backend.encode_batch(flat, add_special_tokens=False)
+        encodings: Sequence[Any] = backend.encode_batch(flat, add_special_tokens=False)
+        if not self._of_bert:  # there the library tells words and places as we do
+            encodings = places.place(flat, encodings, self._blank).cuts()
         seconds = iter(encodings[len(texts) :])
         return [
             self._assemble(first, None if other is None else next(seconds), max_length)
@@ -304,31 +347,40 @@ class Tokenizer:
         ]
 
     def _assemble(self, first: Any, second: Any, max_length: int | None) -> Encoded:
-        """Two encodings of the library as one sequence."""
-        a, b = len(first), 0 if second is None else len(second)
-        keep_a, keep_b = a, b
-        if max_length is not None:
-            room = max_length - (2 if second is None else 3)
-            if room < (1 if second is None else 2):
-                raise UserError(f"max_length {max_length} leaves no room for text", allowed="4 or more")
-            if second is None:
-                keep_a = min(a, room)
-            else:
-                keep_a = min(a, max(room - b, room - room // 2))
-                keep_b = min(b, room - keep_a)
-        none: list[int | None] = [None]
-        ids = [self.cls_id, *first.ids[:keep_a], self.sep_id]
-        offsets = [(0, 0), *first.offsets[:keep_a], (0, 0)]
-        words = none + first.word_ids[:keep_a] + none
-        special = [True] + [False] * keep_a + [True]
-        segments = [0] * (keep_a + 2)
-        if second is not None:
-            ids += [*second.ids[:keep_b], self.sep_id]
-            offsets += [*second.offsets[:keep_b], (0, 0)]
-            words += second.word_ids[:keep_b] + none
-            special += [False] * keep_b + [True]
-            segments += [1] * (keep_b + 1)
-        return Encoded(ids, segments, offsets, words, special, keep_a < a or keep_b < b)
+        """The pieces of one or two texts as one sequence."""
+        frame = self.one if second is None else self.two
+        sizes = [len(first)] if second is None else [len(first), len(second)]
+        keep = sizes if max_length is None else self._kept(sizes, max_length - frame.size, max_length)
+        ids, segments = list(frame.runs[0]), list(frame.run_segments[0])
+        offsets, special = [(0, 0)] * len(ids), [True] * len(ids)
+        words: list[int | None] = [None] * len(ids)
+        begin = 0
+        for number, (text, kept) in enumerate(zip((first, second), keep, strict=False)):
+            begin, run = len(ids), frame.runs[number + 1]
+            ids += text.ids[:kept]
+            ids += run
+            segments += [frame.text_segments[number]] * kept
+            segments += frame.run_segments[number + 1]
+            offsets += text.offsets[:kept]
+            offsets += [(0, 0)] * len(run)
+            words += text.word_ids[:kept]
+            words += [None] * len(run)
+            special += [False] * kept
+            special += [True] * len(run)
+        return Encoded(
+            ids, segments, offsets, words, special, keep != sizes, None if second is None else begin
+        )
+
+    @staticmethod
+    def _kept(sizes: list[int], room: int, max_length: int) -> list[int]:
+        """How many pieces of each text are kept: in a pair, the longer one is cut first."""
+        if room < len(sizes):
+            least = max_length - room + len(sizes)
+            raise UserError(f"max_length {max_length} leaves no room for text", allowed=f"{least} or more")
+        if len(sizes) == 1:
+            return [min(sizes[0], room)]
+        keep = min(sizes[0], max(room - sizes[1], room - room // 2))
+        return [keep, min(sizes[1], room - keep)]
 
     def pieces_of(
         self, texts: Sequence[str], words: Words | None = None
@@ -339,41 +391,54 @@ class Tokenizer:
         By themselves Chinese characters are words; with `words`, which cuts a sentence into its words, those
         inside a word start none. Raises UserError when what `words` gives is not in the sentence.
         """
+        given = [_characters(text) for text in texts]
+        if not self._of_bert:
+            return self._placed_pieces(given, words)
         sentences: list[str] = []
         counts = []
-        for text in texts:
+        for text in given:
             before = len(sentences)
-            sentences += _sentences(_characters(text))
+            sentences += places.sentences(text)
             counts.append(len(sentences) - before)
         encode = self._plain.encode_batch_fast if words is None else self._plain.encode_batch
         encodings = encode(sentences, add_special_tokens=False)
         sizes = np.fromiter(map(len, encodings), np.int64, len(encodings))
         ids = np.fromiter(chain.from_iterable(e.ids for e in encodings), np.int32, int(sizes.sum()))
-        flags = self._word_start[ids].astype(np.uint8) * WORD_START
+        flags = self.word_start[ids].astype(np.uint8) * WORD_START
         if words is not None:
-            places = (place for e in encodings for place, _ in e.offsets)
-            inside = inside_words(sentences, words, np.fromiter(places, np.int64, len(ids)), sizes)
+            starts = (place for e in encodings for place, _ in e.offsets)
+            inside = inside_words(sentences, words, np.fromiter(starts, np.int64, len(ids)), sizes)
             flags[inside] &= ~np.uint8(WORD_START)
-        starts = np.cumsum(sizes) - sizes
-        flags[starts[sizes > 0]] |= SENTENCE_START
+        firsts = np.cumsum(sizes) - sizes
+        flags[firsts[sizes > 0]] |= SENTENCE_START
         ends = np.concatenate([[0], np.cumsum(sizes)])[np.cumsum(counts, dtype=np.int64)]
-        begins = [0, *ends[:-1].tolist()]
-        return [(ids[i:j], flags[i:j]) for i, j in zip(begins, ends.tolist(), strict=False)]
+        return _split(ids, flags, ends)
+
+    def _placed_pieces(
+        self, texts: list[str], words: Words | None
+    ) -> list[tuple[NDArray[np.int32], NDArray[np.uint8]]]:
+        """Of a tokenizer that cuts a sentence otherwise by itself than in its text."""
+        placed = places.place(texts, self._plain.encode_batch(texts, add_special_tokens=False), self._blank)
+        begins = placed.sentence_starts(texts)
+        fresh = placed.fresh
+        if words is not None:
+            fresh = fresh & ~inside_words(texts, words, placed.starts, placed.sizes)
+        flags = (fresh | begins) * np.uint8(WORD_START) | begins * np.uint8(SENTENCE_START)
+        return _split(placed.ids.astype(np.int32), flags.astype(np.uint8), np.cumsum(placed.sizes))
 
     def decode(self, ids: Iterable[int], *, specials: bool = False) -> str:
         """The text that the pieces spell, as far as can be told; with `specials`, special pieces too."""
-        text = self._plain.decode([int(number) for number in ids], skip_special_tokens=not specials)
+        text = self._whole.decode([int(number) for number in ids], skip_special_tokens=not specials)
         return _BETWEEN_CHINESE.sub("", text) if self.chinese_characters else text
 
     def statistics(self, texts: Iterable[str]) -> TokenizerStatistics:
         """How well the vocabulary suits some texts. Reads a stream in bounded memory."""
         total = np.zeros(4, np.int64)
         for batch in _batches(texts, BATCH):
-            encodings = self._plain.encode_batch_fast(
-                [_characters(t) for t in batch], add_special_tokens=False
-            )
-            ids = np.fromiter(chain.from_iterable(e.ids for e in encodings), np.int32)
-            words, unknown = self._word_start[ids].sum(), (ids == self.unknown_id).sum()
+            pieces = self.pieces_of(batch)
+            ids = np.concatenate([ids for ids, _ in pieces])
+            words = sum(int((flags & WORD_START).sum()) for _, flags in pieces)
+            unknown = 0 if self.unknown_id is None else (ids == self.unknown_id).sum()
             total += np.array([sum(map(len, batch)), words, len(ids), unknown], np.int64)
         return TokenizerStatistics(*total.tolist())
 
@@ -391,41 +456,21 @@ class Tokenizer:
 
 
 def _characters(text: str) -> str:
-    """The text with lone surrogates (UTF-8 cannot hold them) replaced, one for one: offsets stay."""
-    return text if text.isascii() or not _SURROGATE.search(text) else _SURROGATE.sub("\ufffd", text)
+    """The text without what is no text: lone surrogates (UTF-8 cannot hold them) and the character that keeps special
+    pieces out of reach become others, one for one, so that offsets stay."""
+    if text.isascii() or not _NO_TEXT.search(text):
+        return text
+    return _NO_TEXT.sub("\ufffd", text.replace(specials.RESERVED, "\U0010fffe"))
 
 
-def _sentences(text: str) -> list[str]:
-    ends = [0, *(match.end() for match in _SENTENCE_END.finditer(text)), len(text)]
-    return [text[i:j] for i, j in pairwise(ends) if j > i]
+def _split(
+    ids: NDArray[np.int32], flags: NDArray[np.uint8], ends: NDArray[np.int64]
+) -> list[tuple[NDArray[np.int32], NDArray[np.uint8]]]:
+    begins = [0, *ends[:-1].tolist()]
+    return [(ids[i:j], flags[i:j]) for i, j in zip(begins, ends.tolist(), strict=False)]
 
 
 def _batches(items: Iterable[T], size: int) -> Iterator[list[T]]:
     iterator = iter(items)
     while batch := list(islice(iterator, size)):
         yield batch
-
-
-def _read_plain(pattern: str | Path) -> Iterator[str]:
-    """The lines of plain text files; other formats are read by unmask.data.corpus, above this layer."""
-    files = sorted(glob.glob(str(pattern), recursive=True))  # noqa: PTH207 (an absolute pattern is allowed)
-    if not files:
-        raise UserError(f"no file matches {pattern}")
-    for file in map(Path, files):
-        if file.suffixes[-1:] not in (["", ".txt"], [".txt"], []) and file.suffixes[-2:] != [".txt", ".gz"]:
-            raise UserError(
-                f"{file} is not plain text",
-                allowed=".txt, .txt.gz",
-                for_other_files="train on the texts that unmask.data.corpus.read gives",
-            )
-        with (
-            gzip.open(file, "rt", encoding="utf-8")
-            if file.suffix == ".gz"
-            else file.open(encoding="utf-8") as lines
-        ):
-            try:
-                yield from lines
-            except UnicodeDecodeError as error:
-                raise UserError(
-                    f"{file} is not text in UTF-8", given=f"byte {error.start:,} of a block"
-                ) from None

@@ -1,10 +1,15 @@
 """Counting words over a stream of texts, in bounded memory: what WordPiece training starts from."""
 
+import glob
+import gzip
 import re
 from collections import Counter, defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 
 import numpy as np
+
+from unmask.errors import UserError
 
 MAXIMUM_WORDS = 5_000_000  # distinct words kept while counting: about 600 MB
 RAW_TOKENS = 1_000_000  # distinct strings between spaces kept before they are cut into words
@@ -114,3 +119,28 @@ class WordCounter:
         kept = {word: count for word, count in self._words.items() if count > limit}
         self._words.clear()
         self._words.update(kept)
+
+
+def read_plain(pattern: str | Path) -> Iterator[str]:
+    """The lines of plain text files; other formats are read by unmask.data.corpus, above this layer."""
+    files = sorted(glob.glob(str(pattern), recursive=True))  # noqa: PTH207 (an absolute pattern is allowed)
+    if not files:
+        raise UserError(f"no file matches {pattern}")
+    for file in map(Path, files):
+        if file.suffixes[-1:] not in (["", ".txt"], [".txt"], []) and file.suffixes[-2:] != [".txt", ".gz"]:
+            raise UserError(
+                f"{file} is not plain text",
+                allowed=".txt, .txt.gz",
+                for_other_files="train on the texts that unmask.data.corpus.read gives",
+            )
+        with (
+            gzip.open(file, "rt", encoding="utf-8")
+            if file.suffix == ".gz"
+            else file.open(encoding="utf-8") as lines
+        ):
+            try:
+                yield from lines
+            except UnicodeDecodeError as error:
+                raise UserError(
+                    f"{file} is not text in UTF-8", given=f"byte {error.start:,} of a block"
+                ) from None

@@ -19,8 +19,8 @@ class Average:
 
     def __init__(self, learner: nn.Module, share: float) -> None:
         self.share = share
-        self.names = [name for name, _ in learner.named_parameters()]
-        self._learning = list(learner.parameters())
+        learning = {name: p for name, p in learner.named_parameters() if p.requires_grad}
+        self.names, self._learning = list(learning), list(learning.values())
         self._means = [parameter.detach().clone() for parameter in self._learning]
 
     @torch.no_grad()

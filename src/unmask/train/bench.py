@@ -59,7 +59,7 @@ def bench(recipe: PretrainRecipe, shards: Shards, seconds: float, progress: Prog
     precision = precision_of(recipe.train.precision, str(device))
     learner = learner_of(recipe, shards.tokenizer).to(device, precision.weights).train()
     batches = batches_of(recipe, shards)
-    optimizer = optim.build(recipe.train.optimizer, learner, learner.lr_factors)
+    optimizer = optim.build_for(recipe.train.optimizer, learner)
     threads = torch.get_num_threads()
     progress.start(seconds, "")
     try:

@@ -51,7 +51,7 @@ def compiling_pays(learner: Learner, batches: Batches, settings: TrainConfig, se
 
 def _seconds(learner: Learner, batches: Batches, settings: TrainConfig, seed: int) -> float:
     """Of one step, after those that pay for memory and compilation."""
-    optimizer = optim.build(settings.optimizer, learner, learner.lr_factors)
+    optimizer = optim.build_for(settings.optimizer, learner)
     loop = steps(learner, optimizer, batches, settings, State(), seed)
     for _ in islice(loop, STEPS):
         pass

@@ -12,21 +12,24 @@ from unmask.config import changed
 from unmask.console import Progress
 from unmask.data.batch import Row
 from unmask.data.batches import Batches, TableExamples
+from unmask.data.labels import of_test_rows
 from unmask.data.memory import Rows, source_of
-from unmask.data.tables import Example, of_test_rows
+from unmask.data.tables import Example
 from unmask.errors import UserError
 from unmask.model.encoder import Encoder
 from unmask.predict import Predictor, infer, load
 from unmask.tasks import Task
 from unmask.tasks.hiding import Hiding
-from unmask.tasks.task import TITLES, TaskLearner
+from unmask.tasks.regularise import Regularise, Regulariser
+from unmask.tasks.task import TITLES, Evidence, TaskLearner, shown_figure
 from unmask.train.fit import Fit, Watch
 from unmask.train.parallel import World, joined
 from unmask.train.recipe import FinetuneRecipe, read_recipe, recipe_of
-from unmask.train.rows import GIVEN, Prepared, prepared, write_split
+from unmask.train.rows import Prepared, prepared, write_split
 from unmask.train.rows import rows_of as rows_of
-from unmask.train.run import Run
+from unmask.train.run import GIVEN, Run
 from unmask.train.steps import Step
+from unmask.train.transfer import Heads, architecture, set_learning, take_head, taken_over, told
 
 
 @dataclass(frozen=True)
@@ -123,12 +126,13 @@ def _named(given: dict[str, Any], folder: Path) -> tuple[dict[str, str], dict[Pa
 
 def check(recipe: FinetuneRecipe, opened: bundle.Bundle) -> None:
     """Raises UserError for what no single setting can see."""
-    if recipe.task.length > opened.config.length:
+    positions = architecture(opened.config, recipe.transfer).length
+    if recipe.task.length > positions:
         raise UserError(
             "task.length is above the positions of the model",
             given=f"task.length={recipe.task.length}",
-            allowed=f"at most {opened.config.length}",
-            to_do=f"task.length={opened.config.length}",
+            allowed=f"at most {positions}",
+            to_do=f"task.length={positions}, or transfer.length={recipe.task.length}",
         )
 
 
@@ -145,7 +149,12 @@ def _train(run: Run, recipe: FinetuneRecipe, progress: Progress) -> None:
         encoded = task.encode(train)
         truncated = task.truncated
         heldout = HeldOut(task, dev, task.encode([example.only(task.labels) for example in dev]))
-        learner = _learner(opened, recipe, task, train, encoded).to(world.device)
+        learner, heads = _learner(opened, recipe, task, train, encoded)
+        origin = told(opened, learner, recipe.transfer, heads)
+        config, lineage = learner.encoder.config, opened.lineage
+        tokenizer = opened.tokenizer
+        del opened  # its weights are in the learner now
+        learner.to(world.device)
         batches = Batches(
             TableExamples(encoded),
             data.batch_rows,
@@ -157,7 +166,8 @@ def _train(run: Run, recipe: FinetuneRecipe, progress: Progress) -> None:
         )
 
     def describe(step: Step) -> str:
-        return f"loss {step.loss:.3f}  best dev {_title(task.watch)} {fit.standing.best or 0:.1%}"
+        best = shown_figure(task.metric, fit.standing.best or 0)
+        return f"loss {step.loss:.3f}  best dev {_title(task.watch)} {best}"
 
     fit = Fit(
         run,
@@ -166,8 +176,9 @@ def _train(run: Run, recipe: FinetuneRecipe, progress: Progress) -> None:
         recipe.train,
         recipe.seed,
         evaluate=lambda: evaluate(learner, heldout),
-        watch=Watch(task.watch, higher=True),
+        watch=Watch(task.watch, higher=task.higher),
         describe=describe,
+        begin=(lambda: run.write_facts(start=origin)) if recipe.pretrained else (lambda: None),
     )
     standing = fit(progress)
     speed = world.from_main(fit.speed)
@@ -175,10 +186,10 @@ def _train(run: Run, recipe: FinetuneRecipe, progress: Progress) -> None:
 
     def publish() -> None:
         own = {"kind": "finetune", "recipe": run.recipe_values(), "steps": standing.step}
-        config, lineage = changed(opened.config, dropout=recipe.dropout), [*opened.lineage, own]
-        bundle.write(
-            run.model, config, learner.published(), opened.tokenizer, lineage, task.schema(), task.public
-        )
+        before = [*lineage, own]
+        if task.calibrates:
+            task.calibrate(heldout.examples, heldout.rows, evidence_of(learner, heldout))
+        bundle.write(run.model, config, learner.published(), tokenizer, before, task.schema(), task.public)
         run.write_facts(
             finished={
                 "steps": standing.step,
@@ -217,16 +228,25 @@ def _learner(
     task: Task[Any],
     train: Sequence[Example],
     rows: Sequence[Row],
-) -> TaskLearner:
+) -> tuple[TaskLearner, Heads]:
+    """What is trained, and whose head it begins with."""
+    transfer = recipe.transfer
+    taken = taken_over(opened, transfer, recipe.seed)
     torch.manual_seed(recipe.seed)
     if recipe.pretrained:
-        encoder = opened.encoder(dropout=recipe.dropout)
+        encoder = taken.encoder(dropout=recipe.dropout)
     else:
-        encoder = Encoder(changed(opened.config, dropout=recipe.dropout))
+        encoder = Encoder(changed(taken.config, dropout=recipe.dropout))
     learner = task.learner(encoder, train, rows)
+    heads: Heads = {task.name: "new"}
+    if recipe.pretrained:
+        heads = take_head(taken, learner, task, transfer)
+    set_learning(learner, transfer)
     if recipe.hide:
         learner.hiding = Hiding(recipe.hide, opened.tokenizer.mask_id)
-    return learner
+    if recipe.regularise != Regularise():
+        learner.regulariser = Regulariser(recipe.regularise)
+    return learner, heads
 
 
 @dataclass(frozen=True)
@@ -240,11 +260,17 @@ class HeldOut:
 
 def evaluate(learner: TaskLearner, heldout: HeldOut) -> dict[str, float]:
     """The figures of a learner: it predicts as the finished model will."""
+    evidence = evidence_of(learner, heldout)
+    return heldout.task.judge(learner.head, heldout.examples, heldout.rows, evidence)
+
+
+def evidence_of(learner: TaskLearner, heldout: HeldOut) -> list[Evidence]:
+    """What the head says of each row."""
     was_training = learner.training
     learner.eval()
     evidence = infer(learner.encoder, learner.head, heldout.task, heldout.rows)
     learner.train(was_training)
-    return heldout.task.judge(learner.head, heldout.examples, heldout.rows, evidence)
+    return evidence
 
 
 def _title(metric: str) -> str:

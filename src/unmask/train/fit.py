@@ -110,7 +110,7 @@ class Fit:
             self.world.from_main(begin)
         self.trained = self.world.wrap(learner, settings.parallel)
         plain = self.world.plain(self.trained)
-        self.optimizer = optim.build(settings.optimizer, plain, learner.lr_factors)
+        self.optimizer = optim.build_for(settings.optimizer, plain)
         self.average = Average(plain, settings.ema) if settings.ema else None
         self.standing = self._resumed()
         run.forget_after(self.standing.step)

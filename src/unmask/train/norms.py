@@ -20,8 +20,9 @@ def gradient_norms(learner: Learner, world: World) -> list[float]:
         else torch.zeros((), dtype=torch.float64)
         for each in gradients
     ]
+    spread = is_spread(*(gradient for each in gradients for gradient in each))
     sums: list[float] = torch.stack(squares).tolist()
-    return [math.sqrt(total) for total in (world.sum(sums) if is_spread(*gradients[0]) else sums)]
+    return [math.sqrt(total) for total in (world.sum(sums) if spread else sums)]
 
 
 def layer_norms(learner: Learner, world: World) -> Mapping[str, list[float]]:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from unmask.config import config, name_or, setting, tag
+from unmask.learner import Learner
 from unmask.model.encoder import Attention, FeedForward
 from unmask.train.parallel import own_part, whole
 
@@ -108,41 +109,52 @@ class Cosine:
 AnySchedule = Annotated[Linear | Cosine | Plateau, setting(discriminator="name")]
 
 
+def build_for(settings: AdamW | Muon, learner: Learner) -> torch.optim.Optimizer:
+    """The optimiser of a learner, with the rates that it asks for and those that it was given."""
+    return build(settings, learner, learner.lr_factors, learner.rates)
+
+
 def build(
-    settings: AdamW | Muon, learner: nn.Module, factors: Mapping[str, float] | None = None
+    settings: AdamW | Muon,
+    learner: nn.Module,
+    factors: Mapping[str, float] | None = None,
+    rates: Mapping[str, float] | None = None,
 ) -> torch.optim.Optimizer:
     """The optimiser over the parameters that learn. `fused` is torch's one-kernel form of the same update.
 
-    factors: prefix of parameter names -> factor on the learning rate; such parameters are not decayed.
+    factors, rates: prefix of parameter names -> factor on the learning rate; all that match are multiplied. Parameters
+    with `factors` are not decayed; `rates` leave everything else as it is.
     """
-    factors = factors or {}
     muon = settings if isinstance(settings, Muon) else None
-    decayed: list[nn.Parameter] = []
-    plain: list[nn.Parameter] = []
-    turned: dict[int, list[nn.Parameter]] = {1: [], 2: [], 3: []}
+    kinds: list[dict[str, Any]] = [{"weight_decay": settings.decay}, {"weight_decay": 0.0}]
+    if muon is not None:
+        turned = {"weight_decay": muon.decay, "factor": muon.matrix_factor, "momentum": muon.momentum}
+        kinds += [{"stacked": count, **turned} for count in (1, 2, 3)]
+    decayed, plain = 0, 1
     stacked = _stacked(learner)
-    own: dict[str, list[nn.Parameter]] = {prefix: [] for prefix in factors}
+    found: list[dict[float, list[nn.Parameter]]] = [{} for _ in kinds]  # of each kind, by factor
     for name, parameter in learner.named_parameters():
         if not parameter.requires_grad:
             continue
-        prefix = next((prefix for prefix in factors if name.startswith(prefix)), None)
+        own, given = (
+            [factor for prefix, factor in (table or {}).items() if name.startswith(prefix)]
+            for table in (factors, rates)
+        )
         matrix = parameter.ndim > 1 and ".embeddings." not in f".{name}"
-        if prefix is not None:
-            own[prefix].append(parameter)
-        elif muon is not None and matrix and ".blocks." in f".{name}":
-            turned[stacked.get(parameter, 1)].append(parameter)
+        if own or not matrix:
+            kind = plain
+        elif muon is not None and ".blocks." in f".{name}":
+            kind = plain + stacked.get(parameter, 1)
         else:
-            (decayed if matrix else plain).append(parameter)
-    groups: list[dict[str, Any]] = [
-        {"params": decayed, "weight_decay": settings.decay},
-        {"params": plain, "weight_decay": 0.0},
-        *({"params": own[prefix], "weight_decay": 0.0, "factor": factors[prefix]} for prefix in factors),
+            kind = decayed
+        found[kind].setdefault(math.prod([*own, *given]), []).append(parameter)
+    groups = [
+        {"params": parameters, **kind, "factor": kind.get("factor", 1.0) * factor}
+        for kind, alike in zip(kinds, found, strict=True)
+        for factor, parameters in alike.items()
     ]
-    if muon is not None:
-        shared = {"weight_decay": muon.decay, "factor": muon.matrix_factor, "momentum": muon.momentum}
-        groups += [{"params": matrices, "stacked": count, **shared} for count, matrices in turned.items()]
     return (torch.optim.AdamW if muon is None else _MuonAndAdamW)(
-        [group for group in groups if group["params"]],
+        groups,
         lr=settings.lr,
         betas=(settings.beta1, settings.beta2),
         eps=settings.eps,

@@ -88,11 +88,11 @@ def timed(learner: Learner, optimizer: torch.optim.Optimizer) -> Iterator[Timeli
         around(block.feed_forward, "feed-forward", 0)  # type: ignore[arg-type]
     for objective in getattr(learner, "objectives", nn.ModuleDict()).values():
         around(objective, "vocabulary head", 1)
-    # a backward pass begins with the objectives and ends with the gradient of the table of tokens
+    # a backward pass begins with the objectives and ends with the lowest part that learns: the table of tokens
     handles.append(learner.register_forward_hook(lambda *_: timeline.enter("vocabulary head")))
-    table = learner.encoder.embeddings.token.weight
+    lowest = next(parameter for parameter in learner.parameters() if parameter.requires_grad)
     handles.append(
-        table.register_post_accumulate_grad_hook(lambda _: timeline.enter("optimiser"))  # type: ignore[no-untyped-call]
+        lowest.register_post_accumulate_grad_hook(lambda _: timeline.enter("optimiser"))  # type: ignore[no-untyped-call]
     )
     handles.append(learner.register_forward_pre_hook(lambda *_: timeline.enter("other")))
     handles.append(optimizer.register_step_post_hook(lambda *_: timeline.enter("other")))

@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from unmask import bundle, console
+from unmask.bundle import Bundle
 from unmask.config import changed
 from unmask.console import Progress
 from unmask.data.batch import Batch
@@ -33,6 +35,7 @@ from unmask.train.start import (
     put_counts_into,
 )
 from unmask.train.steps import Step, evaluate
+from unmask.train.transfer import Transfer, same_network, set_learning, take_heads, taken_over, told
 
 EVALUATION_SEED = 0  # held-out masks are the same for every run, so that losses compare
 EVALUATION_TOKENS = 8192  # in one batch
@@ -75,7 +78,10 @@ class PretrainLearner(Learner):
 
 @dataclasses.dataclass(frozen=True)
 class Pretrained:
-    """What a pretraining run brought. Losses are nats per scored piece, of a fixed 15 % mask on held-out text."""
+    """What a pretraining run brought. Losses are nats per scored piece, of a fixed 15 % mask on held-out text.
+
+    heldout_before: of the model that it went on from, as it was taken over, if there is one.
+    """
 
     folder: Path
     steps: int
@@ -86,6 +92,7 @@ class Pretrained:
     uniform: float
     unigram: float
     speed: dict[str, Any] | None = None
+    heldout_before: dict[str, float] | None = None
 
     @property
     def model(self) -> Path:
@@ -132,7 +139,18 @@ def pretrain(
 
 
 def fitted(recipe: PretrainRecipe, tokenizer: Tokenizer) -> PretrainRecipe:
-    """The recipe with the tokenizer's vocabulary, checked for what no single setting can see."""
+    """The recipe with the tokenizer's vocabulary, checked for what no single setting can see.
+
+    A network that goes on from a model keeps the vocabulary of that.
+    """
+    vocabulary = tokenizer.vocabulary
+    if recipe.start.model is not None:
+        recipe = _gone_on_from(recipe, tokenizer)
+        vocabulary = recipe.model.vocabulary
+    elif recipe.transfer != Transfer():
+        raise UserError(
+            "transfer needs a model to start from", to_do="start.model=FOLDER, or leave transfer out"
+        )
     names = [objective.name for objective in recipe.objectives]
     if len(set(names)) < len(names):
         raise UserError("an objective stands twice in the recipe", given=", ".join(names))
@@ -140,21 +158,39 @@ def fitted(recipe: PretrainRecipe, tokenizer: Tokenizer) -> PretrainRecipe:
         raise UserError(
             "data.length is above model.length: there are no positions for so long a text",
             given=f"data.length={recipe.data.length}, model.length={recipe.model.length}",
-            to_do="lower data.length or raise model.length",
+            to_do=f"lower data.length or raise {'model' if recipe.start.model is None else 'transfer'}.length",
         )
     if "next_sentence" in names and recipe.model.segments < 2:
         raise UserError(
             "next_sentence needs segment embeddings", given=f"model.segments={recipe.model.segments}"
         )
     recipe.start.check(recipe.model)
-    return changed(recipe, model=changed(recipe.model, vocabulary=tokenizer.vocabulary))
+    return changed(recipe, model=changed(recipe.model, vocabulary=vocabulary))
+
+
+def _gone_on_from(recipe: PretrainRecipe, tokenizer: Tokenizer) -> PretrainRecipe:
+    """The recipe with the network of the model that it goes on from. Raises UserError where that does not suit it."""
+    opened = bundle.read(str(recipe.start.model))
+    if opened.tokenizer != tokenizer:
+        raise UserError(
+            f"{recipe.data.corpus} was built with another tokenizer than that of {opened.folder}",
+            given=f"tokenizer.json has the sha256 {tokenizer.sha256[:12]}",
+            allowed=f"sha256 {opened.tokenizer.sha256[:12]}",
+            to_build_it=f"unmask corpus build FILES --tokenizer {opened.folder} --out FOLDER",
+        )
+    return changed(recipe, model=same_network(recipe.model, opened, recipe.transfer))
 
 
 def _train(run: Run, recipe: PretrainRecipe, shards: Shards, progress: Progress) -> None:
-    run.bind(corpus=shards.sha256)
     with run.world.agreeing():
+        opened = None if recipe.start.model is None else bundle.read(recipe.start.model)
+        run.bind(corpus=shards.sha256, **({} if opened is None else {"model": opened.sha256}))
         torch.manual_seed(recipe.seed)
-        learner = learner_of(recipe, shards.tokenizer).to(run.world.device)
+        learner = learner_of(recipe, shards.tokenizer)
+        origin = None if opened is None else _taken_over(opened, learner, recipe)
+        lineage = [] if opened is None else opened.lineage
+        del opened  # its weights are in the learner now
+        learner.to(run.world.device)
         batches = batches_of(recipe, shards, run.world)
         heldout = _heldout(learner, shards, recipe) if run.world.is_main else []
     unigram, uniform = shards.unigram_entropy(), math.log(shards.vocabulary)
@@ -162,6 +198,11 @@ def _train(run: Run, recipe: PretrainRecipe, shards: Shards, progress: Progress)
     def describe(step: Step) -> str:
         masked = step.parts.get("masked")
         return f"loss {step.loss:.2f}" + (f" (unigram {unigram:.2f})" if masked is not None else "")
+
+    def begin() -> None:
+        _begin(learner, recipe, shards, progress, origin)
+        if origin is not None:
+            run.write_facts(start={**origin, "heldout": evaluate(learner, heldout)})
 
     fit = Fit(
         run,
@@ -172,21 +213,21 @@ def _train(run: Run, recipe: PretrainRecipe, shards: Shards, progress: Progress)
         evaluate=lambda: evaluate(learner, heldout),
         watch=Watch(f"{recipe.objectives[0].name}.loss", higher=False),
         describe=describe,
-        begin=lambda: _begin(learner, recipe, shards, progress),
+        begin=begin,
     )
     standing = fit(progress)
     speed = run.world.from_main(fit.speed)
     fit.finish()
 
     def publish() -> None:
-        lineage = {
+        own = {
             "kind": "pretrain",
             "recipe": run.recipe_values(),
             "corpus_sha256": shards.sha256,
             "steps": standing.step,
             "tokens": standing.tokens,
         }
-        bundle.write(run.model, recipe.model, learner.published(), shards.tokenizer, [lineage])
+        bundle.write(run.model, recipe.model, learner.published(), shards.tokenizer, [*lineage, own])
         run.write_facts(
             finished={
                 "steps": standing.step,
@@ -197,19 +238,34 @@ def _train(run: Run, recipe: PretrainRecipe, shards: Shards, progress: Progress)
                 "uniform": uniform,
                 "unigram": unigram,
                 "speed": speed,
+                "heldout_before": run.facts().get("start", {}).get("heldout"),
             }
         )
 
     run.world.from_main(publish)
 
 
-def _begin(learner: PretrainLearner, recipe: PretrainRecipe, shards: Shards, progress: Progress) -> None:
-    """What counting the training documents gives the network before its first step."""
+def _taken_over(opened: Bundle, learner: PretrainLearner, recipe: PretrainRecipe) -> dict[str, Any]:
+    """Give the learner the weights of the model that it goes on from; returns what run.json says of that."""
+    taken = taken_over(opened, recipe.transfer, recipe.seed)
+    taken.load_into(learner.encoder, "encoder")
+    heads = {name: objective.published() for name, objective in learner.objectives.items()}  # type: ignore[operator]
+    return told(opened, learner, recipe.transfer, take_heads(taken, heads, recipe.transfer))
+
+
+def _begin(
+    learner: PretrainLearner,
+    recipe: PretrainRecipe,
+    shards: Shards,
+    progress: Progress,
+    origin: dict[str, Any] | None = None,
+) -> None:
+    """What counting the training documents gives the network before its first step. origin: that of its weights."""
     documents = split_documents(shards.documents, recipe.data.heldout, "train")
     counts = piece_counts(shards, documents)
-    for objective in learner.objectives.values():
-        if isinstance(objective, MaskedObjective):
-            objective.head.begin_with(counts)
+    for name, objective in learner.objectives.items():
+        if isinstance(objective, MaskedObjective) and (origin is None or origin["heads"][name] == "new"):
+            objective.head.begin_with(F.pad(counts, (0, recipe.model.vocabulary - len(counts))))
     if recipe.start.neighbour_layers:
         look_at_neighbours(learner.encoder, recipe.start.neighbour_layers)
     if recipe.start.embeddings == "counts":
@@ -240,9 +296,11 @@ def batches_of(recipe: PretrainRecipe, shards: Shards, world: World | None = Non
 
 
 def learner_of(recipe: PretrainRecipe, tokenizer: Tokenizer) -> PretrainLearner:
-    first_ordinary = max(tokenizer.special_ids) + 1
-    objectives = [o.build(recipe.model, tokenizer.mask_id, first_ordinary) for o in recipe.objectives]
-    return PretrainLearner(Encoder(recipe.model), objectives)
+    ordinary = tokenizer.ordinary_ids
+    objectives = [o.build(recipe.model, tokenizer.mask_id, ordinary) for o in recipe.objectives]
+    learner = PretrainLearner(Encoder(recipe.model), objectives)
+    set_learning(learner, recipe.transfer)
+    return learner
 
 
 def _heldout(learner: PretrainLearner, shards: Shards, recipe: PretrainRecipe) -> list[Batch]:

@@ -4,7 +4,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from unmask.config import config, from_mapping, override, read_yaml, setting
+from unmask import bundle
+from unmask.config import config, dump, from_mapping, override, read_yaml, setting
 from unmask.data.conll import SchemeName, TagColumns
 from unmask.data.ramp import Ramp
 from unmask.data.records import FormatOrAuto
@@ -13,11 +14,13 @@ from unmask.errors import UserError, closest
 from unmask.model.encoder import EncoderConfig
 from unmask.model.presets import PRESETS
 from unmask.objectives import AnyObjective, Masked
-from unmask.tasks import AnyTask, Classify, Reading
+from unmask.tasks import Answer, AnyTask, Classify, Reading
+from unmask.tasks.regularise import Regularise
 from unmask.train.budget import TrainConfig
 from unmask.train.optim import AdamW
 from unmask.train.shipped import find
 from unmask.train.start import Start
+from unmask.train.transfer import Transfer, architecture
 
 R = TypeVar("R")
 
@@ -58,6 +61,9 @@ class PretrainRecipe:
         description=f"the architecture; `preset` names one of {', '.join(PRESETS)}, single settings override it",
     )
     start: Start = setting(default_factory=Start, description="what the network begins with")
+    transfer: Transfer = setting(
+        default_factory=Transfer, description="what becomes of the model of start.model"
+    )
     objectives: list[AnyObjective] = setting(
         default_factory=lambda: [Masked()], min_length=1, description="what is learnt: masked, next_sentence"
     )
@@ -69,7 +75,7 @@ class RowsConfig:
     """Labelled rows to fine-tune on."""
 
     train: str = setting(
-        description="file of training rows: csv, tsv, jsonl, json, Parquet or Label Studio; for tags CoNLL, too"
+        description="file of training rows: csv, tsv, jsonl, json, Parquet, Label Studio; of tags CoNLL, of answers SQuAD"
     )
     dev: str | None = setting(
         default=None, description="file of rows to choose by; a tenth of train if not given"
@@ -97,6 +103,10 @@ class RowsConfig:
     text_column: str | None = setting(default=None, description="guessed from its name if not given")
     pair_column: str | None = setting(default=None, description="second text of a pair")
     label_column: str | None = setting(default=None, description="guessed from its name if not given")
+    label_separator: str | None = setting(
+        default=None,
+        description="between several labels in one field (target labels); found out if not given",
+    )
     token_column: str | None = setting(
         default=None, description="of CoNLL: number (from 1) or name; the first if not given"
     )
@@ -120,6 +130,10 @@ class RowsConfig:
         description="a dev or test row with a label that training did not have: stop, skip the row, or count it as "
         "wrong; as on_error if not given",
     )
+    answer_starts: Literal["given", "first"] = setting(
+        default="given",
+        description="an answer that stands in several places, and not where its start says: an error, or the first",
+    )
     rows: int | None = setting(
         default=None,
         ge=1,
@@ -140,12 +154,18 @@ class RowsConfig:
     def reading(self) -> Reading:
         """How to read these files, and others like them."""
         return Reading(
-            Columns(text=self.text_column, pair=self.pair_column, label=self.label_column),
+            Columns(
+                text=self.text_column,
+                pair=self.pair_column,
+                label=self.label_column,
+                separator=self.label_separator,
+            ),
             TagColumns(token=self.token_column, tag=self.tag_column),
             self.scheme,
             self.on_error,
             self.encoding,
             self.unknown_labels,
+            self.answer_starts,
             format=self.format,
         )
 
@@ -156,6 +176,7 @@ def settings_of(reading: Reading) -> dict[str, str | None]:
         "text_column": reading.columns.text,
         "pair_column": reading.columns.pair,
         "label_column": reading.columns.label,
+        "label_separator": reading.columns.separator,
         "token_column": reading.tags.token,
         "tag_column": reading.tags.tag,
         "scheme": reading.scheme,
@@ -163,6 +184,7 @@ def settings_of(reading: Reading) -> dict[str, str | None]:
         "encoding": reading.encoding,
         "unknown_labels": reading.unknown_labels,
         "format": reading.format,
+        "answer_starts": reading.answer_starts,
     }
 
 
@@ -185,6 +207,7 @@ class FinetuneRecipe:
     pretrained: bool = setting(
         default=True, description="false: start from random weights, to see what pretraining brings"
     )
+    transfer: Transfer = setting(default_factory=Transfer, description="what becomes of this model")
     task: AnyTask = setting(default_factory=Classify, description="what is learnt")
     data: RowsConfig = setting(description="labelled rows")
     dropout: float = setting(default=0.1, ge=0, lt=1, description="in the encoder while fine-tuning")
@@ -194,10 +217,23 @@ class FinetuneRecipe:
         lt=1,
         description="share of the pieces that are replaced by [MASK] while fine-tuning, other ones in each epoch",
     )
+    regularise: Regularise = setting(
+        default_factory=Regularise, description="against learning the training rows by heart"
+    )
     train: TrainConfig = setting(
         default_factory=lambda: TrainConfig(budget="3 epochs", optimizer=AdamW(lr=5e-4), evaluations=6),
         description="how to train",
     )
+
+    def __post_init__(self) -> None:
+        if not self.regularise.rdrop:
+            return
+        if isinstance(self.task, Answer):
+            raise ValueError("regularise.rdrop is for the tasks classify and tag")
+        if not (self.dropout or self.task.head_dropout):
+            raise ValueError(
+                "regularise.rdrop compares dropout masks: dropout or task.head_dropout must be above 0"
+            )
 
 
 def read_recipe(cls: type[R], path: Path | str, overrides: Iterable[str] = ()) -> R:
@@ -215,7 +251,8 @@ def read_recipe(cls: type[R], path: Path | str, overrides: Iterable[str] = ()) -
 
 
 def recipe_of(cls: type[R], values: Mapping[str, Any], overrides: Iterable[str], where: str) -> R:
-    """Nested values with overrides, checked. `model.preset` stands for the settings that it names.
+    """Nested values with overrides, checked. `model.preset` stands for the settings that it names, and so does the
+    model of `start.model`, in its place.
 
     A task without a name is classification, as it is where no task is given.
     """
@@ -223,7 +260,7 @@ def recipe_of(cls: type[R], values: Mapping[str, Any], overrides: Iterable[str],
     task = values.get("task")
     if isinstance(task, dict):
         task.setdefault("name", Classify().name)
-    model = values.get("model")
+    model = values.get("model", {})
     if isinstance(model, dict) and "preset" in model:
         name = model.pop("preset")
         if name not in PRESETS:
@@ -234,7 +271,11 @@ def recipe_of(cls: type[R], values: Mapping[str, Any], overrides: Iterable[str],
                 allowed=", ".join(PRESETS),
             )
         values["model"] = {**PRESETS[name], **model}
-    return from_mapping(cls, values, where)
+    recipe = from_mapping(cls, values, where)
+    if isinstance(recipe, PretrainRecipe) and recipe.start.model is not None:
+        network = architecture(bundle.read(recipe.start.model).config, recipe.transfer)
+        recipe = from_mapping(cls, {**values, "model": {**dump(network), **model}}, where)
+    return recipe
 
 
 def kind_of(path: Path | str) -> type[PretrainRecipe] | type[FinetuneRecipe]:

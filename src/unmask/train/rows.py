@@ -8,15 +8,14 @@ from typing import Any
 from unmask import console
 from unmask.data import audit
 from unmask.data.audit import Finding, without
+from unmask.data.labels import of_test_rows
 from unmask.data.rowfiles import write_rows
 from unmask.data.split import bundles, split
-from unmask.data.tables import Example, of_test_rows
+from unmask.data.tables import Example
 from unmask.errors import UserError
 from unmask.tasks import AnyTask, Classify
 from unmask.train.recipe import RowsConfig
-
-SPLIT = "split"  # the folder of a run that holds what was cut from its training file
-GIVEN = "given"  # and the one for rows that a program gave
+from unmask.train.run import SPLIT
 
 
 @dataclass(frozen=True)
@@ -60,7 +59,7 @@ def prepared(data: RowsConfig, seed: int, task: AnyTask | None = None) -> Prepar
         rest, train = split(train, data.rows / len(train), seed + 1)
         train += _of_new_labels(train, rest)
     if data.dev_rows is not None and data.dev_rows < len(dev):
-        _, dev = split(dev, data.dev_rows / len(dev), seed + 2)
+        _, dev = split(dev, data.dev_rows / len(dev), seed + 2, sample=True)
     return Prepared(train, dev, test, checked)
 
 

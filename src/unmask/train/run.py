@@ -26,6 +26,9 @@ from unmask.version import __version__
 # how a run is computed and what it is judged by, not what it learns: may change from one start to the next
 FREE = ("train.parallel:", "data.test:")
 
+GIVEN = "given"  # the folder of a run with the rows that a program gave
+SPLIT = "split"  # and the one with what was cut from its training file
+
 
 class Interrupted(KeyboardInterrupt):
     """A signal asked the run to stop; its checkpoint is written."""
@@ -97,7 +100,8 @@ class Run:
             else:
                 self.write_facts(kind=self.kind, created=datetime.now(UTC).isoformat(timespec="seconds"))
                 files.write_text(self.folder / "recipe.yaml", to_yaml(self.recipe))
-            files.sweep(self.folder)
+            for folder in (self.folder, self.folder / GIVEN, self.folder / SPLIT):
+                files.sweep(folder)
             self.write_facts(environment=environment(self.world))
         except BaseException:
             self._lock.close()  # whoever holds on to the error does not hold on to the folder

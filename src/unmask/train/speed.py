@@ -87,7 +87,27 @@ def speed_of(
 def flops_per_token(learner: Learner, batches: Sequence[Batch]) -> float:
     """FLOPs of training on a token of these batches, on average."""
     tokens = sum(batch.tokens for batch in batches)
-    return sum(flops(learner.encoder.config, Work.of(batches)).values()) / max(1, tokens)
+    whole = flops(learner.encoder.config, Work.of(batches), Learning.of(learner))
+    return learner.passes * sum(whole.values()) / max(1, tokens)
+
+
+@dataclass(frozen=True)
+class Learning:
+    """Which parts of an encoder learn, where some are frozen (train/transfer.py): the embeddings, each layer."""
+
+    embeddings: bool
+    layers: Sequence[bool]
+
+    @staticmethod
+    def of(learner: Learner) -> "Learning":
+        encoder = learner.encoder
+        blocks = [any(p.requires_grad for p in block.parameters()) for block in encoder.blocks]
+        layers = [blocks[encoder.config.block_of(layer)] for layer in range(encoder.config.layers)]
+        return Learning(encoder.embeddings.token.weight.requires_grad, layers)
+
+    def below(self, layer: int) -> bool:
+        """Whether a gradient goes on from the input of a layer."""
+        return self.embeddings or any(self.layers[:layer])
 
 
 @dataclass(frozen=True)
@@ -113,33 +133,40 @@ class Work:
         return Work(lengths, asked, scored, pooled)
 
 
-def flops(config: EncoderConfig, work: Work) -> dict[str, float]:
-    """FLOPs of a forward and backward pass, by part.
+def flops(config: EncoderConfig, work: Work, learning: Learning | None = None) -> dict[str, float]:
+    """FLOPs of a forward and backward pass, by part. learning: what learns; all, if not given.
 
     A multiply-add is two, and a backward pass takes two products where the forward pass takes one (Kaplan et al. 2020,
-    section 2.1); what is computed again to save memory does not count (Chowdhery et al. 2022, PaLM, appendix B). So
-    it is 6 for each weight and token, and for each layer 12 x width for each token and token that it sees: those of
-    its own sequence, in local layers within the window. The last layer computes keys and values of all tokens, the rest
-    where it is asked. The vocabulary is computed at the `scored` places only, pooling for the `pooled` sequences. What
-    is no product of matrices (norms, activations, embeddings) is left out.
+    section 2.1), for the gradients of the weight and of the input; what is computed again to save memory does not
+    count (Chowdhery et al. 2022, PaLM, appendix B). So it is 6 for each weight and token, and for each layer 12 x width
+    for each token and token that it sees: those of its own sequence, in local layers within the window. The last layer
+    computes keys and values of all tokens, the rest where it is asked. The vocabulary is computed at the `scored`
+    places only, pooling for the `pooled` sequences. What is frozen has no gradient of its own, and what stands on
+    nothing that learns none of its input. What is no product of matrices (norms, activations, embeddings) is left out.
     """
+    learning = learning or Learning(True, [True] * config.layers)
     width, tokens, asked = config.width, sum(work.lengths), sum(work.asked)
     matrices = (3 if config.gated else 2) * width * config.feed_forward
-    *before, last = windows(config)
-    seen = sum(_pairs(length, window) for window in before for length in work.lengths)
-    if last is None:
-        queries = asked
-        seen += sum(few * length for few, length in zip(work.asked, work.lengths, strict=True))
-    else:  # a window needs the queries of all
-        queries = tokens
-        seen += sum(_pairs(length, last) for length in work.lengths)
-    projected = len(before) * tokens * 4 + queries + 2 * tokens + asked
-    return {
-        "attention": 6.0 * projected * width**2 + 12.0 * width * seen,
-        "feed_forward": 6.0 * (len(before) * tokens + asked) * matrices,
-        "vocabulary": 6.0 * work.scored * (width**2 + width * config.vocabulary),
-        "pooling": 6.0 * work.pooled * (width**2 + 2 * width),
-    }
+    found = dict.fromkeys(("attention", "feed_forward", "vocabulary", "pooling"), 0.0)
+    for layer, window in enumerate(windows(config)):
+        last = layer == config.layers - 1
+        rows = asked if last else tokens
+        queries, seen = tokens, sum(_pairs(length, window) for length in work.lengths)
+        if last and window is None:  # a window needs the queries of all
+            queries = asked
+            seen = sum(few * length for few, length in zip(work.asked, work.lengths, strict=True))
+        own, below = learning.layers[layer], learning.below(layer)
+        first = 2 * (1 + own + below) * (queries + 2 * tokens) * width**2
+        rest = 2 * (1 + own + (own or below)) * rows
+        found["attention"] += first + rest * width**2 + (12 if own or below else 4) * width * seen
+        found["feed_forward"] += rest * matrices
+    below = learning.below(config.layers)
+    dense = (6 if below else 4) * width**2
+    found["vocabulary"] = work.scored * (
+        dense + (6 if learning.embeddings else 4) * width * config.vocabulary
+    )
+    found["pooling"] = work.pooled * (dense + 6 * 2 * width)
+    return found
 
 
 def windows(config: EncoderConfig) -> list[int | None]:

@@ -36,6 +36,11 @@ CONTENT = 0.3  # factor on the other weights of these heads' queries and keys
 class Start:
     """What the network begins with."""
 
+    model: str | None = setting(
+        default=None,
+        description="a model folder to go on from: its architecture, weights and heads; the corpus must be built with "
+        "its tokenizer",
+    )
     embeddings: Literal["random", "counts"] = setting(
         default="random",
         description="token embeddings: random, or from how often pieces stand beside each other in the corpus",
@@ -49,6 +54,12 @@ class Start:
 
     def check(self, model: EncoderConfig) -> None:
         """Raises UserError where this network cannot begin so."""
+        if self.model is not None and (self.embeddings == "counts" or self.neighbour_layers):
+            raise UserError(
+                "a network that goes on from a model begins with its weights, not with counts of neighbours",
+                given=f"start.model={self.model}",
+                to_do="start.embeddings=random start.neighbour_layers=0",
+            )
         wrong = None
         if self.neighbour_layers > model.layers:
             wrong = f"model.layers={model.layers}"

@@ -1,5 +1,6 @@
 """The training loop: a generator of what happened. The caller logs, evaluates and saves."""
 
+import dataclasses
 import math
 import time
 from collections import deque
@@ -192,20 +193,25 @@ def _agreed(world: World, micro: Sequence[Batch], seconds: float) -> tuple[dict[
 def _accumulate(
     learner: nn.Module, micro: Sequence[Batch], counts: Mapping[str, int], world: World, precision: Precision
 ) -> Tensor:
-    """Gradients of a whole step. Returns this process's share of the loss and of each part's mean, in one tensor.
+    """Gradients of a whole step. Returns this process's share of the loss and of each part's mean, in one tensor; a
+    part need not be in every pass.
 
     Sums are divided once, by the counts over all micro-batches and processes. Dividing each micro-batch by its own
     count, and the sum by their number, would weigh a place by how many others are scored beside it.
     """
     told = []
-    for number, batch in enumerate(micro, start=1):
-        with world.exchanging(learner, now=number == len(micro)):
+    passes = world.plain(learner).passes
+    turns = [dataclasses.replace(batch, turn=turn) for batch in micro for turn in range(passes)]
+    for number, batch in enumerate(turns, start=1):
+        with world.exchanging(learner, now=number == len(turns)):
             with precision.computing(world.device):
                 outcome = learner(batch)
                 share = outcome.share(counts)
             # engines average over processes what is to be added up
             (share * world.size).backward()
-        parts = [outcome.parts[name].total.detach() / max(1, counts[name]) for name in counts]
+        totals = {name: part.total.detach() for name, part in outcome.parts.items()}
+        none = torch.zeros_like(share)
+        parts = [totals.get(name, none) / max(1, counts[name]) for name in counts]
         told.append(torch.stack([share.detach(), *parts]))
     return torch.stack(told).sum(0)
 

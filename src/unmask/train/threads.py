@@ -69,7 +69,7 @@ def fastest_for(
     if seconds is None and (budget.amount < SHORT if known is None else known < FEW):
         return Choice(numbers[-1])
     tried = copy.deepcopy(learner)
-    optimizer = optim.build(settings.optimizer, tried, tried.lr_factors)
+    optimizer = optim.build_for(settings.optimizer, tried)
     read = State()
 
     def take(count: int) -> float:

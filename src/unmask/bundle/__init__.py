@@ -1,0 +1,7 @@
+"""Model folders: our own, those of public checkpoints, and what other libraries read of ours."""
+
+from unmask.bundle.own import Bundle, write
+from unmask.bundle.source import read
+from unmask.bundle.weights import parameters, save_tensors
+
+__all__ = ["Bundle", "parameters", "read", "save_tensors", "write"]

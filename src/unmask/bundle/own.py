@@ -1,0 +1,238 @@
+"""Our model folder: weights, configuration and tokenizer in a public layout, and what that layout cannot say.
+
+model.safetensors, config.json, tokenizer.json, vocab.txt, tokenizer_config.json   as other libraries read them
+unmask.json                                                                        ours: task, lineage, examples
+
+An encoder is written in the layout of its family (model/families.py), a sinusoid as the table that BERT would have
+learnt. What that layout cannot express (pre-norm in BERT's, ...) is written under our own names, and `model_type` says
+so.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from unmask import files
+from unmask.bundle.layout import config_json
+from unmask.bundle.weights import KINDS, WHOLE, read_tensors, save_tensors
+from unmask.config import changed, dump, from_mapping
+from unmask.errors import UserError
+from unmask.model.encoder import Encoder, EncoderConfig
+from unmask.model.families import Family, public_family
+from unmask.model.names import TABLES, from_public, to_public
+from unmask.model.positions import sinusoidal
+from unmask.text.tokenizer import Tokenizer
+from unmask.version import __version__
+
+FORMAT = 1
+CHECKED = (WHOLE, "tokenizer.json")  # whose checksums unmask.json holds
+PROBLEMS = {  # what other libraries call the targets of classification
+    "label": "single_label_classification",
+    "labels": "multi_label_classification",
+    "number": "regression",
+}
+_TABLE = "encoder.embeddings.position.weight"  # a sinusoid is written under the name of a learned table
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """What a model folder holds. tensors: by our names, `encoder.` and one prefix per head."""
+
+    folder: Path
+    config: EncoderConfig
+    tokenizer: Tokenizer
+    tensors: Mapping[str, Tensor]
+    facts: Mapping[str, Any]
+
+    @property
+    def task(self) -> Mapping[str, Any] | None:
+        """The label schema and settings of the task it was fine-tuned for, or None."""
+        return self.facts.get("task")
+
+    @cached_property
+    def sha256(self) -> str:
+        """The checksum of the weights: of the file that holds them, or that says which do."""
+        known = self.facts.get("sha256", {}).get(WHOLE)
+        if known is not None:
+            return str(known)
+        return files.sha256(next(self.folder / name for name in KINDS if (self.folder / name).is_file()))
+
+    @property
+    def lineage(self) -> list[dict[str, Any]]:
+        """How it came about, oldest first."""
+        return list(self.facts.get("lineage", []))
+
+    def has(self, head: str) -> bool:
+        return any(name.startswith(f"{head}.") for name in self.tensors)
+
+    def encoder(self, dropout: float | None = None, *, shared: bool = False) -> Encoder:
+        """The encoder with its weights; `dropout` replaces the configured rate.
+
+        shared: it computes with the very tensors of this bundle, which takes no memory; not for training.
+        """
+        with torch.device("meta"):  # initial weights would be drawn for nothing
+            encoder = Encoder(self.config if dropout is None else changed(self.config, dropout=dropout))
+        self.load_into(encoder, "encoder", assign=True, copy=not shared)
+        return encoder
+
+    def load_into(self, module: nn.Module, prefix: str, *, assign: bool = False, copy: bool = False) -> None:
+        """Copy the weights below `prefix.` into a module; every one must be there, with its shape.
+
+        assign: put them in the place of the module's own, as they are or as copies.
+        """
+        own = {
+            name.removeprefix(f"{prefix}."): tensor
+            for name, tensor in self.tensors.items()
+            if name.startswith(f"{prefix}.")
+        }
+        if assign:  # half precision is for storage: on a CPU nothing computes in it
+            own = {
+                name: tensor.clone() if copy and tensor.dtype == torch.float32 else tensor.float()
+                for name, tensor in own.items()
+            }
+        try:
+            module.load_state_dict(own, assign=assign)
+        except RuntimeError as error:
+            raise UserError(
+                f"the weights in {self.folder} do not fit its configuration", given=error
+            ) from None
+
+
+def write(
+    folder: Path,
+    config: EncoderConfig,
+    modules: Mapping[str, nn.Module],
+    tokenizer: Tokenizer,
+    lineage: Sequence[Mapping[str, Any]],
+    task: Mapping[str, Any] | None = None,
+    public: tuple[str | None, Sequence[str]] = (None, ()),
+) -> None:
+    """Write a model folder atomically: the old one or the new one is there, never a part of it.
+
+    task: its schema; public: the name under which other libraries compute the same from its head, if there is
+    one, and what the outputs of the head are.
+    """
+    tensors = {
+        f"{prefix}.{name}": tensor.detach().cpu()
+        for prefix, module in modules.items()
+        for name, tensor in module.state_dict().items()
+    }
+    family = layout_of(config, tokenizer)
+    with files.atomic(folder) as temporary:
+        temporary.mkdir()
+        write_public(temporary, config, tensors, tokenizer, family, *public, task)
+        files.write_json(
+            temporary / "unmask.json",
+            {
+                "format": FORMAT,
+                "unmask": __version__,
+                "layout": "unmask" if family is None else family.name,
+                "encoder": dump(config),
+                "task": task,
+                "lineage": list(lineage),
+                "sha256": {name: files.sha256(temporary / name) for name in CHECKED},
+            },
+        )
+
+
+def read_own(folder: Path) -> Bundle:
+    """Open a folder that `write` wrote. Raises UserError where it is damaged."""
+    facts = files.read_json(folder / "unmask.json")
+    if facts.get("format") != FORMAT:
+        raise UserError(f"{folder} has another format", given=facts.get("format"), allowed=FORMAT)
+    config = from_mapping(EncoderConfig, facts["encoder"], where=str(folder / "unmask.json"))
+    for name, digest in facts["sha256"].items():
+        path = folder / Path(name).name
+        if not path.is_file() or files.sha256(path) != digest:
+            raise UserError(
+                f"{path} is missing, cut short or changed",
+                to_do="copy the whole folder again, or train again",
+            )
+    tensors = read_tensors(folder)
+    if facts["layout"] != "unmask":
+        tensors = from_public(tensors, TABLES[config.family], config.blocks or config.layers)
+        if config.positions == "sinusoidal":
+            tensors.pop(_TABLE)
+        if config.family == "modernbert" and (facts.get("task") or {}).get("name") == "answer":
+            tensors = renamed(tensors, "classifier", "qa_outputs")
+    return Bundle(folder, config, Tokenizer.load(folder), tensors, facts)
+
+
+def renamed(tensors: Mapping[str, Tensor], prefix: str, other: str) -> dict[str, Tensor]:
+    """The tensors with another prefix for those of a layer."""
+    return {
+        name.replace(f"{prefix}.", f"{other}.", 1) if name.startswith(f"{prefix}.") else name: tensor
+        for name, tensor in tensors.items()
+    }
+
+
+def layout_of(config: EncoderConfig, tokenizer: Tokenizer) -> Family | None:
+    """The family in whose layout an encoder with this tokenizer is written; None: under our own names."""
+    family = public_family(config)
+    if family is not None and family.name == "roberta" and config.position_offset != tokenizer.pad_id + 1:
+        return None  # elsewhere, its positions are counted from the id of the padding
+    return family
+
+
+def write_public(
+    folder: Path,
+    config: EncoderConfig,
+    tensors: dict[str, Tensor],
+    tokenizer: Tokenizer,
+    family: Family | None,
+    architecture: str | None = None,
+    labels: Sequence[str] = (),
+    task: Mapping[str, Any] | None = None,
+) -> None:
+    """Weights, configuration and tokenizer as other libraries read them; family None: under our own names.
+
+    architecture: BERT's class that computes the same, if the head has one; labels: of its outputs; task: the schema of
+    what the head is for.
+    """
+    if family is None:
+        settings: dict[str, Any] = {"model_type": "unmask", **dump(config)}
+    else:
+        pooling = (task or {}).get("pooling")
+        reads_pooling = family.name == "modernbert" and pooling in ("cls", "mean")
+        if architecture is None and reads_pooling and (task or {}).get("head", "linear") == "linear":
+            architecture = "BertForSequenceClassification"
+        problem = PROBLEMS.get((task or {}).get("target", "")) if architecture is not None else None
+        if architecture is None:
+            architecture = "BertForMaskedLM" if "masked.bias" in tensors else "BertModel"
+        settings = config_json(
+            config, family, architecture.replace("Bert", family.classes, 1), _special(tokenizer, family)
+        )
+        if reads_pooling:
+            settings["classifier_pooling"] = pooling
+        if problem is not None:
+            settings["problem_type"] = problem
+        if labels:
+            settings |= {
+                "id2label": dict(enumerate(labels)),
+                "label2id": {label: number for number, label in enumerate(labels)},
+            }
+        if config.positions == "sinusoidal":
+            tensors = {
+                **tensors,
+                _TABLE: sinusoidal(config.length, config.embedding_width) * config.position_scale,
+            }
+        if family.name == "modernbert":
+            tensors = renamed(tensors, "qa_outputs", "classifier")
+        tensors = to_public(tensors, TABLES[family.name], config.blocks or config.layers)
+    save_tensors(tensors, folder / WHOLE, {"format": "pt"})
+    tokenizer.save(folder)
+    files.write_json(folder / "config.json", settings)
+
+
+def _special(tokenizer: Tokenizer, family: Family) -> dict[str, int]:
+    found = {"pad_token_id": tokenizer.pad_id}
+    if family.name in ("roberta", "modernbert"):
+        found |= {"bos_token_id": tokenizer.cls_id, "eos_token_id": tokenizer.sep_id}
+    if family.name == "modernbert":
+        found |= {"cls_token_id": tokenizer.cls_id, "sep_token_id": tokenizer.sep_id}
+    return found

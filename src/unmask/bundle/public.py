@@ -1,0 +1,296 @@
+"""Checkpoints of other libraries: a folder in a public layout as a Bundle, and a Bundle as such a folder."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from unmask import console, files
+from unmask.bundle.layout import encoder_config, family_of
+from unmask.bundle.own import PROBLEMS, Bundle, layout_of, renamed, write_public
+from unmask.bundle.weights import check_numbers, read_tensors, some
+from unmask.errors import UserError
+from unmask.model.encoder import Encoder, EncoderConfig
+from unmask.model.families import FAMILIES, Family
+from unmask.model.names import TABLES, from_public
+from unmask.text.tokenizer import Tokenizer
+
+# names of before: what Adam's authors called the parameters of LayerNorm, and where the bias of pieces once stood
+_RENAMED = ((".gamma", ".weight"), (".beta", ".bias"))
+_BIASES = {
+    "cls.predictions.bias": "cls.predictions.decoder.bias",
+    "lm_head.bias": "lm_head.decoder.bias",
+    "predictions.bias": "predictions.decoder.bias",
+}
+# the table of pieces once more, where it is written a second time, as the matrix of the masked-LM head
+_TIED = (
+    "cls.predictions.decoder.weight",
+    "lm_head.decoder.weight",
+    "predictions.decoder.weight",
+    "vocab_projector.weight",
+    "generator_lm_head.weight",
+    "decoder.weight",
+)
+_BARE = (
+    "embeddings.",
+    "encoder.",
+    "pooler.",
+    "transformer.",
+    "layers.",
+    "final_norm.",
+    "embeddings_project.",
+)
+_HEADS = (
+    *("masked", "pooler", "pooler_norm", "next_sentence", "sentence_order", "replaced"),
+    *("classifier", "qa_outputs"),
+)
+
+
+def is_public(folder: Path) -> bool:
+    """Whether a folder is in the layout of the hub: a config.json, or a sentence-transformers folder around one."""
+    return (folder / "config.json").is_file() or (folder / "modules.json").is_file()
+
+
+def read_public(folder: Path, source: str, revision: str | None = None, allow_unused: bool = False) -> Bundle:
+    """Open a public checkpoint. Raises UserError for what is missing, damaged or not known here, and for weights that
+    would not be used, unless they are allowed."""
+    sentence = _sentence(folder)
+    inside = folder / sentence.pop("path", "")
+    where = inside / "config.json"
+    if not where.is_file():
+        raise UserError(f"{folder} is not a model", missing=str(where))
+    public = files.read_json(where)
+    if not isinstance(public, dict):
+        raise UserError(f"{where} is not a configuration", allowed="a JSON object")
+    family, config = family_of(public, where), encoder_config(public, where)
+    tokenizer = Tokenizer.load(inside)
+    if tokenizer.vocabulary > config.vocabulary:
+        raise UserError(
+            f"the tokenizer in {inside} does not belong to the weights: it has more pieces than there are embeddings",
+            given=f"{tokenizer.vocabulary:,} pieces, {config.vocabulary:,} embeddings",
+        )
+    tensors = _tensors(inside, family, config, allow_unused)
+    names = public.get("architectures") or [""]
+    architecture = str(names[0]) if isinstance(names, list) else ""
+    task = _task(public, architecture, tensors, config, where)
+    if architecture.endswith("ForQuestionAnswering"):
+        tensors = renamed(tensors, "classifier", "qa_outputs")  # as ModernBERT calls it
+    lineage = {
+        "kind": "public",
+        "source": source,
+        "revision": revision,
+        "model_type": public["model_type"],
+        "architecture": architecture or None,
+    }
+    facts = {"task": task, "lineage": [lineage], "sentence": sentence or None}
+    return Bundle(inside, config, tokenizer, tensors, facts)
+
+
+def _tensors(folder: Path, family: Family, config: EncoderConfig, allow_unused: bool) -> dict[str, Tensor]:
+    """The weights by our names, all of them finite and of the sizes that the configuration says."""
+    given = _named(read_tensors(folder), family, folder)
+    check_numbers(given, folder)
+    tensors = from_public(given, TABLES[family.name], config.blocks or config.layers)
+    if config.positions == "rotary" or family.name == "distilbert":
+        tensors.pop("encoder.embeddings.segment.weight", None)
+    with torch.device("meta"):
+        wanted = {f"encoder.{name}": tensor.shape for name, tensor in Encoder(config).state_dict().items()}
+    missing = wanted.keys() - tensors.keys()
+    if missing:
+        raise UserError(f"{folder} lacks weights of the encoder", missing=some(missing))
+    for name, shape in wanted.items():
+        if tensors[name].shape != shape:
+            raise UserError(
+                f"the weights in {folder} do not fit its config.json",
+                given=f"{name}: {tuple(tensors[name].shape)}",
+                allowed=tuple(shape),
+            )
+    unused = {name for name in tensors if name not in wanted and name.partition(".")[0] not in _HEADS}
+    if unused and not allow_unused:
+        raise UserError(
+            f"{folder} holds weights that are not known here, so the model would compute something else",
+            given=some(unused),
+            to_do="--allow-unused (allow_unused=True) to leave them out all the same",
+        )
+    if unused:
+        console.remark(f"weights that are not used: {some(unused)}")
+    return {name: tensor for name, tensor in tensors.items() if name not in unused}
+
+
+def _named(tensors: dict[str, Tensor], family: Family, folder: Path) -> dict[str, Tensor]:
+    """The weights under the names of the family's table: older names made new, copies and counters left out."""
+    for old, new in _RENAMED:
+        tensors = {
+            name.removesuffix(old) + new if name.endswith(old) else name: t for name, t in tensors.items()
+        }
+    tensors = {
+        name: tensor
+        for name, tensor in tensors.items()
+        if not name.endswith((".position_ids", ".token_type_ids")) or tensor.is_floating_point()
+    }
+    if not any(name.startswith(f"{family.prefix}.") for name in tensors):
+        tensors = {
+            f"{family.prefix}.{name}" if name.startswith(_BARE) else name: t for name, t in tensors.items()
+        }
+    for name, copy in _BIASES.items():
+        if copy in tensors:
+            tensors.setdefault(name, tensors[copy])
+            del tensors[copy]
+    tables = [name for name in tensors if name.endswith(("word_embeddings.weight", "tok_embeddings.weight"))]
+    for name in _TIED:
+        if name in tensors and tables:
+            table, again = tensors[tables[0]], tensors.pop(name)
+            if again.shape != table.shape or not torch.equal(again, table):
+                raise UserError(
+                    f"{folder}: the masked-LM head has a matrix of its own, where unmask shares the embeddings",
+                    given=name,
+                )
+    return tensors
+
+
+def _task(
+    public: Mapping[str, Any],
+    architecture: str,
+    tensors: dict[str, Tensor],
+    config: EncoderConfig,
+    where: Path,
+) -> dict[str, Any] | None:
+    """The schema of the task that a head was trained for, as our own bundles have it; None where there is none."""
+    kind = architecture.partition("For")[2]
+    wanted = {
+        "SequenceClassification": "classifier.weight",
+        "TokenClassification": "classifier.weight",
+        # ModernBERT's head for answers has a layer more than ours
+        **({"QuestionAnswering": "qa_outputs.weight"} if config.family != "modernbert" else {}),
+    }.get(kind)
+    if wanted is None:
+        return None
+    if wanted not in tensors:
+        console.remark(f"{where} names a head ({architecture}) whose weights are not there: it is left out")
+        return None
+    length = min(config.length, 512)
+    if kind == "QuestionAnswering":  # nothing says whether it learnt that there may be no answer
+        return {"name": "answer", "length": min(length, 384), "unanswerable": False, "threshold": 0.0}
+    labels = _labels(public, tensors[wanted].shape[0], where)
+    if kind == "TokenClassification":
+        return _tagging(labels, tensors, length)
+    targets = {problem: target for target, problem in PROBLEMS.items()}
+    target = targets.get(public.get("problem_type") or PROBLEMS["label"])
+    if target is None or (target == "label" and len(labels) < 2) or (target == "number" and len(labels) > 1):
+        return None
+    pooling = public.get("classifier_pooling", "cls") if config.family == "modernbert" else "cls"
+    outputs = [] if target == "number" else labels
+    return {"name": "classify", "target": target, "length": length, "pooling": pooling, "labels": outputs}
+
+
+def _labels(public: Mapping[str, Any], count: int, where: Path) -> list[str]:
+    """The names of the outputs, in order."""
+    given = public.get("id2label") or {number: f"LABEL_{number}" for number in range(count)}
+    try:
+        labels = {int(number): str(label) for number, label in given.items()}
+    except (AttributeError, ValueError):
+        raise UserError(
+            f"{where}: id2label cannot be used", given=given, allowed="numbers and names"
+        ) from None
+    if sorted(labels) != list(range(count)) or len(set(labels.values())) < count:
+        raise UserError(
+            f"{where}: id2label does not fit the head",
+            given=some(labels.values()),
+            allowed=f"{count:,} different labels",
+        )
+    return [labels[number] for number in range(count)]
+
+
+def _tagging(names: Sequence[str], tensors: dict[str, Tensor], length: int) -> dict[str, Any] | None:
+    """Tags of the scheme BIO, in the order in which our head has them: its rows are put into that order."""
+    labels = list(dict.fromkeys(name[2:] for name in names if name[:2] in ("B-", "I-")))
+    ours = ["O", *(f"{letter}-{label}" for label in labels for letter in "BI")]
+    if sorted(ours) != sorted(names):
+        console.remark(f"the tags of the head are not in BIO, so it is not used: {some(names)}")
+        return None
+    order = torch.tensor([names.index(name) for name in ours])
+    if list(names) != ours:
+        for kind in ("weight", "bias"):
+            tensors[f"classifier.{kind}"] = tensors[f"classifier.{kind}"][order]
+    return {"name": "tag", "length": length, "decoder": "softmax", "labels": labels, "scheme": "BIO"}
+
+
+def _sentence(folder: Path) -> dict[str, Any]:
+    """What a sentence-transformers folder says of how a vector comes about: pooling, normalise; path: of the model."""
+    path = folder / "modules.json"
+    if not path.is_file():
+        return {}
+    modules = files.read_json(path)
+    found: dict[str, Any] = {"normalise": False}
+    for module in modules if isinstance(modules, list) else []:
+        kind = str(module.get("type", "")).rpartition(".")[2]
+        inside = Path(str(module.get("path", "")))
+        if inside.is_absolute() or ".." in inside.parts:
+            raise UserError(f"{path} points outside of its folder", given=str(inside))
+        if kind == "Transformer":
+            found["path"] = str(inside)
+        elif kind == "Pooling":
+            found["pooling"] = _pooling(folder / inside / "config.json")
+        elif kind == "Normalize":
+            found["normalise"] = True
+        else:
+            raise UserError(
+                f"{path}: this part of a sentence-transformers model cannot be read",
+                given=kind or module,
+                allowed="Transformer, Pooling, Normalize",
+            )
+    return found
+
+
+def _pooling(path: Path) -> str:
+    said = files.read_json(path)
+    names = {
+        "pooling_mode_cls_token": "cls",
+        "pooling_mode_mean_tokens": "mean",
+        "pooling_mode_max_tokens": "max",
+    }
+    modes = [name for name, on in said.items() if name.startswith("pooling_mode_") and on is True]
+    if isinstance(said.get("pooling_mode"), str):  # as newer versions write it
+        modes = [
+            f"pooling_mode_{said['pooling_mode']}{'_token' if said['pooling_mode'] == 'cls' else '_tokens'}"
+        ]
+    if len(modes) != 1 or modes[0] not in names:
+        raise UserError(f"{path}: this pooling cannot be read", given=some(modes), allowed=", ".join(names))
+    return names[modes[0]]
+
+
+def export(opened: Bundle, folder: Path) -> str:
+    """Write a model as other libraries read it, with nothing of ours; the name of the class that it is of.
+
+    Raises UserError where the public layouts cannot say what it computes.
+    """
+    config, tokenizer = opened.config, opened.tokenizer
+    family = layout_of(config, tokenizer)
+    if family is None:
+        lacking = FAMILIES[config.family].lacks(config) or [f"position_offset {config.position_offset}"]
+        raise UserError(
+            f"{opened.folder} cannot be written for other libraries: the layout of {config.family} cannot say it",
+            given=", ".join(lacking),
+        )
+    architecture, labels = _public_task(opened)
+    tensors = dict(opened.tensors)
+    if architecture is None and opened.task is not None:  # a head that nobody else knows
+        tensors = {name: tensor for name, tensor in tensors.items() if name.startswith("encoder.")}
+    with files.atomic(folder) as temporary:
+        temporary.mkdir()
+        write_public(temporary, config, tensors, tokenizer, family, architecture, labels, opened.task)
+        written = files.read_json(temporary / "config.json")["architectures"][0]
+    return str(written)
+
+
+def _public_task(opened: Bundle) -> tuple[str | None, list[str]]:
+    """BERT's class for the head, and what its outputs are called."""
+    from unmask.tasks import restore
+
+    if opened.task is not None:
+        return restore(opened.task, opened.tokenizer, str(opened.folder)).public
+    first = opened.lineage[-1] if opened.lineage else {}
+    kind = str(first.get("architecture") or "").partition("For")[2]  # a head that no task of ours is for
+    return (f"BertFor{kind}" if first.get("kind") == "public" and kind else None), []

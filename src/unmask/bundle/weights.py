@@ -1,0 +1,125 @@
+"""Files of weights: safetensors, whole or in parts, and what torch.save wrote, of which nothing is executed."""
+
+import errno
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from unmask import files
+from unmask.errors import UserError
+
+WHOLE = "model.safetensors"
+PARTS = "model.safetensors.index.json"
+PICKLED = "pytorch_model.bin"
+PICKLED_PARTS = "pytorch_model.bin.index.json"
+KINDS = (WHOLE, PARTS, PICKLED, PICKLED_PARTS)  # the first that is there is read
+
+
+def read_tensors(folder: Path) -> dict[str, Tensor]:
+    """All tensors of a folder by name, memory-mapped where that is possible.
+
+    Raises UserError for what is missing, damaged, outside of the folder or no tensor. Nothing is executed.
+    """
+    found = next((folder / name for name in KINDS if (folder / name).is_file()), None)
+    if found is None:
+        raise UserError(f"{folder} holds no weights", allowed=" or ".join(KINDS))
+    if found.name in (WHOLE, PICKLED):
+        return _read(found)
+    return _read_parts(found)
+
+
+def _read_parts(index: Path) -> dict[str, Tensor]:
+    """The tensors of several files, as their index says."""
+    where = files.read_json(index).get("weight_map")
+    if not isinstance(where, dict) or not where or not all(isinstance(x, str) for x in where.values()):
+        raise UserError(f"{index} is not an index of weights", missing="weight_map: names and their files")
+    parts: dict[str, dict[str, Tensor]] = {}
+    for name in sorted(set(where.values())):
+        if name != Path(name).name or name in ("", ".", ".."):
+            raise UserError(
+                f"{index} points outside of its folder", given=name, allowed="names of files beside it"
+            )
+        if not (index.parent / name).is_file():
+            raise UserError(f"{index.parent / name} is missing", to_do="copy the whole folder again")
+        parts[name] = _read(index.parent / name)
+    missing = [name for name, file in where.items() if name not in parts[file]]
+    if missing:
+        raise UserError(f"{index} names tensors that are not there", missing=some(missing))
+    return {name: parts[file][name] for name, file in where.items()}
+
+
+def _read(path: Path) -> dict[str, Tensor]:
+    return _safe(path) if path.suffix == ".safetensors" else _pickled(path)
+
+
+def _safe(path: Path) -> dict[str, Tensor]:
+    try:
+        with safe_open(path, "pt") as file:
+            return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except SafetensorError as error:
+        raise UserError(
+            f"{path} cannot be read: it is damaged or cut short", given=error, to_do="copy it again"
+        ) from None
+
+
+def _pickled(path: Path) -> dict[str, Tensor]:
+    """What torch.save wrote. weights_only lets nothing but tensors and plain values be made."""
+    try:
+        found: Any = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    except Exception as error:  # of many kinds: torch's, zipfile's, pickle's
+        first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise UserError(
+            f"{path} is refused: it is damaged, or holds more than weights, which could run code",
+            given=first,
+            to_do="look for a model.safetensors of the same model",
+        ) from None
+    if not isinstance(found, Mapping) or not all(
+        isinstance(name, str) and isinstance(tensor, Tensor) for name, tensor in found.items()
+    ):
+        raise UserError(f"{path} is not a table of weights", allowed="names and tensors")
+    return dict(found)
+
+
+def check_numbers(tensors: Mapping[str, Tensor], where: Path) -> None:
+    """Raises UserError for weights that are no floating-point numbers, or not finite."""
+    for name, tensor in tensors.items():
+        if not tensor.is_floating_point():
+            raise UserError(
+                f"{where}: {name} is no weight", given=tensor.dtype, allowed="float32, float16, bfloat16"
+            )
+        # a sum takes no memory; it may overflow where all are finite
+        if not torch.isfinite(tensor.sum(dtype=torch.float32)) and not torch.isfinite(tensor).all():
+            raise UserError(
+                f"{where}: {name} holds numbers that are not finite (NaN or infinite)",
+                to_do="use another checkpoint: this one is damaged",
+            )
+
+
+def save_tensors(tensors: dict[str, Tensor], path: Path, metadata: dict[str, str] | None = None) -> None:
+    """A safetensors file. A full disk is an OSError here, whatever the library calls it."""
+    path.touch()
+    mode = path.stat().st_mode  # of a new file here; the library's may be for its owner alone
+    try:
+        save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, path, metadata)
+    except SafetensorError as error:
+        code = re.search(r"os error (\d+)", str(error))
+        raise OSError(int(code[1]) if code else errno.EIO, str(error)) from error
+    path.chmod(mode)
+
+
+def parameters(folder: Path) -> int:
+    """How many numbers a model folder holds, without loading them."""
+    with safe_open(folder / WHOLE, "pt") as file:
+        return sum(torch.Size(file.get_slice(name).get_shape()).numel() for name in file.keys())  # noqa: SIM118
+
+
+def some(names: Iterable[str], most: int = 6) -> str:
+    """The first of many names."""
+    names = sorted(names)
+    return ", ".join(names[:most]) + (f" and {len(names) - most:,} more" if len(names) > most else "")

@@ -1,0 +1,29 @@
+"""A recurrent layer above the encoder, over packed sequences."""
+
+import torch
+from torch import Tensor, nn
+
+from unmask.model.attention import Spans
+
+
+class BiLstm(nn.Module):
+    """An LSTM in each direction (Hochreiter and Schmidhuber 1997; Graves and Schmidhuber 2005), side by side.
+
+    hidden (tokens, width) packed, longest sequence first -> (tokens, 2 x size). Nothing is padded: at each place the
+    sequences that are still going on form a batch. Computed in the precision of its weights, since a sum over many
+    steps loses more in bfloat16 than it gains.
+    """
+
+    def __init__(self, width: int, size: int) -> None:
+        super().__init__()
+        self.lstm = nn.LSTM(width, size, bidirectional=True)
+
+    def forward(self, hidden: Tensor, spans: Spans) -> Tensor:
+        lengths = torch.tensor(spans.lengths)
+        going_on = (lengths.unsqueeze(0) > torch.arange(spans.longest).unsqueeze(1)).sum(1)
+        by_place = spans.positions.argsort(stable=True)  # all first tokens, all second ones, ...
+        precision = next(self.parameters()).dtype
+        with torch.autocast(hidden.device.type, enabled=False):
+            rows = nn.utils.rnn.PackedSequence(hidden[by_place].to(precision), going_on)
+            said: Tensor = self.lstm(rows)[0].data
+        return said[by_place.argsort()]

@@ -1,0 +1,197 @@
+"""Which tokens form a sequence: `Spans`, and the rectangles that packed sequences are computed in: `Group`."""
+
+import itertools
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+CALL_NUMBERS = (
+    9600  # what a call more costs beside its work, in numbers that it could have read; measured on a CPU
+)
+GPU_CALL_ROWS = 4096  # a GPU is through with so many before the next call is there
+MASK_ROWS = 0.3  # what a mask and padding cost, for each row
+
+
+@dataclass(frozen=True)
+class Spans:
+    """Which tokens form a sequence. Made by `Spans.padded` or `Spans.packed`.
+
+    positions: (batch, length) or (tokens,) int64, the place of each token in its sequence, from 0
+    first: (sequences,) int64, the place of each sequence's first token in the flattened layout
+    longest: tokens in the longest sequence, or in the rows
+    bounds: (sequences + 1,) int32, packed only: where each sequence begins, and the end
+    places: (tokens,) int64, of `only` alone: where the tokens stand in the batch that they were taken from
+    made: what `attend` has made of them, once for all layers
+    """
+
+    positions: Tensor
+    first: Tensor
+    longest: int
+    mask: Tensor | None = None
+    lengths: tuple[int, ...] = ()
+    bounds: Tensor | None = None
+    places: Tensor | None = None
+    made: dict[Any, Any] = field(default_factory=dict, repr=False, compare=False)
+
+    @staticmethod
+    def padded(mask: Tensor) -> "Spans":
+        """mask (batch, length) bool, True at tokens, tokens first."""
+        batch, length = mask.shape
+        positions = torch.arange(length, device=mask.device).expand(batch, length)
+        first = torch.arange(batch, device=mask.device) * length
+        return Spans(positions, first, length, mask=mask)
+
+    @staticmethod
+    def packed(lengths: "list[int] | tuple[int, ...]") -> "Spans":
+        """Sequences of these lengths (all above 0) one after another. Cheapest when sorted by length."""
+        assert lengths and min(lengths) > 0, "an empty sequence has no place in a packed batch"
+        sizes = torch.tensor(lengths)
+        bounds = F.pad(sizes.cumsum(0), (1, 0))
+        positions = torch.arange(int(bounds[-1])) - bounds[:-1].repeat_interleave(sizes)
+        return Spans(positions, bounds[:-1], max(lengths), lengths=tuple(lengths), bounds=bounds.int())
+
+    def only(self, places: Tensor) -> "Spans":
+        """The same packed sequences with nothing but these places and their first ones (int64, in any order)."""
+        assert self.bounds is not None, "places are taken from packed sequences"
+        kept = torch.unique(torch.cat([self.first, places]))
+        owner = torch.searchsorted(self.bounds, kept, right=True) - 1
+        lengths = torch.bincount(owner, minlength=len(self.lengths)).tolist()
+        spans = Spans.packed(lengths)
+        return replace(spans, positions=self.positions[kept], places=kept)
+
+    def firsts(self) -> "Spans":
+        """Nothing but the first place of each packed sequence; nobody waits for a GPU."""
+        count = len(self.lengths)
+        rows = torch.arange(count + 1, device=self.first.device)
+        return Spans(
+            torch.zeros_like(self.first), rows[:-1], 1, None, (1,) * count, rows.int(), places=self.first
+        )
+
+    @property
+    def is_packed(self) -> bool:
+        return self.mask is None
+
+    def to(self, device: torch.device | str) -> "Spans":
+        """The same on another device; copies to a GPU are not waited for."""
+        return self.moved(lambda tensor: _sent(tensor, device))
+
+    def moved(self, move: Callable[[Tensor], Tensor]) -> "Spans":
+        """The same with each tensor as `move` gives it."""
+        given = {name: getattr(self, name) for name in ("positions", "first", "mask", "bounds", "places")}
+        moved: dict[str, Any] = {name: None if x is None else move(x) for name, x in given.items()}
+        return replace(self, made={}, **moved)
+
+    def groups(self, width: int) -> "tuple[Group, ...]":
+        """Packed sequences as calls on rectangles, whose rows are `width` numbers."""
+        known = ("groups", width)
+        if known not in self.made:
+            device = self.positions.device
+            call = GPU_CALL_ROWS if device.type == "cuda" else CALL_NUMBERS / width
+            self.made[known] = tuple(group.to(device) for group in grouped(self.lengths, call))
+        return self.made[known]  # type: ignore[no-any-return]
+
+    def like(self, groups: "tuple[Group, ...]") -> "tuple[Group, ...]":
+        """These sequences in the same groups as those of another layout of them."""
+        if "like" not in self.made:
+            device, ends = self.positions.device, itertools.accumulate(group.count for group in groups)
+            self.made["like"] = tuple(
+                Group.of(self.lengths[end - group.count : end]).to(device)
+                for group, end in zip(groups, ends, strict=True)
+            )
+        return self.made["like"]  # type: ignore[no-any-return]
+
+
+def _sent(x: Tensor | None, device: torch.device | str) -> Any:
+    return None if x is None else x.to(device, non_blocking=torch.device(device).type == "cuda")
+
+
+@dataclass(frozen=True)
+class Group:
+    """Neighbouring sequences of a packed batch that are computed together, padded to the longest of them.
+
+    source (count x longest,) int64: the token that stands in each row, counted from the group's first, 0 where
+    padded; target (tokens,) int64: the row of each token; holes int64: the padded rows; mask (count, longest)
+    bool, True at tokens. All None when all are equally long: a view is enough.
+    """
+
+    count: int
+    longest: int
+    tokens: int
+    source: Tensor | None = None
+    target: Tensor | None = None
+    holes: Tensor | None = None
+    mask: Tensor | None = None
+
+    @staticmethod
+    def of(lengths: Sequence[int]) -> "Group":
+        count, longest, tokens = len(lengths), max(lengths), sum(lengths)
+        if tokens == count * longest:
+            return Group(count, longest, tokens)
+        mask = torch.arange(longest) < torch.tensor(lengths).unsqueeze(1)
+        taken = mask.flatten()
+        target = taken.nonzero().squeeze(1)
+        source = torch.zeros(len(taken), dtype=torch.int64)
+        source[target] = torch.arange(tokens)
+        return Group(count, longest, tokens, source, target, (~taken).nonzero().squeeze(1), mask)
+
+    def to(self, device: torch.device) -> "Group":
+        names = ("source", "target", "holes", "mask")
+        return replace(self, **{name: _sent(getattr(self, name), device) for name in names})
+
+    def spread(self, x: Tensor) -> Tensor:
+        """(tokens, ...) -> (count, longest, ...)"""
+        rows = x if self.source is None else _Place.apply(x, self.source, self.target, None)  # type: ignore[no-untyped-call]
+        return rows.unflatten(0, (self.count, self.longest))  # type: ignore[no-any-return]
+
+    def gather(self, x: Tensor) -> Tensor:
+        """(count, longest, ...) -> (tokens, ...)"""
+        rows = x.flatten(0, 1)
+        if self.source is None:
+            return rows
+        return _Place.apply(rows, self.target, self.source, self.holes)  # type: ignore[no-untyped-call,no-any-return]
+
+
+def grouped(lengths: Sequence[int], call: float) -> list[Group]:
+    """Neighbours put together so that calls, padded rows and masks cost least in all (dynamic programming).
+
+    call: what a call costs beside its work, in rows.
+    """
+    runs = [(length, len(list(same))) for length, same in itertools.groupby(lengths)]
+    best = [(0.0, 0)]  # of the first so many runs: the least cost, and where their last group begins
+    for end in range(1, len(runs) + 1):
+        longest = count = 0
+        found = (math.inf, 0)
+        for begin in range(end - 1, -1, -1):
+            longest, count = max(longest, runs[begin][0]), count + runs[begin][1]
+            equal = begin == end - 1
+            cost = best[begin][0] + call + count * longest * (1 if equal else 1 + MASK_ROWS)
+            found = min(found, (cost, begin))
+        best.append(found)
+    edges, places = [len(runs)], list(itertools.accumulate((n for _, n in runs), initial=0))
+    while edges[-1]:
+        edges.append(best[edges[-1]][1])
+    return [Group.of(lengths[places[a] : places[b]]) for a, b in itertools.pairwise(reversed(edges))]
+
+
+class _Place(torch.autograd.Function):
+    """The rows `places`; `inverse` says which of them the gradient of each row of x is.
+
+    That is a copy in both directions; torch would add the gradients up, row by row. holes: rows of x whose
+    gradient is zero, because nothing was made of them.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, places: Tensor, inverse: Tensor, holes: Tensor | None) -> Tensor:
+        ctx.save_for_backward(inverse, holes)
+        return x.index_select(0, places)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None, None]:
+        inverse, holes = ctx.saved_tensors
+        rows = gradient.index_select(0, inverse)
+        return rows if holes is None else rows.index_fill(0, holes, 0), None, None, None

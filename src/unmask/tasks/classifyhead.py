@@ -1,0 +1,229 @@
+"""What stands on the encoder for a label, several labels or a number of a text, and how each learns."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from unmask.data.batch import Batch
+from unmask.learner import Loss, Part
+from unmask.model.attention import Spans
+from unmask.model.encoder import Encoder, EncoderConfig
+from unmask.model.mix import LayerMix
+from unmask.model.pooler import Pooler
+from unmask.tasks.losses import summed
+from unmask.tasks.regularise import symmetric_kl
+from unmask.tasks.task import Head, TaskLearner, hidden_of
+
+if TYPE_CHECKING:
+    from unmask.tasks.classify import Classify
+
+
+NARROWING = 4  # how much narrower each cluster of rare labels is than the one before it (Grave et al. 2017)
+
+
+class PooledHead(Head):
+    """The pooler of the family, BERT's with tanh, and dropout. hidden (tokens, width) -> (sequences, width)."""
+
+    def __init__(self, settings: "Classify", encoder: EncoderConfig) -> None:
+        super().__init__(LayerMix(encoder) if settings.mix_layers else None)
+        self.pooler = Pooler(encoder, settings.pooling)
+        if self.pooler.reads_first and self.mix is None:  # next-sentence prediction trains a pooler on [CLS]
+            self.pretrained = tuple(self.pooler.published())
+        self.dropout = nn.Dropout(settings.head_dropout)
+
+    def pooled(self, hidden: Tensor, batch: Batch) -> Tensor:
+        return self.dropout(self.pooler(hidden, batch.layout))  # type: ignore[no-any-return]
+
+    def asks(self, spans: Spans) -> Spans | None:
+        return spans.firsts() if self.pooler.reads_first and self.mix is None else None
+
+    def published_before(self) -> dict[str, nn.Module]:
+        """What stands before the last layer."""
+        return {**self.pooler.published(), **({} if self.mix is None else {"mix": self.mix})}
+
+
+class ClassifyHead(PooledHead):
+    """One linear layer above the pooler. hidden (tokens, width) -> logits (sequences, labels).
+
+    While it learns, logits of all sequences under one dropout mask stand below those under another, if there are
+    several: (samples x sequences, labels).
+    """
+
+    def __init__(self, settings: "Classify", encoder: EncoderConfig, labels: int) -> None:
+        super().__init__(settings, encoder)
+        self.samples = settings.dropout_samples
+        self.classifier = nn.Linear(encoder.width, labels)
+        nn.init.normal_(self.classifier.weight, std=encoder.init_std)
+        nn.init.zeros_(self.classifier.bias)
+
+    def forward(self, hidden: Tensor, batch: Batch) -> Tensor:
+        pooled = self.pooler(hidden, batch.layout)
+        if self.training and self.samples > 1:
+            pooled = pooled.repeat(self.samples, 1)
+        return self.classifier(self.dropout(pooled))  # type: ignore[no-any-return]
+
+    def published(self) -> dict[str, nn.Module]:
+        return {**self.published_before(), "classifier": self.classifier}
+
+
+class AdaptiveHead(PooledHead):
+    """Softmax over very many labels, most frequent first, the rare ones in clusters with smaller layers (Grave et
+    al. 2017). hidden (tokens, width) -> log-probabilities (sequences, labels).
+    """
+
+    def __init__(
+        self, settings: "Classify", encoder: EncoderConfig, labels: int, cutoffs: Sequence[int]
+    ) -> None:
+        super().__init__(settings, encoder)
+        self.adaptive = nn.AdaptiveLogSoftmaxWithLoss(
+            encoder.width, labels, list(cutoffs), div_value=NARROWING
+        )
+
+    def forward(self, hidden: Tensor, batch: Batch) -> Tensor:
+        return self.adaptive.log_prob(self.pooled(hidden, batch).float())
+
+    def of_targets(self, hidden: Tensor, batch: Batch) -> Tensor:
+        """(sequences,): the log-probability of each label that is right; clusters without one are not computed."""
+        pooled = self.pooled(hidden, batch).float()
+        return self.adaptive(pooled, batch.targets["classify"]).output  # type: ignore[no-any-return]
+
+    def published(self) -> dict[str, nn.Module]:
+        return {**self.published_before(), "adaptive": self.adaptive}
+
+
+class NumberHead(PooledHead):
+    """A number for each sequence, (sequences,), in the unit of the training rows.
+
+    The last layer learns numbers of mean 0 and deviation 1, so that its rate does not hang on their unit; mean and
+    deviation become part of its weights when it is published.
+    """
+
+    mean: Tensor
+    deviation: Tensor
+
+    def __init__(self, settings: "Classify", encoder: EncoderConfig) -> None:
+        super().__init__(settings, encoder)
+        self.classifier = nn.Linear(encoder.width, 1)
+        nn.init.normal_(self.classifier.weight, std=encoder.init_std)
+        nn.init.zeros_(self.classifier.bias)
+        self.register_buffer("mean", torch.tensor(0.0), persistent=False)
+        self.register_buffer("deviation", torch.tensor(1.0), persistent=False)
+
+    def begin_with(self, mean: float, deviation: float) -> None:
+        """Learn numbers of this mean and deviation."""
+        self.mean.fill_(mean)
+        self.deviation.fill_(deviation)
+
+    def forward(self, hidden: Tensor, batch: Batch) -> Tensor:
+        standard: Tensor = self.classifier(self.pooled(hidden, batch)).squeeze(-1).float()
+        return standard * self.deviation + self.mean
+
+    def published(self) -> dict[str, nn.Module]:
+        return {**self.published_before(), "classifier": self._folded()}
+
+    def take(self, modules: Mapping[str, nn.Module]) -> None:
+        folded = modules["classifier"]
+        if folded is not self.classifier:
+            assert isinstance(folded, nn.Linear)
+            with torch.no_grad():
+                self.classifier.weight.copy_(folded.weight / self.deviation)
+                self.classifier.bias.copy_((folded.bias - self.mean) / self.deviation)
+
+    def _folded(self) -> nn.Linear:
+        """The last layer in the unit of the training rows; itself where it learnt them as they are."""
+        if self.mean == 0 and self.deviation == 1:
+            return self.classifier
+        folded = nn.Linear(self.classifier.in_features, 1)
+        with torch.no_grad():
+            folded.weight.copy_(self.classifier.weight * self.deviation)
+            folded.bias.copy_(self.classifier.bias * self.deviation + self.mean)
+        return folded
+
+
+class ClassifyLearner(TaskLearner):
+    """Encoder and head, trained by (weighted, smoothed) cross-entropy or what the settings take in its place."""
+
+    def __init__(
+        self,
+        encoder: Encoder,
+        head: ClassifyHead,
+        settings: "Classify",
+        weights: Tensor | None = None,
+        priors: Tensor | None = None,
+    ) -> None:
+        super().__init__()
+        self.encoder, self.head = encoder, head
+        self.settings = settings
+        self.weights: Tensor | None
+        self.priors: Tensor | None
+        self.register_buffer("weights", weights, persistent=False)
+        self.register_buffer("priors", priors, persistent=False)
+
+    def loss(self, outputs: Tensor, batch: Batch) -> Loss:
+        logits, wanted = outputs, batch.targets["classify"]
+        if not self.training:  # the plain loss: comparable whatever the training loss was
+            total = nn.functional.cross_entropy(logits, wanted, reduction="sum")
+            correct = (logits.argmax(-1) == wanted).sum()
+            return Loss({"classify": Part(total, len(wanted), correct=correct)})
+        samples = len(logits) // len(wanted)
+        settings, right = self.settings, wanted.repeat(samples)
+        total = summed(settings.loss, logits, right, self.weights, settings.label_smoothing, self.priors)
+        return Loss({"classify": Part(total / samples, len(wanted))})
+
+
+class AdaptiveLearner(TaskLearner):
+    """Encoder and adaptive softmax, trained by cross-entropy."""
+
+    head: AdaptiveHead
+
+    def __init__(self, encoder: Encoder, head: AdaptiveHead) -> None:
+        super().__init__()
+        self.encoder, self.head = encoder, head
+
+    def outputs(self, batch: Batch) -> Tensor:
+        """(sequences,): what is said of the labels that are right; all labels where passes are compared."""
+        if self.regulariser is not None:
+            return super().outputs(batch)  # type: ignore[no-any-return]
+        return self.head.of_targets(*hidden_of(self.encoder, self.head, batch))
+
+    def loss(self, outputs: Tensor, batch: Batch) -> Loss:
+        wanted = batch.targets["classify"]
+        said = outputs if outputs.dim() == 1 else outputs.gather(1, wanted.unsqueeze(1))
+        return Loss({"classify": Part(-said.sum(), len(wanted))})
+
+
+class LabelsLearner(TaskLearner):
+    """Encoder and head, trained by binary cross-entropy of each label by itself, the mean over labels and rows."""
+
+    def __init__(self, encoder: Encoder, head: ClassifyHead) -> None:
+        super().__init__()
+        self.encoder, self.head = encoder, head
+
+    def loss(self, outputs: Tensor, batch: Batch) -> Loss:
+        wanted = batch.targets["classify"].view_as(outputs)
+        total = nn.functional.binary_cross_entropy_with_logits(outputs.float(), wanted, reduction="sum")
+        return Loss({"classify": Part(total, wanted.numel())})
+
+    def divergence(self, first: Tensor, second: Tensor) -> Tensor:
+        """Of each label by itself: given or not."""
+        return symmetric_kl(*(torch.stack([x, torch.zeros_like(x)], -1) for x in (first, second)))
+
+
+class NumberLearner(TaskLearner):
+    """Encoder and head, trained by the squared error of the number less its mean, in deviations."""
+
+    head: NumberHead
+
+    def __init__(self, encoder: Encoder, head: NumberHead) -> None:
+        super().__init__()
+        self.encoder, self.head = encoder, head
+
+    def loss(self, outputs: Tensor, batch: Batch) -> Loss:
+        error = (outputs - batch.targets["classify"]) / self.head.deviation
+        return Loss({"classify": Part(error.square().sum(), len(error))})
+
+    def divergence(self, first: Tensor, second: Tensor) -> Tensor:
+        """The squared difference in deviations: numbers have no distribution to compare."""
+        return ((first - second) / self.head.deviation).square().sum()

@@ -1,0 +1,36 @@
+"""Answering without learning: the sliding window of Richardson et al. 2013 (MCTest, Algorithm 1), for free answers.
+
+The sentence that shares most with the question, where a rare word counts more; in it the longest run of words
+that the question does not hold.
+"""
+
+import math
+import re
+from bisect import bisect_right
+from collections import Counter
+from itertools import groupby
+
+from unmask.text.chinese import IDEOGRAPHS
+
+WORD = re.compile(f"[{IDEOGRAPHS}]|[^\\W{IDEOGRAPHS}]+")
+SENTENCE_END = re.compile(r"[.!?]+\s|[。！？；]|\n")
+LONGEST = 6  # words of an answer
+
+
+def nearest(question: str, context: str) -> tuple[int, int]:
+    """The characters (start, stop) of the answer; (0, 0) where the context has no words."""
+    asked = {word[0].lower() for word in WORD.finditer(question)}
+    words = [(found.start(), found.end(), found[0].lower()) for found in WORD.finditer(context)]
+    if not words:
+        return 0, 0
+    count = Counter(word for _, _, word in words)
+    ends = [found.end() for found in SENTENCE_END.finditer(context)]
+    sentences = [list(some) for _, some in groupby(words, key=lambda word: bisect_right(ends, word[0]))]
+
+    def shared(sentence: list[tuple[int, int, str]]) -> float:
+        return sum(math.log(1 + 1 / count[word]) for word in {word for *_, word in sentence} & asked)
+
+    best = max(sentences, key=shared)  # of equal ones the first
+    runs = [list(some) for new, some in groupby(best, key=lambda word: word[2] not in asked) if new]
+    run = max(runs, key=len)[:LONGEST] if runs else best[:LONGEST]
+    return run[0][0], run[-1][1]

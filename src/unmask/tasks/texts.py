@@ -1,0 +1,221 @@
+"""What classification and regression of texts share: reading rows, encoding a text or a pair, labels as predicted."""
+
+from abc import abstractmethod
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar, overload
+
+import numpy as np
+import numpy.typing as npt
+
+from unmask.config import dump
+from unmask.data.batch import SPECIAL, Row
+from unmask.data.labels import LabelKind
+from unmask.data.memory import Source
+from unmask.data.tables import Example, Unknown, check_labels, read_examples
+from unmask.tasks.task import Evidence, Reading, Task
+from unmask.tasks.windows import Ids, long_frames, per_owner
+from unmask.text.tokenizer import Encoded, Tokenizer
+
+if TYPE_CHECKING:
+    from unmask.tasks.classify import Classify
+
+SHOWN = 300  # characters of a text in a report
+TARGET = "classify"  # the name of what a row's sequence is to be given
+
+P = TypeVar("P")
+
+
+@dataclass(frozen=True)
+class Label:
+    """A predicted label with its probability."""
+
+    name: str
+    score: float
+
+    def __repr__(self) -> str:
+        return f"Label(name={self.name!r}, score={self.score:.2f})"
+
+
+class Ranking(Sequence[Label]):
+    """Every label of a task with its probability, the most probable first; each is made when it is looked at,
+    because there may be thousands for each of thousands of texts.
+
+    probabilities: (labels,), in the order of `names`.
+    """
+
+    def __init__(self, names: Sequence[str], probabilities: npt.NDArray[np.float32]) -> None:
+        self.names, self.probabilities = names, probabilities
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    @overload
+    def __getitem__(self, place: int) -> Label: ...
+    @overload
+    def __getitem__(self, place: slice) -> list[Label]: ...
+    def __getitem__(self, place: int | slice) -> Label | list[Label]:
+        if isinstance(place, slice):
+            return [self._label(number) for number in self.order[place]]
+        return self._label(self.probabilities.argmax() if place == 0 else self.order[place])
+
+    def __iter__(self) -> Iterator[Label]:
+        return (self._label(number) for number in self.order)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Sequence) and list(self) == list(other)
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        return repr(self[:8])[:-1] + (", ...]" if len(self) > 8 else "]")
+
+    @property
+    def order(self) -> npt.NDArray[np.intp]:
+        return np.argsort(-self.probabilities, kind="stable")
+
+    def _label(self, number: Any) -> Label:
+        return Label(self.names[number], float(self.probabilities[number]))
+
+
+class TextTask(Task[P]):
+    """A text or a pair of texts becomes one sequence; what is true of it is the `truth` of its Example.
+
+    kind: what the column of the label holds; measures: the figures that it can be judged by, the usual one first.
+    """
+
+    settings: "Classify"
+    kind: ClassVar[LabelKind]
+    measures: ClassVar[tuple[str, ...]]
+
+    def __init__(self, settings: "Classify", tokenizer: Tokenizer, labels: Sequence[str]) -> None:
+        super().__init__(settings, tokenizer, labels)
+        self.numbers = {label: number for number, label in enumerate(self.labels)}
+        self.metric = settings.metric or self.measures[0]
+
+    @classmethod
+    def restore(cls, settings: "Classify", tokenizer: Tokenizer, schema: Mapping[str, Any]) -> Self:
+        return cls(settings, tokenizer, schema["labels"])
+
+    def schema(self) -> dict[str, Any]:
+        return {**dump(self.settings), "labels": self.labels}
+
+    @property
+    def meaning(self) -> dict[str, Any]:
+        settings = self.settings
+        return {name: getattr(settings, name) for name in ("target", "pooling", "mix_layers", "head")}
+
+    @property
+    def public(self) -> tuple[str | None, list[str]]:
+        # BERT's own head reads the last [CLS] and is linear: under its name another library would predict otherwise
+        settings = self.settings
+        known = settings.pooling == "cls" and settings.head == "linear" and not settings.mix_layers
+        return "BertForSequenceClassification" if known else None, self.labels
+
+    @classmethod
+    def read(cls, path: Source, reading: Reading) -> list[Example]:
+        return read_examples(
+            path,
+            columns=reading.columns,
+            on_error=reading.on_error,
+            require_labels=True,
+            encoding=reading.encoding,
+            kind=cls.kind,
+            format=reading.format,
+        )
+
+    def read_new(self, path: Source, reading: Reading) -> list[Example]:
+        return read_examples(
+            path,
+            columns=reading.columns,
+            on_error=reading.on_error,
+            encoding=reading.encoding,
+            kind=None,
+            format=reading.format,
+        )
+
+    def read_test(self, path: Source, reading: Reading) -> list[Example]:
+        return self.read(path, reading)
+
+    @classmethod
+    def known(
+        cls, examples: Sequence[Example], labels: Iterable[str], of: str, unknown: Unknown = "stop"
+    ) -> list[Example]:
+        return check_labels(examples, labels, of, unknown)
+
+    @abstractmethod
+    def wanted(self, example: Example) -> npt.NDArray[np.generic]:
+        """What the head is to say of an example of which that is known."""
+
+    def encode(self, examples: Sequence[Example]) -> list[Row]:
+        """One sequence per example, or its windows, with its target where it is known.
+
+        Raises UserError for a new label.
+        """
+        check_labels([example for example in examples if example.truth is not None], self.labels)
+        pairs = [example.pair for example in examples]
+        encoded = self.tokenizer.encode_batch(
+            [example.text for example in examples],
+            pairs if any(pair is not None for pair in pairs) else None,
+            max_length=self.settings.length if self.settings.long == "truncate" else None,
+        )
+        self.truncated = sum(one.truncated for one in encoded)
+        rows: list[Row] = []
+        for number, (example, one) in enumerate(zip(examples, encoded, strict=True)):
+            targets = {} if example.truth is None else {TARGET: self.wanted(example)}
+            flags = np.array(one.special, dtype=np.uint8) * np.uint8(SPECIAL)
+            parts = [(np.array(one.ids), np.array(one.segments), flags)]
+            if len(one.ids) > self.settings.length:
+                parts = self._windows(one)
+            rows += [Row(*part, number, owner=number, targets=targets) for part in parts]
+        return rows
+
+    def _windows(self, encoded: Encoded) -> list[tuple[Ids, Ids, npt.NDArray[np.uint8]]]:
+        length = self.settings.length
+        stride = self.settings.stride or max(1, (length - 2) // 2)
+        found, cut = long_frames(self.tokenizer, encoded, length, stride)
+        self.truncated += cut
+        return [(one.ids, one.segments, one.flags) for one in found]
+
+    def whole(
+        self, rows: Sequence[Row], evidence: Sequence[Evidence]
+    ) -> tuple[Sequence[Row], Sequence[Evidence]]:
+        """A row for each text, with what is said of its windows put together."""
+        first, means = per_owner(rows, evidence)
+        if len(first) == len(rows):
+            return rows, evidence
+        return first, [self.of_windows(mean) for mean in means]
+
+    def of_windows(self, mean: Evidence) -> Evidence:
+        """What is said of a text, from the mean of what is said of its windows."""
+        return mean
+
+    def reference(self, examples: Sequence[Example]) -> list[Any]:
+        return [example.truth for example in examples]
+
+    def sample(self, example: Example, prediction: P) -> dict[str, Any]:
+        (said,) = self.compared([example], [prediction])
+        return {"text": example.text[:SHOWN], "label": example.truth, "predicted": said}
+
+
+def known_targets(rows: Sequence[Row], evidence: Sequence[Any]) -> tuple[Any, Any]:
+    """What the head said, (known, ...), and what it should have said, of the rows of which that is known."""
+    known = [number for number, row in enumerate(rows) if TARGET in row.targets]
+    return np.stack([evidence[number] for number in known]), np.stack(
+        [rows[number].targets[TARGET] for number in known]
+    )
+
+
+def shares_of(predictions: Sequence[Sequence[Label]], numbers: Mapping[str, int]) -> npt.NDArray[np.float64]:
+    """(rows, labels): the probability of each label."""
+    shares = np.zeros((len(predictions), len(numbers)))
+    for row, prediction in enumerate(predictions):
+        for label in prediction:
+            shares[row, numbers[label.name]] = label.score
+    return shares
+
+
+def rounded(shares: npt.NDArray[np.float64]) -> list[list[float]]:
+    """As plain values for a file."""
+    found: list[list[float]] = shares.round(6).tolist()
+    return found

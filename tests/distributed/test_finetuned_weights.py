@@ -1,0 +1,73 @@
+"""Fine-tuning with further terms and passes: the same network, whatever the number of processes and their ways."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+
+from unmask.config import from_mapping
+from unmask.data.batches import Batches, TableExamples
+from unmask.data.tables import Example, Span
+from unmask.model.encoder import Encoder, EncoderConfig
+from unmask.tasks import Classify, ClassifyTask, Tag, TagTask
+from unmask.tasks.regularise import Regularise, Regulariser
+from unmask.text.tokenizer import Tokenizer
+from unmask.train import optim
+from unmask.train.budget import TrainConfig
+from unmask.train.parallel import World, joined
+from unmask.train.steps import State, steps
+
+ROWS = [
+    Example(str(n), f"river {'stone ' * (n % 5)}", None, "abc"[n % 3], n, "f", spans=(Span(0, 5, "PLACE"),))
+    for n in range(24)
+]
+KINDS: dict[str, tuple[Any, Any, dict[str, Any]]] = {
+    "classify": (Classify, ClassifyTask, {"pooling": "attention", "mix_layers": True, "loss": "focal"}),
+    "tag": (Tag, TagTask, {"decoder": "crf", "lstm": 3, "mix_layers": True}),
+}
+RUNS = [("classify", "ddp", 2), ("classify", "fsdp", 1), ("tag", "ddp", 1), ("tag", "fsdp", 2)]
+
+
+def trained(
+    tokenizer: Tokenizer, world: World, kind: str, how: Any = "ddp", parts: int = 1
+) -> dict[str, torch.Tensor]:
+    """The weights after a few steps without dropout, and the losses of all terms on the way."""
+    settings, task_cls, values = KINDS[kind]
+    task = task_cls.build(
+        from_mapping(settings, {**values, "length": 32, "head_dropout": 0}, "x"), tokenizer, ROWS
+    )
+    rows = task.encode(ROWS)
+    torch.manual_seed(world.rank)  # the weights of the main process count
+    config = EncoderConfig(vocabulary=tokenizer.vocabulary, layers=1, width=8, heads=2, length=32)
+    learner = task.learner(Encoder(config), ROWS, rows).double()
+    learner.regulariser = Regulariser(Regularise(rdrop=2.0, fgm=1.0))
+    wrapped = world.wrap(learner, how).train()
+    train = TrainConfig(budget="4 steps", precision="float64", optimizer=optim.AdamW(lr=0.02))
+    rule = optim.build(train.optimizer, world.plain(wrapped), learner.lr_factors)
+    batches = Batches(TableExamples(rows), 12, 0, parts, world.rank, world.size)
+    told = list(steps(wrapped, rule, batches, train, State(), 0, world))
+    world.gather(wrapped, learner)
+    assert set(told[0].parts) == {kind, "rdrop", "adversarial"}
+    losses = [[step.loss, *step.parts.values(), step.grad_norm] for step in told]
+    return {**learner.state_dict(), "losses": torch.tensor(losses, dtype=torch.float64)}
+
+
+def test_one_process_or_two(tokenizer: Tokenizer, together: Callable[..., list[int]], tmp_path: Path) -> None:
+    def work() -> None:
+        with joined() as world:
+            for run in RUNS:
+                weights = trained(tokenizer, world, *run)
+                if world.is_main:
+                    save_file(weights, tmp_path / ("-".join(map(str, run)) + ".safetensors"))
+
+    assert together(2, work) == [0, 0], (tmp_path / "err-0").read_text()
+    alone = {kind: trained(tokenizer, World("cpu"), kind) for kind in KINDS}
+    assert all(told["losses"][:, 0].std() > 1e-3 for told in alone.values()), "it must learn"
+    for run in RUNS:
+        found = load_file(tmp_path / ("-".join(map(str, run)) + ".safetensors"))
+        for name, wanted in alone[run[0]].items():
+            torch.testing.assert_close(
+                found[name], wanted, rtol=1e-4, atol=1e-5, msg=lambda m, n=name, r=run: f"{r}, {n}: {m}"
+            )

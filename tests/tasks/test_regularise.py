@@ -1,0 +1,238 @@
+"""R-Drop, FGM and several dropout masks: against formulas, finite differences, and what they are without dropout."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from unmask.config import changed, from_mapping
+from unmask.data.batch import Batch, Row, pack
+from unmask.data.tables import Example, Span
+from unmask.model.attention import Spans
+from unmask.model.encoder import Encoder, EncoderConfig
+from unmask.tasks import Classify, ClassifyTask, Tag, TagTask
+from unmask.tasks.regularise import Regularise, Regulariser, steepest, symmetric_kl
+from unmask.tasks.task import TaskLearner
+from unmask.text.tokenizer import Tokenizer
+from unmask.train.parallel import World
+from unmask.train.precision import Precision
+from unmask.train.speed import flops_per_token
+from unmask.train.steps import _accumulate, _agreed
+
+ROWS = [
+    Example(str(n), f"river {'stone ' * n}", None, "abc"[n % 3], n, "f", spans=(Span(0, 5, "PLACE"),))
+    for n in (5, 3, 3, 1)
+]
+KINDS = {
+    "classify": ("classify", {}),
+    "classify, mean, samples": ("classify", {"pooling": "mean", "dropout_samples": 3}),
+    "tag": ("tag", {}),
+    "tag, crf, lstm": ("tag", {"decoder": "crf", "lstm": 5}),
+}
+EVERY_KIND = pytest.mark.parametrize("kind", KINDS)
+Make = Callable[..., tuple[TaskLearner, list[Row]]]
+
+
+@pytest.fixture
+def make(tokenizer: Tokenizer, make_encoder: Callable[..., Encoder], tiny: EncoderConfig) -> Make:
+    """A learner of a kind that is learning, in double precision, and rows for it."""
+
+    def made(kind: str, dropout: float = 0.0, **regularise: float) -> tuple[TaskLearner, list[Row]]:
+        name, settings = KINDS[kind]
+        cls, task_cls = (Classify, ClassifyTask) if name == "classify" else (Tag, TagTask)
+        task = task_cls.build(  # type: ignore[attr-defined]
+            from_mapping(cls, {**settings, "length": 32, "head_dropout": dropout}, "x"), tokenizer, ROWS
+        )
+        rows = task.encode(ROWS)
+        learner = task.learner(make_encoder(changed(tiny, dropout=dropout)), ROWS, rows)
+        for parameter in learner.head.parameters():
+            torch.nn.init.normal_(parameter)
+        learner.regulariser = Regulariser(Regularise(**regularise)) if regularise else None
+        return learner.double().train(), rows
+
+    return made
+
+
+def prepared(learner: TaskLearner, rows: list[Row]) -> Batch:
+    return learner.prepare(pack(rows), 0)
+
+
+def learnt(learner: TaskLearner, micro: list[Batch]) -> tuple[list[float], list[torch.Tensor]]:
+    """(the loss and the mean of each part, the gradients) of a step over these micro-batches."""
+    learner.zero_grad()
+    counts, _, _ = _agreed(World("cpu"), micro, 0.0)
+    told = _accumulate(learner, micro, counts, World("cpu"), Precision()).tolist()
+    return told, [p.grad.clone() for p in learner.parameters() if p.grad is not None]
+
+
+def test_both_copies_stand_side_by_side(make_batch: Callable[..., Batch]) -> None:
+    batch = make_batch([7, 4, 4, 2])
+    batch = batch.with_targets("word", batch.ids % 3).with_targets("text", torch.tensor([3, 1, 2, 0]))
+    double = batch.doubled()
+    assert double.spans.lengths == (7, 7, 4, 4, 4, 4, 2, 2) and (double.copies, double.tokens) == (2, 17)
+    for name in ("ids", "segments", "flags"):
+        parts = getattr(batch, name).split(list(batch.spans.lengths))
+        twice = torch.cat([part for part in parts for _ in range(2)])
+        assert torch.equal(getattr(double, name), twice), name
+    assert torch.equal(double.targets["word"], double.ids % 3)
+    assert double.targets["text"].tolist() == [3, 3, 1, 1, 2, 2, 0, 0]
+    assert double.owner.tolist() == [0, 0, 1, 1, 2, 2, 3, 3] == double.example.tolist()
+    assert double.counts == {"word": 34, "text": 8}
+
+
+def test_the_divergence_is_the_mean_of_both_directions() -> None:
+    torch.manual_seed(0)
+    first, second = torch.randn(2, 5, 4, dtype=torch.float64)
+    p, q = (np.exp(x.numpy()) / np.exp(x.numpy()).sum(-1, keepdims=True) for x in (first, second))
+    wanted = ((p * np.log(p / q)).sum() + (q * np.log(q / p)).sum()) / 2
+    assert symmetric_kl(first, second).item() == pytest.approx(wanted, rel=1e-5)
+    assert symmetric_kl(first, first).item() == 0
+
+
+@EVERY_KIND
+def test_without_dropout_both_copies_say_the_same(make: Make, kind: str) -> None:
+    """The term is then exactly nought, and the rest is the loss without it."""
+    plain, rows = make(kind)
+    learner, _ = make(kind, rdrop=3.0)
+    (loss, *means), gradients = learnt(learner, [prepared(learner, rows)])
+    (wanted, _), others = learnt(plain, [prepared(plain, rows)])
+    assert means[1] == 0.0 and (loss, means[0]) == pytest.approx((wanted, wanted), rel=1e-6)
+    for mine, theirs in zip(gradients, others, strict=True):
+        torch.testing.assert_close(mine, theirs, rtol=1e-5, atol=1e-6)
+
+
+@EVERY_KIND
+def test_the_loss_under_dropout_is_the_mean_of_two_passes_and_their_divergence(make: Make, kind: str) -> None:
+    learner, rows = make(kind, dropout=0.3, rdrop=0.7)
+    batch = prepared(learner, rows)
+    torch.manual_seed(5)
+    loss = learner(batch)
+    (name, task), (_, apart) = loss.parts.items()
+    torch.manual_seed(5)
+    with torch.no_grad():
+        outputs = learner.outputs(batch)
+    units = learner.sizes(batch).tolist()
+    said = outputs.view(-1, sum(units), outputs.shape[-1])
+    firsts, seconds = [], []
+    for sample in said:
+        parts = sample.split(units)
+        firsts += parts[0::2]
+        seconds += parts[1::2]
+    divergence = symmetric_kl(torch.cat(firsts), torch.cat(seconds)).item() / len(said)
+    assert divergence > 0.01 and apart.total.item() == pytest.approx(divergence)
+    assert (apart.count, apart.weight) == (task.count // 2, 0.7)
+    assert batch.counts == {name: task.count, "rdrop": apart.count}
+    share = task.total.item() / task.count + 0.7 * divergence / apart.count
+    assert loss.share(batch.counts).item() == pytest.approx(share)
+
+
+@given(st.lists(st.integers(1, 6), min_size=1, max_size=5), st.floats(0.01, 10))
+def test_a_change_has_its_length_and_the_direction_of_the_slope(lengths: list[int], length: float) -> None:
+    torch.manual_seed(0)
+    slope = torch.randn(sum(lengths), 4, dtype=torch.float64) * 1e-9
+    embedded = torch.randn(sum(lengths), 4, dtype=torch.float64)
+    change = steepest(slope, embedded, Spans.packed(lengths), length)
+    for mine, theirs, at in zip(*(x.split(lengths) for x in (change, slope, embedded)), strict=True):
+        size = at.square().mean().sqrt()
+        assert mine.norm().item() == pytest.approx(length * size.item())
+        torch.testing.assert_close(mine, length * size * theirs / theirs.norm())
+    larger = steepest(slope, 7 * embedded, Spans.packed(lengths), length)
+    torch.testing.assert_close(larger, 7 * change)  # the size of embeddings does not matter
+
+
+def test_where_the_slope_is_nought_nothing_is_changed() -> None:
+    slope = torch.tensor([[3.0, 4.0], [0.0, 0.0]])
+    change = steepest(slope, torch.ones(2, 2), Spans.packed([1, 1]), 2.0)
+    assert change.tolist() == [[pytest.approx(1.2), pytest.approx(1.6)], [0, 0]]
+
+
+@EVERY_KIND
+@pytest.mark.parametrize("frozen", [False, True])
+def test_the_second_pass_sees_the_embeddings_changed_against_it(make: Make, kind: str, frozen: bool) -> None:
+    """Both passes computed anew, with the gradient that torch gives; also where embeddings do not learn."""
+    learner, rows = make(kind, fgm=0.4)
+    batch = prepared(learner, rows)
+    token, seen = learner.encoder.embeddings.token, []
+    token.weight.requires_grad_(not frozen)
+    hook = token.register_forward_hook(lambda _, __, embedded: seen.append(embedded.detach()))
+    (loss, plain, worse), gradients = learnt(learner, [batch])
+    hook.remove()
+    assert len(seen) == 2 and loss == pytest.approx(plain + worse)
+
+    def at(embedded: torch.Tensor) -> torch.Tensor:
+        hook = token.register_forward_hook(lambda *_: embedded)
+        with_it = learner.loss(learner.outputs(batch), batch)
+        hook.remove()
+        ((_, part),) = with_it.parts.items()
+        return part.total / part.count
+
+    start = token(batch.ids).detach().requires_grad_()
+    first = at(start)
+    (slope,) = torch.autograd.grad(first, start)
+    lengths = list(batch.spans.lengths)
+    change = torch.cat(
+        [
+            0.4 * at.square().mean().sqrt() * part / part.norm()
+            for part, at in zip(slope.split(lengths), start.detach().split(lengths), strict=True)
+        ]
+    )
+    second = at(start.detach() + change)
+    assert (plain, worse) == pytest.approx((first.item(), second.item()))
+    assert worse > plain
+    learner.zero_grad()
+    at(token(batch.ids)).backward()
+    at(token(batch.ids) + change).backward()
+    wanted = [p.grad for p in learner.parameters() if p.grad is not None]
+    for mine, theirs in zip(gradients, wanted, strict=True):
+        torch.testing.assert_close(mine, theirs, rtol=1e-8, atol=1e-10)
+    assert learner.regulariser is not None and learner.regulariser.slope is None  # nothing is held on to
+
+
+@pytest.mark.parametrize("kind", ["classify", "tag, crf, lstm"])
+def test_micro_batches_of_any_number_give_the_same_gradients(make: Make, kind: str) -> None:
+    learner, rows = make(kind, fgm=0.4, rdrop=2.0)
+    whole = learnt(learner, [prepared(learner, rows)])
+    cut = learnt(learner, [prepared(learner, part) for part in (rows[:1], rows[1:])])
+    assert cut[0] == pytest.approx(whole[0])
+    for mine, theirs in zip(cut[1], whole[1], strict=True):
+        torch.testing.assert_close(mine, theirs, rtol=1e-5, atol=1e-6)
+
+
+@EVERY_KIND
+def test_in_evaluation_nothing_is_added(make: Make, kind: str) -> None:
+    plain, rows = make(kind, dropout=0.3)
+    learner, _ = make(kind, dropout=0.3, rdrop=2.0, fgm=1.0)
+    batch = pack(rows)
+    with torch.no_grad():
+        (wanted,), (found,) = (list(x.eval()(batch).parts.values()) for x in (plain, learner))
+    assert found.total.item() == wanted.total.item() and found.count == wanted.count
+
+
+@EVERY_KIND
+def test_what_is_computed_more_is_told(make: Make, kind: str) -> None:
+    """FLOPs for a token of the data, which is counted once however often it is read."""
+    plain, rows = make(kind)
+    once = flops_per_token(plain, [prepared(plain, rows)])
+    for regularise, times in (({"rdrop": 1.0}, 2), ({"fgm": 1.0}, 2), ({"rdrop": 1.0, "fgm": 1.0}, 4)):
+        learner, _ = make(kind, **regularise)
+        batch = prepared(learner, rows)
+        assert batch.tokens == pack(rows).tokens
+        assert flops_per_token(learner, [batch]) == pytest.approx(times * once)
+
+
+def test_several_dropout_masks_average_their_losses(make: Make) -> None:
+    learner, rows = make("classify, mean, samples", dropout=0.3)
+    batch = pack(rows)
+    torch.manual_seed(2)
+    part = learner(batch).parts["classify"]
+    torch.manual_seed(2)
+    logits = learner.outputs(batch).view(3, 4, -1)
+    wanted = batch.targets["classify"]
+    each = [torch.nn.functional.cross_entropy(one, wanted, reduction="sum").item() for one in logits]
+    assert part.total.item() == pytest.approx(sum(each) / 3) and part.count == 4
+    assert max(each) - min(each) > 0.1, "the masks must differ"
+    learner.eval()
+    assert learner.outputs(batch).shape == (4, 3)

@@ -1,0 +1,420 @@
+"""Public checkpoints: what transformers computed with them (recorded by parity/record.py), and what must be refused."""
+
+import json
+import os
+import pickle
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from public_weights import drawn
+from unmask import bundle
+from unmask.bundle.layout import encoder_config
+from unmask.bundle.public import export
+from unmask.data.batch import pack
+from unmask.data.tables import Example
+from unmask.errors import UserError
+from unmask.model.attention import Spans
+from unmask.model.encoder import Encoder, EncoderConfig
+from unmask.model.families import FAMILIES
+from unmask.model.vocabulary import VocabularyHead
+from unmask.predict import load
+from unmask.text.tokenizer import Tokenizer
+
+RECORDED = json.loads((Path(__file__).parent / "public_outputs.json").read_text())
+MODELS: dict[str, Any] = RECORDED["models"]
+IDS = torch.tensor(RECORDED["ids"])
+
+
+@pytest.fixture(scope="session")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Tokenizer:
+    text = "the quick brown fox jumps over the lazy dog. 今天天气很好 naïve 1999"
+    return Tokenizer.train([text] * 3, vocabulary=RECORDED["pieces"], fewer=True)
+
+
+@pytest.fixture
+def publish(small: Tokenizer, tmp_path: Path) -> Callable[..., Path]:
+    def make(name: str, folder: Path = tmp_path / "public", **changes: object) -> Path:
+        said = MODELS[name]
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "config.json").write_text(json.dumps({**said["config"], **changes}))
+        save_file(drawn(said["shapes"]), folder / "model.safetensors", {"format": "pt"})
+        small.save(folder)
+        return folder
+
+    return make
+
+
+def logits(folder: Path) -> Tensor:
+    """Ours, in the order in which the peer gave them."""
+    opened = bundle.read(folder)
+    encoder = opened.encoder().eval()
+    with torch.inference_mode():
+        if opened.task is None:
+            head = VocabularyHead(opened.config)
+            opened.load_into(head, "masked")
+            return head(encoder(IDS, Spans.packed([len(IDS)])), encoder)
+        predictor = load(folder)
+        task, ours = predictor.task, opened.task
+        (row,) = task.encode([Example("0", "the quick", None, None, 1, "here")])
+        from dataclasses import replace
+
+        from unmask.tasks.task import outputs_of
+
+        flags = torch.full((len(IDS),), 8, dtype=torch.uint8).numpy()  # each place is scored where tags are
+        batch = pack([replace(row, ids=IDS.numpy(), segments=0 * IDS.numpy(), flags=flags, targets={})])
+        found = outputs_of(predictor.encoder, predictor.head, batch)
+        names = list(json.loads((folder / "config.json").read_text())["id2label"].values())
+        own = task.public[1]
+        assert sorted(own) == sorted(names) and ours["labels"]
+        return found[:, [own.index(name) for name in names]]  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_every_family_computes_what_was_recorded(name: str, publish: Callable[..., Path]) -> None:
+    ours = logits(publish(name))[:, :6]
+    torch.testing.assert_close(ours, torch.tensor(MODELS[name]["outputs"]), atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_written_again_it_has_the_same_tensors(
+    name: str, publish: Callable[..., Path], tmp_path: Path
+) -> None:
+    folder = publish(name)
+    opened = bundle.read(folder)
+    said = export(opened, tmp_path / "again")
+    kind = name.partition(" ")[2]
+    assert said == FAMILIES[opened.config.family].classes + kind
+    before, after = (load_file(f / "model.safetensors") for f in (folder, tmp_path / "again"))
+    assert before.keys() == after.keys()
+    for key, tensor in before.items():
+        if not (
+            kind == "ForTokenClassification" and key.startswith("classifier")
+        ):  # in our order of the tags
+            assert torch.equal(tensor, after[key]), key
+    torch.testing.assert_close(logits(tmp_path / "again").shape, logits(folder).shape)
+    public = json.loads((tmp_path / "again" / "config.json").read_text())
+    assert encoder_config(public, Path("again")) == opened.config
+
+
+def test_every_family_is_recorded() -> None:
+    types = {model["config"]["model_type"] for model in MODELS.values()}
+    assert types == {name for family in FAMILIES.values() for name in family.model_types}
+
+
+BERT = "bert ForMaskedLM"
+
+
+def test_parts_and_older_forms_are_the_same_model(publish: Callable[..., Path], tmp_path: Path) -> None:
+    """Sharded safetensors, torch's own files, names of before, and names without the prefix of the encoder."""
+    whole = publish(BERT)
+    wanted = bundle.read(whole)
+    tensors = load_file(whole / "model.safetensors")
+
+    def check(folder: Path) -> None:
+        found = bundle.read(folder)
+        for key, tensor in wanted.tensors.items():
+            assert torch.equal(found.tensors[key], tensor), key
+
+    parts = publish(BERT, tmp_path / "parts")
+    (parts / "model.safetensors").unlink()
+    names = sorted(tensors)
+    files = {name: f"model-0000{1 + (n % 2)}-of-00002.safetensors" for n, name in enumerate(names)}
+    for file in set(files.values()):
+        save_file({n: tensors[n] for n in names if files[n] == file}, parts / file)
+    (parts / "model.safetensors.index.json").write_text(json.dumps({"weight_map": files}))
+    check(parts)
+
+    older = publish(BERT, tmp_path / "older")
+    (older / "model.safetensors").unlink()
+    renamed = {
+        name.replace("LayerNorm.weight", "LayerNorm.gamma").replace("LayerNorm.bias", "LayerNorm.beta"): t
+        for name, t in tensors.items()
+    }
+    renamed["bert.embeddings.position_ids"] = torch.arange(64).unsqueeze(0)
+    renamed["cls.predictions.decoder.weight"] = tensors["bert.embeddings.word_embeddings.weight"]
+    renamed["cls.predictions.decoder.bias"] = renamed.pop("cls.predictions.bias")
+    torch.save(renamed, older / "pytorch_model.bin")
+    check(older)
+
+    bare = publish(BERT, tmp_path / "bare", architectures=["BertModel"])
+    encoder = {n.removeprefix("bert."): t for n, t in tensors.items() if n.startswith("bert.")}
+    save_file(encoder, bare / "model.safetensors")
+    found = bundle.read(bare)
+    assert not found.has("masked") and found.tensors.keys() < wanted.tensors.keys()
+
+
+def test_half_precision_is_computed_in_single(publish: Callable[..., Path]) -> None:
+    folder = publish(BERT)
+    half = {name: t.half() for name, t in load_file(folder / "model.safetensors").items()}
+    save_file(half, folder / "model.safetensors")
+    opened = bundle.read(folder)
+    assert {p.dtype for p in opened.encoder().parameters()} == {torch.float32}
+    assert torch.equal(
+        opened.encoder().embeddings.token.weight, half["bert.embeddings.word_embeddings.weight"].float()
+    )
+
+
+def test_training_does_not_change_what_was_read(publish: Callable[..., Path]) -> None:
+    opened = bundle.read(publish(BERT))
+    first = opened.encoder()
+    with torch.no_grad():
+        for parameter in first.parameters():
+            parameter.zero_()
+    assert opened.encoder().embeddings.token.weight.abs().sum() > 0
+
+
+def test_a_folder_of_sentence_transformers(publish: Callable[..., Path], tmp_path: Path) -> None:
+    folder = tmp_path / "sentence"
+    publish(BERT, folder / "0_Transformer")
+    modules = [
+        {"idx": 0, "path": "0_Transformer", "type": "sentence_transformers.models.Transformer"},
+        {"idx": 1, "path": "1_Pooling", "type": "sentence_transformers.models.Pooling"},
+        {"idx": 2, "path": "2_Normalize", "type": "sentence_transformers.models.Normalize"},
+    ]
+    (folder / "modules.json").write_text(json.dumps(modules))
+    (folder / "1_Pooling").mkdir()
+    said = {"word_embedding_dimension": 32, "pooling_mode_cls_token": False, "pooling_mode_mean_tokens": True}
+    (folder / "1_Pooling" / "config.json").write_text(json.dumps(said))
+    assert bundle.read(folder).facts["sentence"] == {"normalise": True, "pooling": "mean"}
+    modules[0]["path"] = "../elsewhere"
+    (folder / "modules.json").write_text(json.dumps(modules))
+    with pytest.raises(UserError, match="points outside of its folder"):
+        bundle.read(folder)
+    modules[0] = {"path": "", "type": "sentence_transformers.models.Dense"}
+    (folder / "modules.json").write_text(json.dumps(modules))
+    with pytest.raises(UserError, match="cannot be read"):
+        bundle.read(folder)
+
+
+def test_a_name_of_the_hub_is_read_from_its_cache(publish: Callable[..., Path], tmp_path: Path) -> None:
+    """In the layout of the hub's own cache, offline, by name, with and without a revision."""
+    revision = "0123456789abcdef0123456789abcdef01234567"
+    repository = tmp_path / "hub" / "models--some--model"
+    publish(BERT, repository / "snapshots" / revision)
+    (repository / "refs").mkdir()
+    (repository / "refs" / "main").write_text(revision)
+    script = (
+        "from unmask import bundle, UserError\n"
+        f"for given in (None, 'main', '{revision}'):\n"
+        "    opened = bundle.read('some/model', revision=given)\n"
+        "    print(opened.config.width, opened.lineage[0]['source'], opened.lineage[0]['revision'])\n"
+        "try:\n    bundle.read('some/other')\nexcept UserError as error:\n    print(str(error).splitlines()[0])\n"
+    )
+    environment = {**os.environ, "HF_HUB_CACHE": str(tmp_path / "hub"), "HF_HUB_OFFLINE": "1"}
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        capture_output=True,
+        text=True,
+        env=environment,
+        check=True,
+        cwd=tmp_path,
+    )
+    assert done.stdout.splitlines() == [
+        "32 some/model None",
+        "32 some/model main",
+        f"32 some/model {revision}",
+        "some/other is no folder here, and it cannot be fetched from the model hub",
+    ]
+
+
+class Bomb:
+    """What runs when it is unpickled by those who let it."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Path.touch, (self.path,)
+
+
+def change(folder: Path, alter: Callable[[dict[str, Tensor]], None]) -> None:
+    tensors = load_file(folder / "model.safetensors")
+    alter(tensors)
+    save_file(tensors, folder / "model.safetensors")
+
+
+WORDS = "bert.embeddings.word_embeddings.weight"
+
+
+def _nan(tensors: dict[str, Tensor]) -> None:
+    tensors[WORDS][3, 3] = float("nan")
+
+
+def _integers(tensors: dict[str, Tensor]) -> None:
+    tensors[WORDS] = tensors[WORDS].long()
+
+
+def _another_size(tensors: dict[str, Tensor]) -> None:
+    tensors[WORDS] = tensors[WORDS][:, :31].contiguous()
+
+
+def _missing(tensors: dict[str, Tensor]) -> None:
+    del tensors["bert.encoder.layer.1.output.dense.bias"]
+
+
+def _unknown(tensors: dict[str, Tensor]) -> None:
+    tensors["bert.encoder.layer.0.adapter.weight"] = torch.ones(3)
+
+
+def _untied(tensors: dict[str, Tensor]) -> None:
+    tensors["cls.predictions.decoder.weight"] = tensors[WORDS] + 1
+
+
+@pytest.mark.parametrize(
+    ("alter", "wanted"),
+    [
+        (_nan, "holds numbers that are not finite"),
+        (_integers, "is no weight"),
+        (_another_size, "do not fit its config.json"),
+        (_missing, "lacks weights of the encoder"),
+        (_unknown, "weights that are not known here"),
+        (_untied, "has a matrix of its own"),
+    ],
+)
+def test_wrong_weights_are_refused(
+    alter: Callable[[dict[str, Tensor]], None], wanted: str, publish: Callable[..., Path]
+) -> None:
+    folder = publish(BERT)
+    change(folder, alter)
+    with pytest.raises(UserError, match=wanted):
+        bundle.read(folder)
+
+
+def test_unknown_weights_may_be_left_out(
+    publish: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = publish(BERT)
+    change(folder, _unknown)
+    opened = bundle.read(folder, allow_unused=True)
+    assert "adapter" in capsys.readouterr().err and not any("adapter" in name for name in opened.tensors)
+
+
+def test_code_in_a_file_of_weights_is_refused_and_not_run(
+    publish: Callable[..., Path], tmp_path: Path
+) -> None:
+    folder, trace = publish(BERT), tmp_path / "trace"
+    (folder / "model.safetensors").unlink()
+    torch.save({"weights": Bomb(trace)}, folder / "pytorch_model.bin")
+    with pytest.raises(UserError, match="is refused"):
+        bundle.read(folder)
+    (folder / "pytorch_model.bin").write_bytes(pickle.dumps(Bomb(trace)))
+    with pytest.raises(UserError, match="is refused"):
+        bundle.read(folder)
+    torch.save([1, 2], folder / "pytorch_model.bin")
+    with pytest.raises(UserError, match="is not a table of weights"):
+        bundle.read(folder)
+    assert not trace.exists()
+
+
+@pytest.mark.parametrize("cut", [0, 5, 9, 400, 20_000])
+def test_files_that_were_cut_short_are_refused(cut: int, publish: Callable[..., Path]) -> None:
+    path = publish(BERT) / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:cut])
+    with pytest.raises(UserError, match="cannot be read"):
+        bundle.read(path.parent)
+
+
+@pytest.mark.parametrize("file", ["../other.safetensors", "/etc/passwd", "..", "sub/part.safetensors"])
+def test_an_index_that_points_elsewhere_is_refused(file: str, publish: Callable[..., Path]) -> None:
+    folder = publish(BERT)
+    (folder / "model.safetensors").unlink()
+    (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": {WORDS: file}}))
+    with pytest.raises(UserError, match="points outside of its folder"):
+        bundle.read(folder)
+
+
+def test_parts_that_are_missing_or_do_not_hold_what_is_said(publish: Callable[..., Path]) -> None:
+    folder = publish(BERT)
+    index = folder / "model.safetensors.index.json"
+    (folder / "model.safetensors").rename(folder / "a.safetensors")
+    for weight_map, wanted in (
+        ({WORDS: "b.safetensors"}, "is missing"),
+        ({"bert.nothing": "a.safetensors"}, "tensors that are not there"),
+        ([], "is not an index"),
+    ):
+        index.write_text(json.dumps({"weight_map": weight_map}))
+        with pytest.raises(UserError, match=wanted):
+            bundle.read(folder)
+
+
+@pytest.mark.parametrize(
+    ("changes", "wanted"),
+    [
+        ({"model_type": "llama"}, "kind of model cannot be read"),
+        ({"model_type": None}, "kind of model cannot be read"),
+        ({"hidden_size": None}, "does not say how large"),
+        ({"hidden_size": "32"}, "hidden_size cannot be used"),
+        ({"hidden_size": -32}, "hidden_size cannot be used"),
+        ({"vocab_size": 10**12}, "vocab_size cannot be used"),
+        ({"max_position_embeddings": 10**9}, "max_position_embeddings cannot be used"),
+        ({"num_attention_heads": 5}, "must be a multiple of heads"),
+        ({"hidden_act": "mish"}, "the activation is not known"),
+        ({"position_embedding_type": "relative_key"}, "position_embedding_type cannot be used"),
+        ({"is_decoder": True}, "is_decoder cannot be used"),
+        ({"layer_norm_eps": "small"}, "norm_eps"),
+        ({"num_hidden_layers": 4}, "lacks weights of the encoder"),
+        ({"num_hidden_layers": 2}, "weights that are not known here"),
+    ],
+)
+def test_configurations_that_cannot_be_are_refused(
+    changes: dict[str, object], wanted: str, publish: Callable[..., Path]
+) -> None:
+    with pytest.raises(UserError, match=wanted):
+        bundle.read(publish(BERT, **changes))
+
+
+@pytest.mark.parametrize("content", ["[]", "{", '"bert"'])
+def test_a_config_that_is_no_object_is_refused(content: str, publish: Callable[..., Path]) -> None:
+    folder = publish(BERT)
+    (folder / "config.json").write_text(content)
+    with pytest.raises(UserError):
+        bundle.read(folder)
+
+
+def test_a_tokenizer_of_another_model_is_refused(publish: Callable[..., Path]) -> None:
+    folder = publish(BERT)
+    alphabet = " ".join(chr(code) for code in range(0x4E00, 0x4E00 + 90))
+    other = Tokenizer.train([alphabet] * 9, vocabulary=99, fewer=True)
+    assert other.vocabulary > RECORDED["pieces"]
+    other.save(folder)
+    with pytest.raises(UserError, match="does not belong to the weights"):
+        bundle.read(folder)
+
+
+def test_labels_that_do_not_fit_the_head_are_refused(publish: Callable[..., Path]) -> None:
+    for labels in ({"0": "a"}, {"0": "a", "1": "a", "2": "b"}, {"x": "a"}):
+        with pytest.raises(UserError, match="id2label"):
+            bundle.read(publish("bert ForSequenceClassification", id2label=labels))
+
+
+def test_a_head_whose_weights_are_missing_is_never_random(
+    publish: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = publish("bert ForSequenceClassification")
+    change(
+        folder, lambda tensors: [tensors.pop(n) for n in list(tensors) if n.startswith("classifier")] and None
+    )
+    predictor = load(folder)
+    assert "whose weights are not there" in capsys.readouterr().err
+    with pytest.raises(UserError, match="was not fine-tuned for a task"):
+        predictor("the quick fox")
+
+
+def test_what_no_public_layout_can_say_is_said(
+    small: Tokenizer, make_encoder: Callable[..., Encoder], tmp_path: Path
+) -> None:
+    config = EncoderConfig(
+        vocabulary=small.vocabulary, layers=2, width=16, heads=2, length=32, norm="pre", qk_norm=True
+    )
+    bundle.write(tmp_path / "m", config, {"encoder": make_encoder(config)}, small, [])
+    with pytest.raises(UserError, match="cannot be written for other libraries") as caught:
+        export(bundle.read(tmp_path / "m"), tmp_path / "out")
+    assert "norm pre, qk_norm True" in str(caught.value) and not (tmp_path / "out").exists()

@@ -1,0 +1,557 @@
+"""Tokenizers of every kind that public checkpoints carry, against the library's own encodings of them."""
+
+import dataclasses
+import json
+import pickle
+from functools import cache
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tokenizers
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tokenizers import (
+    AddedToken,
+    Regex,
+    decoders,
+    models,
+    normalizers,
+    pre_tokenizers,
+    processors,
+    trainers,
+)
+
+from unmask.errors import UserError
+from unmask.files import read_json, write_json
+from unmask.text.specials import RESERVED
+from unmask.text.tokenizer import Tokenizer
+
+TEXTS = [
+    "The river flows north, past the old mill; nobody knows why. The river rose again in spring!",
+    "Crème brûlée und Äpfel: 12.5 % (ungefähr) don't cost €30 anymore. Ein Fluß fließt.",
+    "中国人民在河边看书。今天天气很好，我们去北京大学！ 河流向北。",
+    "日本語のテスト、ですね。 한국어 문장 하나 😀 👩‍👩‍👧 e\u0301 x=3 <b>bold</b>",
+] * 4
+# Unicode's White_Space: without four control characters that Python counts as white space
+WHITE = "".join(c for c in map(chr, range(0x3001)) if c.isspace() and not "\x1c" <= c <= "\x1f")
+ROBERTA = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
+BERT = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+
+
+def trained(model: Any, trainer: Any, **parts: Any) -> tokenizers.Tokenizer:
+    made = tokenizers.Tokenizer(model)
+    for name, part in parts.items():
+        setattr(made, name, part)
+    made.train_from_iterator(TEXTS, trainer)
+    return made
+
+
+def bpe(specials: list[str], **settings: Any) -> Any:
+    size = settings.pop("vocab_size", 420)
+    return trainers.BpeTrainer(vocab_size=size, special_tokens=specials, show_progress=False, **settings)
+
+
+def unigram(specials: list[str], unknown: str) -> Any:
+    return trainers.UnigramTrainer(
+        vocab_size=160, special_tokens=specials, unk_token=unknown, show_progress=False
+    )
+
+
+def roberta(prefix: bool = False) -> tokenizers.Tokenizer:
+    """RoBERTa: the mask takes the blank before it."""
+    made = trained(
+        models.BPE(),
+        bpe(ROBERTA[:4], initial_alphabet=pre_tokenizers.ByteLevel.alphabet()),
+        pre_tokenizer=pre_tokenizers.ByteLevel(add_prefix_space=prefix),
+        decoder=decoders.ByteLevel(),
+    )
+    made.add_special_tokens([AddedToken("<mask>", lstrip=True)])  # its id is the last
+    ends = ("</s>", 2), ("<s>", 0)
+    made.post_processor = processors.RobertaProcessing(*ends, trim_offsets=True, add_prefix_space=prefix)
+    return made
+
+
+def modern() -> tokenizers.Tokenizer:
+    """ModernBERT: specials beyond the vocabulary of the model, runs of blanks as added pieces, [unused0]."""
+    made = trained(
+        models.BPE(),
+        bpe([], initial_alphabet=pre_tokenizers.ByteLevel.alphabet()),
+        normalizer=normalizers.NFC(),
+        pre_tokenizer=pre_tokenizers.ByteLevel(add_prefix_space=False),
+        decoder=decoders.ByteLevel(),
+    )
+    made.add_tokens([AddedToken("    ", normalized=True), AddedToken("  ", normalized=True)])
+    made.add_special_tokens([*BERT[1:4], BERT[0], AddedToken("[MASK]", lstrip=True)])
+    made.add_tokens(["[unused0]", "[unused1]"])
+    ends = [(piece, made.token_to_id(piece)) for piece in ("[CLS]", "[SEP]")]
+    template = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B [SEP]", special_tokens=ends
+    )
+    made.post_processor = processors.Sequence([processors.ByteLevel(trim_offsets=True), template])
+    return made
+
+
+def sentencepiece(split: bool = True) -> tokenizers.Tokenizer:
+    """XLM-R: the vocabulary of the model holds the specials, so that text could become them."""
+    metaspace = pre_tokenizers.Metaspace()
+    made = trained(
+        models.Unigram(),
+        unigram(ROBERTA, "<unk>"),
+        normalizer=normalizers.Sequence(
+            [normalizers.Nmt(), normalizers.NFKC(), normalizers.Replace(Regex(" {2,}"), " ")]
+        ),
+        pre_tokenizer=pre_tokenizers.Sequence([pre_tokenizers.WhitespaceSplit(), metaspace])
+        if split
+        else pre_tokenizers.Metaspace(split=False),
+        decoder=decoders.Metaspace(),
+    )
+    made.post_processor = processors.TemplateProcessing(
+        single="<s> $A </s>",
+        pair="<s> $A </s> </s> $B </s>",
+        special_tokens=[("<s>", 0), ("</s>", 2)],
+    )
+    return made
+
+
+def albert() -> tokenizers.Tokenizer:
+    made = trained(
+        models.Unigram(),
+        unigram(BERT, "[UNK]"),
+        normalizer=normalizers.Sequence(
+            [
+                normalizers.Replace("``", '"'),
+                normalizers.NFKD(),
+                normalizers.StripAccents(),
+                normalizers.Lowercase(),
+            ]
+        ),
+        pre_tokenizer=pre_tokenizers.Sequence([pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Metaspace()]),
+        decoder=decoders.Metaspace(),
+    )
+    made.post_processor = processors.TemplateProcessing(
+        single="[CLS]:0 $A:0 [SEP]:0",
+        pair="[CLS]:0 $A:0 [SEP]:0 $B:1 [SEP]:1",
+        special_tokens=[("[CLS]", 2), ("[SEP]", 3)],
+    )
+    return made
+
+
+def fallback() -> tokenizers.Tokenizer:
+    """BPE over text with ▁ for blanks; what is unknown is spelled in bytes."""
+    every = [f"<0x{byte:02X}>" for byte in range(256)]
+    made = trained(
+        models.BPE(unk_token="<unk>", byte_fallback=True, fuse_unk=True),
+        bpe([*ROBERTA, *every], vocab_size=500),
+        normalizer=normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")]),
+        decoder=decoders.Sequence([decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse()]),
+    )
+    made.post_processor = processors.BertProcessing(("</s>", 2), ("<s>", 0))
+    # the bytes are ordinary pieces
+    description = json.loads(made.to_str())
+    description["added_tokens"] = description["added_tokens"][:5]
+    return tokenizers.Tokenizer.from_str(json.dumps(description))
+
+
+def suffixed() -> tokenizers.Tokenizer:
+    """BPE whose pieces say where a word ends (XLM, HerBERT)."""
+    made = trained(
+        models.BPE(unk_token="<unk>", end_of_word_suffix="</w>"),
+        bpe(ROBERTA, vocab_size=300, end_of_word_suffix="</w>"),
+        normalizer=normalizers.BertNormalizer(lowercase=False),
+        pre_tokenizer=pre_tokenizers.BertPreTokenizer(),
+        decoder=decoders.BPEDecoder(suffix="</w>"),
+    )
+    made.post_processor = processors.BertProcessing(("</s>", 2), ("<s>", 0))
+    return made
+
+
+def odd_wordpiece() -> tokenizers.Tokenizer:
+    """WordPiece with specials that are words, so that text could become them, and another way to cut words."""
+    names = ["PAD", "UNK", "CLS", "SEP", "MASK"]
+    made = trained(
+        models.WordPiece(unk_token="UNK"),
+        trainers.WordPieceTrainer(vocab_size=250, special_tokens=names, show_progress=False),
+        normalizer=normalizers.Strip(),
+        pre_tokenizer=pre_tokenizers.WhitespaceSplit(),
+        decoder=decoders.WordPiece(),
+    )
+    made.post_processor = processors.TemplateProcessing(
+        single="CLS $A SEP", pair="CLS $A SEP $B:1 SEP:1", special_tokens=[("CLS", 2), ("SEP", 3)]
+    )
+    return made
+
+
+def words_only() -> tokenizers.Tokenizer:
+    made = trained(
+        models.WordLevel(unk_token="[UNK]"),
+        trainers.WordLevelTrainer(vocab_size=60, special_tokens=BERT, show_progress=False),
+        pre_tokenizer=pre_tokenizers.Whitespace(),
+    )
+    made.post_processor = processors.BertProcessing(("[SEP]", 3), ("[CLS]", 2))
+    return made
+
+
+MAKERS = {
+    "RoBERTa": roberta,
+    "RoBERTa with a blank before": lambda: roberta(True),
+    "ModernBERT": modern,
+    "XLM-R": sentencepiece,
+    "SentencePiece, not split": lambda: sentencepiece(False),
+    "ALBERT": albert,
+    "bytes for what is unknown": fallback,
+    "end of word": suffixed,
+    "odd WordPiece": odd_wordpiece,
+    "words": words_only,
+}
+NAMES = {"odd WordPiece": {"pad_token": "PAD", "mask_token": {"content": "MASK", "lstrip": False}}}
+TRIMMED = ("RoBERTa", "RoBERTa with a blank before", "ModernBERT")  # the library itself trims offsets
+
+
+@cache
+def made(kind: str) -> tuple[tokenizers.Tokenizer, Tokenizer]:
+    theirs = MAKERS[kind]()
+    ours = Tokenizer(theirs.to_str(), kind, NAMES.get(kind))
+    theirs.encode_special_tokens = True
+    return theirs, ours
+
+
+every = pytest.mark.parametrize("kind", MAKERS)
+
+LETTERS = "aeiouhrtnTdlBEéüßÄç中国人河北京日本語の한국😀👩‍👧𠀀\u0301\u0308\u200d\u200b\ufeff\ufe0f\x00\x07\x85ﬁ①Ⅳ½ｱ０"
+BREAKS = " \u00a0\t\n\r\u3000.,!?。！“”'\"-()=+|_%"
+TEXT = st.text(
+    st.sampled_from(LETTERS + BREAKS * 2)
+    | st.characters(exclude_categories=["Cs"], exclude_characters=RESERVED),
+    max_size=20,
+)
+LONG = st.builds(lambda word, times: word * times, TEXT.filter(bool), st.integers(1, 30))
+
+
+def expected_place(kind: str, token: str, text: str, start: int, stop: int) -> tuple[int, int]:
+    """What the library says of a piece, without the blanks at its ends, where it does not do so by itself."""
+    if kind in TRIMMED:
+        return start, stop
+    while start < stop and text[start] in WHITE:
+        start += 1
+    while stop > start and text[stop - 1] in WHITE:
+        stop -= 1
+    return (start, start) if not token.strip(WHITE + "▁") else (start, stop)
+
+
+@every
+@settings(max_examples=600, deadline=None)
+@given(first=TEXT | LONG, second=TEXT | st.none())
+def test_ids_segments_and_places_are_the_librarys(kind: str, first: str, second: str | None) -> None:
+    theirs, ours = made(kind)
+    expected = theirs.encode(first) if second is None else theirs.encode(first, second)
+    encoded = ours.encode(first, second)
+    assert encoded.ids == expected.ids
+    assert encoded.segments == expected.type_ids
+    assert encoded.special == [bool(flag) for flag in expected.special_tokens_mask]
+    for token, text, found, (start, stop) in zip(
+        expected.tokens, expected.sequence_ids, encoded.offsets, expected.offsets, strict=True
+    ):
+        source = first if text == 0 else second or ""
+        wanted = (0, 0) if text is None else expected_place(kind, token, source, start, stop)
+        # the library trims ordinary blanks only: of other white space nothing is left here
+        nothing = not source[start : max(stop, found[1])].strip(WHITE)
+        assert found == wanted or (found[0] == found[1] and nothing)
+    starts = [number for number, text in enumerate(expected.sequence_ids) if text == 1]
+    assert encoded.second == (None if second is None else starts[0] if starts else len(encoded.ids) - 1)
+
+
+@every
+@settings(max_examples=600, deadline=None)
+@given(text=TEXT | LONG)
+def test_places_rise_and_stay_inside_and_words_are_numbered(kind: str, text: str) -> None:
+    _, ours = made(kind)
+    encoded = ours.encode(text)
+    inner = encoded.offsets[1:-1]
+    assert all(0 <= start <= stop <= len(text) for start, stop in inner)
+    assert all(text[a:b] == text[a:b].strip(WHITE) for a, b in inner)
+    words = encoded.words[1:-1]
+    assert encoded.words[0] is encoded.words[-1] is None
+    assert [0, *words][0] == 0 and all(b - a in (0, 1) for a, b in pairwise([-1, *words]))  # type: ignore[operator]
+    ((ids, flags),) = ours.pieces_of([text])
+    assert ids.tolist() == encoded.ids[1:-1]
+    fresh = [a != b for a, b in pairwise([None, *words])]
+    assert (flags & 1 > 0).tolist() == [a or b for a, b in zip(fresh, (flags & 2 > 0).tolist(), strict=True)]
+    assert ((flags & 2) <= (flags & 1) * 2).all() and (not len(ids) or flags[0] == 3)
+
+
+@every
+def test_texts_beside_each_other_do_not_matter(kind: str) -> None:
+    _, ours = made(kind)
+    texts = ["a  b.", "", " ", *TEXTS[:4], "中"]
+    pairs = [None, "x", *[None] * 5, "国。"]
+    batch = ours.encode_batch(texts, pairs, 12)
+    assert batch == [ours.encode(a, b, 12) for a, b in zip(texts, pairs, strict=True)]
+    for text, (ids, flags) in zip(texts, ours.pieces_of(texts), strict=True):
+        ((alone, flags_alone),) = ours.pieces_of([text])
+        assert ids.tolist() == alone.tolist() and flags.tolist() == flags_alone.tolist()
+
+
+@every
+@settings(max_examples=600, deadline=None)
+@given(text=TEXT, where=st.integers(0, 20))
+def test_text_never_becomes_a_special_piece(kind: str, text: str, where: int) -> None:
+    _, ours = made(kind)
+    forbidden = set(ours.special_ids) - {ours.unknown_id}
+    for piece in (ours.piece_of(number) for number in ours.special_ids):
+        for typed in (piece, f" {piece} ", RESERVED + piece):
+            given_text = text[:where] + typed + text[where:]
+            assert not forbidden & set(ours.encode(given_text).ids[1:-1])
+            assert not forbidden & set(ours.pieces_of([given_text])[0][0].tolist())
+
+
+@every
+def test_the_mask_is_read_where_it_is_asked_for(kind: str) -> None:
+    _, ours = made(kind)
+    (end,) = ours.one.runs[1]
+    text = f"The {ours.mask} river {ours.piece_of(end)}"
+    encoded = ours.encode(text, specials=True)
+    assert encoded.ids.count(ours.mask_id) == 1 and encoded.ids.count(end) == 1
+    place = encoded.ids.index(ours.mask_id)
+    start, stop = encoded.offsets[place]
+    assert text[start:stop] == ours.mask
+    without = ours.encode(text)
+    assert ours.mask_id not in without.ids
+
+
+@every
+@settings(max_examples=600, deadline=None)
+@given(first=TEXT, second=TEXT | st.none(), room=st.integers(2, 12))
+def test_truncation_takes_from_the_longer_text(kind: str, first: str, second: str | None, room: int) -> None:
+    _, ours = made(kind)
+    frame = ours.one if second is None else ours.two
+    whole, cut = ours.encode(first, second), ours.encode(first, second, room + frame.size)
+    parts = [ours.encode(text).ids[1:-1] for text in (first, second) if text is not None]
+    while sum(map(len, parts)) > room:
+        (parts[0] if len(parts) == 1 or len(parts[0]) > len(parts[1]) else parts[1]).pop()
+    expected = list(frame.runs[0])
+    for part, run in zip(parts, frame.runs[1:], strict=True):
+        expected += [*part, *run]
+    assert cut.ids == expected and cut.truncated == (len(whole.ids) > len(cut.ids))
+    assert len({len(x) for x in (cut.ids, cut.segments, cut.offsets, cut.words, cut.special)}) == 1
+    with pytest.raises(UserError, match="room"):
+        ours.encode(first, second, frame.size + (0 if second is None else 1))
+
+
+@every
+def test_saved_and_loaded_it_is_the_same(kind: str, tmp_path: Path) -> None:
+    theirs, ours = made(kind)
+    ours.save(tmp_path)
+    loaded = Tokenizer.load(tmp_path)
+    assert loaded == ours == pickle.loads(pickle.dumps(ours)) and loaded.sha256 == ours.sha256
+    assert (tmp_path / "tokenizer.json").read_text(encoding="utf-8") == theirs.to_str(), "as it came"
+    assert (tmp_path / "vocab.txt").exists() == ("WordPiece" in kind)
+    again = tokenizers.Tokenizer.from_file(str(tmp_path / "tokenizer.json"))
+    for text in TEXTS[:4]:
+        assert again.encode(text, text).ids == ours.encode(text, text).ids == loaded.encode(text, text).ids
+        if not ours.chinese_characters:  # else no blanks are put between them
+            assert ours.decode(ours.encode(text).ids) == theirs.decode(theirs.encode(text).ids)
+
+
+@every
+def test_ids_that_stand_for_text(kind: str) -> None:
+    _, ours = made(kind)
+    ordinary = set(ours.ordinary_ids.tolist())
+    assert not ordinary & set(ours.special_ids)
+    apart = {n for n, piece in enumerate(ours.pieces) if piece.startswith("[unused")}
+    assert ordinary | set(ours.special_ids) | apart == set(range(ours.vocabulary))
+    for text in TEXTS:
+        assert set(ours.encode(text).ids) <= ordinary | set(ours.special_ids)
+    assert {ours.pad_id, ours.cls_id, ours.sep_id, ours.mask_id} <= set(ours.special_ids)
+
+
+def shown(kind: str, text: str) -> list[tuple[str, str, int | None]]:
+    _, ours = made(kind)
+    encoded = ours.encode(text)
+    rows = zip(encoded.ids, encoded.offsets, encoded.words, strict=True)
+    return [(ours.shown(number), text[a:b], word) for number, (a, b), word in rows][1:-1]
+
+
+def test_places_and_words_by_example() -> None:
+    assert shown("RoBERTa", " The river, 中") == [
+        ("The", "The", 0),
+        ("river", "river", 1),
+        (",", ",", 2),
+        ("▁", "", 3),
+        ("中", "中", 3),
+    ]
+    half = shown("RoBERTa", "a 😀b")
+    assert half[1:-1] == [(piece, "😀", 1) for piece, _, _ in half[1:-1]] and len(half) > 3
+    for kind in ("XLM-R", "SentencePiece, not split"):
+        found = shown(kind, "river, 中国 x")
+        assert [text for _, text, _ in found if text][-1] == "x"
+        words = {word: "".join(t for _, t, w in found if w == word) for *_, word in found}
+        assert list(words.values())[:2] == ["river", ","], kind
+        assert all(words.values()), "the marker of a blank belongs to the word after it"
+
+
+def test_sentences_and_words_given() -> None:
+    for kind in ("RoBERTa", "XLM-R", "SentencePiece, not split", "ALBERT"):
+        _, ours = made(kind)
+        text = "The river rose. Nobody knows why.中国人。人"
+        ((ids, flags),) = ours.pieces_of([text])
+        begins = [
+            text[start:].strip()[:1]
+            for (start, _), flag in zip(ours.encode(text).offsets[1:-1], flags.tolist(), strict=True)
+            if flag & 2
+        ]
+        assert begins == ["T", "N", "人"] or begins == ["T", "N", "中", "人"], (kind, begins)
+        ((same, inside),) = ours.pieces_of([text], lambda sentence: [sentence[:-2], sentence[-2:]])
+        assert same.tolist() == ids.tolist() and (inside <= flags).all()
+
+
+# What the files say, and what they lack
+
+
+def saved(tmp_path: Path, kind: str, config: dict[str, Any] | None = None, **parts: Any) -> Path:
+    content = {**json.loads(MAKERS[kind]().to_str()), **parts}
+    write_json(tmp_path / "tokenizer.json", content)
+    write_json(tmp_path / "tokenizer_config.json", config or {})
+    return tmp_path
+
+
+def test_special_pieces_are_found_in_each_place(tmp_path: Path) -> None:
+    folder = saved(tmp_path, "odd WordPiece", {"pad_token": "PAD", "bos_token": "the"})
+    write_json(folder / "special_tokens_map.json", {"mask_token": {"content": "MASK"}, "pad_token": "SEP"})
+    loaded = Tokenizer.load(folder)
+    assert loaded.roles == {"pad": "PAD", "unknown": "UNK", "cls": "CLS", "sep": "SEP", "mask": "MASK"}
+    nothing = saved(tmp_path, "words", {"cls_token": "[CLS]"}, post_processor=None)
+    write_json(folder / "special_tokens_map.json", {})
+    framed = Tokenizer.load(nothing)
+    assert framed.encode("the", "the").segments == [0, 0, 0, 1, 1], "BERT's frame, where a file has none"
+
+
+def test_what_is_missing_or_does_not_fit_is_told(tmp_path: Path) -> None:
+    template = json.loads(MAKERS["XLM-R"]().to_str())["post_processor"]
+    first, second = template["single"][0], template["single"][1]
+    wrong: list[tuple[str, dict[str, Any], dict[str, Any], str]] = [
+        ("odd WordPiece", {}, {}, "for padding"),
+        ("odd WordPiece", {"pad_token": "[PAD]"}, {}, r"pad_token: '\[PAD\]'"),
+        ("RoBERTa", {}, {"post_processor": None, "added_tokens": []}, "RoBERTa"),
+        ("XLM-R", {}, {"post_processor": {**template, "single": [second]}}, "0 pieces before it"),
+        ("XLM-R", {}, {"post_processor": {**template, "single": [first, first, second, first]}}, "2 pieces"),
+        ("XLM-R", {}, {"post_processor": {**template, "pair": template["single"]}}, "the texts A"),
+        (
+            "ALBERT",
+            {},
+            {"post_processor": {"type": "BertProcessing", "sep": ["[SEP]", 9], "cls": ["[CLS]", 2]}},
+            "allowed  3",
+        ),
+    ]
+    for kind, config, parts, said in wrong[:2] + wrong[3:]:
+        with pytest.raises(UserError, match=said):
+            Tokenizer.load(saved(tmp_path, kind, config, **parts))
+
+
+def test_a_vocabulary_that_does_not_fit_is_told(tmp_path: Path) -> None:
+    for kind in ("RoBERTa", "XLM-R", "words"):
+        model = json.loads(MAKERS[kind]().to_str())["model"]
+        vocabulary = model["vocab"]
+        holes = {**vocabulary, "new": 1000} if isinstance(vocabulary, dict) else [*vocabulary, vocabulary[-1]]
+        with pytest.raises(UserError, match=r"ids of its pieces|added_tokens do not fit"):
+            Tokenizer.load(saved(tmp_path, kind, model={**model, "vocab": holes}))
+    unknown = {**json.loads(MAKERS["words"]().to_str())["model"], "unk_token": "nothing"}
+    with pytest.raises(UserError, match="cannot be read"):
+        Tokenizer.load(saved(tmp_path, "words", model=unknown))
+    unknown = {**json.loads(MAKERS["XLM-R"]().to_str())["model"], "unk_id": None}
+    with pytest.raises(UserError, match="cannot be read"):
+        Tokenizer.load(saved(tmp_path, "XLM-R", model=unknown))
+
+
+def test_a_missing_mask_is_told_where_it_is_needed() -> None:
+    content = json.loads(MAKERS["ALBERT"]().to_str())
+    content["model"]["vocab"][4][0] = "▁mask"
+    del content["added_tokens"][4]
+    maskless = Tokenizer(json.dumps(content))
+    assert maskless.encode("The river").ids[0] == maskless.cls_id
+    with pytest.raises(UserError, match="no piece that masks"):
+        maskless.encode("x", specials=True)
+
+
+def test_roberta_from_vocabulary_and_merges(tmp_path: Path) -> None:
+    theirs, ours = roberta(), made("RoBERTa")[1]
+    model = json.loads(theirs.to_str())["model"]
+    vocabulary = {**model["vocab"], "<mask>": len(model["vocab"])}
+    write_json(tmp_path / "vocab.json", vocabulary)
+    merges = "".join(" ".join(pair) + "\n" for pair in model["merges"])
+    (tmp_path / "merges.txt").write_text("#version: 0.2\n" + merges, encoding="utf-8")
+    for file in (tmp_path, tmp_path / "vocab.json", tmp_path / "merges.txt"):
+        loaded = Tokenizer.load(file)
+        for text in TEXTS:
+            assert loaded.encode(text, "x <mask>", specials=True) == ours.encode(
+                text, "x <mask>", specials=True
+            )
+    loaded.save(tmp_path / "saved")
+    assert Tokenizer.load(tmp_path / "saved") == loaded
+    write_json(tmp_path / "tokenizer_config.json", {"add_prefix_space": True})
+    theirs.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
+    assert Tokenizer.load(tmp_path).encode(TEXTS[0]).ids == theirs.encode(TEXTS[0]).ids
+    (tmp_path / "merges.txt").write_text(f"#version: 0.2\n{merges}nothing here\n", encoding="utf-8")
+    with pytest.raises(UserError, match=rf"merges.txt, line {len(model['merges']) + 2}: it does not fit"):
+        Tokenizer.load(tmp_path)
+    write_json(tmp_path / "vocab.json", {"a</w>": 0})
+    with pytest.raises(UserError, match="no byte-level vocabulary"):
+        Tokenizer.load(tmp_path)
+    write_json(tmp_path / "vocab.json", {"a": 0})
+    (tmp_path / "merges.txt").write_text("", encoding="utf-8")
+    with pytest.raises(UserError, match="not the vocabulary of an encoder"):
+        Tokenizer.load(tmp_path)
+
+
+def test_a_model_of_sentencepiece_alone_says_what_to_do(tmp_path: Path) -> None:
+    (tmp_path / "spiece.model").write_bytes(b"")
+    with pytest.raises(UserError, match=r"save it from there as tokenizer\.json"):
+        Tokenizer.load(tmp_path)
+
+
+def test_other_libraries_are_told_the_class_that_came(tmp_path: Path) -> None:
+    config = {
+        "tokenizer_class": "RobertaTokenizer",
+        "model_max_length": 512,
+        "name_or_path": "/home/someone",
+        "auto_map": {"AutoTokenizer": ["code.py", None]},
+        "mask_token": {"content": "<mask>", "lstrip": True},
+    }
+    folder = saved(tmp_path, "RoBERTa", config)
+    Tokenizer.load(folder).save(tmp_path / "saved")
+    told = read_json(tmp_path / "saved" / "tokenizer_config.json")
+    assert told == {
+        "tokenizer_class": "RobertaTokenizer",
+        "model_max_length": 512,
+        "mask_token": {"content": "<mask>", "lstrip": True},
+        "pad_token": "<pad>",
+        "unk_token": "<unk>",
+        "cls_token": "<s>",
+        "sep_token": "</s>",
+    }
+    made("ALBERT")[1].save(tmp_path / "other")
+    assert (
+        read_json(tmp_path / "other" / "tokenizer_config.json")["tokenizer_class"]
+        == "PreTrainedTokenizerFast"
+    )
+
+
+def test_pieces_are_shown_readably() -> None:
+    _, byte_level = made("RoBERTa")
+    number = byte_level.id_of("Ġthe")
+    assert byte_level.spelled(number) == " the" and byte_level.shown(number) == "the"
+    assert byte_level.word_start[number] and byte_level.shown(byte_level.id_of("Ġ")) == "▁"
+    assert byte_level.spelled(byte_level.id_of("ä")) == "\\xe4"
+    _, pieces = made("XLM-R")
+    number = next(n for n, piece in enumerate(pieces.pieces) if piece.startswith("▁") and len(piece) > 1)
+    assert pieces.spelled(number) == " " + pieces.shown(number)
+    assert made("end of word")[1].spelled(made("end of word")[1].id_of("the</w>")) == "the"
+    assert {made(kind)[1].kind for kind in MAKERS} == {
+        "byte-level BPE",
+        "Unigram",
+        "BPE",
+        "WordPiece",
+        "WordLevel",
+    }
+    assert dataclasses.is_dataclass(byte_level.one)
