@@ -74,7 +74,14 @@ def test_writing_what_was_read_gives_the_same_bytes(pretrained: Path, tmp_path: 
     opened.load_into(head, "masked")
     modules = {"encoder": opened.encoder(), "masked": head}
     bundle.write(tmp_path / "m", opened.config, modules, opened.tokenizer, opened.lineage)
-    for name in ("model.safetensors", "config.json", "tokenizer.json", "vocab.txt", "unmask.json"):
+    for name in (
+        "model.safetensors",
+        "config.json",
+        "tokenizer.json",
+        "vocab.txt",
+        "unmask.json",
+        "README.md",
+    ):
         assert (tmp_path / "m" / name).read_bytes() == (pretrained / name).read_bytes(), name
 
 

@@ -289,3 +289,21 @@ def test_flat_entities_are_written_as_conll(command, pretrained: Path, tagged: P
     assert crf.code == 0
     compared = command("compare", tmp_path / "run", tmp_path / "crf", "--test", tagged, "--json")
     assert compared.code == 0, compared.err
+
+
+def test_regularisers_beside_spans(command, pretrained: Path, nested: Path, tmp_path: Path) -> None:
+    asked = [
+        "finetune",
+        "--model",
+        pretrained,
+        "--task",
+        "tag",
+        "--train",
+        nested,
+        "task.decoder=spans",
+        *FAST,
+    ]
+    done = command(*asked, "--out", tmp_path / "fgm", "regularise.fgm=0.5")
+    assert done.code == 0 and "dev F1" in done.err, done.err
+    refused = command(*asked, "--out", tmp_path / "rdrop", "regularise.rdrop=1")
+    assert refused.code == 1 and "R-Drop is not for decoder spans" in refused.err

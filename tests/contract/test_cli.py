@@ -26,6 +26,10 @@ COMMANDS = {
     "runs": "FOLDER --json",
     "compare": "RUNS --test --text-column --pair-column --label-column --label-separator "
     "--token-column --tag-column --scheme --data-format --encoding --on-error --unknown-labels --out --lang --json",
+    "inspect": "MODEL --json",
+    "vocab audit": "MODEL SOURCES --column --split --encoding --on-error --json",
+    "vocab grow": "MODEL SOURCES --out --add --minimum-count --column --split --encoding --on-error --seed "
+    "--allow-unused --json",
     "recipe show": "RECIPE OVERRIDES --json",
     "recipe explain": "KEY --kind --json",
     "recipe check": "RECIPE OVERRIDES --json",

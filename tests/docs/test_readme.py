@@ -18,12 +18,8 @@ READMES = {name: (ROOT / name).read_text(encoding="utf-8") for name in ("README.
 GUIDES = {
     f"docs/{folder}{guide}": f"docs/{folder}README.md" if folder else "README.md"
     for guide in (
-        "training.md",
-        "data.md",
-        "transfer.md",
-        "tasks/improve.md",
-        "tasks/tag.md",
-        "tasks/classify.md",
+        *("training.md", "data.md", "transfer.md", "models.md"),
+        *("tasks/improve.md", "tasks/tag.md", "tasks/classify.md"),
     )
     for folder in ("", "zh/")
 }

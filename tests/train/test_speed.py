@@ -16,6 +16,7 @@ from unmask.config import changed
 from unmask.console import SILENT
 from unmask.data.batch import Batch, Row, pack
 from unmask.data.shards import Shards
+from unmask.model import cost
 from unmask.model.encoder import Encoder, EncoderConfig
 from unmask.objectives import Masked, NextSentence
 from unmask.train import bench, peaks, speed
@@ -66,7 +67,7 @@ def test_flops_are_those_that_torch_counts(
         counted += counter.get_total_flops()
         for length in lengths if "window" in SETTINGS[name] else ():
             # the reference computes what lies outside of the window of the two local layers, and masks it
-            counted -= 2 * 12 * config.width * (length**2 - speed._pairs(length, 3))
+            counted -= 2 * 12 * config.width * (length**2 - cost.pairs(length, 3))
         # where some ask for fewer places than others, the reference computes as many for each
         few = batches[-1].layout.lengths
         if not config.is_local(config.layers - 1):
@@ -99,7 +100,7 @@ def test_flops_of_what_is_frozen_are_those_that_torch_counts(
 @given(length=st.integers(1, 40), window=st.integers(1, 50))
 def test_the_pairs_of_a_window(length: int, window: int) -> None:
     places = np.arange(length)
-    assert speed._pairs(length, window) == (abs(places[:, None] - places) <= window).sum()
+    assert cost.pairs(length, window) == (abs(places[:, None] - places) <= window).sum()
 
 
 def test_the_shapes_are_those_of_the_linear_layers(

@@ -1,7 +1,8 @@
 """Our model folder: weights, configuration and tokenizer in a public layout, and what that layout cannot say.
 
 model.safetensors, config.json, tokenizer.json, vocab.txt, tokenizer_config.json   as other libraries read them
-unmask.json                                                                        ours: task, lineage, examples
+unmask.json                                                                        ours: task, lineage, checksums
+README.md                                                                          the model card, made of the others
 
 An encoder is written in the layout of its family (model/families.py), a sinusoid as the table that BERT would have
 learnt. What that layout cannot express (pre-norm in BERT's, ...) is written under our own names, and `model_type` says
@@ -23,14 +24,12 @@ from unmask.bundle.weights import KINDS, WHOLE, read_tensors, save_tensors
 from unmask.config import changed, dump, from_mapping
 from unmask.errors import UserError
 from unmask.model.encoder import Encoder, EncoderConfig
-from unmask.model.families import Family, public_family
+from unmask.model.families import FAMILIES, Family
 from unmask.model.names import TABLES, from_public, to_public
 from unmask.model.positions import sinusoidal
 from unmask.text.tokenizer import Tokenizer
-from unmask.version import __version__
 
 FORMAT = 1
-CHECKED = (WHOLE, "tokenizer.json")  # whose checksums unmask.json holds
 PROBLEMS = {  # what other libraries call the targets of classification
     "label": "single_label_classification",
     "labels": "multi_label_classification",
@@ -103,45 +102,8 @@ class Bundle:
             ) from None
 
 
-def write(
-    folder: Path,
-    config: EncoderConfig,
-    modules: Mapping[str, nn.Module],
-    tokenizer: Tokenizer,
-    lineage: Sequence[Mapping[str, Any]],
-    task: Mapping[str, Any] | None = None,
-    public: tuple[str | None, Sequence[str]] = (None, ()),
-) -> None:
-    """Write a model folder atomically: the old one or the new one is there, never a part of it.
-
-    task: its schema; public: the name under which other libraries compute the same from its head, if there is
-    one, and what the outputs of the head are.
-    """
-    tensors = {
-        f"{prefix}.{name}": tensor.detach().cpu()
-        for prefix, module in modules.items()
-        for name, tensor in module.state_dict().items()
-    }
-    family = layout_of(config, tokenizer)
-    with files.atomic(folder) as temporary:
-        temporary.mkdir()
-        write_public(temporary, config, tensors, tokenizer, family, *public, task)
-        files.write_json(
-            temporary / "unmask.json",
-            {
-                "format": FORMAT,
-                "unmask": __version__,
-                "layout": "unmask" if family is None else family.name,
-                "encoder": dump(config),
-                "task": task,
-                "lineage": list(lineage),
-                "sha256": {name: files.sha256(temporary / name) for name in CHECKED},
-            },
-        )
-
-
-def read_own(folder: Path) -> Bundle:
-    """Open a folder that `write` wrote. Raises UserError where it is damaged."""
+def read_own(folder: Path, device: str = "cpu") -> Bundle:
+    """Open a folder that `write` wrote; device: meta for shapes alone. Raises UserError where it is damaged."""
     facts = files.read_json(folder / "unmask.json")
     if facts.get("format") != FORMAT:
         raise UserError(f"{folder} has another format", given=facts.get("format"), allowed=FORMAT)
@@ -153,7 +115,7 @@ def read_own(folder: Path) -> Bundle:
                 f"{path} is missing, cut short or changed",
                 to_do="copy the whole folder again, or train again",
             )
-    tensors = read_tensors(folder)
+    tensors = read_tensors(folder, device)
     if facts["layout"] != "unmask":
         tensors = from_public(tensors, TABLES[config.family], config.blocks or config.layers)
         if config.positions == "sinusoidal":
@@ -173,10 +135,17 @@ def renamed(tensors: Mapping[str, Tensor], prefix: str, other: str) -> dict[str,
 
 def layout_of(config: EncoderConfig, tokenizer: Tokenizer) -> Family | None:
     """The family in whose layout an encoder with this tokenizer is written; None: under our own names."""
-    family = public_family(config)
-    if family is not None and family.name == "roberta" and config.position_offset != tokenizer.pad_id + 1:
-        return None  # elsewhere, its positions are counted from the id of the padding
-    return family
+    return None if lacking(config, tokenizer) else FAMILIES[config.family]
+
+
+def lacking(config: EncoderConfig, tokenizer: Tokenizer) -> list[str]:
+    """What the layout of the family cannot say, as settings with their values."""
+    family = FAMILIES[config.family]
+    found = family.lacks(config)
+    if not found and family.name == "roberta" and config.position_offset != tokenizer.pad_id + 1:
+        # elsewhere, its positions are counted from the id of the padding
+        found = [f"position_offset {config.position_offset}"]
+    return found
 
 
 def write_public(

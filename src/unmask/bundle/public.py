@@ -9,11 +9,11 @@ from torch import Tensor
 
 from unmask import console, files
 from unmask.bundle.layout import encoder_config, family_of
-from unmask.bundle.own import PROBLEMS, Bundle, layout_of, renamed, write_public
+from unmask.bundle.own import PROBLEMS, Bundle, lacking, layout_of, renamed, write_public
 from unmask.bundle.weights import check_numbers, read_tensors, some
 from unmask.errors import UserError
 from unmask.model.encoder import Encoder, EncoderConfig
-from unmask.model.families import FAMILIES, Family
+from unmask.model.families import Family
 from unmask.model.names import TABLES, from_public
 from unmask.text.tokenizer import Tokenizer
 
@@ -53,9 +53,20 @@ def is_public(folder: Path) -> bool:
     return (folder / "config.json").is_file() or (folder / "modules.json").is_file()
 
 
-def read_public(folder: Path, source: str, revision: str | None = None, allow_unused: bool = False) -> Bundle:
-    """Open a public checkpoint. Raises UserError for what is missing, damaged or not known here, and for weights that
-    would not be used, unless they are allowed."""
+def read_public(
+    folder: Path,
+    source: str,
+    revision: str | None = None,
+    allow_unused: bool = False,
+    *,
+    hub: bool = False,
+    device: str = "cpu",
+) -> Bundle:
+    """Open a public checkpoint; hub: whether source is a name there; device: meta for shapes alone.
+
+    Raises UserError for what is missing, damaged or not known here, and for weights that would not be used, unless
+    they are allowed.
+    """
     sentence = _sentence(folder)
     inside = folder / sentence.pop("path", "")
     where = inside / "config.json"
@@ -71,7 +82,7 @@ def read_public(folder: Path, source: str, revision: str | None = None, allow_un
             f"the tokenizer in {inside} does not belong to the weights: it has more pieces than there are embeddings",
             given=f"{tokenizer.vocabulary:,} pieces, {config.vocabulary:,} embeddings",
         )
-    tensors = _tensors(inside, family, config, allow_unused)
+    tensors = _tensors(inside, family, config, allow_unused, device)
     names = public.get("architectures") or [""]
     architecture = str(names[0]) if isinstance(names, list) else ""
     task = _task(public, architecture, tensors, config, where)
@@ -80,6 +91,7 @@ def read_public(folder: Path, source: str, revision: str | None = None, allow_un
     lineage = {
         "kind": "public",
         "source": source,
+        "hub": hub,
         "revision": revision,
         "model_type": public["model_type"],
         "architecture": architecture or None,
@@ -88,10 +100,13 @@ def read_public(folder: Path, source: str, revision: str | None = None, allow_un
     return Bundle(inside, config, tokenizer, tensors, facts)
 
 
-def _tensors(folder: Path, family: Family, config: EncoderConfig, allow_unused: bool) -> dict[str, Tensor]:
+def _tensors(
+    folder: Path, family: Family, config: EncoderConfig, allow_unused: bool, device: str
+) -> dict[str, Tensor]:
     """The weights by our names, all of them finite and of the sizes that the configuration says."""
-    given = _named(read_tensors(folder), family, folder)
-    check_numbers(given, folder)
+    given = _named(read_tensors(folder, device), family, folder)
+    if device != "meta":
+        check_numbers(given, folder)
     tensors = from_public(given, TABLES[family.name], config.blocks or config.layers)
     if config.positions == "rotary" or family.name == "distilbert":
         tensors.pop("encoder.embeddings.segment.weight", None)
@@ -142,7 +157,7 @@ def _named(tensors: dict[str, Tensor], family: Family, folder: Path) -> dict[str
     for name in _TIED:
         if name in tensors and tables:
             table, again = tensors[tables[0]], tensors.pop(name)
-            if again.shape != table.shape or not torch.equal(again, table):
+            if again.shape != table.shape or not (again.is_meta or torch.equal(again, table)):
                 raise UserError(
                     f"{folder}: the masked-LM head has a matrix of its own, where unmask shares the embeddings",
                     given=name,
@@ -269,12 +284,11 @@ def export(opened: Bundle, folder: Path) -> str:
     config, tokenizer = opened.config, opened.tokenizer
     family = layout_of(config, tokenizer)
     if family is None:
-        lacking = FAMILIES[config.family].lacks(config) or [f"position_offset {config.position_offset}"]
         raise UserError(
             f"{opened.folder} cannot be written for other libraries: the layout of {config.family} cannot say it",
-            given=", ".join(lacking),
+            given=", ".join(lacking(config, tokenizer)),
         )
-    architecture, labels = _public_task(opened)
+    architecture, labels = public_task(opened)
     tensors = dict(opened.tensors)
     if architecture is None and opened.task is not None:  # a head that nobody else knows
         tensors = {name: tensor for name, tensor in tensors.items() if name.startswith("encoder.")}
@@ -285,7 +299,7 @@ def export(opened: Bundle, folder: Path) -> str:
     return str(written)
 
 
-def _public_task(opened: Bundle) -> tuple[str | None, list[str]]:
+def public_task(opened: Bundle) -> tuple[str | None, list[str]]:
     """BERT's class for the head, and what its outputs are called."""
     from unmask.tasks import restore
 

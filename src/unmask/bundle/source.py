@@ -13,26 +13,31 @@ _DESCRIPTIONS = ["*.json", "*.txt", "*.model", "1_Pooling/*.json"]
 _WEIGHTS = (["*.safetensors"], ["pytorch_model*.bin"])
 
 
-def read(source: Path | str, *, revision: str | None = None, allow_unused: bool = False) -> Bundle:
+def read(
+    source: Path | str, *, revision: str | None = None, allow_unused: bool = False, weights: bool = True
+) -> Bundle:
     """Open a model: a folder that unmask wrote, or the run that it is of; a folder in the public layout of a family
     that is known (config.json, weights, tokenizer; also of sentence-transformers); or the id of a repository on the
     model hub, also OWNER/NAME@REVISION, as it is in its cache or fetched there.
 
-    revision: of a repository on the hub; allow_unused: leave weights out that are not known here.
+    revision: of a repository on the hub; allow_unused: leave weights out that are not known here; weights: False for
+    their shapes alone, which takes no memory.
     Raises UserError for anything that is no model, or that is damaged.
     """
     folder = Path(source)
     named = _HUB_ID.fullmatch(str(source))
     # where the first part is a folder here, the second is one that is not there
+    device = "cpu" if weights else "meta"
     if named and not folder.exists() and not folder.parent.exists():
         name, revision = named[1], revision or named[2]
-        return read_public(_fetched(name, revision), name, revision, allow_unused)
+        fetched = _fetched(name, revision)
+        return read_public(fetched, name, revision, allow_unused, hub=True, device=device)
     if (folder / "model" / "unmask.json").is_file():  # a run folder: its model is meant
         folder = folder / "model"
     if (folder / "unmask.json").is_file():
-        return read_own(folder)
+        return read_own(folder, device)
     if is_public(folder):
-        return read_public(folder, str(source), None, allow_unused)
+        return read_public(folder, str(source), None, allow_unused, device=device)
     if (folder / "run.json").is_file():
         raise UserError(
             f"{folder} is a run that is not finished: it has no model yet",

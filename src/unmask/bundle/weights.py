@@ -21,8 +21,8 @@ PICKLED_PARTS = "pytorch_model.bin.index.json"
 KINDS = (WHOLE, PARTS, PICKLED, PICKLED_PARTS)  # the first that is there is read
 
 
-def read_tensors(folder: Path) -> dict[str, Tensor]:
-    """All tensors of a folder by name, memory-mapped where that is possible.
+def read_tensors(folder: Path, device: str = "cpu") -> dict[str, Tensor]:
+    """All tensors of a folder by name, memory-mapped where that is possible; device: meta for their shapes alone.
 
     Raises UserError for what is missing, damaged, outside of the folder or no tensor. Nothing is executed.
     """
@@ -30,11 +30,11 @@ def read_tensors(folder: Path) -> dict[str, Tensor]:
     if found is None:
         raise UserError(f"{folder} holds no weights", allowed=" or ".join(KINDS))
     if found.name in (WHOLE, PICKLED):
-        return _read(found)
-    return _read_parts(found)
+        return _read(found, device)
+    return _read_parts(found, device)
 
 
-def _read_parts(index: Path) -> dict[str, Tensor]:
+def _read_parts(index: Path, device: str) -> dict[str, Tensor]:
     """The tensors of several files, as their index says."""
     where = files.read_json(index).get("weight_map")
     if not isinstance(where, dict) or not where or not all(isinstance(x, str) for x in where.values()):
@@ -47,31 +47,40 @@ def _read_parts(index: Path) -> dict[str, Tensor]:
             )
         if not (index.parent / name).is_file():
             raise UserError(f"{index.parent / name} is missing", to_do="copy the whole folder again")
-        parts[name] = _read(index.parent / name)
+        parts[name] = _read(index.parent / name, device)
     missing = [name for name, file in where.items() if name not in parts[file]]
     if missing:
         raise UserError(f"{index} names tensors that are not there", missing=some(missing))
     return {name: parts[file][name] for name, file in where.items()}
 
 
-def _read(path: Path) -> dict[str, Tensor]:
-    return _safe(path) if path.suffix == ".safetensors" else _pickled(path)
+def _read(path: Path, device: str) -> dict[str, Tensor]:
+    return _safe(path, device) if path.suffix == ".safetensors" else _pickled(path, device)
 
 
-def _safe(path: Path) -> dict[str, Tensor]:
+def _safe(path: Path, device: str) -> dict[str, Tensor]:
     try:
         with safe_open(path, "pt") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            if device == "cpu":
+                return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118
+            return {name: _shape(part) for name, part in slices.items()}
     except SafetensorError as error:
         raise UserError(
             f"{path} cannot be read: it is damaged or cut short", given=error, to_do="copy it again"
         ) from None
 
 
-def _pickled(path: Path) -> dict[str, Tensor]:
+def _shape(part: Any) -> Tensor:
+    """A tensor without numbers, from what the head of a file says of it."""
+    dtype = part[:0].dtype if part.get_shape() else torch.float32
+    return torch.empty(part.get_shape(), dtype=dtype, device="meta")
+
+
+def _pickled(path: Path, device: str) -> dict[str, Tensor]:
     """What torch.save wrote. weights_only lets nothing but tensors and plain values be made."""
     try:
-        found: Any = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        found: Any = torch.load(path, map_location=device, weights_only=True, mmap=True)
     except Exception as error:  # of many kinds: torch's, zipfile's, pickle's
         first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise UserError(

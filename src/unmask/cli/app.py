@@ -19,6 +19,7 @@ from unmask.cli import (
     export,
     fill,
     finetune,
+    inspect,
     predict,
     pretrain,
     quickstart,
@@ -26,6 +27,7 @@ from unmask.cli import (
     report,
     runs,
     tokenizer,
+    vocab,
 )
 from unmask.cli.wording import UsageError, reword, reword_error
 from unmask.errors import UserError, closest
@@ -83,8 +85,8 @@ app = typer.Typer(
 
 # one line per command file
 for _noun in (
-    quickstart, tokenizer, corpus, pretrain, finetune, evaluate, predict, fill, report, runs, compare, recipe,
-    data, bench, export,
+    quickstart, tokenizer, corpus, pretrain, finetune, evaluate, predict, fill, report, runs, compare, inspect,
+    vocab, recipe, data, bench, export,
 ):  # fmt: skip
     _noun.register(app)
 

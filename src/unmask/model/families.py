@@ -141,9 +141,3 @@ FAMILIES: dict[FamilyName, Family] = {
 def family_of_type(model_type: str) -> Family | None:
     """The family that a config.json means by its `model_type`."""
     return next((family for family in FAMILIES.values() if model_type in family.model_types), None)
-
-
-def public_family(config: "EncoderConfig") -> Family | None:
-    """The family in whose layout an encoder can be written; None where it says too little."""
-    family = FAMILIES[config.family]
-    return None if family.lacks(config) else family

@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from unmask.data.batch import Batch, Row
+from unmask.errors import UserError
 from unmask.learner import Loss, Part
 from unmask.model.encoder import Encoder, EncoderConfig
 from unmask.model.positions import Rotary, rotated
@@ -205,11 +206,14 @@ class SpanLearner(TaskLearner):
 
     def prepare(self, batch: Batch, seed: int) -> Batch:
         """What is counted of a step is its windows."""
-        batch = super().prepare(batch, seed)
-        return dataclasses.replace(batch, scored={"tag": batch.scored["tag"]})
+        if self.regulariser is not None and self.regulariser.settings.rdrop:
+            raise UserError(
+                "R-Drop is not for decoder spans", allowed="task.decoder=softmax or task.decoder=crf"
+            )
+        return super().prepare(dataclasses.replace(batch, scored={"tag": batch.scored["tag"]}), seed)
 
-    def forward(self, batch: Batch) -> Loss:
-        return self.loss(self.outputs(batch), batch)
+    def sizes(self, batch: Batch) -> Tensor:
+        return scored_per_sequence(batch)
 
     def loss(self, outputs: Tensor, batch: Batch) -> Loss:
         total = losses(outputs, batch).mean(1).sum()

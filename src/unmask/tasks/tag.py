@@ -105,8 +105,10 @@ class Tag:
             raise ValueError(
                 f"label_smoothing {self.label_smoothing} is for decoder softmax; a CRF has no such target"
             )
-        if self.decoder == "spans" and (self.label_smoothing or self.wide):
-            raise ValueError("label_smoothing and wide are about tags; decoder spans has none")
+        if self.decoder == "spans" and (self.label_smoothing or self.wide or self.lstm or self.mix_layers):
+            raise ValueError(
+                "label_smoothing, wide, lstm and mix_layers are about tags; decoder spans has none"
+            )
         if self.decoder != "spans" and (self.max_span, self.flat) != (None, None):
             raise ValueError(f"max_span and flat are for decoder spans, not for {self.decoder}")
         if self.stride is not None and self.stride > self.length - 2:

@@ -297,6 +297,28 @@ class Tokenizer:
         """A piece for people to read."""
         return self._spelling.shown(self.piece_of(number))
 
+    def normalised(self, text: str) -> str:
+        """A text as it is before it is cut: lower case, folded, without accents, as the tokenizer has it."""
+        normaliser = self._plain.normalizer
+        return text if normaliser is None else str(normaliser.normalize_str(_characters(text)))
+
+    def grown(self, pieces: Sequence[str]) -> "Tokenizer":
+        """The same tokenizer with further pieces, whose ids follow the others. As a word is cut into the longest
+        pieces that fit, those are used from then on. Raises UserError for any kind but BERT's WordPiece.
+        """
+        model = self._settings["model"]
+        if self.kind != "WordPiece" or model.get("continuing_subword_prefix") != wordpiece.CONTINUATION:
+            raise UserError(
+                f"a vocabulary of the kind {self.kind} cannot grow",
+                given="its text is cut by merges or probabilities that were learnt, which new pieces have not",
+                allowed="WordPiece, as in BERT",
+                to_do="train a tokenizer on your text, and pretrain with it: unmask tokenizer train",
+            )
+        added = {piece: self.vocabulary + number for number, piece in enumerate(pieces)}
+        grown = {**self._settings, "model": {**model, "vocab": {**model["vocab"], **added}}}
+        description = layout.written(layout.backend(grown, "the tokenizer"))
+        return Tokenizer(description, config=self._config)
+
     @cached_property
     def word_start(self) -> NDArray[np.bool_]:
         """(vocabulary,) whether a word begins with the piece, as far as the piece alone tells."""

@@ -185,7 +185,8 @@ def _train(run: Run, recipe: FinetuneRecipe, progress: Progress) -> None:
     fit.finish(standing.best_step)
 
     def publish() -> None:
-        own = {"kind": "finetune", "recipe": run.recipe_values(), "steps": standing.step}
+        sums = {f"{name}_sha256": digest for name, digest in run.facts().get("inputs", {}).items()}
+        own = {"kind": "finetune", "recipe": run.recipe_values(), "steps": standing.step, **sums}
         before = [*lineage, own]
         if task.calibrates:
             task.calibrate(heldout.examples, heldout.rows, evidence_of(learner, heldout))

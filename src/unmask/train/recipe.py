@@ -75,7 +75,7 @@ class RowsConfig:
     """Labelled rows to fine-tune on."""
 
     train: str = setting(
-        description="file of training rows: csv, tsv, jsonl, json, Parquet, Label Studio; of tags CoNLL, of answers SQuAD"
+        description="file of training rows: csv, tsv, jsonl, json, Parquet, Label Studio; tags: CoNLL; answers: SQuAD"
     )
     dev: str | None = setting(
         default=None, description="file of rows to choose by; a tenth of train if not given"

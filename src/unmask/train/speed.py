@@ -14,6 +14,7 @@ import torch.nn.functional as F
 
 from unmask.data.batch import Batch
 from unmask.learner import Learner
+from unmask.model.cost import pairs, windows
 from unmask.model.encoder import EncoderConfig
 from unmask.train.peaks import peak_rate
 
@@ -151,7 +152,7 @@ def flops(config: EncoderConfig, work: Work, learning: Learning | None = None) -
     for layer, window in enumerate(windows(config)):
         last = layer == config.layers - 1
         rows = asked if last else tokens
-        queries, seen = tokens, sum(_pairs(length, window) for length in work.lengths)
+        queries, seen = tokens, sum(pairs(length, window) for length in work.lengths)
         if last and window is None:  # a window needs the queries of all
             queries = asked
             seen = sum(few * length for few, length in zip(work.asked, work.lengths, strict=True))
@@ -167,18 +168,6 @@ def flops(config: EncoderConfig, work: Work, learning: Learning | None = None) -
     )
     found["pooling"] = work.pooled * (dense + 6 * 2 * width)
     return found
-
-
-def windows(config: EncoderConfig) -> list[int | None]:
-    """How many tokens each layer sees on each side; None: the whole sequence."""
-    return [config.window if config.is_local(layer) else None for layer in range(config.layers)]
-
-
-def _pairs(length: int, window: int | None) -> int:
-    """Pairs of a token and one that it sees, itself included."""
-    if window is None or window >= length - 1:
-        return length**2
-    return length * (2 * window + 1) - window * (window + 1)  # both ends see less
 
 
 def shapes_of(learner: Learner, batches: Sequence[Batch]) -> dict[Shape, int]:

@@ -231,7 +231,9 @@ def _other(opened: Bundle, task: Task[Any]) -> str | None:
     before = restore(opened.task, opened.tokenizer, str(opened.folder / "unmask.json"))
     if before.labels != task.labels:
         return f"that of {opened.folder} is for other labels"
-    return None if before.meaning == task.meaning else f"that of {opened.folder} reads in another way"
+    parts = [set(each.head(opened.config).published()) for each in (before, task)]
+    alike = before.meaning == task.meaning and parts[0] == parts[1]
+    return None if alike else f"that of {opened.folder} reads in another way"
 
 
 def _lacking(opened: Bundle, modules: Mapping[str, nn.Module]) -> str | None:

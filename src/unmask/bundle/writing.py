@@ -1,0 +1,65 @@
+"""Writing a model folder of ours: weights, configuration and tokenizer as own.py has them, and the model card."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from unmask import files
+from unmask.bundle.card import card
+from unmask.bundle.facts import facts_of
+from unmask.bundle.own import FORMAT, Bundle, layout_of, write_public
+from unmask.bundle.weights import WHOLE
+from unmask.config import dump
+from unmask.model.encoder import EncoderConfig
+from unmask.text.tokenizer import Tokenizer
+from unmask.version import __version__
+
+CHECKED = (WHOLE, "tokenizer.json")  # whose checksums unmask.json holds
+
+
+def write(
+    folder: Path,
+    config: EncoderConfig,
+    modules: Mapping[str, nn.Module],
+    tokenizer: Tokenizer,
+    lineage: Sequence[Mapping[str, Any]],
+    task: Mapping[str, Any] | None = None,
+    public: tuple[str | None, Sequence[str]] = (None, ()),
+) -> None:
+    """Write a model folder atomically: the old one or the new one is there, never a part of it.
+
+    task: its schema; public: the name under which other libraries compute the same from its head, if there is
+    one, and what the outputs of the head are.
+    """
+    tensors = {
+        f"{prefix}.{name}": tensor.detach().cpu()
+        for prefix, module in modules.items()
+        for name, tensor in module.state_dict().items()
+    }
+    facts = {"task": task, "lineage": list(lineage)}
+    write_bundle(Bundle(folder, config, tokenizer, tensors, facts), public)
+
+
+def write_bundle(made: Bundle, public: tuple[str | None, Sequence[str]] = (None, ())) -> None:
+    """`write` of tensors as they are, into the folder of the bundle."""
+    config, tokenizer, tensors = made.config, made.tokenizer, dict(made.tensors)
+    family = layout_of(config, tokenizer)
+    with files.atomic(made.folder) as temporary:
+        temporary.mkdir()
+        write_public(temporary, config, tensors, tokenizer, family, *public, made.task)
+        facts = {
+            "format": FORMAT,
+            "unmask": __version__,
+            "layout": "unmask" if family is None else family.name,
+            "encoder": dump(config),
+            "task": made.task,
+            "lineage": made.lineage,
+            **({"sentence": made.facts["sentence"]} if made.facts.get("sentence") else {}),
+            "sha256": {name: files.sha256(temporary / name) for name in CHECKED},
+        }
+        files.write_json(temporary / "unmask.json", facts)
+        told = facts_of(replace(made, folder=temporary, facts=facts))
+        files.write_text(temporary / "README.md", card(told, tokenizer))

@@ -1,0 +1,256 @@
+"""Growing the vocabulary of a model: pieces for a text of one's own, their embeddings, and what that changes."""
+
+import hashlib
+import math
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from unmask import bundle
+from unmask.bundle.public import public_task
+from unmask.config import changed
+from unmask.console import SILENT, Progress
+from unmask.data.batch import Row
+from unmask.data.hashing import uniform
+from unmask.data.split import share
+from unmask.errors import UserError
+from unmask.predict import Predictor
+from unmask.text import grow as growing
+from unmask.text.tokenizer import Encoded, Tokenizer
+from unmask.text.usage import Usage, usage
+from unmask.text.wordpiece import CONTINUATION
+
+TABLE, BIAS = "encoder.embeddings.token.weight", "masked.bias"  # what has a row for each piece
+HELD_OUT = 0.1  # share of the documents
+HELD_OUT_CHARACTERS = 10_000_000  # of them that are kept to measure with
+TEXTS, LENGTH = 256, 128  # beginnings of held-out documents on which masked words are predicted, in pieces
+MASKED = 0.15  # share of their words, as in pretraining
+WORDS = 21  # the stream of randomness that chooses them
+
+
+@dataclass(frozen=True)
+class Fit:
+    """How a vocabulary suits held-out text. bits_per_character: of masked words; None without a masked-LM head."""
+
+    characters_per_piece: float
+    unknown_rate: float
+    bits_per_character: float | None
+
+
+@dataclass(frozen=True)
+class Grown:
+    """What was added, from how many documents, and how many others told how it suits: before and after."""
+
+    chosen: list[growing.Chosen]
+    documents: int
+    held_out: int
+    before: Fit
+    after: Fit
+
+
+def grow(
+    opened: bundle.Bundle,
+    texts: Iterable[str],
+    out: Path,
+    *,
+    add: int = 1000,
+    minimum_count: int = 2,
+    seed: int = 0,
+    progress: Progress = SILENT,
+) -> Grown:
+    """Write a model whose vocabulary has up to `add` pieces more, chosen from the texts (text/grow.py), into `out`.
+
+    A new piece begins with the mean of the embeddings of the pieces that its word was cut into, and of their biases in
+    the masked-LM head (Gee et al. 2022, "Fast Vocabulary Transfer for Language Model Compression", arXiv 2402.09977):
+    its logit is then the mean of theirs. One of an unknown word begins with the mean over all ordinary pieces (Hewitt
+    2021, "Initializing New Word Embeddings for Pretrained Language Models"). Every other weight stays.
+    A tenth of the documents is kept aside, chosen by a hash of (seed, text), and tells how the vocabulary suits text
+    that it was not chosen from.
+
+    Raises UserError for another vocabulary than WordPiece, for a folder that is there, for too little text, and where
+    there is nothing to add.
+    """
+    before = opened.tokenizer
+    before.grown([])  # whether it can grow at all, before long work
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise UserError(f"{out} is there already", to_do="remove it, or choose another --out")
+    sample = _Sample(texts, seed)
+    found = usage(before, sample.training(), progress)
+    if not sample.held_out or not found.documents:
+        raise UserError(
+            "there are too few documents to keep a tenth of them aside",
+            given=f"{found.documents + len(sample.held_out):,} documents",
+            to_do="give more text; --split line makes each line a document",
+        )
+    chosen = _chosen_from(found, add, minimum_count, progress)
+    pieces = [one.piece for one in chosen]
+    config, tensors = _with_rows(opened, pieces)
+    lineage = {
+        "kind": "grow",
+        "pieces": len(chosen),
+        "before": before.vocabulary,
+        "documents": found.documents,
+        "text_sha256": sample.digest.hexdigest(),
+        "seed": seed,
+        "minimum_count": minimum_count,
+    }
+    made = replace(
+        opened,
+        folder=out,
+        config=config,
+        tokenizer=before.grown(pieces),
+        tensors=tensors,
+        facts={**opened.facts, "lineage": [*opened.lineage, lineage]},
+    )
+    bits = masked_bits((opened, made), sample.held_out[:TEXTS], seed, progress)
+    bundle.write_bundle(made, public_task(opened))
+    first, last = (
+        _fit(one.tokenizer, sample.held_out, number) for one, number in zip((opened, made), bits, strict=True)
+    )
+    return Grown(chosen, found.documents, len(sample.held_out), first, last)
+
+
+class _Sample:
+    """Documents, a tenth of them kept aside; equal ones on the same side."""
+
+    def __init__(self, texts: Iterable[str], seed: int) -> None:
+        self.texts, self.seed = texts, seed
+        self.held_out: list[str] = []
+        self.digest = hashlib.sha256()  # of the others, in order
+
+    def training(self) -> Iterator[str]:
+        held = 0
+        for text in self.texts:
+            content = text.encode("utf-8", "surrogatepass")
+            if share(hashlib.sha256(content).hexdigest(), self.seed) >= HELD_OUT:
+                self.digest.update(content + b"\0")
+                yield text
+            elif held < HELD_OUT_CHARACTERS:
+                self.held_out.append(text)
+                held += len(text)
+
+
+def _chosen_from(found: Usage, add: int, minimum_count: int, progress: Progress) -> list[growing.Chosen]:
+    """The pieces that a text asks for. Raises UserError where there are none."""
+    before = found.tokenizer
+    words = {tuple(map(before.piece_of, ids)): count for ids, count in found.cut.items()}
+    unknown: Counter[str] = Counter()
+    for text, count in found.unknown.items():
+        unknown[before.normalised(text).strip()] += count
+    told = _told(before, unknown)
+    chosen = growing.choose(before.pieces, words, told, add, minimum_count=minimum_count, progress=progress)
+    if not chosen:
+        raise UserError(
+            "no word of the text is cut into several pieces often enough: there is nothing to add",
+            given=f"{found.whole.words:,} words in {found.documents:,} documents",
+            allowed=f"pieces that stand in the text {minimum_count} times or more",
+        )
+    return chosen
+
+
+def _told(before: Tokenizer, unknown: Mapping[str, int]) -> dict[str, int]:
+    """The unknown words that would be one piece if there was one: not those that are too long, or no single word."""
+    words = [word for word in unknown if word and not word.startswith(CONTINUATION)]
+    trial = before.grown(sorted(set(words) - set(before.pieces)))
+    pieces = [
+        [number for number, special in zip(one.ids, one.special, strict=True) if not special]
+        for one in trial.encode_batch(words)
+    ]
+    return {
+        word: unknown[word]
+        for word, ids in zip(words, pieces, strict=True)
+        if len(ids) == 1 and ids[0] >= before.vocabulary
+    }
+
+
+def _with_rows(opened: bundle.Bundle, added: Sequence[str]) -> tuple[Any, dict[str, Tensor]]:
+    """The configuration and the weights with a row for each new piece; rows that no piece had are used first."""
+    tokenizer, tensors = opened.tokenizer, dict(opened.tensors)
+    pieces = set(tokenizer.pieces)
+    longest = max(map(len, pieces))
+    sources = [growing.cut(piece, pieces, longest) for piece in added]
+    size = max(opened.config.vocabulary, tokenizer.vocabulary + len(added))
+    for name in (TABLE, BIAS):
+        if name in tensors:
+            old = tensors[name]
+            table = old.new_zeros(size, *old.shape[1:])
+            table[: len(old)] = old
+            middle = old[torch.from_numpy(tokenizer.ordinary_ids)].float().mean(0)
+            for number, source in enumerate(sources, start=tokenizer.vocabulary):
+                rows = None if source is None else torch.tensor([tokenizer.id_of(one) for one in source])
+                table[number] = (middle if rows is None else old[rows].float().mean(0)).to(old.dtype)
+            tensors[name] = table
+    return changed(opened.config, vocabulary=size), tensors
+
+
+def _fit(tokenizer: Tokenizer, texts: Sequence[str], bits: float | None) -> Fit:
+    found = tokenizer.statistics(texts)
+    return Fit(found.characters_per_piece, found.unknown_rate, bits)
+
+
+def masked_bits(
+    models: Sequence[bundle.Bundle], texts: Sequence[str], seed: int, progress: Progress = SILENT
+) -> list[float | None]:
+    """Bits per character that each model needs for the same masked words of the beginnings of some texts.
+
+    All pieces of 15 % of the words are hidden, which are the same words for all models, among those that all can spell;
+    what a word costs is the sum over its pieces, each predicted without the others. How many pieces a word has is seen
+    from its masks: that helps a vocabulary that cuts words up. Models must cut texts into the same words. None for
+    models without a masked-LM head, or without such words.
+    """
+    if not all(model.has("masked") for model in models):
+        return [None] * len(models)
+    length = min(LENGTH, *(model.config.length for model in models))
+    encoded = [model.tokenizer.encode_batch(texts, max_length=length) for model in models]
+    predictors = [Predictor(model) for model in models]
+    nats, characters = np.zeros(len(models)), 0
+    progress.start(len(texts), "texts")
+    for number, ways in enumerate(zip(*encoded, strict=True)):
+        words = _chosen(ways, [model.tokenizer for model in models], seed, number)
+        progress.advance(1)
+        if not words:
+            continue
+        characters += sum(_characters(ways[0], word) for word in words)
+        for index, (predictor, one) in enumerate(zip(predictors, ways, strict=True)):
+            nats[index] += _nats(predictor, one, words)
+    return [float(one) / math.log(2) / characters if characters else None for one in nats]
+
+
+def _chosen(ways: Sequence[Encoded], tokenizers: Sequence[Tokenizer], seed: int, text: int) -> set[int]:
+    """The numbers of the words to hide: whole in every way of cutting the text, and unknown in none."""
+    whole: set[int] | None = None
+    for one, tokenizer in zip(ways, tokenizers, strict=True):
+        words = [word for word in one.words if word is not None]
+        own = set(words) - ({words[-1]} if one.truncated and words else set())
+        own -= {
+            word
+            for word, number in zip(one.words, one.ids, strict=True)
+            if word is not None and number == tokenizer.unknown_id
+        }
+        whole = own if whole is None else whole & own
+    numbers = np.array(sorted(whole or ()), np.int64)
+    return set(numbers[uniform(seed, WORDS, text, numbers) < MASKED].tolist()) if len(numbers) else set()
+
+
+def _characters(one: Encoded, word: int) -> int:
+    """The length of a word in its text."""
+    places = [place for place, owner in zip(one.offsets, one.words, strict=True) if owner == word]
+    return places[-1][1] - places[0][0]
+
+
+def _nats(predictor: Predictor, one: Encoded, words: set[int]) -> float:
+    """What a model needs for the pieces of these words, all of them hidden."""
+    ids = np.array(one.ids)
+    places = [place for place, word in enumerate(one.words) if word in words]
+    hidden = ids.copy()
+    hidden[places] = predictor.tokenizer.mask_id
+    row = Row(hidden, np.array(one.segments), np.zeros(len(ids), np.uint8), 0)
+    logits = predictor.masked_logits([row], [places])[0].float()
+    wanted = torch.from_numpy(ids[places])
+    return float(torch.nn.functional.cross_entropy(logits, wanted, reduction="sum"))
