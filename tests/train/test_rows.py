@@ -1,6 +1,7 @@
 """The rows of a run: parts that do not leak, what is found in given ones, rows that a program gave."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -137,6 +138,11 @@ def test_what_is_written_is_read_again_as_it_was(tmp_path: Path) -> None:
     assert [(e.id, e.text, e.pair, e.label, e.group) for e in read] == [
         (e.id, e.text, e.pair, e.label, e.group) for e in rows
     ]
+    several = Example("1", "t", None, None, 1, "f", label_set=("a", "b"))
+    write_rows(tmp_path / "labels.jsonl", [several, replace(several, label_set=())])
+    assert [e.label_set for e in read_examples(tmp_path / "labels.jsonl", kind="labels")] == [("a", "b"), ()]
+    write_rows(tmp_path / "numbers.jsonl", [replace(several, label_set=None, number=2.5)])
+    assert read_examples(tmp_path / "numbers.jsonl", kind="number")[0].number == 2.5
     conll = tmp_path / "a.conll"
     conll.write_text("Ada\tB-PER\nlives\tO\n\n北\tB-LOC\n京\tI-LOC\n", encoding="utf-8")
     tagged = read_tagged(conll).examples

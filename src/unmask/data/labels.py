@@ -51,16 +51,13 @@ def with_truth(
         return replace(example, number=_number(value, where, column))
     if kind == "labels":
         return replace(example, label_set=_labels(value, separator, where, column))
+    if isinstance(value, list) and len(value) <= 1:  # so annotation tools write one choice, or none
+        value = value[0] if value else None
     return replace(example, label=_label(value, where, column))
 
 
 def _label(value: Any, where: str, column: str) -> str | None:
-    """A label as text: as written in CSV, `true`, `1` or `0.5` from JSON; None where it is missing.
-
-    A list of one label is that label: so annotation tools write choices.
-    """
-    if isinstance(value, list) and len(value) <= 1:
-        value = value[0] if value else None
+    """A label as text: as written in CSV, `true`, `1` or `0.5` from JSON; None where it is missing."""
     if value is None:
         return None
     if isinstance(value, str):
