@@ -12,6 +12,7 @@ import torch
 from unmask import bundle
 from unmask.console import SILENT, Progress
 from unmask.data.batch import Row, by_length, pack
+from unmask.data.memory import source_of
 from unmask.data.tables import Columns, Example
 from unmask.errors import UserError
 from unmask.model.encoder import Encoder
@@ -109,17 +110,19 @@ class Predictor:
 
     def evaluate(
         self,
-        file: Path | str,
+        file: Any,
         columns: Columns | None = None,
         progress: Progress = SILENT,
         *,
         reading: Reading | None = None,
     ) -> Evaluation:
-        """Score predictions on a file of labelled examples. A label that the model does not know is a UserError,
-        unless `reading` says otherwise."""
+        """Score predictions on labelled examples: a file, a DataFrame, a `datasets` split or a list of dicts. A label
+        that the model does not know is a UserError, unless `reading` says otherwise."""
         reading = reading or Reading(columns=columns or Columns())
         examples = self.task.check(
-            self.task.read_test(file, reading), of=str(self.bundle.folder), unknown=reading.unknown
+            self.task.read_test(source_of(file, "the rows given"), reading),
+            of=str(self.bundle.folder),
+            unknown=reading.unknown,
         )
         return self.score(examples, progress)[0]
 

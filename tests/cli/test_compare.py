@@ -10,18 +10,18 @@ import pytest
 
 @pytest.fixture
 def foreign(easy: Path, tmp_path: Path) -> Path:
-    """The easy rows as a spreadsheet in China may save them: GB18030, columns with Chinese names."""
+    """The easy rows as a spreadsheet in China may save them: GB18030, columns with names of its own."""
     with easy.open(encoding="utf-8") as file:
         rows = [
             f"我们的样本，{number},{row['text']},{row['label']}"
             for number, row in enumerate(csv.DictReader(file))
         ]
     path = tmp_path / "foreign.csv"
-    path.write_bytes("\n".join(["说明,正文,类别", *rows, ""]).encode("gb18030"))
+    path.write_bytes("\n".join(["说明,所写,所属", *rows, ""]).encode("gb18030"))
     return path
 
 
-COLUMNS = ["--text-column", "正文", "--label-column", "类别"]
+COLUMNS = ["--text-column", "所写", "--label-column", "所属"]
 
 
 def test_columns_of_the_test_rows_may_be_given(

@@ -10,21 +10,22 @@ from unmask.cli.app import app, run
 
 COMMANDS = {
     "quickstart": "--task --lang --budget --out --text --train --test --text-column --pair-column --label-column "
-    "--token-column --tag-column --scheme --encoding --on-error --unknown-labels --next-sentence --whole-words "
-    "--from --seed --json",
+    "--token-column --tag-column --scheme --data-format --encoding --on-error --unknown-labels --next-sentence "
+    "--whole-words --from --seed --json",
     "pretrain": "RECIPE OVERRIDES --corpus --from --out --json",
     "finetune": "ARGUMENTS --model --task --train --dev --test --text-column --pair-column --label-column "
-    "--label-separator --token-column --tag-column --scheme --encoding --on-error --unknown-labels --out --json",
+    "--label-separator --token-column --tag-column --scheme --data-format --encoding --on-error --unknown-labels "
+    "--out --json",
     "evaluate": "MODEL FILE --text-column --pair-column --label-column --label-separator "
-    "--token-column --tag-column --scheme --encoding --on-error --unknown-labels --json",
-    "predict": "MODEL FILE --format --out --all --text-column --pair-column --token-column --encoding "
+    "--token-column --tag-column --scheme --data-format --encoding --on-error --unknown-labels --json",
+    "predict": "MODEL FILE --format --out --all --text-column --pair-column --token-column --data-format --encoding "
     "--on-error",
     "export": "MODEL --out --format --allow-unused --json",
     "fill": "TEXT --model --top --json",
     "report": "RUN --out --lang --open",
     "runs": "FOLDER --json",
     "compare": "RUNS --test --text-column --pair-column --label-column --label-separator "
-    "--token-column --tag-column --scheme --encoding --on-error --unknown-labels --out --lang --json",
+    "--token-column --tag-column --scheme --data-format --encoding --on-error --unknown-labels --out --lang --json",
     "inspect": "MODEL --json",
     "vocab audit": "MODEL SOURCES --column --split --encoding --on-error --json",
     "vocab grow": "MODEL SOURCES --out --add --minimum-count --column --split --encoding --on-error --seed "
@@ -41,6 +42,8 @@ COMMANDS = {
     "bench pretrain": "RECIPE OVERRIDES --corpus --seconds --json",
     "data list": "--json",
     "data get": "NAME --out --json",
+    "data check": "--train --dev --test --task --target --text-column --pair-column --label-column "
+    "--label-separator --token-column --tag-column --scheme --data-format --encoding --on-error --json",
 }
 
 

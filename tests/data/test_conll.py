@@ -379,7 +379,7 @@ def test_faulty_rows_of_json_lines(write: Write, row: str, what: str) -> None:
 
 def test_json_lines_without_spans_and_without_rows(write: Write) -> None:
     assert read_tagged(write('{"text": "a"}\n', "a.jsonl")).examples[0].spans is None
-    with pytest.raises(UserError, match="holds no row that can be used"):
+    with pytest.raises(UserError, match="no column is named like a text"):
         read_tagged(write('{"a": "a"}\n', "b.jsonl"), on_error="skip")
 
 

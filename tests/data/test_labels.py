@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from unmask.data.labels import SEPARATORS, report_contradictions, separator_of, strata
-from unmask.data.tables import Columns, Example, check_labels, read_examples, split
+from unmask.data.labels import SEPARATORS, separator_of, strata
+from unmask.data.split import split
+from unmask.data.tables import Columns, Example, check_labels, read_examples
 from unmask.errors import UserError
 
 
@@ -152,26 +153,6 @@ def test_a_sample_of_rows_needs_no_label_twice() -> None:
     assert len(some) == 10 and len(rest) == 30
     twice = [*rows, *(row(f"more {n}", label=f"l{n}") for n in range(20))]
     assert len(split(twice, 0.25, sample=True)[1]) == 15
-
-
-def test_contradictions_are_said_with_their_lines(capsys: pytest.CaptureFixture[str]) -> None:
-    rows = [
-        row("same", label="a", line=2),
-        row("other", label="a", line=3),
-        row("same", label="b", line=4),
-        row("other", label="a", line=5),
-    ]
-    report_contradictions(rows)
-    said = " ".join(capsys.readouterr().err.split())
-    assert (
-        "rows.csv: texts with different labels in different rows: 1, such as (line: label) 2: a / 4: b"
-        in said
-    )
-    report_contradictions([rows[1], rows[3]])
-    report_contradictions([row("x", label_set=("a",)), row("x", label_set=("a",)), row("y", number=1.0)])
-    assert capsys.readouterr().err == ""
-    report_contradictions([row("x", label_set=("a", "b")), row("x", label_set=()), row("y", number=1.0)])
-    assert "2: a, b / 2: -" in " ".join(capsys.readouterr().err.split())
 
 
 def test_nothing_is_said_of_files_without_labels() -> None:

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from unmask.data.rowfiles import write_rows
 from unmask.data.squad import read_questions
 from unmask.data.tables import Columns, Reference
 from unmask.errors import UserError
@@ -166,7 +167,7 @@ def test_what_is_wrong_is_named_with_its_place(tmp_path: Path) -> None:
     ("content", "message"),
     [
         ("{", "line 1 is not valid JSON"),
-        ("[]", "is not as SQuAD has it"),
+        ("[]", "holds no rows"),
         ('{"data": {}}', "is not as SQuAD has it"),
         ('{"data": [{"title": "T"}]}', r"article 1 \(T\) is not as SQuAD has it"),
         ('{"data": [{"paragraphs": [{"context": "x"}]}]}', "article 1, paragraph 1 is not as SQuAD has it"),
@@ -179,6 +180,16 @@ def test_what_is_not_squad(tmp_path: Path, content: str, message: str) -> None:
     path.write_text(content, encoding="utf-8")
     with pytest.raises(UserError, match=message):
         read_questions(path)
+
+
+def test_an_array_of_questions_is_read_like_lines_of_them(tmp_path: Path) -> None:
+    rows = [{"question": "Who?", "context": "Ada came.", "answers": [{"text": "Ada", "answer_start": 0}]}]
+    (tmp_path / "x.json").write_text(json.dumps(rows), encoding="utf-8")
+    (tmp_path / "x.jsonl").write_text(json.dumps(rows[0]), encoding="utf-8")
+    one, other = (read_questions(tmp_path / name)[0] for name in ("x.json", "x.jsonl"))
+    assert (one.text, one.pair, one.answers) == (other.text, other.pair, other.answers) != ("", None, ())
+    write_rows(tmp_path / "again.jsonl", [one])
+    assert read_questions(tmp_path / "again.jsonl")[0].answers == one.answers
 
 
 def test_offsets_count_characters_in_every_script(tmp_path: Path) -> None:

@@ -10,16 +10,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from unmask.data.columns import LABELS, PAIRS, TEXTS
 from unmask.data.delimited import MAX_FIELD_LINES
+from unmask.data.split import split
 from unmask.data.tables import (
-    LABELS,
-    PAIRS,
-    TEXTS,
     Columns,
     Example,
     check_labels,
     read_examples,
-    split,
 )
 from unmask.errors import UserError
 
@@ -183,7 +181,7 @@ class TestFaults:
             ("a.jsonl", '{"text": "ok"}\n{"text": null}\n', "line 2: the text is empty"),
             (
                 "a.jsonl",
-                '{"text": "ok"}\n{"text": "x", "label": ["a"]}\n',
+                '{"text": "ok"}\n{"text": "x", "label": ["a", "b"]}\n',
                 "line 2: 'label' is not one label",
             ),
             ("a.jsonl", '{"text": "ok"}\nnot json\n', "line 2 is not valid JSON"),

@@ -18,7 +18,7 @@ READMES = {name: (ROOT / name).read_text(encoding="utf-8") for name in ("README.
 GUIDES = {
     f"docs/{folder}{guide}": f"docs/{folder}README.md" if folder else "README.md"
     for guide in (
-        *("training.md", "transfer.md", "models.md"),
+        *("training.md", "data.md", "transfer.md", "models.md"),
         *("tasks/improve.md", "tasks/tag.md", "tasks/classify.md"),
     )
     for folder in ("", "zh/")
@@ -80,6 +80,17 @@ def write_files(folder: Path, chinese: bool) -> None:
             "".join(f"{draw.choice(words)}\t{tags[place % 3]}\n" for place in range(6)) for _ in range(count)
         ]
         (folder / f"{name}.conll").write_text("\n".join(sentences), encoding="utf-8")
+    tasks = [
+        {
+            "id": number,
+            "data": {"text": text},
+            "annotations": [{"result": [{"from_name": "ner", "type": "labels", "value": span}]}],
+        }
+        for number in range(40)
+        for text in [blank.join(draw.choices(words, k=6))]
+        for span in [{"start": 0, "end": len(text) // 2, "labels": [draw.choice(["PER", "LOC"])]}]
+    ]
+    (folder / "export.json").write_text(json.dumps(tasks, ensure_ascii=False), encoding="utf-8")
     for name, count in (("nested", 60), ("nested-test", 20)):
         rows = []
         for _ in range(count):
@@ -196,6 +207,21 @@ def test_python(name: str, inside: Inside, capsys: pytest.CaptureFixture[str]) -
         code = code.replace(old, new)
     exec(compile(code, name, "exec"), {})
     assert "Evaluation(20 rows" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("guide", [guide for guide in GUIDES if guide.endswith("data.md")])
+def test_python_of_the_guide_to_data(
+    guide: str, inside: Inside, pretrained: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    inside(GUIDES[guide])
+    (code,) = re.findall(r"```python\n(.*?)```", (ROOT / guide).read_text(encoding="utf-8"), re.DOTALL)
+    tiny = code.replace(
+        'out="runs/py/rows"', 'overrides=["task.length=32", "train.budget=2 steps"], out="runs/py/rows"'
+    )
+    assert tiny != code and "runs/mine/pretrain" in code
+    tiny = tiny.replace("runs/mine/pretrain", str(pretrained))
+    exec(compile(tiny, guide, "exec"), {})
+    assert "Evaluation(10 rows" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("name", [*READMES, *GUIDES])

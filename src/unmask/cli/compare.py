@@ -9,6 +9,7 @@ import typer
 from unmask import console
 from unmask.cli.shared import (
     AsJson,
+    DataFormat,
     Encoding,
     LabelColumn,
     LabelSeparator,
@@ -46,6 +47,7 @@ def compare(
     token_column: TokenColumn = None,
     tag_column: TagColumn = None,
     scheme: Scheme = "auto",
+    data_format: DataFormat = "auto",
     encoding: Encoding = None,
     on_error: OnError = "stop",
     unknown_labels: UnknownLabels = None,
@@ -68,14 +70,14 @@ def compare(
         files.check_file(out)
     columns = Columns(text=text_column, pair=pair_column, label=label_column, separator=label_separator)
     tags = TagColumns(token=token_column, tag=tag_column)
-    if test is None and (columns, tags, scheme, encoding, on_error, unknown_labels) != (
-        Columns(), TagColumns(), "auto", None, "stop", None,
+    if test is None and (columns, tags, scheme, data_format, encoding, on_error, unknown_labels) != (
+        Columns(), TagColumns(), "auto", "auto", None, "stop", None,
     ):  # fmt: skip
         raise UserError(
             "how to read test rows was given, but no file of test rows",
             to_do="name the file: --test FILE",
         )
-    reading = Reading(columns, tags, scheme, on_error, encoding, unknown_labels)
+    reading = Reading(columns, tags, scheme, on_error, encoding, unknown_labels, format=data_format)
     found = compare_runs(runs, test, partial(_predict, reading=reading))
     if out is not None:
         files.write_text(out, render(page_of(found, lang or language())))

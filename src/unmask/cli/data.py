@@ -1,4 +1,4 @@
-"""`unmask data`: the public data sets that unmask can fetch."""
+"""`unmask data`: the public data sets that unmask can fetch; checks of labelled files."""
 
 import json
 from dataclasses import asdict
@@ -8,12 +8,16 @@ from typing import Annotated, Any
 import typer
 
 from unmask import console
+from unmask.cli.datacheck import EXAMPLE, check_data
 
 
 def register(app: typer.Typer) -> None:
-    data = typer.Typer(help="Public data sets: list them, fetch them.", no_args_is_help=True)
+    data = typer.Typer(
+        help="Public data sets: list them, fetch them; check labelled files.", no_args_is_help=True
+    )
     data.command("list", epilog="Example: unmask data list")(list_data)
     data.command("get", epilog="Example: unmask data get reviews --out data/reviews")(get_data)
+    data.command("check", epilog=EXAMPLE)(check_data)
     app.add_typer(data, name="data")
 
 

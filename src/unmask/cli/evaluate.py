@@ -9,6 +9,7 @@ import typer
 from unmask import console
 from unmask.cli.shared import (
     AsJson,
+    DataFormat,
     Encoding,
     LabelColumn,
     LabelSeparator,
@@ -47,6 +48,7 @@ def evaluate(
     token_column: TokenColumn = None,
     tag_column: TagColumn = None,
     scheme: Scheme = "auto",
+    data_format: DataFormat = "auto",
     encoding: Encoding = None,
     on_error: OnError = "stop",
     unknown_labels: UnknownLabels = None,
@@ -66,7 +68,7 @@ def evaluate(
 
     columns = Columns(text=text_column, pair=pair_column, label=label_column, separator=label_separator)
     tags = TagColumns(token=token_column, tag=tag_column)
-    reading = Reading(columns, tags, scheme, on_error, encoding, unknown_labels)
+    reading = Reading(columns, tags, scheme, on_error, encoding, unknown_labels, format=data_format)
     with console.work("Evaluation") as work:
         predictor = load(model)
         task = predictor.task

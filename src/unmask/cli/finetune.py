@@ -11,6 +11,7 @@ import typer
 from unmask import console
 from unmask.cli.shared import (
     AsJson,
+    DataFormat,
     Encoding,
     LabelColumn,
     LabelSeparator,
@@ -50,7 +51,9 @@ def finetune(
     task: Annotated[str | None, typer.Option(help="What is learnt: classify, tag or answer.")] = None,
     train: Annotated[
         Path | None,
-        typer.Option(help="Training rows: csv, tsv, jsonl; to tag, CoNLL or jsonl; to answer, also SQuAD."),
+        typer.Option(
+            help="Training rows: csv, tsv, jsonl, json, Parquet, Label Studio; to tag, also CoNLL; to answer, SQuAD."
+        ),
     ] = None,
     dev: Annotated[
         Path | None, typer.Option(help="Rows to choose the best step by; a tenth of train if not given.")
@@ -63,6 +66,7 @@ def finetune(
     token_column: TokenColumn = None,
     tag_column: TagColumn = None,
     scheme: Scheme = "auto",
+    data_format: DataFormat = "auto",
     encoding: Encoding = None,
     on_error: OnError = "stop",
     unknown_labels: UnknownLabels = None,
@@ -79,12 +83,14 @@ def finetune(
     from unmask.tasks.task import shown_figure
     from unmask.train.finetune import finetune as learn
     from unmask.train.parallel import joined
+    from unmask.train.rows import test_file
 
     shorthands: list[tuple[str, Path | str | None]] = [
         ("model", model),
         ("task.name", task),
         ("data.train", train),
         ("data.dev", dev),
+        ("data.test", test),
         ("data.text_column", text_column),
         ("data.pair_column", pair_column),
         ("data.label_column", label_column),
@@ -92,6 +98,7 @@ def finetune(
         ("data.token_column", token_column),
         ("data.tag_column", tag_column),
         ("data.scheme", None if scheme == "auto" else scheme),
+        ("data.format", None if data_format == "auto" else data_format),
         ("data.encoding", encoding),
         ("data.on_error", None if on_error == "stop" else on_error),
         ("data.unknown_labels", unknown_labels),
@@ -100,7 +107,7 @@ def finetune(
     with joined() as world:
         with world.agreeing():
             resolved = _resolved(recipe, settings)
-            _check_files(resolved, test)
+            _check_files(resolved)
         folder = out or Path("runs") / (resolved.task.name if recipe is None else Path(recipe).stem)
         with console.work("Fine-tuning") as work:
             result = learn(resolved, out=folder, progress=work, world=world)
@@ -109,7 +116,8 @@ def finetune(
             work.result(f"{result.steps:,} steps · {figures} · best step {result.best_step:,}")
     if not world.is_main:
         return
-    tested = None if test is None else _tested(result, resolved, test)
+    file = test_file(resolved.data, result.folder)
+    tested = None if file is None else _tested(result, resolved, file)
     if as_json:
         about = {**asdict(result), "folder": str(result.folder), "model": str(result.model)}
         console.say(json.dumps({**about, "test": tested}, ensure_ascii=False))
@@ -151,22 +159,18 @@ def _read_again(option: str) -> Exception:
     return UserError(f"{option} is read more than once", given="-", allowed="a file")
 
 
-def _check_files(recipe: "FinetuneRecipe", test: Path | None) -> None:
-    for option, path in (("--train", recipe.data.train), ("--dev", recipe.data.dev), ("--test", test)):
-        if str(path) == "-":
-            raise _read_again(option)
-    if test is not None:
-        _check_test(recipe, test)
-
-
-def _check_test(recipe: "FinetuneRecipe", test: Path) -> None:
-    """What is wrong with the test rows is said before training, not after it."""
+def _check_files(recipe: "FinetuneRecipe") -> None:
     from unmask.errors import UserError
-    from unmask.evaluate.tested import rows_to_test
+    from unmask.train.rows import prepared
 
-    if not test.is_file():
-        raise UserError(f"{test} does not exist", given="--test")
-    rows_to_test(recipe.task.task, recipe.data.train, test, recipe.data.reading)
+    data = recipe.data
+    for option, path in (("--train", data.train), ("--dev", data.dev), ("--test", data.test)):
+        if path == "-":
+            raise _read_again(option)
+    if data.test is not None and not Path(data.test).is_file():
+        raise UserError(f"{data.test} does not exist", given="--test")
+    if data.test is not None:
+        prepared(data, recipe.seed, recipe.task)  # what is wrong with test rows is said before there is a run
 
 
 def _tested(result: "Finetuned", recipe: "FinetuneRecipe", test: Path) -> dict[str, Any]:
@@ -177,9 +181,11 @@ def _tested(result: "Finetuned", recipe: "FinetuneRecipe", test: Path) -> dict[s
     from unmask.evaluate.saved import compared
     from unmask.evaluate.simplest import simplest
     from unmask.evaluate.tested import kept_of, test_examples
-    from unmask.train.finetune import rows_of
+    from unmask.tasks import Reading
+    from unmask.train.rows import rows_of
 
-    reading = recipe.data.reading
+    # what was cut from the training file is written in a form of its own
+    reading = Reading() if recipe.data.test_share else recipe.data.reading
     predictor = result.predictor()
     task = predictor.task
     with console.work("Evaluation") as work:

@@ -11,7 +11,7 @@ from typing import IO, TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from unmask import console
-from unmask.cli.shared import Encoding, OnError, PairColumn, TextColumn, TokenColumn
+from unmask.cli.shared import DataFormat, Encoding, OnError, PairColumn, TextColumn, TokenColumn
 from unmask.errors import UserError
 
 if TYPE_CHECKING:
@@ -52,6 +52,7 @@ def predict(
     text_column: TextColumn = None,
     pair_column: PairColumn = None,
     token_column: TokenColumn = None,
+    data_format: DataFormat = "auto",
     encoding: Encoding = None,
     on_error: OnError = "stop",
 ) -> None:
@@ -79,6 +80,7 @@ def predict(
         TagColumns(token=token_column),
         on_error=on_error,
         encoding=encoding,
+        format=data_format,
     )
     examples = task.read_new(file or "-", reading)
     if shape == "table":

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from unmask.cli.shared import (
+    DataFormat,
     Encoding,
     LabelColumn,
     OnError,
@@ -50,6 +51,7 @@ def quickstart(
     token_column: TokenColumn = None,
     tag_column: TagColumn = None,
     scheme: Scheme = "auto",
+    data_format: DataFormat = "auto",
     encoding: Encoding = None,
     on_error: OnError = "stop",
     unknown_labels: UnknownLabels = None,
@@ -88,7 +90,7 @@ def quickstart(
         whole_words=whole_words,
         seed=seed,
         language=lang,
-        reading=Reading(columns, tags, scheme, on_error, encoding, unknown_labels),
+        reading=Reading(columns, tags, scheme, on_error, encoding, unknown_labels, format=data_format),
         start=start,
     )
     folder = run(request)

@@ -52,6 +52,10 @@ Scheme = Annotated[
     Literal["auto", "BIO", "IOB1", "BIOES", "plain"],
     typer.Option(help="How tags are written in CoNLL; auto: found out, which is said."),
 ]
+DataFormat = Annotated[
+    Literal["auto", "csv", "tsv", "jsonl", "json", "label-studio", "parquet", "txt", "conll"],
+    typer.Option(help="Kind of the files; auto: found out from content and name, which is said."),
+]
 Encoding = Annotated[
     str | None,
     typer.Option(help="Of the files; without it UTF-8, and UTF-16 or GB18030 where they are found out."),

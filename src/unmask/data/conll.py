@@ -1,74 +1,37 @@
-"""Tagged sentences: CoNLL files of any number of columns, and JSON lines with character spans.
+"""Tagged sentences: CoNLL files of any number of columns, and records with spans or with lists of tokens.
 
-Whatever the file, the tags become character spans of a text. In CoNLL that text is made of the tokens, with a
-blank between, save where two touch with Chinese characters or punctuation; the bounds of the tokens are kept.
-Which columns and which tag scheme a file has is found out, and said.
+Whatever the file, the tags become character spans of a text (data/sentences.py). Which columns and which tag scheme
+a file has is found out, and said.
 """
 
 import re
-import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
-from itertools import chain
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from unmask import console
-from unmask.config import config, setting
 from unmask.data import schemes
+from unmask.data.columns import Columns, TagColumns
 from unmask.data.labels import report_unknown
+from unmask.data.memory import Rows, Source
+from unmask.data.records import FormatOrAuto, format_of, read_records
 from unmask.data.schemes import SchemeName
+from unmask.data.sentences import SHOWN, Sentence, Tagged, join, listed, tagged_of
 from unmask.data.spanrows import read_span_rows
-from unmask.data.tables import Example, Span, Unknown, stdin_is_jsonl
-from unmask.data.textfiles import STDIN, Faults, OnError, kind_of, name_of, open_text
+from unmask.data.tables import Example, Unknown
+from unmask.data.textfiles import Faults, OnError, name_of, open_text, shortened
+from unmask.data.tokenrows import are_token_rows, read_token_rows
 from unmask.errors import UserError, closest
 
-__all__ = ["SchemeName", "TagColumns", "Tagged", "check_tags", "read_tagged"]
+__all__ = ["SHOWN", "SchemeName", "TagColumns", "Tagged", "check_tags", "join", "read_tagged"]
 
 CONLLU = ("ID", "FORM", "LEMMA", "UPOS", "XPOS", "FEATS", "HEAD", "DEPREL", "DEPS", "MISC")
 DOCUMENT = "-DOCSTART-"
-SHOWN = 16
 _BLANKS = re.compile(r"[ \t]+")
 _NUMBER = re.compile(r"-?\d+")
 _CONLLU_ID = re.compile(r"\d+([-.]\d+)?")
-# Every one of these is a word of its own to BERT, so that a token can end before or after it without a blank.
-_PUNCTUATION = "".join(
-    chr(code)
-    for first, last in ((0x3000, 0x303F), (0xFF00, 0xFFEF))
-    for code in range(first, last + 1)
-    if unicodedata.category(chr(code)).startswith("P")
-)
-_ALONE = re.compile(
-    "[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0002a6df\U0002a700-\U0002ceaf\U0002f800-\U0002fa1f"
-    + re.escape(_PUNCTUATION)
-    + "]"
-)
-
-
-@config
-class TagColumns:
-    """Where a CoNLL file has its tokens and tags: the number of a column (from 1; -1 is the last) or its name."""
-
-    token: str | None = setting(
-        default=None, description="Column of the token: the first, or FORM of CoNLL-U, when not given"
-    )
-    tag: str | None = setting(
-        default=None, description="Column of the tag: the last, or UPOS of CoNLL-U, when not given"
-    )
-
-
-@dataclass(frozen=True)
-class Tagged:
-    """What a file of tagged sentences holds. `labels` are sorted; in `plain` they are the tags themselves."""
-
-    examples: list[Example]
-    scheme: SchemeName
-    labels: list[str]
-    tokens: int = 0  # given tokens, 0 for running text
-    out_of_order: int = 0  # tags that break the rules of their scheme, read as conlleval does
-    left_out: int = 0  # lines or sentences left out with on_error="skip"
-    spans_left_out: int = 0  # empty spans of JSON lines, and with on_error="skip" overlapping ones
 
 
 @dataclass(frozen=True)
@@ -95,35 +58,26 @@ class _Layout:
         return line[1:2] in ("", " ") and len(self.fields(line)) != self.width
 
 
-@dataclass
-class _Sentence:
-    line: int
-    name: str | None = None
-    tokens: list[str] = field(default_factory=list)
-    tags: list[str] = field(default_factory=list)
-    lines: list[int] = field(default_factory=list)
-    fault: UserError | None = None
-    broken: bool = False  # a line of it could not be read, which is counted already
-    untagged: bool = False  # CoNLL-U before anybody tagged it has _ for a tag
-
-
 def read_tagged(
-    path: str | Path,
+    path: Source,
     *,
     columns: TagColumns | None = None,
+    names: Columns | None = None,
     scheme: SchemeName | Literal["auto"] = "auto",
     on_error: OnError = "stop",
     require_tags: bool = False,
     encoding: str | None = None,
     say_tags: bool = True,
     nested: bool = False,
+    format: FormatOrAuto = "auto",
 ) -> Tagged:
-    """The tagged sentences of a CoNLL file (any name, also .gz, .zst) or of .jsonl with `text` and `spans`.
+    """The tagged sentences of a CoNLL file (any name, also .gz, .zst), or of records (data/records.py): of a text with
+    its spans (`read_span_rows`), or of tokens with their tags (`read_token_rows`).
 
     CoNLL: one token a line, columns separated by tabs or blanks, an empty line between sentences; comments,
-    -DOCSTART- and the `1-2` and `1.1` lines of CoNLL-U are left out. JSON lines: see `read_span_rows`. Without
-    tags, or in CoNLL-U with _ for a tag (`require_tags` makes both an error), the `spans` of an example are
-    None.
+    -DOCSTART- and the `1-2` and `1.1` lines of CoNLL-U are left out. Without tags, or in CoNLL-U with _ for a tag
+    (`require_tags` makes both an error), the `spans` of an example are None.
+    columns: of the tokens and tags; names: of the text and the spans, in records.
     A sentence with a line of another number of columns, an empty token or tag, or a tag outside the scheme is
     a UserError naming the line, or is left out and counted with on_error="skip". Raises UserError also for
     columns that are not there and for files that hold no sentence. encoding: as for `read_examples`; say_tags:
@@ -131,14 +85,16 @@ def read_tagged(
     """
     asked: SchemeName | None = None if scheme == "auto" else schemes.checked(scheme)
     source, faults = name_of(path), Faults(on_error)
-    if kind_of(path) == "jsonl" or (str(path) == STDIN and stdin_is_jsonl(encoding)):
-        rows = read_span_rows(path, faults, require_tags, encoding, nested)
-        faults.report()
-        found = {span.label for example in rows.examples for span in example.spans or ()}
-        return Tagged(
-            rows.examples, "BIO", sorted(found), left_out=faults.count, spans_left_out=rows.spans_left_out
-        )
     columns = columns or TagColumns()
+    kind = format_of(path, format, encoding, plain="conll")
+    if isinstance(path, Rows) or kind != "conll":
+        records = read_records(path, kind, faults, encoding, labelled=require_tags)
+        if are_token_rows(records, columns):
+            tagged = read_token_rows(source, records, columns, asked, faults, require_tags)
+        else:
+            tagged = read_span_rows(source, records, faults, require_tags, names, nested)
+        faults.report()
+        return tagged
     reader = _Reader(path, source, columns, faults, require_tags, encoding)
     sentences = list(reader.sentences())
     if not sentences:
@@ -153,7 +109,7 @@ def read_tagged(
             given=f"line {sentences[0].line:,}: {reader.shown}",
             allowed="two columns or more, separated by tabs or blanks",
         )
-    tagged = _tagged(source, sentences, asked, faults, reader.tagged)
+    tagged = tagged_of(source, sentences, asked, faults, reader.tagged)
     faults.report()
     _say(source, tagged, reader, asked, say_tags)
     return tagged
@@ -181,15 +137,15 @@ class _Reader:
     def tagged(self) -> bool:
         return self.layout is not None and self.layout.tag is not None
 
-    def sentences(self) -> Iterator[_Sentence]:
+    def sentences(self) -> Iterator[Sentence]:
         """In the order of the file; faulty ones are told to `faults`."""
-        sentence, known = _Sentence(0), self.faults.count
+        sentence, known = Sentence(0), self.faults.count
         for number, line in open_text(self.path, self.faults, self.encoding):
             sentence.broken |= self.faults.count > known
             known = self.faults.count
             if not line.strip() or line.startswith(DOCUMENT):
                 yield from self._finished(sentence)
-                sentence, known = _Sentence(0), self.faults.count
+                sentence, known = Sentence(0), self.faults.count
                 continue
             if self.layout is None and line.startswith("#") and self._is_early_comment(line):
                 self._note_names(line)
@@ -205,7 +161,7 @@ class _Reader:
         sentence.broken |= self.faults.count > known
         yield from self._finished(sentence)
 
-    def _finished(self, sentence: _Sentence) -> Iterator[_Sentence]:
+    def _finished(self, sentence: Sentence) -> Iterator[Sentence]:
         if sentence.fault is not None:
             self.faults.found(sentence.fault)
         elif sentence.tokens and not sentence.broken:
@@ -266,7 +222,7 @@ class _Reader:
             to_choose=f"--{option}-column",
         )
 
-    def _add(self, sentence: _Sentence, number: int, line: str, layout: _Layout) -> None:
+    def _add(self, sentence: Sentence, number: int, line: str, layout: _Layout) -> None:
         sentence.line = sentence.line or number
         if sentence.fault is not None:
             return
@@ -279,7 +235,7 @@ class _Reader:
         token = row[layout.token].strip() or row[layout.token]
         if not token:
             where = f"{self.source}, line {number:,}"
-            sentence.fault = UserError(f"{where}: the token is empty", given=_excerpt(line))
+            sentence.fault = UserError(f"{where}: the token is empty", given=shortened(line))
             return
         if layout.tag is not None:
             tag = row[layout.tag].strip()
@@ -301,7 +257,7 @@ class _Reader:
         separator = "tabs" if layout.tabs else "blanks"
         return UserError(
             f"{self.source}, line {number:,} has {columns}, line {layout.line:,} has {layout.width}",
-            given=_excerpt(line),
+            given=shortened(line),
             allowed=f"one token a line, always with {layout.width} columns separated by {separator};"
             " an empty line between sentences",
         )
@@ -309,121 +265,6 @@ class _Reader:
 
 def _fields(line: str, tabs: bool) -> list[str]:
     return line.split("\t") if tabs else _BLANKS.split(line.strip(" \t"))
-
-
-def _excerpt(line: str) -> str:
-    return line if len(line) <= 70 else line[:67] + "..."
-
-
-def _tagged(
-    source: str, sentences: list[_Sentence], asked: SchemeName | None, faults: Faults, has_tags: bool
-) -> Tagged:
-    """The sentences as examples, in the scheme asked for or found."""
-    with_tags = [sentence for sentence in sentences if has_tags and not sentence.untagged]
-    if not with_tags:
-        examples = [_example(source, sentence, None) for sentence in sentences]
-        return Tagged(examples, asked or "BIO", [], sum(len(s.tokens) for s in sentences), 0, faults.count)
-    scheme = asked or schemes.find_scheme([sentence.tags for sentence in with_tags])
-    read = schemes.vocabulary(chain.from_iterable(s.tags for s in with_tags), scheme)
-    strange = {tag for tag, one in read.items() if one is None}
-    kept, disorder, first = [], 0, None
-    for sentence in sentences:
-        if sentence.untagged:
-            kept.append(_example(source, sentence, None))
-            continue
-        if strange and not strange.isdisjoint(sentence.tags):
-            faults.found(_outside(source, sentence, strange, scheme, list(read)))
-            continue
-        tags = [one for tag in sentence.tags if (one := read[tag]) is not None]
-        for place in schemes.out_of_order(tags, scheme):
-            disorder += 1
-            first = first or _disorder(sentence, place)
-        kept.append(
-            _example(source, sentence, [(i, i + 1, tag) for i, tag in enumerate(sentence.tags)])
-            if scheme == "plain"
-            else _example(source, sentence, schemes.chunks(tags))
-        )
-    if not kept:
-        raise UserError(
-            f"{source} holds no sentence that can be used", the_first=faults.first and faults.first.what
-        )
-    if disorder:
-        console.remark(
-            f"{source}: {disorder:,} tags break the rules of {scheme} and are read as conlleval does"
-            f" (the first: {first})"
-        )
-    tokens = sum(len(example.tokens or ()) for example in kept)
-    labels = sorted({span.label for example in kept for span in example.spans or ()})
-    return Tagged(kept, scheme, labels, tokens, disorder, faults.count)
-
-
-def _outside(
-    source: str, sentence: _Sentence, strange: set[str], scheme: SchemeName, tags: Sequence[str]
-) -> UserError:
-    place = next(i for i, tag in enumerate(sentence.tags) if tag in strange)
-    tag, known = sentence.tags[place], [tag for tag in tags if tag not in strange]
-    return UserError(
-        f"{source}, line {sentence.lines[place]:,}: the tag {tag!r} is outside the scheme {scheme}",
-        given=f"token {sentence.tokens[place]!r}",
-        did_you_mean=_meant(tag, known),
-        allowed=_listed(known),
-        to_read_every_tag_as_it_is="--scheme plain",
-    )
-
-
-def _meant(tag: str, known: Sequence[str]) -> str | None:
-    capital = tag[:1].upper() + tag[1:]
-    return schemes.OUTSIDE if tag in ("o", "0") else capital if capital in known else closest(tag, known)
-
-
-def _disorder(sentence: _Sentence, place: int) -> str:
-    if place == len(sentence.tags):
-        return f"line {sentence.lines[-1]:,}: the sentence ends after {sentence.tags[-1]}"
-    before = f"after {sentence.tags[place - 1]}" if place else "at the start of a sentence"
-    return f"line {sentence.lines[place]:,}: {sentence.tags[place]} {before}"
-
-
-def _listed(values: Sequence[str]) -> str:
-    return ", ".join(values[:SHOWN]) + (", ..." if len(values) > SHOWN else "")
-
-
-def _example(source: str, sentence: _Sentence, chunks: Iterable[tuple[int, int, str]] | None) -> Example:
-    text, bounds = join(sentence.tokens)
-    spans = None
-    if chunks is not None:
-        spans = tuple(Span(bounds[i][0], bounds[j - 1][1], label) for i, j, label in chunks)
-    return Example(
-        id=sentence.name or str(sentence.line),
-        text=text,
-        pair=None,
-        label=None,
-        line=sentence.line,
-        source=source,
-        spans=spans,
-        tokens=tuple(bounds),
-    )
-
-
-def join(tokens: Sequence[str]) -> tuple[str, list[tuple[int, int]]]:
-    """The tokens as one text, and the bounds of each in it.
-
-    A blank stands between two tokens, save where both touch with a Chinese character or punctuation mark
-    (each is a word of its own to BERT), or one with white space.
-    """
-    parts: list[str] = []
-    bounds: list[tuple[int, int]] = []
-    place, alone, blank = 0, False, True
-    for token in tokens:
-        first = token[0]
-        if not (blank or first.isspace() or (alone and _ALONE.match(first))):
-            parts.append(" ")
-            place += 1
-        parts.append(token)
-        bounds.append((place, place + len(token)))
-        place += len(token)
-        last = token[-1]
-        alone, blank = last > "\u2fff" and _ALONE.match(last) is not None, last.isspace()
-    return "".join(parts), bounds
 
 
 def _say(source: str, tagged: Tagged, reader: _Reader, asked: SchemeName | None, say_tags: bool) -> None:
@@ -471,16 +312,16 @@ def check_tags(
         faults.found(
             UserError(
                 f'{example.place}: tag "{new.label}" is not among the {len(allowed):,} tags of {of}',
-                given=f"on {_excerpt(example.text[new.start : new.stop])!r}, in the sentence that begins there",
-                all_that_are_new=_listed([f"{tag} ({strange[tag]:,})" for tag in sorted(strange)]),
+                given=f"on {shortened(example.text[new.start : new.stop])!r}, in the sentence that begins there",
+                all_that_are_new=listed([f"{tag} ({strange[tag]:,})" for tag in sorted(strange)]),
                 did_you_mean=closest(new.label, allowed),
-                allowed=_listed(sorted(allowed)),
+                allowed=listed(sorted(allowed)),
             )
         )
     faults.report()
     if examples and not kept:
         raise UserError(
             f"{examples[0].source}: no row is left, because {of} knows the labels of none",
-            allowed=_listed(sorted(allowed)),
+            allowed=listed(sorted(allowed)),
         )
     return kept

@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from unmask.data.textfiles import LONGEST, Faults, kind_of, name_of, open_text
+from unmask.data.textfiles import LONGEST, Faults, Kind, kind_of, name_of, open_text, shortened
 from unmask.errors import UserError, closest
 
 MAX_FIELD_LINES = 1000  # a quoted field over more lines than this was not meant to go on
@@ -14,9 +14,10 @@ _OPEN = "a quoted field does not end"
 
 
 def read_rows(
-    path: str | Path, faults: Faults | None = None, encoding: str | None = None
+    path: str | Path, faults: Faults | None = None, encoding: str | None = None, kind: Kind | None = None
 ) -> Iterator[tuple[int, list[str]]]:
     """The rows of a .csv or .tsv file, the header first, each with the number of the line it begins on.
+    kind: of the file, csv or tsv, where its name does not tell.
 
     CSV as spreadsheets write it (RFC 4180). TSV has one row a line; a field may stand in quotes. Empty
     lines are left out. Faults: a row with another number of fields than the header, a quoted field that
@@ -24,7 +25,11 @@ def read_rows(
     """
     faults = faults or Faults()
     lines = open_text(path, faults, encoding)
-    split = _tsv_rows(lines) if kind_of(path) == "tsv" else csv_records(name_of(path), lines, ",", faults)
+    split = (
+        _tsv_rows(lines)
+        if (kind or kind_of(path)) == "tsv"
+        else csv_records(name_of(path), lines, ",", faults)
+    )
     header: list[str] | None = None
     for number, row in split:
         if not row:
@@ -71,7 +76,7 @@ def csv_records(
         faults.found(
             UserError(
                 f"{name}, {what if trouble is _OPEN else f'line {start[0]:,} is not valid CSV'}",
-                given=_excerpt(start[1]) if trouble is _OPEN else trouble,
+                given=shortened(start[1]) if trouble is _OPEN else trouble,
                 looked_until=f"line {record[-1][0]:,}" if trouble is _OPEN else None,
                 allowed='a quotation mark inside a quoted field is doubled: ""',
             )
@@ -86,10 +91,6 @@ def _parsed(record: Sequence[tuple[int, str]], delimiter: str) -> tuple[list[str
         return next(reader), None
     except csv.Error as error:
         return [], _OPEN if "unexpected end" in str(error) else str(error)
-
-
-def _excerpt(text: str) -> str:
-    return text.strip() if len(text) <= 70 else text[:67].strip() + "..."
 
 
 def _tsv_rows(lines: Iterator[tuple[int, str]]) -> Iterator[tuple[int, list[str]]]:

@@ -3,7 +3,7 @@
 import json
 import math
 from bisect import bisect_left
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -21,7 +21,6 @@ Truth = str | tuple[str, ...] | float
 SEPARATORS = "|;,"  # between several labels in one field; of equally frequent ones the first
 BINS = 10  # of numbers, in a split: rows of about equal numbers are one stratum
 BIN_ROWS = 5  # at least, in each
-SHOWN = 3  # examples of what is said to be wrong
 
 
 def separator_of(cells: Sequence[Any], source: str) -> str | None:
@@ -52,6 +51,8 @@ def with_truth(
         return replace(example, number=_number(value, where, column))
     if kind == "labels":
         return replace(example, label_set=_labels(value, separator, where, column))
+    if isinstance(value, list) and len(value) <= 1:  # so annotation tools write one choice, or none
+        value = value[0] if value else None
     return replace(example, label=_label(value, where, column))
 
 
@@ -62,11 +63,13 @@ def _label(value: Any, where: str, column: str) -> str | None:
     if isinstance(value, str):
         return value.strip() or None
     if isinstance(value, list | dict):
+        single = isinstance(value, list) and not any(isinstance(one, list | dict) for one in value)
         raise UserError(
             f"{where}: {column!r} is not one label",
             given=_excerpt(json.dumps(value, ensure_ascii=False)),
             allowed="a text or number",
-            if_a_row_may_have_several_labels="task.target=labels" if isinstance(value, list) else None,
+            if_a_row_may_have_several_labels="task.target=labels" if single else None,
+            for_spans="--task tag" if isinstance(value, list) and not single else None,
         )
     return json.dumps(value)
 
@@ -137,29 +140,3 @@ def report_unknown(strange: Mapping[str, int], of: str) -> None:
     if strange:
         listed = ", ".join(f"{label} ({strange[label]:,})" for label in sorted(strange))
         console.remark(f"counted as wrong, because {of} does not know these labels: {listed}")
-
-
-def report_contradictions(examples: Sequence["Example"]) -> None:
-    """Says of how many texts something else is true in one row than in another, and where the first are."""
-    seen: dict[tuple[str, str | None], list[Example]] = defaultdict(list)
-    for example in examples:
-        seen[example.text, example.pair].append(example)
-    found = [same for same in seen.values() if len({example.truth for example in same}) > 1]
-    if not found:
-        return
-    first = "; ".join(_told(same) for same in found[:SHOWN])
-    source = examples[0].source
-    console.remark(
-        f"{source}: texts with different labels in different rows: {len(found):,}, such as (line: label) {first}"
-    )
-
-
-def _told(same: Sequence["Example"]) -> str:
-    """Two rows of one text that contradict."""
-    one = same[0]
-    other = next(example for example in same if example.truth != one.truth)
-    return " / ".join(f"{row.line}: {_shown(row.truth)}" for row in (one, other))
-
-
-def _shown(truth: Truth | None) -> str:
-    return ", ".join(truth) or "-" if isinstance(truth, tuple) else str(truth)

@@ -1,20 +1,25 @@
-"""JSON lines with character spans: `{"text": "...", "spans": [{"start": 0, "stop": 4, "label": "PER"}]}`."""
+"""Records with character spans: `{"text": "...", "spans": [{"start": 0, "stop": 4, "label": "PER"}]}`.
+
+So write doccano, Label Studio (data/labelstudio.py) and this package itself; bounds of tokens may stand beside.
+"""
 
 import json
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from itertools import pairwise
-from pathlib import Path
 from typing import Any, TypeVar
 
 from unmask import console
+from unmask.data.columns import SPANS, Chosen, Columns, choose
+from unmask.data.records import Records
+from unmask.data.sentences import Tagged
 from unmask.data.tables import Example, Span
-from unmask.data.textfiles import Faults, name_of, read_objects
+from unmask.data.textfiles import Faults
 from unmask.errors import UserError
 from unmask.metrics import Entity
 
-SPANS = ("spans", "entities", "labels", "label")
-STOPS = ("stop", "end")
+STARTS = ("start", "start_offset")
+STOPS = ("stop", "end", "end_offset")
 NAMES = ("label", "type", "tag")
 FORMS = '[{"start": 0, "stop": 4, "label": "PER"}, ...] or [[0, 4, "PER"], ...]; stop is exclusive'
 SHOWN = 3  # lines shown where spans were left out
@@ -38,12 +43,6 @@ def outermost(spans: Iterable[E]) -> tuple[E, ...]:
     return tuple(kept)
 
 
-@dataclass(frozen=True)
-class SpanRows:
-    examples: list[Example]
-    spans_left_out: int  # empty, or overlapping where that is not allowed
-
-
 class _LeftOut:
     """Spans that cannot stand beside the others: counted, the first few with their lines."""
 
@@ -57,75 +56,92 @@ class _LeftOut:
 
 
 def read_span_rows(
-    path: str | Path,
+    source: str,
+    records: Records,
     faults: Faults,
     require_tags: bool = False,
-    encoding: str | None = None,
+    columns: Columns | None = None,
     nested: bool = False,
-) -> SpanRows:
-    """The rows of a JSON lines file: `text`, and `spans` (also `entities`, `labels`, `label`).
+) -> Tagged:
+    """Texts with their spans; in which columns these stand is told by their names (data/columns.py).
 
     A span is {"start", "stop" or "end", "label" or "type"} or [start, stop, label], in characters (Unicode
     code points). White space at the ends of a span is taken off; empty ones are left out, counted and said.
     nested: spans may overlap; otherwise that is a UserError, or with on_error="skip" the first of them is kept (at
-    one start the longest), and the others are counted and said. Faults: no text, a span that is not of this form
-    or reaches beyond the text. Raises UserError where no row can be used.
+    one start the longest), and the others are counted and said. `tokens`, where there are any, are the bounds
+    [start, stop] of given tokens. Faults: no text, a span that is not of this form or reaches beyond the text.
+    Raises UserError where no row can be used.
     """
-    source, examples = name_of(path), []
+    columns = columns or Columns()
+    chosen = choose(source, records.names, columns, False, records.annotated, "spans")
+    # without a word of the user or the format, each row may have its spans under another name
+    told = columns.label is not None or bool(records.annotated)
+    keys = [chosen.label] if told and chosen.label is not None else list(SPANS)
+    examples = []
     empty, inner = _LeftOut(), _LeftOut()
-    for line, row in read_objects(path, faults, encoding):
+    for line, row in records.rows:
         where = f"{source}, line {line:,}"
         try:
-            text = _text(row, where)
-            given = _spans(row, text, where)
+            example = _example(row, chosen, line, source)
+            given = _spans(row, keys, example.text, where)
             if given is None and require_tags:
                 raise UserError(
                     f"{where} has no spans", keys_found=", ".join(row), allowed='"spans": ' + FORMS
                 )
-            spans = None if given is None else _sorted(given, text, line, empty)
+            spans = None if given is None else _sorted(given, example.text, line, empty)
         except UserError as error:
             faults.found(error)
             continue
         if spans is not None and not nested:
-            spans = _apart(spans, text, line, where, faults, inner)
-        identity, group = row.get("id"), row.get("group")
-        examples.append(
-            Example(
-                id=str(line) if identity in (None, "") else str(identity),
-                text=text,
-                pair=None,
-                label=None,
-                line=line,
-                source=source,
-                group=None if group in (None, "") else str(group),
-                spans=spans,
-            )
-        )
+            spans = _apart(spans, example.text, line, where, faults, inner)
+        examples.append(replace(example, spans=spans))
     if not examples:
         what = "that can be used" if faults.count else ""
         raise UserError(
             f"{source} holds no row {what}".rstrip(), the_first=faults.first and faults.first.what
         )
-    for left_out, kind in ((empty, "empty"), (inner, "overlapping")):
-        if left_out.count:
-            lines = ", ".join(f"{line:,}" for line in left_out.lines)
-            console.remark(f"{source}: {left_out.count:,} {kind} spans left out (the first on line {lines})")
-    return SpanRows(examples, empty.count + inner.count)
+    for missing, kind in ((empty, "empty"), (inner, "overlapping")):
+        if missing.count:
+            lines = ", ".join(f"{line:,}" for line in missing.lines)
+            console.remark(f"{source}: {missing.count:,} {kind} spans left out (the first on line {lines})")
+    labels = sorted({span.label for example in examples for span in example.spans or ()})
+    tokens_given = sum(len(example.tokens or ()) for example in examples)
+    left_out = empty.count + inner.count
+    return Tagged(examples, "BIO", labels, tokens_given, left_out=faults.count, spans_left_out=left_out)
 
 
-def _text(row: dict[str, Any], where: str) -> str:
-    text = row.get("text")
-    if "text" not in row:
-        raise UserError(f"{where} has no 'text'", keys_found=", ".join(row))
+def _example(row: dict[str, Any], chosen: Chosen, line: int, source: str) -> Example:
+    """A row without its spans."""
+    where = f"{source}, line {line:,}"
+    text = _text(row, chosen, where)
+    identity = row.get(chosen.id) if chosen.id else None
+    group = row.get(chosen.group) if chosen.group else None
+    return Example(
+        id=str(line) if identity in (None, "") else str(identity),
+        text=text,
+        pair=None,
+        label=None,
+        line=line,
+        source=source,
+        group=None if group in (None, "") else str(group),
+        tokens=_tokens(row, text, where),
+    )
+
+
+def _text(row: dict[str, Any], chosen: Chosen, where: str) -> str:
+    column = chosen.text
+    text = row.get(column)
+    if column not in row:
+        raise UserError(f"{where} has no {column!r}", keys_found=", ".join(row))
     if not isinstance(text, str):
-        raise UserError(f"{where}: 'text' is not text", given=_shown(text))
+        raise UserError(f"{where}: {column!r} is not text", given=_shown(text))
     if not text.strip():
         raise UserError(f"{where}: the text is empty")
     return text
 
 
-def _spans(row: dict[str, Any], text: str, where: str) -> list[Span] | None:
-    key = next((key for key in SPANS if row.get(key) is not None), None)
+def _spans(row: dict[str, Any], keys: Sequence[str], text: str, where: str) -> list[Span] | None:
+    key = next((key for key in keys if row.get(key) is not None), None)
     if key is None:
         return None
     if not isinstance(row[key], list):
@@ -133,10 +149,33 @@ def _spans(row: dict[str, Any], text: str, where: str) -> list[Span] | None:
     return [_span(value, text, f"{where}: {key!r}") for value in row[key]]
 
 
+def _tokens(row: dict[str, Any], text: str, where: str) -> tuple[tuple[int, int], ...] | None:
+    """The bounds of the tokens, where they are given: in order, without overlap."""
+    given = row.get("tokens")
+    if not isinstance(given, list) or not given or not all(isinstance(one, list) for one in given):
+        return None
+    bounds, end = [], 0
+    for one in given:
+        if (
+            len(one) != 2
+            or not all(type(place) is int for place in one)
+            or not end <= one[0] < one[1] <= len(text)
+        ):
+            raise UserError(
+                f"{where}: 'tokens' holds something that is no token",
+                given=_shown(one),
+                allowed=f"[start, stop] in order, without overlap, up to {len(text):,}, in characters",
+            )
+        end = one[1]
+        bounds.append((one[0], one[1]))
+    return tuple(bounds)
+
+
 def _span(value: Any, text: str, where: str) -> Span:
     if isinstance(value, dict):
         stop = next((value[key] for key in STOPS if key in value), None)
-        start, label = value.get("start"), next((value[key] for key in NAMES if key in value), None)
+        start = next((value[key] for key in STARTS if key in value), None)
+        label = next((value[key] for key in NAMES if key in value), None)
     elif isinstance(value, list) and len(value) == 3:
         start, stop, label = value
     else:

@@ -17,8 +17,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from unmask import console
-from unmask.data.encodings import COMPRESSED
-from unmask.data.tables import Columns, Example, Reference, records
+from unmask.data.memory import Rows, Source
+from unmask.data.records import FormatOrAuto, by_name, format_of, read_records, starts_with_bracket
+from unmask.data.tables import Columns, Example, Reference
 from unmask.data.textfiles import Faults, OnError, name_of, open_text
 from unmask.errors import UserError, closest
 
@@ -50,13 +51,14 @@ class _Question:
 
 
 def read_questions(
-    path: str | Path,
+    path: Source,
     *,
     columns: Columns | None = None,
     on_error: OnError = "stop",
     require_answers: bool = False,
     encoding: str | None = None,
     starts: Starts = "given",
+    format: FormatOrAuto = "auto",
 ) -> list[Example]:
     """The questions of a SQuAD file (.json), or of rows with the columns question, context and answers.
 
@@ -69,7 +71,10 @@ def read_questions(
     source, faults, found = name_of(path), Faults(on_error), _Located(starts)
     examples: list[Example] = []
     ids: dict[str, str] = {}
-    given = _squad(path, encoding) if _is_json(path) else _rows(path, columns or Columns(), faults, encoding)
+    if format == "auto" and not isinstance(path, Rows) and _is_squad(path, encoding):
+        given = _squad(path, encoding)
+    else:
+        given = _rows(path, columns or Columns(), faults, encoding, format)
     groups: dict[str, str] = {}
     for question in given:
         try:
@@ -89,11 +94,9 @@ def read_questions(
     return examples
 
 
-def _is_json(path: str | Path) -> bool:
-    name = Path(path).name.lower()
-    for suffix in COMPRESSED:
-        name = name.removesuffix(suffix)
-    return name.endswith(".json")
+def _is_squad(path: str | Path, encoding: str | None) -> bool:
+    """Whether a file is one JSON value and no array of records."""
+    return by_name(path) == "json" and not starts_with_bracket(path, encoding)
 
 
 def _squad(path: str | Path, encoding: str | None) -> Iterator[_Question]:
@@ -147,13 +150,13 @@ def _no_squad(where: str, wanted: str, value: Any) -> UserError:
     )
 
 
-def _rows(path: str | Path, columns: Columns, faults: Faults, encoding: str | None) -> Iterator[_Question]:
+def _rows(
+    path: Source, columns: Columns, faults: Faults, encoding: str | None, format: FormatOrAuto
+) -> Iterator[_Question]:
     """The questions of rows; which column is which is told by the names that occur anywhere in the file."""
     source = name_of(path)
-    rows = list(records(path, faults, encoding))
-    if not rows:
-        return
-    names = list(dict.fromkeys(name for _, row in rows for name in row))
+    records = read_records(path, format_of(path, format, encoding), faults, encoding)
+    names = records.names
     question = _column(source, names, columns.text, QUESTIONS, "question", "--text-column")
     context = _column(
         source,
@@ -167,7 +170,7 @@ def _rows(path: str | Path, columns: Columns, faults: Faults, encoding: str | No
         raise _no_column(source, columns.label, names, "--label-column")
     answers = columns.label or next((name for name in ANSWERS if name in names), None)
     start = next((name for name in STARTS if name in names), None)
-    for line, row in rows:
+    for line, row in records.rows:
         identity, group = row.get("id"), row.get("group", row.get("title"))
         yield _Question(
             where=f"{source}, line {line:,}",

@@ -1,96 +1,32 @@
-"""Labelled data: rows of CSV, TSV and JSON lines (or plain lines of text) as examples, checked and split.
+"""Labelled data: the rows of a file of any kind, or of a program, as examples; their labels checked.
 
 Which columns hold the text, a second text and the label is guessed from their names, and said; `Columns`
 overrides the guess.
 """
 
-import hashlib
-import itertools
 import json
-import sys
-from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any, Literal
 
-from unmask import console
-from unmask.config import config, setting
-from unmask.data import encodings
-from unmask.data.delimited import csv_records, read_rows
-from unmask.data.labels import LabelKind, Truth, report_unknown, separator_of, strata, with_truth
-from unmask.data.textfiles import (
-    STDIN,
-    Faults,
-    OnError,
-    kind_of,
-    name_of,
-    open_text,
-    read_objects,
-)
+from unmask.data import columns as known_names
+from unmask.data.columns import Chosen, Columns
+from unmask.data.labels import LabelKind, Truth, report_unknown, separator_of, with_truth
+from unmask.data.memory import Source
+from unmask.data.records import FormatOrAuto, format_of, read_records
+from unmask.data.textfiles import Faults, OnError, name_of, shortened
 from unmask.errors import UserError, closest
 
-PAIRS = (
-    ("text_a", "text_b"),
-    ("text1", "text2"),
-    ("sentence1", "sentence2"),
-    ("sentence_a", "sentence_b"),
-    ("premise", "hypothesis"),
-    ("question1", "question2"),
-    ("question", "sentence"),
-    ("question", "passage"),
-    ("question", "context"),
-    ("question", "answer"),
-    ("query", "passage"),
-)
-TEXTS = (
-    "text",
-    "sentence",
-    "content",
-    "review",
-    "document",
-    "body",
-    "comment",
-    "tweet",
-    "message",
-    "utterance",
-    "headline",
-    "abstract",
-    "description",
-    "question",
-    "title",
-)
-LABELS = (
-    "label",
-    "category",
-    "class",
-    "target",
-    "sentiment",
-    "topic",
-    "intent",
-    "gold_label",
-    "rating",
-    "stars",
-)
-DELIMITERS = ",\t;"  # the first is also what a header without any of them is read with
-
-
-@config
-class Columns:
-    """The names of the columns that hold the text, the second text of a pair and the label; None: guessed."""
-
-    text: str | None = setting(
-        default=None, description="Column of the text; guessed from its name when not given"
-    )
-    pair: str | None = setting(
-        default=None, description="Column of the second text, where the task is about two"
-    )
-    label: str | None = setting(
-        default=None, description="Column of the label; guessed from its name when not given"
-    )
-    separator: str | None = setting(
-        default=None, description="What stands between several labels in one field; found out when not given"
-    )
+__all__ = [
+    "Columns",
+    "Example",
+    "Reference",
+    "Span",
+    "Unknown",
+    "check_labels",
+    "read_examples",
+]
 
 
 @dataclass(frozen=True, order=True)
@@ -173,51 +109,34 @@ class Example:
         return f"{self.source}, line {self.line:,}"
 
 
-@dataclass(frozen=True)
-class _Chosen:
-    """Which column is which, by the names in the file."""
-
-    text: str
-    pair: str | None
-    label: str | None
-    id: str | None
-    group: str | None
-
-
 def read_examples(
-    path: str | Path,
+    path: Source,
     *,
     columns: Columns | None = None,
     on_error: OnError = "stop",
     require_labels: bool = False,
     encoding: str | None = None,
     kind: LabelKind | None = "label",
+    format: FormatOrAuto = "auto",
 ) -> list[Example]:
-    """The rows of a .csv, .tsv or .jsonl file (also .gz, .zst); "-" and other files are one text a line.
+    """The rows of a file of any kind (data/records.py; text also .gz, .zst, and "-"), or of `Rows` in memory.
 
-    Standard input is JSON lines if its first line is an object. Labels are text as written: `1`, `true`.
-    kind: what the column of the label holds: one label, any number of labels (a list, or text with a separator),
-    or a number; None: what does not matter.
-    encoding: of the file; without it UTF-8, and UTF-16 or GB18030 where they are found out.
+    A file of which neither name nor content tell what it is holds one text a line. Labels are text as written:
+    `1`, `true`. kind: what the column of the label holds: one label, any number of labels (a list, or text with a
+    separator), or a number; None: what does not matter. encoding: of the file; without it UTF-8, and UTF-16 or GB18030
+    where they are found out.
     A row without text, with another number of fields, or (`require_labels`) without label is a UserError that
     names the line, or is left out and counted with on_error="skip". Raises UserError also for columns that
     are not there or not told by their names, and for files that hold no rows.
     """
     columns, source, faults = columns or Columns(), name_of(path), Faults(on_error)
-    rows = list(records(path, faults, encoding))
-    if not rows:
-        raise UserError(
-            f"{source} holds no rows",
-            left_out=faults.count or None,
-            the_first=faults.first and faults.first.what,
-        )
-    names = list(dict.fromkeys(name for _, row in rows for name in row))
-    chosen = _choose(source, names, columns, require_labels)
+    records = read_records(path, format_of(path, format, encoding), faults, encoding, labelled=require_labels)
+    chosen = known_names.choose(source, records.names, columns, require_labels, records.annotated)
     separator = columns.separator
     if kind == "labels" and separator is None and chosen.label is not None:
-        separator = separator_of([row.get(chosen.label) for _, row in rows], source)
+        separator = separator_of([row.get(chosen.label) for _, row in records.rows], source)
     examples = []
-    for line, row in rows:
+    for line, row in records.rows:
         try:
             example = _example(row, chosen, line, source)
             if chosen.label is not None and kind is not None:
@@ -237,128 +156,7 @@ def read_examples(
     return examples
 
 
-def records(path: str | Path, faults: Faults, encoding: str | None) -> Iterator[tuple[int, dict[str, Any]]]:
-    """(line number, column -> value) of any kind of file."""
-    kind = kind_of(path)
-    if kind == "jsonl" or (str(path) == STDIN and stdin_is_jsonl(encoding)):
-        yield from read_objects(path, faults, encoding)
-    elif kind == "txt":
-        for line, text in open_text(path, faults, encoding):
-            if text.strip():
-                yield line, {"text": text}
-    else:
-        read = read_rows if kind == "tsv" else _csv_rows
-        header: list[str] = []
-        for line, row in read(path, faults, encoding):
-            if header:
-                yield line, dict(zip(header, row, strict=True))
-            else:
-                header = _checked_header(path, line, row)
-
-
-def stdin_is_jsonl(encoding: str | None = None) -> bool:
-    """Whether the first line of standard input is a JSON object; nothing is taken from it."""
-    head: bytes = sys.stdin.buffer.peek(1)  # type: ignore[union-attr]
-    first, end, _ = encodings.opening(head, encoding).lstrip().partition("\n")
-    if not end and first.startswith("{"):
-        return True
-    try:
-        return isinstance(json.loads(first), dict)
-    except ValueError:
-        return False
-
-
-def _checked_header(path: str | Path, line: int, row: Sequence[str]) -> list[str]:
-    header = [name.strip() for name in row]
-    twice = [name for name, times in Counter(header).items() if times > 1 and name]
-    if twice:
-        raise UserError(
-            f"{name_of(path)}, line {line:,}: two columns are called {twice[0]!r}",
-            columns_found=", ".join(header),
-            to_do="give every column a name of its own",
-        )
-    return header
-
-
-def _csv_rows(path: str | Path, faults: Faults, encoding: str | None) -> Iterator[tuple[int, list[str]]]:
-    """Rows with the line each begins on, the header first; that tells the separator."""
-    lines = open_text(path, faults, encoding)
-    first = next(((number, line) for number, line in lines if line.strip()), None)
-    if first is None:
-        return
-    delimiter = max(DELIMITERS, key="".join(first[1].split('"')[::2]).count)
-    width = 0
-    for line, fields in csv_records(name_of(path), itertools.chain([first], lines), delimiter, faults):
-        width = width or len(fields)
-        if len(fields) == width:
-            yield line, fields
-            continue
-        found = "1 field" if len(fields) == 1 else f"{len(fields)} fields"
-        faults.found(
-            UserError(
-                f"{name_of(path)}, line {line:,} has {found}, the header has {width}",
-                given=_excerpt(delimiter.join(fields)),
-                allowed="as many fields in every row; a field that holds the separator stands in quotes",
-            )
-        )
-
-
-def _excerpt(text: str) -> str:
-    return text.strip() if len(text) <= 70 else text[:67].strip() + "..."
-
-
-def _choose(source: str, names: Sequence[str], columns: Columns, require_labels: bool) -> _Chosen:
-    """The columns as named, else as their names tell; says what was guessed."""
-    for given, option in ((columns.text, "text"), (columns.pair, "pair"), (columns.label, "label")):
-        if given is not None and given not in names:
-            raise UserError(
-                f"{source} has no column {given!r}",
-                columns_found=", ".join(names),
-                did_you_mean=closest(given, names),
-                to_choose=f"--{option}-column NAME",
-            )
-    known = {name.lower(): name for name in reversed(names) if name not in (columns.pair, columns.label)}
-    text, pair = columns.text, columns.pair
-    if text is None and pair is None:
-        both = next((both for both in PAIRS if known.keys() >= set(both)), None)
-        if both is not None:
-            text, pair = known[both[0]], known[both[1]]
-    text = text or next((known[name] for name in TEXTS if name in known), None)
-    if text is None:
-        raise UserError(
-            f"{source}: no column is named like a text",
-            columns_found=", ".join(names),
-            known_names=", ".join(TEXTS) + "; in pairs " + ", ".join("+".join(both) for both in PAIRS[:4]),
-            to_choose="--text-column NAME (and --label-column NAME)",
-            if_these_are_no_names="the file has no header: write one as its first line, such as text,label",
-        )
-    used = {text, pair}
-    label = columns.label or next(
-        (known[name] for name in LABELS if name in known and known[name] not in used), None
-    )
-    if label is None and require_labels:
-        raise UserError(
-            f"{source}: no column is named like a label",
-            columns_found=", ".join(names),
-            known_names=", ".join(LABELS),
-            to_choose="--label-column NAME",
-        )
-    _say_guess(source, columns, text, pair, label)
-    return _Chosen(text, pair, label, known.get("id"), known.get("group"))
-
-
-def _say_guess(source: str, columns: Columns, text: str, pair: str | None, label: str | None) -> None:
-    """Remark which columns were taken, unless they are called `text` and `label`, which needs no saying."""
-    guessed = []
-    if columns.text is None and (text != "text" or pair is not None):
-        guessed.append(f"text from {text!r}" + (f" and {pair!r}" if pair and columns.pair is None else ""))
-    if columns.label is None and label not in (None, "label"):
-        guessed.append(f"label from {label!r}")
-    if guessed:
-        console.remark(f"{source}: {', '.join(guessed)} (to change: --text-column, --label-column)")
-
-
-def _example(row: dict[str, Any], chosen: _Chosen, line: int, source: str) -> Example:
+def _example(row: dict[str, Any], chosen: Chosen, line: int, source: str) -> Example:
     where = f"{source}, line {line:,}"
     given_id = row.get(chosen.id) if chosen.id else None
     group = row.get(chosen.group) if chosen.group else None
@@ -380,7 +178,9 @@ def _text(row: dict[str, Any], column: str, where: str) -> str:
     if value is None or (isinstance(value, str) and not value.strip()):
         raise UserError(f"{where}: the text is empty", given=f"column {column!r}")
     if not isinstance(value, str):
-        raise UserError(f"{where}: {column!r} is not text", given=_excerpt(json.dumps(value)))
+        raise UserError(
+            f"{where}: {column!r} is not text", given=shortened(json.dumps(value, ensure_ascii=False))
+        )
     return value
 
 
@@ -424,78 +224,3 @@ def check_labels(
             allowed=", ".join(sorted(allowed)[:16]),
         )
     return kept
-
-
-def split(
-    examples: Sequence[Example], share: float, seed: int = 0, by_group: bool = True, sample: bool = False
-) -> tuple[list[Example], list[Example]]:
-    """Hold out `share` (0 to 1) of the rows: (the rest, the held-out rows), each in the order given.
-
-    Stratified by label (`strata`). Rows with the same text, or (`by_group`) of the same group, stay together.
-    Which rows are held out depends on the texts and the seed, not on their order. A label is never held out whole,
-    save one that always stands beside another in its group; in a `sample` of rows it may be. Raises UserError where
-    there are too few rows.
-    """
-    if not 0 < share < 1:
-        raise UserError(f"a share of {share} cannot be held out", allowed="more than 0 and less than 1")
-    of_row = strata([example.truth for example in examples])
-    parts: dict[str, list[list[int]]] = defaultdict(list)
-    for bundle in _bundles(examples, by_group):
-        labels = Counter(of_row[index] for index in bundle)
-        parts[min(labels, key=lambda label: (-labels[label], label))].append(bundle)
-    if sample:
-        rare = [label for label, bundles in parts.items() if len(bundles) == 1]
-        parts[""] += [bundle for label in rare if label for bundle in parts.pop(label)]
-    held: set[int] = set()
-    carried = 0.0  # rows that rounding left out so far: small strata together get their share
-    for label in sorted(parts):
-        ordered = sorted(parts[label], key=lambda bundle: min(_hash(examples[i], seed) for i in bundle))
-        target, taken = share * sum(map(len, ordered)) + carried, 0
-        for bundle in ordered[:-1]:
-            if taken + len(bundle) / 2 <= target:
-                held.update(bundle)
-                taken += len(bundle)
-        carried = target - taken
-    if len(parts) == len(examples) > 2:
-        raise UserError(
-            f"each of the {len(examples):,} rows has a label of its own",
-            given=f"{of_row[0]!r}, {of_row[1]!r}, ...",
-            to_do="check the label column (--label-column)",
-            if_these_are_numbers_to_predict="task.target=number",
-        )
-    if not held:
-        raise UserError(
-            f"{len(examples):,} rows are too few to hold out {share:.0%} of them",
-            given=f"{len({(e.text, e.pair) for e in examples}):,} different texts; equal ones stay together",
-            to_do="give more rows, or a file of their own to evaluate on",
-        )
-    rest = [example for index, example in enumerate(examples) if index not in held]
-    return rest, [example for index, example in enumerate(examples) if index in held]
-
-
-def _bundles(examples: Sequence[Example], by_group: bool) -> list[list[int]]:
-    """Places of rows that must stay together: of one text (and pair), of one group, and chains of both."""
-    parent = list(range(len(examples)))
-
-    def root(index: int) -> int:
-        while parent[index] != index:
-            parent[index] = parent[parent[index]]
-            index = parent[index]
-        return index
-
-    first: dict[tuple[str | None, ...], int] = {}
-    for index, example in enumerate(examples):
-        keys: list[tuple[str | None, ...]] = [("text", example.text, example.pair)]
-        if by_group and example.group is not None:
-            keys.append(("group", example.group))
-        for key in keys:
-            parent[root(index)] = root(first.setdefault(key, index))
-    bundles: dict[int, list[int]] = defaultdict(list)
-    for index in range(len(examples)):
-        bundles[root(index)].append(index)
-    return list(bundles.values())
-
-
-def _hash(example: Example, seed: int) -> bytes:
-    content = json.dumps([seed, example.text, example.pair], ensure_ascii=True)
-    return hashlib.sha256(content.encode()).digest()

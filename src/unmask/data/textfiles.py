@@ -72,24 +72,35 @@ class Faults:
             console.remark(f"left out: {self.count:,} (the first: {self.first.what})")
 
 
-def name_of(path: str | Path) -> str:
-    """What to call a file in messages."""
+def name_of(path: object) -> str:
+    """What to call a file (or what stands in its place) in messages."""
     return "standard input" if str(path) == STDIN else str(path)
+
+
+def shortened(text: str) -> str:
+    """The beginning of a text, for messages."""
+    return text.strip() if len(text) <= 70 else text[:67].strip() + "..."
+
+
+def bare_suffix(path: str | Path) -> str:
+    """The suffix of a file, in lower case, below .gz and .zst."""
+    name = Path(path).name.lower()
+    for suffix in COMPRESSED:
+        name = name.removesuffix(suffix)
+    return Path(name).suffix
 
 
 def kind_of(path: str | Path) -> Kind:
     """The kind of a file by its name, below .gz and .zst; a name that says nothing is plain text."""
-    name = Path(path).name.lower()
-    for suffix in COMPRESSED:
-        name = name.removesuffix(suffix)
-    if name.endswith(".json"):
+    suffix = bare_suffix(path)
+    if suffix == ".json":
         plain = shlex.quote(str(path))
         raise UserError(
             f"{path} is one JSON value, not JSON lines",
             allowed=".jsonl with one object a line",
             to_convert=f"jq -c '.[]' {plain} > {plain}l",
         )
-    return KINDS.get(Path(name).suffix, "txt")
+    return KINDS.get(suffix, "txt")
 
 
 def find_files(sources: Sequence[str | Path]) -> list[str]:
@@ -124,10 +135,7 @@ def _files_in(folder: Path) -> list[str]:
     found = []
     for path in folder.rglob("*"):
         hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
-        name = path.name.lower()
-        for suffix in COMPRESSED:
-            name = name.removesuffix(suffix)
-        if not hidden and Path(name).suffix in KINDS and path.is_file():
+        if not hidden and bare_suffix(path) in KINDS and path.is_file():
             found.append(path)
     if not found:
         raise UserError(
@@ -196,7 +204,8 @@ class _Zstd(io.RawIOBase):
         return len(taken)
 
 
-def _open_bytes(path: str, stack: ExitStack) -> io.BufferedReader:
+def open_bytes(path: str, stack: ExitStack) -> io.BufferedReader:
+    """A file (or standard input) as bytes, decompressed. Raises UserError where there is none."""
     if path == STDIN:
         stream: Any = sys.stdin.buffer  # not buffered where a program put something else in its place
         return stream if isinstance(stream, io.BufferedReader) else io.BufferedReader(stream)
@@ -233,7 +242,7 @@ def open_text(
     number, blank, faults_before = 0, True, faults.count
     with ExitStack() as stack:
         try:
-            stream = _open_bytes(path, stack)
+            stream = open_bytes(path, stack)
             head = stream.peek(4096)[:4096]
             recoded = encoding if encoding not in (None, "UTF-8", "GB18030") else None
             if encoding is None and (recoded := encodings.utf16(head)) is not None:

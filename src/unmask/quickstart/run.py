@@ -347,7 +347,8 @@ class Quickstart:
             values = dump(base)
             values["model"] = str(pretrained.model)
             values["task"]["length"] = length
-            values["data"] |= {"train": str(rows.train), "dev": rows.dev, **settings_of(rows.reading)}
+            paths = {"train": str(rows.train), "dev": rows.dev, "test": str(rows.test)}
+            values["data"] |= {**paths, **settings_of(rows.reading)}
             values["data"]["rows"] = None if kept >= available else kept
             values["train"] |= {
                 "budget": f"{epochs:.2f} epochs",

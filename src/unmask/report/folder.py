@@ -107,7 +107,9 @@ def _command(info: RunInfo) -> str:
     """What makes the run again from its own recipe, in another folder."""
     recipe, out = str(info.folder / "recipe.yaml"), f"{info.folder}-again"
     kept = tested_on(info.folder)
-    test = ["--test", kept.test] if kept is not None and kept.test is not None else []
+    data = info.recipe.get("data") or {}
+    named = data.get("test") is not None or bool(data.get("test_share"))  # the recipe says it itself
+    test = ["--test", kept.test] if kept is not None and kept.test is not None and not named else []
     return shlex.join(["unmask", info.kind, recipe, *test, "--out", out])
 
 
@@ -150,6 +152,7 @@ def _finetuned(info: RunInfo) -> Results:
         "file": data.get("train"),
         "train_rows": finished.get("train_rows"),
         "dev_rows": finished.get("dev_rows"),
+        "defects": _defects(info.facts.get("checked")),
     }
     results: Results = {"finetuning": [entry], "data": {"task": task}}
     kept = tested_on(info.folder)
@@ -166,6 +169,20 @@ def _finetuned(info: RunInfo) -> Results:
             results["samples"] = {"predictions": list(kept.samples)}
         task |= {"test_rows": len(kept.reference), "labels": len(kept.labels)}
     return results
+
+
+def _defects(checked: Any) -> list[str]:
+    """What the run found in its rows before it learnt from them, in sentences."""
+    if not isinstance(checked, dict):
+        return []
+    found = []
+    for part, leak in (checked.get("leaks") or {}).items():
+        found.append(f"{leak['rows']:,} of {leak['of']:,} {part} rows stand in the training rows, too")
+    if contradictions := checked.get("contradictions"):
+        found.append(f"{contradictions['rows']:,} training rows have a text with several labels")
+    if left_out := checked.get("left_out"):
+        found.append(f"{left_out:,} of these rows were left out of training")
+    return found
 
 
 def tested_on(run: Path) -> saved.Predictions | None:

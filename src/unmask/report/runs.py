@@ -34,6 +34,8 @@ INNER = {
     "corpus",
     "predictions",
     "tensorboard",
+    "given",
+    "split",
 }  # of a run: no runs inside
 
 Facts = dict[str, Any]

@@ -36,12 +36,20 @@ __all__ = [
     "TagTask",
     "Task",
     "restore",
+    "task_named",
 ]
 
 
 @config
 class _Schema:
     task: AnyTask = setting(description="what was learnt")
+
+
+def task_named(name: str, **settings_given: object) -> type[Task[Any]]:
+    """The task that a settings class of `AnyTask` calls so. Raises UserError for others."""
+    settings: Any = from_mapping(_Schema, {"task": {"name": name, **settings_given}}, "task").task
+    task: type[Task[Any]] = settings.task
+    return task
 
 
 def restore(schema: Mapping[str, Any], tokenizer: Tokenizer, where: str = "unmask.json") -> Task[Any]:

@@ -7,7 +7,6 @@ all windows is the answer. A window without the answer is taught to point at [CL
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
@@ -17,6 +16,7 @@ from torch import Tensor
 from unmask import console
 from unmask.config import config, dump, setting
 from unmask.data.batch import Batch, Row
+from unmask.data.memory import Source
 from unmask.data.squad import read_questions
 from unmask.data.tables import Example, Reference, Unknown
 from unmask.errors import UserError
@@ -153,19 +153,19 @@ class AnswerTask(Task[list[FoundAnswer]]):
         return "BertForQuestionAnswering", ["start", "stop"]
 
     @classmethod
-    def read(cls, path: Path | str, reading: Reading) -> list[Example]:
+    def read(cls, path: Source, reading: Reading) -> list[Example]:
         return cls._read(path, reading, True, reading.answer_starts)
 
-    def read_test(self, path: Path | str, reading: Reading) -> list[Example]:
+    def read_test(self, path: Source, reading: Reading) -> list[Example]:
         """Scores need no places, so that of several places of an answer any will do."""
         return self._read(path, reading, True, "first")
 
-    def read_new(self, path: Path | str, reading: Reading) -> list[Example]:
+    def read_new(self, path: Source, reading: Reading) -> list[Example]:
         return self._read(path, reading, False, "first")
 
     @staticmethod
     def _read(
-        path: Path | str, reading: Reading, answers: bool, starts: Literal["given", "first"]
+        path: Source, reading: Reading, answers: bool, starts: Literal["given", "first"]
     ) -> list[Example]:
         return read_questions(
             path,
@@ -173,6 +173,7 @@ class AnswerTask(Task[list[FoundAnswer]]):
             on_error=reading.on_error,
             require_answers=answers,
             encoding=reading.encoding,
+            format=reading.format,
             starts=starts,
         )
 

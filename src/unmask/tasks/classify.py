@@ -14,7 +14,7 @@ from torch import Tensor
 from unmask import metrics, rowmetrics
 from unmask.config import config, setting
 from unmask.data.batch import Batch, Row
-from unmask.data.labels import LabelKind, report_contradictions
+from unmask.data.labels import LabelKind
 from unmask.data.tables import Example
 from unmask.errors import UserError
 from unmask.metrics import Interval
@@ -208,7 +208,6 @@ class ClassifyTask(TextTask[Sequence[Label]]):
     @classmethod
     def build(cls, settings: Classify, tokenizer: Tokenizer, train: Sequence[Example]) -> Self:
         labels = cls.labels_of(train)
-        report_contradictions(train)
         if settings.head == "adaptive":
             counts = Counter(example.label for example in train)
             labels.sort(key=lambda label: -counts[label])

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from unmask import console, metrics, rowmetrics
 from unmask.data.batch import Batch, Row
-from unmask.data.labels import SEPARATORS, report_contradictions
+from unmask.data.labels import SEPARATORS
 from unmask.data.tables import Example
 from unmask.errors import UserError
 from unmask.metrics import Interval, SentenceCounts
@@ -116,7 +116,6 @@ class LabelsTask(TextTask[Sequence[Label]]):
                 given=f"{len(train):,} rows without a single label",
                 to_do="check the label column (--label-column)",
             )
-        report_contradictions(train)
         always = [label for label in labels if all(label in (example.label_set or ()) for example in train)]
         if len(always) == len(labels):
             raise UserError(

@@ -9,7 +9,6 @@ import numpy.typing as npt
 from torch import Tensor
 
 from unmask.data.batch import Batch, Row
-from unmask.data.labels import report_contradictions
 from unmask.data.tables import Example, Unknown
 from unmask.errors import UserError
 from unmask.metrics import Interval
@@ -82,7 +81,6 @@ class NumberTask(TextTask[float]):
                 given=f"{len(train):,} rows, all with the number {values[0]:g}",
                 to_do="check the label column (--label-column)",
             )
-        report_contradictions(train)
         facts = (values.mean(), values.std(), values.min(), values.max())
         return cls(settings, tokenizer, Numbers(*map(float, facts)))
 

@@ -8,7 +8,6 @@ another way of decoding, in `spantag.py`.
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
@@ -18,6 +17,8 @@ from torch import Tensor
 from unmask.config import config, dump, setting
 from unmask.data.batch import IGNORED, SPECIAL, Batch, Row
 from unmask.data.conll import check_tags, read_tagged
+from unmask.data.memory import Source
+from unmask.data.records import by_name
 from unmask.data.schemes import SchemeName
 from unmask.data.tables import Example, Span, Unknown, read_examples
 from unmask.errors import UserError
@@ -39,8 +40,6 @@ from unmask.tasks.tagscore import Measure, TagEvaluation
 from unmask.tasks.task import Evidence, Head, Reading, Task, TaskLearner
 from unmask.tasks.windows import Window, windows
 from unmask.text.tokenizer import Encoded, Tokenizer
-
-CONLL = (".conll", ".conllu", ".conllup", ".conll03", ".bio", ".iob", ".iob2", ".bioes", ".bmes")
 
 
 @config
@@ -195,26 +194,27 @@ class TagTask(Task[list[LabelledSpan]]):
         return name, self.tags.names
 
     @classmethod
-    def read(cls, path: Path | str, reading: Reading) -> list[Example]:
+    def read(cls, path: Source, reading: Reading) -> list[Example]:
         return read_tagged(
             path,
             columns=reading.tags,
+            names=reading.columns,
             scheme=reading.scheme,
             on_error=reading.on_error,
             require_tags=True,
             encoding=reading.encoding,
+            format=reading.format,
             nested=cls.nested,
         ).examples
 
-    def read_test(self, path: Path | str, reading: Reading) -> list[Example]:
+    def read_test(self, path: Source, reading: Reading) -> list[Example]:
         scheme = "plain" if self.plain and reading.scheme == "auto" else reading.scheme
         return self.read(path, replace(reading, scheme=scheme))
 
-    def read_new(self, path: Path | str, reading: Reading) -> list[Example]:
+    def read_new(self, path: Source, reading: Reading) -> list[Example]:
         """CoNLL where the name of the file or the options say so; else rows, or a text a line."""
-        suffixes = [suffix.lower() for suffix in Path(path).suffixes]
-        named = any(suffix in CONLL for suffix in suffixes[-2:])
-        if named or reading.tags.token is not None or reading.tags.tag is not None:
+        kind = by_name(path) if reading.format == "auto" else reading.format
+        if kind == "conll" or reading.tags.token is not None or reading.tags.tag is not None:
             return read_tagged(
                 path,
                 columns=reading.tags,
@@ -222,9 +222,14 @@ class TagTask(Task[list[LabelledSpan]]):
                 on_error=reading.on_error,
                 encoding=reading.encoding,
                 say_tags=False,
+                format="conll" if kind == "conll" else reading.format,
             ).examples
         return read_examples(
-            path, columns=reading.columns, on_error=reading.on_error, encoding=reading.encoding
+            path,
+            columns=reading.columns,
+            on_error=reading.on_error,
+            encoding=reading.encoding,
+            format=reading.format,
         )
 
     @classmethod

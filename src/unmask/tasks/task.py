@@ -19,9 +19,12 @@ import torch
 from torch import Tensor, nn
 
 from unmask.data.batch import Batch, Row
-from unmask.data.conll import SchemeName, TagColumns
+from unmask.data.columns import Columns, TagColumns
+from unmask.data.memory import Source
+from unmask.data.records import FormatOrAuto
+from unmask.data.schemes import SchemeName
 from unmask.data.squad import Starts
-from unmask.data.tables import Columns, Example, Unknown
+from unmask.data.tables import Example, Unknown
 from unmask.data.textfiles import OnError
 from unmask.learner import Learner, Loss
 from unmask.metrics import LOWER, PLAIN, Interval
@@ -64,9 +67,9 @@ def shown_figure(metric: str, value: float) -> str:
 
 @dataclass(frozen=True)
 class Reading:
-    """How to read a file of examples: its columns, how tags are written, its encoding (None: found out), what to
-    do with what cannot be read, and with test labels that the model does not know (None: as on_error says); where
-    answers stand that occur several times.
+    """How to read a file of examples: its kind, its columns, how tags are written, its encoding (None: found out),
+    what to do with what cannot be read, and with test labels that the model does not know (None: as on_error says);
+    where answers stand that occur several times.
     """
 
     columns: Columns = field(default_factory=Columns)
@@ -76,6 +79,7 @@ class Reading:
     encoding: str | None = None
     unknown_labels: Unknown | None = None
     answer_starts: Starts = "given"
+    format: FormatOrAuto = "auto"
 
     @property
     def unknown(self) -> Unknown:
@@ -245,15 +249,15 @@ class Task(ABC, Generic[P]):
 
     @classmethod
     @abstractmethod
-    def read(cls, path: Path | str, reading: Reading) -> list[Example]:
+    def read(cls, path: Source, reading: Reading) -> list[Example]:
         """Examples with their labels. Raises UserError naming file and line."""
 
     @abstractmethod
-    def read_new(self, path: Path | str, reading: Reading) -> list[Example]:
+    def read_new(self, path: Source, reading: Reading) -> list[Example]:
         """Examples to predict: labels, where there are any, are not needed."""
 
     @abstractmethod
-    def read_test(self, path: Path | str, reading: Reading) -> list[Example]:
+    def read_test(self, path: Source, reading: Reading) -> list[Example]:
         """Examples to evaluate on: with labels, tagged as the training data are."""
 
     @classmethod

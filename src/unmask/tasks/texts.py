@@ -3,7 +3,6 @@
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar, overload
 
 import numpy as np
@@ -12,6 +11,7 @@ import numpy.typing as npt
 from unmask.config import dump
 from unmask.data.batch import SPECIAL, Row
 from unmask.data.labels import LabelKind
+from unmask.data.memory import Source
 from unmask.data.tables import Example, Unknown, check_labels, read_examples
 from unmask.tasks.task import Evidence, Reading, Task
 from unmask.tasks.windows import Ids, long_frames, per_owner
@@ -113,7 +113,7 @@ class TextTask(Task[P]):
         return "BertForSequenceClassification" if known else None, self.labels
 
     @classmethod
-    def read(cls, path: Path | str, reading: Reading) -> list[Example]:
+    def read(cls, path: Source, reading: Reading) -> list[Example]:
         return read_examples(
             path,
             columns=reading.columns,
@@ -121,14 +121,20 @@ class TextTask(Task[P]):
             require_labels=True,
             encoding=reading.encoding,
             kind=cls.kind,
+            format=reading.format,
         )
 
-    def read_new(self, path: Path | str, reading: Reading) -> list[Example]:
+    def read_new(self, path: Source, reading: Reading) -> list[Example]:
         return read_examples(
-            path, columns=reading.columns, on_error=reading.on_error, encoding=reading.encoding, kind=None
+            path,
+            columns=reading.columns,
+            on_error=reading.on_error,
+            encoding=reading.encoding,
+            kind=None,
+            format=reading.format,
         )
 
-    def read_test(self, path: Path | str, reading: Reading) -> list[Example]:
+    def read_test(self, path: Source, reading: Reading) -> list[Example]:
         return self.read(path, reading)
 
     @classmethod

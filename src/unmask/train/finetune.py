@@ -13,19 +13,22 @@ from unmask.console import Progress
 from unmask.data.batch import Row
 from unmask.data.batches import Batches, TableExamples
 from unmask.data.labels import of_test_rows
-from unmask.data.tables import Example, split
+from unmask.data.memory import Rows, source_of
+from unmask.data.tables import Example
 from unmask.errors import UserError
 from unmask.model.encoder import Encoder
 from unmask.predict import Predictor, infer, load
-from unmask.tasks import AnyTask, Classify, Task
+from unmask.tasks import Task
 from unmask.tasks.hiding import Hiding
 from unmask.tasks.regularise import Regularise, Regulariser
 from unmask.tasks.task import TITLES, Evidence, TaskLearner, shown_figure
 from unmask.train.fit import Fit, Watch
 from unmask.train.optim import finetuning_rate
 from unmask.train.parallel import World, joined
-from unmask.train.recipe import FinetuneRecipe, RowsConfig, read_recipe, recipe_of
-from unmask.train.run import Run
+from unmask.train.recipe import FinetuneRecipe, read_recipe, recipe_of
+from unmask.train.rows import Prepared, prepared, write_split
+from unmask.train.rows import rows_of as rows_of
+from unmask.train.run import GIVEN, Run
 from unmask.train.steps import Step
 from unmask.train.transfer import Heads, architecture, set_learning, take_head, taken_over, told
 
@@ -65,18 +68,22 @@ def finetune(
     *,
     model: Path | str | None = None,
     task: str = "classify",
-    train: Path | str | None = None,
-    dev: Path | str | None = None,
+    train: Any = None,
+    dev: Any = None,
+    test: Any = None,
     out: Path | str = "runs/finetune",
     progress: Progress | None = None,
     world: World | None = None,
 ) -> Finetuned:
     """Train a model for a task; the run folder `out` then holds model/ (the best on dev), the log, checkpoints.
 
-    recipe: a FinetuneRecipe or a YAML file; or else `model` and `train` (and `dev`), with every other setting
-    at its default; overrides: `key.sub=value`. Resumes like `pretrain`, and takes a `world` like it. Raises
-    UserError for what cannot be used.
+    recipe: a FinetuneRecipe or a YAML file; or else `model` and `train` (and `dev`, `test`), with every other setting
+    at its default; overrides: `key.sub=value`. Rows are files, or what holds rows in memory (a DataFrame, a `datasets`
+    split, a list of dicts): these are written into given/ of the run, and its recipe names those files. test: rows
+    that must not stand in train; they are not evaluated here (`Predictor.evaluate`). Resumes like `pretrain`, and takes
+    a `world` like it. Raises UserError for what cannot be used.
     """
+    held: dict[Path, Rows] = {}
     with joined(world) as world:
         with world.agreeing():
             if recipe is None:
@@ -84,7 +91,7 @@ def finetune(
                     raise UserError(
                         "fine-tuning needs a model and training rows", allowed="model=FOLDER, train=FILE"
                     )
-                data = {"train": str(train), **({"dev": str(dev)} if dev else {})}
+                data, held = _named({"train": train, "dev": dev, "test": test}, Path(out) / GIVEN)
                 values = {"model": str(model), "task": {"name": task}, "data": data}
                 recipe = recipe_of(FinetuneRecipe, values, overrides, where="the settings given")
             elif not isinstance(recipe, FinetuneRecipe):
@@ -92,7 +99,9 @@ def finetune(
         with Run(Path(out), recipe, "finetune", world) as run:
             if run.finished:
                 console.remark(f"{run.folder} is finished; remove it or choose another --out to train again")
-            elif progress is not None:
+                return Finetuned(run.folder, **run.outcome())
+            world.from_main(lambda: run.keep({path: rows.jsonl() for path, rows in held.items()}))
+            if progress is not None:
                 _train(run, recipe, progress)
             else:
                 with console.work("Fine-tuning") as work:
@@ -101,33 +110,19 @@ def finetune(
             return Finetuned(run.folder, **run.outcome())
 
 
-def rows_of(data: RowsConfig, seed: int, task: AnyTask | None = None) -> tuple[list[Example], list[Example]]:
-    """(training examples, dev examples) as the recipe says; a dev file is taken whole. task: classify if None."""
-    read = (task or Classify()).task.read
-    examples = read(data.train, data.reading)
-    if data.dev is not None:
-        dev = read(data.dev, data.reading)
-    else:
-        examples, dev = split(examples, data.dev_share, seed)
-        needed = _of_new_labels(examples, dev)
-        examples, dev = examples + needed, [example for example in dev if example not in needed]
-    if data.rows is not None and data.rows < len(examples):
-        rest, examples = split(examples, data.rows / len(examples), seed + 1)
-        examples += _of_new_labels(examples, rest)
-    if data.dev_rows is not None and data.dev_rows < len(dev):
-        _, dev = split(dev, data.dev_rows / len(dev), seed + 2, sample=True)
-    return examples, dev
-
-
-def _of_new_labels(chosen: Sequence[Example], others: Sequence[Example]) -> list[Example]:
-    """The first of the other examples for each label that no chosen one has: what is not seen is not learnt."""
-    known = {label for example in chosen for label in example.labels}
-    found = []
-    for example in others:
-        if not example.labels <= known:
-            found.append(example)
-            known |= example.labels
-    return found
+def _named(given: dict[str, Any], folder: Path) -> tuple[dict[str, str], dict[Path, Rows]]:
+    """The files of a recipe's data, and what is still to be written into those for rows in memory."""
+    paths, held = {}, {}
+    for name, rows in given.items():
+        if rows is None:
+            continue
+        source = source_of(rows, f"the {name} rows given")
+        if isinstance(source, Rows):
+            path = folder / f"{name}.jsonl"
+            held[path] = source
+            source = path
+        paths[name] = str(source)
+    return paths, held
 
 
 def check(recipe: FinetuneRecipe, opened: bundle.Bundle) -> None:
@@ -148,23 +143,22 @@ def _train(run: Run, recipe: FinetuneRecipe, progress: Progress) -> None:
         opened = bundle.read(recipe.model)
         check(recipe, opened)
         recipe = with_rate(recipe, opened.config.width)
-        train, dev = rows_of(data, recipe.seed, recipe.task)
-        inputs = {"model": opened.sha256, "train": files.sha256(data.train)}
-        run.bind(**inputs, **({"dev": files.sha256(data.dev)} if data.dev else {}))
+        rows = _rows(run, recipe, opened)
+        train, dev = rows.train, rows.dev
         task = recipe.task.task.build(recipe.task, opened.tokenizer, train)
         with of_test_rows():
             dev = task.check(dev, of=data.train, unknown=data.reading.unknown)
-        rows = task.encode(train)
+        encoded = task.encode(train)
         truncated = task.truncated
         heldout = HeldOut(task, dev, task.encode([example.only(task.labels) for example in dev]))
-        learner, heads = _learner(opened, recipe, task, train, rows)
+        learner, heads = _learner(opened, recipe, task, train, encoded)
         origin = told(opened, learner, recipe.transfer, heads) | {"lr": recipe.train.optimizer.rate}
         config, lineage = learner.encoder.config, opened.lineage
         tokenizer = opened.tokenizer
         del opened  # its weights are in the learner now
         learner.to(world.device)
         batches = Batches(
-            TableExamples(rows),
+            TableExamples(encoded),
             data.batch_rows,
             recipe.seed,
             recipe.train.accumulate,
@@ -223,6 +217,21 @@ def with_rate(recipe: FinetuneRecipe, width: int) -> FinetuneRecipe:
         return recipe
     rated = changed(optimizer, lr=finetuning_rate(width))
     return changed(recipe, train=changed(recipe.train, optimizer=rated))
+
+
+def _rows(run: Run, recipe: FinetuneRecipe, opened: bundle.Bundle) -> Prepared:
+    """The rows; what was found in them and cut from them is written down before anything is learnt from them."""
+    data = recipe.data
+    rows = prepared(data, recipe.seed, recipe.task)
+    read = {"train": data.train, "dev": data.dev, "test": data.test if data.leaks == "drop" else None}
+    run.bind(model=opened.sha256, **{name: files.sha256(path) for name, path in read.items() if path})
+
+    def write_down() -> None:
+        run.write_facts(checked=rows.checked)
+        write_split(data, rows, run.folder)
+
+    run.world.from_main(write_down)
+    return rows
 
 
 def _learner(

@@ -8,6 +8,7 @@ from unmask import bundle
 from unmask.config import config, dump, from_mapping, override, read_yaml, setting
 from unmask.data.conll import SchemeName, TagColumns
 from unmask.data.ramp import Ramp
+from unmask.data.records import FormatOrAuto
 from unmask.data.tables import Columns
 from unmask.errors import UserError, closest
 from unmask.model.encoder import EncoderConfig
@@ -73,13 +74,30 @@ class RowsConfig:
     """Labelled rows to fine-tune on."""
 
     train: str = setting(
-        description="file of training rows: csv, tsv or jsonl; for tags CoNLL, for answers SQuAD's json, or jsonl"
+        description="file of training rows: csv, tsv, jsonl, json, Parquet, Label Studio; tags: CoNLL; answers: SQuAD"
     )
     dev: str | None = setting(
         default=None, description="file of rows to choose by; a tenth of train if not given"
     )
+    test: str | None = setting(
+        default=None, description="file of rows to evaluate on at the end; nothing is chosen by them"
+    )
     dev_share: float = setting(
         default=0.1, gt=0, lt=1, description="share of train that becomes dev where none is given"
+    )
+    test_share: float = setting(
+        default=0.0,
+        ge=0,
+        lt=1,
+        description="share of train that becomes test, if any; what is cut is written into split/ of the run",
+    )
+    leaks: Literal["warn", "drop", "stop"] = setting(
+        default="warn",
+        description="dev or test rows whose text stands in train: said, left out of train, or an error",
+    )
+    contradictions: Literal["warn", "drop", "stop"] = setting(
+        default="warn",
+        description="training rows of one text with different labels: said, left out, or an error",
     )
     text_column: str | None = setting(default=None, description="guessed from its name if not given")
     pair_column: str | None = setting(default=None, description="second text of a pair")
@@ -99,6 +117,9 @@ class RowsConfig:
     )
     on_error: Literal["stop", "skip"] = setting(
         default="stop", description="a row that cannot be read: stop, or leave it out and say how many"
+    )
+    format: FormatOrAuto = setting(
+        default="auto", description="kind of the files; auto: found out from content and name, which is said"
     )
     encoding: str | None = setting(
         default=None, description="of the files; without it UTF-8, and UTF-16 or GB18030 where found out"
@@ -124,6 +145,10 @@ class RowsConfig:
     )
     batch_rows: int = setting(default=32, ge=1, description="rows per step, over all micro-batches")
 
+    def __post_init__(self) -> None:
+        if self.test is not None and self.test_share:
+            raise ValueError("test is a file of its own, so that test_share cuts nothing: give one of them")
+
     @property
     def reading(self) -> Reading:
         """How to read these files, and others like them."""
@@ -140,6 +165,7 @@ class RowsConfig:
             self.encoding,
             self.unknown_labels,
             self.answer_starts,
+            format=self.format,
         )
 
 
@@ -156,6 +182,7 @@ def settings_of(reading: Reading) -> dict[str, str | None]:
         "on_error": reading.on_error,
         "encoding": reading.encoding,
         "unknown_labels": reading.unknown_labels,
+        "format": reading.format,
         "answer_starts": reading.answer_starts,
     }
 

@@ -6,7 +6,7 @@ existing run resumes it. Where several processes train, the main one alone reads
 
 import platform
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,8 +23,11 @@ from unmask.train.parallel import World
 from unmask.train.track import Mirror
 from unmask.version import __version__
 
-# how a run is computed, not what it learns: may change from one start to the next
-FREE = "train.parallel:"
+# how a run is computed and what it is judged by, not what it learns: may change from one start to the next
+FREE = ("train.parallel:", "data.test:")
+
+GIVEN = "given"  # the folder of a run with the rows that a program gave
+SPLIT = "split"  # and the one with what was cut from its training file
 
 
 class Interrupted(KeyboardInterrupt):
@@ -97,7 +100,8 @@ class Run:
             else:
                 self.write_facts(kind=self.kind, created=datetime.now(UTC).isoformat(timespec="seconds"))
                 files.write_text(self.folder / "recipe.yaml", to_yaml(self.recipe))
-            files.sweep(self.folder)
+            for folder in (self.folder, self.folder / GIVEN, self.folder / SPLIT):
+                files.sweep(folder)
             self.write_facts(environment=environment(self.world))
         except BaseException:
             self._lock.close()  # whoever holds on to the error does not hold on to the folder
@@ -147,6 +151,23 @@ class Run:
                 to_go_on_with_it="restore the files of before",
                 to_start_another="choose another --out folder",
             )
+
+    def keep(self, texts: Mapping[Path, str]) -> None:
+        """Files of the run that hold what a program gave it; on the main process only.
+
+        Raises UserError where the run was begun with others.
+        """
+        for path, text in texts.items():
+            if not self._begun or not path.is_file():
+                path.parent.mkdir(exist_ok=True)
+                files.write_text(path, text)
+            elif path.read_text(encoding="utf-8") != text:
+                raise UserError(
+                    f"{self.folder} was begun with other data",
+                    changed=path.stem,
+                    to_go_on_with_it="give the same rows as before",
+                    to_start_another="choose another --out folder",
+                )
 
     def append(self, **row: Any) -> None:
         """One row to metrics.jsonl, and to TensorBoard where asked; a full disk is a UserError."""

@@ -1,0 +1,111 @@
+"""`unmask data check`, and what `unmask finetune` says of its files before it trains."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from unmask import files
+from unmask.report.folder import results_of
+
+TRAIN = "text,label\none,a\ntwo,b\nthree,a\nTWO,a\nthree,a\n"
+
+
+@pytest.fixture
+def rows(tmp_path: Path) -> dict[str, Path]:
+    written = {
+        "train": TRAIN,
+        "test": "text,label\nOne ,a\nnew,b\nother,c\nnew,b\n",
+        "clean": "text,label\nfour,a\nfive,b\n",
+    }
+    for name, content in written.items():
+        (tmp_path / f"{name}.csv").write_text(content)
+    return {name: tmp_path / f"{name}.csv" for name in written}
+
+
+def test_what_is_found_is_shown(command, rows: dict[str, Path]) -> None:
+    done = command("data", "check", "--train", rows["train"], "--test", rows["test"])
+    train, test = rows["train"], rows["test"]
+    assert done.code == 1
+    assert (
+        f"{test}: 1 of 4 rows stand in {train}, too (the first: {test}, line 2 and {train}, line 2)"
+        in done.out
+    )
+    assert f"{train}: 2 rows have a text that stands there with another label" in done.out
+    assert f"{train}, line 5: a and {train}, line 3: b" in done.out
+    assert f"{train}: 2 rows repeat the text" in done.out and f"{test}: 1 rows repeat" in done.out
+    assert f"{test}: 1 rows have a label that no training row has (the first: {test}, line 4: c)" in done.out
+    assert "4 (80.0%)" in done.out and "1 (25.0%)" in done.out
+
+
+def test_and_told_to_programs(command, rows: dict[str, Path]) -> None:
+    done = command("data", "check", "--train", rows["train"], "--test", rows["test"], "--json")
+    told = json.loads(done.out)
+    assert done.code == 1 and told["biased"]
+    found = {(one["what"], one["part"]): one["rows"] for one in told["problems"]}
+    assert found == {
+        ("contradictions", "train"): 2,
+        ("duplicates", "train"): 2,
+        ("leaks", "test"): 1,
+        ("unknown_labels", "test"): 1,
+        ("duplicates", "test"): 1,
+    }
+    assert told["parts"]["train"]["labels"] == {"a": 4, "b": 1}
+    assert told["parts"]["train"]["characters"] == {"p0": 3, "p5": 3, "p50": 3, "p95": 5, "p100": 5}
+
+
+def test_nothing_is_found_in_clean_files(command, rows: dict[str, Path]) -> None:
+    done = command("data", "check", "--train", rows["clean"])
+    assert done.code == 0 and "nothing was found" in done.out
+    tags = rows["clean"].with_suffix(".conll")
+    tags.write_text("Ada\tB-PER\nis\tO\n\nBob\tB-PER\n")
+    done = command("data", "check", "--train", tags, "--task", "tag")
+    assert done.code == 0 and "PER" in done.out
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("id,text,label\n1,a,x\n1,b,y\n", "1 rows have the id of an earlier one"),
+        ("text,label\na,x\nb,x\n", "all 2 rows have the same label"),
+        ("text,label\na,x\n ,y\n", "line 3: the text is empty"),
+        ("review,stars\n", "holds no rows"),
+    ],
+)
+def test_single_files(command, tmp_path: Path, content: str, said: str) -> None:
+    (tmp_path / "a.csv").write_text(content)
+    done = command("data", "check", "--train", tmp_path / "a.csv")
+    assert said in done.out + done.err
+
+
+def test_a_test_file_with_other_columns(command, rows: dict[str, Path], tmp_path: Path) -> None:
+    (tmp_path / "other.csv").write_text("words,outcome\na,x\n")
+    done = command("data", "check", "--train", rows["clean"], "--test", tmp_path / "other.csv")
+    assert done.code == 1 and "other.csv: no column is named like a text" in done.err
+    assert "words, outcome" in done.err and "--text-column" in done.err
+
+
+def test_leaks_are_in_the_run_and_in_its_report(command, pretrained: Path, tmp_path: Path) -> None:
+    train, test, out = tmp_path / "train.csv", tmp_path / "test.csv", tmp_path / "run"
+    train.write_text("text,label\n" + "".join(f"river {n},water\nstone {n},stone\n" for n in range(20)))
+    test.write_text("text,label\nRIVER 3,water\nriver new,water\n")
+    asked = ["finetune", "--model", pretrained, "--train", train, "--test", test, "--out", out]
+    done = command(*asked, "train.budget=2 steps", "task.length=16")
+    assert done.code == 0 and f"{test}: 1 of 2 rows stand in {train}, too" in done.err
+    assert files.read_json(out / "run.json")["checked"]["leaks"]["test"]["rows"] == 1
+    assert results_of(out)["data"]["task"]["defects"] == ["1 of 2 test rows stand in the training rows, too"]
+    page = tmp_path / "page.html"
+    assert command("report", out, "--lang", "zh", "--out", page).code == 0
+    assert "2 条测试样本中有 1 条也出现在训练样本中" in page.read_text(encoding="utf-8")
+    stopped = command(*asked[:-1], tmp_path / "other", "data.leaks=stop")
+    assert stopped.code == 1 and "data.leaks=drop" in stopped.err and not (tmp_path / "other").exists()
+
+
+def test_a_test_set_is_cut_and_used(command, pretrained: Path, table: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    asked = ["finetune", "--model", pretrained, "--train", table, "--out", out, "data.test_share=0.25"]
+    done = command(*asked, "train.budget=2 steps", "task.length=16", "--json")
+    told = json.loads(done.out)["test"]
+    assert done.code == 0 and told["rows"] == 20 and told["file"] == str(out / "split" / "test.jsonl")
+    again = command(*asked, "train.budget=2 steps", "task.length=16", "--json")
+    assert json.loads(again.out)["test"] == told
