@@ -148,6 +148,15 @@ def lacking(config: EncoderConfig, tokenizer: Tokenizer) -> list[str]:
     return found
 
 
+def class_of(family: Family, architecture: str | None, task: Mapping[str, Any] | None) -> str | None:
+    """BERT's class that computes the same as a head, if there is one. ModernBERT's also reads means."""
+    known = task or {}
+    linear = known.get("head", "linear") == "linear" and not known.get("mix_layers", False)
+    if family.name == "modernbert" and known.get("pooling") == "mean" and linear:
+        return "BertForSequenceClassification"
+    return architecture
+
+
 def write_public(
     folder: Path,
     config: EncoderConfig,
@@ -166,10 +175,9 @@ def write_public(
     if family is None:
         settings: dict[str, Any] = {"model_type": "unmask", **dump(config)}
     else:
+        architecture = class_of(family, architecture, task)
         pooling = (task or {}).get("pooling")
         reads_pooling = family.name == "modernbert" and pooling in ("cls", "mean")
-        if architecture is None and reads_pooling and (task or {}).get("head", "linear") == "linear":
-            architecture = "BertForSequenceClassification"
         problem = PROBLEMS.get((task or {}).get("target", "")) if architecture is not None else None
         if architecture is None:
             architecture = "BertForMaskedLM" if "masked.bias" in tensors else "BertModel"

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from unmask import console, files
 from unmask.bundle.layout import encoder_config, family_of
-from unmask.bundle.own import PROBLEMS, Bundle, lacking, layout_of, renamed, write_public
+from unmask.bundle.own import PROBLEMS, Bundle, class_of, lacking, layout_of, renamed, write_public
 from unmask.bundle.weights import check_numbers, read_tensors, some
 from unmask.errors import UserError
 from unmask.model.encoder import Encoder, EncoderConfig
@@ -290,6 +290,7 @@ def export(opened: Bundle, folder: Path) -> str:
         )
     architecture, labels = public_task(opened)
     tensors = dict(opened.tensors)
+    architecture = class_of(family, architecture, opened.task)
     if architecture is None and opened.task is not None:  # a head that nobody else knows
         tensors = {name: tensor for name, tensor in tensors.items() if name.startswith("encoder.")}
     with files.atomic(folder) as temporary:
