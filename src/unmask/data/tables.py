@@ -42,6 +42,7 @@ PAIRS = (
     ("question", "context"),
     ("question", "answer"),
     ("query", "passage"),
+    ("anchor", "positive"),
 )
 TEXTS = (
     "text",
@@ -71,6 +72,8 @@ LABELS = (
     "gold_label",
     "rating",
     "stars",
+    "score",
+    "similarity",
 )
 DELIMITERS = ",\t;"  # the first is also what a header without any of them is read with
 
@@ -126,7 +129,7 @@ class Example:
     sequence labelling `spans` are the tags, sorted, without overlap save where a task asked for nested ones (then those
     around others come first); `tokens` the character bounds of the given tokens (None for running text). For answering
     `text` is a question and `pair` the context; `answers` are those that are right, empty where the context does not
-    answer it (None: not known).
+    answer it (None: not known). `negative`: for vectors of texts, one that `text` is to be told apart from.
     """
 
     id: str
@@ -141,6 +144,7 @@ class Example:
     label_set: tuple[str, ...] | None = None
     number: float | None = None
     answers: tuple[Reference, ...] | None = None
+    negative: str | None = None
 
     @property
     def labels(self) -> set[str]:
@@ -156,7 +160,9 @@ class Example:
     @property
     def bare(self) -> "Example":
         """The same without anything that is to be predicted."""
-        return replace(self, label=None, label_set=None, number=None, spans=None, answers=None)
+        return replace(
+            self, label=None, label_set=None, number=None, spans=None, answers=None, negative=None
+        )
 
     def only(self, known: Collection[str]) -> "Example":
         """The same without the labels that are not among these."""
@@ -182,6 +188,7 @@ class _Chosen:
     label: str | None
     id: str | None
     group: str | None
+    negative: str | None
 
 
 def read_examples(
@@ -344,7 +351,7 @@ def _choose(source: str, names: Sequence[str], columns: Columns, require_labels:
             to_choose="--label-column NAME",
         )
     _say_guess(source, columns, text, pair, label)
-    return _Chosen(text, pair, label, known.get("id"), known.get("group"))
+    return _Chosen(text, pair, label, known.get("id"), known.get("group"), known.get("negative"))
 
 
 def _say_guess(source: str, columns: Columns, text: str, pair: str | None, label: str | None) -> None:
@@ -362,6 +369,7 @@ def _example(row: dict[str, Any], chosen: _Chosen, line: int, source: str) -> Ex
     where = f"{source}, line {line:,}"
     given_id = row.get(chosen.id) if chosen.id else None
     group = row.get(chosen.group) if chosen.group else None
+    negative = row.get(chosen.negative) if chosen.negative else None
     return Example(
         id=str(line) if given_id in (None, "") else str(given_id),
         text=_text(row, chosen.text, where),
@@ -370,6 +378,7 @@ def _example(row: dict[str, Any], chosen: _Chosen, line: int, source: str) -> Ex
         line=line,
         source=source,
         group=None if group in (None, "") else str(group),
+        negative=negative if isinstance(negative, str) and negative.strip() else None,
     )
 
 

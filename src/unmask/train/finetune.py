@@ -11,7 +11,7 @@ from unmask import bundle, console, files
 from unmask.config import changed
 from unmask.console import Progress
 from unmask.data.batch import Row
-from unmask.data.batches import Batches, TableExamples
+from unmask.data.batches import Batches
 from unmask.data.labels import of_test_rows
 from unmask.data.tables import Example, split
 from unmask.errors import UserError
@@ -152,6 +152,7 @@ def _train(run: Run, recipe: FinetuneRecipe, progress: Progress) -> None:
         task = recipe.task.task.build(recipe.task, opened.tokenizer, train)
         with of_test_rows():
             dev = task.check(dev, of=data.train, unknown=data.reading.unknown)
+        task.settle(dev)
         rows = task.encode(train)
         truncated = task.truncated
         heldout = HeldOut(task, dev, task.encode([example.only(task.labels) for example in dev]))
@@ -162,7 +163,7 @@ def _train(run: Run, recipe: FinetuneRecipe, progress: Progress) -> None:
         del opened  # its weights are in the learner now
         learner.to(world.device)
         batches = Batches(
-            TableExamples(rows),
+            task.examples(rows),
             data.batch_rows,
             recipe.seed,
             recipe.train.accumulate,
