@@ -15,7 +15,11 @@ from unmask.bundle.weights import some
 from unmask.errors import UserError
 
 MODULES = "modules.json"
-POOLINGS = {"cls": "pooling_mode_cls_token", "mean": "pooling_mode_mean_tokens", "max": "pooling_mode_max_tokens"}
+POOLINGS = {
+    "cls": "pooling_mode_cls_token",
+    "mean": "pooling_mode_mean_tokens",
+    "max": "pooling_mode_max_tokens",
+}
 LONGEST = 512  # tokens of a text, where nothing is said
 _PARTS = "sentence_transformers.models"
 

@@ -8,7 +8,6 @@ import typer
 from unmask import console
 from unmask.cli.shared import AllowUnused, AsJson, facts
 
-
 FORMATS = ("hf", "sentence-transformers")
 
 
@@ -36,9 +35,7 @@ def export(
     from unmask.errors import UserError
 
     if format not in FORMATS:
-        raise UserError(
-            "this format is not known", given=f"--format {format}", allowed=", ".join(FORMATS)
-        )
+        raise UserError("this format is not known", given=f"--format {format}", allowed=", ".join(FORMATS))
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UserError(f"{out} is there already", to_do="remove it, or choose another --out")
     opened = bundle.read(model, allow_unused=allow_unused)

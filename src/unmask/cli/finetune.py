@@ -42,7 +42,8 @@ def finetune(
         list[str] | None,
         typer.Argument(
             metavar="[RECIPE] [KEY.SUB=VALUE]...",
-            help="A recipe file, or classify, tag, answer, embed, or none; then settings that replace those of the recipe.",
+            help="A recipe file, or classify, tag, answer, embed, or none; then settings that replace those of the "
+            "recipe.",
             show_default=False,
         ),
     ] = None,

@@ -43,12 +43,16 @@ def predict(
     style: Annotated[
         Format | None,
         typer.Option(
-            "--format", help="jsonl, csv, table, conll (tags) or npy (vectors). [default: as --out is called, or jsonl]"
+            "--format",
+            help="jsonl, csv, table, conll (tags) or npy (vectors). [default: as --out is called, or jsonl]",
         ),
     ] = None,
     out: Annotated[Path | None, typer.Option(help="The file to write, whole or not at all.")] = None,
     every: Annotated[
-        bool, typer.Option("--all", help="Give the probability of every label, the other answers, or both vectors of a pair.")
+        bool,
+        typer.Option(
+            "--all", help="Give the probability of every label, the other answers, or both vectors of a pair."
+        ),
     ] = False,
     text_column: TextColumn = None,
     pair_column: PairColumn = None,
@@ -56,7 +60,8 @@ def predict(
     encoding: Encoding = None,
     on_error: OnError = "stop",
 ) -> None:
-    """Give what is most probable of each row: its label or labels, its number, its labelled spans, the answer, its vector, or the cosine of a pair.
+    """Give what is most probable of each row: its label or labels, its number, its labelled spans, or the answer; or
+    its vector, of a pair the cosine.
     """
     from unmask import files
     from unmask.data.conll import TagColumns

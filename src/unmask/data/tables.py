@@ -160,9 +160,7 @@ class Example:
     @property
     def bare(self) -> "Example":
         """The same without anything that is to be predicted."""
-        return replace(
-            self, label=None, label_set=None, number=None, spans=None, answers=None, negative=None
-        )
+        return replace(self, label=None, label_set=None, number=None, spans=None, answers=None, negative=None)
 
     def only(self, known: Collection[str]) -> "Example":
         """The same without the labels that are not among these."""

@@ -346,9 +346,7 @@ def _bounds(loss: Cosine, train: Sequence[Example]) -> tuple[float, float]:
             given=f"scores from {min(numbers):g} to {max(numbers):g}, a scale from {lowest:g} to {highest:g}",
             to_do="task.loss.lowest and task.loss.highest, the bounds of all scores",
         )
-    console.remark(
-        f"scores from {lowest:g} to {highest:g} are learnt as cosines from {loss.least} to 1"
-    )
+    console.remark(f"scores from {lowest:g} to {highest:g} are learnt as cosines from {loss.least} to 1")
     return lowest, highest
 
 

@@ -52,14 +52,16 @@ class Cosine:
         default=None, description="the lowest score that there can be; that of the training rows if not given"
     )
     highest: float | None = setting(
-        default=None, description="the highest score that there can be; that of the training rows if not given"
+        default=None,
+        description="the highest score that there can be; that of the training rows if not given",
     )
 
 
 @config
 class Unsupervised:
-    """Each text is to find itself, read under another dropout mask, among those of the batch (SimCSE: Gao et al. 2021,
-    section 3); takes no labels."""
+    """Each text is to find itself, read under another dropout mask, among those of the batch (SimCSE).
+
+    Gao et al. 2021, section 3. It takes no labels."""
 
     name: Literal["unsupervised"] = "unsupervised"
     temperature: float = setting(
@@ -125,9 +127,7 @@ class EmbedLearner(TaskLearner):
 
     def loss(self, outputs: Tensor, batch: Batch) -> Loss:
         vectors = F.normalize(outputs.float(), dim=-1)
-        first, second, third = (
-            places.to(vectors.device, non_blocking=True) for places in texts_of(batch)
-        )
+        first, second, third = (places.to(vectors.device, non_blocking=True) for places in texts_of(batch))
         known = batch.targets[TARGET]
         if isinstance(self.objective, Cosine):
             assert self.scores is not None, "made by `learner`, which knows them"
@@ -179,9 +179,11 @@ def contrast(
     a text equal to its own, to the one that belongs to it, or to one that belongs to an equal anchor.
     """
     count = len(anchors)
-    alike = of_others == of_others[:count, None]
-    alike |= of_others == of_anchors[:, None]
-    alike[:, :count] |= of_anchors == of_anchors[:, None]
+    equal = (of_anchors == of_anchors[:, None]).float()
+    right = (of_others == of_others[:count, None]).float()
+    alike = (equal @ right > 0) | (
+        of_others == of_anchors[:, None]
+    )  # right for an equal anchor, or equal to it
     alike.fill_diagonal_(False)
     logits = (anchors @ others.T / temperature).masked_fill(alike, float("-inf"))
     wanted = torch.arange(count, device=logits.device)

@@ -138,9 +138,7 @@ def retrieval(name: str, ranks: Sequence[Sequence[int]]) -> Floats:
     if name == "ndcg_10":
         best = np.cumsum([1 / math.log2(1 + rank) for rank in range(1, CUT + 1)])
         gains = [sum(1 / math.log2(1 + rank) for rank in row if rank <= CUT) for row in ranks]
-        return np.array(
-            [gain / best[min(len(row), CUT) - 1] for gain, row in zip(gains, ranks, strict=True)]
-        )
+        return np.array([gain / best[min(len(row), CUT) - 1] for gain, row in zip(gains, ranks, strict=True)])
     most = int(name.removeprefix("recall_"))
     return np.array([sum(rank <= most for rank in row) / len(row) for row in ranks])
 
@@ -193,4 +191,5 @@ def counted(texts: Sequence[str]) -> Vectors:
             hashed = zlib.crc32(word.encode())
             vectors[row, hashed % BUCKETS] += 1 if hashed & (1 << 31) else -1
     frequency = (vectors != 0).sum(0)
-    return vectors * np.log1p(len(texts) / np.maximum(frequency, 1)).astype(np.float32)
+    weights: Vectors = np.log1p(len(texts) / np.maximum(frequency, 1)).astype(np.float32)
+    return vectors * weights
