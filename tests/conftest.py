@@ -176,6 +176,20 @@ def numbers(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.fixture(scope="session")
+def pairs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """60 pairs of texts that share one word, every third with a negative; some texts stand in several rows."""
+    draw, rows = random.Random(9), []
+    for number in range(60):
+        mark = WORDS[number % 20]
+        sides = [" ".join([mark, *draw.choices(WORDS[20:], k=2)]) for _ in range(2)]
+        row = {"text_a": mark if number % 5 == 0 else sides[0], "text_b": sides[1]}
+        rows.append(row | ({"negative": " ".join(draw.choices(WORDS[20:], k=3))} if number % 3 == 0 else {}))
+    path = tmp_path_factory.mktemp("pairs") / "pairs.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return path
+
+
 def _conll(path: Path, tag: Callable[[list[str], int], str], sentences: int = 60) -> Path:
     draw, lines = random.Random(7), []
     for _ in range(sentences):

@@ -51,6 +51,12 @@ class Learner(nn.Module, ABC):
         return 1
 
     @property
+    def couples(self) -> bool:
+        """Whether the loss of an example hangs on those beside it in the batch, so that a step that is cut into
+        micro-batches would learn something else."""
+        return False
+
+    @property
     def lr_factors(self) -> Mapping[str, float]:
         """What the learner itself asks for, beside `rates`; such parameters are not decayed."""
         return {}

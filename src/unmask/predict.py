@@ -83,7 +83,8 @@ class Predictor:
 
     def __call__(self, texts: str | Sequence[str | tuple[str, str]], pair: str | None = None) -> Any:
         """What is most probable: the label or labels of a text, its number, the spans in it, or the answer to a
-        question; for several texts, a list of that. pair: the second text, such as the context of the question."""
+        question; or its vector, of two texts their cosine. For several texts, a list of that. pair: the second text,
+        such as the context of the question."""
         if isinstance(texts, str):
             return self.task.best(self.predict([texts if pair is None else (texts, pair)])[0])
         return [self.task.best(prediction) for prediction in self.predict(texts)]
@@ -96,6 +97,7 @@ class Predictor:
         Classification: every label with its probability, the most probable first (`Label`); of numbers the number.
         Tagging: the spans found, in order (`LabelledSpan`); where an example has `tokens`, spans begin and end with
         tokens. Answering, of pairs of question and context: the best answers, the best first (`FoundAnswer`).
+        Vectors: (width,) float32, of a pair (2, width).
         """
         examples = [_example(text, number) for number, text in enumerate(texts)]
         return self._predicted([example.bare for example in examples], progress)

@@ -18,7 +18,7 @@ FINETUNING = [name for name in shipped() if kind_of(name) is FinetuneRecipe]
 
 def test_these_are_shipped() -> None:
     assert {"tiny", "small", "base", "bert-base", "pairs", "long"} <= set(PRETRAINING)
-    assert {"classify", "tag", "answer"} <= set(FINETUNING)
+    assert {"classify", "tag", "answer", "embed"} <= set(FINETUNING)
 
 
 @pytest.mark.parametrize("name", shipped())
@@ -38,9 +38,15 @@ def test_pretraining_runs_two_steps(name: str, corpus: Shards, tmp_path: Path) -
 
 @pytest.mark.parametrize("name", FINETUNING)
 def test_finetuning_runs_two_steps(
-    name: str, pretrained: Path, table: Path, tagged: Path, questions: Path, tmp_path: Path
+    name: str,
+    pretrained: Path,
+    table: Path,
+    tagged: Path,
+    questions: Path,
+    pairs: Path,
+    tmp_path: Path,
 ) -> None:
-    train = {"classify": table, "tag": tagged, "answer": questions}[
+    train = {"classify": table, "tag": tagged, "answer": questions, "embed": pairs}[
         read_recipe(FinetuneRecipe, name).task.name
     ]
     settings = [f"model={pretrained}", f"data.train={train}", "task.length=16", "train.budget=2 steps"]

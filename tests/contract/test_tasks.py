@@ -7,6 +7,7 @@ import typing
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from safetensors.torch import load_file
 
@@ -50,11 +51,18 @@ KINDS = {  # a member of each kind that a task has: the file it is learnt from, 
     "classify, windows": ("classify", "table", ["task.length=8", "task.long=windows"]),
     "answer": ("answer", "questions", []),
     "answer, or none": ("answer", "doubtful_questions", []),
+    "embed": ("embed", "pairs", []),
+    "embed, symmetric": ("embed", "pairs", ["task.loss={name: contrastive, symmetric: true}"]),
+    "embed, attention": ("embed", "pairs", ["task.pooling=attention", "task.normalise=false"]),
+    "embed, cls": ("embed", "pairs", ["task.pooling=cls", "task.metric=recall_10"]),
+    "embed, scores": ("embed", "numbers", ["task.loss=cosine", "task.pooling=max"]),
+    "embed, unsupervised": ("embed", "pairs", ["task.loss=unsupervised"]),
 }
 PUBLIC = {  # what others call the model, and its last layer
     "classify": ("BertForSequenceClassification", "classifier"),
     "tag": ("BertForTokenClassification", "classifier"),
     "answer": ("BertForQuestionAnswering", "qa_outputs"),
+    "embed": ("BertModel", None),
 }
 # what makes a head our own, which nobody else computes
 OWN = {"spans", "crf", "lstm", "mixed", "mean", "attention", "adaptive"}
@@ -64,6 +72,7 @@ PROBLEMS = {
     "number": "regression",
     "tags": None,
     "answers": None,
+    "vectors": None,
 }
 
 
@@ -99,9 +108,10 @@ def test_settings_have_a_name_and_are_read_back(cls: Any) -> None:
 
 
 def plain(prediction: Any) -> Any:
-    """A prediction without its probabilities, and these; a number is like a probability, which rounding may touch."""
-    if isinstance(prediction, float):
-        return [], [prediction]
+    """A prediction without its probabilities, and these; numbers and vectors are like probabilities, which rounding
+    may touch."""
+    if isinstance(prediction, float | np.ndarray):
+        return [], np.ravel(prediction).tolist()
     rows = [dataclasses.asdict(one) for one in prediction]
     scores = [row.pop("score") for row in rows]
     return rows, scores
@@ -131,7 +141,8 @@ def test_the_labels_of_an_example_do_not_reach_its_prediction(trained: Trained) 
     predictor = trained.predictor
     examples = predictor.task.read_test(trained.file, Reading())
     bare = [example.bare for example in examples]
-    assert any(example.truth or example.spans or example.answers for example in examples)
+    if predictor.task.kind != "vectors":  # which pairs teach without any label
+        assert any(example.truth or example.spans or example.answers for example in examples)
     assert not any(example.truth or example.spans or example.answers for example in bare)
     for one, other in zip(predictor.predict(examples), predictor.predict(bare), strict=True):
         (rows, scores), (same, near) = plain(one), plain(other)
@@ -169,9 +180,13 @@ def test_the_public_layout_says_what_others_can_compute(trained: Trained) -> Non
     architecture, layer = PUBLIC[trained.predictor.task.name]
     assert config["architectures"] == ["BertModel" if own else architecture]
     tensors = load_file(folder / "model.safetensors")
-    outputs = [config["id2label"][str(number)] for number in range(len(config["id2label"]))]
+    names = config.get("id2label", {})
+    outputs = [names[str(number)] for number in range(len(names))]
     if "spans" in kinds:
         assert tensors["pointer.ends.bias"].shape == (2 * len(outputs),)
+    elif layer is None:
+        assert all(name.startswith("bert.") or name == "pooling.query.weight" for name in tensors)
+        assert (folder / "modules.json").is_file() is not own
     elif "adaptive" in kinds:
         assert tensors["adaptive.head.weight"].shape[1] == config["hidden_size"]
     else:
@@ -207,9 +222,13 @@ def test_one_text_gives_what_one_wants_to_see(trained: Trained) -> None:
         pair = "lantern river stone"
     given = text if pair is None else (text, pair)
     predictor = trained.predictor
-    assert predictor(text, pair) == predictor.task.best(predictor.predict([given])[0])
-    assert predictor([given])[0] == predictor(text, pair) and predictor([]) == []
-    assert load(predictor.bundle.folder)(text, pair) == predictor(text, pair)
+    wanted = predictor.task.best(predictor.predict([given])[0])
+    said = [predictor(text, pair), predictor([given])[0], load(predictor.bundle.folder)(text, pair)]
+    if isinstance(wanted, np.ndarray):
+        assert all(np.array_equal(one, wanted) for one in said)
+    else:
+        assert all(one == wanted for one in said)
+    assert predictor([]) == []
 
 
 def test_trained_again_it_begins_with_its_own_head(trained: Trained, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 model.safetensors, config.json, tokenizer.json, vocab.txt, tokenizer_config.json   as other libraries read them
 unmask.json                                                                        ours: task, lineage, checksums
 README.md                                                                          the model card, made of the others
+modules.json, 1_Pooling/, ...                  of a model for vectors of texts: as sentence-transformers reads it
 
 An encoder is written in the layout of its family (model/families.py), a sinusoid as the table that BERT would have
 learnt. What that layout cannot express (pre-norm in BERT's, ...) is written under our own names, and `model_type` says
@@ -20,6 +21,7 @@ from torch import Tensor, nn
 
 from unmask import files
 from unmask.bundle.layout import config_json
+from unmask.bundle.sentence import says, write_sentence
 from unmask.bundle.weights import KINDS, WHOLE, read_tensors, save_tensors
 from unmask.config import changed, dump, from_mapping
 from unmask.errors import UserError
@@ -204,6 +206,8 @@ def write_public(
     save_tensors(tensors, folder / WHOLE, {"format": "pt"})
     tokenizer.save(folder)
     files.write_json(folder / "config.json", settings)
+    if family is not None and task is not None and says(task):
+        write_sentence(folder, task, config.width)
 
 
 def _special(tokenizer: Tokenizer, family: Family) -> dict[str, int]:

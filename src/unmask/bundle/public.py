@@ -10,6 +10,7 @@ from torch import Tensor
 from unmask import console, files
 from unmask.bundle.layout import encoder_config, family_of
 from unmask.bundle.own import PROBLEMS, Bundle, class_of, lacking, layout_of, renamed, write_public
+from unmask.bundle.sentence import MODULES, read_sentence, says, task_of
 from unmask.bundle.weights import check_numbers, read_tensors, some
 from unmask.errors import UserError
 from unmask.model.encoder import Encoder, EncoderConfig
@@ -50,7 +51,7 @@ _HEADS = (
 
 def is_public(folder: Path) -> bool:
     """Whether a folder is in the layout of the hub: a config.json, or a sentence-transformers folder around one."""
-    return (folder / "config.json").is_file() or (folder / "modules.json").is_file()
+    return (folder / "config.json").is_file() or (folder / MODULES).is_file()
 
 
 def read_public(
@@ -67,7 +68,7 @@ def read_public(
     Raises UserError for what is missing, damaged or not known here, and for weights that would not be used, unless
     they are allowed.
     """
-    sentence = _sentence(folder)
+    sentence = read_sentence(folder)
     inside = folder / sentence.pop("path", "")
     where = inside / "config.json"
     if not where.is_file():
@@ -85,7 +86,7 @@ def read_public(
     tensors = _tensors(inside, family, config, allow_unused, device)
     names = public.get("architectures") or [""]
     architecture = str(names[0]) if isinstance(names, list) else ""
-    task = _task(public, architecture, tensors, config, where)
+    task = _task(public, architecture, tensors, config, where) or task_of(sentence, config.length)
     if architecture.endswith("ForQuestionAnswering"):
         tensors = renamed(tensors, "classifier", "qa_outputs")  # as ModernBERT calls it
     lineage = {
@@ -232,56 +233,19 @@ def _tagging(names: Sequence[str], tensors: dict[str, Tensor], length: int) -> d
     return {"name": "tag", "length": length, "decoder": "softmax", "labels": labels, "scheme": "BIO"}
 
 
-def _sentence(folder: Path) -> dict[str, Any]:
-    """What a sentence-transformers folder says of how a vector comes about: pooling, normalise; path: of the model."""
-    path = folder / "modules.json"
-    if not path.is_file():
-        return {}
-    modules = files.read_json(path)
-    found: dict[str, Any] = {"normalise": False}
-    for module in modules if isinstance(modules, list) else []:
-        kind = str(module.get("type", "")).rpartition(".")[2]
-        inside = Path(str(module.get("path", "")))
-        if inside.is_absolute() or ".." in inside.parts:
-            raise UserError(f"{path} points outside of its folder", given=str(inside))
-        if kind == "Transformer":
-            found["path"] = str(inside)
-        elif kind == "Pooling":
-            found["pooling"] = _pooling(folder / inside / "config.json")
-        elif kind == "Normalize":
-            found["normalise"] = True
-        else:
-            raise UserError(
-                f"{path}: this part of a sentence-transformers model cannot be read",
-                given=kind or module,
-                allowed="Transformer, Pooling, Normalize",
-            )
-    return found
-
-
-def _pooling(path: Path) -> str:
-    said = files.read_json(path)
-    names = {
-        "pooling_mode_cls_token": "cls",
-        "pooling_mode_mean_tokens": "mean",
-        "pooling_mode_max_tokens": "max",
-    }
-    modes = [name for name, on in said.items() if name.startswith("pooling_mode_") and on is True]
-    if isinstance(said.get("pooling_mode"), str):  # as newer versions write it
-        modes = [
-            f"pooling_mode_{said['pooling_mode']}{'_token' if said['pooling_mode'] == 'cls' else '_tokens'}"
-        ]
-    if len(modes) != 1 or modes[0] not in names:
-        raise UserError(f"{path}: this pooling cannot be read", given=some(modes), allowed=", ".join(names))
-    return names[modes[0]]
-
-
-def export(opened: Bundle, folder: Path) -> str:
+def export(opened: Bundle, folder: Path, sentences: bool = False) -> str:
     """Write a model as other libraries read it, with nothing of ours; the name of the class that it is of.
 
-    Raises UserError where the public layouts cannot say what it computes.
+    sentences: as sentence-transformers reads it. Raises UserError where the public layouts cannot say what it computes.
     """
     config, tokenizer = opened.config, opened.tokenizer
+    if sentences and not says(opened.task):
+        pooling = (opened.task or {}).get("pooling") if (opened.task or {}).get("name") == "embed" else None
+        raise UserError(
+            f"{opened.folder} cannot be written for sentence-transformers",
+            given=f"pooling {pooling}" if pooling else "a model that was not trained for vectors of texts",
+            allowed="a model of the task embed with pooling mean, cls or max",
+        )
     family = layout_of(config, tokenizer)
     if family is None:
         raise UserError(

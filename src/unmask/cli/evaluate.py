@@ -58,7 +58,8 @@ def evaluate(
 
     One label a row: accuracy and macro-F1. Any number of labels: micro- and macro-F1, and the share of rows with all
     labels right. Numbers: Pearson, Spearman, MAE, RMSE. Tags of tokens: accuracy. Spans: precision, recall and F1 as
-    conlleval. Answers: F1 and exact match as SQuAD.
+    conlleval. Answers: F1 and exact match as SQuAD. Vectors: Spearman and Pearson of cosines where rows have scores,
+    else how well each text finds its second one (MRR, nDCG@10, recall).
     """
     from unmask.data.conll import TagColumns
     from unmask.data.tables import Columns

@@ -8,6 +8,8 @@ import typer
 from unmask import console
 from unmask.cli.shared import AllowUnused, AsJson, facts
 
+FORMATS = ("hf", "sentence-transformers")
+
 
 def register(app: typer.Typer) -> None:
     app.command(epilog="Example: unmask export runs/classify --out exported")(export)
@@ -17,25 +19,30 @@ def export(
     model: Annotated[Path, typer.Argument(help="A run, a model folder, or a public checkpoint.")],
     out: Annotated[Path, typer.Option(help="The folder to write.")],
     format: Annotated[
-        str, typer.Option(help="hf: the layout of the model hub, which transformers loads.")
+        str,
+        typer.Option(
+            help="hf: the layout of the model hub, which transformers loads; sentence-transformers: the same for that "
+            "library, of models for vectors of texts."
+        ),
     ] = "hf",
     allow_unused: AllowUnused = False,
     as_json: AsJson = False,
 ) -> None:
-    """Write a model so that an unmodified transformers computes the same with it."""
+    """Write a model so that an unmodified transformers, or sentence-transformers, computes the same with it."""
     from unmask import bundle
     from unmask.bundle.public import export as write
+    from unmask.bundle.sentence import MODULES
     from unmask.errors import UserError
 
-    if format != "hf":
-        raise UserError("this format is not known", given=f"--format {format}", allowed="hf")
+    if format not in FORMATS:
+        raise UserError("this format is not known", given=f"--format {format}", allowed=", ".join(FORMATS))
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UserError(f"{out} is there already", to_do="remove it, or choose another --out")
     opened = bundle.read(model, allow_unused=allow_unused)
-    architecture = write(opened, out)
+    architecture = write(opened, out, sentences=format == FORMATS[1])
     if as_json:
         console.say_json({"folder": str(out), "architecture": architecture})
         return
     facts([("model", str(out)), ("class", architecture)])
-    if opened.task is not None and architecture.endswith("Model"):
+    if opened.task is not None and architecture.endswith("Model") and not (out / MODULES).is_file():
         console.remark("other libraries do not know the head of this task: the encoder alone was written")

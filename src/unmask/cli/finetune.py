@@ -43,12 +43,13 @@ def finetune(
         list[str] | None,
         typer.Argument(
             metavar="[RECIPE] [KEY.SUB=VALUE]...",
-            help="A recipe file, or classify, tag, answer, or none; then settings that replace those of the recipe.",
+            help="A recipe file, or classify, tag, answer, embed, or none; then settings that replace those of the "
+            "recipe.",
             show_default=False,
         ),
     ] = None,
     model: Annotated[Path | None, typer.Option(help="The model to start from: a run or its model/.")] = None,
-    task: Annotated[str | None, typer.Option(help="What is learnt: classify, tag or answer.")] = None,
+    task: Annotated[str | None, typer.Option(help="What is learnt: classify, tag, answer or embed.")] = None,
     train: Annotated[
         Path | None,
         typer.Option(

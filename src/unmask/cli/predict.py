@@ -16,9 +16,10 @@ from unmask.errors import UserError
 
 if TYPE_CHECKING:
     from unmask.data.tables import Example
+    from unmask.predict import Predictor
     from unmask.tasks import Task
 
-Format = Literal["jsonl", "csv", "table", "conll"]
+Format = Literal["jsonl", "csv", "table", "conll", "npy"]
 BLOCK = 512  # rows predicted, then written, at a time
 EXCERPT = 60  # characters of a text in a table
 PLACES = ("line", "start", "stop")  # columns that a table for people goes without
@@ -42,12 +43,16 @@ def predict(
     style: Annotated[
         Format | None,
         typer.Option(
-            "--format", help="jsonl, csv, table, or conll (tags). [default: as --out is called, or jsonl]"
+            "--format",
+            help="jsonl, csv, table, conll (tags) or npy (vectors). [default: as --out is called, or jsonl]",
         ),
     ] = None,
     out: Annotated[Path | None, typer.Option(help="The file to write, whole or not at all.")] = None,
     every: Annotated[
-        bool, typer.Option("--all", help="Give the probability of every label, or the other answers.")
+        bool,
+        typer.Option(
+            "--all", help="Give the probability of every label, the other answers, or both vectors of a pair."
+        ),
     ] = False,
     text_column: TextColumn = None,
     pair_column: PairColumn = None,
@@ -56,7 +61,9 @@ def predict(
     encoding: Encoding = None,
     on_error: OnError = "stop",
 ) -> None:
-    """Give what is most probable of each row: its label or labels, its number, its labelled spans, or the answer."""
+    """Give what is most probable of each row: its label or labels, its number, its labelled spans, or the answer; or
+    its vector, of a pair the cosine.
+    """
     from unmask import files
     from unmask.data.conll import TagColumns
     from unmask.data.tables import Columns
@@ -88,6 +95,12 @@ def predict(
             raise UserError("a table is for reading", allowed="--format jsonl or csv with --out")
         _table(task, stream(predictor, examples, BLOCK), every)
         return
+    if shape == "npy":
+        if out is None:
+            raise UserError("an array is for a file", allowed="--out vectors.npy, or --format jsonl")
+        _array(stream(predictor, examples, BLOCK), len(examples), out)
+        _say_cut(predictor)
+        return
     with console.work("Prediction") as work, _opened(out) as target:
         work.start(len(examples), "rows")
         table = csv.writer(target, lineterminator="\n")
@@ -103,10 +116,35 @@ def predict(
                 target.write(json.dumps(record, ensure_ascii=False) + "\n")
             work.advance(1)
         work.result(f"{len(examples):,} rows" + (f" · {out}" if out is not None else ""))
+    _say_cut(predictor)
+
+
+def _say_cut(predictor: "Predictor") -> None:
+    task = predictor.task
     if predictor.truncated:
         console.remark(
             f"{predictor.truncated:,} texts were cut short at {task.cut_at(task.settings)[1]:,} tokens"
         )
+
+
+def _array(rows: "Iterable[tuple[Example, Any]]", count: int, out: Path) -> None:
+    """The vectors of all rows as one array (rows, width) float32, or (rows, 2, width) of pairs, in NumPy's format."""
+    import numpy as np
+
+    from unmask import files
+
+    with console.work("Prediction") as work, files.atomic(out) as temporary:
+        work.start(count, "rows")
+        target = None
+        for number, (_, vector) in enumerate(rows):
+            if target is None:
+                shape = (count, *vector.shape)
+                target = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.float32, shape=shape)
+            target[number] = vector
+            work.advance(1)
+        if target is not None:
+            target.flush()
+        work.result(f"{count:,} rows · {out}")
 
 
 @contextmanager

@@ -190,6 +190,33 @@ class TableExamples:
         return sum(len(row.ids) for row in self.encoded) / len(self.encoded)
 
 
+class OwnedExamples:
+    """Rows that are in memory, where those of one owner are one example: a step takes them together, in order.
+
+    `Row.example` is then the number of the row, so that it tells the rows of an owner apart.
+    """
+
+    def __init__(self, rows: Sequence[Row]) -> None:
+        self.encoded = rows
+        owners = np.array([row.owner for row in rows])
+        self.starts = np.flatnonzero(np.diff(owners, prepend=-1))
+        self.stops = np.append(self.starts[1:], len(rows))
+
+    def __len__(self) -> int:
+        return len(self.starts)
+
+    def rows(self, numbers: Numbers, progress: float = 1.0) -> list[Row]:
+        return [
+            dataclasses.replace(self.encoded[place], example=place, epoch=epoch)
+            for number, epoch in numbers
+            for place in range(int(self.starts[number]), int(self.stops[number]))
+        ]
+
+    @property
+    def mean_tokens(self) -> float:
+        return sum(len(row.ids) for row in self.encoded) / len(self)
+
+
 def _middle(flags: npt.NDArray[np.uint8]) -> int:
     """Where to cut a chunk in two: the sentence start nearest to the middle, or else the word start."""
     for kind in (SENTENCE_START, WORD_START):
@@ -265,12 +292,15 @@ class Batches:
 
     def take(self, start: int, progress: float = 0.0) -> list[Batch]:
         """The micro-batches of the step that begins after `start` examples. Examples are dealt out by length, so
-        that parts are of equal size."""
+        that parts are of equal size; rows of one owner stay together."""
         rows = self.examples.rows(self.numbers(start, self.size(progress)), progress)
         rows.sort(key=lambda row: (-len(row.ids), row.epoch, row.example))
-        return [
-            pack(rows[part :: self.parts], progress) for part in range(self.parts) if rows[part :: self.parts]
-        ]
+        owned: dict[tuple[int, int], list[Row]] = {}
+        for row in rows:
+            owned.setdefault((row.epoch, row.owner), []).append(row)
+        groups = list(owned.values())
+        dealt = [[row for group in groups[part :: self.parts] for row in group] for part in range(self.parts)]
+        return [pack(part, progress) for part in dealt if part]
 
 
 def in_order(examples: Examples, tokens: int, limit: int) -> Iterator[Batch]:

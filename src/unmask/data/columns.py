@@ -25,6 +25,7 @@ PAIRS = (
     ("question", "context"),
     ("question", "answer"),
     ("query", "passage"),
+    ("anchor", "positive"),
     ("文本1", "文本2"),
     ("句子1", "句子2"),
     ("问题1", "问题2"),
@@ -72,6 +73,8 @@ LABELS = (
     "gold_label",
     "rating",
     "stars",
+    "score",
+    "similarity",
     "labels",
     "标签",
     "类别",
@@ -86,6 +89,7 @@ SPANS = ("spans", "entities", "labels", "label", "实体", "标签")
 TOKENS = ("tokens", "words")
 TAGS = ("tags", "ner_tags", "pos_tags", "upos", "labels", "label")
 IDS = ("id", "编号")
+NEGATIVES = ("negative", "hard_negative", "负例")
 GROUPS = ("group", "分组")
 
 
@@ -128,6 +132,7 @@ class Chosen:
     label: str | None
     id: str | None
     group: str | None
+    negative: str | None = None
 
 
 def first_of(names: Iterable[str], there: Iterable[str]) -> str | None:
@@ -186,7 +191,8 @@ def choose(
             to_choose="--label-column NAME",
         )
     _say_guess(source, columns, text, pair, label, what)
-    return Chosen(text, pair, label, first_of(IDS, names), first_of(GROUPS, names))
+    ids, groups, negatives = (first_of(known, names) for known in (IDS, GROUPS, NEGATIVES))
+    return Chosen(text, pair, label, ids, groups, negatives)
 
 
 def _say_guess(

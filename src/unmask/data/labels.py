@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from unmask import console
+from unmask.data.textfiles import Faults, OnError
 from unmask.errors import UserError
 
 if TYPE_CHECKING:
@@ -100,6 +101,31 @@ def _number(value: Any, where: str, column: str) -> float | None:
             allowed="a number with a point, such as 3.5 or -2e-3",
         )
     return number
+
+
+def with_scores(examples: Sequence["Example"], column: str | None, on_error: OnError) -> list["Example"]:
+    """Examples that were read with labels, with these as numbers.
+
+    column: its name where it was asked for: then what is no number is a UserError, or left out (on_error). Where it
+    was guessed and holds anything else, nothing of it is taken, which is said.
+    """
+    labelled = [example for example in examples if example.label is not None]
+    faults, scored = Faults(on_error), []
+    for example in examples:
+        try:
+            number = _number(example.label, example.place, column or "label")
+            scored.append(replace(example, label=None, number=number))
+        except UserError as error:
+            if column is None:
+                console.remark(
+                    f"{example.source}: its labels are no numbers and not used (line {example.line:,}: {example.label})"
+                )
+                return [replace(one, label=None) for one in examples]
+            faults.found(error)
+    faults.report()
+    if labelled and not scored:
+        raise UserError(f"{examples[0].source} holds no row that can be used", given=labelled[0].label)
+    return scored
 
 
 def _excerpt(text: str) -> str:

@@ -62,7 +62,7 @@ class Example:
     sequence labelling `spans` are the tags, sorted, without overlap save where a task asked for nested ones (then those
     around others come first); `tokens` the character bounds of the given tokens (None for running text). For answering
     `text` is a question and `pair` the context; `answers` are those that are right, empty where the context does not
-    answer it (None: not known).
+    answer it (None: not known). `negative`: for vectors of texts, one that `text` is to be told apart from.
     """
 
     id: str
@@ -77,6 +77,7 @@ class Example:
     label_set: tuple[str, ...] | None = None
     number: float | None = None
     answers: tuple[Reference, ...] | None = None
+    negative: str | None = None
 
     @property
     def labels(self) -> set[str]:
@@ -92,7 +93,7 @@ class Example:
     @property
     def bare(self) -> "Example":
         """The same without anything that is to be predicted."""
-        return replace(self, label=None, label_set=None, number=None, spans=None, answers=None)
+        return replace(self, label=None, label_set=None, number=None, spans=None, answers=None, negative=None)
 
     def only(self, known: Collection[str]) -> "Example":
         """The same without the labels that are not among these."""
@@ -160,6 +161,7 @@ def _example(row: dict[str, Any], chosen: Chosen, line: int, source: str) -> Exa
     where = f"{source}, line {line:,}"
     given_id = row.get(chosen.id) if chosen.id else None
     group = row.get(chosen.group) if chosen.group else None
+    negative = row.get(chosen.negative) if chosen.negative else None
     return Example(
         id=str(line) if given_id in (None, "") else str(given_id),
         text=_text(row, chosen.text, where),
@@ -168,6 +170,7 @@ def _example(row: dict[str, Any], chosen: Chosen, line: int, source: str) -> Exa
         line=line,
         source=source,
         group=None if group in (None, "") else str(group),
+        negative=negative if isinstance(negative, str) and negative.strip() else None,
     )
 
 

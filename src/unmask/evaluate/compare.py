@@ -2,7 +2,8 @@
 
 Kinds of rows: one label each (`compare`), any number of labels (`compare_labels`), a number (`compare_numbers`), one
 tag for each token of a sentence (`compare_tags`), spans of a sentence (`compare_spans`), a question with its answers
-(`compare_answers`). Each gives the `evaluation` of results.json, as report/folder.py describes it.
+(`compare_answers`), two texts by their vectors (`compare_vectors`). Each gives the `evaluation` of results.json, as
+report/folder.py describes it.
 """
 
 import math
@@ -18,7 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 from unmask import metrics, rowmetrics
 from unmask.data.tables import Span
 from unmask.metrics import Interval, Metric, SentenceCounts
-from unmask.tasks import answerscore, manylabels
+from unmask.tasks import answerscore, embedscore, manylabels
 
 MOST_CONFUSIONS = 20
 MOST_COUNTED = 100  # labels of which all pairs are counted
@@ -35,7 +36,7 @@ class Contestant:
     counts as certain.
 
     kind: pretrained, scratch, public (a checkpoint of others), tfidf, frequent (the most frequent tag of each word),
-    majority, overlap (the words beside those of the question), or other.
+    majority, overlap (the words beside those of the question), words (those that two texts have in common), or other.
     """
 
     name: str
@@ -155,10 +156,14 @@ def compare_labels(
 
 
 def compare_numbers(
-    reference: Sequence[float], contestants: Sequence[Contestant], seed: int = 0, metric: str = "pearson"
+    reference: Sequence[float],
+    contestants: Sequence[Contestant],
+    seed: int = 0,
+    metric: str = "pearson",
+    names: Sequence[str] = rowmetrics.OF_NUMBERS,
 ) -> dict[str, Any]:
-    """A number a row: correlations and errors, and the numbers of the first model for a plot."""
-    chosen = dict.fromkeys((metric, *rowmetrics.OF_NUMBERS))
+    """A number a row: correlations and errors, and the numbers of the first model for a plot. names: of figures."""
+    chosen = dict.fromkeys((metric, *names))
     said = [c.predicted for c in contestants]
 
     def figures(number: int) -> dict[str, Any]:
@@ -188,6 +193,36 @@ def compare_numbers(
         "labels": [],
         **_standing(contestants, figures, differences),
         "numbers": [list(pair) for pair in zip(reference[::apart], said[0][::apart], strict=True)],
+    }
+
+
+def compare_vectors(
+    reference: Sequence[Any], contestants: Sequence[Contestant], seed: int = 0, metric: str = "mrr"
+) -> dict[str, Any]:
+    """The cosines of pairs beside their scores, or the ranks of what belongs to each text, resampled by row."""
+    if metric in embedscore.CORRELATIONS:
+        found = compare_numbers(reference, contestants, seed, metric, embedscore.CORRELATIONS)
+        del found["numbers"]  # a cosine is not to be the same as a score
+        return found | {"kind": "vectors"}
+    chosen = dict.fromkeys((metric, *embedscore.RETRIEVAL))
+    scored = [{key: embedscore.retrieval(key, c.predicted) for key in chosen} for c in contestants]
+
+    def figures(number: int) -> dict[str, Any]:
+        return {key: asdict(metrics.bootstrap_mean(scored[number][key], seed=seed)) for key in chosen}
+
+    def differences(number: int) -> dict[str, Any]:
+        return {
+            key: asdict(metrics.paired_difference_mean(scored[0][key], scored[number][key], seed=seed))
+            for key in chosen
+        }
+
+    return {
+        "kind": "vectors",
+        "metric": metric,
+        "unit": "row",
+        "rows": len(reference),
+        "labels": [],
+        **_standing(contestants, figures, differences),
     }
 
 

@@ -64,5 +64,5 @@ def predictions(
             for number, truth in enumerate(reference)
             if hits[number] is right and (truth or said[number])
         ]
-        rows += [task.sample(examples[number], found[number]) for number in chosen[:each]]
+        rows += task.samples(chosen[:each], examples, found)
     return rows

@@ -4,7 +4,8 @@
 file without its ending, SHA the first 8 digits of its SHA-256 (and, where it was to be read in some other way than
 is usual, -HOW, digits that stand for it). The first line says what it is,
 
-    {"format": 1, "task": "classify" | "tag" | "answer", "kind": "label" | "labels" | "number" | "tags" | "answers",
+    {"format": 1, "task": "classify" | "tag" | "answer" | "embed",
+     "kind": "label" | "labels" | "number" | "tags" | "answers" | "vectors",
      "metric": "accuracy", "file": "test.csv", "sha256": "...", "reading": {"on_error": "skip"}, "labels": ["acq", ...]}
 
 and each line after it one row of that file, in its order:
@@ -14,6 +15,9 @@ and each line after it one row of that file, in its order:
     {"label": 3.8, "predicted": 3.41}                                                  number
     {"label": ["DET", "NOUN"], "predicted": ["DET", "VERB"]}                           tags, accuracy
     {"label": [[0, 5, "PER"]], "predicted": [[0, 5, "LOC"], [9, 12, "ORG"]]}           tags, entity_f1
+    {"label": 3.8, "predicted": 0.62}                                                  vectors, spearman: the cosine
+    {"label": 1, "predicted": [4]}                                                     vectors, mrr: how many texts are
+                                                                                       right, and their ranks
     {"label": {"answers": ["Nanjing"], "language": "en"}, "predicted": "Nanjing"}      answers, answer_f1
 
 with the "probabilities" of all labels where the metric is auc. Texts are not kept: they are in the file, and the
@@ -39,8 +43,10 @@ from unmask.evaluate.compare import (
     compare_numbers,
     compare_spans,
     compare_tags,
+    compare_vectors,
 )
 from unmask.tasks import ClassifyTask, LabelsTask, NumberTask
+from unmask.tasks.embedscore import CORRELATIONS, RETRIEVAL
 
 FORMAT = 1
 FOLDER = "predictions"
@@ -50,8 +56,9 @@ METRICS = {  # of each kind
     "number": NumberTask.measures,
     "tags": ("accuracy", "entity_f1"),
     "answers": ("answer_f1",),
+    "vectors": (*CORRELATIONS, *RETRIEVAL),
 }
-USUAL = {"classify": "label", "tag": "tags", "answer": "answers"}  # the kind of each task
+USUAL = {"classify": "label", "tag": "tags", "answer": "answers", "embed": "vectors"}  # the kind of each task
 
 
 @dataclass(frozen=True)
@@ -172,6 +179,8 @@ def compared(named: Sequence[tuple[str, str, Predictions]], seed: int = 0) -> di
         return compare_numbers(first.reference, contestants, seed, first.metric)
     if first.kind == "answers":
         return compare_answers(first.reference, contestants, seed)
+    if first.kind == "vectors":
+        return compare_vectors(first.reference, contestants, seed, first.metric)
     of_metric = compare_tags if first.metric == "accuracy" else compare_spans
     return of_metric(first.reference, contestants, seed)
 

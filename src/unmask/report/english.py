@@ -85,6 +85,12 @@ WORDS = {
     "by {points} (interval {interval}): this model is of no use yet.",
     "overlap.unclear": "No difference to taking the words beside those of the question can be shown: it is {signed}, "
     "and its interval ({interval}) includes zero. This model is of no use yet.",
+    "words.better": "It beats counting the words that two texts have in common, a method that takes no learning, by "
+    "{points} in {figure} (interval {interval}).",
+    "words.worse": "Counting the words that two texts have in common, a method that takes no learning, is better here "
+    "by {points} in {figure} (interval {interval}): for rows like these it is the method to use.",
+    "words.unclear": "No difference to counting the words that two texts have in common, a method that takes no "
+    "learning, can be shown: in {figure} it is {signed}, and its interval ({interval}) includes zero.",
     "majority.better": "Always giving the most frequent label would be right less often, by {points} "
     "(interval {interval}).",
     "majority.worse": "Always giving the most frequent label would be right more often, by {points} "
@@ -108,6 +114,7 @@ WORDS = {
     "key.tfidf": "against TF-IDF",
     "key.frequent": "against the most frequent tag",
     "key.overlap": "against the words beside the question's",
+    "key.words": "against words in common",
     "key.unclear": "{interval}, includes zero",
     "key.heldout": "held-out loss (nats)",
     "key.heldout.note": "word frequencies alone: {unigram}",
@@ -199,6 +206,10 @@ WORDS = {
     "spearman": "Spearman",
     "mae": "MAE",
     "rmse": "RMSE",
+    "mrr": "MRR",
+    "ndcg_10": "nDCG@10",
+    "recall_1": "Recall@1",
+    "recall_10": "Recall@10",
     "answer_f1": "Answer F1",
     "exact_match": "Exact match",
     "inline.answer_f1": "answer F1",
@@ -213,6 +224,10 @@ WORDS = {
     "inline.spearman": "Spearman's correlation",
     "inline.mae": "mean absolute error (MAE)",
     "inline.rmse": "root mean squared error (RMSE)",
+    "inline.mrr": "mean reciprocal rank (MRR)",
+    "inline.ndcg_10": "nDCG@10",
+    "inline.recall_1": "recall@1",
+    "inline.recall_10": "recall@10",
     "inline.f1": "F1",
     "inline.loss": "loss",
     "models.caption": "n = {rows} {split} rows; below each figure its 95 % interval (percentile bootstrap over "
@@ -366,6 +381,10 @@ WORDS = {
     "spearman.axis": "Spearman's correlation",
     "mae.axis": "MAE",
     "rmse.axis": "RMSE",
+    "mrr.axis": "MRR (%)",
+    "ndcg_10.axis": "nDCG@10 (%)",
+    "recall_1.axis": "recall@1 (%)",
+    "recall_10.axis": "recall@10 (%)",
     "dev.caption": "{figure} on the development rows while fine-tuning. The ring marks the step that was kept.",
     "dev.loss.axis": "loss (nats)",
     "dev.loss.caption": "Loss on the development rows while fine-tuning.",

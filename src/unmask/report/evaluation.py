@@ -32,6 +32,10 @@ FIGURES = (  # in the order in which tables have them
     "spearman",
     "mae",
     "rmse",
+    "mrr",
+    "ndcg_10",
+    "recall_1",
+    "recall_10",
 )
 MOST_PAIRS = 20
 MOST_CHARACTERS = 240  # of one example text
@@ -197,7 +201,8 @@ def predictions(found: Results, words: Words) -> Iterable[Block | None]:
         if "spans" not in row:
             right = row["label"] == row["predicted"]
             mark = "✓ " + words["verdict.right"] if right else "✗ " + words["verdict.wrong"]
-            cells.append(row | {"text": short(row["text"]), "true": row["label"], "verdict": mark})
+            verdict = None if isinstance(row["label"], float) else mark  # a number is near or far
+            cells.append(row | {"text": short(row["text"]), "true": row["label"], "verdict": verdict})
     columns: Columns = {"text": str, "true": str, "predicted": str, "probability": percent, "verdict": str}
     yield table(cells, columns, words, words["predictions.caption"])
 

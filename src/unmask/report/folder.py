@@ -27,7 +27,7 @@ recipe.yaml, run.json, metrics.jsonl and predictions/. Every key may be absent, 
 
 `evaluation` is what evaluate/compare.py gives:
 
-    kind: label | labels | number     what is true of a row; absent for tags, spans and answers
+    kind: label | labels | number | vectors   what is true of a row; absent for tags, spans and answers
     metric: accuracy, pearson, ...    the main figure; each model and each difference has it under this name
     unit: row | sentence | question   what the bootstrap draws; `rows` counts these
     tokens | entities                 how many items the figure is about, where the unit is a sentence
@@ -40,7 +40,8 @@ recipe.yaml, run.json, metrics.jsonl and predictions/. Every key may be absent, 
     confusions: [{true, predicted, count, share}]        tagging; null for `nothing there` or `nothing found`
 
 kind of a model: pretrained, scratch, public (a checkpoint of others), tfidf, frequent (the most frequent tag of each
-word), majority, mean (always the mean), overlap (the words beside those of a question), other.
+word), majority, mean (always the mean), overlap (the words beside those of a question), words (those that two
+texts have in common), other.
 """
 
 import shlex

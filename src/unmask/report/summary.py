@@ -209,7 +209,7 @@ def key_figures(results: Results, words: Words) -> list[KeyFigure]:
         )
     ]
     differences = own_differences(results)
-    for kind in ("scratch", "tfidf", "frequent", "overlap"):
+    for kind in ("scratch", "tfidf", "frequent", "overlap", "words"):
         if kind in differences and metric in differences[kind]:
             row = differences[kind][metric]
             note = "key.unclear" if verdict(metric, row) == "unclear" else "key.interval"

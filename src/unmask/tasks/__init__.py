@@ -6,13 +6,14 @@ from typing import Annotated, Any
 from unmask.config import config, from_mapping, setting
 from unmask.tasks.answer import Answer, AnswerTask
 from unmask.tasks.classify import Classify, ClassifyTask
+from unmask.tasks.embed import Embed, EmbedTask
 from unmask.tasks.manylabels import LabelsTask
 from unmask.tasks.number import NumberTask
 from unmask.tasks.tag import Tag, TagTask
 from unmask.tasks.task import Reading, Task
 from unmask.text.tokenizer import Tokenizer
 
-AnyTask = Annotated[Classify | Tag | Answer, setting(discriminator="name")]
+AnyTask = Annotated[Classify | Tag | Answer | Embed, setting(discriminator="name")]
 
 FACTS = (
     "labels",
@@ -21,6 +22,7 @@ FACTS = (
     "numbers",
     "unanswerable",
     "threshold",
+    "scores",
 )  # what a schema holds beside settings
 
 __all__ = [
@@ -29,6 +31,8 @@ __all__ = [
     "AnyTask",
     "Classify",
     "ClassifyTask",
+    "Embed",
+    "EmbedTask",
     "LabelsTask",
     "NumberTask",
     "Reading",

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from unmask.data.batch import Batch, Row
+from unmask.data.batches import Examples, TableExamples
 from unmask.data.columns import Columns, TagColumns
 from unmask.data.memory import Source
 from unmask.data.records import FormatOrAuto
@@ -35,7 +36,7 @@ from unmask.tasks.hiding import Hiding
 from unmask.tasks.regularise import Regulariser, symmetric_kl
 from unmask.text.tokenizer import Tokenizer
 
-Truths = Literal["label", "labels", "number", "tags", "answers"]
+Truths = Literal["label", "labels", "number", "tags", "answers", "vectors"]
 
 P = TypeVar("P")  # what is predicted for one example
 Evidence = npt.NDArray[np.float32]  # what a head says of one row
@@ -56,6 +57,10 @@ TITLES = {
     "entity_f1": "F1",
     "answer_f1": "F1",
     "exact_match": "exact match",
+    "mrr": "MRR",
+    "ndcg_10": "nDCG@10",
+    "recall_1": "recall@1",
+    "recall_10": "recall@10",
 }
 """What people call the figures of an evaluation."""
 
@@ -201,7 +206,7 @@ class Task(ABC, Generic[P]):
     kind: ClassVar[Truths]  # what is true of an example, in the form of `reference`
     calibrates: bool = False  # whether something is found on the dev rows when training is over
     formats: ClassVar[tuple[str, ...]] = ("jsonl", "csv", "table")  # that predictions can be written in
-    baseline: ClassVar[Literal["majority", "mean", "frequent", "overlap"]]  # what takes no network
+    baseline: ClassVar[Literal["majority", "mean", "frequent", "overlap", "words"]]  # what takes no network
 
     def __init__(self, settings: Any, tokenizer: Tokenizer, labels: Sequence[str]) -> None:
         self.settings, self.tokenizer = settings, tokenizer
@@ -283,6 +288,14 @@ class Task(ABC, Generic[P]):
     def encode(self, examples: Sequence[Example]) -> list[Row]:
         """One or more rows per example, in order; with targets where the example has labels."""
 
+    def settle(self, dev: Sequence[Example]) -> None:
+        """Hear of the dev examples before training begins, where the metric hangs on what they hold."""
+        return
+
+    def examples(self, rows: Sequence[Row]) -> Examples:
+        """What a step takes of the rows of training examples: each by itself, or those of an owner together."""
+        return TableExamples(rows)
+
     @abstractmethod
     def head(self, encoder: EncoderConfig) -> Head:
         """A new head."""
@@ -359,6 +372,12 @@ class Task(ABC, Generic[P]):
     def from_words(self, examples: Sequence[Example], tags: Sequence[Sequence[str]]) -> list[Any]:
         """Tags of these words in the form of `reference`."""
         raise NotImplementedError
+
+    def samples(
+        self, places: Sequence[int], examples: Sequence[Example], predictions: Sequence[P]
+    ) -> list[dict[str, Any]]:
+        """Those of some of these examples, by their places."""
+        return [self.sample(examples[place], predictions[place]) for place in places]
 
     @abstractmethod
     def sample(self, example: Example, prediction: P) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from unmask import bundle, console, files
 from unmask.config import changed
 from unmask.console import Progress
 from unmask.data.batch import Row
-from unmask.data.batches import Batches, TableExamples
+from unmask.data.batches import Batches
 from unmask.data.labels import of_test_rows
 from unmask.data.memory import Rows, source_of
 from unmask.data.tables import Example
@@ -148,6 +148,7 @@ def _train(run: Run, recipe: FinetuneRecipe, progress: Progress) -> None:
         task = recipe.task.task.build(recipe.task, opened.tokenizer, train)
         with of_test_rows():
             dev = task.check(dev, of=data.train, unknown=data.reading.unknown)
+        task.settle(dev)
         encoded = task.encode(train)
         truncated = task.truncated
         heldout = HeldOut(task, dev, task.encode([example.only(task.labels) for example in dev]))
@@ -158,7 +159,7 @@ def _train(run: Run, recipe: FinetuneRecipe, progress: Progress) -> None:
         del opened  # its weights are in the learner now
         learner.to(world.device)
         batches = Batches(
-            TableExamples(encoded),
+            task.examples(encoded),
             data.batch_rows,
             recipe.seed,
             recipe.train.accumulate,

@@ -12,6 +12,7 @@ import torch
 from unmask import console
 from unmask.console import Progress
 from unmask.data.batches import Batches
+from unmask.errors import UserError
 from unmask.learner import Learner
 from unmask.train import optim
 from unmask.train.allocator import keep_freed_memory
@@ -103,6 +104,13 @@ class Fit:
         self.run, self.learner, self.batches = run, learner, batches
         self.settings, self.seed, self.world = settings, seed, run.world
         self.evaluate, self.watch, self.describe = evaluate, watch, describe
+        if learner.couples and batches.parts > 1:
+            raise UserError(
+                "this loss compares the examples of a step with one another, so that a step cannot be cut",
+                given=f"train.accumulate={batches.parts}",
+                allowed="train.accumulate=1",
+                to_save_memory="train.recompute=true, or fewer rows in a step",
+            )
         keep_freed_memory()
         learner.to(precision_of(settings.precision, "cpu").weights)
         learner.encoder.recompute = settings.recompute

@@ -14,7 +14,7 @@ from unmask.errors import UserError, closest
 from unmask.model.encoder import EncoderConfig
 from unmask.model.presets import PRESETS
 from unmask.objectives import AnyObjective, Masked
-from unmask.tasks import Answer, AnyTask, Classify, Reading
+from unmask.tasks import Answer, AnyTask, Classify, Embed, Reading
 from unmask.tasks.regularise import Regularise
 from unmask.train.budget import TrainConfig
 from unmask.train.shipped import find
@@ -227,7 +227,7 @@ class FinetuneRecipe:
     def __post_init__(self) -> None:
         if not self.regularise.rdrop:
             return
-        if isinstance(self.task, Answer):
+        if isinstance(self.task, Answer | Embed):
             raise ValueError("regularise.rdrop is for the tasks classify and tag")
         if not (self.dropout or self.task.head_dropout):
             raise ValueError(

@@ -1,0 +1,406 @@
+"""Vectors of texts: losses against formulas written out, batches that keep texts together, what is refused."""
+
+import dataclasses
+import json
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from unmask import bundle
+from unmask.console import SILENT
+from unmask.data.batches import Batches, OwnedExamples
+from unmask.data.tables import Example
+from unmask.errors import UserError
+from unmask.model.encoder import Encoder, EncoderConfig
+from unmask.predict import load
+from unmask.tasks import Embed, EmbedTask, Reading
+from unmask.tasks.embedhead import (
+    AnyEmbedLoss,
+    Contrastive,
+    Cosine,
+    EmbedLearner,
+    Unsupervised,
+    contrast,
+    cosines_of,
+    texts_of,
+)
+from unmask.tasks.regularise import Regularise, Regulariser
+from unmask.text.tokenizer import Tokenizer
+from unmask.train.finetune import finetune
+
+PAIR = Example("1", "river stone", "winter", None, 1, "pairs.csv")
+
+
+def pairs_of(*texts: tuple[str, ...], scores: list[float] | None = None) -> list[Example]:
+    return [
+        dataclasses.replace(
+            PAIR,
+            text=text[0],
+            pair=text[1] if len(text) > 1 else None,
+            negative=text[2] if len(text) > 2 else None,
+            number=None if scores is None else scores[number],
+        )
+        for number, text in enumerate(texts)
+    ]
+
+
+@pytest.fixture
+def learnt(
+    tokenizer: Tokenizer, tiny: EncoderConfig, make_encoder: Callable[..., Encoder]
+) -> Callable[..., tuple[EmbedTask, EmbedLearner, Any]]:
+    """A task for these examples, its learner without dropout, and the batch of a step that takes all of them."""
+
+    def make(
+        examples: list[Example], loss: AnyEmbedLoss, **settings: Any
+    ) -> tuple[EmbedTask, EmbedLearner, Any]:
+        task = EmbedTask.build(Embed(loss=loss, **settings), tokenizer, examples)
+        rows = task.encode(examples)
+        encoder = make_encoder(dataclasses.replace(tiny, dropout=0.0))
+        learner = task.learner(encoder, examples, rows)
+        assert isinstance(learner, EmbedLearner)
+        found = task.examples(rows)
+        (batch,) = Batches(found, len(found), 0).take(0)
+        return task, learner.train(), learner.prepare(batch, 0)
+
+    return make
+
+
+def vectors_of(task: EmbedTask, learner: EmbedLearner, texts: list[str]) -> dict[str, np.ndarray]:
+    """Each text by itself, of length 1."""
+    from unmask.predict import infer
+
+    rows = task.encode(pairs_of(*[(text,) for text in texts]))
+    found = infer(learner.encoder, learner.head, task, rows)
+    return {text: v / np.linalg.norm(v) for text, v in zip(texts, found, strict=True)}
+
+
+TEXTS = [
+    ("river stone", "harbour", "lantern"),
+    ("winter captain", "letter garden window"),
+    ("river stone", "market"),  # the same first text as above
+    ("thunder", "harbour"),  # the same second text
+    ("village", "winding road", "harbour"),  # and as a negative
+    ("harbour", "silver"),
+]
+
+
+@pytest.mark.parametrize("symmetric", [False, True])
+def test_contrastive_as_written_out(learnt: Callable[..., Any], symmetric: bool) -> None:
+    """InfoNCE by loops over texts: no negative is equal to what is right."""
+    task, learner, batch = learnt(pairs_of(*TEXTS), Contrastive(temperature=0.3, symmetric=symmetric))
+    known = vectors_of(task, learner, sorted({text for row in TEXTS for text in row}))
+
+    def one(text: str, right: str, others: list[str]) -> float:
+        scores = [float(known[text] @ known[other]) / 0.3 for other in [right, *others]]
+        return math.log(sum(map(math.exp, scores))) - scores[0]
+
+    there = back = 0.0
+    for text, right, *_ in TEXTS:
+        mine = {b for a, b, *_ in TEXTS if a == text}
+        seconds = [b for _, b, *_ in TEXTS if b not in mine and b not in (right, text)]
+        thirds = [row[2] for row in TEXTS if len(row) > 2 and row[2] not in mine and row[2] != text]
+        there += one(text, right, seconds + thirds)
+        whose = {a for a, b, *_ in TEXTS if b == right}
+        back += one(right, text, [a for a, *_ in TEXTS if a not in whose and a not in (right, text)])
+    part = learner(batch).parts["embed"]
+    wanted = (there + back) / 2 if symmetric else there
+    assert part.total.item() == pytest.approx(wanted, rel=1e-4) and part.count == len(TEXTS)
+    assert batch.counts == {"embed": len(TEXTS)}
+
+
+def test_cosine_as_written_out(learnt: Callable[..., Any]) -> None:
+    scores = [0.0, 2.5, 5.0, 4.0, 1.0, 3.0]
+    examples = pairs_of(*[text[:2] for text in TEXTS], scores=scores)
+    for least, wanted in ((0, [s / 5 for s in scores]), (-1, [2 * s / 5 - 1 for s in scores])):
+        task, learner, batch = learnt(examples, Cosine(least=least), normalise=False)
+        known = vectors_of(task, learner, sorted({text for row in TEXTS for text in row[:2]}))
+        said = [float(known[a] @ known[b]) for a, b, *_ in TEXTS]
+        total = sum((x - y) ** 2 for x, y in zip(said, wanted, strict=True))
+        assert learner(batch).parts["embed"].total.item() == pytest.approx(total, rel=1e-4)
+        assert not learner.couples and task.schema()["scores"] == [0.0, 5.0]
+    scale = cosines_of(torch.tensor([1.0, 3.0]), (1.0, 3.0), -1)
+    assert scale.tolist() == [-1, 1]
+
+
+def test_unsupervised_reads_each_text_twice(learnt: Callable[..., Any]) -> None:
+    """Without dropout each text finds itself, and equal texts are not told apart; with it there is something to do."""
+    examples = pairs_of(("river",), ("stone bridge",), ("river",), ("winter",))
+    task, learner, batch = learnt(examples, Unsupervised(temperature=0.5))
+    assert batch.sequences == 8 and batch.counts == {"embed": 4} and batch.copies == 2
+    known = vectors_of(task, learner, ["river", "stone bridge", "winter"])
+    total = 0.0
+    for text in ("river", "stone bridge", "river", "winter"):
+        others = [other for other in ("river", "stone bridge", "river", "winter") if other != text]
+        scores = [float(known[text] @ known[other]) / 0.5 for other in (text, *others)]
+        total += math.log(sum(map(math.exp, scores))) - scores[0]
+    assert learner(batch).parts["embed"].total.item() == pytest.approx(total, rel=1e-4)
+    first, second, third = texts_of(batch)
+    assert torch.equal(batch.example[first], batch.example[second]) and not len(third)
+    noisy = Encoder(dataclasses.replace(learner.encoder.config, dropout=0.3))
+    other = task.learner(noisy, examples, task.encode(examples)).train()
+    torch.manual_seed(0)
+    vectors = other.outputs(batch)
+    assert not torch.allclose(vectors[first], vectors[second])
+
+
+def test_contrast_has_the_gradient_of_its_formula() -> None:
+    """Of n anchors and n others without equal texts it is cross-entropy with the diagonal."""
+    torch.manual_seed(0)
+    a, b = (torch.nn.functional.normalize(torch.randn(5, 4), dim=-1).requires_grad_() for _ in range(2))
+    numbers = torch.arange(10)
+    loss = contrast(a, b, numbers[:5], numbers[5:], 0.1)
+    wanted = -torch.log_softmax(a @ b.T / 0.1, -1).diagonal().sum()
+    assert torch.allclose(loss, wanted)
+    assert torch.allclose(torch.autograd.grad(loss, a)[0], torch.autograd.grad(wanted, a)[0], atol=1e-5)
+    same = contrast(a, b, torch.zeros(5, dtype=torch.int64), numbers[5:], 0.1)
+    assert same.item() == 0  # one text five times: nothing is its negative
+
+
+def test_texts_of_an_example_are_found_wherever_they_lie(learnt: Callable[..., Any]) -> None:
+    """The longest sequences stand first in a batch; the same example may be there in two epochs."""
+    task, _, _ = learnt(pairs_of(*TEXTS), Contrastive())
+    rows = task.encode(pairs_of(*TEXTS))
+    found = OwnedExamples(rows)
+    assert len(found) == len(TEXTS) and found.mean_tokens == sum(len(r.ids) for r in rows) / len(TEXTS)
+    (batch,) = Batches(found, 9, 1).take(0)
+    first, second, third = texts_of(batch)
+    assert (
+        len(first) == len(second) == 9
+        and len(set(zip(batch.owner[first].tolist(), batch.epoch[first].tolist(), strict=True))) == 9
+    )
+    assert torch.equal(batch.owner[first], batch.owner[second])
+    starts = np.cumsum([0, *(len(text) for text in TEXTS)])
+    assert batch.example[first].tolist() == starts[batch.owner[first].numpy()].tolist()
+    assert torch.equal(batch.example[second], batch.example[first] + 1)
+    assert sorted(set(batch.owner[third].tolist())) == [0, 4]
+
+
+@pytest.mark.parametrize("parts", [1, 2, 3])
+def test_texts_of_an_example_stay_in_one_micro_batch(learnt: Callable[..., Any], parts: int) -> None:
+    task, _, _ = learnt(pairs_of(*TEXTS), Contrastive())
+    found = OwnedExamples(task.encode(pairs_of(*TEXTS)))
+    seen: list[int] = []
+    for rank in range(2):
+        for batch in Batches(found, 6, 0, parts, rank, 2).take(0):
+            owners = set(batch.owner.tolist())
+            assert batch.sequences == sum(len(TEXTS[owner]) for owner in owners)
+            seen += owners
+    assert sorted(seen) == list(range(6))
+
+
+def test_a_cosine_loss_may_be_cut_and_learns_the_same(learnt: Callable[..., Any]) -> None:
+    examples = pairs_of(*[text[:2] for text in TEXTS], scores=[0.0, 2.5, 5.0, 4.0, 1.0, 3.0])
+    task, learner, whole = learnt(examples, Cosine())
+    micro = Batches(task.examples(task.encode(examples)), 6, 0, 3).take(0)
+    total = sum(learner(learner.prepare(batch, 0)).parts["embed"].total.item() for batch in micro)
+    assert total == pytest.approx(learner(whole).parts["embed"].total.item(), rel=1e-4)
+
+
+def test_the_examples_of_a_step_are_compared_so_that_it_is_not_cut(
+    pretrained: Path, pairs: Path, numbers: Path, tmp_path: Path
+) -> None:
+    settings = ["task.length=16", "train.budget=1 step", "train.accumulate=2"]
+    with pytest.raises(UserError, match="cannot be cut") as error:
+        finetune(
+            None, settings, model=pretrained, task="embed", train=pairs, out=tmp_path / "a", progress=SILENT
+        )
+    assert "train.accumulate=1" in str(error.value)
+    run = finetune(
+        None,
+        [*settings, "task.loss=cosine"],
+        model=pretrained,
+        task="embed",
+        train=numbers,
+        out=tmp_path / "b",
+        progress=SILENT,
+    )
+    assert run.steps == 1
+    with pytest.raises(UserError, match=r"regularise\.rdrop"):
+        finetune(
+            None,
+            ["regularise.rdrop=1"],
+            model=pretrained,
+            task="embed",
+            train=pairs,
+            out=tmp_path / "c",
+            progress=SILENT,
+        )
+
+
+def test_adversarial_training_goes_with_it(learnt: Callable[..., Any]) -> None:
+    task, learner, _ = learnt(pairs_of(*TEXTS), Contrastive())
+    learner.regulariser = Regulariser(Regularise(fgm=1.0))
+    (batch,) = Batches(task.examples(task.encode(pairs_of(*TEXTS))), 6, 0).take(0)
+    batch = learner.prepare(batch, 0)
+    assert batch.counts == {"embed": 6, "adversarial": 6}
+    plain = learner(batch)
+    plain.share(batch.counts).backward()
+    raised = learner(dataclasses.replace(batch, turn=1)).parts["adversarial"]
+    assert raised.total.item() > plain.parts["embed"].total.item()
+
+
+def test_learning_brings_what_belongs_together_near(pretrained: Path, pairs: Path, tmp_path: Path) -> None:
+    settings = ["task.length=16", "train.budget=60 steps", "train.optimizer.lr=0.01", "train.evaluations=1"]
+    run = finetune(
+        None,
+        settings,
+        model=pretrained,
+        task="embed",
+        train=pairs,
+        dev=pairs,
+        out=tmp_path / "run",
+        progress=SILENT,
+    )
+    before = load(pretrained)
+    assert run.metric == "embed.mrr" and run.best[0] == "MRR" and run.dev["embed.mrr"] > 0.5
+    with pytest.raises(UserError, match="not fine-tuned"):
+        before("river")
+
+
+def test_what_cannot_be_learnt_is_said(tokenizer: Tokenizer) -> None:
+    scored, plain = (pairs_of(("river", "stone"), ("a", "b"), scores=scores) for scores in ([1.0, 1.0], None))
+    single = pairs_of(("river",), ("stone",))
+    for examples, loss, message in (
+        (single, Contrastive(), "has one text, where two are needed"),
+        (single, Cosine(), "has one text, where two are needed"),
+        (plain, Cosine(), "has no scores to learn"),
+        (scored, Cosine(), "cannot be put on a scale"),
+        (pairs_of(("a", "b"), ("c", "d"), scores=[1.0, 9.0]), Cosine(highest=5), "cannot be put on a scale"),
+        (scored, Contrastive(), "has scores, which pairs that belong together have not"),
+        ([scored[0], plain[0]], Cosine(), "has no score, but other rows have"),
+    ):
+        with pytest.raises(UserError, match=message):
+            EmbedTask.build(Embed(loss=loss), tokenizer, examples)
+    assert EmbedTask.build(Embed(loss=Unsupervised()), tokenizer, single).metric == "mrr"
+
+
+@pytest.mark.parametrize(
+    ("content", "scores", "negatives"),
+    [
+        ("text_a,text_b\nriver,stone\n", [None], [None]),
+        ("anchor,positive,negative\nriver,stone,winter\na,b,\n", [None, None], ["winter", None]),
+        ("sentence1,sentence2,score\nriver,stone,3.5\n", [3.5], [None]),
+        ("text_a,text_b,label\nriver,stone,0\n", [0.0], [None]),
+        ("text_a,text_b,label\nriver,stone,same\n", [None], [None]),
+    ],
+)
+def test_rows_are_read(
+    tmp_path: Path, content: str, scores: list[float | None], negatives: list[str | None]
+) -> None:
+    path = tmp_path / "rows.csv"
+    path.write_text(content, encoding="utf-8")
+    found = EmbedTask.read(path, Reading())
+    assert [e.number for e in found] == scores and [e.negative for e in found] == negatives
+    assert all(e.label is None and e.bare.negative is None for e in found)
+
+
+def test_a_column_of_scores_that_was_asked_for_holds_numbers(tmp_path: Path) -> None:
+    from unmask.data.tables import Columns
+
+    path = tmp_path / "rows.jsonl"
+    rows = [{"text_a": "a", "text_b": "b", "how": how} for how in (3, "near", 4.5)]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    with pytest.raises(UserError, match="line 2: 'how' is not a number"):
+        EmbedTask.read(path, Reading(Columns(label="how")))
+    found = EmbedTask.read(path, Reading(Columns(label="how"), on_error="skip"))
+    assert [e.number for e in found] == [3, 4.5]
+
+
+def test_the_metric_is_that_of_the_dev_rows(
+    pretrained: Path, pairs: Path, numbers: Path, tmp_path: Path
+) -> None:
+    """Learnt from texts alone or pairs, chosen by scores: and kept in the model."""
+    settings = ["task.length=16", "train.budget=2 steps"]
+    for name, train in (("unsupervised", numbers), ("contrastive", pairs)):
+        run = finetune(
+            None,
+            [*settings, f"task.loss={name}"],
+            model=pretrained,
+            task="embed",
+            train=train,
+            dev=numbers,
+            out=tmp_path / name,
+            progress=SILENT,
+        )
+        assert run.metric == "embed.spearman" and run.predictor().task.metric == "spearman"
+    predictor = run.predictor()
+    assert list(predictor.evaluate(pairs).figures) == ["mrr", "ndcg_10", "recall_1", "recall_10"]
+    assert list(predictor.evaluate(numbers).figures) == ["spearman", "pearson"]
+
+
+def test_long_texts_are_cut_and_counted(tokenizer: Tokenizer) -> None:
+    task = EmbedTask(Embed(length=8), tokenizer)
+    rows = task.encode(pairs_of(("river " * 30, "stone"), ("winter", "harbour " * 30)))
+    assert task.truncated == 2 and max(len(row.ids) for row in rows) == 8
+    assert [row.owner for row in rows] == [0, 0, 1, 1]
+
+
+def test_vectors_are_those_of_the_formula(pretrained: Path, pairs: Path, tmp_path: Path) -> None:
+    """The mean over all tokens, [CLS] and [SEP] among them, of length 1: by torch from the hidden states."""
+    run = finetune(
+        None,
+        ["task.length=16", "train.budget=1 step"],
+        model=pretrained,
+        task="embed",
+        train=pairs,
+        out=tmp_path / "run",
+        progress=SILENT,
+    )
+    model = load(run.model)
+    for text in ("river stone", "winter " * 40):
+        encoded = model.tokenizer.encode(text, max_length=16)
+        ids = torch.tensor([encoded.ids])
+        from unmask.model.attention import Spans
+
+        spans = Spans.padded(torch.ones_like(ids, dtype=torch.bool))
+        with torch.no_grad():
+            hidden = model.encoder(ids, spans, torch.zeros_like(ids))
+        mean = hidden[0].mean(0).numpy()
+        vector = model(text)
+        assert vector.dtype == np.float32 and vector.shape == (16,)
+        assert vector == pytest.approx(mean / np.linalg.norm(mean), abs=1e-6)
+    assert model("river", "stone") == pytest.approx(float(model("river") @ model("stone")), abs=1e-6)
+
+
+def test_written_as_a_folder_of_sentence_transformers_and_read_again(
+    pretrained: Path, pairs: Path, tmp_path: Path
+) -> None:
+    """Every bundle holds the files; exported, without ours, it gives the same vectors."""
+    from unmask.bundle.public import export
+
+    for pooling in ("mean", "cls", "max", "attention"):
+        run = finetune(
+            None,
+            ["task.length=16", "train.budget=1 step", f"task.pooling={pooling}", "task.normalise=false"],
+            model=pretrained,
+            task="embed",
+            train=pairs,
+            out=tmp_path / pooling,
+            progress=SILENT,
+        )
+        opened = bundle.read(run.model)
+        out = tmp_path / f"{pooling}-exported"
+        if pooling == "attention":
+            assert not (run.model / "modules.json").exists()
+            with pytest.raises(UserError, match="cannot be written for sentence-transformers") as error:
+                export(opened, out, sentences=True)
+            assert "pooling attention" in str(error.value)
+            continue
+        assert (run.model / "modules.json").is_file()
+        assert export(opened, out, sentences=True) == "BertModel"
+        assert not (out / "unmask.json").exists()
+        said = json.loads((out / "1_Pooling" / "config.json").read_text())
+        assert said.pop("word_embedding_dimension") == 16
+        assert [name.split("_")[2] for name, on in said.items() if on] == [pooling]
+        again = load(out)
+        assert bundle.read(out).facts["sentence"] == {"normalise": False, "pooling": pooling, "length": 16}
+        assert np.array_equal(again("river stone"), load(run.model)("river stone"))
+        kinds = [part["type"].rpartition(".")[2] for part in json.loads((out / "modules.json").read_text())]
+        assert kinds == ["Transformer", "Pooling"]
+    with pytest.raises(UserError, match="cannot be written for sentence-transformers"):
+        export(bundle.read(pretrained), tmp_path / "no", sentences=True)
