@@ -256,7 +256,7 @@ def test_ids_segments_and_places_are_the_librarys(kind: str, first: str, second:
         source = first if text == 0 else second or ""
         wanted = (0, 0) if text is None else expected_place(kind, token, source, start, stop)
         # the library trims ordinary blanks only: of other white space nothing is left here
-        nothing = not source[start : max(stop, found[1])].strip(WHITE)
+        nothing = not source[start : max(stop, found[1])].strip()
         assert found == wanted or (found[0] == found[1] and nothing)
     starts = [number for number, text in enumerate(expected.sequence_ids) if text == 1]
     assert encoded.second == (None if second is None else starts[0] if starts else len(encoded.ids) - 1)
@@ -431,7 +431,7 @@ def test_what_is_missing_or_does_not_fit_is_told(tmp_path: Path) -> None:
     template = json.loads(MAKERS["XLM-R"]().to_str())["post_processor"]
     first, second = template["single"][0], template["single"][1]
     wrong: list[tuple[str, dict[str, Any], dict[str, Any], str]] = [
-        ("odd WordPiece", {}, {}, "for padding"),
+        ("odd WordPiece", {}, {}, "which piece pads texts"),
         ("odd WordPiece", {"pad_token": "[PAD]"}, {}, r"pad_token: '\[PAD\]'"),
         ("RoBERTa", {}, {"post_processor": None, "added_tokens": []}, "RoBERTa"),
         ("XLM-R", {}, {"post_processor": {**template, "single": [second]}}, "0 pieces before it"),

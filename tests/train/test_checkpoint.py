@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors import SafetensorError
 
-from unmask import bundle, files
+from unmask import files
+from unmask.bundle import weights
 from unmask.errors import UserError
 from unmask.train.checkpoint import Checkpoints
 
@@ -177,7 +178,7 @@ def no_space(*_: object, **__: object) -> None:
 
 @pytest.mark.parametrize(
     ("module", "name", "broken"),
-    [(bundle, "save_file", full), (files, "_replace", no_space), (files, "_sync", no_space)],
+    [(weights, "save_file", full), (files, "_replace", no_space), (files, "_sync", no_space)],
 )
 def test_a_full_disk_is_told_and_leaves_the_one_before(
     checkpoints: Checkpoints, monkeypatch: pytest.MonkeyPatch, module: object, name: str, broken: object
@@ -200,7 +201,7 @@ def test_a_full_disk_is_told_and_leaves_the_one_before(
 def test_an_error_of_the_writer_comes_out_at_the_next_save(
     checkpoints: Checkpoints, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(bundle, "save_file", full)
+    monkeypatch.setattr(weights, "save_file", full)
     checkpoints.save({"step": 1, "best_step": None}, *trained(1))
     with pytest.raises(UserError, match="disk is full"):
         checkpoints.save({"step": 2, "best_step": None}, *trained(1))

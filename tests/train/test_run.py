@@ -41,7 +41,7 @@ def test_the_same_recipe_is_the_same_run_and_another_is_refused_with_the_differe
     ):
         pass
     told = str(caught.value)
-    assert "train.budget: 7 steps -> 8 steps" in told and "train.optimizer.lr: 0.001 -> 0.5" in told
+    assert "train.budget: 7 steps -> 8 steps" in told and "train.optimizer.lr: None -> 0.5" in told
     with open_run(
         tmp_path, budget="7 steps"
     ):  # the refused one lets go of the folder, though its error lives on

@@ -31,7 +31,7 @@ def check_data(
     train: Annotated[Path, typer.Option(help="Training rows, in any form that unmask finetune reads.")],
     dev: Annotated[Path | None, typer.Option(help="Rows to choose the best step by.")] = None,
     test: Annotated[Path | None, typer.Option(help="Rows to evaluate on.")] = None,
-    task: Annotated[str, typer.Option(help="What is learnt: classify, tag or answer.")] = "classify",
+    task: Annotated[str, typer.Option(help="What is learnt: classify, tag, answer or embed.")] = "classify",
     target: Annotated[
         Literal["label", "labels", "number"] | None,
         typer.Option(

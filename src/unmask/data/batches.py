@@ -292,13 +292,15 @@ class Batches:
 
     def take(self, start: int, progress: float = 0.0) -> list[Batch]:
         """The micro-batches of the step that begins after `start` examples. Examples are dealt out by length, so
-        that parts are of equal size; rows of one owner stay together."""
+        that parts are of equal size; rows that one owner needs together stay so."""
         rows = self.examples.rows(self.numbers(start, self.size(progress)), progress)
         rows.sort(key=lambda row: (-len(row.ids), row.epoch, row.example))
-        owned: dict[tuple[int, int], list[Row]] = {}
-        for row in rows:
-            owned.setdefault((row.epoch, row.owner), []).append(row)
-        groups = list(owned.values())
+        groups = [[row] for row in rows]
+        if isinstance(self.examples, OwnedExamples):
+            owned: dict[tuple[int, int], list[Row]] = {}
+            for row in rows:
+                owned.setdefault((row.epoch, row.owner), []).append(row)
+            groups = list(owned.values())
         dealt = [[row for group in groups[part :: self.parts] for row in group] for part in range(self.parts)]
         return [pack(part, progress) for part in dealt if part]
 

@@ -2,7 +2,7 @@
 
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar, overload
 
 import numpy as np
@@ -152,7 +152,7 @@ class TextTask(Task[P]):
 
         Raises UserError for a new label.
         """
-        check_labels([example for example in examples if example.truth is not None], self.labels)
+        check_labels([replace(one, spans=None) for one in examples if one.truth is not None], self.labels)
         pairs = [example.pair for example in examples]
         encoded = self.tokenizer.encode_batch(
             [example.text for example in examples],

@@ -165,6 +165,8 @@ def fitted(recipe: PretrainRecipe, tokenizer: Tokenizer) -> PretrainRecipe:
             "next_sentence needs segment embeddings", given=f"model.segments={recipe.model.segments}"
         )
     recipe.start.check(recipe.model)
+    rated = changed(recipe.train.optimizer, lr=recipe.train.optimizer.rate)
+    recipe = changed(recipe, train=changed(recipe.train, optimizer=rated))
     network = changed(recipe.model, vocabulary=vocabulary)
     if network.family == "roberta" and recipe.start.model is None:
         # other libraries count its positions from the id of the padding
