@@ -111,9 +111,8 @@ def test_inspect_of_another_kind(
     assert run(["tokenizer", "inspect", str(tmp_path), "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert found["kind"] == "byte-level BPE" and found["specials"]["<mask>"] == byte_level.mask_id
-    assert found["word_starts"] == sum(piece.startswith("Ġ") for piece in byte_level.pieces) + sum(
-        piece in ("Ċ", "ĉ", "č", "ċ", "Č") for piece in byte_level.pieces
-    )
+    blanks = 9  # bytes that are white space: tab to carriage return, and four separators
+    assert found["word_starts"] == sum(piece.startswith("Ġ") for piece in byte_level.pieces) + blanks
     assert run(["tokenizer", "inspect", str(tmp_path), "the 中", "--pair", "b", "--json"]) == 0
     rows = json.loads(capsys.readouterr().out)["pieces"]
     assert {row["segment"] for row in rows} == {0}
