@@ -210,7 +210,7 @@ def test_the_metric_chooses_what_is_watched(tokenizer: Tokenizer, tiny: EncoderC
     figures = task.judge(task.head(tiny), given, task.encode(given), list(np.log(shares)))
     wanted = {"matthews": 2 / 12**0.5, "macro_f1": (4 / 5 + 2 / 3) / 2, "auc": 3 / 4}[metric]
     assert task.watch == f"classify.{metric}" and figures[task.watch] == pytest.approx(wanted)
-    found = task.score(given, task.decode(task.head(tiny), given, [], list(np.log(shares))))
+    found = task.score(given, task.decode(task.head(tiny), given, task.encode(given), list(np.log(shares))))
     assert list(found.figures) == list(dict.fromkeys([metric, "accuracy", "macro_f1"]))
     assert found.figures[metric].value == pytest.approx(wanted)
 

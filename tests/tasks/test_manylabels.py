@@ -91,12 +91,12 @@ def test_thresholds_are_found_kept_and_used(
     given = examples("a", "a", "b", "")
     shares = np.array([[0.3, 0.1, 0.0], [0.4, 0.2, 0.0], [0.1, 0.9, 0.0], [0.2, 0.2, 0.6]], dtype=np.float32)
     assert task.calibrates and task.thresholds.tolist() == [0.5] * 3
-    task.calibrate(given, list(shares))
+    task.calibrate(given, task.encode(given), list(shares))
     assert task.thresholds.tolist() == pytest.approx([0.25, 0.5, 0.5])
     assert "thresholds of 3 labels found on 4 dev rows" in capsys.readouterr().err
     again = restore(task.schema(), tokenizer)
     assert isinstance(again, LabelsTask) and again.thresholds.tolist() == task.thresholds.tolist()
-    predictions = again.decode(again.head(tiny), given, [], list(shares))
+    predictions = again.decode(again.head(tiny), given, task.encode(given), list(shares))
     assert again.compared(given, predictions) == [["a"], ["a"], ["b"], ["c"]]
     assert [label.name for label in again.best(predictions[3])] == ["c"]
 
