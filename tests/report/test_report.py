@@ -311,7 +311,7 @@ def test_every_word_of_the_catalogue_is_used() -> None:
     )
     put_together = re.compile(
         r"(known|kind|theme|run|state|figure|inline|split|key|right|compare|compare\.loss|panel\.(gradient|activation))\..+"
-        r"|(scratch|tfidf|frequent|majority|overlap|constant)\.(better|worse|unclear)"
+        r"|(scratch|tfidf|frequent|majority|overlap|words|constant)\.(better|worse|unclear)"
         r"|part\..+|(models|per_label)\.caption\.(tags|entity_f1)|models\.caption\.answer_f1"
         rf"|(tokens|seconds|minutes|hours)\.axis|({'|'.join(ENDINGS)})\.axis"
         r"|panel\.(gradient|activation)"
