@@ -171,7 +171,9 @@ def test_training_does_not_change_what_was_read(publish: Callable[..., Path]) ->
     assert opened.encoder().embeddings.token.weight.abs().sum() > 0
 
 
-def test_a_folder_of_sentence_transformers(publish: Callable[..., Path], tmp_path: Path) -> None:
+def test_a_folder_of_sentence_transformers(
+    publish: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     folder = tmp_path / "sentence"
     publish(BERT, folder / "0_Transformer")
     modules = [
@@ -184,6 +186,17 @@ def test_a_folder_of_sentence_transformers(publish: Callable[..., Path], tmp_pat
     said = {"word_embedding_dimension": 32, "pooling_mode_cls_token": False, "pooling_mode_mean_tokens": True}
     (folder / "1_Pooling" / "config.json").write_text(json.dumps(said))
     assert bundle.read(folder).facts["sentence"] == {"normalise": True, "pooling": "mean"}
+    (folder / "0_Transformer" / "sentence_bert_config.json").write_text('{"max_seq_length": 24}')
+    (folder / "config_sentence_transformers.json").write_text(
+        '{"prompts": {"query": "query: "}, "default_prompt_name": "query"}'
+    )
+    capsys.readouterr()
+    opened = bundle.read(folder)
+    assert "puts 'query: ' before each text" in capsys.readouterr().err
+    assert opened.task == {"name": "embed", "length": 24, "pooling": "mean", "normalise": True, "labels": []}
+    newer = {"embedding_dimension": 32, "pooling_mode": "max"}
+    (folder / "1_Pooling" / "config.json").write_text(json.dumps(newer))
+    assert bundle.read(folder).facts["sentence"]["pooling"] == "max"
     modules[0]["path"] = "../elsewhere"
     (folder / "modules.json").write_text(json.dumps(modules))
     with pytest.raises(UserError, match="points outside of its folder"):

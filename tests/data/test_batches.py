@@ -99,6 +99,7 @@ def test_sentence_pairs(corpus: Shards) -> None:
             row = examples.row(number, epoch)
             first, second = halves(row)
             assert first and second and len(row.ids) <= 24
+            assert (row.example, row.epoch, row.owner) == (number, epoch, number)  # what its masks hang on
             document, start, stop = examples.place(number)
             chunk = corpus.slice(document, start, stop)[0].tolist()
             assert chunk[: len(first)] == first

@@ -404,3 +404,13 @@ def test_written_as_a_folder_of_sentence_transformers_and_read_again(
         assert kinds == ["Transformer", "Pooling"]
     with pytest.raises(UserError, match="cannot be written for sentence-transformers"):
         export(bundle.read(pretrained), tmp_path / "no", sentences=True)
+
+
+def test_pairs_of_one_first_text_stay_on_one_side_of_a_split(tmp_path: Path) -> None:
+    from unmask.data.tables import split
+
+    path = tmp_path / "rows.csv"
+    rows = [f"text {number % 8},answer {number}" for number in range(40)]
+    path.write_text("\n".join(["question,answer", *rows]) + "\n", encoding="utf-8")
+    train, dev = split(EmbedTask.read(path, Reading()), 0.25)
+    assert dev and not {e.text for e in train} & {e.text for e in dev}

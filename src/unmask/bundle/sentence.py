@@ -10,11 +10,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from unmask import files
+from unmask import console, files
 from unmask.bundle.weights import some
 from unmask.errors import UserError
 
 MODULES = "modules.json"
+SETTINGS = "config_sentence_transformers.json"
 POOLINGS = {
     "cls": "pooling_mode_cls_token",
     "mean": "pooling_mode_mean_tokens",
@@ -39,7 +40,7 @@ def read_sentence(folder: Path) -> dict[str, Any]:
             raise UserError(f"{path} points outside of its folder", given=str(inside))
         if kind == "Transformer":
             found["path"] = str(inside)
-            found |= _length(folder / inside / "sentence_bert_config.json")
+            found |= _length(folder / inside)
         elif kind == "Pooling":
             found["pooling"] = _pooling(folder / inside / "config.json")
         elif kind == "Normalize":
@@ -50,12 +51,30 @@ def read_sentence(folder: Path) -> dict[str, Any]:
                 given=kind or module,
                 allowed="Transformer, Pooling, Normalize",
             )
+    _say_prompt(folder / SETTINGS)
     return found
 
 
-def _length(path: Path) -> dict[str, int]:
-    said = files.read_json(path).get("max_seq_length") if path.is_file() else None
-    return {"length": said} if type(said) is int and said >= 8 else {}
+def _say_prompt(path: Path) -> None:
+    """Says where that library would put something before each text, which is not done here."""
+    said = files.read_json(path) if path.is_file() else {}
+    prompt = (said.get("prompts") or {}).get(said.get("default_prompt_name"))
+    if prompt:
+        console.remark(
+            f"{path}: sentence-transformers puts {prompt!r} before each text; here it must be in the text"
+        )
+
+
+def _length(folder: Path) -> dict[str, int]:
+    """The longest text: with its own name, or, as newer versions write it, as that of the tokenizer."""
+    for name, key in (
+        ("sentence_bert_config.json", "max_seq_length"),
+        ("tokenizer_config.json", "model_max_length"),
+    ):
+        said = files.read_json(folder / name).get(key) if (folder / name).is_file() else None
+        if type(said) is int and said >= 8:
+            return {"length": said}
+    return {}
 
 
 def _pooling(path: Path) -> str:
@@ -108,6 +127,6 @@ def write_sentence(folder: Path, task: Mapping[str, Any], width: int) -> None:
         folder / "sentence_bert_config.json", {"max_seq_length": task["length"], "do_lower_case": False}
     )
     files.write_json(
-        folder / "config_sentence_transformers.json",
+        folder / SETTINGS,
         {"prompts": {}, "default_prompt_name": None, "similarity_fn_name": "cosine"},
     )

@@ -160,11 +160,11 @@ class CorpusExamples:
         ids = [np.array(runs[0], dtype=np.int64)]
         flags = [np.full(len(runs[0]), SPECIAL, dtype=np.uint8)]
         kinds = [np.array(run_kinds[0], dtype=np.int64)]
-        for number, (part, part_flags) in enumerate(segments, 1):
-            ids += [part, np.array(runs[number], dtype=np.int64)]
-            flags += [part_flags, np.full(len(runs[number]), SPECIAL, dtype=np.uint8)]
-            kinds.append(np.full(len(part), self.frame.text_segments[number - 1]))
-            kinds.append(np.array(run_kinds[number], dtype=np.int64))
+        for place, (part, part_flags) in enumerate(segments, 1):
+            ids += [part, np.array(runs[place], dtype=np.int64)]
+            flags += [part_flags, np.full(len(runs[place]), SPECIAL, dtype=np.uint8)]
+            kinds.append(np.full(len(part), self.frame.text_segments[place - 1]))
+            kinds.append(np.array(run_kinds[place], dtype=np.int64))
         return Row(
             np.concatenate(ids), np.concatenate(kinds), np.concatenate(flags), number, epoch, number, targets
         )

@@ -4,6 +4,7 @@ They are learnt from pairs that belong together, from pairs with scores, or from
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
@@ -125,7 +126,8 @@ class EmbedTask(Task[Vectors]):
 
     @classmethod
     def read(cls, path: Source, reading: Reading) -> list[Example]:
-        """A text or two a row; the label, if there is one, is the score of a pair."""
+        """A text or two a row; the label, if there is one, is the score of a pair. Rows of one first text stay together
+        in a split, where there are no scores: what belongs to it would be known from training."""
         examples = read_examples(
             path,
             columns=reading.columns,
@@ -133,7 +135,12 @@ class EmbedTask(Task[Vectors]):
             encoding=reading.encoding,
             format=reading.format,
         )
-        return with_scores(examples, reading.columns.label, reading.on_error)
+        return [
+            replace(example, group=example.text)
+            if example.group is None and example.number is None
+            else example
+            for example in with_scores(examples, reading.columns.label, reading.on_error)
+        ]
 
     def read_new(self, path: Source, reading: Reading) -> list[Example]:
         return read_examples(

@@ -185,6 +185,7 @@ def contrast(
         of_others == of_anchors[:, None]
     )  # right for an equal anchor, or equal to it
     alike.fill_diagonal_(False)
-    logits = (anchors @ others.T / temperature).masked_fill(alike, float("-inf"))
+    with torch.autocast(anchors.device.type, enabled=False):  # over a temperature, bfloat16's steps are large
+        logits = (anchors @ others.T / temperature).masked_fill(alike, float("-inf"))
     wanted = torch.arange(count, device=logits.device)
     return F.cross_entropy(logits, wanted, reduction="sum")
