@@ -407,7 +407,7 @@ def test_written_as_a_folder_of_sentence_transformers_and_read_again(
 
 
 def test_pairs_of_one_first_text_stay_on_one_side_of_a_split(tmp_path: Path) -> None:
-    from unmask.data.tables import split
+    from unmask.data.split import split
 
     path = tmp_path / "rows.csv"
     rows = [f"text {number % 8},answer {number}" for number in range(40)]
