@@ -251,7 +251,9 @@ def backend(settings: Mapping[str, Any], origin: str) -> tokenizers.Tokenizer:
     Raises UserError where the library cannot read it, or would fail on some text.
     """
     try:
-        found = tokenizers.Tokenizer.from_str(json.dumps({**settings, "truncation": None, "padding": None}))
+        found = tokenizers.Tokenizer.from_str(
+            json.dumps({**settings, "truncation": None, "padding": None}, ensure_ascii=False)
+        )
         found.encode(
             "\u0378 \U00020000 \ue000", add_special_tokens=False
         )  # characters that few vocabularies have
