@@ -178,8 +178,16 @@ def test_a_tagger_says_what_the_peer_says(name: str, tokenizer: Tokenizer, tmp_p
     )  # type: ignore[attr-defined]
 
 
-@pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("altered", ["activation", "epsilon", "bias"])
+# the epsilon of DistilBERT is none of its settings
+ALTERED = [
+    (name, altered)
+    for name in NAMES
+    for altered in ("activation", "epsilon", "bias")
+    if (name, altered) != ("distilbert", "epsilon")
+]
+
+
+@pytest.mark.parametrize(("name", "altered"), ALTERED)
 def test_the_comparison_notices(name: str, altered: str, tokenizer: Tokenizer, tmp_path: Path) -> None:
     """One other activation, epsilon or bias in the file, and the comparison above fails."""
     config = configurations(tokenizer.vocabulary)[name]
@@ -205,9 +213,7 @@ def test_the_comparison_notices(name: str, altered: str, tokenizer: Tokenizer, t
             "activation": ("hidden_act", "hidden_activation", "activation"),
             "epsilon": ("layer_norm_eps", "norm_eps"),
         }[altered]
-        key = next((key for key in keys if key in said), None)
-        if key is None:
-            pytest.skip("DistilBERT's epsilon is fixed")
+        key = next(key for key in keys if key in said)
         said[key] = {"activation": "silu", "epsilon": 0.03}[altered]
         (tmp_path / "config.json").write_text(json.dumps(said))
     opened = bundle.read(tmp_path)
