@@ -14,8 +14,9 @@ BUDGET ?= 5m
 quickstart: $(VENV)/quickstart.stamp
 	$(BIN)/unmask quickstart --budget $(BUDGET) $(OPTIONS)
 
+# in two processes, each file in one: the commands of a guide build on each other
 test: check
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 check: $(VENV)/dev.stamp
 	$(BIN)/ruff check .
