@@ -22,11 +22,12 @@ from unmask.errors import UserError, closest, missing_extra
 
 # a module has BENCHMARK, add_options(parser) and arrange(arguments, folder) -> (settings, data); one that measures
 # at several points has points(arguments) -> further settings of each, and table([(point, outcome), ...]) -> lines
-MEMBERS = ("encoding", "pretokenising", "wordpiece", "pretraining", "lengths", "scaling")
+MEMBERS = ("encoding", "pretokenising", "wordpiece", "loading", "pretraining", "lengths", "scaling")
 ROUNDS = {
     "encoding": 5,
     "pretokenising": 5,
     "wordpiece": 3,
+    "loading": 9,
     "pretraining": 3,
     "lengths": 1,
     "scaling": 3,

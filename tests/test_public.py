@@ -18,9 +18,11 @@ from public_weights import drawn
 from unmask import bundle
 from unmask.bundle.layout import encoder_config
 from unmask.bundle.public import export
+from unmask.bundle.weights import check_finite
 from unmask.data.batch import pack
 from unmask.data.tables import Example
 from unmask.errors import UserError
+from unmask.files import write_json
 from unmask.model.attention import Spans
 from unmask.model.encoder import Encoder, EncoderConfig
 from unmask.model.families import FAMILIES
@@ -298,6 +300,43 @@ def test_wrong_weights_are_refused(
     folder = publish(BERT)
     change(folder, alter)
     with pytest.raises(UserError, match=wanted):
+        bundle.read(folder)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("value", ["nan", "inf", "-inf"])
+@pytest.mark.parametrize("place", [0, 40_000, -1])
+def test_one_number_that_is_not_finite_is_found_wherever_it_stands(
+    dtype: torch.dtype, value: str, place: int, tmp_path: Path
+) -> None:
+    table = torch.full(
+        (70, 1001), 3e4, dtype=dtype
+    )  # more than is read at a time; sums of it are no small numbers
+    tensors = {"first": torch.ones(5, dtype=dtype), "table": table, "last": torch.arange(7)}
+    save_file(tensors, tmp_path / "model.safetensors")
+    check_finite(tmp_path)
+    table.view(-1)[place] = float(value)
+    save_file(tensors, tmp_path / "model.safetensors")
+    with pytest.raises(UserError, match="table holds numbers that are not finite"):
+        check_finite(tmp_path)
+
+
+def test_numbers_whose_sum_overflows_are_finite(tmp_path: Path) -> None:
+    save_file({"table": torch.full((9,), 3e38)}, tmp_path / "model.safetensors")
+    check_finite(tmp_path)
+
+
+def test_every_file_of_weights_in_parts_is_looked_at(publish: Callable[..., Path]) -> None:
+    folder = publish(BERT)
+    tensors = load_file(folder / "model.safetensors")
+    (folder / "model.safetensors").unlink()
+    last = sorted(tensors)[-1]
+    tensors[last].view(-1)[0] = float("nan")
+    save_file({name: x for name, x in tensors.items() if name != last}, folder / "a.safetensors")
+    save_file({last: tensors[last]}, folder / "b.safetensors")
+    where = {name: "b.safetensors" if name == last else "a.safetensors" for name in tensors}
+    write_json(folder / "model.safetensors.index.json", {"weight_map": where})
+    with pytest.raises(UserError, match=r"b\.safetensors: .* not finite"):
         bundle.read(folder)
 
 

@@ -2,6 +2,7 @@
 
 import json
 import pickle
+from functools import cache
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -10,12 +11,13 @@ import pytest
 import tokenizers
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from public_kinds import MAKERS, TEXTS, made, roberta
+from public_kinds import BERT, MAKERS, TEXTS, made, roberta
 from tokenizers import pre_tokenizers
 
 from unmask.errors import UserError
 from unmask.files import read_json, write_json
-from unmask.text.specials import RESERVED
+from unmask.text import layout
+from unmask.text.specials import RESERVED, out_of_reach
 from unmask.text.tokenizer import Tokenizer
 
 every = pytest.mark.parametrize("kind", MAKERS)
@@ -104,6 +106,32 @@ def test_text_never_becomes_a_special_piece(kind: str, text: str, where: int) ->
             given_text = text[:where] + typed + text[where:]
             assert not forbidden & set(ours.encode(given_text).ids[1:-1])
             assert not forbidden & set(ours.pieces_of([given_text])[0][0].tolist())
+
+
+@cache
+def trained_here() -> Tokenizer:
+    return Tokenizer.train(TEXTS, vocabulary=200, fewer=True, minimum_count=1)
+
+
+@settings(max_examples=200, deadline=None)
+@given(parts=st.lists(TEXT | st.sampled_from([*BERT, "##", "MASK", "[", "]", "CLS]"]), max_size=8))
+def test_bert_needs_no_second_vocabulary_to_keep_its_special_pieces_out_of_reach(parts: list[str]) -> None:
+    """By cutting at punctuation, against the way that holds for every kind: other names for these pieces."""
+    tokenizer = trained_here()
+    description = json.loads(tokenizer._json)
+    shared = layout.plain(tokenizer._whole, description, set(BERT))
+    hidden = layout.backend(out_of_reach(description, set(BERT)), "the tokenizer")
+    assert shared is not None
+    text = "".join(parts)
+    assert (
+        shared.encode(text, add_special_tokens=False).ids == hidden.encode(text, add_special_tokens=False).ids
+    )
+
+
+@pytest.mark.parametrize("names", [("MASK",), ("[MASK]", "##[x]"), ("[",), ("[MASK]", "p\u3010ad")])
+def test_special_pieces_that_a_text_can_spell_take_another_vocabulary(names: tuple[str, ...]) -> None:
+    tokenizer = trained_here()
+    assert layout.plain(tokenizer._whole, json.loads(tokenizer._json), {*BERT, *names}) is None
 
 
 @every

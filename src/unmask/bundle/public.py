@@ -11,7 +11,7 @@ from unmask import console, files
 from unmask.bundle.layout import encoder_config, family_of
 from unmask.bundle.own import PROBLEMS, Bundle, class_of, lacking, layout_of, renamed, write_public
 from unmask.bundle.sentence import MODULES, read_sentence, says, task_of
-from unmask.bundle.weights import check_numbers, read_tensors, some
+from unmask.bundle.weights import check_finite, check_kinds, read_tensors, some
 from unmask.errors import UserError
 from unmask.model.encoder import Encoder, EncoderConfig
 from unmask.model.families import Family
@@ -107,7 +107,8 @@ def _tensors(
     """The weights by our names, all of them finite and of the sizes that the configuration says."""
     given = _named(read_tensors(folder, device), family, folder)
     if device != "meta":
-        check_numbers(given, folder)
+        check_kinds(given, folder)
+        check_finite(folder)
     tensors = from_public(given, TABLES[family.name], config.blocks or config.layers)
     if config.positions == "rotary" or family.name == "distilbert":
         tensors.pop("encoder.embeddings.segment.weight", None)

@@ -1,8 +1,9 @@
 """Files of weights: safetensors, whole or in parts, and what torch.save wrote, of which nothing is executed."""
 
 import errno
+import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,8 @@ WHOLE = "model.safetensors"
 PARTS = "model.safetensors.index.json"
 PICKLED = "pytorch_model.bin"
 PICKLED_PARTS = "pytorch_model.bin.index.json"
+PART = 1 << 17  # bytes, a multiple of those of any number; sums of so few are not spread over threads
+_FLOATS = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
 KINDS = (WHOLE, PARTS, PICKLED, PICKLED_PARTS)  # the first that is there is read
 
 
@@ -26,20 +29,38 @@ def read_tensors(folder: Path, device: str = "cpu") -> dict[str, Tensor]:
 
     Raises UserError for what is missing, damaged, outside of the folder or no tensor. Nothing is executed.
     """
+    found = _found(folder)
+    if found.name in (WHOLE, PICKLED):
+        return _read(found, device)
+    where = _parts(found)
+    parts = {name: _read(folder / name, device) for name in sorted(set(where.values()))}
+    missing = [name for name, file in where.items() if name not in parts[file]]
+    if missing:
+        raise UserError(f"{found} names tensors that are not there", missing=some(missing))
+    return {name: parts[file][name] for name, file in where.items()}
+
+
+def _found(folder: Path) -> Path:
+    """The file that holds the weights, or the index of those that do."""
     found = next((folder / name for name in KINDS if (folder / name).is_file()), None)
     if found is None:
         raise UserError(f"{folder} holds no weights", allowed=" or ".join(KINDS))
+    return found
+
+
+def _files(folder: Path) -> list[Path]:
+    """The files that hold the weights."""
+    found = _found(folder)
     if found.name in (WHOLE, PICKLED):
-        return _read(found, device)
-    return _read_parts(found, device)
+        return [found]
+    return [folder / name for name in sorted(set(_parts(found).values()))]
 
 
-def _read_parts(index: Path, device: str) -> dict[str, Tensor]:
-    """The tensors of several files, as their index says."""
+def _parts(index: Path) -> dict[str, str]:
+    """Which file each tensor is in, as an index says."""
     where = files.read_json(index).get("weight_map")
     if not isinstance(where, dict) or not where or not all(isinstance(x, str) for x in where.values()):
         raise UserError(f"{index} is not an index of weights", missing="weight_map: names and their files")
-    parts: dict[str, dict[str, Tensor]] = {}
     for name in sorted(set(where.values())):
         if name != Path(name).name or name in ("", ".", ".."):
             raise UserError(
@@ -47,11 +68,7 @@ def _read_parts(index: Path, device: str) -> dict[str, Tensor]:
             )
         if not (index.parent / name).is_file():
             raise UserError(f"{index.parent / name} is missing", to_do="copy the whole folder again")
-        parts[name] = _read(index.parent / name, device)
-    missing = [name for name, file in where.items() if name not in parts[file]]
-    if missing:
-        raise UserError(f"{index} names tensors that are not there", missing=some(missing))
-    return {name: parts[file][name] for name, file in where.items()}
+    return where
 
 
 def _read(path: Path, device: str) -> dict[str, Tensor]:
@@ -95,19 +112,51 @@ def _pickled(path: Path, device: str) -> dict[str, Tensor]:
     return dict(found)
 
 
-def check_numbers(tensors: Mapping[str, Tensor], where: Path) -> None:
-    """Raises UserError for weights that are no floating-point numbers, or not finite."""
+def check_kinds(tensors: Mapping[str, Tensor], where: Path) -> None:
+    """Raises UserError for weights that are no floating-point numbers."""
     for name, tensor in tensors.items():
         if not tensor.is_floating_point():
             raise UserError(
                 f"{where}: {name} is no weight", given=tensor.dtype, allowed="float32, float16, bfloat16"
             )
-        # a sum takes no memory; it may overflow where all are finite
-        if not torch.isfinite(tensor.sum(dtype=torch.float32)) and not torch.isfinite(tensor).all():
-            raise UserError(
-                f"{where}: {name} holds numbers that are not finite (NaN or infinite)",
-                to_do="use another checkpoint: this one is damaged",
-            )
+
+
+def check_finite(folder: Path) -> None:
+    """Raises UserError for weights that are not finite.
+
+    A safetensors file is read part by part: its mapped tensors would all come into memory, which those that are never
+    used need not.
+    """
+    for path in _files(folder):
+        for name, part in _numbers(path) if path.suffix == ".safetensors" else _pickled(path, "cpu").items():
+            # a sum takes no memory; it may overflow where all are finite
+            if (
+                part.is_floating_point()
+                and not torch.isfinite(part.sum(dtype=torch.float32))
+                and not torch.isfinite(part).all()
+            ):
+                raise UserError(
+                    f"{path}: {name} holds numbers that are not finite (NaN or infinite)",
+                    to_do="use another checkpoint: this one is damaged",
+                )
+
+
+def _numbers(path: Path) -> Iterator[tuple[str, Tensor]]:
+    """The floating-point numbers of a safetensors file that was opened before, PART bytes at a time; each part lasts
+    until the next one is asked for."""
+    buffer = memoryview(bytearray(PART))
+    with path.open("rb", buffering=0) as file:
+        size = int.from_bytes(file.read(8), "little")
+        head = json.loads(file.read(size))
+        for name, facts in head.items():
+            if name == "__metadata__" or facts["dtype"] not in _FLOATS:
+                continue
+            begin, end = (8 + size + offset for offset in facts["data_offsets"])
+            for at in range(begin, end, PART):
+                file.seek(at)
+                part = buffer[: min(PART, end - at)]
+                file.readinto(part)
+                yield name, torch.frombuffer(part, dtype=_FLOATS[facts["dtype"]])
 
 
 def save_tensors(tensors: dict[str, Tensor], path: Path, metadata: dict[str, str] | None = None) -> None:

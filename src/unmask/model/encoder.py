@@ -352,6 +352,8 @@ class Encoder(nn.Module):
         self.recompute = False
         self.compiled: Callable[..., Tensor] | None = None
         self.watched: list[Tensor] | None = None
+        if self.embeddings.token.weight.is_meta:
+            return  # no numbers to draw: the weights come from a file
         self.apply(self._initialise)
         if config.norm == "pre":
             # residual branches add up over the depth: keep their sum at the size of one (GPT-2, section 2.3)

@@ -1,7 +1,8 @@
 """The public files of tokenizers: tokenizer.json, made from BERT's vocab.txt and RoBERTa's vocab.json, and checked."""
 
 import json
-from collections.abc import Mapping, Sequence
+import string
+from collections.abc import Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from unmask.text.wordpiece import CONTINUATION
 
 PAD, UNKNOWN, CLS, SEP, MASK = SPECIALS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 
+_MARKS = frozenset(string.punctuation)
 ALLOWED = "a folder with tokenizer.json, vocab.txt, or vocab.json and merges.txt"
 CONVERT = "open it with the library that it is of, and save it from there as tokenizer.json"
 
@@ -226,34 +228,60 @@ def is_of_bert(settings: Mapping[str, Any]) -> bool:
     )
 
 
+def plain(
+    whole: tokenizers.Tokenizer, settings: Mapping[str, Any], pieces: Set[str]
+) -> tokenizers.Tokenizer | None:
+    """`whole` such that no text becomes one of `pieces`, with the same vocabulary in memory; None where that takes
+    another one (`specials.out_of_reach`).
+
+    BERT cuts at each punctuation mark, so that no word is "[CLS]"; it is found in a text as an added token only.
+    """
+    added = {token["content"] for token in settings["added_tokens"]}
+    apart = all(
+        len(piece) > 1 and not piece.startswith(CONTINUATION) and not _MARKS.isdisjoint(piece)
+        for piece in pieces
+    )
+    if not (is_of_bert(settings) and added <= pieces and apart):
+        return None
+    found = tokenizers.Tokenizer(whole.model)
+    found.normalizer, found.pre_tokenizer = whole.normalizer, whole.pre_tokenizer
+    return found
+
+
 def pieces_of(backend: tokenizers.Tokenizer, settings: Mapping[str, Any], origin: str) -> list[str]:
     """The pieces by id. Raises UserError where the ids have holes or the parts of the file do not fit each other."""
-    numbers = backend.get_vocab(with_added_tokens=True)
-    pieces = sorted(numbers, key=numbers.__getitem__)
     vocabulary = settings["model"]["vocab"]
+    added = {token["content"]: token["id"] for token in settings["added_tokens"]}
+    if isinstance(vocabulary, dict):  # as read, which takes less time than asking for all of it
+        numbers = {**vocabulary, **{piece: backend.token_to_id(piece) for piece in added}}
+    else:
+        numbers = backend.get_vocab(with_added_tokens=True)
+    pieces = sorted(numbers, key=numbers.__getitem__)
     listed = len(vocabulary) if isinstance(vocabulary, list) else 0
     if [numbers[piece] for piece in pieces] != list(range(max(len(pieces), listed))):
         given = f"{len(pieces):,} pieces with ids up to {max([*numbers.values(), listed - 1]):,}"
         raise UserError(f"{origin}: the ids of its pieces are not 0, 1, 2, ..., each once", given=given)
-    for token in settings["added_tokens"]:
-        if numbers[token["content"]] != token["id"]:
+    for piece, number in added.items():
+        if numbers[piece] != number:
             raise UserError(
                 f"{origin}: its added_tokens do not fit its vocabulary",
-                given=f"{token['content']!r} as {token['id']}",
-                allowed=numbers[token["content"]],
+                given=f"{piece!r} as {number}",
+                allowed=numbers[piece],
             )
     return pieces
 
 
-def backend(settings: Mapping[str, Any], origin: str) -> tokenizers.Tokenizer:
-    """The library's tokenizer, without the truncation and padding that a file may ask for.
+def backend(settings: Mapping[str, Any] | str, origin: str) -> tokenizers.Tokenizer:
+    """The library's tokenizer of a tokenizer.json, or of its content, without the truncation and padding that it may
+    ask for.
 
     Raises UserError where the library cannot read it, or would fail on some text.
     """
     try:
-        found = tokenizers.Tokenizer.from_str(
-            json.dumps({**settings, "truncation": None, "padding": None}, ensure_ascii=False)
-        )
+        text = settings if isinstance(settings, str) else json.dumps(settings, ensure_ascii=False)
+        found = tokenizers.Tokenizer.from_str(text)
+        found.no_truncation()
+        found.no_padding()
         found.encode(
             "\u0378 \U00020000 \ue000", add_special_tokens=False
         )  # characters that few vocabularies have

@@ -5,7 +5,7 @@ tokenizer_config.json and special_tokens_map.json name; then the usual names, wh
 """
 
 import re
-from collections.abc import Iterable, Mapping, Sequence, Set
+from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -105,15 +105,16 @@ def named(role: str, config: Mapping[str, Any], pieces: Mapping[str, int], origi
 
 
 def find(
-    settings: Mapping[str, Any], config: Mapping[str, Any], pieces: Sequence[str], origin: str
+    settings: Mapping[str, Any], config: Mapping[str, Any], numbers: Mapping[str, int], origin: str
 ) -> Specials:
-    """The special pieces of a tokenizer.json (`settings`), what stands beside it (`config`), and its pieces by id.
+    """The special pieces of a tokenizer.json (`settings`), by what stands beside it (`config`); numbers: the ids of its
+    pieces, in their order.
 
     Raises UserError where a piece that is needed is missing, or where the parts do not fit each other.
     """
-    numbers = {piece: number for number, piece in enumerate(pieces)}
+    pieces = list(numbers)
     frames = _frames(settings.get("post_processor"), numbers, origin)
-    roles = {"unknown": _unknown(settings["model"], pieces) or named("unknown", config, numbers, origin)}
+    roles = {"unknown": _unknown(settings["model"], numbers) or named("unknown", config, numbers, origin)}
     for role in ("pad", "mask") if frames else ("pad", "mask", "cls", "sep"):
         roles[role] = named(role, config, numbers, origin)
     if frames:
@@ -164,12 +165,12 @@ def of_roberta(cls: int, sep: int) -> tuple[Frame, Frame]:
     )
 
 
-def _unknown(model: Mapping[str, Any], pieces: Sequence[str]) -> str | None:
+def _unknown(model: Mapping[str, Any], numbers: Mapping[str, int]) -> str | None:
     """The piece that the model itself gives for what it does not know."""
     if isinstance(number := model.get("unk_id"), int):
-        return pieces[number] if 0 <= number < len(pieces) else None
+        return next((piece for piece, its in numbers.items() if its == number), None)
     piece = model.get("unk_token")
-    return piece if piece in set(pieces) else None
+    return piece if piece in numbers else None
 
 
 def _frames(processor: Any, numbers: Mapping[str, int], origin: str) -> tuple[Frame, Frame] | None:

@@ -106,19 +106,19 @@ class Tokenizer:
         `origin` names it in errors."""
         settings = layout.checked(description, origin)
         self._config, self._settings = dict(config or {}), settings
-        self._whole = layout.backend(settings, origin)
+        self._whole = layout.backend(description if settings["added_tokens"] else settings, origin)
         self.pieces: list[str] = layout.pieces_of(self._whole, settings, origin)
         self._ids = {piece: number for number, piece in enumerate(self.pieces)}
-        lengths = settings.get("truncation") or settings.get("padding")  # that is for those who encode to say
-        self._json = layout.written(self._whole) if lengths else description
-        found = self._specials = specials.find(settings, self._config, self.pieces, origin)
+        self._description = description
+        found = self._specials = specials.find(settings, self._config, self._ids, origin)
         self.roles, self.one, self.two = found.roles, found.one, found.two
         self.special_ids: list[int] = list(found.ids)
         self.cls_id, self.sep_id, self.pad_id = (
             self._ids[self.roles[role]] for role in ("cls", "sep", "pad")
         )
         self.unknown_id = self._ids.get(self.roles.get("unknown", ""))  # byte-level vocabularies need none
-        self._plain = layout.backend(self._hiding(self.special_ids), origin)
+        plain = layout.plain(self._whole, settings, {self.pieces[number] for number in self.special_ids})
+        self._plain = plain or layout.backend(self._hiding(self.special_ids), origin)
         self._spelling = spelling_of(settings)
         self._of_bert = layout.is_of_bert(settings)
         self._probe()
@@ -240,6 +240,12 @@ class Tokenizer:
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Tokenizer, (self._json, "the tokenizer", self._config)
+
+    @cached_property
+    def _json(self) -> str:
+        """As it is saved: without truncation and padding, which are for those who encode to say."""
+        cut = self._settings.get("truncation") or self._settings.get("padding")
+        return layout.written(self._whole) if cut else self._description
 
     @property
     def vocabulary(self) -> int:
