@@ -249,10 +249,37 @@ def test_special_pieces_are_found_in_each_place(tmp_path: Path) -> None:
     write_json(folder / "special_tokens_map.json", {"mask_token": {"content": "MASK"}, "pad_token": "SEP"})
     loaded = Tokenizer.load(folder)
     assert loaded.roles == {"pad": "PAD", "unknown": "UNK", "cls": "CLS", "sep": "SEP", "mask": "MASK"}
+    loaded.save(tmp_path / "again")
+    told = read_json(tmp_path / "again" / "tokenizer_config.json")["mask_token"]
+    assert told == {"__type": "AddedToken", "content": "MASK"}, "as other libraries read it in this file"
+    assert Tokenizer.load(tmp_path / "again").roles == loaded.roles
     nothing = saved(tmp_path, "words", {"cls_token": "[CLS]"}, post_processor=None)
     write_json(folder / "special_tokens_map.json", {})
     framed = Tokenizer.load(nothing)
     assert framed.encode("the", "the").segments == [0, 0, 0, 1, 1], "BERT's frame, where a file has none"
+
+
+@pytest.mark.parametrize("where", ["added_tokens.json", "tokenizer_config.json"])
+def test_pieces_that_were_added_to_a_list_are_read(where: str, tmp_path: Path) -> None:
+    tokenizer = trained_here()
+    tokenizer.save(tmp_path)
+    (tmp_path / "tokenizer.json").unlink()
+    count = tokenizer.vocabulary
+    given: Any = {"[DATE]": count, "covfefe": count + 1}
+    if where == "tokenizer_config.json":
+        facts = {"special": False, "normalized": True}
+        given = {"added_tokens_decoder": {str(n): {"content": piece, **facts} for piece, n in given.items()}}
+        given["added_tokens_decoder"]["0"] = {"content": "[PAD]", "special": True}
+    write_json(tmp_path / where, given)
+    loaded = Tokenizer.load(tmp_path)
+    assert loaded.vocabulary == count + 2 and loaded.pieces[:count] == tokenizer.pieces
+    assert loaded.encode("covfefe [DATE]").ids[1:-1] == [count + 1, count]
+    assert loaded.special_ids == tokenizer.special_ids
+    wrong = {"covfefe": count + 5}
+    write_json(tmp_path / "added_tokens.json", wrong)
+    write_json(tmp_path / "tokenizer_config.json", {})
+    with pytest.raises(UserError, match="do not follow its vocabulary"):
+        Tokenizer.load(tmp_path)
 
 
 def test_what_is_missing_or_does_not_fit_is_told(tmp_path: Path) -> None:
@@ -357,7 +384,7 @@ def test_other_libraries_are_told_the_class_that_came(tmp_path: Path) -> None:
     assert told == {
         "tokenizer_class": "RobertaTokenizer",
         "model_max_length": 512,
-        "mask_token": {"content": "<mask>", "lstrip": True},
+        "mask_token": {"__type": "AddedToken", "content": "<mask>", "lstrip": True},
         "pad_token": "<pad>",
         "unk_token": "<unk>",
         "cls_token": "<s>",

@@ -18,6 +18,7 @@ from unmask.text.wordpiece import CONTINUATION
 PAD, UNKNOWN, CLS, SEP, MASK = SPECIALS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 
 _MARKS = frozenset(string.punctuation)
+_FACTS = ("single_word", "lstrip", "rstrip", "normalized", "special")  # of an added piece
 ALLOWED = "a folder with tokenizer.json, vocab.txt, or vocab.json and merges.txt"
 CONVERT = "open it with the library that it is of, and save it from there as tokenizer.json"
 
@@ -109,10 +110,30 @@ def description_of(file: Path, config: Mapping[str, Any]) -> str:
     Raises UserError where it is neither of those that `Tokenizer.load` reads.
     """
     if file.name in ("vocab.json", "merges.txt"):
-        return _description_of_merges(file.with_name("vocab.json"), file.with_name("merges.txt"), config)
+        merges = file.with_name("merges.txt")
+        return _with_added(_description_of_merges(file.with_name("vocab.json"), merges, config), file, config)
     if file.suffix == ".txt":
-        return _description_of_list(_text(file), file, config)
+        return _with_added(_description_of_list(_text(file), file, config), file, config)
     return _text(file)
+
+
+def _with_added(description: str, file: Path, config: Mapping[str, Any]) -> str:
+    """With the pieces that were added to a vocabulary afterwards, whose ids follow the others."""
+    backend = tokenizers.Tokenizer.from_str(description)
+    more = specials.added_beside(file, config)
+    added = {piece: facts for piece, facts in more.items() if backend.token_to_id(piece) is None}
+    if not added:
+        return description
+    for piece, (number, facts) in sorted(added.items(), key=lambda item: item[1][0]):
+        if number != backend.get_vocab_size():
+            raise UserError(
+                f"{file}: the pieces added to it do not follow its vocabulary",
+                given=f"{piece!r} as {number}",
+                allowed=backend.get_vocab_size(),
+            )
+        kept = {name: bool(facts[name]) for name in _FACTS if name in facts}
+        backend.add_tokens([tokenizers.AddedToken(piece, **kept)])
+    return written(backend)
 
 
 def _text(file: Path) -> str:
@@ -320,8 +341,7 @@ def public(
         and not key.endswith("_file")
         and key not in ("name_or_path", "chat_template", "processor_class")
     }
-    return {
-        "tokenizer_class": "PreTrainedTokenizerFast",
-        **kept,
-        **{k: config.get(k) or v for k, v in names.items()},
-    }
+    given = {key: config.get(key) or piece for key, piece in names.items()}
+    # special_tokens_map.json may say how a piece is found in a text; here that must say what it is
+    given = {k: {"__type": "AddedToken", **v} if isinstance(v, Mapping) else v for k, v in given.items()}
+    return {"tokenizer_class": "PreTrainedTokenizerFast", **kept, **given}

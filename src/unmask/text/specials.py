@@ -13,7 +13,7 @@ from typing import Any
 from unmask.errors import UserError
 from unmask.files import read_json
 
-CONFIG, MAP = "tokenizer_config.json", "special_tokens_map.json"
+CONFIG, MAP, ADDED = "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"
 
 ROLES = ("pad", "unknown", "cls", "sep", "mask")
 # the keys under which other libraries name the piece of each role, and its usual names
@@ -81,6 +81,21 @@ def beside(file: Path) -> dict[str, Any]:
                 raise UserError(f"{path} is not a JSON object", given=type(given).__name__)
             found |= {key: value for key, value in given.items() if value is not None or key not in found}
     return found
+
+
+def added_beside(file: Path, config: Mapping[str, Any]) -> dict[str, tuple[int, Mapping[str, Any]]]:
+    """The pieces that were added to a vocabulary which has no tokenizer.json: their ids, and what is said of them.
+    `config` is what `beside` found; older folders have a file for it."""
+    path = file.with_name(ADDED)
+    if isinstance(known := config.get("added_tokens_decoder"), Mapping):
+        found = {content(token): (number, token) for number, token in known.items()}
+    else:
+        given = read_json(path) if path.is_file() else {}
+        found = {piece: (number, {}) for piece, number in dict(given).items()}
+    try:
+        return {piece: (int(number), facts) for piece, (number, facts) in found.items() if piece is not None}
+    except (TypeError, ValueError):
+        raise UserError(f"{path} is no list of added pieces", allowed="pieces, each with its id") from None
 
 
 def content(token: Any) -> str | None:
