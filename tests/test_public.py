@@ -143,8 +143,9 @@ def test_parts_and_older_forms_are_the_same_model(publish: Callable[..., Path], 
     renamed["bert.embeddings.position_ids"] = torch.arange(64).unsqueeze(0)
     renamed["cls.predictions.decoder.weight"] = tensors["bert.embeddings.word_embeddings.weight"]
     renamed["cls.predictions.decoder.bias"] = renamed.pop("cls.predictions.bias")
-    torch.save(renamed, older / "pytorch_model.bin")
-    check(older)
+    for archive in (True, False):  # before torch 1.6 files were no archives
+        torch.save(renamed, older / "pytorch_model.bin", _use_new_zipfile_serialization=archive)
+        check(older)
 
     bare = publish(BERT, tmp_path / "bare", architectures=["BertModel"])
     encoder = {n.removeprefix("bert."): t for n, t in tensors.items() if n.startswith("bert.")}
@@ -354,9 +355,11 @@ def test_code_in_a_file_of_weights_is_refused_and_not_run(
 ) -> None:
     folder, trace = publish(BERT), tmp_path / "trace"
     (folder / "model.safetensors").unlink()
-    torch.save({"weights": Bomb(trace)}, folder / "pytorch_model.bin")
-    with pytest.raises(UserError, match="is refused"):
-        bundle.read(folder)
+    for archive in (True, False):
+        given = {"weights": Bomb(trace)}
+        torch.save(given, folder / "pytorch_model.bin", _use_new_zipfile_serialization=archive)
+        with pytest.raises(UserError, match="is refused"):
+            bundle.read(folder)
     (folder / "pytorch_model.bin").write_bytes(pickle.dumps(Bomb(trace)))
     with pytest.raises(UserError, match="is refused"):
         bundle.read(folder)

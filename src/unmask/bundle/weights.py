@@ -3,6 +3,7 @@
 import errno
 import json
 import re
+import zipfile
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -96,8 +97,9 @@ def _shape(part: Any) -> Tensor:
 
 def _pickled(path: Path, device: str) -> dict[str, Tensor]:
     """What torch.save wrote. weights_only lets nothing but tensors and plain values be made."""
-    try:
-        found: Any = torch.load(path, map_location=device, weights_only=True, mmap=True)
+    try:  # before torch 1.6 it was no archive, which cannot be mapped
+        mapped = zipfile.is_zipfile(path)
+        found: Any = torch.load(path, map_location=device, weights_only=True, mmap=mapped)
     except Exception as error:  # of many kinds: torch's, zipfile's, pickle's
         first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise UserError(
