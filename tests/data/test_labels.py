@@ -92,7 +92,7 @@ def test_what_is_no_number_is_said_with_its_line(tmp_path: Path, value: str) -> 
     assert [example.number for example in kept] == [1, 2]
 
 
-@pytest.mark.parametrize("value", ["true", "[1]", '{"a": 1}', "NaN"])
+@pytest.mark.parametrize("value", ["true", "[1, 2]", '{"a": 1}', "NaN"])
 def test_values_of_json_that_are_no_numbers(tmp_path: Path, value: str) -> None:
     path = write(tmp_path, "rows.jsonl", f'{{"text": "x", "label": {value}}}')
     assert "line 1: 'label' is not a number" in fault(path, kind="number")

@@ -169,6 +169,19 @@ class TestLabelStudio:
             read_examples(path)
         assert "task.target=labels" in str(caught.value)
 
+    def test_choices_of_several_are_never_taken_apart(self, tmp_path: Path) -> None:
+        chosen = [["Food, drinks"], ["Food, drinks", "Rooms"], []]
+        tasks = [
+            task(number, "t", [result("about", "choices", choices=each)] if each else [])
+            for number, each in enumerate(chosen)
+        ]
+        examples = read_examples(write(tmp_path, "e.json", tasks), require_labels=True, kind="labels")
+        assert [e.label_set for e in examples] == [tuple(each) for each in chosen], "none chosen is no label"
+
+    def test_a_choice_may_be_a_number(self, tmp_path: Path) -> None:
+        path = write(tmp_path, "e.json", [task(1, "t", [result("stars", "choices", choices=["4"])])])
+        assert read_examples(path, kind="number", columns=Columns(label="stars"))[0].number == 4.0
+
     def test_ratings_are_labels(self, tmp_path: Path) -> None:
         path = write(tmp_path, "e.json", [task(1, "t", [result("stars", "rating", rating=4)])])
         assert read_examples(path)[0].label == "4"

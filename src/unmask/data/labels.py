@@ -25,9 +25,10 @@ BIN_ROWS = 5  # at least, in each
 
 
 def separator_of(cells: Sequence[Any], source: str) -> str | None:
-    """What stands between the labels in most of these cells, which is said; None where nothing does."""
+    """What stands between the labels in most of these cells, which is said; None where nothing does, as where some are
+    lists: a text is then one label."""
     texts = [cell for cell in cells if isinstance(cell, str)]
-    if not texts:
+    if not texts or any(isinstance(cell, list) for cell in cells):
         return None
     counts = {separator: sum(separator in text for text in texts) for separator in SEPARATORS}
     best = max(counts, key=lambda separator: counts[separator])
@@ -48,12 +49,12 @@ def with_truth(
     Raises UserError, naming the place, for a value of another kind.
     """
     where = example.place
-    if kind == "number":
-        return replace(example, number=_number(value, where, column))
     if kind == "labels":
         return replace(example, label_set=_labels(value, separator, where, column))
     if isinstance(value, list) and len(value) <= 1:  # so annotation tools write one choice, or none
         value = value[0] if value else None
+    if kind == "number":
+        return replace(example, number=_number(value, where, column))
     return replace(example, label=_label(value, where, column))
 
 

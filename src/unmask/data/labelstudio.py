@@ -79,18 +79,22 @@ def _said(annotation: dict[str, Any], where: str) -> dict[str, Any]:
         kind, value, name = result.get("type"), result.get("value") or {}, result.get("from_name")
         if not isinstance(name, str):
             continue
-        if kind in ONE_VALUE and kind in value:
-            chosen = value[kind]
-            given = chosen if isinstance(chosen, list) else [chosen]
-            said[name] = _joined(said.get(name), given)
+        if kind == "choices" and kind in value:  # one is a list, too: its name is never taken apart
+            said.setdefault(name, []).extend(_listed(value[kind]))
+        elif kind in ONE_VALUE and kind in value:
+            said[name] = _joined(said.get(name), _listed(value[kind]))
         elif isinstance(kind, str) and kind.endswith("labels") and "start" in value:
             said.setdefault(name, []).extend(_spans(value, kind, where))
     return said
 
 
+def _listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
+
+
 def _joined(before: Any, given: list[Any]) -> Any:
     """One label as it is, several as a list."""
-    every = ([] if before is None else before if isinstance(before, list) else [before]) + given
+    every = ([] if before is None else _listed(before)) + given
     return every[0] if len(every) == 1 else every
 
 
