@@ -47,6 +47,7 @@ SETTINGS: dict[str, dict[str, object]] = {
     "as bert": {},
     "pre-norm without biases": {"norm": "pre", "bias": False, "inner": 24},
     "gated": {"gated": True, "inner": 40},
+    "narrow embeddings, shared layers": {"layers": 3, "blocks": 1, "embedding": 8},
     "local layers": {"layers": 3, "pattern": "LLG", "window": 3},
     "a local layer at last": {"layers": 3, "pattern": "LGL", "window": 3},
 }

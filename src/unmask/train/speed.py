@@ -146,9 +146,11 @@ def flops(config: EncoderConfig, work: Work, learning: Learning | None = None) -
     nothing that learns none of its input. What is no product of matrices (norms, activations, embeddings) is left out.
     """
     learning = learning or Learning(True, [True] * config.layers)
-    width, tokens, asked = config.width, sum(work.lengths), sum(work.asked)
+    width, narrow, tokens, asked = config.width, config.embedding_width, sum(work.lengths), sum(work.asked)
     matrices = (3 if config.gated else 2) * width * config.feed_forward
     found = dict.fromkeys(("attention", "feed_forward", "vocabulary", "pooling"), 0.0)
+    if config.embedding:  # from their width to that of the blocks
+        found["embeddings"] = (6 if learning.embeddings else 2) * tokens * narrow * width
     for layer, window in enumerate(windows(config)):
         last = layer == config.layers - 1
         rows = asked if last else tokens
@@ -162,11 +164,10 @@ def flops(config: EncoderConfig, work: Work, learning: Learning | None = None) -
         found["attention"] += first + rest * width**2 + (12 if own or below else 4) * width * seen
         found["feed_forward"] += rest * matrices
     below = learning.below(config.layers)
-    dense = (6 if below else 4) * width**2
-    found["vocabulary"] = work.scored * (
-        dense + (6 if learning.embeddings else 4) * width * config.vocabulary
-    )
-    found["pooling"] = work.pooled * (dense + 6 * 2 * width)
+    dense = (6 if below else 4) * width
+    pieces = (6 if learning.embeddings else 4) * config.vocabulary
+    found["vocabulary"] = work.scored * narrow * (dense + pieces)
+    found["pooling"] = work.pooled * (dense * width + 6 * 2 * width)
     return found
 
 
@@ -191,7 +192,7 @@ def shapes_of(learner: Learner, batches: Sequence[Batch]) -> dict[Shape, int]:
         found[rows, width, wide] += 1
         found[rows, inner, width] += 1
     if any(batch.counts.get("masked") for batch in batches):
-        found[scored, width, config.vocabulary] += 1
+        found[scored, config.embedding_width, config.vocabulary] += 1
     return dict(found)
 
 
