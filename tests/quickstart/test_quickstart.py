@@ -287,6 +287,15 @@ def test_tags_that_only_the_test_file_has_are_said_before_any_work(tagged: Path,
     assert not (tmp_path / "run" / "corpus").exists()
 
 
+def test_several_processes_are_refused(
+    own: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(UserError, match="runs in one process"):
+        quickstart(request(own, tmp_path / "run"))
+    assert not (tmp_path / "run").exists()
+
+
 def test_what_is_missing_is_said_before_any_work(
     own: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

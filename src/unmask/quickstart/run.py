@@ -81,6 +81,12 @@ class Quickstart:
         self.start: Start | None = None
 
     def run(self) -> Path:
+        if (processes := os.environ.get("WORLD_SIZE", "1")) != "1":
+            raise UserError(
+                "the quick start runs in one process",
+                given=f"WORLD_SIZE={processes}",
+                to_do="start it without torchrun, or use torchrun with unmask pretrain and unmask finetune",
+            )
         self._open()
         _require(NEEDED)
         with files.hold(self.folder):
