@@ -59,7 +59,7 @@ LENGTHS = (
 )  # tokens read of each text: the longest that can be read ENOUGH_EPOCHS times, else the last
 RECIPES = {"classify": "quickstart-finetune", "tag": "quickstart-tag"}
 ENOUGH_EPOCHS = 2
-MOST_EPOCHS = 4  # of fine-tuning: more learn the training rows by heart (docs/studies.md)
+MOST_EPOCHS = {"classify": 3, "tag": 4}  # more learn the training rows by heart (docs/studies.md)
 
 
 def quickstart(request: Request | None = None) -> Path:
@@ -277,7 +277,8 @@ class Quickstart:
         if speed is not None:
             base = self._finetune_recipe()
             examples = base.task.task.read(rows.train, rows.reading)
-            tokens = MOST_EPOCHS * len(examples) * self._tokens_per_row(base, examples, LENGTHS[0])
+            epochs = MOST_EPOCHS[self.request.learns]
+            tokens = epochs * len(examples) * self._tokens_per_row(base, examples, LENGTHS[0])
             rest = min(rest, self._runs * OVERHEAD * tokens / (FINETUNE_SPEED * speed))
         return max(1.0, self.seconds - rest)
 
@@ -349,7 +350,7 @@ class Quickstart:
                 if affordable >= ENOUGH_EPOCHS * available:
                     break
             kept = min(len(examples), max(200, math.ceil(affordable / least)))
-            epochs = min(MOST_EPOCHS, max(least, affordable / available))
+            epochs = min(MOST_EPOCHS[self.request.learns], max(least, affordable / available))
             values = dump(base)
             values["model"] = str(pretrained.model)
             values["task"]["length"] = length
