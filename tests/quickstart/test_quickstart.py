@@ -18,6 +18,7 @@ from unmask.data.packages import Archive
 from unmask.errors import UserError
 from unmask.metrics import accuracy
 from unmask.quickstart import Request, quickstart
+from unmask.quickstart import run as seven
 from unmask.quickstart.jobs import JOBS, gather
 from unmask.tasks import Reading
 from unmask.text.tokenizer import Tokenizer
@@ -287,9 +288,7 @@ def test_tags_that_only_the_test_file_has_are_said_before_any_work(tagged: Path,
     assert not (tmp_path / "run" / "corpus").exists()
 
 
-def test_several_processes_are_refused(
-    own: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_several_processes_are_refused(own: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.raises(UserError, match="runs in one process"):
         quickstart(request(own, tmp_path / "run"))
@@ -306,7 +305,9 @@ def test_what_is_missing_is_said_before_any_work(
     assert not (tmp_path / "run").exists()
 
 
-def test_a_public_checkpoint_beside_the_own_encoder(own: Path, tmp_path: Path) -> None:
+def test_a_public_checkpoint_beside_the_own_encoder(
+    own: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """On the same rows and steps, in the same table; with fewer positions than the quick start reads."""
     recorded = json.loads((Path(__file__).parent.parent / "public_outputs.json").read_text())
     said = recorded["models"]["bert ForMaskedLM"]
@@ -326,6 +327,12 @@ def test_a_public_checkpoint_beside_the_own_encoder(own: Path, tmp_path: Path) -
         models[2]["name"] == "small-bert, fine-tuned" and "small-bert" in (folder / "report.html").read_text()
     )
     assert results["command"].endswith(f"--from {checkpoint}") and results["public"]["name"] == "small-bert"
+    monkeypatch.setattr(seven, "PUBLIC_SHARE", 1e-9)  # as for one that is too large for the budget
+    short = quickstart(request(own, tmp_path / "short", start=str(checkpoint)))
+    planned = files.read_json(short / "finetune-public.json")
+    assert planned["train"]["budget"] == "1s" and planned["task"]["length"] == seven.LENGTHS[-1]
+    runs = {each["name"]: each for each in files.read_json(short / "results.json")["finetuning"]}
+    assert runs["small-bert"]["train_rows"] == runs["pretrained"]["train_rows"], "of the same rows"
     with pytest.raises(UserError, match="is not a model"):
         quickstart(request(own, tmp_path / "other", start=str(tmp_path / "nowhere")))
 

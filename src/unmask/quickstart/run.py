@@ -50,6 +50,9 @@ from unmask.version import __version__
 # of the budget; fine-tuning with and without pretraining share the rest. Tags of single words want many rows.
 PRETRAIN_SHARE = {"classify": 0.5, "tag": 0.3}
 FINETUNE_SPEED = 1.2  # tokens read in fine-tuning for one in pretraining, which has a vocabulary to predict
+PUBLIC_SHARE = (
+    0.35  # of the budget, beside it: a public checkpoint, which takes longer over a text than all else
+)
 MEASURING = 0.01  # of the budget, beside it: how many threads are fastest
 OVERHEAD = 1.15  # time of a fine-tuning run over its training steps alone: evaluations, checkpoints
 NEEDED = {"jinja2": "jinja2", "sklearn": "scikit-learn", "unearth": "unearth"}  # the extra `quickstart`
@@ -279,16 +282,8 @@ class Quickstart:
             examples = base.task.task.read(rows.train, rows.reading)
             epochs = MOST_EPOCHS[self.request.learns]
             tokens = epochs * len(examples) * self._tokens_per_row(base, examples, LENGTHS[0])
-            rest = min(rest, self._runs * OVERHEAD * tokens / (FINETUNE_SPEED * speed))
+            rest = min(rest, 2 * OVERHEAD * tokens / (FINETUNE_SPEED * speed))
         return max(1.0, self.seconds - rest)
-
-    @property
-    def _runs(self) -> float:
-        """Fine-tuning runs, in the time that one of our own encoder takes."""
-        if self.start is None:
-            return 2.0
-        ours = read_recipe(PretrainRecipe, "quickstart", ["data.corpus=none"]).model
-        return 2.0 + self.start.cost(ours, LENGTHS[0])
 
     def _finetuning(self, pretrained: Pretrained, rows: Material) -> dict[str, Finetuned]:
         """The runs by their names: pretrained, from scratch, and that of a public checkpoint."""
@@ -299,7 +294,8 @@ class Quickstart:
                 "from scratch": ("finetune-scratch", changed(recipe, pretrained=False)),
             }
             if self.start is not None:
-                planned[self.start.title] = ("finetune-public", self.start.recipe(recipe))
+                public = self._public_plan(self.start, recipe, pretrained, rows)
+                planned[self.start.title] = ("finetune-public", public)
             runs = {
                 name: finetune(chosen, out=self.folder / folder, progress=_Named(work, name))
                 for name, (folder, chosen) in planned.items()
@@ -330,10 +326,10 @@ class Quickstart:
             }
             cap = "" if used >= available else f" of {available:,} (capped to keep the budget)"
             title, value = tuned.best
-            public = f", {self.start.title} {runs[self.start.title].best[1]:.1%}" if self.start else ""
+            beside = f", {self.start.title} {runs[self.start.title].best[1]:.1%}" if self.start else ""
             work.result(
                 f"{used:,} rows{cap} · {tuned.steps:,} steps · dev {title} "
-                f"{value:.1%}, without pretraining {scratch.best[1]:.1%}{public}"
+                f"{value:.1%}, without pretraining {scratch.best[1]:.1%}{beside}"
             )
         return runs
 
@@ -364,11 +360,30 @@ class Quickstart:
             files.write_json(path, values)
         return recipe_of(FinetuneRecipe, files.read_json(path), [], where=str(path))
 
+    def _public_plan(
+        self, start: Start, ours: FinetuneRecipe, pretrained: Pretrained, rows: Material
+    ) -> FinetuneRecipe:
+        """As many epochs of the same rows as ours where the time is enough for them, or else what the time allows, of
+        the beginnings of the texts; kept for a resume."""
+        path = self.folder / "finetune-public.json"
+        if not path.is_file():
+            examples = ours.task.task.read(rows.train, rows.reading)
+            epochs = Budget.parse(ours.train.budget).amount
+            tokens = epochs * len(examples) * self._tokens_per_row(ours, examples, ours.task.length)
+            network = read_recipe(PretrainRecipe, "quickstart", ["data.corpus=none"]).model
+            cost = start.cost(network, ours.task.length)
+            seconds = max(1.0, PUBLIC_SHARE * self.seconds)
+            if OVERHEAD * cost * tokens / (FINETUNE_SPEED * pretrained.tokens_per_second) > seconds:
+                task = changed(ours.task, length=LENGTHS[-1])
+                ours = changed(ours, task=task, train=changed(ours.train, budget=f"{seconds:.0f}s"))
+            files.write_json(path, dump(start.recipe(ours)))
+        return recipe_of(FinetuneRecipe, files.read_json(path), [], where=str(path))
+
     def _affordable(self, base: FinetuneRecipe, examples: list[Example], length: int, speed: float) -> float:
         """How many rows, repeated ones counted, one fine-tuning run can read. speed: of pretraining, tokens a
         second."""
         share = 1 - PRETRAIN_SHARE[self.request.learns]
-        seconds = max(1.0, self.seconds * share / self._runs / OVERHEAD)
+        seconds = max(1.0, self.seconds * share / 2 / OVERHEAD)
         return FINETUNE_SPEED * speed * seconds / self._tokens_per_row(base, examples, length)
 
     def _finetune_recipe(self) -> FinetuneRecipe:

@@ -46,7 +46,7 @@ class Start:
         return theirs / own
 
     def recipe(self, ours: FinetuneRecipe) -> FinetuneRecipe:
-        """The same rows, in the same order and as often, from the checkpoint."""
+        """The same rows and settings from the checkpoint, at the rate that suits its width."""
         train = changed(
             ours.train, optimizer=changed(ours.train.optimizer, lr=finetuning_rate(self.config.width))
         )

@@ -169,8 +169,10 @@ def _train(run: Run, recipe: FinetuneRecipe, progress: Progress) -> None:
         )
 
     def describe(step: Step) -> str:
-        best = shown_figure(task.metric, fit.standing.best or 0)
-        return f"loss {step.loss:.3f}  best dev {_title(task.watch)} {best}"
+        loss, best = f"loss {step.loss:.3f}", fit.standing.best
+        if best is None:
+            return loss
+        return f"{loss}  best dev {_title(task.watch)} {shown_figure(task.metric, best)}"
 
     fit = Fit(
         run,
