@@ -18,8 +18,8 @@ from unmask.data.packages import Archive
 from unmask.errors import UserError
 from unmask.metrics import accuracy
 from unmask.quickstart import Request, quickstart
-from unmask.quickstart import run as seven
 from unmask.quickstart.jobs import JOBS, gather
+from unmask.quickstart.start import Start
 from unmask.tasks import Reading
 from unmask.text.tokenizer import Tokenizer
 
@@ -327,10 +327,10 @@ def test_a_public_checkpoint_beside_the_own_encoder(
         models[2]["name"] == "small-bert, fine-tuned" and "small-bert" in (folder / "report.html").read_text()
     )
     assert results["command"].endswith(f"--from {checkpoint}") and results["public"]["name"] == "small-bert"
-    monkeypatch.setattr(seven, "PUBLIC_SHARE", 1e-9)  # as for one that is too large for the budget
+    monkeypatch.setattr(Start, "cost", lambda *_: 1e9)  # as of one that is too large for the budget
     short = quickstart(request(own, tmp_path / "short", start=str(checkpoint)))
     planned = files.read_json(short / "finetune-public.json")
-    assert planned["train"]["budget"] == "1s" and planned["task"]["length"] == seven.LENGTHS[-1]
+    assert planned["train"]["budget"] == "1s" and planned["task"]["length"] == 64
     runs = {each["name"]: each for each in files.read_json(short / "results.json")["finetuning"]}
     assert runs["small-bert"]["train_rows"] == runs["pretrained"]["train_rows"], "of the same rows"
     with pytest.raises(UserError, match="is not a model"):
