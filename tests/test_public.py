@@ -22,7 +22,7 @@ from unmask.bundle.weights import check_finite
 from unmask.data.batch import pack
 from unmask.data.tables import Example
 from unmask.errors import UserError
-from unmask.files import write_json
+from unmask.files import read_json, write_json
 from unmask.model.attention import Spans
 from unmask.model.encoder import Encoder, EncoderConfig
 from unmask.model.families import FAMILIES
@@ -174,6 +174,10 @@ def test_training_does_not_change_what_was_read(publish: Callable[..., Path]) ->
     assert opened.encoder().embeddings.token.weight.abs().sum() > 0
 
 
+def pooler() -> dict[str, Tensor]:
+    return {"bert.pooler.dense.weight": torch.ones(32, 32), "bert.pooler.dense.bias": torch.ones(32)}
+
+
 def test_a_folder_of_sentence_transformers(
     publish: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -197,6 +201,14 @@ def test_a_folder_of_sentence_transformers(
     opened = bundle.read(folder)
     assert "puts 'query: ' before each text" in capsys.readouterr().err
     assert opened.task == {"name": "embed", "length": 24, "pooling": "mean", "normalise": True, "labels": []}
+    change(folder / "0_Transformer", lambda tensors: tensors.update(pooler()))
+    write_json(folder / "0_Transformer" / "tokenizer_config.json", {"model_max_length": 48})
+    assert export(bundle.read(folder), tmp_path / "again", sentences=True) == "BertModel"
+    before = load_file(folder / "0_Transformer" / "model.safetensors")
+    after = load_file(tmp_path / "again" / "model.safetensors")
+    assert {name for name in before if name.startswith("bert.")} == set(after), "its pooler, too"
+    assert all(torch.equal(tensor, before[name]) for name, tensor in after.items())
+    assert read_json(tmp_path / "again" / "tokenizer_config.json")["model_max_length"] == 48
     newer = {"embedding_dimension": 32, "pooling_mode": "max"}
     (folder / "1_Pooling" / "config.json").write_text(json.dumps(newer))
     assert bundle.read(folder).facts["sentence"]["pooling"] == "max"
@@ -350,6 +362,15 @@ def test_unknown_weights_may_be_left_out(
     assert "adapter" in capsys.readouterr().err and not any("adapter" in name for name in opened.tensors)
 
 
+def test_a_pointer_of_git_lfs_is_told(publish: Callable[..., Path]) -> None:
+    folder = publish(BERT)
+    (folder / "model.safetensors").write_text(
+        "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n"
+    )
+    with pytest.raises(UserError, match="git lfs pull"):
+        bundle.read(folder)
+
+
 def test_code_in_a_file_of_weights_is_refused_and_not_run(
     publish: Callable[..., Path], tmp_path: Path
 ) -> None:
@@ -358,8 +379,9 @@ def test_code_in_a_file_of_weights_is_refused_and_not_run(
     for archive in (True, False):
         given = {"weights": Bomb(trace)}
         torch.save(given, folder / "pytorch_model.bin", _use_new_zipfile_serialization=archive)
-        with pytest.raises(UserError, match="is refused"):
+        with pytest.raises(UserError, match="is refused") as caught:
             bundle.read(folder)
+        assert "weights_only" not in str(caught.value), "it does not say how to run the code all the same"
     (folder / "pytorch_model.bin").write_bytes(pickle.dumps(Bomb(trace)))
     with pytest.raises(UserError, match="is refused"):
         bundle.read(folder)

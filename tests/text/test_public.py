@@ -275,11 +275,16 @@ def test_pieces_that_were_added_to_a_list_are_read(where: str, tmp_path: Path) -
     assert loaded.vocabulary == count + 2 and loaded.pieces[:count] == tokenizer.pieces
     assert loaded.encode("covfefe [DATE]").ids[1:-1] == [count + 1, count]
     assert loaded.special_ids == tokenizer.special_ids
-    wrong = {"covfefe": count + 5}
-    write_json(tmp_path / "added_tokens.json", wrong)
     write_json(tmp_path / "tokenizer_config.json", {})
-    with pytest.raises(UserError, match="do not follow its vocabulary"):
-        Tokenizer.load(tmp_path)
+    word = next(piece for piece in tokenizer.pieces if piece.isalpha() and len(piece) > 1)
+    write_json(tmp_path / "added_tokens.json", {word: tokenizer.id_of(word)})
+    assert tokenizer.id_of(word) in Tokenizer.load(tmp_path).encode(f"x{word}x").ids, (
+        "kept whole, also inside"
+    )
+    for wrong in ({"covfefe": count + 5}, {word: count}):
+        write_json(tmp_path / "added_tokens.json", wrong)
+        with pytest.raises(UserError, match="do not follow its vocabulary"):
+            Tokenizer.load(tmp_path)
 
 
 def test_what_is_missing_or_does_not_fit_is_told(tmp_path: Path) -> None:

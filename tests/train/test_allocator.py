@@ -5,8 +5,10 @@ import os
 import platform
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+import torch
 
 from unmask.train import allocator
 
@@ -78,3 +80,43 @@ def test_another_c_library_is_left_alone(lacks: str, monkeypatch: pytest.MonkeyP
 def test_another_system_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(allocator.sys, "platform", "darwin")
     assert allocator.keep_freed_memory() is False
+
+
+# what the process holds after the activation of tensors of many lengths, in MiB
+MANY_SHAPES = """
+import sys, torch
+from benchmarks.child import held_bytes
+from unmask.train.allocator import keep_few_kernels
+torch.set_num_threads(1)
+if sys.argv[1] == "keep":
+    keep_few_kernels()
+given = torch.randn(4000, 8)
+def use(lengths):
+    for length in lengths:
+        torch.nn.functional.gelu(given[:length])
+use(range(1000, 1040))
+before = held_bytes()
+use(range(1040, 2000))
+print((held_bytes() - before) / 2**20)
+"""
+
+
+def grown(how: str, **variables: str) -> float:
+    environment = {name: value for name, value in os.environ.items() if name != allocator.KERNELS}
+    path = os.pathsep.join([str(Path(__file__).parents[2]), *sys.path])
+    command = [sys.executable, "-c", MANY_SHAPES, how]
+    done = subprocess.run(
+        command,
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**environment, "PYTHONPATH": path, **variables},
+    )
+    return float(done.stdout)
+
+
+@pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="torch without oneDNN")
+def test_kernels_of_many_shapes_are_not_all_kept() -> None:
+    everything, few = grown("leave"), grown("keep")
+    assert everything > 5 and few < everything / 4
+    assert grown("keep", **{allocator.KERNELS: "1024"}) > everything / 2, "what was set from outside holds"

@@ -204,7 +204,7 @@ def write_public(
             tensors = renamed(tensors, "qa_outputs", "classifier")
         tensors = to_public(tensors, TABLES[family.name], config.blocks or config.layers)
     save_tensors(tensors, folder / WHOLE, {"format": "pt"})
-    tokenizer.save(folder)
+    tokenizer.save(folder, config.length)
     files.write_json(folder / "config.json", settings)
     if family is not None and task is not None and says(task):
         write_sentence(folder, task, config.width)

@@ -257,7 +257,8 @@ def export(opened: Bundle, folder: Path, sentences: bool = False) -> str:
     tensors = dict(opened.tensors)
     architecture = class_of(family, architecture, opened.task)
     if architecture is None and opened.task is not None:  # a head that nobody else knows
-        tensors = {name: tensor for name, tensor in tensors.items() if name.startswith("encoder.")}
+        kept = ("encoder.", "pooler.")
+        tensors = {name: tensor for name, tensor in tensors.items() if name.startswith(kept)}
     with files.atomic(folder) as temporary:
         temporary.mkdir()
         write_public(temporary, config, tensors, tokenizer, family, architecture, labels, opened.task)

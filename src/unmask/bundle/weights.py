@@ -3,6 +3,7 @@
 import errno
 import json
 import re
+import warnings
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -20,6 +21,7 @@ WHOLE = "model.safetensors"
 PARTS = "model.safetensors.index.json"
 PICKLED = "pytorch_model.bin"
 PICKLED_PARTS = "pytorch_model.bin.index.json"
+POINTER = b"version https://git-lfs"
 PART = 1 << 17  # bytes, a multiple of those of any number; sums of so few are not spread over threads
 _FLOATS = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
 KINDS = (WHOLE, PARTS, PICKLED, PICKLED_PARTS)  # the first that is there is read
@@ -84,8 +86,12 @@ def _safe(path: Path, device: str) -> dict[str, Tensor]:
             slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118
             return {name: _shape(part) for name, part in slices.items()}
     except SafetensorError as error:
+        with path.open("rb") as file:
+            pointer = file.read(len(POINTER)) == POINTER
         raise UserError(
-            f"{path} cannot be read: it is damaged or cut short", given=error, to_do="copy it again"
+            f"{path} cannot be read: it is damaged or cut short",
+            given="a pointer of Git LFS in its place" if pointer else error,
+            to_do="git lfs pull" if pointer else "copy it again",
         ) from None
 
 
@@ -99,12 +105,15 @@ def _pickled(path: Path, device: str) -> dict[str, Tensor]:
     """What torch.save wrote. weights_only lets nothing but tensors and plain values be made."""
     try:  # before torch 1.6 it was no archive, which cannot be mapped
         mapped = zipfile.is_zipfile(path)
-        found: Any = torch.load(path, map_location=device, weights_only=True, mmap=mapped)
+        with warnings.catch_warnings(action="ignore"):
+            found: Any = torch.load(path, map_location=device, weights_only=True, mmap=mapped)
     except Exception as error:  # of many kinds: torch's, zipfile's, pickle's
-        first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        named = re.search(
+            r"GLOBAL ([\w.]+)", str(error)
+        )  # its other words say how to run the code all the same
         raise UserError(
             f"{path} is refused: it is damaged, or holds more than weights, which could run code",
-            given=first,
+            it_asks_for=named[1] if named else None,
             to_do="look for a model.safetensors of the same model",
         ) from None
     if not isinstance(found, Mapping) or not all(

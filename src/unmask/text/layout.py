@@ -19,6 +19,7 @@ PAD, UNKNOWN, CLS, SEP, MASK = SPECIALS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "
 
 _MARKS = frozenset(string.punctuation)
 _FACTS = ("single_word", "lstrip", "rstrip", "normalized", "special")  # of an added piece
+LENGTH = "model_max_length"  # what other libraries call the tokens that a model can read
 ALLOWED = "a folder with tokenizer.json, vocab.txt, or vocab.json and merges.txt"
 CONVERT = "open it with the library that it is of, and save it from there as tokenizer.json"
 
@@ -119,18 +120,22 @@ def description_of(file: Path, config: Mapping[str, Any]) -> str:
 
 def _with_added(description: str, file: Path, config: Mapping[str, Any]) -> str:
     """With the pieces that were added to a vocabulary afterwards, whose ids follow the others."""
-    backend = tokenizers.Tokenizer.from_str(description)
     more = specials.added_beside(file, config)
-    added = {piece: facts for piece, facts in more.items() if backend.token_to_id(piece) is None}
-    if not added:
+    if not more:
         return description
-    for piece, (number, facts) in sorted(added.items(), key=lambda item: item[1][0]):
-        if number != backend.get_vocab_size():
+    backend = tokenizers.Tokenizer.from_str(description)
+    known = {token.content for token in backend.get_added_tokens_decoder().values()}
+    for piece, (number, facts) in sorted(more.items(), key=lambda item: item[1][0]):
+        right = backend.token_to_id(piece)
+        right = backend.get_vocab_size() if right is None else right
+        if number != right:
             raise UserError(
                 f"{file}: the pieces added to it do not follow its vocabulary",
                 given=f"{piece!r} as {number}",
-                allowed=backend.get_vocab_size(),
+                allowed=right,
             )
+        if piece in known:
+            continue
         kept = {name: bool(facts[name]) for name in _FACTS if name in facts}
         backend.add_tokens([tokenizers.AddedToken(piece, **kept)])
     return written(backend)

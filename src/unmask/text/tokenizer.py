@@ -212,15 +212,18 @@ class Tokenizer:
         config = specials.beside(file)
         return cls(layout.description_of(file, config), str(file), config)
 
-    def save(self, folder: Path | str) -> None:
-        """Write tokenizer.json and tokenizer_config.json, and vocab.txt where it is WordPiece: all whole or none."""
+    def save(self, folder: Path | str, length: int | None = None) -> None:
+        """Write tokenizer.json and tokenizer_config.json, and vocab.txt where it is WordPiece: all whole or none.
+
+        length: tokens that the model beside it can read, at which other libraries cut where nothing else was said.
+        """
         folder = Path(folder)
         facts = ("lowercase", "chinese_characters", "fold_width", "simplify")
         told = {name: getattr(self, name) for name in facts}
-        contents = {
-            "tokenizer.json": self._json,
-            specials.CONFIG: json_text(layout.public(self._settings, self._config, self._specials, told)),
-        }
+        public = layout.public(self._settings, self._config, self._specials, told)
+        if (cut := self._config.get(layout.LENGTH) or length) is not None:
+            public[layout.LENGTH] = cut
+        contents = {"tokenizer.json": self._json, specials.CONFIG: json_text(public)}
         if self.kind == "WordPiece":
             contents["vocab.txt"] = "".join(f"{piece}\n" for piece in self.pieces)
         with ExitStack() as written:  # takes their names when all are written, tokenizer.json last

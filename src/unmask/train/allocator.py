@@ -1,4 +1,4 @@
-"""Memory that training frees is kept for the next step, where the C library would give it back to the system."""
+"""Memory in long runs: what training frees is kept for the next step, and what is kept for each shape is bounded."""
 
 import ctypes
 import os
@@ -8,7 +8,18 @@ import sys
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 TRIM = 2**31 - 1  # bytes free at the end of the heap that may stay: all
 MMAP = 2**30  # bytes from which on an allocation is a mapping of its own
+KERNELS = "ONEDNN_PRIMITIVE_CACHE_CAPACITY"
+FEW = 32  # a step needs six; one that is made anew takes 50 microseconds
 VARIABLES = ("MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_", "GLIBC_TUNABLES", "LD_PRELOAD")
+
+
+def keep_few_kernels() -> None:
+    """Let oneDNN keep few of the kernels that it makes for each shape, where nothing else was set from outside.
+
+    Packed batches have another number of tokens in each step. Of the 1,024 that it keeps by default each holds
+    kilobytes, so that a run grew for thousands of steps. It must be said before the first of them is made.
+    """
+    os.environ.setdefault(KERNELS, str(FEW))
 
 
 def keep_freed_memory() -> bool:

@@ -15,7 +15,7 @@ from unmask.data.batches import Batches
 from unmask.errors import UserError
 from unmask.learner import Learner
 from unmask.train import optim
-from unmask.train.allocator import keep_freed_memory
+from unmask.train.allocator import keep_few_kernels, keep_freed_memory
 from unmask.train.average import Average
 from unmask.train.budget import TrainConfig
 from unmask.train.compiled import compiled_block, compiling_pays
@@ -112,6 +112,7 @@ class Fit:
                 to_save_memory="train.recompute=true, or fewer rows in a step",
             )
         keep_freed_memory()
+        keep_few_kernels()
         learner.to(precision_of(settings.precision, "cpu").weights)
         learner.encoder.recompute = settings.recompute
         if not run.checkpoints.exist:

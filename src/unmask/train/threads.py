@@ -11,6 +11,7 @@ import torch
 from unmask.data.batches import Batches
 from unmask.learner import Learner
 from unmask.train import optim
+from unmask.train.allocator import keep_few_kernels
 from unmask.train.budget import Budget, TrainConfig
 from unmask.train.steps import State, steps
 
@@ -63,6 +64,7 @@ def fastest_for(
     seconds: that measuring may take; a small share of the run if not given, and then it is left out where that is
     too little: the answer is as many threads as torch has.
     """
+    keep_few_kernels()
     numbers = candidates(torch.get_num_threads())
     budget = Budget.parse(settings.budget)
     known = budget.steps(batches.steps_per_epoch, batches.tokens_per_step)
