@@ -23,7 +23,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.soak", description=__doc__)
     parser.add_argument("--corpus", required=True, help="a folder made by `unmask corpus build`")
     parser.add_argument("--steps", type=int, default=10_000)
-    parser.add_argument("--allowed", type=float, default=10.0, help="MiB that the second half may add")
+    parser.add_argument("--allowed", type=float, default=2.0, help="MiB that the second half may add")
     arguments = parser.parse_args()
     recipe = recipe_of(PretrainRecipe, values_of(arguments.corpus, arguments.steps), (), "the benchmark")
     held: list[float] = []
