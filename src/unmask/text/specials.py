@@ -35,6 +35,7 @@ NAMES = {
 _UNUSED = re.compile(r"[\[<]\|?(?:unused|extra_id|madeupword|reserved)[\w-]*\|?[\]>]|.*NOTUSED")
 # Unicode keeps this character for internal use: no text has it, see `Tokenizer`
 RESERVED = "\U0010ffff"
+_NO_TEXT = re.compile(f"[\ud800-\udfff{RESERVED}]")
 
 
 @dataclass(frozen=True)
@@ -296,3 +297,11 @@ def readable_mask(settings: Mapping[str, Any], mask: str, number: int) -> dict[s
         plain = dict.fromkeys(("single_word", "lstrip", "rstrip", "normalized"), False)
         added = [*added, {"id": number, "content": mask, **plain, "special": True}]
     return {**settings, "added_tokens": added}
+
+
+def readable(text: str) -> str:
+    """The text without what is no text: lone surrogates (UTF-8 cannot hold them) and the character that keeps special
+    pieces out of reach become others, one for one, so that offsets stay."""
+    if text.isascii() or not _NO_TEXT.search(text):
+        return text
+    return _NO_TEXT.sub("\ufffd", text.replace(RESERVED, "\U0010fffe"))

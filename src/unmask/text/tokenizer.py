@@ -27,6 +27,7 @@ from unmask.files import atomic, json_text
 from unmask.text import folding, layout, places, specials, wordpiece
 from unmask.text.layout import SPECIALS, TokenizerConfig
 from unmask.text.lexicon import Words, inside_words
+from unmask.text.specials import readable
 from unmask.text.spelling import spelling_of
 from unmask.text.words import WordCounter, read_plain
 
@@ -41,7 +42,6 @@ BATCH = 512  # texts given to the library at once where a stream is read
 # a full-width digit one and a traditional character, and what foldings make of them (BERT's normaliser sets
 # blanks around the latter)
 _FOLDED = (("\uff11", "1"), ("\u6f22", "\u6c49"))
-_NO_TEXT = re.compile(f"[\ud800-\udfff{specials.RESERVED}]")
 _CHINESE = "[\u3000-\u303f\u3400-\u9fff\uf900-\ufaff\uff00-\uffef\U00020000-\U000323af]"
 _BETWEEN_CHINESE = re.compile(f"(?<={_CHINESE}) (?={_CHINESE})")
 
@@ -309,7 +309,7 @@ class Tokenizer:
     def normalised(self, text: str) -> str:
         """A text as it is before it is cut: lower case, folded, without accents, as the tokenizer has it."""
         normaliser = self._plain.normalizer
-        return text if normaliser is None else str(normaliser.normalize_str(_characters(text)))
+        return text if normaliser is None else str(normaliser.normalize_str(readable(text)))
 
     def grown(self, pieces: Sequence[str]) -> "Tokenizer":
         """The same tokenizer with further pieces, whose ids follow the others. As a word is cut into the longest
@@ -367,7 +367,7 @@ class Tokenizer:
         others = list(pairs) if pairs is not None else [None] * len(texts)
         if len(others) != len(texts):
             raise ValueError(f"{len(texts)} texts but {len(others)} pairs")
-        flat = [_characters(text) for text in chain(texts, (other for other in others if other is not None))]
+        flat = [readable(text) for text in chain(texts, (other for other in others if other is not None))]
         encodings: Sequence[Any] = backend.encode_batch(flat, add_special_tokens=False)
         if not self._of_bert:  # there the library tells words and places as we do
             encodings = places.place(flat, encodings, self._blank).cuts()
@@ -422,7 +422,7 @@ class Tokenizer:
         By themselves Chinese characters are words; with `words`, which cuts a sentence into its words, those
         inside a word start none. Raises UserError when what `words` gives is not in the sentence.
         """
-        given = [_characters(text) for text in texts]
+        given = [readable(text) for text in texts]
         if not self._of_bert:
             return self._placed_pieces(given, words)
         sentences: list[str] = []
@@ -484,14 +484,6 @@ class Tokenizer:
                 pieces += count * len(ids)
                 unknown += count * (ids == [self.unknown_id])
         return TokenizerStatistics(characters, sum(words.values()), pieces, unknown)
-
-
-def _characters(text: str) -> str:
-    """The text without what is no text: lone surrogates (UTF-8 cannot hold them) and the character that keeps special
-    pieces out of reach become others, one for one, so that offsets stay."""
-    if text.isascii() or not _NO_TEXT.search(text):
-        return text
-    return _NO_TEXT.sub("\ufffd", text.replace(specials.RESERVED, "\U0010fffe"))
 
 
 def _split(
