@@ -280,6 +280,10 @@ def _integers(tensors: dict[str, Tensor]) -> None:
     tensors[WORDS] = tensors[WORDS].long()
 
 
+def _eighths(tensors: dict[str, Tensor]) -> None:
+    tensors[WORDS] = tensors[WORDS].to(torch.float8_e4m3fn)
+
+
 def _another_size(tensors: dict[str, Tensor]) -> None:
     tensors[WORDS] = tensors[WORDS][:, :31].contiguous()
 
@@ -301,6 +305,7 @@ def _untied(tensors: dict[str, Tensor]) -> None:
     [
         (_nan, "holds numbers that are not finite"),
         (_integers, "is no weight"),
+        (_eighths, "is no weight"),
         (_another_size, "do not fit its config.json"),
         (_missing, "lacks weights of the encoder"),
         (_unknown, "weights that are not known here"),

@@ -124,9 +124,9 @@ def _pickled(path: Path, device: str) -> dict[str, Tensor]:
 
 
 def check_kinds(tensors: Mapping[str, Tensor], where: Path) -> None:
-    """Raises UserError for weights that are no floating-point numbers."""
+    """Raises UserError for weights that are no floating-point numbers, or of a kind that is not computed with."""
     for name, tensor in tensors.items():
-        if not tensor.is_floating_point():
+        if tensor.dtype not in _FLOATS.values():
             raise UserError(
                 f"{where}: {name} is no weight", given=tensor.dtype, allowed="float32, float16, bfloat16"
             )
@@ -156,7 +156,7 @@ def _numbers(path: Path) -> Iterator[tuple[str, Tensor]]:
     """The floating-point numbers of a safetensors file that was opened before, PART bytes at a time; each part lasts
     until the next one is asked for."""
     buffer = memoryview(bytearray(PART))
-    with path.open("rb", buffering=0) as file:
+    with path.open("rb") as file:
         size = int.from_bytes(file.read(8), "little")
         head = json.loads(file.read(size))
         for name, facts in head.items():
