@@ -36,6 +36,7 @@ from unmask.predict import load
 from unmask.quickstart.jobs import Material, Request, gather
 from unmask.quickstart.start import Start
 from unmask.report import write_report
+from unmask.report.words import points
 from unmask.tasks import Task
 from unmask.tasks.task import TITLES
 from unmask.text.tokenizer import Tokenizer, TokenizerConfig
@@ -430,8 +431,8 @@ class Quickstart:
             gain = evaluation["differences"][0][metric]
             work.result(
                 f"{TITLES[metric]} {evaluation['models'][0][metric]['value']:.1%} on {len(test):,} test rows · "
-                f"pretraining brought {100 * gain['value']:+.1f} points "
-                f"[{100 * gain['low']:+.1f}, {100 * gain['high']:+.1f}]"
+                f"pretraining brought {points(gain['value'])} points "
+                f"[{points(gain['low'])}, {points(gain['high'])}]"
             )
 
     def _baselines(self, task: Task[Any], train: list[Example], test: list[Example]) -> Iterator[Contestant]:

@@ -84,9 +84,10 @@ def _signed(value: float, shown: str, plus: str = "+") -> str:
 
 
 def points(difference: float, *, sign: bool = True) -> str:
-    """A difference of shares in percentage points: 0.021 -> `+2.1`."""
-    value = round(100 * difference, 1) + 0.0
-    shown = f"{abs(value):.1f}"
+    """A difference of shares in percentage points: 0.021 -> `+2.1`; with two digits where one would show nothing."""
+    digits = 1 if abs(difference) >= 0.0005 else 2
+    value = round(100 * difference, digits)
+    shown = f"{abs(value):.{digits if value else 1}f}"
     if not sign or value == 0:
         return shown
     return f"{'+' if value > 0 else '−'}{shown}"
