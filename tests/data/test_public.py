@@ -384,7 +384,12 @@ class TestConverters:
         assert list(convert.apart(Tables(train, test, documents))) == [("a",), ("a", "b")]
 
     def test_rows_of_one_group_are_one_document(self) -> None:
-        train = [Row("a", "x", "film"), Row("b", "x", "other"), Row("c", "y", "film"), Row("held", "x", "film")]
+        train = [
+            Row("a", "x", "film"),
+            Row("b", "x", "other"),
+            Row("c", "y", "film"),
+            Row("held", "x", "film"),
+        ]
         train += [Row("d", "x"), Row("a", "y", "other"), Row("e", "x")]
         tables = Tables(train, [Row("held", "y", "third")], [("plot",)])
         assert list(convert.apart(tables)) == [("a", "c"), ("b",), ("d",), ("e",), ("plot",)]

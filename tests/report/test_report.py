@@ -412,7 +412,14 @@ def check_frame(plot: str, width: float, height: float) -> None:
 
 def test_numbers_are_written_as_people_read_them() -> None:
     assert words.percent(0.9517) == "95.2\u00a0%"
-    shown = {0.021: "+2.1", -0.0304: "−3.0", 0.0005: "+0.1", 0.0002: "+0.02", -0.0001: "−0.01", 0.00004: "0.0"}
+    shown = {
+        0.021: "+2.1",
+        -0.0304: "−3.0",
+        0.0005: "+0.1",
+        0.0002: "+0.02",
+        -0.0001: "−0.01",
+        0.00004: "0.0",
+    }
     assert {value: words.points(value) for value in shown} == shown
     assert [chart.thousands(value) for value in (0, 500, 20_000, 1_500_000)] == [
         "0",
