@@ -108,9 +108,8 @@ def _pickled(path: Path, device: str) -> dict[str, Tensor]:
         with warnings.catch_warnings(action="ignore"):
             found: Any = torch.load(path, map_location=device, weights_only=True, mmap=mapped)
     except Exception as error:  # of many kinds: torch's, zipfile's, pickle's
-        named = re.search(
-            r"GLOBAL ([\w.]+)", str(error)
-        )  # its other words say how to run the code all the same
+        # only the name: its other words say how to run the code all the same
+        named = re.search(r"GLOBAL ([\w.]+)", str(error))
         raise UserError(
             f"{path} is refused: it is damaged, or holds more than weights, which could run code",
             it_asks_for=named[1] if named else None,

@@ -51,9 +51,7 @@ from unmask.version import __version__
 # of the budget; fine-tuning with and without pretraining share the rest. Tags of single words want many rows.
 PRETRAIN_SHARE = {"classify": 0.5, "tag": 0.3}
 FINETUNE_SPEED = 1.2  # tokens read in fine-tuning for one in pretraining, which has a vocabulary to predict
-PUBLIC_SHARE = (
-    0.35  # of the budget, beside it: a public checkpoint, which takes longer over a text than all else
-)
+PUBLIC_SHARE = 0.35  # of the budget, beside it: a public checkpoint, which takes longer over a text
 MEASURING = 0.01  # of the budget, beside it: how many threads are fastest
 OVERHEAD = 1.15  # time of a fine-tuning run over its training steps alone: evaluations, checkpoints
 NEEDED = {"jinja2": "jinja2", "sklearn": "scikit-learn", "unearth": "unearth"}  # the extra `quickstart`
