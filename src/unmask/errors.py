@@ -1,42 +1,67 @@
 """The one exception that a user's mistake raises; everything that prints errors prints this."""
 
 import difflib
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
+from typing import Any
 
 from rich.cells import cell_len
 
-from unmask.language import pad
-
-GIVEN = ("given", "did you mean", "found")  # facts whose words may be the user's: a single one is a name
+from unmask.messages import ENGLISH, Message, from_json, message, pad, render, to_json, translate
 
 
 class UserError(Exception):
-    """Something the user gave cannot be used.
+    """The user's input cannot be used.
 
-    `what` says what is wrong and where (file, line, key). Each keyword adds one line below it, in order,
-    with underscores shown as spaces: `given=...`, `allowed=...`, `to_leave_such_lines_out="--on-error skip"`.
-    Facts that are None are left out. elsewhere: another process of the same run shows it.
+    message: what is wrong and where (file, line, key). Four facts stand below it, each one value or a list, None left
+    out: given (what the user wrote, or what is there), allowed (what may stand there), hint (what to do), see (where to
+    read more). elsewhere: another process of the same run prints it.
     """
 
     elsewhere = False
 
-    def __init__(self, what: str, **facts: object) -> None:
-        self.what = what
-        self.facts = {key.replace("_", " "): str(value) for key, value in facts.items() if value is not None}
-        super().__init__(what)
+    def __init__(
+        self,
+        message: str,
+        *,
+        given: object = None,
+        allowed: object = None,
+        hint: object = None,
+        see: object = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        facts = {"given": given, "allowed": allowed, "hint": hint, "see": see}
+        lists = {name: fact if isinstance(fact, list) else [fact] for name, fact in facts.items()}
+        self.facts = {
+            name: [value if isinstance(value, str) else str(value) for value in values if value is not None]
+            for name, values in lists.items()
+        }
 
     def __str__(self) -> str:
-        return self.shown()
+        return self.text(ENGLISH)
 
-    def shown(self, translate: Callable[[str], str] = str, label: Callable[[str], str] = str) -> str:
-        """The lines that people read, in another language: `translate` messages, `label` single words too."""
-        names = [label(key) for key in self.facts]
-        width = max(map(cell_len, names), default=0)
-        lines = [
-            f"  {pad(name, width)}  {(translate if key in GIVEN else label)(value)}"
-            for name, (key, value) in zip(names, self.facts.items(), strict=True)
+    def text(self, language: str | None = None) -> str:
+        """The message and its facts, one a line, in a language (the one set, if None)."""
+        rows = [
+            (translate(name, language) if number == 0 else "", render(value, language))
+            for name, values in self.facts.items()
+            for number, value in enumerate(values)
         ]
-        return "\n".join([translate(self.what), *lines])
+        width = max((cell_len(name) for name, _ in rows), default=0)
+        return "\n".join(
+            [translate(self.message, language), *(f"  {pad(name, width)}  {value}" for name, value in rows)]
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """The error as JSON, for another process of the run."""
+        facts = {name: [to_json(value) for value in values] for name, values in self.facts.items()}
+        return {"message": to_json(self.message), "facts": facts}
+
+    @classmethod
+    def from_dict(cls, error: dict[str, Any]) -> "UserError":
+        """The inverse of `to_dict`."""
+        facts = {name: [from_json(value) for value in values] for name, values in error["facts"].items()}
+        return cls(from_json(error["message"]), **facts)
 
 
 def closest(given: str, allowed: Iterable[str]) -> str | None:
@@ -44,9 +69,15 @@ def closest(given: str, allowed: Iterable[str]) -> str | None:
     return next(iter(difflib.get_close_matches(given, list(allowed), n=1, cutoff=0.6)), None)
 
 
+def did_you_mean(given: str, allowed: Iterable[str]) -> Message | None:
+    """A hint that names the allowed name closest to `given`; None where none is close."""
+    name = closest(given, allowed)
+    return None if name is None else message("did you mean {name}?", name=name)
+
+
 def missing_extra(package: str, extra: str, purpose: str) -> UserError:
     """The error for an optional library that is not installed."""
     return UserError(
-        f"{purpose} needs the package {package}, which is not installed",
-        to_install=f"pip install 'unmask[{extra}]'",
+        message("{purpose} needs the package {package}, which is not installed", purpose=purpose, package=package),
+        hint=f"pip install 'unmask[{extra}]'",
     )

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from unmask import console
+from unmask.cli.help import App
 from unmask.cli.shared import AsJson, Overrides, assigned, facts
 from unmask.errors import UserError
 
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 
 LEAST = 1.0  # seconds
 
-noun = typer.Typer(help="Try how fast a recipe runs on this machine.", no_args_is_help=True)
+noun = App(help="Try how fast a recipe runs on this machine.")
 
 
 def register(app: typer.Typer) -> None:

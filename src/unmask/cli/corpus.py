@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from unmask import console
+from unmask.cli.help import App
 from unmask.errors import UserError, closest
 from unmask.version import __version__
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 FREQUENT = 12  # pieces shown on the terminal; --json has them all
 SOURCES = 12
 
-noun = typer.Typer(help="A corpus: text files as token shards, ready for pretraining.", no_args_is_help=True)
+noun = App(help="A corpus: text files as token shards, ready for pretraining.")
 
 
 def register(app: typer.Typer) -> None:

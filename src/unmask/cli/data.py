@@ -8,13 +8,12 @@ from typing import Annotated, Any
 import typer
 
 from unmask import console
+from unmask.cli.help import App
 from unmask.cli.datacheck import EXAMPLE, check_data
 
 
 def register(app: typer.Typer) -> None:
-    data = typer.Typer(
-        help="Public data sets: list them, fetch them; check labelled files.", no_args_is_help=True
-    )
+    data = App(help="Public data sets: list them, fetch them; check labelled files.")
     data.command("list", epilog="Example: unmask data list")(list_data)
     data.command("get", epilog="Example: unmask data get reviews --out data/reviews")(get_data)
     data.command("check", epilog=EXAMPLE)(check_data)

@@ -7,15 +7,14 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from unmask import console
+from unmask.cli.help import App
 from unmask.cli.shared import AsJson, Overrides
 from unmask.language import translate
 
 if TYPE_CHECKING:
     from unmask.train.recipe import FinetuneRecipe, PretrainRecipe
 
-noun = typer.Typer(
-    help="Recipes: show one in full, explain its settings, check it before a run.", no_args_is_help=True
-)
+noun = App(help="Recipes: show one in full, explain its settings, check it before a run.")
 
 Recipe = Annotated[
     str, typer.Argument(metavar="RECIPE", help="A recipe file, or the name of one that comes with unmask.")

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 LONGEST = 8  # pieces shown
 DROPPED = 24  # characters shown
 
-noun = typer.Typer(help="A tokenizer: text to pieces and back.", no_args_is_help=True)
+noun = App(help="A tokenizer: text to pieces and back.")
 
 
 def register(app: typer.Typer) -> None:

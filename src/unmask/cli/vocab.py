@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from unmask import console
+from unmask.cli.help import App
 from unmask.cli.shared import AllowUnused, AsJson, Encoding
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ OnError = Annotated[
 
 
 def register(app: typer.Typer) -> None:
-    noun = typer.Typer(help="The vocabulary of a model, on your own text.", no_args_is_help=True)
+    noun = App(help="The vocabulary of a model, on your own text.")
     noun.command(epilog="Example: unmask vocab audit runs/tiny texts/*.txt")(audit)
     noun.command(epilog="Example: unmask vocab grow runs/tiny texts/*.txt --add 1000 --out models/grown")(
         grow

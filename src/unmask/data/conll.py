@@ -100,7 +100,7 @@ def read_tagged(
     if not sentences:
         raise UserError(
             f"{source} holds no sentence" + (" that can be used" if faults.count else ""),
-            the_first_left_out=faults.first and faults.first.what,
+            the_first_left_out=faults.first and faults.first.message,
             allowed="one token a line with its tag, and an empty line between sentences",
         )
     if require_tags and not reader.tagged:

@@ -99,7 +99,7 @@ def read_records(
         raise UserError(
             f"{name} holds no rows",
             left_out=faults.count or None,
-            the_first=faults.first and faults.first.what,
+            the_first=faults.first and faults.first.message,
         )
     if format == "label-studio" or (format in ("json", "jsonl") and labelstudio.is_export(rows[0][1])):
         console.remark(f"{name}: {WHAT['label-studio']}, {len(rows):,} entries")

@@ -89,7 +89,7 @@ def tagged_of(
         )
     if not kept:
         raise UserError(
-            f"{source} holds no sentence that can be used", the_first=faults.first and faults.first.what
+            f"{source} holds no sentence that can be used", the_first=faults.first and faults.first.message
         )
     if disorder:
         console.remark(

@@ -98,7 +98,7 @@ def read_span_rows(
     if not examples:
         what = "that can be used" if faults.count else ""
         raise UserError(
-            f"{source} holds no row {what}".rstrip(), the_first=faults.first and faults.first.what
+            f"{source} holds no row {what}".rstrip(), the_first=faults.first and faults.first.message
         )
     for missing, kind in ((empty, "empty"), (inner, "overlapping")):
         if missing.count:

@@ -88,7 +88,7 @@ def read_questions(
     if not examples:
         raise UserError(
             f"{source} holds no question" + (" that can be used" if faults.count else ""),
-            the_first=faults.first and faults.first.what,
+            the_first=faults.first and faults.first.message,
         )
     found.report(source)
     return examples

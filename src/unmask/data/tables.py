@@ -152,7 +152,7 @@ def read_examples(
     faults.report()
     if not examples:
         raise UserError(
-            f"{source} holds no row that can be used", the_first=faults.first and faults.first.what
+            f"{source} holds no row that can be used", the_first=faults.first and faults.first.message
         )
     return examples
 

@@ -61,7 +61,7 @@ class Faults:
     def found(self, error: UserError) -> None:
         """Raises `error` when stopping at the first; otherwise counts it."""
         if self.on_error == "stop":
-            error.facts.setdefault("to leave such lines out", "--on-error skip")
+            error.facts["hint"].append(SKIP_HINT)
             raise error
         self.count += 1
         self.first = self.first or error
@@ -69,7 +69,7 @@ class Faults:
     def report(self) -> None:
         """Says on stderr how many were left out and shows the first."""
         if self.first is not None:
-            console.remark(f"left out: {self.count:,} (the first: {self.first.what})")
+            console.remark(f"left out: {self.count:,} (the first: {self.first.message})")
 
 
 def name_of(path: object) -> str:

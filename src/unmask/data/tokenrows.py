@@ -68,7 +68,7 @@ def read_token_rows(
             faults.found(error)
     if not sentences:
         raise UserError(
-            f"{source} holds no row that can be used", the_first=faults.first and faults.first.what
+            f"{source} holds no row that can be used", the_first=faults.first and faults.first.message
         )
     tagged = tagged_of(source, sentences, asked, faults, tag is not None)
     count = f"{len(tagged.examples):,} sentence" + ("" if len(tagged.examples) == 1 else "s")

@@ -127,7 +127,7 @@ def read_run(folder: Path | str) -> RunInfo:
             return _quickstart(folder)
         problem = "there is no run.json" if folder.is_dir() else "there is no such folder"
     except (UserError, OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        problem = error.what if isinstance(error, UserError) else str(error) or type(error).__name__
+        problem = error.message if isinstance(error, UserError) else str(error) or type(error).__name__
     return RunInfo(folder, "unknown", "damaged", problem=problem.removeprefix(f"{folder}/"))
 
 

@@ -142,7 +142,7 @@ class Checkpoints:
             try:
                 found = _read(path)
             except UserError as error:
-                console.remark(f"{error.what}; going back to the checkpoint before it")
+                console.remark(f"{error.message}; going back to the checkpoint before it")
                 continue
             for newer in numbered[numbered.index(path) + 1 :]:
                 files.remove(newer)

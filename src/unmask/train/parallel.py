@@ -125,7 +125,7 @@ class Agreed(UserError):
     """An error that all processes raise; the main one shows it."""
 
     def __init__(self, error: UserError, is_main: bool) -> None:
-        super().__init__(error.what, **error.facts)
+        super().__init__(error.message, **error.facts)  # type: ignore[arg-type]
         self.elsewhere = not is_main
 
 
@@ -208,7 +208,7 @@ class Group(World):
         every = [json.loads(bytes(text[: int(n)].tolist())) for text, n in zip(padded, lengths, strict=True)]
         for each in every:
             if "error" in each:
-                raise Agreed(UserError(each["error"], **each["facts"]), self.is_main)
+                raise Agreed(UserError.from_dict(each["error"]), self.is_main)
         return every
 
     def shared(self, parts: Parts | None) -> Parts:
@@ -359,7 +359,7 @@ def own_part(tensor: Tensor, like: Tensor) -> Tensor:
 
 
 def _told(error: UserError) -> dict[str, Any]:
-    return {"error": error.what, "facts": error.facts}
+    return {"error": error.to_dict()}
 
 
 def _register_loss() -> None:
