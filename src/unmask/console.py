@@ -60,10 +60,10 @@ def error_console() -> Console:
     return Console(stderr=True, highlight=False, soft_wrap=True)
 
 
-def say(text: str) -> None:
-    """A result, to stdout: a message, or text that programs read, such as YAML."""
+def say(text: str, *values: object) -> None:
+    """A result, to stdout: a message (or its template and values), or text that programs read, such as YAML."""
     if is_main():
-        print(render(text))
+        print(render(message(text, *values) if values else text))
 
 
 def say_json(value: Any) -> None:
@@ -71,8 +71,9 @@ def say_json(value: Any) -> None:
     say(json.dumps(value, ensure_ascii=False, indent=1))
 
 
-def remark(text: str) -> None:
-    """Something worth knowing that is no result, to stderr."""
+def remark(text: str, *values: object) -> None:
+    """A message (or its template and values) that is no result, to stderr."""
+    text = message(text, *values) if values else text
     if _said is not None:
         if text in _said:
             return
@@ -84,13 +85,13 @@ def remark(text: str) -> None:
 def seconds(value: float) -> Message:
     """A duration in the unit that people would use: `0.8 s`, `2 min 5 s`, `1 h 12 min`."""
     if value < 99.5:
-        return message("{seconds} s", seconds=f"{value:.1f}" if value < 9.95 else f"{value:.0f}")
+        return message("{seconds} s", f"{value:.1f}" if value < 9.95 else f"{value:.0f}")
     minutes, rest = divmod(round(value), 60)
     if minutes < 10 and rest:
-        return message("{minutes} min {seconds} s", minutes=minutes, seconds=rest)
+        return message("{minutes} min {seconds} s", minutes, rest)
     if minutes < 60:
-        return message("{minutes} min", minutes=minutes)
-    return message("{hours} h {minutes} min", hours=minutes // 60, minutes=minutes % 60)
+        return message("{minutes} min", minutes)
+    return message("{hours} h {minutes} min", minutes // 60, minutes % 60)
 
 
 def count(value: float) -> str:
@@ -157,9 +158,9 @@ class Work:
     def show(self, text: str) -> None:
         self.text = text
 
-    def result(self, summary: str) -> None:
-        """What to print in the one line that stays."""
-        self.summary = summary
+    def result(self, summary: str, *values: object) -> None:
+        """Set the message (or its template and values) of the one line that stays."""
+        self.summary = message(summary, *values) if values else summary
 
     @property
     def elapsed(self) -> float:
@@ -182,7 +183,7 @@ class Work:
             parts.append(translate(self.text))
         if self.total and self.done and spent > 0.5:
             left = seconds(max(0.0, spent * (self.total / self.done - 1)))
-            parts.append(translate(message("{time} left", time=left)))
+            parts.append(translate(message("{time} left", left)))
         return "  ".join(parts)
 
     def __rich__(self) -> Table:

@@ -12,24 +12,24 @@ from unmask.messages import ENGLISH, Message, from_json, message, pad, render, t
 class UserError(Exception):
     """The user's input cannot be used.
 
-    message: what is wrong and where (file, line, key). Four facts stand below it, each one value or a list, None left
-    out: given (what the user wrote, or what is there), allowed (what may stand there), hint (what to do), see (where to
-    read more). elsewhere: another process of the same run prints it.
+    text, values: what is wrong and where (file, line, key), as `message` takes it. Four facts stand below it, each one
+    value or a list, None left out: given (what the user wrote, or what is there), allowed (what may stand there), hint
+    (what to do), see (where to read more). elsewhere: another process of the same run prints it.
     """
 
     elsewhere = False
 
     def __init__(
         self,
-        message: str,
-        *,
+        text: str,
+        *values: object,
         given: object = None,
         allowed: object = None,
         hint: object = None,
         see: object = None,
     ) -> None:
-        super().__init__(message)
-        self.message = message
+        self.message = message(text, *values) if values else text
+        super().__init__(self.message)
         facts = {"given": given, "allowed": allowed, "hint": hint, "see": see}
         lists = {name: fact if isinstance(fact, list) else [fact] for name, fact in facts.items()}
         self.facts = {
@@ -43,7 +43,7 @@ class UserError(Exception):
     def text(self, language: str | None = None) -> str:
         """The message and its facts, one a line, in a language (the one set, if None)."""
         rows = [
-            (translate(name, language) if number == 0 else "", render(value, language))
+            (translate(name, language) if number == 0 else "", _fact(name, value, language))
             for name, values in self.facts.items()
             for number, value in enumerate(values)
         ]
@@ -64,6 +64,12 @@ class UserError(Exception):
         return cls(from_json(error["message"]), **facts)
 
 
+def _fact(name: str, value: str, language: str | None) -> str:
+    """A fact as it is printed. What was given, and names that are allowed, may be the user's own words."""
+    ours = name != "given" and " " in value
+    return translate(value, language) if ours else render(value, language)
+
+
 def closest(given: str, allowed: Iterable[str]) -> str | None:
     """The allowed name that `given` was probably meant to be, or None."""
     return next(iter(difflib.get_close_matches(given, list(allowed), n=1, cutoff=0.6)), None)
@@ -72,12 +78,12 @@ def closest(given: str, allowed: Iterable[str]) -> str | None:
 def did_you_mean(given: str, allowed: Iterable[str]) -> Message | None:
     """A hint that names the allowed name closest to `given`; None where none is close."""
     name = closest(given, allowed)
-    return None if name is None else message("did you mean {name}?", name=name)
+    return None if name is None else message("did you mean {name}?", name)
 
 
 def missing_extra(package: str, extra: str, purpose: str) -> UserError:
     """The error for an optional library that is not installed."""
     return UserError(
-        message("{purpose} needs the package {package}, which is not installed", purpose=purpose, package=package),
+        "{purpose} needs the package {package}, which is not installed",purpose,package,
         hint=f"pip install 'unmask[{extra}]'",
     )

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from unmask import console, files
+from unmask.cli.help import App
 from unmask.errors import UserError
 
 if TYPE_CHECKING:

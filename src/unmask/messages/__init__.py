@@ -1,15 +1,16 @@
-"""Messages as templates: written in English, looked up in a catalogue before they are filled in, where they are printed.
+"""Messages are templates: looked up in the catalogue of the language before they are filled in, where they are printed.
 
-`message("{path} does not exist", path=path)` is the English text itself, so that tests, logs, JSON and exceptions
-need know nothing of languages. It keeps its template and its values; `translate` looks the template up in
-`LANGUAGE.json` and fills in the values, messages among them in turn. Titles, headings and help have no values and
-are looked up as they are. Text that is in no catalogue stays English.
+`message("{path} does not exist", path)` is the English text itself, so that tests, logs, JSON and exceptions know
+nothing of languages. It keeps its template and its values; `translate` looks the template up in `LANGUAGE.json` and
+fills in the values, translating those that are messages. Titles, headings and help have no values and are looked up
+as they are. Text that is in no catalogue stays English.
 """
 
 import json
 from collections.abc import Iterable
 from functools import cache, reduce
 from importlib.resources import files
+from string import Formatter
 from typing import Any
 
 from rich.cells import cell_len
@@ -27,17 +28,22 @@ class Message(str):
     values: dict[str, Any]
 
 
-def message(template: str, /, **values: object) -> Message:
-    """Fill in a template: `message("{rows:,} rows of {path}", rows=7, path="x.csv")`, with the rules of str.format."""
-    made = Message(template.format(**values))
-    made.template, made.values = template, values
+def message(template: str, *values: object) -> Message:
+    """Fill in a template: `message("{rows:,} rows of {path}", 7, "x.csv")`, by the rules of str.format.
+
+    values: of the names in the template, in the order in which they first stand there.
+    """
+    names = dict.fromkeys(name for _, name, _, _ in Formatter().parse(template) if name)
+    named = dict(zip(names, values, strict=True))
+    made = Message(template.format(**named))
+    made.template, made.values = template, named
     return made
 
 
 def join(parts: Iterable[str | None], separator: str = " · ") -> str:
     """One text of several; empty ones and None are left out."""
     chosen = [part for part in parts if part]
-    return reduce(lambda a, b: message("{a}" + separator + "{b}", a=a, b=b), chosen) if chosen else ""
+    return reduce(lambda a, b: message("{a}" + separator + "{b}", a, b), chosen) if chosen else ""
 
 
 def language_of(name: str) -> str | None:
@@ -90,7 +96,7 @@ def from_json(value: Any) -> Any:
     """The inverse of `to_json`."""
     if not isinstance(value, dict):
         return value
-    return message(value["template"], **{name: from_json(inner) for name, inner in value["values"].items()})
+    return message(value["template"], *map(from_json, value["values"].values()))
 
 
 @cache
