@@ -14,7 +14,7 @@ import pydantic
 import yaml
 from pydantic.dataclasses import dataclass as _pydantic_dataclass
 
-from unmask.errors import UserError, closest
+from unmask.errors import UserError, did_you_mean
 
 __all__ = [
     "by_name",
@@ -79,20 +79,22 @@ def read_yaml(path: Path | str) -> dict[str, Any]:
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
-        raise UserError(f"{path} does not exist") from None
+        raise UserError("{path} does not exist", path) from None
     except (IsADirectoryError, UnicodeDecodeError):
-        raise UserError(f"{path} is not a recipe", allowed="a YAML file in UTF-8") from None
+        raise UserError("{path} is not a recipe", path, allowed="a YAML file in UTF-8") from None
     try:
         values = yaml.safe_load(text)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = f", line {mark.line + 1}" if mark else ""
-        raise UserError(f"{path}{line} is not valid YAML", given=getattr(error, "problem", error)) from None
+        raise UserError(
+            "{path}{line} is not valid YAML", path, line, given=getattr(error, "problem", error)
+        ) from None
     if values is None:
         values = {}
     if not isinstance(values, dict):
         raise UserError(
-            f"{path} is not a recipe", given=f"a {type(values).__name__}", allowed="keys and values"
+            "{path} is not a recipe", path, given=f"a {type(values).__name__}", allowed="keys and values"
         )
     return values
 
@@ -104,12 +106,12 @@ def override(values: Mapping[str, Any], overrides: Iterable[str]) -> dict[str, A
         key, equals, value = text.partition("=")
         if not equals or not key:
             raise UserError(
-                f"{text!r} is not a setting", allowed="key.sub=value, for example train.budget=5m"
+                "{text!r} is not a setting", text, allowed="key.sub=value, for example train.budget=5m"
             )
         try:
             read = yaml.safe_load(value) if value else ""
         except yaml.YAMLError:
-            raise UserError(f"{key} cannot be used", given=value, allowed="a value as in YAML") from None
+            raise UserError("{key} cannot be used", key, given=value, allowed="a value as in YAML") from None
         _assign(result, key.strip().split("."), read, key)
     return result
 
@@ -119,11 +121,11 @@ def _assign(node: Any, parts: list[str], value: Any, key: str) -> None:
     if isinstance(node, list):
         if not head.isdigit() or int(head) >= len(node):
             raise UserError(
-                f"{key} is not a setting", given=head, allowed=f"a place from 0 to {len(node) - 1}"
+                "{key} is not a setting", key, given=head, allowed=f"a place from 0 to {len(node) - 1}"
             )
         head = int(head)  # type: ignore[assignment]
     elif not isinstance(node, dict):
-        raise UserError(f"{key} is not a setting", given=f"{head} below a plain value")
+        raise UserError("{key} is not a setting", key, given=f"{head} below a plain value")
     if not rest:
         node[head] = value
         return
@@ -167,46 +169,52 @@ def _explain(
     if first["type"] == "unexpected_keyword_argument":
         names = _settings_at(cls, location[:-1])
         return UserError(
-            f"{where}: {key} is not a setting",
+            "{where}: {key} is not a setting",
+            where,
+            key,
             given=f"{location[-1]}: {first['input']}",
-            did_you_mean=closest(location[-1], names),
             allowed=", ".join(names[:MAX_ALLOWED_SHOWN])
             + (", ..." if len(names) > MAX_ALLOWED_SHOWN else ""),
-            to_read_more=f"unmask recipe explain {'.'.join(location[:-1])}".rstrip(),
+            hint=did_you_mean(location[-1], names),
+            see=f"unmask recipe explain {'.'.join(location[:-1])}".rstrip(),
         )
     if first["type"] == "missing":
         return UserError(
-            f"{where}: {key} is missing", to_read_more=f"unmask recipe explain {key}", see_also=others
+            "{where}: {key} is missing", where, key, hint=others, see=f"unmask recipe explain {key}"
         )
     if first["type"] in ("union_tag_invalid", "union_tag_not_found"):
         return _explain_tag(f"{where}: {key}", dict(first["ctx"]))
     if first["type"] == "value_error":  # from a __post_init__: its message says what was given and is allowed
         because = first["msg"].removeprefix("Value error, ")
-        return UserError(f"{where}: {key} cannot be used", because=because, see_also=others)
+        return UserError("{where}: {key} cannot be used", where, key, given=because, hint=others)
     if first["type"] == "dataclass_type":
         return UserError(
-            f"{where}: {key} cannot be used",
+            "{where}: {key} cannot be used",
+            where,
+            key,
             given=repr(first["input"]),
             allowed="a group of settings",
-            to_read_more=f"unmask recipe explain {key}",
+            see=f"unmask recipe explain {key}",
         )
     given = first["input"]
     shown = "a group of settings" if isinstance(given, Mapping) and len(given) > 4 else repr(given)
     allowed = first["msg"].removeprefix("Input should be ")
-    return UserError(f"{where}: {key} cannot be used", given=shown, allowed=allowed, see_also=others)
+    return UserError("{where}: {key} cannot be used", where, key, given=shown, allowed=allowed, hint=others)
 
 
 def _explain_tag(place: str, finding: Mapping[str, str]) -> UserError:
     """The error for a wrong or missing `name` of a tagged union. finding: pydantic's context."""
     tag, given = finding["discriminator"].strip("'()"), finding.get("tag")
     if given is None:
-        return UserError(f"{place}.{tag} is missing: it says which one is meant")
+        return UserError("{place}.{tag} is missing: it says which one is meant", place, tag)
     tags = finding["expected_tags"].replace("'", "")
     return UserError(
-        f"{place}.{tag} cannot be used",
+        "{place}.{tag} cannot be used",
+        place,
+        tag,
         given=repr(given),
-        did_you_mean=closest(given, tags.split(", ")),
         allowed=tags,
+        hint=did_you_mean(given, tags.split(", ")),
     )
 
 

@@ -22,7 +22,7 @@ from rich.table import Table
 from rich.text import Text
 
 from unmask.errors import UserError
-from unmask.messages import Message, join, message, pad, render, translate
+from unmask.messages import Message, message, pad, render, translate
 
 TITLE_WIDTH = 14  # cells of a terminal
 SUMMARY_WIDTH = 72

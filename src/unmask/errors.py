@@ -84,6 +84,8 @@ def did_you_mean(given: str, allowed: Iterable[str]) -> Message | None:
 def missing_extra(package: str, extra: str, purpose: str) -> UserError:
     """The error for an optional library that is not installed."""
     return UserError(
-        "{purpose} needs the package {package}, which is not installed",purpose,package,
+        "{purpose} needs the package {package}, which is not installed",
+        purpose,
+        package,
         hint=f"pip install 'unmask[{extra}]'",
     )

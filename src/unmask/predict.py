@@ -63,8 +63,9 @@ class Predictor:
         schema = self.bundle.task
         if schema is None:
             raise UserError(
-                f"{self.bundle.folder} was not fine-tuned for a task",
-                to_do="unmask finetune --model ... --task ... --train FILE",
+                "{folder} was not fine-tuned for a task",
+                self.bundle.folder,
+                hint="unmask finetune --model ... --task ... --train FILE",
             )
         return restore(schema, self.tokenizer, str(self.bundle.folder / "unmask.json"))
 
@@ -74,9 +75,11 @@ class Predictor:
         for name, module in head.published().items():
             if not self.bundle.has(name):
                 raise UserError(
-                    f"{self.bundle.folder} has no trained head for {self.task.name}",
-                    missing=name,
-                    to_do=f"unmask finetune --model {self.bundle.folder} --task {self.task.name} --train FILE",
+                    "{folder} has no trained head for {name}",
+                    self.bundle.folder,
+                    self.task.name,
+                    given=f"missing: {name}",
+                    hint=f"unmask finetune --model {self.bundle.folder} --task {self.task.name} --train FILE",
                 )
             self.bundle.load_into(module, name)
         return head.to(self.device).eval()
@@ -139,8 +142,9 @@ class Predictor:
     def _masked(self) -> VocabularyHead:
         if not self.bundle.has("masked"):
             raise UserError(
-                f"{self.bundle.folder} has no masked-language head",
-                to_do="give the model folder of a pretraining run",
+                "{folder} has no masked-language head",
+                self.bundle.folder,
+                hint="give the model folder of a pretraining run",
             )
         head = VocabularyHead(self.bundle.config)
         self.bundle.load_into(head, "masked")
@@ -157,14 +161,17 @@ class Predictor:
         places = [place for place, number in enumerate(encoded.ids) if number == self.tokenizer.mask_id]
         if not places:
             raise UserError(
-                f"there is no {mask} in the text", given=text, to_do=f"write {mask} where a word is wanted"
+                "there is no {mask} in the text",
+                mask,
+                given=text,
+                hint=f"write {mask} where a word is wanted",
             )
         if len(encoded.ids) > self.bundle.config.length:
             raise UserError(
                 "the text is longer than the positions of the model",
                 given=f"{len(encoded.ids):,} pieces",
                 allowed=f"at most {self.bundle.config.length:,}",
-                to_do=f"shorten the text around its {mask}",
+                hint=f"shorten the text around its {mask}",
             )
         logits = self.masked_logits([self._row(encoded.ids, encoded.segments)], [places])[0]
         top = logits[:, ordinary].softmax(-1).topk(min(best, len(ordinary)), dim=-1)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from unmask.config import dump, from_mapping
-from unmask.errors import UserError, closest
+from unmask.errors import UserError, did_you_mean
 from unmask.model.encoder import EncoderConfig
 from unmask.model.families import FAMILIES, Family, FamilyName, family_of_type
 
@@ -118,8 +118,8 @@ def family_of(public: Mapping[str, Any], where: Path) -> Family:
         raise UserError(
             f"{where}: this kind of model cannot be read",
             given=f"model_type {model_type}",
-            did_you_mean=closest(str(model_type), known),
             allowed=", ".join(known),
+            hint=did_you_mean(str(model_type), known),
         )
     return family
 
@@ -130,7 +130,9 @@ def encoder_config(public: Mapping[str, Any], where: Path) -> EncoderConfig:
     keys = KEYS[family.name]
     missing = [theirs for theirs in keys.sizes.values() if public.get(theirs) is None]
     if missing:
-        raise UserError(f"{where} does not say how large the model is", missing=", ".join(missing))
+        raise UserError(
+            f"{where} does not say how large the model is", given=f"missing: {', '.join(missing)}"
+        )
     for name, allowed in keys.only.items():
         if name in public and public[name] not in allowed:
             raise UserError(

@@ -114,8 +114,7 @@ def read_own(folder: Path, device: str = "cpu") -> Bundle:
         path = folder / Path(name).name
         if not path.is_file() or files.sha256(path) != digest:
             raise UserError(
-                f"{path} is missing, cut short or changed",
-                to_do="copy the whole folder again, or train again",
+                f"{path} is missing, cut short or changed", hint="copy the whole folder again, or train again"
             )
     tensors = read_tensors(folder, device)
     if facts["layout"] != "unmask":

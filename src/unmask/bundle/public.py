@@ -72,15 +72,17 @@ def read_public(
     inside = folder / sentence.pop("path", "")
     where = inside / "config.json"
     if not where.is_file():
-        raise UserError(f"{folder} is not a model", missing=str(where))
+        raise UserError("{folder} is not a model", folder, given=f"missing: {where!s}")
     public = files.read_json(where)
     if not isinstance(public, dict):
-        raise UserError(f"{where} is not a configuration", allowed="a JSON object")
+        raise UserError("{where} is not a configuration", where, allowed="a JSON object")
     family, config = family_of(public, where), encoder_config(public, where)
     tokenizer = Tokenizer.load(inside)
     if tokenizer.vocabulary > config.vocabulary:
         raise UserError(
-            f"the tokenizer in {inside} does not belong to the weights: it has more pieces than there are embeddings",
+            "the tokenizer in {inside} does not belong to the weights: it has more pieces than there "
+            "are embeddings",
+            inside,
             given=f"{tokenizer.vocabulary:,} pieces, {config.vocabulary:,} embeddings",
         )
     tensors = _tensors(inside, family, config, allow_unused, device)
@@ -116,23 +118,25 @@ def _tensors(
         wanted = {f"encoder.{name}": tensor.shape for name, tensor in Encoder(config).state_dict().items()}
     missing = wanted.keys() - tensors.keys()
     if missing:
-        raise UserError(f"{folder} lacks weights of the encoder", missing=some(missing))
+        raise UserError("{folder} lacks weights of the encoder", folder, given=f"missing: {some(missing)}")
     for name, shape in wanted.items():
         if tensors[name].shape != shape:
             raise UserError(
-                f"the weights in {folder} do not fit its config.json",
+                "the weights in {folder} do not fit its config.json",
+                folder,
                 given=f"{name}: {tuple(tensors[name].shape)}",
                 allowed=tuple(shape),
             )
     unused = {name for name in tensors if name not in wanted and name.partition(".")[0] not in _HEADS}
     if unused and not allow_unused:
         raise UserError(
-            f"{folder} holds weights that are not known here, so the model would compute something else",
+            "{folder} holds weights that are not known here, so the model would compute something else",
+            folder,
             given=some(unused),
-            to_do="--allow-unused (allow_unused=True) to leave them out all the same",
+            hint="--allow-unused (allow_unused=True) to leave them out all the same",
         )
     if unused:
-        console.remark(f"weights that are not used: {some(unused)}")
+        console.remark("weights that are not used: {unused}", some(unused))
     return {name: tensor for name, tensor in tensors.items() if name not in unused}
 
 
@@ -161,7 +165,8 @@ def _named(tensors: dict[str, Tensor], family: Family, folder: Path) -> dict[str
             table, again = tensors[tables[0]], tensors.pop(name)
             if again.shape != table.shape or not (again.is_meta or torch.equal(again, table)):
                 raise UserError(
-                    f"{folder}: the masked-LM head has a matrix of its own, where unmask shares the embeddings",
+                    "{folder}: the masked-LM head has a matrix of its own, where unmask shares the embeddings",
+                    folder,
                     given=name,
                 )
     return tensors
@@ -185,7 +190,11 @@ def _task(
     if wanted is None:
         return None
     if wanted not in tensors:
-        console.remark(f"{where} names a head ({architecture}) whose weights are not there: it is left out")
+        console.remark(
+            "{where} names a head ({architecture}) whose weights are not there: it is left out",
+            where,
+            architecture,
+        )
         return None
     length = min(config.length, 512)
     if kind == "QuestionAnswering":  # nothing says whether it learnt that there may be no answer
@@ -209,11 +218,12 @@ def _labels(public: Mapping[str, Any], count: int, where: Path) -> list[str]:
         labels = {int(number): str(label) for number, label in given.items()}
     except (AttributeError, ValueError):
         raise UserError(
-            f"{where}: id2label cannot be used", given=given, allowed="numbers and names"
+            "{where}: id2label cannot be used", where, given=given, allowed="numbers and names"
         ) from None
     if sorted(labels) != list(range(count)) or len(set(labels.values())) < count:
         raise UserError(
-            f"{where}: id2label does not fit the head",
+            "{where}: id2label does not fit the head",
+            where,
             given=some(labels.values()),
             allowed=f"{count:,} different labels",
         )
@@ -225,7 +235,7 @@ def _tagging(names: Sequence[str], tensors: dict[str, Tensor], length: int) -> d
     labels = list(dict.fromkeys(name[2:] for name in names if name[:2] in ("B-", "I-")))
     ours = ["O", *(f"{letter}-{label}" for label in labels for letter in "BI")]
     if sorted(ours) != sorted(names):
-        console.remark(f"the tags of the head are not in BIO, so it is not used: {some(names)}")
+        console.remark("the tags of the head are not in BIO, so it is not used: {names}", some(names))
         return None
     order = torch.tensor([names.index(name) for name in ours])
     if list(names) != ours:
@@ -243,14 +253,17 @@ def export(opened: Bundle, folder: Path, sentences: bool = False) -> str:
     if sentences and not says(opened.task):
         pooling = (opened.task or {}).get("pooling") if (opened.task or {}).get("name") == "embed" else None
         raise UserError(
-            f"{opened.folder} cannot be written for sentence-transformers",
+            "{folder} cannot be written for sentence-transformers",
+            opened.folder,
             given=f"pooling {pooling}" if pooling else "a model that was not trained for vectors of texts",
             allowed="a model of the task embed with pooling mean, cls or max",
         )
     family = layout_of(config, tokenizer)
     if family is None:
         raise UserError(
-            f"{opened.folder} cannot be written for other libraries: the layout of {config.family} cannot say it",
+            "{folder} cannot be written for other libraries: the layout of {family} cannot say it",
+            opened.folder,
+            config.family,
             given=", ".join(lacking(config, tokenizer)),
         )
     architecture, labels = public_task(opened)

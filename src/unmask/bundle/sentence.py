@@ -61,7 +61,9 @@ def _say_prompt(path: Path) -> None:
     prompt = (said.get("prompts") or {}).get(said.get("default_prompt_name"))
     if prompt:
         console.remark(
-            f"{path}: sentence-transformers puts {prompt!r} before each text; here it must be in the text"
+            "{path}: sentence-transformers puts {prompt!r} before each text; here it must be in the text",
+            path,
+            prompt,
         )
 
 

@@ -104,7 +104,8 @@ def run(arguments: Sequence[str]) -> int:
         if console.is_main():
             console.show_error(
                 UserError(
-                    "stopped by {signal}", number.name,
+                    "stopped by {signal}",
+                    number.name,
                     hint=message("everything is saved: the same command continues") if stop.args else None,
                 )
             )
@@ -145,10 +146,11 @@ def _choose_language(arguments: list[str]) -> list[str]:
         set_language(chosen)
     elif not own:
         raise UserError(
-            "no messages in the language {language!r}", asked,
+            "no messages in the language {language!r}",
+            asked,
             given=f"{option}={asked}",
-            hint=did_you_mean(asked, LANGUAGES),
             allowed=", ".join(LANGUAGES),
+            hint=did_you_mean(asked, LANGUAGES),
         )
     return arguments if own else rest
 

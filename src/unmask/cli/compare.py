@@ -74,8 +74,7 @@ def compare(
         Columns(), TagColumns(), "auto", "auto", None, "stop", None,
     ):  # fmt: skip
         raise UserError(
-            "how to read test rows was given, but no file of test rows",
-            to_do="name the file: --test FILE",
+            "how to read test rows was given, but no file of test rows", hint="name the file: --test FILE"
         )
     reading = Reading(columns, tags, scheme, on_error, encoding, unknown_labels, format=data_format)
     found = compare_runs(runs, test, partial(_predict, reading=reading))
@@ -94,7 +93,7 @@ def _predict(run: Path, file: Path, reading: "Reading") -> "Predictions":
 
     with console.work("Evaluation") as work:
         found = predictions_on(run, file, work, reading)
-        work.result(f"{run}: {len(found.reference):,} rows of {file}")
+        work.result("{run}: {reference:,} rows of {file}", run, len(found.reference), file)
     return found
 
 

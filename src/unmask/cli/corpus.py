@@ -10,6 +10,7 @@ import typer
 from unmask import console
 from unmask.cli.help import App
 from unmask.errors import UserError, closest
+from unmask.messages import message
 from unmask.version import __version__
 
 if TYPE_CHECKING:
@@ -111,7 +112,7 @@ def build(
         console.say(json.dumps({"corpus": str(out), **totals, "words": words_from, "sha256": built.sha256}))
     else:
         console.say_plain(str(out))
-        console.remark(f"what is in it: unmask corpus stats {shlex.quote(str(out))}")
+        console.remark("what is in it: unmask corpus stats {out}", shlex.quote(str(out)))
 
 
 def _documents(
@@ -141,16 +142,21 @@ def stats(
 
     if corpus.is_file():
         raise UserError(
-            f"{corpus} is a file, not a built corpus",
-            to_build_one_of_it=f"unmask corpus build {shlex.quote(str(corpus))} --tokenizer DIR --out DIR",
+            "{corpus} is a file, not a built corpus",
+            corpus,
+            hint=f"unmask corpus build {shlex.quote(str(corpus))} --tokenizer DIR --out DIR",
         )
     if not corpus.exists() and corpus.parent.is_dir():
         neighbour = closest(corpus.name, (path.name for path in corpus.parent.iterdir()))
-        raise UserError(f"{corpus} does not exist", did_you_mean=neighbour and corpus.parent / neighbour)
+        raise UserError(
+            "{corpus} does not exist",
+            corpus,
+            hint=message("did you mean {name}?", neighbour and corpus.parent / neighbour),
+        )
     with console.work("Corpus") as work:
         opened = Shards.open(corpus, check=True)
         found = opened.statistics(100)
-        work.result(f"{len(opened.manifest['shards']):,} shards · checksums verified")
+        work.result("{shards:,} shards · checksums verified", len(opened.manifest["shards"]))
     if as_json:
         console.say(json.dumps(found, ensure_ascii=False))
     else:
@@ -187,4 +193,4 @@ def _show(found: dict[str, Any]) -> None:
         ],
     )
     if len(sources) > SOURCES:
-        console.say(f"and {len(sources) - SOURCES:,} more sources (--json shows all)")
+        console.say("and {sources:,} more sources (--json shows all)", len(sources) - SOURCES)

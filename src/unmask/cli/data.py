@@ -8,8 +8,8 @@ from typing import Annotated, Any
 import typer
 
 from unmask import console
-from unmask.cli.help import App
 from unmask.cli.datacheck import EXAMPLE, check_data
+from unmask.cli.help import App
 
 
 def register(app: typer.Typer) -> None:
@@ -58,7 +58,7 @@ def get_data(
         if out is not None:
             fetched = copy(fetched, out)
         state = "cached" if fetched.cached else "fetched"
-        work.result(f"{data.title} · {console.size(fetched.bytes)} of text · {state}")
+        work.result("{title} · {bytes} of text · {state}", data.title, console.size(fetched.bytes), state)
     about = _about(PUBLIC[name].name)
     if as_json:
         console.say(json.dumps({**about, **_plain(asdict(fetched))}, ensure_ascii=False, indent=1))

@@ -19,6 +19,7 @@ from unmask.cli.shared import (
     TextColumn,
     TokenColumn,
 )
+from unmask.messages import message
 
 if TYPE_CHECKING:
     from unmask.evaluate.datacheck import Check, Part, Problem
@@ -89,11 +90,11 @@ def _show(found: "Check") -> None:
         ],
     )
     if len(labels) > len(shown):
-        console.say(f"and {len(labels) - len(shown):,} more labels (--json shows all)")
+        console.say("and {labels:,} more labels (--json shows all)", len(labels) - len(shown))
     for problem in found.problems:
         console.say(_said(problem, found))
     if not found.problems:
-        console.say("nothing was found that would bias a result")
+        console.say(message("nothing was found that would bias a result"))
 
 
 def _row(part: "Part") -> tuple[object, ...]:

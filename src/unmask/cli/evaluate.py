@@ -77,7 +77,7 @@ def evaluate(
         scores, predicted = predictor.score(examples, work)
         if (run := run_of(model)) is not None and str(file) != "-":
             kept_of(predictor, examples, predicted, file, reading).save(run)
-        work.result(f"{scores.rows:,} rows of {file}")
+        work.result("{rows:,} rows of {file}", scores.rows, file)
     if as_json:
         unknown = sorted({label for example in examples for label in example.labels} - set(task.labels))
         told = {

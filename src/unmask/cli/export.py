@@ -37,7 +37,7 @@ def export(
     if format not in FORMATS:
         raise UserError("this format is not known", given=f"--format {format}", allowed=", ".join(FORMATS))
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise UserError(f"{out} is there already", to_do="remove it, or choose another --out")
+        raise UserError("{out} is there already", out, hint="remove it, or choose another --out")
     opened = bundle.read(model, allow_unused=allow_unused)
     architecture = write(opened, out, sentences=format == FORMATS[1])
     if as_json:

@@ -114,7 +114,12 @@ def finetune(
             result = learn(resolved, out=folder, progress=work, world=world)
             metric, value = result.best
             figures = f"dev {metric} {shown_figure(result.metric, value)} on {result.dev_rows:,} rows"
-            work.result(f"{result.steps:,} steps · {figures} · best step {result.best_step:,}")
+            work.result(
+                "{steps:,} steps · {figures} · best step {best_step:,}",
+                result.steps,
+                figures,
+                result.best_step,
+            )
     if not world.is_main:
         return
     file = test_file(resolved.data, result.folder)
@@ -148,8 +153,8 @@ def _resolved(recipe: str | None, settings: list[str]) -> "FinetuneRecipe":
     if not all(missing.values()):
         raise UserError(
             "fine-tuning needs a model and training rows",
-            missing=", ".join(name for name, given in missing.items() if not given),
-            for_example=EXAMPLE.removeprefix("Example: "),
+            given=f"missing: {', '.join(name for name, given in missing.items() if not given)}",
+            hint=EXAMPLE.removeprefix("Example: "),
         )
     return recipe_of(FinetuneRecipe, {}, settings, where="the settings given")
 
@@ -157,7 +162,7 @@ def _resolved(recipe: str | None, settings: list[str]) -> "FinetuneRecipe":
 def _read_again(option: str) -> Exception:
     from unmask.errors import UserError
 
-    return UserError(f"{option} is read more than once", given="-", allowed="a file")
+    return UserError("{option} is read more than once", option, given="-", allowed="a file")
 
 
 def _check_files(recipe: "FinetuneRecipe") -> None:
@@ -169,7 +174,7 @@ def _check_files(recipe: "FinetuneRecipe") -> None:
         if path == "-":
             raise _read_again(option)
     if data.test is not None and not Path(data.test).is_file():
-        raise UserError(f"{data.test} does not exist", given="--test")
+        raise UserError("{test} does not exist", data.test, given="--test")
     if data.test is not None:
         prepared(data, recipe.seed, recipe.task)  # what is wrong with test rows is said before there is a run
 
@@ -201,7 +206,7 @@ def _tested(result: "Finetuned", recipe: "FinetuneRecipe", test: Path) -> dict[s
         ours.save(result.folder)
         baseline = dataclasses.replace(ours, predicted=plain.predicted, probabilities=None)
         figures = compared([(str(result.model), "pretrained", ours), (plain.name, plain.kind, baseline)])
-        work.result(f"{len(examples):,} {figures['unit']}s of {test}")
+        work.result("{examples:,} {unit}s of {test}", len(examples), figures["unit"], test)
     return {"file": str(test), "truncated": truncated, **figures}
 
 

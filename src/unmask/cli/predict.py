@@ -73,14 +73,14 @@ def predict(
     if out is not None:
         files.check_file(out)
         if out.exists() and file not in (None, "-") and out.samefile(str(file)):
-            raise UserError(f"{out} is the file to be read", to_do="choose another name for --out")
+            raise UserError("{out} is the file to be read", out, hint="choose another name for --out")
     if file is None and sys.stdin.isatty():
         raise UserError("there is nothing to read", allowed="FILE, or texts on standard input, one a line")
     predictor = load(model)
     task = predictor.task
     shape = style or ("jsonl" if out is None else task.format_of(out))
     if shape not in task.formats:
-        raise UserError(f"--format {shape} is not for this model", allowed=", ".join(task.formats))
+        raise UserError("--format {shape} is not for this model", shape, allowed=", ".join(task.formats))
     task.columns(every)
     reading = Reading(
         Columns(text=text_column, pair=pair_column),
@@ -123,7 +123,9 @@ def _say_cut(predictor: "Predictor") -> None:
     task = predictor.task
     if predictor.truncated:
         console.remark(
-            f"{predictor.truncated:,} texts were cut short at {task.cut_at(task.settings)[1]:,} tokens"
+            "{truncated:,} texts were cut short at {settings:,} tokens",
+            predictor.truncated,
+            task.cut_at(task.settings)[1],
         )
 
 
@@ -144,7 +146,7 @@ def _array(rows: "Iterable[tuple[Example, Any]]", count: int, out: Path) -> None
             work.advance(1)
         if target is not None:
             target.flush()
-        work.result(f"{count:,} rows · {out}")
+        work.result("{count:,} rows · {out}", count, out)
 
 
 @contextmanager

@@ -53,7 +53,10 @@ def pretrain(
             folder = out or Path("runs") / Path(recipe).stem
             result = train(resolved, out=folder, progress=work, world=world)
             work.result(
-                f"{result.steps:,} steps · {result.tokens:,} tokens · {result.tokens_per_second:,.0f} tokens/s"
+                "{steps:,} steps · {tokens:,} tokens · {tokens_per_second:,.0f} tokens/s",
+                result.steps,
+                result.tokens,
+                result.tokens_per_second,
             )
     if as_json:
         facts_of = {**asdict(result), "folder": str(result.folder), "model": str(result.model)}

@@ -75,7 +75,7 @@ def check(recipe: Recipe, overrides: Overrides = None, as_json: AsJson = False) 
         console.say(json.dumps({"recipe": recipe, "ok": True, **found}, ensure_ascii=False))
         return
     numbers = " · ".join(f"{value:,} {name.replace('_', ' ')}" for name, value in found.items())
-    console.say(f"ok: {recipe} · {numbers}")
+    console.say("ok: {recipe} · {numbers}", recipe, numbers)
 
 
 def _pretraining(recipe: "PretrainRecipe") -> dict[str, int]:

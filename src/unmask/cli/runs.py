@@ -29,7 +29,7 @@ def runs(
         console.say_json([run.plain() for run in found])
         return
     if not found:
-        console.remark(f"there are no runs below {folder}")
+        console.remark("there are no runs below {folder}", folder)
         return
     words = catalogue(language())
     console.table(COLUMNS, [told(run, words) for run in found], prose=(2, 3, 7))

@@ -76,8 +76,11 @@ def train(
         tokenizer.save(out)
         result = _training(tokenizer)
         work.result(
-            f"{tokenizer.vocabulary:,} pieces · {result['characters_per_piece']:.2f} characters per piece · "
-            f"{100 * result['unknown_rate']:.2f} % unknown"
+            "{vocabulary:,} pieces · {characters_per_piece:.2f} characters per piece · "
+            "{unknown_rate:.2f} % unknown",
+            tokenizer.vocabulary,
+            result["characters_per_piece"],
+            100 * result["unknown_rate"],
         )
     result = {"tokenizer": str(out), **result, "seconds": round(work.elapsed, 3)}
     if as_json:
@@ -94,9 +97,10 @@ def _check_folder(out: Path) -> None:
     )
     if theirs is not None:
         raise UserError(
-            f"{out} holds a model, a run or a corpus, which belong to the tokenizer that they were made with",
+            "{out} holds a model, a run or a corpus, which belong to the tokenizer that they were made with",
+            out,
             given=f"{theirs} is there",
-            to_do="choose another --out folder",
+            hint="choose another --out folder",
         )
 
 
@@ -144,14 +148,18 @@ def _say_training(result: dict[str, Any]) -> None:
     if dropped:
         shown = " ".join(dropped[:DROPPED]) + (" ..." if len(dropped) > DROPPED else "")
         console.remark(
-            f"{len(dropped):,} rare characters are not in the alphabet; the {result['dropped_words']:,} words with "
-            f"them become [UNK]: {shown}"
+            "{dropped:,} rare characters are not in the alphabet; the {dropped_words:,} words with "
+            "them become [UNK]: {shown}",
+            len(dropped),
+            result["dropped_words"],
+            shown,
         )
     if result["forgotten_words"]:
         console.remark(
-            f"{result['forgotten_words']:,} words were rare where they stood and not counted, to save memory"
+            "{forgotten_words:,} words were rare where they stood and not counted, to save memory",
+            result["forgotten_words"],
         )
-    console.say(f"next: unmask corpus build FILES --tokenizer {result['tokenizer']} --out corpus")
+    console.say("next: unmask corpus build FILES --tokenizer {tokenizer} --out corpus", result["tokenizer"])
 
 
 @noun.command(epilog='Example: unmask tokenizer inspect tokenizer "Shares rose after the merger."')

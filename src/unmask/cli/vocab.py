@@ -64,7 +64,7 @@ def audit(
     tokenizer = _tokenizer(model)
     with console.work("Audit") as work:
         found = usage(tokenizer, _texts(sources, column, split, encoding, on_error), work)
-        work.result(f"{found.documents:,} documents · {found.whole.pieces:,} pieces")
+        work.result("{documents:,} documents · {pieces:,} pieces", found.documents, found.whole.pieces)
     figures = figures_of(found)
     if as_json:
         console.say_json({"model": model, **figures})
@@ -136,7 +136,7 @@ def _say_audit(figures: dict[str, Any]) -> None:
             title="what costs the most pieces",
         )
     if figures["forgotten"]:
-        console.remark(f"{figures['forgotten']:,} rare words were not counted, to save memory")
+        console.remark("{forgotten:,} rare words were not counted, to save memory", figures["forgotten"])
 
 
 def grow(
@@ -173,7 +173,7 @@ def grow(
     with console.work("Vocabulary") as work:
         texts = _texts(sources, column, split, encoding, on_error)
         grown = grown_of(opened, texts, out, add=add, minimum_count=minimum_count, seed=seed, progress=work)
-        work.result(f"{len(grown.chosen):,} pieces more · {grown.documents:,} documents")
+        work.result("{chosen:,} pieces more · {documents:,} documents", len(grown.chosen), grown.documents)
     if as_json:
         console.say(json.dumps({"out": str(out), **asdict(grown)}, ensure_ascii=False))
         return
@@ -200,11 +200,11 @@ def _say_grown(grown: "Grown", out: Path, asked: int) -> None:
         prose=(0,),
     )
     if len(grown.chosen) < asked:
-        console.remark(f"the text supports no more than {len(grown.chosen):,} pieces")
+        console.remark("the text supports no more than {chosen:,} pieces", len(grown.chosen))
     console.remark(
         "new pieces have not been trained: pretrain the model further on such text before you judge or fine-tune it"
     )
-    console.say(f"next: unmask corpus build FILES --tokenizer {out} --out corpus")
+    console.say("next: unmask corpus build FILES --tokenizer {out} --out corpus", out)
 
 
 def _shown(fit: "Fit") -> list[tuple[str, str]]:

@@ -65,7 +65,7 @@ class CorpusExamples:
             raise UserError(
                 "the corpus has too few documents to hold some out",
                 given=f"{shards.documents} documents, data.heldout={heldout}",
-                to_do="separate documents by blank lines, or build with --split line",
+                hint="separate documents by blank lines, or build with --split line",
             )
         lengths = shards.document_lengths[documents]
         self.documents = documents
@@ -258,7 +258,7 @@ class Batches:
             raise UserError(
                 "a step has too few sequences for so many processes",
                 given=f"{self.size(0.0)} sequences in {world} processes times {parts} micro-batches",
-                to_do="larger steps, fewer processes or a smaller train.accumulate",
+                hint="larger steps, fewer processes or a smaller train.accumulate",
             )
 
     def size(self, progress: float) -> int:

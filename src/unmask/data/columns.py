@@ -9,7 +9,7 @@ from typing import Literal
 
 from unmask import console
 from unmask.config import config, setting
-from unmask.errors import UserError, closest
+from unmask.errors import UserError, did_you_mean
 
 PAIRS = (
     ("text_a", "text_b"),
@@ -158,10 +158,11 @@ def choose(
     for given, option in ((columns.text, "text"), (columns.pair, "pair"), (columns.label, "label")):
         if given is not None and given not in names:
             raise UserError(
-                f"{source} has no column {given!r}",
-                columns_found=", ".join(names),
-                did_you_mean=closest(given, names),
-                to_choose=f"--{option}-column NAME",
+                "{source} has no column {given!r}",
+                source,
+                given,
+                given=f"columns: {', '.join(names)}",
+                hint=[did_you_mean(given, names), f"--{option}-column NAME"],
             )
     known = {name.lower(): name for name in reversed(names) if name not in (columns.pair, columns.label)}
     text, pair = columns.text, columns.pair
@@ -172,11 +173,14 @@ def choose(
     text = text or next((known[name] for name in TEXTS if name in known), None)
     if text is None:
         raise UserError(
-            f"{source}: no column is named like a text",
-            columns_found=", ".join(names),
-            known_names=", ".join(TEXTS) + "; in pairs " + ", ".join("+".join(both) for both in PAIRS[:4]),
-            to_choose="--text-column NAME (and --label-column NAME)",
-            if_these_are_no_names="the file has no header: write one as its first line, such as text,label",
+            "{source}: no column is named like a text",
+            source,
+            given=f"columns: {', '.join(names)}",
+            allowed=", ".join(TEXTS) + "; in pairs " + ", ".join("+".join(both) for both in PAIRS[:4]),
+            hint=[
+                "--text-column NAME (and --label-column NAME)",
+                "the file has no header: write one as its first line, such as text,label",
+            ],
         )
     label = columns.label
     if label is None and len(annotated) == 1:
@@ -185,10 +189,11 @@ def choose(
         label = first_of(labels, (name for name in annotated or names if name not in (text, pair)))
     if label is None and require_labels:
         raise UserError(
-            f"{source}: no column is named like a label",
-            columns_found=", ".join(annotated or names),
-            known_names=", ".join(labels),
-            to_choose="--label-column NAME",
+            "{source}: no column is named like a label",
+            source,
+            given=f"columns: {', '.join(annotated or names)}",
+            allowed=", ".join(labels),
+            hint="--label-column NAME",
         )
     _say_guess(source, columns, text, pair, label, what)
     ids, groups, negatives = (first_of(known, names) for known in (IDS, GROUPS, NEGATIVES))
@@ -205,4 +210,6 @@ def _say_guess(
     if columns.label is None and label not in (None, what):
         guessed.append(f"spans from {label!r}" if what == "spans" else f"label from {label!r}")
     if guessed:
-        console.remark(f"{source}: {', '.join(guessed)} (to change: --text-column, --label-column)")
+        console.remark(
+            "{source}: {guessed} (to change: --text-column, --label-column)", source, ", ".join(guessed)
+        )

@@ -23,7 +23,7 @@ from unmask.data.spanrows import read_span_rows
 from unmask.data.tables import Example, Unknown
 from unmask.data.textfiles import Faults, OnError, name_of, open_text, shortened
 from unmask.data.tokenrows import are_token_rows, read_token_rows
-from unmask.errors import UserError, closest
+from unmask.errors import UserError, did_you_mean
 
 __all__ = ["SHOWN", "SchemeName", "TagColumns", "Tagged", "check_tags", "join", "read_tagged"]
 
@@ -100,7 +100,7 @@ def read_tagged(
     if not sentences:
         raise UserError(
             f"{source} holds no sentence" + (" that can be used" if faults.count else ""),
-            the_first_left_out=faults.first and faults.first.message,
+            given=faults.first and faults.first.message,
             allowed="one token a line with its tag, and an empty line between sentences",
         )
     if require_tags and not reader.tagged:
@@ -197,7 +197,7 @@ class _Reader:
                 raise UserError(
                     f"{self.source}: column {token + 1} cannot hold both the tokens and the tags",
                     given=f"line {number:,}: {self.shown}",
-                    to_choose="--token-column and --tag-column, by number or name",
+                    hint="--token-column and --tag-column, by number or name",
                 )
             tag = None
         numbers = names.index("ID") if "ID" in self.names else None
@@ -216,10 +216,9 @@ class _Reader:
                 return place
         raise UserError(
             f"{self.source} has no column {asked!r}",
-            columns_found=", ".join(names) if names else f"{len(row)}, without names: {self.shown}",
-            did_you_mean=closest(asked, names),
+            given=f"columns: {', '.join(names) if names else f'{len(row)}, without names: {self.shown}'}",
             allowed=f"a number from 1 to {len(row)}, -1 for the last" + (", or a name" if names else ""),
-            to_choose=f"--{option}-column",
+            hint=[did_you_mean(asked, names), f"--{option}-column"],
         )
 
     def _add(self, sentence: Sentence, number: int, line: str, layout: _Layout) -> None:
@@ -245,7 +244,7 @@ class _Reader:
                 sentence.fault = UserError(
                     f"{self.source}, line {number:,}: the tag of {token!r} is empty",
                     given=f"column {layout.tag + 1}: {row[layout.tag]!r}",
-                    to_choose_another_column="--tag-column, by number or name",
+                    hint="--tag-column, by number or name",
                 )
                 return
             sentence.tags.append(tag)
@@ -277,14 +276,16 @@ def _say(source: str, tagged: Tagged, reader: _Reader, asked: SchemeName | None,
     sentences = f"{count:,} sentence" + ("" if count == 1 else "s")
     if not say_tags:
         where = f"tokens in column {layout.token + 1} of {layout.width}"
-        console.remark(f"{source}: {sentences}, {where} (to change: --token-column)")
+        console.remark("{source}: {sentences}, {where} (to change: --token-column)", source, sentences, where)
         return
     parts = [f"{sentences}, tokens in column {layout.token + 1}, {tag} of {layout.width}"]
     if has_tags:
         plain = f"plain tags, {kinds:,} different"
         what = plain if tagged.scheme == "plain" else f"{tagged.scheme}, labels: {kinds:,}"
         parts.append(f"scheme {what}" if asked is None else what)
-    console.remark(f"{source}: {'; '.join(parts)} (to change: --token-column, --tag-column, --scheme)")
+    console.remark(
+        "{source}: {parts} (to change: --token-column, --tag-column, --scheme)", source, "; ".join(parts)
+    )
 
 
 def check_tags(
@@ -312,10 +313,12 @@ def check_tags(
         faults.found(
             UserError(
                 f'{example.place}: tag "{new.label}" is not among the {len(allowed):,} tags of {of}',
-                given=f"on {shortened(example.text[new.start : new.stop])!r}, in the sentence that begins there",
-                all_that_are_new=listed([f"{tag} ({strange[tag]:,})" for tag in sorted(strange)]),
-                did_you_mean=closest(new.label, allowed),
+                given=[
+                    f"on {shortened(example.text[new.start : new.stop])!r}, in the sentence that begins there",
+                    listed([f"{tag} ({strange[tag]:,})" for tag in sorted(strange)]),
+                ],
                 allowed=listed(sorted(allowed)),
+                hint=did_you_mean(new.label, allowed),
             )
         )
     faults.report()

@@ -18,7 +18,7 @@ from unmask.data.textfiles import (
     open_text,
     read_objects,
 )
-from unmask.errors import UserError, closest
+from unmask.errors import UserError, did_you_mean
 
 Split = Literal["blank", "line", "file"]
 
@@ -53,7 +53,7 @@ def read(
     are left out, and how many is said on stderr. Sources that do not exist are always an error, at once.
     """
     if split not in ("blank", "line", "file"):
-        raise UserError(f"documents cannot be split by {split!r}", allowed="blank, line, file")
+        raise UserError("documents cannot be split by {split!r}", split, allowed="blank, line, file")
     files = find_files(sources if not isinstance(sources, str | Path) else [sources])
     return _documents(files, column, split, Faults(on_error), encoding and known(encoding))
 
@@ -97,16 +97,21 @@ def _plain(path: str, split: Split, faults: Faults, encoding: str | None) -> Ite
         yield text if split == "blank" else text.strip("\n")
     if split == "blank" and documents == 0 and last >= MANY_LINES:
         console.remark(
-            f"{name_of(path)} has no blank lines: its {last:,} lines are one document "
-            "(--split line makes each line a document)"
+            "{path} has no blank lines: its {last:,} lines are one document (--split line makes each "
+            "line a document)",
+            name_of(path),
+            last,
         )
 
 
 def _endless(path: str, line: int, split: Split) -> UserError:
     return UserError(
-        f"{name_of(path)}, line {line:,}: a document is longer than {LONGEST:,} characters",
+        "{path}, line {line:,}: a document is longer than {longest:,} characters",
+        name_of(path),
+        line,
+        LONGEST,
         given="no blank line before it ends" if split == "blank" else "a file that is to be one document",
-        to_make_each_line_a_document="--split line",
+        hint="--split line makes each line a document",
     )
 
 
@@ -127,12 +132,13 @@ def _of_objects(path: str, key: str, faults: Faults, encoding: str | None) -> It
             continue
         where = f"{name_of(path)}, line {line:,}"
         if key in value:
-            found = UserError(f"{where}: {key!r} is not a text", given=repr(text)[:80])
+            found = UserError("{where}: {key!r} is not a text", where, key, given=repr(text)[:80])
         else:
             found = UserError(
-                f"{where} has no {key!r}",
-                keys_there=", ".join(map(repr, value)) or "none",
-                did_you_mean=closest(key, value),
-                to_choose=f"--column {next(iter(value))}" if value else None,
+                "{where} has no {key!r}",
+                where,
+                key,
+                given=f"keys: {', '.join(map(repr, value)) or 'none'}",
+                hint=[did_you_mean(key, value), f"--column {next(iter(value))}" if value else None],
             )
         faults.found(found)

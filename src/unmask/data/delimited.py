@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from unmask.data.textfiles import LONGEST, Faults, Kind, kind_of, name_of, open_text, shortened
-from unmask.errors import UserError, closest
+from unmask.errors import UserError, did_you_mean
 
 MAX_FIELD_LINES = 1000  # a quoted field over more lines than this was not meant to go on
 _OPEN = "a quoted field does not end"
@@ -39,8 +39,12 @@ def read_rows(
         elif len(row) != len(header):
             faults.found(
                 UserError(
-                    f"{name_of(path)}, line {number:,} has {len(row)} fields, the header has {len(header)}",
-                    header=", ".join(header),
+                    "{path}, line {number:,} has {row} fields, the header has {header}",
+                    name_of(path),
+                    number,
+                    len(row),
+                    len(header),
+                    given=f"columns: {', '.join(header)}",
                     allowed="as many fields in every row; a field that holds the separator stands in quotes",
                 )
             )
@@ -76,8 +80,10 @@ def csv_records(
         faults.found(
             UserError(
                 f"{name}, {what if trouble is _OPEN else f'line {start[0]:,} is not valid CSV'}",
-                given=shortened(start[1]) if trouble is _OPEN else trouble,
-                looked_until=f"line {record[-1][0]:,}" if trouble is _OPEN else None,
+                given=[
+                    shortened(start[1]) if trouble is _OPEN else trouble,
+                    f"read up to {f'line {record[-1][0]:,}'}" if trouble is _OPEN else None,
+                ],
                 allowed='a quotation mark inside a quoted field is doubled: ""',
             )
         )
@@ -112,8 +118,9 @@ def column_at(path: str | Path, header: Sequence[str], column: str) -> int:
     if column in header:
         return list(header).index(column)
     raise UserError(
-        f"{name_of(path)} has no column {column!r}",
-        columns_there=", ".join(repr(name) for name in header),
-        did_you_mean=closest(column, header),
-        to_choose=f"--column {shlex.quote(header[0])}" if header[0] else None,
+        "{path} has no column {column!r}",
+        name_of(path),
+        column,
+        given=f"columns: {', '.join(repr(name) for name in header)}",
+        hint=[did_you_mean(column, header), f"--column {shlex.quote(header[0])}" if header[0] else None],
     )

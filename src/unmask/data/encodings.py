@@ -12,7 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from unmask.errors import UserError, closest
+from unmask.errors import UserError, did_you_mean
 
 COMPRESSED = (".gz", ".zst")
 SAMPLE = 2**16  # bytes that a guess is made from
@@ -72,9 +72,10 @@ def known(encoding: str) -> str:
     if found is None or not found._is_text_encoding:
         allowed = ("utf-8", "gb18030", "utf-16", "big5", "windows-1252", "shift_jis", "euc-kr", "koi8-r")
         raise UserError(
-            f"{encoding} is not an encoding",
-            did_you_mean=closest(encoding.lower(), allowed),
+            "{encoding} is not an encoding",
+            encoding,
             allowed=", ".join(allowed) + ", ... (the names that Python knows)",
+            hint=did_you_mean(encoding.lower(), allowed),
         )
     return found.name.upper()
 
@@ -166,7 +167,7 @@ def not_utf8(path: str, where: str, raw: bytes, error: UnicodeDecodeError) -> Us
     with suppress(UnicodeDecodeError):
         half = raw.decode("utf-8", "surrogatepass")[len(raw[:start].decode("utf-8"))]
         return UserError(
-            f"{where} holds half of a surrogate pair, which is no text", given=f"\\u{ord(half):04x}"
+            "{where} holds half of a surrogate pair, which is no text", where, given=f"\\u{ord(half):04x}"
         )
     facts: dict[str, object] = {
         "given": raw[max(0, start - 20) : start + 20].decode("utf-8", "backslashreplace")
@@ -187,9 +188,11 @@ def not_in(encoding: str, where: str, raw: bytes, error: UnicodeDecodeError) -> 
     text = raw.decode("utf-8" if encoding != "GB18030" else encoding, "replace")
     place = text.index("\ufffd") if "\ufffd" in text else error.start
     return UserError(
-        f"{where} is not valid {encoding}",
+        "{where} is not valid {encoding}",
+        where,
+        encoding,
         given=f"at place {place + 1:,}: {text[max(0, place - 20) : place + 20]}",
-        to_do="correct the line, or the encoding if the file is in another",
+        hint="correct the line, or the encoding if the file is in another",
     )
 
 

@@ -26,7 +26,10 @@ def read_array(
     place = _after_blanks(text, 0)
     if text[place : place + 1] != "[":
         raise UserError(
-            f"{name} is not a JSON array", given=text[place : place + 60].partition("\n")[0], allowed=ALLOWED
+            "{name} is not a JSON array",
+            name,
+            given=text[place : place + 60].partition("\n")[0],
+            allowed=ALLOWED,
         )
     place = _after_blanks(text, place + 1)
     line, counted, decoder = 1, 0, json.JSONDecoder()
@@ -38,7 +41,7 @@ def read_array(
         except json.JSONDecodeError as error:
             raise _not_valid(name, text, error.pos, error.msg) from None
         except RecursionError:
-            raise UserError(f"{where} is nested too deeply") from None
+            raise UserError("{where} is nested too deeply", where) from None
         if (fault := _fault(where, value, text[place:after])) is not None:
             faults.found(fault)
         else:
@@ -70,13 +73,13 @@ def _after_blanks(text: str, place: int) -> int:
 
 def _fault(where: str, value: Any, written: str) -> UserError | None:
     if not isinstance(value, dict):
-        return UserError(f"{where} is not a JSON object", given=written[:60], allowed='{"text": "..."}')
+        return UserError("{where} is not a JSON object", where, given=written[:60], allowed='{"text": "..."}')
     if "\\u" in written:
         try:
             json.dumps(value, ensure_ascii=False).encode()
         except UnicodeEncodeError as error:
             given = f"\\u{ord(error.object[error.start]):04x}"
-            return UserError(f"{where} holds half of a surrogate pair, which is no text", given=given)
+            return UserError("{where} holds half of a surrogate pair, which is no text", where, given=given)
     return None
 
 
@@ -86,7 +89,9 @@ def _not_valid(name: str, text: str, place: int, why: str) -> UserError:
     if place >= len(text):
         why = "the file ends too early"
     return UserError(
-        f"{name}, line {line:,} is not valid JSON",
+        "{name}, line {line:,} is not valid JSON",
+        name,
+        line,
         given=f"{why} at place {column:,}: {text[max(0, place - 30) : place + 30]}".replace("\n", " "),
         allowed=ALLOWED,
     )

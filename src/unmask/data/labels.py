@@ -33,10 +33,14 @@ def separator_of(cells: Sequence[Any], source: str) -> str | None:
     counts = {separator: sum(separator in text for text in texts) for separator in SEPARATORS}
     best = max(counts, key=lambda separator: counts[separator])
     if counts[best]:
-        console.remark(f"{source}: labels are separated by {best!r} (to change: --label-separator)")
+        console.remark(
+            "{source}: labels are separated by {best!r} (to change: --label-separator)", source, best
+        )
         return best
     console.remark(
-        f"{source}: no field of labels holds any of {' '.join(SEPARATORS)}, so each is one label (--label-separator)"
+        "{source}: no field of labels holds any of {separators}, so each is one label (--label-separator)",
+        source,
+        " ".join(SEPARATORS),
     )
     return None
 
@@ -67,13 +71,17 @@ def _label(value: Any, where: str, column: str) -> str | None:
     if isinstance(value, list | dict):
         single = isinstance(value, list) and not any(isinstance(one, list | dict) for one in value)
         raise UserError(
-            f"{where}: {column!r} is not one label",
+            "{where}: {column!r} is not one label",
+            where,
+            column,
             given=_excerpt(json.dumps(value, ensure_ascii=False)),
             allowed="a text or number",
-            if_a_row_may_have_several_labels="task.target=labels (of data check: --target labels)"
-            if single
-            else None,
-            for_spans="--task tag" if isinstance(value, list) and not single else None,
+            hint=[
+                "task.target=labels (of data check: --target labels) if a row may have several labels"
+                if single
+                else None,
+                "--task tag for spans" if isinstance(value, list) and not single else None,
+            ],
         )
     return json.dumps(value)
 
@@ -99,7 +107,9 @@ def _number(value: Any, where: str, column: str) -> float | None:
     if not math.isfinite(number):
         shown = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
         raise UserError(
-            f"{where}: {column!r} is not a number",
+            "{where}: {column!r} is not a number",
+            where,
+            column,
             given=_excerpt(shown),
             allowed="a number with a point, such as 3.5 or -2e-3",
         )
@@ -121,13 +131,16 @@ def with_scores(examples: Sequence["Example"], column: str | None, on_error: OnE
         except UserError as error:
             if column is None:
                 console.remark(
-                    f"{example.source}: its labels are no numbers and not used (line {example.line:,}: {example.label})"
+                    "{source}: its labels are no numbers and not used (line {line:,}: {label})",
+                    example.source,
+                    example.line,
+                    example.label,
                 )
                 return [replace(one, label=None) for one in examples]
             faults.found(error)
     faults.report()
     if labelled and not scored:
-        raise UserError(f"{examples[0].source} holds no row that can be used", given=labelled[0].label)
+        raise UserError("{source} holds no row that can be used", examples[0].source, given=labelled[0].label)
     return scored
 
 
@@ -168,4 +181,4 @@ def report_unknown(strange: Mapping[str, int], of: str) -> None:
     """Says how often labels occur that `of` does not know, and that no prediction of them can be right."""
     if strange:
         listed = ", ".join(f"{label} ({strange[label]:,})" for label in sorted(strange))
-        console.remark(f"counted as wrong, because {of} does not know these labels: {listed}")
+        console.remark("counted as wrong, because {of} does not know these labels: {listed}", of, listed)

@@ -44,7 +44,7 @@ def read_tasks(source: str, rows: Sequence[Row], labelled: bool) -> tuple[list[R
         if not _is_task(task):
             raise UserError(
                 f"{source}, line {line:,} is not a task of Label Studio",
-                keys_found=", ".join(task),
+                given=f"keys: {', '.join(task)}",
                 allowed='{"data": {...}, "annotations": [...]}',
             )
         given = next(task[key] for key in LISTS if isinstance(task.get(key), list))
@@ -59,10 +59,12 @@ def read_tasks(source: str, rows: Sequence[Row], labelled: bool) -> tuple[list[R
         records.append((line, {**task["data"], **identity, **said}))
     if several:
         console.remark(
-            f"{source}: {several:,} tasks have several annotations; the first not cancelled is taken"
+            "{source}: {several:,} tasks have several annotations; the first not cancelled is taken",
+            source,
+            several,
         )
     if bare and labelled:
-        console.remark(f"{source}: {bare:,} tasks left out, nobody has annotated them")
+        console.remark("{source}: {bare:,} tasks left out, nobody has annotated them", source, bare)
     if labelled:
         _fill(records, names)
     return records, tuple(names)
@@ -125,7 +127,9 @@ def _minimal(source: str, rows: Sequence[Row]) -> tuple[list[Row], tuple[str, ..
         records.append((line, {key: _plain(row[key], where) for key in keys if key not in ABOUT}))
     if repeated:
         console.remark(
-            f"{source}: {repeated:,} more annotations of the same tasks left out; the first is taken"
+            "{source}: {repeated:,} more annotations of the same tasks left out; the first is taken",
+            source,
+            repeated,
         )
     _fill(records, names)
     return records, tuple(names)

@@ -28,7 +28,7 @@ def read_parquet(path: str | Path) -> list[tuple[int, dict[str, Any]]]:
         raise UserError(
             f"{path} cannot be read as Parquet",
             given=str(error).partition("\n")[0],
-            to_do="copy or download it again",
+            hint="copy or download it again",
         ) from None
     classes = class_names(_features(table.schema.metadata or {}))
     return [(number, plain_row(row, classes)) for number, row in enumerate(rows, 1)]

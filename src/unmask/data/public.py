@@ -20,7 +20,7 @@ from unmask.data import chinese, convert
 from unmask.data.convert import Row, Tables, TaggedRow
 from unmask.data.packages import Archive, fetch, member
 from unmask.data.split import Side
-from unmask.errors import UserError, closest
+from unmask.errors import UserError, did_you_mean
 from unmask.files import atomic, sha256, write_json
 
 FORMAT = 3  # of the folders in the cache; raise it when a converter changes what it writes
@@ -282,10 +282,10 @@ def lookup(name: str) -> PublicData:
     """The entry of a name. Raises UserError with the names there are."""
     if name not in PUBLIC:
         raise UserError(
-            f"{name} is not a public data set that unmask knows",
-            did_you_mean=closest(name, PUBLIC),
+            "{name} is not a public data set that unmask knows",
+            name,
             allowed=", ".join(PUBLIC),
-            to_use_your_own_files_instead="--text FILES --train FILE --test FILE",
+            hint=[did_you_mean(name, PUBLIC), "with your own files: --text FILES --train FILE --test FILE"],
         )
     return PUBLIC[name]
 
@@ -305,7 +305,7 @@ def get(name: str, progress: Progress = SILENT, cache: Path | None = None) -> Fe
         folder.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(
-            f"the cache folder {cache} cannot be made", given=error.strerror, to_choose="UNMASK_CACHE=FOLDER"
+            "the cache folder {cache} cannot be made", cache, given=error.strerror, hint="UNMASK_CACHE=FOLDER"
         ) from None
     package = fetch(data.archive, cache / "packages", progress, purpose=data.title)
     progress.start(None, "")
@@ -321,7 +321,7 @@ def get(name: str, progress: Progress = SILENT, cache: Path | None = None) -> Fe
             raise
     made = _cached(data, folder, cached=False)
     if made is None:
-        raise UserError(f"{folder} was changed while it was made", to_do="run the same command again")
+        raise UserError("{folder} was changed while it was made", folder, hint="run the same command again")
     return made
 
 

@@ -72,6 +72,6 @@ def get_model(name: str, progress: Progress = SILENT, cache: Path | None = None)
     except OSError as error:
         if not folder.is_dir():  # another process may have made it meanwhile
             raise UserError(
-                f"{folder} cannot be written", given=error.strerror, to_choose="UNMASK_CACHE=FOLDER"
+                f"{folder} cannot be written", given=error.strerror, hint="UNMASK_CACHE=FOLDER"
             ) from None
     return folder

@@ -91,22 +91,24 @@ def read_records(
         rows = list(enumerate(source.rows, 1))
     elif format == "conll":
         raise UserError(
-            f"{name} is CoNLL, which holds tags of tokens", to_do="--task tag, or --data-format of what it is"
+            "{name} is CoNLL, which holds tags of tokens",
+            name,
+            hint="--task tag, or --data-format of what it is",
         )
     else:
         rows = list(_rows(source, format or "txt", faults, encoding))
     if not rows:
         raise UserError(
-            f"{name} holds no rows",
-            left_out=faults.count or None,
-            the_first=faults.first and faults.first.message,
+            "{name} holds no rows",
+            name,
+            given=[f"{faults.count or None} skipped", faults.first and faults.first.message],
         )
     if format == "label-studio" or (format in ("json", "jsonl") and labelstudio.is_export(rows[0][1])):
-        console.remark(f"{name}: {WHAT['label-studio']}, {len(rows):,} entries")
+        console.remark("{name}: {what}, {rows:,} entries", name, WHAT["label-studio"], len(rows))
         rows, annotated = labelstudio.read_tasks(name, rows, labelled)
         if not rows:
             raise UserError(
-                f"{name} holds no annotated task", to_do="export tasks that somebody has annotated"
+                "{name} holds no annotated task", name, hint="export tasks that somebody has annotated"
             )
         return Records(rows, annotated)
     return Records(rows)
@@ -149,7 +151,7 @@ def format_of(
     Raises UserError for a format that there is not.
     """
     if asked != "auto" and asked not in get_args(Format):
-        raise UserError(f"there is no format {asked!r}", allowed=", ".join(get_args(FormatOrAuto)))
+        raise UserError("there is no format {asked!r}", asked, allowed=", ".join(get_args(FormatOrAuto)))
     if isinstance(source, Rows):
         return None
     if asked != "auto":
@@ -160,7 +162,9 @@ def format_of(
     found = _by_content(source, named, encoding, tables=plain != "conll")
     if found is not None and found != named:
         if str(source) != STDIN or found != "jsonl":  # objects from a pipe need no saying
-            console.remark(f"{name_of(source)}: read as {WHAT[found]} (to change: --data-format)")
+            console.remark(
+                "{source}: read as {what} (to change: --data-format)", name_of(source), WHAT[found]
+            )
         return found
     return named or plain
 
@@ -233,9 +237,12 @@ def _checked_header(path: str | Path, line: int, row: Sequence[str]) -> list[str
     twice = [name for name, times in Counter(header).items() if times > 1 and name]
     if twice:
         raise UserError(
-            f"{name_of(path)}, line {line:,}: two columns are called {twice[0]!r}",
-            columns_found=", ".join(header),
-            to_do="give every column a name of its own",
+            "{path}, line {line:,}: two columns are called {twice!r}",
+            name_of(path),
+            line,
+            twice[0],
+            given=f"columns: {', '.join(header)}",
+            hint="give every column a name of its own",
         )
     return header
 
@@ -256,7 +263,11 @@ def _csv_rows(path: str | Path, faults: Faults, encoding: str | None) -> Iterato
         found = "1 field" if len(fields) == 1 else f"{len(fields)} fields"
         faults.found(
             UserError(
-                f"{name_of(path)}, line {line:,} has {found}, the header has {width}",
+                "{path}, line {line:,} has {found}, the header has {width}",
+                name_of(path),
+                line,
+                found,
+                width,
                 given=shortened(delimiter.join(fields)),
                 allowed="as many fields in every row; a field that holds the separator stands in quotes",
             )

@@ -16,6 +16,7 @@ from unmask.data.schemes import SchemeName
 from unmask.data.tables import Example, Span
 from unmask.data.textfiles import Faults
 from unmask.errors import UserError, closest
+from unmask.messages import message
 
 SHOWN = 16
 # Every one of these is a word of its own to BERT, so that a token can end before or after it without a blank.
@@ -89,12 +90,16 @@ def tagged_of(
         )
     if not kept:
         raise UserError(
-            f"{source} holds no sentence that can be used", the_first=faults.first and faults.first.message
+            f"{source} holds no sentence that can be used", given=faults.first and faults.first.message
         )
     if disorder:
         console.remark(
-            f"{source}: {disorder:,} tags break the rules of {scheme} and are read as conlleval does"
-            f" (the first: {first})"
+            "{source}: {disorder:,} tags break the rules of {scheme} and are read as conlleval does "
+            "(the first: {first})",
+            source,
+            disorder,
+            scheme,
+            first,
         )
     tokens = sum(len(example.tokens or ()) for example in kept)
     labels = sorted({span.label for example in kept for span in example.spans or ()})
@@ -109,9 +114,8 @@ def _outside(
     return UserError(
         f"{source}, line {sentence.lines[place]:,}: the tag {tag!r} is outside the scheme {scheme}",
         given=f"token {sentence.tokens[place]!r}",
-        did_you_mean=_meant(tag, known),
         allowed=listed(known),
-        to_read_every_tag_as_it_is="--scheme plain",
+        hint=[message("did you mean {name}?", _meant(tag, known)), "--scheme plain reads every tag as it is"],
     )
 
 

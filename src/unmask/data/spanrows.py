@@ -86,7 +86,7 @@ def read_span_rows(
             given = _spans(row, keys, example.text, where)
             if given is None and require_tags:
                 raise UserError(
-                    f"{where} has no spans", keys_found=", ".join(row), allowed='"spans": ' + FORMS
+                    f"{where} has no spans", given=f"keys: {', '.join(row)}", allowed='"spans": ' + FORMS
                 )
             spans = None if given is None else _sorted(given, example.text, line, empty)
         except UserError as error:
@@ -97,13 +97,17 @@ def read_span_rows(
         examples.append(replace(example, spans=spans))
     if not examples:
         what = "that can be used" if faults.count else ""
-        raise UserError(
-            f"{source} holds no row {what}".rstrip(), the_first=faults.first and faults.first.message
-        )
+        raise UserError(f"{source} holds no row {what}".rstrip(), given=faults.first and faults.first.message)
     for missing, kind in ((empty, "empty"), (inner, "overlapping")):
         if missing.count:
             lines = ", ".join(f"{line:,}" for line in missing.lines)
-            console.remark(f"{source}: {missing.count:,} {kind} spans left out (the first on line {lines})")
+            console.remark(
+                "{source}: {count:,} {kind} spans left out (the first on line {lines})",
+                source,
+                missing.count,
+                kind,
+                lines,
+            )
     labels = sorted({span.label for example in examples for span in example.spans or ()})
     tokens_given = sum(len(example.tokens or ()) for example in examples)
     left_out = empty.count + inner.count
@@ -132,7 +136,7 @@ def _text(row: dict[str, Any], chosen: Chosen, where: str) -> str:
     column = chosen.text
     text = row.get(column)
     if column not in row:
-        raise UserError(f"{where} has no {column!r}", keys_found=", ".join(row))
+        raise UserError(f"{where} has no {column!r}", given=f"keys: {', '.join(row)}")
     if not isinstance(text, str):
         raise UserError(f"{where}: {column!r} is not text", given=_shown(text))
     if not text.strip():
@@ -216,8 +220,7 @@ def _apart(
         raise UserError(
             f"{where}: two spans overlap, and tags are one for each word",
             given="; ".join(f"{text[span.start : span.stop]!r} ({span.label})" for span in pair),
-            for_entities_that_nest="task.decoder=spans",
-            to_leave_the_inner_ones_out="--on-error skip",
+            hint=["task.decoder=spans for nested entities", "--on-error skip skips the inner ones"],
         )
     kept = outermost(spans)
     for _ in range(len(spans) - len(kept)):

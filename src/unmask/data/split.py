@@ -86,7 +86,7 @@ def split(
     where there are too few rows.
     """
     if not 0 < share < 1:
-        raise UserError(f"a share of {share} cannot be held out", allowed="more than 0 and less than 1")
+        raise UserError("a share of {share} cannot be held out", share, allowed="more than 0 and less than 1")
     of_row = strata([example.truth for example in examples])
     parts: dict[str, list[list[int]]] = defaultdict(list)
     for bundle in bundles(examples, by_group):
@@ -107,16 +107,21 @@ def split(
         carried = target - taken
     if len(parts) == len(examples) > 2:
         raise UserError(
-            f"each of the {len(examples):,} rows has a label of its own",
+            "each of the {examples:,} rows has a label of its own",
+            len(examples),
             given=f"{of_row[0]!r}, {of_row[1]!r}, ...",
-            to_do="check the label column (--label-column)",
-            if_these_are_numbers_to_predict="task.target=number",
+            hint=[
+                "check the label column (--label-column)",
+                "task.target=number if these are numbers to predict",
+            ],
         )
     if not held:
         raise UserError(
-            f"{len(examples):,} rows are too few to hold out {share:.0%} of them",
+            "{examples:,} rows are too few to hold out {share:.0%} of them",
+            len(examples),
+            share,
             given=f"{len(set(map(key_of, examples))):,} different texts; equal ones stay together",
-            to_do="give more rows, or a file of their own to evaluate on",
+            hint="give more rows, or a file of their own to evaluate on",
         )
     rest = [example for index, example in enumerate(examples) if index not in held]
     return rest, [example for index, example in enumerate(examples) if index in held]

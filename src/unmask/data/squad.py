@@ -21,7 +21,7 @@ from unmask.data.memory import Rows, Source
 from unmask.data.records import FormatOrAuto, by_name, format_of, read_records, starts_with_bracket
 from unmask.data.tables import Columns, Example, Reference
 from unmask.data.textfiles import Faults, OnError, name_of, open_text
-from unmask.errors import UserError, closest
+from unmask.errors import UserError, did_you_mean
 
 QUESTIONS = ("question", "query")
 CONTEXTS = ("context", "passage", "paragraph", "document", "text")
@@ -88,7 +88,7 @@ def read_questions(
     if not examples:
         raise UserError(
             f"{source} holds no question" + (" that can be used" if faults.count else ""),
-            the_first=faults.first and faults.first.message,
+            given=faults.first and faults.first.message,
         )
     found.report(source)
     return examples
@@ -145,8 +145,7 @@ def _no_squad(where: str, wanted: str, value: Any) -> UserError:
     return UserError(
         f"{where} is not as SQuAD has it",
         given=given,
-        allowed=wanted,
-        other_forms='.jsonl or .csv with "question", "context" and "answers"',
+        allowed=[wanted, '.jsonl or .csv with "question", "context" and "answers"'],
     )
 
 
@@ -197,9 +196,9 @@ def _column(
     if found is None:
         raise UserError(
             f"{source}: no column is named like a {what}",
-            columns_found=", ".join(names),
-            known_names=", ".join(known),
-            to_choose=f"{option} NAME",
+            given=f"columns: {', '.join(names)}",
+            allowed=", ".join(known),
+            hint=f"{option} NAME",
         )
     return found
 
@@ -207,9 +206,8 @@ def _column(
 def _no_column(source: str, given: str, names: Sequence[str], option: str) -> UserError:
     return UserError(
         f"{source} has no column {given!r}",
-        columns_found=", ".join(names),
-        did_you_mean=closest(given, names),
-        to_choose=f"{option} NAME",
+        given=f"columns: {', '.join(names)}",
+        hint=[did_you_mean(given, names), f"{option} NAME"],
     )
 
 
@@ -313,27 +311,35 @@ class _Located:
             return Reference(inner, first)
         raise UserError(
             f"{where}: the answer stands in several places of the context",
-            given=_shown(inner),
-            answer_start="none" if start is None else f"{start:,}, where something else stands",
-            to_take_the_first="data.answer_starts=first",
+            given=[
+                _shown(inner),
+                f"answer_start: {'none' if start is None else f'{start:,}, where something else stands'}",
+            ],
+            hint="data.answer_starts=first takes the first",
         )
 
     def report(self, source: str) -> None:
         if self.moved:
             console.remark(
-                f"{source}: {len(self.moved):,} answers stand elsewhere than answer_start says, each in one place, "
-                f"which is taken (the first: {self.moved[0]})"
+                "{source}: {moved:,} answers stand elsewhere than answer_start says, each in one place, "
+                "which is taken (the first: {moved2})",
+                source,
+                len(self.moved),
+                self.moved[0],
             )
         if self.first:
             console.remark(
-                f"{source}: {len(self.first):,} answers stand in several places, of which the first is taken "
-                f"(the first: {self.first[0]})"
+                "{source}: {first:,} answers stand in several places, of which the first is taken (the "
+                "first: {first2})",
+                source,
+                len(self.first),
+                self.first[0],
             )
 
 
 def _check_id(ids: dict[str, str], identity: str, where: str) -> None:
     if identity in ids:
-        raise UserError(f"{where}: the id occurs twice", given=identity, the_first=ids[identity])
+        raise UserError(f"{where}: the id occurs twice", given=[identity, ids[identity]])
     ids[identity] = where
 
 

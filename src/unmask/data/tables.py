@@ -16,7 +16,7 @@ from unmask.data.labels import LabelKind, Truth, report_unknown, separator_of, w
 from unmask.data.memory import Source
 from unmask.data.records import FormatOrAuto, format_of, read_records
 from unmask.data.textfiles import Faults, OnError, name_of, shortened
-from unmask.errors import UserError, closest
+from unmask.errors import UserError, did_you_mean
 
 __all__ = [
     "Columns",
@@ -144,7 +144,10 @@ def read_examples(
                 example = with_truth(example, row.get(chosen.label), kind, separator, chosen.label)
             if example.truth is None and require_labels:
                 raise UserError(
-                    f"{source}, line {line:,} has no label", allowed=f"a value in column {chosen.label!r}"
+                    "{source}, line {line:,} has no label",
+                    source,
+                    line,
+                    allowed=f"a value in column {chosen.label!r}",
                 )
             examples.append(example)
         except UserError as error:
@@ -152,7 +155,7 @@ def read_examples(
     faults.report()
     if not examples:
         raise UserError(
-            f"{source} holds no row that can be used", the_first=faults.first and faults.first.message
+            "{source} holds no row that can be used", source, given=faults.first and faults.first.message
         )
     return examples
 
@@ -177,12 +180,15 @@ def _example(row: dict[str, Any], chosen: Chosen, line: int, source: str) -> Exa
 def _text(row: dict[str, Any], column: str, where: str) -> str:
     value = row.get(column)
     if value is None and column not in row:
-        raise UserError(f"{where} has no {column!r}", columns_found=", ".join(row))
+        raise UserError("{where} has no {column!r}", where, column, given=f"columns: {', '.join(row)}")
     if value is None or (isinstance(value, str) and not value.strip()):
-        raise UserError(f"{where}: the text is empty", given=f"column {column!r}")
+        raise UserError("{where}: the text is empty", where, given=f"column {column!r}")
     if not isinstance(value, str):
         raise UserError(
-            f"{where}: {column!r} is not text", given=shortened(json.dumps(value, ensure_ascii=False))
+            "{where}: {column!r} is not text",
+            where,
+            column,
+            given=shortened(json.dumps(value, ensure_ascii=False)),
         )
     return value
 
@@ -216,14 +222,16 @@ def check_labels(
         faults.found(
             UserError(
                 f"{example.place}: {what}" if new is not None else f"{example.place} {what}",
-                did_you_mean=closest(new or "", allowed),
                 allowed=", ".join(shown[:16]) + (", ..." if len(shown) > 16 else ""),
+                hint=did_you_mean(new or "", allowed),
             )
         )
     faults.report()
     if examples and not kept:
         raise UserError(
-            f"{examples[0].source}: no row is left, because {of} knows the labels of none",
+            "{source}: no row is left, because {of} knows the labels of none",
+            examples[0].source,
+            of,
             allowed=", ".join(sorted(allowed)[:16]),
         )
     return kept

@@ -23,6 +23,7 @@ from unmask import console
 from unmask.data import encodings
 from unmask.data.encodings import COMPRESSED
 from unmask.errors import UserError, closest, missing_extra
+from unmask.messages import message
 
 Kind = Literal["txt", "jsonl", "csv", "tsv"]
 OnError = Literal["stop", "skip"]
@@ -53,7 +54,7 @@ class Faults:
 
     def __init__(self, on_error: OnError = "stop") -> None:
         if on_error not in ("stop", "skip"):
-            raise UserError(f"on_error cannot be {on_error!r}", allowed="stop, skip")
+            raise UserError("on_error cannot be {on_error!r}", on_error, allowed="stop, skip")
         self.on_error = on_error
         self.count = 0
         self.first: UserError | None = None
@@ -69,7 +70,7 @@ class Faults:
     def report(self) -> None:
         """Says on stderr how many were left out and shows the first."""
         if self.first is not None:
-            console.remark(f"left out: {self.count:,} (the first: {self.first.message})")
+            console.remark("left out: {count:,} (the first: {message})", self.count, self.first.message)
 
 
 def name_of(path: object) -> str:
@@ -96,9 +97,10 @@ def kind_of(path: str | Path) -> Kind:
     if suffix == ".json":
         plain = shlex.quote(str(path))
         raise UserError(
-            f"{path} is one JSON value, not JSON lines",
+            "{path} is one JSON value, not JSON lines",
+            path,
             allowed=".jsonl with one object a line",
-            to_convert=f"jq -c '.[]' {plain} > {plain}l",
+            hint=f"jq -c '.[]' {plain} > {plain}l",
         )
     return KINDS.get(suffix, "txt")
 
@@ -122,7 +124,7 @@ def find_files(sources: Sequence[str | Path]) -> list[str]:
             # Path.glob takes no absolute pattern
             matches = sorted(filter(os.path.isfile, glob.iglob(source, recursive=True)))  # noqa: PTH207
             if not matches:
-                raise UserError(f"no file matches {source}", seen_from=Path.cwd())
+                raise UserError("no file matches {source}", source, given=f"relative to {Path.cwd()}")
             found.update(dict.fromkeys(matches))
         else:
             raise _absent(path)
@@ -139,9 +141,10 @@ def _files_in(folder: Path) -> list[str]:
             found.append(path)
     if not found:
         raise UserError(
-            f"{folder} holds no text files",
-            looked_for=", ".join(KINDS) + ", each also with .gz or .zst",
-            to_do="give the files by name to read them whatever they are called",
+            "{folder} holds no text files",
+            folder,
+            allowed=", ".join(KINDS) + ", each also with .gz or .zst",
+            hint="give the files by name to read them whatever they are called",
         )
     return [str(path) for path in sorted(found)]
 
@@ -152,7 +155,11 @@ def _absent(path: Path) -> UserError:
     while not parent.is_dir():
         path, parent = parent, parent.parent
     neighbour = closest(path.name, (entry.name for entry in parent.iterdir()))
-    return UserError(f"{path} does not exist", did_you_mean=parent / neighbour if neighbour else None)
+    return UserError(
+        "{path} does not exist",
+        path,
+        hint=message("did you mean {name}?", parent / neighbour) if neighbour else None,
+    )
 
 
 def text_bytes(sources: Sequence[str | Path]) -> int | None:
@@ -214,7 +221,7 @@ def open_bytes(path: str, stack: ExitStack) -> io.BufferedReader:
     except FileNotFoundError:
         raise _absent(Path(path)) from None
     except OSError as error:
-        raise UserError(f"{path} cannot be read", given=error.strerror) from None
+        raise UserError("{path} cannot be read", path, given=error.strerror) from None
     if path.lower().endswith(".gz"):
         return io.BufferedReader(stack.enter_context(gzip.GzipFile(fileobj=file)), 1 << 20)
     if path.lower().endswith(".zst"):
@@ -257,7 +264,14 @@ def open_text(
             while raw := stream.readline(LONGEST + 1):
                 number += 1
                 if len(raw) > LONGEST:
-                    faults.found(UserError(f"{name}, line {number:,} is longer than {console.size(LONGEST)}"))
+                    faults.found(
+                        UserError(
+                            "{name}, line {number:,} is longer than {longest}",
+                            name,
+                            number,
+                            console.size(LONGEST),
+                        )
+                    )
                     while raw and not raw.endswith(b"\n"):
                         raw = stream.readline(LONGEST)
                     continue
@@ -277,9 +291,12 @@ def _damaged(name: str, number: int, error: Exception) -> UserError:
     cut = isinstance(error, EOFError)
     what = "is cut short: its compressed data ends too early" if cut else "is damaged"
     return UserError(
-        f"{name} {what}, after line {number:,}",
+        "{name} {what}, after line {number:,}",
+        name,
+        what,
+        number,
         given=None if cut else error,
-        to_do="copy or download it again",
+        hint="copy or download it again",
     )
 
 
@@ -288,11 +305,12 @@ def _not_text(path: str, head: bytes) -> UserError | None:
     name = name_of(path)
     for magic, what in _MAGIC.items():
         if head.startswith(magic):
-            return UserError(f"{name} is not text", given=what, allowed="text in UTF-8")
+            return UserError("{name} is not text", name, given=what, allowed="text in UTF-8")
     if b"\0" in head and 50 * len(head.translate(None, _IN_TEXT)) > len(head):
         place = head.index(b"\0")
         return UserError(
-            f"{name} is not text: it is binary",
+            "{name} is not text: it is binary",
+            name,
             given=f"a NUL byte at byte {place + 1:,}",
             allowed="text in UTF-8",
         )
@@ -336,7 +354,7 @@ class _Decoder:
             self.encoding = "UTF-8"
         if "\0" in line:
             place = line.index("\0") + 1
-            self.faults.found(UserError(f"{where} holds a NUL character", given=f"at place {place:,}"))
+            self.faults.found(UserError("{where} holds a NUL character", where, given=f"at place {place:,}"))
             return None
         return line
 
@@ -358,7 +376,7 @@ def say_encoding(path: str, encoding: str) -> None:
     """Remark once in what a file that is not UTF-8 is read."""
     if (path, encoding) not in _said:
         _said.add((path, encoding))
-        console.remark(f"{name_of(path)} is not UTF-8: it is read as {encoding}")
+        console.remark("{path} is not UTF-8: it is read as {encoding}", name_of(path), encoding)
 
 
 def read_objects(
@@ -380,22 +398,27 @@ def read_objects(
         except json.JSONDecodeError as error:
             faults.found(
                 UserError(
-                    f"{where} is not valid JSON",
+                    "{where} is not valid JSON",
+                    where,
                     given=f"{error.msg} at place {error.colno:,}: {_excerpt(line, error.colno - 1)}",
                     allowed="one JSON object a line",
                 )
             )
         except UnicodeEncodeError as error:
             given = f"\\u{ord(error.object[error.start]):04x}"
-            faults.found(UserError(f"{where} holds half of a surrogate pair, which is no text", given=given))
+            faults.found(
+                UserError("{where} holds half of a surrogate pair, which is no text", where, given=given)
+            )
         except RecursionError:
-            faults.found(UserError(f"{where} is nested too deeply"))
+            faults.found(UserError("{where} is nested too deeply", where))
         else:
             if isinstance(value, dict):
                 yield number, value
                 continue
             given = _excerpt(line, 0)
-            faults.found(UserError(f"{where} is not a JSON object", given=given, allowed='{"text": "..."}'))
+            faults.found(
+                UserError("{where} is not a JSON object", where, given=given, allowed='{"text": "..."}')
+            )
 
 
 def _excerpt(line: str, place: int) -> str:

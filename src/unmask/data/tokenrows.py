@@ -11,7 +11,7 @@ from unmask.data.records import Records
 from unmask.data.schemes import SchemeName
 from unmask.data.sentences import Sentence, Tagged, tagged_of
 from unmask.data.textfiles import Faults, shortened
-from unmask.errors import UserError, closest
+from unmask.errors import UserError, did_you_mean
 
 
 def _columns(records: Records, columns: TagColumns) -> tuple[str | None, str | None]:
@@ -48,16 +48,15 @@ def read_token_rows(
         if given is not None and given not in names:
             raise UserError(
                 f"{source} has no column {given!r}",
-                columns_found=", ".join(names),
-                did_you_mean=closest(given, names),
-                to_choose=f"--{option}-column",
+                given=f"columns: {', '.join(names)}",
+                hint=[did_you_mean(given, names), f"--{option}-column"],
             )
     if tag is None and require_tags:
         raise UserError(
             f"{source} has tokens, but no tags",
-            columns_found=", ".join(names),
-            known_names=", ".join(TAGS),
-            to_choose="--tag-column",
+            given=f"columns: {', '.join(names)}",
+            allowed=", ".join(TAGS),
+            hint="--tag-column",
         )
     assert token is not None
     sentences = []
@@ -68,14 +67,14 @@ def read_token_rows(
             faults.found(error)
     if not sentences:
         raise UserError(
-            f"{source} holds no row that can be used", the_first=faults.first and faults.first.message
+            f"{source} holds no row that can be used", given=faults.first and faults.first.message
         )
     tagged = tagged_of(source, sentences, asked, faults, tag is not None)
     count = f"{len(tagged.examples):,} sentence" + ("" if len(tagged.examples) == 1 else "s")
     said = f"{source}: {count}, tokens in column {token!r}"
     if tag is not None:
         said += f", tags in column {tag!r}; {tagged.scheme}, labels: {len(tagged.labels):,}"
-    console.remark(f"{said} (to change: --token-column, --tag-column, --scheme)")
+    console.remark("{said} (to change: --token-column, --tag-column, --scheme)", said)
     return tagged
 
 

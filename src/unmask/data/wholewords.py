@@ -41,7 +41,7 @@ def words_for(
             raise UserError(
                 "learning words needs the text twice: once to learn, once to cut",
                 given="documents that can be read only once, such as standard input",
-                to_do="write them to a file first, or choose --words jieba, none or a file",
+                hint="write them to a file first, or choose --words jieba, none or a file",
             )
         console.remark("standard input is read once: each Chinese character is a word (--words jieba, FILE)")
         return None

@@ -89,7 +89,10 @@ def to_json(text: str) -> Any:
     """A text as JSON that keeps the template and the values of a message."""
     if not isinstance(text, Message):
         return text
-    return {"template": text.template, "values": {name: to_json(value) for name, value in text.values.items()}}
+    return {
+        "template": text.template,
+        "values": {name: to_json(value) for name, value in text.values.items()},
+    }
 
 
 def from_json(value: Any) -> Any:

@@ -55,7 +55,7 @@ def attend(
             return varlen(query, key, value, spans, window, causal, asked)
         if backend == "varlen":
             raise UserError(
-                "the attention varlen cannot be used here", because=lacking, to_do="model.attention=auto"
+                "the attention varlen cannot be used here", given=lacking, hint="model.attention=auto"
             )
     rectangle = BACKENDS["reference" if backend == "reference" else "sdpa"]
     # what is exported takes sequences of any length, so it cannot ask how long they are

@@ -87,7 +87,7 @@ class Quickstart:
             raise UserError(
                 "the quick start runs in one process",
                 given=f"WORLD_SIZE={processes}",
-                to_do="start it without torchrun, or use torchrun with unmask pretrain and unmask finetune",
+                hint="start it without torchrun, or use torchrun with unmask pretrain and unmask finetune",
             )
         self._open()
         _require(NEEDED)
@@ -114,16 +114,16 @@ class Quickstart:
             self.results = known
             if self.results.get("command") != asked:
                 raise UserError(
-                    f"{self.folder} belongs to another quick start",
-                    given=asked,
-                    there=self.results.get("command"),
-                    to_do="give the same options, or another --out folder",
+                    "{folder} belongs to another quick start",
+                    self.folder,
+                    given=[asked, f"there: {self.results.get('command')}"],
+                    hint="give the same options, or another --out folder",
                 )
             return
         ours = (".lock", "results.json") if known.get("kind") == "quickstart" else (".lock",)
         if self.folder.is_dir() and any(path.name not in ours for path in self.folder.iterdir()):
             raise UserError(
-                f"{self.folder} is not empty and holds no quick start", to_do="choose another --out"
+                "{folder} is not empty and holds no quick start", self.folder, hint="choose another --out"
             )
         self.results = {
             "format": 1,
@@ -171,7 +171,14 @@ class Quickstart:
                 self.start = Start.of(self.request.start, work)
                 self.results["public"] = self.start.told
                 public = f" · checkpoint {self.start.title}"
-            work.result(f"{names} · {console.size(material.bytes)} · {documents:,} documents{state}{public}")
+            work.result(
+                "{names} · {bytes} · {documents:,} documents{state}{public}",
+                names,
+                console.size(material.bytes),
+                documents,
+                state,
+                public,
+            )
         for row in material.corpora:
             if "source" in row:
                 console.remark(f"    {row['name']}: {row['source']}; {row['licence']}")
@@ -212,8 +219,10 @@ class Quickstart:
                 "sha256": tokenizer.sha256,
             }
             work.result(
-                f"{tokenizer.vocabulary:,} pieces · {per_piece:.1f} characters per piece · "
-                f"{figures['unknown_rate']:.2%} unknown"
+                "{vocabulary:,} pieces · {per_piece:.1f} characters per piece · {unknown_rate:.2%} unknown",
+                tokenizer.vocabulary,
+                per_piece,
+                figures["unknown_rate"],
             )
         return built
 
@@ -234,7 +243,9 @@ class Quickstart:
             share = f"{masked.ratio:.0%}" + (f" → {end:.0%}" if end else "")
             unit = "whole words" if masked.unit == "word" else "pieces"
             pairs = " · next sentence" if self.request.next_sentence else ""
-            work.result(f"masked {unit}, {share}, 80/10/10, drawn anew in each epoch{pairs}")
+            work.result(
+                "masked {unit}, {share}, 80/10/10, drawn anew in each epoch{pairs}", unit, share, pairs
+            )
         return recipe
 
     def _pretraining(self, recipe: PretrainRecipe, built: shards.Shards, rows: Material) -> Pretrained:
@@ -262,9 +273,15 @@ class Quickstart:
                 "log": "pretrain/metrics.jsonl",
             }
             work.result(
-                f"{done.tokens / 1e6:.2f} M tokens · {done.tokens_per_second:,.0f} tokens/s on {facts['threads']} "
-                f"{'thread' if facts['threads'] == 1 else 'threads'} · held-out loss "
-                f"{heldout:.2f} (uniform {done.uniform:.2f}, unigram {done.unigram:.2f})"
+                "{tokens:.2f} M tokens · {tokens_per_second:,.0f} tokens/s on {threads} {what} · "
+                "held-out loss {heldout:.2f} (uniform {uniform:.2f}, unigram {unigram:.2f})",
+                done.tokens / 1e6,
+                done.tokens_per_second,
+                facts["threads"],
+                "thread" if facts["threads"] == 1 else "threads",
+                heldout,
+                done.uniform,
+                done.unigram,
             )
         return done
 
@@ -327,8 +344,15 @@ class Quickstart:
             title, value = tuned.best
             beside = f", {self.start.title} {runs[self.start.title].best[1]:.1%}" if self.start else ""
             work.result(
-                f"{used:,} rows{cap} · {tuned.steps:,} steps · dev {title} "
-                f"{value:.1%}, without pretraining {scratch.best[1]:.1%}{beside}"
+                "{used:,} rows{cap} · {steps:,} steps · dev {title} {value:.1%}, without pretraining "
+                "{best:.1%}{beside}",
+                used,
+                cap,
+                tuned.steps,
+                title,
+                value,
+                scratch.best[1],
+                beside,
             )
         return runs
 
@@ -428,9 +452,14 @@ class Quickstart:
             metric = evaluation["metric"]
             gain = evaluation["differences"][0][metric]
             work.result(
-                f"{TITLES[metric]} {evaluation['models'][0][metric]['value']:.1%} on {len(test):,} test rows · "
-                f"pretraining brought {points(gain['value'])} points "
-                f"[{points(gain['low'])}, {points(gain['high'])}]"
+                "{titles} {value:.1%} on {test:,} test rows · pretraining brought {points} points "
+                "[{low}, {high}]",
+                TITLES[metric],
+                evaluation["models"][0][metric]["value"],
+                len(test),
+                points(gain["value"]),
+                points(gain["low"]),
+                points(gain["high"]),
             )
 
     def _baselines(self, task: Task[Any], train: list[Example], test: list[Example]) -> Iterator[Contestant]:
@@ -459,8 +488,9 @@ def _require(packages: dict[str, str]) -> None:
     missing = [name for module, name in packages.items() if importlib.util.find_spec(module) is None]
     if missing:
         raise UserError(
-            f"the quick start needs {', '.join(missing)}, not installed here",
-            to_install="pip install 'unmask[quickstart]' (in a checkout: make quickstart)",
+            "the quick start needs {missing}, not installed here",
+            ", ".join(missing),
+            hint="pip install 'unmask[quickstart]' (in a checkout: make quickstart)",
         )
 
 

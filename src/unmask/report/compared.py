@@ -79,8 +79,8 @@ def compare_runs(
         if len(stages) == 1:
             raise UserError(
                 f"{' and '.join(names[:2])} cannot be compared",
-                because="they were pretrained on different corpora or with different tokenizers",
-                to_do="fine-tune both on the same rows and compare those runs",
+                given="they were pretrained on different corpora or with different tokenizers",
+                hint="fine-tune both on the same rows and compare those runs",
             )
         notes.append("compare.corpora")
     if "finetune" in stages:
@@ -91,7 +91,7 @@ def compare_runs(
             notes.append("compare.curves")
     elif test is not None:
         raise UserError(
-            "pretraining runs give no labels", given=f"--test {test}", to_do="compare fine-tuning runs"
+            "pretraining runs give no labels", given=f"--test {test}", hint="compare fine-tuning runs"
         )
     return Comparison(names, stages, _differing(names, stages), found, notes)
 
@@ -208,7 +208,7 @@ def _kept(names: Sequence[str], runs: Sequence[RunInfo]) -> list[Predictions]:
         if not common
         else "the runs have several test files in common",
         given="; ".join(shown),
-        to_do="say on which file to compare them: unmask compare RUN RUN --test FILE",
+        hint="say on which file to compare them: unmask compare RUN RUN --test FILE",
     )
 
 

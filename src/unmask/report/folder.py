@@ -93,7 +93,7 @@ def _quickstart(run: Path) -> Results:
             f"{path} is not something that a report can be made from",
             given=f"format {form}, kind {kind}",
             allowed=f"format {FORMAT}, kind {QUICKSTART}, as `unmask quickstart` writes it",
-            to_do="run the quick start again with this version of unmask",
+            hint="run the quick start again with this version of unmask",
         )
     unfinished = {"state": "running" if locked(run) else "interrupted"}
     whole: Results = results

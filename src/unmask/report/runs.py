@@ -16,6 +16,7 @@ from typing import Any, Literal
 from unmask import console, files
 from unmask.config import read_yaml
 from unmask.errors import UserError
+from unmask.messages import message
 from unmask.report.figures import figure_name, main_figure
 from unmask.report.words import ENGLISH
 from unmask.report.words import figure as shown_value
@@ -86,7 +87,7 @@ def find_runs(folder: Path | str) -> list[RunInfo]:
     folder = Path(folder)
     if not folder.is_dir():
         raise UserError(
-            f"{folder} is not a folder", to_do="give the folder that holds the runs: unmask runs FOLDER"
+            f"{folder} is not a folder", hint="give the folder that holds the runs: unmask runs FOLDER"
         )
     return sorted((read_run(path) for path in _run_folders(folder)), key=_order)
 
@@ -139,9 +140,8 @@ def need_run(folder: Path | str) -> RunInfo:
         near = list(_run_folders(folder))[:4] if folder.is_dir() else []
         raise UserError(
             f"{folder} holds no run that can be read",
-            because=run.problem,
-            perhaps_meant=", ".join(map(str, near)) or None,
-            to_see_all_runs="unmask runs FOLDER",
+            given=run.problem,
+            hint=[message("did you mean {name}?", ", ".join(map(str, near)) or None), "unmask runs FOLDER"],
         )
     return run
 

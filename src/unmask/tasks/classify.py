@@ -223,7 +223,7 @@ class ClassifyTask(TextTask[Sequence[Label]]):
             raise UserError(
                 f"{examples[0].source}: classification needs at least two labels",
                 given=f"{len(examples)} rows, all labelled {labels[0]!r}" if labels else "no labels",
-                to_do="check the label column (--label-column)",
+                hint="check the label column (--label-column)",
             )
         return labels
 

@@ -114,14 +114,14 @@ class LabelsTask(TextTask[Sequence[Label]]):
             raise UserError(
                 f"{train[0].source}: there is nothing to learn",
                 given=f"{len(train):,} rows without a single label",
-                to_do="check the label column (--label-column)",
+                hint="check the label column (--label-column)",
             )
         always = [label for label in labels if all(label in (example.label_set or ()) for example in train)]
         if len(always) == len(labels):
             raise UserError(
                 f"{train[0].source}: there is nothing to tell apart",
                 given=f"{len(train):,} rows, all labelled {', '.join(labels)}",
-                to_do="check the label column (--label-column)",
+                hint="check the label column (--label-column)",
             )
         return cls(settings, tokenizer, labels)
 

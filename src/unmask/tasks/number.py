@@ -79,7 +79,7 @@ class NumberTask(TextTask[float]):
             raise UserError(
                 f"{train[0].source}: there is nothing to learn",
                 given=f"{len(train):,} rows, all with the number {values[0]:g}",
-                to_do="check the label column (--label-column)",
+                hint="check the label column (--label-column)",
             )
         facts = (values.mean(), values.std(), values.min(), values.max())
         return cls(settings, tokenizer, Numbers(*map(float, facts)))

@@ -186,7 +186,7 @@ class SpanTagTask(TagTask):
             raise UserError(
                 f"{example.place}: spans that nest or overlap cannot be written as CoNLL",
                 given="; ".join(f"{span.text!r} ({span.label})" for span in pair),
-                to_do="--format jsonl, or train with task.flat=true",
+                hint="--format jsonl, or train with task.flat=true",
             )
         return super().conll(example, prediction)
 

@@ -166,7 +166,7 @@ class TagTask(Task[list[LabelledSpan]]):
             raise UserError(
                 f"{train[0].source}: there is nothing to learn",
                 given=f"{len(train):,} sentences without a single span",
-                to_do="check the column of the tags (--tag-column)",
+                hint="check the column of the tags (--tag-column)",
             )
         return cls(settings, tokenizer, labels, tagscore.is_plain(train))
 

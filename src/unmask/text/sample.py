@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Literal, Protocol, TypeVar
 
 from unmask.errors import UserError
+from unmask.messages import message
 
 By = Literal["uniform", "source"]
 
@@ -39,7 +40,7 @@ def parse_share(share: str | float) -> float:
         raise UserError(
             f"{text!r} is not a share",
             allowed="more than 0 % and at most 100 %, for example 20% or 0.2",
-            did_you_mean=suggestion,
+            hint=message("did you mean {name}?", suggestion),
         )
     return value
 
@@ -71,7 +72,7 @@ def keep(
             raise UserError(
                 "keeping documents by source needs the sources twice: once to count, once to choose",
                 given="documents that can be read only once, such as standard input",
-                to_do="write them to a file first, or keep them by uniform",
+                hint="write them to a file first, or keep them by uniform",
             )
         counts = count_by_source(documents)
     of_source = shares(counts, value)

@@ -114,7 +114,7 @@ def named(role: str, config: Mapping[str, Any], pieces: Mapping[str, int], origi
                 raise UserError(
                     f"{origin}: its vocabulary has no piece for what the files beside it name",
                     given=f"{key}: {piece!r}",
-                    to_do=f"name a piece of the vocabulary in {CONFIG}",
+                    hint=f"name a piece of the vocabulary in {CONFIG}",
                 )
             return piece
     return next((name for name in NAMES[role] if name in pieces), None)
@@ -152,8 +152,8 @@ def find(
         if role not in found:
             raise UserError(
                 what,
-                missing=f"a piece such as {NAMES[role][0]} or {NAMES[role][1]}",
-                to_do=f'name one of its pieces in {CONFIG} beside it, as "{KEYS[role][0]}"',
+                given=f"missing: a piece such as {NAMES[role][0]} or {NAMES[role][1]}",
+                hint=f'name one of its pieces in {CONFIG} beside it, as "{KEYS[role][0]}"',
             )
     if not frames:
         one, two = of_bert(numbers[found["cls"]], numbers[found["sep"]])

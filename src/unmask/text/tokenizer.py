@@ -205,8 +205,10 @@ class Tokenizer:
                 raise UserError(
                     f"{path} holds no tokenizer",
                     allowed=layout.ALLOWED,
-                    to_make_one=f"unmask tokenizer train FILES --out {path}",
-                    to_convert_another=layout.CONVERT if any(path.glob("*.model")) else None,
+                    hint=[
+                        f"unmask tokenizer train FILES --out {path}",
+                        layout.CONVERT if any(path.glob("*.model")) else None,
+                    ],
                 )
             file = found[0]
         config = specials.beside(file)
@@ -282,8 +284,8 @@ class Tokenizer:
         if "mask" not in self.roles:
             raise UserError(
                 "the tokenizer has no piece that masks others",
-                missing=" / ".join(specials.NAMES["mask"]),
-                to_do=f'name one of its pieces in {specials.CONFIG} beside it, as "mask_token"',
+                given=f"missing: {' / '.join(specials.NAMES['mask'])}",
+                hint=f'name one of its pieces in {specials.CONFIG} beside it, as "mask_token"',
             )
         return self.roles["mask"]
 
@@ -321,7 +323,7 @@ class Tokenizer:
                 f"a vocabulary of the kind {self.kind} cannot grow",
                 given="its text is cut by merges or probabilities that were learnt, which new pieces have not",
                 allowed="WordPiece, as in BERT",
-                to_do="train a tokenizer on your text, and pretrain with it: unmask tokenizer train",
+                hint="train a tokenizer on your text, and pretrain with it: unmask tokenizer train",
             )
         added = {piece: self.vocabulary + number for number, piece in enumerate(pieces)}
         grown = {**self._settings, "model": {**model, "vocab": {**model["vocab"], **added}}}

@@ -131,7 +131,7 @@ def read_plain(pattern: str | Path) -> Iterator[str]:
             raise UserError(
                 f"{file} is not plain text",
                 allowed=".txt, .txt.gz",
-                for_other_files="train on the texts that unmask.data.corpus.read gives",
+                hint="train on the texts that unmask.data.corpus.read gives",
             )
         with (
             gzip.open(file, "rt", encoding="utf-8")

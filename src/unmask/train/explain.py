@@ -11,6 +11,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from unmask.errors import UserError, closest
+from unmask.messages import message
 from unmask.model.encoder import EncoderConfig
 from unmask.model.presets import PRESETS
 from unmask.train.recipe import FinetuneRecipe, PretrainRecipe
@@ -103,8 +104,8 @@ def _unknown(parts: list[str], kind: Kind | None) -> UserError:
     meant = closest(parts[depth], known)
     return UserError(
         f"{'.'.join(parts)} is not a setting" + (f" of a recipe for {kind}" if kind else ""),
-        did_you_mean=".".join([*parts[:depth], meant]) if meant else None,
         allowed=", ".join(known),
+        hint=message("did you mean {name}?", ".".join([*parts[:depth], meant])) if meant else None,
     )
 
 

@@ -98,7 +98,9 @@ def finetune(
                 recipe = read_recipe(FinetuneRecipe, recipe, overrides)
         with Run(Path(out), recipe, "finetune", world) as run:
             if run.finished:
-                console.remark(f"{run.folder} is finished; remove it or choose another --out to train again")
+                console.remark(
+                    "{folder} is finished; remove it or choose another --out to train again", run.folder
+                )
                 return Finetuned(run.folder, **run.outcome())
             world.from_main(lambda: run.keep({path: rows.jsonl() for path, rows in held.items()}))
             if progress is not None:
@@ -133,7 +135,7 @@ def check(recipe: FinetuneRecipe, opened: bundle.Bundle) -> None:
             "task.length is above the positions of the model",
             given=f"task.length={recipe.task.length}",
             allowed=f"at most {positions}",
-            to_do=f"task.length={positions}, or transfer.length={recipe.task.length}",
+            hint=f"task.length={positions}, or transfer.length={recipe.task.length}",
         )
 
 

@@ -14,6 +14,7 @@ from unmask.console import Progress
 from unmask.data.batches import Batches
 from unmask.errors import UserError
 from unmask.learner import Learner
+from unmask.messages import message
 from unmask.train import optim
 from unmask.train.allocator import keep_few_kernels, keep_freed_memory
 from unmask.train.average import Average
@@ -109,7 +110,7 @@ class Fit:
                 "this loss compares the examples of a step with one another, so that a step cannot be cut",
                 given=f"train.accumulate={batches.parts}",
                 allowed="train.accumulate=1",
-                to_save_memory="train.recompute=true, or fewer rows in a step",
+                hint="train.recompute=true, or fewer rows in a step",
             )
         keep_freed_memory()
         keep_few_kernels()
@@ -132,7 +133,7 @@ class Fit:
         state = self.run.checkpoints.restore(plain, self.optimizer, self.average)
         if state is None:
             return Standing()
-        console.remark(f"resuming after step {state['step']:,}")
+        console.remark("resuming after step {step:,}", state["step"])
         return Standing(**{field.name: state[field.name] for field in fields(Standing)})
 
     def finish(self, step: int | None = None) -> None:
@@ -216,7 +217,7 @@ class Fit:
                 self.total.add(step)
                 if self.average is not None and not step.skipped:
                     self.average.update(step.since, step.progress)
-                progress.show(f"{window.rate:,.0f} tokens/s  {self.describe(step)}")
+                progress.show(message("{rate:,.0f} tokens/s  {step}", window.rate, self.describe(step)))
                 progress.advance(step.progress - shown)
                 shown = step.progress
                 if window.took >= LOG_EVERY or step.progress >= 1:

@@ -113,8 +113,10 @@ def joined(world: World | None = None) -> Iterator[World]:
             raise
         lost = UserError(
             "another process of this run has ended, so this one ends as well",
-            kept="the last checkpoint",
-            to_do="see what the other one said; the same command goes on where it stopped",
+            hint=[
+                "the last checkpoint is kept",
+                "see what the other one said; the same command goes on where it stopped",
+            ],
         )
         raise Agreed(lost, group.is_main) from error
     group.sum([0.0])  # nobody hangs up on one who still listens
@@ -140,9 +142,8 @@ class Group(World):
         if missing:
             raise UserError(
                 "several processes must be started by torchrun",
-                given=f"WORLD_SIZE={os.environ['WORLD_SIZE']}",
-                missing=", ".join(missing),
-                to_do="torchrun --nproc-per-node 2 -m unmask pretrain RECIPE, or unset WORLD_SIZE",
+                given=[f"WORLD_SIZE={os.environ['WORLD_SIZE']}", f"missing: {', '.join(missing)}"],
+                hint="torchrun --nproc-per-node 2 -m unmask pretrain RECIPE, or unset WORLD_SIZE",
             )
         self.rank, self.size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
         gpus, local = torch.cuda.device_count(), int(os.environ["LOCAL_RANK"])

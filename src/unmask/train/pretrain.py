@@ -128,7 +128,9 @@ def pretrain(
             recipe = fitted(recipe, shards.tokenizer)
         with Run(Path(out), recipe, "pretrain", world) as run:
             if run.finished:
-                console.remark(f"{run.folder} is finished; remove it or choose another --out to train again")
+                console.remark(
+                    "{folder} is finished; remove it or choose another --out to train again", run.folder
+                )
             elif progress is not None:
                 _train(run, recipe, shards, progress)
             else:
@@ -149,7 +151,7 @@ def fitted(recipe: PretrainRecipe, tokenizer: Tokenizer) -> PretrainRecipe:
         vocabulary = recipe.model.vocabulary
     elif recipe.transfer != Transfer():
         raise UserError(
-            "transfer needs a model to start from", to_do="start.model=FOLDER, or leave transfer out"
+            "transfer needs a model to start from", hint="start.model=FOLDER, or leave transfer out"
         )
     names = [objective.name for objective in recipe.objectives]
     if len(set(names)) < len(names):
@@ -158,7 +160,7 @@ def fitted(recipe: PretrainRecipe, tokenizer: Tokenizer) -> PretrainRecipe:
         raise UserError(
             "data.length is above model.length: there are no positions for so long a text",
             given=f"data.length={recipe.data.length}, model.length={recipe.model.length}",
-            to_do=f"lower data.length or raise {'model' if recipe.start.model is None else 'transfer'}.length",
+            hint=f"lower data.length or raise {'model' if recipe.start.model is None else 'transfer'}.length",
         )
     if "next_sentence" in names and recipe.model.segments < 2:
         raise UserError(
@@ -179,10 +181,12 @@ def _gone_on_from(recipe: PretrainRecipe, tokenizer: Tokenizer) -> PretrainRecip
     opened = bundle.read(str(recipe.start.model))
     if opened.tokenizer != tokenizer:
         raise UserError(
-            f"{recipe.data.corpus} was built with another tokenizer than that of {opened.folder}",
+            "{corpus} was built with another tokenizer than that of {folder}",
+            recipe.data.corpus,
+            opened.folder,
             given=f"tokenizer.json has the sha256 {tokenizer.sha256[:12]}",
             allowed=f"sha256 {opened.tokenizer.sha256[:12]}",
-            to_build_it=f"unmask corpus build FILES --tokenizer {opened.folder} --out FOLDER",
+            hint=f"unmask corpus build FILES --tokenizer {opened.folder} --out FOLDER",
         )
     return changed(recipe, model=same_network(recipe.model, opened, recipe.transfer))
 

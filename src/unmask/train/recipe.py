@@ -10,7 +10,7 @@ from unmask.data.conll import SchemeName, TagColumns
 from unmask.data.ramp import Ramp
 from unmask.data.records import FormatOrAuto
 from unmask.data.tables import Columns
-from unmask.errors import UserError, closest
+from unmask.errors import UserError, did_you_mean
 from unmask.model.encoder import EncoderConfig
 from unmask.model.presets import PRESETS
 from unmask.objectives import AnyObjective, Masked
@@ -245,7 +245,7 @@ def read_recipe(cls: type[R], path: Path | str, overrides: Iterable[str] = ()) -
         other, command = (
             ("fine-tuning", "finetune") if kind is FinetuneRecipe else ("pretraining", "pretrain")
         )
-        raise UserError(f"{path} is a recipe for {other}", to_run_it=f"unmask {command} {path}")
+        raise UserError("{path} is a recipe for {other}", path, other, hint=f"unmask {command} {path}")
     return recipe_of(cls, read_yaml(find(path)), overrides, where=str(path))
 
 
@@ -264,10 +264,11 @@ def recipe_of(cls: type[R], values: Mapping[str, Any], overrides: Iterable[str],
         name = model.pop("preset")
         if name not in PRESETS:
             raise UserError(
-                f"{where}: model.preset cannot be used",
+                "{where}: model.preset cannot be used",
+                where,
                 given=name,
-                did_you_mean=closest(str(name), PRESETS),
                 allowed=", ".join(PRESETS),
+                hint=did_you_mean(str(name), PRESETS),
             )
         values["model"] = {**PRESETS[name], **model}
     recipe = from_mapping(cls, values, where)

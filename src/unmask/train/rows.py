@@ -87,8 +87,10 @@ def _held_out(examples: list[Example], share: float, seed: int) -> tuple[list[Ex
     back = {n for bundle in bundles(held) if any(held[n] in needed for n in bundle) for n in bundle}
     if len(back) == len(held):
         raise UserError(
-            f"{len(examples):,} rows are too few to hold out {share:.0%} of them",
-            to_do="give more rows, or a file of their own to evaluate on",
+            "{examples:,} rows are too few to hold out {share:.0%} of them",
+            len(examples),
+            share,
+            hint="give more rows, or a file of their own to evaluate on",
         )
     return rest + [held[number] for number in sorted(back)], without(held, back)
 
@@ -129,7 +131,7 @@ def _without_bias(
         told["left_out"] = len(out)
         train = without(train, out)
         if not train:
-            raise UserError(f"{data.train}: no row is left to train on", left_out=f"{len(out):,}")
+            raise UserError("{train}: no row is left to train on", data.train, given=f"{len(out):,} skipped")
     return train, told
 
 
@@ -138,14 +140,15 @@ def _tell_contradictions(data: RowsConfig, finding: Finding) -> None:
     if data.contradictions == "stop":
         raise UserError(
             what,
-            the_first=finding.shown,
-            to_leave_them_out="data.contradictions=drop",
-            to_train_on_them="data.contradictions=warn",
+            given=finding.shown,
+            hint=["data.contradictions=drop leaves them out", "data.contradictions=warn trains on them"],
         )
     if data.contradictions == "drop":
-        console.remark(f"{what}: left out (the first: {finding.shown})")
+        console.remark("{what}: left out (the first: {shown})", what, finding.shown)
     else:
-        console.remark(f"{what} (the first: {finding.shown}); data.contradictions=drop leaves them out")
+        console.remark(
+            "{what} (the first: {shown}); data.contradictions=drop leaves them out", what, finding.shown
+        )
 
 
 def _tell_leaks(data: RowsConfig, source: str, rows: int, finding: Finding, back: Finding) -> None:
@@ -153,14 +156,17 @@ def _tell_leaks(data: RowsConfig, source: str, rows: int, finding: Finding, back
     if data.leaks == "stop":
         raise UserError(
             what,
-            the_first=finding.shown,
-            to_leave_them_out_of_training="data.leaks=drop",
-            to_go_on_all_the_same="data.leaks=warn",
+            given=finding.shown,
+            hint=["data.leaks=drop leaves them out of training", "data.leaks=warn continues all the same"],
         )
     if data.leaks == "drop":
-        console.remark(f"{what} (the first: {finding.shown}): {back.rows:,} rows left out of training")
+        console.remark(
+            "{what} (the first: {shown}): {rows:,} rows left out of training", what, finding.shown, back.rows
+        )
     else:
         console.remark(
-            f"{what} (the first: {finding.shown}), so that figures on them are too good; data.leaks=drop leaves them"
-            " out of training"
+            "{what} (the first: {shown}), so that figures on them are too good; data.leaks=drop "
+            "leaves them out of training",
+            what,
+            finding.shown,
         )

@@ -89,9 +89,10 @@ class Run:
         existed = (self.folder / "run.json").is_file()
         if not existed and self.folder.is_dir() and any(self._foreign()):
             raise UserError(
-                f"{self.folder} is not empty and holds no run",
+                "{folder} is not empty and holds no run",
+                self.folder,
                 given=", ".join(sorted(path.name for path in self._foreign())[:5]),
-                to_do="choose another --out folder",
+                hint="choose another --out folder",
             )
         self._lock = files.hold(self.folder)
         try:
@@ -125,10 +126,10 @@ class Run:
         if changes:
             shown = "; ".join(changes[:4]) + (f"; and {len(changes) - 4} more" if len(changes) > 4 else "")
             raise UserError(
-                f"{self.folder} belongs to a run with another recipe",
-                difference=shown,
-                to_go_on_with_it="give the same recipe and settings as before",
-                to_start_another="choose another --out folder",
+                "{folder} belongs to a run with another recipe",
+                self.folder,
+                given=shown,
+                hint=["give the same recipe and settings as before", "choose another --out folder"],
             )
 
     def write_facts(self, **facts: Any) -> None:
@@ -146,10 +147,10 @@ class Run:
         elif before != inputs:
             changed = ", ".join(name for name in inputs if before.get(name) != inputs[name])
             raise UserError(
-                f"{self.folder} was begun with other data",
-                changed=changed,
-                to_go_on_with_it="restore the files of before",
-                to_start_another="choose another --out folder",
+                "{folder} was begun with other data",
+                self.folder,
+                given=changed,
+                hint=["restore the files of before", "choose another --out folder"],
             )
 
     def keep(self, texts: Mapping[Path, str]) -> None:
@@ -163,10 +164,10 @@ class Run:
                 files.write_text(path, text)
             elif path.read_text(encoding="utf-8") != text:
                 raise UserError(
-                    f"{self.folder} was begun with other data",
-                    changed=path.stem,
-                    to_go_on_with_it="give the same rows as before",
-                    to_start_another="choose another --out folder",
+                    "{folder} was begun with other data",
+                    self.folder,
+                    given=path.stem,
+                    hint=["give the same rows as before", "choose another --out folder"],
                 )
 
     def append(self, **row: Any) -> None:

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from unmask.errors import UserError, closest
+from unmask.messages import message
 
 SUFFIXES = (".yaml", ".yml")
 
@@ -25,13 +26,13 @@ def find(recipe: Path | str) -> Path:
         return path
     if "=" in str(recipe):
         raise UserError(
-            f"{recipe} is a setting; the recipe comes first", allowed=f"a file, or {', '.join(known)}"
+            "{recipe} is a setting; the recipe comes first", recipe, allowed=f"a file, or {', '.join(known)}"
         )
     what = "does not exist" if path.suffix in SUFFIXES else "is not a recipe"
     neighbours = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []
     meant = closest(path.name, [name for name in neighbours if name.endswith(SUFFIXES)])
     raise UserError(
         f"{recipe} {what}",
-        did_you_mean=path.parent / meant if meant else closest(path.stem, known),
         allowed=f"a YAML file, or one of {', '.join(known)}",
+        hint=message("did you mean {name}?", path.parent / meant if meant else closest(path.stem, known)),
     )

@@ -58,7 +58,7 @@ class Start:
             raise UserError(
                 "a network that goes on from a model begins with its weights, not with counts of neighbours",
                 given=f"start.model={self.model}",
-                to_do="start.embeddings=random start.neighbour_layers=0",
+                hint="start.embeddings=random start.neighbour_layers=0",
             )
         wrong = None
         if self.neighbour_layers > model.layers:
@@ -74,7 +74,7 @@ class Start:
                 "start.neighbour_layers needs so many layers, sinusoidal positions, and heads of two axes or more "
                 "that are not normalised",
                 given=f"start.neighbour_layers={self.neighbour_layers}, {wrong}",
-                to_do="start.neighbour_layers=0",
+                hint="start.neighbour_layers=0",
             )
 
 

@@ -220,17 +220,27 @@ def _leave_out(state: State, bad: int, most: int, loss: float, norm: float, lr: 
     """Count and report a step that is left out; raises UserError when there are too many in a row."""
     if bad > most:
         raise UserError(
-            f"step {state.step + 1}: the loss is no longer a finite number, so the run stops here",
-            loss=loss,
-            gradient_norm=norm,
-            learning_rate=f"{lr:.2g}",
-            left_out_before=f"{most} steps in a row (train.skip)",
-            kept="the last checkpoint, if one was due before",
-            to_do="start a new run with a lower train.optimizer.lr or a longer train.schedule.warmup",
+            "step {step}: the loss is no longer a finite number, so the run stops here",
+            state.step + 1,
+            given=[
+                f"loss {loss}",
+                f"gradient norm {norm}",
+                f"learning rate {lr:.2g}",
+                f"skipped before: {most} steps in a row (train.skip)",
+            ],
+            hint=[
+                "the last checkpoint, if one was due before is kept",
+                "start a new run with a lower train.optimizer.lr or a longer train.schedule.warmup",
+            ],
         )
     state.skipped += 1
     shown, length = str(round(loss, 4)), str(round(norm, 4))
-    console.remark(f"step {state.step + 1} is left out: its loss is {shown}, its gradient norm {length}")
+    console.remark(
+        "step {step} is left out: its loss is {shown}, its gradient norm {length}",
+        state.step + 1,
+        shown,
+        length,
+    )
 
 
 @torch.no_grad()

@@ -98,7 +98,7 @@ def architecture(model: EncoderConfig, transfer: Transfer) -> EncoderConfig:
     if wrong is not None:
         name, allowed = wrong
         given = f"transfer.{name}={getattr(transfer, name)}"
-        raise UserError(f"transfer.{name} does not suit the model", given=given, allowed=allowed)
+        raise UserError("transfer.{name} does not suit the model", name, given=given, allowed=allowed)
     blocks = None if model.blocks is None else layers // each
     return changed(model, layers=layers, blocks=blocks, length=transfer.length or model.length)
 
@@ -118,9 +118,10 @@ def same_network(model: EncoderConfig, opened: Bundle, transfer: Transfer) -> En
     apart = [line for line in difference(dump(wanted), dump(model)) if not line.startswith(OWN)]
     if apart:
         raise UserError(
-            f"the recipe describes another network than {opened.folder} is",
-            difference="; ".join(f"model.{line}" for line in apart[:4]),
-            to_do="leave these settings out; transfer.keep_layers and transfer.length change what is taken over",
+            "the recipe describes another network than {folder} is",
+            opened.folder,
+            given="; ".join(f"model.{line}" for line in apart[:4]),
+            hint="leave these settings out; transfer.keep_layers and transfer.length change what is taken over",
         )
     return wanted
 
@@ -197,7 +198,7 @@ def take_heads(opened: Bundle, heads: Mapping[str, Mapping[str, nn.Module]], tra
     own = {prefix for modules in heads.values() for prefix in modules} | {"encoder"}
     left = {name.partition(".")[0] for name in opened.tensors} - own
     if left:
-        console.remark(f"left behind of {opened.folder}: {', '.join(sorted(left))}")
+        console.remark("left behind of {folder}: {left}", opened.folder, ", ".join(sorted(left)))
     return found
 
 
@@ -217,7 +218,7 @@ def take_head(opened: Bundle, learner: TaskLearner, task: Task[Any], transfer: T
         if pooler and has(opened, pooler):
             for prefix, module in pooler.items():
                 opened.load_into(module, prefix)
-            console.remark(f"the pooler is that of {opened.folder}")
+            console.remark("the pooler is that of {folder}", opened.folder)
     _say(task.name, opened, because)
     return {task.name: "new" if because else "kept"}
 
@@ -246,9 +247,9 @@ def _lacking(opened: Bundle, modules: Mapping[str, nn.Module]) -> str | None:
 
 def _say(name: str, opened: Bundle, because: str | None) -> None:
     if because is None:
-        console.remark(f"the head for {name} is that of {opened.folder}")
+        console.remark("the head for {name} is that of {folder}", name, opened.folder)
     else:
-        console.remark(f"the head for {name} is new: {because}")
+        console.remark("the head for {name} is new: {because}", name, because)
 
 
 def set_learning(learner: Learner, transfer: Transfer) -> None:
