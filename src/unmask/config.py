@@ -14,7 +14,7 @@ import pydantic
 import yaml
 from pydantic.dataclasses import dataclass as _pydantic_dataclass
 
-from unmask.errors import UserError, did_you_mean
+from unmask.errors import UserError, closest, did_you_mean
 
 __all__ = [
     "by_name",
@@ -175,7 +175,7 @@ def _explain(
             given=f"{location[-1]}: {first['input']}",
             allowed=", ".join(names[:MAX_ALLOWED_SHOWN])
             + (", ..." if len(names) > MAX_ALLOWED_SHOWN else ""),
-            hint=did_you_mean(location[-1], names),
+            hint=did_you_mean(closest(location[-1], names)),
             see=f"unmask recipe explain {'.'.join(location[:-1])}".rstrip(),
         )
     if first["type"] == "missing":
@@ -214,7 +214,7 @@ def _explain_tag(place: str, finding: Mapping[str, str]) -> UserError:
         tag,
         given=repr(given),
         allowed=tags,
-        hint=did_you_mean(given, tags.split(", ")),
+        hint=did_you_mean(closest(given, tags.split(", "))),
     )
 
 

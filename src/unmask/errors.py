@@ -75,9 +75,8 @@ def closest(given: str, allowed: Iterable[str]) -> str | None:
     return next(iter(difflib.get_close_matches(given, list(allowed), n=1, cutoff=0.6)), None)
 
 
-def did_you_mean(given: str, allowed: Iterable[str]) -> Message | None:
-    """A hint that names the allowed name closest to `given`; None where none is close."""
-    name = closest(given, allowed)
+def did_you_mean(name: object | None) -> Message | None:
+    """A hint that names what was probably meant."""
     return None if name is None else message("did you mean {name}?", name)
 
 

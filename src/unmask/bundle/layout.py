@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from unmask.config import dump, from_mapping
-from unmask.errors import UserError, did_you_mean
+from unmask.errors import UserError, closest, did_you_mean
 from unmask.model.encoder import EncoderConfig
 from unmask.model.families import FAMILIES, Family, FamilyName, family_of_type
 
@@ -119,7 +119,7 @@ def family_of(public: Mapping[str, Any], where: Path) -> Family:
             f"{where}: this kind of model cannot be read",
             given=f"model_type {model_type}",
             allowed=", ".join(known),
-            hint=did_you_mean(str(model_type), known),
+            hint=did_you_mean(closest(str(model_type), known)),
         )
     return family
 

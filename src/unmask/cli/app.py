@@ -29,7 +29,7 @@ from unmask.cli import (
     vocab,
 )
 from unmask.cli.help import App, Group, Misused, UsageError, misused
-from unmask.errors import UserError, did_you_mean
+from unmask.errors import UserError, closest, did_you_mean
 from unmask.messages import ENGLISH, LANGUAGES, language, language_of, message, set_language
 from unmask.version import __version__
 
@@ -150,7 +150,7 @@ def _choose_language(arguments: list[str]) -> list[str]:
             asked,
             given=f"{option}={asked}",
             allowed=", ".join(LANGUAGES),
-            hint=did_you_mean(asked, LANGUAGES),
+            hint=did_you_mean(closest(asked, LANGUAGES)),
         )
     return arguments if own else rest
 

@@ -9,8 +9,7 @@ import typer
 
 from unmask import console
 from unmask.cli.help import App
-from unmask.errors import UserError, closest
-from unmask.messages import message
+from unmask.errors import UserError, closest, did_you_mean
 from unmask.version import __version__
 
 if TYPE_CHECKING:
@@ -151,7 +150,7 @@ def stats(
         raise UserError(
             "{corpus} does not exist",
             corpus,
-            hint=message("did you mean {name}?", neighbour and corpus.parent / neighbour),
+            hint=did_you_mean(neighbour and corpus.parent / neighbour),
         )
     with console.work("Corpus") as work:
         opened = Shards.open(corpus, check=True)

@@ -9,7 +9,7 @@ from typing import Literal
 
 from unmask import console
 from unmask.config import config, setting
-from unmask.errors import UserError, did_you_mean
+from unmask.errors import UserError, closest, did_you_mean
 
 PAIRS = (
     ("text_a", "text_b"),
@@ -162,7 +162,7 @@ def choose(
                 source,
                 given,
                 given=f"columns: {', '.join(names)}",
-                hint=[did_you_mean(given, names), f"--{option}-column NAME"],
+                hint=[did_you_mean(closest(given, names)), f"--{option}-column NAME"],
             )
     known = {name.lower(): name for name in reversed(names) if name not in (columns.pair, columns.label)}
     text, pair = columns.text, columns.pair

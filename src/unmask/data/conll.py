@@ -23,7 +23,7 @@ from unmask.data.spanrows import read_span_rows
 from unmask.data.tables import Example, Unknown
 from unmask.data.textfiles import Faults, OnError, name_of, open_text, shortened
 from unmask.data.tokenrows import are_token_rows, read_token_rows
-from unmask.errors import UserError, did_you_mean
+from unmask.errors import UserError, closest, did_you_mean
 
 __all__ = ["SHOWN", "SchemeName", "TagColumns", "Tagged", "check_tags", "join", "read_tagged"]
 
@@ -218,7 +218,7 @@ class _Reader:
             f"{self.source} has no column {asked!r}",
             given=f"columns: {', '.join(names) if names else f'{len(row)}, without names: {self.shown}'}",
             allowed=f"a number from 1 to {len(row)}, -1 for the last" + (", or a name" if names else ""),
-            hint=[did_you_mean(asked, names), f"--{option}-column"],
+            hint=[did_you_mean(closest(asked, names)), f"--{option}-column"],
         )
 
     def _add(self, sentence: Sentence, number: int, line: str, layout: _Layout) -> None:
@@ -318,7 +318,7 @@ def check_tags(
                     listed([f"{tag} ({strange[tag]:,})" for tag in sorted(strange)]),
                 ],
                 allowed=listed(sorted(allowed)),
-                hint=did_you_mean(new.label, allowed),
+                hint=did_you_mean(closest(new.label, allowed)),
             )
         )
     faults.report()

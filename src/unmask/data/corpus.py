@@ -18,7 +18,7 @@ from unmask.data.textfiles import (
     open_text,
     read_objects,
 )
-from unmask.errors import UserError, did_you_mean
+from unmask.errors import UserError, closest, did_you_mean
 
 Split = Literal["blank", "line", "file"]
 
@@ -139,6 +139,6 @@ def _of_objects(path: str, key: str, faults: Faults, encoding: str | None) -> It
                 where,
                 key,
                 given=f"keys: {', '.join(map(repr, value)) or 'none'}",
-                hint=[did_you_mean(key, value), f"--column {next(iter(value))}" if value else None],
+                hint=[did_you_mean(closest(key, value)), f"--column {next(iter(value))}" if value else None],
             )
         faults.found(found)

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from unmask.data.textfiles import LONGEST, Faults, Kind, kind_of, name_of, open_text, shortened
-from unmask.errors import UserError, did_you_mean
+from unmask.errors import UserError, closest, did_you_mean
 
 MAX_FIELD_LINES = 1000  # a quoted field over more lines than this was not meant to go on
 _OPEN = "a quoted field does not end"
@@ -122,5 +122,8 @@ def column_at(path: str | Path, header: Sequence[str], column: str) -> int:
         name_of(path),
         column,
         given=f"columns: {', '.join(repr(name) for name in header)}",
-        hint=[did_you_mean(column, header), f"--column {shlex.quote(header[0])}" if header[0] else None],
+        hint=[
+            did_you_mean(closest(column, header)),
+            f"--column {shlex.quote(header[0])}" if header[0] else None,
+        ],
     )

@@ -12,7 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from unmask.errors import UserError, did_you_mean
+from unmask.errors import UserError, closest, did_you_mean
 
 COMPRESSED = (".gz", ".zst")
 SAMPLE = 2**16  # bytes that a guess is made from
@@ -75,7 +75,7 @@ def known(encoding: str) -> str:
             "{encoding} is not an encoding",
             encoding,
             allowed=", ".join(allowed) + ", ... (the names that Python knows)",
-            hint=did_you_mean(encoding.lower(), allowed),
+            hint=did_you_mean(closest(encoding.lower(), allowed)),
         )
     return found.name.upper()
 

@@ -20,7 +20,7 @@ from unmask.data import chinese, convert
 from unmask.data.convert import Row, Tables, TaggedRow
 from unmask.data.packages import Archive, fetch, member
 from unmask.data.split import Side
-from unmask.errors import UserError, did_you_mean
+from unmask.errors import UserError, closest, did_you_mean
 from unmask.files import atomic, sha256, write_json
 
 FORMAT = 3  # of the folders in the cache; raise it when a converter changes what it writes
@@ -285,7 +285,10 @@ def lookup(name: str) -> PublicData:
             "{name} is not a public data set that unmask knows",
             name,
             allowed=", ".join(PUBLIC),
-            hint=[did_you_mean(name, PUBLIC), "with your own files: --text FILES --train FILE --test FILE"],
+            hint=[
+                did_you_mean(closest(name, PUBLIC)),
+                "with your own files: --text FILES --train FILE --test FILE",
+            ],
         )
     return PUBLIC[name]
 

@@ -15,8 +15,7 @@ from unmask.data import schemes
 from unmask.data.schemes import SchemeName
 from unmask.data.tables import Example, Span
 from unmask.data.textfiles import Faults
-from unmask.errors import UserError, closest
-from unmask.messages import message
+from unmask.errors import UserError, closest, did_you_mean
 
 SHOWN = 16
 # Every one of these is a word of its own to BERT, so that a token can end before or after it without a blank.
@@ -115,7 +114,7 @@ def _outside(
         f"{source}, line {sentence.lines[place]:,}: the tag {tag!r} is outside the scheme {scheme}",
         given=f"token {sentence.tokens[place]!r}",
         allowed=listed(known),
-        hint=[message("did you mean {name}?", _meant(tag, known)), "--scheme plain reads every tag as it is"],
+        hint=[did_you_mean(_meant(tag, known)), "--scheme plain reads every tag as it is"],
     )
 
 

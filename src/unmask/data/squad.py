@@ -21,7 +21,7 @@ from unmask.data.memory import Rows, Source
 from unmask.data.records import FormatOrAuto, by_name, format_of, read_records, starts_with_bracket
 from unmask.data.tables import Columns, Example, Reference
 from unmask.data.textfiles import Faults, OnError, name_of, open_text
-from unmask.errors import UserError, did_you_mean
+from unmask.errors import UserError, closest, did_you_mean
 
 QUESTIONS = ("question", "query")
 CONTEXTS = ("context", "passage", "paragraph", "document", "text")
@@ -207,7 +207,7 @@ def _no_column(source: str, given: str, names: Sequence[str], option: str) -> Us
     return UserError(
         f"{source} has no column {given!r}",
         given=f"columns: {', '.join(names)}",
-        hint=[did_you_mean(given, names), f"{option} NAME"],
+        hint=[did_you_mean(closest(given, names)), f"{option} NAME"],
     )
 
 

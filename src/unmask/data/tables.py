@@ -16,7 +16,7 @@ from unmask.data.labels import LabelKind, Truth, report_unknown, separator_of, w
 from unmask.data.memory import Source
 from unmask.data.records import FormatOrAuto, format_of, read_records
 from unmask.data.textfiles import Faults, OnError, name_of, shortened
-from unmask.errors import UserError, did_you_mean
+from unmask.errors import UserError, closest, did_you_mean
 
 __all__ = [
     "Columns",
@@ -223,7 +223,7 @@ def check_labels(
             UserError(
                 f"{example.place}: {what}" if new is not None else f"{example.place} {what}",
                 allowed=", ".join(shown[:16]) + (", ..." if len(shown) > 16 else ""),
-                hint=did_you_mean(new or "", allowed),
+                hint=did_you_mean(closest(new or "", allowed)),
             )
         )
     faults.report()

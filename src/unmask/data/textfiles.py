@@ -22,8 +22,7 @@ from typing import Any, Literal
 from unmask import console
 from unmask.data import encodings
 from unmask.data.encodings import COMPRESSED
-from unmask.errors import UserError, closest, missing_extra
-from unmask.messages import message
+from unmask.errors import UserError, closest, did_you_mean, missing_extra
 
 Kind = Literal["txt", "jsonl", "csv", "tsv"]
 OnError = Literal["stop", "skip"]
@@ -62,7 +61,7 @@ class Faults:
     def found(self, error: UserError) -> None:
         """Raises `error` when stopping at the first; otherwise counts it."""
         if self.on_error == "stop":
-            error.facts["hint"].append(SKIP_HINT)
+            error.facts["hint"].append(SKIP)
             raise error
         self.count += 1
         self.first = self.first or error
@@ -158,7 +157,7 @@ def _absent(path: Path) -> UserError:
     return UserError(
         "{path} does not exist",
         path,
-        hint=message("did you mean {name}?", parent / neighbour) if neighbour else None,
+        hint=did_you_mean(parent / neighbour if neighbour else None),
     )
 
 

@@ -11,7 +11,7 @@ from unmask.data.records import Records
 from unmask.data.schemes import SchemeName
 from unmask.data.sentences import Sentence, Tagged, tagged_of
 from unmask.data.textfiles import Faults, shortened
-from unmask.errors import UserError, did_you_mean
+from unmask.errors import UserError, closest, did_you_mean
 
 
 def _columns(records: Records, columns: TagColumns) -> tuple[str | None, str | None]:
@@ -49,7 +49,7 @@ def read_token_rows(
             raise UserError(
                 f"{source} has no column {given!r}",
                 given=f"columns: {', '.join(names)}",
-                hint=[did_you_mean(given, names), f"--{option}-column"],
+                hint=[did_you_mean(closest(given, names)), f"--{option}-column"],
             )
     if tag is None and require_tags:
         raise UserError(

@@ -9,7 +9,7 @@ from typing import Any
 from unmask.console import Progress
 from unmask.data import corpus, public
 from unmask.data.textfiles import find_files
-from unmask.errors import UserError, did_you_mean
+from unmask.errors import UserError, closest, did_you_mean
 from unmask.evaluate.tested import rows_to_test
 from unmask.tasks import ClassifyTask, Reading, TagTask
 from unmask.train.budget import Budget
@@ -101,7 +101,7 @@ class Request:
                 "{task} is not a task of the quick start",
                 self.task,
                 allowed=", ".join(allowed),
-                hint=[did_you_mean(self.task, allowed), _elsewhere(self.task, self.language)],
+                hint=[did_you_mean(closest(self.task, allowed)), _elsewhere(self.task, self.language)],
             )
         try:
             unit = Budget.parse(self.budget).unit

@@ -15,8 +15,7 @@ from typing import Any, Literal
 
 from unmask import console, files
 from unmask.config import read_yaml
-from unmask.errors import UserError
-from unmask.messages import message
+from unmask.errors import UserError, did_you_mean
 from unmask.report.figures import figure_name, main_figure
 from unmask.report.words import ENGLISH
 from unmask.report.words import figure as shown_value
@@ -141,7 +140,7 @@ def need_run(folder: Path | str) -> RunInfo:
         raise UserError(
             f"{folder} holds no run that can be read",
             given=run.problem,
-            hint=[message("did you mean {name}?", ", ".join(map(str, near)) or None), "unmask runs FOLDER"],
+            hint=[did_you_mean(", ".join(map(str, near)) or None), "unmask runs FOLDER"],
         )
     return run
 

@@ -9,8 +9,7 @@ import math
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Literal, Protocol, TypeVar
 
-from unmask.errors import UserError
-from unmask.messages import message
+from unmask.errors import UserError, did_you_mean
 
 By = Literal["uniform", "source"]
 
@@ -40,7 +39,7 @@ def parse_share(share: str | float) -> float:
         raise UserError(
             f"{text!r} is not a share",
             allowed="more than 0 % and at most 100 %, for example 20% or 0.2",
-            hint=message("did you mean {name}?", suggestion),
+            hint=did_you_mean(suggestion),
         )
     return value
 

@@ -10,8 +10,7 @@ from typing import Any, Literal
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from unmask.errors import UserError, closest
-from unmask.messages import message
+from unmask.errors import UserError, closest, did_you_mean
 from unmask.model.encoder import EncoderConfig
 from unmask.model.presets import PRESETS
 from unmask.train.recipe import FinetuneRecipe, PretrainRecipe
@@ -105,7 +104,7 @@ def _unknown(parts: list[str], kind: Kind | None) -> UserError:
     return UserError(
         f"{'.'.join(parts)} is not a setting" + (f" of a recipe for {kind}" if kind else ""),
         allowed=", ".join(known),
-        hint=message("did you mean {name}?", ".".join([*parts[:depth], meant])) if meant else None,
+        hint=did_you_mean(".".join([*parts[:depth], meant]) if meant else None),
     )
 
 

@@ -10,7 +10,7 @@ from unmask.data.conll import SchemeName, TagColumns
 from unmask.data.ramp import Ramp
 from unmask.data.records import FormatOrAuto
 from unmask.data.tables import Columns
-from unmask.errors import UserError, did_you_mean
+from unmask.errors import UserError, closest, did_you_mean
 from unmask.model.encoder import EncoderConfig
 from unmask.model.presets import PRESETS
 from unmask.objectives import AnyObjective, Masked
@@ -268,7 +268,7 @@ def recipe_of(cls: type[R], values: Mapping[str, Any], overrides: Iterable[str],
                 where,
                 given=name,
                 allowed=", ".join(PRESETS),
-                hint=did_you_mean(str(name), PRESETS),
+                hint=did_you_mean(closest(str(name), PRESETS)),
             )
         values["model"] = {**PRESETS[name], **model}
     recipe = from_mapping(cls, values, where)

@@ -2,8 +2,7 @@
 
 from pathlib import Path
 
-from unmask.errors import UserError, closest
-from unmask.messages import message
+from unmask.errors import UserError, closest, did_you_mean
 
 SUFFIXES = (".yaml", ".yml")
 
@@ -34,5 +33,5 @@ def find(recipe: Path | str) -> Path:
     raise UserError(
         f"{recipe} {what}",
         allowed=f"a YAML file, or one of {', '.join(known)}",
-        hint=message("did you mean {name}?", path.parent / meant if meant else closest(path.stem, known)),
+        hint=did_you_mean(path.parent / meant if meant else closest(path.stem, known)),
     )
