@@ -15,6 +15,7 @@ import yaml
 from pydantic.dataclasses import dataclass as _pydantic_dataclass
 
 from unmask.errors import UserError, closest, did_you_mean
+from unmask.messages import message
 
 __all__ = [
     "by_name",
@@ -34,6 +35,19 @@ __all__ = [
 T = TypeVar("T")
 
 MAX_ALLOWED_SHOWN = 16
+ALLOWED = {  # by the type of pydantic's finding
+    "greater_than": "above {gt}",
+    "greater_than_equal": "at least {ge}",
+    "less_than": "below {lt}",
+    "less_than_equal": "at most {le}",
+    "multiple_of": "a multiple of {multiple_of}",
+    "literal_error": "{expected}",
+    **dict.fromkeys(("int_type", "int_parsing", "int_from_float"), "a whole number"),
+    **dict.fromkeys(("float_type", "float_parsing"), "a number"),
+    **dict.fromkeys(("bool_type", "bool_parsing"), "true or false"),
+    "string_type": "text",
+    "list_type": "a list",
+}
 
 
 def setting(*, default: Any = ..., default_factory: Callable[[], Any] | None = None, **facts: Any) -> Any:
@@ -86,10 +100,8 @@ def read_yaml(path: Path | str) -> dict[str, Any]:
         values = yaml.safe_load(text)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
-        line = f", line {mark.line + 1}" if mark else ""
-        raise UserError(
-            "{path}{line} is not valid YAML", path, line, given=getattr(error, "problem", error)
-        ) from None
+        place = message("{path}, line {line}", path, mark.line + 1) if mark else path
+        raise UserError("{place} is not valid YAML", place, given=getattr(error, "problem", error)) from None
     if values is None:
         values = {}
     if not isinstance(values, dict):
@@ -120,9 +132,7 @@ def _assign(node: Any, parts: list[str], value: Any, key: str) -> None:
     head, *rest = parts
     if isinstance(node, list):
         if not head.isdigit() or int(head) >= len(node):
-            raise UserError(
-                "{key} is not a setting", key, given=head, allowed=f"a place from 0 to {len(node) - 1}"
-            )
+            raise UserError("{key} is not a setting", key, given=head, allowed=f"0 to {len(node) - 1}")
         head = int(head)  # type: ignore[assignment]
     elif not isinstance(node, dict):
         raise UserError("{key} is not a setting", key, given=f"{head} below a plain value")
@@ -165,7 +175,7 @@ def _explain(
     first = next((f for f in findings if f["type"] == "unexpected_keyword_argument"), findings[0])
     location = [str(part) for part in first["loc"]]
     key = ".".join(_as_written(values, first["loc"], first["type"])) if location else "the recipe"
-    others = None if len(findings) == 1 else f"{len(findings) - 1} more in the same place"
+    others = message("{count} more in the same place", len(findings) - 1) if len(findings) > 1 else None
     if first["type"] == "unexpected_keyword_argument":
         names = _settings_at(cls, location[:-1])
         return UserError(
@@ -173,8 +183,7 @@ def _explain(
             where,
             key,
             given=f"{location[-1]}: {first['input']}",
-            allowed=", ".join(names[:MAX_ALLOWED_SHOWN])
-            + (", ..." if len(names) > MAX_ALLOWED_SHOWN else ""),
+            allowed=", ".join([*names[:MAX_ALLOWED_SHOWN], "..."][: len(names)]),
             hint=did_you_mean(closest(location[-1], names)),
             see=f"unmask recipe explain {'.'.join(location[:-1])}".rstrip(),
         )
@@ -185,8 +194,7 @@ def _explain(
     if first["type"] in ("union_tag_invalid", "union_tag_not_found"):
         return _explain_tag(f"{where}: {key}", dict(first["ctx"]))
     if first["type"] == "value_error":  # from a __post_init__: its message says what was given and is allowed
-        because = first["msg"].removeprefix("Value error, ")
-        return UserError("{where}: {key} cannot be used", where, key, given=because, hint=others)
+        return UserError("{where}: {key}: {reason}", where, key, first["ctx"]["error"].args[0], hint=others)
     if first["type"] == "dataclass_type":
         return UserError(
             "{where}: {key} cannot be used",
@@ -196,10 +204,11 @@ def _explain(
             allowed="a group of settings",
             see=f"unmask recipe explain {key}",
         )
-    given = first["input"]
-    shown = "a group of settings" if isinstance(given, Mapping) and len(given) > 4 else repr(given)
-    allowed = first["msg"].removeprefix("Input should be ")
-    return UserError("{where}: {key} cannot be used", where, key, given=shown, allowed=allowed, hint=others)
+    given: Any = first["input"]
+    given = message("a group of settings") if isinstance(given, Mapping) and len(given) > 4 else repr(given)
+    template = ALLOWED.get(first["type"])
+    allowed = message(template, *first.get("ctx", {}).values()) if template else first["msg"]
+    return UserError("{where}: {key} cannot be used", where, key, given=given, allowed=allowed, hint=others)
 
 
 def _explain_tag(place: str, finding: Mapping[str, str]) -> UserError:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from unmask.errors import UserError, closest, did_you_mean
+from unmask.messages import message
 
 COMPRESSED = (".gz", ".zst")
 SAMPLE = 2**16  # bytes that a guess is made from
@@ -169,18 +170,21 @@ def not_utf8(path: str, where: str, raw: bytes, error: UnicodeDecodeError) -> Us
         return UserError(
             "{where} holds half of a surrogate pair, which is no text", where, given=f"\\u{ord(half):04x}"
         )
-    facts: dict[str, object] = {
-        "given": raw[max(0, start - 20) : start + 20].decode("utf-8", "backslashreplace")
-    }
+    around = raw[max(0, start - 20) : start + 20].decode("utf-8", "backslashreplace")
     readable = raw.decode("utf-8", "replace")
     if sum(character > "\x7f" for character in readable) > 2 * readable.count("\ufffd"):
-        facts["looks_like"] = "UTF-8 that is damaged here"
-        facts["to_drop_the_bytes"] = conversion(path, "UTF-8")
+        encoding, like = "UTF-8", message("damaged UTF-8")
     else:
         encoding, language = _guess(raw)
-        facts["looks_like"] = f"{encoding}{language}"
-        facts["to_convert"] = conversion(path, encoding)
-    return UserError(f"{where}: byte 0x{raw[start]:02x} at place {start + 1:,} is not UTF-8", **facts)
+        like = message("{encoding}, by its looks", f"{encoding}{language}")
+    return UserError(
+        "{where}: byte 0x{byte:02x} at place {place:,} is not UTF-8",
+        where,
+        raw[start],
+        start + 1,
+        given=[around, like],
+        hint=conversion(path, encoding),
+    )
 
 
 def not_in(encoding: str, where: str, raw: bytes, error: UnicodeDecodeError) -> UserError:

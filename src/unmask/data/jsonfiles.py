@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from unmask.data.textfiles import Faults, name_of, open_text
+from unmask.data.textfiles import SKIP, Faults, name_of, open_text
 from unmask.errors import UserError
 
 _BLANK = re.compile(r"[ \t\n\r]*")
@@ -61,7 +61,7 @@ def _whole_lines(path: str | Path, encoding: str | None) -> Iterator[str]:
         for _, line in open_text(path, Faults(), encoding):
             yield line
     except UserError as error:
-        error.facts.pop("to leave such lines out", None)
+        error.facts["hint"] = [hint for hint in error.facts["hint"] if hint != SKIP]
         raise
 
 

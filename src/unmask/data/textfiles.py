@@ -48,6 +48,9 @@ _MAGIC = {
 _IN_TEXT = b"\t\n\r\f\x1b" + bytes(range(32, 256))
 
 
+SKIP = "--on-error skip leaves such lines out"
+
+
 class Faults:
     """What happens to a line (or file) that cannot be used: stop at the first, or leave out and count."""
 

@@ -207,7 +207,9 @@ class Quickstart:
                     words=words_for("auto", rows.documents, again=True, progress=work),
                 )
             except UserError as error:
-                error.facts.pop("to remove it", None)  # --restart is an option of `corpus build`
+                error.facts["hint"] = [
+                    hint for hint in error.facts["hint"] if "--restart" not in hint
+                ]  # --restart is an option of `corpus build`
                 raise
             figures = built.statistics(0)
             per_piece = figures["characters"] / built.tokens
