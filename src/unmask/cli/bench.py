@@ -9,6 +9,7 @@ from unmask import console
 from unmask.cli.help import App
 from unmask.cli.shared import AsJson, Overrides, assigned, facts
 from unmask.errors import UserError
+from unmask.messages import message, translate
 
 if TYPE_CHECKING:
     from unmask.train.bench import Trial
@@ -67,13 +68,17 @@ def _show(trial: "Trial") -> None:
         ("tokens/s", f"{speed.tokens_per_second:,.0f}"),
         (
             "gemm share",
-            f"{speed.gemm_share:.1%} of the {speed.gemm_rate / 1e9:,.0f} GFLOP/s of the matrix products alone",
+            message(
+                "{share:.1%} of the {rate:,.0f} GFLOP/s of the matrix products alone",
+                speed.gemm_share,
+                speed.gemm_rate / 1e9,
+            ),
         ),
     ]
     if speed.mfu is not None:
-        rows.append(("MFU", f"{speed.mfu:.1%} of the published peak"))
+        rows.append(("MFU", message("{mfu:.1%} of the published peak", speed.mfu)))
     rows += [
-        ("data wait", f"{speed.waited:.1%} of the time"),
+        ("data wait", message("{share:.1%} of the time", speed.waited)),
         ("peak memory", console.size(speed.peak_memory)),
         ("device", f"{speed.device} · {speed.dtype}"),
         ("threads", str(speed.threads)),
@@ -82,6 +87,8 @@ def _show(trial: "Trial") -> None:
     facts(rows)
     console.table(
         ("part", "seconds per step", "share"),
-        [(part, f"{took:.4f}", f"{took / trial.step_seconds:.1%}") for part, took in trial.parts.items()],
-        prose=(0,),
+        [
+            (translate(part), f"{took:.4f}", f"{took / trial.step_seconds:.1%}")
+            for part, took in trial.parts.items()
+        ],
     )

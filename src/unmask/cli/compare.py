@@ -23,6 +23,7 @@ from unmask.cli.shared import (
     shown,
 )
 from unmask.errors import UserError
+from unmask.messages import language, message, translate, verbatim
 
 if TYPE_CHECKING:
     from unmask.evaluate.saved import Predictions
@@ -61,7 +62,6 @@ def compare(
     from unmask import files
     from unmask.data.conll import TagColumns
     from unmask.data.tables import Columns
-    from unmask.language import language
     from unmask.report.compared import compare_runs, page_of
     from unmask.report.page import render
     from unmask.tasks import Reading
@@ -85,7 +85,7 @@ def compare(
     else:
         _show(found)
         if out is not None:
-            console.say_plain(str(out))
+            console.say(str(out))
 
 
 def _predict(run: Path, file: Path, reading: "Reading") -> "Predictions":
@@ -98,7 +98,6 @@ def _predict(run: Path, file: Path, reading: "Reading") -> "Predictions":
 
 
 def _show(found: "Comparison") -> None:
-    from unmask.language import language
     from unmask.metrics import PLAIN, Interval
     from unmask.report.compared import setting_of, summary
     from unmask.report.words import ENGLISH, catalogue
@@ -106,7 +105,7 @@ def _show(found: "Comparison") -> None:
     words = catalogue(language())
     if found.settings:
         console.table(
-            ("setting", *map(console.Verbatim, found.names)),
+            ("setting", *map(verbatim, found.names)),
             [
                 (
                     setting_of(found, row, words),
@@ -121,14 +120,13 @@ def _show(found: "Comparison") -> None:
             [
                 (
                     name,
-                    run.state,
+                    translate(run.state),
                     run.steps or "",
                     run.tokens or "",
-                    run.shown_figure().replace("\u00a0", " "),
+                    translate(run.shown_figure().replace("\u00a0", " ")),
                 )
                 for name, run in zip(found.names, runs, strict=True)
             ],
-            prose=(1, 4),
         )
     tested = found.evaluation
     if tested:
@@ -136,9 +134,11 @@ def _show(found: "Comparison") -> None:
         differences = {row["over"]: row[metric] for row in tested["differences"]}
         unit = "" if metric in PLAIN else ", %"
         console.table(
-            (f"{tested['rows']:,} {tested['unit']}s of {tested['split']}",
-             f"{ENGLISH['inline.' + metric]}{unit} [95 %]",
-             f"difference to {found.names[0]}"),
+            (
+                message("{rows:,} {unit} of {split}", tested["rows"], message(f"{tested['unit']}s"), tested["split"]),
+                message("{metric}{unit} [95 %]", message(ENGLISH["inline." + metric]), unit),
+                message("difference to {run}", found.names[0]),
+            ),
             [
                 (
                     model["name"],
@@ -149,7 +149,7 @@ def _show(found: "Comparison") -> None:
             ],
         )  # fmt: skip
     for sentence in summary(found, words):
-        console.say_plain(sentence)
+        console.say(sentence)
 
 
 def _against(metric: str, difference: dict[str, float] | None) -> str:

@@ -10,6 +10,7 @@ import typer
 from unmask import console
 from unmask.cli.help import App
 from unmask.errors import UserError, closest, did_you_mean
+from unmask.messages import join, message
 from unmask.version import __version__
 
 if TYPE_CHECKING:
@@ -99,18 +100,27 @@ def build(
             words=cut,
         )
         left_out = built.manifest["left_out"]
+        size = console.size(built.manifest["bytes"])
         work.result(
-            f"{built.documents:,} documents · {built.tokens:,} tokens · "
-            f"{console.size(built.manifest['bytes'])}"
-            + (f" · {spoken(cut)}" if cut else "")
-            + (f" · {left_out:,} empty left out" if left_out else "")
+            join(
+                [
+                    message(
+                        "{documents:,} documents · {tokens:,} tokens · {size}",
+                        built.documents,
+                        built.tokens,
+                        size,
+                    ),
+                    spoken(cut) if cut else None,
+                    message("{count:,} empty documents skipped", left_out) if left_out else None,
+                ]
+            )
         )
     if as_json:
         totals = {key: built.manifest[key] for key in ("documents", "tokens", "bytes", "left_out")}
         words_from = built.manifest["settings"].get("words")
         console.say(json.dumps({"corpus": str(out), **totals, "words": words_from, "sha256": built.sha256}))
     else:
-        console.say_plain(str(out))
+        console.say(str(out))
         console.remark("what is in it: unmask corpus stats {out}", shlex.quote(str(out)))
 
 
@@ -165,24 +175,35 @@ def stats(
 def _show(found: dict[str, Any]) -> None:
     lengths = found["tokens_per_document"]
     quartiles = " · ".join(f"{lengths[key]:,.0f}" for key in lengths)
-    left_out = f" ({found['left_out']:,} empty ones were left out)" if found["left_out"] else ""
+    documents = f"{found['documents']:,}"
+    if found["left_out"]:
+        documents = message("{documents} ({empty:,} empty ones skipped)", documents, found["left_out"])
     facts = [
-        ("documents", f"{found['documents']:,}{left_out}"),
+        ("documents", documents),
         ("tokens", f"{found['tokens']:,}"),
-        ("text", f"{console.size(found['bytes'])}, {found['characters_per_token']:.2f} characters per token"),
-        ("tokens per document", f"{quartiles} (least · quartiles · most)"),
-        ("unknown", f"{found['unknown_rate']:.3%} of the tokens"),
+        (
+            "text",
+            message(
+                "{size}, {ratio:.2f} characters per token",
+                console.size(found["bytes"]),
+                found["characters_per_token"],
+            ),
+        ),
+        ("tokens per document", message("{quartiles} (least · quartiles · most)", quartiles)),
+        ("unknown", message("{share:.3%} of the tokens", found["unknown_rate"])),
         (
             "unigram entropy",
-            f"{found['unigram_entropy']:.3f} nats per token: the loss of guessing by frequency",
+            message("{nats:.3f} nats per token: the loss of guessing by frequency", found["unigram_entropy"]),
         ),
-        ("uniform", f"{found['uniform_entropy']:.3f} nats: ln {found['vocabulary']:,}"),
+        (
+            "uniform",
+            message("{nats:.3f} nats: ln {vocabulary:,}", found["uniform_entropy"], found["vocabulary"]),
+        ),
     ]
-    console.facts(facts, width=20)
-    pieces = "  ".join(
+    frequent = [
         f"{row['piece']} {row['count'] / found['tokens']:.1%}" for row in found["frequent"][:FREQUENT]
-    )
-    console.facts([("most frequent", console.Verbatim(pieces))], width=20)
+    ]
+    console.facts([*facts, ("most frequent", "  ".join(frequent))], width=20)
     sources = sorted(found["sources"], key=lambda source: -source["tokens"])
     console.table(
         ("source", "documents", "tokens", "share"),

@@ -10,6 +10,7 @@ import typer
 from unmask import console
 from unmask.cli.datacheck import EXAMPLE, check_data
 from unmask.cli.help import App
+from unmask.messages import join, message, translate
 
 
 def register(app: typer.Typer) -> None:
@@ -32,10 +33,15 @@ def list_data(as_json: Annotated[bool, typer.Option("--json", help="Print JSON."
     console.table(
         ("name", "kind", "holds", "licence", "cached"),
         [
-            (name, data.kind, data.rows, data.licence.partition(" (")[0], _cached(here[name]))
+            (
+                name,
+                translate(data.kind),
+                translate(data.rows),
+                translate(data.licence.partition(" (")[0]),
+                _cached(here[name]),
+            )
             for name, data in PUBLIC.items()
         ],
-        prose=(1, 2, 3),
     )
     console.remark("To fetch one: unmask data get NAME")
 
@@ -57,24 +63,29 @@ def get_data(
         fetched = get(name, work)
         if out is not None:
             fetched = copy(fetched, out)
-        state = "cached" if fetched.cached else "fetched"
+        state = message("cached" if fetched.cached else "fetched")
         work.result("{title} · {bytes} of text · {state}", data.title, console.size(fetched.bytes), state)
     about = _about(PUBLIC[name].name)
     if as_json:
         console.say(json.dumps({**about, **_plain(asdict(fetched))}, ensure_ascii=False, indent=1))
         return
-    lines = [("title", data.title)]
+    lines = [("title", translate(data.title))]
     rows, labels = ("sentences", "tags") if data.kind == "tagging" else ("rows", "labels")
     for side in ("train", "dev", "test"):
         if path := getattr(fetched, side):
-            kinds = f", {len(fetched.labels)} {labels}" if side == "train" else ""
-            lines.append((side, f"{path}  {getattr(fetched, f'{side}_rows'):,} {rows}{kinds}"))
-    held_out = "dev and test" if fetched.dev else "the test"
-    size, apart = console.size(fetched.bytes), f", nothing of {held_out} {rows}" if fetched.test else ""
-    lines.append(("text", f"{fetched.text}  {fetched.documents:,} documents, {size}{apart}"))
-    lines += [("source", data.source), ("licence", data.licence)]
+            counted = [message("{count:,} {unit}", getattr(fetched, f"{side}_rows"), message(rows))]
+            if side == "train":
+                counted.append(message("{count:,} {unit}", len(fetched.labels), message(labels)))
+            lines.append((side, message("{path}  {counts}", path, join(counted, ", "))))
+    documents = message("{count:,} documents", fetched.documents)
+    apart = message("without the dev and test rows") if fetched.test else None
+    about = join([documents, console.size(fetched.bytes), apart], ", ")
+    lines.append(("text", message("{path}  {counts}", fetched.text, about)))
+    lines += [("source", translate(data.source)), ("licence", translate(data.licence))]
     lines += [("package", f"{data.package} {data.version}, sha256 {data.sha256}")]
-    lines += [("known" if number == 0 else "", defect) for number, defect in enumerate(data.defects)]
+    lines += [
+        ("defects" if number == 0 else "", translate(defect)) for number, defect in enumerate(data.defects)
+    ]
     console.facts(lines, width=7)
 
 

@@ -19,7 +19,7 @@ from unmask.cli.shared import (
     TextColumn,
     TokenColumn,
 )
-from unmask.messages import message
+from unmask.messages import Message, message, translate
 
 if TYPE_CHECKING:
     from unmask.evaluate.datacheck import Check, Part, Problem
@@ -77,8 +77,7 @@ def check_data(
 def _show(found: "Check") -> None:
     console.table(
         ("part", "rows", "characters: median", "5 % to 95 %", "longest", "labels"),
-        [(name, *_row(part)) for name, part in found.parts.items()],
-        prose=(0,),
+        [(translate(name), *_row(part)) for name, part in found.parts.items()],
     )
     labels = list(dict.fromkeys(label for part in found.parts.values() for label in part.labels))
     shown = labels[:LABELS_SHOWN]
@@ -94,31 +93,40 @@ def _show(found: "Check") -> None:
     for problem in found.problems:
         console.say(_said(problem, found))
     if not found.problems:
-        console.say(message("nothing was found that would bias a result"))
+        console.say(message("nothing that would bias a result"))
 
 
 def _row(part: "Part") -> tuple[object, ...]:
     lengths = part.lengths
-    return part.rows, lengths[50], f"{lengths[5]:,} to {lengths[95]:,}", lengths[100], len(part.labels)
+    return (
+        part.rows,
+        lengths[50],
+        message("{low:,} to {high:,}", lengths[5], lengths[95]),
+        lengths[100],
+        len(part.labels),
+    )
 
 
 def _share(count: int, part: "Part") -> str:
     return f"{count:,} ({count / max(1, sum(part.labels.values())):.1%})"
 
 
-def _said(problem: "Problem", found: "Check") -> str:
+PROBLEMS = {
+    "leaks": "{file}: {count:,} of {rows:,} rows stand in {other}, too (the first: {first})",
+    "leaks_of_dev": "{file}: {count:,} of {rows:,} rows stand in {other}, too (the first: {first})",
+    "contradictions": "{file}: {count:,} rows have a text that has another label elsewhere (the first: {first})",
+    "duplicates": "{file}: {count:,} rows repeat the text of an earlier one (the first: {first})",
+    "ids": "{file}: {count:,} rows have the id of an earlier one (the first: {first})",
+    "one_label": "{file}: all {count:,} rows have the same label: there is nothing to learn",
+    "unknown_labels": "{file}: {count:,} rows have a label that no training row has (the first: {first})",
+}
+
+
+def _said(problem: "Problem", found: "Check") -> Message:
     """One finding in a line, with the first rows that it is about."""
     part, finding = found.parts[problem.part], problem.finding
-    head, first = f"{part.file}: {finding.rows:,}", f"(the first: {finding.shown})"
     if problem.what in ("leaks", "leaks_of_dev"):
         other = found.parts["train" if problem.what == "leaks" else "dev"].file
-        return f"{head} of {part.rows:,} rows stand in {other}, too {first}"
-    if problem.what == "contradictions":
-        return f"{head} rows have a text that stands there with another label, too {first}"
-    if problem.what == "duplicates":
-        return f"{head} rows repeat the text of an earlier one {first}"
-    if problem.what == "ids":
-        return f"{head} rows have the id of an earlier one {first}"
-    if problem.what == "one_label":
-        return f"{part.file}: all {part.rows:,} rows have the same label: there is nothing to learn"
-    return f"{head} rows have a label that no training row has {first}"
+        return message(PROBLEMS[problem.what], part.file, finding.rows, part.rows, other, finding.shown)
+    first = () if problem.what == "one_label" else (finding.shown,)
+    return message(PROBLEMS[problem.what], part.file, finding.rows, *first)

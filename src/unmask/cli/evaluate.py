@@ -23,6 +23,7 @@ from unmask.cli.shared import (
     facts,
     shown,
 )
+from unmask.messages import join, message
 
 if TYPE_CHECKING:
     from unmask.tasks.task import Evaluation
@@ -94,11 +95,12 @@ def evaluate(
 def _show(scores: "Evaluation", truncated: int, length: int) -> None:
     from unmask.tasks.task import TITLES
 
-    cut = f", {truncated:,} cut short at {length} tokens" if truncated else ""
+    cut = message("{count:,} truncated to {length} tokens", truncated, length) if truncated else None
+    rows = join([f"{scores.rows:,}", cut, message("in brackets 95 % bootstrap intervals")], ", ")
     facts(
         [
             *((TITLES[key], shown(key, interval, unit=True)) for key, interval in scores.figures.items()),
-            ("rows", f"{scores.rows:,}{cut}; in brackets 95 % bootstrap intervals"),
+            ("rows", rows),
         ]
     )
     for table in scores.tables():

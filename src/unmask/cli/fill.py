@@ -9,6 +9,7 @@ import typer
 
 from unmask import console
 from unmask.cli.shared import AsJson
+from unmask.messages import message
 
 
 def register(app: typer.Typer) -> None:
@@ -40,5 +41,5 @@ def fill(
         console.table(
             ("piece", "probability", "text"),
             [(one.piece, f"{one.score:.1%}", one.text) for one in candidates],
-            title=f"[MASK] {number} of {len(masks)}" if len(masks) > 1 else None,
+            title=message("[MASK] {number} of {count}", number, len(masks)) if len(masks) > 1 else None,
         )

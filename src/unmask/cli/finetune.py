@@ -26,6 +26,7 @@ from unmask.cli.shared import (
     facts,
     shown,
 )
+from unmask.messages import join, message, translate
 
 if TYPE_CHECKING:
     from unmask.train.finetune import Finetuned
@@ -113,11 +114,12 @@ def finetune(
         with console.work("Fine-tuning") as work:
             result = learn(resolved, out=folder, progress=work, world=world)
             metric, value = result.best
-            figures = f"dev {metric} {shown_figure(result.metric, value)} on {result.dev_rows:,} rows"
             work.result(
-                "{steps:,} steps · {figures} · best step {best_step:,}",
+                "{steps:,} steps · dev {metric} {figure} on {rows:,} rows · best step {best:,}",
                 result.steps,
-                figures,
+                message(metric),
+                shown_figure(result.metric, value),
+                result.dev_rows,
                 result.best_step,
             )
     if not world.is_main:
@@ -211,21 +213,23 @@ def _tested(result: "Finetuned", recipe: "FinetuneRecipe", test: Path) -> dict[s
 
 
 def _show(result: "Finetuned", recipe: "FinetuneRecipe", tested: dict[str, Any] | None) -> None:
-    cut = {f"{result.train_rows:,} training texts": result.truncated}
+    cut = [message("{count:,} of {rows:,} training texts", result.truncated, result.train_rows)]
     if tested is not None:
-        cut[f"{tested['rows']:,} test texts"] = tested["truncated"]
+        cut.append(message("{count:,} of {rows:,} test texts", tested["truncated"], tested["rows"]))
         models = tested["models"]
         keys = [key for key in models[0] if key not in ("name", "kind")]
         console.table(
-            (f"{tested['rows']:,} test {tested['unit']}s", *(_column(key, models[0][key]) for key in keys)),
-            [(row["name"], *(_figure(key, row[key]) for key in keys)) for row in models],
-            prose=(0,),
+            (
+                message("{rows:,} test {unit}", tested["rows"], message(f"{tested['unit']}s")),
+                *(_column(key, models[0][key]) for key in keys),
+            ),
+            [(translate(row["name"]), *(_figure(key, row[key]) for key in keys)) for row in models],
         )
     rows = [("model", str(result.model))]
-    if any(cut.values()):
-        shown = ", ".join(f"{number:,} of {of}" for of, number in cut.items())
+    if result.truncated or (tested and tested["truncated"]):
         name, tokens = recipe.task.task.cut_at(recipe.task)
-        rows.insert(0, ("cut short", f"{shown}, at {tokens} tokens ({name})"))
+        limit = message("to {tokens} tokens ({setting})", tokens, name)
+        rows.insert(0, ("truncated", join([*cut, limit], ", ")))
     command = "evaluate" if tested is None else "predict"
     facts([*rows, ("next", f"unmask {command} {shlex.quote(str(result.model))} FILE")])
 
@@ -235,7 +239,8 @@ def _column(key: str, figure: object) -> str:
     from unmask.tasks.task import TITLES
 
     unit = "" if key in PLAIN else ", %"
-    return f"{TITLES.get(key, key)}{unit}" + (" [95 %]" if isinstance(figure, dict) else "")
+    interval = " [95 %]" if isinstance(figure, dict) else ""
+    return message("{metric}{unit}", message(TITLES.get(key, key)), unit + interval)
 
 
 def _figure(key: str, figure: Any) -> str:

@@ -13,6 +13,7 @@ import typer
 from unmask import console
 from unmask.cli.shared import DataFormat, Encoding, OnError, PairColumn, TextColumn, TokenColumn
 from unmask.errors import UserError
+from unmask.messages import join, message, verbatim
 
 if TYPE_CHECKING:
     from unmask.data.tables import Example
@@ -115,7 +116,7 @@ def predict(
                 record = task.record(example, prediction, every)
                 target.write(json.dumps(record, ensure_ascii=False) + "\n")
             work.advance(1)
-        work.result(f"{len(examples):,} rows" + (f" · {out}" if out is not None else ""))
+        work.result(join([message("{rows:,} rows", len(examples)), out and str(out)]))
     _say_cut(predictor)
 
 
@@ -164,7 +165,7 @@ def _opened(out: Path | None) -> Iterator[IO[str]]:
 def _table(task: "Task[Any]", rows: "Iterable[tuple[Example, Any]]", every: bool) -> None:
     """What people want to see of `lines`, and the beginning of the text where it is not among them."""
     columns, plain = task.columns(every), task.columns(False)
-    columns = [*columns[: len(plain)], *map(console.Verbatim, columns[len(plain) :])]  # labels are the user's
+    columns = [*columns[: len(plain)], *map(verbatim, columns[len(plain) :])]  # labels are the user's
     chosen = [n for n, name in enumerate(columns) if n >= len(plain) or name not in PLACES]
     whole = "text" not in plain
     shown = []

@@ -10,6 +10,7 @@ import typer
 
 from unmask import console
 from unmask.cli.shared import AsJson, Overrides, assigned, facts
+from unmask.messages import message
 
 if TYPE_CHECKING:
     from unmask.train.pretrain import Pretrained
@@ -72,22 +73,34 @@ def _show(result: "Pretrained") -> None:
         rows.append(
             (
                 "held-out loss",
-                f"{heldout['masked.loss']:.2f} nats per hidden piece "
-                f"(unigram {result.unigram:.2f}, uniform {result.uniform:.2f}) · "
-                f"{heldout['masked.accuracy']:.1%} guessed right",
+                message(
+                    "{loss:.2f} nats per masked token (unigram {unigram:.2f}, uniform {uniform:.2f}) · "
+                    "{accuracy:.1%} correct",
+                    heldout["masked.loss"],
+                    result.unigram,
+                    result.uniform,
+                    heldout["masked.accuracy"],
+                ),
             )
         )
     if result.heldout_before is not None and "masked.loss" in result.heldout_before:
-        rows.append(("before", f"{result.heldout_before['masked.loss']:.2f} nats per hidden piece"))
+        rows.append(
+            ("before", message("{loss:.2f} nats per masked token", result.heldout_before["masked.loss"]))
+        )
     if "next_sentence.loss" in heldout:
         rows.append(
             (
                 "next sentence",
-                f"{heldout['next_sentence.loss']:.2f} nats per pair (chance 0.69) · "
-                f"{heldout['next_sentence.accuracy']:.1%} right (chance 50 %)",
+                message(
+                    "{loss:.2f} nats per pair (chance 0.69) · {accuracy:.1%} correct (chance 50 %)",
+                    heldout["next_sentence.loss"],
+                    heldout["next_sentence.accuracy"],
+                ),
             )
         )
-    rows.append(("model", f"{result.model} · {result.parameters / 1e6:.1f} M parameters"))
+    rows.append(
+        ("model", message("{model} · {parameters:.1f} M parameters", result.model, result.parameters / 1e6))
+    )
     model = shlex.quote(str(result.model))
     following = f"finetune --model {model} --train FILE"
     if "masked.loss" in heldout:

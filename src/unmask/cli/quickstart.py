@@ -17,6 +17,7 @@ from unmask.cli.shared import (
     TokenColumn,
     UnknownLabels,
 )
+from unmask.messages import message, translate
 
 EXAMPLE = "Example: unmask quickstart --task reviews --budget 10m --out runs/reviews"
 
@@ -100,11 +101,15 @@ def quickstart(
         return
     evaluation = results["evaluation"]
     shown = [key for key in TITLES if isinstance(evaluation["models"][0].get(key), dict)]
-    rows = [[model["name"], *(_shown(model[key]) for key in shown)] for model in evaluation["models"]]
+    rows = [
+        [translate(model["name"]), *(_shown(model[key]) for key in shown)] for model in evaluation["models"]
+    ]
     console.table(
-        [f"{evaluation['rows']:,} test {evaluation['unit']}s", *(f"{TITLES[key]} [95 %]" for key in shown)],
+        [
+            message("{rows:,} test {unit}", evaluation["rows"], message(f"{evaluation['unit']}s")),
+            *(message("{metric} [95 %]", message(TITLES[key])) for key in shown),
+        ],
         rows,
-        prose=(0,),
     )
     following = f"unmask predict {folder / 'finetune' / 'model'} FILE"
     console.facts([("report", str(folder / "report.html")), ("next", following)], width=7)

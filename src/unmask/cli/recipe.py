@@ -9,7 +9,7 @@ import typer
 from unmask import console
 from unmask.cli.help import App
 from unmask.cli.shared import AsJson, Overrides
-from unmask.language import translate
+from unmask.messages import join, message, translate
 
 if TYPE_CHECKING:
     from unmask.train.recipe import FinetuneRecipe, PretrainRecipe
@@ -32,9 +32,7 @@ def show(recipe: Recipe, overrides: Overrides = None, as_json: AsJson = False) -
     from unmask.train.recipe import kind_of, read_recipe
 
     resolved = read_recipe(kind_of(recipe), recipe, overrides or [])
-    console.say_plain(
-        json.dumps(dump(resolved), ensure_ascii=False) if as_json else to_yaml(resolved).rstrip()
-    )
+    console.say(json.dumps(dump(resolved), ensure_ascii=False) if as_json else to_yaml(resolved).rstrip())
 
 
 @noun.command(epilog="Example: unmask recipe explain train.schedule")
@@ -56,11 +54,11 @@ def explain(
         console.say(json.dumps([asdict(group) for group in groups], ensure_ascii=False))
         return
     for group in groups:
-        console.say(f"{group.title or 'the recipe'} · {' and '.join(group.kinds)}\n{group.purpose}")
+        title = join([group.title or message("the recipe"), *map(message, group.kinds)])
+        console.say(f"{translate(title)}\n{translate(group.purpose)}")
         console.table(
             ("setting", "allowed", "default", "what it is"),
-            [(one.name, one.allowed, translate(one.default), one.description) for one in group.settings],
-            prose=(1, 3),
+            [(one.name, one.allowed, one.default, translate(one.description)) for one in group.settings],
         )
 
 
@@ -74,8 +72,10 @@ def check(recipe: Recipe, overrides: Overrides = None, as_json: AsJson = False) 
     if as_json:
         console.say(json.dumps({"recipe": recipe, "ok": True, **found}, ensure_ascii=False))
         return
-    numbers = " · ".join(f"{value:,} {name.replace('_', ' ')}" for name, value in found.items())
-    console.say("ok: {recipe} · {numbers}", recipe, numbers)
+    numbers = [
+        message("{count:,} {unit}", value, message(name.replace("_", " "))) for name, value in found.items()
+    ]
+    console.say(join([f"ok: {recipe}", *numbers]))
 
 
 def _pretraining(recipe: "PretrainRecipe") -> dict[str, int]:

@@ -31,6 +31,6 @@ def report(
     if out is not None:
         files.check_file(out)
     path = write_report(run, out, lang)
-    console.say_plain(str(path))
+    console.say(str(path))
     if open_it and typer.launch(path.resolve().as_uri()) != 0:
         console.remark("no browser could be opened; the page is there")

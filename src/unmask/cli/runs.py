@@ -7,6 +7,7 @@ import typer
 
 from unmask import console
 from unmask.cli.shared import AsJson
+from unmask.messages import language
 
 COLUMNS = ("run", "kind", "state", "what", "budget", "steps", "tokens", "figure", "begun (UTC)")
 
@@ -20,7 +21,6 @@ def runs(
     as_json: AsJson = False,
 ) -> None:
     """List the runs below a folder, the newest last. Damaged ones are listed as such, with the reason."""
-    from unmask.language import language
     from unmask.report.runs import find_runs, told
     from unmask.report.words import catalogue
 
@@ -32,4 +32,4 @@ def runs(
         console.remark("there are no runs below {folder}", folder)
         return
     words = catalogue(language())
-    console.table(COLUMNS, [told(run, words) for run in found], prose=(2, 3, 7))
+    console.table(COLUMNS, [told(run, words) for run in found])

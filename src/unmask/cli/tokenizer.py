@@ -9,6 +9,7 @@ import typer
 from unmask import console, files
 from unmask.cli.help import App
 from unmask.errors import UserError
+from unmask.messages import message, translate, verbatim
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -135,15 +136,25 @@ def _training(tokenizer: "Tokenizer") -> dict[str, Any]:
 
 def _say_training(result: dict[str, Any]) -> None:
     rows = [
-        ("pieces", f"{result['vocabulary']:,}, of which {result['alphabet']:,} are single characters"),
-        ("characters per piece", f"{result['characters_per_piece']:.2f}"),
-        ("pieces per word", f"{result['pieces_per_word']:.2f}"),
-        ("unknown words", f"{100 * result['unknown_rate']:.3f} %"),
-        ("text", f"{result['documents']:,} documents, {result['words']:,} words"),
-        ("time", console.seconds(result["seconds"])),
+        (
+            message("tokens"),
+            message(
+                "{tokens:,}, of which {alphabet:,} are single characters",
+                result["vocabulary"],
+                result["alphabet"],
+            ),
+        ),
+        (message("characters per token"), f"{result['characters_per_piece']:.2f}"),
+        (message("tokens per word"), f"{result['pieces_per_word']:.2f}"),
+        (message("unknown words"), f"{100 * result['unknown_rate']:.3f} %"),
+        (
+            message("text"),
+            message("{documents:,} documents, {words:,} words", result["documents"], result["words"]),
+        ),
+        (message("time"), console.seconds(result["seconds"])),
         ("sha256", result["sha256"]),
     ]
-    console.table(["tokenizer", console.Verbatim(result["tokenizer"])], rows, prose=(0, 1))
+    console.table(["tokenizer", verbatim(result["tokenizer"])], rows)
     dropped = result["dropped_characters"]
     if dropped:
         shown = " ".join(dropped[:DROPPED]) + (" ..." if len(dropped) > DROPPED else "")
@@ -183,23 +194,22 @@ def inspect(
         console.say(json.dumps({"tokenizer": str(folder), **facts}))
     elif text is None:
         console.table(
-            ["tokenizer", console.Verbatim(folder)],
-            [(key.replace("_", " "), _shown(facts[key])) for key in facts],
-            prose=(0,),
+            ["tokenizer", verbatim(str(folder))],
+            [(translate(key.replace("_", " ")), _shown(facts[key])) for key in facts],
         )
     else:
         rows = [
             (row["piece"], row["id"], row["characters"], f"{row['start']}-{row['end']}", _shown(row["word"]))
             for row in facts["pieces"]
         ]
-        console.table(["piece", "id", "stands for", "place", "word"], rows)
+        console.table(["token", "id", "stands for", "position", "word"], rows)
 
 
 def _shown(value: Any) -> str:
     if value is None:
         return "-"
     if isinstance(value, bool):
-        return console.label("yes" if value else "no")
+        return translate("yes" if value else "no")
     if isinstance(value, dict):
         return "  ".join(f"{key} {number}" for key, number in value.items())
     return (

@@ -11,6 +11,7 @@ import typer
 from unmask import console
 from unmask.cli.help import App
 from unmask.cli.shared import AllowUnused, AsJson, Encoding
+from unmask.messages import message, translate
 
 if TYPE_CHECKING:
     from unmask.text.tokenizer import Tokenizer
@@ -100,7 +101,7 @@ def _texts(sources: list[str], column: str, split: Any, encoding: str | None, on
 def _say_audit(figures: dict[str, Any]) -> None:
     rows = [
         (
-            script,
+            translate(script),
             f"{one['characters']:,}",
             f"{one['words']:,}",
             f"{one['characters_per_piece']:.2f}",
@@ -110,30 +111,32 @@ def _say_audit(figures: dict[str, Any]) -> None:
         for script, one in [*figures["scripts"].items(), ("all", figures)]
     ]
     console.table(
-        ("script", "characters", "words", "characters per piece", "pieces per word", "unknown pieces"),
+        ("script", "characters", "words", "characters per token", "tokens per word", "unknown tokens"),
         rows,
-        prose=(0,),
     )
     unused = figures["unused"]
-    examples = console.Verbatim("  ".join(unused["examples"][:SHOWN]))
-    lines = [("unused", f"{unused['count']:,} pieces, {unused['share']:.1%} of the ordinary ones")]
-    lines += [("", examples)] if unused["examples"] else []
+    lines = [
+        (
+            "unused",
+            message("{count:,} tokens, {share:.1%} of the ordinary ones", unused["count"], unused["share"]),
+        )
+    ]
+    lines += [("", "  ".join(unused["examples"][:SHOWN]))] if unused["examples"] else []
     if figures["unknown_characters"]:
         shown = [f"{one['character']} {one['count']:,}" for one in figures["unknown_characters"]]
-        lines.append(("unknown", console.Verbatim("  ".join(shown))))
+        lines.append(("unknown", "  ".join(shown)))
     if figures["unknown_otherwise"]:
-        lines.append(
-            (
-                "",
-                f"{figures['unknown_otherwise']:,} words of known characters: too long, or none fits where it stands",
-            )
+        words = message(
+            "{count:,} words of known characters: too long, or no token fits there",
+            figures["unknown_otherwise"],
         )
+        lines.append(("", words))
     console.facts(lines)
     if figures["fragmented"]:
         console.table(
-            ("word", "count", "pieces"),
+            ("word", "count", "tokens"),
             [(one["word"], one["count"], "  ".join(one["pieces"])) for one in figures["fragmented"]],
-            title="what costs the most pieces",
+            title="words that need the most tokens",
         )
     if figures["forgotten"]:
         console.remark("{forgotten:,} rare words were not counted, to save memory", figures["forgotten"])
@@ -186,18 +189,21 @@ def _say_grown(grown: "Grown", out: Path, asked: int) -> None:
         [
             (
                 "added",
-                f"{len(grown.chosen):,} pieces, which saved {sum(one.saved for one in grown.chosen):,}",
+                message(
+                    "{count:,} tokens, which save {saved:,}",
+                    len(grown.chosen),
+                    sum(one.saved for one in grown.chosen),
+                ),
             ),
-            ("", console.Verbatim("  ".join(first))),
+            ("", "  ".join(first)),
         ]
     )
     console.table(
         ("held-out text", "before", "after"),
         [
-            (name, before, after)
+            (translate(name), before, after)
             for (name, before), (_, after) in zip(_shown(grown.before), _shown(grown.after), strict=True)
         ],
-        prose=(0,),
     )
     if len(grown.chosen) < asked:
         console.remark("the text supports no more than {chosen:,} pieces", len(grown.chosen))
@@ -209,7 +215,7 @@ def _say_grown(grown: "Grown", out: Path, asked: int) -> None:
 
 def _shown(fit: "Fit") -> list[tuple[str, str]]:
     rows = [
-        ("characters per piece", f"{fit.characters_per_piece:.3f}"),
+        ("characters per token", f"{fit.characters_per_piece:.3f}"),
         ("unknown words", f"{fit.unknown_rate:.3%}"),
     ]
     if fit.bits_per_character is not None:

@@ -80,6 +80,11 @@ def render(value: Any, into: str | None = None) -> Any:
     return translate(value, into) if isinstance(value, Message) else value
 
 
+def verbatim(text: str) -> Message:
+    """Text of the user's where a title or a heading stands, which is not to be translated."""
+    return message("{text}", text)
+
+
 def pad(text: str, width: int) -> str:
     """Fill up to `width` cells of a terminal, on the right. Chinese characters take two cells."""
     return text + " " * (width - cell_len(text))
