@@ -207,8 +207,7 @@ class _Measuring:
             except subprocess.TimeoutExpired:
                 raise UserError(
                     f"{self.benchmark.name}: {side.name} took longer than {self.plan.limit:.0f} seconds",
-                    to_do="give less work, or a longer --limit",
-                    kept=self.record,
+                    hint=["give less work, or a longer --limit", f"{self.record} is kept"],
                 ) from None
             finally:
                 if process.poll() is None:
@@ -224,8 +223,8 @@ class _Measuring:
         how = f"was killed by signal {-code}" if code < 0 else f"ended with status {code}"
         return UserError(
             f"{self.benchmark.name}: {side.name} {how}",
-            it_said="\n" + "\n".join(f"    {each}" for each in said) if said else "nothing",
-            kept=self.record,
+            given=[*said] or "no output",
+            hint=f"{self.record} is kept",
         )
 
     def save(self) -> Outcome:

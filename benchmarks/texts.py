@@ -51,7 +51,7 @@ def arrange(arguments: argparse.Namespace, folder: Path) -> Text:
         raise UserError(
             "a benchmark needs at least two documents",
             given=f"{len(documents)} in {', '.join(names(arguments))}",
-            to_do="separate documents by blank lines, or --split line",
+            hint="separate documents by blank lines, or --split line",
         )
     parts: dict[str, list[str]] = {"train": [], "heldout": []}
     for number, document in enumerate(documents):
@@ -106,7 +106,7 @@ def names(arguments: argparse.Namespace) -> list[str]:
     )
     if not default:
         raise UserError(
-            "there is no public data in this language", given=arguments.language, to_do="--text FILE"
+            "there is no public data in this language", given=arguments.language, hint="--text FILE"
         )
     return list(default)
 
@@ -127,9 +127,8 @@ def _fetched(name: str) -> Path:
     try:
         return public.get(name).text
     except UserError as error:
-        facts = {key: value for key, value in error.facts.items() if "your own" not in key}
-        facts["to measure on text of your own"] = "--text FILE"
-        raise UserError(error.what, **facts) from None
+        error.facts["hint"] = ["--text FILE measures on text of your own"]
+        raise
 
 
 def _evenly(texts: Iterator[str], characters: int) -> Iterator[str]:

@@ -230,8 +230,7 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[object]], title: str |
     grid = Table(title=title and translate(title), box=box.SIMPLE_HEAD, title_justify="left", pad_edge=False)
     for number, column in enumerate(columns):
         numeric = all(isinstance(row[number], int | float) or str(row[number])[:1].isdigit() for row in rows)
-        justify = "right" if rows and numeric else "left"
-        grid.add_column(translate(column), justify=justify, overflow="fold")
+        grid.add_column(translate(column), justify="right" if rows and numeric else "left", overflow="fold")
     for row in rows:
         grid.add_row(*(escape(f"{cell:,}" if isinstance(cell, int) else str(render(cell))) for cell in row))
     wide = None if sys.stdout.isatty() else 200

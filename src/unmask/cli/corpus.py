@@ -100,7 +100,7 @@ def build(
             words=cut,
         )
         left_out = built.manifest["left_out"]
-        size = console.size(built.manifest["bytes"])
+        written = console.size(built.manifest["bytes"])
         work.result(
             join(
                 [
@@ -108,7 +108,7 @@ def build(
                         "{documents:,} documents · {tokens:,} tokens · {size}",
                         built.documents,
                         built.tokens,
-                        size,
+                        written,
                     ),
                     spoken(cut) if cut else None,
                     message("{count:,} empty documents skipped", left_out) if left_out else None,

@@ -79,8 +79,8 @@ def get_data(
             lines.append((side, message("{path}  {counts}", path, join(counted, ", "))))
     documents = message("{count:,} documents", fetched.documents)
     apart = message("without the dev and test rows") if fetched.test else None
-    about = join([documents, console.size(fetched.bytes), apart], ", ")
-    lines.append(("text", message("{path}  {counts}", fetched.text, about)))
+    text = join([documents, console.size(fetched.bytes), apart], ", ")
+    lines.append(("text", message("{path}  {counts}", fetched.text, text)))
     lines += [("source", translate(data.source)), ("licence", translate(data.licence))]
     lines += [("package", f"{data.package} {data.version}, sha256 {data.sha256}")]
     lines += [

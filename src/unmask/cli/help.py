@@ -1,7 +1,8 @@
 """Help and wrong usage, drawn by commands of our own, so that both speak the language of messages."""
 
 import inspect
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import typer
 from rich.console import Console
@@ -14,6 +15,7 @@ from unmask.errors import UserError, closest, did_you_mean
 from unmask.messages import message, translate
 
 UsageError: type[Exception] = typer.BadParameter.__mro__[1]  # typer's own or click's, as its version has it
+F = TypeVar("F", bound=Callable[..., Any])
 NAMES = 34  # cells of the column of names
 
 
@@ -54,7 +56,7 @@ class App(typer.Typer):
     def __init__(self, **settings: Any) -> None:
         super().__init__(**{"cls": Group, **settings})
 
-    def command(self, name: str | None = None, **settings: Any) -> Any:
+    def command(self, name: str | None = None, **settings: Any) -> Callable[[F], F]:
         return super().command(name, cls=Command, **settings)
 
 

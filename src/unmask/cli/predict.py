@@ -116,7 +116,7 @@ def predict(
                 record = task.record(example, prediction, every)
                 target.write(json.dumps(record, ensure_ascii=False) + "\n")
             work.advance(1)
-        work.result(join([message("{rows:,} rows", len(examples)), out and str(out)]))
+        work.result(join([message("{rows:,} rows", len(examples)), str(out) if out else None]))
     _say_cut(predictor)
 
 

@@ -54,7 +54,7 @@ def explain(
         console.say(json.dumps([asdict(group) for group in groups], ensure_ascii=False))
         return
     for group in groups:
-        title = join([group.title or message("the recipe"), *map(message, group.kinds)])
+        title = join([group.title or message("the recipe"), " and ".join(group.kinds)])
         console.say(f"{translate(title)}\n{translate(group.purpose)}")
         console.table(
             ("setting", "allowed", "default", "what it is"),

@@ -115,7 +115,7 @@ def _say_audit(figures: dict[str, Any]) -> None:
         rows,
     )
     unused = figures["unused"]
-    lines = [
+    lines: list[tuple[str, str]] = [
         (
             "unused",
             message("{count:,} tokens, {share:.1%} of the ordinary ones", unused["count"], unused["share"]),

@@ -24,6 +24,8 @@ from unmask.data.tables import Example, Unknown
 from unmask.data.textfiles import Faults, OnError, name_of, open_text, shortened
 from unmask.data.tokenrows import are_token_rows, read_token_rows
 from unmask.errors import UserError, closest, did_you_mean
+from unmask.messages import join as join_messages
+from unmask.messages import message
 
 __all__ = ["SHOWN", "SchemeName", "TagColumns", "Tagged", "check_tags", "join", "read_tagged"]
 
@@ -271,20 +273,24 @@ def _say(source: str, tagged: Tagged, reader: _Reader, asked: SchemeName | None,
     layout = reader.layout
     assert layout is not None
     has_tags = layout.tag is not None and any(example.spans is not None for example in tagged.examples)
-    tag = "no tags" if layout.tag is None or not has_tags else f"tags in column {layout.tag + 1}"
-    count, kinds = len(tagged.examples), len(tagged.labels)
-    sentences = f"{count:,} sentence" + ("" if count == 1 else "s")
+    parts = [
+        message("{count:,} sentences", len(tagged.examples)),
+        message("tokens in column {token} of {columns}", layout.token + 1, layout.width),
+    ]
     if not say_tags:
-        where = f"tokens in column {layout.token + 1} of {layout.width}"
-        console.remark("{source}: {sentences}, {where} (to change: --token-column)", source, sentences, where)
+        console.remark("{source}: {parts} (to change: --token-column)", source, join_messages(parts, ", "))
         return
-    parts = [f"{sentences}, tokens in column {layout.token + 1}, {tag} of {layout.width}"]
-    if has_tags:
-        plain = f"plain tags, {kinds:,} different"
-        what = plain if tagged.scheme == "plain" else f"{tagged.scheme}, labels: {kinds:,}"
-        parts.append(f"scheme {what}" if asked is None else what)
+    if layout.tag is not None and has_tags:
+        parts += [
+            message("tags in column {tag}", layout.tag + 1),
+            message("scheme {scheme}, {labels:,} labels", tagged.scheme, len(tagged.labels)),
+        ]
+    else:
+        parts.append(message("no tags"))
     console.remark(
-        "{source}: {parts} (to change: --token-column, --tag-column, --scheme)", source, "; ".join(parts)
+        "{source}: {parts} (to change: --token-column, --tag-column, --scheme)",
+        source,
+        join_messages(parts, ", "),
     )
 
 

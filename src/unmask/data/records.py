@@ -31,6 +31,7 @@ from unmask.data.textfiles import (
     shortened,
 )
 from unmask.errors import UserError
+from unmask.messages import message
 
 Format = Literal["csv", "tsv", "jsonl", "json", "label-studio", "parquet", "txt", "conll"]
 FormatOrAuto = Literal["auto", "csv", "tsv", "jsonl", "json", "label-studio", "parquet", "txt", "conll"]
@@ -104,7 +105,7 @@ def read_records(
             given=[f"{faults.count or None} skipped", faults.first and faults.first.message],
         )
     if format == "label-studio" or (format in ("json", "jsonl") and labelstudio.is_export(rows[0][1])):
-        console.remark("{name}: {what}, {rows:,} entries", name, WHAT["label-studio"], len(rows))
+        console.remark("{name}: {what}, {rows:,} entries", name, message(WHAT["label-studio"]), len(rows))
         rows, annotated = labelstudio.read_tasks(name, rows, labelled)
         if not rows:
             raise UserError(
@@ -163,7 +164,7 @@ def format_of(
     if found is not None and found != named:
         if str(source) != STDIN or found != "jsonl":  # objects from a pipe need no saying
             console.remark(
-                "{source}: read as {what} (to change: --data-format)", name_of(source), WHAT[found]
+                "{source}: read as {what} (to change: --data-format)", name_of(source), message(WHAT[found])
             )
         return found
     return named or plain
@@ -260,13 +261,12 @@ def _csv_rows(path: str | Path, faults: Faults, encoding: str | None) -> Iterato
         if len(fields) == width:
             yield line, fields
             continue
-        found = "1 field" if len(fields) == 1 else f"{len(fields)} fields"
         faults.found(
             UserError(
-                "{path}, line {line:,} has {found}, the header has {width}",
+                "{path}, line {line:,} has {fields:,} fields, the header has {width:,}",
                 name_of(path),
                 line,
-                found,
+                len(fields),
                 width,
                 given=shortened(delimiter.join(fields)),
                 allowed="as many fields in every row; a field that holds the separator stands in quotes",

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from unmask import config, console, files
+from unmask import config, files
 from unmask.console import Progress
 from unmask.data.corpus import Document
 from unmask.data.shardfiles import (
@@ -256,7 +256,7 @@ class _Writer:
         self._record()
         self.pending = _Pending()
         done = sum(shard["tokens"] for shard in self.shards)
-        self.progress.show(message("{done} tokens", console.count(done)))
+        self.progress.show(message("{count:,.0f} tokens", done))
 
     def _count(self, number: int) -> None:
         """Add a finished shard to the counts of pieces and sources."""

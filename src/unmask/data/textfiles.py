@@ -291,11 +291,9 @@ def open_text(
 
 def _damaged(name: str, number: int, error: Exception) -> UserError:
     cut = isinstance(error, EOFError)
-    what = "is cut short: its compressed data ends too early" if cut else "is damaged"
     return UserError(
-        "{name} {what}, after line {number:,}",
+        "{name} ends too early, after line {number:,}" if cut else "{name} is damaged after line {number:,}",
         name,
-        what,
         number,
         given=None if cut else error,
         hint="copy or download it again",

@@ -7,6 +7,7 @@ from unmask import console
 from unmask.console import SILENT, Progress
 from unmask.data.corpus import Document
 from unmask.errors import UserError
+from unmask.messages import message
 from unmask.text.chinese import mostly_chinese
 from unmask.text.lexicon import Lexicon, Words, jieba_words
 
@@ -55,6 +56,5 @@ def spoken(words: Words | None) -> str:
     if words is None:
         return ""
     if isinstance(words, Lexicon):
-        origin = words.origin if words.origin.startswith("learnt") else f"of {words.origin}"
-        return f"{words.longer:,} Chinese words {origin}"
-    return f"words by {getattr(words, '__qualname__', 'a function')}"
+        return message("{count:,} Chinese words, {origin}", words.longer, words.origin)
+    return message("words by {function}", getattr(words, "__qualname__", "?"))

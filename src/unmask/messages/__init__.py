@@ -31,11 +31,12 @@ class Message(str):
 def message(template: str, *values: object) -> Message:
     """Fill in a template: `message("{rows:,} rows of {path}", 7, "x.csv")`, by the rules of str.format.
 
-    values: of the names in the template, in the order in which they first stand there.
+    values: of the names in the template, in the order in which they first stand there. A text without values is taken
+    as it is.
     """
-    names = dict.fromkeys(name for _, name, _, _ in Formatter().parse(template) if name)
+    names = dict.fromkeys(name for _, name, _, _ in Formatter().parse(template) if name) if values else {}
     named = dict(zip(names, values, strict=True))
-    made = Message(template.format(**named))
+    made = Message(template.format(**named) if values else template)
     made.template, made.values = template, named
     return made
 
@@ -71,8 +72,9 @@ def translate(text: str, into: str | None = None) -> str:
         return text
     if not isinstance(text, Message):
         return _catalogue(chosen).get(text, text)
+    template = _catalogue(chosen).get(text.template, text.template)
     values = {name: render(value, chosen) for name, value in text.values.items()}
-    return _catalogue(chosen).get(text.template, text.template).format(**values)
+    return template.format(**values) if values else template
 
 
 def render(value: Any, into: str | None = None) -> Any:

@@ -31,6 +31,7 @@ from unmask.evaluate.samples import fills, predictions
 from unmask.evaluate.saved import compared
 from unmask.evaluate.simplest import simplest
 from unmask.evaluate.tested import kept_of, test_examples
+from unmask.messages import join, message, to_json
 from unmask.objectives import Masked
 from unmask.predict import load
 from unmask.quickstart.jobs import Material, Request, gather
@@ -146,6 +147,7 @@ class Quickstart:
                     "number": number,
                     "title": title,
                     "summary": work.summary,
+                    "message": to_json(work.summary),
                     "seconds": round(work.elapsed, 2),
                 }
                 self.results["steps"].append(row)
@@ -164,21 +166,15 @@ class Quickstart:
             material = gather(self.request, work)
             self.results["data"] = {"corpora": material.corpora, "task": material.rows}
             documents = sum(row["documents"] for row in material.corpora)
-            names = " + ".join(row["name"] for row in material.corpora)
-            state = " · cached" if material.cached else ""
-            public = ""
+            names = join((message(row["name"]) for row in material.corpora), " + ")
+            parts = [names, console.size(material.bytes), message("{count:,} documents", documents)]
+            if material.cached:
+                parts.append(message("cached"))
             if self.request.start is not None:
                 self.start = Start.of(self.request.start, work)
                 self.results["public"] = self.start.told
-                public = f" · checkpoint {self.start.title}"
-            work.result(
-                "{names} · {bytes} · {documents:,} documents{state}{public}",
-                names,
-                console.size(material.bytes),
-                documents,
-                state,
-                public,
-            )
+                parts.append(message("checkpoint {title}", self.start.title))
+            work.result(join(parts))
         for row in material.corpora:
             if "source" in row:
                 console.remark(f"    {row['name']}: {row['source']}; {row['licence']}")
@@ -243,11 +239,9 @@ class Quickstart:
             assert isinstance(masked, Masked)
             end = masked.final_ratio
             share = f"{masked.ratio:.0%}" + (f" → {end:.0%}" if end else "")
-            unit = "whole words" if masked.unit == "word" else "pieces"
-            pairs = " · next sentence" if self.request.next_sentence else ""
-            work.result(
-                "masked {unit}, {share}, 80/10/10, drawn anew in each epoch{pairs}", unit, share, pairs
-            )
+            unit = message("whole words" if masked.unit == "word" else "tokens")
+            masks = message("masked {unit}, {share}, 80/10/10, drawn anew in each epoch", unit, share)
+            work.result(join([masks, message("next sentence") if self.request.next_sentence else None]))
         return recipe
 
     def _pretraining(self, recipe: PretrainRecipe, built: shards.Shards, rows: Material) -> Pretrained:
@@ -275,12 +269,11 @@ class Quickstart:
                 "log": "pretrain/metrics.jsonl",
             }
             work.result(
-                "{tokens:.2f} M tokens · {tokens_per_second:,.0f} tokens/s on {threads} {what} · "
-                "held-out loss {heldout:.2f} (uniform {uniform:.2f}, unigram {unigram:.2f})",
+                "{tokens:.2f} M tokens · {speed:,.0f} tokens/s, {threads} threads · held-out loss {loss:.2f} "
+                "(uniform {uniform:.2f}, unigram {unigram:.2f})",
                 done.tokens / 1e6,
                 done.tokens_per_second,
                 facts["threads"],
-                "thread" if facts["threads"] == 1 else "threads",
                 heldout,
                 done.uniform,
                 done.unigram,
@@ -342,20 +335,15 @@ class Quickstart:
                 "train_rows_used": used,
                 "dev_rows": tuned.dev_rows,
             }
-            cap = "" if used >= available else f" of {available:,} (capped to keep the budget)"
+            parts = [message("{count:,} rows", used)]
+            if used < available:
+                parts = [message("{used:,} of {rows:,} rows (capped to keep the budget)", used, available)]
             title, value = tuned.best
-            beside = f", {self.start.title} {runs[self.start.title].best[1]:.1%}" if self.start else ""
-            work.result(
-                "{used:,} rows{cap} · {steps:,} steps · dev {title} {value:.1%}, without pretraining "
-                "{best:.1%}{beside}",
-                used,
-                cap,
-                tuned.steps,
-                title,
-                value,
-                scratch.best[1],
-                beside,
-            )
+            figures: list[str] = [message("dev {metric} {value:.1%}", message(title), value)]
+            figures.append(message("without pretraining {value:.1%}", scratch.best[1]))
+            if self.start:
+                figures.append(f"{self.start.title} {runs[self.start.title].best[1]:.1%}")
+            work.result(join([*parts, message("{steps:,} steps", tuned.steps), join(figures, ", ")]))
         return runs
 
     def _plan(self, pretrained: Pretrained, rows: Material) -> FinetuneRecipe:
@@ -454,9 +442,9 @@ class Quickstart:
             metric = evaluation["metric"]
             gain = evaluation["differences"][0][metric]
             work.result(
-                "{titles} {value:.1%} on {test:,} test rows · pretraining brought {points} points "
+                "{metric} {value:.1%} on {rows:,} test rows · pretraining brought {points} points "
                 "[{low}, {high}]",
-                TITLES[metric],
+                message(TITLES[metric]),
                 evaluation["models"][0][metric]["value"],
                 len(test),
                 points(gain["value"]),
@@ -509,4 +497,4 @@ class _Named:
         self.inner.advance(amount)
 
     def show(self, text: str) -> None:
-        self.inner.show(f"{self.name}  {text}")
+        self.inner.show(message("{run}  {text}", message(self.name), text))

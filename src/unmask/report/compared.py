@@ -14,7 +14,7 @@ from unmask import console, files
 from unmask.errors import UserError
 from unmask.evaluate import saved
 from unmask.evaluate.saved import Predictions
-from unmask.language import Verbatim
+from unmask.messages import verbatim
 from unmask.report import evaluation, figures
 from unmask.report.blocks import Block, KeyFigure, Page, Table, Words, sections, table
 from unmask.report.figures import Trained
@@ -103,7 +103,7 @@ def _names(paths: Sequence[Path]) -> list[str]:
     names = [path.relative_to(common).as_posix() for path in whole]
     if "." in names:  # one lies inside the other
         names = [path.name for path in whole]
-    return [Verbatim(name) for name in names]
+    return [verbatim(name) for name in names]
 
 
 def _stages(paths: Sequence[Path]) -> dict[str, list[RunInfo]]:

@@ -13,7 +13,7 @@ from typing import Any
 
 from unmask import files
 from unmask.errors import missing_extra
-from unmask.language import language as default
+from unmask.messages import language as default
 from unmask.report import summary
 from unmask.report.blocks import Page
 from unmask.report.folder import results_of

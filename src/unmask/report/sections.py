@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from unmask import console
+from unmask.messages import from_json
 from unmask.report import engine, evaluation, figures, origin
 from unmask.report.blocks import Block, Cell, Code, Section, Table, Words, facts, pairs, sections, table
 from unmask.report.figures import Trained
@@ -49,7 +50,7 @@ def _steps(results: Results, words: Words) -> Table | None:
         [
             str(step["number"]),
             translated(step["title"], words),
-            translated(step.get("summary", ""), words),
+            translated(from_json(step.get("message", step.get("summary", ""))), words),
             duration(step.get("seconds", 0), words),
         ]
         for step in steps

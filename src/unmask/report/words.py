@@ -6,7 +6,7 @@ A language is added by one more catalogue with the same keys and the same {place
 from typing import Any
 
 from unmask.errors import UserError
-from unmask.language import Verbatim, label
+from unmask.messages import translate
 from unmask.metrics import PLAIN
 from unmask.report import chinese, english
 
@@ -25,10 +25,10 @@ def catalogue(language: str) -> dict[str, str]:
 
 
 def translated(text: str, words: dict[str, str]) -> str:
-    """The counterpart of a text that the quick start writes; any other text, or a Verbatim one, as it is."""
-    if text in KNOWN and not isinstance(text, Verbatim):
+    """The counterpart of a text that the quick start writes; any other text as it is."""
+    if text in KNOWN:
         return words[KNOWN[text]]
-    return label(text, into=words["language"])
+    return translate(text, words["language"])
 
 
 def duration(seconds: float, words: dict[str, str]) -> str:

@@ -113,7 +113,7 @@ def _stretch(loop: Iterator[Step], device: torch.device, seconds: float, progres
     for number in itertools.count(1):
         found.append(next(loop))
         spent = time.monotonic() - begun
-        progress.show(message("{found:,.0f} tokens/s", sum(step.tokens for step in found) / spent))
+        progress.show(message("{speed:,.0f} tokens/s", sum(step.tokens for step in found) / spent))
         progress.advance(spent - told)
         told = spent
         if spent + spent / number > seconds:

@@ -11,6 +11,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from unmask.errors import UserError, closest, did_you_mean
+from unmask.messages import join, message
 from unmask.model.encoder import EncoderConfig
 from unmask.model.presets import PRESETS
 from unmask.train.recipe import FinetuneRecipe, PretrainRecipe
@@ -18,8 +19,21 @@ from unmask.train.recipe import FinetuneRecipe, PretrainRecipe
 Kind = Literal["pretrain", "finetune"]
 KINDS: dict[Kind, type[Any]] = {"pretrain": PretrainRecipe, "finetune": FinetuneRecipe}
 
-_PLAIN = {int: "whole number", float: "number", str: "text", bool: "true, false", type(None): "null"}
-_LIMITS = {"ge": "at least", "gt": "above", "le": "at most", "lt": "below", "min_length": "at least"}
+_PLAIN = {
+    int: message("whole number"),
+    float: message("number"),
+    str: message("text"),
+    bool: "true, false",
+    type(None): "null",
+}
+_LIMITS = {
+    "ge": "at least {ge}",
+    "gt": "above {gt}",
+    "le": "at most {le}",
+    "lt": "below {lt}",
+    "min_length": "at least {ge}",
+    "multiple_of": "a multiple of {multiple_of}",
+}
 
 
 @dataclass(frozen=True)
@@ -101,8 +115,11 @@ def _unknown(parts: list[str], kind: Kind | None) -> UserError:
         if known:
             break
     meant = closest(parts[depth], known)
+    where = message("a recipe for {kind}", kind) if kind else message("a recipe")
     return UserError(
-        f"{'.'.join(parts)} is not a setting" + (f" of a recipe for {kind}" if kind else ""),
+        "{key} is not a setting of {where}",
+        ".".join(parts),
+        where,
         allowed=", ".join(known),
         hint=did_you_mean(".".join([*parts[:depth], meant]) if meant else None),
     )
@@ -167,12 +184,9 @@ def _allowed(field: FieldInfo) -> str:
     classes = _classes(field.annotation)
     if classes:
         names = [fields["name"].default for fields in map(_fields, classes) if "name" in fields]
-        group = f"group; name: {', '.join(names)}" if names else "group"
-        return (
-            f"list of {group.replace('group', 'groups', 1)}"
-            if typing.get_origin(_parts(field.annotation)[0]) is list
-            else group
-        )
+        is_list = typing.get_origin(_parts(field.annotation)[0]) is list
+        group = message("list of groups") if is_list else message("group")
+        return message("{group}; name: {names}", group, ", ".join(names)) if names else group
     words = []
     for part in _parts(field.annotation):
         if typing.get_origin(part) is Literal:
@@ -180,19 +194,18 @@ def _allowed(field: FieldInfo) -> str:
         else:
             words.append(_PLAIN.get(part, str(part)))
     limits = [
-        f"{word} {getattr(limit, name):g}"
+        message(template, f"{getattr(limit, name):g}")
         for limit in field.metadata
-        for name, word in _LIMITS.items()
+        for name, template in _LIMITS.items()
         if getattr(limit, name, None) is not None
     ]
-    limits += [f"multiple of {m.multiple_of}" for m in field.metadata if hasattr(m, "multiple_of")]
-    return ", ".join([" or ".join(words), *limits])
+    return join([join(words, " or "), *limits], ", ")
 
 
 def _shown(value: Any) -> str:
     """A default as one would write it in YAML; of a group, the name that chooses it."""
     if value is PydanticUndefined:
-        return "must be given"
+        return message("must be given")
     if isinstance(value, list):
         return ", ".join(map(_shown, value))
     if dataclasses.is_dataclass(value):

@@ -16,6 +16,7 @@ from unmask.data.labels import of_test_rows
 from unmask.data.memory import Rows, source_of
 from unmask.data.tables import Example
 from unmask.errors import UserError
+from unmask.messages import message
 from unmask.model.encoder import Encoder
 from unmask.predict import Predictor, infer, load
 from unmask.tasks import Task
@@ -171,10 +172,13 @@ def _train(run: Run, recipe: FinetuneRecipe, progress: Progress) -> None:
         )
 
     def describe(step: Step) -> str:
-        loss, best = f"loss {step.loss:.3f}", fit.standing.best
+        best = fit.standing.best
         if best is None:
-            return loss
-        return f"{loss}  best dev {_title(task.watch)} {shown_figure(task.metric, best)}"
+            return message("loss {loss:.3f}", step.loss)
+        figure = shown_figure(task.metric, best)
+        return message(
+            "loss {loss:.3f}  best dev {metric} {figure}", step.loss, message(_title(task.watch)), figure
+        )
 
     fit = Fit(
         run,

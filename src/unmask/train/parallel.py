@@ -127,7 +127,7 @@ class Agreed(UserError):
     """An error that all processes raise; the main one shows it."""
 
     def __init__(self, error: UserError, is_main: bool) -> None:
-        super().__init__(error.message, **error.facts)  # type: ignore[arg-type]
+        super().__init__(error.message, **error.facts)
         self.elsewhere = not is_main
 
 

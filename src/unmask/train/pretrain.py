@@ -19,6 +19,7 @@ from unmask.data.batches import Batches, CorpusExamples, in_order, split_documen
 from unmask.data.shards import Shards
 from unmask.errors import UserError
 from unmask.learner import Learner, Loss
+from unmask.messages import message
 from unmask.model.encoder import Encoder
 from unmask.objectives import Masked, MaskedObjective, NextSentenceObjective
 from unmask.text.tokenizer import Tokenizer
@@ -206,8 +207,9 @@ def _train(run: Run, recipe: PretrainRecipe, shards: Shards, progress: Progress)
     unigram, uniform = shards.unigram_entropy(), math.log(shards.vocabulary)
 
     def describe(step: Step) -> str:
-        masked = step.parts.get("masked")
-        return f"loss {step.loss:.2f}" + (f" (unigram {unigram:.2f})" if masked is not None else "")
+        if "masked" not in step.parts:
+            return message("loss {loss:.2f}", step.loss)
+        return message("loss {loss:.2f} (unigram {unigram:.2f})", step.loss, unigram)
 
     def begin() -> None:
         _begin(learner, recipe, shards, progress, origin)

@@ -13,6 +13,7 @@ from unmask.data.rowfiles import write_rows
 from unmask.data.split import bundles, split
 from unmask.data.tables import Example
 from unmask.errors import UserError
+from unmask.messages import message
 from unmask.tasks import AnyTask, Classify
 from unmask.train.recipe import RowsConfig
 from unmask.train.run import SPLIT
@@ -136,37 +137,38 @@ def _without_bias(
 
 
 def _tell_contradictions(data: RowsConfig, finding: Finding) -> None:
-    what = f"{data.train}: {finding.rows:,} rows have a text that stands there with another label, too"
+    what = message(
+        "{file}: {count:,} rows have a text that has another label elsewhere (the first: {first})",
+        data.train,
+        finding.rows,
+        finding.shown,
+    )
     if data.contradictions == "stop":
         raise UserError(
-            what,
-            given=finding.shown,
-            hint=["data.contradictions=drop leaves them out", "data.contradictions=warn trains on them"],
+            what, hint=["data.contradictions=drop skips them", "data.contradictions=warn trains on them"]
         )
     if data.contradictions == "drop":
-        console.remark("{what}: left out (the first: {shown})", what, finding.shown)
+        console.remark("{finding}: skipped", what)
     else:
-        console.remark(
-            "{what} (the first: {shown}); data.contradictions=drop leaves them out", what, finding.shown
-        )
+        console.remark("{finding}; data.contradictions=drop skips them", what)
 
 
 def _tell_leaks(data: RowsConfig, source: str, rows: int, finding: Finding, back: Finding) -> None:
-    what = f"{source}: {finding.rows:,} of {rows:,} rows stand in {data.train}, too"
+    what = message(
+        "{file}: {count:,} of {rows:,} rows stand in {other}, too (the first: {first})",
+        source,
+        finding.rows,
+        rows,
+        data.train,
+        finding.shown,
+    )
     if data.leaks == "stop":
         raise UserError(
-            what,
-            given=finding.shown,
-            hint=["data.leaks=drop leaves them out of training", "data.leaks=warn continues all the same"],
+            what, hint=["data.leaks=drop skips them in training", "data.leaks=warn continues all the same"]
         )
     if data.leaks == "drop":
-        console.remark(
-            "{what} (the first: {shown}): {rows:,} rows left out of training", what, finding.shown, back.rows
-        )
+        console.remark("{finding}: {rows:,} training rows skipped", what, back.rows)
     else:
         console.remark(
-            "{what} (the first: {shown}), so that figures on them are too good; data.leaks=drop "
-            "leaves them out of training",
-            what,
-            finding.shown,
+            "{finding}, so that figures on them are too good; data.leaks=drop skips them in training", what
         )

@@ -12,11 +12,11 @@ import texts
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
+from unmask.language import HOLE, LANGUAGES, Catalogue, Template, Verbatim, label, set_language, translate
 
 from unmask import console, language
 from unmask.cli.app import run
 from unmask.errors import UserError
-from unmask.language import HOLE, LANGUAGES, Catalogue, Template, Verbatim, label, set_language, translate
 
 OTHERS = [name for name in LANGUAGES if name != "en"]
 ASSEMBLED = "assembled"  # the section of texts put together at run time, and of those of libraries
