@@ -6,7 +6,7 @@
 import ast
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from unmask.config import ALLOWED
 from unmask.train.explain import explain
 
 PLACEHOLDER = re.compile(r"\{[^{}]*\}")
+Texts = Callable[[], set[str]]
 SOURCE = Path(unmask.__file__).parent
 CALLS = {"message", "remark", "result", "say", "show", "work", "translate"}  # texts of their own
 ERRORS = {"UserError", "Misused"}  # only with values: the text of a rare error may stay English
