@@ -207,8 +207,12 @@ def _explain(
     given: Any = first["input"]
     given = message("a group of settings") if isinstance(given, Mapping) and len(given) > 4 else repr(given)
     template = ALLOWED.get(first["type"])
-    allowed = message(template, *first.get("ctx", {}).values()) if template else first["msg"]
+    allowed = message(template, *map(_plain, first.get("ctx", {}).values())) if template else first["msg"]
     return UserError("{where}: {key} cannot be used", where, key, given=given, allowed=allowed, hint=others)
+
+
+def _plain(limit: Any) -> Any:
+    return f"{limit:g}" if isinstance(limit, float) else limit
 
 
 def _explain_tag(place: str, finding: Mapping[str, str]) -> UserError:

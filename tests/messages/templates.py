@@ -24,6 +24,7 @@ Texts = Callable[[], set[str]]
 SOURCE = Path(unmask.__file__).parent
 CALLS = {"message", "remark", "result", "say", "show", "work", "translate"}  # texts of their own
 ERRORS = {"UserError", "Misused"}  # only with values: the text of a rare error may stay English
+JOINED = {"{a}, {b}", "{a} or {b}"}
 PRINTED = {
     "error:",
     "given",
@@ -71,7 +72,7 @@ def templates() -> set[str]:
             found.update(constants(call.args[0]))
         if name == "_step":
             found.update(constants(call.args[1]))
-    return {text for text in found if re.search("[A-Za-z]", PLACEHOLDER.sub("", text))}
+    return JOINED | {text for text in found if re.search("[A-Za-z]", PLACEHOLDER.sub("", text))}
 
 
 def helps() -> set[str]:
@@ -79,13 +80,13 @@ def helps() -> set[str]:
     texts: set[str] = set()
 
     def visit(command: Any) -> None:
-        texts.update(paragraphs(command.help), paragraphs(command.epilog))
+        texts.update(paragraphs(command.help), [getattr(command.epilog, "template", command.epilog)])
         texts.update(parameter.help for parameter in command.params if parameter.help)
         for inner in getattr(command, "commands", {}).values():
             visit(inner)
 
     visit(typer.main.get_command(app))
-    return {text for text in texts if not text.startswith("Example: ")} | {"Show this message and exit."}
+    return {text for text in texts if text} | {"Show this message and exit."}
 
 
 def recipes() -> set[str]:

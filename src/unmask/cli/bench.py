@@ -28,7 +28,7 @@ def only_here_to_keep_the_name() -> None:
     """With one command alone, typer would leave out its name."""
 
 
-@noun.command(epilog="Example: unmask bench pretrain small --corpus corpus model.layers=12")
+@noun.command(example="unmask bench pretrain small --corpus corpus model.layers=12")
 def pretrain(
     recipe: Annotated[
         str,

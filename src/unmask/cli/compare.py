@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 
 def register(app: typer.Typer) -> None:
-    app.command(epilog="Example: unmask compare runs/a runs/b --test test.csv --out compare.html")(compare)
+    app.command(example="unmask compare runs/a runs/b --test test.csv --out compare.html")(compare)
 
 
 def compare(

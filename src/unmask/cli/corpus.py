@@ -29,7 +29,7 @@ def register(app: typer.Typer) -> None:
 
 
 @noun.command(
-    epilog="Example: unmask corpus build texts/ more.jsonl.gz --tokenizer tokenizer --out corpus --keep 20%"
+    example="unmask corpus build texts/ more.jsonl.gz --tokenizer tokenizer --out corpus --keep 20%"
 )
 def build(
     sources: Annotated[
@@ -141,7 +141,7 @@ def _documents(
     return keep(documents, sample["keep"], by=sample["by"], seed=sample["seed"], counts=counts)
 
 
-@noun.command(epilog="Example: unmask corpus stats corpus")
+@noun.command(example="unmask corpus stats corpus")
 def stats(
     corpus: Annotated[Path, typer.Argument(metavar="DIR", help="A corpus folder (unmask corpus build).")],
     as_json: Annotated[bool, typer.Option("--json", help="Print everything as JSON.")] = False,

@@ -15,9 +15,9 @@ from unmask.messages import join, message, translate
 
 def register(app: typer.Typer) -> None:
     data = App(help="Public data sets: list them, fetch them; check labelled files.")
-    data.command("list", epilog="Example: unmask data list")(list_data)
-    data.command("get", epilog="Example: unmask data get reviews --out data/reviews")(get_data)
-    data.command("check", epilog=EXAMPLE)(check_data)
+    data.command("list", example="unmask data list")(list_data)
+    data.command("get", example="unmask data get reviews --out data/reviews")(get_data)
+    data.command("check", example=EXAMPLE)(check_data)
     app.add_typer(data, name="data")
 
 

@@ -24,7 +24,7 @@ from unmask.messages import Message, message, translate
 if TYPE_CHECKING:
     from unmask.evaluate.datacheck import Check, Part, Problem
 
-EXAMPLE = "Example: unmask data check --train train.csv --test test.csv"
+EXAMPLE = "unmask data check --train train.csv --test test.csv"
 LABELS_SHOWN = 12
 
 

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 
 def register(app: typer.Typer) -> None:
-    app.command(epilog="Example: unmask evaluate runs/classify test.csv --label-column topic")(evaluate)
+    app.command(example="unmask evaluate runs/classify test.csv --label-column topic")(evaluate)
 
 
 def evaluate(

@@ -12,7 +12,7 @@ FORMATS = ("hf", "sentence-transformers")
 
 
 def register(app: typer.Typer) -> None:
-    app.command(epilog="Example: unmask export runs/classify --out exported")(export)
+    app.command(example="unmask export runs/classify --out exported")(export)
 
 
 def export(

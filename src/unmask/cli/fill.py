@@ -13,7 +13,7 @@ from unmask.messages import message
 
 
 def register(app: typer.Typer) -> None:
-    app.command(epilog="Example: unmask fill --model runs/tiny 'Paris is the [MASK] of France.'")(fill)
+    app.command(example="unmask fill --model runs/tiny 'Paris is the [MASK] of France.'")(fill)
 
 
 def fill(

@@ -32,11 +32,11 @@ if TYPE_CHECKING:
     from unmask.train.finetune import Finetuned
     from unmask.train.recipe import FinetuneRecipe
 
-EXAMPLE = "Example: unmask finetune --model runs/tiny --train train.csv --test test.csv train.budget=5m"
+EXAMPLE = "unmask finetune --model runs/tiny --train train.csv --test test.csv train.budget=5m"
 
 
 def register(app: typer.Typer) -> None:
-    app.command(epilog=EXAMPLE)(finetune)
+    app.command(example=EXAMPLE)(finetune)
 
 
 def finetune(
@@ -156,7 +156,7 @@ def _resolved(recipe: str | None, settings: list[str]) -> "FinetuneRecipe":
         raise UserError(
             "fine-tuning needs a model and training rows",
             given=f"missing: {', '.join(name for name, given in missing.items() if not given)}",
-            hint=EXAMPLE.removeprefix("Example: "),
+            hint=EXAMPLE,
         )
     return recipe_of(FinetuneRecipe, {}, settings, where="the settings given")
 

@@ -56,8 +56,8 @@ class App(typer.Typer):
     def __init__(self, **settings: Any) -> None:
         super().__init__(**{"cls": Group, **settings})
 
-    def command(self, name: str | None = None, **settings: Any) -> Callable[[F], F]:
-        return super().command(name, cls=Command, **settings)
+    def command(self, name: str | None = None, *, example: str, **settings: Any) -> Callable[[F], F]:
+        return super().command(name, cls=Command, epilog=message("Example: {command}", example), **settings)
 
 
 class Misused(UserError):
@@ -69,6 +69,8 @@ def misused(error: Any) -> Misused:
     see = f"{error.ctx.command_path} --help" if error.ctx else None
     param = getattr(error, "param", None)
     name = param and (param.metavar or param.opts[0])
+    if param and param.param_type_name == "argument":
+        name = name.upper()
     if hasattr(error, "possibilities"):
         hint = [did_you_mean(name) for name in error.possibilities or []]
         text = message("{name} is not an option of {of}", error.option_name, error.ctx.command_path)
@@ -101,8 +103,8 @@ def _page(command: Any, ctx: Any) -> str:
             for name, text in rows:
                 grid.add_row(escape(name), escape(translate(text)))
             terminal.print(grid)
-        for text in paragraphs(command.epilog):
-            terminal.print(f"\n{escape(translate(text))}")
+        if command.epilog:
+            terminal.print(f"\n{escape(translate(command.epilog))}")
     return page.get()
 
 

@@ -14,7 +14,7 @@ WIDTH = 96  # characters of a line of settings
 
 
 def register(app: typer.Typer) -> None:
-    app.command(epilog="Example: unmask inspect runs/tiny")(inspect)
+    app.command(example="unmask inspect runs/tiny")(inspect)
 
 
 def inspect(

@@ -27,7 +27,7 @@ PLACES = ("line", "start", "stop")  # columns that a table for people goes witho
 
 
 def register(app: typer.Typer) -> None:
-    app.command(epilog="Example: unmask predict runs/classify new.csv --out predicted.csv")(predict)
+    app.command(example="unmask predict runs/classify new.csv --out predicted.csv")(predict)
 
 
 def predict(

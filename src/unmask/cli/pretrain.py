@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 
 def register(app: typer.Typer) -> None:
-    example = "Example: unmask pretrain tiny --corpus corpus --out runs/tiny train.budget=10m"
-    app.command(epilog=example)(pretrain)
+    example = "unmask pretrain tiny --corpus corpus --out runs/tiny train.budget=10m"
+    app.command(example=example)(pretrain)
 
 
 def pretrain(

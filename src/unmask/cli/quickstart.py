@@ -19,11 +19,11 @@ from unmask.cli.shared import (
 )
 from unmask.messages import message, translate
 
-EXAMPLE = "Example: unmask quickstart --task reviews --budget 10m --out runs/reviews"
+EXAMPLE = "unmask quickstart --task reviews --budget 10m --out runs/reviews"
 
 
 def register(app: typer.Typer) -> None:
-    app.command("quickstart", epilog=EXAMPLE)(quickstart)
+    app.command("quickstart", example=EXAMPLE)(quickstart)
 
 
 def quickstart(

@@ -25,7 +25,7 @@ def register(app: typer.Typer) -> None:
     app.add_typer(noun, name="recipe")
 
 
-@noun.command(epilog="Example: unmask recipe show small model.layers=8 > recipes/mine.yaml")
+@noun.command(example="unmask recipe show small model.layers=8 > recipes/mine.yaml")
 def show(recipe: Recipe, overrides: Overrides = None, as_json: AsJson = False) -> None:
     """Print a recipe complete: every default written out, settings replaced."""
     from unmask.config import dump, to_yaml
@@ -35,7 +35,7 @@ def show(recipe: Recipe, overrides: Overrides = None, as_json: AsJson = False) -
     console.say(json.dumps(dump(resolved), ensure_ascii=False) if as_json else to_yaml(resolved).rstrip())
 
 
-@noun.command(epilog="Example: unmask recipe explain train.schedule")
+@noun.command(example="unmask recipe explain train.schedule")
 def explain(
     key: Annotated[
         str,
@@ -62,7 +62,7 @@ def explain(
         )
 
 
-@noun.command(epilog="Example: unmask recipe check small data.corpus=corpus")
+@noun.command(example="unmask recipe check small data.corpus=corpus")
 def check(recipe: Recipe, overrides: Overrides = None, as_json: AsJson = False) -> None:
     """Check a recipe and the files that it names, without training."""
     from unmask.train.recipe import PretrainRecipe, kind_of, read_recipe

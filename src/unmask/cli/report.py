@@ -9,7 +9,7 @@ from unmask import console
 
 
 def register(app: typer.Typer) -> None:
-    app.command(epilog="Example: unmask report runs/quickstart --lang zh --out report-zh.html")(report)
+    app.command(example="unmask report runs/quickstart --lang zh --out report-zh.html")(report)
 
 
 def report(

@@ -13,7 +13,7 @@ COLUMNS = ("run", "kind", "state", "what", "budget", "steps", "tokens", "figure"
 
 
 def register(app: typer.Typer) -> None:
-    app.command(epilog="Example: unmask runs")(runs)
+    app.command(example="unmask runs")(runs)
 
 
 def runs(

@@ -27,7 +27,7 @@ def register(app: typer.Typer) -> None:
     app.add_typer(noun, name="tokenizer")
 
 
-@noun.command(epilog="Example: unmask tokenizer train texts/ more.jsonl.gz --vocabulary 8192 --out tokenizer")
+@noun.command(example="unmask tokenizer train texts/ more.jsonl.gz --vocabulary 8192 --out tokenizer")
 def train(
     sources: Annotated[
         list[str],
@@ -173,7 +173,7 @@ def _say_training(result: dict[str, Any]) -> None:
     console.say("next: unmask corpus build FILES --tokenizer {tokenizer} --out corpus", result["tokenizer"])
 
 
-@noun.command(epilog='Example: unmask tokenizer inspect tokenizer "Shares rose after the merger."')
+@noun.command(example='unmask tokenizer inspect tokenizer "Shares rose after the merger."')
 def inspect(
     folder: Annotated[
         Path, typer.Argument(help="A tokenizer's folder, its tokenizer.json or its vocab.txt.")

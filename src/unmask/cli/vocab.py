@@ -39,10 +39,8 @@ OnError = Annotated[
 
 def register(app: typer.Typer) -> None:
     noun = App(help="The vocabulary of a model, on your own text.")
-    noun.command(epilog="Example: unmask vocab audit runs/tiny texts/*.txt")(audit)
-    noun.command(epilog="Example: unmask vocab grow runs/tiny texts/*.txt --add 1000 --out models/grown")(
-        grow
-    )
+    noun.command(example="unmask vocab audit runs/tiny texts/*.txt")(audit)
+    noun.command(example="unmask vocab grow runs/tiny texts/*.txt --add 1000 --out models/grown")(grow)
     app.add_typer(noun, name="vocab")
 
 

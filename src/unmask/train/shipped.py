@@ -27,11 +27,11 @@ def find(recipe: Path | str) -> Path:
         raise UserError(
             "{recipe} is a setting; the recipe comes first", recipe, allowed=f"a file, or {', '.join(known)}"
         )
-    what = "does not exist" if path.suffix in SUFFIXES else "is not a recipe"
     neighbours = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []
     meant = closest(path.name, [name for name in neighbours if name.endswith(SUFFIXES)])
     raise UserError(
-        f"{recipe} {what}",
+        "{path} does not exist" if path.suffix in SUFFIXES else "{path} is not a recipe",
+        recipe,
         allowed=f"a YAML file, or one of {', '.join(known)}",
         hint=did_you_mean(path.parent / meant if meant else closest(path.stem, known)),
     )
