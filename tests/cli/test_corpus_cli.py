@@ -89,7 +89,7 @@ def test_faults_stop_or_are_skipped(folder: Path, capsys: pytest.CaptureFixture[
     [
         ("texts", "unmask corpus build texts --tokenizer DIR --out DIR"),
         ("texts/a.txt", "unmask corpus build texts/a.txt --tokenizer DIR --out DIR"),
-        ("text", "did you mean  texts"),
+        ("text", "did you mean texts?"),
     ],
 )
 def test_stats_of_what_is_no_corpus_says_what_to_do(

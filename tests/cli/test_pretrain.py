@@ -58,10 +58,10 @@ MISTAKES = {
     "misspelt key": (["model.layerz=6"], ["tiny: model.layerz is not a setting", "layerz: 6", "layers"]),
     "misspelt key of an objective": (
         ["objectives.0.ratioo=0.2"],
-        ["objectives.0.ratioo is not a setting", "did you mean  ratio"],
+        ["objectives.0.ratioo is not a setting", "did you mean ratio?"],
     ),
     "wrong type": (["model.layers=many"], ["model.layers cannot be used", "'many'"]),
-    "unknown preset": (["model.preset=tinny"], ["model.preset cannot be used", "did you mean  tiny"]),
+    "unknown preset": (["model.preset=tinny"], ["model.preset cannot be used", "did you mean tiny?"]),
     "no setting": (["faster"], ["'faster' is not a setting", "key.sub=value"]),
     "no YAML": (["train.patience=[1"], ["train.patience cannot be used", "[1"]),
     "no budget": (["train.budget=fast"], ["'fast' is not a budget", "10M tokens"]),
@@ -84,12 +84,12 @@ def test_a_mistake_is_one_error_with_a_way_out(command, corpus: Shards, tmp_path
 
 def test_a_recipe_that_is_none_or_of_the_other_kind(command, tmp_path: Path) -> None:
     unknown = command("pretrain", "tinny")
-    assert unknown.code == 1 and "did you mean  tiny" in unknown.err
+    assert unknown.code == 1 and "did you mean tiny?" in unknown.err
     forgotten = command("pretrain", "train.budget=5m")
     assert forgotten.code == 1 and "the recipe comes first" in forgotten.err
     (tmp_path / "mine.yaml").write_text("model: {preset: tiny}\n")
     near = command("pretrain", tmp_path / "mime.yaml")
-    assert near.code == 1 and f"did you mean  {tmp_path / 'mine.yaml'}" in near.err
+    assert near.code == 1 and f"did you mean {tmp_path / 'mine.yaml'}" in near.err
     other = command("pretrain", "classify")
     assert other.code == 1 and "unmask finetune classify" in other.err
     (tmp_path / "broken.yaml").write_text("model: {preset: tiny\ntrain: x: y\n")

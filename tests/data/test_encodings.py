@@ -95,7 +95,7 @@ def test_what_might_be_something_else_is_an_error(tmp_path: Path, encoding: str,
     path.write_bytes(f"first\n{text}\n".encode(encoding))
     with pytest.raises(UserError) as caught:
         list(open_text(path))
-    assert caught.value.what.startswith(f"{path}, line 2: byte 0x")
+    assert caught.value.message.startswith(f"{path}, line 2: byte 0x")
     assert lines_of(path, encoding) == ["first", *text.split("\n")]
 
 
@@ -143,7 +143,7 @@ def test_a_mixture_is_an_error_at_the_first_line_that_differs(tmp_path: Path) ->
     path.write_bytes("今天的天气\n".encode() + CHINESE.encode("gb18030"))
     with pytest.raises(UserError, match=r"line 2: byte 0x.. at place 1 is not UTF-8") as caught:
         list(open_text(path))
-    assert caught.value.facts["looks like"] == "GB18030 (Chinese)"
+    assert "GB18030 (Chinese)" in str(caught.value)
 
 
 def test_an_encoding_that_is_none(tmp_path: Path) -> None:
@@ -212,7 +212,7 @@ def test_an_unclosed_quote_does_not_swallow_the_file(tmp_path: Path) -> None:
         UserError, match="line 2: a quoted field begins in this row and does not end"
     ) as caught:
         list(corpus.read([path]))
-    assert caught.value.facts["looked until"] == "line 1,002"
+    assert "line 1,002" in str(caught.value)
     assert len(list(corpus.read([path], on_error="skip"))) == 5000
 
 
@@ -221,7 +221,7 @@ def test_a_lone_surrogate_in_a_file_is_named_and_no_conversion_is_offered(tmp_pa
     path.write_bytes("naïve\tO\n\n一".encode() + b"\xed\xa0\x80\tB-X\n")
     with pytest.raises(UserError, match="line 3 holds half of a surrogate pair") as caught:
         read_tagged(path)
-    assert caught.value.facts["given"] == "\\ud800" and "to convert" not in caught.value.facts
+    assert "\\ud800" in str(caught.value) and "to convert" not in caught.value.facts
     assert [one.text for one in read_tagged(path, on_error="skip").examples] == ["naïve"]
 
 

@@ -309,7 +309,7 @@ class TestTokens:
         path = write(tmp_path, "a.jsonl", json.dumps(fine) + "\n" + json.dumps(row))
         with pytest.raises(UserError) as caught:
             read_tagged(path, require_tags=True)
-        assert "line 2" in caught.value.what and said in caught.value.what
+        assert "line 2" in caught.value.message and said in caught.value.message
         assert read_tagged(path, require_tags=True, on_error="skip").left_out == 1
 
     def test_bounds_beside_spans_must_be_in_order(self, tmp_path: Path) -> None:

@@ -153,7 +153,7 @@ def test_what_is_wrong_is_named_with_its_place(tmp_path: Path) -> None:
         path = squad(tmp_path / "x.json", broken)
         with pytest.raises(UserError) as caught:
             read_questions(path, require_answers=True)
-        assert caught.value.what == f"{path}, article 1 (Rivers), paragraph 1, {message}"
+        assert caught.value.message == f"{path}, article 1 (Rivers), paragraph 1, {message}"
         path = squad(tmp_path / "x.json", broken, qa(2))
         assert [e.id for e in read_questions(path, require_answers=True, on_error="skip")] == ["q2"]
     with pytest.raises(UserError, match="paragraph 1, question q1: the context is empty"):

@@ -41,7 +41,7 @@ def refused(path: Path) -> UserError:
     """The error of reading the file, which must name it."""
     with pytest.raises(UserError) as error:
         list(open_text(path))
-    assert str(path) in error.value.what
+    assert str(path) in error.value.message
     return error.value
 
 
@@ -80,8 +80,8 @@ def test_a_file_without_text_is_refused(tmp_path: Path, name: str, content: str,
 )
 def test_a_binary_file_is_refused(tmp_path: Path, content: bytes, given_: str) -> None:
     error = refused(write(tmp_path, "a.txt", content))
-    assert "is not text" in error.what
-    assert given_ in error.facts["given"]
+    assert "is not text" in error.message
+    assert given_ in str(error)
 
 
 @pytest.mark.parametrize(
@@ -98,18 +98,18 @@ def test_another_encoding_is_named_with_the_command_that_converts_it(
 ) -> None:
     path = write(tmp_path, "my text.txt", f"plain\n{text}\n".encode(encoding))
     error = refused(path)
-    assert "line 2: byte 0x" in error.what
-    assert error.facts["looks like"].split()[0] == guess
-    subprocess.run(error.facts["to convert"], shell=True, check=True)
+    assert "line 2: byte 0x" in error.message
+    assert error.facts["given"][1].startswith(guess)
+    subprocess.run(error.facts["hint"][0], shell=True, check=True)
     converted = tmp_path / "my text.utf8.txt"
     assert list(open_text(converted)) == [(1, "plain"), (2, text)]
 
 
 def test_the_offending_byte_is_placed(tmp_path: Path) -> None:
     error = refused(write(tmp_path, "a.txt", b"one\ntwo\nthr\xe9e\n"))
-    assert error.what.endswith("line 3: byte 0xe9 at place 4 is not UTF-8")
+    assert error.message.endswith("line 3: byte 0xe9 at place 4 is not UTF-8")
     damaged = refused(write(tmp_path, "b.txt", (CHINESE * 3).encode()[:-2]))
-    assert damaged.facts["looks like"] == "UTF-8 that is damaged here"
+    assert "UTF-8 that is damaged here" in str(damaged)
 
 
 def test_archives_cut_short_or_damaged(tmp_path: Path) -> None:
@@ -135,7 +135,7 @@ def test_zstd_without_its_library_names_the_extra(tmp_path: Path, monkeypatch: p
     path = write(tmp_path, "a.txt.zst", b"x")
     with pytest.raises(UserError, match="zstandard") as error:
         list(open_text(path))
-    assert error.value.facts["to install"] == "pip install 'unmask[zstd]'"
+    assert "pip install 'unmask[zstd]'" in str(error.value)
 
 
 def test_skipping_leaves_out_the_line_and_counts_it(
@@ -181,7 +181,7 @@ def test_sources_that_are_not_there(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(UserError, match=r"corpsu\.txt does not exist") as error:
         find_files([tmp_path / "corpsu.txt"])
-    assert error.value.facts["did you mean"] == str(tmp_path / "corpus.txt")
+    assert str(tmp_path / "corpus.txt") in str(error.value)
     with pytest.raises(UserError, match="no file matches"):
         find_files([f"{tmp_path}/*.gz"])
     with pytest.raises(UserError, match="holds no text files"):
@@ -236,7 +236,7 @@ def test_csv_faults(tmp_path: Path) -> None:
         path = write(tmp_path, "a.csv", content)
         with pytest.raises(UserError) as error:
             list(read_rows(path))
-        assert error.value.what == f"{path}, {what}"
+        assert error.value.message == f"{path}, {what}"
     faults = Faults("skip")
     path = write(tmp_path, "b.csv", "t,l\na,b\nc\nd,e\n")
     assert [row for _, row in read_rows(path, faults)] == [["t", "l"], ["a", "b"], ["d", "e"]]
@@ -256,8 +256,8 @@ def test_a_column_that_is_not_there() -> None:
     assert column_at("a.csv", ["id", "text"], "text") == 1
     with pytest.raises(UserError, match="has no column 'txt'") as error:
         column_at("a.csv", ["id", "text"], "txt")
-    assert error.value.facts["columns there"] == "'id', 'text'"
-    assert error.value.facts["did you mean"] == "text"
+    assert "'id', 'text'" in str(error.value)
+    assert "text" in str(error.value)
 
 
 @given(st.lists(st.dictionaries(field, st.none() | st.integers() | field), min_size=1))
@@ -282,5 +282,5 @@ def test_json_faults_name_the_line(tmp_path: Path, line: str, what: str) -> None
     path = write(tmp_path, "a.jsonl", f'{{"text": "fine"}}\n\n{line}\n')
     with pytest.raises(UserError) as error:
         list(read_objects(path))
-    assert error.value.what.startswith(f"{path}, line 3 {what}")
-    assert error.value.facts["to leave such lines out"] == "--on-error skip"
+    assert error.value.message.startswith(f"{path}, line 3 {what}")
+    assert "--on-error skip" in str(error.value)

@@ -14,6 +14,7 @@ from unmask import console
 from unmask.data import schemes
 from unmask.data.conll import join
 from unmask.data.tables import Example, Span
+from unmask.messages import message
 from unmask.tasks.spans import Misfits, Tags, Units, units_of
 from unmask.text.tokenizer import Tokenizer
 
@@ -292,7 +293,7 @@ def test_misfits_are_counted_and_the_first_are_shown(
     tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     said: list[str] = []
-    monkeypatch.setattr(console, "remark", said.append)
+    monkeypatch.setattr(console, "remark", lambda *text: said.append(message(*text)))
     misfits, draw = Misfits(), random.Random(0)
     for line in range(1, 6):
         example = Example("1", "river stone wind", None, None, line, "a.jsonl")

@@ -54,7 +54,7 @@ def test_parts_are_disjoint_cover_all_and_do_not_hang_on_the_order(
     try:
         found = prepared(asked, seed)
     except UserError as error:
-        assert "too few" in error.what
+        assert "too few" in error.message
         return
     assert found.test is not None
     parts = [found.train, found.dev, found.test]

@@ -263,7 +263,7 @@ def _csv_rows(path: str | Path, faults: Faults, encoding: str | None) -> Iterato
             continue
         faults.found(
             UserError(
-                "{path}, line {line:,} has {fields:,} fields, the header has {width:,}",
+                "{path}, line {line:,}: the number of fields is {fields:,}, in the header {width:,}",
                 name_of(path),
                 line,
                 len(fields),
