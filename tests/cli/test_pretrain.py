@@ -66,7 +66,7 @@ MISTAKES = {
     "no YAML": (["train.patience=[1"], ["train.patience cannot be used", "[1"]),
     "no budget": (["train.budget=fast"], ["'fast' is not a budget", "10M tokens"]),
     "a number as budget": (["train.budget=300"], ["'300' is not a budget"]),
-    "heads": (["model.heads=3"], ["model cannot be used", "multiple of heads 3"]),
+    "heads": (["model.heads=3"], ["tiny: model: ", "multiple of heads 3"]),
     "too long": (["data.length=64", "model.length=32"], ["data.length is above model.length"]),
     "no corpus": (["data.corpus=nowhere"], ["nowhere"]),
 }

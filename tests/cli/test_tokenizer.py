@@ -43,7 +43,7 @@ def test_train_prints_one_table(tmp_path: Path, folder: Path, capsys: pytest.Cap
         run(["tokenizer", "train", str(tmp_path / "a.txt"), "--vocabulary", "70", "--out", str(folder)]) == 0
     )
     shown = capsys.readouterr()
-    assert "characters per piece" in shown.out and Tokenizer.load(folder).sha256 in shown.out
+    assert "characters per token" in shown.out and Tokenizer.load(folder).sha256 in shown.out
     assert "70 pieces" in shown.err
 
 

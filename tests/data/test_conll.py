@@ -75,7 +75,7 @@ def test_tokens_and_tags_become_a_text_with_spans(
         "BIO", ["LOC", "ORG", "PER"], 5, 0,
     )  # fmt: skip
     assert said == [
-        f"{path}: 2 sentences, tokens in column 1, tags in column 2 of 2; scheme BIO, labels: 3"
+        f"{path}: 2 sentences, tokens in column 1 of 2, tags in column 2, scheme BIO, 3 labels"
         " (to change: --token-column, --tag-column, --scheme)"
     ]
 
@@ -131,7 +131,7 @@ def test_conll_u_that_is_not_tagged_yet(write: Write, said: list[str]) -> None:
         read_tagged(path, require_tags=True)
     nothing = write("1\ta\t_\t_\t_\t_\t_\t_\t_\t_\n")
     assert [example.spans for example in read_tagged(nothing).examples] == [None]
-    assert "no tags of 10" in said[-1]
+    assert "of 10, no tags" in said[-1]
 
 
 def test_columns_that_the_file_names(write: Write) -> None:
@@ -201,7 +201,7 @@ def test_one_column_is_tokens_without_tags(write: Write, said: list[str]) -> Non
     tagged = read_tagged(path)
     assert [example.text for example in tagged.examples] == ["a b", "c"]
     assert all(example.spans is None for example in tagged.examples)
-    assert "no tags of 1" in said[0]
+    assert "of 1, no tags" in said[0]
     with pytest.raises(UserError, match="has tokens, but no tags"):
         read_tagged(path, require_tags=True)
 

@@ -123,7 +123,7 @@ def _show(found: "Comparison") -> None:
                     translate(run.state),
                     run.steps or "",
                     run.tokens or "",
-                    translate(run.shown_figure().replace("\u00a0", " ")),
+                    run.shown_figure(words).replace("\u00a0", " "),
                 )
                 for name, run in zip(found.names, runs, strict=True)
             ],

@@ -52,6 +52,7 @@ from typing import Any
 from unmask import files
 from unmask.errors import UserError
 from unmask.evaluate import saved
+from unmask.messages import message
 from unmask.report.runs import QUICKSTART, RunInfo, locked, need_run
 
 FORMAT = 1
@@ -178,11 +179,14 @@ def _defects(checked: Any) -> list[str]:
         return []
     found = []
     for part, leak in (checked.get("leaks") or {}).items():
-        found.append(f"{leak['rows']:,} of {leak['of']:,} {part} rows stand in the training rows, too")
+        text = "{rows:,} of {all:,} {part} rows stand in the training rows, too"
+        found.append(message(text, leak["rows"], leak["of"], message(part)))
     if contradictions := checked.get("contradictions"):
-        found.append(f"{contradictions['rows']:,} training rows have a text with several labels")
+        found.append(
+            message("{rows:,} training rows have a text with several labels", contradictions["rows"])
+        )
     if left_out := checked.get("left_out"):
-        found.append(f"{left_out:,} of these rows were left out of training")
+        found.append(message("{rows:,} of these rows were skipped in training", left_out))
     return found
 
 

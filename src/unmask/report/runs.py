@@ -16,6 +16,7 @@ from typing import Any, Literal
 from unmask import console, files
 from unmask.config import read_yaml
 from unmask.errors import UserError, did_you_mean
+from unmask.messages import join, message
 from unmask.report.figures import figure_name, main_figure
 from unmask.report.words import ENGLISH
 from unmask.report.words import figure as shown_value
@@ -225,8 +226,8 @@ def _what(recipe: Facts) -> str:
         corpus = Path(str(data.get("corpus", ""))).name
         return f"{model.get('layers')} x {model.get('width')}, {names}, {corpus}".strip(", ")
     task = (recipe.get("task") or {}).get("name", "")
-    start = "" if recipe.get("pretrained", True) else ", from scratch"
-    return f"{task}, {Path(str(data.get('train', ''))).name}{start}".strip(", ")
+    start = None if recipe.get("pretrained", True) else message("from scratch")
+    return join([task, Path(str(data.get("train", ""))).name, start], ", ")
 
 
 def read_recipe_values(path: Path) -> Facts:
@@ -280,12 +281,12 @@ def locked(folder: Path) -> bool:
 
 
 def told(run: RunInfo, words: dict[str, str] = ENGLISH) -> list[str]:
-    """The cells of one line of `unmask runs`: all English but for the kind, which is in the `words` given."""
-    state = run.state
-    if state in ("running", "interrupted") and run.progress is not None:
-        state = f"{state}, {run.progress:.0%}"  # type: ignore[assignment]
+    """The cells of one line of `unmask runs`, with the `words` of a language."""
+    state = message(run.state)
+    if run.state in ("running", "interrupted") and run.progress is not None:
+        state = message("{state}, {progress:.0%}", state, run.progress)
     when = (run.created or "").replace("T", " ")[:16]
     counted = ["" if value is None else console.count(value) for value in (run.steps, run.tokens)]
-    figure = run.shown_figure().replace("\u00a0", " ")
+    figure = run.shown_figure(words).replace("\u00a0", " ")
     what = run.problem or run.what
     return [str(run.folder), words[f"run.{run.kind}"], state, what, run.budget, *counted, figure, when]
