@@ -19,7 +19,7 @@ LEAST = 1.0  # seconds
 noun = App(help="Try how fast a recipe runs on this machine.")
 
 
-def register(app: typer.Typer) -> None:
+def register(app: App) -> None:
     app.add_typer(noun, name="bench")
 
 

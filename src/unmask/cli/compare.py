@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from unmask import console
+from unmask.cli.help import App
 from unmask.cli.shared import (
     AsJson,
     DataFormat,
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from unmask.tasks import Reading
 
 
-def register(app: typer.Typer) -> None:
+def register(app: App) -> None:
     app.command(example="unmask compare runs/a runs/b --test test.csv --out compare.html")(compare)
 
 

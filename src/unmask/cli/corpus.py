@@ -24,7 +24,7 @@ SOURCES = 12
 noun = App(help="A corpus: text files as token shards, ready for pretraining.")
 
 
-def register(app: typer.Typer) -> None:
+def register(app: App) -> None:
     app.add_typer(noun, name="corpus")
 
 

@@ -13,7 +13,7 @@ from unmask.cli.help import App
 from unmask.messages import join, message, translate
 
 
-def register(app: typer.Typer) -> None:
+def register(app: App) -> None:
     data = App(help="Public data sets: list them, fetch them; check labelled files.")
     data.command("list", example="unmask data list")(list_data)
     data.command("get", example="unmask data get reviews --out data/reviews")(get_data)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from unmask import console
+from unmask.cli.help import App
 from unmask.cli.shared import (
     AsJson,
     DataFormat,
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from unmask.tasks.task import Evaluation
 
 
-def register(app: typer.Typer) -> None:
+def register(app: App) -> None:
     app.command(example="unmask evaluate runs/classify test.csv --label-column topic")(evaluate)
 
 

@@ -6,12 +6,13 @@ from typing import Annotated
 import typer
 
 from unmask import console
+from unmask.cli.help import App
 from unmask.cli.shared import AllowUnused, AsJson, facts
 
 FORMATS = ("hf", "sentence-transformers")
 
 
-def register(app: typer.Typer) -> None:
+def register(app: App) -> None:
     app.command(example="unmask export runs/classify --out exported")(export)
 
 

@@ -8,11 +8,12 @@ from typing import Annotated
 import typer
 
 from unmask import console
+from unmask.cli.help import App
 from unmask.cli.shared import AsJson
 from unmask.messages import message
 
 
-def register(app: typer.Typer) -> None:
+def register(app: App) -> None:
     app.command(example="unmask fill --model runs/tiny 'Paris is the [MASK] of France.'")(fill)
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from unmask import console
+from unmask.cli.help import App
 from unmask.cli.shared import (
     AsJson,
     DataFormat,
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 EXAMPLE = "unmask finetune --model runs/tiny --train train.csv --test test.csv train.budget=5m"
 
 
-def register(app: typer.Typer) -> None:
+def register(app: App) -> None:
     app.command(example=EXAMPLE)(finetune)
 
 

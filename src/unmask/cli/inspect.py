@@ -6,6 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from unmask import console
+from unmask.cli.help import App
 from unmask.cli.shared import AsJson
 from unmask.messages import join, message, translate
 
@@ -13,7 +14,7 @@ SHOWN = 12  # labels
 WIDTH = 96  # characters of a line of settings
 
 
-def register(app: typer.Typer) -> None:
+def register(app: App) -> None:
     app.command(example="unmask inspect runs/tiny")(inspect)
 
 

@@ -11,6 +11,7 @@ from typing import IO, TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from unmask import console
+from unmask.cli.help import App
 from unmask.cli.shared import DataFormat, Encoding, OnError, PairColumn, TextColumn, TokenColumn
 from unmask.errors import UserError
 from unmask.messages import join, message, verbatim
@@ -26,7 +27,7 @@ EXCERPT = 60  # characters of a text in a table
 PLACES = ("line", "start", "stop")  # columns that a table for people goes without
 
 
-def register(app: typer.Typer) -> None:
+def register(app: App) -> None:
     app.command(example="unmask predict runs/classify new.csv --out predicted.csv")(predict)
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from unmask import console
+from unmask.cli.help import App
 from unmask.cli.shared import AsJson, Overrides, assigned, facts
 from unmask.messages import message
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from unmask.train.pretrain import Pretrained
 
 
-def register(app: typer.Typer) -> None:
+def register(app: App) -> None:
     example = "unmask pretrain tiny --corpus corpus --out runs/tiny train.budget=10m"
     app.command(example=example)(pretrain)
 

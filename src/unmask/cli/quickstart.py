@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from unmask.cli.help import App
 from unmask.cli.shared import (
     DataFormat,
     Encoding,
@@ -22,7 +23,7 @@ from unmask.messages import message, translate
 EXAMPLE = "unmask quickstart --task reviews --budget 10m --out runs/reviews"
 
 
-def register(app: typer.Typer) -> None:
+def register(app: App) -> None:
     app.command("quickstart", example=EXAMPLE)(quickstart)
 
 

@@ -21,7 +21,7 @@ Recipe = Annotated[
 ]
 
 
-def register(app: typer.Typer) -> None:
+def register(app: App) -> None:
     app.add_typer(noun, name="recipe")
 
 

@@ -6,9 +6,10 @@ from typing import Annotated
 import typer
 
 from unmask import console
+from unmask.cli.help import App
 
 
-def register(app: typer.Typer) -> None:
+def register(app: App) -> None:
     app.command(example="unmask report runs/quickstart --lang zh --out report-zh.html")(report)
 
 

@@ -23,7 +23,7 @@ DROPPED = 24  # characters shown
 noun = App(help="A tokenizer: text to pieces and back.")
 
 
-def register(app: typer.Typer) -> None:
+def register(app: App) -> None:
     app.add_typer(noun, name="tokenizer")
 
 

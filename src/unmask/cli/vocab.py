@@ -37,7 +37,7 @@ OnError = Annotated[
 ]
 
 
-def register(app: typer.Typer) -> None:
+def register(app: App) -> None:
     noun = App(help="The vocabulary of a model, on your own text.")
     noun.command(example="unmask vocab audit runs/tiny texts/*.txt")(audit)
     noun.command(example="unmask vocab grow runs/tiny texts/*.txt --add 1000 --out models/grown")(grow)
