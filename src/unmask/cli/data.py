@@ -51,7 +51,7 @@ def _cached(fetched: Any) -> str:
 
 
 def get_data(
-    name: Annotated[str, typer.Argument(help="A name that `unmask data list` shows.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A name that `unmask data list` shows.")],
     out: Annotated[Path | None, typer.Option(help="Copy the files into this folder.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:

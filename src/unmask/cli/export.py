@@ -17,7 +17,9 @@ def register(app: App) -> None:
 
 
 def export(
-    model: Annotated[Path, typer.Argument(help="A run, a model folder, or a public checkpoint.")],
+    model: Annotated[
+        Path, typer.Argument(metavar="MODEL", help="A run, a model folder, or a public checkpoint.")
+    ],
     out: Annotated[Path, typer.Option(help="The folder to write.")],
     format: Annotated[
         str,

@@ -56,7 +56,7 @@ class App(typer.Typer):
     def __init__(self, **settings: Any) -> None:
         super().__init__(**{"cls": Group, **settings})
 
-    def command(self, name: str | None = None, *, example: str, **settings: Any) -> Callable[[F], F]:
+    def command(self, name: str | None = None, *, example: str = "", **settings: Any) -> Callable[[F], F]:
         return super().command(name, cls=Command, epilog=message("Example: {command}", example), **settings)
 
 
@@ -68,9 +68,7 @@ def misused(error: Any) -> Misused:
     """The error for a command line that typer refuses."""
     see = f"{error.ctx.command_path} --help" if error.ctx else None
     param = getattr(error, "param", None)
-    name = param and (param.metavar or param.opts[0])
-    if param and param.param_type_name == "argument":
-        name = name.upper()
+    name = param and (param.metavar or max(param.opts, key=len))
     if hasattr(error, "possibilities"):
         hint = [did_you_mean(name) for name in error.possibilities or []]
         text = message("{name} is not an option of {of}", error.option_name, error.ctx.command_path)

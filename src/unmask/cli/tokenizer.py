@@ -176,9 +176,12 @@ def _say_training(result: dict[str, Any]) -> None:
 @noun.command(example='unmask tokenizer inspect tokenizer "Shares rose after the merger."')
 def inspect(
     folder: Annotated[
-        Path, typer.Argument(help="A tokenizer's folder, its tokenizer.json or its vocab.txt.")
+        Path,
+        typer.Argument(
+            metavar="TOKENIZER", help="A tokenizer's folder, its tokenizer.json or its vocab.txt."
+        ),
     ],
-    text: Annotated[str | None, typer.Argument(help="A text to cut into pieces.")] = None,
+    text: Annotated[str | None, typer.Argument(metavar="[TEXT]", help="A text to cut into pieces.")] = None,
     pair: Annotated[str | None, typer.Option(help="A second text.")] = None,
     specials: Annotated[
         bool, typer.Option("--specials", help="Read [MASK] in the text as the mask.")

@@ -39,7 +39,7 @@ def read_rows(
         elif len(row) != len(header):
             faults.found(
                 UserError(
-                    "{path}, line {number:,} has {row} fields, the header has {header}",
+                    "{path}, line {line:,}: the number of fields is {fields:,}, in the header {width:,}",
                     name_of(path),
                     number,
                     len(row),

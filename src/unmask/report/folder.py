@@ -177,7 +177,7 @@ def _defects(checked: Any) -> list[str]:
     """What the run found in its rows before it learnt from them, in sentences."""
     if not isinstance(checked, dict):
         return []
-    found = []
+    found: list[str] = []
     for part, leak in (checked.get("leaks") or {}).items():
         text = "{rows:,} of {all:,} {part} rows stand in the training rows, too"
         found.append(message(text, leak["rows"], leak["of"], message(part)))

@@ -129,7 +129,7 @@ def read_run(folder: Path | str) -> RunInfo:
         problem = "there is no run.json" if folder.is_dir() else "there is no such folder"
     except (UserError, OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         problem = error.message if isinstance(error, UserError) else str(error) or type(error).__name__
-    return RunInfo(folder, "unknown", "damaged", problem=problem.removeprefix(f"{folder}/"))
+    return RunInfo(folder, "unknown", "damaged", problem=problem)
 
 
 def need_run(folder: Path | str) -> RunInfo:
@@ -150,7 +150,7 @@ def _trained(folder: Path) -> RunInfo:
     facts = _mapping(files.read_json(folder / "run.json"), folder / "run.json")
     kind = facts.get("kind")
     if kind not in KINDS:
-        raise UserError(f"run.json names the kind {kind!r}", allowed=", ".join(KINDS))
+        raise UserError("run.json names the kind {kind!r}", kind, allowed=", ".join(KINDS))
     recipe = read_recipe_values(folder / "recipe.yaml")
     finished = facts.get("finished")
     if finished is not None:
@@ -192,7 +192,7 @@ def _figures_of(finished: Facts, rows: list[Facts]) -> Facts:
 def _quickstart(folder: Path) -> RunInfo:
     results = _mapping(files.read_json(folder / "results.json"), folder / "results.json")
     if results.get("kind") != QUICKSTART:
-        raise UserError(f"results.json names the kind {results.get('kind')!r}", allowed=QUICKSTART)
+        raise UserError("results.json names the kind {kind!r}", results.get("kind"), allowed=QUICKSTART)
     steps = results.get("steps") or []
     evaluation, pretraining = results.get("evaluation") or {}, results.get("pretraining") or {}
     metric = evaluation.get("metric") or "accuracy"
