@@ -63,8 +63,7 @@ class Predictor:
         schema = self.bundle.task
         if schema is None:
             raise UserError(
-                "{folder} was not fine-tuned for a task",
-                self.bundle.folder,
+                f"{self.bundle.folder} was not fine-tuned for a task",
                 hint="unmask finetune --model ... --task ... --train FILE",
             )
         return restore(schema, self.tokenizer, str(self.bundle.folder / "unmask.json"))
@@ -75,9 +74,7 @@ class Predictor:
         for name, module in head.published().items():
             if not self.bundle.has(name):
                 raise UserError(
-                    "{folder} has no trained head for {name}",
-                    self.bundle.folder,
-                    self.task.name,
+                    f"{self.bundle.folder} has no trained head for {self.task.name}",
                     given=f"missing: {name}",
                     hint=f"unmask finetune --model {self.bundle.folder} --task {self.task.name} --train FILE",
                 )
@@ -142,8 +139,7 @@ class Predictor:
     def _masked(self) -> VocabularyHead:
         if not self.bundle.has("masked"):
             raise UserError(
-                "{folder} has no masked-language head",
-                self.bundle.folder,
+                f"{self.bundle.folder} has no masked-language head",
                 hint="give the model folder of a pretraining run",
             )
         head = VocabularyHead(self.bundle.config)
@@ -161,8 +157,7 @@ class Predictor:
         places = [place for place, number in enumerate(encoded.ids) if number == self.tokenizer.mask_id]
         if not places:
             raise UserError(
-                "there is no {mask} in the text",
-                mask,
+                f"there is no {mask} in the text",
                 given=text,
                 hint=f"write {mask} where a word is wanted",
             )

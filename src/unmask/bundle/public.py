@@ -80,9 +80,8 @@ def read_public(
     tokenizer = Tokenizer.load(inside)
     if tokenizer.vocabulary > config.vocabulary:
         raise UserError(
-            "the tokenizer in {inside} does not belong to the weights: it has more pieces than there "
-            "are embeddings",
-            inside,
+            f"the tokenizer in {inside} does not belong to the weights: it has more pieces than "
+            f"there are embeddings",
             given=f"{tokenizer.vocabulary:,} pieces, {config.vocabulary:,} embeddings",
         )
     tensors = _tensors(inside, family, config, allow_unused, device)
@@ -122,16 +121,14 @@ def _tensors(
     for name, shape in wanted.items():
         if tensors[name].shape != shape:
             raise UserError(
-                "the weights in {folder} do not fit its config.json",
-                folder,
+                f"the weights in {folder} do not fit its config.json",
                 given=f"{name}: {tuple(tensors[name].shape)}",
                 allowed=tuple(shape),
             )
     unused = {name for name in tensors if name not in wanted and name.partition(".")[0] not in _HEADS}
     if unused and not allow_unused:
         raise UserError(
-            "{folder} holds weights that are not known here, so the model would compute something else",
-            folder,
+            f"{folder} holds weights that are not known here, so the model would compute something else",
             given=some(unused),
             hint="--allow-unused (allow_unused=True) to leave them out all the same",
         )
@@ -165,8 +162,7 @@ def _named(tensors: dict[str, Tensor], family: Family, folder: Path) -> dict[str
             table, again = tensors[tables[0]], tensors.pop(name)
             if again.shape != table.shape or not (again.is_meta or torch.equal(again, table)):
                 raise UserError(
-                    "{folder}: the masked-LM head has a matrix of its own, where unmask shares the embeddings",
-                    folder,
+                    f"{folder}: the masked-LM head has a matrix of its own, where unmask shares the embeddings",
                     given=name,
                 )
     return tensors
@@ -222,8 +218,7 @@ def _labels(public: Mapping[str, Any], count: int, where: Path) -> list[str]:
         ) from None
     if sorted(labels) != list(range(count)) or len(set(labels.values())) < count:
         raise UserError(
-            "{where}: id2label does not fit the head",
-            where,
+            f"{where}: id2label does not fit the head",
             given=some(labels.values()),
             allowed=f"{count:,} different labels",
         )
@@ -253,17 +248,15 @@ def export(opened: Bundle, folder: Path, sentences: bool = False) -> str:
     if sentences and not says(opened.task):
         pooling = (opened.task or {}).get("pooling") if (opened.task or {}).get("name") == "embed" else None
         raise UserError(
-            "{folder} cannot be written for sentence-transformers",
-            opened.folder,
+            f"{opened.folder} cannot be written for sentence-transformers",
             given=f"pooling {pooling}" if pooling else "a model that was not trained for vectors of texts",
             allowed="a model of the task embed with pooling mean, cls or max",
         )
     family = layout_of(config, tokenizer)
     if family is None:
         raise UserError(
-            "{folder} cannot be written for other libraries: the layout of {family} cannot say it",
-            opened.folder,
-            config.family,
+            f"{opened.folder} cannot be written for other libraries: the layout of {config.family} "
+            f"cannot say it",
             given=", ".join(lacking(config, tokenizer)),
         )
     architecture, labels = public_task(opened)

@@ -106,10 +106,7 @@ def _plain(path: str, split: Split, faults: Faults, encoding: str | None) -> Ite
 
 def _endless(path: str, line: int, split: Split) -> UserError:
     return UserError(
-        "{path}, line {line:,}: a document is longer than {longest:,} characters",
-        name_of(path),
-        line,
-        LONGEST,
+        f"{name_of(path)}, line {line:,}: a document is longer than {LONGEST:,} characters",
         given="no blank line before it ends" if split == "blank" else "a file that is to be one document",
         hint="--split line makes each line a document",
     )
@@ -135,9 +132,7 @@ def _of_objects(path: str, key: str, faults: Faults, encoding: str | None) -> It
             found = UserError("{where}: {key!r} is not a text", where, key, given=repr(text)[:80])
         else:
             found = UserError(
-                "{where} has no {key!r}",
-                where,
-                key,
+                f"{where} has no {key!r}",
                 given=f"keys: {', '.join(map(repr, value)) or 'none'}",
                 hint=[did_you_mean(closest(key, value)), f"--column {next(iter(value))}" if value else None],
             )

@@ -73,8 +73,7 @@ def known(encoding: str) -> str:
     if found is None or not found._is_text_encoding:
         allowed = ("utf-8", "gb18030", "utf-16", "big5", "windows-1252", "shift_jis", "euc-kr", "koi8-r")
         raise UserError(
-            "{encoding} is not an encoding",
-            encoding,
+            f"{encoding} is not an encoding",
             allowed=", ".join(allowed) + ", ... (the names that Python knows)",
             hint=did_you_mean(closest(encoding.lower(), allowed)),
         )
@@ -192,9 +191,7 @@ def not_in(encoding: str, where: str, raw: bytes, error: UnicodeDecodeError) -> 
     text = raw.decode("utf-8" if encoding != "GB18030" else encoding, "replace")
     place = text.index("\ufffd") if "\ufffd" in text else error.start
     return UserError(
-        "{where} is not valid {encoding}",
-        where,
-        encoding,
+        f"{where} is not valid {encoding}",
         given=f"at place {place + 1:,}: {text[max(0, place - 20) : place + 20]}",
         hint="correct the line, or the encoding if the file is in another",
     )

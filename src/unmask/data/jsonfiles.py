@@ -26,8 +26,7 @@ def read_array(
     place = _after_blanks(text, 0)
     if text[place : place + 1] != "[":
         raise UserError(
-            "{name} is not a JSON array",
-            name,
+            f"{name} is not a JSON array",
             given=text[place : place + 60].partition("\n")[0],
             allowed=ALLOWED,
         )

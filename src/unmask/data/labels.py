@@ -71,9 +71,7 @@ def _label(value: Any, where: str, column: str) -> str | None:
     if isinstance(value, list | dict):
         single = isinstance(value, list) and not any(isinstance(one, list | dict) for one in value)
         raise UserError(
-            "{where}: {column!r} is not one label",
-            where,
-            column,
+            f"{where}: {column!r} is not one label",
             given=_excerpt(json.dumps(value, ensure_ascii=False)),
             allowed="a text or number",
             hint=[
@@ -107,9 +105,7 @@ def _number(value: Any, where: str, column: str) -> float | None:
     if not math.isfinite(number):
         shown = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
         raise UserError(
-            "{where}: {column!r} is not a number",
-            where,
-            column,
+            f"{where}: {column!r} is not a number",
             given=_excerpt(shown),
             allowed="a number with a point, such as 3.5 or -2e-3",
         )

@@ -282,8 +282,7 @@ def lookup(name: str) -> PublicData:
     """The entry of a name. Raises UserError with the names there are."""
     if name not in PUBLIC:
         raise UserError(
-            "{name} is not a public data set that unmask knows",
-            name,
+            f"{name} is not a public data set that unmask knows",
             allowed=", ".join(PUBLIC),
             hint=[
                 did_you_mean(closest(name, PUBLIC)),

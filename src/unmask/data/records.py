@@ -92,16 +92,14 @@ def read_records(
         rows = list(enumerate(source.rows, 1))
     elif format == "conll":
         raise UserError(
-            "{name} is CoNLL, which holds tags of tokens",
-            name,
+            f"{name} is CoNLL, which holds tags of tokens",
             hint="--task tag, or --data-format of what it is",
         )
     else:
         rows = list(_rows(source, format or "txt", faults, encoding))
     if not rows:
         raise UserError(
-            "{name} holds no rows",
-            name,
+            f"{name} holds no rows",
             given=[f"{faults.count or None} skipped", faults.first and faults.first.message],
         )
     if format == "label-studio" or (format in ("json", "jsonl") and labelstudio.is_export(rows[0][1])):
@@ -238,10 +236,7 @@ def _checked_header(path: str | Path, line: int, row: Sequence[str]) -> list[str
     twice = [name for name, times in Counter(header).items() if times > 1 and name]
     if twice:
         raise UserError(
-            "{path}, line {line:,}: two columns are called {twice!r}",
-            name_of(path),
-            line,
-            twice[0],
+            f"{name_of(path)}, line {line:,}: two columns are called {twice[0]!r}",
             given=f"columns: {', '.join(header)}",
             hint="give every column a name of its own",
         )

@@ -107,8 +107,7 @@ def split(
         carried = target - taken
     if len(parts) == len(examples) > 2:
         raise UserError(
-            "each of the {examples:,} rows has a label of its own",
-            len(examples),
+            f"each of the {len(examples):,} rows has a label of its own",
             given=f"{of_row[0]!r}, {of_row[1]!r}, ...",
             hint=[
                 "check the label column (--label-column)",
@@ -117,9 +116,7 @@ def split(
         )
     if not held:
         raise UserError(
-            "{examples:,} rows are too few to hold out {share:.0%} of them",
-            len(examples),
-            share,
+            f"{len(examples):,} rows are too few to hold out {share:.0%} of them",
             given=f"{len(set(map(key_of, examples))):,} different texts; equal ones stay together",
             hint="give more rows, or a file of their own to evaluate on",
         )

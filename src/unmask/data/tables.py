@@ -229,9 +229,7 @@ def check_labels(
     faults.report()
     if examples and not kept:
         raise UserError(
-            "{source}: no row is left, because {of} knows the labels of none",
-            examples[0].source,
-            of,
+            f"{examples[0].source}: no row is left, because {of} knows the labels of none",
             allowed=", ".join(sorted(allowed)[:16]),
         )
     return kept

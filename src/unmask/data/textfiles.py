@@ -99,8 +99,7 @@ def kind_of(path: str | Path) -> Kind:
     if suffix == ".json":
         plain = shlex.quote(str(path))
         raise UserError(
-            "{path} is one JSON value, not JSON lines",
-            path,
+            f"{path} is one JSON value, not JSON lines",
             allowed=".jsonl with one object a line",
             hint=f"jq -c '.[]' {plain} > {plain}l",
         )
@@ -268,10 +267,7 @@ def open_text(
                 if len(raw) > LONGEST:
                     faults.found(
                         UserError(
-                            "{name}, line {number:,} is longer than {longest}",
-                            name,
-                            number,
-                            console.size(LONGEST),
+                            f"{name}, line {number:,} is longer than {console.size(LONGEST)}",
                         )
                     )
                     while raw and not raw.endswith(b"\n"):

@@ -149,8 +149,7 @@ class Checkpoints:
             return found
         if numbered:
             raise UserError(
-                "no checkpoint in {folder} can be read",
-                self.folder,
+                f"no checkpoint in {self.folder} can be read",
                 given=", ".join(path.name for path in numbered),
                 hint=f"remove {self.folder.parent} to start anew",
             )

@@ -182,9 +182,7 @@ def _gone_on_from(recipe: PretrainRecipe, tokenizer: Tokenizer) -> PretrainRecip
     opened = bundle.read(str(recipe.start.model))
     if opened.tokenizer != tokenizer:
         raise UserError(
-            "{corpus} was built with another tokenizer than that of {folder}",
-            recipe.data.corpus,
-            opened.folder,
+            f"{recipe.data.corpus} was built with another tokenizer than that of {opened.folder}",
             given=f"tokenizer.json has the sha256 {tokenizer.sha256[:12]}",
             allowed=f"sha256 {opened.tokenizer.sha256[:12]}",
             hint=f"unmask corpus build FILES --tokenizer {opened.folder} --out FOLDER",

@@ -88,9 +88,7 @@ def _held_out(examples: list[Example], share: float, seed: int) -> tuple[list[Ex
     back = {n for bundle in bundles(held) if any(held[n] in needed for n in bundle) for n in bundle}
     if len(back) == len(held):
         raise UserError(
-            "{examples:,} rows are too few to hold out {share:.0%} of them",
-            len(examples),
-            share,
+            f"{len(examples):,} rows are too few to hold out {share:.0%} of them",
             hint="give more rows, or a file of their own to evaluate on",
         )
     return rest + [held[number] for number in sorted(back)], without(held, back)

@@ -89,8 +89,7 @@ class Run:
         existed = (self.folder / "run.json").is_file()
         if not existed and self.folder.is_dir() and any(self._foreign()):
             raise UserError(
-                "{folder} is not empty and holds no run",
-                self.folder,
+                f"{self.folder} is not empty and holds no run",
                 given=", ".join(sorted(path.name for path in self._foreign())[:5]),
                 hint="choose another --out folder",
             )

@@ -220,8 +220,7 @@ def _leave_out(state: State, bad: int, most: int, loss: float, norm: float, lr: 
     """Count and report a step that is left out; raises UserError when there are too many in a row."""
     if bad > most:
         raise UserError(
-            "step {step}: the loss is no longer a finite number, so the run stops here",
-            state.step + 1,
+            f"step {state.step + 1}: the loss is no longer a finite number, so the run stops here",
             given=[
                 f"loss {loss}",
                 f"gradient norm {norm}",

@@ -118,8 +118,7 @@ def same_network(model: EncoderConfig, opened: Bundle, transfer: Transfer) -> En
     apart = [line for line in difference(dump(wanted), dump(model)) if not line.startswith(OWN)]
     if apart:
         raise UserError(
-            "the recipe describes another network than {folder} is",
-            opened.folder,
+            f"the recipe describes another network than {opened.folder} is",
             given="; ".join(f"model.{line}" for line in apart[:4]),
             hint="leave these settings out; transfer.keep_layers and transfer.length change what is taken over",
         )
