@@ -174,32 +174,29 @@ def _explain(
     findings = error.errors(include_url=False)
     first = next((f for f in findings if f["type"] == "unexpected_keyword_argument"), findings[0])
     location = [str(part) for part in first["loc"]]
-    key = ".".join(_as_written(values, first["loc"], first["type"])) if location else "the recipe"
+    key = ".".join(_as_written(values, first["loc"], first["type"])) if location else message("the recipe")
+    place = message("{where}: {key}", where, key)
     others = message("{count} more in the same place", len(findings) - 1) if len(findings) > 1 else None
     if first["type"] == "unexpected_keyword_argument":
         names = _settings_at(cls, location[:-1])
         return UserError(
-            "{where}: {key} is not a setting",
-            where,
-            key,
+            "{place} is not a setting",
+            place,
             given=f"{location[-1]}: {first['input']}",
             allowed=", ".join([*names[:MAX_ALLOWED_SHOWN], "..."][: len(names)]),
             hint=did_you_mean(closest(location[-1], names)),
             see=f"unmask recipe explain {'.'.join(location[:-1])}".rstrip(),
         )
     if first["type"] == "missing":
-        return UserError(
-            "{where}: {key} is missing", where, key, hint=others, see=f"unmask recipe explain {key}"
-        )
+        return UserError("{place} is missing", place, hint=others, see=f"unmask recipe explain {key}")
     if first["type"] in ("union_tag_invalid", "union_tag_not_found"):
-        return _explain_tag(f"{where}: {key}", dict(first["ctx"]))
+        return _explain_tag(place, dict(first["ctx"]))
     if first["type"] == "value_error":  # from a __post_init__: its message says what was given and is allowed
-        return UserError("{where}: {key}: {reason}", where, key, first["ctx"]["error"].args[0], hint=others)
+        return UserError("{place}: {reason}", place, first["ctx"]["error"].args[0], hint=others)
     if first["type"] == "dataclass_type":
         return UserError(
-            "{where}: {key} cannot be used",
-            where,
-            key,
+            "{place} cannot be used",
+            place,
             given=repr(first["input"]),
             allowed="a group of settings",
             see=f"unmask recipe explain {key}",
@@ -208,7 +205,7 @@ def _explain(
     given = message("a group of settings") if isinstance(given, Mapping) and len(given) > 4 else repr(given)
     template = ALLOWED.get(first["type"])
     allowed = message(template, *map(_plain, first.get("ctx", {}).values())) if template else first["msg"]
-    return UserError("{where}: {key} cannot be used", where, key, given=given, allowed=allowed, hint=others)
+    return UserError("{place} cannot be used", place, given=given, allowed=allowed, hint=others)
 
 
 def _plain(limit: Any) -> Any:

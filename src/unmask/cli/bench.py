@@ -53,9 +53,7 @@ def pretrain(
     shards = Shards.open(resolved.data.corpus)
     with console.work("Pretraining") as work:
         trial = bench(resolved, shards, seconds, work)
-        work.result(
-            "{steps:,} steps · {tokens_per_second:,.0f} tokens/s", trial.steps, trial.speed.tokens_per_second
-        )
+        work.result("{trial.steps:,} steps · {trial.speed.tokens_per_second:,.0f} tokens/s", trial)
     if as_json:
         console.say_json(trial.to_dict())
     else:

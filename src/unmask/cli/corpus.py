@@ -100,20 +100,10 @@ def build(
             words=cut,
         )
         left_out = built.manifest["left_out"]
-        written = console.size(built.manifest["bytes"])
+        counts = message("{built.documents:,} documents · {built.tokens:,} tokens", built)
+        empty = message("{count:,} empty documents skipped", left_out) if left_out else None
         work.result(
-            join(
-                [
-                    message(
-                        "{documents:,} documents · {tokens:,} tokens · {size}",
-                        built.documents,
-                        built.tokens,
-                        written,
-                    ),
-                    spoken(cut) if cut else None,
-                    message("{count:,} empty documents skipped", left_out) if left_out else None,
-                ]
-            )
+            join([counts, console.size(built.manifest["bytes"]), spoken(cut) if cut else None, empty])
         )
     if as_json:
         totals = {key: built.manifest[key] for key in ("documents", "tokens", "bytes", "left_out")}
@@ -178,32 +168,22 @@ def _show(found: dict[str, Any]) -> None:
     documents = f"{found['documents']:,}"
     if found["left_out"]:
         documents = message("{documents} ({empty:,} empty ones skipped)", documents, found["left_out"])
+    size = console.size(found["bytes"])
+    frequent = [f"{row['piece']} {row['count'] / found['tokens']:.1%}" for row in found["frequent"]]
     facts = [
         ("documents", documents),
         ("tokens", f"{found['tokens']:,}"),
-        (
-            "text",
-            message(
-                "{size}, {ratio:.2f} characters per token",
-                console.size(found["bytes"]),
-                found["characters_per_token"],
-            ),
-        ),
+        ("text", message("{size}, {corpus[characters_per_token]:.2f} characters per token", size, found)),
         ("tokens per document", message("{quartiles} (least · quartiles · most)", quartiles)),
-        ("unknown", message("{share:.3%} of the tokens", found["unknown_rate"])),
+        ("unknown", message("{corpus[unknown_rate]:.3%} of the tokens", found)),
         (
             "unigram entropy",
-            message("{nats:.3f} nats per token: the loss of guessing by frequency", found["unigram_entropy"]),
+            message("{corpus[unigram_entropy]:.3f} nats per token, by frequency alone", found),
         ),
-        (
-            "uniform",
-            message("{nats:.3f} nats: ln {vocabulary:,}", found["uniform_entropy"], found["vocabulary"]),
-        ),
+        ("uniform", message("{corpus[uniform_entropy]:.3f} nats: ln {corpus[vocabulary]:,}", found)),
+        ("most frequent", "  ".join(frequent[:FREQUENT])),
     ]
-    frequent = [
-        f"{row['piece']} {row['count'] / found['tokens']:.1%}" for row in found["frequent"][:FREQUENT]
-    ]
-    console.facts([*facts, ("most frequent", "  ".join(frequent))], width=20)
+    console.facts(facts, width=20)
     sources = sorted(found["sources"], key=lambda source: -source["tokens"])
     console.table(
         ("source", "documents", "tokens", "share"),

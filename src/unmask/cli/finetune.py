@@ -115,14 +115,9 @@ def finetune(
         with console.work("Fine-tuning") as work:
             result = learn(resolved, out=folder, progress=work, world=world)
             metric, value = result.best
-            work.result(
-                "{steps:,} steps · dev {metric} {figure} on {rows:,} rows · best step {best:,}",
-                result.steps,
-                message(metric),
-                shown_figure(result.metric, value),
-                result.dev_rows,
-                result.best_step,
-            )
+            figure = message("dev {metric} {figure}", message(metric), shown_figure(result.metric, value))
+            text = "{run.steps:,} steps · {figure} on {run.dev_rows:,} rows · best step {run.best_step:,}"
+            work.result(text, result, figure)
     if not world.is_main:
         return
     file = test_file(resolved.data, result.folder)

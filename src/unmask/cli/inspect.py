@@ -8,6 +8,7 @@ import typer
 from unmask import console
 from unmask.cli.help import App
 from unmask.cli.shared import AsJson
+from unmask.console import size
 from unmask.messages import join, message, translate
 
 SHOWN = 12  # labels
@@ -77,15 +78,14 @@ def _size(facts: dict[str, Any]) -> list[tuple[str, str]]:
         (
             "memory",
             message(
-                "{size} in float32 · {half} in bfloat16",
-                *(console.size(memory[key]) for key in ("float32", "bfloat16")),
+                "{size} in float32 · {half} in bfloat16", size(memory["float32"]), size(memory["bfloat16"])
             ),
         ),
         (
             "training",
             message(
                 "{size} for weights, gradients and Adam · {token} for each token of a step ({half} in bfloat16)",
-                *map(console.size, (memory["training"], kept["float32"], kept["bfloat16"])),
+                *map(size, (memory["training"], kept["float32"], kept["bfloat16"])),
             ),
         ),
     ]
@@ -110,11 +110,9 @@ def _vocabulary(said: dict[str, Any]) -> list[tuple[str, str]]:
     special = [f"{piece} {number}" for piece, number in said["special"].items()]
     more = said["embeddings"] != said["pieces"] and message("{count:,} embeddings", said["embeddings"])
     counts = message(
-        "{pieces:,} tokens · {kind} · {case} · {reserved:,} reserved",
-        said["pieces"],
-        said["kind"],
+        "{vocabulary[pieces]:,} tokens · {vocabulary[kind]} · {case} · {vocabulary[reserved]:,} reserved",
+        said,
         case,
-        said["reserved"],
     )
     return [
         ("vocabulary", join([counts, more or None])),

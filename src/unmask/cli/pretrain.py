@@ -55,10 +55,7 @@ def pretrain(
             folder = out or Path("runs") / Path(recipe).stem
             result = train(resolved, out=folder, progress=work, world=world)
             work.result(
-                "{steps:,} steps · {tokens:,} tokens · {tokens_per_second:,.0f} tokens/s",
-                result.steps,
-                result.tokens,
-                result.tokens_per_second,
+                "{run.steps:,} steps · {run.tokens:,} tokens · {run.tokens_per_second:,.0f} tokens/s", result
             )
     if as_json:
         facts_of = {**asdict(result), "folder": str(result.folder), "model": str(result.model)}
@@ -75,27 +72,24 @@ def _show(result: "Pretrained") -> None:
             (
                 "held-out loss",
                 message(
-                    "{loss:.2f} nats per masked token (unigram {unigram:.2f}, uniform {uniform:.2f}) · "
-                    "{accuracy:.1%} correct",
-                    heldout["masked.loss"],
-                    result.unigram,
-                    result.uniform,
-                    heldout["masked.accuracy"],
+                    "{heldout[masked.loss]:.2f} nats per masked token (unigram {run.unigram:.2f}, uniform "
+                    "{run.uniform:.2f}) · {heldout[masked.accuracy]:.1%} correct",
+                    heldout,
+                    result,
                 ),
             )
         )
     if result.heldout_before is not None and "masked.loss" in result.heldout_before:
-        rows.append(
-            ("before", message("{loss:.2f} nats per masked token", result.heldout_before["masked.loss"]))
-        )
+        before = message("{heldout[masked.loss]:.2f} nats per masked token", result.heldout_before)
+        rows.append(("before", before))
     if "next_sentence.loss" in heldout:
         rows.append(
             (
                 "next sentence",
                 message(
-                    "{loss:.2f} nats per pair (chance 0.69) · {accuracy:.1%} correct (chance 50 %)",
-                    heldout["next_sentence.loss"],
-                    heldout["next_sentence.accuracy"],
+                    "{heldout[next_sentence.loss]:.2f} nats per pair (chance 0.69) · "
+                    "{heldout[next_sentence.accuracy]:.1%} correct (chance 50 %)",
+                    heldout,
                 ),
             )
         )

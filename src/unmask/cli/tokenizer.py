@@ -77,11 +77,9 @@ def train(
         tokenizer.save(out)
         result = _training(tokenizer)
         work.result(
-            "{vocabulary:,} pieces · {characters_per_piece:.2f} characters per piece · "
-            "{unknown_rate:.2f} % unknown",
-            tokenizer.vocabulary,
-            result["characters_per_piece"],
-            100 * result["unknown_rate"],
+            "{tokenizer[vocabulary]:,} tokens · {tokenizer[characters_per_piece]:.2f} characters per token · "
+            "{tokenizer[unknown_rate]:.2%} unknown",
+            result,
         )
     result = {"tokenizer": str(out), **result, "seconds": round(work.elapsed, 3)}
     if as_json:
@@ -137,24 +135,21 @@ def _training(tokenizer: "Tokenizer") -> dict[str, Any]:
 def _say_training(result: dict[str, Any]) -> None:
     rows = [
         (
-            message("tokens"),
+            "tokens",
             message(
-                "{tokens:,}, of which {alphabet:,} are single characters",
-                result["vocabulary"],
-                result["alphabet"],
+                "{tokenizer[vocabulary]:,}, of which {tokenizer[alphabet]:,} are single characters", result
             ),
         ),
-        (message("characters per token"), f"{result['characters_per_piece']:.2f}"),
-        (message("tokens per word"), f"{result['pieces_per_word']:.2f}"),
-        (message("unknown words"), f"{100 * result['unknown_rate']:.3f} %"),
-        (
-            message("text"),
-            message("{documents:,} documents, {words:,} words", result["documents"], result["words"]),
-        ),
-        (message("time"), console.seconds(result["seconds"])),
+        ("characters per token", f"{result['characters_per_piece']:.2f}"),
+        ("tokens per word", f"{result['pieces_per_word']:.2f}"),
+        ("unknown words", f"{100 * result['unknown_rate']:.3f} %"),
+        ("text", message("{tokenizer[documents]:,} documents, {tokenizer[words]:,} words", result)),
+        ("time", console.seconds(result["seconds"])),
         ("sha256", result["sha256"]),
     ]
-    console.table(["tokenizer", verbatim(result["tokenizer"])], rows)
+    console.table(
+        ["tokenizer", verbatim(result["tokenizer"])], [(translate(name), value) for name, value in rows]
+    )
     dropped = result["dropped_characters"]
     if dropped:
         shown = " ".join(dropped[:DROPPED]) + (" ..." if len(dropped) > DROPPED else "")
@@ -166,10 +161,7 @@ def _say_training(result: dict[str, Any]) -> None:
             shown,
         )
     if result["forgotten_words"]:
-        console.remark(
-            "{forgotten_words:,} words were rare where they stood and not counted, to save memory",
-            result["forgotten_words"],
-        )
+        console.remark("{tokenizer[forgotten_words]:,} rare words were not counted, to save memory", result)
     console.say("next: unmask corpus build FILES --tokenizer {tokenizer} --out corpus", result["tokenizer"])
 
 

@@ -100,7 +100,10 @@ def read_records(
     if not rows:
         raise UserError(
             f"{name} holds no rows",
-            given=[f"{faults.count or None} skipped", faults.first and faults.first.message],
+            given=[
+                f"{faults.count:,} skipped" if faults.count else None,
+                faults.first and faults.first.message,
+            ],
         )
     if format == "label-studio" or (format in ("json", "jsonl") and labelstudio.is_export(rows[0][1])):
         console.remark("{name}: {what}, {rows:,} entries", name, message(WHAT["label-studio"]), len(rows))

@@ -7,6 +7,7 @@ as they are. Text that is in no catalogue stays English.
 """
 
 import json
+import re
 from collections.abc import Iterable
 from functools import cache, reduce
 from importlib.resources import files
@@ -31,10 +32,11 @@ class Message(str):
 def message(template: str, *values: object) -> Message:
     """Fill in a template: `message("{rows:,} rows of {path}", 7, "x.csv")`, by the rules of str.format.
 
-    values: of the names in the template, in the order in which they first stand there. A text without values is taken
-    as it is.
+    values: of the names in the template, in the order in which they first stand there; of `{run.steps}` and
+    `{run[steps]}`, the run. A text without values is taken as it is.
     """
-    names = dict.fromkeys(name for _, name, _, _ in Formatter().parse(template) if name) if values else {}
+    fields = (name for _, name, _, _ in Formatter().parse(template) if name) if values else ()
+    names = dict.fromkeys(re.split(r"[.\[]", name)[0] for name in fields)
     named = dict(zip(names, values, strict=True))
     made = Message(template.format(**named) if values else template)
     made.template, made.values = template, named

@@ -228,7 +228,7 @@ def _leave_out(state: State, bad: int, most: int, loss: float, norm: float, lr: 
                 f"skipped before: {most} steps in a row (train.skip)",
             ],
             hint=[
-                "the last checkpoint, if one was due before is kept",
+                "the last checkpoint is kept, if there is one",
                 "start a new run with a lower train.optimizer.lr or a longer train.schedule.warmup",
             ],
         )
