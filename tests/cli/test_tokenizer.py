@@ -44,7 +44,7 @@ def test_train_prints_one_table(tmp_path: Path, folder: Path, capsys: pytest.Cap
     )
     shown = capsys.readouterr()
     assert "characters per token" in shown.out and Tokenizer.load(folder).sha256 in shown.out
-    assert "70 pieces" in shown.err
+    assert "70 tokens" in shown.err
 
 
 def test_a_vocabulary_that_the_text_does_not_support(

@@ -136,9 +136,7 @@ def _say_training(result: dict[str, Any]) -> None:
     rows = [
         (
             "tokens",
-            message(
-                "{tokenizer[vocabulary]:,}, of which {tokenizer[alphabet]:,} are single characters", result
-            ),
+            message("{tokenizer[vocabulary]:,}, with {tokenizer[alphabet]:,} single characters", result),
         ),
         ("characters per token", f"{result['characters_per_piece']:.2f}"),
         ("tokens per word", f"{result['pieces_per_word']:.2f}"),
