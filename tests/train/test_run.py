@@ -162,5 +162,5 @@ def test_a_run_goes_on_with_the_data_that_it_began_with_alone(tmp_path: Path) ->
         run.bind(corpus="b")  # nothing is saved yet: nothing is lost
         run.checkpoints.folder.mkdir()
         run.bind(corpus="b")
-        with pytest.raises(UserError, match=r"begun with other data\n  changed +corpus"):
+        with pytest.raises(UserError, match=r"begun with other data\n  given +corpus"):
             run.bind(corpus="c")
