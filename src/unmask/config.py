@@ -15,7 +15,7 @@ import yaml
 from pydantic.dataclasses import dataclass as _pydantic_dataclass
 
 from unmask.errors import UserError, closest, did_you_mean
-from unmask.messages import message
+from unmask.messages import Message, message
 
 __all__ = [
     "by_name",
@@ -192,7 +192,9 @@ def _explain(
     if first["type"] in ("union_tag_invalid", "union_tag_not_found"):
         return _explain_tag(place, dict(first["ctx"]))
     if first["type"] == "value_error":  # from a __post_init__: its message says what was given and is allowed
-        return UserError("{place}: {reason}", place, first["ctx"]["error"].args[0], hint=others)
+        reason = first["ctx"]["error"].args[0]
+        reason = reason if isinstance(reason, Message) else message(str(reason))
+        return UserError("{place}: {reason}", place, reason, hint=others)
     if first["type"] == "dataclass_type":
         return UserError(
             "{place} cannot be used",

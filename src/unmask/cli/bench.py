@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 LEAST = 1.0  # seconds
 
-noun = App(help="Try how fast a recipe runs on this machine.")
+noun = App(help="Measure the speed of a recipe on this machine.")
 
 
 def register(app: App) -> None:
@@ -38,10 +38,10 @@ def pretrain(
     corpus: Annotated[
         Path | None, typer.Option(help="The corpus folder (unmask corpus build): data.corpus.")
     ] = None,
-    seconds: Annotated[float, typer.Option(help="How long to train, about.")] = 20.0,
+    seconds: Annotated[float, typer.Option(help="Approximate training time in seconds.")] = 20.0,
     as_json: AsJson = False,
 ) -> None:
-    """Train with a recipe for some seconds; say how fast that is, and where the time goes. Nothing is kept."""
+    """Train with a recipe for some seconds and report the speed and where the time goes. Nothing is saved."""
     from unmask.data.shards import Shards
     from unmask.train.bench import bench
     from unmask.train.recipe import PretrainRecipe, read_recipe

@@ -40,7 +40,9 @@ def compare(
     runs: Annotated[list[Path], typer.Argument(metavar="RUN RUN...", help="Two to six run folders.")],
     test: Annotated[
         Path | None,
-        typer.Option(help="Labelled rows to compare fine-tuned runs on; else what they were evaluated on."),
+        typer.Option(
+            help="Labelled rows to compare fine-tuned runs on; by default those that they were evaluated on."
+        ),
     ] = None,
     text_column: TextColumn = None,
     pair_column: PairColumn = None,
@@ -53,13 +55,13 @@ def compare(
     encoding: Encoding = None,
     on_error: OnError = "stop",
     unknown_labels: UnknownLabels = None,
-    out: Annotated[Path | None, typer.Option(help="Write a page with curves to this html file.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Write an html page with curves.")] = None,
     lang: Annotated[
         str | None, typer.Option(help="Language of the page: en or zh.", show_default=False)
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Compare runs with the first one: settings that differ, curves, test figures with paired intervals."""
+    """Compare runs with the first one: settings that differ, curves, test metrics with paired intervals."""
     from unmask import files
     from unmask.data.conll import TagColumns
     from unmask.data.tables import Columns

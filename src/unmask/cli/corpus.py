@@ -40,10 +40,10 @@ def build(
         ),
     ],
     tokenizer: Annotated[Path, typer.Option(help="The tokenizer's folder (unmask tokenizer train).")],
-    out: Annotated[Path, typer.Option(help="The corpus folder to make, or to go on with.")],
+    out: Annotated[Path, typer.Option(help="The corpus folder to create, or to continue.")],
     column: Annotated[str, typer.Option(help="The CSV column or JSON key that holds the text.")] = "text",
     split: Annotated[
-        str, typer.Option(help="What parts the documents of plain text: blank (lines), line, file.")
+        str, typer.Option(help="Separator of documents in plain text: blank (lines), line, file.")
     ] = "blank",
     words: Annotated[
         str,
@@ -56,13 +56,13 @@ def build(
     by: Annotated[
         str, typer.Option(help="uniform: of all alike; source: as many of each source, as far as it goes.")
     ] = "uniform",
-    seed: Annotated[int, typer.Option(help="Chooses the documents that --keep keeps.")] = 0,
+    seed: Annotated[int, typer.Option(help="Random seed of --keep.")] = 0,
     encoding: Annotated[
         str | None,
-        typer.Option(help="Of the files; without it UTF-8, and UTF-16 or GB18030 where they are found out."),
+        typer.Option(help="Encoding of the files; UTF-8 if not given, or UTF-16 or GB18030 where detected."),
     ] = None,
     on_error: Annotated[
-        str, typer.Option(help="A line that cannot be read: stop, or skip (the number is reported).")
+        str, typer.Option(help="Action on an unreadable line: stop, or skip (the number is reported).")
     ] = "stop",
     restart: Annotated[bool, typer.Option(help="Remove an earlier corpus in --out first.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
@@ -136,7 +136,7 @@ def stats(
     corpus: Annotated[Path, typer.Argument(metavar="DIR", help="A corpus folder (unmask corpus build).")],
     as_json: Annotated[bool, typer.Option("--json", help="Print everything as JSON.")] = False,
 ) -> None:
-    """Say what is in a corpus, after checking the checksum of every file."""
+    """Verify the checksums of a corpus and show its statistics."""
     from unmask.data.shards import Shards
 
     if corpus.is_file():

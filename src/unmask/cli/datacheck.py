@@ -32,11 +32,11 @@ def check_data(
     train: Annotated[Path, typer.Option(help="Training rows, in any form that unmask finetune reads.")],
     dev: Annotated[Path | None, typer.Option(help="Rows to choose the best step by.")] = None,
     test: Annotated[Path | None, typer.Option(help="Rows to evaluate on.")] = None,
-    task: Annotated[str, typer.Option(help="What is learnt: classify, tag, answer or embed.")] = "classify",
+    task: Annotated[str, typer.Option(help="The task: classify, tag, answer or embed.")] = "classify",
     target: Annotated[
         Literal["label", "labels", "number"] | None,
         typer.Option(
-            help="What is said of a text: one label, any number of labels, or a number.", show_default="label"
+            help="Target of a text: one label, any number of labels, or a number.", show_default="label"
         ),
     ] = None,
     text_column: TextColumn = None,
@@ -51,7 +51,7 @@ def check_data(
     on_error: OnError = "stop",
     as_json: AsJson = False,
 ) -> None:
-    """What labelled files hold, and what in them would bias a result: leaks, contradictions, labels never trained.
+    """Check labelled files for what would bias a result: leaks, contradictions, labels that training lacks.
 
     The exit status is 1 where there is such a thing. Texts are the same if they are after NFKC, in lower case and
     with white space collapsed.
@@ -93,7 +93,7 @@ def _show(found: "Check") -> None:
     for problem in found.problems:
         console.say(_said(problem, found))
     if not found.problems:
-        console.say(message("nothing that would bias a result"))
+        console.say(message("no problem that would bias a result"))
 
 
 def _row(part: "Part") -> tuple[object, ...]:

@@ -56,7 +56,7 @@ def evaluate(
     unknown_labels: UnknownLabels = None,
     as_json: AsJson = False,
 ) -> None:
-    """Compare predictions with what is true: figures with 95 % intervals, over all and for each label.
+    """Evaluate a model on labelled rows: metrics with 95 % intervals, overall and for each label.
 
     One label a row: accuracy and macro-F1. Any number of labels: micro- and macro-F1, and the share of rows with all
     labels right. Numbers: Pearson, Spearman, MAE, RMSE. Tags of tokens: accuracy. Spans: precision, recall and F1 as

@@ -20,7 +20,7 @@ def export(
     model: Annotated[
         Path, typer.Argument(metavar="MODEL", help="A run, a model folder, or a public checkpoint.")
     ],
-    out: Annotated[Path, typer.Option(help="The folder to write.")],
+    out: Annotated[Path, typer.Option(help="The output folder.")],
     format: Annotated[
         str,
         typer.Option(

@@ -22,14 +22,15 @@ def fill(
         str,
         typer.Argument(
             metavar="TEXT",
-            help="A text with [MASK], or what masks in the model's tokenizer (<mask>), where a word is wanted.",
+            help="A text with [MASK], or the mask token of the model's tokenizer (<mask>), at the words "
+            "to predict.",
         ),
     ],
     model: Annotated[Path, typer.Option(help="A pretrained model: a run or its model/.")],
-    top: Annotated[int, typer.Option(min=1, help="How many pieces to show for each [MASK].")] = 5,
+    top: Annotated[int, typer.Option(min=1, help="Number of tokens to show for each [MASK].")] = 5,
     as_json: AsJson = False,
 ) -> None:
-    """Show the most probable pieces at each [MASK], each [MASK] on its own."""
+    """Show the most probable tokens at each [MASK], predicted independently."""
     from unmask.predict import load
 
     masks = load(model).fill(text, best=top)

@@ -51,7 +51,7 @@ def finetune(
         ),
     ] = None,
     model: Annotated[Path | None, typer.Option(help="The model to start from: a run or its model/.")] = None,
-    task: Annotated[str | None, typer.Option(help="What is learnt: classify, tag, answer or embed.")] = None,
+    task: Annotated[str | None, typer.Option(help="The task: classify, tag, answer or embed.")] = None,
     train: Annotated[
         Path | None,
         typer.Option(

@@ -29,7 +29,7 @@ def inspect(
     ],
     as_json: AsJson = False,
 ) -> None:
-    """Say what a model is: architecture, parameters, memory, FLOPs, vocabulary, task and where it comes from."""
+    """Describe a model: architecture, parameters, memory, FLOPs, vocabulary, task and lineage."""
     from unmask import bundle
     from unmask.bundle.facts import facts_of
 

@@ -53,7 +53,8 @@ def predict(
     every: Annotated[
         bool,
         typer.Option(
-            "--all", help="Give the probability of every label, the other answers, or both vectors of a pair."
+            "--all",
+            help="Output the probability of every label, the other answers, or both vectors of a pair.",
         ),
     ] = False,
     text_column: TextColumn = None,
@@ -63,9 +64,7 @@ def predict(
     encoding: Encoding = None,
     on_error: OnError = "stop",
 ) -> None:
-    """Give what is most probable of each row: its label or labels, its number, its labelled spans, or the answer; or
-    its vector, of a pair the cosine.
-    """
+    """Predict the label or labels, number, labelled spans, answer, vector or (of a pair) cosine of each row."""
     from unmask import files
     from unmask.data.conll import TagColumns
     from unmask.data.tables import Columns
@@ -125,7 +124,7 @@ def _say_cut(predictor: "Predictor") -> None:
     task = predictor.task
     if predictor.truncated:
         console.remark(
-            "{truncated:,} texts were cut short at {settings:,} tokens",
+            "{count:,} texts truncated to {tokens:,} tokens",
             predictor.truncated,
             task.cut_at(task.settings)[1],
         )

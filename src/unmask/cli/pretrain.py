@@ -33,7 +33,7 @@ def pretrain(
     ] = None,
     begin_from: Annotated[
         str | None,
-        typer.Option("--from", help="A model to go on from, as fine-tuning takes it: start.model."),
+        typer.Option("--from", help="A model to continue from, as in fine-tuning: start.model."),
     ] = None,
     out: Annotated[Path | None, typer.Option(help="The run folder. [default: runs/RECIPE]")] = None,
     as_json: AsJson = False,

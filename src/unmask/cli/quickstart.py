@@ -58,16 +58,18 @@ def quickstart(
     on_error: OnError = "stop",
     unknown_labels: UnknownLabels = None,
     next_sentence: Annotated[
-        bool, typer.Option("--next-sentence", help="Also learn which texts follow.")
+        bool, typer.Option("--next-sentence", help="Also train next-sentence prediction.")
     ] = False,
-    whole_words: Annotated[bool, typer.Option("--whole-words", help="Hide whole words, not pieces.")] = False,
+    whole_words: Annotated[
+        bool, typer.Option("--whole-words", help="Mask whole words instead of tokens.")
+    ] = False,
     start: Annotated[
         str | None,
         typer.Option(
             "--from", help="Also fine-tune a public checkpoint: minilm, a folder, or OWNER/NAME on the hub."
         ),
     ] = None,
-    seed: Annotated[int, typer.Option(help="Of everything that is drawn.")] = 0,
+    seed: Annotated[int, typer.Option(help="Random seed.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print results.json instead of tables.")] = False,
 ) -> None:
     """Tokenizer, pretraining, fine-tuning and evaluation in seven steps, on real public text or your own files."""

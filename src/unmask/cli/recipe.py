@@ -46,7 +46,7 @@ def explain(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Say what the settings at a key are: what is allowed, what the default is, what they do."""
+    """Explain the settings at a key: allowed values, default, description."""
     from unmask.train.explain import explain as explained
 
     groups = explained(key, kind)

@@ -23,7 +23,7 @@ Overrides = Annotated[
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 AllowUnused = Annotated[
     bool,
-    typer.Option("--allow-unused", help="Leave out weights of a public checkpoint that are not known here."),
+    typer.Option("--allow-unused", help="Ignore weights of a public checkpoint that unmask does not use."),
 ]
 TextColumn = Annotated[
     str | None, typer.Option(help="Column of the text; guessed from its name if not given.")
@@ -34,9 +34,7 @@ LabelColumn = Annotated[
 ]
 LabelSeparator = Annotated[
     str | None,
-    typer.Option(
-        help="Between several labels in one field, where a row may have any; found out if not given."
-    ),
+    typer.Option(help="Separator of several labels in one field; detected if not given."),
 ]
 TokenColumn = Annotated[
     str | None,
@@ -50,26 +48,26 @@ TagColumn = Annotated[
 ]
 Scheme = Annotated[
     Literal["auto", "BIO", "IOB1", "BIOES", "plain"],
-    typer.Option(help="How tags are written in CoNLL; auto: found out, which is said."),
+    typer.Option(help="Tag scheme in CoNLL; auto: detected and reported."),
 ]
 DataFormat = Annotated[
     Literal["auto", "csv", "tsv", "jsonl", "json", "label-studio", "parquet", "txt", "conll"],
-    typer.Option(help="Kind of the files; auto: found out from content and name, which is said."),
+    typer.Option(help="Format of the files; auto: detected from content and name, and reported."),
 ]
 Encoding = Annotated[
     str | None,
-    typer.Option(help="Of the files; without it UTF-8, and UTF-16 or GB18030 where they are found out."),
+    typer.Option(help="Encoding of the files; UTF-8 if not given, or UTF-16 or GB18030 where detected."),
 ]
 OnError = Annotated[
     Literal["stop", "skip"],
-    typer.Option(help="A row that cannot be read: stop, or skip (the number is reported)."),
+    typer.Option(help="Action on an unreadable row: stop, or skip (the number is reported)."),
 ]
 
 UnknownLabels = Annotated[
     Literal["stop", "skip", "wrong"] | None,
     typer.Option(
-        help="A test row with a label that training did not have: stop, skip the row, or count it as wrong. "
-        "[default: as --on-error]",
+        help="Action on a test row whose label was not in training: stop, skip the row, or count it "
+        "as wrong. [default: as --on-error]",
         show_default=False,
     ),
 ]

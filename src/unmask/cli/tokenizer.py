@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 LONGEST = 8  # pieces shown
 DROPPED = 24  # characters shown
 
-noun = App(help="A tokenizer: text to pieces and back.")
+noun = App(help="A tokenizer: text to tokens and back.")
 
 
 def register(app: App) -> None:
@@ -37,10 +37,10 @@ def train(
         ),
     ],
     out: Annotated[Path, typer.Option(help="The folder to write the tokenizer to.")],
-    vocabulary: Annotated[int, typer.Option(help="The number of pieces.")] = 8192,
+    vocabulary: Annotated[int, typer.Option(help="The vocabulary size.")] = 8192,
     cased: Annotated[bool, typer.Option("--cased", help="Keep capital letters and accents.")] = False,
     minimum_count: Annotated[
-        int, typer.Option(help="Characters and pairs of pieces seen less often are not used.")
+        int, typer.Option(help="Minimum count of characters and of pairs of tokens.")
     ] = 2,
     fold_width: Annotated[
         bool, typer.Option("--fold-width", help="Read full- and half-width forms as the ordinary characters.")
@@ -52,10 +52,10 @@ def train(
     column: Annotated[str, typer.Option(help="The CSV column or JSON key that holds the text.")] = "text",
     encoding: Annotated[
         str | None,
-        typer.Option(help="Of the files; without it UTF-8, and UTF-16 or GB18030 where they are found out."),
+        typer.Option(help="Encoding of the files; UTF-8 if not given, or UTF-16 or GB18030 where detected."),
     ] = None,
     on_error: Annotated[
-        str, typer.Option(help="A line that cannot be read: stop, or skip (the number is reported).")
+        str, typer.Option(help="Action on an unreadable line: stop, or skip (the number is reported).")
     ] = "stop",
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
@@ -171,14 +171,14 @@ def inspect(
             metavar="TOKENIZER", help="A tokenizer's folder, its tokenizer.json or its vocab.txt."
         ),
     ],
-    text: Annotated[str | None, typer.Argument(metavar="[TEXT]", help="A text to cut into pieces.")] = None,
+    text: Annotated[str | None, typer.Argument(metavar="[TEXT]", help="A text to tokenize.")] = None,
     pair: Annotated[str | None, typer.Option(help="A second text.")] = None,
     specials: Annotated[
         bool, typer.Option("--specials", help="Read [MASK] in the text as the mask.")
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
-    """Say what is in a tokenizer; with a text, the pieces that it becomes and where they stand in it."""
+    """Describe a tokenizer, or show the tokens of a text and their positions."""
     from unmask.text.tokenizer import Tokenizer
 
     tokenizer = Tokenizer.load(folder)

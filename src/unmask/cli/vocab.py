@@ -29,11 +29,11 @@ Files = Annotated[
 Column = Annotated[str, typer.Option(help="The CSV column or JSON key that holds the text.")]
 Split = Annotated[
     Literal["blank", "line", "file"],
-    typer.Option(help="What parts documents in plain text: blank lines, every line end, or nothing."),
+    typer.Option(help="Separator of documents in plain text: blank (lines), line, file."),
 ]
 OnError = Annotated[
     Literal["stop", "skip"],
-    typer.Option(help="A line that cannot be read: stop, or skip (the number is reported)."),
+    typer.Option(help="Action on an unreadable line: stop, or skip (the number is reported)."),
 ]
 
 
@@ -56,7 +56,7 @@ def audit(
     on_error: OnError = "stop",
     as_json: AsJson = False,
 ) -> None:
-    """Say how a vocabulary suits a text: pieces by script, words that it cuts up, characters that it lacks."""
+    """Measure how a vocabulary suits a text: tokens by script, fragmented words, unknown characters."""
     from unmask.text.audit import audit as figures_of
     from unmask.text.usage import usage
 
@@ -150,22 +150,20 @@ def grow(
     ],
     sources: Files,
     out: Annotated[Path, typer.Option(help="The folder to write the grown model to.")],
-    add: Annotated[int, typer.Option(min=1, help="How many pieces to add, at most.")] = 1000,
-    minimum_count: Annotated[
-        int, typer.Option(min=1, help="Words and parts of words seen less often do not become pieces.")
-    ] = 2,
+    add: Annotated[int, typer.Option(min=1, help="Maximum number of tokens to add.")] = 1000,
+    minimum_count: Annotated[int, typer.Option(min=1, help="Minimum count of words and parts of words.")] = 2,
     column: Column = "text",
     split: Split = "blank",
     encoding: Encoding = None,
     on_error: OnError = "stop",
-    seed: Annotated[int, typer.Option(help="Chooses the documents that are kept aside, a tenth.")] = 0,
+    seed: Annotated[int, typer.Option(help="Random seed of the held-out tenth of the documents.")] = 0,
     allow_unused: AllowUnused = False,
     as_json: AsJson = False,
 ) -> None:
-    """Add pieces for the words of your own text that a WordPiece model cuts up, and write it with them.
+    """Extend the vocabulary of a WordPiece model by fragmented words of your own text.
 
-    A new piece begins with the mean of the embeddings of the pieces that it replaces; all other weights stay as they
-    are. The model must be pretrained further before it gains by it.
+    A new token's embedding is initialised with the mean of the tokens that it replaces; all other weights stay as they
+    are. The model needs further pretraining to benefit.
     """
     from unmask import bundle
     from unmask.vocab import grow as grown_of
@@ -174,7 +172,7 @@ def grow(
     with console.work("Vocabulary") as work:
         texts = _texts(sources, column, split, encoding, on_error)
         grown = grown_of(opened, texts, out, add=add, minimum_count=minimum_count, seed=seed, progress=work)
-        work.result("{chosen:,} pieces more · {documents:,} documents", len(grown.chosen), grown.documents)
+        work.result("{tokens:,} more tokens · {documents:,} documents", len(grown.chosen), grown.documents)
     if as_json:
         console.say(json.dumps({"out": str(out), **asdict(grown)}, ensure_ascii=False))
         return
@@ -204,7 +202,7 @@ def _say_grown(grown: "Grown", out: Path, asked: int) -> None:
         ],
     )
     if len(grown.chosen) < asked:
-        console.remark("the text supports no more than {chosen:,} pieces", len(grown.chosen))
+        console.remark("the text supports only {tokens:,} tokens", len(grown.chosen))
     console.remark(
         "new pieces have not been trained: pretrain the model further on such text before you judge or fine-tune it"
     )

@@ -170,7 +170,7 @@ def of_test_rows() -> Iterator[None]:
     except UserError as error:
         error.facts["hint"] = [
             *(hint for hint in error.facts["hint"] if hint != SKIP),
-            "--unknown-labels skip leaves such lines out",
+            "--unknown-labels skip skips such lines",
             "--unknown-labels wrong counts them as wrong",
         ]
         raise

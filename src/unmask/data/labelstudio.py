@@ -59,12 +59,12 @@ def read_tasks(source: str, rows: Sequence[Row], labelled: bool) -> tuple[list[R
         records.append((line, {**task["data"], **identity, **said}))
     if several:
         console.remark(
-            "{source}: {several:,} tasks have several annotations; the first not cancelled is taken",
+            "{source}: {count:,} tasks have several annotations; the first not cancelled is used",
             source,
             several,
         )
     if bare and labelled:
-        console.remark("{source}: {bare:,} tasks left out, nobody has annotated them", source, bare)
+        console.remark("{source}: {count:,} tasks without annotations skipped", source, bare)
     if labelled:
         _fill(records, names)
     return records, tuple(names)
@@ -127,7 +127,7 @@ def _minimal(source: str, rows: Sequence[Row]) -> tuple[list[Row], tuple[str, ..
         records.append((line, {key: _plain(row[key], where) for key in keys if key not in ABOUT}))
     if repeated:
         console.remark(
-            "{source}: {repeated:,} more annotations of the same tasks left out; the first is taken",
+            "{source}: {count:,} more annotations of the same tasks skipped; the first is used",
             source,
             repeated,
         )

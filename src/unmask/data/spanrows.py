@@ -102,7 +102,7 @@ def read_span_rows(
         if missing.count:
             lines = ", ".join(f"{line:,}" for line in missing.lines)
             console.remark(
-                "{source}: {count:,} {kind} spans left out (the first on line {lines})",
+                "{source}: {count:,} {kind} spans skipped (the first on line {lines})",
                 source,
                 missing.count,
                 kind,

@@ -321,16 +321,15 @@ class _Located:
     def report(self, source: str) -> None:
         if self.moved:
             console.remark(
-                "{source}: {moved:,} answers stand elsewhere than answer_start says, each in one place, "
-                "which is taken (the first: {moved2})",
+                "{source}: {count:,} answers with a wrong answer_start, found elsewhere (the first: {first})",
                 source,
                 len(self.moved),
                 self.moved[0],
             )
         if self.first:
             console.remark(
-                "{source}: {first:,} answers stand in several places, of which the first is taken (the "
-                "first: {first2})",
+                "{source}: {count:,} answers occur in several places; the first place is used (the "
+                "first: {first})",
                 source,
                 len(self.first),
                 self.first[0],

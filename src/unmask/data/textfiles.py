@@ -48,7 +48,7 @@ _MAGIC = {
 _IN_TEXT = b"\t\n\r\f\x1b" + bytes(range(32, 256))
 
 
-SKIP = "--on-error skip leaves such lines out"
+SKIP = "--on-error skip skips such lines"
 
 
 class Faults:
@@ -72,7 +72,7 @@ class Faults:
     def report(self) -> None:
         """Says on stderr how many were left out and shows the first."""
         if self.first is not None:
-            console.remark("left out: {count:,} (the first: {message})", self.count, self.first.message)
+            console.remark("skipped: {count:,} (the first: {message})", self.count, self.first.message)
 
 
 def name_of(path: object) -> str:

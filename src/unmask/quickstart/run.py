@@ -217,7 +217,7 @@ class Quickstart:
                 "sha256": tokenizer.sha256,
             }
             work.result(
-                "{vocabulary:,} pieces · {per_piece:.1f} characters per piece · {unknown_rate:.2%} unknown",
+                "{tokens:,} tokens · {ratio:.1f} characters per token · {share:.2%} unknown",
                 tokenizer.vocabulary,
                 per_piece,
                 figures["unknown_rate"],

@@ -21,7 +21,7 @@ APART, AGAINST = "rdrop", "adversarial"  # what these terms of the loss are call
 
 @config
 class Regularise:
-    """What keeps a network from learning the training rows by heart; 0: off."""
+    """Regularisation; 0: off."""
 
     rdrop: float = setting(
         default=0.0,

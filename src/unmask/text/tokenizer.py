@@ -283,7 +283,7 @@ class Tokenizer:
         """The piece that stands for what is to be found. Raises UserError where the tokenizer has none."""
         if "mask" not in self.roles:
             raise UserError(
-                "the tokenizer has no piece that masks others",
+                "the tokenizer has no mask token",
                 given=f"missing: {' / '.join(specials.NAMES['mask'])}",
                 hint=f'name one of its pieces in {specials.CONFIG} beside it, as "mask_token"',
             )

@@ -107,7 +107,7 @@ class Fit:
         self.evaluate, self.watch, self.describe = evaluate, watch, describe
         if learner.couples and batches.parts > 1:
             raise UserError(
-                "this loss compares the examples of a step with one another, so that a step cannot be cut",
+                "contrastive loss cannot use gradient accumulation",
                 given=f"train.accumulate={batches.parts}",
                 allowed="train.accumulate=1",
                 hint="train.recompute=true, or fewer rows in a step",

@@ -122,7 +122,8 @@ class RowsConfig:
         default="auto", description="kind of the files; auto: found out from content and name, which is said"
     )
     encoding: str | None = setting(
-        default=None, description="of the files; without it UTF-8, and UTF-16 or GB18030 where found out"
+        default=None,
+        description="encoding of the files; UTF-8 if not given, or UTF-16 or GB18030 where detected",
     )
     unknown_labels: Literal["stop", "skip", "wrong"] | None = setting(
         default=None,

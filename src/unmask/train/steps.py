@@ -235,7 +235,7 @@ def _leave_out(state: State, bad: int, most: int, loss: float, norm: float, lr: 
     state.skipped += 1
     shown, length = str(round(loss, 4)), str(round(norm, 4))
     console.remark(
-        "step {step} is left out: its loss is {shown}, its gradient norm {length}",
+        "step {step} skipped: loss is {loss}, gradient norm {norm}",
         state.step + 1,
         shown,
         length,
