@@ -234,7 +234,7 @@ def test_a_faulty_line_is_named_or_its_sentence_left_out(
     assert "--on-error skip" in str(raised.value)
     tagged = read_tagged(path, on_error="skip")
     assert [example.text for example in tagged.examples] == ["fine"] and tagged.left_out == 1
-    assert any(remark.startswith("left out: 1 (the first: ") and what in remark for remark in said)
+    assert any(remark.startswith("skipped: 1 (the first: ") and what in remark for remark in said)
 
 
 def test_what_a_wrong_tag_was_meant_to_be(write: Write) -> None:
@@ -318,7 +318,7 @@ def test_json_lines_with_spans(write: Write, row: str) -> None:
 def test_spans_that_are_empty_are_counted(write: Write, said: list[str]) -> None:
     path = write("\n".join(ROWS) + "\n", "a.jsonl")
     assert read_tagged(path).spans_left_out == 1
-    assert said == [f"{path}: 1 empty spans left out (the first on line 4)"]
+    assert said == [f"{path}: 1 empty spans skipped (the first on line 4)"]
 
 
 def test_spans_that_nest_are_for_the_decoder_that_can(write: Write, said: list[str]) -> None:
@@ -330,7 +330,7 @@ def test_spans_that_nest_are_for_the_decoder_that_can(write: Write, said: list[s
     skipped = read_tagged(path, on_error="skip")
     assert [len(example.spans) for example in skipped.examples] == [2, 1] and skipped.left_out == 0
     assert skipped.spans_left_out == 3
-    assert said == [f"{path}: 3 overlapping spans left out (the first on line 2)"]
+    assert said == [f"{path}: 3 overlapping spans skipped (the first on line 2)"]
     nested = read_tagged(path, nested=True)
     assert nested.spans_left_out == 0
     assert nested.examples[1].spans == (
@@ -396,7 +396,7 @@ def test_tags_never_seen(write: Write, said: list[str]) -> None:
     assert "PER (1)" in str(error)
     assert "did you mean PERS?" in str(error) and error.facts["allowed"] == ["LOC, ORG, PERS"]
     assert check_tags(examples, ["LOC"], of="the model", unknown="skip") == examples[1:]
-    assert said[-1].startswith("left out: 1 (the first: ")
+    assert said[-1].startswith("skipped: 1 (the first: ")
 
 
 def test_shown_tags_are_not_too_many() -> None:

@@ -152,7 +152,7 @@ class TestLabelStudio:
         ]
         said = capsys.readouterr().err
         assert "Label Studio, 5 entries" in said and "label from 'mood'" in said
-        assert "1 tasks have several annotations" in said and "2 tasks left out" in said
+        assert "1 tasks have several annotations" in said and "2 tasks without annotations" in said
         assert len(read_examples(path)) == 5, "to predict, nobody need have annotated them"
 
     def test_several_controls_are_told_apart_by_name(self, tmp_path: Path) -> None:

@@ -115,7 +115,7 @@ def test_answers_that_moved_are_said(tmp_path: Path, capsys: pytest.CaptureFixtu
     read_questions(tmp_path / "x.json")
     said = " ".join(capsys.readouterr().err.split())
     assert (
-        "1 answers stand elsewhere than answer_start says, each in one place" in said
+        "1 answers with a wrong answer_start" in said
         and "question q2" in said
     )
 
@@ -130,7 +130,7 @@ def test_of_several_places_the_first_is_taken_only_where_that_is_asked_for(
         caught.value
     )
     assert read_questions(path, starts="first")[0].answers == (Reference("river", 4),)
-    assert "of which the first is taken" in capsys.readouterr().err
+    assert "the first place is used" in capsys.readouterr().err
 
 
 def test_what_is_wrong_is_named_with_its_place(tmp_path: Path) -> None:

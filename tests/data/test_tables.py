@@ -194,7 +194,7 @@ class TestFaults:
         message = fault(path)
         assert f"{path}, {said}" in message and "--on-error skip" in message
         assert [e.text for e in read_examples(path, on_error="skip")] == ["ok"]
-        assert "left out: 1" in capsys.readouterr().err
+        assert "skipped: 1" in capsys.readouterr().err
 
     def test_a_missing_label_matters_only_where_labels_are_needed(self, tmp_path: Path) -> None:
         path = write(tmp_path, "a.csv", "text,label\na,x\nb,\n")
@@ -241,7 +241,7 @@ def test_check_labels(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
     assert first == f'{path}, line 3: label "sprots" is not among the 2 labels of train.csv'
     assert any("did you mean sports" in fact for fact in facts)
     assert check_labels(examples, ["sports"], unknown="skip") == examples[:1]
-    assert "left out: 2" in capsys.readouterr().err
+    assert "skipped: 2" in capsys.readouterr().err
 
 
 EXAMPLES = st.lists(

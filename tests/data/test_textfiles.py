@@ -147,7 +147,7 @@ def test_skipping_leaves_out_the_line_and_counts_it(
     assert faults.count == 2
     faults.report()
     said = capsys.readouterr().err
-    assert "left out: 2" in said and "line 2" in said
+    assert "skipped: 2" in said and "line 2" in said
 
 
 def test_a_long_line_takes_linear_time_and_a_longer_one_is_refused(

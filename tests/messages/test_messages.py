@@ -96,7 +96,7 @@ def test_a_message_is_its_english_text(chinese: None) -> None:
 
 def test_values_are_translated_if_they_are_messages(chinese: None) -> None:
     inner = message("{path} does not exist", "rows")
-    assert translate(message("left out: {count:,} (the first: {message})", 1234, inner)) == (
+    assert translate(message("skipped: {count:,} (the first: {message})", 1234, inner)) == (
         "略去 1,234 处（第一处：rows 不存在）"
     )
     assert translate(join([message("{rows:,} rows", 5), None, "rows"])) == "5 条样本 · rows"

@@ -63,7 +63,7 @@ def audit(
     tokenizer = _tokenizer(model)
     with console.work("Audit") as work:
         found = usage(tokenizer, _texts(sources, column, split, encoding, on_error), work)
-        work.result("{documents:,} documents · {pieces:,} pieces", found.documents, found.whole.pieces)
+        work.result("{documents:,} documents · {tokens:,} tokens", found.documents, found.whole.pieces)
     figures = figures_of(found)
     if as_json:
         console.say_json({"model": model, **figures})
