@@ -39,9 +39,7 @@ VERBATIM = set(json.loads((Path(__file__).parent / "verbatim.json").read_text(en
 def numbered(text: str) -> str:
     """The template of a text with open holes."""
     numbers = itertools.count()
-    return re.sub(
-        f"[{OPEN}{NUMBER}]", lambda hole: f"{{{next(numbers)}{':n' if hole[0] == NUMBER else ''}}}", text
-    )
+    return re.sub(f"[{OPEN}{NUMBER}]", lambda hole: f"{{{next(numbers)}{':n' if hole[0] == NUMBER else ''}}}", text)
 
 
 def parted(text: str) -> Iterator[str]:
@@ -182,7 +180,7 @@ class Module:
                 self._call(node, function)
             elif isinstance(node, ast.Assign | ast.AnnAssign):
                 self._assigned(node, function)
-            elif isinstance(node, ast.Return) and getattr(function, "name", "") == "columns":
+            elif isinstance(node, ast.Return) and getattr(function, "label", "") == "columns":
                 for column in getattr(node.value, "elts", []):
                     self._label(column, function)
         if not strays:
@@ -292,9 +290,7 @@ class Module:
         tuples = [node for node in ast.walk(rows) if isinstance(node, ast.Tuple)]
         for name in [node.id for node in ast.walk(rows) if isinstance(node, ast.Name)]:
             for node in ast.walk(function or self.tree):
-                if any(
-                    isinstance(target, ast.Name) and target.id == name for target, _ in _assignments(node)
-                ):
+                if any(isinstance(target, ast.Name) and target.id == name for target, _ in _assignments(node)):
                     tuples += [one for one in ast.walk(node) if isinstance(one, ast.Tuple)]
                 if (
                     isinstance(node, ast.Call)
@@ -346,7 +342,7 @@ def _is_inner(node: ast.AST, function: ast.AST | None) -> bool:
         return True
     if isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call):
         raised = getattr(node.exc.func, "id", "")
-        return raised in INTERNAL and getattr(function, "name", "") not in CHECKS
+        return raised in INTERNAL and getattr(function, "label", "") not in CHECKS
     if isinstance(node, ast.Call):
         called = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
         return called in INNER_CALLS
