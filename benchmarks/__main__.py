@@ -16,19 +16,32 @@ from types import FrameType, ModuleType
 from typing import Any
 
 from benchmarks import conditions, harness
+from benchmarks.against import benchmark_against, version_of
 from benchmarks.harness import Plan
 from unmask import console
-from unmask.errors import UserError, closest, did_you_mean, missing_extra
+from unmask.errors import UserError, did_you_mean, missing_extra, suggest
 
 # a module has BENCHMARK, add_options(parser) and arrange(arguments, folder) -> (settings, data); one that measures
 # at several points has points(arguments) -> further settings of each, and table([(point, outcome), ...]) -> lines
-MEMBERS = ("encoding", "pretokenising", "wordpiece", "loading", "pretraining", "lengths", "scaling")
+MEMBERS = (
+    "encoding",
+    "pretokenising",
+    "wordpiece",
+    "loading",
+    "pretraining",
+    "finetuning",
+    "prediction",
+    "lengths",
+    "scaling",
+)
 ROUNDS = {
     "encoding": 5,
     "pretokenising": 5,
     "wordpiece": 3,
     "loading": 9,
     "pretraining": 3,
+    "finetuning": 3,
+    "prediction": 3,
     "lengths": 1,
     "scaling": 3,
 }  # minutes on two cores
@@ -72,7 +85,7 @@ def member(name: str) -> ModuleType:
         raise UserError(
             f"there is no benchmark {name!r}",
             allowed=", ".join(MEMBERS),
-            hint=did_you_mean(closest(name, MEMBERS)),
+            hint=did_you_mean(suggest(name, MEMBERS)),
         )
     return importlib.import_module(f"benchmarks.{name}")
 
@@ -90,7 +103,10 @@ def measure(name: str, given: Sequence[str]) -> int:
     """Run one benchmark with the options given."""
     module = member(name)
     arguments = parser_of(name, module).parse_args(given)
-    for package in missing(module):
+    against = getattr(arguments, "against", None)
+    if against:
+        version_of(against)  # checked before anything is read
+    for package in [] if against else missing(module):
         raise missing_extra(package, "bench", f"the benchmark {name}")
     plan = Plan(
         rounds=arguments.rounds,
@@ -104,9 +120,14 @@ def measure(name: str, given: Sequence[str]) -> int:
     check(plan)
     with tempfile.TemporaryDirectory(prefix="unmask-benchmark-text-") as folder:
         settings, data = module.arrange(arguments, Path(folder))
+        benchmark = module.BENCHMARK
+        if against:
+            scratch = Path(folder) / "against"
+            benchmark, other = benchmark_against(module, arguments, given, plan, scratch)
+            data = [*data, other]
         found = []
         for point in module.points(arguments) if hasattr(module, "points") else [{}]:
-            found.append((point, harness.run(module.BENCHMARK, settings | point, plan, data, arguments.out)))
+            found.append((point, harness.run(benchmark, settings | point, plan, data, arguments.out)))
             show(point, found[-1][1])
             if not found[-1][1].complete:
                 return 130
@@ -136,22 +157,21 @@ def parser_of(name: str, module: ModuleType) -> argparse.ArgumentParser:
         "--rounds", type=int, default=ROUNDS[name], help=f"of all sides in turn (default {ROUNDS[name]})"
     )
     threads = conditions.usable_cores()
-    shared.add_argument(
-        "--threads", type=int, default=threads, help=f"for each side (default: all, {threads})"
-    )
-    shared.add_argument(
-        "--pin", action="store_true", help="keep each side on as many cores as threads (Linux)"
-    )
-    shared.add_argument(
-        "--warmup", type=int, help=f"runs that do not count (default {module.BENCHMARK.warmup})"
-    )
-    shared.add_argument(
-        "--repeat", type=int, help=f"timed runs in a process (default {module.BENCHMARK.repeat})"
-    )
+    shared.add_argument("--threads", type=int, default=threads, help=f"for each side (default: all, {threads})")
+    shared.add_argument("--pin", action="store_true", help="keep each side on as many cores as threads (Linux)")
+    shared.add_argument("--warmup", type=int, help=f"runs that do not count (default {module.BENCHMARK.warmup})")
+    shared.add_argument("--repeat", type=int, help=f"timed runs in a process (default {module.BENCHMARK.repeat})")
     shared.add_argument("--limit", type=float, default=900.0, help="seconds for one process (default 900)")
     shared.add_argument(
         "--out", type=Path, default=Path("runs/benchmarks"), help="folder of the records (runs/benchmarks)"
     )
+    if not hasattr(module, "table"):
+        shared.add_argument(
+            "--against",
+            type=Path,
+            metavar="CHECKOUT",
+            help="compare with the same side of another checkout of unmask, and not with other libraries",
+        )
     module.add_options(parser.add_argument_group(f"of {name}"))
     return parser
 

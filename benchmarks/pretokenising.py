@@ -35,14 +35,15 @@ def arrange(arguments: argparse.Namespace, folder: Path) -> tuple[dict[str, Any]
 
 
 def ours(settings: Settings) -> Prepared:
-    from unmask.data import corpus, shards
+    from unmask.data.corpus import documents as corpus
+    from unmask.data.corpus import shards
     from unmask.text.tokenizer import Tokenizer
 
     tokenizer = Tokenizer.load(settings["tokenizer"])
     out = Path(settings["keep"]) / "corpus"
 
     def work() -> float:
-        shards.build(corpus.read(settings["text"]), tokenizer, out, restart=True)
+        shards.build(corpus.read_documents(settings["text"]), tokenizer, out, restart=True)
         return float(settings["characters"])
 
     return Prepared(work, lambda: {"tokens": shards.Shards.open(out).tokens})
@@ -52,7 +53,7 @@ def loop(settings: Settings) -> Prepared:
     import numpy as np
     import tokenizers
 
-    from unmask.data import corpus
+    from unmask.data.corpus import documents as corpus
 
     tokenizer = tokenizers.Tokenizer.from_file(str(Path(settings["tokenizer"]) / "tokenizer.json"))
     tokenizer.encode_special_tokens = True
@@ -61,7 +62,7 @@ def loop(settings: Settings) -> Prepared:
 
     def work() -> float:
         ends: list[int] = [0]
-        documents = (document.text for document in corpus.read(settings["text"]))
+        documents = (document.text for document in corpus.read_documents(settings["text"]))
         with (out / "ids.bin").open("wb") as file:
             while batch := list(islice(documents, BATCH)):
                 rows = [each.ids for each in tokenizer.encode_batch_fast(batch, add_special_tokens=False)]

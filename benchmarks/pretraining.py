@@ -29,15 +29,15 @@ from benchmarks import texts
 from benchmarks.harness import Benchmark, Prepared, Settings, Side
 
 if TYPE_CHECKING:
-    from unmask.data.shards import Shards
+    from unmask.data.corpus.shards import Shards
     from unmask.train.recipe import PretrainRecipe
 
 SEED = 0
 
 # what ours may change of BERT's architecture; the width of the feed-forward follows from the number of parameters
 ARCHITECTURES: dict[str, dict[str, Any]] = {
-    "bert": {"positions": "learned"},
-    "house": {"positions": "rotary", "norm": "pre", "bias": False, "gated": True, "segments": 0},
+    "bert": {"position_embedding_type": "learned"},
+    "house": {"position_embedding_type": "rotary", "norm": "pre", "bias": False, "gated": True, "type_vocab_size": 0},
 }
 NEAR = 0.01  # by how much of them the parameters outside the vocabulary may differ
 
@@ -55,55 +55,63 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         ("steps", 3, "in a timed run"),
     ):
         parser.add_argument(f"--{name}", type=int, default=value, help=f"{meaning} (default {value})")
-    parser.add_argument(
-        "--architecture", choices=tuple(ARCHITECTURES), default="bert", help="of ours (default bert)"
-    )
+    parser.add_argument("--architecture", choices=tuple(ARCHITECTURES), default="bert", help="of ours (default bert)")
 
 
 def arrange(arguments: argparse.Namespace, folder: Path) -> tuple[dict[str, Any], list[Mapping[str, Any]]]:
-    from unmask.data import corpus, shards
+    from unmask.data.corpus import documents as corpus
+    from unmask.data.corpus import shards
 
     text = texts.arrange(arguments, folder)
     tokenizer = texts.tokenizer_for(arguments, text, folder / "tokenizer")
-    built = shards.build(corpus.read(text.train), tokenizer, folder / "corpus")
-    shards.build(corpus.read(text.train, split="line"), tokenizer, folder / "lines")
+    built = shards.build(corpus.read_documents(text.train), tokenizer, folder / "corpus")
+    shards.build(corpus.read_documents(text.train, split="line"), tokenizer, folder / "lines")
     names = ("layers", "width", "heads", "inner", "length", "batch_tokens", "steps", "architecture")
     settings = {name: getattr(arguments, name) for name in names}
     settings |= {"corpus": str(folder / "corpus"), "lines": str(folder / "lines"), "dtype": "float32"}
     return settings, [text.about, {"name": "corpus", "sha256": built.sha256, "tokens": built.tokens}]
 
 
+NETWORK = {
+    "layers": "num_hidden_layers",
+    "width": "hidden_size",
+    "heads": "num_attention_heads",
+    "inner": "intermediate_size",
+    "length": "max_position_embeddings",
+}  # options, and what they set
+
+
 def recipe_for(settings: Settings) -> "PretrainRecipe":
     """What both sides are built from."""
-    from unmask.train.recipe import PretrainRecipe, recipe_of
+    from unmask.train.recipe import PretrainRecipe, parse_recipe
 
     values = {
         "seed": SEED,
         "data": {
             "corpus": settings["corpus"],
-            "length": settings["length"],
-            "batch_tokens": settings["batch_tokens"],
-            "heldout": 0.0,
+            "max_length": settings["length"],
+            "tokens_per_step": settings["batch_tokens"],
+            "heldout_share": 0.0,
         },
         "model": {**network_of(settings), "dropout": 0.0},
         "train": {
             "budget": "1000000 steps",
             "precision": settings["dtype"],
-            "schedule": {"name": "linear", "warmup": 0.0},
+            "schedule": {"name": "linear", "warmup_ratio": 0.0},
         },
     }
-    return recipe_of(PretrainRecipe, values, (), "the benchmark")
+    return parse_recipe(PretrainRecipe, values, (), "the benchmark")
 
 
 def network_of(settings: Settings) -> dict[str, Any]:
     """Our architecture. A gated feed-forward has three matrices: two thirds of the width, and what the biases and
     embeddings that it does without leave over, in steps of 8."""
-    network = {name: settings[name] for name in ("layers", "width", "heads", "inner", "length")}
+    network = {name: settings[option] for option, name in NETWORK.items()}
     changes = ARCHITECTURES[settings["architecture"]]
     if changes.get("gated"):
         layers, width, inner = (settings[name] for name in ("layers", "width", "inner"))
         spare = layers * (inner + 5 * width) + (settings["length"] + 2) * width
-        network["inner"] = round((2 * inner / 3 + spare / (3 * width * layers)) / 8) * 8
+        network["intermediate_size"] = round((2 * inner / 3 + spare / (3 * width * layers)) / 8) * 8
     return {**network, **changes}
 
 
@@ -115,19 +123,19 @@ def outside(model: Any, vocabulary: int) -> int:
 def ours(settings: Settings) -> Prepared:
     import torch
 
-    from unmask.data.shards import Shards
+    from unmask.data.corpus.shards import Shards
     from unmask.train import optim
     from unmask.train.allocator import keep_freed_memory
-    from unmask.train.pretrain import batches_of, fitted, learner_of
-    from unmask.train.steps import State, Step, steps
+    from unmask.train.loop import LoopState, Step, train_steps
+    from unmask.train.pretrain import build_batches, build_learner, fit_to_corpus
 
     keep_freed_memory()  # as a run does when it begins
     built = Shards.open(settings["corpus"])
-    recipe = fitted(recipe_for(settings), built.tokenizer)
+    recipe = fit_to_corpus(recipe_for(settings), built.tokenizer)
     torch.manual_seed(SEED)
-    learner = learner_of(recipe, built.tokenizer).train()
-    optimizer = optim.build(recipe.train.optimizer, learner)
-    loop = steps(learner, optimizer, batches_of(recipe, built), recipe.train, State(), SEED)
+    learner = build_learner(recipe, built.tokenizer).train()
+    optimizer = optim.build_param_groups(recipe.train.optimizer, learner)
+    loop = train_steps(learner, optimizer, build_batches(recipe, built), recipe.train, LoopState(), SEED)
     last: list[Step] = []
 
     def work() -> float:
@@ -137,7 +145,7 @@ def ours(settings: Settings) -> Prepared:
     def facts() -> dict[str, Any]:
         return {
             "parameters": sum(p.numel() for p in learner.parameters()),
-            "outside_vocabulary": outside(learner, built.vocabulary),
+            "outside_vocabulary": outside(learner, built.vocab_size),
             "loss": last[-1].loss,
             "fill_percent": 100.0,
         }
@@ -148,27 +156,27 @@ def ours(settings: Settings) -> Prepared:
 def same_tokens(settings: Settings) -> Prepared:
     import numpy as np
 
-    from unmask.data.batches import CorpusExamples
-    from unmask.data.shards import Shards
+    from unmask.data.batches import CorpusSequences
+    from unmask.data.corpus.shards import Shards
 
     built = Shards.open(settings["corpus"])
-    examples = CorpusExamples(built, settings["length"], SEED, 0.0)
-    rows = [np.asarray(examples.row(number, 0).ids) for number in range(len(examples))]
+    examples = CorpusSequences(built, settings["length"], SEED, 0.0)
+    rows = [np.asarray(examples.row(number, 0).input_ids) for number in range(len(examples))]
     return _peer(settings, built, rows, max(1, round(settings["batch_tokens"] / examples.mean_tokens)))
 
 
 def concatenated(settings: Settings) -> Prepared:
     import numpy as np
 
-    from unmask.data.shards import Shards
+    from unmask.data.corpus.shards import Shards
 
     built, length = Shards.open(settings["corpus"]), settings["length"]
-    cls, sep = np.array([built.tokenizer.cls_id]), np.array([built.tokenizer.sep_id])
+    cls, sep = np.array([built.tokenizer.cls_token_id]), np.array([built.tokenizer.sep_token_id])
     ids = np.concatenate(
         [
             part
             for document, size in enumerate(built.document_lengths.tolist())
-            for part in (cls, built.slice(document, 0, size)[0], sep)
+            for part in (cls, built.read(document, 0, size)[0], sep)
         ]
     )
     rows = [ids[at : at + length] for at in range(0, len(ids) - length + 1, length)]
@@ -178,12 +186,12 @@ def concatenated(settings: Settings) -> Prepared:
 def line_by_line(settings: Settings) -> Prepared:
     import numpy as np
 
-    from unmask.data.shards import Shards
+    from unmask.data.corpus.shards import Shards
 
     built, room = Shards.open(settings["lines"]), settings["length"] - 2
-    cls, sep = np.array([built.tokenizer.cls_id]), np.array([built.tokenizer.sep_id])
+    cls, sep = np.array([built.tokenizer.cls_token_id]), np.array([built.tokenizer.sep_token_id])
     rows = [
-        np.concatenate([cls, built.slice(line, 0, min(size, room))[0], sep])
+        np.concatenate([cls, built.read(line, 0, min(size, room))[0], sep])
         for line, size in enumerate(built.document_lengths.tolist())
     ]
     return _peer(settings, built, rows, max(1, settings["batch_tokens"] // settings["length"]))
@@ -195,15 +203,15 @@ def _peer(settings: Settings, built: "Shards", rows: list[Any], batch_rows: int)
 
     recipe = recipe_for(settings)
     torch.manual_seed(SEED)
-    model = bert_of(settings, built.vocabulary)
+    model = bert_of(settings, built.vocab_size)
     stream = _stream(settings, built, rows, batch_rows)
     update = recipe.train.optimizer
     optimizer = torch.optim.AdamW(
         model.parameters(),
-        lr=update.rate,
+        lr=update.peak_lr,
         betas=(update.beta1, update.beta2),
         eps=update.eps,
-        weight_decay=update.decay,
+        weight_decay=update.weight_decay,
         fused=True,
     )
     seen = {"tokens": 0, "places": 0, "loss": 0.0}
@@ -215,7 +223,7 @@ def _peer(settings: Settings, built: "Shards", rows: list[Any], batch_rows: int)
             optimizer.zero_grad(set_to_none=True)
             loss = model(**batch).loss
             loss.backward()
-            torch.nn.utils.clip_grad_norm_(model.parameters(), recipe.train.clip)
+            torch.nn.utils.clip_grad_norm_(model.parameters(), recipe.train.max_grad_norm)
             optimizer.step()
             seen["loss"] = float(loss.detach())
             seen["places"] += batch["input_ids"].numel()
@@ -226,7 +234,7 @@ def _peer(settings: Settings, built: "Shards", rows: list[Any], batch_rows: int)
     def facts() -> dict[str, Any]:
         return {
             "parameters": sum(p.numel() for p in model.parameters()),
-            "outside_vocabulary": outside(model, built.vocabulary),
+            "outside_vocabulary": outside(model, built.vocab_size),
             "loss": seen["loss"],
             "fill_percent": 100 * seen["tokens"] / seen["places"],
         }
@@ -261,10 +269,9 @@ def _stream(settings: Settings, built: "Shards", rows: list[Any], batch_rows: in
     specials = dict(zip(names, ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"), strict=True))
     file = str(Path(settings["corpus"]) / "tokenizer.json")
     tokenizer = PreTrainedTokenizerFast(tokenizer_file=file, **specials)
-    special = {built.tokenizer.cls_id, built.tokenizer.sep_id}
+    special = {built.tokenizer.cls_token_id, built.tokenizer.sep_token_id}
     features = [
-        {"input_ids": row.tolist(), "special_tokens_mask": [int(i in special) for i in row.tolist()]}
-        for row in rows
+        {"input_ids": row.tolist(), "special_tokens_mask": [int(i in special) for i in row.tolist()]} for row in rows
     ]
     loader: torch.utils.data.DataLoader[Any] = torch.utils.data.DataLoader(
         features,  # type: ignore[arg-type]  # a list is a data set

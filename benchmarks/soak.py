@@ -12,8 +12,8 @@ from pathlib import Path
 from benchmarks.child import held_bytes
 from unmask.console import SILENT
 from unmask.train import pretrain as pretraining
-from unmask.train.fit import Fit
-from unmask.train.recipe import PretrainRecipe, recipe_of
+from unmask.train.recipe import PretrainRecipe, parse_recipe
+from unmask.train.trainer import Trainer
 
 MARKS = 20
 MIB = 1 << 20
@@ -25,10 +25,10 @@ def main() -> int:
     parser.add_argument("--steps", type=int, default=10_000)
     parser.add_argument("--allowed", type=float, default=2.0, help="MiB that the second half may add")
     arguments = parser.parse_args()
-    recipe = recipe_of(PretrainRecipe, values_of(arguments.corpus, arguments.steps), (), "the benchmark")
+    recipe = parse_recipe(PretrainRecipe, values_of(arguments.corpus, arguments.steps), (), "the benchmark")
     held: list[float] = []
 
-    class Watching(Fit):
+    class Watching(Trainer):
         """Reads the memory where the run evaluates, so that all marks see the same state of affairs."""
 
         def _evaluate(self, step: object) -> None:
@@ -36,7 +36,7 @@ def main() -> int:
             self.run.checkpoints.wait()
             held.append(held_bytes() / MIB)
             print(
-                f"step {self.standing.step:>6}  {held[-1]:8.1f} MiB  {self.standing.seconds:7.1f} s",
+                f"step {self.state.step:>6}  {held[-1]:8.1f} MiB  {self.state.seconds:7.1f} s",
                 flush=True,
             )
 
@@ -50,8 +50,8 @@ def main() -> int:
 
 def values_of(corpus: str, steps: int) -> dict[str, object]:
     return {
-        "data": {"corpus": corpus, "length": 64, "batch_tokens": 512, "heldout_tokens": 2048},
-        "model": {"layers": 2, "width": 64, "heads": 2},
+        "data": {"corpus": corpus, "max_length": 64, "tokens_per_step": 512, "heldout_tokens": 2048},
+        "model": {"num_hidden_layers": 2, "hidden_size": 64, "num_attention_heads": 2},
         "train": {
             "budget": f"{steps} steps",
             "evaluations": MARKS,

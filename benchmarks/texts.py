@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from unmask.data import corpus, public
+from unmask.data.corpus import documents as corpus
+from unmask.data.public import datasets as public
 from unmask.errors import UserError
 from unmask.text.tokenizer import Tokenizer
 
@@ -71,7 +72,7 @@ def arrange(arguments: argparse.Namespace, folder: Path) -> Text:
 
 def documents_of(path: str | Path) -> list[str]:
     """The documents of a file that `arrange` wrote."""
-    return [document.text for document in corpus.read(path)]
+    return [document.text for document in corpus.read_documents(path)]
 
 
 def lines_of(path: str | Path) -> Iterator[str]:
@@ -85,7 +86,7 @@ def tokenizer_for(arguments: argparse.Namespace, text: Text, folder: Path) -> To
     if arguments.tokenizer:
         tokenizer = Tokenizer.load(arguments.tokenizer)
     else:
-        tokenizer = Tokenizer.train(lines_of(text.train), vocabulary=arguments.vocabulary, fewer=True)
+        tokenizer = Tokenizer.train(lines_of(text.train), vocab_size=arguments.vocabulary, allow_fewer=True)
     tokenizer.save(folder)
     return tokenizer
 
@@ -105,9 +106,7 @@ def names(arguments: argparse.Namespace) -> list[str]:
         name for name, data in public.PUBLIC.items() if data.language == arguments.language
     )
     if not default:
-        raise UserError(
-            "there is no public data in this language", given=arguments.language, hint="--text FILE"
-        )
+        raise UserError("there is no public data in this language", given=arguments.language, hint="--text FILE")
     return list(default)
 
 
@@ -115,19 +114,20 @@ def _chosen(arguments: argparse.Namespace) -> Iterator[str]:
     if arguments.text:
         paths = list(arguments.text)
     else:
-        paths = [str(_fetched(name)) for name in names(arguments)]
+        paths = [str(fetched(name, "--text FILE").text) for name in names(arguments)]
     split: corpus.Split = arguments.split if arguments.text else "blank"
-    for document in corpus.read(paths, split=split):
+    for document in corpus.read_documents(paths, split=split):
         text = re.sub(r"\n\s*\n", "\n", document.text).strip()
         if text:
             yield text
 
 
-def _fetched(name: str) -> Path:
+def fetched(name: str, option: str) -> public.Fetched:
+    """Public data of a name. Raises UserError with the option that gives one's own, where they cannot be had."""
     try:
-        return public.get(name).text
+        return public.download(name)
     except UserError as error:
-        error.facts["hint"] = ["--text FILE measures on text of your own"]
+        error.facts["hint"] = [f"{option} measures data of your own"]
         raise
 
 

@@ -45,7 +45,7 @@ def ours(settings: Settings) -> Prepared:
 
     def work() -> float:
         lines = texts.lines_of(settings["train"])
-        made[:] = [Tokenizer.train(lines, vocabulary=settings["vocabulary"], fewer=True)]
+        made[:] = [Tokenizer.train(lines, vocab_size=settings["vocabulary"], allow_fewer=True)]
         return float(settings["characters"])
 
     return Prepared(work, lambda: _facts(made[0], settings))
@@ -55,18 +55,18 @@ def library(settings: Settings) -> Prepared:
     import tokenizers
     from tokenizers import models, pre_tokenizers, trainers
 
-    from unmask.text import layout
+    from unmask.text.public import layout
     from unmask.text.tokenizer import Tokenizer
 
     made: list[tokenizers.Tokenizer] = []
 
     def work() -> float:
-        backend = tokenizers.Tokenizer(models.WordPiece(unk_token=layout.UNKNOWN))
+        backend = tokenizers.Tokenizer(models.WordPiece(unk_token=layout.UNK))
         backend.normalizer = layout.normalizer(layout.TokenizerConfig())
         backend.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
         trainer = trainers.WordPieceTrainer(
             vocab_size=settings["vocabulary"],
-            min_frequency=layout.TokenizerConfig().minimum_count,
+            min_frequency=layout.TokenizerConfig().min_frequency,
             show_progress=False,
             special_tokens=list(layout.SPECIALS),
         )
@@ -77,7 +77,7 @@ def library(settings: Settings) -> Prepared:
     def facts() -> Mapping[str, Any]:
         numbers = made[0].get_vocab()
         pieces = sorted(numbers, key=numbers.__getitem__)
-        return _facts(Tokenizer(layout.description(pieces, layout.TokenizerConfig())), settings)
+        return _facts(Tokenizer(layout.tokenizer_json(pieces, layout.TokenizerConfig())), settings)
 
     return Prepared(work, facts)
 
@@ -88,7 +88,7 @@ def _facts(tokenizer: Any, settings: Settings) -> dict[str, Any]:
     return {
         "pieces": tokenizer.vocabulary,
         "vocabulary_sha256": hashlib.sha256("\n".join(tokenizer.pieces).encode()).hexdigest(),
-        "characters_per_piece": heldout.characters_per_piece,
+        "characters_per_token": heldout.characters_per_token,
         "unknown_percent": 100 * heldout.unknown_rate,
     }
 

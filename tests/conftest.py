@@ -12,9 +12,9 @@ import torch
 from hypothesis import HealthCheck, settings
 from tokenizers import decoders, models, pre_tokenizers, processors, trainers
 
-from unmask.data.batch import Batch, Row, pack
-from unmask.data.corpus import Document
-from unmask.data.shards import Shards, build
+from unmask.data.batch import Batch, EncodedRow, pack
+from unmask.data.corpus.documents import Document
+from unmask.data.corpus.shards import Shards, build
 from unmask.model.encoder import Encoder, EncoderConfig
 from unmask.text.tokenizer import Tokenizer
 
@@ -32,9 +32,7 @@ narrow gentle forgotten brighter carried opened followed answered remembered wat
 def story(number: int, sentences: int = 6) -> str:
     """A text of its own for each number: sentences of random words."""
     draw = random.Random(number)
-    return " ".join(
-        " ".join(draw.choices(WORDS, k=draw.randint(3, 12))).capitalize() + "." for _ in range(sentences)
-    )
+    return " ".join(" ".join(draw.choices(WORDS, k=draw.randint(3, 12))).capitalize() + "." for _ in range(sentences))
 
 
 @pytest.fixture(scope="session")
@@ -45,7 +43,7 @@ def stories() -> list[str]:
 
 @pytest.fixture(scope="session")
 def tokenizer(stories: list[str]) -> Tokenizer:
-    return Tokenizer.train(stories, vocabulary=96)
+    return Tokenizer.train(stories, vocab_size=96)
 
 
 @pytest.fixture(scope="session")
@@ -74,7 +72,13 @@ def corpus(stories: list[str], tokenizer: Tokenizer, tmp_path_factory: pytest.Te
 @pytest.fixture
 def tiny(tokenizer: Tokenizer) -> EncoderConfig:
     """Two layers of width 16: seconds are for people."""
-    return EncoderConfig(vocabulary=tokenizer.vocabulary, layers=2, width=16, heads=2, length=64)
+    return EncoderConfig(
+        vocab_size=tokenizer.vocab_size,
+        num_hidden_layers=2,
+        hidden_size=16,
+        num_attention_heads=2,
+        max_position_embeddings=64,
+    )
 
 
 @pytest.fixture
@@ -104,7 +108,7 @@ def make_batch() -> Callable[..., Batch]:
             flags = draw.integers(0, 2, length).astype(np.uint8)
             ids[0], ids[-1], flags[0], flags[-1] = 2, 3, 4, 4
             segments = (np.arange(length) >= length // 2).astype(np.int64)
-            rows.append(Row(ids, segments, flags, example=number, epoch=epoch, owner=number))
+            rows.append(EncodedRow(ids, segments, flags, example=number, epoch=epoch, owner=number))
         return pack(rows)
 
     return make
@@ -114,8 +118,14 @@ def make_batch() -> Callable[..., Batch]:
 def recipe_values(corpus: Shards) -> dict[str, object]:
     """A pretraining recipe of twelve steps, with dropout, as plain values."""
     return {
-        "data": {"corpus": str(corpus.folder), "length": 32, "batch_tokens": 256, "heldout": 0.1},
-        "model": {"layers": 1, "width": 16, "heads": 2, "length": 32, "dropout": 0.1},
+        "data": {"corpus": str(corpus.folder), "max_length": 32, "tokens_per_step": 256, "heldout_share": 0.1},
+        "model": {
+            "num_hidden_layers": 1,
+            "hidden_size": 16,
+            "num_attention_heads": 2,
+            "max_position_embeddings": 32,
+            "dropout": 0.1,
+        },
         "train": {"budget": "12 steps", "evaluations": 3, "optimizer": {"lr": 0.01}},
     }
 
@@ -125,9 +135,9 @@ def pretrained(recipe_values: dict[str, object], tmp_path_factory: pytest.TempPa
     """The model folder of a short pretraining run."""
     from unmask.console import SILENT
     from unmask.train.pretrain import pretrain
-    from unmask.train.recipe import PretrainRecipe, recipe_of
+    from unmask.train.recipe import PretrainRecipe, parse_recipe
 
-    recipe = recipe_of(PretrainRecipe, recipe_values, (), "the test")
+    recipe = parse_recipe(PretrainRecipe, recipe_values, (), "the test")
     return pretrain(recipe, out=tmp_path_factory.mktemp("runs") / "pretrain", progress=SILENT).model
 
 

@@ -14,7 +14,7 @@ import pydantic
 import yaml
 from pydantic.dataclasses import dataclass as _pydantic_dataclass
 
-from unmask.errors import UserError, closest, did_you_mean
+from unmask.errors import UserError, did_you_mean, suggest
 from unmask.messages import Message, message
 
 __all__ = [
@@ -22,14 +22,14 @@ __all__ = [
     "changed",
     "config",
     "difference",
+    "discriminator_with_default",
     "dump",
     "from_mapping",
-    "name_or",
     "override",
     "read_yaml",
     "schema",
     "setting",
-    "tag",
+    "tagged",
 ]
 
 T = TypeVar("T")
@@ -57,18 +57,16 @@ def setting(*, default: Any = ..., default_factory: Callable[[], Any] | None = N
     return pydantic.Field(default=default, **facts)
 
 
-def tag(name: str) -> pydantic.Tag:
+def tagged(name: str) -> pydantic.Tag:
     """Marks a member of a union that is told apart by `name_or`."""
     return pydantic.Tag(name)
 
 
-def name_or(default: str) -> pydantic.Discriminator:
+def discriminator_with_default(default: str) -> pydantic.Discriminator:
     """Tells the members of a union apart by their `name`, which is `default` where it is not given."""
 
     def name(value: Any) -> str:
-        return str(
-            value.get("name", default) if isinstance(value, Mapping) else getattr(value, "name", default)
-        )
+        return str(value.get("name", default) if isinstance(value, Mapping) else getattr(value, "name", default))
 
     return pydantic.Discriminator(name)
 
@@ -81,9 +79,7 @@ def by_name() -> pydantic.BeforeValidator:
 @dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(setting,))
 def config(cls: type[T]) -> type[T]:
     """Make a frozen, keyword-only dataclass whose fields are checked when it is made."""
-    rules = pydantic.ConfigDict(
-        extra="forbid", coerce_numbers_to_str=True
-    )  # YAML reads a folder 2024 as a number
+    rules = pydantic.ConfigDict(extra="forbid", coerce_numbers_to_str=True)  # YAML reads a folder 2024 as a number
     return _pydantic_dataclass(frozen=True, kw_only=True, config=rules)(cls)  # type: ignore[return-value]
 
 
@@ -105,9 +101,7 @@ def read_yaml(path: Path | str) -> dict[str, Any]:
     if values is None:
         values = {}
     if not isinstance(values, dict):
-        raise UserError(
-            "{path} is not a recipe", path, given=f"a {type(values).__name__}", allowed="keys and values"
-        )
+        raise UserError("{path} is not a recipe", path, given=f"a {type(values).__name__}", allowed="keys and values")
     return values
 
 
@@ -117,9 +111,7 @@ def override(values: Mapping[str, Any], overrides: Iterable[str]) -> dict[str, A
     for text in overrides:
         key, equals, value = text.partition("=")
         if not equals or not key:
-            raise UserError(
-                "{text!r} is not a setting", text, allowed="key.sub=value, for example train.budget=5m"
-            )
+            raise UserError("{text!r} is not a setting", text, allowed="key.sub=value, for example train.budget=5m")
         try:
             read = yaml.safe_load(value) if value else ""
         except yaml.YAMLError:
@@ -167,9 +159,7 @@ def _as_written(values: Any, location: Iterable[Any], kind: str) -> list[str]:
     return keys if is_tag else [*keys, str(last)]
 
 
-def _explain(
-    cls: type[Any], values: Mapping[str, Any], error: pydantic.ValidationError, where: str
-) -> UserError:
+def _explain(cls: type[Any], values: Mapping[str, Any], error: pydantic.ValidationError, where: str) -> UserError:
     """Pydantic's first finding (a misspelt key before all others) as a UserError."""
     findings = error.errors(include_url=False)
     first = next((f for f in findings if f["type"] == "unexpected_keyword_argument"), findings[0])
@@ -184,7 +174,7 @@ def _explain(
             place,
             given=f"{location[-1]}: {first['input']}",
             allowed=", ".join([*names[:MAX_ALLOWED_SHOWN], "..."][: len(names)]),
-            hint=did_you_mean(closest(location[-1], names)),
+            hint=did_you_mean(suggest(location[-1], names)),
             see=f"unmask recipe explain {'.'.join(location[:-1])}".rstrip(),
         )
     if first["type"] == "missing":
@@ -226,7 +216,7 @@ def _explain_tag(place: str, finding: Mapping[str, str]) -> UserError:
         tag,
         given=repr(given),
         allowed=tags,
-        hint=did_you_mean(closest(given, tags.split(", "))),
+        hint=did_you_mean(suggest(given, tags.split(", "))),
     )
 
 

@@ -29,7 +29,7 @@ SUMMARY_WIDTH = 72
 PLAIN_EVERY = 10.0  # seconds between the lines of work under way when not on a terminal
 
 _state = {"quiet": False}
-_said: set[str] | None = None  # what a command has remarked so far; None: nobody keeps count
+_noted: set[str] | None = None  # what a command has remarked so far; None: nobody keeps count
 
 
 def set_quiet(quiet: bool) -> None:
@@ -48,36 +48,36 @@ def is_main() -> bool:
 @contextmanager
 def command() -> Iterator[None]:
     """One command of the command line: a remark is made once, though a file is read more than once."""
-    global _said
-    before, _said = _said, set()
+    global _noted
+    before, _noted = _noted, set()
     try:
         yield
     finally:
-        _said = before
+        _noted = before
 
 
 def error_console() -> Console:
     return Console(stderr=True, highlight=False, soft_wrap=True)
 
 
-def say(text: str, *values: object) -> None:
+def print_text(text: str, *values: object) -> None:
     """A result, to stdout: a message (or its template and values), or text that programs read, such as YAML."""
     if is_main():
         print(render(message(text, *values) if values else text))
 
 
-def say_json(value: Any) -> None:
+def print_json(value: Any) -> None:
     """A result for programs: indented JSON on stdout."""
-    say(json.dumps(value, ensure_ascii=False, indent=1))
+    print_text(json.dumps(value, ensure_ascii=False, indent=1))
 
 
-def remark(text: str, *values: object) -> None:
+def note(text: str, *values: object) -> None:
     """A message (or its template and values) that is no result, to stderr."""
     text = message(text, *values) if values else text
-    if _said is not None:
-        if text in _said:
+    if _noted is not None:
+        if text in _noted:
             return
-        _said.add(text)
+        _noted.add(text)
     if not is_quiet():
         error_console().print(escape(translate(text)), style="dim")
 
@@ -132,7 +132,7 @@ class Silent:
 SILENT: Progress = Silent()
 
 
-class Work:
+class StepProgress:
     """One line of work: a live bar with throughput and time left while it runs, one line when it is done."""
 
     def __init__(self, title: str, number: int | None) -> None:
@@ -199,9 +199,9 @@ class Work:
 
 
 @contextmanager
-def work(title: str, number: int | None = None) -> Iterator[Work]:
+def start_step(title: str, number: int | None = None) -> Iterator[StepProgress]:
     """Show one piece of work on stderr: live on a terminal, a plain line now and then when piped."""
-    item = Work(title, number)
+    item = StepProgress(title, number)
     terminal = error_console()
     if is_quiet():
         yield item
@@ -220,7 +220,7 @@ def facts(rows: Sequence[tuple[str, str]], width: int = 0) -> None:
     named = [(translate(name), render(value)) for name, value in rows]
     width = max([width, *(cell_len(name) for name, _ in named)])
     for name, value in named:
-        say(f"{pad(name, width)}  {value}")
+        print_text(f"{pad(name, width)}  {value}")
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[object]], title: str | None = None) -> None:
@@ -244,4 +244,4 @@ def show_error(error: UserError) -> None:
     terminal = error_console()
     mark = translate("error:")
     gap = " " if mark.isascii() else ""  # a full-width colon is wide enough
-    terminal.print(f"[bold red]{mark}[/]{gap}{escape(error.text())}")
+    terminal.print(f"[bold red]{mark}[/]{gap}{escape(error.render())}")

@@ -38,9 +38,9 @@ class UserError(Exception):
         }
 
     def __str__(self) -> str:
-        return self.text(ENGLISH)
+        return self.render(ENGLISH)
 
-    def text(self, language: str | None = None) -> str:
+    def render(self, language: str | None = None) -> str:
         """The message and its facts, one a line, in a language (the one set, if None)."""
         rows = [
             (translate(name, language) if number == 0 else "", _fact(name, value, language))
@@ -70,9 +70,9 @@ def _fact(name: str, value: str, language: str | None) -> str:
     return translate(value, language) if ours else render(value, language)
 
 
-def closest(given: str, allowed: Iterable[str]) -> str | None:
+def suggest(value: str, allowed: Iterable[str]) -> str | None:
     """The allowed name that `given` was probably meant to be, or None."""
-    return next(iter(difflib.get_close_matches(given, list(allowed), n=1, cutoff=0.6)), None)
+    return next(iter(difflib.get_close_matches(value, list(allowed), n=1, cutoff=0.6)), None)
 
 
 def did_you_mean(name: object | None) -> Message | None:

@@ -46,9 +46,7 @@ def check_file(path: Path) -> None:
         raise UserError("{path} is a folder", path, allowed="the name of a file")
     above = next((parent for parent in path.parents if parent.exists()), None)
     if above is not None and not above.is_dir():
-        raise UserError(
-            "{path} cannot be written: {above} is a file", path, above, hint="choose another name"
-        )
+        raise UserError("{path} cannot be written: {above} is a file", path, above, hint="choose another name")
 
 
 def _replace(source: Path, target: Path) -> None:

@@ -11,11 +11,11 @@ import pytest
 
 import unmask
 from unmask.console import SILENT
-from unmask.data.squad import read_questions
+from unmask.data.rows.squad import read_questions
 from unmask.tasks import answerscore
 from unmask.train.finetune import finetune
 
-FAST = ["task.length=24", "train.budget=1 epochs", "train.optimizer.lr=0.01"]
+FAST = ["task.max_length=24", "train.budget=1 epochs", "train.optimizer.lr=0.01"]
 
 
 def lines(text: str) -> list[dict]:
@@ -61,9 +61,7 @@ def test_finetune_test_report_and_compare(command, pretrained: Path, questions: 
     assert compared.code == 0 and "answer F1" in compared.out and "48 questions" in compared.out
 
 
-def test_evaluate_and_predict_agree(
-    command, answerer: Path, doubtful_questions: Path, tmp_path: Path
-) -> None:
+def test_evaluate_and_predict_agree(command, answerer: Path, doubtful_questions: Path, tmp_path: Path) -> None:
     told = json.loads(command("evaluate", answerer, doubtful_questions, "--json").out)
     assert {part["part"] for part in told["parts"]} == {"with an answer", "without an answer"}
     shown = command("evaluate", answerer, doubtful_questions)
@@ -74,9 +72,9 @@ def test_evaluate_and_predict_agree(
     assert [row["id"] for row in said] == [example.id for example in examples]
     for row, example in zip(said, examples, strict=True):
         if row["answer"]:
-            assert example.pair[row["start"] : row["stop"]] == row["answer"] and 0 < row["score"] <= 1
+            assert example.pair[row["start"] : row["end"]] == row["answer"] and 0 < row["score"] <= 1
         else:
-            assert row["start"] is None and row["stop"] is None
+            assert row["start"] is None and row["end"] is None
     found = answerscore.evaluation(
         [answerscore.reference(example) for example in examples], [row["answer"] for row in said]
     )
@@ -88,13 +86,16 @@ def test_evaluate_and_predict_agree(
     assert all(any(one["text"] == "" for one in row["answers"]) for row in every) or all(
         len(row["answers"]) == 5 for row in every
     )
+    for most in (1, 2, 7):
+        several = lines(command("predict", answerer, doubtful_questions, "--top-k", most).out)
+        for row, other in zip(several, every, strict=True):
+            assert row["answers"][:5] == other["answers"][:most]
+            assert len(row["answers"]) <= most and (most < 5) <= (len(row["answers"]) == most)
 
     rows = tmp_path / "rows.jsonl"
     asked = [{"id": e.id, "question": e.text, "context": e.pair} for e in examples]
     rows.write_text("".join(json.dumps(row) + "\n" for row in asked), encoding="utf-8")
-    assert [row["answer"] for row in lines(command("predict", answerer, rows).out)] == [
-        row["answer"] for row in said
-    ]
+    assert [row["answer"] for row in lines(command("predict", answerer, rows).out)] == [row["answer"] for row in said]
     table = list(csv.DictReader(io.StringIO(command("predict", answerer, rows, "--format", "csv").out)))
     assert [row["answer"] for row in table] == [row["answer"] for row in said]
     assert "probability" in command("predict", answerer, rows, "--format", "table").out
@@ -105,7 +106,7 @@ def test_a_question_and_its_context_from_python(answerer: Path, doubtful_questio
     example = read_questions(doubtful_questions)[4]
     found = model(example.text, example.pair)
     assert found == model([(example.text, example.pair)])[0] == model.predict([example])[0][0]
-    assert found.text == example.pair[found.start : found.stop] and bool(found) == bool(found.text)
+    assert found.text == example.pair[found.start : found.end] and bool(found) == bool(found.text)
     with pytest.raises(unmask.UserError, match="a question needs a context"):
         model("who")
 
@@ -120,7 +121,7 @@ def test_a_public_folder_answers_alike(command, pretrained: Path, questions: Pat
     examples = read_questions(questions)
     said = lines(command("predict", public, questions).out)
     whole = unmask.load(run.model)
-    whole.task.settings = dataclasses.replace(whole.task.settings, length=32)  # the positions of the model
+    whole.task.settings = dataclasses.replace(whole.task.settings, max_length=32)  # the positions of the model
     assert [row["answer"] for row in said] == [found[0].text for found in whole.predict(examples)]
 
 
@@ -143,5 +144,5 @@ def test_what_cannot_be_used_is_said_before_training(command, pretrained: Path, 
     path.write_text("just a line\n")
     done = command(*asked, *FAST)
     assert done.code == 1
-    done = command(*asked, "task.length=4000")
+    done = command(*asked, "task.max_length=4000")
     assert done.code == 1

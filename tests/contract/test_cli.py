@@ -18,8 +18,8 @@ COMMANDS = {
     "--out --json",
     "evaluate": "MODEL FILE --text-column --pair-column --label-column --label-separator "
     "--token-column --tag-column --scheme --data-format --encoding --on-error --unknown-labels --json",
-    "predict": "MODEL FILE --format --out --all --text-column --pair-column --token-column --data-format --encoding "
-    "--on-error",
+    "predict": "MODEL FILE --format --out --all --top-k --text-column --pair-column --token-column --data-format "
+    "--encoding --on-error",
     "export": "MODEL --out --format --allow-unused --json",
     "fill": "TEXT --model --top --json",
     "report": "RUN --out --lang --open",
@@ -125,7 +125,5 @@ def test_help_does_not_pay_for_torch() -> None:
     code = f"import sys, unmask.cli; print(*(name for name in {heavy} if name in sys.modules))"
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert shown.stdout.split() == []
-    asked = subprocess.run(
-        [sys.executable, "-m", "unmask", "--help"], capture_output=True, text=True, check=True
-    )
+    asked = subprocess.run([sys.executable, "-m", "unmask", "--help"], capture_output=True, text=True, check=True)
     assert "pretrain" in asked.stdout and asked.stderr == ""

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from unmask.data import textfiles
-from unmask.data.delimited import column_at, read_rows
+from unmask.data.rows.delimited import column_at, read_rows
 from unmask.data.textfiles import (
     Faults,
     find_files,
@@ -138,9 +138,7 @@ def test_zstd_without_its_library_names_the_extra(tmp_path: Path, monkeypatch: p
     assert "pip install 'unmask[zstd]'" in str(error.value)
 
 
-def test_skipping_leaves_out_the_line_and_counts_it(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_skipping_leaves_out_the_line_and_counts_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = write(tmp_path, "a.txt", b"one\ntw\xff\nthr\0ee\n" + b"four" * 10)
     faults = Faults("skip")
     assert [line for _, line in open_text(path, faults)] == ["one", "four" * 10]
@@ -263,9 +261,7 @@ def test_a_column_that_is_not_there() -> None:
 @given(st.lists(st.dictionaries(field, st.none() | st.integers() | field), min_size=1))
 def test_json_lines_are_those_that_were_written(tmp_path_factory: pytest.TempPathFactory, rows) -> None:
     path = tmp_path_factory.mktemp("jsonl") / "a.jsonl"
-    path.write_text(
-        "\n".join(json.dumps(row, ensure_ascii=i % 2 == 0) for i, row in enumerate(rows)), "utf-8"
-    )
+    path.write_text("\n".join(json.dumps(row, ensure_ascii=i % 2 == 0) for i, row in enumerate(rows)), "utf-8")
     assert list(read_objects(path)) == list(enumerate(rows, start=1))
 
 

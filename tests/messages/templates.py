@@ -22,7 +22,7 @@ from unmask.train.explain import explain
 PLACEHOLDER = re.compile(r"\{[^{}]*\}")
 Texts = Callable[[], set[str]]
 SOURCE = Path(unmask.__file__).parent
-CALLS = {"message", "remark", "result", "say", "show", "work", "translate"}  # texts of their own
+CALLS = {"message", "note", "result", "print_text", "show", "start_step", "translate"}  # texts of their own
 ERRORS = {"UserError", "Misused"}  # only with values: the text of a rare error may stay English
 JOINED = {"{a}, {b}", "{a} or {b}"}
 PRINTED = {

@@ -107,7 +107,7 @@ def test_text_of_the_users_stays(chinese: None) -> None:
     assert translate("rows") == "样本" and render("rows") == "rows" and translate(verbatim("rows")) == "rows"
     console.table(["label", verbatim("text")], [["source", message("{rows:,} rows", 3)]])
     error = UserError("{path} does not exist", "rows", given="a whole number", allowed="text", hint="x")
-    assert error.text().splitlines() == [
+    assert error.render().splitlines() == [
         "rows 不存在",
         *"  给出的  a whole number\n  允许的  text\n  提示    x".split("\n"),
     ]
@@ -142,16 +142,13 @@ def test_errors_print_their_facts(chinese: None, capsys: pytest.CaptureFixture[s
         "  提示    --x",
         "          换一个名字",
     ]
-    assert (
-        str(error)
-        == "a.jsonl is not a JSON object\n  given  中文\n  hint   --x\n         choose another name"
-    )
-    assert UserError.from_dict(json.loads(json.dumps(error.to_dict()))).text() == error.text()
+    assert str(error) == "a.jsonl is not a JSON object\n  given  中文\n  hint   --x\n         choose another name"
+    assert UserError.from_dict(json.loads(json.dumps(error.to_dict()))).text() == error.render()
 
 
 def test_piped_work_lines_up_by_cells(chinese: None, capfd: pytest.CaptureFixture[str]) -> None:
     for title in ("Corpus", "Pretraining", "Fine-tuning"):
-        with console.work(title, number=3) as work:
+        with console.start_step(title, number=3) as work:
             work.start(100, "rows")
             work.result("{rows:,} rows of {file}", 40, "x.csv")
     out, err = capfd.readouterr()
@@ -162,12 +159,10 @@ def test_piped_work_lines_up_by_cells(chinese: None, capfd: pytest.CaptureFixtur
     assert all(line.endswith(" 秒") for line in lines)
 
 
-def test_work_under_way(
-    chinese: None, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_work_under_way(chinese: None, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     now = [0.0]
     monkeypatch.setattr(console.time, "monotonic", lambda: now[0])
-    with console.work("Pretraining") as work:
+    with console.start_step("Pretraining") as work:
         work.start(100.0, "tokens")
         work.show(message("loss {loss:.2f} (unigram {unigram:.2f})", 5.91, 7.02))
         now[0] = 20.0
@@ -183,9 +178,7 @@ def test_help_in_chinese(capsys: pytest.CaptureFixture[str]) -> None:
     before = call(capsys, "finetune", "--help")
     code, out, _ = call(capsys, "finetune", "--help", "--lang", "zh")
     shown = " ".join(out.split())
-    assert (
-        code == 0 and shown.startswith("用法： unmask finetune") and "示例：unmask finetune --model" in shown
-    )
+    assert code == 0 and shown.startswith("用法： unmask finetune") and "示例：unmask finetune --model" in shown
     assert "为某个任务训练模型" in shown and "选项" in shown and "显示此帮助并退出" in shown
     assert not re.search(r"\b(Options|Arguments|default|Usage|Show)\b", out)
     assert call(capsys, "finetune", "--help") == before, "English comes back as it was"
@@ -209,9 +202,7 @@ def test_long_help_is_not_cut(capsys: pytest.CaptureFixture[str]) -> None:
         (["data", "list", "--nix"], "--nix 不是 unmask data list 的选项", "--nix is not an option of"),
     ],
 )
-def test_wrong_usage(
-    capsys: pytest.CaptureFixture[str], arguments: list[str], shown: str, english: str
-) -> None:
+def test_wrong_usage(capsys: pytest.CaptureFixture[str], arguments: list[str], shown: str, english: str) -> None:
     code, out, err = call(capsys, *arguments, "--lang", "zh")
     assert (code, out) == (2, "") and err.startswith(f"错误：{shown}")
     code, out, err = call(capsys, *arguments)
@@ -281,9 +272,7 @@ def test_the_environment_chooses_and_the_option_overrides(
     assert "is not a recipe" in call(capsys, "recipe", "show", "tinny", "--lang", "en")[2]
 
 
-def test_an_unknown_language_is_refused(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_unknown_language_is_refused(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     code, _, err = call(capsys, "data", "list", "--lang", "fr")
     assert code == 1 and "'fr'" in err and "en, zh" in err
     assert call(capsys, "data", "list", "--lang")[0] == 1
@@ -311,6 +300,6 @@ def test_output_that_cannot_be_encoded_is_no_crash(monkeypatch: pytest.MonkeyPat
     set_language("zh")
     raw = io.BytesIO()
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(raw, encoding="ascii", errors="replace"))
-    console.say(message("no tags"))
+    console.print_text(message("no tags"))
     sys.stdout.flush()
     assert raw.getvalue() == b"????\n"

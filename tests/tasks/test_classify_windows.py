@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from unmask import predict as module
 from unmask.console import SILENT
-from unmask.data.tables import Example
+from unmask.data.rows.tables import Example
 from unmask.model.encoder import EncoderConfig
 from unmask.tasks import Classify, ClassifyTask
 from unmask.text.tokenizer import Tokenizer
@@ -30,30 +30,33 @@ def task_of(tokenizer: Tokenizer, **settings: object) -> ClassifyTask:
 
 def test_short_texts_are_the_same_with_windows_and_without(tokenizer: Tokenizer) -> None:
     examples = [example("river stone"), example("captain", "b", "lantern winter"), example("bridge", None)]
-    cut, read = (task_of(tokenizer, length=64, long=long) for long in ("truncate", "windows"))
+    cut, read = (task_of(tokenizer, max_length=64, long_texts=long) for long in ("truncate", "windows"))
     for one, other in zip(cut.encode(examples), read.encode(examples), strict=True):
-        assert one.ids.tolist() == other.ids.tolist() and one.segments.tolist() == other.segments.tolist()
+        assert (
+            one.input_ids.tolist() == other.input_ids.tolist()
+            and one.token_type_ids.tolist() == other.token_type_ids.tolist()
+        )
         assert one.flags.tolist() == other.flags.tolist() and one.targets == other.targets
     assert cut.truncated == read.truncated == 0
 
 
 def test_a_long_text_is_several_rows_of_one_owner_with_its_label(tokenizer: Tokenizer) -> None:
-    task = task_of(tokenizer, length=16, long="windows", stride=7)
+    task = task_of(tokenizer, max_length=16, long_texts="windows", stride=7)
     rows = task.encode([example("river", "b"), example(LONG, "c"), example("stone", "a")])
     owners = [row.owner for row in rows]
     assert owners == sorted(owners) and set(owners) == {0, 1, 2} and owners.count(1) > 2
     assert {int(row.targets["classify"][0]) for row in rows if row.owner == 1} == {2}
-    assert task.truncated == 0 and max(len(row.ids) for row in rows) <= 16
+    assert task.truncated == 0 and max(len(row.input_ids) for row in rows) <= 16
 
 
 def test_of_a_pair_the_longer_text_is_read_in_windows(tokenizer: Tokenizer) -> None:
-    task = task_of(tokenizer, length=24, long="windows")
+    task = task_of(tokenizer, max_length=24, long_texts="windows")
     for pair in ((LONG, "captain"), ("captain", LONG)):
         rows = task.encode([example(pair[0], "a", pair[1])])
-        beside = tokenizer.encode("captain").ids[1:-1]
+        beside = tokenizer.encode("captain").input_ids[1:-1]
         for row in rows:
             segment = 1 if pair[0] == LONG else 0
-            assert row.ids[(row.segments == segment) & (row.flags == 0)].tolist() == beside
+            assert row.input_ids[(row.token_type_ids == segment) & (row.flags == 0)].tolist() == beside
     task.encode([example(LONG, "a", LONG)])
     assert task.truncated == 1, "the shorter of two long texts is cut"
 
@@ -63,27 +66,26 @@ def test_windows_are_put_together_as_the_formula_says(
     tokenizer: Tokenizer, logits: list[tuple[float, float, float]]
 ) -> None:
     """softmax of the mean of the logits; the same whatever constant each window adds to its own."""
-    task = task_of(tokenizer, length=16, long="windows", stride=7)
+    task = task_of(tokenizer, max_length=16, long_texts="windows", stride=7)
     rows = task.encode([example(LONG)])[: len(logits)]
     count = len(rows)
     mean = [sum(row[label] for row in logits[:count]) / count for label in range(3)]
     total = sum(map(math.exp, mean))
     evidence = [
-        np.array([x - math.log(sum(map(math.exp, row))) for x in row], dtype=np.float32)
-        for row in logits[:count]
+        np.array([x - math.log(sum(map(math.exp, row))) for x in row], dtype=np.float32) for row in logits[:count]
     ]
-    head = task.head(EncoderConfig(vocabulary=tokenizer.vocabulary, width=16, heads=2))
+    head = task.head(EncoderConfig(vocab_size=tokenizer.vocab_size, hidden_size=16, num_attention_heads=2))
     (found,) = task.decode(head, [example(LONG)], rows, evidence)
-    scores = {label.name: label.score for label in found}
+    scores = {label.label: label.score for label in found}
     assert [scores[name] for name in "abc"] == pytest.approx([math.exp(x) / total for x in mean], rel=1e-4)
-    judged = task.judge(head, [example(LONG)], rows, evidence)
+    judged = task.dev_metrics(head, [example(LONG)], rows, evidence)
     assert judged["classify.loss"] == pytest.approx(-math.log(scores["a"]), abs=1e-4)
-    assert judged["classify.accuracy"] == (found[0].name == "a")
+    assert judged["classify.accuracy"] == (found[0].label == "a")
 
 
 def test_a_stride_that_leaves_tokens_out_is_refused() -> None:
     with pytest.raises(ValueError, match="stride 15 leaves tokens out"):
-        Classify(length=16, stride=15, long="windows")
+        Classify(max_length=16, stride=15, long_texts="windows")
 
 
 @pytest.fixture(scope="module")
@@ -102,12 +104,12 @@ def late(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_what_stands_beyond_the_length_is_learnt_in_windows_alone(
     pretrained: Path, late: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    fast = ["task.length=32", "train.budget=120 steps", "train.evaluations=2", "train.optimizer.lr=0.01"]
+    fast = ["task.max_length=32", "train.budget=120 steps", "train.evaluations=2", "train.optimizer.lr=0.01"]
     found: dict[str, float] = {}
     for long in ("truncate", "windows"):
         run = finetune(
             None,
-            [*fast, f"task.long={long}"],
+            [*fast, f"task.long_texts={long}"],
             model=pretrained,
             train=late,
             out=tmp_path / long,
@@ -119,7 +121,7 @@ def test_what_stands_beyond_the_length_is_learnt_in_windows_alone(
     predictor = run.predictor()
     texts = [row.split(",")[0] for row in late.read_text().splitlines()[1:9]]
     together = predictor.predict(texts)
-    monkeypatch.setattr(module, "BATCH_TOKENS", 30)  # windows of one text in several batches
+    monkeypatch.setattr(module, "TOKENS_PER_BATCH", 30)  # windows of one text in several batches
     for one, other in zip(together, predictor.predict(texts), strict=True):
         assert [label.score for label in one] == pytest.approx([label.score for label in other], abs=1e-5)
     assert dataclasses.asdict(predictor.task.settings)["long"] == "windows"

@@ -11,37 +11,35 @@ from unmask.console import SILENT
 from unmask.errors import UserError
 from unmask.predict import load
 from unmask.train.finetune import finetune
-from unmask.train.recipe import FinetuneRecipe, recipe_of
+from unmask.train.recipe import FinetuneRecipe, parse_recipe
 
 CLASSIFY = {
     "name": "classify",
-    "length": 16,
+    "max_length": 16,
     "pooling": "attention",
-    "mix_layers": True,
-    "dropout_samples": 2,
     "label_smoothing": 0.1,
     "class_weights": "balanced",
     "loss": "focal",
 }
-TAG = {"name": "tag", "length": 16, "decoder": "crf", "wide": True, "mix_layers": True, "lstm": 8}
+TAG = {"name": "tag", "max_length": 16, "decoder": "crf", "wide": True, "lstm_hidden_size": 8}
 TASKS: dict[str, tuple[dict[str, Any], str]] = {"classify": (CLASSIFY, "table"), "tag": (TAG, "tagged")}
 
 
 def recipe(model: Path, train: Path, task: dict[str, Any], *overrides: str) -> FinetuneRecipe:
     values = {
-        "model": str(model),
+        "init_from": str(model),
         "task": task,
-        "data": {"train": str(train), "batch_rows": 12},
-        "regularise": {"rdrop": 1.0, "fgm": 0.5},
+        "data": {"train": str(train), "batch_size": 12},
+        "regularisation": {"rdrop": 1.0, "fgm": 0.5},
         "train": {
             "budget": "4 steps",
             "evaluations": 4,
-            "accumulate": 2,
+            "gradient_accumulation_steps": 2,
             "ema": 0.2,
             "optimizer": {"lr": 0.01},
         },
     }
-    return recipe_of(FinetuneRecipe, values, overrides, "the test")
+    return parse_recipe(FinetuneRecipe, values, overrides, "the test")
 
 
 class Stopped(Exception):
@@ -93,16 +91,16 @@ def test_two_words_are_told_apart_with_all_of_it(pretrained: Path, table: Path, 
     overrides = (
         "train.budget=60 steps",
         "train.evaluations=1",
-        "train.accumulate=1",
+        "train.gradient_accumulation_steps=1",
         "train.optimizer.lr=0.02",
     )
     result = finetune(recipe(pretrained, table, CLASSIFY, *overrides), out=tmp_path / "run", progress=SILENT)
     assert load(result.folder).evaluate(table).accuracy.value > 0.9
     names = set(load_file(result.model / "model.safetensors"))
-    assert {"pooling.query.weight", "mix.weights", "mix.scale", "classifier.weight"} <= names
+    assert {"pooling.query.weight", "classifier.weight"} <= names
 
 
 def test_dropout_masks_that_are_all_alike_are_not_compared(pretrained: Path, table: Path) -> None:
     with pytest.raises(UserError, match=r"regularise\.rdrop compares dropout masks"):
-        recipe(pretrained, table, {"name": "classify", "head_dropout": 0.0}, "dropout=0")
-    recipe(pretrained, table, {"name": "classify", "head_dropout": 0.1}, "dropout=0")
+        recipe(pretrained, table, {"name": "classify", "classifier_dropout": 0.0}, "dropout=0")
+    recipe(pretrained, table, {"name": "classify", "classifier_dropout": 0.1}, "dropout=0")

@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from unmask.config import dump, from_mapping
-from unmask.errors import UserError, closest, did_you_mean
+from unmask.errors import UserError, did_you_mean, suggest
 from unmask.model.encoder import EncoderConfig
 from unmask.model.families import FAMILIES, Family, FamilyName, family_of_type
 
 LONGEST = 1 << 20  # positions; a table for more would be a mistake or an attack
-LARGEST = 1 << 24  # pieces, and any size
+MAX_SIZE = 1 << 24  # pieces, and any size
 
 
 @dataclass(frozen=True)
@@ -22,23 +22,23 @@ class Keys:
 
     sizes: Mapping[str, str]
     others: Mapping[str, tuple[str, Any]]
-    only: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
+    required: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
     written: Mapping[str, Any] = field(default_factory=dict)
 
 
 _SIZES = {
-    "vocabulary": "vocab_size",
-    "width": "hidden_size",
-    "layers": "num_hidden_layers",
-    "heads": "num_attention_heads",
-    "inner": "intermediate_size",
-    "length": "max_position_embeddings",
+    "vocab_size": "vocab_size",
+    "hidden_size": "hidden_size",
+    "num_hidden_layers": "num_hidden_layers",
+    "num_attention_heads": "num_attention_heads",
+    "intermediate_size": "intermediate_size",
+    "max_position_embeddings": "max_position_embeddings",
 }
 _OTHERS = {
-    "activation": ("hidden_act", "gelu"),
+    "hidden_act": ("hidden_act", "gelu"),
     "dropout": ("hidden_dropout_prob", 0.1),
-    "segments": ("type_vocab_size", 2),
-    "init_std": ("initializer_range", 0.02),
+    "type_vocab_size": ("type_vocab_size", 2),
+    "initializer_range": ("initializer_range", 0.02),
     "norm_eps": ("layer_norm_eps", 1e-12),
 }
 _ONLY: dict[str, tuple[Any, ...]] = {
@@ -53,40 +53,40 @@ KEYS: dict[FamilyName, Keys] = {
     "bert": _CLASSIC,
     "roberta": _CLASSIC,
     "albert": Keys(
-        {**_SIZES, "embedding": "embedding_size"},
+        {**_SIZES, "embedding_size": "embedding_size"},
         {
             **_OTHERS,
-            "activation": ("hidden_act", "gelu_new"),
+            "hidden_act": ("hidden_act", "gelu_new"),
             "dropout": ("hidden_dropout_prob", 0.0),
-            "blocks": ("num_hidden_groups", 1),
+            "num_hidden_groups": ("num_hidden_groups", 1),
         },
         {**_ONLY, "inner_group_num": (1,)},
         {"inner_group_num": 1},
     ),
     "distilbert": Keys(
         {
-            "vocabulary": "vocab_size",
-            "width": "dim",
-            "layers": "n_layers",
-            "heads": "n_heads",
-            "inner": "hidden_dim",
-            "length": "max_position_embeddings",
+            "vocab_size": "vocab_size",
+            "hidden_size": "dim",
+            "num_hidden_layers": "n_layers",
+            "num_attention_heads": "n_heads",
+            "intermediate_size": "hidden_dim",
+            "max_position_embeddings": "max_position_embeddings",
         },
         {
-            "activation": ("activation", "gelu"),
+            "hidden_act": ("activation", "gelu"),
             "dropout": ("dropout", 0.1),
-            "init_std": ("initializer_range", 0.02),
+            "initializer_range": ("initializer_range", 0.02),
         },
         {},
         {"sinusoidal_pos_embds": False},
     ),
-    "electra": Keys(_SIZES, {**_OTHERS, "embedding": ("embedding_size", 128)}, _ONLY),
+    "electra": Keys(_SIZES, {**_OTHERS, "embedding_size": ("embedding_size", 128)}, _ONLY),
     "modernbert": Keys(
         _SIZES,
         {
-            "activation": ("hidden_activation", "gelu"),
+            "hidden_act": ("hidden_activation", "gelu"),
             "dropout": ("mlp_dropout", 0.0),
-            "init_std": ("initializer_range", 0.02),
+            "initializer_range": ("initializer_range", 0.02),
             "norm_eps": ("norm_eps", 1e-5),
             "norm_bias": ("norm_bias", False),
             "bias": ("attention_bias", False),
@@ -119,7 +119,7 @@ def family_of(public: Mapping[str, Any], where: Path) -> Family:
             f"{where}: this kind of model cannot be read",
             given=f"model_type {model_type}",
             allowed=", ".join(known),
-            hint=did_you_mean(closest(str(model_type), known)),
+            hint=did_you_mean(suggest(str(model_type), known)),
         )
     return family
 
@@ -130,10 +130,8 @@ def encoder_config(public: Mapping[str, Any], where: Path) -> EncoderConfig:
     keys = KEYS[family.name]
     missing = [theirs for theirs in keys.sizes.values() if public.get(theirs) is None]
     if missing:
-        raise UserError(
-            f"{where} does not say how large the model is", given=f"missing: {', '.join(missing)}"
-        )
-    for name, allowed in keys.only.items():
+        raise UserError(f"{where} does not say how large the model is", given=f"missing: {', '.join(missing)}")
+    for name, allowed in keys.required.items():
         if name in public and public[name] not in allowed:
             raise UserError(
                 f"{where}: {name} cannot be used", given=public[name], allowed=" or ".join(map(str, allowed))
@@ -141,21 +139,21 @@ def encoder_config(public: Mapping[str, Any], where: Path) -> EncoderConfig:
     values = {ours: public[theirs] for ours, theirs in keys.sizes.items()}
     values |= {ours: public.get(theirs, default) for ours, (theirs, default) in keys.others.items()}
     for ours, theirs in keys.sizes.items():
-        most = LONGEST if ours == "length" else LARGEST
+        most = LONGEST if ours == "max_position_embeddings" else MAX_SIZE
         if type(values[ours]) is not int or not 1 <= values[ours] <= most:
             raise UserError(
                 f"{where}: {theirs} cannot be used",
                 given=values[ours],
                 allowed=f"a whole number, 1 to {most:,}",
             )
-    if values["activation"] not in ACTIVATIONS:
+    if values["hidden_act"] not in ACTIVATIONS:
         raise UserError(
             f"{where}: the activation is not known",
-            given=values["activation"],
+            given=values["hidden_act"],
             allowed=", ".join(ACTIVATIONS),
         )
-    values["activation"] = ACTIVATIONS[values["activation"]]
-    values |= {"family": family.name, "positions": "learned"}
+    values["hidden_act"] = ACTIVATIONS[values["hidden_act"]]
+    values |= {"family": family.name, "position_embedding_type": "learned"}
     special = _SPECIAL.get(family.name)
     if special is not None:
         values |= special(public, values, where)
@@ -165,18 +163,18 @@ def encoder_config(public: Mapping[str, Any], where: Path) -> EncoderConfig:
 def _roberta(public: Mapping[str, Any], values: Mapping[str, Any], where: Path) -> dict[str, Any]:
     """Positions are counted from the one after the padding's id."""
     pad = public.get("pad_token_id", 1)
-    if type(pad) is not int or not 0 <= pad < values["length"] - 8:
+    if type(pad) is not int or not 0 <= pad < values["max_position_embeddings"] - 8:
         raise UserError(f"{where}: pad_token_id cannot be used", given=pad)
-    return {"position_offset": pad + 1, "length": values["length"] - pad - 1}
+    return {"position_offset": pad + 1, "max_position_embeddings": values["max_position_embeddings"] - pad - 1}
 
 
 def _distilbert(public: Mapping[str, Any], values: Mapping[str, Any], where: Path) -> dict[str, Any]:
-    return {"segments": 0, "norm_eps": 1e-12}
+    return {"type_vocab_size": 0, "norm_eps": 1e-12}
 
 
 def _electra(public: Mapping[str, Any], values: Mapping[str, Any], where: Path) -> dict[str, Any]:
     """There is a projection only where the sizes differ."""
-    return {"embedding": None if values["embedding"] == values["width"] else values["embedding"]}
+    return {"embedding_size": None if values["embedding_size"] == values["hidden_size"] else values["embedding_size"]}
 
 
 def _modernbert(public: Mapping[str, Any], values: Mapping[str, Any], where: Path) -> dict[str, Any]:
@@ -187,12 +185,12 @@ def _modernbert(public: Mapping[str, Any], values: Mapping[str, Any], where: Pat
         every = public.get("global_attn_every_n_layers", 3)
         if type(every) is not int or every < 1:
             raise UserError(f"{where}: global_attn_every_n_layers cannot be used", given=every)
-        pattern = ("G" + "L" * (every - 1))[: values["layers"]]
+        pattern = ("G" + "L" * (every - 1))[: values["num_hidden_layers"]]
     else:
         letters = {"full_attention": "G", "sliding_attention": "L"}
         if (
             not isinstance(kinds, list)
-            or len(kinds) != values["layers"]
+            or len(kinds) != values["num_hidden_layers"]
             or not all(isinstance(kind, str) and kind in letters for kind in kinds)
         ):
             raise UserError(f"{where}: layer_types cannot be used", given=kinds, allowed=", ".join(letters))
@@ -207,12 +205,12 @@ def _modernbert(public: Mapping[str, Any], values: Mapping[str, Any], where: Pat
         "embedding_norm": True,
         "first_norm": False,
         "gated": True,
-        "positions": "rotary",
-        "segments": 0,
-        "pattern": pattern,
+        "position_embedding_type": "rotary",
+        "type_vocab_size": 0,
+        "attention_pattern": pattern,
         "window": window // 2 if local else None,
-        "rotary_base": bases[0],
-        "rotary_base_local": bases[1] if local and bases[1] != bases[0] else None,
+        "rope_theta": bases[0],
+        "local_rope_theta": bases[1] if local and bases[1] != bases[0] else None,
     }
 
 
@@ -232,9 +230,7 @@ def _base(public: Mapping[str, Any], kind: str, where: Path) -> float:
     }[kind]
     newer = (public.get("rope_parameters") or {}).get(kind) or {}
     if newer.get("rope_type", "default") != "default":
-        raise UserError(
-            f"{where}: rope_parameters cannot be used", given=newer.get("rope_type"), allowed="default"
-        )
+        raise UserError(f"{where}: rope_parameters cannot be used", given=newer.get("rope_type"), allowed="default")
     return float(newer.get("rope_theta") or public.get(older) or default)
 
 
@@ -244,16 +240,14 @@ def _shortest(pattern: str) -> str:
     return next(pattern[:n] for n in sizes if (pattern[:n] * len(pattern))[: len(pattern)] == pattern)
 
 
-def config_json(
-    config: EncoderConfig, family: Family, architecture: str, special: Mapping[str, int]
-) -> dict[str, Any]:
+def config_json(config: EncoderConfig, family: Family, architecture: str, special: Mapping[str, int]) -> dict[str, Any]:
     """The config.json of an encoder in the layout of its family. special: ids of pieces, by their public names."""
     keys = KEYS[family.name]
-    values: dict[str, Any] = {**dump(config), "inner": config.feed_forward}
-    values["activation"] = _WRITTEN_ACTIVATIONS.get(config.activation, config.activation)
-    values["length"] = config.length + config.position_offset
-    values["embedding"] = config.embedding_width
-    values["blocks"] = config.blocks or config.layers
+    values: dict[str, Any] = {**dump(config), "intermediate_size": config.resolved_intermediate_size}
+    values["hidden_act"] = _WRITTEN_ACTIVATIONS.get(config.hidden_act, config.hidden_act)
+    values["max_position_embeddings"] = config.max_position_embeddings + config.position_offset
+    values["embedding_size"] = config.resolved_embedding_size
+    values["num_hidden_groups"] = config.num_hidden_groups or config.num_hidden_layers
     written = {theirs: values[ours] for ours, theirs in keys.sizes.items()}
     written |= {theirs: values[ours] for ours, (theirs, _) in keys.others.items()}
     if "hidden_dropout_prob" in written:
@@ -271,20 +265,20 @@ def config_json(
 
 def _modern_json(config: EncoderConfig) -> dict[str, Any]:
     """Under the names of transformers 5, and those of 4 that they replaced."""
-    kinds = ["sliding_attention" if config.is_local(n) else "full_attention" for n in range(config.layers)]
-    local_base = config.rotary_base_local or config.rotary_base
-    regular = config.pattern == "G" + "L" * (len(config.pattern) - 1)
+    kinds = ["sliding_attention" if config.is_local(n) else "full_attention" for n in range(config.num_hidden_layers)]
+    local_base = config.local_rope_theta or config.rope_theta
+    regular = config.attention_pattern == "G" + "L" * (len(config.attention_pattern) - 1)
     return {
         "mlp_bias": config.bias,
         "attention_dropout": config.dropout,
         "embedding_dropout": config.dropout,
         "layer_types": kinds,
-        **({"global_attn_every_n_layers": len(config.pattern)} if regular else {}),
+        **({"global_attn_every_n_layers": len(config.attention_pattern)} if regular else {}),
         "local_attention": 2 * (config.window or 64),
-        "global_rope_theta": config.rotary_base,
+        "global_rope_theta": config.rope_theta,
         "local_rope_theta": local_base,
         "rope_parameters": {
-            "full_attention": {"rope_type": "default", "rope_theta": config.rotary_base},
+            "full_attention": {"rope_type": "default", "rope_theta": config.rope_theta},
             "sliding_attention": {"rope_type": "default", "rope_theta": local_base},
         },
     }

@@ -29,7 +29,7 @@ from unmask.cli import (
     vocab,
 )
 from unmask.cli.help import App, Group, Misused, UsageError, misused
-from unmask.errors import UserError, closest, did_you_mean
+from unmask.errors import UserError, did_you_mean, suggest
 from unmask.messages import ENGLISH, LANGUAGES, language, language_of, message, set_language
 from unmask.version import __version__
 
@@ -76,7 +76,7 @@ def root(
     version: Annotated[bool, typer.Option("--version", help="Print the version and stop.")] = False,
 ) -> None:
     if version:
-        console.say(f"unmask {__version__}")
+        console.print_text(f"unmask {__version__}")
         raise typer.Exit
 
 
@@ -150,7 +150,7 @@ def _choose_language(arguments: list[str]) -> list[str]:
             asked,
             given=f"{option}={asked}",
             allowed=", ".join(LANGUAGES),
-            hint=did_you_mean(closest(asked, LANGUAGES)),
+            hint=did_you_mean(suggest(asked, LANGUAGES)),
         )
     return arguments if own else rest
 

@@ -29,7 +29,7 @@ from unmask.messages import language, message, translate, verbatim
 if TYPE_CHECKING:
     from unmask.evaluate.saved import Predictions
     from unmask.report.compared import Comparison
-    from unmask.tasks import Reading
+    from unmask.tasks import ReadOptions
 
 
 def register(app: App) -> None:
@@ -40,9 +40,7 @@ def compare(
     runs: Annotated[list[Path], typer.Argument(metavar="RUN RUN...", help="Two to six run folders.")],
     test: Annotated[
         Path | None,
-        typer.Option(
-            help="Labelled rows to compare fine-tuned runs on; by default those that they were evaluated on."
-        ),
+        typer.Option(help="Labelled rows to compare fine-tuned runs on; by default those that they were evaluated on."),
     ] = None,
     text_column: TextColumn = None,
     pair_column: PairColumn = None,
@@ -56,18 +54,16 @@ def compare(
     on_error: OnError = "stop",
     unknown_labels: UnknownLabels = None,
     out: Annotated[Path | None, typer.Option(help="Write an html page with curves.")] = None,
-    lang: Annotated[
-        str | None, typer.Option(help="Language of the page: en or zh.", show_default=False)
-    ] = None,
+    lang: Annotated[str | None, typer.Option(help="Language of the page: en or zh.", show_default=False)] = None,
     as_json: AsJson = False,
 ) -> None:
     """Compare runs with the first one: settings that differ, curves, test metrics with paired intervals."""
     from unmask import files
-    from unmask.data.conll import TagColumns
-    from unmask.data.tables import Columns
+    from unmask.data.rows.conll import TagColumns
+    from unmask.data.rows.tables import Columns
     from unmask.report.compared import compare_runs, page_of
     from unmask.report.page import render
-    from unmask.tasks import Reading
+    from unmask.tasks import ReadOptions
 
     if out is not None:
         files.check_file(out)
@@ -76,25 +72,23 @@ def compare(
     if test is None and (columns, tags, scheme, data_format, encoding, on_error, unknown_labels) != (
         Columns(), TagColumns(), "auto", "auto", None, "stop", None,
     ):  # fmt: skip
-        raise UserError(
-            "how to read test rows was given, but no file of test rows", hint="name the file: --test FILE"
-        )
-    reading = Reading(columns, tags, scheme, on_error, encoding, unknown_labels, format=data_format)
+        raise UserError("how to read test rows was given, but no file of test rows", hint="name the file: --test FILE")
+    reading = ReadOptions(columns, tags, scheme, on_error, encoding, unknown_labels, format=data_format)
     found = compare_runs(runs, test, partial(_predict, reading=reading))
     if out is not None:
         files.write_text(out, render(page_of(found, lang or language())))
     if as_json:
-        console.say_json(found.plain())
+        console.print_json(found.plain())
     else:
         _show(found)
         if out is not None:
-            console.say(str(out))
+            console.print_text(str(out))
 
 
-def _predict(run: Path, file: Path, reading: "Reading") -> "Predictions":
+def _predict(run: Path, file: Path, reading: "ReadOptions") -> "Predictions":
     from unmask.evaluate.tested import predictions_on
 
-    with console.work("Evaluation") as work:
+    with console.start_step("Evaluation") as work:
         found = predictions_on(run, file, work, reading)
         work.result("{run}: {reference:,} rows of {file}", run, len(found.reference), file)
     return found
@@ -152,7 +146,7 @@ def _show(found: "Comparison") -> None:
             ],
         )  # fmt: skip
     for sentence in summary(found, words):
-        console.say(sentence)
+        console.print_text(sentence)
 
 
 def _against(metric: str, difference: dict[str, float] | None) -> str:

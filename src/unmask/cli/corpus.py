@@ -9,14 +9,14 @@ import typer
 
 from unmask import console
 from unmask.cli.help import App
-from unmask.errors import UserError, closest, did_you_mean
+from unmask.errors import UserError, did_you_mean, suggest
 from unmask.messages import join, message
 from unmask.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from unmask.data.corpus import Document
+    from unmask.data.corpus.documents import Document
 
 FREQUENT = 12  # pieces shown on the terminal; --json has them all
 SOURCES = 12
@@ -28,9 +28,7 @@ def register(app: App) -> None:
     app.add_typer(noun, name="corpus")
 
 
-@noun.command(
-    example="unmask corpus build texts/ more.jsonl.gz --tokenizer tokenizer --out corpus --keep 20%"
-)
+@noun.command(example="unmask corpus build texts/ more.jsonl.gz --tokenizer tokenizer --out corpus --keep 20%")
 def build(
     sources: Annotated[
         list[str],
@@ -71,9 +69,9 @@ def build(
 
     Stopped at any moment, the same command goes on where it stopped and ends with the same files.
     """
-    from unmask.data import shards
+    from unmask.data.corpus import shards
+    from unmask.data.corpus.wholewords import describe_words, load_words
     from unmask.data.textfiles import find_files, text_bytes
-    from unmask.data.wholewords import spoken, words_for
     from unmask.text.sample import parse_share
     from unmask.text.tokenizer import Tokenizer
 
@@ -85,9 +83,9 @@ def build(
         reading["encoding"] = encoding
     sample = {"keep": share, "by": by, "seed": seed} if share < 1 or by != "uniform" else None
     size = text_bytes(files)
-    with console.work("Corpus") as work:
-        cut = words_for(
-            words, lambda: _documents(files, reading, sample, work), again="-" not in files, progress=work
+    with console.start_step("Corpus") as work:
+        cut = load_words(
+            words, lambda: _documents(files, reading, sample, work), restart="-" not in files, progress=work
         )
         built = shards.build(
             _documents(files, reading, sample, work),
@@ -102,33 +100,31 @@ def build(
         left_out = built.manifest["left_out"]
         counts = message("{built.documents:,} documents · {built.tokens:,} tokens", built)
         empty = message("{count:,} empty documents skipped", left_out) if left_out else None
-        work.result(
-            join([counts, console.size(built.manifest["bytes"]), spoken(cut) if cut else None, empty])
-        )
+        work.result(join([counts, console.size(built.manifest["bytes"]), describe_words(cut) if cut else None, empty]))
     if as_json:
         totals = {key: built.manifest[key] for key in ("documents", "tokens", "bytes", "left_out")}
         words_from = built.manifest["settings"].get("words")
-        console.say(json.dumps({"corpus": str(out), **totals, "words": words_from, "sha256": built.sha256}))
+        console.print_text(json.dumps({"corpus": str(out), **totals, "words": words_from, "sha256": built.sha256}))
     else:
-        console.say(str(out))
-        console.remark("what is in it: unmask corpus stats {out}", shlex.quote(str(out)))
+        console.print_text(str(out))
+        console.note("what is in it: unmask corpus stats {out}", shlex.quote(str(out)))
 
 
 def _documents(
     files: list[str], reading: dict[str, Any], sample: dict[str, Any] | None, work: console.Progress
 ) -> "Iterator[Document]":
     """The documents of the files, or the sample of them; counts them first where the sample asks for it."""
-    from unmask.data.corpus import read
-    from unmask.text.sample import count_by_source, keep
+    from unmask.data.corpus.documents import read_documents
+    from unmask.text.sample import count_by_source, sample_documents
 
-    documents = read(files, **reading)
+    documents = read_documents(files, **reading)
     if sample is None:
         return documents
     counts = None
     if sample["by"] == "source" and "-" not in files:
         work.show("counting the documents of each source")
-        counts = count_by_source(read(files, **reading))
-    return keep(documents, sample["keep"], by=sample["by"], seed=sample["seed"], counts=counts)
+        counts = count_by_source(read_documents(files, **reading))
+    return sample_documents(documents, sample["keep"], by=sample["by"], seed=sample["seed"], counts=counts)
 
 
 @noun.command(example="unmask corpus stats corpus")
@@ -137,7 +133,7 @@ def stats(
     as_json: Annotated[bool, typer.Option("--json", help="Print everything as JSON.")] = False,
 ) -> None:
     """Verify the checksums of a corpus and show its statistics."""
-    from unmask.data.shards import Shards
+    from unmask.data.corpus.shards import Shards
 
     if corpus.is_file():
         raise UserError(
@@ -146,18 +142,18 @@ def stats(
             hint=f"unmask corpus build {shlex.quote(str(corpus))} --tokenizer DIR --out DIR",
         )
     if not corpus.exists() and corpus.parent.is_dir():
-        neighbour = closest(corpus.name, (path.name for path in corpus.parent.iterdir()))
+        neighbour = suggest(corpus.name, (path.name for path in corpus.parent.iterdir()))
         raise UserError(
             "{corpus} does not exist",
             corpus,
             hint=did_you_mean(neighbour and corpus.parent / neighbour),
         )
-    with console.work("Corpus") as work:
+    with console.start_step("Corpus") as work:
         opened = Shards.open(corpus, check=True)
         found = opened.statistics(100)
         work.result("{shards:,} shards · checksums verified", len(opened.manifest["shards"]))
     if as_json:
-        console.say(json.dumps(found, ensure_ascii=False))
+        console.print_text(json.dumps(found, ensure_ascii=False))
     else:
         _show(found)
 
@@ -193,4 +189,4 @@ def _show(found: dict[str, Any]) -> None:
         ],
     )
     if len(sources) > SOURCES:
-        console.say("and {sources:,} more sources (--json shows all)", len(sources) - SOURCES)
+        console.print_text("and {sources:,} more sources (--json shows all)", len(sources) - SOURCES)

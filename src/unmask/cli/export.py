@@ -17,9 +17,7 @@ def register(app: App) -> None:
 
 
 def export(
-    model: Annotated[
-        Path, typer.Argument(metavar="MODEL", help="A run, a model folder, or a public checkpoint.")
-    ],
+    model: Annotated[Path, typer.Argument(metavar="MODEL", help="A run, a model folder, or a public checkpoint.")],
     out: Annotated[Path, typer.Option(help="The output folder.")],
     format: Annotated[
         str,
@@ -34,7 +32,7 @@ def export(
     """Write a model so that an unmodified transformers, or sentence-transformers, computes the same with it."""
     from unmask import bundle
     from unmask.bundle.public import export as write
-    from unmask.bundle.sentence import MODULES
+    from unmask.bundle.sentence_transformers import MODULES
     from unmask.errors import UserError
 
     if format not in FORMATS:
@@ -44,8 +42,8 @@ def export(
     opened = bundle.read(model, allow_unused=allow_unused)
     architecture = write(opened, out, sentences=format == FORMATS[1])
     if as_json:
-        console.say_json({"folder": str(out), "architecture": architecture})
+        console.print_json({"folder": str(out), "architecture": architecture})
         return
     facts([("model", str(out)), ("class", architecture)])
     if opened.task is not None and architecture.endswith("Model") and not (out / MODULES).is_file():
-        console.remark("other libraries do not know the head of this task: the encoder alone was written")
+        console.note("other libraries do not know the head of this task: the encoder alone was written")

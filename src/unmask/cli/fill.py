@@ -22,8 +22,7 @@ def fill(
         str,
         typer.Argument(
             metavar="TEXT",
-            help="A text with [MASK], or the mask token of the model's tokenizer (<mask>), at the words "
-            "to predict.",
+            help="A text with [MASK], or the mask token of the model's tokenizer (<mask>), at the words to predict.",
         ),
     ],
     model: Annotated[Path, typer.Option(help="A pretrained model: a run or its model/.")],
@@ -33,15 +32,15 @@ def fill(
     """Show the most probable tokens at each [MASK], predicted independently."""
     from unmask.predict import load
 
-    masks = load(model).fill(text, best=top)
+    masks = load(model).fill(text, top_k=top)
     if as_json:
-        console.say(
+        console.print_text(
             json.dumps([[asdict(one) for one in candidates] for candidates in masks], ensure_ascii=False)
         )
         return
     for number, candidates in enumerate(masks, start=1):
         console.table(
-            ("piece", "probability", "text"),
-            [(one.piece, f"{one.score:.1%}", one.text) for one in candidates],
+            ("token", "probability", "text"),
+            [(one.token, f"{one.score:.1%}", one.text) for one in candidates],
             title=message("[MASK] {number} of {count}", number, len(masks)) if len(masks) > 1 else None,
         )

@@ -11,7 +11,7 @@ from rich.table import Table
 from typer.core import TyperCommand, TyperGroup
 
 from unmask import console
-from unmask.errors import UserError, closest, did_you_mean
+from unmask.errors import UserError, did_you_mean, suggest
 from unmask.messages import message, translate
 
 UsageError: type[Exception] = typer.BadParameter.__mro__[1]  # typer's own or click's, as its version has it
@@ -34,7 +34,7 @@ class Group(TyperGroup):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         if not args:
-            console.say(self.get_help(ctx))
+            console.print_text(self.get_help(ctx))
             raise typer.Exit(2)
         return super().parse_args(ctx, args)
 
@@ -45,7 +45,7 @@ class Group(TyperGroup):
                 args[0],
                 ctx.command_path,
                 allowed=", ".join(self.commands),
-                hint=did_you_mean(closest(args[0], self.commands)),
+                hint=did_you_mean(suggest(args[0], self.commands)),
             )
         return super().resolve_command(ctx, args)
 

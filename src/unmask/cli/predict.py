@@ -17,14 +17,14 @@ from unmask.errors import UserError
 from unmask.messages import join, message, verbatim
 
 if TYPE_CHECKING:
-    from unmask.data.tables import Example
+    from unmask.data.rows.tables import Example
     from unmask.predict import Predictor
     from unmask.tasks import Task
 
 Format = Literal["jsonl", "csv", "table", "conll", "npy"]
 BLOCK = 512  # rows predicted, then written, at a time
 EXCERPT = 60  # characters of a text in a table
-PLACES = ("line", "start", "stop")  # columns that a table for people goes without
+PLACES = ("line", "start", "end")  # columns that a table for people goes without
 
 
 def register(app: App) -> None:
@@ -57,6 +57,14 @@ def predict(
             help="Output the probability of every label, the other answers, or both vectors of a pair.",
         ),
     ] = False,
+    top_k: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Give so many labels or answers, the most probable; --all gives every label, and 5 answers.",
+            show_default=False,
+        ),
+    ] = None,
     text_column: TextColumn = None,
     pair_column: PairColumn = None,
     token_column: TokenColumn = None,
@@ -66,10 +74,10 @@ def predict(
 ) -> None:
     """Predict the label or labels, number, labelled spans, answer, vector or (of a pair) cosine of each row."""
     from unmask import files
-    from unmask.data.conll import TagColumns
-    from unmask.data.tables import Columns
+    from unmask.data.rows.conll import TagColumns
+    from unmask.data.rows.tables import Columns
     from unmask.predict import load, stream
-    from unmask.tasks import Reading
+    from unmask.tasks import ReadOptions
 
     if out is not None:
         files.check_file(out)
@@ -82,8 +90,11 @@ def predict(
     shape = style or ("jsonl" if out is None else task.format_of(out))
     if shape not in task.formats:
         raise UserError("--format {shape} is not for this model", shape, allowed=", ".join(task.formats))
+    if top_k is not None and not task.ranks:
+        raise UserError("--top-k is for labels of whole texts and for answers")
+    every = every or top_k is not None
     task.columns(every)
-    reading = Reading(
+    reading = ReadOptions(
         Columns(text=text_column, pair=pair_column),
         TagColumns(token=token_column),
         on_error=on_error,
@@ -91,29 +102,30 @@ def predict(
         format=data_format,
     )
     examples = task.read_new(file or "-", reading)
+    rows = stream(predictor, examples, BLOCK, top_k)
     if shape == "table":
         if out is not None:
             raise UserError("a table is for reading", allowed="--format jsonl or csv with --out")
-        _table(task, stream(predictor, examples, BLOCK), every)
+        _table(task, rows, every)
         return
     if shape == "npy":
         if out is None:
             raise UserError("an array is for a file", allowed="--out vectors.npy, or --format jsonl")
-        _array(stream(predictor, examples, BLOCK), len(examples), out)
+        _array(rows, len(examples), out)
         _say_cut(predictor)
         return
-    with console.work("Prediction") as work, _opened(out) as target:
+    with console.start_step("Prediction") as work, _opened(out) as target:
         work.start(len(examples), "rows")
         table = csv.writer(target, lineterminator="\n")
         if shape == "csv":
             table.writerow(task.columns(every))
-        for example, prediction in stream(predictor, examples, BLOCK):
+        for example, prediction in rows:
             if shape == "csv":
-                table.writerows(task.lines(example, prediction, every))
+                table.writerows(task.to_rows(example, prediction, every))
             elif shape == "conll":
                 target.write(task.conll(example, prediction))
             else:
-                record = task.record(example, prediction, every)
+                record = task.to_record(example, prediction, every)
                 target.write(json.dumps(record, ensure_ascii=False) + "\n")
             work.advance(1)
         work.result(join([message("{rows:,} rows", len(examples)), str(out) if out else None]))
@@ -123,10 +135,10 @@ def predict(
 def _say_cut(predictor: "Predictor") -> None:
     task = predictor.task
     if predictor.truncated:
-        console.remark(
+        console.note(
             "{count:,} texts truncated to {tokens:,} tokens",
             predictor.truncated,
-            task.cut_at(task.settings)[1],
+            task.max_length_setting(task.settings)[1],
         )
 
 
@@ -136,7 +148,7 @@ def _array(rows: "Iterable[tuple[Example, Any]]", count: int, out: Path) -> None
 
     from unmask import files
 
-    with console.work("Prediction") as work, files.atomic(out) as temporary:
+    with console.start_step("Prediction") as work, files.atomic(out) as temporary:
         work.start(count, "rows")
         target = None
         for number, (_, vector) in enumerate(rows):
@@ -172,7 +184,7 @@ def _table(task: "Task[Any]", rows: "Iterable[tuple[Example, Any]]", every: bool
     for example, prediction in rows:
         text = " ".join(f"{example.text} {example.pair or ''}".split())
         excerpt = text if len(text) <= EXCERPT else text[: EXCERPT - 3].rstrip() + "..."
-        for line in task.lines(example, prediction, every):
+        for line in task.to_rows(example, prediction, every):
             cells = [line[n] for n in chosen]
             shares = [
                 f"{x:.1%}" if isinstance(x, float) and columns[n] != "number" else x

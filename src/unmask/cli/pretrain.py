@@ -14,7 +14,7 @@ from unmask.cli.shared import AsJson, Overrides, assigned, facts
 from unmask.messages import message
 
 if TYPE_CHECKING:
-    from unmask.train.pretrain import Pretrained
+    from unmask.train.pretrain import PretrainResult
 
 
 def register(app: App) -> None:
@@ -28,12 +28,10 @@ def pretrain(
         typer.Argument(metavar="RECIPE", help="A recipe file, or tiny, small, base, bert-base, pairs, long."),
     ],
     overrides: Overrides = None,
-    corpus: Annotated[
-        Path | None, typer.Option(help="The corpus folder (unmask corpus build): data.corpus.")
-    ] = None,
+    corpus: Annotated[Path | None, typer.Option(help="The corpus folder (unmask corpus build): data.corpus.")] = None,
     begin_from: Annotated[
         str | None,
-        typer.Option("--from", help="A model to continue from, as in fine-tuning: start.model."),
+        typer.Option("--from", help="A model to continue from, as in fine-tuning: init_from."),
     ] = None,
     out: Annotated[Path | None, typer.Option(help="The run folder. [default: runs/RECIPE]")] = None,
     as_json: AsJson = False,
@@ -43,28 +41,26 @@ def pretrain(
     Stopped at any moment, the same command goes on where it stopped. Several processes train together when
     torchrun starts them: torchrun --nproc-per-node 2 -m unmask pretrain RECIPE.
     """
-    from unmask.train.parallel import joined
+    from unmask.train.parallel import join_world
     from unmask.train.pretrain import pretrain as train
     from unmask.train.recipe import PretrainRecipe, read_recipe
 
-    settings = [*assigned([("data.corpus", corpus), ("start.model", begin_from)]), *(overrides or [])]
-    with joined() as world:
-        with world.agreeing():
+    settings = [*assigned([("data.corpus", corpus), ("init_from", begin_from)]), *(overrides or [])]
+    with join_world() as world:
+        with world.sync_errors():
             resolved = read_recipe(PretrainRecipe, recipe, settings)
-        with console.work("Pretraining") as work:
+        with console.start_step("Pretraining") as work:
             folder = out or Path("runs") / Path(recipe).stem
             result = train(resolved, out=folder, progress=work, world=world)
-            work.result(
-                "{run.steps:,} steps · {run.tokens:,} tokens · {run.tokens_per_second:,.0f} tokens/s", result
-            )
+            work.result("{run.steps:,} steps · {run.tokens:,} tokens · {run.tokens_per_second:,.0f} tokens/s", result)
     if as_json:
         facts_of = {**asdict(result), "folder": str(result.folder), "model": str(result.model)}
-        console.say(json.dumps({**facts_of, "tokens_per_second": round(result.tokens_per_second)}))
+        console.print_text(json.dumps({**facts_of, "tokens_per_second": round(result.tokens_per_second)}))
     else:
         _show(result)
 
 
-def _show(result: "Pretrained") -> None:
+def _show(result: "PretrainResult") -> None:
     heldout = result.heldout
     rows = []
     if "masked.loss" in heldout:
@@ -93,13 +89,11 @@ def _show(result: "Pretrained") -> None:
                 ),
             )
         )
-    rows.append(
-        ("model", message("{model} · {parameters:.1f} M parameters", result.model, result.parameters / 1e6))
-    )
+    rows.append(("model", message("{model} · {parameters:.1f} M parameters", result.model, result.parameters / 1e6)))
     model = shlex.quote(str(result.model))
     following = f"finetune --model {model} --train FILE"
     if "masked.loss" in heldout:
         from unmask.text.tokenizer import Tokenizer
 
-        following = f"fill --model {model} 'A text with a {Tokenizer.load(result.model).mask} in it.'"
+        following = f"fill --model {model} 'A text with a {Tokenizer.load(result.model).mask_token} in it.'"
     facts([*rows, ("next", f"unmask {following}")])

@@ -35,16 +35,10 @@ def quickstart(
             "with your own files: classify, tag. [default: the first]"
         ),
     ] = None,
-    lang: Annotated[
-        str, typer.Option(help="en or zh: which data, and the language of messages and report.")
-    ] = "en",
-    budget: Annotated[
-        str, typer.Option(help="Time for pretraining and all fine-tuning: 90s, 5m, 1h.")
-    ] = "5m",
+    lang: Annotated[str, typer.Option(help="en or zh: which data, and the language of messages and report.")] = "en",
+    budget: Annotated[str, typer.Option(help="Time for pretraining and all fine-tuning: 90s, 5m, 1h.")] = "5m",
     out: Annotated[Path | None, typer.Option(help="The run folder. [default: runs/quickstart-TASK]")] = None,
-    text: Annotated[
-        list[str] | None, typer.Option(help="Your own text to pretrain on; may be repeated.")
-    ] = None,
+    text: Annotated[list[str] | None, typer.Option(help="Your own text to pretrain on; may be repeated.")] = None,
     train: Annotated[str | None, typer.Option(help="Your own labelled rows: csv, tsv, jsonl; CoNLL.")] = None,
     test: Annotated[str | None, typer.Option(help="Your own test rows.")] = None,
     text_column: TextColumn = None,
@@ -60,26 +54,22 @@ def quickstart(
     next_sentence: Annotated[
         bool, typer.Option("--next-sentence", help="Also train next-sentence prediction.")
     ] = False,
-    whole_words: Annotated[
-        bool, typer.Option("--whole-words", help="Mask whole words instead of tokens.")
-    ] = False,
+    whole_words: Annotated[bool, typer.Option("--whole-words", help="Mask whole words instead of tokens.")] = False,
     start: Annotated[
         str | None,
-        typer.Option(
-            "--from", help="Also fine-tune a public checkpoint: minilm, a folder, or OWNER/NAME on the hub."
-        ),
+        typer.Option("--from", help="Also fine-tune a public checkpoint: minilm, a folder, or OWNER/NAME on the hub."),
     ] = None,
     seed: Annotated[int, typer.Option(help="Random seed.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print results.json instead of tables.")] = False,
 ) -> None:
     """Tokenizer, pretraining, fine-tuning and evaluation in seven steps, on real public text or your own files."""
     from unmask import console, files
-    from unmask.data.conll import TagColumns
-    from unmask.data.tables import Columns
+    from unmask.data.rows.conll import TagColumns
+    from unmask.data.rows.tables import Columns
     from unmask.quickstart import Request
     from unmask.quickstart import quickstart as run
-    from unmask.tasks import Reading
-    from unmask.tasks.task import TITLES
+    from unmask.tasks import ReadOptions
+    from unmask.tasks.task import METRIC_TITLES
 
     columns = Columns(text=text_column, pair=pair_column, label=label_column)
     tags = TagColumns(token=token_column, tag=tag_column)
@@ -94,23 +84,21 @@ def quickstart(
         whole_words=whole_words,
         seed=seed,
         language=lang,
-        reading=Reading(columns, tags, scheme, on_error, encoding, unknown_labels, format=data_format),
+        read_options=ReadOptions(columns, tags, scheme, on_error, encoding, unknown_labels, format=data_format),
         start=start,
     )
     folder = run(request)
     results = files.read_json(folder / "results.json")
     if as_json:
-        console.say((folder / "results.json").read_text(encoding="utf-8").rstrip())
+        console.print_text((folder / "results.json").read_text(encoding="utf-8").rstrip())
         return
     evaluation = results["evaluation"]
-    shown = [key for key in TITLES if isinstance(evaluation["models"][0].get(key), dict)]
-    rows = [
-        [translate(model["name"]), *(_shown(model[key]) for key in shown)] for model in evaluation["models"]
-    ]
+    shown = [key for key in METRIC_TITLES if isinstance(evaluation["models"][0].get(key), dict)]
+    rows = [[translate(model["name"]), *(_shown(model[key]) for key in shown)] for model in evaluation["models"]]
     console.table(
         [
             message("{rows:,} test {unit}", evaluation["rows"], message(f"{evaluation['unit']}s")),
-            *(message("{metric} [95 %]", message(TITLES[key])) for key in shown),
+            *(message("{metric} [95 %]", message(METRIC_TITLES[key])) for key in shown),
         ],
         rows,
     )

@@ -22,15 +22,15 @@ def runs(
     as_json: AsJson = False,
 ) -> None:
     """List the runs below a folder, the newest last. Damaged ones are listed as such, with the reason."""
-    from unmask.report.runs import find_runs, told
+    from unmask.report.runs import find_runs, run_facts
     from unmask.report.words import catalogue
 
     found = find_runs(folder)
     if as_json:
-        console.say_json([run.plain() for run in found])
+        console.print_json([run.plain() for run in found])
         return
     if not found:
-        console.remark("there are no runs below {folder}", folder)
+        console.note("there are no runs below {folder}", folder)
         return
     words = catalogue(language())
-    console.table(COLUMNS, [told(run, words) for run in found])
+    console.table(COLUMNS, [run_facts(run, words) for run in found])

@@ -14,7 +14,7 @@ from unmask.messages import message, translate, verbatim
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from unmask.data.corpus import Document
+    from unmask.data.corpus.documents import Document
     from unmask.text.tokenizer import Tokenizer
 
 LONGEST = 8  # pieces shown
@@ -39,9 +39,7 @@ def train(
     out: Annotated[Path, typer.Option(help="The folder to write the tokenizer to.")],
     vocabulary: Annotated[int, typer.Option(help="The vocabulary size.")] = 8192,
     cased: Annotated[bool, typer.Option("--cased", help="Keep capital letters and accents.")] = False,
-    minimum_count: Annotated[
-        int, typer.Option(help="Minimum count of characters and of pairs of tokens.")
-    ] = 2,
+    minimum_count: Annotated[int, typer.Option(help="Minimum count of characters and of pairs of tokens.")] = 2,
     fold_width: Annotated[
         bool, typer.Option("--fold-width", help="Read full- and half-width forms as the ordinary characters.")
     ] = False,
@@ -60,16 +58,16 @@ def train(
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
     """Train a WordPiece vocabulary. The same text always gives the same vocabulary."""
-    from unmask.data import corpus
+    from unmask.data.corpus import documents as corpus
     from unmask.text.tokenizer import Tokenizer
 
     _check_folder(out)
-    with console.work("Tokenizer") as work:
+    with console.start_step("Tokenizer") as work:
         tokenizer = Tokenizer.train(
-            _texts(corpus.read(sources, column=column, on_error=on_error, encoding=encoding)),  # type: ignore[arg-type]
-            vocabulary=vocabulary,
+            _texts(corpus.read_documents(sources, column=column, on_error=on_error, encoding=encoding)),  # type: ignore[arg-type]
+            vocab_size=vocabulary,
             lowercase=not cased,
-            minimum_count=minimum_count,
+            min_frequency=minimum_count,
             fold_width=fold_width,
             simplify=simplify,
             progress=work,
@@ -77,13 +75,13 @@ def train(
         tokenizer.save(out)
         result = _training(tokenizer)
         work.result(
-            "{tokenizer[vocabulary]:,} tokens · {tokenizer[characters_per_piece]:.2f} characters per token · "
+            "{tokenizer[vocab_size]:,} tokens · {tokenizer[characters_per_piece]:.2f} characters per token · "
             "{tokenizer[unknown_rate]:.2%} unknown",
             result,
         )
     result = {"tokenizer": str(out), **result, "seconds": round(work.elapsed, 3)}
     if as_json:
-        console.say(json.dumps(result))
+        console.print_text(json.dumps(result))
         return
     _say_training(result)
 
@@ -91,9 +89,7 @@ def train(
 def _check_folder(out: Path) -> None:
     """Raises UserError where a tokenizer would spoil what is there."""
     files.check_file(out / "tokenizer.json")
-    theirs = next(
-        (name for name in ("unmask.json", "run.json", "manifest.json") if (out / name).exists()), None
-    )
+    theirs = next((name for name in ("unmask.json", "run.json", "manifest.json") if (out / name).exists()), None)
     if theirs is not None:
         raise UserError(
             "{out} holds a model, a run or a corpus, which belong to the tokenizer that they were made with",
@@ -112,7 +108,7 @@ def _training(tokenizer: "Tokenizer") -> dict[str, Any]:
     assert training is not None
     statistics = training.statistics
     return {
-        "vocabulary": tokenizer.vocabulary,
+        "vocabulary": tokenizer.vocab_size,
         "cased": not tokenizer.lowercase,
         "fold_width": tokenizer.fold_width,
         "simplify": tokenizer.simplify,
@@ -121,9 +117,9 @@ def _training(tokenizer: "Tokenizer") -> dict[str, Any]:
         "characters": statistics.characters,
         "words": statistics.words,
         "distinct_words": training.distinct_words,
-        "pieces": statistics.pieces,
-        "characters_per_piece": statistics.characters_per_piece,
-        "pieces_per_word": statistics.pieces_per_word,
+        "pieces": statistics.tokens,
+        "characters_per_piece": statistics.characters_per_token,
+        "pieces_per_word": statistics.tokens_per_word,
         "unknown_rate": statistics.unknown_rate,
         "alphabet": training.alphabet,
         "dropped_characters": training.dropped_characters,
@@ -136,7 +132,7 @@ def _say_training(result: dict[str, Any]) -> None:
     rows = [
         (
             "tokens",
-            message("{tokenizer[vocabulary]:,}, with {tokenizer[alphabet]:,} single characters", result),
+            message("{tokenizer[vocab_size]:,}, with {tokenizer[alphabet]:,} single characters", result),
         ),
         ("characters per token", f"{result['characters_per_piece']:.2f}"),
         ("tokens per word", f"{result['pieces_per_word']:.2f}"),
@@ -145,13 +141,11 @@ def _say_training(result: dict[str, Any]) -> None:
         ("time", console.seconds(result["seconds"])),
         ("sha256", result["sha256"]),
     ]
-    console.table(
-        ["tokenizer", verbatim(result["tokenizer"])], [(translate(name), value) for name, value in rows]
-    )
+    console.table(["tokenizer", verbatim(result["tokenizer"])], [(translate(name), value) for name, value in rows])
     dropped = result["dropped_characters"]
     if dropped:
         shown = " ".join(dropped[:DROPPED]) + (" ..." if len(dropped) > DROPPED else "")
-        console.remark(
+        console.note(
             "{dropped:,} rare characters are not in the alphabet; the {dropped_words:,} words with "
             "them become [UNK]: {shown}",
             len(dropped),
@@ -159,23 +153,19 @@ def _say_training(result: dict[str, Any]) -> None:
             shown,
         )
     if result["forgotten_words"]:
-        console.remark("{tokenizer[forgotten_words]:,} rare words were not counted, to save memory", result)
-    console.say("next: unmask corpus build FILES --tokenizer {tokenizer} --out corpus", result["tokenizer"])
+        console.note("{tokenizer[forgotten_words]:,} rare words were not counted, to save memory", result)
+    console.print_text("next: unmask corpus build FILES --tokenizer {tokenizer} --out corpus", result["tokenizer"])
 
 
 @noun.command(example='unmask tokenizer inspect tokenizer "Shares rose after the merger."')
 def inspect(
     folder: Annotated[
         Path,
-        typer.Argument(
-            metavar="TOKENIZER", help="A tokenizer's folder, its tokenizer.json or its vocab.txt."
-        ),
+        typer.Argument(metavar="TOKENIZER", help="A tokenizer's folder, its tokenizer.json or its vocab.txt."),
     ],
     text: Annotated[str | None, typer.Argument(metavar="[TEXT]", help="A text to tokenize.")] = None,
     pair: Annotated[str | None, typer.Option(help="A second text.")] = None,
-    specials: Annotated[
-        bool, typer.Option("--specials", help="Read [MASK] in the text as the mask.")
-    ] = False,
+    specials: Annotated[bool, typer.Option("--specials", help="Read [MASK] in the text as the mask.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
     """Describe a tokenizer, or show the tokens of a text and their positions."""
@@ -184,7 +174,7 @@ def inspect(
     tokenizer = Tokenizer.load(folder)
     facts = _facts(tokenizer) if text is None else _pieces(tokenizer, text, pair, specials)
     if as_json:
-        console.say(json.dumps({"tokenizer": str(folder), **facts}))
+        console.print_text(json.dumps({"tokenizer": str(folder), **facts}))
     elif text is None:
         console.table(
             ["tokenizer", verbatim(str(folder))],
@@ -192,7 +182,7 @@ def inspect(
         )
     else:
         rows = [
-            (row["piece"], row["id"], row["characters"], f"{row['start']}-{row['end']}", _shown(row["word"]))
+            (row["token"], row["id"], row["characters"], f"{row['start']}-{row['end']}", _shown(row["word"]))
             for row in facts["pieces"]
         ]
         console.table(["token", "id", "stands for", "position", "word"], rows)
@@ -205,52 +195,46 @@ def _shown(value: Any) -> str:
         return translate("yes" if value else "no")
     if isinstance(value, dict):
         return "  ".join(f"{key} {number}" for key, number in value.items())
-    return (
-        "  ".join(value)
-        if isinstance(value, list)
-        else f"{value:,}"
-        if isinstance(value, int)
-        else str(value)
-    )
+    return "  ".join(value) if isinstance(value, list) else f"{value:,}" if isinstance(value, int) else str(value)
 
 
 def _facts(tokenizer: "Tokenizer") -> dict[str, Any]:
-    special = set(tokenizer.special_ids)
-    ordinary = [number for number in range(tokenizer.vocabulary) if number not in special]
+    special = set(tokenizer.all_special_ids)
+    ordinary = [number for number in range(tokenizer.vocab_size) if number not in special]
     starts = int(tokenizer.word_start[ordinary].sum())
-    pieces = [(len(tokenizer.spelled(number).strip()), tokenizer.piece_of(number)) for number in ordinary]
+    pieces = [(len(tokenizer.token_text(number).strip()), tokenizer.id_to_token(number)) for number in ordinary]
     longest = [piece for _, piece in sorted(pieces, key=lambda item: (-item[0], item[1]))[:LONGEST]]
     example = "An unmasked word: Überraschung, 你好!"
     encoded = tokenizer.encode(example)
     return {
         "kind": tokenizer.kind,
-        "vocabulary": tokenizer.vocabulary,
+        "vocabulary": tokenizer.vocab_size,
         "cased": not tokenizer.lowercase,
         "accents_dropped": tokenizer.strip_accents,
-        "chinese_characters_apart": tokenizer.chinese_characters,
+        "chinese_characters_apart": tokenizer.tokenize_chinese_chars,
         "width_folded": tokenizer.fold_width,
         "traditional_as_simplified": tokenizer.simplify,
-        "specials": {tokenizer.piece_of(number): number for number in tokenizer.special_ids},
+        "specials": {tokenizer.id_to_token(number): number for number in tokenizer.all_special_ids},
         "single_characters": sum(length == 1 for length, _ in pieces),
         "word_starts": starts,
         "continuations": len(ordinary) - starts,
         "longest_pieces": longest,
         "example": example,
-        "example_pieces": [tokenizer.piece_of(number) for number in encoded.ids],
+        "example_pieces": [tokenizer.id_to_token(number) for number in encoded.input_ids],
         "sha256": tokenizer.sha256,
     }
 
 
 def _pieces(tokenizer: "Tokenizer", text: str, pair: str | None, specials: bool) -> dict[str, Any]:
-    encoded = tokenizer.encode(text, pair, specials=specials)
+    encoded = tokenizer.encode(text, pair, add_special_tokens=specials)
     rows = []
     for place, (number, segment, (start, end), word) in enumerate(
-        zip(encoded.ids, encoded.segments, encoded.offsets, encoded.words, strict=True)
+        zip(encoded.input_ids, encoded.token_type_ids, encoded.offsets, encoded.word_ids, strict=True)
     ):
-        source = text if encoded.second is None or place < encoded.second else pair or ""
+        source = text if encoded.pair_start is None or place < encoded.pair_start else pair or ""
         rows.append(
             {
-                "piece": tokenizer.piece_of(number),
+                "token": tokenizer.id_to_token(number),
                 "id": number,
                 "segment": segment,
                 "start": start,

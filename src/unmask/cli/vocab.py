@@ -15,7 +15,7 @@ from unmask.messages import message, translate
 
 if TYPE_CHECKING:
     from unmask.text.tokenizer import Tokenizer
-    from unmask.vocab import Fit, Grown
+    from unmask.vocab import GrowResult, VocabularyFit
 
 SHOWN = 12  # pieces and characters of a list
 
@@ -58,15 +58,15 @@ def audit(
 ) -> None:
     """Measure how a vocabulary suits a text: tokens by script, fragmented words, unknown characters."""
     from unmask.text.audit import audit as figures_of
-    from unmask.text.usage import usage
+    from unmask.text.usage import count_usage
 
     tokenizer = _tokenizer(model)
-    with console.work("Audit") as work:
-        found = usage(tokenizer, _texts(sources, column, split, encoding, on_error), work)
-        work.result("{documents:,} documents · {tokens:,} tokens", found.documents, found.whole.pieces)
+    with console.start_step("Audit") as work:
+        found = count_usage(tokenizer, _texts(sources, column, split, encoding, on_error), work)
+        work.result("{documents:,} documents · {tokens:,} tokens", found.documents, found.total.tokens)
     figures = figures_of(found)
     if as_json:
-        console.say_json({"model": model, **figures})
+        console.print_json({"model": model, **figures})
     else:
         _say_audit(figures)
 
@@ -90,9 +90,9 @@ def _tokenizer(source: str) -> "Tokenizer":
 
 
 def _texts(sources: list[str], column: str, split: Any, encoding: str | None, on_error: Any) -> Iterator[str]:
-    from unmask.data import corpus
+    from unmask.data.corpus import documents as corpus
 
-    documents = corpus.read(sources, column=column, split=split, encoding=encoding, on_error=on_error)
+    documents = corpus.read_documents(sources, column=column, split=split, encoding=encoding, on_error=on_error)
     return (document.text for document in documents)
 
 
@@ -137,7 +137,7 @@ def _say_audit(figures: dict[str, Any]) -> None:
             title="words that need the most tokens",
         )
     if figures["forgotten"]:
-        console.remark("{forgotten:,} rare words were not counted, to save memory", figures["forgotten"])
+        console.note("{forgotten:,} rare words were not counted, to save memory", figures["forgotten"])
 
 
 def grow(
@@ -169,18 +169,18 @@ def grow(
     from unmask.vocab import grow as grown_of
 
     opened = bundle.read(model, allow_unused=allow_unused)
-    with console.work("Vocabulary") as work:
+    with console.start_step("Vocabulary") as work:
         texts = _texts(sources, column, split, encoding, on_error)
-        grown = grown_of(opened, texts, out, add=add, minimum_count=minimum_count, seed=seed, progress=work)
+        grown = grown_of(opened, texts, out, add=add, min_frequency=minimum_count, seed=seed, progress=work)
         work.result("{tokens:,} more tokens · {documents:,} documents", len(grown.chosen), grown.documents)
     if as_json:
-        console.say(json.dumps({"out": str(out), **asdict(grown)}, ensure_ascii=False))
+        console.print_text(json.dumps({"out": str(out), **asdict(grown)}, ensure_ascii=False))
         return
     _say_grown(grown, out, add)
 
 
-def _say_grown(grown: "Grown", out: Path, asked: int) -> None:
-    first = [f"{one.piece} {one.count:,}" for one in grown.chosen[:SHOWN]]
+def _say_grown(grown: "GrowResult", out: Path, asked: int) -> None:
+    first = [f"{one.token} {one.count:,}" for one in grown.chosen[:SHOWN]]
     console.facts(
         [
             (
@@ -188,7 +188,7 @@ def _say_grown(grown: "Grown", out: Path, asked: int) -> None:
                 message(
                     "{count:,} tokens, which save {saved:,}",
                     len(grown.chosen),
-                    sum(one.saved for one in grown.chosen),
+                    sum(one.tokens_saved for one in grown.chosen),
                 ),
             ),
             ("", "  ".join(first)),
@@ -202,16 +202,16 @@ def _say_grown(grown: "Grown", out: Path, asked: int) -> None:
         ],
     )
     if len(grown.chosen) < asked:
-        console.remark("the text supports only {tokens:,} tokens", len(grown.chosen))
-    console.remark(
+        console.note("the text supports only {tokens:,} tokens", len(grown.chosen))
+    console.note(
         "new pieces have not been trained: pretrain the model further on such text before you judge or fine-tune it"
     )
-    console.say("next: unmask corpus build FILES --tokenizer {out} --out corpus", out)
+    console.print_text("next: unmask corpus build FILES --tokenizer {out} --out corpus", out)
 
 
-def _shown(fit: "Fit") -> list[tuple[str, str]]:
+def _shown(fit: "VocabularyFit") -> list[tuple[str, str]]:
     rows = [
-        ("characters per token", f"{fit.characters_per_piece:.3f}"),
+        ("characters per token", f"{fit.characters_per_token:.3f}"),
         ("unknown words", f"{fit.unknown_rate:.3%}"),
     ]
     if fit.bits_per_character is not None:

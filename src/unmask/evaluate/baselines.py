@@ -1,4 +1,4 @@
-"""What any trained model is to be compared with: the most frequent label or tag; TF-IDF and logistic regression.
+"""What any trained model is to be compared with: the most frequent tag; TF-IDF and logistic regression.
 
 All learn from the same training rows as the model and never see the labels of the test rows.
 """
@@ -23,17 +23,6 @@ class Baseline:
     name: str
     predicted: list[str]  # a label for each test row
     chosen: dict[str, Any]
-
-
-def majority(train_labels: Sequence[str], n_test: int) -> Baseline:
-    """The most frequent training label for every test row; of equally frequent ones the first by name.
-
-    Raises UserError where there are no training rows.
-    """
-    _check_rows(train_labels)
-    frequency = Counter(train_labels)
-    label = min(frequency, key=lambda name: (-frequency[name], name))
-    return Baseline("majority", [label] * n_test, {"label": label})
 
 
 def most_frequent_tags(
@@ -87,9 +76,7 @@ def tfidf(
         raise missing_extra("scikit-learn", "eval", "the TF-IDF baseline") from None
     _check_rows(train_labels)
     if len(train_texts) != len(train_labels):
-        raise UserError(
-            "not every text has a label", given=f"{len(train_texts)} texts, {len(train_labels)} labels"
-        )
+        raise UserError("not every text has a label", given=f"{len(train_texts)} texts, {len(train_labels)} labels")
     if len(set(train_labels)) == 1:
         return Baseline("tfidf", [train_labels[0]] * len(test_texts), {"label": train_labels[0]})
     train, test = _features(train_texts, test_texts, analyzer)

@@ -25,7 +25,7 @@ class HeadStyle:
     activation: Literal["tanh", "relu", "gelu"] = "tanh"
     bias: bool = True
     norm: bool = False
-    everywhere: bool = False
+    use_before_tagging: bool = False
     masked_activation: Literal["gelu"] | None = None
 
 
@@ -41,62 +41,64 @@ class Family:
     prefix: str
     classes: str
     head: HeadStyle = field(default_factory=HeadStyle)
-    says: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
+    requires: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
 
-    def lacks(self, config: "EncoderConfig") -> list[str]:
+    def why_not(self, config: "EncoderConfig") -> list[str]:
         """The settings that the layout cannot say, with their values."""
-        wrong = [name for name, values in self.says.items() if getattr(config, name) not in values]
+        wrong = [name for name, values in self.requires.items() if getattr(config, name) not in values]
         if self.name == "albert":
-            wrong += [name for name in ("embedding", "blocks") if getattr(config, name) is None]
-        if self.name != "modernbert" and any(map(config.is_local, range(config.layers))):
-            wrong.append("pattern")
+            wrong += [name for name in ("embedding_size", "num_hidden_groups") if getattr(config, name) is None]
+        if self.name != "modernbert" and any(map(config.is_local, range(config.num_hidden_layers))):
+            wrong.append("attention_pattern")
         if self.name == "modernbert" and not _is_modern_pattern(config):
-            wrong.append("pattern")
+            wrong.append("attention_pattern")
         return [f"{name} {getattr(config, name)}" for name in wrong]
 
 
 def _is_modern_pattern(config: "EncoderConfig") -> bool:
     """Both of its kinds of layers, or all of them global."""
-    return config.pattern == "G" or config.window is not None
+    return config.attention_pattern == "G" or config.window is not None
 
 
 # activations that other libraries know under a name
 _ACTIVATIONS = ("gelu", "gelu_tanh", "relu")
 _CLASSIC = {
     "norm": ("post",),
-    "norm_kind": ("layer",),
+    "norm_type": ("layer",),
     "norm_bias": (True,),
     "embedding_norm": (None, True),
     "first_norm": (True,),
     "bias": (True,),
     "qk_norm": (False,),
     "gated": (False,),
-    "activation": _ACTIVATIONS,
-    "positions": ("sinusoidal", "learned"),
+    "hidden_act": _ACTIVATIONS,
+    "position_embedding_type": ("sinusoidal", "learned"),
     "position_offset": (0,),
-    "segments": (1, 2),
-    "embedding": (None,),
-    "blocks": (None,),
+    "type_vocab_size": (1, 2),
+    "embedding_size": (None,),
+    "num_hidden_groups": (None,),
 }
 
 FAMILIES: dict[FamilyName, Family] = {
     family.name: family
     for family in (
-        Family("bert", ("bert",), "bert", "Bert", says=_CLASSIC),
+        Family("bert", ("bert",), "bert", "Bert", requires=_CLASSIC),
         Family(
             "roberta",
             ("roberta", "xlm-roberta", "camembert"),
             "roberta",
             "Roberta",
             HeadStyle(masked_activation="gelu"),
-            {**_CLASSIC, "positions": ("learned",), "position_offset": tuple(range(1, 100))},
+            {**_CLASSIC, "position_embedding_type": ("learned",), "position_offset": tuple(range(1, 100))},
         ),
         Family(
             "albert",
             ("albert",),
             "albert",
             "Albert",
-            says={name: values for name, values in _CLASSIC.items() if name not in ("embedding", "blocks")},
+            requires={
+                name: values for name, values in _CLASSIC.items() if name not in ("embedding_size", "num_hidden_groups")
+            },
         ),
         Family(
             "distilbert",
@@ -104,7 +106,7 @@ FAMILIES: dict[FamilyName, Family] = {
             "distilbert",
             "DistilBert",
             HeadStyle(activation="relu"),
-            {**_CLASSIC, "segments": (0,), "norm_eps": (1e-12,), "activation": ("gelu", "relu")},
+            {**_CLASSIC, "type_vocab_size": (0,), "norm_eps": (1e-12,), "hidden_act": ("gelu", "relu")},
         ),
         Family(
             "electra",
@@ -112,26 +114,26 @@ FAMILIES: dict[FamilyName, Family] = {
             "electra",
             "Electra",
             HeadStyle(activation="gelu", masked_activation="gelu"),
-            {name: values for name, values in _CLASSIC.items() if name != "embedding"},
+            {name: values for name, values in _CLASSIC.items() if name != "embedding_size"},
         ),
         Family(
             "modernbert",
             ("modernbert",),
             "model",
             "ModernBert",
-            HeadStyle(activation="gelu", bias=False, norm=True, everywhere=True, masked_activation="gelu"),
+            HeadStyle(activation="gelu", bias=False, norm=True, use_before_tagging=True, masked_activation="gelu"),
             {
                 "norm": ("pre",),
-                "norm_kind": ("layer",),
+                "norm_type": ("layer",),
                 "embedding_norm": (True,),
                 "first_norm": (False,),
                 "qk_norm": (False,),
                 "gated": (True,),
-                "activation": _ACTIVATIONS,
-                "positions": ("rotary",),
-                "segments": (0,),
-                "embedding": (None,),
-                "blocks": (None,),
+                "hidden_act": _ACTIVATIONS,
+                "position_embedding_type": ("rotary",),
+                "type_vocab_size": (0,),
+                "embedding_size": (None,),
+                "num_hidden_groups": (None,),
             },
         ),
     )

@@ -19,7 +19,7 @@ from unmask.errors import UserError, did_you_mean
 from unmask.messages import join, message
 from unmask.report.figures import figure_name, main_figure
 from unmask.report.words import ENGLISH
-from unmask.report.words import figure as shown_value
+from unmask.report.words import format_figure as shown_value
 
 State = Literal["running", "interrupted", "finished", "damaged"]
 
@@ -49,7 +49,7 @@ class RunInfo:
     folder: Path
     kind: str
     state: State
-    what: str = ""
+    description: str = ""
     budget: str = ""
     steps: int | None = None
     tokens: int | None = None
@@ -73,9 +73,7 @@ class RunInfo:
     def plain(self) -> Facts:
         """For JSON."""
         values = asdict(self) | {"folder": str(self.folder)}
-        values["figure"] = (
-            None if self.figure is None else dict(zip(("name", "value"), self.figure, strict=True))
-        )
+        values["figure"] = None if self.figure is None else dict(zip(("name", "value"), self.figure, strict=True))
         return {key: value for key, value in values.items() if key not in ("facts", "recipe")}
 
 
@@ -86,9 +84,7 @@ def find_runs(folder: Path | str) -> list[RunInfo]:
     """
     folder = Path(folder)
     if not folder.is_dir():
-        raise UserError(
-            f"{folder} is not a folder", hint="give the folder that holds the runs: unmask runs FOLDER"
-        )
+        raise UserError(f"{folder} is not a folder", hint="give the folder that holds the runs: unmask runs FOLDER")
     return sorted((read_run(path) for path in _run_folders(folder)), key=_order)
 
 
@@ -132,7 +128,7 @@ def read_run(folder: Path | str) -> RunInfo:
     return RunInfo(folder, "unknown", "damaged", problem=problem)
 
 
-def need_run(folder: Path | str) -> RunInfo:
+def require_run(folder: Path | str) -> RunInfo:
     """As `read_run`, but raises UserError for what is no run or is damaged."""
     folder = Path(folder)
     run = read_run(folder)
@@ -164,7 +160,7 @@ def _trained(folder: Path) -> RunInfo:
         folder,
         str(kind),
         "finished" if finished is not None else "running" if locked(folder) else "interrupted",
-        what=_what(recipe),
+        description=_what(recipe),
         budget=str((recipe.get("train") or {}).get("budget") or ""),
         steps=done.get("steps", last.get("step")),
         tokens=done.get("tokens", last.get("tokens")),
@@ -206,7 +202,7 @@ def _quickstart(folder: Path) -> RunInfo:
         folder,
         QUICKSTART,
         "finished" if whole else "running" if running else "interrupted",
-        what=str(results.get("title") or ""),
+        description=str(results.get("title") or ""),
         budget=budget,
         steps=pretraining.get("steps"),
         tokens=pretraining.get("tokens"),
@@ -280,7 +276,7 @@ def locked(folder: Path) -> bool:
     return False
 
 
-def told(run: RunInfo, words: dict[str, str] = ENGLISH) -> list[str]:
+def run_facts(run: RunInfo, words: dict[str, str] = ENGLISH) -> list[str]:
     """The cells of one line of `unmask runs`, with the `words` of a language."""
     state = message(run.state)
     if run.state in ("running", "interrupted") and run.progress is not None:
@@ -288,5 +284,5 @@ def told(run: RunInfo, words: dict[str, str] = ENGLISH) -> list[str]:
     when = (run.created or "").replace("T", " ")[:16]
     counted = ["" if value is None else console.count(value) for value in (run.steps, run.tokens)]
     figure = run.shown_figure(words).replace("\u00a0", " ")
-    what = run.problem or run.what
+    what = run.problem or run.description
     return [str(run.folder), words[f"run.{run.kind}"], state, what, run.budget, *counted, figure, when]

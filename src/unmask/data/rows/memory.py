@@ -1,0 +1,118 @@
+"""Rows that a program holds, in place of a file: data frames, `datasets` objects, lists of dicts.
+
+They are known by what they can do, so that none of these libraries is imported: a data frame has
+`to_dict("records")` (pandas) or `to_dicts()` (polars), a data set yields dicts and may name its classes in `features`.
+"""
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from numbers import Integral, Real
+from pathlib import Path
+from typing import Any
+
+from unmask.errors import UserError
+
+SUPPORTED_SOURCES = "a file, a pandas or polars DataFrame, a split of a datasets.DatasetDict, or a list of dicts"
+
+
+@dataclass(frozen=True)
+class Rows:
+    """column -> value of each row, as JSON would have it; `name` is what messages call them."""
+
+    rows: list[dict[str, Any]] = field(repr=False)
+    name: str
+
+    def __str__(self) -> str:
+        return self.name
+
+    def jsonl(self) -> str:
+        """One JSON object a line."""
+        return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in self.rows)
+
+
+Source = str | Path | Rows
+
+
+def as_source(value: Any, name: str) -> Source:
+    """A path as it is; anything that holds rows as `Rows` called `name`. Raises UserError for other things."""
+    if isinstance(value, str | Path | Rows):
+        return value
+    if isinstance(value, Mapping):
+        raise UserError(
+            f"{name} cannot be read as rows",
+            given=f"{type(value).__name__} with the keys {', '.join(map(str, list(value)[:8]))}",
+            allowed=SUPPORTED_SOURCES,
+        )
+    if hasattr(value, "to_dicts"):
+        records = value.to_dicts()
+    elif hasattr(value, "to_dict") and hasattr(value, "columns"):
+        records = value.to_dict("records")
+    elif isinstance(value, Iterable):
+        records = value
+    else:
+        raise UserError(f"{name} cannot be read as rows", given=type(value).__name__, allowed=SUPPORTED_SOURCES)
+    classes = label_names(getattr(value, "features", None))
+    rows = []
+    for number, record in enumerate(records, 1):
+        if not isinstance(record, Mapping):
+            what = f"{name}, row {number:,} is not a mapping of columns to values"
+            raise UserError(what, given=type(record).__name__, allowed='{"text": "...", "label": "..."}')
+        rows.append(to_plain_row(record, classes))
+    if not rows:
+        raise UserError(f"{name} holds no rows")
+    return Rows(rows, name)
+
+
+def to_plain_row(record: Mapping[Any, Any], classes: Mapping[str, list[str]]) -> dict[str, Any]:
+    """A record as JSON would have it, with the names of its classes in place of their numbers."""
+    row = {str(column): to_plain(value) for column, value in record.items()}
+    for column, names in classes.items():
+        if column in row:
+            row[column] = _named(row[column], names)
+    return row
+
+
+def _named(value: Any, names: list[str]) -> Any:
+    """A number of a class as its name; -1 is how data sets write that there is none."""
+    if isinstance(value, list):
+        return [_named(one, names) for one in value]
+    if type(value) is int:
+        return names[value] if 0 <= value < len(names) else None
+    return value
+
+
+def label_names(features: Any) -> dict[str, list[str]]:
+    """column -> names of its classes, of `Dataset.features` or the same written as JSON into a Parquet file."""
+    found = {}
+    for column, feature in features.items() if isinstance(features, Mapping) else ():
+        inner = _part(feature, "feature") or feature
+        names = _part(inner, "names")
+        if isinstance(names, list | tuple) and names:
+            found[str(column)] = [str(name) for name in names]
+    return found
+
+
+def _part(feature: Any, name: str) -> Any:
+    return feature.get(name) if isinstance(feature, Mapping) else getattr(feature, name, None)
+
+
+def to_plain(value: Any) -> Any:
+    """A value of any library as JSON would have it: missing ones are None, what JSON has no form for is text."""
+    if value is None or isinstance(value, str | bool):
+        return value
+    if isinstance(value, Mapping):
+        return {str(key): to_plain(one) for key, one in value.items()}
+    if hasattr(value, "tolist"):  # numpy arrays and scalars
+        value = value.tolist()
+    if isinstance(value, list | tuple):
+        return [to_plain(one) for one in value]
+    if isinstance(value, str | bool):
+        return value
+    if isinstance(value, Integral):
+        return int(value)
+    if isinstance(value, Real):
+        number = float(value)
+        return None if number != number else number
+    missing = type(value).__name__ in ("NAType", "NaTType")  # pandas
+    return None if value is None or missing else str(value)
