@@ -75,7 +75,7 @@ def train(
         tokenizer.save(out)
         result = _training(tokenizer)
         work.result(
-            "{tokenizer[vocab_size]:,} tokens · {tokenizer[characters_per_piece]:.2f} characters per token · "
+            "{tokenizer[vocabulary]:,} tokens · {tokenizer[characters_per_piece]:.2f} characters per token · "
             "{tokenizer[unknown_rate]:.2%} unknown",
             result,
         )
@@ -132,7 +132,7 @@ def _say_training(result: dict[str, Any]) -> None:
     rows = [
         (
             "tokens",
-            message("{tokenizer[vocab_size]:,}, with {tokenizer[alphabet]:,} single characters", result),
+            message("{tokenizer[vocabulary]:,}, with {tokenizer[alphabet]:,} single characters", result),
         ),
         ("characters per token", f"{result['characters_per_piece']:.2f}"),
         ("tokens per word", f"{result['pieces_per_word']:.2f}"),
