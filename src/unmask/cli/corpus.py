@@ -165,7 +165,7 @@ def _show(found: dict[str, Any]) -> None:
     if found["left_out"]:
         documents = message("{documents} ({empty:,} empty ones skipped)", documents, found["left_out"])
     size = console.size(found["bytes"])
-    frequent = [f"{row['piece']} {row['count'] / found['tokens']:.1%}" for row in found["frequent"]]
+    frequent = [f"{row['token']} {row['count'] / found['tokens']:.1%}" for row in found["frequent"]]
     facts = [
         ("documents", documents),
         ("tokens", f"{found['tokens']:,}"),
