@@ -18,7 +18,7 @@ from typing import Any
 from benchmarks import conditions, harness
 from benchmarks.harness import Plan
 from unmask import console
-from unmask.errors import UserError, closest, missing_extra
+from unmask.errors import UserError, missing_extra, suggest
 
 # a module has BENCHMARK, add_options(parser) and arrange(arguments, folder) -> (settings, data); one that measures
 # at several points has points(arguments) -> further settings of each, and table([(point, outcome), ...]) -> lines
@@ -71,7 +71,7 @@ def member(name: str) -> ModuleType:
     if name not in MEMBERS:
         raise UserError(
             f"there is no benchmark {name!r}",
-            did_you_mean=closest(name, MEMBERS),
+            did_you_mean=suggest(name, MEMBERS),
             allowed=", ".join(MEMBERS),
         )
     return importlib.import_module(f"benchmarks.{name}")
@@ -136,18 +136,10 @@ def parser_of(name: str, module: ModuleType) -> argparse.ArgumentParser:
         "--rounds", type=int, default=ROUNDS[name], help=f"of all sides in turn (default {ROUNDS[name]})"
     )
     threads = conditions.usable_cores()
-    shared.add_argument(
-        "--threads", type=int, default=threads, help=f"for each side (default: all, {threads})"
-    )
-    shared.add_argument(
-        "--pin", action="store_true", help="keep each side on as many cores as threads (Linux)"
-    )
-    shared.add_argument(
-        "--warmup", type=int, help=f"runs that do not count (default {module.BENCHMARK.warmup})"
-    )
-    shared.add_argument(
-        "--repeat", type=int, help=f"timed runs in a process (default {module.BENCHMARK.repeat})"
-    )
+    shared.add_argument("--threads", type=int, default=threads, help=f"for each side (default: all, {threads})")
+    shared.add_argument("--pin", action="store_true", help="keep each side on as many cores as threads (Linux)")
+    shared.add_argument("--warmup", type=int, help=f"runs that do not count (default {module.BENCHMARK.warmup})")
+    shared.add_argument("--repeat", type=int, help=f"timed runs in a process (default {module.BENCHMARK.repeat})")
     shared.add_argument("--limit", type=float, default=900.0, help="seconds for one process (default 900)")
     shared.add_argument(
         "--out", type=Path, default=Path("runs/benchmarks"), help="folder of the records (runs/benchmarks)"

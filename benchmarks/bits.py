@@ -53,12 +53,8 @@ Word = tuple[str, list[int]]  # as normalised, and its pieces
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--judge-seeds", type=int, default=1, help="networks trained on each vocabulary (default 1)"
-    )
-    parser.add_argument(
-        "--judge-tokens", type=int, default=200_000, help="read by each network (default 200,000)"
-    )
+    parser.add_argument("--judge-seeds", type=int, default=1, help="networks trained on each vocabulary (default 1)")
+    parser.add_argument("--judge-tokens", type=int, default=200_000, help="read by each network (default 200,000)")
     parser.add_argument("--judge-layers", type=int, default=4)
     parser.add_argument("--judge-width", type=int, default=128)
     parser.add_argument(
@@ -78,7 +74,7 @@ def judge(settings: Mapping[str, Any]) -> dict[str, Any]:
 
     keep = Path(settings["keep"])
     tokenizer = Tokenizer.load(keep / "tokenizer")
-    built = shards.build(corpus.read(settings["train"]), tokenizer, keep / "corpus", restart=True)
+    built = shards.build(corpus.read_documents(settings["train"]), tokenizer, keep / "corpus", restart=True)
     learner, tokens = trained(built, settings)
     backend = tokenizers.Tokenizer.from_file(str(keep / "tokenizer" / "tokenizer.json"))
     windows = list(windows_of(settings["heldout"], backend, settings["judge_characters"]))
@@ -89,7 +85,7 @@ def judge(settings: Mapping[str, Any]) -> dict[str, Any]:
         raise ValueError("there is no held-out text")
     costs = number_bits(built)
     number = sum(costs[min(len(ids), LONGEST) - 1] for _, ids in words)
-    unknown = [len(text) for text, ids in words if ids == [tokenizer.unknown_id]]
+    unknown = [len(text) for text, ids in words if ids == [tokenizer.unk_token_id]]
     spelt = sum(size * SPELLING + math.log2(LONGEST) for size in unknown)
     return {
         "bits_per_character": (model + number + spelt) / characters,
@@ -99,9 +95,7 @@ def judge(settings: Mapping[str, Any]) -> dict[str, Any]:
         "scored_characters": characters,
         "scored_words": len(words),
         "trained_tokens": tokens,
-        "trained_characters": round(
-            tokens * sum(map(len, texts.documents_of(settings["train"]))) / built.tokens
-        ),
+        "trained_characters": round(tokens * sum(map(len, texts.documents_of(settings["train"]))) / built.tokens),
     }
 
 
@@ -110,9 +104,9 @@ def trained(built: "Shards", settings: Mapping[str, Any]) -> "tuple[PretrainLear
     import torch
 
     from unmask.train import optim
-    from unmask.train.pretrain import batches_of, fitted, learner_of
-    from unmask.train.recipe import PretrainRecipe, recipe_of
-    from unmask.train.steps import State, steps
+    from unmask.train.pretrain import build_batches, build_learner, fit_to_corpus
+    from unmask.train.recipe import PretrainRecipe, parse_recipe
+    from unmask.train.steps import LoopState, train_steps
 
     width = settings["judge_width"]
     values = {
@@ -127,12 +121,12 @@ def trained(built: "Shards", settings: Mapping[str, Any]) -> "tuple[PretrainLear
         "objectives": [{"name": "masked", "unit": "word"}],
         "train": {"budget": f"{settings['judge_tokens']} tokens"},
     }
-    recipe = fitted(recipe_of(PretrainRecipe, values, (), "bits.py"), built.tokenizer)
+    recipe = fit_to_corpus(parse_recipe(PretrainRecipe, values, (), "bits.py"), built.tokenizer)
     torch.manual_seed(recipe.seed)
-    learner = learner_of(recipe, built.tokenizer)
-    optimizer = optim.build(recipe.train.optimizer, learner)
-    state = State()
-    for _ in steps(learner, optimizer, batches_of(recipe, built), recipe.train, state, recipe.seed):
+    learner = build_learner(recipe, built.tokenizer)
+    optimizer = optim.build_param_groups(recipe.train.optimizer, learner)
+    state = LoopState()
+    for _ in train_steps(learner, optimizer, build_batches(recipe, built), recipe.train, state, recipe.seed):
         pass
     return learner.eval(), state.tokens
 
@@ -162,16 +156,16 @@ def windows_of(path: str | Path, backend: Any, characters: int) -> Iterator[list
 
 def groups(window: int, words: int) -> list[int]:
     """The pass in which each word of a window is masked."""
-    from unmask.data.hashing import uniform
+    from unmask.data.hashing import hash_uniform
 
-    return [int(chance * PASSES) for chance in uniform(GROUP, window, np.arange(words))]
+    return [int(chance * PASSES) for chance in hash_uniform(GROUP, window, np.arange(words))]
 
 
 def piece_bits(learner: "PretrainLearner", windows: list[list[Word]], tokenizer: Any) -> Iterator[float]:
     """The bits of all pieces, batch by batch: each piece is scored in exactly one pass."""
     import torch
 
-    from unmask.data.batch import IGNORED, SPECIAL, Row, by_length, pack
+    from unmask.data.batch import IGNORE_INDEX, SPECIAL_TOKEN, EncodedRow, groups_by_length, pack
 
     rows = []
     for number, window in enumerate(windows):
@@ -183,12 +177,12 @@ def piece_bits(learner: "PretrainLearner", windows: list[list[Word]], tokenizer:
                 ids = np.concatenate(
                     [[tokenizer.cls_id], np.where(hidden, tokenizer.mask_id, pieces), [tokenizer.sep_id]]
                 )
-                wanted = np.concatenate([[IGNORED], np.where(hidden, pieces, IGNORED), [IGNORED]])
+                wanted = np.concatenate([[IGNORE_INDEX], np.where(hidden, pieces, IGNORE_INDEX), [IGNORE_INDEX]])
                 flags = np.zeros(len(ids), np.uint8)
-                flags[[0, -1]] = SPECIAL
-                rows.append(Row(ids, np.zeros(len(ids), np.int64), flags, number, targets={"masked": wanted}))
+                flags[[0, -1]] = SPECIAL_TOKEN
+                rows.append(EncodedRow(ids, np.zeros(len(ids), np.int64), flags, number, targets={"masked": wanted}))
     with torch.no_grad():
-        for chosen in by_length(rows, EVALUATION_TOKENS):
+        for chosen in groups_by_length(rows, EVALUATION_TOKENS):
             loss = learner(pack([rows[index] for index in chosen]))
             yield float(loss.parts["masked"].total) / math.log(2)
 
@@ -199,7 +193,7 @@ def number_bits(built: "Shards") -> list[float]:
 
     counts = np.ones(LONGEST)
     for document, size in enumerate(built.document_lengths.tolist()):
-        _, flags = built.slice(document, 0, size)
+        _, flags = built.read(document, 0, size)
         starts = np.flatnonzero(flags & WORD_START)
         lengths = np.diff(np.append(starts, size))
         counts += np.bincount(np.minimum(lengths, LONGEST) - 1, minlength=LONGEST)

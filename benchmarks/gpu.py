@@ -101,9 +101,9 @@ def measured(side: str, settings: Mapping[str, Any], seconds: float) -> dict[str
 
     from unmask.data.shards import Shards
     from unmask.train.parallel import World
-    from unmask.train.precision import precision_of
-    from unmask.train.pretrain import batches_of, fitted, learner_of
-    from unmask.train.speed import speed_of, wait_for
+    from unmask.train.precision import resolve_precision
+    from unmask.train.pretrain import build_batches, build_learner, fit_to_corpus
+    from unmask.train.speed import measure_speed, synchronize
 
     device = torch.device(World().device)
     gc.collect()  # what is left of the case before
@@ -111,34 +111,34 @@ def measured(side: str, settings: Mapping[str, Any], seconds: float) -> dict[str
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats()
     built = Shards.open(settings["corpus"])
-    plain = fitted(recipe_for({**settings, "architecture": "bert"}), built.tokenizer)
-    batches = batches_of(plain, built)
+    plain = fit_to_corpus(recipe_for({**settings, "architecture": "bert"}), built.tokenizer)
+    batches = build_batches(plain, built)
     torch.manual_seed(SEED)
     begun = time.monotonic()
     step, close, facts = SIDES[side](settings, built, batches, device)
     for _ in range(WARM):
         step()
-    wait_for(device)
+    synchronize(device)
     warm = time.monotonic() - begun
     begun, steps, tokens, sequences = time.monotonic(), 0, 0, 0
     while (took := time.monotonic() - begun) < seconds:
         for _ in range(TOGETHER):
             read, count = step()
             steps, tokens, sequences = steps + 1, tokens + read, sequences + count
-        wait_for(device)
+        synchronize(device)
     close()
     with torch.device("meta"):
-        learner = learner_of(plain, built.tokenizer)
+        learner = build_learner(plain, built.tokenizer)
     sample = [b for n in range(4) for b in prepared(learner, batches, n)]
     learner.encoder.embeddings.token.to_empty(device=device)  # it says where to measure
-    precision = precision_of(settings["dtype"], str(device))
-    speed = speed_of(learner, sample, tokens / took, 0.0, precision.products or precision.weights)
+    precision = resolve_precision(settings["dtype"], str(device))
+    speed = measure_speed(learner, sample, tokens / took, 0.0, precision.matmul_dtype or precision.weights_dtype)
     told = {**speed.to_dict(), "sequences_per_second": round(sequences / took, 1), "steps": steps}
     return {**told, "warm_seconds": round(warm, 1), **facts()}
 
 
 def prepared(learner: "PretrainLearner", batches: "Batches", number: int) -> "list[Batch]":
-    return [learner.prepare(batch, SEED) for batch in batches.take(number * batches.per_step)]
+    return [learner.prepare(batch, SEED) for batch in batches.step(number * batches.examples_per_step)]
 
 
 def ours(
@@ -146,17 +146,17 @@ def ours(
 ) -> tuple[Step, Callable[[], None], Callable[[], dict[str, Any]]]:
     """The loop of a run, as it is."""
     from unmask.train import optim
-    from unmask.train.compiled import compiled_block
-    from unmask.train.pretrain import fitted, learner_of
-    from unmask.train.steps import State, steps
+    from unmask.train.compiled import compile_block
+    from unmask.train.pretrain import build_learner, fit_to_corpus
+    from unmask.train.steps import LoopState, train_steps
 
-    recipe = fitted(recipe_for(settings), built.tokenizer)
-    learner = learner_of(recipe, built.tokenizer).to(device).train()
+    recipe = fit_to_corpus(recipe_for(settings), built.tokenizer)
+    learner = build_learner(recipe, built.tokenizer).to(device).train()
     if device.type == "cuda":  # as a run of a quarter of an hour would find out for itself
-        learner.encoder.compiled = compiled_block()
-    optimizer = optim.build(recipe.train.optimizer, learner, learner.lr_factors)
-    state, last = State(), {"loss": 0.0}
-    loop = steps(learner, optimizer, batches, recipe.train, state, SEED)
+        learner.encoder.compiled_block = compile_block()
+    optimizer = optim.build_param_groups(recipe.train.optimizer, learner, learner.lr_factors)
+    state, last = LoopState(), {"loss": 0.0}
+    loop = train_steps(learner, optimizer, batches, recipe.train, state, SEED)
 
     def step() -> tuple[int, int]:
         before = state.examples
@@ -173,30 +173,28 @@ def peer(
     """transformers' network, compiled, over the same examples in padded batches that lie ready."""
     import torch
 
-    from unmask.train.precision import precision_of
-    from unmask.train.pretrain import fitted, learner_of
+    from unmask.train.precision import resolve_precision
+    from unmask.train.pretrain import build_learner, fit_to_corpus
 
-    recipe = fitted(recipe_for({**settings, "architecture": "bert"}), built.tokenizer)
+    recipe = fit_to_corpus(recipe_for({**settings, "architecture": "bert"}), built.tokenizer)
     with torch.device("meta"):
-        learner = learner_of(recipe, built.tokenizer)
-    ready = [
-        padded(batch, settings["length"]) for n in range(READY) for batch in prepared(learner, batches, n)
-    ]
+        learner = build_learner(recipe, built.tokenizer)
+    ready = [padded(batch, settings["length"]) for n in range(READY) for batch in prepared(learner, batches, n)]
     if device.type == "cuda":
         ready = [{name: tensor.pin_memory() for name, tensor in batch.items()} for batch in ready]
     stream = cycle(ready)
-    network = bert_of(settings, built.vocabulary).to(device)
+    network = bert_of(settings, built.vocab_size).to(device)
     model: Any = torch.compile(network)
     update = recipe.train.optimizer
     optimizer = torch.optim.AdamW(
         network.parameters(),
-        lr=update.rate,
+        lr=update.peak_lr,
         betas=(update.beta1, update.beta2),
         eps=update.eps,
-        weight_decay=update.decay,
+        weight_decay=update.weight_decay,
         fused=True,
     )
-    precision = precision_of(settings["dtype"], str(device))
+    precision = resolve_precision(settings["dtype"], str(device))
     last: dict[str, Any] = {}
     seen = {"tokens": 0, "places": 0}
 
@@ -204,10 +202,10 @@ def peer(
         batch = next(stream)
         sent = {name: tensor.to(device, non_blocking=True) for name, tensor in batch.items()}
         optimizer.zero_grad(set_to_none=True)
-        with precision.computing(str(device)):
+        with precision.autocast(str(device)):
             loss = model(**sent).loss
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(network.parameters(), recipe.train.clip)
+        torch.nn.utils.clip_grad_norm_(network.parameters(), recipe.train.max_grad_norm)
         optimizer.step()
         last["loss"] = loss.detach()
         tokens = int(batch["attention_mask"].sum())
@@ -226,14 +224,14 @@ def padded(batch: "Batch", length: int) -> "dict[str, torch.Tensor]":
     """A prepared batch as the peer reads it; all batches have as many rows, so that one shape is compiled."""
     import torch
 
-    from unmask.data.batch import IGNORED
+    from unmask.data.batch import IGNORE_INDEX
 
-    sizes = torch.tensor(batch.spans.lengths)
+    sizes = torch.tensor(batch.layout.lengths)
     mask = torch.arange(length) < sizes.unsqueeze(1)
-    ids, labels = torch.zeros_like(mask, dtype=torch.int64), torch.full(mask.shape, IGNORED)
-    targets = torch.full_like(batch.ids, IGNORED)
-    targets[batch.layout.places] = batch.targets["masked"]
-    ids[mask], labels[mask] = batch.ids, targets
+    ids, labels = torch.zeros_like(mask, dtype=torch.int64), torch.full(mask.shape, IGNORE_INDEX)
+    targets = torch.full_like(batch.input_ids, IGNORE_INDEX)
+    targets[batch.output_layout.token_indices] = batch.targets["masked"]
+    ids[mask], labels[mask] = batch.input_ids, targets
     return {"input_ids": ids, "labels": labels, "attention_mask": mask.to(torch.int64)}
 
 

@@ -100,9 +100,7 @@ class Outcome:
     complete: bool
 
 
-def run(
-    benchmark: Benchmark, settings: Settings, plan: Plan, data: Sequence[Mapping[str, Any]], out: Path
-) -> Outcome:
+def run(benchmark: Benchmark, settings: Settings, plan: Plan, data: Sequence[Mapping[str, Any]], out: Path) -> Outcome:
     """Measure, and write the record into the folder `out`; `data` says there what the settings were made of.
 
     Ctrl-C ends it early: the outcome is that of the rounds that were finished. Raises UserError with the last lines of
@@ -176,9 +174,7 @@ class _Measuring:
             _say(f"round {number + 1} of {self.plan.rounds}: {side.name}, {sum(measurement.seconds):.2f} s")
             self.save()
 
-    def child(
-        self, side: Side, function: Callable[..., Any] | None, kind: str, more: Settings
-    ) -> dict[str, Any]:
+    def child(self, side: Side, function: Callable[..., Any] | None, kind: str, more: Settings) -> dict[str, Any]:
         """What a fresh process found. Raises UserError when it fails or takes too long."""
         assert function is not None
         keep = self.scratch / f"keep-{self.benchmark.sides.index(side)}"
@@ -199,9 +195,7 @@ class _Measuring:
         )
         command = [sys.executable, "-m", "benchmarks.child", str(request), str(result)]
         with log.open("w", encoding="utf-8") as output:
-            process = subprocess.Popen(
-                command, env=environment(self.plan.threads), stdout=output, stderr=output
-            )
+            process = subprocess.Popen(command, env=environment(self.plan.threads), stdout=output, stderr=output)
             try:
                 code = process.wait(self.plan.limit)
             except subprocess.TimeoutExpired:

@@ -57,25 +57,31 @@ def everywhere(settings: Settings) -> Prepared:
 def _passes(settings: Settings, pattern: str) -> Prepared:
     import torch
 
-    from unmask.model.attention import Spans
+    from unmask.model.attention import SequenceLayout
     from unmask.model.encoder import Encoder, EncoderConfig
 
     length = settings["length"]
     network = {name: settings[name] for name in NETWORK if name != "window" or "L" in pattern}
     config = EncoderConfig(
-        **network, length=length, pattern=pattern, positions="rotary", gated=True, norm="pre", segments=0
+        **network,
+        max_position_embeddings=length,
+        attention_pattern=pattern,
+        position_embedding_type="rotary",
+        gated=True,
+        norm="pre",
+        type_vocab_size=0,
     )
     torch.manual_seed(0)
     encoder = Encoder(config).train()
     lengths = [length] * (settings["tokens"] // length)
-    ids = torch.randint(config.vocabulary, (sum(lengths),))
+    ids = torch.randint(config.vocab_size, (sum(lengths),))
 
     def work() -> float:
         encoder.zero_grad(set_to_none=True)
-        encoder(ids, Spans.packed(lengths)).square().mean().backward()
+        encoder(ids, SequenceLayout.packed(lengths)).square().mean().backward()
         return float(len(ids))
 
-    return Prepared(work, lambda: {"parameters": encoder.parameters_count})
+    return Prepared(work, lambda: {"parameters": encoder.num_parameters})
 
 
 def table(found: Sequence[tuple[Mapping[str, Any], Outcome]]) -> list[str]:

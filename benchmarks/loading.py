@@ -27,9 +27,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def arrange(arguments: argparse.Namespace, folder: Path) -> tuple[dict[str, Any], list[Mapping[str, Any]]]:
     from unmask import bundle, files
-    from unmask.data.publicmodels import get_model
+    from unmask.data.publicmodels import download_model
 
-    model = arguments.model or get_model("minilm")
+    model = arguments.model or download_model("minilm")
     opened = bundle.read(model, weights=False)
     weights = sum(tensor.numel() * tensor.element_size() for tensor in opened.tensors.values())
     settings = {"model": str(model), "weights": weights}
@@ -41,7 +41,7 @@ def ours(settings: Settings) -> Prepared:
 
     import unmask.predict
     import unmask.tasks
-    from unmask.model.spans import Spans
+    from unmask.model.spans import SequenceLayout
 
     def load() -> Any:
         return unmask.predict.load(settings["model"], device="cpu")
@@ -50,7 +50,7 @@ def ours(settings: Settings) -> Prepared:
         encoded = model.tokenizer.encode(TEXT)
         ids, segments = torch.tensor(encoded.ids), torch.tensor(encoded.segments)
         with torch.inference_mode():
-            return model.encoder(ids, Spans.packed([len(ids)]), segments)[0].tolist()  # type: ignore[no-any-return]
+            return model.encoder(ids, SequenceLayout.packed([len(ids)]), segments)[0].tolist()  # type: ignore[no-any-return]
 
     return _loading(settings, load, first)
 

@@ -42,7 +42,7 @@ def ours(settings: Settings) -> Prepared:
     out = Path(settings["keep"]) / "corpus"
 
     def work() -> float:
-        shards.build(corpus.read(settings["text"]), tokenizer, out, restart=True)
+        shards.build(corpus.read_documents(settings["text"]), tokenizer, out, restart=True)
         return float(settings["characters"])
 
     return Prepared(work, lambda: {"tokens": shards.Shards.open(out).tokens})
@@ -61,7 +61,7 @@ def loop(settings: Settings) -> Prepared:
 
     def work() -> float:
         ends: list[int] = [0]
-        documents = (document.text for document in corpus.read(settings["text"]))
+        documents = (document.text for document in corpus.read_documents(settings["text"]))
         with (out / "ids.bin").open("wb") as file:
             while batch := list(islice(documents, BATCH)):
                 rows = [each.ids for each in tokenizer.encode_batch_fast(batch, add_special_tokens=False)]

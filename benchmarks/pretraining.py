@@ -55,9 +55,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         ("steps", 3, "in a timed run"),
     ):
         parser.add_argument(f"--{name}", type=int, default=value, help=f"{meaning} (default {value})")
-    parser.add_argument(
-        "--architecture", choices=tuple(ARCHITECTURES), default="bert", help="of ours (default bert)"
-    )
+    parser.add_argument("--architecture", choices=tuple(ARCHITECTURES), default="bert", help="of ours (default bert)")
 
 
 def arrange(arguments: argparse.Namespace, folder: Path) -> tuple[dict[str, Any], list[Mapping[str, Any]]]:
@@ -65,8 +63,8 @@ def arrange(arguments: argparse.Namespace, folder: Path) -> tuple[dict[str, Any]
 
     text = texts.arrange(arguments, folder)
     tokenizer = texts.tokenizer_for(arguments, text, folder / "tokenizer")
-    built = shards.build(corpus.read(text.train), tokenizer, folder / "corpus")
-    shards.build(corpus.read(text.train, split="line"), tokenizer, folder / "lines")
+    built = shards.build(corpus.read_documents(text.train), tokenizer, folder / "corpus")
+    shards.build(corpus.read_documents(text.train, split="line"), tokenizer, folder / "lines")
     names = ("layers", "width", "heads", "inner", "length", "batch_tokens", "steps", "architecture")
     settings = {name: getattr(arguments, name) for name in names}
     settings |= {"corpus": str(folder / "corpus"), "lines": str(folder / "lines"), "dtype": "float32"}
@@ -75,7 +73,7 @@ def arrange(arguments: argparse.Namespace, folder: Path) -> tuple[dict[str, Any]
 
 def recipe_for(settings: Settings) -> "PretrainRecipe":
     """What both sides are built from."""
-    from unmask.train.recipe import PretrainRecipe, recipe_of
+    from unmask.train.recipe import PretrainRecipe, parse_recipe
 
     values = {
         "seed": SEED,
@@ -92,7 +90,7 @@ def recipe_for(settings: Settings) -> "PretrainRecipe":
             "schedule": {"name": "linear", "warmup": 0.0},
         },
     }
-    return recipe_of(PretrainRecipe, values, (), "the benchmark")
+    return parse_recipe(PretrainRecipe, values, (), "the benchmark")
 
 
 def network_of(settings: Settings) -> dict[str, Any]:
@@ -118,16 +116,16 @@ def ours(settings: Settings) -> Prepared:
     from unmask.data.shards import Shards
     from unmask.train import optim
     from unmask.train.allocator import keep_freed_memory
-    from unmask.train.pretrain import batches_of, fitted, learner_of
-    from unmask.train.steps import State, Step, steps
+    from unmask.train.pretrain import build_batches, build_learner, fit_to_corpus
+    from unmask.train.steps import LoopState, Step, train_steps
 
     keep_freed_memory()  # as a run does when it begins
     built = Shards.open(settings["corpus"])
-    recipe = fitted(recipe_for(settings), built.tokenizer)
+    recipe = fit_to_corpus(recipe_for(settings), built.tokenizer)
     torch.manual_seed(SEED)
-    learner = learner_of(recipe, built.tokenizer).train()
-    optimizer = optim.build(recipe.train.optimizer, learner)
-    loop = steps(learner, optimizer, batches_of(recipe, built), recipe.train, State(), SEED)
+    learner = build_learner(recipe, built.tokenizer).train()
+    optimizer = optim.build_param_groups(recipe.train.optimizer, learner)
+    loop = train_steps(learner, optimizer, build_batches(recipe, built), recipe.train, LoopState(), SEED)
     last: list[Step] = []
 
     def work() -> float:
@@ -137,7 +135,7 @@ def ours(settings: Settings) -> Prepared:
     def facts() -> dict[str, Any]:
         return {
             "parameters": sum(p.numel() for p in learner.parameters()),
-            "outside_vocabulary": outside(learner, built.vocabulary),
+            "outside_vocabulary": outside(learner, built.vocab_size),
             "loss": last[-1].loss,
             "fill_percent": 100.0,
         }
@@ -148,12 +146,12 @@ def ours(settings: Settings) -> Prepared:
 def same_tokens(settings: Settings) -> Prepared:
     import numpy as np
 
-    from unmask.data.batches import CorpusExamples
+    from unmask.data.batches import CorpusSequences
     from unmask.data.shards import Shards
 
     built = Shards.open(settings["corpus"])
-    examples = CorpusExamples(built, settings["length"], SEED, 0.0)
-    rows = [np.asarray(examples.row(number, 0).ids) for number in range(len(examples))]
+    examples = CorpusSequences(built, settings["length"], SEED, 0.0)
+    rows = [np.asarray(examples.row(number, 0).input_ids) for number in range(len(examples))]
     return _peer(settings, built, rows, max(1, round(settings["batch_tokens"] / examples.mean_tokens)))
 
 
@@ -163,12 +161,12 @@ def concatenated(settings: Settings) -> Prepared:
     from unmask.data.shards import Shards
 
     built, length = Shards.open(settings["corpus"]), settings["length"]
-    cls, sep = np.array([built.tokenizer.cls_id]), np.array([built.tokenizer.sep_id])
+    cls, sep = np.array([built.tokenizer.cls_token_id]), np.array([built.tokenizer.sep_token_id])
     ids = np.concatenate(
         [
             part
             for document, size in enumerate(built.document_lengths.tolist())
-            for part in (cls, built.slice(document, 0, size)[0], sep)
+            for part in (cls, built.read(document, 0, size)[0], sep)
         ]
     )
     rows = [ids[at : at + length] for at in range(0, len(ids) - length + 1, length)]
@@ -181,9 +179,9 @@ def line_by_line(settings: Settings) -> Prepared:
     from unmask.data.shards import Shards
 
     built, room = Shards.open(settings["lines"]), settings["length"] - 2
-    cls, sep = np.array([built.tokenizer.cls_id]), np.array([built.tokenizer.sep_id])
+    cls, sep = np.array([built.tokenizer.cls_token_id]), np.array([built.tokenizer.sep_token_id])
     rows = [
-        np.concatenate([cls, built.slice(line, 0, min(size, room))[0], sep])
+        np.concatenate([cls, built.read(line, 0, min(size, room))[0], sep])
         for line, size in enumerate(built.document_lengths.tolist())
     ]
     return _peer(settings, built, rows, max(1, settings["batch_tokens"] // settings["length"]))
@@ -195,15 +193,15 @@ def _peer(settings: Settings, built: "Shards", rows: list[Any], batch_rows: int)
 
     recipe = recipe_for(settings)
     torch.manual_seed(SEED)
-    model = bert_of(settings, built.vocabulary)
+    model = bert_of(settings, built.vocab_size)
     stream = _stream(settings, built, rows, batch_rows)
     update = recipe.train.optimizer
     optimizer = torch.optim.AdamW(
         model.parameters(),
-        lr=update.rate,
+        lr=update.peak_lr,
         betas=(update.beta1, update.beta2),
         eps=update.eps,
-        weight_decay=update.decay,
+        weight_decay=update.weight_decay,
         fused=True,
     )
     seen = {"tokens": 0, "places": 0, "loss": 0.0}
@@ -215,7 +213,7 @@ def _peer(settings: Settings, built: "Shards", rows: list[Any], batch_rows: int)
             optimizer.zero_grad(set_to_none=True)
             loss = model(**batch).loss
             loss.backward()
-            torch.nn.utils.clip_grad_norm_(model.parameters(), recipe.train.clip)
+            torch.nn.utils.clip_grad_norm_(model.parameters(), recipe.train.max_grad_norm)
             optimizer.step()
             seen["loss"] = float(loss.detach())
             seen["places"] += batch["input_ids"].numel()
@@ -226,7 +224,7 @@ def _peer(settings: Settings, built: "Shards", rows: list[Any], batch_rows: int)
     def facts() -> dict[str, Any]:
         return {
             "parameters": sum(p.numel() for p in model.parameters()),
-            "outside_vocabulary": outside(model, built.vocabulary),
+            "outside_vocabulary": outside(model, built.vocab_size),
             "loss": seen["loss"],
             "fill_percent": 100 * seen["tokens"] / seen["places"],
         }
@@ -261,10 +259,9 @@ def _stream(settings: Settings, built: "Shards", rows: list[Any], batch_rows: in
     specials = dict(zip(names, ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"), strict=True))
     file = str(Path(settings["corpus"]) / "tokenizer.json")
     tokenizer = PreTrainedTokenizerFast(tokenizer_file=file, **specials)
-    special = {built.tokenizer.cls_id, built.tokenizer.sep_id}
+    special = {built.tokenizer.cls_token_id, built.tokenizer.sep_token_id}
     features = [
-        {"input_ids": row.tolist(), "special_tokens_mask": [int(i in special) for i in row.tolist()]}
-        for row in rows
+        {"input_ids": row.tolist(), "special_tokens_mask": [int(i in special) for i in row.tolist()]} for row in rows
     ]
     loader: torch.utils.data.DataLoader[Any] = torch.utils.data.DataLoader(
         features,  # type: ignore[arg-type]  # a list is a data set

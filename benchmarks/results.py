@@ -56,9 +56,7 @@ class Spread:
     def of(values: Sequence[float]) -> "Spread":
         ordered = sorted(values)
         quarters = statistics.quantiles(ordered, n=4, method="inclusive") if len(ordered) > 1 else ordered * 3
-        return Spread(
-            statistics.median(ordered), ordered[0], ordered[-1], (quarters[0], quarters[2]), tuple(values)
-        )
+        return Spread(statistics.median(ordered), ordered[0], ordered[-1], (quarters[0], quarters[2]), tuple(values))
 
 
 @dataclass(frozen=True)

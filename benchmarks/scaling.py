@@ -30,9 +30,7 @@ QUIT, TOGETHER, APART = 0.0, 1.0, 2.0  # what the first process tells the others
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     pretraining.add_options(parser)
-    parser.add_argument(
-        "--parallel", choices=("ddp", "fsdp"), default="ddp", help="train.parallel (default ddp)"
-    )
+    parser.add_argument("--parallel", choices=("ddp", "fsdp"), default="ddp", help="train.parallel (default ddp)")
 
 
 def arrange(arguments: argparse.Namespace, folder: Path) -> tuple[dict[str, Any], list[Mapping[str, Any]]]:
@@ -103,20 +101,20 @@ class Member:
 
         from unmask.data.shards import Shards
         from unmask.train import optim
-        from unmask.train.parallel import Group, World
-        from unmask.train.pretrain import batches_of, fitted, learner_of
-        from unmask.train.steps import State, steps
+        from unmask.train.parallel import DistributedWorld, World
+        from unmask.train.pretrain import build_batches, build_learner, fit_to_corpus
+        from unmask.train.steps import LoopState, train_steps
 
         self.count, self.threads = settings["steps"], settings["threads"]
         torch.set_num_threads(self.threads)
-        self.world = World("cpu") if os.environ["WORLD_SIZE"] == "1" else Group()
+        self.world = World("cpu") if os.environ["WORLD_SIZE"] == "1" else DistributedWorld()
         built = Shards.open(settings["corpus"])
-        recipe = fitted(pretraining.recipe_for(settings), built.tokenizer)
+        recipe = fit_to_corpus(pretraining.recipe_for(settings), built.tokenizer)
         torch.manual_seed(pretraining.SEED)
-        trained = self.world.wrap(learner_of(recipe, built.tokenizer), settings["parallel"]).train()
-        optimizer = optim.build(recipe.train.optimizer, self.world.plain(trained))
-        batches = batches_of(recipe, built, self.world)
-        self.loop = steps(trained, optimizer, batches, recipe.train, State(), pretraining.SEED, self.world)
+        trained = self.world.wrap(build_learner(recipe, built.tokenizer), settings["parallel"]).train()
+        optimizer = optim.build_param_groups(recipe.train.optimizer, self.world.unwrap(trained))
+        batches = build_batches(recipe, built, self.world)
+        self.loop = train_steps(trained, optimizer, batches, recipe.train, LoopState(), pretraining.SEED, self.world)
         self.loss = 0.0
 
     def steps(self, how: float) -> float:

@@ -12,8 +12,8 @@ from pathlib import Path
 from benchmarks.child import held_bytes
 from unmask.console import SILENT
 from unmask.train import pretrain as pretraining
-from unmask.train.fit import Fit
-from unmask.train.recipe import PretrainRecipe, recipe_of
+from unmask.train.fit import Trainer
+from unmask.train.recipe import PretrainRecipe, parse_recipe
 
 MARKS = 20
 MIB = 1 << 20
@@ -25,10 +25,10 @@ def main() -> int:
     parser.add_argument("--steps", type=int, default=10_000)
     parser.add_argument("--allowed", type=float, default=2.0, help="MiB that the second half may add")
     arguments = parser.parse_args()
-    recipe = recipe_of(PretrainRecipe, values_of(arguments.corpus, arguments.steps), (), "the benchmark")
+    recipe = parse_recipe(PretrainRecipe, values_of(arguments.corpus, arguments.steps), (), "the benchmark")
     held: list[float] = []
 
-    class Watching(Fit):
+    class Watching(Trainer):
         """Reads the memory where the run evaluates, so that all marks see the same state of affairs."""
 
         def _evaluate(self, step: object) -> None:
@@ -36,7 +36,7 @@ def main() -> int:
             self.run.checkpoints.wait()
             held.append(held_bytes() / MIB)
             print(
-                f"step {self.standing.step:>6}  {held[-1]:8.1f} MiB  {self.standing.seconds:7.1f} s",
+                f"step {self.state.step:>6}  {held[-1]:8.1f} MiB  {self.state.seconds:7.1f} s",
                 flush=True,
             )
 

@@ -22,9 +22,7 @@ from unmask.train.recipe import FinetuneRecipe, PretrainRecipe, read_recipe
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("study", type=Path, help="a YAML file: see benchmarks/studies/")
     parser.add_argument("--corpus", required=True, help="a folder made by `unmask corpus build`")
     parser.add_argument("--train", help="labelled rows; without them only pretraining is studied")
@@ -56,8 +54,8 @@ def one(
     recipe = read_recipe(PretrainRecipe, study["recipes"]["pretrain"], settings)
     done = pretrain(recipe, out=arguments.out / "pretrain" / f"{own}-{seed}")
     figures = {
-        "held-out loss": done.heldout["masked.loss"],
-        "masked accuracy": done.heldout["masked.accuracy"],
+        "held-out loss": done.heldout_figures["masked.loss"],
+        "masked accuracy": done.heldout_figures["masked.accuracy"],
         "tokens/s": done.tokens_per_second,
         **gradients(done.folder),
     }

@@ -71,7 +71,7 @@ def arrange(arguments: argparse.Namespace, folder: Path) -> Text:
 
 def documents_of(path: str | Path) -> list[str]:
     """The documents of a file that `arrange` wrote."""
-    return [document.text for document in corpus.read(path)]
+    return [document.text for document in corpus.read_documents(path)]
 
 
 def lines_of(path: str | Path) -> Iterator[str]:
@@ -105,9 +105,7 @@ def names(arguments: argparse.Namespace) -> list[str]:
         name for name, data in public.PUBLIC.items() if data.language == arguments.language
     )
     if not default:
-        raise UserError(
-            "there is no public data in this language", given=arguments.language, to_do="--text FILE"
-        )
+        raise UserError("there is no public data in this language", given=arguments.language, to_do="--text FILE")
     return list(default)
 
 
@@ -117,7 +115,7 @@ def _chosen(arguments: argparse.Namespace) -> Iterator[str]:
     else:
         paths = [str(_fetched(name)) for name in names(arguments)]
     split: corpus.Split = arguments.split if arguments.text else "blank"
-    for document in corpus.read(paths, split=split):
+    for document in corpus.read_documents(paths, split=split):
         text = re.sub(r"\n\s*\n", "\n", document.text).strip()
         if text:
             yield text
@@ -125,11 +123,11 @@ def _chosen(arguments: argparse.Namespace) -> Iterator[str]:
 
 def _fetched(name: str) -> Path:
     try:
-        return public.get(name).text
+        return public.download(name).text
     except UserError as error:
         facts = {key: value for key, value in error.facts.items() if "your own" not in key}
         facts["to measure on text of your own"] = "--text FILE"
-        raise UserError(error.what, **facts) from None
+        raise UserError(error.message, **facts) from None
 
 
 def _evenly(texts: Iterator[str], characters: int) -> Iterator[str]:

@@ -61,12 +61,12 @@ def library(settings: Settings) -> Prepared:
     made: list[tokenizers.Tokenizer] = []
 
     def work() -> float:
-        backend = tokenizers.Tokenizer(models.WordPiece(unk_token=layout.UNKNOWN))
+        backend = tokenizers.Tokenizer(models.WordPiece(unk_token=layout.UNK))
         backend.normalizer = layout.normalizer(layout.TokenizerConfig())
         backend.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
         trainer = trainers.WordPieceTrainer(
             vocab_size=settings["vocabulary"],
-            min_frequency=layout.TokenizerConfig().minimum_count,
+            min_frequency=layout.TokenizerConfig().min_frequency,
             show_progress=False,
             special_tokens=list(layout.SPECIALS),
         )
@@ -77,7 +77,7 @@ def library(settings: Settings) -> Prepared:
     def facts() -> Mapping[str, Any]:
         numbers = made[0].get_vocab()
         pieces = sorted(numbers, key=numbers.__getitem__)
-        return _facts(Tokenizer(layout.description(pieces, layout.TokenizerConfig())), settings)
+        return _facts(Tokenizer(layout.tokenizer_json(pieces, layout.TokenizerConfig())), settings)
 
     return Prepared(work, facts)
 

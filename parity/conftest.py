@@ -29,12 +29,8 @@ def configurations(vocabulary: int) -> dict[str, Any]:
     modern = {**classic, **special, "cls_token_id": 2, "sep_token_id": 3}
     return {
         "bert": hf.BertConfig(**classic),
-        "bert-other-values": hf.BertConfig(
-            **classic, hidden_act="gelu_new", layer_norm_eps=1e-3, type_vocab_size=1
-        ),
-        "roberta": hf.RobertaConfig(
-            **{**classic, "max_position_embeddings": 65}, type_vocab_size=1, pad_token_id=0
-        ),
+        "bert-other-values": hf.BertConfig(**classic, hidden_act="gelu_new", layer_norm_eps=1e-3, type_vocab_size=1),
+        "roberta": hf.RobertaConfig(**{**classic, "max_position_embeddings": 65}, type_vocab_size=1, pad_token_id=0),
         "xlm-roberta": hf.XLMRobertaConfig(
             **{**classic, "max_position_embeddings": 65}, type_vocab_size=1, pad_token_id=0
         ),
@@ -42,9 +38,7 @@ def configurations(vocabulary: int) -> dict[str, Any]:
             **{**classic, "max_position_embeddings": 65}, type_vocab_size=1, pad_token_id=0, hidden_act="relu"
         ),
         "albert": hf.AlbertConfig(**classic, embedding_size=16),
-        "albert-groups": hf.AlbertConfig(
-            **{**classic, "num_hidden_layers": 4}, embedding_size=16, num_hidden_groups=2
-        ),
+        "albert-groups": hf.AlbertConfig(**{**classic, "num_hidden_layers": 4}, embedding_size=16, num_hidden_groups=2),
         "distilbert": hf.DistilBertConfig(
             vocab_size=vocabulary, dim=32, n_layers=3, n_heads=4, hidden_dim=48, max_position_embeddings=64
         ),

@@ -11,10 +11,10 @@ from safetensors.torch import load_file
 from parity.conftest import AUTO, HEADS, LABELS, NAMES, configurations, publish
 from unmask import bundle
 from unmask.bundle.public import export
-from unmask.model.attention import Spans
+from unmask.model.attention import SequenceLayout
 from unmask.model.encoder import Encoder
-from unmask.model.pooler import Transform
-from unmask.model.vocabulary import VocabularyHead
+from unmask.model.pooler import HeadTransform
+from unmask.model.vocabulary import MLMHead
 from unmask.predict import load
 from unmask.text.tokenizer import Tokenizer
 
@@ -40,9 +40,11 @@ def states(encoder: Encoder, given: dict[str, torch.Tensor], packed: bool) -> to
     with torch.inference_mode():
         if packed:
             return encoder(
-                given["input_ids"][mask], Spans.packed(LENGTHS), None if segments is None else segments[mask]
+                given["input_ids"][mask],
+                SequenceLayout.packed(LENGTHS),
+                None if segments is None else segments[mask],
             )
-        return encoder(given["input_ids"], Spans.padded(mask), segments)[mask]
+        return encoder(given["input_ids"], SequenceLayout.padded(mask), segments)[mask]
 
 
 def outputs(opened: bundle.Bundle, head: str, hidden: torch.Tensor, encoder: Encoder) -> torch.Tensor:
@@ -52,15 +54,15 @@ def outputs(opened: bundle.Bundle, head: str, hidden: torch.Tensor, encoder: Enc
         if head == "Model":
             return hidden
         if head == "ForMaskedLM":
-            masked = VocabularyHead(config)
+            masked = MLMHead(config)
             opened.load_into(masked, "masked")
             return masked(hidden, encoder)
         if head == "ForSequenceClassification":
             raise AssertionError("compared through the predictor")
         name = "classifier" if head == "ForTokenClassification" else "qa_outputs"
-        if opened.has("pooler"):
-            transform = Transform(config)
-            for prefix, module in transform.published().items():
+        if opened.has_head("pooler"):
+            transform = HeadTransform(config)
+            for prefix, module in transform.saved_modules().items():
                 opened.load_into(module, prefix)
             hidden = transform(hidden)
         weight, bias = (opened.tensors[f"{name}.{kind}"] for kind in ("weight", "bias"))
@@ -85,14 +87,12 @@ def segments_of(config: Any) -> int:
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("head", [head for head in HEADS if head != "ForSequenceClassification"])
 @pytest.mark.parametrize("packed", [True, False], ids=["packed", "padded"])
-def test_written_there_read_here(
-    name: str, head: str, packed: bool, tokenizer: Tokenizer, tmp_path: Path
-) -> None:
-    config = configurations(tokenizer.vocabulary)[name]
+def test_written_there_read_here(name: str, head: str, packed: bool, tokenizer: Tokenizer, tmp_path: Path) -> None:
+    config = configurations(tokenizer.vocab_size)[name]
     model = publish(config, head, tokenizer, tmp_path)
     opened = bundle.read(tmp_path)
     encoder = opened.encoder().eval()
-    given = peer_inputs(tokenizer.vocabulary, segments_of(config))
+    given = peer_inputs(tokenizer.vocab_size, segments_of(config))
     ours = outputs(opened, head, states(encoder, given, packed), encoder)
     theirs = peer_outputs(model, head, given)
     if head == "ForTokenClassification":  # in our order of the tags
@@ -106,7 +106,7 @@ def test_written_here_read_there_with_the_same_bytes(
     name: str, head: str, tokenizer: Tokenizer, tmp_path: Path
 ) -> None:
     """What the peer loads of our export computes the same, and holds the tensors that it wrote."""
-    config = configurations(tokenizer.vocabulary)[name]
+    config = configurations(tokenizer.vocab_size)[name]
     model = publish(config, head, tokenizer, tmp_path / "theirs")
     opened = bundle.read(tmp_path / "theirs")
     said = export(opened, tmp_path / "ours")
@@ -114,13 +114,11 @@ def test_written_here_read_there_with_the_same_bytes(
     assert type(again).__name__.endswith(head)
     if head != "Model":
         assert said.endswith(head)
-    given = peer_inputs(tokenizer.vocabulary, segments_of(config))
+    given = peer_inputs(tokenizer.vocab_size, segments_of(config))
     theirs, back = (peer_outputs(m, head, given) for m in (model, again))
     if head in LABELS:
         assert sorted(again.config.id2label.values()) == sorted(LABELS[head])
-        theirs = theirs[
-            ..., [model.config.label2id[again.config.id2label[n]] for n in range(len(LABELS[head]))]
-        ]
+        theirs = theirs[..., [model.config.label2id[again.config.id2label[n]] for n in range(len(LABELS[head]))]]
     torch.testing.assert_close(back, theirs, atol=1e-5, rtol=1e-5)
     before, after = (
         {
@@ -142,16 +140,14 @@ def test_written_here_read_there_with_the_same_bytes(
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_classifier_predicts_what_the_peer_predicts(
-    name: str, tokenizer: Tokenizer, tmp_path: Path
-) -> None:
-    config = configurations(tokenizer.vocabulary)[name]
+def test_a_classifier_predicts_what_the_peer_predicts(name: str, tokenizer: Tokenizer, tmp_path: Path) -> None:
+    config = configurations(tokenizer.vocab_size)[name]
     head = "ForSequenceClassification"
     model = publish(config, head, tokenizer, tmp_path)
     predictor = load(tmp_path)
     texts = ["the quick dog", "今天天气很好 over the lazy dog then it sleeps", "fox"]
     for text, found in zip(texts, predictor.predict(texts), strict=True):
-        ids = torch.tensor([tokenizer.encode(text).ids])
+        ids = torch.tensor([tokenizer.encode(text).input_ids])
         with torch.inference_mode():
             wanted = model(input_ids=ids).logits.softmax(-1)[0]
         ours = torch.tensor([next(one.score for one in found if one.name == label) for label in LABELS[head]])
@@ -161,17 +157,17 @@ def test_a_classifier_predicts_what_the_peer_predicts(
 @pytest.mark.parametrize("name", NAMES)
 def test_a_tagger_says_what_the_peer_says(name: str, tokenizer: Tokenizer, tmp_path: Path) -> None:
     """Its emissions at the first pieces of words, through our own head."""
-    config = configurations(tokenizer.vocabulary)[name]
+    config = configurations(tokenizer.vocab_size)[name]
     model = publish(config, "ForTokenClassification", tokenizer, tmp_path)
     predictor = load(tmp_path)
     from unmask.data.tables import Example
-    from unmask.predict import infer
+    from unmask.predict import run_logits
 
     text = "the quick brown fox jumps"
     rows = predictor.task.encode([Example("0", text, None, None, 1, "here")])
-    evidence = infer(predictor.encoder, predictor.head, predictor.task, rows)[0]
+    evidence = run_logits(predictor.encoder, predictor.head, predictor.task, rows)[0]
     with torch.inference_mode():
-        wanted = model(input_ids=torch.tensor([rows[0].ids.tolist()])).logits[0].log_softmax(-1)
+        wanted = model(input_ids=torch.tensor([rows[0].input_ids.tolist()])).logits[0].log_softmax(-1)
     order = [LABELS["ForTokenClassification"].index(tag) for tag in predictor.task.tags.names]  # type: ignore[attr-defined]
     torch.testing.assert_close(
         torch.from_numpy(evidence).log_softmax(-1), wanted[rows[0].scored][:, order], atol=1e-5, rtol=1e-5
@@ -190,7 +186,7 @@ ALTERED = [
 @pytest.mark.parametrize(("name", "altered"), ALTERED)
 def test_the_comparison_notices(name: str, altered: str, tokenizer: Tokenizer, tmp_path: Path) -> None:
     """One other activation, epsilon or bias in the file, and the comparison above fails."""
-    config = configurations(tokenizer.vocabulary)[name]
+    config = configurations(tokenizer.vocab_size)[name]
     model = publish(config, "ForMaskedLM", tokenizer, tmp_path)
     said = json.loads((tmp_path / "config.json").read_text())
     if altered == "bias":
@@ -198,9 +194,7 @@ def test_the_comparison_notices(name: str, altered: str, tokenizer: Tokenizer, t
         names = [
             n
             for n in tensors
-            if n.endswith("bias")
-            and "k_lin" not in n
-            and ("layer.1" in n or "layers.1" in n or "layer_groups.0" in n)
+            if n.endswith("bias") and "k_lin" not in n and ("layer.1" in n or "layers.1" in n or "layer_groups.0" in n)
         ]
         if not names:
             names = [n for n in tensors if n.endswith("attn_norm.weight")][:1]  # there are no biases
@@ -218,6 +212,6 @@ def test_the_comparison_notices(name: str, altered: str, tokenizer: Tokenizer, t
         (tmp_path / "config.json").write_text(json.dumps(said))
     opened = bundle.read(tmp_path)
     encoder = opened.encoder().eval()
-    given = peer_inputs(tokenizer.vocabulary, segments_of(config))
+    given = peer_inputs(tokenizer.vocab_size, segments_of(config))
     ours = outputs(opened, "ForMaskedLM", states(encoder, given, True), encoder)
     assert not torch.allclose(ours, peer_outputs(model, "ForMaskedLM", given), atol=1e-5, rtol=1e-5)

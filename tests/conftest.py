@@ -12,7 +12,7 @@ import torch
 from hypothesis import HealthCheck, settings
 from tokenizers import decoders, models, pre_tokenizers, processors, trainers
 
-from unmask.data.batch import Batch, Row, pack
+from unmask.data.batch import Batch, EncodedRow, pack
 from unmask.data.corpus import Document
 from unmask.data.shards import Shards, build
 from unmask.model.encoder import Encoder, EncoderConfig
@@ -32,9 +32,7 @@ narrow gentle forgotten brighter carried opened followed answered remembered wat
 def story(number: int, sentences: int = 6) -> str:
     """A text of its own for each number: sentences of random words."""
     draw = random.Random(number)
-    return " ".join(
-        " ".join(draw.choices(WORDS, k=draw.randint(3, 12))).capitalize() + "." for _ in range(sentences)
-    )
+    return " ".join(" ".join(draw.choices(WORDS, k=draw.randint(3, 12))).capitalize() + "." for _ in range(sentences))
 
 
 @pytest.fixture(scope="session")
@@ -74,7 +72,13 @@ def corpus(stories: list[str], tokenizer: Tokenizer, tmp_path_factory: pytest.Te
 @pytest.fixture
 def tiny(tokenizer: Tokenizer) -> EncoderConfig:
     """Two layers of width 16: seconds are for people."""
-    return EncoderConfig(vocabulary=tokenizer.vocabulary, layers=2, width=16, heads=2, length=64)
+    return EncoderConfig(
+        vocab_size=tokenizer.vocab_size,
+        num_hidden_layers=2,
+        hidden_size=16,
+        num_attention_heads=2,
+        max_position_embeddings=64,
+    )
 
 
 @pytest.fixture
@@ -104,7 +108,7 @@ def make_batch() -> Callable[..., Batch]:
             flags = draw.integers(0, 2, length).astype(np.uint8)
             ids[0], ids[-1], flags[0], flags[-1] = 2, 3, 4, 4
             segments = (np.arange(length) >= length // 2).astype(np.int64)
-            rows.append(Row(ids, segments, flags, example=number, epoch=epoch, owner=number))
+            rows.append(EncodedRow(ids, segments, flags, example=number, epoch=epoch, owner=number))
         return pack(rows)
 
     return make
@@ -125,9 +129,9 @@ def pretrained(recipe_values: dict[str, object], tmp_path_factory: pytest.TempPa
     """The model folder of a short pretraining run."""
     from unmask.console import SILENT
     from unmask.train.pretrain import pretrain
-    from unmask.train.recipe import PretrainRecipe, recipe_of
+    from unmask.train.recipe import PretrainRecipe, parse_recipe
 
-    recipe = recipe_of(PretrainRecipe, recipe_values, (), "the test")
+    recipe = parse_recipe(PretrainRecipe, recipe_values, (), "the test")
     return pretrain(recipe, out=tmp_path_factory.mktemp("runs") / "pretrain", progress=SILENT).model
 
 

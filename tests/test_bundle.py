@@ -12,10 +12,10 @@ from safetensors.torch import load_file
 
 from unmask import bundle, files
 from unmask.errors import UserError
-from unmask.model.attention import Spans
+from unmask.model.attention import SequenceLayout
 from unmask.model.encoder import Encoder, EncoderConfig
-from unmask.model.positions import sinusoidal
-from unmask.model.vocabulary import VocabularyHead
+from unmask.model.positions import sinusoidal_table
+from unmask.model.vocabulary import MLMHead
 from unmask.text.tokenizer import Tokenizer
 
 VARIANTS = {
@@ -39,20 +39,25 @@ def test_there_and_back_is_exact(
     variant: str, make_encoder: Callable[..., Encoder], tokenizer: Tokenizer, tmp_path: Path
 ) -> None:
     config = EncoderConfig(
-        vocabulary=tokenizer.vocabulary, layers=2, width=16, heads=2, length=32, **VARIANTS[variant]
+        vocab_size=tokenizer.vocab_size,
+        num_hidden_layers=2,
+        hidden_size=16,
+        num_attention_heads=2,
+        max_position_embeddings=32,
+        **VARIANTS[variant],
     )
-    encoder, head = make_encoder(config), VocabularyHead(config)
+    encoder, head = make_encoder(config), MLMHead(config)
     torch.nn.init.normal_(head.bias)
     bundle.write(tmp_path / "m", config, {"encoder": encoder, "masked": head}, tokenizer, [{"kind": "test"}])
     opened = bundle.read(tmp_path / "m")
     assert opened.config == config and opened.tokenizer == tokenizer and opened.task is None
-    assert opened.lineage == [{"kind": "test"}] and opened.has("masked") and not opened.has("classifier")
-    again, its_head = opened.encoder().eval(), VocabularyHead(config)
+    assert opened.lineage == [{"kind": "test"}] and opened.has_head("masked") and not opened.has_head("classifier")
+    again, its_head = opened.encoder().eval(), MLMHead(config)
     opened.load_into(its_head, "masked")
     assert again.state_dict().keys() == encoder.state_dict().keys()
     for name, tensor in encoder.state_dict().items():
         assert torch.equal(again.state_dict()[name], tensor), name
-    ids, spans = torch.arange(5, 25), Spans.packed([12, 8])
+    ids, spans = torch.arange(5, 25), SequenceLayout.packed([12, 8])
     assert torch.equal(again(ids, spans), encoder(ids, spans))
     assert torch.equal(its_head(again(ids, spans), again), head(encoder(ids, spans), encoder))
     assert opened.encoder(dropout=0.5).config == dataclasses.replace(config, dropout=0.5)
@@ -70,7 +75,7 @@ def test_a_model_from_before_a_setting_was_there_has_its_default(pretrained: Pat
 
 def test_writing_what_was_read_gives_the_same_bytes(pretrained: Path, tmp_path: Path) -> None:
     opened = bundle.read(pretrained)
-    head = VocabularyHead(opened.config)
+    head = MLMHead(opened.config)
     opened.load_into(head, "masked")
     modules = {"encoder": opened.encoder(), "masked": head}
     bundle.write(tmp_path / "m", opened.config, modules, opened.tokenizer, opened.lineage)
@@ -92,7 +97,9 @@ def test_the_public_layout_is_complete(pretrained: Path) -> None:
     assert all(name.startswith(("bert.", "cls.")) for name in tensors)
     table = tensors["bert.embeddings.position_embeddings.weight"]
     ours = bundle.read(pretrained).config
-    torch.testing.assert_close(table, sinusoidal(ours.length, ours.width) * ours.position_scale)
+    torch.testing.assert_close(
+        table, sinusoidal_table(ours.max_position_embeddings, ours.hidden_size) * ours.position_scale
+    )
     assert config["model_type"] == "bert" and config["architectures"] == ["BertForMaskedLM"]
     assert tensors["bert.embeddings.word_embeddings.weight"].shape == (
         config["vocab_size"],
@@ -121,9 +128,7 @@ def test_what_bert_cannot_say_is_not_called_bert(
 
 
 @pytest.fixture
-def model(
-    make_encoder: Callable[..., Encoder], tiny: EncoderConfig, tokenizer: Tokenizer, tmp_path: Path
-) -> Path:
+def model(make_encoder: Callable[..., Encoder], tiny: EncoderConfig, tokenizer: Tokenizer, tmp_path: Path) -> Path:
     bundle.write(tmp_path / "m", tiny, {"encoder": make_encoder(tiny)}, tokenizer, [])
     return tmp_path / "m"
 
@@ -197,20 +202,23 @@ def test_what_is_no_model_is_refused(tmp_path: Path, model: Path) -> None:
 
 def test_a_run_folder_means_its_model(pretrained: Path) -> None:
     assert bundle.read(pretrained.parent).folder == pretrained
-    assert bundle.parameters(pretrained) == sum(
+    assert bundle.count_parameters(pretrained) == sum(
         t.numel() for t in load_file(pretrained / "model.safetensors").values()
     )
 
 
-@pytest.mark.parametrize(
-    ("pooling", "head"), [("cls", "BertForSequenceClassification"), ("mean", "BertModel")]
-)
+@pytest.mark.parametrize(("pooling", "head"), [("cls", "BertForSequenceClassification"), ("mean", "BertModel")])
 def test_a_head_that_others_would_read_otherwise_does_not_take_their_name(
     pooling: str, head: str, pretrained: Path, table: Path, tmp_path: Path
 ) -> None:
     from unmask.console import SILENT
     from unmask.train.finetune import finetune
 
-    settings = [f"task.pooling={pooling}", "task.length=32", "train.budget=1 steps", "train.evaluations=1"]
+    settings = [
+        f"task.pooling={pooling}",
+        "task.max_length=32",
+        "train.budget=1 steps",
+        "train.evaluations=1",
+    ]
     run = finetune(model=pretrained, train=table, overrides=settings, out=tmp_path / "run", progress=SILENT)
     assert files.read_json(run.model / "config.json")["architectures"] == [head]

@@ -13,14 +13,14 @@ from unmask.config import (
     changed,
     config,
     difference,
+    discriminator_with_default,
     dump,
     from_mapping,
-    name_or,
     override,
     read_yaml,
     schema,
     setting,
-    tag,
+    tagged,
     to_yaml,
 )
 from unmask.errors import UserError
@@ -184,9 +184,7 @@ def test_yaml_files(tmp_path: Path) -> None:
 
 
 @given(
-    title=st.text(st.characters(exclude_categories=("C", "Zl", "Zp")), max_size=20).filter(
-        lambda t: t != "untitled"
-    ),
+    title=st.text(st.characters(exclude_categories=("C", "Zl", "Zp")), max_size=20).filter(lambda t: t != "untitled"),
     layers=st.integers(1, 9),
     side=st.floats(0.001, 1e6),
 )
@@ -226,8 +224,8 @@ def test_the_schema_describes_every_setting() -> None:
 
 
 AnyTile = Annotated[
-    Annotated[Square, tag("square")] | Annotated[Circle, tag("circle")],
-    setting(discriminator=name_or("square")),
+    Annotated[Square, tagged("square")] | Annotated[Circle, tagged("circle")],
+    setting(discriminator=discriminator_with_default("square")),
 ]
 
 
@@ -284,9 +282,7 @@ def test_a_union_may_have_a_member_for_those_without_a_name(tile: Any, wanted: S
         ),
     ],
 )
-def test_errors_in_such_a_union_name_the_key_and_what_is_allowed(
-    values: dict[str, Any], told: list[str]
-) -> None:
+def test_errors_in_such_a_union_name_the_key_and_what_is_allowed(values: dict[str, Any], told: list[str]) -> None:
     with pytest.raises(UserError) as caught:
         from_mapping(Floor, values, "f.yaml")
     lines = [" ".join(line.split()) for line in str(caught.value).splitlines()]

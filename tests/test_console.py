@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from unmask import console
-from unmask.errors import UserError, closest, missing_extra
+from unmask.errors import UserError, missing_extra, suggest
 
 
 @pytest.fixture(autouse=True)
@@ -47,7 +47,7 @@ def test_sizes(value: float, shown: str) -> None:
 
 
 def test_piped_work_is_one_line_on_stderr(capfd: pytest.CaptureFixture[str]) -> None:
-    with console.work("Corpus", number=3) as work:
+    with console.start_step("Corpus", number=3) as work:
         work.start(100, "rows")
         work.advance(40)
         work.result("40 rows [read]")
@@ -57,12 +57,10 @@ def test_piped_work_is_one_line_on_stderr(capfd: pytest.CaptureFixture[str]) -> 
     assert line.startswith(" 3  Corpus") and "40 rows [read]" in line and line.endswith(" s")
 
 
-def test_piped_work_tells_now_and_then(
-    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_piped_work_tells_now_and_then(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     now = [0.0]
     monkeypatch.setattr(console.time, "monotonic", lambda: now[0])
-    with console.work("Read") as work:
+    with console.start_step("Read") as work:
         work.start(200.0, "rows")
         work.show("loss 2.0")
         for _ in range(20):
@@ -75,25 +73,25 @@ def test_piped_work_tells_now_and_then(
 
 def test_quiet_silences_all_but_results(capfd: pytest.CaptureFixture[str]) -> None:
     console.set_quiet(True)
-    with console.work("Read") as work:
+    with console.start_step("Read") as work:
         work.result("x")
-    console.remark("by the way")
-    console.say("the result")
+    console.note("by the way")
+    console.print_text("the result")
     assert capfd.readouterr() == ("the result\n", "")
 
 
 def test_only_rank_nought_prints(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RANK", "1")
-    console.say("result")
+    console.print_text("result")
     console.table(["a"], [[1]])
-    console.remark("remark")
-    with console.work("Read") as work:
+    console.note("remark")
+    with console.start_step("Read") as work:
         work.result("x")
     assert capfd.readouterr() == ("", "")
 
 
 def test_brackets_are_no_markup(capfd: pytest.CaptureFixture[str]) -> None:
-    console.remark("fill the [MASK] [bold]")
+    console.note("fill the [MASK] [bold]")
     console.show_error("no [MASK] in it\n  given  [red]")
     console.table(["piece"], [["[MASK]"], ["[/x]"]])
     out, err = capfd.readouterr()
@@ -114,7 +112,7 @@ def test_tables_keep_all_rows_and_long_cells(capfd: pytest.CaptureFixture[str]) 
 def test_errors_line_up_their_facts() -> None:
     error = UserError("x is wrong", given=3, did_you_mean="y", left_out=None)
     assert str(error) == "x is wrong\n  given         3\n  did you mean  y"
-    assert closest("ratoi", ["ratio", "weight"]) == "ratio" and closest("zzz", ["ratio"]) is None
+    assert suggest("ratoi", ["ratio", "weight"]) == "ratio" and suggest("zzz", ["ratio"]) is None
     assert "pip install 'unmask[report]'" in str(missing_extra("jinja2", "report", "a report"))
 
 
@@ -127,6 +125,6 @@ def test_a_command_makes_a_remark_once(capsys: pytest.CaptureFixture[str]) -> No
     for _ in range(2):
         with console.command():
             for text in ("a file", "another", "a file"):
-                console.remark(text)
-    console.remark("a file")
+                console.note(text)
+    console.note("a file")
     assert capsys.readouterr().err.split("\n") == ["a file", "another"] * 2 + ["a file", ""]

@@ -11,11 +11,11 @@ import torch
 import yaml
 
 from unmask import bundle
-from unmask.bundle.card import card, without_paths
-from unmask.bundle.facts import facts_of
+from unmask.bundle.card import model_card, strip_paths
+from unmask.bundle.facts import bundle_facts
 from unmask.bundle.public import export
 from unmask.model.encoder import Encoder, EncoderConfig
-from unmask.model.vocabulary import VocabularyHead
+from unmask.model.vocabulary import MLMHead
 from unmask.text.tokenizer import Tokenizer
 
 Make = Callable[..., Encoder]
@@ -37,12 +37,10 @@ FAMILIES: dict[str, dict[str, Any]] = {
 
 
 @pytest.fixture
-def write(
-    make_encoder: Make, tiny: EncoderConfig, tokenizer: Tokenizer, tmp_path: Path
-) -> Callable[..., Path]:
+def write(make_encoder: Make, tiny: EncoderConfig, tokenizer: Tokenizer, tmp_path: Path) -> Callable[..., Path]:
     def made(lineage: list[dict[str, Any]] | None = None, **settings: Any) -> Path:
         config = replace(tiny, **settings)
-        modules = {"encoder": make_encoder(config), "masked": VocabularyHead(config)}
+        modules = {"encoder": make_encoder(config), "masked": MLMHead(config)}
         bundle.write(tmp_path / "m", config, modules, tokenizer, lineage or [])
         return tmp_path / "m"
 
@@ -50,17 +48,17 @@ def write(
 
 
 def test_every_number_has_its_part(write: Callable[..., Path], tiny: EncoderConfig) -> None:
-    facts = facts_of(bundle.read(write(positions="learned")))
-    width, layers = tiny.width, tiny.layers
+    facts = bundle_facts(bundle.read(write(positions="learned")))
+    width, layers = tiny.hidden_size, tiny.num_hidden_layers
     assert facts["parameters"]["encoder"] == {
         "norms": 2 * width * (1 + 2 * layers),
-        "tokens": tiny.vocabulary * width,
-        "positions": tiny.length * width,
+        "tokens": tiny.vocab_size * width,
+        "positions": tiny.max_position_embeddings * width,
         "segments": 2 * width,
         "attention": layers * 4 * (width**2 + width),
         "feed_forward": layers * (8 * width**2 + 5 * width),
     }
-    assert facts["parameters"]["heads"] == {"masked": width**2 + width + 2 * width + tiny.vocabulary}
+    assert facts["parameters"]["heads"] == {"masked": width**2 + width + 2 * width + tiny.vocab_size}
     whole = sum(p.numel() for p in Encoder(replace(tiny, positions="learned")).parameters())
     assert facts["parameters"]["all"] == whole + facts["parameters"]["heads"]["masked"]
     assert facts["memory"]["float32"] == facts["memory"]["stored"] == 4 * facts["parameters"]["all"]
@@ -69,24 +67,20 @@ def test_every_number_has_its_part(write: Callable[..., Path], tiny: EncoderConf
 
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("public", [False, True])
-def test_weights_are_not_needed(
-    family: str, public: bool, write: Callable[..., Path], tmp_path: Path
-) -> None:
+def test_weights_are_not_needed(family: str, public: bool, write: Callable[..., Path], tmp_path: Path) -> None:
     folder = write(**FAMILIES[family])
     if public:
         export(bundle.read(folder), tmp_path / "public")
         folder = tmp_path / "public"
     bare = bundle.read(folder, weights=False)
     assert all(tensor.is_meta for tensor in bare.tensors.values())
-    facts = facts_of(bare)
-    assert facts == facts_of(bundle.read(folder))
+    facts = bundle_facts(bare)
+    assert facts == bundle_facts(bundle.read(folder))
     assert facts["architecture"]["layout"] == family and facts["architecture"]["lacking"] == []
     json.dumps(facts)
 
 
-def test_files_of_torch_and_tied_copies_are_read_without_weights(
-    write: Callable[..., Path], tmp_path: Path
-) -> None:
+def test_files_of_torch_and_tied_copies_are_read_without_weights(write: Callable[..., Path], tmp_path: Path) -> None:
     export(bundle.read(write(positions="learned")), tmp_path / "public")
     from safetensors.torch import load_file
 
@@ -95,11 +89,11 @@ def test_files_of_torch_and_tied_copies_are_read_without_weights(
     torch.save(tensors, tmp_path / "public" / "pytorch_model.bin")
     (tmp_path / "public" / "model.safetensors").unlink()
     bare = bundle.read(tmp_path / "public", weights=False)
-    assert facts_of(bare) == facts_of(bundle.read(tmp_path / "public"))
+    assert bundle_facts(bare) == bundle_facts(bundle.read(tmp_path / "public"))
 
 
 def test_what_no_layout_can_say_is_said(write: Callable[..., Path]) -> None:
-    facts = facts_of(bundle.read(write(norm="pre")))
+    facts = bundle_facts(bundle.read(write(norm="pre")))
     assert facts["architecture"]["layout"] is None and facts["architecture"]["class"] is None
     assert facts["architecture"]["lacking"] == ["norm pre"]
     text = (bundle.read(write(norm="pre")).folder / "README.md").read_text()
@@ -132,8 +126,8 @@ def test_the_card_says_where_a_model_comes_from(write: Callable[..., Path]) -> N
 def test_the_card_of_a_task_names_its_labels(write: Callable[..., Path]) -> None:
     opened = bundle.read(write())
     labels = [f"label {number}" for number in range(30)]
-    facts = {**facts_of(opened), "task": {"name": "classify", "labels": labels}, "heads": ["classifier"]}
-    text = card(facts, opened.tokenizer)
+    facts = {**bundle_facts(opened), "task": {"name": "classify", "labels": labels}, "heads": ["classifier"]}
+    text = model_card(facts, opened.tokenizer)
     assert "`label 23` and 6 more" in text and "`label 24`" not in text and "unmask evaluate" in text
     assert front(text)["tags"] == ["unmask", "bert", "classify"]
 
@@ -141,12 +135,12 @@ def test_the_card_of_a_task_names_its_labels(write: Callable[..., Path]) -> None
 def test_a_chinese_vocabulary_is_told(write: Callable[..., Path]) -> None:
     opened = bundle.read(write())
     chinese = Tokenizer.train(["".join(map(chr, range(0x4E00, 0x4E80)))] * 3, vocabulary=100, fewer=True)
-    facts = facts_of(opened)
-    assert front(card(facts, chinese))["language"] == "zh" and "language" not in front(
-        card(facts, opened.tokenizer)
+    facts = bundle_facts(opened)
+    assert front(model_card(facts, chinese))["language"] == "zh" and "language" not in front(
+        model_card(facts, opened.tokenizer)
     )
 
 
 def test_only_the_last_name_of_a_path_is_kept() -> None:
     given = {"a": ["/x/y.txt", r"C:\data\z.csv"], "b": {"c": "plain", "d": 3, "e": None}}
-    assert without_paths(given) == {"a": ["y.txt", "z.csv"], "b": {"c": "plain", "d": 3, "e": None}}
+    assert strip_paths(given) == {"a": ["y.txt", "z.csv"], "b": {"c": "plain", "d": 3, "e": None}}

@@ -54,15 +54,11 @@ def test_confusion_and_label_scores_equal_those_of_scikit_learn(
 ) -> None:
     labels, truth, said = rows
     every = list(range(labels))
-    assert np.array_equal(
-        metrics.confusion(truth, said, labels), oracle.confusion_matrix(truth, said, labels=every)
-    )
+    assert np.array_equal(metrics.confusion(truth, said, labels), oracle.confusion_matrix(truth, said, labels=every))
     expected = oracle.precision_recall_fscore_support(truth, said, labels=every, zero_division=0)
     found = metrics.per_label(truth, said, labels)
     for index, score in enumerate(found):
-        assert (score.precision, score.recall, score.f1) == pytest.approx(
-            [row[index] for row in expected[:3]]
-        )
+        assert (score.precision, score.recall, score.f1) == pytest.approx([row[index] for row in expected[:3]])
         assert score.n == expected[3][index]
 
 
@@ -108,9 +104,7 @@ def test_equal_models_differ_significantly_as_seldom_as_the_level_says() -> None
         generator = np.random.default_rng(seed)
         truth = generator.integers(0, 2, 250)
         a, b = (np.where(generator.random(250) < 0.7, truth, 1 - truth) for _ in range(2))
-        found += metrics.paired_difference(
-            metrics.accuracy, truth, a, b, samples=400, seed=seed
-        ).excludes_zero
+        found += metrics.paired_difference(metrics.accuracy, truth, a, b, samples=400, seed=seed).excludes_zero
     assert 0.01 <= found / 300 <= 0.10
 
 
@@ -144,9 +138,7 @@ def test_the_interval_is_ordered_and_a_wider_level_is_wider(
     rows: tuple[int, list[int], list[int]], metric: metrics.Metric
 ) -> None:
     labels, truth, said = rows
-    narrow, wide = (
-        metrics.bootstrap(metric, truth, said, labels, samples=100, level=level) for level in (0.5, 0.99)
-    )
+    narrow, wide = (metrics.bootstrap(metric, truth, said, labels, samples=100, level=level) for level in (0.5, 0.99))
     assert -1 <= wide.low <= narrow.low <= narrow.high <= wide.high <= 1
 
 
@@ -166,9 +158,7 @@ def test_excludes_zero() -> None:
         ([0.5], [0.5], 2, "whole numbers"),
     ],
 )
-def test_rows_that_cannot_be_scored_are_refused(
-    truth: list[int], said: list[int], labels: int, message: str
-) -> None:
+def test_rows_that_cannot_be_scored_are_refused(truth: list[int], said: list[int], labels: int, message: str) -> None:
     for scored in (metrics.confusion, metrics.per_label):
         with pytest.raises(ValueError, match=message):
             scored(truth, said, labels)
@@ -259,9 +249,7 @@ def test_entities_are_counted_as_the_official_scorers_do(scorer: str) -> None:
         assert given_count == labels[label][3]
 
 
-spans_of_sentence = st.sets(
-    st.builds(Found, st.integers(0, 3), st.integers(4, 5), st.sampled_from("abc")), max_size=5
-)
+spans_of_sentence = st.sets(st.builds(Found, st.integers(0, 3), st.integers(4, 5), st.sampled_from("abc")), max_size=5)
 
 
 @given(st.lists(st.tuples(spans_of_sentence, spans_of_sentence), min_size=1, max_size=6))
@@ -294,9 +282,7 @@ def test_tag_counts_equal_those_of_scikit_learn(sentences: list[list[tuple[str, 
         return
     counts = metrics.tag_counts(gold, said)
     assert counts.labels == tuple(sorted({*flat_gold, *flat_said}))
-    expected = oracle.precision_recall_fscore_support(
-        flat_gold, flat_said, labels=list(counts.labels), zero_division=0
-    )
+    expected = oracle.precision_recall_fscore_support(flat_gold, flat_said, labels=list(counts.labels), zero_division=0)
     for row, score in zip(zip(*expected, strict=True), counts.per_label().values(), strict=True):
         assert (score.precision, score.recall, score.f1, score.n) == pytest.approx(row)
     assert metrics.tag_accuracy(gold, said) == pytest.approx(oracle.accuracy_score(flat_gold, flat_said))
@@ -317,16 +303,12 @@ def simulated_sentences(seed: int, right: float = 0.7, count: int = 120) -> Sent
         truth = [Found(i, i + 1, random.Random(100 * number + i).choice("aab")) for i in range(number % 5)]
         hard = draw.random() > right
         gold.append(truth)
-        said.append(
-            [Found(i, i + 1, "a") if hard else one for i, one in enumerate(truth) if draw.random() < 0.9]
-        )
+        said.append([Found(i, i + 1, "a") if hard else one for i, one in enumerate(truth) if draw.random() < 0.9])
     return metrics.entity_counts(gold, said)
 
 
 def drawn(counts: SentenceCounts, sentences: Rows) -> SentenceCounts:
-    return SentenceCounts(
-        counts.labels, counts.hits[sentences], counts.actual[sentences], counts.given[sentences]
-    )
+    return SentenceCounts(counts.labels, counts.hits[sentences], counts.actual[sentences], counts.given[sentences])
 
 
 @pytest.mark.parametrize(
@@ -385,9 +367,7 @@ def test_sentences_that_cannot_be_scored_are_refused() -> None:
     with pytest.raises(ValueError, match="sentence 1: 2 reference tags, but 1 predicted"):
         metrics.tag_counts([["a"], ["a", "b"]], [["a"], ["a"]])
     with pytest.raises(ValueError, match="120 sentences of a, but 3 of b"):
-        metrics.paired_difference_sentences(
-            metrics.micro_f1, simulated_sentences(1), simulated_sentences(1, count=3)
-        )
+        metrics.paired_difference_sentences(metrics.micro_f1, simulated_sentences(1), simulated_sentences(1, count=3))
 
 
 # means of a score of each row

@@ -11,9 +11,9 @@ from unmask import bundle
 from unmask import predict as module
 from unmask.console import SILENT
 from unmask.errors import UserError
-from unmask.model.attention import Spans
+from unmask.model.attention import SequenceLayout
 from unmask.model.encoder import Encoder, EncoderConfig
-from unmask.model.vocabulary import VocabularyHead
+from unmask.model.vocabulary import MLMHead
 from unmask.predict import Predictor, load
 from unmask.text.tokenizer import Tokenizer
 from unmask.train.finetune import finetune
@@ -22,7 +22,7 @@ from unmask.train.finetune import finetune
 @pytest.fixture(scope="module")
 def classifier(pretrained: Path, table: Path, tmp_path_factory: pytest.TempPathFactory) -> Predictor:
     out = tmp_path_factory.mktemp("runs") / "classifier"
-    overrides = ["train.budget=30 steps", "task.length=24", "train.optimizer.lr=0.01"]
+    overrides = ["train.budget=30 steps", "task.max_length=24", "train.optimizer.lr=0.01"]
     return finetune(overrides=overrides, model=pretrained, train=table, out=out, progress=SILENT).predictor()
 
 
@@ -64,9 +64,9 @@ def device_of(predictor: Predictor) -> torch.device:
 
 def test_probabilities_are_the_softmax_of_the_head(classifier: Predictor) -> None:
     encoded = classifier.tokenizer.encode("river winter", max_length=24)
-    ids = torch.tensor(encoded.ids, device=device_of(classifier))
+    ids = torch.tensor(encoded.input_ids, device=device_of(classifier))
     with torch.no_grad():
-        hidden = classifier.encoder(ids, Spans.packed([len(ids)]).to(ids.device), torch.zeros_like(ids))
+        hidden = classifier.encoder(ids, SequenceLayout.packed([len(ids)]).to(ids.device), torch.zeros_like(ids))
         pooled = torch.tanh(classifier.head.pooler.transform.dense(hidden[0]))
         logits = classifier.head.classifier(pooled).double().cpu().numpy()
     wanted = dict(zip(classifier.task.labels, np.exp(logits) / np.exp(logits).sum(), strict=True))
@@ -90,41 +90,42 @@ def test_evaluation_counts_what_is_predicted(classifier: Predictor, tmp_path: Pa
 
 def test_each_mask_is_filled(filler: Predictor) -> None:
     text = "The [MASK] carried a lantern over the [MASK]."
-    first, second = filler.fill(text, best=4)
+    first, second = filler.fill(text, top_k=4)
     assert len(first) == len(second) == 4
     for fills in (first, second):
         scores = [fill.score for fill in fills]
         assert scores == sorted(scores, reverse=True) and all(0 < score < 1 for score in scores)
-        assert not {fill.piece for fill in fills} & {"[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"}
-    best = first[0].piece
+        assert not {fill.token for fill in fills} & {"[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"}
+    best = first[0].token
     if not best.startswith("##"):
         assert first[0].text == f"The {best} carried a lantern over the [MASK]."
-    best = second[0].piece
+    best = second[0].token
     if not best.startswith("##"):
         assert second[0].text == f"The [MASK] carried a lantern over the {best}."
 
 
 def test_fills_are_the_softmax_over_ordinary_pieces(filler: Predictor) -> None:
-    (fills,) = filler.fill("river [MASK] stone", best=500)
+    (fills,) = filler.fill("river [MASK] stone", top_k=500)
     assert sum(fill.score for fill in fills) == pytest.approx(1, abs=1e-5)
-    pieces = filler.tokenizer.pieces
-    found = {fill.piece: fill.score for fill in fills if fill.score > 0}
+    pieces = filler.tokenizer.tokens
+    found = {fill.token: fill.score for fill in fills if fill.score > 0}
     ids = torch.tensor(
-        filler.tokenizer.encode("river [MASK] stone", specials=True).ids, device=device_of(filler)
+        filler.tokenizer.encode("river [MASK] stone", add_special_tokens=True).input_ids,
+        device=device_of(filler),
     )
-    place = int((ids == filler.tokenizer.mask_id).nonzero())
+    place = int((ids == filler.tokenizer.mask_token_id).nonzero())
     with torch.no_grad():
-        hidden = filler.encoder(ids, Spans.packed([len(ids)]).to(ids.device), torch.zeros_like(ids))
-        logits = filler._masked(hidden[place], filler.encoder)[5:].double().cpu().numpy()
+        hidden = filler.encoder(ids, SequenceLayout.packed([len(ids)]).to(ids.device), torch.zeros_like(ids))
+        logits = filler._mlm_head(hidden[place], filler.encoder)[5:].double().cpu().numpy()
     shares = np.exp(logits) / np.exp(logits).sum()
     assert found == pytest.approx(dict(zip(pieces[5:], shares, strict=True)), abs=1e-6)
 
 
 def test_special_pieces_are_never_proposed(filler: Predictor) -> None:
     """Not even when every ordinary piece is asked for."""
-    (fills,) = filler.fill("river [MASK]", best=10_000)
-    assert len(fills) == filler.tokenizer.vocabulary - len(filler.tokenizer.special_ids)
-    assert not {fill.piece for fill in fills} & {"[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"}
+    (fills,) = filler.fill("river [MASK]", top_k=10_000)
+    assert len(fills) == filler.tokenizer.vocab_size - len(filler.tokenizer.all_special_ids)
+    assert not {fill.token for fill in fills} & {"[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"}
 
 
 def test_what_cannot_be_answered(filler: Predictor, classifier: Predictor) -> None:
@@ -142,7 +143,7 @@ def test_what_cannot_be_answered(filler: Predictor, classifier: Predictor) -> No
 
 def test_streamed_predictions_are_the_same(classifier: Predictor) -> None:
     examples = [module._example(f"river {word}", n) for n, word in enumerate("a b c d e".split())]
-    streamed = list(module.stream(classifier, examples, size=2))
+    streamed = list(module.stream(classifier, examples, batch_size=2))
     assert [example for example, _ in streamed] == examples
     for (_, mine), theirs in zip(streamed, classifier.predict(examples), strict=True):
         assert {x.name: x.score for x in mine} == pytest.approx({x.name: x.score for x in theirs}, abs=1e-5)
@@ -154,22 +155,26 @@ def test_what_a_predictor_is_called(classifier: Predictor, filler: Predictor) ->
 
 def test_filling_with_pieces_that_hold_their_blanks(byte_level: Tokenizer, tmp_path: Path) -> None:
     """The text with a piece in it is what the pieces together spell."""
-    config = EncoderConfig(vocabulary=byte_level.vocabulary, layers=1, width=16, heads=2, length=32)
-    modules = {"encoder": Encoder(config), "masked": VocabularyHead(config)}
+    config = EncoderConfig(
+        vocab_size=byte_level.vocab_size,
+        num_hidden_layers=1,
+        hidden_size=16,
+        num_attention_heads=2,
+        max_position_embeddings=32,
+    )
+    modules = {"encoder": Encoder(config), "masked": MLMHead(config)}
     bundle.write(tmp_path / "m", config, modules, byte_level, [])
     predictor = load(tmp_path / "m", device="cpu")
     text = "The river <mask> the stone"
-    (fills,) = predictor.fill(text, best=10_000)
-    ids = byte_level.encode(text, specials=True).ids
-    place = ids.index(byte_level.mask_id)
-    spelled = [byte_level.decode([*ids[:place], n, *ids[place + 1 :]]) for n in byte_level.ordinary_ids]
+    (fills,) = predictor.fill(text, top_k=10_000)
+    ids = byte_level.encode(text, add_special_tokens=True).input_ids
+    place = ids.index(byte_level.mask_token_id)
+    spelled = [byte_level.decode([*ids[:place], n, *ids[place + 1 :]]) for n in byte_level.text_token_ids]
     whole = [one for one in spelled if "\ufffd" not in one]  # no half characters
     assert len(fills) == len(spelled) and {fill.text for fill in fills} >= set(whole)
-    number = max(
-        byte_level.ordinary_ids, key=lambda n: len(byte_level.piece_of(n)) * byte_level.word_start[n]
-    )
-    word = byte_level.shown(number)
-    assert byte_level.piece_of(number) == "Ġ" + word
-    assert word in {fill.piece for fill in fills if fill.text == f"The river {word} the stone"}
+    number = max(byte_level.text_token_ids, key=lambda n: len(byte_level.id_to_token(n)) * byte_level.word_start[n])
+    word = byte_level.display_token(number)
+    assert byte_level.id_to_token(number) == "Ġ" + word
+    assert word in {fill.token for fill in fills if fill.text == f"The river {word} the stone"}
     with pytest.raises(UserError, match="write <mask> where a word is wanted"):
         predictor.fill("no [MASK] here")

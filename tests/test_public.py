@@ -23,10 +23,10 @@ from unmask.data.batch import pack
 from unmask.data.tables import Example
 from unmask.errors import UserError
 from unmask.files import read_json, write_json
-from unmask.model.attention import Spans
+from unmask.model.attention import SequenceLayout
 from unmask.model.encoder import Encoder, EncoderConfig
 from unmask.model.families import FAMILIES
-from unmask.model.vocabulary import VocabularyHead
+from unmask.model.vocabulary import MLMHead
 from unmask.predict import load
 from unmask.text.tokenizer import Tokenizer
 
@@ -60,21 +60,21 @@ def logits(folder: Path) -> Tensor:
     encoder = opened.encoder().eval()
     with torch.inference_mode():
         if opened.task is None:
-            head = VocabularyHead(opened.config)
+            head = MLMHead(opened.config)
             opened.load_into(head, "masked")
-            return head(encoder(IDS, Spans.packed([len(IDS)])), encoder)
+            return head(encoder(IDS, SequenceLayout.packed([len(IDS)])), encoder)
         predictor = load(folder)
         task, ours = predictor.task, opened.task
         (row,) = task.encode([Example("0", "the quick", None, None, 1, "here")])
         from dataclasses import replace
 
-        from unmask.tasks.task import outputs_of
+        from unmask.tasks.task import head_outputs
 
         flags = torch.full((len(IDS),), 8, dtype=torch.uint8).numpy()  # each place is scored where tags are
         batch = pack([replace(row, ids=IDS.numpy(), segments=0 * IDS.numpy(), flags=flags, targets={})])
-        found = outputs_of(predictor.encoder, predictor.head, batch)
+        found = head_outputs(predictor.encoder, predictor.head, batch)
         names = list(json.loads((folder / "config.json").read_text())["id2label"].values())
-        own = task.public[1]
+        own = task.public_architecture[1]
         assert sorted(own) == sorted(names) and ours["labels"]
         return found[:, [own.index(name) for name in names]]  # type: ignore[no-any-return]
 
@@ -86,9 +86,7 @@ def test_every_family_computes_what_was_recorded(name: str, publish: Callable[..
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_written_again_it_has_the_same_tensors(
-    name: str, publish: Callable[..., Path], tmp_path: Path
-) -> None:
+def test_written_again_it_has_the_same_tensors(name: str, publish: Callable[..., Path], tmp_path: Path) -> None:
     folder = publish(name)
     opened = bundle.read(folder)
     said = export(opened, tmp_path / "again")
@@ -97,9 +95,7 @@ def test_written_again_it_has_the_same_tensors(
     before, after = (load_file(f / "model.safetensors") for f in (folder, tmp_path / "again"))
     assert before.keys() == after.keys()
     for key, tensor in before.items():
-        if not (
-            kind == "ForTokenClassification" and key.startswith("classifier")
-        ):  # in our order of the tags
+        if not (kind == "ForTokenClassification" and key.startswith("classifier")):  # in our order of the tags
             assert torch.equal(tensor, after[key]), key
     torch.testing.assert_close(logits(tmp_path / "again").shape, logits(folder).shape)
     public = json.loads((tmp_path / "again" / "config.json").read_text())
@@ -151,7 +147,7 @@ def test_parts_and_older_forms_are_the_same_model(publish: Callable[..., Path], 
     encoder = {n.removeprefix("bert."): t for n, t in tensors.items() if n.startswith("bert.")}
     save_file(encoder, bare / "model.safetensors")
     found = bundle.read(bare)
-    assert not found.has("masked") and found.tensors.keys() < wanted.tensors.keys()
+    assert not found.has_head("masked") and found.tensors.keys() < wanted.tensors.keys()
 
 
 def test_half_precision_is_computed_in_single(publish: Callable[..., Path]) -> None:
@@ -160,9 +156,7 @@ def test_half_precision_is_computed_in_single(publish: Callable[..., Path]) -> N
     save_file(half, folder / "model.safetensors")
     opened = bundle.read(folder)
     assert {p.dtype for p in opened.encoder().parameters()} == {torch.float32}
-    assert torch.equal(
-        opened.encoder().embeddings.token.weight, half["bert.embeddings.word_embeddings.weight"].float()
-    )
+    assert torch.equal(opened.encoder().embeddings.token.weight, half["bert.embeddings.word_embeddings.weight"].float())
 
 
 def test_training_does_not_change_what_was_read(publish: Callable[..., Path]) -> None:
@@ -327,9 +321,7 @@ def test_wrong_weights_are_refused(
 def test_one_number_that_is_not_finite_is_found_wherever_it_stands(
     dtype: torch.dtype, value: str, place: int, tmp_path: Path
 ) -> None:
-    table = torch.full(
-        (70, 1001), 3e4, dtype=dtype
-    )  # more than is read at a time; sums of it are no small numbers
+    table = torch.full((70, 1001), 3e4, dtype=dtype)  # more than is read at a time; sums of it are no small numbers
     tensors = {"first": torch.ones(5, dtype=dtype), "table": table, "last": torch.arange(7)}
     save_file(tensors, tmp_path / "model.safetensors")
     check_finite(tmp_path)
@@ -358,9 +350,7 @@ def test_every_file_of_weights_in_parts_is_looked_at(publish: Callable[..., Path
         bundle.read(folder)
 
 
-def test_unknown_weights_may_be_left_out(
-    publish: Callable[..., Path], capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_unknown_weights_may_be_left_out(publish: Callable[..., Path], capsys: pytest.CaptureFixture[str]) -> None:
     folder = publish(BERT)
     change(folder, _unknown)
     opened = bundle.read(folder, allow_unused=True)
@@ -369,16 +359,12 @@ def test_unknown_weights_may_be_left_out(
 
 def test_a_pointer_of_git_lfs_is_told(publish: Callable[..., Path]) -> None:
     folder = publish(BERT)
-    (folder / "model.safetensors").write_text(
-        "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n"
-    )
+    (folder / "model.safetensors").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n")
     with pytest.raises(UserError, match="git lfs pull"):
         bundle.read(folder)
 
 
-def test_code_in_a_file_of_weights_is_refused_and_not_run(
-    publish: Callable[..., Path], tmp_path: Path
-) -> None:
+def test_code_in_a_file_of_weights_is_refused_and_not_run(publish: Callable[..., Path], tmp_path: Path) -> None:
     folder, trace = publish(BERT), tmp_path / "trace"
     (folder / "model.safetensors").unlink()
     for archive in (True, False):
@@ -465,7 +451,7 @@ def test_a_tokenizer_of_another_model_is_refused(publish: Callable[..., Path]) -
     folder = publish(BERT)
     alphabet = " ".join(chr(code) for code in range(0x4E00, 0x4E00 + 90))
     other = Tokenizer.train([alphabet] * 9, vocabulary=99, fewer=True)
-    assert other.vocabulary > RECORDED["pieces"]
+    assert other.vocab_size > RECORDED["pieces"]
     other.save(folder)
     with pytest.raises(UserError, match="does not belong to the weights"):
         bundle.read(folder)
@@ -481,9 +467,7 @@ def test_a_head_whose_weights_are_missing_is_never_random(
     publish: Callable[..., Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = publish("bert ForSequenceClassification")
-    change(
-        folder, lambda tensors: [tensors.pop(n) for n in list(tensors) if n.startswith("classifier")] and None
-    )
+    change(folder, lambda tensors: [tensors.pop(n) for n in list(tensors) if n.startswith("classifier")] and None)
     predictor = load(folder)
     assert "whose weights are not there" in capsys.readouterr().err
     with pytest.raises(UserError, match="was not fine-tuned for a task"):
@@ -494,7 +478,13 @@ def test_what_no_public_layout_can_say_is_said(
     small: Tokenizer, make_encoder: Callable[..., Encoder], tmp_path: Path
 ) -> None:
     config = EncoderConfig(
-        vocabulary=small.vocabulary, layers=2, width=16, heads=2, length=32, norm="pre", qk_norm=True
+        vocab_size=small.vocab_size,
+        num_hidden_layers=2,
+        hidden_size=16,
+        num_attention_heads=2,
+        max_position_embeddings=32,
+        norm="pre",
+        qk_norm=True,
     )
     bundle.write(tmp_path / "m", config, {"encoder": make_encoder(config)}, small, [])
     with pytest.raises(UserError, match="cannot be written for other libraries") as caught:

@@ -62,9 +62,7 @@ def test_the_area_of_several_labels_is_the_mean_of_each_against_the_rest(seed: i
     shares = draw.dirichlet(np.ones(labels), 30).round(2) + 1e-3
     shares /= shares.sum(1, keepdims=True)
     truth = np.concatenate([np.arange(labels), draw.integers(0, labels, 30 - labels)])
-    assert rowmetrics.auc(truth, shares) == pytest.approx(
-        oracle.roc_auc_score(truth, shares, multi_class="ovr")
-    )
+    assert rowmetrics.auc(truth, shares) == pytest.approx(oracle.roc_auc_score(truth, shares, multi_class="ovr"))
     many = draw.integers(0, 2, (30, labels))
     many[:2] = [[0] * labels, [1] * labels]
     assert rowmetrics.auc(many, shares) == pytest.approx(oracle.roc_auc_score(many, shares))
@@ -95,9 +93,7 @@ def test_intervals_are_paired_seeded_and_hold_the_value(metric: RowMetric) -> No
     else:
         good, poor = truth + draw.normal(size=60) / 4, truth + draw.normal(size=60)
     one = bootstrap_rows(metric, truth, good, samples=400)
-    assert (
-        one == bootstrap_rows(metric, truth, good, samples=400) != bootstrap_rows(metric, truth, good, seed=1)
-    )
+    assert one == bootstrap_rows(metric, truth, good, samples=400) != bootstrap_rows(metric, truth, good, seed=1)
     assert one.low <= one.value <= one.high and one.value == metric(truth, good)
     difference = paired_difference_rows(metric, truth, good, poor, samples=400)
     assert difference.excludes_zero and (difference.value < 0) == (metric.name in LOWER)

@@ -14,10 +14,10 @@ from unmask.bundle.public import export
 from unmask.data.split import share
 from unmask.errors import UserError
 from unmask.model.encoder import Encoder
-from unmask.model.spans import Spans
-from unmask.model.vocabulary import VocabularyHead
+from unmask.model.spans import SequenceLayout
+from unmask.model.vocabulary import MLMHead
 from unmask.predict import load
-from unmask.vocab import BIAS, TABLE, Grown, _chosen, grow, masked_bits
+from unmask.vocab import BIAS, TABLE, GrowResult, _chosen, grow, masked_bits_per_character
 
 DOMAIN = [
     "kubernetes clusters restart the gateway",
@@ -30,49 +30,51 @@ TEXTS = [" ".join([text, *["a"] * place]) for place, text in enumerate(DOMAIN)]
 @pytest.fixture(scope="module")
 def grown(
     pretrained: Path, tmp_path_factory: pytest.TempPathFactory
-) -> tuple[bundle.Bundle, bundle.Bundle, Grown]:
+) -> tuple[bundle.Bundle, bundle.Bundle, GrowResult]:
     out = tmp_path_factory.mktemp("vocab") / "grown"
     found = grow(bundle.read(pretrained), TEXTS, out, add=8)
     return bundle.read(pretrained), bundle.read(out), found
 
 
 def test_new_pieces_follow_the_old_ones_and_are_used(
-    grown: tuple[bundle.Bundle, bundle.Bundle, Grown],
+    grown: tuple[bundle.Bundle, bundle.Bundle, GrowResult],
 ) -> None:
     old, new, found = grown
-    assert new.tokenizer.pieces == [*old.tokenizer.pieces, *(one.piece for one in found.chosen)]
-    assert len(found.chosen) == 8 and new.config == replace(old.config, vocabulary=new.tokenizer.vocabulary)
+    assert new.tokenizer.tokens == [*old.tokenizer.tokens, *(one.token for one in found.chosen)]
+    assert len(found.chosen) == 8 and new.config == replace(old.config, vocabulary=new.tokenizer.vocab_size)
     (first, *_), before = found.chosen, old.tokenizer
-    assert first.piece == "kubernetes" and new.tokenizer.encode("kubernetes").ids[1:-1] == [before.vocabulary]
-    assert "国" in [one.piece for one in found.chosen], "what was unknown is told apart"
+    assert first.token == "kubernetes" and new.tokenizer.encode("kubernetes").input_ids[1:-1] == [before.vocab_size]
+    assert "国" in [one.token for one in found.chosen], "what was unknown is told apart"
     kept = [text for text in TEXTS if text.count("kubernetes")]
     assert first.count < len(kept), "a part of the documents is held out"
 
 
-def test_all_that_is_no_row_of_a_new_piece_stays(grown: tuple[bundle.Bundle, bundle.Bundle, Grown]) -> None:
+def test_all_that_is_no_row_of_a_new_piece_stays(
+    grown: tuple[bundle.Bundle, bundle.Bundle, GrowResult],
+) -> None:
     old, new, found = grown
     assert old.tensors.keys() == new.tensors.keys()
-    size = old.tokenizer.vocabulary
+    size = old.tokenizer.vocab_size
     for name, tensor in old.tensors.items():
         same = new.tensors[name][:size] if name in (TABLE, BIAS) else new.tensors[name]
         assert torch.equal(same, tensor), name
     for name in (TABLE, BIAS):
         for number, one in enumerate(found.chosen, start=size):
-            ids = old.tokenizer.encode(one.piece).ids[1:-1]
-            if one.piece.startswith("##"):
+            ids = old.tokenizer.encode(one.token).input_ids[1:-1]
+            if one.token.startswith("##"):
                 continue
-            if ids == [old.tokenizer.unknown_id]:
-                ids = old.tokenizer.ordinary_ids.tolist()
+            if ids == [old.tokenizer.unk_token_id]:
+                ids = old.tokenizer.text_token_ids.tolist()
             torch.testing.assert_close(new.tensors[name][number], old.tensors[name][ids].mean(0))
 
 
-def test_what_was_measured(grown: tuple[bundle.Bundle, bundle.Bundle, Grown]) -> None:
+def test_what_was_measured(grown: tuple[bundle.Bundle, bundle.Bundle, GrowResult]) -> None:
     old, new, found = grown
     held = [text for text in TEXTS if share(hashlib.sha256(text.encode()).hexdigest(), 0) < 0.1]
     assert found.held_out == len(held) and found.documents == len(TEXTS) - len(held)
     for model, fit in ((old, found.before), (new, found.after)):
         counted = model.tokenizer.statistics(held)
-        assert fit.characters_per_piece == counted.characters_per_piece
+        assert fit.characters_per_token == counted.characters_per_token
         assert fit.unknown_rate == counted.unknown_rate
     assert found.before.unknown_rate > found.after.unknown_rate == 0
     assert found.before.bits_per_character is not None and found.after.bits_per_character is not None
@@ -82,42 +84,45 @@ def test_what_was_measured(grown: tuple[bundle.Bundle, bundle.Bundle, Grown]) ->
     assert "Its newest pieces were never trained" in (new.folder / "README.md").read_text()
 
 
-def test_a_grown_model_is_a_model(grown: tuple[bundle.Bundle, bundle.Bundle, Grown]) -> None:
+def test_a_grown_model_is_a_model(grown: tuple[bundle.Bundle, bundle.Bundle, GrowResult]) -> None:
     _, new, _ = grown
-    assert len(load(new.folder).fill("the [MASK] river", best=3)[0]) == 3
-    assert files.read_json(new.folder / "config.json")["vocab_size"] == new.config.vocabulary
+    assert len(load(new.folder).fill("the [MASK] river", top_k=3)[0]) == 3
+    assert files.read_json(new.folder / "config.json")["vocab_size"] == new.config.vocab_size
 
 
-def test_bits_per_character_by_hand(grown: tuple[bundle.Bundle, bundle.Bundle, Grown]) -> None:
+def test_bits_per_character_by_hand(grown: tuple[bundle.Bundle, bundle.Bundle, GrowResult]) -> None:
     old, new, _ = grown
     texts = ["the clusters restart kubernetes " * 3 + "国 river"]
     encoded = [model.tokenizer.encode(texts[0], max_length=32) for model in (old, new)]
     ways = [old.tokenizer, new.tokenizer]
     seed = next(seed for seed in range(99) if len(_chosen(encoded, ways, seed, 0)) > 1)
     words = _chosen(encoded, ways, seed, 0)
-    found = masked_bits([old, new], texts, seed)
+    found = masked_bits_per_character([old, new], texts, seed)
     spans = texts[0].split()
     for model, one, bits in zip((old, new), encoded, found, strict=True):
-        encoder, head = model.encoder(dropout=0.0).eval(), VocabularyHead(model.config)
+        encoder, head = model.encoder(dropout=0.0).eval(), MLMHead(model.config)
         model.load_into(head, "masked")
         ids = torch.tensor(
-            [model.tokenizer.mask_id if w in words else i for i, w in zip(one.ids, one.words, strict=True)]
+            [
+                model.tokenizer.mask_token_id if w in words else i
+                for i, w in zip(one.input_ids, one.word_ids, strict=True)
+            ]
         )
-        logits = head(encoder(ids, Spans.packed([len(ids)])), encoder).detach().log_softmax(-1)
+        logits = head(encoder(ids, SequenceLayout.packed([len(ids)])), encoder).detach().log_softmax(-1)
         nats = -sum(
-            float(logits[n, i]) for n, (i, w) in enumerate(zip(one.ids, one.words, strict=True)) if w in words
+            float(logits[n, i]) for n, (i, w) in enumerate(zip(one.input_ids, one.word_ids, strict=True)) if w in words
         )
         assert bits == pytest.approx(nats / math.log(2) / sum(len(spans[word]) for word in words), rel=1e-4)
 
 
 def test_words_that_one_of_the_two_cannot_spell_are_not_hidden(
-    grown: tuple[bundle.Bundle, bundle.Bundle, Grown],
+    grown: tuple[bundle.Bundle, bundle.Bundle, GrowResult],
 ) -> None:
     old, new, _ = grown
     text = "国 " * 20
     ways = [model.tokenizer.encode(text) for model in (old, new)]
     assert _chosen(ways, [old.tokenizer, new.tokenizer], 0, 0) == set()
-    assert masked_bits([old, new], [text], 0) == [None, None]
+    assert masked_bits_per_character([old, new], [text], 0) == [None, None]
 
 
 def test_the_same_text_gives_the_same_model(pretrained: Path, tmp_path: Path) -> None:
@@ -133,13 +138,13 @@ def test_rows_of_a_public_table_that_no_piece_had_are_used_first(
 ) -> None:
     """Public tables are often filled up to a round number; a model without a head has no bias."""
     opened = bundle.read(pretrained)
-    config = replace(opened.config, vocabulary=opened.tokenizer.vocabulary + 3)
+    config = replace(opened.config, vocabulary=opened.tokenizer.vocab_size + 3)
     bundle.write(tmp_path / "wide", config, {"encoder": make_encoder(config)}, opened.tokenizer, [])
     export(bundle.read(tmp_path / "wide"), tmp_path / "public")
-    for add, size in ((2, config.vocabulary), (5, opened.tokenizer.vocabulary + 5)):
+    for add, size in ((2, config.vocab_size), (5, opened.tokenizer.vocab_size + 5)):
         found = grow(bundle.read(tmp_path / "public"), TEXTS, tmp_path / str(add), add=add)
         new = bundle.read(tmp_path / str(add))
-        assert len(found.chosen) == add and new.config.vocabulary == len(new.tensors[TABLE]) == size
+        assert len(found.chosen) == add and new.config.vocab_size == len(new.tensors[TABLE]) == size
         assert found.before.bits_per_character is None and new.lineage[0]["kind"] == "public"
 
 
@@ -152,7 +157,7 @@ def test_rows_of_a_public_table_that_no_piece_had_are_used_first(
 )
 def test_texts_that_are_no_help(texts: list[str], message: str, pretrained: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=message):
-        grow(bundle.read(pretrained), texts, tmp_path / "out", minimum_count=99)
+        grow(bundle.read(pretrained), texts, tmp_path / "out", min_frequency=99)
     assert not (tmp_path / "out").exists()
 
 

@@ -14,21 +14,21 @@ import pydantic
 import yaml
 from pydantic.dataclasses import dataclass as _pydantic_dataclass
 
-from unmask.errors import UserError, closest
+from unmask.errors import UserError, suggest
 
 __all__ = [
     "by_name",
     "changed",
     "config",
     "difference",
+    "discriminator_with_default",
     "dump",
     "from_mapping",
-    "name_or",
     "override",
     "read_yaml",
     "schema",
     "setting",
-    "tag",
+    "tagged",
 ]
 
 T = TypeVar("T")
@@ -43,18 +43,16 @@ def setting(*, default: Any = ..., default_factory: Callable[[], Any] | None = N
     return pydantic.Field(default=default, **facts)
 
 
-def tag(name: str) -> pydantic.Tag:
+def tagged(name: str) -> pydantic.Tag:
     """Marks a member of a union that is told apart by `name_or`."""
     return pydantic.Tag(name)
 
 
-def name_or(default: str) -> pydantic.Discriminator:
+def discriminator_with_default(default: str) -> pydantic.Discriminator:
     """Tells the members of a union apart by their `name`, which is `default` where it is not given."""
 
     def name(value: Any) -> str:
-        return str(
-            value.get("name", default) if isinstance(value, Mapping) else getattr(value, "name", default)
-        )
+        return str(value.get("name", default) if isinstance(value, Mapping) else getattr(value, "name", default))
 
     return pydantic.Discriminator(name)
 
@@ -67,9 +65,7 @@ def by_name() -> pydantic.BeforeValidator:
 @dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(setting,))
 def config(cls: type[T]) -> type[T]:
     """Make a frozen, keyword-only dataclass whose fields are checked when it is made."""
-    rules = pydantic.ConfigDict(
-        extra="forbid", coerce_numbers_to_str=True
-    )  # YAML reads a folder 2024 as a number
+    rules = pydantic.ConfigDict(extra="forbid", coerce_numbers_to_str=True)  # YAML reads a folder 2024 as a number
     return _pydantic_dataclass(frozen=True, kw_only=True, config=rules)(cls)  # type: ignore[return-value]
 
 
@@ -91,9 +87,7 @@ def read_yaml(path: Path | str) -> dict[str, Any]:
     if values is None:
         values = {}
     if not isinstance(values, dict):
-        raise UserError(
-            f"{path} is not a recipe", given=f"a {type(values).__name__}", allowed="keys and values"
-        )
+        raise UserError(f"{path} is not a recipe", given=f"a {type(values).__name__}", allowed="keys and values")
     return values
 
 
@@ -103,9 +97,7 @@ def override(values: Mapping[str, Any], overrides: Iterable[str]) -> dict[str, A
     for text in overrides:
         key, equals, value = text.partition("=")
         if not equals or not key:
-            raise UserError(
-                f"{text!r} is not a setting", allowed="key.sub=value, for example train.budget=5m"
-            )
+            raise UserError(f"{text!r} is not a setting", allowed="key.sub=value, for example train.budget=5m")
         try:
             read = yaml.safe_load(value) if value else ""
         except yaml.YAMLError:
@@ -118,9 +110,7 @@ def _assign(node: Any, parts: list[str], value: Any, key: str) -> None:
     head, *rest = parts
     if isinstance(node, list):
         if not head.isdigit() or int(head) >= len(node):
-            raise UserError(
-                f"{key} is not a setting", given=head, allowed=f"a place from 0 to {len(node) - 1}"
-            )
+            raise UserError(f"{key} is not a setting", given=head, allowed=f"a place from 0 to {len(node) - 1}")
         head = int(head)  # type: ignore[assignment]
     elif not isinstance(node, dict):
         raise UserError(f"{key} is not a setting", given=f"{head} below a plain value")
@@ -155,9 +145,7 @@ def _as_written(values: Any, location: Iterable[Any], kind: str) -> list[str]:
     return keys if is_tag else [*keys, str(last)]
 
 
-def _explain(
-    cls: type[Any], values: Mapping[str, Any], error: pydantic.ValidationError, where: str
-) -> UserError:
+def _explain(cls: type[Any], values: Mapping[str, Any], error: pydantic.ValidationError, where: str) -> UserError:
     """Pydantic's first finding (a misspelt key before all others) as a UserError."""
     findings = error.errors(include_url=False)
     first = next((f for f in findings if f["type"] == "unexpected_keyword_argument"), findings[0])
@@ -169,15 +157,12 @@ def _explain(
         return UserError(
             f"{where}: {key} is not a setting",
             given=f"{location[-1]}: {first['input']}",
-            did_you_mean=closest(location[-1], names),
-            allowed=", ".join(names[:MAX_ALLOWED_SHOWN])
-            + (", ..." if len(names) > MAX_ALLOWED_SHOWN else ""),
+            did_you_mean=suggest(location[-1], names),
+            allowed=", ".join(names[:MAX_ALLOWED_SHOWN]) + (", ..." if len(names) > MAX_ALLOWED_SHOWN else ""),
             to_read_more=f"unmask recipe explain {'.'.join(location[:-1])}".rstrip(),
         )
     if first["type"] == "missing":
-        return UserError(
-            f"{where}: {key} is missing", to_read_more=f"unmask recipe explain {key}", see_also=others
-        )
+        return UserError(f"{where}: {key} is missing", to_read_more=f"unmask recipe explain {key}", see_also=others)
     if first["type"] in ("union_tag_invalid", "union_tag_not_found"):
         return _explain_tag(f"{where}: {key}", dict(first["ctx"]))
     if first["type"] == "value_error":  # from a __post_init__: its message says what was given and is allowed
@@ -205,7 +190,7 @@ def _explain_tag(place: str, finding: Mapping[str, str]) -> UserError:
     return UserError(
         f"{place}.{tag} cannot be used",
         given=repr(given),
-        did_you_mean=closest(given, tags.split(", ")),
+        did_you_mean=suggest(given, tags.split(", ")),
         allowed=tags,
     )
 

@@ -31,7 +31,7 @@ SUMMARY_WIDTH = 72
 PLAIN_EVERY = 10.0  # seconds between the lines of work under way when not on a terminal
 
 _state = {"quiet": False}
-_said: set[str] | None = None  # what a command has remarked so far; None: nobody keeps count
+_noted: set[str] | None = None  # what a command has remarked so far; None: nobody keeps count
 
 
 def set_quiet(quiet: bool) -> None:
@@ -50,40 +50,40 @@ def is_main() -> bool:
 @contextmanager
 def command() -> Iterator[None]:
     """One command of the command line: a remark is made once, though a file is read more than once."""
-    global _said
-    before, _said = _said, set()
+    global _noted
+    before, _noted = _noted, set()
     try:
         yield
     finally:
-        _said = before
+        _noted = before
 
 
 def error_console() -> Console:
     return Console(stderr=True, highlight=False, soft_wrap=True)
 
 
-def say(text: str = "") -> None:
+def print_text(text: str = "") -> None:
     """A result for people, to stdout. JSON is never translated."""
-    say_plain(text if text[:1] in ("{", "[") else translate(text))
+    print_plain(text if text[:1] in ("{", "[") else translate(text))
 
 
-def say_plain(text: str) -> None:
+def print_plain(text: str) -> None:
     """A result that a program or a file may take up, such as YAML: never translated."""
     if is_main():
         print(text)
 
 
-def say_json(value: Any) -> None:
+def print_json(value: Any) -> None:
     """A result for programs: indented JSON on stdout."""
-    say_plain(json.dumps(value, ensure_ascii=False, indent=1))
+    print_plain(json.dumps(value, ensure_ascii=False, indent=1))
 
 
-def remark(text: str) -> None:
+def note(text: str) -> None:
     """Something worth knowing that is no result, to stderr."""
-    if _said is not None:
-        if text in _said:
+    if _noted is not None:
+        if text in _noted:
             return
-        _said.add(text)
+        _noted.add(text)
     if not is_quiet():
         error_console().print(escape(translate(text)), style="dim")
 
@@ -137,7 +137,7 @@ class Silent:
 SILENT: Progress = Silent()
 
 
-class Work:
+class StepProgress:
     """One line of work: a live bar with throughput and time left while it runs, one line when it is done."""
 
     def __init__(self, title: str, number: int | None) -> None:
@@ -198,15 +198,13 @@ class Work:
 
     def line(self) -> str:
         took = translate(seconds(self.elapsed))
-        return (
-            f"{self._head()}{pad(translate(self.summary), SUMMARY_WIDTH)}  {' ' * (8 - cell_len(took))}{took}"
-        )
+        return f"{self._head()}{pad(translate(self.summary), SUMMARY_WIDTH)}  {' ' * (8 - cell_len(took))}{took}"
 
 
 @contextmanager
-def work(title: str, number: int | None = None) -> Iterator[Work]:
+def start_step(title: str, number: int | None = None) -> Iterator[StepProgress]:
     """Show one piece of work on stderr: live on a terminal, a plain line now and then when piped."""
-    item = Work(title, number)
+    item = StepProgress(title, number)
     terminal = error_console()
     if is_quiet():
         yield item
@@ -224,7 +222,7 @@ def facts(rows: Sequence[tuple[str, str]], width: int = 0) -> None:
     """Names and values in two columns, to stdout. width: of the names, at least."""
     width = max([width, *(cell_len(label(name)) for name, _ in rows)])
     for name, value in rows:
-        say_plain(f"{pad(label(name), width)}  {translate(value)}")
+        print_plain(f"{pad(label(name), width)}  {translate(value)}")
 
 
 def table(
@@ -252,7 +250,7 @@ def show_error(error: UserError | str) -> None:
     """What was wrong, to stderr: the facts of a UserError stand below it in two columns."""
     if not isinstance(error, str) and error.elsewhere:
         return
-    text = translate(error) if isinstance(error, str) else error.shown(translate, label)
+    text = translate(error) if isinstance(error, str) else error.render(translate, label)
     first, *rest = text.splitlines()
     shown = error_console()
     mark = label("error:")

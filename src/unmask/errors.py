@@ -21,14 +21,14 @@ class UserError(Exception):
     elsewhere = False
 
     def __init__(self, what: str, **facts: object) -> None:
-        self.what = what
+        self.message = what
         self.facts = {key.replace("_", " "): str(value) for key, value in facts.items() if value is not None}
         super().__init__(what)
 
     def __str__(self) -> str:
-        return self.shown()
+        return self.render()
 
-    def shown(self, translate: Callable[[str], str] = str, label: Callable[[str], str] = str) -> str:
+    def render(self, translate: Callable[[str], str] = str, label: Callable[[str], str] = str) -> str:
         """The lines that people read, in another language: `translate` messages, `label` single words too."""
         names = [label(key) for key in self.facts]
         width = max(map(cell_len, names), default=0)
@@ -36,12 +36,12 @@ class UserError(Exception):
             f"  {pad(name, width)}  {(translate if key in GIVEN else label)(value)}"
             for name, (key, value) in zip(names, self.facts.items(), strict=True)
         ]
-        return "\n".join([translate(self.what), *lines])
+        return "\n".join([translate(self.message), *lines])
 
 
-def closest(given: str, allowed: Iterable[str]) -> str | None:
+def suggest(value: str, allowed: Iterable[str]) -> str | None:
     """The allowed name that `given` was probably meant to be, or None."""
-    return next(iter(difflib.get_close_matches(given, list(allowed), n=1, cutoff=0.6)), None)
+    return next(iter(difflib.get_close_matches(value, list(allowed), n=1, cutoff=0.6)), None)
 
 
 def missing_extra(package: str, extra: str, purpose: str) -> UserError:

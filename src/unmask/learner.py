@@ -12,10 +12,10 @@ from unmask.model.encoder import Encoder
 
 
 @dataclass(frozen=True)
-class Part:
+class LossTerm:
     """One term of a loss: the sum over what was scored, how much was scored, and its weight in the whole."""
 
-    total: Tensor
+    sum: Tensor
     count: int
     weight: float = 1.0
     correct: Tensor | None = None  # how many were predicted right; computed in evaluation only
@@ -25,11 +25,11 @@ class Part:
 class Loss:
     """The terms of one micro-batch by name. A mean exists only after the counts of the whole step are known."""
 
-    parts: Mapping[str, Part]
+    terms: Mapping[str, LossTerm]
 
     def share(self, counts: Mapping[str, int]) -> Tensor:
         """This micro-batch's share of the step's loss, where `counts` are those of the whole step."""
-        terms = [part.total * (part.weight / max(1, counts[name])) for name, part in self.parts.items()]
+        terms = [part.sum * (part.weight / max(1, counts[name])) for name, part in self.terms.items()]
         return torch.stack(terms).sum()
 
 
@@ -44,14 +44,14 @@ class Learner(nn.Module, ABC):
     """
 
     encoder: Encoder
-    rates: Mapping[str, float] = {}
+    lr_multipliers: Mapping[str, float] = {}
 
     @property
-    def passes(self) -> int:
+    def backward_passes(self) -> int:
         return 1
 
     @property
-    def couples(self) -> bool:
+    def uses_in_batch_negatives(self) -> bool:
         """Whether the loss of an example hangs on those beside it in the batch, so that a step that is cut into
         micro-batches would learn something else."""
         return False
@@ -68,5 +68,5 @@ class Learner(nn.Module, ABC):
     def forward(self, batch: Batch) -> Loss: ...
 
     @abstractmethod
-    def published(self) -> dict[str, nn.Module]:
+    def saved_modules(self) -> dict[str, nn.Module]:
         """What the bundle keeps, by the prefix of its parameter names."""

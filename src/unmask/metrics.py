@@ -272,7 +272,7 @@ class Entity(Protocol):
     @property
     def start(self) -> int: ...
     @property
-    def stop(self) -> int: ...
+    def end(self) -> int: ...
     @property
     def label(self) -> str: ...
 
@@ -317,9 +317,7 @@ def tag_accuracy(reference: Sequence[Sequence[str]], predicted: Sequence[Sequenc
     return tag_counts(reference, predicted).score(accuracy)
 
 
-def tag_counts(
-    reference: Sequence[Sequence[str]], predicted: Sequence[Sequence[str | None]]
-) -> SentenceCounts:
+def tag_counts(reference: Sequence[Sequence[str]], predicted: Sequence[Sequence[str | None]]) -> SentenceCounts:
     """Tags of sentences, one per token. A token that was given no tag (None) counts as wrong.
 
     The recall of a label is its accuracy. Raises ValueError for no tokens, or for other numbers of sentences
@@ -328,9 +326,7 @@ def tag_counts(
     _check_sentences(reference, predicted)
     for number, (truth, said) in enumerate(zip(reference, predicted, strict=True)):
         if len(truth) != len(said):
-            raise ValueError(
-                f"sentence {number}: {len(truth)} reference tags, but {len(said)} predicted ones"
-            )
+            raise ValueError(f"sentence {number}: {len(truth)} reference tags, but {len(said)} predicted ones")
     if not any(len(sentence) for sentence in reference):
         raise ValueError("no tokens to score")
     return _sentence_counts(
@@ -339,17 +335,15 @@ def tag_counts(
     )
 
 
-def entity_counts(
-    reference: Sequence[Iterable[Entity]], predicted: Sequence[Iterable[Entity]]
-) -> SentenceCounts:
+def entity_counts(reference: Sequence[Iterable[Entity]], predicted: Sequence[Iterable[Entity]]) -> SentenceCounts:
     """Entities of sentences, counted as conlleval does: one is right if start, stop and label are.
 
     Raises ValueError for no sentences, or for other numbers of them.
     """
     _check_sentences(reference, predicted)
     return _sentence_counts(
-        ([((one.start, one.stop), one.label) for one in sentence] for sentence in reference),
-        ([((one.start, one.stop), one.label) for one in sentence] for sentence in predicted),
+        ([((one.start, one.end), one.label) for one in sentence] for sentence in reference),
+        ([((one.start, one.end), one.label) for one in sentence] for sentence in predicted),
     )
 
 
@@ -428,9 +422,7 @@ def _sentence_resamples(several: Sequence[SentenceCounts], samples: int, seed: i
         yield [Counts(*np.split(part, 3, axis=1)) for part in np.split(sums, ends, axis=1)]
 
 
-def bootstrap_mean(
-    values: ArrayLike, *, samples: int = SAMPLES, seed: int = 0, level: float = LEVEL
-) -> Interval:
+def bootstrap_mean(values: ArrayLike, *, samples: int = SAMPLES, seed: int = 0, level: float = LEVEL) -> Interval:
     """The mean of a score of each row, (rows,), with its percentile bootstrap interval over rows.
 
     Raises ValueError for no rows.

@@ -167,9 +167,7 @@ def paired_difference_rows(
     truth, a = _rows(reference, predicted_a)
     _, b = _rows(reference, predicted_b)
     value = metric(truth, a) - metric(truth, b)
-    scores = [
-        metric.of(drawn, truth, a) - metric.of(drawn, truth, b) for drawn in _drawn(truth, samples, seed)
-    ]
+    scores = [metric.of(drawn, truth, a) - metric.of(drawn, truth, b) for drawn in _drawn(truth, samples, seed)]
     return _interval(value, np.concatenate(scores), level)
 
 

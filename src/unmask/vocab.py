@@ -16,14 +16,14 @@ from unmask import bundle
 from unmask.bundle.public import public_task
 from unmask.config import changed
 from unmask.console import SILENT, Progress
-from unmask.data.batch import Row
-from unmask.data.hashing import uniform
+from unmask.data.batch import EncodedRow
+from unmask.data.hashing import hash_uniform
 from unmask.data.split import share
 from unmask.errors import UserError
 from unmask.predict import Predictor
 from unmask.text import grow as growing
-from unmask.text.tokenizer import Encoded, Tokenizer
-from unmask.text.usage import Usage, usage
+from unmask.text.tokenizer import Encoding, Tokenizer
+from unmask.text.usage import Usage, count_usage
 from unmask.text.wordpiece import CONTINUATION
 
 TABLE, BIAS = "encoder.embeddings.token.weight", "masked.bias"  # what has a row for each piece
@@ -35,23 +35,23 @@ WORDS = 21  # the stream of randomness that chooses them
 
 
 @dataclass(frozen=True)
-class Fit:
+class VocabularyFit:
     """How a vocabulary suits held-out text. bits_per_character: of masked words; None without a masked-LM head."""
 
-    characters_per_piece: float
+    characters_per_token: float
     unknown_rate: float
     bits_per_character: float | None
 
 
 @dataclass(frozen=True)
-class Grown:
+class GrowResult:
     """What was added, from how many documents, and how many others told how it suits: before and after."""
 
-    chosen: list[growing.Chosen]
+    chosen: list[growing.AddedToken]
     documents: int
     held_out: int
-    before: Fit
-    after: Fit
+    before: VocabularyFit
+    after: VocabularyFit
 
 
 def grow(
@@ -60,10 +60,10 @@ def grow(
     out: Path,
     *,
     add: int = 1000,
-    minimum_count: int = 2,
+    min_frequency: int = 2,
     seed: int = 0,
     progress: Progress = SILENT,
-) -> Grown:
+) -> GrowResult:
     """Write a model whose vocabulary has up to `add` pieces more, chosen from the texts (text/grow.py), into `out`.
 
     A new piece begins with the mean of the embeddings of the pieces that its word was cut into, and of their biases in
@@ -77,43 +77,43 @@ def grow(
     there is nothing to add.
     """
     before = opened.tokenizer
-    before.grown([])  # whether it can grow at all, before long work
+    before.with_added_tokens([])  # whether it can grow at all, before long work
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UserError(f"{out} is there already", to_do="remove it, or choose another --out")
     sample = _Sample(texts, seed)
-    found = usage(before, sample.training(), progress)
+    found = count_usage(before, sample.training(), progress)
     if not sample.held_out or not found.documents:
         raise UserError(
             "there are too few documents to keep a tenth of them aside",
             given=f"{found.documents + len(sample.held_out):,} documents",
             to_do="give more text; --split line makes each line a document",
         )
-    chosen = _chosen_from(found, add, minimum_count, progress)
-    pieces = [one.piece for one in chosen]
+    chosen = _chosen_from(found, add, min_frequency, progress)
+    pieces = [one.token for one in chosen]
     config, tensors = _with_rows(opened, pieces)
     lineage = {
         "kind": "grow",
         "pieces": len(chosen),
-        "before": before.vocabulary,
+        "before": before.vocab_size,
         "documents": found.documents,
         "text_sha256": sample.digest.hexdigest(),
         "seed": seed,
-        "minimum_count": minimum_count,
+        "minimum_count": min_frequency,
     }
     made = replace(
         opened,
         folder=out,
         config=config,
-        tokenizer=before.grown(pieces),
+        tokenizer=before.with_added_tokens(pieces),
         tensors=tensors,
         facts={**opened.facts, "lineage": [*opened.lineage, lineage]},
     )
-    bits = masked_bits((opened, made), sample.held_out[:TEXTS], seed, progress)
+    bits = masked_bits_per_character((opened, made), sample.held_out[:TEXTS], seed, progress)
     bundle.write_bundle(made, public_task(opened))
     first, last = (
-        _fit(one.tokenizer, sample.held_out, number) for one, number in zip((opened, made), bits, strict=True)
+        _measure_fit(one.tokenizer, sample.held_out, number) for one, number in zip((opened, made), bits, strict=True)
     )
-    return Grown(chosen, found.documents, len(sample.held_out), first, last)
+    return GrowResult(chosen, found.documents, len(sample.held_out), first, last)
 
 
 class _Sample:
@@ -136,65 +136,65 @@ class _Sample:
                 held += len(text)
 
 
-def _chosen_from(found: Usage, add: int, minimum_count: int, progress: Progress) -> list[growing.Chosen]:
+def _chosen_from(found: Usage, add: int, min_frequency: int, progress: Progress) -> list[growing.AddedToken]:
     """The pieces that a text asks for. Raises UserError where there are none."""
     before = found.tokenizer
-    words = {tuple(map(before.piece_of, ids)): count for ids, count in found.cut.items()}
+    words = {tuple(map(before.id_to_token, ids)): count for ids, count in found.split_words.items()}
     unknown: Counter[str] = Counter()
-    for text, count in found.unknown.items():
-        unknown[before.normalised(text).strip()] += count
-    told = _told(before, unknown)
-    chosen = growing.choose(before.pieces, words, told, add, minimum_count=minimum_count, progress=progress)
+    for text, count in found.unknown_characters.items():
+        unknown[before.normalize(text).strip()] += count
+    told = _report(before, unknown)
+    chosen = growing.choose_tokens(before.tokens, words, told, add, min_frequency=min_frequency, progress=progress)
     if not chosen:
         raise UserError(
             "no word of the text is cut into several pieces often enough: there is nothing to add",
-            given=f"{found.whole.words:,} words in {found.documents:,} documents",
-            allowed=f"pieces that stand in the text {minimum_count} times or more",
+            given=f"{found.total.words:,} words in {found.documents:,} documents",
+            allowed=f"pieces that stand in the text {min_frequency} times or more",
         )
     return chosen
 
 
-def _told(before: Tokenizer, unknown: Mapping[str, int]) -> dict[str, int]:
+def _report(before: Tokenizer, unknown: Mapping[str, int]) -> dict[str, int]:
     """The unknown words that would be one piece if there was one: not those that are too long, or no single word."""
     words = [word for word in unknown if word and not word.startswith(CONTINUATION)]
-    trial = before.grown(sorted(set(words) - set(before.pieces)))
+    trial = before.with_added_tokens(sorted(set(words) - set(before.tokens)))
     pieces = [
-        [number for number, special in zip(one.ids, one.special, strict=True) if not special]
+        [number for number, special in zip(one.input_ids, one.special_tokens_mask, strict=True) if not special]
         for one in trial.encode_batch(words)
     ]
     return {
         word: unknown[word]
         for word, ids in zip(words, pieces, strict=True)
-        if len(ids) == 1 and ids[0] >= before.vocabulary
+        if len(ids) == 1 and ids[0] >= before.vocab_size
     }
 
 
 def _with_rows(opened: bundle.Bundle, added: Sequence[str]) -> tuple[Any, dict[str, Tensor]]:
     """The configuration and the weights with a row for each new piece; rows that no piece had are used first."""
     tokenizer, tensors = opened.tokenizer, dict(opened.tensors)
-    pieces = set(tokenizer.pieces)
+    pieces = set(tokenizer.tokens)
     longest = max(map(len, pieces))
-    sources = [growing.cut(piece, pieces, longest) for piece in added]
-    size = max(opened.config.vocabulary, tokenizer.vocabulary + len(added))
+    sources = [growing.split_word(piece, pieces, longest) for piece in added]
+    size = max(opened.config.vocab_size, tokenizer.vocab_size + len(added))
     for name in (TABLE, BIAS):
         if name in tensors:
             old = tensors[name]
             table = old.new_zeros(size, *old.shape[1:])
             table[: len(old)] = old
-            middle = old[torch.from_numpy(tokenizer.ordinary_ids)].float().mean(0)
-            for number, source in enumerate(sources, start=tokenizer.vocabulary):
-                rows = None if source is None else torch.tensor([tokenizer.id_of(one) for one in source])
+            middle = old[torch.from_numpy(tokenizer.text_token_ids)].float().mean(0)
+            for number, source in enumerate(sources, start=tokenizer.vocab_size):
+                rows = None if source is None else torch.tensor([tokenizer.token_to_id(one) for one in source])
                 table[number] = (middle if rows is None else old[rows].float().mean(0)).to(old.dtype)
             tensors[name] = table
     return changed(opened.config, vocabulary=size), tensors
 
 
-def _fit(tokenizer: Tokenizer, texts: Sequence[str], bits: float | None) -> Fit:
+def _measure_fit(tokenizer: Tokenizer, texts: Sequence[str], bits: float | None) -> VocabularyFit:
     found = tokenizer.statistics(texts)
-    return Fit(found.characters_per_piece, found.unknown_rate, bits)
+    return VocabularyFit(found.characters_per_token, found.unknown_rate, bits)
 
 
-def masked_bits(
+def masked_bits_per_character(
     models: Sequence[bundle.Bundle], texts: Sequence[str], seed: int, progress: Progress = SILENT
 ) -> list[float | None]:
     """Bits per character that each model needs for the same masked words of the beginnings of some texts.
@@ -204,9 +204,9 @@ def masked_bits(
     from its masks: that helps a vocabulary that cuts words up. Models must cut texts into the same words. None for
     models without a masked-LM head, or without such words.
     """
-    if not all(model.has("masked") for model in models):
+    if not all(model.has_head("masked") for model in models):
         return [None] * len(models)
-    length = min(LENGTH, *(model.config.length for model in models))
+    length = min(LENGTH, *(model.config.max_position_embeddings for model in models))
     encoded = [model.tokenizer.encode_batch(texts, max_length=length) for model in models]
     predictors = [Predictor(model) for model in models]
     nats, characters = np.zeros(len(models)), 0
@@ -222,35 +222,35 @@ def masked_bits(
     return [float(one) / math.log(2) / characters if characters else None for one in nats]
 
 
-def _chosen(ways: Sequence[Encoded], tokenizers: Sequence[Tokenizer], seed: int, text: int) -> set[int]:
+def _chosen(ways: Sequence[Encoding], tokenizers: Sequence[Tokenizer], seed: int, text: int) -> set[int]:
     """The numbers of the words to hide: whole in every way of cutting the text, and unknown in none."""
     whole: set[int] | None = None
     for one, tokenizer in zip(ways, tokenizers, strict=True):
-        words = [word for word in one.words if word is not None]
+        words = [word for word in one.word_ids if word is not None]
         own = set(words) - ({words[-1]} if one.truncated and words else set())
         own -= {
             word
-            for word, number in zip(one.words, one.ids, strict=True)
-            if word is not None and number == tokenizer.unknown_id
+            for word, number in zip(one.word_ids, one.input_ids, strict=True)
+            if word is not None and number == tokenizer.unk_token_id
         }
         whole = own if whole is None else whole & own
     numbers = np.array(sorted(whole or ()), np.int64)
-    return set(numbers[uniform(seed, WORDS, text, numbers) < MASKED].tolist()) if len(numbers) else set()
+    return set(numbers[hash_uniform(seed, WORDS, text, numbers) < MASKED].tolist()) if len(numbers) else set()
 
 
-def _characters(one: Encoded, word: int) -> int:
+def _characters(one: Encoding, word: int) -> int:
     """The length of a word in its text."""
-    places = [place for place, owner in zip(one.offsets, one.words, strict=True) if owner == word]
+    places = [place for place, owner in zip(one.offsets, one.word_ids, strict=True) if owner == word]
     return places[-1][1] - places[0][0]
 
 
-def _nats(predictor: Predictor, one: Encoded, words: set[int]) -> float:
+def _nats(predictor: Predictor, one: Encoding, words: set[int]) -> float:
     """What a model needs for the pieces of these words, all of them hidden."""
-    ids = np.array(one.ids)
-    places = [place for place, word in enumerate(one.words) if word in words]
+    ids = np.array(one.input_ids)
+    places = [place for place, word in enumerate(one.word_ids) if word in words]
     hidden = ids.copy()
-    hidden[places] = predictor.tokenizer.mask_id
-    row = Row(hidden, np.array(one.segments), np.zeros(len(ids), np.uint8), 0)
+    hidden[places] = predictor.tokenizer.mask_token_id
+    row = EncodedRow(hidden, np.array(one.token_type_ids), np.zeros(len(ids), np.uint8), 0)
     logits = predictor.masked_logits([row], [places])[0].float()
     wanted = torch.from_numpy(ids[places])
     return float(torch.nn.functional.cross_entropy(logits, wanted, reduction="sum"))

@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from benchmarks import gpu
-from unmask.data.batch import IGNORED
+from unmask.data.batch import IGNORE_INDEX
 from unmask.data.shards import Shards
-from unmask.train.pretrain import batches_of, fitted, learner_of
+from unmask.train.pretrain import build_batches, build_learner, fit_to_corpus
 
 TINY = argparse.Namespace(tiny=True, architecture="bert")
 
@@ -44,19 +44,19 @@ def test_a_case_without_time_is_left_out(
 
 def test_the_peer_reads_the_same_masked_examples(corpus: Shards) -> None:
     settings = settings_for(corpus)
-    recipe = fitted(gpu.recipe_for(settings), corpus.tokenizer)
-    learner, batches = learner_of(recipe, corpus.tokenizer), batches_of(recipe, corpus)
+    recipe = fit_to_corpus(gpu.recipe_for(settings), corpus.tokenizer)
+    learner, batches = build_learner(recipe, corpus.tokenizer), build_batches(recipe, corpus)
     shapes = set()
     for number in range(3):
         (batch,) = gpu.prepared(learner, batches, number)
         padded = gpu.padded(batch, settings["length"])
         shapes.add(padded["input_ids"].shape)
         kept = padded["attention_mask"].bool()
-        assert torch.equal(padded["input_ids"][kept], batch.ids)
+        assert torch.equal(padded["input_ids"][kept], batch.input_ids)
         labels = padded["labels"][kept]
-        assert torch.equal(labels[batch.layout.places], batch.targets["masked"])
-        assert (labels != IGNORED).sum() == batch.counts["masked"]
-        assert kept.sum(1).tolist() == list(batch.spans.lengths)
+        assert torch.equal(labels[batch.output_layout.token_indices], batch.targets["masked"])
+        assert (labels != IGNORE_INDEX).sum() == batch.target_counts["masked"]
+        assert kept.sum(1).tolist() == list(batch.layout.lengths)
         assert not padded["input_ids"][~kept].any() and (padded["labels"][~kept] == -100).all()
-        assert corpus.tokenizer.piece_of(0) == "[PAD]"
+        assert corpus.tokenizer.id_to_token(0) == "[PAD]"
     assert len(shapes) == 1, "one shape is compiled"

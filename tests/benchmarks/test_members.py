@@ -16,8 +16,8 @@ from unmask.data import public
 from unmask.data.shards import Shards
 from unmask.errors import UserError
 from unmask.text.tokenizer import Tokenizer
-from unmask.train.pretrain import fitted, learner_of
-from unmask.train.recipe import PretrainRecipe, recipe_of
+from unmask.train.pretrain import build_learner, fit_to_corpus
+from unmask.train.recipe import PretrainRecipe, parse_recipe
 
 
 def options(*given: str, characters: int = 10_000) -> argparse.Namespace:
@@ -50,17 +50,15 @@ def test_every_member_is_whole(name: str) -> None:
 
 @pytest.mark.parametrize("architecture", pretraining.ARCHITECTURES)
 @pytest.mark.parametrize("shape", [(6, 256, 4, 1024, 128), (12, 768, 12, 3072, 512)])
-def test_our_networks_are_as_large_as_the_peer(
-    architecture: str, shape: tuple[int, ...], tokenizer: Tokenizer
-) -> None:
+def test_our_networks_are_as_large_as_the_peer(architecture: str, shape: tuple[int, ...], tokenizer: Tokenizer) -> None:
     """Outside of the vocabulary; BERT's matrices, vectors and tables are counted by hand (Devlin et al. 2019)."""
     layers, width, _, inner, length = shape
     names = ("layers", "width", "heads", "inner", "length")
     settings = {**dict(zip(names, shape, strict=True)), "architecture": architecture}
     settings |= {"corpus": "none", "batch_tokens": 4096, "dtype": "float32"}
     with torch.device("meta"):
-        recipe = fitted(pretraining.recipe_for(settings), tokenizer)
-        found = pretraining.outside(learner_of(recipe, tokenizer), tokenizer.vocabulary)
+        recipe = fit_to_corpus(pretraining.recipe_for(settings), tokenizer)
+        found = pretraining.outside(build_learner(recipe, tokenizer), tokenizer.vocab_size)
     block = 4 * width**2 + 2 * width * inner + 9 * width + inner
     peer = layers * block + (length + 2 + 2) * width + width**2 + 3 * width
     assert found == peer if architecture == "bert" else abs(found - peer) <= pretraining.NEAR * peer
@@ -109,9 +107,7 @@ def test_a_whole_benchmark_by_the_command(
     assert len(list((tmp_path / "records").glob("encoding-*.json"))) == 1
 
 
-def test_nine_tenths_train_and_a_tenth_is_held_out(
-    stories: list[str], stories_file: Path, tmp_path: Path
-) -> None:
+def test_nine_tenths_train_and_a_tenth_is_held_out(stories: list[str], stories_file: Path, tmp_path: Path) -> None:
     text = texts.arrange(options("--text", str(stories_file), characters=10**6), tmp_path)
     train, heldout = texts.documents_of(text.train), texts.documents_of(text.heldout)
     assert heldout == stories[1::10] and sorted(train + heldout) == sorted(stories)
@@ -161,7 +157,7 @@ def test_windows_hold_whole_words_of_the_text_in_order(
     assert 3000 <= sum(len(word) for word, _ in words) < 3000 + 2 * bits.WINDOW
     assert max(sum(len(word) for word, _ in window) for window in windows) <= bits.WINDOW
     for word, ids in words:
-        pieces = [tokenizer.piece_of(number) for number in ids]
+        pieces = [tokenizer.id_to_token(number) for number in ids]
         assert "".join(piece.removeprefix("##") for piece in pieces) == word
 
 
@@ -169,14 +165,14 @@ def test_every_piece_is_scored_once(windows: list[list[bits.Word]], tokenizer: T
     """With a network that knows nothing, a piece costs log2 of the vocabulary: once, or the sum is wrong."""
     values = {
         "data": {"corpus": "none"},
-        "model": {"vocabulary": tokenizer.vocabulary, "layers": 1, "width": 16, "heads": 2},
+        "model": {"vocabulary": tokenizer.vocab_size, "layers": 1, "width": 16, "heads": 2},
     }
-    learner = learner_of(recipe_of(PretrainRecipe, values, (), "the test"), tokenizer).eval()
+    learner = build_learner(parse_recipe(PretrainRecipe, values, (), "the test"), tokenizer).eval()
     with torch.no_grad():
         learner.encoder.embeddings.token.weight.zero_()  # all logits are the bias then, which begins as zero
     pieces = sum(len(ids) for window in windows for _, ids in window)
     total = sum(bits.piece_bits(learner, windows, tokenizer))
-    assert total == pytest.approx(pieces * math.log2(tokenizer.vocabulary), rel=1e-5)
+    assert total == pytest.approx(pieces * math.log2(tokenizer.vocab_size), rel=1e-5)
 
 
 def test_the_passes_do_not_depend_on_the_pieces() -> None:
@@ -189,7 +185,7 @@ def test_the_passes_do_not_depend_on_the_pieces() -> None:
 def test_the_number_of_pieces_costs_what_its_share_says(corpus: Shards, stories: list[str]) -> None:
     counts = [1] * bits.LONGEST
     for story in stories:
-        words = [number for number in corpus.tokenizer.encode(story).words if number is not None]
+        words = [number for number in corpus.tokenizer.encode(story).word_ids if number is not None]
         for word in set(words):
             counts[words.count(word) - 1] += 1
     expected = [-math.log2(count / sum(counts)) for count in counts]

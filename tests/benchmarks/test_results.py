@@ -78,7 +78,5 @@ def test_a_line_says_ratio_spread_and_units(units: float, shown: str) -> None:
 
 
 def test_cores_kept_busy() -> None:
-    measurement = Measurement(
-        0, "ours", [1.0, 3.0], [1.0, 1.0], cpu_seconds=6.0, before_bytes=0, peak_bytes=1
-    )
+    measurement = Measurement(0, "ours", [1.0, 3.0], [1.0, 1.0], cpu_seconds=6.0, before_bytes=0, peak_bytes=1)
     assert measurement.cores == 1.5

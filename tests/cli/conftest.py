@@ -8,8 +8,14 @@ import pytest
 
 from unmask.cli.app import run
 
-SMALL = ["model.layers=1", "model.width=16", "model.heads=2", "model.length=32", "data.length=32"]
-SMALL += ["data.batch_tokens=256", "data.heldout=0.1"]
+SMALL = [
+    "model.num_hidden_layers=1",
+    "model.hidden_size=16",
+    "model.num_attention_heads=2",
+    "model.max_position_embeddings=32",
+    "data.max_length=32",
+]
+SMALL += ["data.tokens_per_step=256", "data.heldout_share=0.1"]
 
 
 @dataclass(frozen=True)
@@ -52,9 +58,7 @@ def easy(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("the river the river", "water"),
         ("mountain", "stone"),
     ]
-    path.write_text(
-        "text,label\n" + "".join(f"{text},{label}\n" for text, label in texts * 15), encoding="utf-8"
-    )
+    path.write_text("text,label\n" + "".join(f"{text},{label}\n" for text, label in texts * 15), encoding="utf-8")
     return path
 
 
@@ -64,6 +68,6 @@ def classifier(pretrained: Path, easy: Path, tmp_path_factory: pytest.TempPathFa
     from unmask.console import SILENT
     from unmask.train.finetune import finetune
 
-    settings = ["task.length=16", "train.budget=60 steps", "train.optimizer.lr=0.01", "dropout=0"]
+    settings = ["task.max_length=16", "train.budget=60 steps", "train.optimizer.lr=0.01", "dropout=0"]
     out = tmp_path_factory.mktemp("runs") / "finetune"
     return finetune(None, settings, model=pretrained, train=easy, dev=easy, out=out, progress=SILENT).model

@@ -15,7 +15,7 @@ from unmask.data.squad import read_questions
 from unmask.tasks import answerscore
 from unmask.train.finetune import finetune
 
-FAST = ["task.length=24", "train.budget=1 epochs", "train.optimizer.lr=0.01"]
+FAST = ["task.max_length=24", "train.budget=1 epochs", "train.optimizer.lr=0.01"]
 
 
 def lines(text: str) -> list[dict]:
@@ -61,9 +61,7 @@ def test_finetune_test_report_and_compare(command, pretrained: Path, questions: 
     assert compared.code == 0 and "answer F1" in compared.out and "48 questions" in compared.out
 
 
-def test_evaluate_and_predict_agree(
-    command, answerer: Path, doubtful_questions: Path, tmp_path: Path
-) -> None:
+def test_evaluate_and_predict_agree(command, answerer: Path, doubtful_questions: Path, tmp_path: Path) -> None:
     told = json.loads(command("evaluate", answerer, doubtful_questions, "--json").out)
     assert {part["part"] for part in told["parts"]} == {"with an answer", "without an answer"}
     shown = command("evaluate", answerer, doubtful_questions)
@@ -92,9 +90,7 @@ def test_evaluate_and_predict_agree(
     rows = tmp_path / "rows.jsonl"
     asked = [{"id": e.id, "question": e.text, "context": e.pair} for e in examples]
     rows.write_text("".join(json.dumps(row) + "\n" for row in asked), encoding="utf-8")
-    assert [row["answer"] for row in lines(command("predict", answerer, rows).out)] == [
-        row["answer"] for row in said
-    ]
+    assert [row["answer"] for row in lines(command("predict", answerer, rows).out)] == [row["answer"] for row in said]
     table = list(csv.DictReader(io.StringIO(command("predict", answerer, rows, "--format", "csv").out)))
     assert [row["answer"] for row in table] == [row["answer"] for row in said]
     assert "probability" in command("predict", answerer, rows, "--format", "table").out
@@ -143,5 +139,5 @@ def test_what_cannot_be_used_is_said_before_training(command, pretrained: Path, 
     path.write_text("just a line\n")
     done = command(*asked, *FAST)
     assert done.code == 1
-    done = command(*asked, "task.length=4000")
+    done = command(*asked, "task.max_length=4000")
     assert done.code == 1

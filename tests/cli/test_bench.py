@@ -14,9 +14,7 @@ def memory_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bench, "keep_freed_memory", lambda: False)  # it would stay so in this process
 
 
-def test_bench_says_how_fast_and_where_the_time_goes(
-    command, small, corpus: Shards, tmp_path, monkeypatch
-) -> None:
+def test_bench_says_how_fast_and_where_the_time_goes(command, small, corpus: Shards, tmp_path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
     asked = ["bench", "pretrain", "tiny", "--corpus", corpus.folder, "--seconds", 1, *small]
     done = command(*asked)

@@ -12,10 +12,7 @@ import pytest
 def foreign(easy: Path, tmp_path: Path) -> Path:
     """The easy rows as a spreadsheet in China may save them: GB18030, columns with names of its own."""
     with easy.open(encoding="utf-8") as file:
-        rows = [
-            f"我们的样本，{number},{row['text']},{row['label']}"
-            for number, row in enumerate(csv.DictReader(file))
-        ]
+        rows = [f"我们的样本，{number},{row['text']},{row['label']}" for number, row in enumerate(csv.DictReader(file))]
     path = tmp_path / "foreign.csv"
     path.write_bytes("\n".join(["说明,所写,所属", *rows, ""]).encode("gb18030"))
     return path
@@ -24,9 +21,7 @@ def foreign(easy: Path, tmp_path: Path) -> Path:
 COLUMNS = ["--text-column", "所写", "--label-column", "所属"]
 
 
-def test_columns_of_the_test_rows_may_be_given(
-    command, classifier: Path, foreign: Path, tmp_path: Path
-) -> None:
+def test_columns_of_the_test_rows_may_be_given(command, classifier: Path, foreign: Path, tmp_path: Path) -> None:
     runs = [classifier.parent, tmp_path / "other"]
     shutil.copytree(*runs)
     guessed = command("compare", *runs, "--test", foreign)
@@ -51,7 +46,7 @@ def test_an_encoding_may_be_given(command, pretrained: Path, easy: Path, tmp_pat
     file, run = tmp_path / "big5.csv", tmp_path / "run"
     file.write_bytes(rows.encode("big5"))
     asked = ["finetune", "--model", pretrained, "--train", file, "--dev", file, "--test", file, "--out", run]
-    asked += ["task.length=16", "train.budget=2 steps"]
+    asked += ["task.max_length=16", "train.budget=2 steps"]
     assert command(*asked).code == 1
     done = command(*asked, "--encoding", "big5")
     assert done.code == 0 and "encoding: big5" in (run / "recipe.yaml").read_text(encoding="utf-8")

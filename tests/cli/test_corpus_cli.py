@@ -20,7 +20,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A working folder with a tokenizer, texts/a.txt (50 documents) and texts/b.jsonl (10)."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(console, "_state", {"quiet": False})
-    Tokenizer.train(TEXTS, TokenizerConfig(vocabulary=60, minimum_count=1)).save(tmp_path / "tok")
+    Tokenizer.train(TEXTS, TokenizerConfig(vocab_size=60, min_frequency=1)).save(tmp_path / "tok")
     (tmp_path / "texts").mkdir()
     (tmp_path / "texts/a.txt").write_text("\n\n".join(TEXTS[:50]))
     (tmp_path / "texts/b.jsonl").write_text("\n".join(json.dumps({"text": text}) for text in TEXTS[50:]))
@@ -62,9 +62,7 @@ def test_a_share_by_source(folder: Path, capsys: pytest.CaptureFixture[str]) -> 
     assert run([*command, "--by", "size", "--out", "other"]) == 1
 
 
-def test_standard_input(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_standard_input(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     command = ["corpus", "build", "-", "--tokenizer", "tok", "--out", "out"]
     for extra, code in ((["--keep", "50%", "--by", "source"], 1), (["--split", "line"], 0)):
         monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"the fox\nthe dog\n")))
@@ -116,9 +114,7 @@ def test_words_are_learnt_where_the_text_is_chinese(folder: Path, capsys: pytest
     assert run([*command, "auto"]) == 0
     said = capsys.readouterr()
     told = json.loads(said.out.splitlines()[-1])
-    assert (
-        told["words"]["origin"] == "learnt from the text" and "Chinese words learnt from the text" in said.err
-    )
+    assert told["words"]["origin"] == "learnt from the text" and "Chinese words learnt from the text" in said.err
     assert "is not UTF-8: it is read as GB18030" in said.err
     assert run([*command, "file", "--words", "auto/lexicon.txt"]) == 0
     assert json.loads(capsys.readouterr().out)["words"]["lexicon"] == told["words"]["lexicon"]
@@ -126,15 +122,11 @@ def test_words_are_learnt_where_the_text_is_chinese(folder: Path, capsys: pytest
     assert json.loads(capsys.readouterr().out)["words"] is None
     assert run([*command, "jieba", "--words", "jieba"]) == 0
     assert json.loads(capsys.readouterr().out)["words"]["function"].startswith("jieba")
-    flags = {
-        name: Shards.open(name).slice(0, 0, 20)[1].tolist() for name in ("auto", "file", "none", "jieba")
-    }
+    flags = {name: Shards.open(name).read(0, 0, 20)[1].tolist() for name in ("auto", "file", "none", "jieba")}
     assert flags["auto"] == flags["file"] != flags["none"] and sum(flags["jieba"]) < sum(flags["none"])
 
 
-def test_words_of_other_text(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_words_of_other_text(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     command = ["corpus", "build", "texts", "--tokenizer", "tok", "--out", "out"]
     assert run([*command, "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["words"] is None  # English needs none

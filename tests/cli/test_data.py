@@ -46,9 +46,7 @@ def test_list_says_what_there_is_and_what_is_here(capsys: pytest.CaptureFixture[
     assert {row["name"]: row["cached"] for row in rows} == {name: name == "reuters-r8" for name in PUBLIC}
 
 
-def test_get_says_where_the_files_are_and_under_which_terms(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_get_says_where_the_files_are_and_under_which_terms(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "out"
     assert run(["data", "get", "reuters-r8", "--out", str(out)]) == 0
     shown = capsys.readouterr().out

@@ -27,10 +27,7 @@ def test_what_is_found_is_shown(command, rows: dict[str, Path]) -> None:
     done = command("data", "check", "--train", rows["train"], "--test", rows["test"])
     train, test = rows["train"], rows["test"]
     assert done.code == 1
-    assert (
-        f"{test}: 1 of 4 rows stand in {train}, too (the first: {test}, line 2 and {train}, line 2)"
-        in done.out
-    )
+    assert f"{test}: 1 of 4 rows stand in {train}, too (the first: {test}, line 2 and {train}, line 2)" in done.out
     assert f"{train}: 2 rows have a text that stands there with another label" in done.out
     assert f"{train}, line 5: a and {train}, line 3: b" in done.out
     assert f"{train}: 2 rows repeat the text" in done.out and f"{test}: 1 rows repeat" in done.out
@@ -90,7 +87,7 @@ def test_leaks_are_in_the_run_and_in_its_report(command, pretrained: Path, tmp_p
     train.write_text("text,label\n" + "".join(f"river {n},water\nstone {n},stone\n" for n in range(20)))
     test.write_text("text,label\nRIVER 3,water\nriver new,water\n")
     asked = ["finetune", "--model", pretrained, "--train", train, "--test", test, "--out", out]
-    done = command(*asked, "train.budget=2 steps", "task.length=16")
+    done = command(*asked, "train.budget=2 steps", "task.max_length=16")
     assert done.code == 0 and f"{test}: 1 of 2 rows stand in {train}, too" in done.err
     assert files.read_json(out / "run.json")["checked"]["leaks"]["test"]["rows"] == 1
     assert results_of(out)["data"]["task"]["defects"] == ["1 of 2 test rows stand in the training rows, too"]
@@ -104,8 +101,8 @@ def test_leaks_are_in_the_run_and_in_its_report(command, pretrained: Path, tmp_p
 def test_a_test_set_is_cut_and_used(command, pretrained: Path, table: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
     asked = ["finetune", "--model", pretrained, "--train", table, "--out", out, "data.test_share=0.25"]
-    done = command(*asked, "train.budget=2 steps", "task.length=16", "--json")
+    done = command(*asked, "train.budget=2 steps", "task.max_length=16", "--json")
     told = json.loads(done.out)["test"]
     assert done.code == 0 and told["rows"] == 20 and told["file"] == str(out / "split" / "test.jsonl")
-    again = command(*asked, "train.budget=2 steps", "task.length=16", "--json")
+    again = command(*asked, "train.budget=2 steps", "task.max_length=16", "--json")
     assert json.loads(again.out)["test"] == told

@@ -10,7 +10,7 @@ import pytest
 from unmask.cli.app import run
 from unmask.predict import load
 
-SMALL = ["task.length=16", "train.budget=3 steps", "train.optimizer.lr=0.01", "train.evaluations=1"]
+SMALL = ["task.max_length=16", "train.budget=3 steps", "train.optimizer.lr=0.01", "train.evaluations=1"]
 
 
 @pytest.fixture(scope="module")

@@ -43,12 +43,7 @@ def test_what_people_see(command, classifier: Path, easy: Path) -> None:
 
 def test_the_most_confused_come_first(tokenizer: Tokenizer) -> None:
     counts = {"a": [5, 1, 0], "b": [3, 2, 0], "c": [0, 2, 9]}
-    pairs = [
-        (true, said)
-        for true, row in counts.items()
-        for said, n in zip("abc", row, strict=True)
-        for _ in range(n)
-    ]
+    pairs = [(true, said) for true, row in counts.items() for said, n in zip("abc", row, strict=True) for _ in range(n)]
     examples = [Example(str(n), "x", None, true, n, "f") for n, (true, _) in enumerate(pairs)]
     task = ClassifyTask(Classify(), tokenizer, list("abc"))
     evaluation = task.score(examples, [[Label(said, 1.0)] for _, said in pairs])
@@ -72,9 +67,7 @@ def test_labels_that_the_model_does_not_know(command, classifier: Path, tmp_path
     told = json.loads(counted.out)
     assert counted.code == 0 and told["rows"] == 2
     assert "counted as wrong" in counted.err and "lava (1)" in counted.err
-    assert (
-        told["accuracy"]["value"] == river["accuracy"]["value"] / 2
-    )  # the row with the new label is never right
+    assert told["accuracy"]["value"] == river["accuracy"]["value"] / 2  # the row with the new label is never right
     assert told["unknown_labels"] == ["lava"] and [row["label"] for row in told["per_label"]][-1] == "lava"
     assert told["per_label"][-1]["n"] == 1 and told["per_label"][-1]["f1"] == 0
     assert len(told["confusion"]) == len(told["labels"]) + 1
@@ -92,18 +85,14 @@ def test_when_no_row_is_left(command, classifier: Path, tmp_path: Path) -> None:
 def test_standard_input_is_evaluated_and_not_kept(
     command, classifier: Path, easy: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    rows = [
-        f'{{"text": "{text}", "label": "{label}"}}\n' for text, label in (("river", "water"), ("a", "stone"))
-    ]
+    rows = [f'{{"text": "{text}", "label": "{label}"}}\n' for text, label in (("river", "water"), ("a", "stone"))]
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BufferedReader(io.BytesIO("".join(rows).encode()))))
     done = command("evaluate", classifier.parent, "-", "--json")
     assert done.code == 0 and json.loads(done.out)["rows"] == 2
     assert not list(classifier.parent.glob("predictions/--*"))
 
 
-def test_folders_that_are_no_model(
-    command, classifier: Path, pretrained: Path, table: Path, tmp_path
-) -> None:
+def test_folders_that_are_no_model(command, classifier: Path, pretrained: Path, table: Path, tmp_path) -> None:
     none = command("evaluate", tmp_path, table)
     assert none.code == 1 and "is not a model" in none.err
     untuned = command("evaluate", pretrained, table)

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from unmask.config import read_yaml
-from unmask.evaluate.saved import saved
+from unmask.evaluate.saved import load_predictions
 from unmask.report.folder import results_of
 
-FAST = ["task.length=16", "train.budget=2 epochs", "train.optimizer.lr=0.01"]
+FAST = ["task.max_length=16", "train.budget=2 epochs", "train.optimizer.lr=0.01"]
 
 
 def test_finetune_and_test(command, pretrained: Path, table: Path, tmp_path: Path) -> None:
@@ -41,7 +41,7 @@ def test_a_recipe_gives_the_settings_and_options_replace_them(
     assert done.code == 0 and (tmp_path / "runs" / "mine" / "model").is_dir()
     kept = (tmp_path / "runs" / "mine" / "recipe.yaml").read_text()
     assert f"train: {table}" in kept and "seed: 3" in kept and "length: 8" in kept
-    assert "cut short" in done.out and "at 8 tokens (task.length)" in done.out
+    assert "cut short" in done.out and "at 8 tokens (task.max_length)" in done.out
 
 
 def test_what_is_not_given_is_asked_for(command, table: Path) -> None:
@@ -59,15 +59,13 @@ def test_mistakes(command, pretrained: Path, table: Path, tmp_path: Path) -> Non
     assert test.code == 1 and "none.csv" in test.err
     model = command("finetune", "--model", tmp_path, "--train", table, "--out", tmp_path / "other")
     assert model.code == 1 and "is not a model" in model.err
-    longer = command(*asked, "--train", table, "task.length=64")
-    assert longer.code == 1 and "task.length is above the positions" in longer.err
+    longer = command(*asked, "--train", table, "task.max_length=64")
+    assert longer.code == 1 and "task.max_length is above the positions" in longer.err
     task = command(*asked, "--train", table, "--task", "tags")
     assert task.code == 1 and "task.name cannot be used" in task.err
 
 
-def test_a_run_that_never_began_takes_the_corrected_settings(
-    command, pretrained, table, tmp_path: Path
-) -> None:
+def test_a_run_that_never_began_takes_the_corrected_settings(command, pretrained, table, tmp_path: Path) -> None:
     asked = ["finetune", "--model", pretrained, "--out", tmp_path / "run", *FAST]
     assert command(*asked, "--train", tmp_path / "none.csv").code == 1
     assert command(*asked, "--train", table).code == 0
@@ -111,9 +109,7 @@ def test_a_label_that_only_the_dev_rows_have(command, pretrained: Path, table: P
     assert counted.code == 0 and told["dev_rows"] == 2 and told["dev"]["classify.accuracy"] in (0, 0.5)
 
 
-def test_files_that_are_read_again_are_no_streams(
-    command, pretrained: Path, table: Path, tmp_path: Path
-) -> None:
+def test_files_that_are_read_again_are_no_streams(command, pretrained: Path, table: Path, tmp_path: Path) -> None:
     asked = ["finetune", "--model", pretrained, "--out", tmp_path / "run", *FAST]
     for options in (["--train", "-"], ["--train", table, "--test", "-"]):
         done = command(*asked, *options)
@@ -150,12 +146,10 @@ def test_the_report_is_of_the_test_that_was_asked_for(
     assert results["evaluation"]["models"][1]["kind"] == "majority"
     again = shlex.split(results["repeat"]["commands"][0])
     assert "--test" not in again and read_yaml(Path(again[2]))["data"]["test"] == str(easy)
-    assert sorted(len(kept.reference) for kept in saved(run)) == [1, 2, 60]
+    assert sorted(len(kept.reference) for kept in load_predictions(run)) == [1, 2, 60]
 
 
-def test_rows_that_cannot_be_read_may_be_left_out(
-    command, pretrained: Path, table: Path, tmp_path: Path
-) -> None:
+def test_rows_that_cannot_be_read_may_be_left_out(command, pretrained: Path, table: Path, tmp_path: Path) -> None:
     bad = tmp_path / "bad.csv"
     bad.write_text(table.read_text() + "a,b,c\n")
     asked = ["finetune", "--model", pretrained, "--train", bad, "--out", tmp_path / "run", *FAST]

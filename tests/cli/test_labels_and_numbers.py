@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-FAST = ["task.length=16", "train.budget=60 steps", "train.evaluations=2", "train.optimizer.lr=0.01"]
+FAST = ["task.max_length=16", "train.budget=60 steps", "train.evaluations=2", "train.optimizer.lr=0.01"]
 
 
 @pytest.fixture(scope="module", params=["labels", "number"])
@@ -61,9 +61,7 @@ def test_predict(command, kind: str, runs: tuple[Path, Path], file: Path) -> Non
     done = command("predict", runs[0], file)
     rows = [json.loads(line) for line in done.out.splitlines()]
     assert done.code == 0 and len(rows) == 80
-    table = list(
-        csv.DictReader(io.StringIO(command("predict", runs[0], file, "--format", "csv", "--all").out))
-    )
+    table = list(csv.DictReader(io.StringIO(command("predict", runs[0], file, "--format", "csv", "--all").out)))
     shown = command("predict", runs[0], file, "--format", "table").out
     if kind == "labels":
         assert len({tuple(row["labels"]) for row in rows}) > 2
@@ -77,9 +75,7 @@ def test_predict(command, kind: str, runs: tuple[Path, Path], file: Path) -> Non
 
 
 @pytest.mark.parametrize("language", ["en", "zh"])
-def test_report_and_compare(
-    command, kind: str, runs: tuple[Path, Path], tmp_path: Path, language: str
-) -> None:
+def test_report_and_compare(command, kind: str, runs: tuple[Path, Path], tmp_path: Path, language: str) -> None:
     good, bad = runs
     page = tmp_path / "page.html"
     assert command("report", good, "--out", page, "--lang", language).code == 0
@@ -116,9 +112,7 @@ def test_errors_name_the_line_and_what_to_do(command, kind: str, pretrained: Pat
     assert done.code == 1 and f"{path}, line 1: 'label' is not" in done.err
 
 
-def test_a_metric_of_another_target_is_refused(
-    command, kind: str, pretrained: Path, file: Path, tmp_path
-) -> None:
+def test_a_metric_of_another_target_is_refused(command, kind: str, pretrained: Path, file: Path, tmp_path) -> None:
     done = command(
         *("finetune", "--model", pretrained, "--train", file, "--out", tmp_path / "run"),
         *(f"task.target={kind}", "task.metric=accuracy"),

@@ -53,9 +53,7 @@ def test_standard_input_is_a_text_a_line(command, classifier, standard_input, ar
     assert [row["label"] for row in lines(done.out)] == ["water", "stone"]
 
 
-def test_a_csv_file_is_written_whole_or_not_at_all(
-    command, classifier, table: Path, tmp_path, monkeypatch
-) -> None:
+def test_a_csv_file_is_written_whole_or_not_at_all(command, classifier, table: Path, tmp_path, monkeypatch) -> None:
     out = tmp_path / "predicted.csv"
     done = command("predict", classifier, table, "--out", out, "--all")
     assert done.code == 0 and done.out == ""

@@ -10,9 +10,7 @@ import pytest
 from unmask.data.shards import Shards
 
 
-def test_pretrain_says_what_came_out_and_what_to_do_next(
-    command, small, corpus: Shards, tmp_path: Path
-) -> None:
+def test_pretrain_says_what_came_out_and_what_to_do_next(command, small, corpus: Shards, tmp_path: Path) -> None:
     out = tmp_path / "run"
     asked = ["pretrain", "tiny", "--corpus", corpus.folder, "--out", out, "train.budget=3 steps", *small]
     done = command(*asked)
@@ -27,18 +25,14 @@ def test_pretrain_says_what_came_out_and_what_to_do_next(
     assert told["heldout"]["masked.loss"] > 0 and told["tokens"] > 0
 
 
-def test_the_run_folder_is_named_after_the_recipe(
-    command, small, corpus: Shards, tmp_path, monkeypatch
-) -> None:
+def test_the_run_folder_is_named_after_the_recipe(command, small, corpus: Shards, tmp_path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
     done = command("pretrain", "pairs", f"data.corpus={corpus.folder}", "train.budget=1 steps", *small)
     assert done.code == 0 and (tmp_path / "runs" / "pairs" / "model").is_dir()
     assert "next sentence" in done.out
 
 
-@pytest.mark.parametrize(
-    ("number", "code"), [(signal.SIGTERM, 75), (signal.SIGUSR1, 75), (signal.SIGINT, 130)]
-)
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 75), (signal.SIGUSR1, 75), (signal.SIGINT, 130)])
 def test_a_signal_saves_and_the_same_command_goes_on(
     command, small, corpus: Shards, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number, code
 ) -> None:
@@ -60,14 +54,17 @@ MISTAKES = {
         ["objectives.0.ratioo=0.2"],
         ["objectives.0.ratioo is not a setting", "did you mean  ratio"],
     ),
-    "wrong type": (["model.layers=many"], ["model.layers cannot be used", "'many'"]),
+    "wrong type": (["model.num_hidden_layers=many"], ["model.num_hidden_layers cannot be used", "'many'"]),
     "unknown preset": (["model.preset=tinny"], ["model.preset cannot be used", "did you mean  tiny"]),
     "no setting": (["faster"], ["'faster' is not a setting", "key.sub=value"]),
     "no YAML": (["train.patience=[1"], ["train.patience cannot be used", "[1"]),
     "no budget": (["train.budget=fast"], ["'fast' is not a budget", "10M tokens"]),
     "a number as budget": (["train.budget=300"], ["'300' is not a budget"]),
-    "heads": (["model.heads=3"], ["model cannot be used", "multiple of heads 3"]),
-    "too long": (["data.length=64", "model.length=32"], ["data.length is above model.length"]),
+    "heads": (["model.num_attention_heads=3"], ["model cannot be used", "multiple of heads 3"]),
+    "too long": (
+        ["data.max_length=64", "model.max_position_embeddings=32"],
+        ["data.max_length is above model.max_position_embeddings"],
+    ),
     "no corpus": (["data.corpus=nowhere"], ["nowhere"]),
 }
 

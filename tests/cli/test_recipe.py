@@ -16,13 +16,13 @@ from unmask.train.recipe import PretrainRecipe
 
 
 def test_show_is_complete_and_reads_back(command) -> None:
-    done = command("recipe", "show", "tiny", "model.layers=3", "seed=9")
+    done = command("recipe", "show", "tiny", "model.num_hidden_layers=3", "seed=9")
     values = yaml.safe_load(done.out)
     assert done.code == 0 and (values["model"]["layers"], values["seed"]) == (3, 9)
     assert set(values["model"]) == {field.name for field in dataclasses.fields(EncoderConfig)}
     assert from_mapping(PretrainRecipe, values, "shown") == from_mapping(
         PretrainRecipe,
-        json.loads(command("recipe", "show", "tiny", "model.layers=3", "seed=9", "--json").out),
+        json.loads(command("recipe", "show", "tiny", "model.num_hidden_layers=3", "seed=9", "--json").out),
         "json",
     )
 
@@ -34,9 +34,7 @@ def test_every_setting_is_explained_and_its_default_is_true(command, kind) -> No
         for setting in group.settings:
             assert setting.description, f"{group.key}.{setting.name} has no description"
             assert setting.allowed and "<" not in setting.allowed, (group.key, setting)
-    written = {
-        (group.key, group.choice): {one.name: one.default for one in group.settings} for group in groups
-    }
+    written = {(group.key, group.choice): {one.name: one.default for one in group.settings} for group in groups}
     base = {"pretrain": {"data": {"corpus": "c"}}, "finetune": {"model": "m", "data": {"train": "t"}}}[kind]
     recipe = from_mapping(KINDS[kind], base, "the test")
     assert written["train", None]["budget"] == recipe.train.budget
@@ -47,7 +45,7 @@ def test_every_setting_is_explained_and_its_default_is_true(command, kind) -> No
 
 
 def test_explain_what_an_error_names(command) -> None:
-    done = command("recipe", "explain", "model.layers")
+    done = command("recipe", "explain", "model.num_hidden_layers")
     assert done.code == 0 and "whole number, at least 1" in done.out and "heads" not in done.out
     assert "preset" in command("recipe", "explain", "model").out
     schedules = command("recipe", "explain", "train.schedule").out
@@ -56,7 +54,7 @@ def test_explain_what_an_error_names(command) -> None:
     assert [group["choice"] for group in masked] == ["masked"]
     assert "task (name: classify)" in command("recipe", "explain", "task").out
     wrong = command("recipe", "explain", "model.layerz")
-    assert wrong.code == 1 and "did you mean  model.layers" in wrong.err
+    assert wrong.code == 1 and "did you mean  model.num_hidden_layers" in wrong.err
     other = command("recipe", "explain", "task", "--kind", "pretrain")
     assert other.code == 1 and "of a recipe for pretrain" in other.err
 
@@ -65,21 +63,17 @@ def test_check_opens_what_a_recipe_names(command, corpus: Shards, pretrained: Pa
     done = command("recipe", "check", "tiny", f"data.corpus={corpus.folder}", "--json")
     told = json.loads(done.out)
     assert done.code == 0 and told["ok"] and told["documents"] == 120 and told["tokens"] == corpus.tokens
-    rows = command(
-        "recipe", "check", "classify", f"data.train={table}", f"model={pretrained}", "task.length=16"
-    )
+    rows = command("recipe", "check", "classify", f"data.train={table}", f"model={pretrained}", "task.max_length=16")
     assert rows.code == 0 and "ok: classify" in rows.out and "2 labels" in rows.out
 
 
-def test_check_finds_what_would_stop_a_run(
-    command, corpus: Shards, pretrained: Path, table: Path, tmp_path
-) -> None:
+def test_check_finds_what_would_stop_a_run(command, corpus: Shards, pretrained: Path, table: Path, tmp_path) -> None:
     folder = f"data.corpus={corpus.folder}"
     assert "tmp" in command("recipe", "check", "tiny", f"data.corpus={tmp_path / 'none'}").err
     assert (
-        "data.length is above model.length"
-        in command("recipe", "check", "tiny", folder, "model.length=64").err
+        "data.max_length is above model.max_position_embeddings"
+        in command("recipe", "check", "tiny", folder, "model.max_position_embeddings=64").err
     )
     rows = ["recipe", "check", "classify", f"model={pretrained}"]
-    assert "none.csv does not exist" in command(*rows, "data.train=none.csv", "task.length=16").err
-    assert "task.length is above" in command(*rows, f"data.train={table}").err
+    assert "none.csv does not exist" in command(*rows, "data.train=none.csv", "task.max_length=16").err
+    assert "task.max_length is above" in command(*rows, f"data.train={table}").err

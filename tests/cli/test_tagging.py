@@ -13,7 +13,7 @@ from unmask.console import SILENT
 from unmask.data.conll import read_tagged
 from unmask.train.finetune import finetune
 
-FAST = ["task.length=16", "train.budget=2 epochs", "train.optimizer.lr=0.01"]
+FAST = ["task.max_length=16", "train.budget=2 epochs", "train.optimizer.lr=0.01"]
 
 
 def lines(text: str) -> list[dict]:
@@ -23,7 +23,7 @@ def lines(text: str) -> list[dict]:
 @pytest.fixture(scope="session")
 def tagger(pretrained: Path, tagged: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The model folder of a run that has learnt its two kinds of spans."""
-    settings = ["task.length=16", "train.budget=120 steps", "train.optimizer.lr=0.02", "dropout=0"]
+    settings = ["task.max_length=16", "train.budget=120 steps", "train.optimizer.lr=0.02", "dropout=0"]
     out = tmp_path_factory.mktemp("runs") / "tagger"
     data = {"model": pretrained, "train": tagged, "dev": tagged, "out": out}
     return finetune(None, settings, task="tag", progress=SILENT, **data).model
@@ -32,9 +32,7 @@ def tagger(pretrained: Path, tagged: Path, tmp_path_factory: pytest.TempPathFact
 @pytest.mark.parametrize(
     "settings", [["task.decoder=softmax"], ["task.decoder=crf"], ["task.decoder=crf", "task.wide=true"]]
 )
-def test_finetune_and_test(
-    command, pretrained: Path, tagged: Path, tmp_path: Path, settings: list[str]
-) -> None:
+def test_finetune_and_test(command, pretrained: Path, tagged: Path, tmp_path: Path, settings: list[str]) -> None:
     asked = ["finetune", "--model", pretrained, "--task", "tag", "--train", tagged, "--test", tagged]
     asked += ["--out", tmp_path / "run", *settings, *FAST]
     done = command(*asked)
@@ -50,9 +48,7 @@ def test_finetune_and_test(
     assert len(kept.read_text().splitlines()) == 61
 
 
-def test_columns_and_schemes_may_be_given(
-    command, pretrained: Path, plain_tags: Path, tmp_path: Path
-) -> None:
+def test_columns_and_schemes_may_be_given(command, pretrained: Path, plain_tags: Path, tmp_path: Path) -> None:
     file = tmp_path / "three.txt"
     rows = [line.split("\t") for line in plain_tags.read_text().splitlines()]
     file.write_text("".join(f"{row[1]} x {row[0]}\n" if len(row) == 2 else "\n" for row in rows))
@@ -65,9 +61,7 @@ def test_columns_and_schemes_may_be_given(
     told = json.loads((tmp_path / "run" / "model" / "unmask.json").read_text())["task"]
     assert (told["labels"], told["scheme"]) == (["NAME", "PAST", "THING"], "plain")
     shown = command("evaluate", tmp_path / "run", plain_tags)
-    assert (
-        shown.code == 0 and "accuracy  " in shown.out and "tokens" in shown.out and "F1 [95 %]" in shown.out
-    )
+    assert shown.code == 0 and "accuracy  " in shown.out and "tokens" in shown.out and "F1 [95 %]" in shown.out
 
 
 def test_evaluate_counts_spans(command, tagger: Path, tagged: Path) -> None:
@@ -77,20 +71,16 @@ def test_evaluate_counts_spans(command, tagger: Path, tagged: Path) -> None:
     right = given = there = 0
     for example, spans in zip(gold, found, strict=True):
         said = {(span.start, span.stop, span.label) for span in spans}
-        true = {(span.start, span.stop, span.label) for span in example.spans}
+        true = {(span.start, span.end, span.label) for span in example.spans}
         right, given, there = right + len(said & true), given + len(said), there + len(true)
     assert told["entity_f1"]["value"] == pytest.approx(2 * right / (given + there)) and right > there / 2
     assert told["precision"]["value"] == pytest.approx(right / given)
     assert told["spans"] == there and {row["label"] for row in told["per_label"]} == {"PERSON", "PLACE"}
     shown = command("evaluate", tagger, tagged)
-    assert (
-        "precision  " in shown.out and "recall" in shown.out and "F1  " in shown.out and "PLACE" in shown.out
-    )
+    assert "precision  " in shown.out and "recall" in shown.out and "F1  " in shown.out and "PLACE" in shown.out
 
 
-def test_spans_that_cut_through_words_are_said_and_count_as_missed(
-    command, tagger: Path, tmp_path: Path
-) -> None:
+def test_spans_that_cut_through_words_are_said_and_count_as_missed(command, tagger: Path, tmp_path: Path) -> None:
     file = tmp_path / "spans.jsonl"
     rows = [
         {"text": "the captain followed", "spans": [[4, 11, "PERSON"]]},
@@ -116,9 +106,7 @@ def test_predictions_of_running_text(command, tagger: Path, tmp_path: Path) -> N
     assert [(s.label, s.start) for s in model("the captain followed")] == [
         (s["label"], s["start"]) for s in first["spans"]
     ]
-    assert "LabelledSpan(label='PERSON', text='captain', start=4, stop=11" in repr(
-        model("the captain followed")
-    )
+    assert "LabelledSpan(label='PERSON', text='captain', start=4, stop=11" in repr(model("the captain followed"))
     (tmp_path / "again.jsonl").write_text(done.out)
     labels = {s["label"] for row in (first, second) for s in row["spans"]}
     assert read_tagged(tmp_path / "again.jsonl").labels == sorted(labels)  # the form of training data
@@ -142,9 +130,7 @@ def test_predictions_of_conll_in_conll(command, tagger: Path, tagged: Path, tmp_
 def test_predictions_as_a_table_of_spans(command, tagger: Path, tagged: Path) -> None:
     done = command("predict", tagger, tagged, "--format", "csv")
     rows = list(csv.DictReader(io.StringIO(done.out)))
-    whole = [
-        (row["id"], span) for row in lines(command("predict", tagger, tagged).out) for span in row["spans"]
-    ]
+    whole = [(row["id"], span) for row in lines(command("predict", tagger, tagged).out) for span in row["spans"]]
     assert list(rows[0]) == ["id", "line", "label", "score", "start", "stop", "text"]
     assert [(row["id"], row["label"], int(row["start"])) for row in rows] == [
         (name, span["label"], span["start"]) for name, span in whole
@@ -160,9 +146,7 @@ def test_blocks_do_not_change_the_predictions(command, tagger, tagged: Path, mon
     assert command("predict", tagger, tagged, "--format", "conll").out == whole
 
 
-def test_mistakes(
-    command, classifier: Path, tagger: Path, pretrained: Path, tagged: Path, tmp_path: Path
-) -> None:
+def test_mistakes(command, classifier: Path, tagger: Path, pretrained: Path, tagged: Path, tmp_path: Path) -> None:
     every = command("predict", tagger, tagged, "--all")
     assert every.code == 1 and "--all is for labels of whole texts" in every.err
     form = command("predict", classifier, tagged, "--format", "conll")
@@ -186,17 +170,15 @@ def test_mistakes(
     assert done.code == 1 and "'X-PLACE' is outside the scheme BIO" in done.err
     crf = command(*asked, "--train", tagged, "task.decoder=crf", "task.label_smoothing=0.1")
     assert crf.code == 1 and "softmax" in crf.err
-    long = command(*asked, "--train", tagged, "task.length=64")
-    assert long.code == 1 and "task.length is above the positions" in long.err
+    long = command(*asked, "--train", tagged, "task.max_length=64")
+    assert long.code == 1 and "task.max_length is above the positions" in long.err
 
 
 def test_tags_that_the_model_has_never_seen(command, tagger: Path, tagged: Path, tmp_path: Path) -> None:
     file = tmp_path / "new.conll"
     file.write_text(tagged.read_text() + "river\tB-PLACES\n\n")
     done = command("evaluate", tagger, file)
-    assert (
-        done.code == 1 and 'tag "PLACES" is not among the 2 tags' in done.err and "did you mean" in done.err
-    )
+    assert done.code == 1 and 'tag "PLACES" is not among the 2 tags' in done.err and "did you mean" in done.err
     skipped = command("evaluate", tagger, file, "--on-error", "skip", "--json")
     assert skipped.code == 0 and json.loads(skipped.out)["rows"] == 60 and "left out: 1" in skipped.err
     counted = command("evaluate", tagger, file, "--unknown-labels", "wrong", "--json")
@@ -217,11 +199,15 @@ def test_a_run_keeps_what_it_was_evaluated_on(command, tagger: Path, tagged: Pat
     assert (about["task"], about["metric"], len(rows)) == ("tag", "entity_f1", 60)
 
 
-def test_a_recipe_is_checked_without_training(
-    command, pretrained: Path, tagged: Path, tmp_path: Path
-) -> None:
+def test_a_recipe_is_checked_without_training(command, pretrained: Path, tagged: Path, tmp_path: Path) -> None:
     done = command(
-        "recipe", "check", "tag", f"model={pretrained}", f"data.train={tagged}", "task.length=16", "--json"
+        "recipe",
+        "check",
+        "tag",
+        f"model={pretrained}",
+        f"data.train={tagged}",
+        "task.max_length=16",
+        "--json",
     )
     assert done.code == 0 and json.loads(done.out)["labels"] == 2
     explained = command("recipe", "explain", "task.tag.decoder")
@@ -231,7 +217,12 @@ def test_a_recipe_is_checked_without_training(
 @pytest.fixture(scope="module")
 def nester(pretrained: Path, nested: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The model folder of a run that has learnt entities inside others."""
-    settings = ["task.decoder=spans", "task.length=32", "train.budget=120 steps", "train.optimizer.lr=0.02"]
+    settings = [
+        "task.decoder=spans",
+        "task.max_length=32",
+        "train.budget=120 steps",
+        "train.optimizer.lr=0.02",
+    ]
     out = tmp_path_factory.mktemp("runs") / "nester"
     data = {"model": pretrained, "train": nested, "dev": nested, "out": out}
     return finetune(None, [*settings, "dropout=0"], task="tag", progress=SILENT, **data).model
@@ -303,7 +294,7 @@ def test_regularisers_beside_spans(command, pretrained: Path, nested: Path, tmp_
         "task.decoder=spans",
         *FAST,
     ]
-    done = command(*asked, "--out", tmp_path / "fgm", "regularise.fgm=0.5")
+    done = command(*asked, "--out", tmp_path / "fgm", "regularisation.fgm=0.5")
     assert done.code == 0 and "dev F1" in done.err, done.err
-    refused = command(*asked, "--out", tmp_path / "rdrop", "regularise.rdrop=1")
+    refused = command(*asked, "--out", tmp_path / "rdrop", "regularisation.rdrop=1")
     assert refused.code == 1 and "R-Drop is not for decoder spans" in refused.err

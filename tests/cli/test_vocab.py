@@ -7,10 +7,10 @@ import pytest
 
 from tests.cli.conftest import Command
 from unmask import bundle
-from unmask.bundle.facts import facts_of
+from unmask.bundle.facts import bundle_facts
 from unmask.text.audit import audit
 from unmask.text.tokenizer import Tokenizer
-from unmask.text.usage import usage
+from unmask.text.usage import count_usage
 
 LINES = [
     "kubernetes clusters restart the gateway",
@@ -29,12 +29,8 @@ def texts(tmp_path: Path) -> Path:
 def test_inspect_says_what_a_model_is(pretrained: Path, command: Command) -> None:
     done = command("inspect", pretrained.parent, "--json")
     found = json.loads(done.out)
-    assert (
-        done.code == 0
-        and found.pop("folder") == str(pretrained)
-        and found.pop("model") == str(pretrained.parent)
-    )
-    assert found == facts_of(bundle.read(pretrained))
+    assert done.code == 0 and found.pop("folder") == str(pretrained) and found.pop("model") == str(pretrained.parent)
+    assert found == bundle_facts(bundle.read(pretrained))
     shown = command("inspect", pretrained)
     for value in (
         f"{found['parameters']['all']:,}",
@@ -76,7 +72,7 @@ def test_audit_reads_models_and_tokenizers(
         "file": tmp_path / "t" / "vocab.txt",
     }[kind]
     done = command("vocab", "audit", source, texts, "--split", "line", "--json")
-    figures = audit(usage(tokenizer, texts.read_text(encoding="utf-8").splitlines()))
+    figures = audit(count_usage(tokenizer, texts.read_text(encoding="utf-8").splitlines()))
     assert done.code == 0 and json.loads(done.out) == {"model": str(source), **figures}
 
 
@@ -101,12 +97,10 @@ def test_grow_writes_a_model_and_says_what_it_changed(
     many = command(*arguments, tmp_path / "many", "--add", 1000, "--json")
     told, few = json.loads(many.out), bundle.read(tmp_path / "few")
     assert len(told["chosen"]) == bundle.read(tmp_path / "many").lineage[-1]["pieces"] < 1000
-    assert [one["piece"] for one in told["chosen"]][:5] == few.tokenizer.pieces[-5:]
+    assert [one["piece"] for one in told["chosen"]][:5] == few.tokenizer.tokens[-5:]
     assert told["after"]["characters_per_piece"] > told["before"]["characters_per_piece"]
 
 
-def test_grow_needs_several_documents(
-    pretrained: Path, tmp_path: Path, texts: Path, command: Command
-) -> None:
+def test_grow_needs_several_documents(pretrained: Path, tmp_path: Path, texts: Path, command: Command) -> None:
     done = command("vocab", "grow", pretrained, texts, "--out", tmp_path / "out")
     assert done.code == 1 and "--split line" in done.err and not (tmp_path / "out").exists()

@@ -125,7 +125,5 @@ def test_help_does_not_pay_for_torch() -> None:
     code = f"import sys, unmask.cli; print(*(name for name in {heavy} if name in sys.modules))"
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert shown.stdout.split() == []
-    asked = subprocess.run(
-        [sys.executable, "-m", "unmask", "--help"], capture_output=True, text=True, check=True
-    )
+    asked = subprocess.run([sys.executable, "-m", "unmask", "--help"], capture_output=True, text=True, check=True)
     assert "pretrain" in asked.stdout and asked.stderr == ""

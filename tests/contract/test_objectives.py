@@ -9,8 +9,8 @@ import torch
 from torch import nn
 
 from unmask.config import dump, from_mapping
-from unmask.data.batch import IGNORED, Batch
-from unmask.data.batches import Batches, CorpusExamples
+from unmask.data.batch import IGNORE_INDEX, Batch
+from unmask.data.batches import Batches, CorpusSequences
 from unmask.data.shards import Shards
 from unmask.model.encoder import Encoder, EncoderConfig
 from unmask.model.names import BERT
@@ -23,7 +23,7 @@ every = pytest.mark.parametrize("settings", [cls() for cls in SETTINGS], ids=lam
 
 @pytest.fixture
 def batch(corpus: Shards) -> Batch:
-    (made,) = Batches(CorpusExamples(corpus, 48, 0, 0.0, pairs=True), 8, 0).take(0)
+    (made,) = Batches(CorpusSequences(corpus, 48, 0, 0.0, pairs=True), 8, 0).step(0)
     return made
 
 
@@ -36,14 +36,14 @@ def test_settings_have_a_name_and_are_read_back(settings: Any) -> None:
 @every
 def test_preparing_is_pure_and_counts_its_targets(settings: Any, batch: Batch, tiny: EncoderConfig) -> None:
     objective = settings.build(tiny, 4, 5)
-    ids = batch.ids.clone()
+    ids = batch.input_ids.clone()
     one, two = objective.prepare(batch, 3), objective.prepare(batch, 3)
-    assert torch.equal(batch.ids, ids), "the batch given is left as it was"
+    assert torch.equal(batch.input_ids, ids), "the batch given is left as it was"
     assert torch.equal(one.ids, two.ids)
     assert torch.equal(one.targets[settings.name], two.targets[settings.name])
-    scored = one.targets[settings.name] != IGNORED
+    scored = one.targets[settings.name] != IGNORE_INDEX
     assert one.counts[settings.name] == int(scored.sum()) > 0
-    assert one.spans is batch.spans and torch.equal(one.example, batch.example)
+    assert one.spans is batch.layout and torch.equal(one.example, batch.example)
 
 
 @every

@@ -8,12 +8,18 @@ from unmask.console import SILENT
 from unmask.data.shards import Shards
 from unmask.train.finetune import finetune
 from unmask.train.pretrain import pretrain
-from unmask.train.recipe import FinetuneRecipe, PretrainRecipe, kind_of, read_recipe
-from unmask.train.shipped import shipped
+from unmask.train.recipe import FinetuneRecipe, PretrainRecipe, read_recipe, recipe_kind
+from unmask.train.shipped import shipped_recipes
 
-SMALL = ["model.layers=2", "model.width=32", "model.heads=2", "data.length=32", "data.batch_tokens=256"]
-PRETRAINING = [name for name in shipped() if kind_of(name) is PretrainRecipe]
-FINETUNING = [name for name in shipped() if kind_of(name) is FinetuneRecipe]
+SMALL = [
+    "model.num_hidden_layers=2",
+    "model.hidden_size=32",
+    "model.num_attention_heads=2",
+    "data.max_length=32",
+    "data.tokens_per_step=256",
+]
+PRETRAINING = [name for name in shipped_recipes() if recipe_kind(name) is PretrainRecipe]
+FINETUNING = [name for name in shipped_recipes() if recipe_kind(name) is FinetuneRecipe]
 
 
 def test_these_are_shipped() -> None:
@@ -21,9 +27,9 @@ def test_these_are_shipped() -> None:
     assert {"classify", "tag", "answer", "embed"} <= set(FINETUNING)
 
 
-@pytest.mark.parametrize("name", shipped())
+@pytest.mark.parametrize("name", shipped_recipes())
 def test_a_recipe_is_short_and_says_what_it_is_for(name: str) -> None:
-    lines = shipped()[name].read_text(encoding="utf-8").splitlines()
+    lines = shipped_recipes()[name].read_text(encoding="utf-8").splitlines()
     assert lines[0].startswith("# ") and len(lines) <= 40
 
 
@@ -33,7 +39,7 @@ def test_pretraining_runs_two_steps(name: str, corpus: Shards, tmp_path: Path) -
     result = pretrain(name, settings, out=tmp_path / "run", progress=SILENT)
     assert result.steps == 2 and (result.model / "model.safetensors").is_file()
     wanted = [f"{o.name}.loss" for o in read_recipe(PretrainRecipe, name).objectives]
-    assert set(wanted) <= set(result.heldout)
+    assert set(wanted) <= set(result.heldout_figures)
 
 
 @pytest.mark.parametrize("name", FINETUNING)
@@ -49,8 +55,8 @@ def test_finetuning_runs_two_steps(
     train = {"classify": table, "tag": tagged, "answer": questions, "embed": pairs}[
         read_recipe(FinetuneRecipe, name).task.name
     ]
-    settings = [f"model={pretrained}", f"data.train={train}", "task.length=16", "train.budget=2 steps"]
-    settings += ["task.stride=8"] if "stride" in shipped()[name].read_text(encoding="utf-8") else []
+    settings = [f"model={pretrained}", f"data.train={train}", "task.max_length=16", "train.budget=2 steps"]
+    settings += ["task.stride=8"] if "stride" in shipped_recipes()[name].read_text(encoding="utf-8") else []
     result = finetune(name, settings, out=tmp_path / "run", progress=SILENT)
     assert result.steps == 2 and (result.model / "model.safetensors").is_file()
 
@@ -60,7 +66,6 @@ def test_the_sizes_that_the_comments_name() -> None:
     from unmask.model.encoder import Encoder
 
     sizes = {
-        name: Encoder(read_recipe(PretrainRecipe, name).model).parameters_count
-        for name in ("tiny", "small", "long")
+        name: Encoder(read_recipe(PretrainRecipe, name).model).num_parameters for name in ("tiny", "small", "long")
     }
     assert {name: round(size / 1e6) for name, size in sizes.items()} == {"tiny": 2, "small": 7, "long": 7}

@@ -17,11 +17,11 @@ from unmask.config import dump, from_mapping
 from unmask.console import SILENT
 from unmask.evaluate.samples import predictions
 from unmask.evaluate.saved import compared
-from unmask.evaluate.simplest import simplest
-from unmask.evaluate.tested import kept_of
+from unmask.evaluate.simplest import simplest_baseline
+from unmask.evaluate.tested import to_saved_predictions
 from unmask.files import read_json
 from unmask.predict import Predictor, load
-from unmask.tasks import AnyTask, Reading, restore
+from unmask.tasks import AnyTask, ReadOptions, restore
 from unmask.train.finetune import finetune
 
 SETTINGS = typing.get_args(typing.get_args(AnyTask)[0])
@@ -42,18 +42,18 @@ KINDS = {  # a member of each kind that a task has: the file it is learnt from, 
     "classify, number, error": ("classify", "numbers", ["task.target=number", "task.metric=rmse"]),
     "tag": ("tag", "tagged", []),
     "tag, crf": ("tag", "tagged", ["task.decoder=crf"]),
-    "tag, lstm": ("tag", "tagged", ["task.lstm=8"]),
+    "tag, lstm": ("tag", "tagged", ["task.lstm_hidden_size=8"]),
     "tag, mixed": ("tag", "plain_tags", ["task.mix_layers=true"]),
     "tag, spans": ("tag", "tagged", ["task.decoder=spans"]),
     "tag, spans, nested": ("tag", "nested", ["task.decoder=spans"]),
     "tag, plain": ("tag", "plain_tags", []),
     "tag, plain, crf": ("tag", "plain_tags", ["task.decoder=crf"]),
-    "classify, windows": ("classify", "table", ["task.length=8", "task.long=windows"]),
+    "classify, windows": ("classify", "table", ["task.max_length=8", "task.long_texts=windows"]),
     "answer": ("answer", "questions", []),
     "answer, or none": ("answer", "doubtful_questions", []),
     "embed": ("embed", "pairs", []),
     "embed, symmetric": ("embed", "pairs", ["task.loss={name: contrastive, symmetric: true}"]),
-    "embed, attention": ("embed", "pairs", ["task.pooling=attention", "task.normalise=false"]),
+    "embed, attention": ("embed", "pairs", ["task.pooling=attention", "task.normalize_embeddings=false"]),
     "embed, cls": ("embed", "pairs", ["task.pooling=cls", "task.metric=recall_10"]),
     "embed, scores": ("embed", "numbers", ["task.loss=cosine", "task.pooling=max"]),
     "embed, unsupervised": ("embed", "pairs", ["task.loss=unsupervised"]),
@@ -85,12 +85,10 @@ class Trained:
 
 
 @pytest.fixture(scope="module", params=KINDS)
-def trained(
-    request: pytest.FixtureRequest, pretrained: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Trained:
+def trained(request: pytest.FixtureRequest, pretrained: Path, tmp_path_factory: pytest.TempPathFactory) -> Trained:
     task, fixture, settings = KINDS[request.param]
     file = request.getfixturevalue(fixture)
-    fast = ["task.length=16", "train.budget=30 steps", "train.evaluations=2", "train.optimizer.lr=0.01"]
+    fast = ["task.max_length=16", "train.budget=30 steps", "train.evaluations=2", "train.optimizer.lr=0.01"]
     out = tmp_path_factory.mktemp("runs") / "run"
     run = finetune(None, fast + settings, model=pretrained, task=task, train=file, out=out, progress=SILENT)
     return Trained(request.param, file, run.predictor(), run.dev)
@@ -117,11 +115,9 @@ def plain(prediction: Any) -> Any:
     return rows, scores
 
 
-def test_neighbours_order_and_batches_change_nothing(
-    trained: Trained, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_neighbours_order_and_batches_change_nothing(trained: Trained, monkeypatch: pytest.MonkeyPatch) -> None:
     predictor = trained.predictor
-    examples = predictor.task.read_test(trained.file, Reading())[:40]
+    examples = predictor.task.read_test(trained.file, ReadOptions())[:40]
     raw = [e.text if e.pair is None else (e.text, e.pair) for e in examples]
     for given in (examples, raw):
         together = [plain(one) for one in predictor.predict(given)]
@@ -139,11 +135,11 @@ def test_neighbours_order_and_batches_change_nothing(
 
 def test_the_labels_of_an_example_do_not_reach_its_prediction(trained: Trained) -> None:
     predictor = trained.predictor
-    examples = predictor.task.read_test(trained.file, Reading())
-    bare = [example.bare for example in examples]
+    examples = predictor.task.read_test(trained.file, ReadOptions())
+    bare = [example.without_targets for example in examples]
     if predictor.task.kind != "vectors":  # which pairs teach without any label
-        assert any(example.truth or example.spans or example.answers for example in examples)
-    assert not any(example.truth or example.spans or example.answers for example in bare)
+        assert any(example.target or example.spans or example.answers for example in examples)
+    assert not any(example.target or example.spans or example.answers for example in bare)
     for one, other in zip(predictor.predict(examples), predictor.predict(bare), strict=True):
         (rows, scores), (same, near) = plain(one), plain(other)
         assert rows == same and scores == pytest.approx(near, abs=1e-6)  # a GPU adds in any order
@@ -151,18 +147,18 @@ def test_the_labels_of_an_example_do_not_reach_its_prediction(trained: Trained) 
 
 def test_what_was_saved_is_what_was_judged(trained: Trained) -> None:
     """The model of the best step, loaded again, gives the figure that was noted for it on the dev rows."""
-    from unmask.train.finetune import rows_of
+    from unmask.train.finetune import load_rows
     from unmask.train.recipe import FinetuneRecipe, read_recipe
 
     task, run = trained.predictor.task, trained.predictor.bundle.folder.parent
     recipe = read_recipe(FinetuneRecipe, run / "recipe.yaml")
-    _, dev = rows_of(recipe.data, recipe.seed, recipe.task)
+    _, dev = load_rows(recipe.data, recipe.seed, recipe.task)
     evaluation, predicted = trained.predictor.score(dev)
-    assert evaluation.figures[task.metric].value == pytest.approx(trained.dev[task.watch])
+    assert evaluation.figures[task.metric].value == pytest.approx(trained.dev[task.metric_key])
     assert next(iter(evaluation.figures)) == task.metric and evaluation.rows == len(dev) == len(predicted)
     for table in evaluation.tables():
         assert table.columns and all(len(row) == len(table.columns) for row in table.rows)
-    json.dumps(evaluation.told())
+    json.dumps(evaluation.to_dict())
 
 
 def test_the_schema_makes_the_same_task(trained: Trained) -> None:
@@ -193,21 +189,21 @@ def test_the_public_layout_says_what_others_can_compute(trained: Trained) -> Non
         width = 2 * 8 if "lstm" in kinds else config["hidden_size"]
         assert tensors[f"{layer}.weight"].shape == (len(outputs), width)
     assert config.get("problem_type") == (None if own else PROBLEMS[trained.predictor.task.kind])
-    assert outputs == trained.predictor.task.public[1]
+    assert outputs == trained.predictor.task.public_architecture[1]
     assert any(name.startswith("crf.") for name in tensors) is ("crf" in trained.kind)
     assert read(folder).task == trained.predictor.task.schema()
 
 
 def test_predictions_are_written_and_kept_and_compared(trained: Trained, tmp_path: Path) -> None:
     predictor, task = trained.predictor, trained.predictor.task
-    examples = task.read_test(trained.file, Reading())
+    examples = task.read_test(trained.file, ReadOptions())
     predicted = predictor.predict(examples)
     for example, prediction in zip(examples, predicted, strict=True):
-        json.dumps(task.record(example, prediction, False))
-        assert all(len(line) == len(task.columns(False)) for line in task.lines(example, prediction, False))
-    ours = kept_of(predictor, examples, predicted, trained.file, Reading())
+        json.dumps(task.to_record(example, prediction, False))
+        assert all(len(line) == len(task.columns(False)) for line in task.to_rows(example, prediction, False))
+    ours = to_saved_predictions(predictor, examples, predicted, trained.file, ReadOptions())
     ours.save(tmp_path)
-    least = simplest(task, examples, examples)
+    least = simplest_baseline(task, examples, examples)
     other = dataclasses.replace(ours, predicted=least.predicted)
     figures = compared([("ours", "pretrained", ours), (least.name, least.kind, other)])
     ours_figure = figures["models"][0][task.metric]["value"]
@@ -222,7 +218,7 @@ def test_one_text_gives_what_one_wants_to_see(trained: Trained) -> None:
         pair = "lantern river stone"
     given = text if pair is None else (text, pair)
     predictor = trained.predictor
-    wanted = predictor.task.best(predictor.predict([given])[0])
+    wanted = predictor.task.top_prediction(predictor.predict([given])[0])
     said = [predictor(text, pair), predictor([given])[0], load(predictor.bundle.folder)(text, pair)]
     if isinstance(wanted, np.ndarray):
         assert all(np.array_equal(one, wanted) for one in said)
@@ -236,9 +232,9 @@ def test_trained_again_it_begins_with_its_own_head(trained: Trained, tmp_path: P
     run = trained.predictor.bundle.folder.parent
     still = [
         "train.optimizer.lr=1e-30",
-        "train.optimizer.decay=0",
+        "train.optimizer.weight_decay=0",
         "train.budget=1 step",
-        "data.batch_rows=4",
+        "data.batch_size=4",
     ]
     recipe = [f"model={run}", *still]
     again = finetune(run / "recipe.yaml", recipe, out=tmp_path / "again", progress=SILENT)

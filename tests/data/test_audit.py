@@ -8,12 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from unmask.data.audit import contradictions, duplicates, key_of, leaks, same_ids, without
+from unmask.data.audit import contradictions, duplicates, key_of, leaks, same_ids, without_rows
 from unmask.data.tables import Example, Span
 
-TEXTS = st.sampled_from(
-    ["a", "A", " a ", "ａ", "b c", "B\u3000C", "b\nc", "bc", "你好", "你 好", "ﬁn", "fin"]
-)
+TEXTS = st.sampled_from(["a", "A", " a ", "ａ", "b c", "B\u3000C", "b\nc", "bc", "你好", "你 好", "ﬁn", "fin"])
 EXAMPLES = st.lists(
     st.builds(
         lambda text, pair, label, number: Example(number, text, pair, label, int(number), "f"),
@@ -41,7 +39,7 @@ def test_leaks_are_what_sets_say(train: list[Example], heldout: list[Example]) -
     finding = leaks(train, heldout)
     there = {written_out(example) for example in train}
     assert list(finding.numbers) == [n for n, e in enumerate(heldout) if written_out(e) in there]
-    kept = without(train, leaks(heldout, train).numbers)
+    kept = without_rows(train, leaks(heldout, train).numbers)
     assert leaks(kept, heldout).rows == 0
     assert len(kept) == sum(written_out(e) not in {written_out(h) for h in heldout} for e in train)
 
@@ -63,7 +61,7 @@ def test_contradictions_are_pairs_of_one_text_and_two_labels(examples: list[Exam
     finding = contradictions(examples)
     assert list(finding.numbers) == [n for n, e in labelled if written_out(e) in texts]
     assert bool(finding.first) == bool(texts)
-    assert contradictions(without(examples, finding.numbers)).rows == 0
+    assert contradictions(without_rows(examples, finding.numbers)).rows == 0
 
 
 @given(examples=EXAMPLES)
@@ -78,14 +76,12 @@ def test_the_first_places_are_shown() -> None:
         Example("2", "x", None, "a", 5, "train.csv"),
     ]
     test = [Example("1", "ONE  TEXT", None, "b", 7, "test.csv")]
-    assert leaks(train, test).shown == "test.csv, line 7 and train.csv, line 2"
+    assert leaks(train, test).describe == "test.csv, line 7 and train.csv, line 2"
     both = contradictions([*train, *test])
-    assert both.shown == "test.csv, line 7: b and train.csv, line 2: a" and both.rows == 2
+    assert both.describe == "test.csv, line 7: b and train.csv, line 2: a" and both.rows == 2
 
 
-@pytest.mark.parametrize(
-    ("spans", "rows"), [(((0, 3, "PER"),), 0), (((0, 3, "LOC"),), 2), ((), 2), (None, 0)]
-)
+@pytest.mark.parametrize(("spans", "rows"), [(((0, 3, "PER"),), 0), (((0, 3, "LOC"),), 2), ((), 2), (None, 0)])
 def test_spans_contradict_each_other_too(spans: tuple[tuple[int, int, str], ...] | None, rows: int) -> None:
     other = None if spans is None else tuple(Span(*span) for span in spans)
     examples = [
@@ -104,8 +100,8 @@ def test_sets_of_labels_and_numbers_are_compared_as_a_whole() -> None:
         ]
 
     assert contradictions(rows(("a", "b"), ("a", "b"))).rows == contradictions(rows(1.0, 1.0)).rows == 0
-    assert contradictions(rows(("a", "b"), ())).shown == "f, line 2: - and f, line 1: a, b"
-    assert contradictions(rows(1.0, 2.5)).shown == "f, line 2: 2.5 and f, line 1: 1.0"
+    assert contradictions(rows(("a", "b"), ())).describe == "f, line 2: - and f, line 1: a, b"
+    assert contradictions(rows(1.0, 2.5)).describe == "f, line 2: 2.5 and f, line 1: 1.0"
 
 
 def test_one_text_is_not_a_pair() -> None:

@@ -9,12 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from unmask.data.batch import SPECIAL, Batch, Row
+from unmask.data.batch import SPECIAL_TOKEN, Batch, EncodedRow
 from unmask.data.batches import (
     Batches,
-    CorpusExamples,
-    TableExamples,
-    in_order,
+    CorpusSequences,
+    RowSequences,
+    evaluation_batches,
     split_documents,
 )
 from unmask.data.corpus import Document
@@ -30,30 +30,30 @@ def corpus_of(texts: list[str], tokenizer: Tokenizer, folder: Path) -> Shards:
 
 @pytest.mark.parametrize("length", [8, 17, 32, 512])
 def test_every_token_is_in_exactly_one_chunk(corpus: Shards, length: int) -> None:
-    examples = CorpusExamples(corpus, length, 0, 0.0)
+    examples = CorpusSequences(corpus, length, 0, 0.0)
     special = {examples.cls, examples.sep}
     read: dict[int, list[int]] = {}
     sizes: dict[int, list[int]] = {}
     for number in range(len(examples)):
         row = examples.row(number, epoch=0)
-        assert len(row.ids) <= length and row.example == number
-        assert row.ids[0] == examples.cls and row.ids[-1] == examples.sep
-        assert row.flags[0] == row.flags[-1] == SPECIAL and not (row.flags[1:-1] & SPECIAL).any()
-        document = examples.place(number)[0]
-        assert not special & set(row.ids[1:-1].tolist())
-        read.setdefault(document, []).extend(row.ids[1:-1].tolist())
-        sizes.setdefault(document, []).append(len(row.ids) - 2)
+        assert len(row.input_ids) <= length and row.example == number
+        assert row.input_ids[0] == examples.cls and row.input_ids[-1] == examples.sep
+        assert row.flags[0] == row.flags[-1] == SPECIAL_TOKEN and not (row.flags[1:-1] & SPECIAL_TOKEN).any()
+        document = examples.location(number)[0]
+        assert not special & set(row.input_ids[1:-1].tolist())
+        read.setdefault(document, []).extend(row.input_ids[1:-1].tolist())
+        sizes.setdefault(document, []).append(len(row.input_ids) - 2)
     for document in range(corpus.documents):
         tokens = int(corpus.document_lengths[document])
-        assert read[document] == corpus.slice(document, 0, tokens)[0].tolist()
+        assert read[document] == corpus.read(document, 0, tokens)[0].tolist()
         assert max(sizes[document]) - min(sizes[document]) <= 1
         assert len(sizes[document]) == -(-tokens // (length - 2))
 
 
 def test_mean_tokens_is_the_mean(corpus: Shards) -> None:
-    examples = CorpusExamples(corpus, 32, 0, 0.2)
+    examples = CorpusSequences(corpus, 32, 0, 0.2)
     assert examples.mean_tokens == pytest.approx(
-        np.mean([len(examples.row(n, 0).ids) for n in range(len(examples))])
+        np.mean([len(examples.row(n, 0).input_ids) for n in range(len(examples))])
     )
 
 
@@ -67,30 +67,30 @@ def test_heldout_and_training_documents_are_apart(documents: int, heldout: float
 
 
 def test_heldout_documents_do_not_depend_on_the_seed(corpus: Shards) -> None:
-    one, two = (CorpusExamples(corpus, 32, seed, 0.1, "heldout") for seed in (0, 9))
+    one, two = (CorpusSequences(corpus, 32, seed, 0.1, "heldout") for seed in (0, 9))
     assert one.documents.tolist() == two.documents.tolist()
 
 
 def test_one_document_cannot_be_held_out(tokenizer: Tokenizer, tmp_path: Path) -> None:
     shards = corpus_of(["river stone bridge"], tokenizer, tmp_path / "c")
     with pytest.raises(UserError, match="too few documents"):
-        CorpusExamples(shards, 32, 0, 0.5, "heldout")
-    assert len(CorpusExamples(shards, 32, 0, 0.5, "train")) == 1
+        CorpusSequences(shards, 32, 0, 0.5, "heldout")
+    assert len(CorpusSequences(shards, 32, 0, 0.5, "train")) == 1
 
 
-def halves(row: Row) -> tuple[list[int], list[int]]:
+def halves(row: EncodedRow) -> tuple[list[int], list[int]]:
     """The two segments of a pair, without specials; checks the layout on the way."""
-    ends = np.flatnonzero(row.flags & SPECIAL)
-    assert len(ends) == 3 and ends[0] == 0 and ends[2] == len(row.ids) - 1
-    assert row.segments.tolist() == [0] * (ends[1] + 1) + [1] * (len(row.ids) - ends[1] - 1)
-    return row.ids[1 : ends[1]].tolist(), row.ids[ends[1] + 1 : -1].tolist()
+    ends = np.flatnonzero(row.flags & SPECIAL_TOKEN)
+    assert len(ends) == 3 and ends[0] == 0 and ends[2] == len(row.input_ids) - 1
+    assert row.token_type_ids.tolist() == [0] * (ends[1] + 1) + [1] * (len(row.input_ids) - ends[1] - 1)
+    return row.input_ids[1 : ends[1]].tolist(), row.input_ids[ends[1] + 1 : -1].tolist()
 
 
 def test_sentence_pairs(corpus: Shards) -> None:
     """B is the rest of A's chunk (0), or comes from another document (1), each about half of the time."""
-    examples = CorpusExamples(corpus, 24, 3, 0.0, pairs=True)
+    examples = CorpusSequences(corpus, 24, 3, 0.0, pairs=True)
     documents = {
-        d: "," + ",".join(map(str, corpus.slice(d, 0, int(corpus.document_lengths[d]))[0])) + ","
+        d: "," + ",".join(map(str, corpus.read(d, 0, int(corpus.document_lengths[d]))[0])) + ","
         for d in range(corpus.documents)
     }
     labels, foreign = [], 0
@@ -98,10 +98,10 @@ def test_sentence_pairs(corpus: Shards) -> None:
         for number in range(len(examples)):
             row = examples.row(number, epoch)
             first, second = halves(row)
-            assert first and second and len(row.ids) <= 24
+            assert first and second and len(row.input_ids) <= 24
             assert (row.example, row.epoch, row.owner) == (number, epoch, number)  # what its masks hang on
-            document, start, stop = examples.place(number)
-            chunk = corpus.slice(document, start, stop)[0].tolist()
+            document, start, stop = examples.location(number)
+            chunk = corpus.read(document, start, stop)[0].tolist()
             assert chunk[: len(first)] == first
             label = int(row.targets["next_sentence"][0])
             labels.append(label)
@@ -119,10 +119,10 @@ def test_sentence_pairs(corpus: Shards) -> None:
 def test_pairs_are_cut_where_a_sentence_starts(tokenizer: Tokenizer, tmp_path: Path) -> None:
     text = "River stone. Bridge lantern winter. Harbour captain letter garden."
     shards = corpus_of([text], tokenizer, tmp_path / "c")
-    row = CorpusExamples(shards, 128, 0, 0.0, pairs=True).row(0, 0)
+    row = CorpusSequences(shards, 128, 0, 0.0, pairs=True).row(0, 0)
     assert row.targets["next_sentence"].tolist() == [0]  # one chunk in all: nobody else to take
     first, second = halves(row)
-    sentences = [tokenizer.encode(part).ids[1:-1] for part in text.replace(". ", ".|").split("|")]
+    sentences = [tokenizer.encode(part).input_ids[1:-1] for part in text.replace(". ", ".|").split("|")]
     assert first in (sentences[0], sentences[0] + sentences[1])
     assert first + second == [i for part in sentences for i in part]
 
@@ -130,34 +130,32 @@ def test_pairs_are_cut_where_a_sentence_starts(tokenizer: Tokenizer, tmp_path: P
 def test_a_stranger_never_comes_from_the_same_document(tokenizer: Tokenizer, tmp_path: Path) -> None:
     """Not even where one document is nearly all of the corpus."""
     shards = corpus_of(["river stone bridge " * 200, "winter captain " * 4], tokenizer, tmp_path / "c")
-    examples = CorpusExamples(shards, 16, 0, 0.0, pairs=True)
-    own = set(tokenizer.encode("river stone bridge").ids[1:-1])
+    examples = CorpusSequences(shards, 16, 0, 0.0, pairs=True)
+    own = set(tokenizer.encode("river stone bridge").input_ids[1:-1])
     found = 0
     for number in range(len(examples)):
         row = examples.row(number, 0)
-        if examples.place(number)[0] == 0 and row.targets["next_sentence"][0] == 1:
+        if examples.location(number)[0] == 0 and row.targets["next_sentence"][0] == 1:
             found += 1
-            assert not own & set(halves(row)[1]) - set(tokenizer.encode("winter captain").ids)
+            assert not own & set(halves(row)[1]) - set(tokenizer.encode("winter captain").input_ids)
     assert found > 20
 
 
-def test_one_document_of_many_chunks_takes_strangers_from_other_chunks(
-    tokenizer: Tokenizer, tmp_path: Path
-) -> None:
+def test_one_document_of_many_chunks_takes_strangers_from_other_chunks(tokenizer: Tokenizer, tmp_path: Path) -> None:
     shards = corpus_of([" ".join(["river stone bridge lantern winter"] * 40)], tokenizer, tmp_path / "c")
-    examples = CorpusExamples(shards, 16, 0, 0.0, pairs=True)
+    examples = CorpusSequences(shards, 16, 0, 0.0, pairs=True)
     labels = [int(examples.row(n, 0).targets["next_sentence"][0]) for n in range(len(examples))]
     assert 0 < sum(labels) < len(labels)
 
 
-class Counted(TableExamples):
+class Counted(RowSequences):
     """Examples of given lengths whose tokens are their own number."""
 
     def __init__(self, lengths: list[int]) -> None:
         self.lengths = lengths
         super().__init__(
             [
-                Row(np.full(n, k), np.zeros(n, dtype=np.int64), np.zeros(n, dtype=np.uint8), k, owner=k)
+                EncodedRow(np.full(n, k), np.zeros(n, dtype=np.int64), np.zeros(n, dtype=np.uint8), k, owner=k)
                 for k, n in enumerate(lengths)
             ]
         )
@@ -167,7 +165,7 @@ class Counted(TableExamples):
 def test_every_epoch_reads_every_example_once(size: int, per_step: int, epochs: int, seed: int) -> None:
     batches = Batches(Counted([3] * size), per_step, seed)
     steps = -(-size * epochs // per_step)
-    read = [pair for step in range(steps) for pair in batches.numbers(step * per_step, per_step)][
+    read = [pair for step in range(steps) for pair in batches.example_epochs(step * per_step, per_step)][
         : size * epochs
     ]
     for epoch in range(epochs):
@@ -179,7 +177,7 @@ def test_every_epoch_reads_every_example_once(size: int, per_step: int, epochs: 
 
 def test_the_order_is_another_one_in_each_epoch_and_for_each_seed() -> None:
     orders = {
-        tuple(number for number, _ in Batches(Counted([2] * 30), 30, seed).numbers(30 * epoch, 30))
+        tuple(number for number, _ in Batches(Counted([2] * 30), 30, seed).example_epochs(30 * epoch, 30))
         for seed in range(3)
         for epoch in range(3)
     }
@@ -187,7 +185,7 @@ def test_the_order_is_another_one_in_each_epoch_and_for_each_seed() -> None:
 
 
 def content(batch: Batch) -> list[tuple[int, int, int]]:
-    return list(zip(batch.example.tolist(), batch.epoch.tolist(), list(batch.spans.lengths), strict=True))
+    return list(zip(batch.example.tolist(), batch.epoch.tolist(), list(batch.layout.lengths), strict=True))
 
 
 @given(
@@ -202,41 +200,39 @@ def test_ranks_and_micro_batches_cut_a_step_without_remainder(
 ) -> None:
     examples = Counted(lengths)
     start = step * per_step
-    (whole,) = Batches(examples, per_step, seed=4).take(start)
+    (whole,) = Batches(examples, per_step, seed=4).step(start)
     if world > 1 and per_step < world * parts:
         with pytest.raises(UserError, match="too few sequences for so many processes"):
             Batches(examples, per_step, 4, parts, 0, world)
         return
-    by_rank = [
-        part for r in range(world) for part in Batches(examples, per_step, 4, parts, r, world).take(start)
-    ]
+    by_rank = [part for r in range(world) for part in Batches(examples, per_step, 4, parts, r, world).step(start)]
     assert sorted(x for part in by_rank for x in content(part)) == sorted(content(whole))
-    micro = Batches(examples, per_step, 4, parts).take(start)
+    micro = Batches(examples, per_step, 4, parts).step(start)
     assert len(micro) == min(parts, per_step)
-    assert max(b.sequences for b in micro) - min(b.sequences for b in micro) <= 1
+    assert max(b.num_sequences for b in micro) - min(b.num_sequences for b in micro) <= 1
 
 
 def test_a_step_is_a_pure_function(corpus: Shards) -> None:
     def batches() -> Batches:
-        return Batches(CorpusExamples(corpus, 32, 1, 0.1), 8, seed=1)
+        return Batches(CorpusSequences(corpus, 32, 1, 0.1), 8, seed=1)
 
     walked = batches()
     for step in range(5):
-        last = walked.take(8 * step)
-    (again,) = batches().take(32)
-    assert last[0].ids.tolist() == again.ids.tolist() and content(last[0]) == content(again)
+        last = walked.step(8 * step)
+    (again,) = batches().step(32)
+    assert last[0].input_ids.tolist() == again.input_ids.tolist() and content(last[0]) == content(again)
 
 
 def test_table_rows_take_their_number_and_epoch() -> None:
-    (batch,) = Batches(Counted([4, 2, 3]), 3, seed=0).take(6)
+    (batch,) = Batches(Counted([4, 2, 3]), 3, seed=0).step(6)
     assert batch.epoch.tolist() == [2, 2, 2]
-    assert batch.ids[batch.spans.first].tolist() == batch.example.tolist() == batch.owner.tolist()
+    assert batch.input_ids[batch.layout.first_tokens].tolist() == batch.example.tolist() == batch.owner.tolist()
 
 
 @given(lengths=st.lists(st.integers(1, 20), min_size=1, max_size=30), limit=st.integers(1, 400))
 def test_in_order_reads_each_example_at_most_once_and_evenly(lengths: list[int], limit: int) -> None:
     examples = Counted(lengths)
-    read = sorted(n for batch in in_order(examples, 25, limit) for n in batch.example.tolist())
+    read = sorted(n for batch in evaluation_batches(examples, 25, limit) for n in batch.example.tolist())
     assert len(set(read)) == len(read) >= 1
     if limit >= sum(lengths) + len(lengths):
         assert read == list(range(len(lengths)))
@@ -252,30 +248,28 @@ def test_in_order_reads_each_example_at_most_once_and_evenly(lengths: list[int],
     until=st.floats(0.01, 1),
     progress=st.floats(0, 1),
 )
-def test_a_ramp_makes_steps_smaller_at_first(
-    per_step: int, start: float, until: float, progress: float
-) -> None:
+def test_a_ramp_makes_steps_smaller_at_first(per_step: int, start: float, until: float, progress: float) -> None:
     ramp = Ramp(start, until)
     batches = Batches(Counted([2] * 100), per_step, 0, ramp=ramp)
-    sizes = [batches.size(p) for p in np.linspace(0, 1, 2001)]
-    assert sizes == sorted(sizes) and sizes[-1] == batches.size(until) == per_step
+    sizes = [batches.step_size(p) for p in np.linspace(0, 1, 2001)]
+    assert sizes == sorted(sizes) and sizes[-1] == batches.step_size(until) == per_step
     assert sizes[0] == max(1, round(per_step * start))
-    assert batches.mean_size == pytest.approx(np.mean(sizes), abs=0.51)
-    (taken,) = batches.take(7, progress)
-    assert taken.sequences == batches.size(progress)
+    assert batches.mean_step_size == pytest.approx(np.mean(sizes), abs=0.51)
+    (taken,) = batches.step(7, progress)
+    assert taken.num_sequences == batches.step_size(progress)
 
 
 def test_a_length_ramp_reads_the_same_tokens_in_shorter_sequences(corpus: Shards) -> None:
-    plain = CorpusExamples(corpus, 48, 0, 0.1)
-    growing = CorpusExamples(corpus, 48, 0, 0.1, ramp=Ramp(0.25, 0.5))
+    plain = CorpusSequences(corpus, 48, 0, 0.1)
+    growing = CorpusSequences(corpus, 48, 0, 0.1, max_length_ramp=Ramp(0.25, 0.5))
     names = set()
     for number in range(len(plain)):
         whole = plain.row(number, 3)
         (late,) = growing.rows([(number, 3)], 0.5)
-        assert late.ids.tolist() == whole.ids.tolist()
+        assert late.input_ids.tolist() == whole.input_ids.tolist()
         early = growing.rows([(number, 3)], 0.0)
-        assert max(len(row.ids) for row in early) <= max(8, round(46 * 0.25)) + 2
-        assert [i for row in early for i in row.ids[1:-1]] == whole.ids[1:-1].tolist()
+        assert max(len(row.input_ids) for row in early) <= max(8, round(46 * 0.25)) + 2
+        assert [i for row in early for i in row.input_ids[1:-1]] == whole.input_ids[1:-1].tolist()
         assert [f for row in early for f in row.flags[1:-1]] == whole.flags[1:-1].tolist()
         assert early[0].example == number and all(row.epoch == 3 for row in early)
         names |= {row.example for row in early}
@@ -283,7 +277,7 @@ def test_a_length_ramp_reads_the_same_tokens_in_shorter_sequences(corpus: Shards
 
 
 def test_pairs_keep_their_length(corpus: Shards) -> None:
-    growing = CorpusExamples(corpus, 48, 0, 0.1, pairs=True, ramp=Ramp(0.25, 0.5))
+    growing = CorpusSequences(corpus, 48, 0, 0.1, pairs=True, max_length_ramp=Ramp(0.25, 0.5))
     assert all(len(growing.rows([(n, 0)], 0.0)) == 1 for n in range(len(growing)))
 
 
@@ -292,15 +286,15 @@ def test_rows_are_framed_as_the_tokenizer_frames_texts(
 ) -> None:
     """With special pieces at other ids, two of them in the middle of a pair, and one segment."""
     shards = corpus_of(stories[:20], byte_level, tmp_path / "c")
-    cls, sep = byte_level.cls_id, byte_level.sep_id
-    single, pairs = (CorpusExamples(shards, 40, 0, 0.0, pairs=both) for both in (False, True))
+    cls, sep = byte_level.cls_token_id, byte_level.sep_token_id
+    single, pairs = (CorpusSequences(shards, 40, 0, 0.0, pairs=both) for both in (False, True))
     row = single.row(0, 0)
-    inner = shards.slice(*single.place(0))[0].tolist()
-    assert row.ids.tolist() == [cls, *inner, sep] and row.flags[[0, -1]].tolist() == [4, 4]
+    inner = shards.read(*single.location(0))[0].tolist()
+    assert row.input_ids.tolist() == [cls, *inner, sep] and row.flags[[0, -1]].tolist() == [4, 4]
     for number in range(len(pairs)):
         row = pairs.row(number, 0)
-        ids = row.ids.tolist()
+        ids = row.input_ids.tolist()
         places = [place for place, piece in enumerate(ids) if piece in (cls, sep)]
         assert [ids[place] for place in places] == [cls, sep, sep, sep] and len(ids) <= 40
         assert places[0] == 0 and places[2] == places[1] + 1 and places[3] == len(ids) - 1
-        assert np.flatnonzero(row.flags & 4).tolist() == places and not row.segments.any()
+        assert np.flatnonzero(row.flags & 4).tolist() == places and not row.token_type_ids.any()

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from unmask.cli.app import run
 from unmask.data import chinese, convert, split
-from unmask.data.public import PUBLIC, get
+from unmask.data.public import PUBLIC, download
 from unmask.files import sha256
 
 LONG = "这是一条很长很长的评论，里面的话别人也一字不差地写过一遍。"
@@ -39,7 +39,7 @@ def test_reviews_stand_once_and_on_one_side() -> None:
     assert all(len(found[name]) > 30 for name in ("dev", "test")) and len(found["train"]) > 420
     assert tables == reviews(positive, negative)
     kept_out = {*found["dev"], *found["test"]}
-    assert not kept_out & {line for document in convert.apart(tables) for line in document}
+    assert not kept_out & {line for document in convert.separate(tables) for line in document}
 
 
 def test_what_belongs_together_is_not_divided() -> None:
@@ -56,9 +56,7 @@ def test_what_belongs_together_is_not_divided() -> None:
         )
         found = texts(tables)
         for marks in ((LONG,), ("第一点", "第二点", "第三点"), ("很差", "反馈")):
-            sides = {
-                name for name, side in found.items() for text in side if any(mark in text for mark in marks)
-            }
+            sides = {name for name, side in found.items() for text in side if any(mark in text for mark in marks)}
             assert len(sides) == 1
 
 
@@ -100,7 +98,7 @@ def test_paragraphs_stay_whole_and_documents_hold_the_training_side_only() -> No
 
 @given(st.lists(st.text("天地abAB １1，", max_size=8), max_size=12), st.integers(2, 5))
 def test_groups_are_the_connected_texts(given_: list[str], run_: int) -> None:
-    keys = [split.normalised(text) for text in given_]
+    keys = [split.normalize_text(text) for text in given_]
     found = split.groups(keys, run=run_)
 
     def parts(key: str) -> set[str]:
@@ -116,12 +114,11 @@ def test_groups_are_the_connected_texts(given_: list[str], run_: int) -> None:
 
 
 def test_the_shares_of_the_sides() -> None:
-    sides = [split.side(str(number)) for number in range(5000)]
+    sides = [split.assign_side(str(number)) for number in range(5000)]
     assert all(
-        abs(sides.count(name) / 5000 - share) < 0.02
-        for name, share in (("train", 0.8), ("dev", 0.1), ("test", 0.1))
+        abs(sides.count(name) / 5000 - share) < 0.02 for name, share in (("train", 0.8), ("dev", 0.1), ("test", 0.1))
     )
-    assert split.normalised("Ａ b，&#183;① ﾊ") == "ab1ハ"
+    assert split.normalize_text("Ａ b，&#183;① ﾊ") == "ab1ハ"
 
 
 @pytest.fixture
@@ -155,7 +152,7 @@ def test_fetched_as_a_source_distribution_and_written_as_conll(
 ) -> None:
     assert run(["data", "get", "zh-pos", "--out", str(tmp_path / "out")]) == 0
     shown = capsys.readouterr().out
-    fetched = get("zh-pos")
+    fetched = download("zh-pos")
     assert fetched.cached and fetched.train_rows + fetched.dev_rows + fetched.test_rows == 60
     assert fetched.labels == ("m", "q", "w")
     assert f"{tmp_path / 'out' / 'dev.conll'}  {fetched.dev_rows} sentences" in shown

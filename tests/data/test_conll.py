@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from unmask import console
 from unmask.data import conll
-from unmask.data.conll import TagColumns, check_tags, join, read_tagged
-from unmask.data.spanrows import outermost, overlapping
+from unmask.data.conll import TagColumns, check_tags, join_tokens, read_tagged
+from unmask.data.spanrows import keep_outermost, overlapping
 from unmask.data.tables import Example, Span
 from unmask.errors import UserError
 
@@ -51,7 +51,7 @@ def said(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def surfaces(example: Example) -> list[tuple[str, str]]:
-    return [(example.text[span.start : span.stop], span.label) for span in example.spans or ()]
+    return [(example.text[span.start : span.end], span.label) for span in example.spans or ()]
 
 
 def tokens(example: Example) -> list[str]:
@@ -60,16 +60,14 @@ def tokens(example: Example) -> list[str]:
 
 @pytest.mark.parametrize("separator", ["\t", " ", "   ", " \t "])
 @pytest.mark.parametrize("end", ["\n", "\r\n"])
-def test_tokens_and_tags_become_a_text_with_spans(
-    write: Write, said: list[str], separator: str, end: str
-) -> None:
+def test_tokens_and_tags_become_a_text_with_spans(write: Write, said: list[str], separator: str, end: str) -> None:
     path = write(NER.replace("\t", separator).replace("\n", end))
     tagged = read_tagged(path)
     first, second = tagged.examples
     assert first.text == "EU rejects Peter Blackburn"
     assert first.spans == (Span(0, 2, "ORG"), Span(11, 26, "PER"))
     assert first.tokens == ((0, 2), (3, 10), (11, 16), (17, 26))
-    assert (second.text, second.line, second.id, second.place) == ("Brussels", 6, "6", f"{path}, line 6")
+    assert (second.text, second.line, second.id, second.location) == ("Brussels", 6, "6", f"{path}, line 6")
     assert (tagged.scheme, tagged.labels, tagged.tokens, tagged.out_of_order) == (
         "BIO", ["LOC", "ORG", "PER"], 5, 0,
     )  # fmt: skip
@@ -138,9 +136,7 @@ def test_columns_that_the_file_names(write: Write) -> None:
     assert surfaces(read_tagged(plus).examples[0]) == [("Bonn", "NOUN"), ("do", "X")]
     assert surfaces(read_tagged(plus, columns=TagColumns(tag="NE")).examples[0]) == [("Bonn", "LOC")]
     header = write("word\tpos\tner\nBonn\tNNP\tB-LOC\n")
-    assert surfaces(read_tagged(header, columns=TagColumns(token="word", tag="pos")).examples[0]) == [
-        ("Bonn", "NNP")
-    ]
+    assert surfaces(read_tagged(header, columns=TagColumns(token="word", tag="pos")).examples[0]) == [("Bonn", "NNP")]
 
 
 @pytest.mark.parametrize(
@@ -184,7 +180,7 @@ def test_chinese_is_written_without_blanks(write: Write) -> None:
 
 @given(st.lists(st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=4), min_size=1))
 def test_the_bounds_of_joined_tokens_are_exact(given_tokens: list[str]) -> None:
-    text, bounds = join(given_tokens)
+    text, bounds = join_tokens(given_tokens)
     assert [text[start:stop] for start, stop in bounds] == given_tokens
     gaps = [text[i:j] for (_, i), (j, _) in pairwise(bounds)]
     assert set(gaps) <= {"", " "} and len(text) == bounds[-1][1]
@@ -229,7 +225,7 @@ def test_a_faulty_line_is_named_or_its_sentence_left_out(
     path = write(content + "\nfine\tO\n" if "\t" in content else content + "\nfine O\n")
     with pytest.raises(UserError) as raised:
         read_tagged(path)
-    assert raised.value.what.startswith(f"{path}, line {line}") and what in raised.value.what
+    assert raised.value.message.startswith(f"{path}, line {line}") and what in raised.value.message
     assert raised.value.facts["to leave such lines out"] == "--on-error skip"
     tagged = read_tagged(path, on_error="skip")
     assert [example.text for example in tagged.examples] == ["fine"] and tagged.left_out == 1
@@ -240,7 +236,7 @@ def test_what_a_wrong_tag_was_meant_to_be(write: Write) -> None:
     path = write("a\tB-PER\nb\tI-PER\nc\tI_PER\nd\tb-PER\n")
     with pytest.raises(UserError) as raised:
         read_tagged(path)
-    assert "line 4: the tag 'b-PER'" in raised.value.what
+    assert "line 4: the tag 'b-PER'" in raised.value.message
     assert raised.value.facts["did you mean"] == "B-PER"
     assert raised.value.facts["to read every tag as it is"] == "--scheme plain"
 
@@ -301,8 +297,7 @@ ROWS: list[str] = [
     '{"text": "Peter saw Bonn", "label": [[0, 5, "PER"], [10, 14, "LOC"], [3, 3, "X"]]}',
 ]
 NESTED = (
-    '{"text": "Peter saw Bonn", '
-    '"spans": [[12, 14, "X"], [10, 14, "LOC"], [0, 14, "X"], [8, 11, "X"], [0, 14, "X"]]}'
+    '{"text": "Peter saw Bonn", "spans": [[12, 14, "X"], [10, 14, "LOC"], [0, 14, "X"], [8, 11, "X"], [0, 14, "X"]]}'
 )
 
 
@@ -340,13 +335,13 @@ def test_spans_that_nest_are_for_the_decoder_that_can(write: Write, said: list[s
 @given(st.lists(st.tuples(st.integers(0, 9), st.integers(1, 5), st.sampled_from("ab"))))
 def test_what_overlaps_and_what_is_left(drawn: list[tuple[int, int, str]]) -> None:
     spans = [Span(start, start + size, label) for start, size, label in dict.fromkeys(drawn)]
-    pairs = [(a, b) for a in spans for b in spans if a is not b and a.start < b.stop and b.start < a.stop]
+    pairs = [(a, b) for a in spans for b in spans if a is not b and a.start < b.end and b.start < a.end]
     found = overlapping(spans)
     assert found in pairs if pairs else found is None
-    kept = outermost(spans)
+    kept = keep_outermost(spans)
     assert overlapping(kept) is None and set(kept) <= set(spans)
     for span in set(spans) - set(kept):  # each one left out lies on one that was kept and begins no later
-        assert any(one.start <= span.start < one.stop for one in kept)
+        assert any(one.start <= span.start < one.end for one in kept)
 
 
 @pytest.mark.parametrize(
@@ -372,7 +367,7 @@ def test_faulty_rows_of_json_lines(write: Write, row: str, what: str) -> None:
     path = write('{"text": "fine", "spans": []}\n' + row + "\n", "a.jsonl")
     with pytest.raises(UserError) as raised:
         read_tagged(path, require_tags=True)
-    assert raised.value.what.startswith(f"{path}, line 2") and what in raised.value.what
+    assert raised.value.message.startswith(f"{path}, line 2") and what in raised.value.message
     tagged = read_tagged(path, on_error="skip", require_tags=True)
     assert len(tagged.examples) == 1 and tagged.left_out == 1
 
@@ -390,11 +385,11 @@ def test_tags_never_seen(write: Write, said: list[str]) -> None:
     with pytest.raises(UserError) as raised:
         check_tags(examples, ["ORG", "LOC", "PERS"])
     error = raised.value
-    assert error.what == f'{path}, line 1: tag "PER" is not among the 3 tags of the training data'
+    assert error.message == f'{path}, line 1: tag "PER" is not among the 3 tags of the training data'
     assert error.facts["given"] == "on 'Peter Blackburn', in the sentence that begins there"
     assert error.facts["all that are new"] == "PER (1)"
     assert (error.facts["did you mean"], error.facts["allowed"]) == ("PERS", "LOC, ORG, PERS")
-    assert check_tags(examples, ["LOC"], of="the model", unknown="skip") == examples[1:]
+    assert check_tags(examples, ["LOC"], owner="the model", unknown="skip") == examples[1:]
     assert said[-1].startswith("left out: 1 (the first: ")
 
 

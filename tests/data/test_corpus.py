@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from unmask.data import corpus
-from unmask.data.corpus import Document, read
+from unmask.data.corpus import Document, read_documents
 from unmask.errors import UserError
 
 
@@ -21,7 +21,7 @@ def write(folder: Path, name: str, content: str) -> Path:
 
 
 def texts(*arguments, **settings) -> list[str]:
-    return [document.text for document in read(*arguments, **settings)]
+    return [document.text for document in read_documents(*arguments, **settings)]
 
 
 PLAIN = "\n\nA first line.\n  a second\n \t\nB one line\n\n\n\nC"
@@ -59,7 +59,7 @@ def test_sources_and_numbers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     write(tmp_path, "b.tsv", "text\tlabel\nthird\tx\n")
     write(tmp_path, "c.jsonl", '{"text": "fourth", "id": 4}\n\n{"text": "fifth"}\n')
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"sixth\n\nseventh")))
-    assert list(read(["a.csv", "b.tsv", "c.jsonl", "-"])) == [
+    assert list(read_documents(["a.csv", "b.tsv", "c.jsonl", "-"])) == [
         Document("first\nof two lines", "a.csv", 0),
         Document("", "a.csv", 1),
         Document("third", "b.tsv", 0),
@@ -96,12 +96,12 @@ def test_skipping_goes_on_with_the_next_file(tmp_path: Path, capsys: pytest.Capt
 
 def test_what_is_refused_at_once(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="does not exist"):
-        read([tmp_path / "absent.txt"])
+        read_documents([tmp_path / "absent.txt"])
     path = write(tmp_path, "a.txt", "x")
     with pytest.raises(UserError, match="paragraph"):
-        read(path, split="paragraph")  # type: ignore[arg-type]
+        read_documents(path, split="paragraph")  # type: ignore[arg-type]
     with pytest.raises(UserError, match="ignore"):
-        read(path, on_error="ignore")  # type: ignore[arg-type]
+        read_documents(path, on_error="ignore")  # type: ignore[arg-type]
 
 
 def test_a_file_without_blank_lines_does_not_fill_the_memory(

@@ -70,9 +70,7 @@ def test_gb18030_that_begins_after_much_ascii(tmp_path: Path) -> None:
     assert lines_of(path)[20_000:] == LINES
 
 
-def test_chinese_in_utf8_is_never_taken_for_anything_else(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_chinese_in_utf8_is_never_taken_for_anything_else(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for number, text in enumerate((CHINESE, GERMAN, KOREAN, "的" * 5000, "Bush hid the facts", "a\n的")):
         path = tmp_path / f"{number}.txt"
         path.write_bytes(text.encode())
@@ -95,7 +93,7 @@ def test_what_might_be_something_else_is_an_error(tmp_path: Path, encoding: str,
     path.write_bytes(f"first\n{text}\n".encode(encoding))
     with pytest.raises(UserError) as caught:
         list(open_text(path))
-    assert caught.value.what.startswith(f"{path}, line 2: byte 0x")
+    assert caught.value.message.startswith(f"{path}, line 2: byte 0x")
     assert lines_of(path, encoding) == ["first", *text.split("\n")]
 
 
@@ -150,7 +148,7 @@ def test_an_encoding_that_is_none(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("x")
     for name in ("gb18O30", "rot13", "base64"):
         with pytest.raises(UserError, match=f"{name} is not an encoding"):
-            corpus.read([tmp_path / "a.txt"], encoding=name)
+            corpus.read_documents([tmp_path / "a.txt"], encoding=name)
 
 
 def test_every_kind_of_file_is_recoded(tmp_path: Path) -> None:
@@ -158,12 +156,10 @@ def test_every_kind_of_file_is_recoded(tmp_path: Path) -> None:
         text = "天气，很好。" if encoding != "big5hkscs" else "天氣，很好。"
         named = encoding if encoding == "big5hkscs" else None
         (tmp_path / "a.csv").write_bytes(f'text,label\n"{text}\n第二",1\n'.encode(encoding))
-        (tmp_path / "a.jsonl").write_bytes(
-            (json.dumps({"text": text}, ensure_ascii=False) + "\n").encode(encoding)
-        )
+        (tmp_path / "a.jsonl").write_bytes((json.dumps({"text": text}, ensure_ascii=False) + "\n").encode(encoding))
         assert [row for _, row in read_rows(tmp_path / "a.csv", encoding=named)][1] == [f"{text}\n第二", "1"]
         assert [row for _, row in read_objects(tmp_path / "a.jsonl", encoding=named)] == [{"text": text}]
-        documents = corpus.read([tmp_path / "a.csv", tmp_path / "a.jsonl"], encoding=named)
+        documents = corpus.read_documents([tmp_path / "a.csv", tmp_path / "a.jsonl"], encoding=named)
         assert [document.text for document in documents] == [f"{text}\n第二", text]
 
 
@@ -208,12 +204,10 @@ def test_json_lines_on_standard_input_are_known_in_every_encoding(
 def test_an_unclosed_quote_does_not_swallow_the_file(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     path.write_text("text,label\n" + '"open,1\n' + "fine,0\n" * 5000)
-    with pytest.raises(
-        UserError, match="line 2: a quoted field begins in this row and does not end"
-    ) as caught:
-        list(corpus.read([path]))
+    with pytest.raises(UserError, match="line 2: a quoted field begins in this row and does not end") as caught:
+        list(corpus.read_documents([path]))
     assert caught.value.facts["looked until"] == "line 1,002"
-    assert len(list(corpus.read([path], on_error="skip"))) == 5000
+    assert len(list(corpus.read_documents([path], on_error="skip"))) == 5000
 
 
 def test_a_lone_surrogate_in_a_file_is_named_and_no_conversion_is_offered(tmp_path: Path) -> None:
@@ -230,7 +224,7 @@ def test_lone_surrogates_in_json_lines_name_the_line(tmp_path: Path) -> None:
     for bad in (b'{"text": "\\ud83d"}', b'{"text": "\xed\xa0\xbd"}'):
         path.write_bytes(b'{"text": "fine \\ud83d\\ude00"}\n' + bad + b"\n")
         with pytest.raises(UserError, match="line 2"):
-            list(corpus.read([path]))
+            list(corpus.read_documents([path]))
 
 
 @given(st.binary(min_size=1, max_size=300))
@@ -238,6 +232,6 @@ def test_recoding_never_fails(data: bytes) -> None:
     import io
 
     for encoding in ("UTF-16", "UTF-16LE", "BIG5", "EUC-JP"):
-        io.BufferedReader(encodings.Recoded(io.BytesIO(data), encodings.with_order(encoding, data))).read()
+        io.BufferedReader(encodings.RecodedStream(io.BytesIO(data), encodings.with_byte_order(encoding, data))).read()
     encodings.utf16(data)
     encodings.is_gb18030(data)

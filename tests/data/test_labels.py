@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from unmask.data.labels import SEPARATORS, separator_of, strata
+from unmask.data.labels import SEPARATORS, detect_separator, stratify
 from unmask.data.split import split
 from unmask.data.tables import Columns, Example, check_labels, read_examples
 from unmask.errors import UserError
@@ -52,9 +52,7 @@ def test_a_separator_that_is_given_is_not_guessed(tmp_path: Path, capsys: pytest
     assert labels(path) == [("R&B", "soul/jazz"), ("jazz",)]
 
 
-def test_fields_without_a_separator_are_one_label_each(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_fields_without_a_separator_are_one_label_each(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert labels(write(tmp_path, "rows.csv", "text,label\nx,a b\ny,c")) == [("a b",), ("c",)]
     assert "no field of labels holds any of" in capsys.readouterr().err
 
@@ -80,7 +78,7 @@ def test_numbers(tmp_path: Path, value: str) -> None:
     jsonl = write(tmp_path, "rows.jsonl", f'{{"text": "x", "label": {value}}}')
     for path in (csv, jsonl):
         (example,) = read_examples(path, kind="number", require_labels=True)
-        assert example.number == float(value) == example.truth and example.labels == set()
+        assert example.number == float(value) == example.target and example.labels == set()
 
 
 @pytest.mark.parametrize("value", ["good", '"3,5"', "nan", "inf", "1e999", "3.5 stars"])
@@ -102,34 +100,32 @@ def test_values_of_json_that_are_no_numbers(tmp_path: Path, value: str) -> None:
 
 def test_labels_do_not_matter_to_who_predicts(tmp_path: Path) -> None:
     path = write(tmp_path, "rows.jsonl", '{"text": "x", "label": ["a"]}')
-    assert read_examples(path, kind=None)[0].truth is None
+    assert read_examples(path, kind=None)[0].target is None
 
 
 def test_unknown_labels_of_several(capsys: pytest.CaptureFixture[str]) -> None:
     rows = [row("x", label_set=("a", "new")), row("y", label_set=()), row("z", label_set=("b",))]
     with pytest.raises(UserError, match='label "new" is not among the 2 labels of m'):
-        check_labels(rows, ["a", "b"], of="m")
-    assert check_labels(rows, ["a", "b"], of="m", unknown="skip") == rows[1:]
-    assert check_labels(rows, ["a", "b"], of="m", unknown="wrong") == rows
+        check_labels(rows, ["a", "b"], owner="m")
+    assert check_labels(rows, ["a", "b"], owner="m", unknown="skip") == rows[1:]
+    assert check_labels(rows, ["a", "b"], owner="m", unknown="wrong") == rows
     assert "does not know these labels: new (1)" in capsys.readouterr().err
-    assert rows[0].only({"a", "b"}).label_set == ("a",) and rows[0].labels == {"a", "new"}
+    assert rows[0].keep_labels({"a", "b"}).label_set == ("a",) and rows[0].labels == {"a", "new"}
 
 
 def test_what_rows_are_split_by() -> None:
-    assert strata(["b", None, "a"]) == ["b", "", "a"]
-    assert strata([("a", "b"), ("a",), (), ("a", "c"), ("c",)]) == ["b", "a", "", "c", "c"]
+    assert stratify(["b", None, "a"]) == ["b", "", "a"]
+    assert stratify([("a", "b"), ("a",), (), ("a", "c"), ("c",)]) == ["b", "a", "", "c", "c"]
     numbers = [float(n % 50) for n in range(100)]
-    assert Counter(strata(numbers)) == dict.fromkeys((f"{n:02}" for n in range(10)), 10)
-    assert strata([1.0, 2.0, 3.0]) == ["00"] * 3  # too few to divide
+    assert Counter(stratify(numbers)) == dict.fromkeys((f"{n:02}" for n in range(10)), 10)
+    assert stratify([1.0, 2.0, 3.0]) == ["00"] * 3  # too few to divide
 
 
 @given(st.integers(0, 10_000))
 def test_a_split_keeps_the_shares_of_labels_and_of_numbers(seed: int) -> None:
     """Of 200 rows a fifth is held out: of a label that 20 have 4, and as many small as large numbers."""
     sets = [("all", *(["rare"] if n % 10 == 0 else []), *(["odd"] if n % 2 else [])) for n in range(200)]
-    rest, held = split(
-        [row(f"text {n}", label_set=tuple(sorted(one))) for n, one in enumerate(sets)], 0.2, seed
-    )
+    rest, held = split([row(f"text {n}", label_set=tuple(sorted(one))) for n, one in enumerate(sets)], 0.2, seed)
     counts = Counter(label for example in held for label in example.label_set or ())
     assert len(rest) + len(held) == 200 and counts["all"] == len(held) == 40 and counts["rare"] == 4
     _, held = split([row(f"text {n}", number=float(n)) for n in range(200)], 0.2, seed)
@@ -156,4 +152,4 @@ def test_a_sample_of_rows_needs_no_label_twice() -> None:
 
 
 def test_nothing_is_said_of_files_without_labels() -> None:
-    assert separator_of([None, ["a"]], "rows.jsonl") is None
+    assert detect_separator([None, ["a"]], "rows.jsonl") is None

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from unmask.data.memory import Rows, plain, source_of
+from unmask.data.memory import Rows, as_source, to_plain
 from unmask.data.tables import read_examples
 from unmask.errors import UserError
 
@@ -50,20 +50,20 @@ class NAType:
 
 
 def rows(given: Any) -> list[dict[str, Any]]:
-    source = source_of(given, "the rows")
+    source = as_source(given, "the rows")
     assert isinstance(source, Rows)
     return source.rows
 
 
 def test_a_path_stays_one() -> None:
-    assert source_of("a.csv", "x") == "a.csv" and source_of(Path("a"), "x") == Path("a")
+    assert as_source("a.csv", "x") == "a.csv" and as_source(Path("a"), "x") == Path("a")
 
 
 def test_a_frame() -> None:
     frame = Frame({"text": ["a", "b"], "label": [np.int64(3), math.nan], "n": [np.float32(0.5), NAType()]})
     assert rows(frame) == [{"text": "a", "label": 3, "n": 0.5}, {"text": "b", "label": None, "n": None}]
-    examples = read_examples(source_of(frame, "the rows"))
-    assert [(e.text, e.label, e.place) for e in examples] == [
+    examples = read_examples(as_source(frame, "the rows"))
+    assert [(e.text, e.label, e.location) for e in examples] == [
         ("a", "3", "the rows, line 1"),
         ("b", None, "the rows, line 2"),
     ]
@@ -84,8 +84,8 @@ def test_the_classes_of_a_data_set_have_names() -> None:
     )
 )
 def test_what_json_has_a_form_for_stays_as_it_is(value: Any) -> None:
-    assert plain(value) == value and type(plain(value)) is type(value)
-    assert plain(np.array([1, 2])) == [1, 2] and plain(np.bool_(True)) is True and plain((1,)) == [1]
+    assert to_plain(value) == value and type(to_plain(value)) is type(value)
+    assert to_plain(np.array([1, 2])) == [1, 2] and to_plain(np.bool_(True)) is True and to_plain((1,)) == [1]
 
 
 @pytest.mark.parametrize(
@@ -99,5 +99,5 @@ def test_what_json_has_a_form_for_stays_as_it_is(value: Any) -> None:
 )
 def test_what_holds_no_rows(given_rows: Any, said: str) -> None:
     with pytest.raises(UserError) as caught:
-        source_of(given_rows, "the train rows given")
+        as_source(given_rows, "the train rows given")
     assert "the train rows given" in str(caught.value) and said in str(caught.value)

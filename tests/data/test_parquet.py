@@ -38,7 +38,7 @@ def test_names_of_classes(tmp_path: Path) -> None:
     assert [e.label for e in read_examples(path)] == ["pos", "neg"]
     path = write(tmp_path / "b.parquet", {"tokens": [["Ada", "is"]], "tags": [[1, 0]]}, FEATURES)
     spans = read_tagged(path, require_tags=True).examples[0].spans or ()
-    assert [(span.start, span.stop, span.label) for span in spans] == [(0, 3, "PER")]
+    assert [(span.start, span.end, span.label) for span in spans] == [(0, 3, "PER")]
 
 
 def test_a_damaged_file(tmp_path: Path) -> None:

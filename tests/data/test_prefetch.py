@@ -16,7 +16,7 @@ def threads() -> int:
 def test_results_come_in_the_order_in_which_they_were_asked_for() -> None:
     with Prefetch(lambda one, two: (one, two, threading.current_thread().name)) as ready:
         for number in range(4):
-            ready.ask(number, -number)
+            ready.request(number, -number)
         assert [ready.get() for _ in range(4)] == [(n, -n, "prefetch") for n in range(4)]
 
 
@@ -24,7 +24,7 @@ def test_only_what_is_asked_for_is_made() -> None:
     made: list[int] = []
     with Prefetch(made.append) as ready:
         for number in (3, 5):
-            ready.ask(number)
+            ready.request(number)
             ready.get()
     assert made == [3, 5]
 
@@ -33,7 +33,7 @@ def test_the_thread_ends_when_nobody_waits() -> None:
     before = threads()
     with Prefetch(lambda step: step) as ready:
         for step in range(100):
-            ready.ask(step)
+            ready.request(step)
         ready.get()
         assert threads() == before + 1
     assert threads() == before
@@ -49,7 +49,7 @@ def test_an_error_comes_out_where_it_is_awaited_after_what_was_good() -> None:
 
     with pytest.raises(UserError, match="step three"), Prefetch(make) as ready:
         for step in (1, 2, 3):
-            ready.ask(step)
+            ready.request(step)
         assert (ready.get(), ready.get()) == (1, 2)
         ready.get()
     assert threads() == before
@@ -66,7 +66,7 @@ def test_batches_are_made_with_one_thread_whatever_the_caller_computes_with(sett
         if settled:
             caller.append(torch.get_num_threads())
         with Prefetch(lambda: made_with.append(torch.get_num_threads())) as ready:
-            ready.ask()
+            ready.request()
             ready.get()
             caller.append(torch.get_num_threads())
         caller.append(torch.get_num_threads())

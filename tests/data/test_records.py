@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from unmask.data.columns import LABELS, TEXTS, Columns, TagColumns
 from unmask.data.conll import read_tagged
 from unmask.data.jsonfiles import read_array
-from unmask.data.records import format_of
+from unmask.data.records import detect_format
 from unmask.data.tables import read_examples
 from unmask.data.textfiles import Faults
 from unmask.errors import UserError
@@ -70,7 +70,7 @@ class TestKind:
         self, tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, content: str, kind: str
     ) -> None:
         path = write(tmp_path, name, content)
-        assert format_of(path) == kind
+        assert detect_format(path) == kind
         by_name = {"csv": "csv", "txt": "txt", "jsonl": "jsonl", "json": "json", "parquet": "parquet"}
         told = by_name.get(path.suffix.removeprefix("."))
         said = capsys.readouterr().err
@@ -195,7 +195,7 @@ class TestLabelStudio:
         ]
         tasks = [task(1, text, spans), task(2, "nothing here", []), task(3, "nobody")]
         tagged = read_tagged(write(tmp_path, "export.json", tasks), require_tags=True)
-        assert [[e.text[s.start : s.stop] for s in e.spans or ()] for e in tagged.examples] == [
+        assert [[e.text[s.start : s.end] for s in e.spans or ()] for e in tagged.examples] == [
             ["Ada", "Rome"],
             [],
         ]
@@ -224,7 +224,7 @@ class TestLabelStudio:
         spans = [{"start": 0, "end": 3, "text": "Ada", "labels": ["PER"]}]
         rows = [{"text": "Ada", "id": 1, "ner": spans, **about}, {"text": "b", "id": 2, **about}]
         tagged = read_tagged(write(tmp_path, "min.json", rows), require_tags=True)
-        assert [[(s.start, s.stop, s.label) for s in e.spans or ()] for e in tagged.examples] == [
+        assert [[(s.start, s.end, s.label) for s in e.spans or ()] for e in tagged.examples] == [
             [(0, 3, "PER")],
             [],
         ]
@@ -266,7 +266,7 @@ class TestDoccano:
     def test_spans(self, tmp_path: Path, spans: dict[str, Any]) -> None:
         row = {"id": 1, "text": "Ada lives in Rome", **spans}
         tagged = read_tagged(write(tmp_path, "a.jsonl", json.dumps(row)), require_tags=True)
-        found = [(s.start, s.stop, s.label) for s in tagged.examples[0].spans or ()]
+        found = [(s.start, s.end, s.label) for s in tagged.examples[0].spans or ()]
         assert found == [(0, 3, "PER"), (13, 17, "LOC")]
 
     def test_spans_where_labels_are_wanted(self, tmp_path: Path) -> None:
@@ -309,7 +309,7 @@ class TestTokens:
         path = write(tmp_path, "a.jsonl", json.dumps(fine) + "\n" + json.dumps(row))
         with pytest.raises(UserError) as caught:
             read_tagged(path, require_tags=True)
-        assert "line 2" in caught.value.what and said in caught.value.what
+        assert "line 2" in caught.value.message and said in caught.value.message
         assert read_tagged(path, require_tags=True, on_error="skip").left_out == 1
 
     def test_bounds_beside_spans_must_be_in_order(self, tmp_path: Path) -> None:

@@ -73,7 +73,7 @@ def test_tags_that_are_written_are_read_again_and_keep_the_rules(
 ) -> None:
     tokens, found = data
     written = schemes.write_tags(tokens, found, scheme)
-    read = schemes.vocabulary(written, scheme)
+    read = schemes.scheme_tags(written, scheme)
     tags = [read[tag] or ("?", "") for tag in written]
     assert schemes.chunks(tags) == found == official(tags)
     assert list(schemes.out_of_order(tags, scheme)) == []
@@ -113,8 +113,8 @@ def test_tags_are_out_of_order_exactly_where_writing_the_chunks_would_give_other
     ],
 )
 def test_the_scheme_is_found_out(tags: str, scheme: str) -> None:
-    assert schemes.find_scheme([tags.split()]) == scheme
-    assert schemes.find_scheme([["O"], tags.split(), []]) == scheme
+    assert schemes.detect_scheme([tags.split()]) == scheme
+    assert schemes.detect_scheme([["O"], tags.split(), []]) == scheme
 
 
 @pytest.mark.parametrize(
@@ -128,21 +128,21 @@ def test_the_scheme_is_found_out(tags: str, scheme: str) -> None:
     ],
 )
 def test_letters_stand_for_those_of_bioes(tags: str, meant: list[tuple[str, str] | None]) -> None:
-    read = schemes.vocabulary(tags.split(), "BIOES")
+    read = schemes.scheme_tags(tags.split(), "BIOES")
     assert [read[tag] for tag in tags.split()] == meant
-    assert schemes.vocabulary(["M-x", "S-x", "I-x"], "BIO") == {"M-x": None, "S-x": None, "I-x": ("I", "x")}
+    assert schemes.scheme_tags(["M-x", "S-x", "I-x"], "BIO") == {"M-x": None, "S-x": None, "I-x": ("I", "x")}
 
 
 def test_plain_tags_stand_for_themselves() -> None:
-    read = schemes.vocabulary(["B-x", "O", "NN"], "plain")
-    assert schemes.labels_of(read) == ["B-x", "NN", "O"]
+    read = schemes.scheme_tags(["B-x", "O", "NN"], "plain")
+    assert schemes.labels_in(read) == ["B-x", "NN", "O"]
     assert list(schemes.out_of_order([("S", "NN"), ("S", "NN")], "plain")) == []
     assert schemes.write_tags(3, [(0, 1, "DT"), (1, 2, "NN"), (2, 3, "NN")], "plain") == ["DT", "NN", "NN"]
 
 
 def test_a_scheme_that_does_not_exist() -> None:
     with pytest.raises(UserError, match="'IOB3' is not a tag scheme"):
-        schemes.checked("IOB3")
+        schemes.check_scheme("IOB3")
 
 
 def test_long_sentences_take_linear_time() -> None:

@@ -46,17 +46,14 @@ WORDS = [
 
 def sample_documents(count: int, seed: int = 0) -> list[Document]:
     draw = random.Random(seed)
-    texts = [
-        " ".join(draw.choices(WORDS, k=draw.randint(0, 40))) + ". Yes" * draw.randint(0, 1)
-        for _ in range(count)
-    ]
+    texts = [" ".join(draw.choices(WORDS, k=draw.randint(0, 40))) + ". Yes" * draw.randint(0, 1) for _ in range(count)]
     return [Document(text, f"{'abc'[n * 3 // count]}.txt", n) for n, text in enumerate(texts)]
 
 
 @pytest.fixture(scope="session")
 def tokenizer() -> Tokenizer:
     texts = [document.text for document in sample_documents(300)] + ["Ünï 今天 ! ? ."]
-    return Tokenizer.train(texts, TokenizerConfig(vocabulary=100, minimum_count=1))
+    return Tokenizer.train(texts, TokenizerConfig(vocab_size=100, min_frequency=1))
 
 
 def contents(folder: Path) -> dict[str, str]:
@@ -74,7 +71,7 @@ class Counting:
 
     def pieces_of(self, texts, words=None):
         self.seen += texts
-        return self.tokenizer.pieces_of(texts, words)
+        return self.tokenizer.encode_texts(texts, words)
 
 
 texts = st.lists(st.text(st.sampled_from("theaqu .?!\n今Ü"), max_size=60), min_size=1, max_size=12)
@@ -85,27 +82,24 @@ texts = st.lists(st.text(st.sampled_from("theaqu .?!\n今Ü"), max_size=60), min
 def test_slices_are_the_tokenizers_own_pieces(
     tmp_path_factory: pytest.TempPathFactory, tokenizer: Tokenizer, texts: list[str], size: int, sources: int
 ) -> None:
-    documents = [
-        Document(text, f"{n % sources}.txt", n // sources) for n, text in enumerate([*texts, "the end"])
-    ]
+    documents = [Document(text, f"{n % sources}.txt", n // sources) for n, text in enumerate([*texts, "the end"])]
     opened = build(documents, tokenizer, tmp_path_factory.mktemp("c") / "corpus", shard_tokens=size)
     expected = [
-        (d, *pieces)
-        for d, pieces in zip(documents, tokenizer.pieces_of([d.text for d in documents]), strict=True)
+        (d, *pieces) for d, pieces in zip(documents, tokenizer.encode_texts([d.text for d in documents]), strict=True)
     ]
     kept = [(d, ids, flags) for d, ids, flags in expected if len(ids)]
     assert opened.documents == len(opened) == len(kept)
     assert opened.document_lengths.tolist() == [len(ids) for _, ids, _ in kept]
     assert opened.manifest["left_out"] == len(expected) - len(kept)
     for number, (document, ids, flags) in enumerate(kept):
-        found, found_flags = opened.slice(number, 0, len(ids))
+        found, found_flags = opened.read(number, 0, len(ids))
         assert (found.dtype, found_flags.dtype) == (np.int64, np.uint8)
         assert (found.tolist(), found_flags.tolist()) == (ids.tolist(), flags.tolist())
         start = len(ids) // 3
-        assert opened.slice(number, start, len(ids) - 1)[0].tolist() == ids[start:-1].tolist()
-        assert (opened.source_of(number), opened.number_of(number)) == (document.source, document.number)
+        assert opened.read(number, start, len(ids) - 1)[0].tolist() == ids[start:-1].tolist()
+        assert (opened.source(number), opened.number(number)) == (document.source, document.number)
     counted = Counter(itertools.chain.from_iterable(ids.tolist() for _, ids, _ in kept))
-    assert {n: c for n, c in enumerate(opened.piece_counts.tolist()) if c} == counted
+    assert {n: c for n, c in enumerate(opened.token_counts.tolist()) if c} == counted
     assert opened.tokens == sum(counted.values())
     of_source = {s["name"]: (s["documents"], s["tokens"]) for s in opened.manifest["sources"]}
     for name, (count, tokens) in of_source.items():
@@ -115,29 +109,25 @@ def test_slices_are_the_tokenizers_own_pieces(
 
 def test_flags_are_what_they_say(tmp_path: Path, tokenizer: Tokenizer) -> None:
     opened = build([Document("The quick fox. Every town", "a", 0)], tokenizer, tmp_path / "c")
-    ids, flags = opened.slice(0, 0, opened.tokens)
-    pieces = [tokenizer.piece_of(int(piece)) for piece in ids]
+    ids, flags = opened.read(0, 0, opened.tokens)
+    pieces = [tokenizer.id_to_token(int(piece)) for piece in ids]
     assert [bool(flag & WORD_START) for flag in flags] == [not piece.startswith("##") for piece in pieces]
-    begun = "".join(
-        "|" * bool(flag & SENTENCE_START) + piece for flag, piece in zip(flags, pieces, strict=True)
-    )
+    begun = "".join("|" * bool(flag & SENTENCE_START) + piece for flag, piece in zip(flags, pieces, strict=True))
     assert begun.replace("##", "") == "|thequickfox.|everytown"
 
 
-@pytest.mark.parametrize(
-    "text", ["the fox. " * 60, "the fox\n\ndogs? " * 40, "the quick " * 50, "today" * 90]
-)
+@pytest.mark.parametrize("text", ["the fox. " * 60, "the fox\n\ndogs? " * 40, "the quick " * 50, "today" * 90])
 def test_a_long_document_is_the_same_in_parts(
     tmp_path: Path, tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch, text: str
 ) -> None:
     document = Document(text, "a", 0)
-    ((ids, flags),) = tokenizer.pieces_of([text])
+    ((ids, flags),) = tokenizer.encode_texts([text])
     monkeypatch.setattr(shardwriter, "BATCH_CHARACTERS", 97)
     counting = Counting(tokenizer)
     opened = build([document], counting, tmp_path / "c")
     assert max(map(len, counting.seen)) <= 97 + 2 * shardwriter.CONTEXT
     if " " in text:  # a word is not cut
-        found = opened.slice(0, 0, opened.tokens)
+        found = opened.read(0, 0, opened.tokens)
         assert (found[0].tolist(), found[1].tolist()) == (ids.tolist(), flags.tolist())
 
 
@@ -145,9 +135,9 @@ def test_a_long_document_keeps_the_blanks_that_belong_to_pieces(
     tmp_path: Path, byte_level: Tokenizer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     text = "The river rose. Nobody knows\nwhy it did so.\n\n" * 12
-    ((ids, flags),) = byte_level.pieces_of([text])
+    ((ids, flags),) = byte_level.encode_texts([text])
     monkeypatch.setattr(shardwriter, "BATCH_CHARACTERS", 97)
-    found = build([Document(text, "a", 0)], byte_level, tmp_path / "c").slice(0, 0, len(ids))
+    found = build([Document(text, "a", 0)], byte_level, tmp_path / "c").read(0, 0, len(ids))
     assert (found[0].tolist(), found[1].tolist()) == (ids.tolist(), flags.tolist())
 
 
@@ -165,18 +155,18 @@ def test_ids_are_as_wide_as_the_vocabulary_needs(
 
     opened = build([Document("x", "a", 0)], Wide(), tmp_path / "c")
     assert opened.manifest["dtype"] == name
-    assert opened.slice(0, 0, 2)[0].tolist() == [vocabulary - 1, 0]
+    assert opened.read(0, 0, 2)[0].tolist() == [vocabulary - 1, 0]
 
 
 def test_entropy_and_statistics(tmp_path: Path, tokenizer: Tokenizer) -> None:
     documents = sample_documents(200)
     opened = build(documents, tokenizer, tmp_path / "c", shard_tokens=500)
-    counts = Counter(p for ids, _ in tokenizer.pieces_of([d.text for d in documents]) for p in ids.tolist())
+    counts = Counter(p for ids, _ in tokenizer.encode_texts([d.text for d in documents]) for p in ids.tolist())
     total = counts.total()
     entropy = -sum(c / total * np.log(c / total) for c in counts.values())
     assert opened.unigram_entropy() == pytest.approx(entropy)
     found = opened.statistics(3)
-    assert found["uniform_entropy"] == pytest.approx(np.log(tokenizer.vocabulary))
+    assert found["uniform_entropy"] == pytest.approx(np.log(tokenizer.vocab_size))
     assert [row["count"] for row in found["frequent"]] == [c for _, c in counts.most_common(3)]
     assert found["bytes"] == sum(len(d.text.encode()) for d in documents if d.text)
     assert found["tokens_per_document"]["half"] == np.median(opened.document_lengths)
@@ -186,20 +176,20 @@ def test_entropy_and_statistics(tmp_path: Path, tokenizer: Tokenizer) -> None:
 def test_places_that_are_not_there(tmp_path: Path, tokenizer: Tokenizer) -> None:
     opened = build(sample_documents(10), tokenizer, tmp_path / "c")
     length = int(opened.document_lengths[3])
-    assert len(opened.slice(3, length, length)[0]) == 0
+    assert len(opened.read(3, length, length)[0]) == 0
     for wrong in ((opened.documents, 0, 0), (-1, 0, 0), (3, 0, length + 1), (3, 2, 1), (3, -1, 1)):
         with pytest.raises(IndexError):
-            opened.slice(*wrong)
+            opened.read(*wrong)
 
 
 def test_several_threads_read_the_same(tmp_path: Path, tokenizer: Tokenizer) -> None:
     documents = sample_documents(200)
     opened = build(documents, tokenizer, tmp_path / "c", shard_tokens=200)
-    expected = [ids.tolist() for ids, _ in tokenizer.pieces_of([d.text for d in documents]) if len(ids)]
+    expected = [ids.tolist() for ids, _ in tokenizer.encode_texts([d.text for d in documents]) if len(ids)]
     wrong: list[int] = []
 
     def read(numbers: range) -> None:
-        fresh = [n for n in numbers if opened.slice(n, 0, len(expected[n]))[0].tolist() != expected[n]]
+        fresh = [n for n in numbers if opened.read(n, 0, len(expected[n]))[0].tolist() != expected[n]]
         wrong.extend(fresh)
 
     threads = [threading.Thread(target=read, args=(range(opened.documents)[k::4],)) for k in range(4)]
@@ -295,7 +285,7 @@ def test_other_inputs_are_refused_until_a_restart(tmp_path: Path, tokenizer: Tok
     out = tmp_path / "c"
     build(documents, tokenizer, out, shard_tokens=100, provenance={"keep": 1.0})
     texts = [document.text for document in documents]
-    other = Tokenizer.train(texts, TokenizerConfig(vocabulary=80, minimum_count=1))
+    other = Tokenizer.train(texts, TokenizerConfig(vocab_size=80, min_frequency=1))
     changed = [*documents[:30], Document("the dogs", "b.txt", 30), *documents[31:]]
     for arguments, difference in (
         ((documents, tokenizer, {"keep": 0.5}), "provenance.keep: 1.0 -> 0.5"),
@@ -335,9 +325,7 @@ def test_documents_without_a_token_are_no_corpus(tmp_path: Path, tokenizer: Toke
 @pytest.mark.parametrize(
     "name", ["shard-00001.tokens.npy", "shard-00000.documents.npy", "counts.npy", "tokenizer.json"]
 )
-def test_damage_is_found_and_the_same_command_repairs_it(
-    tmp_path: Path, tokenizer: Tokenizer, name: str
-) -> None:
+def test_damage_is_found_and_the_same_command_repairs_it(tmp_path: Path, tokenizer: Tokenizer, name: str) -> None:
     documents = sample_documents(60)
     out = tmp_path / "c"
     good = contents(build(documents, tokenizer, out, shard_tokens=100).folder)
@@ -347,7 +335,7 @@ def test_damage_is_found_and_the_same_command_repairs_it(
     path.write_bytes(data[:-3])
     with pytest.raises(UserError) as error:
         Shards.open(out)
-    assert error.value.what == f"{path} is cut short"
+    assert error.value.message == f"{path} is cut short"
     assert error.value.facts["found"] == f"{len(data) - 3:,} bytes"
     assert error.value.facts["expected"] == f"{len(data):,} bytes"
     assert "same `unmask corpus build` command" in error.value.facts["to do"]
@@ -418,8 +406,8 @@ def test_taking_many_is_as_slicing_each(tokenizer: Tokenizer, tmp_path: Path) ->
     lengths = shards.document_lengths[documents]
     starts = draw.integers(0, lengths + 1)
     stops = draw.integers(starts, lengths + 1)
-    ids, flags = shards.take(documents, starts, stops)
-    each = [shards.slice(*map(int, place)) for place in zip(documents, starts, stops, strict=True)]
+    ids, flags = shards.read_many(documents, starts, stops)
+    each = [shards.read(*map(int, place)) for place in zip(documents, starts, stops, strict=True)]
     assert ids.tolist() == np.concatenate([one for one, _ in each]).tolist()
     assert flags.tolist() == np.concatenate([one for _, one in each]).tolist()
     for wrong in (
@@ -430,4 +418,4 @@ def test_taking_many_is_as_slicing_each(tokenizer: Tokenizer, tmp_path: Path) ->
         (0, -1, 1),
     ):
         with pytest.raises(IndexError):
-            shards.take(*(np.array([value]) for value in wrong))
+            shards.read_many(*(np.array([value]) for value in wrong))

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from unmask.data.rowfiles import write_rows
 from unmask.data.squad import read_questions
-from unmask.data.tables import Columns, Reference
+from unmask.data.tables import Columns, ReferenceAnswer
 from unmask.errors import UserError
 
 CONTEXT = "The river met the stone bridge; the river was old."
@@ -49,17 +49,15 @@ def test_squad_is_read_question_by_question(tmp_path: Path) -> None:
     )
     first, none, unknown = read_questions(path)
     assert (first.id, first.text, first.pair, first.source) == ("q1", "What was old?", CONTEXT, str(path))
-    assert first.answers == (Reference("The river", 0), Reference("the river", 32))
-    assert [CONTEXT[one.start : one.stop] for one in first.answers] == ["The river", "the river"]
+    assert first.answers == (ReferenceAnswer("The river", 0), ReferenceAnswer("the river", 32))
+    assert [CONTEXT[one.start : one.end] for one in first.answers] == ["The river", "the river"]
     assert none.answers == () and unknown.answers is None
     assert first.group == none.group == unknown.group and first.labels == set()
-    assert first.bare.answers is None
+    assert first.without_targets.answers is None
     with gzip.open(tmp_path / "x.json.gz", "wb") as file:
         file.write(path.read_bytes())
     zipped = read_questions(tmp_path / "x.json.gz")
-    assert [(e.id, e.text, e.answers) for e in zipped] == [
-        (e.id, e.text, e.answers) for e in (first, none, unknown)
-    ]
+    assert [(e.id, e.text, e.answers) for e in zipped] == [(e.id, e.text, e.answers) for e in (first, none, unknown)]
 
 
 @pytest.mark.parametrize(
@@ -76,7 +74,7 @@ def test_squad_is_read_question_by_question(tmp_path: Path) -> None:
 def test_rows_of_json_lines_in_all_forms(tmp_path: Path, answers: Any) -> None:
     path = jsonl(tmp_path / "x.jsonl", {"question": "What?", "context": CONTEXT, "answers": answers})
     (example,) = read_questions(path, require_answers=True)
-    assert example.answers == (Reference("stone bridge", 18),)
+    assert example.answers == (ReferenceAnswer("stone bridge", 18),)
 
 
 def test_rows_of_csv_and_other_names(tmp_path: Path) -> None:
@@ -86,11 +84,11 @@ def test_rows_of_csv_and_other_names(tmp_path: Path) -> None:
         encoding="utf-8",
     )
     first, second = read_questions(path)
-    assert (first.id, first.answers) == ("7", (Reference("the river", 32),))
-    assert second.answers == (Reference("bridge", 24),)
+    assert (first.id, first.answers) == ("7", (ReferenceAnswer("the river", 32),))
+    assert second.answers == (ReferenceAnswer("bridge", 24),)
     path.write_text(f"q,c,a\nWhat?,{CONTEXT},bridge\n", encoding="utf-8")
     (named,) = read_questions(path, columns=Columns("q", "c", "a"))
-    assert named.answers == (Reference("bridge", 24),) and named.id == "2"
+    assert named.answers == (ReferenceAnswer("bridge", 24),) and named.id == "2"
     with pytest.raises(UserError, match="no column is named like a question"):
         read_questions(path)
     with pytest.raises(UserError, match=r"no column 'z'"):
@@ -99,7 +97,7 @@ def test_rows_of_csv_and_other_names(tmp_path: Path) -> None:
 
 def test_white_space_at_the_ends_of_an_answer_is_left_out(tmp_path: Path) -> None:
     path = squad(tmp_path / "x.json", qa(answers=[{"text": " stone bridge ", "answer_start": 17}]))
-    assert read_questions(path)[0].answers == (Reference("stone bridge", 18),)
+    assert read_questions(path)[0].answers == (ReferenceAnswer("stone bridge", 18),)
 
 
 @given(st.integers(-3, 60), st.sampled_from(["bridge", "met", "old."]))
@@ -107,17 +105,14 @@ def test_an_answer_that_stands_once_is_found_wherever_it_is_said_to_stand(
     tmp_path_factory: pytest.TempPathFactory, start: int, text: str
 ) -> None:
     path = squad(tmp_path_factory.mktemp("x") / "x.json", qa(answers=[{"text": text, "answer_start": start}]))
-    assert read_questions(path)[0].answers == (Reference(text, CONTEXT.index(text)),)
+    assert read_questions(path)[0].answers == (ReferenceAnswer(text, CONTEXT.index(text)),)
 
 
 def test_answers_that_moved_are_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     squad(tmp_path / "x.json", qa(1), qa(2, answers=[{"text": "bridge", "answer_start": 3}]))
     read_questions(tmp_path / "x.json")
     said = " ".join(capsys.readouterr().err.split())
-    assert (
-        "1 answers stand elsewhere than answer_start says, each in one place" in said
-        and "question q2" in said
-    )
+    assert "1 answers stand elsewhere than answer_start says, each in one place" in said and "question q2" in said
 
 
 def test_of_several_places_the_first_is_taken_only_where_that_is_asked_for(
@@ -126,10 +121,8 @@ def test_of_several_places_the_first_is_taken_only_where_that_is_asked_for(
     path = squad(tmp_path / "x.json", qa(answers=[{"text": "river", "answer_start": 5}]))
     with pytest.raises(UserError, match="the answer stands in several places") as caught:
         read_questions(path)
-    assert "data.answer_starts=first" in str(caught.value) and "5, where something else stands" in str(
-        caught.value
-    )
-    assert read_questions(path, starts="first")[0].answers == (Reference("river", 4),)
+    assert "data.answer_starts=first" in str(caught.value) and "5, where something else stands" in str(caught.value)
+    assert read_questions(path, starts="first")[0].answers == (ReferenceAnswer("river", 4),)
     assert "of which the first is taken" in capsys.readouterr().err
 
 
@@ -153,7 +146,7 @@ def test_what_is_wrong_is_named_with_its_place(tmp_path: Path) -> None:
         path = squad(tmp_path / "x.json", broken)
         with pytest.raises(UserError) as caught:
             read_questions(path, require_answers=True)
-        assert caught.value.what == f"{path}, article 1 (Rivers), paragraph 1, {message}"
+        assert caught.value.message == f"{path}, article 1 (Rivers), paragraph 1, {message}"
         path = squad(tmp_path / "x.json", broken, qa(2))
         assert [e.id for e in read_questions(path, require_answers=True, on_error="skip")] == ["q2"]
     with pytest.raises(UserError, match="paragraph 1, question q1: the context is empty"):
@@ -195,4 +188,4 @@ def test_an_array_of_questions_is_read_like_lines_of_them(tmp_path: Path) -> Non
 def test_offsets_count_characters_in_every_script(tmp_path: Path) -> None:
     context = "𠮷野家在東京，cafe\u0301 也在。"
     path = squad(tmp_path / "x.json", qa(answers=[{"text": "東京", "answer_start": 4}]), context=context)
-    assert read_questions(path)[0].answers == (Reference("東京", 4),)
+    assert read_questions(path)[0].answers == (ReferenceAnswer("東京", 4),)

@@ -54,9 +54,7 @@ class TestReading:
         writer = csv.writer(file, delimiter=delimiter, quoting=quoting, lineterminator=end)  # type: ignore[arg-type]
         writer.writerows([("text", "label"), *rows])
         examples = read_examples(write(tmp_path, "a.csv", file.getvalue()))
-        assert [(e.text, e.label) for e in examples] == [
-            (text, label.strip() or None) for text, label in rows
-        ]
+        assert [(e.text, e.label) for e in examples] == [(text, label.strip() or None) for text, label in rows]
         assert [e.line for e in examples] == list(range(2, len(rows) + 2))
 
     @QUICK
@@ -64,9 +62,7 @@ class TestReading:
     def test_jsonl_round_trip(self, tmp_path: Path, rows: list[tuple[str, str, str]]) -> None:
         lines = [json.dumps({"premise": a, "hypothesis": b, "label": c}) for a, b, c in rows]
         examples = read_examples(write(tmp_path, "a.jsonl", "\n".join(lines)))
-        assert [(e.text, e.pair, e.label) for e in examples] == [
-            (a, b, c.strip() or None) for a, b, c in rows
-        ]
+        assert [(e.text, e.pair, e.label) for e in examples] == [(a, b, c.strip() or None) for a, b, c in rows]
 
     def test_quoted_fields_go_on_over_lines_and_line_numbers_stay_true(self, tmp_path: Path) -> None:
         content = 'text,label\n"one\n""two""\n\nthree",a\n\nfour,b\n5"" disk,c\n'
@@ -137,9 +133,7 @@ class TestColumns:
         columns = Columns(text="plot", label="genre", pair="tagline")
         assert [(e.text, e.label, e.pair) for e in read_examples(path, columns=columns)] == [("c", "d", "e")]
 
-    def test_a_guess_is_said_and_plain_names_are_not(
-        self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-    ) -> None:
+    def test_a_guess_is_said_and_plain_names_are_not(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         read_examples(write(tmp_path, "a.csv", "review,stars\nfine,4\n"))
         said = capsys.readouterr().err
         assert "'review'" in said and "'stars'" in said and "--label-column" in said
@@ -236,7 +230,7 @@ def test_check_labels(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
     path = write(tmp_path, "dev.csv", "text,label\na,sports\nb,sprots\nc,\n")
     examples = read_examples(path)
     with pytest.raises(UserError) as caught:
-        check_labels(examples, ["world", "sports"], of="train.csv")
+        check_labels(examples, ["world", "sports"], owner="train.csv")
     first, *facts = str(caught.value).splitlines()
     assert first == f'{path}, line 3: label "sprots" is not among the 2 labels of train.csv'
     assert any("did you mean" in fact and fact.endswith("sports") for fact in facts)

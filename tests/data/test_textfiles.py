@@ -41,7 +41,7 @@ def refused(path: Path) -> UserError:
     """The error of reading the file, which must name it."""
     with pytest.raises(UserError) as error:
         list(open_text(path))
-    assert str(path) in error.value.what
+    assert str(path) in error.value.message
     return error.value
 
 
@@ -64,7 +64,7 @@ def test_only_line_ends_end_lines(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("content", "what"), [("", "is empty"), (" \n\t\n\n", "holds only white space")])
 @pytest.mark.parametrize("name", ["a.txt", "a.txt.gz"])
 def test_a_file_without_text_is_refused(tmp_path: Path, name: str, content: str, what: str) -> None:
-    assert what in refused(write(tmp_path, name, content)).what
+    assert what in refused(write(tmp_path, name, content)).message
 
 
 @pytest.mark.parametrize(
@@ -80,7 +80,7 @@ def test_a_file_without_text_is_refused(tmp_path: Path, name: str, content: str,
 )
 def test_a_binary_file_is_refused(tmp_path: Path, content: bytes, given_: str) -> None:
     error = refused(write(tmp_path, "a.txt", content))
-    assert "is not text" in error.what
+    assert "is not text" in error.message
     assert given_ in error.facts["given"]
 
 
@@ -98,7 +98,7 @@ def test_another_encoding_is_named_with_the_command_that_converts_it(
 ) -> None:
     path = write(tmp_path, "my text.txt", f"plain\n{text}\n".encode(encoding))
     error = refused(path)
-    assert "line 2: byte 0x" in error.what
+    assert "line 2: byte 0x" in error.message
     assert error.facts["looks like"].split()[0] == guess
     subprocess.run(error.facts["to convert"], shell=True, check=True)
     converted = tmp_path / "my text.utf8.txt"
@@ -107,7 +107,7 @@ def test_another_encoding_is_named_with_the_command_that_converts_it(
 
 def test_the_offending_byte_is_placed(tmp_path: Path) -> None:
     error = refused(write(tmp_path, "a.txt", b"one\ntwo\nthr\xe9e\n"))
-    assert error.what.endswith("line 3: byte 0xe9 at place 4 is not UTF-8")
+    assert error.message.endswith("line 3: byte 0xe9 at place 4 is not UTF-8")
     damaged = refused(write(tmp_path, "b.txt", (CHINESE * 3).encode()[:-2]))
     assert damaged.facts["looks like"] == "UTF-8 that is damaged here"
 
@@ -116,18 +116,18 @@ def test_archives_cut_short_or_damaged(tmp_path: Path) -> None:
     whole = gzip.compress("\n".join(f"line {i * i}" for i in range(5000)).encode())
     path = tmp_path / "a.txt.gz"
     path.write_bytes(whole[: len(whole) // 2])
-    assert "cut short" in refused(path).what
+    assert "cut short" in refused(path).message
     path.write_bytes(b"no gzip at all")
-    assert "is damaged" in refused(path).what
+    assert "is damaged" in refused(path).message
     path.write_bytes(whole[:2000] + bytes(50) + whole[2050:])
-    assert "is damaged" in refused(path).what
+    assert "is damaged" in refused(path).message
 
 
 def test_a_zstd_file_cut_short(tmp_path: Path) -> None:
     whole = zstandard.compress("\n".join(f"line {i * i}" for i in range(5000)).encode())
     path = tmp_path / "a.txt.zst"
     path.write_bytes(whole[:-7])
-    assert "cut short" in refused(path).what
+    assert "cut short" in refused(path).message
 
 
 def test_zstd_without_its_library_names_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -138,9 +138,7 @@ def test_zstd_without_its_library_names_the_extra(tmp_path: Path, monkeypatch: p
     assert error.value.facts["to install"] == "pip install 'unmask[zstd]'"
 
 
-def test_skipping_leaves_out_the_line_and_counts_it(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_skipping_leaves_out_the_line_and_counts_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = write(tmp_path, "a.txt", b"one\ntw\xff\nthr\0ee\n" + b"four" * 10)
     faults = Faults("skip")
     assert [line for _, line in open_text(path, faults)] == ["one", "four" * 10]
@@ -159,7 +157,7 @@ def test_a_long_line_takes_linear_time_and_a_longer_one_is_refused(
     assert (len(long), following) == (40_000_000, "next")
     assert time.process_time() - begun < 5
     monkeypatch.setattr(textfiles, "LONGEST", 1_000_000)
-    assert "line 1 is longer" in refused(path).what
+    assert "line 1 is longer" in refused(path).message
     assert list(open_text(path, Faults("skip"))) == [(2, "next")]
 
 
@@ -236,7 +234,7 @@ def test_csv_faults(tmp_path: Path) -> None:
         path = write(tmp_path, "a.csv", content)
         with pytest.raises(UserError) as error:
             list(read_rows(path))
-        assert error.value.what == f"{path}, {what}"
+        assert error.value.message == f"{path}, {what}"
     faults = Faults("skip")
     path = write(tmp_path, "b.csv", "t,l\na,b\nc\nd,e\n")
     assert [row for _, row in read_rows(path, faults)] == [["t", "l"], ["a", "b"], ["d", "e"]]
@@ -263,9 +261,7 @@ def test_a_column_that_is_not_there() -> None:
 @given(st.lists(st.dictionaries(field, st.none() | st.integers() | field), min_size=1))
 def test_json_lines_are_those_that_were_written(tmp_path_factory: pytest.TempPathFactory, rows) -> None:
     path = tmp_path_factory.mktemp("jsonl") / "a.jsonl"
-    path.write_text(
-        "\n".join(json.dumps(row, ensure_ascii=i % 2 == 0) for i, row in enumerate(rows)), "utf-8"
-    )
+    path.write_text("\n".join(json.dumps(row, ensure_ascii=i % 2 == 0) for i, row in enumerate(rows)), "utf-8")
     assert list(read_objects(path)) == list(enumerate(rows, start=1))
 
 
@@ -282,5 +278,5 @@ def test_json_faults_name_the_line(tmp_path: Path, line: str, what: str) -> None
     path = write(tmp_path, "a.jsonl", f'{{"text": "fine"}}\n\n{line}\n')
     with pytest.raises(UserError) as error:
         list(read_objects(path))
-    assert error.value.what.startswith(f"{path}, line 3 {what}")
+    assert error.value.message.startswith(f"{path}, line 3 {what}")
     assert error.value.facts["to leave such lines out"] == "--on-error skip"

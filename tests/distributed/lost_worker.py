@@ -10,7 +10,7 @@ from unmask.cli import main
 from unmask.train import fit
 
 if (os.environ["RANK"], os.environ["TORCHELASTIC_RESTART_COUNT"]) == ("1", "0"):
-    original = fit.steps
+    original = fit.train_steps
 
     def stepping(*given: Any) -> Generator[Any]:
         for step in original(*given):
@@ -18,7 +18,7 @@ if (os.environ["RANK"], os.environ["TORCHELASTIC_RESTART_COUNT"]) == ("1", "0"):
                 os.kill(os.getpid(), signal.SIGKILL)
             yield step
 
-    fit.steps = stepping  # type: ignore[assignment]
+    fit.train_steps = stepping  # type: ignore[assignment]
 
 sys.argv[0] = "unmask"
 main()

@@ -14,15 +14,18 @@ from unmask.cli.app import app, run
 from unmask.data.shards import Shards
 
 ROOT = Path(__file__).parents[2]
-PAGES = {
-    name: (ROOT / name).read_text(encoding="utf-8")
-    for name in ("docs/distributed.md", "docs/zh/distributed.md")
-}
+PAGES = {name: (ROOT / name).read_text(encoding="utf-8") for name in ("docs/distributed.md", "docs/zh/distributed.md")}
 COMMANDS = re.findall(r"^\$ (.*)$", PAGES["docs/distributed.md"], re.MULTILINE)
-TINY = ["model.layers=1", "model.width=16", "model.heads=2", "data.length=32", "data.batch_tokens=256"]
+TINY = [
+    "model.num_hidden_layers=1",
+    "model.hidden_size=16",
+    "model.num_attention_heads=2",
+    "data.max_length=32",
+    "data.tokens_per_step=256",
+]
 SMALLER = {
     "pretrain": [*TINY, "train.budget=3 steps"],
-    "finetune": ["task.length=32", "train.budget=3 steps"],
+    "finetune": ["task.max_length=32", "train.budget=3 steps"],
 }
 
 

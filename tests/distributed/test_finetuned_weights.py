@@ -8,16 +8,16 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from unmask.config import from_mapping
-from unmask.data.batches import Batches, TableExamples
+from unmask.data.batches import Batches, RowSequences
 from unmask.data.tables import Example, Span
 from unmask.model.encoder import Encoder, EncoderConfig
 from unmask.tasks import Classify, ClassifyTask, Tag, TagTask
-from unmask.tasks.regularise import Regularise, Regulariser
+from unmask.tasks.regularise import Regularisation, Regulariser
 from unmask.text.tokenizer import Tokenizer
 from unmask.train import optim
 from unmask.train.budget import TrainConfig
-from unmask.train.parallel import World, joined
-from unmask.train.steps import State, steps
+from unmask.train.parallel import World, join_world
+from unmask.train.steps import LoopState, train_steps
 
 ROWS = [
     Example(str(n), f"river {'stone ' * (n % 5)}", None, "abc"[n % 3], n, "f", spans=(Span(0, 5, "PLACE"),))
@@ -30,33 +30,35 @@ KINDS: dict[str, tuple[Any, Any, dict[str, Any]]] = {
 RUNS = [("classify", "ddp", 2), ("classify", "fsdp", 1), ("tag", "ddp", 1), ("tag", "fsdp", 2)]
 
 
-def trained(
-    tokenizer: Tokenizer, world: World, kind: str, how: Any = "ddp", parts: int = 1
-) -> dict[str, torch.Tensor]:
+def trained(tokenizer: Tokenizer, world: World, kind: str, how: Any = "ddp", parts: int = 1) -> dict[str, torch.Tensor]:
     """The weights after a few steps without dropout, and the losses of all terms on the way."""
     settings, task_cls, values = KINDS[kind]
-    task = task_cls.build(
-        from_mapping(settings, {**values, "length": 32, "head_dropout": 0}, "x"), tokenizer, ROWS
-    )
+    task = task_cls.build(from_mapping(settings, {**values, "length": 32, "head_dropout": 0}, "x"), tokenizer, ROWS)
     rows = task.encode(ROWS)
     torch.manual_seed(world.rank)  # the weights of the main process count
-    config = EncoderConfig(vocabulary=tokenizer.vocabulary, layers=1, width=8, heads=2, length=32)
+    config = EncoderConfig(
+        vocab_size=tokenizer.vocab_size,
+        num_hidden_layers=1,
+        hidden_size=8,
+        num_attention_heads=2,
+        max_position_embeddings=32,
+    )
     learner = task.learner(Encoder(config), ROWS, rows).double()
-    learner.regulariser = Regulariser(Regularise(rdrop=2.0, fgm=1.0))
+    learner.regulariser = Regulariser(Regularisation(rdrop=2.0, fgm=1.0))
     wrapped = world.wrap(learner, how).train()
     train = TrainConfig(budget="4 steps", precision="float64", optimizer=optim.AdamW(lr=0.02))
-    rule = optim.build(train.optimizer, world.plain(wrapped), learner.lr_factors)
-    batches = Batches(TableExamples(rows), 12, 0, parts, world.rank, world.size)
-    told = list(steps(wrapped, rule, batches, train, State(), 0, world))
+    rule = optim.build_param_groups(train.optimizer, world.unwrap(wrapped), learner.lr_factors)
+    batches = Batches(RowSequences(rows), 12, 0, parts, world.rank, world.size)
+    told = list(train_steps(wrapped, rule, batches, train, LoopState(), 0, world))
     world.gather(wrapped, learner)
-    assert set(told[0].parts) == {kind, "rdrop", "adversarial"}
-    losses = [[step.loss, *step.parts.values(), step.grad_norm] for step in told]
+    assert set(told[0].losses) == {kind, "rdrop", "adversarial"}
+    losses = [[step.loss, *step.losses.values(), step.grad_norm] for step in told]
     return {**learner.state_dict(), "losses": torch.tensor(losses, dtype=torch.float64)}
 
 
 def test_one_process_or_two(tokenizer: Tokenizer, together: Callable[..., list[int]], tmp_path: Path) -> None:
     def work() -> None:
-        with joined() as world:
+        with join_world() as world:
             for run in RUNS:
                 weights = trained(tokenizer, world, *run)
                 if world.is_main:

@@ -16,9 +16,9 @@ from unmask.console import SILENT
 from unmask.errors import UserError
 from unmask.train import checkpoint, fit
 from unmask.train.finetune import finetune
-from unmask.train.parallel import Agreed, World, joined
+from unmask.train.parallel import SharedError, World, join_world
 from unmask.train.pretrain import pretrain
-from unmask.train.recipe import FinetuneRecipe, PretrainRecipe, recipe_of
+from unmask.train.recipe import FinetuneRecipe, PretrainRecipe, parse_recipe
 
 Together = Callable[[int, Callable[[], object]], list[int]]
 
@@ -37,12 +37,12 @@ def pretraining(corpus: Path, **train: Any) -> PretrainRecipe:
             **train,
         },
     }
-    return recipe_of(PretrainRecipe, values, (), "the test")
+    return parse_recipe(PretrainRecipe, values, (), "the test")
 
 
 def at_step(number: int, act: Callable[[], object]) -> None:
     """From now on, in this process, `act` happens after this step."""
-    original = fit.steps
+    original = fit.train_steps
 
     def stepping(*given: Any) -> Generator[Any]:
         for step in original(*given):
@@ -50,7 +50,7 @@ def at_step(number: int, act: Callable[[], object]) -> None:
                 act()
             yield step
 
-    fit.steps = stepping  # type: ignore[assignment]
+    fit.train_steps = stepping  # type: ignore[assignment]
 
 
 def command(recipe: Any, out: Path) -> Callable[[], int]:
@@ -119,7 +119,7 @@ def test_finetuning_keeps_the_best_checkpoint(
             "optimizer": {"lr": 0.02},
         },
     }
-    recipe = recipe_of(FinetuneRecipe, values, (), "the test")
+    recipe = parse_recipe(FinetuneRecipe, values, (), "the test")
     alone = finetune(recipe, out=tmp_path / "alone", progress=SILENT)
     codes = together(2, command(recipe, tmp_path / "run"))
     assert codes == [0, 0], (tmp_path / "err-0").read_text()
@@ -142,9 +142,7 @@ def test_an_error_of_the_main_process_ends_all_with_one_message(
     assert said[0].count("belongs to a run with another recipe") == 1 and said[1] == ""
 
 
-def test_what_one_process_alone_cannot_read_is_told_once(
-    corpus: Any, together: Together, tmp_path: Path
-) -> None:
+def test_what_one_process_alone_cannot_read_is_told_once(corpus: Any, together: Together, tmp_path: Path) -> None:
     from unmask.train import pretrain as module
 
     def broken() -> int:
@@ -177,25 +175,25 @@ def test_a_full_disk_ends_all(corpus: Any, together: Together, tmp_path: Path) -
 
 def test_what_processes_tell_each_other(together: Together, tmp_path: Path) -> None:
     def work() -> int:
-        with joined() as world:
+        with join_world() as world:
             mine = [float(world.rank), 1.0]
-            assert world.sum(mine) == [3.0, 3.0] and world.highest(mine) == [2.0, 1.0]
-            told = world.from_main(lambda: {"rank": world.rank, "text": "ä" * 300, "x": [0.1, None]})
+            assert world.sum(mine) == [3.0, 3.0] and world.max(mine) == [2.0, 1.0]
+            told = world.run_on_rank0(lambda: {"rank": world.rank, "text": "ä" * 300, "x": [0.1, None]})
             assert told == {"rank": 0, "text": "ä" * 300, "x": [0.1, None]}
             parts = {"a": {"x": torch.arange(3), "y": torch.ones(2, 2).double()}, "b": {}}
-            shared = world.shared(parts if world.is_main else None)
+            shared = world.broadcast(parts if world.is_main else None)
             assert torch.equal(shared["a"]["x"], torch.arange(3)) and shared["a"]["y"].dtype == torch.float64
             # one fails early, while the others are at something that is agreed on further inside
             try:
-                with world.agreeing():
+                with world.sync_errors():
                     if world.rank == 1:
                         raise UserError("one", given="2")
-                    world.from_main(lambda: 5)
-            except Agreed as error:
-                assert str(error) == "one\n  given  2" and error.elsewhere == (world.rank > 0)
+                    world.run_on_rank0(lambda: 5)
+            except SharedError as error:
+                assert str(error) == "one\n  given  2" and error.shown_elsewhere == (world.rank > 0)
             else:
                 return 7
-            with world.agreeing():
+            with world.sync_errors():
                 pass
         return 0
 
@@ -205,15 +203,15 @@ def test_what_processes_tell_each_other(together: Together, tmp_path: Path) -> N
 
 def test_a_world_of_one_needs_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WORLD_SIZE", "1")
-    with joined() as world:
+    with join_world() as world:
         assert type(world) is World and world.is_main and world.sum([2.0]) == [2.0]
-    with joined(world) as again:
+    with join_world(world) as again:
         assert again is world
 
 
 def test_a_world_without_torchrun_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WORLD_SIZE", "2")
     monkeypatch.delenv("MASTER_ADDR", raising=False)
-    with pytest.raises(UserError, match="must be started by torchrun") as caught, joined():
+    with pytest.raises(UserError, match="must be started by torchrun") as caught, join_world():
         pass
     assert "MASTER_ADDR" in str(caught.value)

@@ -10,10 +10,10 @@ from safetensors.torch import load_file, save_file
 
 from unmask.data.shards import Shards
 from unmask.train import optim
-from unmask.train.parallel import World, joined
-from unmask.train.pretrain import batches_of, fitted, learner_of
-from unmask.train.recipe import PretrainRecipe, recipe_of
-from unmask.train.steps import State, steps
+from unmask.train.parallel import World, join_world
+from unmask.train.pretrain import build_batches, build_learner, fit_to_corpus
+from unmask.train.recipe import PretrainRecipe, parse_recipe
+from unmask.train.steps import LoopState, train_steps
 
 # each number of processes with every optimiser, way and number of micro-batches; all pairs of these occur
 RUNS = {
@@ -38,7 +38,7 @@ def recipe(corpus: Shards, optimizer: str, accumulate: int, layers: int = 1) -> 
             "optimizer": {"name": optimizer, "lr": 0.01},
         },
     }
-    return fitted(recipe_of(PretrainRecipe, values, (), "the test"), corpus.tokenizer)
+    return fit_to_corpus(parse_recipe(PretrainRecipe, values, (), "the test"), corpus.tokenizer)
 
 
 def trained(
@@ -47,15 +47,15 @@ def trained(
     """The weights after 50 steps, and the losses and gradient norms on the way."""
     settings = recipe(corpus, optimizer, accumulate, layers)
     torch.manual_seed(world.rank)  # the weights of the main process count
-    learner = learner_of(settings, corpus.tokenizer).double()
+    learner = build_learner(settings, corpus.tokenizer).double()
     wrapped = world.wrap(learner, how).train()
-    rule = optim.build(settings.train.optimizer, world.plain(wrapped))
-    batches = batches_of(settings, corpus, world)
-    told = list(steps(wrapped, rule, batches, settings.train, State(), 0, world))
+    rule = optim.build_param_groups(settings.train.optimizer, world.unwrap(wrapped))
+    batches = build_batches(settings, corpus, world)
+    told = list(train_steps(wrapped, rule, batches, settings.train, LoopState(), 0, world))
     world.gather(wrapped, learner)
     return {
         **learner.state_dict(),
-        "losses": torch.tensor([[s.loss, *s.parts.values()] for s in told], dtype=torch.float64),
+        "losses": torch.tensor([[s.loss, *s.losses.values()] for s in told], dtype=torch.float64),
         "gradient norms": torch.tensor([s.grad_norm for s in told], dtype=torch.float64),
         "norms by layer": torch.tensor([s.norms["gradient"] for s in told if s.norms], dtype=torch.float64),
     }
@@ -73,7 +73,7 @@ def test_one_process_or_several(
     assert all((told["gradient norms"] > 0.5).any() for told in alone.values()), "gradients must be clipped"
 
     def work() -> None:
-        with joined() as world:
+        with join_world() as world:
             for run in RUNS[count]:
                 weights = trained(corpus, world, layers, *run)
                 if world.is_main:
@@ -96,14 +96,13 @@ def test_processes_read_unequal_shares(corpus: Shards) -> None:
     worlds = [World("cpu") for _ in range(4)]
     for rank, world in enumerate(worlds):
         world.rank, world.size = rank, 4  # type: ignore[misc]
-    learner = learner_of(settings, corpus.tokenizer)
+    learner = build_learner(settings, corpus.tokenizer)
     shares = [
-        [learner.prepare(batch, 0) for batch in batches_of(settings, corpus, world).take(0)]
-        for world in worlds
+        [learner.prepare(batch, 0) for batch in build_batches(settings, corpus, world).step(0)] for world in worlds
     ]
     assert {len(share) for share in shares} == {2}
-    assert len({sum(batch.tokens for batch in share) for share in shares}) > 1
-    assert len({batch.counts["masked"] for share in shares for batch in share}) > 1
+    assert len({sum(batch.num_tokens for batch in share) for share in shares}) > 1
+    assert len({batch.target_counts["masked"] for share in shares for batch in share}) > 1
     read = sorted(int(n) for share in shares for batch in share for n in batch.example)
-    whole = batches_of(settings, corpus, World("cpu")).take(0)
+    whole = build_batches(settings, corpus, World("cpu")).step(0)
     assert read == sorted(int(n) for batch in whole for n in batch.example)

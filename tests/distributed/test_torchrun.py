@@ -11,7 +11,7 @@ from unmask.config import to_yaml
 from unmask.console import SILENT
 from unmask.data.shards import Shards
 from unmask.train.pretrain import pretrain
-from unmask.train.recipe import PretrainRecipe, recipe_of
+from unmask.train.recipe import PretrainRecipe, parse_recipe
 
 
 def test_a_lost_worker_is_replaced(
@@ -22,7 +22,7 @@ def test_a_lost_worker_is_replaced(
         "model": {"layers": 1, "width": 16, "heads": 2, "length": 32, "dropout": 0.1},
         "train": {"budget": "8 steps", "evaluations": 4, "optimizer": {"lr": 0.01}},
     }
-    recipe = recipe_of(PretrainRecipe, values, (), "the test")
+    recipe = parse_recipe(PretrainRecipe, values, (), "the test")
     straight, out, file = tmp_path / "straight", tmp_path / "out", tmp_path / "recipe.yaml"
     assert together(2, lambda: pretrain(recipe, out=straight, progress=SILENT) and 0) == [0, 0]
     file.write_text(to_yaml(recipe), encoding="utf-8")

@@ -11,9 +11,9 @@ from safetensors.torch import load_file
 from unmask import bundle
 from unmask.console import SILENT
 from unmask.data.shards import Shards
-from unmask.train.parallel import joined
+from unmask.train.parallel import join_world
 from unmask.train.pretrain import pretrain
-from unmask.train.recipe import PretrainRecipe, recipe_of
+from unmask.train.recipe import PretrainRecipe, parse_recipe
 
 TRANSFER = {"freeze_embeddings": True, "freeze_layers": 1, "reinitialise_layers": 1, "layer_decay": 0.5}
 
@@ -24,7 +24,7 @@ def recipe(corpus: Shards, **values: Any) -> PretrainRecipe:
         "data": {"corpus": str(corpus.folder), "length": 32, "batch_tokens": 300, "heldout": 0.1},
         "train": {**train, "optimizer": {"name": "muon", "lr": 0.01}, **values.pop("train", {})},
     }
-    return recipe_of(PretrainRecipe, {**own, **values}, (), "the test")
+    return parse_recipe(PretrainRecipe, {**own, **values}, (), "the test")
 
 
 @pytest.fixture(scope="module")
@@ -34,15 +34,13 @@ def origin(corpus: Shards, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return pretrain(recipe(corpus, model=model), out=out, progress=SILENT).model
 
 
-def test_one_process_or_two(
-    corpus: Shards, origin: Path, together: Callable[..., list[int]], tmp_path: Path
-) -> None:
+def test_one_process_or_two(corpus: Shards, origin: Path, together: Callable[..., list[int]], tmp_path: Path) -> None:
     def go_on(how: str, world: Any = None) -> Path:
         values = {"start": {"model": str(origin)}, "transfer": TRANSFER, "train": {"parallel": how}}
         return pretrain(recipe(corpus, **values), out=tmp_path / how, progress=SILENT, world=world).model
 
     def work() -> None:
-        with joined() as world:
+        with join_world() as world:
             for how in ("ddp", "fsdp"):
                 go_on(how, world)
 

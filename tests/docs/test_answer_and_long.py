@@ -36,18 +36,13 @@ def folder(tmp_path_factory: pytest.TempPathFactory, pretrained: Path, doubtful_
     (made / "new.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     draw = random.Random(0)
     for name in ("long.csv", "longtest.csv"):
-        texts = [
-            f"{'winter harbour captain ' * draw.randint(1, 8)}{mark},{mark}"
-            for mark in ("river", "stone") * 12
-        ]
+        texts = [f"{'winter harbour captain ' * draw.randint(1, 8)}{mark},{mark}" for mark in ("river", "stone") * 12]
         (made / name).write_text("\n".join(["text,label", *texts]) + "\n", encoding="utf-8")
     return made
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_commands(
-    page: str, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_commands(page: str, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """In the order of the page: a command may use what those before it made."""
     monkeypatch.chdir(folder)
     if "zh/" in page:
@@ -56,7 +51,7 @@ def test_commands(
         shutil.rmtree(folder / "runs" / name, ignore_errors=True)
     for command in commands(page):
         arguments = shlex.split(command)[1:]
-        short = [] if "task.length" in command else ["task.length=32"]
+        short = [] if "task.max_length" in command else ["task.max_length=32"]
         more = [*short, *SMALLER[arguments[0]]] if arguments[0] in SMALLER else []
         assert run([*arguments, *more]) == 0, capsys.readouterr().err
     for code in blocks(page, "python"):
@@ -78,9 +73,7 @@ def test_examples_of_data_are_read_as_they_stand(page: str, tmp_path: Path) -> N
         path = tmp_path / ("x.json" if "paragraphs" in block else "x.jsonl")
         path.write_text(block.replace("a lantern ...", "a lantern."), encoding="utf-8")
         first, *_ = read_questions(path, require_answers=True)
-        assert first.answers and first.pair[first.answers[0].start :].startswith(first.answers[0].text), (
-            number
-        )
+        assert first.answers and first.pair[first.answers[0].start :].startswith(first.answers[0].text), number
 
 
 @pytest.mark.parametrize("page", PAGES)

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from unmask.cli.app import run
-from unmask.tasks import Embed, EmbedTask, Reading
+from unmask.tasks import Embed, EmbedTask, ReadOptions
 
 ROOT = Path(__file__).parents[2]
 PAGES = ["docs/tasks/embed.md", "docs/zh/tasks/embed.md"]
-SMALLER = ["task.length=16", "train.budget=2 steps", "train.optimizer.lr=0.01", "data.batch_rows=8"]
+SMALLER = ["task.max_length=16", "train.budget=2 steps", "train.optimizer.lr=0.01", "data.batch_size=8"]
 
 
 def blocks(page: str, kind: str) -> list[str]:
@@ -47,9 +47,7 @@ def test_commands(
         Path(name).write_text("\n".join(stories[:30]) + "\n", encoding="utf-8")
     for command in commands(page):
         arguments = shlex.split(command)[1:]
-        assert run([*arguments, *(SMALLER if arguments[0] == "finetune" else [])]) == 0, (
-            capsys.readouterr().err
-        )
+        assert run([*arguments, *(SMALLER if arguments[0] == "finetune" else [])]) == 0, capsys.readouterr().err
     for code in blocks(page, "python"):
         capsys.readouterr()
         exec(compile(code, page, "exec"), {})
@@ -64,10 +62,8 @@ def test_both_languages_show_the_same_commands() -> None:
 def test_examples_settings_and_links(page: str, tmp_path: Path) -> None:
     for block in blocks(page, "json"):
         (tmp_path / "x.jsonl").write_text(block, encoding="utf-8")
-        found = EmbedTask.read(tmp_path / "x.jsonl", Reading())
-        assert [json.loads(line).get("negative") for line in block.splitlines()] == [
-            e.negative for e in found
-        ]
+        found = EmbedTask.read(tmp_path / "x.jsonl", ReadOptions())
+        assert [json.loads(line).get("negative") for line in block.splitlines()] == [e.negative for e in found]
     text = (ROOT / page).read_text(encoding="utf-8")
     for name in re.findall(r"`task\.(\w+)", text):
         assert name in vars(Embed()), name

@@ -46,11 +46,17 @@ SMALLER = {
     },
     "bench": {"20": "1"},
 }
-TINY = ["model.layers=1", "model.width=16", "model.heads=2", "data.length=32", "data.batch_tokens=256"]
+TINY = [
+    "model.num_hidden_layers=1",
+    "model.hidden_size=16",
+    "model.num_attention_heads=2",
+    "data.max_length=32",
+    "data.tokens_per_step=256",
+]
 EXTRA: dict[str, list[str]] = {
     "pretrain": TINY,
     "bench": TINY,
-    "finetune": ["task.length=32", "train.budget=4 steps"],
+    "finetune": ["task.max_length=32", "train.budget=4 steps"],
 }
 
 
@@ -70,15 +76,11 @@ def write_files(folder: Path, chinese: bool) -> None:
     documents = [blank.join(draw.choices(words[:100], k=40)) + stop for _ in range(60)]
     (folder / "domain" / "text.txt").write_text("\n\n".join(documents), encoding="utf-8")
     for name, count in (("train", 60), ("test", 20)):
-        rows = [
-            f"{blank.join(draw.choices(words, k=8))},{draw.choice(['left', 'right'])}" for _ in range(count)
-        ]
+        rows = [f"{blank.join(draw.choices(words, k=8))},{draw.choice(['left', 'right'])}" for _ in range(count)]
         text = "\n".join(["text,label", *rows])
         (folder / f"{name}.csv").write_text(text + "\n", encoding="utf-8")
         tags = ["O", "B-PER", "B-LOC"]
-        sentences = [
-            "".join(f"{draw.choice(words)}\t{tags[place % 3]}\n" for place in range(6)) for _ in range(count)
-        ]
+        sentences = ["".join(f"{draw.choice(words)}\t{tags[place % 3]}\n" for place in range(6)) for _ in range(count)]
         (folder / f"{name}.conll").write_text("\n".join(sentences), encoding="utf-8")
     tasks = [
         {
@@ -200,7 +202,7 @@ def test_python(name: str, inside: Inside, capsys: pytest.CaptureFixture[str]) -
         ('"train.budget=30m"]', f'"train.budget=30m"{tiny}]'),
         (
             'out="runs/py/finetune"',
-            'overrides=["task.length=32", "train.budget=4 steps"], out="runs/py/finetune"',
+            'overrides=["task.max_length=32", "train.budget=4 steps"], out="runs/py/finetune"',
         ),
     ):
         assert code.count(old) == 1, old
@@ -216,7 +218,7 @@ def test_python_of_the_guide_to_data(
     inside(GUIDES[guide])
     (code,) = re.findall(r"```python\n(.*?)```", (ROOT / guide).read_text(encoding="utf-8"), re.DOTALL)
     tiny = code.replace(
-        'out="runs/py/rows"', 'overrides=["task.length=32", "train.budget=2 steps"], out="runs/py/rows"'
+        'out="runs/py/rows"', 'overrides=["task.max_length=32", "train.budget=2 steps"], out="runs/py/rows"'
     )
     assert tiny != code and "runs/mine/pretrain" in code
     tiny = tiny.replace("runs/mine/pretrain", str(pretrained))
@@ -232,8 +234,5 @@ def test_linked_files_exist(name: str) -> None:
 
 def test_both_say_the_same_of_what_can_be_typed() -> None:
     """Commands, whatever their options: no step is shown in one language only."""
-    kinds = [
-        {" ".join(shlex.split(command)[:2]) for readme, command in COMMANDS if readme == name}
-        for name in READMES
-    ]
+    kinds = [{" ".join(shlex.split(command)[:2]) for readme, command in COMMANDS if readme == name} for name in READMES]
     assert kinds[0] == kinds[1]

@@ -20,7 +20,7 @@ from unmask.evaluate.compare import (
     compare_tags,
     mcnemar,
 )
-from unmask.evaluate.saved import Predictions, compared, read, saved
+from unmask.evaluate.saved import Predictions, compared, load_predictions, read
 
 LABELS = ["a", "b", "c"]
 SENTENCES = [["D", "N", "V"], ["N"], ["D", "N", "N", "V"], ["V", "N"], ["D", "D"]]
@@ -56,9 +56,7 @@ def test_rows_with_one_label_have_all_that_the_page_shows() -> None:
     found = compare(reference, contestants(["a", "b", "b", "c", "b", "a"], ["a"] * 6), LABELS)
     assert (found["metric"], found["unit"], found["rows"]) == ("accuracy", "row", 6)
     assert found["models"][0]["accuracy"]["value"] == pytest.approx(5 / 6)
-    assert found["differences"][0]["mcnemar"] == pytest.approx(
-        mcnemar([1, 0, 1, 1, 1, 1], [1, 1, 0, 0, 0, 1])
-    )
+    assert found["differences"][0]["mcnemar"] == pytest.approx(mcnemar([1, 0, 1, 1, 1, 1], [1, 1, 0, 0, 0, 1]))
     row = found["per_label"][0]
     assert (row["label"], row["precision"], row["recall"], row["n"]) == ("a", 1.0, pytest.approx(2 / 3), 3)
     assert row["f1_low"] <= row["f1"] <= row["f1_high"]
@@ -98,9 +96,7 @@ def test_the_interval_of_a_difference_is_that_of_resampled_sentences() -> None:
     drawn = draw.integers(0, 80, size=(4000, 80))
     scores = (right[0][drawn].sum(1) - right[1][drawn].sum(1)) / tokens[drawn].sum(1)
     assert found["value"] == pytest.approx((right[0] - right[1]).sum() / tokens.sum())
-    assert [found["low"], found["high"]] == pytest.approx(
-        list(np.quantile(scores, [0.025, 0.975])), abs=0.008
-    )
+    assert [found["low"], found["high"]] == pytest.approx(list(np.quantile(scores, [0.025, 0.975])), abs=0.008)
 
 
 def test_spans_count_with_their_bounds_and_their_label() -> None:
@@ -158,18 +154,16 @@ def test_predictions_come_back_as_they_were_kept(tmp_path: Path) -> None:
     assert read(path) == predictions(file="测试.conll")
     spans = predictions(metric="entity_f1", reference=[[[0, 2, "X"]]], predicted=[[]], file="a.jsonl")
     spans.save(tmp_path)
-    assert [one.file for one in saved(tmp_path)] == ["a.jsonl", "测试.conll"]
-    assert saved(tmp_path / "nothing") == []
+    assert [one.file for one in load_predictions(tmp_path)] == ["a.jsonl", "测试.conll"]
+    assert load_predictions(tmp_path / "nothing") == []
 
 
-@pytest.mark.parametrize(
-    "content", ["", "{", "[]\n[]\n", '{"format": 2}\n{}\n', '{"format": 1, "task": "tag"}\n']
-)
+@pytest.mark.parametrize("content", ["", "{", "[]\n[]\n", '{"format": 2}\n{}\n', '{"format": 1, "task": "tag"}\n'])
 def test_a_damaged_file_of_predictions_is_named(tmp_path: Path, content: str) -> None:
     path = predictions().save(tmp_path)
     path.write_text(content)
     with pytest.raises(UserError, match="holds no predictions that can be read"):
-        saved(tmp_path)
+        load_predictions(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -201,9 +195,7 @@ def test_the_metric_of_rows_with_one_label_is_chosen() -> None:
     assert found["metric"] == "auc" and list(first)[2:] == ["auc", "accuracy", "macro_f1"]
     assert first["auc"]["value"] == 3 / 4 and second["auc"]["value"] == 0.5  # without probabilities: all tied
     assert found["differences"][0]["auc"]["value"] == 1 / 4
-    found = compare(
-        reference[:4], contestants(["a", "a", "a", "b"], ["a"] * 4), ["a", "b"], metric="matthews"
-    )
+    found = compare(reference[:4], contestants(["a", "a", "a", "b"], ["a"] * 4), ["a", "b"], metric="matthews")
     assert found["models"][0]["matthews"]["value"] == pytest.approx(2 / 12**0.5)
 
 
@@ -220,14 +212,10 @@ def test_rows_with_several_labels() -> None:
     found = compare_labels(reference, contestants(said, other), ["a", "b"])
     assert (found["kind"], found["metric"], found["labels"]) == ("labels", "micro_f1", ["a", "b", "z"])
     values = {key: found["models"][0][key]["value"] for key in ("micro_f1", "macro_f1", "subset_accuracy")}
-    assert values == pytest.approx(
-        {"micro_f1": 2 * 2 / (4 + 2), "macro_f1": (1 + 2 / 3) / 3, "subset_accuracy": 0.5}
-    )
+    assert values == pytest.approx({"micro_f1": 2 * 2 / (4 + 2), "macro_f1": (1 + 2 / 3) / 3, "subset_accuracy": 0.5})
     assert found["models"][1]["micro_f1"]["value"] == pytest.approx(2 * 2 / (4 + 4))
     difference = found["differences"][0]["subset_accuracy"]
-    assert (
-        difference["value"] == pytest.approx(0.5 - 0.25) and difference["low"] <= 0.25 <= difference["high"]
-    )
+    assert difference["value"] == pytest.approx(0.5 - 0.25) and difference["low"] <= 0.25 <= difference["high"]
     assert [row["label"] for row in found["per_label"]] == ["a", "b", "z"]
     auc = compare_labels(reference[:3], contestants(said[:3], other[:3]), ["a", "b"], metric="auc")
     assert auc["models"][0]["auc"]["value"] == pytest.approx((1 + 3 / 4) / 2)

@@ -8,10 +8,10 @@ from unmask import files
 from unmask.console import SILENT
 from unmask.data.tables import Columns, read_examples
 from unmask.errors import UserError
-from unmask.evaluate.saved import saved
-from unmask.evaluate.tested import kept_of, predictions_on, run_of
+from unmask.evaluate.saved import load_predictions
+from unmask.evaluate.tested import predictions_on, run_folder_of, to_saved_predictions
 from unmask.predict import load
-from unmask.tasks import Reading
+from unmask.tasks import ReadOptions
 from unmask.train.finetune import finetune
 
 
@@ -19,7 +19,7 @@ from unmask.train.finetune import finetune
 def tuned(pretrained: Path, table: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of two steps."""
     out = tmp_path_factory.mktemp("runs") / "tuned"
-    settings = ["train.budget=2 steps", "train.evaluations=1", "task.length=16"]
+    settings = ["train.budget=2 steps", "train.evaluations=1", "task.max_length=16"]
     return finetune(None, settings, model=pretrained, train=table, out=out, progress=SILENT).folder
 
 
@@ -28,13 +28,13 @@ def test_predictions_are_those_of_the_model_until_some_are_kept(tuned: Path, tab
     model, rows = load(tuned), read_examples(table, require_labels=True)
     assert (made.task, made.metric, made.labels) == ("classify", "accuracy", ["stone", "water"])
     assert made.reference == [row.label for row in rows] and made.sha256 == files.sha256(table)
-    assert made.predicted == [label.name for label in model(rows)]
-    assert saved(tuned) == [], "looking at a run does not change it"
-    kept = kept_of(model, rows, model.predict(rows), table, Reading())
+    assert made.predictions == [label.name for label in model(rows)]
+    assert load_predictions(tuned) == [], "looking at a run does not change it"
+    kept = to_saved_predictions(model, rows, model.predict(rows), table, ReadOptions())
     turned = {"stone": "water", "water": "stone"}
-    object.__setattr__(kept, "predicted", [turned[name] for name in kept.predicted])
+    object.__setattr__(kept, "predicted", [turned[name] for name in kept.predictions])
     kept.save(tuned)
-    assert predictions_on(tuned, table).predicted == [turned[name] for name in made.predicted]
+    assert predictions_on(tuned, table).predictions == [turned[name] for name in made.predictions]
 
 
 def test_columns_that_are_named_are_read_whatever_was_kept(tuned: Path, table: Path, tmp_path: Path) -> None:
@@ -46,8 +46,8 @@ def test_columns_that_are_named_are_read_whatever_was_kept(tuned: Path, table: P
     file.write_text("\n".join(["text,label,other", *lines]) + "\n", encoding="utf-8")
     usual = predictions_on(tuned, file)
     usual.save(tuned)
-    swapped = predictions_on(tuned, file, reading=Reading(Columns(label="other")))
-    assert swapped.predicted == usual.predicted
+    swapped = predictions_on(tuned, file, reading=ReadOptions(Columns(label="other")))
+    assert swapped.predictions == usual.predictions
     assert list(swapped.reference) == [other[label] for label in usual.reference]
 
 
@@ -56,15 +56,15 @@ def test_labels_that_the_model_does_not_know_are_an_error(tuned: Path, tmp_path:
     file.write_text("text,label\nriver,water\nfire,lava\n", encoding="utf-8")
     with pytest.raises(UserError, match='line 3: label "lava" is not among'):
         predictions_on(tuned, file)
-    skipped = predictions_on(tuned, file, reading=Reading(on_error="skip"))
+    skipped = predictions_on(tuned, file, reading=ReadOptions(on_error="skip"))
     assert len(skipped.reference) == 1
     skipped.save(tuned)  # what was read in one way is not taken for what was read in another
-    assert len(predictions_on(tuned, file, reading=Reading(on_error="skip")).reference) == 1
-    assert len(predictions_on(tuned, file, reading=Reading(unknown_labels="wrong")).reference) == 2
+    assert len(predictions_on(tuned, file, reading=ReadOptions(on_error="skip")).reference) == 1
+    assert len(predictions_on(tuned, file, reading=ReadOptions(unknown_labels="wrong")).reference) == 2
     with pytest.raises(UserError, match='line 3: label "lava" is not among'):
         predictions_on(tuned, file)
 
 
 def test_a_model_knows_its_run(tuned: Path, tmp_path: Path) -> None:
-    assert run_of(tuned) == run_of(tuned / "model") == tuned
-    assert run_of(tmp_path) is None and run_of(tuned / "checkpoints") is None
+    assert run_folder_of(tuned) == run_folder_of(tuned / "model") == tuned
+    assert run_folder_of(tmp_path) is None and run_folder_of(tuned / "checkpoints") is None

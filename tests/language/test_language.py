@@ -114,10 +114,7 @@ def every_template() -> list[tuple[str, str]]:
 
 @pytest.mark.parametrize(("text", "other"), every_template())
 def test_every_template_is_found_and_lets_values_through(chinese: None, text: str, other: str) -> None:
-    values = {
-        hole[1]: f"{int(hole[1]) + 2},345" if hole[2] == "n" else f"Zq{hole[1]}"
-        for hole in HOLE.finditer(text)
-    }
+    values = {hole[1]: f"{int(hole[1]) + 2},345" if hole[2] == "n" else f"Zq{hole[1]}" for hole in HOLE.finditer(text)}
     shown = HOLE.sub(lambda hole: values[hole[1]], text)
     wanted = HOLE.sub(lambda hole: values[hole[1]], other)
     assert label(shown).replace(" ", "") == wanted.replace(" ", "")
@@ -201,14 +198,14 @@ def test_paths_have_blanks_beside_characters(chinese: None) -> None:
 
 def test_facts_line_up_by_cells(chinese: None) -> None:
     error = UserError("x", did_you_mean="Z", given="中文", to_do="run the same command again")
-    for shown, starts in ((str(error), "Z中r"), (error.shown(translate, label), "Z中再")):
+    for shown, starts in ((str(error), "Z中r"), (error.render(translate, label), "Z中再")):
         lines = zip(shown.splitlines()[1:], starts, strict=True)
         assert len({cell_len(line[: line.index(start)]) for line, start in lines}) == 1
 
 
 def test_piped_work_lines_up_by_cells(chinese: None, capfd: pytest.CaptureFixture[str]) -> None:
     for title in ("Corpus", "Pretraining", "Fine-tuning"):
-        with console.work(title, number=3) as work:
+        with console.start_step(title, number=3) as work:
             work.start(100, "rows")
             work.result("40 rows of x.csv")
     out, err = capfd.readouterr()
@@ -219,12 +216,10 @@ def test_piped_work_lines_up_by_cells(chinese: None, capfd: pytest.CaptureFixtur
     assert all(line.endswith(" 秒") for line in lines)
 
 
-def test_work_under_way(
-    chinese: None, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_work_under_way(chinese: None, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     now = [0.0]
     monkeypatch.setattr(console.time, "monotonic", lambda: now[0])
-    with console.work("Pretraining") as work:
+    with console.start_step("Pretraining") as work:
         work.start(100.0, "tokens")
         work.show("4,310 tokens/s  loss 5.91 (unigram 7.02)")
         now[0] = 20.0
@@ -233,9 +228,7 @@ def test_work_under_way(
     assert "词元/秒" in status and "损失 5.91（只凭词频 7.02）" in status and "剩余 3 分钟" in status
 
 
-def test_tables_translate_headings_and_texts_of_ours_only(
-    chinese: None, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_tables_translate_headings_and_texts_of_ours_only(chinese: None, capsys: pytest.CaptureFixture[str]) -> None:
     console.table(["label", Verbatim("text"), "rows"], [["source", "model", 3]])
     console.table(["setting", "what it is"], [["source", "what is learnt"]], prose=(1,))
     out = capsys.readouterr().out
@@ -244,12 +237,12 @@ def test_tables_translate_headings_and_texts_of_ours_only(
 
 
 def test_results_for_programs_stay(chinese: None, capsys: pytest.CaptureFixture[str]) -> None:
-    console.say('{"what": "what is learnt"}')
-    console.say_json({"text": "no labels"})
-    console.say_plain("no labels")
-    console.say("baselines")
+    console.print_text('{"what": "what is learnt"}')
+    console.print_json({"text": "no labels"})
+    console.print_plain("no labels")
+    console.print_text("baselines")
     assert not CHINESE.search(capsys.readouterr().out)
-    console.say("no labels")
+    console.print_text("no labels")
     assert capsys.readouterr().out == "没有标签\n"
 
 
@@ -260,9 +253,7 @@ def test_help_and_usage_in_chinese(capsys: pytest.CaptureFixture[str]) -> None:
     before = call(capsys, "finetune", "--help")
     code, out, _ = call(capsys, "finetune", "--help", "--lang", "zh")
     shown = " ".join(out.split())
-    assert (
-        code == 0 and shown.startswith("用法：unmask finetune") and "示例：unmask finetune --model" in shown
-    )
+    assert code == 0 and shown.startswith("用法：unmask finetune") and "示例：unmask finetune --model" in shown
     assert "为某个任务训练模型" in shown and "选项" in shown and "显示此帮助并退出" in shown
     assert not re.search(r"\b(Options|Arguments|default|Usage|Show)\b", out)
     assert call(capsys, "finetune", "--help") == before, "English comes back as it was"
@@ -300,8 +291,8 @@ def test_a_users_mistake_in_chinese(capsys: pytest.CaptureFixture[str]) -> None:
     assert err.startswith("错误：tinny 不是配方\n  是否想写  tiny\n  允许的    YAML 文件，或 answer, base")
     code, _, err = call(capsys, "recipe", "show", "tiny", "model.layerz=6", "--lang", "zh")
     assert code == 1 and err.startswith("错误：tiny：model.layerz 不是一项设置\n  给出的    layerz: 6\n")
-    code, _, err = call(capsys, "recipe", "show", "tiny", "model.layers=0", "--lang", "zh")
-    assert "tiny：model.layers 无法使用" in err and "大于或等于 1" in err
+    code, _, err = call(capsys, "recipe", "show", "tiny", "model.num_hidden_layers=0", "--lang", "zh")
+    assert "tiny：model.num_hidden_layers 无法使用" in err and "大于或等于 1" in err
 
 
 def test_a_whole_job_in_chinese(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
@@ -357,9 +348,7 @@ def test_the_environment_chooses_and_the_option_overrides(
     assert "is not a recipe" in call(capsys, "recipe", "show", "tinny", "--lang", "en")[2]
 
 
-def test_an_unknown_language_is_said(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_unknown_language_is_said(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     code, _, err = call(capsys, "data", "list", "--lang", "fr")
     assert code == 1 and "there are no messages in the language 'fr'" in err and "en, zh" in err
     assert call(capsys, "data", "list", "--lang")[0] == 1
@@ -387,6 +376,6 @@ def test_output_that_cannot_be_encoded_is_no_crash(monkeypatch: pytest.MonkeyPat
     set_language("zh")
     raw = io.BytesIO()
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(raw, encoding="ascii", errors="replace"))
-    console.say("no labels")
+    console.print_text("no labels")
     sys.stdout.flush()
     assert raw.getvalue() == b"????\n"

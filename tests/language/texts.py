@@ -39,9 +39,7 @@ VERBATIM = set(json.loads((Path(__file__).parent / "verbatim.json").read_text(en
 def numbered(text: str) -> str:
     """The template of a text with open holes."""
     numbers = itertools.count()
-    return re.sub(
-        f"[{OPEN}{NUMBER}]", lambda hole: f"{{{next(numbers)}{':n' if hole[0] == NUMBER else ''}}}", text
-    )
+    return re.sub(f"[{OPEN}{NUMBER}]", lambda hole: f"{{{next(numbers)}{':n' if hole[0] == NUMBER else ''}}}", text)
 
 
 def parted(text: str) -> Iterator[str]:
@@ -292,9 +290,7 @@ class Module:
         tuples = [node for node in ast.walk(rows) if isinstance(node, ast.Tuple)]
         for name in [node.id for node in ast.walk(rows) if isinstance(node, ast.Name)]:
             for node in ast.walk(function or self.tree):
-                if any(
-                    isinstance(target, ast.Name) and target.id == name for target, _ in _assignments(node)
-                ):
+                if any(isinstance(target, ast.Name) and target.id == name for target, _ in _assignments(node)):
                     tuples += [one for one in ast.walk(node) if isinstance(one, ast.Tuple)]
                 if (
                     isinstance(node, ast.Call)

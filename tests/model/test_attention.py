@@ -15,8 +15,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from unmask.errors import UserError
 from unmask.model import attention
-from unmask.model.attention import BACKENDS, Spans, attend
-from unmask.model.spans import MASK_ROWS, grouped
+from unmask.model.attention import BACKENDS, SequenceLayout, attend
+from unmask.model.spans import MASK_COST, plan_groups
 
 F64 = npt.NDArray[np.float64]
 
@@ -29,11 +29,7 @@ def formula(
     result = np.zeros_like(value)
     for head in range(heads):
         for i in range(length):
-            seen = [
-                j
-                for j in range(length)
-                if (window is None or abs(i - j) <= window) and (not causal or j <= i)
-            ]
+            seen = [j for j in range(length) if (window is None or abs(i - j) <= window) and (not causal or j <= i)]
             scores = np.array([query[i, head] @ key[j, head] / np.sqrt(width) for j in seen])
             weights = np.exp(scores - scores.max())
             weights /= weights.sum()
@@ -43,9 +39,7 @@ def formula(
 
 def inputs(lengths: list[int], heads: int = 2, width: int = 4, seed: int = 0) -> tuple[torch.Tensor, ...]:
     draw = torch.Generator().manual_seed(seed)
-    return tuple(
-        torch.randn(sum(lengths), heads, width, generator=draw, dtype=torch.float64) for _ in range(3)
-    )
+    return tuple(torch.randn(sum(lengths), heads, width, generator=draw, dtype=torch.float64) for _ in range(3))
 
 
 def padded(packed: torch.Tensor, lengths: list[int], filler: float = 0.0) -> torch.Tensor:
@@ -74,11 +68,9 @@ def backend(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 @given(lengths=some_lengths, window=windows, causal=st.booleans(), seed=st.integers(0, 99))
-def test_packed_is_the_formula(
-    backend: str, lengths: list[int], window: int | None, causal: bool, seed: int
-) -> None:
+def test_packed_is_the_formula(backend: str, lengths: list[int], window: int | None, causal: bool, seed: int) -> None:
     q, k, v = inputs(lengths, seed=seed)
-    mixed = attend(q, k, v, Spans.packed(lengths), window=window, causal=causal, backend=backend)  # type: ignore[arg-type]
+    mixed = attend(q, k, v, SequenceLayout.packed(lengths), window=window, causal=causal, backend=backend)  # type: ignore[arg-type]
     parts = [x.split(lengths) for x in (q, k, v)]
     for row, got in enumerate(mixed.split(lengths)):
         wanted = formula(*(part[row].numpy() for part in parts), window, causal)
@@ -91,7 +83,7 @@ def test_padded_is_the_formula_whatever_stands_in_the_padding(
 ) -> None:
     q, k, v = inputs(lengths)
     rectangles = [padded(x, lengths, filler=7.0) for x in (q, k, v)]
-    spans = Spans.padded(mask_of(lengths))
+    spans = SequenceLayout.padded(mask_of(lengths))
     mixed = attend(*rectangles, spans, window=window, causal=causal, backend=backend)  # type: ignore[arg-type,misc]
     assert torch.isfinite(mixed).all()
     parts = [x.split(lengths) for x in (q, k, v)]
@@ -106,7 +98,7 @@ def test_gradients_agree_over_backends_and_layouts(
 ) -> None:
     found = []
     for name in dict.fromkeys(["reference", backend]):
-        for spans in (Spans.packed(lengths), Spans.padded(mask_of(lengths))):
+        for spans in (SequenceLayout.packed(lengths), SequenceLayout.padded(mask_of(lengths))):
             leaves = [x.requires_grad_() for x in inputs(lengths)]
             given = leaves if spans.is_packed else [padded(x, lengths) for x in leaves]
             mixed = attend(*given, spans, window=window, causal=causal, backend=name)  # type: ignore[arg-type,misc]
@@ -121,14 +113,14 @@ def test_gradients_agree_over_backends_and_layouts(
 
 def test_reference_gradient_is_that_of_finite_differences() -> None:
     leaves = [x.requires_grad_() for x in inputs([3, 5])]
-    spans = Spans.packed([3, 5])
+    spans = SequenceLayout.packed([3, 5])
     assert torch.autograd.gradcheck(lambda *x: attend(*x, spans, window=1, backend="reference"), leaves)
 
 
 def test_nothing_leaks_between_neighbours_of_one_group() -> None:
     lengths = [5, 7, 7, 3]
     q, k, v = inputs(lengths)
-    spans = Spans.packed(lengths)
+    spans = SequenceLayout.packed(lengths)
     assert len(spans.groups(16)) == 1  # padded together inside
     before = attend(q, k, v, spans).split(lengths)
     place = slice(5, 12)
@@ -145,7 +137,7 @@ def test_dropout_keeps_the_expectation_and_drops_weights() -> None:
     ones = torch.ones_like(q)
     for backend in BACKENDS:
         drawn = torch.stack(
-            [attend(q, k, ones, Spans.packed([8]), dropout=0.3, backend=backend) for _ in range(600)]  # type: ignore[arg-type]
+            [attend(q, k, ones, SequenceLayout.packed([8]), dropout=0.3, backend=backend) for _ in range(600)]  # type: ignore[arg-type]
         )
         assert drawn.mean().item() == pytest.approx(1.0, abs=0.03)
         assert drawn.std().item() > 0.05
@@ -153,30 +145,30 @@ def test_dropout_keeps_the_expectation_and_drops_weights() -> None:
 
 @given(lengths=some_lengths)
 def test_spans_know_positions_and_first_places(lengths: list[int]) -> None:
-    spans = Spans.packed(lengths)
-    assert spans.positions.tolist() == [place for length in lengths for place in range(length)]
-    assert spans.first.tolist() == [sum(lengths[:row]) for row in range(len(lengths))]
-    assert spans.longest == max(lengths)
-    grid = Spans.padded(mask_of(lengths))
-    assert grid.longest == max(lengths) and not grid.is_packed
-    assert grid.first.tolist() == [row * max(lengths) for row in range(len(lengths))]
-    assert all(row == list(range(max(lengths))) for row in grid.positions.tolist())
+    spans = SequenceLayout.packed(lengths)
+    assert spans.position_ids.tolist() == [place for length in lengths for place in range(length)]
+    assert spans.first_tokens.tolist() == [sum(lengths[:row]) for row in range(len(lengths))]
+    assert spans.max_seqlen == max(lengths)
+    grid = SequenceLayout.padded(mask_of(lengths))
+    assert grid.max_seqlen == max(lengths) and not grid.is_packed
+    assert grid.first_tokens.tolist() == [row * max(lengths) for row in range(len(lengths))]
+    assert all(row == list(range(max(lengths))) for row in grid.position_ids.tolist())
 
 
 @given(lengths=some_lengths, call=st.sampled_from([0, 12, 500]))
 def test_groups_cover_all_places_once_and_cost_least(lengths: list[int], call: int) -> None:
-    groups = grouped(lengths, call)
+    groups = plan_groups(lengths, call)
     assert sum(group.count for group in groups) == len(lengths)
     tokens = torch.arange(sum(lengths))
     for group, part in zip(groups, tokens.split([group.tokens for group in groups]), strict=True):
-        spread = group.spread(part)
-        assert spread.shape == (group.count, group.longest)
-        assert torch.equal(group.gather(spread), part)
+        spread = group.pad(part)
+        assert spread.shape == (group.count, group.max_seqlen)
+        assert torch.equal(group.unpad(spread), part)
         if group.mask is not None:
             assert torch.equal(spread[group.mask], part)
 
     def cost(parts: Iterator[list[int]]) -> float:
-        return sum(call + len(p) * max(p) * (1 if len(set(p)) == 1 else 1 + MASK_ROWS) for p in parts if p)
+        return sum(call + len(p) * max(p) * (1 if len(set(p)) == 1 else 1 + MASK_COST) for p in parts if p)
 
     edges = [0, *itertools.accumulate(group.count for group in groups)]
     found = cost(lengths[a:b] for a, b in itertools.pairwise(edges))
@@ -187,24 +179,24 @@ def test_groups_cover_all_places_once_and_cost_least(lengths: list[int], call: i
 
 
 def test_equally_long_sequences_are_never_copied() -> None:
-    assert [group.source for group in grouped([128] * 9 + [64] * 20, call=12)] == [None, None]
-    assert len(grouped([40, 39, 38], call=0)) == 3 and len(grouped([40, 39, 38], call=4096)) == 1
+    assert [group.source for group in plan_groups([128] * 9 + [64] * 20, call_cost=12)] == [None, None]
+    assert len(plan_groups([40, 39, 38], call_cost=0)) == 3 and len(plan_groups([40, 39, 38], call_cost=4096)) == 1
 
 
 def test_an_empty_sequence_has_no_place() -> None:
     for lengths in ([], [3, 0]):
         with pytest.raises(AssertionError):
-            Spans.packed(lengths)
+            SequenceLayout.packed(lengths)
 
 
 def test_moving_spans_keeps_everything() -> None:
-    spans = Spans.packed([4, 3, 40])
+    spans = SequenceLayout.packed([4, 3, 40])
     q, k, v = inputs([4, 3, 40])
     before = attend(q, k, v, spans, window=2)
     moved = spans.to("cpu")
-    assert moved.lengths == spans.lengths and torch.equal(moved.positions, spans.positions)
-    assert moved.bounds is not None and moved.bounds.tolist() == [0, 4, 7, 47]
-    assert moved.bounds.dtype == torch.int32 and not moved.made and spans.made
+    assert moved.lengths == spans.lengths and torch.equal(moved.position_ids, spans.position_ids)
+    assert moved.cu_seqlens is not None and moved.cu_seqlens.tolist() == [0, 4, 7, 47]
+    assert moved.cu_seqlens.dtype == torch.int32 and not moved.cache and spans.cache
     assert torch.equal(attend(q, k, v, moved, window=2), before)
 
 
@@ -216,8 +208,8 @@ def test_moving_spans_keeps_everything() -> None:
 def test_windows_of_long_sequences_are_the_masked_rectangle(window: int, layout: str) -> None:
     """With the block sizes of real use: sequences that end inside a block, long ones beside short ones."""
     lengths = [301, 256, 161, 40, 7]
-    assert attention.is_long(lengths[2], window) and not attention.is_long(lengths[3], window)
-    spans = Spans.packed(lengths) if layout == "packed" else Spans.padded(mask_of(lengths))
+    assert attention.is_blockwise(lengths[2], window) and not attention.is_blockwise(lengths[3], window)
+    spans = SequenceLayout.packed(lengths) if layout == "packed" else SequenceLayout.padded(mask_of(lengths))
     found = []
     for backend in ("reference", "sdpa"):
         leaves = [x.requires_grad_() for x in inputs(lengths, seed=window)]
@@ -247,7 +239,7 @@ class Largest(TorchDispatchMode):
 def test_a_window_makes_nothing_of_the_size_of_length_squared(layout: str) -> None:
     def largest(length: int, backend: str) -> int:
         leaves = [x.requires_grad_() for x in inputs([length], heads=1, width=2)]
-        spans = Spans.packed([length]) if layout == "packed" else Spans.padded(mask_of([length]))
+        spans = SequenceLayout.packed([length]) if layout == "packed" else SequenceLayout.padded(mask_of([length]))
         given = leaves if spans.is_packed else [x.unsqueeze(0) for x in leaves]
         with Largest() as seen:
             attend(*given, spans, window=64, backend=backend).sum().backward()  # type: ignore[arg-type,misc]
@@ -259,11 +251,11 @@ def test_a_window_makes_nothing_of_the_size_of_length_squared(layout: str) -> No
 
 def test_bands_are_made_once_for_all_layers() -> None:
     q, k, v = inputs([300])
-    spans = Spans.packed([300])
+    spans = SequenceLayout.packed([300])
     for _ in range(2):
         attend(q, k, v, spans, window=4)
         attend(q, k, v, spans, window=8)
-    bands = [known for known in spans.made if known[0] == "band"]
+    bands = [known for known in spans.cache if known[0] == "band"]
     assert len(bands) == 2
 
 
@@ -282,13 +274,9 @@ def double(option: str, calls: list[dict[str, Any]]) -> Callable[..., torch.Tens
         assert given["max_q"] == given["max_k"] == max(sizes)
         left, right = given.get("window_size", (-1, 0 if given.get("is_causal") else -1))
         result = []
-        for q, k, v in zip(
-            *(given[name].double().split(sizes) for name in ("query", "key", "value")), strict=True
-        ):
+        for q, k, v in zip(*(given[name].double().split(sizes) for name in ("query", "key", "value")), strict=True):
             ahead = torch.arange(len(q)) - torch.arange(len(q)).unsqueeze(1)
-            seen = (ahead <= (math.inf if right < 0 else right)) & (
-                ahead >= (-math.inf if left < 0 else -left)
-            )
+            seen = (ahead <= (math.inf if right < 0 else right)) & (ahead >= (-math.inf if left < 0 else -left))
             scores = torch.einsum("qhd,khd->hqk", q, k) / math.sqrt(q.shape[-1])
             weights = scores.masked_fill(~seen, -math.inf).softmax(-1)
             result.append(torch.einsum("hqk,khd->qhd", weights, v))
@@ -314,24 +302,22 @@ def test_auto_takes_the_kernel_where_it_can(
 ) -> None:
     lengths = [30, 20, 20, 3]
     q, k, v = (x.bfloat16() for x in inputs(lengths, width=8))
-    spans = Spans.packed(lengths)
+    spans = SequenceLayout.packed(lengths)
     mixed = attend(q, k, v, spans, window=window, causal=causal)
     old = "is_causal" in request.node.name
     assert len(kernel) == (0 if old and window is not None else 1)
-    wanted = attend(
-        q.double(), k.double(), v.double(), spans, window=window, causal=causal, backend="reference"
-    )
+    wanted = attend(q.double(), k.double(), v.double(), spans, window=window, causal=causal, backend="reference")
     torch.testing.assert_close(mixed.double(), wanted, atol=2e-2, rtol=0)
 
 
 def test_auto_goes_elsewhere_where_the_kernel_cannot(kernel: list[dict[str, Any]]) -> None:
     lengths = [6, 5]
     half = [x.half() for x in inputs(lengths, width=8)]
-    spans = Spans.packed(lengths)
+    spans = SequenceLayout.packed(lengths)
     attend(*half, spans, dropout=0.1)
     attend(*(x.float() for x in half), spans)  # type: ignore[misc]
     attend(*(x[..., :4] for x in half), spans)  # type: ignore[misc]
-    attend(*(padded(x, lengths) for x in half), Spans.padded(mask_of(lengths)))  # type: ignore[misc]
+    attend(*(padded(x, lengths) for x in half), SequenceLayout.padded(mask_of(lengths)))  # type: ignore[misc]
     attend(*half, spans, backend="sdpa")
     assert not kernel
     attend(*half, spans)
@@ -340,11 +326,11 @@ def test_auto_goes_elsewhere_where_the_kernel_cannot(kernel: list[dict[str, Any]
 
 def test_where_the_kernel_was_asked_for_it_is_said_why_it_cannot() -> None:
     with pytest.raises(UserError, match="varlen cannot be used here") as told:
-        attend(*inputs([3]), Spans.packed([3]), backend="varlen")
-    assert "NVIDIA GPU" in str(told.value) and "model.attention=auto" in str(told.value)
+        attend(*inputs([3]), SequenceLayout.packed([3]), backend="varlen")
+    assert "NVIDIA GPU" in str(told.value) and "model.attn_implementation=auto" in str(told.value)
 
 
 def test_torch_has_the_kernel_with_the_arguments_that_it_is_given() -> None:
-    assert all(map(attention._takes, "query key value cu_seq_q cu_seq_k max_q max_k".split()))
-    assert attention._takes("window_size") or attention._takes("is_causal")
-    assert not attention._takes("windows")
+    assert all(map(attention._supports, "query key value cu_seq_q cu_seq_k max_q max_k".split()))
+    assert attention._supports("window_size") or attention._supports("is_causal")
+    assert not attention._supports("windows")

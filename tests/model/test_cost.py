@@ -7,11 +7,11 @@ import torch
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from unmask.model.cost import forward_flops, kept_numbers, pairs
+from unmask.model.cost import activation_numbers, attention_pairs, forward_flops
 from unmask.model.encoder import Encoder, EncoderConfig
-from unmask.model.spans import Spans
-from unmask.model.vocabulary import VocabularyHead
-from unmask.train.speed import Work, flops
+from unmask.model.spans import SequenceLayout
+from unmask.model.vocabulary import MLMHead
+from unmask.train.speed import BatchWork, flops
 
 SETTINGS: dict[str, dict[str, Any]] = {
     "bert": {},
@@ -24,20 +24,28 @@ SETTINGS: dict[str, dict[str, Any]] = {
 
 
 def config_of(name: str, **settings: Any) -> EncoderConfig:
-    return EncoderConfig(vocabulary=50, layers=4, width=64, heads=4, length=128, **SETTINGS[name], **settings)
+    return EncoderConfig(
+        vocab_size=50,
+        num_hidden_layers=4,
+        hidden_size=64,
+        num_attention_heads=4,
+        max_position_embeddings=128,
+        **SETTINGS[name],
+        **settings,
+    )
 
 
 @pytest.mark.parametrize("name", SETTINGS)
 def test_a_forward_pass_has_the_flops_that_torch_counts(name: str) -> None:
     config, length = config_of(name, attention="reference"), 48
-    encoder, head = Encoder(config).eval(), VocabularyHead(config)
-    spans = Spans.packed([length, length])
+    encoder, head = Encoder(config).eval(), MLMHead(config)
+    spans = SequenceLayout.packed([length, length])
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         hidden = encoder(torch.zeros(2 * length, dtype=torch.int64), spans)
     found = forward_flops(config, length)
     outside = 0.0
     if config.window:  # the reference computes what lies outside of the window of two layers, and masks it
-        outside = 2 * 4 * config.width * (length**2 - pairs(length, 5)) / length
+        outside = 2 * 4 * config.hidden_size * (length**2 - attention_pairs(length, 5)) / length
     assert sum(found.values()) - found["masked"] == counter.get_total_flops() / (2 * length) - outside
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         head(hidden[:3], encoder)
@@ -47,7 +55,7 @@ def test_a_forward_pass_has_the_flops_that_torch_counts(name: str) -> None:
 @pytest.mark.parametrize("name", ["bert", "gated", "local"])
 def test_training_takes_three_times_as_many(name: str) -> None:
     config = config_of(name)
-    once, thrice = forward_flops(config, 128), flops(config, Work([128], [128]))
+    once, thrice = forward_flops(config, 128), flops(config, BatchWork([128], [128]))
     assert thrice["attention"] + thrice["feed_forward"] == pytest.approx(
         3 * 128 * (once["attention"] + once["feed_forward"])
     )
@@ -58,9 +66,7 @@ def test_about_as_many_numbers_are_kept_as_torch_saves(name: str) -> None:
     config, lengths = config_of(name), [64] * 4
     encoder = Encoder(config).train()
     own = {p.untyped_storage().data_ptr() for p in [*encoder.parameters(), *encoder.buffers()]}
-    saved: dict[
-        int, tuple[int, Tensor]
-    ] = {}  # with the tensors: a storage that is freed gives its place to others
+    saved: dict[int, tuple[int, Tensor]] = {}  # with the tensors: a storage that is freed gives its place to others
 
     def note(tensor: Tensor) -> Tensor:
         storage = tensor.untyped_storage()
@@ -69,6 +75,6 @@ def test_about_as_many_numbers_are_kept_as_torch_saves(name: str) -> None:
         return tensor
 
     with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
-        encoder(torch.zeros(sum(lengths), dtype=torch.int64), Spans.packed(lengths))
+        encoder(torch.zeros(sum(lengths), dtype=torch.int64), SequenceLayout.packed(lengths))
     measured = sum(size for size, _ in saved.values()) / 4 / sum(lengths)
-    assert kept_numbers(config) == pytest.approx(measured, rel=0.05)
+    assert activation_numbers(config) == pytest.approx(measured, rel=0.05)

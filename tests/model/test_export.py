@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from unmask.model.attention import Spans
+from unmask.model.attention import SequenceLayout
 from unmask.model.encoder import Encoder, EncoderConfig
 
 
@@ -18,7 +18,7 @@ class Padded(nn.Module):
         self.encoder = encoder
 
     def forward(self, ids: Tensor, mask: Tensor, segments: Tensor) -> Tensor:
-        return self.encoder(ids, Spans.padded(mask), segments)  # type: ignore[no-any-return]
+        return self.encoder(ids, SequenceLayout.padded(mask), segments)  # type: ignore[no-any-return]
 
 
 def arguments(batch: int, length: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -43,10 +43,15 @@ VARIANTS = {
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_two_layers_export_for_any_batch_and_length(
-    make_encoder: Callable[..., Encoder], variant: str
-) -> None:
-    config = EncoderConfig(vocabulary=96, layers=2, width=16, heads=2, length=64, **VARIANTS[variant])
+def test_two_layers_export_for_any_batch_and_length(make_encoder: Callable[..., Encoder], variant: str) -> None:
+    config = EncoderConfig(
+        vocab_size=96,
+        num_hidden_layers=2,
+        hidden_size=16,
+        num_attention_heads=2,
+        max_position_embeddings=64,
+        **VARIANTS[variant],
+    )
     module = Padded(make_encoder(config))
     batch, length = torch.export.Dim("batch"), torch.export.Dim("length", max=64)
     shapes = {name: {0: batch, 1: length} for name in ("ids", "mask", "segments")}

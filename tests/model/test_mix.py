@@ -13,7 +13,7 @@ from unmask.model.mix import LayerMix
 
 def states_of(encoder: Encoder, batch: Batch) -> tuple[torch.Tensor, list[torch.Tensor]]:
     states: list[torch.Tensor] = []
-    return encoder(batch.ids, batch.spans, batch.segments, states=states), states
+    return encoder(batch.input_ids, batch.layout, batch.token_type_ids, states=states), states
 
 
 @pytest.mark.parametrize("norm", ["post", "pre"])
@@ -24,13 +24,11 @@ def test_a_state_is_what_an_encoder_of_so_many_layers_returns(
     with torch.no_grad():
         hidden, states = states_of(encoder, batch)
         assert len(states) == 4 and torch.equal(hidden, states[3])
-        assert torch.equal(hidden, encoder(batch.ids, batch.spans, batch.segments))
+        assert torch.equal(hidden, encoder(batch.input_ids, batch.layout, batch.token_type_ids))
         for layers in (1, 2):
             shorter = make_encoder(changed(tiny, layers=layers, norm=norm))
-            shorter.load_state_dict(
-                {n: t for n, t in encoder.state_dict().items() if n in shorter.state_dict()}
-            )
-            torch.testing.assert_close(shorter(batch.ids, batch.spans, batch.segments), states[layers])
+            shorter.load_state_dict({n: t for n, t in encoder.state_dict().items() if n in shorter.state_dict()})
+            torch.testing.assert_close(shorter(batch.input_ids, batch.layout, batch.token_type_ids), states[layers])
 
 
 def test_one_hot_weights_give_that_layer_and_others_the_sum(

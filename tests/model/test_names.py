@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from unmask.model.encoder import Encoder, EncoderConfig
 from unmask.model.names import BERT, from_public, to_public
 from unmask.model.pooler import Pooler
-from unmask.model.vocabulary import VocabularyHead
+from unmask.model.vocabulary import MLMHead
 
 PUBLISHED = """
 bert.embeddings.word_embeddings.weight
@@ -52,10 +52,17 @@ qa_outputs.bias
 
 @pytest.fixture
 def tensors(make_encoder: Callable[..., Encoder]) -> dict[str, Tensor]:
-    config = EncoderConfig(vocabulary=20, layers=3, width=8, heads=2, length=8, positions="learned")
+    config = EncoderConfig(
+        vocab_size=20,
+        num_hidden_layers=3,
+        hidden_size=8,
+        num_attention_heads=2,
+        max_position_embeddings=8,
+        position_embedding_type="learned",
+    )
     modules: dict[str, nn.Module] = {
         "encoder": make_encoder(config),
-        "masked": VocabularyHead(config),
+        "masked": MLMHead(config),
         "pooler": Pooler(config).transform.dense,
         "next_sentence": nn.Linear(8, 2),
         "classifier": nn.Linear(8, 4),
@@ -66,9 +73,7 @@ def tensors(make_encoder: Callable[..., Encoder]) -> dict[str, Tensor]:
 
 def test_public_names_are_those_of_published_checkpoints(tensors: dict[str, Tensor]) -> None:
     public = to_public(tensors, BERT, blocks=3)
-    wanted = {
-        name.replace("N", str(n), 1) if "layer.N" in name else name for name in PUBLISHED for n in range(3)
-    }
+    wanted = {name.replace("N", str(n), 1) if "layer.N" in name else name for name in PUBLISHED for n in range(3)}
     assert set(public) == wanted
 
 

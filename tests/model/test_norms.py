@@ -35,8 +35,7 @@ def test_the_size_of_the_result_is_that_of_the_weights() -> None:
 def test_gradients_are_those_of_finite_differences() -> None:
     draw = torch.Generator().manual_seed(3)
     x, weight = (
-        torch.randn(*shape, generator=draw, dtype=torch.float64, requires_grad=True)
-        for shape in ((4, 5), (5,))
+        torch.randn(*shape, generator=draw, dtype=torch.float64, requires_grad=True) for shape in ((4, 5), (5,))
     )
     assert torch.autograd.gradcheck(lambda x, w: norms._RMS.apply(x, w, 0.01), (x, weight))  # type: ignore[no-untyped-call]
 

@@ -7,10 +7,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from unmask.model.attention import Spans
+from unmask.model.attention import SequenceLayout
 from unmask.model.encoder import EncoderConfig
 from unmask.model.pooler import AttentionPooling, Pooler, pool
-from unmask.model.sequences import owners
+from unmask.model.sequences import sequence_ids
 
 LENGTHS = [5, 3, 3, 1]
 ALONE: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
@@ -31,10 +31,10 @@ def attended(pooling: AttentionPooling, rows: torch.Tensor) -> torch.Tensor:
 
 @given(st.lists(st.integers(1, 6), min_size=1, max_size=7))
 def test_each_sequence_is_pooled_as_if_it_were_alone(lengths: list[int]) -> None:
-    hidden, spans = hidden_of(lengths), Spans.packed(lengths)
+    hidden, spans = hidden_of(lengths), SequenceLayout.packed(lengths)
     attention = AttentionPooling(6).double()
     torch.nn.init.normal_(attention.query.weight)
-    assert owners(spans).tolist() == [n for n, length in enumerate(lengths) for _ in range(length)]
+    assert sequence_ids(spans).tolist() == [n for n, length in enumerate(lengths) for _ in range(length)]
     parts = hidden.split(lengths)
     for pooling, alone in ALONE.items():
         wanted = torch.stack([alone(rows) for rows in parts])
@@ -48,7 +48,7 @@ def test_each_sequence_is_pooled_as_if_it_were_alone(lengths: list[int]) -> None
 
 
 def test_attention_with_equal_scores_is_the_mean_and_so_it_begins() -> None:
-    hidden, spans = hidden_of(LENGTHS), Spans.packed(LENGTHS)
+    hidden, spans = hidden_of(LENGTHS), SequenceLayout.packed(LENGTHS)
     attention = AttentionPooling(6).double()
     torch.testing.assert_close(attention(hidden, spans), pool(hidden, spans, "mean"), rtol=1e-6, atol=1e-6)
     attention(hidden, spans)[0, 0].backward()
@@ -56,7 +56,7 @@ def test_attention_with_equal_scores_is_the_mean_and_so_it_begins() -> None:
 
 
 def test_scores_of_any_size_make_weights() -> None:
-    hidden, spans = 1000 * hidden_of(LENGTHS), Spans.packed(LENGTHS)
+    hidden, spans = 1000 * hidden_of(LENGTHS), SequenceLayout.packed(LENGTHS)
     attention = AttentionPooling(6).double()
     torch.nn.init.ones_(attention.query.weight)
     pooled = attention(hidden, spans)
@@ -66,9 +66,9 @@ def test_scores_of_any_size_make_weights() -> None:
 
 @pytest.mark.parametrize("pooling", ["cls", "mean", "max", "attention"])
 def test_gradients_reach_the_tokens_that_are_read(pooling: str) -> None:
-    config = EncoderConfig(width=6, heads=2)
+    config = EncoderConfig(hidden_size=6, num_attention_heads=2)
     pooler = Pooler(config, pooling).double()  # type: ignore[arg-type]
-    hidden, spans = hidden_of(LENGTHS).requires_grad_(), Spans.packed(LENGTHS)
+    hidden, spans = hidden_of(LENGTHS).requires_grad_(), SequenceLayout.packed(LENGTHS)
     torch.autograd.gradcheck(lambda x: pooler(x, spans), [hidden], atol=1e-4, rtol=1e-3)
     pooler(hidden, spans)[0].sum().backward()
     assert hidden.grad is not None

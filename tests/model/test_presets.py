@@ -37,8 +37,11 @@ WITHOUT_POOLER = ("distilbert", "electra", "modernbert")
 @pytest.mark.parametrize("name", PRESETS)
 def test_every_preset_is_an_architecture(name: str) -> None:
     config = preset(name)
-    assert config.width % config.heads == 0 and config.width // config.heads in (64, 128)
-    assert not FAMILIES[config.family].lacks(config), "it can be written in its family's layout"
+    assert (
+        config.hidden_size % config.num_attention_heads == 0
+        and config.hidden_size // config.num_attention_heads in (64, 128)
+    )
+    assert not FAMILIES[config.family].why_not(config), "it can be written in its family's layout"
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
@@ -46,9 +49,9 @@ def test_it_has_the_published_number_of_parameters(name: str) -> None:
     vocabulary, published = PUBLISHED[name]
     with torch.device("meta"):
         encoder = Encoder(preset(name, vocabulary=vocabulary))
-    width = encoder.config.width
+    width = encoder.config.hidden_size
     pooler = 0 if name.startswith(WITHOUT_POOLER) else width * width + width
-    assert encoder.parameters_count + pooler == published
+    assert encoder.num_parameters + pooler == published
 
 
 def test_every_published_size_is_checked() -> None:
@@ -56,6 +59,6 @@ def test_every_published_size_is_checked() -> None:
 
 
 def test_settings_override_a_preset_and_are_checked() -> None:
-    assert preset("tiny", layers=2).layers == 2
+    assert preset("tiny", layers=2).num_hidden_layers == 2
     with pytest.raises(UserError, match="the preset tiny: depth is not a setting"):
         preset("tiny", depth=2)

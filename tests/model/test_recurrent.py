@@ -4,16 +4,16 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from unmask.model.attention import Spans
-from unmask.model.recurrent import BiLstm
+from unmask.model.attention import SequenceLayout
+from unmask.model.recurrent import BiLSTM
 
 
 @given(st.lists(st.integers(1, 7), min_size=1, max_size=6), st.integers(0, 3))
 def test_packed_is_one_by_one(lengths: list[int], seed: int) -> None:
     lengths = sorted(lengths, reverse=True)
     torch.manual_seed(seed)
-    module, hidden = BiLstm(6, 4).double(), torch.randn(sum(lengths), 6, dtype=torch.float64)
-    said = module(hidden, Spans.packed(lengths))
+    module, hidden = BiLSTM(6, 4).double(), torch.randn(sum(lengths), 6, dtype=torch.float64)
+    said = module(hidden, SequenceLayout.packed(lengths))
     alone = torch.cat([module.lstm(rows)[0] for rows in hidden.split(lengths)])
     torch.testing.assert_close(said, alone)
     padded = torch.nn.utils.rnn.pad_sequence(list(hidden.split(lengths)))
@@ -23,7 +23,7 @@ def test_packed_is_one_by_one(lengths: list[int], seed: int) -> None:
 
 
 def test_it_keeps_its_own_precision() -> None:
-    module = BiLstm(6, 4)
+    module = BiLSTM(6, 4)
     with torch.autocast("cpu", torch.bfloat16):
-        said = module(torch.randn(5, 6, dtype=torch.bfloat16), Spans.packed([3, 2]))
+        said = module(torch.randn(5, 6, dtype=torch.bfloat16), SequenceLayout.packed([3, 2]))
     assert said.dtype == torch.float32 and said.shape == (5, 8)

@@ -11,12 +11,12 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from unmask.model import vocabulary
 from unmask.model.encoder import Encoder, EncoderConfig
-from unmask.model.vocabulary import VocabularyHead, _SummedCrossEntropy, places_at_a_time
+from unmask.model.vocabulary import MLMHead, _SummedCrossEntropy, positions_per_chunk
 
 
 def test_logits_are_the_formula(make_encoder: Callable[..., Encoder], tiny: EncoderConfig) -> None:
     encoder = make_encoder(tiny)
-    head = VocabularyHead(tiny)
+    head = MLMHead(tiny)
     torch.nn.init.normal_(head.bias)
     hidden = torch.randn(5, 16)
     inner = hidden @ head.dense.weight.T + head.dense.bias
@@ -27,22 +27,16 @@ def test_logits_are_the_formula(make_encoder: Callable[..., Encoder], tiny: Enco
     torch.testing.assert_close(head(hidden, encoder), wanted, atol=1e-4, rtol=1e-4)
 
 
-def test_loss_is_the_sum_of_minus_log_probabilities(
-    make_encoder: Callable[..., Encoder], tiny: EncoderConfig
-) -> None:
-    encoder, head = make_encoder(tiny), VocabularyHead(tiny)
+def test_loss_is_the_sum_of_minus_log_probabilities(make_encoder: Callable[..., Encoder], tiny: EncoderConfig) -> None:
+    encoder, head = make_encoder(tiny), MLMHead(tiny)
     hidden, targets = torch.randn(4, 16), torch.tensor([5, 6, 7, 95])
     logits = head(hidden, encoder).double()
-    wanted = sum(
-        -(logits[row, target] - logits[row].exp().sum().log()).item() for row, target in enumerate(targets)
-    )
+    wanted = sum(-(logits[row, target] - logits[row].exp().sum().log()).item() for row, target in enumerate(targets))
     assert head.loss(hidden, targets, encoder).item() == pytest.approx(wanted, rel=1e-5)
 
 
-def test_the_embeddings_learn_through_the_head(
-    make_encoder: Callable[..., Encoder], tiny: EncoderConfig
-) -> None:
-    encoder, head = make_encoder(tiny), VocabularyHead(tiny)
+def test_the_embeddings_learn_through_the_head(make_encoder: Callable[..., Encoder], tiny: EncoderConfig) -> None:
+    encoder, head = make_encoder(tiny), MLMHead(tiny)
     head.loss(torch.randn(2, 16), torch.tensor([5, 9]), encoder).backward()
     assert encoder.embeddings.token.weight.grad is not None
     assert encoder.embeddings.token.weight.grad.abs().sum() > 0
@@ -54,8 +48,8 @@ def test_the_head_can_begin_with_frequencies(
     make_encoder: Callable[..., Encoder], tiny: EncoderConfig, counts: list[int]
 ) -> None:
     """With nothing to go by, it then says how frequent each piece is; half a time more, so that none is impossible."""
-    encoder, head = make_encoder(tiny), VocabularyHead(tiny)
-    head.begin_with(torch.tensor(counts))
+    encoder, head = make_encoder(tiny), MLMHead(tiny)
+    head.init_from_counts(torch.tensor(counts))
     with torch.no_grad():
         found = head(torch.zeros(2, 16), encoder).double().softmax(-1)
     wanted = torch.tensor([count + 0.5 for count in counts], dtype=torch.float64)
@@ -63,10 +57,8 @@ def test_the_head_can_begin_with_frequencies(
     assert head.bias.requires_grad and abs(float(head.bias.detach().mean())) < 1e-4
 
 
-def test_without_it_every_piece_is_as_likely(
-    make_encoder: Callable[..., Encoder], tiny: EncoderConfig
-) -> None:
-    logits = VocabularyHead(tiny)(torch.zeros(1, 16), make_encoder(tiny))
+def test_without_it_every_piece_is_as_likely(make_encoder: Callable[..., Encoder], tiny: EncoderConfig) -> None:
+    logits = MLMHead(tiny)(torch.zeros(1, 16), make_encoder(tiny))
     assert not logits.any()
 
 
@@ -103,9 +95,7 @@ def test_logits_far_apart_stay_finite() -> None:
         hidden *= 1e4
     found = _SummedCrossEntropy.apply(hidden, table, bias, targets, 4)
     found.backward()
-    wanted = F.cross_entropy(
-        F.linear(hidden.double(), table.double(), bias.double()), targets, reduction="sum"
-    )
+    wanted = F.cross_entropy(F.linear(hidden.double(), table.double(), bias.double()), targets, reduction="sum")
     torch.testing.assert_close(found.double(), wanted, rtol=1e-5, atol=0)
     assert all(leaf.grad.isfinite().all() for leaf in (hidden, table, bias))
 
@@ -114,7 +104,7 @@ def test_tied_embeddings_get_both_gradients(
     make_encoder: Callable[..., Encoder], tiny: EncoderConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Those of what is read and those of what is predicted, whether by the head or by the plain formula."""
-    encoder, head = make_encoder(tiny).double(), VocabularyHead(tiny).double()
+    encoder, head = make_encoder(tiny).double(), MLMHead(tiny).double()
     monkeypatch.setattr(vocabulary, "places_at_a_time", lambda table: 2)
     ids, targets = torch.tensor([5, 6, 5, 7, 9]), torch.tensor([9, 5, 80, 6, 5])
     table, found = encoder.embeddings.token.weight, []
@@ -130,9 +120,7 @@ def test_tied_embeddings_get_both_gradients(
 
 def test_products_in_bfloat16_sums_in_float32() -> None:
     hidden, table, bias, targets = case(300, torch.float32, pieces=50, width=16)
-    exact = F.cross_entropy(
-        F.linear(hidden.double(), table.double(), bias.double()), targets, reduction="sum"
-    )
+    exact = F.cross_entropy(F.linear(hidden.double(), table.double(), bias.double()), targets, reduction="sum")
     wanted = torch.autograd.grad(exact, (hidden, table, bias))
     with torch.autocast("cpu", torch.bfloat16):
         found = _SummedCrossEntropy.apply(hidden, table, bias, targets, 64)
@@ -145,22 +133,22 @@ def test_products_in_bfloat16_sums_in_float32() -> None:
 def test_three_products_and_never_all_logits(
     make_encoder: Callable[..., Encoder], tiny: EncoderConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    encoder, head = make_encoder(tiny), VocabularyHead(tiny)
-    monkeypatch.setattr(vocabulary, "CPU_CHUNK", 4 * 4 * tiny.vocabulary)
-    assert places_at_a_time(encoder.embeddings.token.weight) == 4
+    encoder, head = make_encoder(tiny), MLMHead(tiny)
+    monkeypatch.setattr(vocabulary, "CPU_CHUNK", 4 * 4 * tiny.vocab_size)
+    assert positions_per_chunk(encoder.embeddings.token.weight) == 4
     largest = 0
 
     class Largest(torch.utils._python_dispatch.TorchDispatchMode):
         def __torch_dispatch__(self, function, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]
             nonlocal largest
             made = function(*args, **(kwargs or {}))
-            if isinstance(made, torch.Tensor) and made.shape[-1:] == (tiny.vocabulary,) and made.ndim == 2:
+            if isinstance(made, torch.Tensor) and made.shape[-1:] == (tiny.vocab_size,) and made.ndim == 2:
                 largest = max(largest, made.shape[0])
             return made
 
-    hidden, targets = torch.randn(21, 16), torch.randint(0, tiny.vocabulary, (21,))
+    hidden, targets = torch.randn(21, 16), torch.randint(0, tiny.vocab_size, (21,))
     with FlopCounterMode(display=False) as counter, Largest():
         head.loss(hidden.requires_grad_(), targets, encoder).backward()
     dense = 3 * 2 * 21 * 16 * 16
-    assert counter.get_total_flops() == 3 * 2 * 21 * 16 * tiny.vocabulary + dense
+    assert counter.get_total_flops() == 3 * 2 * 21 * 16 * tiny.vocab_size + dense
     assert largest == 16  # rows: the table, transposed; logits are 4 at a time

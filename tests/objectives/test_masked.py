@@ -8,7 +8,7 @@ import pytest
 import torch
 from scipy import stats
 
-from unmask.data.batch import IGNORED, Batch, Row, pack
+from unmask.data.batch import IGNORE_INDEX, Batch, EncodedRow, pack
 from unmask.model.encoder import Encoder, EncoderConfig
 from unmask.objectives.masked import Masked, MaskedObjective
 
@@ -16,12 +16,12 @@ MASK, FIRST, VOCABULARY = 4, 5, 96
 
 
 def objective(**settings: object) -> MaskedObjective:
-    config = EncoderConfig(vocabulary=VOCABULARY, layers=1, width=16, heads=2)
+    config = EncoderConfig(vocab_size=VOCABULARY, num_hidden_layers=1, hidden_size=16, num_attention_heads=2)
     return Masked(**settings).build(config, MASK, FIRST)  # type: ignore[arg-type]
 
 
 def mask_of(batch: Batch) -> list[bool]:
-    return (batch.targets["masked"] != IGNORED).tolist()
+    return (batch.targets["masked"] != IGNORE_INDEX).tolist()
 
 
 @pytest.fixture
@@ -37,15 +37,15 @@ def within(count: int, n: int, share: float) -> bool:
 def test_the_published_shares(large: Batch, ratio: float) -> None:
     """Devlin et al. 2019, section 3.1: 80 % [MASK], 10 % random, 10 % unchanged."""
     hidden = objective(ratio=ratio).prepare(large, seed=0)
-    chosen = hidden.targets["masked"] != IGNORED
+    chosen = hidden.targets["masked"] != IGNORE_INDEX
     ordinary = large.flags & 4 == 0
     n = int(chosen.sum())
     assert within(n, int(ordinary.sum()), ratio)
-    assert hidden.counts["masked"] == n
+    assert hidden.target_counts["masked"] == n
     assert not (chosen & ~ordinary).any()
-    assert torch.equal(hidden.targets["masked"][chosen], large.ids[chosen])
-    assert torch.equal(hidden.ids[~chosen], large.ids[~chosen])
-    before, after = large.ids[chosen], hidden.ids[chosen]
+    assert torch.equal(hidden.targets["masked"][chosen], large.input_ids[chosen])
+    assert torch.equal(hidden.input_ids[~chosen], large.input_ids[~chosen])
+    before, after = large.input_ids[chosen], hidden.input_ids[chosen]
     spread = VOCABULARY - FIRST
     assert within(int((after == MASK).sum()), n, 0.8)
     assert within(int((after == before).sum()), n, 0.1 + 0.1 / spread)
@@ -57,22 +57,22 @@ def test_the_published_shares(large: Batch, ratio: float) -> None:
 
 def test_own_shares(large: Batch) -> None:
     every = objective(mask_share=1.0, random_share=0.0).prepare(large, 0)
-    chosen = every.targets["masked"] != IGNORED
-    assert (every.ids[chosen] == MASK).all()
+    chosen = every.targets["masked"] != IGNORE_INDEX
+    assert (every.input_ids[chosen] == MASK).all()
     none = objective(mask_share=0.0, random_share=0.0).prepare(large, 0)
-    assert torch.equal(none.ids, large.ids) and none.counts["masked"] > 0
+    assert torch.equal(none.input_ids, large.input_ids) and none.target_counts["masked"] > 0
     with pytest.raises(ValueError, match=r"mask_share \+ random_share"):
-        Masked(mask_share=0.8, random_share=0.3)
+        Masked(mask_replace_prob=0.8, random_replace_prob=0.3)
 
 
-def rows(lengths: list[int], epoch: int = 0) -> list[Row]:
+def rows(lengths: list[int], epoch: int = 0) -> list[EncodedRow]:
     draw = np.random.default_rng(0)
     made = []
     for number, length in enumerate(lengths):
         flags = draw.integers(0, 2, length).astype(np.uint8)
         flags[0] = flags[-1] = 4
         ids = draw.integers(FIRST, VOCABULARY, length)
-        made.append(Row(ids, np.zeros(length, dtype=np.int64), flags, example=number, epoch=epoch))
+        made.append(EncodedRow(ids, np.zeros(length, dtype=np.int64), flags, example=number, epoch=epoch))
     return made
 
 
@@ -81,22 +81,20 @@ def test_a_mask_depends_on_its_own_example_only(unit: str) -> None:
     made = rows([40, 17, 33, 17, 8])
     target = objective(unit=unit)
     together = target.prepare(pack(made), seed=7)
-    parts = together.ids.split(list(together.spans.lengths))
+    parts = together.input_ids.split(list(together.layout.lengths))
     for number, ids in zip(together.example.tolist(), parts, strict=True):
         alone = target.prepare(pack([made[number]]), seed=7)
-        assert alone.ids.tolist() == ids.tolist()
+        assert alone.input_ids.tolist() == ids.tolist()
     reversed_ = target.prepare(pack(made[::-1]), seed=7)
     assert sorted(
-        map(tuple, (x.tolist() for x in reversed_.ids.split(list(reversed_.spans.lengths))))
+        map(tuple, (x.tolist() for x in reversed_.input_ids.split(list(reversed_.layout.lengths))))
     ) == sorted(map(tuple, (x.tolist() for x in parts)))
 
 
 def test_masks_differ_between_epochs_seeds_and_examples() -> None:
     (row,) = rows([60])
     masks = {
-        tuple(
-            mask_of(objective(ratio=0.5).prepare(pack([dataclasses.replace(row, epoch=e, example=x)]), seed))
-        )
+        tuple(mask_of(objective(ratio=0.5).prepare(pack([dataclasses.replace(row, epoch=e, example=x)]), seed)))
         for e in range(3)
         for x in range(3)
         for seed in range(3)
@@ -127,8 +125,8 @@ def test_by_word_all_pieces_of_a_word_go_together(make_batch: Callable[..., Batc
 
 def test_pieces_of_a_word_have_fates_of_their_own(make_batch: Callable[..., Batch]) -> None:
     hidden = objective(unit="word", ratio=0.5, mask_share=0.5).prepare(make_batch([100] * 20), seed=0)
-    chosen = hidden.targets["masked"] != IGNORED
-    assert within(int((hidden.ids[chosen] == MASK).sum()), int(chosen.sum()), 0.5)
+    chosen = hidden.targets["masked"] != IGNORE_INDEX
+    assert within(int((hidden.input_ids[chosen] == MASK).sum()), int(chosen.sum()), 0.5)
 
 
 def test_the_ratio_moves_in_a_straight_line(large: Batch) -> None:
@@ -136,7 +134,7 @@ def test_the_ratio_moves_in_a_straight_line(large: Batch) -> None:
     ordinary = int((large.flags & 4 == 0).sum())
     for progress, ratio in ((0.0, 0.3), (0.25, 0.25), (0.5, 0.2), (1.0, 0.1)):
         batch = dataclasses.replace(large, progress=progress)
-        assert within(falling.prepare(batch, 0).counts["masked"], ordinary, ratio)
+        assert within(falling.prepare(batch, 0).target_counts["masked"], ordinary, ratio)
 
 
 def test_a_lower_ratio_hides_a_part_of_the_same_places(make_batch: Callable[..., Batch]) -> None:
@@ -153,14 +151,14 @@ def test_the_loss_is_the_cross_entropy_of_full_logits_at_masked_places(
     training: bool,
 ) -> None:
     encoder = make_encoder(tiny)
-    target = Masked(ratio=0.3, weight=0.5).build(tiny, MASK, FIRST).train(training)
-    batch = target.prepare(make_batch([30, 12, 20], vocabulary=tiny.vocabulary), seed=0)
-    hidden = encoder(batch.ids, batch.spans, batch.segments)
+    target = Masked(mask_prob=0.3, weight=0.5).build(tiny, MASK, FIRST).train(training)
+    batch = target.prepare(make_batch([30, 12, 20], vocabulary=tiny.vocab_size), seed=0)
+    hidden = encoder(batch.input_ids, batch.layout, batch.token_type_ids)
     part = target(encoder, hidden, batch)
     logits = target.head(hidden, encoder).detach().double().numpy()
     shifted = logits - logits.max(-1, keepdims=True)
     logs = shifted - np.log(np.exp(shifted).sum(-1, keepdims=True))
-    wanted = [(place, t) for place, t in enumerate(batch.targets["masked"].tolist()) if t != IGNORED]
+    wanted = [(place, t) for place, t in enumerate(batch.targets["masked"].tolist()) if t != IGNORE_INDEX]
     assert part.total.item() == pytest.approx(-sum(logs[place, t] for place, t in wanted), rel=1e-5)
     assert part.count == len(wanted) and part.weight == 0.5
     if training:
@@ -173,21 +171,21 @@ def test_the_loss_is_the_cross_entropy_of_full_logits_at_masked_places(
 def test_a_batch_with_nothing_masked_has_a_loss_of_nought(
     make_encoder: Callable[..., Encoder], make_batch: Callable[..., Batch], tiny: EncoderConfig
 ) -> None:
-    encoder, target = make_encoder(tiny), Masked(ratio=1e-9).build(tiny, MASK, FIRST)
-    batch = target.prepare(make_batch([6], vocabulary=tiny.vocabulary), seed=0)
-    part = target(encoder, encoder(batch.ids, batch.spans), batch)
+    encoder, target = make_encoder(tiny), Masked(mask_prob=1e-9).build(tiny, MASK, FIRST)
+    batch = target.prepare(make_batch([6], vocabulary=tiny.vocab_size), seed=0)
+    part = target(encoder, encoder(batch.input_ids, batch.layout), batch)
     assert part.count == 0 and part.total.item() == 0
     part.total.backward()
 
 
 def test_random_pieces_are_ordinary_ones_wherever_these_stand(large: Batch) -> None:
     """All from the first on is the same as naming them; else each of those named is drawn as often as another."""
-    config = EncoderConfig(vocabulary=VOCABULARY, layers=1, width=16, heads=2)
-    settings = Masked(mask_share=0.0, random_share=1.0)
+    config = EncoderConfig(vocab_size=VOCABULARY, num_hidden_layers=1, hidden_size=16, num_attention_heads=2)
+    settings = Masked(mask_replace_prob=0.0, random_replace_prob=1.0)
     named = settings.build(config, MASK, np.arange(FIRST, VOCABULARY)).prepare(large, 0)
-    assert torch.equal(named.ids, settings.build(config, MASK, FIRST).prepare(large, 0).ids)
+    assert torch.equal(named.input_ids, settings.build(config, MASK, FIRST).prepare(large, 0).input_ids)
     ordinary = np.array([0, 1, 3, 7, 8, 60, 95])
     hidden = settings.build(config, MASK, ordinary).prepare(large, 0)
-    drawn = hidden.ids[hidden.targets["masked"] != IGNORED].numpy()
+    drawn = hidden.input_ids[hidden.targets["masked"] != IGNORE_INDEX].numpy()
     assert set(drawn.tolist()) == set(ordinary.tolist())
     assert stats.chisquare(np.bincount(drawn)[ordinary]).pvalue > 1e-4

@@ -6,19 +6,17 @@ import numpy as np
 import pytest
 import torch
 
-from unmask.data.batch import Row, pack
+from unmask.data.batch import EncodedRow, pack
 from unmask.model.encoder import Encoder, EncoderConfig
 from unmask.objectives.order import NextSentence
 
 
-def test_the_loss_is_that_of_two_classes_on_cls(
-    make_encoder: Callable[..., Encoder], tiny: EncoderConfig
-) -> None:
+def test_the_loss_is_that_of_two_classes_on_cls(make_encoder: Callable[..., Encoder], tiny: EncoderConfig) -> None:
     encoder = make_encoder(tiny)
     objective = NextSentence(weight=0.7).build(tiny, 4, 5).eval()
     torch.nn.init.normal_(objective.head.weight)
     rows = [
-        Row(
+        EncodedRow(
             np.arange(n) + 5,
             np.zeros(n, dtype=np.int64),
             np.zeros(n, dtype=np.uint8),
@@ -28,7 +26,7 @@ def test_the_loss_is_that_of_two_classes_on_cls(
         for n in (4, 9, 7)
     ]
     batch = objective.prepare(pack(rows), seed=0)
-    hidden = encoder(batch.ids, batch.spans, batch.segments)
+    hidden = encoder(batch.input_ids, batch.layout, batch.token_type_ids)
     part = objective(encoder, hidden, batch)
     total, correct = 0.0, 0
     for state, label in zip(hidden[[0, 9, 16]], (1, 1, 0), strict=True):  # the longest first
@@ -41,6 +39,6 @@ def test_the_loss_is_that_of_two_classes_on_cls(
 
 
 def test_published_modules_are_bert_heads(tiny: EncoderConfig) -> None:
-    published = NextSentence().build(tiny, 4, 5).published()
+    published = NextSentence().build(tiny, 4, 5).saved_modules()
     assert published["pooler"].weight.shape == (16, 16)
     assert published["next_sentence"].weight.shape == (2, 16)

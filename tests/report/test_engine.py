@@ -97,9 +97,7 @@ def test_steps_that_were_no_number_leave_no_trace_in_a_plot(tmp_path: Path, bad:
 def test_time_is_told_in_a_unit_that_suits_it(seconds: float, unit: str) -> None:
     found = list(engine.panels([row(1), row(2, seconds=seconds)], ENGLISH))
     axes = [panel for panel in found if ENGLISH[f"{unit}.axis"] in panel.plot]
-    assert [panel.title for panel in axes] == [
-        ENGLISH[f"panel.{name}"] for name in ("loss.seconds", "rate", "wait")
-    ]
+    assert [panel.title for panel in axes] == [ENGLISH[f"panel.{name}"] for name in ("loss.seconds", "rate", "wait")]
 
 
 def test_several_runs_are_folded_and_one_is_not(tmp_path: Path) -> None:
@@ -128,9 +126,7 @@ def test_the_page_of_a_run_folder_shows_its_training(tmp_path: Path, language: s
 
 
 def test_a_run_without_a_log_has_no_such_section(tmp_path: Path) -> None:
-    assert not [
-        block for block in engine.how_it_went({"pretraining": {"steps": 3}}, tmp_path, ENGLISH) if block
-    ]
+    assert not [block for block in engine.how_it_went({"pretraining": {"steps": 3}}, tmp_path, ENGLISH) if block]
 
 
 def test_of_several_terms_the_one_is_drawn_that_is_compared() -> None:

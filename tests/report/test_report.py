@@ -214,15 +214,11 @@ def test_logs_may_be_missing_or_torn(tmp_path: Path) -> None:
 
 
 def test_the_same_run_gives_the_same_bytes(tmp_path: Path) -> None:
-    first, again = (
-        write_report(write_run(tmp_path / name, synthetic_results())).read_bytes() for name in ("a", "b")
-    )
+    first, again = (write_report(write_run(tmp_path / name, synthetic_results())).read_bytes() for name in ("a", "b"))
     assert first == again
 
 
-@pytest.mark.parametrize(
-    "content", ['{"format": 2, "kind": "quickstart"}', '{"format": 1, "kind": "x"}', "[]", "{"]
-)
+@pytest.mark.parametrize("content", ['{"format": 2, "kind": "quickstart"}', '{"format": 1, "kind": "x"}', "[]", "{"])
 def test_other_files_are_refused(tmp_path: Path, content: str) -> None:
     (tmp_path / "results.json").write_text(content)
     with pytest.raises(UserError, match=r"results\.json"):
@@ -234,9 +230,7 @@ def test_a_folder_without_results_is_refused(tmp_path: Path) -> None:
         write_report(tmp_path)
 
 
-def test_an_unknown_language_and_a_missing_library_are_named(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_unknown_language_and_a_missing_library_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run = write_run(tmp_path, synthetic_results() | {"language": "xx"})
     with pytest.raises(UserError, match="'xx'"):
         write_report(run)
@@ -278,9 +272,7 @@ def test_the_summary_says_what_the_interval_allows(
         if row["kind"] == kind:
             row["accuracy"] = value
     text = " ".join(summary.paragraphs(results, catalogue))
-    opening = {
-        verdict: catalogue[f"{kind}.{verdict}"].split("{")[0] for verdict in ("better", "worse", "unclear")
-    }
+    opening = {verdict: catalogue[f"{kind}.{verdict}"].split("{")[0] for verdict in ("better", "worse", "unclear")}
     assert [verdict for verdict, start in opening.items() if start in text] == [expected]
     if expected == "worse" and kind != "majority":
         assert "by 2.0 points (interval +1.0 to +3.0)" in text
@@ -306,9 +298,7 @@ def test_catalogues_have_the_same_keys_and_places() -> None:
 def test_every_word_of_the_catalogue_is_used() -> None:
     """By its key in the code, or by a key that the code puts together."""
     files = [path for path in PACKAGE.rglob("*") if path.suffix in (".py", ".jinja")]
-    source = "".join(
-        path.read_text(encoding="utf-8") for path in files if path.stem not in ("english", "chinese")
-    )
+    source = "".join(path.read_text(encoding="utf-8") for path in files if path.stem not in ("english", "chinese"))
     put_together = re.compile(
         r"(known|kind|theme|run|state|figure|inline|split|key|right|compare|compare\.loss|panel\.(gradient|activation))\..+"
         r"|(scratch|tfidf|frequent|majority|overlap|constant|words)\.(better|worse|unclear)"
@@ -344,9 +334,7 @@ def test_another_language_and_another_file_may_be_asked_for(tmp_path: Path) -> N
 
 def test_tagged_sentences_show_what_is_wrong(tmp_path: Path) -> None:
     page = report(tmp_path, tagged_results())
-    tags = [
-        (a.get("class") or "").split() for a in page.all("span") if "tag" in (a.get("class") or "").split()
-    ]
+    tags = [(a.get("class") or "").split() for a in page.all("span") if "tag" in (a.get("class") or "").split()]
     assert len([tag for tag in tags if "wrong" in tag]) == 2, "once as predicted, once as it should be"
     assert "✗ 1 of 4 wrong" in page.text and "✓ right" in page.text
     assert "accuracy on 12 tokens" in page.text and "n = 12 tokens in 3 test sentences" in page.text
@@ -411,7 +399,7 @@ def check_frame(plot: str, width: float, height: float) -> None:
 
 
 def test_numbers_are_written_as_people_read_them() -> None:
-    assert words.percent(0.9517) == "95.2\u00a0%"
+    assert words.format_percent(0.9517) == "95.2\u00a0%"
     shown = {
         0.021: "+2.1",
         -0.0304: "−3.0",
@@ -420,7 +408,7 @@ def test_numbers_are_written_as_people_read_them() -> None:
         -0.0001: "−0.01",
         0.00004: "0.0",
     }
-    assert {value: words.points(value) for value in shown} == shown
+    assert {value: words.format_points(value) for value in shown} == shown
     assert [chart.thousands(value) for value in (0, 500, 20_000, 1_500_000)] == [
         "0",
         "500",

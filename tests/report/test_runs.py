@@ -13,7 +13,7 @@ from unmask.cli.app import run as command
 from unmask.errors import UserError
 from unmask.report.folder import results_of
 from unmask.report.page import write_report
-from unmask.report.runs import find_runs, need_run, read_run, told
+from unmask.report.runs import find_runs, read_run, require_run, run_facts
 
 
 def test_runs_are_found_below_and_sorted_by_time(tmp_path: Path) -> None:
@@ -40,10 +40,10 @@ def test_each_kind_tells_its_main_figure(tmp_path: Path) -> None:
     )
     first, second = read_run(pretrained), read_run(tuned)
     assert (first.figure, first.steps, first.tokens) == (("masked.loss", 5.5), 12, 1200)
-    assert told(first)[1:8] == ["pretraining", "finished", "2 x 16, masked, corpus", "12 steps", "12", "1,200",
+    assert run_facts(first)[1:8] == ["pretraining", "finished", "2 x 16, masked, corpus", "12 steps", "12", "1,200",
                                 "held-out loss 5.50"]  # fmt: skip
     assert (second.figure, second.tokens) == (("classify.accuracy", 0.9), 1200)
-    assert second.what == "classify, rows.csv, from scratch"
+    assert second.description == "classify, rows.csv, from scratch"
     quick = read_run(write_run(tmp_path / "q", synthetic_results()))
     assert (quick.state, quick.budget, quick.figure) == ("finished", "5m", ("accuracy", 0.9517))
     assert quick.shown_figure() == "test accuracy 95.2\u00a0%"
@@ -53,7 +53,7 @@ def test_a_run_is_interrupted_unless_a_process_holds_it(tmp_path: Path) -> None:
     folder = write_trained(tmp_path / "run", finished=False)
     stopped = read_run(folder)
     assert (stopped.state, stopped.steps, stopped.progress) == ("interrupted", 6, 0.5)
-    assert told(stopped)[2] == "interrupted, 50%"
+    assert run_facts(stopped)[2] == "interrupted, 50%"
     with (folder / ".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         assert read_run(folder).state == "running"
@@ -87,9 +87,7 @@ BROKEN = {
 }
 
 
-@pytest.mark.parametrize(
-    ("name", "content"), [(name, text) for name, all_ in BROKEN.items() for text in all_]
-)
+@pytest.mark.parametrize(("name", "content"), [(name, text) for name, all_ in BROKEN.items() for text in all_])
 def test_a_damaged_run_is_listed_as_such(tmp_path: Path, name: str, content: str) -> None:
     folder = write_trained(tmp_path / "run")
     (folder / name).write_bytes(content.encode("utf-8", "surrogateescape"))
@@ -132,7 +130,7 @@ def test_no_folder_is_an_error_and_no_run_is_none(tmp_path: Path, capsys: pytest
     assert json.loads(capsys.readouterr().out) == []
     write_trained(tmp_path / "a" / "b")
     with pytest.raises(UserError) as error:
-        need_run(tmp_path / "a")
+        require_run(tmp_path / "a")
     assert "a/b" in str(error.value), "the run inside is named"
 
 

@@ -8,9 +8,9 @@ import torch
 
 from unmask import bundle
 from unmask.console import SILENT
-from unmask.evaluate.simplest import simplest
+from unmask.evaluate.simplest import simplest_baseline
 from unmask.model.encoder import Encoder, EncoderConfig
-from unmask.tasks import Reading
+from unmask.tasks import ReadOptions
 from unmask.text.tokenizer import Tokenizer
 from unmask.train.finetune import finetune
 
@@ -36,17 +36,23 @@ def write(path: Path, seed: int, contexts: int) -> Path:
 
 
 def test_questions_on_contexts_never_seen_are_answered(tokenizer: Tokenizer, tmp_path: Path) -> None:
-    config = EncoderConfig(vocabulary=tokenizer.vocabulary, layers=1, width=32, heads=2, length=64)
+    config = EncoderConfig(
+        vocab_size=tokenizer.vocab_size,
+        num_hidden_layers=1,
+        hidden_size=32,
+        num_attention_heads=2,
+        max_position_embeddings=64,
+    )
     torch.manual_seed(0)
     bundle.write(tmp_path / "start", config, {"encoder": Encoder(config)}, tokenizer, [])
     train, test = write(tmp_path / "train.json", 1, 60), write(tmp_path / "test.json", 2, 20)
-    settings = ["task.length=64", "train.budget=200 steps", "train.optimizer.lr=0.015", "dropout=0"]
-    more = ["train.evaluations=2", "data.dev_share=0.2", "data.batch_rows=24"]
+    settings = ["task.max_length=64", "train.budget=200 steps", "train.optimizer.lr=0.015", "dropout=0"]
+    more = ["train.evaluations=2", "data.dev_share=0.2", "data.batch_size=24"]
     data = {"model": tmp_path / "start", "train": train, "out": tmp_path / "run"}
     predictor = finetune(None, [*settings, *more], task="answer", progress=SILENT, **data).predictor()
     found = predictor.evaluate(test)
-    examples = predictor.task.read_test(test, Reading())
+    examples = predictor.task.read_test(test, ReadOptions())
     plain = predictor.task.reference(examples)
-    least = simplest(predictor.task, [], examples)
+    least = simplest_baseline(predictor.task, [], examples)
     hits = sum(said in right["answers"] for said, right in zip(least.predicted, plain, strict=True))
     assert found.f1.value > 0.5 > 0.2 > hits / len(examples)

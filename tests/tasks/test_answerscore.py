@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from unmask.data.tables import Example, Reference
+from unmask.data.tables import Example, ReferenceAnswer
 from unmask.tasks import answerscore, overlap
-from unmask.tasks.answerscore import AnswerEvaluation, score, words_of
+from unmask.tasks.answerscore import AnswerEvaluation, answer_words, score
 
 TEXTS = st.text(alphabet="aAtThe n.,'-x19é中文，。《a ", max_size=14)
 
@@ -66,7 +66,7 @@ def mixed(text: str) -> list[str]:
 
 @given(TEXTS)
 def test_chinese_words_are_those_of_mixed_segmentation(text: str) -> None:
-    assert words_of(text, "zh") == mixed(text)
+    assert answer_words(text, "zh") == mixed(text)
 
 
 @given(st.lists(TEXTS, max_size=3), TEXTS, st.sampled_from(["en", "zh"]))
@@ -74,9 +74,9 @@ def test_what_any_scores_keep_to(golds: list[str], said: str, language: answersc
     f1, exact = score(said, golds, language)
     assert 0 <= exact <= f1 <= 1, "an exact match has F1 1"
     assert score(said, golds[::-1], language) == (f1, exact), "the order of references does not matter"
-    assert score(said, [*golds, said], language)[1] == 1 or not words_of(said, language)
+    assert score(said, [*golds, said], language)[1] == 1 or not answer_words(said, language)
     for gold in golds:
-        if words_of(gold, language):
+        if answer_words(gold, language):
             assert score(said, [gold], language)[0] <= f1, "the best of several references counts"
 
 
@@ -107,13 +107,13 @@ def test_cases_worked_out_by_hand(
 
 
 def question(text: str, context: str, *answers: str) -> Example:
-    found = tuple(Reference(answer, context.index(answer)) for answer in answers)
+    found = tuple(ReferenceAnswer(answer, context.index(answer)) for answer in answers)
     return Example("1", text, context, None, 1, "questions.json", answers=found)
 
 
 def test_the_language_is_found_or_set() -> None:
-    assert answerscore.language_of(question("Who?", "William Jones spoke of 梵語 in 1786.")) == "en"
-    assert answerscore.language_of(question("谁？", "威廉琼斯（William）在 1786 年讲了梵语。")) == "zh"
+    assert answerscore.detect_language(question("Who?", "William Jones spoke of 梵語 in 1786.")) == "en"
+    assert answerscore.detect_language(question("谁？", "威廉琼斯（William）在 1786 年讲了梵语。")) == "zh"
     one = question("谁？", "威廉琼斯", "威廉", "威廉")
     assert answerscore.reference(one) == {"answers": ["威廉"], "language": "zh"}
     assert answerscore.reference(one, "en")["language"] == "en"
@@ -147,7 +147,7 @@ def test_figures_are_means_and_parts_of_them() -> None:
 
 @given(st.text(alphabet="ab c.?!。中文，\n", max_size=40), st.text(alphabet="ab 中。", max_size=8))
 def test_the_plain_guess_is_a_stretch_of_the_context(context: str, asked: str) -> None:
-    start, stop = overlap.nearest(asked, context)
+    start, stop = overlap.nearest_sentence(asked, context)
     words = overlap.WORD.findall(context)
     assert (0 <= start < stop <= len(context)) if words else (start, stop) == (0, 0)
     assert len(overlap.WORD.findall(context[start:stop])) <= overlap.LONGEST

@@ -6,46 +6,44 @@ import numpy as np
 import pytest
 import torch
 
-from unmask.data.batch import SPECIAL, pack
+from unmask.data.batch import SPECIAL_TOKEN, pack
 from unmask.data.tables import Example
 from unmask.errors import UserError
 from unmask.model.encoder import Encoder, EncoderConfig
 from unmask.tasks import Classify, ClassifyTask
 from unmask.tasks.classify import ClassifyLearner, Label
-from unmask.tasks.task import outputs_of
+from unmask.tasks.task import head_outputs
 from unmask.text.tokenizer import Tokenizer
 
 
 def examples(*labels: str | None, pair: str | None = None) -> list[Example]:
-    return [
-        Example(str(n), f"river stone {n}", pair, label, n + 2, "rows.csv") for n, label in enumerate(labels)
-    ]
+    return [Example(str(n), f"river stone {n}", pair, label, n + 2, "rows.csv") for n, label in enumerate(labels)]
 
 
 def test_rows_are_encodings_with_their_label(tokenizer: Tokenizer) -> None:
-    task = ClassifyTask(Classify(length=16), tokenizer, ["a", "b"])
+    task = ClassifyTask(Classify(max_length=16), tokenizer, ["a", "b"])
     rows = task.encode(examples("b", "a", None))
     for row, number in zip(rows, range(3), strict=True):
         wanted = tokenizer.encode(f"river stone {number}", max_length=16)
-        assert row.ids.tolist() == wanted.ids and row.segments.tolist() == wanted.segments
-        assert (row.flags == SPECIAL).tolist() == wanted.special
+        assert row.input_ids.tolist() == wanted.input_ids and row.token_type_ids.tolist() == wanted.token_type_ids
+        assert (row.flags == SPECIAL_TOKEN).tolist() == wanted.special_tokens_mask
         assert row.owner == number
     assert [row.targets["classify"].tolist() for row in rows[:2]] == [[1], [0]]
-    assert rows[2].targets == {} and task.truncated == 0
+    assert rows[2].targets == {} and task.num_truncated == 0
 
 
 def test_pairs_become_two_segments(tokenizer: Tokenizer) -> None:
-    (row,) = ClassifyTask(Classify(length=64), tokenizer, ["a", "b"]).encode(examples("a", pair="lantern"))
+    (row,) = ClassifyTask(Classify(max_length=64), tokenizer, ["a", "b"]).encode(examples("a", pair="lantern"))
     wanted = tokenizer.encode("river stone 0", "lantern")
-    assert row.ids.tolist() == wanted.ids and row.segments.tolist() == wanted.segments
-    assert row.segments.max() == 1
+    assert row.input_ids.tolist() == wanted.input_ids and row.token_type_ids.tolist() == wanted.token_type_ids
+    assert row.token_type_ids.max() == 1
 
 
 def test_long_texts_are_cut_and_counted(tokenizer: Tokenizer) -> None:
-    task = ClassifyTask(Classify(length=8), tokenizer, ["a", "b"])
+    task = ClassifyTask(Classify(max_length=8), tokenizer, ["a", "b"])
     long = Example("0", "river stone bridge " * 9, None, "a", 2, "rows.csv")
     rows = task.encode([long, *examples("a")[:0]])
-    assert len(rows[0].ids) == 8 and task.truncated == 1
+    assert len(rows[0].input_ids) == 8 and task.num_truncated == 1
 
 
 def test_label_sets() -> None:
@@ -64,17 +62,15 @@ def test_a_label_that_is_new_is_refused(tokenizer: Tokenizer) -> None:
 
 def test_balanced_weights_give_each_class_the_same_sum(tokenizer: Tokenizer) -> None:
     task = ClassifyTask(Classify(class_weights="balanced"), tokenizer, ["a", "b", "c"])
-    weights = task.class_weights(examples(*"aaaaaabbbc"))
+    weights = task.label_weights(examples(*"aaaaaabbbc"))
     assert weights is not None
     assert weights.tolist() == pytest.approx([10 / 18, 10 / 9, 10 / 3])
     assert [6, 3, 1] @ weights.numpy() == pytest.approx(10)
-    assert ClassifyTask(Classify(), tokenizer, ["a", "b"]).class_weights(examples("a", "b")) is None
+    assert ClassifyTask(Classify(), tokenizer, ["a", "b"]).label_weights(examples("a", "b")) is None
 
 
 @pytest.mark.parametrize("pooling", ["cls", "mean"])
-@pytest.mark.parametrize(
-    ("weights", "smoothing"), [(None, 0.0), ([0.5, 1.0, 3.0], 0.0), ([0.5, 1.0, 3.0], 0.2)]
-)
+@pytest.mark.parametrize(("weights", "smoothing"), [(None, 0.0), ([0.5, 1.0, 3.0], 0.0), ([0.5, 1.0, 3.0], 0.2)])
 def test_the_loss_is_the_formula(
     make_encoder: Callable[..., Encoder],
     tokenizer: Tokenizer,
@@ -84,7 +80,7 @@ def test_the_loss_is_the_formula(
     smoothing: float,
 ) -> None:
     """Cross-entropy with a target of (1 - s) on the label and s / K on all, each class by its weight."""
-    settings = Classify(pooling=pooling, label_smoothing=smoothing, head_dropout=0.0, length=32)  # type: ignore[arg-type]
+    settings = Classify(pooling=pooling, label_smoothing=smoothing, classifier_dropout=0.0, max_length=32)  # type: ignore[arg-type]
     task, encoder = ClassifyTask(settings, tokenizer, ["a", "b", "c"]), make_encoder(tiny)
     head = task.head(tiny)
     torch.nn.init.normal_(head.classifier.weight)
@@ -94,7 +90,7 @@ def test_the_loss_is_the_formula(
     logits, labels = [], []
     for row in rows:
         alone = pack([row])
-        hidden = encoder(alone.ids, alone.spans, alone.segments)
+        hidden = encoder(alone.input_ids, alone.layout, alone.token_type_ids)
         pooled = hidden[0] if pooling == "cls" else hidden.mean(0)
         pooled = torch.tanh(head.pooler.transform.dense(pooled))
         logits.append(head.classifier(pooled).detach().double().numpy())
@@ -123,8 +119,8 @@ def test_labels_come_back_by_probability(tokenizer: Tokenizer, tiny: EncoderConf
     evidence = [np.log(np.array([0.2, 0.5, 0.3], dtype=np.float32))]
     given = examples(None)
     (labels,) = task.decode(task.head(tiny), given, task.encode(given), evidence)
-    assert [(label.name, round(label.score, 6)) for label in labels] == [("b", 0.5), ("c", 0.3), ("a", 0.2)]
-    assert repr(labels[0]) == "Label(name='b', score=0.50)" and task.best(labels) == labels[0]
+    assert [(label.label, round(label.score, 6)) for label in labels] == [("b", 0.5), ("c", 0.3), ("a", 0.2)]
+    assert repr(labels[0]) == "Label(name='b', score=0.50)" and task.top_prediction(labels) == labels[0]
 
 
 def test_scores_are_counted_by_hand(tokenizer: Tokenizer) -> None:
@@ -142,19 +138,13 @@ def test_a_learner_is_judged_by_plain_loss_and_accuracy(tokenizer: Tokenizer, ti
     task = ClassifyTask(Classify(), tokenizer, ["a", "b"])
     given = examples("a", "b")
     shares = np.array([[0.5, 0.5], [0.75, 0.25]], dtype=np.float32)
-    figures = task.judge(task.head(tiny), given, task.encode(given), list(np.log(shares)))
-    assert figures == pytest.approx(
-        {"classify.loss": -(np.log(0.5) + np.log(0.25)) / 2, "classify.accuracy": 0.5}
-    )
+    figures = task.dev_metrics(task.head(tiny), given, task.encode(given), list(np.log(shares)))
+    assert figures == pytest.approx({"classify.loss": -(np.log(0.5) + np.log(0.25)) / 2, "classify.accuracy": 0.5})
 
 
 def many(count: int) -> list[Example]:
     """Labels l0, l1, ... of which the later ones are more frequent."""
-    return [
-        Example(str(n), f"river {n}", None, f"l{n}", n, "rows.csv")
-        for n in range(count)
-        for _ in range(1 + n)
-    ]
+    return [Example(str(n), f"river {n}", None, f"l{n}", n, "rows.csv") for n in range(count) for _ in range(1 + n)]
 
 
 def test_labels_of_an_adaptive_head_stand_by_frequency(tokenizer: Tokenizer) -> None:
@@ -185,17 +175,17 @@ def test_an_adaptive_head_learns_what_it_predicts(
     make_encoder: Callable[..., Encoder], tokenizer: Tokenizer, tiny: EncoderConfig
 ) -> None:
     """The training loss is that of the probabilities of prediction, which sum to one over all clusters."""
-    settings = Classify(head="adaptive", cutoffs=[2, 5], head_dropout=0.0, length=32)
+    settings = Classify(head="adaptive", cutoffs=[2, 5], classifier_dropout=0.0, max_length=32)
     given = many(8)
     task = ClassifyTask.build(settings, tokenizer, given)
     rows = task.encode(given)
     torch.manual_seed(0)
     learner = task.learner(make_encoder(tiny), given, rows)
     batch = pack(rows)
-    evidence = task.evidence(outputs_of(learner.eval().encoder, learner.head, batch).detach(), batch)
+    evidence = task.logits(head_outputs(learner.eval().encoder, learner.head, batch).detach(), batch)
     assert np.exp(evidence).sum(1) == pytest.approx(1, abs=1e-5)
     order = batch.owner.tolist()
-    wanted = [task.numbers[given[number].label or ""] for number in order]
+    wanted = [task.label_ids[given[number].label or ""] for number in order]
     total = -sum(float(logs[number]) for logs, number in zip(evidence, wanted, strict=True))
     part = learner.train()(batch).parts["classify"]
     assert part.total.item() == pytest.approx(total, rel=1e-4) and part.count == len(given)
@@ -208,9 +198,9 @@ def test_the_metric_chooses_what_is_watched(tokenizer: Tokenizer, tiny: EncoderC
     task = ClassifyTask(Classify(metric=metric), tokenizer, ["a", "b"])  # type: ignore[arg-type]
     given = examples("a", "b", "b", "a")
     shares = np.array([[0.5, 0.5], [0.25, 0.75], [0.7, 0.3], [0.9, 0.1]], dtype=np.float32)
-    figures = task.judge(task.head(tiny), given, task.encode(given), list(np.log(shares)))
+    figures = task.dev_metrics(task.head(tiny), given, task.encode(given), list(np.log(shares)))
     wanted = {"matthews": 2 / 12**0.5, "macro_f1": (4 / 5 + 2 / 3) / 2, "auc": 3 / 4}[metric]
-    assert task.watch == f"classify.{metric}" and figures[task.watch] == pytest.approx(wanted)
+    assert task.metric_key == f"classify.{metric}" and figures[task.metric_key] == pytest.approx(wanted)
     found = task.score(given, task.decode(task.head(tiny), given, task.encode(given), list(np.log(shares))))
     assert list(found.figures) == list(dict.fromkeys([metric, "accuracy", "macro_f1"]))
     assert found.figures[metric].value == pytest.approx(wanted)

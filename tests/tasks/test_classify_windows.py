@@ -32,9 +32,12 @@ def test_short_texts_are_the_same_with_windows_and_without(tokenizer: Tokenizer)
     examples = [example("river stone"), example("captain", "b", "lantern winter"), example("bridge", None)]
     cut, read = (task_of(tokenizer, length=64, long=long) for long in ("truncate", "windows"))
     for one, other in zip(cut.encode(examples), read.encode(examples), strict=True):
-        assert one.ids.tolist() == other.ids.tolist() and one.segments.tolist() == other.segments.tolist()
+        assert (
+            one.input_ids.tolist() == other.input_ids.tolist()
+            and one.token_type_ids.tolist() == other.token_type_ids.tolist()
+        )
         assert one.flags.tolist() == other.flags.tolist() and one.targets == other.targets
-    assert cut.truncated == read.truncated == 0
+    assert cut.num_truncated == read.num_truncated == 0
 
 
 def test_a_long_text_is_several_rows_of_one_owner_with_its_label(tokenizer: Tokenizer) -> None:
@@ -43,19 +46,19 @@ def test_a_long_text_is_several_rows_of_one_owner_with_its_label(tokenizer: Toke
     owners = [row.owner for row in rows]
     assert owners == sorted(owners) and set(owners) == {0, 1, 2} and owners.count(1) > 2
     assert {int(row.targets["classify"][0]) for row in rows if row.owner == 1} == {2}
-    assert task.truncated == 0 and max(len(row.ids) for row in rows) <= 16
+    assert task.num_truncated == 0 and max(len(row.input_ids) for row in rows) <= 16
 
 
 def test_of_a_pair_the_longer_text_is_read_in_windows(tokenizer: Tokenizer) -> None:
     task = task_of(tokenizer, length=24, long="windows")
     for pair in ((LONG, "captain"), ("captain", LONG)):
         rows = task.encode([example(pair[0], "a", pair[1])])
-        beside = tokenizer.encode("captain").ids[1:-1]
+        beside = tokenizer.encode("captain").input_ids[1:-1]
         for row in rows:
             segment = 1 if pair[0] == LONG else 0
-            assert row.ids[(row.segments == segment) & (row.flags == 0)].tolist() == beside
+            assert row.input_ids[(row.token_type_ids == segment) & (row.flags == 0)].tolist() == beside
     task.encode([example(LONG, "a", LONG)])
-    assert task.truncated == 1, "the shorter of two long texts is cut"
+    assert task.num_truncated == 1, "the shorter of two long texts is cut"
 
 
 @given(st.lists(st.tuples(st.floats(-4, 4), st.floats(-4, 4), st.floats(-4, 4)), min_size=2, max_size=6))
@@ -69,21 +72,20 @@ def test_windows_are_put_together_as_the_formula_says(
     mean = [sum(row[label] for row in logits[:count]) / count for label in range(3)]
     total = sum(map(math.exp, mean))
     evidence = [
-        np.array([x - math.log(sum(map(math.exp, row))) for x in row], dtype=np.float32)
-        for row in logits[:count]
+        np.array([x - math.log(sum(map(math.exp, row))) for x in row], dtype=np.float32) for row in logits[:count]
     ]
-    head = task.head(EncoderConfig(vocabulary=tokenizer.vocabulary, width=16, heads=2))
+    head = task.head(EncoderConfig(vocab_size=tokenizer.vocab_size, hidden_size=16, num_attention_heads=2))
     (found,) = task.decode(head, [example(LONG)], rows, evidence)
-    scores = {label.name: label.score for label in found}
+    scores = {label.label: label.score for label in found}
     assert [scores[name] for name in "abc"] == pytest.approx([math.exp(x) / total for x in mean], rel=1e-4)
-    judged = task.judge(head, [example(LONG)], rows, evidence)
+    judged = task.dev_metrics(head, [example(LONG)], rows, evidence)
     assert judged["classify.loss"] == pytest.approx(-math.log(scores["a"]), abs=1e-4)
-    assert judged["classify.accuracy"] == (found[0].name == "a")
+    assert judged["classify.accuracy"] == (found[0].label == "a")
 
 
 def test_a_stride_that_leaves_tokens_out_is_refused() -> None:
     with pytest.raises(ValueError, match="stride 15 leaves tokens out"):
-        Classify(length=16, stride=15, long="windows")
+        Classify(max_length=16, stride=15, long_texts="windows")
 
 
 @pytest.fixture(scope="module")
@@ -102,19 +104,19 @@ def late(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_what_stands_beyond_the_length_is_learnt_in_windows_alone(
     pretrained: Path, late: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    fast = ["task.length=32", "train.budget=120 steps", "train.evaluations=2", "train.optimizer.lr=0.01"]
+    fast = ["task.max_length=32", "train.budget=120 steps", "train.evaluations=2", "train.optimizer.lr=0.01"]
     found: dict[str, float] = {}
     for long in ("truncate", "windows"):
         run = finetune(
             None,
-            [*fast, f"task.long={long}"],
+            [*fast, f"task.long_texts={long}"],
             model=pretrained,
             train=late,
             out=tmp_path / long,
             progress=SILENT,
         )
         found[long] = run.predictor().evaluate(late).accuracy.value
-        assert (run.truncated > 0) == (long == "truncate")
+        assert (run.num_truncated > 0) == (long == "truncate")
     assert found["windows"] > 0.9 > 0.7 > found["truncate"]
     predictor = run.predictor()
     texts = [row.split(",")[0] for row in late.read_text().splitlines()[1:9]]

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from unmask.tasks.crf import Chain, Crf, Grammar
+from unmask.tasks.crf import CRF, CRFDecoder, Grammar
 
 NEVER = float("-inf")
 
@@ -22,16 +22,16 @@ def grammar(tags: int, seed: int, share: float = 0.7) -> Grammar:
     return Grammar(start, follows, end, within)
 
 
-def crf(rules: Grammar, seed: int) -> Crf:
+def crf(rules: Grammar, seed: int) -> CRF:
     torch.manual_seed(seed)
-    made = Crf(rules)
+    made = CRF(rules)
     for parameter in made.parameters():
         torch.nn.init.normal_(parameter, std=2)
     return made
 
 
 def every_path(
-    chain: Chain,
+    chain: CRFDecoder,
     emissions: np.ndarray,
     joined: np.ndarray | None = None,
     opens: bool = True,
@@ -72,7 +72,7 @@ LENGTHS = [1, 5, 2, 4, 3, 1]
 def test_the_loss_is_that_of_all_paths(seed: int, edges: bool) -> None:
     """Edges: sequences cut out of longer ones, where neither start nor end is scored."""
     model, emissions = crf(grammar(4, seed), seed), padded(LENGTHS, 4, seed)
-    chain, draw = model.chain(), np.random.default_rng(seed)
+    chain, draw = model.decoder(), np.random.default_rng(seed)
     opens, closes = (draw.random(len(LENGTHS)) < 0.5, draw.random(len(LENGTHS)) < 0.5)
     if not edges:
         opens, closes = np.ones_like(opens), np.ones_like(closes)
@@ -102,9 +102,7 @@ def test_the_gradient_is_that_of_the_loss(seed: int) -> None:
     parameters = [parameter.detach().clone().requires_grad_() for parameter in model.parameters()]
 
     def lost(emissions: torch.Tensor, *values: torch.Tensor) -> torch.Tensor:
-        return torch.func.functional_call(
-            model, dict(zip(names, values, strict=True)), (emissions, tags, lengths)
-        )
+        return torch.func.functional_call(model, dict(zip(names, values, strict=True)), (emissions, tags, lengths))
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(torch.Tensor, "float", torch.Tensor.double)
@@ -135,8 +133,8 @@ def test_the_best_path_is_the_best_of_all(seed: int, tokens: bool) -> None:
     emissions[draw.random(emissions.shape) < 0.15] = NEVER  # tags that are not allowed at a place
     emissions[:, :, 0] = np.where(np.isfinite(emissions[:, :, 0]), emissions[:, :, 0], -3)
     joined = draw.random(emissions.shape[:2]) < 0.5 if tokens else None
-    chain = model.chain()
-    found = chain.best(emissions, np.array(LENGTHS), joined)
+    chain = model.decoder()
+    found = chain.viterbi(emissions, np.array(LENGTHS), joined)
     for row, length in enumerate(LENGTHS):
         scores = every_path(chain, emissions[row, :length], None if joined is None else joined[row])
         assert tuple(found[row, :length]) == max(scores, key=scores.__getitem__)
@@ -150,7 +148,7 @@ def test_the_score_of_a_span_is_its_share_of_all_paths(seed: int, tokens: bool) 
     model, emissions = crf(grammar(4, seed, 0.9), seed), padded(LENGTHS, 4, seed)
     draw = np.random.default_rng(seed)
     joined = draw.random(emissions.shape[:2]) < 0.4 if tokens else None
-    chain, asked, wanted = model.chain(), [], []
+    chain, asked, wanted = model.decoder(), [], []
     for row, length in enumerate(LENGTHS):
         scores = every_path(chain, emissions[row, :length], None if joined is None else joined[row])
         total = log_total(scores)
@@ -164,14 +162,14 @@ def test_the_score_of_a_span_is_its_share_of_all_paths(seed: int, tokens: bool) 
                 ]
                 asked.append((row, start, stop, 1, 2))
                 wanted.append(math.fsum(inside))
-    found = chain.spans(emissions, np.array(LENGTHS), asked, joined)
+    found = chain.span_probabilities(emissions, np.array(LENGTHS), asked, joined)
     np.testing.assert_allclose(found, wanted, atol=1e-12)
 
 
 def test_without_learnt_transitions_places_are_independent_where_all_is_allowed() -> None:
     free = Grammar(*(np.ones(shape, dtype=bool) for shape in ((3,), (3, 3), (3,), (3, 3))))
     emissions = padded([4, 2], 3, 0)
-    found = Chain.free(free).best(emissions, np.array([4, 2]))
+    found = CRFDecoder.unconstrained(free).viterbi(emissions, np.array([4, 2]))
     assert found[0].tolist() == emissions[0].argmax(-1).tolist()
     assert found[1, :2].tolist() == emissions[1, :2].argmax(-1).tolist()
 
@@ -179,25 +177,23 @@ def test_without_learnt_transitions_places_are_independent_where_all_is_allowed(
 def test_transitions_begin_as_smoothed_relative_frequencies() -> None:
     start, end = np.array([True, True, False]), np.array([True, False, True])
     follows = np.array([[1, 1, 0], [1, 0, 1], [1, 1, 1]], dtype=bool)
-    model = Crf(Grammar(start, follows, end, follows))
-    model.begin_with([[0, 1, 2], [0, 0], [1, 2, 2], [], [1]])
-    first, moves, last = (x.exp().detach().numpy() for x in model.scores())
+    model = CRF(Grammar(start, follows, end, follows))
+    model.init_from_counts([[0, 1, 2], [0, 0], [1, 2, 2], [], [1]])
+    first, moves, last = (x.exp().detach().numpy() for x in model.masked_scores())
     # counts: starts 0 twice, 1 twice; 0->1 once, 0->0 once; 1->2 twice; 2->2 once; ends: 2 twice, 0 once
     np.testing.assert_allclose(first, [3 / 6, 3 / 6, 0], rtol=1e-6)
-    np.testing.assert_allclose(
-        moves, [[2 / 6, 2 / 6, 0], [1 / 4, 0, 3 / 4], [1 / 7, 1 / 7, 2 / 7]], rtol=1e-6
-    )
+    np.testing.assert_allclose(moves, [[2 / 6, 2 / 6, 0], [1 / 4, 0, 3 / 4], [1 / 7, 1 / 7, 2 / 7]], rtol=1e-6)
     np.testing.assert_allclose(last, [2 / 6, 0, 3 / 7], rtol=1e-6)
 
 
 def test_a_long_sequence_is_decoded() -> None:
     """5,000 places: scores stay probabilities and the path is that of its parts."""
-    chain = Chain.free(grammar(3, 1, 1.0))
+    chain = CRFDecoder.unconstrained(grammar(3, 1, 1.0))
     emissions = np.random.default_rng(0).normal(size=(1, 5_000, 3), scale=3)
     emissions = emissions - np.log(np.exp(emissions).sum(-1, keepdims=True))
-    path = chain.best(emissions, np.array([5_000]))[0]
+    path = chain.viterbi(emissions, np.array([5_000]))[0]
     assert path.tolist() == emissions[0].argmax(-1).tolist()
-    (score,) = chain.spans(emissions, np.array([5_000]), [(0, 4_000, 4_001, int(path[4_000]), None)])
+    (score,) = chain.span_probabilities(emissions, np.array([5_000]), [(0, 4_000, 4_001, int(path[4_000]), None)])
     assert score == pytest.approx(math.exp(emissions[0, 4_000].max()), rel=1e-9)
 
 
@@ -207,5 +203,7 @@ def test_a_span_on_the_only_path_is_certain_however_improbable_its_tags() -> Non
     rules = Grammar(np.array([True, False, False]), follows, np.array([False, True, False]), follows)
     emissions = np.zeros((1, 4, 3))
     emissions[0, 1:, 1] = -2000.0
-    scores = Chain.free(rules).spans(emissions, np.array([4]), [(0, 1, 4, 1, 1), (0, 0, 1, 0, None)])
+    scores = CRFDecoder.unconstrained(rules).span_probabilities(
+        emissions, np.array([4]), [(0, 1, 4, 1, 1), (0, 0, 1, 0, None)]
+    )
     assert scores.tolist() == pytest.approx([1.0, 1.0])

@@ -13,23 +13,23 @@ import torch
 
 from unmask import bundle
 from unmask.console import SILENT
-from unmask.data.batches import Batches, OwnedExamples
+from unmask.data.batches import Batches, GroupedSequences
 from unmask.data.tables import Example
 from unmask.errors import UserError
 from unmask.model.encoder import Encoder, EncoderConfig
 from unmask.predict import load
-from unmask.tasks import Embed, EmbedTask, Reading
+from unmask.tasks import Embed, EmbedTask, ReadOptions
 from unmask.tasks.embedhead import (
     AnyEmbedLoss,
     Contrastive,
     Cosine,
     EmbedLearner,
     Unsupervised,
-    contrast,
-    cosines_of,
-    texts_of,
+    contrastive_loss,
+    group_texts,
+    scaled_cosines,
 )
-from unmask.tasks.regularise import Regularise, Regulariser
+from unmask.tasks.regularise import Regularisation, Regulariser
 from unmask.text.tokenizer import Tokenizer
 from unmask.train.finetune import finetune
 
@@ -55,16 +55,14 @@ def learnt(
 ) -> Callable[..., tuple[EmbedTask, EmbedLearner, Any]]:
     """A task for these examples, its learner without dropout, and the batch of a step that takes all of them."""
 
-    def make(
-        examples: list[Example], loss: AnyEmbedLoss, **settings: Any
-    ) -> tuple[EmbedTask, EmbedLearner, Any]:
+    def make(examples: list[Example], loss: AnyEmbedLoss, **settings: Any) -> tuple[EmbedTask, EmbedLearner, Any]:
         task = EmbedTask.build(Embed(loss=loss, **settings), tokenizer, examples)
         rows = task.encode(examples)
         encoder = make_encoder(dataclasses.replace(tiny, dropout=0.0))
         learner = task.learner(encoder, examples, rows)
         assert isinstance(learner, EmbedLearner)
         found = task.examples(rows)
-        (batch,) = Batches(found, len(found), 0).take(0)
+        (batch,) = Batches(found, len(found), 0).step(0)
         return task, learner.train(), learner.prepare(batch, 0)
 
     return make
@@ -72,10 +70,10 @@ def learnt(
 
 def vectors_of(task: EmbedTask, learner: EmbedLearner, texts: list[str]) -> dict[str, np.ndarray]:
     """Each text by itself, of length 1."""
-    from unmask.predict import infer
+    from unmask.predict import run_logits
 
     rows = task.encode(pairs_of(*[(text,) for text in texts]))
-    found = infer(learner.encoder, learner.head, task, rows)
+    found = run_logits(learner.encoder, learner.head, task, rows)
     return {text: v / np.linalg.norm(v) for text, v in zip(texts, found, strict=True)}
 
 
@@ -123,7 +121,7 @@ def test_cosine_as_written_out(learnt: Callable[..., Any]) -> None:
         total = sum((x - y) ** 2 for x, y in zip(said, wanted, strict=True))
         assert learner(batch).parts["embed"].total.item() == pytest.approx(total, rel=1e-4)
         assert not learner.couples and task.schema()["scores"] == [0.0, 5.0]
-    scale = cosines_of(torch.tensor([1.0, 3.0]), (1.0, 3.0), -1)
+    scale = scaled_cosines(torch.tensor([1.0, 3.0]), (1.0, 3.0), -1)
     assert scale.tolist() == [-1, 1]
 
 
@@ -139,7 +137,7 @@ def test_unsupervised_reads_each_text_twice(learnt: Callable[..., Any]) -> None:
         scores = [float(known[text] @ known[other]) / 0.5 for other in (text, *others)]
         total += math.log(sum(map(math.exp, scores))) - scores[0]
     assert learner(batch).parts["embed"].total.item() == pytest.approx(total, rel=1e-4)
-    first, second, third = texts_of(batch)
+    first, second, third = group_texts(batch)
     assert torch.equal(batch.example[first], batch.example[second]) and not len(third)
     noisy = Encoder(dataclasses.replace(learner.encoder.config, dropout=0.3))
     other = task.learner(noisy, examples, task.encode(examples)).train()
@@ -153,11 +151,11 @@ def test_contrast_has_the_gradient_of_its_formula() -> None:
     torch.manual_seed(0)
     a, b = (torch.nn.functional.normalize(torch.randn(5, 4), dim=-1).requires_grad_() for _ in range(2))
     numbers = torch.arange(10)
-    loss = contrast(a, b, numbers[:5], numbers[5:], 0.1)
+    loss = contrastive_loss(a, b, numbers[:5], numbers[5:], 0.1)
     wanted = -torch.log_softmax(a @ b.T / 0.1, -1).diagonal().sum()
     assert torch.allclose(loss, wanted)
     assert torch.allclose(torch.autograd.grad(loss, a)[0], torch.autograd.grad(wanted, a)[0], atol=1e-5)
-    same = contrast(a, b, torch.zeros(5, dtype=torch.int64), numbers[5:], 0.1)
+    same = contrastive_loss(a, b, torch.zeros(5, dtype=torch.int64), numbers[5:], 0.1)
     assert same.item() == 0  # one text five times: nothing is its negative
 
 
@@ -165,10 +163,10 @@ def test_texts_of_an_example_are_found_wherever_they_lie(learnt: Callable[..., A
     """The longest sequences stand first in a batch; the same example may be there in two epochs."""
     task, _, _ = learnt(pairs_of(*TEXTS), Contrastive())
     rows = task.encode(pairs_of(*TEXTS))
-    found = OwnedExamples(rows)
+    found = GroupedSequences(rows)
     assert len(found) == len(TEXTS) and found.mean_tokens == sum(len(r.ids) for r in rows) / len(TEXTS)
-    (batch,) = Batches(found, 9, 1).take(0)
-    first, second, third = texts_of(batch)
+    (batch,) = Batches(found, 9, 1).step(0)
+    first, second, third = group_texts(batch)
     assert (
         len(first) == len(second) == 9
         and len(set(zip(batch.owner[first].tolist(), batch.epoch[first].tolist(), strict=True))) == 9
@@ -183,12 +181,12 @@ def test_texts_of_an_example_are_found_wherever_they_lie(learnt: Callable[..., A
 @pytest.mark.parametrize("parts", [1, 2, 3])
 def test_texts_of_an_example_stay_in_one_micro_batch(learnt: Callable[..., Any], parts: int) -> None:
     task, _, _ = learnt(pairs_of(*TEXTS), Contrastive())
-    found = OwnedExamples(task.encode(pairs_of(*TEXTS)))
+    found = GroupedSequences(task.encode(pairs_of(*TEXTS)))
     seen: list[int] = []
     for rank in range(2):
-        for batch in Batches(found, 6, 0, parts, rank, 2).take(0):
+        for batch in Batches(found, 6, 0, parts, rank, 2).step(0):
             owners = set(batch.owner.tolist())
-            assert batch.sequences == sum(len(TEXTS[owner]) for owner in owners)
+            assert batch.num_sequences == sum(len(TEXTS[owner]) for owner in owners)
             seen += owners
     assert sorted(seen) == list(range(6))
 
@@ -196,7 +194,7 @@ def test_texts_of_an_example_stay_in_one_micro_batch(learnt: Callable[..., Any],
 def test_a_cosine_loss_may_be_cut_and_learns_the_same(learnt: Callable[..., Any]) -> None:
     examples = pairs_of(*[text[:2] for text in TEXTS], scores=[0.0, 2.5, 5.0, 4.0, 1.0, 3.0])
     task, learner, whole = learnt(examples, Cosine())
-    micro = Batches(task.examples(task.encode(examples)), 6, 0, 3).take(0)
+    micro = Batches(task.examples(task.encode(examples)), 6, 0, 3).step(0)
     total = sum(learner(learner.prepare(batch, 0)).parts["embed"].total.item() for batch in micro)
     assert total == pytest.approx(learner(whole).parts["embed"].total.item(), rel=1e-4)
 
@@ -204,12 +202,10 @@ def test_a_cosine_loss_may_be_cut_and_learns_the_same(learnt: Callable[..., Any]
 def test_the_examples_of_a_step_are_compared_so_that_it_is_not_cut(
     pretrained: Path, pairs: Path, numbers: Path, tmp_path: Path
 ) -> None:
-    settings = ["task.length=16", "train.budget=1 step", "train.accumulate=2"]
+    settings = ["task.max_length=16", "train.budget=1 step", "train.gradient_accumulation_steps=2"]
     with pytest.raises(UserError, match="cannot be cut") as error:
-        finetune(
-            None, settings, model=pretrained, task="embed", train=pairs, out=tmp_path / "a", progress=SILENT
-        )
-    assert "train.accumulate=1" in str(error.value)
+        finetune(None, settings, model=pretrained, task="embed", train=pairs, out=tmp_path / "a", progress=SILENT)
+    assert "train.gradient_accumulation_steps=1" in str(error.value)
     run = finetune(
         None,
         [*settings, "task.loss=cosine"],
@@ -223,7 +219,7 @@ def test_the_examples_of_a_step_are_compared_so_that_it_is_not_cut(
     with pytest.raises(UserError, match=r"regularise\.rdrop"):
         finetune(
             None,
-            ["regularise.rdrop=1"],
+            ["regularisation.rdrop=1"],
             model=pretrained,
             task="embed",
             train=pairs,
@@ -234,8 +230,8 @@ def test_the_examples_of_a_step_are_compared_so_that_it_is_not_cut(
 
 def test_adversarial_training_goes_with_it(learnt: Callable[..., Any]) -> None:
     task, learner, _ = learnt(pairs_of(*TEXTS), Contrastive())
-    learner.regulariser = Regulariser(Regularise(fgm=1.0))
-    (batch,) = Batches(task.examples(task.encode(pairs_of(*TEXTS))), 6, 0).take(0)
+    learner.regulariser = Regulariser(Regularisation(fgm=1.0))
+    (batch,) = Batches(task.examples(task.encode(pairs_of(*TEXTS))), 6, 0).step(0)
     batch = learner.prepare(batch, 0)
     assert batch.counts == {"embed": 6, "adversarial": 6}
     plain = learner(batch)
@@ -245,7 +241,12 @@ def test_adversarial_training_goes_with_it(learnt: Callable[..., Any]) -> None:
 
 
 def test_learning_brings_what_belongs_together_near(pretrained: Path, pairs: Path, tmp_path: Path) -> None:
-    settings = ["task.length=16", "train.budget=60 steps", "train.optimizer.lr=0.01", "train.evaluations=1"]
+    settings = [
+        "task.max_length=16",
+        "train.budget=60 steps",
+        "train.optimizer.lr=0.01",
+        "train.evaluations=1",
+    ]
     run = finetune(
         None,
         settings,
@@ -257,7 +258,7 @@ def test_learning_brings_what_belongs_together_near(pretrained: Path, pairs: Pat
         progress=SILENT,
     )
     before = load(pretrained)
-    assert run.metric == "embed.mrr" and run.best[0] == "MRR" and run.dev["embed.mrr"] > 0.5
+    assert run.metric == "embed.mrr" and run.best_score[0] == "MRR" and run.dev["embed.mrr"] > 0.5
     with pytest.raises(UserError, match="not fine-tuned"):
         before("river")
 
@@ -289,14 +290,12 @@ def test_what_cannot_be_learnt_is_said(tokenizer: Tokenizer) -> None:
         ("text_a,text_b,label\nriver,stone,same\n", [None], [None]),
     ],
 )
-def test_rows_are_read(
-    tmp_path: Path, content: str, scores: list[float | None], negatives: list[str | None]
-) -> None:
+def test_rows_are_read(tmp_path: Path, content: str, scores: list[float | None], negatives: list[str | None]) -> None:
     path = tmp_path / "rows.csv"
     path.write_text(content, encoding="utf-8")
-    found = EmbedTask.read(path, Reading())
+    found = EmbedTask.read(path, ReadOptions())
     assert [e.number for e in found] == scores and [e.negative for e in found] == negatives
-    assert all(e.label is None and e.bare.negative is None for e in found)
+    assert all(e.label is None and e.without_targets.negative is None for e in found)
 
 
 def test_a_column_of_scores_that_was_asked_for_holds_numbers(tmp_path: Path) -> None:
@@ -306,16 +305,14 @@ def test_a_column_of_scores_that_was_asked_for_holds_numbers(tmp_path: Path) -> 
     rows = [{"text_a": "a", "text_b": "b", "how": how} for how in (3, "near", 4.5)]
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     with pytest.raises(UserError, match="line 2: 'how' is not a number"):
-        EmbedTask.read(path, Reading(Columns(label="how")))
-    found = EmbedTask.read(path, Reading(Columns(label="how"), on_error="skip"))
+        EmbedTask.read(path, ReadOptions(Columns(label="how")))
+    found = EmbedTask.read(path, ReadOptions(Columns(label="how"), on_error="skip"))
     assert [e.number for e in found] == [3, 4.5]
 
 
-def test_the_metric_is_that_of_the_dev_rows(
-    pretrained: Path, pairs: Path, numbers: Path, tmp_path: Path
-) -> None:
+def test_the_metric_is_that_of_the_dev_rows(pretrained: Path, pairs: Path, numbers: Path, tmp_path: Path) -> None:
     """Learnt from texts alone or pairs, chosen by scores: and kept in the model."""
-    settings = ["task.length=16", "train.budget=2 steps"]
+    settings = ["task.max_length=16", "train.budget=2 steps"]
     for name, train in (("unsupervised", numbers), ("contrastive", pairs)):
         run = finetune(
             None,
@@ -334,9 +331,9 @@ def test_the_metric_is_that_of_the_dev_rows(
 
 
 def test_long_texts_are_cut_and_counted(tokenizer: Tokenizer) -> None:
-    task = EmbedTask(Embed(length=8), tokenizer)
+    task = EmbedTask(Embed(max_length=8), tokenizer)
     rows = task.encode(pairs_of(("river " * 30, "stone"), ("winter", "harbour " * 30)))
-    assert task.truncated == 2 and max(len(row.ids) for row in rows) == 8
+    assert task.num_truncated == 2 and max(len(row.input_ids) for row in rows) == 8
     assert [row.owner for row in rows] == [0, 0, 1, 1]
 
 
@@ -344,7 +341,7 @@ def test_vectors_are_those_of_the_formula(pretrained: Path, pairs: Path, tmp_pat
     """The mean over all tokens, [CLS] and [SEP] among them, of length 1: by torch from the hidden states."""
     run = finetune(
         None,
-        ["task.length=16", "train.budget=1 step"],
+        ["task.max_length=16", "train.budget=1 step"],
         model=pretrained,
         task="embed",
         train=pairs,
@@ -354,10 +351,10 @@ def test_vectors_are_those_of_the_formula(pretrained: Path, pairs: Path, tmp_pat
     model = load(run.model)
     for text in ("river stone", "winter " * 40):
         encoded = model.tokenizer.encode(text, max_length=16)
-        ids = torch.tensor([encoded.ids])
-        from unmask.model.attention import Spans
+        ids = torch.tensor([encoded.input_ids])
+        from unmask.model.attention import SequenceLayout
 
-        spans = Spans.padded(torch.ones_like(ids, dtype=torch.bool))
+        spans = SequenceLayout.padded(torch.ones_like(ids, dtype=torch.bool))
         with torch.no_grad():
             hidden = model.encoder(ids, spans, torch.zeros_like(ids))
         mean = hidden[0].mean(0).numpy()
@@ -376,7 +373,12 @@ def test_written_as_a_folder_of_sentence_transformers_and_read_again(
     for pooling in ("mean", "cls", "max", "attention"):
         run = finetune(
             None,
-            ["task.length=16", "train.budget=1 step", f"task.pooling={pooling}", "task.normalise=false"],
+            [
+                "task.max_length=16",
+                "train.budget=1 step",
+                f"task.pooling={pooling}",
+                "task.normalize_embeddings=false",
+            ],
             model=pretrained,
             task="embed",
             train=pairs,
@@ -412,5 +414,5 @@ def test_pairs_of_one_first_text_stay_on_one_side_of_a_split(tmp_path: Path) -> 
     path = tmp_path / "rows.csv"
     rows = [f"text {number % 8},answer {number}" for number in range(40)]
     path.write_text("\n".join(["question,answer", *rows]) + "\n", encoding="utf-8")
-    train, dev = split(EmbedTask.read(path, Reading()), 0.25)
+    train, dev = split(EmbedTask.read(path, ReadOptions()), 0.25)
     assert dev and not {e.text for e in train} & {e.text for e in dev}

@@ -18,9 +18,7 @@ PAIR = Example("1", "a", "b", None, 1, "pairs.csv")
 
 
 def examples(pairs: list[tuple[str, str]]) -> list[Example]:
-    return [
-        dataclasses.replace(PAIR, id=str(n), text=a, pair=b, line=n + 2) for n, (a, b) in enumerate(pairs)
-    ]
+    return [dataclasses.replace(PAIR, id=str(n), text=a, pair=b, line=n + 2) for n, (a, b) in enumerate(pairs)]
 
 
 def written_out(pairs: list[tuple[str, str]], vectors: dict[str, np.ndarray]) -> dict[str, list[float]]:
@@ -45,9 +43,7 @@ def written_out(pairs: list[tuple[str, str]], vectors: dict[str, np.ndarray]) ->
     return figures
 
 
-@given(
-    st.lists(st.tuples(st.integers(0, 9), st.integers(5, 30)), min_size=1, max_size=40), st.integers(0, 1000)
-)
+@given(st.lists(st.tuples(st.integers(0, 9), st.integers(5, 30)), min_size=1, max_size=40), st.integers(0, 1000))
 def test_as_written_out(numbers: list[tuple[int, int]], seed: int) -> None:
     """With texts that stand on both sides, and in several rows."""
     pairs = [(f"t{a}", f"t{b}") for a, b in numbers]

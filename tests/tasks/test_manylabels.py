@@ -33,7 +33,7 @@ def examples(*sets: str) -> list[Example]:
 
 @pytest.fixture
 def task(tokenizer: Tokenizer) -> LabelsTask:
-    return LabelsTask(Classify(target="labels", length=32, head_dropout=0.0), tokenizer, LABELS)
+    return LabelsTask(Classify(target="labels", max_length=32, classifier_dropout=0.0), tokenizer, LABELS)
 
 
 def test_labels_are_those_of_the_training_rows(tokenizer: Tokenizer) -> None:
@@ -57,12 +57,12 @@ def test_the_loss_is_binary_cross_entropy_of_each_label(
     total = 0.0
     for row, example in zip(rows, given, strict=True):
         alone = pack([row])
-        logits = head(encoder(alone.ids, alone.spans, alone.segments), alone)[0].tolist()
+        logits = head(encoder(alone.input_ids, alone.layout, alone.token_type_ids), alone)[0].tolist()
         for label, logit in zip(LABELS, logits, strict=True):
             share = 1 / (1 + np.exp(-logit))
             total -= np.log(share if label in (example.label_set or ()) else 1 - share)
     assert part.total.item() == pytest.approx(total, rel=1e-4)
-    assert part.count == 12 == batch.counts["classify"]
+    assert part.count == 12 == batch.target_counts["classify"]
 
 
 @given(st.lists(st.tuples(st.booleans(), st.integers(0, 12)), min_size=1, max_size=12))
@@ -90,25 +90,19 @@ def test_thresholds_are_found_kept_and_used(
     task = LabelsTask(Classify(target="labels", tune_thresholds=True), tokenizer, LABELS)
     given = examples("a", "a", "b", "")
     shares = np.array([[0.3, 0.1, 0.0], [0.4, 0.2, 0.0], [0.1, 0.9, 0.0], [0.2, 0.2, 0.6]], dtype=np.float32)
-    assert task.calibrates and task.thresholds.tolist() == [0.5] * 3
+    assert task.needs_calibration and task.thresholds.tolist() == [0.5] * 3
     task.calibrate(given, task.encode(given), list(shares))
     assert task.thresholds.tolist() == pytest.approx([0.25, 0.5, 0.5])
     assert "thresholds of 3 labels found on 4 dev rows" in capsys.readouterr().err
     again = restore(task.schema(), tokenizer)
     assert isinstance(again, LabelsTask) and again.thresholds.tolist() == task.thresholds.tolist()
     predictions = again.decode(again.head(tiny), given, again.encode(given), list(shares))
-    assert again.compared(given, predictions) == [["a"], ["a"], ["b"], ["c"]]
-    assert [label.name for label in again.best(predictions[3])] == ["c"]
+    assert again.comparable(given, predictions) == [["a"], ["a"], ["b"], ["c"]]
+    assert [label.label for label in again.top_prediction(predictions[3])] == ["c"]
 
 
-@given(
-    st.lists(
-        st.tuples(st.sets(st.sampled_from("abc")), st.sets(st.sampled_from("abc"))), min_size=2, max_size=20
-    )
-)
-def test_scores_equal_those_of_scikit_learn(
-    tokenizer: Tokenizer, rows: list[tuple[set[str], set[str]]]
-) -> None:
+@given(st.lists(st.tuples(st.sets(st.sampled_from("abc")), st.sets(st.sampled_from("abc"))), min_size=2, max_size=20))
+def test_scores_equal_those_of_scikit_learn(tokenizer: Tokenizer, rows: list[tuple[set[str], set[str]]]) -> None:
     task = LabelsTask(Classify(target="labels"), tokenizer, LABELS)
     given = examples(*("".join(sorted(true)) for true, _ in rows))
     shares = np.array([[0.9 if label in said else 0.1 for label in LABELS] for _, said in rows])
@@ -130,17 +124,15 @@ def test_scores_equal_those_of_scikit_learn(
 def test_a_learner_is_judged_by_the_same_figures(task: LabelsTask, tiny: EncoderConfig) -> None:
     given = examples("ac", "b", "")
     shares = np.array([[0.9, 0.6, 0.4], [0.2, 0.7, 0.1], [0.1, 0.1, 0.5]], dtype=np.float32)
-    figures = task.judge(task.head(tiny), given, task.encode(given), list(shares))
+    figures = task.dev_metrics(task.head(tiny), given, task.encode(given), list(shares))
     right = [0.9, 0.4, 0.4, 0.8, 0.7, 0.9, 0.9, 0.9, 0.5]
-    assert figures == pytest.approx(
-        {"classify.loss": -np.log(right).mean(), "classify.micro_f1": 4 / 7}, rel=1e-5
-    )
+    assert figures == pytest.approx({"classify.loss": -np.log(right).mean(), "classify.micro_f1": 4 / 7}, rel=1e-5)
 
 
 def test_a_label_that_is_not_known_is_missed(task: LabelsTask, tiny: EncoderConfig) -> None:
     given = examples("az")
-    rows = task.encode([example.only(task.labels) for example in given])
-    figures = task.judge(task.head(tiny), given, rows, [np.array([0.9, 0.1, 0.1], dtype=np.float32)])
+    rows = task.encode([example.keep_labels(task.labels) for example in given])
+    figures = task.dev_metrics(task.head(tiny), given, rows, [np.array([0.9, 0.1, 0.1], dtype=np.float32)])
     assert figures["classify.micro_f1"] == pytest.approx(2 / 3)
     scores = task.score(given, [Ranking(LABELS, np.array([0.9, 0.1, 0.1]))])
     assert scores.figures["micro_f1"].value == pytest.approx(2 / 3)
@@ -148,21 +140,21 @@ def test_a_label_that_is_not_known_is_missed(task: LabelsTask, tiny: EncoderConf
 
 
 def test_who_sees_no_text(task: LabelsTask) -> None:
-    assert task.constant(examples("a", "ab", "abc", "")) == ["a", "b"]
-    assert task.constant(examples("a", "b", "c", "b", "")) == ["b"]
+    assert task.constant_baseline(examples("a", "ab", "abc", "")) == ["a", "b"]
+    assert task.constant_baseline(examples("a", "b", "c", "b", "")) == ["b"]
 
 
 def test_what_is_written(task: LabelsTask) -> None:
     (example,) = examples("a")
     ranking = Ranking(LABELS, np.array([0.625, 0.25, 0.75]))
-    assert task.record(example, ranking, False) == {
+    assert task.to_record(example, ranking, False) == {
         "id": "0",
         "line": 2,
         "labels": ["c", "a"],
         "scores": {"c": 0.75, "a": 0.625},
     }
-    assert task.record(example, ranking, True)["scores"] == {"c": 0.75, "a": 0.625, "b": 0.25}
-    assert task.lines(example, ranking, True) == [["0", 2, "c|a", 0.625, 0.25, 0.75]]
+    assert task.to_record(example, ranking, True)["scores"] == {"c": 0.75, "a": 0.625, "b": 0.25}
+    assert task.to_rows(example, ranking, True) == [["0", 2, "c|a", 0.625, 0.25, 0.75]]
     assert task.columns(True) == ["id", "line", "labels", "a", "b", "c"]
     assert task.sample(example, ranking)["predicted"] == ["a", "c"]
 
@@ -171,7 +163,7 @@ def test_a_ranking_is_a_list_that_is_made_when_it_is_looked_at() -> None:
     for shares in itertools.permutations([0.1, 0.3, 0.6]):
         ranking = Ranking(LABELS, np.array(shares))
         plain = sorted(zip(shares, LABELS, strict=True), reverse=True)
-        assert [(label.score, label.name) for label in ranking] == plain and len(ranking) == 3
+        assert [(label.score, label.label) for label in ranking] == plain and len(ranking) == 3
         assert [ranking[n] for n in range(3)] == list(ranking) == ranking[:] == list(ranking[0:3])
         assert ranking[-1] == ranking[2] and ranking == list(ranking) and repr(ranking) == repr(list(ranking))
 

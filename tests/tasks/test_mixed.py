@@ -10,12 +10,11 @@ from unmask.data.batch import pack
 from unmask.data.tables import Example, Span
 from unmask.model.encoder import Encoder, EncoderConfig
 from unmask.tasks import Classify, ClassifyTask, Tag, TagTask
-from unmask.tasks.task import outputs_of
+from unmask.tasks.task import head_outputs
 from unmask.text.tokenizer import Tokenizer
 
 ROWS = [
-    Example(str(n), f"river {'stone ' * n}", None, "ab"[n % 2], n, "f", spans=(Span(0, 5, "PLACE"),))
-    for n in (4, 3, 1)
+    Example(str(n), f"river {'stone ' * n}", None, "ab"[n % 2], n, "f", spans=(Span(0, 5, "PLACE"),)) for n in (4, 3, 1)
 ]
 
 
@@ -40,12 +39,17 @@ def test_one_layer_alone(
     torch.nn.init.normal_(head.classifier.weight)
     mixing.load_state_dict(head.state_dict(), strict=False)
     with torch.no_grad():
-        mixing.mix.weights.fill_(-100)[layer] = 0.0
+        mixing.layer_mix.weights.fill_(-100)[layer] = 0.0
         batch, states = pack(mixed.encode(ROWS)), []
-        encoder(batch.ids, batch.spans, batch.segments, states=states)
-        torch.testing.assert_close(outputs_of(encoder, mixing, batch), head(states[layer], batch))
+        encoder(batch.input_ids, batch.layout, batch.token_type_ids, states=states)
+        torch.testing.assert_close(head_outputs(encoder, mixing, batch), head(states[layer], batch))
         if layer == 2:
-            torch.testing.assert_close(outputs_of(encoder, mixing, batch), outputs_of(encoder, head, batch))
-    assert mixing.asks(batch.spans) is None and (head.asks(batch.spans) is None) is (kind == "tag")
-    assert "mix" in mixing.published() and "mix" not in head.published()
-    assert task.public[0] is not None and mixed.public == (None, task.public[1])
+            torch.testing.assert_close(head_outputs(encoder, mixing, batch), head_outputs(encoder, head, batch))
+    assert mixing.query_positions(batch.layout) is None and (head.query_positions(batch.layout) is None) is (
+        kind == "tag"
+    )
+    assert "mix" in mixing.saved_modules() and "mix" not in head.saved_modules()
+    assert task.public_architecture[0] is not None and mixed.public_architecture == (
+        None,
+        task.public_architecture[1],
+    )

@@ -9,18 +9,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from unmask.config import changed, from_mapping
-from unmask.data.batch import Batch, Row, pack
+from unmask.data.batch import Batch, EncodedRow, pack
 from unmask.data.tables import Example, Span
-from unmask.model.attention import Spans
+from unmask.model.attention import SequenceLayout
 from unmask.model.encoder import Encoder, EncoderConfig
 from unmask.tasks import Classify, ClassifyTask, Tag, TagTask
-from unmask.tasks.regularise import Regularise, Regulariser, steepest, symmetric_kl
+from unmask.tasks.regularise import Regularisation, Regulariser, fgm_perturbation, symmetric_kl
 from unmask.tasks.task import TaskLearner
 from unmask.text.tokenizer import Tokenizer
 from unmask.train.parallel import World
 from unmask.train.precision import Precision
 from unmask.train.speed import flops_per_token
-from unmask.train.steps import _accumulate, _agreed
+from unmask.train.steps import _accumulate, _global_counts
 
 ROWS = [
     Example(str(n), f"river {'stone ' * n}", None, "abc"[n % 3], n, "f", spans=(Span(0, 5, "PLACE"),))
@@ -33,14 +33,14 @@ KINDS = {
     "tag, crf, lstm": ("tag", {"decoder": "crf", "lstm": 5}),
 }
 EVERY_KIND = pytest.mark.parametrize("kind", KINDS)
-Make = Callable[..., tuple[TaskLearner, list[Row]]]
+Make = Callable[..., tuple[TaskLearner, list[EncodedRow]]]
 
 
 @pytest.fixture
 def make(tokenizer: Tokenizer, make_encoder: Callable[..., Encoder], tiny: EncoderConfig) -> Make:
     """A learner of a kind that is learning, in double precision, and rows for it."""
 
-    def made(kind: str, dropout: float = 0.0, **regularise: float) -> tuple[TaskLearner, list[Row]]:
+    def made(kind: str, dropout: float = 0.0, **regularise: float) -> tuple[TaskLearner, list[EncodedRow]]:
         name, settings = KINDS[kind]
         cls, task_cls = (Classify, ClassifyTask) if name == "classify" else (Tag, TagTask)
         task = task_cls.build(  # type: ignore[attr-defined]
@@ -50,37 +50,37 @@ def make(tokenizer: Tokenizer, make_encoder: Callable[..., Encoder], tiny: Encod
         learner = task.learner(make_encoder(changed(tiny, dropout=dropout)), ROWS, rows)
         for parameter in learner.head.parameters():
             torch.nn.init.normal_(parameter)
-        learner.regulariser = Regulariser(Regularise(**regularise)) if regularise else None
+        learner.regulariser = Regulariser(Regularisation(**regularise)) if regularise else None
         return learner.double().train(), rows
 
     return made
 
 
-def prepared(learner: TaskLearner, rows: list[Row]) -> Batch:
+def prepared(learner: TaskLearner, rows: list[EncodedRow]) -> Batch:
     return learner.prepare(pack(rows), 0)
 
 
 def learnt(learner: TaskLearner, micro: list[Batch]) -> tuple[list[float], list[torch.Tensor]]:
     """(the loss and the mean of each part, the gradients) of a step over these micro-batches."""
     learner.zero_grad()
-    counts, _, _ = _agreed(World("cpu"), micro, 0.0)
+    counts, _, _ = _global_counts(World("cpu"), micro, 0.0)
     told = _accumulate(learner, micro, counts, World("cpu"), Precision()).tolist()
     return told, [p.grad.clone() for p in learner.parameters() if p.grad is not None]
 
 
 def test_both_copies_stand_side_by_side(make_batch: Callable[..., Batch]) -> None:
     batch = make_batch([7, 4, 4, 2])
-    batch = batch.with_targets("word", batch.ids % 3).with_targets("text", torch.tensor([3, 1, 2, 0]))
-    double = batch.doubled()
-    assert double.spans.lengths == (7, 7, 4, 4, 4, 4, 2, 2) and (double.copies, double.tokens) == (2, 17)
+    batch = batch.with_targets("word", batch.input_ids % 3).with_targets("text", torch.tensor([3, 1, 2, 0]))
+    double = batch.repeat_twice()
+    assert double.layout.lengths == (7, 7, 4, 4, 4, 4, 2, 2) and (double.copies, double.num_tokens) == (2, 17)
     for name in ("ids", "segments", "flags"):
-        parts = getattr(batch, name).split(list(batch.spans.lengths))
+        parts = getattr(batch, name).split(list(batch.layout.lengths))
         twice = torch.cat([part for part in parts for _ in range(2)])
         assert torch.equal(getattr(double, name), twice), name
-    assert torch.equal(double.targets["word"], double.ids % 3)
+    assert torch.equal(double.targets["word"], double.input_ids % 3)
     assert double.targets["text"].tolist() == [3, 3, 1, 1, 2, 2, 0, 0]
     assert double.owner.tolist() == [0, 0, 1, 1, 2, 2, 3, 3] == double.example.tolist()
-    assert double.counts == {"word": 34, "text": 8}
+    assert double.target_counts == {"word": 34, "text": 8}
 
 
 def test_the_divergence_is_the_mean_of_both_directions() -> None:
@@ -114,7 +114,7 @@ def test_the_loss_under_dropout_is_the_mean_of_two_passes_and_their_divergence(m
     torch.manual_seed(5)
     with torch.no_grad():
         outputs = learner.outputs(batch)
-    units = learner.sizes(batch).tolist()
+    units = learner.rows_per_sequence(batch).tolist()
     said = outputs.view(-1, sum(units), outputs.shape[-1])
     firsts, seconds = [], []
     for sample in said:
@@ -124,9 +124,9 @@ def test_the_loss_under_dropout_is_the_mean_of_two_passes_and_their_divergence(m
     divergence = symmetric_kl(torch.cat(firsts), torch.cat(seconds)).item() / len(said)
     assert divergence > 0.01 and apart.total.item() == pytest.approx(divergence)
     assert (apart.count, apart.weight) == (task.count // 2, 0.7)
-    assert batch.counts == {name: task.count, "rdrop": apart.count}
+    assert batch.target_counts == {name: task.count, "rdrop": apart.count}
     share = task.total.item() / task.count + 0.7 * divergence / apart.count
-    assert loss.share(batch.counts).item() == pytest.approx(share)
+    assert loss.share(batch.target_counts).item() == pytest.approx(share)
 
 
 @given(st.lists(st.integers(1, 6), min_size=1, max_size=5), st.floats(0.01, 10))
@@ -134,18 +134,18 @@ def test_a_change_has_its_length_and_the_direction_of_the_slope(lengths: list[in
     torch.manual_seed(0)
     slope = torch.randn(sum(lengths), 4, dtype=torch.float64) * 1e-9
     embedded = torch.randn(sum(lengths), 4, dtype=torch.float64)
-    change = steepest(slope, embedded, Spans.packed(lengths), length)
+    change = fgm_perturbation(slope, embedded, SequenceLayout.packed(lengths), length)
     for mine, theirs, at in zip(*(x.split(lengths) for x in (change, slope, embedded)), strict=True):
         size = at.square().mean().sqrt()
         assert mine.norm().item() == pytest.approx(length * size.item())
         torch.testing.assert_close(mine, length * size * theirs / theirs.norm())
-    larger = steepest(slope, 7 * embedded, Spans.packed(lengths), length)
+    larger = fgm_perturbation(slope, 7 * embedded, SequenceLayout.packed(lengths), length)
     torch.testing.assert_close(larger, 7 * change)  # the size of embeddings does not matter
 
 
 def test_where_the_slope_is_nought_nothing_is_changed() -> None:
     slope = torch.tensor([[3.0, 4.0], [0.0, 0.0]])
-    change = steepest(slope, torch.ones(2, 2), Spans.packed([1, 1]), 2.0)
+    change = fgm_perturbation(slope, torch.ones(2, 2), SequenceLayout.packed([1, 1]), 2.0)
     assert change.tolist() == [[pytest.approx(1.2), pytest.approx(1.6)], [0, 0]]
 
 
@@ -166,13 +166,13 @@ def test_the_second_pass_sees_the_embeddings_changed_against_it(make: Make, kind
         hook = token.register_forward_hook(lambda *_: embedded)
         with_it = learner.loss(learner.outputs(batch), batch)
         hook.remove()
-        ((_, part),) = with_it.parts.items()
-        return part.total / part.count
+        ((_, part),) = with_it.terms.items()
+        return part.sum / part.count
 
-    start = token(batch.ids).detach().requires_grad_()
+    start = token(batch.input_ids).detach().requires_grad_()
     first = at(start)
     (slope,) = torch.autograd.grad(first, start)
-    lengths = list(batch.spans.lengths)
+    lengths = list(batch.layout.lengths)
     change = torch.cat(
         [
             0.4 * at.square().mean().sqrt() * part / part.norm()
@@ -183,12 +183,12 @@ def test_the_second_pass_sees_the_embeddings_changed_against_it(make: Make, kind
     assert (plain, worse) == pytest.approx((first.item(), second.item()))
     assert worse > plain
     learner.zero_grad()
-    at(token(batch.ids)).backward()
-    at(token(batch.ids) + change).backward()
+    at(token(batch.input_ids)).backward()
+    at(token(batch.input_ids) + change).backward()
     wanted = [p.grad for p in learner.parameters() if p.grad is not None]
     for mine, theirs in zip(gradients, wanted, strict=True):
         torch.testing.assert_close(mine, theirs, rtol=1e-8, atol=1e-10)
-    assert learner.regulariser is not None and learner.regulariser.slope is None  # nothing is held on to
+    assert learner.regulariser is not None and learner.regulariser.embedding_gradient is None  # nothing is held on to
 
 
 @pytest.mark.parametrize("kind", ["classify", "tag, crf, lstm"])
@@ -219,7 +219,7 @@ def test_what_is_computed_more_is_told(make: Make, kind: str) -> None:
     for regularise, times in (({"rdrop": 1.0}, 2), ({"fgm": 1.0}, 2), ({"rdrop": 1.0, "fgm": 1.0}, 4)):
         learner, _ = make(kind, **regularise)
         batch = prepared(learner, rows)
-        assert batch.tokens == pack(rows).tokens
+        assert batch.num_tokens == pack(rows).num_tokens
         assert flops_per_token(learner, [batch]) == pytest.approx(times * once)
 
 

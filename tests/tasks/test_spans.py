@@ -12,9 +12,9 @@ from tokenizers import models, normalizers, pre_tokenizers, processors, trainers
 
 from unmask import console
 from unmask.data import schemes
-from unmask.data.conll import join
+from unmask.data.conll import join_tokens
 from unmask.data.tables import Example, Span
-from unmask.tasks.spans import Misfits, Tags, Units, units_of
+from unmask.tasks.spans import AlignmentErrors, Tags, Words, align_words
 from unmask.text.tokenizer import Tokenizer
 
 LABELS = ["x", "y"]
@@ -44,9 +44,7 @@ def sentencepiece() -> Tokenizer:
     return Tokenizer(backend.to_str())
 
 
-@pytest.fixture(
-    scope="module", params=["lower case", "cased", "whole Chinese", "byte-level", "SentencePiece"]
-)
+@pytest.fixture(scope="module", params=["lower case", "cased", "whole Chinese", "byte-level", "SentencePiece"])
 def every_script(request: pytest.FixtureRequest, byte_level: Tokenizer) -> Tokenizer:
     if request.param in ("byte-level", "SentencePiece"):
         return byte_level if request.param == "byte-level" else sentencepiece()
@@ -77,15 +75,13 @@ def spans_over(draw: st.DrawFn, bounds: list[tuple[int, int]]) -> list[Span]:
     ]
 
 
-def bounds_of(units: Units) -> list[tuple[int, int]]:
-    return [(start, stop) for start, stop in units.bounds.tolist()]
+def bounds_of(units: Words) -> list[tuple[int, int]]:
+    return [(start, stop) for start, stop in units.offsets.tolist()]
 
 
 @given(text=anything, data=st.data())
-def test_spans_on_the_bounds_of_units_come_back(
-    every_script: Tokenizer, text: str, data: st.DataObject
-) -> None:
-    units = units_of(text, every_script.encode(text))
+def test_spans_on_the_bounds_of_units_come_back(every_script: Tokenizer, text: str, data: st.DataObject) -> None:
+    units = align_words(text, every_script.encode(text))
     spans = data.draw(st.composite(spans_over)(bounds_of(units)))
     tags, misfits = Tags(LABELS).encode(units, spans)
     assert misfits == []
@@ -95,32 +91,30 @@ def test_spans_on_the_bounds_of_units_come_back(
 @given(text=anything)
 def test_units_are_apart_and_hold_all_that_is_not_white_space(every_script: Tokenizer, text: str) -> None:
     encoded = every_script.encode(text)
-    units = units_of(text, encoded)
+    units = align_words(text, encoded)
     bounds = bounds_of(units)
     assert all(start < stop for start, stop in bounds)
     assert all(stop <= start for (_, stop), (start, _) in pairwise(bounds))
-    assert all(a <= c < d <= b for (a, b), (c, d) in zip(bounds, units.cores.tolist(), strict=True))
+    assert all(a <= c < d <= b for (a, b), (c, d) in zip(bounds, units.core_offsets.tolist(), strict=True))
     assert not any(text[start].isspace() or text[stop - 1].isspace() for start, stop in bounds)
     for (_, stop), (start, _) in pairwise(bounds):
         gap = text[stop:start]
         # what stands between two spaces and is wholly dropped belongs to nobody
         assert gap == "" or (gap[0].isspace() and gap[-1].isspace())
-    firsts = units.firsts.tolist()
+    firsts = units.first_tokens.tolist()
     assert firsts[0] == 1 or not bounds
-    assert all(a < b for a, b in pairwise(firsts)) and firsts[-1] == (len(encoded.ids) - 1 if bounds else 1)
-    assert units.covered == len(text) and (units.tokens == -1).all()
+    assert all(a < b for a, b in pairwise(firsts)) and firsts[-1] == (len(encoded.input_ids) - 1 if bounds else 1)
+    assert units.covered_tokens == len(text) and (units.tokens == -1).all()
 
 
 @given(
     words=st.lists(st.one_of(st.sampled_from(SCRIPTS.split()), st.text(min_size=1, max_size=4)), min_size=1),
     data=st.data(),
 )
-def test_spans_over_given_tokens_come_back(
-    every_script: Tokenizer, words: list[str], data: st.DataObject
-) -> None:
+def test_spans_over_given_tokens_come_back(every_script: Tokenizer, words: list[str], data: st.DataObject) -> None:
     """Whatever the tokenizer does inside a token. A token that without a piece cannot carry a tag."""
-    text, bounds = join(words)
-    units = units_of(text, every_script.encode(text), bounds)
+    text, bounds = join_tokens(words)
+    units = align_words(text, every_script.encode(text), bounds)
     present = set(units.tokens.tolist())
     assert -1 not in present
     with_units = [bound for number, bound in enumerate(bounds) if number in present]
@@ -131,11 +125,9 @@ def test_spans_over_given_tokens_come_back(
 
 
 @given(words=st.lists(st.sampled_from(SCRIPTS.split()), min_size=1), data=st.data())
-def test_plain_tags_of_given_tokens_come_back(
-    every_script: Tokenizer, words: list[str], data: st.DataObject
-) -> None:
-    text, bounds = join(words)
-    units = units_of(text, every_script.encode(text), bounds)
+def test_plain_tags_of_given_tokens_come_back(every_script: Tokenizer, words: list[str], data: st.DataObject) -> None:
+    text, bounds = join_tokens(words)
+    units = align_words(text, every_script.encode(text), bounds)
     labels = data.draw(st.lists(st.sampled_from(LABELS), min_size=len(words), max_size=len(words)))
     tags = Tags(LABELS)
     spans = [Span(*bound, label) for bound, label in zip(bounds, labels, strict=True)]
@@ -152,7 +144,7 @@ def test_the_grammar_allows_what_spans_give_and_nothing_else(
     tokenizer: Tokenizer, text: str, data: st.DataObject
 ) -> None:
     """Tags that keep the rules are those that decoding and encoding leave as they are."""
-    units = units_of(text, tokenizer.encode(text))
+    units = align_words(text, tokenizer.encode(text))
     tags = Tags(LABELS)
     drawn = data.draw(st.lists(st.integers(0, 4), min_size=len(units), max_size=len(units)))
     again, misfits = tags.encode(units, tags.decode(units, drawn))
@@ -162,25 +154,25 @@ def test_the_grammar_allows_what_spans_give_and_nothing_else(
 
 def test_names_and_masks_of_tags() -> None:
     tags = Tags(["LOC", "PER"])
-    assert tags.names == ["O", "B-LOC", "I-LOC", "B-PER", "I-PER"] and len(tags) == 5
+    assert tags.tags == ["O", "B-LOC", "I-LOC", "B-PER", "I-PER"] and len(tags) == 5
     assert [tags.begin(label) for label in tags.labels] == [1, 3]
     assert tags.start.tolist() == [True, True, False, True, False]
     assert tags.end.all()
 
     def pairs(mask: np.ndarray) -> set[str]:
-        return {f"{tags.names[i]} {tags.names[j]}" for i, j in np.argwhere(mask).tolist()}
+        return {f"{tags.tags[i]} {tags.tags[j]}" for i, j in np.argwhere(mask).tolist()}
 
     inside = {"B-LOC I-LOC", "I-LOC I-LOC", "B-PER I-PER", "I-PER I-PER"}
     assert pairs(tags.within) == {"O O"} | inside
     assert pairs(tags.follows) == inside | {
-        f"{name} {after}" for name in tags.names for after in ("O", "B-LOC", "B-PER")
+        f"{name} {after}" for name in tags.tags for after in ("O", "B-LOC", "B-PER")
     }
 
 
 def units(
     text: str, tokenizer: Tokenizer, tokens: list[tuple[int, int]] | None = None, length: int | None = None
-) -> Units:
-    return units_of(text, tokenizer.encode(text, max_length=length), tokens)
+) -> Words:
+    return align_words(text, tokenizer.encode(text, max_length=length), tokens)
 
 
 def test_what_units_may_carry(tokenizer: Tokenizer) -> None:
@@ -226,9 +218,7 @@ def test_units_are_cut_where_a_given_token_ends(tokenizer: Tokenizer) -> None:
         ([Span(6, 11, "x"), Span(0, 99, "x")], "beyond the length limit", [Span(6, 11, "x")]),
     ],
 )
-def test_what_cannot_be_aligned(
-    tokenizer: Tokenizer, spans: list[Span], reason: str, left: list[Span]
-) -> None:
+def test_what_cannot_be_aligned(tokenizer: Tokenizer, spans: list[Span], reason: str, left: list[Span]) -> None:
     found = units("river stone wind", tokenizer)
     tags, misfits = Tags(["x"]).encode(found, spans)
     assert [misfit.reason for misfit in misfits] == [reason]
@@ -246,27 +236,27 @@ def test_white_space_and_dropped_characters_at_the_ends_of_a_span(tokenizer: Tok
 def test_text_beyond_the_length_limit(tokenizer: Tokenizer) -> None:
     text = "river stone wind river stone wind 中国"
     whole = tokenizer.encode(text)
-    for length in range(4, len(whole.ids) + 1):
+    for length in range(4, len(whole.input_ids) + 1):
         found = units(text, tokenizer, length=length)
-        assert found.firsts[-1] == length - 1
-        assert found.covered == (len(text) if length == len(whole.ids) else whole.offsets[length - 2][1])
-        assert found.bounds[-1, 1] == found.covered
-        beyond = Span(found.covered, len(text), "x")
-        _, misfits = Tags(["x"]).encode(found, [beyond] if beyond.start < beyond.stop else [])
+        assert found.first_tokens[-1] == length - 1
+        assert found.covered_tokens == (len(text) if length == len(whole.input_ids) else whole.offsets[length - 2][1])
+        assert found.offsets[-1, 1] == found.covered_tokens
+        beyond = Span(found.covered_tokens, len(text), "x")
+        _, misfits = Tags(["x"]).encode(found, [beyond] if beyond.start < beyond.end else [])
         assert all(misfit.reason == "beyond the length limit" for misfit in misfits)
         tokens = [(place, place + 5) for place in (0, 6, 17, 23)]
         given_tokens = units(text, tokenizer, tokens, length)
-        assert (given_tokens.bounds[:, 1] <= found.covered).all()
+        assert (given_tokens.offsets[:, 1] <= found.covered_tokens).all()
 
 
 @given(st.lists(st.integers(0, 4), max_size=12))
 def test_tags_out_of_order_are_read_as_conlleval_does(numbers: list[int]) -> None:
     count = len(numbers)
     places = np.stack([np.arange(count), np.arange(count) + 1], axis=1).reshape(-1, 2)
-    bare = Units(places, places, np.arange(count + 1), np.full(count, -1), count)
+    bare = Words(places, places, np.arange(count + 1), np.full(count, -1), count)
     tags = Tags(LABELS)
-    names = [tags.names[number] for number in numbers]
-    read = {name: ("O", "") if name == "O" else (name[0], name[2:]) for name in tags.names}
+    names = [tags.tags[number] for number in numbers]
+    read = {name: ("O", "") if name == "O" else (name[0], name[2:]) for name in tags.tags}
     expected = schemes.chunks([read[name] for name in names])
     assert tags.decode(bare, numbers) == tuple(Span(*chunk) for chunk in expected)
 
@@ -283,23 +273,21 @@ def test_a_text_of_100_000_words(tokenizer: Tokenizer) -> None:
 def test_no_text_has_no_units(tokenizer: Tokenizer) -> None:
     for text in ("", "  \n", "\u0301"):
         found = units(text, tokenizer)
-        assert len(found) == 0 and found.firsts.tolist() == [1] and found.joined.tolist() == []
+        assert len(found) == 0 and found.first_tokens.tolist() == [1] and found.joined.tolist() == []
         assert Tags(["x"]).decode(found, []) == ()
         assert Tags(["x"]).allowed(found, plain=True).shape == (0, 3)
 
 
-def test_misfits_are_counted_and_the_first_are_shown(
-    tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_misfits_are_counted_and_the_first_are_shown(tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch) -> None:
     said: list[str] = []
     monkeypatch.setattr(console, "remark", said.append)
-    misfits, draw = Misfits(), random.Random(0)
+    misfits, draw = AlignmentErrors(), random.Random(0)
     for line in range(1, 6):
         example = Example("1", "river stone wind", None, None, line, "a.jsonl")
         spans = [Span(0, 3, "x")] + ([Span(12, 99, "y")] if line == 2 else [])
         draw.shuffle(spans)
         misfits.add(example, Tags(LABELS).encode(units(example.text, tokenizer), spans)[1])
-    misfits.report(of=20)
+    misfits.report(kind=20)
     assert misfits.count == 6
     shown = "; ".join(f"a.jsonl, line {line}: |riv|er stone win (x)" for line in (1, 2, 3))
     assert said == [

@@ -12,15 +12,24 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from unmask.config import from_mapping
-from unmask.data.batch import Row, pack
+from unmask.data.batch import EncodedRow, pack
 from unmask.data.tables import Example, Span
 from unmask.errors import UserError
 from unmask.model.encoder import Encoder, EncoderConfig
 from unmask.tasks import Tag
-from unmask.tasks.spanhead import BASE, MOST, NEVER, WIDTH, SpanHead, SpanRow, losses, products
-from unmask.tasks.spantag import SpanTagTask
+from unmask.tasks.spanhead import (
+    FORBIDDEN,
+    MAX_CELLS,
+    POINTER_SIZE,
+    ROPE_THETA,
+    SpanHead,
+    SpanRow,
+    span_losses,
+    span_products,
+)
+from unmask.tasks.spantag import NestedTask
 from unmask.tasks.tag import LabelledSpan
-from unmask.tasks.taghead import scored_per_sequence
+from unmask.tasks.taghead import targets_per_sequence
 from unmask.text.tokenizer import Tokenizer
 
 WORDS = ["river", "stone", "captain", "winter", "golden", "harbour", "can't", "unforgotten", "a"]
@@ -46,16 +55,14 @@ TRAIN = [
 ]
 
 
-def task(tokenizer: Tokenizer, train: list[Example] = TRAIN, **settings: object) -> SpanTagTask:
+def task(tokenizer: Tokenizer, train: list[Example] = TRAIN, **settings: object) -> NestedTask:
     asked = from_mapping(Tag, {"decoder": "spans", **settings}, "the test")
     made = asked.task.build(asked, tokenizer, train)
-    assert isinstance(made, SpanTagTask)
+    assert isinstance(made, NestedTask)
     return made
 
 
-def prepared(
-    tokenizer: Tokenizer, make_encoder: Callable[..., Encoder], tiny: EncoderConfig, **settings: object
-):
+def prepared(tokenizer: Tokenizer, make_encoder: Callable[..., Encoder], tiny: EncoderConfig, **settings: object):
     tagger = task(tokenizer, length=64, head_dropout=0.0, **settings)
     rows = tagger.encode(TRAIN)
     learner = tagger.learner(make_encoder(tiny), TRAIN, rows)
@@ -65,11 +72,11 @@ def prepared(
     return tagger, learner, rows
 
 
-def hidden_of(learner, row: Row) -> np.ndarray:
+def hidden_of(learner, row: EncodedRow) -> np.ndarray:
     """The hidden states of the units of a row, in float64."""
     with torch.no_grad():
         batch = pack([row])
-        hidden = learner.encoder(batch.ids, batch.spans, batch.segments)
+        hidden = learner.encoder(batch.input_ids, batch.layout, batch.token_type_ids)
         return hidden[row.scored.nonzero()[0]].double().numpy()
 
 
@@ -82,13 +89,13 @@ def score_of(learner, hidden: np.ndarray, i: int, j: int, a: int) -> float:
 
     def turned(x: np.ndarray, place: int) -> list[complex]:
         """Pairs of axes as complex numbers, turned by place / base^(2 p / d)."""
-        half = WIDTH // 2
+        half = POINTER_SIZE // 2
         return [
-            complex(x[p], x[p + half]) * np.exp(1j * place * BASE ** (-2 * p / WIDTH)) for p in range(half)
+            complex(x[p], x[p + half]) * np.exp(1j * place * ROPE_THETA ** (-2 * p / POINTER_SIZE)) for p in range(half)
         ]
 
-    query, key = turned(both[0][:WIDTH], i), turned(both[1][WIDTH:], j)
-    inner = sum((q * k.conjugate()).real for q, k in zip(query, key, strict=True)) / math.sqrt(WIDTH)
+    query, key = turned(both[0][:POINTER_SIZE], i), turned(both[1][POINTER_SIZE:], j)
+    inner = sum((q * k.conjugate()).real for q, k in zip(query, key, strict=True)) / math.sqrt(POINTER_SIZE)
     types = len(constant) // 2
     return inner + ends[a] @ both[0] + constant[a] + ends[types + a] @ both[1] + constant[types + a]
 
@@ -114,14 +121,14 @@ def test_scores_are_those_of_the_formula_and_packed_ones_those_of_each_alone(
                 if i + step < units:
                     assert said == pytest.approx(score_of(learner, hidden, i, i + step, a), abs=1e-4)
                 else:
-                    assert said == NEVER
+                    assert said == FORBIDDEN
 
 
 @given(st.integers(1, 40), st.integers(1, 24), st.integers(0, 2**31))
 def test_products_of_neighbours(units: int, reach: int, seed: int) -> None:
     draw = torch.Generator().manual_seed(seed)
     queries, keys = (torch.randn(units, 6, generator=draw, dtype=torch.float64) for _ in range(2))
-    found = products(queries, keys, reach)
+    found = span_products(queries, keys, reach)
     assert found.shape == (units, reach)
     whole = queries @ keys.T
     for i, step in itertools.product(range(units), range(reach)):
@@ -137,15 +144,14 @@ def test_the_loss_is_that_of_the_formula(
     for example, row in zip(TRAIN, rows, strict=True):
         starts, stops = (row.units.bounds[:, side].tolist() for side in (0, 1))
         gold = {
-            (starts.index(span.start), stops.index(span.stop), tagger.labels.index(span.label))
-            for span in example.spans
+            (starts.index(span.start), stops.index(span.end), tagger.labels.index(span.label)) for span in example.spans
         }
         hidden = hidden_of(learner, row)
         units_of_words.append(len(hidden))
         for a in range(3):
             inside = outside = 1.0
             for i in range(len(hidden)):
-                for j in range(i, min(i + tagger.reach, len(hidden))):
+                for j in range(i, min(i + tagger.max_span_length, len(hidden))):
                     score = score_of(learner, hidden, i, j, a)
                     if (i, j, a) in gold:
                         inside += math.exp(-score)
@@ -153,11 +159,11 @@ def test_the_loss_is_that_of_the_formula(
                         outside += math.exp(score)
             wanted += (math.log(inside) + math.log(outside)) / 3
     batch = learner.prepare(pack(rows), 0)
-    assert batch.counts == {"tag": 4}
+    assert batch.target_counts == {"tag": 4}
     part = learner(batch).parts["tag"]
     assert part.total.item() == pytest.approx(wanted, rel=1e-5) and part.count == 4
     with torch.no_grad():
-        evidence = tagger.evidence(learner.outputs(pack(rows)), pack(rows))
+        evidence = tagger.logits(learner.outputs(pack(rows)), pack(rows))
     assert sum(float(said[0, 0]) for said in evidence) == pytest.approx(wanted, rel=1e-5)
     part.total.backward()
     gradients = [p.grad for p in learner.parameters() if p.grad is not None]
@@ -169,10 +175,10 @@ def test_of_a_network_that_finds_everything_the_best_is_kept(tokenizer: Tokenize
     tagger = task(tokenizer)
     batch = pack(tagger.encode(TRAIN))
     torch.manual_seed(0)
-    scores = torch.rand(sum(sizes_of(batch)), tagger.reach, 3) + 0.1
-    said = tagger.evidence(scores, batch)
+    scores = torch.rand(sum(sizes_of(batch)), tagger.max_span_length, 3) + 0.1
+    said = tagger.logits(scores, batch)
     for one, part in zip(said, scores.split(sizes_of(batch)), strict=True):
-        best = sorted(part.flatten().tolist(), reverse=True)[: MOST * len(part)]
+        best = sorted(part.flatten().tolist(), reverse=True)[: MAX_CELLS * len(part)]
         assert len(one) == 1 + len(best)
         assert sorted(one[1:, 3].tolist(), reverse=True) == pytest.approx(best)
         for unit, step, a, score in one[1:].tolist():
@@ -185,8 +191,8 @@ def test_losses_of_great_scores_are_finite(tokenizer: Tokenizer, size: float) ->
     batch = pack(tagger.encode(TRAIN))
     torch.manual_seed(0)
     units = batch.targets["least"].numel()
-    scores = (torch.randn(units, tagger.reach, 3) * size).requires_grad_()
-    found = losses(scores, batch)
+    scores = (torch.randn(units, tagger.max_span_length, 3) * size).requires_grad_()
+    found = span_losses(scores, batch)
     found.sum().backward()
     assert found.shape == (4, 3) and bool(found.isfinite().all()) and bool((found >= 0).all())
     assert bool(scores.grad.isfinite().all())
@@ -218,31 +224,37 @@ def test_heads_begin_where_the_loss_is_least(
 def nested(draw: st.DrawFn, words: int = 12) -> Example:
     """A sentence with spans that nest and overlap as they like; no two alike."""
     chosen = draw(st.lists(st.sampled_from([w for w in WORDS if "'" not in w]), min_size=1, max_size=words))
-    bounds = st.tuples(
-        st.integers(0, len(chosen) - 1), st.integers(1, len(chosen)), st.sampled_from(LABELS)
-    ).map(lambda one: (one[0], max(one[0] + 1, one[1]), one[2]))
+    bounds = st.tuples(st.integers(0, len(chosen) - 1), st.integers(1, len(chosen)), st.sampled_from(LABELS)).map(
+        lambda one: (one[0], max(one[0] + 1, one[1]), one[2])
+    )
     return sentence(chosen, *draw(st.sets(bounds, max_size=8)))
 
 
-HEAD = EncoderConfig(vocabulary=WORN.vocabulary, layers=1, width=8, heads=1, length=64)
+HEAD = EncoderConfig(
+    vocab_size=WORN.vocab_size,
+    num_hidden_layers=1,
+    hidden_size=8,
+    num_attention_heads=1,
+    max_position_embeddings=64,
+)
 
 
-def planted(tagger: SpanTagTask, rows: list[Row], others: list[float]) -> tuple[SpanHead, list[np.ndarray]]:
+def planted(tagger: NestedTask, rows: list[EncodedRow], others: list[float]) -> tuple[SpanHead, list[np.ndarray]]:
     """What is said by a head that scores labelled spans 2 and all else below 0, by the targets of the rows alone."""
     batch = pack(rows)
-    shape = (sum(sizes_of(batch)), tagger.reach, 3)
+    shape = (sum(sizes_of(batch)), tagger.max_span_length, 3)
     drawn = torch.tensor(others).repeat(math.prod(shape))[: math.prod(shape)]
     scores = (-drawn - 0.1).view(shape)
     spans = batch.targets["spans"].split(batch.targets["tag"].tolist())
     for window, codes in zip(scores.split(sizes_of(batch)), spans, strict=True):
         window.flatten()[codes] = 2.0
-    order = sorted(range(len(rows)), key=lambda number: -len(rows[number].ids))  # as they are packed
-    said = dict(zip(order, tagger.evidence(scores, batch), strict=True))
+    order = sorted(range(len(rows)), key=lambda number: -len(rows[number].input_ids))  # as they are packed
+    said = dict(zip(order, tagger.logits(scores, batch), strict=True))
     return tagger.head(HEAD), [said[number] for number in range(len(rows))]
 
 
 def sizes_of(batch) -> list[int]:
-    return scored_per_sequence(batch).tolist()
+    return targets_per_sequence(batch).tolist()
 
 
 ALL = [sentence(["a", "a", "a"], (0, 1, "ORG"), (0, 2, "PERSON"), (0, 3, "PLACE"))]
@@ -255,14 +267,12 @@ def test_planted_spans_come_back(examples: list[Example], others: list[float]) -
     head, evidence = planted(tagger, rows, others)
     found = tagger.decode(head, examples, rows, evidence)
     for example, spans in zip(examples, found, strict=True):
-        assert {Span(s.start, s.stop, s.label) for s in spans} == set(example.spans)
+        assert {Span(s.start, s.end, s.label) for s in spans} == set(example.spans)
         assert len(spans) == len(example.spans)
-        assert [(s.start, -s.stop, s.label) for s in spans] == sorted(
-            (s.start, -s.stop, s.label) for s in spans
-        )
-        assert all(s.text == example.text[s.start : s.stop] for s in spans)
+        assert [(s.start, -s.end, s.label) for s in spans] == sorted((s.start, -s.end, s.label) for s in spans)
+        assert all(s.text == example.text[s.start : s.end] for s in spans)
         assert all(s.score == pytest.approx(1 / (1 + math.exp(-2))) for s in spans)
-    figures = tagger.judge(head, examples, rows, evidence)
+    figures = tagger.dev_metrics(head, examples, rows, evidence)
     assert figures["tag.entity_f1"] == (1.0 if any(example.spans for example in examples) else 0.0)
     assert tagger.score(examples, found).counted == sum(len(example.spans) for example in examples)
 
@@ -272,7 +282,7 @@ def test_long_texts_answer_for_each_span_once(example: Example, length: int, str
     """Of all spans that some window holds whole, each is predicted in one, where most is seen around it."""
     tagger = task(WORN, ALL, length=length, stride=stride, max_span=min(reach, length - 2))
     rows = [row for row in tagger.encode([example]) if isinstance(row, SpanRow)]
-    units = rows[0].units
+    units = rows[0].words
     read = []  # for each window, the pieces before its first unit and after its last
     answered: dict[tuple[int, int], list[int]] = {}
     for number, row in enumerate(rows):
@@ -281,7 +291,7 @@ def test_long_texts_answer_for_each_span_once(example: Example, length: int, str
         for unit, least, most in zip(range(count), row.targets["least"], row.targets["most"], strict=True):
             for more in range(least, most):
                 answered.setdefault((row.first + unit, row.first + unit + more), []).append(number)
-    firsts = units.firsts
+    firsts = units.first_tokens
 
     def around(number: int, i: int, j: int) -> float:
         begin, end = read[number]
@@ -292,19 +302,19 @@ def test_long_texts_answer_for_each_span_once(example: Example, length: int, str
         return min(left, right)
 
     for i in range(len(units)):
-        for j in range(i, min(i + tagger.reach, len(units))):
+        for j in range(i, min(i + tagger.max_span_length, len(units))):
             seen = [around(number, i, j) for number in range(len(rows))]
             wanted = [seen.index(max(seen))] if max(seen) >= 0 else []
             assert answered.get((i, j), []) == wanted, (i, j)
-    assert all(j - i < tagger.reach for i, j in answered)
+    assert all(j - i < tagger.max_span_length for i, j in answered)
     held = {
-        (span.start, span.stop, span.label)
+        (span.start, span.end, span.label)
         for span in example.spans
-        if any((units.bounds[i, 0], units.bounds[j, 1]) == (span.start, span.stop) for i, j in answered)
+        if any((units.offsets[i, 0], units.offsets[j, 1]) == (span.start, span.end) for i, j in answered)
     }
     head, evidence = planted(tagger, rows, [1.0])
     (found,) = tagger.decode(head, [example], rows, evidence)
-    assert {(s.start, s.stop, s.label) for s in found} == held
+    assert {(s.start, s.end, s.label) for s in found} == held
 
 
 def test_an_entity_across_the_border_of_two_windows_comes_out_whole(tokenizer: Tokenizer) -> None:
@@ -321,10 +331,10 @@ def test_spans_that_cannot_be_predicted_are_counted_and_said(tokenizer: Tokenize
     long = sentence(words, (0, 3, "PLACE"), (0, 4, "PLACE"), (0, 2, "ORG"))
     task(tokenizer, [long], max_span=3).encode([long])
     told = " ".join(capsys.readouterr().err.split())
-    assert "1 of 3 spans not aligned: of more units than task.max_span" in told and "s.jsonl, line 1" in told
+    assert "1 of 3 spans not aligned: of more units than task.max_span_length" in told and "s.jsonl, line 1" in told
     wide = sentence(words, (4, 13, "PLACE"))
     tagger = task(tokenizer, [wide], length=14, stride=12)
-    assert tagger.encode([wide]) and tagger.reach == 9
+    assert tagger.encode([wide]) and tagger.max_span_length == 9
     told = " ".join(capsys.readouterr().err.split())
     assert "1 of 1 spans not aligned: whole in no window" in told
     cut = dataclasses.replace(long, text="riverbank", spans=(Span(0, 5, "PLACE"),))
@@ -334,23 +344,23 @@ def test_spans_that_cannot_be_predicted_are_counted_and_said(tokenizer: Tokenize
 
 def test_what_is_learnt_comes_from_the_training_sentences(tokenizer: Tokenizer) -> None:
     tagger = task(tokenizer)
-    assert (tagger.reach, tagger.settings.max_span, tagger.settings.flat) == (6, 6, False)
-    assert (tagger.labels, tagger.watch) == (LABELS, "tag.entity_f1")
-    assert tagger.public == (None, LABELS)
+    assert (tagger.max_span_length, tagger.settings.max_span_length, tagger.settings.flat) == (6, 6, False)
+    assert (tagger.labels, tagger.metric_key) == (LABELS, "tag.entity_f1")
+    assert tagger.public_architecture == (None, LABELS)
     assert tagger.schema()["max_span"] == 6 and tagger.schema()["scheme"] == "BIO"
-    again = SpanTagTask.restore(tagger.settings, tokenizer, tagger.schema())
-    assert (again.reach, again.labels) == (6, LABELS)
+    again = NestedTask.restore(tagger.settings, tokenizer, tagger.schema())
+    assert (again.max_span_length, again.labels) == (6, LABELS)
     flat = task(tokenizer, [TRAIN[1], TRAIN[3]])
-    assert (flat.reach, flat.settings.flat) == (1, True)
+    assert (flat.max_span_length, flat.settings.flat) == (1, True)
     assert task(tokenizer, [TRAIN[3]], flat=False).settings.flat is False
     assert (
-        task(tokenizer, [sentence(["a"] * 30, (0, 30, "ORG"))], length=16).reach == 14
+        task(tokenizer, [sentence(["a"] * 30, (0, 30, "ORG"))], length=16).max_span_length == 14
     )  # what a window holds
     with pytest.raises(UserError, match="there is nothing to learn"):
         task(tokenizer, [TRAIN[1]])
     empty = Example("0", " \u200b ", None, None, 1, "s")
     assert tagger.encode([empty]) == [] and tagger.decode(tagger.head(HEAD), [empty], [], []) == [[]]
-    assert tagger.judge(tagger.head(HEAD), [empty], [], []) == {"tag.loss": 0.0, "tag.entity_f1": 0.0}
+    assert tagger.dev_metrics(tagger.head(HEAD), [empty], [], []) == {"tag.loss": 0.0, "tag.entity_f1": 0.0}
 
 
 def test_settings_that_contradict_each_other(tokenizer: Tokenizer) -> None:
@@ -361,14 +371,12 @@ def test_settings_that_contradict_each_other(tokenizer: Tokenizer) -> None:
         with pytest.raises(UserError, match="are for decoder spans"):
             from_mapping(Tag, {"decoder": "crf", **wrong}, "x")
     tokens = ((0, 1), (2, 8))
-    plain = Example(
-        "0", "a letter", None, None, 1, "s", spans=(Span(0, 1, "D"), Span(2, 8, "N")), tokens=tokens
-    )
+    plain = Example("0", "a letter", None, None, 1, "s", spans=(Span(0, 1, "D"), Span(2, 8, "N")), tokens=tokens)
     with pytest.raises(UserError, match="decoder spans is for entities"):
         task(tokenizer, [plain])
 
 
-def said_of(tagger: SpanTagTask, example: Example, *found: tuple[int, int, str, float]) -> list[LabelledSpan]:
+def said_of(tagger: NestedTask, example: Example, *found: tuple[int, int, str, float]) -> list[LabelledSpan]:
     """What is decoded from scores of spans of units."""
     rows = tagger.encode([dataclasses.replace(example, spans=None)])
     lines = [[i, j - i, tagger.labels.index(label), score] for i, j, label, score in found]
@@ -398,9 +406,7 @@ def test_flat_keeps_the_most_probable_of_spans_that_overlap(tokenizer: Tokenizer
     with pytest.raises(UserError, match="line 1: spans that nest or overlap") as raised:
         nested.conll(example, said_of(nested, example, *said))
     assert "task.flat=true" in raised.value.facts["to do"]
-    assert nested.conll(example, said_of(nested, example, said[1])).startswith(
-        "captain\tB-PERSON\nwinter\tI-"
-    )
+    assert nested.conll(example, said_of(nested, example, said[1])).startswith("captain\tB-PERSON\nwinter\tI-")
 
 
 @given(
@@ -415,13 +421,11 @@ def test_flat_is_greedy(drawn: list[tuple[int, int, str, int]]) -> None:
     example = sentence(["a"] * 9)
     tagger = task(WORN, [sentence(["a"] * 9, (0, 9, "ORG"), (0, 1, "PERSON"), (0, 1, "PLACE"))], flat=True)
     kept: list[tuple[int, int, str]] = []
-    for (i, j, label), _ in sorted(
-        found.items(), key=lambda one: (-one[1], one[0][0], -one[0][1], one[0][2])
-    ):
+    for (i, j, label), _ in sorted(found.items(), key=lambda one: (-one[1], one[0][0], -one[0][1], one[0][2])):
         if all(j < a or b < i for a, b, _ in kept):
             kept.append((i, j, label))
     spans = said_of(tagger, example, *((*key, score) for key, score in found.items()))
-    assert [(span.start // 2, (span.stop - 1) // 2, span.label) for span in spans] == sorted(kept)
+    assert [(span.start // 2, (span.end - 1) // 2, span.label) for span in spans] == sorted(kept)
 
 
 def test_no_span_cuts_through_a_given_token(tokenizer: Tokenizer) -> None:
@@ -439,8 +443,8 @@ def test_nested_entities_are_scored_and_told(tokenizer: Tokenizer) -> None:
     evaluation = tagger.score(TRAIN[:1], [spans])
     assert evaluation.counted == 3 and evaluation.f1.value == pytest.approx(2 / 3)
     assert tagger.reference(TRAIN[:1]) == [[[0, 14, "PERSON"], [0, 32, "ORG"], [22, 27, "PLACE"]]]
-    record = tagger.record(TRAIN[0], spans, False)
+    record = tagger.to_record(TRAIN[0], spans, False)
     assert [span["text"] for span in record["spans"]] == [TRAIN[0].text, "captain winter", "river"]
-    assert tagger.words(TRAIN[:1])[0][1] == ["B-ORG", *["I-ORG"] * 5]  # the outermost
+    assert tagger.tagged_words(TRAIN[:1])[0][1] == ["B-ORG", *["I-ORG"] * 5]  # the outermost
     sample = tagger.sample(TRAIN[0], spans)
     assert len(sample["spans"]) == len(sample["predicted"]) == 3

@@ -14,15 +14,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from unmask.config import from_mapping
-from unmask.data.batch import IGNORED, pack
+from unmask.data.batch import IGNORE_INDEX, pack
 from unmask.data.tables import Example, Span
 from unmask.errors import UserError
 from unmask.model.encoder import Encoder, EncoderConfig
-from unmask.tasks import Reading, Tag, TagTask
+from unmask.tasks import ReadOptions, Tag, TagTask
 from unmask.tasks.tag import LabelledSpan
-from unmask.tasks.taghead import BUCKETS, PRIOR, PiecePairs, TagHead, UnitRow
+from unmask.tasks.taghead import BUCKETS, PRIOR, TagHead, TokenPairs, WordRow
 from unmask.text.tokenizer import Tokenizer
-from unmask.train.optim import AdamW, build, set_lr
+from unmask.train.optim import AdamW, build_param_groups, set_lr
 
 DECODERS = pytest.mark.parametrize("decoder", ["softmax", "crf"])
 
@@ -56,12 +56,15 @@ def task(tokenizer: Tokenizer, train: list[Example] = TRAIN, **settings: object)
 
 def test_what_is_learnt_comes_from_the_training_sentences(tokenizer: Tokenizer) -> None:
     spans, plain = task(tokenizer), task(tokenizer, PLAIN)
-    assert (spans.labels, spans.scheme, spans.watch) == (["PERSON", "PLACE"], "BIO", "tag.entity_f1")
-    assert (plain.labels, plain.scheme, plain.watch) == (["D", "N", "V"], "plain", "tag.accuracy")
-    assert spans.public == ("BertForTokenClassification", ["O", "B-PERSON", "I-PERSON", "B-PLACE", "I-PLACE"])
-    assert task(tokenizer, decoder="crf").public[0] is None
+    assert (spans.labels, spans.scheme, spans.metric_key) == (["PERSON", "PLACE"], "BIO", "tag.entity_f1")
+    assert (plain.labels, plain.scheme, plain.metric_key) == (["D", "N", "V"], "plain", "tag.accuracy")
+    assert spans.public_architecture == (
+        "BertForTokenClassification",
+        ["O", "B-PERSON", "I-PERSON", "B-PLACE", "I-PLACE"],
+    )
+    assert task(tokenizer, decoder="crf").public_architecture[0] is None
     again = TagTask.restore(spans.settings, tokenizer, spans.schema())
-    assert (again.labels, again.plain) == (spans.labels, False)
+    assert (again.labels, again.tags_every_token) == (spans.labels, False)
     with pytest.raises(UserError, match="there is nothing to learn"):
         task(tokenizer, [sentence("a letter")])
 
@@ -75,17 +78,15 @@ def test_settings_that_contradict_each_other() -> None:
 
 def test_the_first_piece_of_each_unit_carries_its_tag(tokenizer: Tokenizer) -> None:
     (row,) = task(tokenizer, length=64).encode([TRAIN[0]])
-    assert isinstance(row, UnitRow) and row.edges == (True, True)
+    assert isinstance(row, WordRow) and row.edges == (True, True)
     encoded = tokenizer.encode(TRAIN[0].text)
-    assert row.ids.tolist() == encoded.ids
+    assert row.input_ids.tolist() == encoded.input_ids
     firsts = [
-        place
-        for place, word in enumerate(encoded.words)
-        if word != encoded.words[place - 1] and word is not None
+        place for place, word in enumerate(encoded.word_ids) if word != encoded.word_ids[place - 1] and word is not None
     ]
     assert row.scored.nonzero()[0].tolist() == firsts
     assert row.targets["tag"][firsts].tolist() == [0, 3, 4, 0]
-    assert (np.delete(row.targets["tag"], firsts) == IGNORED).all()
+    assert (np.delete(row.targets["tag"], firsts) == IGNORE_INDEX).all()
 
 
 def test_long_sentences_are_cut_at_units_and_every_unit_is_predicted_once(tokenizer: Tokenizer) -> None:
@@ -93,16 +94,14 @@ def test_long_sentences_are_cut_at_units_and_every_unit_is_predicted_once(tokeni
     tagger = task(tokenizer, length=16)
     rows = tagger.encode([TRAIN[1], long])
     windows = [row for row in rows if row.owner == 1]
-    assert len(windows) > 5 and all(len(row.ids) <= 16 for row in windows)
+    assert len(windows) > 5 and all(len(row.input_ids) <= 16 for row in windows)
     tags = np.concatenate([row.targets["tag"][row.scored] for row in windows])
     assert tags.tolist() == [3, 0] * 40
     assert [row.edges for row in windows] == [(n == 0, n == len(windows) - 1) for n in range(len(windows))]
-    assert tagger.truncated == 0
+    assert tagger.num_truncated == 0
 
 
-def prepared(
-    tokenizer: Tokenizer, make_encoder: Callable[..., Encoder], tiny: EncoderConfig, **settings: object
-):
+def prepared(tokenizer: Tokenizer, make_encoder: Callable[..., Encoder], tiny: EncoderConfig, **settings: object):
     tagger = task(tokenizer, length=64, head_dropout=0.0, **settings)
     rows = tagger.encode(TRAIN)
     learner = tagger.learner(make_encoder(tiny), TRAIN, rows)
@@ -113,7 +112,7 @@ def prepared(
 def logits_of(learner, row) -> np.ndarray:
     with torch.no_grad():
         batch = pack([row])
-        hidden = learner.encoder(batch.ids, batch.spans, batch.segments)
+        hidden = learner.encoder(batch.input_ids, batch.layout, batch.token_type_ids)
         return learner.head.classifier(hidden[row.scored.nonzero()[0]]).double().numpy()
 
 
@@ -130,7 +129,7 @@ def test_the_softmax_loss_is_cross_entropy_at_the_units(
         plain -= logs[np.arange(len(gold)), gold].sum()
         smoothed -= (1 - smoothing) * logs[np.arange(len(gold)), gold].sum() + smoothing * logs.mean(-1).sum()
     batch = pack(rows)
-    assert batch.counts["tag"] == 10
+    assert batch.target_counts["tag"] == 10
     part = learner.train()(batch).parts["tag"]
     assert (part.total.item(), part.count) == (pytest.approx(smoothed, rel=1e-4), 10)
     assert learner.eval()(batch).parts["tag"].total.item() == pytest.approx(plain, rel=1e-4)
@@ -141,7 +140,7 @@ def test_the_crf_loss_is_that_of_all_allowed_paths(
 ) -> None:
     _, learner, rows = prepared(tokenizer, make_encoder, tiny, decoder="crf")
     chain, wanted = learner.head.chain(), 0.0
-    assert set(learner.published()) == {"encoder", "classifier", "crf"}
+    assert set(learner.saved_modules()) == {"encoder", "classifier", "crf"}
     for row in rows:
         logits, gold, scores = logits_of(learner, row), row.targets["tag"][row.scored], {}
         for path in itertools.product(range(5), repeat=len(gold)):
@@ -161,7 +160,7 @@ def test_transitions_begin_with_the_training_tags_and_learn_at_their_own_rate(
     start = crf.scores()[0].exp()
     # starts: O twice, B-PERSON once, B-PLACE once, each plus one, of the three that may begin
     assert start.tolist() == pytest.approx([3 / 7, 2 / 7, 0, 2 / 7, 0])
-    optimizer = build(AdamW(decay=0.1), learner, learner.lr_factors)
+    optimizer = build_param_groups(AdamW(weight_decay=0.1), learner, learner.lr_factors)
     set_lr(optimizer, 0.5)
     rates = {id(p): (g["lr"], g["weight_decay"]) for g in optimizer.param_groups for p in g["params"]}
     assert all(rates[id(p)] == (3.5, 0.0) for p in crf.parameters())
@@ -174,7 +173,7 @@ def test_the_last_layer_learns_at_its_own_rate(
     tokenizer: Tokenizer, make_encoder: Callable[..., Encoder], tiny: EncoderConfig
 ) -> None:
     _, learner, _ = prepared(tokenizer, make_encoder, tiny, head_lr_factor=3.0)
-    optimizer = build(AdamW(decay=0.1), learner, learner.lr_factors)
+    optimizer = build_param_groups(AdamW(weight_decay=0.1), learner, learner.lr_factors)
     set_lr(optimizer, 0.5)
     rates = {id(p): g["lr"] for g in optimizer.param_groups for p in g["params"]}
     assert {rates[id(p)] for p in learner.head.parameters()} == {1.5}
@@ -190,7 +189,7 @@ def test_pairs_of_pieces_begin_with_the_tags_seen_at_them(
     seen: Counter[tuple[int, int]] = Counter()  # bucket, tag
     for row in rows:
         for place in row.scored.nonzero()[0].tolist():
-            for bucket in wide.buckets(torch.from_numpy(row.ids), torch.tensor([place]))[0].tolist():
+            for bucket in wide.buckets(torch.from_numpy(row.input_ids), torch.tensor([place]))[0].tolist():
                 seen[bucket, int(row.targets["tag"][place])] += 1
     tags = wide.scores.weight.shape[1]
     total = sum(seen.values())
@@ -206,8 +205,8 @@ def test_pairs_of_pieces_begin_with_the_tags_seen_at_them(
 
 def test_pairs_are_told_apart_by_their_pieces_and_their_side() -> None:
     ids = torch.tensor([2, 7, 8, 7, 9, 3])
-    first, second, third, fourth = PiecePairs.buckets(ids, torch.arange(1, 5)).tolist()
-    alone = PiecePairs.buckets(torch.tensor([2, 7, 8, 3]), torch.tensor([1]))[0].tolist()
+    first, second, third, fourth = TokenPairs.buckets(ids, torch.arange(1, 5)).tolist()
+    alone = TokenPairs.buckets(torch.tensor([2, 7, 8, 3]), torch.tensor([1]))[0].tolist()
     assert first == alone  # nothing but the two pieces counts
     assert len({*first, *second, *third, *fourth}) == 8
     assert min(first) >= 0 and max(first) < BUCKETS
@@ -220,18 +219,18 @@ def test_the_pairs_speak_beside_the_network(
     batch = pack(rows[:1])
     with torch.no_grad():
         learner.head.wide.scores.weight.normal_()
-        hidden = learner.encoder(batch.ids, batch.spans, batch.segments)
+        hidden = learner.encoder(batch.input_ids, batch.layout, batch.token_type_ids)
         logits = learner.head(hidden, batch)
     table = learner.head.wide.scores.weight.detach()
     for unit, place in enumerate(rows[0].scored.nonzero()[0].tolist()):
-        pair = PiecePairs.buckets(batch.ids, torch.tensor([place]))[0]
+        pair = TokenPairs.buckets(batch.input_ids, torch.tensor([place]))[0]
         wanted = logits_of(learner, rows[0])[unit] + (table[pair[0]] + table[pair[1]]).double().numpy()
         assert logits[unit].tolist() == pytest.approx(wanted.tolist(), abs=1e-4)
 
 
 def test_hidden_pairs_are_silent_in_training_only() -> None:
     torch.manual_seed(0)
-    wide = PiecePairs(tags=3, hidden=0.3)
+    wide = TokenPairs(tags=3, hidden=0.3)
     wide.scores.weight.data.uniform_(1, 2)
     ids = torch.arange(2000)
     places = torch.arange(1, 1999)
@@ -263,16 +262,24 @@ def test_what_is_decoded_keeps_the_rules(decoder: str, seed: int, plain: bool) -
     tagger = task(tokenizer, train, decoder=decoder, length=10)
     words = " ".join(draw.choice(["river", "can't", "x-y", "stone", "unforgotten"], draw.integers(1, 12)))
     example = dataclasses.replace(sentence(words), spans=None)
-    head = tagger.head(EncoderConfig(vocabulary=tokenizer.vocabulary, layers=1, width=8, heads=1, length=16))
+    head = tagger.head(
+        EncoderConfig(
+            vocab_size=tokenizer.vocab_size,
+            num_hidden_layers=1,
+            hidden_size=8,
+            num_attention_heads=1,
+            max_position_embeddings=16,
+        )
+    )
     rows = tagger.encode([example])
     evidence = [draw.normal(size=(int(row.scored.sum()), len(tagger.tags)), scale=9) for row in rows]
     (spans,) = tagger.decode(head, [example], rows, [e.astype(np.float32) for e in evidence])
     starts, stops = {a for a, _ in example.tokens}, {b for _, b in example.tokens}
-    assert all(span.start in starts and span.stop in stops for span in spans)
-    assert all(a.stop <= b.start for a, b in itertools.pairwise(spans))
-    assert all(0 <= span.score <= 1 and example.text[span.start : span.stop] == span.text for span in spans)
+    assert all(span.start in starts and span.end in stops for span in spans)
+    assert all(a.end <= b.start for a, b in itertools.pairwise(spans))
+    assert all(0 <= span.score <= 1 and example.text[span.start : span.end] == span.text for span in spans)
     if plain:
-        assert [(span.start, span.stop) for span in spans] == list(example.tokens)
+        assert [(span.start, span.end) for span in spans] == list(example.tokens)
 
 
 WORN = Tokenizer.train(["the river can't x-y stone forgotten winter " * 4] * 4, vocabulary=60, fewer=True)
@@ -284,7 +291,7 @@ def test_running_text_is_cut_into_words_by_plain_tags(tokenizer: Tokenizer, tiny
     train = [Example("0", "我爱北京", None, None, 1, "s", spans=(Span(0, 1, "r"), Span(1, 2, "v"), Span(2, 4, "n")),
                      tokens=((0, 1), (1, 2), (2, 4)))]  # fmt: skip
     tagger = task(tokenizer, train)
-    names = tagger.tags.names
+    names = tagger.tags.tags
     raw = Example("0", "我爱北京", None, None, 1, "s")
     rows = tagger.encode([raw])
     emissions = np.full((4, len(names)), -9, dtype=np.float32)
@@ -298,7 +305,7 @@ def test_running_text_is_cut_into_words_by_plain_tags(tokenizer: Tokenizer, tiny
 def test_spans_are_scored_as_conlleval_and_tags_token_by_token(tokenizer: Tokenizer) -> None:
     def found(example: Example, *spans: tuple[int, int, str]) -> list[LabelledSpan]:
         made = sentence(example.text, *spans).spans
-        return [LabelledSpan(s.label, example.text[s.start : s.stop], s.start, s.stop, 0.5) for s in made]
+        return [LabelledSpan(s.label, example.text[s.start : s.end], s.start, s.end, 0.5) for s in made]
 
     tagger = task(tokenizer)
     said = [
@@ -321,19 +328,19 @@ def test_spans_are_scored_as_conlleval_and_tags_token_by_token(tokenizer: Tokeni
     result = plain.score(PLAIN, said)
     assert (result.counted, result.accuracy.value) == (4, 0.75)
     assert plain.reference(PLAIN) == [["D", "N"], ["N", "V"]]
-    assert plain.compared(PLAIN, said) == [["D", "V"], ["N", "V"]]
+    assert plain.comparable(PLAIN, said) == [["D", "V"], ["N", "V"]]
     assert tagger.reference(TRAIN)[1] == [[0, 7, "PERSON"]]
 
 
 def test_words_and_their_tags_for_what_takes_no_network(tokenizer: Tokenizer) -> None:
     tagger = task(tokenizer)
-    words = tagger.words(TRAIN)
+    words = tagger.tagged_words(TRAIN)
     assert words[0] == (["the", "river", "bridge", "stands"], ["O", "B-PLACE", "I-PLACE", "O"])
-    assert tagger.from_words(TRAIN, [tags for _, tags in words]) == tagger.reference(TRAIN)
+    assert tagger.from_word_tags(TRAIN, [tags for _, tags in words]) == tagger.reference(TRAIN)
     raw = dataclasses.replace(TRAIN[0], tokens=None)
-    assert tagger.words([raw]) == [words[0]]
+    assert tagger.tagged_words([raw]) == [words[0]]
     plain = task(tokenizer, PLAIN)
-    assert plain.from_words(PLAIN, [tags for _, tags in plain.words(PLAIN)]) == plain.reference(PLAIN)
+    assert plain.from_word_tags(PLAIN, [tags for _, tags in plain.tagged_words(PLAIN)]) == plain.reference(PLAIN)
 
 
 def test_what_cannot_be_aligned_is_said_with_its_line(tokenizer: Tokenizer, capsys) -> None:
@@ -350,27 +357,28 @@ def test_a_very_long_sentence(tokenizer: Tokenizer) -> None:
     tagger = task(tokenizer, length=128)
     rows = tagger.encode([example])
     assert sum(int(row.scored.sum()) for row in rows) == 20_000
-    assert all(len(row.ids) <= 128 for row in rows)
+    assert all(len(row.input_ids) <= 128 for row in rows)
     shorter = sentence(" ".join(["river"] * 1_000))
     rows = tagger.encode([shorter])
-    said = [
-        np.tile(np.array([-5, -5, -5, 0, -5], dtype=np.float32), (int(row.scored.sum()), 1)) for row in rows
-    ]
+    said = [np.tile(np.array([-5, -5, -5, 0, -5], dtype=np.float32), (int(row.scored.sum()), 1)) for row in rows]
     (spans,) = tagger.decode(
-        tagger.head(EncoderConfig(vocabulary=9, width=8, heads=1)), [shorter], rows, said
+        tagger.head(EncoderConfig(vocab_size=9, hidden_size=8, num_attention_heads=1)), [shorter], rows, said
     )
     assert len(spans) == 1_000 and {span.label for span in spans} == {"PLACE"}
 
 
 def test_files_are_read_as_their_names_say(tokenizer: Tokenizer, tagged: Path, tmp_path: Path) -> None:
     tagger = task(tokenizer)
-    assert tagger.read_new(tagged, Reading())[0].tokens is not None
+    assert tagger.read_new(tagged, ReadOptions())[0].tokens is not None
     (tmp_path / "raw.txt").write_text("river stone\ncaptain\n")
-    assert [e.text for e in tagger.read_new(tmp_path / "raw.txt", Reading())] == ["river stone", "captain"]
-    assert len(TagTask.read(tagged, Reading())) == 60
+    assert [e.text for e in tagger.read_new(tmp_path / "raw.txt", ReadOptions())] == [
+        "river stone",
+        "captain",
+    ]
+    assert len(TagTask.read(tagged, ReadOptions())) == 60
     with pytest.raises(UserError, match=r"RIVER.*is not among the 2 tags"):
         (tmp_path / "new.conll").write_text("river\tB-RIVER\n")
-        tagger.check(tagger.read_test(tmp_path / "new.conll", Reading()))
+        tagger.check_own_labels(tagger.read_test(tmp_path / "new.conll", ReadOptions()))
 
 
 def test_empty_texts_have_no_rows(tokenizer: Tokenizer, tiny: EncoderConfig) -> None:

@@ -5,28 +5,26 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from unmask.data.batch import SPECIAL, Row
-from unmask.tasks.windows import Pieces, long_frames, per_owner, windows
+from unmask.data.batch import SPECIAL_TOKEN, EncodedRow
+from unmask.tasks.windows import TextTokens, long_text_inputs, mean_per_owner, windows
 from unmask.text.tokenizer import Tokenizer
 
 sizes = st.lists(st.integers(1, 7), max_size=60)
 
 
 @given(sizes, st.integers(6, 30), st.data())
-def test_windows_cover_every_unit_once_with_most_context(
-    sizes: list[int], room: int, data: st.DataObject
-) -> None:
+def test_windows_cover_every_unit_once_with_most_context(sizes: list[int], room: int, data: st.DataObject) -> None:
     stride = data.draw(st.integers(1, room))
     firsts = np.cumsum([1, *sizes])
     found = windows(firsts, room, stride)
-    predicted = [unit for window in found for unit in range(window.first, window.last)]
+    predicted = [unit for window in found for unit in range(window.first_word, window.last_word)]
     assert predicted == list(range(len(sizes))), "each unit in one window, in order"
     for window in found:
-        assert 0 < window.stop - window.start <= room
-        assert window.start in firsts and window.first < window.last
-        for unit in range(window.first, window.last):
-            assert window.start <= firsts[unit] < window.stop
-            assert firsts[unit + 1] <= window.stop or sizes[unit] > room
+        assert 0 < window.end - window.start <= room
+        assert window.start in firsts and window.first_word < window.last_word
+        for unit in range(window.first_word, window.last_word):
+            assert window.start <= firsts[unit] < window.end
+            assert firsts[unit + 1] <= window.end or sizes[unit] > room
     if sum(sizes) <= room:
         assert len(found) == min(1, len(sizes))
 
@@ -44,15 +42,15 @@ def test_no_other_window_shows_more_around_a_unit(sizes: list[int], room: int) -
         return min(left, right)
 
     for window in found:
-        for unit in range(window.first, window.last):
+        for unit in range(window.first_word, window.last_word):
             assert around(window, unit) == max(around(other, unit) for other in found)
 
 
 def test_a_unit_of_too_many_pieces_is_read_in_part() -> None:
     (window,) = windows(np.array([1, 31]), 10, 5)
-    assert (window.start, window.stop, window.first, window.last) == (1, 11, 0, 1)
+    assert (window.start, window.end, window.first_word, window.last_word) == (1, 11, 0, 1)
     first, second, *_ = windows(np.array([1, 31, 33]), 10, 5)
-    assert (first.stop - first.start, second.first) == (10, 1)
+    assert (first.end - first.start, second.first_word) == (10, 1)
 
 
 def test_a_text_without_units_has_no_windows() -> None:
@@ -70,36 +68,36 @@ def test_every_piece_of_the_longer_text_is_read_beside_the_other(
     tokenizer: Tokenizer, text: str, pair: str | None, length: int, stride: int
 ) -> None:
     encoded = tokenizer.encode(text, pair)
-    found, cut = long_frames(tokenizer, encoded, length, stride)
-    first, second = Pieces.of(encoded), Pieces.of(encoded, pair=True)
+    found, cut = long_text_inputs(tokenizer, encoded, length, stride)
+    first, second = TextTokens.from_encoding(encoded), TextTokens.from_encoding(encoded, pair=True)
     moves = 0 if pair is None or len(first) >= len(second) else 1
     moving, beside = ((first, second), (second, first))[moves]
     assert cut == (pair is not None and len(beside) > (length - 3) // 2)
     read: set[int] = set()
     for frame in found:
-        count = frame.window.stop - frame.window.start
-        assert len(frame.ids) == len(frame.segments) == len(frame.flags) <= length
-        inner = moving.ids[frame.window.start : frame.window.stop].tolist()
-        assert frame.ids[frame.place : frame.place + count].tolist() == inner
-        assert (frame.segments[frame.place : frame.place + count] == moves).all()
-        kept = beside.ids[: (length - 3) // 2].tolist()
-        others = frame.ids[frame.flags == 0].tolist()
+        count = frame.window.end - frame.window.start
+        assert len(frame.input_ids) == len(frame.token_type_ids) == len(frame.flags) <= length
+        inner = moving.input_ids[frame.window.start : frame.window.end].tolist()
+        assert frame.input_ids[frame.text_start : frame.text_start + count].tolist() == inner
+        assert (frame.token_type_ids[frame.text_start : frame.text_start + count] == moves).all()
+        kept = beside.input_ids[: (length - 3) // 2].tolist()
+        others = frame.input_ids[frame.flags == 0].tolist()
         assert others == (inner + kept if moves == 0 else kept + inner)
-        read |= set(range(frame.window.start, frame.window.stop))
+        read |= set(range(frame.window.start, frame.window.end))
     assert read == set(range(len(moving)))
-    if len(encoded.ids) <= length and not cut:
+    if len(encoded.input_ids) <= length and not cut:
         (frame,) = found
-        assert frame.ids.tolist() == encoded.ids and frame.segments.tolist() == encoded.segments
-        assert (frame.flags == SPECIAL).tolist() == encoded.special
+        assert frame.input_ids.tolist() == encoded.input_ids and frame.token_type_ids.tolist() == encoded.token_type_ids
+        assert (frame.flags == SPECIAL_TOKEN).tolist() == encoded.special_tokens_mask
 
 
 @given(st.lists(st.integers(0, 4), min_size=1, max_size=12), st.integers(0, 99))
 def test_owners_get_the_mean_of_their_rows(owners: list[int], seed: int) -> None:
     draw = np.random.default_rng(seed)
     none = np.zeros(0, dtype=np.int64)
-    rows = [Row(none, none, none.astype(np.uint8), n, owner=owner) for n, owner in enumerate(owners)]
+    rows = [EncodedRow(none, none, none.astype(np.uint8), n, owner=owner) for n, owner in enumerate(owners)]
     evidence = [draw.normal(size=3).astype(np.float32) for _ in rows]
-    firsts, means = per_owner(rows, evidence)
+    firsts, means = mean_per_owner(rows, evidence)
     assert [row.owner for row in firsts] == sorted(set(owners))
     for row, mean in zip(firsts, means, strict=True):
         own = [number for number, owner in enumerate(owners) if owner == row.owner]

@@ -33,9 +33,7 @@ def bpe(specials: list[str], **settings: Any) -> Any:
 
 
 def unigram(specials: list[str], unknown: str) -> Any:
-    return trainers.UnigramTrainer(
-        vocab_size=160, special_tokens=specials, unk_token=unknown, show_progress=False
-    )
+    return trainers.UnigramTrainer(vocab_size=160, special_tokens=specials, unk_token=unknown, show_progress=False)
 
 
 def roberta(prefix: bool = False) -> tokenizers.Tokenizer:

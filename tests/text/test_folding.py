@@ -29,7 +29,7 @@ PLAIN_TABLE = str.maketrans({**folding.width_forms(), **folding.simplified_forms
 def made(**foldings: bool) -> Tokenizer:
     letters = sorted(set("汉语体后台湾只发干龟鲜中国人abz129,!?()~カキ¥。é") | set(TRADITIONAL))
     pieces = [*SPECIALS, *letters, *("##" + c for c in letters)]
-    return Tokenizer(layout.description(pieces, TokenizerConfig(**foldings)))
+    return Tokenizer(layout.tokenizer_json(pieces, TokenizerConfig(**foldings)))
 
 
 PLAIN, WIDTH, BOTH = made(), made(fold_width=True), made(fold_width=True, simplify=True)
@@ -53,7 +53,7 @@ def test_a_folded_text_gives_what_the_text_in_ordinary_characters_gives(text: st
         if _marks_on_folded(text, table):
             continue
         found, expected = tokenizer.encode(text), PLAIN.encode(text.translate(table))
-        assert (found.ids, found.words) == (expected.ids, expected.words)
+        assert (found.input_ids, found.word_ids) == (expected.input_ids, expected.word_ids)
         # one character for one: places in the text as given are places in the folded one
         assert found.offsets == expected.offsets
 
@@ -68,7 +68,7 @@ def test_offsets_of_any_text_stay_inside(text: str) -> None:
 def test_mixed_text_by_example() -> None:
     text = "漢語ＡＢ１２，ａ臺！"
     encoded = BOTH.encode(text)
-    shown = [(BOTH.piece_of(i), text[a:b]) for i, (a, b) in zip(encoded.ids, encoded.offsets, strict=True)]
+    shown = [(BOTH.id_to_token(i), text[a:b]) for i, (a, b) in zip(encoded.input_ids, encoded.offsets, strict=True)]
     assert shown[1:-1] == [
         ("汉", "漢"), ("语", "語"), ("a", "Ａ"), ("##b", "Ｂ"), ("##1", "１"), ("##2", "２"), (",", "，"),
         ("a", "ａ"), ("台", "臺"), ("!", "！"),
@@ -106,12 +106,12 @@ def test_the_table_travels_with_the_tokenizer(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setitem(__import__("sys").modules, "opencc", None)
     loaded = Tokenizer.load(tmp_path)
     assert loaded == BOTH and loaded.fold_width and loaded.simplify and loaded.lowercase
-    assert loaded.encode("臺灣").ids == BOTH.encode("台湾").ids
+    assert loaded.encode("臺灣").input_ids == BOTH.encode("台湾").input_ids
     settings_ = json.loads((tmp_path / "tokenizer_config.json").read_text())
     # the class that takes tokenizer.json as it is
     assert settings_["tokenizer_class"] == "PreTrainedTokenizerFast" and settings_["simplify"]
     described = json.loads((tmp_path / "tokenizer.json").read_text())["normalizer"]["normalizers"][0]
-    assert base64.b64decode(described["precompiled_charsmap"]) == folding.normaliser_map(True, True)
+    assert base64.b64decode(described["precompiled_charsmap"]) == folding.normalizer_map(True, True)
 
 
 def test_vocab_txt_says_its_folding_in_the_file_beside_it(tmp_path: Path) -> None:
@@ -136,10 +136,10 @@ def test_without_a_folding_nothing_changes() -> None:
 def test_training_folds_too() -> None:
     texts = ["漢語 ＡＢＣ１２ 漢語", "汉语 abc12"] * 3
     tokenizer = Tokenizer.train(texts, vocabulary=20, fold_width=True, simplify=True, fewer=True)
-    assert not {"漢", "語", "Ａ", "ａ"} & set(tokenizer.pieces) and {"汉", "语"} <= set(tokenizer.pieces)
+    assert not {"漢", "語", "Ａ", "ａ"} & set(tokenizer.tokens) and {"汉", "语"} <= set(tokenizer.tokens)
     assert tokenizer.training is not None
     assert tokenizer.training.statistics == tokenizer.statistics(texts)
-    assert tokenizer.encode(texts[0]).ids[1:3] == tokenizer.encode(texts[1]).ids[1:3]
+    assert tokenizer.encode(texts[0]).input_ids[1:3] == tokenizer.encode(texts[1]).input_ids[1:3]
 
 
 # The ranges that BERT's tokenizer takes apart, as the tokenizers library has them; U+2B820 to U+2B91F, which

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from unmask.errors import UserError
-from unmask.text.grow import MOST_PIECES, choose, cut, joined
+from unmask.text.grow import MAX_TOKENS_PER_WORD, choose_tokens, join_tokens, split_word
 from unmask.text.tokenizer import Tokenizer
 
 LETTERS = "abc"
@@ -43,8 +43,8 @@ def by_recounting(pieces: set[str], texts: Mapping[str, int], add: int) -> list[
             parts = longest_match(word, pieces)
             assert parts is not None
             for start in range(len(parts)):
-                for end in range(start + 2, min(len(parts), start + MOST_PIECES) + 1):
-                    saved[joined(parts[start:end])] += count * (end - start - 1)
+                for end in range(start + 2, min(len(parts), start + MAX_TOKENS_PER_WORD) + 1):
+                    saved[join_tokens(parts[start:end])] += count * (end - start - 1)
         done = False
         for piece in sorted(saved, key=lambda one: (-saved[one], one)):
             before = sum(n * len(longest_match(word, pieces) or ()) for word, n in texts.items())
@@ -66,28 +66,32 @@ def test_the_choice_is_that_of_recounting(words: list[str], extra: set[str]) -> 
     pieces, counts = SINGLE | extra, Counter(words)
     start = {tuple(longest_match(word, pieces) or ()): count for word, count in counts.items()}
     several = {parts: count for parts, count in start.items() if len(parts) > 1}
-    found = choose(pieces, several, {}, 4, minimum_count=1)
+    found = choose_tokens(pieces, several, {}, 4, min_frequency=1)
     wanted = by_recounting(pieces, counts, 4)
-    assert [one.piece for one in found] == wanted
+    assert [one.token for one in found] == wanted
 
 
 @given(words_of, pieces_of)
 def test_the_grown_tokenizer_cuts_as_was_foreseen(words: list[str], extra: set[str]) -> None:
     tokenizer = Tokenizer.train(["a b c aa bb cc ab ba"] * 2, vocabulary=20, fewer=True)
-    have = set(tokenizer.pieces) | SINGLE | extra
-    tokenizer = tokenizer.grown(sorted((SINGLE | extra) - set(tokenizer.pieces)))
+    have = set(tokenizer.tokens) | SINGLE | extra
+    tokenizer = tokenizer.with_added_tokens(sorted((SINGLE | extra) - set(tokenizer.tokens)))
     cuts = {word: tuple(longest_match(word, have) or ()) for word in words}
     for word, parts in cuts.items():
-        assert parts == cut(word, have, 9) == tuple(map(tokenizer.piece_of, tokenizer.encode(word).ids[1:-1]))
-    found = choose(have, {p: n for p, n in Counter(cuts[w] for w in words).items() if len(p) > 1}, {}, 5)
-    grown = tokenizer.grown([one.piece for one in found])
-    assert grown.pieces == [*tokenizer.pieces, *(one.piece for one in found)]
-    saved = sum(len(tokenizer.encode(word).ids) - len(grown.encode(word).ids) for word in words)
-    assert all(one.count >= 2 and one.saved > 0 for one in found)
+        assert (
+            parts
+            == split_word(word, have, 9)
+            == tuple(map(tokenizer.id_to_token, tokenizer.encode(word).input_ids[1:-1]))
+        )
+    found = choose_tokens(have, {p: n for p, n in Counter(cuts[w] for w in words).items() if len(p) > 1}, {}, 5)
+    grown = tokenizer.with_added_tokens([one.token for one in found])
+    assert grown.tokens == [*tokenizer.tokens, *(one.token for one in found)]
+    saved = sum(len(tokenizer.encode(word).input_ids) - len(grown.encode(word).input_ids) for word in words)
+    assert all(one.count >= 2 and one.tokens_saved > 0 for one in found)
     assert saved >= 0 and (saved > 0) == bool(found)
     for one in found:
-        if not one.piece.startswith("##"):
-            assert grown.encode(one.piece).ids[1:-1] == [grown.id_of(one.piece)]
+        if not one.token.startswith("##"):
+            assert grown.encode(one.token).input_ids[1:-1] == [grown.token_to_id(one.token)]
 
 
 def test_a_family_of_words_shares_its_stem() -> None:
@@ -98,8 +102,8 @@ def test_a_family_of_words_shares_its_stem() -> None:
         ("trans", "##act", "##ion", "##al"): 3,
         ("a", "##b"): 1,
     }
-    found = choose(pieces, words, {}, 9, minimum_count=2)
-    assert [(one.piece, one.count, one.saved) for one in found] == [
+    found = choose_tokens(pieces, words, {}, 9, min_frequency=2)
+    assert [(one.token, one.count, one.tokens_saved) for one in found] == [
         ("transaction", 22, 44),
         ("transactions", 9, 9),
         ("transactional", 3, 3),
@@ -107,22 +111,26 @@ def test_a_family_of_words_shares_its_stem() -> None:
 
 
 def test_unknown_words_count_as_their_characters() -> None:
-    found = choose({"a", "##b"}, {("a", "##b"): 5}, {"国": 6, "xy": 2, "z": 1}, 9, minimum_count=2)
-    assert [(one.piece, one.count, one.saved) for one in found] == [("国", 6, 6), ("ab", 5, 5), ("xy", 2, 4)]
+    found = choose_tokens({"a", "##b"}, {("a", "##b"): 5}, {"国": 6, "xy": 2, "z": 1}, 9, min_frequency=2)
+    assert [(one.token, one.count, one.tokens_saved) for one in found] == [
+        ("国", 6, 6),
+        ("ab", 5, 5),
+        ("xy", 2, 4),
+    ]
 
 
 def test_no_word_becomes_unknown() -> None:
     """With "ab" as a piece, "abc" would be cut into "ab" and "##c", which is none: "abc" must come before it."""
-    found = choose({"a", "##bc", "##b"}, {("a", "##bc"): 2, ("a", "##b"): 9}, {}, 9)
-    assert [one.piece for one in found] == ["abc", "ab"]
-    found = choose({"a", "##bc", "##b"}, {("a", "##bc"): 1, ("a", "##b"): 9}, {}, 9)
+    found = choose_tokens({"a", "##bc", "##b"}, {("a", "##bc"): 2, ("a", "##b"): 9}, {}, 9)
+    assert [one.token for one in found] == ["abc", "ab"]
+    found = choose_tokens({"a", "##bc", "##b"}, {("a", "##bc"): 1, ("a", "##b"): 9}, {}, 9)
     assert found == [], "where it is too rare, neither"
 
 
 def test_equal_savings_are_told_apart_by_the_text() -> None:
     words = {("b", "##x"): 3, ("a", "##x"): 3, ("c", "##x"): 3}
     for order in (words, dict(reversed(words.items()))):
-        assert [one.piece for one in choose({"a", "b", "c", "##x"}, order, {}, 2)] == ["ax", "bx"]
+        assert [one.token for one in choose_tokens({"a", "b", "c", "##x"}, order, {}, 2)] == ["ax", "bx"]
 
 
 def test_a_vocabulary_of_merges_does_not_grow(tmp_path) -> None:
@@ -138,4 +146,4 @@ def test_a_vocabulary_of_merges_does_not_grow(tmp_path) -> None:
     made.post_processor = library.processors.RobertaProcessing(*ends)
     made.save(str(tmp_path / "tokenizer.json"))
     with pytest.raises(UserError, match="vocabulary of the kind byte-level BPE cannot grow"):
-        Tokenizer.load(tmp_path).grown(["riverstone"])
+        Tokenizer.load(tmp_path).with_added_tokens(["riverstone"])

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from unmask.errors import UserError
 from unmask.text import autonomy, chinese, layout
 from unmask.text.layout import SPECIALS
-from unmask.text.lexicon import Lexicon, described_words, jieba_words
+from unmask.text.lexicon import Lexicon, describe_words, jieba_segmenter
 from unmask.text.tokenizer import SENTENCE_START, WORD_START, Tokenizer, TokenizerConfig
 
 LETTERS = "天地人日月水"
@@ -51,22 +51,18 @@ def test_the_path_is_the_best_of_all(counts: dict[str, int], run: str) -> None:
 
 
 @settings(deadline=None)
-@given(
-    st.text(st.sampled_from(LETTERS + "ab1 ，。\n𠀀") | st.characters(exclude_categories=["Cs"]), max_size=30)
-)
+@given(st.text(st.sampled_from(LETTERS + "ab1 ，。\n𠀀") | st.characters(exclude_categories=["Cs"]), max_size=30))
 def test_the_words_of_any_text_are_the_text(text: str) -> None:
     assert "".join(Lexicon({"天地": 3, "天": 1})(text)) == text
 
 
-def texts_of(
-    seed: int = 3, words: tuple[str, ...] = ("北京", "大学", "图书馆", "我", "爱", "很")
-) -> list[str]:
+def texts_of(seed: int = 3, words: tuple[str, ...] = ("北京", "大学", "图书馆", "我", "爱", "很")) -> list[str]:
     pick = random.Random(seed)
     return ["".join(pick.choice(words) for _ in range(pick.randint(1, 9))) + "。" for _ in range(400)]
 
 
 def test_words_that_a_text_is_made_of_are_found() -> None:
-    lexicon = Lexicon.learn(texts_of())
+    lexicon = Lexicon.train(texts_of())
     assert {"北京", "大学", "图书馆"} <= lexicon.counts.keys()
     assert lexicon("很北京大学图书馆 OK")[-4:] == ["北京", "大学", "图书馆", " OK"]
     assert set("北京大学图书馆我爱很") <= lexicon.counts.keys()
@@ -74,7 +70,7 @@ def test_words_that_a_text_is_made_of_are_found() -> None:
 
 def test_learning_does_not_depend_on_order_and_is_bounded() -> None:
     texts = texts_of()
-    assert Lexicon.learn(texts).sha256 == Lexicon.learn(texts[::-1]).sha256
+    assert Lexicon.train(texts).sha256 == Lexicon.train(texts[::-1]).sha256
     for bound in (100, 1000):
         runs = autonomy._runs(texts, bound, autonomy.SILENT)
         assert 0 < sum(map(len, runs)) <= bound
@@ -101,9 +97,7 @@ def test_statistics_are_those_of_counting_one_by_one() -> None:
             if "\0" not in (part := joined[place : place + length]):
                 places.setdefault(part, []).append(place)
         often = {
-            part: at
-            for part, at in places.items()
-            if len(part) == length and len(at) >= (1 if length == 1 else 2)
+            part: at for part, at in places.items() if len(part) == length and len(at) >= (1 if length == 1 else 2)
         }
         assert len(found.counts) == len(often) + 1
         cohesion = autonomy._cohesion(stretches, length, total)
@@ -128,8 +122,7 @@ def test_the_cut_of_the_text_is_the_best_of_all() -> None:
     _, text = np.unique([ord(c) for c in joined], return_inverse=True)
     stretches = autonomy._stretches(text.astype(np.int64))
     scores = [
-        np.where(s.at > 0, w[s.at], -np.inf)
-        for s, w in zip(stretches, autonomy._weights(stretches), strict=True)
+        np.where(s.at > 0, w[s.at], -np.inf) for s, w in zip(stretches, autonomy._weights(stretches), strict=True)
     ]
     lengths = autonomy._cut(text, scores)
     begin = 1
@@ -138,7 +131,7 @@ def test_the_cut_of_the_text_is_the_best_of_all() -> None:
         def score(words: list[str], begin: int = begin) -> float:
             places = itertools.accumulate([begin, *map(len, words[:-1])])
             return sum(
-                scores[len(w) - 1][p] if len(w) <= autonomy.LONGEST else -math.inf
+                scores[len(w) - 1][p] if len(w) <= autonomy.MAX_WORD_LENGTH else -math.inf
                 for w, p in zip(words, places, strict=True)
             )
 
@@ -152,11 +145,11 @@ def test_the_cut_of_the_text_is_the_best_of_all() -> None:
 
 
 def test_saved_and_read_again(tmp_path: Path) -> None:
-    lexicon = Lexicon.learn(texts_of())
+    lexicon = Lexicon.train(texts_of())
     lexicon.save(tmp_path / "lexicon.txt")
     loaded = Lexicon.load(tmp_path / "lexicon.txt")
     assert loaded.counts == lexicon.counts and loaded.sha256 == lexicon.sha256
-    assert described_words(lexicon) == {
+    assert describe_words(lexicon) == {
         "lexicon": lexicon.sha256, "words": len(lexicon), "origin": "learnt from the text"
     }  # fmt: skip
     (tmp_path / "jieba.txt").write_text("\ufeff云计算 5 n\n\n创新办\t3\n台中\n")
@@ -169,7 +162,7 @@ def test_saved_and_read_again(tmp_path: Path) -> None:
 
 def test_there_must_be_chinese_to_learn_from() -> None:
     with pytest.raises(UserError, match="no Chinese characters"):
-        Lexicon.learn(["only English"])
+        Lexicon.train(["only English"])
 
 
 def test_mostly_chinese() -> None:
@@ -178,17 +171,17 @@ def test_mostly_chinese() -> None:
 
 
 def test_jieba_cuts_and_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    cut = jieba_words()
+    cut = jieba_segmenter()
     assert cut("我来到北京清华大学") == ["我", "来到", "北京", "清华大学"]
-    assert str(described_words(cut)["function"]).startswith("jieba 0.")
+    assert str(describe_words(cut)["function"]).startswith("jieba 0.")
     monkeypatch.setitem(__import__("sys").modules, "jieba", None)
     with pytest.raises(UserError) as caught:
-        jieba_words()
+        jieba_segmenter()
     assert caught.value.facts["to install"] == "pip install 'unmask[zh]'"
 
 
 TOKENIZER = Tokenizer(
-    layout.description([*SPECIALS, *LETTERS, *"abc，。", *("##" + c for c in "abc")], TokenizerConfig())
+    layout.tokenizer_json([*SPECIALS, *LETTERS, *"abc，。", *("##" + c for c in "abc")], TokenizerConfig())
 )
 MIXED = st.text(LETTERS + "木abc ，。\n\u0007\u200b", max_size=24)
 
@@ -198,23 +191,21 @@ MIXED = st.text(LETTERS + "木abc ，。\n\u0007\u200b", max_size=24)
 def test_flags_against_a_reading_of_the_words(texts: list[str], counts: dict[str, int]) -> None:
     """A Chinese piece goes on with a word when the word holds it and the Chinese character right before it."""
     lexicon = Lexicon(counts)
-    plain, found = TOKENIZER.pieces_of(texts), TOKENIZER.pieces_of(texts, lexicon)
+    plain, found = TOKENIZER.encode_texts(texts), TOKENIZER.encode_texts(texts, lexicon)
     for text, (ids, before), (same, flags) in zip(texts, plain, found, strict=True):
         assert ids.tolist() == same.tolist()
         assert (flags & SENTENCE_START).tolist() == (before & SENTENCE_START).tolist()
         encoded = TOKENIZER.encode(text)
         bounds = list(itertools.accumulate([0, *map(len, lexicon(text))]))
         for flag, old, (start, stop) in zip(flags, before, encoded.offsets[1:-1], strict=True):
-            chinese_pair = (
-                stop - start == 1 and start and all(c in LETTERS + "木" for c in text[start - 1 : stop])
-            )
+            chinese_pair = stop - start == 1 and start and all(c in LETTERS + "木" for c in text[start - 1 : stop])
             inside = chinese_pair and start not in bounds
             assert bool(flag & WORD_START) == (bool(old & WORD_START) and not inside)
 
 
 def test_words_may_leave_out_white_space_and_nothing_else() -> None:
-    ((_, flags),) = TOKENIZER.pieces_of(["天地 人日"], lambda text: ["天地", "人日"])
+    ((_, flags),) = TOKENIZER.encode_texts(["天地 人日"], lambda text: ["天地", "人日"])
     assert (flags & WORD_START).tolist() == [1, 0, 1, 0]
     for wrong in (["天人"], ["天", "人"], ["地", "天"]):
         with pytest.raises(UserError, match="do not spell it"):
-            TOKENIZER.pieces_of(["天地人"], lambda text, wrong=wrong: wrong)
+            TOKENIZER.encode_texts(["天地人"], lambda text, wrong=wrong: wrong)

@@ -17,7 +17,7 @@ from tokenizers import pre_tokenizers
 from unmask.errors import UserError
 from unmask.files import read_json, write_json
 from unmask.text import layout
-from unmask.text.specials import RESERVED, out_of_reach
+from unmask.text.specials import RESERVED, without_matching
 from unmask.text.tokenizer import Tokenizer
 
 every = pytest.mark.parametrize("kind", MAKERS)
@@ -25,8 +25,7 @@ every = pytest.mark.parametrize("kind", MAKERS)
 LETTERS = "aeiouhrtnTdlBEéüßÄç中国人河北京日本語の한국😀👩‍👧𠀀\u0301\u0308\u200d\u200b\ufeff\ufe0f\x00\x07\x85ﬁ①Ⅳ½ｱ０"
 BREAKS = " \u00a0\t\n\r\u3000.,!?。！“”'\"-()=+|_%"
 TEXT = st.text(
-    st.sampled_from(LETTERS + BREAKS * 2)
-    | st.characters(exclude_categories=["Cs"], exclude_characters=RESERVED),
+    st.sampled_from(LETTERS + BREAKS * 2) | st.characters(exclude_categories=["Cs"], exclude_characters=RESERVED),
     max_size=20,
 )
 LONG = st.builds(lambda word, times: word * times, TEXT.filter(bool), st.integers(1, 30))
@@ -46,12 +45,12 @@ def expected_place(token: str, text: str, start: int, stop: int) -> tuple[int, i
 @given(first=TEXT | LONG, second=TEXT | st.none())
 def test_ids_segments_and_places_are_the_librarys(kind: str, first: str, second: str | None) -> None:
     theirs, ours = made(kind)
-    assume(not any(ours.piece_of(number) in first + (second or "") for number in ours.special_ids))
+    assume(not any(ours.id_to_token(number) in first + (second or "") for number in ours.all_special_ids))
     expected = theirs.encode(first) if second is None else theirs.encode(first, second)
     encoded = ours.encode(first, second)
-    assert encoded.ids == expected.ids
-    assert encoded.segments == expected.type_ids
-    assert encoded.special == [bool(flag) for flag in expected.special_tokens_mask]
+    assert encoded.input_ids == expected.ids
+    assert encoded.token_type_ids == expected.type_ids
+    assert encoded.special_tokens_mask == [bool(flag) for flag in expected.special_tokens_mask]
     for token, text, found, (start, stop) in zip(
         expected.tokens, expected.sequence_ids, encoded.offsets, expected.offsets, strict=True
     ):
@@ -61,7 +60,7 @@ def test_ids_segments_and_places_are_the_librarys(kind: str, first: str, second:
         nothing = not source[start : max(stop, found[1])].strip()
         assert found == wanted or (found[0] == found[1] and nothing)
     starts = [number for number, text in enumerate(expected.sequence_ids) if text == 1]
-    assert encoded.second == (None if second is None else starts[0] if starts else len(encoded.ids) - 1)
+    assert encoded.pair_start == (None if second is None else starts[0] if starts else len(encoded.input_ids) - 1)
 
 
 @every
@@ -73,11 +72,11 @@ def test_places_rise_and_stay_inside_and_words_are_numbered(kind: str, text: str
     inner = encoded.offsets[1:-1]
     assert all(0 <= start <= stop <= len(text) for start, stop in inner)
     assert all(text[a:b] == text[a:b].strip() for a, b in inner)
-    words = encoded.words[1:-1]
-    assert encoded.words[0] is encoded.words[-1] is None
+    words = encoded.word_ids[1:-1]
+    assert encoded.word_ids[0] is encoded.word_ids[-1] is None
     assert [0, *words][0] == 0 and all(b - a in (0, 1) for a, b in pairwise([-1, *words]))  # type: ignore[operator]
-    ((ids, flags),) = ours.pieces_of([text])
-    assert ids.tolist() == encoded.ids[1:-1]
+    ((ids, flags),) = ours.encode_texts([text])
+    assert ids.tolist() == encoded.input_ids[1:-1]
     fresh = [a != b for a, b in pairwise([None, *words])]
     assert (flags & 1 > 0).tolist() == [a or b for a, b in zip(fresh, (flags & 2 > 0).tolist(), strict=True)]
     assert ((flags & 2) <= (flags & 1) * 2).all() and (not len(ids) or flags[0] == 3)
@@ -90,8 +89,8 @@ def test_texts_beside_each_other_do_not_matter(kind: str) -> None:
     pairs = [None, "x", *[None] * 5, "国。"]
     batch = ours.encode_batch(texts, pairs, 12)
     assert batch == [ours.encode(a, b, 12) for a, b in zip(texts, pairs, strict=True)]
-    for text, (ids, flags) in zip(texts, ours.pieces_of(texts), strict=True):
-        ((alone, flags_alone),) = ours.pieces_of([text])
+    for text, (ids, flags) in zip(texts, ours.encode_texts(texts), strict=True):
+        ((alone, flags_alone),) = ours.encode_texts([text])
         assert ids.tolist() == alone.tolist() and flags.tolist() == flags_alone.tolist()
 
 
@@ -100,12 +99,12 @@ def test_texts_beside_each_other_do_not_matter(kind: str) -> None:
 @given(text=TEXT, where=st.integers(0, 20))
 def test_text_never_becomes_a_special_piece(kind: str, text: str, where: int) -> None:
     _, ours = made(kind)
-    forbidden = set(ours.special_ids) - {ours.unknown_id}
-    for piece in (ours.piece_of(number) for number in ours.special_ids):
+    forbidden = set(ours.all_special_ids) - {ours.unk_token_id}
+    for piece in (ours.id_to_token(number) for number in ours.all_special_ids):
         for typed in (piece, f" {piece} ", RESERVED + piece):
             given_text = text[:where] + typed + text[where:]
-            assert not forbidden & set(ours.encode(given_text).ids[1:-1])
-            assert not forbidden & set(ours.pieces_of([given_text])[0][0].tolist())
+            assert not forbidden & set(ours.encode(given_text).input_ids[1:-1])
+            assert not forbidden & set(ours.encode_texts([given_text])[0][0].tolist())
 
 
 @cache
@@ -119,33 +118,31 @@ def test_bert_needs_no_second_vocabulary_to_keep_its_special_pieces_out_of_reach
     """By cutting at punctuation, against the way that holds for every kind: other names for these pieces."""
     tokenizer = trained_here()
     description = json.loads(tokenizer._json)
-    shared = layout.plain(tokenizer._whole, description, set(BERT))
-    hidden = layout.backend(out_of_reach(description, set(BERT)), "the tokenizer")
+    shared = layout.plain_backend(tokenizer._whole, description, set(BERT))
+    hidden = layout.backend(without_matching(description, set(BERT)), "the tokenizer")
     assert shared is not None
     text = "".join(parts)
-    assert (
-        shared.encode(text, add_special_tokens=False).ids == hidden.encode(text, add_special_tokens=False).ids
-    )
+    assert shared.encode(text, add_special_tokens=False).ids == hidden.encode(text, add_special_tokens=False).ids
 
 
 @pytest.mark.parametrize("names", [("MASK",), ("[MASK]", "##[x]"), ("[",), ("[MASK]", "p\u3010ad")])
 def test_special_pieces_that_a_text_can_spell_take_another_vocabulary(names: tuple[str, ...]) -> None:
     tokenizer = trained_here()
-    assert layout.plain(tokenizer._whole, json.loads(tokenizer._json), {*BERT, *names}) is None
+    assert layout.plain_backend(tokenizer._whole, json.loads(tokenizer._json), {*BERT, *names}) is None
 
 
 @every
 def test_the_mask_is_read_where_it_is_asked_for(kind: str) -> None:
     _, ours = made(kind)
-    (end,) = ours.one.runs[1]
-    text = f"The {ours.mask} river {ours.piece_of(end)}"
-    encoded = ours.encode(text, specials=True)
-    assert encoded.ids.count(ours.mask_id) == 1 and encoded.ids.count(end) == 1
-    place = encoded.ids.index(ours.mask_id)
+    (end,) = ours.single_template.runs[1]
+    text = f"The {ours.mask_token} river {ours.id_to_token(end)}"
+    encoded = ours.encode(text, add_special_tokens=True)
+    assert encoded.input_ids.count(ours.mask_token_id) == 1 and encoded.input_ids.count(end) == 1
+    place = encoded.input_ids.index(ours.mask_token_id)
     start, stop = encoded.offsets[place]
-    assert text[start:stop] == ours.mask
+    assert text[start:stop] == ours.mask_token
     without = ours.encode(text)
-    assert ours.mask_id not in without.ids
+    assert ours.mask_token_id not in without.input_ids
 
 
 @every
@@ -153,16 +150,30 @@ def test_the_mask_is_read_where_it_is_asked_for(kind: str) -> None:
 @given(first=TEXT, second=TEXT | st.none(), room=st.integers(2, 12))
 def test_truncation_takes_from_the_longer_text(kind: str, first: str, second: str | None, room: int) -> None:
     _, ours = made(kind)
-    frame = ours.one if second is None else ours.two
+    frame = ours.single_template if second is None else ours.pair_template
     whole, cut = ours.encode(first, second), ours.encode(first, second, room + frame.size)
-    parts = [ours.encode(text).ids[1:-1] for text in (first, second) if text is not None]
+    parts = [ours.encode(text).input_ids[1:-1] for text in (first, second) if text is not None]
     while sum(map(len, parts)) > room:
         (parts[0] if len(parts) == 1 or len(parts[0]) > len(parts[1]) else parts[1]).pop()
     expected = list(frame.runs[0])
     for part, run in zip(parts, frame.runs[1:], strict=True):
         expected += [*part, *run]
-    assert cut.ids == expected and cut.truncated == (len(whole.ids) > len(cut.ids))
-    assert len({len(x) for x in (cut.ids, cut.segments, cut.offsets, cut.words, cut.special)}) == 1
+    assert cut.input_ids == expected and cut.truncated == (len(whole.input_ids) > len(cut.input_ids))
+    assert (
+        len(
+            {
+                len(x)
+                for x in (
+                    cut.input_ids,
+                    cut.token_type_ids,
+                    cut.offsets,
+                    cut.word_ids,
+                    cut.special_tokens_mask,
+                )
+            }
+        )
+        == 1
+    )
     with pytest.raises(UserError, match="room"):
         ours.encode(first, second, frame.size + (0 if second is None else 1))
 
@@ -177,28 +188,28 @@ def test_saved_and_loaded_it_is_the_same(kind: str, tmp_path: Path) -> None:
     assert (tmp_path / "vocab.txt").exists() == ("WordPiece" in kind)
     again = tokenizers.Tokenizer.from_file(str(tmp_path / "tokenizer.json"))
     for text in TEXTS[:4]:
-        assert again.encode(text, text).ids == ours.encode(text, text).ids == loaded.encode(text, text).ids
-        if not ours.chinese_characters:  # else no blanks are put between them
-            assert ours.decode(ours.encode(text).ids) == theirs.decode(theirs.encode(text).ids)
+        assert again.encode(text, text).ids == ours.encode(text, text).input_ids == loaded.encode(text, text).input_ids
+        if not ours.tokenize_chinese_chars:  # else no blanks are put between them
+            assert ours.decode(ours.encode(text).input_ids) == theirs.decode(theirs.encode(text).ids)
 
 
 @every
 def test_ids_that_stand_for_text(kind: str) -> None:
     _, ours = made(kind)
-    ordinary = set(ours.ordinary_ids.tolist())
-    assert not ordinary & set(ours.special_ids)
-    apart = {n for n, piece in enumerate(ours.pieces) if piece.startswith("[unused")}
-    assert ordinary | set(ours.special_ids) | apart == set(range(ours.vocabulary))
+    ordinary = set(ours.text_token_ids.tolist())
+    assert not ordinary & set(ours.all_special_ids)
+    apart = {n for n, piece in enumerate(ours.tokens) if piece.startswith("[unused")}
+    assert ordinary | set(ours.all_special_ids) | apart == set(range(ours.vocab_size))
     for text in TEXTS:
-        assert set(ours.encode(text).ids) <= ordinary | set(ours.special_ids)
-    assert {ours.pad_id, ours.cls_id, ours.sep_id, ours.mask_id} <= set(ours.special_ids)
+        assert set(ours.encode(text).input_ids) <= ordinary | set(ours.all_special_ids)
+    assert {ours.pad_token_id, ours.cls_token_id, ours.sep_token_id, ours.mask_token_id} <= set(ours.all_special_ids)
 
 
 def shown(kind: str, text: str) -> list[tuple[str, str, int | None]]:
     _, ours = made(kind)
     encoded = ours.encode(text)
-    rows = zip(encoded.ids, encoded.offsets, encoded.words, strict=True)
-    return [(ours.shown(number), text[a:b], word) for number, (a, b), word in rows][1:-1]
+    rows = zip(encoded.input_ids, encoded.offsets, encoded.word_ids, strict=True)
+    return [(ours.display_token(number), text[a:b], word) for number, (a, b), word in rows][1:-1]
 
 
 def test_places_and_words_by_example() -> None:
@@ -223,14 +234,14 @@ def test_sentences_and_words_given() -> None:
     for kind in ("RoBERTa", "XLM-R", "SentencePiece, not split", "ALBERT"):
         _, ours = made(kind)
         text = "The river rose. Nobody knows why.中国人。人"
-        ((ids, flags),) = ours.pieces_of([text])
+        ((ids, flags),) = ours.encode_texts([text])
         begins = [
             text[start:].strip()[:1]
             for (start, _), flag in zip(ours.encode(text).offsets[1:-1], flags.tolist(), strict=True)
             if flag & 2
         ]
         assert begins == ["T", "N", "人"] or begins == ["T", "N", "中", "人"], (kind, begins)
-        ((same, inside),) = ours.pieces_of([text], lambda sentence: [sentence[:-2], sentence[-2:]])
+        ((same, inside),) = ours.encode_texts([text], lambda sentence: [sentence[:-2], sentence[-2:]])
         assert same.tolist() == ids.tolist() and (inside <= flags).all()
 
 
@@ -248,15 +259,21 @@ def test_special_pieces_are_found_in_each_place(tmp_path: Path) -> None:
     folder = saved(tmp_path, "odd WordPiece", {"pad_token": "PAD", "bos_token": "the"})
     write_json(folder / "special_tokens_map.json", {"mask_token": {"content": "MASK"}, "pad_token": "SEP"})
     loaded = Tokenizer.load(folder)
-    assert loaded.roles == {"pad": "PAD", "unknown": "UNK", "cls": "CLS", "sep": "SEP", "mask": "MASK"}
+    assert loaded.special_tokens == {
+        "pad": "PAD",
+        "unknown": "UNK",
+        "cls": "CLS",
+        "sep": "SEP",
+        "mask": "MASK",
+    }
     loaded.save(tmp_path / "again")
     told = read_json(tmp_path / "again" / "tokenizer_config.json")["mask_token"]
     assert told == {"__type": "AddedToken", "content": "MASK"}, "as other libraries read it in this file"
-    assert Tokenizer.load(tmp_path / "again").roles == loaded.roles
+    assert Tokenizer.load(tmp_path / "again").special_tokens == loaded.special_tokens
     nothing = saved(tmp_path, "words", {"cls_token": "[CLS]"}, post_processor=None)
     write_json(folder / "special_tokens_map.json", {})
     framed = Tokenizer.load(nothing)
-    assert framed.encode("the", "the").segments == [0, 0, 0, 1, 1], "BERT's frame, where a file has none"
+    assert framed.encode("the", "the").token_type_ids == [0, 0, 0, 1, 1], "BERT's frame, where a file has none"
 
 
 @pytest.mark.parametrize("where", ["added_tokens.json", "tokenizer_config.json"])
@@ -264,7 +281,7 @@ def test_pieces_that_were_added_to_a_list_are_read(where: str, tmp_path: Path) -
     tokenizer = trained_here()
     tokenizer.save(tmp_path)
     (tmp_path / "tokenizer.json").unlink()
-    count = tokenizer.vocabulary
+    count = tokenizer.vocab_size
     given: Any = {"[DATE]": count, "covfefe": count + 1}
     if where == "tokenizer_config.json":
         facts = {"special": False, "normalized": True}
@@ -272,13 +289,13 @@ def test_pieces_that_were_added_to_a_list_are_read(where: str, tmp_path: Path) -
         given["added_tokens_decoder"]["0"] = {"content": "[PAD]", "special": True}
     write_json(tmp_path / where, given)
     loaded = Tokenizer.load(tmp_path)
-    assert loaded.vocabulary == count + 2 and loaded.pieces[:count] == tokenizer.pieces
-    assert loaded.encode("covfefe [DATE]").ids[1:-1] == [count + 1, count]
-    assert loaded.special_ids == tokenizer.special_ids
+    assert loaded.vocab_size == count + 2 and loaded.tokens[:count] == tokenizer.tokens
+    assert loaded.encode("covfefe [DATE]").input_ids[1:-1] == [count + 1, count]
+    assert loaded.all_special_ids == tokenizer.all_special_ids
     write_json(tmp_path / "tokenizer_config.json", {})
-    word = next(piece for piece in tokenizer.pieces if piece.isalpha() and len(piece) > 1)
-    write_json(tmp_path / "added_tokens.json", {word: tokenizer.id_of(word)})
-    assert tokenizer.id_of(word) in Tokenizer.load(tmp_path).encode(f"x{word}x").ids, (
+    word = next(piece for piece in tokenizer.tokens if piece.isalpha() and len(piece) > 1)
+    write_json(tmp_path / "added_tokens.json", {word: tokenizer.token_to_id(word)})
+    assert tokenizer.token_to_id(word) in Tokenizer.load(tmp_path).encode(f"x{word}x").input_ids, (
         "kept whole, also inside"
     )
     for wrong in ({"covfefe": count + 5}, {word: count}):
@@ -334,9 +351,9 @@ def test_a_missing_mask_is_told_where_it_is_needed() -> None:
     content["model"]["vocab"][4][0] = "▁mask"
     del content["added_tokens"][4]
     maskless = Tokenizer(json.dumps(content))
-    assert maskless.encode("The river").ids[0] == maskless.cls_id
+    assert maskless.encode("The river").input_ids[0] == maskless.cls_token_id
     with pytest.raises(UserError, match="no piece that masks"):
-        maskless.encode("x", specials=True)
+        maskless.encode("x", add_special_tokens=True)
 
 
 def test_roberta_from_vocabulary_and_merges(tmp_path: Path) -> None:
@@ -349,14 +366,14 @@ def test_roberta_from_vocabulary_and_merges(tmp_path: Path) -> None:
     for file in (tmp_path, tmp_path / "vocab.json", tmp_path / "merges.txt"):
         loaded = Tokenizer.load(file)
         for text in TEXTS:
-            assert loaded.encode(text, "x <mask>", specials=True) == ours.encode(
-                text, "x <mask>", specials=True
+            assert loaded.encode(text, "x <mask>", add_special_tokens=True) == ours.encode(
+                text, "x <mask>", add_special_tokens=True
             )
     loaded.save(tmp_path / "saved")
     assert Tokenizer.load(tmp_path / "saved") == loaded
     write_json(tmp_path / "tokenizer_config.json", {"add_prefix_space": True})
     theirs.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
-    assert Tokenizer.load(tmp_path).encode(TEXTS[0]).ids == theirs.encode(TEXTS[0]).ids
+    assert Tokenizer.load(tmp_path).encode(TEXTS[0]).input_ids == theirs.encode(TEXTS[0]).ids
     (tmp_path / "merges.txt").write_text(f"#version: 0.2\n{merges}nothing here\n", encoding="utf-8")
     with pytest.raises(UserError, match=rf"merges.txt, line {len(model['merges']) + 2}: it does not fit"):
         Tokenizer.load(tmp_path)
@@ -396,22 +413,19 @@ def test_other_libraries_are_told_the_class_that_came(tmp_path: Path) -> None:
         "sep_token": "</s>",
     }
     made("ALBERT")[1].save(tmp_path / "other")
-    assert (
-        read_json(tmp_path / "other" / "tokenizer_config.json")["tokenizer_class"]
-        == "PreTrainedTokenizerFast"
-    )
+    assert read_json(tmp_path / "other" / "tokenizer_config.json")["tokenizer_class"] == "PreTrainedTokenizerFast"
 
 
 def test_pieces_are_shown_readably() -> None:
     _, byte_level = made("RoBERTa")
-    number = byte_level.id_of("Ġthe")
-    assert byte_level.spelled(number) == " the" and byte_level.shown(number) == "the"
-    assert byte_level.word_start[number] and byte_level.shown(byte_level.id_of("Ġ")) == "▁"
-    assert byte_level.spelled(byte_level.id_of("ä")) == "\\xe4"
+    number = byte_level.token_to_id("Ġthe")
+    assert byte_level.token_text(number) == " the" and byte_level.display_token(number) == "the"
+    assert byte_level.word_start[number] and byte_level.display_token(byte_level.token_to_id("Ġ")) == "▁"
+    assert byte_level.token_text(byte_level.token_to_id("ä")) == "\\xe4"
     _, pieces = made("XLM-R")
-    number = next(n for n, piece in enumerate(pieces.pieces) if piece.startswith("▁") and len(piece) > 1)
-    assert pieces.spelled(number) == " " + pieces.shown(number)
-    assert made("end of word")[1].spelled(made("end of word")[1].id_of("the</w>")) == "the"
+    number = next(n for n, piece in enumerate(pieces.tokens) if piece.startswith("▁") and len(piece) > 1)
+    assert pieces.token_text(number) == " " + pieces.display_token(number)
+    assert made("end of word")[1].token_text(made("end of word")[1].token_to_id("the</w>")) == "the"
     assert {made(kind)[1].kind for kind in MAKERS} == {
         "byte-level BPE",
         "Unigram",

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from unmask.errors import UserError
-from unmask.text.sample import count_by_source, keep, parse_share, shares
+from unmask.text.sample import count_by_source, parse_share, sample_documents, shares
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ def test_twenty_was_probably_meant_as_a_percentage() -> None:
 
 @pytest.mark.parametrize("share", [0.05, 0.2, 0.5, 0.9])
 def test_uniform_keeps_the_expected_share_of_every_source(share: float) -> None:
-    kept = count_by_source(keep(items({"a": 4000, "b": 16000}), share, seed=3))
+    kept = count_by_source(sample_documents(items({"a": 4000, "b": 16000}), share, seed=3))
     for source, count in {"a": 4000, "b": 16000}.items():
         deviation = (count * share * (1 - share)) ** 0.5
         assert abs(kept[source] - count * share) < 4.5 * deviation
@@ -51,29 +51,31 @@ def test_uniform_keeps_the_expected_share_of_every_source(share: float) -> None:
 
 def test_everything_is_kept_of_a_whole() -> None:
     given_ = items({"a": 500, "b": 3})
-    assert list(keep(given_, "100%")) == given_
-    assert list(keep(given_, "100%", by="source")) == given_
+    assert list(sample_documents(given_, "100%")) == given_
+    assert list(sample_documents(given_, "100%", by="source")) == given_
 
 
 @given(st.randoms(), st.integers(0, 2**40), st.floats(0.05, 1), st.sampled_from(["uniform", "source"]))
 def test_the_choice_does_not_depend_on_order(random, seed, share, by) -> None:
     given_ = items({"a": 30, "b": 7, "c.txt": 90})
     shuffled = random.sample(given_, len(given_))
-    assert set(keep(shuffled, share, by=by, seed=seed)) == set(keep(given_, share, by=by, seed=seed))
+    assert set(sample_documents(shuffled, share, by=by, seed=seed)) == set(
+        sample_documents(given_, share, by=by, seed=seed)
+    )
 
 
 def test_the_seed_and_the_source_change_the_choice_and_a_smaller_share_is_a_part() -> None:
     given_ = items({"a": 1000, "b": 1000})
-    first, second = (list(keep(given_, 0.5, seed=seed)) for seed in (0, 1))
+    first, second = (list(sample_documents(given_, 0.5, seed=seed)) for seed in (0, 1))
     assert first != second
     numbers = [{item.number for item in first if item.source == source} for source in ("a", "b")]
     assert numbers[0] != numbers[1]
-    assert set(keep(given_, 0.2)) < set(first)
+    assert set(sample_documents(given_, 0.2)) < set(first)
 
 
 def test_the_choice_is_the_same_on_every_machine() -> None:
     # [:7] of blake2b("0\0a\0<number>") over 2**56, below 0.3: a change here changes every corpus built before
-    assert [item.number for item in keep(items({"a": 20}), 0.3)] == CHOSEN
+    assert [item.number for item in sample_documents(items({"a": 20}), 0.3)] == CHOSEN
 
 
 CHOSEN = [7, 8, 9, 12, 13, 17, 19]
@@ -96,7 +98,7 @@ def test_shares_are_those_of_water_filling(counts: dict[str, int], share: float)
 
 
 def test_by_source_keeps_small_sources_whole_and_levels_large_ones() -> None:
-    kept = count_by_source(keep(items({"small": 300, "middle": 5000, "large": 20000}), 0.2, by="source"))
+    kept = count_by_source(sample_documents(items({"small": 300, "middle": 5000, "large": 20000}), 0.2, by="source"))
     assert kept["small"] == 300
     level = (0.2 * 25300 - 300) / 2
     assert abs(kept["middle"] - level) < 160
@@ -106,12 +108,12 @@ def test_by_source_keeps_small_sources_whole_and_levels_large_ones() -> None:
 def test_by_source_needs_two_passes_or_counts() -> None:
     given_ = items({"a": 10, "b": 20})
     with pytest.raises(UserError, match="twice") as error:
-        keep(iter(given_), 0.5, by="source")
+        sample_documents(iter(given_), 0.5, by="source")
     assert "standard input" in str(error.value)
-    counted = list(keep(iter(given_), 0.5, by="source", counts=count_by_source(given_)))
-    assert counted == list(keep(given_, 0.5, by="source"))
+    counted = list(sample_documents(iter(given_), 0.5, by="source", counts=count_by_source(given_)))
+    assert counted == list(sample_documents(given_, 0.5, by="source"))
 
 
 def test_an_unknown_way_is_refused() -> None:
     with pytest.raises(UserError, match="size"):
-        keep([], 0.5, by="size")  # type: ignore[arg-type]
+        sample_documents([], 0.5, by="size")  # type: ignore[arg-type]

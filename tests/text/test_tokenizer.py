@@ -33,11 +33,7 @@ def known_for_long(character: str) -> bool:
     old = unicodedata.ucd_3_2_0
     assigned = old.category(character) != "Cn" and unicodedata.category(character) == old.category(character)
     same = old.normalize("NFD", character) == unicodedata.normalize("NFD", character)
-    return (
-        assigned
-        and same
-        and (not unicodedata.combining(character) or unicodedata.category(character) == "Mn")
-    )
+    return assigned and same and (not unicodedata.combining(character) or unicodedata.category(character) == "Mn")
 
 
 ANCIENT = st.characters(exclude_categories=["Cs"]).filter(known_for_long)
@@ -46,11 +42,7 @@ LATIN = st.text("abcdehlnostw .!?\n[]MASK中。", max_size=40)
 
 
 def made(lowercase: bool = True, accents: bool | None = None, chinese: bool = True) -> Tokenizer:
-    letters = {
-        c
-        for text in (LETTERS, MARKS, BREAKS)
-        for c in unicodedata.normalize("NFD", text) + text + text.lower()
-    }
+    letters = {c for text in (LETTERS, MARKS, BREAKS) for c in unicodedata.normalize("NFD", text) + text + text.lower()}
     letters = {c for c in letters if not c.isspace() and not "\ud800" <= c <= "\udfff"}
     pieces = [
         *SPECIALS,
@@ -63,9 +55,12 @@ def made(lowercase: bool = True, accents: bool | None = None, chinese: bool = Tr
         "##lo",
     ]
     settings = TokenizerConfig(
-        lowercase=lowercase, strip_accents=accents, chinese_characters=chinese, max_word_characters=12
+        lowercase=lowercase,
+        strip_accents=accents,
+        tokenize_chinese_chars=chinese,
+        max_input_chars_per_word=12,
     )
-    return Tokenizer(layout.description(pieces, settings))
+    return Tokenizer(layout.tokenizer_json(pieces, settings))
 
 
 KINDS = [(True, None, True), (False, None, True), (True, False, True), (False, True, False)]
@@ -141,12 +136,12 @@ def test_pieces_words_and_places_are_those_of_bert(text: str, kind: tuple[bool, 
     expected = [
         (piece, place, number)
         for number, word in enumerate(words)
-        for piece, place in greedily(word, set(tokenizer.pieces), 12)
+        for piece, place in greedily(word, set(tokenizer.tokens), 12)
     ]
     encoded = tokenizer.encode(text)
-    found = list(zip(map(tokenizer.piece_of, encoded.ids), encoded.offsets, encoded.words, strict=True))
+    found = list(zip(map(tokenizer.id_to_token, encoded.input_ids), encoded.offsets, encoded.word_ids, strict=True))
     assert found == [("[CLS]", (0, 0), None), *expected, ("[SEP]", (0, 0), None)]
-    assert encoded.special == [True, *[False] * len(expected), True] and set(encoded.segments) == {0}
+    assert encoded.special_tokens_mask == [True, *[False] * len(expected), True] and set(encoded.token_type_ids) == {0}
 
 
 @settings(max_examples=200, deadline=None)
@@ -161,7 +156,7 @@ def test_offsets_of_any_text_rise_and_stay_inside(text: str, kind: tuple[bool, b
 def test_offsets_by_example() -> None:
     text = "\x00He\u0301llo 😀中 the\u200best"
     encoded = MADE[True, None, True].encode(text)
-    shown = [(PLAIN.piece_of(i), text[a:b]) for i, (a, b) in zip(encoded.ids, encoded.offsets, strict=True)][
+    shown = [(PLAIN.id_to_token(i), text[a:b]) for i, (a, b) in zip(encoded.input_ids, encoded.offsets, strict=True)][
         1:-1
     ]
     assert shown == [
@@ -177,39 +172,45 @@ def test_offsets_by_example() -> None:
 @given(LATIN)
 def test_text_never_becomes_a_special_piece(text: str) -> None:
     for inserted in SPECIALS[:1] + SPECIALS[2:]:
-        ids = PLAIN.encode(text + inserted + text, inserted).ids
-        assert ids.count(PLAIN.cls_id) == 1 and ids.count(PLAIN.sep_id) == 2
-        assert PLAIN.mask_id not in ids and PLAIN.pad_id not in ids
-        assert all(
-            not np.isin(piece_ids, [0, 2, 3, 4]).any() for piece_ids, _ in PLAIN.pieces_of([text + inserted])
-        )
+        ids = PLAIN.encode(text + inserted + text, inserted).input_ids
+        assert ids.count(PLAIN.cls_token_id) == 1 and ids.count(PLAIN.sep_token_id) == 2
+        assert PLAIN.mask_token_id not in ids and PLAIN.pad_token_id not in ids
+        assert all(not np.isin(piece_ids, [0, 2, 3, 4]).any() for piece_ids, _ in PLAIN.encode_texts([text + inserted]))
 
 
 def test_the_mask_is_read_where_it_is_asked_for() -> None:
-    encoded = PLAIN.encode("the [MASK] [SEP]", specials=True)
-    assert encoded.ids.count(PLAIN.mask_id) == 1 and encoded.ids.count(PLAIN.sep_id) == 1
-    place = encoded.ids.index(PLAIN.mask_id)
-    assert encoded.offsets[place] == (4, 10) and encoded.words[place] == 1
+    encoded = PLAIN.encode("the [MASK] [SEP]", add_special_tokens=True)
+    assert encoded.input_ids.count(PLAIN.mask_token_id) == 1 and encoded.input_ids.count(PLAIN.sep_token_id) == 1
+    place = encoded.input_ids.index(PLAIN.mask_token_id)
+    assert encoded.offsets[place] == (4, 10) and encoded.word_ids[place] == 1
 
 
 @settings(deadline=None)
 @given(LATIN, LATIN | st.none(), st.integers(5, 30))
 def test_truncation_takes_from_the_longer_text(text: str, pair: str | None, max_length: int) -> None:
     whole, cut = PLAIN.encode(text, pair), PLAIN.encode(text, pair, max_length)
-    first = [i for i, s, x in zip(whole.ids, whole.segments, whole.special, strict=True) if s == 0 and not x]
-    second = [i for i, s, x in zip(whole.ids, whole.segments, whole.special, strict=True) if s == 1 and not x]
+    first = [
+        i
+        for i, s, x in zip(whole.input_ids, whole.token_type_ids, whole.special_tokens_mask, strict=True)
+        if s == 0 and not x
+    ]
+    second = [
+        i
+        for i, s, x in zip(whole.input_ids, whole.token_type_ids, whole.special_tokens_mask, strict=True)
+        if s == 1 and not x
+    ]
     room = max_length - (2 if pair is None else 3)
     while len(first) + len(second) > room:  # BERT's run_pretraining: truncate_seq_pair
         (first if len(first) > len(second) else second).pop()
-    assert cut.ids == [
-        PLAIN.cls_id,
+    assert cut.input_ids == [
+        PLAIN.cls_token_id,
         *first,
-        PLAIN.sep_id,
-        *([*second, PLAIN.sep_id] if pair is not None else []),
+        PLAIN.sep_token_id,
+        *([*second, PLAIN.sep_token_id] if pair is not None else []),
     ]
-    assert cut.truncated == (len(whole.ids) > max_length)
-    lengths = {len(x) for x in (cut.ids, cut.segments, cut.offsets, cut.words, cut.special)}
-    assert lengths == {len(cut.ids)} and cut.segments == sorted(cut.segments)
+    assert cut.truncated == (len(whole.input_ids) > max_length)
+    lengths = {len(x) for x in (cut.input_ids, cut.token_type_ids, cut.offsets, cut.word_ids, cut.special_tokens_mask)}
+    assert lengths == {len(cut.input_ids)} and cut.token_type_ids == sorted(cut.token_type_ids)
 
 
 @pytest.mark.parametrize(("pair", "length"), [(None, 2), ("b", 4)])
@@ -230,16 +231,14 @@ def test_batches_are_single_texts_together() -> None:
 
 @settings(max_examples=200, deadline=None)
 @given(st.lists(TEXT | LATIN, max_size=5), st.sampled_from(KINDS))
-def test_pieces_for_shards_are_the_pieces_of_encode(
-    texts: list[str], kind: tuple[bool, bool | None, bool]
-) -> None:
+def test_pieces_for_shards_are_the_pieces_of_encode(texts: list[str], kind: tuple[bool, bool | None, bool]) -> None:
     tokenizer = MADE[kind]
-    found = tokenizer.pieces_of(texts)
+    found = tokenizer.encode_texts(texts)
     assert len(found) == len(texts)
     for text, (ids, flags) in zip(texts, found, strict=True):
         encoded = tokenizer.encode(text)
-        assert ids.tolist() == encoded.ids[1:-1]
-        starts = [a != b for a, b in pairwise(encoded.words[:-1])]
+        assert ids.tolist() == encoded.input_ids[1:-1]
+        starts = [a != b for a, b in pairwise(encoded.word_ids[:-1])]
         assert (flags & 1).tolist() == [int(start) for start in starts]
         assert ((flags & 2) <= (flags & 1) * 2).all() and (not len(ids) or flags[0] == 3)
 
@@ -257,8 +256,8 @@ def test_pieces_for_shards_are_the_pieces_of_encode(
     ],
 )
 def test_sentence_starts(text: str, begins: list[str]) -> None:
-    ((ids, flags),) = PLAIN.pieces_of([text])
-    assert [PLAIN.piece_of(number) for number in ids[flags & 2 > 0]] == begins
+    ((ids, flags),) = PLAIN.encode_texts([text])
+    assert [PLAIN.id_to_token(number) for number in ids[flags & 2 > 0]] == begins
 
 
 # Training, saving, loading
@@ -272,17 +271,23 @@ def trained() -> Tokenizer:
 
 
 def test_training_gives_what_was_asked_for(trained: Tokenizer) -> None:
-    assert trained.vocabulary == 75 == len(trained.pieces) and trained.pieces[:5] == list(SPECIALS)
-    assert [trained.pad_id, trained.unknown_id, trained.cls_id, trained.sep_id, trained.mask_id] == [
+    assert trained.vocab_size == 75 == len(trained.tokens) and trained.tokens[:5] == list(SPECIALS)
+    assert [
+        trained.pad_token_id,
+        trained.unk_token_id,
+        trained.cls_token_id,
+        trained.sep_token_id,
+        trained.mask_token_id,
+    ] == [
         0,
         1,
         2,
         3,
         4,
     ]
-    assert trained.special_ids == [0, 1, 2, 3, 4]
+    assert trained.all_special_ids == [0, 1, 2, 3, 4]
     assert trained == Tokenizer.train(reversed(TEXTS), vocabulary=75)
-    assert "river" in trained.pieces and trained.training is not None and trained.training.texts == 6
+    assert "river" in trained.tokens and trained.training is not None and trained.training.texts == 6
     assert repr(trained).startswith("Tokenizer(75 pieces, lower case")
 
 
@@ -290,22 +295,22 @@ def test_statistics_of_training_are_those_of_its_texts(trained: Tokenizer) -> No
     found = trained.statistics(TEXTS)
     assert trained.training is not None and trained.training.statistics == found
     encoded = [trained.encode(text) for text in TEXTS]
-    assert found.pieces == sum(len(e.ids) - 2 for e in encoded)
-    assert found.words == sum((e.words[-2] or 0) + 1 for e in encoded)
+    assert found.tokens == sum(len(e.input_ids) - 2 for e in encoded)
+    assert found.words == sum((e.word_ids[-2] or 0) + 1 for e in encoded)
     assert found.characters == sum(map(len, TEXTS)) and found.unknown == 0
-    assert found.characters_per_piece == found.characters / found.pieces
+    assert found.characters_per_token == found.characters / found.tokens
     assert trained.statistics(["river Ж"]).unknown_rate == 0.5
-    assert trained.statistics([]).characters_per_piece == 0.0
+    assert trained.statistics([]).characters_per_token == 0.0
 
 
 def test_cased_training_keeps_capitals_and_accents() -> None:
     cased = Tokenizer.train(TEXTS, vocabulary=60, lowercase=False)
-    assert not cased.lowercase and not cased.strip_accents and {"T", "Ü"} <= set(cased.pieces)
+    assert not cased.lowercase and not cased.strip_accents and {"T", "Ü"} <= set(cased.tokens)
 
 
 def test_training_reads_plain_files(tmp_path: Path, trained: Tokenizer) -> None:
     (tmp_path / "a.txt").write_text("\n".join(TEXTS), encoding="utf-8")
-    assert Tokenizer.train(str(tmp_path / "*.txt"), vocabulary=75).pieces == trained.pieces
+    assert Tokenizer.train(str(tmp_path / "*.txt"), vocabulary=75).tokens == trained.tokens
     for wrong, said in ((tmp_path / "b*.txt", "no file"), (__file__, "not plain text")):
         with pytest.raises(UserError, match=said):
             Tokenizer.train(wrong, vocabulary=75)
@@ -325,7 +330,7 @@ def test_wrong_settings_and_too_little_text_are_user_errors() -> None:
 def test_saved_and_loaded_it_is_the_same(tmp_path: Path, trained: Tokenizer) -> None:
     trained.save(tmp_path)
     loaded = Tokenizer.load(tmp_path)
-    assert loaded == trained and loaded.sha256 == trained.sha256 and loaded.pieces == trained.pieces
+    assert loaded == trained and loaded.sha256 == trained.sha256 and loaded.tokens == trained.tokens
     assert hashlib.sha256((tmp_path / "tokenizer.json").read_bytes()).hexdigest() == trained.sha256
     assert pickle.loads(pickle.dumps(trained)) == trained
     assert Tokenizer.load(tmp_path / "tokenizer.json") == trained
@@ -334,21 +339,19 @@ def test_saved_and_loaded_it_is_the_same(tmp_path: Path, trained: Tokenizer) -> 
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_every_kind_survives_as_a_list_of_pieces(
-    tmp_path: Path, kind: tuple[bool, bool | None, bool]
-) -> None:
+def test_every_kind_survives_as_a_list_of_pieces(tmp_path: Path, kind: tuple[bool, bool | None, bool]) -> None:
     MADE[kind].save(tmp_path)
     (tmp_path / "tokenizer.json").unlink()
     loaded = Tokenizer.load(tmp_path / "vocab.txt")
     text = "The HELÉ\u0301 lo 中国人"
-    assert loaded.pieces == MADE[kind].pieces and loaded.encode(text) == MADE[kind].encode(text)
+    assert loaded.tokens == MADE[kind].tokens and loaded.encode(text) == MADE[kind].encode(text)
 
 
 def test_a_list_of_pieces_alone_shows_whether_it_is_cased(tmp_path: Path) -> None:
     for pieces, lowercase in (([*SPECIALS, "a"], True), ([*SPECIALS, "a", "B"], False)):
         (tmp_path / "vocab.txt").write_text("\r\n".join(pieces) + "\r\n")
         loaded = Tokenizer.load(tmp_path)
-        assert loaded.lowercase == lowercase and loaded.pieces == pieces
+        assert loaded.lowercase == lowercase and loaded.tokens == pieces
 
 
 def test_what_a_file_asks_for_in_length_is_not_done(tmp_path: Path, trained: Tokenizer) -> None:
@@ -370,9 +373,7 @@ def test_files_that_are_no_tokenizer_say_why(tmp_path: Path, trained: Tokenizer)
         "[]": "is not a JSON object",
         "{}": "is not a tokenizer",
         changed_json(trained, model={**model, "vocab": {"[UNK]": 0}}): "added_tokens do not fit",
-        changed_json(
-            trained, added_tokens=[], model={**model, "vocab": {"[UNK]": 0}}
-        ): "post_processor does not fit",
+        changed_json(trained, added_tokens=[], model={**model, "vocab": {"[UNK]": 0}}): "post_processor does not fit",
         changed_json(trained, model=holes): "ids of its pieces",
         changed_json(trained, model={**model, "vocab": {**model["vocab"], "b": "b"}}): r"cannot be read",
     }
@@ -386,9 +387,7 @@ def test_files_that_are_no_tokenizer_say_why(tmp_path: Path, trained: Tokenizer)
         Tokenizer.load(tmp_path)
 
 
-@pytest.mark.parametrize(
-    ("content", "said"), [("a\nb\n", r"\[MASK\]"), ("a\nb\na\n", "line 3.*already on line 1")]
-)
+@pytest.mark.parametrize(("content", "said"), [("a\nb\n", r"\[MASK\]"), ("a\nb\na\n", "line 3.*already on line 1")])
 def test_lists_that_are_no_vocabulary_say_why(tmp_path: Path, content: str, said: str) -> None:
     (tmp_path / "vocab.txt").write_text(content)
     with pytest.raises(UserError) as caught:
@@ -404,18 +403,18 @@ def test_absent_files_say_what_to_do(tmp_path: Path) -> None:
 
 
 def test_decoding(trained: Tokenizer) -> None:
-    ids = trained.encode("The rivers, 中国人 well.").ids
+    ids = trained.encode("The rivers, 中国人 well.").input_ids
     assert trained.decode(ids) == "the rivers, 中国人 well."
     assert trained.decode(np.array(ids[:2])) == "the" and trained.decode(ids[:1], specials=True) == "[CLS]"
 
 
 def test_pieces_and_ids(trained: Tokenizer) -> None:
-    assert all(trained.id_of(trained.piece_of(number)) == number for number in range(trained.vocabulary))
+    assert all(trained.token_to_id(trained.id_to_token(number)) == number for number in range(trained.vocab_size))
     for wrong in (-1, 75):
         with pytest.raises(UserError, match="0 to 74"):
-            trained.piece_of(wrong)
+            trained.id_to_token(wrong)
     with pytest.raises(UserError, match="not a piece"):
-        trained.id_of("nowhere")
+        trained.token_to_id("nowhere")
 
 
 def test_the_saved_list_of_pieces_is_read_alike_by_another_reader(tmp_path: Path) -> None:
@@ -432,5 +431,5 @@ def test_the_saved_list_of_pieces_is_read_alike_by_another_reader(tmp_path: Path
             strip_accents=options["strip_accents"],
             handle_chinese_chars=options["tokenize_chinese_chars"],
         ).encode(*texts)
-        assert theirs.ids == made.encode(*texts).ids, kind
-        assert theirs.type_ids == made.encode(*texts).segments, kind
+        assert theirs.ids == made.encode(*texts).input_ids, kind
+        assert theirs.type_ids == made.encode(*texts).token_type_ids, kind

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from unmask.text import usage as module
 from unmask.text.audit import audit
 from unmask.text.tokenizer import Tokenizer
-from unmask.text.usage import SCRIPTS, script_of, usage
+from unmask.text.usage import SCRIPTS, count_usage, script_of
 
 ALPHABET = "abmorning rivers,.12 中国あカЖé☃\t\n"
 TRAINED = ["The morning river rivers mornings g gi a b c d e", "中国 12 , ."] * 3
@@ -40,61 +40,61 @@ def test_scripts(characters: str, script: str | None) -> None:
 
 @given(mixed)
 def test_counts_are_those_of_counting_one_by_one(small: Tokenizer, texts: list[str]) -> None:
-    found = usage(small, texts)
+    found = count_usage(small, texts)
     characters, words, pieces, unknown = (Counter[str | None]() for _ in range(4))
     cut: Counter[tuple[int, ...]] = Counter()
     for text in texts:
         characters.update(map(script_of, text))
         one = small.encode(text)
         grouped: dict[int, list[int]] = {}
-        for number, (start, _), word in zip(one.ids, one.offsets, one.words, strict=True):
+        for number, (start, _), word in zip(one.input_ids, one.offsets, one.word_ids, strict=True):
             if word is None:
                 continue
             pieces[script_of(text[start])] += 1
-            unknown[script_of(text[start])] += number == small.unknown_id
+            unknown[script_of(text[start])] += number == small.unk_token_id
             words[script_of(text[start])] += word not in grouped
             grouped.setdefault(word, []).append(number)
         cut.update(tuple(ids) for ids in grouped.values() if len(ids) > 1)
     for script in SCRIPTS:
         counted = found.scripts[script]
         assert (counted.characters, counted.words) == (characters[script], words[script])
-        assert (counted.pieces, counted.unknown) == (pieces[script], unknown[script])
-    assert found.cut == cut and found.documents == len(texts)
-    assert found.uses.sum() == found.whole.pieces
+        assert (counted.tokens, counted.unknown) == (pieces[script], unknown[script])
+    assert found.split_words == cut and found.documents == len(texts)
+    assert found.token_counts.sum() == found.total.tokens
     statistics = small.statistics(texts or [""])
-    assert (statistics.pieces, statistics.unknown) == (found.whole.pieces, found.whole.unknown)
+    assert (statistics.tokens, statistics.unknown) == (found.total.tokens, found.total.unknown)
 
 
 def test_texts_are_counted_alike_in_any_batches(small: Tokenizer, monkeypatch: pytest.MonkeyPatch) -> None:
     texts = [*TRAINED, "rivers and 国 ☃", ""]
-    whole = audit(usage(small, texts))
+    whole = audit(count_usage(small, texts))
     monkeypatch.setattr(module, "BATCH_CHARACTERS", 1)
-    assert audit(usage(small, texts)) == whole
+    assert audit(count_usage(small, texts)) == whole
 
 
 def test_the_rarest_words_are_forgotten(small: Tokenizer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "MOST_WORDS", 1)
-    found = usage(small, ["xa xa xa ☃ gos gos hev"])
-    assert found.unknown == {"xa": 3} and list(found.cut.values()) == [2] and found.forgotten == 2
+    found = count_usage(small, ["xa xa xa ☃ gos gos hev"])
+    assert found.unknown_characters == {"xa": 3} and list(found.split_words.values()) == [2] and found.forgotten == 2
 
 
 def test_an_audit_says_what_is_missing_and_what_is_idle(small: Tokenizer) -> None:
     text = "gie gie gie ☃☃ x☃ 囯 xa river"
-    figures = audit(usage(small, [text]))
+    figures = audit(count_usage(small, [text]))
     assert figures["fragmented"] == [{"word": "gie", "pieces": ["gi", "##e"], "count": 3}]
     assert figures["unknown_characters"] == [
         {"character": "☃", "count": 3},
         {"character": "x", "count": 2},
         {"character": "囯", "count": 1},
     ]
-    used = set(small.encode(text).ids) - set(small.special_ids)
+    used = set(small.encode(text).input_ids) - set(small.all_special_ids)
     idle = figures["unused"]
-    assert not {small.piece_of(number) for number in used} & set(idle["examples"])
-    assert idle["count"] == len(small.ordinary_ids) - len(used)
-    assert idle["share"] == idle["count"] / len(small.ordinary_ids)
+    assert not {small.id_to_token(number) for number in used} & set(idle["examples"])
+    assert idle["count"] == len(small.text_token_ids) - len(used)
+    assert idle["share"] == idle["count"] / len(small.text_token_ids)
     assert figures["unknown_otherwise"] == 0 and set(figures["scripts"]) == {"Latin", "Han", "punctuation"}
 
 
 def test_a_text_of_nothing(small: Tokenizer) -> None:
-    figures = audit(usage(small, ["", " \n"]))
+    figures = audit(count_usage(small, ["", " \n"]))
     assert figures["pieces"] == 0 and figures["scripts"] == {} and figures["unused"]["share"] == 1

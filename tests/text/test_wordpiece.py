@@ -19,9 +19,9 @@ from unmask.text import wordpiece
 from unmask.text.words import WordCounter
 
 EVERYTHING = {"character_coverage": 1.0, "alphabet_share": 1.0}
-CORPORA = st.dictionaries(
-    st.text("ab", min_size=1, max_size=9), st.integers(1, 5), min_size=1, max_size=9
-) | (st.dictionaries(st.text("abcdé", min_size=1, max_size=7), st.integers(1, 9), min_size=1, max_size=14))
+CORPORA = st.dictionaries(st.text("ab", min_size=1, max_size=9), st.integers(1, 5), min_size=1, max_size=9) | (
+    st.dictionaries(st.text("abcdé", min_size=1, max_size=7), st.integers(1, 9), min_size=1, max_size=14)
+)
 
 
 def slowly(words: dict[str, int], minimum_count: int) -> list[str]:
@@ -41,9 +41,7 @@ def slowly(words: dict[str, int], minimum_count: int) -> list[str]:
         total = sum(pieces.values())
         # n log r is greater where r ** n is: no rounding
         gains = {
-            (a, b): Fraction(n * total, pieces[a] * pieces[b]) ** n
-            for (a, b), n in pairs.items()
-            if n >= minimum_count
+            (a, b): Fraction(n * total, pieces[a] * pieces[b]) ** n for (a, b), n in pairs.items() if n >= minimum_count
         }
         if not gains:
             return made
@@ -63,16 +61,14 @@ def slowly(words: dict[str, int], minimum_count: int) -> list[str]:
 def most(words: dict[str, int], minimum_count: int) -> list[str]:
     """All the pieces that the trainer can make of these words, found through the error that names their number."""
     with pytest.raises(UserError, match="at most") as caught:
-        wordpiece.train(words, 10_000, minimum_count=minimum_count, **EVERYTHING)
+        wordpiece.train(words, 10_000, min_frequency=minimum_count, **EVERYTHING)
     number = int(str(caught.value).split("at most ")[1].split()[0].replace(",", ""))
-    return wordpiece.train(words, number, minimum_count=minimum_count, **EVERYTHING).pieces
+    return wordpiece.train(words, number, min_frequency=minimum_count, **EVERYTHING).tokens
 
 
 @settings(max_examples=250, deadline=None)
 @given(CORPORA, st.integers(1, 3), st.sampled_from([1, 3, 1024]))
-def test_every_merge_is_the_one_of_the_highest_gain(
-    words: dict[str, int], minimum_count: int, pool: int
-) -> None:
+def test_every_merge_is_the_one_of_the_highest_gain(words: dict[str, int], minimum_count: int, pool: int) -> None:
     usual, wordpiece.Merger.POOL = wordpiece.Merger.POOL, pool  # a small pool is filled again and again
     try:
         pieces = most(words, minimum_count)
@@ -87,13 +83,9 @@ def test_every_merge_is_the_one_of_the_highest_gain(
 def test_counts_stay_exact_whatever_is_merged(words: dict[str, int], random: Random) -> None:
     """Merging any pairs, not the best: no piece is ever made in two ways ("ab" "c" and "a" "bc")."""
     alphabet = sorted({word[0] for word in words} | {"##" + letter for word in words for letter in word[1:]})
-    letters = [
-        alphabet.index(("##" if place else "") + letter)
-        for word in words
-        for place, letter in enumerate(word)
-    ]
+    letters = [alphabet.index(("##" if place else "") + letter) for word in words for place, letter in enumerate(word)]
     lengths, counts = np.array([len(word) for word in words]), np.array(list(words.values()))
-    merger = wordpiece.Merger(np.array(letters, np.int32), lengths, counts, alphabet, minimum_count=1)
+    merger = wordpiece.Merger(np.array(letters, np.int32), lengths, counts, alphabet, min_frequency=1)
     starts = (np.cumsum(lengths) - lengths).tolist()
     while live := np.flatnonzero(merger.seen.values[: merger.seen.used]).tolist():
         merger.merge(random.choice(live))
@@ -102,7 +94,7 @@ def test_counts_stay_exact_whatever_is_merged(words: dict[str, int], random: Ran
         for place, (word, count) in zip(starts, words.items(), strict=True):
             chain = []
             while place >= 0:
-                chain.append(merger.texts[merger.piece[place]])
+                chain.append(merger.texts[merger.token[place]])
                 place = int(merger.after[place])
             assert chain[0] + "".join(piece[2:] for piece in chain[1:]) == word
             for piece in chain:
@@ -112,9 +104,7 @@ def test_counts_stay_exact_whatever_is_merged(words: dict[str, int], random: Ran
         assert merger.total == pieces.total() and len(set(merger.texts)) == len(merger.texts)
         assert merger.count == [pieces[text] for text in merger.texts]
         numbers = np.flatnonzero(merger.seen.values[: merger.seen.used]).tolist()
-        assert sorted((merger._text_of(n), int(merger.seen.values[n])) for n in numbers) == sorted(
-            pairs.items()
-        )
+        assert sorted((merger._text_of(n), int(merger.seen.values[n])) for n in numbers) == sorted(pairs.items())
 
 
 @settings(max_examples=60, deadline=None)
@@ -133,27 +123,27 @@ def test_counts_beyond_32_bits_are_exact() -> None:
 def test_the_alphabet() -> None:
     words = {"the": 1000, ".": 500, "x": 1, "q1": 2, "中": 50}
     found = wordpiece.train(words, 14, specials=["[UNK]"], **EVERYTHING)
-    assert found.pieces[:12] == ["[UNK]", ".", "1", "e", "h", "q", "t", "中", "##1", "##e", "##h", "##q"]
+    assert found.tokens[:12] == ["[UNK]", ".", "1", "e", "h", "q", "t", "中", "##1", "##e", "##h", "##q"]
     assert found.dropped_characters == ["x"] and found.dropped_words == 1 and found.alphabet == 12
     covered = wordpiece.train(words, 10, character_coverage=0.99, alphabet_share=1.0)
     assert covered.dropped_characters == ["1", "q", "x"] and covered.dropped_words == 3
     crowded = wordpiece.train({"abab": 9, "cd": 5}, 7, character_coverage=1.0, alphabet_share=0.6)
-    assert crowded.pieces[:4] == ["a", "b", "##a", "##b"] and crowded.dropped_characters == ["c", "d"]
+    assert crowded.tokens[:4] == ["a", "b", "##a", "##b"] and crowded.dropped_characters == ["c", "d"]
 
 
 def test_where_nothing_is_left_to_merge_more_characters_find_room() -> None:
     words = {chr(0x4E00 + number): 100 - number for number in range(20)}  # Chinese: each a word of its own
     found = wordpiece.train(words, 15, specials=["[UNK]"], character_coverage=1.0, alphabet_share=0.5)
-    assert found.pieces == ["[UNK]", *list(words)[:14]] and found.dropped_characters == list(words)[14:]
+    assert found.tokens == ["[UNK]", *list(words)[:14]] and found.dropped_characters == list(words)[14:]
     mixed = wordpiece.train(words | {"ab": 500}, 12, character_coverage=1.0, alphabet_share=0.5)
-    assert set(mixed.pieces) == {"a", "b", "##a", "##b", "ab", *list(words)[:7]}
+    assert set(mixed.tokens) == {"a", "b", "##a", "##b", "ab", *list(words)[:7]}
     with pytest.raises(UserError, match="at most 20 pieces"):
         wordpiece.train(words, 21, character_coverage=1.0, alphabet_share=0.5)
 
 
 def test_words_too_long_are_left_out() -> None:
-    found = wordpiece.train({"ab": 3, "c" * 11: 5}, 5, maximum_word_characters=10, **EVERYTHING)
-    assert found.pieces == ["a", "b", "##a", "##b", "ab"] and found.dropped_words == 5
+    found = wordpiece.train({"ab": 3, "c" * 11: 5}, 5, max_input_chars_per_word=10, **EVERYTHING)
+    assert found.tokens == ["a", "b", "##a", "##b", "ab"] and found.dropped_words == 5
 
 
 @pytest.mark.parametrize("words", [{}, {"": 3}])
@@ -165,9 +155,7 @@ def test_no_text_is_an_error(words: dict[str, int]) -> None:
 # Counting
 
 SPLIT_TEXT = st.text(
-    st.sampled_from(
-        "ab A.é中文\u3400\uf900。 \t\n\r\x0b\x0c\x1c\x1f\x85\u00a0\u2028\u200b\u0301\U0001f600\ud800𠀀"
-    )
+    st.sampled_from("ab A.é中文\u3400\uf900。 \t\n\r\x0b\x0c\x1c\x1f\x85\u00a0\u2028\u200b\u0301\U0001f600\ud800𠀀")
     | st.characters(),
     max_size=40,
 )
@@ -194,15 +182,15 @@ def test_words_are_counted_as_if_each_text_were_split(texts: list[str], raw_toke
 @settings(max_examples=100, deadline=None)
 @given(st.lists(st.text("abcd", min_size=1, max_size=3), max_size=200), st.integers(2, 12))
 def test_forgetting_is_bounded_and_told(words: list[str], most_words: int) -> None:
-    counter = WordCounter(str.split, maximum_words=most_words, raw_tokens=5)
+    counter = WordCounter(str.split, max_words=most_words, raw_tokens=5)
     for start in range(0, len(words), 7):
         counter.add(" ".join(words[start : start + 7]))
         counter._absorb()
     found, exact = counter.counts(), Counter(words)
     assert len(found) <= most_words
-    assert counter.forgotten == len(words) - sum(found.values())
+    assert counter.dropped_occurrences == len(words) - sum(found.values())
     assert all(exact[word] - counter.error <= found.get(word, 0) <= exact[word] for word in exact)
-    assert (counter.error > 0) == (counter.forgotten > 0)
+    assert (counter.error > 0) == (counter.dropped_occurrences > 0)
 
 
 def test_training_is_the_same_for_every_hash_seed() -> None:
@@ -216,8 +204,6 @@ def test_training_is_the_same_for_every_hash_seed() -> None:
     for seed in ("0", "1", "2"):
         environment = {**os.environ, "PYTHONHASHSEED": seed, "PYTHONPATH": os.pathsep.join(sys.path)}
         outputs.add(
-            subprocess.run(
-                [sys.executable, "-c", program], env=environment, capture_output=True, check=True
-            ).stdout
+            subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, check=True).stdout
         )
     assert len(outputs) == 1 and b"##" in outputs.pop()

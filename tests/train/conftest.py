@@ -8,9 +8,9 @@ import pytest
 
 from unmask.console import SILENT
 from unmask.data.shards import Shards
-from unmask.train.finetune import Finetuned, finetune
-from unmask.train.pretrain import Pretrained, pretrain
-from unmask.train.recipe import PretrainRecipe, recipe_of
+from unmask.train.finetune import FinetuneResult, finetune
+from unmask.train.pretrain import PretrainResult, pretrain
+from unmask.train.recipe import PretrainRecipe, parse_recipe
 
 LEARNED = {"layers": 3, "width": 16, "heads": 2, "length": 32, "positions": "learned"}
 
@@ -24,13 +24,13 @@ def recipe_for(corpus: Shards) -> Callable[..., PretrainRecipe]:
             "data": {"corpus": str(corpus.folder), "length": 32, "batch_tokens": 256, "heldout": 0.1},
             "train": {"budget": "8 steps", "evaluations": 2, "optimizer": {"lr": 0.01}},
         }
-        return recipe_of(PretrainRecipe, {**own, **values}, overrides, "the test")
+        return parse_recipe(PretrainRecipe, {**own, **values}, overrides, "the test")
 
     return make
 
 
 @pytest.fixture(scope="session")
-def origin(recipe_for: Callable[..., PretrainRecipe], tmp_path_factory: pytest.TempPathFactory) -> Pretrained:
+def origin(recipe_for: Callable[..., PretrainRecipe], tmp_path_factory: pytest.TempPathFactory) -> PretrainResult:
     """A run of three blocks, learned positions and both objectives of BERT."""
     recipe = recipe_for(model=LEARNED, objectives=[{"name": "masked"}, {"name": "next_sentence"}])
     return pretrain(recipe, out=tmp_path_factory.mktemp("runs") / "origin", progress=SILENT)
@@ -38,24 +38,22 @@ def origin(recipe_for: Callable[..., PretrainRecipe], tmp_path_factory: pytest.T
 
 @pytest.fixture
 def go_on(
-    origin: Pretrained, recipe_for: Callable[..., PretrainRecipe], tmp_path: Path
-) -> Callable[..., Pretrained]:
+    origin: PretrainResult, recipe_for: Callable[..., PretrainRecipe], tmp_path: Path
+) -> Callable[..., PretrainResult]:
     """Pretraining that goes on from that run."""
 
-    def run(*overrides: str, out: str = "run", **values: Any) -> Pretrained:
-        recipe = recipe_for(f"start.model={origin.model}", *overrides, **values)
+    def run(*overrides: str, out: str = "run", **values: Any) -> PretrainResult:
+        recipe = recipe_for(f"init_from={origin.model}", *overrides, **values)
         return pretrain(recipe, out=tmp_path / out, progress=SILENT)
 
     return run
 
 
 @pytest.fixture
-def tune(origin: Pretrained, table: Path, tmp_path: Path) -> Callable[..., Finetuned]:
-    def run(*overrides: str, model: Path | None = None, out: str = "tuned", **given: Any) -> Finetuned:
-        settings = ["task.length=16", "train.budget=4 steps", "train.evaluations=1", *overrides]
+def tune(origin: PretrainResult, table: Path, tmp_path: Path) -> Callable[..., FinetuneResult]:
+    def run(*overrides: str, model: Path | None = None, out: str = "tuned", **given: Any) -> FinetuneResult:
+        settings = ["task.max_length=16", "train.budget=4 steps", "train.evaluations=1", *overrides]
         given = {"train": table, **given}
-        return finetune(
-            overrides=settings, model=model or origin.model, out=tmp_path / out, progress=SILENT, **given
-        )
+        return finetune(overrides=settings, model=model or origin.model, out=tmp_path / out, progress=SILENT, **given)
 
     return run

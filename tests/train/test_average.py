@@ -8,7 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from unmask.train.average import Average
+from unmask.train.average import EMA
 from unmask.train.checkpoint import Checkpoints
 
 
@@ -17,10 +17,10 @@ def learner() -> torch.nn.Linear:
     return torch.nn.Linear(3, 2).double()
 
 
-def walked(share: float, ends: list[float], values: list[float]) -> tuple[torch.nn.Linear, Average]:
+def walked(share: float, ends: list[float], values: list[float]) -> tuple[torch.nn.Linear, EMA]:
     """A learner whose weights were all `values[k]` from progress `ends[k - 1]` to `ends[k]`."""
     module = learner()
-    average = Average(module, share)
+    average = EMA(module, share)
     for since, end, value in zip([0.0, *ends], ends, values, strict=False):
         torch.nn.init.constant_(module.weight, value)
         average.update(since, end)
@@ -57,10 +57,10 @@ def test_within_it_the_learner_has_the_average_and_then_its_own_again() -> None:
     module, average = walked(0.1, [0.1, 0.2], [1.0, 2.0])
     own, mean = module.weight.detach().clone(), average.state_dict()["weight"].clone()
     assert not torch.allclose(own, mean)
-    with average.in_place():
+    with average.swapped():
         assert torch.equal(module.weight, mean)
     assert torch.equal(module.weight, own) and torch.equal(average.state_dict()["weight"], mean)
-    average.put()
+    average.copy_to_learner()
     assert torch.equal(module.weight, mean)
 
 
@@ -71,7 +71,7 @@ def test_a_checkpoint_keeps_both(tmp_path: Path) -> None:
     kept.save({"step": 3, "best_step": 3}, module, optimizer, average)
     kept.wait()
     fresh = learner()
-    its = Average(fresh, 0.1)
+    its = EMA(fresh, 0.1)
     kept.restore(fresh, torch.optim.AdamW(fresh.parameters()), its)
     assert torch.equal(fresh.weight, module.weight)
     assert torch.equal(its.state_dict()["weight"], average.state_dict()["weight"])

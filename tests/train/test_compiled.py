@@ -8,12 +8,12 @@ import torch
 from torch._dynamo.testing import CompileCounterWithBackend
 
 from unmask.data.shards import Shards
-from unmask.model.attention import Spans
+from unmask.model.attention import SequenceLayout
 from unmask.model.encoder import Encoder, EncoderConfig
 from unmask.train import compiled
 from unmask.train.budget import TrainConfig
-from unmask.train.pretrain import PretrainLearner, batches_of, fitted, learner_of
-from unmask.train.recipe import PretrainRecipe, recipe_of
+from unmask.train.pretrain import PretrainLearner, build_batches, build_learner, fit_to_corpus
+from unmask.train.recipe import PretrainRecipe, parse_recipe
 
 
 def test_one_graph_serves_all_blocks_and_lengths(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -21,30 +21,39 @@ def test_one_graph_serves_all_blocks_and_lengths(monkeypatch: pytest.MonkeyPatch
     counter = CompileCounterWithBackend("eager")
     monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend=counter))
     torch.manual_seed(0)
-    encoder = Encoder(EncoderConfig(vocabulary=50, layers=3, width=16, heads=2, length=64, norm="pre"))
+    encoder = Encoder(
+        EncoderConfig(
+            vocab_size=50,
+            num_hidden_layers=3,
+            hidden_size=16,
+            num_attention_heads=2,
+            max_position_embeddings=64,
+            norm="pre",
+        )
+    )
     plain = Encoder(encoder.config)
     plain.load_state_dict(encoder.state_dict())
-    encoder.compiled = compiled.compiled_block()
+    encoder.compiled_block = compiled.compile_block()
     for rows, length in ((4, 30), (3, 50), (5, 20)):
         mask = torch.ones(rows, length, dtype=torch.bool)
         ids = torch.randint(5, 50, (rows, length))
-        ours, theirs = (net(ids, Spans.padded(mask)) for net in (encoder, plain))
+        ours, theirs = (net(ids, SequenceLayout.padded(mask)) for net in (encoder, plain))
         torch.testing.assert_close(ours, theirs)
         for states in (ours, theirs):
             states.square().sum().backward()
         for mine, its in zip(encoder.parameters(), plain.parameters(), strict=True):
             torch.testing.assert_close(mine.grad, its.grad)
     assert counter.frame_count == 1
-    encoder.eval()(ids[:2], Spans.padded(mask[:2]))
+    encoder.eval()(ids[:2], SequenceLayout.padded(mask[:2]))
     assert counter.frame_count == 1
 
 
 @pytest.fixture
 def learner(recipe_values: dict[str, Any], corpus: Shards) -> PretrainLearner:
-    recipe = fitted(
-        recipe_of(PretrainRecipe, recipe_values, ("model.dropout=0",), "the test"), corpus.tokenizer
+    recipe = fit_to_corpus(
+        parse_recipe(PretrainRecipe, recipe_values, ("model.dropout=0",), "the test"), corpus.tokenizer
     )
-    return learner_of(recipe, corpus.tokenizer)
+    return build_learner(recipe, corpus.tokenizer)
 
 
 @pytest.mark.parametrize(
@@ -70,12 +79,12 @@ def test_compiling_pays_where_steps_take_less_time_in_a_long_run(
 ) -> None:
     def seconds(tried: PretrainLearner, *_: object) -> float:
         assert tried is not learner
-        return plain if tried.encoder.compiled is None else faster
+        return plain if tried.encoder.compiled_block is None else faster
 
     monkeypatch.setattr(compiled, "_seconds", seconds)
-    recipe = recipe_of(PretrainRecipe, recipe_values, (), "the test")
-    batches = batches_of(fitted(recipe, corpus.tokenizer), corpus)
+    recipe = parse_recipe(PretrainRecipe, recipe_values, (), "the test")
+    batches = build_batches(fit_to_corpus(recipe, corpus.tokenizer), corpus)
     settings = TrainConfig(budget=budget, precision="bfloat16")
-    assert compiled.compiling_pays(learner, batches, settings, 0) is pays
-    assert learner.encoder.compiled is None
-    assert not compiled.compiling_pays(learner, batches, TrainConfig(budget=budget, precision="float32"), 0)
+    assert compiled.measure_compile_gain(learner, batches, settings, 0) is pays
+    assert learner.encoder.compiled_block is None
+    assert not compiled.measure_compile_gain(learner, batches, TrainConfig(budget=budget, precision="float32"), 0)

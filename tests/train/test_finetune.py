@@ -14,19 +14,24 @@ from unmask.model.encoder import Encoder
 from unmask.predict import load
 from unmask.tasks import Tag
 from unmask.train import finetune as module
-from unmask.train.finetune import Finetuned, finetune, rows_of
-from unmask.train.fit import Watch
-from unmask.train.recipe import FinetuneRecipe, RowsConfig, recipe_of
+from unmask.train.finetune import FinetuneResult, finetune, load_rows
+from unmask.train.fit import BestMetric
+from unmask.train.recipe import FinetuneRecipe, RowsConfig, parse_recipe
 
 
 @pytest.fixture(scope="module")
-def tuned(pretrained: Path, table: Path, tmp_path_factory: pytest.TempPathFactory) -> Finetuned:
-    overrides = ["train.budget=150 steps", "train.optimizer.lr=0.02", "task.length=32", "train.evaluations=1"]
+def tuned(pretrained: Path, table: Path, tmp_path_factory: pytest.TempPathFactory) -> FinetuneResult:
+    overrides = [
+        "train.budget=150 steps",
+        "train.optimizer.lr=0.02",
+        "task.max_length=32",
+        "train.evaluations=1",
+    ]
     out = tmp_path_factory.mktemp("runs") / "finetune"
     return finetune(overrides=overrides, model=pretrained, train=table, out=out, progress=SILENT)
 
 
-def test_two_words_are_told_apart(tuned: Finetuned, table: Path) -> None:
+def test_two_words_are_told_apart(tuned: FinetuneResult, table: Path) -> None:
     assert tuned.dev["classify.accuracy"] == 1.0
     assert (tuned.train_rows, tuned.dev_rows) == (72, 8)
     evaluation = tuned.predictor().evaluate(table)
@@ -34,7 +39,7 @@ def test_two_words_are_told_apart(tuned: Finetuned, table: Path) -> None:
     assert evaluation.confusion == [[40, 0], [0, 40]]
 
 
-def test_the_model_knows_where_it_came_from(tuned: Finetuned, pretrained: Path) -> None:
+def test_the_model_knows_where_it_came_from(tuned: FinetuneResult, pretrained: Path) -> None:
     opened = load(tuned.folder).bundle
     assert [entry["kind"] for entry in opened.lineage] == ["pretrain", "finetune"]
     assert opened.lineage[1]["recipe"]["model"] == str(pretrained)
@@ -53,36 +58,35 @@ def test_the_best_evaluation_is_published_not_the_last(
         return {"classify.accuracy": next(figures, 0.9), "classify.loss": 1.0}
 
     monkeypatch.setattr(module, "evaluate", judged)
-    overrides = ["train.budget=8 steps", "train.evaluations=4", "task.length=16"]
+    overrides = ["train.budget=8 steps", "train.evaluations=4", "task.max_length=16"]
     result = finetune(overrides=overrides, model=pretrained, train=table, out=tmp_path / "r", progress=SILENT)
     assert result.best_step == 4 and result.steps == 8
     published = load(result.model)
     for name, tensor in published.encoder.state_dict().items():
         assert torch.equal(tensor, seen[1][f"encoder.{name}"]), name
-    assert not torch.equal(
-        published.encoder.embeddings.token.weight, seen[3]["encoder.embeddings.token.weight"]
-    )
+    assert not torch.equal(published.encoder.embeddings.token.weight, seen[3]["encoder.embeddings.token.weight"])
 
 
 def test_patience_counts_evaluations_since_the_best(
     pretrained: Path, table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     figures = iter([0.5, 0.4, 0.6, 0.6, 0.5, 0.9])
-    monkeypatch.setattr(
-        module, "evaluate", lambda *_: {"classify.accuracy": next(figures), "classify.loss": 1.0}
-    )
-    overrides = ["train.budget=10 steps", "train.evaluations=10", "train.patience=2", "task.length=16"]
+    monkeypatch.setattr(module, "evaluate", lambda *_: {"classify.accuracy": next(figures), "classify.loss": 1.0})
+    overrides = ["train.budget=10 steps", "train.evaluations=10", "train.patience=2", "task.max_length=16"]
     result = finetune(overrides=overrides, model=pretrained, train=table, out=tmp_path / "r", progress=SILENT)
     assert (result.best_step, result.steps) == (3, 5)
 
 
 def test_a_random_start_differs_in_the_encoder_only(pretrained: Path, table: Path, tmp_path: Path) -> None:
-    none = ["train.optimizer.lr=1e-30", "train.optimizer.decay=0", "train.budget=1 step", "task.length=16"]
+    none = [
+        "train.optimizer.lr=1e-30",
+        "train.optimizer.weight_decay=0",
+        "train.budget=1 step",
+        "task.max_length=16",
+    ]
     weights = {}
     for name, extra in (("kept", []), ("random", ["pretrained=false"])):
-        result = finetune(
-            overrides=none + extra, model=pretrained, train=table, out=tmp_path / name, progress=SILENT
-        )
+        result = finetune(overrides=none + extra, model=pretrained, train=table, out=tmp_path / name, progress=SILENT)
         weights[name] = load(result.model).encoder.embeddings.token.weight
     start = load(pretrained).encoder.embeddings.token.weight
     torch.testing.assert_close(weights["kept"], start)
@@ -90,7 +94,7 @@ def test_a_random_start_differs_in_the_encoder_only(pretrained: Path, table: Pat
 
 
 def test_dev_rows_of_a_file_and_fewer_training_rows(pretrained: Path, table: Path, tmp_path: Path) -> None:
-    overrides = ["data.rows=40", "train.budget=2 steps", "task.length=16", "data.batch_rows=8"]
+    overrides = ["data.max_train_rows=40", "train.budget=2 steps", "task.max_length=16", "data.batch_size=8"]
     result = finetune(
         overrides=overrides, model=pretrained, train=table, dev=table, out=tmp_path / "r", progress=SILENT
     )
@@ -104,14 +108,14 @@ def test_texts_that_were_cut_are_counted(pretrained: Path, tmp_path: Path) -> No
         lines.append(f"{' '.join(words)},{'ab'[number % 2]}")
     (tmp_path / "rows.csv").write_text("\n".join(lines) + "\n")
     result = finetune(
-        overrides=["train.budget=1 step", "task.length=16"],
+        overrides=["train.budget=1 step", "task.max_length=16"],
         model=pretrained,
         train=tmp_path / "rows.csv",
         dev=tmp_path / "rows.csv",
         out=tmp_path / "r",
         progress=SILENT,
     )
-    assert result.truncated == 10
+    assert result.num_truncated == 10
 
 
 def test_what_cannot_be_used_is_refused(pretrained: Path, table: Path, tmp_path: Path) -> None:
@@ -122,24 +126,30 @@ def test_what_cannot_be_used_is_refused(pretrained: Path, table: Path, tmp_path:
     with pytest.raises(UserError, match="fine-tuning needs a model and training rows"):
         attempt(model=None)
     with pytest.raises(UserError, match=r"task\.length is above the positions of the model"):
-        attempt("task.length=33")
+        attempt("task.max_length=33")
     one = tmp_path / "one.csv"
     one.write_text("text,label\n" + "river,a\nstone,a\n" * 10)
     with pytest.raises(UserError, match="needs at least two labels"):
-        attempt("task.length=16", train=one, dev=one)
+        attempt("task.max_length=16", train=one, dev=one)
     (tmp_path / "dev.csv").write_text("text,label\nriver,granite\n")
     with pytest.raises(UserError, match="granite"):
-        attempt("task.length=16", dev=tmp_path / "dev.csv")
+        attempt("task.max_length=16", dev=tmp_path / "dev.csv")
 
 
 def test_better() -> None:
-    assert Watch("x", higher=True).better(0.5, None) and Watch("x", higher=False).better(0.5, None)
-    assert Watch("x", higher=True).better(0.6, 0.5) and not Watch("x", higher=True).better(0.5, 0.5)
-    assert Watch("x", higher=False).better(0.4, 0.5) and not Watch("x", higher=False).better(0.5, 0.5)
-    assert not Watch("x", higher=False).better(float("nan"), None)
+    assert BestMetric("x", higher_is_better=True).is_better(0.5, None) and BestMetric(
+        "x", higher_is_better=False
+    ).is_better(0.5, None)
+    assert BestMetric("x", higher_is_better=True).is_better(0.6, 0.5) and not BestMetric(
+        "x", higher_is_better=True
+    ).is_better(0.5, 0.5)
+    assert BestMetric("x", higher_is_better=False).is_better(0.4, 0.5) and not BestMetric(
+        "x", higher_is_better=False
+    ).is_better(0.5, 0.5)
+    assert not BestMetric("x", higher_is_better=False).is_better(float("nan"), None)
 
 
-def test_the_log_ends_with_the_evaluation(tuned: Finetuned) -> None:
+def test_the_log_ends_with_the_evaluation(tuned: FinetuneResult) -> None:
     rows = [row for row in files.read_jsonl(tuned.folder / "metrics.jsonl") if "evaluation" in row]
     assert [row["step"] for row in rows] == [150]
 
@@ -150,14 +160,14 @@ def test_every_label_is_among_the_rows_that_are_learnt_from(tmp_path: Path) -> N
     common = [f"字{chr(0x4E00 + number)}\tn\n" for number in range(300)]
     path = tmp_path / "train.conll"
     path.write_text("\n".join([*rare, *common]), encoding="utf-8")
-    data = RowsConfig(train=str(path), rows=50)
+    data = RowsConfig(train=str(path), max_train_rows=50)
     for seed in range(3):
-        train, dev = rows_of(data, seed, Tag())
+        train, dev = load_rows(data, seed, Tag())
         labels = {label for example in train for label in example.labels}
         assert labels >= {"n", *(f"R{number}" for number in range(20))}
         assert 50 <= len(train) <= 71 and dev
         assert not {id(e) for e in train} & {id(e) for e in dev}
-        assert len(rows_of(RowsConfig(train=str(path), dev_rows=10), seed, Tag())[1]) <= 10
+        assert len(load_rows(RowsConfig(train=str(path), max_dev_rows=10), seed, Tag())[1]) <= 10
 
 
 def test_hidden_pieces_are_hidden_while_it_learns_only(
@@ -178,8 +188,6 @@ def test_hidden_pieces_are_hidden_while_it_learns_only(
         "hide": 0.4,
         "train": {"budget": "3 steps", "evaluations": 1},
     }
-    result = finetune(
-        recipe_of(FinetuneRecipe, values, (), "the test"), out=tmp_path / "run", progress=SILENT
-    )
-    mask = result.predictor().bundle.tokenizer.mask_id
+    result = finetune(parse_recipe(FinetuneRecipe, values, (), "the test"), out=tmp_path / "run", progress=SILENT)
+    mask = result.predictor().bundle.tokenizer.mask_token_id
     assert mask in read[True] and read[False] and mask not in read[False]

@@ -5,7 +5,7 @@ from typing import Any, cast
 
 import pytest
 
-from unmask.train.fit import Fit, Standing, Window
+from unmask.train.fit import LogWindow, Trainer, TrainerState
 from unmask.train.steps import Step
 
 
@@ -14,11 +14,11 @@ def step(number: int, loss: float, skipped: bool = False) -> Step:
 
 
 def row(*steps: Step) -> dict[str, Any]:
-    window = Window()
+    window = LogWindow()
     for one in steps:
         window.add(one)
-    fit = cast(Fit, SimpleNamespace(standing=Standing(tokens=8 * len(steps))))
-    return Fit._row(fit, steps[-1], window)
+    fit = cast(Trainer, SimpleNamespace(standing=TrainerState(tokens=8 * len(steps))))
+    return Trainer._row(fit, steps[-1], window)
 
 
 def test_a_row_counts_the_steps_left_out_and_means_the_loss_of_the_others() -> None:

@@ -12,23 +12,23 @@ from safetensors.torch import load_file, save_file
 from unmask import bundle, files
 from unmask.errors import UserError
 from unmask.predict import load
-from unmask.train.finetune import Finetuned
-from unmask.train.pretrain import Pretrained
+from unmask.train.finetune import FinetuneResult
+from unmask.train.pretrain import PretrainResult
 
 
 def weights(model: Path) -> dict[str, torch.Tensor]:
     return dict(bundle.read(model).tensors)
 
 
-def heads_of(run: Finetuned | Pretrained) -> dict[str, str]:
+def heads_of(run: FinetuneResult | PretrainResult) -> dict[str, str]:
     found: dict[str, str] = files.read_json(run.folder / "run.json")["start"]["heads"]
     return found
 
 
 def test_a_head_for_the_same_labels_is_kept(
-    tune: Callable[..., Finetuned], table: Path, tagged: Path, tmp_path: Path, capsys: Any
+    tune: Callable[..., FinetuneResult], table: Path, tagged: Path, tmp_path: Path, capsys: Any
 ) -> None:
-    still = ["train.optimizer.lr=1e-30", "train.optimizer.decay=0"]
+    still = ["train.optimizer.lr=1e-30", "train.optimizer.weight_decay=0"]
     first = tune("train.optimizer.lr=0.01", out="first")
     assert heads_of(first) == {"classify": "new"}
     capsys.readouterr()
@@ -42,7 +42,7 @@ def test_a_head_for_the_same_labels_is_kept(
     labels.write_text(table.read_text().replace(",stone", ",rock"))
     for name, settings, other, because in (
         ("anew", ["transfer.new_head=true"], {}, "transfer.new_head"),
-        ("drawn", ["transfer.reinitialise_layers=1"], {}, "the blocks below it are drawn anew"),
+        ("drawn", ["transfer.reinit_layers=1"], {}, "the blocks below it are drawn anew"),
         ("labels", [], {"train": labels}, "is for other labels"),
         ("pooling", ["task.pooling=mean"], {}, "reads in another way"),
         ("task", [], {"train": tagged, "task": "tag"}, "is for another task"),
@@ -53,7 +53,7 @@ def test_a_head_for_the_same_labels_is_kept(
         assert not torch.equal(weights(run.model)["classifier.weight"], kept["classifier.weight"])
 
 
-def test_a_head_of_another_make_is_not_taken(tune: Callable[..., Finetuned], tagged: Path) -> None:
+def test_a_head_of_another_make_is_not_taken(tune: Callable[..., FinetuneResult], tagged: Path) -> None:
     """With a CRF there is more to a head than without."""
     plain = tune(train=tagged, task="tag", out="plain")
     run = tune("task.decoder=crf", model=plain.model, train=tagged, task="tag", out="crf")
@@ -64,9 +64,9 @@ def test_a_head_of_another_make_is_not_taken(tune: Callable[..., Finetuned], tag
 
 
 def test_the_pooler_of_pretraining_goes_into_a_new_head(
-    tune: Callable[..., Finetuned], origin: Pretrained, capsys: Any
+    tune: Callable[..., FinetuneResult], origin: PretrainResult, capsys: Any
 ) -> None:
-    still = ["train.optimizer.lr=1e-30", "train.optimizer.decay=0"]
+    still = ["train.optimizer.lr=1e-30", "train.optimizer.weight_decay=0"]
     pooler = weights(origin.model)["pooler.weight"]
     assert torch.equal(weights(tune(*still).model)["pooler.weight"], pooler)
     assert f"the pooler is that of {origin.model}" in " ".join(capsys.readouterr().err.split())
@@ -76,28 +76,31 @@ def test_the_pooler_of_pretraining_goes_into_a_new_head(
 
 
 def test_a_head_that_is_missing_is_made_new_and_said(
-    go_on: Callable[..., Pretrained], tune: Callable[..., Finetuned], origin: Pretrained, capsys: Any
+    go_on: Callable[..., PretrainResult],
+    tune: Callable[..., FinetuneResult],
+    origin: PretrainResult,
+    capsys: Any,
 ) -> None:
     """A fine-tuned model has no head for masked pieces: it is new, and begins with how frequent pieces are."""
     tuned = tune()
     capsys.readouterr()
-    result = go_on(f"start.model={tuned.model}", out="again")
+    result = go_on(f"init_from={tuned.model}", out="again")
     said = " ".join(capsys.readouterr().err.split())
     assert f"the head for masked is new: {tuned.model} has none" in said
     assert f"left behind of {tuned.model}: classifier, pooler" in said
     start = files.read_json(result.folder / "run.json")["start"]
     assert start["heads"] == {"masked": "new"}
-    assert start["heldout"]["masked.loss"] == pytest.approx(origin.unigram, rel=0.1)
+    assert start["heldout"]["masked.loss"] == pytest.approx(origin.unigram_loss, rel=0.1)
     assert [entry["kind"] for entry in bundle.read(result.model).lineage] == [
         "pretrain",
         "finetune",
         "pretrain",
     ]
-    drawn = go_on("transfer.reinitialise_layers=1", out="drawn")
+    drawn = go_on("transfer.reinit_layers=1", out="drawn")
     assert heads_of(drawn) == {"masked": "new"}
 
 
-def test_a_head_that_was_never_trained_is_not_served(tune: Callable[..., Finetuned], tmp_path: Path) -> None:
+def test_a_head_that_was_never_trained_is_not_served(tune: Callable[..., FinetuneResult], tmp_path: Path) -> None:
     """A model folder whose classifier is gone predicts nothing, and is not evaluated."""
     folder = tmp_path / "without"
     shutil.copytree(tune().model, folder)

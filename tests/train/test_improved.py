@@ -11,7 +11,7 @@ from unmask.console import SILENT
 from unmask.errors import UserError
 from unmask.predict import load
 from unmask.train.finetune import finetune
-from unmask.train.recipe import FinetuneRecipe, recipe_of
+from unmask.train.recipe import FinetuneRecipe, parse_recipe
 
 CLASSIFY = {
     "name": "classify",
@@ -41,7 +41,7 @@ def recipe(model: Path, train: Path, task: dict[str, Any], *overrides: str) -> F
             "optimizer": {"lr": 0.01},
         },
     }
-    return recipe_of(FinetuneRecipe, values, overrides, "the test")
+    return parse_recipe(FinetuneRecipe, values, overrides, "the test")
 
 
 class Stopped(Exception):
@@ -93,7 +93,7 @@ def test_two_words_are_told_apart_with_all_of_it(pretrained: Path, table: Path, 
     overrides = (
         "train.budget=60 steps",
         "train.evaluations=1",
-        "train.accumulate=1",
+        "train.gradient_accumulation_steps=1",
         "train.optimizer.lr=0.02",
     )
     result = finetune(recipe(pretrained, table, CLASSIFY, *overrides), out=tmp_path / "run", progress=SILENT)

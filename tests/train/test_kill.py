@@ -20,7 +20,7 @@ from unmask.console import SILENT
 from unmask.train import fit
 from unmask.train.finetune import finetune
 from unmask.train.pretrain import pretrain
-from unmask.train.recipe import FinetuneRecipe, PretrainRecipe, recipe_of
+from unmask.train.recipe import FinetuneRecipe, PretrainRecipe, parse_recipe
 from unmask.train.run import Interrupted
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
@@ -33,7 +33,7 @@ def pretraining(recipe_values: dict[str, Any], monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(fit, "LOG_EVERY", 0.0)  # a row for each step
     train = {**recipe_values["train"], "budget": "7 steps", "save_minutes": 1e-9}
     values = {**recipe_values, "train": train}
-    recipe = recipe_of(PretrainRecipe, values, (), "the test")
+    recipe = parse_recipe(PretrainRecipe, values, (), "the test")
     return lambda out: pretrain(recipe, out=out, progress=SILENT)
 
 
@@ -46,7 +46,7 @@ def finetuning(pretrained: Path, table: Path, monkeypatch: pytest.MonkeyPatch) -
         "data": {"train": str(table), "batch_rows": 24},
         "train": {"budget": "6 steps", "evaluations": 6, "optimizer": {"lr": 0.02}},
     }
-    recipe = recipe_of(FinetuneRecipe, values, (), "the test")
+    recipe = parse_recipe(FinetuneRecipe, values, (), "the test")
     return lambda out: finetune(recipe, out=out, progress=SILENT)
 
 
@@ -60,7 +60,7 @@ def tagging(pretrained: Path, tagged: Path, monkeypatch: pytest.MonkeyPatch) -> 
         "data": {"train": str(tagged), "batch_rows": 24},
         "train": {"budget": "5 steps", "evaluations": 5, "optimizer": {"lr": 0.02}},
     }
-    recipe = recipe_of(FinetuneRecipe, values, (), "the test")
+    recipe = parse_recipe(FinetuneRecipe, values, (), "the test")
     return lambda out: finetune(recipe, out=out, progress=SILENT)
 
 
@@ -150,16 +150,16 @@ def test_killed_inside_any_write(
 
 def die_after(steps: int, part: float) -> None:
     """Kill this process so many steps from now, and such a part of a step's time later."""
-    original = fit.steps
+    original = fit.train_steps
 
     def stepping(*given: Any) -> Iterator[Any]:
         for number, step in enumerate(original(*given), start=1):
             if number == steps:
                 kill = (os.getpid(), signal.SIGKILL)
-                threading.Timer(part * step.took, os.kill, kill).start()
+                threading.Timer(part * step.step_seconds, os.kill, kill).start()
             yield step
 
-    fit.steps = stepping  # type: ignore[assignment]
+    fit.train_steps = stepping  # type: ignore[assignment]
 
 
 def test_killed_at_twenty_random_moments(
@@ -168,7 +168,7 @@ def test_killed_at_twenty_random_moments(
     """Half of them inside a write, the others at any time; from each start to the next kill it is a step or a few."""
     monkeypatch.setattr(fit, "LOG_EVERY", 0.0)
     train = {**recipe_values["train"], "budget": "60 steps", "evaluations": 6, "save_minutes": 1e-9}
-    recipe = recipe_of(PretrainRecipe, {**recipe_values, "train": train}, (), "the test")
+    recipe = parse_recipe(PretrainRecipe, {**recipe_values, "train": train}, (), "the test")
     pretrain(recipe, out=tmp_path / "straight", progress=SILENT)
     seed = random.SystemRandom().randrange(10**6)
     print(f"seed {seed}")  # pytest shows it when the test fails

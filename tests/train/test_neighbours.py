@@ -8,27 +8,27 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from unmask.errors import UserError
-from unmask.model.attention import Spans
+from unmask.model.attention import SequenceLayout
 from unmask.model.encoder import Encoder, EncoderConfig
-from unmask.train.start import Start, look_at_neighbours, neighbour_axes
+from unmask.train.start import InitConfig, init_neighbour_heads, neighbour_axes
 
 
 def configured(width: int, heads: int, **settings: Any) -> EncoderConfig:
     values = {"vocabulary": 200, "layers": 3, "length": 64, **settings}
-    return EncoderConfig(width=width, heads=heads, **values)
+    return EncoderConfig(hidden_size=width, num_attention_heads=heads, **values)
 
 
 def neighbourly(config: EncoderConfig, layers: int = 2) -> Encoder:
     encoder = Encoder(config)
     if layers:
-        look_at_neighbours(encoder, layers)
+        init_neighbour_heads(encoder, layers)
     return encoder
 
 
 def attention_weights(encoder: Encoder, ids: torch.Tensor, layers: int) -> list[torch.Tensor]:
     """Of the first blocks, (batch, heads, length, length), written out from query and key."""
-    spans = Spans.padded(torch.ones_like(ids, dtype=torch.bool))
-    hidden = encoder.embeddings(ids, spans.positions, None)
+    spans = SequenceLayout.padded(torch.ones_like(ids, dtype=torch.bool))
+    hidden = encoder.embeddings(ids, spans.position_ids, None)
     found = []
     for block in encoder.blocks[:layers]:
         attention: Any = block.attention
@@ -117,14 +117,14 @@ def test_any_sizes_can_look_at_neighbours(heads: int, size: int, layers: int, se
 @pytest.mark.parametrize(
     ("settings", "told"),
     [
-        ({"positions": "learned"}, "model.positions=learned"),
-        ({"layers": 1}, "model.layers=1"),
-        ({"heads": 32}, "model.heads=32, model.width=32"),
+        ({"positions": "learned"}, "model.position_embedding_type=learned"),
+        ({"layers": 1}, "model.num_hidden_layers=1"),
+        ({"heads": 32}, "model.num_attention_heads=32, model.hidden_size=32"),
     ],
 )
 def test_where_neighbours_cannot_be_looked_at_it_is_refused(settings: dict[str, Any], told: str) -> None:
     model = EncoderConfig(**{"vocabulary": 20, "layers": 3, "width": 32, "heads": 2, **settings})
     with pytest.raises(UserError) as refused:
-        Start(neighbour_layers=2).check(model)
+        InitConfig(neighbour_layers=2).check(model)
     assert told in str(refused.value)
-    Start().check(model)
+    InitConfig().check(model)

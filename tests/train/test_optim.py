@@ -19,9 +19,18 @@ from unmask.console import SILENT
 from unmask.model.encoder import Attention, Encoder, EncoderConfig, FeedForward
 from unmask.objectives import Masked
 from unmask.train import fit
-from unmask.train.optim import AdamW, Cosine, Linear, Muon, Plateau, build, orthogonalised, set_lr
+from unmask.train.optim import (
+    AdamW,
+    Cosine,
+    Linear,
+    Muon,
+    WarmupStableDecay,
+    build_param_groups,
+    orthogonalize,
+    set_lr,
+)
 from unmask.train.pretrain import PretrainLearner, pretrain
-from unmask.train.recipe import PretrainRecipe, recipe_of
+from unmask.train.recipe import PretrainRecipe, parse_recipe
 from unmask.train.run import Run
 
 shares = st.floats(0, 0.9, allow_subnormal=False)  # half of the least number above 0 is 0
@@ -29,7 +38,7 @@ schedules = st.one_of(
     st.builds(Linear, warmup=shares, floor=shares),
     st.builds(Cosine, warmup=shares, floor=shares),
     st.builds(
-        Plateau,
+        WarmupStableDecay,
         warmup=st.floats(0, 0.4, allow_subnormal=False),
         cooldown=st.floats(0.05, 0.6),
         shape=st.sampled_from(["linear", "sqrt"]),
@@ -39,21 +48,21 @@ schedules = st.one_of(
 
 
 @given(schedules)
-def test_up_then_down_to_the_floor(schedule: Linear | Cosine | Plateau) -> None:
-    assert schedule.factor(0.0) == (0 if schedule.warmup > 0 else pytest.approx(1))
-    assert schedule.factor(schedule.warmup) == pytest.approx(1)
-    assert schedule.factor(schedule.warmup / 2) == pytest.approx(0.5 if schedule.warmup > 0 else 1)
-    assert schedule.factor(1.0) == pytest.approx(schedule.floor)
-    after = [schedule.factor(schedule.warmup + (1 - schedule.warmup) * k / 100) for k in range(101)]
+def test_up_then_down_to_the_floor(schedule: Linear | Cosine | WarmupStableDecay) -> None:
+    assert schedule.factor(0.0) == (0 if schedule.warmup_ratio > 0 else pytest.approx(1))
+    assert schedule.factor(schedule.warmup_ratio) == pytest.approx(1)
+    assert schedule.factor(schedule.warmup_ratio / 2) == pytest.approx(0.5 if schedule.warmup_ratio > 0 else 1)
+    assert schedule.factor(1.0) == pytest.approx(schedule.min_lr_ratio)
+    after = [schedule.factor(schedule.warmup_ratio + (1 - schedule.warmup_ratio) * k / 100) for k in range(101)]
     assert all(a >= b - 1e-12 for a, b in pairwise(after))
-    assert all(schedule.floor - 1e-12 <= factor <= 1 + 1e-12 for factor in after)
+    assert all(schedule.min_lr_ratio - 1e-12 <= factor <= 1 + 1e-12 for factor in after)
 
 
 def test_linear_is_bert_s() -> None:
-    schedule = Linear(warmup=0.1, floor=0.0)
+    schedule = Linear(warmup_ratio=0.1, min_lr_ratio=0.0)
     assert schedule.factor(0.05) == pytest.approx(0.5)
     assert schedule.factor(0.55) == pytest.approx(0.5)
-    assert Linear(warmup=0.0, floor=0.2).factor(0.5) == pytest.approx(0.6)
+    assert Linear(warmup_ratio=0.0, min_lr_ratio=0.2).factor(0.5) == pytest.approx(0.6)
 
 
 @given(warmup=shares, floor=shares, into=st.floats(0, 1))
@@ -65,25 +74,30 @@ def test_cosine_is_that_of_torch(warmup: float, floor: float, into: float) -> No
         theirs.last_epoch = round(1000 * into)
         (expected,) = theirs._get_closed_form_lr()
     progress = warmup + (1 - warmup) * round(1000 * into) / 1000
-    assert Cosine(warmup=warmup, floor=floor).factor(progress) == pytest.approx(expected, abs=1e-9)
+    assert Cosine(warmup_ratio=warmup, min_lr_ratio=floor).factor(progress) == pytest.approx(expected, abs=1e-9)
 
 
 def test_plateau_is_level_and_falls_at_the_end_only() -> None:
-    schedule = Plateau(warmup=0.1, cooldown=0.4, shape="sqrt")
+    schedule = WarmupStableDecay(warmup_ratio=0.1, decay_ratio=0.4, decay_type="sqrt")
     assert {schedule.factor(x) for x in (0.1, 0.3, 0.6)} == {1.0}
     assert schedule.factor(0.7) == pytest.approx(1 - math.sqrt(0.25))
-    assert Plateau(warmup=0.1, cooldown=0.4).factor(0.8) == pytest.approx(0.5)
+    assert WarmupStableDecay(warmup_ratio=0.1, decay_ratio=0.4).factor(0.8) == pytest.approx(0.5)
 
 
 @pytest.mark.parametrize("positions", ["sinusoidal", "learned"])
 def test_matrices_are_decayed_but_for_embeddings(positions: str) -> None:
-    config = EncoderConfig(vocabulary=20, layers=2, width=8, heads=2, length=16, positions=positions)  # type: ignore[arg-type]
+    config = EncoderConfig(
+        vocab_size=20,
+        num_hidden_layers=2,
+        hidden_size=8,
+        num_attention_heads=2,
+        max_position_embeddings=16,
+        position_embedding_type=positions,
+    )  # type: ignore[arg-type]
     learner = PretrainLearner(Encoder(config), [Masked().build(config, 4, 5)])
-    optimizer = build(AdamW(decay=0.1), learner)
+    optimizer = build_param_groups(AdamW(weight_decay=0.1), learner)
     names = {id(p): name for name, p in learner.named_parameters()}
-    groups = {
-        group["weight_decay"]: {names[id(p)] for p in group["params"]} for group in optimizer.param_groups
-    }
+    groups = {group["weight_decay"]: {names[id(p)] for p in group["params"]} for group in optimizer.param_groups}
     block = ["attention.qkv", "attention.output", "feed_forward.inner", "feed_forward.output"]
     wanted = {f"encoder.blocks.{n}.{part}.weight" for n in range(2) for part in block}
     assert groups[0.1] == wanted | {"objectives.masked.head.dense.weight"}
@@ -94,8 +108,8 @@ def test_an_update_is_the_published_one() -> None:
     """Loshchilov and Hutter 2019, algorithm 2, in float64 by hand."""
     module = torch.nn.Linear(2, 1, bias=False).double()
     start = module.weight.detach().clone()
-    settings = AdamW(lr=0.1, beta1=0.8, beta2=0.9, eps=1e-3, decay=0.5)
-    optimizer = build(settings, module)
+    settings = AdamW(lr=0.1, beta1=0.8, beta2=0.9, eps=1e-3, weight_decay=0.5)
+    optimizer = build_param_groups(settings, module)
     weight, m, v = start.clone(), torch.zeros(1, 2), torch.zeros(1, 2)
     for step, gradient in enumerate((torch.tensor([[1.0, -2.0]]), torch.tensor([[0.5, 0.0]])), start=1):
         lr = 0.1 / step
@@ -111,7 +125,7 @@ def test_an_update_is_the_published_one() -> None:
 def test_frozen_parameters_are_left_alone() -> None:
     module = torch.nn.Linear(2, 2)
     module.weight.requires_grad_(False)
-    assert [len(group["params"]) for group in build(AdamW(), module).param_groups] == [1]
+    assert [len(group["params"]) for group in build_param_groups(AdamW(), module).param_groups] == [1]
 
 
 # Muon
@@ -119,7 +133,14 @@ def test_frozen_parameters_are_left_alone() -> None:
 
 def small_learner() -> PretrainLearner:
     torch.manual_seed(0)
-    config = EncoderConfig(vocabulary=20, layers=2, width=8, heads=2, inner=24, length=16)
+    config = EncoderConfig(
+        vocab_size=20,
+        num_hidden_layers=2,
+        hidden_size=8,
+        num_attention_heads=2,
+        intermediate_size=24,
+        max_position_embeddings=16,
+    )
     return PretrainLearner(Encoder(config), [Masked().build(config, 4, 5)])
 
 
@@ -139,14 +160,12 @@ def distance(one: Tensor, other: Tensor) -> float:
     return float((one - other).norm() / other.norm())
 
 
-@given(
-    count=st.integers(1, 3), rows=st.integers(2, 20), columns=st.integers(2, 20), seed=st.integers(0, 10**6)
-)
+@given(count=st.integers(1, 3), rows=st.integers(2, 20), columns=st.integers(2, 20), seed=st.integers(0, 10**6))
 def test_orthogonalised_keeps_singular_vectors_and_levels_singular_values(
     count: int, rows: int, columns: int, seed: int
 ) -> None:
     matrices = torch.randn(count, rows, columns, generator=torch.Generator().manual_seed(seed))
-    found = orthogonalised(matrices)
+    found = orthogonalize(matrices)
     assert found.shape == matrices.shape and found.dtype == matrices.dtype
     for matrix, turned in zip(matrices.double(), found.double(), strict=True):
         left, values, right = torch.linalg.svd(matrix, full_matrices=False)
@@ -162,19 +181,19 @@ def test_orthogonalised_takes_each_matrix_alone_at_any_size_and_either_way_round
     rows: int, columns: int, scale: float
 ) -> None:
     matrices = torch.randn(3, rows, columns, generator=torch.Generator().manual_seed(rows + 10 * columns))
-    found = orthogonalised(matrices)
+    found = orthogonalize(matrices)
     for matrix, turned in zip(matrices, found, strict=True):
-        torch.testing.assert_close(orthogonalised(scale * matrix[None])[0], turned, atol=2e-3, rtol=0)
-    torch.testing.assert_close(orthogonalised(matrices.mT).mT, found, atol=1e-4, rtol=0)
+        torch.testing.assert_close(orthogonalize(scale * matrix[None])[0], turned, atol=2e-3, rtol=0)
+    torch.testing.assert_close(orthogonalize(matrices.mT).mT, found, atol=1e-4, rtol=0)
 
 
 def test_no_gradient_no_direction() -> None:
-    assert not orthogonalised(torch.zeros(2, 3, 4)).any()
+    assert not orthogonalize(torch.zeros(2, 3, 4)).any()
 
 
 def test_orthogonal_matrices_stay_about_what_they_are() -> None:
     matrix, _ = torch.linalg.qr(torch.randn(12, 12, generator=torch.Generator().manual_seed(0)))
-    found = orthogonalised(7 * matrix[None])[0]
+    found = orthogonalize(7 * matrix[None])[0]
     share = float((found * matrix).sum() / matrix.square().sum())
     torch.testing.assert_close(found, share * matrix, atol=1e-4, rtol=0)
     assert share == pytest.approx(1, abs=0.3)
@@ -182,7 +201,7 @@ def test_orthogonal_matrices_stay_about_what_they_are() -> None:
 
 def test_the_matrices_of_the_blocks_go_to_muon_and_all_else_to_adamw() -> None:
     learner = small_learner()
-    optimizer = build(Muon(decay=0.1, matrix_factor=3.0, momentum=0.8), learner)
+    optimizer = build_param_groups(Muon(weight_decay=0.1, matrix_factor=3.0, momentum=0.8), learner)
     names = {id(p): name for name, p in learner.named_parameters()}
     groups = {
         (group.get("stacked", 0), group["weight_decay"]): {names[id(p)] for p in group["params"]}
@@ -198,7 +217,7 @@ def test_the_matrices_of_the_blocks_go_to_muon_and_all_else_to_adamw() -> None:
 
 
 def test_the_learning_rate_of_the_matrices_is_a_multiple() -> None:
-    optimizer = build(Muon(matrix_factor=3.0), small_learner(), {"objectives.": 0.5})
+    optimizer = build_param_groups(Muon(matrix_factor=3.0), small_learner(), {"objectives.": 0.5})
     set_lr(optimizer, 0.2)
     assert [group["lr"] for group in optimizer.param_groups] == pytest.approx([0.2, 0.1, 0.6, 0.6])
 
@@ -209,7 +228,7 @@ def test_updates_of_matrices_are_torchs_muon_with_query_key_and_value_apart() ->
     with torch.no_grad():
         for parameter in learner.parameters():
             parameter.mul_(100)  # so that decay shows
-    ours = build(Muon(lr=0.02, matrix_factor=2.0, momentum=0.9, decay=0.3), learner)
+    ours = build_param_groups(Muon(lr=0.02, matrix_factor=2.0, momentum=0.9, weight_decay=0.3), learner)
     parts = {
         f"{name} {number}": part.detach().clone().requires_grad_()
         for name, parameter in matrices_of(learner).items()
@@ -242,7 +261,7 @@ def test_updates_of_matrices_are_torchs_muon_with_query_key_and_value_apart() ->
 def test_an_update_of_a_matrix_is_as_large_as_adamws() -> None:
     """0.2 in the root of the mean square (Liu et al. 2025, section 2.2), but for the least singular values."""
     learner = small_learner()
-    optimizer = build(Muon(lr=1.0, matrix_factor=1.0, decay=0.0), learner)
+    optimizer = build_param_groups(Muon(lr=1.0, matrix_factor=1.0, weight_decay=0.0), learner)
     before = {name: parameter.detach().clone() for name, parameter in matrices_of(learner).items()}
     draw_gradients(learner, 0)
     optimizer.step()
@@ -261,27 +280,29 @@ def test_matrices_that_stand_in_one_learn_apart(part: type[torch.nn.Module], wei
             self.blocks = torch.nn.ModuleList([inner])
 
     torch.manual_seed(1)
-    config = EncoderConfig(vocabulary=8, width=8, heads=2, inner=12, gated=True, bias=False)
+    config = EncoderConfig(
+        vocab_size=8, hidden_size=8, num_attention_heads=2, intermediate_size=12, gated=True, bias=False
+    )
     one = Within(part(config))
     whole = one.get_parameter(f"blocks.0.{weight}.weight")
     assert whole.shape == (24, 8)
-    apart = Within(
-        torch.nn.ParameterDict({str(n): x.detach().clone() for n, x in enumerate(whole.chunk(count))})
-    )
+    apart = Within(torch.nn.ParameterDict({str(n): x.detach().clone() for n, x in enumerate(whole.chunk(count))}))
     scale = torch.tensor([1.0, 50.0, 0.1][:count]).repeat_interleave(24 // count).unsqueeze(1)
     whole.grad = torch.randn(24, 8) * scale
     for parameter, gradient in zip(apart.parameters(), whole.grad.chunk(count), strict=True):
         parameter.grad = gradient.clone()
     for module in (one, apart):
-        build(Muon(lr=0.1), module).step()
+        build_param_groups(Muon(lr=0.1), module).step()
     torch.testing.assert_close(whole.detach(), torch.cat(list(apart.parameters())).detach())
 
 
 def test_all_else_gets_torchs_adamw_to_the_last_bit() -> None:
     learner = small_learner()
     twin = copy.deepcopy(learner)
-    ours = build(
-        Muon(lr=0.1, beta1=0.8, beta2=0.9, eps=1e-4, decay=0.2), learner, {"objectives.masked.head.bias": 3.0}
+    ours = build_param_groups(
+        Muon(lr=0.1, beta1=0.8, beta2=0.9, eps=1e-4, weight_decay=0.2),
+        learner,
+        {"objectives.masked.head.bias": 3.0},
     )
     head = {"objectives.masked.head.dense.weight": (0.2, 1.0), "objectives.masked.head.bias": (0.0, 3.0)}
     theirs = [
@@ -302,7 +323,7 @@ def test_all_else_gets_torchs_adamw_to_the_last_bit() -> None:
 
 def test_parameters_with_a_factor_of_their_own_keep_to_adamw() -> None:
     learner = small_learner()
-    optimizer = build(Muon(decay=0.1), learner, {"encoder.blocks.1.": 0.25})
+    optimizer = build_param_groups(Muon(weight_decay=0.1), learner, {"encoder.blocks.1.": 0.25})
     names = {id(p): name for name, p in learner.named_parameters()}
     (own,) = [group for group in optimizer.param_groups if group.get("factor") == 0.25]
     assert {names[id(p)] for p in own["params"]} == {n for n in names.values() if ".blocks.1." in n}
@@ -317,7 +338,7 @@ def test_muon_leaves_alone_what_is_frozen_or_has_no_gradient() -> None:
     frozen, idle = "encoder.blocks.0.attention.qkv.weight", "encoder.blocks.1.attention.output.weight"
     matrices[frozen].requires_grad_(False)
     before = {name: parameter.detach().clone() for name, parameter in matrices.items()}
-    optimizer = build(Muon(decay=0.5), learner)
+    optimizer = build_param_groups(Muon(weight_decay=0.5), learner)
     held = {id(p) for group in optimizer.param_groups for p in group["params"]}
     assert id(matrices[frozen]) not in held and id(matrices[idle]) in held
     draw_gradients(learner, 0)
@@ -331,7 +352,7 @@ def test_a_run_with_muon_goes_on_from_its_checkpoint_to_the_same_bytes(
     recipe_values: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     train = {"budget": "7 steps", "save_minutes": 1e-9, "optimizer": {"name": "muon", "lr": 0.01}}
-    recipe = recipe_of(PretrainRecipe, {**recipe_values, "train": train}, (), "the test")
+    recipe = parse_recipe(PretrainRecipe, {**recipe_values, "train": train}, (), "the test")
     straight = pretrain(recipe, out=tmp_path / "straight", progress=SILENT)
     monkeypatch.setattr(fit, "LOG_EVERY", 0.0)
     append = Run.append
@@ -351,7 +372,7 @@ def test_a_run_with_muon_goes_on_from_its_checkpoint_to_the_same_bytes(
     means = [tensor for name, tensor in kept.items() if name.endswith(".momentum")]
     assert len(means) == 4 and all(mean.any() for mean in means)  # of one block: qkv, output, inner, output
     again = pretrain(recipe, out=tmp_path / "stopped", progress=SILENT)
-    assert again.steps == straight.steps == 7 and again.heldout == straight.heldout
+    assert again.steps == straight.steps == 7 and again.heldout_figures == straight.heldout_figures
     sums = {files.sha256(result.model / "model.safetensors") for result in (again, straight)}
     assert len(sums) == 1
 
@@ -364,4 +385,4 @@ def test_the_optimiser_is_adamw_where_a_recipe_does_not_say(recipe_values: dict[
         ({"name": "muon", "momentum": 0.5}, Muon(momentum=0.5)),
     ):
         values = {**recipe_values, "train": {"optimizer": given_}}
-        assert recipe_of(PretrainRecipe, values, (), "the test").train.optimizer == wanted
+        assert parse_recipe(PretrainRecipe, values, (), "the test").train.optimizer == wanted

@@ -15,36 +15,34 @@ from unmask.console import SILENT
 from unmask.data.corpus import Document
 from unmask.data.shards import Shards, build
 from unmask.errors import UserError
-from unmask.learner import Loss, Part
+from unmask.learner import Loss, LossTerm
 from unmask.predict import load
 from unmask.text.tokenizer import Tokenizer
 from unmask.train.pretrain import PretrainLearner, pretrain
-from unmask.train.recipe import PretrainRecipe, recipe_of
+from unmask.train.recipe import PretrainRecipe, parse_recipe
 
 
 def recipe(values: dict[str, Any], *overrides: str) -> PretrainRecipe:
-    return recipe_of(PretrainRecipe, values, overrides, "the test")
+    return parse_recipe(PretrainRecipe, values, overrides, "the test")
 
 
 def test_a_run_says_what_it_did(recipe_values: dict[str, Any], corpus: Shards, tmp_path: Path) -> None:
     result = pretrain(recipe(recipe_values), out=tmp_path / "run", progress=SILENT)
     assert result.steps == 12 and result.folder == tmp_path / "run"
     assert result.tokens == pytest.approx(12 * 256, rel=0.1)
-    assert result.uniform == pytest.approx(math.log(corpus.vocabulary))
-    counts = corpus.piece_counts / corpus.piece_counts.sum()
-    assert result.unigram == pytest.approx(-sum(p * math.log(p) for p in counts if p))
+    assert result.uniform_loss == pytest.approx(math.log(corpus.vocab_size))
+    counts = corpus.token_counts / corpus.token_counts.sum()
+    assert result.unigram_loss == pytest.approx(-sum(p * math.log(p) for p in counts if p))
     rows = files.read_jsonl(tmp_path / "run" / "metrics.jsonl")
     evaluations = [row for row in rows if "evaluation" in row]
     assert [row["step"] for row in evaluations] == [4, 8, 12]
-    assert evaluations[-1]["evaluation"] == result.heldout
+    assert evaluations[-1]["evaluation"] == result.heldout_figures
     assert rows[-2]["step"] == 12 and rows[-2]["tokens"] == result.tokens
     predictor = load(result.model)
     assert result.parameters == sum(p.numel() for p in predictor.encoder.parameters()) + 16 * 16 + 3 * 16 + 96
 
 
-def test_the_same_seed_gives_the_same_bytes_and_another_does_not(
-    recipe_values: dict[str, Any], tmp_path: Path
-) -> None:
+def test_the_same_seed_gives_the_same_bytes_and_another_does_not(recipe_values: dict[str, Any], tmp_path: Path) -> None:
     sums = [
         files.sha256(
             pretrain(recipe(recipe_values, f"seed={seed}"), out=tmp_path / name, progress=SILENT).model
@@ -73,9 +71,9 @@ def test_a_jump_of_the_wall_clock_changes_nothing(
 def test_micro_batches_give_the_same_run(recipe_values: dict[str, Any], tmp_path: Path) -> None:
     losses = []
     for accumulate in (1, 3):
-        settings = ("model.dropout=0", f"train.accumulate={accumulate}")
+        settings = ("model.dropout=0", f"train.gradient_accumulation_steps={accumulate}")
         result = pretrain(recipe(recipe_values, *settings), out=tmp_path / str(accumulate), progress=SILENT)
-        losses.append(result.heldout["masked.loss"])
+        losses.append(result.heldout_figures["masked.loss"])
     assert losses[0] == pytest.approx(losses[1], rel=1e-3)
 
 
@@ -91,9 +89,7 @@ def test_it_learns_what_can_be_learnt(positions: str, tmp_path: Path) -> None:
     words = "north east south west spring summer autumn winter red green blue grey".split()
     texts = [" ".join(words[2 * (n % 6) + PATTERNS[positions](k)] for k in range(30)) for n in range(120)]
     tokenizer = Tokenizer.train(texts, vocabulary=80)  # whole words
-    corpus = build(
-        [Document(text, "words", n) for n, text in enumerate(texts)], tokenizer, tmp_path / "corpus"
-    )
+    corpus = build([Document(text, "words", n) for n, text in enumerate(texts)], tokenizer, tmp_path / "corpus")
     values = {
         "data": {"corpus": str(corpus.folder), "length": 34, "batch_tokens": 512, "heldout": 0.1},
         "model": {
@@ -108,16 +104,16 @@ def test_it_learns_what_can_be_learnt(positions: str, tmp_path: Path) -> None:
         "train": {"budget": "150 steps", "optimizer": {"lr": 0.01}, "evaluations": 1},
     }
     result = pretrain(recipe(values), out=tmp_path / "run", progress=SILENT)
-    assert result.unigram == pytest.approx(math.log(12))
-    assert result.heldout["masked.loss"] < 0.1 * result.unigram
-    assert result.heldout["masked.accuracy"] > 0.95
+    assert result.unigram_loss == pytest.approx(math.log(12))
+    assert result.heldout_figures["masked.loss"] < 0.1 * result.unigram_loss
+    assert result.heldout_figures["masked.accuracy"] > 0.95
 
 
 def test_both_objectives_of_bert_learn_together(recipe_values: dict[str, Any], tmp_path: Path) -> None:
     settings = ("objectives=[{name: masked}, {name: next_sentence}]",)
     result = pretrain(recipe(recipe_values, *settings), out=tmp_path / "run", progress=SILENT)
-    assert {"masked.loss", "next_sentence.loss", "next_sentence.accuracy"} <= set(result.heldout)
-    assert load(result.model).bundle.has("next_sentence")
+    assert {"masked.loss", "next_sentence.loss", "next_sentence.accuracy"} <= set(result.heldout_figures)
+    assert load(result.model).bundle.has_head("next_sentence")
 
 
 def test_a_loss_that_explodes_leaves_the_last_good_checkpoint(
@@ -131,9 +127,7 @@ def test_a_loss_that_explodes_leaves_the_last_good_checkpoint(
         calls[0] += self.training
         if calls[0] < 7:
             return loss
-        return Loss(
-            {n: Part(p.total * math.inf, p.count, p.weight, p.correct) for n, p in loss.parts.items()}
-        )
+        return Loss({n: LossTerm(p.sum * math.inf, p.count, p.weight, p.correct) for n, p in loss.terms.items()})
 
     out = tmp_path / "run"
     with monkeypatch.context() as patched:
@@ -143,7 +137,7 @@ def test_a_loss_that_explodes_leaves_the_last_good_checkpoint(
     assert [path.name for path in (out / "checkpoints").iterdir()] == ["step-00000004"]
     assert not (out / "model").exists()
     straight = pretrain(recipe(recipe_values), out=tmp_path / "straight", progress=SILENT)
-    assert pretrain(recipe(recipe_values), out=out, progress=SILENT).heldout == straight.heldout
+    assert pretrain(recipe(recipe_values), out=out, progress=SILENT).heldout_figures == straight.heldout_figures
 
 
 def test_patience_ends_a_run_that_no_longer_improves(recipe_values: dict[str, Any], tmp_path: Path) -> None:
@@ -155,9 +149,9 @@ def test_patience_ends_a_run_that_no_longer_improves(recipe_values: dict[str, An
 
 def test_what_no_single_setting_can_see_is_refused(recipe_values: dict[str, Any], tmp_path: Path) -> None:
     for overrides, told in (
-        (["data.length=64"], "data.length is above model.length"),
+        (["data.max_length=64"], "data.max_length is above model.max_position_embeddings"),
         (["objectives=[{name: masked}, {name: masked}]"], "an objective stands twice"),
-        (["objectives=[{name: next_sentence}]", "model.segments=0"], "needs segment embeddings"),
+        (["objectives=[{name: next_sentence}]", "model.type_vocab_size=0"], "needs segment embeddings"),
         (["data.corpus=nowhere"], "nowhere does not exist"),
     ):
         with pytest.raises(UserError, match=told):
@@ -176,17 +170,15 @@ def test_a_corpus_changed_at_the_same_length_is_not_trained_on(
     data[-2] ^= 1
     path.write_bytes(bytes(data))
     with pytest.raises(UserError, match="its checksum is not the recorded one"):
-        pretrain(
-            recipe(recipe_values, f"data.corpus={tmp_path / 'corpus'}"), out=tmp_path / "run", progress=SILENT
-        )
+        pretrain(recipe(recipe_values, f"data.corpus={tmp_path / 'corpus'}"), out=tmp_path / "run", progress=SILENT)
 
 
 def test_heldout_masks_do_not_depend_on_the_recipe(recipe_values: dict[str, Any], tmp_path: Path) -> None:
     """Losses are to be compared over recipes: with the same weights they must be the same."""
     figures = []
     for name, settings in (("a", ()), ("b", ("objectives=[{name: masked, ratio: 0.4, unit: word}]",))):
-        none = ("train.optimizer.lr=1e-30", "train.optimizer.decay=0", *settings)
-        figures.append(pretrain(recipe(recipe_values, *none), out=tmp_path / name, progress=SILENT).heldout)
+        none = ("train.optimizer.lr=1e-30", "train.optimizer.weight_decay=0", *settings)
+        figures.append(pretrain(recipe(recipe_values, *none), out=tmp_path / name, progress=SILENT).heldout_figures)
     assert figures[0] == figures[1]
 
 

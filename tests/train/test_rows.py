@@ -19,10 +19,10 @@ from unmask.errors import UserError
 from unmask.tasks import Tag
 from unmask.train import rows as module
 from unmask.train.finetune import finetune
-from unmask.train.recipe import FinetuneRecipe, RowsConfig, recipe_of
-from unmask.train.rows import prepared
+from unmask.train.recipe import FinetuneRecipe, RowsConfig, parse_recipe
+from unmask.train.rows import prepare_rows
 
-FAST = ["train.budget=2 steps", "task.length=16", "train.evaluations=1"]
+FAST = ["train.budget=2 steps", "task.max_length=16", "train.evaluations=1"]
 
 
 def write(path: Path, rows: list[tuple[str, str]]) -> str:
@@ -52,9 +52,9 @@ def test_parts_are_disjoint_cover_all_and_do_not_hang_on_the_order(
 ) -> None:
     asked = RowsConfig(train=write(tmp_path / "a.jsonl", rows), dev_share=shares[0], test_share=shares[1])
     try:
-        found = prepared(asked, seed)
+        found = prepare_rows(asked, seed)
     except UserError as error:
-        assert "too few" in error.what
+        assert "too few" in error.message
         return
     assert found.test is not None
     parts = [found.train, found.dev, found.test]
@@ -64,7 +64,7 @@ def test_parts_are_disjoint_cover_all_and_do_not_hang_on_the_order(
     labels = [{example.label for example in part} for part in parts]
     assert labels[1] | labels[2] <= labels[0], "nothing is asked that was not learnt"
     write(tmp_path / "a.jsonl", data.draw(st.permutations(rows)))
-    again = prepared(asked, seed)
+    again = prepare_rows(asked, seed)
     for part, other in ((again.train, found.train), (again.dev, found.dev), (again.test or [], found.test)):
         assert sorted((e.text, e.label) for e in part) == sorted((e.text, e.label) for e in other)
 
@@ -72,7 +72,7 @@ def test_parts_are_disjoint_cover_all_and_do_not_hang_on_the_order(
 def test_shares_are_what_was_asked_for_in_every_label(tmp_path: Path) -> None:
     rows = [(f"{label} {number}", label) for label in "ab" for number in range(200)]
     asked = RowsConfig(train=write(tmp_path / "a.jsonl", rows), dev_share=0.25, test_share=0.2)
-    found = prepared(asked, 0)
+    found = prepare_rows(asked, 0)
     for part, share in ((found.test or [], 0.2), (found.dev, 0.2), (found.train, 0.6)):
         assert [sum(e.label == label for e in part) for label in "ab"] == [round(200 * share)] * 2
 
@@ -89,7 +89,7 @@ def leaking(tmp_path: Path, **settings: str) -> RowsConfig:
 
 
 def test_leaks_are_said_and_written_down(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    found = prepared(leaking(tmp_path), 0)
+    found = prepare_rows(leaking(tmp_path), 0)
     said = capsys.readouterr().err
     assert f"{tmp_path}/test.jsonl: 3 of 4 rows stand in {tmp_path}/train.jsonl" in said
     assert f"{tmp_path}/dev.jsonl: 1 of 2 rows stand in" in said and "data.leaks=drop" in said
@@ -105,11 +105,11 @@ def test_leaks_are_said_and_written_down(tmp_path: Path, capsys: pytest.CaptureF
 
 
 def test_leaking_and_contradicting_rows_are_left_out_of_training(tmp_path: Path) -> None:
-    found = prepared(leaking(tmp_path, leaks="drop"), 0)
+    found = prepare_rows(leaking(tmp_path, leaks="drop"), 0)
     assert [e.text for e in found.train] == ["three", "five", "same", "Same "]
     assert found.checked["left_out"] == 4 and len(found.test or ()) == 4 and len(found.dev) == 2
     with pytest.raises(UserError, match='label "b"'):
-        prepared(leaking(tmp_path, leaks="drop", contradictions="drop"), 0)  # no b is left to learn
+        prepare_rows(leaking(tmp_path, leaks="drop", contradictions="drop"), 0)  # no b is left to learn
 
 
 @pytest.mark.parametrize(
@@ -117,14 +117,14 @@ def test_leaking_and_contradicting_rows_are_left_out_of_training(tmp_path: Path)
 )
 def test_or_they_are_an_error(tmp_path: Path, settings: dict[str, str], said: str) -> None:
     with pytest.raises(UserError) as caught:
-        prepared(leaking(tmp_path, **settings), 0)
+        prepare_rows(leaking(tmp_path, **settings), 0)
     assert said in str(caught.value) and "line" in str(caught.value)
 
 
 def test_a_test_file_and_a_share_for_one_are_one_too_many() -> None:
     values = {"model": "m", "data": {"train": "a.csv", "test": "b.csv", "test_share": 0.1}}
     with pytest.raises(UserError, match="data cannot be used") as caught:
-        recipe_of(FinetuneRecipe, values, [], "the settings given")
+        parse_recipe(FinetuneRecipe, values, [], "the settings given")
     assert "test_share cuts nothing" in str(caught.value)
 
 
@@ -160,7 +160,7 @@ def test_a_run_writes_what_it_cut(pretrained: Path, table: Path, tmp_path: Path)
     assert (done.train_rows, done.dev_rows) == (54, 6)
     every = [(e.text, e.label) for e in read_examples(table)]
     assert sorted((e.text, e.label) for part in parts.values() for e in part) == sorted(every)
-    data = recipe_of(FinetuneRecipe, recipe_in(out), [], "recipe").data
+    data = parse_recipe(FinetuneRecipe, recipe_in(out), [], "recipe").data
     assert module.test_file(data, out) == out / "split" / "test.jsonl"
 
 
@@ -177,7 +177,7 @@ def test_rows_in_memory_are_those_of_a_file(pretrained: Path, table: Path, tmp_p
     assert ours.dev == theirs.dev
     assert recipe_in(out)["data"]["train"] == str(out / "given" / "train.jsonl")  # type: ignore[index]
     assert files.read_jsonl(out / "given" / "train.jsonl") == rows
-    assert ours.predictor().evaluate(rows).told() == ours.predictor().evaluate(table).told()
+    assert ours.predictor().evaluate(rows).to_dict() == ours.predictor().evaluate(table).to_dict()
     again = finetune(out / "recipe.yaml", out=tmp_path / "again", progress=SILENT)
     assert again.dev == ours.dev, "the recipe is complete"
 
@@ -223,7 +223,7 @@ def test_tags_are_cut_like_labels(tmp_path: Path) -> None:
     sentences = "\n\n".join(f"word{number}\tB-X\nis\tO" for number in range(20))
     path = tmp_path / "a.conll"
     path.write_text(sentences + "\n", encoding="utf-8")
-    found = prepared(RowsConfig(train=str(path), test_share=0.2), 0, Tag())
+    found = prepare_rows(RowsConfig(train=str(path), test_share=0.2), 0, Tag())
     assert len(found.test or ()) == 4 and len(found.train) + len(found.dev) == 16
 
 
@@ -232,6 +232,6 @@ def test_a_text_with_two_labels_is_not_divided_for_the_sake_of_one(tmp_path: Pat
     rows = [("both", "a"), ("both", "a"), ("both", "rare"), *((f"t {n}", "a") for n in range(9))]
     for seed in range(12):
         asked = RowsConfig(train=write(tmp_path / "a.jsonl", rows), dev_share=0.3)
-        found = prepared(asked, seed)
+        found = prepare_rows(asked, seed)
         assert not {e.text for e in found.train} & {e.text for e in found.dev}
         assert "rare" in {e.label for e in found.train}

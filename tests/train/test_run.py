@@ -10,12 +10,12 @@ import pytest
 
 from unmask import files
 from unmask.errors import UserError
-from unmask.train.recipe import PretrainRecipe, recipe_of
+from unmask.train.recipe import PretrainRecipe, parse_recipe
 from unmask.train.run import Run, interruptible
 
 
 def recipe(**train: object) -> PretrainRecipe:
-    return recipe_of(PretrainRecipe, {"data": {"corpus": "c"}, "train": train}, (), "the test")
+    return parse_recipe(PretrainRecipe, {"data": {"corpus": "c"}, "train": train}, (), "the test")
 
 
 def open_run(folder: Path, **train: object) -> Run:
@@ -42,9 +42,7 @@ def test_the_same_recipe_is_the_same_run_and_another_is_refused_with_the_differe
         pass
     told = str(caught.value)
     assert "train.budget: 7 steps -> 8 steps" in told and "train.optimizer.lr: None -> 0.5" in told
-    with open_run(
-        tmp_path, budget="7 steps"
-    ):  # the refused one lets go of the folder, though its error lives on
+    with open_run(tmp_path, budget="7 steps"):  # the refused one lets go of the folder, though its error lives on
         pass
 
 
@@ -126,7 +124,7 @@ def test_the_log_forgets_what_is_done_again_and_survives_a_half_line(tmp_path: P
         with (tmp_path / "metrics.jsonl").open("a") as file:
             file.write('{"step": 6, "lo')
         assert [row["step"] for row in run.log()] == [1, 2, 3, 4, 5]
-        run.forget_after(3)
+        run.truncate_log(3)
         run.append(step=4, loss=9.0)
         assert [(row["step"], row["loss"]) for row in run.log()][2:] == [(3, 1 / 3), (4, 9.0)]
 
@@ -158,9 +156,9 @@ def test_outside_the_main_thread_signals_are_left_alone() -> None:
 
 def test_a_run_goes_on_with_the_data_that_it_began_with_alone(tmp_path: Path) -> None:
     with open_run(tmp_path) as run:
-        run.bind(corpus="a")
-        run.bind(corpus="b")  # nothing is saved yet: nothing is lost
+        run.check_inputs(corpus="a")
+        run.check_inputs(corpus="b")  # nothing is saved yet: nothing is lost
         run.checkpoints.folder.mkdir()
-        run.bind(corpus="b")
+        run.check_inputs(corpus="b")
         with pytest.raises(UserError, match=r"begun with other data\n  changed +corpus"):
-            run.bind(corpus="c")
+            run.check_inputs(corpus="c")

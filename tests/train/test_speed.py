@@ -14,25 +14,25 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from unmask.config import changed
 from unmask.console import SILENT
-from unmask.data.batch import Batch, Row, pack
+from unmask.data.batch import Batch, EncodedRow, pack
 from unmask.data.shards import Shards
 from unmask.model import cost
 from unmask.model.encoder import Encoder, EncoderConfig
 from unmask.objectives import Masked, NextSentence
 from unmask.train import bench, peaks, speed
 from unmask.train.optim import AdamW
-from unmask.train.optim import build as build_optimizer
+from unmask.train.optim import build_param_groups as build_optimizer
 from unmask.train.parts import PARTS, timed
 from unmask.train.pretrain import PretrainLearner
-from unmask.train.recipe import PretrainRecipe, recipe_of
-from unmask.train.transfer import Transfer, set_learning
+from unmask.train.recipe import PretrainRecipe, parse_recipe
+from unmask.train.transfer import Transfer, set_trainable
 
 CPU = torch.device("cpu")
 
 
 def learner_for(config: EncoderConfig, pairs: bool = True) -> PretrainLearner:
     torch.manual_seed(0)
-    objectives = [Masked(ratio=0.3), *([NextSentence()] if pairs else [])]
+    objectives = [Masked(mask_prob=0.3), *([NextSentence()] if pairs else [])]
     return PretrainLearner(Encoder(config), [o.build(config, 4, 5) for o in objectives])  # type: ignore[arg-type]
 
 
@@ -68,12 +68,12 @@ def test_flops_are_those_that_torch_counts(
         counted += counter.get_total_flops()
         for length in lengths if "window" in SETTINGS[name] else ():
             # the reference computes what lies outside of the window of the two local layers, and masks it
-            counted -= 2 * 12 * config.width * (length**2 - cost.pairs(length, 3))
+            counted -= 2 * 12 * config.hidden_size * (length**2 - cost.attention_pairs(length, 3))
         # where some ask for fewer places than others, the reference computes as many for each
         few = batches[-1].layout.lengths
-        if not config.is_local(config.layers - 1):
-            counted -= 12 * config.width * lengths[0] * (max(few) * len(few) - sum(few))
-    found = speed.flops(config, speed.Work.of(batches))
+        if not config.is_local(config.num_hidden_layers - 1):
+            counted -= 12 * config.hidden_size * lengths[0] * (max(few) * len(few) - sum(few))
+    found = speed.flops(config, speed.BatchWork.of(batches))
     assert sum(found.values()) == counted
     tokens = sum(batch.tokens for batch in batches)
     assert speed.flops_per_token(learner, batches) == pytest.approx(counted / tokens)
@@ -90,23 +90,21 @@ def test_flops_of_what_is_frozen_are_those_that_torch_counts(
     make_batch: Callable[..., Batch],
 ) -> None:
     learner = learner_for(changed(tiny, attention="reference", layers=4, blocks=blocks))
-    set_learning(learner, Transfer(freeze_layers=frozen, freeze_embeddings=embeddings))
+    set_trainable(learner, Transfer(freeze_layers=frozen, freeze_embeddings=embeddings))
     batch = batch_of(learner, make_batch, [24])
     with FlopCounterMode(display=False) as counter:
-        learner(batch).share(batch.counts).backward()
-    found = speed.flops(learner.encoder.config, speed.Work.of([batch]), speed.Learning.of(learner))
+        learner(batch).share(batch.target_counts).backward()
+    found = speed.flops(learner.encoder.config, speed.BatchWork.of([batch]), speed.TrainableParts.of(learner))
     assert sum(found.values()) == counter.get_total_flops()
 
 
 @given(length=st.integers(1, 40), window=st.integers(1, 50))
 def test_the_pairs_of_a_window(length: int, window: int) -> None:
     places = np.arange(length)
-    assert cost.pairs(length, window) == (abs(places[:, None] - places) <= window).sum()
+    assert cost.attention_pairs(length, window) == (abs(places[:, None] - places) <= window).sum()
 
 
-def test_the_shapes_are_those_of_the_linear_layers(
-    tiny: EncoderConfig, make_batch: Callable[..., Batch]
-) -> None:
+def test_the_shapes_are_those_of_the_linear_layers(tiny: EncoderConfig, make_batch: Callable[..., Batch]) -> None:
     learner = learner_for(changed(tiny, inner=40))
     batch = batch_of(learner, make_batch, [32, 20, 7])
     seen: dict[tuple[int, ...], int] = {}
@@ -120,11 +118,11 @@ def test_the_shapes_are_those_of_the_linear_layers(
         if isinstance(layer, nn.Linear):
             layer.register_forward_hook(see)
     learner(batch)
-    asked = batch.layout.places
-    assert asked is not None and len(asked) < batch.tokens
+    asked = batch.output_layout.token_indices
+    assert asked is not None and len(asked) < batch.num_tokens
     seen[len(asked), 16, 16] += 1  # queries, and below keys and values: parts of one layer
-    seen[batch.tokens, 16, 32] = 1
-    seen[batch.counts["masked"], 16, tiny.vocabulary] = 1
+    seen[batch.num_tokens, 16, 32] = 1
+    seen[batch.target_counts["masked"], 16, tiny.vocab_size] = 1
     assert speed.shapes_of(learner, [batch]) == seen
 
 
@@ -161,7 +159,7 @@ def test_shares_are_those_of_the_rates(
     batch = batch_of(learner, make_batch, [32, 20, 7])
     monkeypatch.setattr(speed, "gemm_rate", lambda *_: 4e9)
     monkeypatch.setattr(speed, "peak_rate", lambda *_: 1e10)
-    found = speed.speed_of(learner, [batch], 1000.0, 0.25)
+    found = speed.measure_speed(learner, [batch], 1000.0, 0.25)
     each = speed.flops_per_token(learner, [batch])
     assert found.gemm_share == pytest.approx(1000 * each / 4e9)
     assert found.mfu == pytest.approx(1000 * each / 1e10)
@@ -169,7 +167,7 @@ def test_shares_are_those_of_the_rates(
     assert told["device"] == "cpu" and told["dtype"] == "float32" and told["threads"] == 1
     assert told["waited"] == 0.25 and told["peak_memory"] > 2**20
     monkeypatch.setattr(speed, "peak_rate", lambda *_: None)
-    assert speed.speed_of(learner, [batch], 1000.0).to_dict()["mfu"] is None
+    assert speed.measure_speed(learner, [batch], 1000.0).to_dict()["mfu"] is None
 
 
 @pytest.mark.parametrize(
@@ -193,7 +191,7 @@ def test_shares_are_those_of_the_rates(
     ],
 )
 def test_published_peaks(name: str, dtype: torch.dtype, rate: float | None) -> None:
-    assert peaks.peak_rate(name, dtype) == rate
+    assert peaks.peak_flops(name, dtype) == rate
 
 
 ZEN4 = {"vendor_id": "AuthenticAMD", "cpu family": "25", "flags": "avx2 fma avx512f avx512_bf16"}
@@ -215,9 +213,9 @@ XEON = {"vendor_id": "GenuineIntel", "cpu family": "6", "flags": "avx2 fma avx51
     ],
 )
 def test_nominal_peaks_of_processors(facts: dict[str, str], dtype: torch.dtype, each: int | None) -> None:
-    found = peaks.cpu_peak({"cpu MHz": "2500.0", **facts}, dtype, 3)
+    found = peaks.cpu_peak_flops({"cpu MHz": "2500.0", **facts}, dtype, 3)
     assert found == (None if each is None else 3 * 2.5e9 * each)
-    assert peaks.cpu_peak(facts, dtype, 3) is None  # no clock, no rate
+    assert peaks.cpu_peak_flops(facts, dtype, 3) is None  # no clock, no rate
 
 
 class Beats:
@@ -240,7 +238,7 @@ def test_the_parts_of_a_step_come_in_their_order(
     batch = batch_of(learner, make_batch, [12, 9])
     monkeypatch.setattr("unmask.train.parts.time", Beats())
     with timed(learner, optimizer) as timeline:
-        learner(batch).share(batch.counts).backward()
+        learner(batch).share(batch.target_counts).backward()
         optimizer.step()
     marks = [part for part, _ in timeline._marks if part != "other"]
     block = ["attention", "feed-forward"]
@@ -249,7 +247,7 @@ def test_the_parts_of_a_step_come_in_their_order(
     assert marks == [*forward, *backward, "optimiser"]
     found = timeline.seconds()
     assert sum(found.values()) == len(timeline._marks) - 1 and found["attention"] == 4
-    learner(batch).share(batch.counts).backward()
+    learner(batch).share(batch.target_counts).backward()
     assert [part for part, _ in timeline._marks if part != "other"] == marks, "the hooks are gone"
 
 
@@ -261,9 +259,9 @@ def test_marks_change_no_gradient(tiny: EncoderConfig, make_batch: Callable[...,
         learner.zero_grad()
         if marked:
             with timed(learner, torch.optim.SGD(learner.parameters())):
-                learner(batch).share(batch.counts).backward()
+                learner(batch).share(batch.target_counts).backward()
         else:
-            learner(batch).share(batch.counts).backward()
+            learner(batch).share(batch.target_counts).backward()
         found.append([p.grad.clone() for p in learner.parameters() if p.grad is not None])
     # the marks change the order in which gradients are added up, so not the last bits
     for plain, marked_one in zip(*found, strict=True):
@@ -274,13 +272,16 @@ def test_a_trial_runs_the_recipe_and_adds_up(
     recipe_values: dict[str, object], corpus: Shards, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(bench, "keep_freed_memory", lambda: False)  # it would stay so in this process
-    recipe = recipe_of(
-        PretrainRecipe, recipe_values, ("train.budget=1 step", "train.accumulate=2"), "the test"
+    recipe = parse_recipe(
+        PretrainRecipe,
+        recipe_values,
+        ("train.budget=1 step", "train.gradient_accumulation_steps=2"),
+        "the test",
     )
-    trial = bench.bench(recipe, corpus, 0.2, SILENT)
-    assert set(trial.parts) == set(PARTS) and all(took >= 0 for took in trial.parts.values())
-    assert sum(trial.parts.values()) == pytest.approx(trial.step_seconds)
-    assert min(trial.parts[part] for part in PARTS if part != "data") > 0
+    trial = bench.run_benchmark(recipe, corpus, 0.2, SILENT)
+    assert set(trial.breakdown) == set(PARTS) and all(took >= 0 for took in trial.breakdown.values())
+    assert sum(trial.breakdown.values()) == pytest.approx(trial.step_seconds)
+    assert min(trial.breakdown[part] for part in PARTS if part != "data") > 0
     assert trial.steps >= 1 and trial.speed.tokens_per_second > 0 and trial.parameters > 96 * 16
     assert torch.get_num_threads() == 1
     assert json.loads(json.dumps(trial.to_dict()))["speed"]["gemm_share"] > 0
@@ -288,6 +289,6 @@ def test_a_trial_runs_the_recipe_and_adds_up(
 
 def test_lengths_of_a_batch_are_read_as_they_are() -> None:
     rows = [
-        Row(np.arange(n), np.zeros(n, dtype=np.int64), np.zeros(n, dtype=np.uint8), example=n) for n in (3, 9)
+        EncodedRow(np.arange(n), np.zeros(n, dtype=np.int64), np.zeros(n, dtype=np.uint8), example=n) for n in (3, 9)
     ]
-    assert speed.Work.of([pack(rows), pack(rows[:1])]) == speed.Work([9, 3, 3], [9, 3, 3])
+    assert speed.BatchWork.of([pack(rows), pack(rows[:1])]) == speed.BatchWork([9, 3, 3], [9, 3, 3])

@@ -22,15 +22,15 @@ from unmask.objectives import MaskedObjective
 from unmask.text.tokenizer import Tokenizer
 from unmask.train import pretrain as pretraining
 from unmask.train import start
-from unmask.train.pretrain import PretrainLearner, fitted, learner_of, pretrain
-from unmask.train.recipe import PretrainRecipe, recipe_of
+from unmask.train.pretrain import PretrainLearner, build_learner, fit_to_corpus, pretrain
+from unmask.train.recipe import PretrainRecipe, parse_recipe
 from unmask.train.run import Run
 from unmask.train.start import (
-    embeddings_from,
+    embeddings_from_counts,
+    init_embeddings_from_counts,
     neighbour_axes,
     neighbour_counts,
-    piece_counts,
-    put_counts_into,
+    token_counts,
 )
 
 PIECES = 7
@@ -54,7 +54,7 @@ class Listed:
 
 
 def pieces_of(listed: Listed, documents: list[int] | None = None) -> Tensor:
-    return piece_counts(listed, chosen(listed, documents))  # type: ignore[arg-type]
+    return token_counts(listed, chosen(listed, documents))  # type: ignore[arg-type]
 
 
 def neighbours_of(listed: Listed, window: int, documents: list[int] | None = None) -> Tensor:
@@ -122,9 +122,7 @@ def test_only_the_given_documents_are_read(documents: list[list[int]], data: st.
 def test_many_pieces_have_fewer_contexts(monkeypatch: pytest.MonkeyPatch, cells: int, contexts: int) -> None:
     monkeypatch.setattr(start, "CELLS", cells)
     documents = [[0, 1, 2, 1, 3], [4, 4, 5, 6]]
-    torch.testing.assert_close(
-        neighbours_of(Listed(documents), 2), torch.tensor(by_hand(documents, 2, contexts))
-    )
+    torch.testing.assert_close(neighbours_of(Listed(documents), 2), torch.tensor(by_hand(documents, 2, contexts)))
 
 
 @given(count=st.integers(1, 40), length=st.integers(1, 9), sample=st.integers(1, 200))
@@ -183,7 +181,7 @@ def test_products_of_embeddings_are_those_of_the_exact_factors(
     counts = counts_of(pieces, contexts, seed)
     wanted, gap = exact_products(counts, width)
     assume(width >= min(pieces, contexts) or gap > 0.01)  # else either of two vectors is as good
-    found = embeddings_from(counts, width)
+    found = embeddings_from_counts(counts, width)
     assert found.shape == (pieces, width) and found.dtype == torch.float32
     np.testing.assert_allclose((found @ found.T).numpy(), wanted, atol=5e-3 * max(1, wanted.max()))
     assert found.mean(0).abs().max() < 1e-4
@@ -193,7 +191,7 @@ def test_products_are_about_right_where_the_rank_is_far_below_the_size() -> None
     generator = torch.Generator().manual_seed(0)
     kinds = torch.rand(300, 6, generator=generator) ** 4 @ torch.rand(6, 200, generator=generator) ** 4
     counts = torch.poisson(100 * kinds, generator=generator)
-    found = embeddings_from(counts, 6)
+    found = embeddings_from_counts(counts, 6)
     wanted, _ = exact_products(counts, 6)
     assert np.linalg.norm((found @ found.T).numpy() - wanted) < 0.01 * np.linalg.norm(wanted)
 
@@ -201,9 +199,9 @@ def test_products_are_about_right_where_the_rank_is_far_below_the_size() -> None
 def test_another_turn_gives_other_vectors_with_the_same_products() -> None:
     counts = counts_of(9, 12, 0)
     torch.manual_seed(1)
-    one, other = embeddings_from(counts, 4), embeddings_from(counts, 4)
+    one, other = embeddings_from_counts(counts, 4), embeddings_from_counts(counts, 4)
     torch.manual_seed(1)
-    assert torch.equal(one, embeddings_from(counts, 4))
+    assert torch.equal(one, embeddings_from_counts(counts, 4))
     assert (one - other).abs().max() > 0.1
     torch.testing.assert_close(one @ one.T, other @ other.T, atol=1e-3, rtol=0)
 
@@ -212,7 +210,7 @@ def test_no_axis_means_more_than_another() -> None:
     """Without the turn the first axis would hold most."""
     counts = counts_of(20, 24, 0)
     torch.manual_seed(0)
-    size = torch.stack([embeddings_from(counts, 4).square().sum(0) for _ in range(100)]).mean(0)
+    size = torch.stack([embeddings_from_counts(counts, 4).square().sum(0) for _ in range(100)]).mean(0)
     assert float(size.max() / size.min()) < 1.2
 
 
@@ -221,7 +219,7 @@ def test_pieces_without_a_count_get_no_vector_and_change_nothing() -> None:
     with_gaps = torch.zeros(11, 10)
     kept = [0, 1, 3, 4, 5, 7, 9, 10]
     with_gaps[kept] = counts
-    found = embeddings_from(with_gaps, 5)
+    found = embeddings_from_counts(with_gaps, 5)
     gaps = [row for row in range(11) if row not in kept]
     assert found[gaps].isnan().all() and not found[kept].isnan().any()
     np.testing.assert_allclose((found[kept] @ found[kept].T).numpy(), exact_products(counts, 5)[0], atol=5e-3)
@@ -230,7 +228,7 @@ def test_pieces_without_a_count_get_no_vector_and_change_nothing() -> None:
 def test_pieces_with_the_same_neighbours_get_the_same_vector() -> None:
     counts = counts_of(9, 12, 4)
     counts[5] = 3 * counts[2]
-    found = embeddings_from(counts, 6)
+    found = embeddings_from_counts(counts, 6)
     torch.testing.assert_close(found[5], found[2], atol=1e-4, rtol=0)
 
 
@@ -240,7 +238,7 @@ def test_counted_pieces_are_replaced_at_the_size_of_random_ones(free: list[int])
     counts = counts_of(30, 40, 5)
     counts[[3, 17]] = 0
     after = before.clone()
-    put_counts_into(after, counts, 0.05, free)
+    init_embeddings_from_counts(after, counts, 0.05, free)
     axes = [axis for axis in range(12) if axis not in free]
     counted = [piece for piece in range(30) if piece not in (3, 17)]
     assert torch.equal(after[:, free], before[:, free]) and torch.equal(after[[3, 17]], before[[3, 17]])
@@ -258,7 +256,7 @@ def test_fewer_than_two_counted_pieces_leave_everything_as_it_was(counted: list[
     embeddings = torch.randn(5, 4)
     before, counts = embeddings.clone(), torch.zeros(5, 6)
     counts[counted, 1] = 3.0
-    put_counts_into(embeddings, counts, 0.02)
+    init_embeddings_from_counts(embeddings, counts, 0.02)
     assert torch.equal(embeddings, before)
 
 
@@ -266,16 +264,16 @@ def test_fewer_than_two_counted_pieces_leave_everything_as_it_was(counted: list[
 
 
 def recipe(values: dict[str, Any], *overrides: str) -> PretrainRecipe:
-    return recipe_of(PretrainRecipe, values, overrides, "the test")
+    return parse_recipe(PretrainRecipe, values, overrides, "the test")
 
 
 def begun(values: dict[str, Any], shards: Shards, *overrides: str) -> tuple[Tensor, Tensor, Tensor]:
     """Token embeddings before and after what counting gives, and the bias of the head after it."""
-    settings = fitted(recipe(values, *overrides), shards.tokenizer)
+    settings = fit_to_corpus(recipe(values, *overrides), shards.tokenizer)
     torch.manual_seed(settings.seed)
-    learner = learner_of(settings, shards.tokenizer)
+    learner = build_learner(settings, shards.tokenizer)
     before = learner.encoder.embeddings.token.weight.detach().clone()
-    pretraining._begin(learner, settings, shards, SILENT)
+    pretraining._init_weights(learner, settings, shards, SILENT)
     return before, learner.encoder.embeddings.token.weight.detach(), head_of(learner).bias.detach()
 
 
@@ -293,9 +291,9 @@ def test_the_head_begins_with_the_frequencies_of_the_training_documents(
     recipe_values: dict[str, Any], corpus: Shards
 ) -> None:
     _, _, bias = begun(recipe_values, corpus)
-    counts = np.full(corpus.vocabulary, 0.5)
+    counts = np.full(corpus.vocab_size, 0.5)
     for document in split_documents(corpus.documents, 0.1, "train"):
-        ids, _ = corpus.slice(document, 0, int(corpus.document_lengths[document]))
+        ids, _ = corpus.read(document, 0, int(corpus.document_lengths[document]))
         np.add.at(counts, ids, 1)
     np.testing.assert_allclose(bias.softmax(0).numpy(), counts / counts.sum(), rtol=1e-4)
 
@@ -303,15 +301,15 @@ def test_the_head_begins_with_the_frequencies_of_the_training_documents(
 def test_embeddings_begin_with_counts_at_their_size_and_leave_axes_free(
     recipe_values: dict[str, Any], corpus: Shards
 ) -> None:
-    model = ("start.neighbour_layers=1", "model.init_std=0.07")
-    before, after, _ = begun(recipe_values, corpus, "start.embeddings=counts", *model)
+    model = ("init.neighbour_layers=1", "model.initializer_range=0.07")
+    before, after, _ = begun(recipe_values, corpus, "init.embeddings=counts", *model)
     axes = neighbour_axes(recipe(recipe_values).model)
     assert axes and not after[:, axes].any()
     others = [axis for axis in range(16) if axis not in axes]
     seen = (after != before)[:, others].any(1)
     assert seen.sum() > 40
     assert float(after[seen][:, others].std()) == pytest.approx(0.07, rel=1e-3)
-    special = list(corpus.tokenizer.special_ids)
+    special = list(corpus.tokenizer.all_special_ids)
     assert not seen[special].any(), "no special piece stands in the corpus"
 
 
@@ -325,20 +323,19 @@ def test_heldout_documents_are_not_counted(
         written = [text if n not in other else "Market engine whisper." for n, text in enumerate(some)]
         documents = [Document(text, "stories.txt", number) for number, text in enumerate(written)]
         shards = build(documents, tokenizer, tmp_path / name)
-        results.append(begun(recipe_values, shards, "start.embeddings=counts")[1:])
+        results.append(begun(recipe_values, shards, "init.embeddings=counts")[1:])
     assert all(torch.equal(one, other) for one, other in zip(results[0], results[1], strict=True))
     assert not any(torch.equal(one, other) for one, other in zip(results[0], results[2], strict=True))
 
 
 def test_a_wider_window_counts_more(recipe_values: dict[str, Any], corpus: Shards) -> None:
     one, other = (
-        begun(recipe_values, corpus, "start.embeddings=counts", f"start.window={window}")[1]
-        for window in (1, 4)
+        begun(recipe_values, corpus, "init.embeddings=counts", f"init.window={window}")[1] for window in (1, 4)
     )
     assert not torch.equal(one, other)
 
 
-EVERYTHING = ("start.embeddings=counts", "start.neighbour_layers=1", "train.budget=5 steps")
+EVERYTHING = ("init.embeddings=counts", "init.neighbour_layers=1", "train.budget=5 steps")
 
 
 def weights(folder: Path) -> str:

@@ -10,11 +10,11 @@ import torch
 
 from unmask.config import changed
 from unmask.data.batch import Batch
-from unmask.data.batches import Batches, CorpusExamples
+from unmask.data.batches import Batches, CorpusSequences
 from unmask.data.ramp import Ramp
 from unmask.data.shards import Shards
 from unmask.errors import UserError
-from unmask.learner import Loss, Part
+from unmask.learner import Loss, LossTerm
 from unmask.model.encoder import EncoderConfig
 from unmask.objectives import Masked, NextSentence
 from unmask.train import optim
@@ -23,7 +23,7 @@ from unmask.train.budget import TrainConfig
 from unmask.train.parallel import World
 from unmask.train.precision import Precision
 from unmask.train.pretrain import PretrainLearner
-from unmask.train.steps import State, Step, _accumulate, _agreed, evaluate, steps
+from unmask.train.steps import LoopState, Step, _accumulate, _global_counts, evaluate, train_steps
 
 MakeLearner = Callable[..., PretrainLearner]
 
@@ -33,22 +33,20 @@ def make_learner(make_encoder: Callable[..., torch.nn.Module], tiny: EncoderConf
     def make(**settings: float) -> PretrainLearner:
         config = changed(tiny, **settings)
         encoder = make_encoder(config)
-        objectives = [Masked(ratio=0.2), NextSentence(weight=0.5)]
+        objectives = [Masked(mask_prob=0.2), NextSentence(weight=0.5)]
         return PretrainLearner(encoder, [o.build(config, 4, 5) for o in objectives]).train()  # type: ignore[arg-type]
 
     return make
 
 
 def batches_of(corpus: Shards, parts: int = 1, per_step: int = 8) -> Batches:
-    return Batches(CorpusExamples(corpus, 48, 0, 0.0, pairs=True), per_step, 0, parts)
+    return Batches(CorpusSequences(corpus, 48, 0, 0.0, pairs=True), per_step, 0, parts)
 
 
-def gradients(
-    learner: PretrainLearner, batches: Batches
-) -> tuple[float, dict[str, float], list[torch.Tensor]]:
+def gradients(learner: PretrainLearner, batches: Batches) -> tuple[float, dict[str, float], list[torch.Tensor]]:
     learner.zero_grad()
-    micro = [learner.prepare(batch, 0) for batch in batches.take(0)]
-    counts, _, _ = _agreed(World("cpu"), micro, 0.0)
+    micro = [learner.prepare(batch, 0) for batch in batches.step(0)]
+    counts, _, _ = _global_counts(World("cpu"), micro, 0.0)
     loss, *means = _accumulate(learner, micro, counts, World("cpu"), Precision()).tolist()
     return (
         loss,
@@ -57,12 +55,10 @@ def gradients(
     )
 
 
-def test_gradients_do_not_depend_on_the_number_of_micro_batches(
-    make_learner: MakeLearner, corpus: Shards
-) -> None:
+def test_gradients_do_not_depend_on_the_number_of_micro_batches(make_learner: MakeLearner, corpus: Shards) -> None:
     learner = make_learner()
     whole = gradients(learner, batches_of(corpus))
-    counts = [learner.prepare(b, 0).counts["masked"] for b in batches_of(corpus, 4).take(0)]
+    counts = [learner.prepare(b, 0).target_counts["masked"] for b in batches_of(corpus, 4).step(0)]
     assert len(set(counts)) > 1, "the micro-batches must score different numbers of places"
     for parts in (2, 4, 8):
         cut = gradients(learner, batches_of(corpus, parts))
@@ -73,66 +69,67 @@ def test_gradients_do_not_depend_on_the_number_of_micro_batches(
 
 
 def test_the_loss_is_the_weighted_sum_of_means() -> None:
-    parts = {"a": Part(torch.tensor(6.0), 3), "b": Part(torch.tensor(8.0), 2, weight=0.5)}
+    parts = {"a": LossTerm(torch.tensor(6.0), 3), "b": LossTerm(torch.tensor(8.0), 2, weight=0.5)}
     assert Loss(parts).share({"a": 3, "b": 2}).item() == pytest.approx(6 / 3 + 0.5 * 8 / 2)
     assert Loss(parts).share({"a": 12, "b": 4}).item() == pytest.approx(6 / 12 + 0.5 * 8 / 4)
-    assert Loss({"a": Part(torch.tensor(0.0), 0)}).share({"a": 0}).item() == 0
+    assert Loss({"a": LossTerm(torch.tensor(0.0), 0)}).share({"a": 0}).item() == 0
 
 
 def run(
-    learner: PretrainLearner, batches: Batches, settings: TrainConfig, state: State | None = None
+    learner: PretrainLearner, batches: Batches, settings: TrainConfig, state: LoopState | None = None
 ) -> list[Step]:
     optimizer = torch.optim.SGD(learner.parameters(), lr=1.0)
-    return list(steps(learner, optimizer, batches, settings, state or State(), seed=0))
+    return list(train_steps(learner, optimizer, batches, settings, state or LoopState(), seed=0))
 
 
 def test_what_a_step_tells(make_learner: MakeLearner, corpus: Shards) -> None:
     settings = TrainConfig(
-        budget="5 steps", optimizer=optim.AdamW(lr=0.01), schedule=optim.Linear(warmup=0.4, floor=0.1)
+        budget="5 steps",
+        optimizer=optim.AdamW(lr=0.01),
+        schedule=optim.Linear(warmup_ratio=0.4, min_lr_ratio=0.1),
     )
-    batches, state = batches_of(corpus), State()
+    batches, state = batches_of(corpus), LoopState()
     told = run(make_learner(), batches, settings, state)
     assert [s.number for s in told] == [1, 2, 3, 4, 5]
     assert [s.progress for s in told] == pytest.approx([0.2, 0.4, 0.6, 0.8, 1.0])
     assert [s.lr for s in told] == pytest.approx([0.0025, 0.0075, 0.0085, 0.0055, 0.0025])
-    tokens = [sum(b.tokens for b in batches.take(8 * k)) for k in range(5)]
+    tokens = [sum(b.num_tokens for b in batches.step(8 * k)) for k in range(5)]
     assert [s.tokens for s in told] == tokens
     assert (state.step, state.tokens) == (5, sum(tokens))
-    assert state.seconds == told[-1].seconds >= sum(s.took for s in told) * 0.5 > 0
+    assert state.seconds == told[-1].seconds >= sum(s.step_seconds for s in told) * 0.5 > 0
 
 
 def test_long_gradients_are_shortened(make_learner: MakeLearner, corpus: Shards) -> None:
     learner = make_learner()
     before = [p.detach().clone() for p in learner.parameters()]
     settings = TrainConfig(
-        budget="1 step", clip=0.01, optimizer=optim.AdamW(lr=0.5), schedule=optim.Linear(warmup=0, floor=1)
+        budget="1 step",
+        max_grad_norm=0.01,
+        optimizer=optim.AdamW(lr=0.5),
+        schedule=optim.Linear(warmup_ratio=0, min_lr_ratio=1),
     )
     (told,) = run(learner, batches_of(corpus), settings)
-    moved = sum(
-        (p.detach() - b).square().sum().item() for p, b in zip(learner.parameters(), before, strict=True)
-    )
+    moved = sum((p.detach() - b).square().sum().item() for p, b in zip(learner.parameters(), before, strict=True))
     assert told.grad_norm > 0.1
     assert moved**0.5 == pytest.approx(0.5 * 0.01, rel=1e-3)
 
 
-def test_going_on_from_a_state_is_the_same_as_never_having_stopped(
-    make_learner: MakeLearner, corpus: Shards
-) -> None:
+def test_going_on_from_a_state_is_the_same_as_never_having_stopped(make_learner: MakeLearner, corpus: Shards) -> None:
     settings = TrainConfig(budget="6 steps")
 
-    def train(learner: PretrainLearner, optimizer: torch.optim.Optimizer, state: State, until: int) -> None:
-        for step in steps(learner, optimizer, batches_of(corpus), settings, state, seed=3):
+    def train(learner: PretrainLearner, optimizer: torch.optim.Optimizer, state: LoopState, until: int) -> None:
+        for step in train_steps(learner, optimizer, batches_of(corpus), settings, state, seed=3):
             if step.number == until:
                 break
 
-    straight, state = make_learner(), State()
-    train(straight, optim.build(settings.optimizer, straight), state, 6)
-    first, first_state = make_learner(), State()
-    first_optimizer = optim.build(settings.optimizer, first)
+    straight, state = make_learner(), LoopState()
+    train(straight, optim.build_param_groups(settings.optimizer, straight), state, 6)
+    first, first_state = make_learner(), LoopState()
+    first_optimizer = optim.build_param_groups(settings.optimizer, first)
     train(first, first_optimizer, first_state, 3)
     second = make_learner()
     second.load_state_dict(first.state_dict())
-    second_optimizer = optim.build(settings.optimizer, second)
+    second_optimizer = optim.build_param_groups(settings.optimizer, second)
     second_optimizer.load_state_dict(copy.deepcopy(first_optimizer.state_dict()))
     train(second, second_optimizer, first_state, 6)
     for name, tensor in straight.state_dict().items():
@@ -149,7 +146,7 @@ def spoiling(monkeypatch: pytest.MonkeyPatch, spoilt: set[int], bad: float) -> N
         loss = right(self, batch)  # type: ignore[arg-type]
         if next(calls) not in spoilt:
             return loss
-        return Loss({n: Part(p.total * bad, p.count, p.weight) for n, p in loss.parts.items()})
+        return Loss({n: LossTerm(p.sum * bad, p.count, p.weight) for n, p in loss.terms.items()})
 
     monkeypatch.setattr(PretrainLearner, "forward", wrong)
 
@@ -162,12 +159,12 @@ def test_a_step_whose_loss_is_no_number_is_left_out_and_reported(
     capfd: pytest.CaptureFixture[str],
     bad: float,
 ) -> None:
-    learner, state, weights = make_learner(), State(), []
+    learner, state, weights = make_learner(), LoopState(), []
     spoiling(monkeypatch, {2, 4}, bad)
-    optimizer = optim.build(optim.AdamW(), learner)
-    settings = TrainConfig(budget="6 steps", skip=1)
+    optimizer = optim.build_param_groups(optim.AdamW(), learner)
+    settings = TrainConfig(budget="6 steps", max_skipped_steps=1)
     told = []
-    for step in steps(learner, optimizer, batches_of(corpus), settings, state, 0):
+    for step in train_steps(learner, optimizer, batches_of(corpus), settings, state, 0):
         told.append(step)
         weights.append(copy.deepcopy(learner.state_dict()))
     assert [s.number for s in told if s.skipped] == [3, 5] and len(told) == 6
@@ -182,32 +179,30 @@ def test_a_step_whose_loss_is_no_number_is_left_out_and_reported(
 def test_too_many_such_steps_stop_the_run_with_the_weights_before(
     make_learner: MakeLearner, corpus: Shards, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    learner, state, seen = make_learner(), State(), []
+    learner, state, seen = make_learner(), LoopState(), []
     spoiling(monkeypatch, set(range(2, 1000)), float("nan"))
-    optimizer = optim.build(optim.AdamW(), learner)
-    settings = TrainConfig(budget="90 steps", skip=3)
+    optimizer = optim.build_param_groups(optim.AdamW(), learner)
+    settings = TrainConfig(budget="90 steps", max_skipped_steps=3)
     with pytest.raises(UserError, match="step 6: the loss is no longer a finite number") as caught:
-        for step in steps(learner, optimizer, batches_of(corpus), settings, state, 0):
+        for step in train_steps(learner, optimizer, batches_of(corpus), settings, state, 0):
             seen.append(step.number)
             if step.number == 2:
                 weights = copy.deepcopy(learner.state_dict())
     assert seen == [1, 2, 3, 4, 5] and state.step == 5
     assert all(torch.equal(weights[name], tensor) for name, tensor in learner.state_dict().items())
-    assert "lower train.optimizer.lr" in str(caught.value) and "3 steps in a row (train.skip)" in str(
+    assert "lower train.optimizer.lr" in str(caught.value) and "3 steps in a row (train.max_skipped_steps)" in str(
         caught.value
     )
 
 
-def test_the_norms_of_layers_are_those_of_their_gradients_and_states(
-    make_learner: MakeLearner, corpus: Shards
-) -> None:
+def test_the_norms_of_layers_are_those_of_their_gradients_and_states(make_learner: MakeLearner, corpus: Shards) -> None:
     learner = make_learner()
     hidden: list[torch.Tensor] = []
     for layer in (learner.encoder.embeddings, *learner.encoder.blocks):
         layer.register_forward_hook(lambda module, given, out: hidden.append(out.detach()))
-    settings = TrainConfig(budget="300 steps", clip=1e9)
-    loop = steps(
-        learner, torch.optim.SGD(learner.parameters(), lr=0.0), batches_of(corpus), settings, State(), 0
+    settings = TrainConfig(budget="300 steps", max_grad_norm=1e9)
+    loop = train_steps(
+        learner, torch.optim.SGD(learner.parameters(), lr=0.0), batches_of(corpus), settings, LoopState(), 0
     )
     first = next(loop)
     assert first.norms is not None
@@ -223,10 +218,8 @@ def test_the_norms_of_layers_are_those_of_their_gradients_and_states(
     assert 2 <= sum(norms is not None for norms in others) <= 4
 
 
-def test_a_growing_batch_reads_on_where_the_step_before_ended(
-    make_learner: MakeLearner, corpus: Shards
-) -> None:
-    examples = CorpusExamples(corpus, 48, 0, 0.0)
+def test_a_growing_batch_reads_on_where_the_step_before_ended(make_learner: MakeLearner, corpus: Shards) -> None:
+    examples = CorpusSequences(corpus, 48, 0, 0.0)
     batches = Batches(examples, 8, 0, ramp=Ramp(0.25, 0.5))
     read: list[int] = []
     learner = make_learner()
@@ -238,8 +231,8 @@ def test_a_growing_batch_reads_on_where_the_step_before_ended(
 
     learner.prepare = noting  # type: ignore[method-assign]
     learner.objectives.pop("next_sentence")
-    state = State()
-    loop = steps(
+    state = LoopState()
+    loop = train_steps(
         learner,
         torch.optim.SGD(learner.parameters(), lr=0.0),
         batches,
@@ -250,8 +243,8 @@ def test_a_growing_batch_reads_on_where_the_step_before_ended(
     sizes = []
     for _ in loop:
         sizes.append(state.examples - sum(sizes))
-    assert sizes == [batches.size(n / 10) for n in range(10)] and sizes[0] == 2 and sizes[5:] == [8] * 5
-    expected = [n for n, _ in batches.numbers(0, sum(sizes))]
+    assert sizes == [batches.step_size(n / 10) for n in range(10)] and sizes[0] == 2 and sizes[5:] == [8] * 5
+    expected = [n for n, _ in batches.example_epochs(0, sum(sizes))]
     assert sorted(read[: sum(sizes)]) == sorted(expected)
 
 
@@ -272,10 +265,12 @@ def test_a_wall_clock_budget_ends_in_time_at_the_floor(
     clock = Ticking(0.05)
     monkeypatch.setattr(steps_module, "time", SimpleNamespace(monotonic=clock.monotonic))
     settings = TrainConfig(
-        budget="10s", optimizer=optim.AdamW(lr=0.01), schedule=optim.Linear(warmup=0.1, floor=0.1)
+        budget="10s",
+        optimizer=optim.AdamW(lr=0.01),
+        schedule=optim.Linear(warmup_ratio=0.1, min_lr_ratio=0.1),
     )
-    state, told = State(), []
-    for step in steps(
+    state, told = LoopState(), []
+    for step in train_steps(
         make_learner(), torch.optim.SGD([torch.zeros(1)]), batches_of(corpus, per_step=2), settings, state, 0
     ):
         clock.now += 0.1  # whoever listens needs time as well
@@ -292,19 +287,17 @@ def test_a_wall_clock_budget_goes_on_where_it_stopped(
 ) -> None:
     clock = Ticking(0.05)
     monkeypatch.setattr(steps_module, "time", SimpleNamespace(monotonic=clock.monotonic))
-    settings, state = TrainConfig(budget="10s"), State(step=50, tokens=1000, seconds=8.0)
+    settings, state = TrainConfig(budget="10s"), LoopState(step=50, tokens=1000, seconds=8.0)
     told = run(make_learner(), batches_of(corpus, per_step=2), settings, state)
     assert told[0].number == 51 and told[0].progress > 0.8
     assert state.seconds == pytest.approx(10, abs=1)
-    assert run(make_learner(), batches_of(corpus), settings, State(step=9, seconds=11.0)) == []
+    assert run(make_learner(), batches_of(corpus), settings, LoopState(step=9, seconds=11.0)) == []
 
 
-def test_evaluation_is_the_mean_over_all_places_without_dropout(
-    make_learner: MakeLearner, corpus: Shards
-) -> None:
+def test_evaluation_is_the_mean_over_all_places_without_dropout(make_learner: MakeLearner, corpus: Shards) -> None:
     learner = make_learner()
     rows = batches_of(corpus, parts=3)
-    prepared = [learner.prepare(batch, 0) for batch in rows.take(0)]
+    prepared = [learner.prepare(batch, 0) for batch in rows.step(0)]
     figures = evaluate(learner, prepared)
     assert learner.training
     loss, means = gradients(learner, rows)[:2]

@@ -15,8 +15,8 @@ from unmask.data.batches import Batches
 from unmask.data.shards import Shards
 from unmask.train import fit, threads
 from unmask.train.budget import TrainConfig
-from unmask.train.pretrain import PretrainLearner, batches_of, fitted, learner_of, pretrain
-from unmask.train.recipe import PretrainRecipe, recipe_of
+from unmask.train.pretrain import PretrainLearner, build_batches, build_learner, fit_to_corpus, pretrain
+from unmask.train.recipe import PretrainRecipe, parse_recipe
 
 
 @pytest.mark.parametrize(
@@ -38,15 +38,15 @@ def test_the_quickest_is_set(
 
     monkeypatch.setattr(threads.time, "perf_counter", clock)
     try:
-        assert threads.fastest(lambda: None, threads.candidates(3)) == (best, costs[best])
+        assert threads.fastest_threads(lambda: None, threads.candidates(3)) == (best, costs[best])
         assert torch.get_num_threads() == best
     finally:
         torch.set_num_threads(1)
 
 
 def made_from(recipe_values: dict[str, Any], corpus: Shards) -> tuple[PretrainLearner, Batches]:
-    recipe = fitted(recipe_of(PretrainRecipe, recipe_values, (), "the test"), corpus.tokenizer)
-    return learner_of(recipe, corpus.tokenizer), batches_of(recipe, corpus)
+    recipe = fit_to_corpus(parse_recipe(PretrainRecipe, recipe_values, (), "the test"), corpus.tokenizer)
+    return build_learner(recipe, corpus.tokenizer), build_batches(recipe, corpus)
 
 
 @pytest.mark.parametrize(("most", "numbers"), [(1, [1]), (2, [1, 2]), (6, [1, 2, 4, 6]), (8, [1, 2, 4, 8])])
@@ -64,7 +64,7 @@ def test_real_steps_are_measured_and_leave_no_trace(
     before = copy.deepcopy(learner.state_dict())
     try:
         torch.set_num_threads(2)
-        choice = threads.fastest_for(learner, batches, TrainConfig(budget="9 steps"), 0, seconds=0.3)
+        choice = threads.choose_threads(learner, batches, TrainConfig(budget="9 steps"), 0, seconds=0.3)
         assert choice.threads == torch.get_num_threads() in (1, 2)
         assert choice.tokens_per_second is not None and 10 < choice.tokens_per_second < 1e7
     finally:
@@ -76,8 +76,8 @@ def test_real_steps_are_measured_and_leave_no_trace(
 def test_a_run_too_short_to_measure_takes_all(recipe_values: dict[str, Any], corpus: Shards) -> None:
     try:
         torch.set_num_threads(2)
-        choice = threads.fastest_for(*made_from(recipe_values, corpus), TrainConfig(budget="3 steps"), 0)
-        assert choice == threads.Choice(2) and torch.get_num_threads() == 2
+        choice = threads.choose_threads(*made_from(recipe_values, corpus), TrainConfig(budget="3 steps"), 0)
+        assert choice == threads.ThreadChoice(2) and torch.get_num_threads() == 2
     finally:
         torch.set_num_threads(1)
 
@@ -93,17 +93,15 @@ def test_what_was_found_is_kept_with_the_run(
         return right(self, batch)
 
     monkeypatch.setattr(PretrainLearner, "forward", noting)
-    monkeypatch.setattr(fit, "fastest_for", lambda *of: threads.Choice(2))
-    recipe = recipe_of(PretrainRecipe, recipe_values, ["train.budget=3 steps"], "the test")
+    monkeypatch.setattr(fit, "fastest_for", lambda *of: threads.ThreadChoice(2))
+    recipe = parse_recipe(PretrainRecipe, recipe_values, ["train.budget=3 steps"], "the test")
     try:
         torch.set_num_threads(3)
         pretrain(recipe, out=tmp_path / "run", progress=SILENT)
         assert {*used} == {0, 2} and torch.get_num_threads() == 3
         assert files.read_json(tmp_path / "run" / "run.json")["choices"] == {"threads": 2}
         used.clear()
-        pretrain(
-            changed(recipe, train=changed(recipe.train, threads=1)), out=tmp_path / "other", progress=SILENT
-        )
+        pretrain(changed(recipe, train=changed(recipe.train, threads=1)), out=tmp_path / "other", progress=SILENT)
         assert {*used} == {0, 1} and "choices" not in files.read_json(tmp_path / "other" / "run.json")
     finally:
         torch.set_num_threads(1)

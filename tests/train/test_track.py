@@ -11,23 +11,20 @@ from unmask.console import SILENT
 from unmask.data.shards import Shards
 from unmask.errors import UserError
 from unmask.train.pretrain import pretrain
-from unmask.train.recipe import PretrainRecipe, recipe_of
+from unmask.train.recipe import PretrainRecipe, parse_recipe
 from unmask.train.run import Run
 
 
 def open_run(folder: Path, tensorboard: bool = True) -> Run:
     train = {"budget": "7 steps", "tensorboard": tensorboard}
-    recipe = recipe_of(PretrainRecipe, {"data": {"corpus": "c"}, "train": train}, (), "the test")
+    recipe = parse_recipe(PretrainRecipe, {"data": {"corpus": "c"}, "train": train}, (), "the test")
     return Run(folder, recipe, "pretrain")
 
 
 def read_back(run: Path) -> dict[str, list[tuple[int, float]]]:
     events = EventAccumulator(str(run / "tensorboard"), size_guidance={"scalars": 0})
     events.Reload()
-    return {
-        name: [(event.step, event.value) for event in events.Scalars(name)]
-        for name in events.Tags()["scalars"]
-    }
+    return {name: [(event.step, event.value) for event in events.Scalars(name)] for name in events.Tags()["scalars"]}
 
 
 def test_every_figure_of_the_log_is_read_back_at_its_step(tmp_path: Path) -> None:
@@ -52,12 +49,12 @@ def test_every_figure_of_the_log_is_read_back_at_its_step(tmp_path: Path) -> Non
 
 def test_steps_that_are_done_again_after_a_resume_stand_there_once(tmp_path: Path) -> None:
     with open_run(tmp_path) as run:
-        run.forget_after(0)
+        run.truncate_log(0)
         for step in range(1, 7):
             run.append(step=step, loss=1.0)
     (tmp_path / "checkpoints").mkdir(exist_ok=True)
     with open_run(tmp_path) as run:
-        run.forget_after(4)
+        run.truncate_log(4)
         for step in range(5, 9):
             run.append(step=step, loss=2.0)
     steps = [(row["step"], row["loss"]) for row in files.read_jsonl(tmp_path / "metrics.jsonl")]
@@ -71,9 +68,7 @@ def test_it_is_written_only_where_the_recipe_asks_for_it(tmp_path: Path) -> None
     assert not (tmp_path / "tensorboard").exists()
 
 
-def test_without_the_package_the_run_says_so_before_it_begins(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_without_the_package_the_run_says_so_before_it_begins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(sys.modules, "torch.utils.tensorboard", raising=False)
     monkeypatch.setitem(sys.modules, "tensorboard", None)
     with pytest.raises(UserError, match="tensorboard") as caught, open_run(tmp_path / "run"):
@@ -82,7 +77,13 @@ def test_without_the_package_the_run_says_so_before_it_begins(
 
 
 def test_a_run_tells_tensorboard_what_its_log_says(corpus: Shards, tmp_path: Path) -> None:
-    small = ["model.layers=2", "model.width=16", "model.heads=2", "data.length=32", "data.batch_tokens=256"]
+    small = [
+        "model.num_hidden_layers=2",
+        "model.hidden_size=16",
+        "model.num_attention_heads=2",
+        "data.max_length=32",
+        "data.tokens_per_step=256",
+    ]
     settings = [*small, f"data.corpus={corpus.folder}", "train.budget=3 steps", "train.tensorboard=true"]
     pretrain("tiny", settings, out=tmp_path / "run", progress=SILENT)
     found, log = read_back(tmp_path / "run"), files.read_jsonl(tmp_path / "run" / "metrics.jsonl")

@@ -27,12 +27,18 @@ from unmask.objectives import Masked
 from unmask.predict import load
 from unmask.text.tokenizer import Tokenizer
 from unmask.train import fit, optim
-from unmask.train.bench import bench
-from unmask.train.finetune import Finetuned
+from unmask.train.bench import run_benchmark
+from unmask.train.finetune import FinetuneResult
 from unmask.train.optim import AdamW, Muon
-from unmask.train.pretrain import Pretrained, PretrainLearner, pretrain
+from unmask.train.pretrain import PretrainLearner, PretrainResult, pretrain
 from unmask.train.recipe import PretrainRecipe, read_recipe
-from unmask.train.transfer import Transfer, architecture, extended, set_learning, taken_over
+from unmask.train.transfer import (
+    Transfer,
+    architecture,
+    extend_position_table,
+    load_pretrained,
+    set_trainable,
+)
 
 LAYERS = 3
 LEARNED = {"layers": LAYERS, "width": 16, "heads": 2, "length": 32, "positions": "learned"}
@@ -54,34 +60,34 @@ def block(number: int) -> str:
 def test_positions_are_tiled_or_stretched_as_numpy_does(old: int, more: int, seed: int) -> None:
     table = np.random.default_rng(seed).normal(size=(old, 3)).astype(np.float32)
     length = old + more
-    tiled = extended(torch.from_numpy(table), length, "tile").numpy()
+    tiled = extend_position_table(torch.from_numpy(table), length, "tile").numpy()
     np.testing.assert_array_equal(tiled, np.resize(table, (length, 3)))
     places = np.linspace(0, old - 1, length)
     wanted = np.stack([np.interp(places, np.arange(old), column) for column in table.T], 1)
-    stretched = extended(torch.from_numpy(table), length, "interpolate").numpy()
+    stretched = extend_position_table(torch.from_numpy(table), length, "interpolate").numpy()
     np.testing.assert_allclose(stretched, wanted, atol=1e-6)
 
 
-def test_blocks_are_kept_and_drawn_anew_to_the_bit(origin: Pretrained) -> None:
+def test_blocks_are_kept_and_drawn_anew_to_the_bit(origin: PretrainResult) -> None:
     opened = bundle.read(origin.model)
-    taken = taken_over(opened, Transfer(keep_layers=2, reinitialise_layers=1), seed=0)
+    taken = load_pretrained(opened, Transfer(keep_layers=2, reinit_layers=1), seed=0)
     assert taken.config == changed(opened.config, layers=2)
     state = taken.encoder().state_dict()
     assert not [name for name in state if name.startswith("blocks.2.")]
-    fresh = taken_over(opened, Transfer(keep_layers=2, reinitialise_layers=1), seed=1).encoder().state_dict()
+    fresh = load_pretrained(opened, Transfer(keep_layers=2, reinit_layers=1), seed=1).encoder().state_dict()
     for name, tensor in state.items():
         before = opened.tensors[f"encoder.{name}"]
         matrix = name.startswith("blocks.1.") and tensor.ndim > 1
         assert torch.equal(tensor, before) == (not name.startswith("blocks.1.")), name
         assert torch.equal(tensor, fresh[name]) == (not matrix), "another seed draws others"
         if matrix:
-            assert tensor.std() == pytest.approx(opened.config.init_std, rel=0.15)
-    everything = taken_over(opened, Transfer(), seed=0)
+            assert tensor.std() == pytest.approx(opened.config.initializer_range, rel=0.15)
+    everything = load_pretrained(opened, Transfer(), seed=0)
     assert everything.config == opened.config and everything.tensors == opened.tensors
 
 
-def test_what_is_drawn_anew_is_not_what_the_seed_gave_to_another_run(origin: Pretrained) -> None:
-    taken = taken_over(bundle.read(origin.model), Transfer(reinitialise_layers=LAYERS), seed=0).encoder()
+def test_what_is_drawn_anew_is_not_what_the_seed_gave_to_another_run(origin: PretrainResult) -> None:
+    taken = load_pretrained(bundle.read(origin.model), Transfer(reinit_layers=LAYERS), seed=0).encoder()
     torch.manual_seed(0)
     first = Encoder(taken.config)
     name = "blocks.0.attention.qkv.weight"
@@ -89,14 +95,12 @@ def test_what_is_drawn_anew_is_not_what_the_seed_gave_to_another_run(origin: Pre
 
 
 @pytest.mark.parametrize("positions", ["sinusoidal", "rotary", "learned"])
-def test_longer_texts(
-    positions: str, recipe_for: Callable[..., PretrainRecipe], tmp_path: Path, capsys: Any
-) -> None:
+def test_longer_texts(positions: str, recipe_for: Callable[..., PretrainRecipe], tmp_path: Path, capsys: Any) -> None:
     """Of 16 positions 32, of which the first 16 are the old ones; short texts give what they gave before."""
     model = {**LEARNED, "layers": 1, "length": 16, "positions": positions}
-    old = pretrain(recipe_for("data.length=16", model=model), out=tmp_path / "old", progress=SILENT)
-    none = ["train.optimizer.lr=1e-30", "train.optimizer.decay=0", "train.budget=1 step"]
-    recipe = recipe_for(*none, f"start.model={old.model}", "transfer.length=32")
+    old = pretrain(recipe_for("data.max_length=16", model=model), out=tmp_path / "old", progress=SILENT)
+    none = ["train.optimizer.lr=1e-30", "train.optimizer.weight_decay=0", "train.budget=1 step"]
+    recipe = recipe_for(*none, f"init_from={old.model}", "transfer.max_position_embeddings=32")
     new = pretrain(recipe, out=tmp_path / "new", progress=SILENT)
     opened = bundle.read(new.model)
     assert opened.config == changed(bundle.read(old.model).config, length=32)
@@ -107,17 +111,21 @@ def test_longer_texts(
     assert (facts["positions_of_model"], facts["positions"]) == (16, 32)
     assert facts.get("extend") == ("tile" if positions == "learned" else None)
     with pytest.raises(UserError, match=r"data\.length is above model\.length"):
-        pretrain(recipe_for(f"start.model={old.model}"), out=tmp_path / "no", progress=SILENT)
+        pretrain(recipe_for(f"init_from={old.model}"), out=tmp_path / "no", progress=SILENT)
 
 
 @pytest.mark.parametrize("how", ["tile", "interpolate"])
-def test_rows_before_the_first_position_stay(how: Any, origin: Pretrained) -> None:
+def test_rows_before_the_first_position_stay(how: Any, origin: PretrainResult) -> None:
     """RoBERTa counts its positions from 2."""
     opened = bundle.read(origin.model)
     config = changed(opened.config, length=30, position_offset=2)
-    taken = taken_over(dataclasses.replace(opened, config=config), Transfer(length=50, extend=how), seed=0)
+    taken = load_pretrained(
+        dataclasses.replace(opened, config=config),
+        Transfer(max_position_embeddings=50, extend_positions=how),
+        seed=0,
+    )
     before, after = opened.tensors[TABLE], taken.encoder().state_dict()["embeddings.position.weight"]
-    assert torch.equal(after, torch.cat([before[:2], extended(before[2:], 50, how)])) and len(after) == 52
+    assert torch.equal(after, torch.cat([before[:2], extend_position_table(before[2:], 50, how)])) and len(after) == 52
 
 
 def test_layers_that_share_their_weights_go_together(tiny: EncoderConfig) -> None:
@@ -125,10 +133,10 @@ def test_layers_that_share_their_weights_go_together(tiny: EncoderConfig) -> Non
     config = changed(tiny, layers=6, blocks=3)
     assert architecture(config, Transfer(keep_layers=4)) == changed(config, layers=4, blocks=2)
     learner = PretrainLearner(Encoder(config), [Masked().build(config, 4, 5)])
-    set_learning(learner, Transfer(freeze_layers=2, layer_decay=0.5))
+    set_trainable(learner, Transfer(freeze_layers=2, layerwise_lr_decay=0.5))
     frozen = {name for name, p in learner.named_parameters() if not p.requires_grad}
     assert frozen == {name for name, _ in learner.named_parameters() if name.startswith(block(0))}
-    assert learner.rates == {block(0): 0.25, block(1): 0.5, "encoder.embeddings.": 0.125}
+    assert learner.lr_multipliers == {block(0): 0.25, block(1): 0.5, "encoder.embeddings.": 0.125}
     for name in ("keep_layers", "freeze_layers", "reinitialise_layers"):
         with pytest.raises(UserError, match=name) as wrong:
             architecture(config, Transfer(**{name: 3}))
@@ -141,10 +149,14 @@ def test_layers_that_share_their_weights_go_together(tiny: EncoderConfig) -> Non
 @pytest.mark.parametrize("optimizer", ["adamw", "muon"])
 @pytest.mark.parametrize("embeddings", [False, True])
 def test_what_is_frozen_stays_to_the_bit_and_all_else_moves(
-    optimizer: str, embeddings: bool, go_on: Callable[..., Pretrained], origin: Pretrained
+    optimizer: str, embeddings: bool, go_on: Callable[..., PretrainResult], origin: PretrainResult
 ) -> None:
     """Also where weights are averaged, decayed and computed again to save memory."""
-    rest = ["train.ema=0.5", "train.recompute=true", f"train.optimizer={{name: {optimizer}, decay: 0.5}}"]
+    rest = [
+        "train.ema=0.5",
+        "train.gradient_checkpointing=true",
+        f"train.optimizer={{name: {optimizer}, decay: 0.5}}",
+    ]
     result = go_on(f"transfer.freeze_embeddings={embeddings}", "transfer.freeze_layers=2", *rest)
     before, after = weights(origin.model), weights(result.model)
     frozen = (block(0), block(1), *(["encoder.embeddings."] if embeddings else []))
@@ -156,8 +168,8 @@ def test_what_is_frozen_stays_to_the_bit_and_all_else_moves(
 def learner_of(tiny: EncoderConfig, transfer: Transfer) -> PretrainLearner:
     torch.manual_seed(0)
     config = changed(tiny, layers=LAYERS, attention="reference")
-    learner = PretrainLearner(Encoder(config), [Masked(ratio=0.3).build(config, 4, 5)])
-    set_learning(learner, transfer)
+    learner = PretrainLearner(Encoder(config), [Masked(mask_prob=0.3).build(config, 4, 5)])
+    set_trainable(learner, transfer)
     return learner.train()
 
 
@@ -166,12 +178,12 @@ def test_frozen_parameters_have_no_gradient_and_no_place_in_the_optimiser(
 ) -> None:
     learner = learner_of(tiny, Transfer(freeze_embeddings=True, freeze_layers=2))
     batch = learner.prepare(make_batch([32, 20]), 0)
-    learner(batch).share(batch.counts).backward()
+    learner(batch).share(batch.target_counts).backward()
     frozen = ("encoder.embeddings.", block(0), block(1))
     for name, parameter in learner.named_parameters():
         assert (parameter.grad is None) == name.startswith(frozen), name
     for settings in (AdamW(), Muon()):
-        held = {id(p) for group in optim.build_for(settings, learner).param_groups for p in group["params"]}
+        held = {id(p) for group in optim.build_optimizer(settings, learner).param_groups for p in group["params"]}
         assert held == {id(p) for name, p in learner.named_parameters() if not name.startswith(frozen)}
 
 
@@ -183,32 +195,37 @@ def test_a_frozen_bottom_costs_no_backward_pass(
 
     def backward(transfer: Transfer) -> tuple[int, int]:
         learner = learner_of(tiny, transfer)
-        learner.encoder.recompute = recompute
+        learner.encoder.gradient_checkpointing = recompute
         batch = learner.prepare(make_batch([32, 32]), 0)
-        share = learner(batch).share(batch.counts)
+        share = learner(batch).share(batch.target_counts)
         with FlopCounterMode(display=False) as counter:
             share.backward()
-        return counter.get_total_flops(), sum(batch.layout.lengths)
+        return counter.get_total_flops(), sum(batch.output_layout.lengths)
 
     whole, asked = backward(Transfer())
     top, _ = backward(Transfer(freeze_embeddings=True, freeze_layers=2))
-    width, tokens, length = tiny.width, 64, 32
+    width, tokens, length = tiny.hidden_size, 64, 32
     forward = 2 * tokens * 12 * width**2 + 4 * width * tokens * length  # of a block
-    below = (
-        2 * (asked + 2 * tokens) * width**2
-    )  # the gradient of the input of the third, for query, key and value
+    below = 2 * (asked + 2 * tokens) * width**2  # the gradient of the input of the third, for query, key and value
     assert whole - top == 2 * (2 + recompute) * forward + below
 
 
 @given(layers=st.integers(1, 6), decay=st.floats(0.1, 1.0), head=st.floats(0.1, 10.0))
 def test_rates_are_those_of_the_formula(layers: int, decay: float, head: float) -> None:
     """Sun et al. 2019: eta of the layer below is xi times that of the layer above."""
-    config = EncoderConfig(vocabulary=20, layers=layers, width=8, heads=2, length=16, norm="pre")
-    for settings in (AdamW(lr=1.0, decay=0.1), Muon(lr=1.0, decay=0.1, matrix_factor=3.0)):
+    config = EncoderConfig(
+        vocab_size=20,
+        num_hidden_layers=layers,
+        hidden_size=8,
+        num_attention_heads=2,
+        max_position_embeddings=16,
+        norm="pre",
+    )
+    for settings in (AdamW(lr=1.0, weight_decay=0.1), Muon(lr=1.0, weight_decay=0.1, matrix_factor=3.0)):
         learner = PretrainLearner(Encoder(config), [Masked().build(config, 4, 5)])
-        plain = {p: g for g in optim.build_for(settings, learner).param_groups for p in g["params"]}
-        set_learning(learner, Transfer(layer_decay=decay, head_rate=head))
-        optimizer = optim.build_for(settings, learner)
+        plain = {p: g for g in optim.build_optimizer(settings, learner).param_groups for p in g["params"]}
+        set_trainable(learner, Transfer(layerwise_lr_decay=decay, head_lr_factor=head))
+        optimizer = optim.build_optimizer(settings, learner)
         optim.set_lr(optimizer, 1.0)
         groups = {p: g for g in optimizer.param_groups for p in g["params"]}
         rate, wanted = 1.0, {}
@@ -225,25 +242,26 @@ def test_rates_are_those_of_the_formula(layers: int, decay: float, head: float) 
 
 
 def test_rates_of_the_task_and_of_transfer_are_multiplied(
-    tune: Callable[..., Finetuned], tagged: Path, monkeypatch: pytest.MonkeyPatch
+    tune: Callable[..., FinetuneResult], tagged: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: dict[str, tuple[float, float]] = {}
-    right = optim.build_for
+    right = optim.build_optimizer
 
     def building(settings: Any, learner: Any) -> Any:
         optimizer = right(settings, learner)
         names = {id(p): name for name, p in learner.named_parameters()}
         seen.update(
-            {
-                names[id(p)]: (g["factor"], g["weight_decay"])
-                for g in optimizer.param_groups
-                for p in g["params"]
-            }
+            {names[id(p)]: (g["factor"], g["weight_decay"]) for g in optimizer.param_groups for p in g["params"]}
         )
         return optimizer
 
     monkeypatch.setattr(fit.optim, "build_for", building)
-    rates = ["transfer.head_rate=2", "transfer.layer_decay=0.5", "task.decoder=crf", "task.crf_lr_factor=7"]
+    rates = [
+        "transfer.head_lr_factor=2",
+        "transfer.layerwise_lr_decay=0.5",
+        "task.decoder=crf",
+        "task.crf_lr_factor=7",
+    ]
     tune(*rates, task="tag", train=tagged)
     assert seen["head.crf.transitions"] == (14, 0) and seen["head.classifier.weight"] == (2, 0.01)
     assert seen[f"{block(0)}attention.qkv.weight"] == (0.25, 0.01)
@@ -252,11 +270,11 @@ def test_rates_of_the_task_and_of_transfer_are_multiplied(
 # going on with pretraining
 
 
-def test_it_begins_at_the_loss_of_the_model(go_on: Callable[..., Pretrained], origin: Pretrained) -> None:
+def test_it_begins_at_the_loss_of_the_model(go_on: Callable[..., PretrainResult], origin: PretrainResult) -> None:
     """On the same held-out text, with both heads."""
     result = go_on(objectives=[{"name": "masked"}, {"name": "next_sentence"}])
-    assert result.heldout_before == pytest.approx(origin.heldout, rel=1e-6)
-    assert result.heldout != origin.heldout
+    assert result.heldout_before == pytest.approx(origin.heldout_figures, rel=1e-6)
+    assert result.heldout_figures != origin.heldout_figures
     facts = files.read_json(result.folder / "run.json")
     assert facts["start"]["heads"] == {"masked": "kept", "next_sentence": "kept"}
     assert facts["inputs"]["model"] == facts["start"]["sha256"] == bundle.read(origin.model).sha256
@@ -267,30 +285,37 @@ def test_it_begins_at_the_loss_of_the_model(go_on: Callable[..., Pretrained], or
 
 
 def test_a_public_checkpoint_is_a_model_too(
-    go_on: Callable[..., Pretrained], tune: Callable[..., Finetuned], origin: Pretrained, tmp_path: Path
+    go_on: Callable[..., PretrainResult],
+    tune: Callable[..., FinetuneResult],
+    origin: PretrainResult,
+    tmp_path: Path,
 ) -> None:
     """The same weights in the public layout, with nothing of ours beside them."""
     export(bundle.read(origin.model), tmp_path / "public")
     assert not (tmp_path / "public" / "unmask.json").exists()
     both = ["objectives=[{name: masked}, {name: next_sentence}]", "transfer.keep_layers=3"]
-    result = go_on(f"start.model={tmp_path / 'public'}", "model.dropout=0", *both)
-    assert result.heldout_before == pytest.approx(origin.heldout, rel=1e-6)
+    result = go_on(f"init_from={tmp_path / 'public'}", "model.dropout=0", *both)
+    assert result.heldout_before == pytest.approx(origin.heldout_figures, rel=1e-6)
     assert [entry["kind"] for entry in bundle.read(result.model).lineage] == ["public", "pretrain"]
     assert tune(model=tmp_path / "public").steps == 4
 
 
 def test_checking_and_measuring_know_the_model(
-    origin: Pretrained, corpus: Shards, recipe_for: Callable[..., PretrainRecipe], tmp_path: Path, capsys: Any
+    origin: PretrainResult,
+    corpus: Shards,
+    recipe_for: Callable[..., PretrainRecipe],
+    tmp_path: Path,
+    capsys: Any,
 ) -> None:
     """`recipe check` and `bench` of a recipe that goes on from a model, most of which is frozen."""
-    frozen = ["transfer.freeze_embeddings=true", "transfer.freeze_layers=2", "data.length=32"]
-    settings = [f"start.model={origin.model}", f"data.corpus={corpus.folder}", *frozen]
+    frozen = ["transfer.freeze_embeddings=true", "transfer.freeze_layers=2", "data.max_length=32"]
+    settings = [f"init_from={origin.model}", f"data.corpus={corpus.folder}", *frozen]
     assert command(["recipe", "check", "tiny", *settings]) == 0
-    objective = {"masked": 16 * 16 + 3 * 16 + corpus.vocabulary}
-    encoder = load(origin.model).encoder.parameters_count
+    objective = {"masked": 16 * 16 + 3 * 16 + corpus.vocab_size}
+    encoder = load(origin.model).encoder.num_parameters
     assert f"{encoder + objective['masked']:,} parameters" in capsys.readouterr().out
     whole, part = (
-        bench(recipe_for(*settings[: 2 + 2 * some]), corpus, 0.01, SILENT).speed.flops_per_token
+        run_benchmark(recipe_for(*settings[: 2 + 2 * some]), corpus, 0.01, SILENT).speed.flops_per_token
         for some in (False, True)
     )
     assert part < 0.6 * whole
@@ -299,12 +324,12 @@ def test_checking_and_measuring_know_the_model(
 
 
 def test_an_interrupted_run_ends_with_the_same_bytes_and_another_recipe_is_refused(
-    go_on: Callable[..., Pretrained], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    go_on: Callable[..., PretrainResult], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    settings = ["transfer.keep_layers=2", "transfer.reinitialise_layers=1", "transfer.layer_decay=0.7"]
+    settings = ["transfer.keep_layers=2", "transfer.reinit_layers=1", "transfer.layerwise_lr_decay=0.7"]
     settings += ["transfer.freeze_embeddings=true", "train.ema=0.5", "train.optimizer.name=muon"]
     straight = go_on(*settings, out="straight")
-    right = fit.steps
+    right = fit.train_steps
 
     def stopping(*given: Any) -> Any:
         for step in right(*given):
@@ -318,25 +343,29 @@ def test_an_interrupted_run_ends_with_the_same_bytes_and_another_recipe_is_refus
             go_on(*settings)
     assert [path.name for path in (tmp_path / "run" / "checkpoints").iterdir()] == ["step-00000004"]
     with pytest.raises(UserError, match="belongs to a run with another recipe") as refused:
-        go_on(*settings, "transfer.head_rate=2")
-    assert refused.value.facts["difference"] == "transfer.head_rate: 1.0 -> 2.0"
+        go_on(*settings, "transfer.head_lr_factor=2")
+    assert refused.value.facts["difference"] == "transfer.head_lr_factor: 1.0 -> 2.0"
     again = go_on(*settings)
     first, second = ((run.model / "model.safetensors").read_bytes() for run in (straight, again))
     assert first == second and again.heldout_before == straight.heldout_before
 
 
-def test_the_recipe_of_a_run_makes_the_run_again(go_on: Callable[..., Pretrained]) -> None:
-    settings = ("transfer.keep_layers=2", "transfer.length=48", "model.dropout=0.1")
+def test_the_recipe_of_a_run_makes_the_run_again(go_on: Callable[..., PretrainResult]) -> None:
+    settings = ("transfer.keep_layers=2", "transfer.max_position_embeddings=48", "model.dropout=0.1")
     first = go_on(*settings, out="first")
     recipe = read_recipe(PretrainRecipe, first.folder / "recipe.yaml")
-    assert (recipe.model.layers, recipe.model.length, recipe.model.dropout) == (2, 48, 0.1)
+    assert (recipe.model.num_hidden_layers, recipe.model.max_position_embeddings, recipe.model.dropout) == (
+        2,
+        48,
+        0.1,
+    )
     second = pretrain(recipe, out=first.folder.parent / "second", progress=SILENT)
     first_bytes, second_bytes = ((run.model / "model.safetensors").read_bytes() for run in (first, second))
-    assert first_bytes == second_bytes and bundle.read(second.model).config.layers == 2
+    assert first_bytes == second_bytes and bundle.read(second.model).config.num_hidden_layers == 2
 
 
 def test_what_does_not_suit_the_model_is_refused(
-    go_on: Callable[..., Pretrained],
+    go_on: Callable[..., PretrainResult],
     recipe_for: Callable[..., PretrainRecipe],
     stories: list[str],
     tmp_path: Path,
@@ -350,17 +379,20 @@ def test_what_does_not_suit_the_model_is_refused(
         go_on(f"data.corpus={other.folder}")
     assert "--tokenizer" in wrong.value.facts["to build it"]
     for settings, message in (
-        (["model.layers=2"], "the recipe describes another network"),
-        (["model.preset=small", "model.positions=rotary"], "the recipe describes another network"),
-        (["start.embeddings=counts"], "not with counts of neighbours"),
+        (["model.num_hidden_layers=2"], "the recipe describes another network"),
+        (
+            ["model.preset=small", "model.position_embedding_type=rotary"],
+            "the recipe describes another network",
+        ),
+        (["init.embeddings=counts"], "not with counts of neighbours"),
         (["transfer.keep_layers=4"], r"transfer\.keep_layers does not suit the model"),
         (["transfer.freeze_layers=4"], r"transfer\.freeze_layers does not suit"),
         (
-            ["transfer.freeze_layers=2", "transfer.reinitialise_layers=2"],
+            ["transfer.freeze_layers=2", "transfer.reinit_layers=2"],
             r"reinitialise_layers does not suit",
         ),
-        (["transfer.length=16"], r"transfer\.length does not suit"),
-        (["start.model=nowhere"], "nowhere is not a model"),
+        (["transfer.max_position_embeddings=16"], r"transfer\.length does not suit"),
+        (["init_from=nowhere"], "nowhere is not a model"),
     ):
         with pytest.raises(UserError, match=message):
             go_on(*settings)
@@ -369,17 +401,22 @@ def test_what_does_not_suit_the_model_is_refused(
     assert not (tmp_path / "run").exists()
 
 
-def test_a_preset_stands_back(go_on: Callable[..., Pretrained], origin: Pretrained) -> None:
+def test_a_preset_stands_back(go_on: Callable[..., PretrainResult], origin: PretrainResult) -> None:
     result = go_on("model.preset=tiny", "train.budget=1 step")
     assert bundle.read(result.model).config == bundle.read(origin.model).config
 
 
-def test_fine_tuning_takes_over_what_it_is_told(tune: Callable[..., Finetuned], origin: Pretrained) -> None:
+def test_fine_tuning_takes_over_what_it_is_told(tune: Callable[..., FinetuneResult], origin: PretrainResult) -> None:
     settings = ["transfer.keep_layers=2", "transfer.freeze_layers=1", "transfer.freeze_embeddings=true"]
-    run = tune(*settings, "transfer.length=40", "task.length=40", "transfer.extend=interpolate")
+    run = tune(
+        *settings,
+        "transfer.max_position_embeddings=40",
+        "task.max_length=40",
+        "transfer.extend_positions=interpolate",
+    )
     opened, before = bundle.read(run.model), weights(origin.model)
-    assert (opened.config.layers, opened.config.length) == (2, 40)
-    assert torch.equal(opened.tensors[TABLE], extended(before[TABLE], 40, "interpolate"))
+    assert (opened.config.num_hidden_layers, opened.config.max_position_embeddings) == (2, 40)
+    assert torch.equal(opened.tensors[TABLE], extend_position_table(before[TABLE], 40, "interpolate"))
     for name, tensor in opened.tensors.items():
         if name.startswith((block(0), "encoder.embeddings.token.")):
             assert torch.equal(tensor, before[name]), name
@@ -389,13 +426,13 @@ def test_fine_tuning_takes_over_what_it_is_told(tune: Callable[..., Finetuned], 
     assert (config["num_hidden_layers"], config["max_position_embeddings"]) == (2, 40)
     assert len(load(run.model).predict(["river " * 60])) == 1
     scratch = tune(*settings, "pretrained=false", out="scratch")
-    assert bundle.read(scratch.model).config.layers == 2
+    assert bundle.read(scratch.model).config.num_hidden_layers == 2
     assert "start" not in files.read_json(scratch.folder / "run.json")
     with pytest.raises(UserError, match=r"task\.length is above the positions") as wrong:
-        tune("task.length=40", out="no")
-    assert wrong.value.facts["to do"] == "task.length=32, or transfer.length=40"
+        tune("task.max_length=40", out="no")
+    assert wrong.value.facts["to do"] == "task.max_length=32, or transfer.max_position_embeddings=40"
 
 
 def test_what_is_left_is_what_an_architecture_says(tiny: EncoderConfig) -> None:
-    transfer = Transfer(keep_layers=1, length=100)
+    transfer = Transfer(keep_layers=1, max_position_embeddings=100)
     assert architecture(tiny, transfer) == changed(tiny, layers=1, length=100)

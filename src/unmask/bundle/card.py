@@ -25,9 +25,9 @@ _HAN = range(0x4E00, 0xA000)
 _KANA = range(0x3041, 0x30FF)
 
 
-def card(facts: Mapping[str, Any], tokenizer: Tokenizer) -> str:
+def model_card(facts: Mapping[str, Any], tokenizer: Tokenizer) -> str:
     """The text of README.md; facts: as facts_of gives them."""
-    sections = (_first, _use, _architecture, _came_about, _limits)
+    sections = (_first_lines, _usage, _architecture, _provenance, _limits)
     front = yaml.safe_dump(_front_matter(facts, tokenizer), sort_keys=False, allow_unicode=True)
     return f"---\n{front}---\n\n" + "\n\n".join(section(facts) for section in sections) + "\n"
 
@@ -43,9 +43,7 @@ def _front_matter(facts: Mapping[str, Any], tokenizer: Tokenizer) -> dict[str, A
     pipeline = _PIPELINES.get(_kind(facts)) if of_others else None
     if pipeline and not (task and pipeline == "feature-extraction"):  # there, only unmask computes the task
         found["pipeline_tag"] = pipeline
-    base = [
-        entry["source"] for entry in facts["lineage"] if entry.get("kind") == "public" and entry.get("hub")
-    ]
+    base = [entry["source"] for entry in facts["lineage"] if entry.get("kind") == "public" and entry.get("hub")]
     if base:
         found["base_model"] = base[-1]
     return found
@@ -53,7 +51,7 @@ def _front_matter(facts: Mapping[str, Any], tokenizer: Tokenizer) -> dict[str, A
 
 def _language(tokenizer: Tokenizer) -> str | None:
     """zh where most pieces are of Chinese characters and few of kana; letters are shared by too many languages."""
-    spelled = [tokenizer.spelled(number).strip() for number in tokenizer.ordinary_ids.tolist()]
+    spelled = [tokenizer.token_text(number).strip() for number in tokenizer.text_token_ids.tolist()]
     han, kana = (sum(ord(piece[:1] or " ") in block for piece in spelled) for block in (_HAN, _KANA))
     return "zh" if 2 * han > len(spelled) and 50 * kana < han else None
 
@@ -64,7 +62,7 @@ def _kind(facts: Mapping[str, Any]) -> str:
     return "For" + name.partition("For")[2] if "For" in name else "Model"
 
 
-def _first(facts: Mapping[str, Any]) -> str:
+def _first_lines(facts: Mapping[str, Any]) -> str:
     said, task = facts["architecture"], facts["task"]
     if task:
         labels = [f"`{label}`" for label in task.get("labels", [])]
@@ -83,7 +81,7 @@ def _first(facts: Mapping[str, Any]) -> str:
     )
 
 
-def _use(facts: Mapping[str, Any]) -> str:
+def _usage(facts: Mapping[str, Any]) -> str:
     if facts["task"]:
         call = 'print(model("A text."))'
     elif "masked" in facts["heads"]:
@@ -117,9 +115,7 @@ def _python(*lines: str) -> str:
 def _architecture(facts: Mapping[str, Any]) -> str:
     vocabulary, parameters, memory = facts["vocabulary"], facts["parameters"], facts["memory"]
     skipped = ("family", "layout", "lacking", "class")
-    settings = [
-        f"{name} {_plain(value)}" for name, value in facts["architecture"].items() if name not in skipped
-    ]
+    settings = [f"{name} {_plain(value)}" for name, value in facts["architecture"].items() if name not in skipped]
     parts = [f"{name.replace('_', ' ')} {count:,}" for name, count in parameters["encoder"].items()]
     heads = [f"{name} {count:,}" for name, count in parameters["heads"].items()]
     case = "cased" if vocabulary["cased"] else "lower case"
@@ -144,17 +140,17 @@ def _plain(value: Any) -> str:
     return {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)
 
 
-def _came_about(facts: Mapping[str, Any]) -> str:
+def _provenance(facts: Mapping[str, Any]) -> str:
     parts = ["## How it came about"]
     for number, entry in enumerate(facts["lineage"], start=1):
         values = {name: value for name, value in entry.items() if name != "kind" and value is not None}
         recipe = values.pop("recipe", None)
         base = f"`{values.pop('source')}`" if values.pop("hub", False) else ""
         told = [base] if base else []
-        told += [f"{name.replace('_', ' ')} {_told(value)}" for name, value in _flat(values)]
+        told += [f"{name.replace('_', ' ')} {_format_value(value)}" for name, value in _flat(values)]
         parts.append(f"{number}. {entry.get('kind', 'unknown')}: {', '.join(told)}".rstrip(": "))
         if recipe:
-            text = yaml.safe_dump(without_paths(recipe), sort_keys=False, allow_unicode=True)
+            text = yaml.safe_dump(strip_paths(recipe), sort_keys=False, allow_unicode=True)
             parts.append(f"<details><summary>recipe</summary>\n\n```yaml\n{text}```\n\n</details>")
     if len(parts) == 1:
         parts.append("The folder does not say.")
@@ -172,20 +168,20 @@ def _flat(values: Mapping[str, Any], before: str = "") -> list[tuple[str, Any]]:
     return found
 
 
-def _told(value: Any) -> str:
+def _format_value(value: Any) -> str:
     if isinstance(value, bool):
         return _plain(value)
     if isinstance(value, int):
         return f"{value:,}"
-    return f"`{without_paths(value)}`"
+    return f"`{strip_paths(value)}`"
 
 
-def without_paths(value: Any) -> Any:
+def strip_paths(value: Any) -> Any:
     """Plain values with nothing left of a path but its last name: the rest is of one machine."""
     if isinstance(value, Mapping):
-        return {name: without_paths(inner) for name, inner in value.items()}
+        return {name: strip_paths(inner) for name, inner in value.items()}
     if isinstance(value, list | tuple):
-        return [without_paths(inner) for inner in value]
+        return [strip_paths(inner) for inner in value]
     if isinstance(value, str) and ("/" in value or "\\" in value):
         return PurePath(value.replace("\\", "/")).name
     return value

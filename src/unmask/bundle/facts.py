@@ -7,15 +7,15 @@ from typing import Any
 from torch import Tensor
 
 from unmask import files
-from unmask.bundle.own import Bundle, lacking, layout_of
-from unmask.bundle.weights import WHOLE
+from unmask.bundle.own import Bundle, public_family, why_not_public
+from unmask.bundle.weights import SINGLE_FILE
 from unmask.config import dump
-from unmask.model.cost import forward_flops, kept_numbers
+from unmask.model.cost import activation_numbers, forward_flops
 from unmask.model.encoder import EncoderConfig
 from unmask.text.tokenizer import Tokenizer
 
 LENGTHS = (128, 512)  # tokens, of the sequences whose cost is told, beside the longest
-LONGEST = 8  # pieces shown
+MAX_INFINITE_LENGTH = 8  # pieces shown
 
 # settings that say nothing of what is computed, and those that do only beside another
 _OUTSIDE = ("vocabulary", "inner", "attention", "init_std", "family", "embedding_norm")
@@ -32,7 +32,7 @@ _PARTS = (  # of the names of an encoder's weights, the first that fits
 )
 
 
-def facts_of(opened: Bundle) -> dict[str, Any]:
+def bundle_facts(opened: Bundle) -> dict[str, Any]:
     """Architecture, parameters, memory (bytes), FLOPs, vocabulary, heads, task, lineage and checksums of a model.
 
     Reads no weights: it may have been opened without them.
@@ -40,8 +40,10 @@ def facts_of(opened: Bundle) -> dict[str, Any]:
     config = opened.config
     parameters = _parameters(opened.tensors)
     whole = sum(parameters["encoder"].values()) + sum(parameters["heads"].values())
-    lengths = sorted({length for length in LENGTHS if length < config.length} | {config.length})
-    kept = kept_numbers(config)
+    lengths = sorted(
+        {length for length in LENGTHS if length < config.max_position_embeddings} | {config.max_position_embeddings}
+    )
+    kept = activation_numbers(config)
     return {
         "architecture": _architecture(opened),
         "parameters": {"all": whole, **parameters},
@@ -58,7 +60,7 @@ def facts_of(opened: Bundle) -> dict[str, Any]:
         "task": None if opened.task is None else dict(opened.task),
         "sentence": opened.facts.get("sentence"),
         "lineage": opened.lineage,
-        "sha256": {WHOLE: opened.sha256, "tokenizer.json": opened.tokenizer.sha256},
+        "sha256": {SINGLE_FILE: opened.sha256, "tokenizer.json": opened.tokenizer.sha256},
     }
 
 
@@ -66,24 +68,22 @@ def _architecture(opened: Bundle) -> dict[str, Any]:
     """The settings that matter, and whether a public layout can say them."""
     config = opened.config
     left_out = set(_OUTSIDE)
-    left_out |= {*_WITH_ROTARY} if config.positions != "rotary" else set()
+    left_out |= {*_WITH_ROTARY} if config.position_embedding_type != "rotary" else set()
     left_out |= {*_WITH_WINDOW} if config.window is None else set()
-    left_out |= {"position_scale"} if config.positions != "sinusoidal" else set()
-    left_out |= {"norm_bias"} if config.norm_kind == "rms" else set()
+    left_out |= {"position_scale"} if config.position_embedding_type != "sinusoidal" else set()
+    left_out |= {"norm_bias"} if config.norm_type == "rms" else set()
     left_out |= {"first_norm"} if config.norm == "post" else set()
-    settings = {
-        name: value for name, value in dump(config).items() if name not in left_out and value is not None
-    }
-    layout = layout_of(config, opened.tokenizer)
+    settings = {name: value for name, value in dump(config).items() if name not in left_out and value is not None}
+    layout = public_family(config, opened.tokenizer)
     said = files.read_json(opened.folder / "config.json").get("architectures") if layout else None
     return {
         "family": config.family,
         "layout": None if layout is None else layout.name,
-        "lacking": lacking(config, opened.tokenizer),
+        "lacking": why_not_public(config, opened.tokenizer),
         "class": str(said[0]) if isinstance(said, list) and said else None,
         **settings,
-        "feed_forward": config.feed_forward,
-        "embedding_norm": config.normalises_embeddings,
+        "feed_forward": config.resolved_intermediate_size,
+        "embedding_norm": config.has_embedding_norm,
     }
 
 
@@ -105,14 +105,16 @@ def _parameters(tensors: Mapping[str, Tensor]) -> dict[str, dict[str, int]]:
 
 
 def _vocabulary(tokenizer: Tokenizer, config: EncoderConfig) -> dict[str, Any]:
-    ordinary = tokenizer.ordinary_ids.tolist()
-    longest = sorted(ordinary, key=lambda number: (-len(tokenizer.spelled(number).strip()), number))[:LONGEST]
+    ordinary = tokenizer.text_token_ids.tolist()
+    longest = sorted(ordinary, key=lambda number: (-len(tokenizer.token_text(number).strip()), number))[
+        :MAX_INFINITE_LENGTH
+    ]
     return {
-        "pieces": tokenizer.vocabulary,
-        "embeddings": config.vocabulary,
+        "pieces": tokenizer.vocab_size,
+        "embeddings": config.vocab_size,
         "kind": tokenizer.kind,
         "cased": not tokenizer.lowercase,
-        "special": {tokenizer.piece_of(number): number for number in tokenizer.special_ids},
-        "reserved": tokenizer.vocabulary - len(ordinary) - len(tokenizer.special_ids),
-        "longest": [tokenizer.shown(number) for number in longest],
+        "special": {tokenizer.id_to_token(number): number for number in tokenizer.all_special_ids},
+        "reserved": tokenizer.vocab_size - len(ordinary) - len(tokenizer.all_special_ids),
+        "longest": [tokenizer.display_token(number) for number in longest],
     }

@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from unmask.config import dump, from_mapping
-from unmask.errors import UserError, closest
+from unmask.errors import UserError, suggest
 from unmask.model.encoder import EncoderConfig
 from unmask.model.families import FAMILIES, Family, FamilyName, family_of_type
 
 LONGEST = 1 << 20  # positions; a table for more would be a mistake or an attack
-LARGEST = 1 << 24  # pieces, and any size
+MAX_SIZE = 1 << 24  # pieces, and any size
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class Keys:
 
     sizes: Mapping[str, str]
     others: Mapping[str, tuple[str, Any]]
-    only: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
+    required: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
     written: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -118,7 +118,7 @@ def family_of(public: Mapping[str, Any], where: Path) -> Family:
         raise UserError(
             f"{where}: this kind of model cannot be read",
             given=f"model_type {model_type}",
-            did_you_mean=closest(str(model_type), known),
+            did_you_mean=suggest(str(model_type), known),
             allowed=", ".join(known),
         )
     return family
@@ -131,7 +131,7 @@ def encoder_config(public: Mapping[str, Any], where: Path) -> EncoderConfig:
     missing = [theirs for theirs in keys.sizes.values() if public.get(theirs) is None]
     if missing:
         raise UserError(f"{where} does not say how large the model is", missing=", ".join(missing))
-    for name, allowed in keys.only.items():
+    for name, allowed in keys.required.items():
         if name in public and public[name] not in allowed:
             raise UserError(
                 f"{where}: {name} cannot be used", given=public[name], allowed=" or ".join(map(str, allowed))
@@ -139,7 +139,7 @@ def encoder_config(public: Mapping[str, Any], where: Path) -> EncoderConfig:
     values = {ours: public[theirs] for ours, theirs in keys.sizes.items()}
     values |= {ours: public.get(theirs, default) for ours, (theirs, default) in keys.others.items()}
     for ours, theirs in keys.sizes.items():
-        most = LONGEST if ours == "length" else LARGEST
+        most = LONGEST if ours == "length" else MAX_SIZE
         if type(values[ours]) is not int or not 1 <= values[ours] <= most:
             raise UserError(
                 f"{where}: {theirs} cannot be used",
@@ -230,9 +230,7 @@ def _base(public: Mapping[str, Any], kind: str, where: Path) -> float:
     }[kind]
     newer = (public.get("rope_parameters") or {}).get(kind) or {}
     if newer.get("rope_type", "default") != "default":
-        raise UserError(
-            f"{where}: rope_parameters cannot be used", given=newer.get("rope_type"), allowed="default"
-        )
+        raise UserError(f"{where}: rope_parameters cannot be used", given=newer.get("rope_type"), allowed="default")
     return float(newer.get("rope_theta") or public.get(older) or default)
 
 
@@ -242,16 +240,14 @@ def _shortest(pattern: str) -> str:
     return next(pattern[:n] for n in sizes if (pattern[:n] * len(pattern))[: len(pattern)] == pattern)
 
 
-def config_json(
-    config: EncoderConfig, family: Family, architecture: str, special: Mapping[str, int]
-) -> dict[str, Any]:
+def config_json(config: EncoderConfig, family: Family, architecture: str, special: Mapping[str, int]) -> dict[str, Any]:
     """The config.json of an encoder in the layout of its family. special: ids of pieces, by their public names."""
     keys = KEYS[family.name]
-    values: dict[str, Any] = {**dump(config), "inner": config.feed_forward}
-    values["activation"] = _WRITTEN_ACTIVATIONS.get(config.activation, config.activation)
-    values["length"] = config.length + config.position_offset
-    values["embedding"] = config.embedding_width
-    values["blocks"] = config.blocks or config.layers
+    values: dict[str, Any] = {**dump(config), "inner": config.resolved_intermediate_size}
+    values["activation"] = _WRITTEN_ACTIVATIONS.get(config.hidden_act, config.hidden_act)
+    values["length"] = config.max_position_embeddings + config.position_offset
+    values["embedding"] = config.resolved_embedding_size
+    values["blocks"] = config.num_hidden_groups or config.num_hidden_layers
     written = {theirs: values[ours] for ours, theirs in keys.sizes.items()}
     written |= {theirs: values[ours] for ours, (theirs, _) in keys.others.items()}
     if "hidden_dropout_prob" in written:
@@ -269,20 +265,20 @@ def config_json(
 
 def _modern_json(config: EncoderConfig) -> dict[str, Any]:
     """Under the names of transformers 5, and those of 4 that they replaced."""
-    kinds = ["sliding_attention" if config.is_local(n) else "full_attention" for n in range(config.layers)]
-    local_base = config.rotary_base_local or config.rotary_base
-    regular = config.pattern == "G" + "L" * (len(config.pattern) - 1)
+    kinds = ["sliding_attention" if config.is_local(n) else "full_attention" for n in range(config.num_hidden_layers)]
+    local_base = config.local_rope_theta or config.rope_theta
+    regular = config.attention_pattern == "G" + "L" * (len(config.attention_pattern) - 1)
     return {
         "mlp_bias": config.bias,
         "attention_dropout": config.dropout,
         "embedding_dropout": config.dropout,
         "layer_types": kinds,
-        **({"global_attn_every_n_layers": len(config.pattern)} if regular else {}),
+        **({"global_attn_every_n_layers": len(config.attention_pattern)} if regular else {}),
         "local_attention": 2 * (config.window or 64),
-        "global_rope_theta": config.rotary_base,
+        "global_rope_theta": config.rope_theta,
         "local_rope_theta": local_base,
         "rope_parameters": {
-            "full_attention": {"rope_type": "default", "rope_theta": config.rotary_base},
+            "full_attention": {"rope_type": "default", "rope_theta": config.rope_theta},
             "sliding_attention": {"rope_type": "default", "rope_theta": local_base},
         },
     }

@@ -21,14 +21,14 @@ from torch import Tensor, nn
 
 from unmask import files
 from unmask.bundle.layout import config_json
-from unmask.bundle.sentence import says, write_sentence
-from unmask.bundle.weights import KINDS, WHOLE, read_tensors, save_tensors
+from unmask.bundle.sentence import describe_modules, write_sentence
+from unmask.bundle.weights import DTYPES, SINGLE_FILE, read_tensors, save_tensors
 from unmask.config import changed, dump, from_mapping
 from unmask.errors import UserError
 from unmask.model.encoder import Encoder, EncoderConfig
 from unmask.model.families import FAMILIES, Family
 from unmask.model.names import TABLES, from_public, to_public
-from unmask.model.positions import sinusoidal
+from unmask.model.positions import sinusoidal_table
 from unmask.text.tokenizer import Tokenizer
 
 FORMAT = 1
@@ -58,17 +58,17 @@ class Bundle:
     @cached_property
     def sha256(self) -> str:
         """The checksum of the weights: of the file that holds them, or that says which do."""
-        known = self.facts.get("sha256", {}).get(WHOLE)
+        known = self.facts.get("sha256", {}).get(SINGLE_FILE)
         if known is not None:
             return str(known)
-        return files.sha256(next(self.folder / name for name in KINDS if (self.folder / name).is_file()))
+        return files.sha256(next(self.folder / name for name in DTYPES if (self.folder / name).is_file()))
 
     @property
     def lineage(self) -> list[dict[str, Any]]:
         """How it came about, oldest first."""
         return list(self.facts.get("lineage", []))
 
-    def has(self, head: str) -> bool:
+    def has_head(self, head: str) -> bool:
         return any(name.startswith(f"{head}.") for name in self.tensors)
 
     def encoder(self, dropout: float | None = None, *, shared: bool = False) -> Encoder:
@@ -99,9 +99,7 @@ class Bundle:
         try:
             module.load_state_dict(own, assign=assign)
         except RuntimeError as error:
-            raise UserError(
-                f"the weights in {self.folder} do not fit its configuration", given=error
-            ) from None
+            raise UserError(f"the weights in {self.folder} do not fit its configuration", given=error) from None
 
 
 def read_own(folder: Path, device: str = "cpu") -> Bundle:
@@ -119,15 +117,15 @@ def read_own(folder: Path, device: str = "cpu") -> Bundle:
             )
     tensors = read_tensors(folder, device)
     if facts["layout"] != "unmask":
-        tensors = from_public(tensors, TABLES[config.family], config.blocks or config.layers)
-        if config.positions == "sinusoidal":
+        tensors = from_public(tensors, TABLES[config.family], config.num_hidden_groups or config.num_hidden_layers)
+        if config.position_embedding_type == "sinusoidal":
             tensors.pop(_TABLE)
         if config.family == "modernbert" and (facts.get("task") or {}).get("name") == "answer":
-            tensors = renamed(tensors, "classifier", "qa_outputs")
+            tensors = rename_tensors(tensors, "classifier", "qa_outputs")
     return Bundle(folder, config, Tokenizer.load(folder), tensors, facts)
 
 
-def renamed(tensors: Mapping[str, Tensor], prefix: str, other: str) -> dict[str, Tensor]:
+def rename_tensors(tensors: Mapping[str, Tensor], prefix: str, other: str) -> dict[str, Tensor]:
     """The tensors with another prefix for those of a layer."""
     return {
         name.replace(f"{prefix}.", f"{other}.", 1) if name.startswith(f"{prefix}.") else name: tensor
@@ -135,22 +133,22 @@ def renamed(tensors: Mapping[str, Tensor], prefix: str, other: str) -> dict[str,
     }
 
 
-def layout_of(config: EncoderConfig, tokenizer: Tokenizer) -> Family | None:
+def public_family(config: EncoderConfig, tokenizer: Tokenizer) -> Family | None:
     """The family in whose layout an encoder with this tokenizer is written; None: under our own names."""
-    return None if lacking(config, tokenizer) else FAMILIES[config.family]
+    return None if why_not_public(config, tokenizer) else FAMILIES[config.family]
 
 
-def lacking(config: EncoderConfig, tokenizer: Tokenizer) -> list[str]:
+def why_not_public(config: EncoderConfig, tokenizer: Tokenizer) -> list[str]:
     """What the layout of the family cannot say, as settings with their values."""
     family = FAMILIES[config.family]
-    found = family.lacks(config)
-    if not found and family.name == "roberta" and config.position_offset != tokenizer.pad_id + 1:
+    found = family.why_not(config)
+    if not found and family.name == "roberta" and config.position_offset != tokenizer.pad_token_id + 1:
         # elsewhere, its positions are counted from the id of the padding
         found = [f"position_offset {config.position_offset}"]
     return found
 
 
-def class_of(family: Family, architecture: str | None, task: Mapping[str, Any] | None) -> str | None:
+def architecture_of(family: Family, architecture: str | None, task: Mapping[str, Any] | None) -> str | None:
     """BERT's class that computes the same as a head, if there is one. ModernBERT's also reads means."""
     known = task or {}
     linear = known.get("head", "linear") == "linear" and not known.get("mix_layers", False)
@@ -177,7 +175,7 @@ def write_public(
     if family is None:
         settings: dict[str, Any] = {"model_type": "unmask", **dump(config)}
     else:
-        architecture = class_of(family, architecture, task)
+        architecture = architecture_of(family, architecture, task)
         pooling = (task or {}).get("pooling")
         reads_pooling = family.name == "modernbert" and pooling in ("cls", "mean")
         problem = PROBLEMS.get((task or {}).get("target", "")) if architecture is not None else None
@@ -195,25 +193,26 @@ def write_public(
                 "id2label": dict(enumerate(labels)),
                 "label2id": {label: number for number, label in enumerate(labels)},
             }
-        if config.positions == "sinusoidal":
+        if config.position_embedding_type == "sinusoidal":
             tensors = {
                 **tensors,
-                _TABLE: sinusoidal(config.length, config.embedding_width) * config.position_scale,
+                _TABLE: sinusoidal_table(config.max_position_embeddings, config.resolved_embedding_size)
+                * config.position_scale,
             }
         if family.name == "modernbert":
-            tensors = renamed(tensors, "qa_outputs", "classifier")
-        tensors = to_public(tensors, TABLES[family.name], config.blocks or config.layers)
-    save_tensors(tensors, folder / WHOLE, {"format": "pt"})
-    tokenizer.save(folder, config.length)
+            tensors = rename_tensors(tensors, "qa_outputs", "classifier")
+        tensors = to_public(tensors, TABLES[family.name], config.num_hidden_groups or config.num_hidden_layers)
+    save_tensors(tensors, folder / SINGLE_FILE, {"format": "pt"})
+    tokenizer.save(folder, config.max_position_embeddings)
     files.write_json(folder / "config.json", settings)
-    if family is not None and task is not None and says(task):
-        write_sentence(folder, task, config.width)
+    if family is not None and task is not None and describe_modules(task):
+        write_sentence(folder, task, config.hidden_size)
 
 
 def _special(tokenizer: Tokenizer, family: Family) -> dict[str, int]:
-    found = {"pad_token_id": tokenizer.pad_id}
+    found = {"pad_token_id": tokenizer.pad_token_id}
     if family.name in ("roberta", "modernbert"):
-        found |= {"bos_token_id": tokenizer.cls_id, "eos_token_id": tokenizer.sep_id}
+        found |= {"bos_token_id": tokenizer.cls_token_id, "eos_token_id": tokenizer.sep_token_id}
     if family.name == "modernbert":
-        found |= {"cls_token_id": tokenizer.cls_id, "sep_token_id": tokenizer.sep_id}
+        found |= {"cls_token_id": tokenizer.cls_token_id, "sep_token_id": tokenizer.sep_token_id}
     return found

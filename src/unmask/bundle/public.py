@@ -9,9 +9,17 @@ from torch import Tensor
 
 from unmask import console, files
 from unmask.bundle.layout import encoder_config, family_of
-from unmask.bundle.own import PROBLEMS, Bundle, class_of, lacking, layout_of, renamed, write_public
-from unmask.bundle.sentence import MODULES, read_sentence, says, task_of
-from unmask.bundle.weights import check_finite, check_kinds, read_tensors, some
+from unmask.bundle.own import (
+    PROBLEMS,
+    Bundle,
+    architecture_of,
+    public_family,
+    rename_tensors,
+    why_not_public,
+    write_public,
+)
+from unmask.bundle.sentence import MODULES, describe_modules, embed_task, read_sentence
+from unmask.bundle.weights import check_dtypes, check_finite, list_some, read_tensors
 from unmask.errors import UserError
 from unmask.model.encoder import Encoder, EncoderConfig
 from unmask.model.families import Family
@@ -78,17 +86,17 @@ def read_public(
         raise UserError(f"{where} is not a configuration", allowed="a JSON object")
     family, config = family_of(public, where), encoder_config(public, where)
     tokenizer = Tokenizer.load(inside)
-    if tokenizer.vocabulary > config.vocabulary:
+    if tokenizer.vocab_size > config.vocab_size:
         raise UserError(
             f"the tokenizer in {inside} does not belong to the weights: it has more pieces than there are embeddings",
-            given=f"{tokenizer.vocabulary:,} pieces, {config.vocabulary:,} embeddings",
+            given=f"{tokenizer.vocab_size:,} pieces, {config.vocab_size:,} embeddings",
         )
     tensors = _tensors(inside, family, config, allow_unused, device)
     names = public.get("architectures") or [""]
     architecture = str(names[0]) if isinstance(names, list) else ""
-    task = _task(public, architecture, tensors, config, where) or task_of(sentence, config.length)
+    task = _task(public, architecture, tensors, config, where) or embed_task(sentence, config.max_position_embeddings)
     if architecture.endswith("ForQuestionAnswering"):
-        tensors = renamed(tensors, "classifier", "qa_outputs")  # as ModernBERT calls it
+        tensors = rename_tensors(tensors, "classifier", "qa_outputs")  # as ModernBERT calls it
     lineage = {
         "kind": "public",
         "source": source,
@@ -101,22 +109,20 @@ def read_public(
     return Bundle(inside, config, tokenizer, tensors, facts)
 
 
-def _tensors(
-    folder: Path, family: Family, config: EncoderConfig, allow_unused: bool, device: str
-) -> dict[str, Tensor]:
+def _tensors(folder: Path, family: Family, config: EncoderConfig, allow_unused: bool, device: str) -> dict[str, Tensor]:
     """The weights by our names, all of them finite and of the sizes that the configuration says."""
     given = _named(read_tensors(folder, device), family, folder)
     if device != "meta":
-        check_kinds(given, folder)
+        check_dtypes(given, folder)
         check_finite(folder)
-    tensors = from_public(given, TABLES[family.name], config.blocks or config.layers)
-    if config.positions == "rotary" or family.name == "distilbert":
+    tensors = from_public(given, TABLES[family.name], config.num_hidden_groups or config.num_hidden_layers)
+    if config.position_embedding_type == "rotary" or family.name == "distilbert":
         tensors.pop("encoder.embeddings.segment.weight", None)
     with torch.device("meta"):
         wanted = {f"encoder.{name}": tensor.shape for name, tensor in Encoder(config).state_dict().items()}
     missing = wanted.keys() - tensors.keys()
     if missing:
-        raise UserError(f"{folder} lacks weights of the encoder", missing=some(missing))
+        raise UserError(f"{folder} lacks weights of the encoder", missing=list_some(missing))
     for name, shape in wanted.items():
         if tensors[name].shape != shape:
             raise UserError(
@@ -128,29 +134,25 @@ def _tensors(
     if unused and not allow_unused:
         raise UserError(
             f"{folder} holds weights that are not known here, so the model would compute something else",
-            given=some(unused),
+            given=list_some(unused),
             to_do="--allow-unused (allow_unused=True) to leave them out all the same",
         )
     if unused:
-        console.remark(f"weights that are not used: {some(unused)}")
+        console.note(f"weights that are not used: {list_some(unused)}")
     return {name: tensor for name, tensor in tensors.items() if name not in unused}
 
 
 def _named(tensors: dict[str, Tensor], family: Family, folder: Path) -> dict[str, Tensor]:
     """The weights under the names of the family's table: older names made new, copies and counters left out."""
     for old, new in _RENAMED:
-        tensors = {
-            name.removesuffix(old) + new if name.endswith(old) else name: t for name, t in tensors.items()
-        }
+        tensors = {name.removesuffix(old) + new if name.endswith(old) else name: t for name, t in tensors.items()}
     tensors = {
         name: tensor
         for name, tensor in tensors.items()
         if not name.endswith((".position_ids", ".token_type_ids")) or tensor.is_floating_point()
     }
     if not any(name.startswith(f"{family.prefix}.") for name in tensors):
-        tensors = {
-            f"{family.prefix}.{name}" if name.startswith(_BARE) else name: t for name, t in tensors.items()
-        }
+        tensors = {f"{family.prefix}.{name}" if name.startswith(_BARE) else name: t for name, t in tensors.items()}
     for name, copy in _BIASES.items():
         if copy in tensors:
             tensors.setdefault(name, tensors[copy])
@@ -185,9 +187,9 @@ def _task(
     if wanted is None:
         return None
     if wanted not in tensors:
-        console.remark(f"{where} names a head ({architecture}) whose weights are not there: it is left out")
+        console.note(f"{where} names a head ({architecture}) whose weights are not there: it is left out")
         return None
-    length = min(config.length, 512)
+    length = min(config.max_position_embeddings, 512)
     if kind == "QuestionAnswering":  # nothing says whether it learnt that there may be no answer
         return {"name": "answer", "length": min(length, 384), "unanswerable": False, "threshold": 0.0}
     labels = _labels(public, tensors[wanted].shape[0], where)
@@ -208,13 +210,11 @@ def _labels(public: Mapping[str, Any], count: int, where: Path) -> list[str]:
     try:
         labels = {int(number): str(label) for number, label in given.items()}
     except (AttributeError, ValueError):
-        raise UserError(
-            f"{where}: id2label cannot be used", given=given, allowed="numbers and names"
-        ) from None
+        raise UserError(f"{where}: id2label cannot be used", given=given, allowed="numbers and names") from None
     if sorted(labels) != list(range(count)) or len(set(labels.values())) < count:
         raise UserError(
             f"{where}: id2label does not fit the head",
-            given=some(labels.values()),
+            given=list_some(labels.values()),
             allowed=f"{count:,} different labels",
         )
     return [labels[number] for number in range(count)]
@@ -225,7 +225,7 @@ def _tagging(names: Sequence[str], tensors: dict[str, Tensor], length: int) -> d
     labels = list(dict.fromkeys(name[2:] for name in names if name[:2] in ("B-", "I-")))
     ours = ["O", *(f"{letter}-{label}" for label in labels for letter in "BI")]
     if sorted(ours) != sorted(names):
-        console.remark(f"the tags of the head are not in BIO, so it is not used: {some(names)}")
+        console.note(f"the tags of the head are not in BIO, so it is not used: {list_some(names)}")
         return None
     order = torch.tensor([names.index(name) for name in ours])
     if list(names) != ours:
@@ -240,22 +240,22 @@ def export(opened: Bundle, folder: Path, sentences: bool = False) -> str:
     sentences: as sentence-transformers reads it. Raises UserError where the public layouts cannot say what it computes.
     """
     config, tokenizer = opened.config, opened.tokenizer
-    if sentences and not says(opened.task):
+    if sentences and not describe_modules(opened.task):
         pooling = (opened.task or {}).get("pooling") if (opened.task or {}).get("name") == "embed" else None
         raise UserError(
             f"{opened.folder} cannot be written for sentence-transformers",
             given=f"pooling {pooling}" if pooling else "a model that was not trained for vectors of texts",
             allowed="a model of the task embed with pooling mean, cls or max",
         )
-    family = layout_of(config, tokenizer)
+    family = public_family(config, tokenizer)
     if family is None:
         raise UserError(
             f"{opened.folder} cannot be written for other libraries: the layout of {config.family} cannot say it",
-            given=", ".join(lacking(config, tokenizer)),
+            given=", ".join(why_not_public(config, tokenizer)),
         )
     architecture, labels = public_task(opened)
     tensors = dict(opened.tensors)
-    architecture = class_of(family, architecture, opened.task)
+    architecture = architecture_of(family, architecture, opened.task)
     if architecture is None and opened.task is not None:  # a head that nobody else knows
         kept = ("encoder.", "pooler.")
         tensors = {name: tensor for name, tensor in tensors.items() if name.startswith(kept)}
@@ -271,7 +271,7 @@ def public_task(opened: Bundle) -> tuple[str | None, list[str]]:
     from unmask.tasks import restore
 
     if opened.task is not None:
-        return restore(opened.task, opened.tokenizer, str(opened.folder)).public
+        return restore(opened.task, opened.tokenizer, str(opened.folder)).public_architecture
     first = opened.lineage[-1] if opened.lineage else {}
     kind = str(first.get("architecture") or "").partition("For")[2]  # a head that no task of ours is for
     return (f"BertFor{kind}" if first.get("kind") == "public" and kind else None), []

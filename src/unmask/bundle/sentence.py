@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from unmask import console, files
-from unmask.bundle.weights import some
+from unmask.bundle.weights import list_some
 from unmask.errors import UserError
 
 MODULES = "modules.json"
@@ -51,18 +51,16 @@ def read_sentence(folder: Path) -> dict[str, Any]:
                 given=kind or module,
                 allowed="Transformer, Pooling, Normalize",
             )
-    _say_prompt(folder / SETTINGS)
+    _report_prompts(folder / SETTINGS)
     return found
 
 
-def _say_prompt(path: Path) -> None:
+def _report_prompts(path: Path) -> None:
     """Says where that library would put something before each text, which is not done here."""
     said = files.read_json(path) if path.is_file() else {}
     prompt = (said.get("prompts") or {}).get(said.get("default_prompt_name"))
     if prompt:
-        console.remark(
-            f"{path}: sentence-transformers puts {prompt!r} before each text; here it must be in the text"
-        )
+        console.note(f"{path}: sentence-transformers puts {prompt!r} before each text; here it must be in the text")
 
 
 def _length(folder: Path) -> dict[str, int]:
@@ -82,15 +80,13 @@ def _pooling(path: Path) -> str:
     names = {theirs: ours for ours, theirs in POOLINGS.items()}
     modes = [name for name, on in said.items() if name.startswith("pooling_mode_") and on is True]
     if isinstance(said.get("pooling_mode"), str):  # as newer versions write it
-        modes = [
-            f"pooling_mode_{said['pooling_mode']}{'_token' if said['pooling_mode'] == 'cls' else '_tokens'}"
-        ]
+        modes = [f"pooling_mode_{said['pooling_mode']}{'_token' if said['pooling_mode'] == 'cls' else '_tokens'}"]
     if len(modes) != 1 or modes[0] not in names:
-        raise UserError(f"{path}: this pooling cannot be read", given=some(modes), allowed=", ".join(names))
+        raise UserError(f"{path}: this pooling cannot be read", given=list_some(modes), allowed=", ".join(names))
     return names[modes[0]]
 
 
-def task_of(sentence: Mapping[str, Any], positions: int) -> dict[str, Any] | None:
+def embed_task(sentence: Mapping[str, Any], positions: int) -> dict[str, Any] | None:
     """The schema of the task that makes the same vectors; None where a folder says nothing of them."""
     if "pooling" not in sentence:
         return None
@@ -104,12 +100,12 @@ def task_of(sentence: Mapping[str, Any], positions: int) -> dict[str, Any] | Non
     }
 
 
-def says(task: Mapping[str, Any] | None) -> bool:
+def describe_modules(task: Mapping[str, Any] | None) -> bool:
     """Whether these files can say how the vectors of a task come about."""
     return task is not None and task.get("name") == "embed" and task.get("pooling", "mean") in POOLINGS
 
 
-def write_sentence(folder: Path, task: Mapping[str, Any], width: int) -> None:
+def write_sentence(folder: Path, task: Mapping[str, Any], hidden_size: int) -> None:
     """Write them beside the model that is in the folder. task: a schema of which `says` is true."""
     parts = [("Transformer", ""), ("Pooling", "1_Pooling")]
     if task["normalise"]:
@@ -122,10 +118,8 @@ def write_sentence(folder: Path, task: Mapping[str, Any], width: int) -> None:
         (folder / path).mkdir()
     modes = {theirs: ours == task["pooling"] for ours, theirs in POOLINGS.items()}
     files.write_json(folder / MODULES, modules)
-    files.write_json(folder / "1_Pooling" / "config.json", {"word_embedding_dimension": width, **modes})
-    files.write_json(
-        folder / "sentence_bert_config.json", {"max_seq_length": task["length"], "do_lower_case": False}
-    )
+    files.write_json(folder / "1_Pooling" / "config.json", {"word_embedding_dimension": hidden_size, **modes})
+    files.write_json(folder / "sentence_bert_config.json", {"max_seq_length": task["length"], "do_lower_case": False})
     files.write_json(
         folder / SETTINGS,
         {"prompts": {}, "default_prompt_name": None, "similarity_fn_name": "cosine"},

@@ -17,14 +17,14 @@ from torch import Tensor
 from unmask import files
 from unmask.errors import UserError
 
-WHOLE = "model.safetensors"
-PARTS = "model.safetensors.index.json"
-PICKLED = "pytorch_model.bin"
-PICKLED_PARTS = "pytorch_model.bin.index.json"
+SINGLE_FILE = "model.safetensors"
+SHARD_INDEX = "model.safetensors.index.json"
+PICKLE = "pytorch_model.bin"
+PICKLE_INDEX = "pytorch_model.bin.index.json"
 POINTER = b"version https://git-lfs"
 PART = 1 << 17  # bytes, a multiple of those of any number; sums of so few are not spread over threads
 _FLOATS = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
-KINDS = (WHOLE, PARTS, PICKLED, PICKLED_PARTS)  # the first that is there is read
+DTYPES = (SINGLE_FILE, SHARD_INDEX, PICKLE, PICKLE_INDEX)  # the first that is there is read
 
 
 def read_tensors(folder: Path, device: str = "cpu") -> dict[str, Tensor]:
@@ -32,29 +32,29 @@ def read_tensors(folder: Path, device: str = "cpu") -> dict[str, Tensor]:
 
     Raises UserError for what is missing, damaged, outside of the folder or no tensor. Nothing is executed.
     """
-    found = _found(folder)
-    if found.name in (WHOLE, PICKLED):
+    found = _find(folder)
+    if found.name in (SINGLE_FILE, PICKLE):
         return _read(found, device)
     where = _parts(found)
     parts = {name: _read(folder / name, device) for name in sorted(set(where.values()))}
     missing = [name for name, file in where.items() if name not in parts[file]]
     if missing:
-        raise UserError(f"{found} names tensors that are not there", missing=some(missing))
+        raise UserError(f"{found} names tensors that are not there", missing=list_some(missing))
     return {name: parts[file][name] for name, file in where.items()}
 
 
-def _found(folder: Path) -> Path:
+def _find(folder: Path) -> Path:
     """The file that holds the weights, or the index of those that do."""
-    found = next((folder / name for name in KINDS if (folder / name).is_file()), None)
+    found = next((folder / name for name in DTYPES if (folder / name).is_file()), None)
     if found is None:
-        raise UserError(f"{folder} holds no weights", allowed=" or ".join(KINDS))
+        raise UserError(f"{folder} holds no weights", allowed=" or ".join(DTYPES))
     return found
 
 
 def _files(folder: Path) -> list[Path]:
     """The files that hold the weights."""
-    found = _found(folder)
-    if found.name in (WHOLE, PICKLED):
+    found = _find(folder)
+    if found.name in (SINGLE_FILE, PICKLE):
         return [found]
     return [folder / name for name in sorted(set(_parts(found).values()))]
 
@@ -66,9 +66,7 @@ def _parts(index: Path) -> dict[str, str]:
         raise UserError(f"{index} is not an index of weights", missing="weight_map: names and their files")
     for name in sorted(set(where.values())):
         if name != Path(name).name or name in ("", ".", ".."):
-            raise UserError(
-                f"{index} points outside of its folder", given=name, allowed="names of files beside it"
-            )
+            raise UserError(f"{index} points outside of its folder", given=name, allowed="names of files beside it")
         if not (index.parent / name).is_file():
             raise UserError(f"{index.parent / name} is missing", to_do="copy the whole folder again")
     return where
@@ -122,13 +120,11 @@ def _pickled(path: Path, device: str) -> dict[str, Tensor]:
     return dict(found)
 
 
-def check_kinds(tensors: Mapping[str, Tensor], where: Path) -> None:
+def check_dtypes(tensors: Mapping[str, Tensor], where: Path) -> None:
     """Raises UserError for weights that are no floating-point numbers, or of a kind that is not computed with."""
     for name, tensor in tensors.items():
         if tensor.dtype not in _FLOATS.values():
-            raise UserError(
-                f"{where}: {name} is no weight", given=tensor.dtype, allowed="float32, float16, bfloat16"
-            )
+            raise UserError(f"{where}: {name} is no weight", given=tensor.dtype, allowed="float32, float16, bfloat16")
 
 
 def check_finite(folder: Path) -> None:
@@ -181,13 +177,13 @@ def save_tensors(tensors: dict[str, Tensor], path: Path, metadata: dict[str, str
     path.chmod(mode)
 
 
-def parameters(folder: Path) -> int:
+def count_parameters(folder: Path) -> int:
     """How many numbers a model folder holds, without loading them."""
-    with safe_open(folder / WHOLE, "pt") as file:
+    with safe_open(folder / SINGLE_FILE, "pt") as file:
         return sum(torch.Size(file.get_slice(name).get_shape()).numel() for name in file.keys())  # noqa: SIM118
 
 
-def some(names: Iterable[str], most: int = 6) -> str:
+def list_some(names: Iterable[str], limit: int = 6) -> str:
     """The first of many names."""
     names = sorted(names)
-    return ", ".join(names[:most]) + (f" and {len(names) - most:,} more" if len(names) > most else "")
+    return ", ".join(names[:limit]) + (f" and {len(names) - limit:,} more" if len(names) > limit else "")

@@ -8,16 +8,16 @@ from typing import Any
 from torch import nn
 
 from unmask import files
-from unmask.bundle.card import card
-from unmask.bundle.facts import facts_of
-from unmask.bundle.own import FORMAT, Bundle, layout_of, write_public
-from unmask.bundle.weights import WHOLE
+from unmask.bundle.card import model_card
+from unmask.bundle.facts import bundle_facts
+from unmask.bundle.own import FORMAT, Bundle, public_family, write_public
+from unmask.bundle.weights import SINGLE_FILE
 from unmask.config import dump
 from unmask.model.encoder import EncoderConfig
 from unmask.text.tokenizer import Tokenizer
 from unmask.version import __version__
 
-CHECKED = (WHOLE, "tokenizer.json")  # whose checksums unmask.json holds
+VERIFIED = (SINGLE_FILE, "tokenizer.json")  # whose checksums unmask.json holds
 
 
 def write(
@@ -43,23 +43,23 @@ def write(
     write_bundle(Bundle(folder, config, tokenizer, tensors, facts), public)
 
 
-def write_bundle(made: Bundle, public: tuple[str | None, Sequence[str]] = (None, ())) -> None:
+def write_bundle(bundle: Bundle, public: tuple[str | None, Sequence[str]] = (None, ())) -> None:
     """`write` of tensors as they are, into the folder of the bundle."""
-    config, tokenizer, tensors = made.config, made.tokenizer, dict(made.tensors)
-    family = layout_of(config, tokenizer)
-    with files.atomic(made.folder) as temporary:
+    config, tokenizer, tensors = bundle.config, bundle.tokenizer, dict(bundle.tensors)
+    family = public_family(config, tokenizer)
+    with files.atomic(bundle.folder) as temporary:
         temporary.mkdir()
-        write_public(temporary, config, tensors, tokenizer, family, *public, made.task)
+        write_public(temporary, config, tensors, tokenizer, family, *public, bundle.task)
         facts = {
             "format": FORMAT,
             "unmask": __version__,
             "layout": "unmask" if family is None else family.name,
             "encoder": dump(config),
-            "task": made.task,
-            "lineage": made.lineage,
-            **({"sentence": made.facts["sentence"]} if made.facts.get("sentence") else {}),
-            "sha256": {name: files.sha256(temporary / name) for name in CHECKED},
+            "task": bundle.task,
+            "lineage": bundle.lineage,
+            **({"sentence": bundle.facts["sentence"]} if bundle.facts.get("sentence") else {}),
+            "sha256": {name: files.sha256(temporary / name) for name in VERIFIED},
         }
         files.write_json(temporary / "unmask.json", facts)
-        told = facts_of(replace(made, folder=temporary, facts=facts))
-        files.write_text(temporary / "README.md", card(told, tokenizer))
+        told = bundle_facts(replace(bundle, folder=temporary, facts=facts))
+        files.write_text(temporary / "README.md", model_card(told, tokenizer))

@@ -30,7 +30,7 @@ from unmask.cli import (
     vocab,
 )
 from unmask.cli.wording import UsageError, reword, reword_error
-from unmask.errors import UserError, closest
+from unmask.errors import UserError, suggest
 from unmask.language import (
     ENGLISH,
     LANGUAGES,
@@ -96,7 +96,7 @@ def root(
     version: Annotated[bool, typer.Option("--version", help="Print the version and stop.")] = False,
 ) -> None:
     if version:
-        console.say(f"unmask {__version__}")
+        console.print_text(f"unmask {__version__}")
         raise typer.Exit
 
 
@@ -121,9 +121,7 @@ def run(arguments: Sequence[str]) -> int:
         number = signal.Signals(stop.args[0] if stop.args else signal.SIGINT)
         saved = "everything is saved, the same command goes on where it stopped"
         if console.is_main():
-            console.show_error(
-                f"stopped by {number.name}: {saved if stop.args else 'no file is half written'}"
-            )
+            console.show_error(f"stopped by {number.name}: {saved if stop.args else 'no file is half written'}")
         return RESTART if stop.args and number != signal.SIGINT else 128 + number
     except UserError as error:
         if debug:
@@ -166,7 +164,7 @@ def _choose_language(arguments: list[str]) -> list[str]:
         raise UserError(
             f"there are no messages in the language {asked!r}",
             given=f"{option}={asked}",
-            did_you_mean=closest(asked, LANGUAGES),
+            did_you_mean=suggest(asked, LANGUAGES),
             allowed=", ".join(LANGUAGES),
         )
     return arguments if own else rest

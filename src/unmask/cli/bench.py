@@ -26,22 +26,20 @@ def only_here_to_keep_the_name() -> None:
     """With one command alone, typer would leave out its name."""
 
 
-@noun.command(epilog="Example: unmask bench pretrain small --corpus corpus model.layers=12")
+@noun.command(epilog="Example: unmask bench pretrain small --corpus corpus model.num_hidden_layers=12")
 def pretrain(
     recipe: Annotated[
         str,
         typer.Argument(metavar="RECIPE", help="A recipe file, or tiny, small, base, bert-base, pairs, long."),
     ],
     overrides: Overrides = None,
-    corpus: Annotated[
-        Path | None, typer.Option(help="The corpus folder (unmask corpus build): data.corpus.")
-    ] = None,
+    corpus: Annotated[Path | None, typer.Option(help="The corpus folder (unmask corpus build): data.corpus.")] = None,
     seconds: Annotated[float, typer.Option(help="How long to train, about.")] = 20.0,
     as_json: AsJson = False,
 ) -> None:
     """Train with a recipe for some seconds; say how fast that is, and where the time goes. Nothing is kept."""
     from unmask.data.shards import Shards
-    from unmask.train.bench import bench
+    from unmask.train.bench import run_benchmark
     from unmask.train.recipe import PretrainRecipe, read_recipe
 
     if not seconds >= LEAST:
@@ -49,11 +47,11 @@ def pretrain(
     settings = [*assigned([("data.corpus", corpus)]), *(overrides or [])]
     resolved = read_recipe(PretrainRecipe, recipe, settings)
     shards = Shards.open(resolved.data.corpus)
-    with console.work("Pretraining") as work:
-        trial = bench(resolved, shards, seconds, work)
+    with console.start_step("Pretraining") as work:
+        trial = run_benchmark(resolved, shards, seconds, work)
         work.result(f"{trial.steps:,} steps · {trial.speed.tokens_per_second:,.0f} tokens/s")
     if as_json:
-        console.say_json(trial.to_dict())
+        console.print_json(trial.to_dict())
     else:
         _show(trial)
 
@@ -70,7 +68,7 @@ def _show(trial: "Trial") -> None:
     if speed.mfu is not None:
         rows.append(("MFU", f"{speed.mfu:.1%} of the published peak"))
     rows += [
-        ("data wait", f"{speed.waited:.1%} of the time"),
+        ("data wait", f"{speed.data_wait:.1%} of the time"),
         ("peak memory", console.size(speed.peak_memory)),
         ("device", f"{speed.device} · {speed.dtype}"),
         ("threads", str(speed.threads)),
@@ -79,6 +77,6 @@ def _show(trial: "Trial") -> None:
     facts(rows)
     console.table(
         ("part", "seconds per step", "share"),
-        [(part, f"{took:.4f}", f"{took / trial.step_seconds:.1%}") for part, took in trial.parts.items()],
+        [(part, f"{took:.4f}", f"{took / trial.step_seconds:.1%}") for part, took in trial.breakdown.items()],
         prose=(0,),
     )

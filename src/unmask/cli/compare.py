@@ -27,7 +27,7 @@ from unmask.errors import UserError
 if TYPE_CHECKING:
     from unmask.evaluate.saved import Predictions
     from unmask.report.compared import Comparison
-    from unmask.tasks import Reading
+    from unmask.tasks import ReadOptions
 
 
 def register(app: typer.Typer) -> None:
@@ -52,9 +52,7 @@ def compare(
     on_error: OnError = "stop",
     unknown_labels: UnknownLabels = None,
     out: Annotated[Path | None, typer.Option(help="Write a page with curves to this html file.")] = None,
-    lang: Annotated[
-        str | None, typer.Option(help="Language of the page: en or zh.", show_default=False)
-    ] = None,
+    lang: Annotated[str | None, typer.Option(help="Language of the page: en or zh.", show_default=False)] = None,
     as_json: AsJson = False,
 ) -> None:
     """Compare runs with the first one: settings that differ, curves, test figures with paired intervals."""
@@ -64,7 +62,7 @@ def compare(
     from unmask.language import language
     from unmask.report.compared import compare_runs, page_of
     from unmask.report.page import render
-    from unmask.tasks import Reading
+    from unmask.tasks import ReadOptions
 
     if out is not None:
         files.check_file(out)
@@ -77,22 +75,22 @@ def compare(
             "how to read test rows was given, but no file of test rows",
             to_do="name the file: --test FILE",
         )
-    reading = Reading(columns, tags, scheme, on_error, encoding, unknown_labels, format=data_format)
+    reading = ReadOptions(columns, tags, scheme, on_error, encoding, unknown_labels, format=data_format)
     found = compare_runs(runs, test, partial(_predict, reading=reading))
     if out is not None:
         files.write_text(out, render(page_of(found, lang or language())))
     if as_json:
-        console.say_json(found.plain())
+        console.print_json(found.plain())
     else:
         _show(found)
         if out is not None:
-            console.say_plain(str(out))
+            console.print_plain(str(out))
 
 
-def _predict(run: Path, file: Path, reading: "Reading") -> "Predictions":
+def _predict(run: Path, file: Path, reading: "ReadOptions") -> "Predictions":
     from unmask.evaluate.tested import predictions_on
 
-    with console.work("Evaluation") as work:
+    with console.start_step("Evaluation") as work:
         found = predictions_on(run, file, work, reading)
         work.result(f"{run}: {len(found.reference):,} rows of {file}")
     return found
@@ -150,7 +148,7 @@ def _show(found: "Comparison") -> None:
             ],
         )  # fmt: skip
     for sentence in summary(found, words):
-        console.say_plain(sentence)
+        console.print_plain(sentence)
 
 
 def _against(metric: str, difference: dict[str, float] | None) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from unmask import console
-from unmask.errors import UserError, closest
+from unmask.errors import UserError, suggest
 from unmask.version import __version__
 
 if TYPE_CHECKING:
@@ -26,9 +26,7 @@ def register(app: typer.Typer) -> None:
     app.add_typer(noun, name="corpus")
 
 
-@noun.command(
-    epilog="Example: unmask corpus build texts/ more.jsonl.gz --tokenizer tokenizer --out corpus --keep 20%"
-)
+@noun.command(epilog="Example: unmask corpus build texts/ more.jsonl.gz --tokenizer tokenizer --out corpus --keep 20%")
 def build(
     sources: Annotated[
         list[str],
@@ -71,7 +69,7 @@ def build(
     """
     from unmask.data import shards
     from unmask.data.textfiles import find_files, text_bytes
-    from unmask.data.wholewords import spoken, words_for
+    from unmask.data.wholewords import describe_words, load_words
     from unmask.text.sample import parse_share
     from unmask.text.tokenizer import Tokenizer
 
@@ -83,9 +81,9 @@ def build(
         reading["encoding"] = encoding
     sample = {"keep": share, "by": by, "seed": seed} if share < 1 or by != "uniform" else None
     size = text_bytes(files)
-    with console.work("Corpus") as work:
-        cut = words_for(
-            words, lambda: _documents(files, reading, sample, work), again="-" not in files, progress=work
+    with console.start_step("Corpus") as work:
+        cut = load_words(
+            words, lambda: _documents(files, reading, sample, work), restart="-" not in files, progress=work
         )
         built = shards.build(
             _documents(files, reading, sample, work),
@@ -101,33 +99,33 @@ def build(
         work.result(
             f"{built.documents:,} documents · {built.tokens:,} tokens · "
             f"{console.size(built.manifest['bytes'])}"
-            + (f" · {spoken(cut)}" if cut else "")
+            + (f" · {describe_words(cut)}" if cut else "")
             + (f" · {left_out:,} empty left out" if left_out else "")
         )
     if as_json:
         totals = {key: built.manifest[key] for key in ("documents", "tokens", "bytes", "left_out")}
         words_from = built.manifest["settings"].get("words")
-        console.say(json.dumps({"corpus": str(out), **totals, "words": words_from, "sha256": built.sha256}))
+        console.print_text(json.dumps({"corpus": str(out), **totals, "words": words_from, "sha256": built.sha256}))
     else:
-        console.say_plain(str(out))
-        console.remark(f"what is in it: unmask corpus stats {shlex.quote(str(out))}")
+        console.print_plain(str(out))
+        console.note(f"what is in it: unmask corpus stats {shlex.quote(str(out))}")
 
 
 def _documents(
     files: list[str], reading: dict[str, Any], sample: dict[str, Any] | None, work: console.Progress
 ) -> "Iterator[Document]":
     """The documents of the files, or the sample of them; counts them first where the sample asks for it."""
-    from unmask.data.corpus import read
-    from unmask.text.sample import count_by_source, keep
+    from unmask.data.corpus import read_documents
+    from unmask.text.sample import count_by_source, sample_documents
 
-    documents = read(files, **reading)
+    documents = read_documents(files, **reading)
     if sample is None:
         return documents
     counts = None
     if sample["by"] == "source" and "-" not in files:
         work.show("counting the documents of each source")
-        counts = count_by_source(read(files, **reading))
-    return keep(documents, sample["keep"], by=sample["by"], seed=sample["seed"], counts=counts)
+        counts = count_by_source(read_documents(files, **reading))
+    return sample_documents(documents, sample["keep"], by=sample["by"], seed=sample["seed"], counts=counts)
 
 
 @noun.command(epilog="Example: unmask corpus stats corpus")
@@ -144,14 +142,14 @@ def stats(
             to_build_one_of_it=f"unmask corpus build {shlex.quote(str(corpus))} --tokenizer DIR --out DIR",
         )
     if not corpus.exists() and corpus.parent.is_dir():
-        neighbour = closest(corpus.name, (path.name for path in corpus.parent.iterdir()))
+        neighbour = suggest(corpus.name, (path.name for path in corpus.parent.iterdir()))
         raise UserError(f"{corpus} does not exist", did_you_mean=neighbour and corpus.parent / neighbour)
-    with console.work("Corpus") as work:
+    with console.start_step("Corpus") as work:
         opened = Shards.open(corpus, check=True)
         found = opened.statistics(100)
         work.result(f"{len(opened.manifest['shards']):,} shards · checksums verified")
     if as_json:
-        console.say(json.dumps(found, ensure_ascii=False))
+        console.print_text(json.dumps(found, ensure_ascii=False))
     else:
         _show(found)
 
@@ -173,9 +171,7 @@ def _show(found: dict[str, Any]) -> None:
         ("uniform", f"{found['uniform_entropy']:.3f} nats: ln {found['vocabulary']:,}"),
     ]
     console.facts(facts, width=20)
-    pieces = "  ".join(
-        f"{row['piece']} {row['count'] / found['tokens']:.1%}" for row in found["frequent"][:FREQUENT]
-    )
+    pieces = "  ".join(f"{row['piece']} {row['count'] / found['tokens']:.1%}" for row in found["frequent"][:FREQUENT])
     console.facts([("most frequent", console.Verbatim(pieces))], width=20)
     sources = sorted(found["sources"], key=lambda source: -source["tokens"])
     console.table(
@@ -186,4 +182,4 @@ def _show(found: dict[str, Any]) -> None:
         ],
     )
     if len(sources) > SOURCES:
-        console.say(f"and {len(sources) - SOURCES:,} more sources (--json shows all)")
+        console.print_text(f"and {len(sources) - SOURCES:,} more sources (--json shows all)")

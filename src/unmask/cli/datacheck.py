@@ -56,17 +56,17 @@ def check_data(
     with white space collapsed.
     """
     from unmask.data.columns import Columns, TagColumns
-    from unmask.evaluate.datacheck import check
-    from unmask.tasks import Reading, task_named
+    from unmask.evaluate.datacheck import check_data
+    from unmask.tasks import ReadOptions, task_named
 
     columns = Columns(text=text_column, pair=pair_column, label=label_column, separator=label_separator)
     tags = TagColumns(token=token_column, tag=tag_column)
-    reading = Reading(columns, tags, scheme, on_error, encoding, format=data_format)
+    reading = ReadOptions(columns, tags, scheme, on_error, encoding, format=data_format)
     kind = task_named(task, **({} if target is None else {"target": target}))
     given = (("train", train), ("dev", dev), ("test", test))
-    found = check({name: kind.read(path, reading) for name, path in given if path is not None})
+    found = check_data({name: kind.read(path, reading) for name, path in given if path is not None})
     if as_json:
-        console.say_json(found.told())
+        console.print_json(found.to_dict())
     else:
         _show(found)
     if found.biased:
@@ -83,17 +83,14 @@ def _show(found: "Check") -> None:
     shown = labels[:LABELS_SHOWN]
     console.table(
         ("label", *found.parts),
-        [
-            (label, *(_share(part.labels.get(label, 0), part) for part in found.parts.values()))
-            for label in shown
-        ],
+        [(label, *(_share(part.labels.get(label, 0), part) for part in found.parts.values())) for label in shown],
     )
     if len(labels) > len(shown):
-        console.say(f"and {len(labels) - len(shown):,} more labels (--json shows all)")
+        console.print_text(f"and {len(labels) - len(shown):,} more labels (--json shows all)")
     for problem in found.problems:
-        console.say(_said(problem, found))
+        console.print_text(_said(problem, found))
     if not found.problems:
-        console.say("nothing was found that would bias a result")
+        console.print_text("nothing was found that would bias a result")
 
 
 def _row(part: "Part") -> tuple[object, ...]:
@@ -108,16 +105,16 @@ def _share(count: int, part: "Part") -> str:
 def _said(problem: "Problem", found: "Check") -> str:
     """One finding in a line, with the first rows that it is about."""
     part, finding = found.parts[problem.part], problem.finding
-    head, first = f"{part.file}: {finding.rows:,}", f"(the first: {finding.shown})"
-    if problem.what in ("leaks", "leaks_of_dev"):
-        other = found.parts["train" if problem.what == "leaks" else "dev"].file
+    head, first = f"{part.file}: {finding.rows:,}", f"(the first: {finding.describe})"
+    if problem.kind in ("leaks", "leaks_of_dev"):
+        other = found.parts["train" if problem.kind == "leaks" else "dev"].file
         return f"{head} of {part.rows:,} rows stand in {other}, too {first}"
-    if problem.what == "contradictions":
+    if problem.kind == "contradictions":
         return f"{head} rows have a text that stands there with another label, too {first}"
-    if problem.what == "duplicates":
+    if problem.kind == "duplicates":
         return f"{head} rows repeat the text of an earlier one {first}"
-    if problem.what == "ids":
+    if problem.kind == "ids":
         return f"{head} rows have the id of an earlier one {first}"
-    if problem.what == "one_label":
+    if problem.kind == "one_label":
         return f"{part.file}: all {part.rows:,} rows have the same label: there is nothing to learn"
     return f"{head} rows have a label that no training row has {first}"

@@ -63,41 +63,41 @@ def evaluate(
     """
     from unmask.data.conll import TagColumns
     from unmask.data.tables import Columns
-    from unmask.evaluate.tested import kept_of, run_of, test_examples
+    from unmask.evaluate.tested import run_folder_of, test_examples, to_saved_predictions
     from unmask.predict import load
-    from unmask.tasks import Reading
+    from unmask.tasks import ReadOptions
 
     columns = Columns(text=text_column, pair=pair_column, label=label_column, separator=label_separator)
     tags = TagColumns(token=token_column, tag=tag_column)
-    reading = Reading(columns, tags, scheme, on_error, encoding, unknown_labels, format=data_format)
-    with console.work("Evaluation") as work:
+    reading = ReadOptions(columns, tags, scheme, on_error, encoding, unknown_labels, format=data_format)
+    with console.start_step("Evaluation") as work:
         predictor = load(model)
         task = predictor.task
         examples = test_examples(task, file, reading, of=str(model))
         scores, predicted = predictor.score(examples, work)
-        if (run := run_of(model)) is not None and str(file) != "-":
-            kept_of(predictor, examples, predicted, file, reading).save(run)
+        if (run := run_folder_of(model)) is not None and str(file) != "-":
+            to_saved_predictions(predictor, examples, predicted, file, reading).save(run)
         work.result(f"{scores.rows:,} rows of {file}")
     if as_json:
         unknown = sorted({label for example in examples for label in example.labels} - set(task.labels))
         told = {
             "labels": task.labels,
             "unknown_labels": unknown,
-            "truncated": task.truncated,
-            **scores.told(),
+            "truncated": task.num_truncated,
+            **scores.to_dict(),
         }
-        console.say(json.dumps(told, ensure_ascii=False))
+        console.print_text(json.dumps(told, ensure_ascii=False))
         return
-    _show(scores, task.truncated, task.cut_at(task.settings)[1])
+    _show(scores, task.num_truncated, task.max_length_setting(task.settings)[1])
 
 
 def _show(scores: "Evaluation", truncated: int, length: int) -> None:
-    from unmask.tasks.task import TITLES
+    from unmask.tasks.task import METRIC_TITLES
 
     cut = f", {truncated:,} cut short at {length} tokens" if truncated else ""
     facts(
         [
-            *((TITLES[key], shown(key, interval, unit=True)) for key, interval in scores.figures.items()),
+            *((METRIC_TITLES[key], shown(key, interval, unit=True)) for key, interval in scores.figures.items()),
             ("rows", f"{scores.rows:,}{cut}; in brackets 95 % bootstrap intervals"),
         ]
     )

@@ -41,8 +41,8 @@ def export(
     opened = bundle.read(model, allow_unused=allow_unused)
     architecture = write(opened, out, sentences=format == FORMATS[1])
     if as_json:
-        console.say_json({"folder": str(out), "architecture": architecture})
+        console.print_json({"folder": str(out), "architecture": architecture})
         return
     facts([("model", str(out)), ("class", architecture)])
     if opened.task is not None and architecture.endswith("Model") and not (out / MODULES).is_file():
-        console.remark("other libraries do not know the head of this task: the encoder alone was written")
+        console.note("other libraries do not know the head of this task: the encoder alone was written")

@@ -30,15 +30,15 @@ def fill(
     """Show the most probable pieces at each [MASK], each [MASK] on its own."""
     from unmask.predict import load
 
-    masks = load(model).fill(text, best=top)
+    masks = load(model).fill(text, top_k=top)
     if as_json:
-        console.say(
+        console.print_text(
             json.dumps([[asdict(one) for one in candidates] for candidates in masks], ensure_ascii=False)
         )
         return
     for number, candidates in enumerate(masks, start=1):
         console.table(
             ("piece", "probability", "text"),
-            [(one.piece, f"{one.score:.1%}", one.text) for one in candidates],
+            [(one.token, f"{one.score:.1%}", one.text) for one in candidates],
             title=f"[MASK] {number} of {len(masks)}" if len(masks) > 1 else None,
         )

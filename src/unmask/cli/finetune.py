@@ -28,7 +28,7 @@ from unmask.cli.shared import (
 )
 
 if TYPE_CHECKING:
-    from unmask.train.finetune import Finetuned
+    from unmask.train.finetune import FinetuneResult
     from unmask.train.recipe import FinetuneRecipe
 
 EXAMPLE = "Example: unmask finetune --model runs/tiny --train train.csv --test test.csv train.budget=5m"
@@ -71,9 +71,7 @@ def finetune(
     encoding: Encoding = None,
     on_error: OnError = "stop",
     unknown_labels: UnknownLabels = None,
-    out: Annotated[
-        Path | None, typer.Option(help="The run folder. [default: runs/RECIPE, or runs/TASK]")
-    ] = None,
+    out: Annotated[Path | None, typer.Option(help="The run folder. [default: runs/RECIPE, or runs/TASK]")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Train a model for a task; the run folder then holds the model of the best step on the dev rows.
@@ -81,9 +79,9 @@ def finetune(
     Stopped at any moment, the same command goes on where it stopped. Several processes train together when
     torchrun starts them: torchrun --nproc-per-node 2 -m unmask finetune RECIPE.
     """
-    from unmask.tasks.task import shown_figure
+    from unmask.tasks.task import format_score
     from unmask.train.finetune import finetune as learn
-    from unmask.train.parallel import joined
+    from unmask.train.parallel import join_world
     from unmask.train.rows import test_file
 
     shorthands: list[tuple[str, Path | str | None]] = [
@@ -105,15 +103,15 @@ def finetune(
         ("data.unknown_labels", unknown_labels),
     ]
     recipe, settings = _split(arguments or [], assigned(shorthands))
-    with joined() as world:
-        with world.agreeing():
+    with join_world() as world:
+        with world.sync_errors():
             resolved = _resolved(recipe, settings)
             _check_files(resolved)
         folder = out or Path("runs") / (resolved.task.name if recipe is None else Path(recipe).stem)
-        with console.work("Fine-tuning") as work:
+        with console.start_step("Fine-tuning") as work:
             result = learn(resolved, out=folder, progress=work, world=world)
-            metric, value = result.best
-            figures = f"dev {metric} {shown_figure(result.metric, value)} on {result.dev_rows:,} rows"
+            metric, value = result.best_score
+            figures = f"dev {metric} {format_score(result.metric, value)} on {result.dev_rows:,} rows"
             work.result(f"{result.steps:,} steps · {figures} · best step {result.best_step:,}")
     if not world.is_main:
         return
@@ -121,7 +119,7 @@ def finetune(
     tested = None if file is None else _tested(result, resolved, file)
     if as_json:
         about = {**asdict(result), "folder": str(result.folder), "model": str(result.model)}
-        console.say(json.dumps({**about, "test": tested}, ensure_ascii=False))
+        console.print_text(json.dumps({**about, "test": tested}, ensure_ascii=False))
     else:
         _show(result, resolved, tested)
 
@@ -136,7 +134,7 @@ def _split(arguments: list[str], shorthands: list[str]) -> tuple[str | None, lis
 def _resolved(recipe: str | None, settings: list[str]) -> "FinetuneRecipe":
     from unmask.config import override
     from unmask.errors import UserError
-    from unmask.train.recipe import FinetuneRecipe, read_recipe, recipe_of
+    from unmask.train.recipe import FinetuneRecipe, parse_recipe, read_recipe
 
     if recipe is not None:
         return read_recipe(FinetuneRecipe, recipe, settings)
@@ -151,7 +149,7 @@ def _resolved(recipe: str | None, settings: list[str]) -> "FinetuneRecipe":
             missing=", ".join(name for name, given in missing.items() if not given),
             for_example=EXAMPLE.removeprefix("Example: "),
         )
-    return recipe_of(FinetuneRecipe, {}, settings, where="the settings given")
+    return parse_recipe(FinetuneRecipe, {}, settings, where="the settings given")
 
 
 def _read_again(option: str) -> Exception:
@@ -162,7 +160,7 @@ def _read_again(option: str) -> Exception:
 
 def _check_files(recipe: "FinetuneRecipe") -> None:
     from unmask.errors import UserError
-    from unmask.train.rows import prepared
+    from unmask.train.rows import prepare_rows
 
     data = recipe.data
     for option, path in (("--train", data.train), ("--dev", data.dev), ("--test", data.test)):
@@ -171,42 +169,42 @@ def _check_files(recipe: "FinetuneRecipe") -> None:
     if data.test is not None and not Path(data.test).is_file():
         raise UserError(f"{data.test} does not exist", given="--test")
     if data.test is not None:
-        prepared(data, recipe.seed, recipe.task)  # what is wrong with test rows is said before there is a run
+        prepare_rows(data, recipe.seed, recipe.task)  # what is wrong with test rows is said before there is a run
 
 
-def _tested(result: "Finetuned", recipe: "FinetuneRecipe", test: Path) -> dict[str, Any]:
+def _tested(result: "FinetuneResult", recipe: "FinetuneRecipe", test: Path) -> dict[str, Any]:
     """The model, and what takes no network, on the test rows, with intervals; predictions are kept in the run."""
     import dataclasses
 
     from unmask.evaluate.samples import predictions
     from unmask.evaluate.saved import compared
-    from unmask.evaluate.simplest import simplest
-    from unmask.evaluate.tested import kept_of, test_examples
-    from unmask.tasks import Reading
-    from unmask.train.rows import rows_of
+    from unmask.evaluate.simplest import simplest_baseline
+    from unmask.evaluate.tested import test_examples, to_saved_predictions
+    from unmask.tasks import ReadOptions
+    from unmask.train.rows import load_rows
 
     # what was cut from the training file is written in a form of its own
-    reading = Reading() if recipe.data.test_share else recipe.data.reading
+    reading = ReadOptions() if recipe.data.test_share else recipe.data.read_options
     predictor = result.predictor()
     task = predictor.task
-    with console.work("Evaluation") as work:
+    with console.start_step("Evaluation") as work:
         examples = test_examples(task, test, reading, of=recipe.data.train)
         predicted = predictor.score(examples, work)[1]
-        truncated = task.truncated
-        train = rows_of(recipe.data, recipe.seed, recipe.task)[0]
-        plain = simplest(task, train, examples)
-        ours = kept_of(predictor, examples, predicted, test, reading)
+        truncated = task.num_truncated
+        train = load_rows(recipe.data, recipe.seed, recipe.task)[0]
+        plain = simplest_baseline(task, train, examples)
+        ours = to_saved_predictions(predictor, examples, predicted, test, reading)
         samples = predictions(task, examples, predicted)
-        ours = dataclasses.replace(ours, test=str(test), simplest=plain, samples=samples)
+        ours = dataclasses.replace(ours, test=str(test), baseline=plain, samples=samples)
         ours.save(result.folder)
-        baseline = dataclasses.replace(ours, predicted=plain.predicted, probabilities=None)
+        baseline = dataclasses.replace(ours, predictions=plain.predicted, probabilities=None)
         figures = compared([(str(result.model), "pretrained", ours), (plain.name, plain.kind, baseline)])
         work.result(f"{len(examples):,} {figures['unit']}s of {test}")
     return {"file": str(test), "truncated": truncated, **figures}
 
 
-def _show(result: "Finetuned", recipe: "FinetuneRecipe", tested: dict[str, Any] | None) -> None:
-    cut = {f"{result.train_rows:,} training texts": result.truncated}
+def _show(result: "FinetuneResult", recipe: "FinetuneRecipe", tested: dict[str, Any] | None) -> None:
+    cut = {f"{result.train_rows:,} training texts": result.num_truncated}
     if tested is not None:
         cut[f"{tested['rows']:,} test texts"] = tested["truncated"]
         models = tested["models"]
@@ -219,7 +217,7 @@ def _show(result: "Finetuned", recipe: "FinetuneRecipe", tested: dict[str, Any] 
     rows = [("model", str(result.model))]
     if any(cut.values()):
         shown = ", ".join(f"{number:,} of {of}" for of, number in cut.items())
-        name, tokens = recipe.task.task.cut_at(recipe.task)
+        name, tokens = recipe.task.task.max_length_setting(recipe.task)
         rows.insert(0, ("cut short", f"{shown}, at {tokens} tokens ({name})"))
     command = "evaluate" if tested is None else "predict"
     facts([*rows, ("next", f"unmask {command} {shlex.quote(str(result.model))} FILE")])
@@ -227,10 +225,10 @@ def _show(result: "Finetuned", recipe: "FinetuneRecipe", tested: dict[str, Any] 
 
 def _column(key: str, figure: object) -> str:
     from unmask.metrics import PLAIN
-    from unmask.tasks.task import TITLES
+    from unmask.tasks.task import METRIC_TITLES
 
     unit = "" if key in PLAIN else ", %"
-    return f"{TITLES.get(key, key)}{unit}" + (" [95 %]" if isinstance(figure, dict) else "")
+    return f"{METRIC_TITLES.get(key, key)}{unit}" + (" [95 %]" if isinstance(figure, dict) else "")
 
 
 def _figure(key: str, figure: Any) -> str:

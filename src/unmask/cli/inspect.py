@@ -28,12 +28,12 @@ def inspect(
 ) -> None:
     """Say what a model is: architecture, parameters, memory, FLOPs, vocabulary, task and where it comes from."""
     from unmask import bundle
-    from unmask.bundle.facts import facts_of
+    from unmask.bundle.facts import bundle_facts
 
     opened = bundle.read(model, allow_unused=True, weights=False)
-    facts = facts_of(opened)
+    facts = bundle_facts(opened)
     if as_json:
-        console.say_json({"model": model, "folder": str(opened.folder), **facts})
+        console.print_json({"model": model, "folder": str(opened.folder), **facts})
         return
     console.facts(
         [
@@ -44,7 +44,7 @@ def inspect(
             *_origin(facts),
         ]
     )
-    console.remark(
+    console.note(
         "for each token of a step: layers x (8 x width + 2 x feed-forward) numbers, with 4 x feed-forward where gated, "
         "10 x width with rotary positions or normalised scores; dropout adds its masks"
     )
@@ -58,9 +58,7 @@ def _architecture(said: dict[str, Any]) -> list[tuple[str, str]]:
     else:
         layout = f"{said['layout']}, as {said['class'] or '-'}"
     lines = textwrap.wrap("  ".join(named), WIDTH, break_on_hyphens=False)
-    settings = [
-        ("settings" if number == 0 else "", console.Verbatim(line)) for number, line in enumerate(lines)
-    ]
+    settings = [("settings" if number == 0 else "", console.Verbatim(line)) for number, line in enumerate(lines)]
     return [("family", console.Verbatim(said["family"])), ("layout", layout), *settings]
 
 
@@ -112,29 +110,19 @@ def _vocabulary(said: dict[str, Any]) -> list[tuple[str, str]]:
 def _learnt(facts: dict[str, Any]) -> list[tuple[str, str]]:
     rows = [("heads", _list(facts["heads"]) if facts["heads"] else "none")]
     if task := facts["task"]:
-        settings = [
-            f"{name}={_plain(value)}" for name, value in task.items() if name not in ("name", "labels")
-        ]
+        settings = [f"{name}={_plain(value)}" for name, value in task.items() if name not in ("name", "labels")]
         rows += [("task", console.Verbatim(task["name"])), ("", _list(settings))]
         if labels := task.get("labels"):
-            rows.append(
-                ("labels", f"{len(labels):,}: {', '.join(labels[:SHOWN])}{' ...' * (len(labels) > SHOWN)}")
-            )
+            rows.append(("labels", f"{len(labels):,}: {', '.join(labels[:SHOWN])}{' ...' * (len(labels) > SHOWN)}"))
     if sentence := facts["sentence"]:
-        rows.append(
-            ("sentence vector", _list([f"{name}={_plain(value)}" for name, value in sentence.items()]))
-        )
+        rows.append(("sentence vector", _list([f"{name}={_plain(value)}" for name, value in sentence.items()])))
     return rows
 
 
 def _origin(facts: dict[str, Any]) -> list[tuple[str, str]]:
     rows: list[tuple[str, str]] = []
     for number, entry in enumerate(facts["lineage"]):
-        values = {
-            name: value
-            for name, value in entry.items()
-            if name not in ("kind", "recipe") and value is not None
-        }
+        values = {name: value for name, value in entry.items() if name not in ("kind", "recipe") and value is not None}
         told = [f"{name}={_plain(value)}" for name, value in values.items() if not isinstance(value, dict)]
         rows.append(("lineage" if number == 0 else "", _list([str(entry.get("kind")), *told])))
     rows += [

@@ -68,7 +68,7 @@ def predict(
     from unmask.data.conll import TagColumns
     from unmask.data.tables import Columns
     from unmask.predict import load, stream
-    from unmask.tasks import Reading
+    from unmask.tasks import ReadOptions
 
     if out is not None:
         files.check_file(out)
@@ -82,7 +82,7 @@ def predict(
     if shape not in task.formats:
         raise UserError(f"--format {shape} is not for this model", allowed=", ".join(task.formats))
     task.columns(every)
-    reading = Reading(
+    reading = ReadOptions(
         Columns(text=text_column, pair=pair_column),
         TagColumns(token=token_column),
         on_error=on_error,
@@ -101,18 +101,18 @@ def predict(
         _array(stream(predictor, examples, BLOCK), len(examples), out)
         _say_cut(predictor)
         return
-    with console.work("Prediction") as work, _opened(out) as target:
+    with console.start_step("Prediction") as work, _opened(out) as target:
         work.start(len(examples), "rows")
         table = csv.writer(target, lineterminator="\n")
         if shape == "csv":
             table.writerow(task.columns(every))
         for example, prediction in stream(predictor, examples, BLOCK):
             if shape == "csv":
-                table.writerows(task.lines(example, prediction, every))
+                table.writerows(task.to_rows(example, prediction, every))
             elif shape == "conll":
                 target.write(task.conll(example, prediction))
             else:
-                record = task.record(example, prediction, every)
+                record = task.to_record(example, prediction, every)
                 target.write(json.dumps(record, ensure_ascii=False) + "\n")
             work.advance(1)
         work.result(f"{len(examples):,} rows" + (f" · {out}" if out is not None else ""))
@@ -121,9 +121,9 @@ def predict(
 
 def _say_cut(predictor: "Predictor") -> None:
     task = predictor.task
-    if predictor.truncated:
-        console.remark(
-            f"{predictor.truncated:,} texts were cut short at {task.cut_at(task.settings)[1]:,} tokens"
+    if predictor.num_truncated:
+        console.note(
+            f"{predictor.num_truncated:,} texts were cut short at {task.max_length_setting(task.settings)[1]:,} tokens"
         )
 
 
@@ -133,7 +133,7 @@ def _array(rows: "Iterable[tuple[Example, Any]]", count: int, out: Path) -> None
 
     from unmask import files
 
-    with console.work("Prediction") as work, files.atomic(out) as temporary:
+    with console.start_step("Prediction") as work, files.atomic(out) as temporary:
         work.start(count, "rows")
         target = None
         for number, (_, vector) in enumerate(rows):
@@ -169,7 +169,7 @@ def _table(task: "Task[Any]", rows: "Iterable[tuple[Example, Any]]", every: bool
     for example, prediction in rows:
         text = " ".join(f"{example.text} {example.pair or ''}".split())
         excerpt = text if len(text) <= EXCERPT else text[: EXCERPT - 3].rstrip() + "..."
-        for line in task.lines(example, prediction, every):
+        for line in task.to_rows(example, prediction, every):
             cells = [line[n] for n in chosen]
             shares = [
                 f"{x:.1%}" if isinstance(x, float) and columns[n] != "number" else x

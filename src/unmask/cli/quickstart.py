@@ -33,16 +33,10 @@ def quickstart(
             "with your own files: classify, tag. [default: the first]"
         ),
     ] = None,
-    lang: Annotated[
-        str, typer.Option(help="en or zh: which data, and the language of messages and report.")
-    ] = "en",
-    budget: Annotated[
-        str, typer.Option(help="Time for pretraining and all fine-tuning: 90s, 5m, 1h.")
-    ] = "5m",
+    lang: Annotated[str, typer.Option(help="en or zh: which data, and the language of messages and report.")] = "en",
+    budget: Annotated[str, typer.Option(help="Time for pretraining and all fine-tuning: 90s, 5m, 1h.")] = "5m",
     out: Annotated[Path | None, typer.Option(help="The run folder. [default: runs/quickstart-TASK]")] = None,
-    text: Annotated[
-        list[str] | None, typer.Option(help="Your own text to pretrain on; may be repeated.")
-    ] = None,
+    text: Annotated[list[str] | None, typer.Option(help="Your own text to pretrain on; may be repeated.")] = None,
     train: Annotated[str | None, typer.Option(help="Your own labelled rows: csv, tsv, jsonl; CoNLL.")] = None,
     test: Annotated[str | None, typer.Option(help="Your own test rows.")] = None,
     text_column: TextColumn = None,
@@ -55,15 +49,11 @@ def quickstart(
     encoding: Encoding = None,
     on_error: OnError = "stop",
     unknown_labels: UnknownLabels = None,
-    next_sentence: Annotated[
-        bool, typer.Option("--next-sentence", help="Also learn which texts follow.")
-    ] = False,
+    next_sentence: Annotated[bool, typer.Option("--next-sentence", help="Also learn which texts follow.")] = False,
     whole_words: Annotated[bool, typer.Option("--whole-words", help="Hide whole words, not pieces.")] = False,
     start: Annotated[
         str | None,
-        typer.Option(
-            "--from", help="Also fine-tune a public checkpoint: minilm, a folder, or OWNER/NAME on the hub."
-        ),
+        typer.Option("--from", help="Also fine-tune a public checkpoint: minilm, a folder, or OWNER/NAME on the hub."),
     ] = None,
     seed: Annotated[int, typer.Option(help="Of everything that is drawn.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print results.json instead of tables.")] = False,
@@ -74,8 +64,8 @@ def quickstart(
     from unmask.data.tables import Columns
     from unmask.quickstart import Request
     from unmask.quickstart import quickstart as run
-    from unmask.tasks import Reading
-    from unmask.tasks.task import TITLES
+    from unmask.tasks import ReadOptions
+    from unmask.tasks.task import METRIC_TITLES
 
     columns = Columns(text=text_column, pair=pair_column, label=label_column)
     tags = TagColumns(token=token_column, tag=tag_column)
@@ -90,19 +80,22 @@ def quickstart(
         whole_words=whole_words,
         seed=seed,
         language=lang,
-        reading=Reading(columns, tags, scheme, on_error, encoding, unknown_labels, format=data_format),
+        read_options=ReadOptions(columns, tags, scheme, on_error, encoding, unknown_labels, format=data_format),
         start=start,
     )
     folder = run(request)
     results = files.read_json(folder / "results.json")
     if as_json:
-        console.say((folder / "results.json").read_text(encoding="utf-8").rstrip())
+        console.print_text((folder / "results.json").read_text(encoding="utf-8").rstrip())
         return
     evaluation = results["evaluation"]
-    shown = [key for key in TITLES if isinstance(evaluation["models"][0].get(key), dict)]
+    shown = [key for key in METRIC_TITLES if isinstance(evaluation["models"][0].get(key), dict)]
     rows = [[model["name"], *(_shown(model[key]) for key in shown)] for model in evaluation["models"]]
     console.table(
-        [f"{evaluation['rows']:,} test {evaluation['unit']}s", *(f"{TITLES[key]} [95 %]" for key in shown)],
+        [
+            f"{evaluation['rows']:,} test {evaluation['unit']}s",
+            *(f"{METRIC_TITLES[key]} [95 %]" for key in shown),
+        ],
         rows,
         prose=(0,),
     )

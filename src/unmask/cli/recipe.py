@@ -13,9 +13,7 @@ from unmask.language import translate
 if TYPE_CHECKING:
     from unmask.train.recipe import FinetuneRecipe, PretrainRecipe
 
-noun = typer.Typer(
-    help="Recipes: show one in full, explain its settings, check it before a run.", no_args_is_help=True
-)
+noun = typer.Typer(help="Recipes: show one in full, explain its settings, check it before a run.", no_args_is_help=True)
 
 Recipe = Annotated[
     str, typer.Argument(metavar="RECIPE", help="A recipe file, or the name of one that comes with unmask.")
@@ -26,16 +24,14 @@ def register(app: typer.Typer) -> None:
     app.add_typer(noun, name="recipe")
 
 
-@noun.command(epilog="Example: unmask recipe show small model.layers=8 > recipes/mine.yaml")
+@noun.command(epilog="Example: unmask recipe show small model.num_hidden_layers=8 > recipes/mine.yaml")
 def show(recipe: Recipe, overrides: Overrides = None, as_json: AsJson = False) -> None:
     """Print a recipe complete: every default written out, settings replaced."""
     from unmask.config import dump, to_yaml
-    from unmask.train.recipe import kind_of, read_recipe
+    from unmask.train.recipe import read_recipe, recipe_kind
 
-    resolved = read_recipe(kind_of(recipe), recipe, overrides or [])
-    console.say_plain(
-        json.dumps(dump(resolved), ensure_ascii=False) if as_json else to_yaml(resolved).rstrip()
-    )
+    resolved = read_recipe(recipe_kind(recipe), recipe, overrides or [])
+    console.print_plain(json.dumps(dump(resolved), ensure_ascii=False) if as_json else to_yaml(resolved).rstrip())
 
 
 @noun.command(epilog="Example: unmask recipe explain train.schedule")
@@ -54,10 +50,10 @@ def explain(
 
     groups = explained(key, kind)
     if as_json:
-        console.say(json.dumps([asdict(group) for group in groups], ensure_ascii=False))
+        console.print_text(json.dumps([asdict(group) for group in groups], ensure_ascii=False))
         return
     for group in groups:
-        console.say(f"{group.title or 'the recipe'} · {' and '.join(group.kinds)}\n{group.purpose}")
+        console.print_text(f"{group.title or 'the recipe'} · {' and '.join(group.kinds)}\n{group.purpose}")
         console.table(
             ("setting", "allowed", "default", "what it is"),
             [(one.name, one.allowed, translate(one.default), one.description) for one in group.settings],
@@ -68,27 +64,27 @@ def explain(
 @noun.command(epilog="Example: unmask recipe check small data.corpus=corpus")
 def check(recipe: Recipe, overrides: Overrides = None, as_json: AsJson = False) -> None:
     """Check a recipe and the files that it names, without training."""
-    from unmask.train.recipe import PretrainRecipe, kind_of, read_recipe
+    from unmask.train.recipe import PretrainRecipe, read_recipe, recipe_kind
 
-    resolved: Any = read_recipe(kind_of(recipe), recipe, overrides or [])
+    resolved: Any = read_recipe(recipe_kind(recipe), recipe, overrides or [])
     found = _pretraining(resolved) if isinstance(resolved, PretrainRecipe) else _finetuning(resolved)
     if as_json:
-        console.say(json.dumps({"recipe": recipe, "ok": True, **found}, ensure_ascii=False))
+        console.print_text(json.dumps({"recipe": recipe, "ok": True, **found}, ensure_ascii=False))
         return
     numbers = " · ".join(f"{value:,} {name.replace('_', ' ')}" for name, value in found.items())
-    console.say(f"ok: {recipe} · {numbers}")
+    console.print_text(f"ok: {recipe} · {numbers}")
 
 
 def _pretraining(recipe: "PretrainRecipe") -> dict[str, int]:
     import torch
 
     from unmask.data.shards import Shards
-    from unmask.train.pretrain import fitted, learner_of
+    from unmask.train.pretrain import build_learner, fit_to_corpus
 
     shards = Shards.open(recipe.data.corpus)
-    recipe = fitted(recipe, shards.tokenizer)
+    recipe = fit_to_corpus(recipe, shards.tokenizer)
     with torch.device("meta"):  # shapes without memory
-        learner = learner_of(recipe, shards.tokenizer)
+        learner = build_learner(recipe, shards.tokenizer)
     parameters = sum(parameter.numel() for parameter in learner.parameters())
     return {"parameters": parameters, "documents": shards.documents, "tokens": shards.tokens}
 
@@ -97,9 +93,9 @@ def _finetuning(recipe: "FinetuneRecipe") -> dict[str, int]:
     from unmask import bundle
     from unmask.train import finetune
 
-    opened = bundle.read(recipe.model)
+    opened = bundle.read(recipe.init_from)
     finetune.check(recipe, opened)
-    train, dev = finetune.rows_of(recipe.data, recipe.seed, recipe.task)
+    train, dev = finetune.load_rows(recipe.data, recipe.seed, recipe.task)
     task = recipe.task.task.build(recipe.task, opened.tokenizer, train)
-    task.check(dev, of=recipe.data.train, unknown=recipe.data.reading.unknown)
+    task.check_own_labels(dev, owner=recipe.data.train, unknown=recipe.data.read_options.resolved_unknown_labels)
     return {"training_rows": len(train), "dev_rows": len(dev), "labels": len(task.labels)}

@@ -13,12 +13,8 @@ def register(app: typer.Typer) -> None:
 
 
 def report(
-    run: Annotated[
-        Path, typer.Argument(metavar="RUN", help="A run folder: quick start, pretrain, finetune.")
-    ],
-    out: Annotated[
-        Path | None, typer.Option(help="The html file. [default: report.html in the run folder]")
-    ] = None,
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder: quick start, pretrain, finetune.")],
+    out: Annotated[Path | None, typer.Option(help="The html file. [default: report.html in the run folder]")] = None,
     lang: Annotated[
         str | None, typer.Option(help="en or zh; the language of the run if not given.", show_default=False)
     ] = None,
@@ -31,6 +27,6 @@ def report(
     if out is not None:
         files.check_file(out)
     path = write_report(run, out, lang)
-    console.say_plain(str(path))
+    console.print_plain(str(path))
     if open_it and typer.launch(path.resolve().as_uri()) != 0:
-        console.remark("no browser could be opened; the page is there")
+        console.note("no browser could be opened; the page is there")

@@ -21,15 +21,15 @@ def runs(
 ) -> None:
     """List the runs below a folder, the newest last. Damaged ones are listed as such, with the reason."""
     from unmask.language import language
-    from unmask.report.runs import find_runs, told
+    from unmask.report.runs import find_runs, run_facts
     from unmask.report.words import catalogue
 
     found = find_runs(folder)
     if as_json:
-        console.say_json([run.plain() for run in found])
+        console.print_json([run.plain() for run in found])
         return
     if not found:
-        console.remark(f"there are no runs below {folder}")
+        console.note(f"there are no runs below {folder}")
         return
     words = catalogue(language())
-    console.table(COLUMNS, [told(run, words) for run in found], prose=(2, 3, 7))
+    console.table(COLUMNS, [run_facts(run, words) for run in found], prose=(2, 3, 7))

@@ -25,18 +25,12 @@ AllowUnused = Annotated[
     bool,
     typer.Option("--allow-unused", help="Leave out weights of a public checkpoint that are not known here."),
 ]
-TextColumn = Annotated[
-    str | None, typer.Option(help="Column of the text; guessed from its name if not given.")
-]
+TextColumn = Annotated[str | None, typer.Option(help="Column of the text; guessed from its name if not given.")]
 PairColumn = Annotated[str | None, typer.Option(help="Column of the second text of a pair.")]
-LabelColumn = Annotated[
-    str | None, typer.Option(help="Column of the label; guessed from its name if not given.")
-]
+LabelColumn = Annotated[str | None, typer.Option(help="Column of the label; guessed from its name if not given.")]
 LabelSeparator = Annotated[
     str | None,
-    typer.Option(
-        help="Between several labels in one field, where a row may have any; found out if not given."
-    ),
+    typer.Option(help="Between several labels in one field, where a row may have any; found out if not given."),
 ]
 TokenColumn = Annotated[
     str | None,
@@ -44,9 +38,7 @@ TokenColumn = Annotated[
 ]
 TagColumn = Annotated[
     str | None,
-    typer.Option(
-        help="Column of the tags in CoNLL: a number (-1: the last), or a name; the last if not given."
-    ),
+    typer.Option(help="Column of the tags in CoNLL: a number (-1: the last), or a name; the last if not given."),
 ]
 Scheme = Annotated[
     Literal["auto", "BIO", "IOB1", "BIOES", "plain"],
@@ -77,9 +69,7 @@ UnknownLabels = Annotated[
 
 def assigned(settings: Iterable[tuple[str, Path | str | None]]) -> list[str]:
     """Options that stand for recipe keys as `key=value`; those not given are left out."""
-    return [
-        f"{key}={json.dumps(str(value), ensure_ascii=False)}" for key, value in settings if value is not None
-    ]
+    return [f"{key}={json.dumps(str(value), ensure_ascii=False)}" for key, value in settings if value is not None]
 
 
 def facts(rows: Sequence[tuple[str, str]]) -> None:

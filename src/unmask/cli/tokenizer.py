@@ -62,9 +62,9 @@ def train(
     from unmask.text.tokenizer import Tokenizer
 
     _check_folder(out)
-    with console.work("Tokenizer") as work:
+    with console.start_step("Tokenizer") as work:
         tokenizer = Tokenizer.train(
-            _texts(corpus.read(sources, column=column, on_error=on_error, encoding=encoding)),  # type: ignore[arg-type]
+            _texts(corpus.read_documents(sources, column=column, on_error=on_error, encoding=encoding)),  # type: ignore[arg-type]
             vocabulary=vocabulary,
             lowercase=not cased,
             minimum_count=minimum_count,
@@ -75,12 +75,12 @@ def train(
         tokenizer.save(out)
         result = _training(tokenizer)
         work.result(
-            f"{tokenizer.vocabulary:,} pieces · {result['characters_per_piece']:.2f} characters per piece · "
+            f"{tokenizer.vocab_size:,} pieces · {result['characters_per_piece']:.2f} characters per piece · "
             f"{100 * result['unknown_rate']:.2f} % unknown"
         )
     result = {"tokenizer": str(out), **result, "seconds": round(work.elapsed, 3)}
     if as_json:
-        console.say(json.dumps(result))
+        console.print_text(json.dumps(result))
         return
     _say_training(result)
 
@@ -88,9 +88,7 @@ def train(
 def _check_folder(out: Path) -> None:
     """Raises UserError where a tokenizer would spoil what is there."""
     files.check_file(out / "tokenizer.json")
-    theirs = next(
-        (name for name in ("unmask.json", "run.json", "manifest.json") if (out / name).exists()), None
-    )
+    theirs = next((name for name in ("unmask.json", "run.json", "manifest.json") if (out / name).exists()), None)
     if theirs is not None:
         raise UserError(
             f"{out} holds a model, a run or a corpus, which belong to the tokenizer that they were made with",
@@ -108,7 +106,7 @@ def _training(tokenizer: "Tokenizer") -> dict[str, Any]:
     assert training is not None
     statistics = training.statistics
     return {
-        "vocabulary": tokenizer.vocabulary,
+        "vocabulary": tokenizer.vocab_size,
         "cased": not tokenizer.lowercase,
         "fold_width": tokenizer.fold_width,
         "simplify": tokenizer.simplify,
@@ -117,9 +115,9 @@ def _training(tokenizer: "Tokenizer") -> dict[str, Any]:
         "characters": statistics.characters,
         "words": statistics.words,
         "distinct_words": training.distinct_words,
-        "pieces": statistics.pieces,
-        "characters_per_piece": statistics.characters_per_piece,
-        "pieces_per_word": statistics.pieces_per_word,
+        "pieces": statistics.tokens,
+        "characters_per_piece": statistics.characters_per_token,
+        "pieces_per_word": statistics.tokens_per_word,
         "unknown_rate": statistics.unknown_rate,
         "alphabet": training.alphabet,
         "dropped_characters": training.dropped_characters,
@@ -142,27 +140,21 @@ def _say_training(result: dict[str, Any]) -> None:
     dropped = result["dropped_characters"]
     if dropped:
         shown = " ".join(dropped[:DROPPED]) + (" ..." if len(dropped) > DROPPED else "")
-        console.remark(
+        console.note(
             f"{len(dropped):,} rare characters are not in the alphabet; the {result['dropped_words']:,} words with "
             f"them become [UNK]: {shown}"
         )
     if result["forgotten_words"]:
-        console.remark(
-            f"{result['forgotten_words']:,} words were rare where they stood and not counted, to save memory"
-        )
-    console.say(f"next: unmask corpus build FILES --tokenizer {result['tokenizer']} --out corpus")
+        console.note(f"{result['forgotten_words']:,} words were rare where they stood and not counted, to save memory")
+    console.print_text(f"next: unmask corpus build FILES --tokenizer {result['tokenizer']} --out corpus")
 
 
 @noun.command(epilog='Example: unmask tokenizer inspect tokenizer "Shares rose after the merger."')
 def inspect(
-    folder: Annotated[
-        Path, typer.Argument(help="A tokenizer's folder, its tokenizer.json or its vocab.txt.")
-    ],
+    folder: Annotated[Path, typer.Argument(help="A tokenizer's folder, its tokenizer.json or its vocab.txt.")],
     text: Annotated[str | None, typer.Argument(help="A text to cut into pieces.")] = None,
     pair: Annotated[str | None, typer.Option(help="A second text.")] = None,
-    specials: Annotated[
-        bool, typer.Option("--specials", help="Read [MASK] in the text as the mask.")
-    ] = False,
+    specials: Annotated[bool, typer.Option("--specials", help="Read [MASK] in the text as the mask.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
     """Say what is in a tokenizer; with a text, the pieces that it becomes and where they stand in it."""
@@ -171,7 +163,7 @@ def inspect(
     tokenizer = Tokenizer.load(folder)
     facts = _facts(tokenizer) if text is None else _pieces(tokenizer, text, pair, specials)
     if as_json:
-        console.say(json.dumps({"tokenizer": str(folder), **facts}))
+        console.print_text(json.dumps({"tokenizer": str(folder), **facts}))
     elif text is None:
         console.table(
             ["tokenizer", console.Verbatim(folder)],
@@ -193,52 +185,46 @@ def _shown(value: Any) -> str:
         return console.label("yes" if value else "no")
     if isinstance(value, dict):
         return "  ".join(f"{key} {number}" for key, number in value.items())
-    return (
-        "  ".join(value)
-        if isinstance(value, list)
-        else f"{value:,}"
-        if isinstance(value, int)
-        else str(value)
-    )
+    return "  ".join(value) if isinstance(value, list) else f"{value:,}" if isinstance(value, int) else str(value)
 
 
 def _facts(tokenizer: "Tokenizer") -> dict[str, Any]:
-    special = set(tokenizer.special_ids)
-    ordinary = [number for number in range(tokenizer.vocabulary) if number not in special]
+    special = set(tokenizer.all_special_ids)
+    ordinary = [number for number in range(tokenizer.vocab_size) if number not in special]
     starts = int(tokenizer.word_start[ordinary].sum())
-    pieces = [(len(tokenizer.spelled(number).strip()), tokenizer.piece_of(number)) for number in ordinary]
+    pieces = [(len(tokenizer.token_text(number).strip()), tokenizer.id_to_token(number)) for number in ordinary]
     longest = [piece for _, piece in sorted(pieces, key=lambda item: (-item[0], item[1]))[:LONGEST]]
     example = "An unmasked word: Überraschung, 你好!"
     encoded = tokenizer.encode(example)
     return {
         "kind": tokenizer.kind,
-        "vocabulary": tokenizer.vocabulary,
+        "vocabulary": tokenizer.vocab_size,
         "cased": not tokenizer.lowercase,
         "accents_dropped": tokenizer.strip_accents,
-        "chinese_characters_apart": tokenizer.chinese_characters,
+        "chinese_characters_apart": tokenizer.tokenize_chinese_chars,
         "width_folded": tokenizer.fold_width,
         "traditional_as_simplified": tokenizer.simplify,
-        "specials": {tokenizer.piece_of(number): number for number in tokenizer.special_ids},
+        "specials": {tokenizer.id_to_token(number): number for number in tokenizer.all_special_ids},
         "single_characters": sum(length == 1 for length, _ in pieces),
         "word_starts": starts,
         "continuations": len(ordinary) - starts,
         "longest_pieces": longest,
         "example": example,
-        "example_pieces": [tokenizer.piece_of(number) for number in encoded.ids],
+        "example_pieces": [tokenizer.id_to_token(number) for number in encoded.input_ids],
         "sha256": tokenizer.sha256,
     }
 
 
 def _pieces(tokenizer: "Tokenizer", text: str, pair: str | None, specials: bool) -> dict[str, Any]:
-    encoded = tokenizer.encode(text, pair, specials=specials)
+    encoded = tokenizer.encode(text, pair, add_special_tokens=specials)
     rows = []
     for place, (number, segment, (start, end), word) in enumerate(
-        zip(encoded.ids, encoded.segments, encoded.offsets, encoded.words, strict=True)
+        zip(encoded.input_ids, encoded.token_type_ids, encoded.offsets, encoded.word_ids, strict=True)
     ):
-        source = text if encoded.second is None or place < encoded.second else pair or ""
+        source = text if encoded.pair_start is None or place < encoded.pair_start else pair or ""
         rows.append(
             {
-                "piece": tokenizer.piece_of(number),
+                "piece": tokenizer.id_to_token(number),
                 "id": number,
                 "segment": segment,
                 "start": start,

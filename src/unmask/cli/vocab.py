@@ -13,7 +13,7 @@ from unmask.cli.shared import AllowUnused, AsJson, Encoding
 
 if TYPE_CHECKING:
     from unmask.text.tokenizer import Tokenizer
-    from unmask.vocab import Fit, Grown
+    from unmask.vocab import GrowResult, VocabularyFit
 
 SHOWN = 12  # pieces and characters of a list
 
@@ -38,9 +38,7 @@ OnError = Annotated[
 def register(app: typer.Typer) -> None:
     noun = typer.Typer(help="The vocabulary of a model, on your own text.", no_args_is_help=True)
     noun.command(epilog="Example: unmask vocab audit runs/tiny texts/*.txt")(audit)
-    noun.command(epilog="Example: unmask vocab grow runs/tiny texts/*.txt --add 1000 --out models/grown")(
-        grow
-    )
+    noun.command(epilog="Example: unmask vocab grow runs/tiny texts/*.txt --add 1000 --out models/grown")(grow)
     app.add_typer(noun, name="vocab")
 
 
@@ -58,15 +56,15 @@ def audit(
 ) -> None:
     """Say how a vocabulary suits a text: pieces by script, words that it cuts up, characters that it lacks."""
     from unmask.text.audit import audit as figures_of
-    from unmask.text.usage import usage
+    from unmask.text.usage import count_usage
 
     tokenizer = _tokenizer(model)
-    with console.work("Audit") as work:
-        found = usage(tokenizer, _texts(sources, column, split, encoding, on_error), work)
-        work.result(f"{found.documents:,} documents · {found.whole.pieces:,} pieces")
+    with console.start_step("Audit") as work:
+        found = count_usage(tokenizer, _texts(sources, column, split, encoding, on_error), work)
+        work.result(f"{found.documents:,} documents · {found.total.tokens:,} pieces")
     figures = figures_of(found)
     if as_json:
-        console.say_json({"model": model, **figures})
+        console.print_json({"model": model, **figures})
     else:
         _say_audit(figures)
 
@@ -92,7 +90,7 @@ def _tokenizer(source: str) -> "Tokenizer":
 def _texts(sources: list[str], column: str, split: Any, encoding: str | None, on_error: Any) -> Iterator[str]:
     from unmask.data import corpus
 
-    documents = corpus.read(sources, column=column, split=split, encoding=encoding, on_error=on_error)
+    documents = corpus.read_documents(sources, column=column, split=split, encoding=encoding, on_error=on_error)
     return (document.text for document in documents)
 
 
@@ -135,7 +133,7 @@ def _say_audit(figures: dict[str, Any]) -> None:
             title="what costs the most pieces",
         )
     if figures["forgotten"]:
-        console.remark(f"{figures['forgotten']:,} rare words were not counted, to save memory")
+        console.note(f"{figures['forgotten']:,} rare words were not counted, to save memory")
 
 
 def grow(
@@ -169,23 +167,23 @@ def grow(
     from unmask.vocab import grow as grown_of
 
     opened = bundle.read(model, allow_unused=allow_unused)
-    with console.work("Vocabulary") as work:
+    with console.start_step("Vocabulary") as work:
         texts = _texts(sources, column, split, encoding, on_error)
-        grown = grown_of(opened, texts, out, add=add, minimum_count=minimum_count, seed=seed, progress=work)
+        grown = grown_of(opened, texts, out, add=add, min_frequency=minimum_count, seed=seed, progress=work)
         work.result(f"{len(grown.chosen):,} pieces more · {grown.documents:,} documents")
     if as_json:
-        console.say(json.dumps({"out": str(out), **asdict(grown)}, ensure_ascii=False))
+        console.print_text(json.dumps({"out": str(out), **asdict(grown)}, ensure_ascii=False))
         return
     _say_grown(grown, out, add)
 
 
-def _say_grown(grown: "Grown", out: Path, asked: int) -> None:
-    first = [f"{one.piece} {one.count:,}" for one in grown.chosen[:SHOWN]]
+def _say_grown(grown: "GrowResult", out: Path, asked: int) -> None:
+    first = [f"{one.token} {one.count:,}" for one in grown.chosen[:SHOWN]]
     console.facts(
         [
             (
                 "added",
-                f"{len(grown.chosen):,} pieces, which saved {sum(one.saved for one in grown.chosen):,}",
+                f"{len(grown.chosen):,} pieces, which saved {sum(one.tokens_saved for one in grown.chosen):,}",
             ),
             ("", console.Verbatim("  ".join(first))),
         ]
@@ -199,16 +197,16 @@ def _say_grown(grown: "Grown", out: Path, asked: int) -> None:
         prose=(0,),
     )
     if len(grown.chosen) < asked:
-        console.remark(f"the text supports no more than {len(grown.chosen):,} pieces")
-    console.remark(
+        console.note(f"the text supports no more than {len(grown.chosen):,} pieces")
+    console.note(
         "new pieces have not been trained: pretrain the model further on such text before you judge or fine-tune it"
     )
-    console.say(f"next: unmask corpus build FILES --tokenizer {out} --out corpus")
+    console.print_text(f"next: unmask corpus build FILES --tokenizer {out} --out corpus")
 
 
-def _shown(fit: "Fit") -> list[tuple[str, str]]:
+def _shown(fit: "VocabularyFit") -> list[tuple[str, str]]:
     rows = [
-        ("characters per piece", f"{fit.characters_per_piece:.3f}"),
+        ("characters per piece", f"{fit.characters_per_token:.3f}"),
         ("unknown words", f"{fit.unknown_rate:.3%}"),
     ]
     if fit.bits_per_character is not None:

@@ -16,18 +16,18 @@ SHOWN = 3  # first places of a finding
 Key = tuple[str, str | None]
 
 
-def folded(text: str) -> str:
+def normalize_text(text: str) -> str:
     """The form in which texts are compared."""
     return " ".join(unicodedata.normalize("NFKC", text).lower().split())
 
 
 def key_of(example: Example) -> Key:
-    return folded(example.text), None if example.pair is None else folded(example.pair)
+    return normalize_text(example.text), None if example.pair is None else normalize_text(example.pair)
 
 
-def truth_of(example: Example) -> Any:
+def target_key(example: Example) -> Any:
     """What is true of an example, in a form that can be compared; None where nothing is said."""
-    return example.truth if example.spans is None else example.spans
+    return example.target if example.spans is None else example.spans
 
 
 @dataclass(frozen=True)
@@ -43,16 +43,16 @@ class Finding:
         return len(self.numbers)
 
     @property
-    def shown(self) -> str:
+    def describe(self) -> str:
         """The first two places."""
         return " and ".join(self.first[0])
 
-    def told(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """For programs."""
         return {"rows": self.rows, "first": [list(places) for places in self.first]}
 
 
-def found(rows: Sequence[tuple[int, tuple[str, ...]]]) -> Finding:
+def find_problems(rows: Sequence[tuple[int, tuple[str, ...]]]) -> Finding:
     """Of (number of a row, its place and that of the row which it goes with)."""
     return Finding(tuple(number for number, _ in rows), tuple(places for _, places in rows[:SHOWN]))
 
@@ -61,12 +61,12 @@ def leaks(train: Sequence[Example], heldout: Sequence[Example]) -> Finding:
     """The held-out rows whose text stands in train, too, each with the first row of train that has it."""
     places: dict[Key, str] = {}
     for example in train:
-        places.setdefault(key_of(example), example.place)
+        places.setdefault(key_of(example), example.location)
     pairs = []
     for number, example in enumerate(heldout):
         if (other := places.get(key_of(example))) is not None:
-            pairs.append((number, (example.place, other)))
-    return found(pairs)
+            pairs.append((number, (example.location, other)))
+    return find_problems(pairs)
 
 
 def duplicates(examples: Sequence[Example]) -> Finding:
@@ -85,10 +85,10 @@ def _repeated(examples: Sequence[Example], named: Callable[[Example], Hashable])
     for number, example in enumerate(examples):
         name = named(example)
         if name in places:
-            rows.append((number, (example.place, places[name])))
+            rows.append((number, (example.location, places[name])))
         else:
-            places[name] = example.place
-    return found(rows)
+            places[name] = example.location
+    return find_problems(rows)
 
 
 def contradictions(examples: Sequence[Example]) -> Finding:
@@ -98,12 +98,12 @@ def contradictions(examples: Sequence[Example]) -> Finding:
     """
     by_key: dict[Key, list[int]] = defaultdict(list)
     for number, example in enumerate(examples):
-        if truth_of(example) is not None:
+        if target_key(example) is not None:
             by_key[key_of(example)].append(number)
     numbers: list[int] = []
     first: list[tuple[int, tuple[str, ...]]] = []
     for rows in by_key.values():
-        other = next((n for n in rows if truth_of(examples[n]) != truth_of(examples[rows[0]])), None)
+        other = next((n for n in rows if target_key(examples[n]) != target_key(examples[rows[0]])), None)
         if other is not None:
             numbers += rows
             first.append((other, (_labelled(examples[other]), _labelled(examples[rows[0]]))))
@@ -113,12 +113,12 @@ def contradictions(examples: Sequence[Example]) -> Finding:
 
 def _labelled(example: Example) -> str:
     if example.spans is not None:
-        return example.place
-    truth = example.truth
-    return f"{example.place}: {', '.join(truth) or '-' if isinstance(truth, tuple) else truth}"
+        return example.location
+    truth = example.target
+    return f"{example.location}: {', '.join(truth) or '-' if isinstance(truth, tuple) else truth}"
 
 
-def without(examples: Sequence[Example], numbers: Collection[int]) -> list[Example]:
+def without_rows(examples: Sequence[Example], numbers: Collection[int]) -> list[Example]:
     """The others."""
     left = set(numbers)
     return [example for number, example in enumerate(examples) if number not in left]

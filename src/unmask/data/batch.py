@@ -9,22 +9,22 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from unmask.model.attention import Spans
+from unmask.model.attention import SequenceLayout
 
-IGNORED = -100  # a target that is not scored, as torch's cross-entropy has it
+IGNORE_INDEX = -100  # a target that is not scored, as torch's cross-entropy has it
 
-SPECIAL = 4  # flag of [CLS] and [SEP], which are never masked; the other flags are the tokenizer's
+SPECIAL_TOKEN = 4  # flag of [CLS] and [SEP], which are never masked; the other flags are the tokenizer's
 
 
 @dataclass(frozen=True)
-class Row:
+class EncodedRow:
     """One sequence before batching: what the network reads, and where it comes from.
 
     ids, segments (tokens,) int64; flags (tokens,) uint8; targets: name -> (n,) array (per token or per sequence).
     """
 
-    ids: npt.NDArray[np.int64]
-    segments: npt.NDArray[np.int64]
+    input_ids: npt.NDArray[np.int64]
+    token_type_ids: npt.NDArray[np.int64]
     flags: npt.NDArray[np.uint8]
     example: int
     epoch: int = 0
@@ -43,152 +43,152 @@ class Batch:
     copies: how often each sequence stands here; turn: how many passes of the learner this batch has seen.
     """
 
-    ids: Tensor
-    segments: Tensor
+    input_ids: Tensor
+    token_type_ids: Tensor
     flags: Tensor
-    spans: Spans
+    layout: SequenceLayout
     example: Tensor
     epoch: Tensor
     owner: Tensor
     targets: Mapping[str, Tensor]
-    scored: Mapping[str, Tensor]
+    target_positions: Mapping[str, Tensor]
     progress: float = 0.0
-    asked: Spans | None = None
+    query_positions: SequenceLayout | None = None
     copies: int = 1
-    turn: int = 0
+    backward_pass: int = 0
 
     @property
-    def layout(self) -> Spans:
+    def output_layout(self) -> SequenceLayout:
         """Which sequences the hidden states belong to that the encoder gives for this batch."""
-        return self.asked or self.spans
+        return self.query_positions or self.layout
 
-    def asking(self, name: str) -> "Batch":
+    def with_queries(self, name: str) -> "Batch":
         """A copy for which the encoder gives hidden states of first places and of those where `name` is scored alone.
 
         The targets `name` and the places where they are scored are then counted in these.
         """
-        asked = self.spans.only(self.scored[name])
-        assert asked.places is not None
-        targets = self.targets[name][asked.places]
+        asked = self.layout.gather(self.target_positions[name])
+        assert asked.token_indices is not None
+        targets = self.targets[name][asked.token_indices]
         return dataclasses.replace(
             self,
             targets={**self.targets, name: targets},
-            scored={**self.scored, name: scored_places(targets)},
-            asked=asked,
+            target_positions={**self.target_positions, name: scored_positions(targets)},
+            query_positions=asked,
         )
 
-    def doubled(self) -> "Batch":
+    def repeat_twice(self) -> "Batch":
         """Each sequence twice, one copy beside the other: longest first, as before."""
-        assert self.asked is None, "places that are asked for are chosen at last"
-        spans = Spans.packed([length for length in self.spans.lengths for _ in range(2)])
-        sequences = torch.arange(self.sequences).repeat_interleave(2)
-        begins = self.spans.first[sequences].repeat_interleave(torch.tensor(spans.lengths))
-        places = begins + spans.positions
+        assert self.query_positions is None, "places that are asked for are chosen at last"
+        spans = SequenceLayout.packed([length for length in self.layout.lengths for _ in range(2)])
+        sequences = torch.arange(self.num_sequences).repeat_interleave(2)
+        begins = self.layout.first_tokens[sequences].repeat_interleave(torch.tensor(spans.lengths))
+        places = begins + spans.position_ids
 
         def twice(x: Tensor) -> Tensor:
-            return x[places if len(x) == len(self.ids) else sequences]
+            return x[places if len(x) == len(self.input_ids) else sequences]
 
         targets = {name: twice(target) for name, target in self.targets.items()}
         return dataclasses.replace(
             self,
-            ids=twice(self.ids),
-            segments=twice(self.segments),
+            input_ids=twice(self.input_ids),
+            token_type_ids=twice(self.token_type_ids),
             flags=twice(self.flags),
-            spans=spans,
+            layout=spans,
             example=twice(self.example),
             epoch=twice(self.epoch),
             owner=twice(self.owner),
             targets=targets,
-            scored={name: scored_places(target) for name, target in targets.items()},
+            target_positions={name: scored_positions(target) for name, target in targets.items()},
             copies=2 * self.copies,
         )
 
-    def counting(self, name: str, places: Tensor) -> "Batch":
+    def with_target_positions(self, name: str, positions: Tensor) -> "Batch":
         """A copy for a loss with one more term, which is scored at these places."""
-        return dataclasses.replace(self, scored={**self.scored, name: places})
+        return dataclasses.replace(self, target_positions={**self.target_positions, name: positions})
 
     @property
-    def tokens(self) -> int:
+    def num_tokens(self) -> int:
         """Of the data: copies are not counted."""
-        return self.ids.numel() // self.copies
+        return self.input_ids.numel() // self.copies
 
     @property
-    def counts(self) -> dict[str, int]:
+    def target_counts(self) -> dict[str, int]:
         """How many places are scored, by the name of their targets."""
-        return {name: places.numel() for name, places in self.scored.items()}
+        return {name: places.numel() for name, places in self.target_positions.items()}
 
     @property
-    def sequences(self) -> int:
+    def num_sequences(self) -> int:
         return self.example.numel()
 
-    def with_targets(self, name: str, targets: Tensor, ids: Tensor | None = None) -> "Batch":
+    def with_targets(self, name: str, targets: Tensor, input_ids: Tensor | None = None) -> "Batch":
         """A copy with one more kind of target; with other ids where an objective hides some."""
         return dataclasses.replace(
             self,
-            ids=self.ids if ids is None else ids,
+            input_ids=self.input_ids if input_ids is None else input_ids,
             targets={**self.targets, name: targets},
-            scored={**self.scored, name: scored_places(targets)},
+            target_positions={**self.target_positions, name: scored_positions(targets)},
         )
 
-    def pinned(self) -> "Batch":
+    def pin_memory(self) -> "Batch":
         """A copy in page-locked memory, from which a GPU reads while it computes."""
-        return self._moved(Tensor.pin_memory)
+        return self._map_tensors(Tensor.pin_memory)
 
     def to(self, device: torch.device | str) -> "Batch":
         """A copy of what the network reads on another device."""
         if torch.device(device).type == "cpu":
             return self
-        return self._moved(lambda tensor: tensor.to(device, non_blocking=True))
+        return self._map_tensors(lambda tensor: tensor.to(device, non_blocking=True))
 
-    def _moved(self, move: Callable[[Tensor], Tensor]) -> "Batch":
+    def _map_tensors(self, function: Callable[[Tensor], Tensor]) -> "Batch":
         return dataclasses.replace(
             self,
-            ids=move(self.ids),
-            segments=move(self.segments),
-            spans=self.spans.moved(move),
-            asked=None if self.asked is None else self.asked.moved(move),
-            targets={name: move(target) for name, target in self.targets.items()},
-            scored={name: move(places) for name, places in self.scored.items()},
+            input_ids=function(self.input_ids),
+            token_type_ids=function(self.token_type_ids),
+            layout=self.layout.map_tensors(function),
+            query_positions=None if self.query_positions is None else self.query_positions.map_tensors(function),
+            targets={name: function(target) for name, target in self.targets.items()},
+            target_positions={name: function(places) for name, places in self.target_positions.items()},
         )
 
 
-def pack(rows: Sequence[Row], progress: float = 0.0) -> Batch:
+def pack(rows: Sequence[EncodedRow], progress: float = 0.0) -> Batch:
     """Put rows one after another, longest first (attention is cheapest so); equal lengths keep their order."""
-    order = sorted(range(len(rows)), key=lambda i: -len(rows[i].ids))
+    order = sorted(range(len(rows)), key=lambda i: -len(rows[i].input_ids))
     rows = [rows[i] for i in order]
-    targets = {name: _joined([row.targets[name] for row in rows]) for name in rows[0].targets}
+    targets = {name: _concatenate([row.targets[name] for row in rows]) for name in rows[0].targets}
     return Batch(
-        ids=_joined([row.ids for row in rows]),
-        segments=_joined([row.segments for row in rows]),
-        flags=_joined([row.flags for row in rows]),
-        spans=Spans.packed([len(row.ids) for row in rows]),
+        input_ids=_concatenate([row.input_ids for row in rows]),
+        token_type_ids=_concatenate([row.token_type_ids for row in rows]),
+        flags=_concatenate([row.flags for row in rows]),
+        layout=SequenceLayout.packed([len(row.input_ids) for row in rows]),
         example=torch.tensor([row.example for row in rows]),
         epoch=torch.tensor([row.epoch for row in rows]),
         owner=torch.tensor([row.owner for row in rows]),
         targets=targets,
-        scored={name: scored_places(target) for name, target in targets.items()},
+        target_positions={name: scored_positions(target) for name, target in targets.items()},
         progress=progress,
     )
 
 
-def _joined(parts: Sequence[npt.NDArray[np.generic]]) -> Tensor:
+def _concatenate(parts: Sequence[npt.NDArray[np.generic]]) -> Tensor:
     return torch.from_numpy(np.concatenate(parts))
 
 
-def scored_places(targets: Tensor) -> Tensor:
+def scored_positions(targets: Tensor) -> Tensor:
     """Where targets are scored, in their flattened order. Found on the CPU: a GPU would have to be waited for."""
-    return (targets.flatten() != IGNORED).nonzero().squeeze(1)
+    return (targets.flatten() != IGNORE_INDEX).nonzero().squeeze(1)
 
 
-def by_length(rows: Sequence[Row], tokens: int) -> Iterator[list[int]]:
+def groups_by_length(rows: Sequence[EncodedRow], tokens: int) -> Iterator[list[int]]:
     """The indices of `rows`, longest first, in groups of at most `tokens` tokens (at least one row each)."""
     group: list[int] = []
     held = 0
-    for index in sorted(range(len(rows)), key=lambda i: -len(rows[i].ids)):
-        if group and held + len(rows[index].ids) > tokens:
+    for index in sorted(range(len(rows)), key=lambda i: -len(rows[i].input_ids)):
+        if group and held + len(rows[index].input_ids) > tokens:
             yield group
             group, held = [], 0
         group.append(index)
-        held += len(rows[index].ids)
+        held += len(rows[index].input_ids)
     if group:
         yield group

@@ -5,8 +5,8 @@ import re
 import unicodedata
 from collections.abc import Iterator
 
-from unmask.data.convert import Row, Tables, TaggedRow, one_line
-from unmask.data.split import groups, normalised, side
+from unmask.data.convert import RawRow, Tables, TaggedRow, one_line
+from unmask.data.split import assign_side, groups, normalize_text
 
 # A line that goes on with the review of the line before it: a numbered point, an addition, the hotel's reply.
 _GOES_ON = re.compile(r"\s*(?:[2-9２-９][\s.、，,)）:：．。]|补充点评|宾馆反馈)")
@@ -25,19 +25,19 @@ def reviews(positive: bytes, negative: bytes) -> Tables:
     Sides are by hash; equal texts, texts that share 20 letters in a row, and lines that go on with the one
     before stay together.
     """
-    rows: list[Row] = []
+    rows: list[RawRow] = []
     keys: list[str] = []
     together: list[tuple[int, int]] = []
     for label, content in (("pos", positive), ("neg", negative)):
         last = None
         for line in content.decode("utf-8").splitlines():
             text = one_line(_without_private(html.unescape(line)))
-            if not (key := normalised(text)) or not any(character.isalpha() for character in key):
+            if not (key := normalize_text(text)) or not any(character.isalpha() for character in key):
                 continue
             if last is not None and _GOES_ON.match(text):
                 together.append((last, len(rows)))
             last = len(rows)
-            rows.append(Row(text, label))
+            rows.append(RawRow(text, label))
             keys.append(key)
     labels: dict[str, set[str]] = {}
     for row, key in zip(rows, keys, strict=True):
@@ -46,7 +46,7 @@ def reviews(positive: bytes, negative: bytes) -> Tables:
     for row, key, group in zip(rows, keys, groups(keys, together), strict=True):
         if len(labels[key]) == 1 and key not in seen:
             seen.add(key)
-            tables.side(side(keys[group])).append(row)
+            tables.side(assign_side(keys[group])).append(row)
     return tables
 
 
@@ -62,15 +62,15 @@ def tagged_news(content: bytes) -> Tables:
     are the paragraphs of the training side, out of the sentences that are in it.
     """
     paragraphs = [list(_words(line)) for line in content.decode("utf-8").splitlines() if line.strip()]
-    keys = [normalised("".join(word for word, _ in paragraph)) for paragraph in paragraphs]
+    keys = [normalize_text("".join(word for word, _ in paragraph)) for paragraph in paragraphs]
     tables, seen = Tables(), set[str]()
     for paragraph, group in zip(paragraphs, groups(keys), strict=True):
-        part = side(keys[group])
+        part = assign_side(keys[group])
         kept = []
         for sentence in sentences(paragraph):
             words, tags = zip(*sentence, strict=True)
             text = "".join(words)
-            if (key := normalised(text) or text) not in seen:
+            if (key := normalize_text(text) or text) not in seen:
                 seen.add(key)
                 kept.append(text)
                 tables.tagged_side(part).append(TaggedRow(words, tags))

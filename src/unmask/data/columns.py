@@ -9,7 +9,7 @@ from typing import Literal
 
 from unmask import console
 from unmask.config import config, setting
-from unmask.errors import UserError, closest
+from unmask.errors import UserError, suggest
 
 PAIRS = (
     ("text_a", "text_b"),
@@ -97,15 +97,9 @@ GROUPS = ("group", "分组")
 class Columns:
     """The names of the columns that hold the text, the second text of a pair and the label; None: guessed."""
 
-    text: str | None = setting(
-        default=None, description="Column of the text; guessed from its name when not given"
-    )
-    pair: str | None = setting(
-        default=None, description="Column of the second text, where the task is about two"
-    )
-    label: str | None = setting(
-        default=None, description="Column of the label; guessed from its name when not given"
-    )
+    text: str | None = setting(default=None, description="Column of the text; guessed from its name when not given")
+    pair: str | None = setting(default=None, description="Column of the second text, where the task is about two")
+    label: str | None = setting(default=None, description="Column of the label; guessed from its name when not given")
     separator: str | None = setting(
         default=None, description="What stands between several labels in one field; found out when not given"
     )
@@ -124,7 +118,7 @@ class TagColumns:
 
 
 @dataclass(frozen=True)
-class Chosen:
+class ColumnChoice:
     """Which column is which, by the names in the file."""
 
     text: str
@@ -135,20 +129,20 @@ class Chosen:
     negative: str | None = None
 
 
-def first_of(names: Iterable[str], there: Iterable[str]) -> str | None:
+def first_present(names: Iterable[str], available: Iterable[str]) -> str | None:
     """The first of the known names that is there, as it is written there."""
-    written = {name.lower(): name for name in there}
+    written = {name.lower(): name for name in available}
     return next((written[name] for name in names if name in written), None)
 
 
-def choose(
+def choose_columns(
     source: str,
     names: Sequence[str],
     columns: Columns,
     require_labels: bool = False,
     annotated: Sequence[str] = (),
     what: Literal["label", "spans"] = "label",
-) -> Chosen:
+) -> ColumnChoice:
     """The columns as named, else as their names tell; says what was guessed.
 
     names: of the columns there. annotated: those among them that are known to hold annotations; a single one is
@@ -160,7 +154,7 @@ def choose(
             raise UserError(
                 f"{source} has no column {given!r}",
                 columns_found=", ".join(names),
-                did_you_mean=closest(given, names),
+                did_you_mean=suggest(given, names),
                 to_choose=f"--{option}-column NAME",
             )
     known = {name.lower(): name for name in reversed(names) if name not in (columns.pair, columns.label)}
@@ -182,7 +176,7 @@ def choose(
     if label is None and len(annotated) == 1:
         label = annotated[0]
     elif label is None:
-        label = first_of(labels, (name for name in annotated or names if name not in (text, pair)))
+        label = first_present(labels, (name for name in annotated or names if name not in (text, pair)))
     if label is None and require_labels:
         raise UserError(
             f"{source}: no column is named like a label",
@@ -190,14 +184,12 @@ def choose(
             known_names=", ".join(labels),
             to_choose="--label-column NAME",
         )
-    _say_guess(source, columns, text, pair, label, what)
-    ids, groups, negatives = (first_of(known, names) for known in (IDS, GROUPS, NEGATIVES))
-    return Chosen(text, pair, label, ids, groups, negatives)
+    _report_guess(source, columns, text, pair, label, what)
+    ids, groups, negatives = (first_present(known, names) for known in (IDS, GROUPS, NEGATIVES))
+    return ColumnChoice(text, pair, label, ids, groups, negatives)
 
 
-def _say_guess(
-    source: str, columns: Columns, text: str, pair: str | None, label: str | None, what: str
-) -> None:
+def _report_guess(source: str, columns: Columns, text: str, pair: str | None, label: str | None, what: str) -> None:
     """Remark which columns were taken, unless they are called `text` and `label`, which needs no saying."""
     guessed = []
     if columns.text is None and (text != "text" or pair is not None):
@@ -205,4 +197,4 @@ def _say_guess(
     if columns.label is None and label not in (None, what):
         guessed.append(f"spans from {label!r}" if what == "spans" else f"label from {label!r}")
     if guessed:
-        console.remark(f"{source}: {', '.join(guessed)} (to change: --text-column, --label-column)")
+        console.note(f"{source}: {', '.join(guessed)} (to change: --text-column, --label-column)")

@@ -16,16 +16,16 @@ from unmask.data import schemes
 from unmask.data.columns import Columns, TagColumns
 from unmask.data.labels import report_unknown
 from unmask.data.memory import Rows, Source
-from unmask.data.records import FormatOrAuto, format_of, read_records
+from unmask.data.records import FormatOrAuto, detect_format, read_records
 from unmask.data.schemes import SchemeName
-from unmask.data.sentences import SHOWN, Sentence, Tagged, join, listed, tagged_of
+from unmask.data.sentences import SHOWN, Sentence, TaggedSentences, join_names, join_tokens, read_sentences
 from unmask.data.spanrows import read_span_rows
-from unmask.data.tables import Example, Unknown
-from unmask.data.textfiles import Faults, OnError, name_of, open_text, shortened
+from unmask.data.tables import Example, UnknownLabels
+from unmask.data.textfiles import Faults, OnError, display_name, open_text, shorten_path
 from unmask.data.tokenrows import are_token_rows, read_token_rows
-from unmask.errors import UserError, closest
+from unmask.errors import UserError, suggest
 
-__all__ = ["SHOWN", "SchemeName", "TagColumns", "Tagged", "check_tags", "join", "read_tagged"]
+__all__ = ["SHOWN", "SchemeName", "TagColumns", "TaggedSentences", "check_tags", "join_tokens", "read_tagged"]
 
 CONLLU = ("ID", "FORM", "LEMMA", "UPOS", "XPOS", "FEATS", "HEAD", "DEPREL", "DEPS", "MISC")
 DOCUMENT = "-DOCSTART-"
@@ -70,7 +70,7 @@ def read_tagged(
     say_tags: bool = True,
     nested: bool = False,
     format: FormatOrAuto = "auto",
-) -> Tagged:
+) -> TaggedSentences:
     """The tagged sentences of a CoNLL file (any name, also .gz, .zst), or of records (data/records.py): of a text with
     its spans (`read_span_rows`), or of tokens with their tags (`read_token_rows`).
 
@@ -83,10 +83,10 @@ def read_tagged(
     columns that are not there and for files that hold no sentence. encoding: as for `read_examples`; say_tags:
     tell how the tags were read, too; nested: whether the spans of JSON lines may overlap.
     """
-    asked: SchemeName | None = None if scheme == "auto" else schemes.checked(scheme)
-    source, faults = name_of(path), Faults(on_error)
+    asked: SchemeName | None = None if scheme == "auto" else schemes.check_scheme(scheme)
+    source, faults = display_name(path), Faults(on_error)
     columns = columns or TagColumns()
-    kind = format_of(path, format, encoding, plain="conll")
+    kind = detect_format(path, format, encoding, plain="conll")
     if isinstance(path, Rows) or kind != "conll":
         records = read_records(path, kind, faults, encoding, labelled=require_tags)
         if are_token_rows(records, columns):
@@ -100,18 +100,18 @@ def read_tagged(
     if not sentences:
         raise UserError(
             f"{source} holds no sentence" + (" that can be used" if faults.count else ""),
-            the_first_left_out=faults.first and faults.first.what,
+            the_first_left_out=faults.first and faults.first.message,
             allowed="one token a line with its tag, and an empty line between sentences",
         )
     if require_tags and not reader.tagged:
         raise UserError(
             f"{source} has tokens, but no tags",
-            given=f"line {sentences[0].line:,}: {reader.shown}",
+            given=f"line {sentences[0].line:,}: {reader.rows_shown}",
             allowed="two columns or more, separated by tabs or blanks",
         )
-    tagged = tagged_of(source, sentences, asked, faults, reader.tagged)
+    tagged = read_sentences(source, sentences, asked, faults, reader.tagged)
     faults.report()
-    _say(source, tagged, reader, asked, say_tags)
+    _report(source, tagged, reader, asked, say_tags)
     return tagged
 
 
@@ -131,7 +131,7 @@ class _Reader:
         self.require_tags, self.encoding = require_tags, encoding
         self.layout: _Layout | None = None
         self.names: tuple[str, ...] = ()  # of the columns, where the file tells
-        self.shown = ""  # the first row, for messages
+        self.rows_shown = ""  # the first row, for messages
 
     @property
     def tagged(self) -> bool:
@@ -163,7 +163,7 @@ class _Reader:
 
     def _finished(self, sentence: Sentence) -> Iterator[Sentence]:
         if sentence.fault is not None:
-            self.faults.found(sentence.fault)
+            self.faults.record(sentence.fault)
         elif sentence.tokens and not sentence.broken:
             yield sentence
 
@@ -180,7 +180,7 @@ class _Reader:
     def _find_layout(self, number: int, line: str) -> _Layout:
         tabs = "\t" in line
         row = _fields(line, tabs)
-        self.shown = " | ".join(row)
+        self.rows_shown = " | ".join(row)
         if not self.names and tabs and len(row) == len(CONLLU) and _CONLLU_ID.fullmatch(row[0]):
             self.names = CONLLU
         asked = [name for name in (self.columns.token, self.columns.tag) if name is not None]
@@ -196,7 +196,7 @@ class _Reader:
             if self.columns.tag is not None or len(row) > 1:
                 raise UserError(
                     f"{self.source}: column {token + 1} cannot hold both the tokens and the tags",
-                    given=f"line {number:,}: {self.shown}",
+                    given=f"line {number:,}: {self.rows_shown}",
                     to_choose="--token-column and --tag-column, by number or name",
                 )
             tag = None
@@ -216,8 +216,8 @@ class _Reader:
                 return place
         raise UserError(
             f"{self.source} has no column {asked!r}",
-            columns_found=", ".join(names) if names else f"{len(row)}, without names: {self.shown}",
-            did_you_mean=closest(asked, names),
+            columns_found=", ".join(names) if names else f"{len(row)}, without names: {self.rows_shown}",
+            did_you_mean=suggest(asked, names),
             allowed=f"a number from 1 to {len(row)}, -1 for the last" + (", or a name" if names else ""),
             to_choose=f"--{option}-column",
         )
@@ -235,7 +235,7 @@ class _Reader:
         token = row[layout.token].strip() or row[layout.token]
         if not token:
             where = f"{self.source}, line {number:,}"
-            sentence.fault = UserError(f"{where}: the token is empty", given=shortened(line))
+            sentence.fault = UserError(f"{where}: the token is empty", given=shorten_path(line))
             return
         if layout.tag is not None:
             tag = row[layout.tag].strip()
@@ -257,7 +257,7 @@ class _Reader:
         separator = "tabs" if layout.tabs else "blanks"
         return UserError(
             f"{self.source}, line {number:,} has {columns}, line {layout.line:,} has {layout.width}",
-            given=shortened(line),
+            given=shorten_path(line),
             allowed=f"one token a line, always with {layout.width} columns separated by {separator};"
             " an empty line between sentences",
         )
@@ -267,7 +267,7 @@ def _fields(line: str, tabs: bool) -> list[str]:
     return line.split("\t") if tabs else _BLANKS.split(line.strip(" \t"))
 
 
-def _say(source: str, tagged: Tagged, reader: _Reader, asked: SchemeName | None, say_tags: bool) -> None:
+def _report(source: str, tagged: TaggedSentences, reader: _Reader, asked: SchemeName | None, say_tags: bool) -> None:
     """What was found out: columns and scheme."""
     layout = reader.layout
     assert layout is not None
@@ -277,31 +277,31 @@ def _say(source: str, tagged: Tagged, reader: _Reader, asked: SchemeName | None,
     sentences = f"{count:,} sentence" + ("" if count == 1 else "s")
     if not say_tags:
         where = f"tokens in column {layout.token + 1} of {layout.width}"
-        console.remark(f"{source}: {sentences}, {where} (to change: --token-column)")
+        console.note(f"{source}: {sentences}, {where} (to change: --token-column)")
         return
     parts = [f"{sentences}, tokens in column {layout.token + 1}, {tag} of {layout.width}"]
     if has_tags:
         plain = f"plain tags, {kinds:,} different"
         what = plain if tagged.scheme == "plain" else f"{tagged.scheme}, labels: {kinds:,}"
         parts.append(f"scheme {what}" if asked is None else what)
-    console.remark(f"{source}: {'; '.join(parts)} (to change: --token-column, --tag-column, --scheme)")
+    console.note(f"{source}: {'; '.join(parts)} (to change: --token-column, --tag-column, --scheme)")
 
 
 def check_tags(
     examples: Sequence[Example],
-    known: Iterable[str],
-    of: str = "the training data",
-    unknown: Unknown = "stop",
+    labels: Iterable[str],
+    owner: str = "the training data",
+    unknown: UnknownLabels = "stop",
 ) -> list[Example]:
     """The sentences all of whose labels are among `known`, the labels of `of` (a file or a model).
 
     Raises UserError for the first label that is not, naming the line on which its sentence begins;
     unknown="skip" leaves such sentences out, "wrong" keeps them, and both say how many.
     """
-    allowed = set(known)
+    allowed = set(labels)
     strange = Counter(span.label for e in examples for span in e.spans or () if span.label not in allowed)
     if unknown == "wrong":
-        report_unknown(strange, of)
+        report_unknown(strange, owner)
         return list(examples)
     faults, kept = Faults(unknown), []
     for example in examples:
@@ -309,19 +309,19 @@ def check_tags(
         if new is None:
             kept.append(example)
             continue
-        faults.found(
+        faults.record(
             UserError(
-                f'{example.place}: tag "{new.label}" is not among the {len(allowed):,} tags of {of}',
-                given=f"on {shortened(example.text[new.start : new.stop])!r}, in the sentence that begins there",
-                all_that_are_new=listed([f"{tag} ({strange[tag]:,})" for tag in sorted(strange)]),
-                did_you_mean=closest(new.label, allowed),
-                allowed=listed(sorted(allowed)),
+                f'{example.location}: tag "{new.label}" is not among the {len(allowed):,} tags of {owner}',
+                given=f"on {shorten_path(example.text[new.start : new.end])!r}, in the sentence that begins there",
+                all_that_are_new=join_names([f"{tag} ({strange[tag]:,})" for tag in sorted(strange)]),
+                did_you_mean=suggest(new.label, allowed),
+                allowed=join_names(sorted(allowed)),
             )
         )
     faults.report()
     if examples and not kept:
         raise UserError(
-            f"{examples[0].source}: no row is left, because {of} knows the labels of none",
-            allowed=listed(sorted(allowed)),
+            f"{examples[0].source}: no row is left, because {owner} knows the labels of none",
+            allowed=join_names(sorted(allowed)),
         )
     return kept

@@ -17,7 +17,7 @@ Document = tuple[str, ...]  # its lines, none of them empty
 
 
 @dataclass(frozen=True)
-class Row:
+class RawRow:
     """One labelled text; rows of one `group` (a film) belong on one side of any split."""
 
     text: str
@@ -41,20 +41,20 @@ class Tables:
     the documents.
     """
 
-    train: list[Row] = field(default_factory=list)
-    test: list[Row] = field(default_factory=list)
+    train: list[RawRow] = field(default_factory=list)
+    test: list[RawRow] = field(default_factory=list)
     documents: list[Document] = field(default_factory=list)
-    dev: list[Row] = field(default_factory=list)
+    dev: list[RawRow] = field(default_factory=list)
     tagged: dict[Side, list[TaggedRow]] = field(default_factory=dict)
 
-    def side(self, name: Side) -> list[Row]:
+    def side(self, name: Side) -> list[RawRow]:
         return {"train": self.train, "dev": self.dev, "test": self.test}[name]
 
     def tagged_side(self, name: Side) -> list[TaggedRow]:
         return self.tagged.setdefault(name, [])
 
 
-def apart(tables: Tables) -> Iterator[Document]:
+def separate(tables: Tables) -> Iterator[Document]:
     """What may be pretrained on: training texts and documents, each once, without any that is held out.
 
     The texts of one group are one document: what one critic says of a film tells what others may say of it.
@@ -78,7 +78,7 @@ def one_line(text: str) -> str:
 
 def labelled_lines(*files: bytes) -> Tables:
     """Orange's files of label, tab, text, one for training and one for test; no quoting, one row a line."""
-    train, test = ([Row(text, label) for label, text in _tab_rows(content)] for content in files)
+    train, test = ([RawRow(text, label) for label, text in _tab_rows(content)] for content in files)
     return Tables(train, test)
 
 
@@ -134,7 +134,7 @@ def reviews(content: bytes) -> Tables:
         film = films[row["movie_name"]]
         if row["category"] != "plot":
             side = tables.test if film in tested else tables.train
-            side.append(Row(one_line(row["text"]), row["category"], film))
+            side.append(RawRow(one_line(row["text"]), row["category"], film))
         elif film not in tested:
             paragraphs = (one_line(line) for line in row["text"].splitlines())
             tables.documents.append(tuple(line for line in paragraphs if line))
@@ -156,9 +156,7 @@ def _films(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
         return film
 
     for name, text in pairs:
-        film = films.setdefault(
-            name, "".join(word for word in name.split("_") if word not in ARTICLES) or name
-        )
+        film = films.setdefault(name, "".join(word for word in name.split("_") if word not in ARTICLES) or name)
         if len(text.split()) >= SHARED_WORDS:
             other = root(told.setdefault(text, film))
             if other != root(film):

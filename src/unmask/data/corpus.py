@@ -7,18 +7,18 @@ from typing import Literal
 
 from unmask import console
 from unmask.data.delimited import column_at, read_rows
-from unmask.data.encodings import known
+from unmask.data.encodings import is_known_encoding
 from unmask.data.textfiles import (
     LONGEST,
     Faults,
     OnError,
+    display_name,
     find_files,
     kind_of,
-    name_of,
     open_text,
     read_objects,
 )
-from unmask.errors import UserError, closest
+from unmask.errors import UserError, suggest
 
 Split = Literal["blank", "line", "file"]
 
@@ -34,7 +34,7 @@ class Document:
     number: int
 
 
-def read(
+def read_documents(
     sources: Sequence[str | Path] | str | Path,
     *,
     column: str = "text",
@@ -55,12 +55,10 @@ def read(
     if split not in ("blank", "line", "file"):
         raise UserError(f"documents cannot be split by {split!r}", allowed="blank, line, file")
     files = find_files(sources if not isinstance(sources, str | Path) else [sources])
-    return _documents(files, column, split, Faults(on_error), encoding and known(encoding))
+    return _documents(files, column, split, Faults(on_error), encoding and is_known_encoding(encoding))
 
 
-def _documents(
-    files: list[str], column: str, split: Split, faults: Faults, encoding: str | None
-) -> Iterator[Document]:
+def _documents(files: list[str], column: str, split: Split, faults: Faults, encoding: str | None) -> Iterator[Document]:
     for path in files:
         kind = kind_of(path)
         if kind == "txt":
@@ -70,7 +68,7 @@ def _documents(
         else:
             texts = _of_rows(path, column, faults, encoding)
         for number, text in enumerate(texts):
-            yield Document(text, name_of(path), number)
+            yield Document(text, display_name(path), number)
     faults.report()
 
 
@@ -96,15 +94,15 @@ def _plain(path: str, split: Split, faults: Faults, encoding: str | None) -> Ite
         text = "\n".join(held)
         yield text if split == "blank" else text.strip("\n")
     if split == "blank" and documents == 0 and last >= MANY_LINES:
-        console.remark(
-            f"{name_of(path)} has no blank lines: its {last:,} lines are one document "
+        console.note(
+            f"{display_name(path)} has no blank lines: its {last:,} lines are one document "
             "(--split line makes each line a document)"
         )
 
 
 def _endless(path: str, line: int, split: Split) -> UserError:
     return UserError(
-        f"{name_of(path)}, line {line:,}: a document is longer than {LONGEST:,} characters",
+        f"{display_name(path)}, line {line:,}: a document is longer than {LONGEST:,} characters",
         given="no blank line before it ends" if split == "blank" else "a file that is to be one document",
         to_make_each_line_a_document="--split line",
     )
@@ -125,14 +123,14 @@ def _of_objects(path: str, key: str, faults: Faults, encoding: str | None) -> It
         if isinstance(text, str):
             yield text
             continue
-        where = f"{name_of(path)}, line {line:,}"
+        where = f"{display_name(path)}, line {line:,}"
         if key in value:
             found = UserError(f"{where}: {key!r} is not a text", given=repr(text)[:80])
         else:
             found = UserError(
                 f"{where} has no {key!r}",
                 keys_there=", ".join(map(repr, value)) or "none",
-                did_you_mean=closest(key, value),
+                did_you_mean=suggest(key, value),
                 to_choose=f"--column {next(iter(value))}" if value else None,
             )
-        faults.found(found)
+        faults.record(found)

@@ -6,8 +6,8 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from unmask.data.textfiles import LONGEST, Faults, Kind, kind_of, name_of, open_text, shortened
-from unmask.errors import UserError, closest
+from unmask.data.textfiles import LONGEST, Faults, Kind, display_name, kind_of, open_text, shorten_path
+from unmask.errors import UserError, suggest
 
 MAX_FIELD_LINES = 1000  # a quoted field over more lines than this was not meant to go on
 _OPEN = "a quoted field does not end"
@@ -26,9 +26,7 @@ def read_rows(
     faults = faults or Faults()
     lines = open_text(path, faults, encoding)
     split = (
-        _tsv_rows(lines)
-        if (kind or kind_of(path)) == "tsv"
-        else csv_records(name_of(path), lines, ",", faults)
+        _tsv_rows(lines) if (kind or kind_of(path)) == "tsv" else csv_records(display_name(path), lines, ",", faults)
     )
     header: list[str] | None = None
     for number, row in split:
@@ -37,9 +35,9 @@ def read_rows(
         if header is None:
             header = row
         elif len(row) != len(header):
-            faults.found(
+            faults.record(
                 UserError(
-                    f"{name_of(path)}, line {number:,} has {len(row)} fields, the header has {len(header)}",
+                    f"{display_name(path)}, line {number:,} has {len(row)} fields, the header has {len(header)}",
                     header=", ".join(header),
                     allowed="as many fields in every row; a field that holds the separator stands in quotes",
                 )
@@ -73,10 +71,10 @@ def csv_records(
             yield start[0], fields
             continue
         what = f"line {start[0]:,}: a quoted field begins in this row and does not end"
-        faults.found(
+        faults.record(
             UserError(
                 f"{name}, {what if trouble is _OPEN else f'line {start[0]:,} is not valid CSV'}",
-                given=shortened(start[1]) if trouble is _OPEN else trouble,
+                given=shorten_path(start[1]) if trouble is _OPEN else trouble,
                 looked_until=f"line {record[-1][0]:,}" if trouble is _OPEN else None,
                 allowed='a quotation mark inside a quoted field is doubled: ""',
             )
@@ -112,8 +110,8 @@ def column_at(path: str | Path, header: Sequence[str], column: str) -> int:
     if column in header:
         return list(header).index(column)
     raise UserError(
-        f"{name_of(path)} has no column {column!r}",
+        f"{display_name(path)} has no column {column!r}",
         columns_there=", ".join(repr(name) for name in header),
-        did_you_mean=closest(column, header),
+        did_you_mean=suggest(column, header),
         to_choose=f"--column {shlex.quote(header[0])}" if header[0] else None,
     )

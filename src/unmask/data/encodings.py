@@ -12,11 +12,11 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from unmask.errors import UserError, closest
+from unmask.errors import UserError, suggest
 
 COMPRESSED = (".gz", ".zst")
-SAMPLE = 2**16  # bytes that a guess is made from
-FEWEST = 4  # Chinese characters that a guess needs
+SAMPLE_BYTES = 2**16  # bytes that a guess is made from
+MIN_CHARACTERS = 4  # Chinese characters that a guess needs
 
 # Characters of which any Chinese text is full: with these missing, the bytes are another language's (EUC-KR
 # and EUC-JP are valid GB 2312, too).
@@ -30,7 +30,7 @@ _MARK = "\udc80"  # stands for bytes that cannot be decoded; no UTF-8 holds it
 codecs.register_error("unmask.mark", lambda error: (_MARK, error.end))  # type: ignore[attr-defined]
 
 
-class Recoded(io.RawIOBase):
+class RecodedStream(io.RawIOBase):
     """A stream of bytes in some encoding as UTF-8; what cannot be decoded becomes bytes that are no UTF-8."""
 
     def __init__(self, stream: Any, encoding: str) -> None:
@@ -43,7 +43,7 @@ class Recoded(io.RawIOBase):
 
     def readinto(self, buffer: Any) -> int:
         while not self._waiting and not self._ended:
-            data = self._stream.read(SAMPLE)
+            data = self._stream.read(SAMPLE_BYTES)
             self._ended = not data
             self._waiting = self._decoder.decode(data, self._ended).encode("utf-8", "surrogatepass")
         taken = self._waiting[: len(buffer)]
@@ -52,7 +52,7 @@ class Recoded(io.RawIOBase):
         return len(taken)
 
 
-def with_order(encoding: str, head: bytes) -> str:
+def with_byte_order(encoding: str, head: bytes) -> str:
     """UTF-16 and UTF-32 with the order of the bytes, where no byte order mark tells it: little-endian mostly."""
     marks = {
         "UTF-16": (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE),
@@ -63,7 +63,7 @@ def with_order(encoding: str, head: bytes) -> str:
     return (utf16(head) if encoding == "UTF-16" else None) or f"{encoding}-LE"
 
 
-def known(encoding: str) -> str:
+def is_known_encoding(encoding: str) -> str:
     """The name of an encoding as it is shown. Raises UserError for one that Python does not know."""
     try:
         found = codecs.lookup(encoding)
@@ -73,18 +73,18 @@ def known(encoding: str) -> str:
         allowed = ("utf-8", "gb18030", "utf-16", "big5", "windows-1252", "shift_jis", "euc-kr", "koi8-r")
         raise UserError(
             f"{encoding} is not an encoding",
-            did_you_mean=closest(encoding.lower(), allowed),
+            did_you_mean=suggest(encoding.lower(), allowed),
             allowed=", ".join(allowed) + ", ... (the names that Python knows)",
         )
     return found.name.upper()
 
 
-def opening(head: bytes, encoding: str | None = None) -> str:
+def detect_encoding(head: bytes, encoding: str | None = None) -> str:
     """The first bytes of a file as text, only to look at: what cannot be decoded is replaced."""
-    encoding = encoding and known(encoding)
+    encoding = encoding and is_known_encoding(encoding)
     if encoding is None:
         encoding = utf16(head) or ("UTF-8" if _is_utf8(head) else "GB18030")
-    return head.decode(with_order(encoding, head), "replace").removeprefix("\ufeff")
+    return head.decode(with_byte_order(encoding, head), "replace").removeprefix("\ufeff")
 
 
 def utf16(head: bytes) -> str | None:
@@ -97,7 +97,7 @@ def utf16(head: bytes) -> str | None:
     zeros, half = (head[::2].count(0), head[1::2].count(0)), len(head) // 2
     if max(zeros) > 0.4 * half and min(zeros) < 0.05 * half:  # every second byte of Latin text is zero
         return "UTF-16LE" if zeros[1] > zeros[0] else "UTF-16BE"
-    shares = {name: _sensible(head.decode(name, "replace"), head) for name in ("UTF-16LE", "UTF-16BE")}
+    shares = {name: _is_plausible(head.decode(name, "replace"), head) for name in ("UTF-16LE", "UTF-16BE")}
     best, other = sorted(shares, key=lambda name: -shares[name])
     return best if shares[best] > 0.95 and shares[other] < 0.5 else None
 
@@ -110,7 +110,7 @@ def _is_utf8(head: bytes) -> bool:
     return True
 
 
-def _sensible(text: str, head: bytes) -> float:
+def _is_plausible(text: str, head: bytes) -> float:
     """The share of characters that are Chinese, or letters and marks of European scripts."""
     if b"\0" not in head and _common(text) < 0.1:
         return 0.0
@@ -140,7 +140,7 @@ def is_gb18030(sample: bytes) -> bool:
     text = sample.decode("gb18030", "replace")
     chinese = [character for character in text if character > "\x7f"]
     within = sum(_encodable(character, "gb2312") for character in chinese)
-    return len(chinese) >= FEWEST and within >= 0.85 * len(chinese) and _common(text) >= 0.1
+    return len(chinese) >= MIN_CHARACTERS and within >= 0.85 * len(chinese) and _common(text) >= 0.1
 
 
 def is_utf8(sample: bytes) -> bool:
@@ -160,29 +160,25 @@ def _encodable(character: str, encoding: str) -> bool:
     return True
 
 
-def not_utf8(path: str, where: str, raw: bytes, error: UnicodeDecodeError) -> UserError:
+def not_utf8_error(path: str, where: str, raw: bytes, error: UnicodeDecodeError) -> UserError:
     """The error for a line that is not UTF-8 and whose encoding is in doubt."""
     start = error.start
     with suppress(UnicodeDecodeError):
         half = raw.decode("utf-8", "surrogatepass")[len(raw[:start].decode("utf-8"))]
-        return UserError(
-            f"{where} holds half of a surrogate pair, which is no text", given=f"\\u{ord(half):04x}"
-        )
-    facts: dict[str, object] = {
-        "given": raw[max(0, start - 20) : start + 20].decode("utf-8", "backslashreplace")
-    }
+        return UserError(f"{where} holds half of a surrogate pair, which is no text", given=f"\\u{ord(half):04x}")
+    facts: dict[str, object] = {"given": raw[max(0, start - 20) : start + 20].decode("utf-8", "backslashreplace")}
     readable = raw.decode("utf-8", "replace")
     if sum(character > "\x7f" for character in readable) > 2 * readable.count("\ufffd"):
         facts["looks_like"] = "UTF-8 that is damaged here"
-        facts["to_drop_the_bytes"] = conversion(path, "UTF-8")
+        facts["to_drop_the_bytes"] = conversion_command(path, "UTF-8")
     else:
         encoding, language = _guess(raw)
         facts["looks_like"] = f"{encoding}{language}"
-        facts["to_convert"] = conversion(path, encoding)
+        facts["to_convert"] = conversion_command(path, encoding)
     return UserError(f"{where}: byte 0x{raw[start]:02x} at place {start + 1:,} is not UTF-8", **facts)
 
 
-def not_in(encoding: str, where: str, raw: bytes, error: UnicodeDecodeError) -> UserError:
+def undecodable_error(encoding: str, where: str, raw: bytes, error: UnicodeDecodeError) -> UserError:
     """The error for a line that is not valid in the encoding that the file is read in."""
     text = raw.decode("utf-8" if encoding != "GB18030" else encoding, "replace")
     place = text.index("\ufffd") if "\ufffd" in text else error.start
@@ -212,7 +208,7 @@ def _guess(raw: bytes) -> tuple[str, str]:
     return "WINDOWS-1252", " (Latin-1)"
 
 
-def conversion(path: str, encoding: str) -> str:
+def conversion_command(path: str, encoding: str) -> str:
     """The shell command that converts a file to UTF-8."""
     iconv = f"iconv -f {encoding} -t UTF-8" + (" -c" if encoding == "UTF-8" else "")
     if path == "-":

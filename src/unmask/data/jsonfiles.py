@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from unmask.data.textfiles import Faults, name_of, open_text
+from unmask.data.textfiles import Faults, display_name, open_text
 from unmask.errors import UserError
 
 _BLANK = re.compile(r"[ \t\n\r]*")
@@ -21,7 +21,7 @@ def read_array(
     Faults: an element that is no object, or that holds half of a surrogate pair. Raises UserError naming the line
     where the file is not a JSON array.
     """
-    faults, name = faults or Faults(), name_of(path)
+    faults, name = faults or Faults(), display_name(path)
     text = "\n".join(_whole_lines(path, encoding))
     place = _after_blanks(text, 0)
     if text[place : place + 1] != "[":
@@ -40,7 +40,7 @@ def read_array(
         except RecursionError:
             raise UserError(f"{where} is nested too deeply") from None
         if (fault := _fault(where, value, text[place:after])) is not None:
-            faults.found(fault)
+            faults.record(fault)
         else:
             yield line, value
         place = _after_blanks(text, after)

@@ -17,14 +17,14 @@ if TYPE_CHECKING:
     from unmask.data.tables import Example
 
 LabelKind = Literal["label", "labels", "number"]
-Truth = str | tuple[str, ...] | float
+TargetValue = str | tuple[str, ...] | float
 
 SEPARATORS = "|;,"  # between several labels in one field; of equally frequent ones the first
 BINS = 10  # of numbers, in a split: rows of about equal numbers are one stratum
 BIN_ROWS = 5  # at least, in each
 
 
-def separator_of(cells: Sequence[Any], source: str) -> str | None:
+def detect_separator(cells: Sequence[Any], source: str) -> str | None:
     """What stands between the labels in most of these cells, which is said; None where nothing does, as where some are
     lists: a text is then one label."""
     texts = [cell for cell in cells if isinstance(cell, str)]
@@ -33,22 +33,20 @@ def separator_of(cells: Sequence[Any], source: str) -> str | None:
     counts = {separator: sum(separator in text for text in texts) for separator in SEPARATORS}
     best = max(counts, key=lambda separator: counts[separator])
     if counts[best]:
-        console.remark(f"{source}: labels are separated by {best!r} (to change: --label-separator)")
+        console.note(f"{source}: labels are separated by {best!r} (to change: --label-separator)")
         return best
-    console.remark(
+    console.note(
         f"{source}: no field of labels holds any of {' '.join(SEPARATORS)}, so each is one label (--label-separator)"
     )
     return None
 
 
-def with_truth(
-    example: "Example", value: Any, kind: LabelKind, separator: str | None, column: str
-) -> "Example":
+def with_target(example: "Example", value: Any, kind: LabelKind, separator: str | None, column: str) -> "Example":
     """The example with what a value of the column of the label stands for; as it is where that is missing.
 
     Raises UserError, naming the place, for a value of another kind.
     """
-    where = example.place
+    where = example.location
     if kind == "labels":
         return replace(example, label_set=_labels(value, separator, where, column))
     if isinstance(value, list) and len(value) <= 1:  # so annotation tools write one choice, or none
@@ -70,9 +68,7 @@ def _label(value: Any, where: str, column: str) -> str | None:
             f"{where}: {column!r} is not one label",
             given=_excerpt(json.dumps(value, ensure_ascii=False)),
             allowed="a text or number",
-            if_a_row_may_have_several_labels="task.target=labels (of data check: --target labels)"
-            if single
-            else None,
+            if_a_row_may_have_several_labels="task.target=labels (of data check: --target labels)" if single else None,
             for_spans="--task tag" if isinstance(value, list) and not single else None,
         )
     return json.dumps(value)
@@ -106,7 +102,7 @@ def _number(value: Any, where: str, column: str) -> float | None:
     return number
 
 
-def with_scores(examples: Sequence["Example"], column: str | None, on_error: OnError) -> list["Example"]:
+def with_similarity(examples: Sequence["Example"], column: str | None, on_error: OnError) -> list["Example"]:
     """Examples that were read with labels, with these as numbers.
 
     column: its name where it was asked for: then what is no number is a UserError, or left out (on_error). Where it
@@ -116,15 +112,15 @@ def with_scores(examples: Sequence["Example"], column: str | None, on_error: OnE
     faults, scored = Faults(on_error), []
     for example in examples:
         try:
-            number = _number(example.label, example.place, column or "label")
+            number = _number(example.label, example.location, column or "label")
             scored.append(replace(example, label=None, number=number))
         except UserError as error:
             if column is None:
-                console.remark(
+                console.note(
                     f"{example.source}: its labels are no numbers and not used (line {example.line:,}: {example.label})"
                 )
                 return [replace(one, label=None) for one in examples]
-            faults.found(error)
+            faults.record(error)
     faults.report()
     if labelled and not scored:
         raise UserError(f"{examples[0].source} holds no row that can be used", given=labelled[0].label)
@@ -135,7 +131,7 @@ def _excerpt(text: str) -> str:
     return text.strip() if len(text) <= 70 else text[:67].strip() + "..."
 
 
-def strata(truths: Sequence[Truth | None]) -> list[str]:
+def stratify(truths: Sequence[TargetValue | None]) -> list[str]:
     """What a split is to keep the shares of, row by row: the label; of several labels the one that is rarest over
     all rows; of numbers which tenth of them it is in.
     """
@@ -143,7 +139,7 @@ def strata(truths: Sequence[Truth | None]) -> list[str]:
     numbers = sorted(truth for truth in truths if isinstance(truth, float))
     bins = max(1, min(BINS, len(numbers) // BIN_ROWS))
 
-    def stratum(truth: Truth | None) -> str:
+    def stratum(truth: TargetValue | None) -> str:
         if isinstance(truth, float):
             return f"{bisect_left(numbers, truth) * bins // len(numbers):02}"
         if isinstance(truth, tuple):
@@ -164,8 +160,8 @@ def of_test_rows() -> Iterator[None]:
         raise
 
 
-def report_unknown(strange: Mapping[str, int], of: str) -> None:
+def report_unknown(examples: Mapping[str, int], owner: str) -> None:
     """Says how often labels occur that `of` does not know, and that no prediction of them can be right."""
-    if strange:
-        listed = ", ".join(f"{label} ({strange[label]:,})" for label in sorted(strange))
-        console.remark(f"counted as wrong, because {of} does not know these labels: {listed}")
+    if examples:
+        listed = ", ".join(f"{label} ({examples[label]:,})" for label in sorted(examples))
+        console.note(f"counted as wrong, because {owner} does not know these labels: {listed}")

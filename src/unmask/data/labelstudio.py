@@ -58,11 +58,9 @@ def read_tasks(source: str, rows: Sequence[Row], labelled: bool) -> tuple[list[R
         identity = {} if task.get("id") is None else {"id": task["id"]}
         records.append((line, {**task["data"], **identity, **said}))
     if several:
-        console.remark(
-            f"{source}: {several:,} tasks have several annotations; the first not cancelled is taken"
-        )
+        console.note(f"{source}: {several:,} tasks have several annotations; the first not cancelled is taken")
     if bare and labelled:
-        console.remark(f"{source}: {bare:,} tasks left out, nobody has annotated them")
+        console.note(f"{source}: {bare:,} tasks left out, nobody has annotated them")
     if labelled:
         _fill(records, names)
     return records, tuple(names)
@@ -124,9 +122,7 @@ def _minimal(source: str, rows: Sequence[Row]) -> tuple[list[Row], tuple[str, ..
         where = f"{source}, line {line:,}"
         records.append((line, {key: _plain(row[key], where) for key in keys if key not in ABOUT}))
     if repeated:
-        console.remark(
-            f"{source}: {repeated:,} more annotations of the same tasks left out; the first is taken"
-        )
+        console.note(f"{source}: {repeated:,} more annotations of the same tasks left out; the first is taken")
     _fill(records, names)
     return records, tuple(names)
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from unmask.errors import UserError
 
-ALLOWED = "a file, a pandas or polars DataFrame, a split of a datasets.DatasetDict, or a list of dicts"
+SUPPORTED_SOURCES = "a file, a pandas or polars DataFrame, a split of a datasets.DatasetDict, or a list of dicts"
 
 
 @dataclass(frozen=True)
@@ -34,39 +34,39 @@ class Rows:
 Source = str | Path | Rows
 
 
-def source_of(given: Any, name: str) -> Source:
+def as_source(value: Any, name: str) -> Source:
     """A path as it is; anything that holds rows as `Rows` called `name`. Raises UserError for other things."""
-    if isinstance(given, str | Path | Rows):
-        return given
-    if isinstance(given, Mapping):
+    if isinstance(value, str | Path | Rows):
+        return value
+    if isinstance(value, Mapping):
         raise UserError(
             f"{name} cannot be read as rows",
-            given=f"{type(given).__name__} with the keys {', '.join(map(str, list(given)[:8]))}",
-            allowed=ALLOWED,
+            given=f"{type(value).__name__} with the keys {', '.join(map(str, list(value)[:8]))}",
+            allowed=SUPPORTED_SOURCES,
         )
-    if hasattr(given, "to_dicts"):
-        records = given.to_dicts()
-    elif hasattr(given, "to_dict") and hasattr(given, "columns"):
-        records = given.to_dict("records")
-    elif isinstance(given, Iterable):
-        records = given
+    if hasattr(value, "to_dicts"):
+        records = value.to_dicts()
+    elif hasattr(value, "to_dict") and hasattr(value, "columns"):
+        records = value.to_dict("records")
+    elif isinstance(value, Iterable):
+        records = value
     else:
-        raise UserError(f"{name} cannot be read as rows", given=type(given).__name__, allowed=ALLOWED)
-    classes = class_names(getattr(given, "features", None))
+        raise UserError(f"{name} cannot be read as rows", given=type(value).__name__, allowed=SUPPORTED_SOURCES)
+    classes = label_names(getattr(value, "features", None))
     rows = []
     for number, record in enumerate(records, 1):
         if not isinstance(record, Mapping):
             what = f"{name}, row {number:,} is not a mapping of columns to values"
             raise UserError(what, given=type(record).__name__, allowed='{"text": "...", "label": "..."}')
-        rows.append(plain_row(record, classes))
+        rows.append(to_plain_row(record, classes))
     if not rows:
         raise UserError(f"{name} holds no rows")
     return Rows(rows, name)
 
 
-def plain_row(record: Mapping[Any, Any], classes: Mapping[str, list[str]]) -> dict[str, Any]:
+def to_plain_row(record: Mapping[Any, Any], classes: Mapping[str, list[str]]) -> dict[str, Any]:
     """A record as JSON would have it, with the names of its classes in place of their numbers."""
-    row = {str(column): plain(value) for column, value in record.items()}
+    row = {str(column): to_plain(value) for column, value in record.items()}
     for column, names in classes.items():
         if column in row:
             row[column] = _named(row[column], names)
@@ -82,7 +82,7 @@ def _named(value: Any, names: list[str]) -> Any:
     return value
 
 
-def class_names(features: Any) -> dict[str, list[str]]:
+def label_names(features: Any) -> dict[str, list[str]]:
     """column -> names of its classes, of `Dataset.features` or the same written as JSON into a Parquet file."""
     found = {}
     for column, feature in features.items() if isinstance(features, Mapping) else ():
@@ -97,16 +97,16 @@ def _part(feature: Any, name: str) -> Any:
     return feature.get(name) if isinstance(feature, Mapping) else getattr(feature, name, None)
 
 
-def plain(value: Any) -> Any:
+def to_plain(value: Any) -> Any:
     """A value of any library as JSON would have it: missing ones are None, what JSON has no form for is text."""
     if value is None or isinstance(value, str | bool):
         return value
     if isinstance(value, Mapping):
-        return {str(key): plain(one) for key, one in value.items()}
+        return {str(key): to_plain(one) for key, one in value.items()}
     if hasattr(value, "tolist"):  # numpy arrays and scalars
         value = value.tolist()
     if isinstance(value, list | tuple):
-        return [plain(one) for one in value]
+        return [to_plain(one) for one in value]
     if isinstance(value, str | bool):
         return value
     if isinstance(value, Integral):

@@ -202,9 +202,7 @@ def _client(settings: Settings) -> Any:
         if settings.certificates or settings.client_certificate:
             path = settings.certificates
             folder = path is not None and Path(path).is_dir()
-            context = ssl.create_default_context(
-                cafile=None if folder else path, capath=path if folder else None
-            )
+            context = ssl.create_default_context(cafile=None if folder else path, capath=path if folder else None)
             if settings.client_certificate:
                 context.load_cert_chain(settings.client_certificate)
             options["verify"] = context
@@ -222,9 +220,7 @@ def _client(settings: Settings) -> Any:
     return client
 
 
-def _fetch_from(
-    client: Any, kind: str, place: str, archive: Archive, target: Path, progress: Progress
-) -> str | None:
+def _fetch_from(client: Any, kind: str, place: str, archive: Archive, target: Path, progress: Progress) -> str | None:
     """Look in one place and download from it; what went wrong, or None."""
     from unearth import PackageFinder
 

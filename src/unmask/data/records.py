@@ -23,12 +23,12 @@ from unmask.data.memory import Rows, Source
 from unmask.data.textfiles import (
     STDIN,
     Faults,
-    bare_suffix,
-    name_of,
+    display_name,
+    inner_suffix,
     open_bytes,
     open_text,
     read_objects,
-    shortened,
+    shorten_path,
 )
 from unmask.errors import UserError
 
@@ -43,11 +43,9 @@ BY_NAME: dict[str, Format] = {
     ".json": "json",
     ".parquet": "parquet",
     ".txt": "txt",
-    **dict.fromkeys(
-        (".conll", ".conllu", ".conllup", ".conll03", ".bio", ".iob", ".iob2", ".bioes", ".bmes"), "conll"
-    ),
+    **dict.fromkeys((".conll", ".conllu", ".conllup", ".conll03", ".bio", ".iob", ".iob2", ".bioes", ".bmes"), "conll"),
 }
-WHAT: dict[Format, str] = {
+DESCRIPTIONS: dict[Format, str] = {
     "csv": "a CSV table",
     "tsv": "a table separated by tabs",
     "jsonl": "JSON lines",
@@ -57,7 +55,7 @@ WHAT: dict[Format, str] = {
     "txt": "plain text, one a line",
     "conll": "CoNLL",
 }
-LONG = 4000  # characters: more than these may be more than what was looked at
+LONG_LINE = 4000  # characters: more than these may be more than what was looked at
 DELIMITERS = ",\t;"  # the first is also what a header without any of them is read with
 
 
@@ -86,7 +84,7 @@ def read_records(
     labelled: what nobody has annotated is left out, where the format says so. Faults: rows that cannot be read.
     Raises UserError where there is no row, and for a format that has no rows (CoNLL).
     """
-    name = name_of(source)
+    name = display_name(source)
     if isinstance(source, Rows):
         rows = list(enumerate(source.rows, 1))
     elif format == "conll":
@@ -99,15 +97,13 @@ def read_records(
         raise UserError(
             f"{name} holds no rows",
             left_out=faults.count or None,
-            the_first=faults.first and faults.first.what,
+            the_first=faults.first and faults.first.message,
         )
     if format == "label-studio" or (format in ("json", "jsonl") and labelstudio.is_export(rows[0][1])):
-        console.remark(f"{name}: {WHAT['label-studio']}, {len(rows):,} entries")
+        console.note(f"{name}: {DESCRIPTIONS['label-studio']}, {len(rows):,} entries")
         rows, annotated = labelstudio.read_tasks(name, rows, labelled)
         if not rows:
-            raise UserError(
-                f"{name} holds no annotated task", to_do="export tasks that somebody has annotated"
-            )
+            raise UserError(f"{name} holds no annotated task", to_do="export tasks that somebody has annotated")
         return Records(rows, annotated)
     return Records(rows)
 
@@ -129,9 +125,7 @@ def _rows(
             if text.strip():
                 yield line, {"text": text}
     else:
-        table = (
-            read_rows(path, faults, encoding, "tsv") if format == "tsv" else _csv_rows(path, faults, encoding)
-        )
+        table = read_rows(path, faults, encoding, "tsv") if format == "tsv" else _csv_rows(path, faults, encoding)
         header: list[str] = []
         for line, row in table:
             if header:
@@ -140,52 +134,50 @@ def _rows(
                 header = _checked_header(path, line, row)
 
 
-def format_of(
-    source: Source, asked: FormatOrAuto = "auto", encoding: str | None = None, plain: Format = "txt"
+def detect_format(
+    source: Source, format: FormatOrAuto = "auto", encoding: str | None = None, plain: Format = "txt"
 ) -> Format | None:
     """The kind of a file: as asked, else by its content and name; None for rows in memory.
 
     plain: what a file is whose name and content tell nothing. Says what was found where the name does not tell it.
     Raises UserError for a format that there is not.
     """
-    if asked != "auto" and asked not in get_args(Format):
-        raise UserError(f"there is no format {asked!r}", allowed=", ".join(get_args(FormatOrAuto)))
+    if format != "auto" and format not in get_args(Format):
+        raise UserError(f"there is no format {format!r}", allowed=", ".join(get_args(FormatOrAuto)))
     if isinstance(source, Rows):
         return None
-    if asked != "auto":
-        return asked
-    named = by_name(source)
+    if format != "auto":
+        return format
+    named = format_by_name(source)
     if plain == "conll" and named in ("txt", "tsv", "csv"):
         named = None  # CoNLL is called so, too
-    found = _by_content(source, named, encoding, tables=plain != "conll")
+    found = _format_by_content(source, named, encoding, tables=plain != "conll")
     if found is not None and found != named:
         if str(source) != STDIN or found != "jsonl":  # objects from a pipe need no saying
-            console.remark(f"{name_of(source)}: read as {WHAT[found]} (to change: --data-format)")
+            console.note(f"{display_name(source)}: read as {DESCRIPTIONS[found]} (to change: --data-format)")
         return found
     return named or plain
 
 
-def by_name(source: Source) -> Format | None:
+def format_by_name(source: Source) -> Format | None:
     """The kind that the name of a file tells."""
-    return None if isinstance(source, Rows) else BY_NAME.get(bare_suffix(source))
+    return None if isinstance(source, Rows) else BY_NAME.get(inner_suffix(source))
 
 
-def _by_content(
-    source: str | Path, named: Format | None, encoding: str | None, tables: bool
-) -> Format | None:
+def _format_by_content(source: str | Path, named: Format | None, encoding: str | None, tables: bool) -> Format | None:
     """What the first bytes of a file show; None where that is nothing, or nothing can be looked at."""
     head = _head(source)
     if head.startswith(parquet.MAGIC):
         return "parquet"
     if not head or named in ("csv", "tsv", "conll", "parquet"):
         return None
-    text = encodings.opening(head, encoding).lstrip()
+    text = encodings.detect_encoding(head, encoding).lstrip()
     line, end, _ = text.partition("\n")
     if text.startswith("["):
         return "json" if text[1:].lstrip()[:1] in ("{", "]") else None
     if text.startswith("{"):
         # of a long first line, or of standard input, only the beginning may be there
-        begun = not end and (str(source) == STDIN or len(line) > LONG)
+        begun = not end and (str(source) == STDIN or len(line) > LONG_LINE)
         return "jsonl" if begun or _is_object(line) else None
     return _table(line) if tables and named in (None, "txt") else None
 
@@ -218,14 +210,14 @@ def _head(path: str | Path) -> bytes:
         return b""
     try:
         with ExitStack() as stack:
-            return open_bytes(str(path), stack).peek(encodings.SAMPLE)[: encodings.SAMPLE]
+            return open_bytes(str(path), stack).peek(encodings.SAMPLE_BYTES)[: encodings.SAMPLE_BYTES]
     except (EOFError, OSError):
         return b""  # whoever reads it says what is wrong
 
 
 def starts_with_bracket(path: str | Path, encoding: str | None) -> bool:
     """Whether a file begins as a JSON array does."""
-    return encodings.opening(_head(path), encoding).lstrip().startswith("[")
+    return encodings.detect_encoding(_head(path), encoding).lstrip().startswith("[")
 
 
 def _checked_header(path: str | Path, line: int, row: Sequence[str]) -> list[str]:
@@ -233,7 +225,7 @@ def _checked_header(path: str | Path, line: int, row: Sequence[str]) -> list[str
     twice = [name for name, times in Counter(header).items() if times > 1 and name]
     if twice:
         raise UserError(
-            f"{name_of(path)}, line {line:,}: two columns are called {twice[0]!r}",
+            f"{display_name(path)}, line {line:,}: two columns are called {twice[0]!r}",
             columns_found=", ".join(header),
             to_do="give every column a name of its own",
         )
@@ -248,16 +240,16 @@ def _csv_rows(path: str | Path, faults: Faults, encoding: str | None) -> Iterato
         return
     delimiter = max(DELIMITERS, key="".join(first[1].split('"')[::2]).count)
     width = 0
-    for line, fields in csv_records(name_of(path), itertools.chain([first], lines), delimiter, faults):
+    for line, fields in csv_records(display_name(path), itertools.chain([first], lines), delimiter, faults):
         width = width or len(fields)
         if len(fields) == width:
             yield line, fields
             continue
         found = "1 field" if len(fields) == 1 else f"{len(fields)} fields"
-        faults.found(
+        faults.record(
             UserError(
-                f"{name_of(path)}, line {line:,} has {found}, the header has {width}",
-                given=shortened(delimiter.join(fields)),
+                f"{display_name(path)}, line {line:,} has {found}, the header has {width}",
+                given=shorten_path(delimiter.join(fields)),
                 allowed="as many fields in every row; a field that holds the separator stands in quotes",
             )
         )

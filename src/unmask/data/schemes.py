@@ -16,7 +16,7 @@ SchemeName = Literal["BIO", "IOB1", "BIOES", "plain"]
 SCHEMES: tuple[SchemeName, ...] = get_args(SchemeName)
 
 OUTSIDE = "O"
-BARE = "chunk"  # the label of tags that are letters only, such as B M E S of Chinese segmentation
+UNPREFIXED = "chunk"  # the label of tags that are letters only, such as B M E S of Chinese segmentation
 
 Tag = tuple[str, str]  # (B, I, E, S or O; label)
 Chunk = tuple[int, int, str]
@@ -26,7 +26,7 @@ _ALLOWED: dict[SchemeName, str] = {"BIO": "BI", "IOB1": "BI", "BIOES": "BIES"}
 _OUT: Tag = (OUTSIDE, "")
 
 
-def checked(scheme: str) -> SchemeName:
+def check_scheme(scheme: str) -> SchemeName:
     """Raises UserError for a name that is no scheme."""
     for name in SCHEMES:
         if name == scheme:
@@ -42,11 +42,11 @@ def _read(tag: str, bare: bool) -> Tag | None:
     if letter is None:
         return None
     if bare:
-        return (letter, BARE) if len(tag) == 1 else None
+        return (letter, UNPREFIXED) if len(tag) == 1 else None
     return (letter, tag[2:]) if len(tag) > 2 and tag[1] in "-_" else None
 
 
-def vocabulary(tags: Iterable[str], scheme: SchemeName) -> dict[str, Tag | None]:
+def scheme_tags(tags: Iterable[str], scheme: SchemeName) -> dict[str, Tag | None]:
     """Each tag as letter and label, None for those outside the scheme. In `plain` every tag is (S, tag)."""
     distinct = sorted(set(tags))
     if scheme == "plain":
@@ -56,14 +56,12 @@ def vocabulary(tags: Iterable[str], scheme: SchemeName) -> dict[str, Tag | None]
     allowed = _ALLOWED[scheme] + OUTSIDE
     # Letters that stand for others belong to BIOES alone: M-x in BIO is outside
     return {
-        tag: one
-        if one is not None and one[0] in allowed and (scheme == "BIOES" or tag[0] in allowed)
-        else None
+        tag: one if one is not None and one[0] in allowed and (scheme == "BIOES" or tag[0] in allowed) else None
         for tag, one in read.items()
     }
 
 
-def find_scheme(sentences: Sequence[Sequence[str]]) -> SchemeName:
+def detect_scheme(sentences: Sequence[Sequence[str]]) -> SchemeName:
     """The scheme in which nearly all tags of the sentences make sense.
 
     `plain` where most tags have no letter and label (or, being letters only, any has not). Else BIOES where
@@ -149,6 +147,6 @@ def write_tags(tokens: int, found: Iterable[Chunk], scheme: SchemeName) -> list[
     return tags
 
 
-def labels_of(read: Mapping[str, Tag | None]) -> list[str]:
+def labels_in(read: Mapping[str, Tag | None]) -> list[str]:
     """The labels of a `vocabulary`, sorted."""
     return sorted({one[1] for one in read.values() if one is not None and one[0] != OUTSIDE})

@@ -15,7 +15,7 @@ from unmask.data import schemes
 from unmask.data.schemes import SchemeName
 from unmask.data.tables import Example, Span
 from unmask.data.textfiles import Faults
-from unmask.errors import UserError, closest
+from unmask.errors import UserError, suggest
 
 SHOWN = 16
 # Every one of these is a word of its own to BERT, so that a token can end before or after it without a blank.
@@ -33,7 +33,7 @@ _ALONE = re.compile(
 
 
 @dataclass(frozen=True)
-class Tagged:
+class TaggedSentences:
     """What a file of tagged sentences holds. `labels` are sorted; in `plain` they are the tags themselves."""
 
     examples: list[Example]
@@ -59,16 +59,16 @@ class Sentence:
     untagged: bool = False  # CoNLL-U before anybody tagged it has _ for a tag
 
 
-def tagged_of(
+def read_sentences(
     source: str, sentences: list[Sentence], asked: SchemeName | None, faults: Faults, has_tags: bool
-) -> Tagged:
+) -> TaggedSentences:
     """The sentences as examples, in the scheme asked for or found."""
     with_tags = [sentence for sentence in sentences if has_tags and not sentence.untagged]
     if not with_tags:
         examples = [_example(source, sentence, None) for sentence in sentences]
-        return Tagged(examples, asked or "BIO", [], sum(len(s.tokens) for s in sentences), 0, faults.count)
-    scheme = asked or schemes.find_scheme([sentence.tags for sentence in with_tags])
-    read = schemes.vocabulary(chain.from_iterable(s.tags for s in with_tags), scheme)
+        return TaggedSentences(examples, asked or "BIO", [], sum(len(s.tokens) for s in sentences), 0, faults.count)
+    scheme = asked or schemes.detect_scheme([sentence.tags for sentence in with_tags])
+    read = schemes.scheme_tags(chain.from_iterable(s.tags for s in with_tags), scheme)
     strange = {tag for tag, one in read.items() if one is None}
     kept, disorder, first = [], 0, None
     for sentence in sentences:
@@ -76,7 +76,7 @@ def tagged_of(
             kept.append(_example(source, sentence, None))
             continue
         if strange and not strange.isdisjoint(sentence.tags):
-            faults.found(_outside(source, sentence, strange, scheme, list(read)))
+            faults.record(_outside(source, sentence, strange, scheme, list(read)))
             continue
         tags = [one for tag in sentence.tags if (one := read[tag]) is not None]
         for place in schemes.out_of_order(tags, scheme):
@@ -88,36 +88,32 @@ def tagged_of(
             else _example(source, sentence, schemes.chunks(tags))
         )
     if not kept:
-        raise UserError(
-            f"{source} holds no sentence that can be used", the_first=faults.first and faults.first.what
-        )
+        raise UserError(f"{source} holds no sentence that can be used", the_first=faults.first and faults.first.message)
     if disorder:
-        console.remark(
+        console.note(
             f"{source}: {disorder:,} tags break the rules of {scheme} and are read as conlleval does"
             f" (the first: {first})"
         )
     tokens = sum(len(example.tokens or ()) for example in kept)
     labels = sorted({span.label for example in kept for span in example.spans or ()})
-    return Tagged(kept, scheme, labels, tokens, disorder, faults.count)
+    return TaggedSentences(kept, scheme, labels, tokens, disorder, faults.count)
 
 
-def _outside(
-    source: str, sentence: Sentence, strange: set[str], scheme: SchemeName, tags: Sequence[str]
-) -> UserError:
+def _outside(source: str, sentence: Sentence, strange: set[str], scheme: SchemeName, tags: Sequence[str]) -> UserError:
     place = next(i for i, tag in enumerate(sentence.tags) if tag in strange)
     tag, known = sentence.tags[place], [tag for tag in tags if tag not in strange]
     return UserError(
         f"{source}, line {sentence.lines[place]:,}: the tag {tag!r} is outside the scheme {scheme}",
         given=f"token {sentence.tokens[place]!r}",
-        did_you_mean=_meant(tag, known),
-        allowed=listed(known),
+        did_you_mean=_suggest(tag, known),
+        allowed=join_names(known),
         to_read_every_tag_as_it_is="--scheme plain",
     )
 
 
-def _meant(tag: str, known: Sequence[str]) -> str | None:
+def _suggest(tag: str, known: Sequence[str]) -> str | None:
     capital = tag[:1].upper() + tag[1:]
-    return schemes.OUTSIDE if tag in ("o", "0") else capital if capital in known else closest(tag, known)
+    return schemes.OUTSIDE if tag in ("o", "0") else capital if capital in known else suggest(tag, known)
 
 
 def _disorder(sentence: Sentence, place: int) -> str:
@@ -127,12 +123,12 @@ def _disorder(sentence: Sentence, place: int) -> str:
     return f"line {sentence.lines[place]:,}: {sentence.tags[place]} {before}"
 
 
-def listed(values: Sequence[str]) -> str:
+def join_names(values: Sequence[str]) -> str:
     return ", ".join(values[:SHOWN]) + (", ..." if len(values) > SHOWN else "")
 
 
 def _example(source: str, sentence: Sentence, chunks: Iterable[tuple[int, int, str]] | None) -> Example:
-    text, bounds = join(sentence.tokens)
+    text, bounds = join_tokens(sentence.tokens)
     spans = None
     if chunks is not None:
         spans = tuple(Span(bounds[i][0], bounds[j - 1][1], label) for i, j, label in chunks)
@@ -148,7 +144,7 @@ def _example(source: str, sentence: Sentence, chunks: Iterable[tuple[int, int, s
     )
 
 
-def join(tokens: Sequence[str]) -> tuple[str, list[tuple[int, int]]]:
+def join_tokens(tokens: Sequence[str]) -> tuple[str, list[tuple[int, int]]]:
     """The tokens as one text, and the bounds of each in it.
 
     A blank stands between two tokens, save where both touch with a Chinese character or punctuation mark

@@ -29,7 +29,7 @@ TOKENIZER = "tokenizer.json"
 COUNTS = "counts.npy"
 LEXICON = "lexicon.txt"
 ARRAYS = ("tokens", "flags", "documents")
-OURS = (COUNTS, TOKENIZER, LEXICON, "tokenizer_config.json", "special_tokens_map.json", "vocab.txt")
+OWN_FILES = (COUNTS, TOKENIZER, LEXICON, "tokenizer_config.json", "special_tokens_map.json", "vocab.txt")
 REBUILD = "run the same `unmask corpus build` command again: what is damaged is made anew"
 
 
@@ -37,17 +37,17 @@ def array_file(shard: int, array: str) -> str:
     return f"shard-{shard:05d}.{array}.npy"
 
 
-def is_ours(path: Path) -> bool:
+def is_own(path: Path) -> bool:
     """Whether a file in a corpus folder was written by us (or is what a killed run left half written)."""
     name = path.name
     if name.startswith(".") and name.endswith(".tmp"):
         name = name[1:]
-    return name.startswith(("shard-", "manifest.", *OURS))
+    return name.startswith(("shard-", "manifest.", *OWN_FILES))
 
 
 def is_left_over(path: Path) -> bool:
     """Whether it is a file that a killed run left half written."""
-    return path.name.startswith(".") and path.name.endswith(".tmp") and is_ours(path)
+    return path.name.startswith(".") and path.name.endswith(".tmp") and is_own(path)
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
@@ -57,9 +57,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         raise UserError(f"{folder} does not exist", to_build_a_corpus=build)
     if not (folder / MANIFEST).exists():
         if (folder / PARTIAL).exists():
-            raise UserError(
-                f"{folder} is not finished", to_do="run the same `unmask corpus build` command again"
-            )
+            raise UserError(f"{folder} is not finished", to_do="run the same `unmask corpus build` command again")
         build = build.replace("FILES...", str(folder))
         raise UserError(f"{folder} is not a built corpus: it has no {MANIFEST}", to_build_one_of_text=build)
     manifest = files.read_json(folder / MANIFEST)
@@ -78,7 +76,7 @@ def files_of(manifest: Mapping[str, Any]) -> list[dict[str, Any]]:
     return [*manifest["files"], *(entry for shard in manifest["shards"] for entry in shard["files"])]
 
 
-def problem(folder: Path, entry: Mapping[str, Any], check: bool) -> UserError | None:
+def find_problem(folder: Path, entry: Mapping[str, Any], check: bool) -> UserError | None:
     """What is wrong with a file of a corpus, or None."""
     path = folder / entry["name"]
     if not path.is_file():
@@ -115,5 +113,5 @@ def save(path: Path, array: npt.NDArray[Any]) -> None:
             raise error if error.errno else OSError(errno.ENOSPC, str(error)) from error
 
 
-def described(path: Path) -> dict[str, Any]:
+def describe_file(path: Path) -> dict[str, Any]:
     return {"name": path.name, "bytes": path.stat().st_size, "sha256": files.sha256(path)}

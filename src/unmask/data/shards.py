@@ -19,8 +19,8 @@ from unmask.data.shardfiles import (
     WORD_START,
     array_file,
     files_of,
+    find_problem,
     load,
-    problem,
     read_manifest,
 )
 from unmask.data.shardwriter import SHARD_TOKENS, write
@@ -49,7 +49,7 @@ class Shards:
         self.folder, self.manifest = folder, manifest
         self.documents: int = manifest["documents"]
         self.tokens: int = manifest["tokens"]
-        self.vocabulary: int = manifest["vocabulary"]
+        self.vocab_size: int = manifest["vocabulary"]
         self.sources: list[str] = [source["name"] for source in manifest["sources"]]
         self._starts = np.cumsum([0, *(shard["documents"] for shard in manifest["shards"])])
         self._opened: dict[int, _Arrays] = {}
@@ -64,7 +64,7 @@ class Shards:
         folder = Path(folder)
         manifest = read_manifest(folder)
         for entry in files_of(manifest):
-            wrong = problem(folder, entry, check)
+            wrong = find_problem(folder, entry, check)
             if wrong is not None:
                 raise wrong
         return cls(folder, manifest)
@@ -72,7 +72,7 @@ class Shards:
     def __repr__(self) -> str:
         return (
             f"Shards({str(self.folder)!r}: {self.documents:,} documents, {self.tokens:,} tokens, "
-            f"{self.vocabulary:,} pieces, {len(self.sources):,} sources)"
+            f"{self.vocab_size:,} pieces, {len(self.sources):,} sources)"
         )
 
     def __len__(self) -> int:
@@ -88,23 +88,21 @@ class Shards:
         return files.sha256(self.folder / MANIFEST)
 
     @cached_property
-    def piece_counts(self) -> Ids:
+    def token_counts(self) -> Ids:
         """How often each piece occurs. (vocabulary,) int64"""
         return load(self.folder / COUNTS)
 
     @cached_property
     def document_lengths(self) -> Ids:
         """Tokens in each document. (documents,) int64"""
-        return np.concatenate(
-            [self._shard(number).documents[:, 0] for number in range(len(self._starts) - 1)]
-        )
+        return np.concatenate([self._shard(number).documents[:, 0] for number in range(len(self._starts) - 1)])
 
     def unigram_entropy(self) -> float:
         """-sum p ln p over the pieces, in nats per token: the loss of always guessing by frequency."""
-        share = self.piece_counts[self.piece_counts > 0] / self.tokens
+        share = self.token_counts[self.token_counts > 0] / self.tokens
         return float(-(share * np.log(share)).sum())
 
-    def slice(self, document: int, start: int, stop: int) -> tuple[Ids, Flags]:
+    def read(self, document: int, start: int, stop: int) -> tuple[Ids, Flags]:
         """Tokens start to stop of a document: ids int64 and flags uint8, both (stop - start,).
 
         Raises IndexError for a document or places that are not there.
@@ -116,7 +114,7 @@ class Shards:
         part = slice(begin + start, begin + stop)
         return shard.tokens[part].astype(np.int64), shard.flags[part].copy()
 
-    def take(self, documents: Ids, starts: Ids, stops: Ids) -> tuple[Ids, Flags]:
+    def read_many(self, documents: Ids, starts: Ids, stops: Ids) -> tuple[Ids, Flags]:
         """Tokens start to stop of each document, one after another: as `slice`, but all in a few operations.
 
         Raises IndexError for documents or places that are not there.
@@ -135,36 +133,36 @@ class Shards:
             ids[places], flags[places] = shard.tokens[source], shard.flags[source]
         return ids, flags
 
-    def source_of(self, document: int) -> str:
+    def source(self, document: int) -> str:
         """The name of the file that the document came from."""
         shard, row = self._place(document)
         return self.sources[int(shard.documents[row, 1])]
 
-    def number_of(self, document: int) -> int:
+    def number(self, document: int) -> int:
         """The place of the document among the documents of its source, from 0."""
         shard, row = self._place(document)
         return int(shard.documents[row, 2])
 
-    def statistics(self, pieces: int = 20) -> dict[str, Any]:
+    def statistics(self, tokens: int = 20) -> dict[str, Any]:
         """What `unmask corpus stats` shows: totals, length quartiles, sources, entropy, frequent pieces."""
-        unknown_id = self.tokenizer.unknown_id
-        unknown = 0 if unknown_id is None else int(self.piece_counts[unknown_id])
-        frequent = np.argsort(-self.piece_counts, kind="stable")[:pieces]
+        unknown_id = self.tokenizer.unk_token_id
+        unknown = 0 if unknown_id is None else int(self.token_counts[unknown_id])
+        frequent = np.argsort(-self.token_counts, kind="stable")[:tokens]
         quartiles = np.quantile(self.document_lengths, [0, 0.25, 0.5, 0.75, 1])
         return {
             **{key: self.manifest[key] for key in ("documents", "tokens", "characters", "bytes", "left_out")},
-            "vocabulary": self.vocabulary,
+            "vocabulary": self.vocab_size,
             "tokens_per_document": dict(
                 zip(("least", "quarter", "half", "three_quarters", "most"), quartiles.tolist(), strict=True)
             ),
             "characters_per_token": self.manifest["characters"] / self.tokens,
             "unigram_entropy": self.unigram_entropy(),
-            "uniform_entropy": float(np.log(self.vocabulary)),
+            "uniform_entropy": float(np.log(self.vocab_size)),
             "unknown_rate": unknown / self.tokens,
             "frequent": [
-                {"piece": self.tokenizer.piece_of(int(piece)), "count": int(self.piece_counts[piece])}
+                {"piece": self.tokenizer.id_to_token(int(piece)), "count": int(self.token_counts[piece])}
                 for piece in frequent
-                if self.piece_counts[piece]
+                if self.token_counts[piece]
             ],
             "sources": self.manifest["sources"],
             "sha256": self.sha256,
@@ -178,9 +176,7 @@ class Shards:
 
     def _shard(self, number: int) -> _Arrays:
         if number not in self._opened:
-            tokens, flags, documents = (
-                load(self.folder / array_file(number, name), map=True) for name in ARRAYS
-            )
+            tokens, flags, documents = (load(self.folder / array_file(number, name), map=True) for name in ARRAYS)
             ends = np.concatenate([[0], np.cumsum(documents[:, 0])])
             self._opened[number] = _Arrays(tokens, flags, documents, ends)
         return self._opened[number]

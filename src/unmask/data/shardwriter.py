@@ -23,15 +23,15 @@ from unmask.data.shardfiles import (
     PARTIAL,
     TOKENIZER,
     array_file,
-    described,
+    describe_file,
+    find_problem,
     is_left_over,
-    is_ours,
+    is_own,
     load,
-    problem,
     save,
 )
 from unmask.errors import UserError
-from unmask.text.lexicon import Lexicon, Words, described_words
+from unmask.text.lexicon import Lexicon, Words, describe_words
 from unmask.text.tokenizer import Tokenizer
 
 SHARD_TOKENS = 2**24  # a shard is full when it holds so many; 48 MiB as uint16 and flags
@@ -39,7 +39,7 @@ BATCH_DOCUMENTS = 1000
 BATCH_CHARACTERS = 2**22  # a longer document is tokenised in parts of at most this
 CONTEXT = 200  # characters around a cut that tell whether a sentence starts there
 
-Pieces = tuple[npt.NDArray[Any], npt.NDArray[np.uint8]]
+EncodedDocument = tuple[npt.NDArray[Any], npt.NDArray[np.uint8]]
 
 
 def write(
@@ -53,14 +53,14 @@ def write(
 ) -> None:
     """Make `out` the corpus of `documents`, or finish it where it was begun. See unmask.data.shards.build."""
     if words is not None:
-        settings = {**settings, "words": described_words(words)}
+        settings = {**settings, "words": describe_words(words)}
     settings = json.loads(json.dumps({"tokenizer": tokenizer.sha256, **settings}))
     writer = _Writer(out, tokenizer, settings, progress, restart)
     stream = iter(documents)
     if not writer.resume(stream):
         if isinstance(words, Lexicon):
             words.save(out / LEXICON)
-        for document, pieces in _tokenised(stream, tokenizer, words):
+        for document, pieces in _tokenize(stream, tokenizer, words):
             writer.add(document, pieces)
         writer.finish()
 
@@ -72,7 +72,7 @@ class _Pending:
         self.tokens: list[npt.NDArray[Any]] = []
         self.flags: list[npt.NDArray[np.uint8]] = []
         self.rows: list[tuple[int, int, int]] = []
-        self.size = self.given = self.characters = self.bytes = 0
+        self.size = self.num_given = self.characters = self.bytes = 0
         self.digest = hashlib.sha256()
 
     def note(self, document: Document) -> int:
@@ -80,7 +80,7 @@ class _Pending:
         data = document.text.encode()
         self.digest.update(f"{document.source}\0{document.number}\0{len(data)}\0".encode())
         self.digest.update(data)
-        self.given += 1
+        self.num_given += 1
         return len(data)
 
     def entry(self) -> dict[str, Any]:
@@ -90,7 +90,7 @@ class _Pending:
             "documents": len(self.rows),
             "characters": self.characters,
             "bytes": self.bytes,
-            "given": self.given,
+            "given": self.num_given,
             "input": self.digest.hexdigest(),
         }
 
@@ -102,11 +102,11 @@ class _Writer:
         self, out: Path, tokenizer: Tokenizer, settings: dict[str, Any], progress: Progress, restart: bool
     ) -> None:
         self.out, self.tokenizer, self.settings, self.progress = out, tokenizer, settings, progress
-        self.dtype = np.dtype(np.uint16 if tokenizer.vocabulary <= 2**16 else np.uint32)
+        self.dtype = np.dtype(np.uint16 if tokenizer.vocab_size <= 2**16 else np.uint32)
         self.sources: dict[str, int] = {}
         self.shards: list[dict[str, Any]] = []
         self.complete: dict[str, Any] | None = None
-        self.counts = np.zeros(tokenizer.vocabulary, np.int64)
+        self.counts = np.zeros(tokenizer.vocab_size, np.int64)
         self.per_source: list[list[int]] = []  # [documents, tokens] of each source
         self.pending = _Pending()
         if restart:
@@ -122,12 +122,12 @@ class _Writer:
             state = files.read_json(found)
             self._require_same(state)
             for shard in state["shards"]:
-                if any(problem(self.out, entry, check=True) for entry in shard["files"]):
+                if any(find_problem(self.out, entry, check=True) for entry in shard["files"]):
                     break
                 self.shards.append(shard)
             undamaged = len(self.shards) == len(state["shards"])
             if found.name == MANIFEST and undamaged:
-                undamaged = not any(problem(self.out, entry, check=True) for entry in state["files"])
+                undamaged = not any(find_problem(self.out, entry, check=True) for entry in state["files"])
                 self.complete = state if undamaged else None
         if self.complete is None:
             self._make_ready()
@@ -152,7 +152,7 @@ class _Writer:
         kept = {entry["name"] for shard in self.shards for entry in shard["files"]}
         for path in self.out.iterdir():
             unlisted = path.name.startswith("shard-") and path.name not in kept
-            if is_left_over(path) or (unlisted and is_ours(path)):
+            if is_left_over(path) or (unlisted and is_own(path)):
                 files.remove(path)
 
     def _record(self) -> None:
@@ -170,7 +170,7 @@ class _Writer:
             for document in islice(stream, shard["given"]):
                 self._source(document)
                 self.progress.advance(read.note(document))
-            if read.given != shard["given"] or read.digest.hexdigest() != shard["input"]:
+            if read.num_given != shard["given"] or read.digest.hexdigest() != shard["input"]:
                 first = sum(earlier["given"] for earlier in self.shards[:number])
                 among = f"among documents {first + 1:,} to {first + max(1, shard['given']):,} of the input"
                 raise _other(self.out, "it was made of other documents", among)
@@ -180,7 +180,7 @@ class _Writer:
             raise _other(self.out, "it was made of other documents", "there are more now")
         return self.complete is not None
 
-    def add(self, document: Document, pieces: Pieces) -> None:
+    def add(self, document: Document, pieces: EncodedDocument) -> None:
         """Raises UserError when the disk is full."""
         pending = self.pending
         size = pending.note(document)
@@ -204,12 +204,11 @@ class _Writer:
         if not self.shards:
             raise UserError(
                 "the documents hold no tokens: there is nothing to build a corpus of",
-                given=f"{self.pending.given:,} documents",
+                given=f"{self.pending.num_given:,} documents",
             )
         tail = self.pending.entry()
         totals = {
-            key: sum(shard[key] for shard in self.shards)
-            for key in ("documents", "tokens", "characters", "bytes")
+            key: sum(shard[key] for shard in self.shards) for key in ("documents", "tokens", "characters", "bytes")
         }
         save(self.out / COUNTS, self.counts)
         manifest = {
@@ -217,7 +216,7 @@ class _Writer:
             "kind": "corpus",
             **totals,
             "left_out": tail["given"] + sum(shard["given"] - shard["documents"] for shard in self.shards),
-            "vocabulary": self.tokenizer.vocabulary,
+            "vocabulary": self.tokenizer.vocab_size,
             "dtype": self.dtype.name,
             "settings": self.settings,
             "sources": [
@@ -225,7 +224,7 @@ class _Writer:
                 for name, (documents, tokens) in zip(self.sources, self.per_source, strict=True)
             ],
             "files": [
-                described(path) for name in (TOKENIZER, COUNTS, LEXICON) if (path := self.out / name).exists()
+                describe_file(path) for name in (TOKENIZER, COUNTS, LEXICON) if (path := self.out / name).exists()
             ],
             "shards": self.shards,
             "tail": tail,
@@ -249,7 +248,7 @@ class _Writer:
         for name, array in arrays.items():
             save(self.out / array_file(number, name), array)
         entry = pending.entry()
-        entry["files"] = [described(self.out / array_file(number, name)) for name in ARRAYS]
+        entry["files"] = [describe_file(self.out / array_file(number, name)) for name in ARRAYS]
         self.shards.append(entry)
         self._count(number)
         self._record()
@@ -273,7 +272,7 @@ def _remove_corpus(out: Path) -> None:
     """Remove an earlier corpus, and nothing else that may be in the folder."""
     if (out / MANIFEST).exists() or (out / PARTIAL).exists():
         for path in out.iterdir():
-            if is_ours(path):
+            if is_own(path):
                 files.remove(path)
 
 
@@ -289,7 +288,7 @@ def _other(out: Path, why: str, difference: str | None) -> UserError:
 def _require_empty(out: Path) -> None:
     if out.exists() and not out.is_dir():
         raise UserError(f"{out} is a file", allowed="a new or empty folder for --out")
-    others = [path.name for path in out.iterdir() if not is_ours(path)] if out.exists() else []
+    others = [path.name for path in out.iterdir() if not is_own(path)] if out.exists() else []
     if others:
         raise UserError(
             f"{out} is not empty and is not a corpus",
@@ -298,15 +297,15 @@ def _require_empty(out: Path) -> None:
         )
 
 
-def _tokenised(
+def _tokenize(
     documents: Iterator[Document], tokenizer: Tokenizer, words: Words | None
-) -> Iterator[tuple[Document, Pieces]]:
+) -> Iterator[tuple[Document, EncodedDocument]]:
     """Documents with their pieces. One batch is read and one is packed while another is being tokenised."""
     with ThreadPoolExecutor(1) as pool:
         before: list[Document] = []
         result = None
         for batch in _batches(documents):
-            following = pool.submit(_pieces, batch, tokenizer, words)
+            following = pool.submit(_encode_batch, batch, tokenizer, words)
             if result is not None:
                 yield from zip(before, result.result(), strict=True)
             before, result = batch, following
@@ -327,18 +326,18 @@ def _batches(documents: Iterable[Document]) -> Iterator[list[Document]]:
         yield batch
 
 
-def _pieces(batch: Sequence[Document], tokenizer: Tokenizer, words: Words | None) -> list[Pieces]:
-    if len(batch) == 1 and len(batch[0].text) > BATCH_CHARACTERS:
-        return [_pieces_of_long(batch[0].text, tokenizer, words)]
-    return tokenizer.pieces_of([document.text for document in batch], words)
+def _encode_batch(documents: Sequence[Document], tokenizer: Tokenizer, words: Words | None) -> list[EncodedDocument]:
+    if len(documents) == 1 and len(documents[0].text) > BATCH_CHARACTERS:
+        return [_encode_long(documents[0].text, tokenizer, words)]
+    return tokenizer.encode_texts([document.text for document in documents], words)
 
 
-def _pieces_of_long(text: str, tokenizer: Tokenizer, words: Words | None) -> Pieces:
+def _encode_long(text: str, tokenizer: Tokenizer, words: Words | None) -> EncodedDocument:
     """The same pieces as of the whole text, in the memory that one part and the pieces need."""
     ids, flags, tail = [], [], ""
     for part in _parts(text):
         texts = [part, tail, tail + part[:CONTEXT]]
-        (new, new_flags), (before, _), (_, around) = tokenizer.pieces_of(texts, words)
+        (new, new_flags), (before, _), (_, around) = tokenizer.encode_texts(texts, words)
         if len(new) and len(around) > len(before) > 0:
             new_flags[0] = around[len(before)]  # whether a sentence starts depends on what stands before
         ids.append(new)

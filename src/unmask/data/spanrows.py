@@ -10,16 +10,16 @@ from itertools import pairwise
 from typing import Any, TypeVar
 
 from unmask import console
-from unmask.data.columns import SPANS, Chosen, Columns, choose
+from unmask.data.columns import SPANS, ColumnChoice, Columns, choose_columns
 from unmask.data.records import Records
-from unmask.data.sentences import Tagged
+from unmask.data.sentences import TaggedSentences
 from unmask.data.tables import Example, Span
 from unmask.data.textfiles import Faults
 from unmask.errors import UserError
 from unmask.metrics import Entity
 
 STARTS = ("start", "start_offset")
-STOPS = ("stop", "end", "end_offset")
+ENDS = ("stop", "end", "end_offset")
 NAMES = ("label", "type", "tag")
 FORMS = '[{"start": 0, "stop": 4, "label": "PER"}, ...] or [[0, 4, "PER"], ...]; stop is exclusive'
 SHOWN = 3  # lines shown where spans were left out
@@ -30,20 +30,20 @@ E = TypeVar("E", bound=Entity)
 
 def overlapping(spans: Iterable[E]) -> tuple[E, E] | None:
     """The first two spans that have a character in common, in the order of their starts; None where all are apart."""
-    ordered = sorted(spans, key=lambda span: (span.start, -span.stop, span.label))
-    return next((pair for pair in pairwise(ordered) if pair[1].start < pair[0].stop), None)
+    ordered = sorted(spans, key=lambda span: (span.start, -span.end, span.label))
+    return next((pair for pair in pairwise(ordered) if pair[1].start < pair[0].end), None)
 
 
-def outermost(spans: Iterable[E]) -> tuple[E, ...]:
+def keep_outermost(spans: Iterable[E]) -> tuple[E, ...]:
     """The spans without those that overlap one before them; of several at one start the longest stays."""
     kept: list[E] = []
-    for span in sorted(spans, key=lambda span: (span.start, -span.stop, span.label)):
-        if not kept or span.start >= kept[-1].stop:
+    for span in sorted(spans, key=lambda span: (span.start, -span.end, span.label)):
+        if not kept or span.start >= kept[-1].end:
             kept.append(span)
     return tuple(kept)
 
 
-class _LeftOut:
+class _Skipped:
     """Spans that cannot stand beside the others: counted, the first few with their lines."""
 
     def __init__(self) -> None:
@@ -62,7 +62,7 @@ def read_span_rows(
     require_tags: bool = False,
     columns: Columns | None = None,
     nested: bool = False,
-) -> Tagged:
+) -> TaggedSentences:
     """Texts with their spans; in which columns these stand is told by their names (data/columns.py).
 
     A span is {"start", "stop" or "end", "label" or "type"} or [start, stop, label], in characters (Unicode
@@ -73,44 +73,40 @@ def read_span_rows(
     Raises UserError where no row can be used.
     """
     columns = columns or Columns()
-    chosen = choose(source, records.names, columns, False, records.annotated, "spans")
+    chosen = choose_columns(source, records.names, columns, False, records.annotated, "spans")
     # without a word of the user or the format, each row may have its spans under another name
     told = columns.label is not None or bool(records.annotated)
     keys = [chosen.label] if told and chosen.label is not None else list(SPANS)
     examples = []
-    empty, inner = _LeftOut(), _LeftOut()
+    empty, inner = _Skipped(), _Skipped()
     for line, row in records.rows:
         where = f"{source}, line {line:,}"
         try:
             example = _example(row, chosen, line, source)
             given = _spans(row, keys, example.text, where)
             if given is None and require_tags:
-                raise UserError(
-                    f"{where} has no spans", keys_found=", ".join(row), allowed='"spans": ' + FORMS
-                )
+                raise UserError(f"{where} has no spans", keys_found=", ".join(row), allowed='"spans": ' + FORMS)
             spans = None if given is None else _sorted(given, example.text, line, empty)
         except UserError as error:
-            faults.found(error)
+            faults.record(error)
             continue
         if spans is not None and not nested:
             spans = _apart(spans, example.text, line, where, faults, inner)
         examples.append(replace(example, spans=spans))
     if not examples:
         what = "that can be used" if faults.count else ""
-        raise UserError(
-            f"{source} holds no row {what}".rstrip(), the_first=faults.first and faults.first.what
-        )
+        raise UserError(f"{source} holds no row {what}".rstrip(), the_first=faults.first and faults.first.message)
     for missing, kind in ((empty, "empty"), (inner, "overlapping")):
         if missing.count:
             lines = ", ".join(f"{line:,}" for line in missing.lines)
-            console.remark(f"{source}: {missing.count:,} {kind} spans left out (the first on line {lines})")
+            console.note(f"{source}: {missing.count:,} {kind} spans left out (the first on line {lines})")
     labels = sorted({span.label for example in examples for span in example.spans or ()})
     tokens_given = sum(len(example.tokens or ()) for example in examples)
     left_out = empty.count + inner.count
-    return Tagged(examples, "BIO", labels, tokens_given, left_out=faults.count, spans_left_out=left_out)
+    return TaggedSentences(examples, "BIO", labels, tokens_given, left_out=faults.count, spans_left_out=left_out)
 
 
-def _example(row: dict[str, Any], chosen: Chosen, line: int, source: str) -> Example:
+def _example(row: dict[str, Any], chosen: ColumnChoice, line: int, source: str) -> Example:
     """A row without its spans."""
     where = f"{source}, line {line:,}"
     text = _text(row, chosen, where)
@@ -128,13 +124,13 @@ def _example(row: dict[str, Any], chosen: Chosen, line: int, source: str) -> Exa
     )
 
 
-def _text(row: dict[str, Any], chosen: Chosen, where: str) -> str:
+def _text(row: dict[str, Any], chosen: ColumnChoice, where: str) -> str:
     column = chosen.text
     text = row.get(column)
     if column not in row:
         raise UserError(f"{where} has no {column!r}", keys_found=", ".join(row))
     if not isinstance(text, str):
-        raise UserError(f"{where}: {column!r} is not text", given=_shown(text))
+        raise UserError(f"{where}: {column!r} is not text", given=_format_value(text))
     if not text.strip():
         raise UserError(f"{where}: the text is empty")
     return text
@@ -145,7 +141,7 @@ def _spans(row: dict[str, Any], keys: Sequence[str], text: str, where: str) -> l
     if key is None:
         return None
     if not isinstance(row[key], list):
-        raise UserError(f"{where}: {key!r} is not a list of spans", given=_shown(row[key]), allowed=FORMS)
+        raise UserError(f"{where}: {key!r} is not a list of spans", given=_format_value(row[key]), allowed=FORMS)
     return [_span(value, text, f"{where}: {key!r}") for value in row[key]]
 
 
@@ -156,14 +152,10 @@ def _tokens(row: dict[str, Any], text: str, where: str) -> tuple[tuple[int, int]
         return None
     bounds, end = [], 0
     for one in given:
-        if (
-            len(one) != 2
-            or not all(type(place) is int for place in one)
-            or not end <= one[0] < one[1] <= len(text)
-        ):
+        if len(one) != 2 or not all(type(place) is int for place in one) or not end <= one[0] < one[1] <= len(text):
             raise UserError(
                 f"{where}: 'tokens' holds something that is no token",
-                given=_shown(one),
+                given=_format_value(one),
                 allowed=f"[start, stop] in order, without overlap, up to {len(text):,}, in characters",
             )
         end = one[1]
@@ -173,40 +165,40 @@ def _tokens(row: dict[str, Any], text: str, where: str) -> tuple[tuple[int, int]
 
 def _span(value: Any, text: str, where: str) -> Span:
     if isinstance(value, dict):
-        stop = next((value[key] for key in STOPS if key in value), None)
+        stop = next((value[key] for key in ENDS if key in value), None)
         start = next((value[key] for key in STARTS if key in value), None)
         label = next((value[key] for key in NAMES if key in value), None)
     elif isinstance(value, list) and len(value) == 3:
         start, stop, label = value
     else:
-        raise UserError(f"{where} holds something that is no span", given=_shown(value), allowed=FORMS)
+        raise UserError(f"{where} holds something that is no span", given=_format_value(value), allowed=FORMS)
     if type(start) is not int or type(stop) is not int or not isinstance(label, str) or not label.strip():
-        raise UserError(f"{where} holds something that is no span", given=_shown(value), allowed=FORMS)
+        raise UserError(f"{where} holds something that is no span", given=_format_value(value), allowed=FORMS)
     if not 0 <= start <= stop <= len(text):
         raise UserError(
             f"{where}: a span reaches beyond the text",
-            given=_shown(value),
+            given=_format_value(value),
             allowed=f"0 <= start <= stop <= {len(text):,}, in characters",
         )
     return Span(start, stop, label.strip())
 
 
-def _sorted(given: list[Span], text: str, line: int, empty: _LeftOut) -> tuple[Span, ...]:
+def _sorted(given: list[Span], text: str, line: int, empty: _Skipped) -> tuple[Span, ...]:
     """Sorted, around before inside, without white space at the ends; the empty ones are left out and counted."""
     trimmed = []
     for span in given:
-        inner = text[span.start : span.stop]
+        inner = text[span.start : span.end]
         start = span.start + len(inner) - len(inner.lstrip())
-        stop = span.stop - (len(inner) - len(inner.rstrip()))
+        stop = span.end - (len(inner) - len(inner.rstrip()))
         if start < stop:
             trimmed.append(Span(start, stop, span.label))
         else:
             empty.add(line)
-    return tuple(sorted(set(trimmed), key=lambda one: (one.start, -one.stop, one.label)))
+    return tuple(sorted(set(trimmed), key=lambda one: (one.start, -one.end, one.label)))
 
 
 def _apart(
-    spans: tuple[Span, ...], text: str, line: int, where: str, faults: Faults, inner: _LeftOut
+    spans: tuple[Span, ...], text: str, line: int, where: str, faults: Faults, inner: _Skipped
 ) -> tuple[Span, ...]:
     """Spans without overlap. Raises UserError where some do, unless what cannot be used is to be left out."""
     pair = overlapping(spans)
@@ -215,16 +207,16 @@ def _apart(
     if faults.on_error == "stop":
         raise UserError(
             f"{where}: two spans overlap, and tags are one for each word",
-            given="; ".join(f"{text[span.start : span.stop]!r} ({span.label})" for span in pair),
+            given="; ".join(f"{text[span.start : span.end]!r} ({span.label})" for span in pair),
             for_entities_that_nest="task.decoder=spans",
             to_leave_the_inner_ones_out="--on-error skip",
         )
-    kept = outermost(spans)
+    kept = keep_outermost(spans)
     for _ in range(len(spans) - len(kept)):
         inner.add(line)
     return kept
 
 
-def _shown(value: Any) -> str:
+def _format_value(value: Any) -> str:
     text = json.dumps(value, ensure_ascii=False)
     return text if len(text) <= 70 else text[:67] + "..."

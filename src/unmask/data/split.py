@@ -16,7 +16,7 @@ from collections.abc import Iterable, Sequence
 from typing import Literal
 
 from unmask.data.audit import key_of
-from unmask.data.labels import strata
+from unmask.data.labels import stratify
 from unmask.data.tables import Example
 from unmask.errors import UserError
 
@@ -26,7 +26,7 @@ DEV_SHARE = TEST_SHARE = 0.1
 RUN = 20  # letters and digits in a row that two texts may not share across a split
 
 
-def normalised(text: str) -> str:
+def normalize_text(text: str) -> str:
     """The letters and digits of a text, of one width (NFKC) and case: what makes two texts the same."""
     folded = unicodedata.normalize("NFKC", html.unescape(text)).casefold()
     return "".join(character for character in folded if character.isalnum())
@@ -61,7 +61,7 @@ def groups(keys: Sequence[str], together: Iterable[tuple[int, int]] = (), run: i
     return [root(number) for number in range(len(keys))]
 
 
-def side(key: str, seed: int = 0) -> Side:
+def assign_side(key: str, seed: int = 0) -> Side:
     """The side of a group, by a hash of the text that names it: 80 % train, 10 % dev, 10 % test."""
     place = share(key, seed)
     if place < TEST_SHARE:
@@ -87,9 +87,9 @@ def split(
     """
     if not 0 < share < 1:
         raise UserError(f"a share of {share} cannot be held out", allowed="more than 0 and less than 1")
-    of_row = strata([example.truth for example in examples])
+    of_row = stratify([example.target for example in examples])
     parts: dict[str, list[list[int]]] = defaultdict(list)
-    for bundle in bundles(examples, by_group):
+    for bundle in group_rows(examples, by_group):
         labels = Counter(of_row[index] for index in bundle)
         parts[min(labels, key=lambda label: (-labels[label], label))].append(bundle)
     if sample:
@@ -122,7 +122,7 @@ def split(
     return rest, [example for index, example in enumerate(examples) if index in held]
 
 
-def bundles(examples: Sequence[Example], by_group: bool = True) -> list[list[int]]:
+def group_rows(examples: Sequence[Example], by_group: bool = True) -> list[list[int]]:
     """Places of rows that must stay together: of one text (and pair), of one group, and chains of both."""
     parent = list(range(len(examples)))
 

@@ -18,10 +18,10 @@ from typing import Any, Literal
 
 from unmask import console
 from unmask.data.memory import Rows, Source
-from unmask.data.records import FormatOrAuto, by_name, format_of, read_records, starts_with_bracket
-from unmask.data.tables import Columns, Example, Reference
-from unmask.data.textfiles import Faults, OnError, name_of, open_text
-from unmask.errors import UserError, closest
+from unmask.data.records import FormatOrAuto, detect_format, format_by_name, read_records, starts_with_bracket
+from unmask.data.tables import Columns, Example, ReferenceAnswer
+from unmask.data.textfiles import Faults, OnError, display_name, open_text
+from unmask.errors import UserError, suggest
 
 QUESTIONS = ("question", "query")
 CONTEXTS = ("context", "passage", "paragraph", "document", "text")
@@ -30,7 +30,7 @@ STARTS = ("answer_start", "start")
 FORM = '[{"text": "...", "answer_start": 17}, ...], or the text alone where it stands once; [] for no answer'
 SHOWN = 60  # characters of a value in a message
 
-Starts = Literal["given", "first"]
+AnswerStarts = Literal["given", "first"]
 """Where an answer stands that is not where its start says, or has none: `given`: where it stands if that is one
 place, else an error; `first`: the first place."""
 
@@ -57,7 +57,7 @@ def read_questions(
     on_error: OnError = "stop",
     require_answers: bool = False,
     encoding: str | None = None,
-    starts: Starts = "given",
+    starts: AnswerStarts = "given",
     format: FormatOrAuto = "auto",
 ) -> list[Example]:
     """The questions of a SQuAD file (.json), or of rows with the columns question, context and answers.
@@ -68,7 +68,7 @@ def read_questions(
     places and not where its start says (`starts`), an id that occurs twice, an empty question or context; or
     such a question is left out and counted with on_error="skip". Answers found elsewhere are counted and said.
     """
-    source, faults, found = name_of(path), Faults(on_error), _Located(starts)
+    source, faults, found = display_name(path), Faults(on_error), _Located(starts)
     examples: list[Example] = []
     ids: dict[str, str] = {}
     if format == "auto" and not isinstance(path, Rows) and _is_squad(path, encoding):
@@ -81,14 +81,14 @@ def read_questions(
             example = _example(question, source, require_answers, found, groups)
             _check_id(ids, example.id, question.where)
         except UserError as error:
-            faults.found(error)
+            faults.record(error)
             continue
         examples.append(example)
     faults.report()
     if not examples:
         raise UserError(
             f"{source} holds no question" + (" that can be used" if faults.count else ""),
-            the_first=faults.first and faults.first.what,
+            the_first=faults.first and faults.first.message,
         )
     found.report(source)
     return examples
@@ -96,11 +96,11 @@ def read_questions(
 
 def _is_squad(path: str | Path, encoding: str | None) -> bool:
     """Whether a file is one JSON value and no array of records."""
-    return by_name(path) == "json" and not starts_with_bracket(path, encoding)
+    return format_by_name(path) == "json" and not starts_with_bracket(path, encoding)
 
 
 def _squad(path: str | Path, encoding: str | None) -> Iterator[_Question]:
-    source = name_of(path)
+    source = display_name(path)
     text = "\n".join(line for _, line in open_text(path, None, encoding))
     try:
         value = json.loads(text)
@@ -141,7 +141,7 @@ def _list(value: Any, key: str, where: str) -> list[Any]:
 
 
 def _no_squad(where: str, wanted: str, value: Any) -> UserError:
-    given = f"keys {', '.join(value)}" if isinstance(value, dict) else _shown(value)
+    given = f"keys {', '.join(value)}" if isinstance(value, dict) else _format_value(value)
     return UserError(
         f"{where} is not as SQuAD has it",
         given=given,
@@ -154,8 +154,8 @@ def _rows(
     path: Source, columns: Columns, faults: Faults, encoding: str | None, format: FormatOrAuto
 ) -> Iterator[_Question]:
     """The questions of rows; which column is which is told by the names that occur anywhere in the file."""
-    source = name_of(path)
-    records = read_records(path, format_of(path, format, encoding), faults, encoding)
+    source = display_name(path)
+    records = read_records(path, detect_format(path, format, encoding), faults, encoding)
     names = records.names
     question = _column(source, names, columns.text, QUESTIONS, "question", "--text-column")
     context = _column(
@@ -185,9 +185,7 @@ def _rows(
         )
 
 
-def _column(
-    source: str, names: Sequence[str], given: str | None, known: Sequence[str], what: str, option: str
-) -> str:
+def _column(source: str, names: Sequence[str], given: str | None, known: Sequence[str], what: str, option: str) -> str:
     if given is not None:
         if given not in names:
             raise _no_column(source, given, names, option)
@@ -208,7 +206,7 @@ def _no_column(source: str, given: str, names: Sequence[str], option: str) -> Us
     return UserError(
         f"{source} has no column {given!r}",
         columns_found=", ".join(names),
-        did_you_mean=closest(given, names),
+        did_you_mean=suggest(given, names),
         to_choose=f"{option} NAME",
     )
 
@@ -239,7 +237,7 @@ def _text(value: Any, where: str, what: str) -> str:
     if value is None:
         raise UserError(f"{where} has no {what}")
     if not isinstance(value, str):
-        raise UserError(f"{where}: the {what} is not text", given=_shown(value))
+        raise UserError(f"{where}: the {what} is not text", given=_format_value(value))
     if not value.strip():
         raise UserError(f"{where}: the {what} is empty")
     return value
@@ -279,53 +277,53 @@ def _answers(given: _Question) -> list[tuple[str, int | None]] | None:
 
 
 def _no_answers(where: str, value: Any) -> UserError:
-    return UserError(f"{where}: what is given is no answer", given=_shown(value), allowed=FORM)
+    return UserError(f"{where}: what is given is no answer", given=_format_value(value), allowed=FORM)
 
 
 class _Located:
     """Answers found in their contexts, and how many stood elsewhere than their starts say."""
 
-    def __init__(self, starts: Starts) -> None:
+    def __init__(self, starts: AnswerStarts) -> None:
         self.starts = starts
         self.moved: list[str] = []
         self.first: list[str] = []
 
-    def reference(self, text: str, start: int | None, context: str, where: str) -> Reference:
+    def reference(self, text: str, start: int | None, context: str, where: str) -> ReferenceAnswer:
         """The answer without white space at its ends, where it stands. Raises UserError where that is not told."""
         inner = text.strip()
         if start is not None:
             start += len(text) - len(text.lstrip())
             if start >= 0 and context.startswith(inner, start):
-                return Reference(inner, start)
+                return ReferenceAnswer(inner, start)
         first = context.find(inner)
         if first < 0:
             raise UserError(
                 f"{where}: the answer is not in the context",
-                given=_shown(inner),
+                given=_format_value(inner),
                 allowed="a stretch of the context, letter by letter",
             )
         if context.find(inner, first + 1) < 0:
             if start is not None:
                 self.moved.append(where)
-            return Reference(inner, first)
+            return ReferenceAnswer(inner, first)
         if self.starts == "first":
             self.first.append(where)
-            return Reference(inner, first)
+            return ReferenceAnswer(inner, first)
         raise UserError(
             f"{where}: the answer stands in several places of the context",
-            given=_shown(inner),
+            given=_format_value(inner),
             answer_start="none" if start is None else f"{start:,}, where something else stands",
             to_take_the_first="data.answer_starts=first",
         )
 
     def report(self, source: str) -> None:
         if self.moved:
-            console.remark(
+            console.note(
                 f"{source}: {len(self.moved):,} answers stand elsewhere than answer_start says, each in one place, "
                 f"which is taken (the first: {self.moved[0]})"
             )
         if self.first:
-            console.remark(
+            console.note(
                 f"{source}: {len(self.first):,} answers stand in several places, of which the first is taken "
                 f"(the first: {self.first[0]})"
             )
@@ -347,6 +345,6 @@ def _whole(value: Any) -> Any:
     return (int(text) if text.lstrip("-").isdigit() else text or None) if text is not None else value
 
 
-def _shown(value: Any) -> str:
+def _format_value(value: Any) -> str:
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
     return text if len(text) <= SHOWN else text[: SHOWN - 3] + "..."

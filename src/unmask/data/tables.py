@@ -11,19 +11,19 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from unmask.data import columns as known_names
-from unmask.data.columns import Chosen, Columns
-from unmask.data.labels import LabelKind, Truth, report_unknown, separator_of, with_truth
+from unmask.data.columns import ColumnChoice, Columns
+from unmask.data.labels import LabelKind, TargetValue, detect_separator, report_unknown, with_target
 from unmask.data.memory import Source
-from unmask.data.records import FormatOrAuto, format_of, read_records
-from unmask.data.textfiles import Faults, OnError, name_of, shortened
-from unmask.errors import UserError, closest
+from unmask.data.records import FormatOrAuto, detect_format, read_records
+from unmask.data.textfiles import Faults, OnError, display_name, shorten_path
+from unmask.errors import UserError, suggest
 
 __all__ = [
     "Columns",
     "Example",
-    "Reference",
+    "ReferenceAnswer",
     "Span",
-    "Unknown",
+    "UnknownLabels",
     "check_labels",
     "read_examples",
 ]
@@ -34,23 +34,23 @@ class Span:
     """A labelled stretch of a text: the characters from `start` up to, but without, `stop`."""
 
     start: int
-    stop: int
+    end: int
     label: str
 
 
 @dataclass(frozen=True, order=True)
-class Reference:
+class ReferenceAnswer:
     """A right answer to a question: a stretch of its context, from the character `start` on."""
 
     text: str
     start: int
 
     @property
-    def stop(self) -> int:
+    def end(self) -> int:
         return self.start + len(self.text)
 
 
-Unknown = Literal["stop", "skip", "wrong"]
+UnknownLabels = Literal["stop", "skip", "wrong"]
 """What becomes of a row with a label that a model does not know: an error, left out, or counted as wrong."""
 
 
@@ -76,7 +76,7 @@ class Example:
     tokens: tuple[tuple[int, int], ...] | None = None
     label_set: tuple[str, ...] | None = None
     number: float | None = None
-    answers: tuple[Reference, ...] | None = None
+    answers: tuple[ReferenceAnswer, ...] | None = None
     negative: str | None = None
 
     @property
@@ -86,27 +86,25 @@ class Example:
         return {span.label for span in self.spans or ()} | one | set(self.label_set or ())
 
     @property
-    def truth(self) -> Truth | None:
+    def target(self) -> TargetValue | None:
         """What is true of the whole row: its label, its labels, or its number."""
         return next((one for one in (self.label, self.label_set, self.number) if one is not None), None)
 
     @property
-    def bare(self) -> "Example":
+    def without_targets(self) -> "Example":
         """The same without anything that is to be predicted."""
         return replace(self, label=None, label_set=None, number=None, spans=None, answers=None, negative=None)
 
-    def only(self, known: Collection[str]) -> "Example":
+    def keep_labels(self, labels: Collection[str]) -> "Example":
         """The same without the labels that are not among these."""
-        if self.labels <= set(known):
+        if self.labels <= set(labels):
             return self
-        spans = None if self.spans is None else tuple(span for span in self.spans if span.label in known)
-        several = None if self.label_set is None else tuple(x for x in self.label_set if x in known)
-        return replace(
-            self, label=self.label if self.label in known else None, label_set=several, spans=spans
-        )
+        spans = None if self.spans is None else tuple(span for span in self.spans if span.label in labels)
+        several = None if self.label_set is None else tuple(x for x in self.label_set if x in labels)
+        return replace(self, label=self.label if self.label in labels else None, label_set=several, spans=spans)
 
     @property
-    def place(self) -> str:
+    def location(self) -> str:
         return f"{self.source}, line {self.line:,}"
 
 
@@ -130,34 +128,30 @@ def read_examples(
     names the line, or is left out and counted with on_error="skip". Raises UserError also for columns that
     are not there or not told by their names, and for files that hold no rows.
     """
-    columns, source, faults = columns or Columns(), name_of(path), Faults(on_error)
-    records = read_records(path, format_of(path, format, encoding), faults, encoding, labelled=require_labels)
-    chosen = known_names.choose(source, records.names, columns, require_labels, records.annotated)
+    columns, source, faults = columns or Columns(), display_name(path), Faults(on_error)
+    records = read_records(path, detect_format(path, format, encoding), faults, encoding, labelled=require_labels)
+    chosen = known_names.choose_columns(source, records.names, columns, require_labels, records.annotated)
     separator = columns.separator
     if kind == "labels" and separator is None and chosen.label is not None:
-        separator = separator_of([row.get(chosen.label) for _, row in records.rows], source)
+        separator = detect_separator([row.get(chosen.label) for _, row in records.rows], source)
     examples = []
     for line, row in records.rows:
         try:
             example = _example(row, chosen, line, source)
             if chosen.label is not None and kind is not None:
-                example = with_truth(example, row.get(chosen.label), kind, separator, chosen.label)
-            if example.truth is None and require_labels:
-                raise UserError(
-                    f"{source}, line {line:,} has no label", allowed=f"a value in column {chosen.label!r}"
-                )
+                example = with_target(example, row.get(chosen.label), kind, separator, chosen.label)
+            if example.target is None and require_labels:
+                raise UserError(f"{source}, line {line:,} has no label", allowed=f"a value in column {chosen.label!r}")
             examples.append(example)
         except UserError as error:
-            faults.found(error)
+            faults.record(error)
     faults.report()
     if not examples:
-        raise UserError(
-            f"{source} holds no row that can be used", the_first=faults.first and faults.first.what
-        )
+        raise UserError(f"{source} holds no row that can be used", the_first=faults.first and faults.first.message)
     return examples
 
 
-def _example(row: dict[str, Any], chosen: Chosen, line: int, source: str) -> Example:
+def _example(row: dict[str, Any], chosen: ColumnChoice, line: int, source: str) -> Example:
     where = f"{source}, line {line:,}"
     given_id = row.get(chosen.id) if chosen.id else None
     group = row.get(chosen.group) if chosen.group else None
@@ -181,49 +175,47 @@ def _text(row: dict[str, Any], column: str, where: str) -> str:
     if value is None or (isinstance(value, str) and not value.strip()):
         raise UserError(f"{where}: the text is empty", given=f"column {column!r}")
     if not isinstance(value, str):
-        raise UserError(
-            f"{where}: {column!r} is not text", given=shortened(json.dumps(value, ensure_ascii=False))
-        )
+        raise UserError(f"{where}: {column!r} is not text", given=shorten_path(json.dumps(value, ensure_ascii=False)))
     return value
 
 
 def check_labels(
     examples: Sequence[Example],
-    known: Iterable[str],
-    of: str = "the training data",
-    unknown: Unknown = "stop",
+    labels: Iterable[str],
+    owner: str = "the training data",
+    unknown: UnknownLabels = "stop",
 ) -> list[Example]:
     """The examples whose labels are among `known`, the labels of `of` (a file or a model).
 
     Raises UserError for the first label that is not; unknown="skip" leaves such rows out, "wrong" keeps them,
     and both say how many. A row of which nothing is known to be true is never kept.
     """
-    allowed = set(known)
+    allowed = set(labels)
     if unknown == "wrong":
         strange = Counter(label for example in examples for label in example.labels - allowed)
-        report_unknown(strange, of)
+        report_unknown(strange, owner)
         allowed |= set(strange)
         unknown = "stop"
     faults, kept = Faults(unknown), []
     for example in examples:
         new = min(example.labels - allowed, default=None)
-        if new is None and example.truth is not None:
+        if new is None and example.target is not None:
             kept.append(example)
             continue
         shown = sorted(allowed)
         what = "has no label" if new is None else f'label "{new}" is not among'
-        what += "" if new is None else f" the {len(allowed):,} labels of {of}"
-        faults.found(
+        what += "" if new is None else f" the {len(allowed):,} labels of {owner}"
+        faults.record(
             UserError(
-                f"{example.place}: {what}" if new is not None else f"{example.place} {what}",
-                did_you_mean=closest(new or "", allowed),
+                f"{example.location}: {what}" if new is not None else f"{example.location} {what}",
+                did_you_mean=suggest(new or "", allowed),
                 allowed=", ".join(shown[:16]) + (", ..." if len(shown) > 16 else ""),
             )
         )
     faults.report()
     if examples and not kept:
         raise UserError(
-            f"{examples[0].source}: no row is left, because {of} knows the labels of none",
+            f"{examples[0].source}: no row is left, because {owner} knows the labels of none",
             allowed=", ".join(sorted(allowed)[:16]),
         )
     return kept

@@ -22,7 +22,7 @@ from typing import Any, Literal
 from unmask import console
 from unmask.data import encodings
 from unmask.data.encodings import COMPRESSED
-from unmask.errors import UserError, closest, missing_extra
+from unmask.errors import UserError, missing_extra, suggest
 
 Kind = Literal["txt", "jsonl", "csv", "tsv"]
 OnError = Literal["stop", "skip"]
@@ -58,7 +58,7 @@ class Faults:
         self.count = 0
         self.first: UserError | None = None
 
-    def found(self, error: UserError) -> None:
+    def record(self, error: UserError) -> None:
         """Raises `error` when stopping at the first; otherwise counts it."""
         if self.on_error == "stop":
             error.facts.setdefault("to leave such lines out", "--on-error skip")
@@ -69,20 +69,20 @@ class Faults:
     def report(self) -> None:
         """Says on stderr how many were left out and shows the first."""
         if self.first is not None:
-            console.remark(f"left out: {self.count:,} (the first: {self.first.what})")
+            console.note(f"left out: {self.count:,} (the first: {self.first.message})")
 
 
-def name_of(path: object) -> str:
+def display_name(path: object) -> str:
     """What to call a file (or what stands in its place) in messages."""
     return "standard input" if str(path) == STDIN else str(path)
 
 
-def shortened(text: str) -> str:
+def shorten_path(text: str) -> str:
     """The beginning of a text, for messages."""
     return text.strip() if len(text) <= 70 else text[:67].strip() + "..."
 
 
-def bare_suffix(path: str | Path) -> str:
+def inner_suffix(path: str | Path) -> str:
     """The suffix of a file, in lower case, below .gz and .zst."""
     name = Path(path).name.lower()
     for suffix in COMPRESSED:
@@ -92,7 +92,7 @@ def bare_suffix(path: str | Path) -> str:
 
 def kind_of(path: str | Path) -> Kind:
     """The kind of a file by its name, below .gz and .zst; a name that says nothing is plain text."""
-    suffix = bare_suffix(path)
+    suffix = inner_suffix(path)
     if suffix == ".json":
         plain = shlex.quote(str(path))
         raise UserError(
@@ -125,7 +125,7 @@ def find_files(sources: Sequence[str | Path]) -> list[str]:
                 raise UserError(f"no file matches {source}", seen_from=Path.cwd())
             found.update(dict.fromkeys(matches))
         else:
-            raise _absent(path)
+            raise _missing_error(path)
     if not found:
         raise UserError("no files were given", allowed="files, folders, globs, or - for standard input")
     return list(found)
@@ -135,7 +135,7 @@ def _files_in(folder: Path) -> list[str]:
     found = []
     for path in folder.rglob("*"):
         hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
-        if not hidden and bare_suffix(path) in KINDS and path.is_file():
+        if not hidden and inner_suffix(path) in KINDS and path.is_file():
             found.append(path)
     if not found:
         raise UserError(
@@ -146,12 +146,12 @@ def _files_in(folder: Path) -> list[str]:
     return [str(path) for path in sorted(found)]
 
 
-def _absent(path: Path) -> UserError:
+def _missing_error(path: Path) -> UserError:
     """The error for a path that does not exist, with the neighbour that was probably meant."""
     parent = path.parent
     while not parent.is_dir():
         path, parent = parent, parent.parent
-    neighbour = closest(path.name, (entry.name for entry in parent.iterdir()))
+    neighbour = suggest(path.name, (entry.name for entry in parent.iterdir()))
     return UserError(f"{path} does not exist", did_you_mean=parent / neighbour if neighbour else None)
 
 
@@ -212,7 +212,7 @@ def open_bytes(path: str, stack: ExitStack) -> io.BufferedReader:
     try:
         file = stack.enter_context(Path(path).open("rb"))  # noqa: SIM115 - the stack closes it
     except FileNotFoundError:
-        raise _absent(Path(path)) from None
+        raise _missing_error(Path(path)) from None
     except OSError as error:
         raise UserError(f"{path} cannot be read", given=error.strerror) from None
     if path.lower().endswith(".gz"):
@@ -226,9 +226,7 @@ def open_bytes(path: str, stack: ExitStack) -> io.BufferedReader:
     return file
 
 
-def open_text(
-    path: str | Path, faults: Faults | None = None, encoding: str | None = None
-) -> Iterator[tuple[int, str]]:
+def open_text(path: str | Path, faults: Faults | None = None, encoding: str | None = None) -> Iterator[tuple[int, str]]:
     """The lines of a text file, without their line ends, with their numbers from 1.
 
     UTF-8 with or without a byte order mark, or `encoding`; without it, UTF-16 and GB18030 are found out and
@@ -236,9 +234,9 @@ def open_text(
     leaves them out): a file that is empty or only white space, binary data, a line that is not in the
     encoding or longer than 2**27 bytes, a damaged or truncated archive.
     """
-    encoding = encoding and encodings.known(encoding)
+    encoding = encoding and encodings.is_known_encoding(encoding)
     path, faults = str(path), faults or Faults()
-    name = name_of(path)
+    name = display_name(path)
     number, blank, faults_before = 0, True, faults.count
     with ExitStack() as stack:
         try:
@@ -246,18 +244,18 @@ def open_text(
             head = stream.peek(4096)[:4096]
             recoded = encoding if encoding not in (None, "UTF-8", "GB18030") else None
             if encoding is None and (recoded := encodings.utf16(head)) is not None:
-                say_encoding(path, recoded)
+                report_encoding(path, recoded)
             if recoded is None and (binary := _not_text(path, head)) is not None:
-                faults.found(binary)
+                faults.record(binary)
                 return
             if recoded is not None:
-                recoded = encodings.with_order(recoded, head)
-                stream = io.BufferedReader(encodings.Recoded(stream, recoded), 1 << 20)
+                recoded = encodings.with_byte_order(recoded, head)
+                stream = io.BufferedReader(encodings.RecodedStream(stream, recoded), 1 << 20)
             decoder = _Decoder(path, stream, faults, "UTF-8" if recoded else encoding, recoded)
             while raw := stream.readline(LONGEST + 1):
                 number += 1
                 if len(raw) > LONGEST:
-                    faults.found(UserError(f"{name}, line {number:,} is longer than {console.size(LONGEST)}"))
+                    faults.record(UserError(f"{name}, line {number:,} is longer than {console.size(LONGEST)}"))
                     while raw and not raw.endswith(b"\n"):
                         raw = stream.readline(LONGEST)
                     continue
@@ -266,14 +264,14 @@ def open_text(
                     blank = blank and not line.strip()
                     yield number, line
         except (EOFError, OSError, zlib.error) as error:
-            faults.found(_damaged(name, number, error))
+            faults.record(_damaged_error(name, number, error))
             return
     if blank and faults.count == faults_before:
         what = "holds only white space" if number else "is empty"
-        faults.found(UserError(f"{name} {what}", allowed="text in UTF-8"))
+        faults.record(UserError(f"{name} {what}", allowed="text in UTF-8"))
 
 
-def _damaged(name: str, number: int, error: Exception) -> UserError:
+def _damaged_error(name: str, number: int, error: Exception) -> UserError:
     cut = isinstance(error, EOFError)
     what = "is cut short: its compressed data ends too early" if cut else "is damaged"
     return UserError(
@@ -285,7 +283,7 @@ def _damaged(name: str, number: int, error: Exception) -> UserError:
 
 def _not_text(path: str, head: bytes) -> UserError | None:
     """The error for a file whose first bytes show that it is not UTF-8 text."""
-    name = name_of(path)
+    name = display_name(path)
     for magic, what in _MAGIC.items():
         if head.startswith(magic):
             return UserError(f"{name} is not text", given=what, allowed="text in UTF-8")
@@ -315,7 +313,7 @@ class _Decoder:
             raw = raw[:-2] if raw.endswith(b"\r\n") else raw[:-1]
         if number == 1:
             raw = raw.removeprefix(codecs.BOM_UTF8)
-        where = f"{name_of(self.path)}, line {number:,}"
+        where = f"{display_name(self.path)}, line {number:,}"
         try:
             line = raw.decode(self.encoding or "utf-8")
         except UnicodeDecodeError as error:
@@ -323,9 +321,9 @@ class _Decoder:
                 return self._as_gb18030(number, raw)
             reading = self.recoded or self.encoding
             if reading in (None, "UTF-8"):
-                self.faults.found(encodings.not_utf8(self.path, where, raw, error))
+                self.faults.record(encodings.not_utf8_error(self.path, where, raw, error))
             else:
-                self.faults.found(encodings.not_in(str(reading), where, raw, error))
+                self.faults.record(encodings.undecodable_error(str(reading), where, raw, error))
             return None
         if self.encoding is None and not line.isascii():
             following = self._following()
@@ -336,29 +334,29 @@ class _Decoder:
             self.encoding = "UTF-8"
         if "\0" in line:
             place = line.index("\0") + 1
-            self.faults.found(UserError(f"{where} holds a NUL character", given=f"at place {place:,}"))
+            self.faults.record(UserError(f"{where} holds a NUL character", given=f"at place {place:,}"))
             return None
         return line
 
     def _as_gb18030(self, number: int, raw: bytes) -> str | None:
         self.encoding = "GB18030"
-        say_encoding(self.path, self.encoding)
+        report_encoding(self.path, self.encoding)
         return self.line(number, raw)
 
     def _following(self) -> bytes:
         """The lines after this one, as far as they are in memory."""
-        ahead = self.stream.peek(encodings.SAMPLE)[: encodings.SAMPLE]
+        ahead = self.stream.peek(encodings.SAMPLE_BYTES)[: encodings.SAMPLE_BYTES]
         return ahead[: ahead.rfind(b"\n") + 1] if b"\n" in ahead else ahead
 
 
-_said: set[tuple[str, str]] = set()
+_reported: set[tuple[str, str]] = set()
 
 
-def say_encoding(path: str, encoding: str) -> None:
+def report_encoding(path: str, encoding: str) -> None:
     """Remark once in what a file that is not UTF-8 is read."""
-    if (path, encoding) not in _said:
-        _said.add((path, encoding))
-        console.remark(f"{name_of(path)} is not UTF-8: it is read as {encoding}")
+    if (path, encoding) not in _reported:
+        _reported.add((path, encoding))
+        console.note(f"{display_name(path)} is not UTF-8: it is read as {encoding}")
 
 
 def read_objects(
@@ -372,13 +370,13 @@ def read_objects(
     for number, line in open_text(path, faults, encoding):
         if not line.strip():
             continue
-        where = f"{name_of(path)}, line {number:,}"
+        where = f"{display_name(path)}, line {number:,}"
         try:
             value = json.loads(line)
             if "\\u" in line:
                 json.dumps(value, ensure_ascii=False).encode()
         except json.JSONDecodeError as error:
-            faults.found(
+            faults.record(
                 UserError(
                     f"{where} is not valid JSON",
                     given=f"{error.msg} at place {error.colno:,}: {_excerpt(line, error.colno - 1)}",
@@ -387,15 +385,15 @@ def read_objects(
             )
         except UnicodeEncodeError as error:
             given = f"\\u{ord(error.object[error.start]):04x}"
-            faults.found(UserError(f"{where} holds half of a surrogate pair, which is no text", given=given))
+            faults.record(UserError(f"{where} holds half of a surrogate pair, which is no text", given=given))
         except RecursionError:
-            faults.found(UserError(f"{where} is nested too deeply"))
+            faults.record(UserError(f"{where} is nested too deeply"))
         else:
             if isinstance(value, dict):
                 yield number, value
                 continue
             given = _excerpt(line, 0)
-            faults.found(UserError(f"{where} is not a JSON object", given=given, allowed='{"text": "..."}'))
+            faults.record(UserError(f"{where} is not a JSON object", given=given, allowed='{"text": "..."}'))
 
 
 def _excerpt(line: str, place: int) -> str:

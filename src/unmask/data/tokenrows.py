@@ -6,19 +6,19 @@ So the data sets of `datasets` and their Parquet files are made; the tags are re
 from typing import Any
 
 from unmask import console
-from unmask.data.columns import TAGS, TOKENS, TagColumns, first_of
+from unmask.data.columns import TAGS, TOKENS, TagColumns, first_present
 from unmask.data.records import Records
 from unmask.data.schemes import SchemeName
-from unmask.data.sentences import Sentence, Tagged, tagged_of
-from unmask.data.textfiles import Faults, shortened
-from unmask.errors import UserError, closest
+from unmask.data.sentences import Sentence, TaggedSentences, read_sentences
+from unmask.data.textfiles import Faults, shorten_path
+from unmask.errors import UserError, suggest
 
 
 def _columns(records: Records, columns: TagColumns) -> tuple[str | None, str | None]:
     """The columns of the tokens and of the tags: as named, else as their names tell."""
     names = records.names
     tags = [name for name in names if any(isinstance(row.get(name), list) for _, row in records.rows)]
-    return columns.token or first_of(TOKENS, names), columns.tag or first_of(TAGS, tags)
+    return columns.token or first_present(TOKENS, names), columns.tag or first_present(TAGS, tags)
 
 
 def are_token_rows(records: Records, columns: TagColumns) -> bool:
@@ -38,7 +38,7 @@ def read_token_rows(
     asked: SchemeName | None,
     faults: Faults,
     require_tags: bool = False,
-) -> Tagged:
+) -> TaggedSentences:
     """One sentence a row. asked: the scheme of the tags; None: found out, which is said.
 
     Faults: a row without tokens, or without a tag for each. Raises UserError for columns that are not there.
@@ -49,7 +49,7 @@ def read_token_rows(
             raise UserError(
                 f"{source} has no column {given!r}",
                 columns_found=", ".join(names),
-                did_you_mean=closest(given, names),
+                did_you_mean=suggest(given, names),
                 to_choose=f"--{option}-column",
             )
     if tag is None and require_tags:
@@ -65,24 +65,22 @@ def read_token_rows(
         try:
             sentences.append(_sentence(row, token, tag, line, f"{source}, line {line:,}"))
         except UserError as error:
-            faults.found(error)
+            faults.record(error)
     if not sentences:
-        raise UserError(
-            f"{source} holds no row that can be used", the_first=faults.first and faults.first.what
-        )
-    tagged = tagged_of(source, sentences, asked, faults, tag is not None)
+        raise UserError(f"{source} holds no row that can be used", the_first=faults.first and faults.first.message)
+    tagged = read_sentences(source, sentences, asked, faults, tag is not None)
     count = f"{len(tagged.examples):,} sentence" + ("" if len(tagged.examples) == 1 else "s")
     said = f"{source}: {count}, tokens in column {token!r}"
     if tag is not None:
         said += f", tags in column {tag!r}; {tagged.scheme}, labels: {len(tagged.labels):,}"
-    console.remark(f"{said} (to change: --token-column, --tag-column, --scheme)")
+    console.note(f"{said} (to change: --token-column, --tag-column, --scheme)")
     return tagged
 
 
 def _sentence(row: dict[str, Any], token: str, tag: str | None, line: int, where: str) -> Sentence:
     tokens = _texts(row.get(token))
     if tokens is None or not all(one.strip() for one in tokens):
-        given = shortened(str(row.get(token)))
+        given = shorten_path(str(row.get(token)))
         raise UserError(f"{where}: {token!r} is not a list of tokens", given=given, allowed='["a", "b"]')
     tags: list[str] = []
     if tag is not None:
@@ -96,7 +94,7 @@ def _sentence(row: dict[str, Any], token: str, tag: str | None, line: int, where
             )
         tags = [str(one).strip() for one in given_tags]
         if any(one in (None, "") for one in given_tags):
-            raise UserError(f"{where}: a tag is empty", given=f"column {tag!r}: {shortened(str(given_tags))}")
+            raise UserError(f"{where}: a tag is empty", given=f"column {tag!r}: {shorten_path(str(given_tags))}")
     identity = row.get("id")
     name = None if identity in (None, "") else str(identity)
     return Sentence(line, name, [one.strip() for one in tokens], tags, [line] * len(tokens))

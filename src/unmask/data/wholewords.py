@@ -8,16 +8,16 @@ from unmask.console import SILENT, Progress
 from unmask.data.corpus import Document
 from unmask.errors import UserError
 from unmask.text.chinese import mostly_chinese
-from unmask.text.lexicon import Lexicon, Words, jieba_words
+from unmask.text.lexicon import Lexicon, Words, jieba_segmenter
 
 CHOICES = "auto, learn, jieba, none, or a file with a word a line"
 
 
-def words_for(
-    given: str,
+def load_words(
+    choice: str,
     documents: Callable[[], Iterable[Document]],
     *,
-    again: bool = True,
+    restart: bool = True,
     progress: Progress = SILENT,
 ) -> Words | None:
     """What `given` asks for: "learn", "jieba", "none" (every character a word), a file, or "auto".
@@ -28,29 +28,29 @@ def words_for(
     called; `again=False` says that there can be only one (standard input). Raises UserError for anything
     else, for "learn" where the documents can be read only once or hold no Chinese, and for an absent jieba.
     """
-    if given == "none":
+    if choice == "none":
         return None
-    if given == "jieba":
-        return jieba_words()
-    if given not in ("auto", "learn"):
-        if not Path(given).is_file():
-            raise UserError(f"--words {given} is neither a choice nor a file", allowed=CHOICES)
-        return Lexicon.load(given)
-    if not again:
-        if given == "learn":
+    if choice == "jieba":
+        return jieba_segmenter()
+    if choice not in ("auto", "learn"):
+        if not Path(choice).is_file():
+            raise UserError(f"--words {choice} is neither a choice nor a file", allowed=CHOICES)
+        return Lexicon.load(choice)
+    if not restart:
+        if choice == "learn":
             raise UserError(
                 "learning words needs the text twice: once to learn, once to cut",
                 given="documents that can be read only once, such as standard input",
                 to_do="write them to a file first, or choose --words jieba, none or a file",
             )
-        console.remark("standard input is read once: each Chinese character is a word (--words jieba, FILE)")
+        console.note("standard input is read once: each Chinese character is a word (--words jieba, FILE)")
         return None
-    if given == "auto" and not mostly_chinese(document.text for document in documents()):
+    if choice == "auto" and not mostly_chinese(document.text for document in documents()):
         return None
-    return Lexicon.learn((document.text for document in documents()), progress=progress)
+    return Lexicon.train((document.text for document in documents()), progress=progress)
 
 
-def spoken(words: Words | None) -> str:
+def describe_words(words: Words | None) -> str:
     """A few words for the line that says what was built; empty where every character is a word."""
     if words is None:
         return ""

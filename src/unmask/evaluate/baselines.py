@@ -87,9 +87,7 @@ def tfidf(
         raise missing_extra("scikit-learn", "eval", "the TF-IDF baseline") from None
     _check_rows(train_labels)
     if len(train_texts) != len(train_labels):
-        raise UserError(
-            "not every text has a label", given=f"{len(train_texts)} texts, {len(train_labels)} labels"
-        )
+        raise UserError("not every text has a label", given=f"{len(train_texts)} texts, {len(train_labels)} labels")
     if len(set(train_labels)) == 1:
         return Baseline("tfidf", [train_labels[0]] * len(test_texts), {"label": train_labels[0]})
     train, test = _features(train_texts, test_texts, analyzer)

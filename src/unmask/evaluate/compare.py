@@ -64,9 +64,7 @@ def compare(
     count = len(labels)
     chosen = list(dict.fromkeys((metric, "accuracy", "macro_f1")))
     rows = truth < known  # no probability is given to other labels
-    shares = [
-        _shares(c, s[rows], known, rows) for c, s in zip(contestants, said, strict=True) if metric == "auc"
-    ]
+    shares = [_shares(c, s[rows], known, rows) for c, s in zip(contestants, said, strict=True) if metric == "auc"]
 
     def one(key: str, number: int) -> Interval:
         if key == "auc":
@@ -75,9 +73,7 @@ def compare(
 
     def difference(key: str, number: int) -> Interval:
         if key == "auc":
-            return rowmetrics.paired_difference_rows(
-                rowmetrics.auc, truth[rows], shares[0], shares[number], seed=seed
-            )
+            return rowmetrics.paired_difference_rows(rowmetrics.auc, truth[rows], shares[0], shares[number], seed=seed)
         return metrics.paired_difference(metrics.METRICS[key], truth, said[0], said[number], count, seed=seed)
 
     def figures(number: int) -> dict[str, Any]:
@@ -168,9 +164,7 @@ def compare_numbers(
 
     def figures(number: int) -> dict[str, Any]:
         return {
-            key: asdict(
-                rowmetrics.bootstrap_rows(rowmetrics.ROW_METRICS[key], reference, said[number], seed=seed)
-            )
+            key: asdict(rowmetrics.bootstrap_rows(rowmetrics.ROW_METRICS[key], reference, said[number], seed=seed))
             for key in chosen
         }
 
@@ -251,9 +245,7 @@ def compare_tags(
     }
 
 
-def compare_spans(
-    reference: Sequence[Spans], contestants: Sequence[Contestant], seed: int = 0
-) -> dict[str, Any]:
+def compare_spans(reference: Sequence[Spans], contestants: Sequence[Contestant], seed: int = 0) -> dict[str, Any]:
     """Spans of a sentence: micro F1 over entities that have the right bounds and label, resampled by sentence.
 
     A confusion has None for the true label of a span that is none, and for the prediction of one not found.
@@ -291,15 +283,12 @@ def compare_answers(
 
     def figures(number: int) -> dict[str, Any]:
         return {
-            key: asdict(metrics.bootstrap_mean(scored[number][:, column], seed=seed))
-            for column, key in columns.items()
+            key: asdict(metrics.bootstrap_mean(scored[number][:, column], seed=seed)) for column, key in columns.items()
         }
 
     def differences(number: int) -> dict[str, Any]:
         return {
-            key: asdict(
-                metrics.paired_difference_mean(scored[0][:, column], scored[number][:, column], seed=seed)
-            )
+            key: asdict(metrics.paired_difference_mean(scored[0][:, column], scored[number][:, column], seed=seed))
             for column, key in columns.items()
         }
 
@@ -338,9 +327,7 @@ def _standing(
 ) -> dict[str, Any]:
     first = contestants[0]
     return {
-        "models": [
-            {"name": c.name, "kind": c.kind, **figures(number)} for number, c in enumerate(contestants)
-        ],
+        "models": [{"name": c.name, "kind": c.kind, **figures(number)} for number, c in enumerate(contestants)],
         "differences": [
             {"of": first.name, "over": c.name, "kind": c.kind, **differences(number)}
             for number, c in enumerate(contestants[1:], 1)
@@ -377,7 +364,7 @@ def _paired_spans(truth: Iterable[Span], said: Iterable[Span]) -> list[tuple[str
     true, given = (defaultdict[tuple[int, int], set[str]](set) for _ in range(2))
     for spans, labels in ((truth, true), (said, given)):
         for span in spans:
-            labels[span.start, span.stop].add(span.label)
+            labels[span.start, span.end].add(span.label)
     pairs: list[tuple[str | None, str | None]] = []
     for bounds in sorted(true.keys() | given):
         ours, theirs = true[bounds], given[bounds]
@@ -388,9 +375,7 @@ def _paired_spans(truth: Iterable[Span], said: Iterable[Span]) -> list[tuple[str
 
 def _of_sentences(counted: SentenceCounts, seed: int) -> list[dict[str, Any]]:
     columns = [
-        SentenceCounts(
-            (label,), *(x[:, number : number + 1] for x in (counted.hits, counted.actual, counted.given))
-        )
+        SentenceCounts((label,), *(x[:, number : number + 1] for x in (counted.hits, counted.actual, counted.given)))
         for number, label in enumerate(counted.labels)
     ]
     return [_label_row(column, seed) for column in columns]

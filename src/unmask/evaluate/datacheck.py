@@ -18,10 +18,10 @@ PERCENTILES = (0, 5, 50, 95, 100)
 class Problem:
     """Rows of `part` with something wrong. biases: whether a figure would come out other than it should."""
 
-    what: str  # leaks, contradictions, duplicates, ids, unknown_labels, one_label
+    kind: str  # leaks, contradictions, duplicates, ids, unknown_labels, one_label
     part: str
     finding: Finding
-    biases: bool
+    is_biasing: bool
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Part:
     labels: dict[str, int]
     lengths: dict[int, int]
 
-    def told(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         return {
             "file": self.file,
             "rows": self.rows,
@@ -51,21 +51,21 @@ class Check:
 
     @property
     def biased(self) -> bool:
-        return any(problem.biases for problem in self.problems)
+        return any(problem.is_biasing for problem in self.problems)
 
-    def told(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """For programs."""
         return {
-            "parts": {name: part.told() for name, part in self.parts.items()},
+            "parts": {name: part.to_dict() for name, part in self.parts.items()},
             "problems": [
-                {"what": one.what, "part": one.part, "biases": one.biases, **one.finding.told()}
+                {"what": one.kind, "part": one.part, "biases": one.is_biasing, **one.finding.to_dict()}
                 for one in self.problems
             ],
             "biased": self.biased,
         }
 
 
-def check(parts: Mapping[str, Sequence[Example]]) -> Check:
+def check_data(parts: Mapping[str, Sequence[Example]]) -> Check:
     """parts: train, and dev and test where they are given; none is empty."""
     train = parts["train"]
     problems = [Problem("contradictions", "train", audit.contradictions(train), True)]
@@ -79,11 +79,9 @@ def check(parts: Mapping[str, Sequence[Example]]) -> Check:
     if {"dev", "test"} <= parts.keys():
         problems.append(Problem("leaks_of_dev", "test", audit.leaks(parts["dev"], parts["test"]), True))
     if len(labels) < 2 and all(example.label is not None for example in train):
-        every = audit.found([(number, (example.place,)) for number, example in enumerate(train)])
+        every = audit.find_problems([(number, (example.location,)) for number, example in enumerate(train)])
         problems.append(Problem("one_label", "train", every, True))
-    return Check(
-        {name: _part(examples) for name, examples in parts.items()}, [p for p in problems if p.finding.rows]
-    )
+    return Check({name: _part(examples) for name, examples in parts.items()}, [p for p in problems if p.finding.rows])
 
 
 def _part(examples: Sequence[Example]) -> Part:
@@ -102,8 +100,8 @@ def _labels(example: Example) -> list[str]:
 
 def _unknown(examples: Sequence[Example], labels: set[str]) -> Finding:
     strange = [
-        (number, (f"{example.place}: {min(example.labels - labels)}",))
+        (number, (f"{example.location}: {min(example.labels - labels)}",))
         for number, example in enumerate(examples)
         if not example.labels <= labels
     ]
-    return audit.found(strange)
+    return audit.find_problems(strange)

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from unmask.data.hashing import hashed
+from unmask.data.hashing import hash_integers
 from unmask.data.tables import Example
 from unmask.predict import Predictor
 from unmask.tasks import Task
@@ -15,39 +15,39 @@ SHORTEST = 4  # letters of a word worth hiding; a Chinese character is always on
 CONTEXT = 40  # pieces of a passage
 
 
-def fills(predictor: Predictor, texts: Sequence[str], seed: int, count: int = 6) -> list[dict[str, Any]]:
+def sample_fills(predictor: Predictor, texts: Sequence[str], seed: int, count: int = 6) -> list[dict[str, Any]]:
     """Passages of some texts with one word hidden, chosen by hash, and the pieces proposed for it.
 
     The word is a single piece, so that the model can find it; in Chinese it is one character.
     """
     rows: list[dict[str, Any]] = []
-    order = sorted(range(len(texts)), key=lambda number: int(hashed(seed, SAMPLE, number)[0]))
+    order = sorted(range(len(texts)), key=lambda number: int(hash_integers(seed, SAMPLE, number)[0]))
     for number in order:
         if len(rows) == count:
             break
         text = texts[number]
         encoded = predictor.tokenizer.encode(text, max_length=CONTEXT)
-        sizes = Counter(encoded.words)
+        sizes = Counter(encoded.word_ids)
         places = [
             place
             for place, (start, stop) in enumerate(encoded.offsets)
-            if sizes[encoded.words[place]] == 1
-            and encoded.ids[place] != predictor.tokenizer.unknown_id
-            and _worth_hiding(text[start:stop])
+            if sizes[encoded.word_ids[place]] == 1
+            and encoded.input_ids[place] != predictor.tokenizer.unk_token_id
+            and _is_maskable(text[start:stop])
         ]
         if len(places) < 3:
             continue
-        start, stop = encoded.offsets[places[int(hashed(seed, SAMPLE, number, 1)[0]) % len(places)]]
+        start, stop = encoded.offsets[places[int(hash_integers(seed, SAMPLE, number, 1)[0]) % len(places)]]
         end = encoded.offsets[-2][1]  # the last is [SEP]
-        mask = predictor.tokenizer.mask
+        mask = predictor.tokenizer.mask_token
         passage = f"{text[:start]}{mask}{text[stop:end]}"
         proposed = predictor.fill(passage)[0]
-        candidates = [{"piece": fill.piece, "probability": round(fill.score, 4)} for fill in proposed]
+        candidates = [{"piece": fill.token, "probability": round(fill.score, 4)} for fill in proposed]
         rows.append({"text": passage, "mask": mask, "hidden": text[start:stop], "candidates": candidates})
     return rows
 
 
-def _worth_hiding(word: str) -> bool:
+def _is_maskable(word: str) -> bool:
     return word.isalpha() and (len(word) >= SHORTEST or RUN.match(word) is not None)
 
 
@@ -55,14 +55,10 @@ def predictions(
     task: Task[Any], examples: Sequence[Example], found: Sequence[Any], each: int = 5
 ) -> list[dict[str, Any]]:
     """The first examples predicted right, and the first predicted wrong; those with nothing in them are passed over."""
-    reference, said = task.reference(examples), task.compared(examples, found)
-    hits = task.right(examples, found)
+    reference, said = task.reference(examples), task.comparable(examples, found)
+    hits = task.is_correct(examples, found)
     rows = []
     for right in (True, False):
-        chosen = [
-            number
-            for number, truth in enumerate(reference)
-            if hits[number] is right and (truth or said[number])
-        ]
+        chosen = [number for number, truth in enumerate(reference) if hits[number] is right and (truth or said[number])]
         rows += task.samples(chosen[:each], examples, found)
     return rows

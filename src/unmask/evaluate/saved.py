@@ -51,14 +51,19 @@ from unmask.tasks.embedscore import CORRELATIONS, RETRIEVAL
 FORMAT = 1
 FOLDER = "predictions"
 METRICS = {  # of each kind
-    "label": ClassifyTask.measures,
-    "labels": LabelsTask.measures,
-    "number": NumberTask.measures,
+    "label": ClassifyTask.metrics,
+    "labels": LabelsTask.metrics,
+    "number": NumberTask.metrics,
     "tags": ("accuracy", "entity_f1"),
     "answers": ("answer_f1",),
     "vectors": (*CORRELATIONS, *RETRIEVAL),
 }
-USUAL = {"classify": "label", "tag": "tags", "answer": "answers", "embed": "vectors"}  # the kind of each task
+DEFAULT_METRICS = {
+    "classify": "label",
+    "tag": "tags",
+    "answer": "answers",
+    "embed": "vectors",
+}  # the kind of each task
 
 
 @dataclass(frozen=True)
@@ -74,16 +79,16 @@ class Predictions:
     sha256: str
     labels: list[str]
     reference: Sequence[Any]
-    predicted: Sequence[Any]
-    reading: Mapping[str, str] = field(default_factory=dict)
+    predictions: Sequence[Any]
+    read_options: Mapping[str, str] = field(default_factory=dict)
     test: str | None = None
-    simplest: Contestant | None = None
+    baseline: Contestant | None = None
     kind: str | None = None  # of what is true of a row; the usual one of the task if not given
     probabilities: Sequence[Sequence[float]] | None = None
     samples: Sequence[Mapping[str, Any]] = ()
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "kind", self.kind or USUAL[self.task])
+        object.__setattr__(self, "kind", self.kind or DEFAULT_METRICS[self.task])
 
     def __repr__(self) -> str:
         return f"Predictions({self.file}, {len(self.reference):,} rows, {self.task})"
@@ -91,12 +96,12 @@ class Predictions:
     def save(self, run: Path | str) -> Path:
         """Write them into a run folder, over those of the same file read in the same way; returns the path. Equal
         ones of the run's own test stay."""
-        how = f"-{files.sha256_of([json.dumps(dict(self.reading)).encode()])[:4]}" if self.reading else ""
+        how = f"-{files.sha256_of([json.dumps(dict(self.read_options)).encode()])[:4]}" if self.read_options else ""
         path = Path(run) / FOLDER / f"{Path(self.file).stem}-{self.sha256[:8]}{how}.jsonl"
         if self.test is None and path.is_file():
             with suppress(UserError):  # one that cannot be read is replaced
                 there = read(path)
-                if there.test is not None and there.predicted == self.predicted:
+                if there.test is not None and there.predictions == self.predictions:
                     return path
         about = {
             "format": FORMAT,
@@ -105,12 +110,11 @@ class Predictions:
             "metric": self.metric,
             "file": Path(self.file).name,
             "sha256": self.sha256,
-            "reading": dict(self.reading),
+            "reading": dict(self.read_options),
             "labels": self.labels,
         }
         rows: list[dict[str, Any]] = [
-            {"label": wanted, "predicted": said}
-            for wanted, said in zip(self.reference, self.predicted, strict=True)
+            {"label": wanted, "predicted": said} for wanted, said in zip(self.reference, self.predictions, strict=True)
         ]
         for row, shares in zip(rows, self.probabilities or (), strict=self.probabilities is not None):
             row["probabilities"] = shares
@@ -118,9 +122,9 @@ class Predictions:
             about["test"] = self.test
         if self.samples:
             about["samples"] = list(self.samples)
-        if self.simplest is not None:
-            about["simplest"] = {"name": self.simplest.name, "kind": self.simplest.kind}
-            for row, said in zip(rows, self.simplest.predicted, strict=True):
+        if self.baseline is not None:
+            about["simplest"] = {"name": self.baseline.name, "kind": self.baseline.kind}
+            for row, said in zip(rows, self.baseline.predicted, strict=True):
                 row["simplest"] = said
         files.write_text(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in [about, *rows]))
         return path
@@ -131,7 +135,7 @@ def read(path: Path) -> Predictions:
     try:
         about, *rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
         metric, plain = about["metric"], about.get("simplest")
-        kind = about.get("kind") or USUAL[about["task"]]
+        kind = about.get("kind") or DEFAULT_METRICS[about["task"]]
         if about["format"] != FORMAT or metric not in METRICS[kind] or not rows:
             raise ValueError(f"format {about['format']}, task {about['task']}, metric {metric}")
         return Predictions(
@@ -141,13 +145,13 @@ def read(path: Path) -> Predictions:
             sha256=about["sha256"],
             labels=list(about["labels"]),
             reference=[row["label"] for row in rows],
-            predicted=[row["predicted"] for row in rows],
-            reading=dict(about.get("reading", {})),
+            predictions=[row["predicted"] for row in rows],
+            read_options=dict(about.get("reading", {})),
             test=about.get("test"),
             kind=kind,
             probabilities=[row["probabilities"] for row in rows] if "probabilities" in rows[0] else None,
             samples=about.get("samples", ()),
-            simplest=plain and Contestant(plain["name"], plain["kind"], [row["simplest"] for row in rows]),
+            baseline=plain and Contestant(plain["name"], plain["kind"], [row["simplest"] for row in rows]),
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(
@@ -157,7 +161,7 @@ def read(path: Path) -> Predictions:
         ) from None
 
 
-def saved(run: Path | str) -> list[Predictions]:
+def load_predictions(run: Path | str) -> list[Predictions]:
     """All predictions kept in a run folder, by the name of their file."""
     return [read(path) for path in sorted((Path(run) / FOLDER).glob("*.jsonl"))]
 
@@ -170,7 +174,7 @@ def compared(named: Sequence[tuple[str, str, Predictions]], seed: int = 0) -> di
     _, _, first = named[0]
     for name, _, other in named[1:]:
         _check_comparable(named[0][0], first, name, other)
-    contestants = [Contestant(name, kind, one.predicted, one.probabilities) for name, kind, one in named]
+    contestants = [Contestant(name, kind, one.predictions, one.probabilities) for name, kind, one in named]
     if first.kind == "label":
         return compare(first.reference, contestants, first.labels, seed, first.metric)
     if first.kind == "labels":

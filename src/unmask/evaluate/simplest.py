@@ -9,14 +9,14 @@ from unmask.evaluate.compare import Contestant
 from unmask.tasks import Task
 
 
-def simplest(task: Task[Any], train: Sequence[Example], test: Sequence[Example]) -> Contestant:
+def simplest_baseline(task: Task[Any], train: Sequence[Example], test: Sequence[Example]) -> Contestant:
     """Predictions for the test examples from counts of the training examples alone."""
-    guessed = task.guess(test)
+    guessed = task.overlap_baseline(test)
     if guessed is not None:
         return Contestant(guessed[0], task.baseline, guessed[1])
     if task.baseline != "frequent":
-        said = task.constant(train)
+        said = task.constant_baseline(train)
         shown = f"{said:.3f}" if isinstance(said, float) else repr(said)
         return Contestant(f"always {shown}", task.baseline, [said] * len(test))
-    tags = most_frequent_tags(task.words(train), [words for words, _ in task.words(test)])
-    return Contestant("most frequent tag of each word", "frequent", task.from_words(test, tags))
+    tags = most_frequent_tags(task.tagged_words(train), [words for words, _ in task.tagged_words(test)])
+    return Contestant("most frequent tag of each word", "frequent", task.from_word_tags(test, tags))

@@ -8,41 +8,41 @@ from unmask import files
 from unmask.console import SILENT, Progress
 from unmask.data.labels import of_test_rows
 from unmask.data.tables import Example
-from unmask.evaluate.saved import Predictions, saved
+from unmask.evaluate.saved import Predictions, load_predictions
 from unmask.predict import Predictor, load
-from unmask.tasks import Reading, Task
-from unmask.train.recipe import chosen_of
+from unmask.tasks import ReadOptions, Task
+from unmask.train.recipe import changed_read_settings
 
 
 def predictions_on(
-    run: Path | str, file: Path | str, progress: Progress = SILENT, reading: Reading | None = None
+    run: Path | str, file: Path | str, progress: Progress = SILENT, reading: ReadOptions | None = None
 ) -> Predictions:
     """Those that the run kept of this very file, read in this very way, else made anew with its model (and not kept).
 
     Raises UserError for a run without a model, a model without a task, and rows or labels that cannot be used.
     """
-    digest, reading = files.sha256(file), reading or Reading()
-    for kept in saved(run):
-        if kept.sha256 == digest and kept.reading == chosen_of(reading):
+    digest, reading = files.sha256(file), reading or ReadOptions()
+    for kept in load_predictions(run):
+        if kept.sha256 == digest and kept.read_options == changed_read_settings(reading):
             return kept
     predictor = load(run)
     task = predictor.task
     examples = test_examples(task, file, reading, of=str(run))
-    return kept_of(predictor, examples, predictor.predict(examples, progress), file, reading, digest)
+    return to_saved_predictions(predictor, examples, predictor.predict(examples, progress), file, reading, digest)
 
 
-def test_examples(task: Task[Any], file: Path | str, reading: Reading, of: str) -> list[Example]:
+def test_examples(task: Task[Any], file: Path | str, reading: ReadOptions, of: str) -> list[Example]:
     """The labelled examples of a file of test rows. of: what knows the task's labels, a run or a training file.
 
     Raises UserError for rows that cannot be read and labels that `of` does not know, where `reading` says so.
     """
     examples = task.read_test(file, reading)
     with of_test_rows():
-        return task.check(examples, of=of, unknown=reading.unknown)
+        return task.check_own_labels(examples, owner=of, unknown=reading.resolved_unknown_labels)
 
 
-def rows_to_test(
-    task: type[Task[Any]], train: Path | str, test: Path | str, reading: Reading
+def read_test_rows(
+    task: type[Task[Any]], train: Path | str, test: Path | str, reading: ReadOptions
 ) -> tuple[list[Example], list[Example]]:
     """Training and test rows, before anything is trained: what is wrong with the test rows is said now.
 
@@ -51,15 +51,15 @@ def rows_to_test(
     rows, unseen = (task.read(path, reading) for path in (train, test))
     labels = {label for example in rows for label in example.labels}
     with of_test_rows():
-        return rows, task.known(unseen, labels, of=str(train), unknown=reading.unknown)
+        return rows, task.check_labels(unseen, labels, owner=str(train), unknown=reading.resolved_unknown_labels)
 
 
-def kept_of(
+def to_saved_predictions(
     predictor: Predictor,
     examples: Sequence[Example],
     predicted: Sequence[Any],
     file: Path | str,
-    reading: Reading,
+    reading: ReadOptions,
     digest: str | None = None,
 ) -> Predictions:
     """What a model predicted for the examples of a file, in the form that is kept (`Predictions.save`).
@@ -69,19 +69,19 @@ def kept_of(
     task = predictor.task
     return Predictions(
         task=task.name,
-        metric=task.measured(examples),
+        metric=task.metric_for(examples),
         file=str(file),
         sha256=digest or files.sha256(file),
-        reading=chosen_of(reading),
+        read_options=changed_read_settings(reading),
         labels=list(task.labels),
         reference=task.reference(examples),
-        predicted=task.compared(examples, predicted),
+        predictions=task.comparable(examples, predicted),
         kind=task.kind,
         probabilities=task.probabilities(predicted),
     )
 
 
-def run_of(model: Path | str) -> Path | None:
+def run_folder_of(model: Path | str) -> Path | None:
     """The run folder that a model belongs to, given as the run or as its model/; None where there is none."""
     model = Path(model)
     for folder in (model, model.parent):

@@ -17,27 +17,27 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from unmask.errors import UserError
-from unmask.model.spans import Group, Spans
+from unmask.model.spans import Group, SequenceLayout
 
-__all__ = ["BackendName", "Spans", "attend"]
+__all__ = ["AttnImplementation", "SequenceLayout", "attend"]
 
-BackendName = Literal["auto", "reference", "sdpa", "varlen"]
+AttnImplementation = Literal["auto", "reference", "sdpa", "varlen"]
 
 BLOCK = 32  # local attention takes at least so many queries at a time
-LOCAL_FROM = 4  # in blocks: shorter sequences take less time as rectangles
+BLOCKWISE_FROM = 4  # in blocks: shorter sequences take less time as rectangles
 
 
 def attend(
     query: Tensor,
     key: Tensor,
     value: Tensor,
-    spans: Spans,
+    layout: SequenceLayout,
     *,
     window: int | None = None,
     causal: bool = False,
     dropout: float = 0.0,
-    backend: BackendName = "auto",
-    asked: Spans | None = None,
+    backend: AttnImplementation = "auto",
+    query_positions: SequenceLayout | None = None,
 ) -> Tensor:
     """Scaled dot-product attention inside each sequence (Vaswani et al. 2017, section 3.2.1).
 
@@ -48,71 +48,73 @@ def attend(
     asked: `spans.only(...)`; the queries are then those of its places alone. Neither windows nor causal.
     Raises UserError where `varlen` is asked for and cannot run; `auto` takes it where it can, and sdpa elsewhere.
     """
-    assert asked is None or (window is None and not causal), "which places see which is told by all of them"
+    assert query_positions is None or (window is None and not causal), "which places see which is told by all of them"
     if backend in ("auto", "varlen"):
-        lacking = varlen_lacks(query, spans, window, dropout)
+        lacking = why_not_varlen(query, layout, window, dropout)
         if lacking is None:
-            return varlen(query, key, value, spans, window, causal, asked)
+            return varlen(query, key, value, layout, window, causal, query_positions)
         if backend == "varlen":
             raise UserError(
-                "the attention varlen cannot be used here", because=lacking, to_do="model.attention=auto"
+                "the attention varlen cannot be used here",
+                because=lacking,
+                to_do="model.attn_implementation=auto",
             )
     rectangle = BACKENDS["reference" if backend == "reference" else "sdpa"]
     # what is exported takes sequences of any length, so it cannot ask how long they are
     blockwise = rectangle is sdpa and not torch.compiler.is_compiling()
-    if asked is not None:
-        return _asked(query, key, value, spans, asked, dropout, rectangle)
-    if spans.mask is None:
-        return _packed(query, key, value, spans, window, causal, dropout, rectangle, blockwise)
-    if blockwise and is_long(spans.longest, window):
+    if query_positions is not None:
+        return _attend_gathered(query, key, value, layout, query_positions, dropout, rectangle)
+    if layout.attention_mask is None:
+        return _packed(query, key, value, layout, window, causal, dropout, rectangle, blockwise)
+    if blockwise and is_blockwise(layout.max_seqlen, window):
         flat = (query.flatten(0, 1), key.flatten(0, 1), value.flatten(0, 1))
-        return local(flat, spans, 0, window, causal, dropout).view(query.shape)
-    return rectangle(query, key, value, spans.mask, window, causal, dropout)
+        return windowed(flat, layout, 0, window, causal, dropout).view(query.shape)
+    return rectangle(query, key, value, layout.attention_mask, window, causal, dropout)
 
 
 def _packed(
     query: Tensor,
     key: Tensor,
     value: Tensor,
-    spans: Spans,
+    layout: SequenceLayout,
     window: int | None,
     causal: bool,
     dropout: float,
-    rectangle: Callable[..., Tensor],
+    padded_backend: Callable[..., Tensor],
     blockwise: bool,
 ) -> Tensor:
     """Packed sequences, group by group; neighbouring long ones together, where a window makes them linear."""
-    sections = _sections(spans.groups(query.shape[-2] * query.shape[-1]), window if blockwise else None)
+    sections = _sections(layout.groups(query.shape[-2] * query.shape[-1]), window if blockwise else None)
     sizes = [tokens for tokens, _ in sections]
     parts = [torch.split(x, sizes) for x in (query, key, value)]
     mixed, begin = [], 0
     for (tokens, group), *given in zip(sections, *parts, strict=True):
         if group is None:
-            mixed.append(local(given, spans, begin, window, causal, dropout))
+            mixed.append(windowed(given, layout, begin, window, causal, dropout))
         else:
             reach = None if window is not None and window >= group.longest - 1 else window
             spread = (group.spread(x) for x in given)
-            mixed.append(group.gather(rectangle(*spread, group.mask, reach, causal, dropout)))
+            mixed.append(group.gather(padded_backend(*spread, group.mask, reach, causal, dropout)))
         begin += tokens
     return mixed[0] if len(mixed) == 1 else torch.cat(mixed)
 
 
-def _asked(
+def _attend_gathered(
     query: Tensor,
     key: Tensor,
     value: Tensor,
-    spans: Spans,
-    asked: Spans,
+    layout: SequenceLayout,
+    query_positions: SequenceLayout,
     dropout: float,
-    rectangle: Callable[..., Tensor],
+    padded_backend: Callable[..., Tensor],
 ) -> Tensor:
     """Packed sequences, group by group: the places that are asked for see all of their sequence."""
-    groups = spans.groups(key.shape[-2] * key.shape[-1])
-    fewer = asked.like(groups)
+    groups = layout.groups(key.shape[-2] * key.shape[-1])
+    fewer = query_positions.groups_like(groups)
     queries = torch.split(query, [group.tokens for group in fewer])
     keys, values = (torch.split(x, [group.tokens for group in groups]) for x in (key, value))
     mixed = [
-        few.gather(rectangle(few.spread(q), all_.spread(k), all_.spread(v), all_.mask, None, False, dropout))
+        few.unpad(padded_backend(few.pad(q), all_.pad(k), all_.pad(v), all_.mask, None, False, dropout))
         for few, all_, q, k, v in zip(fewer, groups, queries, keys, values, strict=True)
     ]
     return mixed[0] if len(mixed) == 1 else torch.cat(mixed)
@@ -122,7 +124,7 @@ def _sections(groups: tuple[Group, ...], window: int | None) -> list[tuple[int, 
     """Tokens that are computed together: of a group, or (None) of all neighbouring sequences that are long."""
     sections: list[tuple[int, Group | None]] = []
     for group in groups:
-        if not is_long(group.longest, window):
+        if not is_blockwise(group.max_seqlen, window):
             sections.append((group.tokens, group))
         elif sections and sections[-1][1] is None:
             sections[-1] = (sections[-1][0] + group.tokens, None)
@@ -131,8 +133,8 @@ def _sections(groups: tuple[Group, ...], window: int | None) -> list[tuple[int, 
     return sections
 
 
-def allowed(
-    length: int, mask: Tensor | None, window: int | None, causal: bool, device: torch.device
+def visible_mask(
+    length: int, attention_mask: Tensor | None, window: int | None, causal: bool, device: torch.device
 ) -> Tensor | None:
     """Which places see which: bool, broadcast to (batch, heads, length, length); None when all see all."""
     seen = None
@@ -141,9 +143,9 @@ def allowed(
         seen = distance >= 0 if causal else torch.ones_like(distance, dtype=torch.bool)
         if window is not None:
             seen = seen & (distance.abs() <= window)
-    if mask is None:
+    if attention_mask is None:
         return seen
-    keys = mask[:, None, None, :]
+    keys = attention_mask[:, None, None, :]
     if seen is None:
         return keys
     # a padded place may see itself, so that no row is empty: softmax over nothing is NaN
@@ -154,14 +156,14 @@ def reference(
     query: Tensor,
     key: Tensor,
     value: Tensor,
-    mask: Tensor | None,
+    attention_mask: Tensor | None,
     window: int | None,
     causal: bool,
     dropout: float,
 ) -> Tensor:
     """The formula, written out: softmax(Q K^T / sqrt(d)) V over (batch, length, heads, head width)."""
     scores = torch.einsum("bqhd,bkhd->bhqk", query, key) / math.sqrt(query.shape[-1])
-    seen = allowed(query.shape[1], mask, window, causal, query.device)
+    seen = visible_mask(query.shape[1], attention_mask, window, causal, query.device)
     if seen is not None:
         scores = scores.masked_fill(~seen, float("-inf"))
     weights = F.dropout(scores.softmax(-1), dropout, training=dropout > 0)
@@ -172,32 +174,32 @@ def sdpa(
     query: Tensor,
     key: Tensor,
     value: Tensor,
-    mask: Tensor | None,
+    attention_mask: Tensor | None,
     window: int | None,
     causal: bool,
     dropout: float,
 ) -> Tensor:
     """torch.nn.functional.scaled_dot_product_attention: the fused kernel of the device at hand."""
-    seen = allowed(query.shape[1], mask, window, causal, query.device)
+    seen = visible_mask(query.shape[1], attention_mask, window, causal, query.device)
     return _fused(query, key, value, seen, dropout)
 
 
-def _fused(query: Tensor, key: Tensor, value: Tensor, seen: Tensor | None, dropout: float) -> Tensor:
+def _fused(query: Tensor, key: Tensor, value: Tensor, visible: Tensor | None, dropout: float) -> Tensor:
     q, k, v = (x.transpose(1, 2) for x in (query, key, value))
-    return F.scaled_dot_product_attention(q, k, v, attn_mask=seen, dropout_p=dropout).transpose(1, 2)
+    return F.scaled_dot_product_attention(q, k, v, attn_mask=visible, dropout_p=dropout).transpose(1, 2)
 
 
 BACKENDS: dict[str, Callable[..., Tensor]] = {"reference": reference, "sdpa": sdpa}  # for a rectangle
 
 
-def is_long(length: int, window: int | None) -> bool:
+def is_blockwise(length: int, window: int | None) -> bool:
     """Whether sequences of this length are computed block by block."""
-    return window is not None and length > LOCAL_FROM * max(window, BLOCK)
+    return window is not None and length > BLOCKWISE_FROM * max(window, BLOCK)
 
 
-def local(
-    given: Sequence[Tensor],
-    spans: Spans,
+def windowed(
+    query_key_value: Sequence[Tensor],
+    layout: SequenceLayout,
     begin: int,
     window: int | None,
     causal: bool,
@@ -210,16 +212,16 @@ def local(
     each block of queries sees itself and `window` rows on either side, and a mask keeps sequences apart.
     """
     assert window is not None
-    query, key, value = given
+    query, key, value = query_key_value
     rows, block = len(query), max(window, BLOCK)
     count = -(-rows // block)
-    seen = _band(spans, begin, rows, block, window, causal)
+    seen = _band_mask(layout, begin, rows, block, window, causal)
     blocks = F.pad(query, (0, 0, 0, 0, 0, count * block - rows)).view(count, block, *query.shape[1:])
-    keys, values = (_Near.apply(x, count, block, window) for x in (key, value))  # type: ignore[no-untyped-call]
+    keys, values = (_Neighbourhoods.apply(x, count, block, window) for x in (key, value))  # type: ignore[no-untyped-call]
     return _fused(blocks, keys, values, seen, dropout).flatten(0, 1)[:rows]
 
 
-class _Near(torch.autograd.Function):
+class _Neighbourhoods(torch.autograd.Function):
     """x (rows, ...) -> (count, block + 2 window, ...): each block with its neighbours, overlapping views of a copy."""
 
     @staticmethod
@@ -242,11 +244,11 @@ class _Near(torch.autograd.Function):
         return line.flatten(0, 1)[block : block + rows], None, None, None
 
 
-def _band(spans: Spans, begin: int, rows: int, block: int, window: int, causal: bool) -> Tensor:
+def _band_mask(layout: SequenceLayout, begin: int, rows: int, block: int, window: int, causal: bool) -> Tensor:
     """Which rows near a block its queries see: bool (blocks, 1, block, block + 2 window), made once for all layers."""
     known = ("band", begin, rows, window, causal)
-    if known not in spans.made:
-        owner = _owners(spans)[begin : begin + rows]
+    if known not in layout.cache:
+        owner = _sequence_ids(layout)[begin : begin + rows]
         count = -(-rows // block)
         owner = F.pad(owner, (block, (count + 1) * block - rows), value=-1)
         queries = owner[block:-block].view(count, 1, block, 1)
@@ -254,16 +256,16 @@ def _band(spans: Spans, begin: int, rows: int, block: int, window: int, causal: 
         steps = torch.arange(block + 2 * window, device=owner.device)
         distance = steps[:block].unsqueeze(1) + window - steps
         seen = distance >= 0 if causal else distance >= -window
-        spans.made[known] = (queries == near[:, None, None]) & (seen & (distance <= window))
-    return spans.made[known]  # type: ignore[no-any-return]
+        layout.cache[known] = (queries == near[:, None, None]) & (seen & (distance <= window))
+    return layout.cache[known]  # type: ignore[no-any-return]
 
 
-def _owners(spans: Spans) -> Tensor:
+def _sequence_ids(layout: SequenceLayout) -> Tensor:
     """The first place of the sequence that each row belongs to, int64 (rows,); -1 where padded."""
-    positions = spans.positions.flatten()
+    positions = layout.position_ids.flatten()
     owner = torch.arange(len(positions), device=positions.device) - positions
-    if spans.mask is not None:
-        return owner.masked_fill(~spans.mask.flatten(), -1)
+    if layout.attention_mask is not None:
+        return owner.masked_fill(~layout.attention_mask.flatten(), -1)
     return owner
 
 
@@ -271,16 +273,16 @@ def varlen(
     query: Tensor,
     key: Tensor,
     value: Tensor,
-    spans: Spans,
+    layout: SequenceLayout,
     window: int | None,
     causal: bool,
-    asked: Spans | None,
+    query_positions: SequenceLayout | None,
 ) -> Tensor:
     """torch.nn.attention.varlen: packed sequences on a GPU, as they lie (Dao 2023, FlashAttention-2)."""
     kernel = _kernel()
     assert kernel is not None
     more: dict[str, Any] = {}
-    if _takes("window_size"):
+    if _supports("window_size"):
         side = -1 if window is None else window  # -1: all
         more["window_size"] = (side, 0 if causal else side)
     elif causal:
@@ -289,18 +291,18 @@ def varlen(
         query=query,
         key=key,
         value=value,
-        cu_seq_q=(asked or spans).bounds,
-        cu_seq_k=spans.bounds,
-        max_q=(asked or spans).longest,
-        max_k=spans.longest,
+        cu_seq_q=(query_positions or layout).cu_seqlens,
+        cu_seq_k=layout.cu_seqlens,
+        max_q=(query_positions or layout).max_seqlen,
+        max_k=layout.max_seqlen,
         **more,
     )
     return mixed
 
 
-def varlen_lacks(query: Tensor, spans: Spans, window: int | None, dropout: float) -> str | None:
+def why_not_varlen(query: Tensor, layout: SequenceLayout, window: int | None, dropout: float) -> str | None:
     """Why `varlen` cannot compute this; None where it can."""
-    if spans.bounds is None:
+    if layout.cu_seqlens is None:
         return "it takes packed sequences only"
     if not _is_recent_gpu(query.device):
         return "it needs an NVIDIA GPU of compute capability 8.0 or above"
@@ -310,9 +312,9 @@ def varlen_lacks(query: Tensor, spans: Spans, window: int | None, dropout: float
         return "it cannot drop attention weights"
     if query.shape[-1] % 8 or query.shape[-1] > 256:
         return "it needs heads whose width is a multiple of 8, at most 256"
-    if not _takes("query"):
+    if not _supports("query"):
         return "this build of torch does not have it"
-    if window is not None and not _takes("window_size"):
+    if window is not None and not _supports("window_size"):
         return "the windows of local layers need a newer torch"
     return None
 
@@ -326,7 +328,7 @@ def _kernel() -> Callable[..., Any] | None:
 
 
 @torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
-def _takes(option: str) -> bool:
+def _supports(option: str) -> bool:
     """Whether the kernel is there and has this argument: they are not the same in every version of torch."""
     kernel = _kernel()
     return kernel is not None and option in inspect.signature(kernel).parameters
@@ -335,7 +337,5 @@ def _takes(option: str) -> bool:
 @torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
 def _is_recent_gpu(device: torch.device) -> bool:
     return (
-        device.type == "cuda"
-        and torch.version.cuda is not None
-        and torch.cuda.get_device_capability(device) >= (8, 0)
+        device.type == "cuda" and torch.version.cuda is not None and torch.cuda.get_device_capability(device) >= (8, 0)
     )

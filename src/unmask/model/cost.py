@@ -3,12 +3,12 @@
 from unmask.model.encoder import EncoderConfig
 
 
-def windows(config: EncoderConfig) -> list[int | None]:
+def layer_windows(config: EncoderConfig) -> list[int | None]:
     """How many tokens each layer sees on each side; None: the whole sequence."""
-    return [config.window if config.is_local(layer) else None for layer in range(config.layers)]
+    return [config.window if config.is_local(layer) else None for layer in range(config.num_hidden_layers)]
 
 
-def pairs(length: int, window: int | None) -> int:
+def attention_pairs(length: int, window: int | None) -> int:
     """Pairs of a token and one that it sees, itself included."""
     if window is None or window >= length - 1:
         return length**2
@@ -22,18 +22,18 @@ def forward_flops(config: EncoderConfig, length: int) -> dict[str, float]:
     is seen (Kaplan et al. 2020, section 2.1). "masked" is the masked-LM head, for each place that it looks at, and no
     part of the others. What is no product of matrices (norms, activations, look-ups) is left out.
     """
-    width, embedding, layers = config.width, config.embedding_width, config.layers
-    matrices = (3 if config.gated else 2) * width * config.feed_forward
-    seen = sum(pairs(length, window) for window in windows(config)) / length
+    width, embedding, layers = config.hidden_size, config.resolved_embedding_size, config.num_hidden_layers
+    matrices = (3 if config.gated else 2) * width * config.resolved_intermediate_size
+    seen = sum(attention_pairs(length, window) for window in layer_windows(config)) / length
     return {
-        "embeddings": 2.0 * width * embedding if config.embedding else 0.0,
+        "embeddings": 2.0 * width * embedding if config.embedding_size else 0.0,
         "attention": 8.0 * layers * width**2 + 4.0 * width * seen,
         "feed_forward": 2.0 * layers * matrices,
-        "masked": 2.0 * embedding * (width + config.vocabulary),
+        "masked": 2.0 * embedding * (width + config.vocab_size),
     }
 
 
-def kept_numbers(config: EncoderConfig) -> int:
+def activation_numbers(config: EncoderConfig) -> int:
     """Numbers that a forward pass keeps for the gradient, for each token of a packed batch; without dropout.
 
     Of each layer, in multiples of the width: what the linear layers read (query, key and value 1, the output of
@@ -42,6 +42,6 @@ def kept_numbers(config: EncoderConfig) -> int:
     and gives (2), or 4 where it is gated. Scores are not kept: attention computes them again. Once,
     what the norm of the embeddings reads. Dropout adds its masks.
     """
-    each = 10 if config.positions == "rotary" or config.qk_norm else 8
-    inner = (4 if config.gated else 2) * config.feed_forward
-    return config.layers * (each * config.width + inner) + config.embedding_width
+    each = 10 if config.position_embedding_type == "rotary" or config.qk_norm else 8
+    inner = (4 if config.gated else 2) * config.resolved_intermediate_size
+    return config.num_hidden_layers * (each * config.hidden_size + inner) + config.resolved_embedding_size

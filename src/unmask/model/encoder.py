@@ -15,10 +15,10 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from unmask.config import config, setting
-from unmask.model.attention import BackendName, Spans, attend
+from unmask.model.attention import AttnImplementation, SequenceLayout, attend
 from unmask.model.families import FamilyName
 from unmask.model.norms import LayerNorm, RMSNorm
-from unmask.model.positions import Rotary, Turn, rotated, sinusoidal
+from unmask.model.positions import CosSin, RotaryEmbedding, apply_rotary, sinusoidal_table
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "gelu": F.gelu,
@@ -32,13 +32,11 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
 class EncoderConfig:
     """The architecture of an encoder. The defaults are BERT's, but for 6 layers and sinusoidal positions."""
 
-    vocabulary: int = setting(
-        default=8192, ge=8, description="pieces; pretraining takes the number from its corpus"
-    )
-    layers: int = setting(default=6, ge=1, description="Transformer blocks")
-    width: int = setting(default=256, ge=2, multiple_of=2, description="size of each hidden state")
-    heads: int = setting(default=4, ge=1, description="attention heads; must divide width")
-    inner: int | None = setting(
+    vocab_size: int = setting(default=8192, ge=8, description="pieces; pretraining takes the number from its corpus")
+    num_hidden_layers: int = setting(default=6, ge=1, description="Transformer blocks")
+    hidden_size: int = setting(default=256, ge=2, multiple_of=2, description="size of each hidden state")
+    num_attention_heads: int = setting(default=4, ge=1, description="attention heads; must divide width")
+    intermediate_size: int | None = setting(
         default=None,
         ge=1,
         description="width of the feed-forward; if not given 4 x width, or as many parameters where gated",
@@ -46,13 +44,13 @@ class EncoderConfig:
     gated: bool = setting(
         default=False, description="a gated feed-forward: activation(x G) * (x U), each of the width `inner`"
     )
-    activation: Literal["gelu", "gelu_tanh", "relu", "silu"] = setting(
+    hidden_act: Literal["gelu", "gelu_tanh", "relu", "silu"] = setting(
         default="gelu", description="of the feed-forward"
     )
     norm: Literal["post", "pre"] = setting(
         default="post", description="LayerNorm after each residual sum (BERT), or before each sub-layer"
     )
-    norm_kind: Literal["layer", "rms"] = setting(
+    norm_type: Literal["layer", "rms"] = setting(
         default="layer", description="LayerNorm, or RMSNorm: neither mean nor bias"
     )
     norm_eps: float = setting(default=1e-12, gt=0, description="added to the variance in LayerNorm")
@@ -60,12 +58,10 @@ class EncoderConfig:
     embedding_norm: bool | None = setting(
         default=None, description="a norm of the embeddings; if not given, where norms come after (post)"
     )
-    first_norm: bool = setting(
-        default=True, description="pre: a norm before the first attention; ModernBERT has none"
-    )
+    first_norm: bool = setting(default=True, description="pre: a norm before the first attention; ModernBERT has none")
     qk_norm: bool = setting(default=False, description="RMSNorm of each head's queries and keys")
     bias: bool = setting(default=True, description="biases in the linear layers of the blocks")
-    positions: Literal["sinusoidal", "learned", "rotary"] = setting(
+    position_embedding_type: Literal["sinusoidal", "learned", "rotary"] = setting(
         default="sinusoidal", description="how places in the text are told"
     )
     position_scale: float = setting(
@@ -73,95 +69,97 @@ class EncoderConfig:
         gt=0,
         description="factor on the sinusoid, so that it does not drown the token embeddings",
     )
-    rotary_base: float = setting(
+    rope_theta: float = setting(
         default=10000.0, gt=1, description="rotary: tokens in which the slowest axes turn by about a radian"
     )
-    rotary_base_local: float | None = setting(
+    local_rope_theta: float | None = setting(
         default=None, gt=1, description="the same of local layers; rotary_base if not given"
     )
-    pattern: str = setting(
+    attention_pattern: str = setting(
         default="G",
         description="kinds of layers, repeated to the last: G sees the whole sequence, L the window",
     )
     window: int | None = setting(default=None, ge=1, description="tokens that local layers see on each side")
-    length: int = setting(
+    max_position_embeddings: int = setting(
         default=512, ge=8, description="longest sequence in tokens, [CLS] and [SEP] included"
     )
     position_offset: int = setting(
         default=0, ge=0, description="learned: number of the first position; RoBERTa counts from 2"
     )
-    embedding: int | None = setting(
+    embedding_size: int | None = setting(
         default=None,
         ge=2,
         multiple_of=2,
         description="size of the embeddings, from which one matrix leads to width (ALBERT); width if not given",
     )
-    blocks: int | None = setting(
+    num_hidden_groups: int | None = setting(
         default=None,
         ge=1,
         description="blocks with weights of their own, each for as many layers in a row (ALBERT); all if not given",
     )
-    segments: int = setting(default=2, ge=0, le=2, description="segment embeddings; 2 for sentence pairs")
-    dropout: float = setting(
-        default=0.0, ge=0, lt=1, description="on embeddings, sub-layer outputs, attention weights"
-    )
-    init_std: float = setting(default=0.02, gt=0, description="standard deviation of the initial weights")
-    attention: BackendName = setting(default="auto", description="the implementation of attention")
+    type_vocab_size: int = setting(default=2, ge=0, le=2, description="segment embeddings; 2 for sentence pairs")
+    dropout: float = setting(default=0.0, ge=0, lt=1, description="on embeddings, sub-layer outputs, attention weights")
+    initializer_range: float = setting(default=0.02, gt=0, description="standard deviation of the initial weights")
+    attn_implementation: AttnImplementation = setting(default="auto", description="the implementation of attention")
     family: FamilyName = setting(
         default="bert",
         description="whose heads it has, and in whose layout it is written where that can say it",
     )
 
     def __post_init__(self) -> None:
-        if self.width % self.heads:
-            raise ValueError(f"width {self.width} must be a multiple of heads {self.heads}")
-        if self.positions == "rotary" and self.head_width % 2:
-            raise ValueError(f"rotary positions need heads of an even width, not {self.head_width}")
-        if not self.pattern or set(self.pattern) - set("GL"):
-            raise ValueError(f"pattern {self.pattern!r} must consist of G (global) and L (local)")
-        if "L" in self.pattern and self.window is None:
-            raise ValueError(f"the local layers of pattern {self.pattern} need a window")
-        if "L" not in self.pattern and (self.window or self.rotary_base_local) is not None:
+        if self.hidden_size % self.num_attention_heads:
+            raise ValueError(f"width {self.hidden_size} must be a multiple of heads {self.num_attention_heads}")
+        if self.position_embedding_type == "rotary" and self.head_dim % 2:
+            raise ValueError(f"rotary positions need heads of an even width, not {self.head_dim}")
+        if not self.attention_pattern or set(self.attention_pattern) - set("GL"):
+            raise ValueError(f"pattern {self.attention_pattern!r} must consist of G (global) and L (local)")
+        if "L" in self.attention_pattern and self.window is None:
+            raise ValueError(f"the local layers of pattern {self.attention_pattern} need a window")
+        if "L" not in self.attention_pattern and (self.window or self.local_rope_theta) is not None:
             raise ValueError("window and rotary_base_local need local layers, as in the pattern GLL")
-        if self.blocks is not None and (self.layers % self.blocks or self.pattern != "G"):
-            raise ValueError(f"blocks {self.blocks} must divide layers {self.layers}, all of them global")
-        if self.position_offset and self.positions != "learned":
+        if self.num_hidden_groups is not None and (
+            self.num_hidden_layers % self.num_hidden_groups or self.attention_pattern != "G"
+        ):
+            raise ValueError(
+                f"blocks {self.num_hidden_groups} must divide layers {self.num_hidden_layers}, all of them global"
+            )
+        if self.position_offset and self.position_embedding_type != "learned":
             raise ValueError("position_offset is for learned positions")
 
     @property
-    def feed_forward(self) -> int:
+    def resolved_intermediate_size(self) -> int:
         """Two matrices of 4 x width, or three of 8/3 x width (Shazeer 2020, section 3), rounded up."""
-        if self.inner is not None or not self.gated:
-            return self.inner or 4 * self.width
-        step = 64 if self.width >= 256 else 8
-        return math.ceil(8 * self.width / (3 * step)) * step
+        if self.intermediate_size is not None or not self.gated:
+            return self.intermediate_size or 4 * self.hidden_size
+        step = 64 if self.hidden_size >= 256 else 8
+        return math.ceil(8 * self.hidden_size / (3 * step)) * step
 
     @property
-    def head_width(self) -> int:
-        return self.width // self.heads
+    def head_dim(self) -> int:
+        return self.hidden_size // self.num_attention_heads
 
     @property
-    def embedding_width(self) -> int:
-        return self.embedding or self.width
+    def resolved_embedding_size(self) -> int:
+        return self.embedding_size or self.hidden_size
 
     @property
-    def normalises_embeddings(self) -> bool:
+    def has_embedding_norm(self) -> bool:
         """A post-norm block expects a normalised input; a pre-norm block normalises it itself."""
         return self.norm == "post" if self.embedding_norm is None else self.embedding_norm
 
-    def block_of(self, layer: int) -> int:
+    def block_index(self, layer: int) -> int:
         """The number of the block that computes this layer."""
-        return layer if self.blocks is None else layer * self.blocks // self.layers
+        return layer if self.num_hidden_groups is None else layer * self.num_hidden_groups // self.num_hidden_layers
 
     def is_local(self, layer: int) -> bool:
-        return self.pattern[layer % len(self.pattern)] == "L"
+        return self.attention_pattern[layer % len(self.attention_pattern)] == "L"
 
 
-def norm_of(config: EncoderConfig, width: int | None = None) -> nn.Module:
-    width = width or config.width
-    if config.norm_kind == "rms":
-        return RMSNorm(width, eps=config.norm_eps)
-    return LayerNorm(width, eps=config.norm_eps, bias=config.norm_bias)
+def build_norm(config: EncoderConfig, hidden_size: int | None = None) -> nn.Module:
+    hidden_size = hidden_size or config.hidden_size
+    if config.norm_type == "rms":
+        return RMSNorm(hidden_size, eps=config.norm_eps)
+    return LayerNorm(hidden_size, eps=config.norm_eps, bias=config.norm_bias)
 
 
 class Embeddings(nn.Module):
@@ -172,29 +170,29 @@ class Embeddings(nn.Module):
 
     def __init__(self, config: EncoderConfig) -> None:
         super().__init__()
-        width = config.embedding_width
-        self.token = nn.Embedding(config.vocabulary, width)
-        self.segment = nn.Embedding(config.segments, width) if config.segments else None
+        width = config.resolved_embedding_size
+        self.token = nn.Embedding(config.vocab_size, width)
+        self.segment = nn.Embedding(config.type_vocab_size, width) if config.type_vocab_size else None
         self.position: nn.Embedding | None = None
         self.offset = config.position_offset
-        if config.positions == "learned":
-            self.position = nn.Embedding(config.length + self.offset, width)
-        elif config.positions == "sinusoidal":
-            table = sinusoidal(config.length, width) * config.position_scale
+        if config.position_embedding_type == "learned":
+            self.position = nn.Embedding(config.max_position_embeddings + self.offset, width)
+        elif config.position_embedding_type == "sinusoidal":
+            table = sinusoidal_table(config.max_position_embeddings, width) * config.position_scale
             self.register_buffer("table", table, persistent=False)
-        self.norm = norm_of(config, width) if config.normalises_embeddings else None
-        self.sinusoidal = config.positions == "sinusoidal"
+        self.norm = build_norm(config, width) if config.has_embedding_norm else None
+        self.sinusoidal = config.position_embedding_type == "sinusoidal"
         self.dropout = nn.Dropout(config.dropout)
-        self.project = nn.Linear(width, config.width) if config.embedding is not None else None
+        self.project = nn.Linear(width, config.hidden_size) if config.embedding_size is not None else None
 
-    def forward(self, ids: Tensor, positions: Tensor, segments: Tensor | None) -> Tensor:
-        summed = self.token(ids)
+    def forward(self, input_ids: Tensor, position_ids: Tensor, token_type_ids: Tensor | None) -> Tensor:
+        summed = self.token(input_ids)
         if self.position is not None:
-            summed = summed + self.position(positions + self.offset if self.offset else positions)
+            summed = summed + self.position(position_ids + self.offset if self.offset else position_ids)
         elif self.sinusoidal:
-            summed = summed + F.embedding(positions, self.get_buffer("table"))
+            summed = summed + F.embedding(position_ids, self.get_buffer("table"))
         if self.segment is not None:
-            summed = summed + self.segment(torch.zeros_like(ids) if segments is None else segments)
+            summed = summed + self.segment(torch.zeros_like(input_ids) if token_type_ids is None else token_type_ids)
         if self.norm is not None:
             summed = self.norm(summed)
         device = summed.device.type
@@ -214,47 +212,51 @@ class Attention(nn.Module):
 
     def __init__(self, config: EncoderConfig, local: bool = False) -> None:
         super().__init__()
-        self.heads = config.heads
+        self.num_attention_heads = config.num_attention_heads
         self.window = config.window if local else None
-        self.backend: BackendName = config.attention
+        self.backend: AttnImplementation = config.attn_implementation
         self.dropout = config.dropout
         # query, key and value stand one below another in one matrix: one product instead of three
-        self.qkv = nn.Linear(config.width, 3 * config.width, bias=config.bias)
-        self.query_norm = RMSNorm(config.head_width, eps=config.norm_eps) if config.qk_norm else None
-        self.key_norm = RMSNorm(config.head_width, eps=config.norm_eps) if config.qk_norm else None
-        self.output = nn.Linear(config.width, config.width, bias=config.bias)
+        self.qkv = nn.Linear(config.hidden_size, 3 * config.hidden_size, bias=config.bias)
+        self.query_norm = RMSNorm(config.head_dim, eps=config.norm_eps) if config.qk_norm else None
+        self.key_norm = RMSNorm(config.head_dim, eps=config.norm_eps) if config.qk_norm else None
+        self.output = nn.Linear(config.hidden_size, config.hidden_size, bias=config.bias)
 
     def forward(
-        self, hidden: Tensor, spans: Spans, turn: Turn | None = None, asked: Spans | None = None
+        self,
+        hidden: Tensor,
+        layout: SequenceLayout,
+        cos_sin: CosSin | None = None,
+        query_positions: SequenceLayout | None = None,
     ) -> Tensor:
         # what a window lets a place see is told by all places: those that are not asked for are left out later
-        early = asked if self.window is None else None
-        query, key, value = (x.unflatten(-1, (self.heads, -1)) for x in self._projected(hidden, early))  # type: ignore[no-untyped-call]
+        early = query_positions if self.window is None else None
+        query, key, value = (x.unflatten(-1, (self.num_attention_heads, -1)) for x in self._project(hidden, early))  # type: ignore[no-untyped-call]
         if self.query_norm is not None and self.key_norm is not None:
             query, key = self.query_norm(query).to(value.dtype), self.key_norm(key).to(value.dtype)
-        if turn is not None:
-            query = rotated(query, (taken(turn[0], early), taken(turn[1], early)))
-            key = rotated(key, turn)
+        if cos_sin is not None:
+            query = apply_rotary(query, (gather(cos_sin[0], early), gather(cos_sin[1], early)))
+            key = apply_rotary(key, cos_sin)
         mixed = attend(
             query,
             key,
             value,
-            spans,
+            layout,
             window=self.window,
             dropout=self.dropout if self.training else 0.0,
             backend=self.backend,
-            asked=early,
+            query_positions=early,
         )
         if early is None:
-            mixed = taken(mixed, asked)
+            mixed = gather(mixed, query_positions)
         return self.output(mixed.flatten(-2))  # type: ignore[no-any-return]
 
-    def _projected(self, hidden: Tensor, asked: Spans | None) -> tuple[Tensor, ...]:
-        if asked is None:
+    def _project(self, hidden: Tensor, query_positions: SequenceLayout | None) -> tuple[Tensor, ...]:
+        if query_positions is None:
             return self.qkv(hidden).chunk(3, dim=-1)  # type: ignore[no-any-return]
         width = hidden.shape[-1]
         weight, bias = self.qkv.weight, self.qkv.bias
-        query = F.linear(taken(hidden, asked), weight[:width], None if bias is None else bias[:width])
+        query = F.linear(gather(hidden, query_positions), weight[:width], None if bias is None else bias[:width])
         both = F.linear(hidden, weight[width:], None if bias is None else bias[width:])
         return query, *both.chunk(2, dim=-1)
 
@@ -268,10 +270,10 @@ class FeedForward(nn.Module):
     def __init__(self, config: EncoderConfig) -> None:
         super().__init__()
         self.gated = config.gated
-        inner = config.feed_forward
-        self.inner = nn.Linear(config.width, 2 * inner if config.gated else inner, bias=config.bias)
-        self.activation = ACTIVATIONS[config.activation]
-        self.output = nn.Linear(inner, config.width, bias=config.bias)
+        inner = config.resolved_intermediate_size
+        self.inner = nn.Linear(config.hidden_size, 2 * inner if config.gated else inner, bias=config.bias)
+        self.activation = ACTIVATIONS[config.hidden_act]
+        self.output = nn.Linear(inner, config.hidden_size, bias=config.bias)
 
     def forward(self, hidden: Tensor) -> Tensor:
         hidden = self.inner(hidden)
@@ -286,35 +288,47 @@ class Block(nn.Module):
 
     def __init__(self, config: EncoderConfig, layer: int = 0) -> None:
         super().__init__()
-        self.pre = config.norm == "pre"
+        self.pre_norm = config.norm == "pre"
         self.attention = Attention(config, config.is_local(layer))
-        bare = self.pre and layer == 0 and not config.first_norm
-        self.attention_norm = nn.Identity() if bare else norm_of(config)
+        bare = self.pre_norm and layer == 0 and not config.first_norm
+        self.attention_norm = nn.Identity() if bare else build_norm(config)
         self.feed_forward = FeedForward(config)
-        self.feed_forward_norm = norm_of(config)
+        self.feed_forward_norm = build_norm(config)
         self.dropout = nn.Dropout(config.dropout)
 
     def forward(
-        self, hidden: Tensor, spans: Spans, turn: Turn | None = None, asked: Spans | None = None
+        self,
+        hidden: Tensor,
+        layout: SequenceLayout,
+        cos_sin: CosSin | None = None,
+        query_positions: SequenceLayout | None = None,
     ) -> Tensor:
-        if self.pre:
-            mixed = self.attention(self.attention_norm(hidden), spans, turn, asked)
-            hidden = taken(hidden, asked) + self.dropout(mixed)
+        if self.pre_norm:
+            mixed = self.attention(self.attention_norm(hidden), layout, cos_sin, query_positions)
+            hidden = gather(hidden, query_positions) + self.dropout(mixed)
             return hidden + self.dropout(self.feed_forward(self.feed_forward_norm(hidden)))  # type: ignore[no-any-return]
-        mixed = self.attention(hidden, spans, turn, asked)
-        hidden = self.attention_norm(taken(hidden, asked) + self.dropout(mixed))
+        mixed = self.attention(hidden, layout, cos_sin, query_positions)
+        hidden = self.attention_norm(gather(hidden, query_positions) + self.dropout(mixed))
         return self.feed_forward_norm(hidden + self.dropout(self.feed_forward(hidden)))  # type: ignore[no-any-return]
 
 
-def taken(rows: Tensor, asked: Spans | None) -> Tensor:
+def gather(rows: Tensor, query_positions: SequenceLayout | None) -> Tensor:
     """The rows of the places that are asked for; all, where nothing is said."""
-    return rows if asked is None or asked.places is None else rows.index_select(0, asked.places)
+    return (
+        rows
+        if query_positions is None or query_positions.token_indices is None
+        else rows.index_select(0, query_positions.token_indices)
+    )
 
 
 def run_block(
-    block: nn.Module, hidden: Tensor, spans: Spans, turn: Turn | None, asked: Spans | None
+    block: nn.Module,
+    hidden: Tensor,
+    layout: SequenceLayout,
+    cos_sin: CosSin | None,
+    query_positions: SequenceLayout | None,
 ) -> Tensor:
-    return block(hidden, spans, turn, asked)  # type: ignore[no-any-return]
+    return block(hidden, layout, cos_sin, query_positions)  # type: ignore[no-any-return]
 
 
 class Encoder(nn.Module):
@@ -342,73 +356,82 @@ class Encoder(nn.Module):
         super().__init__()
         self.config = config
         self.embeddings = Embeddings(config)
-        self.blocks = nn.ModuleList(Block(config, n) for n in range(config.blocks or config.layers))
-        self.norm = norm_of(config) if config.norm == "pre" else None
+        self.blocks = nn.ModuleList(
+            Block(config, n) for n in range(config.num_hidden_groups or config.num_hidden_layers)
+        )
+        self.norm = build_norm(config) if config.norm == "pre" else None
         self.rotary = nn.ModuleDict()  # by the kind of layer
-        if config.positions == "rotary":
-            bases = {"G": config.rotary_base, "L": config.rotary_base_local or config.rotary_base}
-            for kind in sorted(set(config.pattern)):
-                self.rotary[kind] = Rotary(config.length, config.head_width, bases[kind])
-        self.recompute = False
-        self.compiled: Callable[..., Tensor] | None = None
-        self.watched: list[Tensor] | None = None
+        if config.position_embedding_type == "rotary":
+            bases = {"G": config.rope_theta, "L": config.local_rope_theta or config.rope_theta}
+            for kind in sorted(set(config.attention_pattern)):
+                self.rotary[kind] = RotaryEmbedding(config.max_position_embeddings, config.head_dim, bases[kind])
+        self.gradient_checkpointing = False
+        self.compiled_block: Callable[..., Tensor] | None = None
+        self.activation_norms: list[Tensor] | None = None
         if self.embeddings.token.weight.is_meta:
             return  # no numbers to draw: the weights come from a file
-        self.apply(self._initialise)
+        self.apply(self._init_weights)
         if config.norm == "pre":
             # residual branches add up over the depth: keep their sum at the size of one (GPT-2, section 2.3)
+            std = config.initializer_range / math.sqrt(2 * config.num_hidden_layers)
             for block in self.blocks:
                 for linear in (block.attention.output, block.feed_forward.output):  # type: ignore[union-attr]
-                    nn.init.normal_(linear.weight, std=config.init_std / math.sqrt(2 * config.layers))  # type: ignore[union-attr,arg-type]
+                    nn.init.normal_(linear.weight, std=std)  # type: ignore[union-attr,arg-type]
 
-    def _initialise(self, module: nn.Module) -> None:
+    def _init_weights(self, module: nn.Module) -> None:
         """Normal weights, zero biases, as BERT's published code."""
         if isinstance(module, nn.Linear | nn.Embedding):
-            nn.init.normal_(module.weight, std=self.config.init_std)
+            nn.init.normal_(module.weight, std=self.config.initializer_range)
         if isinstance(module, nn.Linear) and module.bias is not None:
             nn.init.zeros_(module.bias)
 
     def forward(
         self,
-        ids: Tensor,
-        spans: Spans,
-        segments: Tensor | None = None,
-        asked: Spans | None = None,
-        states: list[Tensor] | None = None,
+        input_ids: Tensor,
+        layout: SequenceLayout,
+        token_type_ids: Tensor | None = None,
+        query_positions: SequenceLayout | None = None,
+        hidden_states: list[Tensor] | None = None,
     ) -> Tensor:
-        hidden = self.embeddings(ids, spans.positions, segments)
-        turns = {kind: rotary(spans.positions) for kind, rotary in self.rotary.items()}
-        recompute = self.recompute and self.training and torch.is_grad_enabled()
-        run = self.compiled if self.compiled is not None and self.training else run_block
-        self._watch(hidden)
-        for layer in range(self.config.layers):
-            block = self.blocks[self.config.block_of(layer)]
-            if states is not None:
-                states.append(self._normed(hidden))
+        hidden = self.embeddings(input_ids, layout.position_ids, token_type_ids)
+        turns = {kind: rotary(layout.position_ids) for kind, rotary in self.rotary.items()}
+        recompute = self.gradient_checkpointing and self.training and torch.is_grad_enabled()
+        run = self.compiled_block if self.compiled_block is not None and self.training else run_block
+        self._record_norm(hidden)
+        for layer in range(self.config.num_hidden_layers):
+            block = self.blocks[self.config.block_index(layer)]
+            if hidden_states is not None:
+                hidden_states.append(self._final_norm(hidden))
             turn = turns.get("L" if self.config.is_local(layer) else "G")
-            given = (hidden, spans, turn, asked if layer == self.config.layers - 1 else None)
+            given = (
+                hidden,
+                layout,
+                turn,
+                query_positions if layer == self.config.num_hidden_layers - 1 else None,
+            )
             hidden = checkpoint(run, block, *given, use_reentrant=False) if recompute else run(block, *given)
-            self._watch(hidden)
-        hidden = self._normed(hidden)
-        if states is not None:
-            states.append(hidden)
+            self._record_norm(hidden)
+        hidden = self._final_norm(hidden)
+        if hidden_states is not None:
+            hidden_states.append(hidden)
         return hidden
 
-    def _normed(self, hidden: Tensor) -> Tensor:
+    def _final_norm(self, hidden: Tensor) -> Tensor:
         return hidden if self.norm is None else self.norm(hidden)
 
-    def _watch(self, hidden: Tensor) -> None:
-        if self.watched is not None:
-            self.watched.append(hidden.detach().float().pow(2).mean().sqrt())
+    def _record_norm(self, hidden: Tensor) -> None:
+        if self.activation_norms is not None:
+            self.activation_norms.append(hidden.detach().float().pow(2).mean().sqrt())
 
     @property
-    def parameters_count(self) -> int:
+    def num_parameters(self) -> int:
         """Trainable numbers, token embeddings included."""
         return sum(p.numel() for p in self.parameters())
 
     def __repr__(self) -> str:
         c = self.config
         return (
-            f"Encoder({c.layers} layers x {c.width}, {c.heads} heads, {c.positions} positions, "
-            f"{c.norm}-norm, {c.vocabulary:,} pieces, {self.parameters_count / 1e6:.1f} M parameters)"
+            f"Encoder({c.num_hidden_layers} layers x {c.hidden_size}, {c.num_attention_heads} heads, "
+            f"{c.position_embedding_type} positions, "
+            f"{c.norm}-norm, {c.vocab_size:,} pieces, {self.num_parameters / 1e6:.1f} M parameters)"
         )

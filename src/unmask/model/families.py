@@ -25,7 +25,7 @@ class HeadStyle:
     activation: Literal["tanh", "relu", "gelu"] = "tanh"
     bias: bool = True
     norm: bool = False
-    everywhere: bool = False
+    use_before_tagging: bool = False
     masked_activation: Literal["gelu"] | None = None
 
 
@@ -41,14 +41,14 @@ class Family:
     prefix: str
     classes: str
     head: HeadStyle = field(default_factory=HeadStyle)
-    says: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
+    requires: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
 
-    def lacks(self, config: "EncoderConfig") -> list[str]:
+    def why_not(self, config: "EncoderConfig") -> list[str]:
         """The settings that the layout cannot say, with their values."""
-        wrong = [name for name, values in self.says.items() if getattr(config, name) not in values]
+        wrong = [name for name, values in self.requires.items() if getattr(config, name) not in values]
         if self.name == "albert":
             wrong += [name for name in ("embedding", "blocks") if getattr(config, name) is None]
-        if self.name != "modernbert" and any(map(config.is_local, range(config.layers))):
+        if self.name != "modernbert" and any(map(config.is_local, range(config.num_hidden_layers))):
             wrong.append("pattern")
         if self.name == "modernbert" and not _is_modern_pattern(config):
             wrong.append("pattern")
@@ -57,7 +57,7 @@ class Family:
 
 def _is_modern_pattern(config: "EncoderConfig") -> bool:
     """Both of its kinds of layers, or all of them global."""
-    return config.pattern == "G" or config.window is not None
+    return config.attention_pattern == "G" or config.window is not None
 
 
 # activations that other libraries know under a name
@@ -82,7 +82,7 @@ _CLASSIC = {
 FAMILIES: dict[FamilyName, Family] = {
     family.name: family
     for family in (
-        Family("bert", ("bert",), "bert", "Bert", says=_CLASSIC),
+        Family("bert", ("bert",), "bert", "Bert", requires=_CLASSIC),
         Family(
             "roberta",
             ("roberta", "xlm-roberta", "camembert"),
@@ -96,7 +96,7 @@ FAMILIES: dict[FamilyName, Family] = {
             ("albert",),
             "albert",
             "Albert",
-            says={name: values for name, values in _CLASSIC.items() if name not in ("embedding", "blocks")},
+            requires={name: values for name, values in _CLASSIC.items() if name not in ("embedding", "blocks")},
         ),
         Family(
             "distilbert",
@@ -119,7 +119,7 @@ FAMILIES: dict[FamilyName, Family] = {
             ("modernbert",),
             "model",
             "ModernBert",
-            HeadStyle(activation="gelu", bias=False, norm=True, everywhere=True, masked_activation="gelu"),
+            HeadStyle(activation="gelu", bias=False, norm=True, use_before_tagging=True, masked_activation="gelu"),
             {
                 "norm": ("pre",),
                 "norm_kind": ("layer",),

@@ -16,12 +16,12 @@ class LayerMix(nn.Module):
 
     def __init__(self, config: EncoderConfig) -> None:
         super().__init__()
-        self.weights = nn.Parameter(torch.zeros(config.layers + 1))
+        self.weights = nn.Parameter(torch.zeros(config.num_hidden_layers + 1))
         self.scale = nn.Parameter(torch.ones(1))
 
-    def forward(self, states: Sequence[Tensor]) -> Tensor:
-        shares = (self.scale * self.weights.softmax(0)).to(states[0].dtype)
-        mixed = shares[0] * states[0]
-        for share, state in zip(shares[1:], states[1:], strict=True):
+    def forward(self, hidden_states: Sequence[Tensor]) -> Tensor:
+        shares = (self.scale * self.weights.softmax(0)).to(hidden_states[0].dtype)
+        mixed = shares[0] * hidden_states[0]
+        for share, state in zip(shares[1:], hidden_states[1:], strict=True):
             mixed = mixed + share * state
         return mixed

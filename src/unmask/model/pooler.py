@@ -7,10 +7,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from unmask.model.attention import Spans
-from unmask.model.encoder import EncoderConfig, norm_of
+from unmask.model.attention import SequenceLayout
+from unmask.model.encoder import EncoderConfig, build_norm
 from unmask.model.families import FAMILIES
-from unmask.model.sequences import greatest, lengths_of, softmax_of_sequences, sums
+from unmask.model.sequences import sequence_lengths, sequence_max, sequence_softmax, sequence_sums
 
 Pooling = Literal["cls", "mean", "max", "attention"]
 
@@ -26,40 +26,42 @@ class Pooler(nn.Module):
     def __init__(self, config: EncoderConfig, pooling: Pooling = "cls") -> None:
         super().__init__()
         self.pooling = pooling
-        self.attention = AttentionPooling(config.width) if pooling == "attention" else None
-        self.transform = Transform(config)
+        self.attention = AttentionPooling(config.hidden_size) if pooling == "attention" else None
+        self.transform = HeadTransform(config)
 
     @property
     def reads_first(self) -> bool:
         """Whether it reads the first place of each sequence and no other."""
         return self.pooling == "cls"
 
-    def forward(self, hidden: Tensor, spans: Spans) -> Tensor:
-        pooled = (
-            pool(hidden, spans, self.pooling) if self.attention is None else self.attention(hidden, spans)
-        )
+    def forward(self, hidden: Tensor, layout: SequenceLayout) -> Tensor:
+        pooled = pool(hidden, layout, self.pooling) if self.attention is None else self.attention(hidden, layout)
         return self.transform(pooled)  # type: ignore[no-any-return]
 
-    def published(self) -> dict[str, nn.Module]:
+    def saved_modules(self) -> dict[str, nn.Module]:
         return {
-            **self.transform.published(),
+            **self.transform.saved_modules(),
             **({} if self.attention is None else {"pooling": self.attention}),
         }
 
 
-POOLED: dict[str, Callable[[Tensor], Tensor]] = {"tanh": torch.tanh, "relu": F.relu, "gelu": F.gelu}
+POOLER_ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "tanh": torch.tanh,
+    "relu": F.relu,
+    "gelu": F.gelu,
+}
 
 
-class Transform(nn.Module):
+class HeadTransform(nn.Module):
     """What the family has before the last layer of its heads (model/families.py). (..., width) -> (..., width)"""
 
     def __init__(self, config: EncoderConfig) -> None:
         super().__init__()
         style = FAMILIES[config.family].head
-        self.dense = nn.Linear(config.width, config.width, bias=style.bias)
-        self.activation = POOLED[style.activation]
-        self.norm = norm_of(config) if style.norm else None
-        nn.init.normal_(self.dense.weight, std=config.init_std)
+        self.dense = nn.Linear(config.hidden_size, config.hidden_size, bias=style.bias)
+        self.activation = POOLER_ACTIVATIONS[style.activation]
+        self.norm = build_norm(config) if style.norm else None
+        nn.init.normal_(self.dense.weight, std=config.initializer_range)
         if style.bias:
             nn.init.zeros_(self.dense.bias)
 
@@ -67,7 +69,7 @@ class Transform(nn.Module):
         made = self.activation(self.dense(x))
         return made if self.norm is None else self.norm(made)
 
-    def published(self) -> dict[str, nn.Module]:
+    def saved_modules(self) -> dict[str, nn.Module]:
         return {"pooler": self.dense, **({} if self.norm is None else {"pooler_norm": self.norm})}
 
 
@@ -78,21 +80,21 @@ class AttentionPooling(nn.Module):
     hidden (tokens, width) packed -> (sequences, width).
     """
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, hidden_size: int) -> None:
         super().__init__()
-        self.query = nn.Linear(width, 1, bias=False)  # softmax knows no bias: it would be the same for all
+        self.query = nn.Linear(hidden_size, 1, bias=False)  # softmax knows no bias: it would be the same for all
         nn.init.zeros_(self.query.weight)
 
-    def forward(self, hidden: Tensor, spans: Spans) -> Tensor:
-        weights = softmax_of_sequences(self.query(hidden).squeeze(-1).float(), spans)
-        return sums(hidden * weights.unsqueeze(1).to(hidden.dtype), spans)
+    def forward(self, hidden: Tensor, layout: SequenceLayout) -> Tensor:
+        weights = sequence_softmax(self.query(hidden).squeeze(-1).float(), layout)
+        return sequence_sums(hidden * weights.unsqueeze(1).to(hidden.dtype), layout)
 
 
-def pool(hidden: Tensor, spans: Spans, pooling: Pooling) -> Tensor:
+def pool(hidden: Tensor, layout: SequenceLayout, pooling: Pooling) -> Tensor:
     """hidden (tokens, width) packed -> (sequences, width), where nothing is learnt: not for attention."""
     if pooling == "cls":
-        return hidden.index_select(0, spans.first)
+        return hidden.index_select(0, layout.first_tokens)
     if pooling == "max":
-        return greatest(hidden, spans)
+        return sequence_max(hidden, layout)
     assert pooling == "mean"
-    return sums(hidden, spans) / lengths_of(spans).unsqueeze(1)
+    return sequence_sums(hidden, layout) / sequence_lengths(layout).unsqueeze(1)

@@ -6,24 +6,24 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-ROTATED_TOGETHER = 512  # tokens: so many rows stay in a core's cache from one operation to the next
+ROTARY_CHUNK = 512  # tokens: so many rows stay in a core's cache from one operation to the next
 
 
-def sinusoidal(length: int, width: int) -> Tensor:
+def sinusoidal_table(length: int, hidden_size: int) -> Tensor:
     """The fixed table of Vaswani et al. 2017 (Attention Is All You Need, section 3.5), float32 (length, width).
 
     table[p, 2i] = sin(p / 10000^(2i / width)), table[p, 2i + 1] = cos(p / 10000^(2i / width)):
     sine and cosine alternate over the width, as published. Computed in float64, since p / 10000^... loses
     digits in float32 at long lengths.
     """
-    assert width % 2 == 0, "sine and cosine come in pairs"
+    assert hidden_size % 2 == 0, "sine and cosine come in pairs"
     position = torch.arange(length, dtype=torch.float64, device="cpu").unsqueeze(1)
-    frequency = 10000.0 ** (-torch.arange(0, width, 2, dtype=torch.float64, device="cpu") / width)
+    frequency = 10000.0 ** (-torch.arange(0, hidden_size, 2, dtype=torch.float64, device="cpu") / hidden_size)
     angle = position * frequency
     return torch.stack([angle.sin(), angle.cos()], dim=-1).flatten(1).float()
 
 
-class Rotary(nn.Module):
+class RotaryEmbedding(nn.Module):
     """Angles of rotary positions (Su et al. 2021, RoFormer, section 3.4.2). positions (...) int64 -> cosine, sine.
 
     Pair i of a head turns by position / base^(2i / head width). As in GPT-NeoX and ModernBERT, a pair is an
@@ -31,59 +31,55 @@ class Rotary(nn.Module):
     (length, head width / 2) float32, are computed in float64; what is given has an axis for the heads.
     """
 
-    cosine: Tensor
-    sine: Tensor
+    cos: Tensor
+    sin: Tensor
 
-    def __init__(self, length: int, head_width: int, base: float) -> None:
+    def __init__(self, max_position_embeddings: int, head_dim: int, rope_theta: float) -> None:
         super().__init__()
         # on the CPU, also where parameters are made on no device (bundle)
         places, pairs = (
             torch.arange(*to, dtype=torch.float64, device="cpu")
-            for to in ((0, length, 1), (0, head_width, 2))
+            for to in ((0, max_position_embeddings, 1), (0, head_dim, 2))
         )
-        angle = torch.outer(places, base ** (-pairs / head_width))
+        angle = torch.outer(places, rope_theta ** (-pairs / head_dim))
         self.register_buffer("cosine", angle.cos().repeat(1, 2).float(), persistent=False)
         self.register_buffer("sine", angle.sin().float(), persistent=False)
 
-    def forward(self, positions: Tensor) -> "Turn":
-        return F.embedding(positions, self.cosine).unsqueeze(-2), F.embedding(positions, self.sine).unsqueeze(
-            -2
-        )
+    def forward(self, position_ids: Tensor) -> "CosSin":
+        return F.embedding(position_ids, self.cos).unsqueeze(-2), F.embedding(position_ids, self.sin).unsqueeze(-2)
 
 
-Turn = tuple[
-    Tensor, Tensor
-]  # cosine (..., 1, head width) and sine (..., 1, head width / 2) of each token's angles
+CosSin = tuple[Tensor, Tensor]  # cosine (..., 1, head width) and sine (..., 1, head width / 2) of each token's angles
 
 
-def rotated(x: Tensor, turn: Turn) -> Tensor:
+def apply_rotary(x: Tensor, cos_sin: CosSin) -> Tensor:
     """x (..., heads, head width) turned by each token's angles; the products are taken in float32 at least."""
-    cosine, sine = turn
+    cosine, sine = cos_sin
     if x.device.type == "cpu" and x.dtype == cosine.dtype and not torch.compiler.is_compiling():
-        return _Rotated.apply(x, cosine, sine)  # type: ignore[no-untyped-call,no-any-return]
+        return _ApplyRotary.apply(x, cosine, sine)  # type: ignore[no-untyped-call,no-any-return]
     first, second = x.chunk(2, dim=-1)
     turned = torch.cat([-second * sine, first * sine], dim=-1)
     return (x * cosine + turned).to(x.dtype)
 
 
-class _Rotated(torch.autograd.Function):
+class _ApplyRotary(torch.autograd.Function):
     """The same in fewer passes over memory, forwards and backwards: the gradient is turned the other way."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
-        ctx.save_for_backward(cosine, sine)
-        return _turned(x, cosine, sine, 1)
+    def forward(ctx: Any, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+        ctx.save_for_backward(cos, sin)
+        return _rotate(x, cos, sin, 1)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
         cosine, sine = ctx.saved_tensors
-        return _turned(gradient, cosine, sine, -1), None, None
+        return _rotate(gradient, cosine, sine, -1), None, None
 
 
-def _turned(x: Tensor, cosine: Tensor, sine: Tensor, sign: int) -> Tensor:
-    half = sine.shape[-1]
+def _rotate(x: Tensor, cos: Tensor, sin: Tensor, sign: int) -> Tensor:
+    half = sin.shape[-1]
     result = torch.empty(x.shape, dtype=x.dtype)
-    parts = (torch.split(t.flatten(0, -3), ROTATED_TOGETHER) for t in (result, x, cosine, sine))
+    parts = (torch.split(t.flatten(0, -3), ROTARY_CHUNK) for t in (result, x, cos, sin))
     for new, old, c, s in zip(*parts, strict=True):
         torch.mul(old, c, out=new)
         new[..., :half].addcmul_(old[..., half:], s, value=-sign)

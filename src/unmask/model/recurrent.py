@@ -3,10 +3,10 @@
 import torch
 from torch import Tensor, nn
 
-from unmask.model.attention import Spans
+from unmask.model.attention import SequenceLayout
 
 
-class BiLstm(nn.Module):
+class BiLSTM(nn.Module):
     """An LSTM in each direction (Hochreiter and Schmidhuber 1997; Graves and Schmidhuber 2005), side by side.
 
     hidden (tokens, width) packed, longest sequence first -> (tokens, 2 x size). Nothing is padded: at each place the
@@ -14,14 +14,14 @@ class BiLstm(nn.Module):
     steps loses more in bfloat16 than it gains.
     """
 
-    def __init__(self, width: int, size: int) -> None:
+    def __init__(self, input_size: int, hidden_size: int) -> None:
         super().__init__()
-        self.lstm = nn.LSTM(width, size, bidirectional=True)
+        self.lstm = nn.LSTM(input_size, hidden_size, bidirectional=True)
 
-    def forward(self, hidden: Tensor, spans: Spans) -> Tensor:
-        lengths = torch.tensor(spans.lengths)
-        going_on = (lengths.unsqueeze(0) > torch.arange(spans.longest).unsqueeze(1)).sum(1)
-        by_place = spans.positions.argsort(stable=True)  # all first tokens, all second ones, ...
+    def forward(self, hidden: Tensor, layout: SequenceLayout) -> Tensor:
+        lengths = torch.tensor(layout.lengths)
+        going_on = (lengths.unsqueeze(0) > torch.arange(layout.max_seqlen).unsqueeze(1)).sum(1)
+        by_place = layout.position_ids.argsort(stable=True)  # all first tokens, all second ones, ...
         precision = next(self.parameters()).dtype
         with torch.autocast(hidden.device.type, enabled=False):
             rows = nn.utils.rnn.PackedSequence(hidden[by_place].to(precision), going_on)

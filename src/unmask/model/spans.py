@@ -10,15 +10,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-CALL_NUMBERS = (
-    9600  # what a call more costs beside its work, in numbers that it could have read; measured on a CPU
-)
-GPU_CALL_ROWS = 4096  # a GPU is through with so many before the next call is there
-MASK_ROWS = 0.3  # what a mask and padding cost, for each row
+CPU_CALL_COST = 9600  # what a call more costs beside its work, in numbers that it could have read; measured on a CPU
+GPU_CALL_COST = 4096  # a GPU is through with so many before the next call is there
+MASK_COST = 0.3  # what a mask and padding cost, for each row
 
 
 @dataclass(frozen=True)
-class Spans:
+class SequenceLayout:
     """Which tokens form a sequence. Made by `Spans.padded` or `Spans.packed`.
 
     positions: (batch, length) or (tokens,) int64, the place of each token in its sequence, from 0
@@ -29,84 +27,90 @@ class Spans:
     made: what `attend` has made of them, once for all layers
     """
 
-    positions: Tensor
-    first: Tensor
-    longest: int
-    mask: Tensor | None = None
+    position_ids: Tensor
+    first_tokens: Tensor
+    max_seqlen: int
+    attention_mask: Tensor | None = None
     lengths: tuple[int, ...] = ()
-    bounds: Tensor | None = None
-    places: Tensor | None = None
-    made: dict[Any, Any] = field(default_factory=dict, repr=False, compare=False)
+    cu_seqlens: Tensor | None = None
+    token_indices: Tensor | None = None
+    cache: dict[Any, Any] = field(default_factory=dict, repr=False, compare=False)
 
     @staticmethod
-    def padded(mask: Tensor) -> "Spans":
+    def padded(attention_mask: Tensor) -> "SequenceLayout":
         """mask (batch, length) bool, True at tokens, tokens first."""
-        batch, length = mask.shape
-        positions = torch.arange(length, device=mask.device).expand(batch, length)
-        first = torch.arange(batch, device=mask.device) * length
-        return Spans(positions, first, length, mask=mask)
+        batch, length = attention_mask.shape
+        positions = torch.arange(length, device=attention_mask.device).expand(batch, length)
+        first = torch.arange(batch, device=attention_mask.device) * length
+        return SequenceLayout(positions, first, length, attention_mask=attention_mask)
 
     @staticmethod
-    def packed(lengths: "list[int] | tuple[int, ...]") -> "Spans":
+    def packed(lengths: "list[int] | tuple[int, ...]") -> "SequenceLayout":
         """Sequences of these lengths (all above 0) one after another. Cheapest when sorted by length."""
         assert lengths and min(lengths) > 0, "an empty sequence has no place in a packed batch"
         sizes = torch.tensor(lengths)
         bounds = F.pad(sizes.cumsum(0), (1, 0))
         positions = torch.arange(int(bounds[-1])) - bounds[:-1].repeat_interleave(sizes)
-        return Spans(positions, bounds[:-1], max(lengths), lengths=tuple(lengths), bounds=bounds.int())
+        return SequenceLayout(positions, bounds[:-1], max(lengths), lengths=tuple(lengths), cu_seqlens=bounds.int())
 
-    def only(self, places: Tensor) -> "Spans":
+    def gather(self, token_indices: Tensor) -> "SequenceLayout":
         """The same packed sequences with nothing but these places and their first ones (int64, in any order)."""
-        assert self.bounds is not None, "places are taken from packed sequences"
-        kept = torch.unique(torch.cat([self.first, places]))
-        owner = torch.searchsorted(self.bounds, kept, right=True) - 1
+        assert self.cu_seqlens is not None, "places are taken from packed sequences"
+        kept = torch.unique(torch.cat([self.first_tokens, token_indices]))
+        owner = torch.searchsorted(self.cu_seqlens, kept, right=True) - 1
         lengths = torch.bincount(owner, minlength=len(self.lengths)).tolist()
-        spans = Spans.packed(lengths)
-        return replace(spans, positions=self.positions[kept], places=kept)
+        spans = SequenceLayout.packed(lengths)
+        return replace(spans, position_ids=self.position_ids[kept], token_indices=kept)
 
-    def firsts(self) -> "Spans":
+    def gather_first(self) -> "SequenceLayout":
         """Nothing but the first place of each packed sequence; nobody waits for a GPU."""
         count = len(self.lengths)
-        rows = torch.arange(count + 1, device=self.first.device)
-        return Spans(
-            torch.zeros_like(self.first), rows[:-1], 1, None, (1,) * count, rows.int(), places=self.first
+        rows = torch.arange(count + 1, device=self.first_tokens.device)
+        return SequenceLayout(
+            torch.zeros_like(self.first_tokens),
+            rows[:-1],
+            1,
+            None,
+            (1,) * count,
+            rows.int(),
+            token_indices=self.first_tokens,
         )
 
     @property
     def is_packed(self) -> bool:
-        return self.mask is None
+        return self.attention_mask is None
 
-    def to(self, device: torch.device | str) -> "Spans":
+    def to(self, device: torch.device | str) -> "SequenceLayout":
         """The same on another device; copies to a GPU are not waited for."""
-        return self.moved(lambda tensor: _sent(tensor, device))
+        return self.map_tensors(lambda tensor: _to_device(tensor, device))
 
-    def moved(self, move: Callable[[Tensor], Tensor]) -> "Spans":
+    def map_tensors(self, function: Callable[[Tensor], Tensor]) -> "SequenceLayout":
         """The same with each tensor as `move` gives it."""
         given = {name: getattr(self, name) for name in ("positions", "first", "mask", "bounds", "places")}
-        moved: dict[str, Any] = {name: None if x is None else move(x) for name, x in given.items()}
-        return replace(self, made={}, **moved)
+        moved: dict[str, Any] = {name: None if x is None else function(x) for name, x in given.items()}
+        return replace(self, cache={}, **moved)
 
-    def groups(self, width: int) -> "tuple[Group, ...]":
+    def groups(self, row_size: int) -> "tuple[Group, ...]":
         """Packed sequences as calls on rectangles, whose rows are `width` numbers."""
-        known = ("groups", width)
-        if known not in self.made:
-            device = self.positions.device
-            call = GPU_CALL_ROWS if device.type == "cuda" else CALL_NUMBERS / width
-            self.made[known] = tuple(group.to(device) for group in grouped(self.lengths, call))
-        return self.made[known]  # type: ignore[no-any-return]
+        known = ("groups", row_size)
+        if known not in self.cache:
+            device = self.position_ids.device
+            call = GPU_CALL_COST if device.type == "cuda" else CPU_CALL_COST / row_size
+            self.cache[known] = tuple(group.to(device) for group in plan_groups(self.lengths, call))
+        return self.cache[known]  # type: ignore[no-any-return]
 
-    def like(self, groups: "tuple[Group, ...]") -> "tuple[Group, ...]":
+    def groups_like(self, groups: "tuple[Group, ...]") -> "tuple[Group, ...]":
         """These sequences in the same groups as those of another layout of them."""
-        if "like" not in self.made:
-            device, ends = self.positions.device, itertools.accumulate(group.count for group in groups)
-            self.made["like"] = tuple(
-                Group.of(self.lengths[end - group.count : end]).to(device)
+        if "like" not in self.cache:
+            device, ends = self.position_ids.device, itertools.accumulate(group.count for group in groups)
+            self.cache["like"] = tuple(
+                Group.from_lengths(self.lengths[end - group.count : end]).to(device)
                 for group, end in zip(groups, ends, strict=True)
             )
-        return self.made["like"]  # type: ignore[no-any-return]
+        return self.cache["like"]  # type: ignore[no-any-return]
 
 
-def _sent(x: Tensor | None, device: torch.device | str) -> Any:
+def _to_device(x: Tensor | None, device: torch.device | str) -> Any:
     return None if x is None else x.to(device, non_blocking=torch.device(device).type == "cuda")
 
 
@@ -120,15 +124,15 @@ class Group:
     """
 
     count: int
-    longest: int
+    max_seqlen: int
     tokens: int
     source: Tensor | None = None
     target: Tensor | None = None
-    holes: Tensor | None = None
+    padding: Tensor | None = None
     mask: Tensor | None = None
 
     @staticmethod
-    def of(lengths: Sequence[int]) -> "Group":
+    def from_lengths(lengths: Sequence[int]) -> "Group":
         count, longest, tokens = len(lengths), max(lengths), sum(lengths)
         if tokens == count * longest:
             return Group(count, longest, tokens)
@@ -141,22 +145,22 @@ class Group:
 
     def to(self, device: torch.device) -> "Group":
         names = ("source", "target", "holes", "mask")
-        return replace(self, **{name: _sent(getattr(self, name), device) for name in names})
+        return replace(self, **{name: _to_device(getattr(self, name), device) for name in names})
 
-    def spread(self, x: Tensor) -> Tensor:
+    def pad(self, x: Tensor) -> Tensor:
         """(tokens, ...) -> (count, longest, ...)"""
-        rows = x if self.source is None else _Place.apply(x, self.source, self.target, None)  # type: ignore[no-untyped-call]
-        return rows.unflatten(0, (self.count, self.longest))  # type: ignore[no-any-return]
+        rows = x if self.source is None else _GatherRows.apply(x, self.source, self.target, None)  # type: ignore[no-untyped-call]
+        return rows.unflatten(0, (self.count, self.max_seqlen))  # type: ignore[no-any-return]
 
-    def gather(self, x: Tensor) -> Tensor:
+    def unpad(self, x: Tensor) -> Tensor:
         """(count, longest, ...) -> (tokens, ...)"""
         rows = x.flatten(0, 1)
         if self.source is None:
             return rows
-        return _Place.apply(rows, self.target, self.source, self.holes)  # type: ignore[no-untyped-call,no-any-return]
+        return _GatherRows.apply(rows, self.target, self.source, self.padding)  # type: ignore[no-untyped-call,no-any-return]
 
 
-def grouped(lengths: Sequence[int], call: float) -> list[Group]:
+def plan_groups(lengths: Sequence[int], call_cost: float) -> list[Group]:
     """Neighbours put together so that calls, padded rows and masks cost least in all (dynamic programming).
 
     call: what a call costs beside its work, in rows.
@@ -169,16 +173,16 @@ def grouped(lengths: Sequence[int], call: float) -> list[Group]:
         for begin in range(end - 1, -1, -1):
             longest, count = max(longest, runs[begin][0]), count + runs[begin][1]
             equal = begin == end - 1
-            cost = best[begin][0] + call + count * longest * (1 if equal else 1 + MASK_ROWS)
+            cost = best[begin][0] + call_cost + count * longest * (1 if equal else 1 + MASK_COST)
             found = min(found, (cost, begin))
         best.append(found)
     edges, places = [len(runs)], list(itertools.accumulate((n for _, n in runs), initial=0))
     while edges[-1]:
         edges.append(best[edges[-1]][1])
-    return [Group.of(lengths[places[a] : places[b]]) for a, b in itertools.pairwise(reversed(edges))]
+    return [Group.from_lengths(lengths[places[a] : places[b]]) for a, b in itertools.pairwise(reversed(edges))]
 
 
-class _Place(torch.autograd.Function):
+class _GatherRows(torch.autograd.Function):
     """The rows `places`; `inverse` says which of them the gradient of each row of x is.
 
     That is a copy in both directions; torch would add the gradients up, row by row. holes: rows of x whose

@@ -7,16 +7,16 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from unmask.model.encoder import ACTIVATIONS, Encoder, EncoderConfig, norm_of
+from unmask.model.encoder import ACTIVATIONS, Encoder, EncoderConfig, build_norm
 from unmask.model.families import FAMILIES
 
 # bytes of logits at a time, in float32: so few that they take little memory, and so many that the products run at
 # their full rate, for which a GPU needs more
-CPU_CHUNK = 32 * 2**20
-GPU_CHUNK = 512 * 2**20
+CPU_CHUNK_BYTES = 32 * 2**20
+GPU_CHUNK_BYTES = 512 * 2**20
 
 
-class VocabularyHead(nn.Module):
+class MLMHead(nn.Module):
     """BERT's masked-LM head: dense (to the width of the embeddings), activation, norm, then the tied token embeddings
     and a bias per piece.
 
@@ -27,16 +27,16 @@ class VocabularyHead(nn.Module):
     def __init__(self, config: EncoderConfig) -> None:
         super().__init__()
         style = FAMILIES[config.family].head
-        self.dense = nn.Linear(config.width, config.embedding_width, bias=style.bias)
-        self.activation = ACTIVATIONS[style.masked_activation or config.activation]
-        self.norm = norm_of(config, config.embedding_width)
-        self.bias = nn.Parameter(self.dense.weight.new_zeros(config.vocabulary))
-        nn.init.normal_(self.dense.weight, std=config.init_std)
+        self.dense = nn.Linear(config.hidden_size, config.resolved_embedding_size, bias=style.bias)
+        self.activation = ACTIVATIONS[style.masked_activation or config.hidden_act]
+        self.norm = build_norm(config, config.resolved_embedding_size)
+        self.bias = nn.Parameter(self.dense.weight.new_zeros(config.vocab_size))
+        nn.init.normal_(self.dense.weight, std=config.initializer_range)
         if style.bias:
             nn.init.zeros_(self.dense.bias)
 
     @torch.no_grad()
-    def begin_with(self, counts: Tensor) -> None:
+    def init_from_counts(self, counts: Tensor) -> None:
         """Start from how frequent pieces are, counts (vocabulary,): otherwise that is what is learnt first."""
         smoothed = counts.to(self.bias) + 0.5
         self.bias.copy_(smoothed.log() - smoothed.log().mean())
@@ -52,14 +52,14 @@ class VocabularyHead(nn.Module):
         if not torch.is_grad_enabled():
             return F.cross_entropy(F.linear(transformed, table, self.bias), targets, reduction="sum")
         total: Tensor = _SummedCrossEntropy.apply(  # type: ignore[no-untyped-call]
-            transformed, table, self.bias, targets, places_at_a_time(table)
+            transformed, table, self.bias, targets, positions_per_chunk(table)
         )
         return total
 
 
-def places_at_a_time(table: Tensor) -> int:
+def positions_per_chunk(table: Tensor) -> int:
     """How many places' logits exist at the same time; table (vocabulary, width)."""
-    return max(1, (CPU_CHUNK if table.device.type == "cpu" else GPU_CHUNK) // (4 * table.shape[0]))
+    return max(1, (CPU_CHUNK_BYTES if table.device.type == "cpu" else GPU_CHUNK_BYTES) // (4 * table.shape[0]))
 
 
 class _SummedCrossEntropy(torch.autograd.Function):
@@ -76,9 +76,7 @@ class _SummedCrossEntropy(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(
-        ctx: Any, hidden: Tensor, table: Tensor, bias: Tensor, targets: Tensor, places: int
-    ) -> Tensor:
+    def forward(ctx: Any, hidden: Tensor, table: Tensor, bias: Tensor, targets: Tensor, chunk: int) -> Tensor:
         kind = table.device.type
         summed = torch.promote_types(table.dtype, torch.float32)
         product = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else table.dtype
@@ -89,17 +87,17 @@ class _SummedCrossEntropy(torch.autograd.Function):
             learnt = bool(ctx.needs_input_grad[1])
             grad_table = torch.zeros_like(table, dtype=summed) if learnt and len(targets) == 0 else None
             grad_bias = torch.zeros_like(bias, dtype=summed)
-            for at in range(0, len(targets), places):
-                wanted = targets[at : at + places].unsqueeze(1)
-                part = read[at : at + places]
+            for at in range(0, len(targets), chunk):
+                wanted = targets[at : at + chunk].unsqueeze(1)
+                part = read[at : at + chunk]
                 log = torch.log_softmax(torch.addmm(offset, part, matrix.T), 1, dtype=summed)
                 total -= log.gather(1, wanted).sum()
                 slope = log.exp_().scatter_add_(1, wanted, log.new_full(wanted.shape, -1.0))
                 grad_bias += slope.sum(0)
                 slope = slope.to(product)
-                torch.mm(slope, matrix, out=grad_hidden[at : at + places])
+                torch.mm(slope, matrix, out=grad_hidden[at : at + chunk])
                 if learnt:
-                    grad_table = _added(grad_table, slope, part, summed)
+                    grad_table = _accumulate_gradient(grad_table, slope, part, summed)
         ctx.save_for_backward(grad_hidden, grad_table, grad_bias)
         ctx.dtypes = hidden.dtype, table.dtype, bias.dtype
         return total
@@ -112,7 +110,7 @@ class _SummedCrossEntropy(torch.autograd.Function):
         return *scaled, None, None
 
 
-def _added(total: Tensor | None, slope: Tensor, hidden: Tensor, dtype: torch.dtype) -> Tensor:
+def _accumulate_gradient(total: Tensor | None, slope: Tensor, hidden: Tensor, dtype: torch.dtype) -> Tensor:
     """total + slope^T hidden, in `dtype`; the first sum is the product itself."""
     if total is None:
         return (slope.T @ hidden).to(dtype)

@@ -8,16 +8,16 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from unmask.config import config, setting
-from unmask.data.batch import IGNORED, SPECIAL, Batch
-from unmask.data.hashing import uniform
-from unmask.learner import Part
+from unmask.data.batch import IGNORE_INDEX, SPECIAL_TOKEN, Batch
+from unmask.data.hashing import hash_uniform
+from unmask.learner import LossTerm
 from unmask.model.encoder import Encoder, EncoderConfig
-from unmask.model.vocabulary import VocabularyHead
+from unmask.model.vocabulary import MLMHead
 from unmask.text.tokenizer import WORD_START
 
 CHOICE, FATE, REPLACEMENT = 11, 12, 13  # one stream of randomness each
 
-Ordinary = NDArray[np.int64] | int  # the ids of the pieces that stand for text; a number: it and all after it
+TextTokenIds = NDArray[np.int64] | int  # the ids of the pieces that stand for text; a number: it and all after it
 
 
 @config
@@ -26,44 +26,46 @@ class Masked:
 
     name: Literal["masked"] = "masked"
     weight: float = setting(default=1.0, gt=0, description="factor of this loss in the sum")
-    ratio: float = setting(default=0.15, gt=0, lt=1, description="share of tokens to predict")
-    final_ratio: float | None = setting(
+    mask_prob: float = setting(default=0.15, gt=0, lt=1, description="share of tokens to predict")
+    final_mask_prob: float | None = setting(
         default=None,
         gt=0,
         lt=1,
         description="share at the end of the run, reached in a straight line (arXiv 2305.15096)",
     )
-    unit: Literal["piece", "word"] = setting(
-        default="piece", description="hide single pieces, or whole words"
-    )
-    mask_share: float = setting(default=0.8, ge=0, le=1, description="of the chosen: replaced by [MASK]")
-    random_share: float = setting(
+    unit: Literal["piece", "word"] = setting(default="piece", description="hide single pieces, or whole words")
+    mask_replace_prob: float = setting(default=0.8, ge=0, le=1, description="of the chosen: replaced by [MASK]")
+    random_replace_prob: float = setting(
         default=0.1, ge=0, le=1, description="of the chosen: replaced by a random piece"
     )
 
     def __post_init__(self) -> None:
-        if self.mask_share + self.random_share > 1:
+        if self.mask_replace_prob + self.random_replace_prob > 1:
             raise ValueError("mask_share + random_share must not be above 1")
 
-    def ratio_at(self, progress: float) -> float:
-        end = self.ratio if self.final_ratio is None else self.final_ratio
-        return self.ratio + (end - self.ratio) * progress
+    def mask_prob_at(self, progress: float) -> float:
+        end = self.mask_prob if self.final_mask_prob is None else self.final_mask_prob
+        return self.mask_prob + (end - self.mask_prob) * progress
 
-    def build(self, encoder: EncoderConfig, mask_id: int, ordinary: Ordinary) -> "MaskedObjective":
-        return MaskedObjective(self, encoder, mask_id, ordinary)
+    def build(self, encoder: EncoderConfig, mask_token_id: int, text_token_ids: TextTokenIds) -> "MaskedObjective":
+        return MaskedObjective(self, encoder, mask_token_id, text_token_ids)
 
 
 class MaskedObjective(nn.Module):
     """mask_id: the id of [MASK]; ordinary: the ids that a random piece is drawn from, or the first one of them."""
 
-    def __init__(self, settings: Masked, encoder: EncoderConfig, mask_id: int, ordinary: Ordinary) -> None:
+    def __init__(
+        self, settings: Masked, encoder: EncoderConfig, mask_token_id: int, text_token_ids: TextTokenIds
+    ) -> None:
         super().__init__()
         self.settings = settings
-        self.mask_id = mask_id
-        self.ordinary = (
-            np.arange(ordinary, encoder.vocabulary) if isinstance(ordinary, int) else np.asarray(ordinary)
+        self.mask_token_id = mask_token_id
+        self.text_token_ids = (
+            np.arange(text_token_ids, encoder.vocab_size)
+            if isinstance(text_token_ids, int)
+            else np.asarray(text_token_ids)
         )
-        self.head = VocabularyHead(encoder)
+        self.head = MLMHead(encoder)
 
     def prepare(self, batch: Batch, seed: int, settings: Masked | None = None) -> Batch:
         """Choose places by a hash of (seed, example, epoch, place); hide 80 %, replace 10 %, keep 10 %.
@@ -72,34 +74,34 @@ class MaskedObjective(nn.Module):
         settings: others than the objective's own, for a fixed evaluation mask.
         """
         settings = settings or self.settings
-        lengths = torch.tensor(batch.spans.lengths)
+        lengths = torch.tensor(batch.layout.lengths)
         example = batch.example.repeat_interleave(lengths).numpy()
         epoch = batch.epoch.repeat_interleave(lengths).numpy()
-        place = batch.spans.positions.numpy()
-        flags, ids = batch.flags.numpy(), batch.ids.numpy()
+        place = batch.layout.position_ids.numpy()
+        flags, ids = batch.flags.numpy(), batch.input_ids.numpy()
         drawn = place
         if settings.unit == "word":
             # the last place at or before each one where a word, a special piece or a sequence starts
-            starts = (flags & (WORD_START | SPECIAL) > 0) | (place == 0)
+            starts = (flags & (WORD_START | SPECIAL_TOKEN) > 0) | (place == 0)
             drawn = place[np.maximum.accumulate(np.where(starts, np.arange(len(place)), 0))]
-        chance = uniform(seed, CHOICE, example, epoch, drawn)
-        chosen = (chance < settings.ratio_at(batch.progress)) & (flags & SPECIAL == 0)
-        fate = uniform(seed, FATE, example, epoch, place)
-        drawn_piece = uniform(seed, REPLACEMENT, example, epoch, place) * len(self.ordinary)
-        other = self.ordinary[drawn_piece.astype(np.int64)]
-        mask_share, random_share = settings.mask_share, settings.random_share
-        hidden = np.where(fate < mask_share, self.mask_id, ids)
+        chance = hash_uniform(seed, CHOICE, example, epoch, drawn)
+        chosen = (chance < settings.mask_prob_at(batch.progress)) & (flags & SPECIAL_TOKEN == 0)
+        fate = hash_uniform(seed, FATE, example, epoch, place)
+        drawn_piece = hash_uniform(seed, REPLACEMENT, example, epoch, place) * len(self.text_token_ids)
+        other = self.text_token_ids[drawn_piece.astype(np.int64)]
+        mask_share, random_share = settings.mask_replace_prob, settings.random_replace_prob
+        hidden = np.where(fate < mask_share, self.mask_token_id, ids)
         replaced = (fate >= mask_share) & (fate < mask_share + random_share)
         hidden = np.where(replaced, other, hidden)
         return batch.with_targets(
             "masked",
-            torch.from_numpy(np.where(chosen, ids, IGNORED)),
-            ids=torch.from_numpy(np.where(chosen, hidden, ids)),
+            torch.from_numpy(np.where(chosen, ids, IGNORE_INDEX)),
+            input_ids=torch.from_numpy(np.where(chosen, hidden, ids)),
         )
 
-    def forward(self, encoder: Encoder, hidden: Tensor, batch: Batch) -> Part:
+    def forward(self, encoder: Encoder, hidden: Tensor, batch: Batch) -> LossTerm:
         """hidden (tokens, width). Gathers the scored places first: the vocabulary is not computed elsewhere."""
-        scored = batch.scored["masked"]
+        scored = batch.target_positions["masked"]
         chosen, wanted = hidden.index_select(0, scored), batch.targets["masked"].index_select(0, scored)
         if self.training:
             total, correct = self.head.loss(chosen, wanted, encoder), None
@@ -107,7 +109,7 @@ class MaskedObjective(nn.Module):
             logits = self.head(chosen, encoder)
             total = nn.functional.cross_entropy(logits, wanted, reduction="sum")
             correct = (logits.argmax(-1) == wanted).sum()
-        return Part(total, batch.counts["masked"], self.settings.weight, correct)
+        return LossTerm(total, batch.target_counts["masked"], self.settings.weight, correct)
 
-    def published(self) -> dict[str, nn.Module]:
+    def saved_modules(self) -> dict[str, nn.Module]:
         return {"masked": self.head}

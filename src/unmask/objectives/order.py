@@ -7,10 +7,10 @@ from torch import Tensor, nn
 
 from unmask.config import config, setting
 from unmask.data.batch import Batch
-from unmask.learner import Part
+from unmask.learner import LossTerm
 from unmask.model.encoder import Encoder, EncoderConfig
 from unmask.model.pooler import Pooler
-from unmask.objectives.masked import Ordinary
+from unmask.objectives.masked import TextTokenIds
 
 
 @config
@@ -20,7 +20,9 @@ class NextSentence:
     name: Literal["next_sentence"] = "next_sentence"
     weight: float = setting(default=1.0, gt=0, description="factor of this loss in the sum")
 
-    def build(self, encoder: EncoderConfig, mask_id: int, ordinary: Ordinary) -> "NextSentenceObjective":
+    def build(
+        self, encoder: EncoderConfig, mask_token_id: int, text_token_ids: TextTokenIds
+    ) -> "NextSentenceObjective":
         return NextSentenceObjective(self, encoder)
 
 
@@ -31,19 +33,19 @@ class NextSentenceObjective(nn.Module):
         super().__init__()
         self.settings = settings
         self.pooler = Pooler(encoder)
-        self.head = nn.Linear(encoder.width, 2)
-        nn.init.normal_(self.head.weight, std=encoder.init_std)
+        self.head = nn.Linear(encoder.hidden_size, 2)
+        nn.init.normal_(self.head.weight, std=encoder.initializer_range)
         nn.init.zeros_(self.head.bias)
 
     def prepare(self, batch: Batch, seed: int) -> Batch:
         return batch
 
-    def forward(self, encoder: Encoder, hidden: Tensor, batch: Batch) -> Part:
-        logits = self.head(self.pooler(hidden, batch.layout))
+    def forward(self, encoder: Encoder, hidden: Tensor, batch: Batch) -> LossTerm:
+        logits = self.head(self.pooler(hidden, batch.output_layout))
         wanted = batch.targets["next_sentence"]
         total = nn.functional.cross_entropy(logits, wanted, reduction="sum")
         correct = None if self.training else torch.eq(logits.argmax(-1), wanted).sum()
-        return Part(total, batch.counts["next_sentence"], self.settings.weight, correct)
+        return LossTerm(total, batch.target_counts["next_sentence"], self.settings.weight, correct)
 
-    def published(self) -> dict[str, nn.Module]:
-        return {**self.pooler.published(), "next_sentence": self.head}
+    def saved_modules(self) -> dict[str, nn.Module]:
+        return {**self.pooler.saved_modules(), "next_sentence": self.head}

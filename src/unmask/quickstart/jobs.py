@@ -9,15 +9,13 @@ from typing import Any
 from unmask.console import Progress
 from unmask.data import corpus, public
 from unmask.data.textfiles import find_files
-from unmask.errors import UserError, closest
-from unmask.evaluate.tested import rows_to_test
-from unmask.tasks import ClassifyTask, Reading, TagTask
+from unmask.errors import UserError, suggest
+from unmask.evaluate.tested import read_test_rows
+from unmask.tasks import ClassifyTask, ReadOptions, TagTask
 from unmask.train.budget import Budget
-from unmask.train.recipe import chosen_of
+from unmask.train.recipe import changed_read_settings
 
-READING_SPEED = (
-    12_000  # bytes of text a second of budget, about, on two cores; only decides how much text to take
-)
+READING_SPEED = 12_000  # bytes of text a second of budget, about, on two cores; only decides how much text to take
 # more text is added where the budget would read what there is more often than this: text like the task's own, read
 # many times with other masks, brings the task more than other text (Gururangan et al. 2020, section 4)
 READINGS = 30
@@ -26,7 +24,7 @@ BYTES_PER_PIECE = 200  # with less text per piece, most pieces would be seen too
 
 
 @dataclass(frozen=True)
-class Job:
+class PublicJob:
     """Labelled rows and the text to pretrain on, nearest first: names of public data. No text holds test rows.
 
     name: what the command line calls it; task: what the encoder is fine-tuned for, classify or tag.
@@ -44,12 +42,10 @@ class Job:
 JOBS = {
     (job.language, job.name): job
     for job in (
-        Job("en", "topics", "Topics of Reuters news", "reuters-r8", ("reuters-r52", "newsgroups")),
-        Job(
-            "en", "reviews", "Film reviews, fresh or rotten", "reviews", ("reviews", "friends", "newsgroups")
-        ),
-        Job("zh", "pos", "Parts of speech, People's Daily", "zh-pos", ("zh-pos", "zh-reviews"), task="tag"),
-        Job("zh", "reviews", "Chinese product reviews", "zh-reviews", ("zh-reviews", "zh-pos")),
+        PublicJob("en", "topics", "Topics of Reuters news", "reuters-r8", ("reuters-r52", "newsgroups")),
+        PublicJob("en", "reviews", "Film reviews, fresh or rotten", "reviews", ("reviews", "friends", "newsgroups")),
+        PublicJob("zh", "pos", "Parts of speech, People's Daily", "zh-pos", ("zh-pos", "zh-reviews"), task="tag"),
+        PublicJob("zh", "reviews", "Chinese product reviews", "zh-reviews", ("zh-reviews", "zh-pos")),
     )
 }
 OWN_TASKS = ("classify", "tag")
@@ -82,11 +78,11 @@ class Request:
     whole_words: bool = False
     seed: int = 0
     language: str = "en"
-    reading: Reading = field(default_factory=Reading)
+    read_options: ReadOptions = field(default_factory=ReadOptions)
     start: str | None = None
 
     def __post_init__(self) -> None:
-        if not self.own_files and self.reading != Reading():
+        if not self.own_files and self.read_options != ReadOptions():
             raise UserError(
                 "how to read labelled files was given, but no files of one's own",
                 to_do="--text FILES --train FILE --test FILE",
@@ -97,7 +93,7 @@ class Request:
         if self.task is not None and self.task not in allowed:
             raise UserError(
                 f"{self.task} is not a task of the quick start",
-                did_you_mean=closest(self.task, allowed),
+                did_you_mean=suggest(self.task, allowed),
                 allowed=", ".join(allowed),
                 in_other_languages=_elsewhere(self.task, self.language),
             )
@@ -106,9 +102,7 @@ class Request:
         except ValueError:
             unit = "steps"
         if unit != "seconds":
-            raise UserError(
-                "the budget of a quick start is a time", given=self.budget, allowed="20s, 5m, 1h30m"
-            )
+            raise UserError("the budget of a quick start is a time", given=self.budget, allowed="20s, 5m, 1h30m")
         given = {"--text": self.text, "--train": self.train, "--test": self.test}
         missing = [name for name, value in given.items() if not value]
         if missing and len(missing) < len(given):
@@ -127,7 +121,7 @@ class Request:
         return Budget.parse(self.budget).amount
 
     @property
-    def job(self) -> Job:
+    def job(self) -> PublicJob:
         """What is done with public data."""
         return JOBS[self.language, self.task or tasks_of(self.language)[0]]
 
@@ -158,7 +152,7 @@ class Request:
             texts = [part for name in self.text for part in ("--text", name)]
             parts += [*texts, "--train", str(self.train), "--test", str(self.test)]
             parts += ["--task", self.learns] if self.learns != "classify" else []
-            parts += _options(self.reading)
+            parts += _options(self.read_options)
         else:
             parts += ["--task", self.job.name]
         parts += ["--budget", self.budget]
@@ -169,10 +163,12 @@ class Request:
         return shlex.join(parts)
 
 
-def _options(reading: Reading) -> list[str]:
+def _options(reading: ReadOptions) -> list[str]:
     """The command line options that stand for a Reading."""
     return [
-        part for name, value in chosen_of(reading).items() for part in (f"--{name.replace('_', '-')}", value)
+        part
+        for name, value in changed_read_settings(reading).items()
+        for part in (f"--{name.replace('_', '-')}", value)
     ]
 
 
@@ -196,11 +192,13 @@ class Material:
     rows: dict[str, Any]
     dev: str | None = None
     cached: bool = False
-    reading: Reading = field(default_factory=Reading)
+    read_options: ReadOptions = field(default_factory=ReadOptions)
 
     def documents(self) -> Iterator[corpus.Document]:
         """The text to pretrain on."""
-        return corpus.read(self.text, encoding=self.reading.encoding, on_error=self.reading.on_error)
+        return corpus.read_documents(
+            self.text, encoding=self.read_options.encoding, on_error=self.read_options.on_error
+        )
 
     @property
     def bytes(self) -> int:
@@ -211,17 +209,17 @@ class Material:
         return max(300, min(VOCABULARY, self.bytes // BYTES_PER_PIECE))
 
 
-def gather(request: Request, progress: Progress) -> Material:
+def gather_data(request: Request, progress: Progress) -> Material:
     """Step 2: the files that a request is about, fetched where they are public."""
     if request.own_files:
         return _own(request)
     job = request.job
-    rows = public.get(job.rows, progress)
+    rows = public.download(job.rows, progress)
     fetched: list[public.Fetched] = []
     for name in job.text:
         if fetched and READING_SPEED * request.seconds < READINGS * sum(one.bytes for one in fetched):
             break
-        fetched.append(public.get(name, progress))
+        fetched.append(public.download(name, progress))
     assert rows.train is not None and rows.test is not None
     return Material(
         text=[str(one.text) for one in fetched],
@@ -260,15 +258,15 @@ def _own(request: Request) -> Material:
     if "-" in (*request.text, request.train, request.test):
         raise UserError("the quick start reads its files more than once", given="-", allowed="files")
     task = TagTask if request.learns == "tag" else ClassifyTask
-    train, test = rows_to_test(task, request.train, request.test, request.reading)
+    train, test = read_test_rows(task, request.train, request.test, request.read_options)
     labels = {label for example in train for label in example.labels}
     files = find_files(request.text)
     return Material(
-        reading=request.reading,
+        read_options=request.read_options,
         text=files,
         train=request.train,
         test=request.test,
-        corpora=_counted(files, request.reading),
+        corpora=_counted(files, request.read_options),
         rows={
             "name": Path(request.train).name,
             "train_rows": len(train),
@@ -278,9 +276,9 @@ def _own(request: Request) -> Material:
     )
 
 
-def _counted(patterns: Sequence[str], reading: Reading) -> list[dict[str, Any]]:
+def _counted(patterns: Sequence[str], reading: ReadOptions) -> list[dict[str, Any]]:
     counts: dict[str, dict[str, Any]] = {}
-    for document in corpus.read(patterns, encoding=reading.encoding, on_error=reading.on_error):
+    for document in corpus.read_documents(patterns, encoding=reading.encoding, on_error=reading.on_error):
         row = counts.setdefault(document.source, {"name": document.source, "documents": 0, "bytes": 0})
         row["documents"] += 1
         row["bytes"] += len(document.text.encode("utf-8", "replace"))

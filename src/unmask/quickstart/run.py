@@ -23,29 +23,29 @@ from unmask.config import changed, dump
 from unmask.console import Progress
 from unmask.data import shards
 from unmask.data.tables import Example
-from unmask.data.wholewords import words_for
+from unmask.data.wholewords import load_words
 from unmask.errors import UserError
 from unmask.evaluate import baselines
 from unmask.evaluate.compare import Contestant
-from unmask.evaluate.samples import fills, predictions
+from unmask.evaluate.samples import predictions, sample_fills
 from unmask.evaluate.saved import compared
-from unmask.evaluate.simplest import simplest
-from unmask.evaluate.tested import kept_of, test_examples
+from unmask.evaluate.simplest import simplest_baseline
+from unmask.evaluate.tested import test_examples, to_saved_predictions
 from unmask.objectives import Masked
 from unmask.predict import load
-from unmask.quickstart.jobs import Material, Request, gather
-from unmask.quickstart.start import Start
+from unmask.quickstart.jobs import Material, Request, gather_data
+from unmask.quickstart.start import StartingModel
 from unmask.report import write_report
-from unmask.report.words import points
+from unmask.report.words import format_points
 from unmask.tasks import Task
-from unmask.tasks.task import TITLES
+from unmask.tasks.task import METRIC_TITLES
 from unmask.text.tokenizer import Tokenizer, TokenizerConfig
 from unmask.train.budget import Budget
-from unmask.train.finetune import Finetuned, finetune
-from unmask.train.pretrain import Pretrained, batches_of, fitted, learner_of, pretrain
-from unmask.train.recipe import FinetuneRecipe, PretrainRecipe, read_recipe, recipe_of, settings_of
+from unmask.train.finetune import FinetuneResult, finetune
+from unmask.train.pretrain import PretrainResult, build_batches, build_learner, fit_to_corpus, pretrain
+from unmask.train.recipe import FinetuneRecipe, PretrainRecipe, parse_recipe, read_recipe, read_settings
 from unmask.train.run import environment
-from unmask.train.threads import Choice, fastest_for
+from unmask.train.threads import ThreadChoice, choose_threads
 from unmask.version import __version__
 
 # of the budget; fine-tuning with and without pretraining share the rest. Tags of single words want many rows.
@@ -80,7 +80,7 @@ class Quickstart:
         self.folder = request.folder
         self.seconds = request.seconds
         self.results: dict[str, Any] = {}
-        self.start: Start | None = None
+        self.start: StartingModel | None = None
 
     def run(self) -> Path:
         if (processes := os.environ.get("WORLD_SIZE", "1")) != "1":
@@ -122,9 +122,7 @@ class Quickstart:
             return
         ours = (".lock", "results.json") if known.get("kind") == "quickstart" else (".lock",)
         if self.folder.is_dir() and any(path.name not in ours for path in self.folder.iterdir()):
-            raise UserError(
-                f"{self.folder} is not empty and holds no quick start", to_do="choose another --out"
-            )
+            raise UserError(f"{self.folder} is not empty and holds no quick start", to_do="choose another --out")
         self.results = {
             "format": 1,
             "kind": "quickstart",
@@ -136,9 +134,9 @@ class Quickstart:
         }
 
     @contextmanager
-    def _step(self, number: int, title: str) -> Iterator[console.Work]:
+    def _step(self, number: int, title: str) -> Iterator[console.StepProgress]:
         """One numbered step; what it did and how long it took at first stands in results.json."""
-        with console.work(title, number) as work:
+        with console.start_step(title, number) as work:
             yield work
             known = [step for step in self.results["steps"] if step["number"] == number]
             if not known:
@@ -161,22 +159,22 @@ class Quickstart:
 
     def _data(self) -> Material:
         with self._step(2, "Data") as work:
-            material = gather(self.request, work)
+            material = gather_data(self.request, work)
             self.results["data"] = {"corpora": material.corpora, "task": material.rows}
             documents = sum(row["documents"] for row in material.corpora)
             names = " + ".join(row["name"] for row in material.corpora)
             state = " · cached" if material.cached else ""
             public = ""
             if self.request.start is not None:
-                self.start = Start.of(self.request.start, work)
-                self.results["public"] = self.start.told
+                self.start = StartingModel.from_name(self.request.start, work)
+                self.results["public"] = self.start.to_dict
                 public = f" · checkpoint {self.start.title}"
             work.result(f"{names} · {console.size(material.bytes)} · {documents:,} documents{state}{public}")
         for row in material.corpora:
             if "source" in row:
-                console.remark(f"    {row['name']}: {row['source']}; {row['licence']}")
+                console.note(f"    {row['name']}: {row['source']}; {row['licence']}")
         if self.start is not None and self.start.source is not None:
-            console.remark(f"    {self.start.title}: {self.start.source}; {self.start.licence}")
+            console.note(f"    {self.start.title}: {self.start.source}; {self.start.licence}")
         return material
 
     def _tokenizer(self, rows: Material) -> shards.Shards:
@@ -187,7 +185,7 @@ class Quickstart:
             else:
                 texts = (document.text for document in rows.documents())
                 chinese = self.request.language == "zh"  # where full-width forms are common
-                settings = TokenizerConfig(vocabulary=rows.vocabulary, fewer=True, fold_width=chinese)
+                settings = TokenizerConfig(vocab_size=rows.vocabulary, allow_fewer=True, fold_width=chinese)
                 tokenizer = Tokenizer.train(texts, settings, progress=work)
                 tokenizer.save(folder)
             try:
@@ -197,7 +195,7 @@ class Quickstart:
                     self.folder / "corpus",
                     progress=work,
                     total_bytes=rows.bytes,
-                    words=words_for("auto", rows.documents, again=True, progress=work),
+                    words=load_words("auto", rows.documents, restart=True, progress=work),
                 )
             except UserError as error:
                 error.facts.pop("to remove it", None)  # --restart is an option of `corpus build`
@@ -205,14 +203,14 @@ class Quickstart:
             figures = built.statistics(0)
             per_piece = figures["characters"] / built.tokens
             self.results["tokenizer"] = {
-                "vocabulary": tokenizer.vocabulary,
+                "vocabulary": tokenizer.vocab_size,
                 "characters_per_piece": round(per_piece, 3),
                 "unknown_rate": figures["unknown_rate"],
                 "corpus_tokens": built.tokens,
                 "sha256": tokenizer.sha256,
             }
             work.result(
-                f"{tokenizer.vocabulary:,} pieces · {per_piece:.1f} characters per piece · "
+                f"{tokenizer.vocab_size:,} pieces · {per_piece:.1f} characters per piece · "
                 f"{figures['unknown_rate']:.2%} unknown"
             )
         return built
@@ -226,18 +224,18 @@ class Quickstart:
             if self.request.next_sentence:
                 values = dump(recipe)
                 values["objectives"].append({"name": "next_sentence"})
-                recipe = recipe_of(PretrainRecipe, values, [], where="the quick start")
+                recipe = parse_recipe(PretrainRecipe, values, [], where="the quick start")
             self.results["objectives"] = [dump(objective) for objective in recipe.objectives]
             masked = recipe.objectives[0]
             assert isinstance(masked, Masked)
-            end = masked.final_ratio
-            share = f"{masked.ratio:.0%}" + (f" → {end:.0%}" if end else "")
+            end = masked.final_mask_prob
+            share = f"{masked.mask_prob:.0%}" + (f" → {end:.0%}" if end else "")
             unit = "whole words" if masked.unit == "word" else "pieces"
             pairs = " · next sentence" if self.request.next_sentence else ""
             work.result(f"masked {unit}, {share}, 80/10/10, drawn anew in each epoch{pairs}")
         return recipe
 
-    def _pretraining(self, recipe: PretrainRecipe, built: shards.Shards, rows: Material) -> Pretrained:
+    def _pretraining(self, recipe: PretrainRecipe, built: shards.Shards, rows: Material) -> PretrainResult:
         with self._step(5, "Pretraining") as work:
             facts = self.results["environment"]
             if "tokens_per_second" not in facts:
@@ -248,7 +246,7 @@ class Quickstart:
             seconds = self._pretraining_seconds(rows, facts["tokens_per_second"])
             train = changed(recipe.train, budget=f"{seconds:.0f}s", threads=facts["threads"])
             done = pretrain(changed(recipe, train=train), out=self.folder / "pretrain", progress=work)
-            heldout = done.heldout["masked.loss"]
+            heldout = done.heldout_figures["masked.loss"]
             self.results["pretraining"] = {
                 "parameters": done.parameters,
                 "steps": done.steps,
@@ -256,35 +254,35 @@ class Quickstart:
                 "seconds": done.seconds,
                 "tokens_per_second": round(done.tokens_per_second),
                 "heldout_loss": heldout,
-                "heldout_accuracy": done.heldout["masked.accuracy"],
-                "uniform": done.uniform,
-                "unigram": done.unigram,
+                "heldout_accuracy": done.heldout_figures["masked.accuracy"],
+                "uniform": done.uniform_loss,
+                "unigram": done.unigram_loss,
                 "log": "pretrain/metrics.jsonl",
             }
             work.result(
                 f"{done.tokens / 1e6:.2f} M tokens · {done.tokens_per_second:,.0f} tokens/s on {facts['threads']} "
                 f"{'thread' if facts['threads'] == 1 else 'threads'} · held-out loss "
-                f"{heldout:.2f} (uniform {done.uniform:.2f}, unigram {done.unigram:.2f})"
+                f"{heldout:.2f} (uniform {done.uniform_loss:.2f}, unigram {done.unigram_loss:.2f})"
             )
         return done
 
-    def _fastest(self, recipe: PretrainRecipe, built: shards.Shards) -> Choice:
-        recipe = fitted(recipe, built.tokenizer)
-        learner, batches = learner_of(recipe, built.tokenizer), batches_of(recipe, built)
-        return fastest_for(learner, batches, recipe.train, recipe.seed, max(1.0, MEASURING * self.seconds))
+    def _fastest(self, recipe: PretrainRecipe, built: shards.Shards) -> ThreadChoice:
+        recipe = fit_to_corpus(recipe, built.tokenizer)
+        learner, batches = build_learner(recipe, built.tokenizer), build_batches(recipe, built)
+        return choose_threads(learner, batches, recipe.train, recipe.seed, max(1.0, MEASURING * self.seconds))
 
     def _pretraining_seconds(self, rows: Material, speed: float | None) -> float:
         """Its share of the budget, and what the epochs of fine-tuning will not need of theirs."""
         rest = self.seconds * (1 - PRETRAIN_SHARE[self.request.learns])
         if speed is not None:
             base = self._finetune_recipe()
-            examples = base.task.task.read(rows.train, rows.reading)
+            examples = base.task.task.read(rows.train, rows.read_options)
             epochs = MOST_EPOCHS[self.request.learns]
             tokens = epochs * len(examples) * self._tokens_per_row(base, examples, LENGTHS[0])
             rest = min(rest, 2 * OVERHEAD * tokens / (FINETUNE_SPEED * speed))
         return max(1.0, self.seconds - rest)
 
-    def _finetuning(self, pretrained: Pretrained, rows: Material) -> dict[str, Finetuned]:
+    def _finetuning(self, pretrained: PretrainResult, rows: Material) -> dict[str, FinetuneResult]:
         """The runs by their names: pretrained, from scratch, and that of a public checkpoint."""
         with self._step(6, "Fine-tuning") as work:
             recipe = self._plan(pretrained, rows)
@@ -308,14 +306,14 @@ class Quickstart:
                     "best_step": run.best_step,
                     "train_rows": run.train_rows,
                     "dev_rows": run.dev_rows,
-                    "truncated": run.truncated,
+                    "truncated": run.num_truncated,
                     "dev": run.dev,
                     "log": f"{run.folder.name}/metrics.jsonl",
                 }
                 for name, run in runs.items()
             ]
             used = tuned.train_rows
-            available = len(recipe.task.task.read(rows.train, rows.reading)) - (
+            available = len(recipe.task.task.read(rows.train, rows.read_options)) - (
                 tuned.dev_rows if not rows.dev else 0
             )
             self.results["data"]["task"] |= {
@@ -324,20 +322,20 @@ class Quickstart:
                 "dev_rows": tuned.dev_rows,
             }
             cap = "" if used >= available else f" of {available:,} (capped to keep the budget)"
-            title, value = tuned.best
-            beside = f", {self.start.title} {runs[self.start.title].best[1]:.1%}" if self.start else ""
+            title, value = tuned.best_score
+            beside = f", {self.start.title} {runs[self.start.title].best_score[1]:.1%}" if self.start else ""
             work.result(
                 f"{used:,} rows{cap} · {tuned.steps:,} steps · dev {title} "
-                f"{value:.1%}, without pretraining {scratch.best[1]:.1%}{beside}"
+                f"{value:.1%}, without pretraining {scratch.best_score[1]:.1%}{beside}"
             )
         return runs
 
-    def _plan(self, pretrained: Pretrained, rows: Material) -> FinetuneRecipe:
+    def _plan(self, pretrained: PretrainResult, rows: Material) -> FinetuneRecipe:
         """Length, rows and epochs that fit the rest of the budget; kept for a resume."""
         path = self.folder / "finetune.json"
         if not path.is_file():
             base = self._finetune_recipe()
-            examples = base.task.task.read(rows.train, rows.reading)
+            examples = base.task.task.read(rows.train, rows.read_options)
             available = len(examples) * (1 if rows.dev else 1 - base.data.dev_share)
             least = Budget.parse(base.train.budget).amount  # epochs
             for length in LENGTHS:
@@ -350,33 +348,33 @@ class Quickstart:
             values["model"] = str(pretrained.model)
             values["task"]["length"] = length
             paths = {"train": str(rows.train), "dev": rows.dev, "test": str(rows.test)}
-            values["data"] |= {**paths, **settings_of(rows.reading)}
+            values["data"] |= {**paths, **read_settings(rows.read_options)}
             values["data"]["rows"] = None if kept >= available else kept
             values["train"] |= {
                 "budget": f"{epochs:.2f} epochs",
                 "threads": self.results["environment"]["threads"],
             }
             files.write_json(path, values)
-        return recipe_of(FinetuneRecipe, files.read_json(path), [], where=str(path))
+        return parse_recipe(FinetuneRecipe, files.read_json(path), [], where=str(path))
 
     def _public_plan(
-        self, start: Start, ours: FinetuneRecipe, pretrained: Pretrained, rows: Material
+        self, start: StartingModel, ours: FinetuneRecipe, pretrained: PretrainResult, rows: Material
     ) -> FinetuneRecipe:
         """As many epochs of the same rows as ours where the time is enough for them, or else what the time allows, of
         the beginnings of the texts; kept for a resume."""
         path = self.folder / "finetune-public.json"
         if not path.is_file():
-            examples = ours.task.task.read(rows.train, rows.reading)
+            examples = ours.task.task.read(rows.train, rows.read_options)
             epochs = Budget.parse(ours.train.budget).amount
-            tokens = epochs * len(examples) * self._tokens_per_row(ours, examples, ours.task.length)
+            tokens = epochs * len(examples) * self._tokens_per_row(ours, examples, ours.task.max_length)
             network = read_recipe(PretrainRecipe, "quickstart", ["data.corpus=none"]).model
-            cost = start.cost(network, ours.task.length)
+            cost = start.cost(network, ours.task.max_length)
             seconds = max(1.0, PUBLIC_SHARE * self.seconds)
             if OVERHEAD * cost * tokens / (FINETUNE_SPEED * pretrained.tokens_per_second) > seconds:
                 task = changed(ours.task, length=LENGTHS[-1])
                 ours = changed(ours, task=task, train=changed(ours.train, budget=f"{seconds:.0f}s"))
             files.write_json(path, dump(start.recipe(ours)))
-        return recipe_of(FinetuneRecipe, files.read_json(path), [], where=str(path))
+        return parse_recipe(FinetuneRecipe, files.read_json(path), [], where=str(path))
 
     def _affordable(self, base: FinetuneRecipe, examples: list[Example], length: int, speed: float) -> float:
         """How many rows, repeated ones counted, one fine-tuning run can read. speed: of pretraining, tokens a
@@ -394,43 +392,43 @@ class Quickstart:
         settings = changed(base.task, length=length)
         task = settings.task.build(settings, Tokenizer.load(self.folder / "tokenizer"), sample)
         bare = [replace(example, label=None, spans=None) for example in sample]
-        return sum(len(row.ids) for row in task.encode(bare)) / len(sample)
+        return sum(len(row.input_ids) for row in task.encode(bare)) / len(sample)
 
-    def _evaluation(self, rows: Material, pretrained: Pretrained, runs: dict[str, Finetuned]) -> None:
+    def _evaluation(self, rows: Material, pretrained: PretrainResult, runs: dict[str, FinetuneResult]) -> None:
         with self._step(7, "Evaluation") as work:
             model = load(runs["pretrained"].model)
             task = model.task
-            train = task.read(rows.train, rows.reading)
-            test = test_examples(task, rows.test, rows.reading, of=rows.train)
+            train = task.read(rows.train, rows.read_options)
+            test = test_examples(task, rows.test, rows.read_options, of=rows.train)
             found = model.predict(test, work)
-            ours = kept_of(model, test, found, rows.test, rows.reading)
+            ours = to_saved_predictions(model, test, found, rows.test, rows.read_options)
             ours.save(runs["pretrained"].folder)
             named = [("unmask, pretrained", "pretrained", ours)]
             for name, run in list(runs.items())[1:]:
                 other = load(run.model)
-                kept = kept_of(other, test, other.predict(test, work), rows.test, rows.reading, ours.sha256)
+                kept = to_saved_predictions(
+                    other, test, other.predict(test, work), rows.test, rows.read_options, ours.sha256
+                )
                 kept.save(run.folder)
                 shown = "unmask, without pretraining" if name == "from scratch" else f"{name}, fine-tuned"
                 named.append((shown, "scratch" if name == "from scratch" else "public", kept))
             work.start(None, "")
             work.show("baselines")
             for one in self._baselines(task, train, test):
-                named.append((one.name, one.kind, replace(ours, predicted=one.predicted)))
+                named.append((one.name, one.kind, replace(ours, predictions=one.predicted)))
             evaluation = compared(named, self.request.seed)
             self.results["evaluation"] = {"split": "test", **evaluation}
             self.results["samples"] = {
-                "fills": fills(
-                    load(pretrained.model), [example.text for example in train], self.request.seed
-                ),
+                "fills": sample_fills(load(pretrained.model), [example.text for example in train], self.request.seed),
                 "predictions": predictions(task, test, found),
             }
             self.results["repeat"] = self._repeat(rows)
             metric = evaluation["metric"]
             gain = evaluation["differences"][0][metric]
             work.result(
-                f"{TITLES[metric]} {evaluation['models'][0][metric]['value']:.1%} on {len(test):,} test rows · "
-                f"pretraining brought {points(gain['value'])} points "
-                f"[{points(gain['low'])}, {points(gain['high'])}]"
+                f"{METRIC_TITLES[metric]} {evaluation['models'][0][metric]['value']:.1%} on {len(test):,} test rows · "
+                f"pretraining brought {format_points(gain['value'])} points "
+                f"[{format_points(gain['low'])}, {format_points(gain['high'])}]"
             )
 
     def _baselines(self, task: Task[Any], train: list[Example], test: list[Example]) -> Iterator[Contestant]:
@@ -443,14 +441,12 @@ class Quickstart:
             analyzer: Literal["word", "char"] = "char" if self.request.language == "zh" else "word"
             found = baselines.tfidf(texts, labels, unseen, self.request.seed, analyzer=analyzer)
             yield Contestant("TF-IDF + logistic regression", "tfidf", found.predicted)
-        yield simplest(task, train, test)
+        yield simplest_baseline(task, train, test)
 
     def _repeat(self, rows: Material) -> dict[str, Any]:
         hashes = {"tokenizer": self.results["tokenizer"]["sha256"]}
         for name in (*rows.text, rows.train, *([rows.dev] if rows.dev else []), rows.test):
-            hashes[Path(name).name if self.request.own_files else "/".join(Path(name).parts[-2:])] = (
-                files.sha256(name)
-            )
+            hashes[Path(name).name if self.request.own_files else "/".join(Path(name).parts[-2:])] = files.sha256(name)
         return {"commands": [self.request.command], "seed": self.request.seed, "hashes": hashes}
 
 

@@ -54,11 +54,7 @@ def _room(column: Sequence[str | Cell], numeric: bool) -> float:
     widest = 0.0
     for cell in cells:
         words = [letters(word) for word in cell.text.split()] or [0]
-        text = (
-            letters(cell.text)
-            if numeric and cell is not cells[0]
-            else max(*words, min(letters(cell.text), 14))
-        )
+        text = letters(cell.text) if numeric and cell is not cells[0] else max(*words, min(letters(cell.text), 14))
         widest = max(widest, 8.3 * text, 7.2 * letters(cell.note))
     return widest + 11
 
@@ -211,7 +207,5 @@ def facts(row: Row, columns: Columns, words: Words, caption: str = "") -> Table 
 
 def pairs(values: Mapping[str, Any], heads: Sequence[str], caption: str) -> Table | None:
     """Names that are not ours, with their values."""
-    cells: list[list[str | Cell]] = [
-        [name, str(value)] for name, value in values.items() if value is not None
-    ]
+    cells: list[list[str | Cell]] = [[name, str(value)] for name, value in values.items() if value is not None]
     return Table(list(heads), cells, caption) if cells else None

@@ -107,9 +107,7 @@ def thinned(points: Sequence[Point], most: int = MAX_POINTS) -> list[Point]:
         return list(points)
     edges = [len(points) * number // (most - 1) for number in range(most)]
     groups = [points[start:stop] for start, stop in itertools.pairwise(edges)]
-    means = [
-        (sum(x for x, _ in group) / len(group), sum(y for _, y in group) / len(group)) for group in groups
-    ]
+    means = [(sum(x for x, _ in group) / len(group), sum(y for _, y in group) / len(group)) for group in groups]
     return [*means, points[-1]]
 
 
@@ -199,9 +197,7 @@ def _mark(across: float, down: float, colour: int) -> str:
     if colour % 3 == 1:
         return f'<circle class="mark c{colour}" cx="{across:.1f}" cy="{down:.1f}" r="3.5"/>'
     if colour % 3 == 2:
-        return (
-            f'<rect class="mark c{colour}" x="{across - 3.5:.1f}" y="{down - 3.5:.1f}" width="7" height="7"/>'
-        )
+        return f'<rect class="mark c{colour}" x="{across - 3.5:.1f}" y="{down - 3.5:.1f}" width="7" height="7"/>'
     corners = ((0.0, -4.6), (4.6, 0.0), (0.0, 4.6), (-4.6, 0.0))
     path = " ".join(f"{across + dx:.1f},{down + dy:.1f}" for dx, dy in corners)
     return f'<polygon class="mark c{colour}" points="{path}"/>'

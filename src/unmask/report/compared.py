@@ -18,9 +18,17 @@ from unmask.language import Verbatim
 from unmask.report import evaluation, figures
 from unmask.report.blocks import Block, KeyFigure, Page, Table, Words, sections, table
 from unmask.report.figures import Trained
-from unmask.report.runs import KINDS, QUICKSTART, RunInfo, need_run
+from unmask.report.runs import KINDS, QUICKSTART, RunInfo, require_run
 from unmask.report.summary import size_of, verdict
-from unmask.report.words import catalogue, duration, figure, figure_range, gain_range, gained, p_value
+from unmask.report.words import (
+    catalogue,
+    figure_range,
+    format_duration,
+    format_figure,
+    format_gain,
+    format_p_value,
+    gain_range,
+)
 
 MOST_RUNS = 6
 STAGES = {"pretrain": "pretrain", "finetune": "finetune"}  # kind: the folder inside a quick start
@@ -90,9 +98,7 @@ def compare_runs(
         if found is None:
             notes.append("compare.curves")
     elif test is not None:
-        raise UserError(
-            "pretraining runs give no labels", given=f"--test {test}", to_do="compare fine-tuning runs"
-        )
+        raise UserError("pretraining runs give no labels", given=f"--test {test}", to_do="compare fine-tuning runs")
     return Comparison(names, stages, _differing(names, stages), found, notes)
 
 
@@ -108,7 +114,7 @@ def _names(paths: Sequence[Path]) -> list[str]:
 
 def _stages(paths: Sequence[Path]) -> dict[str, list[RunInfo]]:
     """The kinds of which every folder has a run, each with these runs."""
-    runs = [need_run(path) for path in paths]
+    runs = [require_run(path) for path in paths]
     found: dict[str, list[RunInfo]] = {}
     for kind in KINDS:
         members = [run if run.kind == kind else _inside(run, kind) for run in runs]
@@ -125,7 +131,7 @@ def _stages(paths: Sequence[Path]) -> dict[str, list[RunInfo]]:
 
 def _inside(run: RunInfo, kind: str) -> RunInfo | None:
     folder = run.folder / STAGES[kind]
-    return need_run(folder) if run.kind == QUICKSTART and (folder / "run.json").is_file() else None
+    return require_run(folder) if run.kind == QUICKSTART and (folder / "run.json").is_file() else None
 
 
 def _same_inputs(runs: Sequence[RunInfo], names: Sequence[str]) -> bool:
@@ -138,9 +144,7 @@ def _same_dev(runs: Sequence[RunInfo]) -> bool:
         return False
     if all((run.facts.get("inputs") or {}).get("dev") for run in runs):
         return True  # the same dev file, taken whole
-    return _same_inputs(runs, ["train"]) and all(
-        len({str(one.get(key)) for one in settings}) == 1 for key in SAME_DEV
-    )
+    return _same_inputs(runs, ["train"]) and all(len({str(one.get(key)) for one in settings}) == 1 for key in SAME_DEV)
 
 
 def flat(values: Any, prefix: str = "") -> dict[str, Any]:
@@ -193,20 +197,17 @@ def _tested(
 
 def _kept(names: Sequence[str], runs: Sequence[RunInfo]) -> list[Predictions]:
     """The predictions of the one file that all runs were evaluated on; none where a run kept none at all."""
-    every = [{one.sha256: one for one in saved.saved(run.folder)} for run in runs]
+    every = [{one.sha256: one for one in saved.load_predictions(run.folder)} for run in runs]
     if not all(every):
         return []
     common = sorted(set.intersection(*(set(one) for one in every)))
     if len(common) == 1:
         return [one[common[0]] for one in every]
     shown = [
-        f"{name}: {', '.join(sorted(p.file for p in kept.values()))}"
-        for name, kept in zip(names, every, strict=True)
+        f"{name}: {', '.join(sorted(p.file for p in kept.values()))}" for name, kept in zip(names, every, strict=True)
     ]
     raise UserError(
-        "the runs were evaluated on different rows"
-        if not common
-        else "the runs have several test files in common",
+        "the runs were evaluated on different rows" if not common else "the runs have several test files in common",
         given="; ".join(shown),
         to_do="say on which file to compare them: unmask compare RUN RUN --test FILE",
     )
@@ -244,12 +245,12 @@ def summary(found: Comparison, words: Words) -> list[str]:
             over=row["over"],
             figure=words[f"inline.{metric}"],
             items=words[f"compare.{tested['unit']}"].format(rows=console.count(tested["rows"])),
-            points=gained(metric, difference["value"], words, sign=False),
-            signed=gained(metric, difference["value"], words),
+            points=format_gain(metric, difference["value"], words, sign=False),
+            signed=format_gain(metric, difference["value"], words),
             interval=gain_range(metric, shown, words),
         )
         if "mcnemar" in row:
-            text += words["space"] + words["compare.mcnemar"].format(p=p_value(row["mcnemar"]))
+            text += words["space"] + words["compare.mcnemar"].format(p=format_p_value(row["mcnemar"]))
         sentences.append(text)
     if "pretrain" in found.stages and "compare.corpora" not in found.notes:
         losses = [
@@ -270,7 +271,7 @@ def _key_figures(found: Comparison, words: Words) -> list[KeyFigure]:
     metric = tested["metric"]
     return [
         KeyFigure(
-            figure(metric, model[metric]["value"]),
+            format_figure(metric, model[metric]["value"]),
             model["name"],
             words["key.interval"].format(interval=figure_range(metric, model[metric], words)),
         )
@@ -341,5 +342,5 @@ def _runs_table(found: Comparison, words: Words) -> Table | None:
     ]
     columns: dict[str, Any] = {"run": str, "run.kind": str, "state": str, "budget": str}
     columns |= {"train_steps": console.count, "tokens": console.count}
-    columns |= {"time": lambda seconds: duration(seconds, words), "figure": str}
+    columns |= {"time": lambda seconds: format_duration(seconds, words), "figure": str}
     return table(rows, columns, words, words["runs.caption"])

@@ -12,7 +12,7 @@ from unmask.report import chart
 from unmask.report.blocks import Block, Folded, Panel, Panels, Words, facts, table
 from unmask.report.chart import Curve, Point
 from unmask.report.figures import Rows, evaluations, log_of, main_figure, training
-from unmask.report.words import percent, translated
+from unmask.report.words import format_percent, translated
 
 Results = dict[str, Any]
 Axis = tuple[str, chart.Format]
@@ -40,9 +40,9 @@ def how_it_went(results: Results, run: Path, words: Words) -> Iterable[Block | N
     runs = [one for one in _runs(results, run, words) if any("loss" in row for row in one.log)]
     columns: dict[str, Any] = {
         "tokens_per_second": console.count,
-        "gemm_share": percent,
-        "mfu": percent,
-        "waited": percent,
+        "gemm_share": format_percent,
+        "mfu": format_percent,
+        "waited": format_percent,
         "peak_memory": console.size,
         "skipped": console.count,
     }

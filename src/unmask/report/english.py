@@ -57,8 +57,7 @@ WORDS = {
     "tokens the right tag (95 % interval {interval}).",
     "right.entity_f1": "On {rows} test sentences with {items} entities that it had never seen, its entity F1 is "
     "{value} (95 % interval {interval}); an entity counts as found only with its exact bounds and its type.",
-    "right.figure": "On {rows} test rows that it had never seen, its {figure} is {value} (95 % interval "
-    "{interval}).",
+    "right.figure": "On {rows} test rows that it had never seen, its {figure} is {value} (95 % interval {interval}).",
     "right.answer_f1": "On {rows} test questions that it had never seen, its answers share {value} of their words "
     "with the right ones (F1, 95 % interval {interval}).",
     "scratch.better": "Pretraining helped: the same network fine-tuned without it does worse by {points} "
@@ -230,8 +229,7 @@ WORDS = {
     "inline.recall_10": "recall@10",
     "inline.f1": "F1",
     "inline.loss": "loss",
-    "models.caption": "n = {rows} {split} rows; below each figure its 95 % interval (percentile bootstrap over "
-    "rows).",
+    "models.caption": "n = {rows} {split} rows; below each figure its 95 % interval (percentile bootstrap over rows).",
     "models.caption.tags": "n = {items} tokens in {rows} {split} sentences; below each figure its 95 % interval "
     "(percentile bootstrap over sentences).",
     "models.caption.entity_f1": "n = {items} entities in {rows} {split} sentences; below each figure its 95 % "

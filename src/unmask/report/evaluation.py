@@ -10,12 +10,12 @@ from unmask.report.blocks import Block, Cell, Columns, Part, Row, Sentence, Sent
 from unmask.report.chart import COLOURS
 from unmask.report.summary import main_model, verdict
 from unmask.report.words import (
-    figure,
     figure_range,
+    format_figure,
+    format_p_value,
+    format_percent,
     gain,
     gain_range,
-    p_value,
-    percent,
     percent_range,
     translated,
 )
@@ -68,9 +68,7 @@ def results(found: Results, words: Words) -> Iterable[Block | None]:
     metric, models = evaluation.get("metric") or "accuracy", evaluation["models"]
     yield figures.scores(evaluation, main["name"], words)
     shown = _shown(metric, models)
-    cells = [
-        [translated(m["name"], words), *(_score(key, m.get(key), words) for key in shown)] for m in models
-    ]
+    cells = [[translated(m["name"], words), *(_score(key, m.get(key), words) for key in shown)] for m in models]
     heads = [words[key] for key in ("model", *shown)]
     caption = worded("models.caption", evaluation, words)
     yield Table(heads, cells, caption, frozenset(range(1, len(heads))), models.index(main))
@@ -89,7 +87,7 @@ def differences(evaluation: Results, words: Words) -> Table | None:
         name = words["against"].format(of=translated(row["of"], words), over=translated(row["over"], words))
         cells.append([name, *(_difference(key, row.get(key), words) for key in shown)])
         if tested:
-            cells[-1].append(p_value(row["mcnemar"]) if "mcnemar" in row else "")
+            cells[-1].append(format_p_value(row["mcnemar"]) if "mcnemar" in row else "")
         unclear = metric not in row or verdict(metric, row[metric]) == "unclear"
         cells[-1].append(words["real.no" if unclear else "real.yes"])
     heads = ["difference", *shown, *(["mcnemar"] if tested else []), "real"]
@@ -101,17 +99,15 @@ def differences(evaluation: Results, words: Words) -> Table | None:
 
 def _shown(metric: str, rows: Sequence[Row]) -> list[str]:
     """The figures that any of these models or differences has, the main one first."""
-    return [
-        key for key in dict.fromkeys((metric, *FIGURES)) if key == metric or any(key in row for row in rows)
-    ]
+    return [key for key in dict.fromkeys((metric, *FIGURES)) if key == metric or any(key in row for row in rows)]
 
 
 def _score(key: str, value: Any, words: Words) -> str | Cell:
     if value is None:
         return ""
     if isinstance(value, dict):
-        return Cell(figure(key, value["value"]), figure_range(key, value, words))
-    return figure(key, value)
+        return Cell(format_figure(key, value["value"]), figure_range(key, value, words))
+    return format_figure(key, value)
 
 
 def _difference(key: str, value: Any, words: Words) -> str | Cell:
@@ -129,8 +125,8 @@ def errors(found: Results, words: Words) -> Iterable[Block | None]:
     rows = [row | {"f1": _f1(row, words)} for row in evaluation.get("per_label") or []]
     columns: Columns = {
         "label": str,
-        "precision": percent,
-        "recall": percent,
+        "precision": format_percent,
+        "recall": format_percent,
         "f1": _same,
         "n": console.count,
     }
@@ -139,7 +135,7 @@ def errors(found: Results, words: Words) -> Iterable[Block | None]:
         caption = words["per_label.caption" if kind == "accuracy" else f"per_label.caption.{kind}"]
         yield table(rows, columns, words, caption)
     parts = [row | {"part": words[f"part.{row['part']}"]} for row in evaluation.get("parts") or []]
-    columns = {"part": str, "answer_f1": percent, "exact_match": percent, "n": console.count}
+    columns = {"part": str, "answer_f1": format_percent, "exact_match": format_percent, "n": console.count}
     yield table(parts, columns, words, words["parts.caption"])
 
 
@@ -151,7 +147,7 @@ def _f1(row: Row, words: Words) -> Cell | None:
     if row.get("f1") is None:
         return None
     known = {"low": row.get("f1_low"), "high": row.get("f1_high")}
-    return Cell(percent(row["f1"]), "" if None in known.values() else percent_range(known, words))
+    return Cell(format_percent(row["f1"]), "" if None in known.values() else percent_range(known, words))
 
 
 def _confusions(evaluation: Results, words: Words) -> Table | None:
@@ -161,12 +157,9 @@ def _confusions(evaluation: Results, words: Words) -> Table | None:
     if counts and len(labels) > figures.MAX_MATRIX:
         rows = _of_matrix(counts, labels)
     none = words["none"]
-    cells = [
-        row | {key: none if row.get(key) is None else row[key] for key in ("true", "predicted")}
-        for row in rows
-    ]
+    cells = [row | {key: none if row.get(key) is None else row[key] for key in ("true", "predicted")} for row in rows]
     caption = words["pairs.caption"].format(count=len(rows), labels=len(labels))
-    columns: Columns = {"true": str, "predicted": str, "count": console.count, "share": percent}
+    columns: Columns = {"true": str, "predicted": str, "count": console.count, "share": format_percent}
     return table(cells[:MOST_PAIRS], columns, words, caption)
 
 
@@ -203,7 +196,13 @@ def predictions(found: Results, words: Words) -> Iterable[Block | None]:
             mark = "✓ " + words["verdict.right"] if right else "✗ " + words["verdict.wrong"]
             verdict = None if isinstance(row["label"], float) else mark  # a number is near or far
             cells.append(row | {"text": short(row["text"]), "true": row["label"], "verdict": verdict})
-    columns: Columns = {"text": str, "true": str, "predicted": str, "probability": percent, "verdict": str}
+    columns: Columns = {
+        "text": str,
+        "true": str,
+        "predicted": str,
+        "probability": format_percent,
+        "verdict": str,
+    }
     yield table(cells, columns, words, words["predictions.caption"])
 
 
@@ -235,13 +234,9 @@ def _sentences(rows: Sequence[Row], found: Results, words: Words) -> Sentences:
 def _answers(rows: Sequence[Row], words: Words) -> Sentences:
     shown = []
     for row in rows:
-        true, said = (
-            [(start, stop, words["answer"]) for start, stop, _ in row[key]] for key in ("spans", "predicted")
-        )
+        true, said = ([(start, stop, words["answer"]) for start, stop, _ in row[key]] for key in ("spans", "predicted"))
         others, colours = set(true) if not row["right"] else set(said), {words["answer"]: 1}
-        text = (
-            row["text"] if said else row["answer"] or words["none"]
-        )  # it lies outside of what is shown, or is none
+        text = row["text"] if said else row["answer"] or words["none"]  # it lies outside of what is shown, or is none
         lines = [
             (words["question"], [Part(row["question"])]),
             (words["predicted"], _parts(text, said, others, colours)),

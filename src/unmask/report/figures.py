@@ -10,7 +10,7 @@ from unmask.metrics import PLAIN
 from unmask.report import chart
 from unmask.report.blocks import Figure, Words
 from unmask.report.chart import COLOURS, Curve
-from unmask.report.words import figure, translated
+from unmask.report.words import format_figure, translated
 
 Rows = list[dict[str, Any]]
 
@@ -141,9 +141,7 @@ def pretraining_losses(runs: Sequence[Trained], across: str, words: Words) -> Fi
     shown = chart.thousands if across == "tokens" else chart.plain
 
     def plot(width: int) -> str:
-        return chart.curves(
-            series, caption, words[f"{across}.axis"], words["loss.axis"], x_format=shown, width=width
-        )
+        return chart.curves(series, caption, words[f"{across}.axis"], words["loss.axis"], x_format=shown, width=width)
 
     return drawn(plot, caption)
 
@@ -187,7 +185,7 @@ def scores(evaluation: dict[str, Any], strong: str, words: Words) -> Figure | No
         value = model[metric]
         scale = 1 if metric in PLAIN else 100
         low, middle, high = (scale * value[key] for key in ("low", "value", "high"))
-        rows.append((translated(model["name"], words), middle, low, high, figure(metric, value["value"])))
+        rows.append((translated(model["name"], words), middle, low, high, format_figure(metric, value["value"])))
     items = evaluation.get("tokens" if metric == "accuracy" else "entities")
     caption = words["dots.caption" if items is None else "dots.caption.items"].format(
         figure=words[metric],
@@ -223,9 +221,7 @@ def scatter(evaluation: dict[str, Any], words: Words) -> Figure | None:
     pairs = evaluation.get("numbers")
     if not pairs:
         return None
-    caption = words["scatter.caption"].format(
-        shown=console.count(len(pairs)), rows=console.count(evaluation["rows"])
-    )
+    caption = words["scatter.caption"].format(shown=console.count(len(pairs)), rows=console.count(evaluation["rows"]))
     points = [(float(true), float(said)) for true, said in pairs]
 
     def plot(width: int) -> str:

@@ -52,7 +52,7 @@ from typing import Any
 from unmask import files
 from unmask.errors import UserError
 from unmask.evaluate import saved
-from unmask.report.runs import QUICKSTART, RunInfo, locked, need_run
+from unmask.report.runs import QUICKSTART, RunInfo, locked, require_run
 
 FORMAT = 1
 
@@ -63,7 +63,7 @@ def results_of(run: Path) -> Results:
     """The figures of a run folder. Raises UserError where it holds no run that can be read."""
     if (run / "results.json").is_file():
         return _quickstart(run)
-    info = need_run(run)
+    info = require_run(run)
     results: Results = {
         "format": FORMAT,
         "kind": info.kind,
@@ -107,7 +107,7 @@ def _shown_environment(environment: Results) -> Results:
 def _command(info: RunInfo) -> str:
     """What makes the run again from its own recipe, in another folder."""
     recipe, out = str(info.folder / "recipe.yaml"), f"{info.folder}-again"
-    kept = tested_on(info.folder)
+    kept = test_run_of(info.folder)
     data = info.recipe.get("data") or {}
     named = data.get("test") is not None or bool(data.get("test_share"))  # the recipe says it itself
     test = ["--test", kept.test] if kept is not None and kept.test is not None and not named else []
@@ -156,15 +156,13 @@ def _finetuned(info: RunInfo) -> Results:
         "defects": _defects(info.facts.get("checked")),
     }
     results: Results = {"finetuning": [entry], "data": {"task": task}}
-    kept = tested_on(info.folder)
+    kept = test_run_of(info.folder)
     if kept is not None:
         kind = "pretrained" if start == "pretrained" else "other"
         named = [(info.folder.resolve().name, kind, kept)]
-        if (plain := kept.simplest) is not None:
-            named.append(
-                (plain.name, plain.kind, replace(kept, predicted=plain.predicted, probabilities=None))
-            )
-        how = "".join(f", {name}={value}" for name, value in kept.reading.items())
+        if (plain := kept.baseline) is not None:
+            named.append((plain.name, plain.kind, replace(kept, predictions=plain.predicted, probabilities=None)))
+        how = "".join(f", {name}={value}" for name, value in kept.read_options.items())
         results["evaluation"] = {"split": f"{kept.file}{how}", **saved.compared(named)}
         if kept.samples:
             results["samples"] = {"predictions": list(kept.samples)}
@@ -186,11 +184,9 @@ def _defects(checked: Any) -> list[str]:
     return found
 
 
-def tested_on(run: Path) -> saved.Predictions | None:
+def test_run_of(run: Path) -> saved.Predictions | None:
     """The predictions on the rows that fine-tuning was to be tested on, else those that were kept last: a run may
     have been evaluated on several files."""
-    paths = sorted(
-        (run / saved.FOLDER).glob("*.jsonl"), key=lambda path: (path.stat().st_mtime_ns, path.name)
-    )
+    paths = sorted((run / saved.FOLDER).glob("*.jsonl"), key=lambda path: (path.stat().st_mtime_ns, path.name))
     kept = [saved.read(path) for path in reversed(paths)]
     return next((one for one in kept if one.test is not None), kept[0] if kept else None)

@@ -9,7 +9,7 @@ from unmask.report.words import translated
 Results = dict[str, Any]
 
 
-def begun(results: Results, words: Words) -> Table | None:
+def initialization_section(results: Results, words: Words) -> Table | None:
     """A table of names and values. results: `start` is what run.json says (train/transfer.py)."""
     start = results.get("start")
     if not start:
@@ -30,9 +30,7 @@ def _heads(start: Results, words: Words) -> str:
     told = {"kept": words["origin.kept"], "new": words["origin.new"]}
     heads = start["heads"].items()
     text = words["origin.head"]
-    return words["comma"].join(
-        text.format(name=translated(name, words), how=told[how]) for name, how in heads
-    )
+    return words["comma"].join(text.format(name=translated(name, words), how=told[how]) for name, how in heads)
 
 
 def _blocks(start: Results, words: Words) -> str | None:

@@ -61,9 +61,7 @@ def render(page: Page) -> str:
     )
     template = environment.from_string((templates / "page.html.jinja").read_text(encoding="utf-8"))
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
-    return str(
-        template.render(page=page, words=catalogue(page.language), style=style, style_hash=digest) + "\n"
-    )
+    return str(template.render(page=page, words=catalogue(page.language), style=style, style_hash=digest) + "\n")
 
 
 def moment(created: object) -> str | None:

@@ -18,7 +18,7 @@ from unmask.config import read_yaml
 from unmask.errors import UserError
 from unmask.report.figures import figure_name, main_figure
 from unmask.report.words import ENGLISH
-from unmask.report.words import figure as shown_value
+from unmask.report.words import format_figure as shown_value
 
 State = Literal["running", "interrupted", "finished", "damaged"]
 
@@ -48,7 +48,7 @@ class RunInfo:
     folder: Path
     kind: str
     state: State
-    what: str = ""
+    description: str = ""
     budget: str = ""
     steps: int | None = None
     tokens: int | None = None
@@ -72,9 +72,7 @@ class RunInfo:
     def plain(self) -> Facts:
         """For JSON."""
         values = asdict(self) | {"folder": str(self.folder)}
-        values["figure"] = (
-            None if self.figure is None else dict(zip(("name", "value"), self.figure, strict=True))
-        )
+        values["figure"] = None if self.figure is None else dict(zip(("name", "value"), self.figure, strict=True))
         return {key: value for key, value in values.items() if key not in ("facts", "recipe")}
 
 
@@ -85,9 +83,7 @@ def find_runs(folder: Path | str) -> list[RunInfo]:
     """
     folder = Path(folder)
     if not folder.is_dir():
-        raise UserError(
-            f"{folder} is not a folder", to_do="give the folder that holds the runs: unmask runs FOLDER"
-        )
+        raise UserError(f"{folder} is not a folder", to_do="give the folder that holds the runs: unmask runs FOLDER")
     return sorted((read_run(path) for path in _run_folders(folder)), key=_order)
 
 
@@ -127,11 +123,11 @@ def read_run(folder: Path | str) -> RunInfo:
             return _quickstart(folder)
         problem = "there is no run.json" if folder.is_dir() else "there is no such folder"
     except (UserError, OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        problem = error.what if isinstance(error, UserError) else str(error) or type(error).__name__
+        problem = error.message if isinstance(error, UserError) else str(error) or type(error).__name__
     return RunInfo(folder, "unknown", "damaged", problem=problem.removeprefix(f"{folder}/"))
 
 
-def need_run(folder: Path | str) -> RunInfo:
+def require_run(folder: Path | str) -> RunInfo:
     """As `read_run`, but raises UserError for what is no run or is damaged."""
     folder = Path(folder)
     run = read_run(folder)
@@ -164,7 +160,7 @@ def _trained(folder: Path) -> RunInfo:
         folder,
         str(kind),
         "finished" if finished is not None else "running" if locked(folder) else "interrupted",
-        what=_what(recipe),
+        description=_what(recipe),
         budget=str((recipe.get("train") or {}).get("budget") or ""),
         steps=done.get("steps", last.get("step")),
         tokens=done.get("tokens", last.get("tokens")),
@@ -206,7 +202,7 @@ def _quickstart(folder: Path) -> RunInfo:
         folder,
         QUICKSTART,
         "finished" if whole else "running" if running else "interrupted",
-        what=str(results.get("title") or ""),
+        description=str(results.get("title") or ""),
         budget=budget,
         steps=pretraining.get("steps"),
         tokens=pretraining.get("tokens"),
@@ -280,7 +276,7 @@ def locked(folder: Path) -> bool:
     return False
 
 
-def told(run: RunInfo, words: dict[str, str] = ENGLISH) -> list[str]:
+def run_facts(run: RunInfo, words: dict[str, str] = ENGLISH) -> list[str]:
     """The cells of one line of `unmask runs`: all English but for the kind, which is in the `words` given."""
     state = run.state
     if state in ("running", "interrupted") and run.progress is not None:
@@ -288,5 +284,5 @@ def told(run: RunInfo, words: dict[str, str] = ENGLISH) -> list[str]:
     when = (run.created or "").replace("T", " ")[:16]
     counted = ["" if value is None else console.count(value) for value in (run.steps, run.tokens)]
     figure = run.shown_figure().replace("\u00a0", " ")
-    what = run.problem or run.what
+    what = run.problem or run.description
     return [str(run.folder), words[f"run.{run.kind}"], state, what, run.budget, *counted, figure, when]

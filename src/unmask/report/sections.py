@@ -9,7 +9,7 @@ from unmask import console
 from unmask.report import engine, evaluation, figures, origin
 from unmask.report.blocks import Block, Cell, Code, Section, Table, Words, facts, pairs, sections, table
 from unmask.report.figures import Trained
-from unmask.report.words import duration, figure, percent, percent_range, translated
+from unmask.report.words import format_duration, format_figure, format_percent, percent_range, translated
 
 ROWS_OF_TASK = ("train_rows", "train_rows_used", "dev_rows", "test_rows")
 Z = 1.959964  # of a two-sided interval of 95 %
@@ -50,11 +50,11 @@ def _steps(results: Results, words: Words) -> Table | None:
             str(step["number"]),
             translated(step["title"], words),
             translated(step.get("summary", ""), words),
-            duration(step.get("seconds", 0), words),
+            format_duration(step.get("seconds", 0), words),
         ]
         for step in steps
     ]
-    whole = duration(sum(step.get("seconds", 0) for step in steps), words)
+    whole = format_duration(sum(step.get("seconds", 0) for step in steps), words)
     heads = ["", words["step"], words["did"], words["time"]]
     return Table(heads, [*rows, ["", words["total"], "", whole]], numbers=frozenset({0, 3}), total=True)
 
@@ -77,16 +77,14 @@ def _data(results: Results, words: Words) -> Iterable[Block | None]:
         }
         yield facts(row | {"defects": defects or None}, columns, words, words["task.caption"])
     columns = {"vocabulary": console.count, "characters_per_piece": "{:.2f}".format}
-    columns["unknown_rate"] = lambda rate: percent(rate, 2)
+    columns["unknown_rate"] = lambda rate: format_percent(rate, 2)
     yield facts(results.get("tokenizer") or {}, columns, words, words["tokenizer.caption"])
 
 
 def _told(row: Results, words: Words) -> Results:
     """What is known about public data, in the language of the page."""
     return row | {
-        key: translated(row[key], words)
-        for key in ("name", "source", "licence")
-        if isinstance(row.get(key), str)
+        key: translated(row[key], words) for key in ("name", "source", "licence") if isinstance(row.get(key), str)
     }
 
 
@@ -97,11 +95,15 @@ def _pretraining(results: Results, run: Path, words: Words) -> Iterable[Block | 
         columns: dict[str, Any] = dict.fromkeys(
             ("parameters", "train_steps", "tokens", "tokens_per_second"), console.count
         )
-        columns |= {"time": lambda seconds: duration(seconds, words)}
-        columns |= {"loss": "{:.2f}".format, "heldout_loss": "{:.2f}".format, "heldout_accuracy": percent}
+        columns |= {"time": lambda seconds: format_duration(seconds, words)}
+        columns |= {
+            "loss": "{:.2f}".format,
+            "heldout_loss": "{:.2f}".format,
+            "heldout_accuracy": format_percent,
+        }
         row = pretraining | {"train_steps": pretraining.get("steps"), "time": pretraining.get("seconds")}
         yield facts(row, columns, words, words["pretraining.caption"])
-        yield origin.begun(results, words)
+        yield origin.initialization_section(results, words)
     objectives = []
     for objective in results.get("objectives") or []:
         settings = [
@@ -132,7 +134,7 @@ def _finetuning(results: Results, run: Path, words: Words) -> Iterable[Block | N
         "best_step": console.count,
         "truncated": console.count,
         "dev": lambda cell: cell,
-        "time": lambda seconds: duration(seconds, words),
+        "time": lambda seconds: format_duration(seconds, words),
     }
     rows = [
         entry
@@ -146,7 +148,7 @@ def _finetuning(results: Results, run: Path, words: Words) -> Iterable[Block | N
     ]
     yield table(rows, columns, words, words["finetuning.caption"])
     if entries:
-        yield origin.begun(results, words)
+        yield origin.initialization_section(results, words)
 
 
 def _dev(entry: Results, rows: int | None, words: Words) -> Cell | None:
@@ -160,14 +162,14 @@ def _dev(entry: Results, rows: int | None, words: Words) -> Cell | None:
     notes = [words["finetuning.n"].format(rows=console.count(rows))]
     if name == "classify.accuracy":
         notes.insert(0, percent_range(wilson(known[name], rows), words))
-    shown = figure(name.split(".")[-1], known[name])
+    shown = format_figure(name.split(".")[-1], known[name])
     return Cell(f"{figures.figure_name(name, words, inline=True)} {shown}", " · ".join(notes))
 
 
 def _fills(results: Results, words: Words) -> Table | None:
     rows = []
     for fill in (results.get("samples") or {}).get("fills") or []:
-        guesses = (f"{guess['piece']} {percent(guess['probability'])}" for guess in fill["candidates"])
+        guesses = (f"{guess['piece']} {format_percent(guess['probability'])}" for guess in fill["candidates"])
         text = evaluation.short(fill["text"].replace(fill.get("mask", "[MASK]"), "_____"))
         rows.append({"text": text, "hidden": fill.get("hidden"), "candidates": " · ".join(guesses)})
     return table(rows, {"text": str, "hidden": str, "candidates": str}, words, words["fills.caption"])

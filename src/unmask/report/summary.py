@@ -7,13 +7,13 @@ from unmask.metrics import LOWER, PLAIN
 from unmask.report.blocks import KeyFigure, Words
 from unmask.report.figures import figure_name, main_figure
 from unmask.report.words import (
-    duration,
-    figure,
     figure_range,
+    format_duration,
+    format_figure,
+    format_gain,
+    format_percent,
     gain,
     gain_range,
-    gained,
-    percent,
     translated,
 )
 
@@ -25,9 +25,7 @@ STEPS = 7  # of a quick start
 def main_model(results: Results) -> Results | None:
     """The model that the page is about: the pretrained one, else the first."""
     models: list[Results] = (results.get("evaluation") or {}).get("models") or []
-    return next(
-        (model for model in models if model.get("kind") == "pretrained"), models[0] if models else None
-    )
+    return next((model for model in models if model.get("kind") == "pretrained"), models[0] if models else None)
 
 
 def own_differences(results: Results) -> dict[str, Results]:
@@ -75,7 +73,8 @@ def _unfinished(results: Results, words: Words) -> str:
     if results.get("kind") == "quickstart":
         return words["unfinished.quickstart"].format(steps=len(results.get("steps") or []))
     return words["unfinished"].format(
-        steps=console.count(results.get("steps_done") or 0), progress=percent(results.get("progress") or 0, 0)
+        steps=console.count(results.get("steps_done") or 0),
+        progress=format_percent(results.get("progress") or 0, 0),
     )
 
 
@@ -87,9 +86,7 @@ def _trained(results: Results, words: Words) -> str:
         return ""
     parts = {"parameters": "", "corpora": "", "time": "", "device": ""}
     if "parameters" in pretraining:
-        parts["parameters"] = words["trained.parameters"].format(
-            count=console.count(pretraining["parameters"])
-        )
+        parts["parameters"] = words["trained.parameters"].format(count=console.count(pretraining["parameters"]))
     if corpora:
         size = sum(row.get("bytes", 0) for row in corpora)
         parts["corpora"] = words["trained.corpora" if size else "trained.corpora.bare"].format(
@@ -98,7 +95,7 @@ def _trained(results: Results, words: Words) -> str:
             size=console.size(size),
         )
     if "seconds" in pretraining:
-        parts["time"] = words["trained.time"].format(time=duration(pretraining["seconds"], words))
+        parts["time"] = words["trained.time"].format(time=format_duration(pretraining["seconds"], words))
     if "device" in environment:
         parts["device"] = words["trained.device"].format(device=device(environment, words))
     return words["trained"].format(**parts)
@@ -115,9 +112,7 @@ def _learnt(results: Results, words: Words) -> str:
     loss, unigram = pretraining.get("heldout_loss"), pretraining.get("unigram")
     if loss is None or unigram is None:
         return ""
-    return words["learnt" if loss < unigram else "learnt.not"].format(
-        loss=f"{loss:.2f}", unigram=f"{unigram:.2f}"
-    )
+    return words["learnt" if loss < unigram else "learnt.not"].format(loss=f"{loss:.2f}", unigram=f"{unigram:.2f}")
 
 
 def _tuned(results: Results, words: Words) -> str:
@@ -139,7 +134,7 @@ def _tuned(results: Results, words: Words) -> str:
 def _tuned_only(run: Results, words: Words) -> str:
     if not {"steps", "train_rows"} <= run.keys():
         return ""
-    time = words["trained.time"].format(time=duration(run["seconds"], words)) if "seconds" in run else ""
+    time = words["trained.time"].format(time=format_duration(run["seconds"], words)) if "seconds" in run else ""
     text = words["tuned.only"].format(
         steps=console.count(run["steps"]), train=console.count(run["train_rows"]), time=time
     )
@@ -147,7 +142,7 @@ def _tuned_only(run: Results, words: Words) -> str:
     if name is None or "dev_rows" not in run:
         return text
     value = run["dev"][name]
-    shown = f"{value:.3f}" if name.endswith("loss") else figure(name.split(".")[-1], value)
+    shown = f"{value:.3f}" if name.endswith("loss") else format_figure(name.split(".")[-1], value)
     dev = words["tuned.dev"].format(
         rows=console.count(run["dev_rows"]), figure=figure_name(name, words, inline=True), value=shown
     )
@@ -163,7 +158,7 @@ def _right(results: Results, words: Words) -> str:
         rows=console.count(evaluation["rows"]),
         items=console.count(_items(evaluation)),
         figure=words[f"inline.{metric}"],
-        value=figure(metric, model[metric]["value"]),
+        value=format_figure(metric, model[metric]["value"]),
         interval=figure_range(metric, model[metric], words),
     )
 
@@ -186,8 +181,8 @@ def _compared(kind: str, metric: str, difference: dict[str, float], words: Words
     shown = difference if found == "unclear" else size_of(difference)
     return words[f"{kind}.{found}"].format(
         figure=words[f"inline.{metric}"],
-        points=gained(metric, difference["value"], words, sign=False),
-        signed=gained(metric, difference["value"], words),
+        points=format_gain(metric, difference["value"], words, sign=False),
+        signed=format_gain(metric, difference["value"], words),
         interval=gain_range(metric, shown, words),
     )
 
@@ -203,7 +198,7 @@ def key_figures(results: Results, words: Words) -> list[KeyFigure]:
     interval = figure_range(metric, model[metric], words)
     found = [
         KeyFigure(
-            figure(metric, model[metric]["value"]),
+            format_figure(metric, model[metric]["value"]),
             words[f"key.{_wording(evaluation, metric)}"].format(**counted),
             words["key.interval"].format(interval=interval),
         )
@@ -232,6 +227,6 @@ def _untested(results: Results, words: Words) -> list[KeyFigure]:
             text = words["key.dev"].format(
                 figure=figure_name(name, words, inline=True), rows=console.count(run["dev_rows"])
             )
-            shown = figure(name.split(".")[-1], run["dev"][name])
+            shown = format_figure(name.split(".")[-1], run["dev"][name])
             found.append(KeyFigure(shown, text, translated(run["name"], words)))
     return found

@@ -10,7 +10,7 @@ from unmask.tasks.embed import Embed, EmbedTask
 from unmask.tasks.manylabels import LabelsTask
 from unmask.tasks.number import NumberTask
 from unmask.tasks.tag import Tag, TagTask
-from unmask.tasks.task import Reading, Task
+from unmask.tasks.task import ReadOptions, Task
 from unmask.text.tokenizer import Tokenizer
 
 AnyTask = Annotated[Classify | Tag | Answer | Embed, setting(discriminator="name")]
@@ -35,7 +35,7 @@ __all__ = [
     "EmbedTask",
     "LabelsTask",
     "NumberTask",
-    "Reading",
+    "ReadOptions",
     "Tag",
     "TagTask",
     "Task",

@@ -7,38 +7,38 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from unmask.data.batch import Batch, Row
-from unmask.learner import Loss, Part
+from unmask.data.batch import Batch, EncodedRow
+from unmask.learner import Loss, LossTerm
 from unmask.model.encoder import Encoder, EncoderConfig
 from unmask.model.families import FAMILIES
-from unmask.model.pooler import Transform
+from unmask.model.pooler import HeadTransform
 from unmask.tasks.task import Head, TaskLearner
-from unmask.tasks.windows import Pieces, Window
+from unmask.tasks.windows import TextTokens, Window
 
-Bounds = npt.NDArray[np.int64]
+Offsets = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
 class Context:
     """A context as pieces; bounds (pieces, 2) int64: the characters that a piece at either end of an answer brings."""
 
-    pieces: Pieces
-    bounds: Bounds
+    tokens: TextTokens
+    offsets: Offsets
 
     def __len__(self) -> int:
-        return len(self.bounds)
+        return len(self.offsets)
 
 
 @dataclass(frozen=True)
-class AnswerRow(Row):
+class AnswerRow(EncodedRow):
     """A question with a window of its context, whose first piece stands at `place`."""
 
     context: Context = field(kw_only=True)
     window: Window = field(kw_only=True)
-    place: int = field(kw_only=True)
+    context_start: int = field(kw_only=True)
 
 
-def answer_row(row: Row) -> AnswerRow:
+def answer_row(row: EncodedRow) -> AnswerRow:
     assert isinstance(row, AnswerRow)
     return row
 
@@ -49,16 +49,16 @@ class AnswerHead(Head):
 
     def __init__(self, encoder: EncoderConfig) -> None:
         super().__init__()
-        self.transform = Transform(encoder) if FAMILIES[encoder.family].head.everywhere else None
-        self.qa_outputs = nn.Linear(encoder.width, 2)
-        nn.init.normal_(self.qa_outputs.weight, std=encoder.init_std)
+        self.transform = HeadTransform(encoder) if FAMILIES[encoder.family].head.use_before_tagging else None
+        self.qa_outputs = nn.Linear(encoder.hidden_size, 2)
+        nn.init.normal_(self.qa_outputs.weight, std=encoder.initializer_range)
         nn.init.zeros_(self.qa_outputs.bias)
 
     def forward(self, hidden: Tensor, batch: Batch) -> Tensor:
         return self.qa_outputs(hidden if self.transform is None else self.transform(hidden))  # type: ignore[no-any-return]
 
-    def published(self) -> dict[str, nn.Module]:
-        before = {} if self.transform is None else self.transform.published()
+    def saved_modules(self) -> dict[str, nn.Module]:
+        before = {} if self.transform is None else self.transform.saved_modules()
         return {**before, "qa_outputs": self.qa_outputs}
 
 
@@ -69,18 +69,16 @@ class AnswerLearner(TaskLearner):
         super().__init__()
         self.encoder, self.head = encoder, head
 
-    def sizes(self, batch: Batch) -> Tensor:
-        return torch.tensor(batch.spans.lengths)
+    def rows_per_sequence(self, batch: Batch) -> Tensor:
+        return torch.tensor(batch.layout.lengths)
 
     def loss(self, outputs: Tensor, batch: Batch) -> Loss:
         wanted = batch.targets["answer"]
-        logits = padded(outputs.float(), batch.spans.lengths)
-        return Loss(
-            {"answer": Part(nn.functional.cross_entropy(logits, wanted, reduction="sum"), wanted.numel())}
-        )
+        logits = pad_logits(outputs.float(), batch.layout.lengths)
+        return Loss({"answer": LossTerm(nn.functional.cross_entropy(logits, wanted, reduction="sum"), wanted.numel())})
 
 
-def padded(logits: Tensor, lengths: tuple[int, ...]) -> Tensor:
+def pad_logits(logits: Tensor, lengths: tuple[int, ...]) -> Tensor:
     """(tokens, 2) of packed sequences -> (sequences, longest, 2), -inf where a sequence has no token."""
     sizes = torch.tensor(lengths, device=logits.device)
     inside = torch.arange(max(lengths), device=logits.device) < sizes.unsqueeze(1)

@@ -21,7 +21,7 @@ import numpy.typing as npt
 from unmask import metrics
 from unmask.data.tables import Example
 from unmask.metrics import Interval
-from unmask.tasks.task import Shown
+from unmask.tasks.task import ScoreTable
 from unmask.text.chinese import IDEOGRAPHS, mostly_chinese
 
 Language = Literal["en", "zh"]
@@ -33,12 +33,12 @@ _ASCII = str.maketrans("", "", string.punctuation)
 _CHARACTER = re.compile(f"[{IDEOGRAPHS}]")
 
 
-def language_of(example: Example) -> Language:
+def detect_language(example: Example) -> Language:
     """By what most letters of question and context are."""
     return "zh" if mostly_chinese([example.text, example.pair or ""]) else "en"
 
 
-def words_of(answer: str, language: Language) -> list[str]:
+def answer_words(answer: str, language: Language) -> list[str]:
     """What of an answer is compared."""
     text = answer.lower()
     if language == "en":
@@ -48,9 +48,7 @@ def words_of(answer: str, language: Language) -> list[str]:
 
 
 def _is_punctuation(character: str) -> bool:
-    wide = (
-        character in "～＋＝＾｀｜＜＞＄"
-    )  # full-width forms of ASCII punctuation that Unicode calls symbols
+    wide = character in "～＋＝＾｀｜＜＞＄"  # full-width forms of ASCII punctuation that Unicode calls symbols
     return wide or character in string.punctuation or unicodedata.category(character).startswith("P")
 
 
@@ -59,8 +57,8 @@ def score(said: str, answers: Sequence[str], language: Language) -> tuple[float,
 
     Where one side has no words F1 is 1 if the other has none either, as the scorer of SQuAD 2.0 has it.
     """
-    given = words_of(said, language)
-    wanted = [words for answer in answers if (words := words_of(answer, language))] or [[]]
+    given = answer_words(said, language)
+    wanted = [words for answer in answers if (words := answer_words(answer, language))] or [[]]
     return max(_f1(given, words) for words in wanted), float(any(given == words for words in wanted))
 
 
@@ -74,7 +72,7 @@ def _f1(given: Sequence[str], wanted: Sequence[str]) -> float:
 def reference(example: Example, language: Language | None = None) -> dict[str, Any]:
     """What is right, and in which language it is scored, as it is kept beside predictions."""
     answers = list(dict.fromkeys(answer.text for answer in example.answers or ()))
-    return {"answers": answers, "language": language or language_of(example)}
+    return {"answers": answers, "language": language or detect_language(example)}
 
 
 def scores(references: Sequence[Mapping[str, Any]], said: Sequence[str]) -> Floats:
@@ -104,26 +102,22 @@ class AnswerEvaluation:
     def exact(self) -> Interval:
         return self.figures["exact_match"]
 
-    def tables(self) -> list[Shown]:
+    def tables(self) -> list[ScoreTable]:
         rows: list[tuple[object, ...]] = [
             (row["part"], f"{100 * row['answer_f1']:.1f}", f"{100 * row['exact_match']:.1f}", row["n"])
             for row in self.parts
         ]
-        return [Shown(("questions of which", "F1", "exact match", "questions"), rows)] if rows else []
+        return [ScoreTable(("questions of which", "F1", "exact match", "questions"), rows)] if rows else []
 
-    def told(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         figures = {name: asdict(interval) for name, interval in self.figures.items()}
         return {"rows": self.rows, "metric": FIGURES[0], **figures, "parts": self.parts}
 
 
-def evaluation(
-    references: Sequence[Mapping[str, Any]], said: Sequence[str], seed: int = 0
-) -> AnswerEvaluation:
+def evaluation(references: Sequence[Mapping[str, Any]], said: Sequence[str], seed: int = 0) -> AnswerEvaluation:
     """The figures of answers (questions,), "" for none."""
     found = scores(references, said)
-    figures = {
-        name: metrics.bootstrap_mean(found[:, column], seed=seed) for column, name in enumerate(FIGURES)
-    }
+    figures = {name: metrics.bootstrap_mean(found[:, column], seed=seed) for column, name in enumerate(FIGURES)}
     return AnswerEvaluation(len(found), figures, parts_of(references, found))
 
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from unmask import metrics, rowmetrics
 from unmask.config import config, setting
-from unmask.data.batch import Batch, Row
+from unmask.data.batch import Batch, EncodedRow
 from unmask.data.labels import LabelKind
 from unmask.data.tables import Example
 from unmask.errors import UserError
@@ -21,7 +21,7 @@ from unmask.metrics import Interval
 from unmask.model.encoder import Encoder, EncoderConfig
 from unmask.model.pooler import Pooling
 from unmask.tasks.classifyhead import (
-    NARROWING,
+    ADAPTIVE_DIV_VALUE,
     AdaptiveHead,
     AdaptiveLearner,
     ClassifyHead,
@@ -31,16 +31,23 @@ from unmask.tasks.classifyhead import (
 from unmask.tasks.losses import AnyLoss, CrossEntropy, log_priors
 from unmask.tasks.manylabels import LabelsTask
 from unmask.tasks.number import NumberTask
-from unmask.tasks.task import Evidence, Head, Shown, TaskLearner
-from unmask.tasks.texts import Label, Ranking, TextTask, known_targets, rounded, shares_of
+from unmask.tasks.task import Head, Logits, ScoreTable, TaskLearner
+from unmask.tasks.texts import (
+    Label,
+    Ranking,
+    TextTask,
+    label_probabilities,
+    labelled_logits,
+    round_probabilities,
+)
 from unmask.text.tokenizer import Tokenizer
 
 __all__ = ["Classify", "ClassifyHead", "ClassifyLearner", "ClassifyTask", "Evaluation", "Label"]
 
-CONFUSED = 8  # pairs of labels shown to people
+MAX_CONFUSIONS = 8  # pairs of labels shown to people
 MOST_COUNTED = 100  # labels of which all pairs are counted
 
-Measure = Literal[
+MetricName = Literal[
     "accuracy",
     "macro_f1",
     "micro_f1",
@@ -62,17 +69,17 @@ class Classify:
     target: LabelKind = setting(
         default="label", description="what is said of a text: one label, any number of labels, or a number"
     )
-    length: int = setting(
+    max_length: int = setting(
         default=128, ge=8, description="longest input in tokens; what becomes of longer texts `long` says"
     )
-    long: Literal["truncate", "windows"] = setting(
+    long_texts: Literal["truncate", "windows"] = setting(
         default="truncate",
         description="a text longer than length: cut, which is said, or read in windows that overlap",
     )
     stride: int | None = setting(
         default=None, ge=1, description="tokens from one window to the next; half of length if not given"
     )
-    metric: Measure | None = setting(
+    metric: MetricName | None = setting(
         default=None,
         description="the figure that the best step is chosen by and models are compared by; accuracy, micro_f1 or "
         "pearson if not given, as the target is",
@@ -99,15 +106,13 @@ class Classify:
         description="target labels: find for each label the probability from which it is given, by its F1 on the dev "
         "rows; 0.5 otherwise",
     )
-    head_dropout: float = setting(default=0.1, ge=0, lt=1, description="before the last layer")
+    classifier_dropout: float = setting(default=0.1, ge=0, lt=1, description="before the last layer")
     dropout_samples: int = setting(
         default=1,
         ge=1,
         description="dropout masks before the last layer for each row, whose losses are averaged (Inoue 2019)",
     )
-    loss: AnyLoss = setting(
-        default_factory=CrossEntropy, description="what is learnt from the scores of labels"
-    )
+    loss: AnyLoss = setting(default_factory=CrossEntropy, description="what is learnt from the scores of labels")
     class_weights: Literal["none", "balanced"] = setting(
         default="none", description="balanced: each class weighs the same in sum (n / (classes x count))"
     )
@@ -119,11 +124,9 @@ class Classify:
     )
 
     def __post_init__(self) -> None:
-        if self.stride is not None and self.stride > self.length - 2:
-            raise ValueError(
-                f"stride {self.stride} leaves tokens out: at most length - 2 = {self.length - 2}"
-            )
-        allowed = self.task.measures
+        if self.stride is not None and self.stride > self.max_length - 2:
+            raise ValueError(f"stride {self.stride} leaves tokens out: at most length - 2 = {self.max_length - 2}")
+        allowed = self.task.metrics
         if self.metric is not None and self.metric not in allowed:
             raise ValueError(f"metric {self.metric} is not for target {self.target}: {', '.join(allowed)}")
         plain = self.target == "label" and self.head == "linear"
@@ -179,18 +182,18 @@ class Evaluation:
     def macro_f1(self) -> Interval:
         return self.figures["macro_f1"]
 
-    def tables(self) -> list[Shown]:
+    def tables(self) -> list[ScoreTable]:
         scores = [
             (row["label"], *(f"{100 * row[key]:.1f}" for key in ("precision", "recall", "f1")), row["n"])
             for row in self.per_label
         ]
-        shown = [Shown(("label", "precision", "recall", "F1", "rows"), scores)]
+        shown = [ScoreTable(("label", "precision", "recall", "F1", "rows"), scores)]
         if self.confused:
-            pairs = [(pair["label"], pair["predicted"], pair["rows"]) for pair in self.confused[:CONFUSED]]
-            shown.append(Shown(("most often confused: true", "predicted", "rows"), list(pairs)))
+            pairs = [(pair["label"], pair["predicted"], pair["rows"]) for pair in self.confused[:MAX_CONFUSIONS]]
+            shown.append(ScoreTable(("most often confused: true", "predicted", "rows"), list(pairs)))
         return shown
 
-    def told(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         known = asdict(self)
         return {"rows": self.rows, **known.pop("figures"), **known}
 
@@ -244,17 +247,17 @@ class ClassifyTask(TextTask[Sequence[Label]]):
             )
         return found
 
-    def wanted(self, example: Example) -> npt.NDArray[np.int64]:
+    def target_of(self, example: Example) -> npt.NDArray[np.int64]:
         assert example.label is not None
-        return np.array([self.numbers[example.label]])
+        return np.array([self.label_ids[example.label]])
 
-    def of_windows(self, mean: Evidence) -> Evidence:
+    def window_logits(self, mean: Logits) -> Logits:
         """Of the mean of the logarithms, probabilities again. That is the softmax of the mean of the logits: each
         window is a witness, as independent of the others as it can be."""
-        whole: Evidence = mean - np.logaddexp.reduce(mean)
+        whole: Logits = mean - np.logaddexp.reduce(mean)
         return whole
 
-    def class_weights(self, examples: Sequence[Example]) -> Tensor | None:
+    def label_weights(self, examples: Sequence[Example]) -> Tensor | None:
         """(labels,) float32, or None when all weigh 1."""
         if self.settings.class_weights == "none":
             return None
@@ -264,50 +267,50 @@ class ClassifyTask(TextTask[Sequence[Label]]):
     def head(self, encoder: EncoderConfig) -> PooledHead:
         if self.settings.head == "adaptive":
             cutoffs = self.cutoffs()
-            if encoder.width < NARROWING ** len(cutoffs):
-                most = int(math.log(encoder.width, NARROWING))
+            if encoder.hidden_size < ADAPTIVE_DIV_VALUE ** len(cutoffs):
+                most = int(math.log(encoder.hidden_size, ADAPTIVE_DIV_VALUE))
                 raise UserError(
-                    f"these are too many clusters for a width of {encoder.width}",
+                    f"these are too many clusters for a width of {encoder.hidden_size}",
                     given=f"task.cutoffs={cutoffs}",
                     allowed=f"at most {most} cutoffs, because each cluster has a quarter of the width before it",
                 )
             return AdaptiveHead(self.settings, encoder, len(self.labels), cutoffs)
         return ClassifyHead(self.settings, encoder, len(self.labels))
 
-    def learner(self, encoder: Encoder, train: Sequence[Example], rows: Sequence[Row]) -> TaskLearner:
+    def learner(self, encoder: Encoder, train: Sequence[Example], rows: Sequence[EncodedRow]) -> TaskLearner:
         head = self.head(encoder.config)
         if isinstance(head, AdaptiveHead):
             return AdaptiveLearner(encoder, head)
         assert isinstance(head, ClassifyHead)
-        labels = [self.numbers[example.label] for example in train if example.label is not None]
+        labels = [self.label_ids[example.label] for example in train if example.label is not None]
         priors = log_priors(labels, len(self.labels))
-        return ClassifyLearner(encoder, head, self.settings, self.class_weights(train), priors)
+        return ClassifyLearner(encoder, head, self.settings, self.label_weights(train), priors)
 
-    def evidence(self, outputs: Tensor, batch: Batch) -> list[Evidence]:
+    def logits(self, outputs: Tensor, batch: Batch) -> list[Logits]:
         """The logarithm of the probability of each label."""
         return list(outputs.float().log_softmax(-1).cpu().numpy())
 
-    def judge(
-        self, head: Head, examples: Sequence[Example], rows: Sequence[Row], evidence: Sequence[Evidence]
+    def dev_metrics(
+        self, head: Head, examples: Sequence[Example], rows: Sequence[EncodedRow], logits: Sequence[Logits]
     ) -> dict[str, float]:
-        rows, evidence = self.whole(rows, evidence)
-        logs, wanted = known_targets(rows, evidence)
+        rows, logits = self.merge_windows(rows, logits)
+        logs, wanted = labelled_logits(rows, logits)
         loss = -float(np.take_along_axis(logs, wanted, axis=1).mean(dtype=np.float64))
         if self.metric == "auc":
-            return {"classify.loss": loss, self.watch: rowmetrics.auc(wanted[:, 0], np.exp(logs))}
-        truth, said, _ = self._numbered(examples, [int(one.argmax()) for one in evidence])
-        return {"classify.loss": loss, self.watch: metrics.METRICS[self.metric](truth, said)}
+            return {"classify.loss": loss, self.metric_key: rowmetrics.auc(wanted[:, 0], np.exp(logs))}
+        truth, said, _ = self._numbered(examples, [int(one.argmax()) for one in logits])
+        return {"classify.loss": loss, self.metric_key: metrics.METRICS[self.metric](truth, said)}
 
     def decode(
-        self, head: Head, examples: Sequence[Example], rows: Sequence[Row], evidence: Sequence[Evidence]
+        self, head: Head, examples: Sequence[Example], rows: Sequence[EncodedRow], logits: Sequence[Logits]
     ) -> list[Sequence[Label]]:
         """Labels of each example, the most probable first."""
-        return [Ranking(self.labels, np.exp(logs)) for logs in self.whole(rows, evidence)[1]]
+        return [Ranking(self.labels, np.exp(logs)) for logs in self.merge_windows(rows, logits)[1]]
 
-    def best(self, prediction: Sequence[Label]) -> Label:
+    def top_prediction(self, prediction: Sequence[Label]) -> Label:
         return prediction[0]
 
-    def likelihood(self, prediction: Sequence[Label]) -> float:
+    def probability(self, prediction: Sequence[Label]) -> float:
         return prediction[0].score
 
     def _numbered(
@@ -320,20 +323,16 @@ class ClassifyTask(TextTask[Sequence[Label]]):
         truth = np.array([numbers[label] for label in self.reference(examples)])
         return truth, np.array(said), labels
 
-    def score(
-        self, examples: Sequence[Example], predictions: Sequence[Sequence[Label]], seed: int = 0
-    ) -> Evaluation:
-        said = [self.numbers[name] for name in self.compared(examples, predictions)]
+    def score(self, examples: Sequence[Example], predictions: Sequence[Sequence[Label]], seed: int = 0) -> Evaluation:
+        said = [self.label_ids[name] for name in self.comparable(examples, predictions)]
         truth, given, labels = self._numbered(examples, said)
         count = len(labels)
         figures = {}
         for name in dict.fromkeys((self.metric, "accuracy", "macro_f1")):
             if name == "auc":
                 known = truth < len(self.labels)
-                shares = shares_of(predictions, self.numbers)
-                figures[name] = rowmetrics.bootstrap_rows(
-                    rowmetrics.auc, truth[known], shares[known], seed=seed
-                )
+                shares = label_probabilities(predictions, self.label_ids)
+                figures[name] = rowmetrics.bootstrap_rows(rowmetrics.auc, truth[known], shares[known], seed=seed)
             else:
                 figures[name] = metrics.bootstrap(metrics.METRICS[name], truth, given, count, seed=seed)
         scores = metrics.per_label(truth, given, count)
@@ -350,35 +349,35 @@ class ClassifyTask(TextTask[Sequence[Label]]):
         )
 
     def probabilities(self, predictions: Sequence[Sequence[Label]]) -> list[list[float]] | None:
-        return rounded(shares_of(predictions, self.numbers)) if self.metric == "auc" else None
+        return round_probabilities(label_probabilities(predictions, self.label_ids)) if self.metric == "auc" else None
 
-    def constant(self, train: Sequence[Example]) -> str:
+    def constant_baseline(self, train: Sequence[Example]) -> str:
         """The most frequent label; of equally frequent ones the first by name."""
         counts = Counter(example.label or "" for example in train)
         return min(counts, key=lambda label: (-counts[label], label))
 
-    def compared(self, examples: Sequence[Example], predictions: Sequence[Sequence[Label]]) -> list[str]:
-        return [prediction[0].name for prediction in predictions]
+    def comparable(self, examples: Sequence[Example], predictions: Sequence[Sequence[Label]]) -> list[str]:
+        return [prediction[0].label for prediction in predictions]
 
     def sample(self, example: Example, prediction: Sequence[Label]) -> dict[str, Any]:
         return super().sample(example, prediction) | {"probability": round(prediction[0].score, 4)}
 
-    def record(self, example: Example, prediction: Sequence[Label], every: bool) -> dict[str, Any]:
+    def to_record(self, example: Example, prediction: Sequence[Label], all_scores: bool) -> dict[str, Any]:
         first = prediction[0]
         row = {
             "id": example.id,
             "line": example.line,
-            "label": first.name,
+            "label": first.label,
             "score": round(first.score, 6),
         }
-        return row | ({"scores": {x.name: round(x.score, 6) for x in prediction}} if every else {})
+        return row | ({"scores": {x.label: round(x.score, 6) for x in prediction}} if all_scores else {})
 
-    def columns(self, every: bool) -> list[str]:
-        return ["id", "line", "label", "score", *(self.labels if every else [])]
+    def columns(self, all_scores: bool) -> list[str]:
+        return ["id", "line", "label", "score", *(self.labels if all_scores else [])]
 
-    def lines(self, example: Example, prediction: Sequence[Label], every: bool) -> list[list[object]]:
+    def to_rows(self, example: Example, prediction: Sequence[Label], all_scores: bool) -> list[list[object]]:
         """One, with the probability of each label in a column of its own where all are asked for."""
         first = prediction[0]
-        scores = {label.name: round(label.score, 6) for label in (prediction if every else ())}
-        others = [scores[label] for label in self.labels] if every else []
-        return [[example.id, example.line, first.name, round(first.score, 6), *others]]
+        scores = {label.label: round(label.score, 6) for label in (prediction if all_scores else ())}
+        others = [scores[label] for label in self.labels] if all_scores else []
+        return [[example.id, example.line, first.label, round(first.score, 6), *others]]

@@ -7,20 +7,20 @@ import torch
 from torch import Tensor, nn
 
 from unmask.data.batch import Batch
-from unmask.learner import Loss, Part
-from unmask.model.attention import Spans
+from unmask.learner import Loss, LossTerm
+from unmask.model.attention import SequenceLayout
 from unmask.model.encoder import Encoder, EncoderConfig
 from unmask.model.mix import LayerMix
 from unmask.model.pooler import Pooler
-from unmask.tasks.losses import summed
+from unmask.tasks.losses import summed_loss
 from unmask.tasks.regularise import symmetric_kl
-from unmask.tasks.task import Head, TaskLearner, hidden_of
+from unmask.tasks.task import Head, TaskLearner, head_inputs
 
 if TYPE_CHECKING:
     from unmask.tasks.classify import Classify
 
 
-NARROWING = 4  # how much narrower each cluster of rare labels is than the one before it (Grave et al. 2017)
+ADAPTIVE_DIV_VALUE = 4  # how much narrower each cluster of rare labels is than the one before it (Grave et al. 2017)
 
 
 class PooledHead(Head):
@@ -29,19 +29,19 @@ class PooledHead(Head):
     def __init__(self, settings: "Classify", encoder: EncoderConfig) -> None:
         super().__init__(LayerMix(encoder) if settings.mix_layers else None)
         self.pooler = Pooler(encoder, settings.pooling)
-        if self.pooler.reads_first and self.mix is None:  # next-sentence prediction trains a pooler on [CLS]
-            self.pretrained = tuple(self.pooler.published())
-        self.dropout = nn.Dropout(settings.head_dropout)
+        if self.pooler.reads_first and self.layer_mix is None:  # next-sentence prediction trains a pooler on [CLS]
+            self.pretrained_prefixes = tuple(self.pooler.saved_modules())
+        self.dropout = nn.Dropout(settings.classifier_dropout)
 
     def pooled(self, hidden: Tensor, batch: Batch) -> Tensor:
-        return self.dropout(self.pooler(hidden, batch.layout))  # type: ignore[no-any-return]
+        return self.dropout(self.pooler(hidden, batch.output_layout))  # type: ignore[no-any-return]
 
-    def asks(self, spans: Spans) -> Spans | None:
-        return spans.firsts() if self.pooler.reads_first and self.mix is None else None
+    def query_positions(self, layout: SequenceLayout) -> SequenceLayout | None:
+        return layout.gather_first() if self.pooler.reads_first and self.layer_mix is None else None
 
-    def published_before(self) -> dict[str, nn.Module]:
+    def saved_before_pooler(self) -> dict[str, nn.Module]:
         """What stands before the last layer."""
-        return {**self.pooler.published(), **({} if self.mix is None else {"mix": self.mix})}
+        return {**self.pooler.saved_modules(), **({} if self.layer_mix is None else {"mix": self.layer_mix})}
 
 
 class ClassifyHead(PooledHead):
@@ -53,19 +53,19 @@ class ClassifyHead(PooledHead):
 
     def __init__(self, settings: "Classify", encoder: EncoderConfig, labels: int) -> None:
         super().__init__(settings, encoder)
-        self.samples = settings.dropout_samples
-        self.classifier = nn.Linear(encoder.width, labels)
-        nn.init.normal_(self.classifier.weight, std=encoder.init_std)
+        self.dropout_samples = settings.dropout_samples
+        self.classifier = nn.Linear(encoder.hidden_size, labels)
+        nn.init.normal_(self.classifier.weight, std=encoder.initializer_range)
         nn.init.zeros_(self.classifier.bias)
 
     def forward(self, hidden: Tensor, batch: Batch) -> Tensor:
-        pooled = self.pooler(hidden, batch.layout)
-        if self.training and self.samples > 1:
-            pooled = pooled.repeat(self.samples, 1)
+        pooled = self.pooler(hidden, batch.output_layout)
+        if self.training and self.dropout_samples > 1:
+            pooled = pooled.repeat(self.dropout_samples, 1)
         return self.classifier(self.dropout(pooled))  # type: ignore[no-any-return]
 
-    def published(self) -> dict[str, nn.Module]:
-        return {**self.published_before(), "classifier": self.classifier}
+    def saved_modules(self) -> dict[str, nn.Module]:
+        return {**self.saved_before_pooler(), "classifier": self.classifier}
 
 
 class AdaptiveHead(PooledHead):
@@ -73,12 +73,10 @@ class AdaptiveHead(PooledHead):
     al. 2017). hidden (tokens, width) -> log-probabilities (sequences, labels).
     """
 
-    def __init__(
-        self, settings: "Classify", encoder: EncoderConfig, labels: int, cutoffs: Sequence[int]
-    ) -> None:
+    def __init__(self, settings: "Classify", encoder: EncoderConfig, labels: int, cutoffs: Sequence[int]) -> None:
         super().__init__(settings, encoder)
         self.adaptive = nn.AdaptiveLogSoftmaxWithLoss(
-            encoder.width, labels, list(cutoffs), div_value=NARROWING
+            encoder.hidden_size, labels, list(cutoffs), div_value=ADAPTIVE_DIV_VALUE
         )
 
     def forward(self, hidden: Tensor, batch: Batch) -> Tensor:
@@ -89,8 +87,8 @@ class AdaptiveHead(PooledHead):
         pooled = self.pooled(hidden, batch).float()
         return self.adaptive(pooled, batch.targets["classify"]).output  # type: ignore[no-any-return]
 
-    def published(self) -> dict[str, nn.Module]:
-        return {**self.published_before(), "adaptive": self.adaptive}
+    def saved_modules(self) -> dict[str, nn.Module]:
+        return {**self.saved_before_pooler(), "adaptive": self.adaptive}
 
 
 class NumberHead(PooledHead):
@@ -101,44 +99,44 @@ class NumberHead(PooledHead):
     """
 
     mean: Tensor
-    deviation: Tensor
+    std: Tensor
 
     def __init__(self, settings: "Classify", encoder: EncoderConfig) -> None:
         super().__init__(settings, encoder)
-        self.classifier = nn.Linear(encoder.width, 1)
-        nn.init.normal_(self.classifier.weight, std=encoder.init_std)
+        self.classifier = nn.Linear(encoder.hidden_size, 1)
+        nn.init.normal_(self.classifier.weight, std=encoder.initializer_range)
         nn.init.zeros_(self.classifier.bias)
         self.register_buffer("mean", torch.tensor(0.0), persistent=False)
         self.register_buffer("deviation", torch.tensor(1.0), persistent=False)
 
-    def begin_with(self, mean: float, deviation: float) -> None:
+    def init_from_statistics(self, mean: float, std: float) -> None:
         """Learn numbers of this mean and deviation."""
         self.mean.fill_(mean)
-        self.deviation.fill_(deviation)
+        self.std.fill_(std)
 
     def forward(self, hidden: Tensor, batch: Batch) -> Tensor:
         standard: Tensor = self.classifier(self.pooled(hidden, batch)).squeeze(-1).float()
-        return standard * self.deviation + self.mean
+        return standard * self.std + self.mean
 
-    def published(self) -> dict[str, nn.Module]:
-        return {**self.published_before(), "classifier": self._folded()}
+    def saved_modules(self) -> dict[str, nn.Module]:
+        return {**self.saved_before_pooler(), "classifier": self._folded()}
 
-    def take(self, modules: Mapping[str, nn.Module]) -> None:
+    def load_from(self, modules: Mapping[str, nn.Module]) -> None:
         folded = modules["classifier"]
         if folded is not self.classifier:
             assert isinstance(folded, nn.Linear)
             with torch.no_grad():
-                self.classifier.weight.copy_(folded.weight / self.deviation)
-                self.classifier.bias.copy_((folded.bias - self.mean) / self.deviation)
+                self.classifier.weight.copy_(folded.weight / self.std)
+                self.classifier.bias.copy_((folded.bias - self.mean) / self.std)
 
     def _folded(self) -> nn.Linear:
         """The last layer in the unit of the training rows; itself where it learnt them as they are."""
-        if self.mean == 0 and self.deviation == 1:
+        if self.mean == 0 and self.std == 1:
             return self.classifier
         folded = nn.Linear(self.classifier.in_features, 1)
         with torch.no_grad():
-            folded.weight.copy_(self.classifier.weight * self.deviation)
-            folded.bias.copy_(self.classifier.bias * self.deviation + self.mean)
+            folded.weight.copy_(self.classifier.weight * self.std)
+            folded.bias.copy_(self.classifier.bias * self.std + self.mean)
         return folded
 
 
@@ -166,11 +164,11 @@ class ClassifyLearner(TaskLearner):
         if not self.training:  # the plain loss: comparable whatever the training loss was
             total = nn.functional.cross_entropy(logits, wanted, reduction="sum")
             correct = (logits.argmax(-1) == wanted).sum()
-            return Loss({"classify": Part(total, len(wanted), correct=correct)})
+            return Loss({"classify": LossTerm(total, len(wanted), correct=correct)})
         samples = len(logits) // len(wanted)
         settings, right = self.settings, wanted.repeat(samples)
-        total = summed(settings.loss, logits, right, self.weights, settings.label_smoothing, self.priors)
-        return Loss({"classify": Part(total / samples, len(wanted))})
+        total = summed_loss(settings.loss, logits, right, self.weights, settings.label_smoothing, self.priors)
+        return Loss({"classify": LossTerm(total / samples, len(wanted))})
 
 
 class AdaptiveLearner(TaskLearner):
@@ -186,12 +184,12 @@ class AdaptiveLearner(TaskLearner):
         """(sequences,): what is said of the labels that are right; all labels where passes are compared."""
         if self.regulariser is not None:
             return super().outputs(batch)  # type: ignore[no-any-return]
-        return self.head.of_targets(*hidden_of(self.encoder, self.head, batch))
+        return self.head.of_targets(*head_inputs(self.encoder, self.head, batch))
 
     def loss(self, outputs: Tensor, batch: Batch) -> Loss:
         wanted = batch.targets["classify"]
         said = outputs if outputs.dim() == 1 else outputs.gather(1, wanted.unsqueeze(1))
-        return Loss({"classify": Part(-said.sum(), len(wanted))})
+        return Loss({"classify": LossTerm(-said.sum(), len(wanted))})
 
 
 class LabelsLearner(TaskLearner):
@@ -204,7 +202,7 @@ class LabelsLearner(TaskLearner):
     def loss(self, outputs: Tensor, batch: Batch) -> Loss:
         wanted = batch.targets["classify"].view_as(outputs)
         total = nn.functional.binary_cross_entropy_with_logits(outputs.float(), wanted, reduction="sum")
-        return Loss({"classify": Part(total, wanted.numel())})
+        return Loss({"classify": LossTerm(total, wanted.numel())})
 
     def divergence(self, first: Tensor, second: Tensor) -> Tensor:
         """Of each label by itself: given or not."""
@@ -221,9 +219,9 @@ class NumberLearner(TaskLearner):
         self.encoder, self.head = encoder, head
 
     def loss(self, outputs: Tensor, batch: Batch) -> Loss:
-        error = (outputs - batch.targets["classify"]) / self.head.deviation
-        return Loss({"classify": Part(error.square().sum(), len(error))})
+        error = (outputs - batch.targets["classify"]) / self.head.std
+        return Loss({"classify": LossTerm(error.square().sum(), len(error))})
 
     def divergence(self, first: Tensor, second: Tensor) -> Tensor:
         """The squared difference in deviations: numbers have no distribution to compare."""
-        return ((first - second) / self.head.deviation).square().sum()
+        return ((first - second) / self.head.std).square().sum()

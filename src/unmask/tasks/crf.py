@@ -19,9 +19,9 @@ Floats = npt.NDArray[np.float64]
 Numbers = npt.NDArray[np.int64]
 Flags = npt.NDArray[np.bool_]
 
-NEVER = float("-inf")  # the score of what is not allowed
-MILD = 100.0  # nats: scores below it, twice in a row, stay far from what float64 cannot hold (about 700)
-LEAST = 1e-300  # stands for a sum of nothing, whose logarithm has no gradient
+FORBIDDEN = float("-inf")  # the score of what is not allowed
+SOFT_PENALTY = 100.0  # nats: scores below it, twice in a row, stay far from what float64 cannot hold (about 700)
+MIN_SCORE = 1e-300  # stands for a sum of nothing, whose logarithm has no gradient
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Grammar:
         return len(self.start)
 
 
-class Crf(nn.Module):
+class CRF(nn.Module):
     """Scores of transitions, learnt; what the grammar does not allow has probability 0."""
 
     def __init__(self, grammar: Grammar) -> None:
@@ -55,7 +55,7 @@ class Crf(nn.Module):
             self.register_buffer(f"not_{name}", mask, persistent=False)
 
     @torch.no_grad()
-    def begin_with(self, paths: Sequence[Sequence[int]], smoothing: float = 1.0) -> None:
+    def init_from_counts(self, tag_sequences: Sequence[Sequence[int]], smoothing: float = 1.0) -> None:
         """Set the scores to the logarithm of how often the paths begin, go on and end so, add-one smoothed.
 
         They then are a Markov chain: of each tag, what may follow it and the end share a probability of 1.
@@ -63,7 +63,7 @@ class Crf(nn.Module):
         tags = self.grammar.tags
         start, end = np.zeros(tags), np.zeros(tags)
         follows = np.zeros((tags, tags))
-        for path in paths:
+        for path in tag_sequences:
             if len(path):
                 tags_of = np.asarray(path, dtype=np.int64)
                 start[tags_of[0]] += 1
@@ -82,18 +82,18 @@ class Crf(nn.Module):
             logs = np.log(share, out=np.zeros_like(share), where=share > 0)  # the masks stand for log 0
             parameter.copy_(torch.from_numpy(logs))
 
-    def scores(self) -> tuple[Tensor, Tensor, Tensor]:
+    def masked_scores(self) -> tuple[Tensor, Tensor, Tensor]:
         """start (tags,), transitions (tags, tags), end (tags,), float32, with -inf where not allowed."""
         return (
-            self.start.float().masked_fill(self.get_buffer("not_start"), NEVER),
-            self.transitions.float().masked_fill(self.get_buffer("not_follows"), NEVER),
-            self.end.float().masked_fill(self.get_buffer("not_end"), NEVER),
+            self.start.float().masked_fill(self.get_buffer("not_start"), FORBIDDEN),
+            self.transitions.float().masked_fill(self.get_buffer("not_follows"), FORBIDDEN),
+            self.end.float().masked_fill(self.get_buffer("not_end"), FORBIDDEN),
         )
 
-    def chain(self) -> "Chain":
+    def decoder(self) -> "CRFDecoder":
         """The same scores for decoding."""
-        start, transitions, end = (x.detach().cpu().double().numpy() for x in self.scores())
-        return Chain(start, transitions, end, self.grammar.within)
+        start, transitions, end = (x.detach().cpu().double().numpy() for x in self.masked_scores())
+        return CRFDecoder(start, transitions, end, self.grammar.within)
 
     def forward(
         self,
@@ -111,7 +111,7 @@ class Crf(nn.Module):
         """
         # subtracting the same from all tags of a place changes no probability, and keeps the sums small
         emissions = emissions.float().log_softmax(-1)
-        start, transitions, end = self.scores()
+        start, transitions, end = self.masked_scores()
         start = start.expand(len(lengths), -1)
         end = end.expand(len(lengths), -1)
         if opens is not None:
@@ -122,14 +122,14 @@ class Crf(nn.Module):
         return total - _path_score(emissions, tags, lengths, start, transitions, end)
 
 
-def _log_partition(
-    emissions: Tensor, lengths: Tensor, start: Tensor, transitions: Tensor, end: Tensor
-) -> Tensor:
+def _log_partition(emissions: Tensor, lengths: Tensor, start: Tensor, transitions: Tensor, end: Tensor) -> Tensor:
     """The logarithm of the summed exponentials of all paths, by the forward algorithm: (sequences,).
 
     Where the scores are small enough for float64, a step is one product of matrices; else logarithms are added up.
     """
-    mild = emissions.device.type != "mps" and _greatest(emissions) < MILD and _greatest(transitions) < MILD
+    mild = (
+        emissions.device.type != "mps" and _greatest(emissions) < SOFT_PENALTY and _greatest(transitions) < SOFT_PENALTY
+    )
     if mild:
         emissions, start, transitions, end = (x.double() for x in (emissions, start, transitions, end))
     moves = transitions.exp()
@@ -137,7 +137,7 @@ def _log_partition(
     for place in range(1, emissions.shape[1]):
         if mild:
             most = alpha.detach().amax(1, keepdim=True)
-            ahead = ((alpha - most).exp() @ moves).clamp_min(LEAST).log() + most
+            ahead = ((alpha - most).exp() @ moves).clamp_min(MIN_SCORE).log() + most
         else:
             ahead = _logsumexp(alpha.unsqueeze(2) + transitions, 1)
         alpha = torch.where((lengths > place).unsqueeze(1), ahead + emissions[:, place], alpha)
@@ -146,7 +146,7 @@ def _log_partition(
 
 def _greatest(scores: Tensor) -> float:
     """The greatest absolute value, what is not allowed aside."""
-    return float(scores.detach().masked_fill(scores == NEVER, 0.0).abs().max())
+    return float(scores.detach().masked_fill(scores == FORBIDDEN, 0.0).abs().max())
 
 
 def _path_score(
@@ -163,12 +163,12 @@ def _path_score(
 
 def _logsumexp(values: Tensor, dim: int) -> Tensor:
     """torch.logsumexp, whose gradient is NaN where all are -inf; here it is 0 there."""
-    dead = (values == NEVER).all(dim, keepdim=True)
-    return values.masked_fill(dead, 0.0).logsumexp(dim).masked_fill(dead.squeeze(dim), NEVER)
+    dead = (values == FORBIDDEN).all(dim, keepdim=True)
+    return values.masked_fill(dead, 0.0).logsumexp(dim).masked_fill(dead.squeeze(dim), FORBIDDEN)
 
 
 @dataclass(frozen=True)
-class Chain:
+class CRFDecoder:
     """Scores to decode with: start, end (tags,), transitions (tags, tags) float64, -inf where not allowed.
 
     within (tags, tags) bool: what may follow inside a given token. Everywhere below, emissions are
@@ -182,14 +182,14 @@ class Chain:
     within: Flags
 
     @staticmethod
-    def free(grammar: Grammar) -> "Chain":
+    def unconstrained(grammar: Grammar) -> "CRFDecoder":
         """All that the grammar allows is alike."""
         start, follows, end = (
-            np.where(flags, 0.0, NEVER) for flags in (grammar.start, grammar.follows, grammar.end)
+            np.where(flags, 0.0, FORBIDDEN) for flags in (grammar.start, grammar.follows, grammar.end)
         )
-        return Chain(start, follows, end, grammar.within)
+        return CRFDecoder(start, follows, end, grammar.within)
 
-    def best(self, emissions: Floats, lengths: Numbers, joined: Flags | None = None) -> Numbers:
+    def viterbi(self, emissions: Floats, lengths: Numbers, joined: Flags | None = None) -> Numbers:
         """The most probable path of each sequence (Viterbi 1967): (sequences, longest), 0 beyond its length.
 
         Of equally probable tags the first is taken.
@@ -210,7 +210,7 @@ class Chain:
             tag = np.where(lengths > place, came[place][every, tag], tag)
         return result
 
-    def spans(
+    def span_probabilities(
         self,
         emissions: Floats,
         lengths: Numbers,
@@ -242,7 +242,7 @@ class Chain:
             else:
                 onward = self._steps(stop, joined, row)[tag] + emissions[row, stop] + beta[row, stop]
                 if rest is not None:
-                    onward[rest] = NEVER
+                    onward[rest] = FORBIDDEN
                 score += _logsum(onward)
             result[number] = score - total[row]
         return np.clip(np.exp(result), 0.0, 1.0)
@@ -251,7 +251,7 @@ class Chain:
         """The scores of moving to a place: (sequences, tags, tags), or (tags, tags) of one or for all."""
         if joined is None:
             return self.transitions
-        inside = np.where(self.within, self.transitions, NEVER)
+        inside = np.where(self.within, self.transitions, FORBIDDEN)
         if row is not None:
             return inside if joined[row, place] else self.transitions
         return np.where(joined[:, place][:, None, None], inside, self.transitions)
@@ -288,7 +288,7 @@ class Chain:
     @cached_property
     def _factors(self) -> tuple[Floats, ...]:
         """The exponentials of the transitions: all, and those inside a given token."""
-        return np.exp(self.transitions), np.exp(np.where(self.within, self.transitions, NEVER))
+        return np.exp(self.transitions), np.exp(np.where(self.within, self.transitions, FORBIDDEN))
 
     @staticmethod
     def _moved(values: Floats, place: int, joined: Flags | None, factors: tuple[Floats, ...]) -> Floats:

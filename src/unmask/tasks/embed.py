@@ -14,11 +14,11 @@ from torch import Tensor
 
 from unmask import console
 from unmask.config import config, dump, setting
-from unmask.data.batch import SPECIAL, Batch, Row
-from unmask.data.batches import Examples, OwnedExamples, TableExamples
-from unmask.data.labels import with_scores
+from unmask.data.batch import SPECIAL_TOKEN, Batch, EncodedRow
+from unmask.data.batches import GroupedSequences, RowSequences, SequenceSource
+from unmask.data.labels import with_similarity
 from unmask.data.memory import Source
-from unmask.data.tables import Example, Unknown, read_examples
+from unmask.data.tables import Example, UnknownLabels, read_examples
 from unmask.errors import UserError
 from unmask.model.encoder import Encoder, EncoderConfig
 from unmask.model.pooler import Pooling
@@ -32,17 +32,17 @@ from unmask.tasks.embedhead import (
     EmbedHead,
     EmbedLearner,
     Unsupervised,
-    contrast,
-    cosines_of,
+    contrastive_loss,
+    scaled_cosines,
 )
 from unmask.tasks.embedscore import CORRELATIONS, RETRIEVAL, EmbedEvaluation, Vectors
-from unmask.tasks.task import Evidence, Head, Reading, Task, TaskLearner
+from unmask.tasks.task import Head, Logits, ReadOptions, Task, TaskLearner
 from unmask.text.tokenizer import Tokenizer
 
-Measure = Literal["spearman", "pearson", "mrr", "ndcg_10", "recall_1", "recall_10"]
+MetricName = Literal["spearman", "pearson", "mrr", "ndcg_10", "recall_1", "recall_10"]
 
 SHOWN = 300  # characters of a text in a report
-GROUP = 64  # dev pairs that are told apart from one another in the loss
+GROUP_ROWS = 64  # dev pairs that are told apart from one another in the loss
 
 
 @config
@@ -50,7 +50,7 @@ class Embed:
     """Settings of vectors of texts."""
 
     name: Literal["embed"] = "embed"
-    length: int = setting(
+    max_length: int = setting(
         default=128, ge=8, description="longest text in tokens; longer ones are cut, which is said"
     )
     pooling: Pooling = setting(
@@ -58,13 +58,13 @@ class Embed:
         description="one vector per text: the mean over tokens (as Reimers and Gurevych 2019), the [CLS] state, the "
         "greatest values, or the mean weighted by attention, which other libraries do not know",
     )
-    normalise: bool = setting(
+    normalize_embeddings: bool = setting(
         default=True, description="vectors have the length 1, so that their product is the cosine"
     )
     loss: AnyEmbedLoss = setting(
         default_factory=Contrastive, description="what is learnt: contrastive, cosine or unsupervised"
     )
-    metric: Measure | None = setting(
+    metric: MetricName | None = setting(
         default=None,
         description="the figure that the best step is chosen by and models are compared by; spearman of rows with "
         "scores, mrr of pairs, where it is not given or not for these",
@@ -86,9 +86,7 @@ class EmbedTask(Task[Vectors]):
     baseline = "words"
     formats: ClassVar[tuple[str, ...]] = ("jsonl", "csv", "npy")
 
-    def __init__(
-        self, settings: Embed, tokenizer: Tokenizer, scores: tuple[float, float] | None = None
-    ) -> None:
+    def __init__(self, settings: Embed, tokenizer: Tokenizer, scores: tuple[float, float] | None = None) -> None:
         super().__init__(settings, tokenizer, ())
         self.scores = scores
         scored = isinstance(settings.loss, Cosine)
@@ -98,7 +96,7 @@ class EmbedTask(Task[Vectors]):
     def build(cls, settings: Embed, tokenizer: Tokenizer, train: Sequence[Example]) -> Self:
         loss, scored = settings.loss, train[0].number is not None
         if not isinstance(loss, Unsupervised):
-            cls.known(train, (), "")
+            cls.check_labels(train, (), "")
         if isinstance(loss, Contrastive) and scored:
             raise UserError(
                 f"{train[0].source} has scores, which pairs that belong together have not",
@@ -117,47 +115,45 @@ class EmbedTask(Task[Vectors]):
         return {**dump(self.settings), "metric": self.metric, "labels": [], "scores": scores}
 
     @property
-    def meaning(self) -> dict[str, Any]:
+    def head_settings(self) -> dict[str, Any]:
         return {"pooling": self.settings.pooling}
 
     @property
-    def public(self) -> tuple[str | None, list[str]]:
+    def public_architecture(self) -> tuple[str | None, list[str]]:
         return None, []
 
     @classmethod
-    def read(cls, path: Source, reading: Reading) -> list[Example]:
+    def read(cls, path: Source, read_options: ReadOptions) -> list[Example]:
         """A text or two a row; the label, if there is one, is the score of a pair. Rows of one first text stay together
         in a split, where there are no scores: what belongs to it would be known from training."""
         examples = read_examples(
             path,
-            columns=reading.columns,
-            on_error=reading.on_error,
-            encoding=reading.encoding,
-            format=reading.format,
+            columns=read_options.columns,
+            on_error=read_options.on_error,
+            encoding=read_options.encoding,
+            format=read_options.format,
         )
         return [
-            replace(example, group=example.text)
-            if example.group is None and example.number is None
-            else example
-            for example in with_scores(examples, reading.columns.label, reading.on_error)
+            replace(example, group=example.text) if example.group is None and example.number is None else example
+            for example in with_similarity(examples, read_options.columns.label, read_options.on_error)
         ]
 
-    def read_new(self, path: Source, reading: Reading) -> list[Example]:
+    def read_new(self, path: Source, read_options: ReadOptions) -> list[Example]:
         return read_examples(
             path,
-            columns=reading.columns,
-            on_error=reading.on_error,
-            encoding=reading.encoding,
+            columns=read_options.columns,
+            on_error=read_options.on_error,
+            encoding=read_options.encoding,
             kind=None,
-            format=reading.format,
+            format=read_options.format,
         )
 
-    def read_test(self, path: Source, reading: Reading) -> list[Example]:
-        return self.read(path, reading)
+    def read_test(self, path: Source, read_options: ReadOptions) -> list[Example]:
+        return self.read(path, read_options)
 
     @classmethod
-    def known(
-        cls, examples: Sequence[Example], labels: Iterable[str], of: str, unknown: Unknown = "stop"
+    def check_labels(
+        cls, examples: Sequence[Example], labels: Iterable[str], owner: str, unknown: UnknownLabels = "stop"
     ) -> list[Example]:
         """All of them: there are no labels. Raises UserError where rows are not all pairs, or not all of them or
         none have scores."""
@@ -165,97 +161,93 @@ class EmbedTask(Task[Vectors]):
         for example in examples:
             if example.pair is None:
                 raise UserError(
-                    f"{example.place} has one text, where two are needed",
+                    f"{example.location} has one text, where two are needed",
                     allowed="pairs, such as text_a,text_b; with a column `score`, or without",
                     to_do="--pair-column NAME; for task.loss=unsupervised, data.dev=FILE with pairs to choose by",
                 )
             if scored and example.number is None:
-                raise UserError(f"{example.place} has no score, but other rows have")
+                raise UserError(f"{example.location} has no score, but other rows have")
         return list(examples)
 
-    def settle(self, dev: Sequence[Example]) -> None:
-        self.metric = self.measured(dev)
+    def set_metric(self, dev: Sequence[Example]) -> None:
+        self.metric = self.metric_for(dev)
 
-    def encode(self, examples: Sequence[Example]) -> list[Row]:
+    def encode(self, examples: Sequence[Example]) -> list[EncodedRow]:
         """A sequence for each text of each example, in order."""
         texts = [(number, text) for number, one in enumerate(examples) for text in _texts(one)]
-        encoded = self.tokenizer.encode_batch([text for _, text in texts], max_length=self.settings.length)
-        self.truncated = sum(one.truncated for one in encoded)
+        encoded = self.tokenizer.encode_batch([text for _, text in texts], max_length=self.settings.max_length)
+        self.num_truncated = sum(one.truncated for one in encoded)
         numbers: dict[tuple[int, ...], int] = {}
         rows = []
         for place, ((number, _), one) in enumerate(zip(texts, encoded, strict=True)):
-            known = np.array([numbers.setdefault(tuple(one.ids), len(numbers))])
-            flags = np.array(one.special, dtype=np.uint8) * np.uint8(SPECIAL)
+            known = np.array([numbers.setdefault(tuple(one.input_ids), len(numbers))])
+            flags = np.array(one.special_tokens_mask, dtype=np.uint8) * np.uint8(SPECIAL_TOKEN)
             targets: dict[str, npt.NDArray[np.generic]] = {TARGET: known}
             if isinstance(self.settings.loss, Cosine):
                 score = examples[number].number
                 targets = {} if score is None else {TARGET: np.array([score], dtype=np.float32)}
-            ids, segments = np.array(one.ids), np.array(one.segments)
-            rows.append(Row(ids, segments, flags, place, owner=number, targets=targets))
+            ids, segments = np.array(one.input_ids), np.array(one.token_type_ids)
+            rows.append(EncodedRow(ids, segments, flags, place, owner=number, targets=targets))
         return rows
 
-    def examples(self, rows: Sequence[Row]) -> Examples:
+    def examples(self, rows: Sequence[EncodedRow]) -> SequenceSource:
         """Texts alone are one example each; else those of a row of the file stand in one batch."""
-        return TableExamples(rows) if isinstance(self.settings.loss, Unsupervised) else OwnedExamples(rows)
+        return RowSequences(rows) if isinstance(self.settings.loss, Unsupervised) else GroupedSequences(rows)
 
     def head(self, encoder: EncoderConfig) -> EmbedHead:
         return EmbedHead(self.settings, encoder)
 
-    def learner(self, encoder: Encoder, train: Sequence[Example], rows: Sequence[Row]) -> TaskLearner:
+    def learner(self, encoder: Encoder, train: Sequence[Example], rows: Sequence[EncodedRow]) -> TaskLearner:
         return EmbedLearner(encoder, self.head(encoder.config), self.settings.loss, self.scores)
 
-    def evidence(self, outputs: Tensor, batch: Batch) -> list[Evidence]:
+    def logits(self, outputs: Tensor, batch: Batch) -> list[Logits]:
         """The vector (width,)."""
         return list(outputs.float().cpu().numpy())
 
-    def measured(self, examples: Sequence[Example]) -> str:
+    def metric_for(self, examples: Sequence[Example]) -> str:
         names = _names(examples)
         return self.metric if self.metric in names else names[0]
 
-    def judge(
-        self, head: Head, examples: Sequence[Example], rows: Sequence[Row], evidence: Sequence[Evidence]
+    def dev_metrics(
+        self, head: Head, examples: Sequence[Example], rows: Sequence[EncodedRow], logits: Sequence[Logits]
     ) -> dict[str, float]:
         """The loss of pairs is InfoNCE among 64 neighbours of the file; of scores the squared error of cosines."""
-        pairs = np.stack(self.decode(head, examples, rows, evidence))
-        name, loss = self.measured(examples), self.settings.loss
+        pairs = np.stack(self.decode(head, examples, rows, logits))
+        name, loss = self.metric_for(examples), self.settings.loss
         if name in RETRIEVAL:
             ranks = embedscore.ranked(embedscore.pool_of(examples), pairs[:, 0], pairs[:, 1]).ranks
             figure = float(embedscore.retrieval(name, ranks).mean())
             if isinstance(loss, Cosine):
-                return {self.watch: figure}
-            return {f"{TARGET}.loss": _contrast(examples, pairs, loss.temperature), self.watch: figure}
+                return {self.metric_key: figure}
+            return {f"{TARGET}.loss": _contrast(examples, pairs, loss.temperature), self.metric_key: figure}
         truth = np.array([example.number for example in examples], dtype=np.float64)
         said = embedscore.cosines(pairs[:, 0], pairs[:, 1])
         figure = ROW_METRICS[name](truth, said)
         if not isinstance(loss, Cosine) or self.scores is None:
-            return {self.watch: figure}
-        wanted = cosines_of(torch.from_numpy(truth), self.scores, loss.least).numpy()
-        return {f"{TARGET}.loss": float(((said - wanted) ** 2).mean()), self.watch: figure}
+            return {self.metric_key: figure}
+        wanted = scaled_cosines(torch.from_numpy(truth), self.scores, loss.least).numpy()
+        return {f"{TARGET}.loss": float(((said - wanted) ** 2).mean()), self.metric_key: figure}
 
     def decode(
-        self, head: Head, examples: Sequence[Example], rows: Sequence[Row], evidence: Sequence[Evidence]
+        self, head: Head, examples: Sequence[Example], rows: Sequence[EncodedRow], logits: Sequence[Logits]
     ) -> list[Vectors]:
-        found: list[list[Evidence]] = [[] for _ in examples]
-        for row, vector in zip(rows, evidence, strict=True):
+        found: list[list[Logits]] = [[] for _ in examples]
+        for row, vector in zip(rows, logits, strict=True):
             found[row.owner].append(vector)
         return [
             vectors[0] if example.pair is None else np.stack(vectors[:2])
             for example, vectors in zip(examples, found, strict=True)
         ]
 
-    def best(self, prediction: Vectors) -> Vectors | float:
+    def top_prediction(self, prediction: Vectors) -> Vectors | float:
         """The vector of a text; of a pair its cosine."""
         return prediction if prediction.ndim == 1 else _cosine(prediction)
 
-    def score(
-        self, examples: Sequence[Example], predictions: Sequence[Vectors], seed: int = 0
-    ) -> EmbedEvaluation:
-        names = list(dict.fromkeys((self.measured(examples), *_names(examples))))
+    def score(self, examples: Sequence[Example], predictions: Sequence[Vectors], seed: int = 0) -> EmbedEvaluation:
+        names = list(dict.fromkeys((self.metric_for(examples), *_names(examples))))
         pairs = np.stack(predictions)
         if names[0] in CORRELATIONS:
-            return embedscore.of_scores(
-                examples, embedscore.cosines(pairs[:, 0], pairs[:, 1]).tolist(), names, seed
-            )
+            return embedscore.of_scores(examples, embedscore.cosines(pairs[:, 0], pairs[:, 1]).tolist(), names, seed)
         pool = embedscore.pool_of(examples)
         got = embedscore.ranked(pool, pairs[:, 0], pairs[:, 1])
         return embedscore.of_retrieval(examples, pool, got, names, seed)
@@ -266,23 +258,23 @@ class EmbedTask(Task[Vectors]):
             return [example.number for example in examples]
         return [len(texts) for texts in embedscore.pool_of(examples).relevant]
 
-    def compared(self, examples: Sequence[Example], predictions: Sequence[Vectors]) -> list[Any]:
+    def comparable(self, examples: Sequence[Example], predictions: Sequence[Vectors]) -> list[Any]:
         """The cosine of each pair, or the ranks of what belongs to its first text."""
         pairs = np.stack(predictions)
         if _names(examples) == CORRELATIONS:
             return embedscore.cosines(pairs[:, 0], pairs[:, 1]).round(6).tolist()  # type: ignore[no-any-return]
         return embedscore.ranked(embedscore.pool_of(examples), pairs[:, 0], pairs[:, 1]).ranks
 
-    def right(self, examples: Sequence[Example], predictions: Sequence[Vectors]) -> list[bool]:
+    def is_correct(self, examples: Sequence[Example], predictions: Sequence[Vectors]) -> list[bool]:
         """Whether what belongs to the first text is found first."""
         if _names(examples) == CORRELATIONS:
             return [False] * len(examples)
-        return [ranks[0] == 1 for ranks in self.compared(examples, predictions)]
+        return [ranks[0] == 1 for ranks in self.comparable(examples, predictions)]
 
-    def guess(self, examples: Sequence[Example]) -> tuple[str, list[Any]]:
+    def overlap_baseline(self, examples: Sequence[Example]) -> tuple[str, list[Any]]:
         texts = [text for example in examples for text in (example.text, example.pair or "")]
         vectors = embedscore.counted(texts).reshape(len(examples), 2, -1)
-        return "the words in common", self.compared(examples, list(vectors))
+        return "the words in common", self.comparable(examples, list(vectors))
 
     def samples(
         self, places: Sequence[int], examples: Sequence[Example], predictions: Sequence[Vectors]
@@ -296,8 +288,7 @@ class EmbedTask(Task[Vectors]):
         for place in places:
             first, own = found[place], pool.relevant[place]
             right, said = (
-                (examples[pool.texts[n]].pair or "")[:SHOWN]
-                for n in (first if first in own else own[0], first)
+                (examples[pool.texts[n]].pair or "")[:SHOWN] for n in (first if first in own else own[0], first)
             )
             rows.append({"text": examples[place].text[:SHOWN], "label": right, "predicted": said})
         return rows
@@ -306,23 +297,23 @@ class EmbedTask(Task[Vectors]):
         text = f"{example.text[:SHOWN]} / {(example.pair or '')[:SHOWN]}"
         return {"text": text, "label": example.number, "predicted": round(_cosine(prediction), 3)}
 
-    def record(self, example: Example, prediction: Vectors, every: bool) -> dict[str, Any]:
+    def to_record(self, example: Example, prediction: Vectors, all_scores: bool) -> dict[str, Any]:
         """The vector of a text; of a pair its cosine, and both vectors with `every`."""
         row: dict[str, Any] = {"id": example.id, "line": example.line}
         if prediction.ndim == 1:
             return row | {"vector": _plain(prediction)}
         row["cosine"] = round(_cosine(prediction), 6)
-        return row | ({"vectors": [_plain(one) for one in prediction]} if every else {})
+        return row | ({"vectors": [_plain(one) for one in prediction]} if all_scores else {})
 
-    def columns(self, every: bool) -> list[str]:
+    def columns(self, all_scores: bool) -> list[str]:
         return ["id", "line", "cosine", "vector"]
 
-    def lines(self, example: Example, prediction: Vectors, every: bool) -> list[list[object]]:
+    def to_rows(self, example: Example, prediction: Vectors, all_scores: bool) -> list[list[object]]:
         """One, with the cosine of a pair or the vector of a text, numbers with blanks between them; with `every` one
         for each text of a pair."""
         row: list[object] = [example.id, example.line]
         cosine = "" if prediction.ndim == 1 else round(_cosine(prediction), 6)
-        if prediction.ndim == 2 and not every:
+        if prediction.ndim == 2 and not all_scores:
             return [[*row, cosine, ""]]
         return [[*row, cosine, " ".join(map(str, _plain(one)))] for one in np.atleast_2d(prediction)]
 
@@ -362,7 +353,7 @@ def _bounds(loss: Cosine, train: Sequence[Example]) -> tuple[float, float]:
             given=f"scores from {min(numbers):g} to {max(numbers):g}, a scale from {lowest:g} to {highest:g}",
             to_do="task.loss.lowest and task.loss.highest, the bounds of all scores",
         )
-    console.remark(f"scores from {lowest:g} to {highest:g} are learnt as cosines from {loss.least} to 1")
+    console.note(f"scores from {lowest:g} to {highest:g} are learnt as cosines from {loss.least} to 1")
     return lowest, highest
 
 
@@ -374,7 +365,7 @@ def _contrast(examples: Sequence[Example], pairs: Vectors, temperature: float) -
     )
     vectors = torch.nn.functional.normalize(torch.from_numpy(pairs), dim=-1)
     total = 0.0
-    for start in range(0, len(examples), GROUP):
-        some, of = vectors[start : start + GROUP], known[start : start + GROUP]
-        total += float(contrast(some[:, 0], some[:, 1], of[:, 0], of[:, 1], temperature))
+    for start in range(0, len(examples), GROUP_ROWS):
+        some, of = vectors[start : start + GROUP_ROWS], known[start : start + GROUP_ROWS]
+        total += float(contrastive_loss(some[:, 0], some[:, 1], of[:, 0], of[:, 1], temperature))
     return total / len(examples)

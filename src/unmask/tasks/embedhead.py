@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from unmask.config import by_name, config, setting
 from unmask.data.batch import Batch
-from unmask.learner import Loss, Part
-from unmask.model.attention import Spans
+from unmask.learner import Loss, LossTerm
+from unmask.model.attention import SequenceLayout
 from unmask.model.encoder import Encoder, EncoderConfig
 from unmask.model.pooler import AttentionPooling, pool
 from unmask.tasks.task import Head, TaskLearner
@@ -82,21 +82,21 @@ class EmbedHead(Head):
 
     def __init__(self, settings: "Embed", encoder: EncoderConfig) -> None:
         super().__init__()
-        self.pooling, self.normalise = settings.pooling, settings.normalise
-        self.attention = AttentionPooling(encoder.width) if settings.pooling == "attention" else None
+        self.pooling, self.normalize_embeddings = settings.pooling, settings.normalize_embeddings
+        self.attention = AttentionPooling(encoder.hidden_size) if settings.pooling == "attention" else None
 
-    def asks(self, spans: Spans) -> Spans | None:
-        return spans.firsts() if self.pooling == "cls" else None
+    def query_positions(self, layout: SequenceLayout) -> SequenceLayout | None:
+        return layout.gather_first() if self.pooling == "cls" else None
 
     def forward(self, hidden: Tensor, batch: Batch) -> Tensor:
         if self.attention is not None:
-            vectors = self.attention(hidden, batch.layout)
+            vectors = self.attention(hidden, batch.output_layout)
         else:
-            vectors = pool(hidden, batch.layout, self.pooling)
+            vectors = pool(hidden, batch.output_layout, self.pooling)
         vectors = vectors.float()
-        return F.normalize(vectors, dim=-1) if self.normalise else vectors
+        return F.normalize(vectors, dim=-1) if self.normalize_embeddings else vectors
 
-    def published(self) -> dict[str, nn.Module]:
+    def saved_modules(self) -> dict[str, nn.Module]:
         return {} if self.attention is None else {"pooling": self.attention}
 
 
@@ -115,43 +115,43 @@ class EmbedLearner(TaskLearner):
         self.objective, self.scores = loss, scores
 
     @property
-    def couples(self) -> bool:
+    def uses_in_batch_negatives(self) -> bool:
         return not isinstance(self.objective, Cosine)
 
     def prepare(self, batch: Batch, seed: int) -> Batch:
         """What is scored are examples, by their first rows; without labels each row stands there twice."""
         if isinstance(self.objective, Unsupervised):
-            batch = batch.doubled()
-        first, *_ = texts_of(batch)
-        return super().prepare(dataclasses.replace(batch, scored={TARGET: first}), seed)
+            batch = batch.repeat_twice()
+        first, *_ = group_texts(batch)
+        return super().prepare(dataclasses.replace(batch, target_positions={TARGET: first}), seed)
 
     def loss(self, outputs: Tensor, batch: Batch) -> Loss:
         vectors = F.normalize(outputs.float(), dim=-1)
-        first, second, third = (places.to(vectors.device, non_blocking=True) for places in texts_of(batch))
+        first, second, third = (places.to(vectors.device, non_blocking=True) for places in group_texts(batch))
         known = batch.targets[TARGET]
         if isinstance(self.objective, Cosine):
             assert self.scores is not None, "made by `learner`, which knows them"
-            wanted = cosines_of(known[first], self.scores, self.objective.least)
+            wanted = scaled_cosines(known[first], self.scores, self.objective.least)
             total = ((vectors[first] * vectors[second]).sum(-1) - wanted).square().sum()
         else:
             others = torch.cat([second, third])
-            total = contrast(
+            total = contrastive_loss(
                 vectors[first], vectors[others], known[first], known[others], self.objective.temperature
             )
             if isinstance(self.objective, Contrastive) and self.objective.symmetric:
-                back = contrast(
+                back = contrastive_loss(
                     vectors[second], vectors[first], known[second], known[first], self.objective.temperature
                 )
                 total = (total + back) / 2
-        return Loss({TARGET: Part(total, len(first))})
+        return Loss({TARGET: LossTerm(total, len(first))})
 
 
-def texts_of(batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
+def group_texts(batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
     """The places of the first texts of all examples, of the second ones in the same order, and of those third ones
     that there are, each (some,) int64 on the CPU. Where sequences stand twice, the copy is the second text.
     """
     if batch.copies > 1:
-        places = torch.arange(batch.sequences)
+        places = torch.arange(batch.num_sequences)
         return places[::2], places[1::2], places[:0]
     example, owner, epoch = (x.numpy() for x in (batch.example, batch.owner, batch.epoch))
     order = np.lexsort((example, owner, epoch))  # by epoch, then by owner, then as they were encoded
@@ -163,13 +163,13 @@ def texts_of(batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
     return first, second, third
 
 
-def cosines_of(scores: Tensor, bounds: tuple[float, float], least: float) -> Tensor:
+def scaled_cosines(scores: Tensor, bounds: tuple[float, float], min_score: float) -> Tensor:
     """The cosines that scores stand for: `least` for the lowest one, 1 for the highest, between them in proportion."""
     lowest, highest = bounds
-    return least + (scores - lowest) * ((1 - least) / (highest - lowest))
+    return min_score + (scores - lowest) * ((1 - min_score) / (highest - lowest))
 
 
-def contrast(
+def contrastive_loss(
     anchors: Tensor, others: Tensor, of_anchors: Tensor, of_others: Tensor, temperature: float
 ) -> Tensor:
     """InfoNCE (van den Oord et al. 2018, eq. 4, with cosines over a temperature: Gao et al. 2021, eq. 1, 5), summed.
@@ -181,9 +181,7 @@ def contrast(
     count = len(anchors)
     equal = (of_anchors == of_anchors[:, None]).float()
     right = (of_others == of_others[:count, None]).float()
-    alike = (equal @ right > 0) | (
-        of_others == of_anchors[:, None]
-    )  # right for an equal anchor, or equal to it
+    alike = (equal @ right > 0) | (of_others == of_anchors[:, None])  # right for an equal anchor, or equal to it
     alike.fill_diagonal_(False)
     with torch.autocast(anchors.device.type, enabled=False):  # over a temperature, bfloat16's steps are large
         logits = (anchors @ others.T / temperature).masked_fill(alike, float("-inf"))

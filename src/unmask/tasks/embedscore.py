@@ -19,7 +19,7 @@ from unmask.data.tables import Example
 from unmask.metrics import Interval, bootstrap_mean
 from unmask.rowmetrics import ROW_METRICS, bootstrap_rows
 from unmask.tasks.overlap import WORD
-from unmask.tasks.task import TITLES, Shown
+from unmask.tasks.task import METRIC_TITLES, ScoreTable
 
 Vectors = npt.NDArray[np.float32]
 Floats = npt.NDArray[np.float64]
@@ -45,19 +45,17 @@ class EmbedEvaluation:
     farthest: list[dict[str, Any]]
 
     def __repr__(self) -> str:
-        shown = ", ".join(f"{TITLES[name]} {interval}" for name, interval in self.figures.items())
+        shown = ", ".join(f"{METRIC_TITLES[name]} {interval}" for name, interval in self.figures.items())
         return f"EmbedEvaluation({self.rows:,} rows, {shown})"
 
-    def tables(self) -> list[Shown]:
+    def tables(self) -> list[ScoreTable]:
         if "mrr" in self.figures:
-            rows: list[tuple[object, ...]] = [
-                (row["line"], row["rank"], row["found"]) for row in self.farthest
-            ]
-            return [Shown(("found late: line", "rank", "first in its place"), rows)]
+            rows: list[tuple[object, ...]] = [(row["line"], row["rank"], row["found"]) for row in self.farthest]
+            return [ScoreTable(("found late: line", "rank", "first in its place"), rows)]
         rows = [(row["line"], f"{row['score']:.6g}", f"{row['cosine']:.3f}") for row in self.farthest]
-        return [Shown(("farthest from the truth: line", "score", "cosine"), rows)]
+        return [ScoreTable(("farthest from the truth: line", "score", "cosine"), rows)]
 
-    def told(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         known = asdict(self)
         return {"rows": self.rows, **known.pop("figures"), **known}
 
@@ -143,9 +141,7 @@ def retrieval(name: str, ranks: Sequence[Sequence[int]]) -> Floats:
     return np.array([sum(rank <= most for rank in row) / len(row) for row in ranks])
 
 
-def of_scores(
-    examples: Sequence[Example], said: Sequence[float], names: Sequence[str], seed: int
-) -> EmbedEvaluation:
+def of_scores(examples: Sequence[Example], said: Sequence[float], names: Sequence[str], seed: int) -> EmbedEvaluation:
     """names: of the figures, in order."""
     truth = np.array([example.number for example in examples], dtype=np.float64)
     figures = {name: bootstrap_rows(ROW_METRICS[name], truth, said, seed=seed) for name in names}

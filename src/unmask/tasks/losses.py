@@ -22,9 +22,7 @@ class Focal:
     """Focal loss (Lin et al. 2017, equation 4): rows that are right already count less, by (1 - p)^gamma."""
 
     name: Literal["focal"] = "focal"
-    gamma: float = setting(
-        default=2.0, ge=0, description="0 is cross-entropy; 2 was best in the paper, on images"
-    )
+    gamma: float = setting(default=2.0, ge=0, description="0 is cross-entropy; 2 was best in the paper, on images")
 
 
 @config
@@ -42,16 +40,16 @@ class LogitAdjusted:
 AnyLoss = Annotated[CrossEntropy | Focal | LogitAdjusted, setting(discriminator="name"), by_name()]
 
 
-def log_priors(labels: Sequence[int], count: int) -> Tensor:
+def log_priors(labels: Sequence[int], num_labels: int) -> Tensor:
     """(count,) float32: the logarithm of the share of each label, each of which must occur."""
-    seen = torch.bincount(torch.tensor(labels), minlength=count).double()
+    seen = torch.bincount(torch.tensor(labels), minlength=num_labels).double()
     return (seen / seen.sum()).log().float()
 
 
-def summed(
+def summed_loss(
     loss: AnyLoss,
     logits: Tensor,
-    wanted: Tensor,
+    targets: Tensor,
     weights: Tensor | None = None,
     smoothing: float = 0.0,
     priors: Tensor | None = None,
@@ -65,9 +63,9 @@ def summed(
         assert priors is not None, "the frequencies of the labels are needed"
         logits = logits + loss.tau * priors
     if not isinstance(loss, Focal):
-        return F.cross_entropy(logits, wanted, weights, label_smoothing=smoothing, reduction="sum")
-    each = F.cross_entropy(logits, wanted, weights, label_smoothing=smoothing, reduction="none")
-    said = logits.log_softmax(-1).gather(1, wanted.unsqueeze(1)).squeeze(1)
+        return F.cross_entropy(logits, targets, weights, label_smoothing=smoothing, reduction="sum")
+    each = F.cross_entropy(logits, targets, weights, label_smoothing=smoothing, reduction="none")
+    said = logits.log_softmax(-1).gather(1, targets.unsqueeze(1)).squeeze(1)
     # 1 - p without loss of digits; a power below 1 has no slope at 0
     missed = (-torch.expm1(said)).clamp_min(torch.finfo(said.dtype).tiny)
     return (missed.pow(loss.gamma) * each).sum()

@@ -10,15 +10,22 @@ import numpy.typing as npt
 from torch import Tensor
 
 from unmask import console, metrics, rowmetrics
-from unmask.data.batch import Batch, Row
+from unmask.data.batch import Batch, EncodedRow
 from unmask.data.labels import SEPARATORS
 from unmask.data.tables import Example
 from unmask.errors import UserError
 from unmask.metrics import Interval, SentenceCounts
 from unmask.model.encoder import Encoder, EncoderConfig
 from unmask.tasks.classifyhead import ClassifyHead, LabelsLearner
-from unmask.tasks.task import TITLES, Evidence, Head, Shown
-from unmask.tasks.texts import Label, Ranking, TextTask, known_targets, rounded, shares_of
+from unmask.tasks.task import METRIC_TITLES, Head, Logits, ScoreTable
+from unmask.tasks.texts import (
+    Label,
+    Ranking,
+    TextTask,
+    label_probabilities,
+    labelled_logits,
+    round_probabilities,
+)
 from unmask.text.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
@@ -42,10 +49,10 @@ class LabelsEvaluation:
     per_label: list[dict[str, Any]]
 
     def __repr__(self) -> str:
-        shown = ", ".join(f"{TITLES[name]} {interval}" for name, interval in self.figures.items())
+        shown = ", ".join(f"{METRIC_TITLES[name]} {interval}" for name, interval in self.figures.items())
         return f"LabelsEvaluation({self.rows:,} rows, {shown})"
 
-    def tables(self) -> list[Shown]:
+    def tables(self) -> list[ScoreTable]:
         scores: list[tuple[object, ...]] = [
             (
                 row["label"],
@@ -56,25 +63,25 @@ class LabelsEvaluation:
             )
             for row in self.per_label
         ]
-        return [Shown(("label", "precision", "recall", "F1 [95 %]", "threshold", "rows"), scores)]
+        return [ScoreTable(("label", "precision", "recall", "F1 [95 %]", "threshold", "rows"), scores)]
 
-    def told(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         known = asdict(self)
         return {"rows": self.rows, **known.pop("figures"), **known}
 
 
-def best_threshold(positive: npt.NDArray[np.bool_], share: Floats) -> float:
+def best_threshold(labelled: npt.NDArray[np.bool_], probabilities: Floats) -> float:
     """The probability from which a label should be given, by F1 on these rows: (rows,) each.
 
     Half way between two rows beside one another; of equally good ones the nearest to 0.5, which it is too where no
     row has the label.
     """
-    if not positive.any():
+    if not labelled.any():
         return HALF
-    order = np.argsort(-share, kind="stable")
-    ordered = share[order]
-    hits = positive[order].cumsum()
-    f1 = 2 * hits / (np.arange(1, len(share) + 1) + positive.sum())
+    order = np.argsort(-probabilities, kind="stable")
+    ordered = probabilities[order]
+    hits = labelled[order].cumsum()
+    f1 = 2 * hits / (np.arange(1, len(probabilities) + 1) + labelled.sum())
     ends = np.append(ordered[1:] < ordered[:-1], True)  # no threshold divides equal rows
     below = np.append(ordered[1:], 0.0)
     middle = (ordered + below) / 2
@@ -102,7 +109,7 @@ class LabelsTask(TextTask[Sequence[Label]]):
     ) -> None:
         super().__init__(settings, tokenizer, labels)
         self.thresholds = np.array(thresholds or [HALF] * len(self.labels))
-        self.calibrates = settings.tune_thresholds
+        self.needs_calibration = settings.tune_thresholds
         self.separator = next(
             (mark for mark in SEPARATORS if not any(mark in label for label in self.labels)), SEPARATORS[0]
         )
@@ -132,85 +139,81 @@ class LabelsTask(TextTask[Sequence[Label]]):
     def schema(self) -> dict[str, Any]:
         return {**super().schema(), "thresholds": self.thresholds.tolist()}
 
-    def wanted(self, example: Example) -> npt.NDArray[np.float32]:
+    def target_of(self, example: Example) -> npt.NDArray[np.float32]:
         target = np.zeros(len(self.labels), dtype=np.float32)
-        target[[self.numbers[label] for label in example.label_set or ()]] = 1
+        target[[self.label_ids[label] for label in example.label_set or ()]] = 1
         return target
 
     def head(self, encoder: EncoderConfig) -> ClassifyHead:
         return ClassifyHead(self.settings, encoder, len(self.labels))
 
-    def learner(self, encoder: Encoder, train: Sequence[Example], rows: Sequence[Row]) -> LabelsLearner:
+    def learner(self, encoder: Encoder, train: Sequence[Example], rows: Sequence[EncodedRow]) -> LabelsLearner:
         return LabelsLearner(encoder, self.head(encoder.config))
 
-    def evidence(self, outputs: Tensor, batch: Batch) -> list[Evidence]:
+    def logits(self, outputs: Tensor, batch: Batch) -> list[Logits]:
         """The probability of each label."""
         return list(outputs.float().sigmoid().cpu().numpy())
 
-    def judge(
-        self, head: Head, examples: Sequence[Example], rows: Sequence[Row], evidence: Sequence[Evidence]
+    def dev_metrics(
+        self, head: Head, examples: Sequence[Example], rows: Sequence[EncodedRow], logits: Sequence[Logits]
     ) -> dict[str, float]:
-        rows, evidence = self.whole(rows, evidence)
-        shares, wanted = known_targets(rows, evidence)
+        rows, logits = self.merge_windows(rows, logits)
+        shares, wanted = labelled_logits(rows, logits)
         tiny = np.finfo(np.float32).tiny
         right = np.where(wanted > 0, shares, 1 - shares.astype(np.float64))
         loss = -float(np.log(np.maximum(right, tiny)).mean())
         if self.metric == "auc":
-            return {"classify.loss": loss, self.watch: rowmetrics.auc(wanted, shares)}
-        said = [self._given(one) for one in evidence]
+            return {"classify.loss": loss, self.metric_key: rowmetrics.auc(wanted, shares)}
+        said = [self._above_threshold(one) for one in logits]
         counts = counted(self.reference(examples), said, self._with_unknown(examples))
-        return {"classify.loss": loss, self.watch: value(counts, self.metric)}
+        return {"classify.loss": loss, self.metric_key: value(counts, self.metric)}
 
     def _with_unknown(self, examples: Sequence[Example]) -> list[str]:
         """The labels of the task and, after them, others that the examples have."""
         return [*self.labels, *sorted({label for one in examples for label in one.labels} - set(self.labels))]
 
-    def calibrate(
-        self, examples: Sequence[Example], rows: Sequence[Row], evidence: Sequence[Evidence]
-    ) -> None:
-        shares = np.stack(self.whole(rows, evidence)[1]).astype(np.float64)
+    def calibrate(self, examples: Sequence[Example], rows: Sequence[EncodedRow], logits: Sequence[Logits]) -> None:
+        shares = np.stack(self.merge_windows(rows, logits)[1]).astype(np.float64)
         for number, label in enumerate(self.labels):
             positive = np.array([label in (example.label_set or ()) for example in examples])
             self.thresholds[number] = best_threshold(positive, shares[:, number])
         low, high = self.thresholds.min(), self.thresholds.max()
-        console.remark(
+        console.note(
             f"thresholds of {len(self.labels):,} labels found on {len(examples):,} dev rows, {low:.3f} to {high:.3f}: "
             "figures on these rows flatter the model"
         )
 
     def decode(
-        self, head: Head, examples: Sequence[Example], rows: Sequence[Row], evidence: Sequence[Evidence]
+        self, head: Head, examples: Sequence[Example], rows: Sequence[EncodedRow], logits: Sequence[Logits]
     ) -> list[Sequence[Label]]:
-        return [Ranking(self.labels, shares) for shares in self.whole(rows, evidence)[1]]
+        return [Ranking(self.labels, shares) for shares in self.merge_windows(rows, logits)[1]]
 
-    def _given(self, shares: Evidence) -> list[str]:
+    def _above_threshold(self, shares: Logits) -> list[str]:
         return [self.labels[number] for number in np.flatnonzero(shares >= self.thresholds)]
 
-    def best(self, prediction: Sequence[Label]) -> list[Label]:
+    def top_prediction(self, prediction: Sequence[Label]) -> list[Label]:
         """The labels that are given, the most probable first."""
-        return [one for one in prediction if one.score >= self.thresholds[self.numbers[one.name]]]
+        return [one for one in prediction if one.score >= self.thresholds[self.label_ids[one.label]]]
 
-    def compared(
-        self, examples: Sequence[Example], predictions: Sequence[Sequence[Label]]
-    ) -> list[list[str]]:
-        return [sorted(one.name for one in self.best(prediction)) for prediction in predictions]
+    def comparable(self, examples: Sequence[Example], predictions: Sequence[Sequence[Label]]) -> list[list[str]]:
+        return [sorted(one.label for one in self.top_prediction(prediction)) for prediction in predictions]
 
     def reference(self, examples: Sequence[Example]) -> list[list[str]]:
         return [list(example.label_set or ()) for example in examples]
 
     def probabilities(self, predictions: Sequence[Sequence[Label]]) -> list[list[float]] | None:
-        return rounded(shares_of(predictions, self.numbers)) if self.metric == "auc" else None
+        return round_probabilities(label_probabilities(predictions, self.label_ids)) if self.metric == "auc" else None
 
     def score(
         self, examples: Sequence[Example], predictions: Sequence[Sequence[Label]], seed: int = 0
     ) -> LabelsEvaluation:
-        truth, said = self.reference(examples), self.compared(examples, predictions)
+        truth, said = self.reference(examples), self.comparable(examples, predictions)
         counts = counted(truth, said, self._with_unknown(examples))
         figures = {}
         for name in dict.fromkeys((self.metric, "micro_f1", "macro_f1", "subset_accuracy")):
             if name == "auc":
-                wanted = np.stack([self.wanted(example.only(self.labels)) for example in examples])
-                shares = shares_of(predictions, self.numbers)
+                wanted = np.stack([self.target_of(example.keep_labels(self.labels)) for example in examples])
+                shares = label_probabilities(predictions, self.label_ids)
                 figures[name] = rowmetrics.bootstrap_rows(rowmetrics.auc, wanted, shares, seed=seed)
             else:
                 figures[name] = bootstrap(counts, name, seed)
@@ -223,34 +226,32 @@ class LabelsTask(TextTask[Sequence[Label]]):
             per_label=[row | {"threshold": thresholds.get(row["label"])} for row in of_labels(counts, seed)],
         )
 
-    def constant(self, train: Sequence[Example]) -> list[str]:
+    def constant_baseline(self, train: Sequence[Example]) -> list[str]:
         """The labels that at least half of the rows have; the most frequent one where there are none such."""
         counts = Counter(label for example in train for label in example.label_set or ())
         often = sorted(label for label, count in counts.items() if 2 * count >= len(train))
         return often or [min(counts, key=lambda label: (-counts[label], label))]
 
-    def record(self, example: Example, prediction: Sequence[Label], every: bool) -> dict[str, Any]:
-        given = self.best(prediction)
+    def to_record(self, example: Example, prediction: Sequence[Label], all_scores: bool) -> dict[str, Any]:
+        given = self.top_prediction(prediction)
         return {
             "id": example.id,
             "line": example.line,
-            "labels": [one.name for one in given],
-            "scores": {one.name: round(one.score, 6) for one in (prediction if every else given)},
+            "labels": [one.label for one in given],
+            "scores": {one.label: round(one.score, 6) for one in (prediction if all_scores else given)},
         }
 
-    def columns(self, every: bool) -> list[str]:
-        return ["id", "line", "labels", *(self.labels if every else [])]
+    def columns(self, all_scores: bool) -> list[str]:
+        return ["id", "line", "labels", *(self.labels if all_scores else [])]
 
-    def lines(self, example: Example, prediction: Sequence[Label], every: bool) -> list[list[object]]:
-        given = self.separator.join(one.name for one in self.best(prediction))
-        scores = {label.name: round(label.score, 6) for label in (prediction if every else ())}
-        others = [scores[label] for label in self.labels] if every else []
+    def to_rows(self, example: Example, prediction: Sequence[Label], all_scores: bool) -> list[list[object]]:
+        given = self.separator.join(one.label for one in self.top_prediction(prediction))
+        scores = {label.label: round(label.score, 6) for label in (prediction if all_scores else ())}
+        others = [scores[label] for label in self.labels] if all_scores else []
         return [[example.id, example.line, given, *others]]
 
 
-def counted(
-    truth: Sequence[Sequence[str]], said: Sequence[Sequence[str]], labels: Sequence[str]
-) -> SentenceCounts:
+def counted(truth: Sequence[Sequence[str]], said: Sequence[Sequence[str]], labels: Sequence[str]) -> SentenceCounts:
     """What was right, true and given of each of these labels, row by row."""
     numbers = {label: number for number, label in enumerate(labels)}
     actual, given = np.zeros((len(truth), len(labels))), np.zeros((len(truth), len(labels)))

@@ -17,7 +17,7 @@ SENTENCE_END = re.compile(r"[.!?]+\s|[。！？；]|\n")
 LONGEST = 6  # words of an answer
 
 
-def nearest(question: str, context: str) -> tuple[int, int]:
+def nearest_sentence(question: str, context: str) -> tuple[int, int]:
     """The characters (start, stop) of the answer; (0, 0) where the context has no words."""
     asked = {word[0].lower() for word in WORD.finditer(question)}
     words = [(found.start(), found.end(), found[0].lower()) for found in WORD.finditer(context)]

@@ -12,15 +12,15 @@ from torch import Tensor, nn
 
 from unmask.config import config, setting
 from unmask.data.batch import Batch
-from unmask.learner import Loss, Part
-from unmask.model.attention import Spans
-from unmask.model.sequences import lengths_of, owners, sums
+from unmask.learner import Loss, LossTerm
+from unmask.model.attention import SequenceLayout
+from unmask.model.sequences import sequence_ids, sequence_lengths, sequence_sums
 
-APART, AGAINST = "rdrop", "adversarial"  # what these terms of the loss are called in metrics.jsonl
+RDROP, FGM = "rdrop", "adversarial"  # what these terms of the loss are called in metrics.jsonl
 
 
 @config
-class Regularise:
+class Regularisation:
     """What keeps a network from learning the training rows by heart; 0: off."""
 
     rdrop: float = setting(
@@ -53,23 +53,27 @@ class Regulariser:
     The gradient is that of a pass that is needed anyway: 2 forward and 2 backward passes, whatever trains.
     """
 
-    settings: Regularise
-    slope: Tensor | None = field(default=None, repr=False)  # (tokens, width), from one pass to the next
+    settings: Regularisation
+    embedding_gradient: Tensor | None = field(default=None, repr=False)  # (tokens, width), from one pass to the next
 
     @property
     def passes(self) -> int:
         """Over each micro-batch."""
         return 2 if self.settings.fgm else 1
 
-    def prepared(self, batch: Batch) -> Batch:
+    def prepare(self, batch: Batch) -> Batch:
         """A batch to be learnt so: with as many copies as it takes, and with all terms counted."""
-        ((_, scored),) = batch.scored.items()
+        ((_, scored),) = batch.target_positions.items()
         if self.settings.rdrop:
-            batch = batch.doubled().counting(APART, scored)
-        return batch.counting(AGAINST, next(iter(batch.scored.values()))) if self.settings.fgm else batch
+            batch = batch.repeat_twice().with_target_positions(RDROP, scored)
+        return (
+            batch.with_target_positions(FGM, next(iter(batch.target_positions.values())))
+            if self.settings.fgm
+            else batch
+        )
 
     @contextmanager
-    def around(self, token: nn.Module, batch: Batch) -> Iterator[None]:
+    def adversarial(self, token: nn.Module, batch: Batch) -> Iterator[None]:
         """Within it, token embeddings are changed in the second pass, and in the first one tell their gradient."""
         if not self.settings.fgm:
             yield
@@ -78,24 +82,24 @@ class Regulariser:
         def note(_: nn.Module, __: object, embedded: Tensor) -> Tensor:
             if not embedded.requires_grad:  # weights that do not learn; the gradient is wanted all the same
                 embedded = embedded.detach().requires_grad_()
-            embedded.register_hook(self._keep)  # type: ignore[no-untyped-call]
+            embedded.register_hook(self._store_gradient)  # type: ignore[no-untyped-call]
             return embedded
 
         def change(_: nn.Module, __: object, embedded: Tensor) -> Tensor:
-            assert self.slope is not None, "the first pass had no backward pass"
-            change = steepest(self.slope, embedded.detach(), batch.spans, self.settings.fgm)
+            assert self.embedding_gradient is not None, "the first pass had no backward pass"
+            change = fgm_perturbation(self.embedding_gradient, embedded.detach(), batch.layout, self.settings.fgm)
             return embedded + change.to(embedded.dtype)
 
-        hook = token.register_forward_hook(change if batch.turn else note)
+        hook = token.register_forward_hook(change if batch.backward_pass else note)
         try:
             yield
         finally:
             hook.remove()
 
-    def _keep(self, slope: Tensor) -> None:
-        self.slope = slope
+    def _store_gradient(self, slope: Tensor) -> None:
+        self.embedding_gradient = slope
 
-    def completed(
+    def add_terms(
         self,
         loss: Loss,
         outputs: Tensor,
@@ -104,16 +108,16 @@ class Regulariser:
         divergence: Callable[[Tensor, Tensor], Tensor],
     ) -> Loss:
         """The loss of a task with the terms that come to it. sizes: (sequences,), the rows of outputs of each."""
-        ((name, part),) = loss.parts.items()
-        if batch.turn:
-            self.slope = None
-            return Loss({AGAINST: part})
+        ((name, part),) = loss.terms.items()
+        if batch.backward_pass:
+            self.embedding_gradient = None
+            return Loss({FGM: part})
         if not self.settings.rdrop:
             return loss
         samples = outputs.view(-1, int(sizes.sum()), outputs.shape[-1])
         first, second = (samples.index_select(1, rows).flatten(0, 1) for rows in _copies(sizes, outputs))
         apart = divergence(first, second) / len(samples)
-        return Loss({name: part, APART: Part(apart, part.count // 2, self.settings.rdrop)})
+        return Loss({name: part, RDROP: LossTerm(apart, part.count // 2, self.settings.rdrop)})
 
 
 def _copies(sizes: Tensor, like: Tensor) -> tuple[Tensor, Tensor]:
@@ -132,13 +136,13 @@ def symmetric_kl(first: Tensor, second: Tensor) -> Tensor:
     return ((p.exp() - q.exp()) * (p - q)).sum() / 2
 
 
-def steepest(slope: Tensor, embedded: Tensor, spans: Spans, length: float) -> Tensor:
+def fgm_perturbation(gradient: Tensor, embedded: Tensor, layout: SequenceLayout, epsilon: float) -> Tensor:
     """The change that raises the loss of each sequence most, to first order, of those that are so long.
 
     slope, embedded, change: (tokens, width). length: over all tokens of a sequence, in units of the root mean square
     of its embeddings. No change where the slope is 0.
     """
-    steep, size = (sums(x.square().mean(-1), spans) for x in (slope, embedded))
-    numbers = lengths_of(spans) * slope.shape[-1]
-    factors = length * (size / (numbers * steep)).sqrt().masked_fill(steep == 0, 0.0)
-    return slope * factors[owners(spans)].unsqueeze(1)
+    steep, size = (sequence_sums(x.square().mean(-1), layout) for x in (gradient, embedded))
+    numbers = sequence_lengths(layout) * gradient.shape[-1]
+    factors = epsilon * (size / (numbers * steep)).sqrt().masked_fill(steep == 0, 0.0)
+    return gradient * factors[sequence_ids(layout)].unsqueeze(1)

@@ -13,23 +13,23 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from unmask.data.batch import Batch, Row
+from unmask.data.batch import Batch, EncodedRow
 from unmask.errors import UserError
-from unmask.learner import Loss, Part
+from unmask.learner import Loss, LossTerm
 from unmask.model.encoder import Encoder, EncoderConfig
-from unmask.model.positions import Rotary, rotated
-from unmask.tasks.taghead import SCORED, UnitRow, scored_per_sequence
-from unmask.tasks.task import Evidence, Head, TaskLearner
+from unmask.model.positions import RotaryEmbedding, apply_rotary
+from unmask.tasks.taghead import SCORED, WordRow, targets_per_sequence
+from unmask.tasks.task import Head, Logits, TaskLearner
 
-WIDTH = 64  # of queries and keys, as published
-BASE = 10_000.0  # of the rotary positions
+POINTER_SIZE = 64  # of queries and keys, as published
+ROPE_THETA = 10_000.0  # of the rotary positions
 BLOCK = 16  # queries multiplied together, at least
-MOST = 4  # spans found of each unit, on average: far more than there are, unless a network has learnt nothing yet
-NEVER = -1e4  # the score of what is no span of this window: finite, so that no gradient is NaN
+MAX_CELLS = 4  # spans found of each unit, on average: far more than there are, unless a network has learnt nothing yet
+FORBIDDEN = -1e4  # the score of what is no span of this window: finite, so that no gradient is NaN
 
 
 @dataclasses.dataclass(frozen=True)
-class SpanRow(UnitRow):
+class SpanRow(WordRow):
     """A window of a text, in which the units from `first` on are read.
 
     targets: least, most (units,) int64: what the window answers for (`windows.Share`). With labels also tag (1,):
@@ -39,7 +39,7 @@ class SpanRow(UnitRow):
     first: int = 0
 
 
-class Pointer(nn.Module):
+class GlobalPointer(nn.Module):
     """units (units, width), positions (units,) int64 in their windows -> scores (units, reach, types).
 
     scores[i, o, a] is s_a(i, j) of the span from unit i to unit j = i + o, both in it (Su et al. 2022, section on
@@ -52,39 +52,41 @@ class Pointer(nn.Module):
     The paper has no sqrt(d); common implementations have, so that scores begin with a variance near one.
     """
 
-    def __init__(self, encoder: EncoderConfig, types: int, reach: int) -> None:
+    def __init__(self, encoder: EncoderConfig, types: int, max_span_length: int) -> None:
         super().__init__()
-        self.reach, self.types = reach, types
-        self.project = nn.Linear(encoder.width, 2 * WIDTH)
-        self.ends = nn.Linear(2 * WIDTH, 2 * types)
-        self.rotary = Rotary(encoder.length, WIDTH, BASE)
+        self.max_span_length, self.types = max_span_length, types
+        self.project = nn.Linear(encoder.hidden_size, 2 * POINTER_SIZE)
+        self.ends = nn.Linear(2 * POINTER_SIZE, 2 * types)
+        self.rotary = RotaryEmbedding(encoder.max_position_embeddings, POINTER_SIZE, ROPE_THETA)
         for layer in (self.project, self.ends):
             nn.init.xavier_uniform_(layer.weight)
             nn.init.zeros_(layer.bias)
 
-    def forward(self, units: Tensor, positions: Tensor) -> Tensor:
-        both = self.project(units)  # (units, 2 WIDTH): q and k
-        turned = rotated(both.view(-1, 2, WIDTH), self.rotary(positions))
-        inner = products(turned[:, 0], turned[:, 1], self.reach).float() / WIDTH**0.5
+    def forward(self, words: Tensor, position_ids: Tensor) -> Tensor:
+        both = self.project(words)  # (units, 2 WIDTH): q and k
+        turned = apply_rotary(both.view(-1, 2, POINTER_SIZE), self.rotary(position_ids))
+        inner = span_products(turned[:, 0], turned[:, 1], self.max_span_length).float() / POINTER_SIZE**0.5
         first, last = self.ends(both).float().view(-1, 2, self.types).unbind(1)
-        last = F.pad(last, (0, 0, 0, self.reach - 1)).unfold(0, self.reach, 1)  # (units, types, reach)
+        last = F.pad(last, (0, 0, 0, self.max_span_length - 1)).unfold(
+            0, self.max_span_length, 1
+        )  # (units, types, reach)
         scores: Tensor = inner.unsqueeze(2) + first.unsqueeze(1) + last.transpose(1, 2)
         return scores
 
 
-def products(queries: Tensor, keys: Tensor, reach: int) -> Tensor:
+def span_products(queries: Tensor, keys: Tensor, max_span_length: int) -> Tensor:
     """queries, keys (units, width) -> (units, reach): query i times key i + o; 0 beyond the last key.
 
     Blocks of queries meet the keys that any of them reaches: matrix products of about twice what is asked for.
     """
     units, width = queries.shape
-    block = max(reach, BLOCK)
+    block = max(max_span_length, BLOCK)
     blocks = -(-units // block)
     tail = blocks * block - units
     queries = F.pad(queries, (0, 0, 0, tail)).view(blocks, block, width)
-    keys = F.pad(keys, (0, 0, 0, tail + reach - 1)).unfold(0, block + reach - 1, block)
+    keys = F.pad(keys, (0, 0, 0, tail + max_span_length - 1)).unfold(0, block + max_span_length - 1, block)
     square = queries @ keys  # (blocks, block, block + reach - 1)
-    steps = torch.arange(block, device=square.device)[:, None] + torch.arange(reach, device=square.device)
+    steps = torch.arange(block, device=square.device)[:, None] + torch.arange(max_span_length, device=square.device)
     return square.gather(2, steps.expand(blocks, -1, -1)).flatten(0, 1)[:units]
 
 
@@ -94,23 +96,23 @@ class SpanHead(Head):
     NEVER is the score of what a window does not answer for.
     """
 
-    def __init__(self, encoder: EncoderConfig, types: int, reach: int, dropout: float) -> None:
+    def __init__(self, encoder: EncoderConfig, types: int, max_span_length: int, dropout: float) -> None:
         super().__init__()
         self.dropout = nn.Dropout(dropout)
-        self.pointer = Pointer(encoder, types, reach)
+        self.pointer = GlobalPointer(encoder, types, max_span_length)
 
     def forward(self, hidden: Tensor, batch: Batch) -> Tensor:
         places = (batch.flags & SCORED).nonzero().squeeze(1).to(hidden.device)
-        sizes = scored_per_sequence(batch)
+        sizes = targets_per_sequence(batch)
         positions = torch.arange(len(places)) - (sizes.cumsum(0) - sizes).repeat_interleave(sizes)
         scores = self.pointer(self.dropout(hidden.index_select(0, places)), positions.to(hidden.device))
-        steps = torch.arange(self.pointer.reach, device=scores.device)
+        steps = torch.arange(self.pointer.max_span_length, device=scores.device)
         least, most = (batch.targets[name].unsqueeze(1) for name in ("least", "most"))
         answered = (steps >= least) & (steps < most)
-        return scores.masked_fill(~answered.unsqueeze(2), NEVER)  # type: ignore[no-any-return]
+        return scores.masked_fill(~answered.unsqueeze(2), FORBIDDEN)  # type: ignore[no-any-return]
 
     @torch.no_grad()
-    def begin_with(self, rows: Sequence[Row]) -> None:
+    def init_from_counts(self, rows: Sequence[EncodedRow]) -> None:
         """Start from how rare spans are: the one score for all spans of a type at which the loss is least.
 
         With n spans a window, and one of the type in a share p of the windows, the loss is log(1 + n e^b) +
@@ -129,17 +131,17 @@ class SpanHead(Head):
         begin = 2 * each / (1 - share + np.sqrt((1 - share) ** 2 + 4 * each))
         pointer.ends.bias[: pointer.types] = torch.from_numpy(np.log(begin)).to(pointer.ends.bias)
 
-    def published(self) -> dict[str, nn.Module]:
+    def saved_modules(self) -> dict[str, nn.Module]:
         return {"pointer": self.pointer}
 
 
-def losses(scores: Tensor, batch: Batch) -> Tensor:
+def span_losses(scores: Tensor, batch: Batch) -> Tensor:
     """The loss (nats) of each window and type, (windows, types): the multi-label cross-entropy of Su et al. 2022.
 
     log(1 + sum of e^-s over the entities) + log(1 + sum of e^s over all other spans): it asks that every entity
     scores above 0, and everything else below. scores (units, reach, types), of a batch with labels.
     """
-    sizes = scored_per_sequence(batch)
+    sizes = targets_per_sequence(batch)
     windows, types = len(sizes), scores.shape[2]
     begin = (sizes.cumsum(0) - sizes).to(scores.device)
     held = batch.targets["tag"]
@@ -148,7 +150,7 @@ def losses(scores: Tensor, batch: Batch) -> Tensor:
     places = batch.targets["spans"] + begin[owner] * scores.shape[1] * types
     flat = scores.float().flatten()
     entities = -flat[places]
-    others = flat.index_fill(0, places, NEVER).view(scores.shape).logsumexp(1)  # (units, types)
+    others = flat.index_fill(0, places, FORBIDDEN).view(scores.shape).logsumexp(1)  # (units, types)
     unit_owner = number.repeat_interleave(sizes.to(scores.device), output_size=len(scores))
     every = torch.arange(types, device=scores.device)
     return (
@@ -164,27 +166,27 @@ def _log_one_plus(logs: Tensor, groups: Tensor, count: int) -> Tensor:
     return sums.log() + most
 
 
-def found_in(scores: Tensor, batch: Batch) -> list[Evidence]:
+def positive_spans(scores: Tensor, batch: Batch) -> list[Logits]:
     """What is said of each window: (1 + spans found, 4) float32.
 
     The first line holds the window's loss, on average over the types (NaN without labels); each other one a span
     that scores above 0: its first unit, how many units follow in it, its type, its score. There are at most MOST
     times as many as units, the best.
     """
-    lost = torch.full((batch.sequences,), torch.nan)
+    lost = torch.full((batch.num_sequences,), torch.nan)
     if "spans" in batch.targets:
-        lost = losses(scores, batch).mean(1).cpu()
+        lost = span_losses(scores, batch).mean(1).cpu()
     places = (scores > 0).nonzero()
     values = scores[tuple(places.T)].float()
     lines = torch.cat([places.float(), values.unsqueeze(1)], 1).cpu().numpy()
-    sizes = scored_per_sequence(batch).numpy()
+    sizes = targets_per_sequence(batch).numpy()
     begin = np.cumsum(sizes) - sizes
     cuts = np.searchsorted(lines[:, 0], begin)  # nonzero gives them in order
     parts = np.split(lines, cuts[1:])
     result = []
     for loss, part, offset, size in zip(lost.tolist(), parts, begin.tolist(), sizes.tolist(), strict=True):
-        if len(part) > MOST * size:
-            part = part[np.sort(np.argsort(-part[:, 3], kind="stable")[: MOST * size])]
+        if len(part) > MAX_CELLS * size:
+            part = part[np.sort(np.argsort(-part[:, 3], kind="stable")[: MAX_CELLS * size])]
         part[:, 0] -= offset
         result.append(np.concatenate([np.array([[loss, 0, 0, 0]], dtype=np.float32), part]))
     return result
@@ -195,26 +197,26 @@ class SpanLearner(TaskLearner):
 
     head: SpanHead
 
-    def __init__(self, encoder: Encoder, head: SpanHead, factors: Mapping[str, float]) -> None:
+    def __init__(self, encoder: Encoder, head: SpanHead, learning_rate_factors: Mapping[str, float]) -> None:
         super().__init__()
         self.encoder, self.head = encoder, head
-        self.factors = {prefix: factor for prefix, factor in factors.items() if factor != 1}
+        self.learning_rate_factors = {prefix: factor for prefix, factor in learning_rate_factors.items() if factor != 1}
 
     @property
     def lr_factors(self) -> Mapping[str, float]:
-        return self.factors
+        return self.learning_rate_factors
 
     def prepare(self, batch: Batch, seed: int) -> Batch:
         """What is counted of a step is its windows."""
         if self.regulariser is not None and self.regulariser.settings.rdrop:
-            raise UserError(
-                "R-Drop is not for decoder spans", allowed="task.decoder=softmax or task.decoder=crf"
-            )
-        return super().prepare(dataclasses.replace(batch, scored={"tag": batch.scored["tag"]}), seed)
+            raise UserError("R-Drop is not for decoder spans", allowed="task.decoder=softmax or task.decoder=crf")
+        return super().prepare(
+            dataclasses.replace(batch, target_positions={"tag": batch.target_positions["tag"]}), seed
+        )
 
-    def sizes(self, batch: Batch) -> Tensor:
-        return scored_per_sequence(batch)
+    def rows_per_sequence(self, batch: Batch) -> Tensor:
+        return targets_per_sequence(batch)
 
     def loss(self, outputs: Tensor, batch: Batch) -> Loss:
-        total = losses(outputs, batch).mean(1).sum()
-        return Loss({"tag": Part(total, batch.sequences)})
+        total = span_losses(outputs, batch).mean(1).sum()
+        return Loss({"tag": LossTerm(total, batch.num_sequences)})

@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from unmask import console
 from unmask.data.tables import Example, Span
-from unmask.text.tokenizer import Encoded
+from unmask.text.tokenizer import Encoding
 
 Numbers = npt.NDArray[np.int64]
 Flags = npt.NDArray[np.bool_]
@@ -30,7 +30,7 @@ Reason = Literal[
     "without a piece",
     "empty",
     "overlapping",
-    "of more units than task.max_span",
+    "of more units than task.max_span_length",
     "whole in no window",
 ]
 OUTSIDE = 0  # the number of the tag O
@@ -38,7 +38,7 @@ SHOWN = 3  # examples shown of what could not be aligned
 
 
 @dataclass(frozen=True)
-class Units:
+class Words:
     """The units of one text, in order.
 
     bounds (units, 2) int64: the characters of each, with those that the tokenizer drops beside it, and up to
@@ -48,14 +48,14 @@ class Units:
     character (its length where nothing was cut).
     """
 
-    bounds: Numbers
-    cores: Numbers
-    firsts: Numbers
+    offsets: Numbers
+    core_offsets: Numbers
+    first_tokens: Numbers
     tokens: Numbers
-    covered: int
+    covered_tokens: int
 
     def __len__(self) -> int:
-        return len(self.bounds)
+        return len(self.offsets)
 
     @property
     def joined(self) -> Flags:
@@ -66,14 +66,14 @@ class Units:
 
 
 @dataclass(frozen=True)
-class Misfit:
+class AlignmentError:
     """A span that no sequence of tags stands for, and why."""
 
     span: Span
     reason: Reason
 
 
-def units_of(text: str, encoded: Encoded, tokens: Sequence[Bounds] | None = None) -> Units:
+def align_words(text: str, encoded: Encoding, tokens: Sequence[Bounds] | None = None) -> Words:
     """The units of a text from its encoding (its first segment), for given tokens (sorted, apart) or without.
 
     A piece that reaches over the end of a token belongs to the token in which it begins.
@@ -85,7 +85,7 @@ def units_of(text: str, encoded: Encoded, tokens: Sequence[Bounds] | None = None
     else:
         bounds = _widened_to_tokens(cores, owners, tokens, covered)
         cores = [(max(a, c), min(b, d)) for (a, b), (c, d) in zip(cores, bounds, strict=True)]
-    return Units(
+    return Words(
         np.array(bounds, dtype=np.int64).reshape(-1, 2),
         np.array(cores, dtype=np.int64).reshape(-1, 2),
         np.array([*firsts, end], dtype=np.int64),
@@ -94,9 +94,7 @@ def units_of(text: str, encoded: Encoded, tokens: Sequence[Bounds] | None = None
     )
 
 
-def _cores(
-    encoded: Encoded, tokens: Sequence[Bounds] | None
-) -> tuple[list[Bounds], list[int], list[int], int]:
+def _cores(encoded: Encoding, tokens: Sequence[Bounds] | None) -> tuple[list[Bounds], list[int], list[int], int]:
     """Characters, first piece and token of each unit, and one past the last piece."""
     cores: list[Bounds] = []
     firsts: list[int] = []
@@ -104,7 +102,7 @@ def _cores(
     word_before, owner, stop_before, end = -1, -1, 0, 1
     given = tokens or ()
     number, many = 0, len(given)
-    for place, word in enumerate(encoded.words):
+    for place, word in enumerate(encoded.word_ids):
         if word is None:  # [CLS], or the [SEP] after the text
             if place:
                 break
@@ -184,11 +182,11 @@ class Tags:
 
     def __init__(self, labels: Iterable[str]) -> None:
         self.labels = tuple(labels)
-        self.names = ["O", *(f"{letter}-{label}" for label in self.labels for letter in "BI")]
+        self.tags = ["O", *(f"{letter}-{label}" for label in self.labels for letter in "BI")]
         self._numbers = {label: number for number, label in enumerate(self.labels)}
 
     def __len__(self) -> int:
-        return len(self.names)
+        return len(self.tags)
 
     def begin(self, label: str) -> int:
         """The number of B-label; I-label is the next one."""
@@ -225,47 +223,47 @@ class Tags:
         flags: Flags = same & (self.inside | (numbers == OUTSIDE))[None, :]
         return flags
 
-    def allowed(self, units: Units, plain: bool) -> Flags:
+    def allowed(self, words: Words, plain: bool) -> Flags:
         """(units, tags) bool: what each unit may carry, apart from what `follows` and `within` say.
 
         In `plain` data every given token has a tag: its first unit is a B, the others are I. Otherwise a unit
         that goes on with its token is no B. Where no tokens are given, all is allowed.
         """
-        joined = units.joined[:, None]
+        joined = words.joined[:, None]
         numbers = np.arange(len(self))
         begins = (numbers % 2 == 1)[None, :]
         result: Flags = ~(joined & begins)
         if plain:
-            result &= np.where(joined, self.inside[None, :], begins) | (units.tokens < 0)[:, None]
+            result &= np.where(joined, self.inside[None, :], begins) | (words.tokens < 0)[:, None]
         return result
 
-    def encode(self, units: Units, spans: Iterable[Span]) -> tuple[Numbers, list[Misfit]]:
+    def encode(self, words: Words, spans: Iterable[Span]) -> tuple[Numbers, list[AlignmentError]]:
         """The tag of each unit, (units,) int64, and the spans that have none.
 
         A span must begin where a unit does and stop where one does; characters that the tokenizer drops may
         stand at its ends or not. Raises KeyError for a label that is not among `labels`.
         """
-        tags = np.zeros(len(units), dtype=np.int64)
+        tags = np.zeros(len(words), dtype=np.int64)
         misfits = []
-        cores = units.cores.tolist()
+        cores = words.core_offsets.tolist()
         many, unit, stop_before = len(cores), 0, 0
         for span in sorted(spans):
             while unit < many and cores[unit][1] <= span.start:
                 unit += 1
             after = unit
-            while after < many and cores[after][0] < span.stop:
+            while after < many and cores[after][0] < span.end:
                 after += 1
-            reason = _misfit(span, cores[unit:after], units.covered, stop_before)
+            reason = _alignment_error(span, cores[unit:after], words.covered_tokens, stop_before)
             if reason is not None:
-                misfits.append(Misfit(span, reason))
+                misfits.append(AlignmentError(span, reason))
                 continue
             number = self.begin(span.label)
             tags[unit:after] = number + 1
             tags[unit] = number
-            unit, stop_before = after, span.stop
+            unit, stop_before = after, span.end
         return tags, misfits
 
-    def decode(self, units: Units, tags: Sequence[int] | Numbers) -> tuple[Span, ...]:
+    def decode(self, words: Words, tags: Sequence[int] | Numbers) -> tuple[Span, ...]:
         """The spans that tags of units (units,) stand for, sorted.
 
         Without constraints tags may break the rules; they are read as conlleval does: an I-x that does not go
@@ -273,7 +271,7 @@ class Tags:
         """
         found: list[Span] = []
         begun, before = 0, OUTSIDE
-        bounds = units.bounds.tolist()
+        bounds = words.offsets.tolist()
         for unit, tag in enumerate([*np.asarray(tags, dtype=np.int64).tolist(), OUTSIDE]):
             if tag != OUTSIDE and tag % 2 == 0 and before in (tag, tag - 1):
                 before = tag
@@ -283,49 +281,49 @@ class Tags:
             begun, before = unit, tag
         return tuple(found)
 
-    def token_labels(self, units: Units, tags: Sequence[int] | Numbers, count: int) -> list[str | None]:
+    def token_labels(self, words: Words, tags: Sequence[int] | Numbers, count: int) -> list[str | None]:
         """The label of each of `count` given tokens: that of its first unit; None for O and without a unit."""
         result: list[str | None] = [None] * count
-        for unit in np.flatnonzero(~units.joined & (units.tokens >= 0)).tolist():
+        for unit in np.flatnonzero(~words.joined & (words.tokens >= 0)).tolist():
             tag = int(tags[unit])
             if tag != OUTSIDE:
-                result[int(units.tokens[unit])] = self.labels[(tag - 1) // 2]
+                result[int(words.tokens[unit])] = self.labels[(tag - 1) // 2]
         return result
 
 
-def placed(units: Units, spans: Sequence[Span]) -> tuple[list[tuple[Span, int, int]], list[Misfit]]:
+def align_spans(words: Words, spans: Sequence[Span]) -> tuple[list[tuple[Span, int, int]], list[AlignmentError]]:
     """The units (first, one past the last) of each span, which may nest and overlap; and those without any.
 
     As for `Tags.encode`, a span begins where a unit does and stops where one does.
     """
-    firsts = np.searchsorted(units.cores[:, 1], [span.start for span in spans], side="right").tolist()
-    stops = np.searchsorted(units.cores[:, 0], [span.stop for span in spans], side="left").tolist()
+    firsts = np.searchsorted(words.core_offsets[:, 1], [span.start for span in spans], side="right").tolist()
+    stops = np.searchsorted(words.core_offsets[:, 0], [span.end for span in spans], side="left").tolist()
     found, misfits = [], []
     for span, first, stop in zip(spans, firsts, stops, strict=True):
-        reason = _misfit(span, units.cores[first:stop].tolist(), units.covered, 0)
+        reason = _alignment_error(span, words.core_offsets[first:stop].tolist(), words.covered_tokens, 0)
         if reason is None:
             found.append((span, first, stop))
         else:
-            misfits.append(Misfit(span, reason))
+            misfits.append(AlignmentError(span, reason))
     return found, misfits
 
 
-def _misfit(span: Span, cores: Sequence[Sequence[int]], covered: int, stop_before: int) -> Reason | None:
+def _alignment_error(span: Span, cores: Sequence[Sequence[int]], covered: int, stop_before: int) -> Reason | None:
     """Why a span cannot be aligned to the units that it touches, None where it can."""
-    if span.start >= span.stop:
+    if span.start >= span.end:
         return "empty"
     if span.start < stop_before:
         return "overlapping"
-    if span.stop > covered:
+    if span.end > covered:
         return "beyond the length limit"
     if not cores:
         return "without a piece"
-    if cores[0][0] < span.start or cores[-1][1] > span.stop:
+    if cores[0][0] < span.start or cores[-1][1] > span.end:
         return "cut through a word"
     return None
 
 
-class Misfits:
+class AlignmentErrors:
     """What could not be aligned in many texts: counted, and the first few shown."""
 
     def __init__(self) -> None:
@@ -336,32 +334,32 @@ class Misfits:
     def count(self) -> int:
         return sum(self.counts.values())
 
-    def add(self, example: Example, misfits: Iterable[Misfit]) -> None:
+    def add(self, example: Example, misfits: Iterable[AlignmentError]) -> None:
         for misfit in misfits:
             self.counts[misfit.reason] += 1
             first = self.first.setdefault(misfit.reason, [])
             if len(first) < SHOWN:
                 span = misfit.span
-                first.append(f"{example.place}: {_excerpt(example.text, span)} ({span.label})")
+                first.append(f"{example.location}: {_excerpt(example.text, span)} ({span.label})")
 
-    def lines(self, of: int) -> list[str]:
+    def lines(self, kind: int) -> list[str]:
         """What to say: one line a reason, `of` so many spans."""
         return [
-            f"{self.counts[reason]:,} of {of:,} spans not aligned: {reason} (the first: "
+            f"{self.counts[reason]:,} of {kind:,} spans not aligned: {reason} (the first: "
             + "; ".join(self.first[reason])
             + ")"
             for reason in sorted(self.counts)
         ]
 
-    def report(self, of: int) -> None:
+    def report(self, kind: int) -> None:
         """Says it on stderr."""
-        for line in self.lines(of):
-            console.remark(line)
+        for line in self.lines(kind):
+            console.note(line)
 
 
 def _excerpt(text: str, span: Span) -> str:
     """The span between bars, with a little of the text around it."""
-    before, after = text[max(0, span.start - 12) : span.start], text[span.stop : span.stop + 12]
-    inner = text[span.start : span.stop]
+    before, after = text[max(0, span.start - 12) : span.start], text[span.end : span.end + 12]
+    inner = text[span.start : span.end]
     inner = inner if len(inner) <= 40 else inner[:37] + "..."
     return f"{before}|{inner}|{after}".replace("\n", " ")

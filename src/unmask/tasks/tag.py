@@ -15,31 +15,31 @@ import numpy.typing as npt
 from torch import Tensor
 
 from unmask.config import config, dump, setting
-from unmask.data.batch import IGNORED, SPECIAL, Batch, Row
+from unmask.data.batch import IGNORE_INDEX, SPECIAL_TOKEN, Batch, EncodedRow
 from unmask.data.conll import check_tags, read_tagged
 from unmask.data.memory import Source
-from unmask.data.records import by_name
+from unmask.data.records import format_by_name
 from unmask.data.schemes import SchemeName
-from unmask.data.tables import Example, Span, Unknown, read_examples
+from unmask.data.tables import Example, Span, UnknownLabels, read_examples
 from unmask.errors import UserError
 from unmask.model.encoder import Encoder, EncoderConfig
 from unmask.tasks import tagscore
 from unmask.tasks.crf import Grammar
-from unmask.tasks.lattice import chunks_of, lattices
-from unmask.tasks.spans import Misfits, Tags, Units, units_of
+from unmask.tasks.lattice import chunk_bounds, lattices
+from unmask.tasks.spans import AlignmentErrors, Tags, Words, align_words
 from unmask.tasks.taghead import (
     EDGE,
     SCORED,
     TagHead,
     TagLearner,
-    UnitRow,
+    WordRow,
     mean_loss,
-    scored_per_sequence,
+    targets_per_sequence,
 )
 from unmask.tasks.tagscore import Measure, TagEvaluation
-from unmask.tasks.task import Evidence, Head, Reading, Task, TaskLearner
+from unmask.tasks.task import Head, Logits, ReadOptions, Task, TaskLearner
 from unmask.tasks.windows import Window, windows
-from unmask.text.tokenizer import Encoded, Tokenizer
+from unmask.text.tokenizer import Encoding, Tokenizer
 
 
 @config
@@ -47,7 +47,7 @@ class Tag:
     """Settings of sequence labelling."""
 
     name: Literal["tag"] = "tag"
-    length: int = setting(
+    max_length: int = setting(
         default=128, ge=8, description="longest input in tokens; longer texts are read in windows"
     )
     stride: int | None = setting(
@@ -58,11 +58,10 @@ class Tag:
         description="each tag by itself, a linear-chain CRF over them, or a score for each span "
         "(Su et al. 2022, arXiv 2208.03054), so that entities may nest",
     )
-    max_span: int | None = setting(
+    max_span_length: int | None = setting(
         default=None,
         ge=1,
-        description="spans: the longest entity in words (Chinese: characters); that of the training data "
-        "if not given",
+        description="spans: the longest entity in words (Chinese: characters); that of the training data if not given",
     )
     flat: bool | None = setting(
         default=None,
@@ -79,7 +78,7 @@ class Tag:
     mix_layers: bool = setting(
         default=False, description="read a learnt mix of all layers, not the last one (Peters et al. 2018)"
     )
-    lstm: int = setting(
+    lstm_hidden_size: int = setting(
         default=0,
         ge=0,
         description="width, in each direction, of a bidirectional LSTM above the encoder; 0: none",
@@ -92,7 +91,7 @@ class Tag:
         gt=0,
         description="learning rate of the last layer and of the LSTM, as a multiple of the encoder's",
     )
-    head_dropout: float = setting(default=0.1, ge=0, lt=1, description="before the last layer")
+    classifier_dropout: float = setting(default=0.1, ge=0, lt=1, description="before the last layer")
     label_smoothing: float = setting(
         default=0.0,
         ge=0,
@@ -102,25 +101,19 @@ class Tag:
 
     def __post_init__(self) -> None:
         if self.decoder == "crf" and self.label_smoothing:
-            raise ValueError(
-                f"label_smoothing {self.label_smoothing} is for decoder softmax; a CRF has no such target"
-            )
-        if self.decoder == "spans" and (self.label_smoothing or self.wide or self.lstm or self.mix_layers):
-            raise ValueError(
-                "label_smoothing, wide, lstm and mix_layers are about tags; decoder spans has none"
-            )
-        if self.decoder != "spans" and (self.max_span, self.flat) != (None, None):
+            raise ValueError(f"label_smoothing {self.label_smoothing} is for decoder softmax; a CRF has no such target")
+        if self.decoder == "spans" and (self.label_smoothing or self.wide or self.lstm_hidden_size or self.mix_layers):
+            raise ValueError("label_smoothing, wide, lstm and mix_layers are about tags; decoder spans has none")
+        if self.decoder != "spans" and (self.max_span_length, self.flat) != (None, None):
             raise ValueError(f"max_span and flat are for decoder spans, not for {self.decoder}")
-        if self.stride is not None and self.stride > self.length - 2:
-            raise ValueError(
-                f"stride {self.stride} leaves tokens out: at most length - 2 = {self.length - 2}"
-            )
+        if self.stride is not None and self.stride > self.max_length - 2:
+            raise ValueError(f"stride {self.stride} leaves tokens out: at most length - 2 = {self.max_length - 2}")
 
     @property
     def task(self) -> type[Task[Any]]:
-        from unmask.tasks.spantag import SpanTagTask  # a TagTask, so that it comes after it
+        from unmask.tasks.spantag import NestedTask  # a TagTask, so that it comes after it
 
-        return SpanTagTask if self.decoder == "spans" else TagTask
+        return NestedTask if self.decoder == "spans" else TagTask
 
 
 @dataclass(frozen=True)
@@ -131,12 +124,12 @@ class LabelledSpan:
     label: str
     text: str
     start: int
-    stop: int
+    end: int
     score: float
 
     def __repr__(self) -> str:
         return (
-            f"LabelledSpan(label={self.label!r}, text={self.text!r}, start={self.start}, stop={self.stop}, "
+            f"LabelledSpan(label={self.label!r}, text={self.text!r}, start={self.start}, stop={self.end}, "
             f"score={self.score:.2f})"
         )
 
@@ -153,11 +146,11 @@ class TagTask(Task[list[LabelledSpan]]):
     formats: ClassVar[tuple[str, ...]] = ("jsonl", "csv", "table", "conll")
     nested: ClassVar[bool] = False  # whether the spans of an example may overlap
 
-    def __init__(self, settings: Tag, tokenizer: Tokenizer, labels: Sequence[str], plain: bool) -> None:
+    def __init__(self, settings: Tag, tokenizer: Tokenizer, labels: Sequence[str], tags_every_token: bool) -> None:
         super().__init__(settings, tokenizer, labels)
-        self.plain = plain
+        self.tags_every_token = tags_every_token
         self.tags = Tags(self.labels)
-        self.metric: Measure = "accuracy" if plain else "entity_f1"
+        self.metric: Measure = "accuracy" if tags_every_token else "entity_f1"
 
     @classmethod
     def build(cls, settings: Tag, tokenizer: Tokenizer, train: Sequence[Example]) -> Self:
@@ -176,75 +169,75 @@ class TagTask(Task[list[LabelledSpan]]):
 
     @property
     def scheme(self) -> SchemeName:
-        return "plain" if self.plain else "BIO"
+        return "plain" if self.tags_every_token else "BIO"
 
     def schema(self) -> dict[str, Any]:
         return {**dump(self.settings), "labels": self.labels, "scheme": self.scheme}
 
     @property
-    def meaning(self) -> dict[str, Any]:
+    def head_settings(self) -> dict[str, Any]:
         return {"scheme": self.scheme}
 
     @property
-    def public(self) -> tuple[str | None, list[str]]:
+    def public_architecture(self) -> tuple[str | None, list[str]]:
         # nobody else knows what is beside BERT's own head: the rest alone would be read as if it were the whole model
         chosen = self.settings
-        alone = chosen.decoder == "softmax" and not (chosen.wide or chosen.mix_layers or chosen.lstm)
+        alone = chosen.decoder == "softmax" and not (chosen.wide or chosen.mix_layers or chosen.lstm_hidden_size)
         name = "BertForTokenClassification" if alone else None
-        return name, self.tags.names
+        return name, self.tags.tags
 
     @classmethod
-    def read(cls, path: Source, reading: Reading) -> list[Example]:
+    def read(cls, path: Source, read_options: ReadOptions) -> list[Example]:
         return read_tagged(
             path,
-            columns=reading.tags,
-            names=reading.columns,
-            scheme=reading.scheme,
-            on_error=reading.on_error,
+            columns=read_options.tags,
+            names=read_options.columns,
+            scheme=read_options.scheme,
+            on_error=read_options.on_error,
             require_tags=True,
-            encoding=reading.encoding,
-            format=reading.format,
+            encoding=read_options.encoding,
+            format=read_options.format,
             nested=cls.nested,
         ).examples
 
-    def read_test(self, path: Source, reading: Reading) -> list[Example]:
-        scheme = "plain" if self.plain and reading.scheme == "auto" else reading.scheme
-        return self.read(path, replace(reading, scheme=scheme))
+    def read_test(self, path: Source, read_options: ReadOptions) -> list[Example]:
+        scheme = "plain" if self.tags_every_token and read_options.scheme == "auto" else read_options.scheme
+        return self.read(path, replace(read_options, scheme=scheme))
 
-    def read_new(self, path: Source, reading: Reading) -> list[Example]:
+    def read_new(self, path: Source, read_options: ReadOptions) -> list[Example]:
         """CoNLL where the name of the file or the options say so; else rows, or a text a line."""
-        kind = by_name(path) if reading.format == "auto" else reading.format
-        if kind == "conll" or reading.tags.token is not None or reading.tags.tag is not None:
+        kind = format_by_name(path) if read_options.format == "auto" else read_options.format
+        if kind == "conll" or read_options.tags.token is not None or read_options.tags.tag is not None:
             return read_tagged(
                 path,
-                columns=reading.tags,
+                columns=read_options.tags,
                 scheme="plain",
-                on_error=reading.on_error,
-                encoding=reading.encoding,
+                on_error=read_options.on_error,
+                encoding=read_options.encoding,
                 say_tags=False,
-                format="conll" if kind == "conll" else reading.format,
+                format="conll" if kind == "conll" else read_options.format,
             ).examples
         return read_examples(
             path,
-            columns=reading.columns,
-            on_error=reading.on_error,
-            encoding=reading.encoding,
-            format=reading.format,
+            columns=read_options.columns,
+            on_error=read_options.on_error,
+            encoding=read_options.encoding,
+            format=read_options.format,
         )
 
     @classmethod
-    def known(
-        cls, examples: Sequence[Example], labels: Iterable[str], of: str, unknown: Unknown = "stop"
+    def check_labels(
+        cls, examples: Sequence[Example], labels: Iterable[str], owner: str, unknown: UnknownLabels = "stop"
     ) -> list[Example]:
-        return check_tags(examples, labels, of, unknown)
+        return check_tags(examples, labels, owner, unknown)
 
-    def encode(self, examples: Sequence[Example]) -> list[Row]:
+    def encode(self, examples: Sequence[Example]) -> list[EncodedRow]:
         """The windows of each text; a text without units has none. Spans that no tags stand for are said."""
-        rows: list[Row] = []
-        misfits, spans = Misfits(), 0
+        rows: list[EncodedRow] = []
+        misfits, spans = AlignmentErrors(), 0
         every = self.tokenizer.encode_batch([example.text for example in examples])
         for number, (example, encoded) in enumerate(zip(examples, every, strict=True)):
-            units = units_of(example.text, encoded, example.tokens)
+            units = align_words(example.text, encoded, example.tokens)
             tags = None
             if example.spans is not None:
                 tags, wrong = self.tags.encode(units, example.spans)
@@ -255,36 +248,36 @@ class TagTask(Task[list[LabelledSpan]]):
         return rows
 
     def _rows(
-        self, encoded: Encoded, units: Units, tags: npt.NDArray[np.int64] | None, owner: int
-    ) -> Iterator[UnitRow]:
-        ids = np.array(encoded.ids)
-        for window in self._cut(units):
-            whole, flags = self._whole(ids, window)
-            flags[0] |= EDGE * (window.first == 0)
-            flags[-1] |= EDGE * (window.last == len(units))
-            places = units.firsts[window.first : window.last] - window.start + 1
+        self, encoded: Encoding, words: Words, tags: npt.NDArray[np.int64] | None, owner: int
+    ) -> Iterator[WordRow]:
+        ids = np.array(encoded.input_ids)
+        for window in self._cut(words):
+            whole, flags = self._window_input(ids, window)
+            flags[0] |= EDGE * (window.first_word == 0)
+            flags[-1] |= EDGE * (window.last_word == len(words))
+            places = words.first_tokens[window.first_word : window.last_word] - window.start + 1
             flags[places] |= SCORED
             targets: dict[str, npt.NDArray[np.generic]] = {}
             if tags is not None:
-                wanted = np.full(len(whole), IGNORED)
-                wanted[places] = tags[window.first : window.last]
+                wanted = np.full(len(whole), IGNORE_INDEX)
+                wanted[places] = tags[window.first_word : window.last_word]
                 targets["tag"] = wanted
             segments = np.zeros_like(whole)
-            yield UnitRow(whole, segments, flags, owner, owner=owner, targets=targets, units=units)
+            yield WordRow(whole, segments, flags, owner, owner=owner, targets=targets, words=words)
 
-    def _cut(self, units: Units) -> list[Window]:
+    def _cut(self, words: Words) -> list[Window]:
         """The windows in which a text is read."""
-        room = self.settings.length - 2
-        return windows(units.firsts, room, self.settings.stride or max(1, room // 2))
+        room = self.settings.max_length - 2
+        return windows(words.first_tokens, room, self.settings.stride or max(1, room // 2))
 
-    def _whole(
+    def _window_input(
         self, ids: npt.NDArray[np.int64], window: Window
     ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.uint8]]:
         """What is read in a window: its pieces between [CLS] and [SEP], and their flags."""
-        inner = ids[window.start : window.stop]
-        whole = np.concatenate([[self.tokenizer.cls_id], inner, [self.tokenizer.sep_id]])
+        inner = ids[window.start : window.end]
+        whole = np.concatenate([[self.tokenizer.cls_token_id], inner, [self.tokenizer.sep_token_id]])
         flags = np.zeros(len(whole), dtype=np.uint8)
-        flags[[0, -1]] = SPECIAL
+        flags[[0, -1]] = SPECIAL_TOKEN
         return whole, flags
 
     @property
@@ -296,19 +289,19 @@ class TagTask(Task[list[LabelledSpan]]):
         return TagHead(
             encoder,
             self.grammar,
-            chosen.head_dropout,
+            chosen.classifier_dropout,
             crf=chosen.decoder == "crf",
             wide=chosen.wide,
             hidden=chosen.wide_dropout,
             mix=chosen.mix_layers,
-            lstm=chosen.lstm,
+            lstm=chosen.lstm_hidden_size,
         )
 
-    def learner(self, encoder: Encoder, train: Sequence[Example], rows: Sequence[Row]) -> TaskLearner:
+    def learner(self, encoder: Encoder, train: Sequence[Example], rows: Sequence[EncodedRow]) -> TaskLearner:
         check_rows(train, rows)
         head = self.head(encoder.config)
         assert isinstance(head, TagHead)
-        head.begin_with(rows)
+        head.init_from_counts(rows)
         beside = {"head.wide.": head.wide, "head.lstm.": head.lstm}
         present = ["head.classifier.", *(prefix for prefix, part in beside.items() if part is not None)]
         factors = dict.fromkeys(present, self.settings.head_lr_factor)
@@ -316,131 +309,125 @@ class TagTask(Task[list[LabelledSpan]]):
             factors["head.crf."] = self.settings.crf_lr_factor
         return TagLearner(encoder, head, self.settings.label_smoothing, factors)
 
-    def evidence(self, outputs: Tensor, batch: Batch) -> list[Evidence]:
+    def logits(self, outputs: Tensor, batch: Batch) -> list[Logits]:
         """(units, tags) for each window: the logarithm of the probability of each tag by itself."""
         logs = outputs.float().log_softmax(-1).cpu().numpy()
-        return np.split(logs, scored_per_sequence(batch).cumsum(0)[:-1].tolist())
+        return np.split(logs, targets_per_sequence(batch).cumsum(0)[:-1].tolist())
 
-    def judge(
-        self, head: Head, examples: Sequence[Example], rows: Sequence[Row], evidence: Sequence[Evidence]
+    def dev_metrics(
+        self, head: Head, examples: Sequence[Example], rows: Sequence[EncodedRow], logits: Sequence[Logits]
     ) -> dict[str, float]:
         assert isinstance(head, TagHead)
-        measure = self.measured(examples)
+        measure = self.metric_for(examples)
         if measure != self.metric:
             raise UserError(
                 f"{examples[0].source} is not tagged as the training data",
                 given="spans of running text; in training every token has a tag",
             )
         found: list[Sequence[Span]] = [()] * len(examples)
-        for group in lattices(self.tags, self.plain, examples, rows, evidence):
-            for number, units, path in zip(group.numbers, group.units, group.best(head.chain()), strict=True):
+        for group in lattices(self.tags, self.tags_every_token, examples, rows, logits):
+            for number, units, path in zip(group.numbers, group.words, group.decode(head.decoder()), strict=True):
                 found[number] = self.tags.decode(units, path)
         score = tagscore.value(tagscore.counts_of(examples, found, measure), measure)
-        return {"tag.loss": mean_loss(head, rows, evidence), self.watch: score}
+        return {"tag.loss": mean_loss(head, rows, logits), self.metric_key: score}
 
     def decode(
-        self, head: Head, examples: Sequence[Example], rows: Sequence[Row], evidence: Sequence[Evidence]
+        self, head: Head, examples: Sequence[Example], rows: Sequence[EncodedRow], logits: Sequence[Logits]
     ) -> list[list[LabelledSpan]]:
         """The spans of each example, in order, from the most probable tags that the rules allow."""
         assert isinstance(head, TagHead)
         result: list[list[LabelledSpan]] = [[] for _ in examples]
-        chain = head.chain()
-        for group in lattices(self.tags, self.plain, examples, rows, evidence):
+        chain = head.decoder()
+        for group in lattices(self.tags, self.tags_every_token, examples, rows, logits):
             places, spans = [], []
-            for row, (units, path) in enumerate(zip(group.units, group.best(chain), strict=True)):
-                for start, stop in chunks_of(path):
+            for row, (units, path) in enumerate(zip(group.words, group.decode(chain), strict=True)):
+                for start, stop in chunk_bounds(path):
                     first = int(path[start])
                     places.append((row, start, stop, first, first + 1))
                 spans += [(row, span) for span in self.tags.decode(units, path)]
-            scores = chain.spans(group.emissions, group.lengths, places, group.joined)
+            scores = chain.span_probabilities(group.emissions, group.lengths, places, group.is_continuation)
             for (row, span), score in zip(spans, scores, strict=True):
                 number = group.numbers[row]
-                text = examples[number].text[span.start : span.stop]
-                result[number].append(LabelledSpan(span.label, text, span.start, span.stop, float(score)))
+                text = examples[number].text[span.start : span.end]
+                result[number].append(LabelledSpan(span.label, text, span.start, span.end, float(score)))
         return result
 
-    def best(self, prediction: list[LabelledSpan]) -> list[LabelledSpan]:
+    def top_prediction(self, prediction: list[LabelledSpan]) -> list[LabelledSpan]:
         return prediction
 
-    def measured(self, examples: Sequence[Example]) -> Measure:
+    def metric_for(self, examples: Sequence[Example]) -> Measure:
         """How predictions for these examples are scored: token by token only where their tags are plain, too."""
-        return "accuracy" if self.plain and tagscore.is_plain(examples) else "entity_f1"
+        return "accuracy" if self.tags_every_token and tagscore.is_plain(examples) else "entity_f1"
 
     def score(
         self, examples: Sequence[Example], predictions: Sequence[list[LabelledSpan]], seed: int = 0
     ) -> TagEvaluation:
-        measure = self.measured(examples)
+        measure = self.metric_for(examples)
         return tagscore.evaluation(tagscore.counts_of(examples, predictions, measure), measure, seed)
 
     def reference(self, examples: Sequence[Example]) -> list[Any]:
-        return tagscore.comparable(examples, [e.spans or () for e in examples], self.measured(examples))
+        return tagscore.comparable(examples, [e.spans or () for e in examples], self.metric_for(examples))
 
-    def compared(self, examples: Sequence[Example], predictions: Sequence[list[LabelledSpan]]) -> list[Any]:
-        return tagscore.comparable(examples, predictions, self.measured(examples))
+    def comparable(self, examples: Sequence[Example], predictions: Sequence[list[LabelledSpan]]) -> list[Any]:
+        return tagscore.comparable(examples, predictions, self.metric_for(examples))
 
-    def words(self, examples: Sequence[Example]) -> list[tuple[list[str], list[str]]]:
+    def tagged_words(self, examples: Sequence[Example]) -> list[tuple[list[str], list[str]]]:
         found = []
         for example, tokens in zip(examples, self._tokens(examples), strict=True):
             spans = example.spans or ()
-            tags = tagscore.token_tags(tokens, spans) if self.plain else tagscore.chunk_tags(tokens, spans)
+            tags = tagscore.token_tags(tokens, spans) if self.tags_every_token else tagscore.chunk_tags(tokens, spans)
             found.append(([example.text[start:stop] for start, stop in tokens], tags))
         return found
 
-    def from_words(self, examples: Sequence[Example], tags: Sequence[Sequence[str]]) -> list[Any]:
-        read = tagscore.token_spans if self.plain else tagscore.chunk_spans
+    def from_word_tags(self, examples: Sequence[Example], tags: Sequence[Sequence[str]]) -> list[Any]:
+        read = tagscore.token_spans if self.tags_every_token else tagscore.chunk_spans
         tokens = self._tokens(examples)
         spans = [read(bounds, said) for bounds, said in zip(tokens, tags, strict=True)]
-        return tagscore.comparable(examples, spans, self.measured(examples))
+        return tagscore.comparable(examples, spans, self.metric_for(examples))
 
     def _tokens(self, examples: Sequence[Example]) -> list[Sequence[tuple[int, int]]]:
         """The bounds of the given tokens, or else of the units."""
         return [
             example.tokens
             if example.tokens is not None
-            else [
-                (a, b) for a, b in units_of(example.text, self.tokenizer.encode(example.text)).bounds.tolist()
-            ]
+            else [(a, b) for a, b in align_words(example.text, self.tokenizer.encode(example.text)).offsets.tolist()]
             for example in examples
         ]
 
     def sample(self, example: Example, prediction: list[LabelledSpan]) -> dict[str, Any]:
         """Bounds count the characters of the text."""
         true, said = (
-            [[span.start, span.stop, span.label] for span in spans]
-            for spans in (example.spans or (), prediction)
+            [[span.start, span.end, span.label] for span in spans] for spans in (example.spans or (), prediction)
         )
         return {"text": example.text, "spans": true, "predicted": said}
 
-    def record(self, example: Example, prediction: list[LabelledSpan], every: bool) -> dict[str, Any]:
+    def to_record(self, example: Example, prediction: list[LabelledSpan], all_scores: bool) -> dict[str, Any]:
         """In the form of training data: text and spans."""
-        _refuse_all(every)
+        _refuse_all(all_scores)
         spans = [{**asdict(span), "score": round(span.score, 6)} for span in prediction]
         return {"id": example.id, "line": example.line, "text": example.text, "spans": spans}
 
-    def columns(self, every: bool) -> list[str]:
-        _refuse_all(every)
+    def columns(self, all_scores: bool) -> list[str]:
+        _refuse_all(all_scores)
         return ["id", "line", "label", "score", "start", "stop", "text"]
 
-    def lines(self, example: Example, prediction: list[LabelledSpan], every: bool) -> list[list[object]]:
+    def to_rows(self, example: Example, prediction: list[LabelledSpan], all_scores: bool) -> list[list[object]]:
         """One for each span."""
-        return [
-            [example.id, example.line, x.label, round(x.score, 6), x.start, x.stop, x.text]
-            for x in prediction
-        ]
+        return [[example.id, example.line, x.label, round(x.score, 6), x.start, x.end, x.text] for x in prediction]
 
     def conll(self, example: Example, prediction: list[LabelledSpan]) -> str:
         """The given tokens with their tags; of running text its units, in which plain tags make the words."""
         (tokens,) = self._tokens([example])
-        if self.plain and example.tokens is None:
-            covered = [(span.start, span.stop) for span in prediction]
+        if self.tags_every_token and example.tokens is None:
+            covered = [(span.start, span.end) for span in prediction]
             loose = [(a, b) for a, b in tokens if not any(c <= a < d for c, d in covered)]
             tokens = sorted([*covered, *loose])
-        tags = (tagscore.token_tags if self.plain else tagscore.chunk_tags)(tokens, prediction)
+        tags = (tagscore.token_tags if self.tags_every_token else tagscore.chunk_tags)(tokens, prediction)
         rows = zip(tokens, tags, strict=True)
         return "".join(f"{example.text[start:stop]}\t{tag}\n" for (start, stop), tag in rows) + "\n"
 
 
-def check_rows(train: Sequence[Example], rows: Sequence[Row]) -> None:
+def check_rows(train: Sequence[Example], rows: Sequence[EncodedRow]) -> None:
     """Raises UserError where there is nothing to learn from."""
     if not rows:
         raise UserError(f"{train[0].source} holds no text", given=f"{len(train):,} sentences without a word")

@@ -8,7 +8,7 @@ from unmask import metrics
 from unmask.data import schemes
 from unmask.data.tables import Example, Span
 from unmask.metrics import Interval, SentenceCounts
-from unmask.tasks.task import Shown
+from unmask.tasks.task import ScoreTable
 
 Measure = Literal["accuracy", "entity_f1"]
 
@@ -40,7 +40,7 @@ class TagEvaluation:
         """Of spans, micro-averaged; KeyError where tokens were scored."""
         return self.figures["entity_f1"]
 
-    def tables(self) -> list[Shown]:
+    def tables(self) -> list[ScoreTable]:
         n = "tokens" if self.measure == "accuracy" else "spans"
         rows: list[tuple[object, ...]] = [
             (
@@ -51,9 +51,9 @@ class TagEvaluation:
             )
             for row in self.per_label
         ]
-        return [Shown(("label", "precision", "recall", "F1 [95 %]", n), rows)]
+        return [ScoreTable(("label", "precision", "recall", "F1 [95 %]", n), rows)]
 
-    def told(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         n = "tokens" if self.measure == "accuracy" else "spans"
         figures = {name: asdict(interval) for name, interval in self.figures.items()}
         return {
@@ -75,15 +75,11 @@ def evaluation(counts: SentenceCounts, measure: Measure, seed: int) -> TagEvalua
             "recall": metrics.recall,
             "macro_f1": metrics.macro_f1,
         }
-    figures = {
-        name: metrics.bootstrap_sentences(metric, counts, seed=seed) for name, metric in chosen.items()
-    }
+    figures = {name: metrics.bootstrap_sentences(metric, counts, seed=seed) for name, metric in chosen.items()}
     per_label = []
     for number, (label, score) in enumerate(counts.per_label().items()):
         alone = slice(number, number + 1)
-        of_label = SentenceCounts(
-            (label,), counts.hits[:, alone], counts.actual[:, alone], counts.given[:, alone]
-        )
+        of_label = SentenceCounts((label,), counts.hits[:, alone], counts.actual[:, alone], counts.given[:, alone])
         f1 = metrics.bootstrap_sentences(metrics.micro_f1, of_label, seed=seed)
         per_label.append({"label": label, **asdict(score), "f1_low": f1.low, "f1_high": f1.high})
     return TagEvaluation(len(counts), int(counts.actual.sum()), measure, figures, per_label)
@@ -111,18 +107,16 @@ def is_plain(examples: Sequence[Example]) -> bool:
     return all(
         example.tokens is not None
         and example.spans is not None
-        and [(span.start, span.stop) for span in example.spans] == list(example.tokens)
+        and [(span.start, span.end) for span in example.spans] == list(example.tokens)
         for example in examples
     )
 
 
-def comparable(
-    examples: Sequence[Example], spans: Sequence[Sequence[metrics.Entity]], measure: Measure
-) -> list[Any]:
+def comparable(examples: Sequence[Example], spans: Sequence[Sequence[metrics.Entity]], measure: Measure) -> list[Any]:
     """The tags of the tokens of each example, or its spans as [start, stop, label], as models are compared."""
     if measure == "accuracy":
         return [token_tags(example.tokens or (), one) for example, one in zip(examples, spans, strict=True)]
-    return [[[span.start, span.stop, span.label] for span in one] for one in spans]
+    return [[[span.start, span.end, span.label] for span in one] for one in spans]
 
 
 def token_tags(tokens: Sequence[tuple[int, int]], spans: Sequence[metrics.Entity]) -> list[str]:
@@ -141,17 +135,15 @@ def chunk_tags(tokens: Sequence[tuple[int, int]], spans: Sequence[metrics.Entity
     starts = {start: number for number, (start, _) in enumerate(tokens)}
     stops = {stop: number + 1 for number, (_, stop) in enumerate(tokens)}
     chunks = [
-        (starts[span.start], stops[span.stop], span.label)
+        (starts[span.start], stops[span.end], span.label)
         for span in spans
-        if span.start in starts and span.stop in stops
+        if span.start in starts and span.end in stops
     ]
     return schemes.write_tags(len(tokens), chunks, "BIO")
 
 
 def chunk_spans(tokens: Sequence[tuple[int, int]], tags: Sequence[str]) -> tuple[Span, ...]:
     """The spans of BIO tags of tokens, as conlleval reads them."""
-    read = schemes.vocabulary(tags, "BIO")
+    read = schemes.scheme_tags(tags, "BIO")
     pairs = [read[tag] or (schemes.OUTSIDE, "") for tag in tags]
-    return tuple(
-        Span(tokens[start][0], tokens[stop - 1][1], label) for start, stop, label in schemes.chunks(pairs)
-    )
+    return tuple(Span(tokens[start][0], tokens[stop - 1][1], label) for start, stop, label in schemes.chunks(pairs))

@@ -18,30 +18,30 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from unmask.data.batch import Batch, Row
-from unmask.data.batches import Examples, TableExamples
+from unmask.data.batch import Batch, EncodedRow
+from unmask.data.batches import RowSequences, SequenceSource
 from unmask.data.columns import Columns, TagColumns
 from unmask.data.memory import Source
 from unmask.data.records import FormatOrAuto
 from unmask.data.schemes import SchemeName
-from unmask.data.squad import Starts
-from unmask.data.tables import Example, Unknown
+from unmask.data.squad import AnswerStarts
+from unmask.data.tables import Example, UnknownLabels
 from unmask.data.textfiles import OnError
 from unmask.learner import Learner, Loss
 from unmask.metrics import LOWER, PLAIN, Interval
-from unmask.model.attention import Spans
+from unmask.model.attention import SequenceLayout
 from unmask.model.encoder import Encoder, EncoderConfig
 from unmask.model.mix import LayerMix
-from unmask.tasks.hiding import Hiding
+from unmask.tasks.hiding import TokenMasking
 from unmask.tasks.regularise import Regulariser, symmetric_kl
 from unmask.text.tokenizer import Tokenizer
 
-Truths = Literal["label", "labels", "number", "tags", "answers", "vectors"]
+TargetKind = Literal["label", "labels", "number", "tags", "answers", "vectors"]
 
 P = TypeVar("P")  # what is predicted for one example
-Evidence = npt.NDArray[np.float32]  # what a head says of one row
+Logits = npt.NDArray[np.float32]  # what a head says of one row
 
-TITLES = {
+METRIC_TITLES = {
     "accuracy": "accuracy",
     "macro_f1": "macro-F1",
     "micro_f1": "micro-F1",
@@ -65,13 +65,13 @@ TITLES = {
 """What people call the figures of an evaluation."""
 
 
-def shown_figure(metric: str, value: float) -> str:
+def format_score(metric: str, value: float) -> str:
     """A figure as people read it: a share in per cent, all else as it is."""
     return f"{value:.3f}" if metric.rpartition(".")[2] in PLAIN else f"{value:.1%}"
 
 
 @dataclass(frozen=True)
-class Reading:
+class ReadOptions:
     """How to read a file of examples: its kind, its columns, how tags are written, its encoding (None: found out),
     what to do with what cannot be read, and with test labels that the model does not know (None: as on_error says);
     where answers stand that occur several times.
@@ -82,17 +82,17 @@ class Reading:
     scheme: SchemeName | Literal["auto"] = "auto"
     on_error: OnError = "stop"
     encoding: str | None = None
-    unknown_labels: Unknown | None = None
-    answer_starts: Starts = "given"
+    unknown_labels: UnknownLabels | None = None
+    answer_starts: AnswerStarts = "given"
     format: FormatOrAuto = "auto"
 
     @property
-    def unknown(self) -> Unknown:
+    def resolved_unknown_labels(self) -> UnknownLabels:
         return self.unknown_labels or self.on_error
 
 
 @dataclass(frozen=True)
-class Shown:
+class ScoreTable:
     """A table for people: the names of its columns, and its rows."""
 
     columns: tuple[str, ...]
@@ -109,9 +109,9 @@ class Evaluation(Protocol):
     def figures(self) -> Mapping[str, Interval]:
         """Figures over everything with their 95 % bootstrap intervals, the telling one first."""
 
-    def tables(self) -> list[Shown]: ...
+    def tables(self) -> list[ScoreTable]: ...
 
-    def told(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """All of it for programs, as plain values."""
 
 
@@ -123,20 +123,20 @@ class Head(nn.Module, ABC):
     pretrained: the prefixes of what it publishes that pretraining trains as well.
     """
 
-    pretrained: Sequence[str] = ()
+    pretrained_prefixes: Sequence[str] = ()
 
     def __init__(self, mix: LayerMix | None = None) -> None:
         super().__init__()
-        self.mix = mix
+        self.layer_mix = mix
 
-    def asks(self, spans: Spans) -> Spans | None:
+    def query_positions(self, layout: SequenceLayout) -> SequenceLayout | None:
         return None
 
     @abstractmethod
-    def published(self) -> dict[str, nn.Module]:
+    def saved_modules(self) -> dict[str, nn.Module]:
         """What the bundle keeps, by the prefix of its parameter names."""
 
-    def take(self, modules: Mapping[str, nn.Module]) -> None:
+    def load_from(self, modules: Mapping[str, nn.Module]) -> None:
         """Go on from published modules, which hold weights of a model now; nothing to do where they are the own."""
         return
 
@@ -146,90 +146,90 @@ class TaskLearner(Learner):
     regulariser: what comes to the loss of the task, if anything."""
 
     head: Head
-    hiding: Hiding | None = None
+    token_masking: TokenMasking | None = None
     regulariser: Regulariser | None = None
 
     @property
-    def passes(self) -> int:
+    def backward_passes(self) -> int:
         return 1 if self.regulariser is None else self.regulariser.passes
 
     def outputs(self, batch: Batch) -> Any:
         """What the head says of a batch."""
-        return outputs_of(self.encoder, self.head, batch)
+        return head_outputs(self.encoder, self.head, batch)
 
     def prepare(self, batch: Batch, seed: int) -> Batch:
-        batch = batch if self.hiding is None else self.hiding(batch, seed)
-        return batch if self.regulariser is None else self.regulariser.prepared(batch)
+        batch = batch if self.token_masking is None else self.token_masking(batch, seed)
+        return batch if self.regulariser is None else self.regulariser.prepare(batch)
 
     def forward(self, batch: Batch) -> Loss:
         if self.regulariser is None or not self.training:
             return self.loss(self.outputs(batch), batch)
-        with self.regulariser.around(self.encoder.embeddings.token, batch):
+        with self.regulariser.adversarial(self.encoder.embeddings.token, batch):
             outputs = self.outputs(batch)
         loss = self.loss(outputs, batch)
-        return self.regulariser.completed(loss, outputs, batch, self.sizes(batch), self.divergence)
+        return self.regulariser.add_terms(loss, outputs, batch, self.rows_per_sequence(batch), self.divergence)
 
     @abstractmethod
     def loss(self, outputs: Any, batch: Batch) -> Loss:
         """What is learnt from what the head said of a batch: one term. In evaluation the plain loss, which is
         comparable whatever the settings."""
 
-    def sizes(self, batch: Batch) -> Tensor:
+    def rows_per_sequence(self, batch: Batch) -> Tensor:
         """(sequences,) int64, on the CPU: how many rows of the outputs belong to each."""
-        return torch.ones(batch.sequences, dtype=torch.int64)
+        return torch.ones(batch.num_sequences, dtype=torch.int64)
 
     def divergence(self, first: Tensor, second: Tensor) -> Tensor:
         """How far apart two outputs for the same rows are, summed over the rows."""
         return symmetric_kl(first, second)
 
-    def published(self) -> dict[str, nn.Module]:
-        return {"encoder": self.encoder, **self.head.published()}
+    def saved_modules(self) -> dict[str, nn.Module]:
+        return {"encoder": self.encoder, **self.head.saved_modules()}
 
 
-def outputs_of(encoder: Encoder, head: Head, batch: Batch) -> Any:
+def head_outputs(encoder: Encoder, head: Head, batch: Batch) -> Any:
     """What the head says of a batch."""
-    return head(*hidden_of(encoder, head, batch))
+    return head(*head_inputs(encoder, head, batch))
 
 
-def hidden_of(encoder: Encoder, head: Head, batch: Batch) -> tuple[Tensor, Batch]:
+def head_inputs(encoder: Encoder, head: Head, batch: Batch) -> tuple[Tensor, Batch]:
     """The hidden states that the head reads, and no others, and the batch that says which these are."""
-    batch = dataclasses.replace(batch, asked=head.asks(batch.spans))
-    states: list[Tensor] | None = None if head.mix is None else []
-    hidden = encoder(batch.ids, batch.spans, batch.segments, batch.asked, states)
-    return hidden if head.mix is None else head.mix(states), batch
+    batch = dataclasses.replace(batch, query_positions=head.query_positions(batch.layout))
+    states: list[Tensor] | None = None if head.layer_mix is None else []
+    hidden = encoder(batch.input_ids, batch.layout, batch.token_type_ids, batch.query_positions, states)
+    return hidden if head.layer_mix is None else head.layer_mix(states), batch
 
 
 class Task(ABC, Generic[P]):
     """One supervised task with its labels. `truncated`: texts cut short in the last call of `encode`."""
 
     metric: str  # the name of the figure to choose a checkpoint by, and to compare models by
-    kind: ClassVar[Truths]  # what is true of an example, in the form of `reference`
-    calibrates: bool = False  # whether something is found on the dev rows when training is over
+    kind: ClassVar[TargetKind]  # what is true of an example, in the form of `reference`
+    needs_calibration: bool = False  # whether something is found on the dev rows when training is over
     formats: ClassVar[tuple[str, ...]] = ("jsonl", "csv", "table")  # that predictions can be written in
     baseline: ClassVar[Literal["majority", "mean", "frequent", "overlap", "words"]]  # what takes no network
 
     def __init__(self, settings: Any, tokenizer: Tokenizer, labels: Sequence[str]) -> None:
         self.settings, self.tokenizer = settings, tokenizer
         self.labels = list(labels)
-        self.truncated = 0
+        self.num_truncated = 0
 
     @property
     def name(self) -> str:
         return str(self.settings.name)
 
     @property
-    def meaning(self) -> dict[str, Any]:
+    def head_settings(self) -> dict[str, Any]:
         """In what another task of this name and these labels must agree, beside the shapes of its head, for the
         weights of that head to mean the same here."""
         return {}
 
     @property
-    def watch(self) -> str:
+    def metric_key(self) -> str:
         """The name of the metric among the figures of `judge`."""
         return f"{self.name}.{self.metric}"
 
     @property
-    def higher(self) -> bool:
+    def higher_is_better(self) -> bool:
         """Whether more of the metric is better."""
         return self.metric not in LOWER
 
@@ -249,89 +249,87 @@ class Task(ABC, Generic[P]):
 
     @property
     @abstractmethod
-    def public(self) -> tuple[str | None, list[str]]:
+    def public_architecture(self) -> tuple[str | None, list[str]]:
         """Under which name other libraries compute the same from the head, if any; and what its outputs are."""
 
     @classmethod
     @abstractmethod
-    def read(cls, path: Source, reading: Reading) -> list[Example]:
+    def read(cls, path: Source, read_options: ReadOptions) -> list[Example]:
         """Examples with their labels. Raises UserError naming file and line."""
 
     @abstractmethod
-    def read_new(self, path: Source, reading: Reading) -> list[Example]:
+    def read_new(self, path: Source, read_options: ReadOptions) -> list[Example]:
         """Examples to predict: labels, where there are any, are not needed."""
 
     @abstractmethod
-    def read_test(self, path: Source, reading: Reading) -> list[Example]:
+    def read_test(self, path: Source, read_options: ReadOptions) -> list[Example]:
         """Examples to evaluate on: with labels, tagged as the training data are."""
 
     @classmethod
     @abstractmethod
-    def known(
-        cls, examples: Sequence[Example], labels: Iterable[str], of: str, unknown: Unknown = "stop"
+    def check_labels(
+        cls, examples: Sequence[Example], labels: Iterable[str], owner: str, unknown: UnknownLabels = "stop"
     ) -> list[Example]:
         """The examples whose labels are among these, those of `of`. Raises UserError for the first other one, or
         does as `unknown` says."""
 
-    def check(
-        self, examples: Sequence[Example], of: str = "the training data", unknown: Unknown = "stop"
+    def check_own_labels(
+        self, examples: Sequence[Example], owner: str = "the training data", unknown: UnknownLabels = "stop"
     ) -> list[Example]:
         """The same for the labels of the task."""
-        return self.known(examples, self.labels, of, unknown)
+        return self.check_labels(examples, self.labels, owner, unknown)
 
     @classmethod
-    def cut_at(cls, settings: Any) -> tuple[str, int]:
+    def max_length_setting(cls, settings: Any) -> tuple[str, int]:
         """The setting that says at how many tokens a text is cut short, and this number."""
-        return "task.length", settings.length
+        return "task.max_length", settings.length
 
     @abstractmethod
-    def encode(self, examples: Sequence[Example]) -> list[Row]:
+    def encode(self, examples: Sequence[Example]) -> list[EncodedRow]:
         """One or more rows per example, in order; with targets where the example has labels."""
 
-    def settle(self, dev: Sequence[Example]) -> None:
+    def set_metric(self, dev: Sequence[Example]) -> None:
         """Hear of the dev examples before training begins, where the metric hangs on what they hold."""
         return
 
-    def examples(self, rows: Sequence[Row]) -> Examples:
+    def examples(self, rows: Sequence[EncodedRow]) -> SequenceSource:
         """What a step takes of the rows of training examples: each by itself, or those of an owner together."""
-        return TableExamples(rows)
+        return RowSequences(rows)
 
     @abstractmethod
     def head(self, encoder: EncoderConfig) -> Head:
         """A new head."""
 
     @abstractmethod
-    def learner(self, encoder: Encoder, train: Sequence[Example], rows: Sequence[Row]) -> TaskLearner:
+    def learner(self, encoder: Encoder, train: Sequence[Example], rows: Sequence[EncodedRow]) -> TaskLearner:
         """The encoder with a new head, to be trained on these examples, which were encoded as these rows."""
 
     @abstractmethod
-    def evidence(self, outputs: Tensor, batch: Batch) -> list[Evidence]:
+    def logits(self, outputs: Tensor, batch: Batch) -> list[Logits]:
         """What the head said of a batch, sequence by sequence."""
 
-    def measured(self, examples: Sequence[Example]) -> str:
+    def metric_for(self, examples: Sequence[Example]) -> str:
         """By which metric predictions for these examples are compared."""
         return self.metric
 
-    def calibrate(
-        self, examples: Sequence[Example], rows: Sequence[Row], evidence: Sequence[Evidence]
-    ) -> None:
+    def calibrate(self, examples: Sequence[Example], rows: Sequence[EncodedRow], logits: Sequence[Logits]) -> None:
         """Find on dev examples, after training, what decoding hangs on and no gradient tells, such as thresholds; for
         tasks that calibrate."""
 
     @abstractmethod
-    def judge(
-        self, head: Head, examples: Sequence[Example], rows: Sequence[Row], evidence: Sequence[Evidence]
+    def dev_metrics(
+        self, head: Head, examples: Sequence[Example], rows: Sequence[EncodedRow], logits: Sequence[Logits]
     ) -> dict[str, float]:
         """Loss (nats) and metric on labelled examples while training: quick, without intervals."""
 
     @abstractmethod
     def decode(
-        self, head: Head, examples: Sequence[Example], rows: Sequence[Row], evidence: Sequence[Evidence]
+        self, head: Head, examples: Sequence[Example], rows: Sequence[EncodedRow], logits: Sequence[Logits]
     ) -> list[P]:
         """A prediction for each example."""
 
     @abstractmethod
-    def best(self, prediction: P) -> Any:
+    def top_prediction(self, prediction: P) -> Any:
         """What one wants to see of a prediction first."""
 
     @abstractmethod
@@ -347,29 +345,29 @@ class Task(ABC, Generic[P]):
         return None
 
     @abstractmethod
-    def compared(self, examples: Sequence[Example], predictions: Sequence[P]) -> list[Any]:
+    def comparable(self, examples: Sequence[Example], predictions: Sequence[P]) -> list[Any]:
         """Predictions in the same form."""
 
-    def right(self, examples: Sequence[Example], predictions: Sequence[P]) -> list[bool]:
+    def is_correct(self, examples: Sequence[Example], predictions: Sequence[P]) -> list[bool]:
         """Whether all of each prediction is right."""
-        reference, compared = self.reference(examples), self.compared(examples, predictions)
+        reference, compared = self.reference(examples), self.comparable(examples, predictions)
         return [truth == said for truth, said in zip(reference, compared, strict=True)]
 
-    def guess(self, examples: Sequence[Example]) -> tuple[str, list[Any]] | None:
+    def overlap_baseline(self, examples: Sequence[Example]) -> tuple[str, list[Any]] | None:
         """What takes no network and reads the texts: what to call it, and what it says in the form of `compared`.
         None: there is no such thing."""
         return None
 
-    def constant(self, train: Sequence[Example]) -> Any:
+    def constant_baseline(self, train: Sequence[Example]) -> Any:
         """What is best said of every text by who sees none, in the form of `reference`; where `baseline` is not
         frequent."""
         raise NotImplementedError
 
-    def words(self, examples: Sequence[Example]) -> list[tuple[list[str], list[str]]]:
+    def tagged_words(self, examples: Sequence[Example]) -> list[tuple[list[str], list[str]]]:
         """The words and the tags of each example, for the most frequent tag of a word (`baseline` frequent)."""
         raise NotImplementedError
 
-    def from_words(self, examples: Sequence[Example], tags: Sequence[Sequence[str]]) -> list[Any]:
+    def from_word_tags(self, examples: Sequence[Example], tags: Sequence[Sequence[str]]) -> list[Any]:
         """Tags of these words in the form of `reference`."""
         raise NotImplementedError
 
@@ -384,15 +382,15 @@ class Task(ABC, Generic[P]):
         """A labelled example with its prediction, as the report shows it."""
 
     @abstractmethod
-    def record(self, example: Example, prediction: P, every: bool) -> dict[str, Any]:
+    def to_record(self, example: Example, prediction: P, all_scores: bool) -> dict[str, Any]:
         """A prediction as one JSON object; `every`: with all that was possible."""
 
     @abstractmethod
-    def columns(self, every: bool) -> list[str]:
+    def columns(self, all_scores: bool) -> list[str]:
         """The columns of predictions as a table."""
 
     @abstractmethod
-    def lines(self, example: Example, prediction: P, every: bool) -> list[list[object]]:
+    def to_rows(self, example: Example, prediction: P, all_scores: bool) -> list[list[object]]:
         """A prediction as rows of that table."""
 
     def format_of(self, out: Path) -> str:
@@ -404,6 +402,6 @@ class Task(ABC, Generic[P]):
         """A prediction as a sentence of a CoNLL file, for tasks that have "conll" among their formats."""
         raise NotImplementedError
 
-    def likelihood(self, prediction: P) -> float | None:
+    def probability(self, prediction: P) -> float | None:
         """The probability of what `best` gives, where it is one."""
         return None

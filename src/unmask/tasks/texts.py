@@ -9,18 +9,18 @@ import numpy as np
 import numpy.typing as npt
 
 from unmask.config import dump
-from unmask.data.batch import SPECIAL, Row
+from unmask.data.batch import SPECIAL_TOKEN, EncodedRow
 from unmask.data.labels import LabelKind
 from unmask.data.memory import Source
-from unmask.data.tables import Example, Unknown, check_labels, read_examples
-from unmask.tasks.task import Evidence, Reading, Task
-from unmask.tasks.windows import Ids, long_frames, per_owner
-from unmask.text.tokenizer import Encoded, Tokenizer
+from unmask.data.tables import Example, UnknownLabels, check_labels, read_examples
+from unmask.tasks.task import Logits, ReadOptions, Task
+from unmask.tasks.windows import Ids, long_text_inputs, mean_per_owner
+from unmask.text.tokenizer import Encoding, Tokenizer
 
 if TYPE_CHECKING:
     from unmask.tasks.classify import Classify
 
-SHOWN = 300  # characters of a text in a report
+MAX_TEXT_SHOWN = 300  # characters of a text in a report
 TARGET = "classify"  # the name of what a row's sequence is to be given
 
 P = TypeVar("P")
@@ -30,11 +30,11 @@ P = TypeVar("P")
 class Label:
     """A predicted label with its probability."""
 
-    name: str
+    label: str
     score: float
 
     def __repr__(self) -> str:
-        return f"Label(name={self.name!r}, score={self.score:.2f})"
+        return f"Label(name={self.label!r}, score={self.score:.2f})"
 
 
 class Ranking(Sequence[Label]):
@@ -44,11 +44,11 @@ class Ranking(Sequence[Label]):
     probabilities: (labels,), in the order of `names`.
     """
 
-    def __init__(self, names: Sequence[str], probabilities: npt.NDArray[np.float32]) -> None:
-        self.names, self.probabilities = names, probabilities
+    def __init__(self, labels: Sequence[str], probabilities: npt.NDArray[np.float32]) -> None:
+        self.labels, self.probabilities = labels, probabilities
 
     def __len__(self) -> int:
-        return len(self.names)
+        return len(self.labels)
 
     @overload
     def __getitem__(self, place: int) -> Label: ...
@@ -75,7 +75,7 @@ class Ranking(Sequence[Label]):
         return np.argsort(-self.probabilities, kind="stable")
 
     def _label(self, number: Any) -> Label:
-        return Label(self.names[number], float(self.probabilities[number]))
+        return Label(self.labels[number], float(self.probabilities[number]))
 
 
 class TextTask(Task[P]):
@@ -86,12 +86,12 @@ class TextTask(Task[P]):
 
     settings: "Classify"
     kind: ClassVar[LabelKind]
-    measures: ClassVar[tuple[str, ...]]
+    metrics: ClassVar[tuple[str, ...]]
 
     def __init__(self, settings: "Classify", tokenizer: Tokenizer, labels: Sequence[str]) -> None:
         super().__init__(settings, tokenizer, labels)
-        self.numbers = {label: number for number, label in enumerate(self.labels)}
-        self.metric = settings.metric or self.measures[0]
+        self.label_ids = {label: number for number, label in enumerate(self.labels)}
+        self.metric = settings.metric or self.metrics[0]
 
     @classmethod
     def restore(cls, settings: "Classify", tokenizer: Tokenizer, schema: Mapping[str, Any]) -> Self:
@@ -101,121 +101,121 @@ class TextTask(Task[P]):
         return {**dump(self.settings), "labels": self.labels}
 
     @property
-    def meaning(self) -> dict[str, Any]:
+    def head_settings(self) -> dict[str, Any]:
         settings = self.settings
         return {name: getattr(settings, name) for name in ("target", "pooling", "mix_layers", "head")}
 
     @property
-    def public(self) -> tuple[str | None, list[str]]:
+    def public_architecture(self) -> tuple[str | None, list[str]]:
         # BERT's own head reads the last [CLS] and is linear: under its name another library would predict otherwise
         settings = self.settings
         known = settings.pooling == "cls" and settings.head == "linear" and not settings.mix_layers
         return "BertForSequenceClassification" if known else None, self.labels
 
     @classmethod
-    def read(cls, path: Source, reading: Reading) -> list[Example]:
+    def read(cls, path: Source, read_options: ReadOptions) -> list[Example]:
         return read_examples(
             path,
-            columns=reading.columns,
-            on_error=reading.on_error,
+            columns=read_options.columns,
+            on_error=read_options.on_error,
             require_labels=True,
-            encoding=reading.encoding,
+            encoding=read_options.encoding,
             kind=cls.kind,
-            format=reading.format,
+            format=read_options.format,
         )
 
-    def read_new(self, path: Source, reading: Reading) -> list[Example]:
+    def read_new(self, path: Source, read_options: ReadOptions) -> list[Example]:
         return read_examples(
             path,
-            columns=reading.columns,
-            on_error=reading.on_error,
-            encoding=reading.encoding,
+            columns=read_options.columns,
+            on_error=read_options.on_error,
+            encoding=read_options.encoding,
             kind=None,
-            format=reading.format,
+            format=read_options.format,
         )
 
-    def read_test(self, path: Source, reading: Reading) -> list[Example]:
-        return self.read(path, reading)
+    def read_test(self, path: Source, read_options: ReadOptions) -> list[Example]:
+        return self.read(path, read_options)
 
     @classmethod
-    def known(
-        cls, examples: Sequence[Example], labels: Iterable[str], of: str, unknown: Unknown = "stop"
+    def check_labels(
+        cls, examples: Sequence[Example], labels: Iterable[str], owner: str, unknown: UnknownLabels = "stop"
     ) -> list[Example]:
-        return check_labels(examples, labels, of, unknown)
+        return check_labels(examples, labels, owner, unknown)
 
     @abstractmethod
-    def wanted(self, example: Example) -> npt.NDArray[np.generic]:
+    def target_of(self, example: Example) -> npt.NDArray[np.generic]:
         """What the head is to say of an example of which that is known."""
 
-    def encode(self, examples: Sequence[Example]) -> list[Row]:
+    def encode(self, examples: Sequence[Example]) -> list[EncodedRow]:
         """One sequence per example, or its windows, with its target where it is known.
 
         Raises UserError for a new label.
         """
-        check_labels([replace(one, spans=None) for one in examples if one.truth is not None], self.labels)
+        check_labels([replace(one, spans=None) for one in examples if one.target is not None], self.labels)
         pairs = [example.pair for example in examples]
         encoded = self.tokenizer.encode_batch(
             [example.text for example in examples],
             pairs if any(pair is not None for pair in pairs) else None,
-            max_length=self.settings.length if self.settings.long == "truncate" else None,
+            max_length=self.settings.max_length if self.settings.long_texts == "truncate" else None,
         )
-        self.truncated = sum(one.truncated for one in encoded)
-        rows: list[Row] = []
+        self.num_truncated = sum(one.truncated for one in encoded)
+        rows: list[EncodedRow] = []
         for number, (example, one) in enumerate(zip(examples, encoded, strict=True)):
-            targets = {} if example.truth is None else {TARGET: self.wanted(example)}
-            flags = np.array(one.special, dtype=np.uint8) * np.uint8(SPECIAL)
-            parts = [(np.array(one.ids), np.array(one.segments), flags)]
-            if len(one.ids) > self.settings.length:
+            targets = {} if example.target is None else {TARGET: self.target_of(example)}
+            flags = np.array(one.special_tokens_mask, dtype=np.uint8) * np.uint8(SPECIAL_TOKEN)
+            parts = [(np.array(one.input_ids), np.array(one.token_type_ids), flags)]
+            if len(one.input_ids) > self.settings.max_length:
                 parts = self._windows(one)
-            rows += [Row(*part, number, owner=number, targets=targets) for part in parts]
+            rows += [EncodedRow(*part, number, owner=number, targets=targets) for part in parts]
         return rows
 
-    def _windows(self, encoded: Encoded) -> list[tuple[Ids, Ids, npt.NDArray[np.uint8]]]:
-        length = self.settings.length
+    def _windows(self, encoded: Encoding) -> list[tuple[Ids, Ids, npt.NDArray[np.uint8]]]:
+        length = self.settings.max_length
         stride = self.settings.stride or max(1, (length - 2) // 2)
-        found, cut = long_frames(self.tokenizer, encoded, length, stride)
-        self.truncated += cut
-        return [(one.ids, one.segments, one.flags) for one in found]
+        found, cut = long_text_inputs(self.tokenizer, encoded, length, stride)
+        self.num_truncated += cut
+        return [(one.input_ids, one.token_type_ids, one.flags) for one in found]
 
-    def whole(
-        self, rows: Sequence[Row], evidence: Sequence[Evidence]
-    ) -> tuple[Sequence[Row], Sequence[Evidence]]:
+    def merge_windows(
+        self, rows: Sequence[EncodedRow], logits: Sequence[Logits]
+    ) -> tuple[Sequence[EncodedRow], Sequence[Logits]]:
         """A row for each text, with what is said of its windows put together."""
-        first, means = per_owner(rows, evidence)
+        first, means = mean_per_owner(rows, logits)
         if len(first) == len(rows):
-            return rows, evidence
-        return first, [self.of_windows(mean) for mean in means]
+            return rows, logits
+        return first, [self.window_logits(mean) for mean in means]
 
-    def of_windows(self, mean: Evidence) -> Evidence:
+    def window_logits(self, mean: Logits) -> Logits:
         """What is said of a text, from the mean of what is said of its windows."""
         return mean
 
     def reference(self, examples: Sequence[Example]) -> list[Any]:
-        return [example.truth for example in examples]
+        return [example.target for example in examples]
 
     def sample(self, example: Example, prediction: P) -> dict[str, Any]:
-        (said,) = self.compared([example], [prediction])
-        return {"text": example.text[:SHOWN], "label": example.truth, "predicted": said}
+        (said,) = self.comparable([example], [prediction])
+        return {"text": example.text[:MAX_TEXT_SHOWN], "label": example.target, "predicted": said}
 
 
-def known_targets(rows: Sequence[Row], evidence: Sequence[Any]) -> tuple[Any, Any]:
+def labelled_logits(rows: Sequence[EncodedRow], logits: Sequence[Any]) -> tuple[Any, Any]:
     """What the head said, (known, ...), and what it should have said, of the rows of which that is known."""
     known = [number for number, row in enumerate(rows) if TARGET in row.targets]
-    return np.stack([evidence[number] for number in known]), np.stack(
-        [rows[number].targets[TARGET] for number in known]
-    )
+    return np.stack([logits[number] for number in known]), np.stack([rows[number].targets[TARGET] for number in known])
 
 
-def shares_of(predictions: Sequence[Sequence[Label]], numbers: Mapping[str, int]) -> npt.NDArray[np.float64]:
+def label_probabilities(
+    predictions: Sequence[Sequence[Label]], label_ids: Mapping[str, int]
+) -> npt.NDArray[np.float64]:
     """(rows, labels): the probability of each label."""
-    shares = np.zeros((len(predictions), len(numbers)))
+    shares = np.zeros((len(predictions), len(label_ids)))
     for row, prediction in enumerate(predictions):
         for label in prediction:
-            shares[row, numbers[label.name]] = label.score
+            shares[row, label_ids[label.label]] = label.score
     return shares
 
 
-def rounded(shares: npt.NDArray[np.float64]) -> list[list[float]]:
+def round_probabilities(probabilities: npt.NDArray[np.float64]) -> list[list[float]]:
     """As plain values for a file."""
-    found: list[list[float]] = shares.round(6).tolist()
+    found: list[list[float]] = probabilities.round(6).tolist()
     return found

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from unmask.data.batch import SPECIAL, Row
-from unmask.text.tokenizer import Encoded, Tokenizer
+from unmask.data.batch import SPECIAL_TOKEN, EncodedRow
+from unmask.text.tokenizer import Encoding, Tokenizer
 
 Ids = npt.NDArray[np.int64]
 
@@ -24,39 +24,44 @@ class Window:
     """
 
     start: int
-    stop: int
-    first: int
-    last: int
+    end: int
+    first_word: int
+    last_word: int
 
 
-def windows(firsts: Ids, room: int, stride: int) -> list[Window]:
+def windows(word_starts: Ids, max_tokens: int, stride: int) -> list[Window]:
     """The windows of a text, of at most `room` pieces, about `stride` pieces from one to the next.
 
     firsts (units + 1,): the place of each unit's first piece, at last one past the last piece. A unit belongs
     to the window in which the nearer end of what is read is farthest from it (the ends of the text are no
     ends in this sense), of several to the first. A unit of more than `room` pieces is read without the rest.
     """
-    units = len(firsts) - 1
+    units = len(word_starts) - 1
     if not units:
         return []
-    if firsts[-1] - firsts[0] <= room:
-        return [Window(int(firsts[0]), int(firsts[-1]), 0, units)]
-    bounds = _bounds(firsts, room, stride)
+    if word_starts[-1] - word_starts[0] <= max_tokens:
+        return [Window(int(word_starts[0]), int(word_starts[-1]), 0, units)]
+    bounds = _bounds(word_starts, max_tokens, stride)
     starts, stops = (np.array(side) for side in zip(*bounds, strict=True))
     owner = np.zeros(units, dtype=np.int64)
     nearest = np.full(units, -1, dtype=np.int64)
-    far = int(firsts[-1]) + 1
+    far = int(word_starts[-1]) + 1
     for number, (begin, end) in enumerate(bounds):
         inside = np.arange(begin, end)
-        left = firsts[inside] - firsts[begin] if begin else np.full(len(inside), far)
-        right = firsts[end] - firsts[inside + 1] if end < units else np.full(len(inside), far)
+        left = word_starts[inside] - word_starts[begin] if begin else np.full(len(inside), far)
+        right = word_starts[end] - word_starts[inside + 1] if end < units else np.full(len(inside), far)
         room_around = np.minimum(left, right)
         better = room_around > nearest[inside]
         nearest[inside[better]] = room_around[better]
         owner[inside[better]] = number
     edges = np.searchsorted(owner, np.arange(len(bounds) + 1))
     return [
-        Window(int(firsts[begin]), min(int(firsts[end]), int(firsts[begin]) + room), int(first), int(last))
+        Window(
+            int(word_starts[begin]),
+            min(int(word_starts[end]), int(word_starts[begin]) + max_tokens),
+            int(first),
+            int(last),
+        )
         for begin, end, first, last in zip(starts, stops, edges[:-1], edges[1:], strict=True)
         if first < last
     ]
@@ -79,7 +84,7 @@ def _bounds(firsts: Ids, room: int, stride: int) -> list[tuple[int, int]]:
 
 
 @dataclass(frozen=True)
-class Share:
+class SpanShare:
     """What a window answers for of spans of units: the units from `first` on are read, as many as `least` has.
 
     least, most (units,) int64: of the spans that begin with a unit, those which go on after it for `least` units or
@@ -87,76 +92,74 @@ class Share:
     """
 
     first: int
-    least: Ids
-    most: Ids
+    min_length: Ids
+    max_length: Ids
 
 
-def shares(firsts: Ids, found: Sequence[Window], reach: int) -> list[Share]:
+def span_shares(word_starts: Ids, windows_of_text: Sequence[Window], max_span_length: int) -> list[SpanShare]:
     """The spans of at most `reach` units that each window answers for; `found`: the windows of the text.
 
     As with units (spans of one), a span belongs to the window in which its nearer end is farthest from the border,
     of several to the first. One that no window holds whole belongs to none.
     """
-    units, far = len(firsts) - 1, int(firsts[-1]) + 1
-    bounds = [_read(firsts, window) for window in found]
-    nearest = np.full((units, reach), -1, dtype=np.int64)
-    owner = np.full((units, reach), -1, dtype=np.int64)
+    units, far = len(word_starts) - 1, int(word_starts[-1]) + 1
+    bounds = [_words_read(word_starts, window) for window in windows_of_text]
+    nearest = np.full((units, max_span_length), -1, dtype=np.int64)
+    owner = np.full((units, max_span_length), -1, dtype=np.int64)
     for number, (begin, end) in enumerate(bounds):
         inside = np.arange(begin, end)
-        last = inside[:, None] + np.arange(reach)
+        last = inside[:, None] + np.arange(max_span_length)
         held = last < end
-        left = firsts[inside] - firsts[begin] if begin else np.full(len(inside), far)
-        right = firsts[end] - firsts[np.minimum(last, end - 1) + 1] if end < units else far
+        left = word_starts[inside] - word_starts[begin] if begin else np.full(len(inside), far)
+        right = word_starts[end] - word_starts[np.minimum(last, end - 1) + 1] if end < units else far
         around = np.where(held, np.minimum(left[:, None], right), -1)
         better = around > nearest[begin:end]
         nearest[begin:end][better] = around[better]
         owner[begin:end][better] = number
     result = []
     for number, (begin, end) in enumerate(bounds):
-        own = (
-            owner[begin:end] == number
-        )  # of each unit without a gap: the longer a span, the later its window
+        own = owner[begin:end] == number  # of each unit without a gap: the longer a span, the later its window
         least = own.argmax(1)
-        result.append(Share(begin, least, least + own.sum(1)))
+        result.append(SpanShare(begin, least, least + own.sum(1)))
     return result
 
 
-def _read(firsts: Ids, window: Window) -> tuple[int, int]:
+def _words_read(firsts: Ids, window: Window) -> tuple[int, int]:
     """The units (first, one past the last) that are read in a window; one that is read in part is the last."""
     begin = int(np.searchsorted(firsts, window.start))
-    end = int(np.searchsorted(firsts, window.stop, side="right")) - 1
-    return begin, max(end, window.last)
+    end = int(np.searchsorted(firsts, window.end, side="right")) - 1
+    return begin, max(end, window.last_word)
 
 
 @dataclass(frozen=True)
-class Frame:
+class WindowInput:
     """A window as a sequence: `ids`, `segments` (tokens,) int64 and `flags` (tokens,) uint8, as a Row has them.
 
     place: where the first piece of the window stands in it.
     """
 
-    ids: Ids
-    segments: Ids
+    input_ids: Ids
+    token_type_ids: Ids
     flags: npt.NDArray[np.uint8]
     window: Window
-    place: int
+    text_start: int
 
 
 @dataclass(frozen=True)
-class Pieces:
+class TextTokens:
     """The pieces of a text without specials: ids (pieces,) int64, and the first one of each word (words + 1,)."""
 
-    ids: Ids
-    firsts: Ids
+    input_ids: Ids
+    word_starts: Ids
 
     @classmethod
-    def of(cls, encoded: Encoded, pair: bool = False) -> "Pieces":
+    def from_encoding(cls, encoded: Encoding, pair: bool = False) -> "TextTokens":
         """Those of the text, or of the pair, of an encoding that was not cut."""
-        second = len(encoded.ids) if encoded.second is None else encoded.second
+        second = len(encoded.input_ids) if encoded.pair_start is None else encoded.pair_start
         kept = [
             (number, word)
             for place, (number, word, special) in enumerate(
-                zip(encoded.ids, encoded.words, encoded.special, strict=True)
+                zip(encoded.input_ids, encoded.word_ids, encoded.special_tokens_mask, strict=True)
             )
             if (place >= second) == pair and not special
         ]
@@ -168,71 +171,79 @@ class Pieces:
         )
 
     def __len__(self) -> int:
-        return len(self.ids)
+        return len(self.input_ids)
 
 
-def frames(
-    tokenizer: Tokenizer, moving: Pieces, beside: Pieces | None, length: int, stride: int, first: bool = True
-) -> list[Frame]:
+def window_inputs(
+    tokenizer: Tokenizer,
+    moving: TextTokens,
+    fixed: TextTokens | None,
+    max_length: int,
+    stride: int,
+    first: bool = True,
+) -> list[WindowInput]:
     """The sequences of at most `length` tokens in which a text is read, about `stride` pieces from one to the next.
 
     moving: the text that is read in windows; beside: one that is repeated in each, whole; first: whether the
     moving text stands before it. A text without pieces has no frames.
     """
-    frame = tokenizer.one if beside is None else tokenizer.two
-    room = length - frame.size - (0 if beside is None else len(beside))
+    frame = tokenizer.single_template if fixed is None else tokenizer.pair_template
+    room = max_length - frame.size - (0 if fixed is None else len(fixed))
     assert room > 0, "the text beside the windows leaves no room"
-    fits = int(np.diff(moving.firsts).max(initial=0)) <= room
-    units = (
-        moving.firsts if fits else np.arange(len(moving) + 1)
-    )  # a word is cut where it fits into no window
+    fits = int(np.diff(moving.word_starts).max(initial=0)) <= room
+    units = moving.word_starts if fits else np.arange(len(moving) + 1)  # a word is cut where it fits into no window
     result = []
     for window in windows(units, room, min(stride, room)):
-        inner = moving.ids[window.start : window.stop]
-        texts = [inner] if beside is None else [inner, beside.ids] if first else [beside.ids, inner]
+        inner = moving.input_ids[window.start : window.end]
+        texts = [inner] if fixed is None else [inner, fixed.input_ids] if first else [fixed.input_ids, inner]
         place = len(frame.runs[0])
-        if beside is not None and not first:
-            place += len(beside) + len(frame.runs[1])
-        result.append(Frame(*framed(tokenizer, texts), window, place))
+        if fixed is not None and not first:
+            place += len(fixed) + len(frame.runs[1])
+        result.append(WindowInput(*with_special_tokens(tokenizer, texts), window, place))
     return result
 
 
-def framed(tokenizer: Tokenizer, texts: Sequence[Ids]) -> tuple[Ids, Ids, npt.NDArray[np.uint8]]:
+def with_special_tokens(tokenizer: Tokenizer, texts: Sequence[Ids]) -> tuple[Ids, Ids, npt.NDArray[np.uint8]]:
     """A text or a pair with special pieces around, BERT's [CLS] text [SEP] pair [SEP], as ids, segments and flags."""
-    frame = tokenizer.one if len(texts) == 1 else tokenizer.two
-    parts, segments = [np.array(frame.runs[0])], [np.array(frame.run_segments[0])]
-    flags = [np.full(len(frame.runs[0]), SPECIAL, dtype=np.uint8)]
+    frame = tokenizer.single_template if len(texts) == 1 else tokenizer.pair_template
+    parts, segments = [np.array(frame.runs[0])], [np.array(frame.run_token_type_ids[0])]
+    flags = [np.full(len(frame.runs[0]), SPECIAL_TOKEN, dtype=np.uint8)]
     for text, segment, run, its in zip(
-        texts, frame.text_segments, frame.runs[1:], frame.run_segments[1:], strict=True
+        texts, frame.text_token_type_ids, frame.runs[1:], frame.run_token_type_ids[1:], strict=True
     ):
         parts += [text, np.array(run)]
         segments += [np.full(len(text), segment), np.array(its)]
-        flags += [np.zeros(len(text), dtype=np.uint8), np.full(len(run), SPECIAL, dtype=np.uint8)]
+        flags += [np.zeros(len(text), dtype=np.uint8), np.full(len(run), SPECIAL_TOKEN, dtype=np.uint8)]
     return np.concatenate(parts), np.concatenate(segments), np.concatenate(flags)
 
 
-def long_frames(tokenizer: Tokenizer, encoded: Encoded, length: int, stride: int) -> tuple[list[Frame], bool]:
+def long_text_inputs(
+    tokenizer: Tokenizer, encoded: Encoding, max_length: int, stride: int
+) -> tuple[list[WindowInput], bool]:
     """The windows of a text, or of the longer one of a pair, from its encoding, which was not cut.
 
     The shorter text of a pair is repeated in each; where it fills more than half of the sequence it is cut, and
     whether it was is said.
     """
-    first, second = Pieces.of(encoded), None if encoded.second is None else Pieces.of(encoded, pair=True)
+    first, second = (
+        TextTokens.from_encoding(encoded),
+        None if encoded.pair_start is None else TextTokens.from_encoding(encoded, pair=True),
+    )
     if second is None:
-        return frames(tokenizer, first, None, length, stride), False
+        return window_inputs(tokenizer, first, None, max_length, stride), False
     moving, beside = (first, second) if len(first) >= len(second) else (second, first)
-    most = (length - tokenizer.two.size) // 2
-    kept = Pieces(beside.ids[:most], beside.firsts)
-    return frames(tokenizer, moving, kept, length, stride, first=moving is first), len(beside) > most
+    most = (max_length - tokenizer.pair_template.size) // 2
+    kept = TextTokens(beside.input_ids[:most], beside.word_starts)
+    return window_inputs(tokenizer, moving, kept, max_length, stride, first=moving is first), len(beside) > most
 
 
-def per_owner(
-    rows: Sequence[Row], evidence: Sequence[npt.NDArray[np.float32]]
-) -> tuple[list[Row], list[npt.NDArray[np.float32]]]:
+def mean_per_owner(
+    rows: Sequence[EncodedRow], logits: Sequence[npt.NDArray[np.float32]]
+) -> tuple[list[EncodedRow], list[npt.NDArray[np.float32]]]:
     """One row for each owner, in the order of the owners: the first, with the mean of what was said of all."""
-    firsts: dict[int, Row] = {}
+    firsts: dict[int, EncodedRow] = {}
     parts: dict[int, list[npt.NDArray[np.float32]]] = {}
-    for row, said in zip(rows, evidence, strict=True):
+    for row, said in zip(rows, logits, strict=True):
         firsts.setdefault(row.owner, row)
         parts.setdefault(row.owner, []).append(said)
     owners = sorted(parts)

@@ -28,9 +28,9 @@ from unmask.console import SILENT, Progress
 from unmask.errors import UserError
 from unmask.text.chinese import RUN
 
-MAXIMUM_CHARACTERS = 2**22  # Chinese characters learnt from: about 600 MB of memory
-LONGEST = 4  # characters of a word
-MINIMUM_COUNT = 2
+MAX_CHARACTERS = 2**22  # Chinese characters learnt from: about 600 MB of memory
+MAX_WORD_LENGTH = 4  # characters of a word
+MIN_FREQUENCY = 2
 BONUS = 3.0  # nats; chosen on the development part of zh-pos
 
 Ints = NDArray[np.int64]
@@ -49,7 +49,7 @@ class _Stretches:
 
 
 def find_words(
-    texts: Iterable[str], *, progress: Progress = SILENT, characters: int = MAXIMUM_CHARACTERS
+    texts: Iterable[str], *, progress: Progress = SILENT, characters: int = MAX_CHARACTERS
 ) -> dict[str, int]:
     """Words of Chinese texts with their counts, single characters included, the most frequent first.
 
@@ -63,9 +63,7 @@ def find_words(
     alphabet, text = np.unique(codes, return_inverse=True)
     progress.show("finding words")
     stretches = _stretches(text.astype(np.int64))
-    scores = [
-        np.where(s.at > 0, a[s.at], -np.inf) for s, a in zip(stretches, _weights(stretches), strict=True)
-    ]
+    scores = [np.where(s.at > 0, a[s.at], -np.inf) for s, a in zip(stretches, _weights(stretches), strict=True)]
     lengths = _cut(text, scores)
     total = int((text > 0).sum())
     found: dict[str, int] = {}
@@ -73,7 +71,7 @@ def find_words(
         used = np.bincount(these.at[lengths == length], minlength=len(these.counts))
         kept = used > 0
         if length > 1:
-            kept = (used >= MINIMUM_COUNT) & (_cohesion(stretches, length, total) > 0)
+            kept = (used >= MIN_FREQUENCY) & (_cohesion(stretches, length, total) > 0)
         else:
             used = np.maximum(used, 1)  # every character must be able to stand alone
             kept = these.counts > 0
@@ -120,7 +118,7 @@ def _stretches(text: Ints) -> list[_Stretches]:
     counts = np.bincount(text)
     counts[0] = 0
     found = [_measured(text, 1, text, counts, first)]
-    for length in range(2, LONGEST + 1):
+    for length in range(2, MAX_WORD_LENGTH + 1):
         shorter = found[-1].at
         places = np.flatnonzero((shorter[:-1] > 0) & (shorter[1:] > 0))
         keys = (shorter[places] << 32) | shorter[places + 1]
@@ -130,7 +128,7 @@ def _stretches(text: Ints) -> list[_Stretches]:
         fresh[1:] = ordered[1:] != ordered[:-1]
         begins = np.flatnonzero(fresh)
         sizes = np.diff(np.append(begins, len(keys)))
-        often = sizes >= MINIMUM_COUNT
+        often = sizes >= MIN_FREQUENCY
         numbers = np.cumsum(often) * often
         at = np.zeros(len(text), np.int64)
         at[places[order]] = np.repeat(numbers, sizes)

@@ -62,7 +62,7 @@ def table(fold_width: bool, simplify: bool) -> Table:
 
 
 @cache
-def normaliser_map(fold_width: bool, simplify: bool) -> bytes:
+def normalizer_map(fold_width: bool, simplify: bool) -> bytes:
     """The character map of the foldings asked for; empty when there is none."""
     wanted = table(fold_width, simplify)
     return character_map(wanted) if wanted else b""

@@ -19,43 +19,43 @@ from dataclasses import dataclass
 from unmask.console import SILENT, Progress
 from unmask.text.wordpiece import CONTINUATION
 
-MOST_PIECES = 10  # of a candidate: what is longer is no word
+MAX_TOKENS_PER_WORD = 10  # of a candidate: what is longer is no word
 
 
 @dataclass(frozen=True)
-class Chosen:
+class AddedToken:
     """piece: as it stands in the vocabulary; count: how often it stood in the text; saved: pieces, by it alone."""
 
-    piece: str
+    token: str
     count: int
-    saved: int
+    tokens_saved: int
 
 
-def choose(
-    vocabulary: Collection[str],
+def choose_tokens(
+    vocab: Collection[str],
     words: Mapping[tuple[str, ...], int],
     unknown: Mapping[str, int],
     add: int,
     *,
-    minimum_count: int = 2,
+    min_frequency: int = 2,
     progress: Progress = SILENT,
-) -> list[Chosen]:
+) -> list[AddedToken]:
     """At most `add` pieces, the one that saves the most first.
 
     words: as the vocabulary cuts them into several pieces, with how often they occur; unknown: words that it cannot
     cut. A piece that stands fewer than `minimum_count` times is not chosen.
     """
-    chooser = _Chooser(vocabulary, words, unknown)
-    chosen: list[Chosen] = []
+    chooser = _Chooser(vocab, words, unknown)
+    chosen: list[AddedToken] = []
     progress.start(add, "pieces")
-    while len(chosen) < add and (best := chooser.best(minimum_count)) is not None:
-        if chooser.take(best.piece):
+    while len(chosen) < add and (best := chooser.best(min_frequency)) is not None:
+        if chooser.add(best.token):
             chosen.append(best)
             progress.advance(1)
     return chosen
 
 
-def cut(word: str, pieces: Collection[str], longest: int) -> tuple[str, ...] | None:
+def split_word(word: str, vocab: Collection[str], max_token_length: int) -> tuple[str, ...] | None:
     """A word, or the continuation of one ("##..."), as WordPiece cuts it; None where it cannot. longest: of the pieces,
     in characters."""
     inside = word.startswith(CONTINUATION) and len(word) > len(CONTINUATION)
@@ -63,8 +63,8 @@ def cut(word: str, pieces: Collection[str], longest: int) -> tuple[str, ...] | N
     found, start = [], 0
     while start < len(text):
         before = CONTINUATION if start or inside else ""
-        for end in range(min(len(text), start + longest), start, -1):
-            if before + text[start:end] in pieces:
+        for end in range(min(len(text), start + max_token_length), start, -1):
+            if before + text[start:end] in vocab:
                 found.append(before + text[start:end])
                 start = end
                 break
@@ -73,9 +73,9 @@ def cut(word: str, pieces: Collection[str], longest: int) -> tuple[str, ...] | N
     return tuple(found)
 
 
-def joined(pieces: Sequence[str]) -> str:
+def join_tokens(tokens: Sequence[str]) -> str:
     """What pieces spell, with the mark of a continuation where the first has it."""
-    return pieces[0] + "".join(piece.removeprefix(CONTINUATION) for piece in pieces[1:])
+    return tokens[0] + "".join(piece.removeprefix(CONTINUATION) for piece in tokens[1:])
 
 
 class _Chooser:
@@ -85,8 +85,8 @@ class _Chooser:
     def __init__(
         self, vocabulary: Collection[str], words: Mapping[tuple[str, ...], int], unknown: Mapping[str, int]
     ) -> None:
-        self.pieces = set(vocabulary)
-        self.longest = max(map(len, self.pieces), default=0)
+        self.vocab = set(vocabulary)
+        self.longest = max(map(len, self.vocab), default=0)
         self.words: list[Sequence[str]] = []
         self.counts: list[int] = []
         self.saved: defaultdict[str, int] = defaultdict(int)
@@ -113,21 +113,21 @@ class _Chooser:
         for piece in word:
             (self.holders[piece].add if sign > 0 else self.holders[piece].discard)(number)
 
-    def best(self, minimum_count: int) -> Chosen | None:
+    def best(self, min_frequency: int) -> AddedToken | None:
         """The candidate that saves the most."""
         while self.heap:
             negative, text = self.heap[0]
             saved = self.saved.get(text, 0)
             if -negative == saved and saved > 0:
                 count = self._times(text, saved)
-                if count >= minimum_count:
-                    return Chosen(text, count, saved)
+                if count >= min_frequency:
+                    return AddedToken(text, count, saved)
             heapq.heappop(self.heap)
         return None
 
     def _times(self, text: str, saved: int) -> int:
         """How often a candidate stands in the text."""
-        pieces = cut(text, self.pieces, self.longest)
+        pieces = split_word(text, self.vocab, self.longest)
         if text not in self.unknown:
             assert pieces is not None and len(pieces) > 1
             return saved // (len(pieces) - 1)
@@ -139,17 +139,17 @@ class _Chooser:
         self._push(one for one, _ in _runs(pieces))
         return 0
 
-    def take(self, piece: str) -> bool:
+    def add(self, token: str) -> bool:
         """Cut the words anew with one more piece; False where that would save nothing, or where a word could not be cut
         any more: then it is no candidate until another one is taken."""
-        first = self._first(piece)
-        self.pieces.add(piece)
-        longest, self.longest = self.longest, max(self.longest, len(piece))
-        saved = self.unknown.get(piece, 0) * len(piece)
+        first = self._first(token)
+        self.vocab.add(token)
+        longest, self.longest = self.longest, max(self.longest, len(token))
+        saved = self.unknown.get(token, 0) * len(token)
         changed: dict[int, tuple[str, ...]] = {}
         for number in sorted(self.holders[first]) if first else ():
             word = self.words[number]
-            anew = cut(joined(word), self.pieces, self.longest)
+            anew = split_word(join_tokens(word), self.vocab, self.longest)
             if anew is None:
                 changed, saved = {}, 0
                 break
@@ -157,13 +157,13 @@ class _Chooser:
                 changed[number] = anew
                 saved += (len(word) - len(anew)) * self.counts[number]
         if saved <= 0:
-            self.pieces.discard(piece)
+            self.vocab.discard(token)
             self.longest = longest
             self.refused.append(heapq.heappop(self.heap)[1])
             return False
-        if piece in self.unknown:
-            self.saved[piece] -= self.unknown.pop(piece) * len(piece)
-        touched: set[str] = {piece, *self.refused}
+        if token in self.unknown:
+            self.saved[token] -= self.unknown.pop(token) * len(token)
+        touched: set[str] = {token, *self.refused}
         self.refused = []
         for number, anew in changed.items():
             touched.update(text for text, _ in _runs(self.words[number]))
@@ -177,7 +177,7 @@ class _Chooser:
     def _first(self, text: str) -> str | None:
         """The longest piece with which a candidate begins."""
         ends = range(len(text) - 1, len(CONTINUATION) if text.startswith(CONTINUATION) else 0, -1)
-        return next((text[:end] for end in ends if text[:end] in self.pieces), None)
+        return next((text[:end] for end in ends if text[:end] in self.vocab), None)
 
     def _push(self, texts: Iterable[str]) -> None:
         for text in texts:
@@ -191,6 +191,6 @@ def _runs(word: Sequence[str]) -> Iterator[tuple[str, int]]:
     """Every run of two or more neighbouring pieces: what it spells, and how many pieces it would save as one."""
     for start in range(len(word) - 1):
         text = word[start]
-        for end in range(start + 1, min(len(word), start + MOST_PIECES)):
+        for end in range(start + 1, min(len(word), start + MAX_TOKENS_PER_WORD)):
             text += word[end].removeprefix(CONTINUATION)
             yield text, end - start

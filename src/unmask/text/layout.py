@@ -15,12 +15,12 @@ from unmask.text import folding, specials
 from unmask.text.spelling import kind_of
 from unmask.text.wordpiece import CONTINUATION
 
-PAD, UNKNOWN, CLS, SEP, MASK = SPECIALS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+PAD, UNK, CLS, SEP, MASK = SPECIALS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 
 _MARKS = frozenset(string.punctuation)
 _FACTS = ("single_word", "lstrip", "rstrip", "normalized", "special")  # of an added piece
-LENGTH = "model_max_length"  # what other libraries call the tokens that a model can read
-ALLOWED = "a folder with tokenizer.json, vocab.txt, or vocab.json and merges.txt"
+MODEL_MAX_LENGTH = "model_max_length"  # what other libraries call the tokens that a model can read
+SUPPORTED_FILES = "a folder with tokenizer.json, vocab.txt, or vocab.json and merges.txt"
 CONVERT = "open it with the library that it is of, and save it from there as tokenizer.json"
 
 
@@ -28,30 +28,26 @@ CONVERT = "open it with the library that it is of, and save it from there as tok
 class TokenizerConfig:
     """How a tokenizer is made."""
 
-    vocabulary: int = setting(
+    vocab_size: int = setting(
         default=8192, ge=len(SPECIALS) + 1, le=2**24, description="pieces, the special ones included"
     )
     lowercase: bool = setting(default=True, description="treat capital and small letters alike")
     strip_accents: bool | None = setting(default=None, description="drop accents; null: as lowercase")
-    chinese_characters: bool = setting(default=True, description="make every Chinese character a word")
-    fold_width: bool = setting(
-        default=False, description="read full- and half-width forms as the ordinary characters"
-    )
+    tokenize_chinese_chars: bool = setting(default=True, description="make every Chinese character a word")
+    fold_width: bool = setting(default=False, description="read full- and half-width forms as the ordinary characters")
     simplify: bool = setting(
         default=False,
         description="read traditional Chinese characters as simplified (made with the extra zh)",
     )
-    minimum_count: int = setting(
-        default=2, ge=1, description="characters and pairs seen less often are not used"
-    )
+    min_frequency: int = setting(default=2, ge=1, description="characters and pairs seen less often are not used")
     character_coverage: float = setting(
         default=0.9999, gt=0, le=1, description="share of the text's characters that the alphabet covers"
     )
     alphabet_share: float = setting(
         default=0.8, gt=0, le=1, description="the alphabet's largest share of the vocabulary"
     )
-    max_word_characters: int = setting(default=100, ge=1, description="a longer word becomes [UNK]")
-    fewer: bool = setting(
+    max_input_chars_per_word: int = setting(default=100, ge=1, description="a longer word becomes [UNK]")
+    allow_fewer: bool = setting(
         default=False, description="be content with fewer pieces where the text supports no more"
     )
 
@@ -60,11 +56,11 @@ def normalizer(settings: TokenizerConfig) -> normalizers.Normalizer:
     """BERT's, after a folding of characters where one is asked for."""
     bert = normalizers.BertNormalizer(
         clean_text=True,
-        handle_chinese_chars=settings.chinese_characters,
+        handle_chinese_chars=settings.tokenize_chinese_chars,
         strip_accents=settings.strip_accents,
         lowercase=settings.lowercase,
     )
-    folded = folding.normaliser_map(settings.fold_width, settings.simplify)
+    folded = folding.normalizer_map(settings.fold_width, settings.simplify)
     return normalizers.Sequence([normalizers.Precompiled(folded), bert]) if folded else bert
 
 
@@ -77,15 +73,15 @@ def bert_normalizer(settings: Mapping[str, Any]) -> dict[str, Any]:
     return dict(whole)
 
 
-def description(pieces: Sequence[str], settings: TokenizerConfig, names: Sequence[str] = SPECIALS) -> str:
+def tokenizer_json(tokens: Sequence[str], settings: TokenizerConfig, names: Sequence[str] = SPECIALS) -> str:
     """The tokenizer.json of BERT's kind of a list of pieces; `names`: of the special ones, in the order of SPECIALS."""
-    numbers = {piece: number for number, piece in enumerate(pieces)}
+    numbers = {piece: number for number, piece in enumerate(tokens)}
     _, unknown, cls, sep, _ = names
     model = models.WordPiece(
         numbers,
         unk_token=unknown,
         continuing_subword_prefix=CONTINUATION,
-        max_input_chars_per_word=settings.max_word_characters,
+        max_input_chars_per_word=settings.max_input_chars_per_word,
     )
     backend = tokenizers.Tokenizer(model)
     backend.normalizer = normalizer(settings)
@@ -97,15 +93,15 @@ def description(pieces: Sequence[str], settings: TokenizerConfig, names: Sequenc
     )
     backend.decoder = decoders.WordPiece(prefix=CONTINUATION)
     backend.add_special_tokens(list(names))
-    return written(backend)
+    return serialise(backend)
 
 
-def written(backend: tokenizers.Tokenizer) -> str:
+def serialise(backend: tokenizers.Tokenizer) -> str:
     """The tokenizer.json of a tokenizer of the library."""
     return backend.to_str(pretty=True) + "\n"
 
 
-def description_of(file: Path, config: Mapping[str, Any]) -> str:
+def read_description(file: Path, config: Mapping[str, Any]) -> str:
     """The tokenizer.json that a file holds or stands for; `config`: what the files beside it say.
 
     Raises UserError where it is neither of those that `Tokenizer.load` reads.
@@ -120,7 +116,7 @@ def description_of(file: Path, config: Mapping[str, Any]) -> str:
 
 def _with_added(description: str, file: Path, config: Mapping[str, Any]) -> str:
     """With the pieces that were added to a vocabulary afterwards, whose ids follow the others."""
-    more = specials.added_beside(file, config)
+    more = specials.read_added_tokens(file, config)
     if not more:
         return description
     backend = tokenizers.Tokenizer.from_str(description)
@@ -138,12 +134,12 @@ def _with_added(description: str, file: Path, config: Mapping[str, Any]) -> str:
             continue
         kept = {name: bool(facts[name]) for name in _FACTS if name in facts}
         backend.add_tokens([tokenizers.AddedToken(piece, **kept)])
-    return written(backend)
+    return serialise(backend)
 
 
 def _text(file: Path) -> str:
     if not file.is_file():
-        raise UserError(f"{file} does not exist", allowed=ALLOWED)
+        raise UserError(f"{file} does not exist", allowed=SUPPORTED_FILES)
     try:
         return file.read_bytes().decode("utf-8")
     except UnicodeDecodeError as error:
@@ -163,16 +159,16 @@ def _description_of_list(content: str, file: Path, config: Mapping[str, Any]) ->
     settings = TokenizerConfig(
         lowercase=config.get("do_lower_case", not cased),
         strip_accents=config.get("strip_accents"),
-        chinese_characters=config.get("tokenize_chinese_chars", True),
+        tokenize_chinese_chars=config.get("tokenize_chinese_chars", True),
         fold_width=config.get("fold_width", False),
         simplify=config.get("simplify", False),
     )
-    return description(pieces, settings, names)
+    return tokenizer_json(pieces, settings, names)
 
 
 def _names(config: Mapping[str, Any], pieces: Mapping[str, int], file: Path) -> list[str]:
     """The special pieces of a vocabulary that comes without a tokenizer.json, in the order of SPECIALS."""
-    found = {role: specials.named(role, config, pieces, str(file)) for role in specials.ROLES}
+    found = {role: specials.named_token(role, config, pieces, str(file)) for role in specials.ROLES}
     missing = [" / ".join(specials.NAMES[role]) for role, piece in found.items() if piece is None]
     if missing:
         raise UserError(
@@ -189,9 +185,7 @@ def _description_of_merges(vocabulary: Path, merges: Path, config: Mapping[str, 
     if not all(isinstance(number, int) for number in numbers.values()):
         raise UserError(f"{vocabulary} is not a vocabulary", allowed="pieces, each with its id")
     if any(piece.endswith("</w>") for piece in numbers):
-        raise UserError(
-            f"{vocabulary} is no byte-level vocabulary", given="pieces that end in </w>", to_do=CONVERT
-        )
+        raise UserError(f"{vocabulary} is no byte-level vocabulary", given="pieces that end in </w>", to_do=CONVERT)
     pairs = []
     for line, text in enumerate(_text(merges).split("\n"), 1):
         if not text.strip() or (line == 1 and text.startswith("#version")):
@@ -217,7 +211,7 @@ def _description_of_merges(vocabulary: Path, merges: Path, config: Mapping[str, 
     else:
         backend.post_processor = processors.RobertaProcessing(*ends, add_prefix_space=prefix)
     backend.add_special_tokens([pad, unknown, cls, sep, tokenizers.AddedToken(mask, lstrip=True)])
-    return written(backend)
+    return serialise(backend)
 
 
 def json_object(content: str, origin: str) -> dict[str, Any]:
@@ -231,15 +225,13 @@ def json_object(content: str, origin: str) -> dict[str, Any]:
     return found
 
 
-def checked(description: str, origin: str) -> dict[str, Any]:
+def check_description(description: str, origin: str) -> dict[str, Any]:
     """The content of a tokenizer.json. Raises UserError where it is none."""
     settings = json_object(description, origin)
     model = settings.get("model")
     if not isinstance(model, dict) or not isinstance(model.get("vocab"), dict | list):
         missing = "model" if not isinstance(model, dict) else "model.vocab"
-        raise UserError(
-            f"{origin} is not a tokenizer", missing=missing, allowed="a tokenizer.json of an encoder"
-        )
+        raise UserError(f"{origin} is not a tokenizer", missing=missing, allowed="a tokenizer.json of an encoder")
     return {**settings, "added_tokens": settings.get("added_tokens") or []}
 
 
@@ -254,8 +246,8 @@ def is_of_bert(settings: Mapping[str, Any]) -> bool:
     )
 
 
-def plain(
-    whole: tokenizers.Tokenizer, settings: Mapping[str, Any], pieces: Set[str]
+def plain_backend(
+    whole: tokenizers.Tokenizer, settings: Mapping[str, Any], special_tokens: Set[str]
 ) -> tokenizers.Tokenizer | None:
     """`whole` such that no text becomes one of `pieces`, with the same vocabulary in memory; None where that takes
     another one (`specials.out_of_reach`).
@@ -265,16 +257,16 @@ def plain(
     added = {token["content"] for token in settings["added_tokens"]}
     apart = all(
         len(piece) > 1 and not piece.startswith(CONTINUATION) and not _MARKS.isdisjoint(piece)
-        for piece in pieces
+        for piece in special_tokens
     )
-    if not (is_of_bert(settings) and added <= pieces and apart):
+    if not (is_of_bert(settings) and added <= special_tokens and apart):
         return None
     found = tokenizers.Tokenizer(whole.model)
     found.normalizer, found.pre_tokenizer = whole.normalizer, whole.pre_tokenizer
     return found
 
 
-def pieces_of(backend: tokenizers.Tokenizer, settings: Mapping[str, Any], origin: str) -> list[str]:
+def tokens_of(backend: tokenizers.Tokenizer, settings: Mapping[str, Any], origin: str) -> list[str]:
     """The pieces by id. Raises UserError where the ids have holes or the parts of the file do not fit each other."""
     vocabulary = settings["model"]["vocab"]
     added = {token["content"]: token["id"] for token in settings["added_tokens"]}
@@ -308,26 +300,24 @@ def backend(settings: Mapping[str, Any] | str, origin: str) -> tokenizers.Tokeni
         found = tokenizers.Tokenizer.from_str(text)
         found.no_truncation()
         found.no_padding()
-        found.encode(
-            "\u0378 \U00020000 \ue000", add_special_tokens=False
-        )  # characters that few vocabularies have
+        found.encode("\u0378 \U00020000 \ue000", add_special_tokens=False)  # characters that few vocabularies have
     except Exception as error:  # the library raises Exception itself
         raise UserError(f"{origin} cannot be read by the tokenizers library", given=error) from None
     return found
 
 
-def public(
+def public_config(
     settings: Mapping[str, Any],
     config: Mapping[str, Any],
-    found: specials.Specials,
+    specials: specials.SpecialTokens,
     facts: Mapping[str, Any],
 ) -> dict[str, Any]:
     """The tokenizer_config.json with which other libraries read a tokenizer.json in the right way.
 
     config: what came with it; facts: what BERT's class is told of the normaliser.
     """
-    names = {specials.KEYS[role][0]: piece for role, piece in found.roles.items()}
-    if is_of_bert(settings) and found.is_of_bert:
+    names = {KEYS[role][0]: piece for role, piece in specials.special_tokens.items()}
+    if is_of_bert(settings) and specials.is_of_bert:
         folded = facts["fold_width"] or facts["simplify"]
         return {
             # BERT's own class may make its normaliser anew from these settings, which cannot say a folding

@@ -19,12 +19,12 @@ from numpy.typing import NDArray
 from unmask.console import SILENT, Progress
 from unmask.errors import UserError, missing_extra
 from unmask.files import write_text
-from unmask.text.autonomy import MAXIMUM_CHARACTERS, find_words
+from unmask.text.autonomy import MAX_CHARACTERS, find_words
 from unmask.text.chinese import RUN, is_ideograph
 
 Words = Callable[[str], Sequence[str]]  # a text -> its words in order; white space may be left out
 
-LONGEST = 32  # characters of a word in a file
+MAX_WORD_LENGTH = 32  # characters of a word in a file
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,12 +38,12 @@ class Lexicon:
     origin: str = field(default="learnt from the text")
 
     @classmethod
-    def learn(
+    def train(
         cls,
         texts: Iterable[str],
         *,
         progress: Progress = SILENT,
-        characters: int = MAXIMUM_CHARACTERS,
+        characters: int = MAX_CHARACTERS,
     ) -> "Lexicon":
         """Learn from texts, the same from the same lines in any order, in memory bounded by `characters`.
 
@@ -64,20 +64,18 @@ class Lexicon:
         except OSError as error:
             raise UserError(f"{path} cannot be read", given=error.strerror) from None
         except UnicodeDecodeError as error:
-            raise UserError(
-                f"{path} is not a list of words in UTF-8", given=f"byte {error.start:,}"
-            ) from None
+            raise UserError(f"{path} is not a list of words in UTF-8", given=f"byte {error.start:,}") from None
         counts: dict[str, int] = {}
         for number, line in enumerate(lines, 1):
             fields = line.split()
             if not fields:
                 continue
             count = fields[1] if len(fields) > 1 else "1"
-            if len(fields) > 3 or not count.isdecimal() or len(fields[0]) > LONGEST:
+            if len(fields) > 3 or not count.isdecimal() or len(fields[0]) > MAX_WORD_LENGTH:
                 raise UserError(
                     f"{path}, line {number:,} is not a word with its count",
                     given=line.strip()[:60],
-                    allowed=f"a word of at most {LONGEST} characters, a tab or blank, how often it occurs",
+                    allowed=f"a word of at most {MAX_WORD_LENGTH} characters, a tab or blank, how often it occurs",
                 )
             counts[fields[0]] = counts.get(fields[0], 0) + int(count)
         if not counts:
@@ -158,7 +156,7 @@ class Lexicon:
         return words
 
 
-def jieba_words() -> Words:
+def jieba_segmenter() -> Words:
     """jieba's segmentation with its own dictionary. Raises UserError where it is not installed."""
     try:
         import jieba
@@ -181,7 +179,7 @@ def jieba_words() -> Words:
     return cut
 
 
-def described_words(words: Words) -> dict[str, object]:
+def describe_words(words: Words) -> dict[str, object]:
     """What a corpus records of where its words came from."""
     if isinstance(words, Lexicon):
         return {"lexicon": words.sha256, "words": len(words), "origin": words.origin}
@@ -190,8 +188,8 @@ def described_words(words: Words) -> dict[str, object]:
     return {"function": name if module == __name__ else f"{module}.{name}"}
 
 
-def inside_words(
-    sentences: Sequence[str], words: Words, places: NDArray[np.int64], sizes: NDArray[np.int64]
+def continues_word(
+    sentences: Sequence[str], words: Words, positions: NDArray[np.int64], sizes: NDArray[np.int64]
 ) -> NDArray[np.bool_]:
     """Which pieces stand for a Chinese character that goes on with the word of the one before it.
 
@@ -209,7 +207,7 @@ def inside_words(
     codes = np.frombuffer("".join(sentences).encode("utf-32-le", "surrogatepass"), np.uint32)
     chinese = np.append(is_ideograph(codes), False)
     goes_on[1:] &= chinese[1:] & chinese[:-1]
-    inside: NDArray[np.bool_] = goes_on[places + np.repeat(begins, sizes)]
+    inside: NDArray[np.bool_] = goes_on[positions + np.repeat(begins, sizes)]
     return inside
 
 

@@ -29,14 +29,14 @@ _SENTENCE_END = re.compile(r"[.!?…][\"'”’»)\]]*(?=\s)|(?:[。！？]|…�
 _PLANES = 0x20000  # white space and punctuation are in the first two planes of Unicode
 
 
-def sentences(text: str) -> list[str]:
+def split_sentences(text: str) -> list[str]:
     """A text cut into its sentences; nothing is left out."""
     ends = [0, *(match.end() for match in _SENTENCE_END.finditer(text)), len(text)]
     return [text[i:j] for i, j in pairwise(ends) if j > i]
 
 
 @dataclass(frozen=True, slots=True)
-class Cut:
+class TokenOffsets:
     """A text as pieces, in parallel lists, by the names that the library's own encodings have."""
 
     ids: list[int]
@@ -48,7 +48,7 @@ class Cut:
 
 
 @dataclass(frozen=True)
-class Placed:
+class AlignedTokens:
     """The pieces of several texts, one after another.
 
     ids, starts, stops (pieces,): the characters of each in its text, without blanks at its ends, none of a
@@ -58,36 +58,34 @@ class Placed:
     ids: Numbers
     starts: Numbers
     stops: Numbers
-    fresh: Flags
+    starts_word: Flags
     sizes: Numbers
 
-    def cuts(self) -> list[Cut]:
+    def per_text(self) -> list[TokenOffsets]:
         """One for each text."""
         ends = np.cumsum(self.sizes)
-        total = np.cumsum(self.fresh)
+        total = np.cumsum(self.starts_word)
         before = np.concatenate([[0], total])[ends - self.sizes]  # words begun in the texts before
         words = (total - np.repeat(before, self.sizes) - 1).tolist()
         ids, offsets = self.ids.tolist(), list(zip(self.starts.tolist(), self.stops.tolist(), strict=True))
         bounds = pairwise([0, *ends.tolist()])
-        return [Cut(ids[i:j], offsets[i:j], words[i:j]) for i, j in bounds]
+        return [TokenOffsets(ids[i:j], offsets[i:j], words[i:j]) for i, j in bounds]
 
     def sentence_starts(self, texts: Sequence[str]) -> Flags:
         """(pieces,) whether a sentence begins with the piece; the first piece of a text always does."""
         first = _first(self.sizes)
         lengths = np.fromiter(map(len, texts), np.int64, len(texts))
         begins = np.cumsum(lengths) - lengths
-        cut = [np.cumsum([0, *map(len, sentences(text))])[:-1] for text in texts]
+        cut = [np.cumsum([0, *map(len, split_sentences(text))])[:-1] for text in texts]
         bounds = np.concatenate([at + begin for at, begin in zip(cut, begins, strict=True)] or [[]])
-        last = np.repeat(
-            np.maximum(lengths, 1) - 1, self.sizes
-        )  # blanks at the end of a text stand behind it
+        last = np.repeat(np.maximum(lengths, 1) - 1, self.sizes)  # blanks at the end of a text stand behind it
         at = np.minimum(self.starts, last) + np.repeat(begins, self.sizes)
         number = np.searchsorted(bounds, at, side="right")
         flags: Flags = first | (number != np.concatenate([[-1], number])[:-1])
         return flags
 
 
-def place(texts: Sequence[str], encodings: Sequence[Any], blank: Flags) -> Placed:
+def align_tokens(texts: Sequence[str], encodings: Sequence[Any], blank_token: Flags) -> AlignedTokens:
     """Where the pieces of the library's encodings of texts stand; `blank` (vocabulary,): the pieces that spell
     nothing but white space."""
     sizes = np.fromiter(map(len, encodings), np.int64, len(encodings))
@@ -104,14 +102,12 @@ def place(texts: Sequence[str], encodings: Sequence[Any], blank: Flags) -> Place
     space, apart = space[codes], apart[codes]
 
     starts, stops = _trimmed(space, *(offsets + begins[:, None]).T)
-    empty = blank[ids]
+    empty = blank_token[ids]
     stops[empty] = starts[empty]
     first = _first(sizes)
     same = ~first
     same[1:] &= words[1:] == words[:-1]
-    inside = np.zeros(
-        count, bool
-    )  # bytes of a character after its first, and what the piece before reaches over
+    inside = np.zeros(count, bool)  # bytes of a character after its first, and what the piece before reaches over
     inside[1:] = (starts[1:] < stops[:-1]) & ~first[1:]
     joined = np.zeros(count, bool)  # the marker of a blank by itself belongs to the word after it
     joined[1:] = empty[:-1]
@@ -119,7 +115,7 @@ def place(texts: Sequence[str], encodings: Sequence[Any], blank: Flags) -> Place
     led = at_edge | space[starts - 1]
     alone = (stops > starts) & (apart[starts] | (apart[starts - 1] & ~at_edge))
     fresh: Flags = ~same | empty | ((led | alone) & ~inside & ~joined)
-    return Placed(ids, starts - begins, stops - begins, fresh, sizes)
+    return AlignedTokens(ids, starts - begins, stops - begins, fresh, sizes)
 
 
 def _first(sizes: Numbers) -> Flags:

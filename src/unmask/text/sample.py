@@ -44,7 +44,7 @@ def parse_share(share: str | float) -> float:
     return value
 
 
-def keep(
+def sample_documents(
     documents: Iterable[D],
     share: str | float,
     *,
@@ -94,9 +94,7 @@ def shares(counts: Mapping[str, int], share: float) -> dict[str, float]:
     """
     left = share * sum(counts.values())
     result = {}
-    for waiting, source in zip(
-        range(len(counts), 0, -1), sorted(counts, key=lambda s: counts[s]), strict=True
-    ):
+    for waiting, source in zip(range(len(counts), 0, -1), sorted(counts, key=lambda s: counts[s]), strict=True):
         taken = min(counts[source], left / waiting)
         result[source] = taken / counts[source] if counts[source] else 0.0
         left -= taken

@@ -39,7 +39,7 @@ _NO_TEXT = re.compile(f"[\ud800-\udfff{RESERVED}]")
 
 
 @dataclass(frozen=True)
-class Frame:
+class SpecialTokensTemplate:
     """The special pieces around one text, or around the two of a pair.
 
     runs: the ids before the first text, after it, and (of a pair) after the second; run_segments: their
@@ -47,8 +47,8 @@ class Frame:
     """
 
     runs: tuple[tuple[int, ...], ...]
-    run_segments: tuple[tuple[int, ...], ...]
-    text_segments: tuple[int, ...]
+    run_token_type_ids: tuple[tuple[int, ...], ...]
+    text_token_type_ids: tuple[int, ...]
 
     @property
     def size(self) -> int:
@@ -57,21 +57,23 @@ class Frame:
 
 
 @dataclass(frozen=True)
-class Specials:
+class SpecialTokens:
     """roles: the piece of each role that there is; ids: of all special pieces; one, two: around a text and a pair."""
 
-    roles: Mapping[str, str]
+    special_tokens: Mapping[str, str]
     ids: tuple[int, ...]
-    one: Frame
-    two: Frame
+    single_template: SpecialTokensTemplate
+    pair_template: SpecialTokensTemplate
 
     @property
     def is_of_bert(self) -> bool:
         """Whether texts are framed as BERT does."""
-        return (self.one, self.two) == of_bert(self.one.runs[0][0], self.one.runs[1][0])
+        return (self.single_template, self.pair_template) == bert_templates(
+            self.single_template.runs[0][0], self.single_template.runs[1][0]
+        )
 
 
-def beside(file: Path) -> dict[str, Any]:
+def read_config_files(file: Path) -> dict[str, Any]:
     """What the files beside a tokenizer's say of it: special_tokens_map.json, and over it tokenizer_config.json."""
     found: dict[str, Any] = {}
     for name in (MAP, CONFIG):
@@ -84,7 +86,7 @@ def beside(file: Path) -> dict[str, Any]:
     return found
 
 
-def added_beside(file: Path, config: Mapping[str, Any]) -> dict[str, tuple[int, Mapping[str, Any]]]:
+def read_added_tokens(file: Path, config: Mapping[str, Any]) -> dict[str, tuple[int, Mapping[str, Any]]]:
     """The pieces that were added to a vocabulary which has no tokenizer.json: their ids, and what is said of them.
     `config` is what `beside` found; older folders have a file for it."""
     path = file.with_name(ADDED)
@@ -105,7 +107,7 @@ def content(token: Any) -> str | None:
     return token if isinstance(token, str) else None
 
 
-def named(role: str, config: Mapping[str, Any], pieces: Mapping[str, int], origin: str) -> str | None:
+def named_token(role: str, config: Mapping[str, Any], pieces: Mapping[str, int], origin: str) -> str | None:
     """The piece of a role by name. Raises UserError where a file names one that the vocabulary has not."""
     for key in KEYS[role]:
         piece = content(config.get(key))
@@ -120,9 +122,9 @@ def named(role: str, config: Mapping[str, Any], pieces: Mapping[str, int], origi
     return next((name for name in NAMES[role] if name in pieces), None)
 
 
-def find(
+def find_special_tokens(
     settings: Mapping[str, Any], config: Mapping[str, Any], numbers: Mapping[str, int], origin: str
-) -> Specials:
+) -> SpecialTokens:
     """The special pieces of a tokenizer.json (`settings`), by what stands beside it (`config`); numbers: the ids of its
     pieces, in their order.
 
@@ -130,9 +132,9 @@ def find(
     """
     pieces = list(numbers)
     frames = _frames(settings.get("post_processor"), numbers, origin)
-    roles = {"unknown": _unknown(settings["model"], numbers) or named("unknown", config, numbers, origin)}
+    roles = {"unknown": _unknown(settings["model"], numbers) or named_token("unknown", config, numbers, origin)}
     for role in ("pad", "mask") if frames else ("pad", "mask", "cls", "sep"):
-        roles[role] = named(role, config, numbers, origin)
+        roles[role] = named_token(role, config, numbers, origin)
     if frames:
         one, two = frames
         if len(one.runs[0]) != 1 or len(one.runs[1]) != 1:
@@ -156,28 +158,28 @@ def find(
                 to_do=f'name one of its pieces in {CONFIG} beside it, as "{KEYS[role][0]}"',
             )
     if not frames:
-        one, two = of_bert(numbers[found["cls"]], numbers[found["sep"]])
+        one, two = bert_templates(numbers[found["cls"]], numbers[found["sep"]])
     others = [content(value) for key, value in config.items() if key.endswith("_token")]
     others += map(content, config.get("additional_special_tokens") or [])
     added = [token["content"] for token in settings["added_tokens"] if token.get("special")]
     framing = {number for frame in (one, two) for run in frame.runs for number in run}
     every = {numbers[piece] for piece in (*found.values(), *added, *others) if piece in numbers} | framing
-    return Specials(found, tuple(sorted(every)), one, two)
+    return SpecialTokens(found, tuple(sorted(every)), one, two)
 
 
-def of_bert(cls: int, sep: int) -> tuple[Frame, Frame]:
+def bert_templates(cls: int, sep: int) -> tuple[SpecialTokensTemplate, SpecialTokensTemplate]:
     """[CLS] text [SEP], and [CLS] text [SEP] pair [SEP] with the pair and its [SEP] as segment 1."""
     return (
-        Frame(((cls,), (sep,)), ((0,), (0,)), (0,)),
-        Frame(((cls,), (sep,), (sep,)), ((0,), (0,), (1,)), (0, 1)),
+        SpecialTokensTemplate(((cls,), (sep,)), ((0,), (0,)), (0,)),
+        SpecialTokensTemplate(((cls,), (sep,), (sep,)), ((0,), (0,), (1,)), (0, 1)),
     )
 
 
-def of_roberta(cls: int, sep: int) -> tuple[Frame, Frame]:
+def roberta_templates(cls: int, sep: int) -> tuple[SpecialTokensTemplate, SpecialTokensTemplate]:
     """<s> text </s>, and <s> text </s> </s> pair </s>; there is one segment."""
     return (
-        Frame(((cls,), (sep,)), ((0,), (0,)), (0,)),
-        Frame(((cls,), (sep, sep), (sep,)), ((0,), (0, 0), (0,)), (0, 0)),
+        SpecialTokensTemplate(((cls,), (sep,)), ((0,), (0,)), (0,)),
+        SpecialTokensTemplate(((cls,), (sep, sep), (sep,)), ((0,), (0, 0), (0,)), (0, 0)),
     )
 
 
@@ -189,7 +191,9 @@ def _unknown(model: Mapping[str, Any], numbers: Mapping[str, int]) -> str | None
     return piece if piece in numbers else None
 
 
-def _frames(processor: Any, numbers: Mapping[str, int], origin: str) -> tuple[Frame, Frame] | None:
+def _frames(
+    processor: Any, numbers: Mapping[str, int], origin: str
+) -> tuple[SpecialTokensTemplate, SpecialTokensTemplate] | None:
     """What a post-processor puts around texts; None where it puts nothing."""
     if not isinstance(processor, Mapping):
         return None
@@ -202,7 +206,7 @@ def _frames(processor: Any, numbers: Mapping[str, int], origin: str) -> tuple[Fr
         return framing[0] if framing else None
     if kind in ("BertProcessing", "RobertaProcessing"):
         (cls, cls_id), (sep, sep_id) = processor["cls"], processor["sep"]
-        frames = of_bert if kind == "BertProcessing" else of_roberta
+        frames = bert_templates if kind == "BertProcessing" else roberta_templates
         return frames(_checked(cls, cls_id, numbers, origin), _checked(sep, sep_id, numbers, origin))
     if kind == "TemplateProcessing":
         tokens = processor.get("special_tokens", {})
@@ -219,7 +223,7 @@ def _template(
     tokens: Mapping[str, Any],
     numbers: Mapping[str, int],
     origin: str,
-) -> Frame:
+) -> SpecialTokensTemplate:
     """A template of the library, which names special pieces and texts in their order."""
     runs: list[list[int]] = [[]]
     run_segments: list[list[int]] = [[]]
@@ -242,25 +246,25 @@ def _template(
             given=", ".join(seen) or "no text",
             allowed=" ".join(texts),
         )
-    return Frame(tuple(map(tuple, runs)), tuple(map(tuple, run_segments)), tuple(text_segments))
+    return SpecialTokensTemplate(tuple(map(tuple, runs)), tuple(map(tuple, run_segments)), tuple(text_segments))
 
 
-def _checked(piece: str, number: int, numbers: Mapping[str, int], origin: str) -> int:
-    if numbers.get(piece) != number:
+def _checked(token: str, number: int, numbers: Mapping[str, int], origin: str) -> int:
+    if numbers.get(token) != number:
         raise UserError(
             f"{origin}: its post_processor does not fit its vocabulary",
-            given=f"{piece!r} as {number}",
-            allowed=f"{numbers[piece]}" if piece in numbers else f"no piece is {piece!r}",
+            given=f"{token!r} as {number}",
+            allowed=f"{numbers[token]}" if token in numbers else f"no piece is {token!r}",
         )
     return number
 
 
-def is_unused(piece: str) -> bool:
+def is_unused(token: str) -> bool:
     """Whether a piece waits for a meaning, such as BERT's [unused7]: no text becomes it."""
-    return _UNUSED.fullmatch(piece) is not None
+    return _UNUSED.fullmatch(token) is not None
 
 
-def out_of_reach(settings: Mapping[str, Any], pieces: Set[str]) -> dict[str, Any]:
+def without_matching(settings: Mapping[str, Any], pieces: Set[str]) -> dict[str, Any]:
     """A tokenizer.json in which no text becomes one of `pieces`: their names hold a character that no text has.
 
     The library leaves that to the added tokens, but text also becomes a special piece where the vocabulary of
@@ -282,9 +286,7 @@ def out_of_reach(settings: Mapping[str, Any], pieces: Set[str]) -> dict[str, Any
         merges = [pair if isinstance(pair, list) else pair.split(" ") for pair in model["merges"]]
         model["merges"] = [pair for pair in merges if pieces.isdisjoint((*pair, "".join(pair)))]
     added = [
-        {**token, "content": name(token["content"]), "normalized": False}
-        if token["content"] in pieces
-        else token
+        {**token, "content": name(token["content"]), "normalized": False} if token["content"] in pieces else token
         for token in settings["added_tokens"]
     ]
     return {**settings, "model": model, "added_tokens": added, "post_processor": None}

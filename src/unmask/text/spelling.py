@@ -9,7 +9,7 @@ BLANK = "▁"  # how a blank is shown where it must be seen: SentencePiece's own
 
 
 @dataclass(frozen=True)
-class Spelling:
+class TokenSpelling:
     """kind: in words; prefix: of pieces that continue a word ("##"); suffix: of those that end one ("</w>");
     marker: what stands for a blank ("▁"); in_bytes: whether each character of a piece stands for a byte."""
 
@@ -19,44 +19,44 @@ class Spelling:
     marker: str = ""
     in_bytes: bool = False
 
-    def text(self, piece: str) -> str:
+    def text(self, token: str) -> str:
         """What a piece spells, with the blank before it where it has one; "\\xe6" for bytes of half a character."""
         if self.in_bytes:
             table = _bytes()
-            if all(character in table for character in piece):  # else an added token, which is spelled out
-                return bytes(table[character] for character in piece).decode("utf-8", "backslashreplace")
-            return piece
-        text = piece.removeprefix(self.prefix) if piece != self.prefix else piece
+            if all(character in table for character in token):  # else an added token, which is spelled out
+                return bytes(table[character] for character in token).decode("utf-8", "backslashreplace")
+            return token
+        text = token.removeprefix(self.prefix) if token != self.prefix else token
         text = text.removesuffix(self.suffix) if text != self.suffix else text
         return text.replace(self.marker, " ") if self.marker else text
 
-    def starts(self, piece: str) -> bool:
+    def starts_word(self, token: str) -> bool:
         """Whether a word begins with a piece, as far as the piece alone tells."""
         if self.in_bytes or self.marker:
-            return self.text(piece)[:1].isspace()
-        return not self.prefix or piece == self.prefix or not piece.startswith(self.prefix)
+            return self.text(token)[:1].isspace()
+        return not self.prefix or token == self.prefix or not token.startswith(self.prefix)
 
-    def is_blank(self, piece: str) -> bool:
+    def is_blank(self, token: str) -> bool:
         """Whether a piece spells nothing but white space."""
-        return not self.text(piece).strip()
+        return not self.text(token).strip()
 
-    def shown(self, piece: str) -> str:
+    def display(self, token: str) -> str:
         """A piece for people to read: WordPiece's as it is, others without the blank, unless there is only that."""
         if not self.in_bytes and not self.marker:
-            return piece
-        text = self.text(piece)
+            return token
+        text = self.text(token)
         return text.strip() or BLANK * max(1, len(text))
 
 
-def spelling_of(settings: Mapping[str, Any]) -> Spelling:
+def detect_spelling(settings: Mapping[str, Any]) -> TokenSpelling:
     """How the pieces of a tokenizer.json are spelled."""
     model = settings["model"]
     prefix = model.get("continuing_subword_prefix") or ""
     parts = [part for key in ("normalizer", "pre_tokenizer", "decoder") for part in _parts(settings.get(key))]
     if any(part.get("type") == "ByteLevel" for part in parts):
-        return Spelling(f"byte-level {kind_of(model)}", in_bytes=True)
+        return TokenSpelling(f"byte-level {kind_of(model)}", in_bytes=True)
     marker = next((_marker(part) for part in parts if _marker(part)), "")
-    return Spelling(kind_of(model), prefix, model.get("end_of_word_suffix") or "", marker)
+    return TokenSpelling(kind_of(model), prefix, model.get("end_of_word_suffix") or "", marker)
 
 
 def kind_of(model: Mapping[str, Any]) -> str:

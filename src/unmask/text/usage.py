@@ -14,7 +14,7 @@ from unmask.console import SILENT, Progress
 from unmask.text.tokenizer import Tokenizer
 
 SCRIPTS = ("Latin", "Han", "kana", "Cyrillic", "digits", "punctuation", "other")
-MOST_WORDS = 2_000_000  # distinct ones kept of those cut into several, and of unknown ones
+MAX_WORDS = 2_000_000  # distinct ones kept of those cut into several, and of unknown ones
 BATCH_CHARACTERS = 2**20  # cut at a time, about
 
 _NAMES = {  # how the Unicode names of a script's letters begin
@@ -48,26 +48,26 @@ def script_of(character: str) -> str | None:
 
 
 @dataclass
-class Counts:
+class ScriptCounts:
     """Of one script: characters without white space, words that begin in it, pieces that do, unknown ones of these."""
 
     characters: int = 0
     words: int = 0
-    pieces: int = 0
+    tokens: int = 0
     unknown: int = 0
 
     @property
-    def characters_per_piece(self) -> float:
-        return self.characters / self.pieces if self.pieces else 0.0
+    def characters_per_token(self) -> float:
+        return self.characters / self.tokens if self.tokens else 0.0
 
     @property
-    def pieces_per_word(self) -> float:
-        return self.pieces / self.words if self.words else 0.0
+    def tokens_per_word(self) -> float:
+        return self.tokens / self.words if self.words else 0.0
 
     @property
     def unknown_rate(self) -> float:
         """The share of pieces that are unknown."""
-        return self.unknown / self.pieces if self.pieces else 0.0
+        return self.unknown / self.tokens if self.tokens else 0.0
 
 
 @dataclass
@@ -80,20 +80,20 @@ class Usage:
     tokenizer: Tokenizer
     documents: int = 0
     characters: int = 0  # as given, white space included
-    scripts: dict[str, Counts] = field(default_factory=lambda: {script: Counts() for script in SCRIPTS})
-    cut: Counter[tuple[int, ...]] = field(default_factory=Counter)
-    unknown: Counter[str] = field(default_factory=Counter)
+    scripts: dict[str, ScriptCounts] = field(default_factory=lambda: {script: ScriptCounts() for script in SCRIPTS})
+    split_words: Counter[tuple[int, ...]] = field(default_factory=Counter)
+    unknown_characters: Counter[str] = field(default_factory=Counter)
     forgotten: int = 0
 
     def __post_init__(self) -> None:
-        self.uses = np.zeros(self.tokenizer.vocabulary, np.int64)
+        self.token_counts = np.zeros(self.tokenizer.vocab_size, np.int64)
         self._script = np.full(0x110000, -1, np.int8)  # filled in as characters are met
 
     @property
-    def whole(self) -> Counts:
+    def total(self) -> ScriptCounts:
         """All scripts together."""
         names = ("characters", "words", "pieces", "unknown")
-        return Counts(*(sum(getattr(one, name) for one in self.scripts.values()) for name in names))
+        return ScriptCounts(*(sum(getattr(one, name) for one in self.scripts.values()) for name in names))
 
     def add(self, texts: list[str]) -> None:
         """Count some texts, all together: arrays are made once."""
@@ -102,23 +102,21 @@ class Usage:
         self.characters += sum(map(len, texts))
         text = "".join(texts)
         begins = np.cumsum([0, *map(len, texts)])[:-1]  # of each text in all of them
-        inside = ~np.fromiter(chain.from_iterable(one.special for one in encoded), bool)
-        ids = np.fromiter(chain.from_iterable(one.ids for one in encoded), np.int64)[inside]
-        owner = np.repeat(np.arange(len(texts)), [len(one.ids) for one in encoded])[inside]
+        inside = ~np.fromiter(chain.from_iterable(one.special_tokens_mask for one in encoded), bool)
+        ids = np.fromiter(chain.from_iterable(one.input_ids for one in encoded), np.int64)[inside]
+        owner = np.repeat(np.arange(len(texts)), [len(one.input_ids) for one in encoded])[inside]
         ends = chain.from_iterable(chain.from_iterable(one.offsets for one in encoded))
         places = np.fromiter(ends, np.int64).reshape(-1, 2)[inside] + begins[owner, None]
-        numbers = (-1 if word is None else word for one in encoded for word in one.words)
+        numbers = (-1 if word is None else word for one in encoded for word in one.word_ids)
         words = np.fromiter(numbers, np.int64)[inside]
         first = np.ones(len(ids), bool)
         first[1:] = (words[1:] != words[:-1]) | (owner[1:] != owner[:-1])
-        self.uses += np.bincount(ids, minlength=len(self.uses))
+        self.token_counts += np.bincount(ids, minlength=len(self.token_counts))
         self._count(text, ids, places, first)
-        for words_of in (self.cut, self.unknown):
+        for words_of in (self.split_words, self.unknown_characters):
             self._forget(words_of)
 
-    def _count(
-        self, text: str, ids: NDArray[np.int64], places: NDArray[np.int64], first: NDArray[np.bool_]
-    ) -> None:
+    def _count(self, text: str, ids: NDArray[np.int64], places: NDArray[np.int64], first: NDArray[np.bool_]) -> None:
         """ids (pieces,), places (pieces, 2) in the text, first (pieces,): whether a word begins."""
         script = self._scripts_of(text)
         if not len(ids):
@@ -128,15 +126,15 @@ class Usage:
         blank = of_piece == _BLANK  # a piece that takes the blank before it
         of_piece[blank] = script[np.maximum(places[blank, 1] - 1, 0)]
         unknown = np.zeros(len(ids), bool)
-        if self.tokenizer.unknown_id is not None:
-            unknown = ids == self.tokenizer.unknown_id
+        if self.tokenizer.unk_token_id is not None:
+            unknown = ids == self.tokenizer.unk_token_id
         self._add(script, of_piece, of_piece[first], of_piece[unknown])
-        self.unknown.update(text[start:end] for start, end in places[unknown].tolist())
+        self.unknown_characters.update(text[start:end] for start, end in places[unknown].tolist())
         begins = np.flatnonzero(first)
         sizes = np.diff(begins, append=len(ids))
         several = (sizes > 1) & ~np.logical_or.reduceat(unknown, begins)
         for begin, size in zip(begins[several].tolist(), sizes[several].tolist(), strict=True):
-            self.cut[tuple(ids[begin : begin + size].tolist())] += 1
+            self.split_words[tuple(ids[begin : begin + size].tolist())] += 1
 
     def _add(self, *found: NDArray[np.int8]) -> None:
         """The scripts of characters, of pieces, of first pieces of words, of unknown pieces."""
@@ -144,7 +142,7 @@ class Usage:
         for number, name in enumerate(SCRIPTS):
             one = self.scripts[name]
             one.characters += counts[0][number]
-            one.pieces += counts[1][number]
+            one.tokens += counts[1][number]
             one.words += counts[2][number]
             one.unknown += counts[3][number]
 
@@ -159,7 +157,7 @@ class Usage:
 
     def _forget(self, words: Counter[Any]) -> None:
         """Leave the rarest out where there are too many (lossy counting: Manku and Motwani, VLDB 2002)."""
-        while len(words) > MOST_WORDS:
+        while len(words) > MAX_WORDS:
             least = min(words.values())
             rare = [word for word, count in words.items() if count == least]
             self.forgotten += least * len(rare)
@@ -167,7 +165,7 @@ class Usage:
                 del words[word]
 
 
-def usage(tokenizer: Tokenizer, texts: Iterable[str], progress: Progress = SILENT) -> Usage:
+def count_usage(tokenizer: Tokenizer, texts: Iterable[str], progress: Progress = SILENT) -> Usage:
     """Go over texts once, in bounded memory; progress in characters."""
     found = Usage(tokenizer)
     progress.start(None, "characters")

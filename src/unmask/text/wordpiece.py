@@ -37,30 +37,28 @@ Places = NDArray[np.int32]
 
 
 @dataclass(frozen=True)
-class Vocabulary:
+class WordPieceVocabulary:
     """What training found: `pieces` in the order of their ids, and what was left out on the way."""
 
-    pieces: list[str]
+    tokens: list[str]
     alphabet: int  # pieces of one character
     dropped_characters: list[str]  # too rare for the alphabet, the most frequent first
     words: int  # distinct words trained on
-    dropped_words: (
-        int  # occurrences of words that hold a dropped character or are too long: [UNK] at run time
-    )
+    dropped_words: int  # occurrences of words that hold a dropped character or are too long: [UNK] at run time
 
 
 def train(
     words: Mapping[str, int],
-    size: int,
+    vocab_size: int,
     *,
     specials: Sequence[str] = (),
-    minimum_count: int = 2,
+    min_frequency: int = 2,
     character_coverage: float = 0.9999,
     alphabet_share: float = 0.8,
-    maximum_word_characters: int = 100,
-    fewer: bool = False,
+    max_input_chars_per_word: int = 100,
+    allow_fewer: bool = False,
     progress: Progress = SILENT,
-) -> Vocabulary:
+) -> WordPieceVocabulary:
     """Learn a vocabulary of exactly `size` pieces: `specials`, then the alphabet, then merges in their order.
 
     The alphabet is the most frequent characters that together make up `character_coverage` of the text, each
@@ -72,13 +70,13 @@ def train(
     The result depends on the counts alone: equal gains are told apart by the text of the pair.
     Raises UserError when the text supports fewer than `size` pieces, unless `fewer` are welcome.
     """
-    room = int((size - len(specials)) * alphabet_share)
+    room = int((vocab_size - len(specials)) * alphabet_share)
     while True:
-        lattice = _Letters(words, maximum_word_characters)
-        alphabet, dropped, crowded = lattice.alphabet(room, minimum_count, character_coverage)
-        merger = Merger(*lattice.spell(alphabet), alphabet, minimum_count=minimum_count)
+        lattice = _Letters(words, max_input_chars_per_word)
+        alphabet, dropped, crowded = lattice.alphabet(room, min_frequency, character_coverage)
+        merger = Merger(*lattice.spell(alphabet), alphabet, min_frequency=min_frequency)
         del lattice.codes
-        missing = size - len(specials) - len(alphabet)
+        missing = vocab_size - len(specials) - len(alphabet)
         progress.start(max(0, missing), "pieces")
         while missing > 0 and (pair := merger.best()) is not None:
             merger.merge(pair)
@@ -86,13 +84,11 @@ def train(
             progress.advance(1)
         if missing <= 0 or not crowded:
             break
-        room += (
-            missing  # there is nothing left to merge, as in Chinese: characters without room get what is free
-        )
-    if missing > 0 and not (fewer and merger.texts):
-        raise _too_few(len(specials) + len(merger.texts), size, minimum_count, lattice.occurrences)
-    return Vocabulary(
-        pieces=[*specials, *merger.texts],
+        room += missing  # there is nothing left to merge, as in Chinese: characters without room get what is free
+    if missing > 0 and not (allow_fewer and merger.texts):
+        raise _too_few(len(specials) + len(merger.texts), vocab_size, min_frequency, lattice.occurrences)
+    return WordPieceVocabulary(
+        tokens=[*specials, *merger.texts],
         alphabet=len(alphabet),
         dropped_characters=dropped,
         words=lattice.spelled,
@@ -113,8 +109,8 @@ def _too_few(most: int, size: int, minimum_count: int, words: int) -> UserError:
 class _Letters:
     """The words as one long array of characters."""
 
-    def __init__(self, words: Mapping[str, int], maximum_word_characters: int) -> None:
-        kept = [word for word in words if 0 < len(word) <= maximum_word_characters]
+    def __init__(self, words: Mapping[str, int], max_input_chars_per_word: int) -> None:
+        kept = [word for word in words if 0 < len(word) <= max_input_chars_per_word]
         self.occurrences = sum(words.values())
         self.counts = np.fromiter((words[word] for word in kept), np.int64, len(kept))
         self.dropped = self.occurrences - int(self.counts.sum())
@@ -122,7 +118,7 @@ class _Letters:
         self.codes = np.frombuffer("".join(kept).encode("utf-32-le"), np.uint32).astype(np.int64)
         self.spelled = 0
 
-    def alphabet(self, room: int, minimum_count: int, coverage: float) -> tuple[list[str], list[str], bool]:
+    def alphabet(self, limit: int, min_frequency: int, coverage: float) -> tuple[list[str], list[str], bool]:
         """The pieces of one character, in order of code point; the characters that are left out, the most
         frequent first; and whether there was no room for some of them."""
         totals = np.zeros(self.codes.max(initial=0) + 1, np.int64)
@@ -132,8 +128,8 @@ class _Letters:
         present = np.flatnonzero(totals)
         ranked = present[np.lexsort((present, -totals[present]))]
         covered_before = np.cumsum(totals[ranked]) - totals[ranked]
-        wanted = (covered_before < coverage * totals.sum()) & (totals[ranked] >= minimum_count)
-        fits = np.cumsum(1 + inside[ranked]) <= room
+        wanted = (covered_before < coverage * totals.sum()) & (totals[ranked] >= min_frequency)
+        fits = np.cumsum(1 + inside[ranked]) <= limit
         kept = np.sort(ranked[wanted & fits])
         pieces = [chr(code) for code in kept.tolist()]
         pieces += [CONTINUATION + chr(code) for code in kept[inside[kept]].tolist()]
@@ -185,11 +181,11 @@ class Merger:
     ROUNDING = 1e-12  # per occurrence: logarithms below 50, four terms, 53 bits; gains this near are equal
 
     def __init__(
-        self, letters: Places, lengths: Ints, counts: Ints, texts: Sequence[str], *, minimum_count: int
+        self, letters: Places, lengths: Ints, counts: Ints, texts: Sequence[str], *, min_frequency: int
     ) -> None:
         self.texts = list(texts)
-        self.minimum_count = minimum_count
-        self.piece = letters.astype(np.int32)
+        self.min_frequency = min_frequency
+        self.token = letters.astype(np.int32)
         self.weight = np.repeat(counts, lengths)
         size = len(letters)
         self.before = np.arange(-1, size - 1, dtype=np.int32)
@@ -198,12 +194,12 @@ class Merger:
         self.after[np.cumsum(lengths) - 1] = -1
         self.marked = np.zeros(size, bool)
         count = np.zeros(len(self.texts), np.int64)
-        np.add.at(count, self.piece, self.weight)
+        np.add.at(count, self.token, self.weight)
         self.count: list[int] = count.tolist()
         self.total = int(self.weight.sum())
         self.logs = _Growing(np.log(np.maximum(count, 1)))
-        order = np.argsort(self.piece, kind="stable").astype(np.int32)
-        self.places = np.split(order, np.cumsum(np.bincount(self.piece, minlength=len(self.texts)))[:-1])
+        order = np.argsort(self.token, kind="stable").astype(np.int32)
+        self.places = np.split(order, np.cumsum(np.bincount(self.token, minlength=len(self.texts)))[:-1])
         self._first_pairs()
         self.pool = np.zeros(0, np.int64)
         self.floor = np.inf
@@ -212,9 +208,9 @@ class Merger:
     def _first_pairs(self) -> None:
         inner = np.flatnonzero(self.after >= 0)
         keys, numbers = np.unique(
-            (self.piece[inner].astype(np.int64) << 32) | self.piece[inner + 1], return_inverse=True
+            (self.token[inner].astype(np.int64) << 32) | self.token[inner + 1], return_inverse=True
         )
-        self.pair = np.full(len(self.piece), -1, np.int32)
+        self.pair = np.full(len(self.token), -1, np.int32)
         self.pair[inner] = numbers
         seen = np.zeros(len(keys), np.int64)
         np.add.at(seen, numbers, self.weight[inner])
@@ -226,9 +222,7 @@ class Merger:
         self.base = _Growing(np.full(len(keys), -np.inf))  # the gain without its term n log N; -inf: too rare
         self.pooled = _Growing(np.zeros(len(keys), bool))
         self.pairs_of = [array("i") for _ in self.texts]
-        for number, (left, right) in enumerate(
-            zip(self.left.values.tolist(), self.right.values.tolist(), strict=True)
-        ):
+        for number, (left, right) in enumerate(zip(self.left.values.tolist(), self.right.values.tolist(), strict=True)):
             self.pairs_of[left].append(number)
             if right != left:
                 self.pairs_of[right].append(number)
@@ -257,10 +251,8 @@ class Merger:
     def _score(self, pairs: NDArray[Any]) -> None:
         seen = self.seen.values[pairs]
         logs = self.logs.values
-        gains = seen * (
-            np.log(np.maximum(seen, 1)) - logs[self.left.values[pairs]] - logs[self.right.values[pairs]]
-        )
-        self.base.values[pairs] = np.where(seen >= self.minimum_count, gains, -np.inf)
+        gains = seen * (np.log(np.maximum(seen, 1)) - logs[self.left.values[pairs]] - logs[self.right.values[pairs]])
+        self.base.values[pairs] = np.where(seen >= self.min_frequency, gains, -np.inf)
 
     def _refill(self) -> None:
         """A new pool: every pair whose gain is at least the POOL-th best, or within rounding of it."""
@@ -279,10 +271,10 @@ class Merger:
         """The places where a pair begins, in order, none overlapping (in "aaa", the first two)."""
         if len(self.places[left]) <= len(self.places[right]):
             places = self.places[left]
-            self.places[left] = places = places[self.piece[places] == left]
+            self.places[left] = places = places[self.token[places] == left]
         else:
             places = self.places[right]
-            self.places[right] = places = places[self.piece[places] == right]
+            self.places[right] = places = places[self.token[places] == right]
             places = self.before[places]
             places = places[places >= 0]
         found: Places = places[self.pair[places] == pair]
@@ -302,7 +294,7 @@ class Merger:
         second = self.after[first]
         third = self.after[second]
         weight = self.weight[first]
-        merged = self._piece(left, right)
+        merged = self._token(left, right)
         ends = third < 0
 
         # A pair between two merged occurrences is taken away once, and put back once: by the one before it.
@@ -312,7 +304,7 @@ class Merger:
         previous, own = self._previous(first, second)
         np.subtract.at(seen, self.pair[previous], weight[own])
 
-        self.piece[first], self.piece[second] = merged, -1
+        self.token[first], self.token[second] = merged, -1
         self.pair[second] = -1
         self.pair[first[ends]] = -1
         self.after[first] = third
@@ -320,7 +312,7 @@ class Merger:
 
         previous, own = self._previous(first, first)
         edges = np.concatenate([first[~ends], previous])
-        numbers = self._pairs(self.piece[edges], self.piece[self.after[edges]])
+        numbers = self._pairs(self.token[edges], self.token[self.after[edges]])
         self.pair[edges] = numbers
         np.add.at(self.seen.values, numbers, np.concatenate([weight[~ends], weight[own]]))
 
@@ -341,7 +333,7 @@ class Merger:
         self.marked[covered] = False
         return previous[own], own
 
-    def _piece(self, left: int, right: int) -> int:
+    def _token(self, left: int, right: int) -> int:
         """The number of the new piece `left right`.
 
         It is new indeed: where a text is one piece no merge has crossed its ends, so it was put together by the

@@ -11,7 +11,7 @@ import numpy as np
 
 from unmask.errors import UserError
 
-MAXIMUM_WORDS = 5_000_000  # distinct words kept while counting: about 600 MB
+MAX_WORDS = 5_000_000  # distinct words kept while counting: about 600 MB
 RAW_TOKENS = 1_000_000  # distinct strings between spaces kept before they are cut into words
 RAW_CHARACTERS = 2**27  # characters read before the same, whatever their number
 BUFFER_CHARACTERS = 2**20
@@ -41,16 +41,16 @@ class WordCounter:
         split: Callable[[str], Sequence[str]],
         *,
         ideographs: bool = True,
-        maximum_words: int = MAXIMUM_WORDS,
+        max_words: int = MAX_WORDS,
         raw_tokens: int = RAW_TOKENS,
     ) -> None:
         self.split = split
         self.ideographs = ideographs
-        self.maximum_words = maximum_words
+        self.max_words = max_words
         self.raw_tokens = raw_tokens
         self.texts = 0
         self.characters = 0
-        self.forgotten = 0
+        self.dropped_occurrences = 0
         self.error = 0
         self._buffer: list[str] = []
         self._buffered = 0
@@ -85,9 +85,7 @@ class WordCounter:
         if self.ideographs and not text.isascii() and _IDEOGRAPH.search(text):
             codes = np.frombuffer(text.encode("utf-32-le"), np.uint32).copy()
             chosen = (codes >= _IDEOGRAPHS[0]) & (codes <= _IDEOGRAPHS[1])
-            self._ideograph_counts += np.bincount(
-                codes[chosen] - _IDEOGRAPHS[0], minlength=len(self._ideograph_counts)
-            )
+            self._ideograph_counts += np.bincount(codes[chosen] - _IDEOGRAPHS[0], minlength=len(self._ideograph_counts))
             codes[chosen] = ord(" ")
             text = codes.tobytes().decode("utf-32-le")
         self._raw.update(text.split())
@@ -107,15 +105,15 @@ class WordCounter:
             for start in range(0, len(tokens), JOINED_TOKENS):
                 for word in self.split(" ".join(tokens[start : start + JOINED_TOKENS])):
                     words[word] = words.get(word, 0) + count
-                if len(words) > self.maximum_words:
+                if len(words) > self.max_words:
                     self._forget()
 
     def _forget(self) -> None:
         counts = np.fromiter(self._words.values(), np.int64, len(self._words))
-        keep = self.maximum_words // 2
+        keep = self.max_words // 2
         limit = int(np.partition(counts, -keep)[-keep]) if keep else int(counts.max())
         self.error += limit
-        self.forgotten += int(counts[counts <= limit].sum())
+        self.dropped_occurrences += int(counts[counts <= limit].sum())
         kept = {word: count for word, count in self._words.items() if count > limit}
         self._words.clear()
         self._words.update(kept)
@@ -133,14 +131,8 @@ def read_plain(pattern: str | Path) -> Iterator[str]:
                 allowed=".txt, .txt.gz",
                 for_other_files="train on the texts that unmask.data.corpus.read gives",
             )
-        with (
-            gzip.open(file, "rt", encoding="utf-8")
-            if file.suffix == ".gz"
-            else file.open(encoding="utf-8") as lines
-        ):
+        with gzip.open(file, "rt", encoding="utf-8") if file.suffix == ".gz" else file.open(encoding="utf-8") as lines:
             try:
                 yield from lines
             except UnicodeDecodeError as error:
-                raise UserError(
-                    f"{file} is not text in UTF-8", given=f"byte {error.start:,} of a block"
-                ) from None
+                raise UserError(f"{file} is not text in UTF-8", given=f"byte {error.start:,} of a block") from None

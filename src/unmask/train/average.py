@@ -7,31 +7,31 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from unmask.train.parallel import own_part
+from unmask.train.parallel import local_shard
 
 
-class Average:
+class EMA:
     """The mean of a learner's weights over about the last `share` of the run (Polyak and Juditsky 1992).
 
     Weights of x of the run ago count exp(-x / share) as much as those of now. In the first `share` of the run it
     reaches back to its beginning, evenly, so that the initial weights do not stay in it.
     """
 
-    def __init__(self, learner: nn.Module, share: float) -> None:
-        self.share = share
+    def __init__(self, learner: nn.Module, span: float) -> None:
+        self.span = span
         learning = {name: p for name, p in learner.named_parameters() if p.requires_grad}
         self.names, self._learning = list(learning), list(learning.values())
-        self._means = [parameter.detach().clone() for parameter in self._learning]
+        self._averages = [parameter.detach().clone() for parameter in self._learning]
 
     @torch.no_grad()
-    def update(self, since: float, progress: float) -> None:
+    def update(self, previous_progress: float, progress: float) -> None:
         """Take the weights in, after an update that brought the run from `since` to `progress`."""
-        if progress > since:
-            new = 1 - math.exp(-(progress - since) / min(self.share, progress))
-            torch._foreach_lerp_(self._means, [p.detach() for p in self._learning], new)
+        if progress > previous_progress:
+            new = 1 - math.exp(-(progress - previous_progress) / min(self.span, progress))
+            torch._foreach_lerp_(self._averages, [p.detach() for p in self._learning], new)
 
     @contextmanager
-    def in_place(self) -> Iterator[None]:
+    def swapped(self) -> Iterator[None]:
         """Within it the learner has the averaged weights."""
         self._swap()
         try:
@@ -40,22 +40,22 @@ class Average:
             self._swap()
 
     @torch.no_grad()
-    def put(self) -> None:
+    def copy_to_learner(self) -> None:
         """Leave the learner with the averaged weights."""
-        for parameter, mean in zip(self._learning, self._means, strict=True):
+        for parameter, mean in zip(self._learning, self._averages, strict=True):
             parameter.copy_(mean)
 
     @torch.no_grad()
     def _swap(self) -> None:
-        for parameter, mean in zip(self._learning, self._means, strict=True):
+        for parameter, mean in zip(self._learning, self._averages, strict=True):
             kept = parameter.detach().clone()
             parameter.copy_(mean)
             mean.copy_(kept)
 
     def state_dict(self) -> dict[str, Tensor]:
-        return dict(zip(self.names, self._means, strict=True))
+        return dict(zip(self.names, self._averages, strict=True))
 
     @torch.no_grad()
     def load_state_dict(self, means: Mapping[str, Tensor]) -> None:
         for name, mean in self.state_dict().items():
-            mean.copy_(own_part(means[name], mean))
+            mean.copy_(local_shard(means[name], mean))

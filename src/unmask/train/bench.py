@@ -17,15 +17,15 @@ from unmask.train import optim
 from unmask.train.allocator import keep_freed_memory
 from unmask.train.parallel import World
 from unmask.train.parts import PARTS, timed
-from unmask.train.precision import precision_of
-from unmask.train.pretrain import PretrainLearner, batches_of, fitted, learner_of
+from unmask.train.precision import resolve_precision
+from unmask.train.pretrain import PretrainLearner, build_batches, build_learner, fit_to_corpus
 from unmask.train.recipe import PretrainRecipe
-from unmask.train.speed import Speed, speed_of, wait_for
-from unmask.train.steps import State, Step, steps
-from unmask.train.threads import fastest_for
+from unmask.train.speed import Speed, measure_speed, synchronize
+from unmask.train.steps import LoopState, Step, train_steps
+from unmask.train.threads import choose_threads
 
 ENDLESS = "1000000000 steps"
-WARM = 3  # steps that do not count: they pay for memory and caches
+WARMUP_SECONDS = 3  # steps that do not count: they pay for memory and caches
 PLAIN = 0.6  # share of the time in which nothing but the run itself is measured; in the rest, its parts
 SAMPLE = 4  # steps whose batches say what a token costs
 THREADS = 0.3  # of the time may be spent on finding the number of threads
@@ -39,35 +39,35 @@ class Trial:
     speed: Speed
     steps: int
     step_seconds: float
-    parts: dict[str, float]
+    breakdown: dict[str, float]
     parameters: int
 
     def to_dict(self) -> dict[str, Any]:
         return {**asdict(self), "speed": self.speed.to_dict()}
 
 
-def bench(recipe: PretrainRecipe, shards: Shards, seconds: float, progress: Progress) -> Trial:
+def run_benchmark(recipe: PretrainRecipe, shards: Shards, seconds: float, progress: Progress) -> Trial:
     """Train with the recipe for about so many seconds, and throw the weights away.
 
     Ramps of length and batch are at their end, the learning rate at its beginning. Takes longer where the steps do:
     each of the two stretches takes one at least.
     """
     keep_freed_memory()
-    recipe = fitted(_level(recipe), shards.tokenizer)
+    recipe = fit_to_corpus(_level(recipe), shards.tokenizer)
     torch.manual_seed(recipe.seed)
     device = torch.device(World().device)
-    precision = precision_of(recipe.train.precision, str(device))
-    learner = learner_of(recipe, shards.tokenizer).to(device, precision.weights).train()
-    batches = batches_of(recipe, shards)
-    optimizer = optim.build_for(recipe.train.optimizer, learner)
+    precision = resolve_precision(recipe.train.precision, str(device))
+    learner = build_learner(recipe, shards.tokenizer).to(device, precision.weights_dtype).train()
+    batches = build_batches(recipe, shards)
+    optimizer = optim.build_optimizer(recipe.train.optimizer, learner)
     threads = torch.get_num_threads()
     progress.start(seconds, "")
     try:
         torch.set_num_threads(_threads(recipe, learner, batches, seconds * THREADS, progress))
         progress.show("warming up")
-        loop = steps(learner, optimizer, batches, recipe.train, State(), recipe.seed)
+        loop = train_steps(learner, optimizer, batches, recipe.train, LoopState(), recipe.seed)
         with closing(loop):
-            for _ in range(WARM):
+            for _ in range(WARMUP_SECONDS):
                 next(loop)
             plain = _stretch(loop, device, seconds * PLAIN, progress)
             with timed(learner, optimizer) as timeline:
@@ -75,14 +75,14 @@ def bench(recipe: PretrainRecipe, shards: Shards, seconds: float, progress: Prog
                 marked = _stretch(loop, device, seconds * (1 - PLAIN), progress)
                 timeline.enter("other")
             parts = timeline.seconds()
-        waited = sum(step.waited for step in plain) / sum(step.took for step in plain)
+        waited = sum(step.data_wait_seconds for step in plain) / sum(step.step_seconds for step in plain)
         sample = [
             learner.prepare(batch, recipe.seed)
             for step in range(SAMPLE)
-            for batch in batches.take(step * batches.size(1.0))
+            for batch in batches.step(step * batches.step_size(1.0))
         ]
-        rate = sum(step.tokens for step in plain) / sum(step.took for step in plain)
-        speed = speed_of(learner, sample, rate, waited, precision.products or precision.weights)
+        rate = sum(step.tokens for step in plain) / sum(step.step_seconds for step in plain)
+        speed = measure_speed(learner, sample, rate, waited, precision.matmul_dtype or precision.weights_dtype)
     finally:
         torch.set_num_threads(threads)
     parameters = sum(p.numel() for p in learner.parameters())
@@ -102,12 +102,12 @@ def _threads(
     if recipe.train.threads is not None or World().on_gpu or torch.get_num_threads() == 1:
         return recipe.train.threads or torch.get_num_threads()
     progress.show("measuring threads")
-    return fastest_for(learner, batches, recipe.train, recipe.seed, seconds).threads
+    return choose_threads(learner, batches, recipe.train, recipe.seed, seconds).threads
 
 
 def _stretch(loop: Iterator[Step], device: torch.device, seconds: float, progress: Progress) -> list[Step]:
     """Steps for so long, at least one."""
-    wait_for(device)
+    synchronize(device)
     begun, told, found = time.monotonic(), 0.0, []
     for number in itertools.count(1):
         found.append(next(loop))
@@ -122,6 +122,6 @@ def _stretch(loop: Iterator[Step], device: torch.device, seconds: float, progres
 
 def _each(parts: dict[str, float], marked: list[Step]) -> tuple[float, dict[str, float]]:
     """(seconds of a step, those of each part): waiting for data is moved to its own part."""
-    waited = sum(step.waited for step in marked)
+    waited = sum(step.data_wait_seconds for step in marked)
     parts = {**parts, "data": waited, "other": max(0.0, parts["other"] - waited)}
     return sum(parts.values()) / len(marked), {name: parts[name] / len(marked) for name in PARTS}

@@ -11,10 +11,10 @@ from typing import Literal
 from unmask.config import config, setting
 from unmask.data.ramp import Ramp
 from unmask.train.optim import AdamW, AnyOptimizer, AnySchedule, Linear
-from unmask.train.parallel import How
+from unmask.train.parallel import ParallelMode
 from unmask.train.precision import PrecisionName
 
-FORMS = "30s, 5m, 2h (wall-clock), 1000 steps, 10M tokens or 3 epochs"
+BUDGET_FORMS = "30s, 5m, 2h (wall-clock), 1000 steps, 10M tokens or 3 epochs"
 
 _SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _SCALE = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "b": 10**9}
@@ -42,7 +42,7 @@ class Budget:
         if counted and float(counted[1]) > 0:
             unit = counted[3].rstrip("s") + "s"
             return Budget(float(counted[1]) * _SCALE[counted[2]], unit)  # type: ignore[arg-type]
-        raise ValueError(f"{text!r} is not a budget; allowed: {FORMS}")
+        raise ValueError(f"{text!r} is not a budget; allowed: {BUDGET_FORMS}")
 
     def steps(self, steps_per_epoch: float, tokens_per_step: float) -> int | None:
         """The number of steps that it means; None for wall-clock, where it is not known before."""
@@ -60,19 +60,19 @@ class Budget:
 class TrainConfig:
     """How to train: how long, with which optimiser and schedule, how often to look and to save."""
 
-    budget: str = setting(default="10m", description=f"how long: {FORMS}")
+    budget: str = setting(default="10m", description=f"how long: {BUDGET_FORMS}")
     optimizer: AnyOptimizer = setting(default_factory=AdamW, description="how weights are updated")
     schedule: AnySchedule = setting(default_factory=Linear, description="learning rate over the run")
-    clip: float = setting(
+    max_grad_norm: float = setting(
         default=1.0, gt=0, description="longest gradient (2-norm); longer ones are shortened to it"
     )
-    accumulate: int = setting(
+    gradient_accumulation_steps: int = setting(
         default=1, ge=1, description="micro-batches per step; the same update in less memory"
     )
     batch_ramp: Ramp | None = setting(
         default=None, description="smaller steps at the beginning of the run; none if not given"
     )
-    parallel: How = setting(
+    parallel: ParallelMode = setting(
         default="ddp",
         description="with several processes (torchrun): ddp, each holds the whole network; fsdp, each a part of it",
     )
@@ -84,7 +84,7 @@ class TrainConfig:
         description="the blocks, on a GPU; auto: in runs of a quarter of an hour or more, "
         "if a trial shows that it pays",
     )
-    recompute: bool = setting(
+    gradient_checkpointing: bool = setting(
         default=False,
         description="keep only what stands between blocks, compute the rest again for the gradients: less memory",
     )
@@ -100,25 +100,19 @@ class TrainConfig:
         description="exponential moving average of the weights over about this share of the run, evaluated and "
         "kept in their place",
     )
-    skip: int = setting(
+    max_skipped_steps: int = setting(
         default=3,
         ge=0,
         description="steps in a row that may be left out because their loss or gradient is no finite number",
     )
-    evaluations: int = setting(
-        default=5, ge=1, description="how often to evaluate over the run, evenly spaced"
-    )
-    save_minutes: float = setting(
-        default=5.0, gt=0, description="a checkpoint at least this often, and at evaluations"
-    )
+    evaluations: int = setting(default=5, ge=1, description="how often to evaluate over the run, evenly spaced")
+    save_minutes: float = setting(default=5.0, gt=0, description="a checkpoint at least this often, and at evaluations")
     patience: int | None = setting(
         default=None,
         ge=1,
         description="stop after so many evaluations without a better one; never if not given",
     )
-    tensorboard: bool = setting(
-        default=False, description="write the log to tensorboard/ in the run folder as well"
-    )
+    tensorboard: bool = setting(default=False, description="write the log to tensorboard/ in the run folder as well")
 
     def __post_init__(self) -> None:
         Budget.parse(self.budget)

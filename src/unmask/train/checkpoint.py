@@ -20,10 +20,10 @@ from torch import Tensor, nn
 from unmask import console, files
 from unmask.bundle import save_tensors
 from unmask.errors import UserError
-from unmask.train.average import Average
-from unmask.train.parallel import Parts, World, own_part, whole
+from unmask.train.average import EMA
+from unmask.train.parallel import StateParts, World, full_tensor, local_shard
 
-KEPT = 2  # the newest, and the one before in case the newest cannot be read
+KEEP_LAST = 2  # the newest, and the one before in case the newest cannot be read
 
 
 class Checkpoints:
@@ -40,20 +40,20 @@ class Checkpoints:
         state: dict[str, Any],
         learner: nn.Module,
         optimizer: torch.optim.Optimizer,
-        average: Average | None = None,
+        ema: EMA | None = None,
     ) -> None:
         """Copy everything now, write it while training goes on. Raises what the write before raised.
 
         state: `step`, `best_step` (None before the first evaluation) and whatever else resuming needs.
         """
         self.wait()  # on the main process; its error is everyone's
-        parts = {"learner": learner.state_dict(), "optimizer": _flat(optimizer)}
-        if average is not None:
-            parts["average"] = average.state_dict()
-        copies: Parts = {part: {} for part in parts}
+        parts = {"learner": learner.state_dict(), "optimizer": _flatten(optimizer)}
+        if ema is not None:
+            parts["average"] = ema.state_dict()
+        copies: StateParts = {part: {} for part in parts}
         for part, tensors in parts.items():
             for name, tensor in tensors.items():
-                gathered = whole(tensor.detach())
+                gathered = full_tensor(tensor.detach())
                 if self.world.is_main:
                     copies[part][name] = gathered.cpu().clone()
         if self.world.is_main:
@@ -61,7 +61,7 @@ class Checkpoints:
 
     def wait(self) -> None:
         """Until everything is on disk."""
-        self.world.from_main(self._finish)
+        self.world.run_on_rank0(self._finish)
 
     def _finish(self) -> None:
         if self._pending is not None:
@@ -75,7 +75,7 @@ class Checkpoints:
         finally:
             self._writer.shutdown()
 
-    def _write(self, state: dict[str, Any], parts: Parts) -> None:
+    def _write(self, state: dict[str, Any], parts: StateParts) -> None:
         if self._path(state["step"]).is_dir():  # an evaluation has just saved the step that a signal ends
             return
         with files.atomic(self._path(state["step"])) as temporary:
@@ -91,8 +91,8 @@ class Checkpoints:
     def _prune(self) -> None:
         """Remove all but the newest and those that the newest call their best."""
         numbered = self._numbered()
-        kept = set(numbered[-KEPT:])
-        for path in numbered[-KEPT:]:
+        kept = set(numbered[-KEEP_LAST:])
+        for path in numbered[-KEEP_LAST:]:
             with suppress(UserError):  # a damaged one names none
                 best = _state(path).get("best_step")
                 kept |= {self._path(best)} if best is not None else set()
@@ -106,35 +106,35 @@ class Checkpoints:
         return sorted(self.folder.glob("step-*")) if self.folder.is_dir() else []
 
     @property
-    def exist(self) -> bool:
+    def any(self) -> bool:
         """Whether there are any, whole or not."""
-        return self.world.from_main(lambda: bool(self._numbered()))
+        return self.world.run_on_rank0(lambda: bool(self._numbered()))
 
     def restore(
-        self, learner: nn.Module, optimizer: torch.optim.Optimizer, average: Average | None = None
+        self, learner: nn.Module, optimizer: torch.optim.Optimizer, ema: EMA | None = None
     ) -> dict[str, Any] | None:
         """Load the newest checkpoint that is whole; says so where it falls back. None if there is none.
 
         Raises UserError where there are checkpoints, but none that can be read.
         """
-        parts: Parts | None = None
+        parts: StateParts | None = None
 
         def look() -> dict[str, Any] | None:
             nonlocal parts
-            state, parts = self._newest() or (None, None)
+            state, parts = self._latest() or (None, None)
             return state
 
-        state = self.world.from_main(look)
+        state = self.world.run_on_rank0(look)
         if state is None:
             return None
-        every = self.world.shared(parts)
+        every = self.world.broadcast(parts)
         _load(learner, every["learner"])
         _unflatten(optimizer, every["optimizer"])
-        if average is not None:
-            average.load_state_dict(every["average"])
+        if ema is not None:
+            ema.load_state_dict(every["average"])
         return state
 
-    def _newest(self) -> tuple[dict[str, Any], Parts] | None:
+    def _latest(self) -> tuple[dict[str, Any], StateParts] | None:
         """The newest that is whole; those after it are removed."""
         files.sweep(self.folder)
         numbered = self._numbered()
@@ -142,7 +142,7 @@ class Checkpoints:
             try:
                 found = _read(path)
             except UserError as error:
-                console.remark(f"{error.what}; going back to the checkpoint before it")
+                console.note(f"{error.message}; going back to the checkpoint before it")
                 continue
             for newer in numbered[numbered.index(path) + 1 :]:
                 files.remove(newer)
@@ -169,7 +169,7 @@ def _state(path: Path) -> dict[str, Any]:
     return state
 
 
-def _read(path: Path) -> tuple[dict[str, Any], Parts]:
+def _read(path: Path) -> tuple[dict[str, Any], StateParts]:
     state = _state(path)
     parts = {}
     for part in {"learner", "optimizer", *state["sha256"]}:
@@ -182,10 +182,10 @@ def _read(path: Path) -> tuple[dict[str, Any], Parts]:
 
 def _load(learner: nn.Module, tensors: dict[str, Tensor]) -> None:
     now = learner.state_dict()
-    learner.load_state_dict({n: own_part(t, now[n]) if n in now else t for n, t in tensors.items()})
+    learner.load_state_dict({n: local_shard(t, now[n]) if n in now else t for n, t in tensors.items()})
 
 
-def _flat(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+def _flatten(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
     state: dict[int, dict[str, Tensor]] = optimizer.state_dict()["state"]
     return {f"{number}.{name}": tensor for number, row in state.items() for name, tensor in row.items()}
 
@@ -197,5 +197,5 @@ def _unflatten(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> 
         number, _, name = key.partition(".")
         parameter = parameters[int(number)]
         spread = tensor.shape == parameter.shape  # but for the number of steps
-        state.setdefault(int(number), {})[name] = own_part(tensor, parameter) if spread else tensor
+        state.setdefault(int(number), {})[name] = local_shard(tensor, parameter) if spread else tensor
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})

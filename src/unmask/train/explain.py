@@ -10,7 +10,7 @@ from typing import Any, Literal
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from unmask.errors import UserError, closest
+from unmask.errors import UserError, suggest
 from unmask.model.encoder import EncoderConfig
 from unmask.model.presets import PRESETS
 from unmask.train.recipe import FinetuneRecipe, PretrainRecipe
@@ -65,7 +65,7 @@ class _Node:
 def explain(key: str = "", kind: Kind | None = None) -> list[Group]:
     """The groups of settings at a dotted key and below it; of one setting, a group of that alone.
 
-    A place of a list may be given or left out: objectives.ratio is objectives.0.ratio. Without `kind` of both
+    A place of a list may be given or left out: objectives.ratio is objectives.0.mask_prob. Without `kind` of both
     kinds of recipe, those that are alike once. Raises UserError where no recipe has such a key.
     """
     parts = [part for part in key.split(".") if part and not part.isdigit()]
@@ -100,7 +100,7 @@ def _unknown(parts: list[str], kind: Kind | None) -> UserError:
         known = list(dict.fromkeys(name for node in nodes if node.key == above for name in _fields(node.cls)))
         if known:
             break
-    meant = closest(parts[depth], known)
+    meant = suggest(parts[depth], known)
     return UserError(
         f"{'.'.join(parts)} is not a setting" + (f" of a recipe for {kind}" if kind else ""),
         did_you_mean=".".join([*parts[:depth], meant]) if meant else None,
@@ -123,7 +123,7 @@ def _group(node: _Node) -> Group:
         Setting(
             name,
             _allowed(field),
-            _shown(node.default(name, field)),
+            _format_value(node.default(name, field)),
             field.description or "",
             is_group=bool(_classes(field.annotation)),
         )
@@ -189,12 +189,12 @@ def _allowed(field: FieldInfo) -> str:
     return ", ".join([" or ".join(words), *limits])
 
 
-def _shown(value: Any) -> str:
+def _format_value(value: Any) -> str:
     """A default as one would write it in YAML; of a group, the name that chooses it."""
     if value is PydanticUndefined:
         return "must be given"
     if isinstance(value, list):
-        return ", ".join(map(_shown, value))
+        return ", ".join(map(_format_value, value))
     if dataclasses.is_dataclass(value):
         return str(getattr(value, "name", ""))
     if value is None:

@@ -10,31 +10,38 @@ import torch
 from unmask import bundle, console, files
 from unmask.config import changed
 from unmask.console import Progress
-from unmask.data.batch import Row
+from unmask.data.batch import EncodedRow
 from unmask.data.batches import Batches
 from unmask.data.labels import of_test_rows
-from unmask.data.memory import Rows, source_of
+from unmask.data.memory import Rows, as_source
 from unmask.data.tables import Example
 from unmask.errors import UserError
 from unmask.model.encoder import Encoder
-from unmask.predict import Predictor, infer, load
+from unmask.predict import Predictor, load, run_logits
 from unmask.tasks import Task
-from unmask.tasks.hiding import Hiding
-from unmask.tasks.regularise import Regularise, Regulariser
-from unmask.tasks.task import TITLES, Evidence, TaskLearner, shown_figure
-from unmask.train.fit import Fit, Watch
-from unmask.train.optim import finetuning_rate
-from unmask.train.parallel import World, joined
-from unmask.train.recipe import FinetuneRecipe, read_recipe, recipe_of
-from unmask.train.rows import Prepared, prepared, write_split
-from unmask.train.rows import rows_of as rows_of
+from unmask.tasks.hiding import TokenMasking
+from unmask.tasks.regularise import Regularisation, Regulariser
+from unmask.tasks.task import METRIC_TITLES, Logits, TaskLearner, format_score
+from unmask.train.fit import BestMetric, Trainer
+from unmask.train.optim import default_finetune_lr
+from unmask.train.parallel import World, join_world
+from unmask.train.recipe import FinetuneRecipe, parse_recipe, read_recipe
+from unmask.train.rows import PreparedRows, prepare_rows, write_split
+from unmask.train.rows import load_rows as load_rows
 from unmask.train.run import GIVEN, Run
 from unmask.train.steps import Step
-from unmask.train.transfer import Heads, architecture, set_learning, take_head, taken_over, told
+from unmask.train.transfer import (
+    Heads,
+    architecture,
+    load_head,
+    load_pretrained,
+    set_trainable,
+    transfer_summary,
+)
 
 
 @dataclass(frozen=True)
-class Finetuned:
+class FinetuneResult:
     """What a fine-tuning run brought. dev: figures of the best checkpoint on the dev rows; metric: the one of
     them by which it was chosen."""
 
@@ -44,13 +51,13 @@ class Finetuned:
     seconds: float
     train_rows: int
     dev_rows: int
-    truncated: int
+    num_truncated: int
     dev: dict[str, float]
     metric: str = "classify.accuracy"
     speed: dict[str, Any] | None = None
 
     @property
-    def best(self) -> tuple[str, float]:
+    def best_score(self) -> tuple[str, float]:
         """What people call the metric, and its value on the dev rows."""
         return _title(self.metric), self.dev[self.metric]
 
@@ -74,7 +81,7 @@ def finetune(
     out: Path | str = "runs/finetune",
     progress: Progress | None = None,
     world: World | None = None,
-) -> Finetuned:
+) -> FinetuneResult:
     """Train a model for a task; the run folder `out` then holds model/ (the best on dev), the log, checkpoints.
 
     recipe: a FinetuneRecipe or a YAML file; or else `model` and `train` (and `dev`, `test`), with every other setting
@@ -84,30 +91,28 @@ def finetune(
     a `world` like it. Raises UserError for what cannot be used.
     """
     held: dict[Path, Rows] = {}
-    with joined(world) as world:
-        with world.agreeing():
+    with join_world(world) as world:
+        with world.sync_errors():
             if recipe is None:
                 if model is None or train is None:
-                    raise UserError(
-                        "fine-tuning needs a model and training rows", allowed="model=FOLDER, train=FILE"
-                    )
+                    raise UserError("fine-tuning needs a model and training rows", allowed="model=FOLDER, train=FILE")
                 data, held = _named({"train": train, "dev": dev, "test": test}, Path(out) / GIVEN)
                 values = {"model": str(model), "task": {"name": task}, "data": data}
-                recipe = recipe_of(FinetuneRecipe, values, overrides, where="the settings given")
+                recipe = parse_recipe(FinetuneRecipe, values, overrides, where="the settings given")
             elif not isinstance(recipe, FinetuneRecipe):
                 recipe = read_recipe(FinetuneRecipe, recipe, overrides)
         with Run(Path(out), recipe, "finetune", world) as run:
             if run.finished:
-                console.remark(f"{run.folder} is finished; remove it or choose another --out to train again")
-                return Finetuned(run.folder, **run.outcome())
-            world.from_main(lambda: run.keep({path: rows.jsonl() for path, rows in held.items()}))
+                console.note(f"{run.folder} is finished; remove it or choose another --out to train again")
+                return FinetuneResult(run.folder, **run.outcome())
+            world.run_on_rank0(lambda: run.save_texts({path: rows.jsonl() for path, rows in held.items()}))
             if progress is not None:
                 _train(run, recipe, progress)
             else:
-                with console.work("Fine-tuning") as work:
+                with console.start_step("Fine-tuning") as work:
                     _train(run, recipe, work)
                     work.result(str(run.folder))
-            return Finetuned(run.folder, **run.outcome())
+            return FinetuneResult(run.folder, **run.outcome())
 
 
 def _named(given: dict[str, Any], folder: Path) -> tuple[dict[str, str], dict[Path, Rows]]:
@@ -116,7 +121,7 @@ def _named(given: dict[str, Any], folder: Path) -> tuple[dict[str, str], dict[Pa
     for name, rows in given.items():
         if rows is None:
             continue
-        source = source_of(rows, f"the {name} rows given")
+        source = as_source(rows, f"the {name} rows given")
         if isinstance(source, Rows):
             path = folder / f"{name}.jsonl"
             held[path] = source
@@ -125,77 +130,85 @@ def _named(given: dict[str, Any], folder: Path) -> tuple[dict[str, str], dict[Pa
     return paths, held
 
 
-def check(recipe: FinetuneRecipe, opened: bundle.Bundle) -> None:
+def check(recipe: FinetuneRecipe, bundle: bundle.Bundle) -> None:
     """Raises UserError for what no single setting can see."""
-    positions = architecture(opened.config, recipe.transfer).length
-    if recipe.task.length > positions:
+    positions = architecture(bundle.config, recipe.transfer).max_position_embeddings
+    if recipe.task.max_length > positions:
         raise UserError(
-            "task.length is above the positions of the model",
-            given=f"task.length={recipe.task.length}",
+            "task.max_length is above the positions of the model",
+            given=f"task.max_length={recipe.task.max_length}",
             allowed=f"at most {positions}",
-            to_do=f"task.length={positions}, or transfer.length={recipe.task.length}",
+            to_do=f"task.max_length={positions}, or transfer.max_position_embeddings={recipe.task.max_length}",
         )
 
 
 def _train(run: Run, recipe: FinetuneRecipe, progress: Progress) -> None:
     world, data = run.world, recipe.data
-    with world.agreeing():
-        opened = bundle.read(recipe.model)
+    with world.sync_errors():
+        opened = bundle.read(recipe.init_from)
         check(recipe, opened)
-        recipe = with_rate(recipe, opened.config.width)
+        recipe = with_default_lr(recipe, opened.config.hidden_size)
         rows = _rows(run, recipe, opened)
         train, dev = rows.train, rows.dev
         task = recipe.task.task.build(recipe.task, opened.tokenizer, train)
         with of_test_rows():
-            dev = task.check(dev, of=data.train, unknown=data.reading.unknown)
-        task.settle(dev)
+            dev = task.check_own_labels(dev, owner=data.train, unknown=data.read_options.resolved_unknown_labels)
+        task.set_metric(dev)
         encoded = task.encode(train)
-        truncated = task.truncated
-        heldout = HeldOut(task, dev, task.encode([example.only(task.labels) for example in dev]))
+        truncated = task.num_truncated
+        heldout = DevSet(task, dev, task.encode([example.keep_labels(task.labels) for example in dev]))
         learner, heads = _learner(opened, recipe, task, train, encoded)
-        origin = told(opened, learner, recipe.transfer, heads) | {"lr": recipe.train.optimizer.rate}
+        origin = transfer_summary(opened, learner, recipe.transfer, heads) | {"lr": recipe.train.optimizer.peak_lr}
         config, lineage = learner.encoder.config, opened.lineage
         tokenizer = opened.tokenizer
         del opened  # its weights are in the learner now
         learner.to(world.device)
         batches = Batches(
             task.examples(encoded),
-            data.batch_rows,
+            data.batch_size,
             recipe.seed,
-            recipe.train.accumulate,
+            recipe.train.gradient_accumulation_steps,
             world.rank,
             world.size,
             recipe.train.batch_ramp,
         )
 
     def describe(step: Step) -> str:
-        loss, best = f"loss {step.loss:.3f}", fit.standing.best
+        loss, best = f"loss {step.loss:.3f}", fit.state.best_value
         if best is None:
             return loss
-        return f"{loss}  best dev {_title(task.watch)} {shown_figure(task.metric, best)}"
+        return f"{loss}  best dev {_title(task.metric_key)} {format_score(task.metric, best)}"
 
-    fit = Fit(
+    fit = Trainer(
         run,
         learner,
         batches,
         recipe.train,
         recipe.seed,
         evaluate=lambda: evaluate(learner, heldout),
-        watch=Watch(task.watch, higher=task.higher),
+        best_metric=BestMetric(task.metric_key, higher_is_better=task.higher_is_better),
         describe=describe,
-        begin=(lambda: run.write_facts(start=origin)) if recipe.pretrained else (lambda: None),
+        init_weights=(lambda: run.write_facts(start=origin)) if recipe.pretrained else (lambda: None),
     )
     standing = fit(progress)
-    speed = world.from_main(fit.speed)
+    speed = world.run_on_rank0(fit.speed)
     fit.finish(standing.best_step)
 
     def publish() -> None:
         sums = {f"{name}_sha256": digest for name, digest in run.facts().get("inputs", {}).items()}
         own = {"kind": "finetune", "recipe": run.recipe_values(), "steps": standing.step, **sums}
         before = [*lineage, own]
-        if task.calibrates:
-            task.calibrate(heldout.examples, heldout.rows, evidence_of(learner, heldout))
-        bundle.write(run.model, config, learner.published(), tokenizer, before, task.schema(), task.public)
+        if task.needs_calibration:
+            task.calibrate(heldout.examples, heldout.rows, dev_logits(learner, heldout))
+        bundle.write(
+            run.model,
+            config,
+            learner.saved_modules(),
+            tokenizer,
+            before,
+            task.schema(),
+            task.public_architecture,
+        )
         run.write_facts(
             finished={
                 "steps": standing.step,
@@ -205,35 +218,35 @@ def _train(run: Run, recipe: FinetuneRecipe, progress: Progress) -> None:
                 "dev_rows": len(dev),
                 "truncated": truncated,
                 "dev": evaluate(learner, heldout),
-                "metric": task.watch,
+                "metric": task.metric_key,
                 "speed": speed,
             }
         )
 
-    world.from_main(publish)
+    world.run_on_rank0(publish)
 
 
-def with_rate(recipe: FinetuneRecipe, width: int) -> FinetuneRecipe:
+def with_default_lr(recipe: FinetuneRecipe, hidden_size: int) -> FinetuneRecipe:
     """The recipe with a learning rate, where it names none."""
     optimizer = recipe.train.optimizer
     if optimizer.lr is not None:
         return recipe
-    rated = changed(optimizer, lr=finetuning_rate(width))
+    rated = changed(optimizer, lr=default_finetune_lr(hidden_size))
     return changed(recipe, train=changed(recipe.train, optimizer=rated))
 
 
-def _rows(run: Run, recipe: FinetuneRecipe, opened: bundle.Bundle) -> Prepared:
+def _rows(run: Run, recipe: FinetuneRecipe, opened: bundle.Bundle) -> PreparedRows:
     """The rows; what was found in them and cut from them is written down before anything is learnt from them."""
     data = recipe.data
-    rows = prepared(data, recipe.seed, recipe.task)
+    rows = prepare_rows(data, recipe.seed, recipe.task)
     read = {"train": data.train, "dev": data.dev, "test": data.test if data.leaks == "drop" else None}
-    run.bind(model=opened.sha256, **{name: files.sha256(path) for name, path in read.items() if path})
+    run.check_inputs(model=opened.sha256, **{name: files.sha256(path) for name, path in read.items() if path})
 
     def write_down() -> None:
         run.write_facts(checked=rows.checked)
         write_split(data, rows, run.folder)
 
-    run.world.from_main(write_down)
+    run.world.run_on_rank0(write_down)
     return rows
 
 
@@ -242,11 +255,11 @@ def _learner(
     recipe: FinetuneRecipe,
     task: Task[Any],
     train: Sequence[Example],
-    rows: Sequence[Row],
+    rows: Sequence[EncodedRow],
 ) -> tuple[TaskLearner, Heads]:
     """What is trained, and whose head it begins with."""
     transfer = recipe.transfer
-    taken = taken_over(opened, transfer, recipe.seed)
+    taken = load_pretrained(opened, transfer, recipe.seed)
     torch.manual_seed(recipe.seed)
     if recipe.pretrained:
         encoder = taken.encoder(dropout=recipe.dropout)
@@ -255,39 +268,39 @@ def _learner(
     learner = task.learner(encoder, train, rows)
     heads: Heads = {task.name: "new"}
     if recipe.pretrained:
-        heads = take_head(taken, learner, task, transfer)
-    set_learning(learner, transfer)
-    if recipe.hide:
-        learner.hiding = Hiding(recipe.hide, opened.tokenizer.mask_id)
-    if recipe.regularise != Regularise():
-        learner.regulariser = Regulariser(recipe.regularise)
+        heads = load_head(taken, learner, task, transfer)
+    set_trainable(learner, transfer)
+    if recipe.mask_prob:
+        learner.token_masking = TokenMasking(recipe.mask_prob, opened.tokenizer.mask_token_id)
+    if recipe.regularisation != Regularisation():
+        learner.regulariser = Regulariser(recipe.regularisation)
     return learner, heads
 
 
 @dataclass(frozen=True)
-class HeldOut:
+class DevSet:
     """Labelled examples to judge a learner by, encoded."""
 
     task: Task[Any]
     examples: Sequence[Example]
-    rows: Sequence[Row]
+    rows: Sequence[EncodedRow]
 
 
-def evaluate(learner: TaskLearner, heldout: HeldOut) -> dict[str, float]:
+def evaluate(learner: TaskLearner, dev: DevSet) -> dict[str, float]:
     """The figures of a learner: it predicts as the finished model will."""
-    evidence = evidence_of(learner, heldout)
-    return heldout.task.judge(learner.head, heldout.examples, heldout.rows, evidence)
+    evidence = dev_logits(learner, dev)
+    return dev.task.dev_metrics(learner.head, dev.examples, dev.rows, evidence)
 
 
-def evidence_of(learner: TaskLearner, heldout: HeldOut) -> list[Evidence]:
+def dev_logits(learner: TaskLearner, dev: DevSet) -> list[Logits]:
     """What the head says of each row."""
     was_training = learner.training
     learner.eval()
-    evidence = infer(learner.encoder, learner.head, heldout.task, heldout.rows)
+    evidence = run_logits(learner.encoder, learner.head, dev.task, dev.rows)
     learner.train(was_training)
     return evidence
 
 
 def _title(metric: str) -> str:
     name = metric.rpartition(".")[2]
-    return TITLES.get(name, name)
+    return METRIC_TITLES.get(name, name)

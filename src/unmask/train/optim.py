@@ -7,10 +7,10 @@ from typing import Annotated, Any, Literal
 import torch
 from torch import Tensor, nn
 
-from unmask.config import by_name, config, name_or, setting, tag
+from unmask.config import by_name, config, discriminator_with_default, setting, tagged
 from unmask.learner import Learner
 from unmask.model.encoder import Attention, FeedForward
-from unmask.train.parallel import own_part, whole
+from unmask.train.parallel import full_tensor, local_shard
 
 
 @config
@@ -26,17 +26,17 @@ class AdamW:
     beta1: float = setting(default=0.9, ge=0, lt=1, description="decay of the mean of gradients")
     beta2: float = setting(default=0.98, ge=0, lt=1, description="decay of the mean of squared gradients")
     eps: float = setting(default=1e-6, gt=0, description="added to the denominator")
-    decay: float = setting(default=0.01, ge=0, description="weight decay, as a share of the learning rate")
+    weight_decay: float = setting(default=0.01, ge=0, description="weight decay, as a share of the learning rate")
 
     @property
-    def rate(self) -> float:
+    def peak_lr(self) -> float:
         return 1e-3 if self.lr is None else self.lr
 
 
-def finetuning_rate(width: int) -> float:
+def default_finetune_lr(hidden_size: int) -> float:
     """Wider networks want smaller steps: from 5e-4 at 256, which was measured, by the square of the width to the
     5e-5 that Devlin et al. (2019) took for 768 (docs/studies.md)."""
-    return 5e-4 * min(1.0, (256 / width) ** 2)
+    return 5e-4 * min(1.0, (256 / hidden_size) ** 2)
 
 
 @config
@@ -55,24 +55,20 @@ class Muon:
     matrix_factor: float = setting(
         default=2.0, gt=0, description="learning rate of the matrices, as a multiple of the rest's"
     )
-    momentum: float = setting(
-        default=0.95, ge=0, lt=1, description="decay of the mean of the matrices' gradients"
-    )
+    momentum: float = setting(default=0.95, ge=0, lt=1, description="decay of the mean of the matrices' gradients")
     beta1: float = setting(default=0.9, ge=0, lt=1, description="AdamW: decay of the mean of gradients")
-    beta2: float = setting(
-        default=0.98, ge=0, lt=1, description="AdamW: decay of the mean of squared gradients"
-    )
+    beta2: float = setting(default=0.98, ge=0, lt=1, description="AdamW: decay of the mean of squared gradients")
     eps: float = setting(default=1e-6, gt=0, description="AdamW: added to the denominator")
-    decay: float = setting(default=0.01, ge=0, description="weight decay, as a share of the learning rate")
+    weight_decay: float = setting(default=0.01, ge=0, description="weight decay, as a share of the learning rate")
 
     @property
-    def rate(self) -> float:
+    def peak_lr(self) -> float:
         return 2e-3 if self.lr is None else self.lr
 
 
 AnyOptimizer = Annotated[
-    Annotated[AdamW, tag("adamw")] | Annotated[Muon, tag("muon")],
-    setting(discriminator=name_or("adamw")),
+    Annotated[AdamW, tagged("adamw")] | Annotated[Muon, tagged("muon")],
+    setting(discriminator=discriminator_with_default("adamw")),
     by_name(),
 ]
 
@@ -82,35 +78,35 @@ class Linear:
     """Up in a straight line over `warmup`, then down in a straight line to `floor` (BERT)."""
 
     name: Literal["linear"] = "linear"
-    warmup: float = setting(default=0.06, ge=0, lt=1, description="share of the run")
-    floor: float = setting(default=0.0, ge=0, le=1, description="share of the peak rate at the end")
+    warmup_ratio: float = setting(default=0.06, ge=0, lt=1, description="share of the run")
+    min_lr_ratio: float = setting(default=0.0, ge=0, le=1, description="share of the peak rate at the end")
 
     def factor(self, progress: float) -> float:
-        if progress < self.warmup:
-            return progress / self.warmup
-        rest = max(0.0, (1 - progress) / (1 - self.warmup))
-        return self.floor + (1 - self.floor) * rest
+        if progress < self.warmup_ratio:
+            return progress / self.warmup_ratio
+        rest = max(0.0, (1 - progress) / (1 - self.warmup_ratio))
+        return self.min_lr_ratio + (1 - self.min_lr_ratio) * rest
 
 
 @config
-class Plateau:
+class WarmupStableDecay:
     """Up over `warmup`, level, then down over the last `cooldown` of the run (Hägele et al. 2024).
 
     shape "sqrt" is 1 - sqrt(x) over the cooldown, "linear" is 1 - x.
     """
 
     name: Literal["plateau"] = "plateau"
-    warmup: float = setting(default=0.06, ge=0, lt=1, description="share of the run")
-    cooldown: float = setting(default=0.4, gt=0, le=1, description="share of the run")
-    shape: Literal["linear", "sqrt"] = setting(default="linear", description="of the way down")
-    floor: float = setting(default=0.0, ge=0, le=1, description="share of the peak rate at the end")
+    warmup_ratio: float = setting(default=0.06, ge=0, lt=1, description="share of the run")
+    decay_ratio: float = setting(default=0.4, gt=0, le=1, description="share of the run")
+    decay_type: Literal["linear", "sqrt"] = setting(default="linear", description="of the way down")
+    min_lr_ratio: float = setting(default=0.0, ge=0, le=1, description="share of the peak rate at the end")
 
     def factor(self, progress: float) -> float:
-        if progress < self.warmup:
-            return progress / self.warmup
-        into = min(1.0, max(0.0, (progress - (1 - self.cooldown)) / self.cooldown))
-        down = 1 - (math.sqrt(into) if self.shape == "sqrt" else into)
-        return self.floor + (1 - self.floor) * down
+        if progress < self.warmup_ratio:
+            return progress / self.warmup_ratio
+        into = min(1.0, max(0.0, (progress - (1 - self.decay_ratio)) / self.decay_ratio))
+        down = 1 - (math.sqrt(into) if self.decay_type == "sqrt" else into)
+        return self.min_lr_ratio + (1 - self.min_lr_ratio) * down
 
 
 @config
@@ -118,29 +114,29 @@ class Cosine:
     """Up over `warmup`, then down along half a cosine to `floor` (Loshchilov and Hutter 2017, section 3)."""
 
     name: Literal["cosine"] = "cosine"
-    warmup: float = setting(default=0.06, ge=0, lt=1, description="share of the run")
-    floor: float = setting(default=0.0, ge=0, le=1, description="share of the peak rate at the end")
+    warmup_ratio: float = setting(default=0.06, ge=0, lt=1, description="share of the run")
+    min_lr_ratio: float = setting(default=0.0, ge=0, le=1, description="share of the peak rate at the end")
 
     def factor(self, progress: float) -> float:
-        if progress < self.warmup:
-            return progress / self.warmup
-        into = (min(1.0, progress) - self.warmup) / (1 - self.warmup)
-        return self.floor + (1 - self.floor) * (1 + math.cos(math.pi * into)) / 2
+        if progress < self.warmup_ratio:
+            return progress / self.warmup_ratio
+        into = (min(1.0, progress) - self.warmup_ratio) / (1 - self.warmup_ratio)
+        return self.min_lr_ratio + (1 - self.min_lr_ratio) * (1 + math.cos(math.pi * into)) / 2
 
 
-AnySchedule = Annotated[Linear | Cosine | Plateau, setting(discriminator="name"), by_name()]
+AnySchedule = Annotated[Linear | Cosine | WarmupStableDecay, setting(discriminator="name"), by_name()]
 
 
-def build_for(settings: AdamW | Muon, learner: Learner) -> torch.optim.Optimizer:
+def build_optimizer(settings: AdamW | Muon, learner: Learner) -> torch.optim.Optimizer:
     """The optimiser of a learner, with the rates that it asks for and those that it was given."""
-    return build(settings, learner, learner.lr_factors, learner.rates)
+    return build_param_groups(settings, learner, learner.lr_factors, learner.lr_multipliers)
 
 
-def build(
+def build_param_groups(
     settings: AdamW | Muon,
     learner: nn.Module,
-    factors: Mapping[str, float] | None = None,
-    rates: Mapping[str, float] | None = None,
+    lr_factors: Mapping[str, float] | None = None,
+    lr_multipliers: Mapping[str, float] | None = None,
 ) -> torch.optim.Optimizer:
     """The optimiser over the parameters that learn. `fused` is torch's one-kernel form of the same update.
 
@@ -148,9 +144,9 @@ def build(
     with `factors` are not decayed; `rates` leave everything else as it is.
     """
     muon = settings if isinstance(settings, Muon) else None
-    kinds: list[dict[str, Any]] = [{"weight_decay": settings.decay}, {"weight_decay": 0.0}]
+    kinds: list[dict[str, Any]] = [{"weight_decay": settings.weight_decay}, {"weight_decay": 0.0}]
     if muon is not None:
-        turned = {"weight_decay": muon.decay, "factor": muon.matrix_factor, "momentum": muon.momentum}
+        turned = {"weight_decay": muon.weight_decay, "factor": muon.matrix_factor, "momentum": muon.momentum}
         kinds += [{"stacked": count, **turned} for count in (1, 2, 3)]
     decayed, plain = 0, 1
     stacked = _stacked(learner)
@@ -160,7 +156,7 @@ def build(
             continue
         own, given = (
             [factor for prefix, factor in (table or {}).items() if name.startswith(prefix)]
-            for table in (factors, rates)
+            for table in (lr_factors, lr_multipliers)
         )
         matrix = parameter.ndim > 1 and ".embeddings." not in f".{name}"
         if own or not matrix:
@@ -175,9 +171,9 @@ def build(
         for kind, alike in zip(kinds, found, strict=True)
         for factor, parameters in alike.items()
     ]
-    return (torch.optim.AdamW if muon is None else _MuonAndAdamW)(
+    return (torch.optim.AdamW if muon is None else MuonWithAdamW)(
         groups,
-        lr=settings.rate,
+        lr=settings.peak_lr,
         betas=(settings.beta1, settings.beta2),
         eps=settings.eps,
         fused=True,
@@ -195,7 +191,7 @@ def _stacked(learner: nn.Module) -> dict[Tensor, int]:
     return found
 
 
-class _MuonAndAdamW(torch.optim.AdamW):
+class MuonWithAdamW(torch.optim.AdamW):
     """Muon for the groups that say how many matrices are `stacked` in each parameter, AdamW for the others.
 
     torch's own Muon works in bfloat16, which takes longer than the whole step on a CPU without such units.
@@ -216,18 +212,18 @@ class _MuonAndAdamW(torch.optim.AdamW):
             for parameter in group["params"] if "stacked" in group else ():
                 if parameter.grad is not None:
                     # whole matrices, also where processes hold parts of them
-                    ahead = whole(self._averaged(parameter, group["momentum"]))
+                    ahead = full_tensor(self._momentum(parameter, group["momentum"]))
                     matrices = ahead.view(group["stacked"], -1, ahead.shape[1])
                     shapes.setdefault(matrices.shape[1:], []).append((parameter, matrices, group))
         for shape, rows in shapes.items():
-            turned = orthogonalised(torch.cat([matrices for _, matrices, _ in rows]))
+            turned = orthogonalize(torch.cat([matrices for _, matrices, _ in rows]))
             updates = torch.split(turned, [len(matrices) for _, matrices, _ in rows])
             for (parameter, _, group), update in zip(rows, updates, strict=True):
                 parameter.mul_(1 - group["lr"] * group["weight_decay"])
                 size = 0.2 * math.sqrt(max(shape))
-                parameter.add_(own_part(update.flatten(0, 1), parameter), alpha=-group["lr"] * size)
+                parameter.add_(local_shard(update.flatten(0, 1), parameter), alpha=-group["lr"] * size)
 
-    def _averaged(self, parameter: Tensor, momentum: float) -> Tensor:
+    def _momentum(self, parameter: Tensor, momentum: float) -> Tensor:
         """The mean of the gradients up to now, one step ahead (Nesterov)."""
         assert parameter.grad is not None
         state = self.state[parameter]
@@ -238,7 +234,7 @@ class _MuonAndAdamW(torch.optim.AdamW):
         return parameter.grad.lerp(mean, momentum)
 
 
-def orthogonalised(matrices: Tensor) -> Tensor:
+def orthogonalize(matrices: Tensor) -> Tensor:
     """About U V^T of the singular value decompositions U S V^T. matrices (count, rows, columns).
 
     Five Newton-Schulz steps with the coefficients of Jordan et al. 2024, which bring all but the least singular

@@ -23,16 +23,14 @@ from torch import Tensor, nn
 from torch.distributed.tensor import DTensor, distribute_tensor
 
 from unmask.errors import UserError
-from unmask.learner import Learner, Loss, Part
+from unmask.learner import Learner, Loss, LossTerm
 
 T = TypeVar("T")
-How = Literal["ddp", "fsdp"]
-Parts = dict[str, dict[str, Tensor]]
+ParallelMode = Literal["ddp", "fsdp"]
+StateParts = dict[str, dict[str, Tensor]]
 
-PATIENCE = timedelta(
-    hours=1
-)  # for which processes wait while the main one evaluates; a lost one shows earlier
-NEEDED = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
+TIMEOUT = timedelta(hours=1)  # for which processes wait while the main one evaluates; a lost one shows earlier
+REQUIRED_VARIABLES = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
 
 
 class World:
@@ -57,29 +55,29 @@ class World:
         """The sum of each value over all processes."""
         return list(values)
 
-    def highest(self, values: Sequence[float]) -> list[float]:
+    def max(self, values: Sequence[float]) -> list[float]:
         """The highest of each value over all processes."""
         return list(values)
 
-    def from_main(self, work: Callable[[], T]) -> T:
+    def run_on_rank0(self, work: Callable[[], T]) -> T:
         """What `work` returns on the main process, which alone does it: plain values. All raise its UserError."""
         return work()
 
     @contextmanager
-    def agreeing(self) -> Iterator[None]:
+    def sync_errors(self) -> Iterator[None]:
         """A UserError that one process raises inside is raised by all of them at its end."""
         yield
 
-    def shared(self, parts: Parts | None) -> Parts:
+    def broadcast(self, parts: StateParts | None) -> StateParts:
         """The tensors of the main process (on the CPU) for all; the others give None."""
         assert parts is not None
         return parts
 
-    def wrap(self, learner: Learner, how: How) -> nn.Module:
+    def wrap(self, learner: Learner, how: ParallelMode) -> nn.Module:
         """What trains a learner, with the weights of the main process. See `plain`, `gather`."""
         return learner
 
-    def plain(self, trained: nn.Module) -> Learner:
+    def unwrap(self, trained: nn.Module) -> Learner:
         """The Learner inside of what `wrap` made."""
         assert isinstance(trained, Learner)
         return trained
@@ -89,23 +87,23 @@ class World:
         same."""
 
     @contextmanager
-    def exchanging(self, trained: nn.Module, now: bool) -> Iterator[None]:
+    def gradient_sync(self, trained: nn.Module, now: bool) -> Iterator[None]:
         """Within it a backward pass averages gradients over all processes, if `now`, or keeps them for later."""
         yield
 
-    def clip(self, parameters: Iterable[Tensor], longest: float) -> Tensor:
+    def clip_grad_norm(self, parameters: Iterable[Tensor], max_grad_norm: float) -> Tensor:
         """Shorten the gradient (2-norm over all parameters) to `longest`; returns how long it was."""
-        return torch.nn.utils.clip_grad_norm_(parameters, longest)
+        return torch.nn.utils.clip_grad_norm_(parameters, max_grad_norm)
 
 
 @contextmanager
-def joined(world: World | None = None) -> Iterator[World]:
+def join_world(world: World | None = None) -> Iterator[World]:
     """The world given, or else that of the environment, which is left at the end. Raises UserError where another
     of its processes ends meanwhile."""
     if world is not None or int(os.environ.get("WORLD_SIZE", "1")) == 1:
         yield world or World()
         return
-    group = Group()
+    group = DistributedWorld()
     try:
         yield group
     except RuntimeError as error:
@@ -116,27 +114,27 @@ def joined(world: World | None = None) -> Iterator[World]:
             kept="the last checkpoint",
             to_do="see what the other one said; the same command goes on where it stopped",
         )
-        raise Agreed(lost, group.is_main) from error
+        raise SharedError(lost, group.is_main) from error
     group.sum([0.0])  # nobody hangs up on one who still listens
     dist.destroy_process_group()
 
 
-class Agreed(UserError):
+class SharedError(UserError):
     """An error that all processes raise; the main one shows it."""
 
     def __init__(self, error: UserError, is_main: bool) -> None:
-        super().__init__(error.what, **error.facts)
-        self.elsewhere = not is_main
+        super().__init__(error.message, **error.facts)
+        self.shown_elsewhere = not is_main
 
 
-class Group(World):
+class DistributedWorld(World):
     """This process among several that torchrun has started, here and perhaps on other machines.
 
     Raises UserError where the environment is not torchrun's, or has more processes than GPUs.
     """
 
     def __init__(self) -> None:
-        missing = [name for name in NEEDED if name not in os.environ]
+        missing = [name for name in REQUIRED_VARIABLES if name not in os.environ]
         if missing:
             raise UserError(
                 "several processes must be started by torchrun",
@@ -158,8 +156,8 @@ class Group(World):
         if not dist.is_initialized():
             dist.init_process_group(
                 "cpu:gloo,cuda:nccl" if self.on_gpu else "gloo",
-                timeout=PATIENCE,
-                store=_meeting(self.rank, self.size),
+                timeout=TIMEOUT,
+                store=_rendezvous_store(self.rank, self.size),
                 rank=self.rank,
                 world_size=self.size,
             )
@@ -167,7 +165,7 @@ class Group(World):
     def sum(self, values: Sequence[float]) -> list[float]:
         return self._reduced(values, dist.ReduceOp.SUM)
 
-    def highest(self, values: Sequence[float]) -> list[float]:
+    def max(self, values: Sequence[float]) -> list[float]:
         return self._reduced(values, dist.ReduceOp.MAX)
 
     @staticmethod
@@ -176,27 +174,27 @@ class Group(World):
         dist.all_reduce(tensor, how)
         return tensor.tolist()
 
-    def from_main(self, work: Callable[[], T]) -> T:
+    def run_on_rank0(self, work: Callable[[], T]) -> T:
         mine: dict[str, Any] = {}
         if self.is_main:
             try:
                 mine = {"value": work()}
             except UserError as error:
-                mine = _told(error)
-        return self._agreed(mine)[0]["value"]  # type: ignore[no-any-return]
+                mine = _error_payload(error)
+        return self._raise_first_error(mine)[0]["value"]  # type: ignore[no-any-return]
 
     @contextmanager
-    def agreeing(self) -> Iterator[None]:
+    def sync_errors(self) -> Iterator[None]:
         try:
             yield
-        except Agreed:
+        except SharedError:
             raise
         except UserError as error:
-            self._agreed(_told(error))
+            self._raise_first_error(_error_payload(error))
         else:
-            self._agreed({})
+            self._raise_first_error({})
 
-    def _agreed(self, mine: dict[str, Any]) -> list[dict[str, Any]]:
+    def _raise_first_error(self, mine: dict[str, Any]) -> list[dict[str, Any]]:
         """What each process has to say; raises the first error among it. One protocol for all that is agreed on, so
         that whoever fails early is understood by those who are further on."""
         said = torch.frombuffer(bytearray(json.dumps(mine).encode()), dtype=torch.uint8)
@@ -208,22 +206,18 @@ class Group(World):
         every = [json.loads(bytes(text[: int(n)].tolist())) for text, n in zip(padded, lengths, strict=True)]
         for each in every:
             if "error" in each:
-                raise Agreed(UserError(each["error"], **each["facts"]), self.is_main)
+                raise SharedError(UserError(each["error"], **each["facts"]), self.is_main)
         return every
 
-    def shared(self, parts: Parts | None) -> Parts:
-        layout: dict[str, dict[str, Any]] = self.from_main(
+    def broadcast(self, parts: StateParts | None) -> StateParts:
+        layout: dict[str, dict[str, Any]] = self.run_on_rank0(
             lambda: {
-                part: {
-                    name: [str(t.dtype).removeprefix("torch."), list(t.shape)] for name, t in tensors.items()
-                }
+                part: {name: [str(t.dtype).removeprefix("torch."), list(t.shape)] for name, t in tensors.items()}
                 for part, tensors in (parts or {}).items()
             }
         )
         every = parts or {
-            part: {
-                name: torch.empty(shape, dtype=getattr(torch, dtype)) for name, (dtype, shape) in row.items()
-            }
+            part: {name: torch.empty(shape, dtype=getattr(torch, dtype)) for name, (dtype, shape) in row.items()}
             for part, row in layout.items()
         }
         for part in layout:
@@ -231,7 +225,7 @@ class Group(World):
                 dist.broadcast(every[part][name], 0)
         return every
 
-    def wrap(self, learner: Learner, how: How) -> nn.Module:
+    def wrap(self, learner: Learner, how: ParallelMode) -> nn.Module:
         if how == "fsdp":
             return self._sharded(learner)
         devices = [torch.device(self.device)] if self.on_gpu else None
@@ -259,40 +253,38 @@ class Group(World):
             learner.to("cpu")
         mesh = init_device_mesh(torch.device(self.device).type, (self.size,))
         encoder = trained.encoder
-        if len(set(encoder.blocks)) == encoder.config.layers:
+        if len(set(encoder.blocks)) == encoder.config.num_hidden_layers:
             for block in encoder.blocks:
                 fully_shard(block, mesh=mesh)
         fully_shard(trained, mesh=mesh, reshard_after_forward=False)
         return trained
 
-    def plain(self, trained: nn.Module) -> Learner:
-        return super().plain(
-            trained.module if isinstance(trained, nn.parallel.DistributedDataParallel) else trained
-        )
+    def unwrap(self, trained: nn.Module) -> Learner:
+        return super().unwrap(trained.module if isinstance(trained, nn.parallel.DistributedDataParallel) else trained)
 
     @torch.no_grad()
     def gather(self, trained: nn.Module, learner: Learner) -> None:
-        if self.plain(trained) is learner:
+        if self.unwrap(trained) is learner:
             return
         for mine, spread in zip(learner.parameters(), trained.parameters(), strict=True):
-            gathered = whole(spread)
+            gathered = full_tensor(spread)
             if self.is_main:
                 mine.copy_(gathered)
 
     @torch.no_grad()
-    def clip(self, parameters: Iterable[Tensor], longest: float) -> Tensor:
+    def clip_grad_norm(self, parameters: Iterable[Tensor], max_grad_norm: float) -> Tensor:
         gradients = [p.grad for p in parameters if p.grad is not None]
-        if not is_spread(*gradients):
-            return super().clip(parameters, longest)
-        parts = [local(gradient) for gradient in gradients]
+        if not is_distributed(*gradients):
+            return super().clip_grad_norm(parameters, max_grad_norm)
+        parts = [local_tensor(gradient) for gradient in gradients]
         # one exchange for all, where torch makes one for each
         (squares,) = self.sum([float(torch.stack(torch._foreach_norm(parts)).double().square().sum())])
         norm = math.sqrt(squares)
-        torch._foreach_mul_(parts, min(1.0, longest / (norm + 1e-6)))
+        torch._foreach_mul_(parts, min(1.0, max_grad_norm / (norm + 1e-6)))
         return torch.tensor(norm, dtype=torch.float64)
 
     @contextmanager
-    def exchanging(self, trained: nn.Module, now: bool) -> Iterator[None]:
+    def gradient_sync(self, trained: nn.Module, now: bool) -> Iterator[None]:
         if isinstance(trained, nn.parallel.DistributedDataParallel):
             if now:
                 yield
@@ -304,7 +296,7 @@ class Group(World):
             yield
 
 
-def _meeting(rank: int, size: int) -> Any:
+def _rendezvous_store(rank: int, size: int) -> Any:
     """A place that only these processes know, of those that torchrun's store has seen.
 
     That store outlives workers that torchrun replaces, and holds the addresses of the dead: so each process says
@@ -315,7 +307,7 @@ def _meeting(rank: int, size: int) -> Any:
         os.environ["MASTER_ADDR"],
         int(os.environ["MASTER_PORT"]),
         is_master=rank == 0 and not agent,
-        timeout=PATIENCE,
+        timeout=TIMEOUT,
         multi_tenant=True,
     )
     name = secrets.token_hex(8)
@@ -335,22 +327,22 @@ def _meeting(rank: int, size: int) -> Any:
     return dist.PrefixStore(name, store)  # type: ignore[attr-defined]
 
 
-def is_spread(*tensors: Tensor) -> bool:
+def is_distributed(*tensors: Tensor) -> bool:
     """Whether processes hold parts of tensors."""
     return any(isinstance(tensor, DTensor) for tensor in tensors)
 
 
-def local(tensor: Tensor) -> Tensor:
+def local_tensor(tensor: Tensor) -> Tensor:
     """What this process has of a tensor that may be spread."""
     return tensor.to_local() if isinstance(tensor, DTensor) else tensor
 
 
-def whole(tensor: Tensor) -> Tensor:
+def full_tensor(tensor: Tensor) -> Tensor:
     """All of a tensor that may be spread over the processes, on each of them."""
     return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
 
 
-def own_part(tensor: Tensor, like: Tensor) -> Tensor:
+def local_shard(tensor: Tensor, like: Tensor) -> Tensor:
     """This process's part of a whole tensor, where `like` is spread over the processes; else the tensor itself."""
     if not isinstance(like, DTensor):
         return tensor
@@ -358,14 +350,14 @@ def own_part(tensor: Tensor, like: Tensor) -> Tensor:
     return distribute_tensor(tensor.to(like.device), like.device_mesh, like.placements, src_data_rank=None)
 
 
-def _told(error: UserError) -> dict[str, Any]:
-    return {"error": error.what, "facts": error.facts}
+def _error_payload(error: UserError) -> dict[str, Any]:
+    return {"error": error.message, "facts": error.facts}
 
 
 def _register_loss() -> None:
     """Let FSDP2 find the tensors in what a Learner returns: it must know when a backward pass begins."""
     from torch.utils._pytree import SUPPORTED_NODES, register_dataclass
 
-    for kind in (Loss, Part):
+    for kind in (Loss, LossTerm):
         if kind not in SUPPORTED_NODES:
             register_dataclass(kind)

@@ -30,13 +30,13 @@ BEFORE_BFLOAT16 = re.compile(r"\b(T4|V100)\b")  # they have float16 only
 ZEN4 = 25  # the family of AMD's processors that have AVX-512 in units of 256 bits (Zen 4); Zen 5 is 26
 
 
-def peak_rate(device: str, dtype: torch.dtype, threads: int = 1) -> float | None:
+def peak_flops(device: str, dtype: torch.dtype, threads: int = 1) -> float | None:
     """FLOP/s of dense products at best; None where it is not known.
 
     device: "cpu", or the name of a GPU (torch.cuda.get_device_name); threads: of a CPU, one on each core.
     """
     if device == "cpu":
-        return cpu_peak(cpu_facts(), dtype, threads)
+        return cpu_peak_flops(cpu_facts(), dtype, threads)
     for pattern, half, single in GPUS:
         if re.search(rf"\b{pattern}(\b|$)", device):
             if dtype == torch.bfloat16 and BEFORE_BFLOAT16.search(device):
@@ -51,9 +51,7 @@ def cpu_facts() -> dict[str, str]:
         first = Path("/proc/cpuinfo").read_text().partition("\n\n")[0]
     except OSError:
         return {}
-    facts = {
-        key.strip(): value.strip() for key, _, value in (line.partition(":") for line in first.splitlines())
-    }
+    facts = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in first.splitlines())}
     try:
         kilohertz = float(Path("/sys/devices/system/cpu/cpu0/cpufreq/cpuinfo_max_freq").read_text())
         return {**facts, "cpu MHz": str(kilohertz / 1000)}
@@ -61,7 +59,7 @@ def cpu_facts() -> dict[str, str]:
         return facts
 
 
-def cpu_peak(facts: dict[str, str], dtype: torch.dtype, threads: int) -> float | None:
+def cpu_peak_flops(facts: dict[str, str], dtype: torch.dtype, threads: int) -> float | None:
     """Threads x clock x FLOPs of a cycle, from the facts of /proc/cpuinfo; None for what is not an x86 with FMA.
 
     A nominal figure: two units for fused multiply-adds are assumed, of 512 bits with AVX-512 (but for Zen 4), of 256

@@ -13,16 +13,16 @@ PrecisionName = Literal["auto", "float32", "bfloat16", "float64"]
 class Precision:
     """weights: how they are kept and updated; products: how matrices are multiplied, where that differs."""
 
-    weights: torch.dtype = torch.float32
-    products: torch.dtype | None = None
+    weights_dtype: torch.dtype = torch.float32
+    matmul_dtype: torch.dtype | None = None
 
-    def computing(self, device: str) -> AbstractContextManager[Any]:
+    def autocast(self, device: str) -> AbstractContextManager[Any]:
         """A context for forward passes."""
         kind = torch.device(device).type
-        return nullcontext() if self.products is None else torch.autocast(kind, self.products)
+        return nullcontext() if self.matmul_dtype is None else torch.autocast(kind, self.matmul_dtype)
 
 
-def precision_of(name: PrecisionName, device: str) -> Precision:
+def resolve_precision(name: PrecisionName, device: str) -> Precision:
     """What a name means on a device: auto is bfloat16 products on a GPU that has them, else float32."""
     if name == "auto":
         gpu = torch.device(device).type == "cuda"

@@ -15,27 +15,34 @@ from unmask.bundle import Bundle
 from unmask.config import changed
 from unmask.console import Progress
 from unmask.data.batch import Batch
-from unmask.data.batches import Batches, CorpusExamples, in_order, split_documents
+from unmask.data.batches import Batches, CorpusSequences, evaluation_batches, split_documents
 from unmask.data.shards import Shards
 from unmask.errors import UserError
 from unmask.learner import Learner, Loss
 from unmask.model.encoder import Encoder
 from unmask.objectives import Masked, MaskedObjective, NextSentenceObjective
 from unmask.text.tokenizer import Tokenizer
-from unmask.train.fit import Fit, Watch
-from unmask.train.parallel import World, joined
+from unmask.train.fit import BestMetric, Trainer
+from unmask.train.parallel import World, join_world
 from unmask.train.recipe import PretrainRecipe, read_recipe
 from unmask.train.run import Run
 from unmask.train.start import (
     SAMPLE,
-    look_at_neighbours,
+    init_embeddings_from_counts,
+    init_neighbour_heads,
     neighbour_axes,
     neighbour_counts,
-    piece_counts,
-    put_counts_into,
+    token_counts,
 )
 from unmask.train.steps import Step, evaluate
-from unmask.train.transfer import Transfer, same_network, set_learning, take_heads, taken_over, told
+from unmask.train.transfer import (
+    Transfer,
+    load_heads,
+    load_pretrained,
+    same_network,
+    set_trainable,
+    transfer_summary,
+)
 
 EVALUATION_SEED = 0  # held-out masks are the same for every run, so that losses compare
 EVALUATION_TOKENS = 8192  # in one batch
@@ -44,9 +51,7 @@ EVALUATION_TOKENS = 8192  # in one batch
 class PretrainLearner(Learner):
     """An encoder and the heads of its objectives; one pass of the encoder serves them all."""
 
-    def __init__(
-        self, encoder: Encoder, objectives: Sequence[MaskedObjective | NextSentenceObjective]
-    ) -> None:
+    def __init__(self, encoder: Encoder, objectives: Sequence[MaskedObjective | NextSentenceObjective]) -> None:
         super().__init__()
         self.encoder = encoder
         self.objectives = nn.ModuleDict({o.settings.name: o for o in objectives})
@@ -54,7 +59,7 @@ class PretrainLearner(Learner):
     def prepare(self, batch: Batch, seed: int) -> Batch:
         for objective in self.objectives.values():
             batch = objective.prepare(batch, seed)  # type: ignore[operator]
-        return batch.asking("masked") if "masked" in batch.scored else batch
+        return batch.with_queries("masked") if "masked" in batch.target_positions else batch
 
     def prepare_heldout(self, batch: Batch) -> Batch:
         """A fixed 15 % random mask whatever the recipe masks: losses compare across recipes."""
@@ -63,13 +68,13 @@ class PretrainLearner(Learner):
                 batch = objective.prepare(batch, EVALUATION_SEED, Masked())
             else:
                 batch = objective.prepare(batch, EVALUATION_SEED)  # type: ignore[operator]
-        return batch.asking("masked") if "masked" in batch.scored else batch
+        return batch.with_queries("masked") if "masked" in batch.target_positions else batch
 
     def forward(self, batch: Batch) -> Loss:
-        hidden = self.encoder(batch.ids, batch.spans, batch.segments, batch.asked)
+        hidden = self.encoder(batch.input_ids, batch.layout, batch.token_type_ids, batch.query_positions)
         return Loss({name: o(self.encoder, hidden, batch) for name, o in self.objectives.items()})
 
-    def published(self) -> dict[str, nn.Module]:
+    def saved_modules(self) -> dict[str, nn.Module]:
         heads: dict[str, nn.Module] = {"encoder": self.encoder}
         for objective in self.objectives.values():
             heads |= objective.published()  # type: ignore[operator]
@@ -77,7 +82,7 @@ class PretrainLearner(Learner):
 
 
 @dataclasses.dataclass(frozen=True)
-class Pretrained:
+class PretrainResult:
     """What a pretraining run brought. Losses are nats per scored piece, of a fixed 15 % mask on held-out text.
 
     heldout_before: of the model that it went on from, as it was taken over, if there is one.
@@ -88,9 +93,9 @@ class Pretrained:
     tokens: int
     seconds: float
     parameters: int
-    heldout: dict[str, float]
-    uniform: float
-    unigram: float
+    heldout_figures: dict[str, float]
+    uniform_loss: float
+    unigram_loss: float
     speed: dict[str, Any] | None = None
     heldout_before: dict[str, float] | None = None
 
@@ -109,15 +114,15 @@ def pretrain(
     out: Path | str = "runs/pretrain",
     progress: Progress | None = None,
     world: World | None = None,
-) -> Pretrained:
+) -> PretrainResult:
     """Train an encoder on a corpus; the run folder `out` then holds model/, the log and the checkpoints.
 
     recipe: a PretrainRecipe or a YAML file; overrides: `key.sub=value`. An interrupted run goes on where it
     stopped, a finished one is returned as it is. world: the processes that train it together; by default those
     that torchrun has started, or this one. Raises UserError for what cannot be used.
     """
-    with joined(world) as world:
-        with world.agreeing():
+    with join_world(world) as world:
+        with world.sync_errors():
             if not isinstance(recipe, PretrainRecipe):
                 recipe = read_recipe(PretrainRecipe, recipe, overrides)
             elif overrides:
@@ -125,58 +130,58 @@ def pretrain(
             # a run that begins makes sure that the text is what was built: changed tokens would be trained on
             # unnoticed
             shards = Shards.open(recipe.data.corpus, check=not (Path(out) / "checkpoints").exists())
-            recipe = fitted(recipe, shards.tokenizer)
+            recipe = fit_to_corpus(recipe, shards.tokenizer)
         with Run(Path(out), recipe, "pretrain", world) as run:
             if run.finished:
-                console.remark(f"{run.folder} is finished; remove it or choose another --out to train again")
+                console.note(f"{run.folder} is finished; remove it or choose another --out to train again")
             elif progress is not None:
                 _train(run, recipe, shards, progress)
             else:
-                with console.work("Pretraining") as work:
+                with console.start_step("Pretraining") as work:
                     _train(run, recipe, shards, work)
                     work.result(str(run.folder))
-            return Pretrained(run.folder, **run.outcome())
+            return PretrainResult(run.folder, **run.outcome())
 
 
-def fitted(recipe: PretrainRecipe, tokenizer: Tokenizer) -> PretrainRecipe:
+def fit_to_corpus(recipe: PretrainRecipe, tokenizer: Tokenizer) -> PretrainRecipe:
     """The recipe with the tokenizer's vocabulary, checked for what no single setting can see.
 
     A network that goes on from a model keeps the vocabulary of that.
     """
-    vocabulary = tokenizer.vocabulary
-    if recipe.start.model is not None:
-        recipe = _gone_on_from(recipe, tokenizer)
-        vocabulary = recipe.model.vocabulary
+    vocabulary = tokenizer.vocab_size
+    if recipe.init.init_from is not None:
+        recipe = _continue_from(recipe, tokenizer)
+        vocabulary = recipe.model.vocab_size
     elif recipe.transfer != Transfer():
-        raise UserError(
-            "transfer needs a model to start from", to_do="start.model=FOLDER, or leave transfer out"
-        )
+        raise UserError("transfer needs a model to start from", to_do="init_from=FOLDER, or leave transfer out")
     names = [objective.name for objective in recipe.objectives]
     if len(set(names)) < len(names):
         raise UserError("an objective stands twice in the recipe", given=", ".join(names))
-    if recipe.data.length > recipe.model.length:
+    if recipe.data.max_length > recipe.model.max_position_embeddings:
         raise UserError(
-            "data.length is above model.length: there are no positions for so long a text",
-            given=f"data.length={recipe.data.length}, model.length={recipe.model.length}",
-            to_do=f"lower data.length or raise {'model' if recipe.start.model is None else 'transfer'}.length",
+            "data.max_length is above model.max_position_embeddings: there are no positions for so long a text",
+            given=f"data.max_length={recipe.data.max_length}, "
+            f"model.max_position_embeddings={recipe.model.max_position_embeddings}",
+            to_do=f"lower data.max_length or raise {'model' if recipe.init.init_from is None else 'transfer'}.length",
         )
-    if "next_sentence" in names and recipe.model.segments < 2:
+    if "next_sentence" in names and recipe.model.type_vocab_size < 2:
         raise UserError(
-            "next_sentence needs segment embeddings", given=f"model.segments={recipe.model.segments}"
+            "next_sentence needs segment embeddings",
+            given=f"model.type_vocab_size={recipe.model.type_vocab_size}",
         )
-    recipe.start.check(recipe.model)
-    rated = changed(recipe.train.optimizer, lr=recipe.train.optimizer.rate)
+    recipe.init.check(recipe.model)
+    rated = changed(recipe.train.optimizer, lr=recipe.train.optimizer.peak_lr)
     recipe = changed(recipe, train=changed(recipe.train, optimizer=rated))
     network = changed(recipe.model, vocabulary=vocabulary)
-    if network.family == "roberta" and recipe.start.model is None:
+    if network.family == "roberta" and recipe.init.init_from is None:
         # other libraries count its positions from the id of the padding
-        network = changed(network, position_offset=tokenizer.pad_id + 1)
+        network = changed(network, position_offset=tokenizer.pad_token_id + 1)
     return changed(recipe, model=network)
 
 
-def _gone_on_from(recipe: PretrainRecipe, tokenizer: Tokenizer) -> PretrainRecipe:
+def _continue_from(recipe: PretrainRecipe, tokenizer: Tokenizer) -> PretrainRecipe:
     """The recipe with the network of the model that it goes on from. Raises UserError where that does not suit it."""
-    opened = bundle.read(str(recipe.start.model))
+    opened = bundle.read(str(recipe.init.init_from))
     if opened.tokenizer != tokenizer:
         raise UserError(
             f"{recipe.data.corpus} was built with another tokenizer than that of {opened.folder}",
@@ -188,41 +193,41 @@ def _gone_on_from(recipe: PretrainRecipe, tokenizer: Tokenizer) -> PretrainRecip
 
 
 def _train(run: Run, recipe: PretrainRecipe, shards: Shards, progress: Progress) -> None:
-    with run.world.agreeing():
-        opened = None if recipe.start.model is None else bundle.read(recipe.start.model)
-        run.bind(corpus=shards.sha256, **({} if opened is None else {"model": opened.sha256}))
+    with run.world.sync_errors():
+        opened = None if recipe.init.init_from is None else bundle.read(recipe.init.init_from)
+        run.check_inputs(corpus=shards.sha256, **({} if opened is None else {"model": opened.sha256}))
         torch.manual_seed(recipe.seed)
-        learner = learner_of(recipe, shards.tokenizer)
-        origin = None if opened is None else _taken_over(opened, learner, recipe)
+        learner = build_learner(recipe, shards.tokenizer)
+        origin = None if opened is None else _load_weights(opened, learner, recipe)
         lineage = [] if opened is None else opened.lineage
         del opened  # its weights are in the learner now
         learner.to(run.world.device)
-        batches = batches_of(recipe, shards, run.world)
+        batches = build_batches(recipe, shards, run.world)
         heldout = _heldout(learner, shards, recipe) if run.world.is_main else []
-    unigram, uniform = shards.unigram_entropy(), math.log(shards.vocabulary)
+    unigram, uniform = shards.unigram_entropy(), math.log(shards.vocab_size)
 
     def describe(step: Step) -> str:
-        masked = step.parts.get("masked")
+        masked = step.losses.get("masked")
         return f"loss {step.loss:.2f}" + (f" (unigram {unigram:.2f})" if masked is not None else "")
 
     def begin() -> None:
-        _begin(learner, recipe, shards, progress, origin)
+        _init_weights(learner, recipe, shards, progress, origin)
         if origin is not None:
             run.write_facts(start={**origin, "heldout": evaluate(learner, heldout)})
 
-    fit = Fit(
+    fit = Trainer(
         run,
         learner,
         batches,
         recipe.train,
         recipe.seed,
         evaluate=lambda: evaluate(learner, heldout),
-        watch=Watch(f"{recipe.objectives[0].name}.loss", higher=False),
+        best_metric=BestMetric(f"{recipe.objectives[0].name}.loss", higher_is_better=False),
         describe=describe,
-        begin=begin,
+        init_weights=begin,
     )
     standing = fit(progress)
-    speed = run.world.from_main(fit.speed)
+    speed = run.world.run_on_rank0(fit.speed)
     fit.finish()
 
     def publish() -> None:
@@ -233,7 +238,7 @@ def _train(run: Run, recipe: PretrainRecipe, shards: Shards, progress: Progress)
             "steps": standing.step,
             "tokens": standing.tokens,
         }
-        bundle.write(run.model, recipe.model, learner.published(), shards.tokenizer, [*lineage, own])
+        bundle.write(run.model, recipe.model, learner.saved_modules(), shards.tokenizer, [*lineage, own])
         run.write_facts(
             finished={
                 "steps": standing.step,
@@ -248,18 +253,18 @@ def _train(run: Run, recipe: PretrainRecipe, shards: Shards, progress: Progress)
             }
         )
 
-    run.world.from_main(publish)
+    run.world.run_on_rank0(publish)
 
 
-def _taken_over(opened: Bundle, learner: PretrainLearner, recipe: PretrainRecipe) -> dict[str, Any]:
+def _load_weights(opened: Bundle, learner: PretrainLearner, recipe: PretrainRecipe) -> dict[str, Any]:
     """Give the learner the weights of the model that it goes on from; returns what run.json says of that."""
-    taken = taken_over(opened, recipe.transfer, recipe.seed)
+    taken = load_pretrained(opened, recipe.transfer, recipe.seed)
     taken.load_into(learner.encoder, "encoder")
     heads = {name: objective.published() for name, objective in learner.objectives.items()}  # type: ignore[operator]
-    return told(opened, learner, recipe.transfer, take_heads(taken, heads, recipe.transfer))
+    return transfer_summary(opened, learner, recipe.transfer, load_heads(taken, heads, recipe.transfer))
 
 
-def _begin(
+def _init_weights(
     learner: PretrainLearner,
     recipe: PretrainRecipe,
     shards: Shards,
@@ -267,52 +272,60 @@ def _begin(
     origin: dict[str, Any] | None = None,
 ) -> None:
     """What counting the training documents gives the network before its first step. origin: that of its weights."""
-    documents = split_documents(shards.documents, recipe.data.heldout, "train")
-    counts = piece_counts(shards, documents)
+    documents = split_documents(shards.documents, recipe.data.heldout_share, "train")
+    counts = token_counts(shards, documents)
     for name, objective in learner.objectives.items():
         if isinstance(objective, MaskedObjective) and (origin is None or origin["heads"][name] == "new"):
-            objective.head.begin_with(F.pad(counts, (0, recipe.model.vocabulary - len(counts))))
-    if recipe.start.neighbour_layers:
-        look_at_neighbours(learner.encoder, recipe.start.neighbour_layers)
-    if recipe.start.embeddings == "counts":
+            objective.head.init_from_counts(F.pad(counts, (0, recipe.model.vocab_size - len(counts))))
+    if recipe.init.neighbour_layers:
+        init_neighbour_heads(learner.encoder, recipe.init.neighbour_layers)
+    if recipe.init.embeddings == "counts":
         progress.start(float(min(SAMPLE, shards.tokens)), "tokens")
         progress.show("counting neighbours")
-        table = neighbour_counts(shards, documents, counts, recipe.start.window, progress)
-        kept = neighbour_axes(recipe.model) if recipe.start.neighbour_layers else []
-        put_counts_into(learner.encoder.embeddings.token.weight, table, recipe.model.init_std, kept)
+        table = neighbour_counts(shards, documents, counts, recipe.init.window, progress)
+        kept = neighbour_axes(recipe.model) if recipe.init.neighbour_layers else []
+        init_embeddings_from_counts(
+            learner.encoder.embeddings.token.weight, table, recipe.model.initializer_range, kept
+        )
 
 
 def has_pairs(recipe: PretrainRecipe) -> bool:
     return any(objective.name == "next_sentence" for objective in recipe.objectives)
 
 
-def batches_of(recipe: PretrainRecipe, shards: Shards, world: World | None = None) -> Batches:
+def build_batches(recipe: PretrainRecipe, shards: Shards, world: World | None = None) -> Batches:
     """The training batches of a recipe, as this process reads them."""
     world = world or World()
     data = recipe.data
     pairs = has_pairs(recipe)
-    examples = CorpusExamples(
-        shards, data.length, recipe.seed, data.heldout, "train", pairs, data.length_ramp
+    examples = CorpusSequences(
+        shards, data.max_length, recipe.seed, data.heldout_share, "train", pairs, data.max_length_ramp
     )
-    per_step = max(1, round(data.batch_tokens / examples.mean_tokens))
+    per_step = max(1, round(data.tokens_per_step / examples.mean_tokens))
     train = recipe.train
     return Batches(
-        examples, per_step, recipe.seed, train.accumulate, world.rank, world.size, train.batch_ramp
+        examples,
+        per_step,
+        recipe.seed,
+        train.gradient_accumulation_steps,
+        world.rank,
+        world.size,
+        train.batch_ramp,
     )
 
 
-def learner_of(recipe: PretrainRecipe, tokenizer: Tokenizer) -> PretrainLearner:
-    ordinary = tokenizer.ordinary_ids
-    objectives = [o.build(recipe.model, tokenizer.mask_id, ordinary) for o in recipe.objectives]
+def build_learner(recipe: PretrainRecipe, tokenizer: Tokenizer) -> PretrainLearner:
+    ordinary = tokenizer.text_token_ids
+    objectives = [o.build(recipe.model, tokenizer.mask_token_id, ordinary) for o in recipe.objectives]
     learner = PretrainLearner(Encoder(recipe.model), objectives)
-    set_learning(learner, recipe.transfer)
+    set_trainable(learner, recipe.transfer)
     return learner
 
 
 def _heldout(learner: PretrainLearner, shards: Shards, recipe: PretrainRecipe) -> list[Batch]:
     """Batches of held-out documents, at most `data.heldout_tokens` tokens, masked once and for all."""
     data = recipe.data
-    part = "heldout" if data.heldout > 0 and shards.documents > 1 else "train"
-    examples = CorpusExamples(shards, data.length, EVALUATION_SEED, data.heldout, part, has_pairs(recipe))
-    batches = in_order(examples, EVALUATION_TOKENS, limit=data.heldout_tokens)
+    part = "heldout" if data.heldout_share > 0 and shards.documents > 1 else "train"
+    examples = CorpusSequences(shards, data.max_length, EVALUATION_SEED, data.heldout_share, part, has_pairs(recipe))
+    batches = evaluation_batches(examples, EVALUATION_TOKENS, max_tokens=data.heldout_tokens)
     return [learner.prepare_heldout(batch) for batch in batches]

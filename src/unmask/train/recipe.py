@@ -10,15 +10,15 @@ from unmask.data.conll import SchemeName, TagColumns
 from unmask.data.ramp import Ramp
 from unmask.data.records import FormatOrAuto
 from unmask.data.tables import Columns
-from unmask.errors import UserError, closest
+from unmask.errors import UserError, suggest
 from unmask.model.encoder import EncoderConfig
 from unmask.model.presets import PRESETS
 from unmask.objectives import AnyObjective, Masked
-from unmask.tasks import Answer, AnyTask, Classify, Embed, Reading
-from unmask.tasks.regularise import Regularise
+from unmask.tasks import Answer, AnyTask, Classify, Embed, ReadOptions
+from unmask.tasks.regularise import Regularisation
 from unmask.train.budget import TrainConfig
-from unmask.train.shipped import find
-from unmask.train.start import Start
+from unmask.train.shipped import find_recipe
+from unmask.train.start import InitConfig
 from unmask.train.transfer import Transfer, architecture
 
 R = TypeVar("R")
@@ -29,24 +29,20 @@ class CorpusConfig:
     """The text to pretrain on."""
 
     corpus: str = setting(description="a folder made by `unmask corpus build`")
-    length: int = setting(
-        default=128, ge=8, description="longest sequence in tokens, [CLS] and [SEP] included"
-    )
-    length_ramp: Ramp | None = setting(
+    max_length: int = setting(default=128, ge=8, description="longest sequence in tokens, [CLS] and [SEP] included")
+    max_length_ramp: Ramp | None = setting(
         default=None, description="shorter sequences at the beginning of the run; none if not given"
     )
-    batch_tokens: int = setting(
+    tokens_per_step: int = setting(
         default=8192, ge=8, description="tokens per step (on average), over all micro-batches"
     )
-    heldout: float = setting(
+    heldout_share: float = setting(
         default=0.01,
         ge=0,
         lt=1,
         description="share of the documents kept for the held-out loss, at least one",
     )
-    heldout_tokens: int = setting(
-        default=32768, ge=1, description="at most so many tokens are evaluated at a time"
-    )
+    heldout_tokens: int = setting(default=32768, ge=1, description="at most so many tokens are evaluated at a time")
 
 
 @config
@@ -59,10 +55,8 @@ class PretrainRecipe:
         default_factory=EncoderConfig,
         description="the architecture; `preset` names a house model or a published one, single settings override it",
     )
-    start: Start = setting(default_factory=Start, description="what the network begins with")
-    transfer: Transfer = setting(
-        default_factory=Transfer, description="what becomes of the model of start.model"
-    )
+    init: InitConfig = setting(default_factory=InitConfig, description="what the network begins with")
+    transfer: Transfer = setting(default_factory=Transfer, description="what becomes of the model of init_from")
     objectives: list[AnyObjective] = setting(
         default_factory=lambda: [Masked()], min_length=1, description="what is learnt: masked, next_sentence"
     )
@@ -76,9 +70,7 @@ class RowsConfig:
     train: str = setting(
         description="file of training rows: csv, tsv, jsonl, json, Parquet, Label Studio; tags: CoNLL; answers: SQuAD"
     )
-    dev: str | None = setting(
-        default=None, description="file of rows to choose by; a tenth of train if not given"
-    )
+    dev: str | None = setting(default=None, description="file of rows to choose by; a tenth of train if not given")
     test: str | None = setting(
         default=None, description="file of rows to evaluate on at the end; nothing is chosen by them"
     )
@@ -133,26 +125,26 @@ class RowsConfig:
         default="given",
         description="an answer that stands in several places, and not where its start says: an error, or the first",
     )
-    rows: int | None = setting(
+    max_train_rows: int | None = setting(
         default=None,
         ge=1,
         description="use about so many training rows, chosen by hash, so that every label is among them",
     )
-    dev_rows: int | None = setting(
+    max_dev_rows: int | None = setting(
         default=None,
         ge=1,
         description="use about so many dev rows, chosen by hash: each evaluation reads them",
     )
-    batch_rows: int = setting(default=32, ge=1, description="rows per step, over all micro-batches")
+    batch_size: int = setting(default=32, ge=1, description="rows per step, over all micro-batches")
 
     def __post_init__(self) -> None:
         if self.test is not None and self.test_share:
             raise ValueError("test is a file of its own, so that test_share cuts nothing: give one of them")
 
     @property
-    def reading(self) -> Reading:
+    def read_options(self) -> ReadOptions:
         """How to read these files, and others like them."""
-        return Reading(
+        return ReadOptions(
             Columns(
                 text=self.text_column,
                 pair=self.pair_column,
@@ -169,30 +161,30 @@ class RowsConfig:
         )
 
 
-def settings_of(reading: Reading) -> dict[str, str | None]:
+def read_settings(read_options: ReadOptions) -> dict[str, str | None]:
     """The settings of a RowsConfig whose `reading` is this one."""
     return {
-        "text_column": reading.columns.text,
-        "pair_column": reading.columns.pair,
-        "label_column": reading.columns.label,
-        "label_separator": reading.columns.separator,
-        "token_column": reading.tags.token,
-        "tag_column": reading.tags.tag,
-        "scheme": reading.scheme,
-        "on_error": reading.on_error,
-        "encoding": reading.encoding,
-        "unknown_labels": reading.unknown_labels,
-        "format": reading.format,
-        "answer_starts": reading.answer_starts,
+        "text_column": read_options.columns.text,
+        "pair_column": read_options.columns.pair,
+        "label_column": read_options.columns.label,
+        "label_separator": read_options.columns.separator,
+        "token_column": read_options.tags.token,
+        "tag_column": read_options.tags.tag,
+        "scheme": read_options.scheme,
+        "on_error": read_options.on_error,
+        "encoding": read_options.encoding,
+        "unknown_labels": read_options.unknown_labels,
+        "format": read_options.format,
+        "answer_starts": read_options.answer_starts,
     }
 
 
-def chosen_of(reading: Reading) -> dict[str, str]:
+def changed_read_settings(read_options: ReadOptions) -> dict[str, str]:
     """What of a Reading is not as it is without being asked for, by the names of the settings."""
-    default = settings_of(Reading())
+    default = read_settings(ReadOptions())
     return {
         name: value
-        for name, value in settings_of(reading).items()
+        for name, value in read_settings(read_options).items()
         if value is not None and value != default[name]
     }
 
@@ -202,7 +194,7 @@ class FinetuneRecipe:
     """A fine-tuning run."""
 
     seed: int = setting(default=0, ge=0, description="of new weights, order and dropout")
-    model: str = setting(description="a model folder, as pretraining or fine-tuning writes it")
+    init_from: str = setting(description="a model folder, as pretraining or fine-tuning writes it")
     pretrained: bool = setting(
         default=True, description="false: start from random weights, to see what pretraining brings"
     )
@@ -210,14 +202,14 @@ class FinetuneRecipe:
     task: AnyTask = setting(default_factory=Classify, description="what is learnt")
     data: RowsConfig = setting(description="labelled rows")
     dropout: float = setting(default=0.1, ge=0, lt=1, description="in the encoder while fine-tuning")
-    hide: float = setting(
+    mask_prob: float = setting(
         default=0.0,
         ge=0,
         lt=1,
         description="share of the pieces that are replaced by [MASK] while fine-tuning, other ones in each epoch",
     )
-    regularise: Regularise = setting(
-        default_factory=Regularise, description="against learning the training rows by heart"
+    regularisation: Regularisation = setting(
+        default_factory=Regularisation, description="against learning the training rows by heart"
     )
     train: TrainConfig = setting(
         default_factory=lambda: TrainConfig(budget="3 epochs", evaluations=6),
@@ -225,13 +217,13 @@ class FinetuneRecipe:
     )
 
     def __post_init__(self) -> None:
-        if not self.regularise.rdrop:
+        if not self.regularisation.rdrop:
             return
         if isinstance(self.task, Answer | Embed):
-            raise ValueError("regularise.rdrop is for the tasks classify and tag")
-        if not (self.dropout or self.task.head_dropout):
+            raise ValueError("regularisation.rdrop is for the tasks classify and tag")
+        if not (self.dropout or self.task.classifier_dropout):
             raise ValueError(
-                "regularise.rdrop compares dropout masks: dropout or task.head_dropout must be above 0"
+                "regularisation.rdrop compares dropout masks: dropout or task.classifier_dropout must be above 0"
             )
 
 
@@ -240,18 +232,16 @@ def read_recipe(cls: type[R], path: Path | str, overrides: Iterable[str] = ()) -
 
     Raises UserError for a recipe of the other kind, and for settings that cannot be used.
     """
-    kind = kind_of(path)
+    kind = recipe_kind(path)
     if kind is not cls:
-        other, command = (
-            ("fine-tuning", "finetune") if kind is FinetuneRecipe else ("pretraining", "pretrain")
-        )
+        other, command = ("fine-tuning", "finetune") if kind is FinetuneRecipe else ("pretraining", "pretrain")
         raise UserError(f"{path} is a recipe for {other}", to_run_it=f"unmask {command} {path}")
-    return recipe_of(cls, read_yaml(find(path)), overrides, where=str(path))
+    return parse_recipe(cls, read_yaml(find_recipe(path)), overrides, where=str(path))
 
 
-def recipe_of(cls: type[R], values: Mapping[str, Any], overrides: Iterable[str], where: str) -> R:
+def parse_recipe(cls: type[R], values: Mapping[str, Any], overrides: Iterable[str], where: str) -> R:
     """Nested values with overrides, checked. `model.preset` stands for the settings that it names, and so does the
-    model of `start.model`, in its place.
+    model of `init_from`, in its place.
 
     A task without a name is classification, as it is where no task is given.
     """
@@ -266,18 +256,18 @@ def recipe_of(cls: type[R], values: Mapping[str, Any], overrides: Iterable[str],
             raise UserError(
                 f"{where}: model.preset cannot be used",
                 given=name,
-                did_you_mean=closest(str(name), PRESETS),
+                did_you_mean=suggest(str(name), PRESETS),
                 allowed=", ".join(PRESETS),
             )
         values["model"] = {**PRESETS[name], **model}
     recipe = from_mapping(cls, values, where)
-    if isinstance(recipe, PretrainRecipe) and recipe.start.model is not None:
-        network = architecture(bundle.read(recipe.start.model).config, recipe.transfer)
+    if isinstance(recipe, PretrainRecipe) and recipe.init.init_from is not None:
+        network = architecture(bundle.read(recipe.init.init_from).config, recipe.transfer)
         recipe = from_mapping(cls, {**values, "model": {**dump(network), **model}}, where)
     return recipe
 
 
-def kind_of(path: Path | str) -> type[PretrainRecipe] | type[FinetuneRecipe]:
+def recipe_kind(path: Path | str) -> type[PretrainRecipe] | type[FinetuneRecipe]:
     """Which recipe a file holds: one with a task, or with a model to start from, is for fine-tuning."""
-    values = read_yaml(find(path))
+    values = read_yaml(find_recipe(path))
     return FinetuneRecipe if "task" in values or isinstance(values.get("model"), str) else PretrainRecipe

@@ -20,11 +20,11 @@ from unmask.config import difference, dump, read_yaml, to_yaml
 from unmask.errors import UserError
 from unmask.train.checkpoint import Checkpoints
 from unmask.train.parallel import World
-from unmask.train.track import Mirror
+from unmask.train.track import TensorBoardMirror
 from unmask.version import __version__
 
 # how a run is computed and what it is judged by, not what it learns: may change from one start to the next
-FREE = ("train.parallel:", "data.test:")
+CHANGEABLE = ("train.parallel:", "data.test:")
 
 GIVEN = "given"  # the folder of a run with the rows that a program gave
 SPLIT = "split"  # and the one with what was cut from its training file
@@ -44,7 +44,7 @@ class Run:
         self.world = world or World()
         self.checkpoints = Checkpoints(folder / "checkpoints", self.world)
         self._lock: IO[str] | None = None
-        self._mirror: Mirror | None = None
+        self._mirror: TensorBoardMirror | None = None
 
     @property
     def model(self) -> Path:
@@ -56,10 +56,10 @@ class Run:
 
     def outcome(self) -> dict[str, Any]:
         """What a finished run brought; nothing before."""
-        return self.world.from_main(lambda: self.facts().get("finished") or {})
+        return self.world.run_on_rank0(lambda: self.facts().get("finished") or {})
 
     @property
-    def _begun(self) -> bool:
+    def _created(self) -> bool:
         return bool(self.facts().get("finished")) or self.checkpoints.folder.is_dir()
 
     def recipe_values(self) -> dict[str, Any]:
@@ -80,22 +80,22 @@ class Run:
 
         A run in which nothing was saved yet (a file that it names did not exist, say) takes any recipe.
         """
-        self.world.from_main(self._take)
+        self.world.run_on_rank0(self._acquire)
         return self
 
-    def _take(self) -> None:
+    def _acquire(self) -> None:
         if self.recipe.train.tensorboard and not self.facts().get("finished"):
-            self._mirror = Mirror(self.folder / "tensorboard")
+            self._mirror = TensorBoardMirror(self.folder / "tensorboard")
         existed = (self.folder / "run.json").is_file()
-        if not existed and self.folder.is_dir() and any(self._foreign()):
+        if not existed and self.folder.is_dir() and any(self._foreign_files()):
             raise UserError(
                 f"{self.folder} is not empty and holds no run",
-                given=", ".join(sorted(path.name for path in self._foreign())[:5]),
+                given=", ".join(sorted(path.name for path in self._foreign_files())[:5]),
                 to_do="choose another --out folder",
             )
         self._lock = files.hold(self.folder)
         try:
-            if existed and self._begun:
+            if existed and self._created:
                 self._check_recipe()
             else:
                 self.write_facts(kind=self.kind, created=datetime.now(UTC).isoformat(timespec="seconds"))
@@ -116,12 +116,12 @@ class Run:
             if self._lock is not None:
                 self._lock.close()
 
-    def _foreign(self) -> Iterator[Path]:
+    def _foreign_files(self) -> Iterator[Path]:
         return (path for path in self.folder.iterdir() if not path.name.startswith("."))
 
     def _check_recipe(self) -> None:
         every = difference(read_yaml(self.folder / "recipe.yaml"), dump(self.recipe))
-        changes = [change for change in every if not change.startswith(FREE)]
+        changes = [change for change in every if not change.startswith(CHANGEABLE)]
         if changes:
             shown = "; ".join(changes[:4]) + (f"; and {len(changes) - 4} more" if len(changes) > 4 else "")
             raise UserError(
@@ -135,13 +135,13 @@ class Run:
         """Into run.json; on the main process only."""
         files.write_json(self.folder / "run.json", {**self.facts(), **facts})
 
-    def bind(self, **inputs: str) -> None:
+    def check_inputs(self, **inputs: str) -> None:
         """Tie the run to what it reads, by checksum. Raises UserError where that changed since it began."""
-        self.world.from_main(lambda: self._bind(inputs))
+        self.world.run_on_rank0(lambda: self._check_inputs(inputs))
 
-    def _bind(self, inputs: dict[str, str]) -> None:
+    def _check_inputs(self, inputs: dict[str, str]) -> None:
         before = self.facts().get("inputs", {})
-        if not self._begun:
+        if not self._created:
             self.write_facts(inputs=inputs)
         elif before != inputs:
             changed = ", ".join(name for name in inputs if before.get(name) != inputs[name])
@@ -152,13 +152,13 @@ class Run:
                 to_start_another="choose another --out folder",
             )
 
-    def keep(self, texts: Mapping[Path, str]) -> None:
+    def save_texts(self, texts: Mapping[Path, str]) -> None:
         """Files of the run that hold what a program gave it; on the main process only.
 
         Raises UserError where the run was begun with others.
         """
         for path, text in texts.items():
-            if not self._begun or not path.is_file():
+            if not self._created or not path.is_file():
                 path.parent.mkdir(exist_ok=True)
                 files.write_text(path, text)
             elif path.read_text(encoding="utf-8") != text:
@@ -180,7 +180,7 @@ class Run:
         except OSError as error:
             raise files.disk_error(error, self.folder / "metrics.jsonl") from error
 
-    def forget_after(self, step: int) -> None:
+    def truncate_log(self, step: int) -> None:
         """Drop the rows of steps that are done again after a resume."""
         import json
 
@@ -229,7 +229,7 @@ def interruptible() -> Iterator[Stop]:
                 raise KeyboardInterrupt
             return
         stop.signal = number
-        console.remark("stopping after this step; another Ctrl-C stops at once")
+        console.note("stopping after this step; another Ctrl-C stops at once")
 
     try:
         before = {number: signal.signal(number, ask) for number in SIGNALS}

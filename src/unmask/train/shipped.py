@@ -2,12 +2,12 @@
 
 from pathlib import Path
 
-from unmask.errors import UserError, closest
+from unmask.errors import UserError, suggest
 
 SUFFIXES = (".yaml", ".yml")
 
 
-def shipped() -> dict[str, Path]:
+def shipped_recipes() -> dict[str, Path]:
     """The recipes by name. They lie in the installed package, or in a checkout beside `src`."""
     package = Path(__file__).parents[1]
     for folder in (package / "recipes", package.parents[1] / "recipes"):
@@ -16,22 +16,20 @@ def shipped() -> dict[str, Path]:
     return {}
 
 
-def find(recipe: Path | str) -> Path:
+def find_recipe(recipe: Path | str) -> Path:
     """The file of a recipe given by its name or its path. Raises UserError where there is none."""
-    known, path = shipped(), Path(recipe)
+    known, path = shipped_recipes(), Path(recipe)
     if str(recipe) in known:
         return known[str(recipe)]
     if path.is_file():
         return path
     if "=" in str(recipe):
-        raise UserError(
-            f"{recipe} is a setting; the recipe comes first", allowed=f"a file, or {', '.join(known)}"
-        )
+        raise UserError(f"{recipe} is a setting; the recipe comes first", allowed=f"a file, or {', '.join(known)}")
     what = "does not exist" if path.suffix in SUFFIXES else "is not a recipe"
     neighbours = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []
-    meant = closest(path.name, [name for name in neighbours if name.endswith(SUFFIXES)])
+    meant = suggest(path.name, [name for name in neighbours if name.endswith(SUFFIXES)])
     raise UserError(
         f"{recipe} {what}",
-        did_you_mean=path.parent / meant if meant else closest(path.stem, known),
+        did_you_mean=path.parent / meant if meant else suggest(path.stem, known),
         allowed=f"a YAML file, or one of {', '.join(known)}",
     )

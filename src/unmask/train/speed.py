@@ -14,9 +14,9 @@ import torch.nn.functional as F
 
 from unmask.data.batch import Batch
 from unmask.learner import Learner
-from unmask.model.cost import pairs, windows
+from unmask.model.cost import attention_pairs, layer_windows
 from unmask.model.encoder import EncoderConfig
-from unmask.train.peaks import peak_rate
+from unmask.train.peaks import peak_flops
 
 SECONDS = 1.0  # for measuring the rate of products, about
 LEAST = 3  # times that each product is timed; the best one counts
@@ -39,7 +39,7 @@ class Speed:
     gemm_rate: float
     gemm_share: float
     mfu: float | None
-    waited: float
+    data_wait: float
     peak_memory: int
     device: str
     dtype: str
@@ -48,12 +48,11 @@ class Speed:
     def to_dict(self) -> dict[str, Any]:
         """Plain values, to three or four digits."""
         return {
-            name: float(f"{value:.4g}") if isinstance(value, float) else value
-            for name, value in asdict(self).items()
+            name: float(f"{value:.4g}") if isinstance(value, float) else value for name, value in asdict(self).items()
         }
 
 
-def speed_of(
+def measure_speed(
     learner: Learner,
     batches: Sequence[Batch],
     tokens_per_second: float,
@@ -70,7 +69,7 @@ def speed_of(
     rate = gemm_rate(device, dtype, shapes_of(learner, batches))
     threads = torch.get_num_threads()
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
-    peak = peak_rate(name, dtype, threads)
+    peak = peak_flops(name, dtype, threads)
     return Speed(
         tokens_per_second,
         each,
@@ -87,24 +86,24 @@ def speed_of(
 
 def flops_per_token(learner: Learner, batches: Sequence[Batch]) -> float:
     """FLOPs of training on a token of these batches, on average."""
-    tokens = sum(batch.tokens for batch in batches)
-    whole = flops(learner.encoder.config, Work.of(batches), Learning.of(learner))
-    return learner.passes * sum(whole.values()) / max(1, tokens)
+    tokens = sum(batch.num_tokens for batch in batches)
+    whole = flops(learner.encoder.config, BatchWork.of(batches), TrainableParts.of(learner))
+    return learner.backward_passes * sum(whole.values()) / max(1, tokens)
 
 
 @dataclass(frozen=True)
-class Learning:
+class TrainableParts:
     """Which parts of an encoder learn, where some are frozen (train/transfer.py): the embeddings, each layer."""
 
     embeddings: bool
     layers: Sequence[bool]
 
     @staticmethod
-    def of(learner: Learner) -> "Learning":
+    def of(learner: Learner) -> "TrainableParts":
         encoder = learner.encoder
         blocks = [any(p.requires_grad for p in block.parameters()) for block in encoder.blocks]
-        layers = [blocks[encoder.config.block_of(layer)] for layer in range(encoder.config.layers)]
-        return Learning(encoder.embeddings.token.weight.requires_grad, layers)
+        layers = [blocks[encoder.config.block_index(layer)] for layer in range(encoder.config.num_hidden_layers)]
+        return TrainableParts(encoder.embeddings.token.weight.requires_grad, layers)
 
     def below(self, layer: int) -> bool:
         """Whether a gradient goes on from the input of a layer."""
@@ -112,29 +111,29 @@ class Learning:
 
 
 @dataclass(frozen=True)
-class Work:
+class BatchWork:
     """What is computed of batches: the lengths of their sequences, in how many places of each the last layer computes
     hidden states, places scored over the vocabulary, sequences that are pooled."""
 
     lengths: Sequence[int]
-    asked: Sequence[int]
-    scored: int = 0
-    pooled: int = 0
+    query_tokens: Sequence[int]
+    target_tokens: int = 0
+    pooled_tokens: int = 0
 
     @staticmethod
-    def of(batches: Iterable[Batch]) -> "Work":
+    def of(batches: Iterable[Batch]) -> "BatchWork":
         lengths: list[int] = []
         asked: list[int] = []
         scored = pooled = 0
         for batch in batches:
-            lengths += batch.spans.lengths
-            asked += batch.layout.lengths
-            scored += batch.counts.get("masked", 0)
-            pooled += batch.counts.get("next_sentence", 0)
-        return Work(lengths, asked, scored, pooled)
+            lengths += batch.layout.lengths
+            asked += batch.output_layout.lengths
+            scored += batch.target_counts.get("masked", 0)
+            pooled += batch.target_counts.get("next_sentence", 0)
+        return BatchWork(lengths, asked, scored, pooled)
 
 
-def flops(config: EncoderConfig, work: Work, learning: Learning | None = None) -> dict[str, float]:
+def flops(config: EncoderConfig, work: BatchWork, learning: TrainableParts | None = None) -> dict[str, float]:
     """FLOPs of a forward and backward pass, by part. learning: what learns; all, if not given.
 
     A multiply-add is two, and a backward pass takes two products where the forward pass takes one (Kaplan et al. 2020,
@@ -145,44 +144,49 @@ def flops(config: EncoderConfig, work: Work, learning: Learning | None = None) -
     places only, pooling for the `pooled` sequences. What is frozen has no gradient of its own, and what stands on
     nothing that learns none of its input. What is no product of matrices (norms, activations, embeddings) is left out.
     """
-    learning = learning or Learning(True, [True] * config.layers)
-    width, narrow, tokens, asked = config.width, config.embedding_width, sum(work.lengths), sum(work.asked)
-    matrices = (3 if config.gated else 2) * width * config.feed_forward
+    learning = learning or TrainableParts(True, [True] * config.num_hidden_layers)
+    width, narrow, tokens, asked = (
+        config.hidden_size,
+        config.resolved_embedding_size,
+        sum(work.lengths),
+        sum(work.query_tokens),
+    )
+    matrices = (3 if config.gated else 2) * width * config.resolved_intermediate_size
     found = dict.fromkeys(("attention", "feed_forward", "vocabulary", "pooling"), 0.0)
-    if config.embedding:  # from their width to that of the blocks
+    if config.embedding_size:  # from their width to that of the blocks
         found["embeddings"] = (6 if learning.embeddings else 2) * tokens * narrow * width
-    for layer, window in enumerate(windows(config)):
-        last = layer == config.layers - 1
+    for layer, window in enumerate(layer_windows(config)):
+        last = layer == config.num_hidden_layers - 1
         rows = asked if last else tokens
-        queries, seen = tokens, sum(pairs(length, window) for length in work.lengths)
+        queries, seen = tokens, sum(attention_pairs(length, window) for length in work.lengths)
         if last and window is None:  # a window needs the queries of all
             queries = asked
-            seen = sum(few * length for few, length in zip(work.asked, work.lengths, strict=True))
+            seen = sum(few * length for few, length in zip(work.query_tokens, work.lengths, strict=True))
         own, below = learning.layers[layer], learning.below(layer)
         first = 2 * (1 + own + below) * (queries + 2 * tokens) * width**2
         rest = 2 * (1 + own + (own or below)) * rows
         found["attention"] += first + rest * width**2 + (12 if own or below else 4) * width * seen
         found["feed_forward"] += rest * matrices
-    below = learning.below(config.layers)
+    below = learning.below(config.num_hidden_layers)
     dense = (6 if below else 4) * width
-    pieces = (6 if learning.embeddings else 4) * config.vocabulary
-    found["vocabulary"] = work.scored * narrow * (dense + pieces)
-    found["pooling"] = work.pooled * (dense * width + 6 * 2 * width)
+    pieces = (6 if learning.embeddings else 4) * config.vocab_size
+    found["vocabulary"] = work.target_tokens * narrow * (dense + pieces)
+    found["pooling"] = work.pooled_tokens * (dense * width + 6 * 2 * width)
     return found
 
 
 def shapes_of(learner: Learner, batches: Sequence[Batch]) -> dict[Shape, int]:
     """The shapes of the linear layers of a pass over one of the batches, on average, and how often each occurs."""
     config = learner.encoder.config
-    work = Work.of(batches)
+    work = BatchWork.of(batches)
     tokens, asked, scored = (
         max(1, round(count / max(1, len(batches))))
-        for count in (sum(work.lengths), sum(work.asked), work.scored)
+        for count in (sum(work.lengths), sum(work.query_tokens), work.target_tokens)
     )
-    width, inner = config.width, config.feed_forward
+    width, inner = config.hidden_size, config.resolved_intermediate_size
     wide = 2 * inner if config.gated else inner
     found: Counter[Shape] = Counter()
-    for window, rows in zip(windows(config), [tokens] * (config.layers - 1) + [asked], strict=True):
+    for window, rows in zip(layer_windows(config), [tokens] * (config.num_hidden_layers - 1) + [asked], strict=True):
         if rows == tokens or window is not None:
             found[tokens, width, 3 * width] += 1
         else:
@@ -191,14 +195,12 @@ def shapes_of(learner: Learner, batches: Sequence[Batch]) -> dict[Shape, int]:
         found[rows, width, width] += 1
         found[rows, width, wide] += 1
         found[rows, inner, width] += 1
-    if any(batch.counts.get("masked") for batch in batches):
-        found[scored, config.embedding_width, config.vocabulary] += 1
+    if any(batch.target_counts.get("masked") for batch in batches):
+        found[scored, config.resolved_embedding_size, config.vocab_size] += 1
     return dict(found)
 
 
-def gemm_rate(
-    device: torch.device, dtype: torch.dtype, shapes: Mapping[Shape, int], seconds: float = SECONDS
-) -> float:
+def gemm_rate(device: torch.device, dtype: torch.dtype, shapes: Mapping[Shape, int], seconds: float = SECONDS) -> float:
     """FLOP/s at which the device computes the products of such linear layers, forward and backward, one by one.
 
     shapes: each with how often it occurs; the best of several times counts, after one that does not. Rows are cut
@@ -235,16 +237,16 @@ def _best(product: Callable[[], object], device: torch.device) -> float:
     product()
     least = float("inf")
     for _ in range(LEAST):
-        wait_for(device)
+        synchronize(device)
         begun = time.perf_counter()
         for _ in range(row):
             product()
-        wait_for(device)
+        synchronize(device)
         least = min(least, (time.perf_counter() - begun) / row)
     return least
 
 
-def wait_for(device: torch.device) -> None:
+def synchronize(device: torch.device) -> None:
     """Until a GPU has done what it was told."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)

@@ -33,10 +33,10 @@ CONTENT = 0.3  # factor on the other weights of these heads' queries and keys
 
 
 @config
-class Start:
+class InitConfig:
     """What the network begins with."""
 
-    model: str | None = setting(
+    init_from: str | None = setting(
         default=None,
         description="a model folder to go on from: its architecture, weights and heads; the corpus must be built with "
         "its tokenizer",
@@ -54,63 +54,63 @@ class Start:
 
     def check(self, model: EncoderConfig) -> None:
         """Raises UserError where this network cannot begin so."""
-        if self.model is not None and (self.embeddings == "counts" or self.neighbour_layers):
+        if self.init_from is not None and (self.embeddings == "counts" or self.neighbour_layers):
             raise UserError(
                 "a network that goes on from a model begins with its weights, not with counts of neighbours",
-                given=f"start.model={self.model}",
-                to_do="start.embeddings=random start.neighbour_layers=0",
+                given=f"init_from={self.init_from}",
+                to_do="init.embeddings=random init.neighbour_layers=0",
             )
         wrong = None
-        if self.neighbour_layers > model.layers:
-            wrong = f"model.layers={model.layers}"
-        elif self.neighbour_layers and model.positions != "sinusoidal":
-            wrong = f"model.positions={model.positions}"
-        elif self.neighbour_layers and model.heads == model.width:
-            wrong = f"model.heads={model.heads}, model.width={model.width}"
+        if self.neighbour_layers > model.num_hidden_layers:
+            wrong = f"model.num_hidden_layers={model.num_hidden_layers}"
+        elif self.neighbour_layers and model.position_embedding_type != "sinusoidal":
+            wrong = f"model.position_embedding_type={model.position_embedding_type}"
+        elif self.neighbour_layers and model.num_attention_heads == model.hidden_size:
+            wrong = f"model.num_attention_heads={model.num_attention_heads}, model.hidden_size={model.hidden_size}"
         elif self.neighbour_layers and model.qk_norm:
             wrong = "model.qk_norm=true"
         if wrong is not None:
             raise UserError(
-                "start.neighbour_layers needs so many layers, sinusoidal positions, and heads of two axes or more "
+                "init.neighbour_layers needs so many layers, sinusoidal positions, and heads of two axes or more "
                 "that are not normalised",
-                given=f"start.neighbour_layers={self.neighbour_layers}, {wrong}",
-                to_do="start.neighbour_layers=0",
+                given=f"init.neighbour_layers={self.neighbour_layers}, {wrong}",
+                to_do="init.neighbour_layers=0",
             )
 
 
 def neighbour_axes(model: EncoderConfig) -> list[int]:
     """The axes that tokens leave to the positions at the beginning: pairs of sine and cosine, fast ones."""
-    pairs = max(1, min(PAIRS, model.width // model.heads // 2, model.width // 6))
-    apart = max(1, model.width // 96)  # so that wavelengths are about 6 to 25 tokens at any width
+    pairs = max(1, min(PAIRS, model.hidden_size // model.num_attention_heads // 2, model.hidden_size // 6))
+    apart = max(1, model.hidden_size // 96)  # so that wavelengths are about 6 to 25 tokens at any width
     return [axis for pair in range(pairs) for axis in (2 * pair * apart, 2 * pair * apart + 1)]
 
 
 @torch.no_grad()
-def look_at_neighbours(encoder: Encoder, layers: int) -> None:
+def init_neighbour_heads(encoder: Encoder, layers: int) -> None:
     """Let the heads of the first `layers` blocks attend to the token before and after, in turn.
 
     With key (sin wj, cos wj) and query (sin w(i + o), cos w(i + o)) the score is cos w(i + o - j), greatest at
     j = i + o; and that query is a linear function of the sinusoid at i (Vaswani et al. 2017, section 3.5).
     """
     model = encoder.config
-    axes, size = neighbour_axes(model), model.width // model.heads
+    axes, size = neighbour_axes(model), model.hidden_size // model.num_attention_heads
     used = len(axes)
     tables = [table for table in (encoder.embeddings.token, encoder.embeddings.segment) if table is not None]
     for table in tables:
         table.weight[:, axes] = 0
-    variance = len(tables) * model.init_std**2 * (1 - used / model.width) + model.position_scale**2 / 2
+    variance = len(tables) * model.initializer_range**2 * (1 - used / model.hidden_size) + model.position_scale**2 / 2
     amplitude = model.position_scale / math.sqrt(variance)  # of a sine in the first block's normalised input
     gain = math.sqrt(SCORE * math.sqrt(size) / (used // 2)) / amplitude
     for number, block in enumerate(cast(list[Block], list(encoder.blocks)[:layers])):
-        query, key, _ = block.attention.qkv.weight.view(3, model.heads, size, model.width)
+        query, key, _ = block.attention.qkv.weight.view(3, model.num_attention_heads, size, model.hidden_size)
         for weights in (query, key):
             weights *= CONTENT
             weights[:, :used] = 0
-        for head in range(model.heads):
-            offset = (-1, 1)[(number * model.heads + head) % 2]
+        for head in range(model.num_attention_heads):
+            offset = (-1, 1)[(number * model.num_attention_heads + head) % 2]
             for place in range(0, used, 2):
                 pair = [axes[place], axes[place + 1]]
-                turn = offset * 10000.0 ** (-axes[place] / model.width)
+                turn = offset * 10000.0 ** (-axes[place] / model.hidden_size)
                 sine, cosine = gain * math.sin(turn), gain * math.cos(turn)
                 query[head, place, pair] = query.new_tensor([cosine, sine])
                 query[head, place + 1, pair] = query.new_tensor([-sine, cosine])
@@ -120,7 +120,7 @@ def look_at_neighbours(encoder: Encoder, layers: int) -> None:
                 linear.weight[axes] = 0
 
 
-def text_of(shards: Shards, documents: Ids, gap: int) -> Iterator[Ids]:
+def sample_text(shards: Shards, documents: Ids, gap: int) -> Iterator[Ids]:
     """The ids of these documents with `gap` blanks after each, whole documents, PART or more tokens at a time; of
     many documents about SAMPLE tokens, from documents spread evenly."""
     lengths = shards.document_lengths
@@ -129,7 +129,7 @@ def text_of(shards: Shards, documents: Ids, gap: int) -> Iterator[Ids]:
     held: list[Ids] = []
     size = 0
     for document in documents[::every].tolist():
-        ids, _ = shards.slice(document, 0, int(lengths[document]))
+        ids, _ = shards.read(document, 0, int(lengths[document]))
         held += [ids, blank]
         size += len(ids)
         if size >= PART:
@@ -139,29 +139,29 @@ def text_of(shards: Shards, documents: Ids, gap: int) -> Iterator[Ids]:
         yield np.concatenate(held)
 
 
-def piece_counts(shards: Shards, documents: Ids) -> Tensor:
+def token_counts(shards: Shards, documents: Ids) -> Tensor:
     """How often each piece occurs in these documents (in a sample of them, if they are many). (vocabulary,)"""
-    counts = np.zeros(shards.vocabulary, dtype=np.int64)
-    for ids in text_of(shards, documents, gap=0):
-        counts += np.bincount(ids, minlength=shards.vocabulary)
+    counts = np.zeros(shards.vocab_size, dtype=np.int64)
+    for ids in sample_text(shards, documents, gap=0):
+        counts += np.bincount(ids, minlength=shards.vocab_size)
     return torch.from_numpy(counts)
 
 
 def neighbour_counts(
-    shards: Shards, documents: Ids, pieces: Tensor, window: int, progress: Progress = SILENT
+    shards: Shards, documents: Ids, tokens: Tensor, window: int, progress: Progress = SILENT
 ) -> Tensor:
     """How often each piece has each frequent piece to its left and to its right; 1 / distance for each time.
 
     pieces: their counts, (vocabulary,). Returns float32 (vocabulary, 2 x contexts): left, then right. The sides
     are apart because what may stand before a piece says other things than what may follow it.
     """
-    size = len(pieces)
+    size = len(tokens)
     contexts = max(1, min(CONTEXTS, size, CELLS // (2 * size)))
-    frequent = torch.sort(pieces, descending=True, stable=True).indices[:contexts]
+    frequent = torch.sort(tokens, descending=True, stable=True).indices[:contexts]
     column = torch.full((size,), -1, dtype=torch.int64)
     column[frequent] = torch.arange(contexts)
     counts = torch.zeros(size * 2 * contexts)
-    for part in text_of(shards, documents, gap=window):
+    for part in sample_text(shards, documents, gap=window):
         ids = torch.from_numpy(part)
         for distance in range(1, window + 1):
             left, right = ids[:-distance], ids[distance:]
@@ -176,7 +176,7 @@ def neighbour_counts(
     return counts.view(size, 2 * contexts)
 
 
-def embeddings_from(counts: Tensor, width: int) -> Tensor:
+def embeddings_from_counts(counts: Tensor, hidden_size: int) -> Tensor:
     """Vectors of pieces such that products of two approximate how much their neighbours have in common.
 
     counts (pieces, contexts) -> float32 (pieces, width): left singular vectors, times the square root of the
@@ -190,25 +190,25 @@ def embeddings_from(counts: Tensor, width: int) -> Tensor:
     context /= context.sum()
     information = (rows / (rows.sum(1, keepdim=True) * context.clamp_min(1e-12))).clamp_min(1e-12).log_()
     information.clamp_min_(0)
-    rank = min(width, *information.shape)
+    rank = min(hidden_size, *information.shape)
     left, values, _ = torch.svd_lowrank(information, q=min(rank + 16, *information.shape), niter=3)
-    vectors = torch.zeros(len(rows), width)
+    vectors = torch.zeros(len(rows), hidden_size)
     vectors[:, :rank] = left[:, :rank] * values[:rank].sqrt()
-    turn, _ = torch.linalg.qr(torch.randn(width, width))
+    turn, _ = torch.linalg.qr(torch.randn(hidden_size, hidden_size))
     vectors = vectors @ turn
-    result = torch.full((len(counts), width), float("nan"))
+    result = torch.full((len(counts), hidden_size), float("nan"))
     result[seen] = vectors - vectors.mean(0)
     return result
 
 
 @torch.no_grad()
-def put_counts_into(embeddings: Tensor, counts: Tensor, std: float, free: Sequence[int] = ()) -> None:
+def init_embeddings_from_counts(embeddings: Tensor, counts: Tensor, std: float, free: Sequence[int] = ()) -> None:
     """Replace the embeddings (pieces, width) of the pieces that were counted, at the size of random ones.
 
     free: axes that are left as they are.
     """
     axes = torch.tensor([axis for axis in range(embeddings.shape[1]) if axis not in set(free)])
-    vectors = embeddings_from(counts, len(axes))
+    vectors = embeddings_from_counts(counts, len(axes))
     seen = (~vectors.isnan().any(1)).nonzero().squeeze(1)
     if len(seen) > 1 and (spread := vectors[seen].std()) > 0:
         embeddings[seen.unsqueeze(1), axes] = (vectors[seen] * (std / spread)).to(embeddings)

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from unmask import console
 from unmask.data.batch import Batch
 from unmask.data.batches import Batches
-from unmask.data.hashing import hashed
+from unmask.data.hashing import hash_integers
 from unmask.data.prefetch import Prefetch
 from unmask.errors import UserError
 from unmask.learner import Learner
@@ -22,15 +22,15 @@ from unmask.train.budget import Budget, TrainConfig
 from unmask.train.norms import layer_norms
 from unmask.train.optim import set_lr
 from unmask.train.parallel import World
-from unmask.train.precision import Precision, precision_of
+from unmask.train.precision import Precision, resolve_precision
 
 DROPOUT = 21  # what a hash is for
-AHEAD = 2  # steps whose batches are being prepared
-WATCHED = 100  # times in a run at which the norms of each layer are taken
+PREFETCH_STEPS = 2  # steps whose batches are being prepared
+NORM_SAMPLES = 100  # times in a run at which the norms of each layer are taken
 
 
 @dataclass
-class State:
+class LoopState:
     """How far a run is: all that resuming needs beside the weights. examples: read; seconds: spent in all, pauses
     not counted; skipped: steps left out because their loss or gradient was no finite number."""
 
@@ -49,15 +49,15 @@ class Step:
     skipped: nothing was learnt, since the loss or the gradient was no finite number."""
 
     number: int
-    since: float
+    previous_progress: float
     progress: float
     loss: float
-    parts: Mapping[str, float]
+    losses: Mapping[str, float]
     lr: float
     grad_norm: float
     tokens: int
-    took: float
-    waited: float
+    step_seconds: float
+    data_wait_seconds: float
     seconds: float
     norms: Mapping[str, Sequence[float]] | None = None
     skipped: bool = False
@@ -66,30 +66,30 @@ class Step:
 class Clock:
     """Progress as a share of the budget; wall-clock goes on where an interrupted run stopped."""
 
-    def __init__(self, budget: Budget, batches: Batches, state: State) -> None:
+    def __init__(self, budget: Budget, batches: Batches, state: LoopState) -> None:
         self.budget, self.state = budget, state
         self.steps = budget.steps(batches.steps_per_epoch, batches.tokens_per_step)
-        self._begun = time.monotonic() - state.seconds
+        self._started = time.monotonic() - state.seconds
 
     def seconds(self) -> float:
-        return time.monotonic() - self._begun
+        return time.monotonic() - self._started
 
     def progress(self, step: int, seconds: float) -> float:
         """After `step` updates and `seconds`. Counted in steps, the seconds do not matter."""
         done = seconds / self.budget.amount if self.steps is None else step / self.steps
         return min(1.0, done)
 
-    def share(self, seconds: float) -> float:
+    def step_share(self, seconds: float) -> float:
         """What of the budget a step takes, that takes so long."""
         return seconds / self.budget.amount if self.steps is None else 1 / self.steps
 
 
-def steps(
+def train_steps(
     learner: nn.Module,
     optimizer: torch.optim.Optimizer,
     batches: Batches,
     settings: TrainConfig,
-    state: State,
+    state: LoopState,
     seed: int,
     world: World | None = None,
 ) -> Generator[Step]:
@@ -99,23 +99,23 @@ def steps(
     weight; raises UserError after more than `settings.skip` of them in a row.
     """
     world = world or World(next(learner.parameters()).device.type)
-    plain, clock = world.plain(learner), Clock(Budget.parse(settings.budget), batches, state)
-    precision = precision_of(settings.precision, world.device)
+    plain, clock = world.unwrap(learner), Clock(Budget.parse(settings.budget), batches, state)
+    precision = resolve_precision(settings.precision, world.device)
     parameters = [p for p in learner.parameters() if p.requires_grad]
     asked, took, now = state.examples, 0.0, clock.progress(state.step, state.seconds)
     bad = 0  # steps in a row that were left out
 
     def make(start: int, progress: float) -> list[Batch]:
-        made = [plain.prepare(batch, seed) for batch in batches.take(start, progress)]
-        return [batch.pinned() for batch in made] if world.on_gpu else made
+        made = [plain.prepare(batch, seed) for batch in batches.step(start, progress)]
+        return [batch.pin_memory() for batch in made] if world.on_gpu else made
 
     def ask(step: int) -> int:
         """Have the batches of a step prepared, for the progress that is foreseen; returns how many examples."""
         nonlocal asked
         progress = clock.progress(step, state.seconds)
-        ready.ask(asked, progress)
-        asked += batches.size(progress)
-        return batches.size(progress)
+        ready.request(asked, progress)
+        asked += batches.step_size(progress)
+        return batches.step_size(progress)
 
     def received() -> tuple[list[Batch], float]:
         """The next batches, on the device, and for how many seconds they were waited for."""
@@ -124,23 +124,23 @@ def steps(
         return [batch.to(world.device) for batch in micro], time.monotonic() - waiting
 
     with Prefetch(make) as ready:
-        sizes = deque(ask(state.step + ahead) for ahead in range(AHEAD))
+        sizes = deque(ask(state.step + ahead) for ahead in range(PREFETCH_STEPS))
         micro = received()[0] if now < 1 else []
         while now < 1:  # `now` is what was yielded last: a run ends with a step that is told to be the end
-            counts, tokens, begun = _agreed(world, micro, clock.seconds())
+            counts, tokens, begun = _global_counts(world, micro, clock.seconds())
             since = clock.progress(state.step, begun)
             # the rate of a step is that of its middle
-            lr = settings.optimizer.rate * settings.schedule.factor(min(1.0, since + clock.share(took) / 2))
+            lr = settings.optimizer.peak_lr * settings.schedule.factor(min(1.0, since + clock.step_share(took) / 2))
             set_lr(optimizer, lr)
-            torch.manual_seed(int(hashed(seed, DROPOUT, state.step, world.rank)[0] >> np.uint64(1)))
-            watch = state.step == 0 or int(since * WATCHED) != int((since + clock.share(took)) * WATCHED)
-            plain.encoder.watched = [] if watch else None
+            torch.manual_seed(int(hash_integers(seed, DROPOUT, state.step, world.rank)[0] >> np.uint64(1)))
+            watch = state.step == 0 or int(since * NORM_SAMPLES) != int((since + clock.step_share(took)) * NORM_SAMPLES)
+            plain.encoder.activation_norms = [] if watch else None
             optimizer.zero_grad(set_to_none=True)
             means = _accumulate(learner, micro, counts, world, precision)
             norms = layer_norms(plain, world) if watch else None
-            length = world.clip(parameters, settings.clip)
+            length = world.clip_grad_norm(parameters, settings.max_grad_norm)
             # a GPU has its work now: in the meantime the next batches are sent, and those after them prepared
-            sizes.append(ask(state.step + AHEAD))
+            sizes.append(ask(state.step + PREFETCH_STEPS))
             micro, waited = received()
             norm = float(length)
             *figures, told = world.sum([*means.tolist(), clock.seconds() if world.is_main else 0.0])
@@ -150,8 +150,8 @@ def steps(
                 optimizer.step()
             else:
                 bad += 1
-                with world.agreeing():
-                    _leave_out(state, bad, settings.skip, loss, norm, lr)
+                with world.sync_errors():
+                    _skip_step(state, bad, settings.max_skipped_steps, loss, norm, lr)
             state.step += 1
             state.examples += sizes.popleft()
             state.tokens += tokens
@@ -175,13 +175,13 @@ def steps(
             )
 
 
-def _agreed(world: World, micro: Sequence[Batch], seconds: float) -> tuple[dict[str, int], int, float]:
+def _global_counts(world: World, micro: Sequence[Batch], seconds: float) -> tuple[dict[str, int], int, float]:
     """Of a whole step: how many places are scored, by name; tokens; the seconds of the main process."""
     counts: dict[str, int] = {}
     for batch in micro:
-        for name, value in batch.counts.items():
+        for name, value in batch.target_counts.items():
             counts[name] = counts.get(name, 0) + value
-    tokens = sum(batch.tokens for batch in micro)
+    tokens = sum(batch.num_tokens for batch in micro)
     *summed, tokens_of_all, told = world.sum([*counts.values(), tokens, seconds if world.is_main else 0.0])
     return (
         {name: round(value) for name, value in zip(counts, summed, strict=True)},
@@ -200,11 +200,11 @@ def _accumulate(
     count, and the sum by their number, would weigh a place by how many others are scored beside it.
     """
     told = []
-    passes = world.plain(learner).passes
-    turns = [dataclasses.replace(batch, turn=turn) for batch in micro for turn in range(passes)]
+    passes = world.unwrap(learner).backward_passes
+    turns = [dataclasses.replace(batch, backward_pass=turn) for batch in micro for turn in range(passes)]
     for number, batch in enumerate(turns, start=1):
-        with world.exchanging(learner, now=number == len(turns)):
-            with precision.computing(world.device):
+        with world.gradient_sync(learner, now=number == len(turns)):
+            with precision.autocast(world.device):
                 outcome = learner(batch)
                 share = outcome.share(counts)
             # engines average over processes what is to be added up
@@ -216,21 +216,21 @@ def _accumulate(
     return torch.stack(told).sum(0)
 
 
-def _leave_out(state: State, bad: int, most: int, loss: float, norm: float, lr: float) -> None:
+def _skip_step(state: LoopState, bad: int, max_skipped_steps: int, loss: float, norm: float, lr: float) -> None:
     """Count and report a step that is left out; raises UserError when there are too many in a row."""
-    if bad > most:
+    if bad > max_skipped_steps:
         raise UserError(
             f"step {state.step + 1}: the loss is no longer a finite number, so the run stops here",
             loss=loss,
             gradient_norm=norm,
             learning_rate=f"{lr:.2g}",
-            left_out_before=f"{most} steps in a row (train.skip)",
+            left_out_before=f"{max_skipped_steps} steps in a row (train.max_skipped_steps)",
             kept="the last checkpoint, if one was due before",
-            to_do="start a new run with a lower train.optimizer.lr or a longer train.schedule.warmup",
+            to_do="start a new run with a lower train.optimizer.lr or a longer train.schedule.warmup_ratio",
         )
     state.skipped += 1
     shown, length = str(round(loss, 4)), str(round(norm, 4))
-    console.remark(f"step {state.step + 1} is left out: its loss is {shown}, its gradient norm {length}")
+    console.note(f"step {state.step + 1} is left out: its loss is {shown}, its gradient norm {length}")
 
 
 @torch.no_grad()

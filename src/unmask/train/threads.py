@@ -13,7 +13,7 @@ from unmask.learner import Learner
 from unmask.train import optim
 from unmask.train.allocator import keep_few_kernels
 from unmask.train.budget import Budget, TrainConfig
-from unmask.train.steps import State, steps
+from unmask.train.steps import LoopState, train_steps
 
 GAIN = 1.1  # more threads must be so much faster: they suffer more from a neighbour on the machine
 SHARE = 0.02  # of a run that may be spent on measuring
@@ -23,19 +23,19 @@ SHORT, FEW = 120.0, 100  # seconds or steps of a run in which nothing is tried: 
 
 
 @dataclass(frozen=True)
-class Choice:
+class ThreadChoice:
     """A number of threads; tokens_per_second: with them, where it was measured."""
 
     threads: int
     tokens_per_second: float | None = None
 
 
-def candidates(most: int) -> list[int]:
+def candidates(max_threads: int) -> list[int]:
     """The powers of two up to `most`, and `most`."""
-    return sorted({*(1 << k for k in range(most.bit_length())), most})
+    return sorted({*(1 << k for k in range(max_threads.bit_length())), max_threads})
 
 
-def fastest(work: Callable[[], object], numbers: Sequence[int], rounds: int = ROUNDS) -> tuple[int, float]:
+def fastest_threads(work: Callable[[], object], numbers: Sequence[int], rounds: int = ROUNDS) -> tuple[int, float]:
     """(the number of threads with which `work` takes least, the seconds that it takes with them).
 
     All that it takes counts, waiting included; in turn, so that a neighbour falls on all alike. Leaves the number
@@ -56,9 +56,9 @@ def fastest(work: Callable[[], object], numbers: Sequence[int], rounds: int = RO
     return best, took[best] / rounds
 
 
-def fastest_for(
+def choose_threads(
     learner: Learner, batches: Batches, settings: TrainConfig, seed: int, seconds: float | None = None
-) -> Choice:
+) -> ThreadChoice:
     """`fastest` for real steps of a copy of the learner, with the thread that prepares batches beside them.
 
     seconds: that measuring may take; a small share of the run if not given, and then it is left out where that is
@@ -69,14 +69,14 @@ def fastest_for(
     budget = Budget.parse(settings.budget)
     known = budget.steps(batches.steps_per_epoch, batches.tokens_per_step)
     if seconds is None and (budget.amount < SHORT if known is None else known < FEW):
-        return Choice(numbers[-1])
+        return ThreadChoice(numbers[-1])
     tried = copy.deepcopy(learner)
-    optimizer = optim.build_for(settings.optimizer, tried)
-    read = State()
+    optimizer = optim.build_optimizer(settings.optimizer, tried)
+    read = LoopState()
 
     def take(count: int) -> float:
         begun = time.perf_counter()
-        loop = steps(tried, optimizer, batches, settings, State(), seed)
+        loop = train_steps(tried, optimizer, batches, settings, LoopState(), seed)
         for step in islice(loop, count):
             read.tokens += step.tokens
         loop.close()
@@ -88,7 +88,7 @@ def fastest_for(
         seconds = min(LONGEST, SHARE * (budget.amount if known is None else known * each))
     count = int(seconds / (each * ROUNDS * len(numbers)))
     if count < 1:
-        return Choice(numbers[-1])
+        return ThreadChoice(numbers[-1])
     read.tokens = 0
-    threads, took = fastest(lambda: take(count), numbers)
-    return Choice(threads, read.tokens / (ROUNDS * len(numbers)) / took)
+    threads, took = fastest_threads(lambda: take(count), numbers)
+    return ThreadChoice(threads, read.tokens / (ROUNDS * len(numbers)) / took)

@@ -16,7 +16,7 @@ GROUPS = {
 FLUSH = 10  # seconds after which TensorBoard sees a row, at the latest
 
 
-class Mirror:
+class TensorBoardMirror:
     """Writes rows of metrics.jsonl into a folder of TensorBoard events. Raises UserError where it is not installed."""
 
     def __init__(self, folder: Path) -> None:
