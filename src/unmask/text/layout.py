@@ -12,6 +12,7 @@ from tokenizers import decoders, models, normalizers, pre_tokenizers, processors
 from unmask.config import config, setting
 from unmask.errors import UserError
 from unmask.text import folding, specials
+from unmask.text.specials import KEYS
 from unmask.text.spelling import kind_of
 from unmask.text.wordpiece import CONTINUATION
 
