@@ -14,7 +14,7 @@ from unmask import bundle, files
 from unmask.errors import UserError
 from unmask.model.attention import Spans
 from unmask.model.encoder import Encoder, EncoderConfig
-from unmask.model.positions import sinusoidal
+from unmask.model.positions import POSITION_SCALE, sinusoidal
 from unmask.model.vocabulary import VocabularyHead
 from unmask.text.tokenizer import Tokenizer
 
@@ -92,7 +92,7 @@ def test_the_public_layout_is_complete(pretrained: Path) -> None:
     assert all(name.startswith(("bert.", "cls.")) for name in tensors)
     table = tensors["bert.embeddings.position_embeddings.weight"]
     ours = bundle.read(pretrained).config
-    torch.testing.assert_close(table, sinusoidal(ours.length, ours.width) * ours.position_scale)
+    torch.testing.assert_close(table, sinusoidal(ours.length, ours.width) * POSITION_SCALE)
     assert config["model_type"] == "bert" and config["architectures"] == ["BertForMaskedLM"]
     assert tensors["bert.embeddings.word_embeddings.weight"].shape == (
         config["vocab_size"],

@@ -204,7 +204,7 @@ def test_a_frozen_bottom_costs_no_backward_pass(
 def test_rates_are_those_of_the_formula(layers: int, decay: float, head: float) -> None:
     """Sun et al. 2019: eta of the layer below is xi times that of the layer above."""
     config = EncoderConfig(vocabulary=20, layers=layers, width=8, heads=2, length=16, norm="pre")
-    for settings in (AdamW(lr=1.0, decay=0.1), Muon(lr=1.0, decay=0.1, matrix_factor=3.0)):
+    for settings in (AdamW(lr=1.0, decay=0.1), Muon(lr=1.0, decay=0.1)):
         learner = PretrainLearner(Encoder(config), [Masked().build(config, 4, 5)])
         plain = {p: g for g in optim.build_for(settings, learner).param_groups for p in g["params"]}
         set_learning(learner, Transfer(layer_decay=decay, head_rate=head))

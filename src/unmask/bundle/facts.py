@@ -68,7 +68,6 @@ def _architecture(opened: Bundle) -> dict[str, Any]:
     left_out = set(_OUTSIDE)
     left_out |= {*_WITH_ROTARY} if config.positions != "rotary" else set()
     left_out |= {*_WITH_WINDOW} if config.window is None else set()
-    left_out |= {"position_scale"} if config.positions != "sinusoidal" else set()
     left_out |= {"norm_bias"} if config.norm_kind == "rms" else set()
     left_out |= {"first_norm"} if config.norm == "post" else set()
     settings = {

@@ -28,7 +28,7 @@ from unmask.errors import UserError
 from unmask.model.encoder import Encoder, EncoderConfig
 from unmask.model.families import FAMILIES, Family
 from unmask.model.names import TABLES, from_public, to_public
-from unmask.model.positions import sinusoidal
+from unmask.model.positions import POSITION_SCALE, sinusoidal
 from unmask.text.tokenizer import Tokenizer
 
 FORMAT = 1
@@ -153,7 +153,7 @@ def lacking(config: EncoderConfig, tokenizer: Tokenizer) -> list[str]:
 def class_of(family: Family, architecture: str | None, task: Mapping[str, Any] | None) -> str | None:
     """BERT's class that computes the same as a head, if there is one. ModernBERT's also reads means."""
     known = task or {}
-    linear = known.get("head", "linear") == "linear" and not known.get("mix_layers", False)
+    linear = known.get("head", "linear") == "linear"
     if family.name == "modernbert" and known.get("pooling") == "mean" and linear:
         return "BertForSequenceClassification"
     return architecture
@@ -198,7 +198,7 @@ def write_public(
         if config.positions == "sinusoidal":
             tensors = {
                 **tensors,
-                _TABLE: sinusoidal(config.length, config.embedding_width) * config.position_scale,
+                _TABLE: sinusoidal(config.length, config.embedding_width) * POSITION_SCALE,
             }
         if family.name == "modernbert":
             tensors = renamed(tensors, "qa_outputs", "classifier")

@@ -18,7 +18,7 @@ from unmask.config import config, setting
 from unmask.model.attention import BackendName, Spans, attend
 from unmask.model.families import FamilyName
 from unmask.model.norms import LayerNorm, RMSNorm
-from unmask.model.positions import Rotary, Turn, rotated, sinusoidal
+from unmask.model.positions import POSITION_SCALE, Rotary, Turn, rotated, sinusoidal
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "gelu": F.gelu,
@@ -67,11 +67,6 @@ class EncoderConfig:
     bias: bool = setting(default=True, description="biases in the linear layers of the blocks")
     positions: Literal["sinusoidal", "learned", "rotary"] = setting(
         default="sinusoidal", description="how places in the text are told"
-    )
-    position_scale: float = setting(
-        default=0.03,
-        gt=0,
-        description="factor on the sinusoid, so that it does not drown the token embeddings",
     )
     rotary_base: float = setting(
         default=10000.0, gt=1, description="rotary: tokens in which the slowest axes turn by about a radian"
@@ -180,7 +175,7 @@ class Embeddings(nn.Module):
         if config.positions == "learned":
             self.position = nn.Embedding(config.length + self.offset, width)
         elif config.positions == "sinusoidal":
-            table = sinusoidal(config.length, width) * config.position_scale
+            table = sinusoidal(config.length, width) * POSITION_SCALE
             self.register_buffer("table", table, persistent=False)
         self.norm = norm_of(config, width) if config.normalises_embeddings else None
         self.sinusoidal = config.positions == "sinusoidal"
@@ -328,9 +323,6 @@ class Encoder(nn.Module):
     width). The last block then computes nothing else, but for the keys and values of all tokens: where the loss looks
     at 15 % of the tokens, that is a tenth less for 6 layers.
 
-    states: a list that takes what the encoder would return if it ended after the embeddings, and after each block:
-    layers + 1 tensors, the last of them what it returns.
-
     recompute: in training, keep the hidden states between blocks only, and compute what is inside again for the
     gradients (Chen et al. 2016): less memory for a third more time; the gradients are the same.
     compiled: in training, what runs a block in place of a plain call (train/compiled.py).
@@ -369,12 +361,7 @@ class Encoder(nn.Module):
             nn.init.zeros_(module.bias)
 
     def forward(
-        self,
-        ids: Tensor,
-        spans: Spans,
-        segments: Tensor | None = None,
-        asked: Spans | None = None,
-        states: list[Tensor] | None = None,
+        self, ids: Tensor, spans: Spans, segments: Tensor | None = None, asked: Spans | None = None
     ) -> Tensor:
         hidden = self.embeddings(ids, spans.positions, segments)
         turns = {kind: rotary(spans.positions) for kind, rotary in self.rotary.items()}
@@ -383,19 +370,11 @@ class Encoder(nn.Module):
         self._watch(hidden)
         for layer in range(self.config.layers):
             block = self.blocks[self.config.block_of(layer)]
-            if states is not None:
-                states.append(self._normed(hidden))
             turn = turns.get("L" if self.config.is_local(layer) else "G")
             given = (hidden, spans, turn, asked if layer == self.config.layers - 1 else None)
             hidden = checkpoint(run, block, *given, use_reentrant=False) if recompute else run(block, *given)
             self._watch(hidden)
-        hidden = self._normed(hidden)
-        if states is not None:
-            states.append(hidden)
-        return hidden
-
-    def _normed(self, hidden: Tensor) -> Tensor:
-        return hidden if self.norm is None else self.norm(hidden)
+        return hidden if self.norm is None else self.norm(hidden)  # type: ignore[no-any-return]
 
     def _watch(self, hidden: Tensor) -> None:
         if self.watched is not None:

@@ -30,6 +30,7 @@ from unmask.tasks.task import Evidence, Head, Reading, Task, TaskLearner
 from unmask.tasks.windows import Pieces, frames
 from unmask.text.tokenizer import Encoded, Tokenizer
 
+TOP_K = 5  # answers listed for each question, unless another number is given
 AROUND = 80  # characters shown on each side of an answer in a report
 
 
@@ -50,9 +51,6 @@ class Answer:
         description="longest question in tokens, at most half of length; longer ones are cut",
     )
     answer_length: int = setting(default=30, ge=1, description="longest answer in tokens")
-    alternatives: int = setting(
-        default=5, ge=1, description="answers that are listed for each question, the best first"
-    )
     language: Literal["auto", "en", "zh"] = setting(
         default="auto",
         description="whose rules answers are scored by: words without articles, or characters; auto: found in the text",
@@ -120,6 +118,7 @@ class AnswerTask(Task[list[FoundAnswer]]):
     settings: Answer
     metric = "answer_f1"
     kind = "answers"
+    ranks = True
     baseline = "overlap"
     formats: ClassVar[tuple[str, ...]] = ("jsonl", "csv", "table")
 
@@ -308,11 +307,17 @@ class AnswerTask(Task[list[FoundAnswer]]):
         return {"answer.loss": float(np.mean(lost)), **figures}
 
     def decode(
-        self, head: Head, examples: Sequence[Example], rows: Sequence[Row], evidence: Sequence[Evidence]
+        self,
+        head: Head,
+        examples: Sequence[Example],
+        rows: Sequence[Row],
+        evidence: Sequence[Evidence],
+        top_k: int | None = None,
     ) -> list[list[FoundAnswer]]:
         """The best answers to each question, the best first; that there is none stands first where it is predicted."""
         result = []
-        found = self._found(examples, rows, evidence, self.settings.alternatives)
+        most = TOP_K if top_k is None else top_k
+        found = self._found(examples, rows, evidence, most)
         for example, one in zip(examples, found, strict=True):
             answers = [
                 FoundAnswer(_text(example, start, stop), start, stop, float(np.exp(score - one.total)))
@@ -323,7 +328,7 @@ class AnswerTask(Task[list[FoundAnswer]]):
                 first = not answers or one.doubt > self.threshold
                 place = 0 if first else max(1, sum(a.score >= none.score for a in answers))
                 answers.insert(place, none)
-            result.append(answers[: self.settings.alternatives])
+            result.append(answers[:most])
         return result
 
     def _found(

@@ -10,7 +10,6 @@ from unmask.data.batch import Batch
 from unmask.learner import Loss, Part
 from unmask.model.attention import Spans
 from unmask.model.encoder import Encoder, EncoderConfig
-from unmask.model.mix import LayerMix
 from unmask.model.pooler import Pooler
 from unmask.tasks.losses import summed
 from unmask.tasks.regularise import symmetric_kl
@@ -27,9 +26,9 @@ class PooledHead(Head):
     """The pooler of the family, BERT's with tanh, and dropout. hidden (tokens, width) -> (sequences, width)."""
 
     def __init__(self, settings: "Classify", encoder: EncoderConfig) -> None:
-        super().__init__(LayerMix(encoder) if settings.mix_layers else None)
+        super().__init__()
         self.pooler = Pooler(encoder, settings.pooling)
-        if self.pooler.reads_first and self.mix is None:  # next-sentence prediction trains a pooler on [CLS]
+        if self.pooler.reads_first:  # next-sentence prediction trains a pooler on [CLS]
             self.pretrained = tuple(self.pooler.published())
         self.dropout = nn.Dropout(settings.head_dropout)
 
@@ -37,35 +36,23 @@ class PooledHead(Head):
         return self.dropout(self.pooler(hidden, batch.layout))  # type: ignore[no-any-return]
 
     def asks(self, spans: Spans) -> Spans | None:
-        return spans.firsts() if self.pooler.reads_first and self.mix is None else None
-
-    def published_before(self) -> dict[str, nn.Module]:
-        """What stands before the last layer."""
-        return {**self.pooler.published(), **({} if self.mix is None else {"mix": self.mix})}
+        return spans.firsts() if self.pooler.reads_first else None
 
 
 class ClassifyHead(PooledHead):
-    """One linear layer above the pooler. hidden (tokens, width) -> logits (sequences, labels).
-
-    While it learns, logits of all sequences under one dropout mask stand below those under another, if there are
-    several: (samples x sequences, labels).
-    """
+    """One linear layer above the pooler. hidden (tokens, width) -> logits (sequences, labels)."""
 
     def __init__(self, settings: "Classify", encoder: EncoderConfig, labels: int) -> None:
         super().__init__(settings, encoder)
-        self.samples = settings.dropout_samples
         self.classifier = nn.Linear(encoder.width, labels)
         nn.init.normal_(self.classifier.weight, std=encoder.init_std)
         nn.init.zeros_(self.classifier.bias)
 
     def forward(self, hidden: Tensor, batch: Batch) -> Tensor:
-        pooled = self.pooler(hidden, batch.layout)
-        if self.training and self.samples > 1:
-            pooled = pooled.repeat(self.samples, 1)
-        return self.classifier(self.dropout(pooled))  # type: ignore[no-any-return]
+        return self.classifier(self.pooled(hidden, batch))  # type: ignore[no-any-return]
 
     def published(self) -> dict[str, nn.Module]:
-        return {**self.published_before(), "classifier": self.classifier}
+        return {**self.pooler.published(), "classifier": self.classifier}
 
 
 class AdaptiveHead(PooledHead):
@@ -90,7 +77,7 @@ class AdaptiveHead(PooledHead):
         return self.adaptive(pooled, batch.targets["classify"]).output  # type: ignore[no-any-return]
 
     def published(self) -> dict[str, nn.Module]:
-        return {**self.published_before(), "adaptive": self.adaptive}
+        return {**self.pooler.published(), "adaptive": self.adaptive}
 
 
 class NumberHead(PooledHead):
@@ -121,7 +108,7 @@ class NumberHead(PooledHead):
         return standard * self.deviation + self.mean
 
     def published(self) -> dict[str, nn.Module]:
-        return {**self.published_before(), "classifier": self._folded()}
+        return {**self.pooler.published(), "classifier": self._folded()}
 
     def take(self, modules: Mapping[str, nn.Module]) -> None:
         folded = modules["classifier"]
@@ -167,10 +154,9 @@ class ClassifyLearner(TaskLearner):
             total = nn.functional.cross_entropy(logits, wanted, reduction="sum")
             correct = (logits.argmax(-1) == wanted).sum()
             return Loss({"classify": Part(total, len(wanted), correct=correct)})
-        samples = len(logits) // len(wanted)
-        settings, right = self.settings, wanted.repeat(samples)
-        total = summed(settings.loss, logits, right, self.weights, settings.label_smoothing, self.priors)
-        return Loss({"classify": Part(total / samples, len(wanted))})
+        smoothing = self.settings.label_smoothing
+        total = summed(self.settings.loss, logits, wanted, self.weights, smoothing, self.priors)
+        return Loss({"classify": Part(total, len(wanted))})
 
 
 class AdaptiveLearner(TaskLearner):

@@ -233,7 +233,12 @@ class EmbedTask(Task[Vectors]):
         return {f"{TARGET}.loss": float(((said - wanted) ** 2).mean()), self.watch: figure}
 
     def decode(
-        self, head: Head, examples: Sequence[Example], rows: Sequence[Row], evidence: Sequence[Evidence]
+        self,
+        head: Head,
+        examples: Sequence[Example],
+        rows: Sequence[Row],
+        evidence: Sequence[Evidence],
+        top_k: int | None = None,
     ) -> list[Vectors]:
         found: list[list[Evidence]] = [[] for _ in examples]
         for row, vector in zip(rows, evidence, strict=True):

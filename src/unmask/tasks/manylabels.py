@@ -90,6 +90,7 @@ class LabelsTask(TextTask[Sequence[Label]]):
     """
 
     kind = "labels"
+    ranks = True
     measures = ("micro_f1", "macro_f1", "subset_accuracy", "auc")
     baseline = "majority"
 
@@ -179,9 +180,14 @@ class LabelsTask(TextTask[Sequence[Label]]):
         )
 
     def decode(
-        self, head: Head, examples: Sequence[Example], rows: Sequence[Row], evidence: Sequence[Evidence]
+        self,
+        head: Head,
+        examples: Sequence[Example],
+        rows: Sequence[Row],
+        evidence: Sequence[Evidence],
+        top_k: int | None = None,
     ) -> list[Sequence[Label]]:
-        return [Ranking(self.labels, shares) for shares in self.whole(rows, evidence)[1]]
+        return [Ranking(self.labels, shares, top_k) for shares in self.whole(rows, evidence)[1]]
 
     def _given(self, shares: Evidence) -> list[str]:
         return [self.labels[number] for number in np.flatnonzero(shares >= self.thresholds)]
@@ -243,8 +249,7 @@ class LabelsTask(TextTask[Sequence[Label]]):
 
     def lines(self, example: Example, prediction: Sequence[Label], every: bool) -> list[list[object]]:
         given = self.separator.join(one.name for one in self.best(prediction))
-        scores = {label.name: round(label.score, 6) for label in (prediction if every else ())}
-        others = [scores[label] for label in self.labels] if every else []
+        others = self.scores(prediction) if every else []
         return [[example.id, example.line, given, *others]]
 
 

@@ -127,7 +127,12 @@ class NumberTask(TextTask[float]):
         return {"classify.loss": loss, self.watch: ROW_METRICS[self.metric](wanted, said)}
 
     def decode(
-        self, head: Head, examples: Sequence[Example], rows: Sequence[Row], evidence: Sequence[Evidence]
+        self,
+        head: Head,
+        examples: Sequence[Example],
+        rows: Sequence[Row],
+        evidence: Sequence[Evidence],
+        top_k: int | None = None,
     ) -> list[float]:
         return [float(one[0]) for one in self.whole(rows, evidence)[1]]
 

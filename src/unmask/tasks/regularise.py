@@ -110,9 +110,8 @@ class Regulariser:
             return Loss({AGAINST: part})
         if not self.settings.rdrop:
             return loss
-        samples = outputs.view(-1, int(sizes.sum()), outputs.shape[-1])
-        first, second = (samples.index_select(1, rows).flatten(0, 1) for rows in _copies(sizes, outputs))
-        apart = divergence(first, second) / len(samples)
+        first, second = (outputs.index_select(0, rows) for rows in _copies(sizes, outputs))
+        apart = divergence(first, second)
         return Loss({name: part, APART: Part(apart, part.count // 2, self.settings.rdrop)})
 
 

@@ -151,7 +151,12 @@ class SpanTagTask(TagTask):
         return {"tag.loss": loss, self.watch: score}
 
     def decode(
-        self, head: Head, examples: Sequence[Example], rows: Sequence[Row], evidence: Sequence[Evidence]
+        self,
+        head: Head,
+        examples: Sequence[Example],
+        rows: Sequence[Row],
+        evidence: Sequence[Evidence],
+        top_k: int | None = None,
     ) -> list[list[LabelledSpan]]:
         """The spans of each example that score above 0, in order, those around others first.
 

@@ -76,9 +76,6 @@ class Tag:
     wide_dropout: float = setting(
         default=0.0, ge=0, lt=1, description="wide: share of the pairs that are hidden in training"
     )
-    mix_layers: bool = setting(
-        default=False, description="read a learnt mix of all layers, not the last one (Peters et al. 2018)"
-    )
     lstm: int = setting(
         default=0,
         ge=0,
@@ -105,10 +102,8 @@ class Tag:
             raise ValueError(
                 f"label_smoothing {self.label_smoothing} is for decoder softmax; a CRF has no such target"
             )
-        if self.decoder == "spans" and (self.label_smoothing or self.wide or self.lstm or self.mix_layers):
-            raise ValueError(
-                "label_smoothing, wide, lstm and mix_layers are about tags; decoder spans has none"
-            )
+        if self.decoder == "spans" and (self.label_smoothing or self.wide or self.lstm):
+            raise ValueError("label_smoothing, wide and lstm are about tags; decoder spans has none")
         if self.decoder != "spans" and (self.max_span, self.flat) != (None, None):
             raise ValueError(f"max_span and flat are for decoder spans, not for {self.decoder}")
         if self.stride is not None and self.stride > self.length - 2:
@@ -189,7 +184,7 @@ class TagTask(Task[list[LabelledSpan]]):
     def public(self) -> tuple[str | None, list[str]]:
         # nobody else knows what is beside BERT's own head: the rest alone would be read as if it were the whole model
         chosen = self.settings
-        alone = chosen.decoder == "softmax" and not (chosen.wide or chosen.mix_layers or chosen.lstm)
+        alone = chosen.decoder == "softmax" and not (chosen.wide or chosen.lstm)
         name = "BertForTokenClassification" if alone else None
         return name, self.tags.names
 
@@ -300,7 +295,6 @@ class TagTask(Task[list[LabelledSpan]]):
             crf=chosen.decoder == "crf",
             wide=chosen.wide,
             hidden=chosen.wide_dropout,
-            mix=chosen.mix_layers,
             lstm=chosen.lstm,
         )
 
@@ -339,7 +333,12 @@ class TagTask(Task[list[LabelledSpan]]):
         return {"tag.loss": mean_loss(head, rows, evidence), self.watch: score}
 
     def decode(
-        self, head: Head, examples: Sequence[Example], rows: Sequence[Row], evidence: Sequence[Evidence]
+        self,
+        head: Head,
+        examples: Sequence[Example],
+        rows: Sequence[Row],
+        evidence: Sequence[Evidence],
+        top_k: int | None = None,
     ) -> list[list[LabelledSpan]]:
         """The spans of each example, in order, from the most probable tags that the rules allow."""
         assert isinstance(head, TagHead)
