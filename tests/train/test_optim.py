@@ -252,7 +252,7 @@ def test_updates_of_matrices_are_torchs_muon_with_query_key_and_value_apart() ->
 def test_an_update_of_a_matrix_is_as_large_as_adamws() -> None:
     """0.2 in the root of the mean square (Liu et al. 2025, section 2.2), but for the least singular values."""
     learner = small_learner()
-    optimizer = build(Muon(lr=1.0 / MATRIX_FACTOR, decay=0.0), learner)
+    optimizer = build(Muon(lr=1.0, decay=0.0), learner)
     before = {name: parameter.detach().clone() for name, parameter in matrices_of(learner).items()}
     draw_gradients(learner, 0)
     optimizer.step()

@@ -364,9 +364,6 @@ class AnswerTask(Task[list[FoundAnswer]]):
     def best(self, prediction: list[FoundAnswer]) -> FoundAnswer:
         return prediction[0]
 
-    def likelihood(self, prediction: list[FoundAnswer]) -> float:
-        return prediction[0].score
-
     @property
     def _language(self) -> Language | None:
         return None if self.settings.language == "auto" else self.settings.language

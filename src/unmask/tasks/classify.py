@@ -300,9 +300,6 @@ class ClassifyTask(TextTask[Sequence[Label]]):
     def best(self, prediction: Sequence[Label]) -> Label:
         return prediction[0]
 
-    def likelihood(self, prediction: Sequence[Label]) -> float:
-        return prediction[0].score
-
     def _numbered(
         self, examples: Sequence[Example], said: Sequence[int]
     ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], list[str]]:

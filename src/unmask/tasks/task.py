@@ -401,7 +401,3 @@ class Task(ABC, Generic[P]):
     def conll(self, example: Example, prediction: P) -> str:
         """A prediction as a sentence of a CoNLL file, for tasks that have "conll" among their formats."""
         raise NotImplementedError
-
-    def likelihood(self, prediction: P) -> float | None:
-        """The probability of what `best` gives, where it is one."""
-        return None
