@@ -14,7 +14,7 @@ from unmask import bundle, files
 from unmask.errors import UserError
 from unmask.model.attention import SequenceLayout
 from unmask.model.encoder import Encoder, EncoderConfig
-from unmask.model.positions import sinusoidal_table
+from unmask.model.positions import POSITION_SCALE, sinusoidal_table
 from unmask.model.vocabulary import MLMHead
 from unmask.text.tokenizer import Tokenizer
 
@@ -97,9 +97,7 @@ def test_the_public_layout_is_complete(pretrained: Path) -> None:
     assert all(name.startswith(("bert.", "cls.")) for name in tensors)
     table = tensors["bert.embeddings.position_embeddings.weight"]
     ours = bundle.read(pretrained).config
-    torch.testing.assert_close(
-        table, sinusoidal_table(ours.max_position_embeddings, ours.hidden_size) * ours.position_scale
-    )
+    torch.testing.assert_close(table, sinusoidal_table(ours.max_position_embeddings, ours.hidden_size) * POSITION_SCALE)
     assert config["model_type"] == "bert" and config["architectures"] == ["BertForMaskedLM"]
     assert tensors["bert.embeddings.word_embeddings.weight"].shape == (
         config["vocab_size"],

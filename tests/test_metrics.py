@@ -240,7 +240,7 @@ def test_entities_are_counted_as_the_official_scorers_do(scorer: str) -> None:
     total = counts.total
     assert (total.actual.sum(), total.given.sum(), total.hits.sum()) == (phrases, given_phrases, correct)
     scores = [counts.score(metric) for metric in (metrics.precision, metrics.recall, metrics.micro_f1)]
-    assert [metrics.tag_accuracy(gold, said), *scores] == pytest.approx(overall, abs=5e-5)
+    assert [metrics.tag_counts(gold, said).score(metrics.accuracy), *scores] == pytest.approx(overall, abs=5e-5)
     if macro is not None:
         assert counts.score(metrics.macro_f1) == pytest.approx(macro, abs=5e-7)
     assert counts.labels == tuple(labels) == tuple(counts.per_label())
@@ -285,14 +285,16 @@ def test_tag_counts_equal_those_of_scikit_learn(sentences: list[list[tuple[str, 
     expected = oracle.precision_recall_fscore_support(flat_gold, flat_said, labels=list(counts.labels), zero_division=0)
     for row, score in zip(zip(*expected, strict=True), counts.per_label().values(), strict=True):
         assert (score.precision, score.recall, score.f1, score.n) == pytest.approx(row)
-    assert metrics.tag_accuracy(gold, said) == pytest.approx(oracle.accuracy_score(flat_gold, flat_said))
+    assert metrics.tag_counts(gold, said).score(metrics.accuracy) == pytest.approx(
+        oracle.accuracy_score(flat_gold, flat_said)
+    )
     assert counts.score(metrics.macro_f1) == pytest.approx(
         oracle.f1_score(flat_gold, flat_said, average="macro", zero_division=0)
     )
 
 
 def test_a_token_without_a_tag_is_wrong() -> None:
-    assert metrics.tag_accuracy([["a", "a"], ["b"]], [["a", None], ["b"]]) == pytest.approx(2 / 3)
+    assert metrics.tag_counts([["a", "a"], ["b"]], [["a", None], ["b"]]).score(metrics.accuracy) == pytest.approx(2 / 3)
 
 
 def simulated_sentences(seed: int, right: float = 0.7, count: int = 120) -> SentenceCounts:

@@ -309,14 +309,6 @@ class SentenceCounts:
         return {label: LabelScore(*row) for label, row in zip(self.labels, rows, strict=True)}
 
 
-def tag_accuracy(reference: Sequence[Sequence[str]], predicted: Sequence[Sequence[str | None]]) -> float:
-    """The share of tokens whose tag is right, as conlleval counts it: over all tokens, O among them.
-
-    Raises ValueError as `tag_counts` does.
-    """
-    return tag_counts(reference, predicted).score(accuracy)
-
-
 def tag_counts(reference: Sequence[Sequence[str]], predicted: Sequence[Sequence[str | None]]) -> SentenceCounts:
     """Tags of sentences, one per token. A token that was given no tag (None) counts as wrong.
 

@@ -89,24 +89,32 @@ class Predictor:
             return self.task.top_prediction(self.predict([texts if pair is None else (texts, pair)])[0])
         return [self.task.top_prediction(prediction) for prediction in self.predict(texts)]
 
-    def predict(self, texts: Iterable[str | tuple[str, str] | Example], progress: Progress = SILENT) -> list[Any]:
+    def predict(
+        self,
+        texts: Iterable[str | tuple[str, str] | Example],
+        progress: Progress = SILENT,
+        *,
+        top_k: int | None = None,
+    ) -> list[Any]:
         """A prediction for each text (or pair of texts), independent of the others.
 
-        Classification: every label with its probability, the most probable first (`Label`); of numbers the number.
+        Classification: every label, or the `top_k`, with its probability, the most probable first (`Label`); of numbers
+        the number.
         Tagging: the spans found, in order (`LabelledSpan`); where an example has `tokens`, spans begin and end with
-        tokens. Answering, of pairs of question and context: the best answers, the best first (`FoundAnswer`).
+        tokens. Answering, of pairs of question and context: the `top_k` answers, 5 if not given, the best first
+        (`FoundAnswer`).
         Vectors: (width,) float32, of a pair (2, width).
         """
         examples = [_example(text, number) for number, text in enumerate(texts)]
-        return self._predict([example.without_targets for example in examples], progress)
+        return self._predict([example.without_targets for example in examples], progress, top_k)
 
-    def _predict(self, examples: Sequence[Example], progress: Progress) -> list[Any]:
+    def _predict(self, examples: Sequence[Example], progress: Progress, top_k: int | None = None) -> list[Any]:
         if not examples:
             return []
         rows = self.task.encode(examples)
         self.num_truncated += self.task.num_truncated
         evidence = run_logits(self.encoder, self.head, self.task, rows, progress)
-        return self.task.decode(self.head, examples, rows, evidence)
+        return self.task.decode(self.head, examples, rows, evidence, top_k)
 
     def evaluate(
         self,
@@ -220,8 +228,10 @@ def run_logits(
     return [evidence for evidence in result if evidence is not None]
 
 
-def stream(predictor: Predictor, examples: Sequence[Example], batch_size: int) -> Iterator[tuple[Example, Any]]:
+def stream(
+    predictor: Predictor, examples: Sequence[Example], batch_size: int, top_k: int | None = None
+) -> Iterator[tuple[Example, Any]]:
     """Predictions as they come, `size` examples at a time."""
     for start in range(0, len(examples), batch_size):
         part = examples[start : start + batch_size]
-        yield from zip(part, predictor.predict(part), strict=True)
+        yield from zip(part, predictor.predict(part, top_k=top_k), strict=True)

@@ -86,6 +86,11 @@ def test_evaluate_and_predict_agree(command, answerer: Path, doubtful_questions:
     assert all(any(one["text"] == "" for one in row["answers"]) for row in every) or all(
         len(row["answers"]) == 5 for row in every
     )
+    for most in (1, 2, 7):
+        several = lines(command("predict", answerer, doubtful_questions, "--top-k", most).out)
+        for row, other in zip(several, every, strict=True):
+            assert row["answers"][:5] == other["answers"][:most]
+            assert len(row["answers"]) <= most and (most < 5) <= (len(row["answers"]) == most)
 
     rows = tmp_path / "rows.jsonl"
     asked = [{"id": e.id, "question": e.text, "context": e.pair} for e in examples]

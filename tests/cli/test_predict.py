@@ -46,6 +46,17 @@ def test_blocks_do_not_change_the_predictions(command, classifier, table: Path, 
         assert sum(one["scores"].values()) == pytest.approx(1, abs=1e-4)
 
 
+def test_the_most_probable_labels_alone(command, classifier: Path, table: Path) -> None:
+    every = lines(command("predict", classifier, table, "--all").out)
+    best = lines(command("predict", classifier, table, "--top-k", "1").out)
+    for one, other in zip(best, every, strict=True):
+        assert one["scores"] == {one["label"]: one["score"]} and one["score"] == other["score"]
+    done = command("predict", classifier, table, "--top-k", "1", "--format", "csv")
+    for row, one in zip(csv.DictReader(io.StringIO(done.out)), best, strict=True):
+        filled = {label: row[label] for label in ("stone", "water") if row[label]}
+        assert filled == {row["label"]: row["score"]} and row["label"] == one["label"]
+
+
 @pytest.mark.parametrize("arguments", [[], ["-"]])
 def test_standard_input_is_a_text_a_line(command, classifier, standard_input, arguments: list[str]) -> None:
     standard_input("the river\na mountain\n")

@@ -39,7 +39,7 @@ def test_every_setting_is_explained_and_its_default_is_true(command, kind) -> No
     recipe = from_mapping(KINDS[kind], base, "the test")
     assert written["train", None]["budget"] == recipe.train.budget
     assert written["train.optimizer", "adamw"]["beta2"] == str(recipe.train.optimizer.beta2)
-    assert written["train.optimizer", "muon"]["matrix_factor"] == str(Muon().matrix_factor)
+    assert written["train.optimizer", "muon"]["momentum"] == str(Muon().momentum)
     assert written["train.optimizer", "muon"]["lr"] == "" and Muon().lr is None
     assert written["train", None]["evaluations"] == str(recipe.train.evaluations)
 

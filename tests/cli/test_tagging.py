@@ -149,6 +149,7 @@ def test_blocks_do_not_change_the_predictions(command, tagger, tagged: Path, mon
 def test_mistakes(command, classifier: Path, tagger: Path, pretrained: Path, tagged: Path, tmp_path: Path) -> None:
     every = command("predict", tagger, tagged, "--all")
     assert every.code == 1 and "--all is for labels of whole texts" in every.err
+    assert command("predict", tagger, tagged, "--top-k", "2").code == 1
     form = command("predict", classifier, tagged, "--format", "conll")
     assert form.code == 1 and "--format conll is not for this model" in form.err
     asked = ["finetune", "--model", pretrained, "--task", "tag", "--out", tmp_path / "run", *FAST]

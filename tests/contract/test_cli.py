@@ -18,8 +18,8 @@ COMMANDS = {
     "--out --json",
     "evaluate": "MODEL FILE --text-column --pair-column --label-column --label-separator "
     "--token-column --tag-column --scheme --data-format --encoding --on-error --unknown-labels --json",
-    "predict": "MODEL FILE --format --out --all --text-column --pair-column --token-column --data-format --encoding "
-    "--on-error",
+    "predict": "MODEL FILE --format --out --all --top-k --text-column --pair-column --token-column --data-format "
+    "--encoding --on-error",
     "export": "MODEL --out --format --allow-unused --json",
     "fill": "TEXT --model --top --json",
     "report": "RUN --out --lang --open",

@@ -29,7 +29,6 @@ KINDS = {  # a member of each kind that a task has: the file it is learnt from, 
     "classify": ("classify", "table", []),
     "classify, mean": ("classify", "table", ["task.pooling=mean"]),
     "classify, attention": ("classify", "table", ["task.pooling=attention"]),
-    "classify, mixed": ("classify", "table", ["task.mix_layers=true"]),
     "classify, adaptive": ("classify", "table", ["task.head=adaptive"]),
     "classify, auc": ("classify", "table", ["task.metric=auc"]),
     "classify, labels": ("classify", "many_labels", ["task.target=labels"]),
@@ -42,8 +41,7 @@ KINDS = {  # a member of each kind that a task has: the file it is learnt from, 
     "classify, number, error": ("classify", "numbers", ["task.target=number", "task.metric=rmse"]),
     "tag": ("tag", "tagged", []),
     "tag, crf": ("tag", "tagged", ["task.decoder=crf"]),
-    "tag, lstm": ("tag", "tagged", ["task.lstm_hidden_size=8"]),
-    "tag, mixed": ("tag", "plain_tags", ["task.mix_layers=true"]),
+    "tag, lstm_hidden_size": ("tag", "tagged", ["task.lstm_hidden_size=8"]),
     "tag, spans": ("tag", "tagged", ["task.decoder=spans"]),
     "tag, spans, nested": ("tag", "nested", ["task.decoder=spans"]),
     "tag, plain": ("tag", "plain_tags", []),
@@ -65,7 +63,7 @@ PUBLIC = {  # what others call the model, and its last layer
     "embed": ("BertModel", None),
 }
 # what makes a head our own, which nobody else computes
-OWN = {"spans", "crf", "lstm", "mixed", "mean", "attention", "adaptive"}
+OWN = {"spans", "crf", "lstm", "mean", "attention", "adaptive"}
 PROBLEMS = {
     "label": "single_label_classification",
     "labels": "multi_label_classification",

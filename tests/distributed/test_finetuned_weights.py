@@ -24,8 +24,8 @@ ROWS = [
     for n in range(24)
 ]
 KINDS: dict[str, tuple[Any, Any, dict[str, Any]]] = {
-    "classify": (Classify, ClassifyTask, {"pooling": "attention", "mix_layers": True, "loss": "focal"}),
-    "tag": (Tag, TagTask, {"decoder": "crf", "lstm": 3, "mix_layers": True}),
+    "classify": (Classify, ClassifyTask, {"pooling": "attention", "loss": "focal"}),
+    "tag": (Tag, TagTask, {"decoder": "crf", "lstm": 3}),
 }
 RUNS = [("classify", "ddp", 2), ("classify", "fsdp", 1), ("tag", "ddp", 1), ("tag", "fsdp", 2)]
 

@@ -26,16 +26,6 @@ def made_up(rows: int, seed: int) -> tuple[list[str], list[str]]:
     return texts, labels
 
 
-def test_majority_is_the_most_frequent_training_label() -> None:
-    found = baselines.majority(["b", "a", "c", "b"], 3)
-    assert found.predicted == ["b", "b", "b"]
-    assert found.chosen == {"label": "b"}
-
-
-def test_majority_of_equally_frequent_labels_is_the_first_by_name() -> None:
-    assert baselines.majority(["b", "a"], 1).predicted == baselines.majority(["a", "b"], 1).predicted == ["a"]
-
-
 @pytest.mark.parametrize("analyzer", ["word", "char"])
 @pytest.mark.parametrize("rows", [300, baselines.COMMON_ROWS])
 def test_tfidf_learns_what_can_be_learnt(analyzer: str, rows: int) -> None:

@@ -41,10 +41,15 @@ def evidence_of(rows: Sequence[EncodedRow], seed: int = 0) -> list[np.ndarray]:
     return [draw.normal(size=(len(row.input_ids), 2)).astype(np.float32) for row in rows]
 
 
-def decoded(task: AnswerTask, examples: Sequence[Example], evidence: list[np.ndarray] | None = None):
+def decoded(
+    task: AnswerTask,
+    examples: Sequence[Example],
+    evidence: list[np.ndarray] | None = None,
+    top_k: int | None = None,
+):
     rows = task.encode(examples)
     head = AnswerHead(EncoderConfig(vocab_size=task.tokenizer.vocab_size, hidden_size=16, num_attention_heads=2))
-    return task.decode(head, examples, rows, evidence or evidence_of(rows))
+    return task.decode(head, examples, rows, evidence or evidence_of(rows), top_k)
 
 
 # rows
@@ -192,7 +197,7 @@ def brute_force(
 def test_the_scores_of_all_windows_are_those_of_brute_force(
     tokenizer: Tokenizer, context: str, length: int, stride: int, longest: int, seed: int
 ) -> None:
-    task = task_of(tokenizer, length=length, stride=min(stride, length - 3), answer_length=longest, alternatives=99)
+    task = task_of(tokenizer, length=length, stride=min(stride, length - 3), answer_length=longest)
     one = example("who", context)
     rows = [answer_row(row) for row in task.encode([one])]
     evidence = evidence_of(rows, seed)
@@ -202,8 +207,8 @@ def test_the_scores_of_all_windows_are_those_of_brute_force(
     for (first, last), score in wanted.items():
         assert scores[first, last - first] == pytest.approx(score)
     # what is told of them: different characters, best first, probabilities over all stretches
-    found = decoded(task, [one], evidence)[0]
-    bounds = rows[0].context.offsets
+    found = decoded(task, [one], evidence, top_k=99)[0]
+    offsets = rows[0].context.offsets
     best: dict[tuple[int, int], float] = {}
     for (first, last), score in wanted.items():
         characters = (int(bounds[first, 0]), int(bounds[last, 1]))
@@ -263,7 +268,7 @@ def test_a_context_without_pieces_has_no_answer(tokenizer: Tokenizer) -> None:
 
 def test_answers_are_listed_best_first_and_none_where_it_belongs(tokenizer: Tokenizer) -> None:
     one = example("who", "river stone bridge")
-    task = task_of(tokenizer, unanswerable=True, alternatives=4, answer_length=1)
+    task = task_of(tokenizer, unanswerable=True, answer_length=1)
     (row,) = task.encode([one])
     said = np.zeros((len(row.input_ids), 2), dtype=np.float32)
     pieces = list(range(answer_row(row).context_start, len(row.input_ids) - 1))
@@ -272,7 +277,7 @@ def test_answers_are_listed_best_first_and_none_where_it_belongs(tokenizer: Toke
     for null, threshold, position in [(-1.0, 0.0, 1), (-1.0, -2.0, 0), (1.0, 0.0, 0), (1.0, 3.0, 1)]:
         said[0] = null / 2
         task.threshold = threshold
-        (found,) = decoded(task, [one], [said])
+        (found,) = decoded(task, [one], [said], top_k=4)
         assert [bool(answer) for answer in found].index(False) == position
         assert len(found) == 4
         assert found[position].score == pytest.approx(

@@ -133,8 +133,7 @@ def test_plain_tags_of_given_tokens_come_back(every_script: Tokenizer, words: li
     spans = [Span(*bound, label) for bound, label in zip(bounds, labels, strict=True)]
     numbers, misfits = tags.encode(units, spans)
     lost = {misfit.span for misfit in misfits}
-    expected = [None if span in lost else span.label for span in spans]
-    assert tags.token_labels(units, numbers, len(words)) == expected
+    assert tags.decode(units, numbers) == tuple(span for span in spans if span not in lost)
     assert all(misfit.reason == "without a piece" for misfit in misfits)
     assert tags.allowed(units, plain=True)[np.arange(len(units)), numbers].all()
 
@@ -188,7 +187,7 @@ def test_what_units_may_carry(tokenizer: Tokenizer) -> None:
         [1, 1, 1], [1, 0, 1], [1, 0, 1], [1, 1, 1],
     ]  # fmt: skip
     assert tags.allowed(units("river-stone wind", tokenizer), plain=True).all()
-    assert tags.token_labels(given_tokens, [1, 2, 2, 0], 2) == ["x", None]
+    assert tags.decode(given_tokens, [1, 2, 2, 0]) == (Span(0, 11, "x"),)
 
 
 def test_units_are_cut_where_a_given_token_ends(tokenizer: Tokenizer) -> None:

@@ -364,7 +364,7 @@ def test_what_is_learnt_comes_from_the_training_sentences(tokenizer: Tokenizer) 
 
 
 def test_settings_that_contradict_each_other(tokenizer: Tokenizer) -> None:
-    for wrong in ({"label_smoothing": 0.1}, {"wide": True}, {"lstm": 8}, {"mix_layers": True}):
+    for wrong in ({"label_smoothing": 0.1}, {"wide": True}, {"lstm": 8}):
         with pytest.raises(UserError, match="are about tags"):
             from_mapping(Tag, {"decoder": "spans", **wrong}, "x")
     for wrong in ({"max_span": 3}, {"flat": True}, {"flat": False}):

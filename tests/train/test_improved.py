@@ -17,13 +17,11 @@ CLASSIFY = {
     "name": "classify",
     "length": 16,
     "pooling": "attention",
-    "mix_layers": True,
-    "dropout_samples": 2,
     "label_smoothing": 0.1,
     "class_weights": "balanced",
     "loss": "focal",
 }
-TAG = {"name": "tag", "length": 16, "decoder": "crf", "wide": True, "mix_layers": True, "lstm": 8}
+TAG = {"name": "tag", "length": 16, "decoder": "crf", "wide": True, "lstm": 8}
 TASKS: dict[str, tuple[dict[str, Any], str]] = {"classify": (CLASSIFY, "table"), "tag": (TAG, "tagged")}
 
 
@@ -99,7 +97,7 @@ def test_two_words_are_told_apart_with_all_of_it(pretrained: Path, table: Path, 
     result = finetune(recipe(pretrained, table, CLASSIFY, *overrides), out=tmp_path / "run", progress=SILENT)
     assert load(result.folder).evaluate(table).accuracy.value > 0.9
     names = set(load_file(result.model / "model.safetensors"))
-    assert {"pooling.query.weight", "mix.weights", "mix.scale", "classifier.weight"} <= names
+    assert {"pooling.query.weight", "classifier.weight"} <= names
 
 
 def test_dropout_masks_that_are_all_alike_are_not_compared(pretrained: Path, table: Path) -> None:

@@ -20,6 +20,7 @@ from unmask.model.encoder import Attention, Encoder, EncoderConfig, FeedForward
 from unmask.objectives import Masked
 from unmask.train import fit
 from unmask.train.optim import (
+    MATRIX_FACTOR,
     AdamW,
     Cosine,
     Linear,
@@ -201,7 +202,7 @@ def test_orthogonal_matrices_stay_about_what_they_are() -> None:
 
 def test_the_matrices_of_the_blocks_go_to_muon_and_all_else_to_adamw() -> None:
     learner = small_learner()
-    optimizer = build_param_groups(Muon(weight_decay=0.1, matrix_factor=3.0, momentum=0.8), learner)
+    optimizer = build_param_groups(Muon(weight_decay=0.1, momentum=0.8), learner)
     names = {id(p): name for name, p in learner.named_parameters()}
     groups = {
         (group.get("stacked", 0), group["weight_decay"]): {names[id(p)] for p in group["params"]}
@@ -213,13 +214,13 @@ def test_the_matrices_of_the_blocks_go_to_muon_and_all_else_to_adamw() -> None:
     assert groups[0, 0.0] == set(names.values()) - groups[3, 0.1] - groups[1, 0.1] - groups[0, 0.1]
     assert len(groups) == 4 and sum(map(len, groups.values())) == len(names)
     turned = [group for group in optimizer.param_groups if "stacked" in group]
-    assert {(group["factor"], group["momentum"]) for group in turned} == {(3.0, 0.8)}
+    assert {(group["factor"], group["momentum"]) for group in turned} == {(MATRIX_FACTOR, 0.8)}
 
 
 def test_the_learning_rate_of_the_matrices_is_a_multiple() -> None:
-    optimizer = build_param_groups(Muon(matrix_factor=3.0), small_learner(), {"objectives.": 0.5})
+    optimizer = build_param_groups(Muon(), small_learner(), {"objectives.": 0.5})
     set_lr(optimizer, 0.2)
-    assert [group["lr"] for group in optimizer.param_groups] == pytest.approx([0.2, 0.1, 0.6, 0.6])
+    assert [group["lr"] for group in optimizer.param_groups] == pytest.approx([0.2, 0.1, 0.4, 0.4])
 
 
 def test_updates_of_matrices_are_torchs_muon_with_query_key_and_value_apart() -> None:
@@ -228,7 +229,7 @@ def test_updates_of_matrices_are_torchs_muon_with_query_key_and_value_apart() ->
     with torch.no_grad():
         for parameter in learner.parameters():
             parameter.mul_(100)  # so that decay shows
-    ours = build_param_groups(Muon(lr=0.02, matrix_factor=2.0, momentum=0.9, weight_decay=0.3), learner)
+    ours = build_param_groups(Muon(lr=0.02, momentum=0.9, weight_decay=0.3), learner)
     parts = {
         f"{name} {number}": part.detach().clone().requires_grad_()
         for name, parameter in matrices_of(learner).items()
@@ -250,7 +251,7 @@ def test_updates_of_matrices_are_torchs_muon_with_query_key_and_value_apart() ->
                 part.data.copy_(weight)  # each step from the same weights; the momentum goes on
                 part.grad = gradient.clone()
         set_lr(ours, lr)
-        theirs.param_groups[0]["lr"] = 2.0 * lr
+        theirs.param_groups[0]["lr"] = MATRIX_FACTOR * lr
         ours.step()
         theirs.step()  # type: ignore[no-untyped-call]
         for name, parameter in matrices_of(learner).items():
@@ -261,7 +262,7 @@ def test_updates_of_matrices_are_torchs_muon_with_query_key_and_value_apart() ->
 def test_an_update_of_a_matrix_is_as_large_as_adamws() -> None:
     """0.2 in the root of the mean square (Liu et al. 2025, section 2.2), but for the least singular values."""
     learner = small_learner()
-    optimizer = build_param_groups(Muon(lr=1.0, matrix_factor=1.0, weight_decay=0.0), learner)
+    optimizer = build_param_groups(Muon(lr=1.0, weight_decay=0.0), learner)
     before = {name: parameter.detach().clone() for name, parameter in matrices_of(learner).items()}
     draw_gradients(learner, 0)
     optimizer.step()

@@ -97,8 +97,6 @@ def test_it_learns_what_can_be_learnt(positions: str, tmp_path: Path) -> None:
             "width": 32,
             "heads": 2,
             "length": 34,
-            "init_std": 0.1,
-            "position_scale": 0.15,
             "positions": positions,
         },
         "train": {"budget": "150 steps", "optimizer": {"lr": 0.01}, "evaluations": 1},

@@ -215,13 +215,13 @@ def test_rates_are_those_of_the_formula(layers: int, decay: float, head: float) 
     """Sun et al. 2019: eta of the layer below is xi times that of the layer above."""
     config = EncoderConfig(
         vocab_size=20,
-        num_hidden_layers=layers,
+        num_hidden_layers=num_hidden_layers,
         hidden_size=8,
         num_attention_heads=2,
         max_position_embeddings=16,
         norm="pre",
     )
-    for settings in (AdamW(lr=1.0, weight_decay=0.1), Muon(lr=1.0, weight_decay=0.1, matrix_factor=3.0)):
+    for settings in (AdamW(lr=1.0, weight_decay=0.1), Muon(lr=1.0, weight_decay=0.1)):
         learner = PretrainLearner(Encoder(config), [Masked().build(config, 4, 5)])
         plain = {p: g for g in optim.build_optimizer(settings, learner).param_groups for p in g["params"]}
         set_trainable(learner, Transfer(layerwise_lr_decay=decay, head_lr_factor=head))

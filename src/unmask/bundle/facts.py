@@ -70,7 +70,6 @@ def _architecture(opened: Bundle) -> dict[str, Any]:
     left_out = set(_OUTSIDE)
     left_out |= {*_WITH_ROTARY} if config.position_embedding_type != "rotary" else set()
     left_out |= {*_WITH_WINDOW} if config.window is None else set()
-    left_out |= {"position_scale"} if config.position_embedding_type != "sinusoidal" else set()
     left_out |= {"norm_bias"} if config.norm_type == "rms" else set()
     left_out |= {"first_norm"} if config.norm == "post" else set()
     settings = {name: value for name, value in dump(config).items() if name not in left_out and value is not None}

@@ -28,7 +28,7 @@ from unmask.errors import UserError
 from unmask.model.encoder import Encoder, EncoderConfig
 from unmask.model.families import FAMILIES, Family
 from unmask.model.names import TABLES, from_public, to_public
-from unmask.model.positions import sinusoidal_table
+from unmask.model.positions import POSITION_SCALE, sinusoidal_table
 from unmask.text.tokenizer import Tokenizer
 
 FORMAT = 1
@@ -151,7 +151,7 @@ def why_not_public(config: EncoderConfig, tokenizer: Tokenizer) -> list[str]:
 def architecture_of(family: Family, architecture: str | None, task: Mapping[str, Any] | None) -> str | None:
     """BERT's class that computes the same as a head, if there is one. ModernBERT's also reads means."""
     known = task or {}
-    linear = known.get("head", "linear") == "linear" and not known.get("mix_layers", False)
+    linear = known.get("head", "linear") == "linear"
     if family.name == "modernbert" and known.get("pooling") == "mean" and linear:
         return "BertForSequenceClassification"
     return architecture
@@ -197,7 +197,7 @@ def write_public(
             tensors = {
                 **tensors,
                 _TABLE: sinusoidal_table(config.max_position_embeddings, config.resolved_embedding_size)
-                * config.position_scale,
+                * POSITION_SCALE,
             }
         if family.name == "modernbert":
             tensors = rename_tensors(tensors, "qa_outputs", "classifier")

@@ -54,6 +54,14 @@ def predict(
             "--all", help="Give the probability of every label, the other answers, or both vectors of a pair."
         ),
     ] = False,
+    top_k: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Give so many labels or answers, the most probable; --all gives every label, and 5 answers.",
+            show_default=False,
+        ),
+    ] = None,
     text_column: TextColumn = None,
     pair_column: PairColumn = None,
     token_column: TokenColumn = None,
@@ -81,6 +89,9 @@ def predict(
     shape = style or ("jsonl" if out is None else task.format_of(out))
     if shape not in task.formats:
         raise UserError(f"--format {shape} is not for this model", allowed=", ".join(task.formats))
+    if top_k is not None and not task.ranks:
+        raise UserError("--top-k is for labels of whole texts and for answers")
+    every = every or top_k is not None
     task.columns(every)
     reading = ReadOptions(
         Columns(text=text_column, pair=pair_column),
@@ -90,15 +101,16 @@ def predict(
         format=data_format,
     )
     examples = task.read_new(file or "-", reading)
+    rows = stream(predictor, examples, BLOCK, top_k)
     if shape == "table":
         if out is not None:
             raise UserError("a table is for reading", allowed="--format jsonl or csv with --out")
-        _table(task, stream(predictor, examples, BLOCK), every)
+        _table(task, rows, every)
         return
     if shape == "npy":
         if out is None:
             raise UserError("an array is for a file", allowed="--out vectors.npy, or --format jsonl")
-        _array(stream(predictor, examples, BLOCK), len(examples), out)
+        _array(rows, len(examples), out)
         _say_cut(predictor)
         return
     with console.start_step("Prediction") as work, _opened(out) as target:
@@ -106,7 +118,7 @@ def predict(
         table = csv.writer(target, lineterminator="\n")
         if shape == "csv":
             table.writerow(task.columns(every))
-        for example, prediction in stream(predictor, examples, BLOCK):
+        for example, prediction in rows:
             if shape == "csv":
                 table.writerows(task.to_rows(example, prediction, every))
             elif shape == "conll":

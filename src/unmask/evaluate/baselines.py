@@ -1,4 +1,4 @@
-"""What any trained model is to be compared with: the most frequent label or tag; TF-IDF and logistic regression.
+"""What any trained model is to be compared with: the most frequent tag; TF-IDF and logistic regression.
 
 All learn from the same training rows as the model and never see the labels of the test rows.
 """
@@ -23,17 +23,6 @@ class Baseline:
     name: str
     predicted: list[str]  # a label for each test row
     chosen: dict[str, Any]
-
-
-def majority(train_labels: Sequence[str], n_test: int) -> Baseline:
-    """The most frequent training label for every test row; of equally frequent ones the first by name.
-
-    Raises UserError where there are no training rows.
-    """
-    _check_rows(train_labels)
-    frequency = Counter(train_labels)
-    label = min(frequency, key=lambda name: (-frequency[name], name))
-    return Baseline("majority", [label] * n_test, {"label": label})
 
 
 def most_frequent_tags(

@@ -18,7 +18,7 @@ from unmask.config import config, setting
 from unmask.model.attention import AttnImplementation, SequenceLayout, attend
 from unmask.model.families import FamilyName
 from unmask.model.norms import LayerNorm, RMSNorm
-from unmask.model.positions import CosSin, RotaryEmbedding, apply_rotary, sinusoidal_table
+from unmask.model.positions import POSITION_SCALE, CosSin, RotaryEmbedding, apply_rotary, sinusoidal_table
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "gelu": F.gelu,
@@ -63,11 +63,6 @@ class EncoderConfig:
     bias: bool = setting(default=True, description="biases in the linear layers of the blocks")
     position_embedding_type: Literal["sinusoidal", "learned", "rotary"] = setting(
         default="sinusoidal", description="how places in the text are told"
-    )
-    position_scale: float = setting(
-        default=0.03,
-        gt=0,
-        description="factor on the sinusoid, so that it does not drown the token embeddings",
     )
     rope_theta: float = setting(
         default=10000.0, gt=1, description="rotary: tokens in which the slowest axes turn by about a radian"
@@ -177,8 +172,8 @@ class Embeddings(nn.Module):
         self.offset = config.position_offset
         if config.position_embedding_type == "learned":
             self.position = nn.Embedding(config.max_position_embeddings + self.offset, width)
-        elif config.position_embedding_type == "sinusoidal":
-            table = sinusoidal_table(config.max_position_embeddings, width) * config.position_scale
+        elif config.position_embedding_type == "sinusoidal_table":
+            table = sinusoidal_table(config.max_position_embeddings, width) * POSITION_SCALE
             self.register_buffer("table", table, persistent=False)
         self.norm = build_norm(config, width) if config.has_embedding_norm else None
         self.sinusoidal = config.position_embedding_type == "sinusoidal"
@@ -342,9 +337,6 @@ class Encoder(nn.Module):
     width). The last block then computes nothing else, but for the keys and values of all tokens: where the loss looks
     at 15 % of the tokens, that is a tenth less for 6 layers.
 
-    states: a list that takes what the encoder would return if it ended after the embeddings, and after each block:
-    layers + 1 tensors, the last of them what it returns.
-
     recompute: in training, keep the hidden states between blocks only, and compute what is inside again for the
     gradients (Chen et al. 2016): less memory for a third more time; the gradients are the same.
     compiled: in training, what runs a block in place of a plain call (train/compiled.py).
@@ -391,17 +383,14 @@ class Encoder(nn.Module):
         layout: SequenceLayout,
         token_type_ids: Tensor | None = None,
         query_positions: SequenceLayout | None = None,
-        hidden_states: list[Tensor] | None = None,
     ) -> Tensor:
         hidden = self.embeddings(input_ids, layout.position_ids, token_type_ids)
         turns = {kind: rotary(layout.position_ids) for kind, rotary in self.rotary.items()}
-        recompute = self.gradient_checkpointing and self.training and torch.is_grad_enabled()
+        gradient_checkpointing = self.gradient_checkpointing and self.training and torch.is_grad_enabled()
         run = self.compiled_block if self.compiled_block is not None and self.training else run_block
         self._record_norm(hidden)
         for layer in range(self.config.num_hidden_layers):
             block = self.blocks[self.config.block_index(layer)]
-            if hidden_states is not None:
-                hidden_states.append(self._final_norm(hidden))
             turn = turns.get("L" if self.config.is_local(layer) else "G")
             given = (
                 hidden,
@@ -411,13 +400,7 @@ class Encoder(nn.Module):
             )
             hidden = checkpoint(run, block, *given, use_reentrant=False) if recompute else run(block, *given)
             self._record_norm(hidden)
-        hidden = self._final_norm(hidden)
-        if hidden_states is not None:
-            hidden_states.append(hidden)
-        return hidden
-
-    def _final_norm(self, hidden: Tensor) -> Tensor:
-        return hidden if self.norm is None else self.norm(hidden)
+        return hidden if self.norm is None else self.norm(hidden)  # type: ignore[no-any-return]
 
     def _record_norm(self, hidden: Tensor) -> None:
         if self.activation_norms is not None:

@@ -6,6 +6,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+# factor on the sinusoid, so that it does not drown the token embeddings: 0.06, 0.1 and 0.3 learn less, 0.01 no more
+# (docs/studies.md, "The quick start's network")
+POSITION_SCALE = 0.03
 ROTARY_CHUNK = 512  # tokens: so many rows stay in a core's cache from one operation to the next
 
 

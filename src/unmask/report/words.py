@@ -97,11 +97,6 @@ def percent_range(value: dict[str, Any], words: dict[str, str]) -> str:
     return words["to"].format(low=low, high=high)
 
 
-def points_range(value: dict[str, Any], words: dict[str, str]) -> str:
-    """The interval of a difference: `+0.9 to +3.2`."""
-    return words["to"].format(low=format_points(value["low"]), high=format_points(value["high"]))
-
-
 def format_p_value(p: float) -> str:
     """0.0312 -> `0.031`; below a thousandth `<0.001`."""
     return "<0.001" if p < 0.001 else f"{p:.3f}"

@@ -30,6 +30,7 @@ from unmask.tasks.task import Head, Logits, ReadOptions, Task, TaskLearner
 from unmask.tasks.windows import TextTokens, window_inputs
 from unmask.text.tokenizer import Encoding, Tokenizer
 
+TOP_K = 5  # answers listed for each question, unless another number is given
 CONTEXT_CHARACTERS = 80  # characters shown on each side of an answer in a report
 
 
@@ -50,9 +51,6 @@ class Answer:
         description="longest question in tokens, at most half of length; longer ones are cut",
     )
     max_answer_length: int = setting(default=30, ge=1, description="longest answer in tokens")
-    alternatives: int = setting(
-        default=5, ge=1, description="answers that are listed for each question, the best first"
-    )
     language: Literal["auto", "en", "zh"] = setting(
         default="auto",
         description="whose rules answers are scored by: words without articles, or characters; auto: found in the text",
@@ -116,6 +114,7 @@ class AnswerTask(Task[list[AnswerSpan]]):
     settings: Answer
     metric = "answer_f1"
     kind = "answers"
+    ranks = True
     baseline = "overlap"
     formats: ClassVar[tuple[str, ...]] = ("jsonl", "csv", "table")
 
@@ -302,11 +301,17 @@ class AnswerTask(Task[list[AnswerSpan]]):
         return {"answer.loss": float(np.mean(lost)), **figures}
 
     def decode(
-        self, head: Head, examples: Sequence[Example], rows: Sequence[EncodedRow], logits: Sequence[Logits]
+        self,
+        head: Head,
+        examples: Sequence[Example],
+        rows: Sequence[EncodedRow],
+        logits: Sequence[Logits],
+        top_k: int | None = None,
     ) -> list[list[AnswerSpan]]:
         """The best answers to each question, the best first; that there is none stands first where it is predicted."""
         result = []
-        found = self._candidates(examples, rows, logits, self.settings.alternatives)
+        most = TOP_K if top_k is None else top_k
+        found = self._candidates(examples, rows, logits, most)
         for example, one in zip(examples, found, strict=True):
             answers = [
                 AnswerSpan(_text(example, start, stop), start, stop, float(np.exp(score - one.total)))
@@ -317,7 +322,7 @@ class AnswerTask(Task[list[AnswerSpan]]):
                 first = not answers or one.no_answer_margin > self.threshold
                 place = 0 if first else max(1, sum(a.score >= none.score for a in answers))
                 answers.insert(place, none)
-            result.append(answers[: self.settings.alternatives])
+            result.append(answers[:most])
         return result
 
     def _candidates(
@@ -352,9 +357,6 @@ class AnswerTask(Task[list[AnswerSpan]]):
 
     def top_prediction(self, prediction: list[AnswerSpan]) -> AnswerSpan:
         return prediction[0]
-
-    def probability(self, prediction: list[AnswerSpan]) -> float:
-        return prediction[0].score
 
     @property
     def _language(self) -> Language | None:

@@ -89,9 +89,6 @@ class Classify:
         description="one vector per text: the [CLS] state, or the mean, the greatest values or the mean weighted by "
         "attention over tokens",
     )
-    mix_layers: bool = setting(
-        default=False, description="read a learnt mix of all layers, not the last one (Peters et al. 2018)"
-    )
     head: Literal["linear", "adaptive"] = setting(
         default="linear",
         description="the last layer; adaptive: for very many labels, the rare ones in clusters (Grave et al. 2017)",
@@ -107,11 +104,6 @@ class Classify:
         "rows; 0.5 otherwise",
     )
     classifier_dropout: float = setting(default=0.1, ge=0, lt=1, description="before the last layer")
-    dropout_samples: int = setting(
-        default=1,
-        ge=1,
-        description="dropout masks before the last layer for each row, whose losses are averaged (Inoue 2019)",
-    )
     loss: AnyLoss = setting(default_factory=CrossEntropy, description="what is learnt from the scores of labels")
     class_weights: Literal["none", "balanced"] = setting(
         default="none", description="balanced: each class weighs the same in sum (n / (classes x count))"
@@ -130,12 +122,7 @@ class Classify:
         if self.metric is not None and self.metric not in allowed:
             raise ValueError(f"metric {self.metric} is not for target {self.target}: {', '.join(allowed)}")
         plain = self.target == "label" and self.head == "linear"
-        of_one_label = {
-            "class_weights": "none",
-            "label_smoothing": 0.0,
-            "dropout_samples": 1,
-            "loss": CrossEntropy(),
-        }
+        of_one_label = {"class_weights": "none", "label_smoothing": 0.0, "loss": CrossEntropy()}
         for name, unused in of_one_label.items():
             if not plain and getattr(self, name) != unused:
                 raise ValueError(f"{name} is for target label with head linear")
@@ -205,6 +192,7 @@ class ClassifyTask(TextTask[Sequence[Label]]):
     """
 
     kind = "label"
+    ranks = True
     measures = ("accuracy", "macro_f1", "matthews", "auc")
     baseline = "majority"
 
@@ -302,16 +290,18 @@ class ClassifyTask(TextTask[Sequence[Label]]):
         return {"classify.loss": loss, self.metric_key: metrics.METRICS[self.metric](truth, said)}
 
     def decode(
-        self, head: Head, examples: Sequence[Example], rows: Sequence[EncodedRow], logits: Sequence[Logits]
+        self,
+        head: Head,
+        examples: Sequence[Example],
+        rows: Sequence[EncodedRow],
+        logits: Sequence[Logits],
+        top_k: int | None = None,
     ) -> list[Sequence[Label]]:
-        """Labels of each example, the most probable first."""
-        return [Ranking(self.labels, np.exp(logs)) for logs in self.merge_windows(rows, logits)[1]]
+        """Labels of each example, the most probable first; all of them without `top_k`."""
+        return [Ranking(self.labels, np.exp(logs), top_k) for logs in self.merge_windows(rows, logits)[1]]
 
     def top_prediction(self, prediction: Sequence[Label]) -> Label:
         return prediction[0]
-
-    def probability(self, prediction: Sequence[Label]) -> float:
-        return prediction[0].score
 
     def _numbered(
         self, examples: Sequence[Example], said: Sequence[int]
@@ -378,6 +368,5 @@ class ClassifyTask(TextTask[Sequence[Label]]):
     def to_rows(self, example: Example, prediction: Sequence[Label], all_scores: bool) -> list[list[object]]:
         """One, with the probability of each label in a column of its own where all are asked for."""
         first = prediction[0]
-        scores = {label.label: round(label.score, 6) for label in (prediction if all_scores else ())}
-        others = [scores[label] for label in self.labels] if all_scores else []
+        others = self.scores(prediction) if all_scores else []
         return [[example.id, example.line, first.label, round(first.score, 6), *others]]

@@ -10,7 +10,6 @@ from unmask.data.batch import Batch
 from unmask.learner import Loss, LossTerm
 from unmask.model.attention import SequenceLayout
 from unmask.model.encoder import Encoder, EncoderConfig
-from unmask.model.mix import LayerMix
 from unmask.model.pooler import Pooler
 from unmask.tasks.losses import summed_loss
 from unmask.tasks.regularise import symmetric_kl
@@ -27,9 +26,9 @@ class PooledHead(Head):
     """The pooler of the family, BERT's with tanh, and dropout. hidden (tokens, width) -> (sequences, width)."""
 
     def __init__(self, settings: "Classify", encoder: EncoderConfig) -> None:
-        super().__init__(LayerMix(encoder) if settings.mix_layers else None)
+        super().__init__()
         self.pooler = Pooler(encoder, settings.pooling)
-        if self.pooler.reads_first and self.layer_mix is None:  # next-sentence prediction trains a pooler on [CLS]
+        if self.pooler.reads_first:  # next-sentence prediction trains a pooler on [CLS]
             self.pretrained_prefixes = tuple(self.pooler.saved_modules())
         self.dropout = nn.Dropout(settings.classifier_dropout)
 
@@ -37,35 +36,23 @@ class PooledHead(Head):
         return self.dropout(self.pooler(hidden, batch.output_layout))  # type: ignore[no-any-return]
 
     def query_positions(self, layout: SequenceLayout) -> SequenceLayout | None:
-        return layout.gather_first() if self.pooler.reads_first and self.layer_mix is None else None
-
-    def saved_before_pooler(self) -> dict[str, nn.Module]:
-        """What stands before the last layer."""
-        return {**self.pooler.saved_modules(), **({} if self.layer_mix is None else {"mix": self.layer_mix})}
+        return layout.gather_first() if self.pooler.reads_first else None
 
 
 class ClassifyHead(PooledHead):
-    """One linear layer above the pooler. hidden (tokens, width) -> logits (sequences, labels).
-
-    While it learns, logits of all sequences under one dropout mask stand below those under another, if there are
-    several: (samples x sequences, labels).
-    """
+    """One linear layer above the pooler. hidden (tokens, width) -> logits (sequences, labels)."""
 
     def __init__(self, settings: "Classify", encoder: EncoderConfig, labels: int) -> None:
         super().__init__(settings, encoder)
-        self.dropout_samples = settings.dropout_samples
         self.classifier = nn.Linear(encoder.hidden_size, labels)
         nn.init.normal_(self.classifier.weight, std=encoder.initializer_range)
         nn.init.zeros_(self.classifier.bias)
 
     def forward(self, hidden: Tensor, batch: Batch) -> Tensor:
-        pooled = self.pooler(hidden, batch.output_layout)
-        if self.training and self.dropout_samples > 1:
-            pooled = pooled.repeat(self.dropout_samples, 1)
-        return self.classifier(self.dropout(pooled))  # type: ignore[no-any-return]
+        return self.classifier(self.pooled(hidden, batch))  # type: ignore[no-any-return]
 
     def saved_modules(self) -> dict[str, nn.Module]:
-        return {**self.saved_before_pooler(), "classifier": self.classifier}
+        return {**self.pooler.saved_modules(), "classifier": self.classifier}
 
 
 class AdaptiveHead(PooledHead):
@@ -88,7 +75,7 @@ class AdaptiveHead(PooledHead):
         return self.adaptive(pooled, batch.targets["classify"]).output  # type: ignore[no-any-return]
 
     def saved_modules(self) -> dict[str, nn.Module]:
-        return {**self.saved_before_pooler(), "adaptive": self.adaptive}
+        return {**self.pooler.saved_modules(), "adaptive": self.adaptive}
 
 
 class NumberHead(PooledHead):
@@ -119,7 +106,7 @@ class NumberHead(PooledHead):
         return standard * self.std + self.mean
 
     def saved_modules(self) -> dict[str, nn.Module]:
-        return {**self.saved_before_pooler(), "classifier": self._folded()}
+        return {**self.pooler.saved_modules(), "classifier": self._folded()}
 
     def load_from(self, modules: Mapping[str, nn.Module]) -> None:
         folded = modules["classifier"]
@@ -165,10 +152,9 @@ class ClassifyLearner(TaskLearner):
             total = nn.functional.cross_entropy(logits, wanted, reduction="sum")
             correct = (logits.argmax(-1) == wanted).sum()
             return Loss({"classify": LossTerm(total, len(wanted), correct=correct)})
-        samples = len(logits) // len(wanted)
-        settings, right = self.settings, wanted.repeat(samples)
-        total = summed_loss(settings.loss, logits, right, self.weights, settings.label_smoothing, self.priors)
-        return Loss({"classify": LossTerm(total / samples, len(wanted))})
+        smoothing = self.settings.label_smoothing
+        total = summed_loss(self.settings.loss, logits, wanted, self.weights, smoothing, self.priors)
+        return Loss({"classify": LossTerm(total, len(wanted))})
 
 
 class AdaptiveLearner(TaskLearner):

@@ -229,7 +229,12 @@ class EmbedTask(Task[Vectors]):
         return {f"{TARGET}.loss": float(((said - wanted) ** 2).mean()), self.metric_key: figure}
 
     def decode(
-        self, head: Head, examples: Sequence[Example], rows: Sequence[EncodedRow], logits: Sequence[Logits]
+        self,
+        head: Head,
+        examples: Sequence[Example],
+        rows: Sequence[EncodedRow],
+        logits: Sequence[Logits],
+        top_k: int | None = None,
     ) -> list[Vectors]:
         found: list[list[Logits]] = [[] for _ in examples]
         for row, vector in zip(rows, logits, strict=True):

@@ -97,6 +97,7 @@ class LabelsTask(TextTask[Sequence[Label]]):
     """
 
     kind = "labels"
+    ranks = True
     measures = ("micro_f1", "macro_f1", "subset_accuracy", "auc")
     baseline = "majority"
 
@@ -184,9 +185,14 @@ class LabelsTask(TextTask[Sequence[Label]]):
         )
 
     def decode(
-        self, head: Head, examples: Sequence[Example], rows: Sequence[EncodedRow], logits: Sequence[Logits]
+        self,
+        head: Head,
+        examples: Sequence[Example],
+        rows: Sequence[EncodedRow],
+        logits: Sequence[Logits],
+        top_k: int | None = None,
     ) -> list[Sequence[Label]]:
-        return [Ranking(self.labels, shares) for shares in self.merge_windows(rows, logits)[1]]
+        return [Ranking(self.labels, shares, top_k) for shares in self.merge_windows(rows, logits)[1]]
 
     def _above_threshold(self, shares: Logits) -> list[str]:
         return [self.labels[number] for number in np.flatnonzero(shares >= self.thresholds)]
@@ -246,8 +252,7 @@ class LabelsTask(TextTask[Sequence[Label]]):
 
     def to_rows(self, example: Example, prediction: Sequence[Label], all_scores: bool) -> list[list[object]]:
         given = self.separator.join(one.label for one in self.top_prediction(prediction))
-        scores = {label.label: round(label.score, 6) for label in (prediction if all_scores else ())}
-        others = [scores[label] for label in self.labels] if all_scores else []
+        others = self.scores(prediction) if all_scores else []
         return [[example.id, example.line, given, *others]]
 
 

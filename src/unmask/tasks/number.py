@@ -127,7 +127,12 @@ class NumberTask(TextTask[float]):
         return {"classify.loss": loss, self.metric_key: ROW_METRICS[self.metric](wanted, said)}
 
     def decode(
-        self, head: Head, examples: Sequence[Example], rows: Sequence[EncodedRow], logits: Sequence[Logits]
+        self,
+        head: Head,
+        examples: Sequence[Example],
+        rows: Sequence[EncodedRow],
+        logits: Sequence[Logits],
+        top_k: int | None = None,
     ) -> list[float]:
         return [float(one[0]) for one in self.merge_windows(rows, logits)[1]]
 

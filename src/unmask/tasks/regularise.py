@@ -114,9 +114,8 @@ class Regulariser:
             return Loss({FGM: part})
         if not self.settings.rdrop:
             return loss
-        samples = outputs.view(-1, int(sizes.sum()), outputs.shape[-1])
-        first, second = (samples.index_select(1, rows).flatten(0, 1) for rows in _copies(sizes, outputs))
-        apart = divergence(first, second) / len(samples)
+        first, second = (outputs.index_select(0, rows) for rows in _copies(sizes, outputs))
+        apart = divergence(first, second)
         return Loss({name: part, RDROP: LossTerm(apart, part.count // 2, self.settings.rdrop)})
 
 

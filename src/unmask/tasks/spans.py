@@ -281,15 +281,6 @@ class Tags:
             begun, before = unit, tag
         return tuple(found)
 
-    def token_labels(self, words: Words, tags: Sequence[int] | Numbers, count: int) -> list[str | None]:
-        """The label of each of `count` given tokens: that of its first unit; None for O and without a unit."""
-        result: list[str | None] = [None] * count
-        for unit in np.flatnonzero(~words.joined & (words.tokens >= 0)).tolist():
-            tag = int(tags[unit])
-            if tag != OUTSIDE:
-                result[int(words.tokens[unit])] = self.labels[(tag - 1) // 2]
-        return result
-
 
 def align_spans(words: Words, spans: Sequence[Span]) -> tuple[list[tuple[Span, int, int]], list[AlignmentError]]:
     """The units (first, one past the last) of each span, which may nest and overlap; and those without any.

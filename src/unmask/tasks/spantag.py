@@ -153,7 +153,12 @@ class NestedTask(TagTask):
         return {"tag.loss": loss, self.metric_key: score}
 
     def decode(
-        self, head: Head, examples: Sequence[Example], rows: Sequence[EncodedRow], logits: Sequence[Logits]
+        self,
+        head: Head,
+        examples: Sequence[Example],
+        rows: Sequence[EncodedRow],
+        logits: Sequence[Logits],
+        top_k: int | None = None,
     ) -> list[list[LabelledSpan]]:
         """The spans of each example that score above 0, in order, those around others first.
 

@@ -75,9 +75,6 @@ class Tag:
     wide_dropout: float = setting(
         default=0.0, ge=0, lt=1, description="wide: share of the pairs that are hidden in training"
     )
-    mix_layers: bool = setting(
-        default=False, description="read a learnt mix of all layers, not the last one (Peters et al. 2018)"
-    )
     lstm_hidden_size: int = setting(
         default=0,
         ge=0,
@@ -102,8 +99,8 @@ class Tag:
     def __post_init__(self) -> None:
         if self.decoder == "crf" and self.label_smoothing:
             raise ValueError(f"label_smoothing {self.label_smoothing} is for decoder softmax; a CRF has no such target")
-        if self.decoder == "spans" and (self.label_smoothing or self.wide or self.lstm_hidden_size or self.mix_layers):
-            raise ValueError("label_smoothing, wide, lstm and mix_layers are about tags; decoder spans has none")
+        if self.decoder == "spans" and (self.label_smoothing or self.wide or self.lstm_hidden_size):
+            raise ValueError("label_smoothing, wide and lstm_hidden_size are about tags; decoder spans has none")
         if self.decoder != "spans" and (self.max_span_length, self.flat) != (None, None):
             raise ValueError(f"max_span and flat are for decoder spans, not for {self.decoder}")
         if self.stride is not None and self.stride > self.max_length - 2:
@@ -182,7 +179,7 @@ class TagTask(Task[list[LabelledSpan]]):
     def public_architecture(self) -> tuple[str | None, list[str]]:
         # nobody else knows what is beside BERT's own head: the rest alone would be read as if it were the whole model
         chosen = self.settings
-        alone = chosen.decoder == "softmax" and not (chosen.wide or chosen.mix_layers or chosen.lstm_hidden_size)
+        alone = chosen.decoder == "softmax" and not (chosen.wide or chosen.lstm_hidden_size)
         name = "BertForTokenClassification" if alone else None
         return name, self.tags.tags
 
@@ -293,8 +290,7 @@ class TagTask(Task[list[LabelledSpan]]):
             crf=chosen.decoder == "crf",
             wide=chosen.wide,
             hidden=chosen.wide_dropout,
-            mix=chosen.mix_layers,
-            lstm=chosen.lstm_hidden_size,
+            lstm_hidden_size=chosen.lstm_hidden_size,
         )
 
     def learner(self, encoder: Encoder, train: Sequence[Example], rows: Sequence[EncodedRow]) -> TaskLearner:
@@ -332,7 +328,12 @@ class TagTask(Task[list[LabelledSpan]]):
         return {"tag.loss": mean_loss(head, rows, logits), self.metric_key: score}
 
     def decode(
-        self, head: Head, examples: Sequence[Example], rows: Sequence[EncodedRow], logits: Sequence[Logits]
+        self,
+        head: Head,
+        examples: Sequence[Example],
+        rows: Sequence[EncodedRow],
+        logits: Sequence[Logits],
+        top_k: int | None = None,
     ) -> list[list[LabelledSpan]]:
         """The spans of each example, in order, from the most probable tags that the rules allow."""
         assert isinstance(head, TagHead)

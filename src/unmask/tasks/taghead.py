@@ -12,7 +12,6 @@ from unmask.data.batch import Batch, EncodedRow
 from unmask.learner import Loss, LossTerm
 from unmask.model.encoder import Encoder, EncoderConfig
 from unmask.model.families import FAMILIES
-from unmask.model.mix import LayerMix
 from unmask.model.pooler import HeadTransform
 from unmask.model.recurrent import BiLSTM
 from unmask.tasks.crf import CRF, CRFDecoder, Grammar
@@ -109,10 +108,9 @@ class TagHead(Head):
         crf: bool,
         wide: bool = False,
         hidden: float = 0.0,
-        mix: bool = False,
         lstm: int = 0,
     ) -> None:
-        super().__init__(LayerMix(encoder) if mix else None)
+        super().__init__()
         self.grammar = grammar
         self.lstm = BiLSTM(encoder.hidden_size, lstm) if lstm else None
         everywhere = FAMILIES[encoder.family].head.use_before_tagging and not lstm
@@ -153,13 +151,7 @@ class TagHead(Head):
         self.classifier.bias.copy_(torch.from_numpy(np.log(counts / counts.sum())))
 
     def saved_modules(self) -> dict[str, nn.Module]:
-        parts = {
-            "classifier": self.classifier,
-            "crf": self.crf,
-            "wide": self.wide,
-            "mix": self.layer_mix,
-            "lstm": self.lstm,
-        }
+        parts = {"classifier": self.classifier, "crf": self.crf, "wide": self.wide, "lstm": self.lstm}
         before = {} if self.transform is None else self.transform.saved_modules()
         return {**before, **{name: part for name, part in parts.items() if part is not None}}
 

@@ -31,7 +31,6 @@ from unmask.learner import Learner, Loss
 from unmask.metrics import LOWER, PLAIN, Interval
 from unmask.model.attention import SequenceLayout
 from unmask.model.encoder import Encoder, EncoderConfig
-from unmask.model.mix import LayerMix
 from unmask.tasks.hiding import TokenMasking
 from unmask.tasks.regularise import Regulariser, symmetric_kl
 from unmask.text.tokenizer import Tokenizer
@@ -119,15 +118,10 @@ class Head(nn.Module, ABC):
     """hidden (tokens, width) of a packed batch -> what the task's `evidence` and learner read.
 
     asks: the places whose hidden states it reads, where those are few; it is then given no others.
-    mix: of what all layers say, where it reads that instead of the last one; it must then ask for all places.
     pretrained: the prefixes of what it publishes that pretraining trains as well.
     """
 
     pretrained_prefixes: Sequence[str] = ()
-
-    def __init__(self, mix: LayerMix | None = None) -> None:
-        super().__init__()
-        self.layer_mix = mix
 
     def query_positions(self, layout: SequenceLayout) -> SequenceLayout | None:
         return None
@@ -194,9 +188,7 @@ def head_outputs(encoder: Encoder, head: Head, batch: Batch) -> Any:
 def head_inputs(encoder: Encoder, head: Head, batch: Batch) -> tuple[Tensor, Batch]:
     """The hidden states that the head reads, and no others, and the batch that says which these are."""
     batch = dataclasses.replace(batch, query_positions=head.query_positions(batch.layout))
-    states: list[Tensor] | None = None if head.layer_mix is None else []
-    hidden = encoder(batch.input_ids, batch.layout, batch.token_type_ids, batch.query_positions, states)
-    return hidden if head.layer_mix is None else head.layer_mix(states), batch
+    return encoder(batch.input_ids, batch.layout, batch.token_type_ids, batch.query_positions), batch
 
 
 class Task(ABC, Generic[P]):
@@ -204,6 +196,7 @@ class Task(ABC, Generic[P]):
 
     metric: str  # the name of the figure to choose a checkpoint by, and to compare models by
     kind: ClassVar[TargetKind]  # what is true of an example, in the form of `reference`
+    ranks: ClassVar[bool] = False  # whether a prediction is a ranking of labels or answers
     needs_calibration: bool = False  # whether something is found on the dev rows when training is over
     formats: ClassVar[tuple[str, ...]] = ("jsonl", "csv", "table")  # that predictions can be written in
     baseline: ClassVar[Literal["majority", "mean", "frequent", "overlap", "words"]]  # what takes no network
@@ -324,9 +317,14 @@ class Task(ABC, Generic[P]):
 
     @abstractmethod
     def decode(
-        self, head: Head, examples: Sequence[Example], rows: Sequence[EncodedRow], logits: Sequence[Logits]
+        self,
+        head: Head,
+        examples: Sequence[Example],
+        rows: Sequence[EncodedRow],
+        logits: Sequence[Logits],
+        top_k: int | None = None,
     ) -> list[P]:
-        """A prediction for each example."""
+        """A prediction for each example. top_k: how many labels or answers it holds, where the task `ranks` them."""
 
     @abstractmethod
     def top_prediction(self, prediction: P) -> Any:
@@ -401,7 +399,3 @@ class Task(ABC, Generic[P]):
     def conll(self, example: Example, prediction: P) -> str:
         """A prediction as a sentence of a CoNLL file, for tasks that have "conll" among their formats."""
         raise NotImplementedError
-
-    def probability(self, prediction: P) -> float | None:
-        """The probability of what `best` gives, where it is one."""
-        return None

@@ -38,17 +38,17 @@ class Label:
 
 
 class Ranking(Sequence[Label]):
-    """Every label of a task with its probability, the most probable first; each is made when it is looked at,
-    because there may be thousands for each of thousands of texts.
+    """The `top_k` labels of a task, or all, with their probabilities, the most probable first; each is made when it is
+    looked at, because there may be thousands for each of thousands of texts.
 
     probabilities: (labels,), in the order of `names`.
     """
 
-    def __init__(self, labels: Sequence[str], probabilities: npt.NDArray[np.float32]) -> None:
-        self.labels, self.probabilities = labels, probabilities
+    def __init__(self, labels: Sequence[str], probabilities: npt.NDArray[np.float32], top_k: int | None = None) -> None:
+        self.labels, self.probabilities, self.top_k = labels, probabilities, top_k
 
     def __len__(self) -> int:
-        return len(self.labels)
+        return len(self.labels) if self.top_k is None else min(self.top_k, len(self.labels))
 
     @overload
     def __getitem__(self, place: int) -> Label: ...
@@ -72,7 +72,7 @@ class Ranking(Sequence[Label]):
 
     @property
     def order(self) -> npt.NDArray[np.intp]:
-        return np.argsort(-self.probabilities, kind="stable")
+        return np.argsort(-self.probabilities, kind="stable")[: self.top_k]
 
     def _label(self, number: Any) -> Label:
         return Label(self.labels[number], float(self.probabilities[number]))
@@ -103,13 +103,13 @@ class TextTask(Task[P]):
     @property
     def head_settings(self) -> dict[str, Any]:
         settings = self.settings
-        return {name: getattr(settings, name) for name in ("target", "pooling", "mix_layers", "head")}
+        return {name: getattr(settings, name) for name in ("target", "pooling", "head")}
 
     @property
     def public_architecture(self) -> tuple[str | None, list[str]]:
         # BERT's own head reads the last [CLS] and is linear: under its name another library would predict otherwise
         settings = self.settings
-        known = settings.pooling == "cls" and settings.head == "linear" and not settings.mix_layers
+        known = settings.pooling == "cls" and settings.head == "linear"
         return "BertForSequenceClassification" if known else None, self.labels
 
     @classmethod
@@ -192,6 +192,11 @@ class TextTask(Task[P]):
 
     def reference(self, examples: Sequence[Example]) -> list[Any]:
         return [example.target for example in examples]
+
+    def scores(self, prediction: Sequence[Label]) -> list[object]:
+        """The probability of each label in the order of `labels`, "" of one that the prediction does not hold."""
+        scores = {label.name: round(label.score, 6) for label in prediction}
+        return [scores.get(label, "") for label in self.labels]
 
     def sample(self, example: Example, prediction: P) -> dict[str, Any]:
         (said,) = self.comparable([example], [prediction])

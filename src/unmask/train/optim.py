@@ -12,6 +12,10 @@ from unmask.learner import Learner
 from unmask.model.encoder import Attention, FeedForward
 from unmask.train.parallel import full_tensor, local_shard
 
+# Muon: learning rate of the matrices, as a multiple of the rest's (docs/studies.md, "What a run begins with, and the
+# optimiser")
+MATRIX_FACTOR = 2.0
+
 
 @config
 class AdamW:
@@ -51,9 +55,6 @@ class Muon:
     name: Literal["muon"] = "muon"
     lr: float | None = setting(
         default=None, gt=0, description="peak learning rate; if not given 2e-3, in fine-tuning as AdamW"
-    )
-    matrix_factor: float = setting(
-        default=2.0, gt=0, description="learning rate of the matrices, as a multiple of the rest's"
     )
     momentum: float = setting(default=0.95, ge=0, lt=1, description="decay of the mean of the matrices' gradients")
     beta1: float = setting(default=0.9, ge=0, lt=1, description="AdamW: decay of the mean of gradients")
@@ -146,7 +147,7 @@ def build_param_groups(
     muon = settings if isinstance(settings, Muon) else None
     kinds: list[dict[str, Any]] = [{"weight_decay": settings.weight_decay}, {"weight_decay": 0.0}]
     if muon is not None:
-        turned = {"weight_decay": muon.weight_decay, "factor": muon.matrix_factor, "momentum": muon.momentum}
+        turned = {"weight_decay": muon.weight_decay, "factor": MATRIX_FACTOR, "momentum": muon.momentum}
         kinds += [{"stacked": count, **turned} for count in (1, 2, 3)]
     decayed, plain = 0, 1
     stacked = _stacked(learner)

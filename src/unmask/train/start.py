@@ -18,6 +18,7 @@ from unmask.console import SILENT, Progress
 from unmask.data.shards import Shards
 from unmask.errors import UserError
 from unmask.model.encoder import Block, Encoder, EncoderConfig
+from unmask.model.positions import POSITION_SCALE
 
 Ids = npt.NDArray[np.int64]
 
@@ -98,8 +99,8 @@ def init_neighbour_heads(encoder: Encoder, layers: int) -> None:
     tables = [table for table in (encoder.embeddings.token, encoder.embeddings.segment) if table is not None]
     for table in tables:
         table.weight[:, axes] = 0
-    variance = len(tables) * model.initializer_range**2 * (1 - used / model.hidden_size) + model.position_scale**2 / 2
-    amplitude = model.position_scale / math.sqrt(variance)  # of a sine in the first block's normalised input
+    variance = len(tables) * model.initializer_range**2 * (1 - used / model.hidden_size) + POSITION_SCALE**2 / 2
+    amplitude = POSITION_SCALE / math.sqrt(variance)  # of a sine in the first block's normalised input
     gain = math.sqrt(SCORE * math.sqrt(size) / (used // 2)) / amplitude
     for number, block in enumerate(cast(list[Block], list(encoder.blocks)[:layers])):
         query, key, _ = block.attention.qkv.weight.view(3, model.num_attention_heads, size, model.hidden_size)
