@@ -208,7 +208,7 @@ def test_the_scores_of_all_windows_are_those_of_brute_force(
         assert scores[first, last - first] == pytest.approx(score)
     # what is told of them: different characters, best first, probabilities over all stretches
     found = decoded(task, [one], evidence, top_k=99)[0]
-    offsets = rows[0].context.offsets
+    bounds = rows[0].context.offsets
     best: dict[tuple[int, int], float] = {}
     for (first, last), score in wanted.items():
         characters = (int(bounds[first, 0]), int(bounds[last, 1]))

@@ -215,7 +215,7 @@ def test_rates_are_those_of_the_formula(layers: int, decay: float, head: float) 
     """Sun et al. 2019: eta of the layer below is xi times that of the layer above."""
     config = EncoderConfig(
         vocab_size=20,
-        num_hidden_layers=num_hidden_layers,
+        num_hidden_layers=layers,
         hidden_size=8,
         num_attention_heads=2,
         max_position_embeddings=16,

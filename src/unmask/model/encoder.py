@@ -172,7 +172,7 @@ class Embeddings(nn.Module):
         self.offset = config.position_offset
         if config.position_embedding_type == "learned":
             self.position = nn.Embedding(config.max_position_embeddings + self.offset, width)
-        elif config.position_embedding_type == "sinusoidal_table":
+        elif config.position_embedding_type == "sinusoidal":
             table = sinusoidal_table(config.max_position_embeddings, width) * POSITION_SCALE
             self.register_buffer("table", table, persistent=False)
         self.norm = build_norm(config, width) if config.has_embedding_norm else None
@@ -386,7 +386,7 @@ class Encoder(nn.Module):
     ) -> Tensor:
         hidden = self.embeddings(input_ids, layout.position_ids, token_type_ids)
         turns = {kind: rotary(layout.position_ids) for kind, rotary in self.rotary.items()}
-        gradient_checkpointing = self.gradient_checkpointing and self.training and torch.is_grad_enabled()
+        recompute = self.gradient_checkpointing and self.training and torch.is_grad_enabled()
         run = self.compiled_block if self.compiled_block is not None and self.training else run_block
         self._record_norm(hidden)
         for layer in range(self.config.num_hidden_layers):

@@ -193,7 +193,7 @@ class ClassifyTask(TextTask[Sequence[Label]]):
 
     kind = "label"
     ranks = True
-    measures = ("accuracy", "macro_f1", "matthews", "auc")
+    metrics = ("accuracy", "macro_f1", "matthews", "auc")
     baseline = "majority"
 
     @classmethod

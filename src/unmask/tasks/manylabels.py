@@ -98,7 +98,7 @@ class LabelsTask(TextTask[Sequence[Label]]):
 
     kind = "labels"
     ranks = True
-    measures = ("micro_f1", "macro_f1", "subset_accuracy", "auc")
+    metrics = ("micro_f1", "macro_f1", "subset_accuracy", "auc")
     baseline = "majority"
 
     def __init__(

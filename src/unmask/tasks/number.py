@@ -65,7 +65,7 @@ class NumberTask(TextTask[float]):
     """
 
     kind = "number"
-    measures = OF_NUMBERS
+    metrics = OF_NUMBERS
     baseline = "mean"
 
     def __init__(self, settings: "Classify", tokenizer: Tokenizer, numbers: NumberStatistics) -> None:

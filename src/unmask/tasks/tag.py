@@ -290,7 +290,7 @@ class TagTask(Task[list[LabelledSpan]]):
             crf=chosen.decoder == "crf",
             wide=chosen.wide,
             hidden=chosen.wide_dropout,
-            lstm_hidden_size=chosen.lstm_hidden_size,
+            lstm=chosen.lstm_hidden_size,
         )
 
     def learner(self, encoder: Encoder, train: Sequence[Example], rows: Sequence[EncodedRow]) -> TaskLearner:

@@ -81,7 +81,7 @@ class Ranking(Sequence[Label]):
 class TextTask(Task[P]):
     """A text or a pair of texts becomes one sequence; what is true of it is the `truth` of its Example.
 
-    kind: what the column of the label holds; measures: the figures that it can be judged by, the usual one first.
+    kind: what the column of the label holds; metrics: the figures that it can be judged by, the usual one first.
     """
 
     settings: "Classify"
@@ -195,7 +195,7 @@ class TextTask(Task[P]):
 
     def scores(self, prediction: Sequence[Label]) -> list[object]:
         """The probability of each label in the order of `labels`, "" of one that the prediction does not hold."""
-        scores = {label.name: round(label.score, 6) for label in prediction}
+        scores = {label.label: round(label.score, 6) for label in prediction}
         return [scores.get(label, "") for label in self.labels]
 
     def sample(self, example: Example, prediction: P) -> dict[str, Any]:
