@@ -204,11 +204,11 @@ def test_the_comparison_notices(name: str, altered: str, tokenizer: Tokenizer, t
         save_file(tensors, tmp_path / "model.safetensors", {"format": "pt"})
     else:
         keys = {
-            "activation": ("hidden_act", "hidden_activation", "activation"),
+            "hidden_act": ("hidden_act", "hidden_activation", "activation"),
             "epsilon": ("layer_norm_eps", "norm_eps"),
         }[altered]
         key = next(key for key in keys if key in said)
-        said[key] = {"activation": "silu", "epsilon": 0.03}[altered]
+        said[key] = {"hidden_act": "silu", "epsilon": 0.03}[altered]
         (tmp_path / "config.json").write_text(json.dumps(said))
     opened = bundle.read(tmp_path)
     encoder = opened.encoder().eval()

@@ -20,16 +20,16 @@ from unmask.text.tokenizer import Tokenizer
 
 VARIANTS = {
     "house": {},
-    "bert": {"positions": "learned", "dropout": 0.1},
+    "bert": {"position_embedding_type": "learned", "dropout": 0.1},
     "pre-norm": {"norm": "pre"},
-    "no segments": {"segments": 0},
+    "no segments": {"type_vocab_size": 0},
     "no bias": {"bias": False},
-    "silu": {"activation": "silu"},
-    "rotary": {"positions": "rotary"},
+    "silu": {"hidden_act": "silu"},
+    "rotary": {"position_embedding_type": "rotary"},
     "gated": {"gated": True},
-    "rms": {"norm_kind": "rms"},
+    "rms": {"norm_type": "rms"},
     "normalised scores": {"qk_norm": True},
-    "local": {"pattern": "GL", "window": 3},
+    "local": {"attention_pattern": "GL", "window": 3},
 }
 NOT_BERT = [{"norm": "pre"}, *(VARIANTS[name] for name in list(VARIANTS)[3:])]
 
@@ -173,7 +173,7 @@ def test_a_run_that_is_not_finished_says_so(tmp_path: Path) -> None:
 
 
 def test_other_formats_and_other_shapes_are_refused(model: Path, tiny: EncoderConfig) -> None:
-    edit(model, encoder={**files.read_json(model / "unmask.json")["encoder"], "width": 32})
+    edit(model, encoder={**files.read_json(model / "unmask.json")["encoder"], "hidden_size": 32})
     with pytest.raises(UserError, match="do not fit its configuration"):
         bundle.read(model).encoder()
     edit(model, encoder={"depth": 3})

@@ -194,7 +194,7 @@ def test_a_folder_of_sentence_transformers(
     capsys.readouterr()
     opened = bundle.read(folder)
     assert "puts 'query: ' before each text" in capsys.readouterr().err
-    assert opened.task == {"name": "embed", "length": 24, "pooling": "mean", "normalise": True, "labels": []}
+    assert opened.task == {"name": "embed", "max_position_embeddings": 24, "pooling": "mean", "normalise": True, "labels": []}
     change(folder / "0_Transformer", lambda tensors: tensors.update(pooler()))
     write_json(folder / "0_Transformer" / "tokenizer_config.json", {"model_max_length": 48})
     assert export(bundle.read(folder), tmp_path / "again", sentences=True) == "BertModel"

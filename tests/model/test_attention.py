@@ -60,7 +60,7 @@ windows = st.one_of(st.none(), st.integers(0, 12))
 @pytest.fixture(params=[*BACKENDS, "auto", "blocks"])
 def backend(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """Every backend; `blocks` is sdpa with windows that count as small at lengths of tests."""
-    if request.param != "blocks":
+    if request.param != "num_hidden_groups":
         return str(request.param)
     monkeypatch.setattr(attention, "BLOCK", 3)
     monkeypatch.setattr(attention, "LOCAL_FROM", 1)

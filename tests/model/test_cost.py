@@ -16,10 +16,10 @@ from unmask.train.speed import BatchWork, flops
 SETTINGS: dict[str, dict[str, Any]] = {
     "bert": {},
     "gated": {"gated": True, "norm": "pre", "bias": False},
-    "rotary": {"positions": "rotary"},
-    "normalised": {"qk_norm": True, "positions": "rotary"},
-    "albert": {"embedding": 16, "blocks": 1},
-    "local": {"pattern": "GL", "window": 5},
+    "rotary": {"position_embedding_type": "rotary"},
+    "normalised": {"qk_norm": True, "position_embedding_type": "rotary"},
+    "albert": {"embedding_size": 16, "num_hidden_groups": 1},
+    "local": {"attention_pattern": "GL", "window": 5},
 }
 
 

@@ -20,40 +20,40 @@ from unmask.model.encoder import Block, Encoder, EncoderConfig, FeedForward
 
 VARIANTS = {
     "house": {},
-    "bert": {"positions": "learned", "activation": "gelu_tanh"},
-    "pre-norm": {"norm": "pre", "activation": "silu"},
-    "bare": {"bias": False, "segments": 0, "activation": "relu", "inner": 24},
+    "bert": {"position_embedding_type": "learned", "hidden_act": "gelu_tanh"},
+    "pre-norm": {"norm": "pre", "hidden_act": "silu"},
+    "bare": {"bias": False, "type_vocab_size": 0, "hidden_act": "relu", "intermediate_size": 24},
     "modern": {
         "norm": "pre",
-        "positions": "rotary",
+        "position_embedding_type": "rotary",
         "gated": True,
         "bias": False,
-        "pattern": "GL",
+        "attention_pattern": "GL",
         "window": 5,
-        "rotary_base_local": 100.0,
+        "local_rope_theta": 100.0,
     },
-    "other norms": {"norm_kind": "rms", "qk_norm": True, "positions": "rotary"},
+    "other norms": {"norm_type": "rms", "qk_norm": True, "position_embedding_type": "rotary"},
 }
 
 some_values = st.fixed_dictionaries(
     {
-        "positions": st.sampled_from(["sinusoidal", "learned", "rotary"]),
+        "position_embedding_type": st.sampled_from(["sinusoidal", "learned", "rotary"]),
         "norm": st.sampled_from(["post", "pre"]),
-        "norm_kind": st.sampled_from(["layer", "rms"]),
+        "norm_type": st.sampled_from(["layer", "rms"]),
         "qk_norm": st.booleans(),
         "gated": st.booleans(),
-        "activation": st.sampled_from(["gelu", "gelu_tanh", "relu", "silu"]),
+        "hidden_act": st.sampled_from(["gelu", "gelu_tanh", "relu", "silu"]),
         "bias": st.booleans(),
-        "segments": st.sampled_from([0, 2]),
+        "type_vocab_size": st.sampled_from([0, 2]),
     }
 ).flatmap(
     lambda values: st.one_of(
         st.just(values),
         st.fixed_dictionaries(
             {
-                "pattern": st.sampled_from(["L", "GL", "LG"]),
+                "attention_pattern": st.sampled_from(["L", "GL", "LG"]),
                 "window": st.integers(1, 9),
-                "rotary_base_local": st.sampled_from([None, 50.0]),
+                "local_rope_theta": st.sampled_from([None, 50.0]),
             }
         ).map(lambda more: {**values, **more}),
     )
@@ -250,7 +250,7 @@ def test_initial_weights_are_normal_and_biases_zero() -> None:
         assert block.attention.qkv.weight.std().item() == pytest.approx(0.05, rel=0.05)  # type: ignore[union-attr]
         assert not block.attention.qkv.bias.any()  # type: ignore[union-attr]
         assert (block.attention_norm.weight == 1).all()  # type: ignore[union-attr]
-    for values in ({}, VARIANTS["modern"], {"norm_kind": "rms", "qk_norm": True}):
+    for values in ({}, VARIANTS["modern"], {"norm_type": "rms", "qk_norm": True}):
         config = EncoderConfig(
             num_hidden_layers=8,
             hidden_size=64,
@@ -282,14 +282,14 @@ def test_a_width_that_heads_do_not_divide_is_refused() -> None:
 @pytest.mark.parametrize(
     ("values", "wanted"),
     [
-        ({"pattern": "GLX", "window": 4}, "must consist of G"),
-        ({"pattern": ""}, "must consist of G"),
-        ({"pattern": "GL"}, "pattern GL need a window"),
+        ({"attention_pattern": "GLX", "window": 4}, "must consist of G"),
+        ({"attention_pattern": ""}, "must consist of G"),
+        ({"attention_pattern": "GL"}, "pattern GL need a window"),
         ({"window": 4}, "need local layers"),
-        ({"rotary_base_local": 100.0, "positions": "rotary"}, "need local layers"),
-        ({"positions": "rotary", "width": 30, "heads": 2}, "even width, not 15"),
-        ({"pattern": "L", "window": 0}, "greater than or equal to 1"),
-        ({"rotary_base": 1.0}, "greater than 1"),
+        ({"local_rope_theta": 100.0, "position_embedding_type": "rotary"}, "need local layers"),
+        ({"position_embedding_type": "rotary", "hidden_size": 30, "num_attention_heads": 2}, "even width, not 15"),
+        ({"attention_pattern": "L", "window": 0}, "greater than or equal to 1"),
+        ({"rope_theta": 1.0}, "greater than 1"),
     ],
 )
 def test_values_that_do_not_go_together_are_refused(values: dict[str, Any], wanted: str) -> None:
@@ -354,7 +354,7 @@ def test_local_layers_see_the_window_and_global_ones_everything(make_encoder: Ca
 
 
 def test_local_layers_have_their_own_wavelengths(make_encoder: Callable[..., Encoder]) -> None:
-    values = {"vocabulary": 96, "width": 16, "heads": 2, "length": 48, "positions": "rotary", "window": 60}
+    values = {"vocab_size": 96, "hidden_size": 16, "num_attention_heads": 2, "max_position_embeddings": 48, "position_embedding_type": "rotary", "window": 60}
     ids, spans = torch.arange(5, 45), SequenceLayout.packed([40])
 
     def states(**more: Any) -> torch.Tensor:
@@ -453,7 +453,7 @@ def test_places_that_are_asked_for_have_the_states_that_they_have_among_all(
     torch.manual_seed(0)
     config = from_mapping(
         EncoderConfig,
-        {"vocabulary": 32, "layers": 2, "width": 16, "heads": 2, "length": 70, **values},
+        {"vocab_size": 32, "num_hidden_layers": 2, "hidden_size": 16, "num_attention_heads": 2, "max_position_embeddings": 70, **values},
         "test",
     )
     encoder = Encoder(config).double()

@@ -32,11 +32,11 @@ VARIANTS = {
     "post": {},
     "pre": {"norm": "pre"},
     "modern": {
-        "positions": "rotary",
+        "position_embedding_type": "rotary",
         "gated": True,
-        "norm_kind": "rms",
+        "norm_type": "rms",
         "qk_norm": True,
-        "pattern": "GL",
+        "attention_pattern": "GL",
         "window": 3,
     },
 }

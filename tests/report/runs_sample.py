@@ -24,7 +24,7 @@ def write_trained(
     pretrain = {
         "seed": 0,
         "data": {"corpus": "texts/corpus"},
-        "model": {"layers": 2, "width": 16},
+        "model": {"num_hidden_layers": 2, "hidden_size": 16},
         "objectives": [{"name": "masked", "ratio": 0.15}],
         "train": {"budget": "12 steps"},
     }

@@ -18,9 +18,16 @@ LENGTHS = (128, 512)  # tokens, of the sequences whose cost is told, beside the 
 MAX_INFINITE_LENGTH = 8  # pieces shown
 
 # settings that say nothing of what is computed, and those that do only beside another
-_OUTSIDE = ("vocabulary", "inner", "attention", "init_std", "family", "embedding_norm")
-_WITH_ROTARY = ("rotary_base", "rotary_base_local")
-_WITH_WINDOW = ("pattern", "window", "rotary_base_local")
+_OUTSIDE = (
+    "vocab_size",
+    "intermediate_size",
+    "attn_implementation",
+    "initializer_range",
+    "family",
+    "embedding_norm",
+)
+_WITH_ROTARY = ("rope_theta", "local_rope_theta")
+_WITH_WINDOW = ("attention_pattern", "window", "local_rope_theta")
 _PARTS = (  # of the names of an encoder's weights, the first that fits
     ("norms", ("norm.",)),
     ("tokens", ("embeddings.token.",)),

@@ -27,18 +27,18 @@ class Keys:
 
 
 _SIZES = {
-    "vocabulary": "vocab_size",
-    "width": "hidden_size",
-    "layers": "num_hidden_layers",
-    "heads": "num_attention_heads",
-    "inner": "intermediate_size",
-    "length": "max_position_embeddings",
+    "vocab_size": "vocab_size",
+    "hidden_size": "hidden_size",
+    "num_hidden_layers": "num_hidden_layers",
+    "num_attention_heads": "num_attention_heads",
+    "intermediate_size": "intermediate_size",
+    "max_position_embeddings": "max_position_embeddings",
 }
 _OTHERS = {
-    "activation": ("hidden_act", "gelu"),
+    "hidden_act": ("hidden_act", "gelu"),
     "dropout": ("hidden_dropout_prob", 0.1),
-    "segments": ("type_vocab_size", 2),
-    "init_std": ("initializer_range", 0.02),
+    "type_vocab_size": ("type_vocab_size", 2),
+    "initializer_range": ("initializer_range", 0.02),
     "norm_eps": ("layer_norm_eps", 1e-12),
 }
 _ONLY: dict[str, tuple[Any, ...]] = {
@@ -53,40 +53,40 @@ KEYS: dict[FamilyName, Keys] = {
     "bert": _CLASSIC,
     "roberta": _CLASSIC,
     "albert": Keys(
-        {**_SIZES, "embedding": "embedding_size"},
+        {**_SIZES, "embedding_size": "embedding_size"},
         {
             **_OTHERS,
-            "activation": ("hidden_act", "gelu_new"),
+            "hidden_act": ("hidden_act", "gelu_new"),
             "dropout": ("hidden_dropout_prob", 0.0),
-            "blocks": ("num_hidden_groups", 1),
+            "num_hidden_groups": ("num_hidden_groups", 1),
         },
         {**_ONLY, "inner_group_num": (1,)},
         {"inner_group_num": 1},
     ),
     "distilbert": Keys(
         {
-            "vocabulary": "vocab_size",
-            "width": "dim",
-            "layers": "n_layers",
-            "heads": "n_heads",
-            "inner": "hidden_dim",
-            "length": "max_position_embeddings",
+            "vocab_size": "vocab_size",
+            "hidden_size": "dim",
+            "num_hidden_layers": "n_layers",
+            "num_attention_heads": "n_heads",
+            "intermediate_size": "hidden_dim",
+            "max_position_embeddings": "max_position_embeddings",
         },
         {
-            "activation": ("activation", "gelu"),
+            "hidden_act": ("activation", "gelu"),
             "dropout": ("dropout", 0.1),
-            "init_std": ("initializer_range", 0.02),
+            "initializer_range": ("initializer_range", 0.02),
         },
         {},
         {"sinusoidal_pos_embds": False},
     ),
-    "electra": Keys(_SIZES, {**_OTHERS, "embedding": ("embedding_size", 128)}, _ONLY),
+    "electra": Keys(_SIZES, {**_OTHERS, "embedding_size": ("embedding_size", 128)}, _ONLY),
     "modernbert": Keys(
         _SIZES,
         {
-            "activation": ("hidden_activation", "gelu"),
+            "hidden_act": ("hidden_activation", "gelu"),
             "dropout": ("mlp_dropout", 0.0),
-            "init_std": ("initializer_range", 0.02),
+            "initializer_range": ("initializer_range", 0.02),
             "norm_eps": ("norm_eps", 1e-5),
             "norm_bias": ("norm_bias", False),
             "bias": ("attention_bias", False),
@@ -146,14 +146,14 @@ def encoder_config(public: Mapping[str, Any], where: Path) -> EncoderConfig:
                 given=values[ours],
                 allowed=f"a whole number, 1 to {most:,}",
             )
-    if values["activation"] not in ACTIVATIONS:
+    if values["hidden_act"] not in ACTIVATIONS:
         raise UserError(
             f"{where}: the activation is not known",
-            given=values["activation"],
+            given=values["hidden_act"],
             allowed=", ".join(ACTIVATIONS),
         )
-    values["activation"] = ACTIVATIONS[values["activation"]]
-    values |= {"family": family.name, "positions": "learned"}
+    values["hidden_act"] = ACTIVATIONS[values["hidden_act"]]
+    values |= {"family": family.name, "position_embedding_type": "learned"}
     special = _SPECIAL.get(family.name)
     if special is not None:
         values |= special(public, values, where)
@@ -163,18 +163,18 @@ def encoder_config(public: Mapping[str, Any], where: Path) -> EncoderConfig:
 def _roberta(public: Mapping[str, Any], values: Mapping[str, Any], where: Path) -> dict[str, Any]:
     """Positions are counted from the one after the padding's id."""
     pad = public.get("pad_token_id", 1)
-    if type(pad) is not int or not 0 <= pad < values["length"] - 8:
+    if type(pad) is not int or not 0 <= pad < values["max_position_embeddings"] - 8:
         raise UserError(f"{where}: pad_token_id cannot be used", given=pad)
-    return {"position_offset": pad + 1, "length": values["length"] - pad - 1}
+    return {"position_offset": pad + 1, "max_position_embeddings": values["max_position_embeddings"] - pad - 1}
 
 
 def _distilbert(public: Mapping[str, Any], values: Mapping[str, Any], where: Path) -> dict[str, Any]:
-    return {"segments": 0, "norm_eps": 1e-12}
+    return {"type_vocab_size": 0, "norm_eps": 1e-12}
 
 
 def _electra(public: Mapping[str, Any], values: Mapping[str, Any], where: Path) -> dict[str, Any]:
     """There is a projection only where the sizes differ."""
-    return {"embedding": None if values["embedding"] == values["width"] else values["embedding"]}
+    return {"embedding_size": None if values["embedding_size"] == values["hidden_size"] else values["embedding_size"]}
 
 
 def _modernbert(public: Mapping[str, Any], values: Mapping[str, Any], where: Path) -> dict[str, Any]:
@@ -185,12 +185,12 @@ def _modernbert(public: Mapping[str, Any], values: Mapping[str, Any], where: Pat
         every = public.get("global_attn_every_n_layers", 3)
         if type(every) is not int or every < 1:
             raise UserError(f"{where}: global_attn_every_n_layers cannot be used", given=every)
-        pattern = ("G" + "L" * (every - 1))[: values["layers"]]
+        pattern = ("G" + "L" * (every - 1))[: values["num_hidden_layers"]]
     else:
         letters = {"full_attention": "G", "sliding_attention": "L"}
         if (
             not isinstance(kinds, list)
-            or len(kinds) != values["layers"]
+            or len(kinds) != values["num_hidden_layers"]
             or not all(isinstance(kind, str) and kind in letters for kind in kinds)
         ):
             raise UserError(f"{where}: layer_types cannot be used", given=kinds, allowed=", ".join(letters))
@@ -205,12 +205,12 @@ def _modernbert(public: Mapping[str, Any], values: Mapping[str, Any], where: Pat
         "embedding_norm": True,
         "first_norm": False,
         "gated": True,
-        "positions": "rotary",
-        "segments": 0,
-        "pattern": pattern,
+        "position_embedding_type": "rotary",
+        "type_vocab_size": 0,
+        "attention_pattern": pattern,
         "window": window // 2 if local else None,
-        "rotary_base": bases[0],
-        "rotary_base_local": bases[1] if local and bases[1] != bases[0] else None,
+        "rope_theta": bases[0],
+        "local_rope_theta": bases[1] if local and bases[1] != bases[0] else None,
     }
 
 
@@ -243,11 +243,11 @@ def _shortest(pattern: str) -> str:
 def config_json(config: EncoderConfig, family: Family, architecture: str, special: Mapping[str, int]) -> dict[str, Any]:
     """The config.json of an encoder in the layout of its family. special: ids of pieces, by their public names."""
     keys = KEYS[family.name]
-    values: dict[str, Any] = {**dump(config), "inner": config.resolved_intermediate_size}
-    values["activation"] = _WRITTEN_ACTIVATIONS.get(config.hidden_act, config.hidden_act)
-    values["length"] = config.max_position_embeddings + config.position_offset
-    values["embedding"] = config.resolved_embedding_size
-    values["blocks"] = config.num_hidden_groups or config.num_hidden_layers
+    values: dict[str, Any] = {**dump(config), "intermediate_size": config.resolved_intermediate_size}
+    values["hidden_act"] = _WRITTEN_ACTIVATIONS.get(config.hidden_act, config.hidden_act)
+    values["max_position_embeddings"] = config.max_position_embeddings + config.position_offset
+    values["embedding_size"] = config.resolved_embedding_size
+    values["num_hidden_groups"] = config.num_hidden_groups or config.num_hidden_layers
     written = {theirs: values[ours] for ours, theirs in keys.sizes.items()}
     written |= {theirs: values[ours] for ours, (theirs, _) in keys.others.items()}
     if "hidden_dropout_prob" in written:

@@ -21,9 +21,9 @@ from unmask.tasks.task import TaskLearner
 
 REINIT = 41  # what a hash is for: blocks that are drawn anew differ from those that the seed gave to another run
 WEIGHT_FREE_SETTINGS = (
-    "vocabulary",
+    "vocab_size",
     "dropout",
-    "attention",
+    "attn_implementation",
 )  # settings of a network that its weights do not depend on
 POSITIONS = "encoder.embeddings.position.weight"
 MIN_POSITIONS = 8  # pieces that a network may have
