@@ -111,12 +111,12 @@ def trained(built: "Shards", settings: Mapping[str, Any]) -> "tuple[PretrainLear
     width = settings["judge_width"]
     values = {
         "seed": settings["seed"],
-        "data": {"corpus": str(built.folder), "length": LENGTH, "batch_tokens": 1024, "heldout": 0.0},
+        "data": {"corpus": str(built.folder), "max_length": LENGTH, "tokens_per_step": 1024, "heldout_share": 0.0},
         "model": {
-            "layers": settings["judge_layers"],
-            "width": width,
-            "heads": max(1, width // 64),
-            "length": LENGTH,
+            "num_hidden_layers": settings["judge_layers"],
+            "hidden_size": width,
+            "num_attention_heads": max(1, width // 64),
+            "max_position_embeddings": LENGTH,
         },
         "objectives": [{"name": "masked", "unit": "word"}],
         "train": {"budget": f"{settings['judge_tokens']} tokens"},

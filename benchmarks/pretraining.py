@@ -79,15 +79,15 @@ def recipe_for(settings: Settings) -> "PretrainRecipe":
         "seed": SEED,
         "data": {
             "corpus": settings["corpus"],
-            "length": settings["length"],
-            "batch_tokens": settings["batch_tokens"],
-            "heldout": 0.0,
+            "max_length": settings["length"],
+            "tokens_per_step": settings["batch_tokens"],
+            "heldout_share": 0.0,
         },
         "model": {**network_of(settings), "dropout": 0.0},
         "train": {
             "budget": "1000000 steps",
             "precision": settings["dtype"],
-            "schedule": {"name": "linear", "warmup": 0.0},
+            "schedule": {"name": "linear", "warmup_ratio": 0.0},
         },
     }
     return parse_recipe(PretrainRecipe, values, (), "the benchmark")

@@ -85,7 +85,7 @@ def tokenizer_for(arguments: argparse.Namespace, text: Text, folder: Path) -> To
     if arguments.tokenizer:
         tokenizer = Tokenizer.load(arguments.tokenizer)
     else:
-        tokenizer = Tokenizer.train(lines_of(text.train), vocabulary=arguments.vocabulary, fewer=True)
+        tokenizer = Tokenizer.train(lines_of(text.train), vocab_size=arguments.vocabulary, allow_fewer=True)
     tokenizer.save(folder)
     return tokenizer
 

@@ -45,7 +45,7 @@ def ours(settings: Settings) -> Prepared:
 
     def work() -> float:
         lines = texts.lines_of(settings["train"])
-        made[:] = [Tokenizer.train(lines, vocabulary=settings["vocabulary"], fewer=True)]
+        made[:] = [Tokenizer.train(lines, vocab_size=settings["vocabulary"], allow_fewer=True)]
         return float(settings["characters"])
 
     return Prepared(work, lambda: _facts(made[0], settings))

@@ -79,7 +79,7 @@ AUTO = {
 
 @pytest.fixture(scope="session")
 def tokenizer() -> Tokenizer:
-    return Tokenizer.train([TEXT] * 3, vocabulary=PIECES, fewer=True)
+    return Tokenizer.train([TEXT] * 3, vocab_size=PIECES, allow_fewer=True)
 
 
 def disturbed(model: torch.nn.Module, seed: int = 0) -> torch.nn.Module:

@@ -42,7 +42,7 @@ def strings() -> list[str]:
 
 def _ours(kind: str) -> Tokenizer:
     if kind in OURS:
-        return Tokenizer.train(TEXTS * 2, vocabulary=400, fewer=True, **OURS[kind])
+        return Tokenizer.train(TEXTS * 2, vocab_size=400, allow_fewer=True, **OURS[kind])
     return made(kind)[1]
 
 

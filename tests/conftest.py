@@ -43,7 +43,7 @@ def stories() -> list[str]:
 
 @pytest.fixture(scope="session")
 def tokenizer(stories: list[str]) -> Tokenizer:
-    return Tokenizer.train(stories, vocabulary=96)
+    return Tokenizer.train(stories, vocab_size=96)
 
 
 @pytest.fixture(scope="session")
@@ -118,8 +118,14 @@ def make_batch() -> Callable[..., Batch]:
 def recipe_values(corpus: Shards) -> dict[str, object]:
     """A pretraining recipe of twelve steps, with dropout, as plain values."""
     return {
-        "data": {"corpus": str(corpus.folder), "length": 32, "batch_tokens": 256, "heldout": 0.1},
-        "model": {"layers": 1, "width": 16, "heads": 2, "length": 32, "dropout": 0.1},
+        "data": {"corpus": str(corpus.folder), "max_length": 32, "tokens_per_step": 256, "heldout_share": 0.1},
+        "model": {
+            "num_hidden_layers": 1,
+            "hidden_size": 16,
+            "num_attention_heads": 2,
+            "max_position_embeddings": 32,
+            "dropout": 0.1,
+        },
         "train": {"budget": "12 steps", "evaluations": 3, "optimizer": {"lr": 0.01}},
     }
 

@@ -134,7 +134,7 @@ def test_the_card_of_a_task_names_its_labels(write: Callable[..., Path]) -> None
 
 def test_a_chinese_vocabulary_is_told(write: Callable[..., Path]) -> None:
     opened = bundle.read(write())
-    chinese = Tokenizer.train(["".join(map(chr, range(0x4E00, 0x4E80)))] * 3, vocabulary=100, fewer=True)
+    chinese = Tokenizer.train(["".join(map(chr, range(0x4E00, 0x4E80)))] * 3, vocab_size=100, allow_fewer=True)
     facts = bundle_facts(opened)
     assert front(model_card(facts, chinese))["language"] == "zh" and "language" not in front(
         model_card(facts, opened.tokenizer)

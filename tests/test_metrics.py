@@ -168,7 +168,7 @@ def test_rows_that_cannot_be_scored_are_refused(truth: list[int], said: list[int
 
 class Found(NamedTuple):
     start: int
-    stop: int
+    end: int
     label: str
 
 

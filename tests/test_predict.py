@@ -38,7 +38,7 @@ def test_neighbours_and_order_change_nothing(
     together = dict(zip(texts, classifier.predict(texts), strict=True))
     shuffled = random.Random(1).sample(texts, len(texts))
     mixed = dict(zip(shuffled, classifier.predict(shuffled), strict=True))
-    monkeypatch.setattr(module, "BATCH_TOKENS", 50)
+    monkeypatch.setattr(module, "TOKENS_PER_BATCH", 50)
     small = dict(zip(texts, classifier.predict(texts), strict=True))
     for text in texts:
         alone = {label.name: label.score for label in classifier.predict([text])[0]}

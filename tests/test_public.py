@@ -38,7 +38,7 @@ IDS = torch.tensor(RECORDED["ids"])
 @pytest.fixture(scope="session")
 def small(tmp_path_factory: pytest.TempPathFactory) -> Tokenizer:
     text = "the quick brown fox jumps over the lazy dog. 今天天气很好 naïve 1999"
-    return Tokenizer.train([text] * 3, vocabulary=RECORDED["pieces"], fewer=True)
+    return Tokenizer.train([text] * 3, vocab_size=RECORDED["pieces"], allow_fewer=True)
 
 
 @pytest.fixture
@@ -194,7 +194,13 @@ def test_a_folder_of_sentence_transformers(
     capsys.readouterr()
     opened = bundle.read(folder)
     assert "puts 'query: ' before each text" in capsys.readouterr().err
-    assert opened.task == {"name": "embed", "max_position_embeddings": 24, "pooling": "mean", "normalise": True, "labels": []}
+    assert opened.task == {
+        "name": "embed",
+        "max_position_embeddings": 24,
+        "pooling": "mean",
+        "normalize_embeddings": True,
+        "labels": [],
+    }
     change(folder / "0_Transformer", lambda tensors: tensors.update(pooler()))
     write_json(folder / "0_Transformer" / "tokenizer_config.json", {"model_max_length": 48})
     assert export(bundle.read(folder), tmp_path / "again", sentences=True) == "BertModel"
@@ -450,7 +456,7 @@ def test_a_config_that_is_no_object_is_refused(content: str, publish: Callable[.
 def test_a_tokenizer_of_another_model_is_refused(publish: Callable[..., Path]) -> None:
     folder = publish(BERT)
     alphabet = " ".join(chr(code) for code in range(0x4E00, 0x4E00 + 90))
-    other = Tokenizer.train([alphabet] * 9, vocabulary=99, fewer=True)
+    other = Tokenizer.train([alphabet] * 9, vocab_size=99, allow_fewer=True)
     assert other.vocab_size > RECORDED["pieces"]
     other.save(folder)
     with pytest.raises(UserError, match="does not belong to the weights"):

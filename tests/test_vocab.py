@@ -41,7 +41,7 @@ def test_new_pieces_follow_the_old_ones_and_are_used(
 ) -> None:
     old, new, found = grown
     assert new.tokenizer.tokens == [*old.tokenizer.tokens, *(one.token for one in found.chosen)]
-    assert len(found.chosen) == 8 and new.config == replace(old.config, vocabulary=new.tokenizer.vocab_size)
+    assert len(found.chosen) == 8 and new.config == replace(old.config, vocab_size=new.tokenizer.vocab_size)
     (first, *_), before = found.chosen, old.tokenizer
     assert first.token == "kubernetes" and new.tokenizer.encode("kubernetes").input_ids[1:-1] == [before.vocab_size]
     assert "国" in [one.token for one in found.chosen], "what was unknown is told apart"
@@ -138,7 +138,7 @@ def test_rows_of_a_public_table_that_no_piece_had_are_used_first(
 ) -> None:
     """Public tables are often filled up to a round number; a model without a head has no bias."""
     opened = bundle.read(pretrained)
-    config = replace(opened.config, vocabulary=opened.tokenizer.vocab_size + 3)
+    config = replace(opened.config, vocab_size=opened.tokenizer.vocab_size + 3)
     bundle.write(tmp_path / "wide", config, {"encoder": make_encoder(config)}, opened.tokenizer, [])
     export(bundle.read(tmp_path / "wide"), tmp_path / "public")
     for add, size in ((2, config.vocab_size), (5, opened.tokenizer.vocab_size + 5)):

@@ -186,7 +186,7 @@ def _with_rows(opened: bundle.Bundle, added: Sequence[str]) -> tuple[Any, dict[s
                 rows = None if source is None else torch.tensor([tokenizer.token_to_id(one) for one in source])
                 table[number] = (middle if rows is None else old[rows].float().mean(0)).to(old.dtype)
             tensors[name] = table
-    return changed(opened.config, vocabulary=size), tensors
+    return changed(opened.config, vocab_size=size), tensors
 
 
 def _measure_fit(tokenizer: Tokenizer, texts: Sequence[str], bits: float | None) -> VocabularyFit:

@@ -135,7 +135,7 @@ def test_public_data_that_cannot_be_had(tmp_path: Path, monkeypatch: pytest.Monk
     def offline(name: str) -> public.Fetched:
         raise UserError(f"{name} cannot be fetched", given="no network")
 
-    monkeypatch.setattr(public, "get", offline)
+    monkeypatch.setattr(public, "download", offline)
     with pytest.raises(UserError) as caught:
         texts.arrange(options(), tmp_path)
     assert "--text FILE" in str(caught.value) and "no network" in str(caught.value)
@@ -165,7 +165,12 @@ def test_every_piece_is_scored_once(windows: list[list[bits.Word]], tokenizer: T
     """With a network that knows nothing, a piece costs log2 of the vocabulary: once, or the sum is wrong."""
     values = {
         "data": {"corpus": "none"},
-        "model": {"vocabulary": tokenizer.vocab_size, "layers": 1, "width": 16, "heads": 2},
+        "model": {
+            "vocab_size": tokenizer.vocab_size,
+            "num_hidden_layers": 1,
+            "hidden_size": 16,
+            "num_attention_heads": 2,
+        },
     }
     learner = build_learner(parse_recipe(PretrainRecipe, values, (), "the test"), tokenizer).eval()
     with torch.no_grad():

@@ -35,7 +35,7 @@ def test_every_setting_is_explained_and_its_default_is_true(command, kind) -> No
             assert setting.description, f"{group.key}.{setting.name} has no description"
             assert setting.allowed and "<" not in setting.allowed, (group.key, setting)
     written = {(group.key, group.choice): {one.name: one.default for one in group.settings} for group in groups}
-    base = {"pretrain": {"data": {"corpus": "c"}}, "finetune": {"model": "m", "data": {"train": "t"}}}[kind]
+    base = {"pretrain": {"data": {"corpus": "c"}}, "finetune": {"init_from": "m", "data": {"train": "t"}}}[kind]
     recipe = from_mapping(KINDS[kind], base, "the test")
     assert written["train", None]["budget"] == recipe.train.budget
     assert written["train.optimizer", "adamw"]["beta2"] == str(recipe.train.optimizer.beta2)

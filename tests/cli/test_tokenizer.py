@@ -64,7 +64,7 @@ def test_a_tokenizer_does_not_spoil_what_was_made_with_another(
 def test_a_full_disk_leaves_the_tokenizer_that_was_there(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    other = Tokenizer.train([TEXT], vocabulary=65)
+    other = Tokenizer.train([TEXT], vocab_size=65)
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
     write = Path.write_text
 

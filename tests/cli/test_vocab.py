@@ -46,7 +46,7 @@ def test_inspect_of_what_no_other_library_reads(pretrained: Path, tmp_path: Path
     from unmask.model.encoder import Encoder
 
     opened = bundle.read(pretrained)
-    config = changed(opened.config, norm="pre", pattern="GL", window=8)
+    config = changed(opened.config, norm="pre", attention_pattern="GL", window=8)
     task = {"name": "classify", "labels": ["yes", "no"]}
     bundle.write(tmp_path / "m", config, {"encoder": Encoder(config)}, opened.tokenizer, [], task)
     shown = command("inspect", tmp_path / "m")

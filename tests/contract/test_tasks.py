@@ -121,7 +121,7 @@ def test_neighbours_order_and_batches_change_nothing(trained: Trained, monkeypat
         together = [plain(one) for one in predictor.predict(given)]
         order = random.Random(1).sample(range(len(given)), len(given))
         mixed = predictor.predict([given[number] for number in order])
-        monkeypatch.setattr(module, "BATCH_TOKENS", 40)
+        monkeypatch.setattr(module, "TOKENS_PER_BATCH", 40)
         small = predictor.predict(given)
         monkeypatch.undo()
         for place, number in enumerate(order):

@@ -46,7 +46,7 @@ def write(tmp_path: Path) -> Write:
 @pytest.fixture
 def said(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     remarks: list[str] = []
-    monkeypatch.setattr(console, "remark", remarks.append)
+    monkeypatch.setattr(console, "note", remarks.append)
     return remarks
 
 

@@ -25,7 +25,7 @@ LINES = [line.removesuffix("\r") for line in CHINESE.split("\n")]
 
 @pytest.fixture(autouse=True)
 def nothing_said_yet(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(textfiles, "_said", set())
+    monkeypatch.setattr(textfiles, "_reported", set())
 
 
 def lines_of(path: Path, encoding: str | None = None) -> list[str]:

@@ -25,9 +25,9 @@ Together = Callable[[int, Callable[[], object]], list[int]]
 
 def pretraining(corpus: Path, **train: Any) -> PretrainRecipe:
     values = {
-        "data": {"corpus": str(corpus), "length": 32, "batch_tokens": 256, "heldout": 0.1},
-        "model": {"layers": 1, "width": 16, "heads": 2, "length": 32},
-        "start": {"neighbour_layers": 1, "embeddings": "counts"},
+        "data": {"corpus": str(corpus), "max_length": 32, "tokens_per_step": 256, "heldout_share": 0.1},
+        "model": {"num_hidden_layers": 1, "hidden_size": 16, "num_attention_heads": 2, "max_position_embeddings": 32},
+        "init": {"neighbour_layers": 1, "embeddings": "counts"},
         "train": {
             "budget": "20 steps",
             "evaluations": 4,
@@ -106,9 +106,9 @@ def test_finetuning_keeps_the_best_checkpoint(
 ) -> None:
     """With a CRF, whose parameters have a rate of their own; early stopping is decided for all alike."""
     values = {
-        "model": str(pretrained),
-        "task": {"name": "tag", "length": 16, "decoder": "crf", "head_dropout": 0.0},
-        "data": {"train": str(tagged), "batch_rows": 24},
+        "init_from": str(pretrained),
+        "task": {"name": "tag", "max_length": 16, "decoder": "crf", "classifier_dropout": 0.0},
+        "data": {"train": str(tagged), "batch_size": 24},
         "dropout": 0.0,
         "train": {
             "budget": "6 steps",

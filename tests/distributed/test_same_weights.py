@@ -27,14 +27,19 @@ LAYERS = {2: 2, 4: 1}  # four processes take turns on few cores
 
 def recipe(corpus: Shards, optimizer: str, accumulate: int, layers: int = 1) -> PretrainRecipe:
     values = {
-        "data": {"corpus": str(corpus.folder), "length": 32, "batch_tokens": 300, "heldout": 0.1},
-        "model": {"layers": layers, "width": 8, "heads": 2, "length": 32},
+        "data": {"corpus": str(corpus.folder), "max_length": 32, "tokens_per_step": 300, "heldout_share": 0.1},
+        "model": {
+            "num_hidden_layers": layers,
+            "hidden_size": 8,
+            "num_attention_heads": 2,
+            "max_position_embeddings": 32,
+        },
         "objectives": [{"name": "masked"}, {"name": "next_sentence", "weight": 0.5}],
         "train": {
             "budget": "50 steps",
             "precision": "float64",
-            "clip": 0.5,
-            "accumulate": accumulate,
+            "max_grad_norm": 0.5,
+            "gradient_accumulation_steps": accumulate,
             "optimizer": {"name": optimizer, "lr": 0.01},
         },
     }

@@ -18,8 +18,14 @@ def test_a_lost_worker_is_replaced(
     corpus: Shards, together: Callable[[int, Callable[[], object]], list[int]], tmp_path: Path
 ) -> None:
     values = {
-        "data": {"corpus": str(corpus.folder), "length": 32, "batch_tokens": 256, "heldout": 0.1},
-        "model": {"layers": 1, "width": 16, "heads": 2, "length": 32, "dropout": 0.1},
+        "data": {"corpus": str(corpus.folder), "max_length": 32, "tokens_per_step": 256, "heldout_share": 0.1},
+        "model": {
+            "num_hidden_layers": 1,
+            "hidden_size": 16,
+            "num_attention_heads": 2,
+            "max_position_embeddings": 32,
+            "dropout": 0.1,
+        },
         "train": {"budget": "8 steps", "evaluations": 4, "optimizer": {"lr": 0.01}},
     }
     recipe = parse_recipe(PretrainRecipe, values, (), "the test")

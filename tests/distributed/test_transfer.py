@@ -15,13 +15,13 @@ from unmask.train.parallel import join_world
 from unmask.train.pretrain import pretrain
 from unmask.train.recipe import PretrainRecipe, parse_recipe
 
-TRANSFER = {"freeze_embeddings": True, "freeze_layers": 1, "reinitialise_layers": 1, "layer_decay": 0.5}
+TRANSFER = {"freeze_embeddings": True, "freeze_layers": 1, "reinit_layers": 1, "layerwise_lr_decay": 0.5}
 
 
 def recipe(corpus: Shards, **values: Any) -> PretrainRecipe:
     train = {"budget": "12 steps", "precision": "float64", "evaluations": 2, "ema": 0.3, "recompute": True}
     own = {
-        "data": {"corpus": str(corpus.folder), "length": 32, "batch_tokens": 300, "heldout": 0.1},
+        "data": {"corpus": str(corpus.folder), "max_length": 32, "tokens_per_step": 300, "heldout_share": 0.1},
         "train": {**train, "optimizer": {"name": "muon", "lr": 0.01}, **values.pop("train", {})},
     }
     return parse_recipe(PretrainRecipe, {**own, **values}, (), "the test")
@@ -29,7 +29,7 @@ def recipe(corpus: Shards, **values: Any) -> PretrainRecipe:
 
 @pytest.fixture(scope="module")
 def origin(corpus: Shards, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    model = {"layers": 3, "width": 8, "heads": 2, "length": 32}
+    model = {"num_hidden_layers": 3, "hidden_size": 8, "num_attention_heads": 2, "max_position_embeddings": 32}
     out = tmp_path_factory.mktemp("runs") / "origin"
     return pretrain(recipe(corpus, model=model), out=out, progress=SILENT).model
 

@@ -198,7 +198,7 @@ def test_python(name: str, inside: Inside, capsys: pytest.CaptureFixture[str]) -
     (code,) = re.findall(r"```python\n(.*?)```", READMES[name], re.DOTALL)
     tiny = "".join(f', "{setting}"' for setting in [*TINY, "train.budget=3 steps"])
     for old, new in (
-        ("vocabulary=8192", "vocabulary=200"),
+        ("vocab_size=8192", "vocab_size=200"),
         ('"train.budget=30m"]', f'"train.budget=30m"{tiny}]'),
         (
             'out="runs/py/finetune"',

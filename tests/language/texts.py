@@ -180,7 +180,7 @@ class Module:
                 self._call(node, function)
             elif isinstance(node, ast.Assign | ast.AnnAssign):
                 self._assigned(node, function)
-            elif isinstance(node, ast.Return) and getattr(function, "name", "") == "columns":
+            elif isinstance(node, ast.Return) and getattr(function, "label", "") == "columns":
                 for column in getattr(node.value, "elts", []):
                     self._label(column, function)
         if not strays:
@@ -342,7 +342,7 @@ def _is_inner(node: ast.AST, function: ast.AST | None) -> bool:
         return True
     if isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call):
         raised = getattr(node.exc.func, "id", "")
-        return raised in INTERNAL and getattr(function, "name", "") not in CHECKS
+        return raised in INTERNAL and getattr(function, "label", "") not in CHECKS
     if isinstance(node, ast.Call):
         called = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
         return called in INNER_CALLS

@@ -63,7 +63,7 @@ def backend(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
     if request.param != "num_hidden_groups":
         return str(request.param)
     monkeypatch.setattr(attention, "BLOCK", 3)
-    monkeypatch.setattr(attention, "LOCAL_FROM", 1)
+    monkeypatch.setattr(attention, "BLOCKWISE_FROM", 1)
     return "sdpa"
 
 
@@ -290,7 +290,7 @@ def kernel(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> l
     """The calls of the kernel, as torch 2.13 has it and as an older one."""
     calls: list[dict[str, Any]] = []
     monkeypatch.setattr(attention, "_kernel", lambda: double(request.param, calls))
-    monkeypatch.setattr(attention, "_takes", lambda option: option in ("query", request.param))
+    monkeypatch.setattr(attention, "_supports", lambda option: option in ("query", request.param))
     monkeypatch.setattr(attention, "_is_recent_gpu", lambda device: True)
     return calls
 

@@ -225,12 +225,12 @@ def test_parameters_are_counted_as_by_hand() -> None:
     )
     block = (8 * 24 + 24) + (8 * 8 + 8) + 2 * 16 + (8 * 20 + 20) + (20 * 8 + 8)
     assert Encoder(config).num_parameters == 100 * 8 + 2 * 8 + 16 + 3 * block
-    learned = Encoder(changed(config, positions="learned"))
+    learned = Encoder(changed(config, position_embedding_type="learned"))
     assert learned.num_parameters == 100 * 8 + 2 * 8 + 16 + 3 * block + 10 * 8
     gated = block + (8 * 20 + 20)
     assert Encoder(changed(config, gated=True)).num_parameters == 100 * 8 + 2 * 8 + 16 + 3 * gated
     others = block - 2 * 8 + 2 * 4  # no biases of norms; one weight for each axis of a head's queries and keys
-    modern = changed(config, norm_kind="rms", qk_norm=True, positions="rotary")
+    modern = changed(config, norm_type="rms", qk_norm=True, position_embedding_type="rotary")
     assert Encoder(modern).num_parameters == 100 * 8 + 2 * 8 + 8 + 3 * others
 
 
@@ -354,7 +354,14 @@ def test_local_layers_see_the_window_and_global_ones_everything(make_encoder: Ca
 
 
 def test_local_layers_have_their_own_wavelengths(make_encoder: Callable[..., Encoder]) -> None:
-    values = {"vocab_size": 96, "hidden_size": 16, "num_attention_heads": 2, "max_position_embeddings": 48, "position_embedding_type": "rotary", "window": 60}
+    values = {
+        "vocab_size": 96,
+        "hidden_size": 16,
+        "num_attention_heads": 2,
+        "max_position_embeddings": 48,
+        "position_embedding_type": "rotary",
+        "window": 60,
+    }
     ids, spans = torch.arange(5, 45), SequenceLayout.packed([40])
 
     def states(**more: Any) -> torch.Tensor:
@@ -379,7 +386,7 @@ def test_rotary_states_depend_on_distances_only(make_encoder: Callable[..., Enco
     later = dataclasses.replace(spans, positions=spans.position_ids + 90)
     ids = torch.arange(5, 14)
     torch.testing.assert_close(encoder(ids, later), encoder(ids, spans), atol=1e-5, rtol=0)
-    table = make_encoder(changed(config, positions="learned"))
+    table = make_encoder(changed(config, position_embedding_type="learned"))
     assert (table(ids, later) - table(ids, spans)).abs().max() > 1e-2
 
 
@@ -453,7 +460,14 @@ def test_places_that_are_asked_for_have_the_states_that_they_have_among_all(
     torch.manual_seed(0)
     config = from_mapping(
         EncoderConfig,
-        {"vocab_size": 32, "num_hidden_layers": 2, "hidden_size": 16, "num_attention_heads": 2, "max_position_embeddings": 70, **values},
+        {
+            "vocab_size": 32,
+            "num_hidden_layers": 2,
+            "hidden_size": 16,
+            "num_attention_heads": 2,
+            "max_position_embeddings": 70,
+            **values,
+        },
         "test",
     )
     encoder = Encoder(config).double()

@@ -76,7 +76,7 @@ def test_scores_depend_on_the_distance_only(first: int, second: int, shift: int)
 @pytest.mark.parametrize("shape", [(7, 3, 6), (2, 7, 3, 6)])
 def test_the_fast_way_is_the_plain_one(shape: tuple[int, ...], monkeypatch: pytest.MonkeyPatch) -> None:
     """Also for views of a larger matrix, over the edge of what is turned together; and its gradient."""
-    monkeypatch.setattr(module, "ROTATED_TOGETHER", 4)
+    monkeypatch.setattr(module, "ROTARY_CHUNK", 4)
     positions = torch.arange(7).expand(shape[:-2])
     turn = RotaryEmbedding(7, 6, 100.0).double()(positions)
     wide = drawn(*shape[:-1], 18).requires_grad_()

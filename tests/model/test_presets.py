@@ -48,7 +48,7 @@ def test_every_preset_is_an_architecture(name: str) -> None:
 def test_it_has_the_published_number_of_parameters(name: str) -> None:
     vocabulary, published = PUBLISHED[name]
     with torch.device("meta"):
-        encoder = Encoder(preset(name, vocabulary=vocabulary))
+        encoder = Encoder(preset(name, vocab_size=vocabulary))
     width = encoder.config.hidden_size
     pooler = 0 if name.startswith(WITHOUT_POOLER) else width * width + width
     assert encoder.num_parameters + pooler == published
@@ -59,6 +59,6 @@ def test_every_published_size_is_checked() -> None:
 
 
 def test_settings_override_a_preset_and_are_checked() -> None:
-    assert preset("tiny", layers=2).num_hidden_layers == 2
+    assert preset("tiny", num_hidden_layers=2).num_hidden_layers == 2
     with pytest.raises(UserError, match="the preset tiny: depth is not a setting"):
         preset("tiny", depth=2)

@@ -105,7 +105,7 @@ def test_tied_embeddings_get_both_gradients(
 ) -> None:
     """Those of what is read and those of what is predicted, whether by the head or by the plain formula."""
     encoder, head = make_encoder(tiny).double(), MLMHead(tiny).double()
-    monkeypatch.setattr(vocabulary, "places_at_a_time", lambda table: 2)
+    monkeypatch.setattr(vocabulary, "positions_per_chunk", lambda table: 2)
     ids, targets = torch.tensor([5, 6, 5, 7, 9]), torch.tensor([9, 5, 80, 6, 5])
     table, found = encoder.embeddings.token.weight, []
     for loss in (
@@ -134,7 +134,7 @@ def test_three_products_and_never_all_logits(
     make_encoder: Callable[..., Encoder], tiny: EncoderConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     encoder, head = make_encoder(tiny), MLMHead(tiny)
-    monkeypatch.setattr(vocabulary, "CPU_CHUNK", 4 * 4 * tiny.vocab_size)
+    monkeypatch.setattr(vocabulary, "CPU_CHUNK_BYTES", 4 * 4 * tiny.vocab_size)
     assert positions_per_chunk(encoder.embeddings.token.weight) == 4
     largest = 0
 

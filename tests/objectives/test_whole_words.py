@@ -28,7 +28,9 @@ def documents(count: int = 30) -> list[Document]:
 
 @pytest.fixture(scope="module")
 def tokenizer() -> Tokenizer:
-    return Tokenizer.train([document.text for document in documents()], vocabulary=70, minimum_count=1, fewer=True)
+    return Tokenizer.train(
+        [document.text for document in documents()], vocab_size=70, min_frequency=1, allow_fewer=True
+    )
 
 
 def sequences(text: str, words: Sequence[str], tokenizer: Tokenizer) -> list[tuple[str, int]]:

@@ -191,7 +191,7 @@ def test_more_text_is_taken_for_longer_budgets(monkeypatch: pytest.MonkeyPatch, 
         path = tmp_path / name
         return public.Fetched(name, tmp_path, path, path, path, True, 3_000_000, 10)
 
-    monkeypatch.setattr(public, "get", get)
+    monkeypatch.setattr(public, "download", get)
     gather_data(Request(budget="1m"), console.SILENT)
     job = JOBS["en", "topics"]
     assert fetched == [job.rows, job.text[0]]
@@ -309,7 +309,7 @@ def test_a_public_checkpoint_beside_the_own_encoder(own: Path, tmp_path: Path, m
     checkpoint.mkdir()
     (checkpoint / "config.json").write_text(json.dumps(said["config"]))
     save_file(drawn(said["shapes"]), checkpoint / "model.safetensors")
-    Tokenizer.train([row["text"] for row in rows(50, 1)], vocabulary=64, fewer=True).save(checkpoint)
+    Tokenizer.train([row["text"] for row in rows(50, 1)], vocab_size=64, allow_fewer=True).save(checkpoint)
     folder = quickstart(request(own, tmp_path / "run", start=str(checkpoint)))
     results = files.read_json(folder / "results.json")
     runs = {run["name"]: run for run in results["finetuning"]}

@@ -25,12 +25,12 @@ def write_trained(
         "seed": 0,
         "data": {"corpus": "texts/corpus"},
         "model": {"num_hidden_layers": 2, "hidden_size": 16},
-        "objectives": [{"name": "masked", "ratio": 0.15}],
+        "objectives": [{"name": "masked", "mask_prob": 0.15}],
         "train": {"budget": "12 steps"},
     }
     finetune = {
         "seed": 0,
-        "model": "runs/pretrain/model",
+        "init_from": "runs/pretrain/model",
         "pretrained": True,
         "task": {"name": "classify"},
         "data": {"train": "rows.csv", "dev": None, "dev_share": 0.1},

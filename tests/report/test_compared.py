@@ -30,7 +30,7 @@ def tuned(folder: Path, predicted: list[str] | None = None, **settings: object) 
 
 
 def test_settings_are_flattened_with_named_members() -> None:
-    values = {"a": {"b": 1}, "objectives": [{"name": "masked", "ratio": 0.2}], "c": [3]}
+    values = {"a": {"b": 1}, "objectives": [{"name": "masked", "mask_prob": 0.2}], "c": [3]}
     assert flat(values) == {
         "a.b": 1,
         "objectives.masked.name": "masked",
@@ -41,7 +41,7 @@ def test_settings_are_flattened_with_named_members() -> None:
 
 def test_only_settings_that_differ_are_told(tmp_path: Path) -> None:
     first = write_trained(tmp_path / "x" / "one")
-    second = write_trained(tmp_path / "x" / "two", objectives=[{"name": "masked", "ratio": 0.3}], seed=1)
+    second = write_trained(tmp_path / "x" / "two", objectives=[{"name": "masked", "mask_prob": 0.3}], seed=1)
     found = compare_runs([first, second])
     assert found.names == ["one", "two"]
     assert {row["setting"]: row["values"] for row in found.settings} == {

@@ -53,7 +53,7 @@ def every_script(request: pytest.FixtureRequest, byte_level: Tokenizer) -> Token
         "cased": {"lowercase": False},
         "whole Chinese": {"chinese_characters": False},
     }[request.param]
-    return Tokenizer.train([SCRIPTS] * 3, vocabulary=260, fewer=True, **options)
+    return Tokenizer.train([SCRIPTS] * 3, vocab_size=260, allow_fewer=True, **options)
 
 
 @st.composite
@@ -279,7 +279,7 @@ def test_no_text_has_no_units(tokenizer: Tokenizer) -> None:
 
 def test_misfits_are_counted_and_the_first_are_shown(tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch) -> None:
     said: list[str] = []
-    monkeypatch.setattr(console, "remark", said.append)
+    monkeypatch.setattr(console, "note", said.append)
     misfits, draw = AlignmentErrors(), random.Random(0)
     for line in range(1, 6):
         example = Example("1", "river stone wind", None, None, line, "a.jsonl")

@@ -34,7 +34,7 @@ from unmask.text.tokenizer import Tokenizer
 
 WORDS = ["river", "stone", "captain", "winter", "golden", "harbour", "can't", "unforgotten", "a"]
 WORN = Tokenizer.train(
-    ["river stone captain winter golden harbour can't forgotten a " * 4] * 4, vocabulary=60, fewer=True
+    ["river stone captain winter golden harbour can't forgotten a " * 4] * 4, vocab_size=60, allow_fewer=True
 )
 LABELS = ["ORG", "PERSON", "PLACE"]
 

@@ -282,12 +282,12 @@ def test_what_is_decoded_keeps_the_rules(decoder: str, seed: int, plain: bool) -
         assert [(span.start, span.end) for span in spans] == list(example.tokens)
 
 
-WORN = Tokenizer.train(["the river can't x-y stone forgotten winter " * 4] * 4, vocabulary=60, fewer=True)
+WORN = Tokenizer.train(["the river can't x-y stone forgotten winter " * 4] * 4, vocab_size=60, allow_fewer=True)
 
 
 def test_running_text_is_cut_into_words_by_plain_tags(tokenizer: Tokenizer, tiny: EncoderConfig) -> None:
     """Chinese characters are units: B and I make words of them, as far as the network says so."""
-    tokenizer = Tokenizer.train(["我 爱 北 京"] * 4, vocabulary=20, fewer=True)
+    tokenizer = Tokenizer.train(["我 爱 北 京"] * 4, vocab_size=20, allow_fewer=True)
     train = [Example("0", "我爱北京", None, None, 1, "s", spans=(Span(0, 1, "r"), Span(1, 2, "v"), Span(2, 4, "n")),
                      tokens=((0, 1), (1, 2), (2, 4)))]  # fmt: skip
     tagger = task(tokenizer, train)

@@ -135,7 +135,7 @@ def test_without_a_folding_nothing_changes() -> None:
 
 def test_training_folds_too() -> None:
     texts = ["漢語 ＡＢＣ１２ 漢語", "汉语 abc12"] * 3
-    tokenizer = Tokenizer.train(texts, vocabulary=20, fold_width=True, simplify=True, fewer=True)
+    tokenizer = Tokenizer.train(texts, vocab_size=20, fold_width=True, simplify=True, allow_fewer=True)
     assert not {"漢", "語", "Ａ", "ａ"} & set(tokenizer.tokens) and {"汉", "语"} <= set(tokenizer.tokens)
     assert tokenizer.training is not None
     assert tokenizer.training.statistics == tokenizer.statistics(texts)

@@ -73,7 +73,7 @@ def test_the_choice_is_that_of_recounting(words: list[str], extra: set[str]) -> 
 
 @given(words_of, pieces_of)
 def test_the_grown_tokenizer_cuts_as_was_foreseen(words: list[str], extra: set[str]) -> None:
-    tokenizer = Tokenizer.train(["a b c aa bb cc ab ba"] * 2, vocabulary=20, fewer=True)
+    tokenizer = Tokenizer.train(["a b c aa bb cc ab ba"] * 2, vocab_size=20, allow_fewer=True)
     have = set(tokenizer.tokens) | SINGLE | extra
     tokenizer = tokenizer.with_added_tokens(sorted((SINGLE | extra) - set(tokenizer.tokens)))
     cuts = {word: tuple(longest_match(word, have) or ()) for word in words}

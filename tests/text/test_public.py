@@ -109,7 +109,7 @@ def test_text_never_becomes_a_special_piece(kind: str, text: str, where: int) ->
 
 @cache
 def trained_here() -> Tokenizer:
-    return Tokenizer.train(TEXTS, vocabulary=200, fewer=True, minimum_count=1)
+    return Tokenizer.train(TEXTS, vocab_size=200, allow_fewer=True, min_frequency=1)
 
 
 @settings(max_examples=200, deadline=None)

@@ -267,7 +267,7 @@ TEXTS = ["The river flows, well lit; the rivers flowed.", "Ünder the bridge: we
 
 @pytest.fixture(scope="module")
 def trained() -> Tokenizer:
-    return Tokenizer.train(TEXTS, vocabulary=75)
+    return Tokenizer.train(TEXTS, vocab_size=75)
 
 
 def test_training_gives_what_was_asked_for(trained: Tokenizer) -> None:
@@ -286,7 +286,7 @@ def test_training_gives_what_was_asked_for(trained: Tokenizer) -> None:
         4,
     ]
     assert trained.all_special_ids == [0, 1, 2, 3, 4]
-    assert trained == Tokenizer.train(reversed(TEXTS), vocabulary=75)
+    assert trained == Tokenizer.train(reversed(TEXTS), vocab_size=75)
     assert "river" in trained.tokens and trained.training is not None and trained.training.texts == 6
     assert repr(trained).startswith("Tokenizer(75 pieces, lower case")
 
@@ -304,27 +304,27 @@ def test_statistics_of_training_are_those_of_its_texts(trained: Tokenizer) -> No
 
 
 def test_cased_training_keeps_capitals_and_accents() -> None:
-    cased = Tokenizer.train(TEXTS, vocabulary=60, lowercase=False)
+    cased = Tokenizer.train(TEXTS, vocab_size=60, lowercase=False)
     assert not cased.lowercase and not cased.strip_accents and {"T", "Ü"} <= set(cased.tokens)
 
 
 def test_training_reads_plain_files(tmp_path: Path, trained: Tokenizer) -> None:
     (tmp_path / "a.txt").write_text("\n".join(TEXTS), encoding="utf-8")
-    assert Tokenizer.train(str(tmp_path / "*.txt"), vocabulary=75).tokens == trained.tokens
+    assert Tokenizer.train(str(tmp_path / "*.txt"), vocab_size=75).tokens == trained.tokens
     for wrong, said in ((tmp_path / "b*.txt", "no file"), (__file__, "not plain text")):
         with pytest.raises(UserError, match=said):
-            Tokenizer.train(wrong, vocabulary=75)
+            Tokenizer.train(wrong, vocab_size=75)
 
 
 def test_wrong_settings_and_too_little_text_are_user_errors() -> None:
     with pytest.raises(UserError, match="vocabulry"):
         Tokenizer.train(TEXTS, vocabulry=75)
     with pytest.raises(UserError, match="vocabulary"):
-        Tokenizer.train(TEXTS, vocabulary=3)
+        Tokenizer.train(TEXTS, vocab_size=3)
     with pytest.raises(UserError, match="at most"):
-        Tokenizer.train(TEXTS, vocabulary=5000)
+        Tokenizer.train(TEXTS, vocab_size=5000)
     with pytest.raises(UserError, match="no text"):
-        Tokenizer.train([], vocabulary=100)
+        Tokenizer.train([], vocab_size=100)
 
 
 def test_saved_and_loaded_it_is_the_same(tmp_path: Path, trained: Tokenizer) -> None:

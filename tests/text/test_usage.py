@@ -18,7 +18,7 @@ mixed = st.lists(st.text(alphabet=ALPHABET, max_size=40), max_size=5)
 
 @pytest.fixture(scope="module")
 def small() -> Tokenizer:
-    return Tokenizer.train(TRAINED, vocabulary=60, fewer=True)
+    return Tokenizer.train(TRAINED, vocab_size=60, allow_fewer=True)
 
 
 @pytest.mark.parametrize(
@@ -73,7 +73,7 @@ def test_texts_are_counted_alike_in_any_batches(small: Tokenizer, monkeypatch: p
 
 
 def test_the_rarest_words_are_forgotten(small: Tokenizer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "MOST_WORDS", 1)
+    monkeypatch.setattr(module, "MAX_WORDS", 1)
     found = count_usage(small, ["xa xa xa ☃ gos gos hev"])
     assert found.unknown_characters == {"xa": 3} and list(found.split_words.values()) == [2] and found.forgotten == 2
 

@@ -12,7 +12,13 @@ from unmask.train.finetune import FinetuneResult, finetune
 from unmask.train.pretrain import PretrainResult, pretrain
 from unmask.train.recipe import PretrainRecipe, parse_recipe
 
-LEARNED = {"layers": 3, "width": 16, "heads": 2, "length": 32, "positions": "learned"}
+LEARNED = {
+    "num_hidden_layers": 3,
+    "hidden_size": 16,
+    "num_attention_heads": 2,
+    "max_position_embeddings": 32,
+    "position_embedding_type": "learned",
+}
 
 
 @pytest.fixture(scope="session")
@@ -21,7 +27,7 @@ def recipe_for(corpus: Shards) -> Callable[..., PretrainRecipe]:
 
     def make(*overrides: str, **values: Any) -> PretrainRecipe:
         own = {
-            "data": {"corpus": str(corpus.folder), "length": 32, "batch_tokens": 256, "heldout": 0.1},
+            "data": {"corpus": str(corpus.folder), "max_length": 32, "tokens_per_step": 256, "heldout_share": 0.1},
             "train": {"budget": "8 steps", "evaluations": 2, "optimizer": {"lr": 0.01}},
         }
         return parse_recipe(PretrainRecipe, {**own, **values}, overrides, "the test")

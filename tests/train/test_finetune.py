@@ -182,10 +182,10 @@ def test_hidden_pieces_are_hidden_while_it_learns_only(
 
     monkeypatch.setattr(Encoder, "forward", noting)
     values = {
-        "model": str(pretrained),
-        "task": {"name": "classify", "length": 16},
-        "data": {"train": str(table), "batch_rows": 24},
-        "hide": 0.4,
+        "init_from": str(pretrained),
+        "task": {"name": "classify", "max_length": 16},
+        "data": {"train": str(table), "batch_size": 24},
+        "mask_prob": 0.4,
         "train": {"budget": "3 steps", "evaluations": 1},
     }
     result = finetune(parse_recipe(FinetuneRecipe, values, (), "the test"), out=tmp_path / "run", progress=SILENT)

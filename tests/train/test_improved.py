@@ -15,26 +15,26 @@ from unmask.train.recipe import FinetuneRecipe, parse_recipe
 
 CLASSIFY = {
     "name": "classify",
-    "length": 16,
+    "max_length": 16,
     "pooling": "attention",
     "label_smoothing": 0.1,
     "class_weights": "balanced",
     "loss": "focal",
 }
-TAG = {"name": "tag", "length": 16, "decoder": "crf", "wide": True, "lstm": 8}
+TAG = {"name": "tag", "max_length": 16, "decoder": "crf", "wide": True, "lstm_hidden_size": 8}
 TASKS: dict[str, tuple[dict[str, Any], str]] = {"classify": (CLASSIFY, "table"), "tag": (TAG, "tagged")}
 
 
 def recipe(model: Path, train: Path, task: dict[str, Any], *overrides: str) -> FinetuneRecipe:
     values = {
-        "model": str(model),
+        "init_from": str(model),
         "task": task,
-        "data": {"train": str(train), "batch_rows": 12},
-        "regularise": {"rdrop": 1.0, "fgm": 0.5},
+        "data": {"train": str(train), "batch_size": 12},
+        "regularisation": {"rdrop": 1.0, "fgm": 0.5},
         "train": {
             "budget": "4 steps",
             "evaluations": 4,
-            "accumulate": 2,
+            "gradient_accumulation_steps": 2,
             "ema": 0.2,
             "optimizer": {"lr": 0.01},
         },
@@ -102,5 +102,5 @@ def test_two_words_are_told_apart_with_all_of_it(pretrained: Path, table: Path, 
 
 def test_dropout_masks_that_are_all_alike_are_not_compared(pretrained: Path, table: Path) -> None:
     with pytest.raises(UserError, match=r"regularise\.rdrop compares dropout masks"):
-        recipe(pretrained, table, {"name": "classify", "head_dropout": 0.0}, "dropout=0")
-    recipe(pretrained, table, {"name": "classify", "head_dropout": 0.1}, "dropout=0")
+        recipe(pretrained, table, {"name": "classify", "classifier_dropout": 0.0}, "dropout=0")
+    recipe(pretrained, table, {"name": "classify", "classifier_dropout": 0.1}, "dropout=0")

@@ -41,9 +41,9 @@ def pretraining(recipe_values: dict[str, Any], monkeypatch: pytest.MonkeyPatch) 
 def finetuning(pretrained: Path, table: Path, monkeypatch: pytest.MonkeyPatch) -> Runner:
     monkeypatch.setattr(fit, "LOG_EVERY", 0.0)
     values = {
-        "model": str(pretrained),
-        "task": {"name": "classify", "length": 16},
-        "data": {"train": str(table), "batch_rows": 24},
+        "init_from": str(pretrained),
+        "task": {"name": "classify", "max_length": 16},
+        "data": {"train": str(table), "batch_size": 24},
         "train": {"budget": "6 steps", "evaluations": 6, "optimizer": {"lr": 0.02}},
     }
     recipe = parse_recipe(FinetuneRecipe, values, (), "the test")
@@ -55,9 +55,9 @@ def tagging(pretrained: Path, tagged: Path, monkeypatch: pytest.MonkeyPatch) -> 
     """With a CRF, whose parameters have a learning rate of their own."""
     monkeypatch.setattr(fit, "LOG_EVERY", 0.0)
     values = {
-        "model": str(pretrained),
-        "task": {"name": "tag", "length": 16, "decoder": "crf"},
-        "data": {"train": str(tagged), "batch_rows": 24},
+        "init_from": str(pretrained),
+        "task": {"name": "tag", "max_length": 16, "decoder": "crf"},
+        "data": {"train": str(tagged), "batch_size": 24},
         "train": {"budget": "5 steps", "evaluations": 5, "optimizer": {"lr": 0.02}},
     }
     recipe = parse_recipe(FinetuneRecipe, values, (), "the test")

@@ -14,7 +14,7 @@ from unmask.train.start import InitConfig, init_neighbour_heads, neighbour_axes
 
 
 def configured(width: int, heads: int, **settings: Any) -> EncoderConfig:
-    values = {"vocabulary": 200, "layers": 3, "length": 64, **settings}
+    values = {"vocab_size": 200, "num_hidden_layers": 3, "max_position_embeddings": 64, **settings}
     return EncoderConfig(hidden_size=width, num_attention_heads=heads, **values)
 
 
@@ -70,7 +70,7 @@ def test_axes_of_the_positions_begin_at_nought_in_tokens_and_segments() -> None:
     for embedding in (encoder.embeddings.token, encoder.embeddings.segment):
         assert embedding is not None
         assert not embedding.weight[:, axes].any() and embedding.weight[:, others].all()
-    assert neighbourly(configured(64, 4, segments=0)).embeddings.segment is None
+    assert neighbourly(configured(64, 4, type_vocab_size=0)).embeddings.segment is None
 
 
 def test_all_that_is_not_for_neighbours_begins_as_without_them() -> None:
@@ -108,7 +108,7 @@ def test_all_that_is_not_for_neighbours_begins_as_without_them() -> None:
 def test_any_sizes_can_look_at_neighbours(heads: int, size: int, layers: int, segments: int) -> None:
     width = heads * size
     assume(width % 2 == 0)
-    config = configured(width, heads, vocabulary=10, segments=segments)
+    config = configured(width, heads, vocab_size=10, type_vocab_size=segments)
     axes = neighbour_axes(config)
     assert len(set(axes)) == len(axes) <= size and max(axes) < width
     assert all(parameter.isfinite().all() for parameter in neighbourly(config, layers).parameters())
@@ -118,12 +118,14 @@ def test_any_sizes_can_look_at_neighbours(heads: int, size: int, layers: int, se
     ("settings", "told"),
     [
         ({"positions": "learned"}, "model.position_embedding_type=learned"),
-        ({"layers": 1}, "model.num_hidden_layers=1"),
+        ({"num_hidden_layers": 1}, "model.num_hidden_layers=1"),
         ({"heads": 32}, "model.num_attention_heads=32, model.hidden_size=32"),
     ],
 )
 def test_where_neighbours_cannot_be_looked_at_it_is_refused(settings: dict[str, Any], told: str) -> None:
-    model = EncoderConfig(**{"vocabulary": 20, "layers": 3, "width": 32, "heads": 2, **settings})
+    model = EncoderConfig(
+        **{"vocab_size": 20, "num_hidden_layers": 3, "hidden_size": 32, "num_attention_heads": 2, **settings}
+    )
     with pytest.raises(UserError) as refused:
         InitConfig(neighbour_layers=2).check(model)
     assert told in str(refused.value)

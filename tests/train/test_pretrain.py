@@ -88,16 +88,16 @@ def test_it_learns_what_can_be_learnt(positions: str, tmp_path: Path) -> None:
     """Far below the unigram entropy ln 12, and below ln 2, which neighbours without positions would reach."""
     words = "north east south west spring summer autumn winter red green blue grey".split()
     texts = [" ".join(words[2 * (n % 6) + PATTERNS[positions](k)] for k in range(30)) for n in range(120)]
-    tokenizer = Tokenizer.train(texts, vocabulary=80)  # whole words
+    tokenizer = Tokenizer.train(texts, vocab_size=80)  # whole words
     corpus = build([Document(text, "words", n) for n, text in enumerate(texts)], tokenizer, tmp_path / "corpus")
     values = {
-        "data": {"corpus": str(corpus.folder), "length": 34, "batch_tokens": 512, "heldout": 0.1},
+        "data": {"corpus": str(corpus.folder), "max_length": 34, "tokens_per_step": 512, "heldout_share": 0.1},
         "model": {
-            "layers": 2,
-            "width": 32,
-            "heads": 2,
-            "length": 34,
-            "positions": positions,
+            "num_hidden_layers": 2,
+            "hidden_size": 32,
+            "num_attention_heads": 2,
+            "max_position_embeddings": 34,
+            "position_embedding_type": positions,
         },
         "train": {"budget": "150 steps", "optimizer": {"lr": 0.01}, "evaluations": 1},
     }

@@ -122,7 +122,7 @@ def test_or_they_are_an_error(tmp_path: Path, settings: dict[str, str], said: st
 
 
 def test_a_test_file_and_a_share_for_one_are_one_too_many() -> None:
-    values = {"model": "m", "data": {"train": "a.csv", "test": "b.csv", "test_share": 0.1}}
+    values = {"init_from": "m", "data": {"train": "a.csv", "test": "b.csv", "test_share": 0.1}}
     with pytest.raises(UserError, match="data cannot be used") as caught:
         parse_recipe(FinetuneRecipe, values, [], "the settings given")
     assert "test_share cuts nothing" in str(caught.value)

@@ -47,9 +47,9 @@ SETTINGS: dict[str, dict[str, object]] = {
     "as bert": {},
     "pre-norm without biases": {"norm": "pre", "bias": False, "inner": 24},
     "gated": {"gated": True, "inner": 40},
-    "narrow embeddings, shared layers": {"layers": 3, "blocks": 1, "embedding": 8},
-    "local layers": {"layers": 3, "pattern": "LLG", "window": 3},
-    "a local layer at last": {"layers": 3, "pattern": "LGL", "window": 3},
+    "narrow embeddings, shared layers": {"num_hidden_layers": 3, "num_hidden_groups": 1, "embedding_size": 8},
+    "local layers": {"num_hidden_layers": 3, "attention_pattern": "LLG", "window": 3},
+    "a local layer at last": {"num_hidden_layers": 3, "attention_pattern": "LGL", "window": 3},
 }
 
 
@@ -158,7 +158,7 @@ def test_shares_are_those_of_the_rates(
     learner = learner_for(tiny)
     batch = batch_of(learner, make_batch, [32, 20, 7])
     monkeypatch.setattr(speed, "gemm_rate", lambda *_: 4e9)
-    monkeypatch.setattr(speed, "peak_rate", lambda *_: 1e10)
+    monkeypatch.setattr(speed, "peak_flops", lambda *_: 1e10)
     found = speed.measure_speed(learner, [batch], 1000.0, 0.25)
     each = speed.flops_per_token(learner, [batch])
     assert found.gemm_share == pytest.approx(1000 * each / 4e9)
@@ -166,7 +166,7 @@ def test_shares_are_those_of_the_rates(
     told = json.loads(json.dumps(found.to_dict()))
     assert told["device"] == "cpu" and told["dtype"] == "float32" and told["threads"] == 1
     assert told["waited"] == 0.25 and told["peak_memory"] > 2**20
-    monkeypatch.setattr(speed, "peak_rate", lambda *_: None)
+    monkeypatch.setattr(speed, "peak_flops", lambda *_: None)
     assert speed.measure_speed(learner, [batch], 1000.0).to_dict()["mfu"] is None
 
 

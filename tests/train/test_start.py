@@ -129,7 +129,7 @@ def test_many_pieces_have_fewer_contexts(monkeypatch: pytest.MonkeyPatch, cells:
 def test_of_many_documents_some_are_read_spread_evenly(
     monkeypatch: pytest.MonkeyPatch, count: int, length: int, sample: int
 ) -> None:
-    monkeypatch.setattr(start, "SAMPLE", sample)
+    monkeypatch.setattr(start, "SAMPLE_BYTES", sample)
     listed = Listed([[number % PIECES] * length for number in range(count)])
     total = int(pieces_of(listed).sum())
     every = next(step for step in range(1, count * length + 1) if count * length <= step * sample)
@@ -375,7 +375,7 @@ def test_a_resumed_run_does_not_begin_again(
 
     stop_a_run(settings, tmp_path / "stopped", Run, "append", stopping)
     with monkeypatch.context() as resumed:
-        resumed.setattr(pretraining, "_begin", never)
+        resumed.setattr(pretraining, "_init_weights", never)
         with pytest.raises(AssertionError, match="began again"):
             pretrain(settings, out=tmp_path / "new", progress=SILENT)
         pretrain(settings, out=tmp_path / "stopped", progress=SILENT)

@@ -93,7 +93,7 @@ def test_what_was_found_is_kept_with_the_run(
         return right(self, batch)
 
     monkeypatch.setattr(PretrainLearner, "forward", noting)
-    monkeypatch.setattr(fit, "fastest_for", lambda *of: threads.ThreadChoice(2))
+    monkeypatch.setattr(fit, "choose_threads", lambda *of: threads.ThreadChoice(2))
     recipe = parse_recipe(PretrainRecipe, recipe_values, ["train.budget=3 steps"], "the test")
     try:
         torch.set_num_threads(3)

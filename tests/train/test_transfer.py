@@ -41,7 +41,13 @@ from unmask.train.transfer import (
 )
 
 LAYERS = 3
-LEARNED = {"layers": LAYERS, "width": 16, "heads": 2, "length": 32, "positions": "learned"}
+LEARNED = {
+    "num_hidden_layers": LAYERS,
+    "hidden_size": 16,
+    "num_attention_heads": 2,
+    "max_position_embeddings": 32,
+    "position_embedding_type": "learned",
+}
 TABLE = "encoder.embeddings.position.weight"
 
 
@@ -71,7 +77,7 @@ def test_positions_are_tiled_or_stretched_as_numpy_does(old: int, more: int, see
 def test_blocks_are_kept_and_drawn_anew_to_the_bit(origin: PretrainResult) -> None:
     opened = bundle.read(origin.model)
     taken = load_pretrained(opened, Transfer(keep_layers=2, reinit_layers=1), seed=0)
-    assert taken.config == changed(opened.config, layers=2)
+    assert taken.config == changed(opened.config, num_hidden_layers=2)
     state = taken.encoder().state_dict()
     assert not [name for name in state if name.startswith("blocks.2.")]
     fresh = load_pretrained(opened, Transfer(keep_layers=2, reinit_layers=1), seed=1).encoder().state_dict()
@@ -97,13 +103,13 @@ def test_what_is_drawn_anew_is_not_what_the_seed_gave_to_another_run(origin: Pre
 @pytest.mark.parametrize("positions", ["sinusoidal", "rotary", "learned"])
 def test_longer_texts(positions: str, recipe_for: Callable[..., PretrainRecipe], tmp_path: Path, capsys: Any) -> None:
     """Of 16 positions 32, of which the first 16 are the old ones; short texts give what they gave before."""
-    model = {**LEARNED, "layers": 1, "length": 16, "positions": positions}
+    model = {**LEARNED, "num_hidden_layers": 1, "max_position_embeddings": 16, "position_embedding_type": positions}
     old = pretrain(recipe_for("data.max_length=16", model=model), out=tmp_path / "old", progress=SILENT)
     none = ["train.optimizer.lr=1e-30", "train.optimizer.weight_decay=0", "train.budget=1 step"]
     recipe = recipe_for(*none, f"init_from={old.model}", "transfer.max_position_embeddings=32")
     new = pretrain(recipe, out=tmp_path / "new", progress=SILENT)
     opened = bundle.read(new.model)
-    assert opened.config == changed(bundle.read(old.model).config, length=32)
+    assert opened.config == changed(bundle.read(old.model).config, max_position_embeddings=32)
     fill = "river [MASK]"
     first, second = ([[p.score for p in place] for place in load(run.model).fill(fill)] for run in (old, new))
     np.testing.assert_allclose(first, second, atol=1e-6)
@@ -118,7 +124,7 @@ def test_longer_texts(positions: str, recipe_for: Callable[..., PretrainRecipe],
 def test_rows_before_the_first_position_stay(how: Any, origin: PretrainResult) -> None:
     """RoBERTa counts its positions from 2."""
     opened = bundle.read(origin.model)
-    config = changed(opened.config, length=30, position_offset=2)
+    config = changed(opened.config, max_position_embeddings=30, position_offset=2)
     taken = load_pretrained(
         dataclasses.replace(opened, config=config),
         Transfer(max_position_embeddings=50, extend_positions=how),
@@ -131,7 +137,7 @@ def test_rows_before_the_first_position_stay(how: Any, origin: PretrainResult) -
 def test_layers_that_share_their_weights_go_together(tiny: EncoderConfig) -> None:
     """As in ALBERT: six layers, of which two in a row are one block."""
     config = changed(tiny, layers=6, blocks=3)
-    assert architecture(config, Transfer(keep_layers=4)) == changed(config, layers=4, blocks=2)
+    assert architecture(config, Transfer(keep_layers=4)) == changed(config, num_hidden_layers=4, num_hidden_groups=2)
     learner = PretrainLearner(Encoder(config), [Masked().build(config, 4, 5)])
     set_trainable(learner, Transfer(freeze_layers=2, layerwise_lr_decay=0.5))
     frozen = {name for name, p in learner.named_parameters() if not p.requires_grad}
@@ -255,7 +261,7 @@ def test_rates_of_the_task_and_of_transfer_are_multiplied(
         )
         return optimizer
 
-    monkeypatch.setattr(fit.optim, "build_for", building)
+    monkeypatch.setattr(fit.optim, "build_optimizer", building)
     rates = [
         "transfer.head_lr_factor=2",
         "transfer.layerwise_lr_decay=0.5",
@@ -338,7 +344,7 @@ def test_an_interrupted_run_ends_with_the_same_bytes_and_another_recipe_is_refus
             yield step
 
     with monkeypatch.context() as patched:
-        patched.setattr(fit, "steps", stopping)
+        patched.setattr(fit, "train_steps", stopping)
         with pytest.raises(UserError, match="lost"):
             go_on(*settings)
     assert [path.name for path in (tmp_path / "run" / "checkpoints").iterdir()] == ["step-00000004"]
@@ -372,7 +378,7 @@ def test_what_does_not_suit_the_model_is_refused(
 ) -> None:
     other = build(
         [Document(text, "stories", n) for n, text in enumerate(stories)],
-        Tokenizer.train(stories, vocabulary=90),
+        Tokenizer.train(stories, vocab_size=90),
         tmp_path / "other",
     )
     with pytest.raises(UserError, match="was built with another tokenizer") as wrong:

@@ -75,7 +75,7 @@ def _first_lines(facts: Mapping[str, Any]) -> str:
         does = "gives a hidden state for each piece of a text, and is there to be fine-tuned"
     parameters = f"{facts['parameters']['all'] / 1e6:.1f} M parameters"
     return (
-        f"# {said['layers']} layers x {said['width']}, {parameters}\n\n"
+        f"# {said['num_hidden_layers']} layers x {said['hidden_size']}, {parameters}\n\n"
         f"An encoder of the {said['family']} family that {does}. "
         "Written by unmask."
     )
@@ -188,7 +188,7 @@ def strip_paths(value: Any) -> Any:
 
 
 def _limits(facts: Mapping[str, Any]) -> str:
-    length = facts["architecture"]["length"]
+    length = facts["architecture"]["max_position_embeddings"]
     lines = [
         f"- It reads at most {length:,} tokens at a time, the special pieces included.",
         "- It knows what its data know, with their gaps and their bias; nothing here has been checked for that.",

@@ -139,7 +139,7 @@ def encoder_config(public: Mapping[str, Any], where: Path) -> EncoderConfig:
     values = {ours: public[theirs] for ours, theirs in keys.sizes.items()}
     values |= {ours: public.get(theirs, default) for ours, (theirs, default) in keys.others.items()}
     for ours, theirs in keys.sizes.items():
-        most = LONGEST if ours == "length" else MAX_SIZE
+        most = LONGEST if ours == "max_position_embeddings" else MAX_SIZE
         if type(values[ours]) is not int or not 1 <= values[ours] <= most:
             raise UserError(
                 f"{where}: {theirs} cannot be used",

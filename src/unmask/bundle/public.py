@@ -191,7 +191,7 @@ def _task(
         return None
     length = min(config.max_position_embeddings, 512)
     if kind == "QuestionAnswering":  # nothing says whether it learnt that there may be no answer
-        return {"name": "answer", "length": min(length, 384), "unanswerable": False, "threshold": 0.0}
+        return {"name": "answer", "max_length": min(length, 384), "unanswerable": False, "threshold": 0.0}
     labels = _labels(public, tensors[wanted].shape[0], where)
     if kind == "TokenClassification":
         return _tagging(labels, tensors, length)
@@ -201,7 +201,7 @@ def _task(
         return None
     pooling = public.get("classifier_pooling", "cls") if config.family == "modernbert" else "cls"
     outputs = [] if target == "number" else labels
-    return {"name": "classify", "target": target, "length": length, "pooling": pooling, "labels": outputs}
+    return {"name": "classify", "target": target, "max_length": length, "pooling": pooling, "labels": outputs}
 
 
 def _labels(public: Mapping[str, Any], count: int, where: Path) -> list[str]:
@@ -231,7 +231,7 @@ def _tagging(names: Sequence[str], tensors: dict[str, Tensor], length: int) -> d
     if list(names) != ours:
         for kind in ("weight", "bias"):
             tensors[f"classifier.{kind}"] = tensors[f"classifier.{kind}"][order]
-    return {"name": "tag", "length": length, "decoder": "softmax", "labels": labels, "scheme": "BIO"}
+    return {"name": "tag", "max_length": length, "decoder": "softmax", "labels": labels, "scheme": "BIO"}
 
 
 def export(opened: Bundle, folder: Path, sentences: bool = False) -> str:

@@ -32,7 +32,7 @@ def read_sentence(folder: Path) -> dict[str, Any]:
     if not path.is_file():
         return {}
     modules = files.read_json(path)
-    found: dict[str, Any] = {"normalise": False}
+    found: dict[str, Any] = {"normalize_embeddings": False}
     for module in modules if isinstance(modules, list) else []:
         kind = str(module.get("type", "")).rpartition(".")[2]
         inside = Path(str(module.get("path", "")))
@@ -44,7 +44,7 @@ def read_sentence(folder: Path) -> dict[str, Any]:
         elif kind == "Pooling":
             found["pooling"] = _pooling(folder / inside / "config.json")
         elif kind == "Normalize":
-            found["normalise"] = True
+            found["normalize_embeddings"] = True
         else:
             raise UserError(
                 f"{path}: this part of a sentence-transformers model cannot be read",
@@ -71,7 +71,7 @@ def _length(folder: Path) -> dict[str, int]:
     ):
         said = files.read_json(folder / name).get(key) if (folder / name).is_file() else None
         if type(said) is int and said >= 8:
-            return {"length": said}
+            return {"max_length": said}
     return {}
 
 
@@ -90,12 +90,12 @@ def embed_task(sentence: Mapping[str, Any], positions: int) -> dict[str, Any] | 
     """The schema of the task that makes the same vectors; None where a folder says nothing of them."""
     if "pooling" not in sentence:
         return None
-    length = min(sentence.get("length", LONGEST), positions)
+    length = min(sentence.get("max_length", LONGEST), positions)
     return {
         "name": "embed",
-        "length": length,
+        "max_length": length,
         "pooling": sentence["pooling"],
-        "normalise": sentence["normalise"],
+        "normalize_embeddings": sentence["normalize_embeddings"],
         "labels": [],
     }
 
@@ -108,7 +108,7 @@ def describe_modules(task: Mapping[str, Any] | None) -> bool:
 def write_sentence(folder: Path, task: Mapping[str, Any], hidden_size: int) -> None:
     """Write them beside the model that is in the folder. task: a schema of which `says` is true."""
     parts = [("Transformer", ""), ("Pooling", "1_Pooling")]
-    if task["normalise"]:
+    if task["normalize_embeddings"]:
         parts.append(("Normalize", "2_Normalize"))
     modules = [
         {"idx": number, "name": str(number), "path": path, "type": f"{_PARTS}.{kind}"}
@@ -119,7 +119,9 @@ def write_sentence(folder: Path, task: Mapping[str, Any], hidden_size: int) -> N
     modes = {theirs: ours == task["pooling"] for ours, theirs in POOLINGS.items()}
     files.write_json(folder / MODULES, modules)
     files.write_json(folder / "1_Pooling" / "config.json", {"word_embedding_dimension": hidden_size, **modes})
-    files.write_json(folder / "sentence_bert_config.json", {"max_seq_length": task["length"], "do_lower_case": False})
+    files.write_json(
+        folder / "sentence_bert_config.json", {"max_seq_length": task["max_length"], "do_lower_case": False}
+    )
     files.write_json(
         folder / SETTINGS,
         {"prompts": {}, "default_prompt_name": None, "similarity_fn_name": "cosine"},

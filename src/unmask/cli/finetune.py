@@ -85,7 +85,7 @@ def finetune(
     from unmask.train.rows import test_file
 
     shorthands: list[tuple[str, Path | str | None]] = [
-        ("model", model),
+        ("init_from", model),
         ("task.name", task),
         ("data.train", train),
         ("data.dev", dev),
@@ -140,7 +140,7 @@ def _resolved(recipe: str | None, settings: list[str]) -> "FinetuneRecipe":
         return read_recipe(FinetuneRecipe, recipe, settings)
     values = override({}, settings)
     missing = {
-        "--model FOLDER": "model" in values,
+        "--model FOLDER": "init_from" in values,
         "--train FILE": "train" in values.get("data", {}),
     }
     if not all(missing.values()):

@@ -65,9 +65,9 @@ def train(
     with console.start_step("Tokenizer") as work:
         tokenizer = Tokenizer.train(
             _texts(corpus.read_documents(sources, column=column, on_error=on_error, encoding=encoding)),  # type: ignore[arg-type]
-            vocabulary=vocabulary,
+            vocab_size=vocabulary,
             lowercase=not cased,
-            minimum_count=minimum_count,
+            min_frequency=minimum_count,
             fold_width=fold_width,
             simplify=simplify,
             progress=work,

@@ -47,11 +47,11 @@ class Family:
         """The settings that the layout cannot say, with their values."""
         wrong = [name for name, values in self.requires.items() if getattr(config, name) not in values]
         if self.name == "albert":
-            wrong += [name for name in ("embedding", "blocks") if getattr(config, name) is None]
+            wrong += [name for name in ("embedding_size", "num_hidden_groups") if getattr(config, name) is None]
         if self.name != "modernbert" and any(map(config.is_local, range(config.num_hidden_layers))):
-            wrong.append("pattern")
+            wrong.append("attention_pattern")
         if self.name == "modernbert" and not _is_modern_pattern(config):
-            wrong.append("pattern")
+            wrong.append("attention_pattern")
         return [f"{name} {getattr(config, name)}" for name in wrong]
 
 
@@ -64,19 +64,19 @@ def _is_modern_pattern(config: "EncoderConfig") -> bool:
 _ACTIVATIONS = ("gelu", "gelu_tanh", "relu")
 _CLASSIC = {
     "norm": ("post",),
-    "norm_kind": ("layer",),
+    "norm_type": ("layer",),
     "norm_bias": (True,),
     "embedding_norm": (None, True),
     "first_norm": (True,),
     "bias": (True,),
     "qk_norm": (False,),
     "gated": (False,),
-    "activation": _ACTIVATIONS,
-    "positions": ("sinusoidal", "learned"),
+    "hidden_act": _ACTIVATIONS,
+    "position_embedding_type": ("sinusoidal", "learned"),
     "position_offset": (0,),
-    "segments": (1, 2),
-    "embedding": (None,),
-    "blocks": (None,),
+    "type_vocab_size": (1, 2),
+    "embedding_size": (None,),
+    "num_hidden_groups": (None,),
 }
 
 FAMILIES: dict[FamilyName, Family] = {
@@ -89,14 +89,16 @@ FAMILIES: dict[FamilyName, Family] = {
             "roberta",
             "Roberta",
             HeadStyle(masked_activation="gelu"),
-            {**_CLASSIC, "positions": ("learned",), "position_offset": tuple(range(1, 100))},
+            {**_CLASSIC, "position_embedding_type": ("learned",), "position_offset": tuple(range(1, 100))},
         ),
         Family(
             "albert",
             ("albert",),
             "albert",
             "Albert",
-            requires={name: values for name, values in _CLASSIC.items() if name not in ("embedding", "blocks")},
+            requires={
+                name: values for name, values in _CLASSIC.items() if name not in ("embedding_size", "num_hidden_groups")
+            },
         ),
         Family(
             "distilbert",
@@ -104,7 +106,7 @@ FAMILIES: dict[FamilyName, Family] = {
             "distilbert",
             "DistilBert",
             HeadStyle(activation="relu"),
-            {**_CLASSIC, "segments": (0,), "norm_eps": (1e-12,), "activation": ("gelu", "relu")},
+            {**_CLASSIC, "type_vocab_size": (0,), "norm_eps": (1e-12,), "hidden_act": ("gelu", "relu")},
         ),
         Family(
             "electra",
@@ -112,7 +114,7 @@ FAMILIES: dict[FamilyName, Family] = {
             "electra",
             "Electra",
             HeadStyle(activation="gelu", masked_activation="gelu"),
-            {name: values for name, values in _CLASSIC.items() if name != "embedding"},
+            {name: values for name, values in _CLASSIC.items() if name != "embedding_size"},
         ),
         Family(
             "modernbert",
@@ -122,16 +124,16 @@ FAMILIES: dict[FamilyName, Family] = {
             HeadStyle(activation="gelu", bias=False, norm=True, use_before_tagging=True, masked_activation="gelu"),
             {
                 "norm": ("pre",),
-                "norm_kind": ("layer",),
+                "norm_type": ("layer",),
                 "embedding_norm": (True,),
                 "first_norm": (False,),
                 "qk_norm": (False,),
                 "gated": (True,),
-                "activation": _ACTIVATIONS,
-                "positions": ("rotary",),
-                "segments": (0,),
-                "embedding": (None,),
-                "blocks": (None,),
+                "hidden_act": _ACTIVATIONS,
+                "position_embedding_type": ("rotary",),
+                "type_vocab_size": (0,),
+                "embedding_size": (None,),
+                "num_hidden_groups": (None,),
             },
         ),
     )

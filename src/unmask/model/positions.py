@@ -45,8 +45,8 @@ class RotaryEmbedding(nn.Module):
             for to in ((0, max_position_embeddings, 1), (0, head_dim, 2))
         )
         angle = torch.outer(places, rope_theta ** (-pairs / head_dim))
-        self.register_buffer("cosine", angle.cos().repeat(1, 2).float(), persistent=False)
-        self.register_buffer("sine", angle.sin().float(), persistent=False)
+        self.register_buffer("cos", angle.cos().repeat(1, 2).float(), persistent=False)
+        self.register_buffer("sin", angle.sin().float(), persistent=False)
 
     def forward(self, position_ids: Tensor) -> "CosSin":
         return F.embedding(position_ids, self.cos).unsqueeze(-2), F.embedding(position_ids, self.sin).unsqueeze(-2)

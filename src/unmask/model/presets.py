@@ -60,14 +60,40 @@ PRESETS: dict[str, dict[str, Any]] = {
     "albert-xlarge": {**_ALBERT, "num_hidden_layers": 24, "hidden_size": 2048, "num_attention_heads": 16},
     "albert-xxlarge": {**_ALBERT, "num_hidden_layers": 12, "hidden_size": 4096, "num_attention_heads": 64},
     # Sanh et al. 2019
-    "distilbert": {**_BERT, "num_hidden_layers": 6, "hidden_size": 768, "num_attention_heads": 12, "type_vocab_size": 0, "family": "distilbert"},
+    "distilbert": {
+        **_BERT,
+        "num_hidden_layers": 6,
+        "hidden_size": 768,
+        "num_attention_heads": 12,
+        "type_vocab_size": 0,
+        "family": "distilbert",
+    },
     # Clark et al. 2020, table 6: the discriminators
-    "electra-small": {**_ELECTRA, "num_hidden_layers": 12, "hidden_size": 256, "num_attention_heads": 4, "intermediate_size": 1024, "embedding_size": 128},
+    "electra-small": {
+        **_ELECTRA,
+        "num_hidden_layers": 12,
+        "hidden_size": 256,
+        "num_attention_heads": 4,
+        "intermediate_size": 1024,
+        "embedding_size": 128,
+    },
     "electra-base": {**_ELECTRA, **_BASE},
     "electra-large": {**_ELECTRA, **_LARGE},
     # Warner et al. 2024, table 4
-    "modernbert-base": {**_MODERNBERT, "num_hidden_layers": 22, "hidden_size": 768, "num_attention_heads": 12, "intermediate_size": 1152},
-    "modernbert-large": {**_MODERNBERT, "num_hidden_layers": 28, "hidden_size": 1024, "num_attention_heads": 16, "intermediate_size": 2624},
+    "modernbert-base": {
+        **_MODERNBERT,
+        "num_hidden_layers": 22,
+        "hidden_size": 768,
+        "num_attention_heads": 12,
+        "intermediate_size": 1152,
+    },
+    "modernbert-large": {
+        **_MODERNBERT,
+        "num_hidden_layers": 28,
+        "hidden_size": 1024,
+        "num_attention_heads": 16,
+        "intermediate_size": 2624,
+    },
 }
 
 

@@ -345,11 +345,11 @@ class Quickstart:
             kept = min(len(examples), max(200, math.ceil(affordable / least)))
             epochs = min(MOST_EPOCHS[self.request.learns], max(least, affordable / available))
             values = dump(base)
-            values["model"] = str(pretrained.model)
-            values["task"]["length"] = length
+            values["init_from"] = str(pretrained.model)
+            values["task"]["max_length"] = length
             paths = {"train": str(rows.train), "dev": rows.dev, "test": str(rows.test)}
             values["data"] |= {**paths, **read_settings(rows.read_options)}
-            values["data"]["rows"] = None if kept >= available else kept
+            values["data"]["max_train_rows"] = None if kept >= available else kept
             values["train"] |= {
                 "budget": f"{epochs:.2f} epochs",
                 "threads": self.results["environment"]["threads"],

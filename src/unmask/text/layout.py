@@ -325,7 +325,7 @@ def public_config(
             "tokenizer_class": "PreTrainedTokenizerFast" if folded else "BertTokenizer",
             "do_lower_case": facts["lowercase"],
             "strip_accents": bert_normalizer(settings)["strip_accents"],
-            "tokenize_chinese_chars": facts["chinese_characters"],
+            "tokenize_chinese_chars": facts["tokenize_chinese_chars"],
             **({"fold_width": facts["fold_width"], "simplify": facts["simplify"]} if folded else {}),
             **names,
         }

@@ -224,7 +224,7 @@ class Tokenizer:
         length: tokens that the model beside it can read, at which other libraries cut where nothing else was said.
         """
         folder = Path(folder)
-        facts = ("lowercase", "chinese_characters", "fold_width", "simplify")
+        facts = ("lowercase", "tokenize_chinese_chars", "fold_width", "simplify")
         told = {name: getattr(self, name) for name in facts}
         public = layout.public_config(self._settings, self._config, self._specials, told)
         if (cut := self._config.get(layout.MODEL_MAX_LENGTH) or model_max_length) is not None:

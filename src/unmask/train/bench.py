@@ -91,7 +91,7 @@ def run_benchmark(recipe: PretrainRecipe, shards: Shards, seconds: float, progre
 
 def _level(recipe: PretrainRecipe) -> PretrainRecipe:
     """The recipe without an end and without ramps: all steps are alike."""
-    data = changed(recipe.data, length_ramp=None)
+    data = changed(recipe.data, max_length_ramp=None)
     return changed(recipe, data=data, train=changed(recipe.train, budget=ENDLESS, batch_ramp=None))
 
 

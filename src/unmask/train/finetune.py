@@ -97,7 +97,7 @@ def finetune(
                 if model is None or train is None:
                     raise UserError("fine-tuning needs a model and training rows", allowed="model=FOLDER, train=FILE")
                 data, held = _named({"train": train, "dev": dev, "test": test}, Path(out) / GIVEN)
-                values = {"model": str(model), "task": {"name": task}, "data": data}
+                values = {"init_from": str(model), "task": {"name": task}, "data": data}
                 recipe = parse_recipe(FinetuneRecipe, values, overrides, where="the settings given")
             elif not isinstance(recipe, FinetuneRecipe):
                 recipe = read_recipe(FinetuneRecipe, recipe, overrides)

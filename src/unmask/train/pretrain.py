@@ -172,7 +172,7 @@ def fit_to_corpus(recipe: PretrainRecipe, tokenizer: Tokenizer) -> PretrainRecip
     recipe.init.check(recipe.model)
     rated = changed(recipe.train.optimizer, lr=recipe.train.optimizer.peak_lr)
     recipe = changed(recipe, train=changed(recipe.train, optimizer=rated))
-    network = changed(recipe.model, vocabulary=vocabulary)
+    network = changed(recipe.model, vocab_size=vocabulary)
     if network.family == "roberta" and recipe.init.init_from is None:
         # other libraries count its positions from the id of the padding
         network = changed(network, position_offset=tokenizer.pad_token_id + 1)

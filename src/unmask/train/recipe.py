@@ -270,4 +270,4 @@ def parse_recipe(cls: type[R], values: Mapping[str, Any], overrides: Iterable[st
 def recipe_kind(path: Path | str) -> type[PretrainRecipe] | type[FinetuneRecipe]:
     """Which recipe a file holds: one with a task, or with a model to start from, is for fine-tuning."""
     values = read_yaml(find_recipe(path))
-    return FinetuneRecipe if "task" in values or isinstance(values.get("model"), str) else PretrainRecipe
+    return FinetuneRecipe if "task" in values or "init_from" in values else PretrainRecipe

@@ -86,7 +86,7 @@ def architecture(model: EncoderConfig, transfer: Transfer) -> EncoderConfig:
     layers, each = transfer.keep_layers or model.num_hidden_layers, layers_per_group(model)
     left = layers - transfer.freeze_layers
     wrong = None
-    for name in ("keep_layers", "freeze_layers", "reinitialise_layers"):
+    for name in ("keep_layers", "freeze_layers", "reinit_layers"):
         if (getattr(transfer, name) or 0) % each:
             wrong = (name, f"a multiple of {each}: so many layers share their weights")
     if layers > model.num_hidden_layers:
@@ -94,12 +94,12 @@ def architecture(model: EncoderConfig, transfer: Transfer) -> EncoderConfig:
     elif left < 0:
         wrong = ("freeze_layers", f"at most {layers}, the blocks there are")
     elif transfer.reinit_layers > left:
-        wrong = ("reinitialise_layers", f"at most {left}, the blocks that are not frozen")
+        wrong = ("reinit_layers", f"at most {left}, the blocks that are not frozen")
     elif (
         transfer.max_position_embeddings is not None
         and transfer.max_position_embeddings < model.max_position_embeddings
     ):
-        wrong = ("length", f"at least {model.max_position_embeddings}, the positions of the model")
+        wrong = ("max_position_embeddings", f"at least {model.max_position_embeddings}, the positions of the model")
     if wrong is not None:
         name, allowed = wrong
         given = f"transfer.{name}={getattr(transfer, name)}"
@@ -123,7 +123,7 @@ def same_network(model: EncoderConfig, opened: Bundle, transfer: Transfer) -> En
 
     Raises UserError where the recipe describes another one.
     """
-    own = {"dropout": model.dropout, "attention": model.attn_implementation}
+    own = {"dropout": model.dropout, "attn_implementation": model.attn_implementation}
     wanted = changed(architecture(opened.config, transfer), **own)
     apart = [line for line in difference(dump(wanted), dump(model)) if not line.startswith(WEIGHT_FREE_SETTINGS)]
     if apart:
@@ -181,7 +181,7 @@ def reinitialise(network: EncoderConfig, seed: int) -> dict[str, Tensor]:
     """The weights of new blocks, by their names in a bundle. The generator of torch stays as it was."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(int(hash_integers(seed, REINIT, 0)[0] >> np.uint64(1)))
-        encoder = Encoder(changed(network, vocabulary=MIN_POSITIONS))
+        encoder = Encoder(changed(network, vocab_size=MIN_POSITIONS))
     return {f"encoder.{name}": tensor for name, tensor in encoder.state_dict().items()}
 
 
