@@ -25,7 +25,7 @@ from unmask.tasks import answerscore, overlap
 from unmask.tasks.answerhead import AnswerHead, AnswerLearner, AnswerRow, Context, answer_row
 from unmask.tasks.answerscore import AnswerEvaluation, Language
 from unmask.tasks.answerspans import best_threshold, span_scores
-from unmask.tasks.spans import align_words
+from unmask.tasks.alignment import align_words
 from unmask.tasks.task import Head, Logits, ReadOptions, Task, TaskLearner
 from unmask.tasks.windows import TextTokens, window_inputs
 from unmask.text.tokenizer import Encoding, Tokenizer

@@ -21,7 +21,7 @@ from unmask.errors import UserError
 from unmask.model.encoder import Encoder, EncoderConfig
 from unmask.tasks import tagscore
 from unmask.tasks.spanhead import SpanHead, SpanLearner, SpanRow, positive_spans
-from unmask.tasks.spans import AlignmentError, AlignmentErrors, Words, align_spans, align_words
+from unmask.tasks.alignment import AlignmentError, AlignmentErrors, Words, align_spans, align_words
 from unmask.tasks.tag import LabelledSpan, Tag, TagTask, check_rows
 from unmask.tasks.taghead import SCORED
 from unmask.tasks.task import Head, Logits

@@ -26,7 +26,7 @@ from unmask.model.encoder import Encoder, EncoderConfig
 from unmask.tasks import tagscore
 from unmask.tasks.crf import Grammar
 from unmask.tasks.lattice import chunk_bounds, lattices
-from unmask.tasks.spans import AlignmentErrors, Tags, Words, align_words
+from unmask.tasks.alignment import AlignmentErrors, Tags, Words, align_words
 from unmask.tasks.taghead import (
     EDGE,
     SCORED,

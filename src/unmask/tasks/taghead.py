@@ -15,7 +15,7 @@ from unmask.model.families import FAMILIES
 from unmask.model.pooler import HeadTransform
 from unmask.model.recurrent import BiLSTM
 from unmask.tasks.crf import CRF, CRFDecoder, Grammar
-from unmask.tasks.spans import Words
+from unmask.tasks.alignment import Words
 from unmask.tasks.task import Head, Logits, TaskLearner
 
 SCORED = 8  # flag of a unit's first piece, in the one row where the unit is predicted

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from unmask.data.batch import SPECIAL_TOKEN, EncodedRow
+from unmask.data.encoded import SPECIAL_TOKEN, EncodedRow as EncodedRow
 from unmask.text.tokenizer import Encoding, Tokenizer
 
 Ids = npt.NDArray[np.int64]
