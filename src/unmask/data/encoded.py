@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-IGNORED = -100  # a target that is not scored, as torch's cross-entropy has it
+IGNORE_INDEX = -100  # a target that is not scored, as torch's cross-entropy has it
 
-SPECIAL = 4  # flag of [CLS] and [SEP], which are never masked; the other flags are the tokenizer's
+SPECIAL_TOKEN = 4  # flag of [CLS] and [SEP], which are never masked; the other flags are the tokenizer's
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ def longest_first(rows: Sequence[EncodedRow]) -> list[int]:
     return sorted(range(len(rows)), key=lambda index: -len(rows[index]))
 
 
-def by_length(rows: Sequence[EncodedRow], tokens: int) -> Iterator[list[int]]:
+def groups_by_length(rows: Sequence[EncodedRow], tokens: int) -> Iterator[list[int]]:
     """The indices of `rows`, longest first, in groups of at most `tokens` tokens (at least one row each)."""
     group: list[int] = []
     size = 0

@@ -7,11 +7,11 @@ import numpy as np
 import numpy.typing as npt
 
 from unmask.console import SILENT, Progress
-from unmask.data.encoded import EncodedRow, by_length
+from unmask.data.encoded import EncodedRow, groups_by_length
 from unmask.runtime.backend import Backend
 from unmask.tasks.task import Collected, Task
 
-BATCH_TOKENS = 8192
+TOKENS_PER_BATCH = 8192
 
 
 def arrays_of(rows: Sequence[EncodedRow]) -> dict[str, npt.NDArray[np.int64]]:
@@ -38,10 +38,10 @@ def infer(
     rows: Sequence[EncodedRow],
     progress: Progress = SILENT,
 ) -> list[Collected]:
-    """Run the network over rows, in batches of about BATCH_TOKENS tokens, and collect of each what decoding needs."""
+    """Run the network over rows, in batches of about TOKENS_PER_BATCH tokens, and collect of each what decoding needs."""
     result: dict[int, Collected] = {}
     progress.start(len(rows), "rows")
-    for group in by_length(rows, BATCH_TOKENS):
+    for group in groups_by_length(rows, TOKENS_PER_BATCH):
         batch = [rows[index] for index in group]
         result.update(zip(group, task.collect(backend.run(arrays_of(batch)), batch), strict=True))
         progress.advance(len(group))

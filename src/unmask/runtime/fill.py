@@ -15,7 +15,7 @@ from unmask.text.tokenizer import Tokenizer
 
 
 @dataclass(frozen=True)
-class Fill:
+class FilledMask:
     """A candidate for one [MASK]: the token, its probability, and the text with it filled in."""
 
     token: str
@@ -36,26 +36,26 @@ def masked_logits(
 
 def fill(
     backend: Backend, tokenizer: Tokenizer, longest: int, text: str, top_k: int
-) -> list[list[Fill]]:
+) -> list[list[FilledMask]]:
     """Find the most probable tokens for each mask of the text; special ones are never proposed.
 
     Raises UserError for a text without a mask, or of more than `longest` tokens.
     """
-    mask, ordinary = tokenizer.mask, tokenizer.ordinary_ids
-    encoded = tokenizer.encode(text, specials=True)
-    places = [place for place, number in enumerate(encoded.ids) if number == tokenizer.mask_id]
+    mask, ordinary = tokenizer.mask_token, tokenizer.text_token_ids
+    encoded = tokenizer.encode(text, add_special_tokens=True)
+    places = [place for place, number in enumerate(encoded.input_ids) if number == tokenizer.mask_token_id]
     if not places:
         raise UserError(
             f"there is no {mask} in the text", given=text, to_do=f"write {mask} where a word is wanted"
         )
-    if len(encoded.ids) > longest:
+    if len(encoded.input_ids) > longest:
         raise UserError(
             "the text is longer than the positions of the model",
-            given=f"{len(encoded.ids):,} tokens",
+            given=f"{len(encoded.input_ids):,} tokens",
             allowed=f"at most {longest:,}",
             to_do=f"shorten the text around its {mask}",
         )
-    logits = masked_logits(backend, encoded.ids, encoded.segments, places)
+    logits = masked_logits(backend, encoded.input_ids, encoded.token_type_ids, places)
     result = []
     for place, scores in zip(places, np.exp(log_softmax(logits[:, ordinary])), strict=True):
         best = top_places(scores, top_k)[:top_k]
@@ -64,11 +64,11 @@ def fill(
     return result
 
 
-def _filled(tokenizer: Tokenizer, text: str, offsets: tuple[int, int], number: int, score: float) -> Fill:
+def _filled(tokenizer: Tokenizer, text: str, offsets: tuple[int, int], number: int, score: float) -> FilledMask:
     start, stop = offsets
-    before, word = text[:start], tokenizer.spelled(number)
+    before, word = text[:start], tokenizer.token_text(number)
     if word[:1] == " " and (not before or before[-1:].isspace()):
         word = word[1:]  # the blank is there already
     elif word[:1].isspace() or not tokenizer.word_start[number]:
         before = before.rstrip()
-    return Fill(tokenizer.shown(number), score, before + word + text[stop:])
+    return FilledMask(tokenizer.display_token(number), score, before + word + text[stop:])

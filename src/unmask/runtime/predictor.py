@@ -13,7 +13,7 @@ from unmask.data.tables import Example
 from unmask.errors import UserError
 from unmask.runtime.backend import Backend, Engine, open_engine
 from unmask.runtime.batching import infer
-from unmask.runtime.fill import Fill, fill, masked_logits
+from unmask.runtime.fill import FilledMask, fill, masked_logits
 from unmask.tasks import Task, restore
 from unmask.tasks.task import Arrays, Notes
 
@@ -82,8 +82,8 @@ class Predictor:
         vector, of two texts their cosine. For several texts, a list of that. pair: the second text, such as the
         context of the question."""
         if isinstance(texts, str):
-            return self.task.best(self.predict([texts if pair is None else (texts, pair)])[0])
-        return [self.task.best(prediction) for prediction in self.predict(texts)]
+            return self.task.top_prediction(self.predict([texts if pair is None else (texts, pair)])[0])
+        return [self.task.top_prediction(prediction) for prediction in self.predict(texts)]
 
     def predict(
         self,
@@ -97,9 +97,9 @@ class Predictor:
         Classification: every label, or the `top_k`, with its probability, the most probable first (`Label`); of numbers
         the number. Tagging: the spans, in order (`LabelledSpan`); where an example has `tokens`, spans begin and end
         with tokens. Answering, of pairs of question and context: the `top_k` answers, 5 if not given, the best first
-        (`FoundAnswer`). Vectors: (hidden_size,) float32, of a pair (2, hidden_size).
+        (`AnswerSpan`). Vectors: (hidden_size,) float32, of a pair (2, hidden_size).
         """
-        examples = [_example(text, number).bare for number, text in enumerate(texts)]
+        examples = [_example(text, number).without_targets for number, text in enumerate(texts)]
         return self._predictions(examples, progress, top_k)
 
     def _predictions(
@@ -111,7 +111,7 @@ class Predictor:
         collected = infer(self.backend, self.task, rows, progress)
         return Predictions(self.task.decode(examples, rows, collected, self.parameters, top_k), notes)
 
-    def fill(self, text: str, top_k: int = 5) -> list[list[Fill]]:
+    def fill(self, text: str, top_k: int = 5) -> list[list[FilledMask]]:
         """For each [MASK] of the text (or whatever the mask of its tokenizer is), find the most probable tokens.
 
         Raises UserError for a text without [MASK], or longer than the positions of the model.

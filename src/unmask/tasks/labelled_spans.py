@@ -1,4 +1,4 @@
-"""Base of the tasks that find labelled spans in a text: its units in windows, and what is predicted of them."""
+"""Base of the tasks that find labelled spans in a text: its words in windows, and what is predicted of them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,13 +9,13 @@ import numpy.typing as npt
 
 from unmask.config import config, setting
 from unmask.data import schemes
-from unmask.data.encoded import SPECIAL, EncodedRow
+from unmask.data.encoded import SPECIAL_TOKEN, EncodedRow
 from unmask.data.tables import Example, Span
 from unmask.errors import UserError
-from unmask.tasks.alignment import Misfit, Misfits, Units, units_of
+from unmask.tasks.alignment import AlignmentError, AlignmentErrors, Words, align_words
 from unmask.tasks.task import Examples, Notes, Rows, Task
 from unmask.tasks.windows import Window, windows
-from unmask.text.tokenizer import Encoded, Tokenizer
+from unmask.text.tokenizer import Encoding, Tokenizer
 
 EDGE = 16  # flag of the [CLS] and [SEP] at the ends of a text, not only of a window
 
@@ -35,7 +35,7 @@ class SpanSettings:
         ge=1,
         description="tokens from one window to the next; half of max_length if not given",
     )
-    head_dropout: float = setting(default=0.1, ge=0, lt=1, description="before the last layer")
+    classifier_dropout: float = setting(default=0.1, ge=0, lt=1, description="before the last layer")
     head_lr_factor: float = setting(
         default=1.0, gt=0, description="learning rate of the head, as a multiple of the encoder's"
     )
@@ -47,7 +47,7 @@ class SpanSettings:
             )
 
     @property
-    def truncation(self) -> tuple[str, int]:
+    def max_length_setting(self) -> tuple[str, int]:
         """The setting that limits a text, and the number of tokens."""
         return "task.max_length", self.max_length
 
@@ -60,21 +60,21 @@ class LabelledSpan:
     label: str
     text: str
     start: int
-    stop: int
+    end: int
     score: float
 
     def __repr__(self) -> str:
         return (
-            f"LabelledSpan(label={self.label!r}, text={self.text!r}, start={self.start}, stop={self.stop}, "
+            f"LabelledSpan(label={self.label!r}, text={self.text!r}, start={self.start}, end={self.end}, "
             f"score={self.score:.2f})"
         )
 
 
 @dataclass(frozen=True)
 class WindowRow(EncodedRow):
-    """A window of a text, with the units of the whole text; its `positions` are the first tokens of units."""
+    """A window of a text, with the words of the whole text; its `positions` are the first tokens of words."""
 
-    units: Units | None = None
+    words: Words | None = None
 
     @property
     def edges(self) -> tuple[bool, bool]:
@@ -90,10 +90,10 @@ class SpanTask(Task[list[LabelledSpan]]):
     nested: ClassVar[bool] = False  # whether the spans of an example may overlap
 
     def __init__(
-        self, settings: Any, tokenizer: Tokenizer, labels: Sequence[str], plain: bool = False
+        self, settings: Any, tokenizer: Tokenizer, labels: Sequence[str], tags_every_token: bool = False
     ) -> None:
         super().__init__(settings, tokenizer, labels)
-        self.plain = plain
+        self.tags_every_token = tags_every_token
         self.metric = "accuracy" if plain else "entity_f1"
 
     @staticmethod
@@ -109,49 +109,49 @@ class SpanTask(Task[list[LabelledSpan]]):
         return labels
 
     def encode(self, examples: Examples) -> tuple[list[EncodedRow], Notes]:
-        """Encode the windows of each text; a text without units has none. Spans that cannot be learnt are noted."""
+        """Encode the windows of each text; a text without words has none. Spans that cannot be learnt are noted."""
         rows: list[EncodedRow] = []
-        misfits, spans = Misfits(), 0
+        misfits, spans = AlignmentErrors(), 0
         every = self.tokenizer.encode_batch([example.text for example in examples])
         for owner, (example, encoded) in enumerate(zip(examples, every, strict=True)):
-            units = units_of(example.text, encoded, example.tokens)
-            of_text, wrong = self.windows_of(encoded, units, example.spans, owner)
+            words = align_words(example.text, encoded, example.tokens)
+            of_text, wrong = self.windows_of(encoded, words, example.spans, owner)
             rows += of_text
             spans += len(example.spans or ())
             misfits.add(example, wrong)
         return rows, Notes(remarks=tuple(misfits.lines(spans)))
 
     def windows_of(
-        self, encoded: Encoded, units: Units, spans: Sequence[Span] | None, owner: int
-    ) -> tuple[list[WindowRow], list[Misfit]]:
+        self, encoded: Encoding, words: Words, spans: Sequence[Span] | None, owner: int
+    ) -> tuple[list[WindowRow], list[AlignmentError]]:
         """Encode the windows of one text, and return the spans that none of them can teach."""
         raise NotImplementedError
 
-    def cut(self, units: Units) -> list[Window]:
+    def cut(self, words: Words) -> list[Window]:
         """Cut a text into windows."""
         room = self.settings.max_length - 2
-        return windows(units.firsts, room, self.settings.stride or max(1, room // 2))
+        return windows(words.first_tokens, room, self.settings.stride or max(1, room // 2))
 
     def framed(
         self, ids: npt.NDArray[np.int64], window: Window
     ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.uint8]]:
         """Return the input_ids, token_type_ids and flags of a window: its tokens between [CLS] and [SEP]."""
-        inner = ids[window.start : window.stop]
-        whole = np.concatenate([[self.tokenizer.cls_id], inner, [self.tokenizer.sep_id]])
+        inner = ids[window.start : window.end]
+        whole = np.concatenate([[self.tokenizer.cls_token_id], inner, [self.tokenizer.sep_token_id]])
         flags = np.zeros(len(whole), dtype=np.uint8)
-        flags[[0, -1]] = SPECIAL
+        flags[[0, -1]] = SPECIAL_TOKEN
         return whole, np.zeros_like(whole), flags
 
-    def best(self, prediction: list[LabelledSpan]) -> list[LabelledSpan]:
+    def top_prediction(self, prediction: list[LabelledSpan]) -> list[LabelledSpan]:
         return prediction
 
-    def metric_of(self, examples: Examples) -> Literal["accuracy", "entity_f1"]:
+    def metric_for(self, examples: Examples) -> Literal["accuracy", "entity_f1"]:
         """Token accuracy only where the tags of the examples are plain, too."""
-        return "accuracy" if self.plain and is_plain(examples) else "entity_f1"
+        return "accuracy" if self.tags_every_token and is_plain(examples) else "entity_f1"
 
     def set_metric(self, dev: Examples) -> None:
         """Raises UserError for dev examples that are tagged in another way than the training data."""
-        if self.metric_of(dev) != self.metric:
+        if self.metric_for(dev) != self.metric:
             raise UserError(
                 f"{dev[0].source} is not tagged as the training data",
                 given="spans of running text; in training every token has a tag",
@@ -166,12 +166,12 @@ class SpanTask(Task[list[LabelledSpan]]):
     def _comparable(
         self, examples: Sequence[Example], spans: Sequence[Sequence[Span | LabelledSpan]]
     ) -> list[Any]:
-        """Return the tags of the tokens of each example, or its spans as [start, stop, label]."""
-        if self.metric_of(examples) == "accuracy":
+        """Return the tags of the tokens of each example, or its spans as [start, end, label]."""
+        if self.metric_for(examples) == "accuracy":
             return [
                 token_tags(example.tokens or (), one) for example, one in zip(examples, spans, strict=True)
             ]
-        return [[[span.start, span.stop, span.label] for span in one] for one in spans]
+        return [[[span.start, span.end, span.label] for span in one] for one in spans]
 
 
 def check_rows(train: Examples, rows: Rows) -> None:
@@ -185,7 +185,7 @@ def is_plain(examples: Sequence[Example]) -> bool:
     return all(
         example.tokens is not None
         and example.spans is not None
-        and [(span.start, span.stop) for span in example.spans] == list(example.tokens)
+        and [(span.start, span.end) for span in example.spans] == list(example.tokens)
         for example in examples
     )
 

@@ -97,7 +97,7 @@ class Task(ABC, Generic[P]):
         return {}
 
     @abstractmethod
-    def best(self, prediction: P) -> Any:
+    def top_prediction(self, prediction: P) -> Any:
         """Return the part of a prediction that answers the question: a label, spans, an answer."""
 
     @abstractmethod
@@ -108,13 +108,13 @@ class Task(ABC, Generic[P]):
     def comparable(self, examples: Examples, predictions: Sequence[P]) -> list[Any]:
         """Return predictions in the form of `reference`."""
 
-    def metric_of(self, examples: Examples) -> str:
+    def metric_for(self, examples: Examples) -> str:
         """Return the metric by which predictions for these examples are compared."""
         return self.metric
 
     def set_metric(self, dev: Examples) -> None:
         """Set the metric to the one for the dev examples, before training begins."""
-        self.metric = self.metric_of(dev)
+        self.metric = self.metric_for(dev)
 
 
 def split_rows(values: npt.NDArray[Any], sizes: Sequence[int]) -> list[npt.NDArray[Any]]:

@@ -9,11 +9,11 @@ import numpy as np
 import numpy.typing as npt
 
 from unmask.config import config, setting
-from unmask.data.encoded import SPECIAL, EncodedRow
+from unmask.data.encoded import SPECIAL_TOKEN, EncodedRow
 from unmask.data.tables import Example, check_labels
 from unmask.tasks.task import Arrays, Collected, Examples, Floats, Notes, Rows, Task
-from unmask.tasks.windows import long_frames
-from unmask.text.tokenizer import Encoded, Tokenizer
+from unmask.tasks.windows import long_text_inputs
+from unmask.text.tokenizer import Encoding, Tokenizer
 
 P = TypeVar("P")
 
@@ -24,9 +24,9 @@ class TextSettings:
 
     name: str = ""
     max_length: int = setting(
-        default=128, ge=8, description="longest input in tokens; `long` says what becomes of longer texts"
+        default=128, ge=8, description="longest input in tokens; `long_texts` says what becomes of longer texts"
     )
-    long: Literal["truncate", "windows"] = setting(
+    long_texts: Literal["truncate", "windows"] = setting(
         default="truncate",
         description="a text longer than max_length: truncated and reported, or read in overlapping windows",
     )
@@ -40,7 +40,7 @@ class TextSettings:
         description="one vector per text: the [CLS] state, or the mean, the maximum or the attention-weighted mean "
         "over tokens",
     )
-    head_dropout: float = setting(default=0.1, ge=0, lt=1, description="before the last layer")
+    classifier_dropout: float = setting(default=0.1, ge=0, lt=1, description="before the last layer")
 
     def __post_init__(self) -> None:
         if self.stride is not None and self.stride > self.max_length - 2:
@@ -49,7 +49,7 @@ class TextSettings:
             )
 
     @property
-    def truncation(self) -> tuple[str, int]:
+    def max_length_setting(self) -> tuple[str, int]:
         """The setting that limits a text, and the number of tokens."""
         return "task.max_length", self.max_length
 
@@ -69,22 +69,22 @@ class Ranking(Sequence[Label]):
     """The `top_k` labels of a task, or all, with their probabilities, the most probable first; each `Label` is made
     when it is accessed, because there may be thousands for each of thousands of texts.
 
-    probabilities, thresholds: (labels,), in the order of `names`; thresholds: from which probability on a label is
+    probabilities, thresholds: (labels,), in the order of `labels`; thresholds: from which probability on a label is
     predicted, where a text may have several.
     """
 
     def __init__(
         self,
-        names: Sequence[str],
+        labels: Sequence[str],
         probabilities: npt.NDArray[np.float32],
         thresholds: npt.NDArray[np.float64] | None = None,
         top_k: int | None = None,
     ) -> None:
-        self.names, self.probabilities, self.thresholds = names, probabilities, thresholds
+        self.labels, self.probabilities, self.thresholds = labels, probabilities, thresholds
         self.top_k = top_k
 
     def __len__(self) -> int:
-        return len(self.names) if self.top_k is None else min(self.top_k, len(self.names))
+        return len(self.labels) if self.top_k is None else min(self.top_k, len(self.labels))
 
     @overload
     def __getitem__(self, place: int) -> Label: ...
@@ -119,7 +119,7 @@ class Ranking(Sequence[Label]):
         return [self._label(number) for number in self.order if above[number]]
 
     def _label(self, number: Any) -> Label:
-        return Label(self.names[number], float(self.probabilities[number]))
+        return Label(self.labels[number], float(self.probabilities[number]))
 
 
 class TextTask(Task[P]):
@@ -132,28 +132,28 @@ class TextTask(Task[P]):
         self.metric = settings.metric
 
     @abstractmethod
-    def target(self, example: Example) -> npt.NDArray[np.generic]:
+    def target_of(self, example: Example) -> npt.NDArray[np.generic]:
         """Return the target of an example that has one."""
 
     def encode(self, examples: Examples) -> tuple[list[EncodedRow], Notes]:
         """Raises UserError for a label that is not the task's."""
         if self.labels:
-            check_labels([one for one in examples if one.truth is not None], self.labels)
+            check_labels([one for one in examples if one.target is not None], self.labels)
         pairs = [example.pair for example in examples]
         encoded = self.tokenizer.encode_batch(
             [example.text for example in examples],
             pairs if any(pair is not None for pair in pairs) else None,
-            max_length=self.settings.max_length if self.settings.long == "truncate" else None,
+            max_length=self.settings.max_length if self.settings.long_texts == "truncate" else None,
         )
         truncated = sum(one.truncated for one in encoded)
         rows: list[EncodedRow] = []
         for owner, (example, one) in enumerate(zip(examples, encoded, strict=True)):
-            targets = {} if example.truth is None else {self.name: self.target(example)}
-            parts = [(np.array(one.ids), np.array(one.segments), special_flags(one))]
-            if len(one.ids) > self.settings.max_length:
+            targets = {} if example.target is None else {self.name: self.target_of(example)}
+            parts = [(np.array(one.input_ids), np.array(one.token_type_ids), special_flags(one))]
+            if len(one.input_ids) > self.settings.max_length:
                 stride = self.settings.stride or max(1, (self.settings.max_length - 2) // 2)
-                frames, cut = long_frames(self.tokenizer, one, self.settings.max_length, stride)
-                parts = [(frame.ids, frame.segments, frame.flags) for frame in frames]
+                frames, cut = long_text_inputs(self.tokenizer, one, self.settings.max_length, stride)
+                parts = [(frame.input_ids, frame.token_type_ids, frame.flags) for frame in frames]
                 truncated += cut
             rows += [EncodedRow(*part, owner, owner=owner, targets=targets) for part in parts]
         return rows, Notes(truncated)
@@ -163,12 +163,12 @@ class TextTask(Task[P]):
         return list(outputs["logits"])
 
     def reference(self, examples: Examples) -> list[Any]:
-        return [example.truth for example in examples]
+        return [example.target for example in examples]
 
 
-def special_flags(encoded: Encoded) -> npt.NDArray[np.uint8]:
-    """(tokens,): SPECIAL at the tokens that encoding added."""
-    return np.array(encoded.special, dtype=np.uint8) * np.uint8(SPECIAL)
+def special_flags(encoded: Encoding) -> npt.NDArray[np.uint8]:
+    """(tokens,): SPECIAL_TOKEN at the tokens that encoding added."""
+    return np.array(encoded.special_tokens_mask, dtype=np.uint8) * np.uint8(SPECIAL_TOKEN)
 
 
 def mean_of_windows(rows: Rows, values: Sequence[npt.NDArray[Any]]) -> list[tuple[npt.NDArray[Any], int]]:

@@ -1,6 +1,6 @@
 """Extractive question answering."""
 
 from unmask.tasks.answer.settings import Answer
-from unmask.tasks.answer.task import AnswerTask, FoundAnswer
+from unmask.tasks.answer.task import AnswerTask, AnswerSpan
 
-__all__ = ["Answer", "AnswerTask", "FoundAnswer"]
+__all__ = ["Answer", "AnswerTask", "AnswerSpan"]

@@ -41,6 +41,6 @@ class Answer:
         return min(self.max_question_length, (self.max_length - 3) // 2)
 
     @property
-    def truncation(self) -> tuple[str, int]:
+    def max_length_setting(self) -> tuple[str, int]:
         """The setting that limits a text, and the number of tokens."""
         return "task.max_question_length", self.question_tokens

@@ -25,7 +25,7 @@ class Candidates:
 
 
 def candidates(
-    windows: Sequence[tuple[AnswerRow, Collected]], longest: int, count: int, unanswerable: bool
+    windows: Sequence[tuple[AnswerRow, Collected]], longest: int, count: int, has_unanswerable: bool
 ) -> Candidates:
     """Find the `count` best spans of one context, none of them where it has no tokens. windows: with the scores
     (tokens, 2) of starts and stops."""
@@ -36,7 +36,7 @@ def candidates(
     # the lowest of the windows, as in BERT: one that holds the answer is evidence against there being none
     none = min(float(logits[0].sum()) for _, logits in windows)
     total = float(np.logaddexp.reduce(scores, axis=None))
-    if unanswerable:
+    if has_unanswerable:
         total = float(np.logaddexp(total, none))
     best: dict[tuple[int, int], float] = {}
     looked, flat = 4 * count, scores.ravel()
@@ -64,10 +64,10 @@ def span_scores(windows: Sequence[tuple[AnswerRow, Collected]], longest: int) ->
     scores = np.full((tokens, longest), -np.inf)
     seen = np.full(scores.shape, -1)
     for row, logits in windows:
-        begin, end = row.window.start, row.window.stop
+        begin, end = row.window.start, row.window.end
         count = end - begin
         width = min(longest, count)
-        inner = logits[row.place : row.place + count].astype(np.float64)
+        inner = logits[row.location : row.location + count].astype(np.float64)
         first = np.arange(count)[:, None]
         last = first + np.arange(width)
         inside = last < count

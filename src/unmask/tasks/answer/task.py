@@ -20,37 +20,37 @@ from unmask.tasks.answer.context import AnswerRow, Context
 from unmask.tasks.answer.settings import Answer
 from unmask.tasks.answer.spans import Candidates, best_threshold, candidates
 from unmask.tasks.task import Arrays, Collected, Examples, Notes, Rows, Task, Values, split_rows
-from unmask.tasks.windows import Pieces, frames
+from unmask.tasks.windows import TextTokens, window_inputs
 from unmask.text.tokenizer import Tokenizer
 
 TOP_K = 5  # answers that a prediction holds, unless another number is given
 
 
 @dataclass(frozen=True)
-class FoundAnswer:
-    """A span of a context, `text = context[start:stop]`; empty where the context does not answer the question.
+class AnswerSpan:
+    """A span of a context, `text = context[start:end]`; empty where the context does not answer the question.
 
     score: its probability among all spans that may be answers.
     """
 
     text: str
     start: int
-    stop: int
+    end: int
     score: float
 
     def __bool__(self) -> bool:
-        return self.stop > self.start
+        return self.end > self.start
 
     def __repr__(self) -> str:
         return (
-            f"FoundAnswer(text={self.text!r}, start={self.start}, stop={self.stop}, score={self.score:.2f})"
+            f"AnswerSpan(text={self.text!r}, start={self.start}, end={self.end}, score={self.score:.2f})"
         )
 
 
-class AnswerTask(Task[list[FoundAnswer]]):
+class AnswerTask(Task[list[AnswerSpan]]):
     """Answers to questions about a context.
 
-    unanswerable: whether "no answer" is a prediction, as it is where training questions have none; it is given where it
+    has_unanswerable: whether "no answer" is a prediction, as it is where training questions have none; it is given where it
     is better than the best answer by more than the parameter `threshold` (), which is chosen on the dev questions.
     """
 
@@ -59,10 +59,10 @@ class AnswerTask(Task[list[FoundAnswer]]):
     kind = "answers"
     ranks = True
 
-    def __init__(self, settings: Answer, tokenizer: Tokenizer, unanswerable: bool) -> None:
+    def __init__(self, settings: Answer, tokenizer: Tokenizer, has_unanswerable: bool) -> None:
         super().__init__(settings, tokenizer)
-        self.unanswerable = unanswerable
-        self.calibrates = "at each evaluation" if unanswerable else "never"
+        self.has_unanswerable = has_unanswerable
+        self.calibrates = "at each evaluation" if has_unanswerable else "never"
 
     @classmethod
     def build(cls, settings: Answer, tokenizer: Tokenizer, train: Examples) -> Self:
@@ -76,21 +76,21 @@ class AnswerTask(Task[list[FoundAnswer]]):
 
     @classmethod
     def restore(cls, settings: Answer, tokenizer: Tokenizer, schema: Mapping[str, Any]) -> Self:
-        return cls(settings, tokenizer, schema["unanswerable"])
+        return cls(settings, tokenizer, schema["has_unanswerable"])
 
     def schema(self) -> dict[str, Any]:
-        return {**super().schema(), "unanswerable": self.unanswerable}
+        return {**super().schema(), "has_unanswerable": self.has_unanswerable}
 
     def encode(self, examples: Examples) -> tuple[list[EncodedRow], Notes]:
         """Encode the windows of each question's context. Raises UserError for a question without a context."""
         for example in examples:
             if example.pair is None:
                 raise UserError(
-                    f"{example.place}: a question needs a context to answer it from",
+                    f"{example.location}: a question needs a context to answer it from",
                     given=example.text,
                     allowed="a pair: (question, context)",
                 )
-        questions = [Pieces.of(one) for one in self.tokenizer.encode_batch([e.text for e in examples])]
+        questions = [TextTokens.from_encoding(one) for one in self.tokenizer.encode_batch([e.text for e in examples])]
         most = self.settings.question_tokens
         truncated = sum(len(question) > most for question in questions)
         texts = list(dict.fromkeys(example.pair or "" for example in examples))
@@ -102,7 +102,7 @@ class AnswerTask(Task[list[FoundAnswer]]):
             target = None
             if example.answers is not None:
                 target = context.tokens_of(example.answers[0]) if example.answers else (-1, -1)
-            rows += self._rows(Pieces(question.ids[:most], question.firsts), context, target, owner)
+            rows += self._rows(TextTokens(question.input_ids[:most], question.word_starts), context, target, owner)
         answered = [(example, contexts[example.pair or ""]) for example in examples if example.answers]
         return rows, Notes(truncated, tuple(self._unreachable(answered)))
 
@@ -113,7 +113,7 @@ class AnswerTask(Task[list[FoundAnswer]]):
             answer = (example.answers or ())[0]
             first, last = context.tokens_of(answer)
             bounds = (int(context.bounds[first, 0]), int(context.bounds[last, 1])) if first >= 0 else None
-            if bounds != (answer.start, answer.stop):
+            if bounds != (answer.start, answer.end):
                 partly.append(example.id)
             elif last - first >= self.settings.max_answer_length:
                 long.append(example.id)
@@ -129,27 +129,27 @@ class AnswerTask(Task[list[FoundAnswer]]):
             )
 
     def _rows(
-        self, question: Pieces, context: Context, target: tuple[int, int] | None, owner: int
+        self, question: TextTokens, context: Context, target: tuple[int, int] | None, owner: int
     ) -> Iterator[AnswerRow]:
         """target: the first and the last token of the answer, which is taught where a window holds it whole."""
         length = self.settings.max_length
         stride = self.settings.stride or max(1, length // 3)
-        for one in frames(self.tokenizer, context.tokens, question, length, stride, first=False):
+        for one in window_inputs(self.tokenizer, context.tokens, question, length, stride, first=False):
             targets: dict[str, npt.NDArray[np.generic]] = {}
             if target is not None:
-                inside = one.window.start <= target[0] and target[1] < one.window.stop
-                place = [token - one.window.start + one.place if inside else 0 for token in target]
+                inside = one.window.start <= target[0] and target[1] < one.window.end
+                place = [token - one.window.start + one.text_start if inside else 0 for token in target]
                 targets[self.name] = np.array([place])
             yield AnswerRow(
-                one.ids,
-                one.segments,
+                one.input_ids,
+                one.token_type_ids,
                 one.flags,
                 owner,
                 owner=owner,
                 targets=targets,
                 context=context,
                 window=one.window,
-                place=one.place,
+                place=one.text_start,
             )
 
     def collect(self, outputs: Arrays, rows: Rows) -> list[Collected]:
@@ -158,18 +158,18 @@ class AnswerTask(Task[list[FoundAnswer]]):
 
     def decode(
         self, examples: Examples, rows: Rows, collected: Values, parameters: Arrays, top_k: int | None = None
-    ) -> list[list[FoundAnswer]]:
+    ) -> list[list[AnswerSpan]]:
         """Return the best answers to each question, the best first; no answer comes first where it is predicted."""
         threshold = float(parameters.get("threshold", np.zeros(())))
         result, most = [], top_k or TOP_K
         every = self._candidates(len(examples), rows, collected, most)
         for example, one in zip(examples, every, strict=True):
             answers = [
-                FoundAnswer((example.pair or "")[start:stop], start, stop, float(np.exp(score - one.total)))
+                AnswerSpan((example.pair or "")[start:stop], start, stop, float(np.exp(score - one.total)))
                 for score, start, stop in one.spans
             ]
-            if self.unanswerable or not answers:
-                none = FoundAnswer("", 0, 0, float(np.exp(one.none - one.total)) if answers else 0.0)
+            if self.has_unanswerable or not answers:
+                none = AnswerSpan("", 0, 0, float(np.exp(one.none - one.total)) if answers else 0.0)
                 first = not answers or one.doubt > threshold
                 place = 0 if first else max(1, sum(a.score >= none.score for a in answers))
                 answers.insert(place, none)
@@ -198,14 +198,14 @@ class AnswerTask(Task[list[FoundAnswer]]):
             assert isinstance(row, AnswerRow)
             windows[row.owner].append((row, logits))
         longest = self.settings.max_answer_length
-        return [candidates(one, longest, most, self.unanswerable) for one in windows]
+        return [candidates(one, longest, most, self.has_unanswerable) for one in windows]
 
-    def best(self, prediction: list[FoundAnswer]) -> FoundAnswer:
+    def top_prediction(self, prediction: list[AnswerSpan]) -> AnswerSpan:
         return prediction[0]
 
     def reference(self, examples: Examples) -> list[Any]:
         language = None if self.settings.language == "auto" else self.settings.language
         return [answerscore.reference(example, language) for example in examples]
 
-    def comparable(self, examples: Examples, predictions: Sequence[list[FoundAnswer]]) -> list[Any]:
+    def comparable(self, examples: Examples, predictions: Sequence[list[AnswerSpan]]) -> list[Any]:
         return [prediction[0].text for prediction in predictions]

@@ -58,7 +58,7 @@ class ClassifyTask(TextTask[Ranking]):
             )
         return cutoffs
 
-    def target(self, example: Example) -> npt.NDArray[np.int64]:
+    def target_of(self, example: Example) -> npt.NDArray[np.int64]:
         assert example.label is not None
         return np.array([self.label_ids[example.label]])
 
@@ -70,7 +70,7 @@ class ClassifyTask(TextTask[Ranking]):
             Ranking(self.labels, np.exp(renormalized(*log)).astype(np.float32), top_k=top_k) for log in logs
         ]
 
-    def best(self, prediction: Ranking) -> Label:
+    def top_prediction(self, prediction: Ranking) -> Label:
         return prediction[0]
 
     def comparable(self, examples: Examples, predictions: Sequence[Ranking]) -> list[Any]:

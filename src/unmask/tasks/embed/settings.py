@@ -80,6 +80,6 @@ class Embed:
     )
 
     @property
-    def truncation(self) -> tuple[str, int]:
+    def max_length_setting(self) -> tuple[str, int]:
         """The setting that limits a text, and the number of tokens."""
         return "task.max_length", self.max_length

@@ -71,12 +71,12 @@ class EmbedTask(Task[Vectors]):
         rows = []
         for place, ((owner, _), one) in enumerate(zip(texts, encoded, strict=True)):
             targets: dict[str, npt.NDArray[np.generic]] = {
-                self.name: np.array([numbers.setdefault(tuple(one.ids), len(numbers))])
+                self.name: np.array([numbers.setdefault(tuple(one.input_ids), len(numbers))])
             }
             if isinstance(self.settings.loss, Cosine):
                 score = examples[owner].number
                 targets = {} if score is None else {self.name: np.array([score], dtype=np.float32)}
-            parts = np.array(one.ids), np.array(one.segments), special_flags(one)
+            parts = np.array(one.input_ids), np.array(one.token_type_ids), special_flags(one)
             rows.append(EncodedRow(*parts, place, owner=owner, targets=targets))
         return rows, Notes(sum(one.truncated for one in encoded))
 
@@ -95,11 +95,11 @@ class EmbedTask(Task[Vectors]):
             for example, own in zip(examples, vectors, strict=True)
         ]
 
-    def best(self, prediction: Vectors) -> Vectors | float:
+    def top_prediction(self, prediction: Vectors) -> Vectors | float:
         """Return the vector of a text; of a pair its cosine."""
         return prediction if prediction.ndim == 1 else cosine(prediction)
 
-    def metric_of(self, examples: Examples) -> str:
+    def metric_for(self, examples: Examples) -> str:
         names = RETRIEVAL if examples[0].number is None else CORRELATIONS
         return self.metric if self.metric in names else names[0]
 
@@ -123,12 +123,12 @@ def check_pairs(examples: Sequence[Example]) -> None:
     for example in examples:
         if example.pair is None:
             raise UserError(
-                f"{example.place} has one text, where two are needed",
+                f"{example.location} has one text, where two are needed",
                 allowed="pairs, such as text_a,text_b; with a column `score`, or without",
                 to_do="--pair-column NAME; for task.loss=unsupervised, data.dev=FILE with pairs to choose by",
             )
         if scored and example.number is None:
-            raise UserError(f"{example.place} has no score, but other rows have")
+            raise UserError(f"{example.location} has no score, but other rows have")
 
 
 def cosine(pair: Vectors) -> float:

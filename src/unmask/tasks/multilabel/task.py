@@ -45,7 +45,7 @@ class MultilabelTask(TextTask[Ranking]):
             )
         return cls(settings, tokenizer, labels)
 
-    def target(self, example: Example) -> npt.NDArray[np.float32]:
+    def target_of(self, example: Example) -> npt.NDArray[np.float32]:
         target = np.zeros(len(self.labels), dtype=np.float32)
         target[[self.label_ids[label] for label in example.label_set or ()]] = 1
         return target
@@ -71,7 +71,7 @@ class MultilabelTask(TextTask[Ranking]):
         ]
         return {"thresholds": np.array(thresholds)}
 
-    def best(self, prediction: Ranking) -> list[Label]:
+    def top_prediction(self, prediction: Ranking) -> list[Label]:
         return prediction.chosen
 
     def reference(self, examples: Examples) -> list[Any]:

@@ -11,7 +11,7 @@ class Nested(SpanSettings):
     """Settings of nested spans: a score for each span and label (Su et al. 2022, arXiv 2208.03054)."""
 
     name: Literal["nested"] = "nested"
-    max_span: int | None = setting(
+    max_span_length: int | None = setting(
         default=None,
         ge=1,
         description="the longest entity in words (Chinese: characters); that of the training data if not given",

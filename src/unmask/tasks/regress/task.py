@@ -16,26 +16,26 @@ from unmask.text.tokenizer import Tokenizer
 
 
 @dataclass(frozen=True)
-class Numbers:
+class NumberStatistics:
     """The numbers of the training rows: mean and standard deviation, which standardise them, and their range."""
 
     mean: float = 0.0
-    deviation: float = 1.0
-    low: float | None = None
-    high: float | None = None
+    std: float = 1.0
+    min: float | None = None
+    max: float | None = None
 
 
 class RegressTask(TextTask[float]):
-    """A number for each text, in the unit of the training rows. It may lie outside their range: a prediction is what
+    """A number for each text, in the word of the training rows. It may lie outside their range: a prediction is what
     any other library computes from the published weights.
     """
 
     settings: Regress
     kind = "number"
 
-    def __init__(self, settings: Regress, tokenizer: Tokenizer, numbers: Numbers) -> None:
+    def __init__(self, settings: Regress, tokenizer: Tokenizer, numbers: NumberStatistics) -> None:
         super().__init__(settings, tokenizer)
-        self.numbers = numbers
+        self.statistics = numbers
 
     @classmethod
     def build(cls, settings: Regress, tokenizer: Tokenizer, train: Examples) -> Self:
@@ -47,16 +47,16 @@ class RegressTask(TextTask[float]):
                 to_do="check the label column (--label-column)",
             )
         facts = (values.mean(), values.std(), values.min(), values.max())
-        return cls(settings, tokenizer, Numbers(*map(float, facts)))
+        return cls(settings, tokenizer, NumberStatistics(*map(float, facts)))
 
     @classmethod
     def restore(cls, settings: Regress, tokenizer: Tokenizer, schema: Mapping[str, Any]) -> Self:
-        return cls(settings, tokenizer, Numbers(**schema.get("numbers", {})))
+        return cls(settings, tokenizer, NumberStatistics(**schema.get("numbers", {})))
 
     def schema(self) -> dict[str, Any]:
-        return {**super().schema(), "numbers": asdict(self.numbers)}
+        return {**super().schema(), "numbers": asdict(self.statistics)}
 
-    def target(self, example: Example) -> npt.NDArray[np.float32]:
+    def target_of(self, example: Example) -> npt.NDArray[np.float32]:
         return np.array([example.number], dtype=np.float32)
 
     def decode(
@@ -64,7 +64,7 @@ class RegressTask(TextTask[float]):
     ) -> list[float]:
         return [float(mean.item()) for mean, _ in mean_of_windows(rows, collected)]
 
-    def best(self, prediction: float) -> float:
+    def top_prediction(self, prediction: float) -> float:
         return prediction
 
     def comparable(self, examples: Examples, predictions: Sequence[float]) -> list[Any]:

@@ -18,7 +18,7 @@ Floats = npt.NDArray[np.float64]
 Numbers = npt.NDArray[np.int64]
 Flags = npt.NDArray[np.bool_]
 
-NEVER = float("-inf")  # the score of what is not allowed
+FORBIDDEN = float("-inf")  # the score of what is not allowed
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Grammar:
 
 
 @dataclass(frozen=True)
-class LinearChain:
+class CRFDecoder:
     """Scores to decode with: start, end (tags,), transitions (tags, tags) float64, -inf where not allowed.
 
     within (tags, tags) bool: what may follow inside a given token. Everywhere below, emissions are
@@ -53,14 +53,14 @@ class LinearChain:
     within: Flags
 
     @staticmethod
-    def of(grammar: Grammar, parameters: Arrays) -> "LinearChain":
+    def of(grammar: Grammar, parameters: Arrays) -> "CRFDecoder":
         """Take the scores `crf.start`, `crf.transitions` and `crf.end`, 0 where not given, of what is allowed."""
         allowed = {"start": grammar.start, "transitions": grammar.follows, "end": grammar.end}
         start, transitions, end = (
-            np.where(flags, parameters.get(f"crf.{name}", np.zeros(1)).astype(np.float64), NEVER)
+            np.where(flags, parameters.get(f"crf.{name}", np.zeros(1)).astype(np.float64), FORBIDDEN)
             for name, flags in allowed.items()
         )
-        return LinearChain(start, transitions, end, grammar.within)
+        return CRFDecoder(start, transitions, end, grammar.within)
 
     def viterbi(self, emissions: Floats, lengths: Numbers, joined: Flags | None = None) -> Numbers:
         """Find the most probable path of each sequence (Viterbi 1967): (sequences, longest), 0 beyond its length.
@@ -115,7 +115,7 @@ class LinearChain:
             else:
                 onward = self._steps(stop, joined, row)[tag] + emissions[row, stop] + beta[row, stop]
                 if rest is not None:
-                    onward[rest] = NEVER
+                    onward[rest] = FORBIDDEN
                 score += _logsum(onward)
             result[number] = score - total[row]
         return np.clip(np.exp(result), 0.0, 1.0)
@@ -124,7 +124,7 @@ class LinearChain:
         """The scores of moving to a place: (sequences, tags, tags), or (tags, tags) of one or for all."""
         if joined is None:
             return self.transitions
-        inside = np.where(self.within, self.transitions, NEVER)
+        inside = np.where(self.within, self.transitions, FORBIDDEN)
         if row is not None:
             return inside if joined[row, place] else self.transitions
         return np.where(joined[:, place][:, None, None], inside, self.transitions)
@@ -161,7 +161,7 @@ class LinearChain:
     @cached_property
     def _factors(self) -> tuple[Floats, ...]:
         """The exponentials of the transitions: all, and those inside a given token."""
-        return np.exp(self.transitions), np.exp(np.where(self.within, self.transitions, NEVER))
+        return np.exp(self.transitions), np.exp(np.where(self.within, self.transitions, FORBIDDEN))
 
     @staticmethod
     def _moved(values: Floats, place: int, joined: Flags | None, factors: tuple[Floats, ...]) -> Floats:

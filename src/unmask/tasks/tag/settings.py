@@ -21,7 +21,7 @@ class Tag(SpanSettings):
     wide_dropout: float = setting(
         default=0.0, ge=0, lt=1, description="wide: share of the pairs that are hidden in training"
     )
-    lstm: int = setting(
+    lstm_hidden_size: int = setting(
         default=0,
         ge=0,
         description="width, in each direction, of a bidirectional LSTM above the encoder; 0: none",
