@@ -91,9 +91,9 @@ class NestedHead(Head):
         self.pointer = GlobalPointer(encoder, len(task.labels), task.max_span_length)
 
     def forward(self, hidden: Tensor, batch: Batch) -> Tensor:
-        counts = batch.word_counts
+        counts = batch.position_counts
         position_ids = torch.arange(int(counts.sum())) - (counts.cumsum(0) - counts).repeat_interleave(counts)
-        words = hidden.flatten(0, -2).index_select(0, batch.words)
+        words = hidden.flatten(0, -2).index_select(0, batch.positions)
         return self.pointer(self.dropout(words), position_ids.to(hidden.device))  # type: ignore[no-any-return]
 
     def loss(self, outputs: Tensor, batch: Batch) -> Loss:
@@ -105,7 +105,7 @@ class NestedHead(Head):
         return dataclasses.replace(batch, target_positions=counted)
 
     def rows_per_sequence(self, batch: Batch) -> Tensor:
-        return batch.word_counts
+        return batch.position_counts
 
     @torch.no_grad()
     def init_from_counts(self, task: Task[Any], rows: Sequence[EncodedRow]) -> None:
@@ -146,7 +146,7 @@ def span_losses(scores: Tensor, batch: Batch, name: str) -> Tensor:
     steps = torch.arange(scores.shape[1], device=scores.device)
     least, most = (batch.targets[key].unsqueeze(1) for key in ("least", "most"))
     scores = scores.masked_fill(~((steps >= least) & (steps < most)).unsqueeze(2), FORBIDDEN)
-    sizes = batch.word_counts
+    sizes = batch.position_counts
     windows, labels = len(sizes), scores.shape[2]
     begin = (sizes.cumsum(0) - sizes).to(scores.device)
     held = batch.targets[name]

@@ -59,15 +59,15 @@ class TagHead(Head):
     def forward(self, hidden: Tensor, batch: Batch) -> Tensor:
         if self.lstm is not None:
             hidden = self.lstm(hidden, batch.layout)
-        chosen = hidden.flatten(0, -2).index_select(0, batch.words)
+        chosen = hidden.flatten(0, -2).index_select(0, batch.positions)
         if self.transform is not None:
             chosen = self.transform(chosen)
         logits: Tensor = self.classifier(self.dropout(chosen))
-        return logits if self.wide is None else logits + self.wide(batch.input_ids.flatten(), batch.words)
+        return logits if self.wide is None else logits + self.wide(batch.input_ids.flatten(), batch.positions)
 
     def loss(self, outputs: Tensor, batch: Batch) -> Loss:
         """The summed negative log-likelihood (nats) of the tags of words."""
-        targets = batch.targets[self.name].flatten()[batch.words]
+        targets = batch.targets[self.name].flatten()[batch.positions]
         if self.crf is None:
             smoothing = self.settings.label_smoothing if self.training else 0.0
             total = F.cross_entropy(outputs.float(), targets, label_smoothing=smoothing, reduction="sum")
@@ -75,7 +75,7 @@ class TagHead(Head):
         first = batch.layout.first_tokens.cpu()
         flags = batch.flags.flatten()
         edges = torch.stack([flags[first], flags[first + batch.lengths - 1]], 1) & EDGE > 0
-        sizes, edges = batch.word_counts.to(outputs.device), edges.to(outputs.device)
+        sizes, edges = batch.position_counts.to(outputs.device), edges.to(outputs.device)
         inside = torch.arange(int(sizes.max()), device=sizes.device) < sizes.unsqueeze(1)
         scores = outputs.new_zeros(*inside.shape, outputs.shape[1]).masked_scatter(
             inside.unsqueeze(2), outputs
@@ -85,7 +85,7 @@ class TagHead(Head):
         return self.term(total, len(targets))
 
     def rows_per_sequence(self, batch: Batch) -> Tensor:
-        return batch.word_counts
+        return batch.position_counts
 
     @torch.no_grad()
     def init_from_counts(self, task: Task[Any], rows: Sequence[EncodedRow]) -> None:

@@ -194,3 +194,36 @@ def token_tags(tokens: Sequence[tuple[int, int]], spans: Sequence[Span | Labelle
     """Return the tag of each token: the label of the span that begins with it; O where there is none."""
     at = {span.start: span.label for span in spans}
     return [at.get(start, schemes.OUTSIDE) for start, _ in tokens]
+
+
+def word_bounds(task: SpanTask, example: Example) -> list[tuple[int, int]]:
+    """Return the characters of the tokens of an example, or else of its words."""
+    if example.tokens is not None:
+        return list(example.tokens)
+    words = align_words(example.text, task.tokenizer.encode(example.text))
+    return [(start, end) for start, end in words.offsets.tolist()]
+
+
+def tags_of(
+    task: SpanTask, tokens: Sequence[tuple[int, int]], spans: Sequence[Span | LabelledSpan]
+) -> list[str]:
+    """Return the tags of tokens as a CoNLL file has them; a span that does not begin and end with tokens is left out."""
+    if task.tags_every_token:
+        return token_tags(tokens, spans)
+    starts = {start: number for number, (start, _) in enumerate(tokens)}
+    ends = {end: number + 1 for number, (_, end) in enumerate(tokens)}
+    chunks = [
+        (starts[span.start], ends[span.end], span.label)
+        for span in spans
+        if span.start in starts and span.end in ends
+    ]
+    return schemes.write_tags(len(tokens), chunks, "BIO")
+
+
+def spans_of(task: SpanTask, tokens: Sequence[tuple[int, int]], tags: Sequence[str]) -> tuple[Span, ...]:
+    """Return the spans of tags of tokens, as conlleval reads them."""
+    if task.tags_every_token:
+        return tuple(Span(*bounds, tag) for bounds, tag in zip(tokens, tags, strict=True))
+    read = schemes.vocabulary(tags, "BIO")
+    pairs = [read[tag] or (schemes.OUTSIDE, "") for tag in tags]
+    return tuple(Span(tokens[start][0], tokens[end - 1][1], label) for start, end, label in schemes.chunks(pairs))

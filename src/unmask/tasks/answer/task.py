@@ -15,12 +15,13 @@ import numpy.typing as npt
 from unmask.data.encoded import EncodedRow
 from unmask.data.tables import Example
 from unmask.errors import UserError
-from unmask.tasks import answerscore
+from unmask.metrics.answers import answer_scores
 from unmask.tasks.answer.context import AnswerRow, Context
 from unmask.tasks.answer.settings import Answer
 from unmask.tasks.answer.spans import Candidates, best_threshold, candidates
 from unmask.tasks.task import Arrays, Collected, Examples, Notes, Rows, Task, Values, split_rows
 from unmask.tasks.windows import TextTokens, window_inputs
+from unmask.text.chinese import mostly_chinese
 from unmask.text.tokenizer import Tokenizer
 
 TOP_K = 5  # answers that a prediction holds, unless another number is given
@@ -186,7 +187,7 @@ class AnswerTask(Task[list[AnswerSpan]]):
             return {}
         reference = self.reference([example for example, _ in known])
         texts = [(example.pair or "")[one.spans[0][1] : one.spans[0][2]] for example, one in known]
-        answered, none = (answerscore.scores(reference, some)[:, 0] for some in (texts, [""] * len(known)))
+        answered, none = (answer_scores(reference, some)[:, 0] for some in (texts, [""] * len(known)))
         return {
             "threshold": np.array(best_threshold(np.array([one.doubt for _, one in known]), answered, none))
         }
@@ -204,8 +205,15 @@ class AnswerTask(Task[list[AnswerSpan]]):
         return prediction[0]
 
     def reference(self, examples: Examples) -> list[Any]:
-        language = None if self.settings.language == "auto" else self.settings.language
-        return [answerscore.reference(example, language) for example in examples]
+        return [self._reference(example) for example in examples]
+
+    def _reference(self, example: Example) -> dict[str, Any]:
+        """Return the right answers, and the language whose rules they are scored by."""
+        language = self.settings.language
+        if language == "auto":
+            language = "zh" if mostly_chinese([example.text, example.pair or ""]) else "en"
+        answers = list(dict.fromkeys(answer.text for answer in example.answers or ()))
+        return {"answers": answers, "language": language}
 
     def comparable(self, examples: Examples, predictions: Sequence[list[AnswerSpan]]) -> list[Any]:
         return [prediction[0].text for prediction in predictions]

@@ -13,12 +13,13 @@ from unmask import console
 from unmask.data.encoded import EncodedRow
 from unmask.data.tables import Example
 from unmask.errors import UserError
-from unmask.tasks import embedscore
+from unmask.metrics.retrieval import OF_RANKS, Pool, Vectors, cosines, ranked
 from unmask.tasks.embed.settings import Contrastive, Cosine, Embed, Unsupervised
-from unmask.tasks.embedscore import CORRELATIONS, RETRIEVAL, Vectors
 from unmask.tasks.task import Arrays, Collected, Examples, Notes, Rows, Task, Values
 from unmask.tasks.text import special_flags
 from unmask.text.tokenizer import Tokenizer
+
+CORRELATIONS = ("spearman", "pearson")
 
 
 class EmbedTask(Task[Vectors]):
@@ -36,7 +37,7 @@ class EmbedTask(Task[Vectors]):
         super().__init__(settings, tokenizer)
         self.scores = scores
         scored = isinstance(settings.loss, Cosine)
-        self.metric = settings.metric or (CORRELATIONS if scored else RETRIEVAL)[0]
+        self.metric = settings.metric or (CORRELATIONS if scored else OF_RANKS)[0]
 
     @classmethod
     def build(cls, settings: Embed, tokenizer: Tokenizer, train: Examples) -> Self:
@@ -100,21 +101,21 @@ class EmbedTask(Task[Vectors]):
         return prediction if prediction.ndim == 1 else cosine(prediction)
 
     def metric_for(self, examples: Examples) -> str:
-        names = RETRIEVAL if examples[0].number is None else CORRELATIONS
+        names = OF_RANKS if examples[0].number is None else CORRELATIONS
         return self.metric if self.metric in names else names[0]
 
     def reference(self, examples: Examples) -> list[Any]:
         """Return the score of each pair, or how many second texts belong to its first one."""
         if examples[0].number is not None:
             return [example.number for example in examples]
-        return [len(texts) for texts in embedscore.pool_of(examples).relevant]
+        return [len(texts) for texts in pool_of(examples).relevant]
 
     def comparable(self, examples: Examples, predictions: Sequence[Vectors]) -> list[Any]:
         """Return the cosine of each pair, or the ranks of what belongs to its first text."""
         pairs = np.stack(predictions)
         if examples[0].number is not None:
-            return embedscore.cosines(pairs[:, 0], pairs[:, 1]).round(6).tolist()  # type: ignore[no-any-return]
-        return embedscore.ranked(embedscore.pool_of(examples), pairs[:, 0], pairs[:, 1]).ranks
+            return cosines(pairs[:, 0], pairs[:, 1]).round(6).tolist()  # type: ignore[no-any-return]
+        return ranked(pool_of(examples), pairs[:, 0], pairs[:, 1]).ranks
 
 
 def check_pairs(examples: Sequence[Example]) -> None:
@@ -131,9 +132,14 @@ def check_pairs(examples: Sequence[Example]) -> None:
             raise UserError(f"{example.location} has no score, but other rows have")
 
 
+def pool_of(examples: Sequence[Example]) -> Pool:
+    """Return the second texts of all examples, and which of them belong to each."""
+    return Pool.of([(example.text, example.pair or "") for example in examples])
+
+
 def cosine(pair: Vectors) -> float:
     """Compute the cosine of two vectors (2, hidden_size)."""
-    return float(embedscore.cosines(pair[:1], pair[1:])[0])
+    return float(cosines(pair[:1], pair[1:])[0])
 
 
 def _texts(example: Example) -> list[str]:
