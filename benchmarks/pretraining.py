@@ -155,7 +155,7 @@ def ours(settings: Settings) -> Prepared:
 def same_tokens(settings: Settings) -> Prepared:
     import numpy as np
 
-    from unmask.data.batches import CorpusSequences
+    from unmask.data.sequences import CorpusSequences
     from unmask.data.shards import Shards
 
     built = Shards.open(settings["corpus"])

@@ -15,7 +15,7 @@ from unmask.model.attention import SequenceLayout
 from unmask.model.encoder import Encoder
 from unmask.model.pooler import HeadTransform
 from unmask.model.vocabulary import MLMHead
-from unmask.predict import load
+from unmask.runtime.predictor import load
 from unmask.text.tokenizer import Tokenizer
 
 LENGTHS = [20, 17, 9, 2]  # local layers of ModernBERT see 4 tokens on each side

@@ -12,7 +12,8 @@ import torch
 from hypothesis import HealthCheck, settings
 from tokenizers import decoders, models, pre_tokenizers, processors, trainers
 
-from unmask.data.batch import Batch, EncodedRow, pack
+from unmask.learner.batch import Batch, pack
+from unmask.data.encoded import EncodedRow
 from unmask.data.corpus import Document
 from unmask.data.shards import Shards, build
 from unmask.model.encoder import Encoder, EncoderConfig

@@ -14,7 +14,7 @@ from unmask.errors import UserError
 from unmask.model.attention import SequenceLayout
 from unmask.model.encoder import Encoder, EncoderConfig
 from unmask.model.vocabulary import MLMHead
-from unmask.predict import Predictor, load
+from unmask.runtime.predictor import Predictor, load
 from unmask.text.tokenizer import Tokenizer
 from unmask.train.finetune import finetune
 

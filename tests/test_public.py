@@ -19,7 +19,7 @@ from unmask import bundle
 from unmask.bundle.layout import encoder_config
 from unmask.bundle.public import export
 from unmask.bundle.weights import check_finite
-from unmask.data.batch import pack
+from unmask.learner.batch import pack
 from unmask.data.tables import Example
 from unmask.errors import UserError
 from unmask.files import read_json, write_json
@@ -27,7 +27,7 @@ from unmask.model.attention import SequenceLayout
 from unmask.model.encoder import Encoder, EncoderConfig
 from unmask.model.families import FAMILIES
 from unmask.model.vocabulary import MLMHead
-from unmask.predict import load
+from unmask.runtime.predictor import load
 from unmask.text.tokenizer import Tokenizer
 
 RECORDED = json.loads((Path(__file__).parent / "public_outputs.json").read_text())
@@ -68,7 +68,7 @@ def logits(folder: Path) -> Tensor:
         (row,) = task.encode([Example("0", "the quick", None, None, 1, "here")])
         from dataclasses import replace
 
-        from unmask.tasks.task import head_outputs
+        from unmask.learner.head import head_outputs
 
         flags = torch.full((len(IDS),), 8, dtype=torch.uint8).numpy()  # each place is scored where tags are
         batch = pack([replace(row, input_ids=IDS.numpy(), token_type_ids=0 * IDS.numpy(), flags=flags, targets={})])

@@ -10,12 +10,12 @@ from unmask.version import __version__
 _PUBLIC = {
     "Encoder": "unmask.model.encoder",
     "EncoderConfig": "unmask.model.encoder",
-    "Predictor": "unmask.predict",
+    "Predictor": "unmask.runtime.predictor",
     "Tokenizer": "unmask.text.tokenizer",
     "UserError": "unmask.errors",
     "build_corpus": "unmask.data.shards:build",
     "finetune": "unmask.train.finetune",
-    "load": "unmask.predict",
+    "load": "unmask.runtime.predictor",
     "pretrain": "unmask.train.pretrain",
     "quickstart": "unmask.quickstart",
 }
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from unmask.data.shards import build as build_corpus
     from unmask.errors import UserError
     from unmask.model.encoder import Encoder, EncoderConfig
-    from unmask.predict import Predictor, load
+    from unmask.runtime.predictor import Predictor, load
     from unmask.quickstart import quickstart
     from unmask.text.tokenizer import Tokenizer
     from unmask.train.finetune import finetune

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from benchmarks import gpu
-from unmask.data.batch import IGNORE_INDEX
+from unmask.data.encoded import IGNORE_INDEX
 from unmask.data.shards import Shards
 from unmask.train.pretrain import build_batches, build_learner, fit_to_corpus
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from unmask.cli.app import run
-from unmask.predict import load
+from unmask.runtime.predictor import load
 
 SMALL = ["task.max_length=16", "train.budget=3 steps", "train.optimizer.lr=0.01", "train.evaluations=1"]
 

@@ -20,7 +20,7 @@ from unmask.evaluate.saved import compared
 from unmask.evaluate.simplest import simplest_baseline
 from unmask.evaluate.tested import to_saved_predictions
 from unmask.files import read_json
-from unmask.predict import Predictor, load
+from unmask.runtime.predictor import Predictor, load
 from unmask.tasks import AnyTask, ReadOptions, restore
 from unmask.train.finetune import finetune
 

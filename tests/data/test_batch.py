@@ -4,7 +4,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from unmask.data.batch import IGNORE_INDEX, EncodedRow, groups_by_length, pack
+from unmask.data.encoded import IGNORE_INDEX, EncodedRow, groups_by_length
+from unmask.learner.batch import pack
 
 
 def row(number: int, length: int, label: int = 0) -> EncodedRow:

@@ -9,14 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from unmask.data.batch import SPECIAL_TOKEN, Batch, EncodedRow
-from unmask.data.batches import (
-    Batches,
-    CorpusSequences,
-    RowSequences,
-    evaluation_batches,
-    split_documents,
-)
+from unmask.data.encoded import SPECIAL_TOKEN, EncodedRow
+from unmask.learner.batch import Batch
+from unmask.learner.batches import Batches, evaluation_batches
+from unmask.data.sequences import CorpusSequences, RowSequences, split_documents
 from unmask.data.corpus import Document
 from unmask.data.ramp import Ramp
 from unmask.data.shards import Shards, build

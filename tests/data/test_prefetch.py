@@ -5,7 +5,7 @@ import threading
 import pytest
 import torch
 
-from unmask.data.prefetch import Prefetch
+from unmask.learner.prefetch import Prefetch
 from unmask.errors import UserError
 
 

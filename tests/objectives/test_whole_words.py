@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from unmask.data import shards
-from unmask.data.batch import IGNORE_INDEX, SPECIAL_TOKEN
-from unmask.data.batches import CorpusSequences, evaluation_batches
+from unmask.data.encoded import IGNORE_INDEX, SPECIAL_TOKEN
+from unmask.data.sequences import CorpusSequences
+from unmask.learner.batches import evaluation_batches
 from unmask.data.corpus import Document
 from unmask.data.hashing import hash_uniform
 from unmask.errors import UserError

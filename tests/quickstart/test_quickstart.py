@@ -81,7 +81,7 @@ def test_results_hold_seven_steps_and_true_figures(done: Path, own: Path) -> Non
     assert all(a["low"] <= a["value"] <= a["high"] for a in by_kind.values())
     # the figure of the published model, computed once more by another path
     from unmask.data.tables import read_examples
-    from unmask.predict import load
+    from unmask.runtime.predictor import load
 
     examples = read_examples(own / "test.jsonl")
     predicted = [label.name for label in load(done / "finetune")([example.text for example in examples])]

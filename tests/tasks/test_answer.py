@@ -11,7 +11,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from unmask.data.batch import SPECIAL_TOKEN, EncodedRow, pack
+from unmask.data.encoded import SPECIAL_TOKEN, EncodedRow
+from unmask.learner.batch import pack
 from unmask.data.tables import Example, ReferenceAnswer
 from unmask.errors import UserError
 from unmask.model.encoder import Encoder, EncoderConfig

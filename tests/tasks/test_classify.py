@@ -6,13 +6,14 @@ import numpy as np
 import pytest
 import torch
 
-from unmask.data.batch import SPECIAL_TOKEN, pack
+from unmask.data.encoded import SPECIAL_TOKEN
+from unmask.learner.batch import pack
 from unmask.data.tables import Example
 from unmask.errors import UserError
 from unmask.model.encoder import Encoder, EncoderConfig
 from unmask.tasks import Classify, ClassifyTask
 from unmask.tasks.classify import ClassifyLearner, Label
-from unmask.tasks.task import head_outputs
+from unmask.learner.head import head_outputs
 from unmask.text.tokenizer import Tokenizer
 
 

@@ -13,11 +13,12 @@ import torch
 
 from unmask import bundle
 from unmask.console import SILENT
-from unmask.data.batches import Batches, GroupedSequences
+from unmask.learner.batches import Batches
+from unmask.data.sequences import GroupedSequences
 from unmask.data.tables import Example
 from unmask.errors import UserError
 from unmask.model.encoder import Encoder, EncoderConfig
-from unmask.predict import load
+from unmask.runtime.predictor import load
 from unmask.tasks import Embed, EmbedTask, ReadOptions
 from unmask.tasks.embedhead import (
     AnyEmbedLoss,
@@ -29,7 +30,7 @@ from unmask.tasks.embedhead import (
     group_texts,
     scaled_cosines,
 )
-from unmask.tasks.regularise import Regularisation, Regulariser
+from unmask.learner.regularise import Regularisation, Regulariser
 from unmask.text.tokenizer import Tokenizer
 from unmask.train.finetune import finetune
 

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from unmask.data.batch import SPECIAL_TOKEN, Batch, EncodedRow, pack
-from unmask.tasks.hiding import TokenMasking
+from unmask.data.encoded import SPECIAL_TOKEN, EncodedRow
+from unmask.learner.batch import Batch, pack
+from unmask.learner.token_masking import TokenMasking
 
 MASK = 4
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn import metrics as oracle
 
-from unmask.data.batch import pack
+from unmask.learner.batch import pack
 from unmask.data.tables import Example
 from unmask.errors import UserError
 from unmask.model.encoder import Encoder, EncoderConfig

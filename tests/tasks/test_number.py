@@ -10,11 +10,11 @@ from safetensors.torch import load_file
 from scipy import stats
 
 from unmask.console import SILENT
-from unmask.data.batch import pack
+from unmask.learner.batch import pack
 from unmask.data.tables import Example
 from unmask.errors import UserError
 from unmask.model.encoder import Encoder, EncoderConfig
-from unmask.predict import load
+from unmask.runtime.predictor import load
 from unmask.tasks import Classify, NumberTask, restore
 from unmask.tasks.classifyhead import NumberHead, NumberLearner
 from unmask.tasks.number import NumberStatistics

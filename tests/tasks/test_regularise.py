@@ -9,13 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from unmask.config import changed, from_mapping
-from unmask.data.batch import Batch, EncodedRow, pack
+from unmask.learner.batch import Batch, pack
+from unmask.data.encoded import EncodedRow
 from unmask.data.tables import Example, Span
 from unmask.model.attention import SequenceLayout
 from unmask.model.encoder import Encoder, EncoderConfig
 from unmask.tasks import Classify, ClassifyTask, Tag, TagTask
-from unmask.tasks.regularise import Regularisation, Regulariser, fgm_perturbation, symmetric_kl
-from unmask.tasks.task import TaskLearner
+from unmask.learner.regularise import Regularisation, Regulariser, fgm_perturbation, symmetric_kl
+from unmask.learner.task_learner import TaskLearner
 from unmask.text.tokenizer import Tokenizer
 from unmask.train.parallel import World
 from unmask.train.precision import Precision

@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from unmask.config import from_mapping
-from unmask.data.batch import EncodedRow, pack
+from unmask.data.encoded import EncodedRow
+from unmask.learner.batch import pack
 from unmask.data.tables import Example, Span
 from unmask.errors import UserError
 from unmask.model.encoder import Encoder, EncoderConfig

@@ -14,7 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from unmask.config import from_mapping
-from unmask.data.batch import IGNORE_INDEX, pack
+from unmask.data.encoded import IGNORE_INDEX
+from unmask.learner.batch import pack
 from unmask.data.tables import Example, Span
 from unmask.errors import UserError
 from unmask.model.encoder import Encoder, EncoderConfig

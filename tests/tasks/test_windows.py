@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from unmask.data.batch import SPECIAL_TOKEN, EncodedRow
+from unmask.data.encoded import SPECIAL_TOKEN, EncodedRow
 from unmask.tasks.windows import TextTokens, long_text_inputs, mean_per_owner, windows
 from unmask.text.tokenizer import Tokenizer
 

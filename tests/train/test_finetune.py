@@ -11,7 +11,7 @@ from unmask import files
 from unmask.console import SILENT
 from unmask.errors import UserError
 from unmask.model.encoder import Encoder
-from unmask.predict import load
+from unmask.runtime.predictor import load
 from unmask.tasks import Tag
 from unmask.train import finetune as module
 from unmask.train.finetune import FinetuneResult, finetune, load_rows

@@ -9,7 +9,7 @@ from safetensors.torch import load_file
 from unmask import files
 from unmask.console import SILENT
 from unmask.errors import UserError
-from unmask.predict import load
+from unmask.runtime.predictor import load
 from unmask.train.finetune import finetune
 from unmask.train.recipe import FinetuneRecipe, parse_recipe
 

@@ -15,8 +15,8 @@ from unmask.console import SILENT
 from unmask.data.corpus import Document
 from unmask.data.shards import Shards, build
 from unmask.errors import UserError
-from unmask.learner import Loss, LossTerm
-from unmask.predict import load
+from unmask.learner.loss import Loss, LossTerm
+from unmask.runtime.predictor import load
 from unmask.text.tokenizer import Tokenizer
 from unmask.train.pretrain import PretrainLearner, pretrain
 from unmask.train.recipe import PretrainRecipe, parse_recipe

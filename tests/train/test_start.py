@@ -15,7 +15,7 @@ from torch import Tensor
 
 from unmask import files
 from unmask.console import SILENT
-from unmask.data.batches import split_documents
+from unmask.data.sequences import split_documents
 from unmask.data.corpus import Document
 from unmask.data.shards import Shards, build
 from unmask.objectives import MaskedObjective

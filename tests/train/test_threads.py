@@ -11,7 +11,7 @@ import torch
 from unmask import files
 from unmask.config import changed
 from unmask.console import SILENT
-from unmask.data.batches import Batches
+from unmask.learner.batches import Batches
 from unmask.data.shards import Shards
 from unmask.train import fit, threads
 from unmask.train.budget import TrainConfig

@@ -18,13 +18,13 @@ from unmask.bundle.public import export
 from unmask.cli.app import run as command
 from unmask.config import changed
 from unmask.console import SILENT
-from unmask.data.batch import Batch
+from unmask.learner.batch import Batch
 from unmask.data.corpus import Document
 from unmask.data.shards import Shards, build
 from unmask.errors import UserError
 from unmask.model.encoder import Encoder, EncoderConfig
 from unmask.objectives import Masked
-from unmask.predict import load
+from unmask.runtime.predictor import load
 from unmask.text.tokenizer import Tokenizer
 from unmask.train import fit, optim
 from unmask.train.bench import run_benchmark

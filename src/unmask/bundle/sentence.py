@@ -102,7 +102,7 @@ def embed_task(sentence: Mapping[str, Any], positions: int) -> dict[str, Any] | 
 
 def describe_modules(task: Mapping[str, Any] | None) -> bool:
     """Whether these files can say how the vectors of a task come about."""
-    return task is not None and task.get("name") == "embed" and task.get("pooling", "mean") in POOLINGS
+    return task is not None and "normalize_embeddings" in task and task["pooling"] in POOLINGS
 
 
 def write_sentence(folder: Path, task: Mapping[str, Any], hidden_size: int) -> None:
@@ -119,9 +119,7 @@ def write_sentence(folder: Path, task: Mapping[str, Any], hidden_size: int) -> N
     modes = {theirs: ours == task["pooling"] for ours, theirs in POOLINGS.items()}
     files.write_json(folder / MODULES, modules)
     files.write_json(folder / "1_Pooling" / "config.json", {"word_embedding_dimension": hidden_size, **modes})
-    files.write_json(
-        folder / "sentence_bert_config.json", {"max_seq_length": task["max_length"], "do_lower_case": False}
-    )
+    files.write_json(folder / "sentence_bert_config.json", {"max_seq_length": task["max_length"], "do_lower_case": False})
     files.write_json(
         folder / SETTINGS,
         {"prompts": {}, "default_prompt_name": None, "similarity_fn_name": "cosine"},

@@ -64,7 +64,7 @@ def evaluate(
     from unmask.data.conll import TagColumns
     from unmask.data.tables import Columns
     from unmask.evaluate.tested import run_folder_of, test_examples, to_saved_predictions
-    from unmask.predict import load
+    from unmask.runtime.predictor import load
     from unmask.tasks import ReadOptions
 
     columns = Columns(text=text_column, pair=pair_column, label=label_column, separator=label_separator)

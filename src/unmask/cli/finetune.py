@@ -217,7 +217,7 @@ def _show(result: "FinetuneResult", recipe: "FinetuneRecipe", tested: dict[str, 
     rows = [("model", str(result.model))]
     if any(cut.values()):
         shown = ", ".join(f"{number:,} of {of}" for of, number in cut.items())
-        name, tokens = recipe.task.task.max_length_setting(recipe.task)
+        name, tokens = recipe.task.max_length_setting
         rows.insert(0, ("cut short", f"{shown}, at {tokens} tokens ({name})"))
     command = "evaluate" if tested is None else "predict"
     facts([*rows, ("next", f"unmask {command} {shlex.quote(str(result.model))} FILE")])

@@ -6,7 +6,7 @@ from typing import Any
 
 from unmask.data.hashing import hash_integers
 from unmask.data.tables import Example
-from unmask.predict import Predictor
+from unmask.runtime.predictor import Predictor
 from unmask.tasks import Task
 from unmask.text.chinese import RUN
 

@@ -9,7 +9,7 @@ from unmask.console import SILENT, Progress
 from unmask.data.labels import of_test_rows
 from unmask.data.tables import Example
 from unmask.evaluate.saved import Predictions, load_predictions
-from unmask.predict import Predictor, load
+from unmask.runtime.predictor import Predictor, load
 from unmask.tasks import ReadOptions, Task
 from unmask.train.recipe import changed_read_settings
 

@@ -111,7 +111,7 @@ def summed_loss(
     smoothing: float = 0.0,
     log_priors: Tensor | None = None,
 ) -> Tensor:
-    """Sum the loss over all rows (nats). logits (rows, labels), targets (rows,) int64, weights and log_priors (labels,).
+    """Sum the loss over rows (nats). logits (rows, labels), targets (rows,) int64, weights and log_priors (labels,).
 
     Class weights and label smoothing are those of the cross-entropy, which every loss is a change of: focal loss
     multiplies it, row by row, by (1 - p)^gamma with the probability p of the right label.

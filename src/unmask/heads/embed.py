@@ -73,9 +73,10 @@ class EmbedHead(Head):
             targets = scaled_cosines(known[first], self.scores, objective.least)
             total = ((vectors[first] * vectors[second]).sum(-1) - targets).square().sum()
         else:
-            others, heat = torch.cat([second, third]), objective.temperature
+            heat = objective.temperature
+            others = torch.cat([second, third]) if self.training else second
             total = contrastive_loss(vectors[first], vectors[others], known[first], known[others], heat)
-            if isinstance(objective, Contrastive) and objective.symmetric:
+            if self.training and isinstance(objective, Contrastive) and objective.symmetric:
                 back = contrastive_loss(vectors[second], vectors[first], known[second], known[first], heat)
                 total = (total + back) / 2
         return self.term(total, len(first))

@@ -29,7 +29,7 @@ class TokenPairs(nn.Module):
 
     @staticmethod
     def buckets(input_ids: Tensor, positions: Tensor) -> Tensor:
-        """input_ids (tokens,) int64, positions (words,) of first tokens, between [CLS] and [SEP] -> (words, 2) int64."""
+        """input_ids (tokens,) int64, positions (words,) of first tokens, inside [CLS] and [SEP] -> (words, 2) int64."""
         token = input_ids[positions]
         before = (input_ids[positions - 1] * 2654435761 + token * 40503) * 2
         after = (token * 2654435761 + input_ids[positions + 1] * 40503) * 2 + 1

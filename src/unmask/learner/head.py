@@ -112,7 +112,7 @@ def run_head(
     """Run the encoder and the head on a batch. compute: another method of the head."""
     batch = dataclasses.replace(batch, query_positions=head.query_positions(batch.layout))
     hidden = encoder(batch.input_ids, batch.layout, batch.token_type_ids, batch.query_positions)
-    return (compute or head)(hidden, batch)  # type: ignore[no-any-return]
+    return (compute or head)(hidden, batch)
 
 
 def linear(encoder: EncoderConfig, size: int, outputs: int) -> nn.Linear:
@@ -125,4 +125,4 @@ def linear(encoder: EncoderConfig, size: int, outputs: int) -> nn.Linear:
 
 def targets_of_owners(name: str, rows: Sequence[EncodedRow]) -> npt.NDArray[Any]:
     """Concatenate the target of each example, whose rows share it."""
-    return np.concatenate([target for target in {row.owner: row.targets[name] for row in rows}.values()])
+    return np.concatenate(list({row.owner: row.targets[name] for row in rows}.values()))

@@ -32,12 +32,12 @@ from unmask.evaluate.saved import compared
 from unmask.evaluate.simplest import simplest_baseline
 from unmask.evaluate.tested import test_examples, to_saved_predictions
 from unmask.objectives import Masked
-from unmask.predict import load
+from unmask.runtime.predictor import load
 from unmask.quickstart.jobs import Material, Request, gather_data
 from unmask.quickstart.start import StartingModel
 from unmask.report import write_report
 from unmask.report.words import format_points
-from unmask.tasks import Task
+from unmask.tasks import Task, task_of
 from unmask.tasks.task import METRIC_TITLES
 from unmask.text.tokenizer import Tokenizer, TokenizerConfig
 from unmask.train.budget import Budget
@@ -276,7 +276,7 @@ class Quickstart:
         rest = self.seconds * (1 - PRETRAIN_SHARE[self.request.learns])
         if speed is not None:
             base = self._finetune_recipe()
-            examples = base.task.task.read(rows.train, rows.read_options)
+            examples = task_of(base.task).read(rows.train, rows.read_options)
             epochs = MOST_EPOCHS[self.request.learns]
             tokens = epochs * len(examples) * self._tokens_per_row(base, examples, LENGTHS[0])
             rest = min(rest, 2 * OVERHEAD * tokens / (FINETUNE_SPEED * speed))
@@ -313,7 +313,7 @@ class Quickstart:
                 for name, run in runs.items()
             ]
             used = tuned.train_rows
-            available = len(recipe.task.task.read(rows.train, rows.read_options)) - (
+            available = len(task_of(recipe.task).read(rows.train, rows.read_options)) - (
                 tuned.dev_rows if not rows.dev else 0
             )
             self.results["data"]["task"] |= {
@@ -335,7 +335,7 @@ class Quickstart:
         path = self.folder / "finetune.json"
         if not path.is_file():
             base = self._finetune_recipe()
-            examples = base.task.task.read(rows.train, rows.read_options)
+            examples = task_of(base.task).read(rows.train, rows.read_options)
             available = len(examples) * (1 if rows.dev else 1 - base.data.dev_share)
             least = Budget.parse(base.train.budget).amount  # epochs
             for length in LENGTHS:
@@ -364,7 +364,7 @@ class Quickstart:
         the beginnings of the texts; kept for a resume."""
         path = self.folder / "finetune-public.json"
         if not path.is_file():
-            examples = ours.task.task.read(rows.train, rows.read_options)
+            examples = task_of(ours.task).read(rows.train, rows.read_options)
             epochs = Budget.parse(ours.train.budget).amount
             tokens = epochs * len(examples) * self._tokens_per_row(ours, examples, ours.task.max_length)
             network = read_recipe(PretrainRecipe, "quickstart", ["data.corpus=none"]).model

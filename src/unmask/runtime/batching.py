@@ -38,7 +38,7 @@ def infer(
     rows: Sequence[EncodedRow],
     progress: Progress = SILENT,
 ) -> list[Collected]:
-    """Run the network over rows, in batches of about TOKENS_PER_BATCH tokens, and collect of each what decoding needs."""
+    """Run the network over rows, about TOKENS_PER_BATCH tokens at a time, and collect what decoding needs of each."""
     result: dict[int, Collected] = {}
     progress.start(len(rows), "rows")
     for group in groups_by_length(rows, TOKENS_PER_BATCH):

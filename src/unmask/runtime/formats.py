@@ -59,7 +59,7 @@ class Format:
 class LabelFormat(Format):
     """One label of each text; with all scores the probability of every label in a column of its own."""
 
-    value_columns = ("label", "score")
+    value_columns: ClassVar[tuple[str, ...]] = ("label", "score")
 
     def columns(self, all_scores: bool) -> list[str]:
         return [*super().columns(all_scores), *(self.task.labels if all_scores else [])]

@@ -8,14 +8,19 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from unmask import metrics
 from unmask.console import SILENT, Progress
+from unmask.data.columns import Columns
+from unmask.data.memory import as_source
 from unmask.data.tables import Example
 from unmask.errors import UserError
+from unmask.metrics import Contestant, Scores
 from unmask.runtime.backend import Backend, Engine, open_engine
 from unmask.runtime.batching import infer
 from unmask.runtime.fill import FilledMask, fill, masked_logits
-from unmask.tasks import Task, restore
+from unmask.tasks import ReadOptions, Task, restore
 from unmask.tasks.task import Arrays, Notes
+from unmask.tasks.text import probabilities_of
 
 
 def load(
@@ -110,6 +115,38 @@ class Predictor:
         rows, notes = self.task.encode(examples)
         collected = infer(self.backend, self.task, rows, progress)
         return Predictions(self.task.decode(examples, rows, collected, self.parameters, top_k), notes)
+
+    def evaluate(
+        self,
+        file: Any,
+        columns: Columns | None = None,
+        progress: Progress = SILENT,
+        *,
+        read_options: ReadOptions | None = None,
+    ) -> Scores:
+        """Score predictions on labelled examples: a file, a DataFrame, a `datasets` split or a list of dicts. A label
+        that the model does not know is a UserError, unless `read_options` says otherwise."""
+        options = read_options or ReadOptions(columns=columns or Columns())
+        examples = self.task.check_own_labels(
+            self.task.read_test(as_source(file, "the rows given"), options),
+            owner=str(self.manifest.folder),
+            unknown=options.resolved_unknown_labels,
+        )
+        return self.score(examples, progress)[0]
+
+    def score(
+        self, examples: Sequence[Example], progress: Progress = SILENT
+    ) -> tuple[Scores, Predictions]:
+        """Score labelled examples; return the scores and the predictions. No prediction of a label that the model does
+        not know is right: `task.check_own_labels` finds such labels."""
+        task = self.task
+        known = [example.keep_labels(task.labels) for example in examples]
+        predictions = self._predictions(known, progress)  # with their spans: what cannot be aligned is noted
+        made = task.comparable(examples, predictions)
+        model = Contestant(str(self.manifest.folder), "other", made, probabilities_of(predictions))
+        metric = task.metric_for(examples)
+        scores = metrics.compare(task.kind, task.reference(examples), [model], task.labels, metric).scores
+        return scores, predictions
 
     def fill(self, text: str, top_k: int = 5) -> list[list[FilledMask]]:
         """For each [MASK] of the text (or whatever the mask of its tokenizer is), find the most probable tokens.

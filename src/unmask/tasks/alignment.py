@@ -16,7 +16,6 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from unmask import console
 from unmask.data.tables import Example, Span
 from unmask.text.tokenizer import Encoding
 
@@ -30,9 +29,10 @@ Reason = Literal[
     "without a piece",
     "empty",
     "overlapping",
-    "of more units than task.max_span_length",
+    "of more words than task.max_span_length",
     "whole in no window",
 ]
+TOO_LONG: Reason = "of more words than task.max_span_length"
 OUTSIDE = 0  # the number of the tag O
 SHOWN = 3  # examples shown of what could not be aligned
 
@@ -341,11 +341,6 @@ class AlignmentErrors:
             + ")"
             for reason in sorted(self.counts)
         ]
-
-    def report(self, kind: int) -> None:
-        """Says it on stderr."""
-        for line in self.lines(kind):
-            console.note(line)
 
 
 def _excerpt(text: str, span: Span) -> str:

@@ -87,14 +87,14 @@ class SpanTask(Task[list[LabelledSpan]]):
 
     settings: SpanSettings
     kind = "tags"
-    nested: ClassVar[bool] = False  # whether the spans of an example may overlap
+    reads: ClassVar[Literal["tags", "spans"]] = "tags"
 
     def __init__(
         self, settings: Any, tokenizer: Tokenizer, labels: Sequence[str], tags_every_token: bool = False
     ) -> None:
         super().__init__(settings, tokenizer, labels)
         self.tags_every_token = tags_every_token
-        self.metric = "accuracy" if plain else "entity_f1"
+        self.metric = "accuracy" if tags_every_token else "entity_f1"
 
     @staticmethod
     def labels_of(train: Examples) -> list[str]:
@@ -207,7 +207,7 @@ def word_bounds(task: SpanTask, example: Example) -> list[tuple[int, int]]:
 def tags_of(
     task: SpanTask, tokens: Sequence[tuple[int, int]], spans: Sequence[Span | LabelledSpan]
 ) -> list[str]:
-    """Return the tags of tokens as a CoNLL file has them; a span that does not begin and end with tokens is left out."""
+    """Return the tags of tokens as a CoNLL file has them; spans that do not begin and end with tokens are left out."""
     if task.tags_every_token:
         return token_tags(tokens, spans)
     starts = {start: number for number, (start, _) in enumerate(tokens)}
@@ -224,6 +224,6 @@ def spans_of(task: SpanTask, tokens: Sequence[tuple[int, int]], tags: Sequence[s
     """Return the spans of tags of tokens, as conlleval reads them."""
     if task.tags_every_token:
         return tuple(Span(*bounds, tag) for bounds, tag in zip(tokens, tags, strict=True))
-    read = schemes.vocabulary(tags, "BIO")
+    read = schemes.scheme_tags(tags, "BIO")
     pairs = [read[tag] or (schemes.OUTSIDE, "") for tag in tags]
     return tuple(Span(tokens[start][0], tokens[end - 1][1], label) for start, end, label in schemes.chunks(pairs))

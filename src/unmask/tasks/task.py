@@ -17,6 +17,7 @@ import numpy.typing as npt
 from unmask.config import dump
 from unmask.data.encoded import EncodedRow
 from unmask.data.tables import Example
+from unmask.tasks.reading import Reading
 from unmask.text.tokenizer import Tokenizer
 
 TargetKind = Literal["label", "labels", "number", "tags", "answers", "vectors"]
@@ -38,7 +39,7 @@ class Notes:
     remarks: tuple[str, ...] = ()
 
 
-class Task(ABC, Generic[P]):
+class Task(Reading, ABC, Generic[P]):
     """One supervised task with its labels. Nothing is kept in it between calls, so that threads may share it.
 
     kind: of the target of an example; metric: the name of the figure that chooses a checkpoint and compares models.
@@ -46,6 +47,7 @@ class Task(ABC, Generic[P]):
     """
 
     kind: ClassVar[TargetKind]
+    supports_rdrop: ClassVar[bool] = False  # whether two outputs for a row can be compared by their divergence
     ranks: ClassVar[bool] = False  # whether a prediction is a ranking of labels or answers
     metric: str
     calibrates: Literal["never", "after training", "at each evaluation"] = "never"

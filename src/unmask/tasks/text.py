@@ -126,6 +126,7 @@ class TextTask(Task[P]):
     """A text or a pair of texts as one sequence with one target, or as windows that share it."""
 
     settings: TextSettings
+    supports_rdrop = True
 
     def __init__(self, settings: Any, tokenizer: Tokenizer, labels: Sequence[str] = ()) -> None:
         super().__init__(settings, tokenizer, labels)
@@ -164,6 +165,13 @@ class TextTask(Task[P]):
 
     def reference(self, examples: Examples) -> list[Any]:
         return [example.target for example in examples]
+
+
+def probabilities_of(predictions: Sequence[Any]) -> npt.NDArray[np.float32] | None:
+    """Return the probabilities (rows, labels) of predictions that are rankings, None of others."""
+    if not predictions or not isinstance(predictions[0], Ranking):
+        return None
+    return np.stack([prediction.probabilities for prediction in predictions])
 
 
 def special_flags(encoded: Encoding) -> npt.NDArray[np.uint8]:

@@ -67,7 +67,7 @@ def span_scores(windows: Sequence[tuple[AnswerRow, Collected]], longest: int) ->
         begin, end = row.window.start, row.window.end
         count = end - begin
         width = min(longest, count)
-        inner = logits[row.location : row.location + count].astype(np.float64)
+        inner = logits[row.place : row.place + count].astype(np.float64)
         first = np.arange(count)[:, None]
         last = first + np.arange(width)
         inside = last < count

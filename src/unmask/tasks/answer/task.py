@@ -51,13 +51,15 @@ class AnswerSpan:
 class AnswerTask(Task[list[AnswerSpan]]):
     """Answers to questions about a context.
 
-    has_unanswerable: whether "no answer" is a prediction, as it is where training questions have none; it is given where it
-    is better than the best answer by more than the parameter `threshold` (), which is chosen on the dev questions.
+    has_unanswerable: whether "no answer" is a prediction, as it is where training questions have none; it is given
+    where it is better than the best answer by more than the parameter `threshold` (), which is chosen on the dev
+    questions.
     """
 
     settings: Answer
     metric = "answer_f1"
     kind = "answers"
+    reads = "answers"
     ranks = True
 
     def __init__(self, settings: Answer, tokenizer: Tokenizer, has_unanswerable: bool) -> None:

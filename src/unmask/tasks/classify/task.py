@@ -23,6 +23,7 @@ class ClassifyTask(TextTask[Ranking]):
 
     settings: Classify
     kind = "label"
+    reads = "label"
     ranks = True
 
     @classmethod

@@ -15,6 +15,7 @@ from unmask.data.tables import Example
 from unmask.errors import UserError
 from unmask.metrics.retrieval import OF_RANKS, Pool, Vectors, cosines, ranked
 from unmask.tasks.embed.settings import Contrastive, Cosine, Embed, Unsupervised
+from unmask.tasks.reading import check_pairs
 from unmask.tasks.task import Arrays, Collected, Examples, Notes, Rows, Task, Values
 from unmask.tasks.text import special_flags
 from unmask.text.tokenizer import Tokenizer
@@ -30,6 +31,7 @@ class EmbedTask(Task[Vectors]):
 
     settings: Embed
     kind = "vectors"
+    reads = "pairs"
 
     def __init__(
         self, settings: Embed, tokenizer: Tokenizer, scores: tuple[float, float] | None = None
@@ -71,12 +73,12 @@ class EmbedTask(Task[Vectors]):
         numbers: dict[tuple[int, ...], int] = {}
         rows = []
         for place, ((owner, _), one) in enumerate(zip(texts, encoded, strict=True)):
-            targets: dict[str, npt.NDArray[np.generic]] = {
-                self.name: np.array([numbers.setdefault(tuple(one.input_ids), len(numbers))])
-            }
-            if isinstance(self.settings.loss, Cosine):
-                score = examples[owner].number
-                targets = {} if score is None else {self.name: np.array([score], dtype=np.float32)}
+            targets: dict[str, npt.NDArray[np.generic]] = {}
+            score, loss = examples[owner].number, self.settings.loss
+            if isinstance(loss, Unsupervised) or (isinstance(loss, Contrastive) and score is None):
+                targets[self.name] = np.array([numbers.setdefault(tuple(one.input_ids), len(numbers))])
+            elif isinstance(loss, Cosine) and score is not None:
+                targets[self.name] = np.array([score], dtype=np.float32)
             parts = np.array(one.input_ids), np.array(one.token_type_ids), special_flags(one)
             rows.append(EncodedRow(*parts, place, owner=owner, targets=targets))
         return rows, Notes(sum(one.truncated for one in encoded))
@@ -118,20 +120,6 @@ class EmbedTask(Task[Vectors]):
         return ranked(pool_of(examples), pairs[:, 0], pairs[:, 1]).ranks
 
 
-def check_pairs(examples: Sequence[Example]) -> None:
-    """Raises UserError where rows are not all pairs, or some have scores and others not."""
-    scored = any(example.number is not None for example in examples)
-    for example in examples:
-        if example.pair is None:
-            raise UserError(
-                f"{example.location} has one text, where two are needed",
-                allowed="pairs, such as text_a,text_b; with a column `score`, or without",
-                to_do="--pair-column NAME; for task.loss=unsupervised, data.dev=FILE with pairs to choose by",
-            )
-        if scored and example.number is None:
-            raise UserError(f"{example.location} has no score, but other rows have")
-
-
 def pool_of(examples: Sequence[Example]) -> Pool:
     """Return the second texts of all examples, and which of them belong to each."""
     return Pool.of([(example.text, example.pair or "") for example in examples])
@@ -163,5 +151,5 @@ def _bounds(loss: Cosine, train: Examples) -> tuple[float, float]:
             given=f"scores from {min(numbers):g} to {max(numbers):g}, a scale from {lowest:g} to {highest:g}",
             to_do="task.loss.lowest and task.loss.highest, the bounds of all scores",
         )
-    console.remark(f"scores from {lowest:g} to {highest:g} are learnt as cosines from {loss.least} to 1")
+    console.note(f"scores from {lowest:g} to {highest:g} are learnt as cosines from {loss.least} to 1")
     return lowest, highest

@@ -25,6 +25,7 @@ class MultilabelTask(TextTask[Ranking]):
 
     settings: Multilabel
     kind = "labels"
+    reads = "labels"
     ranks = True
 
     def __init__(self, settings: Multilabel, tokenizer: Tokenizer, labels: Sequence[str]) -> None:

@@ -1,13 +1,13 @@
 """NestedTask: labelled spans that may nest and overlap.
 
-Each span of at most `max_span_length` words has a score for each label, and is predicted where that is above 0. A long text
-is read in overlapping windows, each span in the one that shows most around it.
+Each span of at most `max_span_length` words has a score for each label, and is predicted where that is above 0. A long
+text is read in overlapping windows, each span in the one that shows most around it.
 """
 
 from bisect import bisect
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Self
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +16,7 @@ from unmask.config import changed
 from unmask.data.spanrows import overlapping
 from unmask.data.tables import Span
 from unmask.errors import UserError
-from unmask.tasks.alignment import AlignmentError, Words, align_spans, align_words
+from unmask.tasks.alignment import TOO_LONG, AlignmentError, Words, align_spans, align_words
 from unmask.tasks.labelled_spans import LabelledSpan, SpanTask, WindowRow, is_plain
 from unmask.tasks.nested.settings import Nested
 from unmask.tasks.task import Arrays, Collected, Examples, Rows, Values, sigmoid
@@ -44,7 +44,7 @@ class NestedTask(SpanTask):
     that is predicted."""
 
     settings: Nested
-    nested: ClassVar[bool] = True
+    reads = "spans"
 
     def __init__(self, settings: Nested, tokenizer: Tokenizer, labels: Sequence[str]) -> None:
         super().__init__(settings, tokenizer, labels)
@@ -77,11 +77,11 @@ class NestedTask(SpanTask):
         cut, ids = self.cut(words), np.array(encoded.input_ids)
         rows: list[WindowRow] = []
         for window, share in zip(cut, span_shares(words.first_tokens, cut, self.max_span_length), strict=True):
-            read = words.first_tokens[share.first_word : share.first_word + len(share.min_length)]
+            read = words.first_tokens[share.first : share.first + len(share.min_length)]
             targets = {"least": share.min_length, "most": share.max_length}
             if spans is not None:
                 held, missing = _held(missing, share)
-                targets["spans"] = self._cells(held, share.first_word)
+                targets["spans"] = self._cells(held, share.first)
                 targets[self.name] = np.array([len(targets["spans"])])
             rows.append(
                 NestedRow(
@@ -91,20 +91,20 @@ class NestedTask(SpanTask):
                     targets=targets,
                     positions=read - window.start + 1,
                     words=words,
-                    first=share.first_word,
+                    first=share.first,
                 )
             )
         return rows, misfits + [
             AlignmentError(
                 span,
-                "of more words than task.max_span_length" if stop - first > self.max_span_length else "whole in no window",
+                TOO_LONG if stop - first > self.max_span_length else "whole in no window",
             )
             for span, first, stop in missing
         ]
 
     def _cells(self, held: Placed, begin: int) -> npt.NDArray[np.int64]:
-        """Return the cells of spans in the flattened scores (words, max_span_length, labels) of a window of the words from
-        `begin` on."""
+        """Return the cells of spans in the flattened scores (words, max_span_length, labels) of a window of the words
+        from `begin` on."""
         cells = {
             ((first - begin) * self.max_span_length + stop - first - 1) * len(self.labels)
             + self.label_ids[span.label]
@@ -181,7 +181,7 @@ def _held(spans: Placed, share: SpanShare) -> tuple[Placed, Placed]:
     others: Placed = []
     for one in spans:
         _, first, stop = one
-        word, more = first - share.first_word, stop - first - 1
+        word, more = first - share.first, stop - first - 1
         inside = 0 <= word < len(share.min_length) and share.min_length[word] <= more < share.max_length[word]
         (held if inside else others).append(one)
     return held, others

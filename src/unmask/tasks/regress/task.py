@@ -32,6 +32,7 @@ class RegressTask(TextTask[float]):
 
     settings: Regress
     kind = "number"
+    reads = "number"
 
     def __init__(self, settings: Regress, tokenizer: Tokenizer, numbers: NumberStatistics) -> None:
         super().__init__(settings, tokenizer)

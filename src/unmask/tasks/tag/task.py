@@ -15,7 +15,7 @@ from unmask.data.encoded import IGNORE_INDEX
 from unmask.data.tables import Span
 from unmask.tasks.alignment import AlignmentError, Tags, Words
 from unmask.tasks.labelled_spans import EDGE, LabelledSpan, SpanTask, WindowRow, is_plain
-from unmask.tasks.tag.crf import Grammar, CRFDecoder
+from unmask.tasks.tag.crf import CRFDecoder, Grammar
 from unmask.tasks.tag.lattice import chunk_bounds, lattices
 from unmask.tasks.tag.settings import Tag
 from unmask.tasks.task import Arrays, Collected, Examples, Rows, Values, split_rows
@@ -29,6 +29,7 @@ class TagTask(SpanTask):
     """
 
     settings: Tag
+    supports_rdrop = True
 
     def __init__(self, settings: Tag, tokenizer: Tokenizer, labels: Sequence[str], tags_every_token: bool) -> None:
         super().__init__(settings, tokenizer, labels, tags_every_token)

@@ -1,6 +1,6 @@
 """Regularisers of fine-tuning: further terms of the loss and further passes, whatever the task.
 
-Both are switched on in a recipe (`regularise`), and a learner that has none computes what it did without them.
+Both are switched on in a recipe (`regularisation`), and a learner that has none computes what it did without them.
 """
 
 from collections.abc import Callable, Iterator
@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from unmask.config import config, setting
-from unmask.data.batch import Batch
-from unmask.learner import Loss, LossTerm
+from unmask.learner.batch import Batch
+from unmask.learner.loss import Loss, LossTerm
 from unmask.model.attention import SequenceLayout
 from unmask.model.sequences import sequence_ids, sequence_lengths, sequence_sums
 
@@ -21,12 +21,12 @@ RDROP, FGM = "rdrop", "adversarial"  # what these terms of the loss are called i
 
 @config
 class Regularisation:
-    """What keeps a network from learning the training rows by heart; 0: off."""
+    """Settings of regularisation; 0: off."""
 
     rdrop: float = setting(
         default=0.0,
         ge=0,
-        description="R-Drop (Liang et al. 2021): weight of the divergence between what is said of a row under two "
+        description="R-Drop (Liang et al. 2021): weight of the divergence between the outputs for a row under two "
         "dropout masks; twice the time",
     )
     fgm: float = setting(
@@ -39,10 +39,10 @@ class Regularisation:
 
 @dataclass
 class Regulariser:
-    """What a learner does for its `Regularise`, in this order.
+    """What a learner does for its `Regularisation`, in this order.
 
-    R-Drop: each sequence stands twice in a batch (`prepared`), so that both copies get dropout masks of their own in
-    one pass. The loss is the mean over both, plus rdrop x (KL(p, q) + KL(q, p)) / 2 for each scored place (section
+    R-Drop: each sequence is twice in a batch (`prepare`), so that both copies get dropout masks of their own in
+    one pass. The loss is the mean over both, plus rdrop x (KL(p, q) + KL(q, p)) / 2 for each target (section
     2.1 of the paper, where the cross-entropies are added up; its published code takes their mean, as here).
 
     FGM: the loop goes over each micro-batch twice. The first backward pass brings, beside the gradients of the
@@ -57,7 +57,7 @@ class Regulariser:
     embedding_gradient: Tensor | None = field(default=None, repr=False)  # (tokens, width), from one pass to the next
 
     @property
-    def passes(self) -> int:
+    def backward_passes(self) -> int:
         """Over each micro-batch."""
         return 2 if self.settings.fgm else 1
 

@@ -1,46 +1,30 @@
-"""Batch: the one value that flows through training, prediction and evaluation; packed, without padding."""
+"""Batch: sequences as tensors, as learners and heads take them."""
 
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from unmask.data.encoded import IGNORE_INDEX, EncodedRow, longest_first
 from unmask.model.attention import SequenceLayout
 
-IGNORE_INDEX = -100  # a target that is not scored, as torch's cross-entropy has it
-
-SPECIAL_TOKEN = 4  # flag of [CLS] and [SEP], which are never masked; the other flags are the tokenizer's
-
-
-@dataclass(frozen=True)
-class EncodedRow:
-    """One sequence before batching: what the network reads, and where it comes from.
-
-    ids, segments (tokens,) int64; flags (tokens,) uint8; targets: name -> (n,) array (per token or per sequence).
-    """
-
-    input_ids: npt.NDArray[np.int64]
-    token_type_ids: npt.NDArray[np.int64]
-    flags: npt.NDArray[np.uint8]
-    example: int
-    epoch: int = 0
-    owner: int = 0
-    targets: Mapping[str, npt.NDArray[np.generic]] = field(default_factory=dict)
-
+NO_POSITIONS = torch.zeros(0, dtype=torch.int64)
 
 @dataclass(frozen=True)
 class Batch:
-    """Sequences one after another, longest first.
+    """Sequences one after another, longest first; or padded (heads and encoder take both, learners the former).
 
-    ids, segments, flags: (tokens,); example, epoch, owner: (sequences,) int64, `owner` the user's example that
-    the sequence belongs to; targets: name -> (tokens,) or (sequences,), IGNORED where not scored;
-    scored: name -> (count,) int64, the scored places; counts: name -> how many; progress: share of the run, 0 to 1.
-    asked: the places whose hidden states are read; None: all.
-    copies: how often each sequence stands here; turn: how many passes of the learner this batch has seen.
+    input_ids, token_type_ids, flags: (tokens,) or (batch, length); example, epoch, owner: (sequences,) int64, `owner`
+    the user's example that the sequence belongs to; targets: name -> (tokens,) or (sequences,), IGNORE_INDEX where
+    there is none; target_positions: name -> (count,) int64, where there is one; progress: share of the run, 0 to 1.
+    positions (n,) int64: the tokens of all whose outputs a task reads, position_counts (sequences,) int64, on the CPU:
+    how many they are of each sequence. query_positions: the tokens whose hidden states the head reads; None: all.
+    copies: how often each sequence is in the batch; backward_pass: how many passes of the learner it has seen.
     """
 
     input_ids: Tensor
@@ -52,20 +36,41 @@ class Batch:
     owner: Tensor
     targets: Mapping[str, Tensor]
     target_positions: Mapping[str, Tensor]
+    positions: Tensor
+    position_counts: Tensor
     progress: float = 0.0
     query_positions: SequenceLayout | None = None
     copies: int = 1
     backward_pass: int = 0
 
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, npt.NDArray[Any]]) -> "Batch":
+        """Make a batch without targets of the arrays of `runtime.Backend.run`."""
+        none = np.zeros(0, dtype=np.int64)
+        count = len(arrays["lengths"])
+        same = {"flags": none.astype(np.uint8), "positions": none, "position_counts": none}
+        values = {name: torch.from_numpy(array) for name, array in {**same, **arrays}.items() if name != "lengths"}
+        numbers = torch.arange(count)
+        layout = SequenceLayout.packed(arrays["lengths"].tolist())
+        return cls(
+            **values, layout=layout, example=numbers, epoch=numbers, owner=numbers, targets={}, target_positions={}
+        )
+
+    @property
+    def lengths(self) -> Tensor:
+        """(sequences,) int64, on the CPU: the tokens of each sequence."""
+        mask = self.layout.attention_mask
+        return torch.tensor(self.layout.lengths) if mask is None else mask.sum(1).cpu()
+
     @property
     def output_layout(self) -> SequenceLayout:
-        """Which sequences the hidden states belong to that the encoder gives for this batch."""
+        """The sequences that the hidden states belong to which the encoder gives for this batch."""
         return self.query_positions or self.layout
 
     def with_queries(self, name: str) -> "Batch":
-        """A copy for which the encoder gives hidden states of first places and of those where `name` is scored alone.
+        """Return a copy for which the encoder gives hidden states of first tokens and of those with a target alone.
 
-        The targets `name` and the places where they are scored are then counted in these.
+        The targets `name` and their positions are then counted in these.
         """
         asked = self.layout.gather(self.target_positions[name])
         assert asked.token_indices is not None
@@ -78,43 +83,54 @@ class Batch:
         )
 
     def repeat_twice(self) -> "Batch":
-        """Each sequence twice, one copy beside the other: longest first, as before."""
-        assert self.query_positions is None, "places that are asked for are chosen at last"
-        spans = SequenceLayout.packed([length for length in self.layout.lengths for _ in range(2)])
+        """Return a copy with each sequence twice, one copy beside the other: longest first, as before."""
+        assert self.query_positions is None, "query positions are chosen last"
+        layout = SequenceLayout.packed([length for length in self.layout.lengths for _ in range(2)])
         sequences = torch.arange(self.num_sequences).repeat_interleave(2)
-        begins = self.layout.first_tokens[sequences].repeat_interleave(torch.tensor(spans.lengths))
-        places = begins + spans.position_ids
+        begins = self.layout.first_tokens[sequences].repeat_interleave(torch.tensor(layout.lengths))
+        places = begins + layout.position_ids
 
         def twice(x: Tensor) -> Tensor:
             return x[places if len(x) == len(self.input_ids) else sequences]
 
         targets = {name: twice(target) for name, target in self.targets.items()}
+        counts = self.position_counts
+        if len(counts):
+            counts = counts.repeat_interleave(2)
+            own = torch.arange(len(self.positions)).split(self.position_counts.tolist())
+            moved = layout.first_tokens - self.layout.first_tokens[sequences]
+            positions = self.positions[torch.cat([part for part in own for _ in range(2)])]
+            positions = positions + moved.repeat_interleave(counts)
+        else:
+            positions = self.positions
         return dataclasses.replace(
             self,
             input_ids=twice(self.input_ids),
             token_type_ids=twice(self.token_type_ids),
             flags=twice(self.flags),
-            layout=spans,
+            layout=layout,
             example=twice(self.example),
             epoch=twice(self.epoch),
             owner=twice(self.owner),
             targets=targets,
             target_positions={name: scored_positions(target) for name, target in targets.items()},
+            positions=positions,
+            position_counts=counts,
             copies=2 * self.copies,
         )
 
     def with_target_positions(self, name: str, positions: Tensor) -> "Batch":
-        """A copy for a loss with one more term, which is scored at these places."""
+        """Return a copy for a loss with one more term, which has targets at these positions."""
         return dataclasses.replace(self, target_positions={**self.target_positions, name: positions})
 
     @property
     def num_tokens(self) -> int:
-        """Of the data: copies are not counted."""
+        """The number of tokens of the data: copies are not counted."""
         return self.input_ids.numel() // self.copies
 
     @property
     def target_counts(self) -> dict[str, int]:
-        """How many places are scored, by the name of their targets."""
+        """The numbers of targets, by their name."""
         return {name: places.numel() for name, places in self.target_positions.items()}
 
     @property
@@ -122,7 +138,7 @@ class Batch:
         return self.example.numel()
 
     def with_targets(self, name: str, targets: Tensor, input_ids: Tensor | None = None) -> "Batch":
-        """A copy with one more kind of target; with other ids where an objective hides some."""
+        """Return a copy with one more kind of target; with other input_ids where an objective masks some."""
         return dataclasses.replace(
             self,
             input_ids=self.input_ids if input_ids is None else input_ids,
@@ -149,24 +165,33 @@ class Batch:
             query_positions=None if self.query_positions is None else self.query_positions.map_tensors(function),
             targets={name: function(target) for name, target in self.targets.items()},
             target_positions={name: function(places) for name, places in self.target_positions.items()},
+            positions=function(self.positions),
         )
 
 
 def pack(rows: Sequence[EncodedRow], progress: float = 0.0) -> Batch:
     """Put rows one after another, longest first (attention is cheapest so); equal lengths keep their order."""
-    order = sorted(range(len(rows)), key=lambda i: -len(rows[i].input_ids))
-    rows = [rows[i] for i in order]
-    targets = {name: _concatenate([row.targets[name] for row in rows]) for name in rows[0].targets}
+    rows = [rows[index] for index in longest_first(rows)]
+    common = [name for name in rows[0].targets if all(name in row.targets for row in rows)]
+    targets = {name: _concatenate([row.targets[name] for row in rows]) for name in common}
+    lengths, positions, counts = [len(row) for row in rows], NO_POSITIONS, NO_POSITIONS
+    own = [row.positions for row in rows if row.positions is not None]
+    if own:
+        begins = np.cumsum(lengths) - lengths
+        positions = _concatenate([begin + part for begin, part in zip(begins, own, strict=True)])
+        counts = torch.tensor([len(part) for part in own])
     return Batch(
         input_ids=_concatenate([row.input_ids for row in rows]),
         token_type_ids=_concatenate([row.token_type_ids for row in rows]),
         flags=_concatenate([row.flags for row in rows]),
-        layout=SequenceLayout.packed([len(row.input_ids) for row in rows]),
+        layout=SequenceLayout.packed(lengths),
         example=torch.tensor([row.example for row in rows]),
         epoch=torch.tensor([row.epoch for row in rows]),
         owner=torch.tensor([row.owner for row in rows]),
         targets=targets,
         target_positions={name: scored_positions(target) for name, target in targets.items()},
+        positions=positions,
+        position_counts=counts,
         progress=progress,
     )
 
@@ -176,19 +201,5 @@ def _concatenate(parts: Sequence[npt.NDArray[np.generic]]) -> Tensor:
 
 
 def scored_positions(targets: Tensor) -> Tensor:
-    """Where targets are scored, in their flattened order. Found on the CPU: a GPU would have to be waited for."""
+    """Return where there are targets, in their flattened order. Found on the CPU: a GPU would have to be waited for."""
     return (targets.flatten() != IGNORE_INDEX).nonzero().squeeze(1)
-
-
-def groups_by_length(rows: Sequence[EncodedRow], tokens: int) -> Iterator[list[int]]:
-    """The indices of `rows`, longest first, in groups of at most `tokens` tokens (at least one row each)."""
-    group: list[int] = []
-    held = 0
-    for index in sorted(range(len(rows)), key=lambda i: -len(rows[i].input_ids)):
-        if group and held + len(rows[index].input_ids) > tokens:
-            yield group
-            group, held = [], 0
-        group.append(index)
-        held += len(rows[index].input_ids)
-    if group:
-        yield group

@@ -1,19 +1,15 @@
-"""The order in which examples are read. Its whole state is one integer: how many were read.
-
-A step takes the next examples of an endless numbering; number g is place g mod N of the permutation of epoch
-g div N. Ranks take whole examples; packing changes the layout only.
-"""
+"""Numbered sequences to learn from: chunks of a corpus, encoded rows. Numpy only."""
 
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from unmask.data.batch import SPECIAL_TOKEN, Batch, EncodedRow, groups_by_length, pack
-from unmask.data.hashing import hash_integers, hash_uniform, permute
+from unmask.data.encoded import SPECIAL_TOKEN, EncodedRow
+from unmask.data.hashing import hash_integers, hash_uniform
 from unmask.data.ramp import Ramp
 from unmask.data.shards import Flags, Ids, Shards, ranges
 from unmask.errors import UserError
@@ -21,7 +17,7 @@ from unmask.text.tokenizer import SENTENCE_START, WORD_START
 
 Indices = Sequence[tuple[int, int]]  # (example, epoch)
 
-ORDER, HELDOUT, PAIRS = 1, 2, 3  # what a hash is for: one stream of randomness each
+HELDOUT, PAIRS = 2, 3  # what a hash is for: one stream of randomness each
 
 
 class SequenceSource(Protocol):
@@ -175,34 +171,15 @@ class CorpusSequences:
 
 
 class RowSequences:
-    """Rows that are in memory: the sequences of labelled examples."""
+    """Encoded rows in memory. An example is one row; or, `together`, all rows of an owner, which a step takes together,
+    in order. `EncodedRow.example` is the number of the row, so that it tells the rows of an owner apart."""
 
-    def __init__(self, rows: Sequence[EncodedRow]) -> None:
-        self.encoded_rows = rows
+    together: bool
 
-    def __len__(self) -> int:
-        return len(self.encoded_rows)
-
-    def rows(self, numbers: Indices, progress: float = 1.0) -> list[EncodedRow]:
-        return [
-            dataclasses.replace(self.encoded_rows[number], example=number, epoch=epoch) for number, epoch in numbers
-        ]
-
-    @property
-    def mean_tokens(self) -> float:
-        return sum(len(row.input_ids) for row in self.encoded_rows) / len(self.encoded_rows)
-
-
-class GroupedSequences:
-    """Rows that are in memory, where those of one owner are one example: a step takes them together, in order.
-
-    `Row.example` is then the number of the row, so that it tells the rows of an owner apart.
-    """
-
-    def __init__(self, rows: Sequence[EncodedRow]) -> None:
-        self.encoded_rows = rows
-        owners = np.array([row.owner for row in rows])
-        self.starts = np.flatnonzero(np.diff(owners, prepend=-1))
+    def __init__(self, rows: Sequence[EncodedRow], together: bool = False) -> None:
+        self.encoded_rows, self.together = rows, together
+        names = np.array([row.owner for row in rows]) if together else np.arange(len(rows))
+        self.starts = np.flatnonzero(np.diff(names, prepend=-1))
         self.stops = np.append(self.starts[1:], len(rows))
 
     def __len__(self) -> int:
@@ -217,7 +194,7 @@ class GroupedSequences:
 
     @property
     def mean_tokens(self) -> float:
-        return sum(len(row.input_ids) for row in self.encoded_rows) / len(self)
+        return sum(len(row) for row in self.encoded_rows) / len(self)
 
 
 def _split_point(flags: npt.NDArray[np.uint8]) -> int:
@@ -234,97 +211,3 @@ def split_documents(documents: int, heldout_share: float, part: str) -> npt.NDAr
     order = np.argsort(hash_integers(HELDOUT, np.arange(documents)), kind="stable")
     kept = 0 if heldout_share == 0 else min(documents - 1, max(1, round(heldout_share * documents)))
     return np.sort(order[:kept] if part == "heldout" else order[kept:])
-
-
-class Batches:
-    """Which examples each step takes, as packed batches. `steps_per_epoch * per_step` examples make an epoch.
-
-    per_step: examples in a step, in all ranks together, when the `ramp` (if any) is at its end;
-    parts: micro-batches per step, for accumulation; rank, world: this process among several.
-    Raises UserError where some rank would have too few examples.
-    """
-
-    def __init__(
-        self,
-        examples: SequenceSource,
-        examples_per_step: int,
-        seed: int,
-        gradient_accumulation_steps: int = 1,
-        rank: int = 0,
-        world_size: int = 1,
-        ramp: Ramp | None = None,
-    ) -> None:
-        self.examples, self.seed = examples, seed
-        self.examples_per_step, self.ramp = examples_per_step, ramp
-        self.gradient_accumulation_steps, self.rank, self.world_size = (
-            gradient_accumulation_steps,
-            rank,
-            world_size,
-        )
-        if world_size > 1 and self.step_size(0.0) < world_size * gradient_accumulation_steps:
-            raise UserError(
-                "a step has too few sequences for so many processes",
-                given=f"{self.step_size(0.0)} sequences in {world_size} processes times "
-                f"{gradient_accumulation_steps} micro-batches",
-                to_do="larger steps, fewer processes or a smaller train.gradient_accumulation_steps",
-            )
-
-    def step_size(self, progress: float) -> int:
-        """How many examples a step takes, at this share of the run."""
-        return (
-            self.examples_per_step
-            if self.ramp is None
-            else max(1, round(self.examples_per_step * self.ramp.factor(progress)))
-        )
-
-    @property
-    def steps_per_epoch(self) -> float:
-        return len(self.examples) / self.mean_step_size
-
-    @property
-    def tokens_per_step(self) -> float:
-        return self.mean_step_size * self.examples.mean_tokens
-
-    @property
-    def mean_step_size(self) -> float:
-        """Examples in a step, on average over a run."""
-        return self.examples_per_step * (1.0 if self.ramp is None else self.ramp.mean_factor)
-
-    def example_epochs(self, start: int, count: int) -> list[tuple[int, int]]:
-        """(example, epoch) of each sequence that this rank takes of the `count` ones after the first `start`."""
-        every = np.arange(start, start + count)[self.rank :: self.world_size]
-        epochs, places = np.divmod(every, len(self.examples))
-        result: list[tuple[int, int]] = []
-        for epoch in np.unique(epochs):
-            chosen = permute(places[epochs == epoch], len(self.examples), self.seed, ORDER, int(epoch))
-            result += [(int(number), int(epoch)) for number in chosen]
-        return result
-
-    def step(self, start: int, progress: float = 0.0) -> list[Batch]:
-        """The micro-batches of the step that begins after `start` examples. Examples are dealt out by length, so
-        that parts are of equal size; rows that one owner needs together stay so."""
-        rows = self.examples.rows(self.example_epochs(start, self.step_size(progress)), progress)
-        rows.sort(key=lambda row: (-len(row.input_ids), row.epoch, row.example))
-        groups = [[row] for row in rows]
-        if isinstance(self.examples, GroupedSequences):
-            owned: dict[tuple[int, int], list[EncodedRow]] = {}
-            for row in rows:
-                owned.setdefault((row.epoch, row.owner), []).append(row)
-            groups = list(owned.values())
-        dealt = [
-            [row for group in groups[part :: self.gradient_accumulation_steps] for row in group]
-            for part in range(self.gradient_accumulation_steps)
-        ]
-        return [pack(part, progress) for part in dealt if part]
-
-
-def evaluation_batches(examples: SequenceSource, tokens_per_batch: int, max_tokens: int) -> Iterator[Batch]:
-    """Examples once each, for evaluation: packed by length, `tokens` tokens at a time, about `limit` in all.
-
-    Where not all fit, they are taken evenly over the whole.
-    """
-    wanted = min(len(examples), max(1, int(max_tokens / examples.mean_tokens)))
-    numbers = np.linspace(0, len(examples) - 1, wanted).round()
-    rows = examples.rows([(int(number), 0) for number in numbers], 1.0)
-    for group in groups_by_length(rows, tokens_per_batch):
-        yield pack([rows[index] for index in group])

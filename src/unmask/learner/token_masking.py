@@ -1,12 +1,13 @@
-"""Hiding: some pieces of the training texts are replaced by [MASK], other ones in each epoch."""
+"""Masking of tokens while fine-tuning: other ones in each epoch."""
 
 import dataclasses
 from dataclasses import dataclass
 
 import torch
 
-from unmask.data.batch import SPECIAL_TOKEN, Batch
+from unmask.data.encoded import SPECIAL_TOKEN
 from unmask.data.hashing import hash_uniform
+from unmask.learner.batch import Batch
 
 MASKING = 31  # what a hash is for
 
@@ -20,7 +21,7 @@ class TokenMasking:
     mask_token_id: int
 
     def __call__(self, batch: Batch, seed: int) -> Batch:
-        """A copy with about `share` of the pieces hidden, chosen by a hash of (seed, example, epoch, place)."""
+        """Mask about `mask_prob` of the tokens of a copy, chosen by a hash of (seed, example, epoch, position)."""
         lengths = torch.tensor(batch.layout.lengths)
         example, epoch = (x.repeat_interleave(lengths).numpy() for x in (batch.example, batch.epoch))
         drawn = torch.from_numpy(hash_uniform(seed, MASKING, example, epoch, batch.layout.position_ids.numpy()))
