@@ -16,7 +16,6 @@ from unmask.data.sentences import TaggedSentences
 from unmask.data.tables import Example, Span
 from unmask.data.textfiles import Faults
 from unmask.errors import UserError
-from unmask.metrics import Entity
 
 STARTS = ("start", "start_offset")
 ENDS = ("stop", "end", "end_offset")
@@ -25,7 +24,7 @@ FORMS = '[{"start": 0, "stop": 4, "label": "PER"}, ...] or [[0, 4, "PER"], ...];
 SHOWN = 3  # lines shown where spans were left out
 
 
-E = TypeVar("E", bound=Entity)
+E = TypeVar("E", bound=Any)
 
 
 def overlapping(spans: Iterable[E]) -> tuple[E, E] | None:

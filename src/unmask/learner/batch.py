@@ -46,14 +46,20 @@ class Batch:
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, npt.NDArray[Any]]) -> "Batch":
         """Make a batch without targets of the arrays of `runtime.Backend.run`."""
-        none = np.zeros(0, dtype=np.int64)
-        count = len(arrays["lengths"])
-        same = {"flags": none.astype(np.uint8), "positions": none, "position_counts": none}
-        values = {name: torch.from_numpy(array) for name, array in {**same, **arrays}.items() if name != "lengths"}
-        numbers = torch.arange(count)
-        layout = SequenceLayout.packed(arrays["lengths"].tolist())
+        tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
+        numbers = torch.arange(len(tensors["lengths"]))
         return cls(
-            **values, layout=layout, example=numbers, epoch=numbers, owner=numbers, targets={}, target_positions={}
+            input_ids=tensors["input_ids"],
+            token_type_ids=tensors["token_type_ids"],
+            flags=NO_POSITIONS,
+            layout=SequenceLayout.packed(tensors["lengths"].tolist()),
+            example=numbers,
+            epoch=numbers,
+            owner=numbers,
+            targets={},
+            target_positions={},
+            positions=tensors.get("positions", NO_POSITIONS),
+            position_counts=tensors.get("position_counts", NO_POSITIONS),
         )
 
     @property
@@ -97,10 +103,9 @@ class Batch:
         counts = self.position_counts
         if len(counts):
             counts = counts.repeat_interleave(2)
-            own = torch.arange(len(self.positions)).split(self.position_counts.tolist())
             moved = layout.first_tokens - self.layout.first_tokens[sequences]
-            positions = self.positions[torch.cat([part for part in own for _ in range(2)])]
-            positions = positions + moved.repeat_interleave(counts)
+            parts = torch.split(self.positions, self.position_counts.tolist())
+            positions = torch.cat([part for part in parts for _ in range(2)]) + moved.repeat_interleave(counts)
         else:
             positions = self.positions
         return dataclasses.replace(

@@ -36,6 +36,6 @@ class BiLSTM(nn.Module):
         order = attention_mask.sum(1).argsort(descending=True, stable=True)
         mask = attention_mask[order]
         packed = self(hidden[order][mask], SequenceLayout.packed(mask.sum(1).tolist()))
-        padded = packed.new_zeros(*mask.shape, packed.shape[-1])
+        padded: Tensor = packed.new_zeros(*mask.shape, packed.shape[-1])
         padded[mask] = packed
         return padded[order.argsort()]

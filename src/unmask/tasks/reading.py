@@ -68,7 +68,8 @@ class Reading:
                 else example
                 for example in with_similarity(examples, read_options.columns.label, read_options.on_error)
             ]
-        return read_examples(path, require_labels=True, kind=cls.reads, **_shared(read_options))
+        kind: Any = cls.reads
+        return read_examples(path, require_labels=True, kind=kind, **_shared(read_options))
 
     def read_test(self, path: Source, read_options: ReadOptions) -> list[Example]:
         """Examples to evaluate on: with labels, tagged as the training data are."""
