@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from unmask.learner.batch import Batch
-from unmask.learner.head import Head, linear
+from unmask.learner.head import Head, init_linear
 from unmask.learner.loss import Loss
 from unmask.model.encoder import EncoderConfig
 from unmask.model.families import FAMILIES
@@ -25,7 +25,7 @@ class AnswerHead(Head):
         super().__init__(task)
         before = FAMILIES[encoder.family].head.use_before_tagging
         self.transform = HeadTransform(encoder) if before else None
-        self.qa_outputs = linear(encoder, encoder.hidden_size, 2)
+        self.qa_outputs = init_linear(nn.Linear(encoder.hidden_size, 2), encoder)
 
     @classmethod
     def public_architecture(cls, task: Task[Any], family: str) -> tuple[str | None, list[str]]:

@@ -5,7 +5,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from unmask.learner.batch import Batch
-from unmask.learner.head import Head, linear
+from unmask.learner.head import Head, init_linear
 from unmask.model.attention import SequenceLayout
 from unmask.model.encoder import EncoderConfig
 from unmask.model.pooler import Pooler
@@ -24,7 +24,7 @@ class PooledHead(Head):
         self.classifier = self.last_layer(encoder, outputs)
 
     def last_layer(self, encoder: EncoderConfig, outputs: int) -> nn.Module:
-        return linear(encoder, encoder.hidden_size, outputs)
+        return init_linear(nn.Linear(encoder.hidden_size, outputs), encoder)
 
     @classmethod
     def public_architecture(cls, task: Task[Any], family: str) -> tuple[str | None, list[str]]:

@@ -13,7 +13,7 @@ from unmask.data.encoded import EncodedRow
 from unmask.heads.crf import CRF
 from unmask.heads.token_pairs import TokenPairs
 from unmask.learner.batch import Batch
-from unmask.learner.head import Head, linear
+from unmask.learner.head import Head, init_linear
 from unmask.learner.loss import Loss
 from unmask.model.encoder import EncoderConfig
 from unmask.model.families import FAMILIES
@@ -40,9 +40,10 @@ class TagHead(Head):
         before = FAMILIES[encoder.family].head.use_before_tagging and not size
         self.transform = HeadTransform(encoder) if before else None
         self.dropout = nn.Dropout(chosen.classifier_dropout)
-        self.classifier = linear(encoder, 2 * size or encoder.hidden_size, self.tags)
+        self.classifier = nn.Linear(2 * size or encoder.hidden_size, self.tags)
         self.crf = CRF(task.grammar) if chosen.decoder == "crf" else None
         self.wide = TokenPairs(self.tags, chosen.wide_dropout) if chosen.wide else None
+        init_linear(self.classifier, encoder)
 
     @classmethod
     def public_architecture(cls, task: Task[Any], family: str) -> tuple[str | None, list[str]]:

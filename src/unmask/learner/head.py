@@ -115,9 +115,8 @@ def run_head(
     return (compute or head)(hidden, batch)
 
 
-def linear(encoder: EncoderConfig, size: int, outputs: int) -> nn.Linear:
-    """Make a last layer as BERT initialises it."""
-    layer = nn.Linear(size, outputs)
+def init_linear(layer: nn.Linear, encoder: EncoderConfig) -> nn.Linear:
+    """Initialise a last layer as BERT does; return it."""
     nn.init.normal_(layer.weight, std=encoder.initializer_range)
     nn.init.zeros_(layer.bias)
     return layer
