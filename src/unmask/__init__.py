@@ -50,8 +50,13 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module 'unmask' has no attribute {name!r}")
     import importlib
 
+    from unmask.errors import missing_engine
+
     module, _, attribute = _PUBLIC[name].partition(":")
-    return getattr(importlib.import_module(module), attribute or name)
+    try:
+        return getattr(importlib.import_module(module), attribute or name)
+    except ModuleNotFoundError as error:
+        raise missing_engine(error) from error
 
 
 def __dir__() -> list[str]:

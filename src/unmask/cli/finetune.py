@@ -79,7 +79,7 @@ def finetune(
     Stopped at any moment, the same command goes on where it stopped. Several processes train together when
     torchrun starts them: torchrun --nproc-per-node 2 -m unmask finetune RECIPE.
     """
-    from unmask.tasks.task import format_score
+    from unmask.metrics import format_score
     from unmask.train.finetune import finetune as learn
     from unmask.train.parallel import join_world
     from unmask.train.rows import test_file

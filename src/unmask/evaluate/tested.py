@@ -11,6 +11,7 @@ from unmask.data.tables import Example
 from unmask.evaluate.saved import Predictions, load_predictions
 from unmask.runtime.predictor import Predictor, load
 from unmask.tasks import ReadOptions, Task
+from unmask.tasks.text import probabilities_of
 from unmask.train.recipe import changed_read_settings
 
 
@@ -77,8 +78,14 @@ def to_saved_predictions(
         reference=task.reference(examples),
         predictions=task.comparable(examples, predicted),
         kind=task.kind,
-        probabilities=task.probabilities(predicted),
+        probabilities=saved_probabilities(task.metric_for(examples), predicted),
     )
+
+
+def saved_probabilities(metric: str, predicted: Sequence[Any]) -> list[list[float]] | None:
+    """The probability of each label for each row, where models are compared by these."""
+    found = probabilities_of(predicted) if metric == "auc" else None
+    return None if found is None else found.astype(float).round(6).tolist()
 
 
 def run_folder_of(model: Path | str) -> Path | None:

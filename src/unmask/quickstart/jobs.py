@@ -11,7 +11,7 @@ from unmask.data import corpus, public
 from unmask.data.textfiles import find_files
 from unmask.errors import UserError, suggest
 from unmask.evaluate.tested import read_test_rows
-from unmask.tasks import ClassifyTask, ReadOptions, TagTask
+from unmask.tasks import ReadOptions, task_of
 from unmask.train.budget import Budget
 from unmask.train.recipe import changed_read_settings
 
@@ -257,7 +257,7 @@ def _own(request: Request) -> Material:
     assert request.train is not None and request.test is not None
     if "-" in (*request.text, request.train, request.test):
         raise UserError("the quick start reads its files more than once", given="-", allowed="files")
-    task = TagTask if request.learns == "tag" else ClassifyTask
+    task = task_of(request.learns)
     train, test = read_test_rows(task, request.train, request.test, request.read_options)
     labels = {label for example in train for label in example.labels}
     files = find_files(request.text)

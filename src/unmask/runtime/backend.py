@@ -6,7 +6,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-from unmask.errors import UserError
+from unmask.errors import missing_engine
 from unmask.tasks.task import Arrays
 from unmask.text.tokenizer import Tokenizer
 
@@ -60,18 +60,7 @@ def open_engine(name: str, source: Path | str, **options: Any) -> Engine:
     """Open a model folder with an engine of `ENGINES`. Raises UserError where it is not installed."""
     module, _, attribute = ENGINES[name].partition(":")
     try:
-        engine: Engine = getattr(import_module(module), attribute).open(source, **options)
+        opened: Engine = getattr(import_module(module), attribute).open(source, **options)
     except ModuleNotFoundError as error:
-        if error.name != name:
-            raise
-        raise missing(name) from None
-    return engine
-
-
-def missing(library: str) -> UserError:
-    """Make the error for an engine that is not installed."""
-    return UserError(
-        f"{library} is not installed",
-        to_install='pip install "unmask[train]"',
-        to_install_for_a_cpu="pip install torch --index-url https://download.pytorch.org/whl/cpu, and then that",
-    )
+        raise missing_engine(error) from error
+    return opened
