@@ -38,8 +38,8 @@ if TYPE_CHECKING:
     from unmask.data.shards import build as build_corpus
     from unmask.errors import UserError
     from unmask.model.encoder import Encoder, EncoderConfig
-    from unmask.runtime.predictor import Predictor, load
     from unmask.quickstart import quickstart
+    from unmask.runtime.predictor import Predictor, load
     from unmask.text.tokenizer import Tokenizer
     from unmask.train.finetune import finetune
     from unmask.train.pretrain import pretrain

@@ -25,9 +25,9 @@ from unmask.evaluate.simplest import simplest_baseline
 from unmask.evaluate.tested import to_saved_predictions
 from unmask.files import read_json
 from unmask.heads import head_class
-from unmask.runtime.predictor import Predictor, load
 from unmask.runtime import batching
 from unmask.runtime.formats import format_of
+from unmask.runtime.predictor import Predictor, load
 from unmask.tasks import AnyTask, ReadOptions, restore
 from unmask.train.finetune import finetune
 

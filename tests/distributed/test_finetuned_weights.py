@@ -8,12 +8,12 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from unmask.config import from_mapping
-from unmask.learner.batches import Batches
 from unmask.data.sequences import RowSequences
 from unmask.data.tables import Example, Span
+from unmask.learner.batches import Batches
+from unmask.learner.regularise import Regularisation, Regulariser
 from unmask.model.encoder import Encoder, EncoderConfig
 from unmask.tasks import Classify, ClassifyTask, Tag, TagTask
-from unmask.learner.regularise import Regularisation, Regulariser
 from unmask.text.tokenizer import Tokenizer
 from unmask.train import optim
 from unmask.train.budget import TrainConfig

@@ -10,16 +10,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-
-from unmask import bundle
-from unmask.console import SILENT
-from unmask.learner.batches import Batches
-from unmask.data.sequences import GroupedSequences
-from unmask.data.tables import Example
-from unmask.errors import UserError
-from unmask.model.encoder import Encoder, EncoderConfig
-from unmask.runtime.predictor import load
-from unmask.tasks import Embed, EmbedTask, ReadOptions
 from unmask.tasks.embedhead import (
     AnyEmbedLoss,
     Contrastive,
@@ -30,7 +20,17 @@ from unmask.tasks.embedhead import (
     group_texts,
     scaled_cosines,
 )
+
+from unmask import bundle
+from unmask.console import SILENT
+from unmask.data.sequences import GroupedSequences
+from unmask.data.tables import Example
+from unmask.errors import UserError
+from unmask.learner.batches import Batches
 from unmask.learner.regularise import Regularisation, Regulariser
+from unmask.model.encoder import Encoder, EncoderConfig
+from unmask.runtime.predictor import load
+from unmask.tasks import Embed, EmbedTask, ReadOptions
 from unmask.text.tokenizer import Tokenizer
 from unmask.train.finetune import finetune
 
@@ -58,7 +58,7 @@ def learnt(
 
     def make(examples: list[Example], loss: AnyEmbedLoss, **settings: Any) -> tuple[EmbedTask, EmbedLearner, Any]:
         task = EmbedTask.build(Embed(loss=loss, **settings), tokenizer, examples)
-        rows = task.encode(examples)
+        rows = rows_of(task, examples)
         encoder = make_encoder(dataclasses.replace(tiny, dropout=0.0))
         learner = task.learner(encoder, examples, rows)
         assert isinstance(learner, EmbedLearner)
@@ -73,7 +73,7 @@ def vectors_of(task: EmbedTask, learner: EmbedLearner, texts: list[str]) -> dict
     """Each text by itself, of length 1."""
     from unmask.predict import run_logits
 
-    rows = task.encode(pairs_of(*[(text,) for text in texts]))
+    rows = rows_of(task, pairs_of(*[(text,) for text in texts]))
     found = run_logits(learner.encoder, learner.head, task, rows)
     return {text: v / np.linalg.norm(v) for text, v in zip(texts, found, strict=True)}
 
@@ -141,7 +141,7 @@ def test_unsupervised_reads_each_text_twice(learnt: Callable[..., Any]) -> None:
     first, second, third = group_texts(batch)
     assert torch.equal(batch.example[first], batch.example[second]) and not len(third)
     noisy = Encoder(dataclasses.replace(learner.encoder.config, dropout=0.3))
-    other = task.learner(noisy, examples, task.encode(examples)).train()
+    other = task.learner(noisy, examples, rows_of(task, examples)).train()
     torch.manual_seed(0)
     vectors = other.outputs(batch)
     assert not torch.allclose(vectors[first], vectors[second])
@@ -163,7 +163,7 @@ def test_contrast_has_the_gradient_of_its_formula() -> None:
 def test_texts_of_an_example_are_found_wherever_they_lie(learnt: Callable[..., Any]) -> None:
     """The longest sequences stand first in a batch; the same example may be there in two epochs."""
     task, _, _ = learnt(pairs_of(*TEXTS), Contrastive())
-    rows = task.encode(pairs_of(*TEXTS))
+    rows = rows_of(task, pairs_of(*TEXTS))
     found = GroupedSequences(rows)
     assert len(found) == len(TEXTS) and found.mean_tokens == sum(len(r.input_ids) for r in rows) / len(TEXTS)
     (batch,) = Batches(found, 9, 1).step(0)
@@ -182,7 +182,7 @@ def test_texts_of_an_example_are_found_wherever_they_lie(learnt: Callable[..., A
 @pytest.mark.parametrize("parts", [1, 2, 3])
 def test_texts_of_an_example_stay_in_one_micro_batch(learnt: Callable[..., Any], parts: int) -> None:
     task, _, _ = learnt(pairs_of(*TEXTS), Contrastive())
-    found = GroupedSequences(task.encode(pairs_of(*TEXTS)))
+    found = GroupedSequences(rows_of(task, pairs_of(*TEXTS)))
     seen: list[int] = []
     for rank in range(2):
         for batch in Batches(found, 6, 0, parts, rank, 2).step(0):
@@ -195,7 +195,7 @@ def test_texts_of_an_example_stay_in_one_micro_batch(learnt: Callable[..., Any],
 def test_a_cosine_loss_may_be_cut_and_learns_the_same(learnt: Callable[..., Any]) -> None:
     examples = pairs_of(*[text[:2] for text in TEXTS], scores=[0.0, 2.5, 5.0, 4.0, 1.0, 3.0])
     task, learner, whole = learnt(examples, Cosine())
-    micro = Batches(task.examples(task.encode(examples)), 6, 0, 3).step(0)
+    micro = Batches(task.examples(rows_of(task, examples)), 6, 0, 3).step(0)
     total = sum(learner(learner.prepare(batch, 0)).terms["embed"].sum.item() for batch in micro)
     assert total == pytest.approx(learner(whole).terms["embed"].sum.item(), rel=1e-4)
 
@@ -232,13 +232,13 @@ def test_the_examples_of_a_step_are_compared_so_that_it_is_not_cut(
 def test_adversarial_training_goes_with_it(learnt: Callable[..., Any]) -> None:
     task, learner, _ = learnt(pairs_of(*TEXTS), Contrastive())
     learner.regulariser = Regulariser(Regularisation(fgm=1.0))
-    (batch,) = Batches(task.examples(task.encode(pairs_of(*TEXTS))), 6, 0).step(0)
+    (batch,) = Batches(task.examples(rows_of(task, pairs_of(*TEXTS))), 6, 0).step(0)
     batch = learner.prepare(batch, 0)
     assert batch.target_counts == {"embed": 6, "adversarial": 6}
     plain = learner(batch)
     plain.share(batch.target_counts).backward()
     raised = learner(dataclasses.replace(batch, backward_pass=1)).terms["adversarial"]
-    assert raised.total.item() > plain.terms["embed"].total.item()
+    assert raised.sum.item() > plain.terms["embed"].sum.item()
 
 
 def test_learning_brings_what_belongs_together_near(pretrained: Path, pairs: Path, tmp_path: Path) -> None:
@@ -333,7 +333,7 @@ def test_the_metric_is_that_of_the_dev_rows(pretrained: Path, pairs: Path, numbe
 
 def test_long_texts_are_cut_and_counted(tokenizer: Tokenizer) -> None:
     task = EmbedTask(Embed(max_length=8), tokenizer)
-    rows = task.encode(pairs_of(("river " * 30, "stone"), ("winter", "harbour " * 30)))
+    rows = rows_of(task, pairs_of(("river " * 30, "stone"), ("winter", "harbour " * 30)))
     assert task.truncated == 2 and max(len(row.input_ids) for row in rows) == 8
     assert [row.owner for row in rows] == [0, 0, 1, 1]
 

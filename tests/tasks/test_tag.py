@@ -12,16 +12,16 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from unmask.tasks.taghead import BUCKETS, PRIOR, TagHead, TokenPairs, WordRow
 
 from unmask.config import from_mapping
 from unmask.data.encoded import IGNORE_INDEX
-from unmask.learner.batch import pack
 from unmask.data.tables import Example, Span
 from unmask.errors import UserError
+from unmask.learner.batch import pack
 from unmask.model.encoder import Encoder, EncoderConfig
 from unmask.tasks import ReadOptions, Tag, TagTask
 from unmask.tasks.tag import LabelledSpan
-from unmask.tasks.taghead import BUCKETS, PRIOR, TagHead, TokenPairs, WordRow
 from unmask.text.tokenizer import Tokenizer
 from unmask.train.optim import AdamW, build_param_groups, set_lr
 
@@ -93,7 +93,7 @@ def test_the_first_piece_of_each_unit_carries_its_tag(tokenizer: Tokenizer) -> N
 def test_long_sentences_are_cut_at_units_and_every_unit_is_predicted_once(tokenizer: Tokenizer) -> None:
     long = sentence(" ".join(["river", "stone"] * 40), *((n, n + 1, "PLACE") for n in range(0, 80, 2)))
     tagger = task(tokenizer, max_length=16)
-    rows = tagger.encode([TRAIN[1], long])
+    rows = rows_of(tagger, [TRAIN[1], long])
     windows = [row for row in rows if row.owner == 1]
     assert len(windows) > 5 and all(len(row.input_ids) <= 16 for row in windows)
     tags = np.concatenate([row.targets["tag"][row.scored] for row in windows])
@@ -104,7 +104,7 @@ def test_long_sentences_are_cut_at_units_and_every_unit_is_predicted_once(tokeni
 
 def prepared(tokenizer: Tokenizer, make_encoder: Callable[..., Encoder], tiny: EncoderConfig, **settings: object):
     tagger = task(tokenizer, max_length=64, classifier_dropout=0.0, **settings)
-    rows = tagger.encode(TRAIN)
+    rows = rows_of(tagger, TRAIN)
     learner = tagger.learner(make_encoder(tiny), TRAIN, rows)
     torch.nn.init.normal_(learner.head.classifier.weight)
     return tagger, learner, rows
@@ -150,7 +150,7 @@ def test_the_crf_loss_is_that_of_all_allowed_paths(
             scores[path] = chain.start[path[0]] + moves + said + chain.end[path[-1]]
         total = math.log(math.fsum(math.exp(score) for score in scores.values()))
         wanted += total - scores[tuple(gold.tolist())]
-    assert learner(pack(rows)).parts["tag"].total.item() == pytest.approx(wanted, rel=1e-4)
+    assert learner(pack(rows)).terms["tag"].sum.item() == pytest.approx(wanted, rel=1e-4)
 
 
 def test_transitions_begin_with_the_training_tags_and_learn_at_their_own_rate(
@@ -272,7 +272,7 @@ def test_what_is_decoded_keeps_the_rules(decoder: str, seed: int, plain: bool) -
             max_position_embeddings=16,
         )
     )
-    rows = tagger.encode([example])
+    rows = rows_of(tagger, [example])
     evidence = [draw.normal(size=(int(row.scored.sum()), len(tagger.tags)), scale=9) for row in rows]
     (spans,) = tagger.decode(head, [example], rows, [e.astype(np.float32) for e in evidence])
     starts, stops = {a for a, _ in example.tokens}, {b for _, b in example.tokens}
@@ -294,7 +294,7 @@ def test_running_text_is_cut_into_words_by_plain_tags(tokenizer: Tokenizer, tiny
     tagger = task(tokenizer, train)
     names = tagger.tags.tags
     raw = Example("0", "我爱北京", None, None, 1, "s")
-    rows = tagger.encode([raw])
+    rows = rows_of(tagger, [raw])
     emissions = np.full((4, len(names)), -9, dtype=np.float32)
     for unit, name in enumerate(["B-r", "B-v", "B-n", "I-n"]):
         emissions[unit, names.index(name)] = 0
@@ -347,7 +347,7 @@ def test_words_and_their_tags_for_what_takes_no_network(tokenizer: Tokenizer) ->
 def test_what_cannot_be_aligned_is_said_with_its_line(tokenizer: Tokenizer, capsys) -> None:
     tagger = task(tokenizer)
     wrong = Example("0", "riverbank", None, None, 7, "s.jsonl", spans=(Span(0, 5, "PLACE"),))
-    tagger.encode([*TRAIN, wrong])
+    rows_of(tagger, [*TRAIN, wrong])
     told = " ".join(capsys.readouterr().err.split())
     assert "1 of 4 spans" in told and "through a word" in told and "s.jsonl, line 7" in told
 
@@ -356,11 +356,11 @@ def test_a_very_long_sentence(tokenizer: Tokenizer) -> None:
     """Cut into windows, each unit once; decoded as a whole (here a shorter one)."""
     example = sentence(" ".join(["river"] * 20_000), tokens=False)
     tagger = task(tokenizer, max_length=128)
-    rows = tagger.encode([example])
+    rows = rows_of(tagger, [example])
     assert sum(int(row.scored.sum()) for row in rows) == 20_000
     assert all(len(row.input_ids) <= 128 for row in rows)
     shorter = sentence(" ".join(["river"] * 1_000))
-    rows = tagger.encode([shorter])
+    rows = rows_of(tagger, [shorter])
     said = [np.tile(np.array([-5, -5, -5, 0, -5], dtype=np.float32), (int(row.scored.sum()), 1)) for row in rows]
     (spans,) = tagger.decode(
         tagger.head(EncoderConfig(vocab_size=9, hidden_size=8, num_attention_heads=1)), [shorter], rows, said
@@ -385,6 +385,6 @@ def test_files_are_read_as_their_names_say(tokenizer: Tokenizer, tagged: Path, t
 def test_empty_texts_have_no_rows(tokenizer: Tokenizer, tiny: EncoderConfig) -> None:
     tagger = task(tokenizer)
     empty = Example("0", " \u200b ", None, None, 1, "s")
-    assert tagger.encode([empty]) == []
+    assert rows_of(tagger, [empty]) == []
     assert tagger.decode(tagger.head(tiny), [empty], [], []) == [[]]
     assert isinstance(tagger.head(tiny), TagHead)

@@ -15,8 +15,8 @@ from torch import Tensor
 
 from unmask import files
 from unmask.console import SILENT
-from unmask.data.sequences import split_documents
 from unmask.data.corpus import Document
+from unmask.data.sequences import split_documents
 from unmask.data.shards import Shards, build
 from unmask.objectives import MaskedObjective
 from unmask.text.tokenizer import Tokenizer

@@ -9,12 +9,12 @@ import pytest
 import torch
 
 from unmask.config import changed
-from unmask.learner.batch import Batch
-from unmask.learner.batches import Batches
-from unmask.data.sequences import CorpusSequences
 from unmask.data.ramp import Ramp
+from unmask.data.sequences import CorpusSequences
 from unmask.data.shards import Shards
 from unmask.errors import UserError
+from unmask.learner.batch import Batch
+from unmask.learner.batches import Batches
 from unmask.learner.loss import Loss, LossTerm
 from unmask.model.encoder import EncoderConfig
 from unmask.objectives import Masked, NextSentence

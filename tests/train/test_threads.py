@@ -11,8 +11,8 @@ import torch
 from unmask import files
 from unmask.config import changed
 from unmask.console import SILENT
-from unmask.learner.batches import Batches
 from unmask.data.shards import Shards
+from unmask.learner.batches import Batches
 from unmask.train import fit, threads
 from unmask.train.budget import TrainConfig
 from unmask.train.pretrain import PretrainLearner, build_batches, build_learner, fit_to_corpus, pretrain

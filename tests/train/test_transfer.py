@@ -18,10 +18,10 @@ from unmask.bundle.public import export
 from unmask.cli.app import run as command
 from unmask.config import changed
 from unmask.console import SILENT
-from unmask.learner.batch import Batch
 from unmask.data.corpus import Document
 from unmask.data.shards import Shards, build
 from unmask.errors import UserError
+from unmask.learner.batch import Batch
 from unmask.model.encoder import Encoder, EncoderConfig
 from unmask.objectives import Masked
 from unmask.runtime.predictor import load

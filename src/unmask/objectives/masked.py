@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from unmask.config import config, setting
 from unmask.data.encoded import IGNORE_INDEX, SPECIAL_TOKEN
-from unmask.learner.batch import Batch
 from unmask.data.hashing import hash_uniform
+from unmask.learner.batch import Batch
 from unmask.learner.loss import LossTerm
 from unmask.model.encoder import Encoder, EncoderConfig
 from unmask.model.vocabulary import MLMHead

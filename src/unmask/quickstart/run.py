@@ -32,11 +32,11 @@ from unmask.evaluate.saved import compared
 from unmask.evaluate.simplest import simplest_baseline
 from unmask.evaluate.tested import test_examples, to_saved_predictions
 from unmask.objectives import Masked
-from unmask.runtime.predictor import load
 from unmask.quickstart.jobs import Material, Request, gather_data
 from unmask.quickstart.start import StartingModel
 from unmask.report import write_report
 from unmask.report.words import format_points
+from unmask.runtime.predictor import load
 from unmask.tasks import Task, task_of
 from unmask.tasks.task import METRIC_TITLES
 from unmask.text.tokenizer import Tokenizer, TokenizerConfig

@@ -5,8 +5,8 @@ import threading
 import pytest
 import torch
 
-from unmask.learner.prefetch import Prefetch
 from unmask.errors import UserError
+from unmask.learner.prefetch import Prefetch
 
 
 def threads() -> int:

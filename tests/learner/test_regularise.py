@@ -1,5 +1,6 @@
 """R-Drop and FGM: against formulas, finite differences, and what they are without dropout."""
 
+import dataclasses
 from collections.abc import Callable
 
 import numpy as np
@@ -8,15 +9,16 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from task_helpers import learner_of, rows_of
 from unmask.config import changed, from_mapping
-from unmask.learner.batch import Batch, pack
 from unmask.data.encoded import EncodedRow
 from unmask.data.tables import Example, Span
+from unmask.learner.batch import Batch, pack
+from unmask.learner.regularise import Regularisation, Regulariser, fgm_perturbation, symmetric_kl
+from unmask.learner.task_learner import TaskLearner
 from unmask.model.attention import SequenceLayout
 from unmask.model.encoder import Encoder, EncoderConfig
 from unmask.tasks import Classify, ClassifyTask, Tag, TagTask
-from unmask.learner.regularise import Regularisation, Regulariser, fgm_perturbation, symmetric_kl
-from unmask.learner.task_learner import TaskLearner
 from unmask.text.tokenizer import Tokenizer
 from unmask.train.parallel import World
 from unmask.train.precision import Precision
@@ -47,8 +49,9 @@ def make(tokenizer: Tokenizer, make_encoder: Callable[..., Encoder], tiny: Encod
         task = task_cls.build(  # type: ignore[attr-defined]
             from_mapping(cls, {**settings, "max_length": 32, "classifier_dropout": dropout}, "x"), tokenizer, ROWS
         )
-        rows = task.encode(ROWS)
-        learner = task.learner(make_encoder(changed(tiny, dropout=dropout)), ROWS, rows)
+        examples = [dataclasses.replace(row, spans=None) for row in ROWS] if name == "classify" else ROWS
+        rows = rows_of(task, examples)
+        learner = learner_of(task, make_encoder(changed(tiny, dropout=dropout)), rows)
         for parameter in learner.head.parameters():
             torch.nn.init.normal_(parameter)
         learner.regulariser = Regulariser(Regularisation(**regularise)) if regularise else None
@@ -74,7 +77,7 @@ def test_both_copies_stand_side_by_side(make_batch: Callable[..., Batch]) -> Non
     batch = batch.with_targets("word", batch.input_ids % 3).with_targets("text", torch.tensor([3, 1, 2, 0]))
     double = batch.repeat_twice()
     assert double.layout.lengths == (7, 7, 4, 4, 4, 4, 2, 2) and (double.copies, double.num_tokens) == (2, 17)
-    for name in ("ids", "segments", "flags"):
+    for name in ("input_ids", "token_type_ids", "flags"):
         parts = getattr(batch, name).split(list(batch.layout.lengths))
         twice = torch.cat([part for part in parts for _ in range(2)])
         assert torch.equal(getattr(double, name), twice), name
@@ -115,7 +118,7 @@ def test_the_loss_under_dropout_is_the_mean_of_two_passes_and_their_divergence(m
     torch.manual_seed(5)
     with torch.no_grad():
         outputs = learner.outputs(batch)
-    units = learner.rows_per_sequence(batch).tolist()
+    units = learner.head.rows_per_sequence(batch).tolist()
     parts = outputs.split(units)
     divergence = symmetric_kl(torch.cat(parts[0::2]), torch.cat(parts[1::2])).item()
     assert divergence > 0.01 and apart.sum.item() == pytest.approx(divergence)
@@ -160,7 +163,7 @@ def test_the_second_pass_sees_the_embeddings_changed_against_it(make: Make, kind
 
     def at(embedded: torch.Tensor) -> torch.Tensor:
         hook = token.register_forward_hook(lambda *_: embedded)
-        with_it = learner.loss(learner.outputs(batch), batch)
+        with_it = learner.head.loss(learner.outputs(batch), batch)
         hook.remove()
         ((_, part),) = with_it.terms.items()
         return part.sum / part.count

@@ -10,11 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers import models, normalizers, pre_tokenizers, processors, trainers
 
-from unmask import console
 from unmask.data import schemes
 from unmask.data.conll import join_tokens
 from unmask.data.tables import Example, Span
-from unmask.tasks.spans import AlignmentErrors, Tags, Words, align_words
+from unmask.tasks.alignment import AlignmentErrors, Tags, Words, align_words
 from unmask.text.tokenizer import Tokenizer
 
 LABELS = ["x", "y"]
@@ -277,16 +276,14 @@ def test_no_text_has_no_units(tokenizer: Tokenizer) -> None:
         assert Tags(["x"]).allowed(found, plain=True).shape == (0, 3)
 
 
-def test_misfits_are_counted_and_the_first_are_shown(tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch) -> None:
-    said: list[str] = []
-    monkeypatch.setattr(console, "note", said.append)
+def test_misfits_are_counted_and_the_first_are_shown(tokenizer: Tokenizer) -> None:
     misfits, draw = AlignmentErrors(), random.Random(0)
     for line in range(1, 6):
         example = Example("1", "river stone wind", None, None, line, "a.jsonl")
         spans = [Span(0, 3, "x")] + ([Span(12, 99, "y")] if line == 2 else [])
         draw.shuffle(spans)
         misfits.add(example, Tags(LABELS).encode(units(example.text, tokenizer), spans)[1])
-    misfits.report(kind=20)
+    said = misfits.lines(20)
     assert misfits.count == 6
     shown = "; ".join(f"a.jsonl, line {line}: |riv|er stone win (x)" for line in (1, 2, 3))
     assert said == [

@@ -10,14 +10,6 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-
-from unmask.config import from_mapping
-from unmask.data.encoded import EncodedRow
-from unmask.learner.batch import pack
-from unmask.data.tables import Example, Span
-from unmask.errors import UserError
-from unmask.model.encoder import Encoder, EncoderConfig
-from unmask.tasks import Tag
 from unmask.tasks.spanhead import (
     FORBIDDEN,
     MAX_CELLS,
@@ -29,8 +21,16 @@ from unmask.tasks.spanhead import (
     span_products,
 )
 from unmask.tasks.spantag import NestedTask
-from unmask.tasks.tag import LabelledSpan
 from unmask.tasks.taghead import targets_per_sequence
+
+from unmask.config import from_mapping
+from unmask.data.encoded import EncodedRow
+from unmask.data.tables import Example, Span
+from unmask.errors import UserError
+from unmask.learner.batch import pack
+from unmask.model.encoder import Encoder, EncoderConfig
+from unmask.tasks import Tag
+from unmask.tasks.tag import LabelledSpan
 from unmask.text.tokenizer import Tokenizer
 
 WORDS = ["river", "stone", "captain", "winter", "golden", "harbour", "can't", "unforgotten", "a"]
@@ -65,7 +65,7 @@ def task(tokenizer: Tokenizer, train: list[Example] = TRAIN, **settings: object)
 
 def prepared(tokenizer: Tokenizer, make_encoder: Callable[..., Encoder], tiny: EncoderConfig, **settings: object):
     tagger = task(tokenizer, max_length=64, classifier_dropout=0.0, **settings)
-    rows = tagger.encode(TRAIN)
+    rows = rows_of(tagger, TRAIN)
     learner = tagger.learner(make_encoder(tiny), TRAIN, rows)
     with torch.no_grad():
         for parameter in learner.head.parameters():
@@ -174,7 +174,7 @@ def test_the_loss_is_that_of_the_formula(
 
 def test_of_a_network_that_finds_everything_the_best_is_kept(tokenizer: Tokenizer) -> None:
     tagger = task(tokenizer)
-    batch = pack(tagger.encode(TRAIN))
+    batch = pack(rows_of(tagger, TRAIN))
     torch.manual_seed(0)
     scores = torch.rand(sum(sizes_of(batch)), tagger.max_span_length, 3) + 0.1
     said = tagger.logits(scores, batch)
@@ -189,7 +189,7 @@ def test_of_a_network_that_finds_everything_the_best_is_kept(tokenizer: Tokenize
 @pytest.mark.parametrize("size", [1e-3, 1.0, 50.0, 1e3])
 def test_losses_of_great_scores_are_finite(tokenizer: Tokenizer, size: float) -> None:
     tagger = task(tokenizer)
-    batch = pack(tagger.encode(TRAIN))
+    batch = pack(rows_of(tagger, TRAIN))
     torch.manual_seed(0)
     units = batch.targets["least"].numel()
     scores = (torch.randn(units, tagger.max_span_length, 3) * size).requires_grad_()
@@ -204,7 +204,7 @@ def test_heads_begin_where_the_loss_is_least(
 ) -> None:
     """One score for all spans of a type, against the derivative of its loss by small steps."""
     tagger = task(tokenizer)
-    rows = tagger.encode(TRAIN)
+    rows = rows_of(tagger, TRAIN)
     head = tagger.learner(make_encoder(tiny), TRAIN, rows).head
     spans = sum(int((row.targets["most"] - row.targets["least"]).sum()) for row in rows) / len(rows)
     windows = len(rows) + 2  # add-one smoothed
@@ -264,7 +264,7 @@ ALL = [sentence(["a", "a", "a"], (0, 1, "ORG"), (0, 2, "PERSON"), (0, 3, "PLACE"
 @given(st.lists(nested(), min_size=1, max_size=4), st.lists(st.floats(0, 9), min_size=1, max_size=5))
 def test_planted_spans_come_back(examples: list[Example], others: list[float]) -> None:
     tagger = task(WORN, [*examples, *ALL], max_length=64)
-    rows = tagger.encode(examples)
+    rows = rows_of(tagger, examples)
     head, evidence = planted(tagger, rows, others)
     found = tagger.decode(head, examples, rows, evidence)
     for example, spans in zip(examples, found, strict=True):
@@ -282,7 +282,7 @@ def test_planted_spans_come_back(examples: list[Example], others: list[float]) -
 def test_long_texts_answer_for_each_span_once(example: Example, length: int, stride: int, reach: int) -> None:
     """Of all spans that some window holds whole, each is predicted in one, where most is seen around it."""
     tagger = task(WORN, ALL, max_length=length, stride=stride, max_span_length=min(reach, length - 2))
-    rows = [row for row in tagger.encode([example]) if isinstance(row, SpanRow)]
+    rows = [row for row in rows_of(tagger, [example]) if isinstance(row, SpanRow)]
     units = rows[0].words
     read = []  # for each window, the pieces before its first unit and after its last
     answered: dict[tuple[int, int], list[int]] = {}
@@ -323,7 +323,7 @@ def test_an_entity_across_the_border_of_two_windows_comes_out_whole(tokenizer: T
     tagger = task(tokenizer, [sentence(words, (0, 4, "PLACE"))], max_length=18)
     for start in range(37):
         example = sentence(words, (start, start + 4, "PLACE"))
-        rows = tagger.encode([example])
+        rows = rows_of(tagger, [example])
         assert len(rows) > 3 and sum(int(row.targets["tag"][0]) for row in rows) == 1
 
 
@@ -335,11 +335,11 @@ def test_spans_that_cannot_be_predicted_are_counted_and_said(tokenizer: Tokenize
     assert "1 of 3 spans not aligned: of more units than task.max_span_length" in told and "s.jsonl, line 1" in told
     wide = sentence(words, (4, 13, "PLACE"))
     tagger = task(tokenizer, [wide], max_length=14, stride=12)
-    assert tagger.encode([wide]) and tagger.max_span_length == 9
+    assert rows_of(tagger, [wide]) and tagger.max_span_length == 9
     told = " ".join(capsys.readouterr().err.split())
     assert "1 of 1 spans not aligned: whole in no window" in told
     cut = dataclasses.replace(long, text="riverbank", spans=(Span(0, 5, "PLACE"),))
-    tagger.encode([cut])
+    rows_of(tagger, [cut])
     assert "cut through a word" in " ".join(capsys.readouterr().err.split())
 
 
@@ -360,7 +360,7 @@ def test_what_is_learnt_comes_from_the_training_sentences(tokenizer: Tokenizer) 
     with pytest.raises(UserError, match="there is nothing to learn"):
         task(tokenizer, [TRAIN[1]])
     empty = Example("0", " \u200b ", None, None, 1, "s")
-    assert tagger.encode([empty]) == [] and tagger.decode(tagger.head(HEAD), [empty], [], []) == [[]]
+    assert rows_of(tagger, [empty]) == [] and tagger.decode(tagger.head(HEAD), [empty], [], []) == [[]]
     assert tagger.dev_metrics(tagger.head(HEAD), [empty], [], []) == {"tag.loss": 0.0, "tag.entity_f1": 0.0}
 
 
@@ -379,7 +379,7 @@ def test_settings_that_contradict_each_other(tokenizer: Tokenizer) -> None:
 
 def said_of(tagger: NestedTask, example: Example, *found: tuple[int, int, str, float]) -> list[LabelledSpan]:
     """What is decoded from scores of spans of units."""
-    rows = tagger.encode([dataclasses.replace(example, spans=None)])
+    rows = rows_of(tagger, [dataclasses.replace(example, spans=None)])
     lines = [[i, j - i, tagger.labels.index(label), score] for i, j, label, score in found]
     said = np.array([[np.nan, 0, 0, 0], *lines], dtype=np.float32)
     (spans,) = tagger.decode(tagger.head(HEAD), [example], rows, [said])

@@ -9,14 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from unmask.data.encoded import SPECIAL_TOKEN, EncodedRow
-from unmask.learner.batch import Batch
-from unmask.learner.batches import Batches, evaluation_batches
-from unmask.data.sequences import CorpusSequences, RowSequences, split_documents
 from unmask.data.corpus import Document
+from unmask.data.encoded import SPECIAL_TOKEN, EncodedRow
 from unmask.data.ramp import Ramp
+from unmask.data.sequences import CorpusSequences, RowSequences, split_documents
 from unmask.data.shards import Shards, build
 from unmask.errors import UserError
+from unmask.learner.batch import Batch
+from unmask.learner.batches import Batches, evaluation_batches
 from unmask.text.tokenizer import Tokenizer
 
 
