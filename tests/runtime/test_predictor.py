@@ -1,6 +1,7 @@
 """Predictions: the same whatever stands beside them; [MASK] filled; errors for what cannot be answered."""
 
 import random
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -8,13 +9,14 @@ import pytest
 import torch
 
 from unmask import bundle
-from unmask import predict as module
 from unmask.console import SILENT
+from unmask.data.tables import Example
 from unmask.errors import UserError
 from unmask.model.attention import SequenceLayout
 from unmask.model.encoder import Encoder, EncoderConfig
 from unmask.model.vocabulary import MLMHead
-from unmask.runtime.predictor import Predictor, load
+from unmask.runtime import batching
+from unmask.runtime.predictor import Predictor, load, stream
 from unmask.text.tokenizer import Tokenizer
 from unmask.train.finetune import finetune
 
@@ -38,13 +40,13 @@ def test_neighbours_and_order_change_nothing(
     together = dict(zip(texts, classifier.predict(texts), strict=True))
     shuffled = random.Random(1).sample(texts, len(texts))
     mixed = dict(zip(shuffled, classifier.predict(shuffled), strict=True))
-    monkeypatch.setattr(module, "TOKENS_PER_BATCH", 50)
+    monkeypatch.setattr(batching, "TOKENS_PER_BATCH", 50)
     small = dict(zip(texts, classifier.predict(texts), strict=True))
     for text in texts:
-        alone = {label.name: label.score for label in classifier.predict([text])[0]}
+        alone = {label.label: label.score for label in classifier.predict([text])[0]}
         assert sum(alone.values()) == pytest.approx(1, abs=1e-6)
         for other in (together, mixed, small):
-            assert {label.name: label.score for label in other[text]} == pytest.approx(alone, abs=1e-5)
+            assert {label.label: label.score for label in other[text]} == pytest.approx(alone, abs=1e-5)
     assert len({round(labels[0].score, 4) for labels in together.values()}) > 10
 
 
@@ -54,35 +56,36 @@ def test_one_text_many_texts_and_pairs(classifier: Predictor) -> None:
     assert classifier.predict(["river stone"])[0][0] == one
     assert classifier([]) == [] and classifier.predict([]) == []
     (pair,) = classifier.predict([("river", "mountain")])
-    assert {label.name for label in pair} == {"stone", "water"}
+    assert {label.label for label in pair} == {"stone", "water"}
     assert len(classifier.predict(["", "river"])) == 2
 
 
 def device_of(predictor: Predictor) -> torch.device:
-    return next(predictor.encoder.parameters()).device
+    return next(predictor.engine.encoder.parameters()).device
 
 
 def test_probabilities_are_the_softmax_of_the_head(classifier: Predictor) -> None:
     encoded = classifier.tokenizer.encode("river winter", max_length=24)
     ids = torch.tensor(encoded.input_ids, device=device_of(classifier))
     with torch.no_grad():
-        hidden = classifier.encoder(ids, SequenceLayout.packed([len(ids)]).to(ids.device), torch.zeros_like(ids))
-        pooled = torch.tanh(classifier.head.pooler.transform.dense(hidden[0]))
-        logits = classifier.head.classifier(pooled).double().cpu().numpy()
+        hidden = classifier.engine.encoder(ids, SequenceLayout.packed([len(ids)]).to(ids.device), torch.zeros_like(ids))
+        tensors = classifier.engine.bundle.tensors
+        pooled = torch.tanh(tensors["pooler.weight"] @ hidden[0].cpu() + tensors["pooler.bias"])
+        logits = (tensors["classifier.weight"] @ pooled + tensors["classifier.bias"]).double().numpy()
     wanted = dict(zip(classifier.task.labels, np.exp(logits) / np.exp(logits).sum(), strict=True))
-    found = {label.name: label.score for label in classifier.predict(["river winter"])[0]}
+    found = {label.label: label.score for label in classifier.predict(["river winter"])[0]}
     assert found == pytest.approx(wanted, abs=1e-6)
 
 
 def test_evaluation_counts_what_is_predicted(classifier: Predictor, tmp_path: Path) -> None:
     texts = ["river stone", "mountain winter", "harbour", "river"]
-    said = [label.name for label in classifier(texts)]
+    said = [label.label for label in classifier(texts)]
     truth = [said[0], said[1], *({"stone": "water", "water": "stone"}[name] for name in said[2:])]
     (tmp_path / "t.csv").write_text(
         "text,label\n" + "".join(f"{text},{label}\n" for text, label in zip(texts, truth, strict=True))
     )
     evaluation = classifier.evaluate(tmp_path / "t.csv")
-    assert evaluation.rows == 4 and evaluation.accuracy.value == 0.5
+    assert evaluation.rows == 4 and evaluation.figures["accuracy"].value == 0.5
     (tmp_path / "new.csv").write_text("text,label\nriver,granite\n")
     with pytest.raises(UserError, match="granite"):
         classifier.evaluate(tmp_path / "new.csv")
@@ -115,8 +118,10 @@ def test_fills_are_the_softmax_over_ordinary_pieces(filler: Predictor) -> None:
     )
     place = int((ids == filler.tokenizer.mask_token_id).nonzero())
     with torch.no_grad():
-        hidden = filler.encoder(ids, SequenceLayout.packed([len(ids)]).to(ids.device), torch.zeros_like(ids))
-        logits = filler._mlm_head(hidden[place], filler.encoder)[5:].double().cpu().numpy()
+        hidden = filler.engine.encoder(ids, SequenceLayout.packed([len(ids)]).to(ids.device), torch.zeros_like(ids))
+        head = MLMHead(filler.engine.bundle.config)
+        filler.engine.bundle.load_into(head, "masked")
+        logits = head.to(ids.device)(hidden[place], filler.engine.encoder)[5:].double().cpu().numpy()
     shares = np.exp(logits) / np.exp(logits).sum()
     assert found == pytest.approx(dict(zip(pieces[5:], shares, strict=True)), abs=1e-6)
 
@@ -142,11 +147,25 @@ def test_what_cannot_be_answered(filler: Predictor, classifier: Predictor) -> No
 
 
 def test_streamed_predictions_are_the_same(classifier: Predictor) -> None:
-    examples = [module._example(f"river {word}", n) for n, word in enumerate("a b c d e".split())]
-    streamed = list(module.stream(classifier, examples, batch_size=2))
-    assert [example for example, _ in streamed] == examples
-    for (_, mine), theirs in zip(streamed, classifier.predict(examples), strict=True):
-        assert {x.name: x.score for x in mine} == pytest.approx({x.name: x.score for x in theirs}, abs=1e-5)
+    examples = [Example(str(n), f"river {word}", None, None, n + 1, "texts") for n, word in enumerate("abcde")]
+    streamed = list(stream(classifier, examples, batch_size=2))
+    assert [example for part, _ in streamed for example in part] == examples
+    made = [one for _, predictions in streamed for one in predictions]
+    for mine, theirs in zip(made, classifier.predict(examples), strict=True):
+        assert {x.label: x.score for x in mine} == pytest.approx({x.label: x.score for x in theirs}, abs=1e-5)
+
+
+def test_truncated_texts_are_counted_in_each_result(classifier: Predictor) -> None:
+    long, short = "river " * 60, "river"
+    assert classifier.predict([long, short, long]).notes.truncated == 2
+    assert classifier.predict([short]).notes.truncated == 0 == classifier.predict([]).notes.truncated
+
+
+def test_threads_fill_what_one_thread_fills(filler: Predictor) -> None:
+    texts = [f"{word} [MASK] stone" for word in ("river", "winter", "captain", "letter")] * 4
+    fresh = load(filler.manifest.folder)
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(fresh.fill, texts)) == [filler.fill(text) for text in texts]
 
 
 def test_what_a_predictor_is_called(classifier: Predictor, filler: Predictor) -> None:

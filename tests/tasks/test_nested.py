@@ -10,27 +10,20 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from unmask.tasks.spanhead import (
-    FORBIDDEN,
-    MAX_CELLS,
-    POINTER_SIZE,
-    ROPE_THETA,
-    SpanHead,
-    SpanRow,
-    span_losses,
-    span_products,
-)
-from unmask.tasks.spantag import NestedTask
-from unmask.tasks.taghead import targets_per_sequence
 
+from task_helpers import learner_of, rows_of
 from unmask.config import from_mapping
-from unmask.data.encoded import EncodedRow
+from unmask.data.encoded import EncodedRow, longest_first
 from unmask.data.tables import Example, Span
 from unmask.errors import UserError
+from unmask.evaluate.samples import predictions
+from unmask.heads import head_class
+from unmask.heads.nested import POINTER_SIZE, ROPE_THETA, span_losses, span_products
 from unmask.learner.batch import pack
 from unmask.model.encoder import Encoder, EncoderConfig
-from unmask.tasks import Tag
-from unmask.tasks.tag import LabelledSpan
+from unmask.tasks import Nested, NestedTask
+from unmask.tasks.labelled_spans import LabelledSpan
+from unmask.tasks.nested.task import MOST, NestedRow
 from unmask.text.tokenizer import Tokenizer
 
 WORDS = ["river", "stone", "captain", "winter", "golden", "harbour", "can't", "unforgotten", "a"]
@@ -57,16 +50,13 @@ TRAIN = [
 
 
 def task(tokenizer: Tokenizer, train: list[Example] = TRAIN, **settings: object) -> NestedTask:
-    asked = from_mapping(Tag, {"decoder": "spans", **settings}, "the test")
-    made = asked.task.build(asked, tokenizer, train)
-    assert isinstance(made, NestedTask)
-    return made
+    return NestedTask.build(from_mapping(Nested, settings, "the test"), tokenizer, train)
 
 
 def prepared(tokenizer: Tokenizer, make_encoder: Callable[..., Encoder], tiny: EncoderConfig, **settings: object):
     tagger = task(tokenizer, max_length=64, classifier_dropout=0.0, **settings)
     rows = rows_of(tagger, TRAIN)
-    learner = tagger.learner(make_encoder(tiny), TRAIN, rows)
+    learner = learner_of(tagger, make_encoder(tiny), rows)
     with torch.no_grad():
         for parameter in learner.head.parameters():
             parameter.normal_(std=0.3)
@@ -78,7 +68,7 @@ def hidden_of(learner, row: EncodedRow) -> np.ndarray:
     with torch.no_grad():
         batch = pack([row])
         hidden = learner.encoder(batch.input_ids, batch.layout, batch.token_type_ids)
-        return hidden[row.scored.nonzero()[0]].double().numpy()
+        return hidden[row.positions].double().numpy()
 
 
 def score_of(learner, hidden: np.ndarray, i: int, j: int, a: int) -> float:
@@ -109,11 +99,12 @@ def test_scores_are_those_of_the_formula_and_packed_ones_those_of_each_alone(
         batch = pack(rows)
         packed = learner.outputs(batch)
         order = batch.owner.tolist()
-        sizes = [int(rows[owner].scored.sum()) for owner in order]
+        sizes = [len(rows[owner].positions) for owner in order]
         of_row = dict(zip(order, packed.split(sizes), strict=True))
         for number, row in enumerate(rows):
             alone = learner.outputs(pack([row]))
-            assert torch.allclose(of_row[number], alone, atol=1e-4)
+            inside = torch.arange(len(alone)).unsqueeze(1) + torch.arange(4) < len(alone)
+            assert torch.allclose(of_row[number][inside], alone[inside], atol=1e-4)
             hidden = hidden_of(learner, row)
             units = len(hidden)
             assert alone.shape == (units, 4, len(tagger.labels))
@@ -121,8 +112,6 @@ def test_scores_are_those_of_the_formula_and_packed_ones_those_of_each_alone(
                 said = alone[i, step, a].item()
                 if i + step < units:
                     assert said == pytest.approx(score_of(learner, hidden, i, i + step, a), abs=1e-4)
-                else:
-                    assert said == FORBIDDEN
 
 
 @given(st.integers(1, 40), st.integers(1, 24), st.integers(0, 2**31))
@@ -160,30 +149,33 @@ def test_the_loss_is_that_of_the_formula(
                         outside += math.exp(score)
             wanted += (math.log(inside) + math.log(outside)) / 3
     batch = learner.prepare(pack(rows), 0)
-    assert batch.target_counts == {"tag": 4}
-    part = learner(batch).terms["tag"]
+    assert batch.target_counts == {"nested": 4}
+    part = learner(batch).terms["nested"]
     assert part.sum.item() == pytest.approx(wanted, rel=1e-5) and part.count == 4
-    with torch.no_grad():
-        evidence = tagger.logits(learner.outputs(pack(rows)), pack(rows))
-    assert sum(float(said[0, 0]) for said in evidence) == pytest.approx(wanted, rel=1e-5)
     part.sum.backward()
     gradients = [p.grad for p in learner.parameters() if p.grad is not None]
     assert gradients and all(bool(gradient.isfinite().all()) for gradient in gradients)
     assert all(p.grad is not None and bool(p.grad.any()) for p in learner.head.parameters())
 
 
+def in_batch(rows: list[EncodedRow]) -> list[EncodedRow]:
+    return [rows[number] for number in longest_first(rows)]
+
+
 def test_of_a_network_that_finds_everything_the_best_is_kept(tokenizer: Tokenizer) -> None:
     tagger = task(tokenizer)
-    batch = pack(rows_of(tagger, TRAIN))
-    torch.manual_seed(0)
-    scores = torch.rand(sum(sizes_of(batch)), tagger.max_span_length, 3) + 0.1
-    said = tagger.logits(scores, batch)
-    for one, part in zip(said, scores.split(sizes_of(batch)), strict=True):
-        best = sorted(part.flatten().tolist(), reverse=True)[: MAX_CELLS * len(part)]
-        assert len(one) == 1 + len(best)
-        assert sorted(one[1:, 3].tolist(), reverse=True) == pytest.approx(best)
-        for unit, step, a, score in one[1:].tolist():
-            assert part[int(unit), int(step), int(a)].item() == pytest.approx(score)
+    rows = in_batch(rows_of(tagger, TRAIN))
+    sizes = [len(row.targets["least"]) for row in rows]
+    scores = np.random.default_rng(0).random((sum(sizes), tagger.max_span_length, 3)).astype(np.float32) + 0.1
+    for one, row, part in zip(
+        tagger.collect({"logits": scores}, rows), rows, np.split(scores, np.cumsum(sizes)[:-1]), strict=True
+    ):
+        more = np.arange(tagger.max_span_length)
+        answered = (more >= row.targets["least"][:, None]) & (more < row.targets["most"][:, None])
+        best = sorted(part[answered].ravel().tolist(), reverse=True)[: MOST * len(part)]
+        assert sorted(one[:, 3].tolist(), reverse=True) == pytest.approx(best)
+        for unit, step, a, score in one.tolist():
+            assert part[int(unit), int(step), int(a)] == pytest.approx(score)
 
 
 @pytest.mark.parametrize("size", [1e-3, 1.0, 50.0, 1e3])
@@ -193,7 +185,7 @@ def test_losses_of_great_scores_are_finite(tokenizer: Tokenizer, size: float) ->
     torch.manual_seed(0)
     units = batch.targets["least"].numel()
     scores = (torch.randn(units, tagger.max_span_length, 3) * size).requires_grad_()
-    found = span_losses(scores, batch)
+    found = span_losses(scores, batch, "nested")
     found.sum().backward()
     assert found.shape == (4, 3) and bool(found.isfinite().all()) and bool((found >= 0).all())
     assert bool(scores.grad.isfinite().all())
@@ -205,7 +197,7 @@ def test_heads_begin_where_the_loss_is_least(
     """One score for all spans of a type, against the derivative of its loss by small steps."""
     tagger = task(tokenizer)
     rows = rows_of(tagger, TRAIN)
-    head = tagger.learner(make_encoder(tiny), TRAIN, rows).head
+    head = learner_of(tagger, make_encoder(tiny), rows).head
     spans = sum(int((row.targets["most"] - row.targets["least"]).sum()) for row in rows) / len(rows)
     windows = len(rows) + 2  # add-one smoothed
     holding = {"ORG": 2 + 1, "PERSON": 2 + 1, "PLACE": 2 + 1}
@@ -231,31 +223,17 @@ def nested(draw: st.DrawFn, words: int = 12) -> Example:
     return sentence(chosen, *draw(st.sets(bounds, max_size=8)))
 
 
-HEAD = EncoderConfig(
-    vocab_size=WORN.vocab_size,
-    num_hidden_layers=1,
-    hidden_size=8,
-    num_attention_heads=1,
-    max_position_embeddings=64,
-)
-
-
-def planted(tagger: NestedTask, rows: list[EncodedRow], others: list[float]) -> tuple[SpanHead, list[np.ndarray]]:
-    """What is said by a head that scores labelled spans 2 and all else below 0, by the targets of the rows alone."""
-    batch = pack(rows)
-    shape = (sum(sizes_of(batch)), tagger.max_span_length, 3)
-    drawn = torch.tensor(others).repeat(math.prod(shape))[: math.prod(shape)]
-    scores = (-drawn - 0.1).view(shape)
-    spans = batch.targets["spans"].split(batch.targets["tag"].tolist())
-    for window, codes in zip(scores.split(sizes_of(batch)), spans, strict=True):
-        window.flatten()[codes] = 2.0
-    order = sorted(range(len(rows)), key=lambda number: -len(rows[number].input_ids))  # as they are packed
-    said = dict(zip(order, tagger.logits(scores, batch), strict=True))
-    return tagger.head(HEAD), [said[number] for number in range(len(rows))]
-
-
-def sizes_of(batch) -> list[int]:
-    return targets_per_sequence(batch).tolist()
+def planted(tagger: NestedTask, rows: list[EncodedRow], others: list[float]) -> list[np.ndarray]:
+    """What is collected of a head that scores labelled spans 2 and all else below 0, by the targets of the rows."""
+    order = longest_first(rows)
+    batch = [rows[number] for number in order]
+    sizes = [len(row.targets["least"]) for row in batch]
+    shape = (sum(sizes), tagger.max_span_length, 3)
+    scores = (-np.resize(np.array(others, dtype=np.float32), shape) - np.float32(0.1)).astype(np.float32)
+    for row, window in zip(batch, np.split(scores, np.cumsum(sizes)[:-1]), strict=True):
+        window.reshape(-1)[row.targets["spans"]] = 2.0
+    said = dict(zip(order, tagger.collect({"logits": scores}, batch), strict=True))
+    return [said[number] for number in range(len(rows))]
 
 
 ALL = [sentence(["a", "a", "a"], (0, 1, "ORG"), (0, 2, "PERSON"), (0, 3, "PLACE"))]
@@ -265,29 +243,28 @@ ALL = [sentence(["a", "a", "a"], (0, 1, "ORG"), (0, 2, "PERSON"), (0, 3, "PLACE"
 def test_planted_spans_come_back(examples: list[Example], others: list[float]) -> None:
     tagger = task(WORN, [*examples, *ALL], max_length=64)
     rows = rows_of(tagger, examples)
-    head, evidence = planted(tagger, rows, others)
-    found = tagger.decode(head, examples, rows, evidence)
+    found = tagger.decode(examples, rows, planted(tagger, rows, others), {})
     for example, spans in zip(examples, found, strict=True):
         assert {Span(s.start, s.end, s.label) for s in spans} == set(example.spans)
         assert len(spans) == len(example.spans)
         assert [(s.start, -s.end, s.label) for s in spans] == sorted((s.start, -s.end, s.label) for s in spans)
         assert all(s.text == example.text[s.start : s.end] for s in spans)
         assert all(s.score == pytest.approx(1 / (1 + math.exp(-2))) for s in spans)
-    figures = tagger.dev_metrics(head, examples, rows, evidence)
-    assert figures["tag.entity_f1"] == (1.0 if any(example.spans for example in examples) else 0.0)
-    assert tagger.score(examples, found).counted == sum(len(example.spans) for example in examples)
+    assert [sorted(one) for one in tagger.comparable(examples, found)] == [
+        sorted(one) for one in tagger.reference(examples)
+    ]
 
 
 @given(nested(words=40), st.integers(8, 16), st.integers(1, 6), st.integers(1, 12))
 def test_long_texts_answer_for_each_span_once(example: Example, length: int, stride: int, reach: int) -> None:
     """Of all spans that some window holds whole, each is predicted in one, where most is seen around it."""
     tagger = task(WORN, ALL, max_length=length, stride=stride, max_span_length=min(reach, length - 2))
-    rows = [row for row in rows_of(tagger, [example]) if isinstance(row, SpanRow)]
+    rows = [row for row in rows_of(tagger, [example]) if isinstance(row, NestedRow)]
     units = rows[0].words
     read = []  # for each window, the pieces before its first unit and after its last
     answered: dict[tuple[int, int], list[int]] = {}
     for number, row in enumerate(rows):
-        count = int(row.scored.sum())
+        count = len(row.positions)
         read.append((row.first, row.first + count))
         for unit, least, most in zip(range(count), row.targets["least"], row.targets["most"], strict=True):
             for more in range(least, most):
@@ -313,8 +290,7 @@ def test_long_texts_answer_for_each_span_once(example: Example, length: int, str
         for span in example.spans
         if any((units.offsets[i, 0], units.offsets[j, 1]) == (span.start, span.end) for i, j in answered)
     }
-    head, evidence = planted(tagger, rows, [1.0])
-    (found,) = tagger.decode(head, [example], rows, evidence)
+    (found,) = tagger.decode([example], rows, planted(tagger, rows, [1.0]), {})
     assert {(s.start, s.end, s.label) for s in found} == held
 
 
@@ -324,31 +300,30 @@ def test_an_entity_across_the_border_of_two_windows_comes_out_whole(tokenizer: T
     for start in range(37):
         example = sentence(words, (start, start + 4, "PLACE"))
         rows = rows_of(tagger, [example])
-        assert len(rows) > 3 and sum(int(row.targets["tag"][0]) for row in rows) == 1
+        assert len(rows) > 3 and sum(int(row.targets["nested"][0]) for row in rows) == 1
 
 
-def test_spans_that_cannot_be_predicted_are_counted_and_said(tokenizer: Tokenizer, capsys) -> None:
+def test_spans_that_cannot_be_predicted_are_counted_and_noted(tokenizer: Tokenizer) -> None:
     words = ["river", "stone"] * 10
     long = sentence(words, (0, 3, "PLACE"), (0, 4, "PLACE"), (0, 2, "ORG"))
-    task(tokenizer, [long], max_span_length=3).encode([long])
-    told = " ".join(capsys.readouterr().err.split())
-    assert "1 of 3 spans not aligned: of more units than task.max_span_length" in told and "s.jsonl, line 1" in told
+    (told,) = task(tokenizer, [long], max_span_length=3).encode([long])[1].remarks
+    assert "1 of 3 spans not aligned: of more words than task.max_span_length" in told and "s.jsonl, line 1" in told
     wide = sentence(words, (4, 13, "PLACE"))
     tagger = task(tokenizer, [wide], max_length=14, stride=12)
-    assert rows_of(tagger, [wide]) and tagger.max_span_length == 9
-    told = " ".join(capsys.readouterr().err.split())
+    rows, notes = tagger.encode([wide])
+    (told,) = notes.remarks
+    assert rows and tagger.max_span_length == 9
     assert "1 of 1 spans not aligned: whole in no window" in told
     cut = dataclasses.replace(long, text="riverbank", spans=(Span(0, 5, "PLACE"),))
-    rows_of(tagger, [cut])
-    assert "cut through a word" in " ".join(capsys.readouterr().err.split())
+    assert "cut through a word" in tagger.encode([cut])[1].remarks[0]
 
 
 def test_what_is_learnt_comes_from_the_training_sentences(tokenizer: Tokenizer) -> None:
     tagger = task(tokenizer)
     assert (tagger.max_span_length, tagger.settings.max_span_length, tagger.settings.flat) == (6, 6, False)
-    assert (tagger.labels, tagger.metric_key) == (LABELS, "tag.entity_f1")
-    assert tagger.public_architecture == (None, LABELS)
-    assert tagger.schema()["max_span_length"] == 6 and tagger.schema()["scheme"] == "BIO"
+    assert (tagger.labels, tagger.metric) == (LABELS, "entity_f1")
+    assert head_class(tagger).public_architecture(tagger, "bert") == (None, LABELS)
+    assert tagger.schema()["max_span_length"] == 6
     again = NestedTask.restore(tagger.settings, tokenizer, tagger.schema())
     assert (again.max_span_length, again.labels) == (6, LABELS)
     flat = task(tokenizer, [TRAIN[1], TRAIN[3]])
@@ -360,20 +335,13 @@ def test_what_is_learnt_comes_from_the_training_sentences(tokenizer: Tokenizer) 
     with pytest.raises(UserError, match="there is nothing to learn"):
         task(tokenizer, [TRAIN[1]])
     empty = Example("0", " \u200b ", None, None, 1, "s")
-    assert rows_of(tagger, [empty]) == [] and tagger.decode(tagger.head(HEAD), [empty], [], []) == [[]]
-    assert tagger.dev_metrics(tagger.head(HEAD), [empty], [], []) == {"tag.loss": 0.0, "tag.entity_f1": 0.0}
+    assert rows_of(tagger, [empty]) == [] and tagger.decode([empty], [], [], {}) == [[]]
 
 
-def test_settings_that_contradict_each_other(tokenizer: Tokenizer) -> None:
-    for wrong in ({"label_smoothing": 0.1}, {"wide": True}, {"lstm_hidden_size": 8}):
-        with pytest.raises(UserError, match="are about tags"):
-            from_mapping(Tag, {"decoder": "spans", **wrong}, "x")
-    for wrong in ({"max_span_length": 3}, {"flat": True}, {"flat": False}):
-        with pytest.raises(UserError, match="are for decoder spans"):
-            from_mapping(Tag, {"decoder": "crf", **wrong}, "x")
+def test_plain_tags_are_not_for_nested_spans(tokenizer: Tokenizer) -> None:
     tokens = ((0, 1), (2, 8))
     plain = Example("0", "a letter", None, None, 1, "s", spans=(Span(0, 1, "D"), Span(2, 8, "N")), tokens=tokens)
-    with pytest.raises(UserError, match="decoder spans is for entities"):
+    with pytest.raises(UserError, match="nested spans are for entities"):
         task(tokenizer, [plain])
 
 
@@ -381,8 +349,8 @@ def said_of(tagger: NestedTask, example: Example, *found: tuple[int, int, str, f
     """What is decoded from scores of spans of units."""
     rows = rows_of(tagger, [dataclasses.replace(example, spans=None)])
     lines = [[i, j - i, tagger.labels.index(label), score] for i, j, label, score in found]
-    said = np.array([[np.nan, 0, 0, 0], *lines], dtype=np.float32)
-    (spans,) = tagger.decode(tagger.head(HEAD), [example], rows, [said])
+    said = np.array(lines, dtype=np.float32).reshape(-1, 4)
+    (spans,) = tagger.decode([example], rows, [said], {})
     return spans
 
 
@@ -401,13 +369,6 @@ def test_flat_keeps_the_most_probable_of_spans_that_overlap(tokenizer: Tokenizer
     ]  # fmt: skip
     kept = said_of(flat, example, *said)
     assert [span.text for span in kept] == ["captain winter", "river", "bank"]
-    assert flat.conll(example, kept).split() == (
-        "captain B-PERSON winter I-PERSON of O the O river B-PLACE bank B-PLACE".split()
-    )
-    with pytest.raises(UserError, match="line 1: spans that nest or overlap") as raised:
-        nested.conll(example, said_of(nested, example, *said))
-    assert "task.flat=true" in raised.value.facts["to do"]
-    assert nested.conll(example, said_of(nested, example, said[1])).startswith("captain\tB-PERSON\nwinter\tI-")
 
 
 @given(
@@ -438,14 +399,10 @@ def test_no_span_cuts_through_a_given_token(tokenizer: Tokenizer) -> None:
     assert [span.text for span in spans] == ["river-stone wind", "river-stone", "wind"]
 
 
-def test_nested_entities_are_scored_and_told(tokenizer: Tokenizer) -> None:
+def test_nested_entities_are_compared_and_sampled(tokenizer: Tokenizer) -> None:
     tagger = task(tokenizer)
     spans = said_of(tagger, TRAIN[0], (0, 1, "PERSON", 1.0), (0, 5, "ORG", 1.0), (4, 4, "ORG", 1.0))
-    evaluation = tagger.score(TRAIN[:1], [spans])
-    assert evaluation.counted == 3 and evaluation.f1.value == pytest.approx(2 / 3)
     assert tagger.reference(TRAIN[:1]) == [[[0, 14, "PERSON"], [0, 32, "ORG"], [22, 27, "PLACE"]]]
-    record = tagger.to_record(TRAIN[0], spans, False)
-    assert [span["text"] for span in record["spans"]] == [TRAIN[0].text, "captain winter", "river"]
-    assert tagger.tagged_words(TRAIN[:1])[0][1] == ["B-ORG", *["I-ORG"] * 5]  # the outermost
-    sample = tagger.sample(TRAIN[0], spans)
+    assert tagger.comparable(TRAIN[:1], [spans]) == [[[0, 32, "ORG"], [0, 14, "PERSON"], [22, 27, "ORG"]]]
+    (sample,) = predictions(tagger, TRAIN[:1], [spans])
     assert len(sample["spans"]) == len(sample["predicted"]) == 3

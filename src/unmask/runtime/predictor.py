@@ -171,9 +171,9 @@ def _example(text: str | tuple[str, str] | Example, number: int) -> Example:
 
 
 def stream(
-    predictor: Predictor, examples: Sequence[Example], size: int, top_k: int | None = None
+    predictor: Predictor, examples: Sequence[Example], batch_size: int, top_k: int | None = None
 ) -> Iterator[tuple[Sequence[Example], Predictions]]:
-    """Predict `size` examples at a time."""
-    for start in range(0, len(examples), size):
-        part = examples[start : start + size]
+    """Predict `batch_size` examples at a time."""
+    for start in range(0, len(examples), batch_size):
+        part = examples[start : start + batch_size]
         yield part, predictor.predict(part, top_k=top_k)
