@@ -151,7 +151,7 @@ class Request:
         if self.own_files:
             texts = [part for name in self.text for part in ("--text", name)]
             parts += [*texts, "--train", str(self.train), "--test", str(self.test)]
-            parts += ["--task", self.learns] if self.learns != "classify" else []
+            parts += ["--task", self.task] if self.task else []
             parts += _options(self.read_options)
         else:
             parts += ["--task", self.job.name]

@@ -390,9 +390,9 @@ class Quickstart:
         """Of a sample of the rows, when at most `length` tokens of each text are read."""
         sample = examples[:: max(1, len(examples) // 500)]
         settings = changed(base.task, max_length=length)
-        task = settings.task.build(settings, Tokenizer.load(self.folder / "tokenizer"), sample)
+        task = task_of(settings).build(settings, Tokenizer.load(self.folder / "tokenizer"), sample)
         bare = [replace(example, label=None, spans=None) for example in sample]
-        return sum(len(row.input_ids) for row in task.encode(bare)) / len(sample)
+        return sum(len(row.input_ids) for row in task.encode(bare)[0]) / len(sample)
 
     def _evaluation(self, rows: Material, pretrained: PretrainResult, runs: dict[str, FinetuneResult]) -> None:
         with self._step(7, "Evaluation") as work:
@@ -433,7 +433,7 @@ class Quickstart:
 
     def _baselines(self, task: Task[Any], train: list[Example], test: list[Example]) -> Iterator[Contestant]:
         """What the networks are to be compared with, from all training rows."""
-        if self.request.learns == "classify":
+        if task.kind == "label":
             texts, unseen = (
                 [e.text if e.pair is None else f"{e.text}\n{e.pair}" for e in some] for some in (train, test)
             )
