@@ -175,7 +175,7 @@ def piece_bits(learner: "PretrainLearner", windows: list[list[Word]], tokenizer:
             hidden = group == each
             if hidden.any():
                 ids = np.concatenate(
-                    [[tokenizer.cls_id], np.where(hidden, tokenizer.mask_id, pieces), [tokenizer.sep_id]]
+                    [[tokenizer.cls_token_id], np.where(hidden, tokenizer.mask_token_id, pieces), [tokenizer.sep_token_id]]
                 )
                 wanted = np.concatenate([[IGNORE_INDEX], np.where(hidden, pieces, IGNORE_INDEX), [IGNORE_INDEX]])
                 flags = np.zeros(len(ids), np.uint8)

@@ -36,8 +36,8 @@ SEED = 0
 
 # what ours may change of BERT's architecture; the width of the feed-forward follows from the number of parameters
 ARCHITECTURES: dict[str, dict[str, Any]] = {
-    "bert": {"positions": "learned"},
-    "house": {"positions": "rotary", "norm": "pre", "bias": False, "gated": True, "segments": 0},
+    "bert": {"position_embedding_type": "learned"},
+    "house": {"position_embedding_type": "rotary", "norm": "pre", "bias": False, "gated": True, "type_vocab_size": 0},
 }
 NEAR = 0.01  # by how much of them the parameters outside the vocabulary may differ
 
@@ -71,6 +71,15 @@ def arrange(arguments: argparse.Namespace, folder: Path) -> tuple[dict[str, Any]
     return settings, [text.about, {"name": "corpus", "sha256": built.sha256, "tokens": built.tokens}]
 
 
+NETWORK = {
+    "layers": "num_hidden_layers",
+    "width": "hidden_size",
+    "heads": "num_attention_heads",
+    "inner": "intermediate_size",
+    "length": "max_position_embeddings",
+}  # options, and what they set
+
+
 def recipe_for(settings: Settings) -> "PretrainRecipe":
     """What both sides are built from."""
     from unmask.train.recipe import PretrainRecipe, parse_recipe
@@ -96,12 +105,12 @@ def recipe_for(settings: Settings) -> "PretrainRecipe":
 def network_of(settings: Settings) -> dict[str, Any]:
     """Our architecture. A gated feed-forward has three matrices: two thirds of the width, and what the biases and
     embeddings that it does without leave over, in steps of 8."""
-    network = {name: settings[name] for name in ("layers", "width", "heads", "inner", "length")}
+    network = {name: settings[option] for option, name in NETWORK.items()}
     changes = ARCHITECTURES[settings["architecture"]]
     if changes.get("gated"):
         layers, width, inner = (settings[name] for name in ("layers", "width", "inner"))
         spare = layers * (inner + 5 * width) + (settings["length"] + 2) * width
-        network["inner"] = round((2 * inner / 3 + spare / (3 * width * layers)) / 8) * 8
+        network["intermediate_size"] = round((2 * inner / 3 + spare / (3 * width * layers)) / 8) * 8
     return {**network, **changes}
 
 

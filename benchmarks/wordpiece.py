@@ -88,7 +88,7 @@ def _facts(tokenizer: Any, settings: Settings) -> dict[str, Any]:
     return {
         "pieces": tokenizer.vocabulary,
         "vocabulary_sha256": hashlib.sha256("\n".join(tokenizer.pieces).encode()).hexdigest(),
-        "characters_per_piece": heldout.characters_per_piece,
+        "characters_per_token": heldout.characters_per_token,
         "unknown_percent": 100 * heldout.unknown_rate,
     }
 

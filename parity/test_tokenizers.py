@@ -16,7 +16,7 @@ OURS = {
     "uncased": {},
     "cased": {"lowercase": False},
     "cased, accents dropped": {"lowercase": False, "strip_accents": True},
-    "Chinese characters not apart": {"chinese_characters": False},
+    "Chinese characters not apart": {"tokenize_chinese_chars": False},
     "width folded": {"fold_width": True},
 }
 PARTS = (

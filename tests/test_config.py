@@ -89,10 +89,10 @@ def test_defaults_and_values() -> None:
             ["d.yaml: shapes.1.raduis is not a setting", "did you mean radius", "allowed name, radius"],
         ),
         (
-            {"title": "t", "paint": {"num_hidden_layers": "many"}},
+            {"title": "t", "paint": {"layers": "many"}},
             ["d.yaml: paint.layers cannot be used", "given 'many'"],
         ),
-        ({"title": "t", "paint": {"num_hidden_layers": 0}}, ["d.yaml: paint.layers cannot be used", "given 0"]),
+        ({"title": "t", "paint": {"layers": 0}}, ["d.yaml: paint.layers cannot be used", "given 0"]),
         ({"title": "t", "paint": {"colour": "green"}}, ["given 'green'", "allowed 'red' or 'blue'"]),
         (
             {"title": "t", "shapes": [{"name": "square", "side": -1}]},
@@ -137,7 +137,7 @@ def test_overrides() -> None:
     )
     assert new == {
         "title": "a=b",
-        "paint": {"num_hidden_layers": 3, "colour": "blue"},
+        "paint": {"layers": 3, "colour": "blue"},
         "shapes": [{"name": "square", "side": 2.5}],
         "title2": "",
         "n": None,
@@ -165,7 +165,7 @@ def test_overrides_that_are_none(text: str, told: str) -> None:
 def test_yaml_files(tmp_path: Path) -> None:
     path = tmp_path / "d.yaml"
     path.write_text("title: Brücke\npaint: {layers: 2}\n", encoding="utf-8")
-    assert read_yaml(path) == {"title": "Brücke", "paint": {"num_hidden_layers": 2}}
+    assert read_yaml(path) == {"title": "Brücke", "paint": {"layers": 2}}
     path.write_text("")
     assert read_yaml(path) == {}
     for content, told in (

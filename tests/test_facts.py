@@ -48,7 +48,7 @@ def write(make_encoder: Make, tiny: EncoderConfig, tokenizer: Tokenizer, tmp_pat
 
 
 def test_every_number_has_its_part(write: Callable[..., Path], tiny: EncoderConfig) -> None:
-    facts = bundle_facts(bundle.read(write(positions="learned")))
+    facts = bundle_facts(bundle.read(write(position_embedding_type="learned")))
     width, layers = tiny.hidden_size, tiny.num_hidden_layers
     assert facts["parameters"]["encoder"] == {
         "norms": 2 * width * (1 + 2 * layers),
@@ -59,7 +59,7 @@ def test_every_number_has_its_part(write: Callable[..., Path], tiny: EncoderConf
         "feed_forward": layers * (8 * width**2 + 5 * width),
     }
     assert facts["parameters"]["heads"] == {"masked": width**2 + width + 2 * width + tiny.vocab_size}
-    whole = sum(p.numel() for p in Encoder(replace(tiny, positions="learned")).parameters())
+    whole = sum(p.numel() for p in Encoder(replace(tiny, position_embedding_type="learned")).parameters())
     assert facts["parameters"]["all"] == whole + facts["parameters"]["heads"]["masked"]
     assert facts["memory"]["float32"] == facts["memory"]["stored"] == 4 * facts["parameters"]["all"]
     assert list(facts["flops_per_token"]) == ["64"], "nothing longer than it can read"
@@ -81,7 +81,7 @@ def test_weights_are_not_needed(family: str, public: bool, write: Callable[..., 
 
 
 def test_files_of_torch_and_tied_copies_are_read_without_weights(write: Callable[..., Path], tmp_path: Path) -> None:
-    export(bundle.read(write(positions="learned")), tmp_path / "public")
+    export(bundle.read(write(position_embedding_type="learned")), tmp_path / "public")
     from safetensors.torch import load_file
 
     tensors = load_file(tmp_path / "public" / "model.safetensors")

@@ -71,7 +71,7 @@ def logits(folder: Path) -> Tensor:
         from unmask.tasks.task import head_outputs
 
         flags = torch.full((len(IDS),), 8, dtype=torch.uint8).numpy()  # each place is scored where tags are
-        batch = pack([replace(row, ids=IDS.numpy(), segments=0 * IDS.numpy(), flags=flags, targets={})])
+        batch = pack([replace(row, input_ids=IDS.numpy(), token_type_ids=0 * IDS.numpy(), flags=flags, targets={})])
         found = head_outputs(predictor.encoder, predictor.head, batch)
         names = list(json.loads((folder / "config.json").read_text())["id2label"].values())
         own = task.public_architecture[1]

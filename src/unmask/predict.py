@@ -51,7 +51,7 @@ class Predictor:
         self.bundle, self.device = opened, device
         self.tokenizer = opened.tokenizer
         self.encoder: Encoder = opened.encoder(dropout=0.0, shared=True).to(device).eval()
-        self.num_truncated = 0  # texts that were cut short, of all that were predicted
+        self.truncated = 0  # texts that were cut short, of all that were predicted
 
     def __repr__(self) -> str:
         labels = f", {len(self.task.labels)} labels" if self.bundle.task else ""
@@ -112,7 +112,7 @@ class Predictor:
         if not examples:
             return []
         rows = self.task.encode(examples)
-        self.num_truncated += self.task.num_truncated
+        self.truncated += self.task.truncated
         evidence = run_logits(self.encoder, self.head, self.task, rows, progress)
         return self.task.decode(self.head, examples, rows, evidence, top_k)
 

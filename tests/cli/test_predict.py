@@ -76,7 +76,7 @@ def test_a_csv_file_is_written_whole_or_not_at_all(command, classifier, table: P
     def broken(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("unmask.console.Work.advance", broken)
+    monkeypatch.setattr("unmask.console.StepProgress.advance", broken)
     stopped = command("predict", classifier, table, "--out", out)
     assert stopped.code == 130 and "stopped by SIGINT" in stopped.err
     assert out.read_text() == before and [path.name for path in tmp_path.iterdir()] == ["predicted.csv"]

@@ -38,7 +38,7 @@ def test_a_signal_saves_and_the_same_command_goes_on(
 ) -> None:
     asked = ["pretrain", "tiny", "--corpus", corpus.folder, "--out", tmp_path / "run", "train.budget=4 steps"]
     with monkeypatch.context() as patch:
-        patch.setattr("unmask.console.Work.advance", lambda *_: os.kill(os.getpid(), number))
+        patch.setattr("unmask.console.StepProgress.advance", lambda *_: os.kill(os.getpid(), number))
         stopped = command(*asked, *small)
     assert stopped.code == code
     assert f"stopped by {number.name}" in stopped.err and "same command" in stopped.err

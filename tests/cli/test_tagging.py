@@ -272,7 +272,7 @@ def test_flat_entities_are_written_as_conll(command, pretrained: Path, tagged: P
     asked += ["--out", tmp_path / "run", "task.decoder=spans", "train.budget=60 steps", "dropout=0"]
     assert command(*asked).code == 0
     kept = json.loads((tmp_path / "run" / "model" / "unmask.json").read_text())["task"]
-    assert (kept["decoder"], kept["flat"]) == ("spans", True) and 1 <= kept["max_span"] <= 14
+    assert (kept["decoder"], kept["flat"]) == ("spans", True) and 1 <= kept["max_span_length"] <= 14
     out = tmp_path / "said.conll"
     assert command("predict", tmp_path / "run", tagged, "--out", out).code == 0
     before, after = read_tagged(tagged), read_tagged(out)

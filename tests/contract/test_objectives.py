@@ -39,11 +39,11 @@ def test_preparing_is_pure_and_counts_its_targets(settings: Any, batch: Batch, t
     ids = batch.input_ids.clone()
     one, two = objective.prepare(batch, 3), objective.prepare(batch, 3)
     assert torch.equal(batch.input_ids, ids), "the batch given is left as it was"
-    assert torch.equal(one.ids, two.ids)
+    assert torch.equal(one.input_ids, two.input_ids)
     assert torch.equal(one.targets[settings.name], two.targets[settings.name])
     scored = one.targets[settings.name] != IGNORE_INDEX
-    assert one.counts[settings.name] == int(scored.sum()) > 0
-    assert one.spans is batch.layout and torch.equal(one.example, batch.example)
+    assert one.target_counts[settings.name] == int(scored.sum()) > 0
+    assert one.layout is batch.layout and torch.equal(one.example, batch.example)
 
 
 @every
@@ -52,10 +52,10 @@ def test_the_loss_is_a_sum_over_what_is_counted(
 ) -> None:
     encoder, objective = make_encoder(tiny), settings.build(tiny, 4, 5).train()
     prepared = objective.prepare(batch, 0)
-    part = objective(encoder, encoder(prepared.ids, prepared.spans, prepared.segments), prepared)
-    assert part.count == prepared.counts[settings.name] and part.weight == settings.weight
-    assert part.total.ndim == 0 and part.total.item() > 0 and part.correct is None
-    part.total.backward()
+    part = objective(encoder, encoder(prepared.input_ids, prepared.layout, prepared.token_type_ids), prepared)
+    assert part.count == prepared.target_counts[settings.name] and part.weight == settings.weight
+    assert part.sum.ndim == 0 and part.sum.item() > 0 and part.correct is None
+    part.sum.backward()
     for name, parameter in objective.named_parameters():
         assert parameter.grad is not None and torch.isfinite(parameter.grad).all(), name
     part = objective.eval()(encoder, encoder(prepared.ids, prepared.spans, prepared.segments), prepared)
@@ -65,7 +65,7 @@ def test_the_loss_is_a_sum_over_what_is_counted(
 @every
 def test_what_is_published_has_a_place_in_the_public_layout(settings: Any, tiny: EncoderConfig) -> None:
     objective = settings.build(tiny, 4, 5)
-    published = objective.published()
+    published = objective.saved_modules()
     ours = {name for name, _ in BERT.rows}
     assert published
     for prefix, module in published.items():

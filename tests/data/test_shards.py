@@ -69,7 +69,7 @@ class Counting:
     def __getattr__(self, name: str):
         return getattr(self.tokenizer, name)
 
-    def pieces_of(self, texts, words=None):
+    def encode_texts(self, texts, words=None):
         self.seen += texts
         return self.tokenizer.encode_texts(texts, words)
 
@@ -150,7 +150,7 @@ def test_ids_are_as_wide_as_the_vocabulary_needs(
             super().__init__(tokenizer)
             self.vocabulary = vocabulary
 
-        def pieces_of(self, texts, words=None):
+        def encode_texts(self, texts, words=None):
             return [(np.array([vocabulary - 1, 0]), np.array([1, 1], np.uint8)) for _ in texts]
 
     opened = build([Document("x", "a", 0)], Wide(), tmp_path / "c")

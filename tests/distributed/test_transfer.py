@@ -19,7 +19,7 @@ TRANSFER = {"freeze_embeddings": True, "freeze_layers": 1, "reinit_layers": 1, "
 
 
 def recipe(corpus: Shards, **values: Any) -> PretrainRecipe:
-    train = {"budget": "12 steps", "precision": "float64", "evaluations": 2, "ema": 0.3, "recompute": True}
+    train = {"budget": "12 steps", "precision": "float64", "evaluations": 2, "ema": 0.3, "gradient_checkpointing": True}
     own = {
         "data": {"corpus": str(corpus.folder), "max_length": 32, "tokens_per_step": 300, "heldout_share": 0.1},
         "train": {**train, "optimizer": {"name": "muon", "lr": 0.01}, **values.pop("train", {})},

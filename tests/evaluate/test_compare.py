@@ -143,7 +143,7 @@ def predictions(**changes: object) -> Predictions:
         "sha256": "ab" * 32,
         "labels": ["D", "N", "V"],
         "reference": SENTENCES,
-        "predicted": SAID,
+        "predictions": SAID,
     }
     return Predictions(**{**values, **changes})  # type: ignore[arg-type]
 
@@ -152,7 +152,7 @@ def test_predictions_come_back_as_they_were_kept(tmp_path: Path) -> None:
     path = predictions().save(tmp_path)
     assert path == tmp_path / "predictions" / "测试-abababab.jsonl"
     assert read(path) == predictions(file="测试.conll")
-    spans = predictions(metric="entity_f1", reference=[[[0, 2, "X"]]], predicted=[[]], file="a.jsonl")
+    spans = predictions(metric="entity_f1", reference=[[[0, 2, "X"]]], predictions=[[]], file="a.jsonl")
     spans.save(tmp_path)
     assert [one.file for one in load_predictions(tmp_path)] == ["a.jsonl", "测试.conll"]
     assert load_predictions(tmp_path / "nothing") == []
@@ -170,7 +170,7 @@ def test_a_damaged_file_of_predictions_is_named(tmp_path: Path, content: str) ->
     ("changes", "message"),
     [
         ({"sha256": "cd" * 32}, "different rows"),
-        ({"reference": SENTENCES[:-1], "predicted": SAID[:-1]}, "different rows"),
+        ({"reference": SENTENCES[:-1], "predictions": SAID[:-1]}, "different rows"),
         ({"labels": ["D", "N", "X"]}, "different labels"),
         ({"task": "classify"}, "different things"),
     ],
@@ -182,7 +182,7 @@ def test_what_cannot_be_compared_is_refused(changes: dict, message: str) -> None
 
 
 def test_kept_predictions_are_compared_as_those_just_made() -> None:
-    named = [("first", "pretrained", predictions()), ("second", "scratch", predictions(predicted=OTHER))]
+    named = [("first", "pretrained", predictions()), ("second", "scratch", predictions(predictions=OTHER))]
     assert compared(named) == compare_tags(SENTENCES, contestants(SAID, OTHER))
 
 

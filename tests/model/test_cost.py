@@ -37,7 +37,7 @@ def config_of(name: str, **settings: Any) -> EncoderConfig:
 
 @pytest.mark.parametrize("name", SETTINGS)
 def test_a_forward_pass_has_the_flops_that_torch_counts(name: str) -> None:
-    config, length = config_of(name, attention="reference"), 48
+    config, length = config_of(name, attn_implementation="reference"), 48
     encoder, head = Encoder(config).eval(), MLMHead(config)
     spans = SequenceLayout.packed([length, length])
     with FlopCounterMode(display=False) as counter, torch.no_grad():

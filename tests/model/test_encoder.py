@@ -367,9 +367,9 @@ def test_local_layers_have_their_own_wavelengths(make_encoder: Callable[..., Enc
     def states(**more: Any) -> torch.Tensor:
         return make_encoder(EncoderConfig(**values, num_hidden_layers=1, **more))(ids, spans)  # type: ignore[arg-type, no-any-return]
 
-    local = states(pattern="L", rotary_base=500.0, rotary_base_local=20.0)
-    torch.testing.assert_close(local, states(pattern="L", rotary_base=20.0))
-    assert (local - states(pattern="L", rotary_base=500.0)).abs().max() > 1e-3
+    local = states(attention_pattern="L", rope_theta=500.0, local_rope_theta=20.0)
+    torch.testing.assert_close(local, states(attention_pattern="L", rope_theta=20.0))
+    assert (local - states(attention_pattern="L", rope_theta=500.0)).abs().max() > 1e-3
 
 
 def test_rotary_states_depend_on_distances_only(make_encoder: Callable[..., Encoder]) -> None:
@@ -383,7 +383,7 @@ def test_rotary_states_depend_on_distances_only(make_encoder: Callable[..., Enco
         position_embedding_type="rotary",
     )
     encoder, spans = make_encoder(config), SequenceLayout.packed([9])
-    later = dataclasses.replace(spans, positions=spans.position_ids + 90)
+    later = dataclasses.replace(spans, position_ids=spans.position_ids + 90)
     ids = torch.arange(5, 14)
     torch.testing.assert_close(encoder(ids, later), encoder(ids, spans), atol=1e-5, rtol=0)
     table = make_encoder(changed(config, position_embedding_type="learned"))

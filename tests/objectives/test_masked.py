@@ -36,7 +36,7 @@ def within(count: int, n: int, share: float) -> bool:
 @pytest.mark.parametrize("ratio", [0.15, 0.4])
 def test_the_published_shares(large: Batch, ratio: float) -> None:
     """Devlin et al. 2019, section 3.1: 80 % [MASK], 10 % random, 10 % unchanged."""
-    hidden = objective(ratio=ratio).prepare(large, seed=0)
+    hidden = objective(mask_prob=ratio).prepare(large, seed=0)
     chosen = hidden.targets["masked"] != IGNORE_INDEX
     ordinary = large.flags & 4 == 0
     n = int(chosen.sum())
@@ -56,10 +56,10 @@ def test_the_published_shares(large: Batch, ratio: float) -> None:
 
 
 def test_own_shares(large: Batch) -> None:
-    every = objective(mask_share=1.0, random_share=0.0).prepare(large, 0)
+    every = objective(mask_replace_prob=1.0, random_replace_prob=0.0).prepare(large, 0)
     chosen = every.targets["masked"] != IGNORE_INDEX
     assert (every.input_ids[chosen] == MASK).all()
-    none = objective(mask_share=0.0, random_share=0.0).prepare(large, 0)
+    none = objective(mask_replace_prob=0.0, random_replace_prob=0.0).prepare(large, 0)
     assert torch.equal(none.input_ids, large.input_ids) and none.target_counts["masked"] > 0
     with pytest.raises(ValueError, match=r"mask_share \+ random_share"):
         Masked(mask_replace_prob=0.8, random_replace_prob=0.3)
@@ -94,7 +94,7 @@ def test_a_mask_depends_on_its_own_example_only(unit: str) -> None:
 def test_masks_differ_between_epochs_seeds_and_examples() -> None:
     (row,) = rows([60])
     masks = {
-        tuple(mask_of(objective(ratio=0.5).prepare(pack([dataclasses.replace(row, epoch=e, example=x)]), seed)))
+        tuple(mask_of(objective(mask_prob=0.5).prepare(pack([dataclasses.replace(row, epoch=e, example=x)]), seed)))
         for e in range(3)
         for x in range(3)
         for seed in range(3)
@@ -104,7 +104,7 @@ def test_masks_differ_between_epochs_seeds_and_examples() -> None:
 
 def test_by_word_all_pieces_of_a_word_go_together(make_batch: Callable[..., Batch]) -> None:
     batch = make_batch([100] * 60)
-    hidden = objective(unit="word", ratio=0.3).prepare(batch, seed=0)
+    hidden = objective(unit="word", mask_prob=0.3).prepare(batch, seed=0)
     chosen = mask_of(hidden)
     words: list[list[bool]] = []
     previous_special = True
@@ -124,13 +124,13 @@ def test_by_word_all_pieces_of_a_word_go_together(make_batch: Callable[..., Batc
 
 
 def test_pieces_of_a_word_have_fates_of_their_own(make_batch: Callable[..., Batch]) -> None:
-    hidden = objective(unit="word", ratio=0.5, mask_share=0.5).prepare(make_batch([100] * 20), seed=0)
+    hidden = objective(unit="word", mask_prob=0.5, mask_replace_prob=0.5).prepare(make_batch([100] * 20), seed=0)
     chosen = hidden.targets["masked"] != IGNORE_INDEX
     assert within(int((hidden.input_ids[chosen] == MASK).sum()), int(chosen.sum()), 0.5)
 
 
 def test_the_ratio_moves_in_a_straight_line(large: Batch) -> None:
-    falling = objective(ratio=0.3, final_ratio=0.1)
+    falling = objective(mask_prob=0.3, final_mask_prob=0.1)
     ordinary = int((large.flags & 4 == 0).sum())
     for progress, ratio in ((0.0, 0.3), (0.25, 0.25), (0.5, 0.2), (1.0, 0.1)):
         batch = dataclasses.replace(large, progress=progress)
@@ -139,7 +139,7 @@ def test_the_ratio_moves_in_a_straight_line(large: Batch) -> None:
 
 def test_a_lower_ratio_hides_a_part_of_the_same_places(make_batch: Callable[..., Batch]) -> None:
     batch = make_batch([80] * 10)
-    few, many = (mask_of(objective(ratio=r).prepare(batch, 0)) for r in (0.1, 0.3))
+    few, many = (mask_of(objective(mask_prob=r).prepare(batch, 0)) for r in (0.1, 0.3))
     assert all(m for f, m in zip(few, many, strict=True) if f)
 
 
@@ -159,7 +159,7 @@ def test_the_loss_is_the_cross_entropy_of_full_logits_at_masked_places(
     shifted = logits - logits.max(-1, keepdims=True)
     logs = shifted - np.log(np.exp(shifted).sum(-1, keepdims=True))
     wanted = [(place, t) for place, t in enumerate(batch.targets["masked"].tolist()) if t != IGNORE_INDEX]
-    assert part.total.item() == pytest.approx(-sum(logs[place, t] for place, t in wanted), rel=1e-5)
+    assert part.sum.item() == pytest.approx(-sum(logs[place, t] for place, t in wanted), rel=1e-5)
     assert part.count == len(wanted) and part.weight == 0.5
     if training:
         assert part.correct is None
@@ -174,8 +174,8 @@ def test_a_batch_with_nothing_masked_has_a_loss_of_nought(
     encoder, target = make_encoder(tiny), Masked(mask_prob=1e-9).build(tiny, MASK, FIRST)
     batch = target.prepare(make_batch([6], vocabulary=tiny.vocab_size), seed=0)
     part = target(encoder, encoder(batch.input_ids, batch.layout), batch)
-    assert part.count == 0 and part.total.item() == 0
-    part.total.backward()
+    assert part.count == 0 and part.sum.item() == 0
+    part.sum.backward()
 
 
 def test_random_pieces_are_ordinary_ones_wherever_these_stand(large: Batch) -> None:

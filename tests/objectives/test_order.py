@@ -34,7 +34,7 @@ def test_the_loss_is_that_of_two_classes_on_cls(make_encoder: Callable[..., Enco
         logits = (objective.head.weight @ pooled + objective.head.bias).double()
         total -= (logits[label] - logits.exp().sum().log()).item()
         correct += int(logits.argmax()) == label
-    assert part.total.item() == pytest.approx(total, rel=1e-5)
+    assert part.sum.item() == pytest.approx(total, rel=1e-5)
     assert (part.count, part.weight, int(part.correct)) == (3, 0.7, correct)
 
 

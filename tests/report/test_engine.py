@@ -45,7 +45,7 @@ def test_speed_is_taken_from_the_log_weighed_by_how_long_each_row_took(tmp_path:
     log = [row(1, data_wait=0.5), row(2, tokens=4000, tokens_per_second=1000)]
     found = facts(shown(log, tmp_path))
     assert found[ENGLISH["tokens_per_second"]] == f"{4000 / 13:.0f}"
-    assert found[ENGLISH["waited"]].replace("\u00a0", " ") == f"{100 * 5 / 13:.1f} %"
+    assert found[ENGLISH["data_wait"]].replace("\u00a0", " ") == f"{100 * 5 / 13:.1f} %"
     assert ENGLISH["skipped"] not in found and ENGLISH["mfu"] not in found
 
 

@@ -59,12 +59,12 @@ def decoded(
 def test_every_piece_is_read_and_rows_are_as_bert_has_them(
     tokenizer: Tokenizer, context: str, length: int, stride: int, asked: int
 ) -> None:
-    task = task_of(tokenizer, length=length, stride=stride)
+    task = task_of(tokenizer, max_length=length, stride=stride)
     question = " ".join(itertools.islice(itertools.cycle(WORDS), asked))
     rows = [answer_row(row) for row in task.encode([example(question, context)])]
     whole = tokenizer.encode(context).input_ids[1:-1]
     ahead = tokenizer.encode(question).input_ids[1:-1][: (length - 3) // 2]
-    assert task.num_truncated == (len(tokenizer.encode(question).input_ids) - 2 > (length - 3) // 2)
+    assert task.truncated == (len(tokenizer.encode(question).input_ids) - 2 > (length - 3) // 2)
     covered = set()
     for row in rows:
         inner = whole[row.window.start : row.window.end]
@@ -78,7 +78,7 @@ def test_every_piece_is_read_and_rows_are_as_bert_has_them(
     assert covered == set(range(len(whole)))
     if len(whole) + len(ahead) + 3 <= length:
         (row,) = rows
-        if not task.num_truncated:
+        if not task.truncated:
             whole_pair = tokenizer.encode(question, context)
             assert (
                 row.input_ids.tolist() == whole_pair.input_ids
@@ -96,7 +96,7 @@ def test_an_answer_goes_to_pieces_and_back_to_its_characters(
     last = data.draw(st.integers(first, min(len(words) - 1, first + 3)))
     answer, start = " ".join(words[first : last + 1]), len("".join(w + " " for w in words[:first]))
     assert context[start : start + len(answer)] == answer
-    task = task_of(tokenizer, length=384)
+    task = task_of(tokenizer, max_length=384)
     one = example("winter", context, (answer, start))
     (row,) = task.encode([one])
     left, right = row.targets["answer"][0]
@@ -123,7 +123,7 @@ def test_the_bounds_of_pieces_follow_one_another_and_cut_no_accent(tokenizer: To
 def test_an_answer_that_a_window_does_not_hold_whole_is_taught_as_none(tokenizer: Tokenizer) -> None:
     context = " ".join(WORDS[number % 8] for number in range(40))
     start = context.index("letter")
-    task = task_of(tokenizer, length=32, stride=8)
+    task = task_of(tokenizer, max_length=32, stride=8)
     one = example("where", context, ("captain letter", start - len("captain ")))
     rows = [answer_row(row) for row in task.encode([one])]
     offsets = tokenizer.encode(context).offsets[1:-1]
@@ -152,7 +152,7 @@ def test_answers_that_cannot_be_found_as_they_are_are_said(
     task.encode([example("who", "river", ("river"[piece[1] - 1 :], piece[1] - 1), number=7)])
     assert "1 of 1 answers begin or end inside a piece" in capsys.readouterr().err
     long = "river stone bridge lantern winter"
-    task_of(tokenizer, answer_length=4).encode([example("who", long, (long, 0)), example("who", long)])
+    task_of(tokenizer, max_answer_length=4).encode([example("who", long, (long, 0)), example("who", long)])
     assert "1 of 1 answers are longer than 4 tokens (task.max_answer_length)" in capsys.readouterr().err
 
 
@@ -197,7 +197,7 @@ def brute_force(
 def test_the_scores_of_all_windows_are_those_of_brute_force(
     tokenizer: Tokenizer, context: str, length: int, stride: int, longest: int, seed: int
 ) -> None:
-    task = task_of(tokenizer, length=length, stride=min(stride, length - 3), answer_length=longest)
+    task = task_of(tokenizer, max_length=length, stride=min(stride, length - 3), max_answer_length=longest)
     one = example("who", context)
     rows = [answer_row(row) for row in task.encode([one])]
     evidence = evidence_of(rows, seed)
@@ -223,7 +223,7 @@ def test_the_scores_of_all_windows_are_those_of_brute_force(
 def test_one_window_or_many_say_the_same_of_a_context_that_fits(tokenizer: Tokenizer, context: str, seed: int) -> None:
     size = max(len(tokenizer.encode("who", context).input_ids), 2 * len(tokenizer.encode("who").input_ids))
     one = example("who", context)
-    exact, roomy = (task_of(tokenizer, length=length, stride=1) for length in (max(8, size), 400))
+    exact, roomy = (task_of(tokenizer, max_length=length, stride=1) for length in (max(8, size), 400))
     evidence = evidence_of(roomy.encode([one]), seed)
     assert decoded(exact, [one], evidence) == decoded(roomy, [one], evidence)
 
@@ -236,7 +236,7 @@ def test_an_answer_in_any_window_is_found(tokenizer: Tokenizer, place: int, size
     start = len("".join(word + " " for word in words[:first]))
     answer, context = " ".join(words[first : first + size]), " ".join(words)
     # each word is at most 8 pieces: windows of 61 pieces that move by 20 hold any 4 words whole
-    task = task_of(tokenizer, unanswerable=True, length=67, stride=20, answer_length=40)
+    task = task_of(tokenizer, unanswerable=True, max_length=67, stride=20, max_answer_length=40)
     one = example("who", context, (answer, start))
     rows = task.encode([one])
     assert len(rows) > 2
@@ -268,7 +268,7 @@ def test_a_context_without_pieces_has_no_answer(tokenizer: Tokenizer) -> None:
 
 def test_answers_are_listed_best_first_and_none_where_it_belongs(tokenizer: Tokenizer) -> None:
     one = example("who", "river stone bridge")
-    task = task_of(tokenizer, unanswerable=True, answer_length=1)
+    task = task_of(tokenizer, unanswerable=True, max_answer_length=1)
     (row,) = task.encode([one])
     said = np.zeros((len(row.input_ids), 2), dtype=np.float32)
     pieces = list(range(answer_row(row).context_start, len(row.input_ids) - 1))
@@ -331,22 +331,22 @@ def test_calibration_keeps_what_was_judged(tokenizer: Tokenizer) -> None:
 def test_the_loss_is_that_of_both_ends_in_each_sequence_by_itself(
     make_encoder: Callable[..., Encoder], tokenizer: Tokenizer, tiny: EncoderConfig
 ) -> None:
-    task = task_of(tokenizer, length=32, stride=8)
+    task = task_of(tokenizer, max_length=32, stride=8)
     long = " ".join(WORDS * 3)
     examples = [example("who", "river stone", ("stone", 6)), example("winter letter", long, ("bridge", 12))]
     rows = task.encode(examples)
     encoder = make_encoder(tiny)
     learner = AnswerLearner(encoder, task.head(tiny)).eval()
     batch = pack(rows)
-    part = learner(batch).parts["answer"]
+    part = learner(batch).terms["answer"]
     assert part.count == 2 * len(rows) == batch.target_counts["answer"]
     wanted = 0.0
     for row in rows:
         logits = learner.outputs(pack([row])).detach()
         for side in (0, 1):
             wanted -= float(logits[:, side].log_softmax(0)[int(row.targets["answer"][0, side])])
-    assert float(part.total.detach()) == pytest.approx(wanted, rel=1e-4)
-    part.total.backward()
+    assert float(part.sum.detach()) == pytest.approx(wanted, rel=1e-4)
+    part.sum.backward()
     assert all(torch.isfinite(p.grad).all() for p in learner.parameters() if p.grad is not None)
     evidence = task.logits(learner.outputs(batch).detach(), batch)
     order = sorted(range(len(rows)), key=lambda number: -len(rows[number].input_ids))

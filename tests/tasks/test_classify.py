@@ -29,7 +29,7 @@ def test_rows_are_encodings_with_their_label(tokenizer: Tokenizer) -> None:
         assert (row.flags == SPECIAL_TOKEN).tolist() == wanted.special_tokens_mask
         assert row.owner == number
     assert [row.targets["classify"].tolist() for row in rows[:2]] == [[1], [0]]
-    assert rows[2].targets == {} and task.num_truncated == 0
+    assert rows[2].targets == {} and task.truncated == 0
 
 
 def test_pairs_become_two_segments(tokenizer: Tokenizer) -> None:
@@ -43,7 +43,7 @@ def test_long_texts_are_cut_and_counted(tokenizer: Tokenizer) -> None:
     task = ClassifyTask(Classify(max_length=8), tokenizer, ["a", "b"])
     long = Example("0", "river stone bridge " * 9, None, "a", 2, "rows.csv")
     rows = task.encode([long, *examples("a")[:0]])
-    assert len(rows[0].input_ids) == 8 and task.num_truncated == 1
+    assert len(rows[0].input_ids) == 8 and task.truncated == 1
 
 
 def test_label_sets() -> None:
@@ -102,11 +102,11 @@ def test_the_loss_is_the_formula(
         -(1 - smoothing) * each[y] * row[y] - smoothing / 3 * (each * row).sum()
         for y, row in zip(labels, log, strict=True)
     )
-    part = learner.train()(batch).parts["classify"]
-    assert part.total.item() == pytest.approx(wanted, rel=1e-4) and part.count == 4 and part.correct is None
-    part = learner.eval()(batch).parts["classify"]  # in evaluation the plain loss, to compare
+    part = learner.train()(batch).terms["classify"]
+    assert part.sum.item() == pytest.approx(wanted, rel=1e-4) and part.count == 4 and part.correct is None
+    part = learner.eval()(batch).terms["classify"]  # in evaluation the plain loss, to compare
     plain = -sum(row[y] for y, row in zip(labels, log, strict=True))
-    assert part.total.item() == pytest.approx(plain, rel=1e-4)
+    assert part.sum.item() == pytest.approx(plain, rel=1e-4)
     assert part.correct == sum(int(row.argmax() == y) for y, row in zip(labels, log, strict=True))
 
 
@@ -187,9 +187,9 @@ def test_an_adaptive_head_learns_what_it_predicts(
     order = batch.owner.tolist()
     wanted = [task.label_ids[given[number].label or ""] for number in order]
     total = -sum(float(logs[number]) for logs, number in zip(evidence, wanted, strict=True))
-    part = learner.train()(batch).parts["classify"]
-    assert part.total.item() == pytest.approx(total, rel=1e-4) and part.count == len(given)
-    part.total.backward()
+    part = learner.train()(batch).terms["classify"]
+    assert part.sum.item() == pytest.approx(total, rel=1e-4) and part.count == len(given)
+    part.sum.backward()
     assert all(one.grad is not None for one in learner.head.adaptive.parameters())
 
 

@@ -30,27 +30,27 @@ def task_of(tokenizer: Tokenizer, **settings: object) -> ClassifyTask:
 
 def test_short_texts_are_the_same_with_windows_and_without(tokenizer: Tokenizer) -> None:
     examples = [example("river stone"), example("captain", "b", "lantern winter"), example("bridge", None)]
-    cut, read = (task_of(tokenizer, length=64, long=long) for long in ("truncate", "windows"))
+    cut, read = (task_of(tokenizer, max_length=64, long_texts=long) for long in ("truncate", "windows"))
     for one, other in zip(cut.encode(examples), read.encode(examples), strict=True):
         assert (
             one.input_ids.tolist() == other.input_ids.tolist()
             and one.token_type_ids.tolist() == other.token_type_ids.tolist()
         )
         assert one.flags.tolist() == other.flags.tolist() and one.targets == other.targets
-    assert cut.num_truncated == read.num_truncated == 0
+    assert cut.truncated == read.truncated == 0
 
 
 def test_a_long_text_is_several_rows_of_one_owner_with_its_label(tokenizer: Tokenizer) -> None:
-    task = task_of(tokenizer, length=16, long="windows", stride=7)
+    task = task_of(tokenizer, max_length=16, long_texts="windows", stride=7)
     rows = task.encode([example("river", "b"), example(LONG, "c"), example("stone", "a")])
     owners = [row.owner for row in rows]
     assert owners == sorted(owners) and set(owners) == {0, 1, 2} and owners.count(1) > 2
     assert {int(row.targets["classify"][0]) for row in rows if row.owner == 1} == {2}
-    assert task.num_truncated == 0 and max(len(row.input_ids) for row in rows) <= 16
+    assert task.truncated == 0 and max(len(row.input_ids) for row in rows) <= 16
 
 
 def test_of_a_pair_the_longer_text_is_read_in_windows(tokenizer: Tokenizer) -> None:
-    task = task_of(tokenizer, length=24, long="windows")
+    task = task_of(tokenizer, max_length=24, long_texts="windows")
     for pair in ((LONG, "captain"), ("captain", LONG)):
         rows = task.encode([example(pair[0], "a", pair[1])])
         beside = tokenizer.encode("captain").input_ids[1:-1]
@@ -58,7 +58,7 @@ def test_of_a_pair_the_longer_text_is_read_in_windows(tokenizer: Tokenizer) -> N
             segment = 1 if pair[0] == LONG else 0
             assert row.input_ids[(row.token_type_ids == segment) & (row.flags == 0)].tolist() == beside
     task.encode([example(LONG, "a", LONG)])
-    assert task.num_truncated == 1, "the shorter of two long texts is cut"
+    assert task.truncated == 1, "the shorter of two long texts is cut"
 
 
 @given(st.lists(st.tuples(st.floats(-4, 4), st.floats(-4, 4), st.floats(-4, 4)), min_size=2, max_size=6))
@@ -66,7 +66,7 @@ def test_windows_are_put_together_as_the_formula_says(
     tokenizer: Tokenizer, logits: list[tuple[float, float, float]]
 ) -> None:
     """softmax of the mean of the logits; the same whatever constant each window adds to its own."""
-    task = task_of(tokenizer, length=16, long="windows", stride=7)
+    task = task_of(tokenizer, max_length=16, long_texts="windows", stride=7)
     rows = task.encode([example(LONG)])[: len(logits)]
     count = len(rows)
     mean = [sum(row[label] for row in logits[:count]) / count for label in range(3)]
@@ -116,7 +116,7 @@ def test_what_stands_beyond_the_length_is_learnt_in_windows_alone(
             progress=SILENT,
         )
         found[long] = run.predictor().evaluate(late).accuracy.value
-        assert (run.num_truncated > 0) == (long == "truncate")
+        assert (run.truncated > 0) == (long == "truncate")
     assert found["windows"] > 0.9 > 0.7 > found["truncate"]
     predictor = run.predictor()
     texts = [row.split(",")[0] for row in late.read_text().splitlines()[1:9]]

@@ -105,22 +105,22 @@ def test_contrastive_as_written_out(learnt: Callable[..., Any], symmetric: bool)
         there += one(text, right, seconds + thirds)
         whose = {a for a, b, *_ in TEXTS if b == right}
         back += one(right, text, [a for a, *_ in TEXTS if a not in whose and a not in (right, text)])
-    part = learner(batch).parts["embed"]
+    part = learner(batch).terms["embed"]
     wanted = (there + back) / 2 if symmetric else there
-    assert part.total.item() == pytest.approx(wanted, rel=1e-4) and part.count == len(TEXTS)
-    assert batch.counts == {"embed": len(TEXTS)}
+    assert part.sum.item() == pytest.approx(wanted, rel=1e-4) and part.count == len(TEXTS)
+    assert batch.target_counts == {"embed": len(TEXTS)}
 
 
 def test_cosine_as_written_out(learnt: Callable[..., Any]) -> None:
     scores = [0.0, 2.5, 5.0, 4.0, 1.0, 3.0]
     examples = pairs_of(*[text[:2] for text in TEXTS], scores=scores)
     for least, wanted in ((0, [s / 5 for s in scores]), (-1, [2 * s / 5 - 1 for s in scores])):
-        task, learner, batch = learnt(examples, Cosine(least=least), normalise=False)
+        task, learner, batch = learnt(examples, Cosine(least=least), normalize_embeddings=False)
         known = vectors_of(task, learner, sorted({text for row in TEXTS for text in row[:2]}))
         said = [float(known[a] @ known[b]) for a, b, *_ in TEXTS]
         total = sum((x - y) ** 2 for x, y in zip(said, wanted, strict=True))
-        assert learner(batch).parts["embed"].total.item() == pytest.approx(total, rel=1e-4)
-        assert not learner.couples and task.schema()["scores"] == [0.0, 5.0]
+        assert learner(batch).terms["embed"].sum.item() == pytest.approx(total, rel=1e-4)
+        assert not learner.uses_in_batch_negatives and task.schema()["scores"] == [0.0, 5.0]
     scale = scaled_cosines(torch.tensor([1.0, 3.0]), (1.0, 3.0), -1)
     assert scale.tolist() == [-1, 1]
 
@@ -129,14 +129,14 @@ def test_unsupervised_reads_each_text_twice(learnt: Callable[..., Any]) -> None:
     """Without dropout each text finds itself, and equal texts are not told apart; with it there is something to do."""
     examples = pairs_of(("river",), ("stone bridge",), ("river",), ("winter",))
     task, learner, batch = learnt(examples, Unsupervised(temperature=0.5))
-    assert batch.sequences == 8 and batch.counts == {"embed": 4} and batch.copies == 2
+    assert batch.num_sequences == 8 and batch.target_counts == {"embed": 4} and batch.copies == 2
     known = vectors_of(task, learner, ["river", "stone bridge", "winter"])
     total = 0.0
     for text in ("river", "stone bridge", "river", "winter"):
         others = [other for other in ("river", "stone bridge", "river", "winter") if other != text]
         scores = [float(known[text] @ known[other]) / 0.5 for other in (text, *others)]
         total += math.log(sum(map(math.exp, scores))) - scores[0]
-    assert learner(batch).parts["embed"].total.item() == pytest.approx(total, rel=1e-4)
+    assert learner(batch).terms["embed"].sum.item() == pytest.approx(total, rel=1e-4)
     first, second, third = group_texts(batch)
     assert torch.equal(batch.example[first], batch.example[second]) and not len(third)
     noisy = Encoder(dataclasses.replace(learner.encoder.config, dropout=0.3))
@@ -164,7 +164,7 @@ def test_texts_of_an_example_are_found_wherever_they_lie(learnt: Callable[..., A
     task, _, _ = learnt(pairs_of(*TEXTS), Contrastive())
     rows = task.encode(pairs_of(*TEXTS))
     found = GroupedSequences(rows)
-    assert len(found) == len(TEXTS) and found.mean_tokens == sum(len(r.ids) for r in rows) / len(TEXTS)
+    assert len(found) == len(TEXTS) and found.mean_tokens == sum(len(r.input_ids) for r in rows) / len(TEXTS)
     (batch,) = Batches(found, 9, 1).step(0)
     first, second, third = group_texts(batch)
     assert (
@@ -195,8 +195,8 @@ def test_a_cosine_loss_may_be_cut_and_learns_the_same(learnt: Callable[..., Any]
     examples = pairs_of(*[text[:2] for text in TEXTS], scores=[0.0, 2.5, 5.0, 4.0, 1.0, 3.0])
     task, learner, whole = learnt(examples, Cosine())
     micro = Batches(task.examples(task.encode(examples)), 6, 0, 3).step(0)
-    total = sum(learner(learner.prepare(batch, 0)).parts["embed"].total.item() for batch in micro)
-    assert total == pytest.approx(learner(whole).parts["embed"].total.item(), rel=1e-4)
+    total = sum(learner(learner.prepare(batch, 0)).terms["embed"].sum.item() for batch in micro)
+    assert total == pytest.approx(learner(whole).terms["embed"].sum.item(), rel=1e-4)
 
 
 def test_the_examples_of_a_step_are_compared_so_that_it_is_not_cut(
@@ -233,11 +233,11 @@ def test_adversarial_training_goes_with_it(learnt: Callable[..., Any]) -> None:
     learner.regulariser = Regulariser(Regularisation(fgm=1.0))
     (batch,) = Batches(task.examples(task.encode(pairs_of(*TEXTS))), 6, 0).step(0)
     batch = learner.prepare(batch, 0)
-    assert batch.counts == {"embed": 6, "adversarial": 6}
+    assert batch.target_counts == {"embed": 6, "adversarial": 6}
     plain = learner(batch)
-    plain.share(batch.counts).backward()
-    raised = learner(dataclasses.replace(batch, turn=1)).parts["adversarial"]
-    assert raised.total.item() > plain.parts["embed"].total.item()
+    plain.share(batch.target_counts).backward()
+    raised = learner(dataclasses.replace(batch, backward_pass=1)).terms["adversarial"]
+    assert raised.total.item() > plain.terms["embed"].total.item()
 
 
 def test_learning_brings_what_belongs_together_near(pretrained: Path, pairs: Path, tmp_path: Path) -> None:
@@ -333,7 +333,7 @@ def test_the_metric_is_that_of_the_dev_rows(pretrained: Path, pairs: Path, numbe
 def test_long_texts_are_cut_and_counted(tokenizer: Tokenizer) -> None:
     task = EmbedTask(Embed(max_length=8), tokenizer)
     rows = task.encode(pairs_of(("river " * 30, "stone"), ("winter", "harbour " * 30)))
-    assert task.num_truncated == 2 and max(len(row.input_ids) for row in rows) == 8
+    assert task.truncated == 2 and max(len(row.input_ids) for row in rows) == 8
     assert [row.owner for row in rows] == [0, 0, 1, 1]
 
 
@@ -400,7 +400,7 @@ def test_written_as_a_folder_of_sentence_transformers_and_read_again(
         assert said.pop("word_embedding_dimension") == 16
         assert [name.split("_")[2] for name, on in said.items() if on] == [pooling]
         again = load(out)
-        assert bundle.read(out).facts["sentence"] == {"normalise": False, "pooling": pooling, "length": 16}
+        assert bundle.read(out).facts["sentence"] == {"normalise": False, "pooling": pooling, "max_length": 16}
         assert np.array_equal(again("river stone"), load(run.model)("river stone"))
         kinds = [part["type"].rpartition(".")[2] for part in json.loads((out / "modules.json").read_text())]
         assert kinds == ["Transformer", "Pooling"]

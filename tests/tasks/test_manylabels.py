@@ -53,7 +53,7 @@ def test_the_loss_is_binary_cross_entropy_of_each_label(
     given = examples("ac", "", "b", "abc")
     rows = task.encode(given)
     batch = pack(rows)
-    part = LabelsLearner(encoder, head).train()(batch).parts["classify"]
+    part = LabelsLearner(encoder, head).train()(batch).terms["classify"]
     total = 0.0
     for row, example in zip(rows, given, strict=True):
         alone = pack([row])
@@ -61,7 +61,7 @@ def test_the_loss_is_binary_cross_entropy_of_each_label(
         for label, logit in zip(LABELS, logits, strict=True):
             share = 1 / (1 + np.exp(-logit))
             total -= np.log(share if label in (example.label_set or ()) else 1 - share)
-    assert part.total.item() == pytest.approx(total, rel=1e-4)
+    assert part.sum.item() == pytest.approx(total, rel=1e-4)
     assert part.count == 12 == batch.target_counts["classify"]
 
 

@@ -50,7 +50,7 @@ def test_the_loss_is_in_deviations_and_outputs_in_the_unit_of_the_rows(
     learner = task.learner(encoder, given, rows)
     assert isinstance(learner, NumberLearner)
     torch.nn.init.normal_(learner.head.classifier.weight)
-    part = learner.train()(pack(rows)).parts["classify"]
+    part = learner.train()(pack(rows)).terms["classify"]
     total, mean, deviation = 0.0, 300.0, np.std([100, 300, 500])
     for row, example in zip(rows, given, strict=True):
         alone = pack([row])
@@ -59,7 +59,7 @@ def test_the_loss_is_in_deviations_and_outputs_in_the_unit_of_the_rows(
         standard = learner.head.classifier(pooled).item()
         assert learner.head(hidden, alone).item() == pytest.approx(standard * deviation + mean, rel=1e-5)
         total += (standard - (example.number - mean) / deviation) ** 2  # type: ignore[operator]
-    assert part.total.item() == pytest.approx(total, rel=1e-4) and part.count == 3
+    assert part.sum.item() == pytest.approx(total, rel=1e-4) and part.count == 3
 
 
 def test_mean_and_deviation_become_weights_when_published(tiny: EncoderConfig) -> None:

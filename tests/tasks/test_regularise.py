@@ -30,7 +30,7 @@ KINDS = {
     "classify": ("classify", {}),
     "classify, mean": ("classify", {"pooling": "mean"}),
     "tag": ("tag", {}),
-    "tag, crf, lstm": ("tag", {"decoder": "crf", "lstm": 5}),
+    "tag, crf, lstm": ("tag", {"decoder": "crf", "lstm_hidden_size": 5}),
 }
 EVERY_KIND = pytest.mark.parametrize("kind", KINDS)
 Make = Callable[..., tuple[TaskLearner, list[EncodedRow]]]
@@ -44,7 +44,7 @@ def make(tokenizer: Tokenizer, make_encoder: Callable[..., Encoder], tiny: Encod
         name, settings = KINDS[kind]
         cls, task_cls = (Classify, ClassifyTask) if name == "classify" else (Tag, TagTask)
         task = task_cls.build(  # type: ignore[attr-defined]
-            from_mapping(cls, {**settings, "length": 32, "head_dropout": dropout}, "x"), tokenizer, ROWS
+            from_mapping(cls, {**settings, "max_length": 32, "classifier_dropout": dropout}, "x"), tokenizer, ROWS
         )
         rows = task.encode(ROWS)
         learner = task.learner(make_encoder(changed(tiny, dropout=dropout)), ROWS, rows)
@@ -110,17 +110,17 @@ def test_the_loss_under_dropout_is_the_mean_of_two_passes_and_their_divergence(m
     batch = prepared(learner, rows)
     torch.manual_seed(5)
     loss = learner(batch)
-    (name, task), (_, apart) = loss.parts.items()
+    (name, task), (_, apart) = loss.terms.items()
     torch.manual_seed(5)
     with torch.no_grad():
         outputs = learner.outputs(batch)
     units = learner.rows_per_sequence(batch).tolist()
     parts = outputs.split(units)
     divergence = symmetric_kl(torch.cat(parts[0::2]), torch.cat(parts[1::2])).item()
-    assert divergence > 0.01 and apart.total.item() == pytest.approx(divergence)
+    assert divergence > 0.01 and apart.sum.item() == pytest.approx(divergence)
     assert (apart.count, apart.weight) == (task.count // 2, 0.7)
     assert batch.target_counts == {name: task.count, "rdrop": apart.count}
-    share = task.total.item() / task.count + 0.7 * divergence / apart.count
+    share = task.sum.item() / task.count + 0.7 * divergence / apart.count
     assert loss.share(batch.target_counts).item() == pytest.approx(share)
 
 
@@ -202,8 +202,8 @@ def test_in_evaluation_nothing_is_added(make: Make, kind: str) -> None:
     learner, _ = make(kind, dropout=0.3, rdrop=2.0, fgm=1.0)
     batch = pack(rows)
     with torch.no_grad():
-        (wanted,), (found,) = (list(x.eval()(batch).parts.values()) for x in (plain, learner))
-    assert found.total.item() == wanted.total.item() and found.count == wanted.count
+        (wanted,), (found,) = (list(x.eval()(batch).terms.values()) for x in (plain, learner))
+    assert found.sum.item() == wanted.sum.item() and found.count == wanted.count
 
 
 @EVERY_KIND

@@ -51,7 +51,7 @@ def every_script(request: pytest.FixtureRequest, byte_level: Tokenizer) -> Token
     options = {
         "lower case": {},
         "cased": {"lowercase": False},
-        "whole Chinese": {"chinese_characters": False},
+        "whole Chinese": {"tokenize_chinese_chars": False},
     }[request.param]
     return Tokenizer.train([SCRIPTS] * 3, vocab_size=260, allow_fewer=True, **options)
 

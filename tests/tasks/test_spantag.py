@@ -63,7 +63,7 @@ def task(tokenizer: Tokenizer, train: list[Example] = TRAIN, **settings: object)
 
 
 def prepared(tokenizer: Tokenizer, make_encoder: Callable[..., Encoder], tiny: EncoderConfig, **settings: object):
-    tagger = task(tokenizer, length=64, head_dropout=0.0, **settings)
+    tagger = task(tokenizer, max_length=64, classifier_dropout=0.0, **settings)
     rows = tagger.encode(TRAIN)
     learner = tagger.learner(make_encoder(tiny), TRAIN, rows)
     with torch.no_grad():
@@ -103,7 +103,7 @@ def score_of(learner, hidden: np.ndarray, i: int, j: int, a: int) -> float:
 def test_scores_are_those_of_the_formula_and_packed_ones_those_of_each_alone(
     tokenizer: Tokenizer, make_encoder: Callable[..., Encoder], tiny: EncoderConfig
 ) -> None:
-    tagger, learner, rows = prepared(tokenizer, make_encoder, tiny, max_span=4)
+    tagger, learner, rows = prepared(tokenizer, make_encoder, tiny, max_span_length=4)
     with torch.no_grad():
         batch = pack(rows)
         packed = learner.outputs(batch)
@@ -142,7 +142,7 @@ def test_the_loss_is_that_of_the_formula(
     tagger, learner, rows = prepared(tokenizer, make_encoder, tiny)
     wanted, units_of_words = 0.0, []
     for example, row in zip(TRAIN, rows, strict=True):
-        starts, stops = (row.units.bounds[:, side].tolist() for side in (0, 1))
+        starts, stops = (row.words.offsets[:, side].tolist() for side in (0, 1))
         gold = {
             (starts.index(span.start), stops.index(span.end), tagger.labels.index(span.label)) for span in example.spans
         }
@@ -160,12 +160,12 @@ def test_the_loss_is_that_of_the_formula(
             wanted += (math.log(inside) + math.log(outside)) / 3
     batch = learner.prepare(pack(rows), 0)
     assert batch.target_counts == {"tag": 4}
-    part = learner(batch).parts["tag"]
-    assert part.total.item() == pytest.approx(wanted, rel=1e-5) and part.count == 4
+    part = learner(batch).terms["tag"]
+    assert part.sum.item() == pytest.approx(wanted, rel=1e-5) and part.count == 4
     with torch.no_grad():
         evidence = tagger.logits(learner.outputs(pack(rows)), pack(rows))
     assert sum(float(said[0, 0]) for said in evidence) == pytest.approx(wanted, rel=1e-5)
-    part.total.backward()
+    part.sum.backward()
     gradients = [p.grad for p in learner.parameters() if p.grad is not None]
     assert gradients and all(bool(gradient.isfinite().all()) for gradient in gradients)
     assert all(p.grad is not None and bool(p.grad.any()) for p in learner.head.parameters())
@@ -262,7 +262,7 @@ ALL = [sentence(["a", "a", "a"], (0, 1, "ORG"), (0, 2, "PERSON"), (0, 3, "PLACE"
 
 @given(st.lists(nested(), min_size=1, max_size=4), st.lists(st.floats(0, 9), min_size=1, max_size=5))
 def test_planted_spans_come_back(examples: list[Example], others: list[float]) -> None:
-    tagger = task(WORN, [*examples, *ALL], length=64)
+    tagger = task(WORN, [*examples, *ALL], max_length=64)
     rows = tagger.encode(examples)
     head, evidence = planted(tagger, rows, others)
     found = tagger.decode(head, examples, rows, evidence)
@@ -280,7 +280,7 @@ def test_planted_spans_come_back(examples: list[Example], others: list[float]) -
 @given(nested(words=40), st.integers(8, 16), st.integers(1, 6), st.integers(1, 12))
 def test_long_texts_answer_for_each_span_once(example: Example, length: int, stride: int, reach: int) -> None:
     """Of all spans that some window holds whole, each is predicted in one, where most is seen around it."""
-    tagger = task(WORN, ALL, length=length, stride=stride, max_span=min(reach, length - 2))
+    tagger = task(WORN, ALL, max_length=length, stride=stride, max_span_length=min(reach, length - 2))
     rows = [row for row in tagger.encode([example]) if isinstance(row, SpanRow)]
     units = rows[0].words
     read = []  # for each window, the pieces before its first unit and after its last
@@ -319,7 +319,7 @@ def test_long_texts_answer_for_each_span_once(example: Example, length: int, str
 
 def test_an_entity_across_the_border_of_two_windows_comes_out_whole(tokenizer: Tokenizer) -> None:
     words = ["river"] * 40
-    tagger = task(tokenizer, [sentence(words, (0, 4, "PLACE"))], length=18)
+    tagger = task(tokenizer, [sentence(words, (0, 4, "PLACE"))], max_length=18)
     for start in range(37):
         example = sentence(words, (start, start + 4, "PLACE"))
         rows = tagger.encode([example])
@@ -329,11 +329,11 @@ def test_an_entity_across_the_border_of_two_windows_comes_out_whole(tokenizer: T
 def test_spans_that_cannot_be_predicted_are_counted_and_said(tokenizer: Tokenizer, capsys) -> None:
     words = ["river", "stone"] * 10
     long = sentence(words, (0, 3, "PLACE"), (0, 4, "PLACE"), (0, 2, "ORG"))
-    task(tokenizer, [long], max_span=3).encode([long])
+    task(tokenizer, [long], max_span_length=3).encode([long])
     told = " ".join(capsys.readouterr().err.split())
     assert "1 of 3 spans not aligned: of more units than task.max_span_length" in told and "s.jsonl, line 1" in told
     wide = sentence(words, (4, 13, "PLACE"))
-    tagger = task(tokenizer, [wide], length=14, stride=12)
+    tagger = task(tokenizer, [wide], max_length=14, stride=12)
     assert tagger.encode([wide]) and tagger.max_span_length == 9
     told = " ".join(capsys.readouterr().err.split())
     assert "1 of 1 spans not aligned: whole in no window" in told
@@ -347,14 +347,14 @@ def test_what_is_learnt_comes_from_the_training_sentences(tokenizer: Tokenizer) 
     assert (tagger.max_span_length, tagger.settings.max_span_length, tagger.settings.flat) == (6, 6, False)
     assert (tagger.labels, tagger.metric_key) == (LABELS, "tag.entity_f1")
     assert tagger.public_architecture == (None, LABELS)
-    assert tagger.schema()["max_span"] == 6 and tagger.schema()["scheme"] == "BIO"
+    assert tagger.schema()["max_span_length"] == 6 and tagger.schema()["scheme"] == "BIO"
     again = NestedTask.restore(tagger.settings, tokenizer, tagger.schema())
     assert (again.max_span_length, again.labels) == (6, LABELS)
     flat = task(tokenizer, [TRAIN[1], TRAIN[3]])
     assert (flat.max_span_length, flat.settings.flat) == (1, True)
     assert task(tokenizer, [TRAIN[3]], flat=False).settings.flat is False
     assert (
-        task(tokenizer, [sentence(["a"] * 30, (0, 30, "ORG"))], length=16).max_span_length == 14
+        task(tokenizer, [sentence(["a"] * 30, (0, 30, "ORG"))], max_length=16).max_span_length == 14
     )  # what a window holds
     with pytest.raises(UserError, match="there is nothing to learn"):
         task(tokenizer, [TRAIN[1]])
@@ -364,10 +364,10 @@ def test_what_is_learnt_comes_from_the_training_sentences(tokenizer: Tokenizer) 
 
 
 def test_settings_that_contradict_each_other(tokenizer: Tokenizer) -> None:
-    for wrong in ({"label_smoothing": 0.1}, {"wide": True}, {"lstm": 8}):
+    for wrong in ({"label_smoothing": 0.1}, {"wide": True}, {"lstm_hidden_size": 8}):
         with pytest.raises(UserError, match="are about tags"):
             from_mapping(Tag, {"decoder": "spans", **wrong}, "x")
-    for wrong in ({"max_span": 3}, {"flat": True}, {"flat": False}):
+    for wrong in ({"max_span_length": 3}, {"flat": True}, {"flat": False}):
         with pytest.raises(UserError, match="are for decoder spans"):
             from_mapping(Tag, {"decoder": "crf", **wrong}, "x")
     tokens = ((0, 1), (2, 8))

@@ -73,11 +73,11 @@ def test_settings_that_contradict_each_other() -> None:
     with pytest.raises(UserError, match="softmax"):
         from_mapping(Tag, {"decoder": "crf", "label_smoothing": 0.1}, "x")
     with pytest.raises(UserError, match="leaves tokens out"):
-        from_mapping(Tag, {"length": 16, "stride": 15}, "x")
+        from_mapping(Tag, {"max_length": 16, "stride": 15}, "x")
 
 
 def test_the_first_piece_of_each_unit_carries_its_tag(tokenizer: Tokenizer) -> None:
-    (row,) = task(tokenizer, length=64).encode([TRAIN[0]])
+    (row,) = task(tokenizer, max_length=64).encode([TRAIN[0]])
     assert isinstance(row, WordRow) and row.edges == (True, True)
     encoded = tokenizer.encode(TRAIN[0].text)
     assert row.input_ids.tolist() == encoded.input_ids
@@ -91,18 +91,18 @@ def test_the_first_piece_of_each_unit_carries_its_tag(tokenizer: Tokenizer) -> N
 
 def test_long_sentences_are_cut_at_units_and_every_unit_is_predicted_once(tokenizer: Tokenizer) -> None:
     long = sentence(" ".join(["river", "stone"] * 40), *((n, n + 1, "PLACE") for n in range(0, 80, 2)))
-    tagger = task(tokenizer, length=16)
+    tagger = task(tokenizer, max_length=16)
     rows = tagger.encode([TRAIN[1], long])
     windows = [row for row in rows if row.owner == 1]
     assert len(windows) > 5 and all(len(row.input_ids) <= 16 for row in windows)
     tags = np.concatenate([row.targets["tag"][row.scored] for row in windows])
     assert tags.tolist() == [3, 0] * 40
     assert [row.edges for row in windows] == [(n == 0, n == len(windows) - 1) for n in range(len(windows))]
-    assert tagger.num_truncated == 0
+    assert tagger.truncated == 0
 
 
 def prepared(tokenizer: Tokenizer, make_encoder: Callable[..., Encoder], tiny: EncoderConfig, **settings: object):
-    tagger = task(tokenizer, length=64, head_dropout=0.0, **settings)
+    tagger = task(tokenizer, max_length=64, classifier_dropout=0.0, **settings)
     rows = tagger.encode(TRAIN)
     learner = tagger.learner(make_encoder(tiny), TRAIN, rows)
     torch.nn.init.normal_(learner.head.classifier.weight)
@@ -130,16 +130,16 @@ def test_the_softmax_loss_is_cross_entropy_at_the_units(
         smoothed -= (1 - smoothing) * logs[np.arange(len(gold)), gold].sum() + smoothing * logs.mean(-1).sum()
     batch = pack(rows)
     assert batch.target_counts["tag"] == 10
-    part = learner.train()(batch).parts["tag"]
-    assert (part.total.item(), part.count) == (pytest.approx(smoothed, rel=1e-4), 10)
-    assert learner.eval()(batch).parts["tag"].total.item() == pytest.approx(plain, rel=1e-4)
+    part = learner.train()(batch).terms["tag"]
+    assert (part.sum.item(), part.count) == (pytest.approx(smoothed, rel=1e-4), 10)
+    assert learner.eval()(batch).terms["tag"].sum.item() == pytest.approx(plain, rel=1e-4)
 
 
 def test_the_crf_loss_is_that_of_all_allowed_paths(
     tokenizer: Tokenizer, make_encoder: Callable[..., Encoder], tiny: EncoderConfig
 ) -> None:
     _, learner, rows = prepared(tokenizer, make_encoder, tiny, decoder="crf")
-    chain, wanted = learner.head.chain(), 0.0
+    chain, wanted = learner.head.decoder(), 0.0
     assert set(learner.saved_modules()) == {"encoder", "classifier", "crf"}
     for row in rows:
         logits, gold, scores = logits_of(learner, row), row.targets["tag"][row.scored], {}
@@ -157,7 +157,7 @@ def test_transitions_begin_with_the_training_tags_and_learn_at_their_own_rate(
 ) -> None:
     _, learner, _ = prepared(tokenizer, make_encoder, tiny, decoder="crf", crf_lr_factor=7.0)
     crf = learner.head.crf
-    start = crf.scores()[0].exp()
+    start = crf.masked_scores()[0].exp()
     # starts: O twice, B-PERSON once, B-PLACE once, each plus one, of the three that may begin
     assert start.tolist() == pytest.approx([3 / 7, 2 / 7, 0, 2 / 7, 0])
     optimizer = build_param_groups(AdamW(weight_decay=0.1), learner, learner.lr_factors)
@@ -259,7 +259,7 @@ def test_what_is_decoded_keeps_the_rules(decoder: str, seed: int, plain: bool) -
     """Whatever a network says: spans are made of whole tokens, and every plain token has a tag."""
     tokenizer, draw = WORN, np.random.default_rng(seed)
     train = PLAIN if plain else TRAIN
-    tagger = task(tokenizer, train, decoder=decoder, length=10)
+    tagger = task(tokenizer, train, decoder=decoder, max_length=10)
     words = " ".join(draw.choice(["river", "can't", "x-y", "stone", "unforgotten"], draw.integers(1, 12)))
     example = dataclasses.replace(sentence(words), spans=None)
     head = tagger.head(
@@ -354,7 +354,7 @@ def test_what_cannot_be_aligned_is_said_with_its_line(tokenizer: Tokenizer, caps
 def test_a_very_long_sentence(tokenizer: Tokenizer) -> None:
     """Cut into windows, each unit once; decoded as a whole (here a shorter one)."""
     example = sentence(" ".join(["river"] * 20_000), tokens=False)
-    tagger = task(tokenizer, length=128)
+    tagger = task(tokenizer, max_length=128)
     rows = tagger.encode([example])
     assert sum(int(row.scored.sum()) for row in rows) == 20_000
     assert all(len(row.input_ids) <= 128 for row in rows)

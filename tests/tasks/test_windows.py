@@ -35,10 +35,10 @@ def test_no_other_window_shows_more_around_a_unit(sizes: list[int], room: int) -
     found, end = windows(firsts, room, room // 2), int(firsts[-1])
 
     def around(window, unit: int) -> float:
-        if not window.start <= firsts[unit] < firsts[unit + 1] <= window.stop:
+        if not window.start <= firsts[unit] < firsts[unit + 1] <= window.end:
             return -1
         left = firsts[unit] - window.start if window.start > 1 else np.inf
-        right = window.stop - firsts[unit + 1] if window.stop < end else np.inf
+        right = window.end - firsts[unit + 1] if window.end < end else np.inf
         return min(left, right)
 
     for window in found:

@@ -115,7 +115,7 @@ def test_texts_that_were_cut_are_counted(pretrained: Path, tmp_path: Path) -> No
         out=tmp_path / "r",
         progress=SILENT,
     )
-    assert result.num_truncated == 10
+    assert result.truncated == 10
 
 
 def test_what_cannot_be_used_is_refused(pretrained: Path, table: Path, tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ def row(*steps: Step) -> dict[str, Any]:
     window = LogWindow()
     for one in steps:
         window.add(one)
-    fit = cast(Trainer, SimpleNamespace(standing=TrainerState(tokens=8 * len(steps))))
+    fit = cast(Trainer, SimpleNamespace(state=TrainerState(tokens=8 * len(steps))))
     return Trainer._row(fit, steps[-1], window)
 
 

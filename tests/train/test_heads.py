@@ -90,7 +90,7 @@ def test_a_head_that_is_missing_is_made_new_and_said(
     assert f"left behind of {tuned.model}: classifier, pooler" in said
     start = files.read_json(result.folder / "run.json")["start"]
     assert start["heads"] == {"masked": "new"}
-    assert start["heldout"]["masked.loss"] == pytest.approx(origin.unigram_loss, rel=0.1)
+    assert start["heldout"]["masked.loss"] == pytest.approx(origin.unigram, rel=0.1)
     assert [entry["kind"] for entry in bundle.read(result.model).lineage] == [
         "pretrain",
         "finetune",

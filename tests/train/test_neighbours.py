@@ -32,8 +32,8 @@ def attention_weights(encoder: Encoder, ids: torch.Tensor, layers: int) -> list[
     found = []
     for block in encoder.blocks[:layers]:
         attention: Any = block.attention
-        inner = block.attention_norm(hidden) if block.pre else hidden  # type: ignore[operator]
-        query, key, _ = attention.qkv(inner).unflatten(-1, (3, attention.heads, -1)).unbind(2)
+        inner = block.attention_norm(hidden) if block.pre_norm else hidden  # type: ignore[operator]
+        query, key, _ = attention.qkv(inner).unflatten(-1, (3, attention.num_attention_heads, -1)).unbind(2)
         scores = torch.einsum("bihx,bjhx->bhij", query, key) / query.shape[-1] ** 0.5
         found.append(scores.softmax(-1))
         hidden = block(hidden, spans)

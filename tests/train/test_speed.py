@@ -45,8 +45,8 @@ def batch_of(learner: PretrainLearner, make_batch: Callable[..., Batch], lengths
 
 SETTINGS: dict[str, dict[str, object]] = {
     "as bert": {},
-    "pre-norm without biases": {"norm": "pre", "bias": False, "inner": 24},
-    "gated": {"gated": True, "inner": 40},
+    "pre-norm without biases": {"norm": "pre", "bias": False, "intermediate_size": 24},
+    "gated": {"gated": True, "intermediate_size": 40},
     "narrow embeddings, shared layers": {"num_hidden_layers": 3, "num_hidden_groups": 1, "embedding_size": 8},
     "local layers": {"num_hidden_layers": 3, "attention_pattern": "LLG", "window": 3},
     "a local layer at last": {"num_hidden_layers": 3, "attention_pattern": "LGL", "window": 3},
@@ -59,12 +59,12 @@ def test_flops_are_those_that_torch_counts(
     name: str, pairs: bool, tiny: EncoderConfig, make_batch: Callable[..., Batch]
 ) -> None:
     """Of packed sequences that are equally long, so that attention computes no padding."""
-    learner = learner_for(changed(tiny, attention="reference", **SETTINGS[name]), pairs)
+    learner = learner_for(changed(tiny, attn_implementation="reference", **SETTINGS[name]), pairs)
     config, batches, counted = learner.encoder.config, [], 0.0
     for lengths in ([32, 32], [20, 20, 20], [2]):
         batches.append(batch_of(learner, make_batch, lengths))
         with FlopCounterMode(display=False) as counter:
-            learner(batches[-1]).share(batches[-1].counts).backward()
+            learner(batches[-1]).share(batches[-1].target_counts).backward()
         counted += counter.get_total_flops()
         for length in lengths if "window" in SETTINGS[name] else ():
             # the reference computes what lies outside of the window of the two local layers, and masks it
@@ -75,7 +75,7 @@ def test_flops_are_those_that_torch_counts(
             counted -= 12 * config.hidden_size * lengths[0] * (max(few) * len(few) - sum(few))
     found = speed.flops(config, speed.BatchWork.of(batches))
     assert sum(found.values()) == counted
-    tokens = sum(batch.tokens for batch in batches)
+    tokens = sum(batch.num_tokens for batch in batches)
     assert speed.flops_per_token(learner, batches) == pytest.approx(counted / tokens)
     assert (found["pooling"] > 0) == pairs
 
@@ -89,7 +89,7 @@ def test_flops_of_what_is_frozen_are_those_that_torch_counts(
     tiny: EncoderConfig,
     make_batch: Callable[..., Batch],
 ) -> None:
-    learner = learner_for(changed(tiny, attention="reference", layers=4, blocks=blocks))
+    learner = learner_for(changed(tiny, attn_implementation="reference", num_hidden_layers=4, num_hidden_groups=blocks))
     set_trainable(learner, Transfer(freeze_layers=frozen, freeze_embeddings=embeddings))
     batch = batch_of(learner, make_batch, [24])
     with FlopCounterMode(display=False) as counter:
@@ -105,7 +105,7 @@ def test_the_pairs_of_a_window(length: int, window: int) -> None:
 
 
 def test_the_shapes_are_those_of_the_linear_layers(tiny: EncoderConfig, make_batch: Callable[..., Batch]) -> None:
-    learner = learner_for(changed(tiny, inner=40))
+    learner = learner_for(changed(tiny, intermediate_size=40))
     batch = batch_of(learner, make_batch, [32, 20, 7])
     seen: dict[tuple[int, ...], int] = {}
 

@@ -39,14 +39,14 @@ PIECES = 7
 class Listed:
     """What counting reads of Shards, of documents in memory. `read` tells which ones were read."""
 
-    def __init__(self, documents: list[list[int]], vocabulary: int = PIECES) -> None:
-        self.texts, self.vocabulary = documents, vocabulary
+    def __init__(self, documents: list[list[int]], vocab_size: int = PIECES) -> None:
+        self.texts, self.vocab_size = documents, vocab_size
         self.document_lengths = np.array([len(document) for document in documents])
-        self.read: list[int] = []
+        self.documents_read: list[int] = []
 
-    def slice(self, document: int, begin: int, end: int) -> tuple[npt.NDArray[np.int64], None]:
-        if document not in self.read:
-            self.read.append(document)
+    def read(self, document: int, begin: int, end: int) -> tuple[npt.NDArray[np.int64], None]:
+        if document not in self.documents_read:
+            self.documents_read.append(document)
         return np.array(self.texts[document][begin:end], dtype=np.int64), None
 
     def __len__(self) -> int:
@@ -133,8 +133,8 @@ def test_of_many_documents_some_are_read_spread_evenly(
     listed = Listed([[number % PIECES] * length for number in range(count)])
     total = int(pieces_of(listed).sum())
     every = next(step for step in range(1, count * length + 1) if count * length <= step * sample)
-    assert listed.read == list(range(0, count, every))
-    assert total == length * len(listed.read) < sample + length
+    assert listed.documents_read == list(range(0, count, every))
+    assert total == length * len(listed.documents_read) < sample + length
 
 
 # embeddings

@@ -136,14 +136,14 @@ def test_rows_before_the_first_position_stay(how: Any, origin: PretrainResult) -
 
 def test_layers_that_share_their_weights_go_together(tiny: EncoderConfig) -> None:
     """As in ALBERT: six layers, of which two in a row are one block."""
-    config = changed(tiny, layers=6, blocks=3)
+    config = changed(tiny, num_hidden_layers=6, num_hidden_groups=3)
     assert architecture(config, Transfer(keep_layers=4)) == changed(config, num_hidden_layers=4, num_hidden_groups=2)
     learner = PretrainLearner(Encoder(config), [Masked().build(config, 4, 5)])
     set_trainable(learner, Transfer(freeze_layers=2, layerwise_lr_decay=0.5))
     frozen = {name for name, p in learner.named_parameters() if not p.requires_grad}
     assert frozen == {name for name, _ in learner.named_parameters() if name.startswith(block(0))}
     assert learner.lr_multipliers == {block(0): 0.25, block(1): 0.5, "encoder.embeddings.": 0.125}
-    for name in ("keep_layers", "freeze_layers", "reinitialise_layers"):
+    for name in ("keep_layers", "freeze_layers", "reinit_layers"):
         with pytest.raises(UserError, match=name) as wrong:
             architecture(config, Transfer(**{name: 3}))
         assert wrong.value.facts["allowed"] == "a multiple of 2: so many layers share their weights"
@@ -173,7 +173,7 @@ def test_what_is_frozen_stays_to_the_bit_and_all_else_moves(
 
 def learner_of(tiny: EncoderConfig, transfer: Transfer) -> PretrainLearner:
     torch.manual_seed(0)
-    config = changed(tiny, layers=LAYERS, attention="reference")
+    config = changed(tiny, num_hidden_layers=LAYERS, attn_implementation="reference")
     learner = PretrainLearner(Encoder(config), [Masked(mask_prob=0.3).build(config, 4, 5)])
     set_trainable(learner, transfer)
     return learner.train()
@@ -279,8 +279,8 @@ def test_rates_of_the_task_and_of_transfer_are_multiplied(
 def test_it_begins_at_the_loss_of_the_model(go_on: Callable[..., PretrainResult], origin: PretrainResult) -> None:
     """On the same held-out text, with both heads."""
     result = go_on(objectives=[{"name": "masked"}, {"name": "next_sentence"}])
-    assert result.heldout_before == pytest.approx(origin.heldout_figures, rel=1e-6)
-    assert result.heldout_figures != origin.heldout_figures
+    assert result.heldout_before == pytest.approx(origin.heldout, rel=1e-6)
+    assert result.heldout != origin.heldout
     facts = files.read_json(result.folder / "run.json")
     assert facts["start"]["heads"] == {"masked": "kept", "next_sentence": "kept"}
     assert facts["inputs"]["model"] == facts["start"]["sha256"] == bundle.read(origin.model).sha256
@@ -301,7 +301,7 @@ def test_a_public_checkpoint_is_a_model_too(
     assert not (tmp_path / "public" / "unmask.json").exists()
     both = ["objectives=[{name: masked}, {name: next_sentence}]", "transfer.keep_layers=3"]
     result = go_on(f"init_from={tmp_path / 'public'}", "model.dropout=0", *both)
-    assert result.heldout_before == pytest.approx(origin.heldout_figures, rel=1e-6)
+    assert result.heldout_before == pytest.approx(origin.heldout, rel=1e-6)
     assert [entry["kind"] for entry in bundle.read(result.model).lineage] == ["public", "pretrain"]
     assert tune(model=tmp_path / "public").steps == 4
 
@@ -395,7 +395,7 @@ def test_what_does_not_suit_the_model_is_refused(
         (["transfer.freeze_layers=4"], r"transfer\.freeze_layers does not suit"),
         (
             ["transfer.freeze_layers=2", "transfer.reinit_layers=2"],
-            r"reinitialise_layers does not suit",
+            r"reinit_layers does not suit",
         ),
         (["transfer.max_position_embeddings=16"], r"transfer\.length does not suit"),
         (["init_from=nowhere"], "nowhere is not a model"),
@@ -441,4 +441,4 @@ def test_fine_tuning_takes_over_what_it_is_told(tune: Callable[..., FinetuneResu
 
 def test_what_is_left_is_what_an_architecture_says(tiny: EncoderConfig) -> None:
     transfer = Transfer(keep_layers=1, max_position_embeddings=100)
-    assert architecture(tiny, transfer) == changed(tiny, layers=1, length=100)
+    assert architecture(tiny, transfer) == changed(tiny, num_hidden_layers=1, max_position_embeddings=100)

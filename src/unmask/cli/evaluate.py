@@ -83,12 +83,12 @@ def evaluate(
         told = {
             "labels": task.labels,
             "unknown_labels": unknown,
-            "truncated": task.num_truncated,
+            "truncated": task.truncated,
             **scores.to_dict(),
         }
         console.print_text(json.dumps(told, ensure_ascii=False))
         return
-    _show(scores, task.num_truncated, task.max_length_setting(task.settings)[1])
+    _show(scores, task.truncated, task.max_length_setting(task.settings)[1])
 
 
 def _show(scores: "Evaluation", truncated: int, length: int) -> None:

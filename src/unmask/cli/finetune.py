@@ -190,7 +190,7 @@ def _tested(result: "FinetuneResult", recipe: "FinetuneRecipe", test: Path) -> d
     with console.start_step("Evaluation") as work:
         examples = test_examples(task, test, reading, of=recipe.data.train)
         predicted = predictor.score(examples, work)[1]
-        truncated = task.num_truncated
+        truncated = task.truncated
         train = load_rows(recipe.data, recipe.seed, recipe.task)[0]
         plain = simplest_baseline(task, train, examples)
         ours = to_saved_predictions(predictor, examples, predicted, test, reading)
@@ -204,7 +204,7 @@ def _tested(result: "FinetuneResult", recipe: "FinetuneRecipe", test: Path) -> d
 
 
 def _show(result: "FinetuneResult", recipe: "FinetuneRecipe", tested: dict[str, Any] | None) -> None:
-    cut = {f"{result.train_rows:,} training texts": result.num_truncated}
+    cut = {f"{result.train_rows:,} training texts": result.truncated}
     if tested is not None:
         cut[f"{tested['rows']:,} test texts"] = tested["truncated"]
         models = tested["models"]

@@ -133,9 +133,9 @@ def predict(
 
 def _say_cut(predictor: "Predictor") -> None:
     task = predictor.task
-    if predictor.num_truncated:
+    if predictor.truncated:
         console.note(
-            f"{predictor.num_truncated:,} texts were cut short at {task.max_length_setting(task.settings)[1]:,} tokens"
+            f"{predictor.truncated:,} texts were cut short at {task.max_length_setting(task.settings)[1]:,} tokens"
         )
 
 

@@ -92,9 +92,9 @@ def _packed(
         if group is None:
             mixed.append(windowed(given, layout, begin, window, causal, dropout))
         else:
-            reach = None if window is not None and window >= group.longest - 1 else window
-            spread = (group.spread(x) for x in given)
-            mixed.append(group.gather(padded_backend(*spread, group.mask, reach, causal, dropout)))
+            reach = None if window is not None and window >= group.max_seqlen - 1 else window
+            spread = (group.pad(x) for x in given)
+            mixed.append(group.unpad(padded_backend(*spread, group.mask, reach, causal, dropout)))
         begin += tokens
     return mixed[0] if len(mixed) == 1 else torch.cat(mixed)
 

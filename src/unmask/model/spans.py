@@ -144,7 +144,7 @@ class Group:
         return Group(count, longest, tokens, source, target, (~taken).nonzero().squeeze(1), mask)
 
     def to(self, device: torch.device) -> "Group":
-        names = ("source", "target", "holes", "mask")
+        names = ("source", "target", "padding", "mask")
         return replace(self, **{name: _to_device(getattr(self, name), device) for name in names})
 
     def pad(self, x: Tensor) -> Tensor:

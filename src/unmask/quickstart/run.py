@@ -246,7 +246,7 @@ class Quickstart:
             seconds = self._pretraining_seconds(rows, facts["tokens_per_second"])
             train = changed(recipe.train, budget=f"{seconds:.0f}s", threads=facts["threads"])
             done = pretrain(changed(recipe, train=train), out=self.folder / "pretrain", progress=work)
-            heldout = done.heldout_figures["masked.loss"]
+            heldout = done.heldout["masked.loss"]
             self.results["pretraining"] = {
                 "parameters": done.parameters,
                 "steps": done.steps,
@@ -254,15 +254,15 @@ class Quickstart:
                 "seconds": done.seconds,
                 "tokens_per_second": round(done.tokens_per_second),
                 "heldout_loss": heldout,
-                "heldout_accuracy": done.heldout_figures["masked.accuracy"],
-                "uniform": done.uniform_loss,
-                "unigram": done.unigram_loss,
+                "heldout_accuracy": done.heldout["masked.accuracy"],
+                "uniform": done.uniform,
+                "unigram": done.unigram,
                 "log": "pretrain/metrics.jsonl",
             }
             work.result(
                 f"{done.tokens / 1e6:.2f} M tokens · {done.tokens_per_second:,.0f} tokens/s on {facts['threads']} "
                 f"{'thread' if facts['threads'] == 1 else 'threads'} · held-out loss "
-                f"{heldout:.2f} (uniform {done.uniform_loss:.2f}, unigram {done.unigram_loss:.2f})"
+                f"{heldout:.2f} (uniform {done.uniform:.2f}, unigram {done.unigram:.2f})"
             )
         return done
 
@@ -306,7 +306,7 @@ class Quickstart:
                     "best_step": run.best_step,
                     "train_rows": run.train_rows,
                     "dev_rows": run.dev_rows,
-                    "truncated": run.num_truncated,
+                    "truncated": run.truncated,
                     "dev": run.dev,
                     "log": f"{run.folder.name}/metrics.jsonl",
                 }
@@ -371,7 +371,7 @@ class Quickstart:
             cost = start.cost(network, ours.task.max_length)
             seconds = max(1.0, PUBLIC_SHARE * self.seconds)
             if OVERHEAD * cost * tokens / (FINETUNE_SPEED * pretrained.tokens_per_second) > seconds:
-                task = changed(ours.task, length=LENGTHS[-1])
+                task = changed(ours.task, max_length=LENGTHS[-1])
                 ours = changed(ours, task=task, train=changed(ours.train, budget=f"{seconds:.0f}s"))
             files.write_json(path, dump(start.recipe(ours)))
         return parse_recipe(FinetuneRecipe, files.read_json(path), [], where=str(path))
@@ -389,7 +389,7 @@ class Quickstart:
     def _tokens_per_row(self, base: FinetuneRecipe, examples: list[Example], length: int) -> float:
         """Of a sample of the rows, when at most `length` tokens of each text are read."""
         sample = examples[:: max(1, len(examples) // 500)]
-        settings = changed(base.task, length=length)
+        settings = changed(base.task, max_length=length)
         task = settings.task.build(settings, Tokenizer.load(self.folder / "tokenizer"), sample)
         bare = [replace(example, label=None, spans=None) for example in sample]
         return sum(len(row.input_ids) for row in task.encode(bare)) / len(sample)

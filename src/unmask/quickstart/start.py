@@ -51,5 +51,5 @@ class StartingModel:
             ours.train,
             optimizer=changed(ours.train.optimizer, lr=default_finetune_lr(self.config.hidden_size)),
         )
-        task = changed(ours.task, length=min(ours.task.max_length, self.config.max_position_embeddings))
-        return changed(ours, model=self.where, task=task, train=train)
+        task = changed(ours.task, max_length=min(ours.task.max_length, self.config.max_position_embeddings))
+        return changed(ours, init_from=self.where, task=task, train=train)

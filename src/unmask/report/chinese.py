@@ -163,7 +163,7 @@ WORDS = {
     "truncated": "被截短的文本",
     "gemm_share": "占本机实测矩阵乘法速度",
     "mfu": "占设备峰值算力（MFU）",
-    "waited": "等待数据的时间",
+    "data_wait": "等待数据的时间",
     "peak_memory": "内存峰值",
     "skipped": "跳过的步",
     "speed.caption": "速度。损失或梯度不是有限数的步会被跳过。",

@@ -42,7 +42,7 @@ def how_it_went(results: Results, run: Path, words: Words) -> Iterable[Block | N
         "tokens_per_second": console.count,
         "gemm_share": format_percent,
         "mfu": format_percent,
-        "waited": format_percent,
+        "data_wait": format_percent,
         "peak_memory": console.size,
         "skipped": console.count,
     }
@@ -83,7 +83,7 @@ def _speed(entry: Results, log: Rows, folder: Path) -> Results:
         if (whole := sum(took)) > 0:
             found["tokens_per_second"] = sum(tokens for tokens, _ in spans) / whole
             waits = [row.get("data_wait", 0.0) for row in rows]
-            found["waited"] = sum(wait * time for wait, time in zip(waits, took, strict=True)) / whole
+            found["data_wait"] = sum(wait * time for wait, time in zip(waits, took, strict=True)) / whole
     return found | {key: value for key, value in known.items() if value is not None}
 
 

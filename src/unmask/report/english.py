@@ -182,7 +182,7 @@ WORDS = {
     "truncated": "Texts cut short",
     "gemm_share": "Of the matrix rate measured here",
     "mfu": "Of the device's peak (MFU)",
-    "waited": "Time waited for data",
+    "data_wait": "Time waited for data",
     "peak_memory": "Peak memory",
     "skipped": "Steps left out",
     "speed.caption": "Speed. Steps are left out where the loss or the gradient was no finite number.",

@@ -192,7 +192,7 @@ class AnswerTask(Task[list[AnswerSpan]]):
                 )
         questions = [TextTokens.from_encoding(one) for one in self.tokenizer.encode_batch([e.text for e in examples])]
         most = self.settings.num_candidates
-        self.num_truncated = sum(len(question) > most for question in questions)
+        self.truncated = sum(len(question) > most for question in questions)
         texts = list(dict.fromkeys(example.pair or "" for example in examples))
         encoded = zip(texts, self.tokenizer.encode_batch(texts), strict=True)
         contexts = {text: context_of(text, one) for text, one in encoded}

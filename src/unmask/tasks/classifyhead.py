@@ -94,7 +94,7 @@ class NumberHead(PooledHead):
         nn.init.normal_(self.classifier.weight, std=encoder.initializer_range)
         nn.init.zeros_(self.classifier.bias)
         self.register_buffer("mean", torch.tensor(0.0), persistent=False)
-        self.register_buffer("deviation", torch.tensor(1.0), persistent=False)
+        self.register_buffer("std", torch.tensor(1.0), persistent=False)
 
     def init_from_statistics(self, mean: float, std: float) -> None:
         """Learn numbers of this mean and deviation."""

@@ -176,7 +176,7 @@ class EmbedTask(Task[Vectors]):
         """A sequence for each text of each example, in order."""
         texts = [(number, text) for number, one in enumerate(examples) for text in _texts(one)]
         encoded = self.tokenizer.encode_batch([text for _, text in texts], max_length=self.settings.max_length)
-        self.num_truncated = sum(one.truncated for one in encoded)
+        self.truncated = sum(one.truncated for one in encoded)
         numbers: dict[tuple[int, ...], int] = {}
         rows = []
         for place, ((number, _), one) in enumerate(zip(texts, encoded, strict=True)):

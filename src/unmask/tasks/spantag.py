@@ -59,7 +59,7 @@ class NestedTask(TagTask):
         flat = settings.flat
         if flat is None:
             flat = not any(overlapping(example.spans or ()) for example in train)
-        return super().build(changed(settings, max_span=reach, flat=flat), tokenizer, train)
+        return super().build(changed(settings, max_span_length=reach, flat=flat), tokenizer, train)
 
     @property
     def public_architecture(self) -> tuple[str | None, list[str]]:

@@ -204,7 +204,7 @@ class Task(ABC, Generic[P]):
     def __init__(self, settings: Any, tokenizer: Tokenizer, labels: Sequence[str]) -> None:
         self.settings, self.tokenizer = settings, tokenizer
         self.labels = list(labels)
-        self.num_truncated = 0
+        self.truncated = 0
 
     @property
     def name(self) -> str:

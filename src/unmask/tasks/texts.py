@@ -159,7 +159,7 @@ class TextTask(Task[P]):
             pairs if any(pair is not None for pair in pairs) else None,
             max_length=self.settings.max_length if self.settings.long_texts == "truncate" else None,
         )
-        self.num_truncated = sum(one.truncated for one in encoded)
+        self.truncated = sum(one.truncated for one in encoded)
         rows: list[EncodedRow] = []
         for number, (example, one) in enumerate(zip(examples, encoded, strict=True)):
             targets = {} if example.target is None else {TARGET: self.target_of(example)}
@@ -174,7 +174,7 @@ class TextTask(Task[P]):
         length = self.settings.max_length
         stride = self.settings.stride or max(1, (length - 2) // 2)
         found, cut = long_text_inputs(self.tokenizer, encoded, length, stride)
-        self.num_truncated += cut
+        self.truncated += cut
         return [(one.input_ids, one.token_type_ids, one.flags) for one in found]
 
     def merge_windows(

@@ -92,7 +92,7 @@ class Usage:
     @property
     def total(self) -> ScriptCounts:
         """All scripts together."""
-        names = ("characters", "words", "pieces", "unknown")
+        names = ("characters", "words", "tokens", "unknown")
         return ScriptCounts(*(sum(getattr(one, name) for one in self.scripts.values()) for name in names))
 
     def add(self, texts: list[str]) -> None:

@@ -51,7 +51,7 @@ class FinetuneResult:
     seconds: float
     train_rows: int
     dev_rows: int
-    num_truncated: int
+    truncated: int
     dev: dict[str, float]
     metric: str = "classify.accuracy"
     speed: dict[str, Any] | None = None
@@ -155,7 +155,7 @@ def _train(run: Run, recipe: FinetuneRecipe, progress: Progress) -> None:
             dev = task.check_own_labels(dev, owner=data.train, unknown=data.read_options.resolved_unknown_labels)
         task.set_metric(dev)
         encoded = task.encode(train)
-        truncated = task.num_truncated
+        truncated = task.truncated
         heldout = DevSet(task, dev, task.encode([example.keep_labels(task.labels) for example in dev]))
         learner, heads = _learner(opened, recipe, task, train, encoded)
         origin = transfer_summary(opened, learner, recipe.transfer, heads) | {"lr": recipe.train.optimizer.peak_lr}

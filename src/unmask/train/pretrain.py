@@ -77,7 +77,7 @@ class PretrainLearner(Learner):
     def saved_modules(self) -> dict[str, nn.Module]:
         heads: dict[str, nn.Module] = {"encoder": self.encoder}
         for objective in self.objectives.values():
-            heads |= objective.published()  # type: ignore[operator]
+            heads |= objective.saved_modules()  # type: ignore[operator]
         return heads
 
 
@@ -93,9 +93,9 @@ class PretrainResult:
     tokens: int
     seconds: float
     parameters: int
-    heldout_figures: dict[str, float]
-    uniform_loss: float
-    unigram_loss: float
+    heldout: dict[str, float]
+    uniform: float
+    unigram: float
     speed: dict[str, Any] | None = None
     heldout_before: dict[str, float] | None = None
 

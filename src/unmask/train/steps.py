@@ -209,7 +209,7 @@ def _accumulate(
                 share = outcome.share(counts)
             # engines average over processes what is to be added up
             (share * world.size).backward()
-        totals = {name: part.total.detach() for name, part in outcome.parts.items()}
+        totals = {name: part.sum.detach() for name, part in outcome.terms.items()}
         none = torch.zeros_like(share)
         parts = [totals.get(name, none) / max(1, counts[name]) for name in counts]
         told.append(torch.stack([share.detach(), *parts]))
@@ -242,9 +242,9 @@ def evaluate(learner: Learner, batches: list[Batch]) -> dict[str, float]:
     sums: dict[str, float] = {}
     counts: dict[str, int] = {}
     for batch in batches:
-        for name, part in learner(batch.to(device)).parts.items():
+        for name, part in learner(batch.to(device)).terms.items():
             counts[name] = counts.get(name, 0) + part.count
-            sums[f"{name}.loss"] = sums.get(f"{name}.loss", 0.0) + float(part.total)
+            sums[f"{name}.loss"] = sums.get(f"{name}.loss", 0.0) + float(part.sum)
             if part.correct is not None:
                 sums[f"{name}.accuracy"] = sums.get(f"{name}.accuracy", 0.0) + float(part.correct)
     learner.train(was_training)

@@ -107,9 +107,9 @@ def architecture(model: EncoderConfig, transfer: Transfer) -> EncoderConfig:
     blocks = None if model.num_hidden_groups is None else layers // each
     return changed(
         model,
-        layers=layers,
-        blocks=blocks,
-        length=transfer.max_position_embeddings or model.max_position_embeddings,
+        num_hidden_layers=layers,
+        num_hidden_groups=blocks,
+        max_position_embeddings=transfer.max_position_embeddings or model.max_position_embeddings,
     )
 
 
