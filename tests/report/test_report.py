@@ -118,7 +118,7 @@ def test_the_figures_shown_are_those_of_results_json(tmp_path: Path) -> None:
     for row in results["evaluation"]["per_label"]:
         shown = [f"{100 * row[key]:.1f} %" for key in ("precision", "recall", "f1")]
         interval = f"{100 * row['f1_low']:.1f} to {100 * row['f1_high']:.1f} %"
-        assert " ".join([row["label"], *shown, interval, str(row["n"])]) in text
+        assert " ".join([row["label"], *shown, interval, str(row["support"])]) in text
     for hashed in results["repeat"]["hashes"].values():
         assert hashed in text
     for expected in (
