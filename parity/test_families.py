@@ -161,7 +161,7 @@ def test_a_tagger_says_what_the_peer_says(name: str, tokenizer: Tokenizer, tmp_p
     model = publish(config, "ForTokenClassification", tokenizer, tmp_path)
     predictor = load(tmp_path)
     from unmask.data.tables import Example
-    from unmask.predict import run_logits
+    from unmask.runtime.predictor import run_logits
 
     text = "the quick brown fox jumps"
     rows = predictor.task.encode([Example("0", text, None, None, 1, "here")])

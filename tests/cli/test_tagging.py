@@ -185,9 +185,9 @@ def test_tags_that_the_model_has_never_seen(command, tagger: Path, tagged: Path,
     counted = command("evaluate", tagger, file, "--unknown-labels", "wrong", "--json")
     assert counted.code == 0 and "counted as wrong" in counted.err
     with_it, without = json.loads(counted.out), json.loads(skipped.out)
-    assert with_it["rows"] == 61 and with_it["spans"] == without["spans"] + 1
+    assert with_it["rows"] == 61 and with_it["entities"] == without["entities"] + 1
     new = next(row for row in with_it["per_label"] if row["label"] == "PLACES")
-    assert new["n"] == 1 and new["recall"] == 0 and with_it["unknown_labels"] == ["PLACES"]
+    assert new["support"] == 1 and new["recall"] == 0 and with_it["unknown_labels"] == ["PLACES"]
     assert with_it["recall"]["value"] < without["recall"]["value"]
 
 

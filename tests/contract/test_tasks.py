@@ -20,7 +20,7 @@ from unmask.bundle import read
 from unmask.config import dump, from_mapping
 from unmask.console import SILENT
 from unmask.evaluate.samples import predictions
-from unmask.evaluate.saved import compared
+from unmask.evaluate.saved import compare_predictions
 from unmask.evaluate.simplest import simplest_baseline
 from unmask.evaluate.tested import to_saved_predictions
 from unmask.files import read_json
@@ -183,10 +183,9 @@ def test_predictions_are_written_and_kept_and_compared(trained: Trained, tmp_pat
     ours = to_saved_predictions(predictor, examples, predicted, trained.file, ReadOptions())
     ours.save(tmp_path)
     least = simplest_baseline(task, examples, examples)
-    other = dataclasses.replace(ours, predicted=least.predicted)
-    figures = compared([("ours", "pretrained", ours), (least.name, least.kind, other)])
-    ours_figure = figures["models"][0][task.metric]["value"]
-    assert ours_figure == pytest.approx(predictor.score(examples)[0].figures[task.metric].value)
+    found = compare_predictions([("ours", "pretrained", ours)], [least])
+    assert found.scores[task.metric].value == pytest.approx(predictor.score(examples)[0][task.metric].value)
+    assert [model["name"] for model in found.models] == ["ours", least.name] and len(found.differences) == 1
     samples = predictions(task, examples, predicted)
     assert samples and all("text" in row and "predicted" in row for row in samples)
 

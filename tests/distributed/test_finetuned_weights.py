@@ -34,7 +34,9 @@ RUNS = [("classify", "ddp", 2), ("classify", "fsdp", 1), ("tag", "ddp", 1), ("ta
 def trained(tokenizer: Tokenizer, world: World, kind: str, how: Any = "ddp", parts: int = 1) -> dict[str, torch.Tensor]:
     """The weights after a few steps without dropout, and the losses of all terms on the way."""
     settings, task_cls, values = KINDS[kind]
-    task = task_cls.build(from_mapping(settings, {**values, "max_length": 32, "classifier_dropout": 0}, "x"), tokenizer, ROWS)
+    task = task_cls.build(
+        from_mapping(settings, {**values, "max_length": 32, "classifier_dropout": 0}, "x"), tokenizer, ROWS
+    )
     rows = task.encode(ROWS)
     torch.manual_seed(world.rank)  # the weights of the main process count
     config = EncoderConfig(

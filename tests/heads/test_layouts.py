@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 import torch
-from task_helpers import learner_of, rows_of
 
+from task_helpers import learner_of, rows_of
 from unmask.config import from_mapping
 from unmask.data.tables import Example, ReferenceAnswer, Span
 from unmask.learner.batch import Batch, pack

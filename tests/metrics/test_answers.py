@@ -98,9 +98,7 @@ def test_what_any_scores_keep_to(golds: list[str], said: str, language: Language
         ("", [], "zh", 1, 1),
     ],
 )
-def test_cases_worked_out_by_hand(
-    said: str, golds: list[str], language: Language, f1: float, exact: float
-) -> None:
+def test_cases_worked_out_by_hand(said: str, golds: list[str], language: Language, f1: float, exact: float) -> None:
     assert answer_score(said, golds, language) == pytest.approx((f1, exact))
 
 

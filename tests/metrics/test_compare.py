@@ -17,9 +17,7 @@ SAID = [["D", "N", "N"], ["N"], ["D", "V", "N", "V"], ["V", "V"], ["D", None]]
 OTHER = [["N", "N", "N"], ["N"], ["N", "N", "N", "N"], ["N", "N"], ["N", "N"]]
 
 
-def of(
-    kind: str, reference: list, several: list[Contestant], labels: list[str] | None = None, **options
-) -> dict:  # type: ignore[no-untyped-def]
+def of(kind: str, reference: list, several: list[Contestant], labels: list[str] | None = None, **options) -> dict:  # type: ignore[no-untyped-def]
     """The comparison as plain values; spans and ranks are rows of the kinds `tags` and `vectors`."""
     options.setdefault("metric", {"spans": "entity_f1", "ranks": "mrr"}.get(kind))
     kind = {"spans": "tags", "cosines": "vectors", "ranks": "vectors"}.get(kind, kind)
@@ -54,9 +52,7 @@ def test_rows_with_one_label_have_all_that_the_page_shows() -> None:
     found = of("label", reference, contestants(["a", "b", "b", "c", "b", "a"], ["a"] * 6), LABELS)
     assert (found["metric"], found["unit"], found["rows"]) == ("accuracy", "row", 6)
     assert found["models"][0]["accuracy"]["value"] == pytest.approx(5 / 6)
-    assert found["differences"][0]["mcnemar"] == pytest.approx(
-        mcnemar([1, 0, 1, 1, 1, 1], [1, 1, 0, 0, 0, 1])
-    )
+    assert found["differences"][0]["mcnemar"] == pytest.approx(mcnemar([1, 0, 1, 1, 1, 1], [1, 1, 0, 0, 0, 1]))
     row = found["per_label"][0]
     assert (row["label"], row["precision"], row["recall"], row["support"]) == (
         "a",
@@ -101,9 +97,7 @@ def test_the_interval_of_a_difference_is_that_of_resampled_sentences() -> None:
     drawn = draw.integers(0, 80, size=(4000, 80))
     scores = (right[0][drawn].sum(1) - right[1][drawn].sum(1)) / tokens[drawn].sum(1)
     assert found["value"] == pytest.approx((right[0] - right[1]).sum() / tokens.sum())
-    assert [found["low"], found["high"]] == pytest.approx(
-        list(np.quantile(scores, [0.025, 0.975])), abs=0.008
-    )
+    assert [found["low"], found["high"]] == pytest.approx(list(np.quantile(scores, [0.025, 0.975])), abs=0.008)
 
 
 def test_spans_count_with_their_bounds_and_their_label() -> None:
@@ -146,16 +140,12 @@ def test_the_metric_of_rows_with_one_label_is_chosen() -> None:
     reference = ["a", "a", "b", "b", "z"]  # z is a label that the models do not know
     shares = [[0.9, 0.1], [0.6, 0.4], [0.7, 0.3], [0.2, 0.8], [0.5, 0.5]]
     ours = Contestant("first", "pretrained", ["a", "a", "a", "b", "a"], shares)
-    found = of(
-        "label", reference, [ours, Contestant("second", "majority", ["a"] * 5)], ["a", "b"], metric="auc"
-    )
+    found = of("label", reference, [ours, Contestant("second", "majority", ["a"] * 5)], ["a", "b"], metric="auc")
     first, second = found["models"]
     assert found["metric"] == "auc" and list(first)[2:] == ["auc", "accuracy", "macro_f1"]
     assert first["auc"]["value"] == 3 / 4 and second["auc"]["value"] == 0.5  # without probabilities: all tied
     assert found["differences"][0]["auc"]["value"] == 1 / 4
-    found = of(
-        "label", reference[:4], contestants(["a", "a", "a", "b"], ["a"] * 4), ["a", "b"], metric="matthews"
-    )
+    found = of("label", reference[:4], contestants(["a", "a", "a", "b"], ["a"] * 4), ["a", "b"], metric="matthews")
     assert found["models"][0]["matthews"]["value"] == pytest.approx(2 / 12**0.5)
 
 
@@ -172,14 +162,10 @@ def test_rows_with_several_labels() -> None:
     found = of("labels", reference, contestants(said, other), ["a", "b"])
     assert (found["kind"], found["metric"], found["labels"]) == ("labels", "micro_f1", ["a", "b", "z"])
     values = {key: found["models"][0][key]["value"] for key in ("micro_f1", "macro_f1", "subset_accuracy")}
-    assert values == pytest.approx(
-        {"micro_f1": 2 * 2 / (4 + 2), "macro_f1": (1 + 2 / 3) / 3, "subset_accuracy": 0.5}
-    )
+    assert values == pytest.approx({"micro_f1": 2 * 2 / (4 + 2), "macro_f1": (1 + 2 / 3) / 3, "subset_accuracy": 0.5})
     assert found["models"][1]["micro_f1"]["value"] == pytest.approx(2 * 2 / (4 + 4))
     difference = found["differences"][0]["subset_accuracy"]
-    assert (
-        difference["value"] == pytest.approx(0.5 - 0.25) and difference["low"] <= 0.25 <= difference["high"]
-    )
+    assert difference["value"] == pytest.approx(0.5 - 0.25) and difference["low"] <= 0.25 <= difference["high"]
     assert [row["label"] for row in found["per_label"]] == ["a", "b", "z"]
     auc = of("labels", reference[:3], contestants(said[:3], other[:3]), ["a", "b"], metric="auc")
     assert auc["models"][0]["auc"]["value"] == pytest.approx((1 + 3 / 4) / 2)
@@ -257,9 +243,9 @@ def test_values_while_training_and_which_rows_are_right(
     found = values(kind, reference, predicted, ["a", "b"], metric)
     assert found == pytest.approx(figures) and list(found) == list(figures)
     assert correct(kind, metric, reference, predicted) == right
-    assert compare(kind, reference, [Contestant("", "", predicted)], ["a", "b"], metric).scores[
-        metric
-    ].value == (pytest.approx(found[metric]))
+    assert compare(kind, reference, [Contestant("", "", predicted)], ["a", "b"], metric).scores[metric].value == (
+        pytest.approx(found[metric])
+    )
 
 
 def test_a_figure_of_other_rows_is_refused() -> None:

@@ -93,9 +93,7 @@ def test_confusion_and_label_scores_equal_those_of_scikit_learn(
     assert confusion(counted) == oracle.confusion_matrix(truth, said, labels=every).tolist()
     expected = oracle.precision_recall_fscore_support(truth, said, labels=every, zero_division=0)
     for index, row in enumerate(counted.per_label(0)):
-        assert [row["precision"], row["recall"], row["f1"]] == pytest.approx(
-            [column[index] for column in expected[:3]]
-        )
+        assert [row["precision"], row["recall"], row["f1"]] == pytest.approx([column[index] for column in expected[:3]])
         assert row["support"] == expected[3][index] and row["f1_low"] <= row["f1"] <= row["f1_high"]
 
 
@@ -190,9 +188,7 @@ def test_a_label_on_neither_side_changes_nothing() -> None:
 
 @settings(max_examples=30)
 @given(scored_rows(), st.sampled_from(OF_LABELS))
-def test_the_interval_is_ordered_and_a_wider_level_is_wider(
-    rows: tuple[int, list[int], list[int]], name: str
-) -> None:
+def test_the_interval_is_ordered_and_a_wider_level_is_wider(rows: tuple[int, list[int], list[int]], name: str) -> None:
     labels, truth, said = rows
     counted = pairs(truth, said, labels)
     narrow, wide = (interval(name, counted, samples=100, level=level) for level in (0.5, 0.99))
@@ -294,9 +290,7 @@ def test_entities_are_counted_as_the_official_scorers_do(scorer: str) -> None:
         assert given_count == expected[3]
 
 
-spans_of_sentence = st.sets(
-    st.tuples(st.integers(0, 3), st.integers(4, 5), st.sampled_from("abc")), max_size=5
-)
+spans_of_sentence = st.sets(st.tuples(st.integers(0, 3), st.integers(4, 5), st.sampled_from("abc")), max_size=5)
 
 
 @given(st.lists(st.tuples(spans_of_sentence, spans_of_sentence), min_size=1, max_size=6))

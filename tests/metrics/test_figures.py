@@ -65,7 +65,5 @@ def test_figures_are_read_in_per_cent_or_as_they_are() -> None:
 
 def test_every_figure_of_every_kind_has_a_title() -> None:
     named = {name for kind in KINDS for name in metrics_of(kind)}
-    named |= {
-        name for kinds in KINDS.values() for kind in kinds for name in (*kind.figures, *kind.in_training)
-    }
+    named |= {name for kinds in KINDS.values() for kind in kinds for name in (*kind.figures, *kind.in_training)}
     assert named <= set(FIGURES)

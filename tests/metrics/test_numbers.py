@@ -73,9 +73,7 @@ def test_the_area_of_several_labels_is_the_mean_of_each_against_the_rest(seed: i
     shares = draw.dirichlet(np.ones(labels), 30).round(2) + 1e-3
     shares /= shares.sum(1, keepdims=True)
     truth = np.concatenate([np.arange(labels), draw.integers(0, labels, 30 - labels)])
-    assert value("auc", truth, shares) == pytest.approx(
-        oracle.roc_auc_score(truth, shares, multi_class="ovr")
-    )
+    assert value("auc", truth, shares) == pytest.approx(oracle.roc_auc_score(truth, shares, multi_class="ovr"))
     many = draw.integers(0, 2, (30, labels))
     many[:2] = [[0] * labels, [1] * labels]
     assert value("auc", many, shares) == pytest.approx(oracle.roc_auc_score(many, shares))

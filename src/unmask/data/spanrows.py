@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from itertools import pairwise
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from unmask import console
 from unmask.data.columns import SPANS, ColumnChoice, Columns, choose_columns
@@ -24,7 +24,18 @@ FORMS = '[{"start": 0, "stop": 4, "label": "PER"}, ...] or [[0, 4, "PER"], ...];
 SHOWN = 3  # lines shown where spans were left out
 
 
-E = TypeVar("E", bound=Any)
+class Entity(Protocol):
+    """A labelled stretch of a text."""
+
+    @property
+    def start(self) -> int: ...
+    @property
+    def end(self) -> int: ...
+    @property
+    def label(self) -> str: ...
+
+
+E = TypeVar("E", bound=Entity)
 
 
 def overlapping(spans: Iterable[E]) -> tuple[E, E] | None:

@@ -11,7 +11,7 @@ from unmask.data.tables import Example
 from unmask.evaluate.saved import Predictions, load_predictions
 from unmask.runtime.predictor import Predictor, load
 from unmask.tasks import ReadOptions, Task
-from unmask.tasks.text import probabilities_of
+from unmask.tasks.scoring import probabilities_of
 from unmask.train.recipe import changed_read_settings
 
 
@@ -67,25 +67,20 @@ def to_saved_predictions(
 
     predicted: as `Predictor.predict` gives it. digest: the SHA-256 of the file where it is known already.
     """
-    task = predictor.task
+    task, metric = predictor.task, predictor.task.metric_for(examples)
+    probabilities = probabilities_of(metric, predicted)
     return Predictions(
         task=task.name,
-        metric=task.metric_for(examples),
+        kind=task.kind,
+        metric=metric,
         file=str(file),
         sha256=digest or files.sha256(file),
-        read_options=changed_read_settings(reading),
         labels=list(task.labels),
         reference=task.reference(examples),
-        predictions=task.comparable(examples, predicted),
-        kind=task.kind,
-        probabilities=saved_probabilities(task.metric_for(examples), predicted),
+        predictions=[round(x, 6) if isinstance(x, float) else x for x in task.comparable(examples, predicted)],
+        read_options=changed_read_settings(reading),
+        probabilities=None if probabilities is None else probabilities.round(6).tolist(),
     )
-
-
-def saved_probabilities(metric: str, predicted: Sequence[Any]) -> list[list[float]] | None:
-    """The probability of each label for each row, where models are compared by these."""
-    found = probabilities_of(predicted) if metric == "auc" else None
-    return None if found is None else found.astype(float).round(6).tolist()
 
 
 def run_folder_of(model: Path | str) -> Path | None:

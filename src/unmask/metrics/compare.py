@@ -6,7 +6,7 @@ To evaluate a model is to compare it with no other.
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -36,34 +36,27 @@ class Contestant:
 
 @dataclass(frozen=True)
 class Scores:
-    """Figures of a model over all rows with their 95 % bootstrap intervals, the metric first, and details; None where
-    the rows have no such thing.
+    """A model on rows: figures with their 95 % bootstrap intervals, the metric first, and details.
 
-    rows: how many units (row, sentence, question) there are, which are also what the bootstrap draws.
+    rows: how many units (row, sentence, question) there are, which are what the bootstrap draws. Details, as there are:
+
     per_label: [{label, precision, recall, f1, f1_low, f1_high, support}];
     confusion: counts, [true label][predicted label], of at most 100 labels;
     confusions: [{true, predicted, count, share}], the most frequent first; true is None for an entity that is none,
     predicted for one that is not found, share of all items of that true label;
-    tokens, entities: how many items there are in sentences; label_cardinality: labels of a row on average;
+    tokens, entities: how many there are in all sentences;
+    label_cardinality: {true, predicted}, how many labels a row has on average;
     parts: [{part, answer_f1, exact_match, rows}] of questions; numbers: [[true, predicted]] of some rows;
-    largest_errors: [{row, true, predicted}] or of retrieval [{row, rank}], row from 0.
+    largest_errors: [{row, true, predicted}], of retrieval [{row, rank}]; rows are counted from 0.
     """
 
     kind: str
     metric: str
     unit: str
     rows: int
+    labels: list[str]
     figures: dict[str, Interval]
-    labels: list[str] = field(default_factory=list)
-    tokens: int | None = None
-    entities: int | None = None
-    label_cardinality: dict[str, float] | None = None
-    confusion: list[list[int]] | None = None
-    confusions: list[dict[str, Any]] | None = None
-    per_label: list[dict[str, Any]] | None = None
-    parts: list[dict[str, Any]] | None = None
-    numbers: list[list[float]] | None = None
-    largest_errors: list[dict[str, Any]] | None = None
+    details: dict[str, Any]
 
     def __getitem__(self, figure: str) -> Interval:
         return self.figures[figure]
@@ -73,14 +66,11 @@ class Scores:
         return f"Scores({self.rows:,} {self.unit}s, {shown})"
 
     def to_dict(self) -> dict[str, Any]:
-        """All of it as plain values, the figures by their names."""
-        values = {one.name: getattr(self, one.name) for one in fields(self)}
-        figures = {name: interval.to_dict() for name, interval in values.pop("figures").items()}
-        details = {name: values.pop(name) for name in list(values) if name not in _FACTS}
-        return {**values, **figures, **{name: value for name, value in details.items() if value is not None}}
+        """All of it as plain values, figures and details by their names."""
+        return {**self._facts(), **_plain(self.figures), **self.details}
 
-
-_FACTS = ("kind", "metric", "unit", "rows", "labels")
+    def _facts(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in ("kind", "metric", "unit", "rows", "labels")}
 
 
 @dataclass(frozen=True)
@@ -94,11 +84,8 @@ class Comparison:
 
     def to_dict(self) -> dict[str, Any]:
         """The `evaluation` of results.json, as report/folder.py describes it."""
-        values = {
-            name: value for name, value in self.scores.to_dict().items() if name not in self.scores.figures
-        }
-        facts = {name: values.pop(name) for name in _FACTS}
-        return {**facts, "models": self.models, "differences": self.differences, **values}
+        several = {"models": self.models, "differences": self.differences}
+        return {**self.scores._facts(), **several, **self.scores.details}
 
 
 def compare(
@@ -117,11 +104,11 @@ def compare(
     metric = metric or metrics_of(kind)[0]
     chosen, first = kind_of(kind, metric), contestants[0]
     names = tuple(dict.fromkeys((metric, *chosen.figures)))
-    samples = [
-        chosen.sample(Case(reference, one.predicted, labels, names, one.probabilities)) for one in contestants
-    ]
+    samples = [chosen.sample(Case(reference, one.predicted, labels, names, one.probabilities)) for one in contestants]
     intervals = [_intervals(sample.statistics, names, seed) for sample in samples]
-    details = {"labels": [], **samples[0].details(seed)}
+    models = [
+        {"name": one.name, "kind": one.kind, **_plain(found)} for one, found in zip(contestants, intervals, strict=True)
+    ]
     differences = []
     for one, sample in zip(contestants[1:], samples[1:], strict=True):
         pairs = zip(samples[0].statistics, sample.statistics, strict=True)
@@ -131,14 +118,9 @@ def compare(
             right = (correct(kind, metric, reference, some.predicted) for some in (first, one))
             row["mcnemar"] = mcnemar(*right)
         differences.append(row)
-    return Comparison(
-        Scores(kind, metric, chosen.unit, len(reference), intervals[0], **details),
-        [
-            {"name": one.name, "kind": one.kind, **_plain(found)}
-            for one, found in zip(contestants, intervals, strict=True)
-        ],
-        differences,
-    )
+    known, details = samples[0].labels, samples[0].details(seed)
+    scores = Scores(kind, metric, chosen.unit, len(reference), known, intervals[0], details)
+    return Comparison(scores, models, differences)
 
 
 def _intervals(statistics: Sequence[Statistics], names: Sequence[str], seed: int) -> dict[str, Interval]:

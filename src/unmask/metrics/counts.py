@@ -190,9 +190,7 @@ def confusion(counted: Counted) -> list[list[int]]:
     """How often each label (row) of rows with one label each was predicted as each label (column)."""
     many = len(counted.labels)
     truth, said = counted.rows.T
-    cells: list[list[int]] = (
-        np.bincount(truth * many + said, minlength=many * many).reshape(many, many).tolist()
-    )
+    cells: list[list[int]] = np.bincount(truth * many + said, minlength=many * many).reshape(many, many).tolist()
     return cells
 
 
@@ -202,9 +200,7 @@ def confusions(pairs: Iterable[tuple[str | None, str | None]]) -> list[dict[str,
     of_true = Counter[str | None]()
     for (true, _), count in counts.items():
         of_true[true] += count
-    wrong = [
-        (-count, true or "", said or "", true, said) for (true, said), count in counts.items() if true != said
-    ]
+    wrong = [(-count, true or "", said or "", true, said) for (true, said), count in counts.items() if true != said]
     return [
         {
             "true": true,

@@ -1,7 +1,7 @@
 """The kinds of rows: in which form they are compared, what is counted in them, and by which figures."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from operator import eq
 from typing import Any
 
@@ -16,7 +16,7 @@ MOST_COUNTED = 100  # labels of which all pairs are counted
 MOST_POINTS = 1000  # rows whose true and predicted numbers are kept for a plot
 MOST_ERRORS = 8  # rows listed whose predictions err most
 
-Details = dict[str, Any]  # values of the fields of Scores
+Details = dict[str, Any]  # as Scores describes them
 
 
 @dataclass(frozen=True)
@@ -38,10 +38,11 @@ class Case:
 
 @dataclass(frozen=True)
 class Sample:
-    """The statistics of the figures of a case; details: from the seed of their intervals."""
+    """The statistics of the figures of a case; details: from the seed of their intervals; labels: all there are."""
 
     statistics: list[Statistics]
     details: Callable[[int], Details]
+    labels: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -75,14 +76,10 @@ def _label(case: Case) -> Sample:
         statistics.append(numbers.auc_statistics(truth[rows], shares[rows]))
 
     def details(seed: int) -> Details:
-        few = len(every) <= MOST_COUNTED
-        pairs = {
-            "confusion": counts.confusion(counted) if few else None,
-            "confusions": counts.confusions(case.pairs()),
-        }
-        return _of_labels(counted, seed) | pairs
+        matrix = {"confusion": counts.confusion(counted)} if len(every) <= MOST_COUNTED else {}
+        return {"per_label": counted.per_label(seed), **matrix, "confusions": counts.confusions(case.pairs())}
 
-    return Sample(statistics, details)
+    return Sample(statistics, details, every)
 
 
 def _labels(case: Case) -> Sample:
@@ -101,9 +98,9 @@ def _labels(case: Case) -> Sample:
     def details(seed: int) -> Details:
         means = (sum(map(len, side)) / len(side) for side in (truth, said))
         cardinality = dict(zip(("true", "predicted"), means, strict=True))
-        return _of_labels(counted, seed) | {"label_cardinality": cardinality}
+        return {"label_cardinality": cardinality, "per_label": counted.per_label(seed)}
 
-    return Sample(statistics, details)
+    return Sample(statistics, details, every)
 
 
 def _tags(case: Case) -> Sample:
@@ -112,34 +109,26 @@ def _tags(case: Case) -> Sample:
     if not pairs:
         raise ValueError("no tokens to score")
     counted = counts.counted_items(counts.tags_of(case.reference), counts.tags_of(case.predicted))
-
-    def details(seed: int) -> Details:
-        return _of_labels(counted, seed) | {"tokens": len(pairs), "confusions": counts.confusions(pairs)}
-
-    return Sample(_statistics(counted, case.names), details)
+    return _sentences(case, counted, pairs, {"tokens": len(pairs)})
 
 
 def _entities(case: Case) -> Sample:
-    truth, said = (
-        [[tuple(span) for span in spans] for spans in side] for side in (case.reference, case.predicted)
-    )
+    truth, said = ([[tuple(span) for span in spans] for spans in side] for side in (case.reference, case.predicted))
     counted = counts.counted_items(truth, said)
+    pairs = [pair for some in zip(truth, said, strict=True) for pair in counts.paired_spans(*some)]
+    return _sentences(case, counted, pairs, {"entities": sum(map(len, truth))})
 
+
+def _sentences(case: Case, counted: Counted, pairs: list[tuple[Any, Any]], items: dict[str, int]) -> Sample:
     def details(seed: int) -> Details:
-        pairs = [pair for some in zip(truth, said, strict=True) for pair in counts.paired_spans(*some)]
-        found = {"entities": sum(map(len, truth)), "confusions": counts.confusions(pairs)}
-        return _of_labels(counted, seed) | found
+        return {**items, "per_label": counted.per_label(seed), "confusions": counts.confusions(pairs)}
 
-    return Sample(_statistics(counted, case.names), details)
+    return Sample(_statistics(counted, case.names), details, list(counted.labels))
 
 
 def _statistics(counted: Counted, names: Sequence[str]) -> list[Statistics]:
     chosen = [name for name in names if name in counts.OF_COUNTS]
     return [counted.statistics(chosen)] if chosen else []
-
-
-def _of_labels(counted: Counted, seed: int) -> Details:
-    return {"labels": list(counted.labels), "per_label": counted.per_label(seed)}
 
 
 def _number(case: Case) -> Sample:
@@ -193,9 +182,7 @@ _ENTITIES = ("entity_f1", "precision", "recall", "macro_f1")
 
 KINDS: dict[str, tuple[Kind, ...]] = {
     "label": (
-        Kind(
-            "row", ("accuracy", "macro_f1", "matthews", "auc"), ("accuracy", "macro_f1"), _label, mcnemar=True
-        ),
+        Kind("row", ("accuracy", "macro_f1", "matthews", "auc"), ("accuracy", "macro_f1"), _label, mcnemar=True),
     ),
     "labels": (
         Kind(

@@ -8,19 +8,18 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from unmask import metrics
 from unmask.console import SILENT, Progress
 from unmask.data.columns import Columns
 from unmask.data.memory import as_source
 from unmask.data.tables import Example
 from unmask.errors import UserError
-from unmask.metrics import Contestant, Scores
+from unmask.metrics import Scores
 from unmask.runtime.backend import Backend, Engine, open_engine
 from unmask.runtime.batching import infer
 from unmask.runtime.fill import FilledMask, fill, masked_logits
 from unmask.tasks import ReadOptions, Task, restore
+from unmask.tasks.scoring import score_predictions
 from unmask.tasks.task import Arrays, Notes
-from unmask.tasks.text import probabilities_of
 
 
 def load(
@@ -139,14 +138,9 @@ class Predictor:
     ) -> tuple[Scores, Predictions]:
         """Score labelled examples; return the scores and the predictions. No prediction of a label that the model does
         not know is right: `task.check_own_labels` finds such labels."""
-        task = self.task
-        known = [example.keep_labels(task.labels) for example in examples]
+        known = [example.keep_labels(self.task.labels) for example in examples]
         predictions = self._predictions(known, progress)  # with their spans: what cannot be aligned is noted
-        made = task.comparable(examples, predictions)
-        model = Contestant(str(self.manifest.folder), "other", made, probabilities_of(predictions))
-        metric = task.metric_for(examples)
-        scores = metrics.compare(task.kind, task.reference(examples), [model], task.labels, metric).scores
-        return scores, predictions
+        return score_predictions(self.task, examples, predictions), predictions
 
     def fill(self, text: str, top_k: int = 5) -> list[list[FilledMask]]:
         """For each [MASK] of the text (or whatever the mask of its tokenizer is), find the most probable tokens.

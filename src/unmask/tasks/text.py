@@ -167,13 +167,6 @@ class TextTask(Task[P]):
         return [example.target for example in examples]
 
 
-def probabilities_of(predictions: Sequence[Any]) -> npt.NDArray[np.float32] | None:
-    """Return the probabilities (rows, labels) of predictions that are rankings, None of others."""
-    if not predictions or not isinstance(predictions[0], Ranking):
-        return None
-    return np.stack([prediction.probabilities for prediction in predictions])
-
-
 def special_flags(encoded: Encoding) -> npt.NDArray[np.uint8]:
     """(tokens,): SPECIAL_TOKEN at the tokens that encoding added."""
     return np.array(encoded.special_tokens_mask, dtype=np.uint8) * np.uint8(SPECIAL_TOKEN)

@@ -15,8 +15,8 @@ from unmask.learner.batch import pack
 from unmask.learner.task_learner import TaskLearner
 from unmask.runtime.batching import TOKENS_PER_BATCH
 from unmask.tasks import Task
+from unmask.tasks.scoring import probabilities_of
 from unmask.tasks.task import Values
-from unmask.tasks.text import probabilities_of
 
 NEGATIVES = 64  # examples whose texts are told apart in a loss with in-batch negatives, in the order of the file
 
@@ -58,7 +58,7 @@ def evaluate(learner: TaskLearner, dev: DevSet, finished: bool = False) -> DevRe
         task.comparable(dev.examples, predictions),
         task.labels,
         task.metric,
-        probabilities_of(predictions),
+        probabilities_of(task.metric, predictions),
     )
     named = {f"{task.name}.{name}": value for name, value in {**losses, **figures}.items()}
     return DevResult(named, calibrated)

@@ -116,7 +116,7 @@ class EmbedTask(Task[Vectors]):
         """Return the cosine of each pair, or the ranks of what belongs to its first text."""
         pairs = np.stack(predictions)
         if examples[0].number is not None:
-            return cosines(pairs[:, 0], pairs[:, 1]).round(6).tolist()  # type: ignore[no-any-return]
+            return cosines(pairs[:, 0], pairs[:, 1]).tolist()  # type: ignore[no-any-return]
         return ranked(pool_of(examples), pairs[:, 0], pairs[:, 1]).ranks
 
 

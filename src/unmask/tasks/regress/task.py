@@ -69,4 +69,4 @@ class RegressTask(TextTask[float]):
         return prediction
 
     def comparable(self, examples: Examples, predictions: Sequence[float]) -> list[Any]:
-        return [round(prediction, 6) for prediction in predictions]
+        return list(predictions)
