@@ -22,9 +22,7 @@ TEXTS = ["river stone captain winter", "river", "captain river river stone harbo
 def examples(**values: Any) -> list[Example]:
     """Four texts, each with its value of every field."""
     rows = [Example(str(n), text, None, None, n + 1, "rows") for n, text in enumerate(TEXTS)]
-    return [
-        dataclasses.replace(row, **{name: of[n] for name, of in values.items()}) for n, row in enumerate(rows)
-    ]
+    return [dataclasses.replace(row, **{name: of[n] for name, of in values.items()}) for n, row in enumerate(rows)]
 
 
 SPANS = [(Span(0, 5, "A"), Span(12, 19, "B")), (Span(0, 5, "A"),), (Span(8, 19, "B"),), ()]
@@ -60,9 +58,7 @@ def padded(batch: Batch) -> Batch:
         rows[mask] = x
         return rows
 
-    targets = {
-        name: spread(x) if len(x) == len(batch.input_ids) else x for name, x in batch.targets.items()
-    }
+    targets = {name: spread(x) if len(x) == len(batch.input_ids) else x for name, x in batch.targets.items()}
     return dataclasses.replace(
         batch,
         input_ids=spread(batch.input_ids),

@@ -33,9 +33,7 @@ def written_out(pairs: list[tuple[str, str]], vectors: dict[str, np.ndarray]) ->
     return figures
 
 
-@given(
-    st.lists(st.tuples(st.integers(0, 9), st.integers(5, 30)), min_size=1, max_size=40), st.integers(0, 1000)
-)
+@given(st.lists(st.tuples(st.integers(0, 9), st.integers(5, 30)), min_size=1, max_size=40), st.integers(0, 1000))
 def test_as_written_out(numbers: list[tuple[int, int]], seed: int) -> None:
     """With texts that stand on both sides, and in several rows."""
     pairs = [(f"t{a}", f"t{b}") for a, b in numbers]

@@ -194,9 +194,7 @@ def brute_force(
                 if begin <= first and last < end:
                     left = math.inf if begin == 0 else first - begin
                     right = math.inf if end == pieces else end - 1 - last
-                    score = float(said[first - begin + row.place, 0]) + float(
-                        said[last - begin + row.place, 1]
-                    )
+                    score = float(said[first - begin + row.place, 0]) + float(said[last - begin + row.place, 1])
                     if best is None or min(left, right) > best[0]:
                         best = (min(left, right), score)
             if best is not None:
@@ -360,9 +358,7 @@ def test_the_loss_is_that_of_both_ends_in_each_sequence_by_itself(
 def test_padding_is_never_an_answer() -> None:
     logits = torch.arange(10.0).view(5, 2)
     none = np.zeros(0, dtype=np.int64)
-    batch = Batch.from_arrays(
-        {"input_ids": none, "token_type_ids": none, "lengths": np.array([3, 2])}
-    )
+    batch = Batch.from_arrays({"input_ids": none, "token_type_ids": none, "lengths": np.array([3, 2])})
     found = pad_logits(logits, batch)
     assert found[0].tolist() == [[0, 1], [2, 3], [4, 5]]
     assert found[1].tolist() == [[6, 7], [8, 9], [-math.inf, -math.inf]]

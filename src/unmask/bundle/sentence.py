@@ -119,7 +119,9 @@ def write_sentence(folder: Path, task: Mapping[str, Any], hidden_size: int) -> N
     modes = {theirs: ours == task["pooling"] for ours, theirs in POOLINGS.items()}
     files.write_json(folder / MODULES, modules)
     files.write_json(folder / "1_Pooling" / "config.json", {"word_embedding_dimension": hidden_size, **modes})
-    files.write_json(folder / "sentence_bert_config.json", {"max_seq_length": task["max_length"], "do_lower_case": False})
+    files.write_json(
+        folder / "sentence_bert_config.json", {"max_seq_length": task["max_length"], "do_lower_case": False}
+    )
     files.write_json(
         folder / SETTINGS,
         {"prompts": {}, "default_prompt_name": None, "similarity_fn_name": "cosine"},

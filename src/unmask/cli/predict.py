@@ -17,7 +17,6 @@ from unmask.errors import UserError
 if TYPE_CHECKING:
     from unmask.data.tables import Example
     from unmask.runtime.formats import Format as Written
-    from unmask.tasks import Task
 
 Format = Literal["jsonl", "csv", "table", "conll", "npy"]
 BLOCK = 512  # rows predicted, then written, at a time
@@ -87,9 +86,7 @@ def predict(
         raise UserError("there is nothing to read", allowed="FILE, or texts on standard input, one a line")
     predictor = load(model)
     task, written = predictor.task, format_of(predictor.task)
-    shape = style or ("jsonl" if out is None else written.name_for(out))
-    if shape not in written.names:
-        raise UserError(f"--format {shape} is not for this model", allowed=", ".join(written.names))
+    shape = _shape(written, style, out)
     if top_k is not None and not task.ranks:
         raise UserError("--top-k is for labels of whole texts and for answers")
     every = every or top_k is not None
@@ -112,18 +109,39 @@ def predict(
 
     rows = predictions()
     if shape == "table":
-        if out is not None:
-            raise UserError("a table is for reading", allowed="--format jsonl or csv with --out")
         _table(written, rows, every)
         return
-    if shape == "npy":
-        if out is None:
-            raise UserError("an array is for a file", allowed="--out vectors.npy, or --format jsonl")
+    if shape == "npy" and out is not None:
         _array(rows, len(examples), out)
-        _report_truncated(task, truncated)
-        return
+    else:
+        _lines(written, rows, len(examples), shape, out, every)
+    if truncated:
+        console.note(f"{truncated:,} texts were truncated at {task.settings.max_length_setting[1]:,} tokens")
+
+
+def _shape(written: "Written", style: Format | None, out: Path | None) -> str:
+    """The format to write. Raises UserError for one that the model or the target does not have."""
+    shape = style or ("jsonl" if out is None else written.name_for(out))
+    if shape not in written.names:
+        raise UserError(f"--format {shape} is not for this model", allowed=", ".join(written.names))
+    if shape == "table" and out is not None:
+        raise UserError("a table is for reading", allowed="--format jsonl or csv with --out")
+    if shape == "npy" and out is None:
+        raise UserError("an array is for a file", allowed="--out vectors.npy, or --format jsonl")
+    return shape
+
+
+def _lines(
+    written: "Written",
+    rows: "Iterable[tuple[Example, Any]]",
+    count: int,
+    shape: str,
+    out: Path | None,
+    every: bool,
+) -> None:
+    """JSON lines, rows of csv, or sentences of CoNLL."""
     with console.start_step("Prediction") as work, _opened(out) as target:
-        work.start(len(examples), "rows")
+        work.start(count, "rows")
         table = csv.writer(target, lineterminator="\n")
         if shape == "csv":
             table.writerow(written.columns(every))
@@ -136,13 +154,7 @@ def predict(
                 record = written.to_record(example, prediction, every)
                 target.write(json.dumps(record, ensure_ascii=False) + "\n")
             work.advance(1)
-        work.result(f"{len(examples):,} rows" + (f" · {out}" if out is not None else ""))
-    _report_truncated(task, truncated)
-
-
-def _report_truncated(task: "Task[Any]", truncated: int) -> None:
-    if truncated:
-        console.note(f"{truncated:,} texts were truncated at {task.settings.max_length_setting[1]:,} tokens")
+        work.result(f"{count:,} rows" + (f" · {out}" if out is not None else ""))
 
 
 def _array(rows: "Iterable[tuple[Example, Any]]", count: int, out: Path) -> None:

@@ -24,9 +24,7 @@ from unmask.tasks.task import Arrays
 class TorchBackend:
     """An encoder and a head on a device. output: the name of what `compute` gives."""
 
-    def __init__(
-        self, device: str, compute: Callable[[Batch], Tensor], output: str, parameters: Arrays
-    ) -> None:
+    def __init__(self, device: str, compute: Callable[[Batch], Tensor], output: str, parameters: Arrays) -> None:
         self.device, self.compute, self.output, self.parameters = device, compute, output, parameters
 
     def run(self, arrays: Arrays) -> dict[str, npt.NDArray[Any]]:

@@ -78,9 +78,7 @@ class AdaptiveHead(PooledHead):
     head_settings = ClassifyHead.head_settings
 
     def last_layer(self, encoder: EncoderConfig, outputs: int) -> nn.Module:
-        return nn.AdaptiveLogSoftmaxWithLoss(
-            encoder.hidden_size, outputs, self.cutoffs, div_value=ADAPTIVE_DIV_VALUE
-        )
+        return nn.AdaptiveLogSoftmaxWithLoss(encoder.hidden_size, outputs, self.cutoffs, div_value=ADAPTIVE_DIV_VALUE)
 
     @classmethod
     def public_architecture(cls, task: Task[Any], family: str) -> tuple[str | None, list[str]]:

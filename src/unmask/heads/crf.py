@@ -96,17 +96,13 @@ class CRF(nn.Module):
         return total - _path_score(emissions, tags, lengths, start, transitions, end)
 
 
-def _log_partition(
-    emissions: Tensor, lengths: Tensor, start: Tensor, transitions: Tensor, end: Tensor
-) -> Tensor:
+def _log_partition(emissions: Tensor, lengths: Tensor, start: Tensor, transitions: Tensor, end: Tensor) -> Tensor:
     """The logarithm of the summed exponentials of all paths, by the forward algorithm: (sequences,).
 
     Where the scores are small enough for float64, a step is one product of matrices; else logarithms are added up.
     """
     small = (
-        emissions.device.type != "mps"
-        and _greatest(emissions) < SMALL_SCORE
-        and _greatest(transitions) < SMALL_SCORE
+        emissions.device.type != "mps" and _greatest(emissions) < SMALL_SCORE and _greatest(transitions) < SMALL_SCORE
     )
     if small:
         emissions, start, transitions, end = (x.double() for x in (emissions, start, transitions, end))

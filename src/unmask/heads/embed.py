@@ -121,9 +121,7 @@ def contrastive_loss(
     count = len(anchors)
     equal = (of_anchors == of_anchors[:, None]).float()
     right = (of_others == of_others[:count, None]).float()
-    alike = (equal @ right > 0) | (
-        of_others == of_anchors[:, None]
-    )  # right for an equal anchor, or equal to it
+    alike = (equal @ right > 0) | (of_others == of_anchors[:, None])  # right for an equal anchor, or equal to it
     alike.fill_diagonal_(False)
     with torch.autocast(anchors.device.type, enabled=False):  # over a temperature, bfloat16's steps are large
         logits = (anchors @ others.T / temperature).masked_fill(alike, float("-inf"))

@@ -78,9 +78,7 @@ class TagHead(Head):
         edges = torch.stack([flags[first], flags[first + batch.lengths - 1]], 1) & EDGE > 0
         sizes, edges = batch.position_counts.to(outputs.device), edges.to(outputs.device)
         inside = torch.arange(int(sizes.max()), device=sizes.device) < sizes.unsqueeze(1)
-        scores = outputs.new_zeros(*inside.shape, outputs.shape[1]).masked_scatter(
-            inside.unsqueeze(2), outputs
-        )
+        scores = outputs.new_zeros(*inside.shape, outputs.shape[1]).masked_scatter(inside.unsqueeze(2), outputs)
         tags = targets.new_zeros(inside.shape).masked_scatter(inside, targets)
         total = self.crf(scores, tags, sizes, edges[:, 0], edges[:, 1]).sum()
         return self.term(total, len(targets))

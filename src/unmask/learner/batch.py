@@ -15,6 +15,7 @@ from unmask.model.attention import SequenceLayout
 
 NO_POSITIONS = torch.zeros(0, dtype=torch.int64)
 
+
 @dataclass(frozen=True)
 class Batch:
     """Sequences one after another, longest first; or padded (heads and encoder take both, learners the former).

@@ -25,9 +25,7 @@ def arrays_of(rows: Sequence[EncodedRow]) -> dict[str, npt.NDArray[np.int64]]:
     positions = [row.positions for row in rows if row.positions is not None]
     if positions:
         begins = np.cumsum(lengths) - lengths
-        arrays["positions"] = np.concatenate(
-            [begin + own for begin, own in zip(begins, positions, strict=True)]
-        )
+        arrays["positions"] = np.concatenate([begin + own for begin, own in zip(begins, positions, strict=True)])
         arrays["position_counts"] = np.array([len(own) for own in positions])
     return arrays
 

@@ -34,9 +34,7 @@ def masked_logits(
     return logits
 
 
-def fill(
-    backend: Backend, tokenizer: Tokenizer, longest: int, text: str, top_k: int
-) -> list[list[FilledMask]]:
+def fill(backend: Backend, tokenizer: Tokenizer, longest: int, text: str, top_k: int) -> list[list[FilledMask]]:
     """Find the most probable tokens for each mask of the text; special ones are never proposed.
 
     Raises UserError for a text without a mask, or of more than `longest` tokens.
@@ -45,9 +43,7 @@ def fill(
     encoded = tokenizer.encode(text, add_special_tokens=True)
     places = [place for place, number in enumerate(encoded.input_ids) if number == tokenizer.mask_token_id]
     if not places:
-        raise UserError(
-            f"there is no {mask} in the text", given=text, to_do=f"write {mask} where a word is wanted"
-        )
+        raise UserError(f"there is no {mask} in the text", given=text, to_do=f"write {mask} where a word is wanted")
     if len(encoded.input_ids) > longest:
         raise UserError(
             "the text is longer than the positions of the model",

@@ -34,9 +34,7 @@ def load(
     repository on the model hub (with its `revision`). Raises UserError for anything else, and for weights that are
     not known here, unless they are allowed.
     """
-    return Predictor(
-        open_engine(engine, source, device=device, revision=revision, allow_unused=allow_unused)
-    )
+    return Predictor(open_engine(engine, source, device=device, revision=revision, allow_unused=allow_unused))
 
 
 class Predictions(list[Any]):
@@ -106,9 +104,7 @@ class Predictor:
         examples = [_example(text, number).without_targets for number, text in enumerate(texts)]
         return self._predictions(examples, progress, top_k)
 
-    def _predictions(
-        self, examples: Sequence[Example], progress: Progress, top_k: int | None = None
-    ) -> Predictions:
+    def _predictions(self, examples: Sequence[Example], progress: Progress, top_k: int | None = None) -> Predictions:
         if not examples:
             return Predictions()
         rows, notes = self.task.encode(examples)
@@ -133,9 +129,7 @@ class Predictor:
         )
         return self.score(examples, progress)[0]
 
-    def score(
-        self, examples: Sequence[Example], progress: Progress = SILENT
-    ) -> tuple[Scores, Predictions]:
+    def score(self, examples: Sequence[Example], progress: Progress = SILENT) -> tuple[Scores, Predictions]:
         """Score labelled examples; return the scores and the predictions. No prediction of a label that the model does
         not know is right: `task.check_own_labels` finds such labels."""
         known = [example.keep_labels(self.task.labels) for example in examples]

@@ -15,9 +15,7 @@ from unmask.tasks.tag import Tag, TagTask
 from unmask.tasks.task import Task
 from unmask.text.tokenizer import Tokenizer
 
-AnyTask = Annotated[
-    Classify | Multilabel | Regress | Tag | Nested | Answer | Embed, setting(discriminator="name")
-]
+AnyTask = Annotated[Classify | Multilabel | Regress | Tag | Nested | Answer | Embed, setting(discriminator="name")]
 
 TASKS: dict[type, type[Task[Any]]] = {
     Classify: ClassifyTask,

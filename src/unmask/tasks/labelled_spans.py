@@ -42,9 +42,7 @@ class SpanSettings:
 
     def __post_init__(self) -> None:
         if self.stride is not None and self.stride > self.max_length - 2:
-            raise ValueError(
-                f"stride {self.stride} skips tokens: at most max_length - 2 = {self.max_length - 2}"
-            )
+            raise ValueError(f"stride {self.stride} skips tokens: at most max_length - 2 = {self.max_length - 2}")
 
     @property
     def max_length_setting(self) -> tuple[str, int]:
@@ -163,14 +161,10 @@ class SpanTask(Task[list[LabelledSpan]]):
     def comparable(self, examples: Examples, predictions: Sequence[list[LabelledSpan]]) -> list[Any]:
         return self._comparable(examples, predictions)
 
-    def _comparable(
-        self, examples: Sequence[Example], spans: Sequence[Sequence[Span | LabelledSpan]]
-    ) -> list[Any]:
+    def _comparable(self, examples: Sequence[Example], spans: Sequence[Sequence[Span | LabelledSpan]]) -> list[Any]:
         """Return the tags of the tokens of each example, or its spans as [start, end, label]."""
         if self.metric_for(examples) == "accuracy":
-            return [
-                token_tags(example.tokens or (), one) for example, one in zip(examples, spans, strict=True)
-            ]
+            return [token_tags(example.tokens or (), one) for example, one in zip(examples, spans, strict=True)]
         return [[[span.start, span.end, span.label] for span in one] for one in spans]
 
 
@@ -204,18 +198,14 @@ def word_bounds(task: SpanTask, example: Example) -> list[tuple[int, int]]:
     return [(start, end) for start, end in words.offsets.tolist()]
 
 
-def tags_of(
-    task: SpanTask, tokens: Sequence[tuple[int, int]], spans: Sequence[Span | LabelledSpan]
-) -> list[str]:
+def tags_of(task: SpanTask, tokens: Sequence[tuple[int, int]], spans: Sequence[Span | LabelledSpan]) -> list[str]:
     """Return the tags of tokens as a CoNLL file has them; spans that do not begin and end with tokens are left out."""
     if task.tags_every_token:
         return token_tags(tokens, spans)
     starts = {start: number for number, (start, _) in enumerate(tokens)}
     ends = {end: number + 1 for number, (_, end) in enumerate(tokens)}
     chunks = [
-        (starts[span.start], ends[span.end], span.label)
-        for span in spans
-        if span.start in starts and span.end in ends
+        (starts[span.start], ends[span.end], span.label) for span in spans if span.start in starts and span.end in ends
     ]
     return schemes.write_tags(len(tokens), chunks, "BIO")
 

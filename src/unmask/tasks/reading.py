@@ -63,9 +63,7 @@ class Reading:
         if cls.reads == "pairs":
             examples = read_examples(path, **_shared(read_options))
             return [
-                replace(example, group=example.text)
-                if example.group is None and example.number is None
-                else example
+                replace(example, group=example.text) if example.group is None and example.number is None else example
                 for example in with_similarity(examples, read_options.columns.label, read_options.on_error)
             ]
         kind: Any = cls.reads

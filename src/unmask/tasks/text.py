@@ -44,9 +44,7 @@ class TextSettings:
 
     def __post_init__(self) -> None:
         if self.stride is not None and self.stride > self.max_length - 2:
-            raise ValueError(
-                f"stride {self.stride} skips tokens: at most max_length - 2 = {self.max_length - 2}"
-            )
+            raise ValueError(f"stride {self.stride} skips tokens: at most max_length - 2 = {self.max_length - 2}")
 
     @property
     def max_length_setting(self) -> tuple[str, int]:

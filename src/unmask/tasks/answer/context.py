@@ -35,9 +35,7 @@ class Context:
             strict=True,
         ):
             bounds[first, 0] = start
-            bounds[first : after - 1, 1] = np.maximum(
-                bounds[first : after - 1, 1], bounds[first + 1 : after, 0]
-            )
+            bounds[first : after - 1, 1] = np.maximum(bounds[first : after - 1, 1], bounds[first + 1 : after, 0])
             bounds[after - 1, 1] = stop
         return cls(TextTokens.from_encoding(encoded), bounds)
 

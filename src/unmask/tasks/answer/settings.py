@@ -31,9 +31,7 @@ class Answer:
 
     def __post_init__(self) -> None:
         if self.stride is not None and self.stride > self.max_length - 3:
-            raise ValueError(
-                f"stride {self.stride} skips tokens: at most max_length - 3 = {self.max_length - 3}"
-            )
+            raise ValueError(f"stride {self.stride} skips tokens: at most max_length - 3 = {self.max_length - 3}")
 
     @property
     def question_tokens(self) -> int:

@@ -43,9 +43,7 @@ class AnswerSpan:
         return self.end > self.start
 
     def __repr__(self) -> str:
-        return (
-            f"AnswerSpan(text={self.text!r}, start={self.start}, end={self.end}, score={self.score:.2f})"
-        )
+        return f"AnswerSpan(text={self.text!r}, start={self.start}, end={self.end}, score={self.score:.2f})"
 
 
 class AnswerTask(Task[list[AnswerSpan]]):
@@ -190,9 +188,7 @@ class AnswerTask(Task[list[AnswerSpan]]):
         reference = self.reference([example for example, _ in known])
         texts = [(example.pair or "")[one.spans[0][1] : one.spans[0][2]] for example, one in known]
         answered, none = (answer_scores(reference, some)[:, 0] for some in (texts, [""] * len(known)))
-        return {
-            "threshold": np.array(best_threshold(np.array([one.doubt for _, one in known]), answered, none))
-        }
+        return {"threshold": np.array(best_threshold(np.array([one.doubt for _, one in known]), answered, none))}
 
     def _candidates(self, count: int, rows: Rows, collected: Values, most: int) -> list[Candidates]:
         """Find the best `most` spans of each of `count` examples, over all of its windows."""

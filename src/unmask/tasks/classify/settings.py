@@ -18,9 +18,7 @@ class Focal:
     """Focal loss (Lin et al. 2017, equation 4): rows that are right already count less, by (1 - p)^gamma."""
 
     name: Literal["focal"] = "focal"
-    gamma: float = setting(
-        default=2.0, ge=0, description="0 is cross-entropy; 2 was best in the paper, on images"
-    )
+    gamma: float = setting(default=2.0, ge=0, description="0 is cross-entropy; 2 was best in the paper, on images")
 
 
 @config

@@ -67,9 +67,7 @@ class ClassifyTask(TextTask[Ranking]):
         self, examples: Examples, rows: Rows, collected: Values, parameters: Arrays, top_k: int | None = None
     ) -> list[Ranking]:
         logs = mean_of_windows(rows, [log_softmax(logits) for logits in collected])
-        return [
-            Ranking(self.labels, np.exp(renormalized(*log)).astype(np.float32), top_k=top_k) for log in logs
-        ]
+        return [Ranking(self.labels, np.exp(renormalized(*log)).astype(np.float32), top_k=top_k) for log in logs]
 
     def top_prediction(self, prediction: Ranking) -> Label:
         return prediction[0]

@@ -33,9 +33,7 @@ class EmbedTask(Task[Vectors]):
     kind = "vectors"
     reads = "pairs"
 
-    def __init__(
-        self, settings: Embed, tokenizer: Tokenizer, scores: tuple[float, float] | None = None
-    ) -> None:
+    def __init__(self, settings: Embed, tokenizer: Tokenizer, scores: tuple[float, float] | None = None) -> None:
         super().__init__(settings, tokenizer)
         self.scores = scores
         scored = isinstance(settings.loss, Cosine)
@@ -67,9 +65,7 @@ class EmbedTask(Task[Vectors]):
         """Encode each text of each example as a sequence, in order. The target is the score, or a number that is the
         same for equal texts."""
         texts = [(owner, text) for owner, one in enumerate(examples) for text in _texts(one)]
-        encoded = self.tokenizer.encode_batch(
-            [text for _, text in texts], max_length=self.settings.max_length
-        )
+        encoded = self.tokenizer.encode_batch([text for _, text in texts], max_length=self.settings.max_length)
         numbers: dict[tuple[int, ...], int] = {}
         rows = []
         for place, ((owner, _), one) in enumerate(zip(texts, encoded, strict=True)):

@@ -106,8 +106,7 @@ class NestedTask(SpanTask):
         """Return the cells of spans in the flattened scores (words, max_span_length, labels) of a window of the words
         from `begin` on."""
         cells = {
-            ((first - begin) * self.max_span_length + stop - first - 1) * len(self.labels)
-            + self.label_ids[span.label]
+            ((first - begin) * self.max_span_length + stop - first - 1) * len(self.labels) + self.label_ids[span.label]
             for span, first, stop in held
         }
         return np.array(sorted(cells), dtype=np.int64)
@@ -125,9 +124,7 @@ class NestedTask(SpanTask):
         word, more, label = (scores > 0).nonzero()
         answered = (more >= least[word]) & (more < most[word])
         word, more, label = word[answered], more[answered], label[answered]
-        table = np.stack(
-            [word, more, label, scores[word, more, label]], axis=1, dtype=np.float32, casting="unsafe"
-        )
+        table = np.stack([word, more, label, scores[word, more, label]], axis=1, dtype=np.float32, casting="unsafe")
         result = []
         for part, begin, size in zip(
             np.split(table, np.searchsorted(word, begins[1:])), begins.tolist(), sizes, strict=True

@@ -39,6 +39,4 @@ class Tag(SpanSettings):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.decoder == "crf" and self.label_smoothing:
-            raise ValueError(
-                f"label_smoothing {self.label_smoothing} is for decoder softmax; a CRF has no such target"
-            )
+            raise ValueError(f"label_smoothing {self.label_smoothing} is for decoder softmax; a CRF has no such target")

@@ -84,9 +84,7 @@ class TagTask(SpanTask):
 
     def collect(self, outputs: Arrays, rows: Rows) -> list[Collected]:
         """The logits (words, tags) of each window."""
-        return split_rows(
-            outputs["logits"], [len(row.positions) for row in rows if row.positions is not None]
-        )
+        return split_rows(outputs["logits"], [len(row.positions) for row in rows if row.positions is not None])
 
     def decode(
         self, examples: Examples, rows: Rows, collected: Values, parameters: Arrays, top_k: int | None = None
