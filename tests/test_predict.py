@@ -41,10 +41,10 @@ def test_neighbours_and_order_change_nothing(
     monkeypatch.setattr(module, "TOKENS_PER_BATCH", 50)
     small = dict(zip(texts, classifier.predict(texts), strict=True))
     for text in texts:
-        alone = {label.name: label.score for label in classifier.predict([text])[0]}
+        alone = {label.label: label.score for label in classifier.predict([text])[0]}
         assert sum(alone.values()) == pytest.approx(1, abs=1e-6)
         for other in (together, mixed, small):
-            assert {label.name: label.score for label in other[text]} == pytest.approx(alone, abs=1e-5)
+            assert {label.label: label.score for label in other[text]} == pytest.approx(alone, abs=1e-5)
     assert len({round(labels[0].score, 4) for labels in together.values()}) > 10
 
 
@@ -54,7 +54,7 @@ def test_one_text_many_texts_and_pairs(classifier: Predictor) -> None:
     assert classifier.predict(["river stone"])[0][0] == one
     assert classifier([]) == [] and classifier.predict([]) == []
     (pair,) = classifier.predict([("river", "mountain")])
-    assert {label.name for label in pair} == {"stone", "water"}
+    assert {label.label for label in pair} == {"stone", "water"}
     assert len(classifier.predict(["", "river"])) == 2
 
 
@@ -76,7 +76,7 @@ def test_probabilities_are_the_softmax_of_the_head(classifier: Predictor) -> Non
 
 def test_evaluation_counts_what_is_predicted(classifier: Predictor, tmp_path: Path) -> None:
     texts = ["river stone", "mountain winter", "harbour", "river"]
-    said = [label.name for label in classifier(texts)]
+    said = [label.label for label in classifier(texts)]
     truth = [said[0], said[1], *({"stone": "water", "water": "stone"}[name] for name in said[2:])]
     (tmp_path / "t.csv").write_text(
         "text,label\n" + "".join(f"{text},{label}\n" for text, label in zip(texts, truth, strict=True))
@@ -146,7 +146,7 @@ def test_streamed_predictions_are_the_same(classifier: Predictor) -> None:
     streamed = list(module.stream(classifier, examples, batch_size=2))
     assert [example for example, _ in streamed] == examples
     for (_, mine), theirs in zip(streamed, classifier.predict(examples), strict=True):
-        assert {x.name: x.score for x in mine} == pytest.approx({x.name: x.score for x in theirs}, abs=1e-5)
+        assert {x.label: x.score for x in mine} == pytest.approx({x.label: x.score for x in theirs}, abs=1e-5)
 
 
 def test_what_a_predictor_is_called(classifier: Predictor, filler: Predictor) -> None:

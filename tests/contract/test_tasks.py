@@ -202,7 +202,7 @@ def test_predictions_are_written_and_kept_and_compared(trained: Trained, tmp_pat
     ours = to_saved_predictions(predictor, examples, predicted, trained.file, ReadOptions())
     ours.save(tmp_path)
     least = simplest_baseline(task, examples, examples)
-    other = dataclasses.replace(ours, predicted=least.predicted)
+    other = dataclasses.replace(ours, predictions=least.predicted)
     figures = compared([("ours", "pretrained", ours), (least.name, least.kind, other)])
     ours_figure = figures["models"][0][task.metric]["value"]
     assert ours_figure == pytest.approx(task.score(examples, predicted).figures[task.metric].value)

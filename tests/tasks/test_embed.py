@@ -237,7 +237,7 @@ def test_adversarial_training_goes_with_it(learnt: Callable[..., Any]) -> None:
     plain = learner(batch)
     plain.share(batch.target_counts).backward()
     raised = learner(dataclasses.replace(batch, backward_pass=1)).terms["adversarial"]
-    assert raised.total.item() > plain.terms["embed"].total.item()
+    assert raised.sum.item() > plain.terms["embed"].sum.item()
 
 
 def test_learning_brings_what_belongs_together_near(pretrained: Path, pairs: Path, tmp_path: Path) -> None:

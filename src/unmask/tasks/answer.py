@@ -143,7 +143,7 @@ class AnswerTask(Task[list[AnswerSpan]]):
 
     @property
     def public_architecture(self) -> tuple[str | None, list[str]]:
-        return "BertForQuestionAnswering", ["start", "stop"]
+        return "BertForQuestionAnswering", ["start", "end"]
 
     @classmethod
     def read(cls, path: Source, read_options: ReadOptions) -> list[Example]:
@@ -403,7 +403,7 @@ class AnswerTask(Task[list[AnswerSpan]]):
         return first | ({"answers": [_plain(one, "text") for one in prediction]} if all_scores else {})
 
     def columns(self, all_scores: bool) -> list[str]:
-        return ["id", "line", "answer", "score", "start", "stop"]
+        return ["id", "line", "answer", "score", "start", "end"]
 
     def to_rows(self, example: Example, prediction: list[AnswerSpan], all_scores: bool) -> list[list[object]]:
         """The best answer; one line for each where all are asked for."""
@@ -441,4 +441,4 @@ def _text(example: Example, start: int, stop: int) -> str:
 
 def _plain(answer: AnswerSpan, name: str) -> dict[str, Any]:
     start, stop = (answer.start, answer.end) if answer else (None, None)
-    return {name: answer.text, "score": round(answer.score, 6), "start": start, "stop": stop}
+    return {name: answer.text, "score": round(answer.score, 6), "start": start, "end": stop}

@@ -410,7 +410,7 @@ class TagTask(Task[list[LabelledSpan]]):
 
     def columns(self, all_scores: bool) -> list[str]:
         _refuse_all(all_scores)
-        return ["id", "line", "label", "score", "start", "stop", "text"]
+        return ["id", "line", "label", "score", "start", "end", "text"]
 
     def to_rows(self, example: Example, prediction: list[LabelledSpan], all_scores: bool) -> list[list[object]]:
         """One for each span."""

@@ -275,7 +275,7 @@ class Task(ABC, Generic[P]):
     @classmethod
     def max_length_setting(cls, settings: Any) -> tuple[str, int]:
         """The setting that says at how many tokens a text is cut short, and this number."""
-        return "task.max_length", settings.length
+        return "task.max_length", settings.max_length
 
     @abstractmethod
     def encode(self, examples: Sequence[Example]) -> list[EncodedRow]:
