@@ -70,7 +70,7 @@ def test_probabilities_are_the_softmax_of_the_head(classifier: Predictor) -> Non
         pooled = torch.tanh(classifier.head.pooler.transform.dense(hidden[0]))
         logits = classifier.head.classifier(pooled).double().cpu().numpy()
     wanted = dict(zip(classifier.task.labels, np.exp(logits) / np.exp(logits).sum(), strict=True))
-    found = {label.name: label.score for label in classifier.predict(["river winter"])[0]}
+    found = {label.label: label.score for label in classifier.predict(["river winter"])[0]}
     assert found == pytest.approx(wanted, abs=1e-6)
 
 

@@ -260,7 +260,7 @@ def _load_weights(opened: Bundle, learner: PretrainLearner, recipe: PretrainReci
     """Give the learner the weights of the model that it goes on from; returns what run.json says of that."""
     taken = load_pretrained(opened, recipe.transfer, recipe.seed)
     taken.load_into(learner.encoder, "encoder")
-    heads = {name: objective.published() for name, objective in learner.objectives.items()}  # type: ignore[operator]
+    heads = {name: objective.saved_modules() for name, objective in learner.objectives.items()}  # type: ignore[operator]
     return transfer_summary(opened, learner, recipe.transfer, load_heads(taken, heads, recipe.transfer))
 
 
