@@ -72,9 +72,9 @@ def test_evaluate_and_predict_agree(command, answerer: Path, doubtful_questions:
     assert [row["id"] for row in said] == [example.id for example in examples]
     for row, example in zip(said, examples, strict=True):
         if row["answer"]:
-            assert example.pair[row["start"] : row["stop"]] == row["answer"] and 0 < row["score"] <= 1
+            assert example.pair[row["start"] : row["end"]] == row["answer"] and 0 < row["score"] <= 1
         else:
-            assert row["start"] is None and row["stop"] is None
+            assert row["start"] is None and row["end"] is None
     reference = [{"answers": [a.text for a in one.answers], "language": "en"} for one in examples]
     found = values("answers", reference, [row["answer"] for row in said])
     assert found == pytest.approx({name: told[name]["value"] for name in ("answer_f1", "exact_match")})
@@ -104,7 +104,7 @@ def test_a_question_and_its_context_from_python(answerer: Path, doubtful_questio
     example = read_questions(doubtful_questions)[4]
     found = model(example.text, example.pair)
     assert found == model([(example.text, example.pair)])[0] == model.predict([example])[0][0]
-    assert found.text == example.pair[found.start : found.stop] and bool(found) == bool(found.text)
+    assert found.text == example.pair[found.start : found.end] and bool(found) == bool(found.text)
     with pytest.raises(unmask.UserError, match="a question needs a context"):
         model("who")
 
@@ -119,7 +119,7 @@ def test_a_public_folder_answers_alike(command, pretrained: Path, questions: Pat
     examples = read_questions(questions)
     said = lines(command("predict", public, questions).out)
     whole = unmask.load(run.model)
-    whole.task.settings = dataclasses.replace(whole.task.settings, length=32)  # the positions of the model
+    whole.task.settings = dataclasses.replace(whole.task.settings, max_length=32)  # the positions of the model
     assert [row["answer"] for row in said] == [found[0].text for found in whole.predict(examples)]
 
 

@@ -15,9 +15,9 @@ def test_fill_shows_pieces_for_each_mask(command, pretrained: Path) -> None:
     for candidates in told:
         scores = [one["score"] for one in candidates]
         assert scores == sorted(scores, reverse=True) and 0 < scores[-1] <= scores[0] < 1
-        assert not any(one["piece"].startswith("[") for one in candidates)
+        assert not any(one["token"].startswith("[") for one in candidates)
     assert told[0][0]["text"].count("[MASK]") == 1
-    assert told[1][0]["piece"].removeprefix("##") in told[1][0]["text"]
+    assert told[1][0]["token"].removeprefix("##") in told[1][0]["text"]
 
 
 @pytest.mark.parametrize(

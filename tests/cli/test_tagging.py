@@ -70,7 +70,7 @@ def test_evaluate_counts_spans(command, tagger: Path, tagged: Path) -> None:
     found = unmask.load(tagger).predict(gold)
     right = given = there = 0
     for example, spans in zip(gold, found, strict=True):
-        said = {(span.start, span.stop, span.label) for span in spans}
+        said = {(span.start, span.end, span.label) for span in spans}
         true = {(span.start, span.end, span.label) for span in example.spans}
         right, given, there = right + len(said & true), given + len(said), there + len(true)
     assert told["entity_f1"]["value"] == pytest.approx(2 * right / (given + there)) and right > there / 2
@@ -101,7 +101,7 @@ def test_predictions_of_running_text(command, tagger: Path, tmp_path: Path) -> N
     first, second = lines(done.out)
     assert (first["id"], first["line"], second["line"]) == ("1", 1, 3)
     (span,) = [span for span in first["spans"] if span["label"] == "PERSON"]
-    assert (span["text"], span["start"], span["stop"]) == ("captain", 4, 11) and 0 < span["score"] <= 1
+    assert (span["text"], span["start"], span["end"]) == ("captain", 4, 11) and 0 < span["score"] <= 1
     model = unmask.load(tagger)
     assert [(s.label, s.start) for s in model("the captain followed")] == [
         (s["label"], s["start"]) for s in first["spans"]
@@ -238,7 +238,7 @@ def test_entities_that_nest_are_learnt_and_found(command, nester: Path, nested: 
     said = lines(out.read_text())
     inside = right = there = 0
     for row, true in zip(said, gold, strict=True):
-        found = {(span["start"], span["stop"], span["label"]) for span in row["spans"]}
+        found = {(span["start"], span["end"], span["label"]) for span in row["spans"]}
         right, there = (
             right + len(found & {tuple(span) for span in true["spans"]}),
             there + len(true["spans"]),

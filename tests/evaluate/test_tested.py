@@ -28,7 +28,7 @@ def test_predictions_are_those_of_the_model_until_some_are_kept(tuned: Path, tab
     model, rows = load(tuned), read_examples(table, require_labels=True)
     assert (made.task, made.metric, made.labels) == ("classify", "accuracy", ["stone", "water"])
     assert made.reference == [row.label for row in rows] and made.sha256 == files.sha256(table)
-    assert made.predictions == [label.name for label in model(rows)]
+    assert made.predictions == [label.label for label in model(rows)]
     assert load_predictions(tuned) == [], "looking at a run does not change it"
     kept = to_saved_predictions(model, rows, model.predict(rows), table, ReadOptions())
     turned = {"stone": "water", "water": "stone"}

@@ -77,7 +77,7 @@ def rows(lengths: list[int], epoch: int = 0) -> list[EncodedRow]:
     return made
 
 
-@pytest.mark.parametrize("unit", ["piece", "word"])
+@pytest.mark.parametrize("unit", ["token", "word"])
 def test_a_mask_depends_on_its_own_example_only(unit: str) -> None:
     made = rows([40, 17, 33, 17, 8])
     target = objective(unit=unit)

@@ -84,7 +84,7 @@ def test_results_hold_seven_steps_and_true_figures(done: Path, own: Path) -> Non
     from unmask.runtime.predictor import load
 
     examples = read_examples(own / "test.jsonl")
-    predicted = [label.name for label in load(done / "finetune")([example.text for example in examples])]
+    predicted = [label.label for label in load(done / "finetune")([example.text for example in examples])]
     reference = [example.label for example in examples]
     share = sum(a == b for a, b in zip(predicted, reference, strict=True)) / 60
     assert by_kind["pretrained"]["value"] == pytest.approx(share)

@@ -159,17 +159,17 @@ def synthetic_results() -> dict[str, Any]:
                     "text": "the company said its [MASK] rose in the first quarter",
                     "hidden": "profit",
                     "candidates": [
-                        {"piece": "net", "probability": 0.312},
-                        {"piece": "profit", "probability": 0.208},
-                        {"piece": "sales", "probability": 0.1},
+                        {"token": "net", "probability": 0.312},
+                        {"token": "profit", "probability": 0.208},
+                        {"token": "sales", "probability": 0.1},
                     ],
                 },
                 {
                     "text": "opec will cut its [MASK] of crude oil",
                     "hidden": "output",
                     "candidates": [
-                        {"piece": "production", "probability": 0.41},
-                        {"piece": "price", "probability": 0.2},
+                        {"token": "production", "probability": 0.41},
+                        {"token": "price", "probability": 0.2},
                     ],
                 },
             ],

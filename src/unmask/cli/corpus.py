@@ -171,7 +171,7 @@ def _show(found: dict[str, Any]) -> None:
         ("uniform", f"{found['uniform_entropy']:.3f} nats: ln {found['vocabulary']:,}"),
     ]
     console.facts(facts, width=20)
-    pieces = "  ".join(f"{row['piece']} {row['count'] / found['tokens']:.1%}" for row in found["frequent"][:FREQUENT])
+    pieces = "  ".join(f"{row['token']} {row['count'] / found['tokens']:.1%}" for row in found["frequent"][:FREQUENT])
     console.facts([("most frequent", console.Verbatim(pieces))], width=20)
     sources = sorted(found["sources"], key=lambda source: -source["tokens"])
     console.table(

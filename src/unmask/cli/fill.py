@@ -38,7 +38,7 @@ def fill(
         return
     for number, candidates in enumerate(masks, start=1):
         console.table(
-            ("piece", "probability", "text"),
+            ("token", "probability", "text"),
             [(one.token, f"{one.score:.1%}", one.text) for one in candidates],
             title=f"[MASK] {number} of {len(masks)}" if len(masks) > 1 else None,
         )

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 Format = Literal["jsonl", "csv", "table", "conll", "npy"]
 BLOCK = 512  # rows predicted, then written, at a time
 EXCERPT = 60  # characters of a text in a table
-PLACES = ("line", "start", "stop")  # columns that a table for people goes without
+PLACES = ("line", "start", "end")  # columns that a table for people goes without
 
 
 def register(app: typer.Typer) -> None:

@@ -172,10 +172,10 @@ def inspect(
         )
     else:
         rows = [
-            (row["piece"], row["id"], row["characters"], f"{row['start']}-{row['end']}", _shown(row["word"]))
+            (row["token"], row["id"], row["characters"], f"{row['start']}-{row['end']}", _shown(row["word"]))
             for row in facts["pieces"]
         ]
-        console.table(["piece", "id", "stands for", "place", "word"], rows)
+        console.table(["token", "id", "stands for", "place", "word"], rows)
 
 
 def _shown(value: Any) -> str:
@@ -224,7 +224,7 @@ def _pieces(tokenizer: "Tokenizer", text: str, pair: str | None, specials: bool)
         source = text if encoded.pair_start is None or place < encoded.pair_start else pair or ""
         rows.append(
             {
-                "piece": tokenizer.id_to_token(number),
+                "token": tokenizer.id_to_token(number),
                 "id": number,
                 "segment": segment,
                 "start": start,

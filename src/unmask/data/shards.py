@@ -160,7 +160,7 @@ class Shards:
             "uniform_entropy": float(np.log(self.vocab_size)),
             "unknown_rate": unknown / self.tokens,
             "frequent": [
-                {"piece": self.tokenizer.id_to_token(int(piece)), "count": int(self.token_counts[piece])}
+                {"token": self.tokenizer.id_to_token(int(piece)), "count": int(self.token_counts[piece])}
                 for piece in frequent
                 if self.token_counts[piece]
             ],

@@ -1,4 +1,4 @@
-"""Records with character spans: `{"text": "...", "spans": [{"start": 0, "stop": 4, "label": "PER"}]}`.
+"""Records with character spans: `{"text": "...", "spans": [{"start": 0, "end": 4, "label": "PER"}]}`.
 
 So write doccano, Label Studio (data/labelstudio.py) and this package itself; bounds of tokens may stand beside.
 """
@@ -20,7 +20,7 @@ from unmask.errors import UserError
 STARTS = ("start", "start_offset")
 ENDS = ("stop", "end", "end_offset")
 NAMES = ("label", "type", "tag")
-FORMS = '[{"start": 0, "stop": 4, "label": "PER"}, ...] or [[0, 4, "PER"], ...]; stop is exclusive'
+FORMS = '[{"start": 0, "end": 4, "label": "PER"}, ...] or [[0, 4, "PER"], ...]; stop is exclusive'
 SHOWN = 3  # lines shown where spans were left out
 
 

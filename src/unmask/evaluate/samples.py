@@ -52,7 +52,7 @@ def sample_fills(predictor: Predictor, texts: Sequence[str], seed: int, count: i
         mask = predictor.tokenizer.mask_token
         passage = f"{text[:start]}{mask}{text[stop:end]}"
         proposed = predictor.fill(passage)[0]
-        candidates = [{"piece": fill.token, "probability": round(fill.score, 4)} for fill in proposed]
+        candidates = [{"token": fill.token, "probability": round(fill.score, 4)} for fill in proposed]
         rows.append({"text": passage, "mask": mask, "hidden": text[start:stop], "candidates": candidates})
     return rows
 

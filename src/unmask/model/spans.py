@@ -86,7 +86,7 @@ class SequenceLayout:
 
     def map_tensors(self, function: Callable[[Tensor], Tensor]) -> "SequenceLayout":
         """The same with each tensor as `move` gives it."""
-        given = {name: getattr(self, name) for name in ("positions", "first", "mask", "bounds", "places")}
+        given = {name: getattr(self, name) for name in ("position_ids", "first_tokens", "attention_mask", "cu_seqlens", "token_indices")}
         moved: dict[str, Any] = {name: None if x is None else function(x) for name, x in given.items()}
         return replace(self, cache={}, **moved)
 

@@ -34,7 +34,7 @@ class Masked:
         lt=1,
         description="share at the end of the run, reached in a straight line (arXiv 2305.15096)",
     )
-    unit: Literal["piece", "word"] = setting(default="piece", description="hide single pieces, or whole words")
+    unit: Literal["token", "word"] = setting(default="token", description="mask single tokens, or whole words")
     mask_replace_prob: float = setting(default=0.8, ge=0, le=1, description="of the chosen: replaced by [MASK]")
     random_replace_prob: float = setting(
         default=0.1, ge=0, le=1, description="of the chosen: replaced by a random piece"

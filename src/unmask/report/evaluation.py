@@ -234,7 +234,7 @@ def _spans(row: Row, key: str) -> Spans:
     an object of these."""
     found: Spans = []
     for span in row.get(key) or []:
-        start, stop, label = (span["start"], span["stop"], span["label"]) if isinstance(span, dict) else span
+        start, stop, label = (span["start"], span["end"], span["label"]) if isinstance(span, dict) else span
         if stop <= min(len(row["text"]), MOST_CHARACTERS - 1):
             found.append((start, stop, label))
     return sorted(found, key=lambda span: (span[0], -span[1], span[2]))

@@ -169,7 +169,7 @@ def _dev(entry: Results, rows: int | None, words: Words) -> Cell | None:
 def _fills(results: Results, words: Words) -> Table | None:
     rows = []
     for fill in (results.get("samples") or {}).get("fills") or []:
-        guesses = (f"{guess['piece']} {format_percent(guess['probability'])}" for guess in fill["candidates"])
+        guesses = (f"{guess['token']} {format_percent(guess['probability'])}" for guess in fill["candidates"])
         text = evaluation.short(fill["text"].replace(fill.get("mask", "[MASK]"), "_____"))
         rows.append({"text": text, "hidden": fill.get("hidden"), "candidates": " · ".join(guesses)})
     return table(rows, {"text": str, "hidden": str, "candidates": str}, words, words["fills.caption"])

@@ -151,7 +151,7 @@ def fit_to_corpus(recipe: PretrainRecipe, tokenizer: Tokenizer) -> PretrainRecip
     A network that goes on from a model keeps the vocabulary of that.
     """
     vocabulary = tokenizer.vocab_size
-    if recipe.init.init_from is not None:
+    if recipe.init_from is not None:
         recipe = _continue_from(recipe, tokenizer)
         vocabulary = recipe.model.vocab_size
     elif recipe.transfer != Transfer():
@@ -164,18 +164,18 @@ def fit_to_corpus(recipe: PretrainRecipe, tokenizer: Tokenizer) -> PretrainRecip
             "data.max_length is above model.max_position_embeddings: there are no positions for so long a text",
             given=f"data.max_length={recipe.data.max_length}, "
             f"model.max_position_embeddings={recipe.model.max_position_embeddings}",
-            to_do=f"lower data.max_length or raise {'model' if recipe.init.init_from is None else 'transfer'}.length",
+            to_do=f"lower data.max_length or raise {'model' if recipe.init_from is None else 'transfer'}.length",
         )
     if "next_sentence" in names and recipe.model.type_vocab_size < 2:
         raise UserError(
             "next_sentence needs segment embeddings",
             given=f"model.type_vocab_size={recipe.model.type_vocab_size}",
         )
-    recipe.init.check(recipe.model)
+    recipe.init.check(recipe.model, recipe.init_from)
     rated = changed(recipe.train.optimizer, lr=recipe.train.optimizer.peak_lr)
     recipe = changed(recipe, train=changed(recipe.train, optimizer=rated))
     network = changed(recipe.model, vocab_size=vocabulary)
-    if network.family == "roberta" and recipe.init.init_from is None:
+    if network.family == "roberta" and recipe.init_from is None:
         # other libraries count its positions from the id of the padding
         network = changed(network, position_offset=tokenizer.pad_token_id + 1)
     return changed(recipe, model=network)
@@ -183,7 +183,7 @@ def fit_to_corpus(recipe: PretrainRecipe, tokenizer: Tokenizer) -> PretrainRecip
 
 def _continue_from(recipe: PretrainRecipe, tokenizer: Tokenizer) -> PretrainRecipe:
     """The recipe with the network of the model that it goes on from. Raises UserError where that does not suit it."""
-    opened = bundle.read(str(recipe.init.init_from))
+    opened = bundle.read(str(recipe.init_from))
     if opened.tokenizer != tokenizer:
         raise UserError(
             f"{recipe.data.corpus} was built with another tokenizer than that of {opened.folder}",
@@ -196,7 +196,7 @@ def _continue_from(recipe: PretrainRecipe, tokenizer: Tokenizer) -> PretrainReci
 
 def _train(run: Run, recipe: PretrainRecipe, shards: Shards, progress: Progress) -> None:
     with run.world.sync_errors():
-        opened = None if recipe.init.init_from is None else bundle.read(recipe.init.init_from)
+        opened = None if recipe.init_from is None else bundle.read(recipe.init_from)
         run.check_inputs(corpus=shards.sha256, **({} if opened is None else {"model": opened.sha256}))
         torch.manual_seed(recipe.seed)
         learner = build_learner(recipe, shards.tokenizer)
@@ -262,7 +262,7 @@ def _load_weights(opened: Bundle, learner: PretrainLearner, recipe: PretrainReci
     """Give the learner the weights of the model that it goes on from; returns what run.json says of that."""
     taken = load_pretrained(opened, recipe.transfer, recipe.seed)
     taken.load_into(learner.encoder, "encoder")
-    heads = {name: objective.published() for name, objective in learner.objectives.items()}  # type: ignore[operator]
+    heads = {name: objective.saved_modules() for name, objective in learner.objectives.items()}  # type: ignore[operator]
     return transfer_summary(opened, learner, recipe.transfer, load_heads(taken, heads, recipe.transfer))
 
 

@@ -49,11 +49,17 @@ class CorpusConfig:
 class PretrainRecipe:
     """A pretraining run."""
 
+    kind: Literal["pretrain"] = setting(default="pretrain", description="what the recipe is for")
     seed: int = setting(default=0, ge=0, description="of initial weights, order and masks")
     data: CorpusConfig = setting(description="the text to pretrain on")
     model: EncoderConfig = setting(
         default_factory=EncoderConfig,
         description="the architecture; `preset` names a house model or a published one, single settings override it",
+    )
+    init_from: str | None = setting(
+        default=None,
+        description="a model folder to go on from: its architecture, weights and heads; the corpus must be built with "
+        "its tokenizer",
     )
     init: InitConfig = setting(default_factory=InitConfig, description="what the network begins with")
     transfer: Transfer = setting(default_factory=Transfer, description="what becomes of the model of init_from")
@@ -193,6 +199,7 @@ def changed_read_settings(read_options: ReadOptions) -> dict[str, str]:
 class FinetuneRecipe:
     """A fine-tuning run."""
 
+    kind: Literal["finetune"] = setting(default="finetune", description="what the recipe is for")
     seed: int = setting(default=0, ge=0, description="of new weights, order and dropout")
     init_from: str = setting(description="a model folder, as pretraining or fine-tuning writes it")
     pretrained: bool = setting(
@@ -261,13 +268,16 @@ def parse_recipe(cls: type[R], values: Mapping[str, Any], overrides: Iterable[st
             )
         values["model"] = {**PRESETS[name], **model}
     recipe = from_mapping(cls, values, where)
-    if isinstance(recipe, PretrainRecipe) and recipe.init.init_from is not None:
-        network = architecture(bundle.read(recipe.init.init_from).config, recipe.transfer)
+    if isinstance(recipe, PretrainRecipe) and recipe.init_from is not None:
+        network = architecture(bundle.read(recipe.init_from).config, recipe.transfer)
         recipe = from_mapping(cls, {**values, "model": {**dump(network), **model}}, where)
     return recipe
 
 
 def recipe_kind(path: Path | str) -> type[PretrainRecipe] | type[FinetuneRecipe]:
-    """Which recipe a file holds: one with a task, or with a model to start from, is for fine-tuning."""
-    values = read_yaml(find_recipe(path))
-    return FinetuneRecipe if "task" in values or "init_from" in values else PretrainRecipe
+    """Which kind of recipe a file holds. Raises UserError where its `kind` is none of ours."""
+    kinds = {"pretrain": PretrainRecipe, "finetune": FinetuneRecipe}
+    kind = read_yaml(find_recipe(path)).get("kind")
+    if kind not in kinds:
+        raise UserError(f"{path}: kind cannot be used", given=kind or "nothing", allowed=", ".join(kinds))
+    return kinds[kind]

@@ -37,11 +37,6 @@ CONTENT = 0.3  # factor on the other weights of these heads' queries and keys
 class InitConfig:
     """What the network begins with."""
 
-    init_from: str | None = setting(
-        default=None,
-        description="a model folder to go on from: its architecture, weights and heads; the corpus must be built with "
-        "its tokenizer",
-    )
     embeddings: Literal["random", "counts"] = setting(
         default="random",
         description="token embeddings: random, or from how often pieces stand beside each other in the corpus",
@@ -53,12 +48,12 @@ class InitConfig:
         description="first blocks whose heads begin by looking at the token before or after; sinusoidal only",
     )
 
-    def check(self, model: EncoderConfig) -> None:
+    def check(self, model: EncoderConfig, init_from: str | None = None) -> None:
         """Raises UserError where this network cannot begin so."""
-        if self.init_from is not None and (self.embeddings == "counts" or self.neighbour_layers):
+        if init_from is not None and (self.embeddings == "counts" or self.neighbour_layers):
             raise UserError(
                 "a network that goes on from a model begins with its weights, not with counts of neighbours",
-                given=f"init_from={self.init_from}",
+                given=f"init_from={init_from}",
                 to_do="init.embeddings=random init.neighbour_layers=0",
             )
         wrong = None
