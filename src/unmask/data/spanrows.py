@@ -218,7 +218,7 @@ def _apart(
         raise UserError(
             f"{where}: two spans overlap, and tags are one for each word",
             given="; ".join(f"{text[span.start : span.end]!r} ({span.label})" for span in pair),
-            for_entities_that_nest="task.decoder=spans",
+            for_entities_that_nest="--task nested",
             to_leave_the_inner_ones_out="--on-error skip",
         )
     kept = keep_outermost(spans)
