@@ -13,7 +13,7 @@ from unmask.console import SILENT
 from unmask.errors import UserError
 from unmask.model.attention import SequenceLayout
 from unmask.model.encoder import Encoder, EncoderConfig
-from unmask.model.vocabulary import MLMHead
+from unmask.model.mlm_head import MLMHead
 from unmask.predict import Predictor, load
 from unmask.text.tokenizer import Tokenizer
 from unmask.train.finetune import finetune

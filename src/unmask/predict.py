@@ -12,11 +12,11 @@ import torch
 from unmask import bundle
 from unmask.console import SILENT, Progress
 from unmask.data.batch import EncodedRow, groups_by_length, pack
-from unmask.data.memory import as_source
-from unmask.data.tables import Columns, Example
+from unmask.data.rows.memory import as_source
+from unmask.data.rows.tables import Columns, Example
 from unmask.errors import UserError
 from unmask.model.encoder import Encoder
-from unmask.model.vocabulary import MLMHead
+from unmask.model.mlm_head import MLMHead
 from unmask.tasks import ReadOptions, Task, restore
 from unmask.tasks.task import Evaluation, Head, Logits, head_outputs
 

@@ -18,7 +18,7 @@ from unmask.config import changed
 from unmask.console import SILENT, Progress
 from unmask.data.batch import EncodedRow
 from unmask.data.hashing import hash_uniform
-from unmask.data.split import share
+from unmask.data.rows.split import share
 from unmask.errors import UserError
 from unmask.predict import Predictor
 from unmask.text import grow as growing

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from sklearn.metrics import accuracy_score, f1_score
 
-from unmask.data.tables import Example
+from unmask.data.rows.tables import Example
 from unmask.tasks import Classify, ClassifyTask
 from unmask.tasks.classify import Label
 from unmask.text.tokenizer import Tokenizer

@@ -10,7 +10,7 @@ import pytest
 
 import unmask
 from unmask.console import SILENT
-from unmask.data.conll import read_tagged
+from unmask.data.rows.conll import read_tagged
 from unmask.train.finetune import finetune
 
 FAST = ["task.max_length=16", "train.budget=2 epochs", "train.optimizer.lr=0.01"]

@@ -11,7 +11,7 @@ from torch import nn
 from unmask.config import dump, from_mapping
 from unmask.data.batch import IGNORE_INDEX, Batch
 from unmask.data.batches import Batches, CorpusSequences
-from unmask.data.shards import Shards
+from unmask.data.corpus.shards import Shards
 from unmask.model.encoder import Encoder, EncoderConfig
 from unmask.model.names import BERT
 from unmask.objectives import AnyObjective

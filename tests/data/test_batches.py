@@ -17,9 +17,9 @@ from unmask.data.batches import (
     evaluation_batches,
     split_documents,
 )
-from unmask.data.corpus import Document
+from unmask.data.corpus.documents import Document
+from unmask.data.corpus.shards import Shards, build
 from unmask.data.ramp import Ramp
-from unmask.data.shards import Shards, build
 from unmask.errors import UserError
 from unmask.text.tokenizer import Tokenizer
 

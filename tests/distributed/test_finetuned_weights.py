@@ -9,15 +9,15 @@ from safetensors.torch import load_file, save_file
 
 from unmask.config import from_mapping
 from unmask.data.batches import Batches, RowSequences
-from unmask.data.tables import Example, Span
+from unmask.data.rows.tables import Example, Span
 from unmask.model.encoder import Encoder, EncoderConfig
 from unmask.tasks import Classify, ClassifyTask, Tag, TagTask
 from unmask.tasks.regularise import Regularisation, Regulariser
 from unmask.text.tokenizer import Tokenizer
 from unmask.train import optim
 from unmask.train.budget import TrainConfig
+from unmask.train.loop import LoopState, train_steps
 from unmask.train.parallel import World, join_world
-from unmask.train.steps import LoopState, train_steps
 
 ROWS = [
     Example(str(n), f"river {'stone ' * (n % 5)}", None, "abc"[n % 3], n, "f", spans=(Span(0, 5, "PLACE"),))
@@ -33,7 +33,9 @@ RUNS = [("classify", "ddp", 2), ("classify", "fsdp", 1), ("tag", "ddp", 1), ("ta
 def trained(tokenizer: Tokenizer, world: World, kind: str, how: Any = "ddp", parts: int = 1) -> dict[str, torch.Tensor]:
     """The weights after a few steps without dropout, and the losses of all terms on the way."""
     settings, task_cls, values = KINDS[kind]
-    task = task_cls.build(from_mapping(settings, {**values, "max_length": 32, "classifier_dropout": 0}, "x"), tokenizer, ROWS)
+    task = task_cls.build(
+        from_mapping(settings, {**values, "max_length": 32, "classifier_dropout": 0}, "x"), tokenizer, ROWS
+    )
     rows = task.encode(ROWS)
     torch.manual_seed(world.rank)  # the weights of the main process count
     config = EncoderConfig(

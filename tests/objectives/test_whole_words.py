@@ -6,10 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from unmask.data import shards
 from unmask.data.batch import IGNORE_INDEX, SPECIAL_TOKEN
 from unmask.data.batches import CorpusSequences, evaluation_batches
-from unmask.data.corpus import Document
+from unmask.data.corpus.documents import Document, shards
 from unmask.data.hashing import hash_uniform
 from unmask.errors import UserError
 from unmask.model.encoder import EncoderConfig

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from unmask.data.batch import SPECIAL_TOKEN, EncodedRow, pack
-from unmask.data.tables import Example, ReferenceAnswer
+from unmask.data.rows.tables import Example, ReferenceAnswer
 from unmask.errors import UserError
 from unmask.model.encoder import Encoder, EncoderConfig
 from unmask.tasks import Answer, AnswerTask, answerscore

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from unmask.data.tables import Example, ReferenceAnswer
+from unmask.data.rows.tables import Example, ReferenceAnswer
 from unmask.tasks import answerscore, overlap
 from unmask.tasks.answerscore import AnswerEvaluation, answer_words, score
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from unmask.data.batch import SPECIAL_TOKEN, pack
-from unmask.data.tables import Example
+from unmask.data.rows.tables import Example
 from unmask.errors import UserError
 from unmask.model.encoder import Encoder, EncoderConfig
 from unmask.tasks import Classify, ClassifyTask

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from unmask import predict as module
 from unmask.console import SILENT
-from unmask.data.tables import Example
+from unmask.data.rows.tables import Example
 from unmask.model.encoder import EncoderConfig
 from unmask.tasks import Classify, ClassifyTask
 from unmask.text.tokenizer import Tokenizer

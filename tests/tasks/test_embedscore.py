@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from unmask.data.tables import Example
+from unmask.data.rows.tables import Example
 from unmask.metrics import bootstrap_mean
 from unmask.rowmetrics import spearman
 from unmask.tasks import embedscore

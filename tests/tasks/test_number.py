@@ -11,7 +11,7 @@ from scipy import stats
 
 from unmask.console import SILENT
 from unmask.data.batch import pack
-from unmask.data.tables import Example
+from unmask.data.rows.tables import Example
 from unmask.errors import UserError
 from unmask.model.encoder import Encoder, EncoderConfig
 from unmask.predict import load

@@ -10,17 +10,17 @@ from hypothesis import strategies as st
 
 from unmask.config import changed, from_mapping
 from unmask.data.batch import Batch, EncodedRow, pack
-from unmask.data.tables import Example, Span
+from unmask.data.rows.tables import Example, Span
 from unmask.model.attention import SequenceLayout
 from unmask.model.encoder import Encoder, EncoderConfig
 from unmask.tasks import Classify, ClassifyTask, Tag, TagTask
 from unmask.tasks.regularise import Regularisation, Regulariser, fgm_perturbation, symmetric_kl
 from unmask.tasks.task import TaskLearner
 from unmask.text.tokenizer import Tokenizer
+from unmask.train.loop import _accumulate, _global_counts
 from unmask.train.parallel import World
 from unmask.train.precision import Precision
 from unmask.train.speed import flops_per_token
-from unmask.train.steps import _accumulate, _global_counts
 
 ROWS = [
     Example(str(n), f"river {'stone ' * n}", None, "abc"[n % 3], n, "f", spans=(Span(0, 5, "PLACE"),))

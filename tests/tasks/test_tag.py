@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from unmask.config import from_mapping
 from unmask.data.batch import IGNORE_INDEX, pack
-from unmask.data.tables import Example, Span
+from unmask.data.rows.tables import Example, Span
 from unmask.errors import UserError
 from unmask.model.encoder import Encoder, EncoderConfig
 from unmask.tasks import ReadOptions, Tag, TagTask

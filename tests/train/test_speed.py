@@ -15,7 +15,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from unmask.config import changed
 from unmask.console import SILENT
 from unmask.data.batch import Batch, EncodedRow, pack
-from unmask.data.shards import Shards
+from unmask.data.corpus.shards import Shards
 from unmask.model import cost
 from unmask.model.encoder import Encoder, EncoderConfig
 from unmask.objectives import Masked, NextSentence

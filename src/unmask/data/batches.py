@@ -13,9 +13,9 @@ import numpy as np
 import numpy.typing as npt
 
 from unmask.data.batch import SPECIAL_TOKEN, Batch, EncodedRow, groups_by_length, pack
+from unmask.data.corpus.shards import Flags, Ids, Shards, ranges
 from unmask.data.hashing import hash_integers, hash_uniform, permute
 from unmask.data.ramp import Ramp
-from unmask.data.shards import Flags, Ids, Shards, ranges
 from unmask.errors import UserError
 from unmask.text.tokenizer import SENTENCE_START, WORD_START
 

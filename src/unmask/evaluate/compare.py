@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from unmask import metrics, rowmetrics
-from unmask.data.tables import Span
+from unmask.data.rows.tables import Span
 from unmask.metrics import Interval, Metric, SentenceCounts
 from unmask.tasks import answerscore, embedscore, manylabels
 

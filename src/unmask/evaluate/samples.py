@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from unmask.data.hashing import hash_integers
-from unmask.data.tables import Example
+from unmask.data.rows.tables import Example
 from unmask.predict import Predictor
 from unmask.tasks import Task
 from unmask.text.chinese import RUN

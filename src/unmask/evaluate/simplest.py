@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from unmask.data.tables import Example
+from unmask.data.rows.tables import Example
 from unmask.evaluate.baselines import most_frequent_tags
 from unmask.evaluate.compare import Contestant
 from unmask.tasks import Task

@@ -16,9 +16,9 @@ from torch import Tensor
 from unmask import console
 from unmask.config import config, dump, setting
 from unmask.data.batch import Batch, EncodedRow
-from unmask.data.memory import Source
-from unmask.data.squad import read_questions
-from unmask.data.tables import Example, ReferenceAnswer, UnknownLabels
+from unmask.data.rows.memory import Source
+from unmask.data.rows.squad import read_questions
+from unmask.data.rows.tables import Example, ReferenceAnswer, UnknownLabels
 from unmask.errors import UserError
 from unmask.model.encoder import Encoder, EncoderConfig
 from unmask.tasks import answerscore, overlap

@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from unmask import metrics
-from unmask.data.tables import Example
+from unmask.data.rows.tables import Example
 from unmask.metrics import Interval
 from unmask.tasks.task import ScoreTable
 from unmask.text.chinese import IDEOGRAPHS, mostly_chinese

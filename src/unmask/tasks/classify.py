@@ -14,8 +14,8 @@ from torch import Tensor
 from unmask import metrics, rowmetrics
 from unmask.config import config, setting
 from unmask.data.batch import Batch, EncodedRow
-from unmask.data.labels import LabelKind
-from unmask.data.tables import Example
+from unmask.data.rows.labels import LabelKind
+from unmask.data.rows.tables import Example
 from unmask.errors import UserError
 from unmask.metrics import Interval
 from unmask.model.encoder import Encoder, EncoderConfig

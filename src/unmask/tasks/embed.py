@@ -16,9 +16,9 @@ from unmask import console
 from unmask.config import config, dump, setting
 from unmask.data.batch import SPECIAL_TOKEN, Batch, EncodedRow
 from unmask.data.batches import GroupedSequences, RowSequences, SequenceSource
-from unmask.data.labels import with_similarity
-from unmask.data.memory import Source
-from unmask.data.tables import Example, UnknownLabels, read_examples
+from unmask.data.rows.labels import with_similarity
+from unmask.data.rows.memory import Source
+from unmask.data.rows.tables import Example, UnknownLabels, read_examples
 from unmask.errors import UserError
 from unmask.model.encoder import Encoder, EncoderConfig
 from unmask.model.pooler import Pooling

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from unmask.data.tables import Example
+from unmask.data.rows.tables import Example
 from unmask.metrics import Interval, bootstrap_mean
 from unmask.rowmetrics import ROW_METRICS, bootstrap_rows
 from unmask.tasks.overlap import WORD

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from unmask.data.batch import EncodedRow
-from unmask.data.tables import Example
+from unmask.data.rows.tables import Example
 from unmask.tasks.crf import CRFDecoder
 from unmask.tasks.spans import Tags, Words
 from unmask.tasks.taghead import word_row

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from unmask import console, metrics, rowmetrics
 from unmask.data.batch import Batch, EncodedRow
-from unmask.data.labels import SEPARATORS
-from unmask.data.tables import Example
+from unmask.data.rows.labels import SEPARATORS
+from unmask.data.rows.tables import Example
 from unmask.errors import UserError
 from unmask.metrics import Interval, SentenceCounts
 from unmask.model.encoder import Encoder, EncoderConfig

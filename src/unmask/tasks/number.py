@@ -9,7 +9,7 @@ import numpy.typing as npt
 from torch import Tensor
 
 from unmask.data.batch import Batch, EncodedRow
-from unmask.data.tables import Example, UnknownLabels
+from unmask.data.rows.tables import Example, UnknownLabels
 from unmask.errors import UserError
 from unmask.metrics import Interval
 from unmask.model.encoder import Encoder, EncoderConfig

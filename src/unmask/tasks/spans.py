@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from unmask import console
-from unmask.data.tables import Example, Span
+from unmask.data.rows.tables import Example, Span
 from unmask.text.tokenizer import Encoding
 
 Numbers = npt.NDArray[np.int64]

@@ -15,8 +15,8 @@ from torch import Tensor
 
 from unmask.config import changed
 from unmask.data.batch import Batch, EncodedRow
-from unmask.data.spanrows import keep_outermost, overlapping
-from unmask.data.tables import Example, Span
+from unmask.data.rows.spanrows import keep_outermost, overlapping
+from unmask.data.rows.tables import Example, Span
 from unmask.errors import UserError
 from unmask.model.encoder import Encoder, EncoderConfig
 from unmask.tasks import tagscore

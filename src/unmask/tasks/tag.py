@@ -16,11 +16,11 @@ from torch import Tensor
 
 from unmask.config import config, dump, setting
 from unmask.data.batch import IGNORE_INDEX, SPECIAL_TOKEN, Batch, EncodedRow
-from unmask.data.conll import check_tags, read_tagged
-from unmask.data.memory import Source
-from unmask.data.records import format_by_name
-from unmask.data.schemes import SchemeName
-from unmask.data.tables import Example, Span, UnknownLabels, read_examples
+from unmask.data.rows.conll import check_tags, read_tagged
+from unmask.data.rows.memory import Source
+from unmask.data.rows.records import format_by_name
+from unmask.data.rows.schemes import SchemeName
+from unmask.data.rows.tables import Example, Span, UnknownLabels, read_examples
 from unmask.errors import UserError
 from unmask.model.encoder import Encoder, EncoderConfig
 from unmask.tasks import tagscore

@@ -5,8 +5,8 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from unmask import metrics
-from unmask.data import schemes
-from unmask.data.tables import Example, Span
+from unmask.data.rows import schemes
+from unmask.data.rows.tables import Example, Span
 from unmask.metrics import Interval, SentenceCounts
 from unmask.tasks.task import ScoreTable
 

@@ -20,12 +20,12 @@ from torch import Tensor, nn
 
 from unmask.data.batch import Batch, EncodedRow
 from unmask.data.batches import RowSequences, SequenceSource
-from unmask.data.columns import Columns, TagColumns
-from unmask.data.memory import Source
-from unmask.data.records import FormatOrAuto
-from unmask.data.schemes import SchemeName
-from unmask.data.squad import AnswerStarts
-from unmask.data.tables import Example, UnknownLabels
+from unmask.data.rows.columns import Columns, TagColumns
+from unmask.data.rows.memory import Source
+from unmask.data.rows.records import FormatOrAuto
+from unmask.data.rows.schemes import SchemeName
+from unmask.data.rows.squad import AnswerStarts
+from unmask.data.rows.tables import Example, UnknownLabels
 from unmask.data.textfiles import OnError
 from unmask.learner import Learner, Loss
 from unmask.metrics import LOWER, PLAIN, Interval

@@ -10,9 +10,9 @@ import numpy.typing as npt
 
 from unmask.config import dump
 from unmask.data.batch import SPECIAL_TOKEN, EncodedRow
-from unmask.data.labels import LabelKind
-from unmask.data.memory import Source
-from unmask.data.tables import Example, UnknownLabels, check_labels, read_examples
+from unmask.data.rows.labels import LabelKind
+from unmask.data.rows.memory import Source
+from unmask.data.rows.tables import Example, UnknownLabels, check_labels, read_examples
 from unmask.tasks.task import Logits, ReadOptions, Task
 from unmask.tasks.windows import Ids, long_text_inputs, mean_per_owner
 from unmask.text.tokenizer import Encoding, Tokenizer

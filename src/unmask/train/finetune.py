@@ -12,9 +12,9 @@ from unmask.config import changed
 from unmask.console import Progress
 from unmask.data.batch import EncodedRow
 from unmask.data.batches import Batches
-from unmask.data.labels import of_test_rows
-from unmask.data.memory import Rows, as_source
-from unmask.data.tables import Example
+from unmask.data.rows.labels import of_test_rows
+from unmask.data.rows.memory import Rows, as_source
+from unmask.data.rows.tables import Example
 from unmask.errors import UserError
 from unmask.model.encoder import Encoder
 from unmask.predict import Predictor, load, run_logits
@@ -22,14 +22,14 @@ from unmask.tasks import Task
 from unmask.tasks.hiding import TokenMasking
 from unmask.tasks.regularise import Regularisation, Regulariser
 from unmask.tasks.task import METRIC_TITLES, Logits, TaskLearner, format_score
-from unmask.train.fit import BestMetric, Trainer
+from unmask.train.loop import Step
 from unmask.train.optim import default_finetune_lr
 from unmask.train.parallel import World, join_world
 from unmask.train.recipe import FinetuneRecipe, parse_recipe, read_recipe
 from unmask.train.rows import PreparedRows, prepare_rows, write_split
 from unmask.train.rows import load_rows as load_rows
 from unmask.train.run import GIVEN, Run
-from unmask.train.steps import Step
+from unmask.train.trainer import BestMetric, Trainer
 from unmask.train.transfer import (
     Heads,
     architecture,

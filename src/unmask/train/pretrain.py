@@ -16,17 +16,13 @@ from unmask.config import changed
 from unmask.console import Progress
 from unmask.data.batch import Batch
 from unmask.data.batches import Batches, CorpusSequences, evaluation_batches, split_documents
-from unmask.data.shards import Shards
+from unmask.data.corpus.shards import Shards
 from unmask.errors import UserError
 from unmask.learner import Learner, Loss
 from unmask.model.encoder import Encoder
 from unmask.objectives import Masked, MaskedObjective, NextSentenceObjective
 from unmask.text.tokenizer import Tokenizer
-from unmask.train.fit import BestMetric, Trainer
-from unmask.train.parallel import World, join_world
-from unmask.train.recipe import PretrainRecipe, read_recipe
-from unmask.train.run import Run
-from unmask.train.start import (
+from unmask.train.init import (
     SAMPLE,
     init_embeddings_from_counts,
     init_neighbour_heads,
@@ -34,7 +30,11 @@ from unmask.train.start import (
     neighbour_counts,
     token_counts,
 )
-from unmask.train.steps import Step, evaluate
+from unmask.train.loop import Step, evaluate
+from unmask.train.parallel import World, join_world
+from unmask.train.recipe import PretrainRecipe, read_recipe
+from unmask.train.run import Run
+from unmask.train.trainer import BestMetric, Trainer
 from unmask.train.transfer import (
     Transfer,
     load_heads,
