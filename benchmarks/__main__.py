@@ -16,19 +16,32 @@ from types import FrameType, ModuleType
 from typing import Any
 
 from benchmarks import conditions, harness
+from benchmarks.against import benchmark_against, version_of
 from benchmarks.harness import Plan
 from unmask import console
 from unmask.errors import UserError, missing_extra, suggest
 
 # a module has BENCHMARK, add_options(parser) and arrange(arguments, folder) -> (settings, data); one that measures
 # at several points has points(arguments) -> further settings of each, and table([(point, outcome), ...]) -> lines
-MEMBERS = ("encoding", "pretokenising", "wordpiece", "loading", "pretraining", "lengths", "scaling")
+MEMBERS = (
+    "encoding",
+    "pretokenising",
+    "wordpiece",
+    "loading",
+    "pretraining",
+    "finetuning",
+    "prediction",
+    "lengths",
+    "scaling",
+)
 ROUNDS = {
     "encoding": 5,
     "pretokenising": 5,
     "wordpiece": 3,
     "loading": 9,
     "pretraining": 3,
+    "finetuning": 3,
+    "prediction": 3,
     "lengths": 1,
     "scaling": 3,
 }  # minutes on two cores
@@ -90,7 +103,10 @@ def measure(name: str, given: Sequence[str]) -> int:
     """Run one benchmark with the options given."""
     module = member(name)
     arguments = parser_of(name, module).parse_args(given)
-    for package in missing(module):
+    against = getattr(arguments, "against", None)
+    if against:
+        version_of(against)  # checked before anything is read
+    for package in [] if against else missing(module):
         raise missing_extra(package, "bench", f"the benchmark {name}")
     plan = Plan(
         rounds=arguments.rounds,
@@ -104,9 +120,14 @@ def measure(name: str, given: Sequence[str]) -> int:
     check(plan)
     with tempfile.TemporaryDirectory(prefix="unmask-benchmark-text-") as folder:
         settings, data = module.arrange(arguments, Path(folder))
+        benchmark = module.BENCHMARK
+        if against:
+            scratch = Path(folder) / "against"
+            benchmark, other = benchmark_against(module, arguments, given, plan, scratch)
+            data = [*data, other]
         found = []
         for point in module.points(arguments) if hasattr(module, "points") else [{}]:
-            found.append((point, harness.run(module.BENCHMARK, settings | point, plan, data, arguments.out)))
+            found.append((point, harness.run(benchmark, settings | point, plan, data, arguments.out)))
             show(point, found[-1][1])
             if not found[-1][1].complete:
                 return 130
@@ -144,6 +165,13 @@ def parser_of(name: str, module: ModuleType) -> argparse.ArgumentParser:
     shared.add_argument(
         "--out", type=Path, default=Path("runs/benchmarks"), help="folder of the records (runs/benchmarks)"
     )
+    if not hasattr(module, "table"):
+        shared.add_argument(
+            "--against",
+            type=Path,
+            metavar="CHECKOUT",
+            help="compare with the same side of another checkout of unmask, and not with other libraries",
+        )
     module.add_options(parser.add_argument_group(f"of {name}"))
     return parser
 

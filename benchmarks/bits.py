@@ -38,7 +38,7 @@ import tokenizers
 from benchmarks import texts
 
 if TYPE_CHECKING:
-    from unmask.data.shards import Shards
+    from unmask.data.corpus.shards import Shards
     from unmask.train.pretrain import PretrainLearner
 
 PASSES = 7  # a seventh is masked at a time, near the 15 % of training
@@ -69,7 +69,8 @@ def settings_of(arguments: argparse.Namespace) -> dict[str, Any]:
 
 def judge(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Train on settings["train"] with the tokenizer in settings["keep"], score settings["heldout"]."""
-    from unmask.data import corpus, shards
+    from unmask.data.corpus import documents as corpus
+    from unmask.data.corpus import shards
     from unmask.text.tokenizer import Tokenizer
 
     keep = Path(settings["keep"])
@@ -104,9 +105,9 @@ def trained(built: "Shards", settings: Mapping[str, Any]) -> "tuple[PretrainLear
     import torch
 
     from unmask.train import optim
+    from unmask.train.loop import LoopState, train_steps
     from unmask.train.pretrain import build_batches, build_learner, fit_to_corpus
     from unmask.train.recipe import PretrainRecipe, parse_recipe
-    from unmask.train.steps import LoopState, train_steps
 
     width = settings["judge_width"]
     values = {
@@ -176,7 +177,11 @@ def piece_bits(learner: "PretrainLearner", windows: list[list[Word]], tokenizer:
             hidden = group == each
             if hidden.any():
                 ids = np.concatenate(
-                    [[tokenizer.cls_token_id], np.where(hidden, tokenizer.mask_token_id, pieces), [tokenizer.sep_token_id]]
+                    [
+                        [tokenizer.cls_token_id],
+                        np.where(hidden, tokenizer.mask_token_id, pieces),
+                        [tokenizer.sep_token_id],
+                    ]
                 )
                 wanted = np.concatenate([[IGNORE_INDEX], np.where(hidden, pieces, IGNORE_INDEX), [IGNORE_INDEX]])
                 flags = np.zeros(len(ids), np.uint8)
@@ -190,7 +195,7 @@ def piece_bits(learner: "PretrainLearner", windows: list[list[Word]], tokenizer:
 
 def number_bits(built: "Shards") -> list[float]:
     """-log2 q(n) for n = 1 ... LONGEST: the number of pieces of a word of the training text."""
-    from unmask.data.shards import WORD_START
+    from unmask.data.corpus.shards import WORD_START
 
     counts = np.ones(LONGEST)
     for document, size in enumerate(built.document_lengths.tolist()):

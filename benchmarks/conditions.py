@@ -56,10 +56,10 @@ def versions(packages: Iterable[str]) -> dict[str, str | None]:
     return found
 
 
-def code() -> dict[str, Any]:
+def code(checkout: Path = ROOT) -> dict[str, Any]:
     """The commit, and whether files were changed since; None where this is no git checkout."""
-    commit = _said_by("git", "rev-parse", "HEAD")
-    changes = _said_by("git", "status", "--porcelain")
+    commit = _said_by("git", "-C", str(checkout), "rev-parse", "HEAD")
+    changes = _said_by("git", "-C", str(checkout), "status", "--porcelain")
     return {"commit": commit or None, "changed": None if commit is None else bool(changes)}
 
 

@@ -31,9 +31,9 @@ from benchmarks.pretraining import ARCHITECTURES, SEED, bert_of, recipe_for
 if TYPE_CHECKING:
     import torch
 
+    from unmask.data.corpus.shards import Shards
     from unmask.learner.batch import Batch
     from unmask.learner.batches import Batches
-    from unmask.data.shards import Shards
     from unmask.train.pretrain import PretrainLearner
 
 BASE = {"layers": 12, "width": 768, "heads": 12, "inner": 3072}
@@ -99,7 +99,7 @@ def measured(side: str, settings: Mapping[str, Any], seconds: float) -> dict[str
     """One side in one case."""
     import torch
 
-    from unmask.data.shards import Shards
+    from unmask.data.corpus.shards import Shards
     from unmask.train.parallel import World
     from unmask.train.precision import resolve_precision
     from unmask.train.pretrain import build_batches, build_learner, fit_to_corpus
@@ -147,8 +147,8 @@ def ours(
     """The loop of a run, as it is."""
     from unmask.train import optim
     from unmask.train.compiled import compile_block
+    from unmask.train.loop import LoopState, train_steps
     from unmask.train.pretrain import build_learner, fit_to_corpus
-    from unmask.train.steps import LoopState, train_steps
 
     recipe = fit_to_corpus(recipe_for(settings), built.tokenizer)
     learner = build_learner(recipe, built.tokenizer).to(device).train()

@@ -11,6 +11,8 @@ The record, a JSON file, is written anew after each child: what was measured bef
 
 import json
 import os
+import signal
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -26,6 +28,7 @@ from benchmarks.results import Measurement, Result, compare, line
 from unmask.errors import UserError
 from unmask.files import write_json
 
+CHILD = Path(__file__).with_name("child.py")
 FORMAT = 1  # of the record
 STDERR_LINES = 15  # of a side that crashed, shown
 
@@ -46,10 +49,15 @@ class Prepared:
 
 @dataclass(frozen=True)
 class Side:
-    """prepare: a function of a module, `Settings -> Prepared`; a side imports its library in there."""
+    """prepare: a function of a module, `Settings -> Prepared`; a side imports its library in there.
+
+    settings: in place of the benchmark's, where this side has others; checkout: of unmask, whose modules are imported.
+    """
 
     name: str
     prepare: Callable[[Settings], Prepared]
+    settings: Settings = field(default_factory=dict)
+    checkout: Path = conditions.ROOT
 
 
 @dataclass(frozen=True)
@@ -61,6 +69,7 @@ class Benchmark:
     words; warmup, repeat: runs of the work in each process.
     judge: after the rounds, once for each side and seed in a process of its own, `Settings -> facts`: what is
     too dear to do in every round. It finds what the side left in the folder `settings["keep"]`, and `settings["seed"]`.
+    runs_commands: the work is a command in a process of its own.
     """
 
     name: str
@@ -73,6 +82,7 @@ class Benchmark:
     warmup: int = 1
     repeat: int = 3
     judge: Callable[[Settings], Mapping[str, Any]] | None = None
+    runs_commands: bool = False
 
 
 @dataclass(frozen=True)
@@ -179,48 +189,15 @@ class _Measuring:
         assert function is not None
         keep = self.scratch / f"keep-{self.benchmark.sides.index(side)}"
         keep.mkdir(exist_ok=True)
-        request, result, log = (self.scratch / name for name in ("request.json", "result.json", "log.txt"))
-        result.unlink(missing_ok=True)
-        write_json(
-            request,
-            {
-                "function": f"{function.__module__}:{function.__qualname__}",
-                "kind": kind,
-                "settings": {**self.settings, "keep": str(keep), **more},
-                "threads": self.plan.threads,
-                "pin": self.plan.pin,
-                "warmup": self.warmup,
-                "repeat": self.repeat,
-            },
-        )
-        command = [sys.executable, "-m", "benchmarks.child", str(request), str(result)]
-        with log.open("w", encoding="utf-8") as output:
-            process = subprocess.Popen(command, env=environment(self.plan.threads), stdout=output, stderr=output)
-            try:
-                code = process.wait(self.plan.limit)
-            except subprocess.TimeoutExpired:
-                raise UserError(
-                    f"{self.benchmark.name}: {side.name} took longer than {self.plan.limit:.0f} seconds",
-                    to_do="give less work, or a longer --limit",
-                    kept=self.record,
-                ) from None
-            finally:
-                if process.poll() is None:
-                    process.kill()
-                    process.wait()
-        if code or not result.is_file():
-            raise self._crashed(side, code, log)
-        found: dict[str, Any] = json.loads(result.read_text(encoding="utf-8"))
-        return found
-
-    def _crashed(self, side: Side, code: int, log: Path) -> UserError:
-        said = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-STDERR_LINES:]
-        how = f"was killed by signal {-code}" if code < 0 else f"ended with status {code}"
-        return UserError(
-            f"{self.benchmark.name}: {side.name} {how}",
-            it_said="\n" + "\n".join(f"    {each}" for each in said) if said else "nothing",
-            kept=self.record,
-        )
+        request = {
+            "function": f"{function.__module__}:{function.__qualname__}",
+            "kind": kind,
+            "settings": {**(side.settings or self.settings), "keep": str(keep), **more},
+            "warmup": self.warmup,
+            "repeat": self.repeat,
+        }
+        who = f"{self.benchmark.name}: {side.name}"
+        return in_child(who, request, self.plan, self.scratch, side.checkout, kept=self.record)
 
     def save(self) -> Outcome:
         """Write the record as it stands."""
@@ -271,9 +248,12 @@ class _Measuring:
         return parts
 
     def facts_of(self, side: str) -> dict[str, Any]:
-        """Facts of the last measurement; of judgements, means over the seeds."""
+        """Facts of the measurements, of numbers the median; of judgements, means over the seeds."""
         mine = [each.facts for each in self.measurements if each.side == side]
         facts = dict(mine[-1]) if mine else {}
+        for key, value in facts.items():
+            if isinstance(value, int | float):
+                facts[key] = statistics.median(each[key] for each in mine)
         judged = self.judgements.get(side, [])
         for key in judged[0] if judged else ():
             values = [each[key] for each in judged]
@@ -300,12 +280,13 @@ class _Measuring:
         if 0 < len({each.round for each in self.measurements}) < 3:
             found.append("fewer than three rounds: the spread says little")
         for key in self.benchmark.same:
-            values = {each.side: each.facts.get(key) for each in self.measurements}
+            values = {each.side: each.facts[key] for each in self.measurements if key in each.facts}
             if len({json.dumps(value) for value in values.values()}) > 1:
                 given = ", ".join(f"{side} {value}" for side, value in values.items())
                 found.append(f"the sides did not do the same work: {key} is {given}")
         for key, share in self.benchmark.near.items():
-            found += _apart(key, share, {each.side: each.facts[key] for each in self.measurements})
+            numbers = {each.side: each.facts[key] for each in self.measurements if key in each.facts}
+            found += _apart(key, share, numbers)
         for name in dict.fromkeys(each.side for each in self.measurements):
             cores = max(each.cores for each in self.measurements if each.side == name)
             if cores > self.plan.threads + 0.1:
@@ -323,8 +304,52 @@ def _apart(key: str, share: float, values: Mapping[str, float]) -> list[str]:
     return [f"the sides differ by more than {share:.0%}: {key} is {given}"]
 
 
-def environment(threads: int) -> dict[str, str]:
-    """This process's, with the number of threads for every library that reads one, and our import path."""
+def in_child(
+    who: str, request: Mapping[str, Any], plan: Plan, scratch: Path, checkout: Path, **facts: Any
+) -> dict[str, Any]:
+    """What a fresh process that imports the modules of `checkout` answers to a request (child.py).
+
+    Raises UserError, with `facts`, when it fails or takes too long.
+    """
+    asked, result, log = (scratch / name for name in ("request.json", "result.json", "log.txt"))
+    result.unlink(missing_ok=True)
+    write_json(asked, {**request, "threads": plan.threads, "pin": plan.pin})
+    command = [sys.executable, "-P", str(CHILD), str(asked), str(result)]
+    with log.open("w", encoding="utf-8") as output:
+        process = subprocess.Popen(
+            command,
+            env=environment(plan.threads, checkout),
+            stdout=output,
+            stderr=output,
+            process_group=0,
+        )
+        try:
+            code = process.wait(plan.limit)
+        except subprocess.TimeoutExpired:
+            raise UserError(
+                f"{who} took longer than {plan.limit:.0f} seconds",
+                to_do="give less work, or a longer --limit",
+                **facts,
+            ) from None
+        finally:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)  # and the processes that it has started
+                process.wait()
+    if code or not result.is_file():
+        raise _crashed(who, code, log, facts)
+    found: dict[str, Any] = json.loads(result.read_text(encoding="utf-8"))
+    return found
+
+
+def _crashed(who: str, code: int, log: Path, facts: Mapping[str, Any]) -> UserError:
+    said = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-STDERR_LINES:]
+    how = f"was killed by signal {-code}" if code < 0 else f"ended with status {code}"
+    lines = "\n" + "\n".join(f"    {each}" for each in said) if said else "nothing"
+    return UserError(f"{who} {how}", it_said=lines, **facts)
+
+
+def environment(threads: int, checkout: Path = conditions.ROOT) -> dict[str, str]:
+    """This process's, with the number of threads for every library that reads one; modules come from `checkout`."""
     names = "OMP MKL OPENBLAS NUMEXPR RAYON".split()
     return {
         **os.environ,
@@ -332,7 +357,7 @@ def environment(threads: int) -> dict[str, str]:
         "VECLIB_MAXIMUM_THREADS": str(threads),
         "TOKENIZERS_PARALLELISM": "true" if threads > 1 else "false",
         "HF_HUB_OFFLINE": "1",
-        "PYTHONPATH": os.pathsep.join([str(conditions.ROOT), *filter(None, sys.path)]),
+        "PYTHONPATH": os.pathsep.join([str(checkout), str(checkout / "src"), *filter(None, sys.path)]),
         "PYTHONHASHSEED": "0",
     }
 

@@ -27,7 +27,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def arrange(arguments: argparse.Namespace, folder: Path) -> tuple[dict[str, Any], list[Mapping[str, Any]]]:
     from unmask import bundle, files
-    from unmask.data.publicmodels import download_model
+    from unmask.data.public.models import download_model
 
     model = arguments.model or download_model("minilm")
     opened = bundle.read(model, weights=False)
@@ -38,10 +38,10 @@ def arrange(arguments: argparse.Namespace, folder: Path) -> tuple[dict[str, Any]
 
 def ours(settings: Settings) -> Prepared:
     import torch
-
     import unmask.predict
+
     import unmask.tasks
-    from unmask.model.spans import SequenceLayout
+    from unmask.model.layout import SequenceLayout
 
     def load() -> Any:
         return unmask.predict.load(settings["model"], device="cpu")

@@ -35,7 +35,8 @@ def arrange(arguments: argparse.Namespace, folder: Path) -> tuple[dict[str, Any]
 
 
 def ours(settings: Settings) -> Prepared:
-    from unmask.data import corpus, shards
+    from unmask.data.corpus import documents as corpus
+    from unmask.data.corpus import shards
     from unmask.text.tokenizer import Tokenizer
 
     tokenizer = Tokenizer.load(settings["tokenizer"])
@@ -52,7 +53,7 @@ def loop(settings: Settings) -> Prepared:
     import numpy as np
     import tokenizers
 
-    from unmask.data import corpus
+    from unmask.data.corpus import documents as corpus
 
     tokenizer = tokenizers.Tokenizer.from_file(str(Path(settings["tokenizer"]) / "tokenizer.json"))
     tokenizer.encode_special_tokens = True

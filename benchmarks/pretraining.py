@@ -29,7 +29,7 @@ from benchmarks import texts
 from benchmarks.harness import Benchmark, Prepared, Settings, Side
 
 if TYPE_CHECKING:
-    from unmask.data.shards import Shards
+    from unmask.data.corpus.shards import Shards
     from unmask.train.recipe import PretrainRecipe
 
 SEED = 0
@@ -59,7 +59,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def arrange(arguments: argparse.Namespace, folder: Path) -> tuple[dict[str, Any], list[Mapping[str, Any]]]:
-    from unmask.data import corpus, shards
+    from unmask.data.corpus import documents as corpus
+    from unmask.data.corpus import shards
 
     text = texts.arrange(arguments, folder)
     tokenizer = texts.tokenizer_for(arguments, text, folder / "tokenizer")
@@ -122,11 +123,11 @@ def outside(model: Any, vocabulary: int) -> int:
 def ours(settings: Settings) -> Prepared:
     import torch
 
-    from unmask.data.shards import Shards
+    from unmask.data.corpus.shards import Shards
     from unmask.train import optim
     from unmask.train.allocator import keep_freed_memory
+    from unmask.train.loop import LoopState, Step, train_steps
     from unmask.train.pretrain import build_batches, build_learner, fit_to_corpus
-    from unmask.train.steps import LoopState, Step, train_steps
 
     keep_freed_memory()  # as a run does when it begins
     built = Shards.open(settings["corpus"])
@@ -155,8 +156,8 @@ def ours(settings: Settings) -> Prepared:
 def same_tokens(settings: Settings) -> Prepared:
     import numpy as np
 
+    from unmask.data.corpus.shards import Shards
     from unmask.data.sequences import CorpusSequences
-    from unmask.data.shards import Shards
 
     built = Shards.open(settings["corpus"])
     examples = CorpusSequences(built, settings["length"], SEED, 0.0)
@@ -167,7 +168,7 @@ def same_tokens(settings: Settings) -> Prepared:
 def concatenated(settings: Settings) -> Prepared:
     import numpy as np
 
-    from unmask.data.shards import Shards
+    from unmask.data.corpus.shards import Shards
 
     built, length = Shards.open(settings["corpus"]), settings["length"]
     cls, sep = np.array([built.tokenizer.cls_token_id]), np.array([built.tokenizer.sep_token_id])
@@ -185,7 +186,7 @@ def concatenated(settings: Settings) -> Prepared:
 def line_by_line(settings: Settings) -> Prepared:
     import numpy as np
 
-    from unmask.data.shards import Shards
+    from unmask.data.corpus.shards import Shards
 
     built, room = Shards.open(settings["lines"]), settings["length"] - 2
     cls, sep = np.array([built.tokenizer.cls_token_id]), np.array([built.tokenizer.sep_token_id])

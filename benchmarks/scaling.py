@@ -99,11 +99,11 @@ class Member:
     def __init__(self, settings: Settings) -> None:
         import torch
 
-        from unmask.data.shards import Shards
+        from unmask.data.corpus.shards import Shards
         from unmask.train import optim
+        from unmask.train.loop import LoopState, train_steps
         from unmask.train.parallel import DistributedWorld, World
         from unmask.train.pretrain import build_batches, build_learner, fit_to_corpus
-        from unmask.train.steps import LoopState, train_steps
 
         self.count, self.threads = settings["steps"], settings["threads"]
         torch.set_num_threads(self.threads)

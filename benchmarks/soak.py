@@ -12,8 +12,8 @@ from pathlib import Path
 from benchmarks.child import held_bytes
 from unmask.console import SILENT
 from unmask.train import pretrain as pretraining
-from unmask.train.fit import Trainer
 from unmask.train.recipe import PretrainRecipe, parse_recipe
+from unmask.train.trainer import Trainer
 
 MARKS = 20
 MIB = 1 << 20

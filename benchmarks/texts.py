@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from unmask.data import corpus, public
+from unmask.data.corpus import documents as corpus
+from unmask.data.public import datasets as public
 from unmask.errors import UserError
 from unmask.text.tokenizer import Tokenizer
 
@@ -113,7 +114,7 @@ def _chosen(arguments: argparse.Namespace) -> Iterator[str]:
     if arguments.text:
         paths = list(arguments.text)
     else:
-        paths = [str(_fetched(name)) for name in names(arguments)]
+        paths = [str(fetched(name, "--text FILE").text) for name in names(arguments)]
     split: corpus.Split = arguments.split if arguments.text else "blank"
     for document in corpus.read_documents(paths, split=split):
         text = re.sub(r"\n\s*\n", "\n", document.text).strip()
@@ -121,12 +122,13 @@ def _chosen(arguments: argparse.Namespace) -> Iterator[str]:
             yield text
 
 
-def _fetched(name: str) -> Path:
+def fetched(name: str, option: str) -> public.Fetched:
+    """Public data of a name. Raises UserError with the option that gives one's own, where they cannot be had."""
     try:
-        return public.download(name).text
+        return public.download(name)
     except UserError as error:
         facts = {key: value for key, value in error.facts.items() if "your own" not in key}
-        facts["to measure on text of your own"] = "--text FILE"
+        facts["to measure on data of your own"] = option
         raise UserError(error.message, **facts) from None
 
 

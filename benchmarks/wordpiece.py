@@ -55,7 +55,7 @@ def library(settings: Settings) -> Prepared:
     import tokenizers
     from tokenizers import models, pre_tokenizers, trainers
 
-    from unmask.text import layout
+    from unmask.text.public import layout
     from unmask.text.tokenizer import Tokenizer
 
     made: list[tokenizers.Tokenizer] = []

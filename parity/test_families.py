@@ -13,8 +13,8 @@ from unmask import bundle
 from unmask.bundle.public import export
 from unmask.model.attention import SequenceLayout
 from unmask.model.encoder import Encoder
+from unmask.model.mlm_head import MLMHead
 from unmask.model.pooler import HeadTransform
-from unmask.model.vocabulary import MLMHead
 from unmask.runtime.predictor import load
 from unmask.text.tokenizer import Tokenizer
 
@@ -160,7 +160,7 @@ def test_a_tagger_says_what_the_peer_says(name: str, tokenizer: Tokenizer, tmp_p
     config = configurations(tokenizer.vocab_size)[name]
     model = publish(config, "ForTokenClassification", tokenizer, tmp_path)
     predictor = load(tmp_path)
-    from unmask.data.tables import Example
+    from unmask.data.rows.tables import Example
     from unmask.runtime.predictor import run_logits
 
     text = "the quick brown fox jumps"

@@ -14,8 +14,8 @@ from unmask import bundle, files
 from unmask.errors import UserError
 from unmask.model.attention import SequenceLayout
 from unmask.model.encoder import Encoder, EncoderConfig
+from unmask.model.mlm_head import MLMHead
 from unmask.model.positions import POSITION_SCALE, sinusoidal_table
-from unmask.model.vocabulary import MLMHead
 from unmask.text.tokenizer import Tokenizer
 
 VARIANTS = {

@@ -15,7 +15,7 @@ from unmask.bundle.card import model_card, strip_paths
 from unmask.bundle.facts import bundle_facts
 from unmask.bundle.public import export
 from unmask.model.encoder import Encoder, EncoderConfig
-from unmask.model.vocabulary import MLMHead
+from unmask.model.mlm_head import MLMHead
 from unmask.text.tokenizer import Tokenizer
 
 Make = Callable[..., Encoder]

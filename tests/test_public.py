@@ -19,14 +19,14 @@ from unmask import bundle
 from unmask.bundle.layout import encoder_config
 from unmask.bundle.public import export
 from unmask.bundle.weights import check_finite
-from unmask.data.tables import Example
+from unmask.data.rows.tables import Example
 from unmask.errors import UserError
 from unmask.files import read_json, write_json
 from unmask.learner.batch import pack
 from unmask.model.attention import SequenceLayout
 from unmask.model.encoder import Encoder, EncoderConfig
 from unmask.model.families import FAMILIES
-from unmask.model.vocabulary import MLMHead
+from unmask.model.mlm_head import MLMHead
 from unmask.runtime.predictor import load
 from unmask.text.tokenizer import Tokenizer
 

@@ -11,11 +11,11 @@ import torch
 
 from unmask import bundle, files
 from unmask.bundle.public import export
-from unmask.data.split import share
+from unmask.data.rows.split import share
 from unmask.errors import UserError
 from unmask.model.encoder import Encoder
-from unmask.model.spans import SequenceLayout
-from unmask.model.vocabulary import MLMHead
+from unmask.model.layout import SequenceLayout
+from unmask.model.mlm_head import MLMHead
 from unmask.runtime.predictor import load
 from unmask.vocab import BIAS, TABLE, GrowResult, _chosen, grow, masked_bits_per_character
 

@@ -13,7 +13,7 @@ _PUBLIC = {
     "Predictor": "unmask.runtime.predictor",
     "Tokenizer": "unmask.text.tokenizer",
     "UserError": "unmask.errors",
-    "build_corpus": "unmask.data.shards:build",
+    "build_corpus": "unmask.data.corpus.shards:build",
     "finetune": "unmask.train.finetune",
     "load": "unmask.runtime.predictor",
     "pretrain": "unmask.train.pretrain",
@@ -35,7 +35,7 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
-    from unmask.data.shards import build as build_corpus
+    from unmask.data.corpus.shards import build as build_corpus
     from unmask.errors import UserError
     from unmask.model.encoder import Encoder, EncoderConfig
     from unmask.quickstart import quickstart

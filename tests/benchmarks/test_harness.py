@@ -144,6 +144,25 @@ def test_peak_memory_is_that_of_the_work(tmp_path: Path) -> None:
         assert hungry["peak_bytes"] - hungry["before_bytes"] < 2**27
 
 
+def test_what_a_command_of_the_work_takes_counts(tmp_path: Path) -> None:
+    sides = (Side("ours", tiny_sides.spawning), Side("peer", tiny_sides.counting))
+    run(tiny(*sides), SETTINGS, Plan(rounds=1, warmup=0, repeat=2), DATA, tmp_path)
+    spawning, modest = record_in(tmp_path)["measurements"]
+    assert spawning["cpu_seconds"] >= 0.2
+    assert spawning["peak_bytes"] > 3 * 2**26 > modest["peak_bytes"]
+
+
+def test_a_side_may_have_settings_of_its_own(tmp_path: Path) -> None:
+    sides = (Side("ours", tiny_sides.counting), Side("peer", tiny_sides.counting, settings={"size": 5}))
+    outcome = run(tiny(*sides, shown={"size": "size"}), SETTINGS, Plan(rounds=1, repeat=1), DATA, tmp_path)
+    assert " · size 3 against 5 · " in outcome.lines[0]
+
+
+def test_numbers_among_the_facts_are_medians_over_the_rounds(tmp_path: Path) -> None:
+    outcome = run(tiny(shown={"prepared": "prepared"}), SETTINGS, Plan(rounds=3, repeat=1), DATA, tmp_path)
+    assert " · prepared 2 against 2 · " in outcome.lines[0]  # the first, second and third time
+
+
 def test_load_by_others_is_warned_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(conditions, "others_now", lambda: 1.25)
     outcome = run(tiny(), SETTINGS, Plan(rounds=1, repeat=1), DATA, tmp_path)

@@ -12,8 +12,8 @@ import torch
 
 from benchmarks import __main__ as command
 from benchmarks import bits, harness, lengths, pretraining, results, texts
-from unmask.data import public
-from unmask.data.shards import Shards
+from unmask.data.corpus.shards import Shards
+from unmask.data.public import datasets as public
 from unmask.errors import UserError
 from unmask.text.tokenizer import Tokenizer
 from unmask.train.pretrain import build_learner, fit_to_corpus

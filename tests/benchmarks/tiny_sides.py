@@ -1,6 +1,7 @@
 """Sides of a benchmark that need no library, for the tests of the harness: imported by its child processes."""
 
 import os
+import subprocess
 import sys
 import time
 from collections.abc import Mapping
@@ -13,6 +14,7 @@ from benchmarks.harness import Prepared, Settings
 def counting(settings: Settings) -> Prepared:
     """Each run of the work does one unit more than the one before, and the file of the side tells how often it ran."""
     runs: list[int] = []
+    prepared = _count(settings, "prepared.txt") + 1
 
     def work() -> float:
         runs.append(len(runs))
@@ -22,7 +24,8 @@ def counting(settings: Settings) -> Prepared:
     def facts() -> Mapping[str, Any]:
         threads = {name: os.environ[name] for name in ("OMP_NUM_THREADS", "RAYON_NUM_THREADS")}
         (Path(settings["keep"]) / "left.txt").write_text("kept")
-        return {"runs": len(runs), "process": os.getpid(), "size": settings["size"], **threads}
+        about = {"runs": len(runs), "process": os.getpid(), "size": settings["size"], "prepared": prepared}
+        return {**about, **threads}
 
     return Prepared(work, facts)
 
@@ -63,9 +66,9 @@ def endless(settings: Settings) -> Prepared:
     raise AssertionError
 
 
-def _count(settings: Settings) -> int:
+def _count(settings: Settings, name: str = "count.txt") -> int:
     """How often this side was prepared before: its folder stays from round to round."""
-    file = Path(settings["keep"]) / "count.txt"
+    file = Path(settings["keep"]) / name
     count = int(file.read_text()) if file.is_file() else 0
     file.write_text(str(count + 1))
     return count
@@ -74,3 +77,15 @@ def _count(settings: Settings) -> int:
 def judge(settings: Settings) -> Mapping[str, Any]:
     kept = (Path(settings["keep"]) / "left.txt").read_text()
     return {"seed": settings["seed"], "kept": kept, "grade": 10.0 + settings["seed"]}
+
+
+def spawning(settings: Settings) -> Prepared:
+    """Works in a process of its own, which holds 192 MiB and takes a tenth of a second of the processor."""
+    del settings
+    code = "import time; block = bytearray(3 * 2**26)\nwhile time.process_time() < 0.1: pass"
+
+    def work() -> float:
+        subprocess.run([sys.executable, "-c", code], check=True)
+        return 1.0
+
+    return Prepared(work)

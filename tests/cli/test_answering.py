@@ -11,7 +11,7 @@ import pytest
 
 import unmask
 from unmask.console import SILENT
-from unmask.data.squad import read_questions
+from unmask.data.rows.squad import read_questions
 from unmask.metrics import values
 from unmask.train.finetune import finetune
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from unmask.data.shards import Shards
+from unmask.data.corpus.shards import Shards
 from unmask.train import bench
 
 

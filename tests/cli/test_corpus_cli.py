@@ -9,7 +9,7 @@ import pytest
 
 from unmask import console
 from unmask.cli.app import run
-from unmask.data.shards import Shards
+from unmask.data.corpus.shards import Shards
 from unmask.text.tokenizer import Tokenizer, TokenizerConfig
 
 TEXTS = [f"the fox number {n} jumps over dog {n % 7}." for n in range(60)]

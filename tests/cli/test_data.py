@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from unmask.cli.app import run
-from unmask.data.public import PUBLIC
+from unmask.data.public.datasets import PUBLIC
 from unmask.files import sha256
 
 TAB = b"Category\tText\nd\tstring\nclass\t\n"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from unmask.data.shards import Shards
+from unmask.data.corpus.shards import Shards
 
 
 def test_pretrain_says_what_came_out_and_what_to_do_next(command, small, corpus: Shards, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from unmask.config import from_mapping
-from unmask.data.shards import Shards
+from unmask.data.corpus.shards import Shards
 from unmask.model.encoder import EncoderConfig
 from unmask.train.explain import KINDS, explain
 from unmask.train.optim import Muon

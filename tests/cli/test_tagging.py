@@ -10,7 +10,7 @@ import pytest
 
 import unmask
 from unmask.console import SILENT
-from unmask.data.conll import read_tagged
+from unmask.data.rows.conll import read_tagged
 from unmask.train.finetune import finetune
 
 FAST = ["task.max_length=16", "train.budget=2 epochs", "train.optimizer.lr=0.01"]
@@ -75,7 +75,7 @@ def test_evaluate_counts_spans(command, tagger: Path, tagged: Path) -> None:
         right, given, there = right + len(said & true), given + len(said), there + len(true)
     assert told["entity_f1"]["value"] == pytest.approx(2 * right / (given + there)) and right > there / 2
     assert told["precision"]["value"] == pytest.approx(right / given)
-    assert told["spans"] == there and {row["label"] for row in told["per_label"]} == {"PERSON", "PLACE"}
+    assert told["entities"] == there and {row["label"] for row in told["per_label"]} == {"PERSON", "PLACE"}
     shown = command("evaluate", tagger, tagged)
     assert "precision  " in shown.out and "recall" in shown.out and "F1  " in shown.out and "PLACE" in shown.out
 
@@ -88,7 +88,7 @@ def test_spans_that_cut_through_words_are_said_and_count_as_missed(command, tagg
     ]
     file.write_text("".join(json.dumps(row) + "\n" for row in rows))
     done = command("evaluate", tagger, file, "--json")
-    assert done.code == 0 and json.loads(done.out)["spans"] == 2
+    assert done.code == 0 and json.loads(done.out)["entities"] == 2
     assert "1 of 2 spans" in done.err and "spans.jsonl, line 2" in done.err
     bare = command("predict", tagger, file)
     assert bare.code == 0 and "not aligned" not in bare.err

@@ -51,7 +51,7 @@ def records(predictor: Any, texts: list[Any]) -> list[dict[str, Any]]:
     from unmask.runtime.formats import format_of
 
     predictions = predictor.predict([tuple(text) if isinstance(text, list) else text for text in texts])
-    from unmask.data.tables import Example
+    from unmask.data.rows.tables import Example
 
     written = format_of(predictor.task)
     examples = [

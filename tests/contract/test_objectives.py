@@ -9,9 +9,9 @@ import torch
 from torch import nn
 
 from unmask.config import dump, from_mapping
+from unmask.data.corpus.shards import Shards
 from unmask.data.encoded import IGNORE_INDEX
 from unmask.data.sequences import CorpusSequences
-from unmask.data.shards import Shards
 from unmask.learner.batch import Batch
 from unmask.learner.batches import Batches
 from unmask.model.encoder import Encoder, EncoderConfig

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from unmask.console import SILENT
-from unmask.data.shards import Shards
+from unmask.data.corpus.shards import Shards
 from unmask.train.finetune import finetune
 from unmask.train.pretrain import pretrain
 from unmask.train.recipe import FinetuneRecipe, PretrainRecipe, read_recipe, recipe_kind

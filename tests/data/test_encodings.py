@@ -9,10 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from unmask.data import corpus, encodings, textfiles
-from unmask.data.conll import read_tagged
-from unmask.data.delimited import read_rows
-from unmask.data.tables import read_examples
+from unmask.data import encodings, textfiles
+from unmask.data.corpus import documents as corpus
+from unmask.data.rows.conll import read_tagged
+from unmask.data.rows.delimited import read_rows
+from unmask.data.rows.tables import read_examples
 from unmask.data.textfiles import Faults, open_text, read_objects
 from unmask.errors import UserError
 

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from unmask.data import textfiles
-from unmask.data.delimited import column_at, read_rows
+from unmask.data.rows.delimited import column_at, read_rows
 from unmask.data.textfiles import (
     Faults,
     find_files,

@@ -7,7 +7,7 @@ from collections.abc import Generator
 from typing import Any
 
 from unmask.cli import main
-from unmask.train import fit
+from unmask.train import trainer as fit
 
 if (os.environ["RANK"], os.environ["TORCHELASTIC_RESTART_COUNT"]) == ("1", "0"):
     original = fit.train_steps

@@ -11,7 +11,7 @@ import pytest
 import torch.distributed.run as torchrun
 
 from unmask.cli.app import app, run
-from unmask.data.shards import Shards
+from unmask.data.corpus.shards import Shards
 
 ROOT = Path(__file__).parents[2]
 PAGES = {name: (ROOT / name).read_text(encoding="utf-8") for name in ("docs/distributed.md", "docs/zh/distributed.md")}

@@ -8,8 +8,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from unmask.config import from_mapping
+from unmask.data.rows.tables import Example, Span
 from unmask.data.sequences import RowSequences
-from unmask.data.tables import Example, Span
 from unmask.learner.batches import Batches
 from unmask.learner.regularise import Regularisation, Regulariser
 from unmask.model.encoder import Encoder, EncoderConfig
@@ -17,8 +17,8 @@ from unmask.tasks import Classify, ClassifyTask, Tag, TagTask
 from unmask.text.tokenizer import Tokenizer
 from unmask.train import optim
 from unmask.train.budget import TrainConfig
+from unmask.train.loop import LoopState, train_steps
 from unmask.train.parallel import World, join_world
-from unmask.train.steps import LoopState, train_steps
 
 ROWS = [
     Example(str(n), f"river {'stone ' * (n % 5)}", None, "abc"[n % 3], n, "f", spans=(Span(0, 5, "PLACE"),))

@@ -14,7 +14,8 @@ from unmask import files
 from unmask.cli.app import RESTART, run
 from unmask.console import SILENT
 from unmask.errors import UserError
-from unmask.train import checkpoint, fit
+from unmask.train import checkpoint
+from unmask.train import trainer as fit
 from unmask.train.finetune import finetune
 from unmask.train.parallel import SharedError, World, join_world
 from unmask.train.pretrain import pretrain

@@ -9,7 +9,7 @@ from pathlib import Path
 from unmask import files
 from unmask.config import to_yaml
 from unmask.console import SILENT
-from unmask.data.shards import Shards
+from unmask.data.corpus.shards import Shards
 from unmask.train.pretrain import pretrain
 from unmask.train.recipe import PretrainRecipe, parse_recipe
 

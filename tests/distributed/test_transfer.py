@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 
 from unmask import bundle
 from unmask.console import SILENT
-from unmask.data.shards import Shards
+from unmask.data.corpus.shards import Shards
 from unmask.train.parallel import join_world
 from unmask.train.pretrain import pretrain
 from unmask.train.recipe import PretrainRecipe, parse_recipe

@@ -67,7 +67,7 @@ def test_both_languages_show_the_same_commands(page: str) -> None:
 
 @pytest.mark.parametrize("page", PAGES)
 def test_examples_of_data_are_read_as_they_stand(page: str, tmp_path: Path) -> None:
-    from unmask.data.squad import read_questions
+    from unmask.data.rows.squad import read_questions
 
     for number, block in enumerate(blocks(page, "json")):
         path = tmp_path / ("x.json" if "paragraphs" in block else "x.jsonl")

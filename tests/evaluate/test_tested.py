@@ -6,7 +6,7 @@ import pytest
 
 from unmask import files
 from unmask.console import SILENT
-from unmask.data.tables import Columns, read_examples
+from unmask.data.rows.tables import Columns, read_examples
 from unmask.errors import UserError
 from unmask.evaluate.saved import load_predictions
 from unmask.evaluate.tested import predictions_on, run_folder_of, to_saved_predictions

@@ -9,7 +9,7 @@ import torch
 
 from task_helpers import learner_of, rows_of
 from unmask.config import from_mapping
-from unmask.data.tables import Example, ReferenceAnswer, Span
+from unmask.data.rows.tables import Example, ReferenceAnswer, Span
 from unmask.learner.batch import Batch, pack
 from unmask.model.attention import SequenceLayout
 from unmask.model.encoder import Encoder, EncoderConfig

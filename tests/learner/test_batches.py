@@ -9,11 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from unmask.data.corpus import Document
+from unmask.data.corpus.documents import Document
+from unmask.data.corpus.shards import Shards, build
 from unmask.data.encoded import SPECIAL_TOKEN, EncodedRow
 from unmask.data.ramp import Ramp
 from unmask.data.sequences import CorpusSequences, RowSequences, split_documents
-from unmask.data.shards import Shards, build
 from unmask.errors import UserError
 from unmask.learner.batch import Batch
 from unmask.learner.batches import Batches, evaluation_batches

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from task_helpers import learner_of, rows_of
 from unmask.config import changed, from_mapping
 from unmask.data.encoded import EncodedRow
-from unmask.data.tables import Example, Span
+from unmask.data.rows.tables import Example, Span
 from unmask.learner.batch import Batch, pack
 from unmask.learner.regularise import Regularisation, Regulariser, fgm_perturbation, symmetric_kl
 from unmask.learner.task_learner import TaskLearner
@@ -20,10 +20,10 @@ from unmask.model.attention import SequenceLayout
 from unmask.model.encoder import Encoder, EncoderConfig
 from unmask.tasks import Classify, ClassifyTask, Tag, TagTask
 from unmask.text.tokenizer import Tokenizer
+from unmask.train.loop import _accumulate, _global_counts
 from unmask.train.parallel import World
 from unmask.train.precision import Precision
 from unmask.train.speed import flops_per_token
-from unmask.train.steps import _accumulate, _global_counts
 
 ROWS = [
     Example(str(n), f"river {'stone ' * n}", None, "abc"[n % 3], n, "f", spans=(Span(0, 5, "PLACE"),))

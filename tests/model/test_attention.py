@@ -16,7 +16,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from unmask.errors import UserError
 from unmask.model import attention
 from unmask.model.attention import BACKENDS, SequenceLayout, attend
-from unmask.model.spans import MASK_COST, plan_groups
+from unmask.model.layout import MASK_COST, plan_groups
 
 F64 = npt.NDArray[np.float64]
 

@@ -9,8 +9,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from unmask.model.cost import activation_numbers, attention_pairs, forward_flops
 from unmask.model.encoder import Encoder, EncoderConfig
-from unmask.model.spans import SequenceLayout
-from unmask.model.vocabulary import MLMHead
+from unmask.model.layout import SequenceLayout
+from unmask.model.mlm_head import MLMHead
 from unmask.train.speed import BatchWork, flops
 
 SETTINGS: dict[str, dict[str, Any]] = {

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from unmask.model.encoder import Encoder, EncoderConfig
+from unmask.model.mlm_head import MLMHead
 from unmask.model.names import BERT, from_public, to_public
 from unmask.model.pooler import Pooler
-from unmask.model.vocabulary import MLMHead
 
 PUBLISHED = """
 bert.embeddings.word_embeddings.weight

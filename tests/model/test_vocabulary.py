@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.utils.flop_counter import FlopCounterMode
 
-from unmask.model import vocabulary
+from unmask.model import mlm_head as vocabulary
 from unmask.model.encoder import Encoder, EncoderConfig
-from unmask.model.vocabulary import MLMHead, _SummedCrossEntropy, positions_per_chunk
+from unmask.model.mlm_head import MLMHead, _SummedCrossEntropy, positions_per_chunk
 
 
 def test_logits_are_the_formula(make_encoder: Callable[..., Encoder], tiny: EncoderConfig) -> None:

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from unmask.data import shards
-from unmask.data.corpus import Document
+from unmask.data.corpus import shards
+from unmask.data.corpus.documents import Document
 from unmask.data.encoded import IGNORE_INDEX, SPECIAL_TOKEN
 from unmask.data.hashing import hash_uniform
 from unmask.data.sequences import CorpusSequences

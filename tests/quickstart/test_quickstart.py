@@ -13,8 +13,9 @@ from safetensors.torch import save_file
 from public_weights import drawn
 from unmask import console, files
 from unmask.cli.app import run as command
-from unmask.data import public, publicmodels
-from unmask.data.packages import Archive
+from unmask.data.public import datasets as public
+from unmask.data.public import models as publicmodels
+from unmask.data.public.packages import Archive
 from unmask.errors import UserError
 from unmask.metrics import accuracy
 from unmask.quickstart import Request, quickstart
@@ -80,7 +81,7 @@ def test_results_hold_seven_steps_and_true_figures(done: Path, own: Path) -> Non
     assert by_kind["tfidf"]["value"] > 0.95  # one word in eleven tells the labels apart
     assert all(a["low"] <= a["value"] <= a["high"] for a in by_kind.values())
     # the figure of the published model, computed once more by another path
-    from unmask.data.tables import read_examples
+    from unmask.data.rows.tables import read_examples
     from unmask.runtime.predictor import load
 
     examples = read_examples(own / "test.jsonl")

@@ -10,8 +10,8 @@ from runs_sample import ROWS, keep, write_trained
 
 from unmask import files
 from unmask.cli.app import run as command
-from unmask.data.conll import TagColumns
-from unmask.data.tables import Columns
+from unmask.data.rows.conll import TagColumns
+from unmask.data.rows.tables import Columns
 from unmask.errors import UserError
 from unmask.evaluate import tested
 from unmask.evaluate.saved import Predictions

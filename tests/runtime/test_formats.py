@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from unmask.data.tables import Example
+from unmask.data.rows.tables import Example
 from unmask.errors import UserError
 from unmask.runtime.formats import format_of
 from unmask.tasks import Multilabel, MultilabelTask, Nested, NestedTask, Regress, RegressTask, Tag, TagTask

@@ -10,11 +10,11 @@ import torch
 
 from unmask import bundle
 from unmask.console import SILENT
-from unmask.data.tables import Example
+from unmask.data.rows.tables import Example
 from unmask.errors import UserError
 from unmask.model.attention import SequenceLayout
 from unmask.model.encoder import Encoder, EncoderConfig
-from unmask.model.vocabulary import MLMHead
+from unmask.model.mlm_head import MLMHead
 from unmask.runtime import batching
 from unmask.runtime.predictor import Predictor, load, stream
 from unmask.text.tokenizer import Tokenizer

@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers import models, normalizers, pre_tokenizers, processors, trainers
 
-from unmask.data import schemes
-from unmask.data.conll import join_tokens
-from unmask.data.tables import Example, Span
+from unmask.data.rows import schemes
+from unmask.data.rows.conll import join_tokens
+from unmask.data.rows.tables import Example, Span
 from unmask.tasks.alignment import AlignmentErrors, Tags, Words, align_words
 from unmask.text.tokenizer import Tokenizer
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from task_helpers import learner_of, rows_of
 from unmask.data.encoded import SPECIAL_TOKEN, EncodedRow
-from unmask.data.tables import Example, ReferenceAnswer
+from unmask.data.rows.tables import Example, ReferenceAnswer
 from unmask.errors import UserError
 from unmask.heads.answer import pad_logits
 from unmask.learner.batch import Batch, pack

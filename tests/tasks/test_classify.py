@@ -8,7 +8,7 @@ import torch
 
 from task_helpers import learner_of, rows_of
 from unmask.data.encoded import SPECIAL_TOKEN
-from unmask.data.tables import Example
+from unmask.data.rows.tables import Example
 from unmask.errors import UserError
 from unmask.heads import build_head
 from unmask.heads.classify import ClassifyHead

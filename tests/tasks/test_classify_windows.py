@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from task_helpers import rows_of
 from unmask.console import SILENT
-from unmask.data.tables import Example
+from unmask.data.rows.tables import Example
 from unmask.runtime import batching as module
 from unmask.tasks import Classify, ClassifyTask
 from unmask.text.tokenizer import Tokenizer

@@ -14,8 +14,8 @@ import torch
 from task_helpers import learner_of, rows_of
 from unmask import bundle
 from unmask.console import SILENT
+from unmask.data.rows.tables import Example
 from unmask.data.sequences import RowSequences
-from unmask.data.tables import Example
 from unmask.errors import UserError
 from unmask.heads.embed import contrastive_loss, group_texts, scaled_cosines
 from unmask.learner.batch import pack
@@ -296,7 +296,7 @@ def test_rows_are_read(tmp_path: Path, content: str, scores: list[float | None],
 
 
 def test_a_column_of_scores_that_was_asked_for_holds_numbers(tmp_path: Path) -> None:
-    from unmask.data.tables import Columns
+    from unmask.data.rows.tables import Columns
 
     path = tmp_path / "rows.jsonl"
     rows = [{"text_a": "a", "text_b": "b", "how": how} for how in (3, "near", 4.5)]
@@ -410,7 +410,7 @@ def test_written_as_a_folder_of_sentence_transformers_and_read_again(
 
 
 def test_pairs_of_one_first_text_stay_on_one_side_of_a_split(tmp_path: Path) -> None:
-    from unmask.data.split import split
+    from unmask.data.rows.split import split
 
     path = tmp_path / "rows.csv"
     rows = [f"text {number % 8},answer {number}" for number in range(40)]

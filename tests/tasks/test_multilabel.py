@@ -12,7 +12,7 @@ from sklearn import metrics as oracle
 
 from task_helpers import learner_of, rows_of
 from unmask.config import from_mapping
-from unmask.data.tables import Example
+from unmask.data.rows.tables import Example
 from unmask.errors import UserError
 from unmask.learner.batch import pack
 from unmask.model.encoder import Encoder, EncoderConfig

@@ -11,7 +11,7 @@ from scipy import stats
 
 from task_helpers import learner_of, rows_of
 from unmask.console import SILENT
-from unmask.data.tables import Example
+from unmask.data.rows.tables import Example
 from unmask.errors import UserError
 from unmask.heads.regress import RegressHead
 from unmask.learner.batch import pack

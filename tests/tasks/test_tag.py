@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from task_helpers import learner_of, rows_of
 from unmask.config import from_mapping
 from unmask.data.encoded import IGNORE_INDEX
-from unmask.data.tables import Example, Span
+from unmask.data.rows.tables import Example, Span
 from unmask.errors import UserError
 from unmask.heads import head_class
 from unmask.heads.token_pairs import BUCKETS, PRIOR, TokenPairs

@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from tokenizers import normalizers
 
 from unmask.errors import UserError
-from unmask.text import folding, layout
-from unmask.text.layout import SPECIALS, TokenizerConfig
+from unmask.text import folding
+from unmask.text.public import layout
+from unmask.text.public.layout import SPECIALS, TokenizerConfig
 from unmask.text.tokenizer import Tokenizer
 
 TRADITIONAL = "漢語體後臺灣隻發髮乾龜鱻"

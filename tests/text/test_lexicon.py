@@ -12,9 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from unmask.errors import UserError
-from unmask.text import autonomy, chinese, layout
-from unmask.text.layout import SPECIALS
+from unmask.text import autonomy, chinese
 from unmask.text.lexicon import Lexicon, describe_words, jieba_segmenter
+from unmask.text.public import layout
+from unmask.text.public.layout import SPECIALS
 from unmask.text.tokenizer import SENTENCE_START, WORD_START, Tokenizer, TokenizerConfig
 
 LETTERS = "天地人日月水"

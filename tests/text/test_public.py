@@ -16,8 +16,8 @@ from tokenizers import pre_tokenizers
 
 from unmask.errors import UserError
 from unmask.files import read_json, write_json
-from unmask.text import layout
-from unmask.text.specials import RESERVED, without_matching
+from unmask.text.public import layout
+from unmask.text.public.specials import RESERVED, without_matching
 from unmask.text.tokenizer import Tokenizer
 
 every = pytest.mark.parametrize("kind", MAKERS)

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from unmask.errors import UserError
 from unmask.files import read_json
-from unmask.text import layout
-from unmask.text.layout import SPECIALS, TokenizerConfig
+from unmask.text.public import layout
+from unmask.text.public.layout import SPECIALS, TokenizerConfig
 from unmask.text.tokenizer import Tokenizer
 
 LETTERS = "aábcdeéhlnostwi\u0307ABEİñüßÄçøаяЖλσςΣאבגعربीहन\u0939कกขあア\u304bㅏㄱ한글中国人𠀀𝐀😀0127½①"

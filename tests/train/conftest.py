@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from unmask.console import SILENT
-from unmask.data.shards import Shards
+from unmask.data.corpus.shards import Shards
 from unmask.train.finetune import FinetuneResult, finetune
 from unmask.train.pretrain import PretrainResult, pretrain
 from unmask.train.recipe import PretrainRecipe, parse_recipe

@@ -8,8 +8,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from unmask.train.average import EMA
 from unmask.train.checkpoint import Checkpoints
+from unmask.train.ema import EMA
 
 
 def learner() -> torch.nn.Linear:

@@ -15,8 +15,8 @@ from unmask.runtime.predictor import load
 from unmask.tasks import Tag
 from unmask.train import finetune as module
 from unmask.train.finetune import FinetuneResult, finetune, load_rows
-from unmask.train.fit import BestMetric
 from unmask.train.recipe import FinetuneRecipe, RowsConfig, parse_recipe
+from unmask.train.trainer import BestMetric
 
 
 @pytest.fixture(scope="module")

@@ -5,8 +5,8 @@ from typing import Any, cast
 
 import pytest
 
-from unmask.train.fit import LogWindow, Trainer, TrainerState
-from unmask.train.steps import Step
+from unmask.train.loop import Step
+from unmask.train.trainer import LogWindow, Trainer, TrainerState
 
 
 def step(number: int, loss: float, skipped: bool = False) -> Step:

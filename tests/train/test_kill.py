@@ -17,7 +17,7 @@ import pytest
 from unmask import console, files
 from unmask.bundle import weights
 from unmask.console import SILENT
-from unmask.train import fit
+from unmask.train import trainer as fit
 from unmask.train.finetune import finetune
 from unmask.train.pretrain import pretrain
 from unmask.train.recipe import FinetuneRecipe, PretrainRecipe, parse_recipe

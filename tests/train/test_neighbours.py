@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from unmask.errors import UserError
 from unmask.model.attention import SequenceLayout
 from unmask.model.encoder import Encoder, EncoderConfig
-from unmask.train.start import InitConfig, init_neighbour_heads, neighbour_axes
+from unmask.train.init import InitConfig, init_neighbour_heads, neighbour_axes
 
 
 def configured(width: int, heads: int, **settings: Any) -> EncoderConfig:

@@ -18,7 +18,7 @@ from unmask import files
 from unmask.console import SILENT
 from unmask.model.encoder import Attention, Encoder, EncoderConfig, FeedForward
 from unmask.objectives import Masked
-from unmask.train import fit
+from unmask.train import trainer as fit
 from unmask.train.optim import (
     MATRIX_FACTOR,
     AdamW,

@@ -12,8 +12,8 @@ import torch
 
 from unmask import files
 from unmask.console import SILENT
-from unmask.data.corpus import Document
-from unmask.data.shards import Shards, build
+from unmask.data.corpus.documents import Document
+from unmask.data.corpus.shards import Shards, build
 from unmask.errors import UserError
 from unmask.learner.loss import Loss, LossTerm
 from unmask.runtime.predictor import load

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from unmask import bundle, files
 from unmask.config import read_yaml
 from unmask.console import SILENT
-from unmask.data.audit import key_of
-from unmask.data.conll import read_tagged
-from unmask.data.rowfiles import write_rows
-from unmask.data.tables import Example, read_examples
+from unmask.data.rows.audit import key_of
+from unmask.data.rows.conll import read_tagged
+from unmask.data.rows.rowfiles import write_rows
+from unmask.data.rows.tables import Example, read_examples
 from unmask.errors import UserError
 from unmask.tasks import Tag
 from unmask.train import rows as module

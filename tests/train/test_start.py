@@ -12,26 +12,26 @@ import torch
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from torch import Tensor
+from unmask.data.sequences.documents import split_documents
+from unmask.data.sequences.shards import Shards, build
 
 from unmask import files
 from unmask.console import SILENT
-from unmask.data.corpus import Document
-from unmask.data.sequences import split_documents
-from unmask.data.shards import Shards, build
+from unmask.data.corpus.documents import Document
 from unmask.objectives import MaskedObjective
 from unmask.text.tokenizer import Tokenizer
+from unmask.train import init as start
 from unmask.train import pretrain as pretraining
-from unmask.train import start
-from unmask.train.pretrain import PretrainLearner, build_learner, fit_to_corpus, pretrain
-from unmask.train.recipe import PretrainRecipe, parse_recipe
-from unmask.train.run import Run
-from unmask.train.start import (
+from unmask.train.init import (
     embeddings_from_counts,
     init_embeddings_from_counts,
     neighbour_axes,
     neighbour_counts,
     token_counts,
 )
+from unmask.train.pretrain import PretrainLearner, build_learner, fit_to_corpus, pretrain
+from unmask.train.recipe import PretrainRecipe, parse_recipe
+from unmask.train.run import Run
 
 PIECES = 7
 

@@ -9,22 +9,22 @@ import pytest
 import torch
 
 from unmask.config import changed
+from unmask.data.corpus.shards import Shards
 from unmask.data.ramp import Ramp
 from unmask.data.sequences import CorpusSequences
-from unmask.data.shards import Shards
 from unmask.errors import UserError
 from unmask.learner.batch import Batch
 from unmask.learner.batches import Batches
 from unmask.learner.loss import Loss, LossTerm
 from unmask.model.encoder import EncoderConfig
 from unmask.objectives import Masked, NextSentence
+from unmask.train import loop as steps_module
 from unmask.train import optim
-from unmask.train import steps as steps_module
 from unmask.train.budget import TrainConfig
+from unmask.train.loop import LoopState, Step, _accumulate, _global_counts, evaluate, train_steps
 from unmask.train.parallel import World
 from unmask.train.precision import Precision
 from unmask.train.pretrain import PretrainLearner
-from unmask.train.steps import LoopState, Step, _accumulate, _global_counts, evaluate, train_steps
 
 MakeLearner = Callable[..., PretrainLearner]
 

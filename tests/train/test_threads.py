@@ -11,9 +11,10 @@ import torch
 from unmask import files
 from unmask.config import changed
 from unmask.console import SILENT
-from unmask.data.shards import Shards
+from unmask.data.corpus.shards import Shards
 from unmask.learner.batches import Batches
-from unmask.train import fit, threads
+from unmask.train import threads
+from unmask.train import trainer as fit
 from unmask.train.budget import TrainConfig
 from unmask.train.pretrain import PretrainLearner, build_batches, build_learner, fit_to_corpus, pretrain
 from unmask.train.recipe import PretrainRecipe, parse_recipe

@@ -8,7 +8,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from unmask import files
 from unmask.console import SILENT
-from unmask.data.shards import Shards
+from unmask.data.corpus.shards import Shards
 from unmask.errors import UserError
 from unmask.train.pretrain import pretrain
 from unmask.train.recipe import PretrainRecipe, parse_recipe

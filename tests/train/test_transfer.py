@@ -18,15 +18,16 @@ from unmask.bundle.public import export
 from unmask.cli.app import run as command
 from unmask.config import changed
 from unmask.console import SILENT
-from unmask.data.corpus import Document
-from unmask.data.shards import Shards, build
+from unmask.data.corpus.documents import Document
+from unmask.data.corpus.shards import Shards, build
 from unmask.errors import UserError
 from unmask.learner.batch import Batch
 from unmask.model.encoder import Encoder, EncoderConfig
 from unmask.objectives import Masked
 from unmask.runtime.predictor import load
 from unmask.text.tokenizer import Tokenizer
-from unmask.train import fit, optim
+from unmask.train import optim
+from unmask.train import trainer as fit
 from unmask.train.bench import run_benchmark
 from unmask.train.finetune import FinetuneResult
 from unmask.train.optim import AdamW, Muon

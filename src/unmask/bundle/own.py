@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from unmask import files
 from unmask.bundle.layout import config_json
-from unmask.bundle.sentence import describe_modules, write_sentence
+from unmask.bundle.sentence_transformers import describe_modules, write_sentence
 from unmask.bundle.weights import DTYPES, SINGLE_FILE, read_tensors, save_tensors
 from unmask.config import changed, dump, from_mapping
 from unmask.errors import UserError

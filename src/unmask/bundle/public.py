@@ -18,7 +18,7 @@ from unmask.bundle.own import (
     why_not_public,
     write_public,
 )
-from unmask.bundle.sentence import MODULES, describe_modules, embed_task, read_sentence
+from unmask.bundle.sentence_transformers import MODULES, describe_modules, embed_task, read_sentence
 from unmask.bundle.weights import check_dtypes, check_finite, list_some, read_tensors
 from unmask.errors import UserError
 from unmask.heads import head_class

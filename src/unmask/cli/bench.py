@@ -38,7 +38,7 @@ def pretrain(
     as_json: AsJson = False,
 ) -> None:
     """Train with a recipe for some seconds; say how fast that is, and where the time goes. Nothing is kept."""
-    from unmask.data.shards import Shards
+    from unmask.data.corpus.shards import Shards
     from unmask.train.bench import run_benchmark
     from unmask.train.recipe import PretrainRecipe, read_recipe
 

@@ -56,8 +56,8 @@ def compare(
 ) -> None:
     """Compare runs with the first one: settings that differ, curves, test figures with paired intervals."""
     from unmask import files
-    from unmask.data.conll import TagColumns
-    from unmask.data.tables import Columns
+    from unmask.data.rows.conll import TagColumns
+    from unmask.data.rows.tables import Columns
     from unmask.language import language
     from unmask.report.compared import compare_runs, page_of
     from unmask.report.page import render

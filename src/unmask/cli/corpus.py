@@ -14,7 +14,7 @@ from unmask.version import __version__
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from unmask.data.corpus import Document
+    from unmask.data.corpus.documents import Document
 
 FREQUENT = 12  # pieces shown on the terminal; --json has them all
 SOURCES = 12
@@ -67,9 +67,9 @@ def build(
 
     Stopped at any moment, the same command goes on where it stopped and ends with the same files.
     """
-    from unmask.data import shards
+    from unmask.data.corpus import shards
+    from unmask.data.corpus.wholewords import describe_words, load_words
     from unmask.data.textfiles import find_files, text_bytes
-    from unmask.data.wholewords import describe_words, load_words
     from unmask.text.sample import parse_share
     from unmask.text.tokenizer import Tokenizer
 
@@ -115,7 +115,7 @@ def _documents(
     files: list[str], reading: dict[str, Any], sample: dict[str, Any] | None, work: console.Progress
 ) -> "Iterator[Document]":
     """The documents of the files, or the sample of them; counts them first where the sample asks for it."""
-    from unmask.data.corpus import read_documents
+    from unmask.data.corpus.documents import read_documents
     from unmask.text.sample import count_by_source, sample_documents
 
     documents = read_documents(files, **reading)
@@ -134,7 +134,7 @@ def stats(
     as_json: Annotated[bool, typer.Option("--json", help="Print everything as JSON.")] = False,
 ) -> None:
     """Say what is in a corpus, after checking the checksum of every file."""
-    from unmask.data.shards import Shards
+    from unmask.data.corpus.shards import Shards
 
     if corpus.is_file():
         raise UserError(

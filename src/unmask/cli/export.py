@@ -31,7 +31,7 @@ def export(
     """Write a model so that an unmodified transformers, or sentence-transformers, computes the same with it."""
     from unmask import bundle
     from unmask.bundle.public import export as write
-    from unmask.bundle.sentence import MODULES
+    from unmask.bundle.sentence_transformers import MODULES
     from unmask.errors import UserError
 
     if format not in FORMATS:

@@ -15,7 +15,7 @@ from unmask.cli.shared import DataFormat, Encoding, OnError, PairColumn, TextCol
 from unmask.errors import UserError
 
 if TYPE_CHECKING:
-    from unmask.data.tables import Example
+    from unmask.data.rows.tables import Example
     from unmask.runtime.formats import Format as Written
 
 Format = Literal["jsonl", "csv", "table", "conll", "npy"]
@@ -72,8 +72,8 @@ def predict(
     its vector, of a pair the cosine.
     """
     from unmask import files
-    from unmask.data.conll import TagColumns
-    from unmask.data.tables import Columns
+    from unmask.data.rows.conll import TagColumns
+    from unmask.data.rows.tables import Columns
     from unmask.runtime.formats import format_of
     from unmask.runtime.predictor import load, stream
     from unmask.tasks import ReadOptions

@@ -61,8 +61,8 @@ def quickstart(
 ) -> None:
     """Tokenizer, pretraining, fine-tuning and evaluation in seven steps, on real public text or your own files."""
     from unmask import console, files
-    from unmask.data.conll import TagColumns
-    from unmask.data.tables import Columns
+    from unmask.data.rows.conll import TagColumns
+    from unmask.data.rows.tables import Columns
     from unmask.quickstart import Request
     from unmask.quickstart import quickstart as run
     from unmask.tasks import ReadOptions

@@ -78,7 +78,7 @@ def check(recipe: Recipe, overrides: Overrides = None, as_json: AsJson = False) 
 def _pretraining(recipe: "PretrainRecipe") -> dict[str, int]:
     import torch
 
-    from unmask.data.shards import Shards
+    from unmask.data.corpus.shards import Shards
     from unmask.train.pretrain import build_learner, fit_to_corpus
 
     shards = Shards.open(recipe.data.corpus)

@@ -12,7 +12,7 @@ from unmask.errors import UserError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from unmask.data.corpus import Document
+    from unmask.data.corpus.documents import Document
     from unmask.text.tokenizer import Tokenizer
 
 LONGEST = 8  # pieces shown
@@ -58,7 +58,7 @@ def train(
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
     """Train a WordPiece vocabulary. The same text always gives the same vocabulary."""
-    from unmask.data import corpus
+    from unmask.data.corpus import documents as corpus
     from unmask.text.tokenizer import Tokenizer
 
     _check_folder(out)

@@ -88,7 +88,7 @@ def _tokenizer(source: str) -> "Tokenizer":
 
 
 def _texts(sources: list[str], column: str, split: Any, encoding: str | None, on_error: Any) -> Iterator[str]:
-    from unmask.data import corpus
+    from unmask.data.corpus import documents as corpus
 
     documents = corpus.read_documents(sources, column=column, split=split, encoding=encoding, on_error=on_error)
     return (document.text for document in documents)

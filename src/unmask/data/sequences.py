@@ -8,10 +8,10 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
+from unmask.data.corpus.shards import Flags, Ids, Shards, ranges
 from unmask.data.encoded import SPECIAL_TOKEN, EncodedRow
 from unmask.data.hashing import hash_integers, hash_uniform
 from unmask.data.ramp import Ramp
-from unmask.data.shards import Flags, Ids, Shards, ranges
 from unmask.errors import UserError
 from unmask.text.tokenizer import SENTENCE_START, WORD_START
 

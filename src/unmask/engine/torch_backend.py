@@ -15,7 +15,7 @@ from unmask.heads import build_head
 from unmask.learner.batch import Batch
 from unmask.learner.head import run_head
 from unmask.model.encoder import Encoder
-from unmask.model.vocabulary import MLMHead
+from unmask.model.mlm_head import MLMHead
 from unmask.runtime.backend import HeadName, Manifest
 from unmask.tasks import restore
 from unmask.tasks.task import Arrays

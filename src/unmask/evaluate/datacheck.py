@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from unmask.data import audit
-from unmask.data.audit import Finding
-from unmask.data.tables import Example
+from unmask.data.rows import audit
+from unmask.data.rows.audit import Finding
+from unmask.data.rows.tables import Example
 
 PERCENTILES = (0, 5, 50, 95, 100)
 

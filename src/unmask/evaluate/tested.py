@@ -6,8 +6,8 @@ from typing import Any
 
 from unmask import files
 from unmask.console import SILENT, Progress
-from unmask.data.labels import of_test_rows
-from unmask.data.tables import Example
+from unmask.data.rows.labels import of_test_rows
+from unmask.data.rows.tables import Example
 from unmask.evaluate.saved import Predictions, load_predictions
 from unmask.runtime.predictor import Predictor, load
 from unmask.tasks import ReadOptions, Task

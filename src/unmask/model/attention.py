@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from unmask.errors import UserError
-from unmask.model.spans import Group, SequenceLayout
+from unmask.model.layout import Group, SequenceLayout
 
 __all__ = ["AttnImplementation", "SequenceLayout", "attend"]
 

@@ -13,7 +13,7 @@ from unmask.data.hashing import hash_uniform
 from unmask.learner.batch import Batch
 from unmask.learner.loss import LossTerm
 from unmask.model.encoder import Encoder, EncoderConfig
-from unmask.model.vocabulary import MLMHead
+from unmask.model.mlm_head import MLMHead
 from unmask.text.tokenizer import WORD_START
 
 CHOICE, FATE, REPLACEMENT = 11, 12, 13  # one stream of randomness each

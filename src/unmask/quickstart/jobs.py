@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from unmask.console import Progress
-from unmask.data import corpus, public
+from unmask.data.corpus import documents as corpus
+from unmask.data.public import datasets as public
 from unmask.data.textfiles import find_files
 from unmask.errors import UserError, suggest
 from unmask.evaluate.tested import read_test_rows

@@ -21,9 +21,9 @@ import torch
 from unmask import console, files
 from unmask.config import changed, dump
 from unmask.console import Progress
-from unmask.data import shards
-from unmask.data.tables import Example
-from unmask.data.wholewords import load_words
+from unmask.data.corpus import shards
+from unmask.data.corpus.wholewords import load_words
+from unmask.data.rows.tables import Example
 from unmask.errors import UserError
 from unmask.evaluate import baselines
 from unmask.evaluate.samples import predictions, sample_fills

@@ -7,7 +7,7 @@ from typing import Any
 from unmask import bundle
 from unmask.config import changed
 from unmask.console import Progress
-from unmask.data.publicmodels import PUBLIC_MODELS, download_model
+from unmask.data.public.models import PUBLIC_MODELS, download_model
 from unmask.model.encoder import EncoderConfig
 from unmask.train.optim import default_finetune_lr
 from unmask.train.recipe import FinetuneRecipe

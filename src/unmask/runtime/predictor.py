@@ -9,9 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from unmask.console import SILENT, Progress
-from unmask.data.columns import Columns
-from unmask.data.memory import as_source
-from unmask.data.tables import Example
+from unmask.data.rows.columns import Columns
+from unmask.data.rows.memory import as_source
+from unmask.data.rows.tables import Example
 from unmask.errors import UserError
 from unmask.metrics import Scores
 from unmask.runtime.backend import Backend, Engine, open_engine

@@ -4,14 +4,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Literal
 
-from unmask.data.columns import Columns, TagColumns
-from unmask.data.conll import check_tags, read_tagged
-from unmask.data.labels import with_similarity
-from unmask.data.memory import Source
-from unmask.data.records import FormatOrAuto, format_by_name
-from unmask.data.schemes import SchemeName
-from unmask.data.squad import AnswerStarts, read_questions
-from unmask.data.tables import Example, UnknownLabels, check_labels, read_examples
+from unmask.data.rows.columns import Columns, TagColumns
+from unmask.data.rows.conll import check_tags, read_tagged
+from unmask.data.rows.labels import with_similarity
+from unmask.data.rows.memory import Source
+from unmask.data.rows.records import FormatOrAuto, format_by_name
+from unmask.data.rows.schemes import SchemeName
+from unmask.data.rows.squad import AnswerStarts, read_questions
+from unmask.data.rows.tables import Example, UnknownLabels, check_labels, read_examples
 from unmask.data.textfiles import OnError
 from unmask.errors import UserError
 

@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from unmask.config import dump
 from unmask.data.encoded import EncodedRow
-from unmask.data.tables import Example
+from unmask.data.rows.tables import Example
 from unmask.tasks.reading import Reading
 from unmask.text.tokenizer import Tokenizer
 

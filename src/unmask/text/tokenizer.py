@@ -24,11 +24,13 @@ from unmask.config import dump, from_mapping
 from unmask.console import SILENT, Progress
 from unmask.errors import UserError
 from unmask.files import atomic, json_text
-from unmask.text import folding, layout, places, specials, wordpiece
-from unmask.text.layout import SPECIALS, TokenizerConfig
+from unmask.text import folding, wordpiece
 from unmask.text.lexicon import Words, continues_word
-from unmask.text.specials import readable
-from unmask.text.spelling import detect_spelling
+from unmask.text.public import alignment as places
+from unmask.text.public import layout, specials
+from unmask.text.public.layout import SPECIALS, TokenizerConfig
+from unmask.text.public.specials import readable
+from unmask.text.public.spelling import detect_spelling
 from unmask.text.words import WordCounter, read_plain
 
 __all__ = ["Encoding", "Tokenizer", "TokenizerConfig", "TokenizerStatistics", "TrainingSummary"]

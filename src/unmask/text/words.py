@@ -120,7 +120,7 @@ class WordCounter:
 
 
 def read_plain(pattern: str | Path) -> Iterator[str]:
-    """The lines of plain text files; other formats are read by unmask.data.corpus, above this layer."""
+    """The lines of plain text files; other formats are read by unmask.data.corpus.documents, above this layer."""
     files = sorted(glob.glob(str(pattern), recursive=True))  # noqa: PTH207 (an absolute pattern is allowed)
     if not files:
         raise UserError(f"no file matches {pattern}")
@@ -129,7 +129,7 @@ def read_plain(pattern: str | Path) -> Iterator[str]:
             raise UserError(
                 f"{file} is not plain text",
                 allowed=".txt, .txt.gz",
-                for_other_files="train on the texts that unmask.data.corpus.read gives",
+                for_other_files="train on the texts that unmask.data.corpus.documents.read gives",
             )
         with gzip.open(file, "rt", encoding="utf-8") if file.suffix == ".gz" else file.open(encoding="utf-8") as lines:
             try:

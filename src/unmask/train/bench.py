@@ -11,17 +11,17 @@ import torch
 
 from unmask.config import changed
 from unmask.console import Progress
-from unmask.data.shards import Shards
+from unmask.data.corpus.shards import Shards
 from unmask.learner.batches import Batches
 from unmask.train import optim
 from unmask.train.allocator import keep_freed_memory
+from unmask.train.loop import LoopState, Step, train_steps
 from unmask.train.parallel import World
 from unmask.train.parts import PARTS, timed
 from unmask.train.precision import resolve_precision
 from unmask.train.pretrain import PretrainLearner, build_batches, build_learner, fit_to_corpus
 from unmask.train.recipe import PretrainRecipe
 from unmask.train.speed import Speed, measure_speed, synchronize
-from unmask.train.steps import LoopState, Step, train_steps
 from unmask.train.threads import choose_threads
 
 ENDLESS = "1000000000 steps"

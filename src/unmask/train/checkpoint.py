@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from unmask import console, files
 from unmask.bundle import save_tensors
 from unmask.errors import UserError
-from unmask.train.average import EMA
+from unmask.train.ema import EMA
 from unmask.train.parallel import StateParts, World, full_tensor, local_shard
 
 KEEP_LAST = 2  # the newest, and the one before in case the newest cannot be read

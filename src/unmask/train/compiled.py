@@ -13,8 +13,8 @@ from unmask.learner.learner import Learner
 from unmask.model.encoder import run_block
 from unmask.train import optim
 from unmask.train.budget import Budget, TrainConfig
+from unmask.train.loop import LoopState, train_steps
 from unmask.train.precision import resolve_precision
-from unmask.train.steps import LoopState, train_steps
 
 WORTH = 15 * 60.0  # seconds that a run must take, for the trial to be worth its time
 STEPS = 10

@@ -11,8 +11,8 @@ from unmask import bundle, console, files
 from unmask.config import changed
 from unmask.console import Progress
 from unmask.data.encoded import EncodedRow
-from unmask.data.labels import of_test_rows
-from unmask.data.memory import Rows, as_source
+from unmask.data.rows.labels import of_test_rows
+from unmask.data.rows.memory import Rows, as_source
 from unmask.data.sequences import RowSequences
 from unmask.errors import UserError
 from unmask.heads import build_head, head_class
@@ -26,14 +26,14 @@ from unmask.runtime.predictor import Predictor, load
 from unmask.tasks import Task, task_of
 from unmask.tasks.labelled_spans import check_rows
 from unmask.train.dev import DevSet, evaluate
-from unmask.train.fit import BestMetric, Trainer
+from unmask.train.loop import Step
 from unmask.train.optim import default_finetune_lr
 from unmask.train.parallel import World, join_world
 from unmask.train.recipe import FinetuneRecipe, parse_recipe, read_recipe
 from unmask.train.rows import PreparedRows, prepare_rows, write_split
 from unmask.train.rows import load_rows as load_rows
 from unmask.train.run import GIVEN, Run
-from unmask.train.steps import Step
+from unmask.train.trainer import BestMetric, Trainer
 from unmask.train.transfer import (
     Heads,
     architecture,

@@ -14,8 +14,8 @@ from unmask import bundle, console
 from unmask.bundle import Bundle
 from unmask.config import changed
 from unmask.console import Progress
+from unmask.data.corpus.shards import Shards
 from unmask.data.sequences import CorpusSequences, split_documents
-from unmask.data.shards import Shards
 from unmask.errors import UserError
 from unmask.learner.batch import Batch
 from unmask.learner.batches import Batches, evaluation_batches
@@ -24,11 +24,7 @@ from unmask.learner.loss import Loss
 from unmask.model.encoder import Encoder
 from unmask.objectives import Masked, MaskedObjective, NextSentenceObjective
 from unmask.text.tokenizer import Tokenizer
-from unmask.train.fit import BestMetric, Trainer
-from unmask.train.parallel import World, join_world
-from unmask.train.recipe import PretrainRecipe, read_recipe
-from unmask.train.run import Run
-from unmask.train.start import (
+from unmask.train.init import (
     SAMPLE,
     init_embeddings_from_counts,
     init_neighbour_heads,
@@ -36,7 +32,11 @@ from unmask.train.start import (
     neighbour_counts,
     token_counts,
 )
-from unmask.train.steps import Step, evaluate
+from unmask.train.loop import Step, evaluate
+from unmask.train.parallel import World, join_world
+from unmask.train.recipe import PretrainRecipe, read_recipe
+from unmask.train.run import Run
+from unmask.train.trainer import BestMetric, Trainer
 from unmask.train.transfer import (
     Transfer,
     load_heads,

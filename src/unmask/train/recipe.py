@@ -6,10 +6,10 @@ from typing import Any, Literal, TypeVar
 
 from unmask import bundle
 from unmask.config import config, dump, from_mapping, override, read_yaml, setting
-from unmask.data.conll import SchemeName, TagColumns
 from unmask.data.ramp import Ramp
-from unmask.data.records import FormatOrAuto
-from unmask.data.tables import Columns
+from unmask.data.rows.conll import SchemeName, TagColumns
+from unmask.data.rows.records import FormatOrAuto
+from unmask.data.rows.tables import Columns
 from unmask.errors import UserError, suggest
 from unmask.learner.regularise import Regularisation
 from unmask.model.encoder import EncoderConfig
@@ -17,8 +17,8 @@ from unmask.model.presets import PRESETS
 from unmask.objectives import AnyObjective, Masked
 from unmask.tasks import AnyTask, Classify, ReadOptions, task_of
 from unmask.train.budget import TrainConfig
+from unmask.train.init import InitConfig
 from unmask.train.shipped import find_recipe
-from unmask.train.start import InitConfig
 from unmask.train.transfer import Transfer, architecture
 
 R = TypeVar("R")

@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from unmask import console
-from unmask.data import audit
-from unmask.data.audit import Finding, without_rows
-from unmask.data.labels import of_test_rows
-from unmask.data.rowfiles import write_rows
-from unmask.data.split import group_rows, split
-from unmask.data.tables import Example
+from unmask.data.rows import audit
+from unmask.data.rows.audit import Finding, without_rows
+from unmask.data.rows.labels import of_test_rows
+from unmask.data.rows.rowfiles import write_rows
+from unmask.data.rows.split import group_rows, split
+from unmask.data.rows.tables import Example
 from unmask.errors import UserError
 from unmask.tasks import AnyTask, Classify, task_of
 from unmask.train.recipe import RowsConfig

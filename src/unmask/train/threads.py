@@ -13,7 +13,7 @@ from unmask.learner.learner import Learner
 from unmask.train import optim
 from unmask.train.allocator import keep_few_kernels
 from unmask.train.budget import Budget, TrainConfig
-from unmask.train.steps import LoopState, train_steps
+from unmask.train.loop import LoopState, train_steps
 
 GAIN = 1.1  # more threads must be so much faster: they suffer more from a neighbour on the machine
 SHARE = 0.02  # of a run that may be spent on measuring

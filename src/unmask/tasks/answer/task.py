@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from unmask.data.encoded import EncodedRow
-from unmask.data.tables import Example
+from unmask.data.rows.tables import Example
 from unmask.errors import UserError
 from unmask.metrics.answers import answer_scores
 from unmask.tasks.answer.context import AnswerRow, Context

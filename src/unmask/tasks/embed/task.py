@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from unmask import console
 from unmask.data.encoded import EncodedRow
-from unmask.data.tables import Example
+from unmask.data.rows.tables import Example
 from unmask.errors import UserError
 from unmask.metrics.retrieval import OF_RANKS, Pool, Vectors, cosines, ranked
 from unmask.tasks.embed.settings import Contrastive, Cosine, Embed, Unsupervised

@@ -1,0 +1,1 @@
+"""Text to pretrain on: readers of documents, and token shards."""

@@ -1,0 +1,360 @@
+"""Writing a corpus folder: documents are tokenised in batches into shards; goes on after a kill."""
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from unmask import config, console, files
+from unmask.console import Progress
+from unmask.data.corpus.documents import Document
+from unmask.data.corpus.shardfiles import (
+    ARRAYS,
+    COUNTS,
+    FORMAT,
+    LEXICON,
+    MANIFEST,
+    PARTIAL,
+    TOKENIZER,
+    array_file,
+    describe_file,
+    find_problem,
+    is_left_over,
+    is_own,
+    load,
+    save,
+)
+from unmask.errors import UserError
+from unmask.text.lexicon import Lexicon, Words, describe_words
+from unmask.text.tokenizer import Tokenizer
+
+SHARD_TOKENS = 2**24  # a shard is full when it holds so many; 48 MiB as uint16 and flags
+BATCH_DOCUMENTS = 1000
+BATCH_CHARACTERS = 2**22  # a longer document is tokenised in parts of at most this
+CONTEXT = 200  # characters around a cut that tell whether a sentence starts there
+
+EncodedDocument = tuple[npt.NDArray[Any], npt.NDArray[np.uint8]]
+
+
+def write(
+    documents: Iterable[Document],
+    tokenizer: Tokenizer,
+    out: Path,
+    settings: dict[str, Any],
+    progress: Progress,
+    restart: bool,
+    words: Words | None = None,
+) -> None:
+    """Make `out` the corpus of `documents`, or finish it where it was begun. See unmask.data.corpus.shards.build."""
+    if words is not None:
+        settings = {**settings, "words": describe_words(words)}
+    settings = json.loads(json.dumps({"tokenizer": tokenizer.sha256, **settings}))
+    writer = _Writer(out, tokenizer, settings, progress, restart)
+    stream = iter(documents)
+    if not writer.resume(stream):
+        if isinstance(words, Lexicon):
+            words.save(out / LEXICON)
+        for document, pieces in _tokenize(stream, tokenizer, words):
+            writer.add(document, pieces)
+        writer.finish()
+
+
+class _Pending:
+    """The shard that is being filled."""
+
+    def __init__(self) -> None:
+        self.tokens: list[npt.NDArray[Any]] = []
+        self.flags: list[npt.NDArray[np.uint8]] = []
+        self.rows: list[tuple[int, int, int]] = []
+        self.size = self.num_given = self.characters = self.bytes = 0
+        self.digest = hashlib.sha256()
+
+    def note(self, document: Document) -> int:
+        """Count a document into the fingerprint of the input; returns its size in bytes."""
+        data = document.text.encode()
+        self.digest.update(f"{document.source}\0{document.number}\0{len(data)}\0".encode())
+        self.digest.update(data)
+        self.num_given += 1
+        return len(data)
+
+    def entry(self) -> dict[str, Any]:
+        """What the manifest says of it: `given` counts the documents read for it, also those left out."""
+        return {
+            "tokens": self.size,
+            "documents": len(self.rows),
+            "characters": self.characters,
+            "bytes": self.bytes,
+            "given": self.num_given,
+            "input": self.digest.hexdigest(),
+        }
+
+
+class _Writer:
+    """Fills shards, writes each when it is full, and records it, so that a kill loses one shard at most."""
+
+    def __init__(
+        self, out: Path, tokenizer: Tokenizer, settings: dict[str, Any], progress: Progress, restart: bool
+    ) -> None:
+        self.out, self.tokenizer, self.settings, self.progress = out, tokenizer, settings, progress
+        self.dtype = np.dtype(np.uint16 if tokenizer.vocab_size <= 2**16 else np.uint32)
+        self.sources: dict[str, int] = {}
+        self.shards: list[dict[str, Any]] = []
+        self.complete: dict[str, Any] | None = None
+        self.counts = np.zeros(tokenizer.vocab_size, np.int64)
+        self.per_source: list[list[int]] = []  # [documents, tokens] of each source
+        self.pending = _Pending()
+        if restart:
+            _remove_corpus(out)
+        self._look()
+
+    def _look(self) -> None:
+        """Find what is there already (nothing, a part or a whole corpus) and make the folder ready."""
+        found = next((path for name in (MANIFEST, PARTIAL) if (path := self.out / name).exists()), None)
+        if found is None:
+            _require_empty(self.out)
+        else:
+            state = files.read_json(found)
+            self._require_same(state)
+            for shard in state["shards"]:
+                if any(find_problem(self.out, entry, check=True) for entry in shard["files"]):
+                    break
+                self.shards.append(shard)
+            undamaged = len(self.shards) == len(state["shards"])
+            if found.name == MANIFEST and undamaged:
+                undamaged = not any(find_problem(self.out, entry, check=True) for entry in state["files"])
+                self.complete = state if undamaged else None
+        if self.complete is None:
+            self._make_ready()
+
+    def _require_same(self, state: Any) -> None:
+        if not isinstance(state, dict) or state.get("format") != FORMAT:
+            raise _other(self.out, "it is in another format", None)
+        if state["settings"] != self.settings:
+            differences = config.difference(state["settings"], self.settings)
+            raise _other(self.out, "it was begun with other settings", "; ".join(differences))
+
+    def _make_ready(self) -> None:
+        """Leave in the folder the tokenizer, the record of what is finished, and the finished shards only."""
+        try:
+            self.out.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise files.disk_error(error, self.out) from error
+        self.tokenizer.save(self.out)
+        (self.out / LEXICON).unlink(missing_ok=True)
+        self._record()
+        (self.out / MANIFEST).unlink(missing_ok=True)
+        kept = {entry["name"] for shard in self.shards for entry in shard["files"]}
+        for path in self.out.iterdir():
+            unlisted = path.name.startswith("shard-") and path.name not in kept
+            if is_left_over(path) or (unlisted and is_own(path)):
+                files.remove(path)
+
+    def _record(self) -> None:
+        state = {"format": FORMAT, "settings": self.settings, "shards": self.shards}
+        files.write_json(self.out / PARTIAL, state)
+
+    def resume(self, stream: Iterator[Document]) -> bool:
+        """Pass over the documents that are in finished shards; True when the corpus is complete already.
+
+        Raises UserError where they are not the documents that the shards were made of.
+        """
+        tail = [self.complete["tail"]] if self.complete else []
+        for number, shard in enumerate([*self.shards, *tail]):
+            read = _Pending()
+            for document in islice(stream, shard["given"]):
+                self._source(document)
+                self.progress.advance(read.note(document))
+            if read.num_given != shard["given"] or read.digest.hexdigest() != shard["input"]:
+                first = sum(earlier["given"] for earlier in self.shards[:number])
+                among = f"among documents {first + 1:,} to {first + max(1, shard['given']):,} of the input"
+                raise _other(self.out, "it was made of other documents", among)
+            if "files" in shard:
+                self._count(number)
+        if self.complete and next(stream, None) is not None:
+            raise _other(self.out, "it was made of other documents", "there are more now")
+        return self.complete is not None
+
+    def add(self, document: Document, pieces: EncodedDocument) -> None:
+        """Raises UserError when the disk is full."""
+        pending = self.pending
+        size = pending.note(document)
+        source = self._source(document)
+        ids, flags = pieces
+        if len(ids):
+            pending.tokens.append(ids.astype(self.dtype))
+            pending.flags.append(flags)
+            pending.rows.append((len(ids), source, document.number))
+            pending.size += len(ids)
+            pending.characters += len(document.text)
+            pending.bytes += size
+        self.progress.advance(size)
+        if pending.size >= self.settings["shard_tokens"]:
+            self._flush()
+
+    def finish(self) -> None:
+        """Write the last shard and the manifest. Raises UserError when there is not a single token."""
+        if self.pending.size:
+            self._flush()
+        if not self.shards:
+            raise UserError(
+                "the documents hold no tokens: there is nothing to build a corpus of",
+                given=f"{self.pending.num_given:,} documents",
+            )
+        tail = self.pending.entry()
+        totals = {
+            key: sum(shard[key] for shard in self.shards) for key in ("documents", "tokens", "characters", "bytes")
+        }
+        save(self.out / COUNTS, self.counts)
+        manifest = {
+            "format": FORMAT,
+            "kind": "corpus",
+            **totals,
+            "left_out": tail["given"] + sum(shard["given"] - shard["documents"] for shard in self.shards),
+            "vocabulary": self.tokenizer.vocab_size,
+            "dtype": self.dtype.name,
+            "settings": self.settings,
+            "sources": [
+                {"name": name, "documents": documents, "tokens": tokens}
+                for name, (documents, tokens) in zip(self.sources, self.per_source, strict=True)
+            ],
+            "files": [
+                describe_file(path) for name in (TOKENIZER, COUNTS, LEXICON) if (path := self.out / name).exists()
+            ],
+            "shards": self.shards,
+            "tail": tail,
+        }
+        files.write_json(self.out / MANIFEST, manifest)
+        (self.out / PARTIAL).unlink(missing_ok=True)
+
+    def _source(self, document: Document) -> int:
+        number = self.sources.setdefault(document.source, len(self.sources))
+        if number == len(self.per_source):
+            self.per_source.append([0, 0])
+        return number
+
+    def _flush(self) -> None:
+        pending, number = self.pending, len(self.shards)
+        arrays = {
+            "tokens": np.concatenate(pending.tokens),
+            "flags": np.concatenate(pending.flags).astype(np.uint8, copy=False),
+            "documents": np.array(pending.rows, np.int64),
+        }
+        for name, array in arrays.items():
+            save(self.out / array_file(number, name), array)
+        entry = pending.entry()
+        entry["files"] = [describe_file(self.out / array_file(number, name)) for name in ARRAYS]
+        self.shards.append(entry)
+        self._count(number)
+        self._record()
+        self.pending = _Pending()
+        done = sum(shard["tokens"] for shard in self.shards)
+        self.progress.show(f"{console.count(done)} tokens")
+
+    def _count(self, number: int) -> None:
+        """Add a finished shard to the counts of pieces and sources."""
+        documents = load(self.out / array_file(number, "documents"))
+        self.counts += np.bincount(load(self.out / array_file(number, "tokens")), minlength=len(self.counts))
+        used, places, found = np.unique(documents[:, 1], return_inverse=True, return_counts=True)
+        tokens = np.zeros(len(used), np.int64)
+        np.add.at(tokens, places, documents[:, 0])
+        for source, here, size in zip(used.tolist(), found.tolist(), tokens.tolist(), strict=True):
+            self.per_source[source][0] += here
+            self.per_source[source][1] += size
+
+
+def _remove_corpus(out: Path) -> None:
+    """Remove an earlier corpus, and nothing else that may be in the folder."""
+    if (out / MANIFEST).exists() or (out / PARTIAL).exists():
+        for path in out.iterdir():
+            if is_own(path):
+                files.remove(path)
+
+
+def _other(out: Path, why: str, difference: str | None) -> UserError:
+    return UserError(
+        f"{out} holds another corpus: {why}",
+        difference=difference,
+        to_keep_it="choose another --out folder",
+        to_remove_it="--restart",
+    )
+
+
+def _require_empty(out: Path) -> None:
+    if out.exists() and not out.is_dir():
+        raise UserError(f"{out} is a file", allowed="a new or empty folder for --out")
+    others = [path.name for path in out.iterdir() if not is_own(path)] if out.exists() else []
+    if others:
+        raise UserError(
+            f"{out} is not empty and is not a corpus",
+            it_holds=", ".join(sorted(others)[:5]),
+            allowed="a new or empty folder for --out",
+        )
+
+
+def _tokenize(
+    documents: Iterator[Document], tokenizer: Tokenizer, words: Words | None
+) -> Iterator[tuple[Document, EncodedDocument]]:
+    """Documents with their pieces. One batch is read and one is packed while another is being tokenised."""
+    with ThreadPoolExecutor(1) as pool:
+        before: list[Document] = []
+        result = None
+        for batch in _batches(documents):
+            following = pool.submit(_encode_batch, batch, tokenizer, words)
+            if result is not None:
+                yield from zip(before, result.result(), strict=True)
+            before, result = batch, following
+        if result is not None:
+            yield from zip(before, result.result(), strict=True)
+
+
+def _batches(documents: Iterable[Document]) -> Iterator[list[Document]]:
+    batch: list[Document] = []
+    characters = 0
+    for document in documents:
+        if batch and (len(batch) == BATCH_DOCUMENTS or characters + len(document.text) > BATCH_CHARACTERS):
+            yield batch
+            batch, characters = [], 0
+        batch.append(document)
+        characters += len(document.text)
+    if batch:
+        yield batch
+
+
+def _encode_batch(documents: Sequence[Document], tokenizer: Tokenizer, words: Words | None) -> list[EncodedDocument]:
+    if len(documents) == 1 and len(documents[0].text) > BATCH_CHARACTERS:
+        return [_encode_long(documents[0].text, tokenizer, words)]
+    return tokenizer.encode_texts([document.text for document in documents], words)
+
+
+def _encode_long(text: str, tokenizer: Tokenizer, words: Words | None) -> EncodedDocument:
+    """The same pieces as of the whole text, in the memory that one part and the pieces need."""
+    ids, flags, tail = [], [], ""
+    for part in _parts(text):
+        texts = [part, tail, tail + part[:CONTEXT]]
+        (new, new_flags), (before, _), (_, around) = tokenizer.encode_texts(texts, words)
+        if len(new) and len(around) > len(before) > 0:
+            new_flags[0] = around[len(before)]  # whether a sentence starts depends on what stands before
+        ids.append(new)
+        flags.append(new_flags)
+        tail = part[-CONTEXT:]
+    return np.concatenate(ids), np.concatenate(flags)
+
+
+def _parts(text: str) -> Iterator[str]:
+    """A long text in parts of at most BATCH_CHARACTERS, cut where a line, else a word ends if one does: before the
+    blank, which in some vocabularies is part of the piece that follows."""
+    begin = 0
+    while len(text) - begin > BATCH_CHARACTERS:
+        limit = begin + BATCH_CHARACTERS
+        end = text.rfind("\n", begin + 1, limit)
+        end = text.rfind(" ", begin + 1, limit) if end < 0 else end
+        end = limit if end < 0 else end
+        yield text[begin:end]
+        begin = end
+    yield text[begin:]

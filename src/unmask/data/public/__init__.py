@@ -1,0 +1,1 @@
+"""Public data and models that packages on PyPI carry."""

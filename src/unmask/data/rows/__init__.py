@@ -1,0 +1,1 @@
+"""Labelled rows: files of every kind to examples."""

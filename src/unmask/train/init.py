@@ -1,0 +1,210 @@
+"""What pretraining begins with, before any step: heads that look at the neighbours, vectors from counting them.
+
+Counting reads millions of tokens in seconds; the same statistics take gradient descent minutes to find. A network
+that learns a task without pretraining begins at random.
+"""
+
+import math
+from collections.abc import Iterator, Sequence
+from typing import Literal, cast
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from unmask.config import config, setting
+from unmask.console import SILENT, Progress
+from unmask.data.corpus.shards import Shards
+from unmask.errors import UserError
+from unmask.model.encoder import Block, Encoder, EncoderConfig
+from unmask.model.positions import POSITION_SCALE
+
+Ids = npt.NDArray[np.int64]
+
+SAMPLE = 20_000_000  # tokens that are counted at most, spread evenly over the documents
+CONTEXTS = 2048  # the most frequent pieces, as neighbours on either side
+CELLS = 1 << 26  # bounds the table of counts, in numbers of 4 bytes: with more pieces, fewer contexts
+SMOOTHING = 0.75  # exponent of the contexts' frequencies (Levy et al. 2015, section 3.1)
+BLANK = -1  # between documents: no piece stands there
+PART = 1 << 20  # tokens counted at a time
+PAIRS = 8  # of sine and cosine by which heads find the neighbours
+SCORE = 10.0  # of the neighbour that a head looks for; about half of the attention then goes to it
+CONTENT = 0.3  # factor on the other weights of these heads' queries and keys
+
+
+@config
+class InitConfig:
+    """What the network begins with."""
+
+    embeddings: Literal["random", "counts"] = setting(
+        default="random",
+        description="token embeddings: random, or from how often pieces stand beside each other in the corpus",
+    )
+    window: int = setting(default=2, ge=1, le=16, description="counts: neighbours on each side")
+    neighbour_layers: int = setting(
+        default=0,
+        ge=0,
+        description="first blocks whose heads begin by looking at the token before or after; sinusoidal only",
+    )
+
+    def check(self, model: EncoderConfig, init_from: str | None = None) -> None:
+        """Raises UserError where this network cannot begin so."""
+        if init_from is not None and (self.embeddings == "counts" or self.neighbour_layers):
+            raise UserError(
+                "a network that goes on from a model begins with its weights, not with counts of neighbours",
+                given=f"init_from={init_from}",
+                to_do="init.embeddings=random init.neighbour_layers=0",
+            )
+        wrong = None
+        if self.neighbour_layers > model.num_hidden_layers:
+            wrong = f"model.num_hidden_layers={model.num_hidden_layers}"
+        elif self.neighbour_layers and model.position_embedding_type != "sinusoidal":
+            wrong = f"model.position_embedding_type={model.position_embedding_type}"
+        elif self.neighbour_layers and model.num_attention_heads == model.hidden_size:
+            wrong = f"model.num_attention_heads={model.num_attention_heads}, model.hidden_size={model.hidden_size}"
+        elif self.neighbour_layers and model.qk_norm:
+            wrong = "model.qk_norm=true"
+        if wrong is not None:
+            raise UserError(
+                "init.neighbour_layers needs so many layers, sinusoidal positions, and heads of two axes or more "
+                "that are not normalised",
+                given=f"init.neighbour_layers={self.neighbour_layers}, {wrong}",
+                to_do="init.neighbour_layers=0",
+            )
+
+
+def neighbour_axes(model: EncoderConfig) -> list[int]:
+    """The axes that tokens leave to the positions at the beginning: pairs of sine and cosine, fast ones."""
+    pairs = max(1, min(PAIRS, model.hidden_size // model.num_attention_heads // 2, model.hidden_size // 6))
+    apart = max(1, model.hidden_size // 96)  # so that wavelengths are about 6 to 25 tokens at any width
+    return [axis for pair in range(pairs) for axis in (2 * pair * apart, 2 * pair * apart + 1)]
+
+
+@torch.no_grad()
+def init_neighbour_heads(encoder: Encoder, layers: int) -> None:
+    """Let the heads of the first `layers` blocks attend to the token before and after, in turn.
+
+    With key (sin wj, cos wj) and query (sin w(i + o), cos w(i + o)) the score is cos w(i + o - j), greatest at
+    j = i + o; and that query is a linear function of the sinusoid at i (Vaswani et al. 2017, section 3.5).
+    """
+    model = encoder.config
+    axes, size = neighbour_axes(model), model.hidden_size // model.num_attention_heads
+    used = len(axes)
+    tables = [table for table in (encoder.embeddings.token, encoder.embeddings.segment) if table is not None]
+    for table in tables:
+        table.weight[:, axes] = 0
+    variance = len(tables) * model.initializer_range**2 * (1 - used / model.hidden_size) + POSITION_SCALE**2 / 2
+    amplitude = POSITION_SCALE / math.sqrt(variance)  # of a sine in the first block's normalised input
+    gain = math.sqrt(SCORE * math.sqrt(size) / (used // 2)) / amplitude
+    for number, block in enumerate(cast(list[Block], list(encoder.blocks)[:layers])):
+        query, key, _ = block.attention.qkv.weight.view(3, model.num_attention_heads, size, model.hidden_size)
+        for weights in (query, key):
+            weights *= CONTENT
+            weights[:, :used] = 0
+        for head in range(model.num_attention_heads):
+            offset = (-1, 1)[(number * model.num_attention_heads + head) % 2]
+            for place in range(0, used, 2):
+                pair = [axes[place], axes[place + 1]]
+                turn = offset * 10000.0 ** (-axes[place] / model.hidden_size)
+                sine, cosine = gain * math.sin(turn), gain * math.cos(turn)
+                query[head, place, pair] = query.new_tensor([cosine, sine])
+                query[head, place + 1, pair] = query.new_tensor([-sine, cosine])
+                key[head, place, pair[0]] = key[head, place + 1, pair[1]] = gain
+        if number + 1 < layers:  # the next block finds the positions as they were
+            for linear in (block.attention.output, block.feed_forward.output):
+                linear.weight[axes] = 0
+
+
+def sample_text(shards: Shards, documents: Ids, gap: int) -> Iterator[Ids]:
+    """The ids of these documents with `gap` blanks after each, whole documents, PART or more tokens at a time; of
+    many documents about SAMPLE tokens, from documents spread evenly."""
+    lengths = shards.document_lengths
+    every = max(1, -(-int(lengths[documents].sum()) // SAMPLE))
+    blank = np.full(gap, BLANK)
+    held: list[Ids] = []
+    size = 0
+    for document in documents[::every].tolist():
+        ids, _ = shards.read(document, 0, int(lengths[document]))
+        held += [ids, blank]
+        size += len(ids)
+        if size >= PART:
+            yield np.concatenate(held)
+            held, size = [], 0
+    if held:
+        yield np.concatenate(held)
+
+
+def token_counts(shards: Shards, documents: Ids) -> Tensor:
+    """How often each piece occurs in these documents (in a sample of them, if they are many). (vocabulary,)"""
+    counts = np.zeros(shards.vocab_size, dtype=np.int64)
+    for ids in sample_text(shards, documents, gap=0):
+        counts += np.bincount(ids, minlength=shards.vocab_size)
+    return torch.from_numpy(counts)
+
+
+def neighbour_counts(
+    shards: Shards, documents: Ids, tokens: Tensor, window: int, progress: Progress = SILENT
+) -> Tensor:
+    """How often each piece has each frequent piece to its left and to its right; 1 / distance for each time.
+
+    pieces: their counts, (vocabulary,). Returns float32 (vocabulary, 2 x contexts): left, then right. The sides
+    are apart because what may stand before a piece says other things than what may follow it.
+    """
+    size = len(tokens)
+    contexts = max(1, min(CONTEXTS, size, CELLS // (2 * size)))
+    frequent = torch.sort(tokens, descending=True, stable=True).indices[:contexts]
+    column = torch.full((size,), -1, dtype=torch.int64)
+    column[frequent] = torch.arange(contexts)
+    counts = torch.zeros(size * 2 * contexts)
+    for part in sample_text(shards, documents, gap=window):
+        ids = torch.from_numpy(part)
+        for distance in range(1, window + 1):
+            left, right = ids[:-distance], ids[distance:]
+            both = (left != BLANK) & (right != BLANK)
+            left, right = left[both], right[both]
+            for side, piece, context in ((0, right, left), (1, left, right)):
+                place = column[context]
+                known = place >= 0
+                cell = (piece[known] * 2 + side) * contexts + place[known]
+                counts.index_add_(0, cell, torch.full((len(cell),), 1 / distance))
+        progress.advance(int((part != BLANK).sum()))
+    return counts.view(size, 2 * contexts)
+
+
+def embeddings_from_counts(counts: Tensor, hidden_size: int) -> Tensor:
+    """Vectors of pieces such that products of two approximate how much their neighbours have in common.
+
+    counts (pieces, contexts) -> float32 (pieces, width): left singular vectors, times the square root of the
+    singular values, of the positive pointwise mutual information max(0, ln p(piece, context) / (p(piece)
+    p(context)^0.75)) (Levy, Goldberg and Dagan 2015, sections 2.1 and 3), by random projections (Halko et al.
+    2011). Turned at random, so that no axis means more than another; centred. NaN for pieces without a count.
+    """
+    seen = counts.sum(1) > 0
+    rows = counts[seen]
+    context = rows.sum(0) ** SMOOTHING
+    context /= context.sum()
+    information = (rows / (rows.sum(1, keepdim=True) * context.clamp_min(1e-12))).clamp_min(1e-12).log_()
+    information.clamp_min_(0)
+    rank = min(hidden_size, *information.shape)
+    left, values, _ = torch.svd_lowrank(information, q=min(rank + 16, *information.shape), niter=3)
+    vectors = torch.zeros(len(rows), hidden_size)
+    vectors[:, :rank] = left[:, :rank] * values[:rank].sqrt()
+    turn, _ = torch.linalg.qr(torch.randn(hidden_size, hidden_size))
+    vectors = vectors @ turn
+    result = torch.full((len(counts), hidden_size), float("nan"))
+    result[seen] = vectors - vectors.mean(0)
+    return result
+
+
+@torch.no_grad()
+def init_embeddings_from_counts(embeddings: Tensor, counts: Tensor, std: float, free: Sequence[int] = ()) -> None:
+    """Replace the embeddings (pieces, width) of the pieces that were counted, at the size of random ones.
+
+    free: axes that are left as they are.
+    """
+    axes = torch.tensor([axis for axis in range(embeddings.shape[1]) if axis not in set(free)])
+    vectors = embeddings_from_counts(counts, len(axes))
+    seen = (~vectors.isnan().any(1)).nonzero().squeeze(1)
+    if len(seen) > 1 and (spread := vectors[seen].std()) > 0:
+        embeddings[seen.unsqueeze(1), axes] = (vectors[seen] * (std / spread)).to(embeddings)

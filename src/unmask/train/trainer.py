@@ -1,0 +1,295 @@
+"""Driving a run: resume, train, log, evaluate, save, stop early. Pretraining and fine-tuning both stand on it."""
+
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing, nullcontext
+from dataclasses import asdict, dataclass, fields
+from typing import Any, TypeVar
+
+import torch
+
+from unmask import console
+from unmask.console import Progress
+from unmask.errors import UserError
+from unmask.learner.batches import Batches
+from unmask.learner.learner import Learner
+from unmask.train import optim
+from unmask.train.allocator import keep_few_kernels, keep_freed_memory
+from unmask.train.budget import TrainConfig
+from unmask.train.compiled import compile_block, measure_compile_gain
+from unmask.train.ema import EMA
+from unmask.train.loop import LoopState, Step, train_steps
+from unmask.train.precision import resolve_precision
+from unmask.train.run import Interrupted, Run, interruptible
+from unmask.train.speed import measure_speed
+from unmask.train.threads import choose_threads
+
+C = TypeVar("C")
+
+MIN_SECONDS = 10.0  # seconds of training, for its speed to be told
+LOG_EVERY = 0.5  # seconds of training between rows of metrics.jsonl, so that a log stays small
+
+
+@dataclass(frozen=True)
+class BestMetric:
+    """The figure that decides which checkpoint is best, for example `classify.accuracy`."""
+
+    key: str
+    higher_is_better: bool
+
+    def is_better(self, value: float, than: float | None) -> bool:
+        if not math.isfinite(value):
+            return False
+        return than is None or (value > than if self.higher_is_better else value < than)
+
+
+@dataclass
+class TrainerState(LoopState):
+    """A State with what the evaluations have shown so far."""
+
+    evaluations: int = 0  # marks passed, of the evenly spaced ones
+    best_value: float | None = None
+    best_step: int | None = None
+    evaluations_since_best: int = 0  # evaluations since the best one
+
+
+class LogWindow:
+    """Throughput and mean losses since the last row of the log."""
+
+    def __init__(self) -> None:
+        self.steps, self.skipped, self.tokens = 0, 0, 0
+        self.train_seconds, self.data_wait_seconds, self.loss = 0.0, 0.0, 0.0
+        self.losses: dict[str, float] = {}
+        self.norms: Mapping[str, Sequence[float]] | None = None
+
+    def add(self, step: Step) -> None:
+        self.tokens += step.tokens
+        self.train_seconds += step.step_seconds
+        self.data_wait_seconds += step.data_wait_seconds
+        if step.skipped:
+            self.skipped += 1
+            return
+        self.norms = step.norms or self.norms
+        self.steps += 1
+        self.loss += (step.loss - self.loss) / self.steps
+        for name, value in step.losses.items():
+            before = self.losses.get(name, 0.0)
+            self.losses[name] = before + (value - before) / self.steps
+
+    @property
+    def tokens_per_second(self) -> float:
+        return self.tokens / max(1e-9, self.train_seconds)
+
+
+class Trainer:
+    """One run under way, in each process that trains it.
+
+    learner: has the weights that come out at the end, and while `evaluate` runs, on the main process; begin: gives
+    a new learner its first weights; evaluate: returns figures by name; describe: turns a step into a few words.
+    """
+
+    def __init__(
+        self,
+        run: Run,
+        learner: Learner,
+        batches: Batches,
+        settings: TrainConfig,
+        seed: int,
+        evaluate: Callable[[], dict[str, float]],
+        best_metric: BestMetric,
+        describe: Callable[[Step], str],
+        init_weights: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.run, self.learner, self.batches = run, learner, batches
+        self.settings, self.seed, self.world = settings, seed, run.world
+        self.evaluate, self.best_metric, self.describe = evaluate, best_metric, describe
+        if learner.uses_in_batch_negatives and batches.gradient_accumulation_steps > 1:
+            raise UserError(
+                "this loss compares the examples of a step with one another, so that a step cannot be cut",
+                given=f"train.gradient_accumulation_steps={batches.gradient_accumulation_steps}",
+                allowed="train.gradient_accumulation_steps=1",
+                to_save_memory="train.gradient_checkpointing=true, or fewer rows in a step",
+            )
+        keep_freed_memory()
+        keep_few_kernels()
+        learner.to(resolve_precision(settings.precision, "cpu").weights_dtype)
+        learner.encoder.gradient_checkpointing = settings.gradient_checkpointing
+        if not run.checkpoints.any:
+            self.world.run_on_rank0(init_weights)
+        self.wrapped = self.world.wrap(learner, settings.parallel)
+        plain = self.world.unwrap(self.wrapped)
+        self.optimizer = optim.build_optimizer(settings.optimizer, plain)
+        self.ema = EMA(plain, settings.ema) if settings.ema else None
+        self.state = self._resume()
+        run.truncate_log(self.state.step)
+        self.saved = time.monotonic()
+        self.totals = LogWindow()  # of this start
+
+    def _resume(self) -> TrainerState:
+        """How far the run is, by the newest checkpoint, which is taken up if there is one."""
+        plain = self.world.unwrap(self.wrapped)
+        state = self.run.checkpoints.restore(plain, self.optimizer, self.ema)
+        if state is None:
+            return TrainerState()
+        console.note(f"resuming after step {state['step']:,}")
+        return TrainerState(**{field.name: state[field.name] for field in fields(TrainerState)})
+
+    def finish(self, step: int | None = None) -> None:
+        """Leave the learner with what the run brought: the weights of a checkpoint, or the last ones; averaged."""
+        if step is not None:
+            self.world.run_on_rank0(lambda: self.run.checkpoints.load_weights(step, self.learner))
+            return
+        if self.ema is not None:
+            self.ema.copy_to_learner()
+        self.world.gather(self.wrapped, self.learner)
+
+    def __call__(self, progress: Progress) -> TrainerState:
+        """Train to the end of the budget. Raises Interrupted after a signal, with everything saved."""
+        progress.start(1.0, "")
+        before = torch.get_num_threads()
+        torch.set_num_threads(self._threads())
+        if self._compiles():
+            self.world.unwrap(self.wrapped).encoder.compiled_block = compile_block()
+        try:
+            return self._train(progress)
+        finally:
+            torch.set_num_threads(before)
+
+    def _threads(self) -> int:
+        """As many as asked for, or as were fastest when the run began: the same number gives the same bits."""
+        if self.settings.threads is not None:
+            return self.settings.threads
+        if self.world.size > 1 or self.world.on_gpu or torch.get_num_threads() == 1:
+            return torch.get_num_threads()
+        return self._measured_choice("threads", lambda: choose_threads(*self._trial).threads)
+
+    def _compiles(self) -> bool:
+        if self.settings.compile != "auto":
+            return self.settings.compile == "always"
+        if not self.world.on_gpu:
+            return False
+        return self._measured_choice("compile", lambda: measure_compile_gain(*self._trial))
+
+    @property
+    def _trial(self) -> tuple[Learner, Batches, TrainConfig, int]:
+        return self.learner, self.batches, self.settings, self.seed
+
+    def _measured_choice(self, name: str, measure: Callable[[], C]) -> C:
+        """What was measured when the run began; it is kept, and holds when the run is resumed."""
+
+        def choose() -> C:
+            known = self.run.facts().get("choices", {})
+            if name not in known:
+                known = {**known, name: measure()}
+                self.run.write_facts(choices=known)
+            return known[name]  # type: ignore[no-any-return]
+
+        return self.world.run_on_rank0(choose)
+
+    def speed(self) -> dict[str, Any] | None:
+        """What this start got out of the device (train/speed.py); None after a few seconds only, which say little."""
+        if self.totals.train_seconds < MIN_SECONDS:
+            return None
+        plain = self.world.unwrap(self.wrapped)
+        sample = [plain.prepare(batch, self.seed) for batch in self.batches.step(0, 0.5)]
+        precision = resolve_precision(self.settings.precision, self.world.device)
+        size = self.world.size
+        told = measure_speed(
+            self.learner,
+            sample,
+            self.totals.tokens_per_second / size,
+            self.totals.data_wait_seconds / self.totals.train_seconds,
+            precision.matmul_dtype or precision.weights_dtype,
+        ).to_dict()
+        return {**told, "tokens_per_second": round(self.totals.tokens_per_second), "processes": size}
+
+    def _train(self, progress: Progress) -> TrainerState:
+        standing, window, shown = self.state, LogWindow(), 0.0
+        self.wrapped.train()
+        loop = train_steps(self.wrapped, self.optimizer, self.batches, self.settings, standing, self.seed, self.world)
+        with interruptible() as stop, closing(loop):
+            for step in () if self._out_of_patience else loop:
+                window.add(step)
+                self.totals.add(step)
+                if self.ema is not None and not step.skipped:
+                    self.ema.update(step.previous_progress, step.progress)
+                progress.show(f"{window.tokens_per_second:,.0f} tokens/s  {self.describe(step)}")
+                progress.advance(step.progress - shown)
+                shown = step.progress
+                if window.train_seconds >= LOG_EVERY or step.progress >= 1:
+                    self.run.append(**self._row(step, window))
+                    window = LogWindow()
+                if self._evaluation_is_due(step.progress):
+                    self._evaluate(step)
+                    if self._out_of_patience:
+                        break
+                # a signal to one is a signal to all; the clock of the main process is that of all
+                signal, late = self.world.max([stop.signal or 0, self.world.is_main and self._checkpoint_is_due])
+                if signal or (late and not step.skipped):
+                    self._save()
+                if signal:
+                    self.run.checkpoints.wait()
+                    raise Interrupted(int(signal))
+        self.run.checkpoints.wait()
+        return standing
+
+    @property
+    def _checkpoint_is_due(self) -> bool:
+        return time.monotonic() - self.saved > self.settings.save_minutes * 60
+
+    @property
+    def _out_of_patience(self) -> bool:
+        return self.settings.patience is not None and self.state.evaluations_since_best >= self.settings.patience
+
+    def _evaluation_is_due(self, progress: float) -> bool:
+        passed = int(progress * self.settings.evaluations + 1e-9)
+        due = passed > self.state.evaluations
+        self.state.evaluations = passed
+        return due
+
+    def _evaluate(self, step: Step) -> None:
+        with self.ema.swapped() if self.ema is not None else nullcontext():
+            self.world.gather(self.wrapped, self.learner)
+            figures = self.world.run_on_rank0(self.evaluate)
+        standing, value = self.state, figures[self.best_metric.key]
+        if step.skipped or not all(map(math.isfinite, figures.values())):
+            return  # what has left the numbers is neither kept nor shown; the loop stops if it lasts
+        best = self.best_metric.is_better(value, standing.best_value)
+        standing.evaluations_since_best = 0 if best else standing.evaluations_since_best + 1
+        if best:
+            standing.best_value, standing.best_step = value, step.number
+        self.run.append(
+            step=step.number,
+            progress=step.progress,
+            seconds=step.seconds,
+            tokens=standing.tokens,
+            evaluation=figures,
+        )
+        self._save()
+
+    def _save(self) -> None:
+        plain = self.world.unwrap(self.wrapped)
+        self.run.checkpoints.save(asdict(self.state), plain, self.optimizer, self.ema)
+        self.saved = time.monotonic()
+
+    def _row(self, step: Step, window: LogWindow) -> dict[str, Any]:
+        parts = {f"{name}.loss": round(value, 6) for name, value in window.losses.items()}
+        return {
+            "step": step.number,
+            "progress": round(step.progress, 6),
+            "seconds": round(step.seconds, 3),
+            "tokens": self.state.tokens,
+            **({"loss": round(window.loss, 6)} if window.steps else {}),
+            **(parts if len(parts) > 1 else {}),
+            "lr": float(f"{step.lr:.6g}"),
+            **({} if step.skipped else {"grad_norm": round(step.grad_norm, 6)}),
+            "tokens_per_second": round(window.tokens_per_second),
+            "data_wait": round(window.data_wait_seconds / max(1e-9, window.train_seconds), 4),
+            **({"skipped": window.skipped} if window.skipped else {}),
+            **({"norms": _rounded(window.norms)} if window.norms else {}),
+        }
+
+
+def _rounded(norms: Mapping[str, Sequence[float]]) -> dict[str, list[float]]:
+    return {name: [float(f"{value:.5g}") for value in values] for name, values in norms.items()}

@@ -1,0 +1,155 @@
+"""The column of the label: several labels, numbers, what is said of them, and how rows are split by them."""
+
+import json
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from unmask.data.rows.labels import SEPARATORS, detect_separator, stratify
+from unmask.data.rows.split import split
+from unmask.data.rows.tables import Columns, Example, check_labels, read_examples
+from unmask.errors import UserError
+
+
+def write(folder: Path, name: str, content: str) -> Path:
+    path = folder / name
+    path.write_text(content, encoding="utf-8")
+    return path
+
+
+def labels(path: Path, **options: object) -> list[tuple[str, ...] | None]:
+    return [example.label_set for example in read_examples(path, kind="labels", **options)]  # type: ignore[arg-type]
+
+
+def fault(path: Path, **options: object) -> str:
+    with pytest.raises(UserError) as caught:
+        read_examples(path, **options)  # type: ignore[arg-type]
+    return str(caught.value)
+
+
+def row(text: str, **truth: object) -> Example:
+    return Example("0", text, None, truth.pop("label", None), truth.pop("line", 2), "rows.csv", **truth)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("separator", SEPARATORS)
+def test_the_separator_is_found_out_and_said(
+    tmp_path: Path, separator: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cells = [f"b{separator} a", "a", "", f"c{separator}b{separator}c"]
+    lines = [f'x,"{cell}"' for cell in cells]
+    path = write(tmp_path, "rows.csv", "\n".join(["text,label", *lines]))
+    assert labels(path, require_labels=True) == [("a", "b"), ("a",), (), ("b", "c")]
+    assert f"labels are separated by {separator!r}" in capsys.readouterr().err
+
+
+def test_a_separator_that_is_given_is_not_guessed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = write(tmp_path, "rows.tsv", "text\tlabel\nx\tR&B, soul/jazz\ny\tjazz")
+    assert labels(path, columns=Columns(separator="/")) == [("R&B, soul", "jazz"), ("jazz",)]
+    assert capsys.readouterr().err == ""
+    assert labels(path) == [("R&B", "soul/jazz"), ("jazz",)]
+
+
+def test_fields_without_a_separator_are_one_label_each(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert labels(write(tmp_path, "rows.csv", "text,label\nx,a b\ny,c")) == [("a b",), ("c",)]
+    assert "no field of labels holds any of" in capsys.readouterr().err
+
+
+def test_lists_of_labels(tmp_path: Path) -> None:
+    lines = [json.dumps({"text": "x", "label": label}) for label in (["b", "a", "b"], [], [1, True], "a", 3)]
+    path = write(tmp_path, "rows.jsonl", "\n".join(lines))
+    assert labels(path, require_labels=True) == [("a", "b"), (), ("1", "true"), ("a",), ("3",)]
+    nested = write(tmp_path, "nested.jsonl", json.dumps({"text": "x", "label": [["a"]]}))
+    assert "nested.jsonl, line 1: 'label' is not one label" in fault(nested, kind="labels")
+    missing = write(tmp_path, "missing.jsonl", '{"text": "x", "label": []}\n{"text": "y", "label": null}')
+    assert "missing.jsonl, line 2 has no label" in fault(missing, kind="labels", require_labels=True)
+
+
+def test_a_list_where_one_label_is_wanted_names_the_setting(tmp_path: Path) -> None:
+    path = write(tmp_path, "rows.jsonl", json.dumps({"text": "x", "label": ["a", "b"]}))
+    assert "task.target=labels" in fault(path)
+
+
+@pytest.mark.parametrize("value", ["3.5", "-2e-3", "7", " 4 "])
+def test_numbers(tmp_path: Path, value: str) -> None:
+    csv = write(tmp_path, "rows.csv", f"text,label\nx,{value}")
+    jsonl = write(tmp_path, "rows.jsonl", f'{{"text": "x", "label": {value}}}')
+    for path in (csv, jsonl):
+        (example,) = read_examples(path, kind="number", require_labels=True)
+        assert example.number == float(value) == example.target and example.labels == set()
+
+
+@pytest.mark.parametrize("value", ["good", '"3,5"', "nan", "inf", "1e999", "3.5 stars"])
+def test_what_is_no_number_is_said_with_its_line(tmp_path: Path, value: str) -> None:
+    path = write(tmp_path, "rows.csv", f"text,label\nx,1\ny,{value}\nz,2")
+    shown = fault(path, kind="number")
+    assert "rows.csv, line 3: 'label' is not a number" in shown and value.strip('"') in shown
+    kept = read_examples(path, kind="number", on_error="skip")
+    assert [example.number for example in kept] == [1, 2]
+
+
+@pytest.mark.parametrize("value", ["true", "[1, 2]", '{"a": 1}', "NaN"])
+def test_values_of_json_that_are_no_numbers(tmp_path: Path, value: str) -> None:
+    path = write(tmp_path, "rows.jsonl", f'{{"text": "x", "label": {value}}}')
+    assert "line 1: 'label' is not a number" in fault(path, kind="number")
+    empty = write(tmp_path, "empty.csv", "text,label\nx,1\ny,\n")
+    assert "empty.csv, line 3 has no label" in fault(empty, kind="number", require_labels=True)
+
+
+def test_labels_do_not_matter_to_who_predicts(tmp_path: Path) -> None:
+    path = write(tmp_path, "rows.jsonl", '{"text": "x", "label": ["a"]}')
+    assert read_examples(path, kind=None)[0].target is None
+
+
+def test_unknown_labels_of_several(capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [row("x", label_set=("a", "new")), row("y", label_set=()), row("z", label_set=("b",))]
+    with pytest.raises(UserError, match='label "new" is not among the 2 labels of m'):
+        check_labels(rows, ["a", "b"], owner="m")
+    assert check_labels(rows, ["a", "b"], owner="m", unknown="skip") == rows[1:]
+    assert check_labels(rows, ["a", "b"], owner="m", unknown="wrong") == rows
+    assert "does not know these labels: new (1)" in capsys.readouterr().err
+    assert rows[0].keep_labels({"a", "b"}).label_set == ("a",) and rows[0].labels == {"a", "new"}
+
+
+def test_what_rows_are_split_by() -> None:
+    assert stratify(["b", None, "a"]) == ["b", "", "a"]
+    assert stratify([("a", "b"), ("a",), (), ("a", "c"), ("c",)]) == ["b", "a", "", "c", "c"]
+    numbers = [float(n % 50) for n in range(100)]
+    assert Counter(stratify(numbers)) == dict.fromkeys((f"{n:02}" for n in range(10)), 10)
+    assert stratify([1.0, 2.0, 3.0]) == ["00"] * 3  # too few to divide
+
+
+@given(st.integers(0, 10_000))
+def test_a_split_keeps_the_shares_of_labels_and_of_numbers(seed: int) -> None:
+    """Of 200 rows a fifth is held out: of a label that 20 have 4, and as many small as large numbers."""
+    sets = [("all", *(["rare"] if n % 10 == 0 else []), *(["odd"] if n % 2 else [])) for n in range(200)]
+    rest, held = split([row(f"text {n}", label_set=tuple(sorted(one))) for n, one in enumerate(sets)], 0.2, seed)
+    counts = Counter(label for example in held for label in example.label_set or ())
+    assert len(rest) + len(held) == 200 and counts["all"] == len(held) == 40 and counts["rare"] == 4
+    _, held = split([row(f"text {n}", number=float(n)) for n in range(200)], 0.2, seed)
+    assert sum((example.number or 0) < 100 for example in held) == 20 == len(held) / 2
+
+
+def test_numbers_are_not_refused_for_being_different(tmp_path: Path) -> None:
+    rows = [row(f"text {n}", number=n / 7) for n in range(9)]
+    assert len(split(rows, 0.2)[1]) == 2
+    with pytest.raises(UserError, match=r"label of its own") as caught:
+        split([row(f"text {n}", label=str(n / 7)) for n in range(9)], 0.2)
+    assert "task.target=number" in str(caught.value)
+
+
+def test_a_sample_of_rows_needs_no_label_twice() -> None:
+    """Of very many labels each may be in a dev set once: a part of that is still a part of it."""
+    rows = [row(f"text {n}", label=f"l{n}") for n in range(40)]
+    with pytest.raises(UserError, match="label of its own"):
+        split(rows, 0.25)
+    rest, some = split(rows, 0.25, sample=True)
+    assert len(some) == 10 and len(rest) == 30
+    twice = [*rows, *(row(f"more {n}", label=f"l{n}") for n in range(20))]
+    assert len(split(twice, 0.25, sample=True)[1]) == 15
+
+
+def test_nothing_is_said_of_files_without_labels() -> None:
+    assert detect_separator([None, ["a"]], "rows.jsonl") is None

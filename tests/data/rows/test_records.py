@@ -1,0 +1,326 @@
+"""Files as annotation tools and people leave them: which kind each is, and what its rows become."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from unmask.data.rows.columns import LABELS, TEXTS, Columns, TagColumns
+from unmask.data.rows.conll import read_tagged
+from unmask.data.rows.jsonfiles import read_array
+from unmask.data.rows.records import detect_format
+from unmask.data.rows.tables import read_examples
+from unmask.data.textfiles import Faults
+from unmask.errors import UserError
+
+QUICK = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+
+def write(folder: Path, name: str, content: Any) -> Path:
+    path = folder / name
+    text = content if isinstance(content, str) else json.dumps(content, ensure_ascii=False)
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def result(name: str, kind: str, **value: Any) -> dict[str, Any]:
+    return {"id": "x", "from_name": name, "to_name": "text", "type": kind, "origin": "manual", "value": value}
+
+
+def task(number: int, text: str, *annotations: list[dict[str, Any]], cancelled: int = 0) -> dict[str, Any]:
+    """A task as the JSON export has it; the first `cancelled` annotations were cancelled."""
+    return {
+        "id": number,
+        "data": {"text": text},
+        "annotations": [
+            {"id": 10 + at, "completed_by": 1, "was_cancelled": at < cancelled, "result": results}
+            for at, results in enumerate(annotations)
+        ],
+        "predictions": [],
+        "meta": {},
+        "created_at": "2024-01-01T00:00:00Z",
+    }
+
+
+class TestKind:
+    @pytest.mark.parametrize(
+        ("name", "content", "kind"),
+        [
+            ("a.csv", "text,label\na,b\n", "csv"),
+            ("a.txt", "plain words\n", "txt"),
+            ("a.txt", "text\tlabel\nhello\tx\n", "tsv"),
+            ("a.data", "标签,文本\nx,你好\n", "csv"),
+            ("a.txt", "a text; and a label\n", "txt"),
+            ("a", '{"text": "a"}\n', "jsonl"),
+            ("a.json", '{"text": "a"}\n{"text": "b"}\n', "jsonl"),
+            ("a.json", '[\n {"text": "a"}]', "json"),
+            ("a.jsonl", '[{"text": "a"}]', "json"),
+            ("a.txt", "[1] a footnote\n", "txt"),
+            ("a.txt", "{curly}\n", "txt"),
+            ("a.csv", "[x],y\n", "csv"),
+            ("a.parquet", "PAR1", "parquet"),
+            ("a.bin", "PAR1", "parquet"),
+            ("a.conll", "a\tO\n", "conll"),
+        ],
+    )
+    def test_is_told_by_content_and_name(
+        self, tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, content: str, kind: str
+    ) -> None:
+        path = write(tmp_path, name, content)
+        assert detect_format(path) == kind
+        by_name = {"csv": "csv", "txt": "txt", "jsonl": "jsonl", "json": "json", "parquet": "parquet"}
+        told = by_name.get(path.suffix.removeprefix("."))
+        said = capsys.readouterr().err
+        assert ("--data-format" in said) == (kind not in (told, "conll") and kind != "txt")
+
+    def test_what_is_asked_for_stands_over_the_guess(self, tmp_path: Path) -> None:
+        path = write(tmp_path, "a.csv", "text\tlabel\na,b\tx\n")
+        assert [(e.text, e.label) for e in read_examples(path, format="tsv")] == [("a,b", "x")]
+        assert [e.text for e in read_examples(path, format="txt")] == ["text\tlabel", "a,b\tx"]
+        with pytest.raises(UserError, match="no format 'xls'"):
+            read_examples(path, format="xls")  # type: ignore[arg-type]
+
+    def test_conll_is_for_tags(self, tmp_path: Path) -> None:
+        with pytest.raises(UserError, match="tags of tokens") as caught:
+            read_examples(write(tmp_path, "a.conll", "a\tO\n"))
+        assert "--task tag" in str(caught.value)
+
+
+class TestArrays:
+    @QUICK
+    @given(
+        rows=st.lists(st.dictionaries(st.text(max_size=5), st.text(max_size=9), max_size=3), max_size=6),
+        indent=st.sampled_from([None, 0, 2]),
+    )
+    def test_are_read_as_json_reads_them_with_their_lines(
+        self, tmp_path: Path, rows: list[dict[str, str]], indent: int | None
+    ) -> None:
+        text = json.dumps(rows, indent=indent)
+        try:
+            json.dumps(rows, ensure_ascii=False).encode()
+        except UnicodeEncodeError:
+            return
+        found = list(read_array(write(tmp_path, "a.json", text)))
+        assert [row for _, row in found] == rows
+        lines = text.split("\n")
+        for line, row in found:
+            assert lines[line - 1].lstrip(" [,").startswith(("{", "[{")), (line, row)
+        assert [line for line, _ in found] == sorted(line for line, _ in found)
+
+    @pytest.mark.parametrize(
+        ("content", "said"),
+        [
+            ('[{"text": "a"},\n {"text": }]', "line 2 is not valid JSON"),
+            ('[{"text": "a"}\n {"text": "b"}]', "line 2 is not valid JSON"),
+            ('[{"text": "a"},\n', "the file ends too early"),
+            ('[{"text": "a"}] x', "line 1 is not valid JSON"),
+            ('"text"', "is not a JSON array"),
+        ],
+    )
+    def test_a_damaged_array_names_the_line(self, tmp_path: Path, content: str, said: str) -> None:
+        with pytest.raises(UserError) as caught:
+            list(read_array(write(tmp_path, "a.json", content)))
+        assert said in str(caught.value) and "--on-error" not in str(caught.value)
+
+    def test_an_element_that_is_no_object_can_be_left_out(self, tmp_path: Path) -> None:
+        path = write(tmp_path, "a.json", '[{"text": "a"},\n3,\n{"text": "\\ud800"},\n{"text": "b"}]')
+        with pytest.raises(UserError, match="line 2 is not a JSON object"):
+            list(read_array(path))
+        faults = Faults("skip")
+        assert [line for line, _ in read_array(path, faults)] == [1, 4] and faults.count == 2
+
+
+class TestLabelStudio:
+    def test_choices(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        good, bad = (result("mood", "choices", choices=[name]) for name in ("good", "bad"))
+        tasks = [
+            task(1, "fine", [good]),
+            task(2, "twice", [good], [bad]),
+            task(3, "taken back", [good], [bad], cancelled=1),
+            task(4, "nobody"),
+            task(5, "all cancelled", [good], cancelled=1),
+        ]
+        path = write(tmp_path, "export.json", tasks)
+        examples = read_examples(path, require_labels=True)
+        assert [(e.id, e.text, e.label) for e in examples] == [
+            ("1", "fine", "good"),
+            ("2", "twice", "good"),
+            ("3", "taken back", "bad"),
+        ]
+        said = capsys.readouterr().err
+        assert "Label Studio, 5 entries" in said and "label from 'mood'" in said
+        assert "1 tasks have several annotations" in said and "2 tasks left out" in said
+        assert len(read_examples(path)) == 5, "to predict, nobody need have annotated them"
+
+    def test_several_controls_are_told_apart_by_name(self, tmp_path: Path) -> None:
+        results = [result("a", "choices", choices=["x"]), result("b", "choices", choices=["y"])]
+        path = write(tmp_path, "export.json", [task(1, "t", results)])
+        with pytest.raises(UserError, match="no column is named like a label") as caught:
+            read_examples(path, require_labels=True)
+        assert "a, b" in str(caught.value)
+        assert read_examples(path, columns=Columns(label="b"))[0].label == "y"
+
+    def test_several_choices_are_not_one_label(self, tmp_path: Path) -> None:
+        path = write(tmp_path, "e.json", [task(1, "t", [result("a", "choices", choices=["x", "y"])])])
+        with pytest.raises(UserError, match="not one label") as caught:
+            read_examples(path)
+        assert "task.target=labels" in str(caught.value)
+
+    def test_choices_of_several_are_never_taken_apart(self, tmp_path: Path) -> None:
+        chosen = [["Food, drinks"], ["Food, drinks", "Rooms"], []]
+        tasks = [
+            task(number, "t", [result("about", "choices", choices=each)] if each else [])
+            for number, each in enumerate(chosen)
+        ]
+        examples = read_examples(write(tmp_path, "e.json", tasks), require_labels=True, kind="labels")
+        assert [e.label_set for e in examples] == [tuple(each) for each in chosen], "none chosen is no label"
+
+    def test_a_choice_may_be_a_number(self, tmp_path: Path) -> None:
+        path = write(tmp_path, "e.json", [task(1, "t", [result("stars", "choices", choices=["4"])])])
+        assert read_examples(path, kind="number", columns=Columns(label="stars"))[0].number == 4.0
+
+    def test_ratings_are_labels(self, tmp_path: Path) -> None:
+        path = write(tmp_path, "e.json", [task(1, "t", [result("stars", "rating", rating=4)])])
+        assert read_examples(path)[0].label == "4"
+
+    def test_spans(self, tmp_path: Path) -> None:
+        text = "Ada lives in Rome"
+        spans = [
+            result("ner", "labels", start=0, end=3, text="Ada", labels=["PER"]),
+            result("ner", "labels", start=13, end=17, text="Rome", labels=["LOC"]),
+            {"from_id": "x", "to_id": "y", "type": "relation", "direction": "right"},
+        ]
+        tasks = [task(1, text, spans), task(2, "nothing here", []), task(3, "nobody")]
+        tagged = read_tagged(write(tmp_path, "export.json", tasks), require_tags=True)
+        assert [[e.text[s.start : s.end] for s in e.spans or ()] for e in tagged.examples] == [
+            ["Ada", "Rome"],
+            [],
+        ]
+        assert tagged.labels == ["LOC", "PER"]
+
+    def test_spans_of_html_are_refused(self, tmp_path: Path) -> None:
+        html = result("ner", "hypertextlabels", start="/p[1]/text()[1]", end="/p[1]", hypertextlabels=["PER"])
+        with pytest.raises(UserError, match="line 1: a span is not given in characters"):
+            read_tagged(write(tmp_path, "export.json", [task(1, "t", [html])]), require_tags=True)
+
+    def test_an_old_export(self, tmp_path: Path) -> None:
+        old = task(1, "t", [result("a", "choices", choices=["x"])])
+        old["completions"] = old.pop("annotations")
+        assert read_examples(write(tmp_path, "e.json", [old]))[0].label == "x"
+
+    def test_minimal_exports(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        about = {"annotator": 1, "annotation_id": 7, "created_at": "", "updated_at": "", "lead_time": 2.5}
+        rows = [
+            {"text": "a", "id": 1, "mood": "good", **about},
+            {"text": "a", "id": 1, "mood": "bad", **about},
+            {"text": "b", "id": 2, "mood": {"choices": ["bad"]}, **about},
+        ]
+        examples = read_examples(write(tmp_path, "min.json", rows), require_labels=True)
+        assert [(e.id, e.text, e.label) for e in examples] == [("1", "a", "good"), ("2", "b", "bad")]
+        assert "1 more annotations of the same tasks" in capsys.readouterr().err
+        spans = [{"start": 0, "end": 3, "text": "Ada", "labels": ["PER"]}]
+        rows = [{"text": "Ada", "id": 1, "ner": spans, **about}, {"text": "b", "id": 2, **about}]
+        tagged = read_tagged(write(tmp_path, "min.json", rows), require_tags=True)
+        assert [[(s.start, s.end, s.label) for s in e.spans or ()] for e in tagged.examples] == [
+            [(0, 3, "PER")],
+            [],
+        ]
+
+    def test_asked_for_but_not_there(self, tmp_path: Path) -> None:
+        with pytest.raises(UserError, match="line 1 is not a task of Label Studio"):
+            read_examples(write(tmp_path, "a.jsonl", '{"text": "a"}\n'), format="label-studio")
+        with pytest.raises(UserError, match="no annotated task"):
+            read_examples(write(tmp_path, "a.json", [task(1, "t")]), require_labels=True)
+
+
+class TestDoccano:
+    def test_classification(self, tmp_path: Path) -> None:
+        rows = [{"id": 3, "text": "a", "label": ["x"], "Comments": []}, {"id": 4, "data": "b", "label": []}]
+        lines = "\n".join(map(json.dumps, rows[:1]))
+        assert [(e.id, e.label) for e in read_examples(write(tmp_path, "a.jsonl", lines))] == [("3", "x")]
+        old = read_examples(write(tmp_path, "b.jsonl", json.dumps(rows[1])))
+        assert [(e.text, e.label) for e in old] == [("b", None)]
+        path = write(tmp_path, "c.jsonl", json.dumps({"text": "a", "label": ["x", "y"]}))
+        with pytest.raises(UserError, match="line 1: 'label' is not one label") as caught:
+            read_examples(path)
+        assert "task.target=labels" in str(caught.value)
+
+    @pytest.mark.parametrize(
+        "spans",
+        [
+            {"label": [[0, 3, "PER"], [13, 17, "LOC"]]},
+            {"labels": [[0, 3, "PER"], [13, 17, "LOC"]]},
+            {
+                "entities": [
+                    {"id": 0, "label": "PER", "start_offset": 0, "end_offset": 3},
+                    {"id": 1, "label": "LOC", "start_offset": 13, "end_offset": 17},
+                ],
+                "relations": [{"id": 0, "from_id": 0, "to_id": 1, "type": "lives in"}],
+                "Comments": [],
+            },
+        ],
+    )
+    def test_spans(self, tmp_path: Path, spans: dict[str, Any]) -> None:
+        row = {"id": 1, "text": "Ada lives in Rome", **spans}
+        tagged = read_tagged(write(tmp_path, "a.jsonl", json.dumps(row)), require_tags=True)
+        found = [(s.start, s.end, s.label) for s in tagged.examples[0].spans or ()]
+        assert found == [(0, 3, "PER"), (13, 17, "LOC")]
+
+    def test_spans_where_labels_are_wanted(self, tmp_path: Path) -> None:
+        path = write(tmp_path, "a.jsonl", json.dumps({"text": "Ada", "label": [[0, 3, "PER"], [0, 1, "X"]]}))
+        with pytest.raises(UserError, match="not one label") as caught:
+            read_examples(path, require_labels=True)
+        assert "--task tag" in str(caught.value)
+
+
+class TestTokens:
+    def test_lists_of_tokens_are_what_conll_says(self, tmp_path: Path) -> None:
+        sentences = [(["Ada", "Byron", "lives"], ["B-PER", "I-PER", "O"]), (["北", "京"], ["B-LOC", "I-LOC"])]
+        rows = [json.dumps({"tokens": tokens, "ner_tags": tags}) for tokens, tags in sentences]
+        lists = read_tagged(write(tmp_path, "a.jsonl", "\n".join(rows)), require_tags=True)
+        lines = ["\n".join(f"{a}\t{b}" for a, b in zip(*one, strict=True)) for one in sentences]
+        conll = read_tagged(write(tmp_path, "a.conll", "\n\n".join(lines) + "\n"), require_tags=True)
+        for one, other in zip(lists.examples, conll.examples, strict=True):
+            assert (one.text, one.spans, one.tokens) == (other.text, other.spans, other.tokens)
+        assert (lists.scheme, lists.labels, lists.tokens) == (conll.scheme, conll.labels, conll.tokens)
+
+    def test_columns_may_be_named(self, tmp_path: Path) -> None:
+        row = {"form": ["a", "b"], "tags": ["O", "B-X"], "pos": ["N", "V"]}
+        path = write(tmp_path, "a.jsonl", json.dumps(row))
+        tagged = read_tagged(path, columns=TagColumns(token="form", tag="pos"), require_tags=True)
+        assert tagged.scheme == "plain" and tagged.labels == ["N", "V"]
+        with pytest.raises(UserError, match="no column 'poss'"):
+            read_tagged(path, columns=TagColumns(token="form", tag="poss"))
+
+    @pytest.mark.parametrize(
+        ("row", "said"),
+        [
+            ({"tokens": ["a", "b"], "tags": ["O"]}, "has 2 tokens, but 1 tags"),
+            ({"tokens": ["a", " "], "tags": ["O", "O"]}, "is not a list of tokens"),
+            ({"tokens": ["a"], "tags": [""]}, "a tag is empty"),
+            ({"tokens": ["a"]}, "but no tags"),
+        ],
+    )
+    def test_faults_name_the_line(self, tmp_path: Path, row: dict[str, Any], said: str) -> None:
+        fine = {"tokens": ["x"], "tags": ["O"]}
+        path = write(tmp_path, "a.jsonl", json.dumps(fine) + "\n" + json.dumps(row))
+        with pytest.raises(UserError) as caught:
+            read_tagged(path, require_tags=True)
+        assert "line 2" in caught.value.message and said in caught.value.message
+        assert read_tagged(path, require_tags=True, on_error="skip").left_out == 1
+
+    def test_bounds_beside_spans_must_be_in_order(self, tmp_path: Path) -> None:
+        row = {"text": "ab cd", "spans": [], "tokens": [[0, 2], [1, 5]]}
+        with pytest.raises(UserError, match="'tokens' holds something that is no token"):
+            read_tagged(write(tmp_path, "a.jsonl", json.dumps(row)))
+
+
+def test_chinese_names_and_long_texts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    long = "长" * 100_000
+    examples = read_examples(write(tmp_path, "a.csv", f"编号,内容,类别\n七,{long},好\n"), require_labels=True)
+    assert [(e.id, e.text, e.label) for e in examples] == [("七", long, "好")]
+    assert "text from '内容', label from '类别'" in capsys.readouterr().err
+    assert {"文本", "内容"} <= set(TEXTS) and {"标签", "类别"} <= set(LABELS)
