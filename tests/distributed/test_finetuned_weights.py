@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from safetensors.torch import load_file, save_file
 
+from task_helpers import learner_of, rows_of
 from unmask.config import from_mapping
 from unmask.data.rows.tables import Example, Span
 from unmask.data.sequences import RowSequences
@@ -37,7 +38,7 @@ def trained(tokenizer: Tokenizer, world: World, kind: str, how: Any = "ddp", par
     task = task_cls.build(
         from_mapping(settings, {**values, "max_length": 32, "classifier_dropout": 0}, "x"), tokenizer, ROWS
     )
-    rows = task.encode(ROWS)
+    rows = rows_of(task, ROWS)
     torch.manual_seed(world.rank)  # the weights of the main process count
     config = EncoderConfig(
         vocab_size=tokenizer.vocab_size,
@@ -46,7 +47,7 @@ def trained(tokenizer: Tokenizer, world: World, kind: str, how: Any = "ddp", par
         num_attention_heads=2,
         max_position_embeddings=32,
     )
-    learner = task.learner(Encoder(config), ROWS, rows).double()
+    learner = learner_of(task, Encoder(config), rows).double()
     learner.regulariser = Regulariser(Regularisation(rdrop=2.0, fgm=1.0))
     wrapped = world.wrap(learner, how).train()
     train = TrainConfig(budget="4 steps", precision="float64", optimizer=optim.AdamW(lr=0.02))

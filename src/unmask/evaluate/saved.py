@@ -141,7 +141,7 @@ def compare_predictions(
 ) -> Comparison:
     """Compare (name, kind, predictions) of several models, and baselines on the same rows: the first with the rest.
 
-    Raises UserError where they are not of the same rows, the same labels or the same task.
+    Raises UserError where they are not of the same rows, the same labels or the same kind of target.
     """
     _, _, first = named[0]
     for name, _, other in named[1:]:
@@ -152,7 +152,7 @@ def compare_predictions(
 
 def _check_comparable(of: str, first: Predictions, name: str, other: Predictions) -> None:
     refused = f"{of} and {name} cannot be compared"
-    if (first.task, first.kind, first.metric) != (other.task, other.kind, other.metric):
+    if (first.kind, first.metric) != (other.kind, other.metric):
         raise UserError(
             f"{refused}: they do different things",
             given=f"{first.kind} by {first.metric}, {other.kind} by {other.metric}",
