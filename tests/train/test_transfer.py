@@ -319,7 +319,7 @@ def test_checking_and_measuring_know_the_model(
     settings = [f"init_from={origin.model}", f"data.corpus={corpus.folder}", *frozen]
     assert command(["recipe", "check", "tiny", *settings]) == 0
     objective = {"masked": 16 * 16 + 3 * 16 + corpus.vocab_size}
-    encoder = load(origin.model).encoder.num_parameters
+    encoder = load(origin.model).engine.encoder.num_parameters
     assert f"{encoder + objective['masked']:,} parameters" in capsys.readouterr().out
     whole, part = (
         run_benchmark(recipe_for(*settings[: 2 + 2 * some]), corpus, 0.01, SILENT).speed.flops_per_token

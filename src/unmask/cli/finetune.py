@@ -43,13 +43,15 @@ def finetune(
         list[str] | None,
         typer.Argument(
             metavar="[RECIPE] [KEY.SUB=VALUE]...",
-            help="A recipe file, or classify, tag, answer, embed, or none; then settings that replace those of the "
-            "recipe.",
+            help="A recipe file, or the name of a task, or none; then settings that replace those of the recipe.",
             show_default=False,
         ),
     ] = None,
     model: Annotated[Path | None, typer.Option(help="The model to start from: a run or its model/.")] = None,
-    task: Annotated[str | None, typer.Option(help="What is learnt: classify, tag, answer or embed.")] = None,
+    task: Annotated[
+        str | None,
+        typer.Option(help="What is learnt: classify, multilabel, regress, tag, nested, answer or embed."),
+    ] = None,
     train: Annotated[
         Path | None,
         typer.Option(
