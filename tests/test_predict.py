@@ -82,7 +82,7 @@ def test_evaluation_counts_what_is_predicted(classifier: Predictor, tmp_path: Pa
         "text,label\n" + "".join(f"{text},{label}\n" for text, label in zip(texts, truth, strict=True))
     )
     evaluation = classifier.evaluate(tmp_path / "t.csv")
-    assert evaluation.rows == 4 and evaluation.accuracy.value == 0.5
+    assert evaluation.rows == 4 and evaluation["accuracy"].value == 0.5
     (tmp_path / "new.csv").write_text("text,label\nriver,granite\n")
     with pytest.raises(UserError, match="granite"):
         classifier.evaluate(tmp_path / "new.csv")

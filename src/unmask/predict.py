@@ -15,10 +15,12 @@ from unmask.data.batch import EncodedRow, groups_by_length, pack
 from unmask.data.rows.memory import as_source
 from unmask.data.rows.tables import Columns, Example
 from unmask.errors import UserError
+from unmask.metrics import Scores
 from unmask.model.encoder import Encoder
 from unmask.model.mlm_head import MLMHead
 from unmask.tasks import ReadOptions, Task, restore
-from unmask.tasks.task import Evaluation, Head, Logits, head_outputs
+from unmask.tasks.scoring import score_predictions
+from unmask.tasks.task import Head, Logits, head_outputs
 
 TOKENS_PER_BATCH = 8192
 
@@ -123,7 +125,7 @@ class Predictor:
         progress: Progress = SILENT,
         *,
         read_options: ReadOptions | None = None,
-    ) -> Evaluation:
+    ) -> Scores:
         """Score predictions on labelled examples: a file, a DataFrame, a `datasets` split or a list of dicts. A label
         that the model does not know is a UserError, unless `reading` says otherwise."""
         read_options = read_options or ReadOptions(columns=columns or Columns())
@@ -134,12 +136,12 @@ class Predictor:
         )
         return self.score(examples, progress)[0]
 
-    def score(self, examples: Sequence[Example], progress: Progress = SILENT) -> tuple[Evaluation, list[Any]]:
-        """The evaluation of labelled examples, and what was predicted for each. No prediction of a label that the
+    def score(self, examples: Sequence[Example], progress: Progress = SILENT) -> tuple[Scores, list[Any]]:
+        """The scores of labelled examples, and what was predicted for each. No prediction of a label that the
         model does not know is right: `task.check` finds such labels."""
         known = [example.keep_labels(self.task.labels) for example in examples]
         predicted = self._predict(known, progress)  # with their spans: what cannot be aligned is said
-        return self.task.score(examples, predicted), predicted
+        return score_predictions(self.task, examples, predicted), predicted
 
     @cached_property
     def _mlm_head(self) -> MLMHead:

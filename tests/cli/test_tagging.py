@@ -75,7 +75,7 @@ def test_evaluate_counts_spans(command, tagger: Path, tagged: Path) -> None:
         right, given, there = right + len(said & true), given + len(said), there + len(true)
     assert told["entity_f1"]["value"] == pytest.approx(2 * right / (given + there)) and right > there / 2
     assert told["precision"]["value"] == pytest.approx(right / given)
-    assert told["spans"] == there and {row["label"] for row in told["per_label"]} == {"PERSON", "PLACE"}
+    assert told["entities"] == there and {row["label"] for row in told["per_label"]} == {"PERSON", "PLACE"}
     shown = command("evaluate", tagger, tagged)
     assert "precision  " in shown.out and "recall" in shown.out and "F1  " in shown.out and "PLACE" in shown.out
 
@@ -88,7 +88,7 @@ def test_spans_that_cut_through_words_are_said_and_count_as_missed(command, tagg
     ]
     file.write_text("".join(json.dumps(row) + "\n" for row in rows))
     done = command("evaluate", tagger, file, "--json")
-    assert done.code == 0 and json.loads(done.out)["spans"] == 2
+    assert done.code == 0 and json.loads(done.out)["entities"] == 2
     assert "1 of 2 spans" in done.err and "spans.jsonl, line 2" in done.err
     bare = command("predict", tagger, file)
     assert bare.code == 0 and "not aligned" not in bare.err
@@ -185,9 +185,9 @@ def test_tags_that_the_model_has_never_seen(command, tagger: Path, tagged: Path,
     counted = command("evaluate", tagger, file, "--unknown-labels", "wrong", "--json")
     assert counted.code == 0 and "counted as wrong" in counted.err
     with_it, without = json.loads(counted.out), json.loads(skipped.out)
-    assert with_it["rows"] == 61 and with_it["spans"] == without["spans"] + 1
+    assert with_it["rows"] == 61 and with_it["entities"] == without["entities"] + 1
     new = next(row for row in with_it["per_label"] if row["label"] == "PLACES")
-    assert new["n"] == 1 and new["recall"] == 0 and with_it["unknown_labels"] == ["PLACES"]
+    assert new["support"] == 1 and new["recall"] == 0 and with_it["unknown_labels"] == ["PLACES"]
     assert with_it["recall"]["value"] < without["recall"]["value"]
 
 
@@ -232,7 +232,7 @@ def nester(pretrained: Path, nested: Path, tmp_path_factory: pytest.TempPathFact
 def test_entities_that_nest_are_learnt_and_found(command, nester: Path, nested: Path, tmp_path: Path) -> None:
     told = json.loads(command("evaluate", nester, nested, "--json").out)
     gold = lines(nested.read_text())
-    assert told["spans"] == sum(len(row["spans"]) for row in gold) and told["entity_f1"]["value"] > 0.9
+    assert told["entities"] == sum(len(row["spans"]) for row in gold) and told["entity_f1"]["value"] > 0.9
     out = tmp_path / "said.jsonl"
     assert command("predict", nester, nested, "--out", out).code == 0
     said = lines(out.read_text())

@@ -12,6 +12,7 @@ from unmask.errors import UserError
 from unmask.model.encoder import Encoder, EncoderConfig
 from unmask.tasks import Classify, ClassifyTask
 from unmask.tasks.classify import ClassifyLearner, Label
+from unmask.tasks.scoring import score_predictions
 from unmask.tasks.task import head_outputs
 from unmask.text.tokenizer import Tokenizer
 
@@ -125,13 +126,13 @@ def test_labels_come_back_by_probability(tokenizer: Tokenizer, tiny: EncoderConf
 
 def test_scores_are_counted_by_hand(tokenizer: Tokenizer) -> None:
     task = ClassifyTask(Classify(), tokenizer, ["a", "b"])
-    evaluation = task.score(examples("a", "b", "b", "b", "a"), said("a", "a", "b", "b", "b"))
-    assert evaluation.rows == 5 and evaluation.accuracy.value == pytest.approx(3 / 5)
-    assert evaluation.confusion == [[1, 1], [1, 2]]
-    assert evaluation.macro_f1.value == pytest.approx((1 / 2 + 2 / 3) / 2)
-    assert evaluation.accuracy.low <= 0.6 <= evaluation.accuracy.high
-    assert evaluation.figures == {"accuracy": evaluation.accuracy, "macro_f1": evaluation.macro_f1}
-    assert [(row["label"], row["predicted"]) for row in evaluation.confused] == [("a", "b"), ("b", "a")]
+    scores = score_predictions(task, examples("a", "b", "b", "b", "a"), said("a", "a", "b", "b", "b"))
+    assert scores.rows == 5 and scores["accuracy"].value == pytest.approx(3 / 5)
+    assert scores.details["confusion"] == [[1, 1], [1, 2]]
+    assert scores["macro_f1"].value == pytest.approx((1 / 2 + 2 / 3) / 2)
+    assert scores["accuracy"].low <= 0.6 <= scores["accuracy"].high
+    assert list(scores.figures) == ["accuracy", "macro_f1"]
+    assert [(row["true"], row["predicted"]) for row in scores.details["confusions"]] == [("a", "b"), ("b", "a")]
 
 
 def test_a_learner_is_judged_by_plain_loss_and_accuracy(tokenizer: Tokenizer, tiny: EncoderConfig) -> None:
@@ -201,7 +202,9 @@ def test_the_metric_chooses_what_is_watched(tokenizer: Tokenizer, tiny: EncoderC
     figures = task.dev_metrics(task.head(tiny), given, task.encode(given), list(np.log(shares)))
     wanted = {"matthews": 2 / 12**0.5, "macro_f1": (4 / 5 + 2 / 3) / 2, "auc": 3 / 4}[metric]
     assert task.metric_key == f"classify.{metric}" and figures[task.metric_key] == pytest.approx(wanted)
-    found = task.score(given, task.decode(task.head(tiny), given, task.encode(given), list(np.log(shares))))
+    found = score_predictions(
+        task, given, task.decode(task.head(tiny), given, task.encode(given), list(np.log(shares)))
+    )
     assert list(found.figures) == list(dict.fromkeys([metric, "accuracy", "macro_f1"]))
     assert found.figures[metric].value == pytest.approx(wanted)
 
@@ -210,5 +213,6 @@ def test_pairs_of_very_many_labels_are_not_counted_one_by_one(tokenizer: Tokeniz
     labels = [f"l{n:03}" for n in range(101)]
     task = ClassifyTask(Classify(), tokenizer, labels)
     given = [Example(str(n), "x", None, label, n, "f") for n, label in enumerate(labels)]
-    found = task.score(given, [[Label(labels[0], 1.0)] for _ in given])
-    assert found.confusion is None and len(found.confused) == 100 and found.accuracy.value == 1 / 101
+    found = score_predictions(task, given, [[Label(labels[0], 1.0)] for _ in given])
+    assert "confusion" not in found.details and len(found.details["confusions"]) == 20
+    assert found["accuracy"].value == 1 / 101

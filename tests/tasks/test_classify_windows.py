@@ -115,7 +115,7 @@ def test_what_stands_beyond_the_length_is_learnt_in_windows_alone(
             out=tmp_path / long,
             progress=SILENT,
         )
-        found[long] = run.predictor().evaluate(late).accuracy.value
+        found[long] = run.predictor().evaluate(late)["accuracy"].value
         assert (run.truncated > 0) == (long == "truncate")
     assert found["windows"] > 0.9 > 0.7 > found["truncate"]
     predictor = run.predictor()

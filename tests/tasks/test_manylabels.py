@@ -17,6 +17,7 @@ from unmask.model.encoder import Encoder, EncoderConfig
 from unmask.tasks import Classify, LabelsTask, restore
 from unmask.tasks.classifyhead import LabelsLearner
 from unmask.tasks.manylabels import best_threshold
+from unmask.tasks.scoring import score_predictions
 from unmask.tasks.texts import Ranking
 from unmask.text.tokenizer import Tokenizer
 
@@ -106,7 +107,7 @@ def test_scores_equal_those_of_scikit_learn(tokenizer: Tokenizer, rows: list[tup
     task = LabelsTask(Classify(target="labels"), tokenizer, LABELS)
     given = examples(*("".join(sorted(true)) for true, _ in rows))
     shares = np.array([[0.9 if label in said else 0.1 for label in LABELS] for _, said in rows])
-    scores = task.score(given, [Ranking(LABELS, one) for one in shares])
+    scores = score_predictions(task, given, [Ranking(LABELS, one) for one in shares])
     truth = np.array([[label in true for label in LABELS] for true, _ in rows])
     said = shares > 0.5
     occur = (truth | said).any(0)  # a label that occurs in neither has no F1 here, and 0 there
@@ -117,8 +118,10 @@ def test_scores_equal_those_of_scikit_learn(tokenizer: Tokenizer, rows: list[tup
         "subset_accuracy": oracle.accuracy_score(truth, said),
     }
     assert {name: interval.value for name, interval in scores.figures.items()} == pytest.approx(wanted)
-    assert [row["f1"] for row in scores.per_label] == pytest.approx(each.tolist())
-    assert (scores.given, scores.true) == pytest.approx((said.sum(1).mean(), truth.sum(1).mean()))
+    assert [row["f1"] for row in scores.details["per_label"]] == pytest.approx(each.tolist())
+    assert scores.details["label_cardinality"] == pytest.approx(
+        {"predicted": said.sum(1).mean(), "true": truth.sum(1).mean()}
+    )
 
 
 def test_a_learner_is_judged_by_the_same_figures(task: LabelsTask, tiny: EncoderConfig) -> None:
@@ -134,9 +137,9 @@ def test_a_label_that_is_not_known_is_missed(task: LabelsTask, tiny: EncoderConf
     rows = task.encode([example.keep_labels(task.labels) for example in given])
     figures = task.dev_metrics(task.head(tiny), given, rows, [np.array([0.9, 0.1, 0.1], dtype=np.float32)])
     assert figures["classify.micro_f1"] == pytest.approx(2 / 3)
-    scores = task.score(given, [Ranking(LABELS, np.array([0.9, 0.1, 0.1]))])
+    scores = score_predictions(task, given, [Ranking(LABELS, np.array([0.9, 0.1, 0.1]))])
     assert scores.figures["micro_f1"].value == pytest.approx(2 / 3)
-    assert [(row["label"], row["n"], row["threshold"]) for row in scores.per_label][-1] == ("z", 1, None)
+    assert [(row["label"], row["support"]) for row in scores.details["per_label"]][-1] == ("z", 1)
 
 
 def test_who_sees_no_text(task: LabelsTask) -> None:

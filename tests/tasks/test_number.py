@@ -18,6 +18,7 @@ from unmask.predict import load
 from unmask.tasks import Classify, NumberTask, restore
 from unmask.tasks.classifyhead import NumberHead, NumberLearner
 from unmask.tasks.number import NumberStatistics
+from unmask.tasks.scoring import score_predictions
 from unmask.text.tokenizer import Tokenizer
 from unmask.train.finetune import finetune
 
@@ -113,11 +114,11 @@ def test_less_of_an_error_is_better(pretrained: Path, numbers: Path, tmp_path: P
 
 def test_scores_and_the_rows_that_err_most(tokenizer: Tokenizer) -> None:
     task = NumberTask(SETTINGS, tokenizer, NumberStatistics(0, 1, 0, 1))
-    scores = task.score(examples(1.0, 2.0, 3.0), [1.5, 2.0, 1.0])
+    scores = score_predictions(task, examples(1.0, 2.0, 3.0), [1.5, 2.0, 1.0])
     assert scores.figures["mae"].value == pytest.approx(2.5 / 3)
     assert scores.figures["rmse"].value == pytest.approx((4.25 / 3) ** 0.5)
-    assert [row["line"] for row in scores.farthest] == [4, 2, 3]
-    assert repr(scores).startswith("NumberEvaluation(3 rows, Pearson -0.5000")
+    assert [row["line"] for row in scores.details["largest_errors"]] == [4, 2, 3]
+    assert repr(scores).startswith("Scores(3 rows, Pearson -0.5000")
     assert task.constant_baseline(examples(1.0, 2.0, 6.0)) == 3.0
 
 

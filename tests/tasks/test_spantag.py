@@ -17,6 +17,7 @@ from unmask.data.rows.tables import Example, Span
 from unmask.errors import UserError
 from unmask.model.encoder import Encoder, EncoderConfig
 from unmask.tasks import Tag
+from unmask.tasks.scoring import score_predictions
 from unmask.tasks.spanhead import (
     FORBIDDEN,
     MAX_CELLS,
@@ -274,7 +275,9 @@ def test_planted_spans_come_back(examples: list[Example], others: list[float]) -
         assert all(s.score == pytest.approx(1 / (1 + math.exp(-2))) for s in spans)
     figures = tagger.dev_metrics(head, examples, rows, evidence)
     assert figures["tag.entity_f1"] == (1.0 if any(example.spans for example in examples) else 0.0)
-    assert tagger.score(examples, found).counted == sum(len(example.spans) for example in examples)
+    assert score_predictions(tagger, examples, found).details["entities"] == sum(
+        len(example.spans) for example in examples
+    )
 
 
 @given(nested(words=40), st.integers(8, 16), st.integers(1, 6), st.integers(1, 12))
@@ -440,8 +443,8 @@ def test_no_span_cuts_through_a_given_token(tokenizer: Tokenizer) -> None:
 def test_nested_entities_are_scored_and_told(tokenizer: Tokenizer) -> None:
     tagger = task(tokenizer)
     spans = said_of(tagger, TRAIN[0], (0, 1, "PERSON", 1.0), (0, 5, "ORG", 1.0), (4, 4, "ORG", 1.0))
-    evaluation = tagger.score(TRAIN[:1], [spans])
-    assert evaluation.counted == 3 and evaluation.f1.value == pytest.approx(2 / 3)
+    scores = score_predictions(tagger, TRAIN[:1], [spans])
+    assert scores.details["entities"] == 3 and scores["entity_f1"].value == pytest.approx(2 / 3)
     assert tagger.reference(TRAIN[:1]) == [[[0, 14, "PERSON"], [0, 32, "ORG"], [22, 27, "PLACE"]]]
     record = tagger.to_record(TRAIN[0], spans, False)
     assert [span["text"] for span in record["spans"]] == [TRAIN[0].text, "captain winter", "river"]

@@ -19,6 +19,7 @@ from unmask.data.rows.tables import Example, Span
 from unmask.errors import UserError
 from unmask.model.encoder import Encoder, EncoderConfig
 from unmask.tasks import ReadOptions, Tag, TagTask
+from unmask.tasks.scoring import score_predictions
 from unmask.tasks.tag import LabelledSpan
 from unmask.tasks.taghead import BUCKETS, PRIOR, TagHead, TokenPairs, WordRow
 from unmask.text.tokenizer import Tokenizer
@@ -314,19 +315,20 @@ def test_spans_are_scored_as_conlleval_and_tags_token_by_token(tokenizer: Tokeni
         found(TRAIN[2], (1, 2, "PLACE")),
         found(TRAIN[3], (0, 2, "PERSON")),  # another label
     ]
-    result = tagger.score(TRAIN, said)
-    assert (result.rows, result.counted, result.measure) == (4, 3, "entity_f1")
+    result = score_predictions(tagger, TRAIN, said)
+    assert (result.rows, result.details["entities"], result.metric) == (4, 3, "entity_f1")
     assert result.figures["precision"].value == pytest.approx(1 / 4)
     assert result.figures["recall"].value == pytest.approx(1 / 3)
-    assert result.f1.value == pytest.approx(2 / 7) and result.f1.low <= 2 / 7 <= result.f1.high
-    assert [(row["label"], row["n"], row["recall"]) for row in result.per_label] == [
+    assert result["entity_f1"].value == pytest.approx(2 / 7)
+    assert result["entity_f1"].low <= 2 / 7 <= result["entity_f1"].high
+    assert [(row["label"], row["support"], row["recall"]) for row in result.details["per_label"]] == [
         ("PERSON", 1, 1),
         ("PLACE", 2, 0),
     ]
     plain = task(tokenizer, PLAIN)
     said = [found(PLAIN[0], (0, 1, "D"), (1, 2, "V")), found(PLAIN[1], (0, 1, "N"), (1, 2, "V"))]
-    result = plain.score(PLAIN, said)
-    assert (result.counted, result.accuracy.value) == (4, 0.75)
+    result = score_predictions(plain, PLAIN, said)
+    assert (result.details["tokens"], result["accuracy"].value) == (4, 0.75)
     assert plain.reference(PLAIN) == [["D", "N"], ["N", "V"]]
     assert plain.comparable(PLAIN, said) == [["D", "V"], ["N", "V"]]
     assert tagger.reference(TRAIN)[1] == [[0, 7, "PERSON"]]

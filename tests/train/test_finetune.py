@@ -35,7 +35,7 @@ def test_two_words_are_told_apart(tuned: FinetuneResult, table: Path) -> None:
     assert tuned.dev["classify.accuracy"] == 1.0
     assert (tuned.train_rows, tuned.dev_rows) == (72, 8)
     evaluation = tuned.predictor().evaluate(table)
-    assert evaluation.accuracy.value == 1.0 and evaluation.rows == 80
+    assert evaluation["accuracy"].value == 1.0 and evaluation.rows == 80
     assert evaluation.confusion == [[40, 0], [0, 40]]
 
 

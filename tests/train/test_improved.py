@@ -95,7 +95,7 @@ def test_two_words_are_told_apart_with_all_of_it(pretrained: Path, table: Path, 
         "train.optimizer.lr=0.02",
     )
     result = finetune(recipe(pretrained, table, CLASSIFY, *overrides), out=tmp_path / "run", progress=SILENT)
-    assert load(result.folder).evaluate(table).accuracy.value > 0.9
+    assert load(result.folder).evaluate(table)["accuracy"].value > 0.9
     names = set(load_file(result.model / "model.safetensors"))
     assert {"pooling.query.weight", "classifier.weight"} <= names
 

@@ -24,7 +24,7 @@ from unmask.cli.shared import (
     UnknownLabels,
     assigned,
     facts,
-    shown,
+    scores_table,
 )
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ def finetune(
     Stopped at any moment, the same command goes on where it stopped. Several processes train together when
     torchrun starts them: torchrun --nproc-per-node 2 -m unmask finetune RECIPE.
     """
-    from unmask.tasks.task import format_score
+    from unmask.metrics import format_score
     from unmask.train.finetune import finetune as learn
     from unmask.train.parallel import join_world
     from unmask.train.rows import test_file
@@ -177,7 +177,7 @@ def _tested(result: "FinetuneResult", recipe: "FinetuneRecipe", test: Path) -> d
     import dataclasses
 
     from unmask.evaluate.samples import predictions
-    from unmask.evaluate.saved import compared
+    from unmask.evaluate.saved import compare_predictions
     from unmask.evaluate.simplest import simplest_baseline
     from unmask.evaluate.tested import test_examples, to_saved_predictions
     from unmask.tasks import ReadOptions
@@ -197,23 +197,16 @@ def _tested(result: "FinetuneResult", recipe: "FinetuneRecipe", test: Path) -> d
         samples = predictions(task, examples, predicted)
         ours = dataclasses.replace(ours, test=str(test), baseline=plain, samples=samples)
         ours.save(result.folder)
-        baseline = dataclasses.replace(ours, predictions=plain.predicted, probabilities=None)
-        figures = compared([(str(result.model), "pretrained", ours), (plain.name, plain.kind, baseline)])
-        work.result(f"{len(examples):,} {figures['unit']}s of {test}")
-    return {"file": str(test), "truncated": truncated, **figures}
+        comparison = compare_predictions([(str(result.model), "pretrained", ours)], [plain])
+        work.result(f"{len(examples):,} {comparison.scores.unit}s of {test}")
+    return {"file": str(test), "truncated": truncated, **comparison.to_dict()}
 
 
 def _show(result: "FinetuneResult", recipe: "FinetuneRecipe", tested: dict[str, Any] | None) -> None:
     cut = {f"{result.train_rows:,} training texts": result.truncated}
     if tested is not None:
         cut[f"{tested['rows']:,} test texts"] = tested["truncated"]
-        models = tested["models"]
-        keys = [key for key in models[0] if key not in ("name", "kind")]
-        console.table(
-            (f"{tested['rows']:,} test {tested['unit']}s", *(_column(key, models[0][key]) for key in keys)),
-            [(row["name"], *(_figure(key, row[key]) for key in keys)) for row in models],
-            prose=(0,),
-        )
+        scores_table(tested)
     rows = [("model", str(result.model))]
     if any(cut.values()):
         shown = ", ".join(f"{number:,} of {of}" for of, number in cut.items())
@@ -221,17 +214,3 @@ def _show(result: "FinetuneResult", recipe: "FinetuneRecipe", tested: dict[str, 
         rows.insert(0, ("cut short", f"{shown}, at {tokens} tokens ({name})"))
     command = "evaluate" if tested is None else "predict"
     facts([*rows, ("next", f"unmask {command} {shlex.quote(str(result.model))} FILE")])
-
-
-def _column(key: str, figure: object) -> str:
-    from unmask.metrics import PLAIN
-    from unmask.tasks.task import METRIC_TITLES
-
-    unit = "" if key in PLAIN else ", %"
-    return f"{METRIC_TITLES.get(key, key)}{unit}" + (" [95 %]" if isinstance(figure, dict) else "")
-
-
-def _figure(key: str, figure: Any) -> str:
-    from unmask.metrics import Interval
-
-    return shown(key, Interval(**figure)) if isinstance(figure, dict) else f"{100 * figure:.1f}"

@@ -6,6 +6,7 @@ from typing import Any
 
 from unmask.data.hashing import hash_integers
 from unmask.data.rows.tables import Example
+from unmask.metrics import correct
 from unmask.predict import Predictor
 from unmask.tasks import Task
 from unmask.text.chinese import RUN
@@ -56,7 +57,7 @@ def predictions(
 ) -> list[dict[str, Any]]:
     """The first examples predicted right, and the first predicted wrong; those with nothing in them are passed over."""
     reference, said = task.reference(examples), task.comparable(examples, found)
-    hits = task.is_correct(examples, found)
+    hits = correct(task.kind, task.metric_for(examples), reference, said)
     rows = []
     for right in (True, False):
         chosen = [number for number, truth in enumerate(reference) if hits[number] is right and (truth or said[number])]

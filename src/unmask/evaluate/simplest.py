@@ -5,7 +5,7 @@ from typing import Any
 
 from unmask.data.rows.tables import Example
 from unmask.evaluate.baselines import most_frequent_tags
-from unmask.evaluate.compare import Contestant
+from unmask.metrics import Contestant
 from unmask.tasks import Task
 
 

@@ -11,6 +11,7 @@ from unmask.data.rows.tables import Example
 from unmask.evaluate.saved import Predictions, load_predictions
 from unmask.predict import Predictor, load
 from unmask.tasks import ReadOptions, Task
+from unmask.tasks.scoring import probabilities_of
 from unmask.train.recipe import changed_read_settings
 
 
@@ -66,18 +67,19 @@ def to_saved_predictions(
 
     predicted: as `Predictor.predict` gives it. digest: the SHA-256 of the file where it is known already.
     """
-    task = predictor.task
+    task, metric = predictor.task, predictor.task.metric_for(examples)
+    probabilities = probabilities_of(metric, predicted)
     return Predictions(
         task=task.name,
-        metric=task.metric_for(examples),
+        kind=task.kind,
+        metric=metric,
         file=str(file),
         sha256=digest or files.sha256(file),
-        read_options=changed_read_settings(reading),
         labels=list(task.labels),
         reference=task.reference(examples),
-        predictions=task.comparable(examples, predicted),
-        kind=task.kind,
-        probabilities=task.probabilities(predicted),
+        predictions=[round(x, 6) if isinstance(x, float) else x for x in task.comparable(examples, predicted)],
+        read_options=changed_read_settings(reading),
+        probabilities=None if probabilities is None else probabilities.round(6).tolist(),
     )
 
 

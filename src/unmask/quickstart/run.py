@@ -26,11 +26,11 @@ from unmask.data.corpus.wholewords import load_words
 from unmask.data.rows.tables import Example
 from unmask.errors import UserError
 from unmask.evaluate import baselines
-from unmask.evaluate.compare import Contestant
 from unmask.evaluate.samples import predictions, sample_fills
-from unmask.evaluate.saved import compared
+from unmask.evaluate.saved import compare_predictions
 from unmask.evaluate.simplest import simplest_baseline
 from unmask.evaluate.tested import test_examples, to_saved_predictions
+from unmask.metrics import Contestant, figure_of
 from unmask.objectives import Masked
 from unmask.predict import load
 from unmask.quickstart.jobs import Material, Request, gather_data
@@ -38,7 +38,6 @@ from unmask.quickstart.start import StartingModel
 from unmask.report import write_report
 from unmask.report.words import format_points
 from unmask.tasks import Task
-from unmask.tasks.task import METRIC_TITLES
 from unmask.text.tokenizer import Tokenizer, TokenizerConfig
 from unmask.train.budget import Budget
 from unmask.train.finetune import FinetuneResult, finetune
@@ -414,19 +413,18 @@ class Quickstart:
                 named.append((shown, "scratch" if name == "from scratch" else "public", kept))
             work.start(None, "")
             work.show("baselines")
-            for one in self._baselines(task, train, test):
-                named.append((one.name, one.kind, replace(ours, predictions=one.predicted)))
-            evaluation = compared(named, self.request.seed)
-            self.results["evaluation"] = {"split": "test", **evaluation}
+            plain = list(self._baselines(task, train, test))
+            comparison = compare_predictions(named, plain, self.request.seed)
+            self.results["evaluation"] = {"split": "test", **comparison.to_dict()}
             self.results["samples"] = {
                 "fills": sample_fills(load(pretrained.model), [example.text for example in train], self.request.seed),
                 "predictions": predictions(task, test, found),
             }
             self.results["repeat"] = self._repeat(rows)
-            metric = evaluation["metric"]
-            gain = evaluation["differences"][0][metric]
+            metric = comparison.scores.metric
+            score, gain = comparison.scores[metric], comparison.differences[0][metric]
             work.result(
-                f"{METRIC_TITLES[metric]} {evaluation['models'][0][metric]['value']:.1%} on {len(test):,} test rows · "
+                f"{figure_of(metric).title} {score.value:.1%} on {len(test):,} test rows · "
                 f"pretraining brought {format_points(gain['value'])} points "
                 f"[{format_points(gain['low'])}, {format_points(gain['high'])}]"
             )

@@ -20,14 +20,16 @@ from unmask.data.rows.memory import Source
 from unmask.data.rows.squad import read_questions
 from unmask.data.rows.tables import Example, ReferenceAnswer, UnknownLabels
 from unmask.errors import UserError
+from unmask.metrics import correct, values
+from unmask.metrics.answers import Language, answer_scores
 from unmask.model.encoder import Encoder, EncoderConfig
-from unmask.tasks import answerscore, overlap
+from unmask.tasks import overlap
 from unmask.tasks.answerhead import AnswerHead, AnswerLearner, AnswerRow, Context, answer_row
-from unmask.tasks.answerscore import AnswerEvaluation, Language
 from unmask.tasks.answerspans import best_threshold, span_scores
 from unmask.tasks.spans import align_words
 from unmask.tasks.task import Head, Logits, ReadOptions, Task, TaskLearner
 from unmask.tasks.windows import TextTokens, window_inputs
+from unmask.text.chinese import mostly_chinese
 from unmask.text.tokenizer import Encoding, Tokenizer
 
 TOP_K = 5  # answers listed for each question, unless another number is given
@@ -277,7 +279,7 @@ class AnswerTask(Task[list[AnswerSpan]]):
             return self.threshold
         right = self.reference([examples[number] for number in known])
         said = [_text(examples[number], *found[number].best[0][1:]) for number in known]
-        answered, none = (answerscore.scores(right, some)[:, 0] for some in (said, [""] * len(known)))
+        answered, none = (answer_scores(right, some)[:, 0] for some in (said, [""] * len(known)))
         return best_threshold(np.array([found[number].no_answer_margin for number in known]), answered, none)
 
     def dev_metrics(
@@ -292,12 +294,12 @@ class AnswerTask(Task[list[AnswerSpan]]):
             else _text(example, *one.best[0][1:])
             for example, one in zip(examples, found, strict=True)
         ]
-        means = answerscore.scores(self.reference(examples), said).mean(0).tolist()
+        scores = values(self.kind, self.reference(examples), said)
         lost = [
             np.logaddexp.reduce(scores.astype(np.float64), axis=0) - scores[row.targets["answer"][0], [0, 1]]
             for row, scores in zip(rows, logits, strict=True)
         ]
-        figures = {f"{self.name}.{name}": value for name, value in zip(answerscore.FIGURES, means, strict=True)}
+        figures = {f"{self.name}.{name}": value for name, value in scores.items()}
         return {"answer.loss": float(np.mean(lost)), **figures}
 
     def decode(
@@ -362,20 +364,17 @@ class AnswerTask(Task[list[AnswerSpan]]):
     def _language(self) -> Language | None:
         return None if self.settings.language == "auto" else self.settings.language
 
-    def score(
-        self, examples: Sequence[Example], predictions: Sequence[list[AnswerSpan]], seed: int = 0
-    ) -> AnswerEvaluation:
-        return answerscore.evaluation(self.reference(examples), self.comparable(examples, predictions), seed)
-
     def reference(self, examples: Sequence[Example]) -> list[Any]:
-        return [answerscore.reference(example, self._language) for example in examples]
+        return [
+            {
+                "answers": list(dict.fromkeys(answer.text for answer in example.answers or ())),
+                "language": self._language or ("zh" if mostly_chinese([example.text, example.pair or ""]) else "en"),
+            }
+            for example in examples
+        ]
 
     def comparable(self, examples: Sequence[Example], predictions: Sequence[list[AnswerSpan]]) -> list[Any]:
         return [prediction[0].text for prediction in predictions]
-
-    def is_correct(self, examples: Sequence[Example], predictions: Sequence[list[AnswerSpan]]) -> list[bool]:
-        found = answerscore.scores(self.reference(examples), self.comparable(examples, predictions))
-        return [exact == 1 for exact in found[:, 1].tolist()]
 
     def overlap_baseline(self, examples: Sequence[Example]) -> tuple[str, list[Any]]:
         spans = [overlap.nearest_sentence(example.text, example.pair or "") for example in examples]
@@ -393,7 +392,7 @@ class AnswerTask(Task[list[AnswerSpan]]):
             name: [[max(a, low) - low, min(b, high) - low, "answer"] for a, b in spans if a < high and b > low]
             for name, spans in (("spans", true), ("predicted", said))
         }
-        (right,) = self.is_correct([example], [prediction])
+        (right,) = correct(self.kind, self.metric, self.reference([example]), [prediction[0].text])
         answers = {"answer": prediction[0].text, "right": right}
         return {"question": example.text, "text": context[low:high], **shown, **answers}
 

@@ -3,7 +3,6 @@
 import math
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -11,13 +10,12 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from unmask import metrics, rowmetrics
+from unmask import metrics
 from unmask.config import config, setting
 from unmask.data.batch import Batch, EncodedRow
 from unmask.data.rows.labels import LabelKind
 from unmask.data.rows.tables import Example
 from unmask.errors import UserError
-from unmask.metrics import Interval
 from unmask.model.encoder import Encoder, EncoderConfig
 from unmask.model.pooler import Pooling
 from unmask.tasks.classifyhead import (
@@ -31,18 +29,16 @@ from unmask.tasks.classifyhead import (
 from unmask.tasks.losses import AnyLoss, CrossEntropy, log_priors
 from unmask.tasks.manylabels import LabelsTask
 from unmask.tasks.number import NumberTask
-from unmask.tasks.task import Head, Logits, ScoreTable, TaskLearner
+from unmask.tasks.task import Head, Logits, TaskLearner
 from unmask.tasks.texts import (
     Label,
     Ranking,
     TextTask,
-    label_probabilities,
     labelled_logits,
-    round_probabilities,
 )
 from unmask.text.tokenizer import Tokenizer
 
-__all__ = ["Classify", "ClassifyHead", "ClassifyLearner", "ClassifyTask", "Evaluation", "Label"]
+__all__ = ["Classify", "ClassifyHead", "ClassifyLearner", "ClassifyTask", "Label"]
 
 MAX_CONFUSIONS = 8  # pairs of labels shown to people
 MOST_COUNTED = 100  # labels of which all pairs are counted
@@ -141,48 +137,6 @@ class Classify:
             "number": NumberTask,
         }
         return tasks[self.target]
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """Figures over the labels of the task and, after them, those that it does not know; each with its 95 % bootstrap
-    interval, the telling one first.
-
-    confusion: [true label][predicted label], None of more than 100 labels; confused: what was wrongly predicted for
-    which true label, the most frequent first.
-    """
-
-    rows: int
-    figures: dict[str, Interval]
-    confusion: list[list[int]] | None
-    confused: list[dict[str, Any]]
-    per_label: list[dict[str, Any]]
-
-    def __repr__(self) -> str:
-        return f"Evaluation({self.rows:,} rows, accuracy {self.accuracy}, macro-F1 {self.macro_f1})"
-
-    @property
-    def accuracy(self) -> Interval:
-        return self.figures["accuracy"]
-
-    @property
-    def macro_f1(self) -> Interval:
-        return self.figures["macro_f1"]
-
-    def tables(self) -> list[ScoreTable]:
-        scores = [
-            (row["label"], *(f"{100 * row[key]:.1f}" for key in ("precision", "recall", "f1")), row["n"])
-            for row in self.per_label
-        ]
-        shown = [ScoreTable(("label", "precision", "recall", "F1", "rows"), scores)]
-        if self.confused:
-            pairs = [(pair["label"], pair["predicted"], pair["rows"]) for pair in self.confused[:MAX_CONFUSIONS]]
-            shown.append(ScoreTable(("most often confused: true", "predicted", "rows"), list(pairs)))
-        return shown
-
-    def to_dict(self) -> dict[str, Any]:
-        known = asdict(self)
-        return {"rows": self.rows, **known.pop("figures"), **known}
 
 
 class ClassifyTask(TextTask[Sequence[Label]]):
@@ -284,10 +238,10 @@ class ClassifyTask(TextTask[Sequence[Label]]):
         rows, logits = self.merge_windows(rows, logits)
         logs, wanted = labelled_logits(rows, logits)
         loss = -float(np.take_along_axis(logs, wanted, axis=1).mean(dtype=np.float64))
-        if self.metric == "auc":
-            return {"classify.loss": loss, self.metric_key: rowmetrics.auc(wanted[:, 0], np.exp(logs))}
-        truth, said, _ = self._numbered(examples, [int(one.argmax()) for one in logits])
-        return {"classify.loss": loss, self.metric_key: metrics.METRICS[self.metric](truth, said)}
+        shares = np.exp(logs)
+        said = [self.labels[int(one.argmax())] for one in logits]
+        score = metrics.values(self.kind, self.reference(examples), said, self.labels, self.metric, shares)
+        return {"classify.loss": loss, self.metric_key: score[self.metric]}
 
     def decode(
         self,
@@ -302,44 +256,6 @@ class ClassifyTask(TextTask[Sequence[Label]]):
 
     def top_prediction(self, prediction: Sequence[Label]) -> Label:
         return prediction[0]
-
-    def _numbered(
-        self, examples: Sequence[Example], said: Sequence[int]
-    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], list[str]]:
-        """What is true and what was said, as numbers of labels; and these, the unknown ones after the task's."""
-        unknown = {label for example in examples for label in example.labels} - set(self.labels)
-        labels = [*self.labels, *sorted(unknown)]
-        numbers = {label: number for number, label in enumerate(labels)}
-        truth = np.array([numbers[label] for label in self.reference(examples)])
-        return truth, np.array(said), labels
-
-    def score(self, examples: Sequence[Example], predictions: Sequence[Sequence[Label]], seed: int = 0) -> Evaluation:
-        said = [self.label_ids[name] for name in self.comparable(examples, predictions)]
-        truth, given, labels = self._numbered(examples, said)
-        count = len(labels)
-        figures = {}
-        for name in dict.fromkeys((self.metric, "accuracy", "macro_f1")):
-            if name == "auc":
-                known = truth < len(self.labels)
-                shares = label_probabilities(predictions, self.label_ids)
-                figures[name] = rowmetrics.bootstrap_rows(rowmetrics.auc, truth[known], shares[known], seed=seed)
-            else:
-                figures[name] = metrics.bootstrap(metrics.METRICS[name], truth, given, count, seed=seed)
-        scores = metrics.per_label(truth, given, count)
-        wrong = Counter((labels[t], labels[s]) for t, s in zip(truth, given, strict=True) if t != s)
-        return Evaluation(
-            rows=len(truth),
-            figures=figures,
-            confusion=metrics.confusion(truth, given, count).tolist() if count <= MOST_COUNTED else None,
-            confused=[
-                {"label": true, "predicted": said, "rows": rows}
-                for (true, said), rows in sorted(wrong.items(), key=lambda pair: (-pair[1], pair[0]))
-            ],
-            per_label=[{"label": name, **asdict(s)} for name, s in zip(labels, scores, strict=True)],
-        )
-
-    def probabilities(self, predictions: Sequence[Sequence[Label]]) -> list[list[float]] | None:
-        return round_probabilities(label_probabilities(predictions, self.label_ids)) if self.metric == "auc" else None
 
     def constant_baseline(self, train: Sequence[Example]) -> str:
         """The most frequent label; of equally frequent ones the first by name."""

@@ -20,10 +20,11 @@ from unmask.data.rows.labels import with_similarity
 from unmask.data.rows.memory import Source
 from unmask.data.rows.tables import Example, UnknownLabels, read_examples
 from unmask.errors import UserError
+from unmask.metrics import values
+from unmask.metrics.retrieval import OF_RANKS, Pool, Vectors, cosines, ranked
 from unmask.model.encoder import Encoder, EncoderConfig
 from unmask.model.pooler import Pooling
-from unmask.rowmetrics import ROW_METRICS
-from unmask.tasks import embedscore
+from unmask.tasks import overlap
 from unmask.tasks.embedhead import (
     TARGET,
     AnyEmbedLoss,
@@ -35,12 +36,12 @@ from unmask.tasks.embedhead import (
     contrastive_loss,
     scaled_cosines,
 )
-from unmask.tasks.embedscore import CORRELATIONS, RETRIEVAL, EmbedEvaluation, Vectors
 from unmask.tasks.task import Head, Logits, ReadOptions, Task, TaskLearner
 from unmask.text.tokenizer import Tokenizer
 
 MetricName = Literal["spearman", "pearson", "mrr", "ndcg_10", "recall_1", "recall_10"]
 
+CORRELATIONS = ("spearman", "pearson")
 SHOWN = 300  # characters of a text in a report
 GROUP_ROWS = 64  # dev pairs that are told apart from one another in the loss
 
@@ -90,7 +91,7 @@ class EmbedTask(Task[Vectors]):
         super().__init__(settings, tokenizer, ())
         self.scores = scores
         scored = isinstance(settings.loss, Cosine)
-        self.metric = settings.metric or (CORRELATIONS if scored else RETRIEVAL)[0]
+        self.metric = settings.metric or (CORRELATIONS if scored else OF_RANKS)[0]
 
     @classmethod
     def build(cls, settings: Embed, tokenizer: Tokenizer, train: Sequence[Example]) -> Self:
@@ -212,21 +213,17 @@ class EmbedTask(Task[Vectors]):
         self, head: Head, examples: Sequence[Example], rows: Sequence[EncodedRow], logits: Sequence[Logits]
     ) -> dict[str, float]:
         """The loss of pairs is InfoNCE among 64 neighbours of the file; of scores the squared error of cosines."""
-        pairs = np.stack(self.decode(head, examples, rows, logits))
+        predictions = self.decode(head, examples, rows, logits)
         name, loss = self.metric_for(examples), self.settings.loss
-        if name in RETRIEVAL:
-            ranks = embedscore.ranked(embedscore.pool_of(examples), pairs[:, 0], pairs[:, 1]).ranks
-            figure = float(embedscore.retrieval(name, ranks).mean())
-            if isinstance(loss, Cosine):
-                return {self.metric_key: figure}
-            return {f"{TARGET}.loss": _contrast(examples, pairs, loss.temperature), self.metric_key: figure}
-        truth = np.array([example.number for example in examples], dtype=np.float64)
-        said = embedscore.cosines(pairs[:, 0], pairs[:, 1])
-        figure = ROW_METRICS[name](truth, said)
-        if not isinstance(loss, Cosine) or self.scores is None:
-            return {self.metric_key: figure}
-        wanted = scaled_cosines(torch.from_numpy(truth), self.scores, loss.least).numpy()
-        return {f"{TARGET}.loss": float(((said - wanted) ** 2).mean()), self.metric_key: figure}
+        said = self.comparable(examples, predictions)
+        figures = {self.metric_key: values(self.kind, self.reference(examples), said, metric=name)[name]}
+        if name in OF_RANKS and not isinstance(loss, Cosine):
+            return {f"{TARGET}.loss": _contrast(examples, np.stack(predictions), loss.temperature), **figures}
+        if name in OF_RANKS or not isinstance(loss, Cosine) or self.scores is None:
+            return figures
+        truth = torch.tensor([example.number for example in examples], dtype=torch.float64)
+        wanted = scaled_cosines(truth, self.scores, loss.least).numpy()
+        return {f"{TARGET}.loss": float(((np.array(said) - wanted) ** 2).mean()), **figures}
 
     def decode(
         self,
@@ -248,37 +245,22 @@ class EmbedTask(Task[Vectors]):
         """The vector of a text; of a pair its cosine."""
         return prediction if prediction.ndim == 1 else _cosine(prediction)
 
-    def score(self, examples: Sequence[Example], predictions: Sequence[Vectors], seed: int = 0) -> EmbedEvaluation:
-        names = list(dict.fromkeys((self.metric_for(examples), *_names(examples))))
-        pairs = np.stack(predictions)
-        if names[0] in CORRELATIONS:
-            return embedscore.of_scores(examples, embedscore.cosines(pairs[:, 0], pairs[:, 1]).tolist(), names, seed)
-        pool = embedscore.pool_of(examples)
-        got = embedscore.ranked(pool, pairs[:, 0], pairs[:, 1])
-        return embedscore.of_retrieval(examples, pool, got, names, seed)
-
     def reference(self, examples: Sequence[Example]) -> list[Any]:
         """The score of each pair, or how many second texts belong to its first one."""
         if _names(examples) == CORRELATIONS:
             return [example.number for example in examples]
-        return [len(texts) for texts in embedscore.pool_of(examples).relevant]
+        return [len(texts) for texts in pool_of(examples).relevant]
 
     def comparable(self, examples: Sequence[Example], predictions: Sequence[Vectors]) -> list[Any]:
         """The cosine of each pair, or the ranks of what belongs to its first text."""
         pairs = np.stack(predictions)
         if _names(examples) == CORRELATIONS:
-            return embedscore.cosines(pairs[:, 0], pairs[:, 1]).round(6).tolist()  # type: ignore[no-any-return]
-        return embedscore.ranked(embedscore.pool_of(examples), pairs[:, 0], pairs[:, 1]).ranks
-
-    def is_correct(self, examples: Sequence[Example], predictions: Sequence[Vectors]) -> list[bool]:
-        """Whether what belongs to the first text is found first."""
-        if _names(examples) == CORRELATIONS:
-            return [False] * len(examples)
-        return [ranks[0] == 1 for ranks in self.comparable(examples, predictions)]
+            return cosines(pairs[:, 0], pairs[:, 1]).tolist()  # type: ignore[no-any-return]
+        return ranked(pool_of(examples), pairs[:, 0], pairs[:, 1]).ranks
 
     def overlap_baseline(self, examples: Sequence[Example]) -> tuple[str, list[Any]]:
         texts = [text for example in examples for text in (example.text, example.pair or "")]
-        vectors = embedscore.counted(texts).reshape(len(examples), 2, -1)
+        vectors = overlap.counted(texts).reshape(len(examples), 2, -1)
         return "the words in common", self.comparable(examples, list(vectors))
 
     def samples(
@@ -287,14 +269,12 @@ class EmbedTask(Task[Vectors]):
         """Pairs with score and cosine, or texts with what belongs to them and what was found first."""
         if _names(examples) == CORRELATIONS:
             return [self.sample(examples[place], predictions[place]) for place in places]
-        pool, pairs = embedscore.pool_of(examples), np.stack(predictions)
-        found = embedscore.ranked(pool, pairs[:, 0], pairs[:, 1]).found
+        pool, pairs = pool_of(examples), np.stack(predictions)
+        found = ranked(pool, pairs[:, 0], pairs[:, 1]).first
         rows = []
         for place in places:
-            first, own = found[place], pool.relevant[place]
-            right, said = (
-                (examples[pool.texts[n]].pair or "")[:SHOWN] for n in (first if first in own else own[0], first)
-            )
+            first, own = found[place], [pool.texts[n] for n in pool.relevant[place]]
+            right, said = ((examples[n].pair or "")[:SHOWN] for n in (first if first in own else own[0], first))
             rows.append({"text": examples[place].text[:SHOWN], "label": right, "predicted": said})
         return rows
 
@@ -327,13 +307,18 @@ def _texts(example: Example) -> list[str]:
     return [text for text in (example.text, example.pair, example.negative) if text is not None]
 
 
+def pool_of(examples: Sequence[Example]) -> Pool:
+    """The second texts of all examples, and which of them belong to each."""
+    return Pool.of([(example.text, example.pair or "") for example in examples])
+
+
 def _names(examples: Sequence[Example]) -> tuple[str, ...]:
     """The figures that these examples can be judged by."""
-    return RETRIEVAL if examples[0].number is None else CORRELATIONS
+    return OF_RANKS if examples[0].number is None else CORRELATIONS
 
 
 def _cosine(pair: Vectors) -> float:
-    return float(embedscore.cosines(pair[:1], pair[1:])[0])
+    return float(cosines(pair[:1], pair[1:])[0])
 
 
 def _plain(vector: Vectors) -> list[float]:

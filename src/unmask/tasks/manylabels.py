@@ -2,29 +2,25 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
-from unmask import console, metrics, rowmetrics
+from unmask import console, metrics
 from unmask.data.batch import Batch, EncodedRow
 from unmask.data.rows.labels import SEPARATORS
 from unmask.data.rows.tables import Example
 from unmask.errors import UserError
-from unmask.metrics import Interval, SentenceCounts
 from unmask.model.encoder import Encoder, EncoderConfig
 from unmask.tasks.classifyhead import ClassifyHead, LabelsLearner
-from unmask.tasks.task import METRIC_TITLES, Head, Logits, ScoreTable
+from unmask.tasks.task import Head, Logits
 from unmask.tasks.texts import (
     Label,
     Ranking,
     TextTask,
-    label_probabilities,
     labelled_logits,
-    round_probabilities,
 )
 from unmask.text.tokenizer import Tokenizer
 
@@ -34,40 +30,6 @@ if TYPE_CHECKING:
 HALF = 0.5
 
 Floats = npt.NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class LabelsEvaluation:
-    """Figures over all decisions (micro) and labels (macro), the share of rows whose labels are all right, and each
-    label by itself; with 95 % bootstrap intervals over rows. given: labels given a row on average; true: of the data.
-    """
-
-    rows: int
-    figures: Mapping[str, Interval]
-    given: float
-    true: float
-    per_label: list[dict[str, Any]]
-
-    def __repr__(self) -> str:
-        shown = ", ".join(f"{METRIC_TITLES[name]} {interval}" for name, interval in self.figures.items())
-        return f"LabelsEvaluation({self.rows:,} rows, {shown})"
-
-    def tables(self) -> list[ScoreTable]:
-        scores: list[tuple[object, ...]] = [
-            (
-                row["label"],
-                *(f"{100 * row[key]:.1f}" for key in ("precision", "recall")),
-                f"{100 * row['f1']:.1f} [{100 * row['f1_low']:.1f}, {100 * row['f1_high']:.1f}]",
-                row["threshold"] if row["threshold"] is None else f"{row['threshold']:.3f}",
-                row["n"],
-            )
-            for row in self.per_label
-        ]
-        return [ScoreTable(("label", "precision", "recall", "F1 [95 %]", "threshold", "rows"), scores)]
-
-    def to_dict(self) -> dict[str, Any]:
-        known = asdict(self)
-        return {"rows": self.rows, **known.pop("figures"), **known}
 
 
 def best_threshold(labelled: npt.NDArray[np.bool_], probabilities: Floats) -> float:
@@ -163,15 +125,9 @@ class LabelsTask(TextTask[Sequence[Label]]):
         tiny = np.finfo(np.float32).tiny
         right = np.where(wanted > 0, shares, 1 - shares.astype(np.float64))
         loss = -float(np.log(np.maximum(right, tiny)).mean())
-        if self.metric == "auc":
-            return {"classify.loss": loss, self.metric_key: rowmetrics.auc(wanted, shares)}
         said = [self._above_threshold(one) for one in logits]
-        counts = counted(self.reference(examples), said, self._with_unknown(examples))
-        return {"classify.loss": loss, self.metric_key: value(counts, self.metric)}
-
-    def _with_unknown(self, examples: Sequence[Example]) -> list[str]:
-        """The labels of the task and, after them, others that the examples have."""
-        return [*self.labels, *sorted({label for one in examples for label in one.labels} - set(self.labels))]
+        score = metrics.values(self.kind, self.reference(examples), said, self.labels, self.metric, shares)
+        return {"classify.loss": loss, self.metric_key: score[self.metric]}
 
     def calibrate(self, examples: Sequence[Example], rows: Sequence[EncodedRow], logits: Sequence[Logits]) -> None:
         shares = np.stack(self.merge_windows(rows, logits)[1]).astype(np.float64)
@@ -207,31 +163,6 @@ class LabelsTask(TextTask[Sequence[Label]]):
     def reference(self, examples: Sequence[Example]) -> list[list[str]]:
         return [list(example.label_set or ()) for example in examples]
 
-    def probabilities(self, predictions: Sequence[Sequence[Label]]) -> list[list[float]] | None:
-        return round_probabilities(label_probabilities(predictions, self.label_ids)) if self.metric == "auc" else None
-
-    def score(
-        self, examples: Sequence[Example], predictions: Sequence[Sequence[Label]], seed: int = 0
-    ) -> LabelsEvaluation:
-        truth, said = self.reference(examples), self.comparable(examples, predictions)
-        counts = counted(truth, said, self._with_unknown(examples))
-        figures = {}
-        for name in dict.fromkeys((self.metric, "micro_f1", "macro_f1", "subset_accuracy")):
-            if name == "auc":
-                wanted = np.stack([self.target_of(example.keep_labels(self.labels)) for example in examples])
-                shares = label_probabilities(predictions, self.label_ids)
-                figures[name] = rowmetrics.bootstrap_rows(rowmetrics.auc, wanted, shares, seed=seed)
-            else:
-                figures[name] = bootstrap(counts, name, seed)
-        thresholds = dict(zip(self.labels, self.thresholds.tolist(), strict=True))
-        return LabelsEvaluation(
-            rows=len(truth),
-            figures=figures,
-            given=sum(map(len, said)) / len(said),
-            true=sum(map(len, truth)) / len(truth),
-            per_label=[row | {"threshold": thresholds.get(row["label"])} for row in of_labels(counts, seed)],
-        )
-
     def constant_baseline(self, train: Sequence[Example]) -> list[str]:
         """The labels that at least half of the rows have; the most frequent one where there are none such."""
         counts = Counter(label for example in train for label in example.label_set or ())
@@ -254,53 +185,3 @@ class LabelsTask(TextTask[Sequence[Label]]):
         given = self.separator.join(one.label for one in self.top_prediction(prediction))
         others = self.scores(prediction) if all_scores else []
         return [[example.id, example.line, given, *others]]
-
-
-def counted(truth: Sequence[Sequence[str]], said: Sequence[Sequence[str]], labels: Sequence[str]) -> SentenceCounts:
-    """What was right, true and given of each of these labels, row by row."""
-    numbers = {label: number for number, label in enumerate(labels)}
-    actual, given = np.zeros((len(truth), len(labels))), np.zeros((len(truth), len(labels)))
-    for table, rows in ((actual, truth), (given, said)):
-        for row, names in enumerate(rows):
-            table[row, [numbers[name] for name in names]] = 1
-    return SentenceCounts(tuple(labels), actual * given, actual, given)
-
-
-def whole_rows(counts: SentenceCounts) -> SentenceCounts:
-    """The same with a whole row as the one thing that is right or wrong: its accuracy is the subset accuracy."""
-    right = (counts.actual == counts.given).all(axis=1, keepdims=True).astype(np.float64)
-    ones = np.ones_like(right)
-    return SentenceCounts(("",), right, ones, ones)
-
-
-def value(counts: SentenceCounts, name: str) -> float:
-    """micro_f1, macro_f1 or subset_accuracy."""
-    if name == "subset_accuracy":
-        return whole_rows(counts).score(metrics.accuracy)
-    return counts.score(metrics.METRICS[name])
-
-
-def bootstrap(counts: SentenceCounts, name: str, seed: int) -> Interval:
-    """The same with its interval."""
-    if name == "subset_accuracy":
-        return metrics.bootstrap_sentences(metrics.accuracy, whole_rows(counts), seed=seed)
-    return metrics.bootstrap_sentences(metrics.METRICS[name], counts, seed=seed)
-
-
-def difference(a: SentenceCounts, b: SentenceCounts, name: str, seed: int) -> Interval:
-    """That of a less that of b, on the same rows."""
-    metric = metrics.accuracy if name == "subset_accuracy" else metrics.METRICS[name]
-    if name == "subset_accuracy":
-        a, b = whole_rows(a), whole_rows(b)
-    return metrics.paired_difference_sentences(metric, a, b, seed=seed)
-
-
-def of_labels(counts: SentenceCounts, seed: int) -> list[dict[str, Any]]:
-    """Precision, recall, F1 with its interval, and n of each label."""
-    rows = []
-    for number, (label, score) in enumerate(counts.per_label().items()):
-        alone = slice(number, number + 1)
-        one = SentenceCounts((label,), counts.hits[:, alone], counts.actual[:, alone], counts.given[:, alone])
-        f1 = metrics.bootstrap_sentences(metrics.micro_f1, one, seed=seed)
-        rows.append({"label": label, **asdict(score), "f1_low": f1.low, "f1_high": f1.high})
-    return rows

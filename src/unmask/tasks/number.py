@@ -11,18 +11,15 @@ from torch import Tensor
 from unmask.data.batch import Batch, EncodedRow
 from unmask.data.rows.tables import Example, UnknownLabels
 from unmask.errors import UserError
-from unmask.metrics import Interval
+from unmask.metrics import metrics_of, values
 from unmask.model.encoder import Encoder, EncoderConfig
-from unmask.rowmetrics import OF_NUMBERS, ROW_METRICS, bootstrap_rows
 from unmask.tasks.classifyhead import NumberHead, NumberLearner
-from unmask.tasks.task import METRIC_TITLES, Head, Logits, ScoreTable
+from unmask.tasks.task import Head, Logits
 from unmask.tasks.texts import TextTask, labelled_logits
 from unmask.text.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
     from unmask.tasks.classify import Classify
-
-MAX_WORST = 8  # rows shown to people
 
 
 @dataclass(frozen=True)
@@ -35,37 +32,13 @@ class NumberStatistics:
     max: float | None = None
 
 
-@dataclass(frozen=True)
-class NumberEvaluation:
-    """Correlations (Pearson, Spearman) and errors (MAE, RMSE, in the unit of the numbers) with 95 % bootstrap
-    intervals over rows; farthest: the rows whose prediction errs most."""
-
-    rows: int
-    figures: Mapping[str, Interval]
-    farthest: list[dict[str, Any]]
-
-    def __repr__(self) -> str:
-        shown = ", ".join(f"{METRIC_TITLES[name]} {interval}" for name, interval in self.figures.items())
-        return f"NumberEvaluation({self.rows:,} rows, {shown})"
-
-    def tables(self) -> list[ScoreTable]:
-        rows: list[tuple[object, ...]] = [
-            (row["line"], f"{row['true']:.6g}", f"{row['predicted']:.3f}") for row in self.farthest
-        ]
-        return [ScoreTable(("farthest from the truth: line", "true", "predicted"), rows)]
-
-    def to_dict(self) -> dict[str, Any]:
-        known = asdict(self)
-        return {"rows": self.rows, **known.pop("figures"), **known}
-
-
 class NumberTask(TextTask[float]):
     """A number for each text, in the unit of the training rows. It may lie outside their range: what is predicted is
     what any other library gets from the published weights.
     """
 
     kind = "number"
-    metrics = OF_NUMBERS
+    metrics = metrics_of("number")
     baseline = "mean"
 
     def __init__(self, settings: "Classify", tokenizer: Tokenizer, numbers: NumberStatistics) -> None:
@@ -124,7 +97,10 @@ class NumberTask(TextTask[float]):
         rows, logits = self.merge_windows(rows, logits)
         said, wanted = (values[:, 0].astype(np.float64) for values in labelled_logits(rows, logits))
         loss = float((((said - wanted) / self.statistics.std) ** 2).mean())
-        return {"classify.loss": loss, self.metric_key: ROW_METRICS[self.metric](wanted, said)}
+        return {
+            "classify.loss": loss,
+            self.metric_key: values(self.kind, wanted, said, metric=self.metric)[self.metric],
+        }
 
     def decode(
         self,
@@ -140,20 +116,7 @@ class NumberTask(TextTask[float]):
         return prediction
 
     def comparable(self, examples: Sequence[Example], predictions: Sequence[float]) -> list[float]:
-        return [round(prediction, 6) for prediction in predictions]
-
-    def score(self, examples: Sequence[Example], predictions: Sequence[float], seed: int = 0) -> NumberEvaluation:
-        truth = [float(example.number or 0) for example in examples]
-        figures = {
-            name: bootstrap_rows(ROW_METRICS[name], truth, predictions, seed=seed)
-            for name in dict.fromkeys((self.metric, *self.metrics))
-        }
-        order = sorted(range(len(truth)), key=lambda number: -abs(truth[number] - predictions[number]))
-        farthest = [
-            {"line": examples[n].line, "true": truth[n], "predicted": round(predictions[n], 6)}
-            for n in order[:MAX_WORST]
-        ]
-        return NumberEvaluation(len(truth), figures, farthest)
+        return list(predictions)
 
     def constant_baseline(self, train: Sequence[Example]) -> float:
         """The mean."""

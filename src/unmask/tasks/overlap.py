@@ -6,15 +6,21 @@ that the question does not hold.
 
 import math
 import re
+import zlib
 from bisect import bisect_right
 from collections import Counter
+from collections.abc import Sequence
 from itertools import groupby
 
+import numpy as np
+
+from unmask.metrics.retrieval import Vectors
 from unmask.text.chinese import IDEOGRAPHS
 
 WORD = re.compile(f"[{IDEOGRAPHS}]|[^\\W{IDEOGRAPHS}]+")
 SENTENCE_END = re.compile(r"[.!?]+\s|[。！？；]|\n")
 LONGEST = 6  # words of an answer
+BUCKETS = 2048  # numbers that words are hashed into
 
 
 def nearest_sentence(question: str, context: str) -> tuple[int, int]:
@@ -34,3 +40,18 @@ def nearest_sentence(question: str, context: str) -> tuple[int, int]:
     runs = [list(some) for new, some in groupby(best, key=lambda word: word[2] not in asked) if new]
     run = max(runs, key=len)[:LONGEST] if runs else best[:LONGEST]
     return run[0][0], run[-1][1]
+
+
+def counted(texts: Sequence[str]) -> Vectors:
+    """(texts, BUCKETS): vectors without learning, which say what words a text holds; in Chinese each character is
+    one. A word counts for log(1 + n / the number of these texts that have it); words share buckets, as their hashes do,
+    with signs that let them cancel (Weinberger et al. 2009).
+    """
+    vectors = np.zeros((len(texts), BUCKETS), dtype=np.float32)
+    for row, text in enumerate(texts):
+        for word in {found[0] for found in WORD.finditer(text.lower())}:
+            hashed = zlib.crc32(word.encode())
+            vectors[row, hashed % BUCKETS] += 1 if hashed & (1 << 31) else -1
+    frequency = (vectors != 0).sum(0)
+    weights: Vectors = np.log1p(len(texts) / np.maximum(frequency, 1)).astype(np.float32)
+    return vectors * weights

@@ -18,6 +18,7 @@ from unmask.data.batch import Batch, EncodedRow
 from unmask.data.rows.spanrows import keep_outermost, overlapping
 from unmask.data.rows.tables import Example, Span
 from unmask.errors import UserError
+from unmask.metrics import values
 from unmask.model.encoder import Encoder, EncoderConfig
 from unmask.tasks import tagscore
 from unmask.tasks.spanhead import SpanHead, SpanLearner, SpanRow, positive_spans
@@ -148,7 +149,8 @@ class NestedTask(TagTask):
         self, head: Head, examples: Sequence[Example], rows: Sequence[EncodedRow], logits: Sequence[Logits]
     ) -> dict[str, float]:
         found = self.decode(head, examples, rows, logits)
-        score = tagscore.value(tagscore.counts_of(examples, found, "entity_f1"), "entity_f1")
+        said = self.comparable(examples, found)
+        score = values(self.kind, self.reference(examples), said, metric="entity_f1")["entity_f1"]
         loss = float(np.mean([said[0, 0] for said in logits])) if logits else 0.0
         return {"tag.loss": loss, self.metric_key: score}
 

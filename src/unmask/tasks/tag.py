@@ -22,6 +22,7 @@ from unmask.data.rows.records import format_by_name
 from unmask.data.rows.schemes import SchemeName
 from unmask.data.rows.tables import Example, Span, UnknownLabels, read_examples
 from unmask.errors import UserError
+from unmask.metrics import values
 from unmask.model.encoder import Encoder, EncoderConfig
 from unmask.tasks import tagscore
 from unmask.tasks.crf import Grammar
@@ -36,7 +37,7 @@ from unmask.tasks.taghead import (
     mean_loss,
     targets_per_sequence,
 )
-from unmask.tasks.tagscore import Measure, TagEvaluation
+from unmask.tasks.tagscore import Measure
 from unmask.tasks.task import Head, Logits, ReadOptions, Task, TaskLearner
 from unmask.tasks.windows import Window, windows
 from unmask.text.tokenizer import Encoding, Tokenizer
@@ -324,7 +325,8 @@ class TagTask(Task[list[LabelledSpan]]):
         for group in lattices(self.tags, self.tags_every_token, examples, rows, logits):
             for number, units, path in zip(group.numbers, group.words, group.decode(head.decoder()), strict=True):
                 found[number] = self.tags.decode(units, path)
-        score = tagscore.value(tagscore.counts_of(examples, found, measure), measure)
+        said = tagscore.comparable(examples, found, measure)
+        score = values(self.kind, self.reference(examples), said, metric=measure)[measure]
         return {"tag.loss": mean_loss(head, rows, logits), self.metric_key: score}
 
     def decode(
@@ -359,12 +361,6 @@ class TagTask(Task[list[LabelledSpan]]):
     def metric_for(self, examples: Sequence[Example]) -> Measure:
         """How predictions for these examples are scored: token by token only where their tags are plain, too."""
         return "accuracy" if self.tags_every_token and tagscore.is_plain(examples) else "entity_f1"
-
-    def score(
-        self, examples: Sequence[Example], predictions: Sequence[list[LabelledSpan]], seed: int = 0
-    ) -> TagEvaluation:
-        measure = self.metric_for(examples)
-        return tagscore.evaluation(tagscore.counts_of(examples, predictions, measure), measure, seed)
 
     def reference(self, examples: Sequence[Example]) -> list[Any]:
         return tagscore.comparable(examples, [e.spans or () for e in examples], self.metric_for(examples))

@@ -11,7 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Generic, Literal, Protocol, Self, TypeVar
+from typing import Any, ClassVar, Generic, Literal, Self, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -28,7 +28,7 @@ from unmask.data.rows.squad import AnswerStarts
 from unmask.data.rows.tables import Example, UnknownLabels
 from unmask.data.textfiles import OnError
 from unmask.learner import Learner, Loss
-from unmask.metrics import LOWER, PLAIN, Interval
+from unmask.metrics import figure_of
 from unmask.model.attention import SequenceLayout
 from unmask.model.encoder import Encoder, EncoderConfig
 from unmask.tasks.hiding import TokenMasking
@@ -39,34 +39,6 @@ TargetKind = Literal["label", "labels", "number", "tags", "answers", "vectors"]
 
 P = TypeVar("P")  # what is predicted for one example
 Logits = npt.NDArray[np.float32]  # what a head says of one row
-
-METRIC_TITLES = {
-    "accuracy": "accuracy",
-    "macro_f1": "macro-F1",
-    "micro_f1": "micro-F1",
-    "subset_accuracy": "subset accuracy",
-    "matthews": "MCC",
-    "auc": "AUC",
-    "pearson": "Pearson",
-    "spearman": "Spearman",
-    "mae": "MAE",
-    "rmse": "RMSE",
-    "precision": "precision",
-    "recall": "recall",
-    "entity_f1": "F1",
-    "answer_f1": "F1",
-    "exact_match": "exact match",
-    "mrr": "MRR",
-    "ndcg_10": "nDCG@10",
-    "recall_1": "recall@1",
-    "recall_10": "recall@10",
-}
-"""What people call the figures of an evaluation."""
-
-
-def format_score(metric: str, value: float) -> str:
-    """A figure as people read it: a share in per cent, all else as it is."""
-    return f"{value:.3f}" if metric.rpartition(".")[2] in PLAIN else f"{value:.1%}"
 
 
 @dataclass(frozen=True)
@@ -88,30 +60,6 @@ class ReadOptions:
     @property
     def resolved_unknown_labels(self) -> UnknownLabels:
         return self.unknown_labels or self.on_error
-
-
-@dataclass(frozen=True)
-class ScoreTable:
-    """A table for people: the names of its columns, and its rows."""
-
-    columns: tuple[str, ...]
-    rows: list[tuple[object, ...]]
-
-
-class Evaluation(Protocol):
-    """Predictions against what is true."""
-
-    @property
-    def rows(self) -> int: ...
-
-    @property
-    def figures(self) -> Mapping[str, Interval]:
-        """Figures over everything with their 95 % bootstrap intervals, the telling one first."""
-
-    def tables(self) -> list[ScoreTable]: ...
-
-    def to_dict(self) -> dict[str, Any]:
-        """All of it for programs, as plain values."""
 
 
 class Head(nn.Module, ABC):
@@ -224,7 +172,7 @@ class Task(ABC, Generic[P]):
     @property
     def higher_is_better(self) -> bool:
         """Whether more of the metric is better."""
-        return self.metric not in LOWER
+        return not figure_of(self.metric).lower_is_better
 
     @classmethod
     @abstractmethod
@@ -331,25 +279,12 @@ class Task(ABC, Generic[P]):
         """What one wants to see of a prediction first."""
 
     @abstractmethod
-    def score(self, examples: Sequence[Example], predictions: Sequence[P], seed: int = 0) -> Evaluation:
-        """Predictions against the labels of the examples."""
-
-    @abstractmethod
     def reference(self, examples: Sequence[Example]) -> list[Any]:
         """What is true of each example, in the form that models are compared in: a label, tags or spans."""
-
-    def probabilities(self, predictions: Sequence[P]) -> list[list[float]] | None:
-        """Of each label in the order of `labels`, where models are compared by these."""
-        return None
 
     @abstractmethod
     def comparable(self, examples: Sequence[Example], predictions: Sequence[P]) -> list[Any]:
         """Predictions in the same form."""
-
-    def is_correct(self, examples: Sequence[Example], predictions: Sequence[P]) -> list[bool]:
-        """Whether all of each prediction is right."""
-        reference, compared = self.reference(examples), self.comparable(examples, predictions)
-        return [truth == said for truth, said in zip(reference, compared, strict=True)]
 
     def overlap_baseline(self, examples: Sequence[Example]) -> tuple[str, list[Any]] | None:
         """What takes no network and reads the texts: what to call it, and what it says in the form of `compared`.

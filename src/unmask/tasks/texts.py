@@ -207,20 +207,3 @@ def labelled_logits(rows: Sequence[EncodedRow], logits: Sequence[Any]) -> tuple[
     """What the head said, (known, ...), and what it should have said, of the rows of which that is known."""
     known = [number for number, row in enumerate(rows) if TARGET in row.targets]
     return np.stack([logits[number] for number in known]), np.stack([rows[number].targets[TARGET] for number in known])
-
-
-def label_probabilities(
-    predictions: Sequence[Sequence[Label]], label_ids: Mapping[str, int]
-) -> npt.NDArray[np.float64]:
-    """(rows, labels): the probability of each label."""
-    shares = np.zeros((len(predictions), len(label_ids)))
-    for row, prediction in enumerate(predictions):
-        for label in prediction:
-            shares[row, label_ids[label.label]] = label.score
-    return shares
-
-
-def round_probabilities(probabilities: npt.NDArray[np.float64]) -> list[list[float]]:
-    """As plain values for a file."""
-    found: list[list[float]] = probabilities.round(6).tolist()
-    return found

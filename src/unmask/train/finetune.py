@@ -16,12 +16,13 @@ from unmask.data.rows.labels import of_test_rows
 from unmask.data.rows.memory import Rows, as_source
 from unmask.data.rows.tables import Example
 from unmask.errors import UserError
+from unmask.metrics import figure_of, format_score
 from unmask.model.encoder import Encoder
 from unmask.predict import Predictor, load, run_logits
 from unmask.tasks import Task
 from unmask.tasks.hiding import TokenMasking
 from unmask.tasks.regularise import Regularisation, Regulariser
-from unmask.tasks.task import METRIC_TITLES, Logits, TaskLearner, format_score
+from unmask.tasks.task import Logits, TaskLearner
 from unmask.train.loop import Step
 from unmask.train.optim import default_finetune_lr
 from unmask.train.parallel import World, join_world
@@ -59,7 +60,7 @@ class FinetuneResult:
     @property
     def best_score(self) -> tuple[str, float]:
         """What people call the metric, and its value on the dev rows."""
-        return _title(self.metric), self.dev[self.metric]
+        return figure_of(self.metric).title, self.dev[self.metric]
 
     @property
     def model(self) -> Path:
@@ -177,7 +178,7 @@ def _train(run: Run, recipe: FinetuneRecipe, progress: Progress) -> None:
         loss, best = f"loss {step.loss:.3f}", fit.state.best_value
         if best is None:
             return loss
-        return f"{loss}  best dev {_title(task.metric_key)} {format_score(task.metric, best)}"
+        return f"{loss}  best dev {figure_of(task.metric).title} {format_score(task.metric, best)}"
 
     fit = Trainer(
         run,
@@ -299,8 +300,3 @@ def dev_logits(learner: TaskLearner, dev: DevSet) -> list[Logits]:
     evidence = run_logits(learner.encoder, learner.head, dev.task, dev.rows)
     learner.train(was_training)
     return evidence
-
-
-def _title(metric: str) -> str:
-    name = metric.rpartition(".")[2]
-    return METRIC_TITLES.get(name, name)

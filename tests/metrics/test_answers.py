@@ -9,9 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from unmask.data.rows.tables import Example, ReferenceAnswer
-from unmask.tasks import answerscore, overlap
-from unmask.tasks.answerscore import AnswerEvaluation, answer_words, score
+from unmask.metrics.answers import Language, answer_score, answer_scores, parts_of, words_of
 
 TEXTS = st.text(alphabet="aAtThe n.,'-x19é中文，。《a ", max_size=14)
 
@@ -44,7 +42,7 @@ def squad_scores(golds: list[str], said: str) -> tuple[float, float]:
 
 @given(st.lists(TEXTS, max_size=4), TEXTS)
 def test_english_scores_are_those_of_squad(golds: list[str], said: str) -> None:
-    assert score(said, golds, "en") == pytest.approx(squad_scores(golds, said))
+    assert answer_score(said, golds, "en") == pytest.approx(squad_scores(golds, said))
 
 
 # the mixed segmentation of Chinese
@@ -66,18 +64,18 @@ def mixed(text: str) -> list[str]:
 
 @given(TEXTS)
 def test_chinese_words_are_those_of_mixed_segmentation(text: str) -> None:
-    assert answer_words(text, "zh") == mixed(text)
+    assert words_of(text, "zh") == mixed(text)
 
 
 @given(st.lists(TEXTS, max_size=3), TEXTS, st.sampled_from(["en", "zh"]))
-def test_what_any_scores_keep_to(golds: list[str], said: str, language: answerscore.Language) -> None:
-    f1, exact = score(said, golds, language)
+def test_what_any_scores_keep_to(golds: list[str], said: str, language: Language) -> None:
+    f1, exact = answer_score(said, golds, language)
     assert 0 <= exact <= f1 <= 1, "an exact match has F1 1"
-    assert score(said, golds[::-1], language) == (f1, exact), "the order of references does not matter"
-    assert score(said, [*golds, said], language)[1] == 1 or not answer_words(said, language)
+    assert answer_score(said, golds[::-1], language) == (f1, exact), "the order of references does not matter"
+    assert answer_score(said, [*golds, said], language)[1] == 1 or not words_of(said, language)
     for gold in golds:
-        if answer_words(gold, language):
-            assert score(said, [gold], language)[0] <= f1, "the best of several references counts"
+        if words_of(gold, language):
+            assert answer_score(said, [gold], language)[0] <= f1, "the best of several references counts"
 
 
 @pytest.mark.parametrize(
@@ -100,59 +98,24 @@ def test_what_any_scores_keep_to(golds: list[str], said: str, language: answersc
         ("", [], "zh", 1, 1),
     ],
 )
-def test_cases_worked_out_by_hand(
-    said: str, golds: list[str], language: answerscore.Language, f1: float, exact: float
-) -> None:
-    assert score(said, golds, language) == pytest.approx((f1, exact))
+def test_cases_worked_out_by_hand(said: str, golds: list[str], language: Language, f1: float, exact: float) -> None:
+    assert answer_score(said, golds, language) == pytest.approx((f1, exact))
 
 
-def question(text: str, context: str, *answers: str) -> Example:
-    found = tuple(ReferenceAnswer(answer, context.index(answer)) for answer in answers)
-    return Example("1", text, context, None, 1, "questions.json", answers=found)
-
-
-def test_the_language_is_found_or_set() -> None:
-    assert answerscore.detect_language(question("Who?", "William Jones spoke of 梵語 in 1786.")) == "en"
-    assert answerscore.detect_language(question("谁？", "威廉琼斯（William）在 1786 年讲了梵语。")) == "zh"
-    one = question("谁？", "威廉琼斯", "威廉", "威廉")
-    assert answerscore.reference(one) == {"answers": ["威廉"], "language": "zh"}
-    assert answerscore.reference(one, "en")["language"] == "en"
-
-
-def evaluated() -> AnswerEvaluation:
-    references = [
+def test_parts_are_means_of_questions_of_one_kind() -> None:
+    reference = [
         {"answers": ["a river"], "language": "en"},
         {"answers": ["stone bridge"], "language": "en"},
         {"answers": [], "language": "en"},
         {"answers": ["梵语"], "language": "zh"},
     ]
-    return answerscore.evaluation(references, ["river", "stone", "", "汉语"])
-
-
-def test_figures_are_means_and_parts_of_them() -> None:
-    found = evaluated()
-    assert found.f1.value == pytest.approx((1 + 2 / 3 + 1 + 0.5) / 4)
-    assert found.exact.value == pytest.approx(2 / 4)
-    assert found.f1.low <= found.f1.value <= found.f1.high
-    parts = {part["part"]: part for part in found.parts}
+    scores = answer_scores(reference, ["river", "stone", "", "汉语"])
+    assert scores.tolist() == pytest.approx(np.array([[1, 1], [2 / 3, 0], [1, 1], [0.5, 0]]))
+    parts = {part["part"]: part for part in parts_of(reference, scores)}
+    assert list(parts) == ["with an answer", "without an answer", "English", "Chinese"]
     assert parts["with an answer"]["answer_f1"] == pytest.approx((1 + 2 / 3 + 0.5) / 3)
-    assert parts["without an answer"]["exact_match"] == 1 and parts["without an answer"]["n"] == 1
-    assert parts["Chinese"] == {"part": "Chinese", "answer_f1": 0.5, "exact_match": 0.0, "n": 1}
-    (table,) = found.tables()
-    assert [row[0] for row in table.rows] == ["with an answer", "without an answer", "English", "Chinese"]
-    assert "4 questions" in repr(found)
-    alone = answerscore.evaluation([{"answers": ["x"], "language": "en"}], ["x"])
-    assert alone.parts == [] and alone.tables() == []
-
-
-@given(st.text(alphabet="ab c.?!。中文，\n", max_size=40), st.text(alphabet="ab 中。", max_size=8))
-def test_the_plain_guess_is_a_stretch_of_the_context(context: str, asked: str) -> None:
-    start, stop = overlap.nearest_sentence(asked, context)
-    words = overlap.WORD.findall(context)
-    assert (0 <= start < stop <= len(context)) if words else (start, stop) == (0, 0)
-    assert len(overlap.WORD.findall(context[start:stop])) <= overlap.LONGEST
-
-
-def test_a_mean_of_scores_and_its_interval() -> None:
-    assert answerscore.scores([], []).shape == (0, 2)
-    assert np.array_equal(answerscore.scores([{"answers": ["x y"], "language": "en"}], ["y"]), [[2 / 3, 0]])
+    assert parts["without an answer"]["exact_match"] == 1 and parts["without an answer"]["rows"] == 1
+    assert parts["Chinese"] == {"part": "Chinese", "answer_f1": 0.5, "exact_match": 0.0, "rows": 1}
+    assert parts_of(reference[:2], scores[:2]) == []
+    with pytest.raises(ValueError):
+        answer_scores(reference, ["river"])

@@ -1,6 +1,5 @@
-"""Ranks and figures of retrieval, by brute force and by scikit-learn; cosines and vectors of words."""
+"""Ranks and figures of retrieval, by brute force and by scikit-learn."""
 
-import dataclasses
 import math
 
 import numpy as np
@@ -8,23 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from unmask.data.rows.tables import Example
-from unmask.metrics import bootstrap_mean
-from unmask.rowmetrics import spearman
-from unmask.tasks import embedscore
-from unmask.tasks.embedscore import RETRIEVAL, cosines, counted, pool_of, ranked, retrieval
-
-PAIR = Example("1", "a", "b", None, 1, "pairs.csv")
-
-
-def examples(pairs: list[tuple[str, str]]) -> list[Example]:
-    return [dataclasses.replace(PAIR, id=str(n), text=a, pair=b, line=n + 2) for n, (a, b) in enumerate(pairs)]
+from unmask.metrics import retrieval
+from unmask.metrics.retrieval import OF_RANKS, Pool, cosines, ranked, retrieval_scores
 
 
 def written_out(pairs: list[tuple[str, str]], vectors: dict[str, np.ndarray]) -> dict[str, list[float]]:
     """Each figure of each row, straight from its definition; vectors of equal cosines do not occur."""
     documents = list(dict.fromkeys(b for _, b in pairs))
-    figures: dict[str, list[float]] = {name: [] for name in RETRIEVAL}
+    figures: dict[str, list[float]] = {name: [] for name in OF_RANKS}
     for text, _ in pairs:
         relevant = {b for a, b in pairs if a == text}
         candidates = [d for d in documents if d in relevant or d != text]
@@ -50,12 +40,12 @@ def test_as_written_out(numbers: list[tuple[int, int]], seed: int) -> None:
     draw = np.random.default_rng(seed)
     vectors = {f"t{n}": draw.normal(size=8).astype(np.float32) for n in range(31)}
     first, second = (np.stack([vectors[pair[side]] for pair in pairs]) for side in (0, 1))
-    pool = pool_of(examples(pairs))
+    pool = Pool.of(pairs)
     found = ranked(pool, first, second)
     for name, wanted in written_out(pairs, vectors).items():
-        assert retrieval(name, found.ranks) == pytest.approx(wanted, abs=1e-9), name
+        assert retrieval_scores(name, found.ranks) == pytest.approx(wanted, abs=1e-9), name
     for row, ranks in enumerate(found.ranks):
-        assert (ranks[0] == 1) is (found.found[row] in pool.relevant[row])
+        assert (ranks[0] == 1) is (pairs[found.first[row]][1] in {b for a, b in pairs if a == pairs[row][0]})
 
 
 def test_as_scikit_learn() -> None:
@@ -65,55 +55,30 @@ def test_as_scikit_learn() -> None:
     first = {text: draw.normal(size=6).astype(np.float32) for text in dict(pairs)}
     second = draw.normal(size=(50, 6)).astype(np.float32)
     rows = np.stack([first[a] for a, _ in pairs])
-    ranks = ranked(pool_of(examples(pairs)), rows, second).ranks
+    ranks = ranked(Pool.of(pairs), rows, second).ranks
     relevance = np.array([[float(a == other) for other, _ in pairs] for a, _ in pairs])
     scores = np.stack([cosines(np.repeat(row[None], 50, 0), second) for row in rows])
     for number in range(50):
         ndcg = metrics.ndcg_score(relevance[number : number + 1], scores[number : number + 1], k=10)
-        assert retrieval("ndcg_10", [ranks[number]])[0] == pytest.approx(ndcg)
+        assert retrieval_scores("ndcg_10", [ranks[number]])[0] == pytest.approx(ndcg)
     alone = np.eye(50)  # of one relevant text each, the mean precision is the reciprocal rank
-    single = ranked(pool_of(examples([(f"q{n}", f"d{n}") for n in range(50)])), rows, second).ranks
+    single = ranked(Pool.of([(f"q{n}", f"d{n}") for n in range(50)]), rows, second).ranks
     precision = metrics.label_ranking_average_precision_score(alone, scores)
-    assert retrieval("mrr", single).mean() == pytest.approx(precision)
+    assert retrieval_scores("mrr", single).mean() == pytest.approx(precision)
 
 
 def test_vectors_that_are_all_the_same_find_nothing() -> None:
-    pairs = examples([(f"a{n}", f"b{n}") for n in range(20)])
-    ranks = ranked(pool_of(pairs), np.ones((20, 3), np.float32), np.ones((20, 3), np.float32)).ranks
+    pool = Pool.of([(f"a{n}", f"b{n}") for n in range(20)])
+    ranks = ranked(pool, np.ones((20, 3), np.float32), np.ones((20, 3), np.float32)).ranks
     assert ranks == [[20]] * 20
     zeros = np.zeros((20, 3), np.float32)
-    assert ranked(pool_of(pairs), zeros, zeros).ranks == [[20]] * 20
+    assert ranked(pool, zeros, zeros).ranks == [[20]] * 20
 
 
 def test_blocks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     draw = np.random.default_rng(0)
     first, second = (draw.normal(size=(30, 5)).astype(np.float32) for _ in range(2))
-    pool = pool_of(examples([(f"a{n % 20}", f"b{n}") for n in range(30)]))
+    pool = Pool.of([(f"a{n % 20}", f"b{n}") for n in range(30)])
     whole = ranked(pool, first, second)
-    monkeypatch.setattr(embedscore, "BLOCK", 7)
+    monkeypatch.setattr(retrieval, "BLOCK", 7)
     assert ranked(pool, first, second) == whole
-
-
-def test_evaluations_have_the_intervals_of_their_rows() -> None:
-    draw = np.random.default_rng(1)
-    rows = [dataclasses.replace(e, number=float(n % 6)) for n, e in enumerate(examples([("a", "b")] * 40))]
-    said = draw.normal(size=40)
-    scored = embedscore.of_scores(rows, said.tolist(), ["spearman", "pearson"], 0)
-    assert scored.figures["spearman"].value == spearman([e.number for e in rows], said)
-    assert scored.tables()[0].rows[0][0] == scored.farthest[0]["line"]
-    pairs = examples([(f"a{n}", f"b{n}") for n in range(40)])
-    first, second = (draw.normal(size=(40, 3)).astype(np.float32) for _ in range(2))
-    pool = pool_of(pairs)
-    found = ranked(pool, first, second)
-    searched = embedscore.of_retrieval(pairs, pool, found, RETRIEVAL, 0)
-    assert searched.figures["mrr"] == bootstrap_mean(retrieval("mrr", found.ranks))
-    assert searched.farthest[0]["rank"] == max(ranks[0] for ranks in found.ranks)
-
-
-def test_words_in_common_bring_texts_together() -> None:
-    texts = ["The river, winter!", "the RIVER winter", "a stone bridge", "江河水", "水很深", "一座桥"]
-    vectors = counted(texts)
-    near = cosines(vectors[:, None].repeat(6, 1), vectors[None].repeat(6, 0))
-    assert near[0, 1] == pytest.approx(1) and near[3, 4] > 0.1
-    assert abs(near[0, 2]) < 1e-6 and abs(near[3, 5]) < 1e-6
-    assert np.array_equal(counted([""]), np.zeros((1, embedscore.BUCKETS)))
