@@ -63,9 +63,7 @@ def test_check_opens_what_a_recipe_names(command, corpus: Shards, pretrained: Pa
     done = command("recipe", "check", "tiny", f"data.corpus={corpus.folder}", "--json")
     told = json.loads(done.out)
     assert done.code == 0 and told["ok"] and told["documents"] == 120 and told["tokens"] == corpus.tokens
-    rows = command(
-        "recipe", "check", "classify", f"data.train={table}", f"init_from={pretrained}", "task.max_length=16"
-    )
+    rows = command("recipe", "check", "classify", f"data.train={table}", f"init_from={pretrained}", "task.max_length=16")
     assert rows.code == 0 and "ok: classify" in rows.out and "2 labels" in rows.out
 
 
