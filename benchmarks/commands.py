@@ -53,7 +53,7 @@ def arrange(
 
     Raises UserError where the rows or the model cannot be had.
     """
-    from unmask.data.publicmodels import get_model
+    from unmask.data.public.models import get_model
 
     source = arguments.file or texts.fetched(arguments.data or PUBLIC[arguments.task], "--file FILE").train
     if source is None or not source.is_file():

@@ -131,7 +131,7 @@ def test_predictions_as_a_table_of_spans(command, tagger: Path, tagged: Path) ->
     done = command("predict", tagger, tagged, "--format", "csv")
     rows = list(csv.DictReader(io.StringIO(done.out)))
     whole = [(row["id"], span) for row in lines(command("predict", tagger, tagged).out) for span in row["spans"]]
-    assert list(rows[0]) == ["id", "line", "label", "score", "start", "stop", "text"]
+    assert list(rows[0]) == ["id", "line", "label", "score", "start", "end", "text"]
     assert [(row["id"], row["label"], int(row["start"])) for row in rows] == [
         (name, span["label"], span["start"]) for name, span in whole
     ]
@@ -142,7 +142,7 @@ def test_predictions_as_a_table_of_spans(command, tagger: Path, tagged: Path) ->
 def test_blocks_do_not_change_the_predictions(command, tagger, tagged: Path, monkeypatch) -> None:
     whole = command("predict", tagger, tagged, "--format", "conll").out
     monkeypatch.setattr("unmask.cli.predict.BLOCK", 3)
-    monkeypatch.setattr("unmask.predict.BATCH_TOKENS", 30)
+    monkeypatch.setattr("unmask.predict.TOKENS_PER_BATCH", 30)
     assert command("predict", tagger, tagged, "--format", "conll").out == whole
 
 

@@ -35,7 +35,7 @@ def test_packing_loses_and_mixes_nothing(sizes: list[int]) -> None:
     for number, size in zip(batch.example.tolist(), batch.layout.lengths, strict=True):
         part = slice(at, at + size)
         assert batch.input_ids[part].tolist() == rows[number].input_ids.tolist()
-        assert batch.token_type_ids[part].tolist() == rows[number].segments.tolist()
+        assert batch.token_type_ids[part].tolist() == rows[number].token_type_ids.tolist()
         assert batch.flags[part].tolist() == rows[number].flags.tolist()
         assert batch.targets["tokens"][part].tolist() == rows[number].targets["tokens"].tolist()
         at += size

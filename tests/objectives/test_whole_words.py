@@ -8,7 +8,8 @@ import pytest
 
 from unmask.data.batch import IGNORE_INDEX, SPECIAL_TOKEN
 from unmask.data.batches import CorpusSequences, evaluation_batches
-from unmask.data.corpus.documents import Document, shards
+from unmask.data.corpus import shards
+from unmask.data.corpus.documents import Document
 from unmask.data.hashing import hash_uniform
 from unmask.errors import UserError
 from unmask.model.encoder import EncoderConfig

@@ -124,4 +124,4 @@ def test_what_stands_beyond_the_length_is_learnt_in_windows_alone(
     monkeypatch.setattr(module, "TOKENS_PER_BATCH", 30)  # windows of one text in several batches
     for one, other in zip(together, predictor.predict(texts), strict=True):
         assert [label.score for label in one] == pytest.approx([label.score for label in other], abs=1e-5)
-    assert dataclasses.asdict(predictor.task.settings)["long"] == "windows"
+    assert dataclasses.asdict(predictor.task.settings)["long_texts"] == "windows"

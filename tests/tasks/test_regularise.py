@@ -73,7 +73,7 @@ def test_both_copies_stand_side_by_side(make_batch: Callable[..., Batch]) -> Non
     batch = batch.with_targets("word", batch.input_ids % 3).with_targets("text", torch.tensor([3, 1, 2, 0]))
     double = batch.repeat_twice()
     assert double.layout.lengths == (7, 7, 4, 4, 4, 4, 2, 2) and (double.copies, double.num_tokens) == (2, 17)
-    for name in ("ids", "segments", "flags"):
+    for name in ("input_ids", "token_type_ids", "flags"):
         parts = getattr(batch, name).split(list(batch.layout.lengths))
         twice = torch.cat([part for part in parts for _ in range(2)])
         assert torch.equal(getattr(double, name), twice), name

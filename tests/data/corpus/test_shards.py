@@ -17,7 +17,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from unmask.data.corpus.documents import Document, shardfiles, shardwriter
+from unmask.data.corpus import shardfiles, shardwriter
+from unmask.data.corpus.documents import Document
 from unmask.data.corpus.shards import SENTENCE_START, WORD_START, Shards, build
 from unmask.errors import UserError
 from unmask.text.tokenizer import Tokenizer, TokenizerConfig
