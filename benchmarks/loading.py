@@ -48,7 +48,7 @@ def ours(settings: Settings) -> Prepared:
 
     def first(model: Any) -> list[float]:
         encoded = model.tokenizer.encode(TEXT)
-        ids, segments = torch.tensor(encoded.ids), torch.tensor(encoded.segments)
+        ids, segments = torch.tensor(encoded.input_ids), torch.tensor(encoded.token_type_ids)
         with torch.inference_mode():
             return model.encoder(ids, SequenceLayout.packed([len(ids)]), segments)[0].tolist()  # type: ignore[no-any-return]
 

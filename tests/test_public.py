@@ -196,7 +196,7 @@ def test_a_folder_of_sentence_transformers(
     assert "puts 'query: ' before each text" in capsys.readouterr().err
     assert opened.task == {
         "name": "embed",
-        "max_position_embeddings": 24,
+        "max_length": 24,
         "pooling": "mean",
         "normalize_embeddings": True,
         "labels": [],

@@ -34,8 +34,8 @@ def test_a_recipe_gives_the_settings_and_options_replace_them(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "mine.yaml").write_text(
-        f"kind: finetune\ninit_from: {pretrained}\ntask: {{name: classify, max_length: 8}}\ndata: {{train: elsewhere.csv}}\n"
-        "train: {budget: 1 steps}\n"
+        f"kind: finetune\ninit_from: {pretrained}\ntask: {{name: classify, max_length: 8}}\n"
+        "data: {train: elsewhere.csv}\ntrain: {budget: 1 steps}\n"
     )
     done = command("finetune", "mine.yaml", "--train", table, "seed=3")
     assert done.code == 0 and (tmp_path / "runs" / "mine" / "model").is_dir()
