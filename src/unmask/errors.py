@@ -88,3 +88,16 @@ def missing_extra(package: str, extra: str, purpose: str) -> UserError:
         package,
         hint=f"pip install 'unmask[{extra}]'",
     )
+
+
+def missing_engine(error: ModuleNotFoundError) -> Exception:
+    """Make the error for a torch that is not installed; any other error stays as it is."""
+    if (error.name or "").partition(".")[0] != "torch":
+        return error
+    return UserError(
+        "this needs torch, which is not installed",
+        hint=[
+            "pip install 'unmask[train]'",
+            "on a CPU: pip install torch --index-url https://download.pytorch.org/whl/cpu, then the line above",
+        ],
+    )

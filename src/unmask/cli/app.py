@@ -29,7 +29,7 @@ from unmask.cli import (
     vocab,
 )
 from unmask.cli.help import App, Group, Misused, UsageError, misused
-from unmask.errors import UserError, did_you_mean, suggest
+from unmask.errors import UserError, did_you_mean, missing_engine, suggest
 from unmask.messages import ENGLISH, LANGUAGES, language, language_of, message, set_language
 from unmask.version import __version__
 
@@ -49,6 +49,9 @@ class _Root(Group):
             return result
         except KeyboardInterrupt as interrupt:
             raise _Stopped(*interrupt.args) from interrupt
+
+        except ModuleNotFoundError as error:
+            raise missing_engine(error) from error
         except BrokenPipeError:  # the reader of our output has seen enough
             os._exit(0)
 

@@ -21,7 +21,6 @@ from unmask.cli.shared import (
     TextColumn,
     TokenColumn,
     UnknownLabels,
-    shown,
 )
 from unmask.errors import UserError
 from unmask.messages import language, message, translate, verbatim
@@ -95,7 +94,7 @@ def _predict(run: Path, file: Path, reading: "ReadOptions") -> "Predictions":
 
 
 def _show(found: "Comparison") -> None:
-    from unmask.metrics import PLAIN, Interval
+    from unmask.metrics import Interval, figure_of
     from unmask.report.compared import setting_of, summary
     from unmask.report.words import ENGLISH, catalogue
 
@@ -129,7 +128,7 @@ def _show(found: "Comparison") -> None:
     if tested:
         metric = tested["metric"]
         differences = {row["over"]: row[metric] for row in tested["differences"]}
-        unit = "" if metric in PLAIN else ", %"
+        unit = ", %" if figure_of(metric).percent else ""
         console.table(
             (
                 message("{rows:,} {unit} of {split}", tested["rows"], message(f"{tested['unit']}s"), tested["split"]),
@@ -139,7 +138,7 @@ def _show(found: "Comparison") -> None:
             [
                 (
                     model["name"],
-                    shown(metric, Interval(**model[metric])),
+                    Interval(**model[metric]).format(metric),
                     _against(metric, differences.get(model["name"])),
                 )
                 for model in tested["models"]

@@ -30,7 +30,7 @@ def fill(
     as_json: AsJson = False,
 ) -> None:
     """Show the most probable tokens at each [MASK], predicted independently."""
-    from unmask.predict import load
+    from unmask.runtime.predictor import load
 
     masks = load(model).fill(text, top_k=top)
     if as_json:

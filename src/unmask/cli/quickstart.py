@@ -17,8 +17,8 @@ from unmask.cli.shared import (
     TextColumn,
     TokenColumn,
     UnknownLabels,
+    scores_table,
 )
-from unmask.messages import message, translate
 
 EXAMPLE = "unmask quickstart --task reviews --budget 10m --out runs/reviews"
 
@@ -69,7 +69,6 @@ def quickstart(
     from unmask.quickstart import Request
     from unmask.quickstart import quickstart as run
     from unmask.tasks import ReadOptions
-    from unmask.tasks.task import METRIC_TITLES
 
     columns = Columns(text=text_column, pair=pair_column, label=label_column)
     tags = TagColumns(token=token_column, tag=tag_column)
@@ -92,19 +91,6 @@ def quickstart(
     if as_json:
         console.print_text((folder / "results.json").read_text(encoding="utf-8").rstrip())
         return
-    evaluation = results["evaluation"]
-    shown = [key for key in METRIC_TITLES if isinstance(evaluation["models"][0].get(key), dict)]
-    rows = [[translate(model["name"]), *(_shown(model[key]) for key in shown)] for model in evaluation["models"]]
-    console.table(
-        [
-            message("{rows:,} test {unit}", evaluation["rows"], message(f"{evaluation['unit']}s")),
-            *(message("{metric} [95 %]", message(METRIC_TITLES[key])) for key in shown),
-        ],
-        rows,
-    )
+    scores_table(results["evaluation"])
     following = f"unmask predict {folder / 'finetune' / 'model'} FILE"
     console.facts([("report", str(folder / "report.html")), ("next", following)], width=7)
-
-
-def _shown(interval: dict[str, float]) -> str:
-    return f"{100 * interval['value']:.1f} [{100 * interval['low']:.1f}, {100 * interval['high']:.1f}]"

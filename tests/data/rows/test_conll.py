@@ -320,7 +320,7 @@ def test_spans_that_nest_are_for_the_decoder_that_can(write: Write, said: list[s
     path = write(ROWS[0] + "\n" + NESTED + "\n", "a.jsonl")
     with pytest.raises(UserError, match="line 2: two spans overlap") as raised:
         read_tagged(path)
-    assert "task.decoder=spans" in str(raised.value)
+    assert "--task nested" in str(raised.value)
     assert "'Peter saw Bonn' (X); 'w B' (X)" in str(raised.value)
     skipped = read_tagged(path, on_error="skip")
     assert [len(example.spans) for example in skipped.examples] == [2, 1] and skipped.left_out == 0

@@ -71,9 +71,7 @@ def _label(value: Any, where: str, column: str) -> str | None:
             given=_excerpt(json.dumps(value, ensure_ascii=False)),
             allowed="a text or number",
             hint=[
-                "task.target=labels (of data check: --target labels) if a row may have several labels"
-                if single
-                else None,
+                "--task multilabel if a row may have several labels" if single else None,
                 "--task tag for spans" if isinstance(value, list) and not single else None,
             ],
         )

@@ -109,10 +109,7 @@ def split(
         raise UserError(
             f"each of the {len(examples):,} rows has a label of its own",
             given=f"{of_row[0]!r}, {of_row[1]!r}, ...",
-            hint=[
-                "check the label column (--label-column)",
-                "task.target=number if these are numbers to predict",
-            ],
+            hint=["check the label column (--label-column)", "--task regress if these are numbers to predict"],
         )
     if not held:
         raise UserError(
