@@ -115,10 +115,7 @@ def disk_error(error: OSError, path: Path) -> Exception:
         )
     if error.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
         return UserError(
-            "{path} may not be written",
-            path,
-            given=error.strerror,
-            hint="choose a folder that may be written",
+            "{path} may not be written", path, given=error.strerror, hint="choose a folder that may be written"
         )
     if error.errno in (errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENOENT, errno.ENAMETOOLONG):
         return UserError("{path} cannot be written", path, given=error.strerror, hint="choose another name")

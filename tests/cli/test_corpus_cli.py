@@ -114,7 +114,7 @@ def test_words_are_learnt_where_the_text_is_chinese(folder: Path, capsys: pytest
     assert run([*command, "auto"]) == 0
     said = capsys.readouterr()
     told = json.loads(said.out.splitlines()[-1])
-    assert told["words"]["origin"] == "learnt from the text" and "Chinese words learnt from the text" in said.err
+    assert told["words"]["origin"] == "learnt from the text" and "Chinese words, learnt from the text" in said.err
     assert "is not UTF-8: it is read as GB18030" in said.err
     assert run([*command, "file", "--words", "auto/lexicon.txt"]) == 0
     assert json.loads(capsys.readouterr().out)["words"]["lexicon"] == told["words"]["lexicon"]

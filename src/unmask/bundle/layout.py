@@ -142,15 +142,11 @@ def encoder_config(public: Mapping[str, Any], where: Path) -> EncoderConfig:
         most = LONGEST if ours == "max_position_embeddings" else MAX_SIZE
         if type(values[ours]) is not int or not 1 <= values[ours] <= most:
             raise UserError(
-                f"{where}: {theirs} cannot be used",
-                given=values[ours],
-                allowed=f"a whole number, 1 to {most:,}",
+                f"{where}: {theirs} cannot be used", given=values[ours], allowed=f"a whole number, 1 to {most:,}"
             )
     if values["hidden_act"] not in ACTIVATIONS:
         raise UserError(
-            f"{where}: the activation is not known",
-            given=values["hidden_act"],
-            allowed=", ".join(ACTIVATIONS),
+            f"{where}: the activation is not known", given=values["hidden_act"], allowed=", ".join(ACTIVATIONS)
         )
     values["hidden_act"] = ACTIVATIONS[values["hidden_act"]]
     values |= {"family": family.name, "position_embedding_type": "learned"}

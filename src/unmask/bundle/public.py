@@ -193,9 +193,7 @@ def _task(
         return None
     if wanted not in tensors:
         console.note(
-            "{where} names a head ({architecture}) whose weights are not there: it is left out",
-            where,
-            architecture,
+            "{where} names a head ({architecture}) whose weights are not there: it is left out", where, architecture
         )
         return None
     length = min(config.max_position_embeddings, 512)

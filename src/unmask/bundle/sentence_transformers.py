@@ -61,9 +61,7 @@ def _report_prompts(path: Path) -> None:
     prompt = (said.get("prompts") or {}).get(said.get("default_prompt_name"))
     if prompt:
         console.note(
-            "{path}: sentence-transformers puts {prompt!r} before each text; here it must be in the text",
-            path,
-            prompt,
+            "{path}: sentence-transformers puts {prompt!r} before each text; here it must be in the text", path, prompt
         )
 
 

@@ -143,11 +143,7 @@ def stats(
         )
     if not corpus.exists() and corpus.parent.is_dir():
         neighbour = suggest(corpus.name, (path.name for path in corpus.parent.iterdir()))
-        raise UserError(
-            "{corpus} does not exist",
-            corpus,
-            hint=did_you_mean(neighbour and corpus.parent / neighbour),
-        )
+        raise UserError("{corpus} does not exist", corpus, hint=did_you_mean(neighbour and corpus.parent / neighbour))
     with console.start_step("Corpus") as work:
         opened = Shards.open(corpus, check=True)
         found = opened.statistics(100)

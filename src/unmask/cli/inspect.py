@@ -108,9 +108,7 @@ def _vocabulary(said: dict[str, Any]) -> list[tuple[str, str]]:
     special = [f"{piece} {number}" for piece, number in said["special"].items()]
     more = said["embeddings"] != said["pieces"] and message("{count:,} embeddings", said["embeddings"])
     counts = message(
-        "{vocabulary[pieces]:,} tokens · {vocabulary[kind]} · {case} · {vocabulary[reserved]:,} reserved",
-        said,
-        case,
+        "{vocabulary[pieces]:,} tokens · {vocabulary[kind]} · {case} · {vocabulary[reserved]:,} reserved", said, case
     )
     return [
         ("vocabulary", join([counts, more or None])),

@@ -117,7 +117,7 @@ def predict(
     else:
         _lines(written, rows, len(examples), shape, out, every)
     if truncated:
-        console.note(f"{truncated:,} texts were truncated at {task.settings.max_length_setting[1]:,} tokens")
+        console.note("{count:,} texts truncated to {tokens:,} tokens", truncated, task.settings.max_length_setting[1])
 
 
 def _shape(written: "Written", style: Format | None, out: Path | None) -> str:

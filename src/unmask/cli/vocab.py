@@ -125,8 +125,7 @@ def _say_audit(figures: dict[str, Any]) -> None:
         lines.append(("unknown", "  ".join(shown)))
     if figures["unknown_otherwise"]:
         words = message(
-            "{count:,} words of known characters: too long, or no token fits there",
-            figures["unknown_otherwise"],
+            "{count:,} words of known characters: too long, or no token fits there", figures["unknown_otherwise"]
         )
         lines.append(("", words))
     console.facts(lines)

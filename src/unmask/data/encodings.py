@@ -175,10 +175,7 @@ def not_utf8_error(path: str, where: str, raw: bytes, error: UnicodeDecodeError)
         encoding, language = _guess(raw)
         like = message("{encoding}, by its looks", f"{encoding}{language}")
     return UserError(
-        "{where}: byte 0x{byte:02x} at place {place:,} is not UTF-8",
-        where,
-        raw[start],
-        start + 1,
+        f"{where}: byte 0x{raw[start]:02x} at place {start + 1:,} is not UTF-8",
         given=[around, like],
         hint=conversion_command(path, encoding),
     )

@@ -142,8 +142,7 @@ def _files_in(folder: Path) -> list[str]:
             found.append(path)
     if not found:
         raise UserError(
-            "{folder} holds no text files",
-            folder,
+            f"{folder} holds no text files",
             allowed=", ".join(KINDS) + ", each also with .gz or .zst",
             hint="give the files by name to read them whatever they are called",
         )
@@ -156,11 +155,7 @@ def _missing_error(path: Path) -> UserError:
     while not parent.is_dir():
         path, parent = parent, parent.parent
     neighbour = suggest(path.name, (entry.name for entry in parent.iterdir()))
-    return UserError(
-        "{path} does not exist",
-        path,
-        hint=did_you_mean(parent / neighbour if neighbour else None),
-    )
+    return UserError("{path} does not exist", path, hint=did_you_mean(parent / neighbour if neighbour else None))
 
 
 def text_bytes(sources: Sequence[str | Path]) -> int | None:
@@ -299,10 +294,7 @@ def _not_text(path: str, head: bytes) -> UserError | None:
     if b"\0" in head and 50 * len(head.translate(None, _IN_TEXT)) > len(head):
         place = head.index(b"\0")
         return UserError(
-            "{name} is not text: it is binary",
-            name,
-            given=f"a NUL byte at byte {place + 1:,}",
-            allowed="text in UTF-8",
+            f"{name} is not text: it is binary", given=f"a NUL byte at byte {place + 1:,}", allowed="text in UTF-8"
         )
     return None
 
@@ -388,8 +380,7 @@ def read_objects(
         except json.JSONDecodeError as error:
             faults.record(
                 UserError(
-                    "{where} is not valid JSON",
-                    where,
+                    f"{where} is not valid JSON",
                     given=f"{error.msg} at place {error.colno:,}: {_excerpt(line, error.colno - 1)}",
                     allowed="one JSON object a line",
                 )

@@ -110,10 +110,7 @@ class Request:
             raise UserError(
                 "one's own files need {given}",
                 ", ".join(given),
-                given=[
-                    ", ".join(name for name, value in given.items() if value),
-                    f"missing: {', '.join(missing)}",
-                ],
+                given=[", ".join(name for name, value in given.items() if value), f"missing: {', '.join(missing)}"],
             )
 
     @property

@@ -234,12 +234,7 @@ def _skip_step(state: LoopState, bad: int, max_skipped_steps: int, loss: float, 
         )
     state.skipped += 1
     shown, length = str(round(loss, 4)), str(round(norm, 4))
-    console.note(
-        "step {step} skipped: loss is {loss}, gradient norm {norm}",
-        state.step + 1,
-        shown,
-        length,
-    )
+    console.note("step {step} skipped: loss is {loss}, gradient norm {norm}", state.step + 1, shown, length)
 
 
 @torch.no_grad()

@@ -169,8 +169,7 @@ def fit_to_corpus(recipe: PretrainRecipe, tokenizer: Tokenizer) -> PretrainRecip
         )
     if "next_sentence" in names and recipe.model.type_vocab_size < 2:
         raise UserError(
-            "next_sentence needs segment embeddings",
-            given=f"model.type_vocab_size={recipe.model.type_vocab_size}",
+            "next_sentence needs segment embeddings", given=f"model.type_vocab_size={recipe.model.type_vocab_size}"
         )
     recipe.init.check(recipe.model, recipe.init_from)
     rated = changed(recipe.train.optimizer, lr=recipe.train.optimizer.peak_lr)

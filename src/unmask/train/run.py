@@ -125,8 +125,7 @@ class Run:
         if changes:
             shown = "; ".join(changes[:4]) + (f"; and {len(changes) - 4} more" if len(changes) > 4 else "")
             raise UserError(
-                "{folder} belongs to a run with another recipe",
-                self.folder,
+                f"{self.folder} belongs to a run with another recipe",
                 given=shown,
                 hint=["give the same recipe and settings as before", "choose another --out folder"],
             )
@@ -146,8 +145,7 @@ class Run:
         elif before != inputs:
             changed = ", ".join(name for name in inputs if before.get(name) != inputs[name])
             raise UserError(
-                "{folder} was begun with other data",
-                self.folder,
+                f"{self.folder} was begun with other data",
                 given=changed,
                 hint=["restore the files of before", "choose another --out folder"],
             )
@@ -163,8 +161,7 @@ class Run:
                 files.write_text(path, text)
             elif path.read_text(encoding="utf-8") != text:
                 raise UserError(
-                    "{folder} was begun with other data",
-                    self.folder,
+                    f"{self.folder} was begun with other data",
                     given=path.stem,
                     hint=["give the same rows as before", "choose another --out folder"],
                 )

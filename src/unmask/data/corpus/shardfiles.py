@@ -64,9 +64,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     if not isinstance(manifest, dict) or manifest.get("format") != FORMAT or "shards" not in manifest:
         given = manifest.get("format") if isinstance(manifest, dict) else type(manifest).__name__
         raise UserError(
-            f"{folder / MANIFEST} is not in a format that this version reads",
-            given=given,
-            allowed=f"format {FORMAT}",
+            f"{folder / MANIFEST} is not in a format that this version reads", given=given, allowed=f"format {FORMAT}"
         )
     return manifest
 

@@ -273,10 +273,7 @@ def find_dataset(name: str) -> PublicData:
         raise UserError(
             f"{name} is not a public data set that unmask knows",
             allowed=", ".join(PUBLIC),
-            hint=[
-                did_you_mean(suggest(name, PUBLIC)),
-                "with your own files: --text FILES --train FILE --test FILE",
-            ],
+            hint=[did_you_mean(suggest(name, PUBLIC)), "with your own files: --text FILES --train FILE --test FILE"],
         )
     return PUBLIC[name]
 

@@ -152,9 +152,7 @@ def choose_columns(
     for given, option in ((columns.text, "text"), (columns.pair, "pair"), (columns.label, "label")):
         if given is not None and given not in names:
             raise UserError(
-                "{source} has no column {given!r}",
-                source,
-                given,
+                f"{source} has no column {given!r}",
                 given=f"columns: {', '.join(names)}",
                 hint=[did_you_mean(suggest(given, names)), f"--{option}-column NAME"],
             )
@@ -167,8 +165,7 @@ def choose_columns(
     text = text or next((known[name] for name in TEXTS if name in known), None)
     if text is None:
         raise UserError(
-            "{source}: no column is named like a text",
-            source,
+            f"{source}: no column is named like a text",
             given=f"columns: {', '.join(names)}",
             allowed=", ".join(TEXTS) + "; in pairs " + ", ".join("+".join(both) for both in PAIRS[:4]),
             hint=[
@@ -183,8 +180,7 @@ def choose_columns(
         label = first_present(labels, (name for name in annotated or names if name not in (text, pair)))
     if label is None and require_labels:
         raise UserError(
-            "{source}: no column is named like a label",
-            source,
+            f"{source}: no column is named like a label",
             given=f"columns: {', '.join(annotated or names)}",
             allowed=", ".join(labels),
             hint="--label-column NAME",

@@ -288,9 +288,7 @@ def _report(source: str, tagged: TaggedSentences, reader: _Reader, asked: Scheme
     else:
         parts.append(message("no tags"))
     console.note(
-        "{source}: {parts} (to change: --token-column, --tag-column, --scheme)",
-        source,
-        join_messages(parts, ", "),
+        "{source}: {parts} (to change: --token-column, --tag-column, --scheme)", source, join_messages(parts, ", ")
     )
 
 

@@ -37,11 +37,8 @@ def read_rows(
         elif len(row) != len(header):
             faults.record(
                 UserError(
-                    "{path}, line {line:,}: the number of fields is {fields:,}, in the header {width:,}",
-                    display_name(path),
-                    number,
-                    len(row),
-                    len(header),
+                    f"{display_name(path)}, line {number:,}: the number of fields is {len(row):,}, in the "
+                    f"header {len(header):,}",
                     given=f"columns: {', '.join(header)}",
                     allowed="as many fields in every row; a field that holds the separator stands in quotes",
                 )
@@ -116,12 +113,7 @@ def column_at(path: str | Path, header: Sequence[str], column: str) -> int:
     if column in header:
         return list(header).index(column)
     raise UserError(
-        "{path} has no column {column!r}",
-        display_name(path),
-        column,
+        f"{display_name(path)} has no column {column!r}",
         given=f"columns: {', '.join(repr(name) for name in header)}",
-        hint=[
-            did_you_mean(suggest(column, header)),
-            f"--column {shlex.quote(header[0])}" if header[0] else None,
-        ],
+        hint=[did_you_mean(suggest(column, header)), f"--column {shlex.quote(header[0])}" if header[0] else None],
     )

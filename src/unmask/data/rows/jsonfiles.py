@@ -26,9 +26,7 @@ def read_array(
     place = _after_blanks(text, 0)
     if text[place : place + 1] != "[":
         raise UserError(
-            f"{name} is not a JSON array",
-            given=text[place : place + 60].partition("\n")[0],
-            allowed=ALLOWED,
+            f"{name} is not a JSON array", given=text[place : place + 60].partition("\n")[0], allowed=ALLOWED
         )
     place = _after_blanks(text, place + 1)
     line, counted, decoder = 1, 0, json.JSONDecoder()
@@ -88,9 +86,7 @@ def _not_valid(name: str, text: str, place: int, why: str) -> UserError:
     if place >= len(text):
         why = "the file ends too early"
     return UserError(
-        "{name}, line {line:,} is not valid JSON",
-        name,
-        line,
+        f"{name}, line {line:,} is not valid JSON",
         given=f"{why} at place {column:,}: {text[max(0, place - 30) : place + 30]}".replace("\n", " "),
         allowed=ALLOWED,
     )

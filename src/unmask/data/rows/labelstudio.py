@@ -59,9 +59,7 @@ def read_tasks(source: str, rows: Sequence[Row], labelled: bool) -> tuple[list[R
         records.append((line, {**task["data"], **identity, **said}))
     if several:
         console.note(
-            "{source}: {count:,} tasks have several annotations; the first not cancelled is used",
-            source,
-            several,
+            "{source}: {count:,} tasks have several annotations; the first not cancelled is used", source, several
         )
     if bare and labelled:
         console.note("{source}: {count:,} tasks without annotations skipped", source, bare)
@@ -127,9 +125,7 @@ def _minimal(source: str, rows: Sequence[Row]) -> tuple[list[Row], tuple[str, ..
         records.append((line, {key: _plain(row[key], where) for key in keys if key not in ABOUT}))
     if repeated:
         console.note(
-            "{source}: {count:,} more annotations of the same tasks skipped; the first is used",
-            source,
-            repeated,
+            "{source}: {count:,} more annotations of the same tasks skipped; the first is used", source, repeated
         )
     _fill(records, names)
     return records, tuple(names)

@@ -26,9 +26,7 @@ def read_parquet(path: str | Path) -> list[tuple[int, dict[str, Any]]]:
         rows = table.to_pylist()
     except (pyarrow.ArrowException, OSError) as error:
         raise UserError(
-            f"{path} cannot be read as Parquet",
-            given=str(error).partition("\n")[0],
-            hint="copy or download it again",
+            f"{path} cannot be read as Parquet", given=str(error).partition("\n")[0], hint="copy or download it again"
         ) from None
     classes = label_names(_features(table.schema.metadata or {}))
     return [(number, to_plain_row(row, classes)) for number, row in enumerate(rows, 1)]

@@ -91,18 +91,14 @@ def read_records(
         rows = list(enumerate(source.rows, 1))
     elif format == "conll":
         raise UserError(
-            f"{name} is CoNLL, which holds tags of tokens",
-            hint="--task tag, or --data-format of what it is",
+            f"{name} is CoNLL, which holds tags of tokens", hint="--task tag, or --data-format of what it is"
         )
     else:
         rows = list(_rows(source, format or "txt", faults, encoding))
     if not rows:
         raise UserError(
             f"{name} holds no rows",
-            given=[
-                f"{faults.count:,} skipped" if faults.count else None,
-                faults.first and faults.first.message,
-            ],
+            given=[f"{faults.count:,} skipped" if faults.count else None, faults.first and faults.first.message],
         )
     if format == "label-studio" or (format in ("json", "jsonl") and labelstudio.is_export(rows[0][1])):
         console.note("{name}: {what}, {rows:,} entries", name, message(DESCRIPTIONS["label-studio"]), len(rows))
@@ -256,11 +252,8 @@ def _csv_rows(path: str | Path, faults: Faults, encoding: str | None) -> Iterato
             continue
         faults.record(
             UserError(
-                "{path}, line {line:,}: the number of fields is {fields:,}, in the header {width:,}",
-                display_name(path),
-                line,
-                len(fields),
-                width,
+                f"{display_name(path)}, line {line:,}: the number of fields is {len(fields):,}, in the "
+                f"header {width:,}",
                 given=shorten_path(delimiter.join(fields)),
                 allowed="as many fields in every row; a field that holds the separator stands in quotes",
             )

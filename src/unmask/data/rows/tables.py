@@ -141,12 +141,7 @@ def read_examples(
             if chosen.label is not None and kind is not None:
                 example = with_target(example, row.get(chosen.label), kind, separator, chosen.label)
             if example.target is None and require_labels:
-                raise UserError(
-                    "{source}, line {line:,} has no label",
-                    source,
-                    line,
-                    allowed=f"a value in column {chosen.label!r}",
-                )
+                raise UserError(f"{source}, line {line:,} has no label", allowed=f"a value in column {chosen.label!r}")
             examples.append(example)
         except UserError as error:
             faults.record(error)
@@ -180,12 +175,7 @@ def _text(row: dict[str, Any], column: str, where: str) -> str:
     if value is None or (isinstance(value, str) and not value.strip()):
         raise UserError("{where}: the text is empty", where, given=f"column {column!r}")
     if not isinstance(value, str):
-        raise UserError(
-            "{where}: {column!r} is not text",
-            where,
-            column,
-            given=shorten_path(json.dumps(value, ensure_ascii=False)),
-        )
+        raise UserError(f"{where}: {column!r} is not text", given=shorten_path(json.dumps(value, ensure_ascii=False)))
     return value
 
 

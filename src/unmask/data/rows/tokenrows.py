@@ -87,9 +87,7 @@ def _sentence(row: dict[str, Any], token: str, tag: str | None, line: int, where
         if not isinstance(given_tags, list) or len(given_tags) != len(tokens):
             count = len(given_tags) if isinstance(given_tags, list) else "no"
             raise UserError(
-                f"{where} has {len(tokens):,} tokens, but {count} tags",
-                given=f"column {tag!r}",
-                allowed="one each",
+                f"{where} has {len(tokens):,} tokens, but {count} tags", given=f"column {tag!r}", allowed="one each"
             )
         tags = [str(one).strip() for one in given_tags]
         if any(one in (None, "") for one in given_tags):

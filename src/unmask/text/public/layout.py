@@ -234,9 +234,7 @@ def check_description(description: str, origin: str) -> dict[str, Any]:
     if not isinstance(model, dict) or not isinstance(model.get("vocab"), dict | list):
         missing = "model" if not isinstance(model, dict) else "model.vocab"
         raise UserError(
-            f"{origin} is not a tokenizer",
-            given=f"missing: {missing}",
-            allowed="a tokenizer.json of an encoder",
+            f"{origin} is not a tokenizer", given=f"missing: {missing}", allowed="a tokenizer.json of an encoder"
         )
     return {**settings, "added_tokens": settings.get("added_tokens") or []}
 
