@@ -25,7 +25,7 @@ class Release:
     deleted: frozenset[str] = frozenset()
     figures: Mapping[str, str] = {}  # figures that are called otherwise -> their names in 0.1.0
     # of predictions, the first that there is
-    attributes = (("name",), ("piece",), ("text",), ("start",), ("stop",), ("score",))
+    attributes = (("name", "label"), ("piece",), ("text",), ("start",), ("stop",), ("score",))
     tokenizer = ("tokenizer", "train", "corpus.jsonl", "--vocabulary", "96", "--out", "tokenizer")
     corpus = ("corpus", "build", "corpus.jsonl", "--tokenizer", "tokenizer", "--out", "corpus")
 
