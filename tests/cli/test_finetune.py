@@ -84,7 +84,7 @@ def test_a_label_that_only_the_test_rows_have(command, pretrained: Path, table: 
     tested = json.loads(counted.out)["test"]
     assert counted.code == 0 and tested["rows"] == 2
     assert all(model["accuracy"]["value"] <= 0.5 for model in tested["models"])
-    assert tested["labels"][-1] == "stoned" and tested["per_label"][-1]["n"] == 1
+    assert tested["labels"][-1] == "stoned" and tested["per_label"][-1]["support"] == 1
 
 
 def test_a_label_that_only_the_dev_rows_have(command, pretrained: Path, table: Path, tmp_path: Path) -> None:

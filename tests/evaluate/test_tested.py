@@ -10,7 +10,7 @@ from unmask.data.rows.tables import Columns, read_examples
 from unmask.errors import UserError
 from unmask.evaluate.saved import load_predictions
 from unmask.evaluate.tested import predictions_on, run_folder_of, to_saved_predictions
-from unmask.predict import load
+from unmask.runtime.predictor import load
 from unmask.tasks import ReadOptions
 from unmask.train.finetune import finetune
 

@@ -71,7 +71,7 @@ def test_a_test_file_makes_predictions_of_every_run(tmp_path: Path) -> None:
 
     def predict(run: Path, file: Path) -> Predictions:
         asked.append((run.name, file))
-        return Predictions("classify", "accuracy", str(file), "ef" * 32, ["a", "b"], ROWS, GOOD)
+        return Predictions("classify", "label", "accuracy", str(file), "ef" * 32, ["a", "b"], ROWS, GOOD)
 
     found = compare_runs([tuned(tmp_path / "one"), tuned(tmp_path / "two")], test, predict)
     assert asked == [("one", test), ("two", test)] and found.evaluation is not None
@@ -179,7 +179,7 @@ def test_the_command_reads_test_rows_as_it_is_told(
 
     def predictions_on(run: Path, file: Path, progress: object, reading: ReadOptions) -> Predictions:
         asked.append(reading)
-        return Predictions("classify", "accuracy", str(file), "ef" * 32, ["a", "b"], ROWS, GOOD)
+        return Predictions("classify", "label", "accuracy", str(file), "ef" * 32, ["a", "b"], ROWS, GOOD)
 
     monkeypatch.setattr(tested, "predictions_on", predictions_on)
     test = tmp_path / "test.csv"
@@ -210,7 +210,7 @@ def test_sentences_are_not_called_rows(
     for name, spans in (("one", [(0, 2, "PER")]), ("two", [])):
         runs.append(str(tuned(tmp_path / name, task={"name": "tag"})))
         truth = [[(0, 2, "PER")]] * 3
-        kept = Predictions("tag", "entity_f1", "test.conll", "ab" * 32, ["PER"], truth, [spans] * 3)
+        kept = Predictions("tag", "tags", "entity_f1", "test.conll", "ab" * 32, ["PER"], truth, [spans] * 3)
         kept.save(tmp_path / name)
     assert command(["compare", *runs, "--lang", language]) == 0
     assert said in capsys.readouterr().out

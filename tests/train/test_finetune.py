@@ -11,7 +11,7 @@ from unmask import files
 from unmask.console import SILENT
 from unmask.errors import UserError
 from unmask.model.encoder import Encoder
-from unmask.predict import load
+from unmask.runtime.predictor import load
 from unmask.tasks import Tag
 from unmask.train import finetune as module
 from unmask.train.finetune import FinetuneResult, finetune, load_rows
@@ -35,7 +35,7 @@ def test_two_words_are_told_apart(tuned: FinetuneResult, table: Path) -> None:
     assert tuned.dev["classify.accuracy"] == 1.0
     assert (tuned.train_rows, tuned.dev_rows) == (72, 8)
     evaluation = tuned.predictor().evaluate(table)
-    assert evaluation.accuracy.value == 1.0 and evaluation.rows == 80
+    assert evaluation["accuracy"].value == 1.0 and evaluation.rows == 80
     assert evaluation.confusion == [[40, 0], [0, 40]]
 
 

@@ -14,8 +14,9 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from unmask.config import changed
 from unmask.console import SILENT
-from unmask.data.batch import Batch, EncodedRow, pack
 from unmask.data.corpus.shards import Shards
+from unmask.data.encoded import EncodedRow
+from unmask.learner.batch import Batch, pack
 from unmask.model import cost
 from unmask.model.encoder import Encoder, EncoderConfig
 from unmask.objectives import Masked, NextSentence

@@ -18,13 +18,13 @@ from unmask.bundle.public import export
 from unmask.cli.app import run as command
 from unmask.config import changed
 from unmask.console import SILENT
-from unmask.data.batch import Batch
 from unmask.data.corpus.documents import Document
 from unmask.data.corpus.shards import Shards, build
 from unmask.errors import UserError
+from unmask.learner.batch import Batch
 from unmask.model.encoder import Encoder, EncoderConfig
 from unmask.objectives import Masked
-from unmask.predict import load
+from unmask.runtime.predictor import load
 from unmask.text.tokenizer import Tokenizer
 from unmask.train import optim
 from unmask.train import trainer as fit
@@ -319,7 +319,7 @@ def test_checking_and_measuring_know_the_model(
     settings = [f"init_from={origin.model}", f"data.corpus={corpus.folder}", *frozen]
     assert command(["recipe", "check", "tiny", *settings]) == 0
     objective = {"masked": 16 * 16 + 3 * 16 + corpus.vocab_size}
-    encoder = load(origin.model).encoder.num_parameters
+    encoder = load(origin.model).engine.encoder.num_parameters
     assert f"{encoder + objective['masked']:,} parameters" in capsys.readouterr().out
     whole, part = (
         run_benchmark(recipe_for(*settings[: 2 + 2 * some]), corpus, 0.01, SILENT).speed.flops_per_token
