@@ -94,12 +94,12 @@ def grow(
     config, tensors = _with_rows(opened, pieces)
     lineage = {
         "kind": "grow",
-        "pieces": len(chosen),
-        "before": before.vocab_size,
+        "tokens_added": len(chosen),
+        "vocab_size_before": before.vocab_size,
         "documents": found.documents,
         "text_sha256": sample.digest.hexdigest(),
         "seed": seed,
-        "minimum_count": min_frequency,
+        "min_frequency": min_frequency,
     }
     made = replace(
         opened,

@@ -39,7 +39,7 @@ def test_and_told_to_programs(command, rows: dict[str, Path]) -> None:
     done = command("data", "check", "--train", rows["train"], "--test", rows["test"], "--json")
     told = json.loads(done.out)
     assert done.code == 1 and told["biased"]
-    found = {(one["what"], one["part"]): one["rows"] for one in told["problems"]}
+    found = {(one["kind"], one["part"]): one["rows"] for one in told["problems"]}
     assert found == {
         ("contradictions", "train"): 2,
         ("duplicates", "train"): 2,

@@ -107,8 +107,8 @@ def test_pretraining_and_its_absence_are_compared_on_equal_terms(done: Path) -> 
 
 def test_losses_stand_beside_what_gives_them_meaning(done: Path) -> None:
     pretraining = files.read_json(done / "results.json")["pretraining"]
-    assert 0 < pretraining["heldout_loss"] < pretraining["uniform"]
-    assert 0 < pretraining["unigram"] < pretraining["uniform"]
+    assert 0 < pretraining["heldout_loss"] < pretraining["uniform_loss"]
+    assert 0 < pretraining["unigram_loss"] < pretraining["uniform_loss"]
     assert pretraining["tokens"] > 0 and (done / pretraining["log"]).is_file()
 
 
@@ -266,7 +266,7 @@ def test_own_chinese_files_of_tags(tagged: Path) -> None:
     assert list(by_kind) == ["pretrained", "scratch", "frequent"]
     assert by_kind["frequent"] == 1  # each word has one tag
     assert by_kind["pretrained"] > 0.5
-    assert all(len(row["hidden"]) == 1 for row in results["samples"]["fills"])
+    assert all(len(row["masked_word"]) == 1 for row in results["samples"]["fills"])
     page = (tagged / "run" / "report.html").read_text(encoding="utf-8")
     assert 'lang="zh' in page
 
@@ -317,7 +317,7 @@ def test_a_public_checkpoint_beside_the_own_encoder(own: Path, tmp_path: Path, m
     models = results["evaluation"]["models"]
     assert [model["kind"] for model in models][:3] == ["pretrained", "scratch", "public"]
     assert models[2]["name"] == "small-bert, fine-tuned" and "small-bert" in (folder / "report.html").read_text()
-    assert results["command"].endswith(f"--from {checkpoint}") and results["public"]["name"] == "small-bert"
+    assert results["command"].endswith(f"--from {checkpoint}") and results["public_model"]["name"] == "small-bert"
     monkeypatch.setattr(StartingModel, "cost", lambda *_: 1e9)  # as of one that is too large for the budget
     short = quickstart(request(own, tmp_path / "short", start=str(checkpoint)))
     planned = files.read_json(short / "finetune-public.json")

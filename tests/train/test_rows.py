@@ -107,7 +107,7 @@ def test_leaks_are_said_and_written_down(tmp_path: Path, capsys: pytest.CaptureF
 def test_leaking_and_contradicting_rows_are_left_out_of_training(tmp_path: Path) -> None:
     found = prepare_rows(leaking(tmp_path, leaks="drop"), 0)
     assert [e.text for e in found.train] == ["three", "five", "same", "Same "]
-    assert found.checked["left_out"] == 4 and len(found.test or ()) == 4 and len(found.dev) == 2
+    assert found.checked["dropped"] == 4 and len(found.test or ()) == 4 and len(found.dev) == 2
     with pytest.raises(UserError, match='label "b"'):
         prepare_rows(leaking(tmp_path, leaks="drop", contradictions="drop"), 0)  # no b is left to learn
 
@@ -175,8 +175,8 @@ def test_rows_in_memory_are_those_of_a_file(pretrained: Path, table: Path, tmp_p
     ours = finetune(overrides=FAST, model=pretrained, train=rows, out=out, progress=SILENT)
     theirs = finetune(overrides=FAST, model=pretrained, train=table, out=tmp_path / "file", progress=SILENT)
     assert ours.dev == theirs.dev
-    assert recipe_in(out)["data"]["train"] == str(out / "given" / "train.jsonl")  # type: ignore[index]
-    assert files.read_jsonl(out / "given" / "train.jsonl") == rows
+    assert recipe_in(out)["data"]["train"] == str(out / "input" / "train.jsonl")  # type: ignore[index]
+    assert files.read_jsonl(out / "input" / "train.jsonl") == rows
     assert ours.predictor().evaluate(rows).to_dict() == ours.predictor().evaluate(table).to_dict()
     again = finetune(out / "recipe.yaml", out=tmp_path / "again", progress=SILENT)
     assert again.dev == ours.dev, "the recipe is complete"

@@ -53,7 +53,7 @@ def explain(
         console.print_text(json.dumps([asdict(group) for group in groups], ensure_ascii=False))
         return
     for group in groups:
-        console.print_text(f"{group.title or 'the recipe'} · {' and '.join(group.kinds)}\n{group.purpose}")
+        console.print_text(f"{group.title or 'the recipe'} · {' and '.join(group.kinds)}\n{group.description}")
         console.table(
             ("setting", "allowed", "default", "what it is"),
             [(one.name, one.allowed, translate(one.default), one.description) for one in group.settings],
@@ -99,4 +99,4 @@ def _finetuning(recipe: "FinetuneRecipe") -> dict[str, int]:
     train, dev = finetune.load_rows(recipe.data, recipe.seed, recipe.task)
     task = task_of(recipe.task).build(recipe.task, opened.tokenizer, train)
     task.check_own_labels(dev, owner=recipe.data.train, unknown=recipe.data.read_options.resolved_unknown_labels)
-    return {"training_rows": len(train), "dev_rows": len(dev), "labels": len(task.labels)}
+    return {"train_rows": len(train), "dev_rows": len(dev), "labels": len(task.labels)}

@@ -58,7 +58,7 @@ class Check:
         return {
             "parts": {name: part.to_dict() for name, part in self.parts.items()},
             "problems": [
-                {"what": one.kind, "part": one.part, "biases": one.is_biasing, **one.finding.to_dict()}
+                {"kind": one.kind, "part": one.part, "is_biasing": one.is_biasing, **one.finding.to_dict()}
                 for one in self.problems
             ],
             "biased": self.biased,

@@ -53,7 +53,7 @@ def sample_fills(predictor: Predictor, texts: Sequence[str], seed: int, count: i
         passage = f"{text[:start]}{mask}{text[stop:end]}"
         proposed = predictor.fill(passage)[0]
         candidates = [{"token": fill.token, "probability": round(fill.score, 4)} for fill in proposed]
-        rows.append({"text": passage, "mask": mask, "hidden": text[start:stop], "candidates": candidates})
+        rows.append({"text": passage, "mask_token": mask, "masked_word": text[start:stop], "candidates": candidates})
     return rows
 
 

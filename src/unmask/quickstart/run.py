@@ -166,7 +166,7 @@ class Quickstart:
             public = ""
             if self.request.start is not None:
                 self.start = StartingModel.from_name(self.request.start, work)
-                self.results["public"] = self.start.to_dict
+                self.results["public_model"] = self.start.to_dict
                 public = f" · checkpoint {self.start.title}"
             work.result(f"{names} · {console.size(material.bytes)} · {documents:,} documents{state}{public}")
         for row in material.corpora:
@@ -202,8 +202,8 @@ class Quickstart:
             figures = built.statistics(0)
             per_piece = figures["characters"] / built.tokens
             self.results["tokenizer"] = {
-                "vocabulary": tokenizer.vocab_size,
-                "characters_per_piece": round(per_piece, 3),
+                "vocab_size": tokenizer.vocab_size,
+                "characters_per_token": round(per_piece, 3),
                 "unknown_rate": figures["unknown_rate"],
                 "corpus_tokens": built.tokens,
                 "sha256": tokenizer.sha256,
@@ -245,7 +245,7 @@ class Quickstart:
             seconds = self._pretraining_seconds(rows, facts["tokens_per_second"])
             train = changed(recipe.train, budget=f"{seconds:.0f}s", threads=facts["threads"])
             done = pretrain(changed(recipe, train=train), out=self.folder / "pretrain", progress=work)
-            heldout = done.heldout["masked.loss"]
+            heldout = done.heldout_figures["masked.loss"]
             self.results["pretraining"] = {
                 "parameters": done.parameters,
                 "steps": done.steps,
@@ -253,15 +253,15 @@ class Quickstart:
                 "seconds": done.seconds,
                 "tokens_per_second": round(done.tokens_per_second),
                 "heldout_loss": heldout,
-                "heldout_accuracy": done.heldout["masked.accuracy"],
-                "uniform": done.uniform,
-                "unigram": done.unigram,
+                "heldout_accuracy": done.heldout_figures["masked.accuracy"],
+                "uniform_loss": done.uniform_loss,
+                "unigram_loss": done.unigram_loss,
                 "log": "pretrain/metrics.jsonl",
             }
             work.result(
                 f"{done.tokens / 1e6:.2f} M tokens · {done.tokens_per_second:,.0f} tokens/s on {facts['threads']} "
                 f"{'thread' if facts['threads'] == 1 else 'threads'} · held-out loss "
-                f"{heldout:.2f} (uniform {done.uniform:.2f}, unigram {done.unigram:.2f})"
+                f"{heldout:.2f} (uniform {done.uniform_loss:.2f}, unigram {done.unigram_loss:.2f})"
             )
         return done
 

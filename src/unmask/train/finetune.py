@@ -197,7 +197,7 @@ def _train(run: Run, recipe: FinetuneRecipe, progress: Progress) -> None:
         evaluate=lambda: evaluate(learner, dev_set).figures,
         best_metric=BestMetric(metric, higher_is_better=not figure_of(metric).lower_is_better),
         describe=describe,
-        init_weights=(lambda: run.write_facts(start=origin)) if recipe.pretrained else (lambda: None),
+        init_weights=(lambda: run.write_facts(init=origin)) if recipe.pretrained else (lambda: None),
     )
     standing = fit(progress)
     speed = world.run_on_rank0(fit.speed)

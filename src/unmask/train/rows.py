@@ -130,7 +130,7 @@ def _remove_leaks(
     out = set(audit.contradictions(train).numbers) if data.contradictions == "drop" else set()
     out |= leaking if data.leaks == "drop" else set()
     if out:
-        told["left_out"] = len(out)
+        told["dropped"] = len(out)
         train = without_rows(train, out)
         if not train:
             raise UserError(f"{data.train}: no row is left to train on", left_out=f"{len(out):,}")
