@@ -189,7 +189,7 @@ def piece_bits(learner: "PretrainLearner", windows: list[list[Word]], tokenizer:
     with torch.no_grad():
         for chosen in groups_by_length(rows, EVALUATION_TOKENS):
             loss = learner(pack([rows[index] for index in chosen]))
-            yield float(loss.terms["masked"].total) / math.log(2)
+            yield float(loss.terms["masked"].sum) / math.log(2)
 
 
 def number_bits(built: "Shards") -> list[float]:

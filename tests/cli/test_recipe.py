@@ -63,7 +63,7 @@ def test_check_opens_what_a_recipe_names(command, corpus: Shards, pretrained: Pa
     done = command("recipe", "check", "tiny", f"data.corpus={corpus.folder}", "--json")
     told = json.loads(done.out)
     assert done.code == 0 and told["ok"] and told["documents"] == 120 and told["tokens"] == corpus.tokens
-    rows = command("recipe", "check", "classify", f"data.train={table}", f"model={pretrained}", "task.max_length=16")
+    rows = command("recipe", "check", "classify", f"data.train={table}", f"init_from={pretrained}", "task.max_length=16")
     assert rows.code == 0 and "ok: classify" in rows.out and "2 labels" in rows.out
 
 
@@ -74,6 +74,6 @@ def test_check_finds_what_would_stop_a_run(command, corpus: Shards, pretrained: 
         "data.max_length is above model.max_position_embeddings"
         in command("recipe", "check", "tiny", folder, "model.max_position_embeddings=64").err
     )
-    rows = ["recipe", "check", "classify", f"model={pretrained}"]
+    rows = ["recipe", "check", "classify", f"init_from={pretrained}"]
     assert "none.csv does not exist" in command(*rows, "data.train=none.csv", "task.max_length=16").err
     assert "task.max_length is above" in command(*rows, f"data.train={table}").err

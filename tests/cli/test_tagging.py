@@ -205,7 +205,7 @@ def test_a_recipe_is_checked_without_training(command, pretrained: Path, tagged:
         "recipe",
         "check",
         "tag",
-        f"model={pretrained}",
+        f"init_from={pretrained}",
         f"data.train={tagged}",
         "task.max_length=16",
         "--json",

@@ -58,7 +58,7 @@ def test_the_loss_is_a_sum_over_what_is_counted(
     part.sum.backward()
     for name, parameter in objective.named_parameters():
         assert parameter.grad is not None and torch.isfinite(parameter.grad).all(), name
-    part = objective.eval()(encoder, encoder(prepared.input_ids, prepared.layout, prepared.segments), prepared)
+    part = objective.eval()(encoder, encoder(prepared.input_ids, prepared.layout, prepared.token_type_ids), prepared)
     assert 0 <= int(part.correct) <= part.count
 
 

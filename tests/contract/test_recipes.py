@@ -55,7 +55,7 @@ def test_finetuning_runs_two_steps(
     train = {"classify": table, "tag": tagged, "answer": questions, "embed": pairs}[
         read_recipe(FinetuneRecipe, name).task.name
     ]
-    settings = [f"model={pretrained}", f"data.train={train}", "task.max_length=16", "train.budget=2 steps"]
+    settings = [f"init_from={pretrained}", f"data.train={train}", "task.max_length=16", "train.budget=2 steps"]
     settings += ["task.stride=8"] if "stride" in shipped_recipes()[name].read_text(encoding="utf-8") else []
     result = finetune(name, settings, out=tmp_path / "run", progress=SILENT)
     assert result.steps == 2 and (result.model / "model.safetensors").is_file()

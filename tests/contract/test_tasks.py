@@ -234,7 +234,7 @@ def test_trained_again_it_begins_with_its_own_head(trained: Trained, tmp_path: P
         "train.budget=1 step",
         "data.batch_size=4",
     ]
-    recipe = [f"model={run}", *still]
+    recipe = [f"init_from={run}", *still]
     again = finetune(run / "recipe.yaml", recipe, out=tmp_path / "again", progress=SILENT)
     (head,) = read_json(again.folder / "run.json")["start"]["heads"].values()
     assert head == "kept" and again.dev == pytest.approx(trained.dev, abs=1e-4)

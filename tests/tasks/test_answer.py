@@ -379,7 +379,7 @@ def test_the_sample_of_a_report_marks_the_answers(tokenizer: Tokenizer) -> None:
     sample = task_of(tokenizer).sample(one, [AnswerSpan("stone", start + 6, start + 11, 0.5)])
     ((a, b, _),), ((c, d, _),) = sample["spans"], sample["predicted"]
     assert sample["text"][a:b] == "river stone" and sample["text"][c:d] == "stone"
-    assert len(sample["text"]) < 240 and sample["question"] == "who" and sample["right"] is False
+    assert len(sample["text"]) < 240 and sample["question"] == "who" and sample["correct"] is False
     far = task_of(tokenizer).sample(one, [AnswerSpan("lantern", 0, 7, 0.5)])
     assert far["predicted"] == [] and far["answer"] == "lantern"
 

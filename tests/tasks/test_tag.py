@@ -150,7 +150,7 @@ def test_the_crf_loss_is_that_of_all_allowed_paths(
             scores[path] = chain.start[path[0]] + moves + said + chain.end[path[-1]]
         total = math.log(math.fsum(math.exp(score) for score in scores.values()))
         wanted += total - scores[tuple(gold.tolist())]
-    assert learner(pack(rows)).terms["tag"].total.item() == pytest.approx(wanted, rel=1e-4)
+    assert learner(pack(rows)).terms["tag"].sum.item() == pytest.approx(wanted, rel=1e-4)
 
 
 def test_transitions_begin_with_the_training_tags_and_learn_at_their_own_rate(

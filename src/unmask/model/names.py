@@ -169,12 +169,12 @@ MODERNBERT = Table(
     [
         ("encoder.embeddings.token.weight", ["model.embeddings.tok_embeddings.weight"]),
         *_both("encoder.embeddings.norm", "model.embeddings.norm"),
-        *_both("encoder.blocks.{}.attention_norm", "model.num_hidden_layers.{}.attn_norm"),
-        *_both("encoder.blocks.{}.attention.qkv", "model.num_hidden_layers.{}.attn.Wqkv"),
-        *_both("encoder.blocks.{}.attention.output", "model.num_hidden_layers.{}.attn.Wo"),
-        *_both("encoder.blocks.{}.feed_forward_norm", "model.num_hidden_layers.{}.mlp_norm"),
-        *_both("encoder.blocks.{}.feed_forward.inner", "model.num_hidden_layers.{}.mlp.Wi"),
-        *_both("encoder.blocks.{}.feed_forward.output", "model.num_hidden_layers.{}.mlp.Wo"),
+        *_both("encoder.blocks.{}.attention_norm", "model.layers.{}.attn_norm"),
+        *_both("encoder.blocks.{}.attention.qkv", "model.layers.{}.attn.Wqkv"),
+        *_both("encoder.blocks.{}.attention.output", "model.layers.{}.attn.Wo"),
+        *_both("encoder.blocks.{}.feed_forward_norm", "model.layers.{}.mlp_norm"),
+        *_both("encoder.blocks.{}.feed_forward.inner", "model.layers.{}.mlp.Wi"),
+        *_both("encoder.blocks.{}.feed_forward.output", "model.layers.{}.mlp.Wo"),
         *_both("encoder.norm", "model.final_norm"),
     ],
     sequence=[

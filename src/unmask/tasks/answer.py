@@ -393,7 +393,7 @@ class AnswerTask(Task[list[AnswerSpan]]):
             for name, spans in (("spans", true), ("predicted", said))
         }
         (right,) = correct(self.kind, self.metric, self.reference([example]), [prediction[0].text])
-        answers = {"answer": prediction[0].text, "right": right}
+        answers = {"answer": prediction[0].text, "correct": right}
         return {"question": example.text, "text": context[low:high], **shown, **answers}
 
     def to_record(self, example: Example, prediction: list[AnswerSpan], all_scores: bool) -> dict[str, Any]:

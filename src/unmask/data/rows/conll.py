@@ -1,6 +1,6 @@
 """Tagged sentences: CoNLL files of any number of columns, and records with spans or with lists of tokens.
 
-Whatever the file, the tags become character spans of a text (data/rows/sentences.py). Which columns and which tag scheme
+Whatever the file, the tags become character spans of a text (data/rows/sentences.py). Which columns and which scheme
 a file has is found out, and said.
 """
 
@@ -71,7 +71,7 @@ def read_tagged(
     nested: bool = False,
     format: FormatOrAuto = "auto",
 ) -> TaggedSentences:
-    """The tagged sentences of a CoNLL file (any name, also .gz, .zst), or of records (data/rows/records.py): of a text with
+    """The tagged sentences of a CoNLL file (also .gz, .zst), or of records (data/rows/records.py): of a text with
     its spans (`read_span_rows`), or of tokens with their tags (`read_token_rows`).
 
     CoNLL: one token a line, columns separated by tabs or blanks, an empty line between sentences; comments,
