@@ -77,7 +77,7 @@ def test_evaluated_compared_and_reported(
 ) -> None:
     code, out, _ = called("evaluate", runs[0], pairs, "--json")
     told = json.loads(out)
-    assert code == 0 and list(told)[3:8] == ["rows", "mrr", "ndcg_10", "recall_1", "recall_10"]
+    assert code == 0 and list(told)[5:9] == ["mrr", "ndcg_10", "recall_1", "recall_10"]
     code, out, _ = called("evaluate", runs[0], numbers)
     assert code == 0 and "Spearman" in out and "Pearson" in out
     code, out, _ = called("compare", *runs, "--test", numbers, "--json")

@@ -32,7 +32,7 @@ def test_predictions_are_those_of_the_model_until_some_are_kept(tuned: Path, tab
     assert load_predictions(tuned) == [], "looking at a run does not change it"
     kept = to_saved_predictions(model, rows, model.predict(rows), table, ReadOptions())
     turned = {"stone": "water", "water": "stone"}
-    object.__setattr__(kept, "predicted", [turned[name] for name in kept.predictions])
+    object.__setattr__(kept, "predictions", [turned[name] for name in kept.predictions])
     kept.save(tuned)
     assert predictions_on(tuned, table).predictions == [turned[name] for name in made.predictions]
 

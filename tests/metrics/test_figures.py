@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
 from unmask.metrics import FIGURES, KINDS, Interval, figure_of, format_score, metrics_of
-from unmask.metrics.figures import bootstrap, difference, distinct, means
+from unmask.metrics.figures import Means, bootstrap, difference, distinct
 
 
 @given(arrays(np.int64, array_shapes(min_dims=2, max_dims=2, max_side=8), elements=st.integers(0, 2)))
@@ -24,13 +24,13 @@ def test_rows_without_statistics_are_all_the_same() -> None:
 
 @given(st.lists(st.sampled_from([0.0, 0.25, 0.5, 1.0]), min_size=1, max_size=60), st.integers(0, 9))
 def test_the_interval_of_a_mean_is_that_of_resampled_rows(values: list[float], seed: int) -> None:
-    found = bootstrap(means("mrr", np.array(values)), seed=seed)["mrr"]
+    found = bootstrap(Means("mrr", np.array(values)), seed=seed)["mrr"]
     assert found.value == np.mean(values)
     drawn = np.random.default_rng(seed + 100).choice(values, (4000, len(values))).mean(1)
     step = 1 / len(values) + 1e-9  # one row more or less
     assert found.low == pytest.approx(np.quantile(drawn, 0.025), abs=step)
     assert found.high == pytest.approx(np.quantile(drawn, 0.975), abs=step)
-    again = bootstrap(means("mrr", np.array(values[::-1])), seed=seed)["mrr"]
+    again = bootstrap(Means("mrr", np.array(values[::-1])), seed=seed)["mrr"]
     assert (again.low, again.high) == (found.low, found.high)
 
 
@@ -38,14 +38,14 @@ def test_the_difference_of_means_is_paired() -> None:
     draw = np.random.default_rng(0)
     a = draw.random(400)
     b = a - 0.05 + 0.01 * draw.normal(size=400)
-    found = bootstrap(difference(means("mrr", a), means("mrr", b)))["mrr"]
-    alone = bootstrap(means("mrr", a))["mrr"]
+    found = bootstrap(difference(Means("mrr", a), Means("mrr", b)))["mrr"]
+    alone = bootstrap(Means("mrr", a))["mrr"]
     assert found.value == pytest.approx(float((a - b).mean())) and found.excludes_zero
     assert found.high - found.low < 0.01 < alone.high - alone.low
     with pytest.raises(ValueError):
-        difference(means("mrr", a), means("mrr", b[:-1]))
+        difference(Means("mrr", a), Means("mrr", b[:-1]))
     with pytest.raises(ValueError):
-        bootstrap(means("mrr", np.array([])))
+        bootstrap(Means("mrr", np.array([])))
 
 
 def test_excludes_zero() -> None:

@@ -23,10 +23,10 @@ def found() -> dict[str, Any]:
     plain = Contestant("the words beside those of the question", "overlap", ["captain", "", "river", "winter"])
     question = {"question": "What does he carry?", "text": TEXT, "spans": [[20, 29, "answer"]]}
     samples = [
-        {**question, "predicted": [[22, 29, "answer"]], "answer": "lantern", "right": True},
-        {**question, "predicted": [[4, 11, "answer"]], "answer": "captain", "right": False},
-        {**question, "predicted": [], "answer": "", "right": False},
-        {**question, "spans": [], "predicted": [[4, 11, "answer"]], "answer": "captain", "right": False},
+        {**question, "predicted": [[22, 29, "answer"]], "answer": "lantern", "correct": True},
+        {**question, "predicted": [[4, 11, "answer"]], "answer": "captain", "correct": False},
+        {**question, "predicted": [], "answer": "", "correct": False},
+        {**question, "spans": [], "predicted": [[4, 11, "answer"]], "answer": "captain", "correct": False},
     ]
     evaluation = {"split": "test", **compare("answers", REFERENCES, [ours, plain]).to_dict()}
     return {"evaluation": evaluation, "samples": {"predictions": samples}}

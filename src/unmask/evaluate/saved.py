@@ -5,7 +5,7 @@ file without its ending, SHA the first 8 digits of its SHA-256 (and, where it wa
 defaults, -HOW, digits that stand for these). The first line describes it,
 
     {"format": 2, "task": "classify", "kind": "label", "metric": "accuracy", "file": "test.csv", "sha256": "...",
-     "reading": {"on_error": "skip"}, "labels": ["acq", ...]}
+     "read_options": {"on_error": "skip"}, "labels": ["acq", ...]}
 
 and each line after it is one row of that file, in its order, in the form of its kind (`metrics.KINDS`):
 
@@ -83,7 +83,7 @@ class Predictions:
             "metric": self.metric,
             "file": Path(self.file).name,
             "sha256": self.sha256,
-            "reading": dict(self.read_options),
+            "read_options": dict(self.read_options),
             "labels": self.labels,
         }
         columns = {"label": self.reference, "predicted": self.predictions}
@@ -117,7 +117,7 @@ def read(path: Path) -> Predictions:
             labels=list(about["labels"]),
             reference=[row["label"] for row in rows],
             predictions=[row["predicted"] for row in rows],
-            read_options=dict(about["reading"]),
+            read_options=dict(about["read_options"]),
             probabilities=[row["probabilities"] for row in rows] if "probabilities" in rows[0] else None,
             test=about.get("test"),
             baseline=baseline and Contestant(**baseline, predicted=[row["baseline"] for row in rows]),

@@ -112,13 +112,18 @@ class Statistics:
         return dict(zip(self.names, found.tolist(), strict=True))
 
 
-def means(name: str, values: NDArray[Any]) -> Statistics:
-    """The mean over rows of what each scores by itself (rows,)."""
-    return Statistics((name,), values.astype(np.float64)[:, None], _mean)
+class Means(Statistics):
+    """The mean of what each row scores by itself."""
+
+    def __init__(self, name: str, rows: NDArray[Any]) -> None:
+        super().__init__((name,), rows.astype(np.float64).reshape(-1, 1), _weighted_mean)
+
+    def values(self) -> dict[str, float]:
+        return {self.names[0]: float(self.rows.mean())} if len(self.rows) else super().values()
 
 
-def _mean(weights: Floats, rows: Floats) -> Floats:
-    return np.asarray((weights * rows[:, 0]).sum(-1) / weights.sum(-1))[:, None]
+def _weighted_mean(weights: Floats, rows: Floats) -> Floats:
+    return np.asarray(weights @ rows / weights.sum(-1, keepdims=True))
 
 
 def difference(a: Statistics, b: Statistics) -> Statistics:
@@ -129,8 +134,8 @@ def difference(a: Statistics, b: Statistics) -> Statistics:
     """
     if len(a.rows) != len(b.rows):
         raise ValueError(f"{len(a.rows)} rows of a, but {len(b.rows)} of b")
-    if a.reduce is _mean:  # a difference of means is the mean of the differences
-        return replace(a, rows=a.rows - b.rows)
+    if isinstance(a, Means):  # a difference of means is the mean of the differences
+        return Means(a.names[0], a.rows - b.rows)
     width = a.rows.shape[1]
 
     def reduce(weights: Floats, rows: NDArray[Any]) -> Floats:

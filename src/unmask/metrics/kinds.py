@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 
 from unmask.metrics import answers, counts, numbers, retrieval
 from unmask.metrics.counts import Counted
-from unmask.metrics.figures import Statistics, check_rows, means
+from unmask.metrics.figures import Means, Statistics, check_rows
 
 MOST_COUNTED = 100  # labels of which all pairs are counted
 MOST_POINTS = 1000  # rows whose true and predicted numbers are kept for a plot
@@ -40,7 +40,7 @@ class Case:
 class Sample:
     """The statistics of the figures of a case; details: from the seed of their intervals; labels: all there are."""
 
-    statistics: list[Statistics]
+    statistics: Sequence[Statistics]
     details: Callable[[int], Details]
     labels: list[str] = field(default_factory=list)
 
@@ -163,13 +163,13 @@ def _retrieval(case: Case) -> Sample:
         rows = np.argsort(-first, kind="stable")[:MOST_ERRORS].tolist()
         return {"largest_errors": [{"row": row, "rank": int(first[row])} for row in rows if first[row] > 1]}
 
-    return Sample([means(name, retrieval.retrieval_scores(name, ranks)) for name in case.names], details)
+    return Sample([Means(name, retrieval.retrieval_scores(name, ranks)) for name in case.names], details)
 
 
 def _answers(case: Case) -> Sample:
     scores = answers.answer_scores(case.reference, case.predicted)
     columns = dict(zip(answers.OF_ANSWERS, scores.T, strict=True))
-    statistics = [means(name, columns[name]) for name in case.names]
+    statistics = [Means(name, columns[name]) for name in case.names]
     return Sample(statistics, lambda seed: {"parts": answers.parts_of(case.reference, scores)})
 
 

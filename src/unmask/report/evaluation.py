@@ -215,16 +215,16 @@ def _answers(rows: Sequence[Row], words: Words) -> Sentences:
     shown = []
     for row in rows:
         true, said = ([(start, stop, words["answer"]) for start, stop, _ in row[key]] for key in ("spans", "predicted"))
-        others, colours = set(true) if not row["right"] else set(said), {words["answer"]: 1}
+        others, colours = set(true) if not row["correct"] else set(said), {words["answer"]: 1}
         text = row["text"] if said else row["answer"] or words["none"]  # it lies outside of what is shown, or is none
         lines = [
             (words["question"], [Part(row["question"])]),
             (words["predicted"], _parts(text, said, others, colours)),
         ]
-        if not row["right"]:
+        if not row["correct"]:
             text = row["text"] if true else words["none"]
             lines.append((words["answer.right"], _parts(text, true, set(true), colours)))
-        mark = "✓ " + words["verdict.right"] if row["right"] else "✗ " + words["verdict.wrong"]
+        mark = "✓ " + words["verdict.right"] if row["correct"] else "✗ " + words["verdict.wrong"]
         shown.append(Sentence(mark, lines))
     return Sentences(shown, words["predictions.caption.answer"])
 

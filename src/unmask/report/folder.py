@@ -22,7 +22,7 @@ recipe.yaml, run.json, metrics.jsonl and predictions/. Every key may be absent, 
     samples: {fills: [{text, hidden, candidates: [{piece, probability}]}],
               predictions: [{text, label, predicted, probability}]                      one label a row
                         or [{text, spans: [[start, stop, label]], predicted: [[start, stop, label]]}]    tagging
-                        or [{question, text, spans, predicted, answer, right}]}                         answering
+                        or [{question, text, spans, predicted, answer, correct}]}                         answering
     repeat: {commands: [...], seed, hashes: {name: sha256}}
 
 `evaluation` is a `metrics.Comparison`, with details of the first model as `metrics.Scores` describes them:

@@ -16,11 +16,14 @@ from unmask.tasks.task import Task
 def score_predictions(
     task: Task[Any], examples: Sequence[Example], predictions: Sequence[Any], seed: int = 0
 ) -> Scores:
-    """Score predictions against the targets of examples, with intervals; `largest_errors` have their lines."""
+    """Score predictions against the targets of examples, with intervals; `largest_errors` name lines of the file."""
     metric = task.metric_for(examples)
     model = Contestant("", "", task.comparable(examples, predictions), probabilities_of(metric, predictions))
     scores = metrics.compare(task.kind, task.reference(examples), [model], task.labels, metric, seed).scores
-    errors = [{"line": examples[error["row"]].line, **error} for error in scores.details.get("largest_errors", ())]
+    errors = [
+        {"line": examples[error["row"]].line} | {key: value for key, value in error.items() if key != "row"}
+        for error in scores.details.get("largest_errors", ())
+    ]
     return replace(scores, details={**scores.details, "largest_errors": errors}) if errors else scores
 
 
