@@ -128,7 +128,7 @@ def _answer(rows: _Rows, number: int) -> dict[str, Any]:
         name: [[max(a, low) - low, min(b, high) - low, "answer"] for a, b in spans if a < high and b > low]
         for name, spans in bounds.items()
     }
-    answer = {"answer": prediction[0].text, "right": rows.correct[number]}
+    answer = {"answer": prediction[0].text, "correct": rows.correct[number]}
     return {"question": example.text, "text": context[low:high], **shown, **answer}
 
 
