@@ -205,7 +205,7 @@ def window_inputs(
 
 
 def with_special_tokens(tokenizer: Tokenizer, texts: Sequence[Ids]) -> tuple[Ids, Ids, npt.NDArray[np.uint8]]:
-    """Put special tokens around a text or a pair, BERT's [CLS] text [SEP] pair [SEP]; input_ids, token_type_ids, flags."""
+    """Put special tokens around a text or a pair: BERT's [CLS] text [SEP] pair [SEP]; ids, types and flags."""
     frame = tokenizer.single_template if len(texts) == 1 else tokenizer.pair_template
     parts, segments = [np.array(frame.runs[0])], [np.array(frame.run_token_type_ids[0])]
     flags = [np.full(len(frame.runs[0]), SPECIAL_TOKEN, dtype=np.uint8)]
