@@ -189,7 +189,7 @@ def test_a_folder_of_sentence_transformers(
     (folder / "1_Pooling").mkdir()
     said = {"word_embedding_dimension": 32, "pooling_mode_cls_token": False, "pooling_mode_mean_tokens": True}
     (folder / "1_Pooling" / "config.json").write_text(json.dumps(said))
-    assert bundle.read(folder).facts["sentence"] == {"normalise": True, "pooling": "mean"}
+    assert bundle.read(folder).facts["sentence"] == {"normalize_embeddings": True, "pooling": "mean"}
     (folder / "0_Transformer" / "sentence_bert_config.json").write_text('{"max_seq_length": 24}')
     (folder / "config_sentence_transformers.json").write_text(
         '{"prompts": {"query": "query: "}, "default_prompt_name": "query"}'
@@ -199,7 +199,7 @@ def test_a_folder_of_sentence_transformers(
     assert "puts 'query: ' before each text" in capsys.readouterr().err
     assert opened.task == {
         "name": "embed",
-        "max_position_embeddings": 24,
+        "max_length": 24,
         "pooling": "mean",
         "normalize_embeddings": True,
         "labels": [],
@@ -236,7 +236,7 @@ def test_a_name_of_the_hub_is_read_from_its_cache(publish: Callable[..., Path], 
         "from unmask import bundle, UserError\n"
         f"for given in (None, 'main', '{revision}'):\n"
         "    opened = bundle.read('some/model', revision=given)\n"
-        "    print(opened.config.width, opened.lineage[0]['source'], opened.lineage[0]['revision'])\n"
+        "    print(opened.config.hidden_size, opened.lineage[0]['source'], opened.lineage[0]['revision'])\n"
         "try:\n    bundle.read('some/other')\nexcept UserError as error:\n    print(str(error).splitlines()[0])\n"
     )
     environment = {**os.environ, "HF_HUB_CACHE": str(tmp_path / "hub"), "HF_HUB_OFFLINE": "1"}

@@ -18,6 +18,7 @@ _PUBLIC = {
     "load": "unmask.runtime.predictor",
     "pretrain": "unmask.train.pretrain",
     "quickstart": "unmask.quickstart",
+    "read_documents": "unmask.data.corpus.documents",
 }
 
 __all__ = [
@@ -32,9 +33,11 @@ __all__ = [
     "load",
     "pretrain",
     "quickstart",
+    "read_documents",
 ]
 
 if TYPE_CHECKING:
+    from unmask.data.corpus.documents import read_documents
     from unmask.data.corpus.shards import build as build_corpus
     from unmask.errors import UserError
     from unmask.model.encoder import Encoder, EncoderConfig

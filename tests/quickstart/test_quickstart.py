@@ -161,7 +161,7 @@ def test_next_sentence_and_whole_words_can_be_switched_on(own: Path, tmp_path: P
         ({"budget": "3 epochs"}, "is a time"),
         ({"budget": "soon"}, "is a time"),
         ({"train": "rows.csv"}, "--text"),
-        ({"reading": ReadOptions(encoding="big5")}, "files of one's own"),
+        ({"read_options": ReadOptions(encoding="big5")}, "files of one's own"),
     ],
 )
 def test_wrong_requests(settings: dict[str, str], message: str) -> None:
@@ -321,7 +321,7 @@ def test_a_public_checkpoint_beside_the_own_encoder(own: Path, tmp_path: Path, m
     monkeypatch.setattr(StartingModel, "cost", lambda *_: 1e9)  # as of one that is too large for the budget
     short = quickstart(request(own, tmp_path / "short", start=str(checkpoint)))
     planned = files.read_json(short / "finetune-public.json")
-    assert planned["train"]["budget"] == "1s" and planned["task"]["length"] == 64
+    assert planned["train"]["budget"] == "1s" and planned["task"]["max_length"] == 64
     runs = {each["name"]: each for each in files.read_json(short / "results.json")["finetuning"]}
     assert runs["small-bert"]["train_rows"] == runs["pretrained"]["train_rows"], "of the same rows"
     with pytest.raises(UserError, match="is not a model"):

@@ -34,7 +34,7 @@ def test_settings_are_flattened_with_named_members() -> None:
     assert flat(values) == {
         "a.b": 1,
         "objectives.masked.name": "masked",
-        "objectives.masked.ratio": 0.2,
+        "objectives.masked.mask_prob": 0.2,
         "c.0": 3,
     }
 
@@ -46,7 +46,7 @@ def test_only_settings_that_differ_are_told(tmp_path: Path) -> None:
     assert found.names == ["one", "two"]
     assert {row["setting"]: row["values"] for row in found.settings} == {
         "seed": {"one": 0, "two": 1},
-        "objectives.masked.ratio": {"one": 0.15, "two": 0.3},
+        "objectives.masked.mask_prob": {"one": 0.15, "two": 0.3},
     }
 
 

@@ -42,7 +42,7 @@ def test_two_words_are_told_apart(tuned: FinetuneResult, table: Path) -> None:
 def test_the_model_knows_where_it_came_from(tuned: FinetuneResult, pretrained: Path) -> None:
     opened = load(tuned.folder).bundle
     assert [entry["kind"] for entry in opened.lineage] == ["pretrain", "finetune"]
-    assert opened.lineage[1]["recipe"]["model"] == str(pretrained)
+    assert opened.lineage[1]["recipe"]["init_from"] == str(pretrained)
     assert opened.task is not None and opened.task["labels"] == ["stone", "water"]
 
 
@@ -125,7 +125,7 @@ def test_what_cannot_be_used_is_refused(pretrained: Path, table: Path, tmp_path:
 
     with pytest.raises(UserError, match="fine-tuning needs a model and training rows"):
         attempt(model=None)
-    with pytest.raises(UserError, match=r"task\.length is above the positions of the model"):
+    with pytest.raises(UserError, match=r"task\.max_length is above the positions of the model"):
         attempt("task.max_length=33")
     one = tmp_path / "one.csv"
     one.write_text("text,label\n" + "river,a\nstone,a\n" * 10)

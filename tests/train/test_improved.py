@@ -101,6 +101,6 @@ def test_two_words_are_told_apart_with_all_of_it(pretrained: Path, table: Path, 
 
 
 def test_dropout_masks_that_are_all_alike_are_not_compared(pretrained: Path, table: Path) -> None:
-    with pytest.raises(UserError, match=r"regularise\.rdrop compares dropout masks"):
+    with pytest.raises(UserError, match=r"regularisation\.rdrop compares dropout masks"):
         recipe(pretrained, table, {"name": "classify", "classifier_dropout": 0.0}, "dropout=0")
     recipe(pretrained, table, {"name": "classify", "classifier_dropout": 0.1}, "dropout=0")

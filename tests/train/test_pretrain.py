@@ -174,7 +174,7 @@ def test_a_corpus_changed_at_the_same_length_is_not_trained_on(
 def test_heldout_masks_do_not_depend_on_the_recipe(recipe_values: dict[str, Any], tmp_path: Path) -> None:
     """Losses are to be compared over recipes: with the same weights they must be the same."""
     figures = []
-    for name, settings in (("a", ()), ("b", ("objectives=[{name: masked, ratio: 0.4, unit: word}]",))):
+    for name, settings in (("a", ()), ("b", ("objectives=[{name: masked, mask_prob: 0.4, unit: word}]",))):
         none = ("train.optimizer.lr=1e-30", "train.optimizer.weight_decay=0", *settings)
         figures.append(pretrain(recipe(recipe_values, *none), out=tmp_path / name, progress=SILENT).heldout)
     assert figures[0] == figures[1]

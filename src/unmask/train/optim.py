@@ -96,7 +96,7 @@ class WarmupStableDecay:
     shape "sqrt" is 1 - sqrt(x) over the cooldown, "linear" is 1 - x.
     """
 
-    name: Literal["plateau"] = "plateau"
+    name: Literal["warmup_stable_decay"] = "warmup_stable_decay"
     warmup_ratio: float = setting(default=0.06, ge=0, lt=1, description="share of the run")
     decay_ratio: float = setting(default=0.4, gt=0, le=1, description="share of the run")
     decay_type: Literal["linear", "sqrt"] = setting(default="linear", description="of the way down")
