@@ -12,7 +12,7 @@ import torch
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from torch import Tensor
-from unmask.data.sequences.documents import split_documents
+from unmask.data.sequences import split_documents
 from unmask.data.sequences.shards import Shards, build
 
 from unmask import files
