@@ -103,7 +103,7 @@ def test_units_are_apart_and_hold_all_that_is_not_white_space(every_script: Toke
     firsts = units.first_tokens.tolist()
     assert firsts[0] == 1 or not bounds
     assert all(a < b for a, b in pairwise(firsts)) and firsts[-1] == (len(encoded.input_ids) - 1 if bounds else 1)
-    assert units.covered_tokens == len(text) and (units.tokens == -1).all()
+    assert units.covered_characters == len(text) and (units.tokens == -1).all()
 
 
 @given(
@@ -237,14 +237,16 @@ def test_text_beyond_the_length_limit(tokenizer: Tokenizer) -> None:
     for length in range(4, len(whole.input_ids) + 1):
         found = units(text, tokenizer, length=length)
         assert found.first_tokens[-1] == length - 1
-        assert found.covered_tokens == (len(text) if length == len(whole.input_ids) else whole.offsets[length - 2][1])
-        assert found.offsets[-1, 1] == found.covered_tokens
-        beyond = Span(found.covered_tokens, len(text), "x")
+        assert found.covered_characters == (
+            len(text) if length == len(whole.input_ids) else whole.offsets[length - 2][1]
+        )
+        assert found.offsets[-1, 1] == found.covered_characters
+        beyond = Span(found.covered_characters, len(text), "x")
         _, misfits = Tags(["x"]).encode(found, [beyond] if beyond.start < beyond.end else [])
         assert all(misfit.reason == "beyond the length limit" for misfit in misfits)
         tokens = [(place, place + 5) for place in (0, 6, 17, 23)]
         given_tokens = units(text, tokenizer, tokens, length)
-        assert (given_tokens.offsets[:, 1] <= found.covered_tokens).all()
+        assert (given_tokens.offsets[:, 1] <= found.covered_characters).all()
 
 
 @given(st.lists(st.integers(0, 4), max_size=12))
