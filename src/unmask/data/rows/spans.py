@@ -85,7 +85,7 @@ def span_examples(records: Records, columns: Columns, log: ReadLog, nested: bool
                 raise UserError(
                     f"{where}: two spans overlap, and tags are one for each word",
                     given="; ".join(f"{content[span.start : span.end]!r} ({span.label})" for span in both),
-                    hint="--on-error skip leaves the inner ones out; task.decoder=spans is for entities that nest",
+                    hint="--on-error skip leaves the inner ones out; --task nested is for entities that nest",
                 )
             apart = keep_outermost(spans)
             inner.extend([line] * (len(spans) - len(apart)))

@@ -45,7 +45,7 @@ def split(
         raise UserError(
             f"each of the {len(examples):,} rows has a label of its own",
             given=f"{of_row[0]!r}, {of_row[1]!r}, ...",
-            hint="check the label column (--label-column); task.target=number predicts numbers",
+            hint="check the label column (--label-column); --task regress predicts numbers",
         )
     if not held:
         raise UserError(

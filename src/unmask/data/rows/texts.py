@@ -120,7 +120,7 @@ def _label(value: Any, where: str, column: str) -> str | None:
             f"{where}: {column!r} is not one label",
             given=excerpt(value),
             allowed="a text or number",
-            hint="where a row may have several labels: task.target=labels" if several else hint,
+            hint="where a row may have several labels: --task multilabel" if several else hint,
         )
     return json.dumps(value)
 
