@@ -21,7 +21,7 @@ class ReadOptions:
     pair_column: str | None = setting(default=None, description="second text of a pair")
     label_column: str | None = setting(default=None, description="detected by its name if not given")
     label_separator: str | None = setting(
-        default=None, description="between several labels in one field (target labels); detected if not given"
+        default=None, description="between several labels in one field; detected if not given"
     )
     token_column: str | None = setting(
         default=None, description="of CoNLL: number (from 1) or name; the first if not given"
