@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from tokenizers import models, normalizers, pre_tokenizers, processors, trainers
 
 from unmask.data.rows import schemes
-from unmask.data.rows.conll import join_tokens
-from unmask.data.rows.tables import Example, Span
+from unmask.data.rows.example import Example, Span
+from unmask.data.rows.tagged import join_tokens
 from unmask.tasks.alignment import AlignmentErrors, Tags, Words, align_words
 from unmask.text.tokenizer import Tokenizer
 
@@ -281,7 +281,7 @@ def test_no_text_has_no_units(tokenizer: Tokenizer) -> None:
 def test_misfits_are_counted_and_the_first_are_shown(tokenizer: Tokenizer) -> None:
     misfits, draw = AlignmentErrors(), random.Random(0)
     for line in range(1, 6):
-        example = Example("1", "river stone wind", None, None, line, "a.jsonl")
+        example = Example("river stone wind", None, None, "1", line, "a.jsonl")
         spans = [Span(0, 3, "x")] + ([Span(12, 99, "y")] if line == 2 else [])
         draw.shuffle(spans)
         misfits.add(example, Tags(LABELS).encode(units(example.text, tokenizer), spans)[1])

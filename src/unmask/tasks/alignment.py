@@ -16,7 +16,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from unmask.data.rows.tables import Example, Span
+from unmask.data.rows.example import Example, Span
 from unmask.text.tokenizer import Encoding
 
 Numbers = npt.NDArray[np.int64]
