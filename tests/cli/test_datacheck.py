@@ -28,7 +28,7 @@ def test_what_is_found_is_shown(command, rows: dict[str, Path]) -> None:
     train, test = rows["train"], rows["test"]
     assert done.code == 1
     assert f"{test}: 1 of 4 rows stand in {train}, too (the first: {test}, line 2 and {train}, line 2)" in done.out
-    assert f"{train}: 2 rows have a text that has another label elsewhere" in done.out
+    assert f"{train}: 2 rows have a text that stands there with another label" in done.out
     assert f"{train}, line 5: a and {train}, line 3: b" in done.out
     assert f"{train}: 2 rows repeat the text" in done.out and f"{test}: 1 rows repeat" in done.out
     assert f"{test}: 1 rows have a label that no training row has (the first: {test}, line 4: c)" in done.out

@@ -96,7 +96,7 @@ def test_a_message_is_its_english_text(chinese: None) -> None:
 
 def test_values_are_translated_if_they_are_messages(chinese: None) -> None:
     inner = message("{path} does not exist", "rows")
-    assert translate(message("skipped: {count:,} (the first: {message})", 1234, inner)) == (
+    assert translate(message("left out: {count:,} (the first: {error})", 1234, inner)) == (
         "略去 1,234 处（第一处：rows 不存在）"
     )
     assert translate(join([message("{rows:,} rows", 5), None, "rows"])) == "5 条样本 · rows"
@@ -133,16 +133,16 @@ def test_names_of_languages() -> None:
 
 def test_errors_print_their_facts(chinese: None, capsys: pytest.CaptureFixture[str]) -> None:
     error = UserError(
-        "{where} is not a JSON object", "a.jsonl", given="中文", hint=[None, "--x", "choose another name"]
+        "{path} does not exist", "a.jsonl", given="中文", hint=[None, "--x", "choose another name"]
     )
     console.show_error(error)
     assert capsys.readouterr().err.splitlines() == [
-        "错误：a.jsonl 不是 JSON 对象",
+        "错误：a.jsonl 不存在",
         "  给出的  中文",
         "  提示    --x",
         "          换一个名字",
     ]
-    assert str(error) == "a.jsonl is not a JSON object\n  given  中文\n  hint   --x\n         choose another name"
+    assert str(error) == "a.jsonl does not exist\n  given  中文\n  hint   --x\n         choose another name"
     assert UserError.from_dict(json.loads(json.dumps(error.to_dict()))).render() == error.render()
 
 
@@ -300,6 +300,6 @@ def test_output_that_cannot_be_encoded_is_no_crash(monkeypatch: pytest.MonkeyPat
     set_language("zh")
     raw = io.BytesIO()
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(raw, encoding="ascii", errors="replace"))
-    console.print_text(message("no tags"))
+    console.print_text(message("whole number"))
     sys.stdout.flush()
-    assert raw.getvalue() == b"????\n"
+    assert raw.getvalue() == b"??\n"

@@ -93,7 +93,7 @@ def test_leaks_are_noted_and_written_down(tmp_path: Path) -> None:
     assert f"{tmp_path}/test.jsonl: 3 of 4 rows stand in {tmp_path}/train.jsonl" in said
     assert f"{tmp_path}/dev.jsonl: 1 of 2 rows stand in" in said and "data.leaks=drop" in said
     assert f"{tmp_path}/test.jsonl, line 1 and {tmp_path}/train.jsonl, line 1" in said
-    assert f"{tmp_path}/train.jsonl: 2 rows have a text that has another label elsewhere" in said
+    assert f"{tmp_path}/train.jsonl: 2 rows have a text that stands there with another label" in said
     assert len(found.train) == 8 and len(found.test or ()) == 4
     leaks = found.checked["leaks"]
     assert {name: (one["rows"], one["of"], one["train_rows"]) for name, one in leaks.items()} == {
