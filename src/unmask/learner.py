@@ -1,7 +1,7 @@
 """Learner: whatever is trained. Loss: sums and counts, divided once by the global count."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -40,11 +40,13 @@ class Learner(nn.Module, ABC):
     forward: batch -> Loss; may run the encoder as often as it needs.
     passes: how often the loop goes over each micro-batch, forward and backward, before the weights change: the
     gradients add up, and so do the losses. `Batch.turn` says which pass it is, from 0.
-    rates: prefix of parameter names -> factor on their learning rate, set from outside (train/transfer.py).
+    lr_factors: prefix of parameter names -> factor on their learning rate; where several prefixes match, their product.
+    no_weight_decay: prefixes of parameters that are not decayed.
     """
 
     encoder: Encoder
-    lr_multipliers: Mapping[str, float] = {}
+    lr_factors: Mapping[str, float] = {}
+    no_weight_decay: Sequence[str] = ()
 
     @property
     def backward_passes(self) -> int:
@@ -55,11 +57,6 @@ class Learner(nn.Module, ABC):
         """Whether the loss of an example hangs on those beside it in the batch, so that a step that is cut into
         micro-batches would learn something else."""
         return False
-
-    @property
-    def lr_factors(self) -> Mapping[str, float]:
-        """What the learner itself asks for, beside `rates`; such parameters are not decayed."""
-        return {}
 
     def prepare(self, batch: Batch, seed: int) -> Batch:
         return batch

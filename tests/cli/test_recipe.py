@@ -49,7 +49,7 @@ def test_explain_what_an_error_names(command) -> None:
     assert done.code == 0 and "whole number, at least 1" in done.out and "heads" not in done.out
     assert "preset" in command("recipe", "explain", "model").out
     schedules = command("recipe", "explain", "train.schedule").out
-    assert "pretrain and finetune" in schedules and "name: plateau" in schedules and "cooldown" in schedules
+    assert "pretrain and finetune" in schedules and "name: warmup_stable_decay" in schedules and "cooldown" in schedules
     masked = json.loads(command("recipe", "explain", "objectives.0.masked", "--json").out)
     assert [group["choice"] for group in masked] == ["masked"]
     assert "task (name: classify)" in command("recipe", "explain", "task").out
@@ -63,7 +63,9 @@ def test_check_opens_what_a_recipe_names(command, corpus: Shards, pretrained: Pa
     done = command("recipe", "check", "tiny", f"data.corpus={corpus.folder}", "--json")
     told = json.loads(done.out)
     assert done.code == 0 and told["ok"] and told["documents"] == 120 and told["tokens"] == corpus.tokens
-    rows = command("recipe", "check", "classify", f"data.train={table}", f"init_from={pretrained}", "task.max_length=16")
+    rows = command(
+        "recipe", "check", "classify", f"data.train={table}", f"init_from={pretrained}", "task.max_length=16"
+    )
     assert rows.code == 0 and "ok: classify" in rows.out and "2 labels" in rows.out
 
 

@@ -19,8 +19,8 @@ from unmask.data.batches import (
 )
 from unmask.data.corpus.documents import Document
 from unmask.data.corpus.shards import Shards, build
-from unmask.data.ramp import Ramp
 from unmask.errors import UserError
+from unmask.schedules import Ramp
 from unmask.text.tokenizer import Tokenizer
 
 

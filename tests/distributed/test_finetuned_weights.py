@@ -49,7 +49,7 @@ def trained(tokenizer: Tokenizer, world: World, kind: str, how: Any = "ddp", par
     learner.regulariser = Regulariser(Regularisation(rdrop=2.0, fgm=1.0))
     wrapped = world.wrap(learner, how).train()
     train = TrainConfig(budget="4 steps", precision="float64", optimizer=optim.AdamW(lr=0.02))
-    rule = optim.build_param_groups(train.optimizer, world.unwrap(wrapped), learner.lr_factors)
+    rule = optim.build_optimizer(train.optimizer, world.unwrap(wrapped))
     batches = Batches(RowSequences(rows), 12, 0, parts, world.rank, world.size)
     told = list(train_steps(wrapped, rule, batches, train, LoopState(), 0, world))
     world.gather(wrapped, learner)

@@ -18,14 +18,12 @@ from unmask import files
 from unmask.console import SILENT
 from unmask.model.encoder import Attention, Encoder, EncoderConfig, FeedForward
 from unmask.objectives import Masked
+from unmask.schedules import Cosine, Linear, WarmupStableDecay
 from unmask.train import trainer as fit
 from unmask.train.optim import (
     MATRIX_FACTOR,
     AdamW,
-    Cosine,
-    Linear,
     Muon,
-    WarmupStableDecay,
     build_param_groups,
     orthogonalize,
     set_lr,
@@ -36,14 +34,14 @@ from unmask.train.run import Run
 
 shares = st.floats(0, 0.9, allow_subnormal=False)  # half of the least number above 0 is 0
 schedules = st.one_of(
-    st.builds(Linear, warmup=shares, floor=shares),
-    st.builds(Cosine, warmup=shares, floor=shares),
+    st.builds(Linear, warmup_ratio=shares, min_lr_ratio=shares),
+    st.builds(Cosine, warmup_ratio=shares, min_lr_ratio=shares),
     st.builds(
         WarmupStableDecay,
-        warmup=st.floats(0, 0.4, allow_subnormal=False),
-        cooldown=st.floats(0.05, 0.6),
-        shape=st.sampled_from(["linear", "sqrt"]),
-        floor=shares,
+        warmup_ratio=st.floats(0, 0.4, allow_subnormal=False),
+        decay_ratio=st.floats(0.05, 0.6),
+        decay_type=st.sampled_from(["linear", "sqrt"]),
+        min_lr_ratio=shares,
     ),
 )
 
@@ -66,7 +64,7 @@ def test_linear_is_bert_s() -> None:
     assert Linear(warmup_ratio=0.0, min_lr_ratio=0.2).factor(0.5) == pytest.approx(0.6)
 
 
-@given(warmup=shares, floor=shares, into=st.floats(0, 1))
+@given(warmup_ratio=shares, min_lr_ratio=shares, into=st.floats(0, 1))
 def test_cosine_is_that_of_torch(warmup: float, floor: float, into: float) -> None:
     optimizer = torch.optim.SGD([torch.zeros(1)], lr=1.0)
     theirs = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=1000, eta_min=floor)

@@ -12,11 +12,11 @@ from unmask.config import changed
 from unmask.data.batch import Batch
 from unmask.data.batches import Batches, CorpusSequences
 from unmask.data.corpus.shards import Shards
-from unmask.data.ramp import Ramp
 from unmask.errors import UserError
 from unmask.learner import Loss, LossTerm
 from unmask.model.encoder import EncoderConfig
 from unmask.objectives import Masked, NextSentence
+from unmask.schedules import Ramp
 from unmask.train import loop as steps_module
 from unmask.train import optim
 from unmask.train.budget import TrainConfig

@@ -15,8 +15,8 @@ import numpy.typing as npt
 from unmask.data.batch import SPECIAL_TOKEN, Batch, EncodedRow, groups_by_length, pack
 from unmask.data.corpus.shards import Flags, Ids, Shards, ranges
 from unmask.data.hashing import hash_integers, hash_uniform, permute
-from unmask.data.ramp import Ramp
 from unmask.errors import UserError
+from unmask.schedules import Ramp
 from unmask.text.tokenizer import SENTENCE_START, WORD_START
 
 Indices = Sequence[tuple[int, int]]  # (example, epoch)

@@ -197,14 +197,11 @@ class SpanLearner(TaskLearner):
 
     head: SpanHead
 
-    def __init__(self, encoder: Encoder, head: SpanHead, learning_rate_factors: Mapping[str, float]) -> None:
+    def __init__(self, encoder: Encoder, head: SpanHead, lr_factors: Mapping[str, float]) -> None:
         super().__init__()
         self.encoder, self.head = encoder, head
-        self.learning_rate_factors = {prefix: factor for prefix, factor in learning_rate_factors.items() if factor != 1}
-
-    @property
-    def lr_factors(self) -> Mapping[str, float]:
-        return self.learning_rate_factors
+        self.lr_factors = {prefix: factor for prefix, factor in lr_factors.items() if factor != 1}
+        self.no_weight_decay = tuple(self.lr_factors)
 
     def prepare(self, batch: Batch, seed: int) -> Batch:
         """What is counted of a step is its windows."""

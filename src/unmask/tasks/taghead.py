@@ -203,17 +203,12 @@ class TagLearner(TaskLearner):
 
     head: TagHead
 
-    def __init__(
-        self, encoder: Encoder, head: TagHead, smoothing: float, learning_rate_factors: Mapping[str, float]
-    ) -> None:
+    def __init__(self, encoder: Encoder, head: TagHead, smoothing: float, lr_factors: Mapping[str, float]) -> None:
         super().__init__()
         self.encoder, self.head = encoder, head
         self.smoothing = smoothing
-        self.learning_rate_factors = {prefix: factor for prefix, factor in learning_rate_factors.items() if factor != 1}
-
-    @property
-    def lr_factors(self) -> Mapping[str, float]:
-        return self.learning_rate_factors
+        self.lr_factors = {prefix: factor for prefix, factor in lr_factors.items() if factor != 1}
+        self.no_weight_decay = tuple(self.lr_factors)
 
     def rows_per_sequence(self, batch: Batch) -> Tensor:
         return targets_per_sequence(batch)

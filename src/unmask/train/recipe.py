@@ -6,7 +6,6 @@ from typing import Any, Literal, TypeVar
 
 from unmask import bundle
 from unmask.config import config, dump, from_mapping, override, read_yaml, setting
-from unmask.data.ramp import Ramp
 from unmask.data.rows.conll import SchemeName, TagColumns
 from unmask.data.rows.records import FormatOrAuto
 from unmask.data.rows.tables import Columns
@@ -14,6 +13,7 @@ from unmask.errors import UserError, suggest
 from unmask.model.encoder import EncoderConfig
 from unmask.model.presets import PRESETS
 from unmask.objectives import AnyObjective, Masked
+from unmask.schedules import Ramp
 from unmask.tasks import Answer, AnyTask, Classify, Embed, ReadOptions
 from unmask.tasks.regularise import Regularisation
 from unmask.train.budget import TrainConfig

@@ -280,7 +280,7 @@ def set_trainable(learner: Learner, transfer: Transfer) -> None:
     rates = {f"encoder.blocks.{n}.": transfer.layerwise_lr_decay ** (count - 1 - n) for n in range(count)}
     rates["encoder.embeddings."] = transfer.layerwise_lr_decay**count
     rates |= {f"{name}.": transfer.head_lr_factor for name, _ in learner.named_children() if name != "encoder"}
-    learner.lr_multipliers = {prefix: rate for prefix, rate in rates.items() if rate != 1}
+    learner.lr_factors = {**learner.lr_factors, **{prefix: rate for prefix, rate in rates.items() if rate != 1}}
 
 
 def transfer_summary(opened: Bundle, learner: Learner, transfer: Transfer, heads: Heads) -> dict[str, Any]:
