@@ -41,7 +41,7 @@ class Learner(nn.Module, ABC):
     passes: how often the loop goes over each micro-batch, forward and backward, before the weights change: the
     gradients add up, and so do the losses. `Batch.turn` says which pass it is, from 0.
     lr_factors: prefix of parameter names -> factor on their learning rate; where several prefixes match, their product.
-    no_weight_decay: prefixes of parameters that are not decayed.
+    no_weight_decay: prefixes of parameters that AdamW updates, without weight decay.
     """
 
     encoder: Encoder
