@@ -2,12 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from unmask import bundle, console, files
+from unmask import bundle, files
 from unmask.config import changed
 from unmask.console import Progress
 from unmask.data.batch import EncodedRow
@@ -29,7 +30,7 @@ from unmask.train.recipe import FinetuneRecipe, parse_recipe, read_recipe
 from unmask.train.rows import PreparedRows, prepare_rows, write_split
 from unmask.train.rows import load_rows as load_rows
 from unmask.train.run import GIVEN, Run
-from unmask.train.trainer import BestMetric, Trainer
+from unmask.train.trainer import BestMetric, RunResult, TrainerState, Training, train_run
 from unmask.train.transfer import (
     Heads,
     architecture,
@@ -40,30 +41,22 @@ from unmask.train.transfer import (
 )
 
 
-@dataclass(frozen=True)
-class FinetuneResult:
+@dataclass(frozen=True, kw_only=True)
+class FinetuneResult(RunResult):
     """What a fine-tuning run brought. dev: figures of the best checkpoint on the dev rows; metric: the one of
     them by which it was chosen."""
 
-    folder: Path
-    steps: int
     best_step: int
-    seconds: float
     train_rows: int
     dev_rows: int
     truncated: int
     dev: dict[str, float]
     metric: str = "classify.accuracy"
-    speed: dict[str, Any] | None = None
 
     @property
     def best_score(self) -> tuple[str, float]:
         """What people call the metric, and its value on the dev rows."""
         return _title(self.metric), self.dev[self.metric]
-
-    @property
-    def model(self) -> Path:
-        return self.folder / "model"
 
     def predictor(self) -> Predictor:
         return load(self.model)
@@ -99,20 +92,10 @@ def finetune(
                 data, held = _named({"train": train, "dev": dev, "test": test}, Path(out) / GIVEN)
                 values = {"init_from": str(model), "task": {"name": task}, "data": data}
                 recipe = parse_recipe(FinetuneRecipe, values, overrides, where="the settings given")
-            elif not isinstance(recipe, FinetuneRecipe):
+            else:
                 recipe = read_recipe(FinetuneRecipe, recipe, overrides)
         with Run(Path(out), recipe, "finetune", world) as run:
-            if run.finished:
-                console.note(f"{run.folder} is finished; remove it or choose another --out to train again")
-                return FinetuneResult(run.folder, **run.outcome())
-            world.run_on_rank0(lambda: run.save_texts({path: rows.jsonl() for path, rows in held.items()}))
-            if progress is not None:
-                _train(run, recipe, progress)
-            else:
-                with console.start_step("Fine-tuning") as work:
-                    _train(run, recipe, work)
-                    work.result(str(run.folder))
-            return FinetuneResult(run.folder, **run.outcome())
+            return FinetuneResult(**train_run(run, "Fine-tuning", partial(_training, run, recipe, held), progress))
 
 
 def _named(given: dict[str, Any], folder: Path) -> tuple[dict[str, str], dict[Path, Rows]]:
@@ -142,62 +125,42 @@ def check(recipe: FinetuneRecipe, bundle: bundle.Bundle) -> None:
         )
 
 
-def _train(run: Run, recipe: FinetuneRecipe, progress: Progress) -> None:
+def _training(run: Run, recipe: FinetuneRecipe, held: dict[Path, Rows], progress: Progress) -> Training:
+    """What a recipe trains. held: rows in memory that are written into the run first, by their files."""
     world, data = run.world, recipe.data
-    with world.sync_errors():
-        opened = bundle.read(recipe.init_from)
-        check(recipe, opened)
-        recipe = with_default_lr(recipe, opened.config.hidden_size)
-        rows = _rows(run, recipe, opened)
-        train, dev = rows.train, rows.dev
-        task = recipe.task.task.build(recipe.task, opened.tokenizer, train)
-        with of_test_rows():
-            dev = task.check_own_labels(dev, owner=data.train, unknown=data.read_options.resolved_unknown_labels)
-        task.set_metric(dev)
-        encoded = task.encode(train)
-        truncated = task.truncated
-        heldout = DevSet(task, dev, task.encode([example.keep_labels(task.labels) for example in dev]))
-        learner, heads = _learner(opened, recipe, task, train, encoded)
-        origin = transfer_summary(opened, learner, recipe.transfer, heads) | {"lr": recipe.train.optimizer.peak_lr}
-        config, lineage = learner.encoder.config, opened.lineage
-        tokenizer = opened.tokenizer
-        del opened  # its weights are in the learner now
-        learner.to(world.device)
-        batches = Batches(
-            task.examples(encoded),
-            data.batch_size,
-            recipe.seed,
-            recipe.train.gradient_accumulation_steps,
-            world.rank,
-            world.size,
-            recipe.train.batch_ramp,
-        )
+    world.run_on_rank0(lambda: run.save_texts({path: rows.jsonl() for path, rows in held.items()}))
+    opened = bundle.read(recipe.init_from)
+    check(recipe, opened)
+    recipe = with_default_lr(recipe, opened.config.hidden_size)
+    rows = _rows(run, recipe, opened)
+    train, dev = rows.train, rows.dev
+    task = recipe.task.task.build(recipe.task, opened.tokenizer, train)
+    with of_test_rows():
+        dev = task.check_own_labels(dev, owner=data.train, unknown=data.read_options.resolved_unknown_labels)
+    task.set_metric(dev)
+    encoded = task.encode(train)
+    truncated = task.truncated
+    heldout = DevSet(task, dev, task.encode([example.keep_labels(task.labels) for example in dev]))
+    learner, heads = _learner(opened, recipe, task, train, encoded)
+    origin = transfer_summary(opened, learner, recipe.transfer, heads) | {"lr": recipe.train.optimizer.peak_lr}
+    config, tokenizer = learner.encoder.config, opened.tokenizer
+    batches = Batches(
+        task.examples(encoded),
+        data.batch_size,
+        recipe.seed,
+        recipe.train.gradient_accumulation_steps,
+        world.rank,
+        world.size,
+        recipe.train.batch_ramp,
+    )
 
-    def describe(step: Step) -> str:
-        loss, best = f"loss {step.loss:.3f}", fit.state.best_value
+    def describe(step: Step, best: float | None) -> str:
+        loss = f"loss {step.loss:.3f}"
         if best is None:
             return loss
         return f"{loss}  best dev {_title(task.metric_key)} {format_score(task.metric, best)}"
 
-    fit = Trainer(
-        run,
-        learner,
-        batches,
-        recipe.train,
-        recipe.seed,
-        evaluate=lambda: evaluate(learner, heldout),
-        best_metric=BestMetric(task.metric_key, higher_is_better=task.higher_is_better),
-        describe=describe,
-        init_weights=(lambda: run.write_facts(start=origin)) if recipe.pretrained else (lambda: None),
-    )
-    standing = fit(progress)
-    speed = world.run_on_rank0(fit.speed)
-    fit.finish(standing.best_step)
-
-    def publish() -> None:
-        sums = {f"{name}_sha256": digest for name, digest in run.facts().get("inputs", {}).items()}
-        own = {"kind": "finetune", "recipe": run.recipe_values(), "steps": standing.step, **sums}
-        before = [*lineage, own]
+    def save_model(lineage: list[dict[str, Any]], state: TrainerState) -> dict[str, Any]:
         if task.needs_calibration:
             task.calibrate(heldout.examples, heldout.rows, dev_logits(learner, heldout))
         bundle.write(
@@ -205,25 +168,32 @@ def _train(run: Run, recipe: FinetuneRecipe, progress: Progress) -> None:
             config,
             learner.saved_modules(),
             tokenizer,
-            before,
+            lineage,
             task.schema(),
             task.public_architecture,
         )
-        run.write_facts(
-            finished={
-                "steps": standing.step,
-                "best_step": standing.best_step,
-                "seconds": round(standing.seconds, 2),
-                "train_rows": len(train),
-                "dev_rows": len(dev),
-                "truncated": truncated,
-                "dev": evaluate(learner, heldout),
-                "metric": task.metric_key,
-                "speed": speed,
-            }
-        )
+        return {
+            "best_step": state.best_step,
+            "train_rows": len(train),
+            "dev_rows": len(dev),
+            "truncated": truncated,
+            "dev": evaluate(learner, heldout),
+            "metric": task.metric_key,
+        }
 
-    world.run_on_rank0(publish)
+    return Training(
+        learner=learner,
+        batches=batches,
+        config=recipe.train,
+        seed=recipe.seed,
+        lineage=opened.lineage,
+        init_weights=(lambda: run.write_facts(start=origin)) if recipe.pretrained else (lambda: None),
+        evaluate=lambda: evaluate(learner, heldout),
+        best_metric=BestMetric(task.metric_key, higher_is_better=task.higher_is_better),
+        keep_best=True,
+        describe=describe,
+        save_model=save_model,
+    )
 
 
 def with_default_lr(recipe: FinetuneRecipe, hidden_size: int) -> FinetuneRecipe:

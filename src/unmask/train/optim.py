@@ -82,7 +82,8 @@ def build_param_groups(
     """Optimiser over the parameters that learn, in groups by learning rate and weight decay.
 
     lr_factors: prefix of parameter names -> factor on their learning rate, all that match are multiplied;
-    no_weight_decay: prefixes of parameters that AdamW updates, without weight decay. `fused` is torch's one-kernel form of the same update.
+    no_weight_decay: prefixes of parameters that AdamW updates, without weight decay. `fused` is torch's
+    one-kernel form of the same update.
     """
     muon = settings if isinstance(settings, Muon) else None
     kinds: list[dict[str, Any]] = [{"weight_decay": settings.weight_decay}, {"weight_decay": 0.0}]

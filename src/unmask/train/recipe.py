@@ -234,16 +234,21 @@ class FinetuneRecipe:
             )
 
 
-def read_recipe(cls: type[R], path: Path | str, overrides: Iterable[str] = ()) -> R:
-    """A recipe file, or one that comes with unmask by its name, with overrides, as a `cls`.
+def read_recipe(cls: type[R], recipe: R | Path | str, overrides: Iterable[str] = ()) -> R:
+    """Read a recipe file, or one that comes with unmask by its name, with overrides; a `cls` is returned as it is.
 
     Raises UserError for a recipe of the other kind, and for settings that cannot be used.
     """
-    kind = recipe_kind(path)
+    if isinstance(recipe, cls):
+        if any(True for _ in overrides):
+            raise UserError(f"overrides go with a recipe file, not with a {cls.__name__}")
+        return recipe
+    assert isinstance(recipe, Path | str), "a recipe of the other kind"
+    kind = recipe_kind(recipe)
     if kind is not cls:
         other, command = ("fine-tuning", "finetune") if kind is FinetuneRecipe else ("pretraining", "pretrain")
-        raise UserError(f"{path} is a recipe for {other}", to_run_it=f"unmask {command} {path}")
-    return parse_recipe(cls, read_yaml(find_recipe(path)), overrides, where=str(path))
+        raise UserError(f"{recipe} is a recipe for {other}", to_run_it=f"unmask {command} {recipe}")
+    return parse_recipe(cls, read_yaml(find_recipe(recipe)), overrides, where=str(recipe))
 
 
 def parse_recipe(cls: type[R], values: Mapping[str, Any], overrides: Iterable[str], where: str) -> R:
