@@ -271,9 +271,8 @@ class Trainer:
                 self.totals.add(step)
                 if self.ema is not None and not step.skipped:
                     self.ema.update(step.previous_progress, step.progress)
-                progress.show(
-                    f"{window.tokens_per_second:,.0f} tokens/s  {self.training.describe(step, self.state.best_value)}"
-                )
+                described = self.training.describe(step, standing.best_value)
+                progress.show(f"{window.tokens_per_second:,.0f} tokens/s  {described}")
                 progress.advance(step.progress - shown)
                 shown = step.progress
                 if window.train_seconds >= LOG_EVERY or step.progress >= 1:
