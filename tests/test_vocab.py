@@ -16,7 +16,7 @@ from unmask.errors import UserError
 from unmask.model.encoder import Encoder
 from unmask.model.layout import SequenceLayout
 from unmask.model.mlm_head import MLMHead
-from unmask.predict import load
+from unmask.runtime.predictor import load
 from unmask.vocab import BIAS, TABLE, GrowResult, _chosen, grow, masked_bits_per_character
 
 DOMAIN = [

@@ -16,11 +16,12 @@ from unmask import bundle
 from unmask.bundle.public import public_task
 from unmask.config import changed
 from unmask.console import SILENT, Progress
-from unmask.data.batch import EncodedRow
 from unmask.data.hashing import hash_uniform
 from unmask.data.rows.split import share
+from unmask.engine.torch_backend import TorchEngine
 from unmask.errors import UserError
-from unmask.predict import Predictor
+from unmask.runtime.predictor import Predictor
+from unmask.tasks.task import log_softmax
 from unmask.text import grow as growing
 from unmask.text.tokenizer import Encoding, Tokenizer
 from unmask.text.usage import Usage, count_usage
@@ -208,7 +209,7 @@ def masked_bits_per_character(
         return [None] * len(models)
     length = min(LENGTH, *(model.config.max_position_embeddings for model in models))
     encoded = [model.tokenizer.encode_batch(texts, max_length=length) for model in models]
-    predictors = [Predictor(model) for model in models]
+    predictors = [Predictor(TorchEngine(model)) for model in models]
     nats, characters = np.zeros(len(models)), 0
     progress.start(len(texts), "texts")
     for number, ways in enumerate(zip(*encoded, strict=True)):
@@ -250,7 +251,5 @@ def _nats(predictor: Predictor, one: Encoding, words: set[int]) -> float:
     places = [place for place, word in enumerate(one.word_ids) if word in words]
     hidden = ids.copy()
     hidden[places] = predictor.tokenizer.mask_token_id
-    row = EncodedRow(hidden, np.array(one.token_type_ids), np.zeros(len(ids), np.uint8), 0)
-    logits = predictor.masked_logits([row], [places])[0].float()
-    wanted = torch.from_numpy(ids[places])
-    return float(torch.nn.functional.cross_entropy(logits, wanted, reduction="sum"))
+    logs = log_softmax(predictor.masked_logits(hidden.tolist(), one.token_type_ids, places))
+    return -float(logs[np.arange(len(places)), ids[places]].sum())

@@ -15,8 +15,9 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from unmask.config import changed
 from unmask.console import SILENT
-from unmask.data.batch import Batch, EncodedRow, pack
 from unmask.data.corpus.shards import Shards
+from unmask.data.encoded import EncodedRow
+from unmask.learner.batch import Batch, pack
 from unmask.model import cost
 from unmask.model.encoder import Encoder, EncoderConfig
 from unmask.objectives import Masked, NextSentence
@@ -71,7 +72,7 @@ def test_flops_are_those_that_torch_counts(
             # the reference computes what lies outside of the window of the two local layers, and masks it
             counted -= 2 * 12 * config.hidden_size * (length**2 - cost.attention_pairs(length, 3))
         # where some ask for fewer places than others, the reference computes as many for each
-        few = batches[-1].layout.lengths
+        few = batches[-1].output_layout.lengths
         if not config.is_local(config.num_hidden_layers - 1):
             counted -= 12 * config.hidden_size * lengths[0] * (max(few) * len(few) - sum(few))
     found = speed.flops(config, speed.BatchWork.of(batches))

@@ -32,10 +32,10 @@ from unmask.model.positions import POSITION_SCALE, sinusoidal_table
 from unmask.text.tokenizer import Tokenizer
 
 FORMAT = 1
-PROBLEMS = {  # what other libraries call the targets of classification
-    "label": "single_label_classification",
-    "labels": "multi_label_classification",
-    "number": "regression",
+PROBLEMS = {  # what other libraries call the tasks on whole texts
+    "classify": "single_label_classification",
+    "multilabel": "multi_label_classification",
+    "regress": "regression",
 }
 _TABLE = "encoder.embeddings.position.weight"  # a sinusoid is written under the name of a learned table
 
@@ -120,7 +120,7 @@ def read_own(folder: Path, device: str = "cpu") -> Bundle:
         tensors = from_public(tensors, TABLES[config.family], config.num_hidden_groups or config.num_hidden_layers)
         if config.position_embedding_type == "sinusoidal":
             tensors.pop(_TABLE)
-        if config.family == "modernbert" and (facts.get("task") or {}).get("name") == "answer":
+        if config.family == "modernbert" and "has_unanswerable" in (facts.get("task") or {}):
             tensors = rename_tensors(tensors, "classifier", "qa_outputs")
     return Bundle(folder, config, Tokenizer.load(folder), tensors, facts)
 
@@ -148,15 +148,6 @@ def why_not_public(config: EncoderConfig, tokenizer: Tokenizer) -> list[str]:
     return found
 
 
-def architecture_of(family: Family, architecture: str | None, task: Mapping[str, Any] | None) -> str | None:
-    """BERT's class that computes the same as a head, if there is one. ModernBERT's also reads means."""
-    known = task or {}
-    linear = known.get("head", "linear") == "linear"
-    if family.name == "modernbert" and known.get("pooling") == "mean" and linear:
-        return "BertForSequenceClassification"
-    return architecture
-
-
 def write_public(
     folder: Path,
     config: EncoderConfig,
@@ -175,10 +166,9 @@ def write_public(
     if family is None:
         settings: dict[str, Any] = {"model_type": "unmask", **dump(config)}
     else:
-        architecture = architecture_of(family, architecture, task)
         pooling = (task or {}).get("pooling")
         reads_pooling = family.name == "modernbert" and pooling in ("cls", "mean")
-        problem = PROBLEMS.get((task or {}).get("target", "")) if architecture is not None else None
+        problem = PROBLEMS.get((task or {}).get("name", "")) if architecture is not None else None
         if architecture is None:
             architecture = "BertForMaskedLM" if "masked.bias" in tensors else "BertModel"
         settings = config_json(

@@ -1,5 +1,6 @@
 """Checkpoints of other libraries: a folder in a public layout as a Bundle, and a Bundle as such a folder."""
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,6 @@ from unmask.bundle.layout import encoder_config, family_of
 from unmask.bundle.own import (
     PROBLEMS,
     Bundle,
-    architecture_of,
     public_family,
     rename_tensors,
     why_not_public,
@@ -21,9 +21,11 @@ from unmask.bundle.own import (
 from unmask.bundle.sentence_transformers import MODULES, describe_modules, embed_task, read_sentence
 from unmask.bundle.weights import check_dtypes, check_finite, list_some, read_tensors
 from unmask.errors import UserError
+from unmask.heads import head_class
 from unmask.model.encoder import Encoder, EncoderConfig
 from unmask.model.families import Family
 from unmask.model.names import TABLES, from_public
+from unmask.tasks import restore
 from unmask.text.tokenizer import Tokenizer
 
 # names of before: what Adam's authors called the parameters of LayerNorm, and where the bias of pieces once stood
@@ -169,6 +171,9 @@ def _named(tensors: dict[str, Tensor], family: Family, folder: Path) -> dict[str
     return tensors
 
 
+_OUTPUTS = {"classify": (2, math.inf), "multilabel": (1, math.inf), "regress": (1, 1)}  # of heads, at least and at most
+
+
 def _task(
     public: Mapping[str, Any],
     architecture: str,
@@ -191,17 +196,17 @@ def _task(
         return None
     length = min(config.max_position_embeddings, 512)
     if kind == "QuestionAnswering":  # nothing says whether it learnt that there may be no answer
-        return {"name": "answer", "max_length": min(length, 384), "unanswerable": False, "threshold": 0.0}
+        return {"name": "answer", "max_length": min(length, 384), "labels": [], "has_unanswerable": False}
     labels = _labels(public, tensors[wanted].shape[0], where)
     if kind == "TokenClassification":
         return _tagging(labels, tensors, length)
-    targets = {problem: target for target, problem in PROBLEMS.items()}
-    target = targets.get(public.get("problem_type") or PROBLEMS["label"])
-    if target is None or (target == "label" and len(labels) < 2) or (target == "number" and len(labels) > 1):
+    problem = public.get("problem_type") or next(iter(PROBLEMS.values()))
+    name = next((name for name, its in PROBLEMS.items() if its == problem), None)
+    if name is None or not _OUTPUTS[name][0] <= len(labels) <= _OUTPUTS[name][1]:
         return None
     pooling = public.get("classifier_pooling", "cls") if config.family == "modernbert" else "cls"
-    outputs = [] if target == "number" else labels
-    return {"name": "classify", "target": target, "max_length": length, "pooling": pooling, "labels": outputs}
+    named = [] if _OUTPUTS[name][1] == 1 else labels
+    return {"name": name, "max_length": length, "pooling": pooling, "labels": named}
 
 
 def _labels(public: Mapping[str, Any], count: int, where: Path) -> list[str]:
@@ -241,7 +246,8 @@ def export(opened: Bundle, folder: Path, sentences: bool = False) -> str:
     """
     config, tokenizer = opened.config, opened.tokenizer
     if sentences and not describe_modules(opened.task):
-        pooling = (opened.task or {}).get("pooling") if (opened.task or {}).get("name") == "embed" else None
+        task = opened.task or {}
+        pooling = task.get("pooling") if "normalize_embeddings" in task else None
         raise UserError(
             f"{opened.folder} cannot be written for sentence-transformers",
             given=f"pooling {pooling}" if pooling else "a model that was not trained for vectors of texts",
@@ -255,7 +261,6 @@ def export(opened: Bundle, folder: Path, sentences: bool = False) -> str:
         )
     architecture, labels = public_task(opened)
     tensors = dict(opened.tensors)
-    architecture = architecture_of(family, architecture, opened.task)
     if architecture is None and opened.task is not None:  # a head that nobody else knows
         kept = ("encoder.", "pooler.")
         tensors = {name: tensor for name, tensor in tensors.items() if name.startswith(kept)}
@@ -268,10 +273,9 @@ def export(opened: Bundle, folder: Path, sentences: bool = False) -> str:
 
 def public_task(opened: Bundle) -> tuple[str | None, list[str]]:
     """BERT's class for the head, and what its outputs are called."""
-    from unmask.tasks import restore
-
     if opened.task is not None:
-        return restore(opened.task, opened.tokenizer, str(opened.folder)).public_architecture
+        task = restore(opened.task, opened.tokenizer, str(opened.folder))
+        return head_class(task).public_architecture(task, opened.config.family)
     first = opened.lineage[-1] if opened.lineage else {}
     kind = str(first.get("architecture") or "").partition("For")[2]  # a head that no task of ours is for
     return (f"BertFor{kind}" if first.get("kind") == "public" and kind else None), []

@@ -8,7 +8,7 @@ from typing import Any
 from torch import nn
 from torch.profiler import ProfilerActivity, profile, record_function
 
-from unmask.learner import Learner
+from unmask.learner.learner import Learner
 
 PARTS = ("embedding", "attention", "feed-forward", "vocabulary head", "optimiser", "data", "other")
 BACKWARD = "autograd::engine::evaluate_function: "  # how the profiler names a node of the backward pass

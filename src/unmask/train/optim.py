@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from unmask.config import by_name, config, discriminator_with_default, setting, tagged
-from unmask.learner import Learner
+from unmask.learner.learner import Learner
 from unmask.model.encoder import Attention, FeedForward
 from unmask.train.parallel import full_tensor, local_shard
 

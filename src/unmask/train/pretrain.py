@@ -15,14 +15,17 @@ from unmask import bundle
 from unmask.bundle import Bundle
 from unmask.config import changed
 from unmask.console import Progress
-from unmask.data.batch import Batch
-from unmask.data.batches import Batches, CorpusSequences, evaluation_batches, split_documents
 from unmask.data.corpus.shards import Shards
+from unmask.data.sequences import CorpusSequences, split_documents
 from unmask.errors import UserError
-from unmask.learner import Learner, Loss
+from unmask.learner.batch import Batch
+from unmask.learner.batches import Batches, evaluation_batches
+from unmask.learner.learner import Learner
+from unmask.learner.loss import Loss
 from unmask.model.encoder import Encoder
 from unmask.objectives import Masked, MaskedObjective, NextSentenceObjective
 from unmask.text.tokenizer import Tokenizer
+from unmask.train import trainer
 from unmask.train.init import (
     SAMPLE,
     init_embeddings_from_counts,
@@ -258,23 +261,12 @@ def has_pairs(recipe: PretrainRecipe) -> bool:
 
 def build_batches(recipe: PretrainRecipe, shards: Shards, world: World | None = None) -> Batches:
     """The training batches of a recipe, as this process reads them."""
-    world = world or World()
-    data = recipe.data
-    pairs = has_pairs(recipe)
+    data, pairs = recipe.data, has_pairs(recipe)
     examples = CorpusSequences(
         shards, data.max_length, recipe.seed, data.heldout_share, "train", pairs, data.max_length_ramp
     )
     per_step = max(1, round(data.tokens_per_step / examples.mean_tokens))
-    train = recipe.train
-    return Batches(
-        examples,
-        per_step,
-        recipe.seed,
-        train.gradient_accumulation_steps,
-        world.rank,
-        world.size,
-        train.batch_ramp,
-    )
+    return trainer.build_batches(examples, per_step, recipe.train, recipe.seed, world or World())
 
 
 def build_learner(recipe: PretrainRecipe, tokenizer: Tokenizer) -> PretrainLearner:

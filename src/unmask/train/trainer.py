@@ -12,15 +12,17 @@ import torch
 
 from unmask import console
 from unmask.console import Progress
-from unmask.data.batches import Batches
+from unmask.data.sequences import SequenceSource
 from unmask.errors import UserError
-from unmask.learner import Learner
+from unmask.learner.batches import Batches
+from unmask.learner.learner import Learner
 from unmask.train import optim
 from unmask.train.allocator import keep_few_kernels, keep_freed_memory
 from unmask.train.budget import TrainConfig
 from unmask.train.compiled import compile_block, measure_compile_gain
 from unmask.train.ema import EMA
 from unmask.train.loop import LoopState, Step, train_steps
+from unmask.train.parallel import World
 from unmask.train.precision import resolve_precision
 from unmask.train.run import Interrupted, Run, interruptible
 from unmask.train.speed import measure_speed
@@ -153,6 +155,21 @@ def _train_run(run: Run, build: Callable[[Progress], Training], progress: Progre
         run.write_facts(finished={"steps": state.step, "seconds": round(state.seconds, 2), **facts, "speed": speed})
 
     run.world.run_on_rank0(publish)
+
+
+def build_batches(
+    sequences: SequenceSource, examples_per_step: int, config: TrainConfig, seed: int, world: World
+) -> Batches:
+    """The training batches, as this process reads them."""
+    return Batches(
+        sequences,
+        examples_per_step,
+        seed,
+        config.gradient_accumulation_steps,
+        world.rank,
+        world.size,
+        config.batch_ramp,
+    )
 
 
 class Trainer:
