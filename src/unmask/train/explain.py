@@ -48,7 +48,7 @@ class Group:
     kinds: tuple[Kind, ...]  # of recipe that have these settings, alike
     key: str
     choice: str | None
-    purpose: str
+    description: str
     settings: tuple[Setting, ...]
 
     @property

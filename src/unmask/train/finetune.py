@@ -1,6 +1,6 @@
 """Fine-tuning: a model folder, labelled rows and a recipe in, a run folder with a model for the task out."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -8,12 +8,11 @@ from typing import Any
 
 import torch
 
-from unmask import bundle, console, files
+from unmask import bundle, console
 from unmask.config import changed
 from unmask.console import Progress
 from unmask.data.encoded import EncodedRow
-from unmask.data.rows.labels import of_test_rows
-from unmask.data.rows.memory import Rows, as_source
+from unmask.data.rows.readers.memory import MemoryRows, as_source
 from unmask.data.sequences import RowSequences
 from unmask.errors import UserError
 from unmask.heads import build_head, head_class
@@ -31,7 +30,6 @@ from unmask.train.optim import default_finetune_lr
 from unmask.train.parallel import World, join_world
 from unmask.train.recipe import FinetuneRecipe, parse_recipe, read_recipe
 from unmask.train.rows import PreparedRows, prepare_rows, write_split
-from unmask.train.rows import load_rows as load_rows
 from unmask.train.run import GIVEN, Run
 from unmask.train.trainer import BestMetric, RunResult, TrainerState, Training, build_batches, train_run
 from unmask.train.transfer import (
@@ -77,6 +75,7 @@ def finetune(
     out: Path | str = "runs/finetune",
     progress: Progress | None = None,
     world: World | None = None,
+    rows: Callable[[], PreparedRows] | None = None,
 ) -> FinetuneResult:
     """Train a model for a task; the run folder `out` then holds model/ (the best on dev), the log, checkpoints.
 
@@ -84,9 +83,10 @@ def finetune(
     at its default; overrides: `key.sub=value`. Rows are files, or what holds rows in memory (a DataFrame, a `datasets`
     split, a list of dicts): these are written into given/ of the run, and its recipe names those files. test: rows
     that must not stand in train; they are not evaluated here (`Predictor.evaluate`). Resumes like `pretrain`, and takes
-    a `world` like it. Raises UserError for what cannot be used.
+    a `world` like it. rows: gives the rows of the recipe, where they are read already. Raises UserError for what cannot
+    be used.
     """
-    held: dict[Path, Rows] = {}
+    held: dict[Path, MemoryRows] = {}
     with join_world(world) as world:
         with world.sync_errors():
             if recipe is None:
@@ -98,17 +98,19 @@ def finetune(
             else:
                 recipe = read_recipe(FinetuneRecipe, recipe, overrides)
         with Run(Path(out), recipe, "finetune", world) as run:
-            return FinetuneResult(**train_run(run, "Fine-tuning", partial(_training, run, recipe, held), progress))
+            return FinetuneResult(
+                **train_run(run, "Fine-tuning", partial(_training, run, recipe, held, rows), progress)
+            )
 
 
-def _named(given: dict[str, Any], folder: Path) -> tuple[dict[str, str], dict[Path, Rows]]:
+def _named(given: dict[str, Any], folder: Path) -> tuple[dict[str, str], dict[Path, MemoryRows]]:
     """The files of a recipe's data, and what is still to be written into those for rows in memory."""
     paths, held = {}, {}
     for name, rows in given.items():
         if rows is None:
             continue
         source = as_source(rows, f"the {name} rows given")
-        if isinstance(source, Rows):
+        if isinstance(source, MemoryRows):
             path = folder / f"{name}.jsonl"
             held[path] = source
             source = path
@@ -128,18 +130,24 @@ def check(recipe: FinetuneRecipe, bundle: bundle.Bundle) -> None:
         )
 
 
-def _training(run: Run, recipe: FinetuneRecipe, held: dict[Path, Rows], progress: Progress) -> Training:
-    """What a recipe trains. held: rows in memory that are written into the run first, by their files."""
+def _training(
+    run: Run,
+    recipe: FinetuneRecipe,
+    held: dict[Path, MemoryRows],
+    read: Callable[[], PreparedRows] | None,
+    progress: Progress,
+) -> Training:
+    """What a recipe trains. held: rows in memory that are written into the run first, by their files; read: gives the
+    rows of the recipe, where they are read already."""
     world, data = run.world, recipe.data
     world.run_on_rank0(lambda: run.save_texts({path: rows.jsonl() for path, rows in held.items()}))
     opened = bundle.read(recipe.init_from)
     check(recipe, opened)
     recipe = with_default_lr(recipe, opened.config.hidden_size)
-    rows = _rows(run, recipe, opened)
+    rows = prepare_rows(data, recipe.seed, task_of(recipe.task).reads) if read is None else read()
+    _record_rows(run, recipe, opened, rows)
     train, dev = rows.train, rows.dev
     task = task_of(recipe.task).build(recipe.task, opened.tokenizer, train)
-    with of_test_rows():
-        dev = task.check_own_labels(dev, owner=data.train, unknown=data.read_options.resolved_unknown_labels)
     task.set_metric(dev)
     encoded, notes = task.encode(train)
     check_rows(train, encoded)
@@ -159,6 +167,7 @@ def _training(run: Run, recipe: FinetuneRecipe, held: dict[Path, Rows], progress
         return f"{loss}  best dev {figure_of(metric).title} {format_score(metric, best)}"
 
     def save_model(lineage: list[dict[str, Any]], state: TrainerState) -> dict[str, Any]:
+        reading = {**rows.options.changed, "pairs": train[0].pair is not None}
         best = evaluate(learner, dev_set, finished=True)
         if task.calibrates == "after training":
             console.note(
@@ -169,7 +178,7 @@ def _training(run: Run, recipe: FinetuneRecipe, held: dict[Path, Rows], progress
             schema["parameters"] = {name: values.tolist() for name, values in best.parameters.items()}
         config = learner.encoder.config
         public = head_class(task).public_architecture(task, config.family)
-        bundle.write(run.model, config, learner.saved_modules(), task.tokenizer, lineage, schema, public)
+        bundle.write(run.model, config, learner.saved_modules(), task.tokenizer, lineage, schema, public, reading)
         return {
             "best_step": state.best_step,
             "train_rows": len(train),
@@ -185,7 +194,7 @@ def _training(run: Run, recipe: FinetuneRecipe, held: dict[Path, Rows], progress
         config=recipe.train,
         seed=recipe.seed,
         lineage=opened.lineage,
-        init_weights=(lambda: run.write_facts(start=origin)) if recipe.pretrained else (lambda: None),
+        init_weights=(lambda: run.write_facts(init=origin)) if recipe.pretrained else (lambda: None),
         evaluate=lambda: evaluate(learner, dev_set).figures,
         best_metric=BestMetric(metric, higher_is_better=not figure_of(metric).lower_is_better),
         keep_best=True,
@@ -203,19 +212,20 @@ def with_default_lr(recipe: FinetuneRecipe, hidden_size: int) -> FinetuneRecipe:
     return changed(recipe, train=changed(recipe.train, optimizer=rated))
 
 
-def _rows(run: Run, recipe: FinetuneRecipe, opened: bundle.Bundle) -> PreparedRows:
-    """The rows; what was found in them and cut from them is written down before anything is learnt from them."""
+def _record_rows(run: Run, recipe: FinetuneRecipe, opened: bundle.Bundle, rows: PreparedRows) -> None:
+    """Write down what was found in the rows and cut from them, before anything is learnt from them."""
     data = recipe.data
-    rows = prepare_rows(data, recipe.seed, recipe.task)
-    read = {"train": data.train, "dev": data.dev, "test": data.test if data.leaks == "drop" else None}
-    run.check_inputs(model=opened.sha256, **{name: files.sha256(path) for name, path in read.items() if path})
+    names = ("train", "dev", "test") if data.leaks == "drop" else ("train", "dev")
+    sums = {name: rows.sha256.get(name) for name in names}
+    run.check_inputs(model=opened.sha256, **{name: digest for name, digest in sums.items() if digest})
+    for note in rows.notes:
+        console.note(note)
 
     def write_down() -> None:
-        run.write_facts(checked=rows.checked)
+        run.write_facts(checked=dict(rows.checked))
         write_split(data, rows, run.folder)
 
     run.world.run_on_rank0(write_down)
-    return rows
 
 
 def _learner(

@@ -94,9 +94,9 @@ class PretrainResult(RunResult):
 
     tokens: int
     parameters: int
-    heldout: dict[str, float]
-    uniform: float
-    unigram: float
+    heldout_figures: dict[str, float]
+    uniform_loss: float
+    unigram_loss: float
     heldout_before: dict[str, float] | None = None
 
     @property
@@ -191,7 +191,7 @@ def _training(run: Run, recipe: PretrainRecipe, shards: Shards, progress: Progre
     def init_weights() -> None:
         _init_weights(learner, recipe, shards, progress, origin)
         if origin is not None:
-            run.write_facts(start={**origin, "heldout": evaluate(learner, heldout)})
+            run.write_facts(init={**origin, "heldout_figures": evaluate(learner, heldout)})
 
     def describe(step: Step, best: float | None) -> str:
         return f"loss {step.loss:.2f}" + (f" (unigram {unigram:.2f})" if "masked" in step.losses else "")
@@ -201,10 +201,10 @@ def _training(run: Run, recipe: PretrainRecipe, shards: Shards, progress: Progre
         return {
             "tokens": state.tokens,
             "parameters": sum(p.numel() for p in learner.parameters()),
-            "heldout": evaluate(learner, heldout),
-            "uniform": uniform,
-            "unigram": unigram,
-            "heldout_before": run.facts().get("start", {}).get("heldout"),
+            "heldout_figures": evaluate(learner, heldout),
+            "uniform_loss": uniform,
+            "unigram_loss": unigram,
+            "heldout_before": run.facts().get("init", {}).get("heldout_figures"),
         }
 
     return Training(
