@@ -11,7 +11,7 @@ import torch
 
 from unmask import bundle, files
 from unmask.bundle.public import export
-from unmask.data.rows.split import share
+from unmask.data.public.split import share
 from unmask.errors import UserError
 from unmask.model.encoder import Encoder
 from unmask.model.layout import SequenceLayout

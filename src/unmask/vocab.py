@@ -17,7 +17,7 @@ from unmask.bundle.public import public_task
 from unmask.config import changed
 from unmask.console import SILENT, Progress
 from unmask.data.hashing import hash_uniform
-from unmask.data.rows.split import share
+from unmask.data.public.split import share
 from unmask.engine.torch_backend import TorchEngine
 from unmask.errors import UserError
 from unmask.runtime.predictor import Predictor

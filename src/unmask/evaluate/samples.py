@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from unmask.data.hashing import hash_integers
-from unmask.data.rows.tables import Example
+from unmask.data.rows.example import Example
 from unmask.metrics import correct
 from unmask.metrics.retrieval import Pool, ranked
 from unmask.runtime.predictor import Predictor
