@@ -143,7 +143,7 @@ class Release020(Release):
         ("train.schedule", "plateau"): {"train.schedule": "warmup_stable_decay"},
     }
     deleted = frozenset({"task.mix_layers"})
-    attributes = (("token",), ("text", "label"), ("start",), ("stop", "end"), ("score",))
+    attributes = (("label",), ("token",), ("text",), ("start",), ("stop", "end"), ("score",))
 
     def recipe(self, kind: str, recipe: Mapping[str, Any]) -> dict[str, Any]:
         return {"kind": kind, **super().recipe(kind, recipe)}

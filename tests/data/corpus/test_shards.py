@@ -369,7 +369,7 @@ def test_folders_that_are_no_corpus(tmp_path: Path, tokenizer: Tokenizer) -> Non
         Shards.open(tmp_path / "c")
     opened = build(sample_documents(40), tokenizer, tmp_path / "c", shard_tokens=50)
     manifest = opened.folder / "manifest.json"
-    manifest.write_text(manifest.read_text().replace('"format": 1', '"format": 9'))
+    manifest.write_text(manifest.read_text().replace('"format": 2', '"format": 9'))
     with pytest.raises(UserError, match="not in a format") as error:
         Shards.open(opened.folder)
     assert error.value.facts["given"] == "9"
