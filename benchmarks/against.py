@@ -55,9 +55,7 @@ def version_of(checkout: Path) -> str:
             return str(project["version"])
     except (OSError, KeyError, tomllib.TOMLDecodeError):
         pass
-    raise UserError(
-        "--against needs a checkout of unmask", given=checkout, allowed="a folder with src/unmask"
-    )
+    raise UserError("--against needs a checkout of unmask", given=checkout, allowed="a folder with src/unmask")
 
 
 def benchmark_against(

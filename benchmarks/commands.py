@@ -66,10 +66,7 @@ def arrange(
     model = (arguments.model or get_model("minilm")).resolve()
     words = words_of(checkout)
     settings = {
-        **{
-            name: getattr(arguments, name)
-            for name in ("task", "steps", "batch_size", "max_length", "threads")
-        },
+        **{name: getattr(arguments, name) for name in ("task", "steps", "batch_size", "max_length", "threads")},
         "rows": len(rows),
         "train": str(train),
         "dev": str(dev),

@@ -55,15 +55,11 @@ def predict(settings: Mapping[str, Any]) -> None:
     """The label of each row, or the tagged wordpieces of each sentence, as jsonl."""
     import transformers
 
-    tokenizer = transformers.AutoTokenizer.from_pretrained(
-        settings["model"], model_max_length=settings["max_length"]
-    )
+    tokenizer = transformers.AutoTokenizer.from_pretrained(settings["model"], model_max_length=settings["max_length"])
     classifies = settings["task"] == "classify"
     task = "text-classification" if classifies else "token-classification"
     pipeline = transformers.pipeline(task, model=settings["model"], tokenizer=tokenizer, device="cpu")
-    texts = [
-        text if classifies else " ".join(text) for text, _ in rows_of(settings["train"], settings["task"])
-    ]
+    texts = [text if classifies else " ".join(text) for text, _ in rows_of(settings["train"], settings["task"])]
     more = {"truncation": True} if classifies else {}
     with Path(settings["out"]).open("w", encoding="utf-8") as file:
         for prediction in pipeline(texts, batch_size=settings["batch_size"], **more):
@@ -76,9 +72,7 @@ def rows_of(path: str, task: str) -> list[tuple[Any, Any]]:
     if task == "classify":
         rows = [json.loads(line) for line in text.split("\n")]
         return [(row["text"], row["label"]) for row in rows]
-    sentences = [
-        [line.split() for line in sentence.split("\n")] for sentence in text.split("\n\n") if sentence
-    ]
+    sentences = [[line.split() for line in sentence.split("\n")] for sentence in text.split("\n\n") if sentence]
     return [([word[0] for word in words], [word[-1] for word in words]) for words in sentences]
 
 

@@ -219,9 +219,7 @@ def compare(old_file: Path, new_file: Path) -> int:
         told = []
         for key, how in found:
             if how is not None:
-                reason = next(
-                    (reasons[x] for x in (name, f"{name}: {key}", f"*: {key}") if x in reasons), None
-                )
+                reason = next((reasons[x] for x in (name, f"{name}: {key}", f"*: {key}") if x in reasons), None)
                 failures += reason is None and key in FIELDS
                 told.append(f"{key} {how}" + (f" ({reason})" if reason else ""))
         if not told:
@@ -231,15 +229,11 @@ def compare(old_file: Path, new_file: Path) -> int:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True)
     for name, function in (("record", record), ("here", record_here)):
         command = commands.add_parser(name)
-        command.add_argument(
-            "--source", type=Path, required=True, help="folder that holds the package unmask"
-        )
+        command.add_argument("--source", type=Path, required=True, help="folder that holds the package unmask")
         command.add_argument("--out", type=Path, required=True)
         command.add_argument("--only", default="", help="kinds whose name contains this")
         command.add_argument("--release", choices=RELEASES, help="as unmask.__version__ says if not given")

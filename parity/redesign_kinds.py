@@ -263,6 +263,4 @@ def recipe_of(name: str) -> dict[str, Any]:
 def texts_of(name: str) -> list[Any]:
     """What a fine-tuned model predicts."""
     task, rows, *_ = FINETUNING[name]
-    return {"answer": QUESTIONS, "embed": [*PAIRS, TEXTS[0]]}.get(
-        task, PAIRS if rows == "numbers.csv" else TEXTS
-    )
+    return {"answer": QUESTIONS, "embed": [*PAIRS, TEXTS[0]]}.get(task, PAIRS if rows == "numbers.csv" else TEXTS)

@@ -49,11 +49,7 @@ class Release:
 
     def name(self, key: str) -> str:
         names = self.renamed.items()
-        fits = (
-            new + key[len(old) :]
-            for old, new in names
-            if key == old or (key.startswith(old) and old[-1] == ".")
-        )
+        fits = (new + key[len(old) :] for old, new in names if key == old or (key.startswith(old) and old[-1] == "."))
         return next(fits, key)
 
     def train(self, kind: str, recipe: str, out: str) -> dict[str, float]:
@@ -84,8 +80,9 @@ class Release:
 
     def hidden(self, model: str, ids: Any, mask: Any, token_types: Any) -> tuple[Any, Any]:
         """Hidden states (tokens, width) of padded rows, and of the same rows packed. mask (rows, length) bool."""
-        import unmask
         from unmask.model.spans import Spans
+
+        import unmask
 
         encoder = unmask.load(model).encoder
         packed = None if token_types is None else token_types[mask]
@@ -133,9 +130,8 @@ class Release020(Release):
         return {"kind": kind, **super().recipe(kind, recipe)}
 
     def hidden(self, model: str, ids: Any, mask: Any, token_types: Any) -> tuple[Any, Any]:
-        from unmask.model.layout import SequenceLayout
-
         from unmask import Encoder
+        from unmask.model.layout import SequenceLayout
 
         encoder = Encoder.from_pretrained(model).eval()
         packed = None if token_types is None else token_types[mask]

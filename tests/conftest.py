@@ -15,7 +15,8 @@ from tokenizers import decoders, models, pre_tokenizers, processors, trainers
 from unmask.data.batch import Batch, EncodedRow, pack
 from unmask.data.corpus.documents import Document
 from unmask.data.corpus.shards import Shards, build
-from unmask.model.encoder import Encoder, EncoderConfig
+from unmask.model.config import EncoderConfig
+from unmask.model.encoder import Encoder
 from unmask.text.tokenizer import Tokenizer
 
 torch.set_num_threads(1)

@@ -13,7 +13,8 @@ from safetensors.torch import load_file
 from unmask import bundle, files
 from unmask.errors import UserError
 from unmask.model.attention import SequenceLayout
-from unmask.model.encoder import Encoder, EncoderConfig
+from unmask.model.config import EncoderConfig
+from unmask.model.encoder import Encoder
 from unmask.model.mlm_head import MLMHead
 from unmask.model.positions import POSITION_SCALE, sinusoidal_table
 from unmask.text.tokenizer import Tokenizer
@@ -179,10 +180,13 @@ def test_other_formats_and_other_shapes_are_refused(model: Path, tiny: EncoderCo
     edit(model, encoder={"depth": 3})
     with pytest.raises(UserError, match=r"unmask\.json: depth is not a setting"):
         bundle.read(model)
-    edit(model, format=2)
+    edit(model, format=3)
     with pytest.raises(UserError, match="has another format") as caught:
         bundle.read(model)
-    assert "given    2" in str(caught.value)
+    assert "given    3" in str(caught.value)
+    edit(model, format=1, unmask="0.1.0")
+    with pytest.raises(UserError, match=r"was written by unmask 0\.1\.0"):
+        bundle.read(model)
 
 
 def test_what_is_no_model_is_refused(tmp_path: Path, model: Path) -> None:

@@ -12,7 +12,8 @@ from unmask import predict as module
 from unmask.console import SILENT
 from unmask.errors import UserError
 from unmask.model.attention import SequenceLayout
-from unmask.model.encoder import Encoder, EncoderConfig
+from unmask.model.config import EncoderConfig
+from unmask.model.encoder import Encoder
 from unmask.model.mlm_head import MLMHead
 from unmask.predict import Predictor, load
 from unmask.text.tokenizer import Tokenizer

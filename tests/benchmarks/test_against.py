@@ -151,9 +151,7 @@ def test_a_command_that_fails_says_why(tmp_path: Path) -> None:
 
 def test_rows_come_evenly_and_whole(rows: dict[str, Path], tagged: Path) -> None:
     lines = commands.records_of(rows["classify"], "jsonl")
-    assert (
-        len(lines) == 40 and commands.evenly(lines, 4) == lines[::10] and commands.evenly(lines, 99) == lines
-    )
+    assert len(lines) == 40 and commands.evenly(lines, 4) == lines[::10] and commands.evenly(lines, 99) == lines
     sentences = commands.records_of(tagged, "conll")
     assert len(sentences) == 60 and "".join(sentences) == tagged.read_text(encoding="utf-8")
 

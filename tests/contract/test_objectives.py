@@ -12,8 +12,9 @@ from unmask.config import dump, from_mapping
 from unmask.data.batch import IGNORE_INDEX, Batch
 from unmask.data.batches import Batches, CorpusSequences
 from unmask.data.corpus.shards import Shards
-from unmask.model.encoder import Encoder, EncoderConfig
-from unmask.model.names import BERT
+from unmask.model.config import EncoderConfig
+from unmask.model.encoder import Encoder
+from unmask.model.families import FAMILIES
 from unmask.objectives import AnyObjective
 
 SETTINGS = typing.get_args(typing.get_args(AnyObjective)[0])
@@ -66,7 +67,7 @@ def test_the_loss_is_a_sum_over_what_is_counted(
 def test_what_is_published_has_a_place_in_the_public_layout(settings: Any, tiny: EncoderConfig) -> None:
     objective = settings.build(tiny, 4, 5)
     published = objective.saved_modules()
-    ours = {name for name, _ in BERT.rows}
+    ours = {name for name, _ in FAMILIES["bert"].parameter_names((), 1, public=False)}
     assert published
     for prefix, module in published.items():
         assert isinstance(module, nn.Module)

@@ -10,7 +10,8 @@ from safetensors.torch import load_file, save_file
 from unmask.config import from_mapping
 from unmask.data.batches import Batches, RowSequences
 from unmask.data.rows.tables import Example, Span
-from unmask.model.encoder import Encoder, EncoderConfig
+from unmask.model.config import EncoderConfig
+from unmask.model.encoder import Encoder
 from unmask.tasks import Classify, ClassifyTask, Tag, TagTask
 from unmask.tasks.regularise import Regularisation, Regulariser
 from unmask.text.tokenizer import Tokenizer

@@ -16,7 +16,8 @@ from unmask.data.batch import Batch
 from unmask.errors import UserError
 from unmask.model import attention
 from unmask.model.attention import SequenceLayout
-from unmask.model.encoder import Block, Encoder, EncoderConfig, FeedForward
+from unmask.model.config import EncoderConfig
+from unmask.model.encoder import Block, Encoder, FeedForward
 
 VARIANTS = {
     "house": {},

@@ -9,7 +9,8 @@ import torch
 from scipy import stats
 
 from unmask.data.batch import IGNORE_INDEX, Batch, EncodedRow, pack
-from unmask.model.encoder import Encoder, EncoderConfig
+from unmask.model.config import EncoderConfig
+from unmask.model.encoder import Encoder
 from unmask.objectives.masked import Masked, MaskedObjective
 
 MASK, FIRST, VOCABULARY = 4, 5, 96

@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from unmask.data.batch import EncodedRow, pack
-from unmask.model.encoder import Encoder, EncoderConfig
+from unmask.model.config import EncoderConfig
+from unmask.model.encoder import Encoder
 from unmask.objectives.order import NextSentence
 
 

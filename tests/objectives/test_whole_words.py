@@ -11,7 +11,7 @@ from unmask.data.batches import CorpusSequences, evaluation_batches
 from unmask.data.corpus.documents import Document, shards
 from unmask.data.hashing import hash_uniform
 from unmask.errors import UserError
-from unmask.model.encoder import EncoderConfig
+from unmask.model.config import EncoderConfig
 from unmask.objectives.masked import CHOICE, Masked
 from unmask.text.lexicon import Lexicon, jieba_segmenter
 from unmask.text.tokenizer import Tokenizer

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from unmask.data.batch import SPECIAL_TOKEN, EncodedRow, pack
 from unmask.data.rows.tables import Example, ReferenceAnswer
 from unmask.errors import UserError
-from unmask.model.encoder import Encoder, EncoderConfig
+from unmask.model.config import EncoderConfig
+from unmask.model.encoder import Encoder
 from unmask.tasks import Answer, AnswerTask, answerscore
 from unmask.tasks.answer import AnswerSpan, context_of
 from unmask.tasks.answerhead import AnswerHead, AnswerLearner, AnswerRow, answer_row, pad_logits

@@ -9,7 +9,8 @@ import torch
 from unmask.data.batch import SPECIAL_TOKEN, pack
 from unmask.data.rows.tables import Example
 from unmask.errors import UserError
-from unmask.model.encoder import Encoder, EncoderConfig
+from unmask.model.config import EncoderConfig
+from unmask.model.encoder import Encoder
 from unmask.tasks import Classify, ClassifyTask
 from unmask.tasks.classify import ClassifyLearner, Label
 from unmask.tasks.task import head_outputs

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from unmask import predict as module
 from unmask.console import SILENT
 from unmask.data.rows.tables import Example
-from unmask.model.encoder import EncoderConfig
+from unmask.model.config import EncoderConfig
 from unmask.tasks import Classify, ClassifyTask
 from unmask.text.tokenizer import Tokenizer
 from unmask.train.finetune import finetune

@@ -16,7 +16,8 @@ from unmask.console import SILENT
 from unmask.data.batches import Batches, GroupedSequences
 from unmask.data.rows.tables import Example
 from unmask.errors import UserError
-from unmask.model.encoder import Encoder, EncoderConfig
+from unmask.model.config import EncoderConfig
+from unmask.model.encoder import Encoder
 from unmask.predict import load
 from unmask.tasks import Embed, EmbedTask, ReadOptions
 from unmask.tasks.embedhead import (

@@ -13,7 +13,8 @@ from sklearn import metrics as oracle
 from unmask.data.batch import pack
 from unmask.data.rows.tables import Example
 from unmask.errors import UserError
-from unmask.model.encoder import Encoder, EncoderConfig
+from unmask.model.config import EncoderConfig
+from unmask.model.encoder import Encoder
 from unmask.tasks import Classify, LabelsTask, restore
 from unmask.tasks.classifyhead import LabelsLearner
 from unmask.tasks.manylabels import best_threshold

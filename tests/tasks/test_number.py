@@ -13,7 +13,8 @@ from unmask.console import SILENT
 from unmask.data.batch import pack
 from unmask.data.rows.tables import Example
 from unmask.errors import UserError
-from unmask.model.encoder import Encoder, EncoderConfig
+from unmask.model.config import EncoderConfig
+from unmask.model.encoder import Encoder
 from unmask.predict import load
 from unmask.tasks import Classify, NumberTask, restore
 from unmask.tasks.classifyhead import NumberHead, NumberLearner

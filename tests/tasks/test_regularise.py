@@ -12,7 +12,8 @@ from unmask.config import changed, from_mapping
 from unmask.data.batch import Batch, EncodedRow, pack
 from unmask.data.rows.tables import Example, Span
 from unmask.model.attention import SequenceLayout
-from unmask.model.encoder import Encoder, EncoderConfig
+from unmask.model.config import EncoderConfig
+from unmask.model.encoder import Encoder
 from unmask.tasks import Classify, ClassifyTask, Tag, TagTask
 from unmask.tasks.regularise import Regularisation, Regulariser, fgm_perturbation, symmetric_kl
 from unmask.tasks.task import TaskLearner

@@ -15,7 +15,8 @@ from unmask.config import from_mapping
 from unmask.data.batch import EncodedRow, pack
 from unmask.data.rows.tables import Example, Span
 from unmask.errors import UserError
-from unmask.model.encoder import Encoder, EncoderConfig
+from unmask.model.config import EncoderConfig
+from unmask.model.encoder import Encoder
 from unmask.tasks import Tag
 from unmask.tasks.spanhead import (
     FORBIDDEN,

@@ -17,7 +17,8 @@ from unmask.config import from_mapping
 from unmask.data.batch import IGNORE_INDEX, pack
 from unmask.data.rows.tables import Example, Span
 from unmask.errors import UserError
-from unmask.model.encoder import Encoder, EncoderConfig
+from unmask.model.config import EncoderConfig
+from unmask.model.encoder import Encoder
 from unmask.tasks import ReadOptions, Tag, TagTask
 from unmask.tasks.tag import LabelledSpan
 from unmask.tasks.taghead import BUCKETS, PRIOR, TagHead, TokenPairs, WordRow

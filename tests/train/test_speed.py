@@ -17,7 +17,8 @@ from unmask.console import SILENT
 from unmask.data.batch import Batch, EncodedRow, pack
 from unmask.data.corpus.shards import Shards
 from unmask.model import cost
-from unmask.model.encoder import Encoder, EncoderConfig
+from unmask.model.config import EncoderConfig
+from unmask.model.encoder import Encoder
 from unmask.objectives import Masked, NextSentence
 from unmask.train import bench, peaks, speed
 from unmask.train.optim import AdamW

@@ -15,7 +15,7 @@ from unmask.data.corpus.shards import Shards
 from unmask.data.ramp import Ramp
 from unmask.errors import UserError
 from unmask.learner import Loss, LossTerm
-from unmask.model.encoder import EncoderConfig
+from unmask.model.config import EncoderConfig
 from unmask.objectives import Masked, NextSentence
 from unmask.train import loop as steps_module
 from unmask.train import optim

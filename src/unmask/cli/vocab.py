@@ -75,13 +75,13 @@ def _tokenizer(source: str) -> "Tokenizer":
 
     path = Path(source)
     if path.is_file():
-        return Tokenizer.load(path)
+        return Tokenizer.from_pretrained(path)
     known = ("tokenizer.json", "vocab.txt", "vocab.json")
     for folder in (path / "model", path):
         if any((folder / name).is_file() for name in known):
-            return Tokenizer.load(folder)
+            return Tokenizer.from_pretrained(folder)
     if path.is_dir() and not (path / "modules.json").is_file() and not (path / "run.json").is_file():
-        return Tokenizer.load(path)  # which says what is missing
+        return Tokenizer.from_pretrained(path)  # which says what is missing
     from unmask import bundle
 
     return bundle.read(source, weights=False, allow_unused=True).tokenizer

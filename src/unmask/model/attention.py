@@ -10,18 +10,17 @@ Every backend agrees with `reference` on every layout that it supports (tests/mo
 import inspect
 import math
 from collections.abc import Callable, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from unmask.errors import UserError
+from unmask.model.config import AttnImplementation
 from unmask.model.layout import Group, SequenceLayout
 
-__all__ = ["AttnImplementation", "SequenceLayout", "attend"]
-
-AttnImplementation = Literal["auto", "reference", "sdpa", "varlen"]
+__all__ = ["SequenceLayout", "attend"]
 
 BLOCK = 32  # local attention takes at least so many queries at a time
 BLOCKWISE_FROM = 4  # in blocks: shorter sequences take less time as rectangles

@@ -1,6 +1,6 @@
 """What an encoder costs, by formula: products of matrices, and numbers that are kept while it learns."""
 
-from unmask.model.encoder import EncoderConfig
+from unmask.model.config import EncoderConfig
 
 
 def layer_windows(config: EncoderConfig) -> list[int | None]:

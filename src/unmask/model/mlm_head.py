@@ -7,7 +7,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from unmask.model.encoder import ACTIVATIONS, Encoder, EncoderConfig, build_norm
+from unmask.model.config import EncoderConfig
+from unmask.model.encoder import ACTIVATIONS, Encoder, build_norm
 from unmask.model.families import FAMILIES
 
 # bytes of logits at a time, in float32: so few that they take little memory, and so many that the products run at

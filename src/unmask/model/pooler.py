@@ -8,7 +8,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from unmask.model.attention import SequenceLayout
-from unmask.model.encoder import EncoderConfig, build_norm
+from unmask.model.config import EncoderConfig
+from unmask.model.encoder import build_norm
 from unmask.model.families import FAMILIES
 from unmask.model.sequences import sequence_lengths, sequence_max, sequence_softmax, sequence_sums
 

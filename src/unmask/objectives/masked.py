@@ -11,7 +11,8 @@ from unmask.config import config, setting
 from unmask.data.batch import IGNORE_INDEX, SPECIAL_TOKEN, Batch
 from unmask.data.hashing import hash_uniform
 from unmask.learner import LossTerm
-from unmask.model.encoder import Encoder, EncoderConfig
+from unmask.model.config import EncoderConfig
+from unmask.model.encoder import Encoder
 from unmask.model.mlm_head import MLMHead
 from unmask.text.tokenizer import WORD_START
 

@@ -20,7 +20,8 @@ from unmask.data.rows.memory import Source
 from unmask.data.rows.squad import read_questions
 from unmask.data.rows.tables import Example, ReferenceAnswer, UnknownLabels
 from unmask.errors import UserError
-from unmask.model.encoder import Encoder, EncoderConfig
+from unmask.model.config import EncoderConfig
+from unmask.model.encoder import Encoder
 from unmask.tasks import answerscore, overlap
 from unmask.tasks.answerhead import AnswerHead, AnswerLearner, AnswerRow, Context, answer_row
 from unmask.tasks.answerscore import AnswerEvaluation, Language

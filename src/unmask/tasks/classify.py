@@ -18,7 +18,8 @@ from unmask.data.rows.labels import LabelKind
 from unmask.data.rows.tables import Example
 from unmask.errors import UserError
 from unmask.metrics import Interval
-from unmask.model.encoder import Encoder, EncoderConfig
+from unmask.model.config import EncoderConfig
+from unmask.model.encoder import Encoder
 from unmask.model.pooler import Pooling
 from unmask.tasks.classifyhead import (
     ADAPTIVE_DIV_VALUE,

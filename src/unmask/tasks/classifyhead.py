@@ -9,7 +9,8 @@ from torch import Tensor, nn
 from unmask.data.batch import Batch
 from unmask.learner import Loss, LossTerm
 from unmask.model.attention import SequenceLayout
-from unmask.model.encoder import Encoder, EncoderConfig
+from unmask.model.config import EncoderConfig
+from unmask.model.encoder import Encoder
 from unmask.model.pooler import Pooler
 from unmask.tasks.losses import summed_loss
 from unmask.tasks.regularise import symmetric_kl

@@ -20,7 +20,8 @@ from unmask.data.rows.labels import with_similarity
 from unmask.data.rows.memory import Source
 from unmask.data.rows.tables import Example, UnknownLabels, read_examples
 from unmask.errors import UserError
-from unmask.model.encoder import Encoder, EncoderConfig
+from unmask.model.config import EncoderConfig
+from unmask.model.encoder import Encoder
 from unmask.model.pooler import Pooling
 from unmask.rowmetrics import ROW_METRICS
 from unmask.tasks import embedscore

@@ -15,7 +15,8 @@ from unmask.config import by_name, config, setting
 from unmask.data.batch import Batch
 from unmask.learner import Loss, LossTerm
 from unmask.model.attention import SequenceLayout
-from unmask.model.encoder import Encoder, EncoderConfig
+from unmask.model.config import EncoderConfig
+from unmask.model.encoder import Encoder
 from unmask.model.pooler import AttentionPooling, pool
 from unmask.tasks.task import Head, TaskLearner
 

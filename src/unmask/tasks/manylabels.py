@@ -15,7 +15,8 @@ from unmask.data.rows.labels import SEPARATORS
 from unmask.data.rows.tables import Example
 from unmask.errors import UserError
 from unmask.metrics import Interval, SentenceCounts
-from unmask.model.encoder import Encoder, EncoderConfig
+from unmask.model.config import EncoderConfig
+from unmask.model.encoder import Encoder
 from unmask.tasks.classifyhead import ClassifyHead, LabelsLearner
 from unmask.tasks.task import METRIC_TITLES, Head, Logits, ScoreTable
 from unmask.tasks.texts import (

@@ -12,7 +12,8 @@ from unmask.data.batch import Batch, EncodedRow
 from unmask.data.rows.tables import Example, UnknownLabels
 from unmask.errors import UserError
 from unmask.metrics import Interval
-from unmask.model.encoder import Encoder, EncoderConfig
+from unmask.model.config import EncoderConfig
+from unmask.model.encoder import Encoder
 from unmask.rowmetrics import OF_NUMBERS, ROW_METRICS, bootstrap_rows
 from unmask.tasks.classifyhead import NumberHead, NumberLearner
 from unmask.tasks.task import METRIC_TITLES, Head, Logits, ScoreTable

@@ -16,7 +16,8 @@ from torch import Tensor, nn
 from unmask.data.batch import Batch, EncodedRow
 from unmask.errors import UserError
 from unmask.learner import Loss, LossTerm
-from unmask.model.encoder import Encoder, EncoderConfig
+from unmask.model.config import EncoderConfig
+from unmask.model.encoder import Encoder
 from unmask.model.positions import RotaryEmbedding, apply_rotary
 from unmask.tasks.taghead import SCORED, WordRow, targets_per_sequence
 from unmask.tasks.task import Head, Logits, TaskLearner

@@ -18,7 +18,8 @@ from unmask.data.batch import Batch, EncodedRow
 from unmask.data.rows.spanrows import keep_outermost, overlapping
 from unmask.data.rows.tables import Example, Span
 from unmask.errors import UserError
-from unmask.model.encoder import Encoder, EncoderConfig
+from unmask.model.config import EncoderConfig
+from unmask.model.encoder import Encoder
 from unmask.tasks import tagscore
 from unmask.tasks.spanhead import SpanHead, SpanLearner, SpanRow, positive_spans
 from unmask.tasks.spans import AlignmentError, AlignmentErrors, Words, align_spans, align_words

@@ -22,7 +22,8 @@ from unmask.data.rows.records import format_by_name
 from unmask.data.rows.schemes import SchemeName
 from unmask.data.rows.tables import Example, Span, UnknownLabels, read_examples
 from unmask.errors import UserError
-from unmask.model.encoder import Encoder, EncoderConfig
+from unmask.model.config import EncoderConfig
+from unmask.model.encoder import Encoder
 from unmask.tasks import tagscore
 from unmask.tasks.crf import Grammar
 from unmask.tasks.lattice import chunk_bounds, lattices

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from unmask.data.batch import Batch, EncodedRow
 from unmask.learner import Loss, LossTerm
-from unmask.model.encoder import Encoder, EncoderConfig
+from unmask.model.config import EncoderConfig
+from unmask.model.encoder import Encoder
 from unmask.model.families import FAMILIES
 from unmask.model.pooler import HeadTransform
 from unmask.model.recurrent import BiLSTM

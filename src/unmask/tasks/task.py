@@ -30,7 +30,8 @@ from unmask.data.textfiles import OnError
 from unmask.learner import Learner, Loss
 from unmask.metrics import LOWER, PLAIN, Interval
 from unmask.model.attention import SequenceLayout
-from unmask.model.encoder import Encoder, EncoderConfig
+from unmask.model.config import EncoderConfig
+from unmask.model.encoder import Encoder
 from unmask.tasks.hiding import TokenMasking
 from unmask.tasks.regularise import Regulariser, symmetric_kl
 from unmask.text.tokenizer import Tokenizer

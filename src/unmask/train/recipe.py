@@ -11,7 +11,7 @@ from unmask.data.rows.conll import SchemeName, TagColumns
 from unmask.data.rows.records import FormatOrAuto
 from unmask.data.rows.tables import Columns
 from unmask.errors import UserError, suggest
-from unmask.model.encoder import EncoderConfig
+from unmask.model.config import EncoderConfig
 from unmask.model.presets import PRESETS
 from unmask.objectives import AnyObjective, Masked
 from unmask.tasks import Answer, AnyTask, Classify, Embed, ReadOptions

@@ -15,7 +15,8 @@ from unmask.config import changed, config, difference, dump, setting
 from unmask.data.hashing import hash_integers
 from unmask.errors import UserError
 from unmask.learner import Learner
-from unmask.model.encoder import Encoder, EncoderConfig
+from unmask.model.config import EncoderConfig
+from unmask.model.encoder import Encoder
 from unmask.tasks import Task, restore
 from unmask.tasks.task import TaskLearner
 
