@@ -8,8 +8,8 @@ from torch import Tensor, nn
 
 from unmask.model.config import EncoderConfig
 from unmask.model.encoder import Encoder
-from unmask.model.mlm_head import MLMHead
 from unmask.model.families import FAMILIES
+from unmask.model.mlm_head import MLMHead
 from unmask.model.names import from_public, to_public
 from unmask.model.pooler import Pooler
 

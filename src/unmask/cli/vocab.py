@@ -12,8 +12,8 @@ from unmask import console
 from unmask.cli.shared import AllowUnused, AsJson, Encoding
 
 if TYPE_CHECKING:
+    from unmask.bundle.grow import GrowResult, VocabularyFit
     from unmask.text.tokenizer import Tokenizer
-    from unmask.vocab import GrowResult, VocabularyFit
 
 SHOWN = 12  # pieces and characters of a list
 
@@ -164,7 +164,7 @@ def grow(
     are. The model must be pretrained further before it gains by it.
     """
     from unmask import bundle
-    from unmask.vocab import grow as grown_of
+    from unmask.bundle.grow import grow as grown_of
 
     opened = bundle.read(model, allow_unused=allow_unused)
     with console.start_step("Vocabulary") as work:

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from unmask import bundle, files
+from unmask.bundle.grow import BIAS, TABLE, GrowResult, _chosen, grow, masked_bits_per_character
 from unmask.bundle.public import export
 from unmask.data.rows.split import share
 from unmask.errors import UserError
@@ -17,7 +18,6 @@ from unmask.model.encoder import Encoder
 from unmask.model.layout import SequenceLayout
 from unmask.model.mlm_head import MLMHead
 from unmask.predict import load
-from unmask.vocab import BIAS, TABLE, GrowResult, _chosen, grow, masked_bits_per_character
 
 DOMAIN = [
     "kubernetes clusters restart the gateway",
