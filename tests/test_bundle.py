@@ -224,3 +224,24 @@ def test_a_head_that_others_would_read_otherwise_does_not_take_their_name(
     ]
     run = finetune(model=pretrained, train=table, overrides=settings, out=tmp_path / "run", progress=SILENT)
     assert files.read_json(run.model / "config.json")["architectures"] == [head]
+
+
+def test_the_conventions_of_other_libraries(model: Path, tmp_path: Path) -> None:
+    """A padded batch of the tokenizer is the keyword arguments of the encoder, which gives what packed texts give."""
+    encoder, tokenizer = Encoder.from_pretrained(model), Tokenizer.from_pretrained(model)
+    texts = ["the river", "a long river runs to the sea", "the"]
+    batch = tokenizer(texts, padding=True, return_tensors="pt")
+    assert set(batch) == {"input_ids", "attention_mask", "token_type_ids"}
+    with torch.inference_mode():
+        hidden = encoder(**batch)
+        assert hidden.shape == (*batch["input_ids"].shape, encoder.config.hidden_size)
+        for row, text in enumerate(texts):
+            ids = torch.tensor(tokenizer(text)["input_ids"])
+            alone = encoder(ids, SequenceLayout.packed([len(ids)]))
+            torch.testing.assert_close(hidden[row, : len(ids)], alone, atol=1e-5, rtol=1e-5)
+            torch.testing.assert_close(encoder(ids.unsqueeze(0))[0], alone, atol=1e-5, rtol=1e-5)
+    encoder.save_pretrained(tmp_path / "again", tokenizer)
+    again = Encoder.from_pretrained(tmp_path / "again")
+    assert not again.training and all(
+        torch.equal(x, y) for x, y in zip(encoder.parameters(), again.parameters(), strict=True)
+    )

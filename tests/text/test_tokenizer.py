@@ -433,3 +433,21 @@ def test_the_saved_list_of_pieces_is_read_alike_by_another_reader(tmp_path: Path
         ).encode(*texts)
         assert theirs.ids == made.encode(*texts).input_ids, kind
         assert theirs.type_ids == made.encode(*texts).token_type_ids, kind
+
+
+def test_called_it_gives_the_arguments_of_an_encoder(trained: Tokenizer) -> None:
+    texts = ["the river", "the quick brown fox of the river"]
+    plain = trained(texts)
+    assert plain["input_ids"] == [one.input_ids for one in trained.encode_batch(texts)]
+    sizes = [len(row) for row in plain["input_ids"]]
+    assert [len(row) for row in plain["attention_mask"]] == sizes and sizes[0] < sizes[1]
+    one = trained(texts[0], texts[1])
+    assert one["token_type_ids"] == trained.encode(*texts).token_type_ids
+    padded = trained(texts, padding=True, return_tensors="np")
+    assert padded["input_ids"].shape == padded["token_type_ids"].shape == (2, sizes[1])
+    assert padded["attention_mask"].sum(1).tolist() == sizes
+    assert padded["input_ids"][0, sizes[0] :].tolist() == [trained.pad_token_id] * (sizes[1] - sizes[0])
+    cut = trained(texts, padding="max_length", truncation=True, max_length=5)
+    assert [len(row) for row in cut["input_ids"]] == [5, 5] and all(type(row) is list for row in cut["input_ids"])
+    with pytest.raises(UserError, match="how long"):
+        trained(texts, truncation=True)
