@@ -36,7 +36,12 @@ VERSION_0_1 = Words(
     "train.budget={steps}steps train.evaluations=1 train.threads={threads}",
     predict="predict {model} {train} --out {out}",
 )
-CURRENT = replace(VERSION_0_1)  # change here what this checkout calls otherwise
+CURRENT = replace(  # change here what this checkout calls otherwise
+    VERSION_0_1,
+    finetune="finetune {task} --model {model} --train {train} --dev {dev} --out {out} seed=0 "
+    "task.max_length={max_length} data.batch_size={batch_size} "
+    "train.budget={steps}steps train.evaluations=1 train.threads={threads}",
+)
 WORDS = {"0.1.0": VERSION_0_1}  # other checkouts, by version; one that is not listed speaks as this one
 
 

@@ -166,7 +166,8 @@ def piece_bits(learner: "PretrainLearner", windows: list[list[Word]], tokenizer:
     """The bits of all pieces, batch by batch: each piece is scored in exactly one pass."""
     import torch
 
-    from unmask.data.batch import IGNORE_INDEX, SPECIAL_TOKEN, EncodedRow, groups_by_length, pack
+    from unmask.data.encoded import IGNORE_INDEX, SPECIAL_TOKEN, EncodedRow, groups_by_length
+    from unmask.learner.batch import pack
 
     rows = []
     for number, window in enumerate(windows):

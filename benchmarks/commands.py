@@ -53,7 +53,7 @@ def arrange(
 
     Raises UserError where the rows or the model cannot be had.
     """
-    from unmask.data.publicmodels import get_model
+    from unmask.data.public.models import download_model
 
     source = arguments.file or texts.fetched(arguments.data or PUBLIC[arguments.task], "--file FILE").train
     if source is None or not source.is_file():
@@ -63,7 +63,7 @@ def arrange(
     train, dev = (folder / f"{part}.{suffix}" for part in ("train", "dev"))
     train.write_text("".join(rows), encoding="utf-8")
     dev.write_text("".join(rows[::DEV]), encoding="utf-8")
-    model = (arguments.model or get_model("minilm")).resolve()
+    model = (arguments.model or download_model("minilm")).resolve()
     words = words_of(checkout)
     settings = {
         **{name: getattr(arguments, name) for name in ("task", "steps", "batch_size", "max_length", "threads")},

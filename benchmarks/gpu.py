@@ -31,9 +31,9 @@ from benchmarks.pretraining import ARCHITECTURES, SEED, bert_of, recipe_for
 if TYPE_CHECKING:
     import torch
 
-    from unmask.data.batch import Batch
-    from unmask.data.batches import Batches
     from unmask.data.corpus.shards import Shards
+    from unmask.learner.batch import Batch
+    from unmask.learner.batches import Batches
     from unmask.train.pretrain import PretrainLearner
 
 BASE = {"layers": 12, "width": 768, "heads": 12, "inner": 3072}
@@ -224,7 +224,7 @@ def padded(batch: "Batch", length: int) -> "dict[str, torch.Tensor]":
     """A prepared batch as the peer reads it; all batches have as many rows, so that one shape is compiled."""
     import torch
 
-    from unmask.data.batch import IGNORE_INDEX
+    from unmask.data.encoded import IGNORE_INDEX
 
     sizes = torch.tensor(batch.layout.lengths)
     mask = torch.arange(length) < sizes.unsqueeze(1)

@@ -14,7 +14,12 @@ from benchmarks.harness import Benchmark, Outcome, Prepared, Settings, Side
 from unmask.errors import UserError
 
 LENGTHS = (128, 256, 512, 1024, 2048, 4096, 8192)
-NETWORK = ("layers", "width", "heads", "window")
+NETWORK = {  # options, and what they set
+    "layers": "num_hidden_layers",
+    "width": "hidden_size",
+    "heads": "num_attention_heads",
+    "window": "window",
+}
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -62,7 +67,7 @@ def _passes(settings: Settings, pattern: str) -> Prepared:
     from unmask.model.encoder import Encoder
 
     length = settings["length"]
-    network = {name: settings[name] for name in NETWORK if name != "window" or "L" in pattern}
+    network = {name: settings[option] for option, name in NETWORK.items() if name != "window" or "L" in pattern}
     config = EncoderConfig(
         **network,
         max_position_embeddings=length,

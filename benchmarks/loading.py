@@ -39,18 +39,17 @@ def arrange(arguments: argparse.Namespace, folder: Path) -> tuple[dict[str, Any]
 def ours(settings: Settings) -> Prepared:
     import torch
 
-    import unmask.predict
-    import unmask.tasks
+    import unmask.runtime.predictor
     from unmask.model.layout import SequenceLayout
 
     def load() -> Any:
-        return unmask.predict.load(settings["model"], device="cpu")
+        return unmask.runtime.predictor.load(settings["model"], device="cpu")
 
     def first(model: Any) -> list[float]:
         encoded = model.tokenizer.encode(TEXT)
-        ids, segments = torch.tensor(encoded.ids), torch.tensor(encoded.segments)
+        ids, segments = torch.tensor(encoded.input_ids), torch.tensor(encoded.token_type_ids)
         with torch.inference_mode():
-            return model.encoder(ids, SequenceLayout.packed([len(ids)]), segments)[0].tolist()  # type: ignore[no-any-return]
+            return model.engine.encoder(ids, SequenceLayout.packed([len(ids)]), segments)[0].tolist()  # type: ignore[no-any-return]
 
     return _loading(settings, load, first)
 

@@ -156,8 +156,8 @@ def ours(settings: Settings) -> Prepared:
 def same_tokens(settings: Settings) -> Prepared:
     import numpy as np
 
-    from unmask.data.batches import CorpusSequences
     from unmask.data.corpus.shards import Shards
+    from unmask.data.sequences import CorpusSequences
 
     built = Shards.open(settings["corpus"])
     examples = CorpusSequences(built, settings["length"], SEED, 0.0)

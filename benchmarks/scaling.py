@@ -140,13 +140,13 @@ def exchange() -> Iterator[None]:
 @contextmanager
 def silence(world: Any) -> Iterator[None]:
     """Within it nothing is exchanged: sums are as if all processes had the same, gradients stay where they are."""
-    exchanging = type(world).exchanging
+    gradient_sync = type(world).gradient_sync
     world.sum = lambda values: [value * world.size for value in values]
-    world.exchanging = lambda trained, now: exchanging(world, trained, False)
+    world.gradient_sync = lambda trained, now: gradient_sync(world, trained, False)
     try:
         yield
     finally:
-        del world.sum, world.exchanging
+        del world.sum, world.gradient_sync
 
 
 def table(outcomes: Sequence[tuple[Mapping[str, Any], Outcome]]) -> list[str]:

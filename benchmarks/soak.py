@@ -40,7 +40,7 @@ def main() -> int:
                 flush=True,
             )
 
-    setattr(pretraining, "Fit", Watching)  # noqa: B010
+    setattr(pretraining, "Trainer", Watching)  # noqa: B010
     with tempfile.TemporaryDirectory(prefix="unmask-soak-") as folder:
         pretraining.pretrain(recipe, out=Path(folder) / "run", progress=SILENT)
     grown = held[-1] - held[len(held) // 2 - 1]

@@ -91,7 +91,7 @@ class Release:
 
 
 class Release020(Release):
-    """The names of 0.2.0: to be completed as they change."""
+    """The names of 0.2.0."""
 
     renamed: Mapping[str, str] = {
         "model": "init_from",
@@ -99,43 +99,62 @@ class Release020(Release):
         "data.length": "data.max_length",
         "data.length_ramp.": "data.max_length_ramp.",
         "data.batch_tokens": "data.tokens_per_step",
+        "data.heldout": "data.heldout_share",
         "data.batch_rows": "data.batch_size",
+        "start.": "init.",
+        "regularise.": "regularisation.",
+        "hide": "mask_prob",
         "model.layers": "model.num_hidden_layers",
         "model.width": "model.hidden_size",
         "model.heads": "model.num_attention_heads",
         "model.inner": "model.intermediate_size",
         "model.length": "model.max_position_embeddings",
         "model.embedding": "model.embedding_size",
+        "model.blocks": "model.num_hidden_groups",
+        "model.segments": "model.type_vocab_size",
+        "model.positions": "model.position_embedding_type",
+        "model.pattern": "model.attention_pattern",
+        "model.rotary_base_local": "model.local_rope_theta",
+        "model.norm_kind": "model.norm_type",
+        "model.activation": "model.hidden_act",
+        "model.attention": "model.attn_implementation",
         "objectives.ratio": "objectives.mask_prob",
         "objectives.final_ratio": "objectives.final_mask_prob",
+        "objectives.mask_share": "objectives.mask_replace_prob",
+        "objectives.random_share": "objectives.random_replace_prob",
         "task.length": "task.max_length",
+        "task.long": "task.long_texts",
+        "task.lstm": "task.lstm_hidden_size",
         "task.normalise": "task.normalize_embeddings",
         "train.clip": "train.max_grad_norm",
         "train.accumulate": "train.gradient_accumulation_steps",
+        "train.recompute": "train.gradient_checkpointing",
         "train.optimizer.decay": "train.optimizer.weight_decay",
         "transfer.length": "transfer.max_position_embeddings",
+        "transfer.layer_decay": "transfer.layerwise_lr_decay",
+        "transfer.head_rate": "transfer.head_lr_factor",
+        "transfer.reinitialise_layers": "transfer.reinit_layers",
     }
     replaced: Mapping[tuple[str, Any], dict[str, Any]] = {
         ("task.target", "labels"): {"task.name": "multilabel"},
         ("task.target", "number"): {"task.name": "regress"},
         ("task.decoder", "spans"): {"task.name": "nested"},
         ("objectives.unit", "piece"): {"objectives.unit": "token"},
+        ("train.schedule", "plateau"): {"train.schedule": "warmup_stable_decay"},
     }
     deleted = frozenset({"task.mix_layers"})
     attributes = (("label",), ("token",), ("text",), ("start",), ("stop", "end"), ("score",))
-    tokenizer = ("tokenizer", "train", "corpus.jsonl", "--vocab-size", "96", "--output", "tokenizer")
-    corpus = ("corpus", "build", "corpus.jsonl", "--tokenizer", "tokenizer", "--output", "corpus")
 
     def recipe(self, kind: str, recipe: Mapping[str, Any]) -> dict[str, Any]:
         return {"kind": kind, **super().recipe(kind, recipe)}
 
     def hidden(self, model: str, ids: Any, mask: Any, token_types: Any) -> tuple[Any, Any]:
-        from unmask import Encoder
+        import unmask
         from unmask.model.layout import SequenceLayout
 
-        encoder = Encoder.from_pretrained(model).eval()
+        encoder = unmask.load(model).encoder
         packed = None if token_types is None else token_types[mask]
-        padded = encoder(input_ids=ids, attention_mask=mask, token_type_ids=token_types)[mask]
+        padded = encoder(ids, SequenceLayout.padded(mask), token_types)[mask]
         return padded, encoder(ids[mask], SequenceLayout.packed(mask.sum(1).tolist()), packed)
 
 

@@ -15,7 +15,7 @@ from unmask.model.attention import SequenceLayout
 from unmask.model.encoder import Encoder
 from unmask.model.mlm_head import MLMHead
 from unmask.model.pooler import HeadTransform
-from unmask.predict import load
+from unmask.runtime.predictor import load
 from unmask.text.tokenizer import Tokenizer
 
 LENGTHS = [20, 17, 9, 2]  # local layers of ModernBERT see 4 tokens on each side
@@ -161,11 +161,11 @@ def test_a_tagger_says_what_the_peer_says(name: str, tokenizer: Tokenizer, tmp_p
     model = publish(config, "ForTokenClassification", tokenizer, tmp_path)
     predictor = load(tmp_path)
     from unmask.data.rows.tables import Example
-    from unmask.predict import run_logits
+    from unmask.runtime.batching import infer
 
     text = "the quick brown fox jumps"
-    rows = predictor.task.encode([Example("0", text, None, None, 1, "here")])
-    evidence = run_logits(predictor.encoder, predictor.head, predictor.task, rows)[0]
+    rows, _ = predictor.task.encode([Example("0", text, None, None, 1, "here")])
+    evidence = infer(predictor.backend, predictor.task, rows)[0]
     with torch.inference_mode():
         wanted = model(input_ids=torch.tensor([rows[0].input_ids.tolist()])).logits[0].log_softmax(-1)
     order = [LABELS["ForTokenClassification"].index(tag) for tag in predictor.task.tags.names]  # type: ignore[attr-defined]

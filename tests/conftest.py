@@ -12,9 +12,10 @@ import torch
 from hypothesis import HealthCheck, settings
 from tokenizers import decoders, models, pre_tokenizers, processors, trainers
 
-from unmask.data.batch import Batch, EncodedRow, pack
 from unmask.data.corpus.documents import Document
 from unmask.data.corpus.shards import Shards, build
+from unmask.data.encoded import EncodedRow
+from unmask.learner.batch import Batch, pack
 from unmask.model.config import EncoderConfig
 from unmask.model.encoder import Encoder
 from unmask.text.tokenizer import Tokenizer

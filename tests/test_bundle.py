@@ -67,7 +67,7 @@ def test_there_and_back_is_exact(
 def test_a_model_from_before_a_setting_was_there_has_its_default(pretrained: Path, tmp_path: Path) -> None:
     shutil.copytree(pretrained, tmp_path / "m")
     facts = files.read_json(tmp_path / "m" / "unmask.json")
-    newer = "gated norm_kind qk_norm rotary_base rotary_base_local pattern window".split()
+    newer = "gated norm_type qk_norm rope_theta local_rope_theta attention_pattern window".split()
     for name in newer:
         del facts["encoder"][name]
     files.write_json(tmp_path / "m" / "unmask.json", facts)

@@ -17,7 +17,7 @@ from unmask.errors import UserError
 from unmask.model.encoder import Encoder
 from unmask.model.layout import SequenceLayout
 from unmask.model.mlm_head import MLMHead
-from unmask.predict import load
+from unmask.runtime.predictor import load
 
 DOMAIN = [
     "kubernetes clusters restart the gateway",

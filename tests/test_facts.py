@@ -21,16 +21,16 @@ from unmask.text.tokenizer import Tokenizer
 
 Make = Callable[..., Encoder]
 FAMILIES: dict[str, dict[str, Any]] = {
-    "bert": {"positions": "learned"},
-    "albert": {"family": "albert", "embedding": 8, "blocks": 1},
+    "bert": {"position_embedding_type": "learned"},
+    "albert": {"family": "albert", "embedding_size": 8, "num_hidden_groups": 1},
     "modernbert": {
         "family": "modernbert",
         "norm": "pre",
         "embedding_norm": True,
         "first_norm": False,
         "gated": True,
-        "positions": "rotary",
-        "segments": 0,
+        "position_embedding_type": "rotary",
+        "type_vocab_size": 0,
         "norm_bias": False,
         "bias": False,
     },

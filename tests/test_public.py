@@ -6,9 +6,11 @@ import pickle
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
@@ -19,16 +21,18 @@ from unmask import bundle
 from unmask.bundle.layout import encoder_config
 from unmask.bundle.public import export
 from unmask.bundle.weights import check_finite
-from unmask.data.batch import pack
 from unmask.data.rows.tables import Example
 from unmask.errors import UserError
 from unmask.files import read_json, write_json
+from unmask.heads import build_head
+from unmask.learner.batch import pack
+from unmask.learner.head import run_head
 from unmask.model.attention import SequenceLayout
 from unmask.model.config import EncoderConfig
 from unmask.model.encoder import Encoder
 from unmask.model.families import FAMILIES
 from unmask.model.mlm_head import MLMHead
-from unmask.predict import load
+from unmask.runtime.predictor import load
 from unmask.text.tokenizer import Tokenizer
 
 RECORDED = json.loads((Path(__file__).parent / "public_outputs.json").read_text())
@@ -64,19 +68,18 @@ def logits(folder: Path) -> Tensor:
             head = MLMHead(opened.config)
             opened.load_into(head, "masked")
             return head(encoder(IDS, SequenceLayout.packed([len(IDS)])), encoder)
-        predictor = load(folder)
-        task, ours = predictor.task, opened.task
-        (row,) = task.encode([Example("0", "the quick", None, None, 1, "here")])
-        from dataclasses import replace
-
-        from unmask.tasks.task import head_outputs
-
-        flags = torch.full((len(IDS),), 8, dtype=torch.uint8).numpy()  # each place is scored where tags are
-        batch = pack([replace(row, input_ids=IDS.numpy(), token_type_ids=0 * IDS.numpy(), flags=flags, targets={})])
-        found = head_outputs(predictor.encoder, predictor.head, batch)
+        task = load(folder).task
+        (row,) = task.encode([Example("0", "the quick", None, None, 1, "here")])[0]
+        head = build_head(task, opened.config)
+        for part, module in head.saved_modules().items():
+            opened.load_into(module, part)
+        every = None if row.positions is None else np.arange(len(IDS))
+        none = np.zeros_like(IDS.numpy())
+        row = replace(row, input_ids=IDS.numpy(), token_type_ids=none, flags=none, targets={}, positions=every)
+        found = run_head(encoder, head.eval(), pack([row]))
         names = list(json.loads((folder / "config.json").read_text())["id2label"].values())
-        own = task.public_architecture[1]
-        assert sorted(own) == sorted(names) and ours["labels"]
+        own = type(head).public_architecture(task, opened.config.family)[1]
+        assert sorted(own) == sorted(names)
         return found[:, [own.index(name) for name in names]]  # type: ignore[no-any-return]
 
 
@@ -196,7 +199,7 @@ def test_a_folder_of_sentence_transformers(
     assert "puts 'query: ' before each text" in capsys.readouterr().err
     assert opened.task == {
         "name": "embed",
-        "max_position_embeddings": 24,
+        "max_length": 24,
         "pooling": "mean",
         "normalize_embeddings": True,
         "labels": [],
@@ -234,7 +237,7 @@ def test_a_name_of_the_hub_is_read_from_its_cache(publish: Callable[..., Path], 
         "from unmask import bundle, UserError\n"
         f"for given in (None, 'main', '{revision}'):\n"
         "    opened = bundle.read('some/model', revision=given)\n"
-        "    print(opened.config.width, opened.lineage[0]['source'], opened.lineage[0]['revision'])\n"
+        "    print(opened.config.hidden_size, opened.lineage[0]['source'], opened.lineage[0]['revision'])\n"
         "try:\n    bundle.read('some/other')\nexcept UserError as error:\n    print(str(error).splitlines()[0])\n"
     )
     environment = {**os.environ, "HF_HUB_CACHE": str(tmp_path / "hub"), "HF_HUB_OFFLINE": "1"}

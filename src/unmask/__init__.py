@@ -10,14 +10,15 @@ from unmask.version import __version__
 _PUBLIC = {
     "Encoder": "unmask.model.encoder",
     "EncoderConfig": "unmask.model.config",
-    "Predictor": "unmask.predict",
+    "Predictor": "unmask.runtime.predictor",
     "Tokenizer": "unmask.text.tokenizer",
     "UserError": "unmask.errors",
     "build_corpus": "unmask.data.corpus.shards:build",
     "finetune": "unmask.train.finetune",
-    "load": "unmask.predict",
+    "load": "unmask.runtime.predictor",
     "pretrain": "unmask.train.pretrain",
     "quickstart": "unmask.quickstart",
+    "read_documents": "unmask.data.corpus.documents",
 }
 
 __all__ = [
@@ -32,15 +33,17 @@ __all__ = [
     "load",
     "pretrain",
     "quickstart",
+    "read_documents",
 ]
 
 if TYPE_CHECKING:
+    from unmask.data.corpus.documents import read_documents
     from unmask.data.corpus.shards import build as build_corpus
     from unmask.errors import UserError
     from unmask.model.config import EncoderConfig
     from unmask.model.encoder import Encoder
-    from unmask.predict import Predictor, load
     from unmask.quickstart import quickstart
+    from unmask.runtime.predictor import Predictor, load
     from unmask.text.tokenizer import Tokenizer
     from unmask.train.finetune import finetune
     from unmask.train.pretrain import pretrain
@@ -51,8 +54,13 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module 'unmask' has no attribute {name!r}")
     import importlib
 
+    from unmask.errors import missing_engine
+
     module, _, attribute = _PUBLIC[name].partition(":")
-    return getattr(importlib.import_module(module), attribute or name)
+    try:
+        return getattr(importlib.import_module(module), attribute or name)
+    except ModuleNotFoundError as error:
+        raise missing_engine(error) from error
 
 
 def __dir__() -> list[str]:

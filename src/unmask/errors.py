@@ -50,3 +50,14 @@ def missing_extra(package: str, extra: str, purpose: str) -> UserError:
         f"{purpose} needs the package {package}, which is not installed",
         to_install=f"pip install 'unmask[{extra}]'",
     )
+
+
+def missing_engine(error: ModuleNotFoundError) -> Exception:
+    """Make the error for a torch that is not installed; any other error stays as it is."""
+    if (error.name or "").partition(".")[0] != "torch":
+        return error
+    return UserError(
+        "this needs torch, which is not installed",
+        to_install="pip install 'unmask[train]'",
+        on_a_cpu="pip install torch --index-url https://download.pytorch.org/whl/cpu, then the line above",
+    )

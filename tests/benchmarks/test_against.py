@@ -95,7 +95,7 @@ def test_the_same_side_of_another_checkout(checkout: Path, table: Path, tmp_path
         "data": [],
     }
     ours, other = (each["facts"] for each in found["measurements"][:2])
-    assert ours["pieces"] > 0
+    assert ours["tokens"] > 0
     assert Path(other["imported"]) == checkout / "src" / "unmask" / "__init__.py"
     assert (other["documents"], other["characters"]) == ([str(table)], 2000)
 

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from benchmarks import gpu
-from unmask.data.batch import IGNORE_INDEX
 from unmask.data.corpus.shards import Shards
+from unmask.data.encoded import IGNORE_INDEX
 from unmask.train.pretrain import build_batches, build_learner, fit_to_corpus
 
 TINY = argparse.Namespace(tiny=True, architecture="bert")

@@ -12,7 +12,7 @@ import pytest
 import unmask
 from unmask.console import SILENT
 from unmask.data.rows.squad import read_questions
-from unmask.tasks import answerscore
+from unmask.metrics import values
 from unmask.train.finetune import finetune
 
 FAST = ["task.max_length=24", "train.budget=1 epochs", "train.optimizer.lr=0.01"]
@@ -75,11 +75,9 @@ def test_evaluate_and_predict_agree(command, answerer: Path, doubtful_questions:
             assert example.pair[row["start"] : row["end"]] == row["answer"] and 0 < row["score"] <= 1
         else:
             assert row["start"] is None and row["end"] is None
-    found = answerscore.evaluation(
-        [answerscore.reference(example) for example in examples], [row["answer"] for row in said]
-    )
-    assert found.f1.value == pytest.approx(told["answer_f1"]["value"])
-    assert found.exact.value == pytest.approx(told["exact_match"]["value"])
+    reference = [{"answers": [a.text for a in one.answers], "language": "en"} for one in examples]
+    found = values("answers", reference, [row["answer"] for row in said])
+    assert found == pytest.approx({name: told[name]["value"] for name in ("answer_f1", "exact_match")})
 
     every = lines(command("predict", answerer, doubtful_questions, "--all").out)
     assert [row["answer"] for row in every] == [row["answers"][0]["text"] for row in every]

@@ -24,7 +24,7 @@ def test_bench_says_how_fast_and_where_the_time_goes(command, small, corpus: Sha
     for part in ("embedding", "attention", "feed-forward", "vocabulary head", "optimiser", "data", "other"):
         assert any(line.strip().startswith(part) and "%" in line for line in done.out.splitlines())
     told = json.loads(command(*asked, "--json").out)
-    assert told["speed"]["tokens_per_second"] > 0 and told["parts"]["attention"] > 0
+    assert told["speed"]["tokens_per_second"] > 0 and told["breakdown"]["attention"] > 0
     assert not list(tmp_path.iterdir()), "nothing is kept"
 
 

@@ -34,13 +34,13 @@ def test_a_recipe_gives_the_settings_and_options_replace_them(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "mine.yaml").write_text(
-        f"model: {pretrained}\ntask: {{name: classify, length: 8}}\ndata: {{train: elsewhere.csv}}\n"
-        "train: {budget: 1 steps}\n"
+        f"kind: finetune\ninit_from: {pretrained}\ntask: {{name: classify, max_length: 8}}\n"
+        "data: {train: elsewhere.csv}\ntrain: {budget: 1 steps}\n"
     )
     done = command("finetune", "mine.yaml", "--train", table, "seed=3")
     assert done.code == 0 and (tmp_path / "runs" / "mine" / "model").is_dir()
     kept = (tmp_path / "runs" / "mine" / "recipe.yaml").read_text()
-    assert f"train: {table}" in kept and "seed: 3" in kept and "length: 8" in kept
+    assert f"train: {table}" in kept and "seed: 3" in kept and "max_length: 8" in kept
     assert "cut short" in done.out and "at 8 tokens (task.max_length)" in done.out
 
 
@@ -84,7 +84,7 @@ def test_a_label_that_only_the_test_rows_have(command, pretrained: Path, table: 
     tested = json.loads(counted.out)["test"]
     assert counted.code == 0 and tested["rows"] == 2
     assert all(model["accuracy"]["value"] <= 0.5 for model in tested["models"])
-    assert tested["labels"][-1] == "stoned" and tested["per_label"][-1]["n"] == 1
+    assert tested["labels"][-1] == "stoned" and tested["per_label"][-1]["support"] == 1
 
 
 def test_a_label_that_only_the_dev_rows_have(command, pretrained: Path, table: Path, tmp_path: Path) -> None:

@@ -10,14 +10,14 @@ import pytest
 FAST = ["task.max_length=16", "train.budget=60 steps", "train.evaluations=2", "train.optimizer.lr=0.01"]
 
 
-@pytest.fixture(scope="module", params=["labels", "number"])
+@pytest.fixture(scope="module", params=["multilabel", "regress"])
 def kind(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
 @pytest.fixture
 def file(kind: str, many_labels: Path, numbers: Path) -> Path:
-    return many_labels if kind == "labels" else numbers
+    return many_labels if kind == "multilabel" else numbers
 
 
 @pytest.fixture(scope="module")
@@ -33,10 +33,10 @@ def runs(command, kind: str, file: Path, pretrained: Path, made, tmp_path_factor
         for name, settings in (("good", []), ("bad", ["train.budget=1 steps", "train.optimizer.lr=1e-7"])):
             done = command(
                 *("finetune", "--model", pretrained, "--train", file, "--test", file, "--out", folder / name),
-                *(f"task.target={kind}", *FAST, *settings),
+                *("--task", kind, *FAST, *settings),
             )
             assert done.code == 0, done.err
-            wanted = {"labels": "micro-F1, % [95 %]", "number": "Pearson [95 %]"}[kind]
+            wanted = {"multilabel": "micro-F1, % [95 %]", "regress": "Pearson [95 %]"}[kind]
             assert wanted in done.out and "always" in done.out
         made[kind] = folder / "good", folder / "bad"
     return made[kind]
@@ -45,13 +45,13 @@ def runs(command, kind: str, file: Path, pretrained: Path, made, tmp_path_factor
 def test_evaluate(command, kind: str, runs: tuple[Path, Path], file: Path) -> None:
     done = command("evaluate", runs[0], file)
     shown = {
-        "labels": ["micro-F1", "subset accuracy", "threshold"],
-        "number": ["Spearman", "MAE", "farthest"],
+        "multilabel": ["micro-F1", "subset accuracy", "threshold"],
+        "regress": ["Spearman", "MAE", "farthest"],
     }
     assert done.code == 0 and all(word in done.out for word in shown[kind]), done.err
-    assert ("%" in done.out.splitlines()[0]) == (kind == "labels") or kind == "number"
+    assert ("%" in done.out.splitlines()[0]) == (kind == "multilabel") or kind == "regress"
     told = json.loads(command("evaluate", runs[0], file, "--json").out)
-    main = {"labels": "micro_f1", "number": "pearson"}[kind]
+    main = {"multilabel": "micro_f1", "regress": "pearson"}[kind]
     assert told["rows"] == 80 and told[main]["low"] <= told[main]["value"] <= told[main]["high"]
     assert told[main]["value"] > 0.5
 
@@ -63,7 +63,7 @@ def test_predict(command, kind: str, runs: tuple[Path, Path], file: Path) -> Non
     assert done.code == 0 and len(rows) == 80
     table = list(csv.DictReader(io.StringIO(command("predict", runs[0], file, "--format", "csv", "--all").out)))
     shown = command("predict", runs[0], file, "--format", "table").out
-    if kind == "labels":
+    if kind == "multilabel":
         assert len({tuple(row["labels"]) for row in rows}) > 2
         assert [row["labels"] for row in table] == ["|".join(row["labels"]) for row in rows]
         for row, line in zip(rows, table, strict=True):
@@ -81,40 +81,40 @@ def test_report_and_compare(command, kind: str, runs: tuple[Path, Path], tmp_pat
     assert command("report", good, "--out", page, "--lang", language).code == 0
     text = page.read_text(encoding="utf-8")
     words = {
-        ("labels", "en"): ["Micro F1", "Subset accuracy", "its micro F1 is", "always giving the same answer"],
-        ("labels", "zh"): ["微平均 F1", "整条全对率"],
-        ("number", "en"): [
+        ("multilabel", "en"): ["Micro F1", "Subset accuracy", "its micro F1 is", "always giving the same answer"],
+        ("multilabel", "zh"): ["微平均 F1", "整条全对率"],
+        ("regress", "en"): [
             "Pearson",
             "RMSE",
             "Pearson&#39;s correlation is",
             "on the dashed line both are the same",
         ],
-        ("number", "zh"): ["皮尔逊相关系数为", "虚线上二者相等"],
+        ("regress", "zh"): ["皮尔逊相关系数为", "虚线上二者相等"],
     }[kind, language]
     plain = text.replace("\u00a0", " ")
     assert not [word for word in words if word.lower() not in plain.lower()]
-    assert "confusion" not in text and text.count("<circle") > (80 if kind == "number" else 0)
+    assert "confusion" not in text and text.count("<circle") > (80 if kind == "regress" else 0)
     out = tmp_path / "compare.html"
     done = command("compare", good, bad, "--out", out)
-    figure = {"labels": "micro F1, % [95 %]", "number": "Pearson's correlation [95 %]"}[kind]
+    figure = {"multilabel": "micro F1, % [95 %]", "regress": "Pearson's correlation [95 %]"}[kind]
     assert done.code == 0 and figure in done.out and "good is better than bad by" in done.out, done.err
     assert out.read_text(encoding="utf-8").count("<svg") >= 2
 
 
 def test_errors_name_the_line_and_what_to_do(command, kind: str, pretrained: Path, tmp_path: Path) -> None:
-    content = {"labels": '{"text": "x", "label": {"a": 1}}', "number": '{"text": "x", "label": "good"}'}[kind]
+    content = {"multilabel": '{"text": "x", "label": {"a": 1}}', "regress": '{"text": "x", "label": "good"}'}[kind]
     path = tmp_path / "bad.jsonl"
     path.write_text(content + "\n")
     done = command(
         *("finetune", "--model", pretrained, "--train", path, "--out", tmp_path / "run"),
-        *(f"task.target={kind}", *FAST),
+        *("--task", kind, *FAST),
     )
     assert done.code == 1 and f"{path}, line 1: 'label' is not" in done.err
 
 
-def test_a_metric_of_another_target_is_refused(command, kind: str, pretrained: Path, file: Path, tmp_path) -> None:
+def test_a_metric_of_another_task_is_refused(command, kind: str, pretrained: Path, file: Path, tmp_path) -> None:
     done = command(
         *("finetune", "--model", pretrained, "--train", file, "--out", tmp_path / "run"),
-        *(f"task.target={kind}", "task.metric=accuracy"),
+        *("--task", kind, "task.metric=accuracy"),
     )
-    assert done.code == 1 and f"metric accuracy is not for target {kind}" in done.err
+    assert done.code == 1 and "task.metric" in done.err

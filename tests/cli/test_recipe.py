@@ -9,7 +9,7 @@ import yaml
 
 from unmask.config import from_mapping
 from unmask.data.corpus.shards import Shards
-from unmask.model.encoder import EncoderConfig
+from unmask.model.config import EncoderConfig
 from unmask.train.explain import KINDS, explain
 from unmask.train.optim import Muon
 from unmask.train.recipe import PretrainRecipe
@@ -18,7 +18,7 @@ from unmask.train.recipe import PretrainRecipe
 def test_show_is_complete_and_reads_back(command) -> None:
     done = command("recipe", "show", "tiny", "model.num_hidden_layers=3", "seed=9")
     values = yaml.safe_load(done.out)
-    assert done.code == 0 and (values["model"]["layers"], values["seed"]) == (3, 9)
+    assert done.code == 0 and (values["model"]["num_hidden_layers"], values["seed"]) == (3, 9)
     assert set(values["model"]) == {field.name for field in dataclasses.fields(EncoderConfig)}
     assert from_mapping(PretrainRecipe, values, "shown") == from_mapping(
         PretrainRecipe,
@@ -49,11 +49,13 @@ def test_explain_what_an_error_names(command) -> None:
     assert done.code == 0 and "whole number, at least 1" in done.out and "heads" not in done.out
     assert "preset" in command("recipe", "explain", "model").out
     schedules = command("recipe", "explain", "train.schedule").out
-    assert "pretrain and finetune" in schedules and "name: plateau" in schedules and "cooldown" in schedules
+    assert (
+        "pretrain and finetune" in schedules and "name: warmup_stable_decay" in schedules and "decay_ratio" in schedules
+    )
     masked = json.loads(command("recipe", "explain", "objectives.0.masked", "--json").out)
     assert [group["choice"] for group in masked] == ["masked"]
     assert "task (name: classify)" in command("recipe", "explain", "task").out
-    wrong = command("recipe", "explain", "model.layerz")
+    wrong = command("recipe", "explain", "model.num_hidden_layerz")
     assert wrong.code == 1 and "did you mean  model.num_hidden_layers" in wrong.err
     other = command("recipe", "explain", "task", "--kind", "pretrain")
     assert other.code == 1 and "of a recipe for pretrain" in other.err
@@ -63,7 +65,9 @@ def test_check_opens_what_a_recipe_names(command, corpus: Shards, pretrained: Pa
     done = command("recipe", "check", "tiny", f"data.corpus={corpus.folder}", "--json")
     told = json.loads(done.out)
     assert done.code == 0 and told["ok"] and told["documents"] == 120 and told["tokens"] == corpus.tokens
-    rows = command("recipe", "check", "classify", f"data.train={table}", f"init_from={pretrained}", "task.max_length=16")
+    rows = command(
+        "recipe", "check", "classify", f"data.train={table}", f"init_from={pretrained}", "task.max_length=16"
+    )
     assert rows.code == 0 and "ok: classify" in rows.out and "2 labels" in rows.out
 
 

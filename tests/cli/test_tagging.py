@@ -75,7 +75,7 @@ def test_evaluate_counts_spans(command, tagger: Path, tagged: Path) -> None:
         right, given, there = right + len(said & true), given + len(said), there + len(true)
     assert told["entity_f1"]["value"] == pytest.approx(2 * right / (given + there)) and right > there / 2
     assert told["precision"]["value"] == pytest.approx(right / given)
-    assert told["spans"] == there and {row["label"] for row in told["per_label"]} == {"PERSON", "PLACE"}
+    assert told["entities"] == there and {row["label"] for row in told["per_label"]} == {"PERSON", "PLACE"}
     shown = command("evaluate", tagger, tagged)
     assert "precision  " in shown.out and "recall" in shown.out and "F1  " in shown.out and "PLACE" in shown.out
 
@@ -88,7 +88,7 @@ def test_spans_that_cut_through_words_are_said_and_count_as_missed(command, tagg
     ]
     file.write_text("".join(json.dumps(row) + "\n" for row in rows))
     done = command("evaluate", tagger, file, "--json")
-    assert done.code == 0 and json.loads(done.out)["spans"] == 2
+    assert done.code == 0 and json.loads(done.out)["entities"] == 2
     assert "1 of 2 spans" in done.err and "spans.jsonl, line 2" in done.err
     bare = command("predict", tagger, file)
     assert bare.code == 0 and "not aligned" not in bare.err
@@ -106,7 +106,7 @@ def test_predictions_of_running_text(command, tagger: Path, tmp_path: Path) -> N
     assert [(s.label, s.start) for s in model("the captain followed")] == [
         (s["label"], s["start"]) for s in first["spans"]
     ]
-    assert "LabelledSpan(label='PERSON', text='captain', start=4, stop=11" in repr(model("the captain followed"))
+    assert "LabelledSpan(label='PERSON', text='captain', start=4, end=11" in repr(model("the captain followed"))
     (tmp_path / "again.jsonl").write_text(done.out)
     labels = {s["label"] for row in (first, second) for s in row["spans"]}
     assert read_tagged(tmp_path / "again.jsonl").labels == sorted(labels)  # the form of training data
@@ -131,7 +131,7 @@ def test_predictions_as_a_table_of_spans(command, tagger: Path, tagged: Path) ->
     done = command("predict", tagger, tagged, "--format", "csv")
     rows = list(csv.DictReader(io.StringIO(done.out)))
     whole = [(row["id"], span) for row in lines(command("predict", tagger, tagged).out) for span in row["spans"]]
-    assert list(rows[0]) == ["id", "line", "label", "score", "start", "stop", "text"]
+    assert list(rows[0]) == ["id", "line", "label", "score", "start", "end", "text"]
     assert [(row["id"], row["label"], int(row["start"])) for row in rows] == [
         (name, span["label"], span["start"]) for name, span in whole
     ]
@@ -142,7 +142,7 @@ def test_predictions_as_a_table_of_spans(command, tagger: Path, tagged: Path) ->
 def test_blocks_do_not_change_the_predictions(command, tagger, tagged: Path, monkeypatch) -> None:
     whole = command("predict", tagger, tagged, "--format", "conll").out
     monkeypatch.setattr("unmask.cli.predict.BLOCK", 3)
-    monkeypatch.setattr("unmask.predict.BATCH_TOKENS", 30)
+    monkeypatch.setattr("unmask.runtime.batching.TOKENS_PER_BATCH", 30)
     assert command("predict", tagger, tagged, "--format", "conll").out == whole
 
 
@@ -185,9 +185,9 @@ def test_tags_that_the_model_has_never_seen(command, tagger: Path, tagged: Path,
     counted = command("evaluate", tagger, file, "--unknown-labels", "wrong", "--json")
     assert counted.code == 0 and "counted as wrong" in counted.err
     with_it, without = json.loads(counted.out), json.loads(skipped.out)
-    assert with_it["rows"] == 61 and with_it["spans"] == without["spans"] + 1
+    assert with_it["rows"] == 61 and with_it["entities"] == without["entities"] + 1
     new = next(row for row in with_it["per_label"] if row["label"] == "PLACES")
-    assert new["n"] == 1 and new["recall"] == 0 and with_it["unknown_labels"] == ["PLACES"]
+    assert new["support"] == 1 and new["recall"] == 0 and with_it["unknown_labels"] == ["PLACES"]
     assert with_it["recall"]["value"] < without["recall"]["value"]
 
 
@@ -212,27 +212,26 @@ def test_a_recipe_is_checked_without_training(command, pretrained: Path, tagged:
     )
     assert done.code == 0 and json.loads(done.out)["labels"] == 2
     explained = command("recipe", "explain", "task.tag.decoder")
-    assert explained.code == 0 and "softmax, crf, spans" in explained.out
+    assert explained.code == 0 and "softmax, crf" in explained.out
 
 
 @pytest.fixture(scope="module")
 def nester(pretrained: Path, nested: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The model folder of a run that has learnt entities inside others."""
     settings = [
-        "task.decoder=spans",
         "task.max_length=32",
         "train.budget=120 steps",
         "train.optimizer.lr=0.02",
     ]
     out = tmp_path_factory.mktemp("runs") / "nester"
     data = {"model": pretrained, "train": nested, "dev": nested, "out": out}
-    return finetune(None, [*settings, "dropout=0"], task="tag", progress=SILENT, **data).model
+    return finetune(None, [*settings, "dropout=0"], task="nested", progress=SILENT, **data).model
 
 
 def test_entities_that_nest_are_learnt_and_found(command, nester: Path, nested: Path, tmp_path: Path) -> None:
     told = json.loads(command("evaluate", nester, nested, "--json").out)
     gold = lines(nested.read_text())
-    assert told["spans"] == sum(len(row["spans"]) for row in gold) and told["entity_f1"]["value"] > 0.9
+    assert told["entities"] == sum(len(row["spans"]) for row in gold) and told["entity_f1"]["value"] > 0.9
     out = tmp_path / "said.jsonl"
     assert command("predict", nester, nested, "--out", out).code == 0
     said = lines(out.read_text())
@@ -259,25 +258,27 @@ def test_nested_entities_are_refused_elsewhere(
 ) -> None:
     asked = ["finetune", "--model", pretrained, "--task", "tag", "--out", tmp_path / "run", *FAST]
     crf = command(*asked, "--train", nested, "task.decoder=crf")
-    assert crf.code == 1 and "two spans overlap" in crf.err and "task.decoder=spans" in crf.err
+    assert crf.code == 1 and "two spans overlap" in crf.err and "--task nested" in crf.err
     left_out = command(*asked, "--train", nested, "--on-error", "skip", "task.decoder=crf")
     assert left_out.code == 0 and "overlapping spans left out" in left_out.err
     asked[asked.index("--out") + 1] = tmp_path / "plain"
-    plain = command(*asked, "--train", plain_tags, "task.decoder=spans")
-    assert plain.code == 1 and "decoder spans is for entities" in plain.err
+    asked[asked.index("tag")] = "nested"
+    plain = command(*asked, "--train", plain_tags)
+    assert plain.code == 1 and "nested spans are for entities" in plain.err
 
 
 def test_flat_entities_are_written_as_conll(command, pretrained: Path, tagged: Path, tmp_path: Path) -> None:
-    asked = ["finetune", "--model", pretrained, "--task", "tag", "--train", tagged, "--dev", tagged, *FAST]
-    asked += ["--out", tmp_path / "run", "task.decoder=spans", "train.budget=60 steps", "dropout=0"]
-    assert command(*asked).code == 0
+    asked = ["finetune", "--model", pretrained, "--train", tagged, "--dev", tagged, *FAST]
+    nested = ["--task", "nested", "--out", tmp_path / "run", "train.budget=60 steps", "dropout=0"]
+    assert command(*asked, *nested).code == 0
     kept = json.loads((tmp_path / "run" / "model" / "unmask.json").read_text())["task"]
-    assert (kept["decoder"], kept["flat"]) == ("spans", True) and 1 <= kept["max_span_length"] <= 14
+    assert (kept["name"], kept["flat"]) == ("nested", True) and 1 <= kept["max_span_length"] <= 14
     out = tmp_path / "said.conll"
     assert command("predict", tmp_path / "run", tagged, "--out", out).code == 0
     before, after = read_tagged(tagged), read_tagged(out)
     assert [e.text for e in before.examples] == [e.text for e in after.examples] and after.out_of_order == 0
-    crf = command(*asked[:-4], tmp_path / "crf", "task.decoder=crf", "train.budget=10 steps")
+    tags = ["--task", "tag", "--out", tmp_path / "crf", "task.decoder=crf", "train.budget=10 steps"]
+    crf = command(*asked, *tags)
     assert crf.code == 0
     compared = command("compare", tmp_path / "run", tmp_path / "crf", "--test", tagged, "--json")
     assert compared.code == 0, compared.err
@@ -289,13 +290,12 @@ def test_regularisers_beside_spans(command, pretrained: Path, nested: Path, tmp_
         "--model",
         pretrained,
         "--task",
-        "tag",
+        "nested",
         "--train",
         nested,
-        "task.decoder=spans",
         *FAST,
     ]
     done = command(*asked, "--out", tmp_path / "fgm", "regularisation.fgm=0.5")
     assert done.code == 0 and "dev F1" in done.err, done.err
     refused = command(*asked, "--out", tmp_path / "rdrop", "regularisation.rdrop=1")
-    assert refused.code == 1 and "R-Drop is not for decoder spans" in refused.err
+    assert refused.code == 1 and "regularisation.rdrop is not for the task nested" in refused.err

@@ -98,7 +98,7 @@ def test_grow_writes_a_model_and_says_what_it_changed(
     told, few = json.loads(many.out), bundle.read(tmp_path / "few")
     assert len(told["chosen"]) == bundle.read(tmp_path / "many").lineage[-1]["pieces"] < 1000
     assert [one["token"] for one in told["chosen"]][:5] == few.tokenizer.tokens[-5:]
-    assert told["after"]["characters_per_piece"] > told["before"]["characters_per_piece"]
+    assert told["after"]["characters_per_token"] > told["before"]["characters_per_token"]
 
 
 def test_grow_needs_several_documents(pretrained: Path, tmp_path: Path, texts: Path, command: Command) -> None:

@@ -42,7 +42,7 @@ COMMANDS = {
     "bench pretrain": "RECIPE OVERRIDES --corpus --seconds --json",
     "data list": "--json",
     "data get": "NAME --out --json",
-    "data check": "--train --dev --test --task --target --text-column --pair-column --label-column "
+    "data check": "--train --dev --test --task --text-column --pair-column --label-column "
     "--label-separator --token-column --tag-column --scheme --data-format --encoding --on-error --json",
 }
 

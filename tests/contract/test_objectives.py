@@ -9,9 +9,11 @@ import torch
 from torch import nn
 
 from unmask.config import dump, from_mapping
-from unmask.data.batch import IGNORE_INDEX, Batch
-from unmask.data.batches import Batches, CorpusSequences
 from unmask.data.corpus.shards import Shards
+from unmask.data.encoded import IGNORE_INDEX
+from unmask.data.sequences import CorpusSequences
+from unmask.learner.batch import Batch
+from unmask.learner.batches import Batches
 from unmask.model.config import EncoderConfig
 from unmask.model.encoder import Encoder
 from unmask.model.families import FAMILIES

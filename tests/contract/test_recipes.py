@@ -24,7 +24,7 @@ FINETUNING = [name for name in shipped_recipes() if recipe_kind(name) is Finetun
 
 def test_these_are_shipped() -> None:
     assert {"tiny", "small", "base", "bert-base", "pairs", "long"} <= set(PRETRAINING)
-    assert {"classify", "tag", "answer", "embed"} <= set(FINETUNING)
+    assert {"classify", "multilabel", "regress", "tag", "nested", "answer", "embed"} <= set(FINETUNING)
 
 
 @pytest.mark.parametrize("name", shipped_recipes())
@@ -52,9 +52,17 @@ def test_finetuning_runs_two_steps(
     pairs: Path,
     tmp_path: Path,
 ) -> None:
-    train = {"classify": table, "tag": tagged, "answer": questions, "embed": pairs}[
-        read_recipe(FinetuneRecipe, name).task.name
-    ]
+    scores = tmp_path / "scores.csv"
+    scores.write_text("text,label\n" + "".join(f"river {n},{n % 7}\n" for n in range(40)), encoding="utf-8")
+    train = {
+        "classify": table,
+        "multilabel": table,
+        "regress": scores,
+        "tag": tagged,
+        "nested": tagged,
+        "answer": questions,
+        "embed": pairs,
+    }[read_recipe(FinetuneRecipe, name).task.name]
     settings = [f"init_from={pretrained}", f"data.train={train}", "task.max_length=16", "train.budget=2 steps"]
     settings += ["task.stride=8"] if "stride" in shipped_recipes()[name].read_text(encoding="utf-8") else []
     result = finetune(name, settings, out=tmp_path / "run", progress=SILENT)

@@ -2,68 +2,48 @@
 
 import dataclasses
 import json
+import os
 import random
 import typing
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import recorded_outputs
+from contract_kinds import KINDS
+from recorded_outputs import record
 from safetensors.torch import load_file
 
-from unmask import predict as module
 from unmask.bundle import read
 from unmask.config import dump, from_mapping
 from unmask.console import SILENT
 from unmask.evaluate.samples import predictions
-from unmask.evaluate.saved import compared
+from unmask.evaluate.saved import compare_predictions
 from unmask.evaluate.simplest import simplest_baseline
 from unmask.evaluate.tested import to_saved_predictions
 from unmask.files import read_json
-from unmask.predict import Predictor, load
+from unmask.heads import head_class
+from unmask.runtime import batching
+from unmask.runtime.formats import format_of
+from unmask.runtime.predictor import Predictor, load
 from unmask.tasks import AnyTask, ReadOptions, restore
 from unmask.train.finetune import finetune
 
 SETTINGS = typing.get_args(typing.get_args(AnyTask)[0])
-KINDS = {  # a member of each kind that a task has: the file it is learnt from, and settings
-    "classify": ("classify", "table", []),
-    "classify, mean": ("classify", "table", ["task.pooling=mean"]),
-    "classify, attention": ("classify", "table", ["task.pooling=attention"]),
-    "classify, adaptive": ("classify", "table", ["task.head=adaptive"]),
-    "classify, auc": ("classify", "table", ["task.metric=auc"]),
-    "classify, labels": ("classify", "many_labels", ["task.target=labels"]),
-    "classify, labels, tuned": (
-        "classify",
-        "many_labels",
-        ["task.target=labels", "task.tune_thresholds=true", "task.metric=macro_f1"],
-    ),
-    "classify, number": ("classify", "numbers", ["task.target=number"]),
-    "classify, number, error": ("classify", "numbers", ["task.target=number", "task.metric=rmse"]),
-    "tag": ("tag", "tagged", []),
-    "tag, crf": ("tag", "tagged", ["task.decoder=crf"]),
-    "tag, lstm_hidden_size": ("tag", "tagged", ["task.lstm_hidden_size=8"]),
-    "tag, spans": ("tag", "tagged", ["task.decoder=spans"]),
-    "tag, spans, nested": ("tag", "nested", ["task.decoder=spans"]),
-    "tag, plain": ("tag", "plain_tags", []),
-    "tag, plain, crf": ("tag", "plain_tags", ["task.decoder=crf"]),
-    "classify, windows": ("classify", "table", ["task.max_length=8", "task.long_texts=windows"]),
-    "answer": ("answer", "questions", []),
-    "answer, or none": ("answer", "doubtful_questions", []),
-    "embed": ("embed", "pairs", []),
-    "embed, symmetric": ("embed", "pairs", ["task.loss={name: contrastive, symmetric: true}"]),
-    "embed, attention": ("embed", "pairs", ["task.pooling=attention", "task.normalize_embeddings=false"]),
-    "embed, cls": ("embed", "pairs", ["task.pooling=cls", "task.metric=recall_10"]),
-    "embed, scores": ("embed", "numbers", ["task.loss=cosine", "task.pooling=max"]),
-    "embed, unsupervised": ("embed", "pairs", ["task.loss=unsupervised"]),
-}
+HERE = Path(__file__).parent
 PUBLIC = {  # what others call the model, and its last layer
     "classify": ("BertForSequenceClassification", "classifier"),
+    "multilabel": ("BertForSequenceClassification", "classifier"),
+    "regress": ("BertForSequenceClassification", "classifier"),
+    "nested": ("BertModel", "pointer"),
     "tag": ("BertForTokenClassification", "classifier"),
     "answer": ("BertForQuestionAnswering", "qa_outputs"),
     "embed": ("BertModel", None),
 }
 # what makes a head our own, which nobody else computes
-OWN = {"spans", "crf", "lstm", "mean", "attention", "adaptive"}
+OWN = {"nested", "crf", "lstm", "wide", "mean", "attention", "adaptive"}
 PROBLEMS = {
     "label": "single_label_classification",
     "labels": "multi_label_classification",
@@ -121,7 +101,7 @@ def test_neighbours_order_and_batches_change_nothing(trained: Trained, monkeypat
         together = [plain(one) for one in predictor.predict(given)]
         order = random.Random(1).sample(range(len(given)), len(given))
         mixed = predictor.predict([given[number] for number in order])
-        monkeypatch.setattr(module, "TOKENS_PER_BATCH", 40)
+        monkeypatch.setattr(batching, "TOKENS_PER_BATCH", 40)
         small = predictor.predict(given)
         monkeypatch.undo()
         for place, number in enumerate(order):
@@ -148,14 +128,12 @@ def test_what_was_saved_is_what_was_judged(trained: Trained) -> None:
     from unmask.train.finetune import load_rows
     from unmask.train.recipe import FinetuneRecipe, read_recipe
 
-    task, run = trained.predictor.task, trained.predictor.bundle.folder.parent
+    task, run = trained.predictor.task, trained.predictor.manifest.folder.parent
     recipe = read_recipe(FinetuneRecipe, run / "recipe.yaml")
     _, dev = load_rows(recipe.data, recipe.seed, recipe.task)
     evaluation, predicted = trained.predictor.score(dev)
-    assert evaluation.figures[task.metric].value == pytest.approx(trained.dev[task.metric_key])
+    assert evaluation.figures[task.metric].value == pytest.approx(trained.dev[f"{task.name}.{task.metric}"])
     assert next(iter(evaluation.figures)) == task.metric and evaluation.rows == len(dev) == len(predicted)
-    for table in evaluation.tables():
-        assert table.columns and all(len(row) == len(table.columns) for row in table.rows)
     json.dumps(evaluation.to_dict())
 
 
@@ -167,7 +145,7 @@ def test_the_schema_makes_the_same_task(trained: Trained) -> None:
 
 
 def test_the_public_layout_says_what_others_can_compute(trained: Trained) -> None:
-    folder = trained.predictor.bundle.folder
+    folder, task = trained.predictor.manifest.folder, trained.predictor.task
     config = json.loads((folder / "config.json").read_text())
     kinds = set(trained.kind.split(", "))
     own = bool(kinds & OWN)
@@ -176,7 +154,7 @@ def test_the_public_layout_says_what_others_can_compute(trained: Trained) -> Non
     tensors = load_file(folder / "model.safetensors")
     names = config.get("id2label", {})
     outputs = [names[str(number)] for number in range(len(names))]
-    if "spans" in kinds:
+    if "nested" in kinds:
         assert tensors["pointer.ends.bias"].shape == (2 * len(outputs),)
     elif layer is None:
         assert all(name.startswith("bert.") or name == "pooling.query.weight" for name in tensors)
@@ -187,25 +165,27 @@ def test_the_public_layout_says_what_others_can_compute(trained: Trained) -> Non
         width = 2 * 8 if "lstm" in kinds else config["hidden_size"]
         assert tensors[f"{layer}.weight"].shape == (len(outputs), width)
     assert config.get("problem_type") == (None if own else PROBLEMS[trained.predictor.task.kind])
-    assert outputs == trained.predictor.task.public_architecture[1]
+    assert outputs == head_class(task).public_architecture(task, "bert")[1]
     assert any(name.startswith("crf.") for name in tensors) is ("crf" in trained.kind)
-    assert read(folder).task == trained.predictor.task.schema()
+    schema = dict(read(folder).task or {})
+    schema.pop("parameters", None)
+    assert schema == task.schema()
 
 
 def test_predictions_are_written_and_kept_and_compared(trained: Trained, tmp_path: Path) -> None:
     predictor, task = trained.predictor, trained.predictor.task
     examples = task.read_test(trained.file, ReadOptions())
-    predicted = predictor.predict(examples)
+    predicted, written = predictor.predict(examples), format_of(task)
     for example, prediction in zip(examples, predicted, strict=True):
-        json.dumps(task.to_record(example, prediction, False))
-        assert all(len(line) == len(task.columns(False)) for line in task.to_rows(example, prediction, False))
+        json.dumps(written.to_record(example, prediction, False))
+        rows = written.to_rows(example, prediction, False)
+        assert all(len(row) == len(written.columns(False)) for row in rows)
     ours = to_saved_predictions(predictor, examples, predicted, trained.file, ReadOptions())
     ours.save(tmp_path)
     least = simplest_baseline(task, examples, examples)
-    other = dataclasses.replace(ours, predictions=least.predicted)
-    figures = compared([("ours", "pretrained", ours), (least.name, least.kind, other)])
-    ours_figure = figures["models"][0][task.metric]["value"]
-    assert ours_figure == pytest.approx(task.score(examples, predicted).figures[task.metric].value)
+    found = compare_predictions([("ours", "pretrained", ours)], [least])
+    assert found.scores[task.metric].value == pytest.approx(predictor.score(examples)[0][task.metric].value)
+    assert [model["name"] for model in found.models] == ["ours", least.name] and len(found.differences) == 1
     samples = predictions(task, examples, predicted)
     assert samples and all("text" in row and "predicted" in row for row in samples)
 
@@ -217,7 +197,7 @@ def test_one_text_gives_what_one_wants_to_see(trained: Trained) -> None:
     given = text if pair is None else (text, pair)
     predictor = trained.predictor
     wanted = predictor.task.top_prediction(predictor.predict([given])[0])
-    said = [predictor(text, pair), predictor([given])[0], load(predictor.bundle.folder)(text, pair)]
+    said = [predictor(text, pair), predictor([given])[0], load(predictor.manifest.folder)(text, pair)]
     if isinstance(wanted, np.ndarray):
         assert all(np.array_equal(one, wanted) for one in said)
     else:
@@ -227,7 +207,7 @@ def test_one_text_gives_what_one_wants_to_see(trained: Trained) -> None:
 
 def test_trained_again_it_begins_with_its_own_head(trained: Trained, tmp_path: Path) -> None:
     """For the same labels, and read in the same way: without learning anything it judges as before."""
-    run = trained.predictor.bundle.folder.parent
+    run = trained.predictor.manifest.folder.parent
     still = [
         "train.optimizer.lr=1e-30",
         "train.optimizer.weight_decay=0",
@@ -238,3 +218,26 @@ def test_trained_again_it_begins_with_its_own_head(trained: Trained, tmp_path: P
     again = finetune(run / "recipe.yaml", recipe, out=tmp_path / "again", progress=SILENT)
     (head,) = read_json(again.folder / "run.json")["start"]["heads"].values()
     assert head == "kept" and again.dev == pytest.approx(trained.dev, abs=1e-4)
+
+
+def test_the_backend_computes_what_was_recorded(
+    trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Names and shapes of what the lower half decodes without torch (test_without_torch.py)."""
+    if not os.environ.get("UNMASK_RECORD"):
+        monkeypatch.setattr(recorded_outputs, "FOLDER", tmp_path)
+    record(trained.kind, trained.predictor)
+    name = recorded_outputs.file_of(trained.kind).name
+    made, recorded = (dict(np.load(folder / name)) for folder in (recorded_outputs.FOLDER, HERE / "recorded"))
+    shapes = [{name: x.shape[1:] for name, x in arrays.items()} for arrays in (made, recorded)]
+    assert shapes[0] == shapes[1]
+
+
+def test_threads_predict_what_one_thread_predicts(trained: Trained) -> None:
+    predictor = load(trained.predictor.manifest.folder)
+    examples = predictor.task.read_test(trained.file, ReadOptions())[:24]
+    expected = [plain(one) for one in trained.predictor.predict(examples)]
+    with ThreadPoolExecutor(4) as pool:
+        made = list(pool.map(lambda _: predictor.predict(examples), range(8)))
+    assert all([plain(one) for one in predictions] == expected for predictions in made)
+    assert all(predictions.notes == made[0].notes for predictions in made)

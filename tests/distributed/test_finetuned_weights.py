@@ -7,13 +7,15 @@ from typing import Any
 import torch
 from safetensors.torch import load_file, save_file
 
+from task_helpers import learner_of, rows_of
 from unmask.config import from_mapping
-from unmask.data.batches import Batches, RowSequences
 from unmask.data.rows.tables import Example, Span
+from unmask.data.sequences import RowSequences
+from unmask.learner.batches import Batches
+from unmask.learner.regularise import Regularisation, Regulariser
 from unmask.model.config import EncoderConfig
 from unmask.model.encoder import Encoder
 from unmask.tasks import Classify, ClassifyTask, Tag, TagTask
-from unmask.tasks.regularise import Regularisation, Regulariser
 from unmask.text.tokenizer import Tokenizer
 from unmask.train import optim
 from unmask.train.budget import TrainConfig
@@ -37,7 +39,7 @@ def trained(tokenizer: Tokenizer, world: World, kind: str, how: Any = "ddp", par
     task = task_cls.build(
         from_mapping(settings, {**values, "max_length": 32, "classifier_dropout": 0}, "x"), tokenizer, ROWS
     )
-    rows = task.encode(ROWS)
+    rows = rows_of(task, ROWS)
     torch.manual_seed(world.rank)  # the weights of the main process count
     config = EncoderConfig(
         vocab_size=tokenizer.vocab_size,
@@ -46,7 +48,7 @@ def trained(tokenizer: Tokenizer, world: World, kind: str, how: Any = "ddp", par
         num_attention_heads=2,
         max_position_embeddings=32,
     )
-    learner = task.learner(Encoder(config), ROWS, rows).double()
+    learner = learner_of(task, Encoder(config), rows).double()
     learner.regulariser = Regulariser(Regularisation(rdrop=2.0, fgm=1.0))
     wrapped = world.wrap(learner, how).train()
     train = TrainConfig(budget="4 steps", precision="float64", optimizer=optim.AdamW(lr=0.02))

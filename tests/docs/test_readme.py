@@ -208,7 +208,7 @@ def test_python(name: str, inside: Inside, capsys: pytest.CaptureFixture[str]) -
         assert code.count(old) == 1, old
         code = code.replace(old, new)
     exec(compile(code, name, "exec"), {})
-    assert "Evaluation(20 rows" in capsys.readouterr().out
+    assert "Scores(20 rows" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("guide", [guide for guide in GUIDES if guide.endswith("data.md")])
@@ -223,7 +223,7 @@ def test_python_of_the_guide_to_data(
     assert tiny != code and "runs/mine/pretrain" in code
     tiny = tiny.replace("runs/mine/pretrain", str(pretrained))
     exec(compile(tiny, guide, "exec"), {})
-    assert "Evaluation(10 rows" in capsys.readouterr().out
+    assert "Scores(10 rows" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("name", [*READMES, *GUIDES])

@@ -10,7 +10,7 @@ from unmask.data.rows.tables import Columns, read_examples
 from unmask.errors import UserError
 from unmask.evaluate.saved import load_predictions
 from unmask.evaluate.tested import predictions_on, run_folder_of, to_saved_predictions
-from unmask.predict import load
+from unmask.runtime.predictor import load
 from unmask.tasks import ReadOptions
 from unmask.train.finetune import finetune
 
@@ -32,7 +32,7 @@ def test_predictions_are_those_of_the_model_until_some_are_kept(tuned: Path, tab
     assert load_predictions(tuned) == [], "looking at a run does not change it"
     kept = to_saved_predictions(model, rows, model.predict(rows), table, ReadOptions())
     turned = {"stone": "water", "water": "stone"}
-    object.__setattr__(kept, "predicted", [turned[name] for name in kept.predictions])
+    object.__setattr__(kept, "predictions", [turned[name] for name in kept.predictions])
     kept.save(tuned)
     assert predictions_on(tuned, table).predictions == [turned[name] for name in made.predictions]
 

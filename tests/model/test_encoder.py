@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from torch import nn
 
 from unmask.config import changed, from_mapping
-from unmask.data.batch import Batch
 from unmask.errors import UserError
+from unmask.learner.batch import Batch
 from unmask.model import attention
 from unmask.model.attention import SequenceLayout
 from unmask.model.config import EncoderConfig

@@ -8,7 +8,8 @@ import pytest
 import torch
 from scipy import stats
 
-from unmask.data.batch import IGNORE_INDEX, Batch, EncodedRow, pack
+from unmask.data.encoded import IGNORE_INDEX, EncodedRow
+from unmask.learner.batch import Batch, pack
 from unmask.model.config import EncoderConfig
 from unmask.model.encoder import Encoder
 from unmask.objectives.masked import Masked, MaskedObjective

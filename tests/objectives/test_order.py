@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from unmask.data.batch import EncodedRow, pack
+from unmask.data.encoded import EncodedRow
+from unmask.learner.batch import pack
 from unmask.model.config import EncoderConfig
 from unmask.model.encoder import Encoder
 from unmask.objectives.order import NextSentence

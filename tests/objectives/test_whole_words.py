@@ -6,11 +6,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from unmask.data.batch import IGNORE_INDEX, SPECIAL_TOKEN
-from unmask.data.batches import CorpusSequences, evaluation_batches
-from unmask.data.corpus.documents import Document, shards
+from unmask.data.corpus import shards
+from unmask.data.corpus.documents import Document
+from unmask.data.encoded import IGNORE_INDEX, SPECIAL_TOKEN
 from unmask.data.hashing import hash_uniform
+from unmask.data.sequences import CorpusSequences
 from unmask.errors import UserError
+from unmask.learner.batches import evaluation_batches
 from unmask.model.config import EncoderConfig
 from unmask.objectives.masked import CHOICE, Masked
 from unmask.text.lexicon import Lexicon, jieba_segmenter

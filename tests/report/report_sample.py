@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from unmask import files
-from unmask.evaluate.compare import Contestant, compare_spans, compare_tags
+from unmask.metrics import Contestant, compare
 
 LABELS = ["acq", "crude", "earn", "grain", "interest", "money-fx", "ship", "trade"]
 
@@ -148,7 +148,7 @@ def synthetic_results() -> dict[str, Any]:
                     "f1": 0.8871 + i / 100,
                     "f1_low": 0.8671 + i / 100,
                     "f1_high": 0.9071 + i / 100,
-                    "n": sum(confusion[i]),
+                    "support": sum(confusion[i]),
                 }
                 for i, label in enumerate(LABELS)
             ],
@@ -223,7 +223,7 @@ def tagged_results() -> dict[str, Any]:
         rows.append({"text": text, "spans": spans, "predicted": predicted})
     results = synthetic_results()
     results["samples"]["predictions"] = rows
-    return results | {"evaluation": {"split": "test", **compare_tags(reference, contestants)}}
+    return results | {"evaluation": {"split": "test", **compare("tags", reference, contestants).to_dict()}}
 
 
 def entity_results() -> dict[str, Any]:
@@ -238,7 +238,9 @@ def entity_results() -> dict[str, Any]:
     results["samples"]["predictions"] = [
         {"text": "Anna saw Paris again", "spans": list(reference[0]), "predicted": list(said[0])}
     ]
-    return results | {"evaluation": {"split": "test", **compare_spans(reference, contestants)}}
+    return results | {
+        "evaluation": {"split": "test", **compare("tags", reference, contestants, metric="entity_f1").to_dict()}
+    }
 
 
 def write_run(run: Path, results: dict[str, Any]) -> Path:

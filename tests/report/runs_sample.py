@@ -64,4 +64,4 @@ def write_trained(
 
 def keep(folder: Path, predicted: list[str], *, sha256: str = "ab" * 32, labels: str = "ab") -> Path:
     """Give a run predictions on the eight test rows."""
-    return Predictions("classify", "accuracy", "test.csv", sha256, list(labels), ROWS, predicted).save(folder)
+    return Predictions("classify", "label", "accuracy", "test.csv", sha256, list(labels), ROWS, predicted).save(folder)

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from unmask.evaluate.compare import Contestant, compare_answers
+from unmask.metrics import Contestant, compare
 from unmask.report import words
 from unmask.report.blocks import Sentences, Table
 from unmask.report.evaluation import errors, predictions, results
@@ -23,12 +23,12 @@ def found() -> dict[str, Any]:
     plain = Contestant("the words beside those of the question", "overlap", ["captain", "", "river", "winter"])
     question = {"question": "What does he carry?", "text": TEXT, "spans": [[20, 29, "answer"]]}
     samples = [
-        {**question, "predicted": [[22, 29, "answer"]], "answer": "lantern", "right": True},
-        {**question, "predicted": [[4, 11, "answer"]], "answer": "captain", "right": False},
-        {**question, "predicted": [], "answer": "", "right": False},
-        {**question, "spans": [], "predicted": [[4, 11, "answer"]], "answer": "captain", "right": False},
+        {**question, "predicted": [[22, 29, "answer"]], "answer": "lantern", "correct": True},
+        {**question, "predicted": [[4, 11, "answer"]], "answer": "captain", "correct": False},
+        {**question, "predicted": [], "answer": "", "correct": False},
+        {**question, "spans": [], "predicted": [[4, 11, "answer"]], "answer": "captain", "correct": False},
     ]
-    evaluation = {"split": "test", **compare_answers(REFERENCES, [ours, plain])}
+    evaluation = {"split": "test", **compare("answers", REFERENCES, [ours, plain]).to_dict()}
     return {"evaluation": evaluation, "samples": {"predictions": samples}}
 
 
@@ -40,7 +40,7 @@ def test_figures_are_those_of_the_formulas() -> None:
     assert second["answer_f1"]["value"] == pytest.approx(1 / 4)
     (difference,) = evaluation["differences"]
     assert difference["answer_f1"]["value"] == pytest.approx(2 / 4)
-    assert [part["n"] for part in evaluation["parts"]] == [3, 1]
+    assert [part["rows"] for part in evaluation["parts"]] == [3, 1]
 
 
 @pytest.mark.parametrize("language", words.CATALOGUES)

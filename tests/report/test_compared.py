@@ -34,7 +34,7 @@ def test_settings_are_flattened_with_named_members() -> None:
     assert flat(values) == {
         "a.b": 1,
         "objectives.masked.name": "masked",
-        "objectives.masked.ratio": 0.2,
+        "objectives.masked.mask_prob": 0.2,
         "c.0": 3,
     }
 
@@ -46,7 +46,7 @@ def test_only_settings_that_differ_are_told(tmp_path: Path) -> None:
     assert found.names == ["one", "two"]
     assert {row["setting"]: row["values"] for row in found.settings} == {
         "seed": {"one": 0, "two": 1},
-        "objectives.masked.ratio": {"one": 0.15, "two": 0.3},
+        "objectives.masked.mask_prob": {"one": 0.15, "two": 0.3},
     }
 
 
@@ -71,7 +71,7 @@ def test_a_test_file_makes_predictions_of_every_run(tmp_path: Path) -> None:
 
     def predict(run: Path, file: Path) -> Predictions:
         asked.append((run.name, file))
-        return Predictions("classify", "accuracy", str(file), "ef" * 32, ["a", "b"], ROWS, GOOD)
+        return Predictions("classify", "label", "accuracy", str(file), "ef" * 32, ["a", "b"], ROWS, GOOD)
 
     found = compare_runs([tuned(tmp_path / "one"), tuned(tmp_path / "two")], test, predict)
     assert asked == [("one", test), ("two", test)] and found.evaluation is not None
@@ -179,7 +179,7 @@ def test_the_command_reads_test_rows_as_it_is_told(
 
     def predictions_on(run: Path, file: Path, progress: object, reading: ReadOptions) -> Predictions:
         asked.append(reading)
-        return Predictions("classify", "accuracy", str(file), "ef" * 32, ["a", "b"], ROWS, GOOD)
+        return Predictions("classify", "label", "accuracy", str(file), "ef" * 32, ["a", "b"], ROWS, GOOD)
 
     monkeypatch.setattr(tested, "predictions_on", predictions_on)
     test = tmp_path / "test.csv"
@@ -210,7 +210,7 @@ def test_sentences_are_not_called_rows(
     for name, spans in (("one", [(0, 2, "PER")]), ("two", [])):
         runs.append(str(tuned(tmp_path / name, task={"name": "tag"})))
         truth = [[(0, 2, "PER")]] * 3
-        kept = Predictions("tag", "entity_f1", "test.conll", "ab" * 32, ["PER"], truth, [spans] * 3)
+        kept = Predictions("tag", "tags", "entity_f1", "test.conll", "ab" * 32, ["PER"], truth, [spans] * 3)
         kept.save(tmp_path / name)
     assert command(["compare", *runs, "--lang", language]) == 0
     assert said in capsys.readouterr().out

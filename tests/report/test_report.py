@@ -16,6 +16,7 @@ import pytest
 from report_sample import entity_results, synthetic_results, tagged_results, write_run
 
 from unmask.errors import UserError
+from unmask.metrics import Contestant, compare
 from unmask.report import chart, figures, summary, words, write_report
 from unmask.report.figures import ENDINGS
 
@@ -118,7 +119,7 @@ def test_the_figures_shown_are_those_of_results_json(tmp_path: Path) -> None:
     for row in results["evaluation"]["per_label"]:
         shown = [f"{100 * row[key]:.1f} %" for key in ("precision", "recall", "f1")]
         interval = f"{100 * row['f1_low']:.1f} to {100 * row['f1_high']:.1f} %"
-        assert " ".join([row["label"], *shown, interval, str(row["n"])]) in text
+        assert " ".join([row["label"], *shown, interval, str(row["support"])]) in text
     for hashed in results["repeat"]["hashes"].values():
         assert hashed in text
     for expected in (
@@ -243,12 +244,15 @@ def test_an_unknown_language_and_a_missing_library_are_named(tmp_path: Path, mon
 def test_many_labels_are_told_as_their_most_frequent_confusions(tmp_path: Path) -> None:
     results = synthetic_results()
     labels = [f"label {number}" for number in range(30)]
-    counts = [[90 if i == j else 0 for j in range(30)] for i in range(30)]
-    counts[3][7], counts[4][8] = 10, 5
-    results["evaluation"] |= {"labels": labels, "confusion": counts, "per_label": []}
+    predicted = [*labels, "label 7", "label 7", "label 8"]
+    reference = [*labels, "label 3", "label 3", "label 4"]
+    evaluation = compare("label", reference, [Contestant("unmask", "pretrained", predicted)], labels).to_dict()
+    assert len(evaluation["confusion"]) == 30
+    results["evaluation"] |= {"labels": labels} | {key: evaluation[key] for key in ("confusion", "confusions")}
+    results["evaluation"]["per_label"] = []
     page = report(tmp_path, results)
     assert len(page.all("svg")) == 2 * 4 + PANELS
-    assert "label 3 label 7 10 10.0\u00a0%".replace("\u00a0", " ") in page.text.replace("\u00a0", " ")
+    assert "label 3 label 7 2 66.7 %" in page.text.replace("\u00a0", " ")
     assert page.text.index("label 3 label 7") < page.text.index("label 4 label 8")
 
 

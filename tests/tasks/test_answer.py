@@ -11,15 +11,19 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from unmask.data.batch import SPECIAL_TOKEN, EncodedRow, pack
+from task_helpers import learner_of, rows_of
+from unmask.data.encoded import SPECIAL_TOKEN, EncodedRow
 from unmask.data.rows.tables import Example, ReferenceAnswer
 from unmask.errors import UserError
+from unmask.heads.answer import pad_logits
+from unmask.learner.batch import Batch, pack
+from unmask.metrics.answers import answer_scores
 from unmask.model.config import EncoderConfig
 from unmask.model.encoder import Encoder
-from unmask.tasks import Answer, AnswerTask, answerscore
-from unmask.tasks.answer import AnswerSpan, context_of
-from unmask.tasks.answerhead import AnswerHead, AnswerLearner, AnswerRow, answer_row, pad_logits
-from unmask.tasks.answerspans import best_threshold, span_scores
+from unmask.tasks import Answer, AnswerTask
+from unmask.tasks.answer import AnswerSpan
+from unmask.tasks.answer.context import AnswerRow, Context
+from unmask.tasks.answer.spans import best_threshold, span_scores
 from unmask.text.tokenizer import Tokenizer
 
 WORDS = "river stone bridge lantern winter harbour captain letter".split()
@@ -33,8 +37,8 @@ def example(question: str, context: str, *answers: tuple[str, int], number: int 
     return Example(str(number), question, context, None, number + 1, "questions.json", answers=found)
 
 
-def task_of(tokenizer: Tokenizer, unanswerable: bool = False, **settings: object) -> AnswerTask:
-    return AnswerTask(Answer(**settings), tokenizer, unanswerable)
+def task_of(tokenizer: Tokenizer, has_unanswerable: bool = False, **settings: object) -> AnswerTask:
+    return AnswerTask(Answer(**settings), tokenizer, has_unanswerable)
 
 
 def evidence_of(rows: Sequence[EncodedRow], seed: int = 0) -> list[np.ndarray]:
@@ -47,10 +51,17 @@ def decoded(
     examples: Sequence[Example],
     evidence: list[np.ndarray] | None = None,
     top_k: int | None = None,
-):
-    rows = task.encode(examples)
-    head = AnswerHead(EncoderConfig(vocab_size=task.tokenizer.vocab_size, hidden_size=16, num_attention_heads=2))
-    return task.decode(head, examples, rows, evidence or evidence_of(rows), top_k)
+    **parameters: float,
+) -> list[list[AnswerSpan]]:
+    rows = rows_of(task, examples)
+    given = {name: np.array(value) for name, value in parameters.items()}
+    return task.decode(examples, rows, evidence or evidence_of(rows), given, top_k)
+
+
+def answer_rows(task: AnswerTask, examples: Sequence[Example]) -> list[AnswerRow]:
+    rows = [row for row in rows_of(task, examples) if isinstance(row, AnswerRow)]
+    assert len(rows) == len(rows_of(task, examples))
+    return rows
 
 
 # rows
@@ -62,10 +73,10 @@ def test_every_piece_is_read_and_rows_are_as_bert_has_them(
 ) -> None:
     task = task_of(tokenizer, max_length=length, stride=stride)
     question = " ".join(itertools.islice(itertools.cycle(WORDS), asked))
-    rows = [answer_row(row) for row in task.encode([example(question, context)])]
+    rows, notes = answer_rows(task, [example(question, context)]), task.encode([example(question, context)])[1]
     whole = tokenizer.encode(context).input_ids[1:-1]
     ahead = tokenizer.encode(question).input_ids[1:-1][: (length - 3) // 2]
-    assert task.truncated == (len(tokenizer.encode(question).input_ids) - 2 > (length - 3) // 2)
+    assert notes.truncated == (len(tokenizer.encode(question).input_ids) - 2 > (length - 3) // 2)
     covered = set()
     for row in rows:
         inner = whole[row.window.start : row.window.end]
@@ -74,12 +85,12 @@ def test_every_piece_is_read_and_rows_are_as_bert_has_them(
         assert row.token_type_ids.tolist() == [0] * (len(ahead) + 2) + [1] * (len(inner) + 1)
         special = [number for number, flag in enumerate(row.flags) if flag == SPECIAL_TOKEN]
         assert special == [0, len(ahead) + 1, len(wanted) - 1]
-        assert row.input_ids[row.context_start : row.context_start + len(inner)].tolist() == inner
+        assert row.input_ids[row.place : row.place + len(inner)].tolist() == inner
         covered |= set(range(row.window.start, row.window.end))
     assert covered == set(range(len(whole)))
     if len(whole) + len(ahead) + 3 <= length:
         (row,) = rows
-        if not task.truncated:
+        if not notes.truncated:
             whole_pair = tokenizer.encode(question, context)
             assert (
                 row.input_ids.tolist() == whole_pair.input_ids
@@ -99,7 +110,7 @@ def test_an_answer_goes_to_pieces_and_back_to_its_characters(
     assert context[start : start + len(answer)] == answer
     task = task_of(tokenizer, max_length=384)
     one = example("winter", context, (answer, start))
-    (row,) = task.encode([one])
+    (row,) = rows_of(task, [one])
     left, right = row.targets["answer"][0]
     assert row.flags[left] == row.flags[right] == 0, "neither [CLS] nor [SEP]"
     said = np.zeros((len(row.input_ids), 2), dtype=np.float32)
@@ -113,7 +124,7 @@ def test_an_answer_goes_to_pieces_and_back_to_its_characters(
 def test_the_bounds_of_pieces_follow_one_another_and_cut_no_accent(tokenizer: Tokenizer, context: str) -> None:
     import unicodedata
 
-    bounds = context_of(context, tokenizer.encode(context)).offsets
+    bounds = Context.of(context, tokenizer.encode(context)).bounds
     for (start, stop), (after, _) in itertools.pairwise(bounds.tolist()):
         assert start <= stop <= after or (start, stop) == (after, _), "one character may be several pieces"
     for start, stop in bounds.tolist():
@@ -126,35 +137,35 @@ def test_an_answer_that_a_window_does_not_hold_whole_is_taught_as_none(tokenizer
     start = context.index("letter")
     task = task_of(tokenizer, max_length=32, stride=8)
     one = example("where", context, ("captain letter", start - len("captain ")))
-    rows = [answer_row(row) for row in task.encode([one])]
+    rows = answer_rows(task, [one])
     offsets = tokenizer.encode(context).offsets[1:-1]
     first = next(n for n, (a, _) in enumerate(offsets) if a == start - len("captain "))
     last = next(n for n, (_, b) in enumerate(offsets) if b == start + len("letter"))
     held = 0
     for row in rows:
         inside = row.window.start <= first and last < row.window.end
-        wanted = [first - row.window.start + row.context_start, last - row.window.start + row.context_start]
+        wanted = [first - row.window.start + row.place, last - row.window.start + row.place]
         assert row.targets["answer"].tolist() == [wanted if inside else [0, 0]]
         held += inside
     assert 0 < held < len(rows)
-    assert [row.targets["answer"].tolist() for row in task.encode([example("where", context)])] == [[[0, 0]]] * len(
+    assert [row.targets["answer"].tolist() for row in rows_of(task, [example("where", context)])] == [[[0, 0]]] * len(
         rows
     ), "no answer"
     bare = dataclasses.replace(one, answers=None)
-    assert all(not row.targets for row in task.encode([bare]))
+    assert all(not row.targets for row in rows_of(task, [bare]))
 
 
 def test_answers_that_cannot_be_found_as_they_are_are_said(
-    tokenizer: Tokenizer, capsys: pytest.CaptureFixture[str]
+    tokenizer: Tokenizer,
 ) -> None:
     task = task_of(tokenizer)
     piece = max(tokenizer.encode("river").offsets, key=lambda bounds: bounds[1] - bounds[0])
     assert piece[1] - piece[0] > 1
-    task.encode([example("who", "river", ("river"[piece[1] - 1 :], piece[1] - 1), number=7)])
-    assert "1 of 1 answers begin or end inside a piece" in capsys.readouterr().err
+    _, notes = task.encode([example("who", "river", ("river"[piece[1] - 1 :], piece[1] - 1), number=7)])
+    assert len(notes.remarks) == 1 and "(the first: question 7)" in notes.remarks[0]
     long = "river stone bridge lantern winter"
-    task_of(tokenizer, max_answer_length=4).encode([example("who", long, (long, 0)), example("who", long)])
-    assert "1 of 1 answers are longer than 4 tokens (task.max_answer_length)" in capsys.readouterr().err
+    _, notes = task_of(tokenizer, max_answer_length=4).encode([example("who", long, (long, 0)), example("who", long)])
+    assert len(notes.remarks) == 1 and "(task.max_answer_length)" in notes.remarks[0]
 
 
 def test_a_question_needs_a_context(tokenizer: Tokenizer) -> None:
@@ -163,7 +174,7 @@ def test_a_question_needs_a_context(tokenizer: Tokenizer) -> None:
 
 
 def test_settings_that_leave_tokens_out_are_refused() -> None:
-    with pytest.raises(ValueError, match="stride 30 leaves tokens out"):
+    with pytest.raises(ValueError, match="stride 30"):
         Answer(max_length=32, stride=30)
 
 
@@ -184,9 +195,7 @@ def brute_force(
                 if begin <= first and last < end:
                     left = math.inf if begin == 0 else first - begin
                     right = math.inf if end == pieces else end - 1 - last
-                    score = float(said[first - begin + row.context_start, 0]) + float(
-                        said[last - begin + row.context_start, 1]
-                    )
+                    score = float(said[first - begin + row.place, 0]) + float(said[last - begin + row.place, 1])
                     if best is None or min(left, right) > best[0]:
                         best = (min(left, right), score)
             if best is not None:
@@ -200,7 +209,7 @@ def test_the_scores_of_all_windows_are_those_of_brute_force(
 ) -> None:
     task = task_of(tokenizer, max_length=length, stride=min(stride, length - 3), max_answer_length=longest)
     one = example("who", context)
-    rows = [answer_row(row) for row in task.encode([one])]
+    rows = answer_rows(task, [one])
     evidence = evidence_of(rows, seed)
     wanted = brute_force(rows, evidence, longest)
     scores = span_scores(list(zip(rows, evidence, strict=True)), longest)
@@ -209,7 +218,7 @@ def test_the_scores_of_all_windows_are_those_of_brute_force(
         assert scores[first, last - first] == pytest.approx(score)
     # what is told of them: different characters, best first, probabilities over all stretches
     found = decoded(task, [one], evidence, top_k=99)[0]
-    bounds = rows[0].context.offsets
+    bounds = rows[0].context.bounds
     best: dict[tuple[int, int], float] = {}
     for (first, last), score in wanted.items():
         characters = (int(bounds[first, 0]), int(bounds[last, 1]))
@@ -225,7 +234,7 @@ def test_one_window_or_many_say_the_same_of_a_context_that_fits(tokenizer: Token
     size = max(len(tokenizer.encode("who", context).input_ids), 2 * len(tokenizer.encode("who").input_ids))
     one = example("who", context)
     exact, roomy = (task_of(tokenizer, max_length=length, stride=1) for length in (max(8, size), 400))
-    evidence = evidence_of(roomy.encode([one]), seed)
+    evidence = evidence_of(rows_of(roomy, [one]), seed)
     assert decoded(exact, [one], evidence) == decoded(roomy, [one], evidence)
 
 
@@ -237,9 +246,9 @@ def test_an_answer_in_any_window_is_found(tokenizer: Tokenizer, place: int, size
     start = len("".join(word + " " for word in words[:first]))
     answer, context = " ".join(words[first : first + size]), " ".join(words)
     # each word is at most 8 pieces: windows of 61 pieces that move by 20 hold any 4 words whole
-    task = task_of(tokenizer, unanswerable=True, max_length=67, stride=20, max_answer_length=40)
+    task = task_of(tokenizer, has_unanswerable=True, max_length=67, stride=20, max_answer_length=40)
     one = example("who", context, (answer, start))
-    rows = task.encode([one])
+    rows = rows_of(task, [one])
     assert len(rows) > 2
     evidence = []
     for row in rows:
@@ -269,16 +278,15 @@ def test_a_context_without_pieces_has_no_answer(tokenizer: Tokenizer) -> None:
 
 def test_answers_are_listed_best_first_and_none_where_it_belongs(tokenizer: Tokenizer) -> None:
     one = example("who", "river stone bridge")
-    task = task_of(tokenizer, unanswerable=True, max_answer_length=1)
-    (row,) = task.encode([one])
+    task = task_of(tokenizer, has_unanswerable=True, max_answer_length=1)
+    (row,) = rows_of(task, [one])
     said = np.zeros((len(row.input_ids), 2), dtype=np.float32)
-    pieces = list(range(answer_row(row).context_start, len(row.input_ids) - 1))
+    pieces = list(range(answer_rows(task, [one])[0].place, len(row.input_ids) - 1))
     for rank, place in enumerate(pieces):
         said[place] = -rank
     for null, threshold, position in [(-1.0, 0.0, 1), (-1.0, -2.0, 0), (1.0, 0.0, 0), (1.0, 3.0, 1)]:
         said[0] = null / 2
-        task.threshold = threshold
-        (found,) = decoded(task, [one], [said], top_k=4)
+        (found,) = decoded(task, [one], [said], top_k=4, threshold=threshold)
         assert [bool(answer) for answer in found].index(False) == position
         assert len(found) == 4
         assert found[position].score == pytest.approx(
@@ -308,22 +316,19 @@ def test_the_best_threshold_is_that_of_trying_all(rows: list[tuple[int, float, f
     assert best not in doubts, "what is as doubtful as a dev question is not left to rounding"
 
 
-def test_calibration_keeps_what_was_judged(tokenizer: Tokenizer) -> None:
+def test_no_threshold_answers_better_than_the_calibrated_one(tokenizer: Tokenizer) -> None:
     context = "river stone bridge lantern"
     examples = [example("who", context, *([("stone", 6)] if number % 3 else []), number=number) for number in range(30)]
-    task = task_of(tokenizer, unanswerable=True)
-    rows = task.encode(examples)
+    task = task_of(tokenizer, has_unanswerable=True)
+    rows = rows_of(task, examples)
     evidence = evidence_of(rows, 3)
-    head = AnswerHead(EncoderConfig(vocab_size=tokenizer.vocab_size, hidden_size=16, num_attention_heads=2))
-    judged = task.dev_metrics(head, examples, rows, evidence)
-    task.calibrate(examples, rows, evidence)
-    evaluation = task.score(examples, task.decode(head, examples, rows, evidence))
-    assert evaluation.f1.value == pytest.approx(judged["answer.answer_f1"])
-    assert evaluation.exact.value == pytest.approx(judged["answer.exact_match"])
-    for threshold in (-3.0, 0.0, 3.0):
-        task.threshold = threshold
-        other = task.score(examples, task.decode(head, examples, rows, evidence))
-        assert other.f1.value <= evaluation.f1.value + 1e-9
+
+    def f1(threshold: float) -> float:
+        made = decoded(task, examples, evidence, threshold=threshold)
+        return float(answer_scores(task.reference(examples), task.comparable(examples, made))[:, 0].mean())
+
+    best = task.calibrate(examples, rows, evidence, {})["threshold"]
+    assert best.shape == () and all(f1(number / 2) <= f1(float(best)) + 1e-9 for number in range(-12, 13))
 
 
 # the loss
@@ -335,9 +340,9 @@ def test_the_loss_is_that_of_both_ends_in_each_sequence_by_itself(
     task = task_of(tokenizer, max_length=32, stride=8)
     long = " ".join(WORDS * 3)
     examples = [example("who", "river stone", ("stone", 6)), example("winter letter", long, ("bridge", 12))]
-    rows = task.encode(examples)
+    rows = rows_of(task, examples)
     encoder = make_encoder(tiny)
-    learner = AnswerLearner(encoder, task.head(tiny)).eval()
+    learner = learner_of(task, encoder, rows).eval()
     batch = pack(rows)
     part = learner(batch).terms["answer"]
     assert part.count == 2 * len(rows) == batch.target_counts["answer"]
@@ -349,17 +354,13 @@ def test_the_loss_is_that_of_both_ends_in_each_sequence_by_itself(
     assert float(part.sum.detach()) == pytest.approx(wanted, rel=1e-4)
     part.sum.backward()
     assert all(torch.isfinite(p.grad).all() for p in learner.parameters() if p.grad is not None)
-    evidence = task.logits(learner.outputs(batch).detach(), batch)
-    order = sorted(range(len(rows)), key=lambda number: -len(rows[number].input_ids))
-    judged = task.dev_metrics(
-        learner.head, examples, rows, [evidence[order.index(number)] for number in range(len(rows))]
-    )
-    assert judged["answer.loss"] == pytest.approx(wanted / (2 * len(rows)), rel=1e-4)
 
 
 def test_padding_is_never_an_answer() -> None:
     logits = torch.arange(10.0).view(5, 2)
-    found = pad_logits(logits, (3, 2))
+    none = np.zeros(0, dtype=np.int64)
+    batch = Batch.from_arrays({"input_ids": none, "token_type_ids": none, "lengths": np.array([3, 2])})
+    found = pad_logits(logits, batch)
     assert found[0].tolist() == [[0, 1], [2, 3], [4, 5]]
     assert found[1].tolist() == [[6, 7], [8, 9], [-math.inf, -math.inf]]
 
@@ -370,21 +371,3 @@ def test_nothing_can_be_learnt_where_no_question_has_an_answer(tokenizer: Tokeni
     assert not AnswerTask.build(Answer(), tokenizer, [example("who", "river", ("river", 0))]).has_unanswerable
     both = [example("who", "river", ("river", 0)), example("who", "river")]
     assert AnswerTask.build(Answer(), tokenizer, both).has_unanswerable
-
-
-def test_the_sample_of_a_report_marks_the_answers(tokenizer: Tokenizer) -> None:
-    context = "lantern " * 60 + "river stone" + " winter" * 60
-    start = context.index("river")
-    one = example("who", context, ("river stone", start))
-    sample = task_of(tokenizer).sample(one, [AnswerSpan("stone", start + 6, start + 11, 0.5)])
-    ((a, b, _),), ((c, d, _),) = sample["spans"], sample["predicted"]
-    assert sample["text"][a:b] == "river stone" and sample["text"][c:d] == "stone"
-    assert len(sample["text"]) < 240 and sample["question"] == "who" and sample["right"] is False
-    far = task_of(tokenizer).sample(one, [AnswerSpan("lantern", 0, 7, 0.5)])
-    assert far["predicted"] == [] and far["answer"] == "lantern"
-
-
-def test_the_plain_guess_is_near_the_words_of_the_question(tokenizer: Tokenizer) -> None:
-    one = example("what is the stone of the bridge", "A lantern. The stone of the bridge is old granite. Winter.")
-    assert task_of(tokenizer).overlap_baseline([one])[1] == ["old granite"]
-    assert answerscore.score("old granite", ["old granite"], "en") == (1.0, 1.0)

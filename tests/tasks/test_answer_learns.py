@@ -56,4 +56,4 @@ def test_questions_on_contexts_never_seen_are_answered(tokenizer: Tokenizer, tmp
     plain = predictor.task.reference(examples)
     least = simplest_baseline(predictor.task, [], examples)
     hits = sum(said in right["answers"] for said, right in zip(least.predicted, plain, strict=True))
-    assert found.f1.value > 0.5 > 0.2 > hits / len(examples)
+    assert found.figures["answer_f1"].value > 0.5 > 0.2 > hits / len(examples)

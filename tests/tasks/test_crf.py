@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from unmask.tasks.crf import CRF, CRFDecoder, Grammar
+from unmask.heads.crf import CRF
+from unmask.tasks.tag.crf import CRFDecoder, Grammar
 
 NEVER = float("-inf")
 
@@ -20,6 +21,10 @@ def grammar(tags: int, seed: int, share: float = 0.7) -> Grammar:
     start[0] = end[0] = True
     follows[0], follows[:, 0], within[0], within[:, 0] = True, True, True, True
     return Grammar(start, follows, end, within)
+
+
+def decoder(model: CRF) -> CRFDecoder:
+    return CRFDecoder.of(model.grammar, model.decoding_parameters())
 
 
 def crf(rules: Grammar, seed: int) -> CRF:
@@ -72,7 +77,7 @@ LENGTHS = [1, 5, 2, 4, 3, 1]
 def test_the_loss_is_that_of_all_paths(seed: int, edges: bool) -> None:
     """Edges: sequences cut out of longer ones, where neither start nor end is scored."""
     model, emissions = crf(grammar(4, seed), seed), padded(LENGTHS, 4, seed)
-    chain, draw = model.decoder(), np.random.default_rng(seed)
+    chain, draw = decoder(model), np.random.default_rng(seed)
     opens, closes = (draw.random(len(LENGTHS)) < 0.5, draw.random(len(LENGTHS)) < 0.5)
     if not edges:
         opens, closes = np.ones_like(opens), np.ones_like(closes)
@@ -133,7 +138,7 @@ def test_the_best_path_is_the_best_of_all(seed: int, tokens: bool) -> None:
     emissions[draw.random(emissions.shape) < 0.15] = NEVER  # tags that are not allowed at a place
     emissions[:, :, 0] = np.where(np.isfinite(emissions[:, :, 0]), emissions[:, :, 0], -3)
     joined = draw.random(emissions.shape[:2]) < 0.5 if tokens else None
-    chain = model.decoder()
+    chain = decoder(model)
     found = chain.viterbi(emissions, np.array(LENGTHS), joined)
     for row, length in enumerate(LENGTHS):
         scores = every_path(chain, emissions[row, :length], None if joined is None else joined[row])
@@ -148,7 +153,7 @@ def test_the_score_of_a_span_is_its_share_of_all_paths(seed: int, tokens: bool) 
     model, emissions = crf(grammar(4, seed, 0.9), seed), padded(LENGTHS, 4, seed)
     draw = np.random.default_rng(seed)
     joined = draw.random(emissions.shape[:2]) < 0.4 if tokens else None
-    chain, asked, wanted = model.decoder(), [], []
+    chain, asked, wanted = decoder(model), [], []
     for row, length in enumerate(LENGTHS):
         scores = every_path(chain, emissions[row, :length], None if joined is None else joined[row])
         total = log_total(scores)
@@ -169,7 +174,7 @@ def test_the_score_of_a_span_is_its_share_of_all_paths(seed: int, tokens: bool) 
 def test_without_learnt_transitions_places_are_independent_where_all_is_allowed() -> None:
     free = Grammar(*(np.ones(shape, dtype=bool) for shape in ((3,), (3, 3), (3,), (3, 3))))
     emissions = padded([4, 2], 3, 0)
-    found = CRFDecoder.unconstrained(free).viterbi(emissions, np.array([4, 2]))
+    found = CRFDecoder.of(free, {}).viterbi(emissions, np.array([4, 2]))
     assert found[0].tolist() == emissions[0].argmax(-1).tolist()
     assert found[1, :2].tolist() == emissions[1, :2].argmax(-1).tolist()
 
@@ -188,7 +193,7 @@ def test_transitions_begin_as_smoothed_relative_frequencies() -> None:
 
 def test_a_long_sequence_is_decoded() -> None:
     """5,000 places: scores stay probabilities and the path is that of its parts."""
-    chain = CRFDecoder.unconstrained(grammar(3, 1, 1.0))
+    chain = CRFDecoder.of(grammar(3, 1, 1.0), {})
     emissions = np.random.default_rng(0).normal(size=(1, 5_000, 3), scale=3)
     emissions = emissions - np.log(np.exp(emissions).sum(-1, keepdims=True))
     path = chain.viterbi(emissions, np.array([5_000]))[0]
@@ -203,7 +208,7 @@ def test_a_span_on_the_only_path_is_certain_however_improbable_its_tags() -> Non
     rules = Grammar(np.array([True, False, False]), follows, np.array([False, True, False]), follows)
     emissions = np.zeros((1, 4, 3))
     emissions[0, 1:, 1] = -2000.0
-    scores = CRFDecoder.unconstrained(rules).span_probabilities(
+    scores = CRFDecoder.of(rules, {}).span_probabilities(
         emissions, np.array([4]), [(0, 1, 4, 1, 1), (0, 0, 1, 0, None)]
     )
     assert scores.tolist() == pytest.approx([1.0, 1.0])

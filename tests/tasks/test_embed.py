@@ -11,26 +11,22 @@ import numpy as np
 import pytest
 import torch
 
+from task_helpers import learner_of, rows_of
 from unmask import bundle
 from unmask.console import SILENT
-from unmask.data.batches import Batches, GroupedSequences
 from unmask.data.rows.tables import Example
+from unmask.data.sequences import RowSequences
 from unmask.errors import UserError
+from unmask.heads.embed import contrastive_loss, group_texts, scaled_cosines
+from unmask.learner.batch import pack
+from unmask.learner.batches import Batches
+from unmask.learner.regularise import Regularisation, Regulariser
+from unmask.learner.task_learner import TaskLearner
 from unmask.model.config import EncoderConfig
 from unmask.model.encoder import Encoder
-from unmask.predict import load
+from unmask.runtime.predictor import load
 from unmask.tasks import Embed, EmbedTask, ReadOptions
-from unmask.tasks.embedhead import (
-    AnyEmbedLoss,
-    Contrastive,
-    Cosine,
-    EmbedLearner,
-    Unsupervised,
-    contrastive_loss,
-    group_texts,
-    scaled_cosines,
-)
-from unmask.tasks.regularise import Regularisation, Regulariser
+from unmask.tasks.embed import AnyEmbedLoss, Contrastive, Cosine, Unsupervised
 from unmask.text.tokenizer import Tokenizer
 from unmask.train.finetune import finetune
 
@@ -53,28 +49,29 @@ def pairs_of(*texts: tuple[str, ...], scores: list[float] | None = None) -> list
 @pytest.fixture
 def learnt(
     tokenizer: Tokenizer, tiny: EncoderConfig, make_encoder: Callable[..., Encoder]
-) -> Callable[..., tuple[EmbedTask, EmbedLearner, Any]]:
+) -> Callable[..., tuple[EmbedTask, TaskLearner, Any]]:
     """A task for these examples, its learner without dropout, and the batch of a step that takes all of them."""
 
-    def make(examples: list[Example], loss: AnyEmbedLoss, **settings: Any) -> tuple[EmbedTask, EmbedLearner, Any]:
+    def make(examples: list[Example], loss: AnyEmbedLoss, **settings: Any) -> tuple[EmbedTask, TaskLearner, Any]:
         task = EmbedTask.build(Embed(loss=loss, **settings), tokenizer, examples)
-        rows = task.encode(examples)
+        rows = rows_of(task, examples)
         encoder = make_encoder(dataclasses.replace(tiny, dropout=0.0))
-        learner = task.learner(encoder, examples, rows)
-        assert isinstance(learner, EmbedLearner)
-        found = task.examples(rows)
+        learner = learner_of(task, encoder, rows)
+        found = RowSequences(rows, learner.head.keeps_rows_together)
         (batch,) = Batches(found, len(found), 0).step(0)
         return task, learner.train(), learner.prepare(batch, 0)
 
     return make
 
 
-def vectors_of(task: EmbedTask, learner: EmbedLearner, texts: list[str]) -> dict[str, np.ndarray]:
+def vectors_of(task: EmbedTask, learner: TaskLearner, texts: list[str]) -> dict[str, np.ndarray]:
     """Each text by itself, of length 1."""
-    from unmask.predict import run_logits
-
-    rows = task.encode(pairs_of(*[(text,) for text in texts]))
-    found = run_logits(learner.encoder, learner.head, task, rows)
+    rows = rows_of(task, pairs_of(*[(text,) for text in texts]))
+    was_training = learner.training
+    learner.eval()
+    with torch.no_grad():
+        found = [learner.outputs(pack([row]))[0].numpy() for row in rows]
+    learner.train(was_training)
     return {text: v / np.linalg.norm(v) for text, v in zip(texts, found, strict=True)}
 
 
@@ -141,7 +138,7 @@ def test_unsupervised_reads_each_text_twice(learnt: Callable[..., Any]) -> None:
     first, second, third = group_texts(batch)
     assert torch.equal(batch.example[first], batch.example[second]) and not len(third)
     noisy = Encoder(dataclasses.replace(learner.encoder.config, dropout=0.3))
-    other = task.learner(noisy, examples, task.encode(examples)).train()
+    other = learner_of(task, noisy, rows_of(task, examples)).train()
     torch.manual_seed(0)
     vectors = other.outputs(batch)
     assert not torch.allclose(vectors[first], vectors[second])
@@ -163,8 +160,8 @@ def test_contrast_has_the_gradient_of_its_formula() -> None:
 def test_texts_of_an_example_are_found_wherever_they_lie(learnt: Callable[..., Any]) -> None:
     """The longest sequences stand first in a batch; the same example may be there in two epochs."""
     task, _, _ = learnt(pairs_of(*TEXTS), Contrastive())
-    rows = task.encode(pairs_of(*TEXTS))
-    found = GroupedSequences(rows)
+    rows = rows_of(task, pairs_of(*TEXTS))
+    found = RowSequences(rows, together=True)
     assert len(found) == len(TEXTS) and found.mean_tokens == sum(len(r.input_ids) for r in rows) / len(TEXTS)
     (batch,) = Batches(found, 9, 1).step(0)
     first, second, third = group_texts(batch)
@@ -182,7 +179,7 @@ def test_texts_of_an_example_are_found_wherever_they_lie(learnt: Callable[..., A
 @pytest.mark.parametrize("parts", [1, 2, 3])
 def test_texts_of_an_example_stay_in_one_micro_batch(learnt: Callable[..., Any], parts: int) -> None:
     task, _, _ = learnt(pairs_of(*TEXTS), Contrastive())
-    found = GroupedSequences(task.encode(pairs_of(*TEXTS)))
+    found = RowSequences(rows_of(task, pairs_of(*TEXTS)), together=True)
     seen: list[int] = []
     for rank in range(2):
         for batch in Batches(found, 6, 0, parts, rank, 2).step(0):
@@ -195,7 +192,7 @@ def test_texts_of_an_example_stay_in_one_micro_batch(learnt: Callable[..., Any],
 def test_a_cosine_loss_may_be_cut_and_learns_the_same(learnt: Callable[..., Any]) -> None:
     examples = pairs_of(*[text[:2] for text in TEXTS], scores=[0.0, 2.5, 5.0, 4.0, 1.0, 3.0])
     task, learner, whole = learnt(examples, Cosine())
-    micro = Batches(task.examples(task.encode(examples)), 6, 0, 3).step(0)
+    micro = Batches(RowSequences(rows_of(task, examples), together=True), 6, 0, 3).step(0)
     total = sum(learner(learner.prepare(batch, 0)).terms["embed"].sum.item() for batch in micro)
     assert total == pytest.approx(learner(whole).terms["embed"].sum.item(), rel=1e-4)
 
@@ -217,7 +214,7 @@ def test_the_examples_of_a_step_are_compared_so_that_it_is_not_cut(
         progress=SILENT,
     )
     assert run.steps == 1
-    with pytest.raises(UserError, match=r"regularise\.rdrop"):
+    with pytest.raises(UserError, match=r"regularisation\.rdrop"):
         finetune(
             None,
             ["regularisation.rdrop=1"],
@@ -232,7 +229,7 @@ def test_the_examples_of_a_step_are_compared_so_that_it_is_not_cut(
 def test_adversarial_training_goes_with_it(learnt: Callable[..., Any]) -> None:
     task, learner, _ = learnt(pairs_of(*TEXTS), Contrastive())
     learner.regulariser = Regulariser(Regularisation(fgm=1.0))
-    (batch,) = Batches(task.examples(task.encode(pairs_of(*TEXTS))), 6, 0).step(0)
+    (batch,) = Batches(RowSequences(rows_of(task, pairs_of(*TEXTS)), together=True), 6, 0).step(0)
     batch = learner.prepare(batch, 0)
     assert batch.target_counts == {"embed": 6, "adversarial": 6}
     plain = learner(batch)
@@ -333,8 +330,8 @@ def test_the_metric_is_that_of_the_dev_rows(pretrained: Path, pairs: Path, numbe
 
 def test_long_texts_are_cut_and_counted(tokenizer: Tokenizer) -> None:
     task = EmbedTask(Embed(max_length=8), tokenizer)
-    rows = task.encode(pairs_of(("river " * 30, "stone"), ("winter", "harbour " * 30)))
-    assert task.truncated == 2 and max(len(row.input_ids) for row in rows) == 8
+    rows, notes = task.encode(pairs_of(("river " * 30, "stone"), ("winter", "harbour " * 30)))
+    assert notes.truncated == 2 and max(len(row.input_ids) for row in rows) == 8
     assert [row.owner for row in rows] == [0, 0, 1, 1]
 
 
@@ -357,7 +354,7 @@ def test_vectors_are_those_of_the_formula(pretrained: Path, pairs: Path, tmp_pat
 
         spans = SequenceLayout.padded(torch.ones_like(ids, dtype=torch.bool))
         with torch.no_grad():
-            hidden = model.encoder(ids, spans, torch.zeros_like(ids))
+            hidden = model.engine.encoder(ids, spans, torch.zeros_like(ids))
         mean = hidden[0].mean(0).numpy()
         vector = model(text)
         assert vector.dtype == np.float32 and vector.shape == (16,)
@@ -401,7 +398,11 @@ def test_written_as_a_folder_of_sentence_transformers_and_read_again(
         assert said.pop("word_embedding_dimension") == 16
         assert [name.split("_")[2] for name, on in said.items() if on] == [pooling]
         again = load(out)
-        assert bundle.read(out).facts["sentence"] == {"normalise": False, "pooling": pooling, "max_length": 16}
+        assert bundle.read(out).facts["sentence"] == {
+            "normalize_embeddings": False,
+            "pooling": pooling,
+            "max_length": 16,
+        }
         assert np.array_equal(again("river stone"), load(run.model)("river stone"))
         kinds = [part["type"].rpartition(".")[2] for part in json.loads((out / "modules.json").read_text())]
         assert kinds == ["Transformer", "Pooling"]

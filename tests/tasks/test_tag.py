@@ -13,15 +13,19 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from task_helpers import learner_of, rows_of
 from unmask.config import from_mapping
-from unmask.data.batch import IGNORE_INDEX, pack
+from unmask.data.encoded import IGNORE_INDEX
 from unmask.data.rows.tables import Example, Span
 from unmask.errors import UserError
+from unmask.heads import head_class
+from unmask.heads.token_pairs import BUCKETS, PRIOR, TokenPairs
+from unmask.learner.batch import pack
 from unmask.model.config import EncoderConfig
 from unmask.model.encoder import Encoder
 from unmask.tasks import ReadOptions, Tag, TagTask
-from unmask.tasks.tag import LabelledSpan
-from unmask.tasks.taghead import BUCKETS, PRIOR, TagHead, TokenPairs, WordRow
+from unmask.tasks.labelled_spans import LabelledSpan, WindowRow, check_rows, spans_of, tags_of, word_bounds
+from unmask.tasks.tag.crf import CRFDecoder
 from unmask.text.tokenizer import Tokenizer
 from unmask.train.optim import AdamW, build_param_groups, set_lr
 
@@ -57,13 +61,14 @@ def task(tokenizer: Tokenizer, train: list[Example] = TRAIN, **settings: object)
 
 def test_what_is_learnt_comes_from_the_training_sentences(tokenizer: Tokenizer) -> None:
     spans, plain = task(tokenizer), task(tokenizer, PLAIN)
-    assert (spans.labels, spans.scheme, spans.metric_key) == (["PERSON", "PLACE"], "BIO", "tag.entity_f1")
-    assert (plain.labels, plain.scheme, plain.metric_key) == (["D", "N", "V"], "plain", "tag.accuracy")
-    assert spans.public_architecture == (
+    assert (spans.labels, spans.schema()["scheme"], spans.metric) == (["PERSON", "PLACE"], "BIO", "entity_f1")
+    assert (plain.labels, plain.schema()["scheme"], plain.metric) == (["D", "N", "V"], "plain", "accuracy")
+    assert head_class(spans).public_architecture(spans, "bert") == (
         "BertForTokenClassification",
         ["O", "B-PERSON", "I-PERSON", "B-PLACE", "I-PLACE"],
     )
-    assert task(tokenizer, decoder="crf").public_architecture[0] is None
+    crf = task(tokenizer, decoder="crf")
+    assert head_class(crf).public_architecture(crf, "bert")[0] is None
     again = TagTask.restore(spans.settings, tokenizer, spans.schema())
     assert (again.labels, again.tags_every_token) == (spans.labels, False)
     with pytest.raises(UserError, match="there is nothing to learn"):
@@ -73,19 +78,19 @@ def test_what_is_learnt_comes_from_the_training_sentences(tokenizer: Tokenizer) 
 def test_settings_that_contradict_each_other() -> None:
     with pytest.raises(UserError, match="softmax"):
         from_mapping(Tag, {"decoder": "crf", "label_smoothing": 0.1}, "x")
-    with pytest.raises(UserError, match="leaves tokens out"):
+    with pytest.raises(UserError, match="stride 15"):
         from_mapping(Tag, {"max_length": 16, "stride": 15}, "x")
 
 
 def test_the_first_piece_of_each_unit_carries_its_tag(tokenizer: Tokenizer) -> None:
-    (row,) = task(tokenizer, max_length=64).encode([TRAIN[0]])
-    assert isinstance(row, WordRow) and row.edges == (True, True)
+    (row,) = rows_of(task(tokenizer, max_length=64), [TRAIN[0]])
+    assert isinstance(row, WindowRow) and row.edges == (True, True)
     encoded = tokenizer.encode(TRAIN[0].text)
     assert row.input_ids.tolist() == encoded.input_ids
     firsts = [
         place for place, word in enumerate(encoded.word_ids) if word != encoded.word_ids[place - 1] and word is not None
     ]
-    assert row.scored.nonzero()[0].tolist() == firsts
+    assert row.positions.tolist() == firsts
     assert row.targets["tag"][firsts].tolist() == [0, 3, 4, 0]
     assert (np.delete(row.targets["tag"], firsts) == IGNORE_INDEX).all()
 
@@ -93,19 +98,18 @@ def test_the_first_piece_of_each_unit_carries_its_tag(tokenizer: Tokenizer) -> N
 def test_long_sentences_are_cut_at_units_and_every_unit_is_predicted_once(tokenizer: Tokenizer) -> None:
     long = sentence(" ".join(["river", "stone"] * 40), *((n, n + 1, "PLACE") for n in range(0, 80, 2)))
     tagger = task(tokenizer, max_length=16)
-    rows = tagger.encode([TRAIN[1], long])
+    rows = rows_of(tagger, [TRAIN[1], long])
     windows = [row for row in rows if row.owner == 1]
     assert len(windows) > 5 and all(len(row.input_ids) <= 16 for row in windows)
-    tags = np.concatenate([row.targets["tag"][row.scored] for row in windows])
+    tags = np.concatenate([row.targets["tag"][row.positions] for row in windows])
     assert tags.tolist() == [3, 0] * 40
     assert [row.edges for row in windows] == [(n == 0, n == len(windows) - 1) for n in range(len(windows))]
-    assert tagger.truncated == 0
 
 
 def prepared(tokenizer: Tokenizer, make_encoder: Callable[..., Encoder], tiny: EncoderConfig, **settings: object):
     tagger = task(tokenizer, max_length=64, classifier_dropout=0.0, **settings)
-    rows = tagger.encode(TRAIN)
-    learner = tagger.learner(make_encoder(tiny), TRAIN, rows)
+    rows = rows_of(tagger, TRAIN)
+    learner = learner_of(tagger, make_encoder(tiny), rows)
     torch.nn.init.normal_(learner.head.classifier.weight)
     return tagger, learner, rows
 
@@ -114,7 +118,7 @@ def logits_of(learner, row) -> np.ndarray:
     with torch.no_grad():
         batch = pack([row])
         hidden = learner.encoder(batch.input_ids, batch.layout, batch.token_type_ids)
-        return learner.head.classifier(hidden[row.scored.nonzero()[0]]).double().numpy()
+        return learner.head.classifier(hidden[row.positions]).double().numpy()
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.2])
@@ -126,7 +130,7 @@ def test_the_softmax_loss_is_cross_entropy_at_the_units(
     for row in rows:
         logits = logits_of(learner, row)
         logs = logits - np.log(np.exp(logits).sum(-1, keepdims=True))
-        gold = row.targets["tag"][row.scored]
+        gold = row.targets["tag"][row.positions]
         plain -= logs[np.arange(len(gold)), gold].sum()
         smoothed -= (1 - smoothing) * logs[np.arange(len(gold)), gold].sum() + smoothing * logs.mean(-1).sum()
     batch = pack(rows)
@@ -140,10 +144,11 @@ def test_the_crf_loss_is_that_of_all_allowed_paths(
     tokenizer: Tokenizer, make_encoder: Callable[..., Encoder], tiny: EncoderConfig
 ) -> None:
     _, learner, rows = prepared(tokenizer, make_encoder, tiny, decoder="crf")
-    chain, wanted = learner.head.decoder(), 0.0
+    tagger, wanted = task(tokenizer, decoder="crf"), 0.0
+    chain = CRFDecoder.of(tagger.grammar, learner.head.decoding_parameters())
     assert set(learner.saved_modules()) == {"encoder", "classifier", "crf"}
     for row in rows:
-        logits, gold, scores = logits_of(learner, row), row.targets["tag"][row.scored], {}
+        logits, gold, scores = logits_of(learner, row), row.targets["tag"][row.positions], {}
         for path in itertools.product(range(5), repeat=len(gold)):
             moves = sum(chain.transitions[a, b] for a, b in itertools.pairwise(path))
             said = sum(logits[t, tag] for t, tag in enumerate(path))
@@ -189,7 +194,7 @@ def test_pairs_of_pieces_begin_with_the_tags_seen_at_them(
     wide = learner.head.wide
     seen: Counter[tuple[int, int]] = Counter()  # bucket, tag
     for row in rows:
-        for place in row.scored.nonzero()[0].tolist():
+        for place in row.positions.tolist():
             for bucket in wide.buckets(torch.from_numpy(row.input_ids), torch.tensor([place]))[0].tolist():
                 seen[bucket, int(row.targets["tag"][place])] += 1
     tags = wide.scores.weight.shape[1]
@@ -223,7 +228,7 @@ def test_the_pairs_speak_beside_the_network(
         hidden = learner.encoder(batch.input_ids, batch.layout, batch.token_type_ids)
         logits = learner.head(hidden, batch)
     table = learner.head.wide.scores.weight.detach()
-    for unit, place in enumerate(rows[0].scored.nonzero()[0].tolist()):
+    for unit, place in enumerate(rows[0].positions.tolist()):
         pair = TokenPairs.buckets(batch.input_ids, torch.tensor([place]))[0]
         wanted = logits_of(learner, rows[0])[unit] + (table[pair[0]] + table[pair[1]]).double().numpy()
         assert logits[unit].tolist() == pytest.approx(wanted.tolist(), abs=1e-4)
@@ -231,7 +236,7 @@ def test_the_pairs_speak_beside_the_network(
 
 def test_hidden_pairs_are_silent_in_training_only() -> None:
     torch.manual_seed(0)
-    wide = TokenPairs(tags=3, hidden=0.3)
+    wide = TokenPairs(tags=3, dropout=0.3)
     wide.scores.weight.data.uniform_(1, 2)
     ids = torch.arange(2000)
     places = torch.arange(1, 1999)
@@ -263,18 +268,9 @@ def test_what_is_decoded_keeps_the_rules(decoder: str, seed: int, plain: bool) -
     tagger = task(tokenizer, train, decoder=decoder, max_length=10)
     words = " ".join(draw.choice(["river", "can't", "x-y", "stone", "unforgotten"], draw.integers(1, 12)))
     example = dataclasses.replace(sentence(words), spans=None)
-    head = tagger.head(
-        EncoderConfig(
-            vocab_size=tokenizer.vocab_size,
-            num_hidden_layers=1,
-            hidden_size=8,
-            num_attention_heads=1,
-            max_position_embeddings=16,
-        )
-    )
-    rows = tagger.encode([example])
-    evidence = [draw.normal(size=(int(row.scored.sum()), len(tagger.tags)), scale=9) for row in rows]
-    (spans,) = tagger.decode(head, [example], rows, [e.astype(np.float32) for e in evidence])
+    rows = rows_of(tagger, [example])
+    evidence = [draw.normal(size=(len(row.positions), len(tagger.tags)), scale=9) for row in rows]
+    (spans,) = tagger.decode([example], rows, [e.astype(np.float32) for e in evidence], {})
     starts, stops = {a for a, _ in example.tokens}, {b for _, b in example.tokens}
     assert all(span.start in starts and span.end in stops for span in spans)
     assert all(a.end <= b.start for a, b in itertools.pairwise(spans))
@@ -286,7 +282,7 @@ def test_what_is_decoded_keeps_the_rules(decoder: str, seed: int, plain: bool) -
 WORN = Tokenizer.train(["the river can't x-y stone forgotten winter " * 4] * 4, vocab_size=60, allow_fewer=True)
 
 
-def test_running_text_is_cut_into_words_by_plain_tags(tokenizer: Tokenizer, tiny: EncoderConfig) -> None:
+def test_running_text_is_cut_into_words_by_plain_tags() -> None:
     """Chinese characters are units: B and I make words of them, as far as the network says so."""
     tokenizer = Tokenizer.train(["我 爱 北 京"] * 4, vocab_size=20, allow_fewer=True)
     train = [Example("0", "我爱北京", None, None, 1, "s", spans=(Span(0, 1, "r"), Span(1, 2, "v"), Span(2, 4, "n")),
@@ -294,16 +290,15 @@ def test_running_text_is_cut_into_words_by_plain_tags(tokenizer: Tokenizer, tiny
     tagger = task(tokenizer, train)
     names = tagger.tags.tags
     raw = Example("0", "我爱北京", None, None, 1, "s")
-    rows = tagger.encode([raw])
+    rows = rows_of(tagger, [raw])
     emissions = np.full((4, len(names)), -9, dtype=np.float32)
     for unit, name in enumerate(["B-r", "B-v", "B-n", "I-n"]):
         emissions[unit, names.index(name)] = 0
-    (spans,) = tagger.decode(tagger.head(tiny), [raw], rows, [emissions])
+    (spans,) = tagger.decode([raw], rows, [emissions], {})
     assert [(span.text, span.label) for span in spans] == [("我", "r"), ("爱", "v"), ("北京", "n")]
-    assert tagger.conll(raw, spans) == "我\tr\n爱\tv\n北京\tn\n\n"
 
 
-def test_spans_are_scored_as_conlleval_and_tags_token_by_token(tokenizer: Tokenizer) -> None:
+def test_spans_are_compared_whole_and_plain_tags_token_by_token(tokenizer: Tokenizer) -> None:
     def found(example: Example, *spans: tuple[int, int, str]) -> list[LabelledSpan]:
         made = sentence(example.text, *spans).spans
         return [LabelledSpan(s.label, example.text[s.start : s.end], s.start, s.end, 0.5) for s in made]
@@ -315,40 +310,33 @@ def test_spans_are_scored_as_conlleval_and_tags_token_by_token(tokenizer: Tokeni
         found(TRAIN[2], (1, 2, "PLACE")),
         found(TRAIN[3], (0, 2, "PERSON")),  # another label
     ]
-    result = tagger.score(TRAIN, said)
-    assert (result.rows, result.counted, result.measure) == (4, 3, "entity_f1")
-    assert result.figures["precision"].value == pytest.approx(1 / 4)
-    assert result.figures["recall"].value == pytest.approx(1 / 3)
-    assert result.f1.value == pytest.approx(2 / 7) and result.f1.low <= 2 / 7 <= result.f1.high
-    assert [(row["label"], row["n"], row["recall"]) for row in result.per_label] == [
-        ("PERSON", 1, 1),
-        ("PLACE", 2, 0),
-    ]
+    assert tagger.reference(TRAIN)[1] == [[0, 7, "PERSON"]]
+    assert tagger.comparable(TRAIN, said)[0] == [[4, 9, "PLACE"]]
     plain = task(tokenizer, PLAIN)
     said = [found(PLAIN[0], (0, 1, "D"), (1, 2, "V")), found(PLAIN[1], (0, 1, "N"), (1, 2, "V"))]
-    result = plain.score(PLAIN, said)
-    assert (result.counted, result.accuracy.value) == (4, 0.75)
     assert plain.reference(PLAIN) == [["D", "N"], ["N", "V"]]
     assert plain.comparable(PLAIN, said) == [["D", "V"], ["N", "V"]]
-    assert tagger.reference(TRAIN)[1] == [[0, 7, "PERSON"]]
+    assert plain.metric_for(TRAIN) == "entity_f1"
+    with pytest.raises(UserError, match="not tagged as the training data"):
+        plain.set_metric(TRAIN)
 
 
-def test_words_and_their_tags_for_what_takes_no_network(tokenizer: Tokenizer) -> None:
-    tagger = task(tokenizer)
-    words = tagger.tagged_words(TRAIN)
-    assert words[0] == (["the", "river", "bridge", "stands"], ["O", "B-PLACE", "I-PLACE", "O"])
-    assert tagger.from_word_tags(TRAIN, [tags for _, tags in words]) == tagger.reference(TRAIN)
+def test_words_and_their_tags(tokenizer: Tokenizer) -> None:
+    """As a CoNLL file has them, and back."""
+    tagger, plain = task(tokenizer), task(tokenizer, PLAIN)
+    assert tags_of(tagger, word_bounds(tagger, TRAIN[0]), TRAIN[0].spans) == ["O", "B-PLACE", "I-PLACE", "O"]
     raw = dataclasses.replace(TRAIN[0], tokens=None)
-    assert tagger.tagged_words([raw]) == [words[0]]
-    plain = task(tokenizer, PLAIN)
-    assert plain.from_word_tags(PLAIN, [tags for _, tags in plain.tagged_words(PLAIN)]) == plain.reference(PLAIN)
+    assert word_bounds(tagger, raw) == word_bounds(tagger, TRAIN[0]) == list(TRAIN[0].tokens)
+    for one, examples in ((tagger, TRAIN), (plain, PLAIN)):
+        for example in examples:
+            bounds = word_bounds(one, example)
+            assert spans_of(one, bounds, tags_of(one, bounds, example.spans)) == example.spans
 
 
-def test_what_cannot_be_aligned_is_said_with_its_line(tokenizer: Tokenizer, capsys) -> None:
+def test_what_cannot_be_aligned_is_noted_with_its_line(tokenizer: Tokenizer) -> None:
     tagger = task(tokenizer)
     wrong = Example("0", "riverbank", None, None, 7, "s.jsonl", spans=(Span(0, 5, "PLACE"),))
-    tagger.encode([*TRAIN, wrong])
-    told = " ".join(capsys.readouterr().err.split())
+    (told,) = tagger.encode([*TRAIN, wrong])[1].remarks
     assert "1 of 4 spans" in told and "through a word" in told and "s.jsonl, line 7" in told
 
 
@@ -356,15 +344,13 @@ def test_a_very_long_sentence(tokenizer: Tokenizer) -> None:
     """Cut into windows, each unit once; decoded as a whole (here a shorter one)."""
     example = sentence(" ".join(["river"] * 20_000), tokens=False)
     tagger = task(tokenizer, max_length=128)
-    rows = tagger.encode([example])
-    assert sum(int(row.scored.sum()) for row in rows) == 20_000
+    rows = rows_of(tagger, [example])
+    assert sum(len(row.positions) for row in rows) == 20_000
     assert all(len(row.input_ids) <= 128 for row in rows)
     shorter = sentence(" ".join(["river"] * 1_000))
-    rows = tagger.encode([shorter])
-    said = [np.tile(np.array([-5, -5, -5, 0, -5], dtype=np.float32), (int(row.scored.sum()), 1)) for row in rows]
-    (spans,) = tagger.decode(
-        tagger.head(EncoderConfig(vocab_size=9, hidden_size=8, num_attention_heads=1)), [shorter], rows, said
-    )
+    rows = rows_of(tagger, [shorter])
+    said = [np.tile(np.array([-5, -5, -5, 0, -5], dtype=np.float32), (len(row.positions), 1)) for row in rows]
+    (spans,) = tagger.decode([shorter], rows, said, {})
     assert len(spans) == 1_000 and {span.label for span in spans} == {"PLACE"}
 
 
@@ -382,9 +368,10 @@ def test_files_are_read_as_their_names_say(tokenizer: Tokenizer, tagged: Path, t
         tagger.check_own_labels(tagger.read_test(tmp_path / "new.conll", ReadOptions()))
 
 
-def test_empty_texts_have_no_rows(tokenizer: Tokenizer, tiny: EncoderConfig) -> None:
+def test_empty_texts_have_no_rows(tokenizer: Tokenizer) -> None:
     tagger = task(tokenizer)
     empty = Example("0", " \u200b ", None, None, 1, "s")
-    assert tagger.encode([empty]) == []
-    assert tagger.decode(tagger.head(tiny), [empty], [], []) == [[]]
-    assert isinstance(tagger.head(tiny), TagHead)
+    assert rows_of(tagger, [empty]) == []
+    assert tagger.decode([empty], [], [], {}) == [[]]
+    with pytest.raises(UserError, match="holds no text"):
+        check_rows([empty], [])

@@ -5,8 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from unmask.data.batch import SPECIAL_TOKEN, EncodedRow
-from unmask.tasks.windows import TextTokens, long_text_inputs, mean_per_owner, windows
+from unmask.data.encoded import SPECIAL_TOKEN, EncodedRow
+from unmask.tasks.text import mean_of_windows
+from unmask.tasks.windows import TextTokens, long_text_inputs, windows
 from unmask.text.tokenizer import Tokenizer
 
 sizes = st.lists(st.integers(1, 7), max_size=60)
@@ -97,9 +98,9 @@ def test_owners_get_the_mean_of_their_rows(owners: list[int], seed: int) -> None
     none = np.zeros(0, dtype=np.int64)
     rows = [EncodedRow(none, none, none.astype(np.uint8), n, owner=owner) for n, owner in enumerate(owners)]
     evidence = [draw.normal(size=3).astype(np.float32) for _ in rows]
-    firsts, means = mean_per_owner(rows, evidence)
-    assert [row.owner for row in firsts] == sorted(set(owners))
-    for row, mean in zip(firsts, means, strict=True):
-        own = [number for number, owner in enumerate(owners) if owner == row.owner]
-        assert row.example == own[0]
+    means = mean_of_windows(rows, evidence)
+    assert len(means) == len(set(owners))
+    for owner, (mean, count) in zip(sorted(set(owners)), means, strict=True):
+        own = [number for number, other in enumerate(owners) if other == owner]
+        assert count == len(own)
         assert mean == pytest.approx(sum(evidence[number] for number in own) / len(own), abs=1e-6)

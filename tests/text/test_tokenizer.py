@@ -317,9 +317,9 @@ def test_training_reads_plain_files(tmp_path: Path, trained: Tokenizer) -> None:
 
 
 def test_wrong_settings_and_too_little_text_are_user_errors() -> None:
-    with pytest.raises(UserError, match="vocabulry"):
-        Tokenizer.train(TEXTS, vocabulry=75)
-    with pytest.raises(UserError, match="vocabulary"):
+    with pytest.raises(UserError, match="vocab_sise"):
+        Tokenizer.train(TEXTS, vocab_sise=75)
+    with pytest.raises(UserError, match="vocab_size"):
         Tokenizer.train(TEXTS, vocab_size=3)
     with pytest.raises(UserError, match="at most"):
         Tokenizer.train(TEXTS, vocab_size=5000)

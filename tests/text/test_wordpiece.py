@@ -196,9 +196,9 @@ def test_forgetting_is_bounded_and_told(words: list[str], most_words: int) -> No
 def test_training_is_the_same_for_every_hash_seed() -> None:
     program = (
         "from unmask.text.words import WordCounter; from unmask.text import wordpiece;"
-        "counter = WordCounter(str.split, maximum_words=400, raw_tokens=100);"
+        "counter = WordCounter(str.split, max_words=400, raw_tokens=100);"
         "[counter.add(' '.join(format(i * j % 9973, 'o') for j in range(30))) for i in range(200)];"
-        "print(counter.forgotten, wordpiece.train(counter.counts(), 150).pieces)"
+        "print(counter.dropped_occurrences, wordpiece.train(counter.counts(), 150).tokens)"
     )
     outputs = set()
     for seed in ("0", "1", "2"):

@@ -11,7 +11,7 @@ from unmask import files
 from unmask.console import SILENT
 from unmask.errors import UserError
 from unmask.model.encoder import Encoder
-from unmask.predict import load
+from unmask.runtime.predictor import load
 from unmask.tasks import Tag
 from unmask.train import finetune as module
 from unmask.train.finetune import FinetuneResult, finetune, load_rows
@@ -35,14 +35,14 @@ def test_two_words_are_told_apart(tuned: FinetuneResult, table: Path) -> None:
     assert tuned.dev["classify.accuracy"] == 1.0
     assert (tuned.train_rows, tuned.dev_rows) == (72, 8)
     evaluation = tuned.predictor().evaluate(table)
-    assert evaluation.accuracy.value == 1.0 and evaluation.rows == 80
+    assert evaluation["accuracy"].value == 1.0 and evaluation.rows == 80
     assert evaluation.confusion == [[40, 0], [0, 40]]
 
 
 def test_the_model_knows_where_it_came_from(tuned: FinetuneResult, pretrained: Path) -> None:
     opened = load(tuned.folder).bundle
     assert [entry["kind"] for entry in opened.lineage] == ["pretrain", "finetune"]
-    assert opened.lineage[1]["recipe"]["model"] == str(pretrained)
+    assert opened.lineage[1]["recipe"]["init_from"] == str(pretrained)
     assert opened.task is not None and opened.task["labels"] == ["stone", "water"]
 
 
@@ -125,7 +125,7 @@ def test_what_cannot_be_used_is_refused(pretrained: Path, table: Path, tmp_path:
 
     with pytest.raises(UserError, match="fine-tuning needs a model and training rows"):
         attempt(model=None)
-    with pytest.raises(UserError, match=r"task\.length is above the positions of the model"):
+    with pytest.raises(UserError, match=r"task\.max_length is above the positions of the model"):
         attempt("task.max_length=33")
     one = tmp_path / "one.csv"
     one.write_text("text,label\n" + "river,a\nstone,a\n" * 10)

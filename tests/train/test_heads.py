@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 
 from unmask import bundle, files
 from unmask.errors import UserError
-from unmask.predict import load
+from unmask.runtime.predictor import load
 from unmask.train.finetune import FinetuneResult
 from unmask.train.pretrain import PretrainResult
 

@@ -9,7 +9,7 @@ from safetensors.torch import load_file
 from unmask import files
 from unmask.console import SILENT
 from unmask.errors import UserError
-from unmask.predict import load
+from unmask.runtime.predictor import load
 from unmask.train.finetune import finetune
 from unmask.train.recipe import FinetuneRecipe, parse_recipe
 
@@ -95,12 +95,12 @@ def test_two_words_are_told_apart_with_all_of_it(pretrained: Path, table: Path, 
         "train.optimizer.lr=0.02",
     )
     result = finetune(recipe(pretrained, table, CLASSIFY, *overrides), out=tmp_path / "run", progress=SILENT)
-    assert load(result.folder).evaluate(table).accuracy.value > 0.9
+    assert load(result.folder).evaluate(table)["accuracy"].value > 0.9
     names = set(load_file(result.model / "model.safetensors"))
     assert {"pooling.query.weight", "classifier.weight"} <= names
 
 
 def test_dropout_masks_that_are_all_alike_are_not_compared(pretrained: Path, table: Path) -> None:
-    with pytest.raises(UserError, match=r"regularise\.rdrop compares dropout masks"):
+    with pytest.raises(UserError, match=r"regularisation\.rdrop compares dropout masks"):
         recipe(pretrained, table, {"name": "classify", "classifier_dropout": 0.0}, "dropout=0")
     recipe(pretrained, table, {"name": "classify", "classifier_dropout": 0.1}, "dropout=0")

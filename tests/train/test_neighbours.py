@@ -118,9 +118,9 @@ def test_any_sizes_can_look_at_neighbours(heads: int, size: int, layers: int, se
 @pytest.mark.parametrize(
     ("settings", "told"),
     [
-        ({"positions": "learned"}, "model.position_embedding_type=learned"),
+        ({"position_embedding_type": "learned"}, "model.position_embedding_type=learned"),
         ({"num_hidden_layers": 1}, "model.num_hidden_layers=1"),
-        ({"heads": 32}, "model.num_attention_heads=32, model.hidden_size=32"),
+        ({"num_attention_heads": 32}, "model.num_attention_heads=32, model.hidden_size=32"),
     ],
 )
 def test_where_neighbours_cannot_be_looked_at_it_is_refused(settings: dict[str, Any], told: str) -> None:

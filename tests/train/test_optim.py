@@ -37,14 +37,14 @@ from unmask.train.run import Run
 
 shares = st.floats(0, 0.9, allow_subnormal=False)  # half of the least number above 0 is 0
 schedules = st.one_of(
-    st.builds(Linear, warmup=shares, floor=shares),
-    st.builds(Cosine, warmup=shares, floor=shares),
+    st.builds(Linear, warmup_ratio=shares, min_lr_ratio=shares),
+    st.builds(Cosine, warmup_ratio=shares, min_lr_ratio=shares),
     st.builds(
         WarmupStableDecay,
-        warmup=st.floats(0, 0.4, allow_subnormal=False),
-        cooldown=st.floats(0.05, 0.6),
-        shape=st.sampled_from(["linear", "sqrt"]),
-        floor=shares,
+        warmup_ratio=st.floats(0, 0.4, allow_subnormal=False),
+        decay_ratio=st.floats(0.05, 0.6),
+        decay_type=st.sampled_from(["linear", "sqrt"]),
+        min_lr_ratio=shares,
     ),
 )
 

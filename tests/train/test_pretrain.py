@@ -15,8 +15,8 @@ from unmask.console import SILENT
 from unmask.data.corpus.documents import Document
 from unmask.data.corpus.shards import Shards, build
 from unmask.errors import UserError
-from unmask.learner import Loss, LossTerm
-from unmask.predict import load
+from unmask.learner.loss import Loss, LossTerm
+from unmask.runtime.predictor import load
 from unmask.text.tokenizer import Tokenizer
 from unmask.train.pretrain import PretrainLearner, pretrain
 from unmask.train.recipe import PretrainRecipe, parse_recipe
@@ -39,7 +39,7 @@ def test_a_run_says_what_it_did(recipe_values: dict[str, Any], corpus: Shards, t
     assert evaluations[-1]["evaluation"] == result.heldout
     assert rows[-2]["step"] == 12 and rows[-2]["tokens"] == result.tokens
     predictor = load(result.model)
-    assert result.parameters == sum(p.numel() for p in predictor.encoder.parameters()) + 16 * 16 + 3 * 16 + 96
+    assert result.parameters == sum(p.numel() for p in predictor.engine.encoder.parameters()) + 16 * 16 + 3 * 16 + 96
 
 
 def test_the_same_seed_gives_the_same_bytes_and_another_does_not(recipe_values: dict[str, Any], tmp_path: Path) -> None:
@@ -174,7 +174,7 @@ def test_a_corpus_changed_at_the_same_length_is_not_trained_on(
 def test_heldout_masks_do_not_depend_on_the_recipe(recipe_values: dict[str, Any], tmp_path: Path) -> None:
     """Losses are to be compared over recipes: with the same weights they must be the same."""
     figures = []
-    for name, settings in (("a", ()), ("b", ("objectives=[{name: masked, ratio: 0.4, unit: word}]",))):
+    for name, settings in (("a", ()), ("b", ("objectives=[{name: masked, mask_prob: 0.4, unit: word}]",))):
         none = ("train.optimizer.lr=1e-30", "train.optimizer.weight_decay=0", *settings)
         figures.append(pretrain(recipe(recipe_values, *none), out=tmp_path / name, progress=SILENT).heldout)
     assert figures[0] == figures[1]

@@ -14,8 +14,9 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from unmask.config import changed
 from unmask.console import SILENT
-from unmask.data.batch import Batch, EncodedRow, pack
 from unmask.data.corpus.shards import Shards
+from unmask.data.encoded import EncodedRow
+from unmask.learner.batch import Batch, pack
 from unmask.model import cost
 from unmask.model.config import EncoderConfig
 from unmask.model.encoder import Encoder
@@ -71,7 +72,7 @@ def test_flops_are_those_that_torch_counts(
             # the reference computes what lies outside of the window of the two local layers, and masks it
             counted -= 2 * 12 * config.hidden_size * (length**2 - cost.attention_pairs(length, 3))
         # where some ask for fewer places than others, the reference computes as many for each
-        few = batches[-1].layout.lengths
+        few = batches[-1].output_layout.lengths
         if not config.is_local(config.num_hidden_layers - 1):
             counted -= 12 * config.hidden_size * lengths[0] * (max(few) * len(few) - sum(few))
     found = speed.flops(config, speed.BatchWork.of(batches))
@@ -166,7 +167,7 @@ def test_shares_are_those_of_the_rates(
     assert found.mfu == pytest.approx(1000 * each / 1e10)
     told = json.loads(json.dumps(found.to_dict()))
     assert told["device"] == "cpu" and told["dtype"] == "float32" and told["threads"] == 1
-    assert told["waited"] == 0.25 and told["peak_memory"] > 2**20
+    assert told["data_wait"] == 0.25 and told["peak_memory"] > 2**20
     monkeypatch.setattr(speed, "peak_flops", lambda *_: None)
     assert speed.measure_speed(learner, [batch], 1000.0).to_dict()["mfu"] is None
 

@@ -12,12 +12,12 @@ import torch
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from torch import Tensor
+from unmask.data.sequences.documents import split_documents
+from unmask.data.sequences.shards import Shards, build
 
 from unmask import files
 from unmask.console import SILENT
-from unmask.data.batches import split_documents
 from unmask.data.corpus.documents import Document
-from unmask.data.corpus.shards import Shards, build
 from unmask.objectives import MaskedObjective
 from unmask.text.tokenizer import Tokenizer
 from unmask.train import init as start
@@ -129,7 +129,7 @@ def test_many_pieces_have_fewer_contexts(monkeypatch: pytest.MonkeyPatch, cells:
 def test_of_many_documents_some_are_read_spread_evenly(
     monkeypatch: pytest.MonkeyPatch, count: int, length: int, sample: int
 ) -> None:
-    monkeypatch.setattr(start, "SAMPLE_BYTES", sample)
+    monkeypatch.setattr(start, "SAMPLE", sample)
     listed = Listed([[number % PIECES] * length for number in range(count)])
     total = int(pieces_of(listed).sum())
     every = next(step for step in range(1, count * length + 1) if count * length <= step * sample)
@@ -391,6 +391,6 @@ def test_a_run_stopped_before_its_first_checkpoint_begins_again_alike(
     def stopping(*_: object) -> None:
         raise RuntimeError("the power is gone")
 
-    stop_a_run(settings, tmp_path / "stopped", pretraining, "put_counts_into", stopping)
+    stop_a_run(settings, tmp_path / "stopped", pretraining, "init_embeddings_from_counts", stopping)
     pretrain(settings, out=tmp_path / "stopped", progress=SILENT)
     assert weights(tmp_path / "stopped") == weights(tmp_path / "straight")

@@ -9,12 +9,13 @@ import pytest
 import torch
 
 from unmask.config import changed
-from unmask.data.batch import Batch
-from unmask.data.batches import Batches, CorpusSequences
 from unmask.data.corpus.shards import Shards
 from unmask.data.ramp import Ramp
+from unmask.data.sequences import CorpusSequences
 from unmask.errors import UserError
-from unmask.learner import Loss, LossTerm
+from unmask.learner.batch import Batch
+from unmask.learner.batches import Batches
+from unmask.learner.loss import Loss, LossTerm
 from unmask.model.config import EncoderConfig
 from unmask.objectives import Masked, NextSentence
 from unmask.train import loop as steps_module

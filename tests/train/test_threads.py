@@ -11,8 +11,8 @@ import torch
 from unmask import files
 from unmask.config import changed
 from unmask.console import SILENT
-from unmask.data.batches import Batches
 from unmask.data.corpus.shards import Shards
+from unmask.learner.batches import Batches
 from unmask.train import threads
 from unmask.train import trainer as fit
 from unmask.train.budget import TrainConfig

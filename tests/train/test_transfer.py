@@ -18,14 +18,14 @@ from unmask.bundle.public import export
 from unmask.cli.app import run as command
 from unmask.config import changed
 from unmask.console import SILENT
-from unmask.data.batch import Batch
 from unmask.data.corpus.documents import Document
 from unmask.data.corpus.shards import Shards, build
 from unmask.errors import UserError
+from unmask.learner.batch import Batch
 from unmask.model.config import EncoderConfig
 from unmask.model.encoder import Encoder
 from unmask.objectives import Masked
-from unmask.predict import load
+from unmask.runtime.predictor import load
 from unmask.text.tokenizer import Tokenizer
 from unmask.train import optim
 from unmask.train import trainer as fit
@@ -118,7 +118,7 @@ def test_longer_texts(positions: str, recipe_for: Callable[..., PretrainRecipe],
     facts = files.read_json(new.folder / "run.json")["start"]
     assert (facts["positions_of_model"], facts["positions"]) == (16, 32)
     assert facts.get("extend") == ("tile" if positions == "learned" else None)
-    with pytest.raises(UserError, match=r"data\.length is above model\.length"):
+    with pytest.raises(UserError, match=r"data\.max_length is above model\.max_position_embeddings"):
         pretrain(recipe_for(f"init_from={old.model}"), out=tmp_path / "no", progress=SILENT)
 
 
@@ -163,7 +163,7 @@ def test_what_is_frozen_stays_to_the_bit_and_all_else_moves(
     rest = [
         "train.ema=0.5",
         "train.gradient_checkpointing=true",
-        f"train.optimizer={{name: {optimizer}, decay: 0.5}}",
+        f"train.optimizer={{name: {optimizer}, weight_decay: 0.5}}",
     ]
     result = go_on(f"transfer.freeze_embeddings={embeddings}", "transfer.freeze_layers=2", *rest)
     before, after = weights(origin.model), weights(result.model)
@@ -289,7 +289,7 @@ def test_it_begins_at_the_loss_of_the_model(go_on: Callable[..., PretrainResult]
     lineage = bundle.read(result.model).lineage
     assert [entry["kind"] for entry in lineage] == ["pretrain", "pretrain"]
     assert lineage[:1] == bundle.read(origin.model).lineage
-    assert lineage[1]["recipe"]["start"]["model"] == str(origin.model)
+    assert lineage[1]["recipe"]["init_from"] == str(origin.model)
 
 
 def test_a_public_checkpoint_is_a_model_too(
@@ -320,7 +320,7 @@ def test_checking_and_measuring_know_the_model(
     settings = [f"init_from={origin.model}", f"data.corpus={corpus.folder}", *frozen]
     assert command(["recipe", "check", "tiny", *settings]) == 0
     objective = {"masked": 16 * 16 + 3 * 16 + corpus.vocab_size}
-    encoder = load(origin.model).encoder.num_parameters
+    encoder = load(origin.model).engine.encoder.num_parameters
     assert f"{encoder + objective['masked']:,} parameters" in capsys.readouterr().out
     whole, part = (
         run_benchmark(recipe_for(*settings[: 2 + 2 * some]), corpus, 0.01, SILENT).speed.flops_per_token
@@ -399,7 +399,7 @@ def test_what_does_not_suit_the_model_is_refused(
             ["transfer.freeze_layers=2", "transfer.reinit_layers=2"],
             r"reinit_layers does not suit",
         ),
-        (["transfer.max_position_embeddings=16"], r"transfer\.length does not suit"),
+        (["transfer.max_position_embeddings=16"], r"transfer\.max_position_embeddings does not suit"),
         (["init_from=nowhere"], "nowhere is not a model"),
     ):
         with pytest.raises(UserError, match=message):
@@ -436,7 +436,7 @@ def test_fine_tuning_takes_over_what_it_is_told(tune: Callable[..., FinetuneResu
     scratch = tune(*settings, "pretrained=false", out="scratch")
     assert bundle.read(scratch.model).config.num_hidden_layers == 2
     assert "start" not in files.read_json(scratch.folder / "run.json")
-    with pytest.raises(UserError, match=r"task\.length is above the positions") as wrong:
+    with pytest.raises(UserError, match=r"task\.max_length is above the positions") as wrong:
         tune("task.max_length=40", out="no")
     assert wrong.value.facts["to do"] == "task.max_length=32, or transfer.max_position_embeddings=40"
 

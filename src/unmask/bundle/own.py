@@ -32,10 +32,10 @@ from unmask.model.names import from_public, to_public
 from unmask.text.tokenizer import Tokenizer
 
 FORMAT = 2  # of unmask.json
-PROBLEMS = {  # what other libraries call the targets of classification
-    "label": "single_label_classification",
-    "labels": "multi_label_classification",
-    "number": "regression",
+PROBLEMS = {  # what other libraries call the tasks on whole texts
+    "classify": "single_label_classification",
+    "multilabel": "multi_label_classification",
+    "regress": "regression",
 }
 
 
@@ -123,7 +123,7 @@ def read_own(folder: Path, device: str = "cpu") -> Bundle:
             )
     tensors = read_tensors(folder, device)
     if facts["layout"] != "unmask":
-        tensors = from_public(tensors, config, answers=(facts.get("task") or {}).get("name") == "answer")
+        tensors = from_public(tensors, config, answers="has_unanswerable" in (facts.get("task") or {}))
     return Bundle(folder, config, Tokenizer.from_pretrained(folder), tensors, facts)
 
 
@@ -141,15 +141,6 @@ def why_not_public(config: EncoderConfig, tokenizer: Tokenizer) -> list[str]:
     return found
 
 
-def architecture_of(family: Family, architecture: str | None, task: Mapping[str, Any] | None) -> str | None:
-    """BERT's class that computes the same as a head, if there is one. ModernBERT's also reads means."""
-    known = task or {}
-    linear = known.get("head", "linear") == "linear"
-    if known.get("pooling", "cls") != "cls" and known["pooling"] in family.head.poolings and linear:
-        return "BertForSequenceClassification"
-    return architecture
-
-
 def write_public(folder: Path, bundle: Bundle, architecture: str | None = None, labels: Sequence[str] = ()) -> None:
     """Write weights, configuration and tokenizer as other libraries read them where the layout of the family can
     express them, and under our own names elsewhere.
@@ -160,8 +151,7 @@ def write_public(folder: Path, bundle: Bundle, architecture: str | None = None, 
     family = public_family(config, tokenizer)
     settings: dict[str, Any] = {"model_type": "unmask", **dump(config)}
     if family is not None:
-        architecture = architecture_of(family, architecture, task)
-        problem = PROBLEMS.get(task.get("target", "")) if architecture is not None else None
+        problem = PROBLEMS.get(task.get("name", "")) if architecture is not None else None
         name = architecture or ("BertForMaskedLM" if bundle.has_head("masked") else "BertModel")
         settings = config_json(config, family, name.replace("Bert", family.classes, 1), tokenizer)
         if len(family.head.poolings) > 1 and task.get("pooling") in family.head.poolings:

@@ -1,5 +1,6 @@
 """Checkpoints of other libraries: a folder in a public layout as a Bundle, and a Bundle as such a folder."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -10,14 +11,16 @@ from torch import Tensor
 
 from unmask import console, files
 from unmask.bundle.layout import encoder_config
-from unmask.bundle.own import PROBLEMS, Bundle, architecture_of, why_not_public, write_public
+from unmask.bundle.own import PROBLEMS, Bundle, why_not_public, write_public
 from unmask.bundle.sentence_transformers import MODULES, describe_modules, embed_task, read_sentence
 from unmask.bundle.weights import check_dtypes, check_finite, list_some, read_tensors
 from unmask.errors import UserError
+from unmask.heads import head_class
 from unmask.model.config import EncoderConfig
 from unmask.model.encoder import Encoder
 from unmask.model.families import FAMILIES, Family
 from unmask.model.names import from_public
+from unmask.tasks import restore
 from unmask.text.tokenizer import Tokenizer
 
 # older names of the parameters of LayerNorm
@@ -136,6 +139,9 @@ def _named(tensors: dict[str, Tensor], family: Family, folder: Path) -> dict[str
     return tensors
 
 
+_OUTPUTS = {"classify": (2, math.inf), "multilabel": (1, math.inf), "regress": (1, 1)}  # of heads, at least and at most
+
+
 def _task(
     public: Mapping[str, Any],
     architecture: str,
@@ -158,17 +164,17 @@ def _task(
         return None
     length = min(config.max_position_embeddings, 512)
     if kind == "QuestionAnswering":  # nothing says whether it learnt that there may be no answer
-        return {"name": "answer", "max_length": min(length, 384), "unanswerable": False, "threshold": 0.0}
+        return {"name": "answer", "max_length": min(length, 384), "labels": [], "has_unanswerable": False}
     labels = _labels(public, tensors[wanted].shape[0], where)
     if kind == "TokenClassification":
         return _tagging(labels, tensors, length)
-    targets = {problem: target for target, problem in PROBLEMS.items()}
-    target = targets.get(public.get("problem_type") or PROBLEMS["label"])
-    if target is None or (target == "label" and len(labels) < 2) or (target == "number" and len(labels) > 1):
+    problem = public.get("problem_type") or next(iter(PROBLEMS.values()))
+    name = next((name for name, its in PROBLEMS.items() if its == problem), None)
+    if name is None or not _OUTPUTS[name][0] <= len(labels) <= _OUTPUTS[name][1]:
         return None
     pooling = public.get("classifier_pooling", "cls")
-    outputs = [] if target == "number" else labels
-    return {"name": "classify", "target": target, "max_length": length, "pooling": pooling, "labels": outputs}
+    named = [] if _OUTPUTS[name][1] == 1 else labels
+    return {"name": name, "max_length": length, "pooling": pooling, "labels": named}
 
 
 def _labels(public: Mapping[str, Any], count: int, where: Path) -> list[str]:
@@ -208,7 +214,8 @@ def export(opened: Bundle, folder: Path, sentences: bool = False) -> str:
     """
     config, tokenizer = opened.config, opened.tokenizer
     if sentences and not describe_modules(opened.task):
-        pooling = (opened.task or {}).get("pooling") if (opened.task or {}).get("name") == "embed" else None
+        task = opened.task or {}
+        pooling = task.get("pooling") if "normalize_embeddings" in task else None
         raise UserError(
             f"{opened.folder} cannot be written for sentence-transformers",
             given=f"pooling {pooling}" if pooling else "a model that was not trained for vectors of texts",
@@ -220,7 +227,7 @@ def export(opened: Bundle, folder: Path, sentences: bool = False) -> str:
             given=", ".join(lacking),
         )
     architecture, labels = public_task(opened)
-    if architecture_of(FAMILIES[config.family], architecture, opened.task) is None and opened.task is not None:
+    if architecture is None and opened.task is not None:
         # a head that nobody else knows
         kept = {name: t for name, t in opened.tensors.items() if name.startswith(("encoder.", "pooler."))}
         opened = replace(opened, tensors=kept)
@@ -233,10 +240,9 @@ def export(opened: Bundle, folder: Path, sentences: bool = False) -> str:
 
 def public_task(opened: Bundle) -> tuple[str | None, list[str]]:
     """BERT's class for the head, and what its outputs are called."""
-    from unmask.tasks import restore
-
     if opened.task is not None:
-        return restore(opened.task, opened.tokenizer, str(opened.folder)).public_architecture
+        task = restore(opened.task, opened.tokenizer, str(opened.folder))
+        return head_class(task).public_architecture(task, opened.config.family)
     first = opened.lineage[-1] if opened.lineage else {}
     kind = str(first.get("architecture") or "").partition("For")[2]  # a head that no task of ours is for
     return (f"BertFor{kind}" if first.get("kind") == "public" and kind else None), []

@@ -102,7 +102,7 @@ def embed_task(sentence: Mapping[str, Any], positions: int) -> dict[str, Any] | 
 
 def describe_modules(task: Mapping[str, Any] | None) -> bool:
     """Whether these files can say how the vectors of a task come about."""
-    return task is not None and task.get("name") == "embed" and task.get("pooling", "mean") in POOLINGS
+    return task is not None and "normalize_embeddings" in task and task["pooling"] in POOLINGS
 
 
 def write_sentence(folder: Path, task: Mapping[str, Any], hidden_size: int) -> None:

@@ -30,7 +30,7 @@ from unmask.cli import (
     vocab,
 )
 from unmask.cli.wording import UsageError, reword, reword_error
-from unmask.errors import UserError, suggest
+from unmask.errors import UserError, missing_engine, suggest
 from unmask.language import (
     ENGLISH,
     LANGUAGES,
@@ -67,6 +67,8 @@ class _Commands(TyperGroup):
         except UsageError as error:
             reword_error(error)
             raise
+        except ModuleNotFoundError as error:
+            raise missing_engine(error) from error
         except BrokenPipeError:  # the reader of our output has seen enough
             os._exit(0)
 

@@ -20,7 +20,6 @@ from unmask.cli.shared import (
     TextColumn,
     TokenColumn,
     UnknownLabels,
-    shown,
 )
 from unmask.errors import UserError
 
@@ -98,7 +97,7 @@ def _predict(run: Path, file: Path, reading: "ReadOptions") -> "Predictions":
 
 def _show(found: "Comparison") -> None:
     from unmask.language import language
-    from unmask.metrics import PLAIN, Interval
+    from unmask.metrics import Interval, figure_of
     from unmask.report.compared import setting_of, summary
     from unmask.report.words import ENGLISH, catalogue
 
@@ -133,7 +132,7 @@ def _show(found: "Comparison") -> None:
     if tested:
         metric = tested["metric"]
         differences = {row["over"]: row[metric] for row in tested["differences"]}
-        unit = "" if metric in PLAIN else ", %"
+        unit = ", %" if figure_of(metric).percent else ""
         console.table(
             (f"{tested['rows']:,} {tested['unit']}s of {tested['split']}",
              f"{ENGLISH['inline.' + metric]}{unit} [95 %]",
@@ -141,7 +140,7 @@ def _show(found: "Comparison") -> None:
             [
                 (
                     model["name"],
-                    shown(metric, Interval(**model[metric])),
+                    Interval(**model[metric]).format(metric),
                     _against(metric, differences.get(model["name"])),
                 )
                 for model in tested["models"]

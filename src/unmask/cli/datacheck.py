@@ -1,7 +1,7 @@
 """`unmask data check`: labelled files before anything is trained on them."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -31,13 +31,9 @@ def check_data(
     train: Annotated[Path, typer.Option(help="Training rows, in any form that unmask finetune reads.")],
     dev: Annotated[Path | None, typer.Option(help="Rows to choose the best step by.")] = None,
     test: Annotated[Path | None, typer.Option(help="Rows to evaluate on.")] = None,
-    task: Annotated[str, typer.Option(help="What is learnt: classify, tag, answer or embed.")] = "classify",
-    target: Annotated[
-        Literal["label", "labels", "number"] | None,
-        typer.Option(
-            help="What is said of a text: one label, any number of labels, or a number.", show_default="label"
-        ),
-    ] = None,
+    task: Annotated[
+        str, typer.Option(help="The task: classify, multilabel, regress, tag, nested, answer or embed.")
+    ] = "classify",
     text_column: TextColumn = None,
     pair_column: PairColumn = None,
     label_column: LabelColumn = None,
@@ -57,12 +53,12 @@ def check_data(
     """
     from unmask.data.rows.columns import Columns, TagColumns
     from unmask.evaluate.datacheck import check_data
-    from unmask.tasks import ReadOptions, task_named
+    from unmask.tasks import ReadOptions, task_of
 
     columns = Columns(text=text_column, pair=pair_column, label=label_column, separator=label_separator)
     tags = TagColumns(token=token_column, tag=tag_column)
     reading = ReadOptions(columns, tags, scheme, on_error, encoding, format=data_format)
-    kind = task_named(task, **({} if target is None else {"target": target}))
+    kind = task_of(task)
     given = (("train", train), ("dev", dev), ("test", test))
     found = check_data({name: kind.read(path, reading) for name, path in given if path is not None})
     if as_json:

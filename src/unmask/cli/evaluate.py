@@ -1,8 +1,10 @@
 """`unmask evaluate`: score a fine-tuned model on a file of labelled rows."""
 
 import json
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -20,12 +22,12 @@ from unmask.cli.shared import (
     TextColumn,
     TokenColumn,
     UnknownLabels,
-    facts,
-    shown,
 )
 
 if TYPE_CHECKING:
-    from unmask.tasks.task import Evaluation
+    from unmask.metrics import Scores
+
+MAX_CONFUSIONS = 8
 
 
 def register(app: typer.Typer) -> None:
@@ -64,7 +66,7 @@ def evaluate(
     from unmask.data.rows.conll import TagColumns
     from unmask.data.rows.tables import Columns
     from unmask.evaluate.tested import run_folder_of, test_examples, to_saved_predictions
-    from unmask.predict import load
+    from unmask.runtime.predictor import load
     from unmask.tasks import ReadOptions
 
     columns = Columns(text=text_column, pair=pair_column, label=label_column, separator=label_separator)
@@ -78,28 +80,66 @@ def evaluate(
         if (run := run_folder_of(model)) is not None and str(file) != "-":
             to_saved_predictions(predictor, examples, predicted, file, reading).save(run)
         work.result(f"{scores.rows:,} rows of {file}")
+    notes = predicted.notes
+    for remark in notes.remarks:
+        console.note(remark)
+    if (thresholds := getattr(predicted[0], "thresholds", None)) is not None:
+        tuned = dict(zip(task.labels, thresholds.tolist(), strict=True))
+        per_label = [row | {"threshold": tuned.get(row["label"])} for row in scores.details["per_label"]]
+        scores = replace(scores, details={**scores.details, "per_label": per_label})
     if as_json:
         unknown = sorted({label for example in examples for label in example.labels} - set(task.labels))
-        told = {
-            "labels": task.labels,
-            "unknown_labels": unknown,
-            "truncated": task.truncated,
-            **scores.to_dict(),
-        }
-        console.print_text(json.dumps(told, ensure_ascii=False))
-        return
-    _show(scores, task.truncated, task.max_length_setting(task.settings)[1])
+        facts = {**scores.to_dict(), "unknown_labels": unknown, "truncated": notes.truncated}
+        console.print_text(json.dumps(facts, ensure_ascii=False))
+    else:
+        _show(scores, notes.truncated, task.settings.max_length_setting[1])
 
 
-def _show(scores: "Evaluation", truncated: int, length: int) -> None:
-    from unmask.tasks.task import METRIC_TITLES
+def _show(scores: "Scores", truncated: int, length: int) -> None:
+    from unmask.metrics import figure_of
 
-    cut = f", {truncated:,} cut short at {length} tokens" if truncated else ""
-    facts(
+    cut = f", {truncated:,} truncated at {length} tokens" if truncated else ""
+    console.facts(
         [
-            *((METRIC_TITLES[key], shown(key, interval, unit=True)) for key, interval in scores.figures.items()),
+            *((figure_of(name).title, interval.format(name, unit=True)) for name, interval in scores.figures.items()),
             ("rows", f"{scores.rows:,}{cut}; in brackets 95 % bootstrap intervals"),
         ]
     )
-    for table in scores.tables():
-        console.table(table.columns, table.rows)
+    for heads, rows in _tables(scores):
+        if rows:
+            console.table(heads, rows)
+
+
+def _tables(scores: "Scores") -> "Iterator[tuple[tuple[str, ...], list[tuple[object, ...]]]]":
+    """What is to be looked at beside the figures: labels, confusions, parts of the questions, the largest errors."""
+    details = scores.details
+    labels = details.get("per_label") or []
+    items = "tokens" if "tokens" in details else "spans" if "entities" in details else "rows"
+    tuned = ("threshold",) if labels and "threshold" in labels[0] else ()
+    yield ("label", "precision", "recall", "F1 [95 %]", *tuned, items), [_label(row, tuned) for row in labels]
+    pairs = details.get("confusions") or []
+    yield (
+        ("most often confused: true", "predicted", items),
+        [(row["true"] or "-", row["predicted"] or "-", row["count"]) for row in pairs[:MAX_CONFUSIONS]],
+    )
+    yield (
+        ("questions of which", "F1", "exact match", "questions"),
+        [
+            (row["part"], f"{100 * row['answer_f1']:.1f}", f"{100 * row['exact_match']:.1f}", row["rows"])
+            for row in details.get("parts") or []
+        ],
+    )
+    errors = details.get("largest_errors") or []
+    if errors and "rank" in errors[0]:
+        yield ("found late: line", "rank"), [(row["line"], row["rank"]) for row in errors]
+    else:
+        yield (
+            ("farthest from the truth: line", "true", "predicted"),
+            [(row["line"], f"{row['true']:.6g}", f"{row['predicted']:.3f}") for row in errors],
+        )
+
+
+def _label(row: dict[str, Any], tuned: Sequence[str]) -> tuple[object, ...]:
+    f1 = f"{100 * row['f1']:.1f} [{100 * row['f1_low']:.1f}, {100 * row['f1_high']:.1f}]"
+    thresholds = [None if row[key] is None else f"{row[key]:.3f}" for key in tuned]
+    return row["label"], *(f"{100 * row[key]:.1f}" for key in ("precision", "recall")), f1, *thresholds, row["support"]

@@ -28,7 +28,7 @@ def fill(
     as_json: AsJson = False,
 ) -> None:
     """Show the most probable pieces at each [MASK], each [MASK] on its own."""
-    from unmask.predict import load
+    from unmask.runtime.predictor import load
 
     masks = load(model).fill(text, top_k=top)
     if as_json:

@@ -24,7 +24,7 @@ from unmask.cli.shared import (
     UnknownLabels,
     assigned,
     facts,
-    shown,
+    scores_table,
 )
 
 if TYPE_CHECKING:
@@ -43,13 +43,15 @@ def finetune(
         list[str] | None,
         typer.Argument(
             metavar="[RECIPE] [KEY.SUB=VALUE]...",
-            help="A recipe file, or classify, tag, answer, embed, or none; then settings that replace those of the "
-            "recipe.",
+            help="A recipe file, or the name of a task, or none; then settings that replace those of the recipe.",
             show_default=False,
         ),
     ] = None,
     model: Annotated[Path | None, typer.Option(help="The model to start from: a run or its model/.")] = None,
-    task: Annotated[str | None, typer.Option(help="What is learnt: classify, tag, answer or embed.")] = None,
+    task: Annotated[
+        str | None,
+        typer.Option(help="What is learnt: classify, multilabel, regress, tag, nested, answer or embed."),
+    ] = None,
     train: Annotated[
         Path | None,
         typer.Option(
@@ -79,7 +81,7 @@ def finetune(
     Stopped at any moment, the same command goes on where it stopped. Several processes train together when
     torchrun starts them: torchrun --nproc-per-node 2 -m unmask finetune RECIPE.
     """
-    from unmask.tasks.task import format_score
+    from unmask.metrics import format_score
     from unmask.train.finetune import finetune as learn
     from unmask.train.parallel import join_world
     from unmask.train.rows import test_file
@@ -177,7 +179,7 @@ def _tested(result: "FinetuneResult", recipe: "FinetuneRecipe", test: Path) -> d
     import dataclasses
 
     from unmask.evaluate.samples import predictions
-    from unmask.evaluate.saved import compared
+    from unmask.evaluate.saved import compare_predictions
     from unmask.evaluate.simplest import simplest_baseline
     from unmask.evaluate.tested import test_examples, to_saved_predictions
     from unmask.tasks import ReadOptions
@@ -190,48 +192,28 @@ def _tested(result: "FinetuneResult", recipe: "FinetuneRecipe", test: Path) -> d
     with console.start_step("Evaluation") as work:
         examples = test_examples(task, test, reading, of=recipe.data.train)
         predicted = predictor.score(examples, work)[1]
-        truncated = task.truncated
         train = load_rows(recipe.data, recipe.seed, recipe.task)[0]
         plain = simplest_baseline(task, train, examples)
         ours = to_saved_predictions(predictor, examples, predicted, test, reading)
         samples = predictions(task, examples, predicted)
         ours = dataclasses.replace(ours, test=str(test), baseline=plain, samples=samples)
         ours.save(result.folder)
-        baseline = dataclasses.replace(ours, predictions=plain.predicted, probabilities=None)
-        figures = compared([(str(result.model), "pretrained", ours), (plain.name, plain.kind, baseline)])
-        work.result(f"{len(examples):,} {figures['unit']}s of {test}")
-    return {"file": str(test), "truncated": truncated, **figures}
+        comparison = compare_predictions([(str(result.model), "pretrained", ours)], [plain])
+        work.result(f"{len(examples):,} {comparison.scores.unit}s of {test}")
+    for remark in predicted.notes.remarks:
+        console.note(remark)
+    return {"file": str(test), "truncated": predicted.notes.truncated, **comparison.to_dict()}
 
 
 def _show(result: "FinetuneResult", recipe: "FinetuneRecipe", tested: dict[str, Any] | None) -> None:
     cut = {f"{result.train_rows:,} training texts": result.truncated}
     if tested is not None:
         cut[f"{tested['rows']:,} test texts"] = tested["truncated"]
-        models = tested["models"]
-        keys = [key for key in models[0] if key not in ("name", "kind")]
-        console.table(
-            (f"{tested['rows']:,} test {tested['unit']}s", *(_column(key, models[0][key]) for key in keys)),
-            [(row["name"], *(_figure(key, row[key]) for key in keys)) for row in models],
-            prose=(0,),
-        )
+        scores_table(tested)
     rows = [("model", str(result.model))]
     if any(cut.values()):
         shown = ", ".join(f"{number:,} of {of}" for of, number in cut.items())
-        name, tokens = recipe.task.task.max_length_setting(recipe.task)
-        rows.insert(0, ("cut short", f"{shown}, at {tokens} tokens ({name})"))
+        name, tokens = recipe.task.max_length_setting
+        rows.insert(0, ("truncated", f"{shown}, at {tokens} tokens ({name})"))
     command = "evaluate" if tested is None else "predict"
     facts([*rows, ("next", f"unmask {command} {shlex.quote(str(result.model))} FILE")])
-
-
-def _column(key: str, figure: object) -> str:
-    from unmask.metrics import PLAIN
-    from unmask.tasks.task import METRIC_TITLES
-
-    unit = "" if key in PLAIN else ", %"
-    return f"{METRIC_TITLES.get(key, key)}{unit}" + (" [95 %]" if isinstance(figure, dict) else "")
-
-
-def _figure(key: str, figure: Any) -> str:
-    from unmask.metrics import Interval
-
-    return shown(key, Interval(**figure)) if isinstance(figure, dict) else f"{100 * figure:.1f}"

@@ -16,8 +16,7 @@ from unmask.errors import UserError
 
 if TYPE_CHECKING:
     from unmask.data.rows.tables import Example
-    from unmask.predict import Predictor
-    from unmask.tasks import Task
+    from unmask.runtime.formats import Format as Written
 
 Format = Literal["jsonl", "csv", "table", "conll", "npy"]
 BLOCK = 512  # rows predicted, then written, at a time
@@ -75,7 +74,8 @@ def predict(
     from unmask import files
     from unmask.data.rows.conll import TagColumns
     from unmask.data.rows.tables import Columns
-    from unmask.predict import load, stream
+    from unmask.runtime.formats import format_of
+    from unmask.runtime.predictor import load, stream
     from unmask.tasks import ReadOptions
 
     if out is not None:
@@ -85,14 +85,12 @@ def predict(
     if file is None and sys.stdin.isatty():
         raise UserError("there is nothing to read", allowed="FILE, or texts on standard input, one a line")
     predictor = load(model)
-    task = predictor.task
-    shape = style or ("jsonl" if out is None else task.format_of(out))
-    if shape not in task.formats:
-        raise UserError(f"--format {shape} is not for this model", allowed=", ".join(task.formats))
+    task, written = predictor.task, format_of(predictor.task)
+    shape = _shape(written, style, out)
     if top_k is not None and not task.ranks:
         raise UserError("--top-k is for labels of whole texts and for answers")
     every = every or top_k is not None
-    task.columns(every)
+    written.columns(every)
     reading = ReadOptions(
         Columns(text=text_column, pair=pair_column),
         TagColumns(token=token_column),
@@ -101,42 +99,62 @@ def predict(
         format=data_format,
     )
     examples = task.read_new(file or "-", reading)
-    rows = stream(predictor, examples, BLOCK, top_k)
+    truncated = 0
+
+    def predictions() -> Iterator[tuple["Example", Any]]:
+        nonlocal truncated
+        for part, made in stream(predictor, examples, BLOCK, top_k):
+            truncated += made.notes.truncated
+            yield from zip(part, made, strict=True)
+
+    rows = predictions()
     if shape == "table":
-        if out is not None:
-            raise UserError("a table is for reading", allowed="--format jsonl or csv with --out")
-        _table(task, rows, every)
+        _table(written, rows, every)
         return
-    if shape == "npy":
-        if out is None:
-            raise UserError("an array is for a file", allowed="--out vectors.npy, or --format jsonl")
+    if shape == "npy" and out is not None:
         _array(rows, len(examples), out)
-        _say_cut(predictor)
-        return
+    else:
+        _lines(written, rows, len(examples), shape, out, every)
+    if truncated:
+        console.note(f"{truncated:,} texts were truncated at {task.settings.max_length_setting[1]:,} tokens")
+
+
+def _shape(written: "Written", style: Format | None, out: Path | None) -> str:
+    """The format to write. Raises UserError for one that the model or the target does not have."""
+    shape = style or ("jsonl" if out is None else written.name_for(out))
+    if shape not in written.names:
+        raise UserError(f"--format {shape} is not for this model", allowed=", ".join(written.names))
+    if shape == "table" and out is not None:
+        raise UserError("a table is for reading", allowed="--format jsonl or csv with --out")
+    if shape == "npy" and out is None:
+        raise UserError("an array is for a file", allowed="--out vectors.npy, or --format jsonl")
+    return shape
+
+
+def _lines(
+    written: "Written",
+    rows: "Iterable[tuple[Example, Any]]",
+    count: int,
+    shape: str,
+    out: Path | None,
+    every: bool,
+) -> None:
+    """JSON lines, rows of csv, or sentences of CoNLL."""
     with console.start_step("Prediction") as work, _opened(out) as target:
-        work.start(len(examples), "rows")
+        work.start(count, "rows")
         table = csv.writer(target, lineterminator="\n")
         if shape == "csv":
-            table.writerow(task.columns(every))
+            table.writerow(written.columns(every))
         for example, prediction in rows:
             if shape == "csv":
-                table.writerows(task.to_rows(example, prediction, every))
+                table.writerows(written.to_rows(example, prediction, every))
             elif shape == "conll":
-                target.write(task.conll(example, prediction))
+                target.write(written.to_conll(example, prediction))
             else:
-                record = task.to_record(example, prediction, every)
+                record = written.to_record(example, prediction, every)
                 target.write(json.dumps(record, ensure_ascii=False) + "\n")
             work.advance(1)
-        work.result(f"{len(examples):,} rows" + (f" · {out}" if out is not None else ""))
-    _say_cut(predictor)
-
-
-def _say_cut(predictor: "Predictor") -> None:
-    task = predictor.task
-    if predictor.truncated:
-        console.note(
-            f"{predictor.truncated:,} texts were cut short at {task.max_length_setting(task.settings)[1]:,} tokens"
-        )
+        work.result(f"{count:,} rows" + (f" · {out}" if out is not None else ""))
 
 
 def _array(rows: "Iterable[tuple[Example, Any]]", count: int, out: Path) -> None:
@@ -171,9 +189,9 @@ def _opened(out: Path | None) -> Iterator[IO[str]]:
         yield target
 
 
-def _table(task: "Task[Any]", rows: "Iterable[tuple[Example, Any]]", every: bool) -> None:
+def _table(written: "Written", rows: "Iterable[tuple[Example, Any]]", every: bool) -> None:
     """What people want to see of `lines`, and the beginning of the text where it is not among them."""
-    columns, plain = task.columns(every), task.columns(False)
+    columns, plain = written.columns(every), written.columns(False)
     columns = [*columns[: len(plain)], *map(console.Verbatim, columns[len(plain) :])]  # labels are the user's
     chosen = [n for n, name in enumerate(columns) if n >= len(plain) or name not in PLACES]
     whole = "text" not in plain
@@ -181,7 +199,7 @@ def _table(task: "Task[Any]", rows: "Iterable[tuple[Example, Any]]", every: bool
     for example, prediction in rows:
         text = " ".join(f"{example.text} {example.pair or ''}".split())
         excerpt = text if len(text) <= EXCERPT else text[: EXCERPT - 3].rstrip() + "..."
-        for line in task.to_rows(example, prediction, every):
+        for line in written.to_rows(example, prediction, every):
             cells = [line[n] for n in chosen]
             shares = [
                 f"{x:.1%}" if isinstance(x, float) and columns[n] != "number" else x

@@ -16,6 +16,7 @@ from unmask.cli.shared import (
     TextColumn,
     TokenColumn,
     UnknownLabels,
+    scores_table,
 )
 
 EXAMPLE = "Example: unmask quickstart --task reviews --budget 10m --out runs/reviews"
@@ -65,7 +66,6 @@ def quickstart(
     from unmask.quickstart import Request
     from unmask.quickstart import quickstart as run
     from unmask.tasks import ReadOptions
-    from unmask.tasks.task import METRIC_TITLES
 
     columns = Columns(text=text_column, pair=pair_column, label=label_column)
     tags = TagColumns(token=token_column, tag=tag_column)
@@ -88,20 +88,6 @@ def quickstart(
     if as_json:
         console.print_text((folder / "results.json").read_text(encoding="utf-8").rstrip())
         return
-    evaluation = results["evaluation"]
-    shown = [key for key in METRIC_TITLES if isinstance(evaluation["models"][0].get(key), dict)]
-    rows = [[model["name"], *(_shown(model[key]) for key in shown)] for model in evaluation["models"]]
-    console.table(
-        [
-            f"{evaluation['rows']:,} test {evaluation['unit']}s",
-            *(f"{METRIC_TITLES[key]} [95 %]" for key in shown),
-        ],
-        rows,
-        prose=(0,),
-    )
+    scores_table(results["evaluation"])
     following = f"unmask predict {folder / 'finetune' / 'model'} FILE"
     console.facts([("report", str(folder / "report.html")), ("next", following)], width=7)
-
-
-def _shown(interval: dict[str, float]) -> str:
-    return f"{100 * interval['value']:.1f} [{100 * interval['low']:.1f}, {100 * interval['high']:.1f}]"

@@ -91,11 +91,12 @@ def _pretraining(recipe: "PretrainRecipe") -> dict[str, int]:
 
 def _finetuning(recipe: "FinetuneRecipe") -> dict[str, int]:
     from unmask import bundle
+    from unmask.tasks import task_of
     from unmask.train import finetune
 
     opened = bundle.read(recipe.init_from)
     finetune.check(recipe, opened)
     train, dev = finetune.load_rows(recipe.data, recipe.seed, recipe.task)
-    task = recipe.task.task.build(recipe.task, opened.tokenizer, train)
+    task = task_of(recipe.task).build(recipe.task, opened.tokenizer, train)
     task.check_own_labels(dev, owner=recipe.data.train, unknown=recipe.data.read_options.resolved_unknown_labels)
     return {"training_rows": len(train), "dev_rows": len(dev), "labels": len(task.labels)}

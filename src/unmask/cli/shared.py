@@ -1,16 +1,13 @@
 """Arguments and layouts that several commands share."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
 from unmask import console
-
-if TYPE_CHECKING:
-    from unmask.metrics import Interval
 
 Overrides = Annotated[
     list[str] | None,
@@ -77,19 +74,12 @@ def facts(rows: Sequence[tuple[str, str]]) -> None:
     console.facts(rows)
 
 
-def shown(metric: str, interval: "Interval", *, unit: bool = False) -> str:
-    """A figure with its 95 % interval, shares in per cent: `93.4 [92.3, 94.5]`, `0.812 [0.790, 0.833]`.
+def scores_table(evaluation: Mapping[str, Any]) -> None:
+    """The figures of several models on the same test rows, as `Comparison.to_dict` has them."""
+    from unmask.metrics import Interval, figure_of
 
-    unit: with the sign of per cent.
-    """
-    from unmask.metrics import PLAIN
-
-    if metric in PLAIN:
-        return f"{interval.value:.3f} [{interval.low:.3f}, {interval.high:.3f}]"
-    return percent(interval) + (" %" if unit else "")
-
-
-def percent(interval: "Interval") -> str:
-    """A share with its 95 % interval in per cent: `93.4 [92.3, 94.5]`."""
-    value, low, high = (100 * number for number in (interval.value, interval.low, interval.high))
-    return f"{value:.1f} [{low:.1f}, {high:.1f}]"
+    models = evaluation["models"]
+    names = [name for name in models[0] if name not in ("name", "kind")]
+    heads = [f"{figure_of(name).title}{', %' if figure_of(name).percent else ''} [95 %]" for name in names]
+    rows = [(model["name"], *(Interval(**model[name]).format(name) for name in names)) for model in models]
+    console.table((f"{evaluation['rows']:,} test {evaluation['unit']}s", *heads), rows, prose=(0,))

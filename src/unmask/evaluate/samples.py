@@ -1,17 +1,27 @@
 """Real rows to look at: what a model fills into blanks, and what it predicts, right and wrong."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
+
+import numpy as np
 
 from unmask.data.hashing import hash_integers
 from unmask.data.rows.tables import Example
-from unmask.predict import Predictor
+from unmask.metrics import correct
+from unmask.metrics.retrieval import Pool, ranked
+from unmask.runtime.predictor import Predictor
 from unmask.tasks import Task
+from unmask.tasks.embed.task import pool_of
+from unmask.tasks.task import TargetKind
 from unmask.text.chinese import RUN
 
 SAMPLE = 31  # what a hash is for
 SHORTEST = 4  # letters of a word worth hiding; a Chinese character is always one
+TEXT = 300  # characters of a text in a report
+CONTEXT_CHARACTERS = 80  # on each side of an answer in a report
 CONTEXT = 40  # pieces of a passage
 
 
@@ -51,14 +61,95 @@ def _is_maskable(word: str) -> bool:
     return word.isalpha() and (len(word) >= SHORTEST or RUN.match(word) is not None)
 
 
+@dataclass(frozen=True)
+class _Rows:
+    """Examples, the predictions of a task for them, both as they are compared, and which are right."""
+
+    examples: Sequence[Example]
+    predictions: Sequence[Any]
+    reference: Sequence[Any]
+    comparable: Sequence[Any]
+    correct: Sequence[bool]
+
+    @cached_property
+    def first(self) -> tuple[Pool, list[int]]:
+        """The second texts of all examples, and for each the example whose second text is nearest to its first one."""
+        pool, pairs = pool_of(self.examples), np.stack(self.predictions)
+        return pool, ranked(pool, pairs[:, 0], pairs[:, 1]).first
+
+
 def predictions(
-    task: Task[Any], examples: Sequence[Example], found: Sequence[Any], each: int = 5
+    task: Task[Any], examples: Sequence[Example], made: Sequence[Any], each: int = 5
 ) -> list[dict[str, Any]]:
-    """The first examples predicted right, and the first predicted wrong; those with nothing in them are passed over."""
-    reference, said = task.reference(examples), task.comparable(examples, found)
-    hits = task.is_correct(examples, found)
-    rows = []
+    """Return the first examples predicted right, and the first predicted wrong, as a report shows them; those with
+    nothing in them are passed over. made: predictions of the task."""
+    reference, comparable = task.reference(examples), task.comparable(examples, made)
+    hits = correct(task.kind, task.metric_for(examples), reference, comparable)
+    rows = _Rows(examples, made, reference, comparable, hits)
+    chosen: list[int] = []
     for right in (True, False):
-        chosen = [number for number, truth in enumerate(reference) if hits[number] is right and (truth or said[number])]
-        rows += task.samples(chosen[:each], examples, found)
-    return rows
+        own = [n for n, hit in enumerate(hits) if hit is right and (reference[n] or comparable[n])]
+        chosen += own[:each]
+    return [SAMPLES[task.kind](rows, number) for number in chosen]
+
+
+def _text(rows: _Rows, number: int) -> dict[str, Any]:
+    """A text with its labels or number, and the predicted ones."""
+    example = rows.examples[number]
+    return {"text": example.text[:TEXT], "label": example.target, "predicted": rows.comparable[number]}
+
+
+def _label(rows: _Rows, number: int) -> dict[str, Any]:
+    """The same with the probability of the predicted label."""
+    return _text(rows, number) | {"probability": round(rows.predictions[number][0].score, 4)}
+
+
+def _spans(rows: _Rows, number: int) -> dict[str, Any]:
+    """A text with its spans, in characters."""
+    example = rows.examples[number]
+    true, predicted = (
+        [[span.start, span.end, span.label] for span in spans]
+        for spans in (example.spans or (), rows.predictions[number])
+    )
+    return {"text": example.text, "spans": true, "predicted": predicted}
+
+
+def _answer(rows: _Rows, number: int) -> dict[str, Any]:
+    """The part of the context around the true answer, else the predicted one; bounds count its characters."""
+    example, prediction = rows.examples[number], rows.predictions[number]
+    bounds = {
+        "spans": [(answer.start, answer.end) for answer in (example.answers or ())[:1]],
+        "predicted": [(one.start, one.end) for one in prediction[:1] if one],
+    }
+    context = example.pair or ""
+    middle = next((one for both in bounds.values() for one in both), (0, 0))
+    low, high = max(0, middle[0] - CONTEXT_CHARACTERS), min(len(context), middle[1] + CONTEXT_CHARACTERS)
+    shown = {
+        name: [[max(a, low) - low, min(b, high) - low, "answer"] for a, b in spans if a < high and b > low]
+        for name, spans in bounds.items()
+    }
+    answer = {"answer": prediction[0].text, "correct": rows.correct[number]}
+    return {"question": example.text, "text": context[low:high], **shown, **answer}
+
+
+def _vectors(rows: _Rows, number: int) -> dict[str, Any]:
+    """A pair with score and cosine, or a text with what belongs to it and what was found first."""
+    example = rows.examples[number]
+    if example.number is not None:
+        text = f"{example.text[:TEXT]} / {(example.pair or '')[:TEXT]}"
+        return {"text": text, "label": example.number, "predicted": round(rows.comparable[number], 3)}
+    pool, every = rows.first
+    first = every[number]
+    own = [pool.texts[place] for place in pool.relevant[number]]
+    right, found = ((rows.examples[row].pair or "")[:TEXT] for row in (first if first in own else own[0], first))
+    return {"text": example.text[:TEXT], "label": right, "predicted": found}
+
+
+SAMPLES: dict[TargetKind, Callable[[_Rows, int], dict[str, Any]]] = {
+    "label": _label,
+    "labels": _text,
+    "number": _text,
+    "tags": _spans,
+    "answers": _answer,
+    "vectors": _vectors,
+}

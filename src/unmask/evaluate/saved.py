@@ -1,29 +1,28 @@
 """Predictions kept in a run folder, row by row, so that runs can be compared later without the model.
 
 `RUN/predictions/STEM-SHA.jsonl`, one file for each file that the run was evaluated on: STEM is the name of that
-file without its ending, SHA the first 8 digits of its SHA-256 (and, where it was to be read in some other way than
-is usual, -HOW, digits that stand for it). The first line says what it is,
+file without its ending, SHA the first 8 digits of its SHA-256 (and, where it was read with other options than the
+defaults, -HOW, digits that stand for these). The first line describes it,
 
-    {"format": 1, "task": "classify" | "tag" | "answer" | "embed",
-     "kind": "label" | "labels" | "number" | "tags" | "answers" | "vectors",
-     "metric": "accuracy", "file": "test.csv", "sha256": "...", "reading": {"on_error": "skip"}, "labels": ["acq", ...]}
+    {"format": 2, "task": "classify", "kind": "label", "metric": "accuracy", "file": "test.csv", "sha256": "...",
+     "read_options": {"on_error": "skip"}, "labels": ["acq", ...]}
 
-and each line after it one row of that file, in its order:
+and each line after it is one row of that file, in its order, in the form of its kind (`metrics.KINDS`):
 
-    {"label": "acq", "predicted": "earn"}                                              one label a row
+    {"label": "acq", "predicted": "earn"}                                              label
     {"label": ["acq", "earn"], "predicted": ["earn"]}                                  labels
     {"label": 3.8, "predicted": 3.41}                                                  number
     {"label": ["DET", "NOUN"], "predicted": ["DET", "VERB"]}                           tags, accuracy
     {"label": [[0, 5, "PER"]], "predicted": [[0, 5, "LOC"], [9, 12, "ORG"]]}           tags, entity_f1
     {"label": 3.8, "predicted": 0.62}                                                  vectors, spearman: the cosine
     {"label": 1, "predicted": [4]}                                                     vectors, mrr: how many texts are
-                                                                                       right, and their ranks
+                                                                                       relevant, and their ranks
     {"label": {"answers": ["Nanjing"], "language": "en"}, "predicted": "Nanjing"}      answers, answer_f1
 
 with the "probabilities" of all labels where the metric is auc. Texts are not kept: they are in the file, and the
-checksum says whether it is still the same. What fine-tuning was asked to test on has `"test": PATH` in its first
-line, and what takes no network beside it: `"simplest": {"name", "kind"}` there, and "simplest" in each row; and
-"samples", a few rows with their texts, right and wrong, to look at.
+checksum tells whether it is still the same. The test file of fine-tuning has `"test": PATH` in its first line, and a
+baseline beside the model: `"baseline": {"name", "kind"}` there, and "baseline" in each row; and "samples", a few rows
+with their texts, right and wrong, to look at.
 """
 
 import json
@@ -33,47 +32,25 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from unmask import files
+from unmask import files, metrics
 from unmask.errors import UserError
-from unmask.evaluate.compare import (
-    Contestant,
-    compare,
-    compare_answers,
-    compare_labels,
-    compare_numbers,
-    compare_spans,
-    compare_tags,
-    compare_vectors,
-)
-from unmask.tasks import ClassifyTask, LabelsTask, NumberTask
-from unmask.tasks.embedscore import CORRELATIONS, RETRIEVAL
+from unmask.metrics import Comparison, Contestant
 
-FORMAT = 1
+FORMAT = 2
 FOLDER = "predictions"
-METRICS = {  # of each kind
-    "label": ClassifyTask.metrics,
-    "labels": LabelsTask.metrics,
-    "number": NumberTask.metrics,
-    "tags": ("accuracy", "entity_f1"),
-    "answers": ("answer_f1",),
-    "vectors": (*CORRELATIONS, *RETRIEVAL),
-}
-DEFAULT_METRICS = {
-    "classify": "label",
-    "tag": "tags",
-    "answer": "answers",
-    "embed": "vectors",
-}  # the kind of each task
 
 
 @dataclass(frozen=True)
 class Predictions:
-    """What a model said of each row of a file, and what is true. sha256: of the file's bytes; reading: how it was
-    read, where that was asked for; test: the path of the file, where fine-tuning was to be tested on it, and
-    simplest: what takes no network, on the same rows; samples: as `Task.sample` gives them.
+    """The targets of the rows of a file and what a model predicted.
+
+    sha256: of the file's bytes; read_options: those that are not the defaults; test: the path of the file, where it is
+    the test file of fine-tuning, and baseline: predictions without a network for the same rows; samples: as
+    `evaluate.samples` gives them.
     """
 
     task: str
+    kind: str
     metric: str
     file: str
     sha256: str
@@ -81,21 +58,17 @@ class Predictions:
     reference: Sequence[Any]
     predictions: Sequence[Any]
     read_options: Mapping[str, str] = field(default_factory=dict)
+    probabilities: Sequence[Sequence[float]] | None = None
     test: str | None = None
     baseline: Contestant | None = None
-    kind: str | None = None  # of what is true of a row; the usual one of the task if not given
-    probabilities: Sequence[Sequence[float]] | None = None
     samples: Sequence[Mapping[str, Any]] = ()
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "kind", self.kind or DEFAULT_METRICS[self.task])
 
     def __repr__(self) -> str:
         return f"Predictions({self.file}, {len(self.reference):,} rows, {self.task})"
 
     def save(self, run: Path | str) -> Path:
-        """Write them into a run folder, over those of the same file read in the same way; returns the path. Equal
-        ones of the run's own test stay."""
+        """Write them into a run folder, over those of the same file read with the same options; returns the path.
+        Equal ones of the run's own test stay."""
         how = f"-{files.sha256_of([json.dumps(dict(self.read_options)).encode()])[:4]}" if self.read_options else ""
         path = Path(run) / FOLDER / f"{Path(self.file).stem}-{self.sha256[:8]}{how}.jsonl"
         if self.test is None and path.is_file():
@@ -110,22 +83,20 @@ class Predictions:
             "metric": self.metric,
             "file": Path(self.file).name,
             "sha256": self.sha256,
-            "reading": dict(self.read_options),
+            "read_options": dict(self.read_options),
             "labels": self.labels,
         }
-        rows: list[dict[str, Any]] = [
-            {"label": wanted, "predicted": said} for wanted, said in zip(self.reference, self.predictions, strict=True)
-        ]
-        for row, shares in zip(rows, self.probabilities or (), strict=self.probabilities is not None):
-            row["probabilities"] = shares
+        columns = {"label": self.reference, "predicted": self.predictions}
+        if self.probabilities is not None:
+            columns["probabilities"] = self.probabilities
         if self.test is not None:
             about["test"] = self.test
         if self.samples:
             about["samples"] = list(self.samples)
         if self.baseline is not None:
-            about["simplest"] = {"name": self.baseline.name, "kind": self.baseline.kind}
-            for row, said in zip(rows, self.baseline.predicted, strict=True):
-                row["simplest"] = said
+            about["baseline"] = {"name": self.baseline.name, "kind": self.baseline.kind}
+            columns["baseline"] = self.baseline.predicted
+        rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
         files.write_text(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in [about, *rows]))
         return path
 
@@ -134,24 +105,23 @@ def read(path: Path) -> Predictions:
     """Raises UserError for a file that is not of this format."""
     try:
         about, *rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-        metric, plain = about["metric"], about.get("simplest")
-        kind = about.get("kind") or DEFAULT_METRICS[about["task"]]
-        if about["format"] != FORMAT or metric not in METRICS[kind] or not rows:
-            raise ValueError(f"format {about['format']}, task {about['task']}, metric {metric}")
+        baseline = about.get("baseline")
+        if about["format"] != FORMAT or about["metric"] not in metrics.metrics_of(about["kind"]) or not rows:
+            raise ValueError(f"format {about['format']}, kind {about['kind']}, metric {about['metric']}")
         return Predictions(
             task=about["task"],
-            metric=metric,
+            kind=about["kind"],
+            metric=about["metric"],
             file=about["file"],
             sha256=about["sha256"],
             labels=list(about["labels"]),
             reference=[row["label"] for row in rows],
             predictions=[row["predicted"] for row in rows],
-            read_options=dict(about.get("reading", {})),
-            test=about.get("test"),
-            kind=kind,
+            read_options=dict(about["read_options"]),
             probabilities=[row["probabilities"] for row in rows] if "probabilities" in rows[0] else None,
+            test=about.get("test"),
+            baseline=baseline and Contestant(**baseline, predicted=[row["baseline"] for row in rows]),
             samples=about.get("samples", ()),
-            baseline=plain and Contestant(plain["name"], plain["kind"], [row["simplest"] for row in rows]),
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(
@@ -166,32 +136,23 @@ def load_predictions(run: Path | str) -> list[Predictions]:
     return [read(path) for path in sorted((Path(run) / FOLDER).glob("*.jsonl"))]
 
 
-def compared(named: Sequence[tuple[str, str, Predictions]], seed: int = 0) -> dict[str, Any]:
-    """The `evaluation` of results.json from (name, kind, predictions) of several models, the first against the rest.
+def compare_predictions(
+    named: Sequence[tuple[str, str, Predictions]], baselines: Sequence[Contestant] = (), seed: int = 0
+) -> Comparison:
+    """Compare (name, kind, predictions) of several models, and baselines on the same rows: the first with the rest.
 
-    Raises UserError where they are not of the same rows, the same labels or the same task.
+    Raises UserError where they are not of the same rows, the same labels or the same kind of target.
     """
     _, _, first = named[0]
     for name, _, other in named[1:]:
         _check_comparable(named[0][0], first, name, other)
-    contestants = [Contestant(name, kind, one.predictions, one.probabilities) for name, kind, one in named]
-    if first.kind == "label":
-        return compare(first.reference, contestants, first.labels, seed, first.metric)
-    if first.kind == "labels":
-        return compare_labels(first.reference, contestants, first.labels, seed, first.metric)
-    if first.kind == "number":
-        return compare_numbers(first.reference, contestants, seed, first.metric)
-    if first.kind == "answers":
-        return compare_answers(first.reference, contestants, seed)
-    if first.kind == "vectors":
-        return compare_vectors(first.reference, contestants, seed, first.metric)
-    of_metric = compare_tags if first.metric == "accuracy" else compare_spans
-    return of_metric(first.reference, contestants, seed)
+    models = [Contestant(name, kind, one.predictions, one.probabilities) for name, kind, one in named]
+    return metrics.compare(first.kind, first.reference, [*models, *baselines], first.labels, first.metric, seed)
 
 
 def _check_comparable(of: str, first: Predictions, name: str, other: Predictions) -> None:
     refused = f"{of} and {name} cannot be compared"
-    if (first.task, first.kind, first.metric) != (other.task, other.kind, other.metric):
+    if (first.kind, first.metric) != (other.kind, other.metric):
         raise UserError(
             f"{refused}: they do different things",
             given=f"{first.kind} by {first.metric}, {other.kind} by {other.metric}",

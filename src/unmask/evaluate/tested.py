@@ -9,8 +9,9 @@ from unmask.console import SILENT, Progress
 from unmask.data.rows.labels import of_test_rows
 from unmask.data.rows.tables import Example
 from unmask.evaluate.saved import Predictions, load_predictions
-from unmask.predict import Predictor, load
+from unmask.runtime.predictor import Predictor, load
 from unmask.tasks import ReadOptions, Task
+from unmask.tasks.scoring import probabilities_of
 from unmask.train.recipe import changed_read_settings
 
 
@@ -66,18 +67,19 @@ def to_saved_predictions(
 
     predicted: as `Predictor.predict` gives it. digest: the SHA-256 of the file where it is known already.
     """
-    task = predictor.task
+    task, metric = predictor.task, predictor.task.metric_for(examples)
+    probabilities = probabilities_of(metric, predicted)
     return Predictions(
         task=task.name,
-        metric=task.metric_for(examples),
+        kind=task.kind,
+        metric=metric,
         file=str(file),
         sha256=digest or files.sha256(file),
-        read_options=changed_read_settings(reading),
         labels=list(task.labels),
         reference=task.reference(examples),
-        predictions=task.comparable(examples, predicted),
-        kind=task.kind,
-        probabilities=task.probabilities(predicted),
+        predictions=[round(x, 6) if isinstance(x, float) else x for x in task.comparable(examples, predicted)],
+        read_options=changed_read_settings(reading),
+        probabilities=None if probabilities is None else probabilities.round(6).tolist(),
     )
 
 

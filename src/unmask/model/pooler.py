@@ -21,7 +21,7 @@ class Pooler(nn.Module):
     the sequence say together: their mean, the greatest value of each axis, or a mean weighted by attention (see
     `AttentionPooling`).
 
-    hidden (tokens, width) packed -> (sequences, width).
+    hidden (tokens, hidden_size) packed or (batch, length, hidden_size) padded -> (sequences, hidden_size).
     """
 
     def __init__(self, config: EncoderConfig, pooling: Pooling = "cls") -> None:
@@ -78,7 +78,7 @@ class AttentionPooling(nn.Module):
     """The mean over the tokens of a sequence, weighted by softmax(h q) with a query q that is learnt (Yang et al. 2016,
     "Hierarchical Attention Networks", section 2.2, without its hidden layer). It begins as the plain mean.
 
-    hidden (tokens, width) packed -> (sequences, width).
+    hidden (tokens, hidden_size) packed or (batch, length, hidden_size) padded -> (sequences, hidden_size).
     """
 
     def __init__(self, hidden_size: int) -> None:
@@ -88,13 +88,14 @@ class AttentionPooling(nn.Module):
 
     def forward(self, hidden: Tensor, layout: SequenceLayout) -> Tensor:
         weights = sequence_softmax(self.query(hidden).squeeze(-1).float(), layout)
-        return sequence_sums(hidden * weights.unsqueeze(1).to(hidden.dtype), layout)
+        return sequence_sums(hidden * weights.unsqueeze(-1).to(hidden.dtype), layout)
 
 
 def pool(hidden: Tensor, layout: SequenceLayout, pooling: Pooling) -> Tensor:
-    """hidden (tokens, width) packed -> (sequences, width), where nothing is learnt: not for attention."""
+    """Pool without weights: hidden (tokens, hidden_size) packed or (batch, length, hidden_size) padded -> (sequences,
+    hidden_size)."""
     if pooling == "cls":
-        return hidden.index_select(0, layout.first_tokens)
+        return hidden.flatten(0, -2).index_select(0, layout.first_tokens)
     if pooling == "max":
         return sequence_max(hidden, layout)
     assert pooling == "mean"

@@ -1,4 +1,4 @@
-"""A recurrent layer above the encoder, over packed sequences."""
+"""A recurrent layer above the encoder."""
 
 import torch
 from torch import Tensor, nn
@@ -9,9 +9,10 @@ from unmask.model.attention import SequenceLayout
 class BiLSTM(nn.Module):
     """An LSTM in each direction (Hochreiter and Schmidhuber 1997; Graves and Schmidhuber 2005), side by side.
 
-    hidden (tokens, width) packed, longest sequence first -> (tokens, 2 x size). Nothing is padded: at each place the
-    sequences that are still going on form a batch. Computed in the precision of its weights, since a sum over many
-    steps loses more in bfloat16 than it gains.
+    hidden (tokens, input_size) packed, longest sequence first -> (tokens, 2 x hidden_size), without padding: at each
+    position the sequences that are still going on form a batch. (batch, length, input_size)
+    padded is packed first. Computed in the precision of its weights, since a sum over many steps loses more in bfloat16
+    than it gains.
     """
 
     def __init__(self, input_size: int, hidden_size: int) -> None:
@@ -19,6 +20,8 @@ class BiLSTM(nn.Module):
         self.lstm = nn.LSTM(input_size, hidden_size, bidirectional=True)
 
     def forward(self, hidden: Tensor, layout: SequenceLayout) -> Tensor:
+        if layout.attention_mask is not None:
+            return self._padded(hidden, layout.attention_mask)
         lengths = torch.tensor(layout.lengths)
         going_on = (lengths.unsqueeze(0) > torch.arange(layout.max_seqlen).unsqueeze(1)).sum(1)
         by_place = layout.position_ids.argsort(stable=True)  # all first tokens, all second ones, ...
@@ -27,3 +30,12 @@ class BiLSTM(nn.Module):
             rows = nn.utils.rnn.PackedSequence(hidden[by_place].to(precision), going_on)
             said: Tensor = self.lstm(rows)[0].data
         return said[by_place.argsort()]
+
+    def _padded(self, hidden: Tensor, attention_mask: Tensor) -> Tensor:
+        """0 at padding."""
+        order = attention_mask.sum(1).argsort(descending=True, stable=True)
+        mask = attention_mask[order]
+        packed = self(hidden[order][mask], SequenceLayout.packed(mask.sum(1).tolist()))
+        padded: Tensor = packed.new_zeros(*mask.shape, packed.shape[-1])
+        padded[mask] = packed
+        return padded[order.argsort()]

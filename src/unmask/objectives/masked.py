@@ -8,9 +8,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from unmask.config import config, setting
-from unmask.data.batch import IGNORE_INDEX, SPECIAL_TOKEN, Batch
+from unmask.data.encoded import IGNORE_INDEX, SPECIAL_TOKEN
 from unmask.data.hashing import hash_uniform
-from unmask.learner import LossTerm
+from unmask.learner.batch import Batch
+from unmask.learner.loss import LossTerm
 from unmask.model.config import EncoderConfig
 from unmask.model.encoder import Encoder
 from unmask.model.mlm_head import MLMHead

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from unmask.config import config, setting
-from unmask.data.batch import Batch
-from unmask.learner import LossTerm
+from unmask.learner.batch import Batch
+from unmask.learner.loss import LossTerm
 from unmask.model.config import EncoderConfig
 from unmask.model.encoder import Encoder
 from unmask.model.pooler import Pooler

@@ -12,7 +12,7 @@ from unmask.data.public import datasets as public
 from unmask.data.textfiles import find_files
 from unmask.errors import UserError, suggest
 from unmask.evaluate.tested import read_test_rows
-from unmask.tasks import ClassifyTask, ReadOptions, TagTask
+from unmask.tasks import ReadOptions, task_of
 from unmask.train.budget import Budget
 from unmask.train.recipe import changed_read_settings
 
@@ -152,7 +152,7 @@ class Request:
         if self.own_files:
             texts = [part for name in self.text for part in ("--text", name)]
             parts += [*texts, "--train", str(self.train), "--test", str(self.test)]
-            parts += ["--task", self.learns] if self.learns != "classify" else []
+            parts += ["--task", self.task] if self.task else []
             parts += _options(self.read_options)
         else:
             parts += ["--task", self.job.name]
@@ -258,7 +258,7 @@ def _own(request: Request) -> Material:
     assert request.train is not None and request.test is not None
     if "-" in (*request.text, request.train, request.test):
         raise UserError("the quick start reads its files more than once", given="-", allowed="files")
-    task = TagTask if request.learns == "tag" else ClassifyTask
+    task = task_of(request.learns)
     train, test = read_test_rows(task, request.train, request.test, request.read_options)
     labels = {label for example in train for label in example.labels}
     files = find_files(request.text)

@@ -26,19 +26,18 @@ from unmask.data.corpus.wholewords import load_words
 from unmask.data.rows.tables import Example
 from unmask.errors import UserError
 from unmask.evaluate import baselines
-from unmask.evaluate.compare import Contestant
 from unmask.evaluate.samples import predictions, sample_fills
-from unmask.evaluate.saved import compared
+from unmask.evaluate.saved import compare_predictions
 from unmask.evaluate.simplest import simplest_baseline
 from unmask.evaluate.tested import test_examples, to_saved_predictions
+from unmask.metrics import Contestant, figure_of
 from unmask.objectives import Masked
-from unmask.predict import load
 from unmask.quickstart.jobs import Material, Request, gather_data
 from unmask.quickstart.start import StartingModel
 from unmask.report import write_report
 from unmask.report.words import format_points
-from unmask.tasks import Task
-from unmask.tasks.task import METRIC_TITLES
+from unmask.runtime.predictor import load
+from unmask.tasks import Task, task_of
 from unmask.text.tokenizer import Tokenizer, TokenizerConfig
 from unmask.train.budget import Budget
 from unmask.train.finetune import FinetuneResult, finetune
@@ -276,7 +275,7 @@ class Quickstart:
         rest = self.seconds * (1 - PRETRAIN_SHARE[self.request.learns])
         if speed is not None:
             base = self._finetune_recipe()
-            examples = base.task.task.read(rows.train, rows.read_options)
+            examples = task_of(base.task).read(rows.train, rows.read_options)
             epochs = MOST_EPOCHS[self.request.learns]
             tokens = epochs * len(examples) * self._tokens_per_row(base, examples, LENGTHS[0])
             rest = min(rest, 2 * OVERHEAD * tokens / (FINETUNE_SPEED * speed))
@@ -313,7 +312,7 @@ class Quickstart:
                 for name, run in runs.items()
             ]
             used = tuned.train_rows
-            available = len(recipe.task.task.read(rows.train, rows.read_options)) - (
+            available = len(task_of(recipe.task).read(rows.train, rows.read_options)) - (
                 tuned.dev_rows if not rows.dev else 0
             )
             self.results["data"]["task"] |= {
@@ -335,7 +334,7 @@ class Quickstart:
         path = self.folder / "finetune.json"
         if not path.is_file():
             base = self._finetune_recipe()
-            examples = base.task.task.read(rows.train, rows.read_options)
+            examples = task_of(base.task).read(rows.train, rows.read_options)
             available = len(examples) * (1 if rows.dev else 1 - base.data.dev_share)
             least = Budget.parse(base.train.budget).amount  # epochs
             for length in LENGTHS:
@@ -364,7 +363,7 @@ class Quickstart:
         the beginnings of the texts; kept for a resume."""
         path = self.folder / "finetune-public.json"
         if not path.is_file():
-            examples = ours.task.task.read(rows.train, rows.read_options)
+            examples = task_of(ours.task).read(rows.train, rows.read_options)
             epochs = Budget.parse(ours.train.budget).amount
             tokens = epochs * len(examples) * self._tokens_per_row(ours, examples, ours.task.max_length)
             network = read_recipe(PretrainRecipe, "quickstart", ["data.corpus=none"]).model
@@ -390,9 +389,9 @@ class Quickstart:
         """Of a sample of the rows, when at most `length` tokens of each text are read."""
         sample = examples[:: max(1, len(examples) // 500)]
         settings = changed(base.task, max_length=length)
-        task = settings.task.build(settings, Tokenizer.from_pretrained(self.folder / "tokenizer"), sample)
+        task = task_of(settings).build(settings, Tokenizer.from_pretrained(self.folder / "tokenizer"), sample)
         bare = [replace(example, label=None, spans=None) for example in sample]
-        return sum(len(row.input_ids) for row in task.encode(bare)) / len(sample)
+        return sum(len(row.input_ids) for row in task.encode(bare)[0]) / len(sample)
 
     def _evaluation(self, rows: Material, pretrained: PretrainResult, runs: dict[str, FinetuneResult]) -> None:
         with self._step(7, "Evaluation") as work:
@@ -414,26 +413,25 @@ class Quickstart:
                 named.append((shown, "scratch" if name == "from scratch" else "public", kept))
             work.start(None, "")
             work.show("baselines")
-            for one in self._baselines(task, train, test):
-                named.append((one.name, one.kind, replace(ours, predictions=one.predicted)))
-            evaluation = compared(named, self.request.seed)
-            self.results["evaluation"] = {"split": "test", **evaluation}
+            plain = list(self._baselines(task, train, test))
+            comparison = compare_predictions(named, plain, self.request.seed)
+            self.results["evaluation"] = {"split": "test", **comparison.to_dict()}
             self.results["samples"] = {
                 "fills": sample_fills(load(pretrained.model), [example.text for example in train], self.request.seed),
                 "predictions": predictions(task, test, found),
             }
             self.results["repeat"] = self._repeat(rows)
-            metric = evaluation["metric"]
-            gain = evaluation["differences"][0][metric]
+            metric = comparison.scores.metric
+            score, gain = comparison.scores[metric], comparison.differences[0][metric]
             work.result(
-                f"{METRIC_TITLES[metric]} {evaluation['models'][0][metric]['value']:.1%} on {len(test):,} test rows · "
+                f"{figure_of(metric).title} {score.value:.1%} on {len(test):,} test rows · "
                 f"pretraining brought {format_points(gain['value'])} points "
                 f"[{format_points(gain['low'])}, {format_points(gain['high'])}]"
             )
 
     def _baselines(self, task: Task[Any], train: list[Example], test: list[Example]) -> Iterator[Contestant]:
         """What the networks are to be compared with, from all training rows."""
-        if self.request.learns == "classify":
+        if task.kind == "label":
             texts, unseen = (
                 [e.text if e.pair is None else f"{e.text}\n{e.pair}" for e in some] for some in (train, test)
             )

@@ -192,7 +192,7 @@ def _tested(
         if not chosen:
             return None
     named = [(name, "other", one) for name, one in zip(names, chosen, strict=True)]
-    return {"split": Path(chosen[0].file).name, **saved.compared(named)}
+    return {"split": Path(chosen[0].file).name, **saved.compare_predictions(named).to_dict()}
 
 
 def _kept(names: Sequence[str], runs: Sequence[RunInfo]) -> list[Predictions]:

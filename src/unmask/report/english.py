@@ -251,7 +251,7 @@ WORDS = {
     "precision": "Precision",
     "recall": "Recall",
     "f1": "F1",
-    "n": "n",
+    "support": "n",
     "per_label.caption": "Of the rows given a label, how many have it (precision); of the rows that have it, "
     "how many were given it (recall); their harmonic mean (F1, with its 95 % interval); rows with that label (n).",
     "per_label.caption.tags": "Of the tokens given a tag, how many have it (precision); of the tokens that have "

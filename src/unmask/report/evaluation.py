@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from unmask import console
-from unmask.metrics import PLAIN
+from unmask.metrics import figure_of
 from unmask.report import figures
 from unmask.report.blocks import Block, Cell, Columns, Part, Row, Sentence, Sentences, Table, Words, table
 from unmask.report.chart import COLOURS
@@ -37,7 +37,6 @@ FIGURES = (  # in the order in which tables have them
     "recall_1",
     "recall_10",
 )
-MOST_PAIRS = 20
 MOST_CHARACTERS = 240  # of one example text
 
 Results = dict[str, Any]
@@ -91,7 +90,7 @@ def differences(evaluation: Results, words: Words) -> Table | None:
         unclear = metric not in row or verdict(metric, row[metric]) == "unclear"
         cells[-1].append(words["real.no" if unclear else "real.yes"])
     heads = ["difference", *shown, *(["mcnemar"] if tested else []), "real"]
-    unit = "differences.plain" if set(shown) <= PLAIN else "differences.caption"
+    unit = "differences.caption" if any(figure_of(key).percent for key in shown) else "differences.plain"
     caption = words[unit].format(rows=console.count(evaluation["rows"]), figure=words[f"inline.{metric}"])
     numbers = frozenset(range(1, len(heads) - 1))
     return Table([words[key] for key in heads], cells, caption, numbers)
@@ -128,14 +127,14 @@ def errors(found: Results, words: Words) -> Iterable[Block | None]:
         "precision": format_percent,
         "recall": format_percent,
         "f1": _same,
-        "n": console.count,
+        "support": console.count,
     }
     kind = variant(evaluation)
     if rows:
         caption = words["per_label.caption" if kind == "accuracy" else f"per_label.caption.{kind}"]
         yield table(rows, columns, words, caption)
     parts = [row | {"part": words[f"part.{row['part']}"]} for row in evaluation.get("parts") or []]
-    columns = {"part": str, "answer_f1": format_percent, "exact_match": format_percent, "n": console.count}
+    columns = {"part": str, "answer_f1": format_percent, "exact_match": format_percent, "rows": console.count}
     yield table(parts, columns, words, words["parts.caption"])
 
 
@@ -152,33 +151,14 @@ def _f1(row: Row, words: Words) -> Cell | None:
 
 def _confusions(evaluation: Results, words: Words) -> Table | None:
     """The most frequent confusions, where there is no matrix to show them all."""
-    labels, counts = evaluation.get("labels") or [], evaluation.get("confusion") or []
-    rows = evaluation.get("confusions") or []
-    if counts and len(labels) > figures.MAX_MATRIX:
-        rows = _of_matrix(counts, labels)
+    labels, rows = evaluation.get("labels") or [], evaluation.get("confusions") or []
+    if evaluation.get("confusion") and len(labels) <= figures.MAX_MATRIX:
+        return None
     none = words["none"]
-    cells = [row | {key: none if row.get(key) is None else row[key] for key in ("true", "predicted")} for row in rows]
+    cells = [row | {key: none if row[key] is None else row[key] for key in ("true", "predicted")} for row in rows]
     caption = words["pairs.caption"].format(count=len(rows), labels=len(labels))
     columns: Columns = {"true": str, "predicted": str, "count": console.count, "share": format_percent}
-    return table(cells[:MOST_PAIRS], columns, words, caption)
-
-
-def _of_matrix(counts: Sequence[Sequence[int]], labels: Sequence[str]) -> list[Row]:
-    found = [
-        (-count, true, said)
-        for true, row in enumerate(counts)
-        for said, count in enumerate(row)
-        if true != said and count
-    ]
-    return [
-        {
-            "true": labels[true],
-            "predicted": labels[said],
-            "count": -count,
-            "share": -count / sum(counts[true]),
-        }
-        for count, true, said in sorted(found)[:MOST_PAIRS]
-    ]
+    return table(cells, columns, words, caption)
 
 
 def predictions(found: Results, words: Words) -> Iterable[Block | None]:
@@ -235,16 +215,16 @@ def _answers(rows: Sequence[Row], words: Words) -> Sentences:
     shown = []
     for row in rows:
         true, said = ([(start, stop, words["answer"]) for start, stop, _ in row[key]] for key in ("spans", "predicted"))
-        others, colours = set(true) if not row["right"] else set(said), {words["answer"]: 1}
+        others, colours = set(true) if not row["correct"] else set(said), {words["answer"]: 1}
         text = row["text"] if said else row["answer"] or words["none"]  # it lies outside of what is shown, or is none
         lines = [
             (words["question"], [Part(row["question"])]),
             (words["predicted"], _parts(text, said, others, colours)),
         ]
-        if not row["right"]:
+        if not row["correct"]:
             text = row["text"] if true else words["none"]
             lines.append((words["answer.right"], _parts(text, true, set(true), colours)))
-        mark = "✓ " + words["verdict.right"] if row["right"] else "✗ " + words["verdict.wrong"]
+        mark = "✓ " + words["verdict.right"] if row["correct"] else "✗ " + words["verdict.wrong"]
         shown.append(Sentence(mark, lines))
     return Sentences(shown, words["predictions.caption.answer"])
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from unmask import console, files
-from unmask.metrics import PLAIN
+from unmask.metrics import figure_of
 from unmask.report import chart
 from unmask.report.blocks import Figure, Words
 from unmask.report.chart import COLOURS, Curve
@@ -159,7 +159,7 @@ def _dev_curves(runs: Sequence[Trained], name: str, across: str, words: Words) -
     loss = name.split(".")[-1] == "loss"
     series = []
     for number, run in enumerate(runs):
-        scale = 1 if loss or name.split(".")[-1] in PLAIN else 100
+        scale = 100 if figure_of(name).percent and not loss else 1
         points = [(at, scale * value) for at, value in evaluations(run.log, name, across)]
         kept = [row[across] for row in run.log if row.get("step") == run.best_step and across in row]
         if points:
@@ -183,7 +183,7 @@ def scores(evaluation: dict[str, Any], strong: str, words: Words) -> Figure | No
     rows = []
     for model in models:
         value = model[metric]
-        scale = 1 if metric in PLAIN else 100
+        scale = 100 if figure_of(metric).percent else 1
         low, middle, high = (scale * value[key] for key in ("low", "value", "high"))
         rows.append((translated(model["name"], words), middle, low, high, format_figure(metric, value["value"])))
     items = evaluation.get("tokens" if metric == "accuracy" else "entities")

@@ -22,22 +22,17 @@ recipe.yaml, run.json, metrics.jsonl and predictions/. Every key may be absent, 
     samples: {fills: [{text, hidden, candidates: [{piece, probability}]}],
               predictions: [{text, label, predicted, probability}]                      one label a row
                         or [{text, spans: [[start, stop, label]], predicted: [[start, stop, label]]}]    tagging
-                        or [{question, text, spans, predicted, answer, right}]}                         answering
+                        or [{question, text, spans, predicted, answer, correct}]}                         answering
     repeat: {commands: [...], seed, hashes: {name: sha256}}
 
-`evaluation` is what evaluate/compare.py gives:
+`evaluation` is a `metrics.Comparison`, with details of the first model as `metrics.Scores` describes them:
 
-    kind: label | labels | number | vectors   what is true of a row; absent for tags, spans and answers
+    kind: label | labels | number | tags | answers | vectors      what is true of a row
     metric: accuracy, pearson, ...    the main figure; each model and each difference has it under this name
     unit: row | sentence | question   what the bootstrap draws; `rows` counts these
-    tokens | entities                 how many items the figure is about, where the unit is a sentence
     models: [{name, kind, METRIC: {value, low, high}, macro_f1: {...}, precision, recall}]
     differences: [{of, over, kind, METRIC: {value, low, high}, macro_f1: {...}, mcnemar: p}]
-    parts: [{part, answer_f1, exact_match, n}]           answering: questions with and without answer, by language
-    per_label: [{label, precision, recall, f1, f1_low, f1_high, n}]
-    confusion: [[count]]              true label down, predicted across (one label a row, up to 100 labels)
-    numbers: [[true, predicted]]      of up to 1,000 rows, evenly chosen (a number a row)
-    confusions: [{true, predicted, count, share}]        tagging; null for `nothing there` or `nothing found`
+    tokens | entities, per_label, confusion, confusions, label_cardinality, parts, numbers, largest_errors
 
 kind of a model: pretrained, scratch, public (a checkpoint of others), tfidf, frequent (the most frequent tag of each
 word), majority, mean (always the mean), overlap (the words beside those of a question), words (those that two
@@ -45,7 +40,6 @@ texts have in common), other.
 """
 
 import shlex
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -160,10 +154,9 @@ def _finetuned(info: RunInfo) -> Results:
     if kept is not None:
         kind = "pretrained" if start == "pretrained" else "other"
         named = [(info.folder.resolve().name, kind, kept)]
-        if (plain := kept.baseline) is not None:
-            named.append((plain.name, plain.kind, replace(kept, predictions=plain.predicted, probabilities=None)))
+        comparison = saved.compare_predictions(named, [] if kept.baseline is None else [kept.baseline])
         how = "".join(f", {name}={value}" for name, value in kept.read_options.items())
-        results["evaluation"] = {"split": f"{kept.file}{how}", **saved.compared(named)}
+        results["evaluation"] = {"split": f"{kept.file}{how}", **comparison.to_dict()}
         if kept.samples:
             results["samples"] = {"predictions": list(kept.samples)}
         task |= {"test_rows": len(kept.reference), "labels": len(kept.labels)}

@@ -220,7 +220,7 @@ def _what(recipe: Facts) -> str:
     if isinstance(model, dict):
         names = ", ".join(str(one.get("name")) for one in recipe.get("objectives") or [])
         corpus = Path(str(data.get("corpus", ""))).name
-        return f"{model.get('layers')} x {model.get('width')}, {names}, {corpus}".strip(", ")
+        return f"{model.get('num_hidden_layers')} x {model.get('hidden_size')}, {names}, {corpus}".strip(", ")
     task = (recipe.get("task") or {}).get("name", "")
     start = "" if recipe.get("pretrained", True) else ", from scratch"
     return f"{task}, {Path(str(data.get('train', ''))).name}{start}".strip(", ")

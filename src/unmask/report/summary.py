@@ -3,7 +3,7 @@
 from typing import Any, Literal
 
 from unmask import console
-from unmask.metrics import LOWER, PLAIN
+from unmask.metrics import figure_of
 from unmask.report.blocks import KeyFigure, Words
 from unmask.report.figures import figure_name, main_figure
 from unmask.report.words import (
@@ -39,7 +39,7 @@ def verdict(metric: str, difference: dict[str, float]) -> Literal["better", "wor
     """What the interval of a difference allows one to say."""
     if difference["low"] <= 0 <= difference["high"]:
         return "unclear"
-    return "better" if (difference["low"] > 0) != (metric in LOWER) else "worse"
+    return "better" if (difference["low"] > 0) != figure_of(metric).lower_is_better else "worse"
 
 
 def size_of(difference: dict[str, float]) -> dict[str, float]:
@@ -209,7 +209,7 @@ def key_figures(results: Results, words: Words) -> list[KeyFigure]:
             row = differences[kind][metric]
             note = "key.unclear" if verdict(metric, row) == "unclear" else "key.interval"
             shown = words[note].format(interval=gain_range(metric, row, words))
-            unit = "" if metric in PLAIN else words["points.unit"]
+            unit = words["points.unit"] if figure_of(metric).percent else ""
             found.append(KeyFigure(gain(metric, row["value"]), words[f"key.{kind}"], shown, unit))
     return found
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from unmask.errors import UserError
 from unmask.language import Verbatim, label
-from unmask.metrics import PLAIN
+from unmask.metrics import figure_of
 from unmask.report import chinese, english
 
 ENGLISH = english.WORDS
@@ -47,20 +47,20 @@ def format_percent(share: float, digits: int = 1) -> str:
 
 
 def format_figure(metric: str, value: float) -> str:
-    """A figure as the page shows it: a share in per cent, any other (PLAIN) as it is."""
-    return _signed(value, f"{abs(value):.3f}", plus="") if metric in PLAIN else format_percent(value)
+    """A figure as the page shows it: a share in per cent, any other as it is."""
+    return format_percent(value) if figure_of(metric).percent else _signed(value, f"{abs(value):.3f}", plus="")
 
 
 def figure_range(metric: str, value: dict[str, Any], words: dict[str, str]) -> str:
     """Its interval."""
-    if metric not in PLAIN:
+    if figure_of(metric).percent:
         return percent_range(value, words)
     return words["to"].format(low=format_figure(metric, value["low"]), high=format_figure(metric, value["high"]))
 
 
 def gain(metric: str, difference: float, *, sign: bool = True) -> str:
     """A difference of such figures: of shares in percentage points, of others as it is."""
-    if metric not in PLAIN:
+    if figure_of(metric).percent:
         return format_points(difference, sign=sign)
     shown = f"{abs(difference):.3f}"
     return _signed(difference, shown) if sign and float(shown) else shown
@@ -74,7 +74,7 @@ def gain_range(metric: str, value: dict[str, Any], words: dict[str, str]) -> str
 def format_gain(metric: str, difference: float, words: dict[str, str], *, sign: bool = True) -> str:
     """A difference with its unit."""
     shown = gain(metric, difference, sign=sign)
-    return shown if metric in PLAIN else words["points"].format(value=shown)
+    return words["points"].format(value=shown) if figure_of(metric).percent else shown
 
 
 def _signed(value: float, shown: str, plus: str = "+") -> str:

@@ -1,4 +1,4 @@
-"""Supervised tasks. To add one: a file here and its settings class in `AnyTask`."""
+"""Supervised tasks, in numpy. To add one: a folder here, and its settings and task in these tables."""
 
 from collections.abc import Mapping
 from typing import Annotated, Any
@@ -7,25 +7,32 @@ from unmask.config import config, from_mapping, setting
 from unmask.tasks.answer import Answer, AnswerTask
 from unmask.tasks.classify import Classify, ClassifyTask
 from unmask.tasks.embed import Embed, EmbedTask
-from unmask.tasks.manylabels import LabelsTask
-from unmask.tasks.number import NumberTask
+from unmask.tasks.multilabel import Multilabel, MultilabelTask
+from unmask.tasks.nested import Nested, NestedTask
+from unmask.tasks.reading import ReadOptions
+from unmask.tasks.regress import Regress, RegressTask
 from unmask.tasks.tag import Tag, TagTask
-from unmask.tasks.task import ReadOptions, Task
+from unmask.tasks.task import Task
 from unmask.text.tokenizer import Tokenizer
 
-AnyTask = Annotated[Classify | Tag | Answer | Embed, setting(discriminator="name")]
+AnyTask = Annotated[Classify | Multilabel | Regress | Tag | Nested | Answer | Embed, setting(discriminator="name")]
 
-FACTS = (
-    "labels",
-    "scheme",
-    "thresholds",
-    "numbers",
-    "unanswerable",
-    "threshold",
-    "scores",
-)  # what a schema holds beside settings
+TASKS: dict[type, type[Task[Any]]] = {
+    Classify: ClassifyTask,
+    Multilabel: MultilabelTask,
+    Regress: RegressTask,
+    Tag: TagTask,
+    Nested: NestedTask,
+    Answer: AnswerTask,
+    Embed: EmbedTask,
+}
+"""The task of each settings class."""
+
+FACTS = ("labels", "parameters", "scheme", "numbers", "has_unanswerable", "scores")
+"""What a schema holds beside settings."""
 
 __all__ = [
+    "TASKS",
     "Answer",
     "AnswerTask",
     "AnyTask",
@@ -33,31 +40,35 @@ __all__ = [
     "ClassifyTask",
     "Embed",
     "EmbedTask",
-    "LabelsTask",
-    "NumberTask",
+    "Multilabel",
+    "MultilabelTask",
+    "Nested",
+    "NestedTask",
     "ReadOptions",
+    "Regress",
+    "RegressTask",
     "Tag",
     "TagTask",
     "Task",
     "restore",
-    "task_named",
+    "task_of",
 ]
 
 
 @config
 class _Schema:
-    task: AnyTask = setting(description="what was learnt")
+    task: AnyTask = setting(description="the task")
 
 
-def task_named(name: str, **settings_given: object) -> type[Task[Any]]:
-    """The task that a settings class of `AnyTask` calls so. Raises UserError for others."""
-    settings: Any = from_mapping(_Schema, {"task": {"name": name, **settings_given}}, "task").task
-    task: type[Task[Any]] = settings.task
-    return task
+def task_of(settings: AnyTask | str) -> type[Task[Any]]:
+    """Return the task of settings, or of their name. Raises UserError for a name that is not one."""
+    if isinstance(settings, str):
+        settings = from_mapping(_Schema, {"task": {"name": settings}}, "task").task
+    return TASKS[type(settings)]
 
 
 def restore(schema: Mapping[str, Any], tokenizer: Tokenizer, where: str = "unmask.json") -> Task[Any]:
-    """The task of a model's schema. Raises UserError for settings that cannot be used."""
+    """Make the task of a model's schema. Raises UserError for settings that cannot be used."""
     values = {key: value for key, value in schema.items() if key not in FACTS}
     settings = from_mapping(_Schema, {"task": values}, where).task
-    return settings.task.restore(settings, tokenizer, schema)
+    return task_of(settings).restore(settings, tokenizer, schema)

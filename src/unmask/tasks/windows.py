@@ -1,7 +1,7 @@
 """Long texts as overlapping windows: no unit is cut, each is predicted where most of its context is seen.
 
 `windows` says which pieces are read together. `frames` makes sequences of them, with a second text repeated in
-each (the question about a long context). `per_owner` puts together what was said of the windows of a text.
+each (the question about a long context).
 """
 
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from unmask.data.batch import SPECIAL_TOKEN, EncodedRow
+from unmask.data.encoded import SPECIAL_TOKEN
 from unmask.text.tokenizer import Encoding, Tokenizer
 
 Ids = npt.NDArray[np.int64]
@@ -235,17 +235,3 @@ def long_text_inputs(
     most = (max_length - tokenizer.pair_template.size) // 2
     kept = TextTokens(beside.input_ids[:most], beside.word_starts)
     return window_inputs(tokenizer, moving, kept, max_length, stride, first=moving is first), len(beside) > most
-
-
-def mean_per_owner(
-    rows: Sequence[EncodedRow], logits: Sequence[npt.NDArray[np.float32]]
-) -> tuple[list[EncodedRow], list[npt.NDArray[np.float32]]]:
-    """One row for each owner, in the order of the owners: the first, with the mean of what was said of all."""
-    firsts: dict[int, EncodedRow] = {}
-    parts: dict[int, list[npt.NDArray[np.float32]]] = {}
-    for row, said in zip(rows, logits, strict=True):
-        firsts.setdefault(row.owner, row)
-        parts.setdefault(row.owner, []).append(said)
-    owners = sorted(parts)
-    means = [parts[owner][0] if len(parts[owner]) == 1 else np.mean(parts[owner], axis=0) for owner in owners]
-    return [firsts[owner] for owner in owners], means

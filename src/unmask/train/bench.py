@@ -11,8 +11,8 @@ import torch
 
 from unmask.config import changed
 from unmask.console import Progress
-from unmask.data.batches import Batches
 from unmask.data.corpus.shards import Shards
+from unmask.learner.batches import Batches
 from unmask.train import optim
 from unmask.train.allocator import keep_freed_memory
 from unmask.train.loop import LoopState, Step, train_steps

@@ -8,8 +8,8 @@ from itertools import islice
 import torch
 from torch import Tensor
 
-from unmask.data.batches import Batches
-from unmask.learner import Learner
+from unmask.learner.batches import Batches
+from unmask.learner.learner import Learner
 from unmask.model.encoder import run_block
 from unmask.train import optim
 from unmask.train.budget import Budget, TrainConfig

@@ -10,18 +10,22 @@ import torch
 from unmask import bundle, console, files
 from unmask.config import changed
 from unmask.console import Progress
-from unmask.data.batch import EncodedRow
-from unmask.data.batches import Batches
+from unmask.data.encoded import EncodedRow
 from unmask.data.rows.labels import of_test_rows
 from unmask.data.rows.memory import Rows, as_source
-from unmask.data.rows.tables import Example
+from unmask.data.sequences import RowSequences
 from unmask.errors import UserError
+from unmask.heads import build_head, head_class
+from unmask.learner.batches import Batches
+from unmask.learner.regularise import Regularisation, Regulariser
+from unmask.learner.task_learner import TaskLearner
+from unmask.learner.token_masking import TokenMasking
+from unmask.metrics import figure_of, format_score
 from unmask.model.encoder import Encoder
-from unmask.predict import Predictor, load, run_logits
-from unmask.tasks import Task
-from unmask.tasks.hiding import TokenMasking
-from unmask.tasks.regularise import Regularisation, Regulariser
-from unmask.tasks.task import METRIC_TITLES, Logits, TaskLearner, format_score
+from unmask.runtime.predictor import Predictor, load
+from unmask.tasks import Task, task_of
+from unmask.tasks.labelled_spans import check_rows
+from unmask.train.dev import DevSet, evaluate
 from unmask.train.loop import Step
 from unmask.train.optim import default_finetune_lr
 from unmask.train.parallel import World, join_world
@@ -59,7 +63,7 @@ class FinetuneResult:
     @property
     def best_score(self) -> tuple[str, float]:
         """What people call the metric, and its value on the dev rows."""
-        return _title(self.metric), self.dev[self.metric]
+        return figure_of(self.metric).title, self.dev[self.metric]
 
     @property
     def model(self) -> Path:
@@ -150,21 +154,24 @@ def _train(run: Run, recipe: FinetuneRecipe, progress: Progress) -> None:
         recipe = with_default_lr(recipe, opened.config.hidden_size)
         rows = _rows(run, recipe, opened)
         train, dev = rows.train, rows.dev
-        task = recipe.task.task.build(recipe.task, opened.tokenizer, train)
+        task = task_of(recipe.task).build(recipe.task, opened.tokenizer, train)
         with of_test_rows():
             dev = task.check_own_labels(dev, owner=data.train, unknown=data.read_options.resolved_unknown_labels)
         task.set_metric(dev)
-        encoded = task.encode(train)
-        truncated = task.truncated
-        heldout = DevSet(task, dev, task.encode([example.keep_labels(task.labels) for example in dev]))
-        learner, heads = _learner(opened, recipe, task, train, encoded)
+        encoded, notes = task.encode(train)
+        check_rows(train, encoded)
+        dev_rows, dev_notes = task.encode([example.keep_labels(task.labels) for example in dev])
+        for remark in (*notes.remarks, *dev_notes.remarks):
+            console.note(remark)
+        dev_set = DevSet(task, dev, dev_rows)
+        learner, heads = _learner(opened, recipe, task, encoded)
         origin = transfer_summary(opened, learner, recipe.transfer, heads) | {"lr": recipe.train.optimizer.peak_lr}
         config, lineage = learner.encoder.config, opened.lineage
         tokenizer = opened.tokenizer
         del opened  # its weights are in the learner now
         learner.to(world.device)
         batches = Batches(
-            task.examples(encoded),
+            RowSequences(encoded, together=learner.head.keeps_rows_together),
             data.batch_size,
             recipe.seed,
             recipe.train.gradient_accumulation_steps,
@@ -177,7 +184,9 @@ def _train(run: Run, recipe: FinetuneRecipe, progress: Progress) -> None:
         loss, best = f"loss {step.loss:.3f}", fit.state.best_value
         if best is None:
             return loss
-        return f"{loss}  best dev {_title(task.metric_key)} {format_score(task.metric, best)}"
+        return f"{loss}  best dev {figure_of(metric).title} {format_score(metric, best)}"
+
+    metric = f"{task.name}.{task.metric}"
 
     fit = Trainer(
         run,
@@ -185,8 +194,8 @@ def _train(run: Run, recipe: FinetuneRecipe, progress: Progress) -> None:
         batches,
         recipe.train,
         recipe.seed,
-        evaluate=lambda: evaluate(learner, heldout),
-        best_metric=BestMetric(task.metric_key, higher_is_better=task.higher_is_better),
+        evaluate=lambda: evaluate(learner, dev_set).figures,
+        best_metric=BestMetric(metric, higher_is_better=not figure_of(metric).lower_is_better),
         describe=describe,
         init_weights=(lambda: run.write_facts(start=origin)) if recipe.pretrained else (lambda: None),
     )
@@ -198,17 +207,16 @@ def _train(run: Run, recipe: FinetuneRecipe, progress: Progress) -> None:
         sums = {f"{name}_sha256": digest for name, digest in run.facts().get("inputs", {}).items()}
         own = {"kind": "finetune", "recipe": run.recipe_values(), "steps": standing.step, **sums}
         before = [*lineage, own]
-        if task.needs_calibration:
-            task.calibrate(heldout.examples, heldout.rows, dev_logits(learner, heldout))
-        bundle.write(
-            run.model,
-            config,
-            learner.saved_modules(),
-            tokenizer,
-            before,
-            task.schema(),
-            task.public_architecture,
-        )
+        best = evaluate(learner, dev_set, finished=True)
+        if task.calibrates == "after training":
+            console.note(
+                f"{', '.join(best.parameters)} chosen on {len(dev):,} dev rows: figures on these rows flatter the model"
+            )
+        schema = task.schema()
+        if best.parameters:
+            schema["parameters"] = {name: values.tolist() for name, values in best.parameters.items()}
+        public = head_class(task).public_architecture(task, config.family)
+        bundle.write(run.model, config, learner.saved_modules(), tokenizer, before, schema, public)
         run.write_facts(
             finished={
                 "steps": standing.step,
@@ -216,9 +224,9 @@ def _train(run: Run, recipe: FinetuneRecipe, progress: Progress) -> None:
                 "seconds": round(standing.seconds, 2),
                 "train_rows": len(train),
                 "dev_rows": len(dev),
-                "truncated": truncated,
-                "dev": evaluate(learner, heldout),
-                "metric": task.metric_key,
+                "truncated": notes.truncated,
+                "dev": best.figures,
+                "metric": metric,
                 "speed": speed,
             }
         )
@@ -254,7 +262,6 @@ def _learner(
     opened: bundle.Bundle,
     recipe: FinetuneRecipe,
     task: Task[Any],
-    train: Sequence[Example],
     rows: Sequence[EncodedRow],
 ) -> tuple[TaskLearner, Heads]:
     """What is trained, and whose head it begins with."""
@@ -265,42 +272,13 @@ def _learner(
         encoder = taken.encoder(dropout=recipe.dropout)
     else:
         encoder = Encoder(changed(taken.config, dropout=recipe.dropout))
-    learner = task.learner(encoder, train, rows)
+    head = build_head(task, encoder.config)
+    head.init_from_counts(task, rows)
+    masking = TokenMasking(recipe.mask_prob, opened.tokenizer.mask_token_id) if recipe.mask_prob else None
+    regulariser = Regulariser(recipe.regularisation) if recipe.regularisation != Regularisation() else None
+    learner = TaskLearner(encoder, head, masking, regulariser)
     heads: Heads = {task.name: "new"}
     if recipe.pretrained:
         heads = load_head(taken, learner, task, transfer)
     set_trainable(learner, transfer)
-    if recipe.mask_prob:
-        learner.token_masking = TokenMasking(recipe.mask_prob, opened.tokenizer.mask_token_id)
-    if recipe.regularisation != Regularisation():
-        learner.regulariser = Regulariser(recipe.regularisation)
     return learner, heads
-
-
-@dataclass(frozen=True)
-class DevSet:
-    """Labelled examples to judge a learner by, encoded."""
-
-    task: Task[Any]
-    examples: Sequence[Example]
-    rows: Sequence[EncodedRow]
-
-
-def evaluate(learner: TaskLearner, dev: DevSet) -> dict[str, float]:
-    """The figures of a learner: it predicts as the finished model will."""
-    evidence = dev_logits(learner, dev)
-    return dev.task.dev_metrics(learner.head, dev.examples, dev.rows, evidence)
-
-
-def dev_logits(learner: TaskLearner, dev: DevSet) -> list[Logits]:
-    """What the head says of each row."""
-    was_training = learner.training
-    learner.eval()
-    evidence = run_logits(learner.encoder, learner.head, dev.task, dev.rows)
-    learner.train(was_training)
-    return evidence
-
-
-def _title(metric: str) -> str:
-    name = metric.rpartition(".")[2]
-    return METRIC_TITLES.get(name, name)

@@ -12,12 +12,12 @@ import torch
 from torch import Tensor, nn
 
 from unmask import console
-from unmask.data.batch import Batch
-from unmask.data.batches import Batches
 from unmask.data.hashing import hash_integers
-from unmask.data.prefetch import Prefetch
 from unmask.errors import UserError
-from unmask.learner import Learner
+from unmask.learner.batch import Batch
+from unmask.learner.batches import Batches
+from unmask.learner.learner import Learner
+from unmask.learner.prefetch import Prefetch
 from unmask.train.budget import Budget, TrainConfig
 from unmask.train.norms import layer_norms
 from unmask.train.optim import set_lr

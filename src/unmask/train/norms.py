@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 import torch
 
-from unmask.learner import Learner
+from unmask.learner.learner import Learner
 from unmask.train.parallel import World, is_distributed, local_tensor
 
 

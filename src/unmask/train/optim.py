@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from unmask.config import by_name, config, discriminator_with_default, setting, tagged
-from unmask.learner import Learner
+from unmask.learner.learner import Learner
 from unmask.model.encoder import Attention, FeedForward
 from unmask.train.parallel import full_tensor, local_shard
 
@@ -96,7 +96,7 @@ class WarmupStableDecay:
     shape "sqrt" is 1 - sqrt(x) over the cooldown, "linear" is 1 - x.
     """
 
-    name: Literal["plateau"] = "plateau"
+    name: Literal["warmup_stable_decay"] = "warmup_stable_decay"
     warmup_ratio: float = setting(default=0.06, ge=0, lt=1, description="share of the run")
     decay_ratio: float = setting(default=0.4, gt=0, le=1, description="share of the run")
     decay_type: Literal["linear", "sqrt"] = setting(default="linear", description="of the way down")

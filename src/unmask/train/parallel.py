@@ -23,7 +23,8 @@ from torch import Tensor, nn
 from torch.distributed.tensor import DTensor, distribute_tensor
 
 from unmask.errors import UserError
-from unmask.learner import Learner, Loss, LossTerm
+from unmask.learner.learner import Learner
+from unmask.learner.loss import Loss, LossTerm
 
 T = TypeVar("T")
 ParallelMode = Literal["ddp", "fsdp"]

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from unmask.learner import Learner
+from unmask.learner.learner import Learner
 
 PARTS = ("embedding", "attention", "feed-forward", "vocabulary head", "optimiser", "data", "other")
 

@@ -14,11 +14,13 @@ from unmask import bundle, console
 from unmask.bundle import Bundle
 from unmask.config import changed
 from unmask.console import Progress
-from unmask.data.batch import Batch
-from unmask.data.batches import Batches, CorpusSequences, evaluation_batches, split_documents
 from unmask.data.corpus.shards import Shards
+from unmask.data.sequences import CorpusSequences, split_documents
 from unmask.errors import UserError
-from unmask.learner import Learner, Loss
+from unmask.learner.batch import Batch
+from unmask.learner.batches import Batches, evaluation_batches
+from unmask.learner.learner import Learner
+from unmask.learner.loss import Loss
 from unmask.model.encoder import Encoder
 from unmask.objectives import Masked, MaskedObjective, NextSentenceObjective
 from unmask.text.tokenizer import Tokenizer

@@ -11,11 +11,11 @@ from unmask.data.rows.conll import SchemeName, TagColumns
 from unmask.data.rows.records import FormatOrAuto
 from unmask.data.rows.tables import Columns
 from unmask.errors import UserError, suggest
+from unmask.learner.regularise import Regularisation
 from unmask.model.config import EncoderConfig
 from unmask.model.presets import PRESETS
 from unmask.objectives import AnyObjective, Masked
-from unmask.tasks import Answer, AnyTask, Classify, Embed, ReadOptions
-from unmask.tasks.regularise import Regularisation
+from unmask.tasks import AnyTask, Classify, ReadOptions, task_of
 from unmask.train.budget import TrainConfig
 from unmask.train.init import InitConfig
 from unmask.train.shipped import find_recipe
@@ -226,9 +226,9 @@ class FinetuneRecipe:
     def __post_init__(self) -> None:
         if not self.regularisation.rdrop:
             return
-        if isinstance(self.task, Answer | Embed):
-            raise ValueError("regularisation.rdrop is for the tasks classify and tag")
-        if not (self.dropout or self.task.classifier_dropout):
+        if not task_of(self.task).supports_rdrop:
+            raise ValueError(f"regularisation.rdrop is not for the task {self.task.name}")
+        if not (self.dropout or getattr(self.task, "classifier_dropout", 0)):
             raise ValueError(
                 "regularisation.rdrop compares dropout masks: dropout or task.classifier_dropout must be above 0"
             )

@@ -13,7 +13,7 @@ from unmask.data.rows.rowfiles import write_rows
 from unmask.data.rows.split import group_rows, split
 from unmask.data.rows.tables import Example
 from unmask.errors import UserError
-from unmask.tasks import AnyTask, Classify
+from unmask.tasks import AnyTask, Classify, task_of
 from unmask.train.recipe import RowsConfig
 from unmask.train.run import SPLIT
 
@@ -40,7 +40,7 @@ def prepare_rows(data: RowsConfig, seed: int, task: AnyTask | None = None) -> Pr
     Raises UserError for rows that cannot be used, test labels that training does not have, and for what the recipe
     says to stop at.
     """
-    kind = (task or Classify()).task
+    kind = task_of(task or Classify())
     train = kind.read(data.train, data.read_options)
     given = {
         name: kind.read(path, data.read_options) for name, path in (("dev", data.dev), ("test", data.test)) if path

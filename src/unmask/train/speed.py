@@ -12,8 +12,8 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from unmask.data.batch import Batch
-from unmask.learner import Learner
+from unmask.learner.batch import Batch
+from unmask.learner.learner import Learner
 from unmask.model.config import EncoderConfig
 from unmask.model.cost import attention_pairs, layer_windows
 from unmask.train.peaks import peak_flops

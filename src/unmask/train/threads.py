@@ -8,8 +8,8 @@ from itertools import islice
 
 import torch
 
-from unmask.data.batches import Batches
-from unmask.learner import Learner
+from unmask.learner.batches import Batches
+from unmask.learner.learner import Learner
 from unmask.train import optim
 from unmask.train.allocator import keep_few_kernels
 from unmask.train.budget import Budget, TrainConfig

@@ -11,9 +11,9 @@ import torch
 
 from unmask import console
 from unmask.console import Progress
-from unmask.data.batches import Batches
 from unmask.errors import UserError
-from unmask.learner import Learner
+from unmask.learner.batches import Batches
+from unmask.learner.learner import Learner
 from unmask.train import optim
 from unmask.train.allocator import keep_few_kernels, keep_freed_memory
 from unmask.train.budget import TrainConfig

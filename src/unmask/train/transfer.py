@@ -14,11 +14,12 @@ from unmask.bundle import Bundle
 from unmask.config import changed, config, difference, dump, setting
 from unmask.data.hashing import hash_integers
 from unmask.errors import UserError
-from unmask.learner import Learner
+from unmask.heads import build_head, head_class
+from unmask.learner.learner import Learner
+from unmask.learner.task_learner import TaskLearner
 from unmask.model.config import EncoderConfig
 from unmask.model.encoder import Encoder
 from unmask.tasks import Task, restore
-from unmask.tasks.task import TaskLearner
 
 REINIT = 41  # what a hash is for: blocks that are drawn anew differ from those that the seed gave to another run
 WEIGHT_FREE_SETTINGS = (
@@ -246,8 +247,9 @@ def _other(opened: Bundle, task: Task[Any]) -> str | None:
     before = restore(opened.task, opened.tokenizer, str(opened.folder / "unmask.json"))
     if before.labels != task.labels:
         return f"that of {opened.folder} is for other labels"
-    parts = [set(each.head(opened.config).saved_modules()) for each in (before, task)]
-    alike = before.head_settings == task.head_settings and parts[0] == parts[1]
+    classes = [head_class(each) for each in (before, task)]
+    parts = [set(build_head(each, opened.config).saved_modules()) for each in (before, task)]
+    alike = parts[0] == parts[1] and classes[0].head_settings(before) == classes[1].head_settings(task)
     return None if alike else f"that of {opened.folder} reads in another way"
 
 

@@ -17,7 +17,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from unmask.data.corpus.documents import Document, shardfiles, shardwriter
+from unmask.data.corpus import shardfiles, shardwriter
+from unmask.data.corpus.documents import Document
 from unmask.data.corpus.shards import SENTENCE_START, WORD_START, Shards, build
 from unmask.errors import UserError
 from unmask.text.tokenizer import Tokenizer, TokenizerConfig
@@ -147,7 +148,7 @@ def test_ids_are_as_wide_as_the_vocabulary_needs(
     class Wide(Counting):
         def __init__(self) -> None:
             super().__init__(tokenizer)
-            self.vocabulary = vocabulary
+            self.vocab_size = vocabulary
 
         def encode_texts(self, texts, words=None):
             return [(np.array([vocabulary - 1, 0]), np.array([1, 1], np.uint8)) for _ in texts]
@@ -239,12 +240,12 @@ BUILD = """
 import sys, time
 from unmask.data.corpus import shardwriter
 from unmask.text.tokenizer import Tokenizer
-from unmask.data.corpus.documents import read
+from unmask.data.corpus.documents import read_documents
 from unmask.data.corpus.shards import build
 shardwriter.BATCH_DOCUMENTS = 20
 def documents():
     print("ready", flush=True)
-    for document in read([sys.argv[1]]):
+    for document in read_documents([sys.argv[1]]):
         time.sleep(0.0005)
         yield document
 build(documents(), Tokenizer.from_pretrained(sys.argv[2]), sys.argv[3], shard_tokens=900)

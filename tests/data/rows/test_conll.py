@@ -319,7 +319,7 @@ def test_spans_that_nest_are_for_the_decoder_that_can(write: Write, said: list[s
     path = write(ROWS[0] + "\n" + NESTED + "\n", "a.jsonl")
     with pytest.raises(UserError, match="line 2: two spans overlap") as raised:
         read_tagged(path)
-    assert raised.value.facts["for entities that nest"] == "task.decoder=spans"
+    assert raised.value.facts["for entities that nest"] == "--task nested"
     assert raised.value.facts["given"] == "'Peter saw Bonn' (X); 'w B' (X)"
     skipped = read_tagged(path, on_error="skip")
     assert [len(example.spans) for example in skipped.examples] == [2, 1] and skipped.left_out == 0

@@ -69,7 +69,7 @@ def test_lists_of_labels(tmp_path: Path) -> None:
 
 def test_a_list_where_one_label_is_wanted_names_the_setting(tmp_path: Path) -> None:
     path = write(tmp_path, "rows.jsonl", json.dumps({"text": "x", "label": ["a", "b"]}))
-    assert "task.target=labels" in fault(path)
+    assert "--task multilabel" in fault(path)
 
 
 @pytest.mark.parametrize("value", ["3.5", "-2e-3", "7", " 4 "])
@@ -137,7 +137,7 @@ def test_numbers_are_not_refused_for_being_different(tmp_path: Path) -> None:
     assert len(split(rows, 0.2)[1]) == 2
     with pytest.raises(UserError, match=r"label of its own") as caught:
         split([row(f"text {n}", label=str(n / 7)) for n in range(9)], 0.2)
-    assert "task.target=number" in str(caught.value)
+    assert "--task regress" in str(caught.value)
 
 
 def test_a_sample_of_rows_needs_no_label_twice() -> None:

@@ -167,7 +167,7 @@ class TestLabelStudio:
         path = write(tmp_path, "e.json", [task(1, "t", [result("a", "choices", choices=["x", "y"])])])
         with pytest.raises(UserError, match="not one label") as caught:
             read_examples(path)
-        assert "task.target=labels" in str(caught.value)
+        assert "--task multilabel" in str(caught.value)
 
     def test_choices_of_several_are_never_taken_apart(self, tmp_path: Path) -> None:
         chosen = [["Food, drinks"], ["Food, drinks", "Rooms"], []]
@@ -246,7 +246,7 @@ class TestDoccano:
         path = write(tmp_path, "c.jsonl", json.dumps({"text": "a", "label": ["x", "y"]}))
         with pytest.raises(UserError, match="line 1: 'label' is not one label") as caught:
             read_examples(path)
-        assert "task.target=labels" in str(caught.value)
+        assert "--task multilabel" in str(caught.value)
 
     @pytest.mark.parametrize(
         "spans",

@@ -68,7 +68,7 @@ def _label(value: Any, where: str, column: str) -> str | None:
             f"{where}: {column!r} is not one label",
             given=_excerpt(json.dumps(value, ensure_ascii=False)),
             allowed="a text or number",
-            if_a_row_may_have_several_labels="task.target=labels (of data check: --target labels)" if single else None,
+            if_a_row_may_have_several_labels="--task multilabel" if single else None,
             for_spans="--task tag" if isinstance(value, list) and not single else None,
         )
     return json.dumps(value)

@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from itertools import pairwise
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from unmask import console
 from unmask.data.rows.columns import SPANS, ColumnChoice, Columns, choose_columns
@@ -16,13 +16,23 @@ from unmask.data.rows.sentences import TaggedSentences
 from unmask.data.rows.tables import Example, Span
 from unmask.data.textfiles import Faults
 from unmask.errors import UserError
-from unmask.metrics import Entity
 
 STARTS = ("start", "start_offset")
 ENDS = ("stop", "end", "end_offset")
 NAMES = ("label", "type", "tag")
 FORMS = '[{"start": 0, "end": 4, "label": "PER"}, ...] or [[0, 4, "PER"], ...]; stop is exclusive'
 SHOWN = 3  # lines shown where spans were left out
+
+
+class Entity(Protocol):
+    """A labelled stretch of a text."""
+
+    @property
+    def start(self) -> int: ...
+    @property
+    def end(self) -> int: ...
+    @property
+    def label(self) -> str: ...
 
 
 E = TypeVar("E", bound=Entity)
@@ -208,7 +218,7 @@ def _apart(
         raise UserError(
             f"{where}: two spans overlap, and tags are one for each word",
             given="; ".join(f"{text[span.start : span.end]!r} ({span.label})" for span in pair),
-            for_entities_that_nest="task.decoder=spans",
+            for_entities_that_nest="--task nested",
             to_leave_the_inner_ones_out="--on-error skip",
         )
     kept = keep_outermost(spans)

@@ -110,7 +110,7 @@ def split(
             f"each of the {len(examples):,} rows has a label of its own",
             given=f"{of_row[0]!r}, {of_row[1]!r}, ...",
             to_do="check the label column (--label-column)",
-            if_these_are_numbers_to_predict="task.target=number",
+            if_these_are_numbers_to_predict="--task regress",
         )
     if not held:
         raise UserError(

@@ -1,0 +1,51 @@
+"""EncodedRow: one sequence as a network reads it, in numpy; and rows grouped by length into batches."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+IGNORE_INDEX = -100  # a target that is not scored, as torch's cross-entropy has it
+
+SPECIAL_TOKEN = 4  # flag of [CLS] and [SEP], which are never masked; the other flags are the tokenizer's
+
+
+@dataclass(frozen=True)
+class EncodedRow:
+    """One sequence before batching: what the network reads, and where it comes from.
+
+    input_ids, token_type_ids (tokens,) int64; flags (tokens,) uint8; targets: name -> (n,) array (per token or per
+    sequence); positions (n,) int64: the tokens whose outputs a task reads, None where it reads none or all of them.
+    """
+
+    input_ids: npt.NDArray[np.int64]
+    token_type_ids: npt.NDArray[np.int64]
+    flags: npt.NDArray[np.uint8]
+    example: int
+    epoch: int = 0
+    owner: int = 0
+    targets: Mapping[str, npt.NDArray[np.generic]] = field(default_factory=dict)
+    positions: npt.NDArray[np.int64] | None = None
+
+    def __len__(self) -> int:
+        return len(self.input_ids)
+
+
+def longest_first(rows: Sequence[EncodedRow]) -> list[int]:
+    """The indices of rows, longest first (attention is cheapest so); equal lengths keep their order."""
+    return sorted(range(len(rows)), key=lambda index: -len(rows[index]))
+
+
+def groups_by_length(rows: Sequence[EncodedRow], tokens: int) -> Iterator[list[int]]:
+    """The indices of `rows`, longest first, in groups of at most `tokens` tokens (at least one row each)."""
+    group: list[int] = []
+    size = 0
+    for index in longest_first(rows):
+        if group and size + len(rows[index]) > tokens:
+            yield group
+            group, size = [], 0
+        group.append(index)
+        size += len(rows[index])
+    if group:
+        yield group

@@ -1,0 +1,1 @@
+"""Engines: what runs the network of a model folder."""

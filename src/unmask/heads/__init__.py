@@ -1,0 +1,39 @@
+"""Heads: the module and the loss of each task. To add one: a file here, and its class in this table."""
+
+from typing import Any
+
+from unmask.heads.answer import AnswerHead
+from unmask.heads.classify import ClassifyHead
+from unmask.heads.embed import EmbedHead
+from unmask.heads.multilabel import MultilabelHead
+from unmask.heads.nested import NestedHead
+from unmask.heads.regress import RegressHead
+from unmask.heads.tag import TagHead
+from unmask.learner.head import Head
+from unmask.model.config import EncoderConfig
+from unmask.tasks import Answer, Classify, Embed, Multilabel, Nested, Regress, Tag, Task
+
+HEADS: dict[type, type[Head]] = {
+    Classify: ClassifyHead,
+    Multilabel: MultilabelHead,
+    Regress: RegressHead,
+    Tag: TagHead,
+    Nested: NestedHead,
+    Answer: AnswerHead,
+    Embed: EmbedHead,
+}
+"""The head of each settings class."""
+
+__all__ = ["HEADS", "Head", "build_head", "head_class"]
+
+
+def head_class(task: Task[Any]) -> type[Head]:
+    """Return the class of the head of a task."""
+    return HEADS[type(task.settings)].class_for(task)
+
+
+def build_head(task: Task[Any], encoder: EncoderConfig) -> Head:
+    """Make a new head for a task."""
+    make: Any = head_class(task)
+    head: Head = make(task, encoder)
+    return head

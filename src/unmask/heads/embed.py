@@ -1,0 +1,129 @@
+"""Head of vectors of texts, and its losses.
+
+To add a loss: its settings in `tasks/embed/settings.py`, and what it takes of a batch in `EmbedHead.loss`.
+"""
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from unmask.learner.batch import Batch
+from unmask.learner.head import Head
+from unmask.learner.loss import Loss
+from unmask.model.attention import SequenceLayout
+from unmask.model.config import EncoderConfig
+from unmask.model.pooler import AttentionPooling, pool
+from unmask.tasks.embed import Contrastive, Cosine, EmbedTask, Unsupervised
+from unmask.tasks.task import Task
+
+
+class EmbedHead(Head):
+    """One vector for each text, of length 1 if `normalize_embeddings`, trained so that cosines say how alike texts are.
+    -> (sequences, hidden_size) float32
+
+    [CLS] and [SEP] count as tokens, as in sentence-transformers. Only attention has something to learn.
+    """
+
+    output = "embeddings"
+
+    def __init__(self, task: EmbedTask, encoder: EncoderConfig) -> None:
+        super().__init__(task)
+        self.settings, self.scores = task.settings, task.scores
+        self.uses_in_batch_negatives = not isinstance(task.settings.loss, Cosine)
+        self.keeps_rows_together = not isinstance(task.settings.loss, Unsupervised)
+        attention = task.settings.pooling == "attention"
+        self.attention = AttentionPooling(encoder.hidden_size) if attention else None
+
+    @classmethod
+    def public_architecture(cls, task: Task[Any], family: str) -> tuple[str | None, list[str]]:
+        return None, []
+
+    @classmethod
+    def head_settings(cls, task: Task[Any]) -> dict[str, Any]:
+        return {"pooling": task.settings.pooling}
+
+    def query_positions(self, layout: SequenceLayout) -> SequenceLayout | None:
+        return layout.gather_first() if self.settings.pooling == "cls" and layout.is_packed else None
+
+    def forward(self, hidden: Tensor, batch: Batch) -> Tensor:
+        if self.settings.pooling == "attention":
+            assert self.attention is not None
+            vectors = self.attention(hidden, batch.output_layout)
+        else:
+            vectors = pool(hidden, batch.output_layout, self.settings.pooling)
+        vectors = vectors.float()
+        return F.normalize(vectors, dim=-1) if self.settings.normalize_embeddings else vectors
+
+    def prepare(self, batch: Batch) -> Batch:
+        """Count examples, by their first rows; without labels each row is there twice."""
+        if isinstance(self.settings.loss, Unsupervised):
+            batch = batch.repeat_twice()
+        return dataclasses.replace(batch, target_positions={self.name: group_texts(batch)[0]})
+
+    def loss(self, outputs: Tensor, batch: Batch) -> Loss:
+        vectors, objective = F.normalize(outputs.float(), dim=-1), self.settings.loss
+        first, second, third = (places.to(vectors.device, non_blocking=True) for places in group_texts(batch))
+        known = batch.targets[self.name]
+        if isinstance(objective, Cosine):
+            assert self.scores is not None, "the task knows the bounds of the scores"
+            targets = scaled_cosines(known[first], self.scores, objective.least)
+            total = ((vectors[first] * vectors[second]).sum(-1) - targets).square().sum()
+        else:
+            heat = objective.temperature
+            others = torch.cat([second, third]) if self.training else second
+            total = contrastive_loss(vectors[first], vectors[others], known[first], known[others], heat)
+            if self.training and isinstance(objective, Contrastive) and objective.symmetric:
+                back = contrastive_loss(vectors[second], vectors[first], known[second], known[first], heat)
+                total = (total + back) / 2
+        return self.term(total, len(first))
+
+    def saved_modules(self) -> dict[str, nn.Module]:
+        return {} if self.attention is None else {"pooling": self.attention}
+
+
+def group_texts(batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the places of the first texts of all examples, of the second ones in the same order, and of those third
+    ones that there are, each (some,) int64 on the CPU. Where sequences are there twice, the copy is the second text.
+    """
+    if batch.copies > 1:
+        places = torch.arange(batch.num_sequences)
+        return places[::2], places[1::2], places[:0]
+    example, owner, epoch = (x.numpy() for x in (batch.example, batch.owner, batch.epoch))
+    order = np.lexsort((example, owner, epoch))  # by epoch, then by owner, then as they were encoded
+    new = (np.diff(owner[order], prepend=-1) != 0) | (np.diff(epoch[order], prepend=-1) != 0)
+    starts = np.flatnonzero(new)
+    texts = np.diff(starts, append=len(order))
+    found = order[starts], order[starts + 1], order[starts[texts > 2] + 2]
+    first, second, third = (torch.from_numpy(places) for places in found)
+    return first, second, third
+
+
+def scaled_cosines(scores: Tensor, bounds: tuple[float, float], min_score: float) -> Tensor:
+    """Return the cosines that are the targets of scores: `min_score` for the lowest one, 1 for the highest, between
+    them in proportion."""
+    lowest, highest = bounds
+    return min_score + (scores - lowest) * ((1 - min_score) / (highest - lowest))
+
+
+def contrastive_loss(
+    anchors: Tensor, others: Tensor, of_anchors: Tensor, of_others: Tensor, temperature: float
+) -> Tensor:
+    """InfoNCE (van den Oord et al. 2018, eq. 4, with cosines over a temperature: Gao et al. 2021, eq. 1, 5), summed.
+
+    anchors (n, size), others (m, size), m >= n, all of length 1: other i belongs to anchor i, all else are its
+    negatives. of_anchors (n,), of_others (m,): numbers that are the same for equal texts. No negative of an anchor is
+    a text equal to its own, to the one that belongs to it, or to one that belongs to an equal anchor.
+    """
+    count = len(anchors)
+    equal = (of_anchors == of_anchors[:, None]).float()
+    right = (of_others == of_others[:count, None]).float()
+    alike = (equal @ right > 0) | (of_others == of_anchors[:, None])  # right for an equal anchor, or equal to it
+    alike.fill_diagonal_(False)
+    with torch.autocast(anchors.device.type, enabled=False):  # over a temperature, bfloat16's steps are large
+        logits = (anchors @ others.T / temperature).masked_fill(alike, float("-inf"))
+    targets = torch.arange(count, device=logits.device)
+    return F.cross_entropy(logits, targets, reduction="sum")

@@ -1,0 +1,112 @@
+"""Batches: the order in which examples are read. Its whole state is one integer: how many were read.
+
+A step takes the next examples of an endless numbering; number g is place g mod N of the permutation of epoch
+g div N. Ranks take whole examples; packing changes the layout only.
+"""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from unmask.data.encoded import EncodedRow, groups_by_length
+from unmask.data.hashing import permute
+from unmask.data.ramp import Ramp
+from unmask.data.sequences import RowSequences, SequenceSource
+from unmask.errors import UserError
+from unmask.learner.batch import Batch, pack
+
+ORDER = 1  # what a hash is for
+
+
+class Batches:
+    """Which examples each step takes, as packed batches. `steps_per_epoch * per_step` examples make an epoch.
+
+    per_step: examples in a step, in all ranks together, when the `ramp` (if any) is at its end;
+    parts: micro-batches per step, for accumulation; rank, world: this process among several.
+    Raises UserError where some rank would have too few examples.
+    """
+
+    def __init__(
+        self,
+        examples: SequenceSource,
+        examples_per_step: int,
+        seed: int,
+        gradient_accumulation_steps: int = 1,
+        rank: int = 0,
+        world_size: int = 1,
+        ramp: Ramp | None = None,
+    ) -> None:
+        self.examples, self.seed = examples, seed
+        self.examples_per_step, self.ramp = examples_per_step, ramp
+        self.gradient_accumulation_steps, self.rank, self.world_size = (
+            gradient_accumulation_steps,
+            rank,
+            world_size,
+        )
+        if world_size > 1 and self.step_size(0.0) < world_size * gradient_accumulation_steps:
+            raise UserError(
+                "a step has too few sequences for so many processes",
+                given=f"{self.step_size(0.0)} sequences in {world_size} processes times "
+                f"{gradient_accumulation_steps} micro-batches",
+                to_do="larger steps, fewer processes or a smaller train.gradient_accumulation_steps",
+            )
+
+    def step_size(self, progress: float) -> int:
+        """How many examples a step takes, at this share of the run."""
+        return (
+            self.examples_per_step
+            if self.ramp is None
+            else max(1, round(self.examples_per_step * self.ramp.factor(progress)))
+        )
+
+    @property
+    def steps_per_epoch(self) -> float:
+        return len(self.examples) / self.mean_step_size
+
+    @property
+    def tokens_per_step(self) -> float:
+        return self.mean_step_size * self.examples.mean_tokens
+
+    @property
+    def mean_step_size(self) -> float:
+        """Examples in a step, on average over a run."""
+        return self.examples_per_step * (1.0 if self.ramp is None else self.ramp.mean_factor)
+
+    def example_epochs(self, start: int, count: int) -> list[tuple[int, int]]:
+        """(example, epoch) of each sequence that this rank takes of the `count` ones after the first `start`."""
+        every = np.arange(start, start + count)[self.rank :: self.world_size]
+        epochs, places = np.divmod(every, len(self.examples))
+        result: list[tuple[int, int]] = []
+        for epoch in np.unique(epochs):
+            chosen = permute(places[epochs == epoch], len(self.examples), self.seed, ORDER, int(epoch))
+            result += [(int(number), int(epoch)) for number in chosen]
+        return result
+
+    def step(self, start: int, progress: float = 0.0) -> list[Batch]:
+        """The micro-batches of the step that begins after `start` examples. Examples are dealt out by length, so
+        that parts are of equal size; rows that one owner needs together stay so."""
+        rows = self.examples.rows(self.example_epochs(start, self.step_size(progress)), progress)
+        rows.sort(key=lambda row: (-len(row.input_ids), row.epoch, row.example))
+        groups = [[row] for row in rows]
+        if isinstance(self.examples, RowSequences) and self.examples.together:
+            owned: dict[tuple[int, int], list[EncodedRow]] = {}
+            for row in rows:
+                owned.setdefault((row.epoch, row.owner), []).append(row)
+            groups = list(owned.values())
+        dealt = [
+            [row for group in groups[part :: self.gradient_accumulation_steps] for row in group]
+            for part in range(self.gradient_accumulation_steps)
+        ]
+        return [pack(part, progress) for part in dealt if part]
+
+
+def evaluation_batches(examples: SequenceSource, tokens_per_batch: int, max_tokens: int) -> Iterator[Batch]:
+    """Examples once each, for evaluation: packed by length, `tokens` tokens at a time, about `limit` in all.
+
+    Where not all fit, they are taken evenly over the whole.
+    """
+    wanted = min(len(examples), max(1, int(max_tokens / examples.mean_tokens)))
+    numbers = np.linspace(0, len(examples) - 1, wanted).round()
+    rows = examples.rows([(int(number), 0) for number in numbers], 1.0)
+    for group in groups_by_length(rows, tokens_per_batch):
+        yield pack([rows[index] for index in group])

@@ -1,0 +1,49 @@
+"""Learner: an encoder and whatever else learns."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+
+from torch import nn
+
+from unmask.learner.batch import Batch
+from unmask.learner.loss import Loss
+from unmask.model.encoder import Encoder
+
+
+class Learner(nn.Module, ABC):
+    """An encoder and whatever else learns. The training loop knows nothing but this.
+
+    backward_passes: how often the loop goes over each micro-batch, forward and backward, before the weights change: the
+    gradients add up, and so do the losses. `Batch.backward_pass` is the number of the pass, from 0.
+    lr_multipliers: prefix of parameter names -> factor on their learning rate, set from outside (train/transfer.py).
+    """
+
+    encoder: Encoder
+    lr_multipliers: Mapping[str, float] = {}
+
+    @property
+    def backward_passes(self) -> int:
+        return 1
+
+    @property
+    def uses_in_batch_negatives(self) -> bool:
+        """Whether the loss of an example depends on the others of the batch, so that a step that is cut into
+        micro-batches would learn something else."""
+        return False
+
+    @property
+    def lr_factors(self) -> Mapping[str, float]:
+        """The learner's own factors, beside `lr_multipliers`; such parameters are not decayed."""
+        return {}
+
+    def prepare(self, batch: Batch, seed: int) -> Batch:
+        """Prepare a batch on the CPU, in the prefetch thread, without weights."""
+        return batch
+
+    @abstractmethod
+    def forward(self, batch: Batch) -> Loss:
+        """Compute the loss of a batch; the encoder may run as often as it takes."""
+
+    @abstractmethod
+    def saved_modules(self) -> dict[str, nn.Module]:
+        """Return what the bundle stores, by the prefix of its parameter names."""

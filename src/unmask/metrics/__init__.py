@@ -1,0 +1,27 @@
+"""Figures: how good predictions are, how sure that is, and how they are called. Pure functions of numpy arrays.
+
+To add a figure: its function in OF_COUNTS, OF_NUMBERS, `retrieval_scores` or `answer_scores`, its title in FIGURES, its
+name in KINDS.
+"""
+
+from unmask.metrics.compare import Comparison, Contestant, Scores, compare, correct, mcnemar, values
+from unmask.metrics.figures import FIGURES, Figure, Interval, figure_of, format_score
+from unmask.metrics.kinds import KINDS, Kind, metrics_of
+
+__all__ = [
+    "FIGURES",
+    "KINDS",
+    "Comparison",
+    "Contestant",
+    "Figure",
+    "Interval",
+    "Kind",
+    "Scores",
+    "compare",
+    "correct",
+    "figure_of",
+    "format_score",
+    "mcnemar",
+    "metrics_of",
+    "values",
+]

@@ -1,0 +1,229 @@
+"""Figures of labels: of rows with one label each, of rows with any number of them, of tagged sentences.
+
+All are functions of three counts per label (`Counts`). The statistics of a row are its true and its predicted label
+where it has one each, else these counts of the items in it: tags, entities, labels. An item is a tuple that ends with
+its label, such as (start, stop, label); it is correct if the other side has an equal one.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass, replace
+from itertools import zip_longest
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from unmask.metrics.figures import Floats, Statistics, bootstrap, check_rows
+
+MOST_CONFUSIONS = 20
+
+Labels = NDArray[np.int64]
+Item = tuple[Any, ...]
+Span = Sequence[Any]  # start, stop, label
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Of each label the items that are rightly predicted, that have it, that are predicted. Each (..., labels)."""
+
+    correct: Floats
+    true: Floats
+    predicted: Floats
+
+
+def _ratio(part: Floats, whole: Floats) -> Floats:
+    """part / whole, and 0 where the whole is 0."""
+    return np.divide(part, whole, out=np.zeros(np.broadcast(part, whole).shape), where=whole != 0)
+
+
+def _accuracy(counts: Counts) -> Floats:
+    return _ratio(counts.correct.sum(-1), counts.true.sum(-1))
+
+
+def _f1(counts: Counts) -> Floats:
+    return _ratio(2 * counts.correct, counts.true + counts.predicted)
+
+
+def _macro_f1(counts: Counts) -> Floats:
+    """The mean F1 over the labels that occur on either side (scikit-learn's definition).
+
+    A label that occurs on neither has no F1 and is left out, in the whole and in each resample alike. To count it as 0
+    would punish a resample for the rare rows that it happens to lack.
+    """
+    occurs = (counts.true + counts.predicted > 0).sum(-1)
+    return _ratio(_f1(counts).sum(-1), occurs.astype(np.float64))
+
+
+def _micro_f1(counts: Counts) -> Floats:
+    return _ratio(2 * counts.correct.sum(-1), counts.true.sum(-1) + counts.predicted.sum(-1))
+
+
+def _matthews(counts: Counts) -> Floats:
+    """Matthews correlation for any number of labels (Gorodkin 2004, eq. 8); 0 where one side is constant."""
+    rows = counts.true.sum(-1)
+    covariance = counts.correct.sum(-1) * rows - (counts.true * counts.predicted).sum(-1)
+    spread = (rows**2 - (counts.true**2).sum(-1)) * (rows**2 - (counts.predicted**2).sum(-1))
+    return _ratio(covariance, np.sqrt(spread))
+
+
+OF_COUNTS: dict[str, Callable[[Counts], Floats]] = {  # Counts of (..., labels) -> (...)
+    "accuracy": _accuracy,
+    "subset_accuracy": _accuracy,  # of `whole_rows`
+    "macro_f1": _macro_f1,
+    "micro_f1": _micro_f1,
+    "entity_f1": _micro_f1,
+    "matthews": _matthews,
+    "precision": lambda counts: _ratio(counts.correct.sum(-1), counts.predicted.sum(-1)),
+    "recall": _accuracy,
+}
+
+
+@dataclass(frozen=True)
+class Counted:
+    """Rows of which labels are counted.
+
+    rows (rows, columns): what is drawn together where it is equal; counts: (weights (some, rows), rows) -> the Counts
+    (some, labels) of so weighted rows.
+    """
+
+    labels: tuple[str, ...]
+    rows: Labels
+    counts: Callable[[Floats, Labels], Counts]
+
+    def statistics(self, names: Sequence[str]) -> Statistics:
+        """Figures of OF_COUNTS."""
+
+        def reduce(weights: Floats, rows: Labels) -> Floats:
+            counts = self.counts(weights, rows)
+            return np.stack([OF_COUNTS[name](counts) for name in names], -1)
+
+        return Statistics(tuple(names), self.rows, reduce, numbers=len(self.labels))
+
+    @property
+    def total(self) -> Counts:
+        """Over all rows: each (labels,)."""
+        counts = self.counts(np.ones((1, len(self.rows))), self.rows)
+        return Counts(counts.correct[0], counts.true[0], counts.predicted[0])
+
+    def per_label(self, seed: int) -> list[dict[str, Any]]:
+        """Precision, recall, F1 with its bootstrap interval, and how many items have the label; a ratio without a
+        denominator is 0."""
+        counts = self.total
+        columns = (_ratio(counts.correct, counts.predicted), _ratio(counts.correct, counts.true), counts.true)
+        of_f1 = Statistics(self.labels, self.rows, lambda weights, rows: _f1(self.counts(weights, rows)))
+        intervals = bootstrap(replace(of_f1, numbers=len(self.labels)), seed=seed)
+        return [
+            {"label": label, "precision": precision, "recall": recall}
+            | {"f1": f1.value, "f1_low": f1.low, "f1_high": f1.high, "support": int(support)}
+            for (label, f1), precision, recall, support in zip(
+                intervals.items(), *(column.tolist() for column in columns), strict=True
+            )
+        ]
+
+
+def counted_pairs(reference: Sequence[str], predicted: Sequence[str], labels: Sequence[str]) -> Counted:
+    """Rows with one label each. Raises ValueError for no rows or other numbers of them, KeyError for other labels."""
+    check_rows(reference, predicted)
+    numbers = {label: number for number, label in enumerate(labels)}
+    rows = np.array([[numbers[label] for label in side] for side in (reference, predicted)]).T
+    many = len(labels)
+
+    def counts(weights: Floats, rows: Labels) -> Counts:
+        truth, said = rows.T
+        correct = _by_label(weights * (truth == said), said, many)
+        return Counts(correct, _by_label(weights, truth, many), _by_label(weights, said, many))
+
+    return Counted(tuple(labels), rows, counts)
+
+
+def _by_label(weights: Floats, label: Labels, labels: int) -> Floats:
+    """The sums (some, labels) of weights (some, rows) over the rows of each label."""
+    order = np.argsort(label, kind="stable")
+    present, starts = np.unique(label[order], return_index=True)
+    sums = np.zeros((len(weights), labels))
+    sums[:, present] = np.add.reduceat(weights[:, order], starts, axis=1)
+    return sums
+
+
+def counted_items(
+    reference: Sequence[Collection[Item]],
+    predicted: Sequence[Collection[Item]],
+    labels: Sequence[str] | None = None,
+) -> Counted:
+    """Rows with any number of items; labels: all of them, in order (those that occur, sorted, if not given).
+
+    An item that is predicted twice is correct once. Raises ValueError for no rows or other numbers of them.
+    """
+    check_rows(reference, predicted)
+    if labels is None:
+        labels = sorted({item[-1] for side in (reference, predicted) for items in side for item in items})
+    numbers, many = {label: number for number, label in enumerate(labels)}, len(labels)
+    cells = [
+        (3 * row + which) * many + numbers[item[-1]]
+        for row, (truth, said) in enumerate(zip(reference, predicted, strict=True))
+        for which, items in enumerate((set(truth) & set(said), truth, said))
+        for item in items
+    ]
+    table = np.bincount(np.array(cells, dtype=np.int64), minlength=3 * many * len(reference))
+    return Counted(tuple(labels), table.reshape(len(reference), 3 * many), _table_counts)
+
+
+def _table_counts(weights: Floats, rows: Labels) -> Counts:
+    return Counts(*np.split(weights @ rows.astype(np.float64), 3, axis=1))
+
+
+def tags_of(sentences: Sequence[Sequence[str | None]]) -> list[list[Item]]:
+    """The tags of tokens as items; a token without a tag (None) has none, and counts as wrong."""
+    return [[(place, tag) for place, tag in enumerate(tags) if tag is not None] for tags in sentences]
+
+
+def whole_rows(counted: Counted) -> Counted:
+    """The same rows, each of which is one item that is correct if all in it is: the accuracy is the subset accuracy."""
+    _, true, predicted = np.split(counted.rows, 3, axis=1)
+    correct = (true == predicted).all(axis=1).astype(np.int64)
+    ones = np.ones_like(correct)
+    return Counted(("",), np.stack([correct, ones, ones], -1), _table_counts)
+
+
+def confusion(counted: Counted) -> list[list[int]]:
+    """How often each label (row) of rows with one label each was predicted as each label (column)."""
+    many = len(counted.labels)
+    truth, said = counted.rows.T
+    cells: list[list[int]] = np.bincount(truth * many + said, minlength=many * many).reshape(many, many).tolist()
+    return cells
+
+
+def confusions(pairs: Iterable[tuple[str | None, str | None]]) -> list[dict[str, Any]]:
+    """The most frequent wrong (true, predicted), with their share of the items of that true label."""
+    counts = Counter(pairs)
+    of_true = Counter[str | None]()
+    for (true, _), count in counts.items():
+        of_true[true] += count
+    wrong = [(-count, true or "", said or "", true, said) for (true, said), count in counts.items() if true != said]
+    return [
+        {
+            "true": true,
+            "predicted": said,
+            "count": -count,
+            "share": None if true is None else -count / of_true[true],
+        }
+        for count, _, _, true, said in sorted(wrong, key=lambda row: row[:3])[:MOST_CONFUSIONS]
+    ]
+
+
+def paired_spans(truth: Iterable[Span], said: Iterable[Span]) -> list[tuple[str | None, str | None]]:
+    """(true label, predicted label) of all bounds that occur on either side; None where only the other has them.
+
+    Of several labels at the same bounds equal ones stand together, the others in order.
+    """
+    true, predicted = (defaultdict[tuple[int, int], set[str]](set) for _ in range(2))
+    for spans, labels in ((truth, true), (said, predicted)):
+        for start, stop, label in spans:
+            labels[start, stop].add(label)
+    pairs: list[tuple[str | None, str | None]] = []
+    for bounds in sorted(true.keys() | predicted):
+        ours, theirs = true[bounds], predicted[bounds]
+        pairs += [(label, label) for label in sorted(ours & theirs)]
+        pairs += zip_longest(sorted(ours - theirs), sorted(theirs - ours))
+    return pairs

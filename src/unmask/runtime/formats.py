@@ -1,0 +1,214 @@
+"""Formats of predictions: a JSON object, rows of a table, a CoNLL sentence; one class for each kind of target."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, ClassVar
+
+from unmask.data.rows.labels import SEPARATORS
+from unmask.data.rows.spanrows import overlapping
+from unmask.data.rows.tables import Example
+from unmask.errors import UserError
+from unmask.tasks.answer import AnswerSpan
+from unmask.tasks.embed.task import cosine
+from unmask.tasks.labelled_spans import LabelledSpan, SpanTask, tags_of, word_bounds
+from unmask.tasks.task import TargetKind, Task
+from unmask.tasks.text import Label, Ranking
+
+
+class Format:
+    """How the predictions of a task are written. names: of the formats, the usual one first; value_columns: of a table,
+    after id and line; all_scores: everything that a prediction holds, not only what is most probable."""
+
+    names: ClassVar[tuple[str, ...]] = ("jsonl", "csv", "table")
+    value_columns: ClassVar[tuple[str, ...]]
+
+    def __init__(self, task: Task[Any]) -> None:
+        self.task = task
+
+    def name_for(self, out: Path) -> str:
+        """Return the format of a file of this name."""
+        suffix = out.suffix.removeprefix(".")
+        return suffix if suffix in self.names and suffix != "table" else "jsonl"
+
+    def columns(self, all_scores: bool) -> list[str]:
+        """Return the columns of a table."""
+        return ["id", "line", *self.value_columns]
+
+    def to_record(self, example: Example, prediction: Any, all_scores: bool) -> dict[str, Any]:
+        """Return a prediction as one JSON object."""
+        return {"id": example.id, "line": example.line, **self.fields(example, prediction, all_scores)}
+
+    def to_rows(self, example: Example, prediction: Any, all_scores: bool) -> list[list[object]]:
+        """Return a prediction as rows of the table."""
+        return [[example.id, example.line, *values] for values in self.values(prediction, all_scores)]
+
+    def to_conll(self, example: Example, prediction: Any) -> str:
+        """Return a prediction as a sentence of a CoNLL file, where "conll" is among the names."""
+        raise NotImplementedError
+
+    def fields(self, example: Example, prediction: Any, all_scores: bool) -> dict[str, Any]:
+        """Return the values of a JSON object, after id and line."""
+        raise NotImplementedError
+
+    def values(self, prediction: Any, all_scores: bool) -> list[list[object]]:
+        """Return the values of `value_columns`, row by row."""
+        raise NotImplementedError
+
+
+class LabelFormat(Format):
+    """One label of each text; with all scores the probability of every label in a column of its own."""
+
+    value_columns: ClassVar[tuple[str, ...]] = ("label", "score")
+
+    def columns(self, all_scores: bool) -> list[str]:
+        return [*super().columns(all_scores), *(self.task.labels if all_scores else [])]
+
+    def fields(self, example: Example, prediction: Ranking, all_scores: bool) -> dict[str, Any]:
+        first = {"label": prediction[0].label, "score": round(prediction[0].score, 6)}
+        return first | ({"scores": _scores(prediction)} if all_scores else {})
+
+    def values(self, prediction: Ranking, all_scores: bool) -> list[list[object]]:
+        first = prediction[0]
+        return [[first.label, round(first.score, 6), *self.every(prediction, all_scores)]]
+
+    def every(self, prediction: Ranking, all_scores: bool) -> list[object]:
+        """Return the probability of each label of the task, "" of one that the prediction does not hold."""
+        scores = _scores(prediction) if all_scores else {}
+        return [scores.get(label, "") for label in self.task.labels] if all_scores else []
+
+
+class LabelsFormat(LabelFormat):
+    """Any number of labels of each text."""
+
+    value_columns = ("labels",)
+
+    def __init__(self, task: Task[Any]) -> None:
+        super().__init__(task)
+        free = [mark for mark in SEPARATORS if not any(mark in label for label in task.labels)]
+        self.separator = (free or SEPARATORS)[0]
+
+    def fields(self, example: Example, prediction: Ranking, all_scores: bool) -> dict[str, Any]:
+        chosen = prediction.chosen
+        return {
+            "labels": [one.label for one in chosen],
+            "scores": _scores(prediction if all_scores else chosen),
+        }
+
+    def values(self, prediction: Ranking, all_scores: bool) -> list[list[object]]:
+        labels = self.separator.join(one.label for one in prediction.chosen)
+        return [[labels, *self.every(prediction, all_scores)]]
+
+
+class NumberFormat(Format):
+    """A number of each text."""
+
+    value_columns = ("number",)
+
+    def fields(self, example: Example, prediction: float, all_scores: bool) -> dict[str, Any]:
+        return {"number": round(prediction, 6)}
+
+    def values(self, prediction: float, all_scores: bool) -> list[list[object]]:
+        return [[round(prediction, 6)]]
+
+
+class SpanFormat(Format):
+    """Labelled spans, as in training data: text and spans; a row of a table for each span."""
+
+    names = ("jsonl", "csv", "table", "conll")
+    value_columns = ("label", "score", "start", "end", "text")
+    task: SpanTask
+
+    def columns(self, all_scores: bool) -> list[str]:
+        if all_scores:
+            raise UserError("--all is for labels of whole texts", given="a model that finds spans")
+        return super().columns(all_scores)
+
+    def fields(self, example: Example, prediction: list[LabelledSpan], all_scores: bool) -> dict[str, Any]:
+        spans = [{**asdict(span), "score": round(span.score, 6)} for span in prediction]
+        return {"text": example.text, "spans": spans}
+
+    def values(self, prediction: list[LabelledSpan], all_scores: bool) -> list[list[object]]:
+        return [[x.label, round(x.score, 6), x.start, x.end, x.text] for x in prediction]
+
+    def to_conll(self, example: Example, prediction: list[LabelledSpan]) -> str:
+        """The given tokens with their tags; of running text its words, which plain tags themselves are.
+
+        Raises UserError for spans that overlap."""
+        pair = overlapping(prediction)
+        if pair is not None:
+            raise UserError(
+                f"{example.location}: spans that nest or overlap cannot be written as CoNLL",
+                given="; ".join(f"{span.text!r} ({span.label})" for span in pair),
+                to_do="--format jsonl, or train with task.flat=true",
+            )
+        tokens = word_bounds(self.task, example)
+        if self.task.tags_every_token and example.tokens is None:
+            covered = [(span.start, span.end) for span in prediction]
+            loose = [(a, b) for a, b in tokens if not any(c <= a < d for c, d in covered)]
+            tokens = sorted([*covered, *loose])
+        rows = zip(tokens, tags_of(self.task, tokens, prediction), strict=True)
+        return "".join(f"{example.text[start:end]}\t{tag}\n" for (start, end), tag in rows) + "\n"
+
+
+class AnswerFormat(Format):
+    """Answers: `answer` is "" and its bounds null where there is none."""
+
+    value_columns = ("answer", "score", "start", "end")
+
+    def fields(self, example: Example, prediction: list[AnswerSpan], all_scores: bool) -> dict[str, Any]:
+        others = {"answers": [_answer(one, "text") for one in prediction]} if all_scores else {}
+        return {**_answer(prediction[0], "answer"), **others}
+
+    def values(self, prediction: list[AnswerSpan], all_scores: bool) -> list[list[object]]:
+        return [list(_answer(one, "answer").values()) for one in prediction[: None if all_scores else 1]]
+
+
+class VectorFormat(Format):
+    """The vector of a text; of a pair its cosine, and both vectors with all scores."""
+
+    names = ("jsonl", "csv", "npy")
+    value_columns = ("cosine", "vector")
+
+    def fields(self, example: Example, prediction: Any, all_scores: bool) -> dict[str, Any]:
+        if prediction.ndim == 1:
+            return {"vector": _numbers(prediction)}
+        both = {"vectors": [_numbers(one) for one in prediction]} if all_scores else {}
+        return {"cosine": round(cosine(prediction), 6), **both}
+
+    def values(self, prediction: Any, all_scores: bool) -> list[list[object]]:
+        """One row, with the cosine of a pair or the vector of a text; with all scores one for each text of a pair."""
+        if prediction.ndim == 2 and not all_scores:
+            return [[round(cosine(prediction), 6), ""]]
+        own = "" if prediction.ndim == 1 else round(cosine(prediction), 6)
+        vectors = prediction.reshape(-1, prediction.shape[-1])
+        return [[own, " ".join(map(str, _numbers(one)))] for one in vectors]
+
+
+FORMATS: dict[TargetKind, type[Format]] = {
+    "label": LabelFormat,
+    "labels": LabelsFormat,
+    "number": NumberFormat,
+    "tags": SpanFormat,
+    "answers": AnswerFormat,
+    "vectors": VectorFormat,
+}
+
+
+def format_of(task: Task[Any]) -> Format:
+    """Return how the predictions of a task are written."""
+    return FORMATS[task.kind](task)
+
+
+def _scores(labels: Sequence[Label]) -> dict[str, float]:
+    return {one.label: round(one.score, 6) for one in labels}
+
+
+def _answer(answer: AnswerSpan, name: str) -> dict[str, Any]:
+    start, end = (answer.start, answer.end) if answer else (None, None)
+    return {name: answer.text, "score": round(answer.score, 6), "start": start, "end": end}
+
+
+def _numbers(vector: Any) -> list[float]:
+    """Return the shortest decimal numbers that are these floats, of 9 digits at most."""
+    return [float(str(number)) for number in vector]

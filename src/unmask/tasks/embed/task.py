@@ -1,0 +1,151 @@
+"""EmbedTask: a vector for each text.
+
+They are learnt from pairs that belong together, from pairs with scores, or from texts alone (`task.loss`).
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from unmask import console
+from unmask.data.encoded import EncodedRow
+from unmask.data.rows.tables import Example
+from unmask.errors import UserError
+from unmask.metrics.retrieval import OF_RANKS, Pool, Vectors, cosines, ranked
+from unmask.tasks.embed.settings import Contrastive, Cosine, Embed, Unsupervised
+from unmask.tasks.reading import check_pairs
+from unmask.tasks.task import Arrays, Collected, Examples, Notes, Rows, Task, Values
+from unmask.tasks.text import special_flags
+from unmask.text.tokenizer import Tokenizer
+
+CORRELATIONS = ("spearman", "pearson")
+
+
+class EmbedTask(Task[Vectors]):
+    """A prediction is the vector of a text, (hidden_size,) float32, or of a pair those of both, (2, hidden_size).
+
+    scores: the lowest and the highest score, where training rows have scores.
+    """
+
+    settings: Embed
+    kind = "vectors"
+    reads = "pairs"
+
+    def __init__(self, settings: Embed, tokenizer: Tokenizer, scores: tuple[float, float] | None = None) -> None:
+        super().__init__(settings, tokenizer)
+        self.scores = scores
+        scored = isinstance(settings.loss, Cosine)
+        self.metric = settings.metric or (CORRELATIONS if scored else OF_RANKS)[0]
+
+    @classmethod
+    def build(cls, settings: Embed, tokenizer: Tokenizer, train: Examples) -> Self:
+        loss, scored = settings.loss, train[0].number is not None
+        if not isinstance(loss, Unsupervised):
+            check_pairs(train)
+        if isinstance(loss, Contrastive) and scored:
+            raise UserError(
+                f"{train[0].source} has scores, which pairs that belong together have not",
+                given="task.loss=contrastive",
+                to_do="task.loss=cosine to learn the scores; or a file without the column of the scores",
+            )
+        return cls(settings, tokenizer, _bounds(loss, train) if isinstance(loss, Cosine) else None)
+
+    @classmethod
+    def restore(cls, settings: Embed, tokenizer: Tokenizer, schema: Mapping[str, Any]) -> Self:
+        scores = schema.get("scores")
+        return cls(settings, tokenizer, None if scores is None else (scores[0], scores[1]))
+
+    def schema(self) -> dict[str, Any]:
+        scores = None if self.scores is None else list(self.scores)
+        return {**super().schema(), "metric": self.metric, "scores": scores}
+
+    def encode(self, examples: Examples) -> tuple[list[EncodedRow], Notes]:
+        """Encode each text of each example as a sequence, in order. The target is the score, or a number that is the
+        same for equal texts."""
+        texts = [(owner, text) for owner, one in enumerate(examples) for text in _texts(one)]
+        encoded = self.tokenizer.encode_batch([text for _, text in texts], max_length=self.settings.max_length)
+        numbers: dict[tuple[int, ...], int] = {}
+        rows = []
+        for place, ((owner, _), one) in enumerate(zip(texts, encoded, strict=True)):
+            targets: dict[str, npt.NDArray[np.generic]] = {}
+            score, loss = examples[owner].number, self.settings.loss
+            if isinstance(loss, Unsupervised) or (isinstance(loss, Contrastive) and score is None):
+                targets[self.name] = np.array([numbers.setdefault(tuple(one.input_ids), len(numbers))])
+            elif isinstance(loss, Cosine) and score is not None:
+                targets[self.name] = np.array([score], dtype=np.float32)
+            parts = np.array(one.input_ids), np.array(one.token_type_ids), special_flags(one)
+            rows.append(EncodedRow(*parts, place, owner=owner, targets=targets))
+        return rows, Notes(sum(one.truncated for one in encoded))
+
+    def collect(self, outputs: Arrays, rows: Rows) -> list[Collected]:
+        """The vector (hidden_size,) of each text."""
+        return list(outputs["embeddings"])
+
+    def decode(
+        self, examples: Examples, rows: Rows, collected: Values, parameters: Arrays, top_k: int | None = None
+    ) -> list[Vectors]:
+        vectors: list[list[Collected]] = [[] for _ in examples]
+        for row, vector in zip(rows, collected, strict=True):
+            vectors[row.owner].append(vector)
+        return [
+            own[0] if example.pair is None else np.stack(own[:2])
+            for example, own in zip(examples, vectors, strict=True)
+        ]
+
+    def top_prediction(self, prediction: Vectors) -> Vectors | float:
+        """Return the vector of a text; of a pair its cosine."""
+        return prediction if prediction.ndim == 1 else cosine(prediction)
+
+    def metric_for(self, examples: Examples) -> str:
+        names = OF_RANKS if examples[0].number is None else CORRELATIONS
+        return self.metric if self.metric in names else names[0]
+
+    def reference(self, examples: Examples) -> list[Any]:
+        """Return the score of each pair, or how many second texts belong to its first one."""
+        if examples[0].number is not None:
+            return [example.number for example in examples]
+        return [len(texts) for texts in pool_of(examples).relevant]
+
+    def comparable(self, examples: Examples, predictions: Sequence[Vectors]) -> list[Any]:
+        """Return the cosine of each pair, or the ranks of what belongs to its first text."""
+        pairs = np.stack(predictions)
+        if examples[0].number is not None:
+            return cosines(pairs[:, 0], pairs[:, 1]).tolist()  # type: ignore[no-any-return]
+        return ranked(pool_of(examples), pairs[:, 0], pairs[:, 1]).ranks
+
+
+def pool_of(examples: Sequence[Example]) -> Pool:
+    """Return the second texts of all examples, and which of them belong to each."""
+    return Pool.of([(example.text, example.pair or "") for example in examples])
+
+
+def cosine(pair: Vectors) -> float:
+    """Compute the cosine of two vectors (2, hidden_size)."""
+    return float(cosines(pair[:1], pair[1:])[0])
+
+
+def _texts(example: Example) -> list[str]:
+    return [text for text in (example.text, example.pair, example.negative) if text is not None]
+
+
+def _bounds(loss: Cosine, train: Examples) -> tuple[float, float]:
+    """Return the lowest and the highest score. Raises UserError where there are none, or they cannot be used."""
+    numbers = [example.number for example in train if example.number is not None]
+    if not numbers:
+        raise UserError(
+            f"{train[0].source} has no scores to learn",
+            given="task.loss=cosine",
+            to_do="--label-column NAME; or task.loss=contrastive for pairs that belong together",
+        )
+    lowest = min(numbers) if loss.lowest is None else loss.lowest
+    highest = max(numbers) if loss.highest is None else loss.highest
+    if not lowest < highest or min(numbers) < lowest or max(numbers) > highest:
+        raise UserError(
+            f"{train[0].source}: the scores cannot be put on a scale",
+            given=f"scores from {min(numbers):g} to {max(numbers):g}, a scale from {lowest:g} to {highest:g}",
+            to_do="task.loss.lowest and task.loss.highest, the bounds of all scores",
+        )
+    console.note(f"scores from {lowest:g} to {highest:g} are learnt as cosines from {loss.least} to 1")
+    return lowest, highest

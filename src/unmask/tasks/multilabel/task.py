@@ -1,0 +1,101 @@
+"""MultilabelTask: any number of labels for each text, each decided by itself."""
+
+from collections.abc import Sequence
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from unmask.data.rows.tables import Example
+from unmask.errors import UserError
+from unmask.tasks.multilabel.settings import Multilabel
+from unmask.tasks.task import Arrays, Examples, Floats, Rows, Values, sigmoid
+from unmask.tasks.text import Label, Ranking, TextTask, mean_of_windows
+from unmask.text.tokenizer import Tokenizer
+
+HALF = 0.5
+
+
+class MultilabelTask(TextTask[Ranking]):
+    """Any number of labels for each text. A prediction is every label with its probability, the most probable first;
+    `chosen` are those at or above their threshold.
+
+    parameters: thresholds (labels,) float64, 0.5 where not given.
+    """
+
+    settings: Multilabel
+    kind = "labels"
+    reads = "labels"
+    ranks = True
+
+    def __init__(self, settings: Multilabel, tokenizer: Tokenizer, labels: Sequence[str]) -> None:
+        super().__init__(settings, tokenizer, labels)
+        self.calibrates = "after training" if settings.tune_thresholds else "never"
+
+    @classmethod
+    def build(cls, settings: Multilabel, tokenizer: Tokenizer, train: Examples) -> Self:
+        sets = [set(example.label_set or ()) for example in train]
+        labels = sorted(set().union(*sets))
+        if not labels or all(one == sets[0] for one in sets):
+            raise UserError(
+                f"{train[0].source}: there is nothing to learn",
+                given=f"{len(train):,} rows, all labelled {', '.join(labels)}"
+                if labels
+                else f"{len(train):,} rows without a single label",
+                to_do="check the label column (--label-column)",
+            )
+        return cls(settings, tokenizer, labels)
+
+    def target_of(self, example: Example) -> npt.NDArray[np.float32]:
+        target = np.zeros(len(self.labels), dtype=np.float32)
+        target[[self.label_ids[label] for label in example.label_set or ()]] = 1
+        return target
+
+    def decode(
+        self, examples: Examples, rows: Rows, collected: Values, parameters: Arrays, top_k: int | None = None
+    ) -> list[Ranking]:
+        thresholds = parameters.get("thresholds")
+        thresholds = np.full(len(self.labels), HALF) if thresholds is None else thresholds
+        means = mean_of_windows(rows, [sigmoid(logits) for logits in collected])
+        return [Ranking(self.labels, mean.astype(np.float32), thresholds, top_k) for mean, _ in means]
+
+    def calibrate(
+        self, examples: Examples, rows: Rows, collected: Values, parameters: Arrays
+    ) -> dict[str, npt.NDArray[Any]]:
+        """Find the threshold of each label that maximises its F1."""
+        predictions = self.decode(examples, rows, collected, {})
+        scores = np.stack([one.probabilities for one in predictions]).astype(np.float64)
+        sets = [set(example.label_set or ()) for example in examples]
+        thresholds = [
+            best_threshold(np.array([label in one for one in sets]), scores[:, number])
+            for number, label in enumerate(self.labels)
+        ]
+        return {"thresholds": np.array(thresholds)}
+
+    def top_prediction(self, prediction: Ranking) -> list[Label]:
+        return prediction.chosen
+
+    def reference(self, examples: Examples) -> list[Any]:
+        return [list(example.label_set or ()) for example in examples]
+
+    def comparable(self, examples: Examples, predictions: Sequence[Ranking]) -> list[Any]:
+        return [sorted(one.label for one in prediction.chosen) for prediction in predictions]
+
+
+def best_threshold(positive: npt.NDArray[np.bool_], scores: Floats) -> float:
+    """Return the probability from which a label should be predicted, by F1 on these rows: (rows,) each.
+
+    Half way between two neighbouring rows; of equally good ones the nearest to 0.5, which it is too where no row has
+    the label.
+    """
+    if not positive.any():
+        return HALF
+    order = np.argsort(-scores, kind="stable")
+    ordered = scores[order]
+    hits = positive[order].cumsum()
+    f1 = 2 * hits / (np.arange(1, len(scores) + 1) + positive.sum())
+    ends = np.append(ordered[1:] < ordered[:-1], True)  # no threshold divides equal rows
+    below = np.append(ordered[1:], 0.0)
+    middle = np.where((below < HALF) & (ordered >= HALF), HALF, (ordered + below) / 2)
+    best = [number for number in np.flatnonzero(ends) if f1[number] >= f1[ends].max() - 1e-12]
+    return float(min((middle[number] for number in best), key=lambda one: (abs(one - HALF), one)))

@@ -1,0 +1,72 @@
+"""RegressTask: a number for each text."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from unmask.data.rows.tables import Example
+from unmask.errors import UserError
+from unmask.tasks.regress.settings import Regress
+from unmask.tasks.task import Arrays, Examples, Rows, Values
+from unmask.tasks.text import TextTask, mean_of_windows
+from unmask.text.tokenizer import Tokenizer
+
+
+@dataclass(frozen=True)
+class NumberStatistics:
+    """The numbers of the training rows: mean and standard deviation, which standardise them, and their range."""
+
+    mean: float = 0.0
+    std: float = 1.0
+    min: float | None = None
+    max: float | None = None
+
+
+class RegressTask(TextTask[float]):
+    """A number for each text, in the word of the training rows. It may lie outside their range: a prediction is what
+    any other library computes from the published weights.
+    """
+
+    settings: Regress
+    kind = "number"
+    reads = "number"
+
+    def __init__(self, settings: Regress, tokenizer: Tokenizer, numbers: NumberStatistics) -> None:
+        super().__init__(settings, tokenizer)
+        self.statistics = numbers
+
+    @classmethod
+    def build(cls, settings: Regress, tokenizer: Tokenizer, train: Examples) -> Self:
+        values = np.array([example.number for example in train], dtype=np.float64)
+        if values.min() == values.max():
+            raise UserError(
+                f"{train[0].source}: there is nothing to learn",
+                given=f"{len(train):,} rows, all with the number {values[0]:g}",
+                to_do="check the label column (--label-column)",
+            )
+        facts = (values.mean(), values.std(), values.min(), values.max())
+        return cls(settings, tokenizer, NumberStatistics(*map(float, facts)))
+
+    @classmethod
+    def restore(cls, settings: Regress, tokenizer: Tokenizer, schema: Mapping[str, Any]) -> Self:
+        return cls(settings, tokenizer, NumberStatistics(**schema.get("numbers", {})))
+
+    def schema(self) -> dict[str, Any]:
+        return {**super().schema(), "numbers": asdict(self.statistics)}
+
+    def target_of(self, example: Example) -> npt.NDArray[np.float32]:
+        return np.array([example.number], dtype=np.float32)
+
+    def decode(
+        self, examples: Examples, rows: Rows, collected: Values, parameters: Arrays, top_k: int | None = None
+    ) -> list[float]:
+        return [float(mean.item()) for mean, _ in mean_of_windows(rows, collected)]
+
+    def top_prediction(self, prediction: float) -> float:
+        return prediction
+
+    def comparable(self, examples: Examples, predictions: Sequence[float]) -> list[Any]:
+        return list(predictions)

@@ -1,0 +1,200 @@
+"""Predictions: the same whatever stands beside them; [MASK] filled; errors for what cannot be answered."""
+
+import random
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from unmask import bundle
+from unmask.console import SILENT
+from unmask.data.rows.tables import Example
+from unmask.errors import UserError
+from unmask.model.attention import SequenceLayout
+from unmask.model.config import EncoderConfig
+from unmask.model.encoder import Encoder
+from unmask.model.mlm_head import MLMHead
+from unmask.runtime import batching
+from unmask.runtime.predictor import Predictor, load, stream
+from unmask.text.tokenizer import Tokenizer
+from unmask.train.finetune import finetune
+
+
+@pytest.fixture(scope="module")
+def classifier(pretrained: Path, table: Path, tmp_path_factory: pytest.TempPathFactory) -> Predictor:
+    out = tmp_path_factory.mktemp("runs") / "classifier"
+    overrides = ["train.budget=30 steps", "task.max_length=24", "train.optimizer.lr=0.01"]
+    return finetune(overrides=overrides, model=pretrained, train=table, out=out, progress=SILENT).predictor()
+
+
+@pytest.fixture(scope="module")
+def filler(pretrained: Path) -> Predictor:
+    return load(pretrained)
+
+
+def test_neighbours_and_order_change_nothing(
+    classifier: Predictor, stories: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    texts = [" ".join(story.split()[: 1 + n % 20]) for n, story in enumerate(stories)]
+    together = dict(zip(texts, classifier.predict(texts), strict=True))
+    shuffled = random.Random(1).sample(texts, len(texts))
+    mixed = dict(zip(shuffled, classifier.predict(shuffled), strict=True))
+    monkeypatch.setattr(batching, "TOKENS_PER_BATCH", 50)
+    small = dict(zip(texts, classifier.predict(texts), strict=True))
+    for text in texts:
+        alone = {label.label: label.score for label in classifier.predict([text])[0]}
+        assert sum(alone.values()) == pytest.approx(1, abs=1e-6)
+        for other in (together, mixed, small):
+            assert {label.label: label.score for label in other[text]} == pytest.approx(alone, abs=1e-5)
+    assert len({round(labels[0].score, 4) for labels in together.values()}) > 10
+
+
+def test_one_text_many_texts_and_pairs(classifier: Predictor) -> None:
+    one = classifier("river stone")
+    assert classifier(["river stone", "mountain"])[0] == one
+    assert classifier.predict(["river stone"])[0][0] == one
+    assert classifier([]) == [] and classifier.predict([]) == []
+    (pair,) = classifier.predict([("river", "mountain")])
+    assert {label.label for label in pair} == {"stone", "water"}
+    assert len(classifier.predict(["", "river"])) == 2
+
+
+def device_of(predictor: Predictor) -> torch.device:
+    return next(predictor.engine.encoder.parameters()).device
+
+
+def test_probabilities_are_the_softmax_of_the_head(classifier: Predictor) -> None:
+    encoded = classifier.tokenizer.encode("river winter", max_length=24)
+    ids = torch.tensor(encoded.input_ids, device=device_of(classifier))
+    with torch.no_grad():
+        hidden = classifier.engine.encoder(ids, SequenceLayout.packed([len(ids)]).to(ids.device), torch.zeros_like(ids))
+        tensors = classifier.engine.bundle.tensors
+        pooled = torch.tanh(tensors["pooler.weight"] @ hidden[0].cpu() + tensors["pooler.bias"])
+        logits = (tensors["classifier.weight"] @ pooled + tensors["classifier.bias"]).double().numpy()
+    wanted = dict(zip(classifier.task.labels, np.exp(logits) / np.exp(logits).sum(), strict=True))
+    found = {label.label: label.score for label in classifier.predict(["river winter"])[0]}
+    assert found == pytest.approx(wanted, abs=1e-6)
+
+
+def test_evaluation_counts_what_is_predicted(classifier: Predictor, tmp_path: Path) -> None:
+    texts = ["river stone", "mountain winter", "harbour", "river"]
+    said = [label.label for label in classifier(texts)]
+    truth = [said[0], said[1], *({"stone": "water", "water": "stone"}[name] for name in said[2:])]
+    (tmp_path / "t.csv").write_text(
+        "text,label\n" + "".join(f"{text},{label}\n" for text, label in zip(texts, truth, strict=True))
+    )
+    evaluation = classifier.evaluate(tmp_path / "t.csv")
+    assert evaluation.rows == 4 and evaluation.figures["accuracy"].value == 0.5
+    (tmp_path / "new.csv").write_text("text,label\nriver,granite\n")
+    with pytest.raises(UserError, match="granite"):
+        classifier.evaluate(tmp_path / "new.csv")
+
+
+def test_each_mask_is_filled(filler: Predictor) -> None:
+    text = "The [MASK] carried a lantern over the [MASK]."
+    first, second = filler.fill(text, top_k=4)
+    assert len(first) == len(second) == 4
+    for fills in (first, second):
+        scores = [fill.score for fill in fills]
+        assert scores == sorted(scores, reverse=True) and all(0 < score < 1 for score in scores)
+        assert not {fill.token for fill in fills} & {"[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"}
+    best = first[0].token
+    if not best.startswith("##"):
+        assert first[0].text == f"The {best} carried a lantern over the [MASK]."
+    best = second[0].token
+    if not best.startswith("##"):
+        assert second[0].text == f"The [MASK] carried a lantern over the {best}."
+
+
+def test_fills_are_the_softmax_over_ordinary_pieces(filler: Predictor) -> None:
+    (fills,) = filler.fill("river [MASK] stone", top_k=500)
+    assert sum(fill.score for fill in fills) == pytest.approx(1, abs=1e-5)
+    pieces = filler.tokenizer.tokens
+    found = {fill.token: fill.score for fill in fills if fill.score > 0}
+    ids = torch.tensor(
+        filler.tokenizer.encode("river [MASK] stone", add_special_tokens=True).input_ids,
+        device=device_of(filler),
+    )
+    place = int((ids == filler.tokenizer.mask_token_id).nonzero())
+    with torch.no_grad():
+        hidden = filler.engine.encoder(ids, SequenceLayout.packed([len(ids)]).to(ids.device), torch.zeros_like(ids))
+        head = MLMHead(filler.engine.bundle.config)
+        filler.engine.bundle.load_into(head, "masked")
+        logits = head.to(ids.device)(hidden[place], filler.engine.encoder)[5:].double().cpu().numpy()
+    shares = np.exp(logits) / np.exp(logits).sum()
+    assert found == pytest.approx(dict(zip(pieces[5:], shares, strict=True)), abs=1e-6)
+
+
+def test_special_pieces_are_never_proposed(filler: Predictor) -> None:
+    """Not even when every ordinary piece is asked for."""
+    (fills,) = filler.fill("river [MASK]", top_k=10_000)
+    assert len(fills) == filler.tokenizer.vocab_size - len(filler.tokenizer.all_special_ids)
+    assert not {fill.token for fill in fills} & {"[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"}
+
+
+def test_what_cannot_be_answered(filler: Predictor, classifier: Predictor) -> None:
+    with pytest.raises(UserError, match=r"there is no \[MASK\] in the text"):
+        filler.fill("river stone")
+    with pytest.raises(UserError, match="longer than the positions of the model"):
+        filler.fill("[MASK] " + "river " * 40)
+    with pytest.raises(UserError, match="was not fine-tuned for a task"):
+        filler("river")
+    with pytest.raises(UserError, match="has no masked-language head"):
+        classifier.fill("river [MASK]")
+    with pytest.raises(UserError, match="is not a model"):
+        load("nowhere")
+
+
+def test_streamed_predictions_are_the_same(classifier: Predictor) -> None:
+    examples = [Example(str(n), f"river {word}", None, None, n + 1, "texts") for n, word in enumerate("abcde")]
+    streamed = list(stream(classifier, examples, batch_size=2))
+    assert [example for part, _ in streamed for example in part] == examples
+    made = [one for _, predictions in streamed for one in predictions]
+    for mine, theirs in zip(made, classifier.predict(examples), strict=True):
+        assert {x.label: x.score for x in mine} == pytest.approx({x.label: x.score for x in theirs}, abs=1e-5)
+
+
+def test_truncated_texts_are_counted_in_each_result(classifier: Predictor) -> None:
+    long, short = "river " * 60, "river"
+    assert classifier.predict([long, short, long]).notes.truncated == 2
+    assert classifier.predict([short]).notes.truncated == 0 == classifier.predict([]).notes.truncated
+
+
+def test_threads_fill_what_one_thread_fills(filler: Predictor) -> None:
+    texts = [f"{word} [MASK] stone" for word in ("river", "winter", "captain", "letter")] * 4
+    fresh = load(filler.manifest.folder)
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(fresh.fill, texts)) == [filler.fill(text) for text in texts]
+
+
+def test_what_a_predictor_is_called(classifier: Predictor, filler: Predictor) -> None:
+    assert "1 layers x 16" in repr(filler) and "2 labels" in repr(classifier)
+
+
+def test_filling_with_pieces_that_hold_their_blanks(byte_level: Tokenizer, tmp_path: Path) -> None:
+    """The text with a piece in it is what the pieces together spell."""
+    config = EncoderConfig(
+        vocab_size=byte_level.vocab_size,
+        num_hidden_layers=1,
+        hidden_size=16,
+        num_attention_heads=2,
+        max_position_embeddings=32,
+    )
+    modules = {"encoder": Encoder(config), "masked": MLMHead(config)}
+    bundle.write(tmp_path / "m", config, modules, byte_level, [])
+    predictor = load(tmp_path / "m", device="cpu")
+    text = "The river <mask> the stone"
+    (fills,) = predictor.fill(text, top_k=10_000)
+    ids = byte_level.encode(text, add_special_tokens=True).input_ids
+    place = ids.index(byte_level.mask_token_id)
+    spelled = [byte_level.decode([*ids[:place], n, *ids[place + 1 :]]) for n in byte_level.text_token_ids]
+    whole = [one for one in spelled if "\ufffd" not in one]  # no half characters
+    assert len(fills) == len(spelled) and {fill.text for fill in fills} >= set(whole)
+    number = max(byte_level.text_token_ids, key=lambda n: len(byte_level.id_to_token(n)) * byte_level.word_start[n])
+    word = byte_level.display_token(number)
+    assert byte_level.id_to_token(number) == "Ġ" + word
+    assert word in {fill.token for fill in fills if fill.text == f"The river {word} the stone"}
+    with pytest.raises(UserError, match="write <mask> where a word is wanted"):
+        predictor.fill("no [MASK] here")
