@@ -1,6 +1,5 @@
 """Families of public encoders: one file each, listed here."""
 
-from unmask.model.config import FamilyName
 from unmask.model.families.albert import ALBERT
 from unmask.model.families.bert import BERT
 from unmask.model.families.distilbert import DISTILBERT
@@ -9,9 +8,9 @@ from unmask.model.families.family import Family, HeadStyle
 from unmask.model.families.modernbert import MODERNBERT
 from unmask.model.families.roberta import ROBERTA
 
-__all__ = ["FAMILIES", "Family", "FamilyName", "HeadStyle", "family_of_type"]
+__all__ = ["FAMILIES", "Family", "HeadStyle", "family_of_type"]
 
-FAMILIES: dict[FamilyName, Family] = {
+FAMILIES: dict[str, Family] = {
     family.name: family for family in (BERT, ROBERTA, ALBERT, DISTILBERT, ELECTRA, MODERNBERT)
 }
 
