@@ -92,12 +92,12 @@ def grow(
     chosen = _chosen_from(found, add, min_frequency, progress)
     lineage = {
         "kind": "grow",
-        "pieces": len(chosen),
-        "before": before.vocab_size,
+        "tokens_added": len(chosen),
+        "vocab_size_before": before.vocab_size,
         "documents": found.documents,
         "text_sha256": sample.digest.hexdigest(),
         "seed": seed,
-        "minimum_count": min_frequency,
+        "min_frequency": min_frequency,
     }
     grown = replace(
         _with_rows(opened, [one.token for one in chosen]),

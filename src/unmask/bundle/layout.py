@@ -72,6 +72,8 @@ def encoder_config(public: Mapping[str, Any], where: Path) -> EncoderConfig:
 
 def config_json(config: EncoderConfig, family: Family, architecture: str, tokenizer: Tokenizer) -> dict[str, Any]:
     """Describe an encoder as the config.json of its family does."""
+    pad, cls, sep = tokenizer.pad_token_id, tokenizer.cls_token_id, tokenizer.sep_token_id
+    ids = {"pad": pad, "cls": cls, "sep": sep, "bos": cls, "eos": sep}
     values = {
         **dump(config),
         "intermediate_size": config.resolved_intermediate_size,
@@ -86,5 +88,5 @@ def config_json(config: EncoderConfig, family: Family, architecture: str, tokeni
         **{theirs: values[ours] for ours, (theirs, _) in family.options.items()},
         **family.write(config),
         **family.constants,
-        **{key: getattr(tokenizer, attribute) for key, attribute in family.special_tokens.items()},
+        **{f"{name}_token_id": ids[name] for name in family.special_tokens},
     }

@@ -93,8 +93,8 @@ class Family:
     config.json. sizes: our settings under its keys, which a file must have; options: those that it may leave out, with
     their defaults; requires: the values of other settings that the layout can express, the first of them being those of
     every config.json; never_none: settings without which there is no such layout; constants: keys with one value,
-    checked and written; allowed: keys that are checked where they are there; special_tokens: keys of ids, with the
-    attributes of a tokenizer; read, write: what tables cannot express.
+    checked and written; allowed: keys that are checked where they are there; special_tokens: those
+    whose ids are written; read, write: what tables cannot express.
 
     Parameters. names: ours under the public names, several where their tensors are stacked in ours; `{}` is the number
     of a block. A name without .weight or .bias stands for both. Some layouts give one name to two heads:
@@ -119,7 +119,7 @@ class Family:
     never_none: tuple[str, ...] = ()
     constants: Mapping[str, Any] = field(default_factory=dict)
     allowed: Mapping[str, tuple[Any, ...]] = field(default_factory=lambda: ALLOWED)
-    special_tokens: Mapping[str, str] = field(default_factory=lambda: {"pad_token_id": "pad_token_id"})
+    special_tokens: tuple[str, ...] = ("pad",)
     read: Callable[[Mapping[str, Any], Mapping[str, Any], Path], dict[str, Any]] = _nothing
     write: Callable[[EncoderConfig], dict[str, Any]] = bert_write
     sequence_names: Names = field(default_factory=dict)

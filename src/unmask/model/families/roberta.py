@@ -22,11 +22,7 @@ ROBERTA = Family(
     classes="Roberta",
     head=HeadStyle(masked_activation="gelu"),
     requires={**REQUIRES, "position_embedding_type": ("learned",), "position_offset": tuple(range(1, 100))},
-    special_tokens={
-        "pad_token_id": "pad_token_id",
-        "bos_token_id": "cls_token_id",
-        "eos_token_id": "sep_token_id",
-    },
+    special_tokens=("pad", "bos", "eos"),
     read=_read,
     decoder="lm_head.decoder",
     names={**bert_names("roberta"), **masked_names("lm_head.dense", "lm_head.layer_norm", "lm_head.bias")},
