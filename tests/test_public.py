@@ -433,7 +433,7 @@ def test_parts_that_are_missing_or_do_not_hold_what_is_said(publish: Callable[..
         ({"hidden_size": -32}, "hidden_size cannot be used"),
         ({"vocab_size": 10**12}, "vocab_size cannot be used"),
         ({"max_position_embeddings": 10**9}, "max_position_embeddings cannot be used"),
-        ({"num_attention_heads": 5}, "must be a multiple of heads"),
+        ({"num_attention_heads": 5}, "must be a multiple of num_attention_heads"),
         ({"hidden_act": "mish"}, "the activation is not known"),
         ({"position_embedding_type": "relative_key"}, "position_embedding_type cannot be used"),
         ({"is_decoder": True}, "is_decoder cannot be used"),

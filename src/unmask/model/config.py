@@ -13,47 +13,38 @@ FamilyName = Literal["bert", "roberta", "albert", "distilbert", "electra", "mode
 class EncoderConfig:
     """The architecture of an encoder. The defaults are BERT's, but for 6 layers and sinusoidal positions."""
 
-    vocab_size: int = setting(default=8192, ge=8, description="pieces; pretraining takes the number from its corpus")
+    vocab_size: int = setting(
+        default=8192, ge=8, description="tokens in the vocabulary; pretraining takes it from its corpus"
+    )
     num_hidden_layers: int = setting(default=6, ge=1, description="Transformer blocks")
     hidden_size: int = setting(default=256, ge=2, multiple_of=2, description="size of each hidden state")
-    num_attention_heads: int = setting(default=4, ge=1, description="attention heads; must divide width")
-    intermediate_size: int | None = setting(
-        default=None,
-        ge=1,
-        description="width of the feed-forward; if not given 4 x width, or as many parameters where gated",
-    )
-    gated: bool = setting(
-        default=False, description="a gated feed-forward: activation(x G) * (x U), each of the width `inner`"
-    )
+    num_attention_heads: int = setting(default=4, ge=1, description="attention heads; must divide hidden_size")
+    intermediate_size: int | None = setting(default=None, ge=1, description="null: 4 x hidden_size, 2/3 of it if gated")
+    gated: bool = setting(default=False, description="gated feed-forward: activation(x G) * (x U)")
     hidden_act: Literal["gelu", "gelu_tanh", "relu", "silu"] = setting(
-        default="gelu", description="of the feed-forward"
+        default="gelu", description="activation of the feed-forward"
     )
     norm: Literal["post", "pre"] = setting(
-        default="post", description="LayerNorm after each residual sum (BERT), or before each sub-layer"
+        default="post", description="norm after each residual sum (BERT), or before each sub-layer"
     )
     norm_type: Literal["layer", "rms"] = setting(
         default="layer", description="LayerNorm, or RMSNorm: neither mean nor bias"
     )
     norm_eps: float = setting(default=1e-12, gt=0, description="added to the variance in LayerNorm")
     norm_bias: bool = setting(default=True, description="biases in LayerNorm")
-    embedding_norm: bool | None = setting(
-        default=None, description="a norm of the embeddings; if not given, where norms come after (post)"
-    )
+    embedding_norm: bool | None = setting(default=None, description="norm of the embeddings; null: where norm is post")
     first_norm: bool = setting(default=True, description="pre: a norm before the first attention; ModernBERT has none")
     qk_norm: bool = setting(default=False, description="RMSNorm of each head's queries and keys")
     bias: bool = setting(default=True, description="biases in the linear layers of the blocks")
     position_embedding_type: Literal["sinusoidal", "learned", "rotary"] = setting(
-        default="sinusoidal", description="how places in the text are told"
+        default="sinusoidal", description="position encoding"
     )
-    rope_theta: float = setting(
-        default=10000.0, gt=1, description="rotary: tokens in which the slowest axes turn by about a radian"
-    )
+    rope_theta: float = setting(default=10000.0, gt=1, description="base of rotary positions")
     local_rope_theta: float | None = setting(
-        default=None, gt=1, description="the same of local layers; rotary_base if not given"
+        default=None, gt=1, description="the same in local layers; null: rope_theta"
     )
     attention_pattern: str = setting(
-        default="G",
-        description="kinds of layers, repeated to the last: G sees the whole sequence, L the window",
+        default="G", description="layers, repeated: G sees the whole sequence, L the window"
     )
     window: int | None = setting(default=None, ge=1, description="tokens that local layers see on each side")
     max_position_embeddings: int = setting(
@@ -63,42 +54,33 @@ class EncoderConfig:
         default=0, ge=0, description="learned: number of the first position; RoBERTa counts from 2"
     )
     embedding_size: int | None = setting(
-        default=None,
-        ge=2,
-        multiple_of=2,
-        description="size of the embeddings, from which one matrix leads to width (ALBERT); width if not given",
+        default=None, ge=2, multiple_of=2, description="size of the embeddings (ALBERT, ELECTRA); null: hidden_size"
     )
     num_hidden_groups: int | None = setting(
-        default=None,
-        ge=1,
-        description="blocks with weights of their own, each for as many layers in a row (ALBERT); all if not given",
+        default=None, ge=1, description="blocks with weights of their own (ALBERT); null: one for each layer"
     )
-    type_vocab_size: int = setting(default=2, ge=0, le=2, description="segment embeddings; 2 for sentence pairs")
+    type_vocab_size: int = setting(default=2, ge=0, le=2, description="token types; 2 for sentence pairs")
     dropout: float = setting(default=0.0, ge=0, lt=1, description="on embeddings, sub-layer outputs, attention weights")
     initializer_range: float = setting(default=0.02, gt=0, description="standard deviation of the initial weights")
     attn_implementation: AttnImplementation = setting(default="auto", description="the implementation of attention")
-    family: FamilyName = setting(
-        default="bert",
-        description="whose heads it has, and in whose layout it is written where that can say it",
-    )
+    family: FamilyName = setting(default="bert", description="whose heads it has, and in whose layout it is written")
 
     def __post_init__(self) -> None:
         if self.hidden_size % self.num_attention_heads:
-            raise ValueError(f"width {self.hidden_size} must be a multiple of heads {self.num_attention_heads}")
-        if self.position_embedding_type == "rotary" and self.head_dim % 2:
-            raise ValueError(f"rotary positions need heads of an even width, not {self.head_dim}")
-        if not self.attention_pattern or set(self.attention_pattern) - set("GL"):
-            raise ValueError(f"pattern {self.attention_pattern!r} must consist of G (global) and L (local)")
-        if "L" in self.attention_pattern and self.window is None:
-            raise ValueError(f"the local layers of pattern {self.attention_pattern} need a window")
-        if "L" not in self.attention_pattern and (self.window or self.local_rope_theta) is not None:
-            raise ValueError("window and rotary_base_local need local layers, as in the pattern GLL")
-        if self.num_hidden_groups is not None and (
-            self.num_hidden_layers % self.num_hidden_groups or self.attention_pattern != "G"
-        ):
             raise ValueError(
-                f"blocks {self.num_hidden_groups} must divide layers {self.num_hidden_layers}, all of them global"
+                f"hidden_size {self.hidden_size} must be a multiple of num_attention_heads {self.num_attention_heads}"
             )
+        if self.position_embedding_type == "rotary" and self.head_dim % 2:
+            raise ValueError(f"rotary positions need heads of an even size, not {self.head_dim}")
+        if not self.attention_pattern or set(self.attention_pattern) - set("GL"):
+            raise ValueError(f"attention_pattern {self.attention_pattern!r} must consist of G (global) and L (local)")
+        if "L" in self.attention_pattern and self.window is None:
+            raise ValueError(f"the local layers of attention_pattern {self.attention_pattern} need a window")
+        if "L" not in self.attention_pattern and (self.window or self.local_rope_theta) is not None:
+            raise ValueError("window and local_rope_theta need local layers, as in the attention_pattern GLL")
+        groups, layers = self.num_hidden_groups, self.num_hidden_layers
+        if groups is not None and (layers % groups or self.attention_pattern != "G"):
+            raise ValueError(f"num_hidden_groups {groups} must divide num_hidden_layers {layers}, all of them global")
         if self.position_offset and self.position_embedding_type != "learned":
             raise ValueError("position_offset is for learned positions")
 
