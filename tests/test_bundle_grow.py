@@ -12,7 +12,7 @@ import torch
 from unmask import bundle, files
 from unmask.bundle.grow import BIAS, TABLE, GrowResult, _chosen, grow, masked_bits_per_character
 from unmask.bundle.public import export
-from unmask.data.rows.split import share
+from unmask.data.public.split import share
 from unmask.errors import UserError
 from unmask.model.encoder import Encoder
 from unmask.model.layout import SequenceLayout

@@ -17,7 +17,7 @@ from unmask.bundle.writing import write_bundle
 from unmask.config import changed
 from unmask.console import SILENT, Progress
 from unmask.data.hashing import hash_uniform
-from unmask.data.rows.split import share
+from unmask.data.public.split import share
 from unmask.errors import UserError
 from unmask.model.attention import SequenceLayout
 from unmask.model.encoder import Encoder

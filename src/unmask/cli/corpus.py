@@ -95,7 +95,7 @@ def build(
             restart=restart,
             words=cut,
         )
-        left_out = built.manifest["left_out"]
+        left_out = built.manifest["skipped"]
         work.result(
             f"{built.documents:,} documents · {built.tokens:,} tokens · "
             f"{console.size(built.manifest['bytes'])}"
@@ -103,7 +103,7 @@ def build(
             + (f" · {left_out:,} empty left out" if left_out else "")
         )
     if as_json:
-        totals = {key: built.manifest[key] for key in ("documents", "tokens", "bytes", "left_out")}
+        totals = {key: built.manifest[key] for key in ("documents", "tokens", "bytes", "skipped")}
         words_from = built.manifest["settings"].get("words")
         console.print_text(json.dumps({"corpus": str(out), **totals, "words": words_from, "sha256": built.sha256}))
     else:
@@ -157,7 +157,7 @@ def stats(
 def _show(found: dict[str, Any]) -> None:
     lengths = found["tokens_per_document"]
     quartiles = " · ".join(f"{lengths[key]:,.0f}" for key in lengths)
-    left_out = f" ({found['left_out']:,} empty ones were left out)" if found["left_out"] else ""
+    left_out = f" ({found['skipped']:,} empty ones were left out)" if found["skipped"] else ""
     facts = [
         ("documents", f"{found['documents']:,}{left_out}"),
         ("tokens", f"{found['tokens']:,}"),
@@ -168,7 +168,7 @@ def _show(found: dict[str, Any]) -> None:
             "unigram entropy",
             f"{found['unigram_entropy']:.3f} nats per token: the loss of guessing by frequency",
         ),
-        ("uniform", f"{found['uniform_entropy']:.3f} nats: ln {found['vocabulary']:,}"),
+        ("uniform", f"{found['uniform_entropy']:.3f} nats: ln {found['vocab_size']:,}"),
     ]
     console.facts(facts, width=20)
     pieces = "  ".join(f"{row['token']} {row['count'] / found['tokens']:.1%}" for row in found["frequent"][:FREQUENT])

@@ -51,10 +51,10 @@ def inspect(
 
 
 def _architecture(said: dict[str, Any]) -> list[tuple[str, str]]:
-    skipped = ("family", "layout", "lacking", "class")
+    skipped = ("family", "layout", "not_in_layout", "class")
     named = [f"{name}={_plain(value)}" for name, value in said.items() if name not in skipped]
     if said["layout"] is None:
-        layout = f"own: that of {said['family']} cannot say {', '.join(said['lacking'])}"
+        layout = f"own: that of {said['family']} cannot say {', '.join(said['not_in_layout'])}"
     else:
         layout = f"{said['layout']}, as {said['class'] or '-'}"
     lines = textwrap.wrap("  ".join(named), WIDTH, break_on_hyphens=False)
@@ -64,7 +64,7 @@ def _architecture(said: dict[str, Any]) -> list[tuple[str, str]]:
 
 def _size(facts: dict[str, Any]) -> list[tuple[str, str]]:
     parameters, memory = facts["parameters"], facts["memory"]
-    rows = [("parameters", f"{parameters['all']:,}")]
+    rows = [("parameters", f"{parameters['total']:,}")]
     for name, count in parameters["encoder"].items():
         rows.append(("", f"{count:>14,}  {console.label(name.replace('_', ' '))}"))
     for name, count in parameters["heads"].items():
@@ -95,12 +95,12 @@ def _size(facts: dict[str, Any]) -> list[tuple[str, str]]:
 
 def _vocabulary(said: dict[str, Any]) -> list[tuple[str, str]]:
     case = "cased" if said["cased"] else "lower case"
-    special = [f"{piece} {number}" for piece, number in said["special"].items()]
-    more = "" if said["embeddings"] == said["pieces"] else f" · {said['embeddings']:,} embeddings"
+    special = [f"{piece} {number}" for piece, number in said["special_tokens"].items()]
+    more = "" if said["embeddings"] == said["size"] else f" · {said['embeddings']:,} embeddings"
     return [
         (
             "vocabulary",
-            f"{said['pieces']:,} pieces · {said['kind']} · {case} · {said['reserved']:,} reserved{more}",
+            f"{said['size']:,} pieces · {said['kind']} · {case} · {said['reserved']:,} reserved{more}",
         ),
         ("special", _list(special)),
         ("longest pieces", _list(said["longest"])),

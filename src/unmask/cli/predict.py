@@ -11,11 +11,12 @@ from typing import IO, TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from unmask import console
-from unmask.cli.shared import DataFormat, Encoding, OnError, PairColumn, TextColumn, TokenColumn
+from unmask.cli.reading import NOTHING, Given, reads_rows
+from unmask.cli.shared import print_notes
 from unmask.errors import UserError
 
 if TYPE_CHECKING:
-    from unmask.data.rows.tables import Example
+    from unmask.data.rows.example import Example
     from unmask.runtime.formats import Format as Written
 
 Format = Literal["jsonl", "csv", "table", "conll", "npy"]
@@ -28,6 +29,7 @@ def register(app: typer.Typer) -> None:
     app.command(epilog="Example: unmask predict runs/classify new.csv --out predicted.csv")(predict)
 
 
+@reads_rows("label_column", "label_separator", "tag_column", "scheme", "unknown_labels")
 def predict(
     model: Annotated[Path, typer.Argument(metavar="MODEL", help="A fine-tuned model: a run or its model/.")],
     file: Annotated[
@@ -61,22 +63,14 @@ def predict(
             show_default=False,
         ),
     ] = None,
-    text_column: TextColumn = None,
-    pair_column: PairColumn = None,
-    token_column: TokenColumn = None,
-    data_format: DataFormat = "auto",
-    encoding: Encoding = None,
-    on_error: OnError = "stop",
+    reading: Given = NOTHING,
 ) -> None:
     """Give what is most probable of each row: its label or labels, its number, its labelled spans, or the answer; or
     its vector, of a pair the cosine.
     """
     from unmask import files
-    from unmask.data.rows.conll import TagColumns
-    from unmask.data.rows.tables import Columns
     from unmask.runtime.formats import format_of
     from unmask.runtime.predictor import load, stream
-    from unmask.tasks import ReadOptions
 
     if out is not None:
         files.check_file(out)
@@ -91,14 +85,9 @@ def predict(
         raise UserError("--top-k is for labels of whole texts and for answers")
     every = every or top_k is not None
     written.columns(every)
-    reading = ReadOptions(
-        Columns(text=text_column, pair=pair_column),
-        TagColumns(token=token_column),
-        on_error=on_error,
-        encoding=encoding,
-        format=data_format,
-    )
-    examples = task.read_new(file or "-", reading)
+    read = predictor.read(file or "-", "predict", **reading)
+    print_notes(read.notes)
+    examples = read.examples
     truncated = 0
 
     def predictions() -> Iterator[tuple["Example", Any]]:

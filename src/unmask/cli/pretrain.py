@@ -59,14 +59,14 @@ def pretrain(
 
 
 def _show(result: "PretrainResult") -> None:
-    heldout = result.heldout
+    heldout = result.heldout_figures
     rows = []
     if "masked.loss" in heldout:
         rows.append(
             (
                 "held-out loss",
                 f"{heldout['masked.loss']:.2f} nats per hidden piece "
-                f"(unigram {result.unigram:.2f}, uniform {result.uniform:.2f}) · "
+                f"(unigram {result.unigram_loss:.2f}, uniform {result.uniform_loss:.2f}) · "
                 f"{heldout['masked.accuracy']:.1%} guessed right",
             )
         )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from unmask import console
-from unmask.cli.shared import AsJson, Overrides
+from unmask.cli.shared import AsJson, Overrides, print_notes
 from unmask.language import translate
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def explain(
         console.print_text(json.dumps([asdict(group) for group in groups], ensure_ascii=False))
         return
     for group in groups:
-        console.print_text(f"{group.title or 'the recipe'} · {' and '.join(group.kinds)}\n{group.purpose}")
+        console.print_text(f"{group.title or 'the recipe'} · {' and '.join(group.kinds)}\n{group.description}")
         console.table(
             ("setting", "allowed", "default", "what it is"),
             [(one.name, one.allowed, translate(one.default), one.description) for one in group.settings],
@@ -93,10 +93,11 @@ def _finetuning(recipe: "FinetuneRecipe") -> dict[str, int]:
     from unmask import bundle
     from unmask.tasks import task_of
     from unmask.train import finetune
+    from unmask.train.rows import prepare_rows
 
     opened = bundle.read(recipe.init_from)
     finetune.check(recipe, opened)
-    train, dev = finetune.load_rows(recipe.data, recipe.seed, recipe.task)
-    task = task_of(recipe.task).build(recipe.task, opened.tokenizer, train)
-    task.check_own_labels(dev, owner=recipe.data.train, unknown=recipe.data.read_options.resolved_unknown_labels)
-    return {"training_rows": len(train), "dev_rows": len(dev), "labels": len(task.labels)}
+    rows = prepare_rows(recipe.data, recipe.seed, task_of(recipe.task).reads)
+    print_notes(rows.notes)
+    task = task_of(recipe.task).build(recipe.task, opened.tokenizer, rows.train)
+    return {"train_rows": len(rows.train), "dev_rows": len(rows.dev), "labels": len(task.labels)}

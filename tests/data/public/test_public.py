@@ -15,10 +15,10 @@ from pathlib import Path
 import pytest
 
 from unmask.console import Silent
+from unmask.data.public import convert, packages
 from unmask.data.public import datasets as public
-from unmask.data.public import packages
 from unmask.data.public.convert import Document, RawRow, Tables
-from unmask.data.public.datasets import PUBLIC, cache_folder, convert, copy, download, is_cached
+from unmask.data.public.datasets import PUBLIC, cache_folder, copy, download, is_cached
 from unmask.data.public.packages import Archive, Settings, fetch, member, parse_config_list, pip_settings, redacted
 from unmask.errors import UserError
 from unmask.files import sha256
