@@ -82,8 +82,9 @@ class SequenceLayout:
     def map_tensors(self, function: Callable[[Tensor], Tensor]) -> "SequenceLayout":
         """Apply a function to each tensor."""
         names = ("position_ids", "first_tokens", "attention_mask", "cu_seqlens", "token_indices")
-        tensors: dict[str, Any] = {name: getattr(self, name) for name in names}
-        return replace(self, cache={}, **{name: None if x is None else function(x) for name, x in tensors.items()})
+        tensors = {name: getattr(self, name) for name in names}
+        moved: dict[str, Any] = {name: None if x is None else function(x) for name, x in tensors.items()}
+        return replace(self, cache={}, **moved)
 
     def groups(self, row_size: int) -> "tuple[Group, ...]":
         """Plan packed sequences as calls on rectangles, whose rows are `row_size` numbers."""
