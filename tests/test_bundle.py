@@ -204,9 +204,6 @@ def test_what_is_no_model_is_refused(tmp_path: Path, model: Path) -> None:
 
 def test_a_run_folder_means_its_model(pretrained: Path) -> None:
     assert bundle.read(pretrained.parent).folder == pretrained
-    assert bundle.count_parameters(pretrained) == sum(
-        t.numel() for t in load_file(pretrained / "model.safetensors").values()
-    )
 
 
 @pytest.mark.parametrize(("pooling", "head"), [("cls", "BertForSequenceClassification"), ("mean", "BertModel")])

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from unmask import files
 from unmask.bundle.layout import config_json
 from unmask.bundle.sentence_transformers import describe_modules, write_sentence
-from unmask.bundle.weights import DTYPES, SINGLE_FILE, read_tensors, save_tensors
+from unmask.bundle.weights import SINGLE_FILE, read_tensors, save_tensors, weights_file
 from unmask.config import changed, dump, from_mapping
 from unmask.errors import UserError
 from unmask.model.config import EncoderConfig
@@ -65,7 +65,7 @@ class Bundle:
         known = self.facts.get("sha256", {}).get(SINGLE_FILE)
         if known is not None:
             return str(known)
-        return files.sha256(next(self.folder / name for name in DTYPES if (self.folder / name).is_file()))
+        return files.sha256(weights_file(self.folder))
 
     @property
     def lineage(self) -> list[dict[str, Any]]:
