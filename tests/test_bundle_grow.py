@@ -81,7 +81,7 @@ def test_what_was_measured(grown: tuple[bundle.Bundle, bundle.Bundle, GrowResult
     entry = new.lineage[-1]
     assert entry["kind"] == "grow" and entry["tokens_added"] == 8 and entry["documents"] == found.documents
     assert new.lineage[:-1] == old.lineage
-    assert "Its newest pieces were never trained" in (new.folder / "README.md").read_text()
+    assert "Its newest tokens were never trained" in (new.folder / "README.md").read_text()
 
 
 def test_a_grown_model_is_a_model(grown: tuple[bundle.Bundle, bundle.Bundle, GrowResult]) -> None:

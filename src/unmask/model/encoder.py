@@ -9,7 +9,7 @@ from collections.abc import Callable
 from functools import partial
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
@@ -20,6 +20,9 @@ from unmask.model.attention import SequenceLayout, attend
 from unmask.model.config import AttnImplementation, EncoderConfig
 from unmask.model.norms import LayerNorm, RMSNorm
 from unmask.model.positions import POSITION_SCALE, CosSin, RotaryEmbedding, apply_rotary, sinusoidal_table
+
+if TYPE_CHECKING:
+    from unmask.text.tokenizer import Tokenizer
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "gelu": F.gelu,
@@ -254,7 +257,7 @@ class Encoder(nn.Module):
         encoder: Encoder = import_module("unmask.bundle").read(source).encoder()
         return encoder.eval()
 
-    def save_pretrained(self, folder: Path | str, tokenizer: Any) -> None:
+    def save_pretrained(self, folder: Path | str, tokenizer: "Tokenizer") -> None:
         """Write a model folder, which also holds the tokenizer."""
         import_module("unmask.bundle").write(Path(folder), self.config, {"encoder": self}, tokenizer, [])
 
