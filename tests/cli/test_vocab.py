@@ -63,8 +63,8 @@ def test_inspect_of_no_model(tmp_path: Path, command: Command) -> None:
 def test_audit_reads_models_and_tokenizers(
     kind: str, pretrained: Path, tmp_path: Path, texts: Path, command: Command
 ) -> None:
-    tokenizer = Tokenizer.load(pretrained)
-    tokenizer.save(tmp_path / "t")
+    tokenizer = Tokenizer.from_pretrained(pretrained)
+    tokenizer.save_pretrained(tmp_path / "t")
     source = {
         "run": pretrained.parent,
         "model": pretrained,

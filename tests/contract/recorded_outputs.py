@@ -87,7 +87,7 @@ def record(kind: str, predictor: Any) -> None:
     FOLDER.mkdir(exist_ok=True)
     arrays["facts"] = np.frombuffer(json.dumps(facts, ensure_ascii=False).encode(), dtype=np.uint8)
     np.savez_compressed(file_of(kind), **arrays)
-    predictor.tokenizer.save(FOLDER)
+    predictor.tokenizer.save_pretrained(FOLDER)
 
 
 def decode(file: Path) -> None:
@@ -98,7 +98,7 @@ def decode(file: Path) -> None:
 
     arrays = dict(np.load(file, allow_pickle=False))
     facts = json.loads(arrays.pop("facts").tobytes())
-    manifest = Manifest(FOLDER, Tokenizer.load(FOLDER), 32, facts["schema"])
+    manifest = Manifest(FOLDER, Tokenizer.from_pretrained(FOLDER), 32, facts["schema"])
     made = records(Predictor(Recorded(manifest, arrays)), facts["texts"])
     same(facts["predictions"], made, facts["kind"])
 

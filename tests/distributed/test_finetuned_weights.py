@@ -13,7 +13,8 @@ from unmask.data.rows.example import Example, Span, Spans
 from unmask.data.sequences import RowSequences
 from unmask.learner.batches import Batches
 from unmask.learner.regularise import Regularisation, Regulariser
-from unmask.model.encoder import Encoder, EncoderConfig
+from unmask.model.config import EncoderConfig
+from unmask.model.encoder import Encoder
 from unmask.tasks import Classify, ClassifyTask, Tag, TagTask
 from unmask.text.tokenizer import Tokenizer
 from unmask.train import optim

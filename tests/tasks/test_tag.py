@@ -23,7 +23,8 @@ from unmask.errors import UserError
 from unmask.heads import head_class
 from unmask.heads.token_pairs import BUCKETS, PRIOR, TokenPairs
 from unmask.learner.batch import pack
-from unmask.model.encoder import Encoder, EncoderConfig
+from unmask.model.config import EncoderConfig
+from unmask.model.encoder import Encoder
 from unmask.tasks import Tag, TagTask
 from unmask.tasks.labelled_spans import LabelledSpan, WindowRow, check_rows, spans_of, tags_of, word_bounds
 from unmask.tasks.tag.crf import CRFDecoder

@@ -16,7 +16,8 @@ from torch import Tensor
 
 from unmask import files
 from unmask.console import SILENT
-from unmask.model.encoder import Attention, Encoder, EncoderConfig, FeedForward
+from unmask.model.config import EncoderConfig
+from unmask.model.encoder import Attention, Encoder, FeedForward
 from unmask.objectives import Masked
 from unmask.schedules import Cosine, Linear, WarmupStableDecay
 from unmask.train import trainer as fit

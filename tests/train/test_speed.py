@@ -19,7 +19,8 @@ from unmask.data.corpus.shards import Shards
 from unmask.data.encoded import EncodedRow
 from unmask.learner.batch import Batch, pack
 from unmask.model import cost
-from unmask.model.encoder import Encoder, EncoderConfig
+from unmask.model.config import EncoderConfig
+from unmask.model.encoder import Encoder
 from unmask.objectives import Masked, NextSentence
 from unmask.train import bench, breakdown, peaks, speed
 from unmask.train.breakdown import PARTS

@@ -15,7 +15,7 @@ from unmask.errors import UserError
 from unmask.learner.batch import Batch
 from unmask.learner.batches import Batches
 from unmask.learner.loss import Loss, LossTerm
-from unmask.model.encoder import EncoderConfig
+from unmask.model.config import EncoderConfig
 from unmask.objectives import Masked, NextSentence
 from unmask.schedules import Linear, Ramp
 from unmask.train import loop as steps_module

@@ -22,7 +22,8 @@ from unmask.data.corpus.documents import Document
 from unmask.data.corpus.shards import Shards, build
 from unmask.errors import UserError
 from unmask.learner.batch import Batch
-from unmask.model.encoder import Encoder, EncoderConfig
+from unmask.model.config import EncoderConfig
+from unmask.model.encoder import Encoder
 from unmask.objectives import Masked
 from unmask.runtime.predictor import load
 from unmask.text.tokenizer import Tokenizer

@@ -72,7 +72,7 @@ def train(
             simplify=simplify,
             progress=work,
         )
-        tokenizer.save(out)
+        tokenizer.save_pretrained(out)
         result = _training(tokenizer)
         work.result(
             f"{tokenizer.vocab_size:,} pieces · {result['characters_per_token']:.2f} characters per piece · "
@@ -160,7 +160,7 @@ def inspect(
     """Say what is in a tokenizer; with a text, the pieces that it becomes and where they stand in it."""
     from unmask.text.tokenizer import Tokenizer
 
-    tokenizer = Tokenizer.load(folder)
+    tokenizer = Tokenizer.from_pretrained(folder)
     facts = _facts(tokenizer) if text is None else _pieces(tokenizer, text, pair, specials)
     if as_json:
         console.print_text(json.dumps({"tokenizer": str(folder), **facts}))

@@ -15,7 +15,8 @@ from unmask.learner.batch import Batch
 from unmask.learner.loss import Loss, LossTerm
 from unmask.learner.regularise import symmetric_kl
 from unmask.model.attention import SequenceLayout
-from unmask.model.encoder import Encoder, EncoderConfig
+from unmask.model.config import EncoderConfig
+from unmask.model.encoder import Encoder
 from unmask.tasks import Task
 
 

@@ -12,7 +12,8 @@ from unmask.data.encoded import IGNORE_INDEX, SPECIAL_TOKEN
 from unmask.data.hashing import hash_uniform
 from unmask.learner.batch import Batch
 from unmask.learner.loss import LossTerm
-from unmask.model.encoder import Encoder, EncoderConfig
+from unmask.model.config import EncoderConfig
+from unmask.model.encoder import Encoder
 from unmask.model.mlm_head import MLMHead
 from unmask.schedules import interpolate
 from unmask.text.tokenizer import WORD_START

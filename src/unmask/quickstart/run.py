@@ -183,13 +183,13 @@ class Quickstart:
         with self._step(3, "Tokenizer") as work:
             folder = self.folder / "tokenizer"
             if folder.is_dir():
-                tokenizer = Tokenizer.load(folder)
+                tokenizer = Tokenizer.from_pretrained(folder)
             else:
                 texts = (document.text for document in rows.documents())
                 chinese = self.request.language == "zh"  # where full-width forms are common
                 settings = TokenizerConfig(vocab_size=rows.vocabulary, allow_fewer=True, fold_width=chinese)
                 tokenizer = Tokenizer.train(texts, settings, progress=work)
-                tokenizer.save(folder)
+                tokenizer.save_pretrained(folder)
             try:
                 built = shards.build(
                     rows.documents(),
@@ -400,7 +400,7 @@ class Quickstart:
         """Of a sample of the rows, when at most `length` tokens of each text are read."""
         sample = examples[:: max(1, len(examples) // 500)]
         settings = changed(base.task, max_length=length)
-        task = task_of(settings).build(settings, Tokenizer.load(self.folder / "tokenizer"), sample)
+        task = task_of(settings).build(settings, Tokenizer.from_pretrained(self.folder / "tokenizer"), sample)
         bare = [example.without_targets for example in sample]
         return sum(len(row.input_ids) for row in task.encode(bare)[0]) / len(sample)
 

@@ -12,7 +12,7 @@ from pydantic_core import PydanticUndefined
 
 from unmask.config import config_classes
 from unmask.errors import UserError, suggest
-from unmask.model.encoder import EncoderConfig
+from unmask.model.config import EncoderConfig
 from unmask.model.presets import PRESETS
 from unmask.train.recipe import FinetuneRecipe, PretrainRecipe
 

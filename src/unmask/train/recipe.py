@@ -9,7 +9,7 @@ from unmask.config import config, dump, from_mapping, override, read_yaml, setti
 from unmask.data.rows.options import ReadOptions
 from unmask.errors import UserError, suggest
 from unmask.learner.regularise import Regularisation
-from unmask.model.encoder import EncoderConfig
+from unmask.model.config import EncoderConfig
 from unmask.model.presets import PRESETS
 from unmask.objectives import AnyObjective, Masked
 from unmask.schedules import Ramp

@@ -116,6 +116,12 @@ class Run:
         return (path for path in self.folder.iterdir() if not path.name.startswith("."))
 
     def _check_recipe(self) -> None:
+        version = str((self.facts().get("environment") or {}).get("unmask"))
+        if version.startswith("0.1."):
+            raise UserError(
+                f"{self.folder} is a run of unmask {version}, which this version cannot resume",
+                to_do="choose another folder and train again, or finish it with that version",
+            )
         every = difference(read_yaml(self.folder / "recipe.yaml"), dump(self.recipe))
         changes = [change for change in every if not change.startswith(CHANGEABLE)]
         if changes:

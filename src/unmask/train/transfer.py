@@ -17,7 +17,8 @@ from unmask.errors import UserError
 from unmask.heads import build_head, head_class
 from unmask.learner.learner import Learner
 from unmask.learner.task_learner import TaskLearner
-from unmask.model.encoder import Encoder, EncoderConfig
+from unmask.model.config import EncoderConfig
+from unmask.model.encoder import Encoder
 from unmask.tasks import Task, restore
 
 REINIT = 41  # what a hash is for: blocks that are drawn anew differ from those that the seed gave to another run

@@ -248,7 +248,7 @@ def documents():
     for document in read_documents([sys.argv[1]]):
         time.sleep(0.0005)
         yield document
-build(documents(), Tokenizer.load(sys.argv[2]), sys.argv[3], shard_tokens=900)
+build(documents(), Tokenizer.from_pretrained(sys.argv[2]), sys.argv[3], shard_tokens=900)
 """
 
 
@@ -257,7 +257,7 @@ def test_killed_at_random_moments_it_ends_with_the_same_bytes(tmp_path: Path, to
     print("seed", seed)  # pytest shows it when the test fails
     draw = random.Random(seed)
     (tmp_path / "a.txt").write_text("\n\n".join(d.text or "." for d in sample_documents(600)))
-    tokenizer.save(tmp_path / "tokenizer")
+    tokenizer.save_pretrained(tmp_path / "tokenizer")
     arguments = [str(tmp_path / name) for name in ("a.txt", "tokenizer")]
 
     def start(out: str) -> subprocess.Popen[str]:
