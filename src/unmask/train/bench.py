@@ -25,7 +25,7 @@ from unmask.train.speed import Speed, measure_speed, synchronize
 from unmask.train.threads import choose_threads
 
 ENDLESS = "1000000000 steps"
-WARMUP_STEPS = 3  # steps that do not count: they pay for memory and caches
+WARMUP_STEPS = 3  # do not count: they pay for memory and caches
 PROFILED = 4  # steps at most whose parts are measured, after the others
 SAMPLE = 4  # steps whose batches say what a token costs
 THREADS = 0.3  # of the time may be spent on finding the number of threads
