@@ -54,8 +54,8 @@ def one(
     recipe = read_recipe(PretrainRecipe, study["recipes"]["pretrain"], settings)
     done = pretrain(recipe, out=arguments.out / "pretrain" / f"{own}-{seed}")
     figures = {
-        "held-out loss": done.heldout["masked.loss"],
-        "masked accuracy": done.heldout["masked.accuracy"],
+        "held-out loss": done.heldout_figures["masked.loss"],
+        "masked accuracy": done.heldout_figures["masked.accuracy"],
         "tokens/s": done.tokens_per_second,
         **gradients(done.folder),
     }

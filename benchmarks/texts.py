@@ -127,7 +127,7 @@ def fetched(name: str, option: str) -> public.Fetched:
     try:
         return public.download(name)
     except UserError as error:
-        error.facts["hint"] = [f"{option} measures data of your own"]
+        error.facts["hint"] = f"{option} measures data of your own"
         raise
 
 

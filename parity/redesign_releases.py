@@ -25,7 +25,7 @@ class Release:
     deleted: frozenset[str] = frozenset()
     figures: Mapping[str, str] = {}  # figures that are called otherwise -> their names in 0.1.0
     # of predictions, the first that there is
-    attributes = (("name",), ("piece",), ("text",), ("start",), ("stop",), ("score",))
+    attributes = (("name", "label"), ("piece",), ("text",), ("start",), ("stop",), ("score",))
     tokenizer = ("tokenizer", "train", "corpus.jsonl", "--vocabulary", "96", "--out", "tokenizer")
     corpus = ("corpus", "build", "corpus.jsonl", "--tokenizer", "tokenizer", "--out", "corpus")
 
@@ -143,7 +143,7 @@ class Release020(Release):
         ("train.schedule", "plateau"): {"train.schedule": "warmup_stable_decay"},
     }
     deleted = frozenset({"task.mix_layers"})
-    attributes = (("label",), ("token",), ("text",), ("start",), ("stop", "end"), ("score",))
+    attributes = (("token",), ("text", "label"), ("start",), ("stop", "end"), ("score",))
 
     def recipe(self, kind: str, recipe: Mapping[str, Any]) -> dict[str, Any]:
         return {"kind": kind, **super().recipe(kind, recipe)}
@@ -152,7 +152,7 @@ class Release020(Release):
         import unmask
         from unmask.model.layout import SequenceLayout
 
-        encoder = unmask.load(model).encoder
+        encoder = unmask.load(model).engine.encoder
         packed = None if token_types is None else token_types[mask]
         padded = encoder(ids, SequenceLayout.padded(mask), token_types)[mask]
         return padded, encoder(ids[mask], SequenceLayout.packed(mask.sum(1).tolist()), packed)

@@ -160,11 +160,11 @@ def test_a_tagger_says_what_the_peer_says(name: str, tokenizer: Tokenizer, tmp_p
     config = configurations(tokenizer.vocab_size)[name]
     model = publish(config, "ForTokenClassification", tokenizer, tmp_path)
     predictor = load(tmp_path)
-    from unmask.data.rows.tables import Example
+    from unmask.data.rows.example import Example
     from unmask.runtime.batching import infer
 
     text = "the quick brown fox jumps"
-    rows, _ = predictor.task.encode([Example("0", text, None, None, 1, "here")])
+    rows, _ = predictor.task.encode([Example(text, None, None, "0", 1, "here")])
     evidence = infer(predictor.backend, predictor.task, rows)[0]
     with torch.inference_mode():
         wanted = model(input_ids=torch.tensor([rows[0].input_ids.tolist()])).logits[0].log_softmax(-1)

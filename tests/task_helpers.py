@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from unmask.data.encoded import EncodedRow
-from unmask.data.rows.tables import Example
+from unmask.data.rows.example import Example
 from unmask.heads import build_head
 from unmask.learner.task_learner import TaskLearner
 from unmask.model.encoder import Encoder

@@ -54,14 +54,14 @@ def test_every_number_has_its_part(write: Callable[..., Path], tiny: EncoderConf
         "norms": 2 * width * (1 + 2 * layers),
         "tokens": tiny.vocab_size * width,
         "positions": tiny.max_position_embeddings * width,
-        "segments": 2 * width,
+        "token_types": 2 * width,
         "attention": layers * 4 * (width**2 + width),
         "feed_forward": layers * (8 * width**2 + 5 * width),
     }
     assert facts["parameters"]["heads"] == {"masked": width**2 + width + 2 * width + tiny.vocab_size}
     whole = sum(p.numel() for p in Encoder(replace(tiny, position_embedding_type="learned")).parameters())
-    assert facts["parameters"]["all"] == whole + facts["parameters"]["heads"]["masked"]
-    assert facts["memory"]["float32"] == facts["memory"]["stored"] == 4 * facts["parameters"]["all"]
+    assert facts["parameters"]["total"] == whole + facts["parameters"]["heads"]["masked"]
+    assert facts["memory"]["float32"] == facts["memory"]["stored"] == 4 * facts["parameters"]["total"]
     assert list(facts["flops_per_token"]) == ["64"], "nothing longer than it can read"
 
 
@@ -76,7 +76,7 @@ def test_weights_are_not_needed(family: str, public: bool, write: Callable[..., 
     assert all(tensor.is_meta for tensor in bare.tensors.values())
     facts = bundle_facts(bare)
     assert facts == bundle_facts(bundle.read(folder))
-    assert facts["architecture"]["layout"] == family and facts["architecture"]["lacking"] == []
+    assert facts["architecture"]["layout"] == family and facts["architecture"]["not_in_layout"] == []
     json.dumps(facts)
 
 
@@ -95,7 +95,7 @@ def test_files_of_torch_and_tied_copies_are_read_without_weights(write: Callable
 def test_what_no_layout_can_say_is_said(write: Callable[..., Path]) -> None:
     facts = bundle_facts(bundle.read(write(norm="pre")))
     assert facts["architecture"]["layout"] is None and facts["architecture"]["class"] is None
-    assert facts["architecture"]["lacking"] == ["norm pre"]
+    assert facts["architecture"]["not_in_layout"] == ["norm pre"]
     text = (bundle.read(write(norm="pre")).folder / "README.md").read_text()
     assert "(norm pre), so unmask alone reads it" in text and "transformers" not in text
 

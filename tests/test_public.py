@@ -21,7 +21,7 @@ from unmask import bundle
 from unmask.bundle.layout import encoder_config
 from unmask.bundle.public import export
 from unmask.bundle.weights import check_finite
-from unmask.data.rows.tables import Example
+from unmask.data.rows.example import Example
 from unmask.errors import UserError
 from unmask.files import read_json, write_json
 from unmask.heads import build_head
@@ -68,7 +68,7 @@ def logits(folder: Path) -> Tensor:
             opened.load_into(head, "masked")
             return head(encoder(IDS, SequenceLayout.packed([len(IDS)])), encoder)
         task = load(folder).task
-        (row,) = task.encode([Example("0", "the quick", None, None, 1, "here")])[0]
+        (row,) = task.encode([Example("the quick", None, None, "0", 1, "here")])[0]
         head = build_head(task, opened.config)
         for part, module in head.saved_modules().items():
             opened.load_into(module, part)

@@ -11,7 +11,7 @@ import torch
 
 from unmask import bundle, files
 from unmask.bundle.public import export
-from unmask.data.rows.split import share
+from unmask.data.public.split import share
 from unmask.errors import UserError
 from unmask.model.encoder import Encoder
 from unmask.model.layout import SequenceLayout
@@ -79,7 +79,7 @@ def test_what_was_measured(grown: tuple[bundle.Bundle, bundle.Bundle, GrowResult
     assert found.before.unknown_rate > found.after.unknown_rate == 0
     assert found.before.bits_per_character is not None and found.after.bits_per_character is not None
     entry = new.lineage[-1]
-    assert entry["kind"] == "grow" and entry["pieces"] == 8 and entry["documents"] == found.documents
+    assert entry["kind"] == "grow" and entry["tokens_added"] == 8 and entry["documents"] == found.documents
     assert new.lineage[:-1] == old.lineage
     assert "Its newest pieces were never trained" in (new.folder / "README.md").read_text()
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from rich.cells import cell_len
 
-from unmask.messages import ENGLISH, Message, from_json, message, pad, render, to_json, translate
+from unmask.messages import ENGLISH, Message, from_json, join, message, pad, render, to_json, translate
 
 
 class UserError(Exception):
@@ -14,7 +14,8 @@ class UserError(Exception):
 
     text, values: what is wrong and where (file, line, key), as `message` takes it. Four facts stand below it, each one
     value or a list, None left out: given (what the user wrote, or what is there), allowed (what may stand there), hint
-    (what to do), see (where to read more). elsewhere: another process of the same run prints it.
+    (what to do), see (where to read more). facts: those that there are, several lines where there are several values.
+    elsewhere: another process of the same run prints it.
     """
 
     elsewhere = False
@@ -31,11 +32,7 @@ class UserError(Exception):
         self.message = message(text, *values) if values else text
         super().__init__(self.message)
         facts = {"given": given, "allowed": allowed, "hint": hint, "see": see}
-        lists = {name: fact if isinstance(fact, list) else [fact] for name, fact in facts.items()}
-        self.facts = {
-            name: [value if isinstance(value, str) else str(value) for value in values if value is not None]
-            for name, values in lists.items()
-        }
+        self.facts = {name: text for name, fact in facts.items() if (text := _fact(name, fact))}
 
     def __str__(self) -> str:
         return self.render(ENGLISH)
@@ -43,31 +40,30 @@ class UserError(Exception):
     def render(self, language: str | None = None) -> str:
         """The message and its facts, one a line, in a language (the one set, if None)."""
         rows = [
-            (translate(name, language) if number == 0 else "", _fact(name, value, language))
-            for name, values in self.facts.items()
-            for number, value in enumerate(values)
+            (translate(name, language) if number == 0 else "", line)
+            for name, fact in self.facts.items()
+            for number, line in enumerate(render(fact, language).split("\n"))
         ]
         width = max((cell_len(name) for name, _ in rows), default=0)
-        return "\n".join(
-            [translate(self.message, language), *(f"  {pad(name, width)}  {value}" for name, value in rows)]
-        )
+        return "\n".join([translate(self.message, language), *(f"  {pad(name, width)}  {line}" for name, line in rows)])
 
     def to_dict(self) -> dict[str, Any]:
         """The error as JSON, for another process of the run."""
-        facts = {name: [to_json(value) for value in values] for name, values in self.facts.items()}
-        return {"message": to_json(self.message), "facts": facts}
+        return {"message": to_json(self.message), **{name: to_json(fact) for name, fact in self.facts.items()}}
 
     @classmethod
     def from_dict(cls, error: dict[str, Any]) -> "UserError":
         """The inverse of `to_dict`."""
-        facts = {name: [from_json(value) for value in values] for name, values in error["facts"].items()}
-        return cls(from_json(error["message"]), **facts)
+        facts = {name: from_json(value) for name, value in error.items()}
+        return cls(facts.pop("message"), **facts)
 
 
-def _fact(name: str, value: str, language: str | None) -> str:
-    """A fact as it is printed. What was given, and names that are allowed, may be the user's own words."""
-    ours = name != "given" and " " in value
-    return translate(value, language) if ours else render(value, language)
+def _fact(name: str, fact: object) -> str:
+    """The values of a fact, one a line. What was given, and names that are allowed, may be the user's own words."""
+    values = [value for value in (fact if isinstance(fact, list) else [fact]) if value is not None]
+    ours = [not isinstance(value, Message) and name != "given" and " " in str(value) for value in values]
+    texts = [message(str(value)) if own else value for own, value in zip(ours, values, strict=True)]
+    return join((text if isinstance(text, str) else str(text) for text in texts), "\n")
 
 
 def suggest(value: str, allowed: Iterable[str]) -> str | None:

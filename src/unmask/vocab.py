@@ -17,7 +17,7 @@ from unmask.bundle.public import public_task
 from unmask.config import changed
 from unmask.console import SILENT, Progress
 from unmask.data.hashing import hash_uniform
-from unmask.data.rows.split import share
+from unmask.data.public.split import share
 from unmask.engine.torch_backend import TorchEngine
 from unmask.errors import UserError
 from unmask.runtime.predictor import Predictor
@@ -94,12 +94,12 @@ def grow(
     config, tensors = _with_rows(opened, pieces)
     lineage = {
         "kind": "grow",
-        "pieces": len(chosen),
-        "before": before.vocab_size,
+        "tokens_added": len(chosen),
+        "vocab_size_before": before.vocab_size,
         "documents": found.documents,
         "text_sha256": sample.digest.hexdigest(),
         "seed": seed,
-        "minimum_count": min_frequency,
+        "min_frequency": min_frequency,
     }
     made = replace(
         opened,

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 import unmask
+from reading import questions_of
 from unmask.console import SILENT
-from unmask.data.rows.squad import read_questions
 from unmask.metrics import values
 from unmask.train.finetune import finetune
 
@@ -68,7 +68,7 @@ def test_evaluate_and_predict_agree(command, answerer: Path, doubtful_questions:
     assert "exact match" in shown.out and "without an answer" in shown.out and "in brackets 95 %" in shown.out
 
     said = lines(command("predict", answerer, doubtful_questions).out)
-    examples = read_questions(doubtful_questions)
+    examples = questions_of(doubtful_questions)
     assert [row["id"] for row in said] == [example.id for example in examples]
     for row, example in zip(said, examples, strict=True):
         if row["answer"]:
@@ -101,7 +101,7 @@ def test_evaluate_and_predict_agree(command, answerer: Path, doubtful_questions:
 
 def test_a_question_and_its_context_from_python(answerer: Path, doubtful_questions: Path) -> None:
     model = unmask.load(answerer)
-    example = read_questions(doubtful_questions)[4]
+    example = questions_of(doubtful_questions)[4]
     found = model(example.text, example.pair)
     assert found == model([(example.text, example.pair)])[0] == model.predict([example])[0][0]
     assert found.text == example.pair[found.start : found.end] and bool(found) == bool(found.text)
@@ -116,7 +116,7 @@ def test_a_public_folder_answers_alike(command, pretrained: Path, questions: Pat
     public = tmp_path / "public"
     shutil.copytree(run.model, public)
     (public / "unmask.json").unlink()
-    examples = read_questions(questions)
+    examples = questions_of(questions)
     said = lines(command("predict", public, questions).out)
     whole = unmask.load(run.model)
     whole.task.settings = dataclasses.replace(whole.task.settings, max_length=32)  # the positions of the model

@@ -26,8 +26,8 @@ def test_columns_of_the_test_rows_may_be_given(command, classifier: Path, foreig
     shutil.copytree(*runs)
     guessed = command("compare", *runs, "--test", foreign)
     assert guessed.code == 1 and "--text-column NAME" in guessed.err
-    assert f"{foreign} is not UTF-8: it is read as GB18030" in guessed.err
     done = command("compare", *runs, "--test", foreign, *COLUMNS, "--json")
+    assert f"{foreign} is not UTF-8: it is read as GB18030" in done.err
     assert done.code == 0 and json.loads(done.out)["evaluation"]["rows"] == 60
     wrong = command("compare", *runs, "--test", foreign, *COLUMNS[:3], "类型")
     assert wrong.code == 1 and "has no column '类型'" in wrong.err

@@ -39,7 +39,7 @@ def test_and_told_to_programs(command, rows: dict[str, Path]) -> None:
     done = command("data", "check", "--train", rows["train"], "--test", rows["test"], "--json")
     told = json.loads(done.out)
     assert done.code == 1 and told["biased"]
-    found = {(one["what"], one["part"]): one["rows"] for one in told["problems"]}
+    found = {(one["kind"], one["part"]): one["rows"] for one in told["problems"]}
     assert found == {
         ("contradictions", "train"): 2,
         ("duplicates", "train"): 2,
@@ -64,8 +64,8 @@ def test_nothing_is_found_in_clean_files(command, rows: dict[str, Path]) -> None
     ("content", "said"),
     [
         ("id,text,label\n1,a,x\n1,b,y\n", "1 rows have the id of an earlier one"),
-        ("text,label\na,x\nb,x\n", "all 2 rows have the same label"),
-        ("text,label\na,x\n ,y\n", "line 3: the text is empty"),
+        ("text,label\na,x\nb,x\n", "2 rows, all with the same label"),
+        ("text,label\na,x\n ,y\n", "line 3: 'text' is empty"),
         ("review,stars\n", "holds no rows"),
     ],
 )

@@ -22,7 +22,7 @@ def test_pretrain_says_what_came_out_and_what_to_do_next(command, small, corpus:
     again = command(*asked, "--json")
     told = json.loads(again.out)
     assert again.code == 0 and told["steps"] == 3 and told["model"] == str(out / "model")
-    assert told["heldout"]["masked.loss"] > 0 and told["tokens"] > 0
+    assert told["heldout_figures"]["masked.loss"] > 0 and told["tokens"] > 0
 
 
 def test_the_run_folder_is_named_after_the_recipe(command, small, corpus: Shards, tmp_path, monkeypatch) -> None:

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 import unmask
+from reading import labels_of, tagged_of
 from unmask.console import SILENT
-from unmask.data.rows.conll import read_tagged
 from unmask.train.finetune import finetune
 
 FAST = ["task.max_length=16", "train.budget=2 epochs", "train.optimizer.lr=0.01"]
@@ -66,7 +66,7 @@ def test_columns_and_schemes_may_be_given(command, pretrained: Path, plain_tags:
 
 def test_evaluate_counts_spans(command, tagger: Path, tagged: Path) -> None:
     told = json.loads(command("evaluate", tagger, tagged, "--json").out)
-    gold = read_tagged(tagged).examples
+    gold = tagged_of(tagged).examples
     found = unmask.load(tagger).predict(gold)
     right = given = there = 0
     for example, spans in zip(gold, found, strict=True):
@@ -109,14 +109,14 @@ def test_predictions_of_running_text(command, tagger: Path, tmp_path: Path) -> N
     assert "LabelledSpan(label='PERSON', text='captain', start=4, end=11" in repr(model("the captain followed"))
     (tmp_path / "again.jsonl").write_text(done.out)
     labels = {s["label"] for row in (first, second) for s in row["spans"]}
-    assert read_tagged(tmp_path / "again.jsonl").labels == sorted(labels)  # the form of training data
+    assert labels_of(tagged_of(tmp_path / "again.jsonl")) == sorted(labels)  # the form of training data
 
 
 def test_predictions_of_conll_in_conll(command, tagger: Path, tagged: Path, tmp_path: Path) -> None:
     """Tokens come back as they were, with tags that the rules of BIO allow and that evaluate scores alike."""
     out = tmp_path / "said.conll"
     assert command("predict", tagger, tagged, "--out", out).code == 0
-    before, after = read_tagged(tagged), read_tagged(out)
+    before, after = tagged_of(tagged), tagged_of(out)
     assert after.out_of_order == 0
     assert [e.text for e in before.examples] == [e.text for e in after.examples]
     told = json.loads(command("evaluate", tagger, out, "--json").out)
@@ -179,7 +179,7 @@ def test_tags_that_the_model_has_never_seen(command, tagger: Path, tagged: Path,
     file = tmp_path / "new.conll"
     file.write_text(tagged.read_text() + "river\tB-PLACES\n\n")
     done = command("evaluate", tagger, file)
-    assert done.code == 1 and 'tag "PLACES" is not among the 2 tags' in done.err and "did you mean" in done.err
+    assert done.code == 1 and 'label "PLACES" is not among the 2 labels' in done.err and "did you mean" in done.err
     skipped = command("evaluate", tagger, file, "--on-error", "skip", "--json")
     assert skipped.code == 0 and json.loads(skipped.out)["rows"] == 60 and "skipped: 1" in skipped.err
     counted = command("evaluate", tagger, file, "--unknown-labels", "wrong", "--json")
@@ -275,7 +275,7 @@ def test_flat_entities_are_written_as_conll(command, pretrained: Path, tagged: P
     assert (kept["name"], kept["flat"]) == ("nested", True) and 1 <= kept["max_span_length"] <= 14
     out = tmp_path / "said.conll"
     assert command("predict", tmp_path / "run", tagged, "--out", out).code == 0
-    before, after = read_tagged(tagged), read_tagged(out)
+    before, after = tagged_of(tagged), tagged_of(out)
     assert [e.text for e in before.examples] == [e.text for e in after.examples] and after.out_of_order == 0
     tags = ["--task", "tag", "--out", tmp_path / "crf", "task.decoder=crf", "train.budget=10 steps"]
     crf = command(*asked, *tags)

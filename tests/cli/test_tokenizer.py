@@ -30,8 +30,8 @@ def test_train_writes_a_tokenizer_and_says_how_good_it_is(
     found = json.loads(capsys.readouterr().out)
     cased = Tokenizer.load(tmp_path / "cased")
     statistics = cased.statistics(TEXT.split("\n\n")[:-1])
-    assert found["sha256"] == cased.sha256 and found["cased"] and found["vocabulary"] == 70
-    assert found["characters_per_piece"] == statistics.characters_per_token and found["unknown_rate"] == 0
+    assert found["sha256"] == cased.sha256 and found["cased"] and found["vocab_size"] == 70
+    assert found["characters_per_token"] == statistics.characters_per_token and found["unknown_rate"] == 0
     assert found["seconds"] > 0 and found["documents"] == 8
     assert "T" in cased.tokens and "T" not in Tokenizer.load(folder).tokens
 
@@ -89,9 +89,9 @@ def test_inspect_shows_facts(folder: Path, capsys: pytest.CaptureFixture[str]) -
     assert run(["tokenizer", "inspect", str(folder), "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert found["kind"] == "WordPiece"
-    assert found["vocabulary"] == 70 == 5 + found["word_starts"] + found["continuations"]
-    assert found["specials"] == {"[PAD]": 0, "[UNK]": 1, "[CLS]": 2, "[SEP]": 3, "[MASK]": 4}
-    lengths = [len(piece.removeprefix("##")) for piece in found["longest_pieces"]]
+    assert found["vocab_size"] == 70 == 5 + found["word_starts"] + found["continuations"]
+    assert found["special_tokens"] == {"[PAD]": 0, "[UNK]": 1, "[CLS]": 2, "[SEP]": 3, "[MASK]": 4}
+    lengths = [len(piece.removeprefix("##")) for piece in found["longest_tokens"]]
     assert lengths[0] == max(len(piece.removeprefix("##")) for piece in Tokenizer.load(folder).tokens[5:])
     assert run(["tokenizer", "inspect", str(folder)]) == 0
     assert found["sha256"] in capsys.readouterr().out
@@ -101,23 +101,23 @@ def test_inspect_of_another_kind(byte_level: Tokenizer, tmp_path: Path, capsys: 
     byte_level.save(tmp_path)
     assert run(["tokenizer", "inspect", str(tmp_path), "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
-    assert found["kind"] == "byte-level BPE" and found["specials"]["<mask>"] == byte_level.mask_token_id
+    assert found["kind"] == "byte-level BPE" and found["special_tokens"]["<mask>"] == byte_level.mask_token_id
     blanks = 9  # bytes that are white space: tab to carriage return, and four separators
     assert found["word_starts"] == sum(piece.startswith("Ġ") for piece in byte_level.tokens) + blanks
     assert run(["tokenizer", "inspect", str(tmp_path), "the 中", "--pair", "b", "--json"]) == 0
-    rows = json.loads(capsys.readouterr().out)["pieces"]
-    assert {row["segment"] for row in rows} == {0}
-    assert [row["characters"] for row in rows if row["word"] is not None][-1] == "b"
+    rows = json.loads(capsys.readouterr().out)["tokens"]
+    assert {row["token_type_id"] for row in rows} == {0}
+    assert [row["characters"] for row in rows if row["word_id"] is not None][-1] == "b"
 
 
 def test_inspect_cuts_a_text(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     text = "The RIVERS [MASK]\udcff."
     arguments = ["tokenizer", "inspect", str(folder), text, "--pair", "lit"]
     assert run([*arguments, "--json"]) == 0
-    rows = json.loads(capsys.readouterr().out)["pieces"]
+    rows = json.loads(capsys.readouterr().out)["tokens"]
     tokenizer = Tokenizer.load(folder)
     assert [row["id"] for row in rows] == tokenizer.encode(text, "lit").input_ids
-    assert all(row["characters"] == (text, "lit")[row["segment"]][row["start"] : row["end"]] for row in rows)
+    assert all(row["characters"] == (text, "lit")[row["token_type_id"]][row["start"] : row["end"]] for row in rows)
     assert run([*arguments, "--specials"]) == 0
     shown = capsys.readouterr().out
     assert shown.count("[MASK]") == 2 and "RIVER" in shown  # the piece and what it stands for
@@ -147,4 +147,4 @@ def test_foldings(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert {"汉", "语", "river"} <= set(Tokenizer.load(out).tokens)
     assert run(["tokenizer", "inspect", out, "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
-    assert found["width_folded"] and found["traditional_as_simplified"]
+    assert found["fold_width"] and found["simplify"]

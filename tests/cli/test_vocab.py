@@ -96,7 +96,7 @@ def test_grow_writes_a_model_and_says_what_it_changed(
     assert "have not been trained" in done.err and "supports no more than" not in done.err
     many = command(*arguments, tmp_path / "many", "--add", 1000, "--json")
     told, few = json.loads(many.out), bundle.read(tmp_path / "few")
-    assert len(told["chosen"]) == bundle.read(tmp_path / "many").lineage[-1]["pieces"] < 1000
+    assert len(told["chosen"]) == bundle.read(tmp_path / "many").lineage[-1]["tokens_added"] < 1000
     assert [one["token"] for one in told["chosen"]][:5] == few.tokenizer.tokens[-5:]
     assert told["after"]["characters_per_token"] > told["before"]["characters_per_token"]
 

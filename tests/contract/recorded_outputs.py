@@ -51,11 +51,11 @@ def records(predictor: Any, texts: list[Any]) -> list[dict[str, Any]]:
     from unmask.runtime.formats import format_of
 
     predictions = predictor.predict([tuple(text) if isinstance(text, list) else text for text in texts])
-    from unmask.data.rows.tables import Example
+    from unmask.data.rows.example import Example
 
     written = format_of(predictor.task)
     examples = [
-        Example(str(number), *((text, None) if isinstance(text, str) else text), None, number + 1, "texts")
+        Example(*((text, None) if isinstance(text, str) else text), None, str(number), number + 1, "texts")
         for number, text in enumerate(texts)
     ]
     return [

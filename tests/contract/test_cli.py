@@ -11,15 +11,15 @@ from unmask.cli.app import app, run
 COMMANDS = {
     "quickstart": "--task --lang --budget --out --text --train --test --text-column --pair-column --label-column "
     "--token-column --tag-column --scheme --data-format --encoding --on-error --unknown-labels --next-sentence "
-    "--whole-words --from --seed --json",
+    "--whole-words --from --seed --json SETTINGS",
     "pretrain": "RECIPE OVERRIDES --corpus --from --out --json",
     "finetune": "ARGUMENTS --model --task --train --dev --test --text-column --pair-column --label-column "
     "--label-separator --token-column --tag-column --scheme --data-format --encoding --on-error --unknown-labels "
     "--out --json",
-    "evaluate": "MODEL FILE --text-column --pair-column --label-column --label-separator "
+    "evaluate": "MODEL FILE SETTINGS --text-column --pair-column --label-column --label-separator "
     "--token-column --tag-column --scheme --data-format --encoding --on-error --unknown-labels --json",
     "predict": "MODEL FILE --format --out --all --top-k --text-column --pair-column --token-column --data-format "
-    "--encoding --on-error",
+    "--encoding --on-error SETTINGS",
     "export": "MODEL --out --format --allow-unused --json",
     "fill": "TEXT --model --top --json",
     "report": "RUN --out --lang --open",
@@ -42,7 +42,7 @@ COMMANDS = {
     "bench pretrain": "RECIPE OVERRIDES --corpus --seconds --json",
     "data list": "--json",
     "data get": "NAME --out --json",
-    "data check": "--train --dev --test --task --text-column --pair-column --label-column "
+    "data check": "SETTINGS --train --dev --test --task --text-column --pair-column --label-column "
     "--label-separator --token-column --tag-column --scheme --data-format --encoding --on-error --json",
 }
 

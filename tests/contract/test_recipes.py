@@ -39,7 +39,7 @@ def test_pretraining_runs_two_steps(name: str, corpus: Shards, tmp_path: Path) -
     result = pretrain(name, settings, out=tmp_path / "run", progress=SILENT)
     assert result.steps == 2 and (result.model / "model.safetensors").is_file()
     wanted = [f"{o.name}.loss" for o in read_recipe(PretrainRecipe, name).objectives]
-    assert set(wanted) <= set(result.heldout)
+    assert set(wanted) <= set(result.heldout_figures)
 
 
 @pytest.mark.parametrize("name", FINETUNING)

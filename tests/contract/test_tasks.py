@@ -28,7 +28,7 @@ from unmask.heads import head_class
 from unmask.runtime import batching
 from unmask.runtime.formats import format_of
 from unmask.runtime.predictor import Predictor, load
-from unmask.tasks import AnyTask, ReadOptions, restore
+from unmask.tasks import AnyTask, restore
 from unmask.train.finetune import finetune
 
 SETTINGS = typing.get_args(typing.get_args(AnyTask)[0])
@@ -95,7 +95,7 @@ def plain(prediction: Any) -> Any:
 
 def test_neighbours_order_and_batches_change_nothing(trained: Trained, monkeypatch: pytest.MonkeyPatch) -> None:
     predictor = trained.predictor
-    examples = predictor.task.read_test(trained.file, ReadOptions())[:40]
+    examples = predictor.read(trained.file).examples[:40]
     raw = [e.text if e.pair is None else (e.text, e.pair) for e in examples]
     for given in (examples, raw):
         together = [plain(one) for one in predictor.predict(given)]
@@ -113,7 +113,7 @@ def test_neighbours_order_and_batches_change_nothing(trained: Trained, monkeypat
 
 def test_the_labels_of_an_example_do_not_reach_its_prediction(trained: Trained) -> None:
     predictor = trained.predictor
-    examples = predictor.task.read_test(trained.file, ReadOptions())
+    examples = predictor.read(trained.file).examples
     bare = [example.without_targets for example in examples]
     if predictor.task.kind != "vectors":  # which pairs teach without any label
         assert any(example.target or example.spans or example.answers for example in examples)
@@ -125,12 +125,12 @@ def test_the_labels_of_an_example_do_not_reach_its_prediction(trained: Trained) 
 
 def test_what_was_saved_is_what_was_judged(trained: Trained) -> None:
     """The model of the best step, loaded again, gives the figure that was noted for it on the dev rows."""
-    from unmask.train.finetune import load_rows
     from unmask.train.recipe import FinetuneRecipe, read_recipe
+    from unmask.train.rows import prepare_rows
 
     task, run = trained.predictor.task, trained.predictor.manifest.folder.parent
     recipe = read_recipe(FinetuneRecipe, run / "recipe.yaml")
-    _, dev = load_rows(recipe.data, recipe.seed, recipe.task)
+    dev = prepare_rows(recipe.data, recipe.seed, recipe.task.task.reads).dev
     evaluation, predicted = trained.predictor.score(dev)
     assert evaluation.figures[task.metric].value == pytest.approx(trained.dev[f"{task.name}.{task.metric}"])
     assert next(iter(evaluation.figures)) == task.metric and evaluation.rows == len(dev) == len(predicted)
@@ -174,13 +174,14 @@ def test_the_public_layout_says_what_others_can_compute(trained: Trained) -> Non
 
 def test_predictions_are_written_and_kept_and_compared(trained: Trained, tmp_path: Path) -> None:
     predictor, task = trained.predictor, trained.predictor.task
-    examples = task.read_test(trained.file, ReadOptions())
+    rows = predictor.read(trained.file)
+    examples = rows.examples
     predicted, written = predictor.predict(examples), format_of(task)
     for example, prediction in zip(examples, predicted, strict=True):
         json.dumps(written.to_record(example, prediction, False))
         rows = written.to_rows(example, prediction, False)
         assert all(len(row) == len(written.columns(False)) for row in rows)
-    ours = to_saved_predictions(predictor, examples, predicted, trained.file, ReadOptions())
+    ours = to_saved_predictions(predictor, rows, predicted)
     ours.save(tmp_path)
     least = simplest_baseline(task, examples, examples)
     found = compare_predictions([("ours", "pretrained", ours)], [least])
@@ -216,7 +217,7 @@ def test_trained_again_it_begins_with_its_own_head(trained: Trained, tmp_path: P
     ]
     recipe = [f"init_from={run}", *still]
     again = finetune(run / "recipe.yaml", recipe, out=tmp_path / "again", progress=SILENT)
-    (head,) = read_json(again.folder / "run.json")["start"]["heads"].values()
+    (head,) = read_json(again.folder / "run.json")["init"]["heads"].values()
     assert head == "kept" and again.dev == pytest.approx(trained.dev, abs=1e-4)
 
 
@@ -235,7 +236,7 @@ def test_the_backend_computes_what_was_recorded(
 
 def test_threads_predict_what_one_thread_predicts(trained: Trained) -> None:
     predictor = load(trained.predictor.manifest.folder)
-    examples = predictor.task.read_test(trained.file, ReadOptions())[:24]
+    examples = predictor.read(trained.file).examples[:24]
     expected = [plain(one) for one in trained.predictor.predict(examples)]
     with ThreadPoolExecutor(4) as pool:
         made = list(pool.map(lambda _: predictor.predict(examples), range(8)))

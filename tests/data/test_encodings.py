@@ -9,12 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from unmask.data import encodings, textfiles
+from reading import examples_of, tagged_of
+from unmask.data import encodings
 from unmask.data.corpus import documents as corpus
-from unmask.data.rows.conll import read_tagged
-from unmask.data.rows.delimited import read_rows
-from unmask.data.rows.tables import read_examples
-from unmask.data.textfiles import Faults, open_text, read_objects
+from unmask.data.textfiles import ReadLog, objects, open_text
 from unmask.errors import UserError
 
 CHINESE = "今天下午，全国各地的天气都很好。\r\n他说：“这个问题，我们还没有想好。”\n\nABC 123\n生僻字：㐀𠀀镕"
@@ -24,13 +22,8 @@ JAPANESE = "今日の午後は全国各地で天気がとても良いです。�
 LINES = [line.removesuffix("\r") for line in CHINESE.split("\n")]
 
 
-@pytest.fixture(autouse=True)
-def nothing_said_yet(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(textfiles, "_reported", set())
-
-
-def lines_of(path: Path, encoding: str | None = None) -> list[str]:
-    found = list(open_text(path, encoding=encoding))
+def lines_of(path: Path, encoding: str | None = None, log: ReadLog | None = None) -> list[str]:
+    found = list(open_text(path, log, encoding))
     assert [number for number, _ in found] == list(range(1, len(found) + 1))
     return [line for _, line in found]
 
@@ -45,16 +38,12 @@ def lines_of(path: Path, encoding: str | None = None) -> list[str]:
     ],
 )
 @pytest.mark.parametrize("name", ["a.txt", "a.txt.gz"])
-def test_chinese_files_are_found_out_read_and_said(
-    tmp_path: Path, encoding: str, said: str, name: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    path = tmp_path / name
+def test_chinese_files_are_found_out_read_and_said(tmp_path: Path, encoding: str, said: str, name: str) -> None:
+    path, log = tmp_path / name, ReadLog()
     data = CHINESE.encode(encoding)
     path.write_bytes(gzip.compress(data) if name.endswith("gz") else data)
-    assert lines_of(path) == LINES
-    assert f"{path} is not UTF-8: it is read as {said}" in " ".join(capsys.readouterr().err.split())
-    assert lines_of(path) == LINES
-    assert capsys.readouterr().err == ""  # once is enough
+    assert lines_of(path, log=log) == LINES
+    assert log.notes == (f"{path} is not UTF-8: it is read as {said}",)
 
 
 def test_big_endian_with_a_mark_and_latin_without(tmp_path: Path) -> None:
@@ -71,12 +60,13 @@ def test_gb18030_that_begins_after_much_ascii(tmp_path: Path) -> None:
     assert lines_of(path)[20_000:] == LINES
 
 
-def test_chinese_in_utf8_is_never_taken_for_anything_else(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_chinese_in_utf8_is_never_taken_for_anything_else(tmp_path: Path) -> None:
+    log = ReadLog()
     for number, text in enumerate((CHINESE, GERMAN, KOREAN, "的" * 5000, "Bush hid the facts", "a\n的")):
         path = tmp_path / f"{number}.txt"
         path.write_bytes(text.encode())
-        assert lines_of(path) == [line.removesuffix("\r") for line in text.split("\n")]
-    assert capsys.readouterr().err == ""
+        assert lines_of(path, log=log) == [line.removesuffix("\r") for line in text.split("\n")]
+    assert log.notes == ()
 
 
 @pytest.mark.parametrize(
@@ -121,12 +111,12 @@ def test_broken_bytes_name_the_line(tmp_path: Path) -> None:
     path.write_bytes(good + b"\n\xd6\xff\xd0\n" + "好的".encode("gb18030"))
     with pytest.raises(UserError, match="line 6 is not valid GB18030"):
         list(open_text(path))
-    faults = Faults("skip")
-    assert [line for _, line in open_text(path, faults)] == [*LINES, "好的"] and faults.count == 1
+    log = ReadLog("skip")
+    assert [line for _, line in open_text(path, log)] == [*LINES, "好的"] and log.skipped == 1
     path.write_bytes("\ufeff好的\n".encode("utf-16-le") + b"\x00\xd8" + "坏\n好\n".encode("utf-16-le"))
     with pytest.raises(UserError, match="line 2 is not valid UTF-16"):
         list(open_text(path))
-    assert [line for _, line in open_text(path, Faults("skip"))] == ["好的", "好"]
+    assert [line for _, line in open_text(path, ReadLog("skip"))] == ["好的", "好"]
 
 
 def test_characters_of_gb18030_that_are_letters_of_utf8(tmp_path: Path) -> None:
@@ -142,7 +132,7 @@ def test_a_mixture_is_an_error_at_the_first_line_that_differs(tmp_path: Path) ->
     path.write_bytes("今天的天气\n".encode() + CHINESE.encode("gb18030"))
     with pytest.raises(UserError, match=r"line 2: byte 0x.. at place 1 is not UTF-8") as caught:
         list(open_text(path))
-    assert "GB18030 (Chinese)" in str(caught.value)
+    assert "looks like GB18030 (Chinese)" in caught.value.facts["hint"]
 
 
 def test_an_encoding_that_is_none(tmp_path: Path) -> None:
@@ -158,8 +148,11 @@ def test_every_kind_of_file_is_recoded(tmp_path: Path) -> None:
         named = encoding if encoding == "big5hkscs" else None
         (tmp_path / "a.csv").write_bytes(f'text,label\n"{text}\n第二",1\n'.encode(encoding))
         (tmp_path / "a.jsonl").write_bytes((json.dumps({"text": text}, ensure_ascii=False) + "\n").encode(encoding))
-        assert [row for _, row in read_rows(tmp_path / "a.csv", encoding=named)][1] == [f"{text}\n第二", "1"]
-        assert [row for _, row in read_objects(tmp_path / "a.jsonl", encoding=named)] == [{"text": text}]
+        (row,) = examples_of(tmp_path / "a.csv", encoding=named)
+        assert (row.text, row.label) == (f"{text}\n第二", "1")
+        assert [row for _, row in objects("a", open_text(tmp_path / "a.jsonl", encoding=named), ReadLog())] == [
+            {"text": text}
+        ]
         documents = corpus.read_documents([tmp_path / "a.csv", tmp_path / "a.jsonl"], encoding=named)
         assert [document.text for document in documents] == [f"{text}\n第二", text]
 
@@ -185,11 +178,11 @@ def test_labelled_files_are_recoded_like_corpora(tmp_path: Path, encoding: str, 
         return tmp_path / name
 
     for name, text in LABELLED.items():
-        rows = read_examples(written(name, text), require_labels=True, encoding=named)
+        rows = examples_of(written(name, text), encoding=named)
         assert {row.text: row.label for row in rows} == ROWS
-    tagged = read_tagged(written("a.conll", TAGS), encoding=named)
+    tagged = tagged_of(written("a.conll", TAGS), encoding=named)
     assert [row.text for row in tagged.examples] == ["我是北京", "他在家里。"]
-    (row,) = read_tagged(written("s.jsonl", SPANS), encoding=named).examples
+    (row,) = tagged_of(written("s.jsonl", SPANS), encoding=named).examples
     assert row.text == "他在北京的家里" and row.labels == {"地名"}
 
 
@@ -199,7 +192,7 @@ def test_json_lines_on_standard_input_are_known_in_every_encoding(
 ) -> None:
     given = io.BytesIO(LABELLED["a.jsonl"].encode(encoding))
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BufferedReader(given)))  # type: ignore[arg-type]
-    assert {row.text: row.label for row in read_examples("-", encoding=named)} == ROWS
+    assert {row.text: row.label for row in examples_of("-", encoding=named)} == ROWS
 
 
 def test_an_unclosed_quote_does_not_swallow_the_file(tmp_path: Path) -> None:
@@ -207,7 +200,7 @@ def test_an_unclosed_quote_does_not_swallow_the_file(tmp_path: Path) -> None:
     path.write_text("text,label\n" + '"open,1\n' + "fine,0\n" * 5000)
     with pytest.raises(UserError, match="line 2: a quoted field begins in this row and does not end") as caught:
         list(corpus.read_documents([path]))
-    assert "line 1,002" in str(caught.value)
+    assert "until line 1,002" in caught.value.facts["given"]
     assert len(list(corpus.read_documents([path], on_error="skip"))) == 5000
 
 
@@ -215,9 +208,9 @@ def test_a_lone_surrogate_in_a_file_is_named_and_no_conversion_is_offered(tmp_pa
     path = tmp_path / "a.conll"
     path.write_bytes("naïve\tO\n\n一".encode() + b"\xed\xa0\x80\tB-X\n")
     with pytest.raises(UserError, match="line 3 holds half of a surrogate pair") as caught:
-        read_tagged(path)
-    assert "\\ud800" in str(caught.value) and "to convert" not in caught.value.facts
-    assert [one.text for one in read_tagged(path, on_error="skip").examples] == ["naïve"]
+        tagged_of(path)
+    assert caught.value.facts["given"] == "\\ud800" and "--encoding" not in caught.value.facts["hint"]
+    assert [one.text for one in tagged_of(path, on_error="skip").examples] == ["naïve"]
 
 
 def test_lone_surrogates_in_json_lines_name_the_line(tmp_path: Path) -> None:

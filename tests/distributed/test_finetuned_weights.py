@@ -9,7 +9,7 @@ from safetensors.torch import load_file, save_file
 
 from task_helpers import learner_of, rows_of
 from unmask.config import from_mapping
-from unmask.data.rows.tables import Example, Span
+from unmask.data.rows.example import Example, Span, Spans
 from unmask.data.sequences import RowSequences
 from unmask.learner.batches import Batches
 from unmask.learner.regularise import Regularisation, Regulariser
@@ -21,10 +21,11 @@ from unmask.train.budget import TrainConfig
 from unmask.train.loop import LoopState, train_steps
 from unmask.train.parallel import World, join_world
 
-ROWS = [
-    Example(str(n), f"river {'stone ' * (n % 5)}", None, "abc"[n % 3], n, "f", spans=(Span(0, 5, "PLACE"),))
-    for n in range(24)
-]
+TEXTS = [(n, f"river {'stone ' * (n % 5)}") for n in range(24)]
+ROWS = {
+    "classify": [Example(text, None, "abc"[n % 3], str(n), n, "f") for n, text in TEXTS],
+    "tag": [Example(text, None, Spans((Span(0, 5, "PLACE"),)), str(n), n, "f") for n, text in TEXTS],
+}
 KINDS: dict[str, tuple[Any, Any, dict[str, Any]]] = {
     "classify": (Classify, ClassifyTask, {"pooling": "attention", "loss": "focal"}),
     "tag": (Tag, TagTask, {"decoder": "crf", "lstm_hidden_size": 3}),
@@ -36,9 +37,9 @@ def trained(tokenizer: Tokenizer, world: World, kind: str, how: Any = "ddp", par
     """The weights after a few steps without dropout, and the losses of all terms on the way."""
     settings, task_cls, values = KINDS[kind]
     task = task_cls.build(
-        from_mapping(settings, {**values, "max_length": 32, "classifier_dropout": 0}, "x"), tokenizer, ROWS
+        from_mapping(settings, {**values, "max_length": 32, "classifier_dropout": 0}, "x"), tokenizer, ROWS[kind]
     )
-    rows = rows_of(task, ROWS)
+    rows = rows_of(task, ROWS[kind])
     torch.manual_seed(world.rank)  # the weights of the main process count
     config = EncoderConfig(
         vocab_size=tokenizer.vocab_size,

@@ -97,7 +97,7 @@ def test_two_processes_then_four_then_one(corpus: Any, together: Together, tmp_p
         torch.testing.assert_close(found[name], wanted[name], rtol=1e-9, atol=1e-9)
     assert log(out) == log(straight) == [5, 10, 15, 20]
     figures = [files.read_json(each / "run.json")["finished"] for each in (out, straight)]
-    assert figures[0]["heldout"] == pytest.approx(figures[1]["heldout"], rel=1e-9)
+    assert figures[0]["heldout_figures"] == pytest.approx(figures[1]["heldout_figures"], rel=1e-9)
     assert figures[0]["tokens"] == figures[1]["tokens"]
 
 

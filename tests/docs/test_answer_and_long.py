@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from reading import questions_of
 from unmask.cli.app import run
 
 ROOT = Path(__file__).parents[2]
@@ -67,12 +68,11 @@ def test_both_languages_show_the_same_commands(page: str) -> None:
 
 @pytest.mark.parametrize("page", PAGES)
 def test_examples_of_data_are_read_as_they_stand(page: str, tmp_path: Path) -> None:
-    from unmask.data.rows.squad import read_questions
 
     for number, block in enumerate(blocks(page, "json")):
         path = tmp_path / ("x.json" if "paragraphs" in block else "x.jsonl")
         path.write_text(block.replace("a lantern ...", "a lantern."), encoding="utf-8")
-        first, *_ = read_questions(path, require_answers=True)
+        first, *_ = questions_of(path)
         assert first.answers and first.pair[first.answers[0].start :].startswith(first.answers[0].text), number
 
 

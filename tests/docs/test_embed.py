@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from reading import examples_of
 from unmask.cli.app import run
-from unmask.tasks import Embed, EmbedTask, ReadOptions
+from unmask.tasks import Embed
 
 ROOT = Path(__file__).parents[2]
 PAGES = ["docs/tasks/embed.md", "docs/zh/tasks/embed.md"]
@@ -62,7 +63,7 @@ def test_both_languages_show_the_same_commands() -> None:
 def test_examples_settings_and_links(page: str, tmp_path: Path) -> None:
     for block in blocks(page, "json"):
         (tmp_path / "x.jsonl").write_text(block, encoding="utf-8")
-        found = EmbedTask.read(tmp_path / "x.jsonl", ReadOptions())
+        found = examples_of(tmp_path / "x.jsonl", "pairs")
         assert [json.loads(line).get("negative") for line in block.splitlines()] == [e.negative for e in found]
     text = (ROOT / page).read_text(encoding="utf-8")
     for name in re.findall(r"`task\.(\w+)", text):

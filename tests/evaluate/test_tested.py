@@ -4,14 +4,13 @@ from pathlib import Path
 
 import pytest
 
+from reading import rows_of
 from unmask import files
 from unmask.console import SILENT
-from unmask.data.rows.tables import Columns, read_examples
 from unmask.errors import UserError
 from unmask.evaluate.saved import load_predictions
 from unmask.evaluate.tested import predictions_on, run_folder_of, to_saved_predictions
 from unmask.runtime.predictor import load
-from unmask.tasks import ReadOptions
 from unmask.train.finetune import finetune
 
 
@@ -25,12 +24,12 @@ def tuned(pretrained: Path, table: Path, tmp_path_factory: pytest.TempPathFactor
 
 def test_predictions_are_those_of_the_model_until_some_are_kept(tuned: Path, table: Path) -> None:
     made = predictions_on(tuned, table)
-    model, rows = load(tuned), read_examples(table, require_labels=True)
+    model, rows = load(tuned), rows_of(table)
     assert (made.task, made.metric, made.labels) == ("classify", "accuracy", ["stone", "water"])
-    assert made.reference == [row.label for row in rows] and made.sha256 == files.sha256(table)
-    assert made.predictions == [label.label for label in model(rows)]
+    assert made.reference == [row.label for row in rows.examples] and made.sha256 == files.sha256(table)
+    assert made.predictions == [label.label for label in model(rows.examples)]
     assert load_predictions(tuned) == [], "looking at a run does not change it"
-    kept = to_saved_predictions(model, rows, model.predict(rows), table, ReadOptions())
+    kept = to_saved_predictions(model, rows, model.predict(rows.examples))
     turned = {"stone": "water", "water": "stone"}
     object.__setattr__(kept, "predictions", [turned[name] for name in kept.predictions])
     kept.save(tuned)
@@ -46,7 +45,7 @@ def test_columns_that_are_named_are_read_whatever_was_kept(tuned: Path, table: P
     file.write_text("\n".join(["text,label,other", *lines]) + "\n", encoding="utf-8")
     usual = predictions_on(tuned, file)
     usual.save(tuned)
-    swapped = predictions_on(tuned, file, reading=ReadOptions(Columns(label="other")))
+    swapped = predictions_on(tuned, file, settings={"label_column": "other"})
     assert swapped.predictions == usual.predictions
     assert list(swapped.reference) == [other[label] for label in usual.reference]
 
@@ -56,11 +55,11 @@ def test_labels_that_the_model_does_not_know_are_an_error(tuned: Path, tmp_path:
     file.write_text("text,label\nriver,water\nfire,lava\n", encoding="utf-8")
     with pytest.raises(UserError, match='line 3: label "lava" is not among'):
         predictions_on(tuned, file)
-    skipped = predictions_on(tuned, file, reading=ReadOptions(on_error="skip"))
+    skipped = predictions_on(tuned, file, settings={"on_error": "skip"})
     assert len(skipped.reference) == 1
     skipped.save(tuned)  # what was read in one way is not taken for what was read in another
-    assert len(predictions_on(tuned, file, reading=ReadOptions(on_error="skip")).reference) == 1
-    assert len(predictions_on(tuned, file, reading=ReadOptions(unknown_labels="wrong")).reference) == 2
+    assert len(predictions_on(tuned, file, settings={"on_error": "skip"}).reference) == 1
+    assert len(predictions_on(tuned, file, settings={"unknown_labels": "wrong"}).reference) == 2
     with pytest.raises(UserError, match='line 3: label "lava" is not among'):
         predictions_on(tuned, file)
 

@@ -9,7 +9,7 @@ import torch
 
 from task_helpers import learner_of, rows_of
 from unmask.config import from_mapping
-from unmask.data.rows.tables import Example, ReferenceAnswer, Span
+from unmask.data.rows.example import Answers, Example, Labels, ReferenceAnswer, Span, Spans
 from unmask.learner.batch import Batch, pack
 from unmask.model.attention import SequenceLayout
 from unmask.model.encoder import Encoder, EncoderConfig
@@ -21,27 +21,27 @@ TEXTS = ["river stone captain winter", "river", "captain river river stone harbo
 
 def examples(**values: Any) -> list[Example]:
     """Four texts, each with its value of every field."""
-    rows = [Example(str(n), text, None, None, n + 1, "rows") for n, text in enumerate(TEXTS)]
+    rows = [Example(text, None, None, str(n), n + 1, "rows") for n, text in enumerate(TEXTS)]
     return [dataclasses.replace(row, **{name: of[n] for name, of in values.items()}) for n, row in enumerate(rows)]
 
 
-SPANS = [(Span(0, 5, "A"), Span(12, 19, "B")), (Span(0, 5, "A"),), (Span(8, 19, "B"),), ()]
+SPANS = [Spans(one) for one in ((Span(0, 5, "A"), Span(12, 19, "B")), (Span(0, 5, "A"),), (Span(8, 19, "B"),), ())]
 PAIRS = ["river", "stone bridge", "lantern", "winter"]
-ANSWERS = [(ReferenceAnswer("river", 0),), (), (ReferenceAnswer("lantern", 0),), ()]
+ANSWERS = [Answers(one) for one in ((ReferenceAnswer("river", 0),), (), (ReferenceAnswer("lantern", 0),), ())]
 KINDS: dict[str, tuple[type, dict[str, Any], list[Example]]] = {
-    "classify": (Classify, {}, examples(label="abab")),
-    "classify, mean": (Classify, {"pooling": "mean"}, examples(label="abab")),
-    "classify, max": (Classify, {"pooling": "max"}, examples(label="abab")),
-    "classify, attention": (Classify, {"pooling": "attention"}, examples(label="abab")),
-    "classify, adaptive": (Classify, {"head": "adaptive"}, examples(label="abac")),
-    "multilabel": (Multilabel, {}, examples(label_set=[("a",), (), ("a", "b"), ("b",)])),
-    "regress": (Regress, {}, examples(number=[1.0, 2.0, 3.0, 5.0])),
-    "tag": (Tag, {}, examples(spans=SPANS)),
-    "tag, crf": (Tag, {"decoder": "crf"}, examples(spans=SPANS)),
-    "tag, lstm": (Tag, {"lstm_hidden_size": 4}, examples(spans=SPANS)),
-    "tag, wide": (Tag, {"wide": True}, examples(spans=SPANS)),
-    "nested": (Nested, {}, examples(spans=SPANS)),
-    "answer": (Answer, {}, examples(pair=PAIRS, answers=ANSWERS)),
+    "classify": (Classify, {}, examples(target="abab")),
+    "classify, mean": (Classify, {"pooling": "mean"}, examples(target="abab")),
+    "classify, max": (Classify, {"pooling": "max"}, examples(target="abab")),
+    "classify, attention": (Classify, {"pooling": "attention"}, examples(target="abab")),
+    "classify, adaptive": (Classify, {"head": "adaptive"}, examples(target="abac")),
+    "multilabel": (Multilabel, {}, examples(target=[Labels(one) for one in ("a", "", "ab", "b")])),
+    "regress": (Regress, {}, examples(target=[1.0, 2.0, 3.0, 5.0])),
+    "tag": (Tag, {}, examples(target=SPANS)),
+    "tag, crf": (Tag, {"decoder": "crf"}, examples(target=SPANS)),
+    "tag, lstm": (Tag, {"lstm_hidden_size": 4}, examples(target=SPANS)),
+    "tag, wide": (Tag, {"wide": True}, examples(target=SPANS)),
+    "nested": (Nested, {}, examples(target=SPANS)),
+    "answer": (Answer, {}, examples(pair=PAIRS, target=ANSWERS)),
     "embed": (Embed, {}, examples(pair=PAIRS)),
     "embed, cls": (Embed, {"pooling": "cls"}, examples(pair=PAIRS)),
 }

@@ -1,6 +1,5 @@
 """R-Drop and FGM: against formulas, finite differences, and what they are without dropout."""
 
-import dataclasses
 from collections.abc import Callable
 
 import numpy as np
@@ -12,7 +11,7 @@ from hypothesis import strategies as st
 from task_helpers import learner_of, rows_of
 from unmask.config import changed, from_mapping
 from unmask.data.encoded import EncodedRow
-from unmask.data.rows.tables import Example, Span
+from unmask.data.rows.example import Example, Span, Spans
 from unmask.learner.batch import Batch, pack
 from unmask.learner.regularise import Regularisation, Regulariser, fgm_perturbation, symmetric_kl
 from unmask.learner.task_learner import TaskLearner
@@ -25,10 +24,11 @@ from unmask.train.parallel import World
 from unmask.train.precision import Precision
 from unmask.train.speed import flops_per_token
 
-ROWS = [
-    Example(str(n), f"river {'stone ' * n}", None, "abc"[n % 3], n, "f", spans=(Span(0, 5, "PLACE"),))
-    for n in (5, 3, 3, 1)
-]
+TEXTS = [(n, f"river {'stone ' * n}") for n in (5, 3, 3, 1)]
+ROWS = {
+    "classify": [Example(text, None, "abc"[n % 3], str(n), n, "f") for n, text in TEXTS],
+    "tag": [Example(text, None, Spans((Span(0, 5, "PLACE"),)), str(n), n, "f") for n, text in TEXTS],
+}
 KINDS = {
     "classify": ("classify", {}),
     "classify, mean": ("classify", {"pooling": "mean"}),
@@ -47,10 +47,9 @@ def make(tokenizer: Tokenizer, make_encoder: Callable[..., Encoder], tiny: Encod
         name, settings = KINDS[kind]
         cls, task_cls = (Classify, ClassifyTask) if name == "classify" else (Tag, TagTask)
         task = task_cls.build(  # type: ignore[attr-defined]
-            from_mapping(cls, {**settings, "max_length": 32, "classifier_dropout": dropout}, "x"), tokenizer, ROWS
+            from_mapping(cls, {**settings, "max_length": 32, "classifier_dropout": dropout}, "x"), tokenizer, ROWS[name]
         )
-        examples = [dataclasses.replace(row, spans=None) for row in ROWS] if name == "classify" else ROWS
-        rows = rows_of(task, examples)
+        rows = rows_of(task, ROWS[name])
         learner = learner_of(task, make_encoder(changed(tiny, dropout=dropout)), rows)
         for parameter in learner.head.parameters():
             torch.nn.init.normal_(parameter)

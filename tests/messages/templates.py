@@ -14,7 +14,6 @@ import typer.main
 
 import unmask
 from unmask.cli.app import app
-from unmask.cli.datacheck import PROBLEMS
 from unmask.cli.help import paragraphs
 from unmask.config import ALLOWED
 from unmask.train.explain import explain
@@ -66,7 +65,7 @@ def calls() -> Iterator[tuple[str, ast.Call]]:
 
 def templates() -> set[str]:
     """The texts of messages, titles and headings in the source."""
-    found = {*PRINTED, *PROBLEMS.values(), *ALLOWED.values()}
+    found = {*PRINTED, *ALLOWED.values()}
     for name, call in calls():
         if name in CALLS or name == "table" or (name in ERRORS and len(call.args) > 1):
             found.update(constants(call.args[0]))

@@ -11,17 +11,19 @@ import pytest
 from safetensors.torch import save_file
 
 from public_weights import drawn
+from reading import examples_of
 from unmask import console, files
 from unmask.cli.app import run as command
 from unmask.data.public import datasets as public
 from unmask.data.public import models as publicmodels
 from unmask.data.public.packages import Archive
+from unmask.data.rows.options import ReadOptions
 from unmask.errors import UserError
 from unmask.quickstart import Request, quickstart
 from unmask.quickstart.jobs import JOBS, gather_data
 from unmask.quickstart.start import StartingModel
-from unmask.tasks import ReadOptions
 from unmask.text.tokenizer import Tokenizer
+from unmask.train.rows import RowReader
 
 ABOUT = {
     "sea": ["ship", "wave", "sail", "harbour", "tide", "anchor"],
@@ -80,10 +82,9 @@ def test_results_hold_seven_steps_and_true_figures(done: Path, own: Path) -> Non
     assert by_kind["tfidf"]["value"] > 0.95  # one word in eleven tells the labels apart
     assert all(a["low"] <= a["value"] <= a["high"] for a in by_kind.values())
     # the figure of the published model, computed once more by another path
-    from unmask.data.rows.tables import read_examples
     from unmask.runtime.predictor import load
 
-    examples = read_examples(own / "test.jsonl")
+    examples = examples_of(own / "test.jsonl")
     predicted = [label.label for label in load(done / "finetune")([example.text for example in examples])]
     reference = [example.label for example in examples]
     share = sum(a == b for a, b in zip(predicted, reference, strict=True)) / 60
@@ -107,8 +108,8 @@ def test_pretraining_and_its_absence_are_compared_on_equal_terms(done: Path) -> 
 
 def test_losses_stand_beside_what_gives_them_meaning(done: Path) -> None:
     pretraining = files.read_json(done / "results.json")["pretraining"]
-    assert 0 < pretraining["heldout_loss"] < pretraining["uniform"]
-    assert 0 < pretraining["unigram"] < pretraining["uniform"]
+    assert 0 < pretraining["heldout_loss"] < pretraining["uniform_loss"]
+    assert 0 < pretraining["unigram_loss"] < pretraining["uniform_loss"]
     assert pretraining["tokens"] > 0 and (done / pretraining["log"]).is_file()
 
 
@@ -191,11 +192,11 @@ def test_more_text_is_taken_for_longer_budgets(monkeypatch: pytest.MonkeyPatch, 
         return public.Fetched(name, tmp_path, path, path, path, True, 3_000_000, 10)
 
     monkeypatch.setattr(public, "download", get)
-    gather_data(Request(budget="1m"), console.SILENT)
+    gather_data(Request(budget="1m"), console.SILENT, RowReader())
     job = JOBS["en", "topics"]
     assert fetched == [job.rows, job.text[0]]
     fetched.clear()
-    gather_data(Request(budget="10h"), console.SILENT)
+    gather_data(Request(budget="10h"), console.SILENT, RowReader())
     assert fetched == [job.rows, *job.text]
 
 
@@ -266,7 +267,7 @@ def test_own_chinese_files_of_tags(tagged: Path) -> None:
     assert list(by_kind) == ["pretrained", "scratch", "frequent"]
     assert by_kind["frequent"] == 1  # each word has one tag
     assert by_kind["pretrained"] > 0.5
-    assert all(len(row["hidden"]) == 1 for row in results["samples"]["fills"])
+    assert all(len(row["masked_word"]) == 1 for row in results["samples"]["fills"])
     page = (tagged / "run" / "report.html").read_text(encoding="utf-8")
     assert 'lang="zh' in page
 
@@ -317,7 +318,7 @@ def test_a_public_checkpoint_beside_the_own_encoder(own: Path, tmp_path: Path, m
     models = results["evaluation"]["models"]
     assert [model["kind"] for model in models][:3] == ["pretrained", "scratch", "public"]
     assert models[2]["name"] == "small-bert, fine-tuned" and "small-bert" in (folder / "report.html").read_text()
-    assert results["command"].endswith(f"--from {checkpoint}") and results["public"]["name"] == "small-bert"
+    assert results["command"].endswith(f"--from {checkpoint}") and results["public_model"]["name"] == "small-bert"
     monkeypatch.setattr(StartingModel, "cost", lambda *_: 1e9)  # as of one that is too large for the budget
     short = quickstart(request(own, tmp_path / "short", start=str(checkpoint)))
     planned = files.read_json(short / "finetune-public.json")

@@ -102,7 +102,7 @@ def synthetic_results() -> dict[str, Any]:
                 "licence": "research use",
             },
         },
-        "tokenizer": {"vocabulary": 8192, "characters_per_piece": 4.61, "unknown_rate": 0.00004},
+        "tokenizer": {"vocab_size": 8192, "characters_per_token": 4.61, "unknown_rate": 0.00004},
         "objectives": [{"name": "masked words", "rate": "30 → 15 %", "whole_words": True}],
         "pretraining": {
             "parameters": 6213120,
@@ -113,8 +113,8 @@ def synthetic_results() -> dict[str, Any]:
             "loss": 5.21,
             "heldout_loss": 5.12,
             "heldout_accuracy": 0.231,
-            "uniform": 9.0109,
-            "unigram": 7.0243,
+            "uniform_loss": 9.0109,
+            "unigram_loss": 7.0243,
             "log": "pretrain/metrics.jsonl",
         },
         "finetuning": [
@@ -157,7 +157,7 @@ def synthetic_results() -> dict[str, Any]:
             "fills": [
                 {
                     "text": "the company said its [MASK] rose in the first quarter",
-                    "hidden": "profit",
+                    "masked_word": "profit",
                     "candidates": [
                         {"token": "net", "probability": 0.312},
                         {"token": "profit", "probability": 0.208},
@@ -166,7 +166,7 @@ def synthetic_results() -> dict[str, Any]:
                 },
                 {
                     "text": "opec will cut its [MASK] of crude oil",
-                    "hidden": "output",
+                    "masked_word": "output",
                     "candidates": [
                         {"token": "production", "probability": 0.41},
                         {"token": "price", "probability": 0.2},

@@ -41,7 +41,13 @@ def write_trained(
     figures = {"masked.loss": 5.5} if kind == "pretrain" else {"classify.loss": 0.4, "classify.accuracy": 0.9}
     ends: dict[str, Any] = {"steps": 12, "seconds": 6.0}
     if kind == "pretrain":
-        ends |= {"tokens": 1200, "parameters": 1000, "heldout": figures, "uniform": 6.0, "unigram": 5.8}
+        ends |= {
+            "tokens": 1200,
+            "parameters": 1000,
+            "heldout_figures": figures,
+            "uniform_loss": 6.0,
+            "unigram_loss": 5.8,
+        }
     else:
         ends |= {"best_step": 8, "train_rows": 90, "dev_rows": 10, "truncated": 0, "dev": figures}
     inputs = {"corpus": "c0"} if kind == "pretrain" else {"model": "m0", "train": "t0"}

@@ -10,14 +10,11 @@ from runs_sample import ROWS, keep, write_trained
 
 from unmask import files
 from unmask.cli.app import run as command
-from unmask.data.rows.conll import TagColumns
-from unmask.data.rows.tables import Columns
 from unmask.errors import UserError
 from unmask.evaluate import tested
 from unmask.evaluate.saved import Predictions
 from unmask.report.compared import compare_runs, flat, page_of
 from unmask.report.page import render
-from unmask.tasks import ReadOptions
 
 GOOD, BAD = list(ROWS), ["a"] * len(ROWS)
 
@@ -177,7 +174,7 @@ def test_the_command_reads_test_rows_as_it_is_told(
     assert "--test FILE" in capsys.readouterr().err
     asked = []
 
-    def predictions_on(run: Path, file: Path, progress: object, reading: ReadOptions) -> Predictions:
+    def predictions_on(run: Path, file: Path, progress: object, reading: dict[str, str]) -> Predictions:
         asked.append(reading)
         return Predictions("classify", "label", "accuracy", str(file), "ef" * 32, ["a", "b"], ROWS, GOOD)
 
@@ -186,7 +183,7 @@ def test_the_command_reads_test_rows_as_it_is_told(
     test.write_text("body,topic\n")
     options = ["--text-column", "body", "--label-column", "topic", "--tag-column", "-1", "--on-error", "skip"]
     assert command(["compare", *runs, "--test", str(test), *options]) == 0
-    reading = ReadOptions(Columns(text="body", label="topic"), TagColumns(tag="-1"), on_error="skip")
+    reading = {"text_column": "body", "label_column": "topic", "tag_column": "-1", "on_error": "skip"}
     assert asked == [reading, reading]
 
 

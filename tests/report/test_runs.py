@@ -193,19 +193,19 @@ def test_a_report_says_what_a_run_began_with(kind: str, tmp_path: Path) -> None:
     start = {
         "model": "runs/old/model",
         "heads": {"masked": "kept", "next_sentence": "new"},
-        "layers_of_model": 6,
-        "layers": 4,
-        "drawn_anew": 2,
-        "frozen_layers": 1,
-        "frozen_embeddings": True,
-        "positions_of_model": 512,
-        "positions": 1024,
-        "extend": "tile",
+        "num_hidden_layers_of_model": 6,
+        "num_hidden_layers": 4,
+        "reinit_layers": 2,
+        "freeze_layers": 1,
+        "freeze_embeddings": True,
+        "max_position_embeddings_of_model": 512,
+        "max_position_embeddings": 1024,
+        "extend_positions": "tile",
         "parameters": 12345,
-        "learning": 2345,
-        "heldout": {"masked.loss": 6.125},
+        "trainable_parameters": 2345,
+        "heldout_figures": {"masked.loss": 6.125},
     }
-    files.write_json(folder / "run.json", {**facts, "start": start})
+    files.write_json(folder / "run.json", {**facts, "init": start})
     page = write_report(folder).read_text(encoding="utf-8")
     for text in (
         *("What the run began with.", "runs/old/model", "taken over", "lowest 4 of 6"),
@@ -213,9 +213,9 @@ def test_a_report_says_what_a_run_began_with(kind: str, tmp_path: Path) -> None:
         *("2,345 of 12,345 parameters learn", "6.12"),
     ):
         assert text in page, text
-    plain = {**start, "layers": 6, "drawn_anew": 0, "frozen_layers": 0, "frozen_embeddings": False}
-    del plain["heldout"], plain["extend"]
-    files.write_json(folder / "run.json", {**facts, "start": {**plain, "positions": 512}})
+    plain = {**start, "num_hidden_layers": 6, "reinit_layers": 0, "freeze_layers": 0, "freeze_embeddings": False}
+    del plain["heldout_figures"], plain["extend_positions"]
+    files.write_json(folder / "run.json", {**facts, "init": {**plain, "max_position_embeddings": 512}})
     page = write_report(folder).read_text(encoding="utf-8")
     assert "runs/old/model" in page
     for text in ("drawn anew", "Frozen", "Positions", "Held-out loss before"):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from unmask.data.rows.tables import Example
+from unmask.data.rows.example import Example
 from unmask.errors import UserError
 from unmask.runtime.formats import format_of
 from unmask.tasks import Multilabel, MultilabelTask, Nested, NestedTask, Regress, RegressTask, Tag, TagTask
@@ -12,7 +12,7 @@ from unmask.tasks.regress import NumberStatistics
 from unmask.tasks.text import Ranking
 from unmask.text.tokenizer import Tokenizer
 
-EXAMPLE = Example("0", "captain winter", None, None, 2, "rows.csv")
+EXAMPLE = Example("captain winter", None, None, "0", 2, "rows.csv")
 
 
 def test_labels(tokenizer: Tokenizer) -> None:
@@ -61,7 +61,7 @@ def test_spans(tokenizer: Tokenizer) -> None:
 def test_running_text_is_written_as_the_words_that_plain_tags_make() -> None:
     tokenizer = Tokenizer.train(["我 爱 北 京"] * 4, vocab_size=20, allow_fewer=True)
     written = format_of(TagTask(Tag(), tokenizer, ["n", "r", "v"], True))
-    text = Example("0", "我爱北京", None, None, 1, "s")
+    text = Example("我爱北京", None, None, "0", 1, "s")
     spans = [LabelledSpan(label, text.text[a:b], a, b, 0.5) for a, b, label in ((0, 1, "r"), (1, 2, "v"), (2, 4, "n"))]
     assert written.to_conll(text, spans) == "我\tr\n爱\tv\n北京\tn\n\n"
     assert written.to_conll(text, spans[:1]) == "我\tr\n爱\tO\n北\tO\n京\tO\n\n"

@@ -10,7 +10,7 @@ import torch
 
 from unmask import bundle
 from unmask.console import SILENT
-from unmask.data.rows.tables import Example
+from unmask.data.rows.example import Example
 from unmask.errors import UserError
 from unmask.model.attention import SequenceLayout
 from unmask.model.encoder import Encoder, EncoderConfig
@@ -147,7 +147,7 @@ def test_what_cannot_be_answered(filler: Predictor, classifier: Predictor) -> No
 
 
 def test_streamed_predictions_are_the_same(classifier: Predictor) -> None:
-    examples = [Example(str(n), f"river {word}", None, None, n + 1, "texts") for n, word in enumerate("abcde")]
+    examples = [Example(f"river {word}", None, None, str(n), n + 1, "texts") for n, word in enumerate("abcde")]
     streamed = list(stream(classifier, examples, batch_size=2))
     assert [example for part, _ in streamed for example in part] == examples
     made = [one for _, predictions in streamed for one in predictions]

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from tokenizers import models, normalizers, pre_tokenizers, processors, trainers
 
 from unmask.data.rows import schemes
-from unmask.data.rows.conll import join_tokens
-from unmask.data.rows.tables import Example, Span
+from unmask.data.rows.example import Example, Span
+from unmask.data.rows.tagged import join_tokens
 from unmask.tasks.alignment import AlignmentErrors, Tags, Words, align_words
 from unmask.text.tokenizer import Tokenizer
 
@@ -103,7 +103,7 @@ def test_units_are_apart_and_hold_all_that_is_not_white_space(every_script: Toke
     firsts = units.first_tokens.tolist()
     assert firsts[0] == 1 or not bounds
     assert all(a < b for a, b in pairwise(firsts)) and firsts[-1] == (len(encoded.input_ids) - 1 if bounds else 1)
-    assert units.covered_tokens == len(text) and (units.tokens == -1).all()
+    assert units.covered_characters == len(text) and (units.tokens == -1).all()
 
 
 @given(
@@ -237,14 +237,16 @@ def test_text_beyond_the_length_limit(tokenizer: Tokenizer) -> None:
     for length in range(4, len(whole.input_ids) + 1):
         found = units(text, tokenizer, length=length)
         assert found.first_tokens[-1] == length - 1
-        assert found.covered_tokens == (len(text) if length == len(whole.input_ids) else whole.offsets[length - 2][1])
-        assert found.offsets[-1, 1] == found.covered_tokens
-        beyond = Span(found.covered_tokens, len(text), "x")
+        assert found.covered_characters == (
+            len(text) if length == len(whole.input_ids) else whole.offsets[length - 2][1]
+        )
+        assert found.offsets[-1, 1] == found.covered_characters
+        beyond = Span(found.covered_characters, len(text), "x")
         _, misfits = Tags(["x"]).encode(found, [beyond] if beyond.start < beyond.end else [])
         assert all(misfit.reason == "beyond the length limit" for misfit in misfits)
         tokens = [(place, place + 5) for place in (0, 6, 17, 23)]
         given_tokens = units(text, tokenizer, tokens, length)
-        assert (given_tokens.offsets[:, 1] <= found.covered_tokens).all()
+        assert (given_tokens.offsets[:, 1] <= found.covered_characters).all()
 
 
 @given(st.lists(st.integers(0, 4), max_size=12))
@@ -279,7 +281,7 @@ def test_no_text_has_no_units(tokenizer: Tokenizer) -> None:
 def test_misfits_are_counted_and_the_first_are_shown(tokenizer: Tokenizer) -> None:
     misfits, draw = AlignmentErrors(), random.Random(0)
     for line in range(1, 6):
-        example = Example("1", "river stone wind", None, None, line, "a.jsonl")
+        example = Example("river stone wind", None, None, "1", line, "a.jsonl")
         spans = [Span(0, 3, "x")] + ([Span(12, 99, "y")] if line == 2 else [])
         draw.shuffle(spans)
         misfits.add(example, Tags(LABELS).encode(units(example.text, tokenizer), spans)[1])

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from task_helpers import learner_of, rows_of
 from unmask.data.encoded import SPECIAL_TOKEN, EncodedRow
-from unmask.data.rows.tables import Example, ReferenceAnswer
+from unmask.data.rows.example import Answers, Example, ReferenceAnswer
 from unmask.errors import UserError
 from unmask.heads.answer import pad_logits
 from unmask.learner.batch import Batch, pack
@@ -33,7 +33,7 @@ contexts = st.lists(CLS_WORD, min_size=1, max_size=40).map(" ".join)
 
 def example(question: str, context: str, *answers: tuple[str, int], number: int = 0) -> Example:
     found = tuple(ReferenceAnswer(*answer) for answer in answers)
-    return Example(str(number), question, context, None, number + 1, "questions.json", answers=found)
+    return Example(question, context, Answers(found), str(number), number + 1, "questions.json")
 
 
 def task_of(tokenizer: Tokenizer, has_unanswerable: bool = False, **settings: object) -> AnswerTask:
@@ -150,7 +150,7 @@ def test_an_answer_that_a_window_does_not_hold_whole_is_taught_as_none(tokenizer
     assert [row.targets["answer"].tolist() for row in rows_of(task, [example("where", context)])] == [[[0, 0]]] * len(
         rows
     ), "no answer"
-    bare = dataclasses.replace(one, answers=None)
+    bare = dataclasses.replace(one, target=None)
     assert all(not row.targets for row in rows_of(task, [bare]))
 
 
@@ -169,7 +169,7 @@ def test_answers_that_cannot_be_found_as_they_are_are_said(
 
 def test_a_question_needs_a_context(tokenizer: Tokenizer) -> None:
     with pytest.raises(UserError, match="a question needs a context"):
-        task_of(tokenizer).encode([Example("0", "who", None, None, 1, "the texts given")])
+        task_of(tokenizer).encode([Example("who", None, None, "0", 1, "the texts given")])
 
 
 def test_settings_that_leave_tokens_out_are_refused() -> None:

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import torch
 
+from reading import questions_of
 from unmask import bundle
 from unmask.console import SILENT
 from unmask.evaluate.simplest import simplest_baseline
 from unmask.model.encoder import Encoder, EncoderConfig
-from unmask.tasks import ReadOptions
 from unmask.text.tokenizer import Tokenizer
 from unmask.train.finetune import finetune
 
@@ -51,7 +51,7 @@ def test_questions_on_contexts_never_seen_are_answered(tokenizer: Tokenizer, tmp
     data = {"model": tmp_path / "start", "train": train, "out": tmp_path / "run"}
     predictor = finetune(None, [*settings, *more], task="answer", progress=SILENT, **data).predictor()
     found = predictor.evaluate(test)
-    examples = predictor.task.read_test(test, ReadOptions())
+    examples = questions_of(test, "test")
     plain = predictor.task.reference(examples)
     least = simplest_baseline(predictor.task, [], examples)
     hits = sum(said in right["answers"] for said, right in zip(least.predicted, plain, strict=True))

@@ -8,7 +8,7 @@ import torch
 
 from task_helpers import learner_of, rows_of
 from unmask.data.encoded import SPECIAL_TOKEN
-from unmask.data.rows.tables import Example
+from unmask.data.rows.example import Example
 from unmask.errors import UserError
 from unmask.heads import build_head
 from unmask.heads.classify import ClassifyHead
@@ -20,7 +20,7 @@ from unmask.text.tokenizer import Tokenizer
 
 
 def examples(*labels: str | None, pair: str | None = None) -> list[Example]:
-    return [Example(str(n), f"river stone {n}", pair, label, n + 2, "rows.csv") for n, label in enumerate(labels)]
+    return [Example(f"river stone {n}", pair, label, str(n), n + 2, "rows.csv") for n, label in enumerate(labels)]
 
 
 def test_rows_are_encodings_with_their_label(tokenizer: Tokenizer) -> None:
@@ -44,7 +44,7 @@ def test_pairs_become_two_segments(tokenizer: Tokenizer) -> None:
 
 def test_long_texts_are_cut_and_counted(tokenizer: Tokenizer) -> None:
     task = ClassifyTask(Classify(max_length=8), tokenizer, ["a", "b"])
-    long = Example("0", "river stone bridge " * 9, None, "a", 2, "rows.csv")
+    long = Example("river stone bridge " * 9, None, "a", "0", 2, "rows.csv")
     rows, notes = task.encode([long])
     assert len(rows[0].input_ids) == 8 and notes.truncated == 1
 
@@ -80,7 +80,7 @@ def test_the_loss_is_the_formula(
     torch.nn.init.normal_(head.classifier.weight)
     head.weights = None if weights is None else torch.tensor(weights)
     learner = TaskLearner(encoder, head)
-    rows = rows_of(task, [Example("0", "winter " * n, None, "abc"[n % 3], n, "f") for n in (1, 2, 3, 4)])
+    rows = rows_of(task, [Example("winter " * n, None, "abc"[n % 3], "0", n, "f") for n in (1, 2, 3, 4)])
     batch = pack(rows)
     logits, labels = [], []
     for row in rows:
@@ -116,7 +116,7 @@ def test_labels_come_back_by_probability(tokenizer: Tokenizer) -> None:
 
 def many(count: int) -> list[Example]:
     """Labels l0, l1, ... of which the later ones are more frequent."""
-    return [Example(str(n), f"river {n}", None, f"l{n}", n, "rows.csv") for n in range(count) for _ in range(1 + n)]
+    return [Example(f"river {n}", None, f"l{n}", str(n), n, "rows.csv") for n in range(count) for _ in range(1 + n)]
 
 
 def test_labels_of_an_adaptive_head_stand_by_frequency(tokenizer: Tokenizer) -> None:

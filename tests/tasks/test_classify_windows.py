@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from task_helpers import rows_of
 from unmask.console import SILENT
-from unmask.data.rows.tables import Example
+from unmask.data.rows.example import Example
 from unmask.runtime import batching as module
 from unmask.tasks import Classify, ClassifyTask
 from unmask.text.tokenizer import Tokenizer
@@ -21,7 +21,7 @@ LONG = "river stone bridge lantern winter harbour " * 6
 
 
 def example(text: str, label: str | None = "a", pair: str | None = None) -> Example:
-    return Example("0", text, pair, label, 2, "rows.csv")
+    return Example(text, pair, label, "0", 2, "rows.csv")
 
 
 def task_of(tokenizer: Tokenizer, **settings: object) -> ClassifyTask:

@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 import torch
 
+from reading import examples_of
 from task_helpers import learner_of, rows_of
 from unmask import bundle
 from unmask.console import SILENT
-from unmask.data.rows.tables import Example
+from unmask.data.rows.example import Example
 from unmask.data.sequences import RowSequences
 from unmask.errors import UserError
 from unmask.heads.embed import contrastive_loss, group_texts, scaled_cosines
@@ -24,12 +25,12 @@ from unmask.learner.regularise import Regularisation, Regulariser
 from unmask.learner.task_learner import TaskLearner
 from unmask.model.encoder import Encoder, EncoderConfig
 from unmask.runtime.predictor import load
-from unmask.tasks import Embed, EmbedTask, ReadOptions
+from unmask.tasks import Embed, EmbedTask
 from unmask.tasks.embed import AnyEmbedLoss, Contrastive, Cosine, Unsupervised
 from unmask.text.tokenizer import Tokenizer
 from unmask.train.finetune import finetune
 
-PAIR = Example("1", "river stone", "winter", None, 1, "pairs.csv")
+PAIR = Example("river stone", "winter", None, "1", 1, "pairs.csv")
 
 
 def pairs_of(*texts: tuple[str, ...], scores: list[float] | None = None) -> list[Example]:
@@ -39,7 +40,7 @@ def pairs_of(*texts: tuple[str, ...], scores: list[float] | None = None) -> list
             text=text[0],
             pair=text[1] if len(text) > 1 else None,
             negative=text[2] if len(text) > 2 else None,
-            number=None if scores is None else scores[number],
+            target=None if scores is None else scores[number],
         )
         for number, text in enumerate(texts)
     ]
@@ -290,20 +291,19 @@ def test_what_cannot_be_learnt_is_said(tokenizer: Tokenizer) -> None:
 def test_rows_are_read(tmp_path: Path, content: str, scores: list[float | None], negatives: list[str | None]) -> None:
     path = tmp_path / "rows.csv"
     path.write_text(content, encoding="utf-8")
-    found = EmbedTask.read(path, ReadOptions())
+    found = examples_of(path, "pairs")
     assert [e.number for e in found] == scores and [e.negative for e in found] == negatives
     assert all(e.label is None and e.without_targets.negative is None for e in found)
 
 
 def test_a_column_of_scores_that_was_asked_for_holds_numbers(tmp_path: Path) -> None:
-    from unmask.data.rows.tables import Columns
 
     path = tmp_path / "rows.jsonl"
     rows = [{"text_a": "a", "text_b": "b", "how": how} for how in (3, "near", 4.5)]
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     with pytest.raises(UserError, match="line 2: 'how' is not a number"):
-        EmbedTask.read(path, ReadOptions(Columns(label="how")))
-    found = EmbedTask.read(path, ReadOptions(Columns(label="how"), on_error="skip"))
+        examples_of(path, "pairs", label_column="how")
+    found = examples_of(path, "pairs", label_column="how", on_error="skip")
     assert [e.number for e in found] == [3, 4.5]
 
 
@@ -415,5 +415,5 @@ def test_pairs_of_one_first_text_stay_on_one_side_of_a_split(tmp_path: Path) -> 
     path = tmp_path / "rows.csv"
     rows = [f"text {number % 8},answer {number}" for number in range(40)]
     path.write_text("\n".join(["question,answer", *rows]) + "\n", encoding="utf-8")
-    train, dev = split(EmbedTask.read(path, ReadOptions()), 0.25)
+    train, dev = split(examples_of(path, "pairs"), 0.25)
     assert dev and not {e.text for e in train} & {e.text for e in dev}

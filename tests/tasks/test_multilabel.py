@@ -12,7 +12,7 @@ from sklearn import metrics as oracle
 
 from task_helpers import learner_of, rows_of
 from unmask.config import from_mapping
-from unmask.data.rows.tables import Example
+from unmask.data.rows.example import Example, Labels
 from unmask.errors import UserError
 from unmask.learner.batch import pack
 from unmask.model.encoder import Encoder, EncoderConfig
@@ -27,8 +27,7 @@ LABELS = ["a", "b", "c"]
 def examples(*sets: str) -> list[Example]:
     """A row for each text such as "ac", its labels."""
     return [
-        Example(str(n), "winter " * (n + 1), None, None, n + 2, "rows.csv", label_set=tuple(one))
-        for n, one in enumerate(sets)
+        Example("winter " * (n + 1), None, Labels(tuple(one)), str(n), n + 2, "rows.csv") for n, one in enumerate(sets)
     ]
 
 

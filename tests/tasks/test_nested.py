@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from task_helpers import learner_of, rows_of
 from unmask.config import from_mapping
 from unmask.data.encoded import EncodedRow, longest_first
-from unmask.data.rows.tables import Example, Span
+from unmask.data.rows.example import Example, Span, Spans
 from unmask.errors import UserError
 from unmask.evaluate.samples import predictions
 from unmask.heads import head_class
@@ -38,7 +38,7 @@ def sentence(words: list[str], *spans: tuple[int, int, str], number: int = 0) ->
     stops = list(itertools.accumulate(len(word) + 1 for word in words))
     bounds = [(stop - 1 - len(word), stop - 1) for word, stop in zip(words, stops, strict=True)]
     made = tuple(sorted(Span(bounds[i][0], bounds[j - 1][1], label) for i, j, label in spans))
-    return Example(str(number), " ".join(words), None, None, number + 1, "s.jsonl", spans=made)
+    return Example(" ".join(words), None, Spans(made), str(number), number + 1, "s.jsonl")
 
 
 TRAIN = [
@@ -314,7 +314,7 @@ def test_spans_that_cannot_be_predicted_are_counted_and_noted(tokenizer: Tokeniz
     (told,) = notes.remarks
     assert rows and tagger.max_span_length == 9
     assert "1 of 1 spans not aligned: whole in no window" in told
-    cut = dataclasses.replace(long, text="riverbank", spans=(Span(0, 5, "PLACE"),))
+    cut = dataclasses.replace(long, text="riverbank", target=Spans((Span(0, 5, "PLACE"),)))
     assert "cut through a word" in tagger.encode([cut])[1].remarks[0]
 
 
@@ -334,20 +334,20 @@ def test_what_is_learnt_comes_from_the_training_sentences(tokenizer: Tokenizer) 
     )  # what a window holds
     with pytest.raises(UserError, match="there is nothing to learn"):
         task(tokenizer, [TRAIN[1]])
-    empty = Example("0", " \u200b ", None, None, 1, "s")
+    empty = Example(" \u200b ", None, None, "0", 1, "s")
     assert rows_of(tagger, [empty]) == [] and tagger.decode([empty], [], [], {}) == [[]]
 
 
 def test_plain_tags_are_not_for_nested_spans(tokenizer: Tokenizer) -> None:
     tokens = ((0, 1), (2, 8))
-    plain = Example("0", "a letter", None, None, 1, "s", spans=(Span(0, 1, "D"), Span(2, 8, "N")), tokens=tokens)
+    plain = Example("a letter", None, Spans((Span(0, 1, "D"), Span(2, 8, "N"))), "0", 1, "s", tokens=tokens)
     with pytest.raises(UserError, match="nested spans are for entities"):
         task(tokenizer, [plain])
 
 
 def said_of(tagger: NestedTask, example: Example, *found: tuple[int, int, str, float]) -> list[LabelledSpan]:
     """What is decoded from scores of spans of units."""
-    rows = rows_of(tagger, [dataclasses.replace(example, spans=None)])
+    rows = rows_of(tagger, [dataclasses.replace(example, target=None)])
     lines = [[i, j - i, tagger.labels.index(label), score] for i, j, label, score in found]
     said = np.array(lines, dtype=np.float32).reshape(-1, 4)
     (spans,) = tagger.decode([example], rows, [said], {})
@@ -392,7 +392,7 @@ def test_flat_is_greedy(drawn: list[tuple[int, int, str, int]]) -> None:
 
 def test_no_span_cuts_through_a_given_token(tokenizer: Tokenizer) -> None:
     tokens = ((0, 11), (12, 16))
-    example = Example("0", "river-stone wind", None, None, 1, "s.conll", spans=(), tokens=tokens)
+    example = Example("river-stone wind", None, Spans(()), "0", 1, "s.conll", tokens=tokens)
     tagger = task(tokenizer)
     bounds = list(itertools.combinations_with_replacement(range(4), 2))
     spans = said_of(tagger, example, *((i, j, "ORG", 1.0) for i, j in bounds))

@@ -9,9 +9,10 @@ import torch
 from safetensors.torch import load_file
 from scipy import stats
 
+from reading import examples_of
 from task_helpers import learner_of, rows_of
 from unmask.console import SILENT
-from unmask.data.rows.tables import Example
+from unmask.data.rows.example import Example
 from unmask.errors import UserError
 from unmask.heads.regress import RegressHead
 from unmask.learner.batch import pack
@@ -26,10 +27,7 @@ SETTINGS = Regress(max_length=32, classifier_dropout=0.0)
 
 
 def examples(*numbers: float | None) -> list[Example]:
-    return [
-        Example(str(n), "winter " * (n + 1), None, None, n + 2, "rows.csv", number=number)
-        for n, number in enumerate(numbers)
-    ]
+    return [Example("winter " * (n + 1), None, number, str(n), n + 2, "rows.csv") for n, number in enumerate(numbers)]
 
 
 def test_the_numbers_of_the_training_rows_are_kept(tokenizer: Tokenizer) -> None:
@@ -78,7 +76,7 @@ def test_a_published_model_gives_the_number_itself(pretrained: Path, numbers: Pa
     fast = ["task.max_length=32", "train.budget=40 steps", "train.optimizer.lr=0.01"]
     run = finetune(None, fast, model=pretrained, task="regress", train=numbers, out=tmp_path / "run", progress=SILENT)
     predictor = load(run.model)
-    examples = predictor.task.read(numbers, run_reading())
+    examples = examples_of(numbers, "number")
     predicted = predictor.predict(examples)
     assert np.std(predicted) > 3 and 10 < np.mean(predicted) < 40  # not in deviations
     tensors = load_file(run.model / "model.safetensors")
@@ -88,17 +86,11 @@ def test_a_published_model_gives_the_number_itself(pretrained: Path, numbers: Pa
         dense = tensors["bert.pooler.dense.weight"] @ hidden + tensors["bert.pooler.dense.bias"]
         value = tensors["classifier.weight"] @ torch.tanh(dense) + tensors["classifier.bias"]
     assert value.item() == pytest.approx(predicted[0], rel=1e-4)
-    assert predictor("river river stone") == predictor.predict(["river river stone"])[0]
+    assert predictor("river", "stone") == predictor.predict([("river", "stone")])[0]
     scores = predictor.evaluate(numbers)
     truth = [example.number for example in examples]
     assert scores.figures["pearson"].value == pytest.approx(stats.pearsonr(truth, predicted)[0])
     assert run.dev["regress.pearson"] > 0.5 and run.metric == "regress.pearson"
-
-
-def run_reading():  # type: ignore[no-untyped-def]
-    from unmask.tasks import ReadOptions
-
-    return ReadOptions()
 
 
 def test_less_of_an_error_is_better(pretrained: Path, numbers: Path, tmp_path: Path) -> None:

@@ -13,16 +13,18 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from reading import tagged_of
 from task_helpers import learner_of, rows_of
 from unmask.config import from_mapping
 from unmask.data.encoded import IGNORE_INDEX
-from unmask.data.rows.tables import Example, Span
+from unmask.data.rows.check import check_labels
+from unmask.data.rows.example import Example, Span, Spans
 from unmask.errors import UserError
 from unmask.heads import head_class
 from unmask.heads.token_pairs import BUCKETS, PRIOR, TokenPairs
 from unmask.learner.batch import pack
 from unmask.model.encoder import Encoder, EncoderConfig
-from unmask.tasks import ReadOptions, Tag, TagTask
+from unmask.tasks import Tag, TagTask
 from unmask.tasks.labelled_spans import LabelledSpan, WindowRow, check_rows, spans_of, tags_of, word_bounds
 from unmask.tasks.tag.crf import CRFDecoder
 from unmask.text.tokenizer import Tokenizer
@@ -39,7 +41,7 @@ def sentence(words: str, *spans: tuple[int, int, str], tokens: bool = True, numb
         place += len(word) + 1
     made = tuple(Span(bounds[i][0], bounds[j - 1][1], label) for i, j, label in spans)
     given = tuple(bounds) if tokens else None
-    return Example(str(number), words, None, None, number + 1, "s.conll", spans=made, tokens=given)
+    return Example(words, None, Spans(made), str(number), number + 1, "s.conll", tokens=given)
 
 
 TRAIN = [
@@ -266,7 +268,7 @@ def test_what_is_decoded_keeps_the_rules(decoder: str, seed: int, plain: bool) -
     train = PLAIN if plain else TRAIN
     tagger = task(tokenizer, train, decoder=decoder, max_length=10)
     words = " ".join(draw.choice(["river", "can't", "x-y", "stone", "unforgotten"], draw.integers(1, 12)))
-    example = dataclasses.replace(sentence(words), spans=None)
+    example = dataclasses.replace(sentence(words), target=None)
     rows = rows_of(tagger, [example])
     evidence = [draw.normal(size=(len(row.positions), len(tagger.tags)), scale=9) for row in rows]
     (spans,) = tagger.decode([example], rows, [e.astype(np.float32) for e in evidence], {})
@@ -284,11 +286,11 @@ WORN = Tokenizer.train(["the river can't x-y stone forgotten winter " * 4] * 4, 
 def test_running_text_is_cut_into_words_by_plain_tags() -> None:
     """Chinese characters are units: B and I make words of them, as far as the network says so."""
     tokenizer = Tokenizer.train(["我 爱 北 京"] * 4, vocab_size=20, allow_fewer=True)
-    train = [Example("0", "我爱北京", None, None, 1, "s", spans=(Span(0, 1, "r"), Span(1, 2, "v"), Span(2, 4, "n")),
-                     tokens=((0, 1), (1, 2), (2, 4)))]  # fmt: skip
+    spans = Spans((Span(0, 1, "r"), Span(1, 2, "v"), Span(2, 4, "n")))
+    train = [Example("我爱北京", None, spans, "0", 1, "s", tokens=((0, 1), (1, 2), (2, 4)))]
     tagger = task(tokenizer, train)
     names = tagger.tags.tags
-    raw = Example("0", "我爱北京", None, None, 1, "s")
+    raw = Example("我爱北京", None, None, "0", 1, "s")
     rows = rows_of(tagger, [raw])
     emissions = np.full((4, len(names)), -9, dtype=np.float32)
     for unit, name in enumerate(["B-r", "B-v", "B-n", "I-n"]):
@@ -334,7 +336,7 @@ def test_words_and_their_tags(tokenizer: Tokenizer) -> None:
 
 def test_what_cannot_be_aligned_is_noted_with_its_line(tokenizer: Tokenizer) -> None:
     tagger = task(tokenizer)
-    wrong = Example("0", "riverbank", None, None, 7, "s.jsonl", spans=(Span(0, 5, "PLACE"),))
+    wrong = Example("riverbank", None, Spans((Span(0, 5, "PLACE"),)), "0", 7, "s.jsonl")
     (told,) = tagger.encode([*TRAIN, wrong])[1].remarks
     assert "1 of 4 spans" in told and "through a word" in told and "s.jsonl, line 7" in told
 
@@ -355,21 +357,21 @@ def test_a_very_long_sentence(tokenizer: Tokenizer) -> None:
 
 def test_files_are_read_as_their_names_say(tokenizer: Tokenizer, tagged: Path, tmp_path: Path) -> None:
     tagger = task(tokenizer)
-    assert tagger.read_new(tagged, ReadOptions())[0].tokens is not None
+    assert tagged_of(tagged, "predict").examples[0].tokens is not None
     (tmp_path / "raw.txt").write_text("river stone\ncaptain\n")
-    assert [e.text for e in tagger.read_new(tmp_path / "raw.txt", ReadOptions())] == [
+    assert [e.text for e in tagged_of(tmp_path / "raw.txt", "predict").examples] == [
         "river stone",
         "captain",
     ]
-    assert len(TagTask.read(tagged, ReadOptions())) == 60
-    with pytest.raises(UserError, match=r"RIVER.*is not among the 2 tags"):
+    assert len(tagged_of(tagged).examples) == 60
+    with pytest.raises(UserError, match=r"RIVER.*is not among the 2 labels"):
         (tmp_path / "new.conll").write_text("river\tB-RIVER\n")
-        tagger.check_own_labels(tagger.read_test(tmp_path / "new.conll", ReadOptions()))
+        check_labels(tagged_of(tmp_path / "new.conll").examples, tagger.labels)
 
 
 def test_empty_texts_have_no_rows(tokenizer: Tokenizer) -> None:
     tagger = task(tokenizer)
-    empty = Example("0", " \u200b ", None, None, 1, "s")
+    empty = Example(" \u200b ", None, None, "0", 1, "s")
     assert rows_of(tagger, [empty]) == []
     assert tagger.decode([empty], [], [], {}) == [[]]
     with pytest.raises(UserError, match="holds no text"):

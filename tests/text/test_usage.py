@@ -97,4 +97,4 @@ def test_an_audit_says_what_is_missing_and_what_is_idle(small: Tokenizer) -> Non
 
 def test_a_text_of_nothing(small: Tokenizer) -> None:
     figures = audit(count_usage(small, ["", " \n"]))
-    assert figures["pieces"] == 0 and figures["scripts"] == {} and figures["unused"]["share"] == 1
+    assert figures["tokens"] == 0 and figures["scripts"] == {} and figures["unused"]["share"] == 1

@@ -12,10 +12,10 @@ from unmask.console import SILENT
 from unmask.errors import UserError
 from unmask.model.encoder import Encoder
 from unmask.runtime.predictor import load
-from unmask.tasks import Tag
 from unmask.train import finetune as module
-from unmask.train.finetune import FinetuneResult, finetune, load_rows
+from unmask.train.finetune import FinetuneResult, finetune
 from unmask.train.recipe import FinetuneRecipe, RowsConfig, parse_recipe
+from unmask.train.rows import prepare_rows
 from unmask.train.trainer import BestMetric
 
 
@@ -162,12 +162,13 @@ def test_every_label_is_among_the_rows_that_are_learnt_from(tmp_path: Path) -> N
     path.write_text("\n".join([*rare, *common]), encoding="utf-8")
     data = RowsConfig(train=str(path), max_train_rows=50)
     for seed in range(3):
-        train, dev = load_rows(data, seed, Tag())
+        rows = prepare_rows(data, seed, "tags")
+        train, dev = rows.train, rows.dev
         labels = {label for example in train for label in example.labels}
         assert labels >= {"n", *(f"R{number}" for number in range(20))}
         assert 50 <= len(train) <= 71 and dev
         assert not {id(e) for e in train} & {id(e) for e in dev}
-        assert len(load_rows(RowsConfig(train=str(path), max_dev_rows=10), seed, Tag())[1]) <= 10
+        assert len(prepare_rows(RowsConfig(train=str(path), max_dev_rows=10), seed, "tags").dev) <= 10
 
 
 def test_hidden_pieces_are_hidden_while_it_learns_only(

@@ -21,7 +21,7 @@ def weights(model: Path) -> dict[str, torch.Tensor]:
 
 
 def heads_of(run: FinetuneResult | PretrainResult) -> dict[str, str]:
-    found: dict[str, str] = files.read_json(run.folder / "run.json")["start"]["heads"]
+    found: dict[str, str] = files.read_json(run.folder / "run.json")["init"]["heads"]
     return found
 
 
@@ -88,9 +88,9 @@ def test_a_head_that_is_missing_is_made_new_and_said(
     said = " ".join(capsys.readouterr().err.split())
     assert f"the head for masked is new: {tuned.model} has none" in said
     assert f"left behind of {tuned.model}: classifier, pooler" in said
-    start = files.read_json(result.folder / "run.json")["start"]
+    start = files.read_json(result.folder / "run.json")["init"]
     assert start["heads"] == {"masked": "new"}
-    assert start["heldout"]["masked.loss"] == pytest.approx(origin.unigram, rel=0.1)
+    assert start["heldout_figures"]["masked.loss"] == pytest.approx(origin.unigram_loss, rel=0.1)
     assert [entry["kind"] for entry in bundle.read(result.model).lineage] == [
         "pretrain",
         "finetune",

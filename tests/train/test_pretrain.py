@@ -30,13 +30,13 @@ def test_a_run_says_what_it_did(recipe_values: dict[str, Any], corpus: Shards, t
     result = pretrain(recipe(recipe_values), out=tmp_path / "run", progress=SILENT)
     assert result.steps == 12 and result.folder == tmp_path / "run"
     assert result.tokens == pytest.approx(12 * 256, rel=0.1)
-    assert result.uniform == pytest.approx(math.log(corpus.vocab_size))
+    assert result.uniform_loss == pytest.approx(math.log(corpus.vocab_size))
     counts = corpus.token_counts / corpus.token_counts.sum()
-    assert result.unigram == pytest.approx(-sum(p * math.log(p) for p in counts if p))
+    assert result.unigram_loss == pytest.approx(-sum(p * math.log(p) for p in counts if p))
     rows = files.read_jsonl(tmp_path / "run" / "metrics.jsonl")
     evaluations = [row for row in rows if "evaluation" in row]
     assert [row["step"] for row in evaluations] == [4, 8, 12]
-    assert evaluations[-1]["evaluation"] == result.heldout
+    assert evaluations[-1]["evaluation"] == result.heldout_figures
     assert rows[-2]["step"] == 12 and rows[-2]["tokens"] == result.tokens
     predictor = load(result.model)
     assert result.parameters == sum(p.numel() for p in predictor.engine.encoder.parameters()) + 16 * 16 + 3 * 16 + 96
@@ -73,7 +73,7 @@ def test_micro_batches_give_the_same_run(recipe_values: dict[str, Any], tmp_path
     for accumulate in (1, 3):
         settings = ("model.dropout=0", f"train.gradient_accumulation_steps={accumulate}")
         result = pretrain(recipe(recipe_values, *settings), out=tmp_path / str(accumulate), progress=SILENT)
-        losses.append(result.heldout["masked.loss"])
+        losses.append(result.heldout_figures["masked.loss"])
     assert losses[0] == pytest.approx(losses[1], rel=1e-3)
 
 
@@ -102,15 +102,15 @@ def test_it_learns_what_can_be_learnt(positions: str, tmp_path: Path) -> None:
         "train": {"budget": "150 steps", "optimizer": {"lr": 0.01}, "evaluations": 1},
     }
     result = pretrain(recipe(values), out=tmp_path / "run", progress=SILENT)
-    assert result.unigram == pytest.approx(math.log(12))
-    assert result.heldout["masked.loss"] < 0.1 * result.unigram
-    assert result.heldout["masked.accuracy"] > 0.95
+    assert result.unigram_loss == pytest.approx(math.log(12))
+    assert result.heldout_figures["masked.loss"] < 0.1 * result.unigram_loss
+    assert result.heldout_figures["masked.accuracy"] > 0.95
 
 
 def test_both_objectives_of_bert_learn_together(recipe_values: dict[str, Any], tmp_path: Path) -> None:
     settings = ("objectives=[{name: masked}, {name: next_sentence}]",)
     result = pretrain(recipe(recipe_values, *settings), out=tmp_path / "run", progress=SILENT)
-    assert {"masked.loss", "next_sentence.loss", "next_sentence.accuracy"} <= set(result.heldout)
+    assert {"masked.loss", "next_sentence.loss", "next_sentence.accuracy"} <= set(result.heldout_figures)
     assert load(result.model).bundle.has_head("next_sentence")
 
 
@@ -135,7 +135,7 @@ def test_a_loss_that_explodes_leaves_the_last_good_checkpoint(
     assert [path.name for path in (out / "checkpoints").iterdir()] == ["step-00000004"]
     assert not (out / "model").exists()
     straight = pretrain(recipe(recipe_values), out=tmp_path / "straight", progress=SILENT)
-    assert pretrain(recipe(recipe_values), out=out, progress=SILENT).heldout == straight.heldout
+    assert pretrain(recipe(recipe_values), out=out, progress=SILENT).heldout_figures == straight.heldout_figures
 
 
 def test_patience_ends_a_run_that_no_longer_improves(recipe_values: dict[str, Any], tmp_path: Path) -> None:
@@ -176,7 +176,7 @@ def test_heldout_masks_do_not_depend_on_the_recipe(recipe_values: dict[str, Any]
     figures = []
     for name, settings in (("a", ()), ("b", ("objectives=[{name: masked, mask_prob: 0.4, unit: word}]",))):
         none = ("train.optimizer.lr=1e-30", "train.optimizer.weight_decay=0", *settings)
-        figures.append(pretrain(recipe(recipe_values, *none), out=tmp_path / name, progress=SILENT).heldout)
+        figures.append(pretrain(recipe(recipe_values, *none), out=tmp_path / name, progress=SILENT).heldout_figures)
     assert figures[0] == figures[1]
 
 

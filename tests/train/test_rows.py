@@ -8,15 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from reading import examples_of, tagged_of
 from unmask import bundle, files
 from unmask.config import read_yaml
 from unmask.console import SILENT
-from unmask.data.rows.audit import key_of
-from unmask.data.rows.conll import read_tagged
-from unmask.data.rows.rowfiles import write_rows
-from unmask.data.rows.tables import Example, read_examples
+from unmask.data.rows.example import Example, Labels
+from unmask.data.rows.leaks import key_of
+from unmask.data.rows.row_files import write_rows
 from unmask.errors import UserError
-from unmask.tasks import Tag
 from unmask.train import rows as module
 from unmask.train.finetune import finetune
 from unmask.train.recipe import FinetuneRecipe, RowsConfig, parse_recipe
@@ -88,9 +87,9 @@ def leaking(tmp_path: Path, **settings: str) -> RowsConfig:
     )
 
 
-def test_leaks_are_said_and_written_down(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_leaks_are_noted_and_written_down(tmp_path: Path) -> None:
     found = prepare_rows(leaking(tmp_path), 0)
-    said = capsys.readouterr().err
+    said = "\n".join(found.notes)
     assert f"{tmp_path}/test.jsonl: 3 of 4 rows stand in {tmp_path}/train.jsonl" in said
     assert f"{tmp_path}/dev.jsonl: 1 of 2 rows stand in" in said and "data.leaks=drop" in said
     assert f"{tmp_path}/test.jsonl, line 1 and {tmp_path}/train.jsonl, line 1" in said
@@ -107,7 +106,7 @@ def test_leaks_are_said_and_written_down(tmp_path: Path, capsys: pytest.CaptureF
 def test_leaking_and_contradicting_rows_are_left_out_of_training(tmp_path: Path) -> None:
     found = prepare_rows(leaking(tmp_path, leaks="drop"), 0)
     assert [e.text for e in found.train] == ["three", "five", "same", "Same "]
-    assert found.checked["left_out"] == 4 and len(found.test or ()) == 4 and len(found.dev) == 2
+    assert found.checked["dropped"] == 4 and len(found.test or ()) == 4 and len(found.dev) == 2
     with pytest.raises(UserError, match='label "b"'):
         prepare_rows(leaking(tmp_path, leaks="drop", contradictions="drop"), 0)  # no b is left to learn
 
@@ -130,24 +129,24 @@ def test_a_test_file_and_a_share_for_one_are_one_too_many() -> None:
 
 def test_what_is_written_is_read_again_as_it_was(tmp_path: Path) -> None:
     rows = [
-        Example("7", "one", "two", "x", 3, "a.csv", group="g"),
-        Example("8", "eins", "zwei", None, 4, "a.csv"),
+        Example("one", "two", "x", "7", 3, "a.csv", "g"),
+        Example("eins", "zwei", "y", "8", 4, "a.csv"),
     ]
     write_rows(tmp_path / "pairs.jsonl", rows)
-    read = read_examples(tmp_path / "pairs.jsonl")
+    read = examples_of(tmp_path / "pairs.jsonl")
     assert [(e.id, e.text, e.pair, e.label, e.group) for e in read] == [
         (e.id, e.text, e.pair, e.label, e.group) for e in rows
     ]
-    several = Example("1", "t", None, None, 1, "f", label_set=("a", "b"))
-    write_rows(tmp_path / "labels.jsonl", [several, replace(several, label_set=())])
-    assert [e.label_set for e in read_examples(tmp_path / "labels.jsonl", kind="labels")] == [("a", "b"), ()]
-    write_rows(tmp_path / "numbers.jsonl", [replace(several, label_set=None, number=2.5)])
-    assert read_examples(tmp_path / "numbers.jsonl", kind="number")[0].number == 2.5
+    several = Example("t", None, Labels(("a", "b")), "1", 1, "f")
+    write_rows(tmp_path / "labels.jsonl", [several, replace(several, target=Labels())])
+    assert [e.label_set for e in examples_of(tmp_path / "labels.jsonl", "labels")] == [("a", "b"), ()]
+    write_rows(tmp_path / "numbers.jsonl", [replace(several, target=2.5)])
+    assert examples_of(tmp_path / "numbers.jsonl", "number")[0].number == 2.5
     conll = tmp_path / "a.conll"
     conll.write_text("Ada\tB-PER\nlives\tO\n\n北\tB-LOC\n京\tI-LOC\n", encoding="utf-8")
-    tagged = read_tagged(conll).examples
+    tagged = tagged_of(conll).examples
     write_rows(tmp_path / "spans.jsonl", tagged)
-    again = read_tagged(tmp_path / "spans.jsonl", require_tags=True).examples
+    again = tagged_of(tmp_path / "spans.jsonl").examples
     assert [(e.text, e.spans, e.tokens) for e in again] == [(e.text, e.spans, e.tokens) for e in tagged]
 
 
@@ -155,10 +154,10 @@ def test_a_run_writes_what_it_cut(pretrained: Path, table: Path, tmp_path: Path)
     out = tmp_path / "run"
     settings = [*FAST, "data.test_share=0.25"]
     done = finetune(overrides=settings, model=pretrained, train=table, out=out, progress=SILENT)
-    parts = {name: read_examples(out / "split" / f"{name}.jsonl") for name in ("train", "dev", "test")}
+    parts = {name: examples_of(out / "split" / f"{name}.jsonl") for name in ("train", "dev", "test")}
     assert {name: len(part) for name, part in parts.items()} == {"train": 54, "dev": 6, "test": 20}
     assert (done.train_rows, done.dev_rows) == (54, 6)
-    every = [(e.text, e.label) for e in read_examples(table)]
+    every = [(e.text, e.label) for e in examples_of(table)]
     assert sorted((e.text, e.label) for part in parts.values() for e in part) == sorted(every)
     data = parse_recipe(FinetuneRecipe, recipe_in(out), [], "recipe").data
     assert module.test_file(data, out) == out / "split" / "test.jsonl"
@@ -170,13 +169,13 @@ def recipe_in(run: Path) -> dict[str, object]:
 
 
 def test_rows_in_memory_are_those_of_a_file(pretrained: Path, table: Path, tmp_path: Path) -> None:
-    rows = [{"text": example.text, "label": example.label} for example in read_examples(table)]
+    rows = [{"text": example.text, "label": example.label} for example in examples_of(table)]
     out = tmp_path / "memory"
     ours = finetune(overrides=FAST, model=pretrained, train=rows, out=out, progress=SILENT)
     theirs = finetune(overrides=FAST, model=pretrained, train=table, out=tmp_path / "file", progress=SILENT)
     assert ours.dev == theirs.dev
-    assert recipe_in(out)["data"]["train"] == str(out / "given" / "train.jsonl")  # type: ignore[index]
-    assert files.read_jsonl(out / "given" / "train.jsonl") == rows
+    assert recipe_in(out)["data"]["train"] == str(out / "input" / "train.jsonl")  # type: ignore[index]
+    assert files.read_jsonl(out / "input" / "train.jsonl") == rows
     assert ours.predictor().evaluate(rows).to_dict() == ours.predictor().evaluate(table).to_dict()
     again = finetune(out / "recipe.yaml", out=tmp_path / "again", progress=SILENT)
     assert again.dev == ours.dev, "the recipe is complete"
@@ -185,7 +184,7 @@ def test_rows_in_memory_are_those_of_a_file(pretrained: Path, table: Path, tmp_p
 def test_a_run_begun_with_other_rows_is_refused(
     pretrained: Path, table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    rows = [{"text": example.text, "label": example.label} for example in read_examples(table)]
+    rows = [{"text": example.text, "label": example.label} for example in examples_of(table)]
     out = tmp_path / "run"
     asked = {"overrides": FAST, "model": pretrained, "out": out, "progress": SILENT}
     with monkeypatch.context() as patched:
@@ -223,7 +222,7 @@ def test_tags_are_cut_like_labels(tmp_path: Path) -> None:
     sentences = "\n\n".join(f"word{number}\tB-X\nis\tO" for number in range(20))
     path = tmp_path / "a.conll"
     path.write_text(sentences + "\n", encoding="utf-8")
-    found = prepare_rows(RowsConfig(train=str(path), test_share=0.2), 0, Tag())
+    found = prepare_rows(RowsConfig(train=str(path), test_share=0.2), 0, "tags")
     assert len(found.test or ()) == 4 and len(found.train) + len(found.dev) == 16
 
 

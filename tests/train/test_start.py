@@ -12,12 +12,12 @@ import torch
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from torch import Tensor
-from unmask.data.sequences.documents import split_documents
-from unmask.data.sequences.shards import Shards, build
 
 from unmask import files
 from unmask.console import SILENT
 from unmask.data.corpus.documents import Document
+from unmask.data.corpus.shards import Shards, build
+from unmask.data.sequences import split_documents
 from unmask.objectives import MaskedObjective
 from unmask.text.tokenizer import Tokenizer
 from unmask.train import init as start

@@ -114,9 +114,9 @@ def test_longer_texts(positions: str, recipe_for: Callable[..., PretrainRecipe],
     fill = "river [MASK]"
     first, second = ([[p.score for p in place] for place in load(run.model).fill(fill)] for run in (old, new))
     np.testing.assert_allclose(first, second, atol=1e-6)
-    facts = files.read_json(new.folder / "run.json")["start"]
-    assert (facts["positions_of_model"], facts["positions"]) == (16, 32)
-    assert facts.get("extend") == ("tile" if positions == "learned" else None)
+    facts = files.read_json(new.folder / "run.json")["init"]
+    assert (facts["max_position_embeddings_of_model"], facts["max_position_embeddings"]) == (16, 32)
+    assert facts.get("extend_positions") == ("tile" if positions == "learned" else None)
     with pytest.raises(UserError, match=r"data\.max_length is above model\.max_position_embeddings"):
         pretrain(recipe_for(f"init_from={old.model}"), out=tmp_path / "no", progress=SILENT)
 
@@ -169,7 +169,7 @@ def test_what_is_frozen_stays_to_the_bit_and_all_else_moves(
     frozen = (block(0), block(1), *(["encoder.embeddings."] if embeddings else []))
     for name, tensor in after.items():
         assert torch.equal(tensor, before[name]) == name.startswith(frozen), name
-    assert files.read_json(result.folder / "run.json")["start"]["learning"] < result.parameters
+    assert files.read_json(result.folder / "run.json")["init"]["trainable_parameters"] < result.parameters
 
 
 def learner_of(tiny: EncoderConfig, transfer: Transfer) -> PretrainLearner:
@@ -280,11 +280,11 @@ def test_rates_of_the_task_and_of_transfer_are_multiplied(
 def test_it_begins_at_the_loss_of_the_model(go_on: Callable[..., PretrainResult], origin: PretrainResult) -> None:
     """On the same held-out text, with both heads."""
     result = go_on(objectives=[{"name": "masked"}, {"name": "next_sentence"}])
-    assert result.heldout_before == pytest.approx(origin.heldout, rel=1e-6)
-    assert result.heldout != origin.heldout
+    assert result.heldout_before == pytest.approx(origin.heldout_figures, rel=1e-6)
+    assert result.heldout_figures != origin.heldout_figures
     facts = files.read_json(result.folder / "run.json")
-    assert facts["start"]["heads"] == {"masked": "kept", "next_sentence": "kept"}
-    assert facts["inputs"]["model"] == facts["start"]["sha256"] == bundle.read(origin.model).sha256
+    assert facts["init"]["heads"] == {"masked": "kept", "next_sentence": "kept"}
+    assert facts["inputs"]["model"] == facts["init"]["sha256"] == bundle.read(origin.model).sha256
     lineage = bundle.read(result.model).lineage
     assert [entry["kind"] for entry in lineage] == ["pretrain", "pretrain"]
     assert lineage[:1] == bundle.read(origin.model).lineage
@@ -302,7 +302,7 @@ def test_a_public_checkpoint_is_a_model_too(
     assert not (tmp_path / "public" / "unmask.json").exists()
     both = ["objectives=[{name: masked}, {name: next_sentence}]", "transfer.keep_layers=3"]
     result = go_on(f"init_from={tmp_path / 'public'}", "model.dropout=0", *both)
-    assert result.heldout_before == pytest.approx(origin.heldout, rel=1e-6)
+    assert result.heldout_before == pytest.approx(origin.heldout_figures, rel=1e-6)
     assert [entry["kind"] for entry in bundle.read(result.model).lineage] == ["public", "pretrain"]
     assert tune(model=tmp_path / "public").steps == 4
 
@@ -434,7 +434,7 @@ def test_fine_tuning_takes_over_what_it_is_told(tune: Callable[..., FinetuneResu
     assert len(load(run.model).predict(["river " * 60])) == 1
     scratch = tune(*settings, "pretrained=false", out="scratch")
     assert bundle.read(scratch.model).config.num_hidden_layers == 2
-    assert "start" not in files.read_json(scratch.folder / "run.json")
+    assert "init" not in files.read_json(scratch.folder / "run.json")
     with pytest.raises(UserError, match=r"task\.max_length is above the positions") as wrong:
         tune("task.max_length=40", out="no")
     assert "task.max_length=32, or transfer.max_position_embeddings=40" in str(wrong.value)

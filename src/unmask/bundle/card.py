@@ -85,7 +85,7 @@ def _usage(facts: Mapping[str, Any]) -> str:
     if facts["task"]:
         call = 'print(model("A text."))'
     elif "masked" in facts["heads"]:
-        mask = next((piece for piece in facts["vocabulary"]["special"] if "mask" in piece.lower()), "[MASK]")
+        mask = next((piece for piece in facts["vocabulary"]["special_tokens"] if "mask" in piece.lower()), "[MASK]")
         call = f'print(model.fill("A text with a {mask} in it."))'
     else:
         call = "print(model.encoder)"
@@ -103,7 +103,7 @@ def _usage(facts: Mapping[str, Any]) -> str:
     else:
         parts.append(
             "No public layout can say what it computes "
-            f"({', '.join(facts['architecture']['lacking'])}), so unmask alone reads it."
+            f"({', '.join(facts['architecture']['not_in_layout'])}), so unmask alone reads it."
         )
     return "\n\n".join(parts)
 
@@ -114,7 +114,7 @@ def _python(*lines: str) -> str:
 
 def _architecture(facts: Mapping[str, Any]) -> str:
     vocabulary, parameters, memory = facts["vocabulary"], facts["parameters"], facts["memory"]
-    skipped = ("family", "layout", "lacking", "class")
+    skipped = ("family", "layout", "not_in_layout", "class")
     settings = [f"{name} {_plain(value)}" for name, value in facts["architecture"].items() if name not in skipped]
     parts = [f"{name.replace('_', ' ')} {count:,}" for name, count in parameters["encoder"].items()]
     heads = [f"{name} {count:,}" for name, count in parameters["heads"].items()]
@@ -125,9 +125,9 @@ def _architecture(facts: Mapping[str, Any]) -> str:
     ]
     rows = {
         "settings": ", ".join(settings),
-        "parameters": f"{parameters['all']:,}: {', '.join(parts)}",
+        "parameters": f"{parameters['total']:,}: {', '.join(parts)}",
         "heads": ", ".join(heads) or "none",
-        "vocabulary": f"{vocabulary['pieces']:,} pieces, {vocabulary['kind']}, {case}",
+        "vocabulary": f"{vocabulary['size']:,} pieces, {vocabulary['kind']}, {case}",
         "memory": f"{size(memory['float32'])} in float32, {size(memory['bfloat16'])} in bfloat16",
         "FLOPs of a token": ", ".join(cost),
         **{f"sha256 of {name}": f"`{digest}`" for name, digest in facts["sha256"].items()},

@@ -32,7 +32,7 @@ _PARTS = (  # of the names of an encoder's weights, the first that fits
     ("norms", ("norm.",)),
     ("tokens", ("embeddings.token.",)),
     ("positions", ("embeddings.position.",)),
-    ("segments", ("embeddings.segment.",)),
+    ("token_types", ("embeddings.segment.",)),
     ("projection", ("embeddings.project.",)),
     ("attention", (".attention.",)),
     ("feed_forward", (".feed_forward.",)),
@@ -53,7 +53,7 @@ def bundle_facts(opened: Bundle) -> dict[str, Any]:
     kept = activation_numbers(config)
     return {
         "architecture": _architecture(opened),
-        "parameters": {"all": whole, **parameters},
+        "parameters": {"total": whole, **parameters},
         "memory": {
             "stored": sum(t.numel() * t.element_size() for t in opened.tensors.values()),
             "float32": 4 * whole,
@@ -85,10 +85,10 @@ def _architecture(opened: Bundle) -> dict[str, Any]:
     return {
         "family": config.family,
         "layout": None if layout is None else layout.name,
-        "lacking": why_not_public(config, opened.tokenizer),
+        "not_in_layout": why_not_public(config, opened.tokenizer),
         "class": str(said[0]) if isinstance(said, list) and said else None,
         **settings,
-        "feed_forward": config.resolved_intermediate_size,
+        "intermediate_size": config.resolved_intermediate_size,
         "embedding_norm": config.has_embedding_norm,
     }
 
@@ -116,11 +116,11 @@ def _vocabulary(tokenizer: Tokenizer, config: EncoderConfig) -> dict[str, Any]:
         :MAX_INFINITE_LENGTH
     ]
     return {
-        "pieces": tokenizer.vocab_size,
+        "size": tokenizer.vocab_size,
         "embeddings": config.vocab_size,
         "kind": tokenizer.kind,
         "cased": not tokenizer.lowercase,
-        "special": {tokenizer.id_to_token(number): number for number in tokenizer.all_special_ids},
+        "special_tokens": {tokenizer.id_to_token(number): number for number in tokenizer.all_special_ids},
         "reserved": tokenizer.vocab_size - len(ordinary) - len(tokenizer.all_special_ids),
         "longest": [tokenizer.display_token(number) for number in longest],
     }

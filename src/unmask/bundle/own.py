@@ -55,6 +55,11 @@ class Bundle:
         """The label schema and settings of the task it was fine-tuned for, or None."""
         return self.facts.get("task")
 
+    @property
+    def reading(self) -> Mapping[str, Any]:
+        """How the rows were read that it was trained on, and whether they are `pairs`."""
+        return self.facts.get("reading") or {}
+
     @cached_property
     def sha256(self) -> str:
         """The checksum of the weights: of the file that holds them, or that says which do."""

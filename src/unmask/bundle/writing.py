@@ -28,18 +28,19 @@ def write(
     lineage: Sequence[Mapping[str, Any]],
     task: Mapping[str, Any] | None = None,
     public: tuple[str | None, Sequence[str]] = (None, ()),
+    reading: Mapping[str, Any] | None = None,
 ) -> None:
     """Write a model folder atomically: the old one or the new one is there, never a part of it.
 
     task: its schema; public: the name under which other libraries compute the same from its head, if there is
-    one, and what the outputs of the head are.
+    one, and what the outputs of the head are; reading: how the rows were read that it was trained on.
     """
     tensors = {
         f"{prefix}.{name}": tensor.detach().cpu()
         for prefix, module in modules.items()
         for name, tensor in module.state_dict().items()
     }
-    facts = {"task": task, "lineage": list(lineage)}
+    facts = {"task": task, "reading": reading, "lineage": list(lineage)}
     write_bundle(Bundle(folder, config, tokenizer, tensors, facts), public)
 
 
@@ -56,6 +57,7 @@ def write_bundle(bundle: Bundle, public: tuple[str | None, Sequence[str]] = (Non
             "layout": "unmask" if family is None else family.name,
             "encoder": dump(config),
             "task": bundle.task,
+            **({"reading": bundle.facts["reading"]} if bundle.facts.get("reading") else {}),
             "lineage": bundle.lineage,
             **({"sentence": bundle.facts["sentence"]} if bundle.facts.get("sentence") else {}),
             "sha256": {name: files.sha256(temporary / name) for name in VERIFIED},

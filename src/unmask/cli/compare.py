@@ -8,72 +8,50 @@ import typer
 
 from unmask import console
 from unmask.cli.help import App
-from unmask.cli.shared import (
-    AsJson,
-    DataFormat,
-    Encoding,
-    LabelColumn,
-    LabelSeparator,
-    OnError,
-    PairColumn,
-    Scheme,
-    TagColumn,
-    TextColumn,
-    TokenColumn,
-    UnknownLabels,
-)
+from unmask.cli.reading import NOTHING, Given, read_settings, reads_rows, split_settings
+from unmask.cli.shared import AsJson
 from unmask.errors import UserError
 from unmask.messages import language, message, translate, verbatim
 
 if TYPE_CHECKING:
     from unmask.evaluate.saved import Predictions
     from unmask.report.compared import Comparison
-    from unmask.tasks import ReadOptions
 
 
 def register(app: App) -> None:
     app.command(example="unmask compare runs/a runs/b --test test.csv --out compare.html")(compare)
 
 
+@reads_rows(settings=False)
 def compare(
-    runs: Annotated[list[Path], typer.Argument(metavar="RUN RUN...", help="Two to six run folders.")],
+    runs: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="RUN RUN... [DATA.KEY=VALUE]...",
+            help="Two to six run folders; then how to read the test rows, as in a recipe.",
+        ),
+    ],
     test: Annotated[
         Path | None,
         typer.Option(help="Labelled rows to compare fine-tuned runs on; by default those that they were evaluated on."),
     ] = None,
-    text_column: TextColumn = None,
-    pair_column: PairColumn = None,
-    label_column: LabelColumn = None,
-    label_separator: LabelSeparator = None,
-    token_column: TokenColumn = None,
-    tag_column: TagColumn = None,
-    scheme: Scheme = "auto",
-    data_format: DataFormat = "auto",
-    encoding: Encoding = None,
-    on_error: OnError = "stop",
-    unknown_labels: UnknownLabels = None,
+    reading: Given = NOTHING,
     out: Annotated[Path | None, typer.Option(help="Write an html page with curves.")] = None,
     lang: Annotated[str | None, typer.Option(help="Language of the page: en or zh.", show_default=False)] = None,
     as_json: AsJson = False,
 ) -> None:
     """Compare runs with the first one: settings that differ, curves, test metrics with paired intervals."""
     from unmask import files
-    from unmask.data.rows.conll import TagColumns
-    from unmask.data.rows.tables import Columns
     from unmask.report.compared import compare_runs, page_of
     from unmask.report.page import render
-    from unmask.tasks import ReadOptions
 
     if out is not None:
         files.check_file(out)
-    columns = Columns(text=text_column, pair=pair_column, label=label_column, separator=label_separator)
-    tags = TagColumns(token=token_column, tag=tag_column)
-    if test is None and (columns, tags, scheme, data_format, encoding, on_error, unknown_labels) != (
-        Columns(), TagColumns(), "auto", "auto", None, "stop", None,
-    ):  # fmt: skip
+    folders, settings = split_settings(runs)
+    reading = read_settings(reading, settings)
+    if test is None and reading:
         raise UserError("how to read test rows was given, but no file of test rows", hint="name the file: --test FILE")
-    reading = ReadOptions(columns, tags, scheme, on_error, encoding, unknown_labels, format=data_format)
-    found = compare_runs(runs, test, partial(_predict, reading=reading))
+    found = compare_runs(list(map(Path, folders)), test, partial(_predict, reading=reading))
     if out is not None:
         files.write_text(out, render(page_of(found, lang or language())))
     if as_json:
@@ -84,7 +62,7 @@ def compare(
             console.print_text(str(out))
 
 
-def _predict(run: Path, file: Path, reading: "ReadOptions") -> "Predictions":
+def _predict(run: Path, file: Path, reading: Given) -> "Predictions":
     from unmask.evaluate.tested import predictions_on
 
     with console.start_step("Evaluation") as work:

@@ -97,12 +97,12 @@ def build(
             restart=restart,
             words=cut,
         )
-        left_out = built.manifest["left_out"]
+        left_out = built.manifest["skipped"]
         counts = message("{built.documents:,} documents · {built.tokens:,} tokens", built)
         empty = message("{count:,} empty documents skipped", left_out) if left_out else None
         work.result(join([counts, console.size(built.manifest["bytes"]), describe_words(cut) if cut else None, empty]))
     if as_json:
-        totals = {key: built.manifest[key] for key in ("documents", "tokens", "bytes", "left_out")}
+        totals = {key: built.manifest[key] for key in ("documents", "tokens", "bytes", "skipped")}
         words_from = built.manifest["settings"].get("words")
         console.print_text(json.dumps({"corpus": str(out), **totals, "words": words_from, "sha256": built.sha256}))
     else:
@@ -158,8 +158,8 @@ def _show(found: dict[str, Any]) -> None:
     lengths = found["tokens_per_document"]
     quartiles = " · ".join(f"{lengths[key]:,.0f}" for key in lengths)
     documents = f"{found['documents']:,}"
-    if found["left_out"]:
-        documents = message("{documents} ({empty:,} empty ones skipped)", documents, found["left_out"])
+    if found["skipped"]:
+        documents = message("{documents} ({empty:,} empty ones skipped)", documents, found["skipped"])
     size = console.size(found["bytes"])
     frequent = [f"{row['token']} {row['count'] / found['tokens']:.1%}" for row in found["frequent"]]
     facts = [
@@ -172,7 +172,7 @@ def _show(found: dict[str, Any]) -> None:
             "unigram entropy",
             message("{corpus[unigram_entropy]:.3f} nats per token, by frequency alone", found),
         ),
-        ("uniform", message("{corpus[uniform_entropy]:.3f} nats: ln {corpus[vocabulary]:,}", found)),
+        ("uniform", message("{corpus[uniform_entropy]:.3f} nats: ln {corpus[vocab_size]:,}", found)),
         ("most frequent", "  ".join(frequent[:FREQUENT])),
     ]
     console.facts(facts, width=20)

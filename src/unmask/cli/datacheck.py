@@ -6,28 +6,18 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from unmask import console
-from unmask.cli.shared import (
-    AsJson,
-    DataFormat,
-    Encoding,
-    LabelColumn,
-    LabelSeparator,
-    OnError,
-    PairColumn,
-    Scheme,
-    TagColumn,
-    TextColumn,
-    TokenColumn,
-)
-from unmask.messages import Message, message, translate
+from unmask.cli.reading import NOTHING, Given, reads_rows
+from unmask.cli.shared import AsJson, print_notes
+from unmask.messages import message, translate
 
 if TYPE_CHECKING:
-    from unmask.evaluate.datacheck import Check, Part, Problem
+    from unmask.evaluate.datacheck import Check, Part
 
 EXAMPLE = "unmask data check --train train.csv --test test.csv"
 LABELS_SHOWN = 12
 
 
+@reads_rows("unknown_labels")
 def check_data(
     train: Annotated[Path, typer.Option(help="Training rows, in any form that unmask finetune reads.")],
     dev: Annotated[Path | None, typer.Option(help="Rows to choose the best step by.")] = None,
@@ -35,16 +25,7 @@ def check_data(
     task: Annotated[
         str, typer.Option(help="The task: classify, multilabel, regress, tag, nested, answer or embed.")
     ] = "classify",
-    text_column: TextColumn = None,
-    pair_column: PairColumn = None,
-    label_column: LabelColumn = None,
-    label_separator: LabelSeparator = None,
-    token_column: TokenColumn = None,
-    tag_column: TagColumn = None,
-    scheme: Scheme = "auto",
-    data_format: DataFormat = "auto",
-    encoding: Encoding = None,
-    on_error: OnError = "stop",
+    reading: Given = NOTHING,
     as_json: AsJson = False,
 ) -> None:
     """Check labelled files for what would bias a result: leaks, contradictions, labels that training lacks.
@@ -52,16 +33,18 @@ def check_data(
     The exit status is 1 where there is such a thing. Texts are the same if they are after NFKC, in lower case and
     with white space collapsed.
     """
-    from unmask.data.rows.columns import Columns, TagColumns
+    from unmask.data.rows.options import ReadOptions
+    from unmask.data.rows.read import read_rows
     from unmask.evaluate.datacheck import check_data
-    from unmask.tasks import ReadOptions, task_of
+    from unmask.tasks import task_of
 
-    columns = Columns(text=text_column, pair=pair_column, label=label_column, separator=label_separator)
-    tags = TagColumns(token=token_column, tag=tag_column)
-    reading = ReadOptions(columns, tags, scheme, on_error, encoding, format=data_format)
-    kind = task_of(task)
-    given = (("train", train), ("dev", dev), ("test", test))
-    found = check_data({name: kind.read(path, reading) for name, path in given if path is not None})
+    kind = task_of(task).reads
+    files = {"train": train, "dev": dev, "test": test}
+    options = ReadOptions(**reading)
+    rows = {name: read_rows(path, options, kind) for name, path in files.items() if path is not None}
+    for one in rows.values():
+        print_notes(one.notes)
+    found = check_data({name: one.examples for name, one in rows.items()})
     if as_json:
         console.print_json(found.to_dict())
     else:
@@ -84,7 +67,11 @@ def _show(found: "Check") -> None:
     if len(labels) > len(shown):
         console.print_text("and {labels:,} more labels (--json shows all)", len(labels) - len(shown))
     for problem in found.problems:
-        console.print_text(_said(problem, found))
+        finding = problem.finding
+        if problem.kind == "one_label":
+            console.print_text(finding.text)
+        else:
+            console.print_text("{finding} (the first: {first})", finding.text, finding.places)
     if not found.problems:
         console.print_text(message("no problem that would bias a result"))
 
@@ -103,23 +90,3 @@ def _row(part: "Part") -> tuple[object, ...]:
 def _share(count: int, part: "Part") -> str:
     return f"{count:,} ({count / max(1, sum(part.labels.values())):.1%})"
 
-
-PROBLEMS = {
-    "leaks": "{file}: {count:,} of {rows:,} rows stand in {other}, too (the first: {first})",
-    "leaks_of_dev": "{file}: {count:,} of {rows:,} rows stand in {other}, too (the first: {first})",
-    "contradictions": "{file}: {count:,} rows have a text that has another label elsewhere (the first: {first})",
-    "duplicates": "{file}: {count:,} rows repeat the text of an earlier one (the first: {first})",
-    "ids": "{file}: {count:,} rows have the id of an earlier one (the first: {first})",
-    "one_label": "{file}: all {count:,} rows have the same label: there is nothing to learn",
-    "unknown_labels": "{file}: {count:,} rows have a label that no training row has (the first: {first})",
-}
-
-
-def _said(problem: "Problem", found: "Check") -> Message:
-    """One finding in a line, with the first rows that it is about."""
-    part, finding = found.parts[problem.part], problem.finding
-    if problem.kind in ("leaks", "leaks_of_dev"):
-        other = found.parts["train" if problem.kind == "leaks" else "dev"].file
-        return message(PROBLEMS[problem.kind], part.file, finding.rows, part.rows, other, finding.describe)
-    first = () if problem.kind == "one_label" else (finding.describe,)
-    return message(PROBLEMS[problem.kind], part.file, finding.rows, *first)

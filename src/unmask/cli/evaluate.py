@@ -10,20 +10,8 @@ import typer
 
 from unmask import console
 from unmask.cli.help import App
-from unmask.cli.shared import (
-    AsJson,
-    DataFormat,
-    Encoding,
-    LabelColumn,
-    LabelSeparator,
-    OnError,
-    PairColumn,
-    Scheme,
-    TagColumn,
-    TextColumn,
-    TokenColumn,
-    UnknownLabels,
-)
+from unmask.cli.reading import NOTHING, Given, reads_rows
+from unmask.cli.shared import AsJson, print_notes
 from unmask.messages import join, message
 
 if TYPE_CHECKING:
@@ -36,6 +24,7 @@ def register(app: App) -> None:
     app.command(example="unmask evaluate runs/classify test.csv --label-column topic")(evaluate)
 
 
+@reads_rows()
 def evaluate(
     model: Annotated[Path, typer.Argument(metavar="MODEL", help="A fine-tuned model: a run or its model/.")],
     file: Annotated[
@@ -45,17 +34,7 @@ def evaluate(
             help="Labelled rows: csv, tsv, jsonl; of tags, CoNLL or jsonl; of answers, also SQuAD.",
         ),
     ],
-    text_column: TextColumn = None,
-    pair_column: PairColumn = None,
-    label_column: LabelColumn = None,
-    label_separator: LabelSeparator = None,
-    token_column: TokenColumn = None,
-    tag_column: TagColumn = None,
-    scheme: Scheme = "auto",
-    data_format: DataFormat = "auto",
-    encoding: Encoding = None,
-    on_error: OnError = "stop",
-    unknown_labels: UnknownLabels = None,
+    reading: Given = NOTHING,
     as_json: AsJson = False,
 ) -> None:
     """Evaluate a model on labelled rows: metrics with 95 % intervals, overall and for each label.
@@ -65,22 +44,16 @@ def evaluate(
     conlleval. Answers: F1 and exact match as SQuAD. Vectors: Spearman and Pearson of cosines where rows have scores,
     else how well each text finds its second one (MRR, nDCG@10, recall).
     """
-    from unmask.data.rows.conll import TagColumns
-    from unmask.data.rows.tables import Columns
-    from unmask.evaluate.tested import run_folder_of, test_examples, to_saved_predictions
+    from unmask.evaluate.tested import run_folder_of, to_saved_predictions
     from unmask.runtime.predictor import load
-    from unmask.tasks import ReadOptions
 
-    columns = Columns(text=text_column, pair=pair_column, label=label_column, separator=label_separator)
-    tags = TagColumns(token=token_column, tag=tag_column)
-    reading = ReadOptions(columns, tags, scheme, on_error, encoding, unknown_labels, format=data_format)
     with console.start_step("Evaluation") as work:
         predictor = load(model)
-        task = predictor.task
-        examples = test_examples(task, file, reading, of=str(model))
-        scores, predicted = predictor.score(examples, work)
+        task, rows = predictor.task, predictor.read(file, "test", **reading)
+        print_notes(rows.notes)
+        scores, predicted = predictor.score(rows.examples, work)
         if (run := run_folder_of(model)) is not None and str(file) != "-":
-            to_saved_predictions(predictor, examples, predicted, file, reading).save(run)
+            to_saved_predictions(predictor, rows, predicted, reading).save(run)
         work.result("{rows:,} rows of {file}", scores.rows, file)
     notes = predicted.notes
     for remark in notes.remarks:
@@ -90,7 +63,7 @@ def evaluate(
         per_label = [row | {"threshold": tuned.get(row["label"])} for row in scores.details["per_label"]]
         scores = replace(scores, details={**scores.details, "per_label": per_label})
     if as_json:
-        unknown = sorted({label for example in examples for label in example.labels} - set(task.labels))
+        unknown = sorted({label for example in rows.examples for label in example.labels} - set(task.labels))
         facts = {**scores.to_dict(), "unknown_labels": unknown, "truncated": notes.truncated}
         console.print_text(json.dumps(facts, ensure_ascii=False))
     else:

@@ -3,6 +3,7 @@
 import json
 import shlex
 from dataclasses import asdict
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,28 +11,14 @@ import typer
 
 from unmask import console
 from unmask.cli.help import App
-from unmask.cli.shared import (
-    AsJson,
-    DataFormat,
-    Encoding,
-    LabelColumn,
-    LabelSeparator,
-    OnError,
-    PairColumn,
-    Scheme,
-    TagColumn,
-    TextColumn,
-    TokenColumn,
-    UnknownLabels,
-    assigned,
-    facts,
-    scores_table,
-)
+from unmask.cli.reading import NOTHING, Given, reads_rows
+from unmask.cli.shared import AsJson, assigned, facts, scores_table
 from unmask.messages import join, message
 
 if TYPE_CHECKING:
     from unmask.train.finetune import FinetuneResult
     from unmask.train.recipe import FinetuneRecipe
+    from unmask.train.rows import PreparedRows
 
 EXAMPLE = "unmask finetune --model runs/tiny --train train.csv --test test.csv train.budget=5m"
 
@@ -40,6 +27,7 @@ def register(app: App) -> None:
     app.command(example=EXAMPLE)(finetune)
 
 
+@reads_rows(settings=False)
 def finetune(
     arguments: Annotated[
         list[str] | None,
@@ -64,17 +52,7 @@ def finetune(
         Path | None, typer.Option(help="Rows to choose the best step by; a tenth of train if not given.")
     ] = None,
     test: Annotated[Path | None, typer.Option(help="Rows to evaluate on at the end.")] = None,
-    text_column: TextColumn = None,
-    pair_column: PairColumn = None,
-    label_column: LabelColumn = None,
-    label_separator: LabelSeparator = None,
-    token_column: TokenColumn = None,
-    tag_column: TagColumn = None,
-    scheme: Scheme = "auto",
-    data_format: DataFormat = "auto",
-    encoding: Encoding = None,
-    on_error: OnError = "stop",
-    unknown_labels: UnknownLabels = None,
+    reading: Given = NOTHING,
     out: Annotated[Path | None, typer.Option(help="The run folder. [default: runs/RECIPE, or runs/TASK]")] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -84,36 +62,30 @@ def finetune(
     torchrun starts them: torchrun --nproc-per-node 2 -m unmask finetune RECIPE.
     """
     from unmask.metrics import format_score
+    from unmask.tasks import task_of
     from unmask.train.finetune import finetune as learn
     from unmask.train.parallel import join_world
-    from unmask.train.rows import test_file
+    from unmask.train.rows import prepare_rows, test_file
 
-    shorthands: list[tuple[str, Path | str | None]] = [
+    shorthands = [
         ("init_from", model),
         ("task.name", task),
         ("data.train", train),
         ("data.dev", dev),
         ("data.test", test),
-        ("data.text_column", text_column),
-        ("data.pair_column", pair_column),
-        ("data.label_column", label_column),
-        ("data.label_separator", label_separator),
-        ("data.token_column", token_column),
-        ("data.tag_column", tag_column),
-        ("data.scheme", None if scheme == "auto" else scheme),
-        ("data.format", None if data_format == "auto" else data_format),
-        ("data.encoding", encoding),
-        ("data.on_error", None if on_error == "stop" else on_error),
-        ("data.unknown_labels", unknown_labels),
+        *((f"data.{name}", value) for name, value in reading.items()),
     ]
     recipe, settings = _split(arguments or [], assigned(shorthands))
     with join_world() as world:
         with world.sync_errors():
             resolved = _resolved(recipe, settings)
             _check_files(resolved)
+            rows = cache(partial(prepare_rows, resolved.data, resolved.seed, task_of(resolved.task).reads))
+            if resolved.data.test is not None:
+                rows()  # what is wrong with test rows is said before there is a run
         folder = out or Path("runs") / (resolved.task.name if recipe is None else Path(recipe).stem)
         with console.start_step("Fine-tuning") as work:
-            result = learn(resolved, out=folder, progress=work, world=world)
+            result = learn(resolved, out=folder, progress=work, world=world, rows=rows)
             metric, value = result.best_score
             figure = message("dev {metric} {figure}", message(metric), format_score(result.metric, value))
             text = "{run.steps:,} steps · {figure} on {run.dev_rows:,} rows · best step {run.best_step:,}"
@@ -121,7 +93,7 @@ def finetune(
     if not world.is_main:
         return
     file = test_file(resolved.data, result.folder)
-    tested = None if file is None else _tested(result, resolved, file)
+    tested = None if file is None else _tested(result, rows(), file)
     if as_json:
         about = {**asdict(result), "folder": str(result.folder), "model": str(result.model)}
         console.print_text(json.dumps({**about, "test": tested}, ensure_ascii=False))
@@ -165,7 +137,6 @@ def _read_again(option: str) -> Exception:
 
 def _check_files(recipe: "FinetuneRecipe") -> None:
     from unmask.errors import UserError
-    from unmask.train.rows import prepare_rows
 
     data = recipe.data
     for option, path in (("--train", data.train), ("--dev", data.dev), ("--test", data.test)):
@@ -173,31 +144,25 @@ def _check_files(recipe: "FinetuneRecipe") -> None:
             raise _read_again(option)
     if data.test is not None and not Path(data.test).is_file():
         raise UserError("{test} does not exist", data.test, given="--test")
-    if data.test is not None:
-        prepare_rows(data, recipe.seed, recipe.task)  # what is wrong with test rows is said before there is a run
 
 
-def _tested(result: "FinetuneResult", recipe: "FinetuneRecipe", test: Path) -> dict[str, Any]:
+def _tested(result: "FinetuneResult", rows: "PreparedRows", test: Path) -> dict[str, Any]:
     """The model, and what takes no network, on the test rows, with intervals; predictions are kept in the run."""
     import dataclasses
 
     from unmask.evaluate.samples import predictions
     from unmask.evaluate.saved import compare_predictions
     from unmask.evaluate.simplest import simplest_baseline
-    from unmask.evaluate.tested import test_examples, to_saved_predictions
-    from unmask.tasks import ReadOptions
-    from unmask.train.rows import load_rows
+    from unmask.evaluate.tested import to_saved_predictions
 
-    # what was cut from the training file is written in a form of its own
-    reading = ReadOptions() if recipe.data.test_share else recipe.data.read_options
+    tested = rows.test_rows(test)
+    examples = tested.examples
     predictor = result.predictor()
     task = predictor.task
     with console.start_step("Evaluation") as work:
-        examples = test_examples(task, test, reading, of=recipe.data.train)
         predicted = predictor.score(examples, work)[1]
-        train = load_rows(recipe.data, recipe.seed, recipe.task)[0]
-        plain = simplest_baseline(task, train, examples)
-        ours = to_saved_predictions(predictor, examples, predicted, test, reading)
+        plain = simplest_baseline(task, rows.train, examples)
+        ours = to_saved_predictions(predictor, tested, predicted)
         samples = predictions(task, examples, predicted)
         ours = dataclasses.replace(ours, test=str(test), baseline=plain, samples=samples)
         ours.save(result.folder)

@@ -54,11 +54,11 @@ def inspect(
 
 
 def _architecture(said: dict[str, Any]) -> list[tuple[str, str]]:
-    skipped = ("family", "layout", "lacking", "class")
+    skipped = ("family", "layout", "not_in_layout", "class")
     named = [f"{name}={_plain(value)}" for name, value in said.items() if name not in skipped]
     if said["layout"] is None:
-        lacking = ", ".join(said["lacking"])
-        layout = message("own: that of {family} cannot express {settings}", said["family"], lacking)
+        not_in_layout = ", ".join(said["not_in_layout"])
+        layout = message("own: that of {family} cannot express {settings}", said["family"], not_in_layout)
     else:
         layout = message("{layout}, as {name}", said["layout"], said["class"] or "-")
     lines = textwrap.wrap("  ".join(named), WIDTH, break_on_hyphens=False)
@@ -68,7 +68,7 @@ def _architecture(said: dict[str, Any]) -> list[tuple[str, str]]:
 
 def _size(facts: dict[str, Any]) -> list[tuple[str, str]]:
     parameters, memory = facts["parameters"], facts["memory"]
-    rows = [("parameters", f"{parameters['all']:,}")]
+    rows = [("parameters", f"{parameters['total']:,}")]
     for name, count in parameters["encoder"].items():
         rows.append(("", f"{count:>14,}  {translate(name.replace('_', ' '))}"))
     for name, count in parameters["heads"].items():
@@ -105,10 +105,10 @@ def _size(facts: dict[str, Any]) -> list[tuple[str, str]]:
 
 def _vocabulary(said: dict[str, Any]) -> list[tuple[str, str]]:
     case = message("cased" if said["cased"] else "lower case")
-    special = [f"{piece} {number}" for piece, number in said["special"].items()]
-    more = said["embeddings"] != said["pieces"] and message("{count:,} embeddings", said["embeddings"])
+    special = [f"{piece} {number}" for piece, number in said["special_tokens"].items()]
+    more = said["embeddings"] != said["size"] and message("{count:,} embeddings", said["embeddings"])
     counts = message(
-        "{vocabulary[pieces]:,} tokens · {vocabulary[kind]} · {case} · {vocabulary[reserved]:,} reserved", said, case
+        "{vocabulary[size]:,} tokens · {vocabulary[kind]} · {case} · {vocabulary[reserved]:,} reserved", said, case
     )
     return [
         ("vocabulary", join([counts, more or None])),

@@ -12,12 +12,13 @@ import typer
 
 from unmask import console
 from unmask.cli.help import App
-from unmask.cli.shared import DataFormat, Encoding, OnError, PairColumn, TextColumn, TokenColumn
+from unmask.cli.reading import NOTHING, Given, reads_rows
+from unmask.cli.shared import print_notes
 from unmask.errors import UserError
 from unmask.messages import join, message, verbatim
 
 if TYPE_CHECKING:
-    from unmask.data.rows.tables import Example
+    from unmask.data.rows.example import Example
     from unmask.runtime.formats import Format as Written
 
 Format = Literal["jsonl", "csv", "table", "conll", "npy"]
@@ -30,6 +31,7 @@ def register(app: App) -> None:
     app.command(example="unmask predict runs/classify new.csv --out predicted.csv")(predict)
 
 
+@reads_rows("label_column", "label_separator", "tag_column", "scheme", "unknown_labels")
 def predict(
     model: Annotated[Path, typer.Argument(metavar="MODEL", help="A fine-tuned model: a run or its model/.")],
     file: Annotated[
@@ -64,20 +66,12 @@ def predict(
             show_default=False,
         ),
     ] = None,
-    text_column: TextColumn = None,
-    pair_column: PairColumn = None,
-    token_column: TokenColumn = None,
-    data_format: DataFormat = "auto",
-    encoding: Encoding = None,
-    on_error: OnError = "stop",
+    reading: Given = NOTHING,
 ) -> None:
     """Predict the label or labels, number, labelled spans, answer, vector or (of a pair) cosine of each row."""
     from unmask import files
-    from unmask.data.rows.conll import TagColumns
-    from unmask.data.rows.tables import Columns
     from unmask.runtime.formats import format_of
     from unmask.runtime.predictor import load, stream
-    from unmask.tasks import ReadOptions
 
     if out is not None:
         files.check_file(out)
@@ -92,14 +86,9 @@ def predict(
         raise UserError("--top-k is for labels of whole texts and for answers")
     every = every or top_k is not None
     written.columns(every)
-    reading = ReadOptions(
-        Columns(text=text_column, pair=pair_column),
-        TagColumns(token=token_column),
-        on_error=on_error,
-        encoding=encoding,
-        format=data_format,
-    )
-    examples = task.read_new(file or "-", reading)
+    read = predictor.read(file or "-", "predict", **reading)
+    print_notes(read.notes)
+    examples = read.examples
     truncated = 0
 
     def predictions() -> Iterator[tuple["Example", Any]]:

@@ -61,15 +61,15 @@ def pretrain(
 
 
 def _show(result: "PretrainResult") -> None:
-    heldout = result.heldout
+    heldout = result.heldout_figures
     rows = []
     if "masked.loss" in heldout:
         rows.append(
             (
                 "held-out loss",
                 message(
-                    "{heldout[masked.loss]:.2f} nats per masked token (unigram {run.unigram:.2f}, uniform "
-                    "{run.uniform:.2f}) · {heldout[masked.accuracy]:.1%} correct",
+                    "{heldout[masked.loss]:.2f} nats per masked token (unigram {run.unigram_loss:.2f}, uniform "
+                    "{run.uniform_loss:.2f}) · {heldout[masked.accuracy]:.1%} correct",
                     heldout,
                     result,
                 ),

@@ -6,19 +6,8 @@ from typing import Annotated
 import typer
 
 from unmask.cli.help import App
-from unmask.cli.shared import (
-    DataFormat,
-    Encoding,
-    LabelColumn,
-    OnError,
-    PairColumn,
-    Scheme,
-    TagColumn,
-    TextColumn,
-    TokenColumn,
-    UnknownLabels,
-    scores_table,
-)
+from unmask.cli.reading import NOTHING, Given, reads_rows
+from unmask.cli.shared import scores_table
 
 EXAMPLE = "unmask quickstart --task reviews --budget 10m --out runs/reviews"
 
@@ -27,6 +16,7 @@ def register(app: App) -> None:
     app.command("quickstart", example=EXAMPLE)(quickstart)
 
 
+@reads_rows("label_separator")
 def quickstart(
     task: Annotated[
         str | None,
@@ -41,16 +31,7 @@ def quickstart(
     text: Annotated[list[str] | None, typer.Option(help="Your own text to pretrain on; may be repeated.")] = None,
     train: Annotated[str | None, typer.Option(help="Your own labelled rows: csv, tsv, jsonl; CoNLL.")] = None,
     test: Annotated[str | None, typer.Option(help="Your own test rows.")] = None,
-    text_column: TextColumn = None,
-    pair_column: PairColumn = None,
-    label_column: LabelColumn = None,
-    token_column: TokenColumn = None,
-    tag_column: TagColumn = None,
-    scheme: Scheme = "auto",
-    data_format: DataFormat = "auto",
-    encoding: Encoding = None,
-    on_error: OnError = "stop",
-    unknown_labels: UnknownLabels = None,
+    reading: Given = NOTHING,
     next_sentence: Annotated[
         bool, typer.Option("--next-sentence", help="Also train next-sentence prediction.")
     ] = False,
@@ -64,14 +45,10 @@ def quickstart(
 ) -> None:
     """Tokenizer, pretraining, fine-tuning and evaluation in seven steps, on real public text or your own files."""
     from unmask import console, files
-    from unmask.data.rows.conll import TagColumns
-    from unmask.data.rows.tables import Columns
+    from unmask.data.rows.options import ReadOptions
     from unmask.quickstart import Request
     from unmask.quickstart import quickstart as run
-    from unmask.tasks import ReadOptions
 
-    columns = Columns(text=text_column, pair=pair_column, label=label_column)
-    tags = TagColumns(token=token_column, tag=tag_column)
     request = Request(
         task=task,
         budget=budget,
@@ -83,7 +60,7 @@ def quickstart(
         whole_words=whole_words,
         seed=seed,
         language=lang,
-        read_options=ReadOptions(columns, tags, scheme, on_error, encoding, unknown_labels, format=data_format),
+        read_options=ReadOptions(**reading),
         start=start,
     )
     folder = run(request)

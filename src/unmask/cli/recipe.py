@@ -8,7 +8,7 @@ import typer
 
 from unmask import console
 from unmask.cli.help import App
-from unmask.cli.shared import AsJson, Overrides
+from unmask.cli.shared import AsJson, Overrides, print_notes
 from unmask.messages import join, message, translate
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def explain(
         return
     for group in groups:
         title = join([group.title or message("the recipe"), " and ".join(group.kinds)])
-        console.print_text(f"{translate(title)}\n{translate(group.purpose)}")
+        console.print_text(f"{translate(title)}\n{translate(group.description)}")
         console.table(
             ("setting", "allowed", "default", "what it is"),
             [(one.name, one.allowed, one.default, translate(one.description)) for one in group.settings],
@@ -94,10 +94,11 @@ def _finetuning(recipe: "FinetuneRecipe") -> dict[str, int]:
     from unmask import bundle
     from unmask.tasks import task_of
     from unmask.train import finetune
+    from unmask.train.rows import prepare_rows
 
     opened = bundle.read(recipe.init_from)
     finetune.check(recipe, opened)
-    train, dev = finetune.load_rows(recipe.data, recipe.seed, recipe.task)
-    task = task_of(recipe.task).build(recipe.task, opened.tokenizer, train)
-    task.check_own_labels(dev, owner=recipe.data.train, unknown=recipe.data.read_options.resolved_unknown_labels)
-    return {"training_rows": len(train), "dev_rows": len(dev), "labels": len(task.labels)}
+    rows = prepare_rows(recipe.data, recipe.seed, task_of(recipe.task).reads)
+    print_notes(rows.notes)
+    task = task_of(recipe.task).build(recipe.task, opened.tokenizer, rows.train)
+    return {"train_rows": len(rows.train), "dev_rows": len(rows.dev), "labels": len(task.labels)}

@@ -2,8 +2,7 @@
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import typer
 
@@ -23,51 +22,21 @@ AllowUnused = Annotated[
     bool,
     typer.Option("--allow-unused", help="Ignore weights of a public checkpoint that unmask does not use."),
 ]
-TextColumn = Annotated[str | None, typer.Option(help="Column of the text; guessed from its name if not given.")]
-PairColumn = Annotated[str | None, typer.Option(help="Column of the second text of a pair.")]
-LabelColumn = Annotated[str | None, typer.Option(help="Column of the label; guessed from its name if not given.")]
-LabelSeparator = Annotated[
-    str | None,
-    typer.Option(help="Separator of several labels in one field; detected if not given."),
-]
-TokenColumn = Annotated[
-    str | None,
-    typer.Option(help="Column of the tokens in CoNLL: a number from 1, or a name; the first if not given."),
-]
-TagColumn = Annotated[
-    str | None,
-    typer.Option(help="Column of the tags in CoNLL: a number (-1: the last), or a name; the last if not given."),
-]
-Scheme = Annotated[
-    Literal["auto", "BIO", "IOB1", "BIOES", "plain"],
-    typer.Option(help="Tag scheme in CoNLL; auto: detected and reported."),
-]
-DataFormat = Annotated[
-    Literal["auto", "csv", "tsv", "jsonl", "json", "label-studio", "parquet", "txt", "conll"],
-    typer.Option(help="Format of the files; auto: detected from content and name, and reported."),
-]
+
 Encoding = Annotated[
-    str | None,
-    typer.Option(help="Encoding of the files; UTF-8 if not given, or UTF-16 or GB18030 where detected."),
-]
-OnError = Annotated[
-    Literal["stop", "skip"],
-    typer.Option(help="Action on an unreadable row: stop, or skip (the number is reported)."),
-]
-
-UnknownLabels = Annotated[
-    Literal["stop", "skip", "wrong"] | None,
-    typer.Option(
-        help="Action on a test row whose label was not in training: stop, skip the row, or count it "
-        "as wrong. [default: as --on-error]",
-        show_default=False,
-    ),
+    str | None, typer.Option(help="Of the files; without it UTF-8, and UTF-16 or GB18030 where detected.")
 ]
 
 
-def assigned(settings: Iterable[tuple[str, Path | str | None]]) -> list[str]:
+def assigned(settings: Iterable[tuple[str, Any]]) -> list[str]:
     """Options that stand for recipe keys as `key=value`; those not given are left out."""
     return [f"{key}={json.dumps(str(value), ensure_ascii=False)}" for key, value in settings if value is not None]
+
+
+def print_notes(sentences: Iterable[str]) -> None:
+    """What reading rows ran into."""
+    for sentence in sentences:
+        console.note(sentence)
 
 
 def facts(rows: Sequence[tuple[str, str]]) -> None:

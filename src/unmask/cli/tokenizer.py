@@ -75,7 +75,7 @@ def train(
         tokenizer.save(out)
         result = _training(tokenizer)
         work.result(
-            "{tokenizer[vocabulary]:,} tokens · {tokenizer[characters_per_piece]:.2f} characters per token · "
+            "{tokenizer[vocabulary]:,} tokens · {tokenizer[characters_per_token]:.2f} characters per token · "
             "{tokenizer[unknown_rate]:.2%} unknown",
             result,
         )
@@ -108,7 +108,7 @@ def _training(tokenizer: "Tokenizer") -> dict[str, Any]:
     assert training is not None
     statistics = training.statistics
     return {
-        "vocabulary": tokenizer.vocab_size,
+        "vocab_size": tokenizer.vocab_size,
         "cased": not tokenizer.lowercase,
         "fold_width": tokenizer.fold_width,
         "simplify": tokenizer.simplify,
@@ -117,9 +117,9 @@ def _training(tokenizer: "Tokenizer") -> dict[str, Any]:
         "characters": statistics.characters,
         "words": statistics.words,
         "distinct_words": training.distinct_words,
-        "pieces": statistics.tokens,
-        "characters_per_piece": statistics.characters_per_token,
-        "pieces_per_word": statistics.tokens_per_word,
+        "tokens": statistics.tokens,
+        "characters_per_token": statistics.characters_per_token,
+        "tokens_per_word": statistics.tokens_per_word,
         "unknown_rate": statistics.unknown_rate,
         "alphabet": training.alphabet,
         "dropped_characters": training.dropped_characters,
@@ -132,10 +132,10 @@ def _say_training(result: dict[str, Any]) -> None:
     rows = [
         (
             "tokens",
-            message("{tokenizer[vocabulary]:,}, with {tokenizer[alphabet]:,} single characters", result),
+            message("{tokenizer[vocab_size]:,}, with {tokenizer[alphabet]:,} single characters", result),
         ),
-        ("characters per token", f"{result['characters_per_piece']:.2f}"),
-        ("tokens per word", f"{result['pieces_per_word']:.2f}"),
+        ("characters per token", f"{result['characters_per_token']:.2f}"),
+        ("tokens per word", f"{result['tokens_per_word']:.2f}"),
         ("unknown words", f"{100 * result['unknown_rate']:.3f} %"),
         ("text", message("{tokenizer[documents]:,} documents, {tokenizer[words]:,} words", result)),
         ("time", console.seconds(result["seconds"])),
@@ -182,8 +182,8 @@ def inspect(
         )
     else:
         rows = [
-            (row["token"], row["id"], row["characters"], f"{row['start']}-{row['end']}", _shown(row["word"]))
-            for row in facts["pieces"]
+            (row["token"], row["id"], row["characters"], f"{row['start']}-{row['end']}", _shown(row["word_id"]))
+            for row in facts["tokens"]
         ]
         console.table(["token", "id", "stands for", "position", "word"], rows)
 
@@ -208,19 +208,19 @@ def _facts(tokenizer: "Tokenizer") -> dict[str, Any]:
     encoded = tokenizer.encode(example)
     return {
         "kind": tokenizer.kind,
-        "vocabulary": tokenizer.vocab_size,
+        "vocab_size": tokenizer.vocab_size,
         "cased": not tokenizer.lowercase,
-        "accents_dropped": tokenizer.strip_accents,
-        "chinese_characters_apart": tokenizer.tokenize_chinese_chars,
-        "width_folded": tokenizer.fold_width,
-        "traditional_as_simplified": tokenizer.simplify,
-        "specials": {tokenizer.id_to_token(number): number for number in tokenizer.all_special_ids},
+        "strip_accents": tokenizer.strip_accents,
+        "tokenize_chinese_chars": tokenizer.tokenize_chinese_chars,
+        "fold_width": tokenizer.fold_width,
+        "simplify": tokenizer.simplify,
+        "special_tokens": {tokenizer.id_to_token(number): number for number in tokenizer.all_special_ids},
         "single_characters": sum(length == 1 for length, _ in pieces),
         "word_starts": starts,
         "continuations": len(ordinary) - starts,
-        "longest_pieces": longest,
+        "longest_tokens": longest,
         "example": example,
-        "example_pieces": [tokenizer.id_to_token(number) for number in encoded.input_ids],
+        "example_tokens": [tokenizer.id_to_token(number) for number in encoded.input_ids],
         "sha256": tokenizer.sha256,
     }
 
@@ -228,7 +228,7 @@ def _facts(tokenizer: "Tokenizer") -> dict[str, Any]:
 def _pieces(tokenizer: "Tokenizer", text: str, pair: str | None, specials: bool) -> dict[str, Any]:
     encoded = tokenizer.encode(text, pair, add_special_tokens=specials)
     rows = []
-    for place, (number, segment, (start, end), word) in enumerate(
+    for place, (number, token_type, (start, end), word) in enumerate(
         zip(encoded.input_ids, encoded.token_type_ids, encoded.offsets, encoded.word_ids, strict=True)
     ):
         source = text if encoded.pair_start is None or place < encoded.pair_start else pair or ""
@@ -236,11 +236,11 @@ def _pieces(tokenizer: "Tokenizer", text: str, pair: str | None, specials: bool)
             {
                 "token": tokenizer.id_to_token(number),
                 "id": number,
-                "segment": segment,
+                "token_type_id": token_type,
                 "start": start,
                 "end": end,
                 "characters": source[start:end].encode("utf-8", "replace").decode("utf-8"),
-                "word": word,
+                "word_id": word,
             }
         )
-    return {"text": text, "pair": pair, "pieces": rows}
+    return {"text": text, "pair": pair, "tokens": rows}

@@ -102,8 +102,8 @@ def _say_audit(figures: dict[str, Any]) -> None:
             translate(script),
             f"{one['characters']:,}",
             f"{one['words']:,}",
-            f"{one['characters_per_piece']:.2f}",
-            f"{one['pieces_per_word']:.2f}",
+            f"{one['characters_per_token']:.2f}",
+            f"{one['tokens_per_word']:.2f}",
             f"{one['unknown_rate']:.2%}",
         )
         for script, one in [*figures["scripts"].items(), ("all", figures)]
@@ -132,7 +132,7 @@ def _say_audit(figures: dict[str, Any]) -> None:
     if figures["fragmented"]:
         console.table(
             ("word", "count", "tokens"),
-            [(one["word"], one["count"], "  ".join(one["pieces"])) for one in figures["fragmented"]],
+            [(one["word"], one["count"], "  ".join(one["tokens"])) for one in figures["fragmented"]],
             title="words that need the most tokens",
         )
     if figures["forgotten"]:

@@ -7,17 +7,14 @@ one byte in it, so that lines are decoded one by one.
 
 import codecs
 import io
-import shlex
 from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
-from unmask.errors import UserError, did_you_mean, suggest
-from unmask.messages import message
+from unmask.errors import UserError, suggest
 
 COMPRESSED = (".gz", ".zst")
-SAMPLE_BYTES = 2**16  # bytes that a guess is made from
-MIN_CHARACTERS = 4  # Chinese characters that a guess needs
+SAMPLE = 2**16  # bytes that a guess is made from
+FEWEST = 4  # Chinese characters that a guess needs
 
 # Characters of which any Chinese text is full: with these missing, the bytes are another language's (EUC-KR
 # and EUC-JP are valid GB 2312, too).
@@ -44,7 +41,7 @@ class RecodedStream(io.RawIOBase):
 
     def readinto(self, buffer: Any) -> int:
         while not self._waiting and not self._ended:
-            data = self._stream.read(SAMPLE_BYTES)
+            data = self._stream.read(SAMPLE)
             self._ended = not data
             self._waiting = self._decoder.decode(data, self._ended).encode("utf-8", "surrogatepass")
         taken = self._waiting[: len(buffer)]
@@ -64,7 +61,7 @@ def with_byte_order(encoding: str, head: bytes) -> str:
     return (utf16(head) if encoding == "UTF-16" else None) or f"{encoding}-LE"
 
 
-def is_known_encoding(encoding: str) -> str:
+def encoding_name(encoding: str) -> str:
     """The name of an encoding as it is shown. Raises UserError for one that Python does not know."""
     try:
         found = codecs.lookup(encoding)
@@ -72,17 +69,18 @@ def is_known_encoding(encoding: str) -> str:
         found = None
     if found is None or not found._is_text_encoding:
         allowed = ("utf-8", "gb18030", "utf-16", "big5", "windows-1252", "shift_jis", "euc-kr", "koi8-r")
+        meant = suggest(encoding.lower(), allowed)
         raise UserError(
             f"{encoding} is not an encoding",
             allowed=", ".join(allowed) + ", ... (the names that Python knows)",
-            hint=did_you_mean(suggest(encoding.lower(), allowed)),
+            hint=f"did you mean {meant}?" if meant else None,
         )
     return found.name.upper()
 
 
-def detect_encoding(head: bytes, encoding: str | None = None) -> str:
+def detect_text(head: bytes, encoding: str | None = None) -> str:
     """The first bytes of a file as text, only to look at: what cannot be decoded is replaced."""
-    encoding = encoding and is_known_encoding(encoding)
+    encoding = encoding and encoding_name(encoding)
     if encoding is None:
         encoding = utf16(head) or ("UTF-8" if _is_utf8(head) else "GB18030")
     return head.decode(with_byte_order(encoding, head), "replace").removeprefix("\ufeff")
@@ -98,7 +96,7 @@ def utf16(head: bytes) -> str | None:
     zeros, half = (head[::2].count(0), head[1::2].count(0)), len(head) // 2
     if max(zeros) > 0.4 * half and min(zeros) < 0.05 * half:  # every second byte of Latin text is zero
         return "UTF-16LE" if zeros[1] > zeros[0] else "UTF-16BE"
-    shares = {name: _is_plausible(head.decode(name, "replace"), head) for name in ("UTF-16LE", "UTF-16BE")}
+    shares = {name: _sensible(head.decode(name, "replace"), head) for name in ("UTF-16LE", "UTF-16BE")}
     best, other = sorted(shares, key=lambda name: -shares[name])
     return best if shares[best] > 0.95 and shares[other] < 0.5 else None
 
@@ -111,7 +109,7 @@ def _is_utf8(head: bytes) -> bool:
     return True
 
 
-def _is_plausible(text: str, head: bytes) -> float:
+def _sensible(text: str, head: bytes) -> float:
     """The share of characters that are Chinese, or letters and marks of European scripts."""
     if b"\0" not in head and _common(text) < 0.1:
         return 0.0
@@ -141,7 +139,7 @@ def is_gb18030(sample: bytes) -> bool:
     text = sample.decode("gb18030", "replace")
     chinese = [character for character in text if character > "\x7f"]
     within = sum(_encodable(character, "gb2312") for character in chinese)
-    return len(chinese) >= MIN_CHARACTERS and within >= 0.85 * len(chinese) and _common(text) >= 0.1
+    return len(chinese) >= FEWEST and within >= 0.85 * len(chinese) and _common(text) >= 0.1
 
 
 def is_utf8(sample: bytes) -> bool:
@@ -161,23 +159,22 @@ def _encodable(character: str, encoding: str) -> bool:
     return True
 
 
-def not_utf8_error(path: str, where: str, raw: bytes, error: UnicodeDecodeError) -> UserError:
+def not_utf8_error(where: str, raw: bytes, error: UnicodeDecodeError) -> UserError:
     """The error for a line that is not UTF-8 and whose encoding is in doubt."""
     start = error.start
     with suppress(UnicodeDecodeError):
         half = raw.decode("utf-8", "surrogatepass")[len(raw[:start].decode("utf-8"))]
-        return UserError("{where} holds half of a surrogate pair, which is no text", where, given=f"\\u{ord(half):04x}")
-    around = raw[max(0, start - 20) : start + 20].decode("utf-8", "backslashreplace")
+        return UserError(f"{where} holds half of a surrogate pair, which is no text", given=f"\\u{ord(half):04x}")
     readable = raw.decode("utf-8", "replace")
     if sum(character > "\x7f" for character in readable) > 2 * readable.count("\ufffd"):
-        encoding, like = "UTF-8", message("damaged UTF-8")
+        hint = "this looks like UTF-8 that is damaged here"
     else:
         encoding, language = _guess(raw)
-        like = message("{encoding}, by its looks", f"{encoding}{language}")
+        hint = f"this looks like {encoding}{language}: --encoding {encoding} reads it"
     return UserError(
         f"{where}: byte 0x{raw[start]:02x} at place {start + 1:,} is not UTF-8",
-        given=[around, like],
-        hint=conversion_command(path, encoding),
+        given=raw[max(0, start - 20) : start + 20].decode("utf-8", "backslashreplace"),
+        hint=hint,
     )
 
 
@@ -188,7 +185,7 @@ def undecodable_error(encoding: str, where: str, raw: bytes, error: UnicodeDecod
     return UserError(
         f"{where} is not valid {encoding}",
         given=f"at place {place + 1:,}: {text[max(0, place - 20) : place + 20]}",
-        hint="correct the line, or the encoding if the file is in another",
+        hint="correct the line, or --encoding if the file is in another",
     )
 
 
@@ -209,18 +206,3 @@ def _guess(raw: bytes) -> tuple[str, str]:
     except UnicodeDecodeError:
         return "LATIN1", ""
     return "WINDOWS-1252", " (Latin-1)"
-
-
-def conversion_command(path: str, encoding: str) -> str:
-    """The shell command that converts a file to UTF-8."""
-    iconv = f"iconv -f {encoding} -t UTF-8" + (" -c" if encoding == "UTF-8" else "")
-    if path == "-":
-        return f"... | {iconv} | unmask ..."
-    suffix = next((suffix for suffix in COMPRESSED if path.lower().endswith(suffix)), "")
-    plain = Path(path[: len(path) - len(suffix)])
-    target = shlex.quote(str(plain.with_name(f"{plain.stem}.utf8{plain.suffix}{suffix}")))
-    source = shlex.quote(path)
-    if suffix:
-        program = "gzip" if suffix == ".gz" else "zstd"
-        return f"{program} -dc {source} | {iconv} | {program} > {target}"
-    return f"{iconv} {source} > {target}"

@@ -7,17 +7,18 @@ UserError that names the file and the line. All readers stream; the longest line
 import codecs
 import glob
 import gzip
+import hashlib
 import io
 import json
 import os
 import shlex
 import sys
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from unmask import console
 from unmask.data import encodings
@@ -26,6 +27,9 @@ from unmask.errors import UserError, did_you_mean, missing_extra, suggest
 
 Kind = Literal["txt", "jsonl", "csv", "tsv"]
 OnError = Literal["stop", "skip"]
+
+R = TypeVar("R")
+T = TypeVar("T")
 
 KINDS: dict[str, Kind] = {".txt": "txt", ".jsonl": "jsonl", ".ndjson": "jsonl", ".csv": "csv", ".tsv": "tsv"}
 STDIN = "-"
@@ -48,31 +52,53 @@ _MAGIC = {
 _IN_TEXT = b"\t\n\r\f\x1b" + bytes(range(32, 256))
 
 
-SKIP = "--on-error skip skips such lines"
+class ReadLog:
+    """Collects what reading a file runs into: notes for people, and rows that cannot be used.
 
+    on_error: `stop` raises the error of the first such row, `skip` leaves such rows out and counts them; option: which
+    option says so.
+    """
 
-class Faults:
-    """What happens to a line (or file) that cannot be used: stop at the first, or leave out and count."""
-
-    def __init__(self, on_error: OnError = "stop") -> None:
+    def __init__(self, on_error: OnError = "stop", option: str = "--on-error") -> None:
         if on_error not in ("stop", "skip"):
-            raise UserError("on_error cannot be {on_error!r}", on_error, allowed="stop, skip")
-        self.on_error = on_error
-        self.count = 0
+            raise UserError(f"on_error cannot be {on_error!r}", allowed="stop, skip")
+        self.on_error, self.option = on_error, option
+        self.skipped = 0
         self.first: UserError | None = None
+        self.remarks: list[str] = []
 
-    def record(self, error: UserError) -> None:
-        """Raises `error` when stopping at the first; otherwise counts it."""
+    def note(self, text: str) -> None:
+        """Add a sentence for people."""
+        if text not in self.remarks:
+            self.remarks.append(text)
+
+    def skip(self, error: UserError) -> None:
+        """Leave out a row (or line, or file) that cannot be used. Raises `error` where such rows are not left out."""
         if self.on_error == "stop":
-            error.facts["hint"].append(SKIP)
+            hint = error.facts.get("hint", "")
+            if self.option not in hint:
+                skip = f"{self.option} skip leaves such rows out"
+                error.facts["hint"] = f"{hint}; {skip}" if hint else skip
             raise error
-        self.count += 1
+        self.skipped += 1
         self.first = self.first or error
 
-    def report(self) -> None:
-        """Says on stderr how many were left out and shows the first."""
-        if self.first is not None:
-            console.note("skipped: {count:,} (the first: {message})", self.count, self.first.message)
+    def usable(self, rows: Iterable[tuple[int, R]], make: Callable[[int, R], T]) -> Iterator[T]:
+        """What `make` gives for each (line, row); rows that are a UserError are left out (`skip`)."""
+        for line, row in rows:
+            try:
+                one = make(line, row)
+            except UserError as error:
+                self.skip(error)
+            else:
+                yield one
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """All sentences, the last of them how many rows were left out."""
+        if self.first is None:
+            return tuple(self.remarks)
+        return (*self.remarks, f"left out: {self.skipped:,} (the first: {self.first.message})")
 
 
 def display_name(path: object) -> str:
@@ -80,7 +106,7 @@ def display_name(path: object) -> str:
     return "standard input" if str(path) == STDIN else str(path)
 
 
-def shorten_path(text: str) -> str:
+def shorten(text: str) -> str:
     """The beginning of a text, for messages."""
     return text.strip() if len(text) <= 70 else text[:67].strip() + "..."
 
@@ -125,10 +151,10 @@ def find_files(sources: Sequence[str | Path]) -> list[str]:
             # Path.glob takes no absolute pattern
             matches = sorted(filter(os.path.isfile, glob.iglob(source, recursive=True)))  # noqa: PTH207
             if not matches:
-                raise UserError("no file matches {source}", source, given=f"relative to {Path.cwd()}")
+                raise UserError(f"no file matches {source}", given=f"relative to {Path.cwd()}")
             found.update(dict.fromkeys(matches))
         else:
-            raise _missing_error(path)
+            raise _absent(path)
     if not found:
         raise UserError("no files were given", allowed="files, folders, globs, or - for standard input")
     return list(found)
@@ -149,13 +175,13 @@ def _files_in(folder: Path) -> list[str]:
     return [str(path) for path in sorted(found)]
 
 
-def _missing_error(path: Path) -> UserError:
+def _absent(path: Path) -> UserError:
     """The error for a path that does not exist, with the neighbour that was probably meant."""
     parent = path.parent
     while not parent.is_dir():
         path, parent = parent, parent.parent
     neighbour = suggest(path.name, (entry.name for entry in parent.iterdir()))
-    return UserError("{path} does not exist", path, hint=did_you_mean(parent / neighbour if neighbour else None))
+    return UserError(f"{path} does not exist", hint=did_you_mean(parent / neighbour if neighbour else None))
 
 
 def text_bytes(sources: Sequence[str | Path]) -> int | None:
@@ -207,58 +233,78 @@ class _Zstd(io.RawIOBase):
         return len(taken)
 
 
-def open_bytes(path: str, stack: ExitStack) -> io.BufferedReader:
-    """A file (or standard input) as bytes, decompressed. Raises UserError where there is none."""
+def open_bytes(path: str, stack: ExitStack) -> tuple[io.BufferedReader, io.BufferedReader]:
+    """A file (or standard input) as bytes, decompressed, and as it is stored. Raises UserError where there is none."""
     if path == STDIN:
         stream: Any = sys.stdin.buffer  # not buffered where a program put something else in its place
-        return stream if isinstance(stream, io.BufferedReader) else io.BufferedReader(stream)
+        stream = stream if isinstance(stream, io.BufferedReader) else io.BufferedReader(stream)
+        return stream, stream
     try:
         file = stack.enter_context(Path(path).open("rb"))  # noqa: SIM115 - the stack closes it
     except FileNotFoundError:
-        raise _missing_error(Path(path)) from None
+        raise _absent(Path(path)) from None
     except OSError as error:
-        raise UserError("{path} cannot be read", path, given=error.strerror) from None
+        raise UserError(f"{path} cannot be read", given=error.strerror) from None
     if path.lower().endswith(".gz"):
-        return io.BufferedReader(stack.enter_context(gzip.GzipFile(fileobj=file)), 1 << 20)
+        return io.BufferedReader(stack.enter_context(gzip.GzipFile(fileobj=file)), 1 << 20), file
     if path.lower().endswith(".zst"):
         try:
             import zstandard
         except ImportError:
             raise missing_extra("zstandard", "zstd", f"reading {path}") from None
-        return io.BufferedReader(_Zstd(file, zstandard), 1 << 20)
-    return file
+        return io.BufferedReader(_Zstd(file, zstandard), 1 << 20), file
+    return file, file
 
 
-def open_text(path: str | Path, faults: Faults | None = None, encoding: str | None = None) -> Iterator[tuple[int, str]]:
-    """The lines of a text file, without their line ends, with their numbers from 1.
+class TextFile:
+    """A file (or standard input) that is opened once: its first bytes to look at, then its lines.
 
-    UTF-8 with or without a byte order mark, or `encoding`; without it, UTF-16 and GB18030 are found out and
-    said. \\n or \\r\\n; .gz and .zst are decompressed; "-" is standard input. Faults (UserError unless `faults`
-    leaves them out): a file that is empty or only white space, binary data, a line that is not in the
-    encoding or longer than 2**27 bytes, a damaged or truncated archive.
+    stream: the bytes, decompressed.
     """
-    encoding = encoding and encodings.is_known_encoding(encoding)
-    path, faults = str(path), faults or Faults()
-    name = display_name(path)
-    number, blank, faults_before = 0, True, faults.count
-    with ExitStack() as stack:
+
+    def __init__(self, path: str | Path, stack: ExitStack) -> None:
+        self.path, self.name = str(path), display_name(path)
+        self.stream, self._file = open_bytes(self.path, stack)
+
+    @property
+    def head(self) -> bytes:
+        """The first bytes; of standard input what is there without waiting for more."""
         try:
-            stream = open_bytes(path, stack)
-            head = stream.peek(4096)[:4096]
+            return self.stream.peek(1 if self.path == STDIN else encodings.SAMPLE)[: encodings.SAMPLE]
+        except (EOFError, OSError, zlib.error):
+            return b""  # reading the lines says what is wrong
+
+    def opening(self, encoding: str | None = None) -> str:
+        """The first bytes as text, without white space before it; only to look at."""
+        return encodings.detect_text(self.head, encoding).lstrip()
+
+    def sha256(self) -> str | None:
+        """The checksum of the file as it is stored; None where it cannot be read again. Ends the reading."""
+        if self.path == STDIN or not self._file.seekable():
+            return None
+        self._file.seek(0)
+        return hashlib.file_digest(self._file, "sha256").hexdigest()
+
+    def lines(self, log: ReadLog, encoding: str | None = None) -> Iterator[tuple[int, str]]:
+        """The lines as `open_text` gives them; can be read once."""
+        encoding = encoding and encodings.encoding_name(encoding)
+        number, blank, skipped_before = 0, True, log.skipped
+        try:
+            stream, head = self.stream, self.stream.peek(4096)[:4096]
             recoded = encoding if encoding not in (None, "UTF-8", "GB18030") else None
             if encoding is None and (recoded := encodings.utf16(head)) is not None:
-                report_encoding(path, recoded)
-            if recoded is None and (binary := _not_text(path, head)) is not None:
-                faults.record(binary)
+                log.note(_not_utf8(self.name, recoded))
+            if recoded is None and (binary := _not_text(self.name, head)) is not None:
+                log.skip(binary)
                 return
             if recoded is not None:
                 recoded = encodings.with_byte_order(recoded, head)
                 stream = io.BufferedReader(encodings.RecodedStream(stream, recoded), 1 << 20)
-            decoder = _Decoder(path, stream, faults, "UTF-8" if recoded else encoding, recoded)
+            decoder = _Decoder(self.path, stream, log, "UTF-8" if recoded else encoding, recoded)
             while raw := stream.readline(LONGEST + 1):
                 number += 1
                 if len(raw) > LONGEST:
-                    faults.record(UserError(f"{name}, line {number:,} is longer than {console.size(LONGEST)}"))
+                    log.skip(UserError(f"{self.name}, line {number:,} is longer than {console.size(LONGEST)}"))
                     while raw and not raw.endswith(b"\n"):
                         raw = stream.readline(LONGEST)
                     continue
@@ -267,34 +313,50 @@ def open_text(path: str | Path, faults: Faults | None = None, encoding: str | No
                     blank = blank and not line.strip()
                     yield number, line
         except (EOFError, OSError, zlib.error) as error:
-            faults.record(_damaged_error(name, number, error))
+            log.skip(_damaged(self.name, number, error))
             return
-    if blank and faults.count == faults_before:
-        what = "holds only white space" if number else "is empty"
-        faults.record(UserError(f"{name} {what}", allowed="text in UTF-8"))
+        if blank and log.skipped == skipped_before:
+            what = "holds only white space" if number else "is empty"
+            log.skip(UserError(f"{self.name} {what}", allowed="text in UTF-8"))
 
 
-def _damaged_error(name: str, number: int, error: Exception) -> UserError:
+def open_text(path: str | Path, log: ReadLog | None = None, encoding: str | None = None) -> Iterator[tuple[int, str]]:
+    """The lines of a text file, without their line ends, with their numbers from 1.
+
+    UTF-8 with or without a byte order mark, or `encoding`; without it, UTF-16 and GB18030 are detected and
+    noted. \\n or \\r\\n; .gz and .zst are decompressed; "-" is standard input. What `log` may leave out (else it is
+    a UserError): a file that is empty or only white space, binary data, a line that is not in the
+    encoding or longer than 2**27 bytes, a damaged or truncated archive.
+    """
+    with ExitStack() as stack:
+        yield from TextFile(path, stack).lines(log or ReadLog(), encoding)
+
+
+def _not_utf8(name: str, encoding: str) -> str:
+    return f"{name} is not UTF-8: it is read as {encoding}"
+
+
+def _damaged(name: str, number: int, error: Exception) -> UserError:
     cut = isinstance(error, EOFError)
+    what = "is cut short: its compressed data ends too early" if cut else "is damaged"
     return UserError(
-        "{name} ends too early, after line {number:,}" if cut else "{name} is damaged after line {number:,}",
-        name,
-        number,
+        f"{name} {what}, after line {number:,}",
         given=None if cut else error,
         hint="copy or download it again",
     )
 
 
-def _not_text(path: str, head: bytes) -> UserError | None:
+def _not_text(name: str, head: bytes) -> UserError | None:
     """The error for a file whose first bytes show that it is not UTF-8 text."""
-    name = display_name(path)
     for magic, what in _MAGIC.items():
         if head.startswith(magic):
-            return UserError("{name} is not text", name, given=what, allowed="text in UTF-8")
+            return UserError(f"{name} is not text", given=what, allowed="text in UTF-8")
     if b"\0" in head and 50 * len(head.translate(None, _IN_TEXT)) > len(head):
         place = head.index(b"\0")
         return UserError(
-            f"{name} is not text: it is binary", given=f"a NUL byte at byte {place + 1:,}", allowed="text in UTF-8"
+            f"{name} is not text: it is binary",
+            given=f"a NUL byte at byte {place + 1:,}",
+            allowed="text in UTF-8",
         )
     return None
 
@@ -305,7 +367,7 @@ class _Decoder:
 
     path: str
     stream: io.BufferedReader
-    faults: Faults
+    log: ReadLog
     encoding: str | None = None  # none: told by the first line that is not ASCII
     recoded: str | None = None  # what the stream was in before it was recoded to UTF-8
 
@@ -323,9 +385,9 @@ class _Decoder:
                 return self._as_gb18030(number, raw)
             reading = self.recoded or self.encoding
             if reading in (None, "UTF-8"):
-                self.faults.record(encodings.not_utf8_error(self.path, where, raw, error))
+                self.log.skip(encodings.not_utf8_error(where, raw, error))
             else:
-                self.faults.record(encodings.undecodable_error(str(reading), where, raw, error))
+                self.log.skip(encodings.undecodable_error(str(reading), where, raw, error))
             return None
         if self.encoding is None and not line.isascii():
             following = self._following()
@@ -336,66 +398,56 @@ class _Decoder:
             self.encoding = "UTF-8"
         if "\0" in line:
             place = line.index("\0") + 1
-            self.faults.record(UserError("{where} holds a NUL character", where, given=f"at place {place:,}"))
+            self.log.skip(UserError(f"{where} holds a NUL character", given=f"at place {place:,}"))
             return None
         return line
 
     def _as_gb18030(self, number: int, raw: bytes) -> str | None:
         self.encoding = "GB18030"
-        report_encoding(self.path, self.encoding)
+        self.log.note(_not_utf8(display_name(self.path), self.encoding))
         return self.line(number, raw)
 
     def _following(self) -> bytes:
         """The lines after this one, as far as they are in memory."""
-        ahead = self.stream.peek(encodings.SAMPLE_BYTES)[: encodings.SAMPLE_BYTES]
+        ahead = self.stream.peek(encodings.SAMPLE)[: encodings.SAMPLE]
         return ahead[: ahead.rfind(b"\n") + 1] if b"\n" in ahead else ahead
 
 
-_reported: set[tuple[str, str]] = set()
+def objects(name: str, lines: Iterator[tuple[int, str]], log: ReadLog) -> Iterator[tuple[int, dict[str, Any]]]:
+    """One JSON object a line; empty lines are left out.
 
-
-def report_encoding(path: str, encoding: str) -> None:
-    """Remark once in what a file that is not UTF-8 is read."""
-    if (path, encoding) not in _reported:
-        _reported.add((path, encoding))
-        console.note("{path} is not UTF-8: it is read as {encoding}", display_name(path), encoding)
-
-
-def read_objects(
-    path: str | Path, faults: Faults | None = None, encoding: str | None = None
-) -> Iterator[tuple[int, dict[str, Any]]]:
-    """The objects of a JSON lines file with their line numbers. Empty lines are left out.
-
-    Faults: a line that is not a JSON object, or that holds half of a surrogate pair (which is no text).
+    What `log` may leave out: a line that is not a JSON object, or that holds half of a surrogate pair (which is no
+    text).
     """
-    faults = faults or Faults()
-    for number, line in open_text(path, faults, encoding):
+    for number, line in lines:
         if not line.strip():
             continue
-        where = f"{display_name(path)}, line {number:,}"
+        where = f"{name}, line {number:,}"
         try:
             value = json.loads(line)
-            if "\\u" in line:
-                json.dumps(value, ensure_ascii=False).encode()
         except json.JSONDecodeError as error:
-            faults.record(
-                UserError(
-                    f"{where} is not valid JSON",
-                    given=f"{error.msg} at place {error.colno:,}: {_excerpt(line, error.colno - 1)}",
-                    allowed="one JSON object a line",
-                )
-            )
-        except UnicodeEncodeError as error:
-            given = f"\\u{ord(error.object[error.start]):04x}"
-            faults.record(UserError("{where} holds half of a surrogate pair, which is no text", where, given=given))
+            given = f"{error.msg} at place {error.colno:,}: {_excerpt(line, error.colno - 1)}"
+            log.skip(UserError(f"{where} is not valid JSON", given=given, allowed="one JSON object a line"))
         except RecursionError:
-            faults.record(UserError("{where} is nested too deeply", where))
+            log.skip(UserError(f"{where} is nested too deeply"))
         else:
-            if isinstance(value, dict):
+            if (error_found := no_object(where, value, line)) is None:
                 yield number, value
-                continue
-            given = _excerpt(line, 0)
-            faults.record(UserError("{where} is not a JSON object", where, given=given, allowed='{"text": "..."}'))
+            else:
+                log.skip(error_found)
+
+
+def no_object(where: str, value: Any, written: str) -> UserError | None:
+    """The error for a JSON value that is no object, or holds half of a surrogate pair; None for a good one."""
+    if not isinstance(value, dict):
+        return UserError(f"{where} is not a JSON object", given=written[:60], allowed='{"text": "..."}')
+    if "\\u" in written:
+        try:
+            json.dumps(value, ensure_ascii=False).encode()
+        except UnicodeEncodeError as error:
+            half = f"\\u{ord(error.object[error.start]):04x}"
+            return UserError(f"{where} holds half of a surrogate pair, which is no text", given=half)
+    return None
 
 
 def _excerpt(line: str, place: int) -> str:

@@ -39,7 +39,7 @@ class TorchEngine:
     def __init__(self, opened: bundle.Bundle, device: str = "cpu") -> None:
         self.bundle, self.device = opened, device
         longest = opened.config.max_position_embeddings
-        self.manifest = Manifest(opened.folder, opened.tokenizer, longest, opened.task)
+        self.manifest = Manifest(opened.folder, opened.tokenizer, longest, opened.task, opened.reading)
         self.encoder: Encoder = opened.encoder(dropout=0.0, shared=True).to(device).eval()
         self._backends: dict[HeadName, TorchBackend] = {}
         self._lock = Lock()

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from unmask.data.rows import audit
-from unmask.data.rows.audit import Finding
-from unmask.data.rows.tables import Example
+from unmask.data.rows import leaks
+from unmask.data.rows.example import Example
+from unmask.data.rows.leaks import Finding
 
 PERCENTILES = (0, 5, 50, 95, 100)
 
@@ -58,7 +58,7 @@ class Check:
         return {
             "parts": {name: part.to_dict() for name, part in self.parts.items()},
             "problems": [
-                {"what": one.kind, "part": one.part, "biases": one.is_biasing, **one.finding.to_dict()}
+                {"kind": one.kind, "part": one.part, "is_biasing": one.is_biasing, **one.finding.to_dict()}
                 for one in self.problems
             ],
             "biased": self.biased,
@@ -68,19 +68,18 @@ class Check:
 def check_data(parts: Mapping[str, Sequence[Example]]) -> Check:
     """parts: train, and dev and test where they are given; none is empty."""
     train = parts["train"]
-    problems = [Problem("contradictions", "train", audit.contradictions(train), True)]
+    problems = [Problem("contradictions", "train", leaks.contradictions(train), True)]
     labels = {label for example in train for label in example.labels}
     for name, examples in parts.items():
         if name != "train":
-            problems.append(Problem("leaks", name, audit.leaks(train, examples), True))
-            problems.append(Problem("unknown_labels", name, _unknown(examples, labels), True))
-        problems.append(Problem("duplicates", name, audit.duplicates(examples), False))
-        problems.append(Problem("ids", name, audit.same_ids(examples), False))
+            problems.append(Problem("leaks", name, leaks.leaks(train, examples), True))
+            problems.append(Problem("unknown_labels", name, leaks.unknown_labels(examples, labels), True))
+        problems.append(Problem("duplicates", name, leaks.duplicates(examples), False))
+        problems.append(Problem("ids", name, leaks.same_ids(examples), False))
     if {"dev", "test"} <= parts.keys():
-        problems.append(Problem("leaks_of_dev", "test", audit.leaks(parts["dev"], parts["test"]), True))
+        problems.append(Problem("leaks_of_dev", "test", leaks.leaks(parts["dev"], parts["test"]), True))
     if len(labels) < 2 and all(example.label is not None for example in train):
-        every = audit.find_problems([(number, (example.location,)) for number, example in enumerate(train)])
-        problems.append(Problem("one_label", "train", every, True))
+        problems.append(Problem("one_label", "train", leaks.one_label(train), True))
     return Check({name: _part(examples) for name, examples in parts.items()}, [p for p in problems if p.finding.rows])
 
 
@@ -96,12 +95,3 @@ def _part(examples: Sequence[Example]) -> Part:
 def _labels(example: Example) -> list[str]:
     """Its label, or that of each of its spans."""
     return [span.label for span in example.spans] if example.spans is not None else sorted(example.labels)
-
-
-def _unknown(examples: Sequence[Example], labels: set[str]) -> Finding:
-    strange = [
-        (number, (f"{example.location}: {min(example.labels - labels)}",))
-        for number, example in enumerate(examples)
-        if not example.labels <= labels
-    ]
-    return audit.find_problems(strange)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from unmask.data.hashing import hash_integers
-from unmask.data.rows.tables import Example
+from unmask.data.rows.example import Example
 from unmask.metrics import correct
 from unmask.metrics.retrieval import Pool, ranked
 from unmask.runtime.predictor import Predictor
@@ -53,7 +53,7 @@ def sample_fills(predictor: Predictor, texts: Sequence[str], seed: int, count: i
         passage = f"{text[:start]}{mask}{text[stop:end]}"
         proposed = predictor.fill(passage)[0]
         candidates = [{"token": fill.token, "probability": round(fill.score, 4)} for fill in proposed]
-        rows.append({"text": passage, "mask": mask, "hidden": text[start:stop], "candidates": candidates})
+        rows.append({"text": passage, "mask_token": mask, "masked_word": text[start:stop], "candidates": candidates})
     return rows
 
 

@@ -9,12 +9,14 @@ from typing import Any
 from unmask.console import Progress
 from unmask.data.corpus import documents as corpus
 from unmask.data.public import datasets as public
+from unmask.data.rows.check import check_targets
+from unmask.data.rows.example import RowKind
+from unmask.data.rows.options import ReadOptions
 from unmask.data.textfiles import find_files
 from unmask.errors import UserError, did_you_mean, suggest
-from unmask.evaluate.tested import read_test_rows
-from unmask.tasks import ReadOptions, task_of
+from unmask.tasks import task_of
 from unmask.train.budget import Budget
-from unmask.train.recipe import changed_read_settings
+from unmask.train.rows import RowReader, same_scheme
 
 READING_SPEED = 12_000  # bytes of text a second of budget, about, on two cores; only decides how much text to take
 # more text is added where the budget would read what there is more often than this: text like the task's own, read
@@ -134,6 +136,10 @@ class Request:
         return self.task or ("tag" if _is_tagged(str(self.train)) else "classify")
 
     @property
+    def reads(self) -> RowKind:
+        return task_of(self.learns).reads
+
+    @property
     def folder(self) -> Path:
         if self.out is not None:
             return self.out
@@ -165,12 +171,9 @@ class Request:
 
 
 def _options(reading: ReadOptions) -> list[str]:
-    """The command line options that stand for a Reading."""
-    return [
-        part
-        for name, value in changed_read_settings(reading).items()
-        for part in (f"--{name.replace('_', '-')}", value)
-    ]
+    """The command line options that say how to read rows."""
+    names = {name: "data-format" if name == "format" else name.replace("_", "-") for name in reading.changed}
+    return [part for name, value in reading.changed.items() for part in (f"--{names[name]}", value)]
 
 
 def _elsewhere(task: str, language: str) -> str | None:
@@ -210,10 +213,10 @@ class Material:
         return max(300, min(VOCABULARY, self.bytes // BYTES_PER_PIECE))
 
 
-def gather_data(request: Request, progress: Progress) -> Material:
+def gather_data(request: Request, progress: Progress, reader: RowReader) -> Material:
     """Step 2: the files that a request is about, fetched where they are public."""
     if request.own_files:
-        return _own(request)
+        return _own(request, reader)
     job = request.job
     rows = public.download(job.rows, progress)
     fetched: list[public.Fetched] = []
@@ -253,14 +256,16 @@ def _described(one: public.Fetched) -> dict[str, Any]:
     }
 
 
-def _own(request: Request) -> Material:
+def _own(request: Request, reader: RowReader) -> Material:
     """One's own files: read once here, so that what is wrong with them is said before any work."""
     assert request.train is not None and request.test is not None
     if "-" in (*request.text, request.train, request.test):
         raise UserError("the quick start reads its files more than once", given="-", allowed="files")
-    task = task_of(request.learns)
-    train, test = read_test_rows(task, request.train, request.test, request.read_options)
-    labels = {label for example in train for label in example.labels}
+    train = reader(request.train, request.read_options, request.reads, "train")
+    options = same_scheme(request.read_options, train)
+    labels = {label for example in train.examples for label in example.labels}
+    unseen = reader(request.test, options, request.reads, "test").examples
+    test, _ = check_targets(unseen, request.reads, labels, request.train, options.unknown)
     files = find_files(request.text)
     return Material(
         read_options=request.read_options,
@@ -270,7 +275,7 @@ def _own(request: Request) -> Material:
         corpora=_counted(files, request.read_options),
         rows={
             "name": Path(request.train).name,
-            "train_rows": len(train),
+            "train_rows": len(train.examples),
             "test_rows": len(test),
             "labels": len(labels),
         },

@@ -9,10 +9,10 @@ import json
 import math
 import os
 import platform
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from datetime import UTC, datetime
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -23,13 +23,13 @@ from unmask.config import changed, dump
 from unmask.console import Progress
 from unmask.data.corpus import shards
 from unmask.data.corpus.wholewords import load_words
-from unmask.data.rows.tables import Example
+from unmask.data.rows.example import Example
 from unmask.errors import UserError
 from unmask.evaluate import baselines
 from unmask.evaluate.samples import predictions, sample_fills
 from unmask.evaluate.saved import compare_predictions
 from unmask.evaluate.simplest import simplest_baseline
-from unmask.evaluate.tested import test_examples, to_saved_predictions
+from unmask.evaluate.tested import to_saved_predictions
 from unmask.messages import join, message, to_json
 from unmask.metrics import Contestant, figure_of
 from unmask.objectives import Masked
@@ -43,7 +43,8 @@ from unmask.text.tokenizer import Tokenizer, TokenizerConfig
 from unmask.train.budget import Budget
 from unmask.train.finetune import FinetuneResult, finetune
 from unmask.train.pretrain import PretrainResult, build_batches, build_learner, fit_to_corpus, pretrain
-from unmask.train.recipe import FinetuneRecipe, PretrainRecipe, parse_recipe, read_recipe, read_settings
+from unmask.train.recipe import FinetuneRecipe, PretrainRecipe, parse_recipe, read_recipe
+from unmask.train.rows import PreparedRows, RowReader, prepare_rows
 from unmask.train.run import environment
 from unmask.train.threads import ThreadChoice, choose_threads
 from unmask.version import __version__
@@ -81,6 +82,8 @@ class Quickstart:
         self.seconds = request.seconds
         self.results: dict[str, Any] = {}
         self.start: StartingModel | None = None
+        self.reader = RowReader()
+        self.prepare: Callable[[], PreparedRows] | None = None
 
     def run(self) -> Path:
         if (processes := os.environ.get("WORLD_SIZE", "1")) != "1":
@@ -160,7 +163,7 @@ class Quickstart:
 
     def _data(self) -> Material:
         with self._step(2, "Data") as work:
-            material = gather_data(self.request, work)
+            material = gather_data(self.request, work, self.reader)
             self.results["data"] = {"corpora": material.corpora, "task": material.rows}
             documents = sum(row["documents"] for row in material.corpora)
             names = join((message(row["name"]) for row in material.corpora), " + ")
@@ -169,7 +172,7 @@ class Quickstart:
                 parts.append(message("cached"))
             if self.request.start is not None:
                 self.start = StartingModel.from_name(self.request.start, work)
-                self.results["public"] = self.start.to_dict
+                self.results["public_model"] = self.start.to_dict
                 parts.append(message("checkpoint {title}", self.start.title))
             work.result(join(parts))
         for row in material.corpora:
@@ -200,15 +203,14 @@ class Quickstart:
                     words=load_words("auto", rows.documents, restart=True, progress=work),
                 )
             except UserError as error:
-                error.facts["hint"] = [
-                    hint for hint in error.facts["hint"] if "--restart" not in hint
-                ]  # --restart is an option of `corpus build`
+                if "--restart" in error.facts.get("hint", ""):  # an option of `corpus build`
+                    error.facts["hint"] = "choose another --out folder"
                 raise
             figures = built.statistics(0)
             per_piece = figures["characters"] / built.tokens
             self.results["tokenizer"] = {
-                "vocabulary": tokenizer.vocab_size,
-                "characters_per_piece": round(per_piece, 3),
+                "vocab_size": tokenizer.vocab_size,
+                "characters_per_token": round(per_piece, 3),
                 "unknown_rate": figures["unknown_rate"],
                 "corpus_tokens": built.tokens,
                 "sha256": tokenizer.sha256,
@@ -252,7 +254,7 @@ class Quickstart:
             seconds = self._pretraining_seconds(rows, facts["tokens_per_second"])
             train = changed(recipe.train, budget=f"{seconds:.0f}s", threads=facts["threads"])
             done = pretrain(changed(recipe, train=train), out=self.folder / "pretrain", progress=work)
-            heldout = done.heldout["masked.loss"]
+            heldout = done.heldout_figures["masked.loss"]
             self.results["pretraining"] = {
                 "parameters": done.parameters,
                 "steps": done.steps,
@@ -260,9 +262,9 @@ class Quickstart:
                 "seconds": done.seconds,
                 "tokens_per_second": round(done.tokens_per_second),
                 "heldout_loss": heldout,
-                "heldout_accuracy": done.heldout["masked.accuracy"],
-                "uniform": done.uniform,
-                "unigram": done.unigram,
+                "heldout_accuracy": done.heldout_figures["masked.accuracy"],
+                "uniform_loss": done.uniform_loss,
+                "unigram_loss": done.unigram_loss,
                 "log": "pretrain/metrics.jsonl",
             }
             work.result(
@@ -272,8 +274,8 @@ class Quickstart:
                 done.tokens_per_second,
                 facts["threads"],
                 heldout,
-                done.uniform,
-                done.unigram,
+                done.uniform_loss,
+                done.unigram_loss,
             )
         return done
 
@@ -287,7 +289,7 @@ class Quickstart:
         rest = self.seconds * (1 - PRETRAIN_SHARE[self.request.learns])
         if speed is not None:
             base = self._finetune_recipe()
-            examples = task_of(base.task).read(rows.train, rows.read_options)
+            examples = self._train_rows(rows)
             epochs = MOST_EPOCHS[self.request.learns]
             tokens = epochs * len(examples) * self._tokens_per_row(base, examples, LENGTHS[0])
             rest = min(rest, 2 * OVERHEAD * tokens / (FINETUNE_SPEED * speed))
@@ -304,8 +306,9 @@ class Quickstart:
             if self.start is not None:
                 public = self._public_plan(self.start, recipe, pretrained, rows)
                 planned[self.start.title] = ("finetune-public", public)
+            prepared = self._prepared(recipe)
             runs = {
-                name: finetune(chosen, out=self.folder / folder, progress=_Named(work, name))
+                name: finetune(chosen, out=self.folder / folder, progress=_Named(work, name), rows=prepared)
                 for name, (folder, chosen) in planned.items()
             }
             tuned, scratch = runs["pretrained"], runs["from scratch"]
@@ -324,9 +327,7 @@ class Quickstart:
                 for name, run in runs.items()
             ]
             used = tuned.train_rows
-            available = len(task_of(recipe.task).read(rows.train, rows.read_options)) - (
-                tuned.dev_rows if not rows.dev else 0
-            )
+            available = len(self._train_rows(rows)) - (tuned.dev_rows if not rows.dev else 0)
             self.results["data"]["task"] |= {
                 "train_rows": available,
                 "train_rows_used": used,
@@ -343,12 +344,21 @@ class Quickstart:
             work.result(join([*parts, message("{steps:,} steps", tuned.steps), join(figures, ", ")]))
         return runs
 
+    def _train_rows(self, rows: Material) -> list[Example]:
+        return self.reader(rows.train, rows.read_options, self.request.reads, "train").examples
+
+    def _prepared(self, recipe: FinetuneRecipe) -> Callable[[], PreparedRows]:
+        """The rows of a fine-tuning recipe, prepared when they are called for; each file is read once."""
+        if self.prepare is None:
+            self.prepare = cache(partial(prepare_rows, recipe.data, recipe.seed, self.request.reads, self.reader))
+        return self.prepare
+
     def _plan(self, pretrained: PretrainResult, rows: Material) -> FinetuneRecipe:
         """Length, rows and epochs that fit the rest of the budget; kept for a resume."""
         path = self.folder / "finetune.json"
         if not path.is_file():
             base = self._finetune_recipe()
-            examples = task_of(base.task).read(rows.train, rows.read_options)
+            examples = self._train_rows(rows)
             available = len(examples) * (1 if rows.dev else 1 - base.data.dev_share)
             least = Budget.parse(base.train.budget).amount  # epochs
             for length in LENGTHS:
@@ -361,7 +371,7 @@ class Quickstart:
             values["init_from"] = str(pretrained.model)
             values["task"]["max_length"] = length
             paths = {"train": str(rows.train), "dev": rows.dev, "test": str(rows.test)}
-            values["data"] |= {**paths, **read_settings(rows.read_options)}
+            values["data"] |= {**paths, **rows.read_options.changed}
             values["data"]["max_train_rows"] = None if kept >= available else kept
             values["train"] |= {
                 "budget": f"{epochs:.2f} epochs",
@@ -377,7 +387,7 @@ class Quickstart:
         the beginnings of the texts; kept for a resume."""
         path = self.folder / "finetune-public.json"
         if not path.is_file():
-            examples = task_of(ours.task).read(rows.train, rows.read_options)
+            examples = self._train_rows(rows)
             epochs = Budget.parse(ours.train.budget).amount
             tokens = epochs * len(examples) * self._tokens_per_row(ours, examples, ours.task.max_length)
             network = read_recipe(PretrainRecipe, "quickstart", ["data.corpus=none"]).model
@@ -404,24 +414,23 @@ class Quickstart:
         sample = examples[:: max(1, len(examples) // 500)]
         settings = changed(base.task, max_length=length)
         task = task_of(settings).build(settings, Tokenizer.load(self.folder / "tokenizer"), sample)
-        bare = [replace(example, label=None, spans=None) for example in sample]
+        bare = [example.without_targets for example in sample]
         return sum(len(row.input_ids) for row in task.encode(bare)[0]) / len(sample)
 
     def _evaluation(self, rows: Material, pretrained: PretrainResult, runs: dict[str, FinetuneResult]) -> None:
         with self._step(7, "Evaluation") as work:
             model = load(runs["pretrained"].model)
             task = model.task
-            train = task.read(rows.train, rows.read_options)
-            test = test_examples(task, rows.test, rows.read_options, of=rows.train)
+            train = self._train_rows(rows)
+            tested = self._prepared(self._plan(pretrained, rows))().test_rows(Path(rows.test))
+            test = tested.examples
             found = model.predict(test, work)
-            ours = to_saved_predictions(model, test, found, rows.test, rows.read_options)
+            ours = to_saved_predictions(model, tested, found)
             ours.save(runs["pretrained"].folder)
             named = [("unmask, pretrained", "pretrained", ours)]
             for name, run in list(runs.items())[1:]:
                 other = load(run.model)
-                kept = to_saved_predictions(
-                    other, test, other.predict(test, work), rows.test, rows.read_options, ours.sha256
-                )
+                kept = to_saved_predictions(other, tested, other.predict(test, work))
                 kept.save(run.folder)
                 shown = "unmask, without pretraining" if name == "from scratch" else f"{name}, fine-tuned"
                 named.append((shown, "scratch" if name == "from scratch" else "public", kept))

@@ -107,7 +107,7 @@ def pretraining_loss(log: Rows, pretraining: dict[str, Any], words: Words) -> Fi
         return None
     references = [
         (words[name].format(value=f"{pretraining[name]:.2f}"), float(pretraining[name]))
-        for name in ("uniform", "unigram")
+        for name in ("uniform_loss", "unigram_loss")
         if pretraining.get(name) is not None
     ]
 

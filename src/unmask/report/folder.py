@@ -68,7 +68,7 @@ def results_of(run: Path) -> Results:
         "steps_done": info.steps,
         "progress": info.progress,
         "environment": _shown_environment(info.facts.get("environment") or {}),
-        "start": info.facts.get("start"),
+        "init": info.facts.get("init"),
         "repeat": {
             "commands": [_command(info)],
             "seed": info.recipe.get("seed"),
@@ -111,7 +111,7 @@ def _command(info: RunInfo) -> str:
 
 def _pretrained(info: RunInfo) -> Results:
     finished = dict(info.facts.get("finished") or {})
-    heldout = finished.pop("heldout", None) or {}
+    heldout = finished.pop("heldout_figures", None) or {}
     tokens, seconds = finished.get("tokens"), finished.get("seconds")
     facts: Results = {"steps": info.steps, "tokens": info.tokens, **finished, "log": "metrics.jsonl"}
     if tokens and seconds:
@@ -174,7 +174,7 @@ def _defects(checked: Any) -> list[str]:
         found.append(message(text, leak["rows"], leak["of"], message(part)))
     if contradictions := checked.get("contradictions"):
         found.append(message("{rows:,} training rows have a text with several labels", contradictions["rows"]))
-    if left_out := checked.get("left_out"):
+    if left_out := checked.get("dropped"):
         found.append(message("{rows:,} of these rows were skipped in training", left_out))
     return found
 

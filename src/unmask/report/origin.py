@@ -10,8 +10,8 @@ Results = dict[str, Any]
 
 
 def initialization_section(results: Results, words: Words) -> Table | None:
-    """A table of names and values. results: `start` is what run.json says (train/transfer.py)."""
-    start = results.get("start")
+    """A table of names and values. results: `init` is what run.json says (train/transfer.py)."""
+    start = results.get("init")
     if not start:
         return None
     row = {
@@ -20,7 +20,7 @@ def initialization_section(results: Results, words: Words) -> Table | None:
         "origin.blocks": _blocks(start, words),
         "origin.frozen": _frozen(start, words),
         "origin.positions": _positions(start, words),
-        "origin.loss": (start.get("heldout") or {}).get("masked.loss"),
+        "origin.loss": (start.get("heldout_figures") or {}).get("masked.loss"),
     }
     columns: dict[str, Any] = dict.fromkeys(row, str) | {"origin.loss": "{:.2f}".format}
     return facts(row, columns, words, words["origin.caption"])
@@ -35,27 +35,30 @@ def _heads(start: Results, words: Words) -> str:
 
 def _blocks(start: Results, words: Words) -> str | None:
     """Nothing where all blocks of the model are there as they were."""
-    if start["layers"] == start["layers_of_model"] and not start["drawn_anew"]:
+    if start["num_hidden_layers"] == start["num_hidden_layers_of_model"] and not start["reinit_layers"]:
         return None
-    text = words["origin.of"].format(number=start["layers"], whole=start["layers_of_model"])
-    anew = words["origin.anew"].format(number=start["drawn_anew"]) if start["drawn_anew"] else ""
+    text = words["origin.of"].format(number=start["num_hidden_layers"], whole=start["num_hidden_layers_of_model"])
+    anew = words["origin.anew"].format(number=start["reinit_layers"]) if start["reinit_layers"] else ""
     return words["comma"].join(filter(None, [text, anew]))
 
 
 def _frozen(start: Results, words: Words) -> str | None:
-    parts = [words["origin.embeddings"]] if start["frozen_embeddings"] else []
-    if start["frozen_layers"]:
-        parts.append(words["origin.lowest"].format(number=start["frozen_layers"]))
+    parts = [words["origin.embeddings"]] if start["freeze_embeddings"] else []
+    if start["freeze_layers"]:
+        parts.append(words["origin.lowest"].format(number=start["freeze_layers"]))
     if not parts:
         return None
-    numbers = {key: console.count(start[key]) for key in ("learning", "parameters")}
+    numbers = {
+        "learning": console.count(start["trainable_parameters"]),
+        "parameters": console.count(start["parameters"]),
+    }
     return words["comma"].join([*parts, words["origin.learning"].format(**numbers)])
 
 
 def _positions(start: Results, words: Words) -> str | None:
-    before, now = start["positions_of_model"], start["positions"]
+    before, now = start["max_position_embeddings_of_model"], start["max_position_embeddings"]
     if before == now:
         return None
     told = {"tile": words["origin.tile"], "interpolate": words["origin.interpolate"]}
-    how = f" ({told[start['extend']]})" if "extend" in start else ""
+    how = f" ({told[start['extend_positions']]})" if "extend_positions" in start else ""
     return f"{console.count(before)} → {console.count(now)}{how}"

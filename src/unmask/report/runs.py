@@ -35,7 +35,7 @@ INNER = {
     "corpus",
     "predictions",
     "tensorboard",
-    "given",
+    "input",
     "split",
 }  # of a run: no runs inside
 
@@ -175,7 +175,7 @@ def _trained(folder: Path) -> RunInfo:
 
 def _figures_of(finished: Facts, rows: list[Facts]) -> Facts:
     """The figures on held-out or development rows, at the end or the last there are; else the training loss."""
-    known = finished.get("dev") or finished.get("heldout")
+    known = finished.get("dev") or finished.get("heldout_figures")
     if not known:
         known = next((row["evaluation"] for row in reversed(rows) if row.get("evaluation")), None)
     if not known:

@@ -77,7 +77,7 @@ def _data(results: Results, words: Words) -> Iterable[Block | None]:
             "labels": len(labels) if isinstance(labels, list) else labels,
         }
         yield facts(row | {"defects": defects or None}, columns, words, words["task.caption"])
-    columns = {"vocabulary": console.count, "characters_per_piece": "{:.2f}".format}
+    columns = {"vocab_size": console.count, "characters_per_token": "{:.2f}".format}
     columns["unknown_rate"] = lambda rate: format_percent(rate, 2)
     yield facts(results.get("tokenizer") or {}, columns, words, words["tokenizer.caption"])
 
@@ -171,9 +171,9 @@ def _fills(results: Results, words: Words) -> Table | None:
     rows = []
     for fill in (results.get("samples") or {}).get("fills") or []:
         guesses = (f"{guess['token']} {format_percent(guess['probability'])}" for guess in fill["candidates"])
-        text = evaluation.short(fill["text"].replace(fill.get("mask", "[MASK]"), "_____"))
-        rows.append({"text": text, "hidden": fill.get("hidden"), "candidates": " · ".join(guesses)})
-    return table(rows, {"text": str, "hidden": str, "candidates": str}, words, words["fills.caption"])
+        text = evaluation.short(fill["text"].replace(fill.get("mask_token", "[MASK]"), "_____"))
+        rows.append({"text": text, "masked_word": fill.get("masked_word"), "candidates": " · ".join(guesses)})
+    return table(rows, {"text": str, "masked_word": str, "candidates": str}, words, words["fills.caption"])
 
 
 def _repeat(results: Results, run: Path, words: Words) -> Iterable[Block | None]:

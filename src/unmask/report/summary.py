@@ -109,7 +109,7 @@ def device(environment: Results, words: Words) -> str:
 
 def _learnt(results: Results, words: Words) -> str:
     pretraining = results.get("pretraining") or {}
-    loss, unigram = pretraining.get("heldout_loss"), pretraining.get("unigram")
+    loss, unigram = pretraining.get("heldout_loss"), pretraining.get("unigram_loss")
     if loss is None or unigram is None:
         return ""
     return words["learnt" if loss < unigram else "learnt.not"].format(loss=f"{loss:.2f}", unigram=f"{unigram:.2f}")
@@ -218,7 +218,7 @@ def _untested(results: Results, words: Words) -> list[KeyFigure]:
     found = []
     pretraining = results.get("pretraining") or {}
     if pretraining.get("heldout_loss") is not None and results.get("kind") == "pretrain":
-        unigram = pretraining.get("unigram")
+        unigram = pretraining.get("unigram_loss")
         note = "" if unigram is None else words["key.heldout.note"].format(unigram=f"{unigram:.2f}")
         found.append(KeyFigure(f"{pretraining['heldout_loss']:.2f}", words["key.heldout"], note))
     for run in results.get("finetuning") or [] if results.get("kind") == "finetune" else []:

@@ -1,11 +1,14 @@
 """Backend: what runs a network on a batch of arrays; the one seam between the code that knows torch and the rest."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
+from unmask.config import from_mapping
+from unmask.data.rows.options import ReadOptions
 from unmask.errors import missing_engine
 from unmask.tasks.task import Arrays
 from unmask.text.tokenizer import Tokenizer
@@ -37,12 +40,23 @@ class Backend(Protocol):
 
 @dataclass(frozen=True)
 class Manifest:
-    """A model folder without its weights. task: the schema of the task it was fine-tuned for, if it was."""
+    """A model folder without its weights.
+
+    task: the schema of the task it was fine-tuned for, if it was; reading: how the rows were read that it was trained
+    on, and whether they are `pairs`.
+    """
 
     folder: Path
     tokenizer: Tokenizer
     max_position_embeddings: int
     task: Mapping[str, Any] | None
+    reading: Mapping[str, Any] = field(default_factory=dict)
+
+    @cached_property
+    def read_options(self) -> ReadOptions:
+        """How to read other rows by default."""
+        values = {name: value for name, value in self.reading.items() if name != "pairs"}
+        return from_mapping(ReadOptions, values, where=str(self.folder / "unmask.json"))
 
 
 class Engine(Protocol):

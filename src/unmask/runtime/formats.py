@@ -5,9 +5,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, ClassVar
 
-from unmask.data.rows.labels import SEPARATORS
-from unmask.data.rows.spanrows import overlapping
-from unmask.data.rows.tables import Example
+from unmask.data.rows.example import Example
+from unmask.data.rows.spans import overlapping
+from unmask.data.rows.texts import SEPARATORS
 from unmask.errors import UserError
 from unmask.tasks.answer import AnswerSpan
 from unmask.tasks.embed.task import cosine

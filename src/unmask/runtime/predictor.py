@@ -1,6 +1,7 @@
 """load(folder) -> Predictor: the one way to use a model, for predict, evaluate, fill and everything above."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -8,16 +9,19 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from unmask import console
+from unmask.config import changed
 from unmask.console import SILENT, Progress
-from unmask.data.rows.columns import Columns
-from unmask.data.rows.memory import as_source
-from unmask.data.rows.tables import Example
+from unmask.data.rows.check import check_targets, check_two_texts
+from unmask.data.rows.example import Example
+from unmask.data.rows.read import Rows, Use, read_rows
+from unmask.data.rows.readers.memory import as_source
 from unmask.errors import UserError
 from unmask.metrics import Scores
 from unmask.runtime.backend import Backend, Engine, open_engine
 from unmask.runtime.batching import infer
 from unmask.runtime.fill import FilledMask, fill, masked_logits
-from unmask.tasks import ReadOptions, Task, restore
+from unmask.tasks import Task, restore
 from unmask.tasks.scoring import score_predictions
 from unmask.tasks.task import Arrays, Notes
 
@@ -107,31 +111,42 @@ class Predictor:
     def _predictions(self, examples: Sequence[Example], progress: Progress, top_k: int | None = None) -> Predictions:
         if not examples:
             return Predictions()
+        if self.manifest.reading.get("pairs") and self.task.reads in ("label", "labels", "number"):
+            check_two_texts(examples)
         rows, notes = self.task.encode(examples)
         collected = infer(self.backend, self.task, rows, progress)
         return Predictions(self.task.decode(examples, rows, collected, self.parameters, top_k), notes)
 
-    def evaluate(
-        self,
-        file: Any,
-        columns: Columns | None = None,
-        progress: Progress = SILENT,
-        *,
-        read_options: ReadOptions | None = None,
-    ) -> Scores:
-        """Score predictions on labelled examples: a file, a DataFrame, a `datasets` split or a list of dicts. A label
-        that the model does not know is a UserError, unless `read_options` says otherwise."""
-        options = read_options or ReadOptions(columns=columns or Columns())
-        examples = self.task.check_own_labels(
-            self.task.read_test(as_source(file, "the rows given"), options),
-            owner=str(self.manifest.folder),
-            unknown=options.resolved_unknown_labels,
-        )
-        return self.score(examples, progress)[0]
+    def read(self, source: Any, use: Use = "test", **settings: Any) -> Rows:
+        """Read rows as those that the model was trained on, with other settings of `ReadOptions` where given.
+
+        source: a file, a DataFrame, a `datasets` split or a list of dicts; use: as `read_rows` takes it. Raises
+        UserError for rows that cannot be read, and to test for labels that the model does not have, unless
+        `unknown_labels` says otherwise.
+        """
+        trained, kind = self.manifest.read_options, self.task.reads
+        options = changed(trained, **settings)
+        inherited = trained.changed.keys() - settings.keys()
+        rows = read_rows(as_source(source, "the rows given"), options, kind, use, inherited)
+        if use == "predict":
+            return rows
+        owner = str(self.manifest.folder)
+        examples, notes = check_targets(rows.examples, kind, self.task.labels, owner, options.unknown)
+        return replace(rows, examples=examples, notes=(*rows.notes, *notes))
+
+    def evaluate(self, file: Any, progress: Progress = SILENT, **settings: Any) -> Scores:
+        """Score predictions on labelled rows: a file, a DataFrame, a `datasets` split or a list of dicts.
+
+        settings: of `ReadOptions`, such as label_column="topic", where they differ from those of training. A label that
+        the model does not have is a UserError, unless `unknown_labels` says otherwise."""
+        rows = self.read(file, "test", **settings)
+        for note in rows.notes:
+            console.note(note)
+        return self.score(rows.examples, progress)[0]
 
     def score(self, examples: Sequence[Example], progress: Progress = SILENT) -> tuple[Scores, Predictions]:
         """Score labelled examples; return the scores and the predictions. No prediction of a label that the model does
-        not know is right: `task.check_own_labels` finds such labels."""
+        not know is right: `read` finds such labels."""
         known = [example.keep_labels(self.task.labels) for example in examples]
         predictions = self._predictions(known, progress)  # with their spans: what cannot be aligned is noted
         return score_predictions(self.task, examples, predictions), predictions
@@ -155,7 +170,7 @@ def _example(text: str | tuple[str, str] | Example, number: int) -> Example:
     if isinstance(text, Example):
         return text
     first, second = (text, None) if isinstance(text, str) else text
-    return Example(str(number), first, second, None, number + 1, "the texts given")
+    return Example(first, second, None, str(number), number + 1)
 
 
 def stream(

@@ -9,7 +9,6 @@ from unmask.tasks.classify import Classify, ClassifyTask
 from unmask.tasks.embed import Embed, EmbedTask
 from unmask.tasks.multilabel import Multilabel, MultilabelTask
 from unmask.tasks.nested import Nested, NestedTask
-from unmask.tasks.reading import ReadOptions
 from unmask.tasks.regress import Regress, RegressTask
 from unmask.tasks.tag import Tag, TagTask
 from unmask.tasks.task import Task
@@ -44,7 +43,6 @@ __all__ = [
     "MultilabelTask",
     "Nested",
     "NestedTask",
-    "ReadOptions",
     "Regress",
     "RegressTask",
     "Tag",

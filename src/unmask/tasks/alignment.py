@@ -1,10 +1,10 @@
-"""The one aligner of sequence labelling: character spans to tags of units and back, for training, prediction
+"""The one aligner of sequence labelling: character spans to tags of words and back, for training, prediction
 and evaluation alike. Pure Python and numpy.
 
-A text is cut into *units*: the words of the tokenizer (each Chinese character and punctuation mark is one),
-cut again where a given token ends. A unit is one or more pieces; its first piece carries the prediction. The
-tags of units are always B-x, I-x and O over spans, whatever scheme a file had; so plain tags (parts of
-speech) are spans of one token each, and cutting and tagging running Chinese text comes out by itself.
+A text is cut into words: those of the tokenizer (each Chinese character and punctuation mark is one), cut again
+where a token that the file gave ends. A word is one or more tokens of the tokenizer; the first of them carries the
+prediction. The tags of words are always B-x, I-x and O over spans, whatever scheme a file had; so plain tags (parts of
+speech) are spans of one given token each, and cutting and tagging running Chinese text comes out by itself.
 """
 
 from collections import Counter
@@ -16,7 +16,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from unmask.data.rows.tables import Example, Span
+from unmask.data.rows.example import Example, Span
 from unmask.messages import Message, message
 from unmask.text.tokenizer import Encoding
 
@@ -40,12 +40,12 @@ SHOWN = 3  # examples shown of what could not be aligned
 
 @dataclass(frozen=True)
 class Words:
-    """The units of one text, in order.
+    """The words of one text, in order.
 
-    bounds (units, 2) int64: the characters of each, with those that the tokenizer drops beside it, and up to
-    the bounds of the given token; cores (units, 2) int64: the characters of its pieces only;
-    firsts (units + 1,) int64: the place of its first piece in the encoding, at last one past the last piece;
-    tokens (units,) int64: the given token that it lies in, -1 without; covered: the text is cut after this
+    offsets (words, 2) int64: the characters of each, with those that the tokenizer drops beside it, and up to
+    the bounds of the given token; core_offsets (words, 2) int64: the characters of its tokens only;
+    first_tokens (words + 1,) int64: the place of its first token in the encoding, at last one past the last token;
+    tokens (words,) int64: the given token that it lies in, -1 without; covered_characters: the text is cut after this
     character (its length where nothing was cut).
     """
 
@@ -53,14 +53,14 @@ class Words:
     core_offsets: Numbers
     first_tokens: Numbers
     tokens: Numbers
-    covered_tokens: int
+    covered_characters: int
 
     def __len__(self) -> int:
         return len(self.offsets)
 
     @property
     def joined(self) -> Flags:
-        """(units,) bool: whether the unit goes on with the given token of the unit before."""
+        """(words,) bool: whether the word goes on with the given token of the word before."""
         same = np.zeros(len(self), dtype=np.bool_)
         same[1:] = (self.tokens[1:] == self.tokens[:-1]) & (self.tokens[1:] >= 0)
         return same
@@ -75,9 +75,9 @@ class AlignmentError:
 
 
 def align_words(text: str, encoded: Encoding, tokens: Sequence[Bounds] | None = None) -> Words:
-    """The units of a text from its encoding (its first segment), for given tokens (sorted, apart) or without.
+    """The words of a text from its encoding (its first segment), for given tokens (sorted, apart) or without.
 
-    A piece that reaches over the end of a token belongs to the token in which it begins.
+    A token that reaches over the end of a given one belongs to the one in which it begins.
     """
     cores, firsts, owners, end = _cores(encoded, tokens)
     covered = len(text) if not encoded.truncated else (cores[-1][1] if cores else 0)
@@ -96,7 +96,7 @@ def align_words(text: str, encoded: Encoding, tokens: Sequence[Bounds] | None = 
 
 
 def _cores(encoded: Encoding, tokens: Sequence[Bounds] | None) -> tuple[list[Bounds], list[int], list[int], int]:
-    """Characters, first piece and token of each unit, and one past the last piece."""
+    """Characters, first token and given token of each word, and one past the last token."""
     cores: list[Bounds] = []
     firsts: list[int] = []
     owners: list[int] = []
@@ -120,7 +120,7 @@ def _cores(encoded: Encoding, tokens: Sequence[Bounds] | None) -> tuple[list[Bou
         # two words of one character, such as the "=" and the stroke of "≠", cannot be told apart
         if not cores or (fresh and start >= stop_before):
             cores.append((start, stop))
-            firsts.append(place if firsts else 1)  # a blank before the first unit is read with it
+            firsts.append(place if firsts else 1)  # a blank before the first word is read with it
             owners.append(owner)
         else:
             cores[-1] = (cores[-1][0], max(stop, stop_before))
@@ -129,7 +129,7 @@ def _cores(encoded: Encoding, tokens: Sequence[Bounds] | None) -> tuple[list[Bou
 
 
 def _widened(text: str, cores: Sequence[Bounds]) -> list[Bounds]:
-    """Characters that the tokenizer drops (accents, vowel points, control characters) go to the unit that they
+    """Characters that the tokenizer drops (accents, vowel points, control characters) go to the word that they
     touch, the one before rather than the one after."""
     bounds = list(cores)
     stop_before = 0
@@ -162,7 +162,7 @@ def _after_space(gap: str) -> str:
 def _widened_to_tokens(
     cores: Sequence[Bounds], owners: Sequence[int], tokens: Sequence[Bounds], covered: int
 ) -> list[Bounds]:
-    """The units of a token fill it; where the length limit cuts a token, up to there."""
+    """The words of a given token fill it; where the length limit cuts it, up to there."""
     bounds = []
     last = len(cores) - 1
     for number, (start, stop) in enumerate(cores):
@@ -179,7 +179,7 @@ def _widened_to_tokens(
 
 
 class Tags:
-    """The tags that units can have: O, then B and I of each label. Their numbers are their places in `names`."""
+    """The tags that words can have: O, then B and I of each label. Their numbers are their places in `tags`."""
 
     def __init__(self, labels: Iterable[str]) -> None:
         self.labels = tuple(labels)
@@ -225,9 +225,9 @@ class Tags:
         return flags
 
     def allowed(self, words: Words, plain: bool) -> Flags:
-        """(units, tags) bool: what each unit may carry, apart from what `follows` and `within` say.
+        """(words, tags) bool: what each word may carry, apart from what `follows` and `within` say.
 
-        In `plain` data every given token has a tag: its first unit is a B, the others are I. Otherwise a unit
+        In `plain` data every given token has a tag: its first word is a B, the others are I. Otherwise a word
         that goes on with its token is no B. Where no tokens are given, all is allowed.
         """
         joined = words.joined[:, None]
@@ -239,33 +239,33 @@ class Tags:
         return result
 
     def encode(self, words: Words, spans: Iterable[Span]) -> tuple[Numbers, list[AlignmentError]]:
-        """The tag of each unit, (units,) int64, and the spans that have none.
+        """The tag of each word, (words,) int64, and the spans that have none.
 
-        A span must begin where a unit does and stop where one does; characters that the tokenizer drops may
+        A span must begin where a word does and stop where one does; characters that the tokenizer drops may
         stand at its ends or not. Raises KeyError for a label that is not among `labels`.
         """
         tags = np.zeros(len(words), dtype=np.int64)
         misfits = []
         cores = words.core_offsets.tolist()
-        many, unit, stop_before = len(cores), 0, 0
+        many, word, stop_before = len(cores), 0, 0
         for span in sorted(spans):
-            while unit < many and cores[unit][1] <= span.start:
-                unit += 1
-            after = unit
+            while word < many and cores[word][1] <= span.start:
+                word += 1
+            after = word
             while after < many and cores[after][0] < span.end:
                 after += 1
-            reason = _alignment_error(span, cores[unit:after], words.covered_tokens, stop_before)
+            reason = _alignment_error(span, cores[word:after], words.covered_characters, stop_before)
             if reason is not None:
                 misfits.append(AlignmentError(span, reason))
                 continue
             number = self.begin(span.label)
-            tags[unit:after] = number + 1
-            tags[unit] = number
-            unit, stop_before = after, span.end
+            tags[word:after] = number + 1
+            tags[word] = number
+            word, stop_before = after, span.end
         return tags, misfits
 
     def decode(self, words: Words, tags: Sequence[int] | Numbers) -> tuple[Span, ...]:
-        """The spans that tags of units (units,) stand for, sorted.
+        """The spans that tags of words (words,) stand for, sorted.
 
         Without constraints tags may break the rules; they are read as conlleval does: an I-x that does not go
         on with x begins a span.
@@ -273,26 +273,26 @@ class Tags:
         found: list[Span] = []
         begun, before = 0, OUTSIDE
         bounds = words.offsets.tolist()
-        for unit, tag in enumerate([*np.asarray(tags, dtype=np.int64).tolist(), OUTSIDE]):
+        for word, tag in enumerate([*np.asarray(tags, dtype=np.int64).tolist(), OUTSIDE]):
             if tag != OUTSIDE and tag % 2 == 0 and before in (tag, tag - 1):
                 before = tag
                 continue  # I-x after B-x or I-x
             if before != OUTSIDE:
-                found.append(Span(bounds[begun][0], bounds[unit - 1][1], self.labels[(before - 1) // 2]))
-            begun, before = unit, tag
+                found.append(Span(bounds[begun][0], bounds[word - 1][1], self.labels[(before - 1) // 2]))
+            begun, before = word, tag
         return tuple(found)
 
 
 def align_spans(words: Words, spans: Sequence[Span]) -> tuple[list[tuple[Span, int, int]], list[AlignmentError]]:
-    """The units (first, one past the last) of each span, which may nest and overlap; and those without any.
+    """The words (first, one past the last) of each span, which may nest and overlap; and those without any.
 
-    As for `Tags.encode`, a span begins where a unit does and stops where one does.
+    As for `Tags.encode`, a span begins where a word does and stops where one does.
     """
     firsts = np.searchsorted(words.core_offsets[:, 1], [span.start for span in spans], side="right").tolist()
     stops = np.searchsorted(words.core_offsets[:, 0], [span.end for span in spans], side="left").tolist()
     found, misfits = [], []
     for span, first, stop in zip(spans, firsts, stops, strict=True):
-        reason = _alignment_error(span, words.core_offsets[first:stop].tolist(), words.covered_tokens, 0)
+        reason = _alignment_error(span, words.core_offsets[first:stop].tolist(), words.covered_characters, 0)
         if reason is None:
             found.append((span, first, stop))
         else:
@@ -301,7 +301,7 @@ def align_spans(words: Words, spans: Sequence[Span]) -> tuple[list[tuple[Span, i
 
 
 def _alignment_error(span: Span, cores: Sequence[Sequence[int]], covered: int, stop_before: int) -> Reason | None:
-    """Why a span cannot be aligned to the units that it touches, None where it can."""
+    """Why a span cannot be aligned to the words that it touches, None where it can."""
     if span.start >= span.end:
         return "empty"
     if span.start < stop_before:

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from unmask.config import config, setting
 from unmask.data.encoded import SPECIAL_TOKEN, EncodedRow
 from unmask.data.rows import schemes
-from unmask.data.rows.tables import Example, Span
+from unmask.data.rows.example import Example, Span
 from unmask.errors import UserError
 from unmask.tasks.alignment import AlignmentError, AlignmentErrors, Words, align_words
 from unmask.tasks.task import Examples, Notes, Rows, Task

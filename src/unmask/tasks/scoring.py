@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from unmask import metrics
-from unmask.data.rows.tables import Example
+from unmask.data.rows.example import Example
 from unmask.metrics import Contestant, Scores
 from unmask.tasks.task import Task
 

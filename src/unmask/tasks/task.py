@@ -16,8 +16,7 @@ import numpy.typing as npt
 
 from unmask.config import dump
 from unmask.data.encoded import EncodedRow
-from unmask.data.rows.tables import Example
-from unmask.tasks.reading import Reading
+from unmask.data.rows.example import Example, RowKind
 from unmask.text.tokenizer import Tokenizer
 
 TargetKind = Literal["label", "labels", "number", "tags", "answers", "vectors"]
@@ -39,13 +38,15 @@ class Notes:
     remarks: tuple[str, ...] = ()
 
 
-class Task(Reading, ABC, Generic[P]):
+class Task(ABC, Generic[P]):
     """One supervised task with its labels. Nothing is kept in it between calls, so that threads may share it.
 
-    kind: of the target of an example; metric: the name of the figure that chooses a checkpoint and compares models.
+    reads: of which kind its rows are; kind: the form in which targets and predictions are compared; metric: the name of
+    the figure that chooses a checkpoint and compares models.
     calibrates: when `calibrate` finds parameters on the dev rows: never, after training, or at each evaluation.
     """
 
+    reads: ClassVar[RowKind]
     kind: ClassVar[TargetKind]
     supports_rdrop: ClassVar[bool] = False  # whether two outputs for a row can be compared by their divergence
     ranks: ClassVar[bool] = False  # whether a prediction is a ranking of labels or answers

@@ -10,7 +10,8 @@ import numpy.typing as npt
 
 from unmask.config import config, setting
 from unmask.data.encoded import SPECIAL_TOKEN, EncodedRow
-from unmask.data.rows.tables import Example, check_labels
+from unmask.data.rows.check import check_labels
+from unmask.data.rows.example import Example
 from unmask.tasks.task import Arrays, Collected, Examples, Floats, Notes, Rows, Task
 from unmask.tasks.windows import long_text_inputs
 from unmask.text.tokenizer import Encoding, Tokenizer

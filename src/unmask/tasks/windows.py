@@ -1,6 +1,6 @@
-"""Long texts as overlapping windows: no unit is cut, each is predicted where most of its context is seen.
+"""Long texts as overlapping windows: no word is cut, each is predicted where most of its context is seen.
 
-`windows` says which pieces are read together. `frames` makes sequences of them, with a second text repeated in
+`windows` says which tokens are read together. `window_inputs` makes sequences of them, with a second text repeated in
 each (the question about a long context).
 """
 
@@ -18,9 +18,9 @@ Ids = npt.NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Window:
-    """Pieces `start` to `stop` of a text are read together; the units `first` to `last` are predicted there.
+    """Tokens `start` to `end` of a text are read together; the words `first_word` to `last_word` are predicted there.
 
-    All four count from 0, stop and last exclusive.
+    All four count from 0, end and last_word exclusive.
     """
 
     start: int
@@ -30,26 +30,26 @@ class Window:
 
 
 def windows(word_starts: Ids, max_tokens: int, stride: int) -> list[Window]:
-    """The windows of a text, of at most `room` pieces, about `stride` pieces from one to the next.
+    """The windows of a text, of at most `max_tokens` tokens, about `stride` tokens from one to the next.
 
-    firsts (units + 1,): the place of each unit's first piece, at last one past the last piece. A unit belongs
+    word_starts (words + 1,): the place of each word's first token, at last one past the last token. A word belongs
     to the window in which the nearer end of what is read is farthest from it (the ends of the text are no
-    ends in this sense), of several to the first. A unit of more than `room` pieces is read without the rest.
+    ends in this sense), of several to the first. A word of more than `max_tokens` tokens is read without the rest.
     """
-    units = len(word_starts) - 1
-    if not units:
+    words = len(word_starts) - 1
+    if not words:
         return []
     if word_starts[-1] - word_starts[0] <= max_tokens:
-        return [Window(int(word_starts[0]), int(word_starts[-1]), 0, units)]
+        return [Window(int(word_starts[0]), int(word_starts[-1]), 0, words)]
     bounds = _bounds(word_starts, max_tokens, stride)
     starts, stops = (np.array(side) for side in zip(*bounds, strict=True))
-    owner = np.zeros(units, dtype=np.int64)
-    nearest = np.full(units, -1, dtype=np.int64)
+    owner = np.zeros(words, dtype=np.int64)
+    nearest = np.full(words, -1, dtype=np.int64)
     far = int(word_starts[-1]) + 1
     for number, (begin, end) in enumerate(bounds):
         inside = np.arange(begin, end)
         left = word_starts[inside] - word_starts[begin] if begin else np.full(len(inside), far)
-        right = word_starts[end] - word_starts[inside + 1] if end < units else np.full(len(inside), far)
+        right = word_starts[end] - word_starts[inside + 1] if end < words else np.full(len(inside), far)
         room_around = np.minimum(left, right)
         better = room_around > nearest[inside]
         nearest[inside[better]] = room_around[better]
@@ -68,14 +68,14 @@ def windows(word_starts: Ids, max_tokens: int, stride: int) -> list[Window]:
 
 
 def _bounds(firsts: Ids, room: int, stride: int) -> list[tuple[int, int]]:
-    """The units (first, one past the last) that each window reads: as many as fit."""
-    units = len(firsts) - 1
+    """The words (first, one past the last) that each window reads: as many as fit."""
+    words = len(firsts) - 1
     bounds, begin = [], 0
     while True:
         end = int(np.searchsorted(firsts, firsts[begin] + room, side="right")) - 1
-        end = min(units, max(end, begin + 1))
+        end = min(words, max(end, begin + 1))
         bounds.append((begin, end))
-        if end == units:  # the last one reads as far back as fits
+        if end == words:  # the last one reads as far back as fits
             earliest = int(np.searchsorted(firsts, firsts[-1] - room))
             bounds[-1] = (min(begin, max(earliest, bounds[-2][0] + 1 if len(bounds) > 1 else 0)), end)
             return bounds
@@ -85,10 +85,10 @@ def _bounds(firsts: Ids, room: int, stride: int) -> list[tuple[int, int]]:
 
 @dataclass(frozen=True)
 class SpanShare:
-    """What a window answers for of spans of units: the units from `first` on are read, as many as `least` has.
+    """What a window answers for of spans of words: the words from `first` on are read, as many as `min_length` has.
 
-    least, most (units,) int64: of the spans that begin with a unit, those which go on after it for `least` units or
-    more, but fewer than `most` (0 is the unit alone).
+    min_length, max_length (words,) int64: of the spans that begin with a word, those which go on after it for
+    `min_length` words or more, but fewer than `max_length` (0 is the word alone).
     """
 
     first: int
@@ -97,35 +97,35 @@ class SpanShare:
 
 
 def span_shares(word_starts: Ids, windows_of_text: Sequence[Window], max_span_length: int) -> list[SpanShare]:
-    """The spans of at most `reach` units that each window answers for; `found`: the windows of the text.
+    """The spans of at most `max_span_length` words that each window answers for.
 
-    As with units (spans of one), a span belongs to the window in which its nearer end is farthest from the border,
+    As with words (spans of one), a span belongs to the window in which its nearer end is farthest from the border,
     of several to the first. One that no window holds whole belongs to none.
     """
-    units, far = len(word_starts) - 1, int(word_starts[-1]) + 1
+    words, far = len(word_starts) - 1, int(word_starts[-1]) + 1
     bounds = [_words_read(word_starts, window) for window in windows_of_text]
-    nearest = np.full((units, max_span_length), -1, dtype=np.int64)
-    owner = np.full((units, max_span_length), -1, dtype=np.int64)
+    nearest = np.full((words, max_span_length), -1, dtype=np.int64)
+    owner = np.full((words, max_span_length), -1, dtype=np.int64)
     for number, (begin, end) in enumerate(bounds):
         inside = np.arange(begin, end)
         last = inside[:, None] + np.arange(max_span_length)
         held = last < end
         left = word_starts[inside] - word_starts[begin] if begin else np.full(len(inside), far)
-        right = word_starts[end] - word_starts[np.minimum(last, end - 1) + 1] if end < units else far
+        right = word_starts[end] - word_starts[np.minimum(last, end - 1) + 1] if end < words else far
         around = np.where(held, np.minimum(left[:, None], right), -1)
         better = around > nearest[begin:end]
         nearest[begin:end][better] = around[better]
         owner[begin:end][better] = number
     result = []
     for number, (begin, end) in enumerate(bounds):
-        own = owner[begin:end] == number  # of each unit without a gap: the longer a span, the later its window
+        own = owner[begin:end] == number  # of each word without a gap: the longer a span, the later its window
         least = own.argmax(1)
         result.append(SpanShare(begin, least, least + own.sum(1)))
     return result
 
 
 def _words_read(firsts: Ids, window: Window) -> tuple[int, int]:
-    """The units (first, one past the last) that are read in a window; one that is read in part is the last."""
+    """The words (first, one past the last) that are read in a window; one that is read in part is the last."""
     begin = int(np.searchsorted(firsts, window.start))
     end = int(np.searchsorted(firsts, window.end, side="right")) - 1
     return begin, max(end, window.last_word)
@@ -133,9 +133,10 @@ def _words_read(firsts: Ids, window: Window) -> tuple[int, int]:
 
 @dataclass(frozen=True)
 class WindowInput:
-    """A window as a sequence: `ids`, `segments` (tokens,) int64 and `flags` (tokens,) uint8, as a Row has them.
+    """A window as a sequence: `input_ids`, `token_type_ids` (tokens,) int64 and `flags` (tokens,) uint8, as an
+    EncodedRow has them.
 
-    place: where the first piece of the window stands in it.
+    text_start: where the first token of the window stands in it.
     """
 
     input_ids: Ids
@@ -147,7 +148,7 @@ class WindowInput:
 
 @dataclass(frozen=True)
 class TextTokens:
-    """The pieces of a text without specials: ids (pieces,) int64, and the first one of each word (words + 1,)."""
+    """The tokens of a text without specials: input_ids (tokens,) int64, and the first one of each word (words + 1,)."""
 
     input_ids: Ids
     word_starts: Ids
@@ -182,18 +183,18 @@ def window_inputs(
     stride: int,
     first: bool = True,
 ) -> list[WindowInput]:
-    """The sequences of at most `length` tokens in which a text is read, about `stride` pieces from one to the next.
+    """The sequences of at most `max_length` tokens in which a text is read, about `stride` tokens from one to the next.
 
-    moving: the text that is read in windows; beside: one that is repeated in each, whole; first: whether the
-    moving text stands before it. A text without pieces has no frames.
+    moving: the text that is read in windows; fixed: one that is repeated in each, whole; first: whether the
+    moving text stands before it. A text without tokens has no windows.
     """
     frame = tokenizer.single_template if fixed is None else tokenizer.pair_template
     room = max_length - frame.size - (0 if fixed is None else len(fixed))
     assert room > 0, "the text beside the windows leaves no room"
     fits = int(np.diff(moving.word_starts).max(initial=0)) <= room
-    units = moving.word_starts if fits else np.arange(len(moving) + 1)  # a word is cut where it fits into no window
+    starts = moving.word_starts if fits else np.arange(len(moving) + 1)  # a word is cut where it fits into no window
     result = []
-    for window in windows(units, room, min(stride, room)):
+    for window in windows(starts, room, min(stride, room)):
         inner = moving.input_ids[window.start : window.end]
         texts = [inner] if fixed is None else [inner, fixed.input_ids] if first else [fixed.input_ids, inner]
         place = len(frame.runs[0])
@@ -204,7 +205,7 @@ def window_inputs(
 
 
 def with_special_tokens(tokenizer: Tokenizer, texts: Sequence[Ids]) -> tuple[Ids, Ids, npt.NDArray[np.uint8]]:
-    """A text or a pair with special pieces around, BERT's [CLS] text [SEP] pair [SEP], as ids, segments and flags."""
+    """Put special tokens around a text or a pair: BERT's [CLS] text [SEP] pair [SEP]; ids, types and flags."""
     frame = tokenizer.single_template if len(texts) == 1 else tokenizer.pair_template
     parts, segments = [np.array(frame.runs[0])], [np.array(frame.run_token_type_ids[0])]
     flags = [np.full(len(frame.runs[0]), SPECIAL_TOKEN, dtype=np.uint8)]

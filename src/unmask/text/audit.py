@@ -23,7 +23,7 @@ def audit(found: Usage) -> dict[str, Any]:
         "documents": found.documents,
         "characters": found.characters,
         **_figures(whole),
-        "characters_per_piece": found.characters / whole.tokens if whole.tokens else 0.0,
+        "characters_per_token": found.characters / whole.tokens if whole.tokens else 0.0,
         "scripts": {
             script: {**asdict(found.scripts[script]), **_figures(found.scripts[script])}
             for script in SCRIPTS
@@ -37,7 +37,7 @@ def audit(found: Usage) -> dict[str, Any]:
         "fragmented": [
             {
                 "word": _word(found, ids),
-                "pieces": [tokenizer.display_token(number) for number in ids],
+                "tokens": [tokenizer.display_token(number) for number in ids],
                 "count": count,
             }
             for ids, count in sorted(found.split_words.items(), key=_tokens_saved)[:WORDS]
@@ -54,9 +54,9 @@ def audit(found: Usage) -> dict[str, Any]:
 def _figures(counts: ScriptCounts) -> dict[str, Any]:
     return {
         "words": counts.words,
-        "pieces": counts.tokens,
-        "characters_per_piece": counts.characters_per_token,
-        "pieces_per_word": counts.tokens_per_word,
+        "tokens": counts.tokens,
+        "characters_per_token": counts.characters_per_token,
+        "tokens_per_word": counts.tokens_per_word,
         "unknown": counts.unknown,
         "unknown_rate": counts.unknown_rate,
     }

@@ -1,7 +1,7 @@
 """Checkpoints: the full state of a run in safetensors and JSON, written atomically in the background.
 
 checkpoints/step-00000120/  learner.safetensors, optimizer.safetensors, state.json (with their checksums), and
-average.safetensors where weights are averaged
+ema.safetensors where weights are averaged
 
 The newest are kept, and those that they name as the best evaluation so far. A checkpoint is written once and
 never replaced, so a kill at any moment leaves a state from which the run goes on exactly. Where several processes
@@ -49,7 +49,7 @@ class Checkpoints:
         self.wait()  # on the main process; its error is everyone's
         parts = {"learner": learner.state_dict(), "optimizer": _flatten(optimizer)}
         if ema is not None:
-            parts["average"] = ema.state_dict()
+            parts["ema"] = ema.state_dict()
         copies: StateParts = {part: {} for part in parts}
         for part, tensors in parts.items():
             for name, tensor in tensors.items():
@@ -131,7 +131,7 @@ class Checkpoints:
         _load(learner, every["learner"])
         _unflatten(optimizer, every["optimizer"])
         if ema is not None:
-            ema.load_state_dict(every["average"])
+            ema.load_state_dict(every["ema"])
         return state
 
     def _latest(self) -> tuple[dict[str, Any], StateParts] | None:
@@ -159,7 +159,7 @@ class Checkpoints:
         """Load the weights of a kept checkpoint, their average where there is one. Raises UserError where it is
         gone or damaged."""
         parts = _read(self._path(step))[1]
-        learner.load_state_dict({**parts["learner"], **parts.get("average", {})})
+        learner.load_state_dict({**parts["learner"], **parts.get("ema", {})})
 
 
 def _state(path: Path) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import torch
 
 from unmask import metrics
 from unmask.data.encoded import EncodedRow, groups_by_length, longest_first
-from unmask.data.rows.tables import Example
+from unmask.data.rows.example import Example
 from unmask.learner.batch import pack
 from unmask.learner.task_learner import TaskLearner
 from unmask.runtime.batching import TOKENS_PER_BATCH

@@ -54,7 +54,7 @@ class Group:
     kinds: tuple[Kind, ...]  # of recipe that have these settings, alike
     key: str
     choice: str | None
-    purpose: str
+    description: str
     settings: tuple[Setting, ...]
 
     @property
@@ -150,9 +150,9 @@ def _group(node: _Node) -> Group:
     if node.cls is EncoderConfig:
         names = ", ".join(PRESETS)
         settings.insert(0, Setting("preset", names, "", "a name for several of the settings below"))
-    purpose = (node.cls.__doc__ or "").partition("\n")[0]
+    description = (node.cls.__doc__ or "").partition("\n")[0]
     choice = fields["name"].default if "name" in fields else None
-    return Group((), node.key, choice, purpose, tuple(settings))
+    return Group((), node.key, choice, description, tuple(settings))
 
 
 def _fields(cls: type[Any]) -> dict[str, FieldInfo]:

@@ -1,18 +1,17 @@
 """Fine-tuning: a model folder, labelled rows and a recipe in, a run folder with a model for the task out."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from unmask import bundle, console, files
+from unmask import bundle, console
 from unmask.config import changed
 from unmask.console import Progress
 from unmask.data.encoded import EncodedRow
-from unmask.data.rows.labels import of_test_rows
-from unmask.data.rows.memory import Rows, as_source
+from unmask.data.rows.readers.memory import MemoryRows, as_source
 from unmask.data.sequences import RowSequences
 from unmask.errors import UserError
 from unmask.heads import build_head, head_class
@@ -32,7 +31,6 @@ from unmask.train.optim import default_finetune_lr
 from unmask.train.parallel import World, join_world
 from unmask.train.recipe import FinetuneRecipe, parse_recipe, read_recipe
 from unmask.train.rows import PreparedRows, prepare_rows, write_split
-from unmask.train.rows import load_rows as load_rows
 from unmask.train.run import GIVEN, Run
 from unmask.train.trainer import BestMetric, Trainer
 from unmask.train.transfer import (
@@ -86,6 +84,7 @@ def finetune(
     out: Path | str = "runs/finetune",
     progress: Progress | None = None,
     world: World | None = None,
+    rows: Callable[[], PreparedRows] | None = None,
 ) -> FinetuneResult:
     """Train a model for a task; the run folder `out` then holds model/ (the best on dev), the log, checkpoints.
 
@@ -93,9 +92,10 @@ def finetune(
     at its default; overrides: `key.sub=value`. Rows are files, or what holds rows in memory (a DataFrame, a `datasets`
     split, a list of dicts): these are written into given/ of the run, and its recipe names those files. test: rows
     that must not stand in train; they are not evaluated here (`Predictor.evaluate`). Resumes like `pretrain`, and takes
-    a `world` like it. Raises UserError for what cannot be used.
+    a `world` like it. rows: gives the rows of the recipe, where they are read already. Raises UserError for what cannot
+    be used.
     """
-    held: dict[Path, Rows] = {}
+    held: dict[Path, MemoryRows] = {}
     with join_world(world) as world:
         with world.sync_errors():
             if recipe is None:
@@ -112,22 +112,22 @@ def finetune(
                 return FinetuneResult(run.folder, **run.outcome())
             world.run_on_rank0(lambda: run.save_texts({path: rows.jsonl() for path, rows in held.items()}))
             if progress is not None:
-                _train(run, recipe, progress)
+                _train(run, recipe, progress, rows)
             else:
                 with console.start_step("Fine-tuning") as work:
-                    _train(run, recipe, work)
+                    _train(run, recipe, work, rows)
                     work.result(str(run.folder))
             return FinetuneResult(run.folder, **run.outcome())
 
 
-def _named(given: dict[str, Any], folder: Path) -> tuple[dict[str, str], dict[Path, Rows]]:
+def _named(given: dict[str, Any], folder: Path) -> tuple[dict[str, str], dict[Path, MemoryRows]]:
     """The files of a recipe's data, and what is still to be written into those for rows in memory."""
     paths, held = {}, {}
     for name, rows in given.items():
         if rows is None:
             continue
         source = as_source(rows, f"the {name} rows given")
-        if isinstance(source, Rows):
+        if isinstance(source, MemoryRows):
             path = folder / f"{name}.jsonl"
             held[path] = source
             source = path
@@ -147,17 +147,16 @@ def check(recipe: FinetuneRecipe, bundle: bundle.Bundle) -> None:
         )
 
 
-def _train(run: Run, recipe: FinetuneRecipe, progress: Progress) -> None:
+def _train(run: Run, recipe: FinetuneRecipe, progress: Progress, read: Callable[[], PreparedRows] | None) -> None:
     world, data = run.world, recipe.data
     with world.sync_errors():
         opened = bundle.read(recipe.init_from)
         check(recipe, opened)
         recipe = with_default_lr(recipe, opened.config.hidden_size)
-        rows = _rows(run, recipe, opened)
+        rows = prepare_rows(data, recipe.seed, task_of(recipe.task).reads) if read is None else read()
+        _record_rows(run, recipe, opened, rows)
         train, dev = rows.train, rows.dev
         task = task_of(recipe.task).build(recipe.task, opened.tokenizer, train)
-        with of_test_rows():
-            dev = task.check_own_labels(dev, owner=data.train, unknown=data.read_options.resolved_unknown_labels)
         task.set_metric(dev)
         encoded, notes = task.encode(train)
         check_rows(train, encoded)
@@ -199,7 +198,7 @@ def _train(run: Run, recipe: FinetuneRecipe, progress: Progress) -> None:
         evaluate=lambda: evaluate(learner, dev_set).figures,
         best_metric=BestMetric(metric, higher_is_better=not figure_of(metric).lower_is_better),
         describe=describe,
-        init_weights=(lambda: run.write_facts(start=origin)) if recipe.pretrained else (lambda: None),
+        init_weights=(lambda: run.write_facts(init=origin)) if recipe.pretrained else (lambda: None),
     )
     standing = fit(progress)
     speed = world.run_on_rank0(fit.speed)
@@ -209,6 +208,7 @@ def _train(run: Run, recipe: FinetuneRecipe, progress: Progress) -> None:
         sums = {f"{name}_sha256": digest for name, digest in run.facts().get("inputs", {}).items()}
         own = {"kind": "finetune", "recipe": run.recipe_values(), "steps": standing.step, **sums}
         before = [*lineage, own]
+        reading = {**rows.options.changed, "pairs": train[0].pair is not None}
         best = evaluate(learner, dev_set, finished=True)
         if task.calibrates == "after training":
             console.note(
@@ -218,7 +218,7 @@ def _train(run: Run, recipe: FinetuneRecipe, progress: Progress) -> None:
         if best.parameters:
             schema["parameters"] = {name: values.tolist() for name, values in best.parameters.items()}
         public = head_class(task).public_architecture(task, config.family)
-        bundle.write(run.model, config, learner.saved_modules(), tokenizer, before, schema, public)
+        bundle.write(run.model, config, learner.saved_modules(), tokenizer, before, schema, public, reading)
         run.write_facts(
             finished={
                 "steps": standing.step,
@@ -245,19 +245,20 @@ def with_default_lr(recipe: FinetuneRecipe, hidden_size: int) -> FinetuneRecipe:
     return changed(recipe, train=changed(recipe.train, optimizer=rated))
 
 
-def _rows(run: Run, recipe: FinetuneRecipe, opened: bundle.Bundle) -> PreparedRows:
-    """The rows; what was found in them and cut from them is written down before anything is learnt from them."""
+def _record_rows(run: Run, recipe: FinetuneRecipe, opened: bundle.Bundle, rows: PreparedRows) -> None:
+    """Write down what was found in the rows and cut from them, before anything is learnt from them."""
     data = recipe.data
-    rows = prepare_rows(data, recipe.seed, recipe.task)
-    read = {"train": data.train, "dev": data.dev, "test": data.test if data.leaks == "drop" else None}
-    run.check_inputs(model=opened.sha256, **{name: files.sha256(path) for name, path in read.items() if path})
+    names = ("train", "dev", "test") if data.leaks == "drop" else ("train", "dev")
+    sums = {name: rows.sha256.get(name) for name in names}
+    run.check_inputs(model=opened.sha256, **{name: digest for name, digest in sums.items() if digest})
+    for note in rows.notes:
+        console.note(note)
 
     def write_down() -> None:
-        run.write_facts(checked=rows.checked)
+        run.write_facts(checked=dict(rows.checked))
         write_split(data, rows, run.folder)
 
     run.world.run_on_rank0(write_down)
-    return rows
 
 
 def _learner(

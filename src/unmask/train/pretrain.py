@@ -96,9 +96,9 @@ class PretrainResult:
     tokens: int
     seconds: float
     parameters: int
-    heldout: dict[str, float]
-    uniform: float
-    unigram: float
+    heldout_figures: dict[str, float]
+    uniform_loss: float
+    unigram_loss: float
     speed: dict[str, Any] | None = None
     heldout_before: dict[str, float] | None = None
 
@@ -216,7 +216,7 @@ def _train(run: Run, recipe: PretrainRecipe, shards: Shards, progress: Progress)
     def begin() -> None:
         _init_weights(learner, recipe, shards, progress, origin)
         if origin is not None:
-            run.write_facts(start={**origin, "heldout": evaluate(learner, heldout)})
+            run.write_facts(init={**origin, "heldout_figures": evaluate(learner, heldout)})
 
     fit = Trainer(
         run,
@@ -248,11 +248,11 @@ def _train(run: Run, recipe: PretrainRecipe, shards: Shards, progress: Progress)
                 "tokens": standing.tokens,
                 "seconds": round(standing.seconds, 2),
                 "parameters": sum(p.numel() for p in learner.parameters()),
-                "heldout": evaluate(learner, heldout),
-                "uniform": uniform,
-                "unigram": unigram,
+                "heldout_figures": evaluate(learner, heldout),
+                "uniform_loss": uniform,
+                "unigram_loss": unigram,
                 "speed": speed,
-                "heldout_before": run.facts().get("start", {}).get("heldout"),
+                "heldout_before": run.facts().get("init", {}).get("heldout_figures"),
             }
         )
 

@@ -7,15 +7,13 @@ from typing import Any, Literal, TypeVar
 from unmask import bundle
 from unmask.config import config, dump, from_mapping, override, read_yaml, setting
 from unmask.data.ramp import Ramp
-from unmask.data.rows.conll import SchemeName, TagColumns
-from unmask.data.rows.records import FormatOrAuto
-from unmask.data.rows.tables import Columns
+from unmask.data.rows.options import ReadOptions
 from unmask.errors import UserError, did_you_mean, suggest
 from unmask.learner.regularise import Regularisation
 from unmask.model.encoder import EncoderConfig
 from unmask.model.presets import PRESETS
 from unmask.objectives import AnyObjective, Masked
-from unmask.tasks import AnyTask, Classify, ReadOptions, task_of
+from unmask.tasks import AnyTask, Classify, task_of
 from unmask.train.budget import TrainConfig
 from unmask.train.init import InitConfig
 from unmask.train.shipped import find_recipe
@@ -70,8 +68,8 @@ class PretrainRecipe:
 
 
 @config
-class RowsConfig:
-    """Labelled rows to fine-tune on."""
+class RowFiles:
+    """The files of labelled rows, and what of them a run uses."""
 
     train: str = setting(
         description="file of training rows: csv, tsv, jsonl, json, Parquet, Label Studio; tags: CoNLL; answers: SQuAD"
@@ -97,41 +95,6 @@ class RowsConfig:
         default="warn",
         description="training rows of one text with different labels: said, left out, or an error",
     )
-    text_column: str | None = setting(default=None, description="guessed from its name if not given")
-    pair_column: str | None = setting(default=None, description="second text of a pair")
-    label_column: str | None = setting(default=None, description="guessed from its name if not given")
-    label_separator: str | None = setting(
-        default=None,
-        description="between several labels in one field (target labels); found out if not given",
-    )
-    token_column: str | None = setting(
-        default=None, description="of CoNLL: number (from 1) or name; the first if not given"
-    )
-    tag_column: str | None = setting(
-        default=None, description="of CoNLL: number (-1: the last) or name; the last if not given"
-    )
-    scheme: SchemeName | Literal["auto"] = setting(
-        default="auto", description="how CoNLL tags are written; auto: found out, which is said"
-    )
-    on_error: Literal["stop", "skip"] = setting(
-        default="stop", description="a row that cannot be read: stop, or leave it out and say how many"
-    )
-    format: FormatOrAuto = setting(
-        default="auto", description="kind of the files; auto: found out from content and name, which is said"
-    )
-    encoding: str | None = setting(
-        default=None,
-        description="encoding of the files; UTF-8 if not given, or UTF-16 or GB18030 where detected",
-    )
-    unknown_labels: Literal["stop", "skip", "wrong"] | None = setting(
-        default=None,
-        description="a dev or test row with a label that training did not have: stop, skip the row, or count it as "
-        "wrong; as on_error if not given",
-    )
-    answer_starts: Literal["given", "first"] = setting(
-        default="given",
-        description="an answer that stands in several places, and not where its start says: an error, or the first",
-    )
     max_train_rows: int | None = setting(
         default=None,
         ge=1,
@@ -148,52 +111,10 @@ class RowsConfig:
         if self.test is not None and self.test_share:
             raise ValueError("test is a file of its own, so that test_share cuts nothing: give one of them")
 
-    @property
-    def read_options(self) -> ReadOptions:
-        """How to read these files, and others like them."""
-        return ReadOptions(
-            Columns(
-                text=self.text_column,
-                pair=self.pair_column,
-                label=self.label_column,
-                separator=self.label_separator,
-            ),
-            TagColumns(token=self.token_column, tag=self.tag_column),
-            self.scheme,
-            self.on_error,
-            self.encoding,
-            self.unknown_labels,
-            self.answer_starts,
-            format=self.format,
-        )
 
-
-def read_settings(read_options: ReadOptions) -> dict[str, str | None]:
-    """The settings of a RowsConfig whose `reading` is this one."""
-    return {
-        "text_column": read_options.columns.text,
-        "pair_column": read_options.columns.pair,
-        "label_column": read_options.columns.label,
-        "label_separator": read_options.columns.separator,
-        "token_column": read_options.tags.token,
-        "tag_column": read_options.tags.tag,
-        "scheme": read_options.scheme,
-        "on_error": read_options.on_error,
-        "encoding": read_options.encoding,
-        "unknown_labels": read_options.unknown_labels,
-        "format": read_options.format,
-        "answer_starts": read_options.answer_starts,
-    }
-
-
-def changed_read_settings(read_options: ReadOptions) -> dict[str, str]:
-    """What of a Reading is not as it is without being asked for, by the names of the settings."""
-    default = read_settings(ReadOptions())
-    return {
-        name: value
-        for name, value in read_settings(read_options).items()
-        if value is not None and value != default[name]
-    }
+@config
+class RowsConfig(ReadOptions, RowFiles):
+    """Labelled rows to fine-tune on, and how to read them."""
 
 
 @config

@@ -1,59 +1,90 @@
-"""The rows of a fine-tuning run: read, checked for what would bias its result, and split where no split is given."""
+"""The rows of a fine-tuning run: read once, checked for what would bias its result, split where no split is given."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from unmask import console
-from unmask.data.rows import audit
-from unmask.data.rows.audit import Finding, without_rows
-from unmask.data.rows.labels import of_test_rows
-from unmask.data.rows.rowfiles import write_rows
+from unmask import files
+from unmask.config import changed
+from unmask.data.rows import leaks
+from unmask.data.rows.check import check_targets
+from unmask.data.rows.example import Example, RowKind
+from unmask.data.rows.leaks import Finding, without_rows
+from unmask.data.rows.options import ReadOptions
+from unmask.data.rows.read import Rows, read_rows
+from unmask.data.rows.row_files import write_rows
 from unmask.data.rows.split import group_rows, split
-from unmask.data.rows.tables import Example
 from unmask.errors import UserError
-from unmask.messages import message
-from unmask.tasks import AnyTask, Classify, task_of
 from unmask.train.recipe import RowsConfig
 from unmask.train.run import SPLIT
 
 
 @dataclass(frozen=True)
 class PreparedRows:
-    """What a run trains on, chooses by and is tested on (None: nothing). checked: what was found, for run.json."""
+    """What a run trains on, chooses by and is tested on (None: nothing).
+
+    options: how these files were read, the tag scheme of the training rows in them. sha256: of each file. notes:
+    sentences for people. checked: leaks and contradictions, for run.json.
+    """
 
     train: list[Example]
     dev: list[Example]
-    test: list[Example] | None
-    checked: dict[str, Any] = field(default_factory=dict)
+    test: list[Example] | None = None
+    options: ReadOptions = field(default_factory=ReadOptions)
+    sha256: Mapping[str, str | None] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    checked: Mapping[str, Any] = field(default_factory=dict)
+
+    def test_rows(self, file: Path) -> Rows:
+        """The test rows as those of their file: the one given, or the one that what was cut is written into."""
+        return Rows(str(file), self.test or [], sha256=self.sha256.get("test") or files.sha256(file))
 
 
-def load_rows(data: RowsConfig, seed: int, task: AnyTask | None = None) -> tuple[list[Example], list[Example]]:
-    """(training examples, dev examples) as the recipe says; a dev file is taken whole. task: classify if None."""
-    rows = prepare_rows(data, seed, task)
-    return rows.train, rows.dev
+class RowReader:
+    """Reads files of rows, each once: asked again for the same file, it returns the same rows."""
+
+    def __init__(self) -> None:
+        self._read: dict[tuple[str, ...], Rows] = {}
+
+    def __call__(self, path: str, options: ReadOptions, kind: RowKind, use: Literal["train", "test"]) -> Rows:
+        key = (path, kind, use, repr(options.changed))
+        if key not in self._read:
+            self._read[key] = read_rows(path, options, kind, use)
+        return self._read[key]
 
 
-def prepare_rows(data: RowsConfig, seed: int, task: AnyTask | None = None) -> PreparedRows:
+def prepare_rows(data: RowsConfig, seed: int, kind: RowKind = "label", reader: RowReader | None = None) -> PreparedRows:
     """All rows as the recipe says; what is cut from the training rows depends on the texts and the seed alone.
 
-    Raises UserError for rows that cannot be used, test labels that training does not have, and for what the recipe
-    says to stop at.
+    Raises UserError for rows that cannot be used, dev and test labels that training does not have, and for what the
+    recipe says to stop at.
     """
-    kind = task_of(task or Classify())
-    train = kind.read(data.train, data.read_options)
-    given = {
-        name: kind.read(path, data.read_options) for name, path in (("dev", data.dev), ("test", data.test)) if path
-    }
-    train, checked = _remove_leaks(data, train, given)
-    dev, test = given.get("dev"), given.get("test")
+    read = reader or RowReader()
+    rows = {"train": read(data.train, data, kind, "train")}
+    options = same_scheme(data, rows["train"])
+    if data.dev is not None:
+        rows["dev"] = read(data.dev, options, kind, "train")
+    if data.test is not None:
+        rows["test"] = read(data.test, options, kind, "test")
+    notes = [note for one in rows.values() for note in one.notes]
+    examples = {name: one.examples for name, one in rows.items()}
+    train, checked = _remove_leaks(data, examples, notes)
+    dev, test = examples.get("dev"), examples.get("test")
+
+    def known(held: list[Example]) -> list[Example]:
+        """The held-out rows whose labels training rows have."""
+        labels = {label for example in train for label in example.labels}
+        if not labels and kind not in ("number", "pairs", "answers"):
+            return held  # nothing can be learnt, which the task says
+        kept, more = check_targets(held, kind, labels, data.train, data.unknown)
+        notes.extend(more)
+        return kept
+
     if data.test_share:
         train, test = _held_out(train, data.test_share, seed + 3)
     elif test is not None:
-        with of_test_rows():
-            labels = {label for example in train for label in example.labels}
-            test = kind.check_labels(test, labels, owner=data.train, unknown=data.read_options.resolved_unknown_labels)
+        test = known(test)
     if dev is None:
         train, dev = _held_out(train, data.dev_share, seed)
     if data.max_train_rows is not None and data.max_train_rows < len(train):
@@ -61,7 +92,13 @@ def prepare_rows(data: RowsConfig, seed: int, task: AnyTask | None = None) -> Pr
         train += _of_new_labels(train, rest)
     if data.max_dev_rows is not None and data.max_dev_rows < len(dev):
         _, dev = split(dev, data.max_dev_rows / len(dev), seed + 2, sample=True)
-    return PreparedRows(train, dev, test, checked)
+    sums = {name: one.sha256 for name, one in rows.items()}
+    return PreparedRows(train, known(dev), test, options, sums, tuple(notes), checked)
+
+
+def same_scheme(options: ReadOptions, train: Rows) -> ReadOptions:
+    """How to read rows tagged as training rows: plain tags may look like those of another scheme where they are few."""
+    return changed(options, scheme="plain") if train.scheme == "plain" else options
 
 
 def test_file(data: RowsConfig, run: Path) -> Path | None:
@@ -72,7 +109,7 @@ def test_file(data: RowsConfig, run: Path) -> Path | None:
 
 
 def write_split(data: RowsConfig, rows: PreparedRows, run: Path) -> None:
-    """What was cut from the training file, into the run folder; with a test set, also the rows that are left."""
+    """Write what was cut from the training file into the run folder; with a test set, also the rows that are left."""
     if data.test_share:
         write_rows(run / SPLIT / "test.jsonl", rows.test or [])
         write_rows(run / SPLIT / "train.jsonl", rows.train)
@@ -85,7 +122,7 @@ def _held_out(examples: list[Example], share: float, seed: int) -> tuple[list[Ex
     that must stay together with them."""
     rest, held = split(examples, share, seed)
     needed = _of_new_labels(rest, held)
-    back = {n for bundle in group_rows(held) if any(held[n] in needed for n in bundle) for n in bundle}
+    back = {n for group in group_rows(held) if any(held[n] in needed for n in group) for n in group}
     if len(back) == len(held):
         raise UserError(
             f"{len(examples):,} rows are too few to hold out {share:.0%} of them",
@@ -97,74 +134,48 @@ def _held_out(examples: list[Example], share: float, seed: int) -> tuple[list[Ex
 def _of_new_labels(chosen: Sequence[Example], others: Sequence[Example]) -> list[Example]:
     """One of the other examples for each label that no chosen one has, whatever their order: what is not seen is not
     learnt."""
-    known = {label for example in chosen for label in example.labels}
+    labels = {label for example in chosen for label in example.labels}
     found = []
     for example in sorted(others, key=lambda one: (one.text, one.pair or "", sorted(one.labels))):
-        if not example.labels <= known:
+        if not example.labels <= labels:
             found.append(example)
-            known |= example.labels
+            labels |= example.labels
     return found
 
 
 def _remove_leaks(
-    data: RowsConfig, train: list[Example], given: dict[str, list[Example]]
+    data: RowsConfig, examples: Mapping[str, list[Example]], notes: list[str]
 ) -> tuple[list[Example], dict[str, Any]]:
-    """The training rows that are left, and what was found: said, left out or an error, as the recipe says."""
-    told: dict[str, Any] = {}
-    finding = audit.contradictions(train)
+    """The training rows that are left, and what was found: noted, left out or an error, as the recipe says."""
+    train, checked, out = examples["train"], dict[str, Any](), set[int]()
+    finding = leaks.contradictions(train)
     if finding.rows:
-        _report_contradictions(data, finding)
-        told["contradictions"] = finding.to_dict()
-    leaking: set[int] = set()
-    for name, examples in given.items():
-        finding = audit.leaks(train, examples)
+        what = f"{data.train}: {finding.rows:,} rows have a text that stands there with another label, too"
+        notes.append(_finding(what, "data.contradictions", data.contradictions, finding))
+        checked["contradictions"] = finding.to_dict()
+        out |= set(finding.numbers) if data.contradictions == "drop" else set()
+    for name, held in examples.items():
+        finding = leaks.leaks(train, held) if name != "train" else Finding()
         if not finding.rows:
             continue
-        back = audit.leaks(examples, train)  # the rows of train that these are
-        _report_leaks(data, examples[0].source, len(examples), finding, back)
-        told.setdefault("leaks", {})[name] = {
-            **finding.to_dict(),
-            "of": len(examples),
-            "train_rows": back.rows,
-        }
-        leaking |= set(back.numbers)
-    out = set(audit.contradictions(train).numbers) if data.contradictions == "drop" else set()
-    out |= leaking if data.leaks == "drop" else set()
-    if out:
-        told["left_out"] = len(out)
-        train = without_rows(train, out)
-        if not train:
-            raise UserError("{train}: no row is left to train on", data.train, given=f"{len(out):,} skipped")
-    return train, told
+        back = leaks.leaks(held, train)  # the rows of train that these are
+        what = f"{held[0].source}: {finding.rows:,} of {len(held):,} rows stand in {data.train}, too"
+        notes.append(_finding(what, "data.leaks", data.leaks, finding))
+        checked.setdefault("leaks", {})[name] = {**finding.to_dict(), "of": len(held), "train_rows": back.rows}
+        out |= set(back.numbers) if data.leaks == "drop" else set()
+    if not out:
+        return train, checked
+    train, checked["dropped"] = without_rows(train, out), len(out)
+    if not train:
+        raise UserError(f"{data.train}: no row is left to train on", given=f"left out: {len(out):,}")
+    return train, checked
 
 
-def _report_contradictions(data: RowsConfig, finding: Finding) -> None:
-    what = message(
-        "{file}: {count:,} rows have a text that has another label elsewhere (the first: {first})",
-        data.train,
-        finding.rows,
-        finding.describe,
-    )
-    if data.contradictions == "stop":
-        raise UserError(what, hint=["data.contradictions=drop skips them", "data.contradictions=warn trains on them"])
-    if data.contradictions == "drop":
-        console.note("{finding}: skipped", what)
-    else:
-        console.note("{finding}; data.contradictions=drop skips them", what)
-
-
-def _report_leaks(data: RowsConfig, source: str, rows: int, finding: Finding, way_back: Finding) -> None:
-    what = message(
-        "{file}: {count:,} of {rows:,} rows stand in {other}, too (the first: {first})",
-        source,
-        finding.rows,
-        rows,
-        data.train,
-        finding.describe,
-    )
-    if data.leaks == "stop":
-        raise UserError(what, hint=["data.leaks=drop skips them in training", "data.leaks=warn continues all the same"])
-    if data.leaks == "drop":
-        console.note("{finding}: {rows:,} training rows skipped", what, way_back.rows)
-    else:
-        console.note("{finding}, so that figures on them are too good; data.leaks=drop skips them in training", what)
+def _finding(what: str, setting: str, policy: Literal["warn", "drop", "stop"], finding: Finding) -> str:
+    """The note on leaks or contradictions. Raises UserError where the recipe says to stop."""
+    if policy == "stop":
+        hint = f"{setting}=drop leaves them out of training, {setting}=warn goes on all the same"
+        raise UserError(what, given=finding.places, hint=hint)
+    if policy == "drop":
+        return f"{what}: left out of training (the first: {finding.places})"
+    return f"{what} (the first: {finding.places}); {setting}=drop leaves them out of training"

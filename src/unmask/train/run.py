@@ -26,7 +26,7 @@ from unmask.version import __version__
 # how a run is computed and what it is judged by, not what it learns: may change from one start to the next
 CHANGEABLE = ("train.parallel:", "data.test:")
 
-GIVEN = "given"  # the folder of a run with the rows that a program gave
+GIVEN = "input"  # the folder of a run with the rows that a program gave
 SPLIT = "split"  # and the one with what was cut from its training file
 
 

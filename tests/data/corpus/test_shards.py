@@ -90,7 +90,7 @@ def test_slices_are_the_tokenizers_own_pieces(
     kept = [(d, ids, flags) for d, ids, flags in expected if len(ids)]
     assert opened.documents == len(opened) == len(kept)
     assert opened.document_lengths.tolist() == [len(ids) for _, ids, _ in kept]
-    assert opened.manifest["left_out"] == len(expected) - len(kept)
+    assert opened.manifest["skipped"] == len(expected) - len(kept)
     for number, (document, ids, flags) in enumerate(kept):
         found, found_flags = opened.read(number, 0, len(ids))
         assert (found.dtype, found_flags.dtype) == (np.int64, np.uint8)
@@ -169,7 +169,7 @@ def test_entropy_and_statistics(tmp_path: Path, tokenizer: Tokenizer) -> None:
     assert found["uniform_entropy"] == pytest.approx(np.log(tokenizer.vocab_size))
     assert [row["count"] for row in found["frequent"]] == [c for _, c in counts.most_common(3)]
     assert found["bytes"] == sum(len(d.text.encode()) for d in documents if d.text)
-    assert found["tokens_per_document"]["half"] == np.median(opened.document_lengths)
+    assert found["tokens_per_document"]["p50"] == np.median(opened.document_lengths)
     assert "documents" in repr(opened) and f"{total:,} tokens" in repr(opened)
 
 
@@ -221,7 +221,7 @@ def test_an_interrupted_build_goes_on_where_it_stopped(
         finished = 0
         if stops:
             state = shardfiles.files.read_json(folder / "part" / "manifest.partial.json")
-            finished = sum(shard["given"] for shard in state["shards"])
+            finished = sum(shard["documents_read"] for shard in state["shards"])
         counting = Counting(tokenizer)
         build(documents, counting, folder / "part", shard_tokens=size)
     assert counting.seen == [document.text for document in documents[finished:]]

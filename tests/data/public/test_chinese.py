@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from unmask.cli.app import run
+from unmask.data.public import split
 from unmask.data.public.datasets import PUBLIC, chinese, convert, download
-from unmask.data.rows import split
 from unmask.files import sha256
 
 LONG = "这是一条很长很长的评论，里面的话别人也一字不差地写过一遍。"

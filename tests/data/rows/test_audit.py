@@ -2,19 +2,18 @@
 
 import unicodedata
 from collections import Counter
-from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from unmask.data.rows.audit import contradictions, duplicates, key_of, leaks, same_ids, without_rows
-from unmask.data.rows.tables import Example, Span
+from unmask.data.rows.example import Example, Labels, Span, Spans
+from unmask.data.rows.leaks import contradictions, duplicates, key_of, leaks, same_ids, without_rows
 
 TEXTS = st.sampled_from(["a", "A", " a ", "ａ", "b c", "B\u3000C", "b\nc", "bc", "你好", "你 好", "ﬁn", "fin"])
 EXAMPLES = st.lists(
     st.builds(
-        lambda text, pair, label, number: Example(number, text, pair, label, int(number), "f"),
+        lambda text, pair, label, number: Example(text, pair, label, number, int(number), "f"),
         text=TEXTS,
         pair=st.sampled_from([None, None, "x", "X"]),
         label=st.sampled_from(["yes", "no", None]),
@@ -72,37 +71,36 @@ def test_ids_that_stand_twice(examples: list[Example]) -> None:
 
 def test_the_first_places_are_shown() -> None:
     train = [
-        Example("1", "One text", None, "a", 2, "train.csv"),
-        Example("2", "x", None, "a", 5, "train.csv"),
+        Example("One text", None, "a", "1", 2, "train.csv"),
+        Example("x", None, "a", "2", 5, "train.csv"),
     ]
-    test = [Example("1", "ONE  TEXT", None, "b", 7, "test.csv")]
-    assert leaks(train, test).describe == "test.csv, line 7 and train.csv, line 2"
+    test = [Example("ONE  TEXT", None, "b", "1", 7, "test.csv")]
+    assert leaks(train, test).places == "test.csv, line 7 and train.csv, line 2"
     both = contradictions([*train, *test])
-    assert both.describe == "test.csv, line 7: b and train.csv, line 2: a" and both.rows == 2
+    assert both.places == "test.csv, line 7: b and train.csv, line 2: a" and both.rows == 2
 
 
 @pytest.mark.parametrize(("spans", "rows"), [(((0, 3, "PER"),), 0), (((0, 3, "LOC"),), 2), ((), 2), (None, 0)])
 def test_spans_contradict_each_other_too(spans: tuple[tuple[int, int, str], ...] | None, rows: int) -> None:
     other = None if spans is None else tuple(Span(*span) for span in spans)
     examples = [
-        Example("1", "Ada", None, None, 1, "f", spans=(Span(0, 3, "PER"),)),
-        Example("2", "Ada", None, None, 2, "f", spans=other),
+        Example("Ada", None, Spans((Span(0, 3, "PER"),)), "1", 1, "f"),
+        Example("Ada", None, None if other is None else Spans(other), "2", 2, "f"),
     ]
     assert contradictions(examples).rows == rows
 
 
 def test_sets_of_labels_and_numbers_are_compared_as_a_whole() -> None:
     def rows(*truths: tuple[str, ...] | float) -> list[Example]:
-        bare = Example("", "x", None, None, 1, "f")
         return [
-            replace(bare, line=line, **{"label_set" if isinstance(truth, tuple) else "number": truth})
+            Example("x", None, Labels(truth) if isinstance(truth, tuple) else truth, "", line, "f")
             for line, truth in enumerate(truths, 1)
         ]
 
     assert contradictions(rows(("a", "b"), ("a", "b"))).rows == contradictions(rows(1.0, 1.0)).rows == 0
-    assert contradictions(rows(("a", "b"), ())).describe == "f, line 2: - and f, line 1: a, b"
-    assert contradictions(rows(1.0, 2.5)).describe == "f, line 2: 2.5 and f, line 1: 1.0"
+    assert contradictions(rows(("a", "b"), ())).places == "f, line 2: - and f, line 1: a, b"
+    assert contradictions(rows(1.0, 2.5)).places == "f, line 2: 2.5 and f, line 1: 1.0"
 
 
 def test_one_text_is_not_a_pair() -> None:
-    assert key_of(Example("", "a", None, None, 1, "f")) != key_of(Example("", "a", "", None, 1, "f"))
+    assert key_of(Example("a", None, None, "", 1, "f")) != key_of(Example("a", "", None, "", 1, "f"))

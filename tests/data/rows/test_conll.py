@@ -10,13 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from unmask import console
-from unmask.data.rows import conll
-from unmask.data.rows.conll import TagColumns, check_tags, join_tokens, read_tagged
-from unmask.data.rows.spanrows import keep_outermost, overlapping
-from unmask.data.rows.tables import Example, Span
+from reading import labels_of, tagged_of
+from unmask.data.rows.check import check_labels
+from unmask.data.rows.example import Example, Span, Spans
+from unmask.data.rows.spans import keep_outermost, overlapping
+from unmask.data.rows.tagged import SHOWN, join_tokens
 from unmask.errors import UserError
-from unmask.messages import message
 
 Write = Callable[..., Path]
 NER = "EU\tB-ORG\nrejects\tO\nPeter\tB-PER\nBlackburn\tI-PER\n\nBrussels\tB-LOC\n"
@@ -44,13 +43,6 @@ def write(tmp_path: Path) -> Write:
     return make
 
 
-@pytest.fixture
-def said(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    remarks: list[str] = []
-    monkeypatch.setattr(console, "note", lambda *text: remarks.append(message(*text)))
-    return remarks
-
-
 def surfaces(example: Example) -> list[tuple[str, str]]:
     return [(example.text[span.start : span.end], span.label) for span in example.spans or ()]
 
@@ -61,19 +53,17 @@ def tokens(example: Example) -> list[str]:
 
 @pytest.mark.parametrize("separator", ["\t", " ", "   ", " \t "])
 @pytest.mark.parametrize("end", ["\n", "\r\n"])
-def test_tokens_and_tags_become_a_text_with_spans(write: Write, said: list[str], separator: str, end: str) -> None:
+def test_tokens_and_tags_become_a_text_with_spans(write: Write, separator: str, end: str) -> None:
     path = write(NER.replace("\t", separator).replace("\n", end))
-    tagged = read_tagged(path)
+    tagged = tagged_of(path)
     first, second = tagged.examples
     assert first.text == "EU rejects Peter Blackburn"
     assert first.spans == (Span(0, 2, "ORG"), Span(11, 26, "PER"))
     assert first.tokens == ((0, 2), (3, 10), (11, 16), (17, 26))
     assert (second.text, second.line, second.id, second.location) == ("Brussels", 6, "6", f"{path}, line 6")
-    assert (tagged.scheme, tagged.labels, tagged.tokens, tagged.out_of_order) == (
-        "BIO", ["LOC", "ORG", "PER"], 5, 0,
-    )  # fmt: skip
-    assert said == [
-        f"{path}: 2 sentences, tokens in column 1 of 2, tags in column 2, scheme BIO, 3 labels"
+    assert (tagged.scheme, labels_of(tagged), tagged.out_of_order) == ("BIO", ["LOC", "ORG", "PER"], 0)
+    assert list(tagged.notes) == [
+        f"{path}: 2 sentences, tokens in column 1, tags in column 2 of 2; scheme BIO, labels: 3"
         " (to change: --token-column, --tag-column, --scheme)"
     ]
 
@@ -83,61 +73,61 @@ def test_tokens_and_tags_become_a_text_with_spans(write: Write, said: list[str],
 )
 def test_the_name_of_the_file_does_not_matter(write: Write, name: str, content: str | None) -> None:
     path = write(gzip.compress(NER.encode()) if content is None else content, name)
-    assert [len(example.spans or ()) for example in read_tagged(path).examples] == [2, 1]
+    assert [len(example.spans or ()) for example in tagged_of(path).examples] == [2, 1]
 
 
-def test_conll_2003_with_documents_and_four_columns_in_iob1(write: Write, said: list[str]) -> None:
+def test_conll_2003_with_documents_and_four_columns_in_iob1(write: Write) -> None:
     path = write(
         "-DOCSTART- -X- O O\n\nEU NNP I-NP I-ORG\nGerman JJ I-NP I-MISC\nBonn NNP B-NP B-MISC\n\n\n"
         "-DOCSTART- -X- O O\n\nit PRP I-NP O\n"
     )
-    tagged = read_tagged(path)
+    tagged = tagged_of(path)
     assert tagged.scheme == "IOB1"
     assert [surfaces(example) for example in tagged.examples] == [
         [("EU", "ORG"), ("German", "MISC"), ("Bonn", "MISC")],
         [],
     ]
-    pos = read_tagged(path, columns=TagColumns(tag="2"))
-    assert (pos.scheme, pos.labels) == ("plain", ["JJ", "NNP", "PRP"])
+    pos = tagged_of(path, tag_column="2")
+    assert (pos.scheme, labels_of(pos)) == ("plain", ["JJ", "NNP", "PRP"])
     assert surfaces(pos.examples[0]) == [("EU", "NNP"), ("German", "JJ"), ("Bonn", "NNP")]
-    chunks = read_tagged(path, columns=TagColumns(tag="-2"), scheme="BIO")
+    chunks = tagged_of(path, tag_column="-2", scheme="BIO")
     assert surfaces(chunks.examples[0]) == [("EU German", "NP"), ("Bonn", "NP")]
     assert chunks.out_of_order == 2
     assert (
         f"{path}: 2 tags break the rules of BIO and are read as conlleval does"
         " (the first: line 3: I-NP at the start of a sentence)"
-    ) in said
+    ) in chunks.notes
 
 
 def test_conll_u(write: Write) -> None:
-    tagged = read_tagged(write(UD))
+    tagged = tagged_of(write(UD))
     assert [example.id for example in tagged.examples] == ["a-1", "a-2"]
     assert surfaces(tagged.examples[0]) == [("Vamos", "VERB"), ("nos", "PRON"), ("mar", "NOUN")]
     assert surfaces(tagged.examples[1]) == [("#", "SYM")]
     assert (tagged.scheme, tagged.examples[0].line) == ("plain", 4)
-    by_name = read_tagged(write(UD), columns=TagColumns(token="LEMMA", tag="XPOS"))
+    by_name = tagged_of(write(UD), token_column="LEMMA", tag_column="XPOS")
     assert surfaces(by_name.examples[0]) == [("ir", "VV"), ("nosotros", "PP"), ("mar", "NN")]
-    assert by_name == read_tagged(write(UD), columns=TagColumns(token="3", tag="5"))
+    assert by_name.examples == tagged_of(write(UD), token_column="3", tag_column="5").examples
 
 
-def test_conll_u_that_is_not_tagged_yet(write: Write, said: list[str]) -> None:
+def test_conll_u_that_is_not_tagged_yet(write: Write) -> None:
     path = write(UD.replace("NOUN", "_"))
-    first, second = read_tagged(path).examples
+    first, second = tagged_of(path, "predict").examples
     assert first.spans is None and tokens(first) == ["Vamos", "nos", "mar"]
-    assert surfaces(second) == [("#", "SYM")]
+    assert second.spans is None
     with pytest.raises(UserError, match="line 8: the tag of 'mar' is empty"):
-        read_tagged(path, require_tags=True)
-    nothing = write("1\ta\t_\t_\t_\t_\t_\t_\t_\t_\n")
-    assert [example.spans for example in read_tagged(nothing).examples] == [None]
-    assert "of 10, no tags" in said[-1]
+        tagged_of(path)
+    nothing = tagged_of(write("1\ta\t_\t_\t_\t_\t_\t_\t_\t_\n"), "predict")
+    assert [example.spans for example in nothing.examples] == [None]
+    assert "tokens in column 2 of 10" in nothing.notes[-1]
 
 
 def test_columns_that_the_file_names(write: Write) -> None:
     plus = write("# global.columns = ID UPOS FORM NE\n1\tNOUN\tBonn\tB-LOC\n2-3\t_\tdon't\t_\n2\tX\tdo\tO\n")
-    assert surfaces(read_tagged(plus).examples[0]) == [("Bonn", "NOUN"), ("do", "X")]
-    assert surfaces(read_tagged(plus, columns=TagColumns(tag="NE")).examples[0]) == [("Bonn", "LOC")]
+    assert surfaces(tagged_of(plus).examples[0]) == [("Bonn", "NOUN"), ("do", "X")]
+    assert surfaces(tagged_of(plus, tag_column="NE").examples[0]) == [("Bonn", "LOC")]
     header = write("word\tpos\tner\nBonn\tNNP\tB-LOC\n")
-    assert surfaces(read_tagged(header, columns=TagColumns(token="word", tag="pos")).examples[0]) == [("Bonn", "NNP")]
+    assert surfaces(tagged_of(header, token_column="word", tag_column="pos").examples[0]) == [("Bonn", "NNP")]
 
 
 @pytest.mark.parametrize(
@@ -151,7 +141,7 @@ def test_columns_that_the_file_names(write: Write) -> None:
     ],
 )
 def test_what_is_a_comment_and_what_a_token(write: Write, content: str, expected: list[str]) -> None:
-    examples = read_tagged(write(content)).examples
+    examples = tagged_of(write(content), "predict").examples
     assert [token for example in examples for token in tokens(example)] == expected
 
 
@@ -169,14 +159,14 @@ def test_what_is_a_comment_and_what_a_token(write: Write, content: str, expected
 def test_every_scheme(write: Write, content: str, scheme: str, spans: list[tuple[int, int, str]]) -> None:
     path = write("".join(f"{token}\t{tag}\n" for token, tag in zip("abcde", content.split(), strict=True)))
     asked: Any = "BIO" if "B-y I-x" in content else "auto"
-    tagged = read_tagged(path, scheme=asked)
+    tagged = tagged_of(path, scheme=asked)
     assert tagged.scheme == scheme
     assert tagged.examples[0].spans == tuple(Span(2 * i, 2 * j - 1, label) for i, j, label in spans)
 
 
 def test_chinese_is_written_without_blanks(write: Write) -> None:
     path = write("同样\tADV\n，\tPUNCT\n2004\tNUM\n年\tNOUN\nＡ\tX\nＢ\tX\n施力\tVERB\n。\tPUNCT\n")
-    assert read_tagged(path).examples[0].text == "同样， 2004 年 Ａ Ｂ 施力。"
+    assert tagged_of(path).examples[0].text == "同样， 2004 年 Ａ Ｂ 施力。"
 
 
 @given(st.lists(st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=4), min_size=1))
@@ -188,22 +178,22 @@ def test_the_bounds_of_joined_tokens_are_exact(given_tokens: list[str]) -> None:
 
 
 def test_white_space_as_a_token_stays(write: Write) -> None:
-    (example,) = read_tagged(write("中\tO\n\u3000\tO\n国\tB-x\n a b \tO\n")).examples
+    (example,) = tagged_of(write("中\tO\n\u3000\tO\n国\tB-x\n a b \tO\n")).examples
     assert tokens(example) == ["中", "\u3000", "国", "a b"] and example.text == "中\u3000国 a b"
 
 
-def test_one_column_is_tokens_without_tags(write: Write, said: list[str]) -> None:
+def test_one_column_is_tokens_without_tags(write: Write) -> None:
     path = write("a\nb\n\nc\n")
-    tagged = read_tagged(path)
+    tagged = tagged_of(path, "predict")
     assert [example.text for example in tagged.examples] == ["a b", "c"]
     assert all(example.spans is None for example in tagged.examples)
-    assert "of 1, no tags" in said[0]
+    assert "tokens in column 1 of 1" in tagged.notes[0]
     with pytest.raises(UserError, match="has tokens, but no tags"):
-        read_tagged(path, require_tags=True)
+        tagged_of(path)
 
 
 def test_a_sentence_of_100_000_tokens(write: Write) -> None:
-    (example,) = read_tagged(write("river\tB-x\nstone\tI-x\n" * 50_000)).examples
+    (example,) = tagged_of(write("river\tB-x\nstone\tI-x\n" * 50_000)).examples
     assert len(example.tokens or ()) == 100_000 and len(example.spans or ()) == 50_000
 
 
@@ -220,36 +210,30 @@ BAD: list[tuple[str, int, str]] = [
 
 
 @pytest.mark.parametrize(("content", "line", "what"), BAD)
-def test_a_faulty_line_is_named_or_its_sentence_left_out(
-    write: Write, said: list[str], content: str, line: int, what: str
-) -> None:
+def test_a_faulty_line_is_named_or_its_sentence_left_out(write: Write, content: str, line: int, what: str) -> None:
     path = write(content + "\nfine\tO\n" if "\t" in content else content + "\nfine O\n")
     with pytest.raises(UserError) as raised:
-        read_tagged(path)
+        tagged_of(path)
     assert raised.value.message.startswith(f"{path}, line {line}") and what in raised.value.message
-    assert "--on-error skip" in str(raised.value)
-    tagged = read_tagged(path, on_error="skip")
-    assert [example.text for example in tagged.examples] == ["fine"] and tagged.left_out == 1
-    assert any(remark.startswith("skipped: 1 (the first: ") and what in remark for remark in said)
+    assert "--on-error skip" in raised.value.facts["hint"]
+    tagged = tagged_of(path, on_error="skip")
+    assert [example.text for example in tagged.examples] == ["fine"] and tagged.skipped == 1
+    assert tagged.notes[-1].startswith("left out: 1 (the first: ") and what in tagged.notes[-1]
 
 
 def test_what_a_wrong_tag_was_meant_to_be(write: Write) -> None:
     path = write("a\tB-PER\nb\tI-PER\nc\tI_PER\nd\tb-PER\n")
     with pytest.raises(UserError) as raised:
-        read_tagged(path)
+        tagged_of(path)
     assert "line 4: the tag 'b-PER'" in raised.value.message
-    assert "B-PER" in str(raised.value)
-    assert "--scheme plain" in str(raised.value)
+    assert "did you mean B-PER?" in raised.value.facts["hint"] and "--scheme plain" in raised.value.facts["hint"]
 
 
 def test_a_tag_outside_the_scheme_asked_for(write: Write) -> None:
     path = write("a\tB-x\nb\tE-x\n")
-    assert read_tagged(path).scheme == "BIOES"
+    assert tagged_of(path).scheme == "BIOES"
     with pytest.raises(UserError, match="line 2: the tag 'E-x' is outside the scheme BIO"):
-        read_tagged(path, scheme="BIO")
-    wrong: Any = "IOB3"
-    with pytest.raises(UserError, match="'IOB3' is not a tag scheme"):
-        read_tagged(path, scheme=wrong)
+        tagged_of(path, scheme="BIO")
 
 
 def test_a_sentence_with_an_unreadable_line_is_left_out_whole(write: Write) -> None:
@@ -258,36 +242,36 @@ def test_a_sentence_with_an_unreadable_line_is_left_out_whole(write: Write) -> N
         for content in (broken + b"\n" + fine, fine + b"\n" + broken):
             path = write(content)
             with pytest.raises(UserError, match="is not UTF-8"):
-                read_tagged(path)
-            tagged = read_tagged(path, on_error="skip")
-            assert [example.text for example in tagged.examples] == ["fine"] and tagged.left_out == 1
+                tagged_of(path)
+            tagged = tagged_of(path, on_error="skip")
+            assert [example.text for example in tagged.examples] == ["fine"] and tagged.skipped == 1
 
 
 @pytest.mark.parametrize("content", ["\n\n\n", "# a comment\n\n", "-DOCSTART- O\n\n", ""])
 def test_a_file_without_a_sentence(write: Write, content: str) -> None:
     path = write(content)
-    with pytest.raises(UserError, match=r"holds no sentence|is empty|holds only white space"):
-        read_tagged(path)
+    with pytest.raises(UserError, match=r"holds no rows|is empty|holds only white space"):
+        tagged_of(path)
 
 
 def test_empty_sentences_are_nothing(write: Write) -> None:
-    assert len(read_tagged(write("\n\na\tO\n \n\t\n\n\nb\tO\n\n\n")).examples) == 2
+    assert len(tagged_of(write("\n\na\tO\n \n\t\n\n\nb\tO\n\n\n")).examples) == 2
 
 
 @pytest.mark.parametrize(
     ("columns", "what"),
     [
-        (TagColumns(tag="3"), "has no column '3'"),
-        (TagColumns(tag="0"), "has no column '0'"),
-        (TagColumns(tag="-3"), "has no column '-3'"),
-        (TagColumns(token="FORM"), "has no column 'FORM'"),
-        (TagColumns(tag="1"), "column 1 cannot hold both"),
-        (TagColumns(token="2"), "column 2 cannot hold both"),
+        ({"tag_column": "3"}, "has no column '3'"),
+        ({"tag_column": "0"}, "has no column '0'"),
+        ({"tag_column": "-3"}, "has no column '-3'"),
+        ({"token_column": "FORM"}, "has no column 'FORM'"),
+        ({"tag_column": "1"}, "column 1 cannot hold both"),
+        ({"token_column": "2"}, "column 2 cannot hold both"),
     ],
 )
-def test_columns_that_are_not_there(write: Write, columns: TagColumns, what: str) -> None:
+def test_columns_that_are_not_there(write: Write, columns: dict[str, str], what: str) -> None:
     with pytest.raises(UserError, match=what):
-        read_tagged(write(NER), columns=columns)
+        tagged_of(write(NER), **columns)
 
 
 ROWS: list[str] = [
@@ -304,29 +288,29 @@ NESTED = (
 
 @pytest.mark.parametrize("row", ROWS)
 def test_json_lines_with_spans(write: Write, row: str) -> None:
-    tagged = read_tagged(write(row + "\n", "a.jsonl"), require_tags=True)
+    tagged = tagged_of(write(row + "\n", "a.jsonl"))
     assert tagged.examples[0].spans == (Span(0, 5, "PER"), Span(10, 14, "LOC"))
     assert tagged.examples[0].tokens is None
-    assert (tagged.scheme, tagged.labels, tagged.tokens) == ("BIO", ["LOC", "PER"], 0)
+    assert (tagged.scheme, labels_of(tagged)) == ("BIO", ["LOC", "PER"])
 
 
-def test_spans_that_are_empty_are_counted(write: Write, said: list[str]) -> None:
+def test_spans_that_are_empty_are_counted(write: Write) -> None:
     path = write("\n".join(ROWS) + "\n", "a.jsonl")
-    assert read_tagged(path).spans_left_out == 1
-    assert said == [f"{path}: 1 empty spans skipped (the first on line 4)"]
+    tagged = tagged_of(path)
+    assert tagged.spans_left_out == 1
+    assert list(tagged.notes) == [f"{path}: 1 empty spans left out (the first on line 4)"]
 
 
-def test_spans_that_nest_are_for_the_decoder_that_can(write: Write, said: list[str]) -> None:
+def test_spans_that_nest_are_for_the_decoder_that_can(write: Write) -> None:
     path = write(ROWS[0] + "\n" + NESTED + "\n", "a.jsonl")
     with pytest.raises(UserError, match="line 2: two spans overlap") as raised:
-        read_tagged(path)
-    assert "--task nested" in str(raised.value)
-    assert "'Peter saw Bonn' (X); 'w B' (X)" in str(raised.value)
-    skipped = read_tagged(path, on_error="skip")
-    assert [len(example.spans) for example in skipped.examples] == [2, 1] and skipped.left_out == 0
+        tagged_of(path)
+    assert raised.value.facts["given"] == "'Peter saw Bonn' (X); 'w B' (X)"
+    skipped = tagged_of(path, on_error="skip")
+    assert [len(example.spans) for example in skipped.examples] == [2, 1] and skipped.skipped == 0
     assert skipped.spans_left_out == 3
-    assert said == [f"{path}: 3 overlapping spans skipped (the first on line 2)"]
-    nested = read_tagged(path, nested=True)
+    assert list(skipped.notes) == [f"{path}: 3 overlapping spans left out (the first on line 2)"]
+    nested = tagged_of(path, nested=True)
     assert nested.spans_left_out == 0
     assert nested.examples[1].spans == (
         Span(0, 14, "X"), Span(8, 11, "X"), Span(10, 14, "LOC"), Span(12, 14, "X"),
@@ -357,7 +341,7 @@ def test_what_overlaps_and_what_is_left(drawn: list[tuple[int, int, str]]) -> No
         ('{"text": "ab", "spans": [{"start": 0, "label": "x"}]}', "holds something that is no span"),
         ('{"text": "ab", "spans": "x"}', "is not a list of spans"),
         ('{"text": "ab"}', "has no spans"),
-        ('{"text": " ", "spans": []}', "the text is empty"),
+        ('{"text": " ", "spans": []}', "'text' is empty"),
         ('{"text": 3, "spans": []}', "'text' is not text"),
         ('{"spans": []}', "has no 'text'"),
         ('{"text": "a\\ud800b", "spans": []}', "holds half of a surrogate pair"),
@@ -367,35 +351,34 @@ def test_what_overlaps_and_what_is_left(drawn: list[tuple[int, int, str]]) -> No
 def test_faulty_rows_of_json_lines(write: Write, row: str, what: str) -> None:
     path = write('{"text": "fine", "spans": []}\n' + row + "\n", "a.jsonl")
     with pytest.raises(UserError) as raised:
-        read_tagged(path, require_tags=True)
+        tagged_of(path)
     assert raised.value.message.startswith(f"{path}, line 2") and what in raised.value.message
-    tagged = read_tagged(path, on_error="skip", require_tags=True)
-    assert len(tagged.examples) == 1 and tagged.left_out == 1
+    tagged = tagged_of(path, on_error="skip")
+    assert len(tagged.examples) == 1 and tagged.skipped == 1
 
 
 def test_json_lines_without_spans_and_without_rows(write: Write) -> None:
-    assert read_tagged(write('{"text": "a"}\n', "a.jsonl")).examples[0].spans is None
+    assert tagged_of(write('{"text": "a"}\n', "a.jsonl"), "predict").examples[0].spans is None
     with pytest.raises(UserError, match="no column is named like a text"):
-        read_tagged(write('{"a": "a"}\n', "b.jsonl"), on_error="skip")
+        tagged_of(write('{"a": "a"}\n', "b.jsonl"), on_error="skip")
 
 
-def test_tags_never_seen(write: Write, said: list[str]) -> None:
+def test_tags_never_seen(write: Write) -> None:
     path = write(NER)
-    examples = read_tagged(path).examples
-    assert check_tags(examples, ["ORG", "PER", "LOC", "MISC"]) == examples
+    examples = tagged_of(path).examples
+    assert check_labels(examples, ["ORG", "PER", "LOC", "MISC"])[0] == examples
     with pytest.raises(UserError) as raised:
-        check_tags(examples, ["ORG", "LOC", "PERS"])
+        check_labels(examples, ["ORG", "LOC", "PERS"])
     error = raised.value
-    assert error.message == f'{path}, line 1: tag "PER" is not among the 3 tags of the training data'
-    assert "on 'Peter Blackburn', in the sentence that begins there" in str(error)
-    assert "PER (1)" in str(error)
-    assert "did you mean PERS?" in str(error) and "LOC, ORG, PERS" in str(error)
-    assert check_tags(examples, ["LOC"], owner="the model", unknown="skip") == examples[1:]
-    assert said[-1].startswith("skipped: 1 (the first: ")
+    assert error.message == f'{path}, line 1: label "PER" is not among the 3 labels of the training data'
+    assert error.facts["given"] == "on 'Peter Blackburn'"
+    assert error.facts["hint"].startswith("did you mean PERS?") and error.facts["allowed"] == "LOC, ORG, PERS"
+    kept, notes = check_labels(examples, ["LOC"], of="the model", unknown="skip")
+    assert kept == examples[1:] and notes[-1].startswith("left out: 1 (the first: ")
 
 
 def test_shown_tags_are_not_too_many() -> None:
-    example = Example("1", "a", None, None, 1, "f", spans=(Span(0, 1, "new"),))
+    example = Example("a", None, Spans((Span(0, 1, "new"),)), "1", 1, "f")
     with pytest.raises(UserError) as raised:
-        check_tags([example], [f"T{number:02}" for number in range(conll.SHOWN + 1)])
-    assert raised.value.facts["allowed"][0].endswith("T15, ...")
+        check_labels([example], [f"T{number:02}" for number in range(SHOWN + 1)])
+    assert raised.value.facts["allowed"].endswith("T15, ...")

@@ -8,9 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from unmask.data.rows.labels import SEPARATORS, detect_separator, stratify
+from reading import examples_of, fault, rows_of
+from unmask.data.rows.check import check_labels
+from unmask.data.rows.example import Example, Labels, Target
 from unmask.data.rows.split import split
-from unmask.data.rows.tables import Columns, Example, check_labels, read_examples
+from unmask.data.rows.texts import SEPARATORS, stratify
 from unmask.errors import UserError
 
 
@@ -20,51 +22,44 @@ def write(folder: Path, name: str, content: str) -> Path:
     return path
 
 
-def labels(path: Path, **options: object) -> list[tuple[str, ...] | None]:
-    return [example.label_set for example in read_examples(path, kind="labels", **options)]  # type: ignore[arg-type]
+def labels(path: Path, **options: str) -> list[tuple[str, ...] | None]:
+    return [example.label_set for example in examples_of(path, "labels", **options)]
 
 
-def fault(path: Path, **options: object) -> str:
-    with pytest.raises(UserError) as caught:
-        read_examples(path, **options)  # type: ignore[arg-type]
-    return str(caught.value)
-
-
-def row(text: str, **truth: object) -> Example:
-    return Example("0", text, None, truth.pop("label", None), truth.pop("line", 2), "rows.csv", **truth)  # type: ignore[arg-type]
+def row(text: str, target: Target) -> Example:
+    return Example(text, None, target, "0", 2, "rows.csv")
 
 
 @pytest.mark.parametrize("separator", SEPARATORS)
-def test_the_separator_is_found_out_and_said(
-    tmp_path: Path, separator: str, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_separator_is_found_out_and_said(tmp_path: Path, separator: str) -> None:
     cells = [f"b{separator} a", "a", "", f"c{separator}b{separator}c"]
     lines = [f'x,"{cell}"' for cell in cells]
     path = write(tmp_path, "rows.csv", "\n".join(["text,label", *lines]))
-    assert labels(path, require_labels=True) == [("a", "b"), ("a",), (), ("b", "c")]
-    assert f"labels are separated by {separator!r}" in capsys.readouterr().err
+    assert labels(path) == [("a", "b"), ("a",), (), ("b", "c")]
+    assert f"labels are separated by {separator!r}" in " ".join(rows_of(path, "labels").notes)
 
 
-def test_a_separator_that_is_given_is_not_guessed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_separator_that_is_given_is_not_guessed(tmp_path: Path) -> None:
     path = write(tmp_path, "rows.tsv", "text\tlabel\nx\tR&B, soul/jazz\ny\tjazz")
-    assert labels(path, columns=Columns(separator="/")) == [("R&B, soul", "jazz"), ("jazz",)]
-    assert capsys.readouterr().err == ""
+    assert labels(path, label_separator="/") == [("R&B, soul", "jazz"), ("jazz",)]
+    assert rows_of(path, "labels", label_separator="/").notes == ()
     assert labels(path) == [("R&B", "soul/jazz"), ("jazz",)]
 
 
-def test_fields_without_a_separator_are_one_label_each(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert labels(write(tmp_path, "rows.csv", "text,label\nx,a b\ny,c")) == [("a b",), ("c",)]
-    assert "no field of labels holds any of" in capsys.readouterr().err
+def test_fields_without_a_separator_are_one_label_each(tmp_path: Path) -> None:
+    rows = rows_of(write(tmp_path, "rows.csv", "text,label\nx,a b\ny,c"), "labels")
+    assert [example.target for example in rows.examples] == [("a b",), ("c",)]
+    assert "no field of labels holds any of" in rows.notes[0]
 
 
 def test_lists_of_labels(tmp_path: Path) -> None:
     lines = [json.dumps({"text": "x", "label": label}) for label in (["b", "a", "b"], [], [1, True], "a", 3)]
     path = write(tmp_path, "rows.jsonl", "\n".join(lines))
-    assert labels(path, require_labels=True) == [("a", "b"), (), ("1", "true"), ("a",), ("3",)]
+    assert labels(path) == [("a", "b"), (), ("1", "true"), ("a",), ("3",)]
     nested = write(tmp_path, "nested.jsonl", json.dumps({"text": "x", "label": [["a"]]}))
     assert "nested.jsonl, line 1: 'label' is not one label" in fault(nested, kind="labels")
     missing = write(tmp_path, "missing.jsonl", '{"text": "x", "label": []}\n{"text": "y", "label": null}')
-    assert "missing.jsonl, line 2 has no label" in fault(missing, kind="labels", require_labels=True)
+    assert "missing.jsonl, line 2 has no label" in fault(missing, kind="labels")
 
 
 def test_a_list_where_one_label_is_wanted_names_the_setting(tmp_path: Path) -> None:
@@ -77,7 +72,7 @@ def test_numbers(tmp_path: Path, value: str) -> None:
     csv = write(tmp_path, "rows.csv", f"text,label\nx,{value}")
     jsonl = write(tmp_path, "rows.jsonl", f'{{"text": "x", "label": {value}}}')
     for path in (csv, jsonl):
-        (example,) = read_examples(path, kind="number", require_labels=True)
+        (example,) = examples_of(path, kind="number")
         assert example.number == float(value) == example.target and example.labels == set()
 
 
@@ -86,7 +81,7 @@ def test_what_is_no_number_is_said_with_its_line(tmp_path: Path, value: str) -> 
     path = write(tmp_path, "rows.csv", f"text,label\nx,1\ny,{value}\nz,2")
     shown = fault(path, kind="number")
     assert "rows.csv, line 3: 'label' is not a number" in shown and value.strip('"') in shown
-    kept = read_examples(path, kind="number", on_error="skip")
+    kept = examples_of(path, kind="number", on_error="skip")
     assert [example.number for example in kept] == [1, 2]
 
 
@@ -95,27 +90,27 @@ def test_values_of_json_that_are_no_numbers(tmp_path: Path, value: str) -> None:
     path = write(tmp_path, "rows.jsonl", f'{{"text": "x", "label": {value}}}')
     assert "line 1: 'label' is not a number" in fault(path, kind="number")
     empty = write(tmp_path, "empty.csv", "text,label\nx,1\ny,\n")
-    assert "empty.csv, line 3 has no label" in fault(empty, kind="number", require_labels=True)
+    assert "empty.csv, line 3 has no label" in fault(empty, kind="number")
 
 
 def test_labels_do_not_matter_to_who_predicts(tmp_path: Path) -> None:
     path = write(tmp_path, "rows.jsonl", '{"text": "x", "label": ["a"]}')
-    assert read_examples(path, kind=None)[0].target is None
+    assert examples_of(path, use="predict")[0].target is None
 
 
-def test_unknown_labels_of_several(capsys: pytest.CaptureFixture[str]) -> None:
-    rows = [row("x", label_set=("a", "new")), row("y", label_set=()), row("z", label_set=("b",))]
+def test_unknown_labels_of_several() -> None:
+    rows = [row("x", Labels(("a", "new"))), row("y", Labels(())), row("z", Labels(("b",)))]
     with pytest.raises(UserError, match='label "new" is not among the 2 labels of m'):
-        check_labels(rows, ["a", "b"], owner="m")
-    assert check_labels(rows, ["a", "b"], owner="m", unknown="skip") == rows[1:]
-    assert check_labels(rows, ["a", "b"], owner="m", unknown="wrong") == rows
-    assert "does not know these labels: new (1)" in capsys.readouterr().err
+        check_labels(rows, ["a", "b"], of="m")
+    assert check_labels(rows, ["a", "b"], of="m", unknown="skip")[0] == rows[1:]
+    kept, notes = check_labels(rows, ["a", "b"], of="m", unknown="wrong")
+    assert kept == rows and "does not know these labels: new (1)" in notes[0]
     assert rows[0].keep_labels({"a", "b"}).label_set == ("a",) and rows[0].labels == {"a", "new"}
 
 
 def test_what_rows_are_split_by() -> None:
     assert stratify(["b", None, "a"]) == ["b", "", "a"]
-    assert stratify([("a", "b"), ("a",), (), ("a", "c"), ("c",)]) == ["b", "a", "", "c", "c"]
+    assert stratify([Labels(one) for one in ("ab", "a", "", "ac", "c")]) == ["b", "a", "", "c", "c"]
     numbers = [float(n % 50) for n in range(100)]
     assert Counter(stratify(numbers)) == dict.fromkeys((f"{n:02}" for n in range(10)), 10)
     assert stratify([1.0, 2.0, 3.0]) == ["00"] * 3  # too few to divide
@@ -125,31 +120,32 @@ def test_what_rows_are_split_by() -> None:
 def test_a_split_keeps_the_shares_of_labels_and_of_numbers(seed: int) -> None:
     """Of 200 rows a fifth is held out: of a label that 20 have 4, and as many small as large numbers."""
     sets = [("all", *(["rare"] if n % 10 == 0 else []), *(["odd"] if n % 2 else [])) for n in range(200)]
-    rest, held = split([row(f"text {n}", label_set=tuple(sorted(one))) for n, one in enumerate(sets)], 0.2, seed)
+    rest, held = split([row(f"text {n}", Labels(sorted(one))) for n, one in enumerate(sets)], 0.2, seed)
     counts = Counter(label for example in held for label in example.label_set or ())
     assert len(rest) + len(held) == 200 and counts["all"] == len(held) == 40 and counts["rare"] == 4
-    _, held = split([row(f"text {n}", number=float(n)) for n in range(200)], 0.2, seed)
+    _, held = split([row(f"text {n}", float(n)) for n in range(200)], 0.2, seed)
     assert sum((example.number or 0) < 100 for example in held) == 20 == len(held) / 2
 
 
 def test_numbers_are_not_refused_for_being_different(tmp_path: Path) -> None:
-    rows = [row(f"text {n}", number=n / 7) for n in range(9)]
+    rows = [row(f"text {n}", n / 7) for n in range(9)]
     assert len(split(rows, 0.2)[1]) == 2
     with pytest.raises(UserError, match=r"label of its own") as caught:
-        split([row(f"text {n}", label=str(n / 7)) for n in range(9)], 0.2)
+        split([row(f"text {n}", str(n / 7)) for n in range(9)], 0.2)
     assert "--task regress" in str(caught.value)
 
 
 def test_a_sample_of_rows_needs_no_label_twice() -> None:
     """Of very many labels each may be in a dev set once: a part of that is still a part of it."""
-    rows = [row(f"text {n}", label=f"l{n}") for n in range(40)]
+    rows = [row(f"text {n}", f"l{n}") for n in range(40)]
     with pytest.raises(UserError, match="label of its own"):
         split(rows, 0.25)
     rest, some = split(rows, 0.25, sample=True)
     assert len(some) == 10 and len(rest) == 30
-    twice = [*rows, *(row(f"more {n}", label=f"l{n}") for n in range(20))]
+    twice = [*rows, *(row(f"more {n}", f"l{n}") for n in range(20))]
     assert len(split(twice, 0.25, sample=True)[1]) == 15
 
 
-def test_nothing_is_said_of_files_without_labels() -> None:
-    assert detect_separator([None, ["a"]], "rows.jsonl") is None
+def test_nothing_is_noted_of_lists_of_labels(tmp_path: Path) -> None:
+    path = write(tmp_path, "rows.jsonl", '{"text": "x", "label": ["a"]}\n{"text": "y", "label": "b"}')
+    assert rows_of(path, "labels").notes == ()

@@ -1,6 +1,7 @@
 """Files as annotation tools and people leave them: which kind each is, and what its rows become."""
 
 import json
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -8,12 +9,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from unmask.data.rows.columns import LABELS, TEXTS, Columns, TagColumns
-from unmask.data.rows.conll import read_tagged
-from unmask.data.rows.jsonfiles import read_array
-from unmask.data.rows.records import detect_format
-from unmask.data.rows.tables import read_examples
-from unmask.data.textfiles import Faults
+from reading import examples_of, fault, labels_of, rows_of, tagged_of
+from unmask.data.rows.columns import LABELS, TEXTS
+from unmask.data.rows.options import ReadOptions
+from unmask.data.rows.readers.jsonfiles import parse_array
+from unmask.data.rows.readers.records import Form, detect_format
+from unmask.data.textfiles import ReadLog, TextFile
 from unmask.errors import UserError
 
 QUICK = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -66,26 +67,23 @@ class TestKind:
             ("a.conll", "a\tO\n", "conll"),
         ],
     )
-    def test_is_told_by_content_and_name(
-        self, tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, content: str, kind: str
-    ) -> None:
-        path = write(tmp_path, name, content)
-        assert detect_format(path) == kind
+    def test_is_told_by_content_and_name(self, tmp_path: Path, name: str, content: str, kind: str) -> None:
+        path, log = write(tmp_path, name, content), ReadLog()
+        form: Form = "tokens" if kind == "conll" else "texts"
+        with ExitStack() as stack:
+            assert detect_format(TextFile(path, stack), ReadOptions(), log, form) == kind
         by_name = {"csv": "csv", "txt": "txt", "jsonl": "jsonl", "json": "json", "parquet": "parquet"}
         told = by_name.get(path.suffix.removeprefix("."))
-        said = capsys.readouterr().err
-        assert ("--data-format" in said) == (kind not in (told, "conll") and kind != "txt")
+        assert ("--data-format" in " ".join(log.notes)) == (kind not in (told, "conll") and kind != "txt")
 
     def test_what_is_asked_for_stands_over_the_guess(self, tmp_path: Path) -> None:
         path = write(tmp_path, "a.csv", "text\tlabel\na,b\tx\n")
-        assert [(e.text, e.label) for e in read_examples(path, format="tsv")] == [("a,b", "x")]
-        assert [e.text for e in read_examples(path, format="txt")] == ["text\tlabel", "a,b\tx"]
-        with pytest.raises(UserError, match="no format 'xls'"):
-            read_examples(path, format="xls")  # type: ignore[arg-type]
+        assert [(e.text, e.label) for e in examples_of(path, format="tsv")] == [("a,b", "x")]
+        assert [e.text for e in examples_of(path, use="predict", format="txt")] == ["text\tlabel", "a,b\tx"]
 
     def test_conll_is_for_tags(self, tmp_path: Path) -> None:
         with pytest.raises(UserError, match="tags of tokens") as caught:
-            read_examples(write(tmp_path, "a.conll", "a\tO\n"))
+            examples_of(write(tmp_path, "a.conll", "a\tO\n"))
         assert "--task tag" in str(caught.value)
 
 
@@ -103,7 +101,7 @@ class TestArrays:
             json.dumps(rows, ensure_ascii=False).encode()
         except UnicodeEncodeError:
             return
-        found = list(read_array(write(tmp_path, "a.json", text)))
+        found = list(parse_array("a.json", text, ReadLog()))
         assert [row for _, row in found] == rows
         lines = text.split("\n")
         for line, row in found:
@@ -122,19 +120,19 @@ class TestArrays:
     )
     def test_a_damaged_array_names_the_line(self, tmp_path: Path, content: str, said: str) -> None:
         with pytest.raises(UserError) as caught:
-            list(read_array(write(tmp_path, "a.json", content)))
+            list(parse_array("a.json", content, ReadLog()))
         assert said in str(caught.value) and "--on-error" not in str(caught.value)
 
     def test_an_element_that_is_no_object_can_be_left_out(self, tmp_path: Path) -> None:
-        path = write(tmp_path, "a.json", '[{"text": "a"},\n3,\n{"text": "\\ud800"},\n{"text": "b"}]')
+        text = '[{"text": "a"},\n3,\n{"text": "\\ud800"},\n{"text": "b"}]'
         with pytest.raises(UserError, match="line 2 is not a JSON object"):
-            list(read_array(path))
-        faults = Faults("skip")
-        assert [line for line, _ in read_array(path, faults)] == [1, 4] and faults.count == 2
+            list(parse_array("a.json", text, ReadLog()))
+        log = ReadLog("skip")
+        assert [line for line, _ in parse_array("a.json", text, log)] == [1, 4] and log.skipped == 2
 
 
 class TestLabelStudio:
-    def test_choices(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def test_choices(self, tmp_path: Path) -> None:
         good, bad = (result("mood", "choices", choices=[name]) for name in ("good", "bad"))
         tasks = [
             task(1, "fine", [good]),
@@ -144,29 +142,29 @@ class TestLabelStudio:
             task(5, "all cancelled", [good], cancelled=1),
         ]
         path = write(tmp_path, "export.json", tasks)
-        examples = read_examples(path, require_labels=True)
-        assert [(e.id, e.text, e.label) for e in examples] == [
+        rows = rows_of(path)
+        assert [(e.id, e.text, e.label) for e in rows.examples] == [
             ("1", "fine", "good"),
             ("2", "twice", "good"),
             ("3", "taken back", "bad"),
         ]
-        said = capsys.readouterr().err
+        said = " ".join(rows.notes)
         assert "Label Studio, 5 entries" in said and "label from 'mood'" in said
-        assert "1 tasks have several annotations" in said and "2 tasks without annotations" in said
-        assert len(read_examples(path)) == 5, "to predict, nobody need have annotated them"
+        assert "1 tasks have several annotations" in said and "2 tasks left out" in said
+        assert len(examples_of(path, use="predict")) == 5, "to predict, nobody need have annotated them"
 
     def test_several_controls_are_told_apart_by_name(self, tmp_path: Path) -> None:
         results = [result("a", "choices", choices=["x"]), result("b", "choices", choices=["y"])]
         path = write(tmp_path, "export.json", [task(1, "t", results)])
         with pytest.raises(UserError, match="no column is named like a label") as caught:
-            read_examples(path, require_labels=True)
+            examples_of(path)
         assert "a, b" in str(caught.value)
-        assert read_examples(path, columns=Columns(label="b"))[0].label == "y"
+        assert examples_of(path, label_column="b")[0].label == "y"
 
     def test_several_choices_are_not_one_label(self, tmp_path: Path) -> None:
         path = write(tmp_path, "e.json", [task(1, "t", [result("a", "choices", choices=["x", "y"])])])
         with pytest.raises(UserError, match="not one label") as caught:
-            read_examples(path)
+            examples_of(path)
         assert "--task multilabel" in str(caught.value)
 
     def test_choices_of_several_are_never_taken_apart(self, tmp_path: Path) -> None:
@@ -175,16 +173,16 @@ class TestLabelStudio:
             task(number, "t", [result("about", "choices", choices=each)] if each else [])
             for number, each in enumerate(chosen)
         ]
-        examples = read_examples(write(tmp_path, "e.json", tasks), require_labels=True, kind="labels")
+        examples = examples_of(write(tmp_path, "e.json", tasks), "labels")
         assert [e.label_set for e in examples] == [tuple(each) for each in chosen], "none chosen is no label"
 
     def test_a_choice_may_be_a_number(self, tmp_path: Path) -> None:
         path = write(tmp_path, "e.json", [task(1, "t", [result("stars", "choices", choices=["4"])])])
-        assert read_examples(path, kind="number", columns=Columns(label="stars"))[0].number == 4.0
+        assert examples_of(path, "number", label_column="stars")[0].number == 4.0
 
     def test_ratings_are_labels(self, tmp_path: Path) -> None:
         path = write(tmp_path, "e.json", [task(1, "t", [result("stars", "rating", rating=4)])])
-        assert read_examples(path)[0].label == "4"
+        assert examples_of(path)[0].label == "4"
 
     def test_spans(self, tmp_path: Path) -> None:
         text = "Ada lives in Rome"
@@ -194,36 +192,36 @@ class TestLabelStudio:
             {"from_id": "x", "to_id": "y", "type": "relation", "direction": "right"},
         ]
         tasks = [task(1, text, spans), task(2, "nothing here", []), task(3, "nobody")]
-        tagged = read_tagged(write(tmp_path, "export.json", tasks), require_tags=True)
+        tagged = tagged_of(write(tmp_path, "export.json", tasks))
         assert [[e.text[s.start : s.end] for s in e.spans or ()] for e in tagged.examples] == [
             ["Ada", "Rome"],
             [],
         ]
-        assert tagged.labels == ["LOC", "PER"]
+        assert labels_of(tagged) == ["LOC", "PER"]
 
     def test_spans_of_html_are_refused(self, tmp_path: Path) -> None:
         html = result("ner", "hypertextlabels", start="/p[1]/text()[1]", end="/p[1]", hypertextlabels=["PER"])
         with pytest.raises(UserError, match="line 1: a span is not given in characters"):
-            read_tagged(write(tmp_path, "export.json", [task(1, "t", [html])]), require_tags=True)
+            tagged_of(write(tmp_path, "export.json", [task(1, "t", [html])]))
 
     def test_an_old_export(self, tmp_path: Path) -> None:
         old = task(1, "t", [result("a", "choices", choices=["x"])])
         old["completions"] = old.pop("annotations")
-        assert read_examples(write(tmp_path, "e.json", [old]))[0].label == "x"
+        assert examples_of(write(tmp_path, "e.json", [old]))[0].label == "x"
 
-    def test_minimal_exports(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def test_minimal_exports(self, tmp_path: Path) -> None:
         about = {"annotator": 1, "annotation_id": 7, "created_at": "", "updated_at": "", "lead_time": 2.5}
         rows = [
             {"text": "a", "id": 1, "mood": "good", **about},
             {"text": "a", "id": 1, "mood": "bad", **about},
             {"text": "b", "id": 2, "mood": {"choices": ["bad"]}, **about},
         ]
-        examples = read_examples(write(tmp_path, "min.json", rows), require_labels=True)
-        assert [(e.id, e.text, e.label) for e in examples] == [("1", "a", "good"), ("2", "b", "bad")]
-        assert "1 more annotations of the same tasks" in capsys.readouterr().err
+        found = rows_of(write(tmp_path, "min.json", rows))
+        assert [(e.id, e.text, e.label) for e in found.examples] == [("1", "a", "good"), ("2", "b", "bad")]
+        assert "1 more annotations of the same tasks" in " ".join(found.notes)
         spans = [{"start": 0, "end": 3, "text": "Ada", "labels": ["PER"]}]
         rows = [{"text": "Ada", "id": 1, "ner": spans, **about}, {"text": "b", "id": 2, **about}]
-        tagged = read_tagged(write(tmp_path, "min.json", rows), require_tags=True)
+        tagged = tagged_of(write(tmp_path, "min.json", rows))
         assert [[(s.start, s.end, s.label) for s in e.spans or ()] for e in tagged.examples] == [
             [(0, 3, "PER")],
             [],
@@ -231,21 +229,22 @@ class TestLabelStudio:
 
     def test_asked_for_but_not_there(self, tmp_path: Path) -> None:
         with pytest.raises(UserError, match="line 1 is not a task of Label Studio"):
-            read_examples(write(tmp_path, "a.jsonl", '{"text": "a"}\n'), format="label-studio")
+            examples_of(write(tmp_path, "a.jsonl", '{"text": "a"}\n'), format="label-studio")
         with pytest.raises(UserError, match="no annotated task"):
-            read_examples(write(tmp_path, "a.json", [task(1, "t")]), require_labels=True)
+            examples_of(write(tmp_path, "a.json", [task(1, "t")]))
 
 
 class TestDoccano:
     def test_classification(self, tmp_path: Path) -> None:
         rows = [{"id": 3, "text": "a", "label": ["x"], "Comments": []}, {"id": 4, "data": "b", "label": []}]
         lines = "\n".join(map(json.dumps, rows[:1]))
-        assert [(e.id, e.label) for e in read_examples(write(tmp_path, "a.jsonl", lines))] == [("3", "x")]
-        old = read_examples(write(tmp_path, "b.jsonl", json.dumps(rows[1])))
-        assert [(e.text, e.label) for e in old] == [("b", None)]
+        assert [(e.id, e.label) for e in examples_of(write(tmp_path, "a.jsonl", lines))] == [("3", "x")]
+        path = write(tmp_path, "b.jsonl", json.dumps(rows[1]))
+        assert [e.text for e in examples_of(path, use="predict")] == ["b"]
+        assert "line 1 has no label" in fault(path)
         path = write(tmp_path, "c.jsonl", json.dumps({"text": "a", "label": ["x", "y"]}))
         with pytest.raises(UserError, match="line 1: 'label' is not one label") as caught:
-            read_examples(path)
+            examples_of(path)
         assert "--task multilabel" in str(caught.value)
 
     @pytest.mark.parametrize(
@@ -265,14 +264,14 @@ class TestDoccano:
     )
     def test_spans(self, tmp_path: Path, spans: dict[str, Any]) -> None:
         row = {"id": 1, "text": "Ada lives in Rome", **spans}
-        tagged = read_tagged(write(tmp_path, "a.jsonl", json.dumps(row)), require_tags=True)
+        tagged = tagged_of(write(tmp_path, "a.jsonl", json.dumps(row)))
         found = [(s.start, s.end, s.label) for s in tagged.examples[0].spans or ()]
         assert found == [(0, 3, "PER"), (13, 17, "LOC")]
 
     def test_spans_where_labels_are_wanted(self, tmp_path: Path) -> None:
         path = write(tmp_path, "a.jsonl", json.dumps({"text": "Ada", "label": [[0, 3, "PER"], [0, 1, "X"]]}))
         with pytest.raises(UserError, match="not one label") as caught:
-            read_examples(path, require_labels=True)
+            examples_of(path)
         assert "--task tag" in str(caught.value)
 
 
@@ -280,20 +279,20 @@ class TestTokens:
     def test_lists_of_tokens_are_what_conll_says(self, tmp_path: Path) -> None:
         sentences = [(["Ada", "Byron", "lives"], ["B-PER", "I-PER", "O"]), (["北", "京"], ["B-LOC", "I-LOC"])]
         rows = [json.dumps({"tokens": tokens, "ner_tags": tags}) for tokens, tags in sentences]
-        lists = read_tagged(write(tmp_path, "a.jsonl", "\n".join(rows)), require_tags=True)
+        lists = tagged_of(write(tmp_path, "a.jsonl", "\n".join(rows)))
         lines = ["\n".join(f"{a}\t{b}" for a, b in zip(*one, strict=True)) for one in sentences]
-        conll = read_tagged(write(tmp_path, "a.conll", "\n\n".join(lines) + "\n"), require_tags=True)
+        conll = tagged_of(write(tmp_path, "a.conll", "\n\n".join(lines) + "\n"))
         for one, other in zip(lists.examples, conll.examples, strict=True):
             assert (one.text, one.spans, one.tokens) == (other.text, other.spans, other.tokens)
-        assert (lists.scheme, lists.labels, lists.tokens) == (conll.scheme, conll.labels, conll.tokens)
+        assert (lists.scheme, labels_of(lists)) == (conll.scheme, labels_of(conll))
 
     def test_columns_may_be_named(self, tmp_path: Path) -> None:
         row = {"form": ["a", "b"], "tags": ["O", "B-X"], "pos": ["N", "V"]}
         path = write(tmp_path, "a.jsonl", json.dumps(row))
-        tagged = read_tagged(path, columns=TagColumns(token="form", tag="pos"), require_tags=True)
-        assert tagged.scheme == "plain" and tagged.labels == ["N", "V"]
+        tagged = tagged_of(path, token_column="form", tag_column="pos")
+        assert tagged.scheme == "plain" and labels_of(tagged) == ["N", "V"]
         with pytest.raises(UserError, match="no column 'poss'"):
-            read_tagged(path, columns=TagColumns(token="form", tag="poss"))
+            tagged_of(path, token_column="form", tag_column="poss")
 
     @pytest.mark.parametrize(
         ("row", "said"),
@@ -308,19 +307,19 @@ class TestTokens:
         fine = {"tokens": ["x"], "tags": ["O"]}
         path = write(tmp_path, "a.jsonl", json.dumps(fine) + "\n" + json.dumps(row))
         with pytest.raises(UserError) as caught:
-            read_tagged(path, require_tags=True)
+            tagged_of(path)
         assert "line 2" in caught.value.message and said in caught.value.message
-        assert read_tagged(path, require_tags=True, on_error="skip").left_out == 1
+        assert tagged_of(path, on_error="skip").skipped == 1
 
     def test_bounds_beside_spans_must_be_in_order(self, tmp_path: Path) -> None:
         row = {"text": "ab cd", "spans": [], "tokens": [[0, 2], [1, 5]]}
         with pytest.raises(UserError, match="'tokens' holds something that is no token"):
-            read_tagged(write(tmp_path, "a.jsonl", json.dumps(row)))
+            tagged_of(write(tmp_path, "a.jsonl", json.dumps(row)))
 
 
-def test_chinese_names_and_long_texts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_chinese_names_and_long_texts(tmp_path: Path) -> None:
     long = "长" * 100_000
-    examples = read_examples(write(tmp_path, "a.csv", f"编号,内容,类别\n七,{long},好\n"), require_labels=True)
-    assert [(e.id, e.text, e.label) for e in examples] == [("七", long, "好")]
-    assert "text from '内容', label from '类别'" in capsys.readouterr().err
+    rows = rows_of(write(tmp_path, "a.csv", f"编号,内容,类别\n七,{long},好\n"))
+    assert [(e.id, e.text, e.label) for e in rows.examples] == [("七", long, "好")]
+    assert "text from '内容', label from '类别'" in rows.notes[0]
     assert {"文本", "内容"} <= set(TEXTS) and {"标签", "类别"} <= set(LABELS)

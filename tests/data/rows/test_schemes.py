@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 
 from unmask.data.rows import schemes
 from unmask.data.rows.schemes import SchemeName
-from unmask.errors import UserError
 
 LETTERS: dict[SchemeName, str] = {"BIO": "BI", "IOB1": "BI", "BIOES": "BIES"}
 CHUNKED: list[SchemeName] = ["BIO", "IOB1", "BIOES"]
@@ -138,11 +137,6 @@ def test_plain_tags_stand_for_themselves() -> None:
     assert schemes.labels_in(read) == ["B-x", "NN", "O"]
     assert list(schemes.out_of_order([("S", "NN"), ("S", "NN")], "plain")) == []
     assert schemes.write_tags(3, [(0, 1, "DT"), (1, 2, "NN"), (2, 3, "NN")], "plain") == ["DT", "NN", "NN"]
-
-
-def test_a_scheme_that_does_not_exist() -> None:
-    with pytest.raises(UserError, match="'IOB3' is not a tag scheme"):
-        schemes.check_scheme("IOB3")
 
 
 def test_long_sentences_take_linear_time() -> None:

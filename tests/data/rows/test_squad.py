@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from unmask.data.rows.rowfiles import write_rows
-from unmask.data.rows.squad import read_questions
-from unmask.data.rows.tables import Columns, ReferenceAnswer
+from reading import questions_of, rows_of
+from unmask.data.rows.example import ReferenceAnswer
+from unmask.data.rows.row_files import write_rows
 from unmask.errors import UserError
 
 CONTEXT = "The river met the stone bridge; the river was old."
@@ -47,17 +47,19 @@ def test_squad_is_read_question_by_question(tmp_path: Path) -> None:
         qa(2, is_impossible=True, answers=[], plausible_answers=[{"text": "bridge", "answer_start": 24}]),
         qa(3, answers=...),
     )
-    first, none, unknown = read_questions(path)
+    with pytest.raises(UserError, match="question q3 has no answers"):
+        questions_of(path)
+    first, none = questions_of(path, on_error="skip")
     assert (first.id, first.text, first.pair, first.source) == ("q1", "What was old?", CONTEXT, str(path))
     assert first.answers == (ReferenceAnswer("The river", 0), ReferenceAnswer("the river", 32))
     assert [CONTEXT[one.start : one.end] for one in first.answers] == ["The river", "the river"]
-    assert none.answers == () and unknown.answers is None
-    assert first.group == none.group == unknown.group and first.labels == set()
+    assert none.answers == ()
+    assert first.group == none.group and first.labels == set()
     assert first.without_targets.answers is None
     with gzip.open(tmp_path / "x.json.gz", "wb") as file:
         file.write(path.read_bytes())
-    zipped = read_questions(tmp_path / "x.json.gz")
-    assert [(e.id, e.text, e.answers) for e in zipped] == [(e.id, e.text, e.answers) for e in (first, none, unknown)]
+    zipped = questions_of(tmp_path / "x.json.gz", on_error="skip")
+    assert [(e.id, e.text, e.answers) for e in zipped] == [(e.id, e.text, e.answers) for e in (first, none)]
 
 
 @pytest.mark.parametrize(
@@ -73,7 +75,7 @@ def test_squad_is_read_question_by_question(tmp_path: Path) -> None:
 )
 def test_rows_of_json_lines_in_all_forms(tmp_path: Path, answers: Any) -> None:
     path = jsonl(tmp_path / "x.jsonl", {"question": "What?", "context": CONTEXT, "answers": answers})
-    (example,) = read_questions(path, require_answers=True)
+    (example,) = questions_of(path)
     assert example.answers == (ReferenceAnswer("stone bridge", 18),)
 
 
@@ -83,21 +85,21 @@ def test_rows_of_csv_and_other_names(tmp_path: Path) -> None:
         f"id,query,passage,answer,answer_start\n7,What?,{CONTEXT},the river,32\n8,Who?,{CONTEXT},bridge,\n",
         encoding="utf-8",
     )
-    first, second = read_questions(path)
+    first, second = questions_of(path)
     assert (first.id, first.answers) == ("7", (ReferenceAnswer("the river", 32),))
     assert second.answers == (ReferenceAnswer("bridge", 24),)
     path.write_text(f"q,c,a\nWhat?,{CONTEXT},bridge\n", encoding="utf-8")
-    (named,) = read_questions(path, columns=Columns("q", "c", "a"))
+    (named,) = questions_of(path, text_column="q", pair_column="c", label_column="a")
     assert named.answers == (ReferenceAnswer("bridge", 24),) and named.id == "2"
     with pytest.raises(UserError, match="no column is named like a question"):
-        read_questions(path)
+        questions_of(path)
     with pytest.raises(UserError, match=r"no column 'z'"):
-        read_questions(path, columns=Columns("q", "z", "a"))
+        questions_of(path, text_column="q", pair_column="z", label_column="a")
 
 
 def test_white_space_at_the_ends_of_an_answer_is_left_out(tmp_path: Path) -> None:
     path = squad(tmp_path / "x.json", qa(answers=[{"text": " stone bridge ", "answer_start": 17}]))
-    assert read_questions(path)[0].answers == (ReferenceAnswer("stone bridge", 18),)
+    assert questions_of(path)[0].answers == (ReferenceAnswer("stone bridge", 18),)
 
 
 @given(st.integers(-3, 60), st.sampled_from(["bridge", "met", "old."]))
@@ -105,25 +107,24 @@ def test_an_answer_that_stands_once_is_found_wherever_it_is_said_to_stand(
     tmp_path_factory: pytest.TempPathFactory, start: int, text: str
 ) -> None:
     path = squad(tmp_path_factory.mktemp("x") / "x.json", qa(answers=[{"text": text, "answer_start": start}]))
-    assert read_questions(path)[0].answers == (ReferenceAnswer(text, CONTEXT.index(text)),)
+    assert questions_of(path)[0].answers == (ReferenceAnswer(text, CONTEXT.index(text)),)
 
 
-def test_answers_that_moved_are_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_answers_that_moved_are_noted(tmp_path: Path) -> None:
     squad(tmp_path / "x.json", qa(1), qa(2, answers=[{"text": "bridge", "answer_start": 3}]))
-    read_questions(tmp_path / "x.json")
-    said = " ".join(capsys.readouterr().err.split())
-    assert "1 answers with a wrong answer_start" in said and "question q2" in said
+    (said,) = rows_of(tmp_path / "x.json", "answers").notes
+    assert "1 answers stand elsewhere than answer_start says, each in one place" in said and "question q2" in said
 
 
-def test_of_several_places_the_first_is_taken_only_where_that_is_asked_for(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_of_several_places_the_first_is_taken_only_where_that_is_asked_for(tmp_path: Path) -> None:
     path = squad(tmp_path / "x.json", qa(answers=[{"text": "river", "answer_start": 5}]))
     with pytest.raises(UserError, match="the answer stands in several places") as caught:
-        read_questions(path)
+        questions_of(path)
     assert "data.answer_starts=first" in str(caught.value) and "5, where something else stands" in str(caught.value)
-    assert read_questions(path, starts="first")[0].answers == (ReferenceAnswer("river", 4),)
-    assert "the first place is used" in capsys.readouterr().err
+    rows = rows_of(path, "answers", answer_starts="first")
+    assert rows.examples[0].answers == (ReferenceAnswer("river", 4),)
+    assert "of which the first is taken" in rows.notes[0]
+    assert questions_of(path, "test") == rows.examples
 
 
 def test_what_is_wrong_is_named_with_its_place(tmp_path: Path) -> None:
@@ -133,9 +134,9 @@ def test_what_is_wrong_is_named_with_its_place(tmp_path: Path) -> None:
             "question q1: the answer is not in the context",
         ),
         (qa(answers="x" * 90), "question q1: the answer is not in the context"),
-        (qa(question=" "), "question q1: the question is empty"),
-        (qa(question=...), "question q1 has no question"),
-        (qa(question=3), "question q1: the question is not text"),
+        (qa(question=" "), "question q1: 'question' is empty"),
+        (qa(question=...), "question q1: 'question' is empty"),
+        (qa(question=3), "question q1: 'question' is not text"),
         (qa(answers=...), "question q1 has no answers"),
         (qa(answers=[{"text": ""}]), "question q1: what is given is no answer"),
         (qa(answers=[{"text": "met", "answer_start": "x"}]), "question q1: what is given is no answer"),
@@ -145,15 +146,15 @@ def test_what_is_wrong_is_named_with_its_place(tmp_path: Path) -> None:
     for broken, message in cases:
         path = squad(tmp_path / "x.json", broken)
         with pytest.raises(UserError) as caught:
-            read_questions(path, require_answers=True)
+            questions_of(path)
         assert caught.value.message == f"{path}, article 1 (Rivers), paragraph 1, {message}"
         path = squad(tmp_path / "x.json", broken, qa(2))
-        assert [e.id for e in read_questions(path, require_answers=True, on_error="skip")] == ["q2"]
-    with pytest.raises(UserError, match="paragraph 1, question q1: the context is empty"):
-        read_questions(squad(tmp_path / "x.json", qa(), context="\n"))
+        assert [e.id for e in questions_of(path, on_error="skip")] == ["q2"]
+    with pytest.raises(UserError, match="paragraph 1, question q1: 'context' is empty"):
+        questions_of(squad(tmp_path / "x.json", qa(), context="\n"))
     with pytest.raises(UserError, match="question q1: the id occurs twice") as caught:
-        read_questions(squad(tmp_path / "x.json", qa(), qa()))
-    assert len(caught.value.facts["given"]) == 2
+        questions_of(squad(tmp_path / "x.json", qa(), qa()))
+    assert "see" in caught.value.facts
 
 
 @pytest.mark.parametrize(
@@ -165,27 +166,27 @@ def test_what_is_wrong_is_named_with_its_place(tmp_path: Path) -> None:
         ('{"data": [{"title": "T"}]}', r"article 1 \(T\) is not as SQuAD has it"),
         ('{"data": [{"paragraphs": [{"context": "x"}]}]}', "article 1, paragraph 1 is not as SQuAD has it"),
         ('{"data": [{"paragraphs": [{"context": "x", "qas": [4]}]}]}', "question 1 is not as SQuAD has it"),
-        ('{"data": []}', "holds no question"),
+        ('{"data": []}', "holds no rows"),
     ],
 )
 def test_what_is_not_squad(tmp_path: Path, content: str, message: str) -> None:
     path = tmp_path / "x.json"
     path.write_text(content, encoding="utf-8")
     with pytest.raises(UserError, match=message):
-        read_questions(path)
+        questions_of(path)
 
 
 def test_an_array_of_questions_is_read_like_lines_of_them(tmp_path: Path) -> None:
     rows = [{"question": "Who?", "context": "Ada came.", "answers": [{"text": "Ada", "answer_start": 0}]}]
     (tmp_path / "x.json").write_text(json.dumps(rows), encoding="utf-8")
     (tmp_path / "x.jsonl").write_text(json.dumps(rows[0]), encoding="utf-8")
-    one, other = (read_questions(tmp_path / name)[0] for name in ("x.json", "x.jsonl"))
+    one, other = (questions_of(tmp_path / name)[0] for name in ("x.json", "x.jsonl"))
     assert (one.text, one.pair, one.answers) == (other.text, other.pair, other.answers) != ("", None, ())
     write_rows(tmp_path / "again.jsonl", [one])
-    assert read_questions(tmp_path / "again.jsonl")[0].answers == one.answers
+    assert questions_of(tmp_path / "again.jsonl")[0].answers == one.answers
 
 
 def test_offsets_count_characters_in_every_script(tmp_path: Path) -> None:
     context = "𠮷野家在東京，cafe\u0301 也在。"
     path = squad(tmp_path / "x.json", qa(answers=[{"text": "東京", "answer_start": 4}]), context=context)
-    assert read_questions(path)[0].answers == (ReferenceAnswer("東京", 4),)
+    assert questions_of(path)[0].answers == (ReferenceAnswer("東京", 4),)

@@ -4,21 +4,19 @@ import csv
 import gzip
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from reading import examples_of, fault, rows_of
+from unmask.data.delimited import MAX_FIELD_LINES
+from unmask.data.rows.check import check_labels
 from unmask.data.rows.columns import LABELS, PAIRS, TEXTS
-from unmask.data.rows.delimited import MAX_FIELD_LINES
+from unmask.data.rows.example import Example
 from unmask.data.rows.split import split
-from unmask.data.rows.tables import (
-    Columns,
-    Example,
-    check_labels,
-    read_examples,
-)
 from unmask.errors import UserError
 
 QUICK = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -33,16 +31,10 @@ def write(folder: Path, name: str, content: str) -> Path:
     return path
 
 
-def fault(path: Path, **options: object) -> str:
-    with pytest.raises(UserError) as caught:
-        read_examples(path, **options)  # type: ignore[arg-type]
-    return str(caught.value)
-
-
 class TestReading:
     @QUICK
     @given(
-        rows=st.lists(st.tuples(TEXT, WORDS), min_size=1, max_size=8),
+        rows=st.lists(st.tuples(TEXT, WORDS), max_size=8).map(lambda rows: [("first", "x"), *rows]),
         delimiter=st.sampled_from(",;\t"),
         quoting=st.sampled_from([csv.QUOTE_ALL, csv.QUOTE_MINIMAL]),
         end=st.sampled_from(["\n", "\r\n"]),
@@ -53,20 +45,20 @@ class TestReading:
         file = io.StringIO()
         writer = csv.writer(file, delimiter=delimiter, quoting=quoting, lineterminator=end)  # type: ignore[arg-type]
         writer.writerows([("text", "label"), *rows])
-        examples = read_examples(write(tmp_path, "a.csv", file.getvalue()))
-        assert [(e.text, e.label) for e in examples] == [(text, label.strip() or None) for text, label in rows]
-        assert [e.line for e in examples] == list(range(2, len(rows) + 2))
+        examples = examples_of(write(tmp_path, "a.csv", file.getvalue()), on_error="skip")
+        kept = [(text, label.strip(), n) for n, (text, label) in enumerate(rows, 2) if label.strip()]
+        assert [(e.text, e.label, e.line) for e in examples] == kept
 
     @QUICK
-    @given(rows=st.lists(st.tuples(TEXT, TEXT, WORDS), min_size=1, max_size=8))
+    @given(rows=st.lists(st.tuples(TEXT, TEXT, WORDS), max_size=8).map(lambda rows: [("a", "b", "c"), *rows]))
     def test_jsonl_round_trip(self, tmp_path: Path, rows: list[tuple[str, str, str]]) -> None:
         lines = [json.dumps({"premise": a, "hypothesis": b, "label": c}) for a, b, c in rows]
-        examples = read_examples(write(tmp_path, "a.jsonl", "\n".join(lines)))
-        assert [(e.text, e.pair, e.label) for e in examples] == [(a, b, c.strip() or None) for a, b, c in rows]
+        examples = examples_of(write(tmp_path, "a.jsonl", "\n".join(lines)), on_error="skip")
+        assert [(e.text, e.pair, e.label) for e in examples] == [(a, b, c.strip()) for a, b, c in rows if c.strip()]
 
     def test_quoted_fields_go_on_over_lines_and_line_numbers_stay_true(self, tmp_path: Path) -> None:
         content = 'text,label\n"one\n""two""\n\nthree",a\n\nfour,b\n5"" disk,c\n'
-        examples = read_examples(write(tmp_path, "a.csv", content))
+        examples = examples_of(write(tmp_path, "a.csv", content))
         assert [(e.text, e.line, e.id) for e in examples] == [
             ('one\n"two"\n\nthree', 2, "2"),
             ("four", 7, "7"),
@@ -74,45 +66,45 @@ class TestReading:
         ]
 
     def test_a_quotation_mark_in_tsv_is_text(self, tmp_path: Path) -> None:
-        examples = read_examples(write(tmp_path, "a.tsv", 'sentence\tlabel\nhe said "go\t1\n"so"\t0\n'))
+        examples = examples_of(write(tmp_path, "a.tsv", 'sentence\tlabel\nhe said "go\t1\n"so"\t0\n'))
         assert [(e.text, e.label) for e in examples] == [('he said "go', "1"), ("so", "0")]
 
     def test_compressed_is_the_same(self, tmp_path: Path) -> None:
         plain = write(tmp_path, "a.csv", "text,label\nhello,1\n")
         packed = tmp_path / "b.csv.gz"
         packed.write_bytes(gzip.compress(plain.read_bytes()))
-        strip = [(e.text, e.label, e.line) for e in read_examples(packed)]
-        assert strip == [(e.text, e.label, e.line) for e in read_examples(plain)] == [("hello", "1", 2)]
+        strip = [(e.text, e.label, e.line) for e in examples_of(packed)]
+        assert strip == [(e.text, e.label, e.line) for e in examples_of(plain)] == [("hello", "1", 2)]
 
     def test_labels_are_text_as_written(self, tmp_path: Path) -> None:
         values = ['"x"', "1", "1.5", "true", "false", "null", '""']
         lines = "\n".join(f'{{"text": "t", "label": {value}}}' for value in values)
-        labels = [e.label for e in read_examples(write(tmp_path, "a.jsonl", lines))]
-        assert labels == ["x", "1", "1.5", "true", "false", None, None]
-        assert read_examples(write(tmp_path, "a.csv", "text,label\nt, 007 \n"))[0].label == "007"
+        labels = [e.label for e in examples_of(write(tmp_path, "a.jsonl", lines), on_error="skip")]
+        assert labels == ["x", "1", "1.5", "true", "false"]
+        assert examples_of(write(tmp_path, "a.csv", "text,label\nt, 007 \n"))[0].label == "007"
 
     def test_ids_and_groups_come_from_their_columns(self, tmp_path: Path) -> None:
-        examples = read_examples(write(tmp_path, "a.csv", "id,text,group\nq7,a,film\n,b,\n"))
+        examples = examples_of(write(tmp_path, "a.csv", "id,text,group\nq7,a,film\n,b,\n"), use="predict")
         assert [(e.id, e.group) for e in examples] == [("q7", "film"), ("3", None)]
 
     @pytest.mark.parametrize(
         ("content", "expected"),
         [
-            ("a b\n\nc\n", [("a b", None, 1), ("c", None, 3)]),
-            ('{"text": "a", "label": "x"}\n{"text": "b"}\n', [("a", "x", 1), ("b", None, 2)]),
-            ("{not json\n", [("{not json", None, 1)]),
-            ("12\n", [("12", None, 1)]),
+            ("a b\n\nc\n", [("a b", 1), ("c", 3)]),
+            ('{"text": "a", "label": "x"}\n{"text": "b"}\n', [("a", 1), ("b", 2)]),
+            ("{not json\n", [("{not json", 1)]),
+            ("12\n", [("12", 1)]),
         ],
     )
     def test_standard_input(
-        self, monkeypatch: pytest.MonkeyPatch, content: str, expected: list[tuple[str, str | None, int]]
+        self, monkeypatch: pytest.MonkeyPatch, content: str, expected: list[tuple[str, int]]
     ) -> None:
         class Input:
             buffer = io.BufferedReader(io.BytesIO(content.encode()))  # type: ignore[arg-type]
 
         monkeypatch.setattr("sys.stdin", Input)
-        examples = read_examples("-")
-        assert [(e.text, e.label, e.line) for e in examples] == expected
+        examples = examples_of("-", use="predict")
+        assert [(e.text, e.line) for e in examples] == expected
         assert {e.source for e in examples} == {"standard input"}
 
 
@@ -121,38 +113,35 @@ class TestColumns:
     @pytest.mark.parametrize("label", [LABELS[0], LABELS[1].upper()])
     def test_every_known_name_is_taken(self, tmp_path: Path, text: str, label: str) -> None:
         path = write(tmp_path, "a.csv", f"number,{label},{text.title()}\n1,yes,hello\n")
-        assert [(e.text, e.label, e.pair) for e in read_examples(path)] == [("hello", "yes", None)]
+        assert [(e.text, e.label, e.pair) for e in examples_of(path)] == [("hello", "yes", None)]
 
     @pytest.mark.parametrize("pair", PAIRS)
     def test_every_known_pair_is_taken(self, tmp_path: Path, pair: tuple[str, str]) -> None:
         path = write(tmp_path, "a.csv", f"{pair[1]},{pair[0]}\nsecond,first\n")
-        assert [(e.text, e.pair) for e in read_examples(path)] == [("first", "second")]
+        assert [(e.text, e.pair) for e in examples_of(path, use="predict")] == [("first", "second")]
 
     def test_what_is_named_stands_over_the_guess(self, tmp_path: Path) -> None:
         path = write(tmp_path, "a.csv", "text,label,plot,genre,tagline\na,b,c,d,e\n")
-        columns = Columns(text="plot", label="genre", pair="tagline")
-        assert [(e.text, e.label, e.pair) for e in read_examples(path, columns=columns)] == [("c", "d", "e")]
+        named = examples_of(path, text_column="plot", label_column="genre", pair_column="tagline")
+        assert [(e.text, e.label, e.pair) for e in named] == [("c", "d", "e")]
 
-    def test_a_guess_is_said_and_plain_names_are_not(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-        read_examples(write(tmp_path, "a.csv", "review,stars\nfine,4\n"))
-        said = capsys.readouterr().err
-        assert "'review'" in said and "'stars'" in said and "--label-column" in said
-        read_examples(write(tmp_path, "a.csv", "text,label\nfine,4\n"))
-        assert capsys.readouterr().err == ""
+    def test_a_guess_is_said_and_plain_names_are_not(self, tmp_path: Path) -> None:
+        (note,) = rows_of(write(tmp_path, "a.csv", "review,stars\nfine,4\n")).notes
+        assert "'review'" in note and "'stars'" in note and "--label-column" in note
+        assert rows_of(write(tmp_path, "a.csv", "text,label\nfine,4\n")).notes == ()
 
     def test_a_column_that_is_not_there(self, tmp_path: Path) -> None:
         path = write(tmp_path, "a.csv", "text,label\na,b\n")
-        message = fault(path, columns=Columns(label="lable"))
+        message = fault(path, label_column="lable")
         assert "no column 'lable'" in message and "text, label" in message
         assert "did you mean" in message and "--label-column" in message
 
-    @pytest.mark.parametrize("require_labels", [False, True])
-    def test_a_file_without_header(self, tmp_path: Path, require_labels: bool) -> None:
-        message = fault(write(tmp_path, "a.csv", "hello,1\nbye,2\n"), require_labels=require_labels)
-        assert "hello, 1" in message and "--text-column" in message and "--label-column" in message
+    def test_a_file_without_header(self, tmp_path: Path) -> None:
+        message = fault(write(tmp_path, "a.csv", "hello,1\nbye,2\n"))
+        assert "hello, 1" in message and "--text-column" in message
 
     def test_no_label_column_where_labels_are_needed(self, tmp_path: Path) -> None:
-        message = fault(write(tmp_path, "a.csv", "text,outcome\na,b\n"), require_labels=True)
+        message = fault(write(tmp_path, "a.csv", "text,outcome\na,b\n"))
         assert "label" in message and "text, outcome" in message and "--label-column" in message
 
 
@@ -160,48 +149,47 @@ class TestFaults:
     @pytest.mark.parametrize(
         ("name", "content", "said"),
         [
-            ("a.csv", "text,label\nok,1\nshort\n", "line 3: the number of fields is 1, in the header 2"),
-            ("a.csv", "text,label\nok,1\na,b,c\n", "line 3: the number of fields is 3, in the header 2"),
-            ("a.tsv", "text\tlabel\nok\t1\na\tb\tc\n", "line 3: the number of fields is 3, in the header 2"),
-            ("a.csv", "text,label\nok,1\n  ,b\n", "line 3: the text is empty"),
+            ("a.csv", "text,label\nok,1\nshort\n", "line 3 has 1 field, the header has 2"),
+            ("a.csv", "text,label\nok,1\na,b,c\n", "line 3 has 3 fields, the header has 2"),
+            ("a.tsv", "text\tlabel\nok\t1\na\tb\tc\n", "line 3 has 3 fields, the header has 2"),
+            ("a.csv", "text,label\nok,1\n  ,b\n", "line 3: 'text' is empty"),
             ("a.csv", 'text,label\nok,1\n"a"b,c\n', "line 3 is not valid CSV"),
             (
                 "a.csv",
                 'text,label\nok,1\n"a,b\n',
                 "line 3: a quoted field begins in this row and does not end",
             ),
-            ("a.jsonl", '{"text": "ok"}\n{"label": "b"}\n', "line 2 has no 'text'"),
-            ("a.jsonl", '{"text": "ok"}\n{"text": 3}\n', "line 2: 'text' is not text"),
-            ("a.jsonl", '{"text": "ok"}\n{"text": null}\n', "line 2: the text is empty"),
+            ("a.jsonl", '{"text": "ok", "label": "a"}\n{"label": "b"}\n', "line 2 has no 'text'"),
+            ("a.jsonl", '{"text": "ok", "label": "a"}\n{"text": 3}\n', "line 2: 'text' is not text"),
+            ("a.jsonl", '{"text": "ok", "label": "a"}\n{"text": null}\n', "line 2: 'text' is empty"),
             (
                 "a.jsonl",
-                '{"text": "ok"}\n{"text": "x", "label": ["a", "b"]}\n',
+                '{"text": "ok", "label": "a"}\n{"text": "x", "label": ["a", "b"]}\n',
                 "line 2: 'label' is not one label",
             ),
-            ("a.jsonl", '{"text": "ok"}\nnot json\n', "line 2 is not valid JSON"),
+            ("a.jsonl", '{"text": "ok", "label": "a"}\nnot json\n', "line 2 is not valid JSON"),
         ],
     )
-    def test_a_row_at_fault_stops_or_is_left_out(
-        self, tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, content: str, said: str
-    ) -> None:
+    def test_a_row_at_fault_stops_or_is_left_out(self, tmp_path: Path, name: str, content: str, said: str) -> None:
         path = write(tmp_path, name, content)
         message = fault(path)
         assert f"{path}, {said}" in message and "--on-error skip" in message
-        assert [e.text for e in read_examples(path, on_error="skip")] == ["ok"]
-        assert "skipped: 1" in capsys.readouterr().err
+        rows = rows_of(path, on_error="skip")
+        assert [e.text for e in rows.examples] == ["ok"] and rows.skipped == 1
+        assert "left out: 1" in rows.notes[-1]
 
     def test_a_missing_label_matters_only_where_labels_are_needed(self, tmp_path: Path) -> None:
         path = write(tmp_path, "a.csv", "text,label\na,x\nb,\n")
-        assert [e.label for e in read_examples(path)] == ["x", None]
-        assert "line 3 has no label" in fault(path, require_labels=True)
-        assert [e.text for e in read_examples(path, require_labels=True, on_error="skip")] == ["a"]
+        assert [e.text for e in examples_of(path, use="predict")] == ["a", "b"]
+        assert "line 3 has no label" in fault(path)
+        assert [e.text for e in examples_of(path, on_error="skip")] == ["a"]
 
     def test_a_quote_that_swallows_the_file_is_found_where_it_begins(self, tmp_path: Path) -> None:
         rows = "".join(f"text {number},1\n" for number in range(3 * MAX_FIELD_LINES))
         path = write(tmp_path, "a.csv", f'text,label\nfine,1\n"lost,1\n{rows}')
         message = fault(path)
         assert "line 3: a quoted field begins" in message and '"lost,1' in message
-        kept = read_examples(path, on_error="skip")
+        kept = examples_of(path, on_error="skip")
         assert len(kept) == 1 + 3 * MAX_FIELD_LINES
         assert (kept[1].text, kept[1].line) == ("text 0", 4)
 
@@ -226,21 +214,21 @@ class TestFaults:
         assert "line 3" in fault(path)
 
 
-def test_check_labels(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_check_labels(tmp_path: Path) -> None:
     path = write(tmp_path, "dev.csv", "text,label\na,sports\nb,sprots\nc,\n")
-    examples = read_examples(path)
+    examples = [*examples_of(path, on_error="skip"), Example("c")]
     with pytest.raises(UserError) as caught:
-        check_labels(examples, ["world", "sports"], owner="train.csv")
+        check_labels(examples, ["world", "sports"], of="train.csv")
     first, *facts = str(caught.value).splitlines()
     assert first == f'{path}, line 3: label "sprots" is not among the 2 labels of train.csv'
     assert any("did you mean sports" in fact for fact in facts)
-    assert check_labels(examples, ["sports"], unknown="skip") == examples[:1]
-    assert "skipped: 2" in capsys.readouterr().err
+    kept, notes = check_labels(examples, ["sports"], unknown="skip")
+    assert kept == examples[:1] and "left out: 2" in notes[-1]
 
 
 EXAMPLES = st.lists(
     st.builds(
-        lambda text, label, group: Example("", text, None, label, 1, "f", group),
+        lambda text, label, group: Example(text, None, label, "", 1, "f", group),
         text=st.integers(0, 60).map(str),
         label=st.sampled_from("abc"),
         group=st.one_of(st.none(), st.integers(0, 9).map(str)),
@@ -273,7 +261,7 @@ class TestSplit:
     @given(sizes=st.lists(st.integers(1, 40), min_size=1, max_size=6), share=st.floats(0.1, 0.9))
     def test_every_label_gives_its_share(self, sizes: list[int], share: float) -> None:
         examples = [
-            Example("", f"{label} {number}", None, str(label), 1, "f")
+            Example(f"{label} {number}", None, str(label), "", 1, "f")
             for label, size in enumerate(sizes)
             for number in range(size)
         ]
@@ -289,12 +277,12 @@ class TestSplit:
         assert {e.label for e in rest} == {str(label) for label in range(len(sizes))}
         assert len(held) <= share * len(examples) + 1
 
-    def test_seeds_differ_and_groups_may_be_ignored(self) -> None:
-        examples = [Example("", str(n), None, "a", 1, "f", str(n % 4)) for n in range(80)]
-        first, second = (split(examples, 0.25, seed=seed, by_group=False)[1] for seed in (0, 1))
+    def test_seeds_differ_and_groups_stay_together(self) -> None:
+        examples = [Example(str(n), None, "a", "", 1, "f") for n in range(80)]
+        first, second = (split(examples, 0.25, seed=seed)[1] for seed in (0, 1))
         assert len(first) == len(second) == 20 and first != second
-        assert {e.group for e in first} == {"0", "1", "2", "3"}
-        assert len({e.group for e in split(examples, 0.25)[1]}) == 1
+        grouped = [replace(example, group=str(n % 4)) for n, example in enumerate(examples)]
+        assert len({e.group for e in split(grouped, 0.25)[1]}) == 1
 
     @pytest.mark.parametrize("share", [0, 1, -0.1, 2])
     def test_a_share_that_makes_no_sense(self, share: float) -> None:

@@ -6,19 +6,19 @@ from pathlib import Path
 from typing import Literal
 
 from unmask import console
-from unmask.data.encodings import is_known_encoding
-from unmask.data.rows.delimited import column_at, read_rows
+from unmask.data.delimited import column_at, read_table
+from unmask.data.encodings import encoding_name
 from unmask.data.textfiles import (
     LONGEST,
-    Faults,
     OnError,
+    ReadLog,
     display_name,
     find_files,
     kind_of,
+    objects,
     open_text,
-    read_objects,
 )
-from unmask.errors import UserError, did_you_mean, suggest
+from unmask.errors import UserError, suggest
 
 Split = Literal["blank", "line", "file"]
 
@@ -53,29 +53,30 @@ def read_documents(
     are left out, and how many is said on stderr. Sources that do not exist are always an error, at once.
     """
     if split not in ("blank", "line", "file"):
-        raise UserError("documents cannot be split by {split!r}", split, allowed="blank, line, file")
+        raise UserError(f"documents cannot be split by {split!r}", allowed="blank, line, file")
     files = find_files(sources if not isinstance(sources, str | Path) else [sources])
-    return _documents(files, column, split, Faults(on_error), encoding and is_known_encoding(encoding))
+    return _documents(files, column, split, ReadLog(on_error), encoding and encoding_name(encoding))
 
 
-def _documents(files: list[str], column: str, split: Split, faults: Faults, encoding: str | None) -> Iterator[Document]:
+def _documents(files: list[str], column: str, split: Split, log: ReadLog, encoding: str | None) -> Iterator[Document]:
     for path in files:
         kind = kind_of(path)
         if kind == "txt":
-            texts = _plain(path, split, faults, encoding)
+            texts = _plain(path, split, log, encoding)
         elif kind == "jsonl":
-            texts = _of_objects(path, column, faults, encoding)
+            texts = _of_objects(path, column, log, encoding)
         else:
-            texts = _of_rows(path, column, faults, encoding)
+            texts = _of_rows(path, column, log, encoding)
         for number, text in enumerate(texts):
             yield Document(text, display_name(path), number)
-    faults.report()
+    for note in log.notes:
+        console.note(note)
 
 
-def _plain(path: str, split: Split, faults: Faults, encoding: str | None) -> Iterator[str]:
+def _plain(path: str, split: Split, log: ReadLog, encoding: str | None) -> Iterator[str]:
     held: list[str] = []
     size = documents = last = 0
-    for last, line in open_text(path, faults, encoding):
+    for last, line in open_text(path, log, encoding):
         empty = not line.strip()
         if split == "line":
             if not empty:
@@ -95,9 +96,8 @@ def _plain(path: str, split: Split, faults: Faults, encoding: str | None) -> Ite
         yield text if split == "blank" else text.strip("\n")
     if split == "blank" and documents == 0 and last >= MANY_LINES:
         console.note(
-            "{path} has no blank lines: its {last:,} lines are one document (--split line makes each line a document)",
-            display_name(path),
-            last,
+            "{path} has no blank lines: its {last:,} lines are one document (--split line makes each "
+"line a document)", display_name(path), last
         )
 
 
@@ -109,28 +109,30 @@ def _endless(path: str, line: int, split: Split) -> UserError:
     )
 
 
-def _of_rows(path: str, column: str, faults: Faults, encoding: str | None) -> Iterator[str]:
+def _of_rows(path: str, column: str, log: ReadLog, encoding: str | None) -> Iterator[str]:
     place: int | None = None
-    for _, row in read_rows(path, faults, encoding):
+    kind: Literal["csv", "tsv"] = "tsv" if kind_of(path) == "tsv" else "csv"
+    for _, row in read_table(display_name(path), open_text(path, log, encoding), log, kind, delimiters=","):
         if place is None:
             place = column_at(path, row, column)
         else:
             yield row[place]
 
 
-def _of_objects(path: str, key: str, faults: Faults, encoding: str | None) -> Iterator[str]:
-    for line, value in read_objects(path, faults, encoding):
+def _of_objects(path: str, key: str, log: ReadLog, encoding: str | None) -> Iterator[str]:
+    for line, value in objects(display_name(path), open_text(path, log, encoding), log):
         text = value.get(key)
         if isinstance(text, str):
             yield text
             continue
         where = f"{display_name(path)}, line {line:,}"
         if key in value:
-            found = UserError("{where}: {key!r} is not a text", where, key, given=repr(text)[:80])
+            found = UserError(f"{where}: {key!r} is not a text", given=repr(text)[:80])
         else:
+            meant = suggest(key, value)
             found = UserError(
                 f"{where} has no {key!r}",
-                given=f"keys: {', '.join(map(repr, value)) or 'none'}",
-                hint=[did_you_mean(suggest(key, value)), f"--column {next(iter(value))}" if value else None],
+                given=", ".join(map(repr, value)) or "{}",
+                hint=f"did you mean {meant}?" if meant else f"--column {next(iter(value))}" if value else None,
             )
-        faults.record(found)
+        log.skip(found)

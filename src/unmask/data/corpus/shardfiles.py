@@ -19,7 +19,7 @@ import numpy.typing as npt
 from unmask import files
 from unmask.errors import UserError
 
-FORMAT = 1
+FORMAT = 2
 WORD_START = 1
 SENTENCE_START = 2
 

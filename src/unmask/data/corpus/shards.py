@@ -49,7 +49,7 @@ class Shards:
         self.folder, self.manifest = folder, manifest
         self.documents: int = manifest["documents"]
         self.tokens: int = manifest["tokens"]
-        self.vocab_size: int = manifest["vocabulary"]
+        self.vocab_size: int = manifest["vocab_size"]
         self.sources: list[str] = [source["name"] for source in manifest["sources"]]
         self._starts = np.cumsum([0, *(shard["documents"] for shard in manifest["shards"])])
         self._opened: dict[int, _Arrays] = {}
@@ -150,11 +150,9 @@ class Shards:
         frequent = np.argsort(-self.token_counts, kind="stable")[:tokens]
         quartiles = np.quantile(self.document_lengths, [0, 0.25, 0.5, 0.75, 1])
         return {
-            **{key: self.manifest[key] for key in ("documents", "tokens", "characters", "bytes", "left_out")},
-            "vocabulary": self.vocab_size,
-            "tokens_per_document": dict(
-                zip(("least", "quarter", "half", "three_quarters", "most"), quartiles.tolist(), strict=True)
-            ),
+            **{key: self.manifest[key] for key in ("documents", "tokens", "characters", "bytes", "skipped")},
+            "vocab_size": self.vocab_size,
+            "tokens_per_document": dict(zip(("p0", "p25", "p50", "p75", "p100"), quartiles.tolist(), strict=True)),
             "characters_per_token": self.manifest["characters"] / self.tokens,
             "unigram_entropy": self.unigram_entropy(),
             "uniform_entropy": float(np.log(self.vocab_size)),

@@ -85,13 +85,13 @@ class _Pending:
         return len(data)
 
     def entry(self) -> dict[str, Any]:
-        """What the manifest says of it: `given` counts the documents read for it, also those left out."""
+        """What the manifest says of it: `documents_read` counts the documents read for it, also those left out."""
         return {
             "tokens": self.size,
             "documents": len(self.rows),
             "characters": self.characters,
             "bytes": self.bytes,
-            "given": self.num_given,
+            "documents_read": self.num_given,
             "input": self.digest.hexdigest(),
         }
 
@@ -168,12 +168,12 @@ class _Writer:
         tail = [self.complete["tail"]] if self.complete else []
         for number, shard in enumerate([*self.shards, *tail]):
             read = _Pending()
-            for document in islice(stream, shard["given"]):
+            for document in islice(stream, shard["documents_read"]):
                 self._source(document)
                 self.progress.advance(read.note(document))
-            if read.num_given != shard["given"] or read.digest.hexdigest() != shard["input"]:
-                first = sum(earlier["given"] for earlier in self.shards[:number])
-                among = f"among documents {first + 1:,} to {first + max(1, shard['given']):,} of the input"
+            if read.num_given != shard["documents_read"] or read.digest.hexdigest() != shard["input"]:
+                first = sum(earlier["documents_read"] for earlier in self.shards[:number])
+                among = f"among documents {first + 1:,} to {first + max(1, shard['documents_read']):,} of the input"
                 raise _other(self.out, "it was made of other documents", among)
             if "files" in shard:
                 self._count(number)
@@ -216,8 +216,9 @@ class _Writer:
             "format": FORMAT,
             "kind": "corpus",
             **totals,
-            "left_out": tail["given"] + sum(shard["given"] - shard["documents"] for shard in self.shards),
-            "vocabulary": self.tokenizer.vocab_size,
+            "skipped": tail["documents_read"]
+            + sum(shard["documents_read"] - shard["documents"] for shard in self.shards),
+            "vocab_size": self.tokenizer.vocab_size,
             "dtype": self.dtype.name,
             "settings": self.settings,
             "sources": [

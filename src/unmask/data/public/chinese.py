@@ -6,7 +6,7 @@ import unicodedata
 from collections.abc import Iterator
 
 from unmask.data.public.convert import RawRow, Tables, TaggedRow, one_line
-from unmask.data.rows.split import assign_side, groups, normalize_text
+from unmask.data.public.split import assign_side, groups, normalize_text
 
 # A line that goes on with the review of the line before it: a numbered point, an addition, the hotel's reply.
 _GOES_ON = re.compile(r"\s*(?:[2-9２-９][\s.、，,)）:：．。]|补充点评|宾馆反馈)")

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 
-from unmask.data.rows.split import Side, share
+from unmask.data.public.split import Side, share
 
 Document = tuple[str, ...]  # its lines, none of them empty
 

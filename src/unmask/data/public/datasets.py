@@ -19,7 +19,7 @@ from unmask.console import SILENT, Progress
 from unmask.data.public import chinese, convert
 from unmask.data.public.convert import RawRow, Tables, TaggedRow
 from unmask.data.public.packages import Archive, fetch, member
-from unmask.data.rows.split import Side
+from unmask.data.public.split import Side
 from unmask.errors import UserError, did_you_mean, suggest
 from unmask.files import atomic, sha256, write_json
 

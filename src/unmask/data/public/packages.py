@@ -196,7 +196,7 @@ def _client(settings: Settings) -> Any:
         from unearth.fetchers.sync import PyPIClient
     except ImportError:
         error = missing_extra("unearth", "quickstart", "fetching public data")
-        error.facts["hint"].append(f"with your own files: {OWN_FILES}")
+        error.facts["hint"] += f"\nwith your own files: {OWN_FILES}"
         raise error from None
     import ssl
 

@@ -1,1 +1,1 @@
-"""Labelled rows: files of every kind to examples."""
+"""Labelled and unlabelled rows: files of any format to records, and records to examples."""

@@ -8,15 +8,12 @@ of BIOES.
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Literal, get_args
-
-from unmask.errors import UserError
+from typing import Literal
 
 SchemeName = Literal["BIO", "IOB1", "BIOES", "plain"]
-SCHEMES: tuple[SchemeName, ...] = get_args(SchemeName)
 
 OUTSIDE = "O"
-UNPREFIXED = "chunk"  # the label of tags that are letters only, such as B M E S of Chinese segmentation
+BARE = "chunk"  # the label of tags that are letters only, such as B M E S of Chinese segmentation
 
 Tag = tuple[str, str]  # (B, I, E, S or O; label)
 Chunk = tuple[int, int, str]
@@ -24,14 +21,6 @@ Chunk = tuple[int, int, str]
 _LETTERS = {"B": "B", "I": "I", "M": "I", "E": "E", "L": "E", "S": "S", "U": "S", "W": "S"}
 _ALLOWED: dict[SchemeName, str] = {"BIO": "BI", "IOB1": "BI", "BIOES": "BIES"}
 _OUT: Tag = (OUTSIDE, "")
-
-
-def check_scheme(scheme: str) -> SchemeName:
-    """Raises UserError for a name that is no scheme."""
-    for name in SCHEMES:
-        if name == scheme:
-            return name
-    raise UserError(f"{scheme!r} is not a tag scheme", allowed=", ".join([*SCHEMES, "auto"]))
 
 
 def _read(tag: str, bare: bool) -> Tag | None:
@@ -42,7 +31,7 @@ def _read(tag: str, bare: bool) -> Tag | None:
     if letter is None:
         return None
     if bare:
-        return (letter, UNPREFIXED) if len(tag) == 1 else None
+        return (letter, BARE) if len(tag) == 1 else None
     return (letter, tag[2:]) if len(tag) > 2 and tag[1] in "-_" else None
 
 

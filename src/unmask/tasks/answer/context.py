@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from unmask.data.encoded import EncodedRow
-from unmask.data.rows.tables import ReferenceAnswer
+from unmask.data.rows.example import ReferenceAnswer
 from unmask.tasks.alignment import align_words
 from unmask.tasks.windows import TextTokens, Window
 from unmask.text.tokenizer import Encoding

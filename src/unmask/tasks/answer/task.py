@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from unmask.data.encoded import EncodedRow
-from unmask.data.rows.tables import Example
+from unmask.data.rows.example import Example
 from unmask.errors import UserError
 from unmask.metrics.answers import answer_scores
 from unmask.tasks.answer.context import AnswerRow, Context
@@ -111,7 +111,7 @@ class AnswerTask(Task[list[AnswerSpan]]):
         """Remark how many answers can never be predicted as they are."""
         partly, long = [], []
         for example, context in answered:
-            answer = (example.answers or ())[0]
+            answer = next(iter(example.answers or ()))
             first, last = context.tokens_of(answer)
             bounds = (int(context.bounds[first, 0]), int(context.bounds[last, 1])) if first >= 0 else None
             if bounds != (answer.start, answer.end):

@@ -11,11 +11,11 @@ import numpy.typing as npt
 
 from unmask import console
 from unmask.data.encoded import EncodedRow
-from unmask.data.rows.tables import Example
+from unmask.data.rows.check import check_pairs
+from unmask.data.rows.example import Example
 from unmask.errors import UserError
 from unmask.metrics.retrieval import OF_RANKS, Pool, Vectors, cosines, ranked
 from unmask.tasks.embed.settings import Contrastive, Cosine, Embed, Unsupervised
-from unmask.tasks.reading import check_pairs
 from unmask.tasks.task import Arrays, Collected, Examples, Notes, Rows, Task, Values
 from unmask.tasks.text import special_flags
 from unmask.text.tokenizer import Tokenizer

@@ -6,7 +6,7 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from unmask.data.rows.tables import Example
+from unmask.data.rows.example import Example
 from unmask.errors import UserError
 from unmask.tasks.multilabel.settings import Multilabel
 from unmask.tasks.task import Arrays, Examples, Floats, Rows, Values, sigmoid

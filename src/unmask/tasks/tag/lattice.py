@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from unmask.data.rows.tables import Example
+from unmask.data.rows.example import Example
 from unmask.tasks.alignment import Tags, Words
 from unmask.tasks.labelled_spans import WindowRow
 from unmask.tasks.tag.crf import CRFDecoder

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from unmask.data.encoded import IGNORE_INDEX
-from unmask.data.rows.tables import Span
+from unmask.data.rows.example import Span
 from unmask.tasks.alignment import AlignmentError, Tags, Words
 from unmask.tasks.labelled_spans import EDGE, LabelledSpan, SpanTask, WindowRow, is_plain
 from unmask.tasks.tag.crf import CRFDecoder, Grammar

@@ -1,55 +1,59 @@
 """The rows of CSV and TSV files, for corpora and labelled tables alike; every fault names the line."""
 
 import csv
+import itertools
 import shlex
 from collections import deque
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Literal
 
-from unmask.data.textfiles import LONGEST, Faults, Kind, display_name, kind_of, open_text, shorten_path
-from unmask.errors import UserError, did_you_mean, suggest
+from unmask.data.textfiles import LONGEST, ReadLog, display_name, shorten
+from unmask.errors import UserError, suggest
 
 MAX_FIELD_LINES = 1000  # a quoted field over more lines than this was not meant to go on
+DELIMITERS = ",\t;"  # the first is also what a header without any of them is read with
 _OPEN = "a quoted field does not end"
 
+Lines = Iterator[tuple[int, str]]
 
-def read_rows(
-    path: str | Path, faults: Faults | None = None, encoding: str | None = None, kind: Kind | None = None
+
+def read_table(
+    name: str, lines: Lines, log: ReadLog, kind: Literal["csv", "tsv"], delimiters: str = DELIMITERS
 ) -> Iterator[tuple[int, list[str]]]:
-    """The rows of a .csv or .tsv file, the header first, each with the number of the line it begins on.
-    kind: of the file, csv or tsv, where its name does not tell.
+    """The rows of a CSV or TSV file, the header first, each with the number of the line it begins on.
 
-    CSV as spreadsheets write it (RFC 4180). TSV has one row a line; a field may stand in quotes. Empty
-    lines are left out. Faults: a row with another number of fields than the header, a quoted field that
-    does not end within 1,000 lines.
+    CSV as spreadsheets write it (RFC 4180), with the one of the delimiters that the header has most of. TSV has one
+    row a line; a field may stand in quotes. Empty lines are left out. What `log` may leave out: a row with another
+    number of fields than the header, a quoted field that does not end within 1,000 lines.
     """
-    faults = faults or Faults()
-    lines = open_text(path, faults, encoding)
-    split = (
-        _tsv_rows(lines) if (kind or kind_of(path)) == "tsv" else csv_records(display_name(path), lines, ",", faults)
-    )
-    header: list[str] | None = None
-    for number, row in split:
-        if not row:
+    first = next((one for one in lines if one[1].strip()), None)
+    if first is None:
+        return
+    lines = itertools.chain([first], lines)
+    delimiter = "\t" if kind == "tsv" else max(delimiters, key="".join(first[1].split('"')[::2]).count)
+    rows: Iterator[tuple[int, list[str]]]
+    if kind == "tsv":
+        rows = ((number, list(map(_unquoted, line.split("\t")))) for number, line in lines if line.strip())
+    else:
+        rows = csv_records(name, lines, delimiter, log)
+    width = 0
+    for number, fields in rows:
+        width = width or len(fields)
+        if len(fields) == width:
+            yield number, fields
             continue
-        if header is None:
-            header = row
-        elif len(row) != len(header):
-            faults.record(
-                UserError(
-                    f"{display_name(path)}, line {number:,}: the number of fields is {len(row):,}, in the "
-                    f"header {len(header):,}",
-                    given=f"columns: {', '.join(header)}",
-                    allowed="as many fields in every row; a field that holds the separator stands in quotes",
-                )
+        count = "1 field" if len(fields) == 1 else f"{len(fields)} fields"
+        log.skip(
+            UserError(
+                f"{name}, line {number:,} has {count}, the header has {width}",
+                given=shorten(delimiter.join(fields)),
+                allowed="as many fields in every row; a field that holds the separator stands in quotes",
             )
-            continue
-        yield number, row
+        )
 
 
-def csv_records(
-    name: str, lines: Iterator[tuple[int, str]], delimiter: str, faults: Faults
-) -> Iterator[tuple[int, list[str]]]:
+def csv_records(name: str, lines: Lines, delimiter: str, log: ReadLog) -> Iterator[tuple[int, list[str]]]:
     """The fields of each row, which is one line, or more where a quoted field goes on over line ends.
 
     Where a quoted field does not end, its first line is at fault and reading goes on with the next.
@@ -71,14 +75,12 @@ def csv_records(
         if trouble is None:
             yield start[0], fields
             continue
-        what = f"line {start[0]:,}: a quoted field begins in this row and does not end"
-        faults.record(
+        unended = trouble is _OPEN
+        what = ": a quoted field begins in this row and does not end" if unended else " is not valid CSV"
+        log.skip(
             UserError(
-                f"{name}, {what if trouble is _OPEN else f'line {start[0]:,} is not valid CSV'}",
-                given=[
-                    shorten_path(start[1]) if trouble is _OPEN else trouble,
-                    f"read up to {f'line {record[-1][0]:,}'}" if trouble is _OPEN else None,
-                ],
+                f"{name}, line {start[0]:,}{what}",
+                given=f"{shorten(start[1])} (looked until line {record[-1][0]:,})" if unended else trouble,
                 allowed='a quotation mark inside a quoted field is doubled: ""',
             )
         )
@@ -94,11 +96,6 @@ def _parsed(record: Sequence[tuple[int, str]], delimiter: str) -> tuple[list[str
         return [], _OPEN if "unexpected end" in str(error) else str(error)
 
 
-def _tsv_rows(lines: Iterator[tuple[int, str]]) -> Iterator[tuple[int, list[str]]]:
-    for number, line in lines:
-        yield number, [_unquoted(field) for field in line.split("\t")] if line.strip() else []
-
-
 def _unquoted(field: str) -> str:
     """The field without quotes when they are quoting; a quotation mark in plain text stays."""
     if len(field) >= 2 and field[0] == field[-1] == '"':
@@ -112,8 +109,9 @@ def column_at(path: str | Path, header: Sequence[str], column: str) -> int:
     """The place of a column. Raises UserError saying which columns there are."""
     if column in header:
         return list(header).index(column)
+    meant = suggest(column, header)
     raise UserError(
         f"{display_name(path)} has no column {column!r}",
-        given=f"columns: {', '.join(repr(name) for name in header)}",
-        hint=[did_you_mean(suggest(column, header)), f"--column {shlex.quote(header[0])}" if header[0] else None],
+        allowed=", ".join(repr(name) for name in header),
+        hint=f"did you mean {meant}?" if meant else f"--column {shlex.quote(header[0])}" if header[0] else None,
     )

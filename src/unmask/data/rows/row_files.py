@@ -6,23 +6,24 @@ from pathlib import Path
 from typing import Any
 
 from unmask import files
-from unmask.data.rows.tables import Example
+from unmask.data.rows.example import Answers, Example, Labels, Spans
 
 
-def to_row(example: Example) -> dict[str, Any]:
-    """One example under the names that need no guessing; `source` is the file and line that it came from."""
+def row_of(example: Example) -> dict[str, Any]:
+    """One example under names that are detected; `source` is the file and line that it came from."""
+    target = example.target
     texts = {"text": example.text}
-    if example.answers is not None:
+    if isinstance(target, Answers):
         texts = {"question": example.text, "context": example.pair or ""}
     elif example.pair is not None:
         texts = {"text_a": example.text, "text_b": example.pair}
     row: dict[str, Any] = {"id": example.id, **texts}
-    if example.spans is not None:
-        row["spans"] = [[span.start, span.end, span.label] for span in example.spans]
-    elif example.answers is not None:
-        row["answers"] = [{"text": one.text, "answer_start": one.start} for one in example.answers]
-    elif example.target is not None:
-        row["label"] = list(example.target) if isinstance(example.target, tuple) else example.target
+    if isinstance(target, Spans):
+        row["spans"] = [[span.start, span.end, span.label] for span in target]
+    elif isinstance(target, Answers):
+        row["answers"] = [{"text": one.text, "answer_start": one.start} for one in target]
+    elif target is not None:
+        row["label"] = list(target) if isinstance(target, Labels) else target
     if example.tokens is not None:
         row["tokens"] = [list(bounds) for bounds in example.tokens]
     if example.group is not None:
@@ -33,4 +34,4 @@ def to_row(example: Example) -> dict[str, Any]:
 def write_rows(path: Path, examples: Iterable[Example]) -> None:
     """One JSON object a line, in place only when the file is whole."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    files.write_text(path, "".join(json.dumps(to_row(one), ensure_ascii=False) + "\n" for one in examples))
+    files.write_text(path, "".join(json.dumps(row_of(one), ensure_ascii=False) + "\n" for one in examples))

@@ -13,11 +13,11 @@ from typing import Any
 
 from unmask.errors import UserError
 
-SUPPORTED_SOURCES = "a file, a pandas or polars DataFrame, a split of a datasets.DatasetDict, or a list of dicts"
+ALLOWED = "a file, a pandas or polars DataFrame, a split of a datasets.DatasetDict, or a list of dicts"
 
 
 @dataclass(frozen=True)
-class Rows:
+class MemoryRows:
     """column -> value of each row, as JSON would have it; `name` is what messages call them."""
 
     rows: list[dict[str, Any]] = field(repr=False)
@@ -31,28 +31,28 @@ class Rows:
         return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in self.rows)
 
 
-Source = str | Path | Rows
+Source = str | Path | MemoryRows
 
 
-def as_source(value: Any, name: str) -> Source:
-    """A path as it is; anything that holds rows as `Rows` called `name`. Raises UserError for other things."""
-    if isinstance(value, str | Path | Rows):
-        return value
-    if isinstance(value, Mapping):
+def as_source(given: Any, name: str) -> Source:
+    """A path as it is; anything that holds rows as `MemoryRows` called `name`. Raises UserError for other things."""
+    if isinstance(given, str | Path | MemoryRows):
+        return given
+    if isinstance(given, Mapping):
         raise UserError(
             f"{name} cannot be read as rows",
-            given=f"{type(value).__name__} with the keys {', '.join(map(str, list(value)[:8]))}",
-            allowed=SUPPORTED_SOURCES,
+            given=f"{type(given).__name__} with the keys {', '.join(map(str, list(given)[:8]))}",
+            allowed=ALLOWED,
         )
-    if hasattr(value, "to_dicts"):
-        records = value.to_dicts()
-    elif hasattr(value, "to_dict") and hasattr(value, "columns"):
-        records = value.to_dict("records")
-    elif isinstance(value, Iterable):
-        records = value
+    if hasattr(given, "to_dicts"):
+        records = given.to_dicts()
+    elif hasattr(given, "to_dict") and hasattr(given, "columns"):
+        records = given.to_dict("records")
+    elif isinstance(given, Iterable):
+        records = given
     else:
-        raise UserError(f"{name} cannot be read as rows", given=type(value).__name__, allowed=SUPPORTED_SOURCES)
-    classes = label_names(getattr(value, "features", None))
+        raise UserError(f"{name} cannot be read as rows", given=type(given).__name__, allowed=ALLOWED)
+    classes = label_names(getattr(given, "features", None))
     rows = []
     for number, record in enumerate(records, 1):
         if not isinstance(record, Mapping):
@@ -61,7 +61,7 @@ def as_source(value: Any, name: str) -> Source:
         rows.append(to_plain_row(record, classes))
     if not rows:
         raise UserError(f"{name} holds no rows")
-    return Rows(rows, name)
+    return MemoryRows(rows, name)
 
 
 def to_plain_row(record: Mapping[Any, Any], classes: Mapping[str, list[str]]) -> dict[str, Any]:

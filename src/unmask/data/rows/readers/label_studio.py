@@ -9,7 +9,7 @@ The result of each control (its `from_name`) becomes a column: a label, several,
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from unmask import console
+from unmask.data.textfiles import ReadLog
 from unmask.errors import UserError
 
 Row = tuple[int, dict[str, Any]]
@@ -31,20 +31,20 @@ def _is_minimal(record: dict[str, Any]) -> bool:
     return {"annotator", "annotation_id", "lead_time"} <= record.keys()
 
 
-def read_tasks(source: str, rows: Sequence[Row], labelled: bool) -> tuple[list[Row], tuple[str, ...]]:
+def convert(source: str, rows: Sequence[Row], labelled: bool, log: ReadLog) -> tuple[list[Row], tuple[str, ...]]:
     """The records of an export, and the names of the columns that hold annotations.
 
-    Of several annotations of a task the first that was not cancelled is taken, and said. labelled: tasks without
-    one are left out, and said. Raises UserError for what is no task, naming the line.
+    Of several annotations of a task the first that was not cancelled is taken, which is noted. labelled: tasks without
+    one are left out, which is noted. Raises UserError for what is no task, naming the line, and where none is left.
     """
     if _is_minimal(rows[0][1]):
-        return _minimal(source, rows)
+        return _minimal(source, rows, log)
     records, names, several, bare = [], dict[str, None](), 0, 0
     for line, task in rows:
         if not _is_task(task):
             raise UserError(
                 f"{source}, line {line:,} is not a task of Label Studio",
-                given=f"keys: {', '.join(task)}",
+                given=", ".join(task),
                 allowed='{"data": {...}, "annotations": [...]}',
             )
         given = next(task[key] for key in LISTS if isinstance(task.get(key), list))
@@ -53,18 +53,18 @@ def read_tasks(source: str, rows: Sequence[Row], labelled: bool) -> tuple[list[R
         bare += not valid
         if not valid and labelled:
             continue
-        said = _said(valid[0], f"{source}, line {line:,}") if valid else {}
-        names |= dict.fromkeys(said)
+        results = _results(valid[0], f"{source}, line {line:,}") if valid else {}
+        names |= dict.fromkeys(results)
         identity = {} if task.get("id") is None else {"id": task["id"]}
-        records.append((line, {**task["data"], **identity, **said}))
+        records.append((line, {**task["data"], **identity, **results}))
     if several:
-        console.note(
-            "{source}: {count:,} tasks have several annotations; the first not cancelled is used", source, several
-        )
+        log.note("{source}: {several:,} tasks have several annotations; the first not cancelled is taken", source, several)
     if bare and labelled:
-        console.note("{source}: {count:,} tasks without annotations skipped", source, bare)
+        log.note("{source}: {bare:,} tasks left out, nobody has annotated them", source, bare)
     if labelled:
         _fill(records, names)
+        if not records:
+            raise UserError(f"{source} holds no annotated task", hint="export tasks that somebody has annotated")
     return records, tuple(names)
 
 
@@ -72,20 +72,20 @@ def _cancelled(annotation: dict[str, Any]) -> bool:
     return bool(annotation.get("was_cancelled") or annotation.get("skipped"))
 
 
-def _said(annotation: dict[str, Any], where: str) -> dict[str, Any]:
+def _results(annotation: dict[str, Any], where: str) -> dict[str, Any]:
     """from_name -> label, labels or spans; relations and other results are nothing that a task here learns."""
-    said: dict[str, Any] = {}
+    found: dict[str, Any] = {}
     for result in annotation.get("result") or []:
         kind, value, name = result.get("type"), result.get("value") or {}, result.get("from_name")
         if not isinstance(name, str):
             continue
         if kind == "choices" and kind in value:  # one is a list, too: its name is never taken apart
-            said.setdefault(name, []).extend(_listed(value[kind]))
+            found.setdefault(name, []).extend(_listed(value[kind]))
         elif kind in ONE_VALUE and kind in value:
-            said[name] = _joined(said.get(name), _listed(value[kind]))
+            found[name] = _joined(found.get(name), _listed(value[kind]))
         elif isinstance(kind, str) and kind.endswith("labels") and "start" in value:
-            said.setdefault(name, []).extend(_spans(value, kind, where))
-    return said
+            found.setdefault(name, []).extend(_spans(value, kind, where))
+    return found
 
 
 def _listed(value: Any) -> list[Any]:
@@ -109,7 +109,7 @@ def _spans(value: dict[str, Any], kind: str, where: str) -> list[dict[str, Any]]
     return [{"start": value["start"], "end": value.get("end"), "label": label} for label in labels]
 
 
-def _minimal(source: str, rows: Sequence[Row]) -> tuple[list[Row], tuple[str, ...]]:
+def _minimal(source: str, rows: Sequence[Row], log: ReadLog) -> tuple[list[Row], tuple[str, ...]]:
     """Each row is one annotation; the results stand between the id of the task and the annotator."""
     records, seen, repeated, names = [], set[Any](), 0, dict[str, None]()
     for line, row in rows:
@@ -124,9 +124,7 @@ def _minimal(source: str, rows: Sequence[Row]) -> tuple[list[Row], tuple[str, ..
         where = f"{source}, line {line:,}"
         records.append((line, {key: _plain(row[key], where) for key in keys if key not in ABOUT}))
     if repeated:
-        console.note(
-            "{source}: {count:,} more annotations of the same tasks skipped; the first is used", source, repeated
-        )
+        log.note("{source}: {repeated:,} more annotations of the same tasks left out; the first is taken", source, repeated)
     _fill(records, names)
     return records, tuple(names)
 

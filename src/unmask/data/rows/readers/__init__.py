@@ -1,0 +1,1 @@
+"""Files of any format, and rows of a program, as records: column -> value."""
