@@ -19,7 +19,7 @@ from benchmarks import conditions, harness
 from benchmarks.against import benchmark_against, version_of
 from benchmarks.harness import Plan
 from unmask import console
-from unmask.errors import UserError, missing_extra, suggest
+from unmask.errors import UserError, did_you_mean, missing_extra, suggest
 
 # a module has BENCHMARK, add_options(parser) and arrange(arguments, folder) -> (settings, data); one that measures
 # at several points has points(arguments) -> further settings of each, and table([(point, outcome), ...]) -> lines
@@ -55,7 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return overview()
         return measure(given[0], given[1:])
     except UserError as error:
-        console.show_error(str(error))
+        console.show_error(error)
         return 2
     except KeyboardInterrupt:
         return 130
@@ -84,8 +84,8 @@ def member(name: str) -> ModuleType:
     if name not in MEMBERS:
         raise UserError(
             f"there is no benchmark {name!r}",
-            did_you_mean=suggest(name, MEMBERS),
             allowed=", ".join(MEMBERS),
+            hint=did_you_mean(suggest(name, MEMBERS)),
         )
     return importlib.import_module(f"benchmarks.{name}")
 
@@ -188,7 +188,7 @@ def check(plan: Plan) -> None:
         if value is not None and value < least:
             raise UserError(f"{option} cannot be used", given=value, allowed=f"{least} or more")
     if plan.pin and not hasattr(os, "sched_setaffinity"):
-        raise UserError("--pin works on Linux only", to_do="leave it out")
+        raise UserError("--pin works on Linux only", hint="leave it out")
     if plan.pin and plan.threads > conditions.usable_cores():
         raise UserError("there are not so many cores", given=plan.threads, allowed=conditions.usable_cores())
 

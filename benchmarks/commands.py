@@ -57,7 +57,7 @@ def arrange(
 
     source = arguments.file or texts.fetched(arguments.data or PUBLIC[arguments.task], "--file FILE").train
     if source is None or not source.is_file():
-        raise UserError("there are no labelled rows", given=source or arguments.data, to_do="--file FILE")
+        raise UserError("there are no labelled rows", given=source or arguments.data, hint="--file FILE")
     suffix = SUFFIXES[arguments.task]
     rows = evenly(records_of(source, suffix), arguments.rows)
     train, dev = (folder / f"{part}.{suffix}" for part in ("train", "dev"))
@@ -118,7 +118,7 @@ def _execute(module: str, arguments: list[str], threads: int, checkout: Path) ->
         text=True,
     )
     if done.returncode:
-        raise UserError(f"{module} {arguments[0]} ended with status {done.returncode}", it_said=done.stdout)
+        raise UserError(f"{module} {arguments[0]} ended with status {done.returncode}", hint=done.stdout)
 
 
 def prepared(

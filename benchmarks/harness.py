@@ -197,7 +197,7 @@ class _Measuring:
             "repeat": self.repeat,
         }
         who = f"{self.benchmark.name}: {side.name}"
-        return in_child(who, request, self.plan, self.scratch, side.checkout, kept=self.record)
+        return in_child(who, request, self.plan, self.scratch, side.checkout, kept=f"{self.record} is kept")
 
     def save(self) -> Outcome:
         """Write the record as it stands."""
@@ -305,11 +305,11 @@ def _apart(key: str, share: float, values: Mapping[str, float]) -> list[str]:
 
 
 def in_child(
-    who: str, request: Mapping[str, Any], plan: Plan, scratch: Path, checkout: Path, **facts: Any
+    who: str, request: Mapping[str, Any], plan: Plan, scratch: Path, checkout: Path, kept: str | None = None
 ) -> dict[str, Any]:
     """What a fresh process that imports the modules of `checkout` answers to a request (child.py).
 
-    Raises UserError, with `facts`, when it fails or takes too long.
+    kept: what a UserError says of the record. Raises UserError when it fails or takes too long.
     """
     asked, result, log = (scratch / name for name in ("request.json", "result.json", "log.txt"))
     result.unlink(missing_ok=True)
@@ -328,24 +328,22 @@ def in_child(
         except subprocess.TimeoutExpired:
             raise UserError(
                 f"{who} took longer than {plan.limit:.0f} seconds",
-                to_do="give less work, or a longer --limit",
-                **facts,
+                hint=["give less work, or a longer --limit", kept],
             ) from None
         finally:
             if process.poll() is None:
                 os.killpg(process.pid, signal.SIGKILL)  # and the processes that it has started
                 process.wait()
     if code or not result.is_file():
-        raise _crashed(who, code, log, facts)
+        raise _crashed(who, code, log, kept)
     found: dict[str, Any] = json.loads(result.read_text(encoding="utf-8"))
     return found
 
 
-def _crashed(who: str, code: int, log: Path, facts: Mapping[str, Any]) -> UserError:
+def _crashed(who: str, code: int, log: Path, kept: str | None) -> UserError:
     said = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-STDERR_LINES:]
     how = f"was killed by signal {-code}" if code < 0 else f"ended with status {code}"
-    lines = "\n" + "\n".join(f"    {each}" for each in said) if said else "nothing"
-    return UserError(f"{who} {how}", it_said=lines, **facts)
+    return UserError(f"{who} {how}", given=[*said] or "no output", hint=kept)
 
 
 def environment(threads: int, checkout: Path = conditions.ROOT) -> dict[str, str]:

@@ -52,7 +52,7 @@ def arrange(arguments: argparse.Namespace, folder: Path) -> Text:
         raise UserError(
             "a benchmark needs at least two documents",
             given=f"{len(documents)} in {', '.join(names(arguments))}",
-            to_do="separate documents by blank lines, or --split line",
+            hint="separate documents by blank lines, or --split line",
         )
     parts: dict[str, list[str]] = {"train": [], "heldout": []}
     for number, document in enumerate(documents):
@@ -106,7 +106,7 @@ def names(arguments: argparse.Namespace) -> list[str]:
         name for name, data in public.PUBLIC.items() if data.language == arguments.language
     )
     if not default:
-        raise UserError("there is no public data in this language", given=arguments.language, to_do="--text FILE")
+        raise UserError("there is no public data in this language", given=arguments.language, hint="--text FILE")
     return list(default)
 
 
@@ -127,9 +127,8 @@ def fetched(name: str, option: str) -> public.Fetched:
     try:
         return public.download(name)
     except UserError as error:
-        facts = {key: value for key, value in error.facts.items() if "your own" not in key}
-        facts["to measure on data of your own"] = option
-        raise UserError(error.message, **facts) from None
+        error.facts["hint"] = f"{option} measures data of your own"
+        raise
 
 
 def _evenly(texts: Iterator[str], characters: int) -> Iterator[str]:

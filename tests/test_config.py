@@ -78,15 +78,15 @@ def test_defaults_and_values() -> None:
     [
         (
             {"titel": "x"},
-            ["d.yaml: titel is not a setting", "did you mean title", "allowed title, paint, shapes"],
+            ["d.yaml: titel is not a setting", "hint did you mean title?", "allowed title, paint, shapes"],
         ),
         (
             {"title": "t", "paint": {"color": "red"}},
-            ["d.yaml: paint.color is not a setting", "given color: red", "did you mean colour"],
+            ["d.yaml: paint.color is not a setting", "given color: red", "hint did you mean colour?"],
         ),
         (
             {"title": "t", "shapes": [{"name": "square"}, {"name": "circle", "raduis": 3}]},
-            ["d.yaml: shapes.1.raduis is not a setting", "did you mean radius", "allowed name, radius"],
+            ["d.yaml: shapes.1.raduis is not a setting", "hint did you mean radius?", "allowed name, radius"],
         ),
         (
             {"title": "t", "paint": {"layers": "many"}},
@@ -96,11 +96,11 @@ def test_defaults_and_values() -> None:
         ({"title": "t", "paint": {"colour": "green"}}, ["given 'green'", "allowed 'red' or 'blue'"]),
         (
             {"title": "t", "shapes": [{"name": "square", "side": -1}]},
-            ["d.yaml: shapes.0.side cannot be used", "given -1", "allowed greater than 0"],
+            ["d.yaml: shapes.0.side cannot be used", "given -1", "allowed above 0"],
         ),
         (
             {"title": "t", "shapes": [{"name": "cirle"}]},
-            ["d.yaml: shapes.0.name cannot be used", "given 'cirle'", "did you mean circle"],
+            ["d.yaml: shapes.0.name cannot be used", "given 'cirle'", "hint did you mean circle?"],
         ),
         (
             {"title": "t", "shapes": [{"radius": 3}]},
@@ -108,7 +108,7 @@ def test_defaults_and_values() -> None:
         ),
         (
             {"title": "t", "shapes": {"name": "circle"}},
-            ["d.yaml: shapes cannot be used", "allowed a valid list"],
+            ["d.yaml: shapes cannot be used", "allowed a list"],
         ),
         ({}, ["d.yaml: title is missing"]),
         ({"title": None}, ["d.yaml: title cannot be used", "given None"]),
@@ -202,7 +202,7 @@ def test_a_changed_copy_is_checked_again() -> None:
     assert changed(Paint(layers=2), colour="blue") == Paint(layers=2, colour="blue")
     with pytest.raises(UserError, match=r"Paint: layers cannot be used") as caught:
         changed(Paint(), layers=10)
-    assert caught.value.facts == {"given": "10", "allowed": "less than or equal to 9"}
+    assert "10" in str(caught.value) and "at most 9" in str(caught.value)
 
 
 def test_differences_are_dotted() -> None:
@@ -260,21 +260,21 @@ def test_a_union_may_have_a_member_for_those_without_a_name(tile: Any, wanted: S
             [
                 "f.yaml: tile.name cannot be used",
                 "given 'cirle'",
-                "did you mean circle",
+                "hint did you mean circle?",
                 "allowed square, circle",
             ],
         ),
         (
             {"tile": {"name": "circle", "raduis": 1}},
-            ["f.yaml: tile.raduis is not a setting", "did you mean radius", "allowed name, radius"],
+            ["f.yaml: tile.raduis is not a setting", "hint did you mean radius?", "allowed name, radius"],
         ),
         (
             {"tile": {"sid": 1}},
-            ["f.yaml: tile.sid is not a setting", "did you mean side", "allowed name, side"],
+            ["f.yaml: tile.sid is not a setting", "hint did you mean side?", "allowed name, side"],
         ),
         (
             {"others": [{}, {"side": -1}]},
-            ["f.yaml: others.1.side cannot be used", "given -1", "allowed greater than 0"],
+            ["f.yaml: others.1.side cannot be used", "given -1", "allowed above 0"],
         ),
         (
             {"tile": {"radius": 3}},  # of the other kind, which was not named

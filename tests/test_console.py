@@ -92,7 +92,7 @@ def test_only_rank_nought_prints(capfd: pytest.CaptureFixture[str], monkeypatch:
 
 def test_brackets_are_no_markup(capfd: pytest.CaptureFixture[str]) -> None:
     console.note("fill the [MASK] [bold]")
-    console.show_error("no [MASK] in it\n  given  [red]")
+    console.show_error(UserError("no [MASK] in it", given="[red]"))
     console.table(["piece"], [["[MASK]"], ["[/x]"]])
     out, err = capfd.readouterr()
     assert "[MASK] [bold]" in err and "error: no [MASK] in it" in err and "given  [red]" in err
@@ -110,8 +110,8 @@ def test_tables_keep_all_rows_and_long_cells(capfd: pytest.CaptureFixture[str]) 
 
 
 def test_errors_line_up_their_facts() -> None:
-    error = UserError("x is wrong", given=3, did_you_mean="y", left_out=None)
-    assert str(error) == "x is wrong\n  given         3\n  did you mean  y"
+    error = UserError("x is wrong", given=3, allowed=None, hint=[None, "y"])
+    assert str(error) == "x is wrong\n  given  3\n  hint   y"
     assert suggest("ratoi", ["ratio", "weight"]) == "ratio" and suggest("zzz", ["ratio"]) is None
     assert "pip install 'unmask[report]'" in str(missing_extra("jinja2", "report", "a report"))
 

@@ -15,7 +15,8 @@ import pydantic
 import yaml
 from pydantic.dataclasses import dataclass as _pydantic_dataclass
 
-from unmask.errors import UserError, suggest
+from unmask.errors import UserError, did_you_mean, suggest
+from unmask.messages import Message, message
 
 __all__ = [
     "by_name",
@@ -36,6 +37,19 @@ __all__ = [
 T = TypeVar("T")
 
 MAX_ALLOWED_SHOWN = 16
+ALLOWED = {  # by the type of pydantic's finding
+    "greater_than": "above {gt}",
+    "greater_than_equal": "at least {ge}",
+    "less_than": "below {lt}",
+    "less_than_equal": "at most {le}",
+    "multiple_of": "a multiple of {multiple_of}",
+    "literal_error": "{expected}",
+    **dict.fromkeys(("int_type", "int_parsing", "int_from_float"), "a whole number"),
+    **dict.fromkeys(("float_type", "float_parsing"), "a number"),
+    **dict.fromkeys(("bool_type", "bool_parsing"), "true or false"),
+    "string_type": "text",
+    "list_type": "a list",
+}
 
 
 def setting(*, default: Any = ..., default_factory: Callable[[], Any] | None = None, **facts: Any) -> Any:
@@ -77,19 +91,19 @@ def read_yaml(path: Path | str) -> dict[str, Any]:
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
-        raise UserError(f"{path} does not exist") from None
+        raise UserError("{path} does not exist", path) from None
     except (IsADirectoryError, UnicodeDecodeError):
-        raise UserError(f"{path} is not a recipe", allowed="a YAML file in UTF-8") from None
+        raise UserError("{path} is not a recipe", path, allowed="a YAML file in UTF-8") from None
     try:
         values = yaml.safe_load(text)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
-        line = f", line {mark.line + 1}" if mark else ""
-        raise UserError(f"{path}{line} is not valid YAML", given=getattr(error, "problem", error)) from None
+        place = message("{path}, line {line}", path, mark.line + 1) if mark else path
+        raise UserError("{place} is not valid YAML", place, given=getattr(error, "problem", error)) from None
     if values is None:
         values = {}
     if not isinstance(values, dict):
-        raise UserError(f"{path} is not a recipe", given=f"a {type(values).__name__}", allowed="keys and values")
+        raise UserError("{path} is not a recipe", path, given=f"a {type(values).__name__}", allowed="keys and values")
     return values
 
 
@@ -99,11 +113,11 @@ def override(values: Mapping[str, Any], overrides: Iterable[str]) -> dict[str, A
     for text in overrides:
         key, equals, value = text.partition("=")
         if not equals or not key:
-            raise UserError(f"{text!r} is not a setting", allowed="key.sub=value, for example train.budget=5m")
+            raise UserError("{text!r} is not a setting", text, allowed="key.sub=value, for example train.budget=5m")
         try:
             read = yaml.safe_load(value) if value else ""
         except yaml.YAMLError:
-            raise UserError(f"{key} cannot be used", given=value, allowed="a value as in YAML") from None
+            raise UserError("{key} cannot be used", key, given=value, allowed="a value as in YAML") from None
         _assign(result, key.strip().split("."), read, key)
     return result
 
@@ -112,10 +126,10 @@ def _assign(node: Any, parts: list[str], value: Any, key: str) -> None:
     head, *rest = parts
     if isinstance(node, list):
         if not head.isdigit() or int(head) >= len(node):
-            raise UserError(f"{key} is not a setting", given=head, allowed=f"a place from 0 to {len(node) - 1}")
+            raise UserError("{key} is not a setting", key, given=head, allowed=f"0 to {len(node) - 1}")
         head = int(head)  # type: ignore[assignment]
     elif not isinstance(node, dict):
-        raise UserError(f"{key} is not a setting", given=f"{head} below a plain value")
+        raise UserError("{key} is not a setting", key, given=f"{head} below a plain value")
     if not rest:
         node[head] = value
         return
@@ -152,48 +166,59 @@ def _explain(cls: type[Any], values: Mapping[str, Any], error: pydantic.Validati
     findings = error.errors(include_url=False)
     first = next((f for f in findings if f["type"] == "unexpected_keyword_argument"), findings[0])
     location = [str(part) for part in first["loc"]]
-    key = ".".join(_as_written(values, first["loc"], first["type"])) if location else "the recipe"
-    others = None if len(findings) == 1 else f"{len(findings) - 1} more in the same place"
+    key = ".".join(_as_written(values, first["loc"], first["type"])) if location else message("the recipe")
+    place = message("{where}: {key}", where, key)
+    others = message("{count} more in the same place", len(findings) - 1) if len(findings) > 1 else None
     if first["type"] == "unexpected_keyword_argument":
         names = _settings_at(cls, location[:-1])
         return UserError(
-            f"{where}: {key} is not a setting",
+            "{place} is not a setting",
+            place,
             given=f"{location[-1]}: {first['input']}",
-            did_you_mean=suggest(location[-1], names),
-            allowed=", ".join(names[:MAX_ALLOWED_SHOWN]) + (", ..." if len(names) > MAX_ALLOWED_SHOWN else ""),
-            to_read_more=f"unmask recipe explain {'.'.join(location[:-1])}".rstrip(),
+            allowed=", ".join([*names[:MAX_ALLOWED_SHOWN], "..."][: len(names)]),
+            hint=did_you_mean(suggest(location[-1], names)),
+            see=f"unmask recipe explain {'.'.join(location[:-1])}".rstrip(),
         )
     if first["type"] == "missing":
-        return UserError(f"{where}: {key} is missing", to_read_more=f"unmask recipe explain {key}", see_also=others)
+        return UserError("{place} is missing", place, hint=others, see=f"unmask recipe explain {key}")
     if first["type"] in ("union_tag_invalid", "union_tag_not_found"):
-        return _explain_tag(f"{where}: {key}", dict(first["ctx"]))
+        return _explain_tag(place, dict(first["ctx"]))
     if first["type"] == "value_error":  # from a __post_init__: its message says what was given and is allowed
-        because = first["msg"].removeprefix("Value error, ")
-        return UserError(f"{where}: {key} cannot be used", because=because, see_also=others)
+        reason = first["ctx"]["error"].args[0]
+        reason = reason if isinstance(reason, Message) else message(str(reason))
+        return UserError("{place}: {reason}", place, reason, hint=others)
     if first["type"] == "dataclass_type":
         return UserError(
-            f"{where}: {key} cannot be used",
+            "{place} cannot be used",
+            place,
             given=repr(first["input"]),
             allowed="a group of settings",
-            to_read_more=f"unmask recipe explain {key}",
+            see=f"unmask recipe explain {key}",
         )
-    given = first["input"]
-    shown = "a group of settings" if isinstance(given, Mapping) and len(given) > 4 else repr(given)
-    allowed = first["msg"].removeprefix("Input should be ")
-    return UserError(f"{where}: {key} cannot be used", given=shown, allowed=allowed, see_also=others)
+    given: Any = first["input"]
+    given = message("a group of settings") if isinstance(given, Mapping) and len(given) > 4 else repr(given)
+    template = ALLOWED.get(first["type"])
+    allowed = message(template, *map(_plain, first.get("ctx", {}).values())) if template else first["msg"]
+    return UserError("{place} cannot be used", place, given=given, allowed=allowed, hint=others)
+
+
+def _plain(limit: Any) -> Any:
+    return f"{limit:g}" if isinstance(limit, float) else limit
 
 
 def _explain_tag(place: str, finding: Mapping[str, str]) -> UserError:
     """The error for a wrong or missing `name` of a tagged union. finding: pydantic's context."""
     tag, given = finding["discriminator"].strip("'()"), finding.get("tag")
     if given is None:
-        return UserError(f"{place}.{tag} is missing: it says which one is meant")
+        return UserError("{place}.{tag} is missing: it says which one is meant", place, tag)
     tags = finding["expected_tags"].replace("'", "")
     return UserError(
-        f"{place}.{tag} cannot be used",
+        "{place}.{tag} cannot be used",
+        place,
+        tag,
         given=repr(given),
-        did_you_mean=suggest(given, tags.split(", ")),
         allowed=tags,
+        hint=did_you_mean(suggest(given, tags.split(", "))),
     )
 
 

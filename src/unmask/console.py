@@ -1,14 +1,14 @@
 """What people see in the terminal: work under way, tables, plain lines when piped. Only rank 0 prints.
 
-Results go to stdout, progress and remarks to stderr. `quiet` silences the latter. All of it is English up to
-here, and leaves in the language that is set (unmask.language); values and what programs read are left as they are.
+Results go to stdout, progress and remarks to stderr. `quiet` silences the latter. Messages, titles and headings are
+translated here (unmask.messages); values are printed as they are.
 """
 
 import json
 import os
 import sys
 import time
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Protocol
 
@@ -22,9 +22,7 @@ from rich.table import Table
 from rich.text import Text
 
 from unmask.errors import UserError
-from unmask.language import Verbatim as Verbatim
-from unmask.language import label as label
-from unmask.language import pad, translate
+from unmask.messages import Message, message, pad, render, translate
 
 TITLE_WIDTH = 14  # cells of a terminal
 SUMMARY_WIDTH = 72
@@ -62,24 +60,20 @@ def error_console() -> Console:
     return Console(stderr=True, highlight=False, soft_wrap=True)
 
 
-def print_text(text: str = "") -> None:
-    """A result for people, to stdout. JSON is never translated."""
-    print_plain(text if text[:1] in ("{", "[") else translate(text))
-
-
-def print_plain(text: str) -> None:
-    """A result that a program or a file may take up, such as YAML: never translated."""
+def print_text(text: str, *values: object) -> None:
+    """A result, to stdout: a message (or its template and values), or text that programs read, such as YAML."""
     if is_main():
-        print(text)
+        print(render(message(text, *values) if values else text))
 
 
 def print_json(value: Any) -> None:
     """A result for programs: indented JSON on stdout."""
-    print_plain(json.dumps(value, ensure_ascii=False, indent=1))
+    print_text(json.dumps(value, ensure_ascii=False, indent=1))
 
 
-def note(text: str) -> None:
-    """Something worth knowing that is no result, to stderr."""
+def note(text: str, *values: object) -> None:
+    """A message (or its template and values) that is no result, to stderr."""
+    text = message(text, *values) if values else text
     if _noted is not None:
         if text in _noted:
             return
@@ -88,19 +82,20 @@ def note(text: str) -> None:
         error_console().print(escape(translate(text)), style="dim")
 
 
-def seconds(value: float) -> str:
+def seconds(value: float) -> Message:
     """A duration in the unit that people would use: `0.8 s`, `2 min 5 s`, `1 h 12 min`."""
-    if value < 9.95:
-        return f"{value:.1f} s"
     if value < 99.5:
-        return f"{value:.0f} s"
+        return message("{seconds} s", f"{value:.1f}" if value < 9.95 else f"{value:.0f}")
     minutes, rest = divmod(round(value), 60)
+    if minutes < 10 and rest:
+        return message("{minutes} min {seconds} s", minutes, rest)
     if minutes < 60:
-        return f"{minutes} min {rest} s" if minutes < 10 and rest else f"{minutes} min"
-    return f"{minutes // 60} h {minutes % 60} min"
+        return message("{minutes} min", minutes)
+    return message("{hours} h {minutes} min", minutes // 60, minutes % 60)
 
 
 def count(value: float) -> str:
+    """A number with its thousands grouped: `27,449`."""
     return f"{value:,.0f}"
 
 
@@ -163,9 +158,9 @@ class StepProgress:
     def show(self, text: str) -> None:
         self.text = text
 
-    def result(self, summary: str) -> None:
-        """What to print in the one line that stays."""
-        self.summary = summary
+    def result(self, summary: str, *values: object) -> None:
+        """Set the message (or its template and values) of the one line that stays."""
+        self.summary = message(summary, *values) if values else summary
 
     @property
     def elapsed(self) -> float:
@@ -173,21 +168,22 @@ class StepProgress:
 
     def _head(self) -> str:
         number = "" if self.number is None else f"{self.number:>2}  "
-        return number + pad(label(self.title), TITLE_WIDTH)
+        return number + pad(translate(self.title), TITLE_WIDTH)
 
     def _status(self) -> str:
         spent = time.monotonic() - self.stretch
         parts = []
         if self.total:
             parts.append(f"{min(1.0, self.done / self.total):>4.0%}")
-        if self.unit == "bytes" and spent > 0:
-            parts.append(f"{size(self.done / spent)}/{label('s')}")
-        elif self.unit and spent > 0:
-            parts.append(f"{count(self.done / spent)} {label(self.unit)}/{label('s')}")
+        if self.unit and spent > 0:
+            rate = self.done / spent
+            amount = size(rate) if self.unit == "bytes" else f"{count(rate)} {translate(self.unit)}"
+            parts.append(f"{amount}/{translate('s')}")
         if self.text:
-            parts.append(label(self.text))
+            parts.append(translate(self.text))
         if self.total and self.done and spent > 0.5:
-            parts.append(translate(f"{seconds(max(0.0, spent * (self.total / self.done - 1)))} left"))
+            left = seconds(max(0.0, spent * (self.total / self.done - 1)))
+            parts.append(translate(message("{time} left", left)))
         return "  ".join(parts)
 
     def __rich__(self) -> Table:
@@ -198,7 +194,8 @@ class StepProgress:
 
     def line(self) -> str:
         took = translate(seconds(self.elapsed))
-        return f"{self._head()}{pad(translate(self.summary), SUMMARY_WIDTH)}  {' ' * (8 - cell_len(took))}{took}"
+        summary = pad(translate(self.summary), SUMMARY_WIDTH)
+        return f"{self._head()}{summary}  {' ' * (8 - cell_len(took))}{took}"
 
 
 @contextmanager
@@ -220,41 +217,31 @@ def start_step(title: str, number: int | None = None) -> Iterator[StepProgress]:
 
 def facts(rows: Sequence[tuple[str, str]], width: int = 0) -> None:
     """Names and values in two columns, to stdout. width: of the names, at least."""
-    width = max([width, *(cell_len(label(name)) for name, _ in rows)])
-    for name, value in rows:
-        print_plain(f"{pad(label(name), width)}  {translate(value)}")
+    named = [(translate(name), render(value)) for name, value in rows]
+    width = max([width, *(cell_len(name) for name, _ in named)])
+    for name, value in named:
+        print_text(f"{pad(name, width)}  {value}")
 
 
-def table(
-    columns: Sequence[str],
-    rows: Sequence[Sequence[object]],
-    title: str | None = None,
-    *,
-    prose: Collection[int] = (),
-) -> None:
-    """A table on stdout; numbers stand on the right. prose: the columns whose cells are texts of our own."""
+def table(columns: Sequence[str], rows: Sequence[Sequence[object]], title: str | None = None) -> None:
+    """A table on stdout; numbers stand on the right."""
     if not is_main():
         return
-    shown = Table(title=title and translate(title), box=box.SIMPLE_HEAD, title_justify="left", pad_edge=False)
+    grid = Table(title=title and translate(title), box=box.SIMPLE_HEAD, title_justify="left", pad_edge=False)
     for number, column in enumerate(columns):
         numeric = all(isinstance(row[number], int | float) or str(row[number])[:1].isdigit() for row in rows)
-        shown.add_column(label(column), justify="right" if rows and numeric else "left", overflow="fold")
+        grid.add_column(translate(column), justify="right" if rows and numeric else "left", overflow="fold")
     for row in rows:
-        cells = [f"{cell:,}" if isinstance(cell, int) else str(cell) for cell in row]
-        shown.add_row(*(escape(label(cell) if n in prose else cell) for n, cell in enumerate(cells)))
+        grid.add_row(*(escape(f"{cell:,}" if isinstance(cell, int) else str(render(cell))) for cell in row))
     wide = None if sys.stdout.isatty() else 200
-    Console(highlight=False, width=wide).print(shown)
+    Console(highlight=False, width=wide).print(grid)
 
 
-def show_error(error: UserError | str) -> None:
-    """What was wrong, to stderr: the facts of a UserError stand below it in two columns."""
-    if not isinstance(error, str) and error.elsewhere:
+def show_error(error: UserError) -> None:
+    """Print an error on stderr, with its facts below it in two columns."""
+    if error.elsewhere:
         return
-    text = translate(error) if isinstance(error, str) else error.render(translate, label)
-    first, *rest = text.splitlines()
-    shown = error_console()
-    mark = label("error:")
+    terminal = error_console()
+    mark = translate("error:")
     gap = " " if mark.isascii() else ""  # a full-width colon is wide enough
-    shown.print(f"[bold red]{mark}[/]{gap}{escape(first)}")
-    for line in rest:
-        shown.print(escape(line))
+    terminal.print(f"[bold red]{mark}[/]{gap}{escape(error.render())}")

@@ -1,42 +1,69 @@
 """The one exception that a user's mistake raises; everything that prints errors prints this."""
 
 import difflib
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
+from typing import Any
 
 from rich.cells import cell_len
 
-from unmask.language import pad
-
-GIVEN = ("given", "did you mean", "found")  # facts whose words may be the user's: a single one is a name
+from unmask.messages import ENGLISH, Message, from_json, join, message, pad, render, to_json, translate
 
 
 class UserError(Exception):
-    """Something the user gave cannot be used.
+    """The user's input cannot be used.
 
-    `what` says what is wrong and where (file, line, key). Each keyword adds one line below it, in order,
-    with underscores shown as spaces: `given=...`, `allowed=...`, `to_leave_such_lines_out="--on-error skip"`.
-    Facts that are None are left out. elsewhere: another process of the same run shows it.
+    text, values: what is wrong and where (file, line, key), as `message` takes it. Four facts stand below it, each one
+    value or a list, None left out: given (what the user wrote, or what is there), allowed (what may stand there), hint
+    (what to do), see (where to read more). facts: those that there are, several lines where there are several values.
+    elsewhere: another process of the same run prints it.
     """
 
     elsewhere = False
 
-    def __init__(self, what: str, **facts: object) -> None:
-        self.message = what
-        self.facts = {key.replace("_", " "): str(value) for key, value in facts.items() if value is not None}
-        super().__init__(what)
+    def __init__(
+        self,
+        text: str,
+        *values: object,
+        given: object = None,
+        allowed: object = None,
+        hint: object = None,
+        see: object = None,
+    ) -> None:
+        self.message = message(text, *values) if values else text
+        super().__init__(self.message)
+        facts = {"given": given, "allowed": allowed, "hint": hint, "see": see}
+        self.facts = {name: text for name, fact in facts.items() if (text := _fact(name, fact))}
 
     def __str__(self) -> str:
-        return self.render()
+        return self.render(ENGLISH)
 
-    def render(self, translate: Callable[[str], str] = str, label: Callable[[str], str] = str) -> str:
-        """The lines that people read, in another language: `translate` messages, `label` single words too."""
-        names = [label(key) for key in self.facts]
-        width = max(map(cell_len, names), default=0)
-        lines = [
-            f"  {pad(name, width)}  {(translate if key in GIVEN else label)(value)}"
-            for name, (key, value) in zip(names, self.facts.items(), strict=True)
+    def render(self, language: str | None = None) -> str:
+        """The message and its facts, one a line, in a language (the one set, if None)."""
+        rows = [
+            (translate(name, language) if number == 0 else "", line)
+            for name, fact in self.facts.items()
+            for number, line in enumerate(render(fact, language).split("\n"))
         ]
-        return "\n".join([translate(self.message), *lines])
+        width = max((cell_len(name) for name, _ in rows), default=0)
+        return "\n".join([translate(self.message, language), *(f"  {pad(name, width)}  {line}" for name, line in rows)])
+
+    def to_dict(self) -> dict[str, Any]:
+        """The error as JSON, for another process of the run."""
+        return {"message": to_json(self.message), **{name: to_json(fact) for name, fact in self.facts.items()}}
+
+    @classmethod
+    def from_dict(cls, error: dict[str, Any]) -> "UserError":
+        """The inverse of `to_dict`."""
+        facts = {name: from_json(value) for name, value in error.items()}
+        return cls(facts.pop("message"), **facts)
+
+
+def _fact(name: str, fact: object) -> str:
+    """The values of a fact, one a line. What was given, and names that are allowed, may be the user's own words."""
+    values = [value for value in (fact if isinstance(fact, list) else [fact]) if value is not None]
+    ours = [not isinstance(value, Message) and name != "given" and " " in str(value) for value in values]
+    texts = [message(str(value)) if own else value for own, value in zip(ours, values, strict=True)]
+    return join((text if isinstance(text, str) else str(text) for text in texts), "\n")
 
 
 def suggest(value: str, allowed: Iterable[str]) -> str | None:
@@ -44,11 +71,18 @@ def suggest(value: str, allowed: Iterable[str]) -> str | None:
     return next(iter(difflib.get_close_matches(value, list(allowed), n=1, cutoff=0.6)), None)
 
 
+def did_you_mean(name: object | None) -> Message | None:
+    """A hint that names what was probably meant."""
+    return None if name is None else message("did you mean {name}?", name)
+
+
 def missing_extra(package: str, extra: str, purpose: str) -> UserError:
     """The error for an optional library that is not installed."""
     return UserError(
-        f"{purpose} needs the package {package}, which is not installed",
-        to_install=f"pip install 'unmask[{extra}]'",
+        "{purpose} needs the package {package}, which is not installed",
+        purpose,
+        package,
+        hint=f"pip install 'unmask[{extra}]'",
     )
 
 
@@ -58,6 +92,8 @@ def missing_engine(error: ModuleNotFoundError) -> Exception:
         return error
     return UserError(
         "this needs torch, which is not installed",
-        to_install="pip install 'unmask[train]'",
-        on_a_cpu="pip install torch --index-url https://download.pytorch.org/whl/cpu, then the line above",
+        hint=[
+            "pip install 'unmask[train]'",
+            "on a CPU: pip install torch --index-url https://download.pytorch.org/whl/cpu, then the line above",
+        ],
     )

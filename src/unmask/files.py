@@ -43,10 +43,10 @@ def atomic(path: Path | str) -> Iterator[Path]:
 def check_file(path: Path) -> None:
     """Raises UserError where a file cannot have this name; to be asked before long work."""
     if path.is_dir():
-        raise UserError(f"{path} is a folder", allowed="the name of a file")
+        raise UserError("{path} is a folder", path, allowed="the name of a file")
     above = next((parent for parent in path.parents if parent.exists()), None)
     if above is not None and not above.is_dir():
-        raise UserError(f"{path} cannot be written: {above} is a file", to_do="choose another name")
+        raise UserError("{path} cannot be written: {above} is a file", path, above, hint="choose another name")
 
 
 def _replace(source: Path, target: Path) -> None:
@@ -74,7 +74,7 @@ def hold(folder: Path) -> IO[str]:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         lock.close()
-        raise UserError(f"{folder} is in use by another process", to_do="wait for it to end") from None
+        raise UserError("{folder} is in use by another process", folder, hint="wait for it to end") from None
     return lock
 
 
@@ -108,16 +108,17 @@ def disk_error(error: OSError, path: Path) -> Exception:
 
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return UserError(
-            f"the disk is full: {path} could not be written",
-            what_was_there_before="is untouched",
-            to_do="free some space and run the same command again",
+            "the disk is full: {path} could not be written",
+            path,
+            given="what was there before is untouched",
+            hint="free some space and run the same command again",
         )
     if error.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
         return UserError(
-            f"{path} may not be written", given=error.strerror, to_do="choose a folder that may be written"
+            "{path} may not be written", path, given=error.strerror, hint="choose a folder that may be written"
         )
     if error.errno in (errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENOENT, errno.ENAMETOOLONG):
-        return UserError(f"{path} cannot be written", given=error.strerror, to_do="choose another name")
+        return UserError("{path} cannot be written", path, given=error.strerror, hint="choose another name")
     return error
 
 
@@ -139,9 +140,9 @@ def read_json(path: Path | str) -> Any:
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise UserError(f"{path} does not exist") from None
+        raise UserError("{path} does not exist", path) from None
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} is not valid JSON", given=error) from None
+        raise UserError("{path} is not valid JSON", path, given=error) from None
 
 
 def append_jsonl(path: Path, row: dict[str, Any]) -> None:

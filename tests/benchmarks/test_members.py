@@ -67,7 +67,7 @@ def test_our_networks_are_as_large_as_the_peer(architecture: str, shape: tuple[i
 def test_an_unknown_name_is_told(capsys: pytest.CaptureFixture[str]) -> None:
     assert command.main(["encodign"]) == 2
     told = capsys.readouterr().err
-    assert "there is no benchmark 'encodign'" in told and "did you mean  encoding" in told
+    assert "there is no benchmark 'encodign'" in told and "did you mean encoding?" in told
 
 
 def test_a_peer_that_is_not_installed_is_told(

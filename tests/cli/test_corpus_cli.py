@@ -77,7 +77,7 @@ def test_faults_stop_or_are_skipped(folder: Path, capsys: pytest.CaptureFixture[
     assert run(command) == 1
     assert "texts/c.txt, line 3: byte 0xf6" in capsys.readouterr().err
     assert run([*command, "--on-error", "skip", "--restart"]) == 0
-    assert "left out: 1" in capsys.readouterr().err
+    assert "skipped: 1" in capsys.readouterr().err
     assert run([*command[:-1], "other", "--keep", "0%"]) == 1
     assert "'0%' is not a share" in capsys.readouterr().err
 
@@ -87,7 +87,7 @@ def test_faults_stop_or_are_skipped(folder: Path, capsys: pytest.CaptureFixture[
     [
         ("texts", "unmask corpus build texts --tokenizer DIR --out DIR"),
         ("texts/a.txt", "unmask corpus build texts/a.txt --tokenizer DIR --out DIR"),
-        ("text", "did you mean  texts"),
+        ("text", "did you mean texts?"),
     ],
 )
 def test_stats_of_what_is_no_corpus_says_what_to_do(
@@ -115,7 +115,7 @@ def test_words_are_learnt_where_the_text_is_chinese(folder: Path, capsys: pytest
     assert run([*command, "auto"]) == 0
     said = capsys.readouterr()
     told = json.loads(said.out.splitlines()[-1])
-    assert told["words"]["origin"] == "learnt from the text" and "Chinese words learnt from the text" in said.err
+    assert told["words"]["origin"] == "learnt from the text" and "Chinese words, learnt from the text" in said.err
     assert "is not UTF-8: it is read as GB18030" in said.err
     assert run([*command, "file", "--words", "auto/lexicon.txt"]) == 0
     assert json.loads(capsys.readouterr().out)["words"]["lexicon"] == told["words"]["lexicon"]

@@ -98,7 +98,7 @@ def test_texts_cut_short_are_told(command, classifier: Path, tmp_path: Path) -> 
     rows = tmp_path / "rows.txt"
     rows.write_text("the river\n" + "the river and the mountain " * 50 + "\n")
     done = command("predict", classifier, rows)
-    assert done.code == 0 and "1 texts were truncated at" in done.err
+    assert done.code == 0 and "1 texts truncated to" in done.err
 
 
 def test_a_table_for_people(command, classifier: Path, tmp_path: Path) -> None:

@@ -55,12 +55,12 @@ MISTAKES = {
         ["objectives.0.ratioo is not a setting", "allowed"],
     ),
     "wrong type": (["model.num_hidden_layers=many"], ["model.num_hidden_layers cannot be used", "'many'"]),
-    "unknown preset": (["model.preset=tinny"], ["model.preset cannot be used", "did you mean  tiny"]),
+    "unknown preset": (["model.preset=tinny"], ["model.preset cannot be used", "did you mean tiny?"]),
     "no setting": (["faster"], ["'faster' is not a setting", "key.sub=value"]),
     "no YAML": (["train.patience=[1"], ["train.patience cannot be used", "[1"]),
     "no budget": (["train.budget=fast"], ["'fast' is not a budget", "10M tokens"]),
     "a number as budget": (["train.budget=300"], ["'300' is not a budget"]),
-    "heads": (["model.num_attention_heads=3"], ["model cannot be used", "multiple of num_attention_heads 3"]),
+    "heads": (["model.num_attention_heads=3"], ["tiny: model: ", "multiple of num_attention_heads 3"]),
     "too long": (
         ["data.max_length=64", "model.max_position_embeddings=32"],
         ["data.max_length is above model.max_position_embeddings"],
@@ -81,12 +81,12 @@ def test_a_mistake_is_one_error_with_a_way_out(command, corpus: Shards, tmp_path
 
 def test_a_recipe_that_is_none_or_of_the_other_kind(command, tmp_path: Path) -> None:
     unknown = command("pretrain", "tinny")
-    assert unknown.code == 1 and "did you mean  tiny" in unknown.err
+    assert unknown.code == 1 and "did you mean tiny?" in unknown.err
     forgotten = command("pretrain", "train.budget=5m")
     assert forgotten.code == 1 and "the recipe comes first" in forgotten.err
     (tmp_path / "mine.yaml").write_text("model: {preset: tiny}\n")
     near = command("pretrain", tmp_path / "mime.yaml")
-    assert near.code == 1 and f"did you mean  {tmp_path / 'mine.yaml'}" in near.err
+    assert near.code == 1 and f"did you mean {tmp_path / 'mine.yaml'}" in near.err
     other = command("pretrain", "classify")
     assert other.code == 1 and "unmask finetune classify" in other.err
     (tmp_path / "broken.yaml").write_text("model: {preset: tiny\ntrain: x: y\n")

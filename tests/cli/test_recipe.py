@@ -56,7 +56,7 @@ def test_explain_what_an_error_names(command) -> None:
     assert [group["choice"] for group in masked] == ["masked"]
     assert "task (name: classify)" in command("recipe", "explain", "task").out
     wrong = command("recipe", "explain", "model.num_hidden_layerz")
-    assert wrong.code == 1 and "did you mean  model.num_hidden_layers" in wrong.err
+    assert wrong.code == 1 and "did you mean model.num_hidden_layers?" in wrong.err
     other = command("recipe", "explain", "task", "--kind", "pretrain")
     assert other.code == 1 and "of a recipe for pretrain" in other.err
 

@@ -39,8 +39,8 @@ def test_train_writes_a_tokenizer_and_says_how_good_it_is(
 def test_train_prints_one_table(tmp_path: Path, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["tokenizer", "train", str(tmp_path / "a.txt"), "--vocabulary", "70", "--out", str(folder)]) == 0
     shown = capsys.readouterr()
-    assert "characters per piece" in shown.out and Tokenizer.from_pretrained(folder).sha256 in shown.out
-    assert "70 pieces" in shown.err
+    assert "characters per token" in shown.out and Tokenizer.from_pretrained(folder).sha256 in shown.out
+    assert "70 tokens" in shown.err
 
 
 def test_a_vocabulary_that_the_text_does_not_support(

@@ -50,7 +50,7 @@ def test_inspect_of_what_no_other_library_reads(pretrained: Path, tmp_path: Path
     task = {"name": "classify", "labels": ["yes", "no"]}
     bundle.write(tmp_path / "m", config, {"encoder": Encoder(config)}, opened.tokenizer, [], task)
     shown = command("inspect", tmp_path / "m")
-    assert shown.code == 0 and "own: that of bert cannot say norm pre" in shown.out
+    assert shown.code == 0 and "own: that of bert cannot express norm pre" in shown.out
     assert "2: yes, no" in shown.out and "window=8" in shown.out
 
 

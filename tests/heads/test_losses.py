@@ -72,7 +72,7 @@ def test_a_name_alone_is_enough_and_settings_are_checked() -> None:
         settings = from_mapping(Classify, {"loss": given_}, "x")
         assert settings.loss == meant and from_mapping(Classify, dump(settings), "x") == settings
     assert Classify().loss == CrossEntropy()
-    with pytest.raises(UserError, match="did you mean  focal") as caught:
+    with pytest.raises(UserError, match="did you mean focal") as caught:
         from_mapping(Classify, {"loss": "fokal"}, "x")
     assert "cross_entropy, focal, logit_adjusted" in str(caught.value)
     with pytest.raises(UserError, match="gamma"):

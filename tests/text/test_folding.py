@@ -126,7 +126,7 @@ def test_without_opencc_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> N
     folding.simplified_forms.cache_clear()
     with pytest.raises(UserError) as caught:
         folding.simplified_forms()
-    assert caught.value.facts["to install"] == "pip install 'unmask[zh]'"
+    assert "pip install 'unmask[zh]'" in str(caught.value)
 
 
 def test_without_a_folding_nothing_changes() -> None:

@@ -178,7 +178,7 @@ def test_jieba_cuts_and_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "jieba", None)
     with pytest.raises(UserError) as caught:
         jieba_segmenter()
-    assert caught.value.facts["to install"] == "pip install 'unmask[zh]'"
+    assert "pip install 'unmask[zh]'" in str(caught.value)
 
 
 TOKENIZER = Tokenizer(

@@ -352,7 +352,7 @@ def test_a_missing_mask_is_told_where_it_is_needed() -> None:
     del content["added_tokens"][4]
     maskless = Tokenizer(json.dumps(content))
     assert maskless.encode("The river").input_ids[0] == maskless.cls_token_id
-    with pytest.raises(UserError, match="no piece that masks"):
+    with pytest.raises(UserError, match="no mask token"):
         maskless.encode("x", add_special_tokens=True)
 
 

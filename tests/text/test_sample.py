@@ -38,7 +38,7 @@ def test_anything_else_is_refused(wrong: str) -> None:
 def test_twenty_was_probably_meant_as_a_percentage() -> None:
     with pytest.raises(UserError) as error:
         parse_share("20")
-    assert error.value.facts["did you mean"] == "20%"
+    assert "20%" in str(error.value)
 
 
 @pytest.mark.parametrize("share", [0.05, 0.2, 0.5, 0.9])

@@ -112,4 +112,4 @@ def test_a_head_that_was_never_trained_is_not_served(tune: Callable[..., Finetun
     files.write_json(folder / "unmask.json", facts)
     with pytest.raises(UserError, match="has no trained head for classify") as wrong:
         load(folder).predict(["river"])
-    assert wrong.value.facts["missing"] == "classifier"
+    assert "classifier" in str(wrong.value)

@@ -93,7 +93,7 @@ def test_leaks_are_noted_and_written_down(tmp_path: Path) -> None:
     assert f"{tmp_path}/test.jsonl: 3 of 4 rows stand in {tmp_path}/train.jsonl" in said
     assert f"{tmp_path}/dev.jsonl: 1 of 2 rows stand in" in said and "data.leaks=drop" in said
     assert f"{tmp_path}/test.jsonl, line 1 and {tmp_path}/train.jsonl, line 1" in said
-    assert f"{tmp_path}/train.jsonl: 2 rows have a text that stands there with another label" in said
+    assert f"{tmp_path}/train.jsonl: 2 rows have a text that has another label elsewhere" in said
     assert len(found.train) == 8 and len(found.test or ()) == 4
     leaks = found.checked["leaks"]
     assert {name: (one["rows"], one["of"], one["train_rows"]) for name, one in leaks.items()} == {
@@ -122,7 +122,7 @@ def test_or_they_are_an_error(tmp_path: Path, settings: dict[str, str], said: st
 
 def test_a_test_file_and_a_share_for_one_are_one_too_many() -> None:
     values = {"init_from": "m", "data": {"train": "a.csv", "test": "b.csv", "test_share": 0.1}}
-    with pytest.raises(UserError, match="data cannot be used") as caught:
+    with pytest.raises(UserError, match="data: test is a file") as caught:
         parse_recipe(FinetuneRecipe, values, [], "the settings given")
     assert "test_share cuts nothing" in str(caught.value)
 

@@ -168,5 +168,5 @@ def test_a_run_goes_on_with_the_data_that_it_began_with_alone(tmp_path: Path) ->
         run.check_inputs(corpus="b")  # nothing is saved yet: nothing is lost
         run.checkpoints.folder.mkdir()
         run.check_inputs(corpus="b")
-        with pytest.raises(UserError, match=r"begun with other data\n  changed +corpus"):
+        with pytest.raises(UserError, match=r"begun with other data\n  given +corpus"):
             run.check_inputs(corpus="c")

@@ -148,7 +148,7 @@ def test_layers_that_share_their_weights_go_together(tiny: EncoderConfig) -> Non
     for name in ("keep_layers", "freeze_layers", "reinit_layers"):
         with pytest.raises(UserError, match=name) as wrong:
             architecture(config, Transfer(**{name: 3}))
-        assert wrong.value.facts["allowed"] == "a multiple of 2: so many layers share their weights"
+        assert "a multiple of 2: so many layers share their weights" in str(wrong.value)
 
 
 # what learns
@@ -352,7 +352,7 @@ def test_an_interrupted_run_ends_with_the_same_bytes_and_another_recipe_is_refus
     assert [path.name for path in (tmp_path / "run" / "checkpoints").iterdir()] == ["step-00000004"]
     with pytest.raises(UserError, match="belongs to a run with another recipe") as refused:
         go_on(*settings, "transfer.head_lr_factor=2")
-    assert refused.value.facts["difference"] == "transfer.head_lr_factor: 1.0 -> 2.0"
+    assert "transfer.head_lr_factor: 1.0 -> 2.0" in str(refused.value)
     again = go_on(*settings)
     first, second = ((run.model / "model.safetensors").read_bytes() for run in (straight, again))
     assert first == second and again.heldout_before == straight.heldout_before
@@ -385,7 +385,7 @@ def test_what_does_not_suit_the_model_is_refused(
     )
     with pytest.raises(UserError, match="was built with another tokenizer") as wrong:
         go_on(f"data.corpus={other.folder}")
-    assert "--tokenizer" in wrong.value.facts["to build it"]
+    assert "--tokenizer" in str(wrong.value)
     for settings, message in (
         (["model.num_hidden_layers=2"], "the recipe describes another network"),
         (
@@ -438,7 +438,7 @@ def test_fine_tuning_takes_over_what_it_is_told(tune: Callable[..., FinetuneResu
     assert "init" not in files.read_json(scratch.folder / "run.json")
     with pytest.raises(UserError, match=r"task\.max_length is above the positions") as wrong:
         tune("task.max_length=40", out="no")
-    assert wrong.value.facts["to do"] == "task.max_length=32, or transfer.max_position_embeddings=40"
+    assert "task.max_length=32, or transfer.max_position_embeddings=40" in str(wrong.value)
 
 
 def test_what_is_left_is_what_an_architecture_says(tiny: EncoderConfig) -> None:

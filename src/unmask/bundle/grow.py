@@ -80,14 +80,14 @@ def grow(
     before = opened.tokenizer
     before.with_added_tokens([])  # whether it can grow at all, before long work
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise UserError(f"{out} is there already", to_do="remove it, or choose another --out")
+        raise UserError(f"{out} is there already", hint="remove it, or choose another --out")
     sample = _Sample(texts, seed)
     found = count_usage(before, sample.training(), progress)
     if not sample.held_out or not found.documents:
         raise UserError(
             "there are too few documents to keep a tenth of them aside",
             given=f"{found.documents + len(sample.held_out):,} documents",
-            to_do="give more text; --split line makes each line a document",
+            hint="give more text; --split line makes each line a document",
         )
     chosen = _chosen_from(found, add, min_frequency, progress)
     lineage = {

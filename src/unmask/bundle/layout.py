@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from unmask.config import dump, from_mapping
-from unmask.errors import UserError, suggest
+from unmask.errors import UserError, did_you_mean, suggest
 from unmask.model.config import EncoderConfig
 from unmask.model.families import FAMILIES, Family, family_of_type
 from unmask.text.tokenizer import Tokenizer
@@ -35,8 +35,8 @@ def family_of(public: Mapping[str, Any], where: Path) -> Family:
         raise UserError(
             f"{where}: this kind of model cannot be read",
             given=f"model_type {model_type}",
-            did_you_mean=suggest(model_type, known),
             allowed=", ".join(known),
+            hint=did_you_mean(suggest(model_type, known)),
         )
     return family
 
@@ -46,7 +46,7 @@ def encoder_config(public: Mapping[str, Any], where: Path) -> EncoderConfig:
     family = family_of(public, where)
     missing = [theirs for theirs in family.sizes.values() if public.get(theirs) is None]
     if missing:
-        raise UserError(f"{where} does not say how large the model is", missing=", ".join(missing))
+        raise UserError(f"{where} does not say how large the model is", given=f"missing: {', '.join(missing)}")
     for name, allowed in {**family.allowed, **{name: (value,) for name, value in family.constants.items()}}.items():
         if name in public and public[name] not in allowed:
             raise UserError(

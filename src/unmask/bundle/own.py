@@ -114,7 +114,7 @@ def read_own(folder: Path, device: str = "cpu") -> Bundle:
         raise UserError(
             f"{folder} was written by unmask 0.1.0, whose models this version does not read",
             given=f"unmask {facts.get('unmask')}",
-            to_do="train it again, or export it with unmask 0.1.0 (unmask export) and use what that writes",
+            hint="train it again, or export it with unmask 0.1.0 (unmask export) and use what that writes",
         )
     if facts.get("format") != FORMAT:
         raise UserError(f"{folder} has another format", given=facts.get("format"), allowed=FORMAT)
@@ -123,8 +123,7 @@ def read_own(folder: Path, device: str = "cpu") -> Bundle:
         path = folder / Path(name).name
         if not path.is_file() or files.sha256(path) != digest:
             raise UserError(
-                f"{path} is missing, cut short or changed",
-                to_do="copy the whole folder again, or train again",
+                f"{path} is missing, cut short or changed", hint="copy the whole folder again, or train again"
             )
     tensors = read_tensors(folder, device)
     if facts["layout"] != "unmask":

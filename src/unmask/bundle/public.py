@@ -50,10 +50,10 @@ def read_public(
     inside = folder / sentence.pop("path", "")
     where = inside / "config.json"
     if not where.is_file():
-        raise UserError(f"{folder} is not a model", missing=str(where))
+        raise UserError("{folder} is not a model", folder, given=f"missing: {where!s}")
     public = files.read_json(where)
     if not isinstance(public, dict):
-        raise UserError(f"{where} is not a configuration", allowed="a JSON object")
+        raise UserError("{where} is not a configuration", where, allowed="a JSON object")
     config = encoder_config(public, where)
     tokenizer = Tokenizer.from_pretrained(inside)
     if tokenizer.vocab_size > config.vocab_size:
@@ -92,7 +92,7 @@ def _tensors(
         wanted = {f"encoder.{name}": tensor.shape for name, tensor in Encoder(config).state_dict().items()}
     missing = wanted.keys() - tensors.keys()
     if missing:
-        raise UserError(f"{folder} lacks weights of the encoder", missing=list_some(missing))
+        raise UserError("{folder} lacks weights of the encoder", folder, given=f"missing: {list_some(missing)}")
     for name, shape in wanted.items():
         if tensors[name].shape != shape:
             raise UserError(
@@ -105,10 +105,10 @@ def _tensors(
         raise UserError(
             f"{folder} holds weights that are not known here, so the model would compute something else",
             given=list_some(unused),
-            to_do="--allow-unused (allow_unused=True) to leave them out all the same",
+            hint="--allow-unused (allow_unused=True) to leave them out all the same",
         )
     if unused:
-        console.note(f"weights that are not used: {list_some(unused)}")
+        console.note("weights that are not used: {unused}", list_some(unused))
     return {name: tensor for name, tensor in tensors.items() if name not in unused}
 
 
@@ -160,7 +160,9 @@ def _task(
     if wanted is None:
         return None
     if wanted not in tensors:
-        console.note(f"{where} names a head ({architecture}) whose weights are not there: it is left out")
+        console.note(
+            "{where} names a head ({architecture}) whose weights are not there: it is left out", where, architecture
+        )
         return None
     length = min(config.max_position_embeddings, 512)
     if kind == "QuestionAnswering":  # nothing says whether it learnt that there may be no answer
@@ -183,7 +185,7 @@ def _labels(public: Mapping[str, Any], count: int, where: Path) -> list[str]:
     try:
         labels = {int(number): str(label) for number, label in given.items()}
     except (AttributeError, ValueError):
-        raise UserError(f"{where}: id2label cannot be used", given=given, allowed="numbers and names") from None
+        raise UserError("{where}: id2label cannot be used", where, given=given, allowed="numbers and names") from None
     if sorted(labels) != list(range(count)) or len(set(labels.values())) < count:
         raise UserError(
             f"{where}: id2label does not fit the head",
@@ -198,7 +200,7 @@ def _tagging(names: Sequence[str], tensors: dict[str, Tensor], length: int) -> d
     labels = list(dict.fromkeys(name[2:] for name in names if name[:2] in ("B-", "I-")))
     ours = ["O", *(f"{letter}-{label}" for label in labels for letter in "BI")]
     if sorted(ours) != sorted(names):
-        console.note(f"the tags of the head are not in BIO, so it is not used: {list_some(names)}")
+        console.note("the tags of the head are not in BIO, so it is not used: {names}", list_some(names))
         return None
     order = torch.tensor([names.index(name) for name in ours])
     if list(names) != ours:

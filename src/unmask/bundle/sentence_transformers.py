@@ -60,7 +60,9 @@ def _report_prompts(path: Path) -> None:
     said = files.read_json(path) if path.is_file() else {}
     prompt = (said.get("prompts") or {}).get(said.get("default_prompt_name"))
     if prompt:
-        console.note(f"{path}: sentence-transformers puts {prompt!r} before each text; here it must be in the text")
+        console.note(
+            "{path}: sentence-transformers puts {prompt!r} before each text; here it must be in the text", path, prompt
+        )
 
 
 def _length(folder: Path) -> dict[str, int]:

@@ -41,7 +41,7 @@ def read(
     if (folder / "run.json").is_file():
         raise UserError(
             f"{folder} is a run that is not finished: it has no model yet",
-            to_do="give the command that began it again; it goes on where it stopped",
+            hint="give the command that began it again; it goes on where it stopped",
         )
     raise UserError(
         f"{folder} is not a model",
@@ -68,6 +68,6 @@ def _fetched(name: str, revision: str | None) -> Path:
             given=f"{type(error).__name__}: {str(error).strip().splitlines()[0]}"
             if str(error)
             else type(error).__name__,
-            to_do="check the name and the network, or download its files and give the folder",
+            hint="check the name and the network, or download its files and give the folder",
         ) from None
     return folder

@@ -38,7 +38,9 @@ def read_tensors(folder: Path, device: str = "cpu") -> dict[str, Tensor]:
         return parts[paths[0].name]
     missing = [name for name, file in weight_map.items() if name not in parts[file]]
     if missing:
-        raise UserError(f"the index in {folder} names tensors that are not there", missing=list_some(missing))
+        raise UserError(
+            f"the index in {folder} names tensors that are not there", given=f"missing: {list_some(missing)}"
+        )
     return {name: parts[file][name] for name, file in weight_map.items()}
 
 
@@ -57,13 +59,13 @@ def _files(folder: Path) -> tuple[list[Path], dict[str, str]]:
         return [index], {}
     where = files.read_json(index).get("weight_map")
     if not isinstance(where, dict) or not where or not all(isinstance(x, str) for x in where.values()):
-        raise UserError(f"{index} is not an index of weights", missing="weight_map: names and their files")
+        raise UserError(f"{index} is not an index of weights", given="missing: weight_map: names and their files")
     names = sorted(set(where.values()))
     for name in names:
         if name != Path(name).name or name in ("", ".", ".."):
             raise UserError(f"{index} points outside of its folder", given=name, allowed="names of files beside it")
         if not (folder / name).is_file():
-            raise UserError(f"{folder / name} is missing", to_do="copy the whole folder again")
+            raise UserError(f"{folder / name} is missing", hint="copy the whole folder again")
     return [folder / name for name in names], where
 
 
@@ -84,7 +86,7 @@ def _safe(path: Path, device: str) -> dict[str, Tensor]:
         raise UserError(
             f"{path} cannot be read: it is damaged or cut short",
             given="a pointer of Git LFS in its place" if pointer else error,
-            to_do="git lfs pull" if pointer else "copy it again",
+            hint="git lfs pull" if pointer else "copy it again",
         ) from None
 
 
@@ -105,8 +107,8 @@ def _pickled(path: Path, device: str) -> dict[str, Tensor]:
         named = re.search(r"GLOBAL ([\w.]+)", str(error))
         raise UserError(
             f"{path} is refused: it is damaged, or holds more than weights, which could run code",
-            it_asks_for=named[1] if named else None,
-            to_do="look for a model.safetensors of the same model",
+            given=named[1] if named else None,
+            hint="look for a model.safetensors of the same model",
         ) from None
     if not isinstance(found, Mapping) or not all(
         isinstance(name, str) and isinstance(tensor, Tensor) for name, tensor in found.items()
@@ -138,7 +140,7 @@ def check_finite(folder: Path) -> None:
             ):
                 raise UserError(
                     f"{path}: {name} holds numbers that are not finite (NaN or infinite)",
-                    to_do="use another checkpoint: this one is damaged",
+                    hint="use another checkpoint: this one is damaged",
                 )
 
 

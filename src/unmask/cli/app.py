@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperGroup
 
 from unmask import console
 from unmask.cli import (
@@ -29,19 +28,12 @@ from unmask.cli import (
     tokenizer,
     vocab,
 )
-from unmask.cli.wording import UsageError, reword, reword_error
-from unmask.errors import UserError, missing_engine, suggest
-from unmask.language import (
-    ENGLISH,
-    LANGUAGES,
-    VARIABLE,
-    from_environment,
-    known,
-    language,
-    set_language,
-)
+from unmask.cli.help import App, Group, Misused, UsageError, misused
+from unmask.errors import UserError, did_you_mean, missing_engine, suggest
+from unmask.messages import ENGLISH, LANGUAGES, language, language_of, message, set_language
 from unmask.version import __version__
 
+VARIABLE = "UNMASK_LANG"  # LANG has no say: output in scripts stays as it is
 RESTART = 75  # EX_TEMPFAIL of sysexits.h: whoever started this may start it again, as a cluster's queue does
 
 
@@ -49,14 +41,7 @@ class _Stopped(Exception):
     """An interrupt on its way past typer, which would turn it into an exit of its own."""
 
 
-class _Commands(TyperGroup):
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        try:
-            return super().parse_args(ctx, args)
-        except UsageError as error:
-            reword_error(error)
-            raise
-
+class _Root(Group):
     def invoke(self, ctx: Any) -> Any:
         try:
             result = super().invoke(ctx)
@@ -64,24 +49,20 @@ class _Commands(TyperGroup):
             return result
         except KeyboardInterrupt as interrupt:
             raise _Stopped(*interrupt.args) from interrupt
-        except UsageError as error:
-            reword_error(error)
-            raise
+
         except ModuleNotFoundError as error:
             raise missing_engine(error) from error
         except BrokenPipeError:  # the reader of our output has seen enough
             os._exit(0)
 
 
-app = typer.Typer(
+app = App(
     name="unmask",
-    cls=_Commands,
+    cls=_Root,
     help="A BERT of your own: from raw text to an evaluated model.",
     epilog="Anywhere on the line: --quiet (results only), --debug (tracebacks), --lang zh (messages in Chinese; "
     "or UNMASK_LANG=zh). NO_COLOR is respected.",
-    no_args_is_help=True,
     add_completion=False,
-    pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
@@ -116,23 +97,29 @@ def run(arguments: Sequence[str]) -> int:
     try:
         arguments = _choose_language(arguments)
         with console.command():
-            reword(typer.main.get_command(app))(args=arguments, prog_name="unmask")
-    except SystemExit as stop:  # how typer ends, also after showing wrong usage
-        return stop.code if isinstance(stop.code, int) else int(stop.code is not None)
+            command = typer.main.get_command(app)
+            return command.main(args=arguments, prog_name="unmask", standalone_mode=False) or 0
+    except UsageError as error:
+        console.show_error(misused(error))
+        return 2
     except _Stopped as stop:
         number = signal.Signals(stop.args[0] if stop.args else signal.SIGINT)
-        saved = "everything is saved, the same command goes on where it stopped"
         if console.is_main():
-            console.show_error(f"stopped by {number.name}: {saved if stop.args else 'no file is half written'}")
+            console.show_error(
+                UserError(
+                    "stopped by {signal}",
+                    number.name,
+                    hint=message("everything is saved: the same command continues") if stop.args else None,
+                )
+            )
         return RESTART if stop.args and number != signal.SIGINT else 128 + number
     except UserError as error:
         if debug:
             raise
         console.show_error(error)
-        return 1
+        return 2 if isinstance(error, Misused) else 1
     finally:
         set_language(before)
-    return 0
 
 
 def _choose_language(arguments: list[str]) -> list[str]:
@@ -152,22 +139,21 @@ def _choose_language(arguments: list[str]) -> list[str]:
             asked = argument.removeprefix("--lang=")
         else:
             rest.append(argument)
+    own, option = asked is not None and _has_own_language(rest), "--lang"
     if asked is None:
-        asked, own = from_environment(), False
-        option = VARIABLE
-    else:
-        own, option = _has_own_language(rest), "--lang"
+        asked, option = os.environ.get(VARIABLE) or None, VARIABLE
     if asked is None:
         return arguments
-    chosen = known(asked)
+    chosen = language_of(asked)
     if chosen is not None:
         set_language(chosen)
     elif not own:
         raise UserError(
-            f"there are no messages in the language {asked!r}",
+            "no messages in the language {language!r}",
+            asked,
             given=f"{option}={asked}",
-            did_you_mean=suggest(asked, LANGUAGES),
             allowed=", ".join(LANGUAGES),
+            hint=did_you_mean(suggest(asked, LANGUAGES)),
         )
     return arguments if own else rest
 

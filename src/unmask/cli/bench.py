@@ -6,18 +6,20 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from unmask import console
+from unmask.cli.help import App
 from unmask.cli.shared import AsJson, Overrides, assigned, facts
 from unmask.errors import UserError
+from unmask.messages import message, translate
 
 if TYPE_CHECKING:
     from unmask.train.bench import Trial
 
 LEAST = 1.0  # seconds
 
-noun = typer.Typer(help="Try how fast a recipe runs on this machine.", no_args_is_help=True)
+noun = App(help="Measure the speed of a recipe on this machine.")
 
 
-def register(app: typer.Typer) -> None:
+def register(app: App) -> None:
     app.add_typer(noun, name="bench")
 
 
@@ -26,7 +28,7 @@ def only_here_to_keep_the_name() -> None:
     """With one command alone, typer would leave out its name."""
 
 
-@noun.command(epilog="Example: unmask bench pretrain small --corpus corpus model.num_hidden_layers=12")
+@noun.command(example="unmask bench pretrain small --corpus corpus model.num_hidden_layers=12")
 def pretrain(
     recipe: Annotated[
         str,
@@ -34,10 +36,10 @@ def pretrain(
     ],
     overrides: Overrides = None,
     corpus: Annotated[Path | None, typer.Option(help="The corpus folder (unmask corpus build): data.corpus.")] = None,
-    seconds: Annotated[float, typer.Option(help="How long to train, about.")] = 20.0,
+    seconds: Annotated[float, typer.Option(help="Approximate training time in seconds.")] = 20.0,
     as_json: AsJson = False,
 ) -> None:
-    """Train with a recipe for some seconds; say how fast that is, and where the time goes. Nothing is kept."""
+    """Train with a recipe for some seconds and report the speed and where the time goes. Nothing is saved."""
     from unmask.data.corpus.shards import Shards
     from unmask.train.bench import run_benchmark
     from unmask.train.recipe import PretrainRecipe, read_recipe
@@ -49,7 +51,7 @@ def pretrain(
     shards = Shards.open(resolved.data.corpus)
     with console.start_step("Pretraining") as work:
         trial = run_benchmark(resolved, shards, seconds, work)
-        work.result(f"{trial.steps:,} steps · {trial.speed.tokens_per_second:,.0f} tokens/s")
+        work.result("{trial.steps:,} steps · {trial.speed.tokens_per_second:,.0f} tokens/s", trial)
     if as_json:
         console.print_json(trial.to_dict())
     else:
@@ -62,13 +64,17 @@ def _show(trial: "Trial") -> None:
         ("tokens/s", f"{speed.tokens_per_second:,.0f}"),
         (
             "gemm share",
-            f"{speed.gemm_share:.1%} of the {speed.gemm_rate / 1e9:,.0f} GFLOP/s of the matrix products alone",
+            message(
+                "{share:.1%} of the {rate:,.0f} GFLOP/s of the matrix products alone",
+                speed.gemm_share,
+                speed.gemm_rate / 1e9,
+            ),
         ),
     ]
     if speed.mfu is not None:
-        rows.append(("MFU", f"{speed.mfu:.1%} of the published peak"))
+        rows.append(("MFU", message("{mfu:.1%} of the published peak", speed.mfu)))
     rows += [
-        ("data wait", f"{speed.data_wait:.1%} of the time"),
+        ("data wait", message("{share:.1%} of the time", speed.data_wait)),
         ("peak memory", console.size(speed.peak_memory)),
         ("device", f"{speed.device} · {speed.dtype}"),
         ("threads", str(speed.threads)),
@@ -77,6 +83,8 @@ def _show(trial: "Trial") -> None:
     facts(rows)
     console.table(
         ("part", "seconds per step", "share"),
-        [(part, f"{took:.4f}", f"{took / trial.step_seconds:.1%}") for part, took in trial.breakdown.items()],
-        prose=(0,),
+        [
+            (translate(part), f"{took:.4f}", f"{took / trial.step_seconds:.1%}")
+            for part, took in trial.breakdown.items()
+        ],
     )

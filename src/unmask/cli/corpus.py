@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from unmask import console
-from unmask.errors import UserError, suggest
+from unmask.cli.help import App
+from unmask.errors import UserError, did_you_mean, suggest
+from unmask.messages import join, message
 from unmask.version import __version__
 
 if TYPE_CHECKING:
@@ -19,14 +21,14 @@ if TYPE_CHECKING:
 FREQUENT = 12  # pieces shown on the terminal; --json has them all
 SOURCES = 12
 
-noun = typer.Typer(help="A corpus: text files as token shards, ready for pretraining.", no_args_is_help=True)
+noun = App(help="A corpus: text files as token shards, ready for pretraining.")
 
 
-def register(app: typer.Typer) -> None:
+def register(app: App) -> None:
     app.add_typer(noun, name="corpus")
 
 
-@noun.command(epilog="Example: unmask corpus build texts/ more.jsonl.gz --tokenizer tokenizer --out corpus --keep 20%")
+@noun.command(example="unmask corpus build texts/ more.jsonl.gz --tokenizer tokenizer --out corpus --keep 20%")
 def build(
     sources: Annotated[
         list[str],
@@ -36,10 +38,10 @@ def build(
         ),
     ],
     tokenizer: Annotated[Path, typer.Option(help="The tokenizer's folder (unmask tokenizer train).")],
-    out: Annotated[Path, typer.Option(help="The corpus folder to make, or to go on with.")],
+    out: Annotated[Path, typer.Option(help="The corpus folder to create, or to continue.")],
     column: Annotated[str, typer.Option(help="The CSV column or JSON key that holds the text.")] = "text",
     split: Annotated[
-        str, typer.Option(help="What parts the documents of plain text: blank (lines), line, file.")
+        str, typer.Option(help="Separator of documents in plain text: blank (lines), line, file.")
     ] = "blank",
     words: Annotated[
         str,
@@ -52,13 +54,13 @@ def build(
     by: Annotated[
         str, typer.Option(help="uniform: of all alike; source: as many of each source, as far as it goes.")
     ] = "uniform",
-    seed: Annotated[int, typer.Option(help="Chooses the documents that --keep keeps.")] = 0,
+    seed: Annotated[int, typer.Option(help="Random seed of --keep.")] = 0,
     encoding: Annotated[
         str | None,
-        typer.Option(help="Of the files; without it UTF-8, and UTF-16 or GB18030 where they are found out."),
+        typer.Option(help="Encoding of the files; UTF-8 if not given, or UTF-16 or GB18030 where detected."),
     ] = None,
     on_error: Annotated[
-        str, typer.Option(help="A line that cannot be read: stop, or skip (the number is reported).")
+        str, typer.Option(help="Action on an unreadable line: stop, or skip (the number is reported).")
     ] = "stop",
     restart: Annotated[bool, typer.Option(help="Remove an earlier corpus in --out first.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
@@ -96,19 +98,16 @@ def build(
             words=cut,
         )
         left_out = built.manifest["skipped"]
-        work.result(
-            f"{built.documents:,} documents · {built.tokens:,} tokens · "
-            f"{console.size(built.manifest['bytes'])}"
-            + (f" · {describe_words(cut)}" if cut else "")
-            + (f" · {left_out:,} empty left out" if left_out else "")
-        )
+        counts = message("{built.documents:,} documents · {built.tokens:,} tokens", built)
+        empty = message("{count:,} empty documents skipped", left_out) if left_out else None
+        work.result(join([counts, console.size(built.manifest["bytes"]), describe_words(cut) if cut else None, empty]))
     if as_json:
         totals = {key: built.manifest[key] for key in ("documents", "tokens", "bytes", "skipped")}
         words_from = built.manifest["settings"].get("words")
         console.print_text(json.dumps({"corpus": str(out), **totals, "words": words_from, "sha256": built.sha256}))
     else:
-        console.print_plain(str(out))
-        console.note(f"what is in it: unmask corpus stats {shlex.quote(str(out))}")
+        console.print_text(str(out))
+        console.note("what is in it: unmask corpus stats {out}", shlex.quote(str(out)))
 
 
 def _documents(
@@ -128,26 +127,27 @@ def _documents(
     return sample_documents(documents, sample["keep"], by=sample["by"], seed=sample["seed"], counts=counts)
 
 
-@noun.command(epilog="Example: unmask corpus stats corpus")
+@noun.command(example="unmask corpus stats corpus")
 def stats(
     corpus: Annotated[Path, typer.Argument(metavar="DIR", help="A corpus folder (unmask corpus build).")],
     as_json: Annotated[bool, typer.Option("--json", help="Print everything as JSON.")] = False,
 ) -> None:
-    """Say what is in a corpus, after checking the checksum of every file."""
+    """Verify the checksums of a corpus and show its statistics."""
     from unmask.data.corpus.shards import Shards
 
     if corpus.is_file():
         raise UserError(
-            f"{corpus} is a file, not a built corpus",
-            to_build_one_of_it=f"unmask corpus build {shlex.quote(str(corpus))} --tokenizer DIR --out DIR",
+            "{corpus} is a file, not a built corpus",
+            corpus,
+            hint=f"unmask corpus build {shlex.quote(str(corpus))} --tokenizer DIR --out DIR",
         )
     if not corpus.exists() and corpus.parent.is_dir():
         neighbour = suggest(corpus.name, (path.name for path in corpus.parent.iterdir()))
-        raise UserError(f"{corpus} does not exist", did_you_mean=neighbour and corpus.parent / neighbour)
+        raise UserError("{corpus} does not exist", corpus, hint=did_you_mean(neighbour and corpus.parent / neighbour))
     with console.start_step("Corpus") as work:
         opened = Shards.open(corpus, check=True)
         found = opened.statistics(100)
-        work.result(f"{len(opened.manifest['shards']):,} shards · checksums verified")
+        work.result("{shards:,} shards · checksums verified", len(opened.manifest["shards"]))
     if as_json:
         console.print_text(json.dumps(found, ensure_ascii=False))
     else:
@@ -157,22 +157,25 @@ def stats(
 def _show(found: dict[str, Any]) -> None:
     lengths = found["tokens_per_document"]
     quartiles = " · ".join(f"{lengths[key]:,.0f}" for key in lengths)
-    left_out = f" ({found['skipped']:,} empty ones were left out)" if found["skipped"] else ""
+    documents = f"{found['documents']:,}"
+    if found["skipped"]:
+        documents = message("{documents} ({empty:,} empty ones skipped)", documents, found["skipped"])
+    size = console.size(found["bytes"])
+    frequent = [f"{row['token']} {row['count'] / found['tokens']:.1%}" for row in found["frequent"]]
     facts = [
-        ("documents", f"{found['documents']:,}{left_out}"),
+        ("documents", documents),
         ("tokens", f"{found['tokens']:,}"),
-        ("text", f"{console.size(found['bytes'])}, {found['characters_per_token']:.2f} characters per token"),
-        ("tokens per document", f"{quartiles} (least · quartiles · most)"),
-        ("unknown", f"{found['unknown_rate']:.3%} of the tokens"),
+        ("text", message("{size}, {corpus[characters_per_token]:.2f} characters per token", size, found)),
+        ("tokens per document", message("{quartiles} (least · quartiles · most)", quartiles)),
+        ("unknown", message("{corpus[unknown_rate]:.3%} of the tokens", found)),
         (
             "unigram entropy",
-            f"{found['unigram_entropy']:.3f} nats per token: the loss of guessing by frequency",
+            message("{corpus[unigram_entropy]:.3f} nats per token, by frequency alone", found),
         ),
-        ("uniform", f"{found['uniform_entropy']:.3f} nats: ln {found['vocab_size']:,}"),
+        ("uniform", message("{corpus[uniform_entropy]:.3f} nats: ln {corpus[vocab_size]:,}", found)),
+        ("most frequent", "  ".join(frequent[:FREQUENT])),
     ]
     console.facts(facts, width=20)
-    pieces = "  ".join(f"{row['token']} {row['count'] / found['tokens']:.1%}" for row in found["frequent"][:FREQUENT])
-    console.facts([("most frequent", console.Verbatim(pieces))], width=20)
     sources = sorted(found["sources"], key=lambda source: -source["tokens"])
     console.table(
         ("source", "documents", "tokens", "share"),
@@ -182,4 +185,4 @@ def _show(found: dict[str, Any]) -> None:
         ],
     )
     if len(sources) > SOURCES:
-        console.print_text(f"and {len(sources) - SOURCES:,} more sources (--json shows all)")
+        console.print_text("and {sources:,} more sources (--json shows all)", len(sources) - SOURCES)

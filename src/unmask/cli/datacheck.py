@@ -8,11 +8,12 @@ import typer
 from unmask import console
 from unmask.cli.reading import NOTHING, Given, reads_rows
 from unmask.cli.shared import AsJson, print_notes
+from unmask.messages import message, translate
 
 if TYPE_CHECKING:
     from unmask.evaluate.datacheck import Check, Part
 
-EXAMPLE = "Example: unmask data check --train train.csv --test test.csv"
+EXAMPLE = "unmask data check --train train.csv --test test.csv"
 LABELS_SHOWN = 12
 
 
@@ -27,7 +28,7 @@ def check_data(
     reading: Given = NOTHING,
     as_json: AsJson = False,
 ) -> None:
-    """What labelled files hold, and what in them would bias a result: leaks, contradictions, labels never trained.
+    """Check labelled files for what would bias a result: leaks, contradictions, labels that training lacks.
 
     The exit status is 1 where there is such a thing. Texts are the same if they are after NFKC, in lower case and
     with white space collapsed.
@@ -55,8 +56,7 @@ def check_data(
 def _show(found: "Check") -> None:
     console.table(
         ("part", "rows", "characters: median", "5 % to 95 %", "longest", "labels"),
-        [(name, *_row(part)) for name, part in found.parts.items()],
-        prose=(0,),
+        [(translate(name), *_row(part)) for name, part in found.parts.items()],
     )
     labels = list(dict.fromkeys(label for part in found.parts.values() for label in part.labels))
     shown = labels[:LABELS_SHOWN]
@@ -65,18 +65,26 @@ def _show(found: "Check") -> None:
         [(label, *(_share(part.labels.get(label, 0), part) for part in found.parts.values())) for label in shown],
     )
     if len(labels) > len(shown):
-        console.print_text(f"and {len(labels) - len(shown):,} more labels (--json shows all)")
+        console.print_text("and {labels:,} more labels (--json shows all)", len(labels) - len(shown))
     for problem in found.problems:
         finding = problem.finding
-        first = "" if problem.kind == "one_label" else f" (the first: {finding.places})"
-        console.print_text(f"{finding.text}{first}")
+        if problem.kind == "one_label":
+            console.print_text(finding.text)
+        else:
+            console.print_text("{finding} (the first: {first})", finding.text, finding.places)
     if not found.problems:
-        console.print_text("nothing was found that would bias a result")
+        console.print_text(message("no problem that would bias a result"))
 
 
 def _row(part: "Part") -> tuple[object, ...]:
     lengths = part.lengths
-    return part.rows, lengths[50], f"{lengths[5]:,} to {lengths[95]:,}", lengths[100], len(part.labels)
+    return (
+        part.rows,
+        lengths[50],
+        message("{low:,} to {high:,}", lengths[5], lengths[95]),
+        lengths[100],
+        len(part.labels),
+    )
 
 
 def _share(count: int, part: "Part") -> str:

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from unmask import console
+from unmask.cli.help import App
 from unmask.cli.reading import NOTHING, Given, reads_rows
 from unmask.cli.shared import AsJson, print_notes
+from unmask.messages import join, message
 
 if TYPE_CHECKING:
     from unmask.metrics import Scores
@@ -18,8 +20,8 @@ if TYPE_CHECKING:
 MAX_CONFUSIONS = 8
 
 
-def register(app: typer.Typer) -> None:
-    app.command(epilog="Example: unmask evaluate runs/classify test.csv --label-column topic")(evaluate)
+def register(app: App) -> None:
+    app.command(example="unmask evaluate runs/classify test.csv --label-column topic")(evaluate)
 
 
 @reads_rows()
@@ -35,7 +37,7 @@ def evaluate(
     reading: Given = NOTHING,
     as_json: AsJson = False,
 ) -> None:
-    """Compare predictions with what is true: figures with 95 % intervals, over all and for each label.
+    """Evaluate a model on labelled rows: metrics with 95 % intervals, overall and for each label.
 
     One label a row: accuracy and macro-F1. Any number of labels: micro- and macro-F1, and the share of rows with all
     labels right. Numbers: Pearson, Spearman, MAE, RMSE. Tags of tokens: accuracy. Spans: precision, recall and F1 as
@@ -52,7 +54,7 @@ def evaluate(
         scores, predicted = predictor.score(rows.examples, work)
         if (run := run_folder_of(model)) is not None and str(file) != "-":
             to_saved_predictions(predictor, rows, predicted, reading).save(run)
-        work.result(f"{scores.rows:,} rows of {file}")
+        work.result("{rows:,} rows of {file}", scores.rows, file)
     notes = predicted.notes
     for remark in notes.remarks:
         console.note(remark)
@@ -71,11 +73,12 @@ def evaluate(
 def _show(scores: "Scores", truncated: int, length: int) -> None:
     from unmask.metrics import figure_of
 
-    cut = f", {truncated:,} truncated at {length} tokens" if truncated else ""
+    cut = message("{count:,} truncated to {length} tokens", truncated, length) if truncated else None
+    counted = join([f"{scores.rows:,}", cut, message("in brackets 95 % bootstrap intervals")], ", ")
     console.facts(
         [
             *((figure_of(name).title, interval.format(name, unit=True)) for name, interval in scores.figures.items()),
-            ("rows", f"{scores.rows:,}{cut}; in brackets 95 % bootstrap intervals"),
+            ("rows", counted),
         ]
     )
     for heads, rows in _tables(scores):

@@ -6,18 +6,19 @@ from typing import Annotated
 import typer
 
 from unmask import console
+from unmask.cli.help import App
 from unmask.cli.shared import AllowUnused, AsJson, facts
 
 FORMATS = ("hf", "sentence-transformers")
 
 
-def register(app: typer.Typer) -> None:
-    app.command(epilog="Example: unmask export runs/classify --out exported")(export)
+def register(app: App) -> None:
+    app.command(example="unmask export runs/classify --out exported")(export)
 
 
 def export(
-    model: Annotated[Path, typer.Argument(help="A run, a model folder, or a public checkpoint.")],
-    out: Annotated[Path, typer.Option(help="The folder to write.")],
+    model: Annotated[Path, typer.Argument(metavar="MODEL", help="A run, a model folder, or a public checkpoint.")],
+    out: Annotated[Path, typer.Option(help="The output folder.")],
     format: Annotated[
         str,
         typer.Option(
@@ -37,7 +38,7 @@ def export(
     if format not in FORMATS:
         raise UserError("this format is not known", given=f"--format {format}", allowed=", ".join(FORMATS))
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise UserError(f"{out} is there already", to_do="remove it, or choose another --out")
+        raise UserError("{out} is there already", out, hint="remove it, or choose another --out")
     opened = bundle.read(model, allow_unused=allow_unused)
     architecture = write(opened, out, sentences=format == FORMATS[1])
     if as_json:

@@ -8,11 +8,13 @@ from typing import Annotated
 import typer
 
 from unmask import console
+from unmask.cli.help import App
 from unmask.cli.shared import AsJson
+from unmask.messages import message
 
 
-def register(app: typer.Typer) -> None:
-    app.command(epilog="Example: unmask fill --model runs/tiny 'Paris is the [MASK] of France.'")(fill)
+def register(app: App) -> None:
+    app.command(example="unmask fill --model runs/tiny 'Paris is the [MASK] of France.'")(fill)
 
 
 def fill(
@@ -20,14 +22,14 @@ def fill(
         str,
         typer.Argument(
             metavar="TEXT",
-            help="A text with [MASK], or what masks in the model's tokenizer (<mask>), where a word is wanted.",
+            help="A text with [MASK], or the mask token of the model's tokenizer (<mask>), at the words to predict.",
         ),
     ],
     model: Annotated[Path, typer.Option(help="A pretrained model: a run or its model/.")],
-    top: Annotated[int, typer.Option(min=1, help="How many pieces to show for each [MASK].")] = 5,
+    top: Annotated[int, typer.Option(min=1, help="Number of tokens to show for each [MASK].")] = 5,
     as_json: AsJson = False,
 ) -> None:
-    """Show the most probable pieces at each [MASK], each [MASK] on its own."""
+    """Show the most probable tokens at each [MASK], predicted independently."""
     from unmask.runtime.predictor import load
 
     masks = load(model).fill(text, top_k=top)
@@ -40,5 +42,5 @@ def fill(
         console.table(
             ("token", "probability", "text"),
             [(one.token, f"{one.score:.1%}", one.text) for one in candidates],
-            title=f"[MASK] {number} of {len(masks)}" if len(masks) > 1 else None,
+            title=message("[MASK] {number} of {count}", number, len(masks)) if len(masks) > 1 else None,
         )

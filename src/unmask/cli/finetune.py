@@ -10,19 +10,21 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from unmask import console
+from unmask.cli.help import App
 from unmask.cli.reading import NOTHING, Given, reads_rows
 from unmask.cli.shared import AsJson, assigned, facts, scores_table
+from unmask.messages import join, message
 
 if TYPE_CHECKING:
     from unmask.train.finetune import FinetuneResult
     from unmask.train.recipe import FinetuneRecipe
     from unmask.train.rows import PreparedRows
 
-EXAMPLE = "Example: unmask finetune --model runs/tiny --train train.csv --test test.csv train.budget=5m"
+EXAMPLE = "unmask finetune --model runs/tiny --train train.csv --test test.csv train.budget=5m"
 
 
-def register(app: typer.Typer) -> None:
-    app.command(epilog=EXAMPLE)(finetune)
+def register(app: App) -> None:
+    app.command(example=EXAMPLE)(finetune)
 
 
 @reads_rows(settings=False)
@@ -38,7 +40,7 @@ def finetune(
     model: Annotated[Path | None, typer.Option(help="The model to start from: a run or its model/.")] = None,
     task: Annotated[
         str | None,
-        typer.Option(help="What is learnt: classify, multilabel, regress, tag, nested, answer or embed."),
+        typer.Option(help="The task: classify, multilabel, regress, tag, nested, answer or embed."),
     ] = None,
     train: Annotated[
         Path | None,
@@ -85,8 +87,9 @@ def finetune(
         with console.start_step("Fine-tuning") as work:
             result = learn(resolved, out=folder, progress=work, world=world, rows=rows)
             metric, value = result.best_score
-            figures = f"dev {metric} {format_score(result.metric, value)} on {result.dev_rows:,} rows"
-            work.result(f"{result.steps:,} steps · {figures} · best step {result.best_step:,}")
+            figure = message("dev {metric} {figure}", message(metric), format_score(result.metric, value))
+            text = "{run.steps:,} steps · {figure} on {run.dev_rows:,} rows · best step {run.best_step:,}"
+            work.result(text, result, figure)
     if not world.is_main:
         return
     file = test_file(resolved.data, result.folder)
@@ -120,8 +123,8 @@ def _resolved(recipe: str | None, settings: list[str]) -> "FinetuneRecipe":
     if not all(missing.values()):
         raise UserError(
             "fine-tuning needs a model and training rows",
-            missing=", ".join(name for name, given in missing.items() if not given),
-            for_example=EXAMPLE.removeprefix("Example: "),
+            given=f"missing: {', '.join(name for name, given in missing.items() if not given)}",
+            hint=EXAMPLE,
         )
     return parse_recipe(FinetuneRecipe, {}, settings, where="the settings given")
 
@@ -129,7 +132,7 @@ def _resolved(recipe: str | None, settings: list[str]) -> "FinetuneRecipe":
 def _read_again(option: str) -> Exception:
     from unmask.errors import UserError
 
-    return UserError(f"{option} is read more than once", given="-", allowed="a file")
+    return UserError("{option} is read more than once", option, given="-", allowed="a file")
 
 
 def _check_files(recipe: "FinetuneRecipe") -> None:
@@ -140,7 +143,7 @@ def _check_files(recipe: "FinetuneRecipe") -> None:
         if path == "-":
             raise _read_again(option)
     if data.test is not None and not Path(data.test).is_file():
-        raise UserError(f"{data.test} does not exist", given="--test")
+        raise UserError("{test} does not exist", data.test, given="--test")
 
 
 def _tested(result: "FinetuneResult", rows: "PreparedRows", test: Path) -> dict[str, Any]:
@@ -164,21 +167,21 @@ def _tested(result: "FinetuneResult", rows: "PreparedRows", test: Path) -> dict[
         ours = dataclasses.replace(ours, test=str(test), baseline=plain, samples=samples)
         ours.save(result.folder)
         comparison = compare_predictions([(str(result.model), "pretrained", ours)], [plain])
-        work.result(f"{len(examples):,} {comparison.scores.unit}s of {test}")
+        work.result("{examples:,} {unit} of {test}", len(examples), message(f"{comparison.scores.unit}s"), test)
     for remark in predicted.notes.remarks:
         console.note(remark)
     return {"file": str(test), "truncated": predicted.notes.truncated, **comparison.to_dict()}
 
 
 def _show(result: "FinetuneResult", recipe: "FinetuneRecipe", tested: dict[str, Any] | None) -> None:
-    cut = {f"{result.train_rows:,} training texts": result.truncated}
+    cut = [message("{count:,} of {rows:,} training texts", result.truncated, result.train_rows)]
     if tested is not None:
-        cut[f"{tested['rows']:,} test texts"] = tested["truncated"]
+        cut.append(message("{count:,} of {rows:,} test texts", tested["truncated"], tested["rows"]))
         scores_table(tested)
     rows = [("model", str(result.model))]
-    if any(cut.values()):
-        shown = ", ".join(f"{number:,} of {of}" for of, number in cut.items())
+    if result.truncated or (tested and tested["truncated"]):
         name, tokens = recipe.task.max_length_setting
-        rows.insert(0, ("truncated", f"{shown}, at {tokens} tokens ({name})"))
+        limit = message("to {tokens} tokens ({setting})", tokens, name)
+        rows.insert(0, ("truncated", join([*cut, limit], ", ")))
     command = "evaluate" if tested is None else "predict"
     facts([*rows, ("next", f"unmask {command} {shlex.quote(str(result.model))} FILE")])

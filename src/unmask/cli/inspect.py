@@ -6,14 +6,17 @@ from typing import Annotated, Any
 import typer
 
 from unmask import console
+from unmask.cli.help import App
 from unmask.cli.shared import AsJson
+from unmask.console import size
+from unmask.messages import join, message, translate
 
 SHOWN = 12  # labels
 WIDTH = 96  # characters of a line of settings
 
 
-def register(app: typer.Typer) -> None:
-    app.command(epilog="Example: unmask inspect runs/tiny")(inspect)
+def register(app: App) -> None:
+    app.command(example="unmask inspect runs/tiny")(inspect)
 
 
 def inspect(
@@ -26,7 +29,7 @@ def inspect(
     ],
     as_json: AsJson = False,
 ) -> None:
-    """Say what a model is: architecture, parameters, memory, FLOPs, vocabulary, task and where it comes from."""
+    """Describe a model: architecture, parameters, memory, FLOPs, vocabulary, task and lineage."""
     from unmask import bundle
     from unmask.bundle.facts import bundle_facts
 
@@ -54,31 +57,34 @@ def _architecture(said: dict[str, Any]) -> list[tuple[str, str]]:
     skipped = ("family", "layout", "not_in_layout", "class")
     named = [f"{name}={_plain(value)}" for name, value in said.items() if name not in skipped]
     if said["layout"] is None:
-        layout = f"own: that of {said['family']} cannot say {', '.join(said['not_in_layout'])}"
+        not_in_layout = ", ".join(said["not_in_layout"])
+        layout = message("own: that of {family} cannot express {settings}", said["family"], not_in_layout)
     else:
-        layout = f"{said['layout']}, as {said['class'] or '-'}"
+        layout = message("{layout}, as {name}", said["layout"], said["class"] or "-")
     lines = textwrap.wrap("  ".join(named), WIDTH, break_on_hyphens=False)
-    settings = [("settings" if number == 0 else "", console.Verbatim(line)) for number, line in enumerate(lines)]
-    return [("family", console.Verbatim(said["family"])), ("layout", layout), *settings]
+    settings = [("settings" if number == 0 else "", line) for number, line in enumerate(lines)]
+    return [("family", said["family"]), ("layout", layout), *settings]
 
 
 def _size(facts: dict[str, Any]) -> list[tuple[str, str]]:
     parameters, memory = facts["parameters"], facts["memory"]
     rows = [("parameters", f"{parameters['total']:,}")]
     for name, count in parameters["encoder"].items():
-        rows.append(("", f"{count:>14,}  {console.label(name.replace('_', ' '))}"))
+        rows.append(("", f"{count:>14,}  {translate(name.replace('_', ' '))}"))
     for name, count in parameters["heads"].items():
-        rows.append(("", f"{count:>14,}  {console.label('head')} {name}"))
+        rows.append(("", f"{count:>14,}  {translate('head')} {name}"))
     kept = memory["activations_per_token"]
     rows += [
         (
             "memory",
-            f"{console.size(memory['float32'])} in float32 · {console.size(memory['bfloat16'])} in bfloat16",
+            message("{size} in float32 · {half} in bfloat16", size(memory["float32"]), size(memory["bfloat16"])),
         ),
         (
             "training",
-            f"{console.size(memory['training'])} for weights, gradients and Adam · "
-            f"{console.size(kept['float32'])} for each token of a step ({console.size(kept['bfloat16'])} in bfloat16)",
+            message(
+                "{size} for weights, gradients and Adam · {token} for each token of a step ({half} in bfloat16)",
+                *map(size, (memory["training"], kept["float32"], kept["bfloat16"])),
+            ),
         ),
     ]
     for number, (length, parts) in enumerate(facts["flops_per_token"].items()):
@@ -86,32 +92,36 @@ def _size(facts: dict[str, Any]) -> list[tuple[str, str]]:
         rows.append(
             (
                 "FLOPs of a token" if number == 0 else "",
-                f"{(sum(parts.values()) - parts['masked']) / 1e6:,.1f} M at {int(length):,} tokens, "
-                f"{attention:.0%} of them attention",
+                message(
+                    "{flops:,.1f} M at {tokens:,} tokens, {share:.0%} of them attention",
+                    (sum(parts.values()) - parts["masked"]) / 1e6,
+                    int(length),
+                    attention,
+                ),
             )
         )
     return rows
 
 
 def _vocabulary(said: dict[str, Any]) -> list[tuple[str, str]]:
-    case = "cased" if said["cased"] else "lower case"
+    case = message("cased" if said["cased"] else "lower case")
     special = [f"{piece} {number}" for piece, number in said["special_tokens"].items()]
-    more = "" if said["embeddings"] == said["size"] else f" · {said['embeddings']:,} embeddings"
+    more = said["embeddings"] != said["size"] and message("{count:,} embeddings", said["embeddings"])
+    counts = message(
+        "{vocabulary[size]:,} tokens · {vocabulary[kind]} · {case} · {vocabulary[reserved]:,} reserved", said, case
+    )
     return [
-        (
-            "vocabulary",
-            f"{said['size']:,} pieces · {said['kind']} · {case} · {said['reserved']:,} reserved{more}",
-        ),
+        ("vocabulary", join([counts, more or None])),
         ("special", _list(special)),
-        ("longest pieces", _list(said["longest"])),
+        ("longest tokens", _list(said["longest"])),
     ]
 
 
 def _learnt(facts: dict[str, Any]) -> list[tuple[str, str]]:
-    rows = [("heads", _list(facts["heads"]) if facts["heads"] else "none")]
+    rows = [("heads", _list(facts["heads"]) if facts["heads"] else message("none"))]
     if task := facts["task"]:
         settings = [f"{name}={_plain(value)}" for name, value in task.items() if name not in ("name", "labels")]
-        rows += [("task", console.Verbatim(task["name"])), ("", _list(settings))]
+        rows += [("task", task["name"]), ("", _list(settings))]
         if labels := task.get("labels"):
             rows.append(("labels", f"{len(labels):,}: {', '.join(labels[:SHOWN])}{' ...' * (len(labels) > SHOWN)}"))
     return rows
@@ -130,8 +140,8 @@ def _origin(facts: dict[str, Any]) -> list[tuple[str, str]]:
     return rows
 
 
-def _list(values: list[str]) -> console.Verbatim:
-    return console.Verbatim("  ".join(values))
+def _list(values: list[str]) -> str:
+    return "  ".join(values)
 
 
 def _plain(value: Any) -> str:

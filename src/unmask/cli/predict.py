@@ -11,9 +11,11 @@ from typing import IO, TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from unmask import console
+from unmask.cli.help import App
 from unmask.cli.reading import NOTHING, Given, reads_rows
 from unmask.cli.shared import print_notes
 from unmask.errors import UserError
+from unmask.messages import join, message, verbatim
 
 if TYPE_CHECKING:
     from unmask.data.rows.example import Example
@@ -25,8 +27,8 @@ EXCERPT = 60  # characters of a text in a table
 PLACES = ("line", "start", "end")  # columns that a table for people goes without
 
 
-def register(app: typer.Typer) -> None:
-    app.command(epilog="Example: unmask predict runs/classify new.csv --out predicted.csv")(predict)
+def register(app: App) -> None:
+    app.command(example="unmask predict runs/classify new.csv --out predicted.csv")(predict)
 
 
 @reads_rows("label_column", "label_separator", "tag_column", "scheme", "unknown_labels")
@@ -52,7 +54,8 @@ def predict(
     every: Annotated[
         bool,
         typer.Option(
-            "--all", help="Give the probability of every label, the other answers, or both vectors of a pair."
+            "--all",
+            help="Output the probability of every label, the other answers, or both vectors of a pair.",
         ),
     ] = False,
     top_k: Annotated[
@@ -65,9 +68,7 @@ def predict(
     ] = None,
     reading: Given = NOTHING,
 ) -> None:
-    """Give what is most probable of each row: its label or labels, its number, its labelled spans, or the answer; or
-    its vector, of a pair the cosine.
-    """
+    """Predict the label or labels, number, labelled spans, answer, vector or (of a pair) cosine of each row."""
     from unmask import files
     from unmask.runtime.formats import format_of
     from unmask.runtime.predictor import load, stream
@@ -75,7 +76,7 @@ def predict(
     if out is not None:
         files.check_file(out)
         if out.exists() and file not in (None, "-") and out.samefile(str(file)):
-            raise UserError(f"{out} is the file to be read", to_do="choose another name for --out")
+            raise UserError("{out} is the file to be read", out, hint="choose another name for --out")
     if file is None and sys.stdin.isatty():
         raise UserError("there is nothing to read", allowed="FILE, or texts on standard input, one a line")
     predictor = load(model)
@@ -105,7 +106,7 @@ def predict(
     else:
         _lines(written, rows, len(examples), shape, out, every)
     if truncated:
-        console.note(f"{truncated:,} texts were truncated at {task.settings.max_length_setting[1]:,} tokens")
+        console.note("{count:,} texts truncated to {tokens:,} tokens", truncated, task.settings.max_length_setting[1])
 
 
 def _shape(written: "Written", style: Format | None, out: Path | None) -> str:
@@ -143,7 +144,7 @@ def _lines(
                 record = written.to_record(example, prediction, every)
                 target.write(json.dumps(record, ensure_ascii=False) + "\n")
             work.advance(1)
-        work.result(f"{count:,} rows" + (f" · {out}" if out is not None else ""))
+        work.result(join([message("{rows:,} rows", count), str(out) if out else None]))
 
 
 def _array(rows: "Iterable[tuple[Example, Any]]", count: int, out: Path) -> None:
@@ -163,7 +164,7 @@ def _array(rows: "Iterable[tuple[Example, Any]]", count: int, out: Path) -> None
             work.advance(1)
         if target is not None:
             target.flush()
-        work.result(f"{count:,} rows · {out}")
+        work.result("{count:,} rows · {out}", count, out)
 
 
 @contextmanager
@@ -181,7 +182,7 @@ def _opened(out: Path | None) -> Iterator[IO[str]]:
 def _table(written: "Written", rows: "Iterable[tuple[Example, Any]]", every: bool) -> None:
     """What people want to see of `lines`, and the beginning of the text where it is not among them."""
     columns, plain = written.columns(every), written.columns(False)
-    columns = [*columns[: len(plain)], *map(console.Verbatim, columns[len(plain) :])]  # labels are the user's
+    columns = [*columns[: len(plain)], *map(verbatim, columns[len(plain) :])]  # labels are the user's
     chosen = [n for n, name in enumerate(columns) if n >= len(plain) or name not in PLACES]
     whole = "text" not in plain
     shown = []

@@ -9,15 +9,17 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from unmask import console
+from unmask.cli.help import App
 from unmask.cli.shared import AsJson, Overrides, assigned, facts
+from unmask.messages import message
 
 if TYPE_CHECKING:
     from unmask.train.pretrain import PretrainResult
 
 
-def register(app: typer.Typer) -> None:
-    example = "Example: unmask pretrain tiny --corpus corpus --out runs/tiny train.budget=10m"
-    app.command(epilog=example)(pretrain)
+def register(app: App) -> None:
+    example = "unmask pretrain tiny --corpus corpus --out runs/tiny train.budget=10m"
+    app.command(example=example)(pretrain)
 
 
 def pretrain(
@@ -29,7 +31,7 @@ def pretrain(
     corpus: Annotated[Path | None, typer.Option(help="The corpus folder (unmask corpus build): data.corpus.")] = None,
     begin_from: Annotated[
         str | None,
-        typer.Option("--from", help="A model to go on from, as fine-tuning takes it: init_from."),
+        typer.Option("--from", help="A model to continue from, as in fine-tuning: init_from."),
     ] = None,
     out: Annotated[Path | None, typer.Option(help="The run folder. [default: runs/RECIPE]")] = None,
     as_json: AsJson = False,
@@ -50,7 +52,7 @@ def pretrain(
         with console.start_step("Pretraining") as work:
             folder = out or Path("runs") / Path(recipe).stem
             result = train(resolved, out=folder, progress=work, world=world)
-            work.result(f"{result.steps:,} steps · {result.tokens:,} tokens · {result.tokens_per_second:,.0f} tokens/s")
+            work.result("{run.steps:,} steps · {run.tokens:,} tokens · {run.tokens_per_second:,.0f} tokens/s", result)
     if as_json:
         facts_of = {**asdict(result), "folder": str(result.folder), "model": str(result.model)}
         console.print_text(json.dumps({**facts_of, "tokens_per_second": round(result.tokens_per_second)}))
@@ -65,22 +67,29 @@ def _show(result: "PretrainResult") -> None:
         rows.append(
             (
                 "held-out loss",
-                f"{heldout['masked.loss']:.2f} nats per hidden piece "
-                f"(unigram {result.unigram_loss:.2f}, uniform {result.uniform_loss:.2f}) · "
-                f"{heldout['masked.accuracy']:.1%} guessed right",
+                message(
+                    "{heldout[masked.loss]:.2f} nats per masked token (unigram {run.unigram_loss:.2f}, uniform "
+                    "{run.uniform_loss:.2f}) · {heldout[masked.accuracy]:.1%} correct",
+                    heldout,
+                    result,
+                ),
             )
         )
     if result.heldout_before is not None and "masked.loss" in result.heldout_before:
-        rows.append(("before", f"{result.heldout_before['masked.loss']:.2f} nats per hidden piece"))
+        before = message("{heldout[masked.loss]:.2f} nats per masked token", result.heldout_before)
+        rows.append(("before", before))
     if "next_sentence.loss" in heldout:
         rows.append(
             (
                 "next sentence",
-                f"{heldout['next_sentence.loss']:.2f} nats per pair (chance 0.69) · "
-                f"{heldout['next_sentence.accuracy']:.1%} right (chance 50 %)",
+                message(
+                    "{heldout[next_sentence.loss]:.2f} nats per pair (chance 0.69) · "
+                    "{heldout[next_sentence.accuracy]:.1%} correct (chance 50 %)",
+                    heldout,
+                ),
             )
         )
-    rows.append(("model", f"{result.model} · {result.parameters / 1e6:.1f} M parameters"))
+    rows.append(("model", message("{model} · {parameters:.1f} M parameters", result.model, result.parameters / 1e6)))
     model = shlex.quote(str(result.model))
     following = f"finetune --model {model} --train FILE"
     if "masked.loss" in heldout:

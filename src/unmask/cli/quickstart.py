@@ -5,14 +5,15 @@ from typing import Annotated
 
 import typer
 
+from unmask.cli.help import App
 from unmask.cli.reading import NOTHING, Given, reads_rows
 from unmask.cli.shared import scores_table
 
-EXAMPLE = "Example: unmask quickstart --task reviews --budget 10m --out runs/reviews"
+EXAMPLE = "unmask quickstart --task reviews --budget 10m --out runs/reviews"
 
 
-def register(app: typer.Typer) -> None:
-    app.command("quickstart", epilog=EXAMPLE)(quickstart)
+def register(app: App) -> None:
+    app.command("quickstart", example=EXAMPLE)(quickstart)
 
 
 @reads_rows("label_separator")
@@ -31,13 +32,15 @@ def quickstart(
     train: Annotated[str | None, typer.Option(help="Your own labelled rows: csv, tsv, jsonl; CoNLL.")] = None,
     test: Annotated[str | None, typer.Option(help="Your own test rows.")] = None,
     reading: Given = NOTHING,
-    next_sentence: Annotated[bool, typer.Option("--next-sentence", help="Also learn which texts follow.")] = False,
-    whole_words: Annotated[bool, typer.Option("--whole-words", help="Hide whole words, not pieces.")] = False,
+    next_sentence: Annotated[
+        bool, typer.Option("--next-sentence", help="Also train next-sentence prediction.")
+    ] = False,
+    whole_words: Annotated[bool, typer.Option("--whole-words", help="Mask whole words instead of tokens.")] = False,
     start: Annotated[
         str | None,
         typer.Option("--from", help="Also fine-tune a public checkpoint: minilm, a folder, or OWNER/NAME on the hub."),
     ] = None,
-    seed: Annotated[int, typer.Option(help="Of everything that is drawn.")] = 0,
+    seed: Annotated[int, typer.Option(help="Random seed.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print results.json instead of tables.")] = False,
 ) -> None:
     """Tokenizer, pretraining, fine-tuning and evaluation in seven steps, on real public text or your own files."""

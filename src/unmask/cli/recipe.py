@@ -7,34 +7,35 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from unmask import console
+from unmask.cli.help import App
 from unmask.cli.shared import AsJson, Overrides, print_notes
-from unmask.language import translate
+from unmask.messages import join, message, translate
 
 if TYPE_CHECKING:
     from unmask.train.recipe import FinetuneRecipe, PretrainRecipe
 
-noun = typer.Typer(help="Recipes: show one in full, explain its settings, check it before a run.", no_args_is_help=True)
+noun = App(help="Recipes: show one in full, explain its settings, check it before a run.")
 
 Recipe = Annotated[
     str, typer.Argument(metavar="RECIPE", help="A recipe file, or the name of one that comes with unmask.")
 ]
 
 
-def register(app: typer.Typer) -> None:
+def register(app: App) -> None:
     app.add_typer(noun, name="recipe")
 
 
-@noun.command(epilog="Example: unmask recipe show small model.num_hidden_layers=8 > recipes/mine.yaml")
+@noun.command(example="unmask recipe show small model.num_hidden_layers=8 > recipes/mine.yaml")
 def show(recipe: Recipe, overrides: Overrides = None, as_json: AsJson = False) -> None:
     """Print a recipe complete: every default written out, settings replaced."""
     from unmask.config import dump, to_yaml
     from unmask.train.recipe import read_recipe, recipe_kind
 
     resolved = read_recipe(recipe_kind(recipe), recipe, overrides or [])
-    console.print_plain(json.dumps(dump(resolved), ensure_ascii=False) if as_json else to_yaml(resolved).rstrip())
+    console.print_text(json.dumps(dump(resolved), ensure_ascii=False) if as_json else to_yaml(resolved).rstrip())
 
 
-@noun.command(epilog="Example: unmask recipe explain train.schedule")
+@noun.command(example="unmask recipe explain train.schedule")
 def explain(
     key: Annotated[
         str,
@@ -45,7 +46,7 @@ def explain(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Say what the settings at a key are: what is allowed, what the default is, what they do."""
+    """Explain the settings at a key: allowed values, default, description."""
     from unmask.train.explain import explain as explained
 
     groups = explained(key, kind)
@@ -53,15 +54,15 @@ def explain(
         console.print_text(json.dumps([asdict(group) for group in groups], ensure_ascii=False))
         return
     for group in groups:
-        console.print_text(f"{group.title or 'the recipe'} · {' and '.join(group.kinds)}\n{group.description}")
+        title = join([group.title or message("the recipe"), " and ".join(group.kinds)])
+        console.print_text(f"{translate(title)}\n{translate(group.description)}")
         console.table(
             ("setting", "allowed", "default", "what it is"),
-            [(one.name, one.allowed, translate(one.default), one.description) for one in group.settings],
-            prose=(1, 3),
+            [(one.name, one.allowed, one.default, translate(one.description)) for one in group.settings],
         )
 
 
-@noun.command(epilog="Example: unmask recipe check small data.corpus=corpus")
+@noun.command(example="unmask recipe check small data.corpus=corpus")
 def check(recipe: Recipe, overrides: Overrides = None, as_json: AsJson = False) -> None:
     """Check a recipe and the files that it names, without training."""
     from unmask.train.recipe import PretrainRecipe, read_recipe, recipe_kind
@@ -71,8 +72,8 @@ def check(recipe: Recipe, overrides: Overrides = None, as_json: AsJson = False) 
     if as_json:
         console.print_text(json.dumps({"recipe": recipe, "ok": True, **found}, ensure_ascii=False))
         return
-    numbers = " · ".join(f"{value:,} {name.replace('_', ' ')}" for name, value in found.items())
-    console.print_text(f"ok: {recipe} · {numbers}")
+    numbers = [message("{count:,} {unit}", value, message(name.replace("_", " "))) for name, value in found.items()]
+    console.print_text(join([f"ok: {recipe}", *numbers]))
 
 
 def _pretraining(recipe: "PretrainRecipe") -> dict[str, int]:

@@ -6,10 +6,11 @@ from typing import Annotated
 import typer
 
 from unmask import console
+from unmask.cli.help import App
 
 
-def register(app: typer.Typer) -> None:
-    app.command(epilog="Example: unmask report runs/quickstart --lang zh --out report-zh.html")(report)
+def register(app: App) -> None:
+    app.command(example="unmask report runs/quickstart --lang zh --out report-zh.html")(report)
 
 
 def report(
@@ -27,6 +28,6 @@ def report(
     if out is not None:
         files.check_file(out)
     path = write_report(run, out, lang)
-    console.print_plain(str(path))
+    console.print_text(str(path))
     if open_it and typer.launch(path.resolve().as_uri()) != 0:
         console.note("no browser could be opened; the page is there")

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from unmask import console
+from unmask.messages import message, translate
 
 Overrides = Annotated[
     list[str] | None,
@@ -19,7 +20,7 @@ Overrides = Annotated[
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 AllowUnused = Annotated[
     bool,
-    typer.Option("--allow-unused", help="Leave out weights of a public checkpoint that are not known here."),
+    typer.Option("--allow-unused", help="Ignore weights of a public checkpoint that unmask does not use."),
 ]
 
 Encoding = Annotated[
@@ -49,6 +50,8 @@ def scores_table(evaluation: Mapping[str, Any]) -> None:
 
     models = evaluation["models"]
     names = [name for name in models[0] if name not in ("name", "kind")]
-    heads = [f"{figure_of(name).title}{', %' if figure_of(name).percent else ''} [95 %]" for name in names]
-    rows = [(model["name"], *(Interval(**model[name]).format(name) for name in names)) for model in models]
-    console.table((f"{evaluation['rows']:,} test {evaluation['unit']}s", *heads), rows, prose=(0,))
+    units = {name: ", % [95 %]" if figure_of(name).percent else " [95 %]" for name in names}
+    heads = [message("{metric}{unit}", message(figure_of(name).title), unit) for name, unit in units.items()]
+    rows = [(translate(model["name"]), *(Interval(**model[name]).format(name) for name in names)) for model in models]
+    first = message("{rows:,} test {unit}", evaluation["rows"], message(f"{evaluation['unit']}s"))
+    console.table((first, *heads), rows)

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from unmask import console, files
+from unmask.cli.help import App
 from unmask.errors import UserError
+from unmask.messages import message, translate, verbatim
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -18,14 +20,14 @@ if TYPE_CHECKING:
 LONGEST = 8  # pieces shown
 DROPPED = 24  # characters shown
 
-noun = typer.Typer(help="A tokenizer: text to pieces and back.", no_args_is_help=True)
+noun = App(help="A tokenizer: text to tokens and back.")
 
 
-def register(app: typer.Typer) -> None:
+def register(app: App) -> None:
     app.add_typer(noun, name="tokenizer")
 
 
-@noun.command(epilog="Example: unmask tokenizer train texts/ more.jsonl.gz --vocabulary 8192 --out tokenizer")
+@noun.command(example="unmask tokenizer train texts/ more.jsonl.gz --vocabulary 8192 --out tokenizer")
 def train(
     sources: Annotated[
         list[str],
@@ -35,11 +37,9 @@ def train(
         ),
     ],
     out: Annotated[Path, typer.Option(help="The folder to write the tokenizer to.")],
-    vocabulary: Annotated[int, typer.Option(help="The number of pieces.")] = 8192,
+    vocabulary: Annotated[int, typer.Option(help="The vocabulary size.")] = 8192,
     cased: Annotated[bool, typer.Option("--cased", help="Keep capital letters and accents.")] = False,
-    minimum_count: Annotated[
-        int, typer.Option(help="Characters and pairs of pieces seen less often are not used.")
-    ] = 2,
+    minimum_count: Annotated[int, typer.Option(help="Minimum count of characters and of pairs of tokens.")] = 2,
     fold_width: Annotated[
         bool, typer.Option("--fold-width", help="Read full- and half-width forms as the ordinary characters.")
     ] = False,
@@ -50,10 +50,10 @@ def train(
     column: Annotated[str, typer.Option(help="The CSV column or JSON key that holds the text.")] = "text",
     encoding: Annotated[
         str | None,
-        typer.Option(help="Of the files; without it UTF-8, and UTF-16 or GB18030 where they are found out."),
+        typer.Option(help="Encoding of the files; UTF-8 if not given, or UTF-16 or GB18030 where detected."),
     ] = None,
     on_error: Annotated[
-        str, typer.Option(help="A line that cannot be read: stop, or skip (the number is reported).")
+        str, typer.Option(help="Action on an unreadable line: stop, or skip (the number is reported).")
     ] = "stop",
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
@@ -75,8 +75,9 @@ def train(
         tokenizer.save_pretrained(out)
         result = _training(tokenizer)
         work.result(
-            f"{tokenizer.vocab_size:,} pieces · {result['characters_per_token']:.2f} characters per piece · "
-            f"{100 * result['unknown_rate']:.2f} % unknown"
+            "{tokenizer[vocabulary]:,} tokens · {tokenizer[characters_per_token]:.2f} characters per token · "
+            "{tokenizer[unknown_rate]:.2%} unknown",
+            result,
         )
     result = {"tokenizer": str(out), **result, "seconds": round(work.elapsed, 3)}
     if as_json:
@@ -91,9 +92,10 @@ def _check_folder(out: Path) -> None:
     theirs = next((name for name in ("unmask.json", "run.json", "manifest.json") if (out / name).exists()), None)
     if theirs is not None:
         raise UserError(
-            f"{out} holds a model, a run or a corpus, which belong to the tokenizer that they were made with",
+            "{out} holds a model, a run or a corpus, which belong to the tokenizer that they were made with",
+            out,
             given=f"{theirs} is there",
-            to_do="choose another --out folder",
+            hint="choose another --out folder",
         )
 
 
@@ -128,36 +130,45 @@ def _training(tokenizer: "Tokenizer") -> dict[str, Any]:
 
 def _say_training(result: dict[str, Any]) -> None:
     rows = [
-        ("pieces", f"{result['vocab_size']:,}, of which {result['alphabet']:,} are single characters"),
-        ("characters per piece", f"{result['characters_per_token']:.2f}"),
-        ("pieces per word", f"{result['tokens_per_word']:.2f}"),
+        (
+            "tokens",
+            message("{tokenizer[vocab_size]:,}, with {tokenizer[alphabet]:,} single characters", result),
+        ),
+        ("characters per token", f"{result['characters_per_token']:.2f}"),
+        ("tokens per word", f"{result['tokens_per_word']:.2f}"),
         ("unknown words", f"{100 * result['unknown_rate']:.3f} %"),
-        ("text", f"{result['documents']:,} documents, {result['words']:,} words"),
+        ("text", message("{tokenizer[documents]:,} documents, {tokenizer[words]:,} words", result)),
         ("time", console.seconds(result["seconds"])),
         ("sha256", result["sha256"]),
     ]
-    console.table(["tokenizer", console.Verbatim(result["tokenizer"])], rows, prose=(0, 1))
+    console.table(["tokenizer", verbatim(result["tokenizer"])], [(translate(name), value) for name, value in rows])
     dropped = result["dropped_characters"]
     if dropped:
         shown = " ".join(dropped[:DROPPED]) + (" ..." if len(dropped) > DROPPED else "")
         console.note(
-            f"{len(dropped):,} rare characters are not in the alphabet; the {result['dropped_words']:,} words with "
-            f"them become [UNK]: {shown}"
+            "{dropped:,} rare characters are not in the alphabet; the {dropped_words:,} words with "
+            "them become [UNK]: {shown}",
+            len(dropped),
+            result["dropped_words"],
+            shown,
         )
     if result["forgotten_words"]:
-        console.note(f"{result['forgotten_words']:,} words were rare where they stood and not counted, to save memory")
-    console.print_text(f"next: unmask corpus build FILES --tokenizer {result['tokenizer']} --out corpus")
+        console.note("{tokenizer[forgotten_words]:,} rare words were not counted, to save memory", result)
+    console.print_text("next: unmask corpus build FILES --tokenizer {tokenizer} --out corpus", result["tokenizer"])
 
 
-@noun.command(epilog='Example: unmask tokenizer inspect tokenizer "Shares rose after the merger."')
+@noun.command(example='unmask tokenizer inspect tokenizer "Shares rose after the merger."')
 def inspect(
-    folder: Annotated[Path, typer.Argument(help="A tokenizer's folder, its tokenizer.json or its vocab.txt.")],
-    text: Annotated[str | None, typer.Argument(help="A text to cut into pieces.")] = None,
+    folder: Annotated[
+        Path,
+        typer.Argument(metavar="TOKENIZER", help="A tokenizer's folder, its tokenizer.json or its vocab.txt."),
+    ],
+    text: Annotated[str | None, typer.Argument(metavar="[TEXT]", help="A text to tokenize.")] = None,
     pair: Annotated[str | None, typer.Option(help="A second text.")] = None,
     specials: Annotated[bool, typer.Option("--specials", help="Read [MASK] in the text as the mask.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
-    """Say what is in a tokenizer; with a text, the pieces that it becomes and where they stand in it."""
+    """Describe a tokenizer, or show the tokens of a text and their positions."""
     from unmask.text.tokenizer import Tokenizer
 
     tokenizer = Tokenizer.from_pretrained(folder)
@@ -166,23 +177,22 @@ def inspect(
         console.print_text(json.dumps({"tokenizer": str(folder), **facts}))
     elif text is None:
         console.table(
-            ["tokenizer", console.Verbatim(folder)],
-            [(key.replace("_", " "), _shown(facts[key])) for key in facts],
-            prose=(0,),
+            ["tokenizer", verbatim(str(folder))],
+            [(translate(key.replace("_", " ")), _shown(facts[key])) for key in facts],
         )
     else:
         rows = [
             (row["token"], row["id"], row["characters"], f"{row['start']}-{row['end']}", _shown(row["word_id"]))
             for row in facts["tokens"]
         ]
-        console.table(["token", "id", "stands for", "place", "word"], rows)
+        console.table(["token", "id", "stands for", "position", "word"], rows)
 
 
 def _shown(value: Any) -> str:
     if value is None:
         return "-"
     if isinstance(value, bool):
-        return console.label("yes" if value else "no")
+        return translate("yes" if value else "no")
     if isinstance(value, dict):
         return "  ".join(f"{key} {number}" for key, number in value.items())
     return "  ".join(value) if isinstance(value, list) else f"{value:,}" if isinstance(value, int) else str(value)

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from unmask import console
+from unmask.cli.help import App
 from unmask.cli.shared import AllowUnused, AsJson, Encoding
+from unmask.messages import message, translate
 
 if TYPE_CHECKING:
     from unmask.bundle.grow import GrowResult, VocabularyFit
@@ -27,18 +29,18 @@ Files = Annotated[
 Column = Annotated[str, typer.Option(help="The CSV column or JSON key that holds the text.")]
 Split = Annotated[
     Literal["blank", "line", "file"],
-    typer.Option(help="What parts documents in plain text: blank lines, every line end, or nothing."),
+    typer.Option(help="Separator of documents in plain text: blank (lines), line, file."),
 ]
 OnError = Annotated[
     Literal["stop", "skip"],
-    typer.Option(help="A line that cannot be read: stop, or skip (the number is reported)."),
+    typer.Option(help="Action on an unreadable line: stop, or skip (the number is reported)."),
 ]
 
 
-def register(app: typer.Typer) -> None:
-    noun = typer.Typer(help="The vocabulary of a model, on your own text.", no_args_is_help=True)
-    noun.command(epilog="Example: unmask vocab audit runs/tiny texts/*.txt")(audit)
-    noun.command(epilog="Example: unmask vocab grow runs/tiny texts/*.txt --add 1000 --out models/grown")(grow)
+def register(app: App) -> None:
+    noun = App(help="The vocabulary of a model, on your own text.")
+    noun.command(example="unmask vocab audit runs/tiny texts/*.txt")(audit)
+    noun.command(example="unmask vocab grow runs/tiny texts/*.txt --add 1000 --out models/grown")(grow)
     app.add_typer(noun, name="vocab")
 
 
@@ -54,14 +56,14 @@ def audit(
     on_error: OnError = "stop",
     as_json: AsJson = False,
 ) -> None:
-    """Say how a vocabulary suits a text: pieces by script, words that it cuts up, characters that it lacks."""
+    """Measure how a vocabulary suits a text: tokens by script, fragmented words, unknown characters."""
     from unmask.text.audit import audit as figures_of
     from unmask.text.usage import count_usage
 
     tokenizer = _tokenizer(model)
     with console.start_step("Audit") as work:
         found = count_usage(tokenizer, _texts(sources, column, split, encoding, on_error), work)
-        work.result(f"{found.documents:,} documents · {found.total.tokens:,} pieces")
+        work.result("{documents:,} documents · {tokens:,} tokens", found.documents, found.total.tokens)
     figures = figures_of(found)
     if as_json:
         console.print_json({"model": model, **figures})
@@ -97,7 +99,7 @@ def _texts(sources: list[str], column: str, split: Any, encoding: str | None, on
 def _say_audit(figures: dict[str, Any]) -> None:
     rows = [
         (
-            script,
+            translate(script),
             f"{one['characters']:,}",
             f"{one['words']:,}",
             f"{one['characters_per_token']:.2f}",
@@ -107,33 +109,34 @@ def _say_audit(figures: dict[str, Any]) -> None:
         for script, one in [*figures["scripts"].items(), ("all", figures)]
     ]
     console.table(
-        ("script", "characters", "words", "characters per piece", "pieces per word", "unknown pieces"),
+        ("script", "characters", "words", "characters per token", "tokens per word", "unknown tokens"),
         rows,
-        prose=(0,),
     )
     unused = figures["unused"]
-    examples = console.Verbatim("  ".join(unused["examples"][:SHOWN]))
-    lines = [("unused", f"{unused['count']:,} pieces, {unused['share']:.1%} of the ordinary ones")]
-    lines += [("", examples)] if unused["examples"] else []
+    lines: list[tuple[str, str]] = [
+        (
+            "unused",
+            message("{count:,} tokens, {share:.1%} of the ordinary ones", unused["count"], unused["share"]),
+        )
+    ]
+    lines += [("", "  ".join(unused["examples"][:SHOWN]))] if unused["examples"] else []
     if figures["unknown_characters"]:
         shown = [f"{one['character']} {one['count']:,}" for one in figures["unknown_characters"]]
-        lines.append(("unknown", console.Verbatim("  ".join(shown))))
+        lines.append(("unknown", "  ".join(shown)))
     if figures["unknown_otherwise"]:
-        lines.append(
-            (
-                "",
-                f"{figures['unknown_otherwise']:,} words of known characters: too long, or none fits where it stands",
-            )
+        words = message(
+            "{count:,} words of known characters: too long, or no token fits there", figures["unknown_otherwise"]
         )
+        lines.append(("", words))
     console.facts(lines)
     if figures["fragmented"]:
         console.table(
-            ("word", "count", "pieces"),
+            ("word", "count", "tokens"),
             [(one["word"], one["count"], "  ".join(one["tokens"])) for one in figures["fragmented"]],
-            title="what costs the most pieces",
+            title="words that need the most tokens",
         )
     if figures["forgotten"]:
-        console.note(f"{figures['forgotten']:,} rare words were not counted, to save memory")
+        console.note("{forgotten:,} rare words were not counted, to save memory", figures["forgotten"])
 
 
 def grow(
@@ -146,22 +149,20 @@ def grow(
     ],
     sources: Files,
     out: Annotated[Path, typer.Option(help="The folder to write the grown model to.")],
-    add: Annotated[int, typer.Option(min=1, help="How many pieces to add, at most.")] = 1000,
-    minimum_count: Annotated[
-        int, typer.Option(min=1, help="Words and parts of words seen less often do not become pieces.")
-    ] = 2,
+    add: Annotated[int, typer.Option(min=1, help="Maximum number of tokens to add.")] = 1000,
+    minimum_count: Annotated[int, typer.Option(min=1, help="Minimum count of words and parts of words.")] = 2,
     column: Column = "text",
     split: Split = "blank",
     encoding: Encoding = None,
     on_error: OnError = "stop",
-    seed: Annotated[int, typer.Option(help="Chooses the documents that are kept aside, a tenth.")] = 0,
+    seed: Annotated[int, typer.Option(help="Random seed of the held-out tenth of the documents.")] = 0,
     allow_unused: AllowUnused = False,
     as_json: AsJson = False,
 ) -> None:
-    """Add pieces for the words of your own text that a WordPiece model cuts up, and write it with them.
+    """Extend the vocabulary of a WordPiece model by fragmented words of your own text.
 
-    A new piece begins with the mean of the embeddings of the pieces that it replaces; all other weights stay as they
-    are. The model must be pretrained further before it gains by it.
+    A new token's embedding is initialised with the mean of the tokens that it replaces; all other weights stay as they
+    are. The model needs further pretraining to benefit.
     """
     from unmask import bundle
     from unmask.bundle.grow import grow as grown_of
@@ -170,7 +171,7 @@ def grow(
     with console.start_step("Vocabulary") as work:
         texts = _texts(sources, column, split, encoding, on_error)
         grown = grown_of(opened, texts, out, add=add, min_frequency=minimum_count, seed=seed, progress=work)
-        work.result(f"{len(grown.chosen):,} pieces more · {grown.documents:,} documents")
+        work.result("{tokens:,} more tokens · {documents:,} documents", len(grown.chosen), grown.documents)
     if as_json:
         console.print_text(json.dumps({"out": str(out), **asdict(grown)}, ensure_ascii=False))
         return
@@ -183,30 +184,33 @@ def _say_grown(grown: "GrowResult", out: Path, asked: int) -> None:
         [
             (
                 "added",
-                f"{len(grown.chosen):,} pieces, which saved {sum(one.tokens_saved for one in grown.chosen):,}",
+                message(
+                    "{count:,} tokens, which save {saved:,}",
+                    len(grown.chosen),
+                    sum(one.tokens_saved for one in grown.chosen),
+                ),
             ),
-            ("", console.Verbatim("  ".join(first))),
+            ("", "  ".join(first)),
         ]
     )
     console.table(
         ("held-out text", "before", "after"),
         [
-            (name, before, after)
+            (translate(name), before, after)
             for (name, before), (_, after) in zip(_shown(grown.before), _shown(grown.after), strict=True)
         ],
-        prose=(0,),
     )
     if len(grown.chosen) < asked:
-        console.note(f"the text supports no more than {len(grown.chosen):,} pieces")
+        console.note("the text supports only {tokens:,} tokens", len(grown.chosen))
     console.note(
         "new pieces have not been trained: pretrain the model further on such text before you judge or fine-tune it"
     )
-    console.print_text(f"next: unmask corpus build FILES --tokenizer {out} --out corpus")
+    console.print_text("next: unmask corpus build FILES --tokenizer {out} --out corpus", out)
 
 
 def _shown(fit: "VocabularyFit") -> list[tuple[str, str]]:
     rows = [
-        ("characters per piece", f"{fit.characters_per_token:.3f}"),
+        ("characters per token", f"{fit.characters_per_token:.3f}"),
         ("unknown words", f"{fit.unknown_rate:.3%}"),
     ]
     if fit.bits_per_character is not None:

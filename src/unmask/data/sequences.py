@@ -61,7 +61,7 @@ class CorpusSequences:
             raise UserError(
                 "the corpus has too few documents to hold some out",
                 given=f"{shards.documents} documents, data.heldout_share={heldout_share}",
-                to_do="separate documents by blank lines, or build with --split line",
+                hint="separate documents by blank lines, or build with --split line",
             )
         lengths = shards.document_lengths[documents]
         self.documents = documents

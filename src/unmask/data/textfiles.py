@@ -23,7 +23,8 @@ from typing import Any, Literal, TypeVar
 from unmask import console
 from unmask.data import encodings
 from unmask.data.encodings import COMPRESSED
-from unmask.errors import UserError, missing_extra, suggest
+from unmask.errors import UserError, did_you_mean, missing_extra, suggest
+from unmask.messages import message
 
 Kind = Literal["txt", "jsonl", "csv", "tsv"]
 OnError = Literal["stop", "skip"]
@@ -67,8 +68,9 @@ class ReadLog:
         self.first: UserError | None = None
         self.remarks: list[str] = []
 
-    def note(self, text: str) -> None:
-        """Add a sentence for people."""
+    def note(self, template: str, *values: object) -> None:
+        """Add a sentence for people (`message`)."""
+        text = message(template, *values)
         if text not in self.remarks:
             self.remarks.append(text)
 
@@ -127,7 +129,7 @@ def kind_of(path: str | Path) -> Kind:
         raise UserError(
             f"{path} is one JSON value, not JSON lines",
             allowed=".jsonl with one object a line",
-            to_convert=f"jq -c '.[]' {plain} > {plain}l",
+            hint=f"jq -c '.[]' {plain} > {plain}l",
         )
     return KINDS.get(suffix, "txt")
 
@@ -151,7 +153,7 @@ def find_files(sources: Sequence[str | Path]) -> list[str]:
             # Path.glob takes no absolute pattern
             matches = sorted(filter(os.path.isfile, glob.iglob(source, recursive=True)))  # noqa: PTH207
             if not matches:
-                raise UserError(f"no file matches {source}", seen_from=Path.cwd())
+                raise UserError(f"no file matches {source}", given=f"relative to {Path.cwd()}")
             found.update(dict.fromkeys(matches))
         else:
             raise _absent(path)
@@ -169,8 +171,8 @@ def _files_in(folder: Path) -> list[str]:
     if not found:
         raise UserError(
             f"{folder} holds no text files",
-            looked_for=", ".join(KINDS) + ", each also with .gz or .zst",
-            to_do="give the files by name to read them whatever they are called",
+            allowed=", ".join(KINDS) + ", each also with .gz or .zst",
+            hint="give the files by name to read them whatever they are called",
         )
     return [str(path) for path in sorted(found)]
 
@@ -181,7 +183,7 @@ def _absent(path: Path) -> UserError:
     while not parent.is_dir():
         path, parent = parent, parent.parent
     neighbour = suggest(path.name, (entry.name for entry in parent.iterdir()))
-    return UserError(f"{path} does not exist", did_you_mean=parent / neighbour if neighbour else None)
+    return UserError(f"{path} does not exist", hint=did_you_mean(parent / neighbour if neighbour else None))
 
 
 def text_bytes(sources: Sequence[str | Path]) -> int | None:

@@ -76,8 +76,8 @@ class TorchEngine:
             if not self.bundle.has_head(name):
                 raise UserError(
                     f"{folder} has no trained head for {task.name}",
-                    missing=name,
-                    to_do=f"unmask finetune --model {folder} --task {task.name} --train FILE",
+                    given=f"missing: {name}",
+                    hint=f"unmask finetune --model {folder} --task {task.name} --train FILE",
                 )
             self.bundle.load_into(module, name)
         head = head.to(self.device).eval()
@@ -91,8 +91,7 @@ class TorchEngine:
     def _masked(self) -> TorchBackend:
         if not self.bundle.has_head("masked"):
             raise UserError(
-                f"{self.bundle.folder} has no masked-language head",
-                to_do="give the model folder of a pretraining run",
+                f"{self.bundle.folder} has no masked-language head", hint="give the model folder of a pretraining run"
             )
         head = MLMHead(self.bundle.config)
         self.bundle.load_into(head, "masked")

@@ -127,7 +127,7 @@ def read(path: Path) -> Predictions:
         raise UserError(
             f"{path} holds no predictions that can be read",
             given=error,
-            to_do="remove it and evaluate the run again (unmask evaluate RUN FILE)",
+            hint="remove it and evaluate the run again (unmask evaluate RUN FILE)",
         ) from None
 
 
@@ -162,11 +162,11 @@ def _check_comparable(of: str, first: Predictions, name: str, other: Predictions
             f"{refused}: they were evaluated on different rows",
             given=f"{first.file} ({first.sha256[:8]}, {len(first.reference):,} rows), "
             f"{other.file} ({other.sha256[:8]}, {len(other.reference):,} rows)",
-            to_do="evaluate both on the same file: unmask compare RUN RUN --test FILE",
+            hint="evaluate both on the same file: unmask compare RUN RUN --test FILE",
         )
     if set(first.labels) != set(other.labels):
         only = sorted(set(first.labels) ^ set(other.labels))
         raise UserError(
             f"{refused}: they were trained with different labels",
-            in_only_one=", ".join(only[:8]) + (" ..." if len(only) > 8 else ""),
+            given=f"only in one: {', '.join(only[:8]) + (' ...' if len(only) > 8 else '')}",
         )

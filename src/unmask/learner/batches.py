@@ -48,7 +48,7 @@ class Batches:
                 "a step has too few sequences for so many processes",
                 given=f"{self.step_size(0.0)} sequences in {world_size} processes times "
                 f"{gradient_accumulation_steps} micro-batches",
-                to_do="larger steps, fewer processes or a smaller train.gradient_accumulation_steps",
+                hint="larger steps, fewer processes or a smaller train.gradient_accumulation_steps",
             )
 
     def step_size(self, progress: float) -> int:

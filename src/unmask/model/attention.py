@@ -66,9 +66,7 @@ def attend(
             return varlen(query, key, value, layout, pattern, query_positions)
         if backend == "varlen":
             raise UserError(
-                "the attention varlen cannot be used here",
-                because=lacking,
-                to_do="model.attn_implementation=auto",
+                "the attention varlen cannot be used here", given=lacking, hint="model.attn_implementation=auto"
             )
     rectangle = BACKENDS["reference" if backend == "reference" else "sdpa"]
     # what is exported takes sequences of any length, so it cannot ask how long they are

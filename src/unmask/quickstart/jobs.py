@@ -13,7 +13,7 @@ from unmask.data.rows.check import check_targets
 from unmask.data.rows.example import RowKind
 from unmask.data.rows.options import ReadOptions
 from unmask.data.textfiles import find_files
-from unmask.errors import UserError, suggest
+from unmask.errors import UserError, did_you_mean, suggest
 from unmask.tasks import task_of
 from unmask.train.budget import Budget
 from unmask.train.rows import RowReader, same_scheme
@@ -88,17 +88,17 @@ class Request:
         if not self.own_files and self.read_options != ReadOptions():
             raise UserError(
                 "how to read labelled files was given, but no files of one's own",
-                to_do="--text FILES --train FILE --test FILE",
+                hint="--text FILES --train FILE --test FILE",
             )
         if self.language not in LANGUAGES:
-            raise UserError(f"the quick start has no language {self.language}", allowed=", ".join(LANGUAGES))
+            raise UserError("the quick start has no language {language}", self.language, allowed=", ".join(LANGUAGES))
         allowed = OWN_TASKS if self.own_files else tasks_of(self.language)
         if self.task is not None and self.task not in allowed:
             raise UserError(
-                f"{self.task} is not a task of the quick start",
-                did_you_mean=suggest(self.task, allowed),
+                "{task} is not a task of the quick start",
+                self.task,
                 allowed=", ".join(allowed),
-                in_other_languages=_elsewhere(self.task, self.language),
+                hint=[did_you_mean(suggest(self.task, allowed)), _elsewhere(self.task, self.language)],
             )
         try:
             unit = Budget.parse(self.budget).unit
@@ -110,9 +110,9 @@ class Request:
         missing = [name for name, value in given.items() if not value]
         if missing and len(missing) < len(given):
             raise UserError(
-                f"one's own files need {', '.join(given)}",
-                given=", ".join(name for name, value in given.items() if value),
-                missing=", ".join(missing),
+                "one's own files need {given}",
+                ", ".join(given),
+                given=[", ".join(name for name, value in given.items() if value), f"missing: {', '.join(missing)}"],
             )
 
     @property

@@ -11,6 +11,7 @@ import os
 import platform
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from datetime import UTC, datetime
 from functools import cache, partial
 from pathlib import Path
@@ -30,12 +31,14 @@ from unmask.evaluate.samples import predictions, sample_fills
 from unmask.evaluate.saved import compare_predictions
 from unmask.evaluate.simplest import simplest_baseline
 from unmask.evaluate.tested import to_saved_predictions
+from unmask.messages import join, message, to_json
 from unmask.metrics import Contestant, figure_of
 from unmask.objectives import Masked
 from unmask.quickstart.jobs import Material, Request, gather_data
 from unmask.quickstart.start import StartingModel
 from unmask.report import write_report
-from unmask.report.words import format_points
+from unmask.report.folder import pretraining_entry
+from unmask.report.formats import format_points
 from unmask.runtime.predictor import load
 from unmask.tasks import Task, task_of
 from unmask.text.tokenizer import Tokenizer, TokenizerConfig
@@ -55,10 +58,7 @@ PUBLIC_SHARE = 0.35  # of the budget, beside it: a public checkpoint, which take
 MEASURING = 0.01  # of the budget, beside it: how many threads are fastest
 OVERHEAD = 1.15  # time of a fine-tuning run over its training steps alone: evaluations, checkpoints
 NEEDED = {"jinja2": "jinja2", "sklearn": "scikit-learn", "unearth": "unearth"}  # the extra `quickstart`
-LENGTHS = (
-    128,
-    64,
-)  # tokens read of each text: the longest that can be read ENOUGH_EPOCHS times, else the last
+LENGTHS = (128, 64)  # tokens read of each text: the longest that can be read ENOUGH_EPOCHS times, else the last
 RECIPES = {"classify": "quickstart-finetune", "tag": "quickstart-tag"}
 ENOUGH_EPOCHS = 2
 MOST_EPOCHS = {"classify": 3, "tag": 4}  # more learn the training rows by heart (docs/studies.md)
@@ -89,7 +89,7 @@ class Quickstart:
             raise UserError(
                 "the quick start runs in one process",
                 given=f"WORLD_SIZE={processes}",
-                to_do="start it without torchrun, or use torchrun with unmask pretrain and unmask finetune",
+                hint="start it without torchrun, or use torchrun with unmask pretrain and unmask finetune",
             )
         self._open()
         _require(NEEDED)
@@ -116,15 +116,15 @@ class Quickstart:
             self.results = known
             if self.results.get("command") != asked:
                 raise UserError(
-                    f"{self.folder} belongs to another quick start",
-                    given=asked,
-                    there=self.results.get("command"),
-                    to_do="give the same options, or another --out folder",
+                    "{folder} belongs to another quick start",
+                    self.folder,
+                    given=[asked, f"there: {self.results.get('command')}"],
+                    hint="give the same options, or another --out folder",
                 )
             return
         ours = (".lock", "results.json") if known.get("kind") == "quickstart" else (".lock",)
         if self.folder.is_dir() and any(path.name not in ours for path in self.folder.iterdir()):
-            raise UserError(f"{self.folder} is not empty and holds no quick start", to_do="choose another --out")
+            raise UserError("{folder} is not empty and holds no quick start", self.folder, hint="choose another --out")
         self.results = {
             "format": 1,
             "kind": "quickstart",
@@ -140,15 +140,10 @@ class Quickstart:
         """One numbered step; what it did and how long it took at first stands in results.json."""
         with console.start_step(title, number) as work:
             yield work
-            known = [step for step in self.results["steps"] if step["number"] == number]
-            if not known:
-                row = {
-                    "number": number,
-                    "title": title,
-                    "summary": work.summary,
-                    "seconds": round(work.elapsed, 2),
-                }
-                self.results["steps"].append(row)
+            if number not in [step["number"] for step in self.results["steps"]]:
+                summary = {"summary": work.summary, "message": to_json(work.summary)}
+                step = {"number": number, "title": title, **summary, "seconds": round(work.elapsed, 2)}
+                self.results["steps"].append(step)
         files.write_json(self.folder / "results.json", self.results)
 
     def _environment(self) -> None:
@@ -164,19 +159,15 @@ class Quickstart:
             material = gather_data(self.request, work, self.reader)
             self.results["data"] = {"corpora": material.corpora, "task": material.rows}
             documents = sum(row["documents"] for row in material.corpora)
-            names = " + ".join(row["name"] for row in material.corpora)
-            state = " · cached" if material.cached else ""
-            public = ""
+            names = join((message(row["name"]) for row in material.corpora), " + ")
+            parts = [names, console.size(material.bytes), message("{count:,} documents", documents)]
+            if material.cached:
+                parts.append(message("cached"))
             if self.request.start is not None:
                 self.start = StartingModel.from_name(self.request.start, work)
                 self.results["public_model"] = self.start.to_dict
-                public = f" · checkpoint {self.start.title}"
-            work.result(f"{names} · {console.size(material.bytes)} · {documents:,} documents{state}{public}")
-        for row in material.corpora:
-            if "source" in row:
-                console.note(f"    {row['name']}: {row['source']}; {row['licence']}")
-        if self.start is not None and self.start.source is not None:
-            console.note(f"    {self.start.title}: {self.start.source}; {self.start.licence}")
+                parts.append(message("checkpoint {title}", self.start.title))
+            work.result(join(parts))
         return material
 
     def _tokenizer(self, rows: Material) -> shards.Shards:
@@ -200,7 +191,8 @@ class Quickstart:
                     words=load_words("auto", rows.documents, restart=True, progress=work),
                 )
             except UserError as error:
-                error.facts.pop("to remove it", None)  # --restart is an option of `corpus build`
+                if "--restart" in error.facts.get("hint", ""):  # an option of `corpus build`
+                    error.facts["hint"] = "choose another --out folder"
                 raise
             figures = built.statistics(0)
             per_piece = figures["characters"] / built.tokens
@@ -212,8 +204,10 @@ class Quickstart:
                 "sha256": tokenizer.sha256,
             }
             work.result(
-                f"{tokenizer.vocab_size:,} pieces · {per_piece:.1f} characters per piece · "
-                f"{figures['unknown_rate']:.2%} unknown"
+                "{tokens:,} tokens · {ratio:.1f} characters per token · {share:.2%} unknown",
+                tokenizer.vocab_size,
+                per_piece,
+                figures["unknown_rate"],
             )
         return built
 
@@ -232,9 +226,9 @@ class Quickstart:
             assert isinstance(masked, Masked)
             end = masked.final_mask_prob
             share = f"{masked.mask_prob:.0%}" + (f" → {end:.0%}" if end else "")
-            unit = "whole words" if masked.unit == "word" else "pieces"
-            pairs = " · next sentence" if self.request.next_sentence else ""
-            work.result(f"masked {unit}, {share}, 80/10/10, drawn anew in each epoch{pairs}")
+            unit = message("whole words" if masked.unit == "word" else "tokens")
+            masks = message("masked {unit}, {share}, 80/10/10, drawn anew in each epoch", unit, share)
+            work.result(join([masks, message("next sentence") if self.request.next_sentence else None]))
         return recipe
 
     def _pretraining(self, recipe: PretrainRecipe, built: shards.Shards, rows: Material) -> PretrainResult:
@@ -249,22 +243,16 @@ class Quickstart:
             train = changed(recipe.train, budget=f"{seconds:.0f}s", threads=facts["threads"])
             done = pretrain(changed(recipe, train=train), out=self.folder / "pretrain", progress=work)
             heldout = done.heldout_figures["masked.loss"]
-            self.results["pretraining"] = {
-                "parameters": done.parameters,
-                "steps": done.steps,
-                "tokens": done.tokens,
-                "seconds": done.seconds,
-                "tokens_per_second": round(done.tokens_per_second),
-                "heldout_loss": heldout,
-                "heldout_accuracy": done.heldout_figures["masked.accuracy"],
-                "uniform_loss": done.uniform_loss,
-                "unigram_loss": done.unigram_loss,
-                "log": "pretrain/metrics.jsonl",
-            }
+            self.results["pretraining"] = pretraining_entry(_facts(done), "pretrain/metrics.jsonl")
             work.result(
-                f"{done.tokens / 1e6:.2f} M tokens · {done.tokens_per_second:,.0f} tokens/s on {facts['threads']} "
-                f"{'thread' if facts['threads'] == 1 else 'threads'} · held-out loss "
-                f"{heldout:.2f} (uniform {done.uniform_loss:.2f}, unigram {done.unigram_loss:.2f})"
+                "{tokens:.2f} M tokens · {speed:,.0f} tokens/s, {threads} threads · held-out loss {loss:.2f} "
+                "(uniform {uniform:.2f}, unigram {unigram:.2f})",
+                done.tokens / 1e6,
+                done.tokens_per_second,
+                facts["threads"],
+                heldout,
+                done.uniform_loss,
+                done.unigram_loss,
             )
         return done
 
@@ -302,18 +290,7 @@ class Quickstart:
             }
             tuned, scratch = runs["pretrained"], runs["from scratch"]
             self.results["finetuning"] = [
-                {
-                    "name": name,
-                    "steps": run.steps,
-                    "seconds": run.seconds,
-                    "best_step": run.best_step,
-                    "train_rows": run.train_rows,
-                    "dev_rows": run.dev_rows,
-                    "truncated": run.truncated,
-                    "dev": run.dev,
-                    "log": f"{run.folder.name}/metrics.jsonl",
-                }
-                for name, run in runs.items()
+                {"name": name, **_facts(run), "log": f"{run.folder.name}/metrics.jsonl"} for name, run in runs.items()
             ]
             used = tuned.train_rows
             available = len(self._train_rows(rows)) - (tuned.dev_rows if not rows.dev else 0)
@@ -322,13 +299,15 @@ class Quickstart:
                 "train_rows_used": used,
                 "dev_rows": tuned.dev_rows,
             }
-            cap = "" if used >= available else f" of {available:,} (capped to keep the budget)"
+            parts = [message("{count:,} rows", used)]
+            if used < available:
+                parts = [message("{used:,} of {rows:,} rows (capped to keep the budget)", used, available)]
             title, value = tuned.best_score
-            beside = f", {self.start.title} {runs[self.start.title].best_score[1]:.1%}" if self.start else ""
-            work.result(
-                f"{used:,} rows{cap} · {tuned.steps:,} steps · dev {title} "
-                f"{value:.1%}, without pretraining {scratch.best_score[1]:.1%}{beside}"
-            )
+            figures: list[str] = [message("dev {metric} {value:.1%}", message(title), value)]
+            figures.append(message("without pretraining {value:.1%}", scratch.best_score[1]))
+            if self.start:
+                figures.append(f"{self.start.title} {runs[self.start.title].best_score[1]:.1%}")
+            work.result(join([*parts, message("{steps:,} steps", tuned.steps), join(figures, ", ")]))
         return runs
 
     def _train_rows(self, rows: Material) -> list[Example]:
@@ -434,9 +413,11 @@ class Quickstart:
             metric = comparison.scores.metric
             score, gain = comparison.scores[metric], comparison.differences[0][metric]
             work.result(
-                f"{figure_of(metric).title} {score.value:.1%} on {len(test):,} test rows · "
-                f"pretraining brought {format_points(gain['value'])} points "
-                f"[{format_points(gain['low'])}, {format_points(gain['high'])}]"
+                "{metric} {value:.1%} on {rows:,} test rows · pretraining brought {points} points [{low}, {high}]",
+                message(figure_of(metric).title),
+                score.value,
+                len(test),
+                *(format_points(gain[key]) for key in ("value", "low", "high")),
             )
 
     def _baselines(self, task: Task[Any], train: list[Example], test: list[Example]) -> Iterator[Contestant]:
@@ -458,13 +439,19 @@ class Quickstart:
         return {"commands": [self.request.command], "seed": self.request.seed, "hashes": hashes}
 
 
+def _facts(done: PretrainResult | FinetuneResult) -> dict[str, Any]:
+    """The outcome of a run as plain values, as run.json has it."""
+    return {name: value for name, value in asdict(done).items() if name != "folder" and value is not None}
+
+
 def _require(packages: dict[str, str]) -> None:
     """Raises UserError naming all packages that are missing, before any work is done."""
     missing = [name for module, name in packages.items() if importlib.util.find_spec(module) is None]
     if missing:
         raise UserError(
-            f"the quick start needs {', '.join(missing)}, not installed here",
-            to_install="pip install 'unmask[quickstart]' (in a checkout: make quickstart)",
+            "the quick start needs {missing}, not installed here",
+            ", ".join(missing),
+            hint="pip install 'unmask[quickstart]' (in a checkout: make quickstart)",
         )
 
 
@@ -481,4 +468,4 @@ class _Named:
         self.inner.advance(amount)
 
     def show(self, text: str) -> None:
-        self.inner.show(f"{self.name}  {text}")
+        self.inner.show(message("{run}  {text}", message(self.name), text))

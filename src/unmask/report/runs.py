@@ -15,28 +15,25 @@ from typing import Any, Literal
 
 from unmask import console, files
 from unmask.config import read_yaml
-from unmask.errors import UserError
-from unmask.report.figures import figure_name, main_figure
-from unmask.report.words import ENGLISH
-from unmask.report.words import format_figure as shown_value
+from unmask.errors import UserError, did_you_mean
+from unmask.messages import Message, join, message
+from unmask.report.figures import is_loss, main_figure
+from unmask.report.formats import figure_title, format_figure, format_loss
 
 State = Literal["running", "interrupted", "finished", "damaged"]
 
 KINDS = ("pretrain", "finetune")
 QUICKSTART = "quickstart"
+TITLES = {"pretrain": "pretraining", "finetune": "fine-tuning", "quickstart": "quick start", "unknown": "unknown"}
+FIGURES = {
+    "pretrain": "held-out {figure} {value}",
+    "finetune": "dev {figure} {value}",
+    "quickstart": "test {figure} {value}",
+}  # the main figure, by the kind
 STEPS = 7  # of a quick start
 TRAINING_LOSS = "training.loss"
 TAIL = 1 << 16  # bytes of a log that hold its last rows
-INNER = {
-    "checkpoints",
-    "model",
-    "tokenizer",
-    "corpus",
-    "predictions",
-    "tensorboard",
-    "input",
-    "split",
-}  # of a run: no runs inside
+INNER = {"checkpoints", "model", "tokenizer", "corpus", "predictions", "tensorboard", "input", "split"}  # hold no runs
 
 Facts = dict[str, Any]
 
@@ -60,14 +57,29 @@ class RunInfo:
     facts: Facts = field(default_factory=dict, repr=False)
     recipe: Facts = field(default_factory=dict, repr=False)
 
-    def shown_figure(self, words: dict[str, str] = ENGLISH) -> str:
+    @property
+    def title(self) -> Message:
+        """The kind in words."""
+        return message(TITLES[self.kind])
+
+    @property
+    def shown_state(self) -> Message:
+        """The state, with the progress of a run that is not finished."""
+        state = message(self.state)
+        if self.state in ("running", "interrupted") and self.progress is not None:
+            return message("{state}, {progress:.0%}", state, self.progress)
+        return state
+
+    @property
+    def shown_figure(self) -> str:
         """`dev accuracy 94.2 %`, `held-out loss 6.41`."""
         if self.figure is None:
             return ""
         name, value = self.figure
-        shown = f"{value:.2f}" if name.endswith("loss") else shown_value(name.split(".")[-1], value)
-        where = "training" if name == TRAINING_LOSS else self.kind
-        return f"{words[f'figure.{where}'].format(figure=figure_name(name, words, inline=True))} {shown}"
+        if name == TRAINING_LOSS:
+            return message("training loss {value}", format_loss(value))
+        shown = format_loss(value) if is_loss(name) else format_figure(name, value).replace("\u00a0", " ")
+        return message(FIGURES[self.kind], figure_title(name), shown)
 
     def plain(self) -> Facts:
         """For JSON."""
@@ -83,7 +95,7 @@ def find_runs(folder: Path | str) -> list[RunInfo]:
     """
     folder = Path(folder)
     if not folder.is_dir():
-        raise UserError(f"{folder} is not a folder", to_do="give the folder that holds the runs: unmask runs FOLDER")
+        raise UserError(f"{folder} is not a folder", hint="give the folder that holds the runs: unmask runs FOLDER")
     return sorted((read_run(path) for path in _run_folders(folder)), key=_order)
 
 
@@ -124,7 +136,7 @@ def read_run(folder: Path | str) -> RunInfo:
         problem = "there is no run.json" if folder.is_dir() else "there is no such folder"
     except (UserError, OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         problem = error.message if isinstance(error, UserError) else str(error) or type(error).__name__
-    return RunInfo(folder, "unknown", "damaged", problem=problem.removeprefix(f"{folder}/"))
+    return RunInfo(folder, "unknown", "damaged", problem=problem)
 
 
 def require_run(folder: Path | str) -> RunInfo:
@@ -135,9 +147,8 @@ def require_run(folder: Path | str) -> RunInfo:
         near = list(_run_folders(folder))[:4] if folder.is_dir() else []
         raise UserError(
             f"{folder} holds no run that can be read",
-            because=run.problem,
-            perhaps_meant=", ".join(map(str, near)) or None,
-            to_see_all_runs="unmask runs FOLDER",
+            given=run.problem,
+            hint=[did_you_mean(", ".join(map(str, near)) or None), "unmask runs FOLDER"],
         )
     return run
 
@@ -146,7 +157,7 @@ def _trained(folder: Path) -> RunInfo:
     facts = _mapping(files.read_json(folder / "run.json"), folder / "run.json")
     kind = facts.get("kind")
     if kind not in KINDS:
-        raise UserError(f"run.json names the kind {kind!r}", allowed=", ".join(KINDS))
+        raise UserError("run.json names the kind {kind!r}", kind, allowed=", ".join(KINDS))
     recipe = read_recipe_values(folder / "recipe.yaml")
     finished = facts.get("finished")
     if finished is not None:
@@ -175,12 +186,10 @@ def _trained(folder: Path) -> RunInfo:
 
 def _figures_of(finished: Facts, rows: list[Facts]) -> Facts:
     """The figures on held-out or development rows, at the end or the last there are; else the training loss."""
-    known = finished.get("dev") or finished.get("heldout_figures")
-    if not known:
-        known = next((row["evaluation"] for row in reversed(rows) if row.get("evaluation")), None)
-    if not known:
-        known = next(({TRAINING_LOSS: row["loss"]} for row in reversed(rows) if "loss" in row), {})
-    figures = {key: value for key, value in dict(known).items() if isinstance(value, int | float)}
+    latest = [row["evaluation"] for row in reversed(rows) if row.get("evaluation")]
+    losses = [{TRAINING_LOSS: row["loss"]} for row in reversed(rows) if "loss" in row]
+    last: Facts = next(filter(None, [finished.get("dev"), finished.get("heldout_figures"), *latest, *losses]), {})
+    figures = {key: value for key, value in dict(last).items() if isinstance(value, int | float)}
     masked = {key: value for key, value in figures.items() if key == "masked.loss"}
     return masked or figures  # an accuracy of guessing hidden words says less than the loss
 
@@ -188,7 +197,7 @@ def _figures_of(finished: Facts, rows: list[Facts]) -> Facts:
 def _quickstart(folder: Path) -> RunInfo:
     results = _mapping(files.read_json(folder / "results.json"), folder / "results.json")
     if results.get("kind") != QUICKSTART:
-        raise UserError(f"results.json names the kind {results.get('kind')!r}", allowed=QUICKSTART)
+        raise UserError("results.json names the kind {kind!r}", results.get("kind"), allowed=QUICKSTART)
     steps = results.get("steps") or []
     evaluation, pretraining = results.get("evaluation") or {}, results.get("pretraining") or {}
     metric = evaluation.get("metric") or "accuracy"
@@ -222,8 +231,8 @@ def _what(recipe: Facts) -> str:
         corpus = Path(str(data.get("corpus", ""))).name
         return f"{model.get('num_hidden_layers')} x {model.get('hidden_size')}, {names}, {corpus}".strip(", ")
     task = (recipe.get("task") or {}).get("name", "")
-    start = "" if recipe.get("pretrained", True) else ", from scratch"
-    return f"{task}, {Path(str(data.get('train', ''))).name}{start}".strip(", ")
+    start = None if recipe.get("pretrained", True) else message("from scratch")
+    return join([task, Path(str(data.get("train", ""))).name, start], ", ")
 
 
 def read_recipe_values(path: Path) -> Facts:
@@ -276,13 +285,9 @@ def locked(folder: Path) -> bool:
     return False
 
 
-def run_facts(run: RunInfo, words: dict[str, str] = ENGLISH) -> list[str]:
-    """The cells of one line of `unmask runs`: all English but for the kind, which is in the `words` given."""
-    state = run.state
-    if state in ("running", "interrupted") and run.progress is not None:
-        state = f"{state}, {run.progress:.0%}"  # type: ignore[assignment]
+def run_facts(run: RunInfo) -> list[str]:
+    """The cells of one line of `unmask runs`."""
     when = (run.created or "").replace("T", " ")[:16]
     counted = ["" if value is None else console.count(value) for value in (run.steps, run.tokens)]
-    figure = run.shown_figure().replace("\u00a0", " ")
     what = run.problem or run.description
-    return [str(run.folder), words[f"run.{run.kind}"], state, what, run.budget, *counted, figure, when]
+    return [str(run.folder), run.title, run.shown_state, what, run.budget, *counted, run.shown_figure, when]

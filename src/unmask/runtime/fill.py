@@ -43,13 +43,13 @@ def fill(backend: Backend, tokenizer: Tokenizer, longest: int, text: str, top_k:
     encoded = tokenizer.encode(text, add_special_tokens=True)
     places = [place for place, number in enumerate(encoded.input_ids) if number == tokenizer.mask_token_id]
     if not places:
-        raise UserError(f"there is no {mask} in the text", given=text, to_do=f"write {mask} where a word is wanted")
+        raise UserError(f"there is no {mask} in the text", given=text, hint=f"write {mask} where a word is wanted")
     if len(encoded.input_ids) > longest:
         raise UserError(
             "the text is longer than the positions of the model",
             given=f"{len(encoded.input_ids):,} tokens",
             allowed=f"at most {longest:,}",
-            to_do=f"shorten the text around its {mask}",
+            hint=f"shorten the text around its {mask}",
         )
     logits = masked_logits(backend, encoded.input_ids, encoded.token_type_ids, places)
     result = []

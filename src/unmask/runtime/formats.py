@@ -140,7 +140,7 @@ class SpanFormat(Format):
             raise UserError(
                 f"{example.location}: spans that nest or overlap cannot be written as CoNLL",
                 given="; ".join(f"{span.text!r} ({span.label})" for span in pair),
-                to_do="--format jsonl, or train with task.flat=true",
+                hint="--format jsonl, or train with task.flat=true",
             )
         tokens = word_bounds(self.task, example)
         if self.task.tags_every_token and example.tokens is None:

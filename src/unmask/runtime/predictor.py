@@ -68,7 +68,7 @@ class Predictor:
         if schema is None:
             raise UserError(
                 f"{self.manifest.folder} was not fine-tuned for a task",
-                to_do="unmask finetune --model ... --task ... --train FILE",
+                hint="unmask finetune --model ... --task ... --train FILE",
             )
         return restore(schema, self.tokenizer, str(self.manifest.folder / "unmask.json"))
 

@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from unmask.data.rows.example import Example, Span
+from unmask.messages import Message, message
 from unmask.text.tokenizer import Encoding
 
 Numbers = npt.NDArray[np.int64]
@@ -333,12 +334,16 @@ class AlignmentErrors:
                 span = misfit.span
                 first.append(f"{example.location}: {_excerpt(example.text, span)} ({span.label})")
 
-    def lines(self, kind: int) -> list[str]:
+    def lines(self, kind: int) -> list[Message]:
         """What to say: one line a reason, `of` so many spans."""
         return [
-            f"{self.counts[reason]:,} of {kind:,} spans not aligned: {reason} (the first: "
-            + "; ".join(self.first[reason])
-            + ")"
+            message(
+                "{count:,} of {spans:,} spans not aligned: {reason} (the first: {first})",
+                self.counts[reason],
+                kind,
+                message(reason),
+                "; ".join(self.first[reason]),
+            )
             for reason in sorted(self.counts)
         ]
 

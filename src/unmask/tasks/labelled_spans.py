@@ -102,7 +102,7 @@ class SpanTask(Task[list[LabelledSpan]]):
             raise UserError(
                 f"{train[0].source}: there is nothing to learn",
                 given=f"{len(train):,} sentences without a single span",
-                to_do="check the column of the tags (--tag-column)",
+                hint="check the column of the tags (--tag-column)",
             )
         return labels
 

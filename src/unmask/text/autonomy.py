@@ -58,7 +58,7 @@ def find_words(
     progress.start(None, "characters")
     runs = _runs(texts, characters, progress)
     if not runs:
-        raise UserError("there are no Chinese characters to learn words from", to_do="--words none")
+        raise UserError("there are no Chinese characters to learn words from", hint="--words none")
     codes = np.frombuffer(("\0" + "\0".join(runs) + "\0").encode("utf-32-le"), np.uint32)
     alphabet, text = np.unique(codes, return_inverse=True)
     progress.show("finding words")

@@ -218,8 +218,7 @@ def _bounds(sentence: str, words: Sequence[str]) -> Iterator[tuple[int, int]]:
         if start < 0 or (start > end and not sentence[end:start].isspace()):
             raise UserError(
                 "the words that were given for a text do not spell it",
-                given=f"{word!r} after {sentence[max(0, end - 20) : end]!r}",
-                text=sentence[:80],
+                given=[f"{word!r} after {sentence[max(0, end - 20) : end]!r}", sentence[:80]],
                 allowed="its words in order; only white space may be left out",
             )
         end = start + len(word)

@@ -9,7 +9,7 @@ import math
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Literal, Protocol, TypeVar
 
-from unmask.errors import UserError
+from unmask.errors import UserError, did_you_mean
 
 By = Literal["uniform", "source"]
 
@@ -39,7 +39,7 @@ def parse_share(share: str | float) -> float:
         raise UserError(
             f"{text!r} is not a share",
             allowed="more than 0 % and at most 100 %, for example 20% or 0.2",
-            did_you_mean=suggestion,
+            hint=did_you_mean(suggestion),
         )
     return value
 
@@ -71,7 +71,7 @@ def sample_documents(
             raise UserError(
                 "keeping documents by source needs the sources twice: once to count, once to choose",
                 given="documents that can be read only once, such as standard input",
-                to_do="write them to a file first, or keep them by uniform",
+                hint="write them to a file first, or keep them by uniform",
             )
         counts = count_by_source(documents)
     of_source = shares(counts, value)

@@ -164,8 +164,10 @@ class Tokenizer:
                 raise UserError(
                     f"{path} holds no tokenizer",
                     allowed=layout.SUPPORTED_FILES,
-                    to_make_one=f"unmask tokenizer train FILES --out {path}",
-                    to_convert_another=layout.CONVERT if any(path.glob("*.model")) else None,
+                    hint=[
+                        f"unmask tokenizer train FILES --out {path}",
+                        layout.CONVERT if any(path.glob("*.model")) else None,
+                    ],
                 )
             file = found[0]
         config = specials.read_config_files(file)
@@ -243,9 +245,9 @@ class Tokenizer:
         """The piece that stands for what is to be found. Raises UserError where the tokenizer has none."""
         if "mask" not in self.special_tokens:
             raise UserError(
-                "the tokenizer has no piece that masks others",
-                missing=" / ".join(specials.NAMES["mask"]),
-                to_do=f'name one of its pieces in {specials.CONFIG} beside it, as "mask_token"',
+                "the tokenizer has no mask token",
+                given=f"missing: {' / '.join(specials.NAMES['mask'])}",
+                hint=f'name one of its pieces in {specials.CONFIG} beside it, as "mask_token"',
             )
         return self.special_tokens["mask"]
 
@@ -283,7 +285,7 @@ class Tokenizer:
                 f"a vocabulary of the kind {self.kind} cannot grow",
                 given="its text is cut by merges or probabilities that were learnt, which new pieces have not",
                 allowed="WordPiece, as in BERT",
-                to_do="train a tokenizer on your text, and pretrain with it: unmask tokenizer train",
+                hint="train a tokenizer on your text, and pretrain with it: unmask tokenizer train",
             )
         added = {piece: self.vocab_size + number for number, piece in enumerate(tokens)}
         grown = {**self._settings, "model": {**model, "vocab": {**model["vocab"], **added}}}
@@ -365,7 +367,7 @@ class Tokenizer:
         if truncation or padding == "max_length":
             max_length = max_length or self._config.get(layout.MODEL_MAX_LENGTH)
             if max_length is None:
-                raise UserError("the tokenizer does not know how long texts may be", to_do="give max_length")
+                raise UserError("the tokenizer does not know how long texts may be", hint="give max_length")
         encoded = self.encode_batch(
             [texts] if isinstance(texts, str) else texts,
             [pairs] if isinstance(pairs, str) else pairs,

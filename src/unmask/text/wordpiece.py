@@ -98,11 +98,11 @@ def train(
 
 def _too_few(most: int, size: int, min_frequency: int, words: int) -> UserError:
     if not words:
-        return UserError("there is no text to train a tokenizer on", to_do="give files that hold text")
+        return UserError("there is no text to train a tokenizer on", hint="give files that hold text")
     return UserError(
         f"the text supports a vocabulary of at most {most:,} pieces",
         given=f"{size:,} pieces, from {words:,} words; pairs of pieces seen {min_frequency} times or more",
-        to_do=f"ask for {most:,} pieces or fewer, or give more text",
+        hint=f"ask for {most:,} pieces or fewer, or give more text",
     )
 
 

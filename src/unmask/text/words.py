@@ -129,7 +129,7 @@ def read_plain(pattern: str | Path) -> Iterator[str]:
             raise UserError(
                 f"{file} is not plain text",
                 allowed=".txt, .txt.gz",
-                for_other_files="train on the texts that unmask.data.corpus.documents.read gives",
+                hint="train on the texts that unmask.data.corpus.documents.read gives",
             )
         with gzip.open(file, "rt", encoding="utf-8") if file.suffix == ".gz" else file.open(encoding="utf-8") as lines:
             try:

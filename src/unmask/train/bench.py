@@ -13,6 +13,7 @@ from unmask.config import changed
 from unmask.console import Progress
 from unmask.data.corpus.shards import Shards
 from unmask.learner.batches import Batches
+from unmask.messages import message
 from unmask.train import optim
 from unmask.train.allocator import keep_freed_memory
 from unmask.train.breakdown import profile_steps
@@ -110,7 +111,7 @@ def _stretch(loop: Iterator[Step], device: torch.device, seconds: float, progres
     for number in count(1):
         found.append(next(loop))
         spent = time.monotonic() - begun
-        progress.show(f"{sum(step.tokens for step in found) / spent:,.0f} tokens/s")
+        progress.show(message("{speed:,.0f} tokens/s", sum(step.tokens for step in found) / spent))
         progress.advance(spent - told)
         told = spent
         if spent + spent / number > seconds:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from unmask.config import config, setting
+from unmask.messages import message
 from unmask.schedules import AnySchedule, Linear, Ramp
 from unmask.train.optim import AdamW, AnyOptimizer
 from unmask.train.parallel import ParallelMode
@@ -42,7 +43,7 @@ class Budget:
         if counted and float(counted[1]) > 0:
             unit = counted[3].rstrip("s") + "s"
             return Budget(float(counted[1]) * _SCALE[counted[2]], unit)  # type: ignore[arg-type]
-        raise ValueError(f"{text!r} is not a budget; allowed: {BUDGET_FORMS}")
+        raise ValueError(message("{text!r} is not a budget; allowed: {forms}", text, BUDGET_FORMS))
 
     def steps(self, steps_per_epoch: float, tokens_per_step: float) -> int | None:
         """The number of steps that it means; None for wall-clock, where it is not known before."""

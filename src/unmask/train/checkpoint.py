@@ -142,7 +142,7 @@ class Checkpoints:
             try:
                 found = _read(path)
             except UserError as error:
-                console.note(f"{error.message}; going back to the checkpoint before it")
+                console.note("{message}; going back to the checkpoint before it", error.message)
                 continue
             for newer in numbered[numbered.index(path) + 1 :]:
                 files.remove(newer)
@@ -151,7 +151,7 @@ class Checkpoints:
             raise UserError(
                 f"no checkpoint in {self.folder} can be read",
                 given=", ".join(path.name for path in numbered),
-                to_do=f"remove {self.folder.parent} to start anew",
+                hint=f"remove {self.folder.parent} to start anew",
             )
         return None
 
@@ -165,7 +165,7 @@ class Checkpoints:
 def _state(path: Path) -> dict[str, Any]:
     state = files.read_json(path / "state.json")
     if not isinstance(state, dict) or not isinstance(state.get("sha256"), dict):
-        raise UserError(f"the checkpoint {path} is damaged: state.json was changed")
+        raise UserError("the checkpoint {path} is damaged: state.json was changed", path)
     return state
 
 
@@ -175,7 +175,7 @@ def _read(path: Path) -> tuple[dict[str, Any], StateParts]:
     for part in {"learner", "optimizer", *state["sha256"]}:
         file = path / f"{part}.safetensors"
         if not file.is_file() or files.sha256(file) != state["sha256"].get(part):
-            raise UserError(f"the checkpoint {path} is damaged: {file.name} is missing or was changed")
+            raise UserError("the checkpoint {path} is damaged: {name} is missing or was changed", path, file.name)
         parts[part] = load_file(file)
     return state, parts
 

@@ -11,7 +11,8 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from unmask.config import config_classes
-from unmask.errors import UserError, suggest
+from unmask.errors import UserError, did_you_mean, suggest
+from unmask.messages import join, message
 from unmask.model.config import EncoderConfig
 from unmask.model.presets import PRESETS
 from unmask.train.recipe import FinetuneRecipe, PretrainRecipe
@@ -19,14 +20,20 @@ from unmask.train.recipe import FinetuneRecipe, PretrainRecipe
 Kind = Literal["pretrain", "finetune"]
 KINDS: dict[Kind, type[Any]] = {"pretrain": PretrainRecipe, "finetune": FinetuneRecipe}
 
-_PLAIN = {int: "whole number", float: "number", str: "text", bool: "true, false", type(None): "null"}
+_PLAIN = {
+    int: message("whole number"),
+    float: message("number"),
+    str: message("text"),
+    bool: "true, false",
+    type(None): "null",
+}
 _LIMITS = {
-    "ge": "at least",
-    "gt": "above",
-    "le": "at most",
-    "lt": "below",
-    "min_length": "at least",
-    "multiple_of": "multiple of",
+    "ge": "at least {ge}",
+    "gt": "above {gt}",
+    "le": "at most {le}",
+    "lt": "below {lt}",
+    "min_length": "at least {ge}",
+    "multiple_of": "a multiple of {multiple_of}",
 }
 
 
@@ -110,10 +117,13 @@ def _unknown(parts: list[str], groups: list[Group], kind: Kind | None) -> UserEr
     depth = next(n for n in range(len(parts) - 1, -1, -1) if any(g.key == ".".join(parts[:n]) for g in groups))
     known = [one.name for group in groups if group.key == ".".join(parts[:depth]) for one in group.settings]
     meant = suggest(parts[depth], known)
+    where = message("a recipe for {kind}", kind) if kind else message("a recipe")
     return UserError(
-        f"{'.'.join(parts)} is not a setting" + (f" of a recipe for {kind}" if kind else ""),
-        did_you_mean=".".join([*parts[:depth], meant]) if meant else None,
+        "{key} is not a setting of {where}",
+        ".".join(parts),
+        where,
         allowed=", ".join(dict.fromkeys(known)),
+        hint=did_you_mean(".".join([*parts[:depth], meant]) if meant else None),
     )
 
 
@@ -122,8 +132,8 @@ def _allowed(field: FieldInfo, classes: list[type[Any]]) -> str:
     kinds = _members(field.annotation)
     if classes:
         names = [inner.__pydantic_fields__["name"].default for inner in classes if hasattr(inner, "name")]
-        group = "list of groups" if typing.get_origin(kinds[0]) is list else "group"
-        return f"{group}; name: {', '.join(names)}" if names else group
+        group = message("list of groups") if typing.get_origin(kinds[0]) is list else message("group")
+        return message("{group}; name: {names}", group, ", ".join(names)) if names else group
     words = [
         ", ".join(map(str, typing.get_args(part)))
         if typing.get_origin(part) is Literal
@@ -131,12 +141,12 @@ def _allowed(field: FieldInfo, classes: list[type[Any]]) -> str:
         for part in kinds
     ]
     limits = [
-        f"{word} {getattr(limit, name):g}"
+        message(template, f"{getattr(limit, name):g}")
         for limit in field.metadata
-        for name, word in _LIMITS.items()
+        for name, template in _LIMITS.items()
         if getattr(limit, name, None) is not None
     ]
-    return ", ".join([" or ".join(words), *limits])
+    return join([join(words, " or "), *limits], ", ")
 
 
 def _members(annotation: Any) -> list[Any]:
@@ -151,7 +161,7 @@ def _members(annotation: Any) -> list[Any]:
 def _format_value(value: Any) -> str:
     """A default as one would write it in YAML; of a group, the name that chooses it."""
     if value is PydanticUndefined:
-        return "must be given"
+        return message("must be given")
     if isinstance(value, list):
         return ", ".join(map(_format_value, value))
     if dataclasses.is_dataclass(value):

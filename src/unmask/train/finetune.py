@@ -19,6 +19,7 @@ from unmask.heads import build_head, head_class
 from unmask.learner.regularise import Regularisation, Regulariser
 from unmask.learner.task_learner import TaskLearner
 from unmask.learner.token_masking import TokenMasking
+from unmask.messages import message
 from unmask.metrics import figure_of, format_score
 from unmask.model.encoder import Encoder
 from unmask.runtime.predictor import Predictor, load
@@ -126,7 +127,7 @@ def check(recipe: FinetuneRecipe, bundle: bundle.Bundle) -> None:
             "task.max_length is above the positions of the model",
             given=f"task.max_length={recipe.task.max_length}",
             allowed=f"at most {positions}",
-            to_do=f"task.max_length={positions}, or transfer.max_position_embeddings={recipe.task.max_length}",
+            hint=f"task.max_length={positions}, or transfer.max_position_embeddings={recipe.task.max_length}",
         )
 
 
@@ -161,10 +162,10 @@ def _training(
     metric = f"{task.name}.{task.metric}"
 
     def describe(step: Step, best: float | None) -> str:
-        loss = f"loss {step.loss:.3f}"
         if best is None:
-            return loss
-        return f"{loss}  best dev {figure_of(metric).title} {format_score(metric, best)}"
+            return message("loss {loss:.3f}", step.loss)
+        title, figure = message(figure_of(metric).title), format_score(metric, best)
+        return message("loss {loss:.3f}  best dev {metric} {figure}", step.loss, title, figure)
 
     def save_model(lineage: list[dict[str, Any]], state: TrainerState) -> dict[str, Any]:
         reading = {**rows.options.changed, "pairs": train[0].pair is not None}

@@ -55,7 +55,7 @@ class InitConfig:
             raise UserError(
                 "a network that goes on from a model begins with its weights, not with counts of neighbours",
                 given=f"init_from={init_from}",
-                to_do="init.embeddings=random init.neighbour_layers=0",
+                hint="init.embeddings=random init.neighbour_layers=0",
             )
         wrong = None
         if self.neighbour_layers > model.num_hidden_layers:
@@ -71,7 +71,7 @@ class InitConfig:
                 "init.neighbour_layers needs so many layers, sinusoidal positions, and heads of two axes or more "
                 "that are not normalised",
                 given=f"init.neighbour_layers={self.neighbour_layers}, {wrong}",
-                to_do="init.neighbour_layers=0",
+                hint="init.neighbour_layers=0",
             )
 
 

@@ -221,16 +221,20 @@ def _skip_step(state: LoopState, bad: int, max_skipped_steps: int, loss: float, 
     if bad > max_skipped_steps:
         raise UserError(
             f"step {state.step + 1}: the loss is no longer a finite number, so the run stops here",
-            loss=loss,
-            gradient_norm=norm,
-            learning_rate=f"{lr:.2g}",
-            left_out_before=f"{max_skipped_steps} steps in a row (train.max_skipped_steps)",
-            kept="the last checkpoint, if one was due before",
-            to_do="start a new run with a lower train.optimizer.lr or a longer train.schedule.warmup_ratio",
+            given=[
+                f"loss {loss}",
+                f"gradient norm {norm}",
+                f"learning rate {lr:.2g}",
+                f"skipped before: {max_skipped_steps} steps in a row (train.max_skipped_steps)",
+            ],
+            hint=[
+                "the last checkpoint is kept, if there is one",
+                "start a new run with a lower train.optimizer.lr or a longer train.schedule.warmup_ratio",
+            ],
         )
     state.skipped += 1
     shown, length = str(round(loss, 4)), str(round(norm, 4))
-    console.note(f"step {state.step + 1} is left out: its loss is {shown}, its gradient norm {length}")
+    console.note("step {step} skipped: loss is {loss}, gradient norm {norm}", state.step + 1, shown, length)
 
 
 @torch.no_grad()

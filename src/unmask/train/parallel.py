@@ -112,8 +112,10 @@ def join_world(world: World | None = None) -> Iterator[World]:
             raise
         lost = UserError(
             "another process of this run has ended, so this one ends as well",
-            kept="the last checkpoint",
-            to_do="see what the other one said; the same command goes on where it stopped",
+            hint=[
+                "the last checkpoint is kept",
+                "see what the other one said; the same command goes on where it stopped",
+            ],
         )
         raise SharedError(lost, group.is_main) from error
     group.sum([0.0])  # nobody hangs up on one who still listens
@@ -139,9 +141,8 @@ class DistributedWorld(World):
         if missing:
             raise UserError(
                 "several processes must be started by torchrun",
-                given=f"WORLD_SIZE={os.environ['WORLD_SIZE']}",
-                missing=", ".join(missing),
-                to_do="torchrun --nproc-per-node 2 -m unmask pretrain RECIPE, or unset WORLD_SIZE",
+                given=[f"WORLD_SIZE={os.environ['WORLD_SIZE']}", f"missing: {', '.join(missing)}"],
+                hint="torchrun --nproc-per-node 2 -m unmask pretrain RECIPE, or unset WORLD_SIZE",
             )
         self.rank, self.size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
         gpus, local = torch.cuda.device_count(), int(os.environ["LOCAL_RANK"])
@@ -207,7 +208,7 @@ class DistributedWorld(World):
         every = [json.loads(bytes(text[: int(n)].tolist())) for text, n in zip(padded, lengths, strict=True)]
         for each in every:
             if "error" in each:
-                raise SharedError(UserError(each["error"], **each["facts"]), self.is_main)
+                raise SharedError(UserError.from_dict(each["error"]), self.is_main)
         return every
 
     def broadcast(self, parts: StateParts | None) -> StateParts:
@@ -352,7 +353,7 @@ def local_shard(tensor: Tensor, like: Tensor) -> Tensor:
 
 
 def _error_payload(error: UserError) -> dict[str, Any]:
-    return {"error": error.message, "facts": error.facts}
+    return {"error": error.to_dict()}
 
 
 def _register_loss() -> None:

@@ -139,7 +139,7 @@ def fit_to_corpus(recipe: PretrainRecipe, tokenizer: Tokenizer) -> PretrainRecip
         recipe = _continue_from(recipe, tokenizer)
         vocabulary = recipe.model.vocab_size
     elif recipe.transfer != Transfer():
-        raise UserError("transfer needs a model to start from", to_do="init_from=FOLDER, or leave transfer out")
+        raise UserError("transfer needs a model to start from", hint="init_from=FOLDER, or leave transfer out")
     names = [objective.name for objective in recipe.objectives]
     if len(set(names)) < len(names):
         raise UserError("an objective stands twice in the recipe", given=", ".join(names))
@@ -148,12 +148,11 @@ def fit_to_corpus(recipe: PretrainRecipe, tokenizer: Tokenizer) -> PretrainRecip
             "data.max_length is above model.max_position_embeddings: there are no positions for so long a text",
             given=f"data.max_length={recipe.data.max_length}, "
             f"model.max_position_embeddings={recipe.model.max_position_embeddings}",
-            to_do=f"lower data.max_length or raise {'model' if recipe.init_from is None else 'transfer'}.length",
+            hint=f"lower data.max_length or raise {'model' if recipe.init_from is None else 'transfer'}.length",
         )
     if "next_sentence" in names and recipe.model.type_vocab_size < 2:
         raise UserError(
-            "next_sentence needs segment embeddings",
-            given=f"model.type_vocab_size={recipe.model.type_vocab_size}",
+            "next_sentence needs segment embeddings", given=f"model.type_vocab_size={recipe.model.type_vocab_size}"
         )
     recipe.init.check(recipe.model, recipe.init_from)
     rated = changed(recipe.train.optimizer, lr=recipe.train.optimizer.peak_lr)
@@ -173,7 +172,7 @@ def _continue_from(recipe: PretrainRecipe, tokenizer: Tokenizer) -> PretrainReci
             f"{recipe.data.corpus} was built with another tokenizer than that of {opened.folder}",
             given=f"tokenizer.json has the sha256 {tokenizer.sha256[:12]}",
             allowed=f"sha256 {opened.tokenizer.sha256[:12]}",
-            to_build_it=f"unmask corpus build FILES --tokenizer {opened.folder} --out FOLDER",
+            hint=f"unmask corpus build FILES --tokenizer {opened.folder} --out FOLDER",
         )
     return changed(recipe, model=same_network(recipe.model, opened, recipe.transfer))
 

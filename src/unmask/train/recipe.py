@@ -7,7 +7,7 @@ from typing import Any, Literal, TypeVar
 from unmask import bundle
 from unmask.config import config, dump, from_mapping, override, read_yaml, setting
 from unmask.data.rows.options import ReadOptions
-from unmask.errors import UserError, suggest
+from unmask.errors import UserError, did_you_mean, suggest
 from unmask.learner.regularise import Regularisation
 from unmask.model.config import EncoderConfig
 from unmask.model.presets import PRESETS
@@ -169,7 +169,7 @@ def read_recipe(cls: type[R], recipe: R | Path | str, overrides: Iterable[str] =
     kind = recipe_kind(recipe)
     if kind is not cls:
         other, command = ("fine-tuning", "finetune") if kind is FinetuneRecipe else ("pretraining", "pretrain")
-        raise UserError(f"{recipe} is a recipe for {other}", to_run_it=f"unmask {command} {recipe}")
+        raise UserError("{recipe} is a recipe for {other}", recipe, other, hint=f"unmask {command} {recipe}")
     return parse_recipe(cls, read_yaml(find_recipe(recipe)), overrides, where=str(recipe))
 
 
@@ -188,10 +188,11 @@ def parse_recipe(cls: type[R], values: Mapping[str, Any], overrides: Iterable[st
         name = model.pop("preset")
         if name not in PRESETS:
             raise UserError(
-                f"{where}: model.preset cannot be used",
+                "{where}: model.preset cannot be used",
+                where,
                 given=name,
-                did_you_mean=suggest(str(name), PRESETS),
                 allowed=", ".join(PRESETS),
+                hint=did_you_mean(suggest(str(name), PRESETS)),
             )
         values["model"] = {**PRESETS[name], **model}
     recipe = from_mapping(cls, values, where)

@@ -87,7 +87,7 @@ class Run:
             raise UserError(
                 f"{self.folder} is not empty and holds no run",
                 given=", ".join(sorted(path.name for path in self._foreign_files())[:5]),
-                to_do="choose another --out folder",
+                hint="choose another --out folder",
             )
         self._lock = files.hold(self.folder)
         try:
@@ -120,7 +120,7 @@ class Run:
         if version.startswith("0.1."):
             raise UserError(
                 f"{self.folder} is a run of unmask {version}, which this version cannot resume",
-                to_do="choose another folder and train again, or finish it with that version",
+                hint="choose another folder and train again, or finish it with that version",
             )
         every = difference(read_yaml(self.folder / "recipe.yaml"), dump(self.recipe))
         changes = [change for change in every if not change.startswith(CHANGEABLE)]
@@ -128,9 +128,8 @@ class Run:
             shown = "; ".join(changes[:4]) + (f"; and {len(changes) - 4} more" if len(changes) > 4 else "")
             raise UserError(
                 f"{self.folder} belongs to a run with another recipe",
-                difference=shown,
-                to_go_on_with_it="give the same recipe and settings as before",
-                to_start_another="choose another --out folder",
+                given=shown,
+                hint=["give the same recipe and settings as before", "choose another --out folder"],
             )
 
     def write_facts(self, **facts: Any) -> None:
@@ -154,9 +153,8 @@ class Run:
             changed = ", ".join(name for name in inputs if before.get(name) != inputs[name])
             raise UserError(
                 f"{self.folder} was begun with other data",
-                changed=changed,
-                to_go_on_with_it="restore the files of before",
-                to_start_another="choose another --out folder",
+                given=changed,
+                hint=["restore the files of before", "choose another --out folder"],
             )
 
     def save_texts(self, texts: Mapping[Path, str]) -> None:
@@ -171,9 +169,8 @@ class Run:
             elif path.read_text(encoding="utf-8") != text:
                 raise UserError(
                     f"{self.folder} was begun with other data",
-                    changed=path.stem,
-                    to_go_on_with_it="give the same rows as before",
-                    to_start_another="choose another --out folder",
+                    given=path.stem,
+                    hint=["give the same rows as before", "choose another --out folder"],
                 )
 
     def append(self, **row: Any) -> None:

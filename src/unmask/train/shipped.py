@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from unmask.errors import UserError, suggest
+from unmask.errors import UserError, did_you_mean, suggest
 
 SUFFIXES = (".yaml", ".yml")
 
@@ -24,12 +24,14 @@ def find_recipe(recipe: Path | str) -> Path:
     if path.is_file():
         return path
     if "=" in str(recipe):
-        raise UserError(f"{recipe} is a setting; the recipe comes first", allowed=f"a file, or {', '.join(known)}")
-    what = "does not exist" if path.suffix in SUFFIXES else "is not a recipe"
+        raise UserError(
+            "{recipe} is a setting; the recipe comes first", recipe, allowed=f"a file, or {', '.join(known)}"
+        )
     neighbours = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []
     meant = suggest(path.name, [name for name in neighbours if name.endswith(SUFFIXES)])
     raise UserError(
-        f"{recipe} {what}",
-        did_you_mean=path.parent / meant if meant else suggest(path.stem, known),
+        "{path} does not exist" if path.suffix in SUFFIXES else "{path} is not a recipe",
+        recipe,
         allowed=f"a YAML file, or one of {', '.join(known)}",
+        hint=did_you_mean(path.parent / meant if meant else suggest(path.stem, known)),
     )

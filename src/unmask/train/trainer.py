@@ -181,10 +181,10 @@ class Trainer:
         self.settings, self.seed, self.best_metric = training.config, training.seed, training.best_metric
         if self.learner.uses_in_batch_negatives and self.batches.gradient_accumulation_steps > 1:
             raise UserError(
-                "this loss compares the examples of a step with one another, so that a step cannot be cut",
+                "contrastive loss cannot use gradient accumulation",
                 given=f"train.gradient_accumulation_steps={self.batches.gradient_accumulation_steps}",
                 allowed="train.gradient_accumulation_steps=1",
-                to_save_memory="train.gradient_checkpointing=true, or fewer rows in a step",
+                hint="train.gradient_checkpointing=true, or fewer rows in a step",
             )
         keep_freed_memory()
         keep_few_kernels()
@@ -206,7 +206,7 @@ class Trainer:
         state = self.run.checkpoints.restore(self.plain, self.optimizer, self.ema)
         if state is None:
             return TrainerState()
-        console.note(f"resuming after step {state['step']:,}")
+        console.note("resuming after step {step:,}", state["step"])
         return TrainerState(**{field.name: state[field.name] for field in fields(TrainerState)})
 
     def finish(self) -> None:

@@ -105,7 +105,7 @@ def architecture(model: EncoderConfig, transfer: Transfer) -> EncoderConfig:
     if wrong is not None:
         name, allowed = wrong
         given = f"transfer.{name}={getattr(transfer, name)}"
-        raise UserError(f"transfer.{name} does not suit the model", given=given, allowed=allowed)
+        raise UserError("transfer.{name} does not suit the model", name, given=given, allowed=allowed)
     blocks = None if model.num_hidden_groups is None else layers // each
     return changed(
         model,
@@ -131,8 +131,8 @@ def same_network(model: EncoderConfig, opened: Bundle, transfer: Transfer) -> En
     if apart:
         raise UserError(
             f"the recipe describes another network than {opened.folder} is",
-            difference="; ".join(f"model.{line}" for line in apart[:4]),
-            to_do="leave these settings out; transfer.keep_layers and "
+            given="; ".join(f"model.{line}" for line in apart[:4]),
+            hint="leave these settings out; transfer.keep_layers and "
             "transfer.max_position_embeddings change what is taken over",
         )
     return wanted
@@ -213,7 +213,7 @@ def load_heads(opened: Bundle, heads: Mapping[str, Mapping[str, nn.Module]], tra
     own = {prefix for modules in heads.values() for prefix in modules} | {"encoder"}
     left = {name.partition(".")[0] for name in opened.tensors} - own
     if left:
-        console.note(f"left behind of {opened.folder}: {', '.join(sorted(left))}")
+        console.note("left behind of {folder}: {left}", opened.folder, ", ".join(sorted(left)))
     return found
 
 
@@ -233,7 +233,7 @@ def load_head(opened: Bundle, learner: TaskLearner, task: Task[Any], transfer: T
         if pooler and has_modules(opened, pooler):
             for prefix, module in pooler.items():
                 opened.load_into(module, prefix)
-            console.note(f"the pooler is that of {opened.folder}")
+            console.note("the pooler is that of {folder}", opened.folder)
     _report_head(task.name, opened, because)
     return {task.name: "new" if because else "kept"}
 
@@ -263,9 +263,9 @@ def _missing_modules(opened: Bundle, modules: Mapping[str, nn.Module]) -> str | 
 
 def _report_head(name: str, opened: Bundle, because: str | None) -> None:
     if because is None:
-        console.note(f"the head for {name} is that of {opened.folder}")
+        console.note("the head for {name} is that of {folder}", name, opened.folder)
     else:
-        console.note(f"the head for {name} is new: {because}")
+        console.note("the head for {name} is new: {because}", name, because)
 
 
 def set_trainable(learner: Learner, transfer: Transfer) -> None:

@@ -297,8 +297,8 @@ def test_other_inputs_are_refused_until_a_restart(tmp_path: Path, tokenizer: Tok
         given_, with_, provenance = arguments
         with pytest.raises(UserError, match="holds another corpus") as error:
             build(given_, with_, out, shard_tokens=100, provenance=provenance)
-        assert difference in error.value.facts["difference"]
-        assert error.value.facts["to remove it"] == "--restart"
+        assert difference in str(error.value)
+        assert "--restart" in str(error.value)
     again = build(changed[:20], other, out, restart=True)
     assert contents(out) == contents(build(changed[:20], other, tmp_path / "fresh").folder)
     assert again.tokenizer == other
@@ -310,7 +310,7 @@ def test_a_folder_with_other_things_is_left_alone(tmp_path: Path, tokenizer: Tok
     for restart in (False, True):
         with pytest.raises(UserError, match="not empty") as error:
             build(sample_documents(3), tokenizer, tmp_path, restart=restart)
-        assert error.value.facts["it holds"] == ".git, thesis.txt"
+        assert ".git, thesis.txt" in str(error.value)
     assert sorted(path.name for path in tmp_path.iterdir()) == [".git", "thesis.txt"]
     with pytest.raises(UserError, match="is a file"):
         build(sample_documents(3), tokenizer, tmp_path / "thesis.txt")
@@ -319,7 +319,7 @@ def test_a_folder_with_other_things_is_left_alone(tmp_path: Path, tokenizer: Tok
 def test_documents_without_a_token_are_no_corpus(tmp_path: Path, tokenizer: Tokenizer) -> None:
     with pytest.raises(UserError, match="no tokens") as error:
         build([Document(" \n", "a", 0), Document("", "a", 1)], tokenizer, tmp_path / "c")
-    assert error.value.facts["given"] == "2 documents"
+    assert "2 documents" in str(error.value)
 
 
 @pytest.mark.parametrize(
@@ -336,9 +336,9 @@ def test_damage_is_found_and_the_same_command_repairs_it(tmp_path: Path, tokeniz
     with pytest.raises(UserError) as error:
         Shards.open(out)
     assert error.value.message == f"{path} is cut short"
-    assert error.value.facts["found"] == f"{len(data) - 3:,} bytes"
-    assert error.value.facts["expected"] == f"{len(data):,} bytes"
-    assert "same `unmask corpus build` command" in error.value.facts["to do"]
+    assert f"{len(data) - 3:,} bytes" in str(error.value)
+    assert f"{len(data):,} bytes" in str(error.value)
+    assert "same `unmask corpus build` command" in str(error.value)
     build(documents, tokenizer, out, shard_tokens=100)
     assert contents(out) == good
 
@@ -362,7 +362,7 @@ def test_folders_that_are_no_corpus(tmp_path: Path, tokenizer: Tokenizer) -> Non
     (tmp_path / "a.txt").write_text("x")
     with pytest.raises(UserError, match="is not a built corpus") as error:
         Shards.open(tmp_path)
-    assert error.value.facts["to build one of text"].startswith(f"unmask corpus build {tmp_path}")
+    assert f"unmask corpus build {tmp_path}" in str(error.value)
     with pytest.raises(KeyboardInterrupt):
         build(interrupted(sample_documents(40), 30), tokenizer, tmp_path / "c", shard_tokens=50)
     with pytest.raises(UserError, match="is not finished"):
@@ -372,7 +372,7 @@ def test_folders_that_are_no_corpus(tmp_path: Path, tokenizer: Tokenizer) -> Non
     manifest.write_text(manifest.read_text().replace('"format": 2', '"format": 9'))
     with pytest.raises(UserError, match="not in a format") as error:
         Shards.open(opened.folder)
-    assert error.value.facts["given"] == "9"
+    assert "9" in str(error.value)
 
 
 def test_a_full_disk_keeps_the_finished_shards(

@@ -96,8 +96,9 @@ def _plain(path: str, split: Split, log: ReadLog, encoding: str | None) -> Itera
         yield text if split == "blank" else text.strip("\n")
     if split == "blank" and documents == 0 and last >= MANY_LINES:
         console.note(
-            f"{display_name(path)} has no blank lines: its {last:,} lines are one document "
-            "(--split line makes each line a document)"
+            "{path} has no blank lines: its {last:,} lines are one document (--split line makes each line a document)",
+            display_name(path),
+            last,
         )
 
 

@@ -54,19 +54,17 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     """The manifest of a finished corpus. Raises UserError that says what the folder is instead."""
     build = "unmask corpus build FILES... --tokenizer DIR --out DIR"
     if not folder.exists():
-        raise UserError(f"{folder} does not exist", to_build_a_corpus=build)
+        raise UserError(f"{folder} does not exist", hint=build)
     if not (folder / MANIFEST).exists():
         if (folder / PARTIAL).exists():
-            raise UserError(f"{folder} is not finished", to_do="run the same `unmask corpus build` command again")
+            raise UserError(f"{folder} is not finished", hint="run the same `unmask corpus build` command again")
         build = build.replace("FILES...", str(folder))
-        raise UserError(f"{folder} is not a built corpus: it has no {MANIFEST}", to_build_one_of_text=build)
+        raise UserError(f"{folder} is not a built corpus: it has no {MANIFEST}", hint=build)
     manifest = files.read_json(folder / MANIFEST)
     if not isinstance(manifest, dict) or manifest.get("format") != FORMAT or "shards" not in manifest:
         given = manifest.get("format") if isinstance(manifest, dict) else type(manifest).__name__
         raise UserError(
-            f"{folder / MANIFEST} is not in a format that this version reads",
-            given=given,
-            allowed=f"format {FORMAT}",
+            f"{folder / MANIFEST} is not in a format that this version reads", given=given, allowed=f"format {FORMAT}"
         )
     return manifest
 
@@ -80,19 +78,17 @@ def find_problem(folder: Path, entry: Mapping[str, Any], check: bool) -> UserErr
     """What is wrong with a file of a corpus, or None."""
     path = folder / entry["name"]
     if not path.is_file():
-        return UserError(f"{path} is absent", to_do=REBUILD)
+        return UserError(f"{path} is absent", hint=REBUILD)
     found = path.stat().st_size
     if found != entry["bytes"]:
         what = "is cut short" if found < entry["bytes"] else "is longer than it was"
-        return UserError(
-            f"{path} {what}", found=f"{found:,} bytes", expected=f"{entry['bytes']:,} bytes", to_do=REBUILD
-        )
+        return UserError(f"{path} {what}", given=f"{found:,} bytes", allowed=f"{entry['bytes']:,} bytes", hint=REBUILD)
     if check and (digest := files.sha256(path)) != entry["sha256"]:
         return UserError(
             f"{path} is damaged: its checksum is not the recorded one",
-            found=f"sha256 {digest}",
-            expected=f"sha256 {entry['sha256']}",
-            to_do=REBUILD,
+            given=f"sha256 {digest}",
+            allowed=f"sha256 {entry['sha256']}",
+            hint=REBUILD,
         )
     return None
 
@@ -102,7 +98,7 @@ def load(path: Path, map: bool = False) -> npt.NDArray[Any]:
         # a plain view: numpy.memmap's own slices are several times slower
         return np.load(path, mmap_mode="r" if map else None).view(np.ndarray)  # type: ignore[no-any-return]
     except (OSError, ValueError) as error:
-        raise UserError(f"{path} cannot be read as an array", given=error, to_do=REBUILD) from None
+        raise UserError(f"{path} cannot be read as an array", given=error, hint=REBUILD) from None
 
 
 def save(path: Path, array: npt.NDArray[Any]) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from unmask import config, console, files
+from unmask import config, files
 from unmask.console import Progress
 from unmask.data.corpus.documents import Document
 from unmask.data.corpus.shardfiles import (
@@ -31,6 +31,7 @@ from unmask.data.corpus.shardfiles import (
     save,
 )
 from unmask.errors import UserError
+from unmask.messages import message
 from unmask.text.lexicon import Lexicon, Words, describe_words
 from unmask.text.tokenizer import Tokenizer
 
@@ -255,7 +256,7 @@ class _Writer:
         self._record()
         self.pending = _Pending()
         done = sum(shard["tokens"] for shard in self.shards)
-        self.progress.show(f"{console.count(done)} tokens")
+        self.progress.show(message("{count:,.0f} tokens", done))
 
     def _count(self, number: int) -> None:
         """Add a finished shard to the counts of pieces and sources."""
@@ -280,9 +281,8 @@ def _remove_corpus(out: Path) -> None:
 def _other(out: Path, why: str, difference: str | None) -> UserError:
     return UserError(
         f"{out} holds another corpus: {why}",
-        difference=difference,
-        to_keep_it="choose another --out folder",
-        to_remove_it="--restart",
+        given=difference,
+        hint=["choose another --out folder", "--restart removes it"],
     )
 
 
@@ -293,7 +293,7 @@ def _require_empty(out: Path) -> None:
     if others:
         raise UserError(
             f"{out} is not empty and is not a corpus",
-            it_holds=", ".join(sorted(others)[:5]),
+            given=", ".join(sorted(others)[:5]),
             allowed="a new or empty folder for --out",
         )
 

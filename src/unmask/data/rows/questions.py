@@ -136,13 +136,19 @@ class _Located:
     def note(self, source: str, log: ReadLog) -> None:
         if self.moved:
             log.note(
-                f"{source}: {len(self.moved):,} answers stand elsewhere than answer_start says, each in one place, "
-                f"which is taken (the first: {self.moved[0]})"
+                "{source}: {moved:,} answers stand elsewhere than answer_start says, each in one place, "
+                "which is taken (the first: {moved2})",
+                source,
+                len(self.moved),
+                self.moved[0],
             )
         if self.first:
             log.note(
-                f"{source}: {len(self.first):,} answers stand in several places, of which the first is taken "
-                f"(the first: {self.first[0]})"
+                "{source}: {first:,} answers stand in several places, of which the first is taken (the "
+                "first: {first2})",
+                source,
+                len(self.first),
+                self.first[0],
             )
 
 

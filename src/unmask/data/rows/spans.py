@@ -96,7 +96,13 @@ def span_examples(records: Records, columns: Columns, log: ReadLog, nested: bool
     for lines, kind in ((empty, "empty"), (inner, "overlapping")):
         if lines:
             first = ", ".join(f"{line:,}" for line in list(dict.fromkeys(lines))[:SHOWN])
-            log.note(f"{records.source}: {len(lines):,} {kind} spans left out (the first on line {first})")
+            log.note(
+                "{source}: {lines:,} {kind} spans left out (the first on line {first})",
+                records.source,
+                len(lines),
+                kind,
+                first,
+            )
     return examples, len(empty) + len(inner)
 
 

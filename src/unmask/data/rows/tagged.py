@@ -89,7 +89,7 @@ def tagged_examples(
         kind = f"plain tags, {labels:,} different" if scheme == "plain" else f"scheme {scheme}, labels: {labels:,}"
         layout, options = f"{layout}; {kind}", "--token-column, --tag-column, --scheme"
     count = f"{len(examples):,} sentence{'' if len(examples) == 1 else 's'}"
-    log.note(f"{records.source}: {count}, {layout} (to change: {options})")
+    log.note("{source}: {count}, {layout} (to change: {options})", records.source, count, layout, options)
     return examples, scheme, disorder
 
 
@@ -137,8 +137,12 @@ def _in_scheme(
     examples = list(log.usable(enumerate(sentences), example))
     if disorder:
         log.note(
-            f"{source}: {len(disorder):,} tags break the rules of {scheme} and are read as conlleval does"
-            f" (the first: {disorder[0]})"
+            "{source}: {disorder:,} tags break the rules of {scheme} and are read as conlleval does "
+            "(the first: {disorder2})",
+            source,
+            len(disorder),
+            scheme,
+            disorder[0],
         )
     return examples, scheme, len(disorder)
 

@@ -85,7 +85,7 @@ def text_examples(records: Records, columns: Columns, log: ReadLog, kind: RowKin
 
     examples = list(log.usable(records.rows, example))
     if no_numbers:
-        log.note(f"{records.source}: its labels are no numbers and not used ({no_numbers[0]})")
+        log.note("{source}: its labels are no numbers and not used ({no_numbers})", records.source, no_numbers[0])
         examples = [replace(one, target=None) for one in examples]
     if labelled and kind == "pairs":
         # what belongs to a text would be known from training, if its rows were parted by a split
@@ -158,10 +158,12 @@ def _separator(cells: Sequence[Any], source: str, log: ReadLog) -> str | None:
     counts = {separator: sum(separator in text for text in texts) for separator in SEPARATORS}
     best = max(counts, key=lambda separator: counts[separator])
     if counts[best]:
-        log.note(f"{source}: labels are separated by {best!r} (to change: --label-separator)")
+        log.note("{source}: labels are separated by {best!r} (to change: --label-separator)", source, best)
         return best
     log.note(
-        f"{source}: no field of labels holds any of {' '.join(SEPARATORS)}, so each is one label (--label-separator)"
+        "{source}: no field of labels holds any of {separators}, so each is one label (--label-separator)",
+        source,
+        " ".join(SEPARATORS),
     )
     return None
 

@@ -34,7 +34,7 @@ class ClassifyTask(TextTask[Ranking]):
             raise UserError(
                 f"{train[0].source}: classification needs at least two labels",
                 given=f"{len(train)} rows, all labelled {labels[0]!r}" if labels else "no labels",
-                to_do="check the label column (--label-column)",
+                hint="check the label column (--label-column)",
             )
         if settings.head == "adaptive":
             labels.sort(key=lambda label: -counts[label])

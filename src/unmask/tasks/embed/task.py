@@ -48,7 +48,7 @@ class EmbedTask(Task[Vectors]):
             raise UserError(
                 f"{train[0].source} has scores, which pairs that belong together have not",
                 given="task.loss=contrastive",
-                to_do="task.loss=cosine to learn the scores; or a file without the column of the scores",
+                hint="task.loss=cosine to learn the scores; or a file without the column of the scores",
             )
         return cls(settings, tokenizer, _bounds(loss, train) if isinstance(loss, Cosine) else None)
 
@@ -137,7 +137,7 @@ def _bounds(loss: Cosine, train: Examples) -> tuple[float, float]:
         raise UserError(
             f"{train[0].source} has no scores to learn",
             given="task.loss=cosine",
-            to_do="--label-column NAME; or task.loss=contrastive for pairs that belong together",
+            hint="--label-column NAME; or task.loss=contrastive for pairs that belong together",
         )
     lowest = min(numbers) if loss.lowest is None else loss.lowest
     highest = max(numbers) if loss.highest is None else loss.highest
@@ -145,7 +145,7 @@ def _bounds(loss: Cosine, train: Examples) -> tuple[float, float]:
         raise UserError(
             f"{train[0].source}: the scores cannot be put on a scale",
             given=f"scores from {min(numbers):g} to {max(numbers):g}, a scale from {lowest:g} to {highest:g}",
-            to_do="task.loss.lowest and task.loss.highest, the bounds of all scores",
+            hint="task.loss.lowest and task.loss.highest, the bounds of all scores",
         )
     console.note(f"scores from {lowest:g} to {highest:g} are learnt as cosines from {loss.least} to 1")
     return lowest, highest

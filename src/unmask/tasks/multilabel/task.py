@@ -42,7 +42,7 @@ class MultilabelTask(TextTask[Ranking]):
                 given=f"{len(train):,} rows, all labelled {', '.join(labels)}"
                 if labels
                 else f"{len(train):,} rows without a single label",
-                to_do="check the label column (--label-column)",
+                hint="check the label column (--label-column)",
             )
         return cls(settings, tokenizer, labels)
 

@@ -45,7 +45,7 @@ class RegressTask(TextTask[float]):
             raise UserError(
                 f"{train[0].source}: there is nothing to learn",
                 given=f"{len(train):,} rows, all with the number {values[0]:g}",
-                to_do="check the label column (--label-column)",
+                hint="check the label column (--label-column)",
             )
         facts = (values.mean(), values.std(), values.min(), values.max())
         return cls(settings, tokenizer, NumberStatistics(*map(float, facts)))

@@ -175,8 +175,8 @@ def _names(config: Mapping[str, Any], pieces: Mapping[str, int], file: Path) -> 
     if missing:
         raise UserError(
             f"{file} is not the vocabulary of an encoder",
-            missing=", ".join(missing),
-            to_do=f"use the tokenizer of a BERT model, or name its special pieces in {specials.CONFIG}",
+            given=f"missing: {', '.join(missing)}",
+            hint=f"use the tokenizer of a BERT model, or name its special pieces in {specials.CONFIG}",
         )
     return [piece for piece in found.values() if piece is not None]
 
@@ -187,7 +187,7 @@ def _description_of_merges(vocabulary: Path, merges: Path, config: Mapping[str, 
     if not all(isinstance(number, int) for number in numbers.values()):
         raise UserError(f"{vocabulary} is not a vocabulary", allowed="pieces, each with its id")
     if any(piece.endswith("</w>") for piece in numbers):
-        raise UserError(f"{vocabulary} is no byte-level vocabulary", given="pieces that end in </w>", to_do=CONVERT)
+        raise UserError(f"{vocabulary} is no byte-level vocabulary", given="pieces that end in </w>", hint=CONVERT)
     pairs = []
     for line, text in enumerate(_text(merges).split("\n"), 1):
         if not text.strip() or (line == 1 and text.startswith("#version")):
@@ -233,7 +233,9 @@ def check_description(description: str, origin: str) -> dict[str, Any]:
     model = settings.get("model")
     if not isinstance(model, dict) or not isinstance(model.get("vocab"), dict | list):
         missing = "model" if not isinstance(model, dict) else "model.vocab"
-        raise UserError(f"{origin} is not a tokenizer", missing=missing, allowed="a tokenizer.json of an encoder")
+        raise UserError(
+            f"{origin} is not a tokenizer", given=f"missing: {missing}", allowed="a tokenizer.json of an encoder"
+        )
     return {**settings, "added_tokens": settings.get("added_tokens") or []}
 
 

@@ -116,7 +116,7 @@ def named_token(role: str, config: Mapping[str, Any], pieces: Mapping[str, int],
                 raise UserError(
                     f"{origin}: its vocabulary has no piece for what the files beside it name",
                     given=f"{key}: {piece!r}",
-                    to_do=f"name a piece of the vocabulary in {CONFIG}",
+                    hint=f"name a piece of the vocabulary in {CONFIG}",
                 )
             return piece
     return next((name for name in NAMES[role] if name in pieces), None)
@@ -154,8 +154,8 @@ def find_special_tokens(
         if role not in found:
             raise UserError(
                 what,
-                missing=f"a piece such as {NAMES[role][0]} or {NAMES[role][1]}",
-                to_do=f'name one of its pieces in {CONFIG} beside it, as "{KEYS[role][0]}"',
+                given=f"missing: a piece such as {NAMES[role][0]} or {NAMES[role][1]}",
+                hint=f'name one of its pieces in {CONFIG} beside it, as "{KEYS[role][0]}"',
             )
     if not frames:
         one, two = bert_templates(numbers[found["cls"]], numbers[found["sep"]])

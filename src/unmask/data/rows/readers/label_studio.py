@@ -58,9 +58,11 @@ def convert(source: str, rows: Sequence[Row], labelled: bool, log: ReadLog) -> t
         identity = {} if task.get("id") is None else {"id": task["id"]}
         records.append((line, {**task["data"], **identity, **results}))
     if several:
-        log.note(f"{source}: {several:,} tasks have several annotations; the first not cancelled is taken")
+        log.note(
+            "{source}: {several:,} tasks have several annotations; the first not cancelled is taken", source, several
+        )
     if bare and labelled:
-        log.note(f"{source}: {bare:,} tasks left out, nobody has annotated them")
+        log.note("{source}: {bare:,} tasks left out, nobody has annotated them", source, bare)
     if labelled:
         _fill(records, names)
         if not records:
@@ -124,7 +126,9 @@ def _minimal(source: str, rows: Sequence[Row], log: ReadLog) -> tuple[list[Row],
         where = f"{source}, line {line:,}"
         records.append((line, {key: _plain(row[key], where) for key in keys if key not in ABOUT}))
     if repeated:
-        log.note(f"{source}: {repeated:,} more annotations of the same tasks left out; the first is taken")
+        log.note(
+            "{source}: {repeated:,} more annotations of the same tasks left out; the first is taken", source, repeated
+        )
     _fill(records, names)
     return records, tuple(names)
 

@@ -107,7 +107,7 @@ def read_records(
         raise UserError(f"{name} holds no rows", given=log.first and f"left out: {log.first.message}")
     annotated: tuple[str, ...] = ()
     if format == "label-studio" or (format in ("json", "jsonl") and label_studio.is_export(rows[0][1])):
-        log.note(f"{name}: {TITLES['label-studio']}, {len(rows):,} entries")
+        log.note("{name}: {titles}, {rows:,} entries", name, TITLES["label-studio"], len(rows))
         rows, annotated = label_studio.convert(name, rows, labelled, log)
     return Records(name, rows, annotated, layout, places, sha256)
 
@@ -137,7 +137,7 @@ def detect_format(
         found = _by_content(file, named, options.encoding, form)
         if found not in (None, named) and (file.path != STDIN or found != "jsonl"):
             # that standard input holds objects is no surprise
-            log.note(f"{file.name}: read as {TITLES[found]} (to change: --data-format)")
+            log.note("{name}: read as {titles} (to change: --data-format)", file.name, TITLES[found])
     format = found or named or ("conll" if form == "tokens" else "txt")
     if format == "conll" and form != "tokens":
         raise UserError(

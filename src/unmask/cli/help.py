@@ -1,0 +1,130 @@
+"""Help and wrong usage, drawn by commands of our own, so that both speak the language of messages."""
+
+import inspect
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+from typer.core import TyperCommand, TyperGroup
+
+from unmask import console
+from unmask.errors import UserError, did_you_mean, suggest
+from unmask.messages import message, translate
+
+UsageError: type[Exception] = typer.BadParameter.__mro__[1]  # typer's own or click's, as its version has it
+F = TypeVar("F", bound=Callable[..., Any])
+NAMES = 34  # cells of the column of names
+
+
+class Command(TyperCommand):
+    """A command with its help in the language that is set."""
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        formatter.write(_page(self, ctx))
+
+
+class Group(TyperGroup):
+    """A group of commands with its help in the language that is set."""
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        formatter.write(_page(self, ctx))
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        if not args:
+            console.print_text(self.get_help(ctx))
+            raise typer.Exit(2)
+        return super().parse_args(ctx, args)
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        if args[0] not in self.commands:
+            raise Misused(
+                "{name} is not a command of {program}",
+                args[0],
+                ctx.command_path,
+                allowed=", ".join(self.commands),
+                hint=did_you_mean(suggest(args[0], self.commands)),
+            )
+        return super().resolve_command(ctx, args)
+
+
+class App(typer.Typer):
+    """Commands under a noun, or all of them."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**{"cls": Group, **settings})
+
+    def command(self, name: str | None = None, *, example: str = "", **settings: Any) -> Callable[[F], F]:
+        return super().command(name, cls=Command, epilog=message("Example: {command}", example), **settings)
+
+
+class Misused(UserError):
+    """An error in the command line itself, which ends with exit code 2."""
+
+
+def misused(error: Any) -> Misused:
+    """The error for a command line that typer refuses."""
+    see = f"{error.ctx.command_path} --help" if error.ctx else None
+    param = getattr(error, "param", None)
+    name = param and (param.metavar or max(param.opts, key=len))
+    if hasattr(error, "possibilities"):
+        hint = [did_you_mean(name) for name in error.possibilities or []]
+        text = message("{name} is not an option of {of}", error.option_name, error.ctx.command_path)
+        return Misused(text, hint=hint, see=see)
+    if hasattr(error, "param_type"):
+        return Misused("{name} is missing", name, see=see)
+    if name := name or getattr(error, "option_name", None):
+        return Misused("{name} cannot be used", name, given=error.message, see=see)
+    return Misused(error.format_message(), see=see)
+
+
+def paragraphs(text: str | None) -> list[str]:
+    """The paragraphs of a help text, each on one line: what the catalogue has."""
+    return [" ".join(part.split()) for part in inspect.cleandoc(text or "").split("\n\n") if part]
+
+
+def _page(command: Any, ctx: Any) -> str:
+    """The help of a command: usage, purpose, arguments, options, commands, an example."""
+    terminal = Console(highlight=False)
+    with terminal.capture() as page:
+        usage = " ".join([ctx.command_path, *command.collect_usage_pieces(ctx)])
+        terminal.print(f"[bold]{translate('Usage:')}[/] {escape(usage)}")
+        for text in paragraphs(command.help):
+            terminal.print(f"\n{escape(translate(text))}")
+        for title, rows in _sections(command, ctx).items():
+            terminal.print(f"\n[bold]{translate(title)}[/]")
+            grid = Table.grid(padding=(0, 2), pad_edge=True)
+            grid.add_column(max_width=NAMES, overflow="fold")
+            grid.add_column(overflow="fold")  # Chinese has no blanks to break at
+            for name, text in rows:
+                grid.add_row(escape(name), escape(translate(text)))
+            terminal.print(grid)
+        if command.epilog:
+            terminal.print(f"\n{escape(translate(command.epilog))}")
+    return page.get()
+
+
+def _sections(command: Any, ctx: Any) -> dict[str, list[tuple[str, str]]]:
+    """Names and help of parameters and commands, by the titles of their sections."""
+    sections: dict[str, list[tuple[str, str]]] = {}
+    for param in command.get_params(ctx):
+        default = "Arguments" if param.param_type_name == "argument" else "Options"
+        rows = sections.setdefault(param.rich_help_panel or default, [])
+        rows.append((param.get_help_record(ctx)[0], _described(param, ctx)))
+    for name, inner in getattr(command, "commands", {}).items():
+        sections.setdefault("Commands", []).append((name, paragraphs(inner.help)[0]))
+    return sections
+
+
+def _described(param: Any, ctx: Any) -> str:
+    """The help of a parameter, with what it must or may be."""
+    default = param.get_default(ctx, call=False) if param.show_default else None
+    least = getattr(param, "min", None)
+    facts = [
+        message("[required]") if param.required else None,
+        None if least is None else message("[at least {least}]", least),
+        None if default in (None, False, "") else message("[default: {value}]", default),
+    ]
+    return " ".join(translate(text) for text in (param.help or "", *facts) if text)
