@@ -92,7 +92,7 @@ def helps() -> set[str]:
 def recipes() -> set[str]:
     """What `unmask recipe explain` says of groups and settings."""
     groups = explain()
-    return {text for g in groups for text in (g.purpose, *(one.description for one in g.settings)) if text}
+    return {text for g in groups for text in (g.description, *(one.description for one in g.settings)) if text}
 
 
 def catalogue(language: str) -> dict[str, str]:

@@ -75,7 +75,7 @@ def train(
         tokenizer.save_pretrained(out)
         result = _training(tokenizer)
         work.result(
-            "{tokenizer[vocabulary]:,} tokens · {tokenizer[characters_per_token]:.2f} characters per token · "
+            "{tokenizer[vocab_size]:,} tokens · {tokenizer[characters_per_token]:.2f} characters per token · "
             "{tokenizer[unknown_rate]:.2%} unknown",
             result,
         )

@@ -24,7 +24,7 @@ from unmask import console
 from unmask.data import encodings
 from unmask.data.encodings import COMPRESSED
 from unmask.errors import UserError, did_you_mean, missing_extra, suggest
-from unmask.messages import message
+from unmask.messages import join, message
 
 Kind = Literal["txt", "jsonl", "csv", "tsv"]
 OnError = Literal["stop", "skip"]
@@ -68,9 +68,9 @@ class ReadLog:
         self.first: UserError | None = None
         self.remarks: list[str] = []
 
-    def note(self, template: str, *values: object) -> None:
-        """Add a sentence for people (`message`)."""
-        text = message(template, *values)
+    def note(self, text: str, *values: object) -> None:
+        """Add a message (or its template and values) for people."""
+        text = message(text, *values) if values else text
         if text not in self.remarks:
             self.remarks.append(text)
 
@@ -79,8 +79,8 @@ class ReadLog:
         if self.on_error == "stop":
             hint = error.facts.get("hint", "")
             if self.option not in hint:
-                skip = f"{self.option} skip leaves such rows out"
-                error.facts["hint"] = f"{hint}; {skip}" if hint else skip
+                skip = message("{option} skip leaves such rows out", self.option)
+                error.facts["hint"] = join([hint, skip], "\n")
             raise error
         self.skipped += 1
         self.first = self.first or error
@@ -100,7 +100,7 @@ class ReadLog:
         """All sentences, the last of them how many rows were left out."""
         if self.first is None:
             return tuple(self.remarks)
-        return (*self.remarks, f"left out: {self.skipped:,} (the first: {self.first.message})")
+        return (*self.remarks, message("left out: {count:,} (the first: {error})", self.skipped, self.first.message))
 
 
 def display_name(path: object) -> str:
@@ -335,16 +335,14 @@ def open_text(path: str | Path, log: ReadLog | None = None, encoding: str | None
 
 
 def _not_utf8(name: str, encoding: str) -> str:
-    return f"{name} is not UTF-8: it is read as {encoding}"
+    return message("{name} is not UTF-8: it is read as {encoding}", name, encoding)
 
 
 def _damaged(name: str, number: int, error: Exception) -> UserError:
     cut = isinstance(error, EOFError)
     what = "is cut short: its compressed data ends too early" if cut else "is damaged"
     return UserError(
-        f"{name} {what}, after line {number:,}",
-        given=None if cut else error,
-        hint="copy or download it again",
+        f"{name} {what}, after line {number:,}", given=None if cut else error, hint="copy or download it again"
     )
 
 
@@ -356,9 +354,7 @@ def _not_text(name: str, head: bytes) -> UserError | None:
     if b"\0" in head and 50 * len(head.translate(None, _IN_TEXT)) > len(head):
         place = head.index(b"\0")
         return UserError(
-            f"{name} is not text: it is binary",
-            given=f"a NUL byte at byte {place + 1:,}",
-            allowed="text in UTF-8",
+            f"{name} is not text: it is binary", given=f"a NUL byte at byte {place + 1:,}", allowed="text in UTF-8"
         )
     return None
 

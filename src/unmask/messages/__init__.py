@@ -35,6 +35,8 @@ def message(template: str, *values: object) -> Message:
     values: of the names in the template, in the order in which they first stand there; of `{run.steps}` and
     `{run[steps]}`, the run. A text without values is taken as it is.
     """
+    if isinstance(template, Message):
+        return template
     fields = (name for _, name, _, _ in Formatter().parse(template) if name) if values else ()
     names = dict.fromkeys(re.split(r"[.\[]", name)[0] for name in fields)
     named = dict(zip(names, values, strict=True))

@@ -16,6 +16,7 @@ from unmask.data.rows.read import Rows, read_rows
 from unmask.data.rows.row_files import write_rows
 from unmask.data.rows.split import group_rows, split
 from unmask.errors import UserError
+from unmask.messages import message
 from unmask.train.recipe import RowsConfig
 from unmask.train.run import SPLIT
 
@@ -150,8 +151,7 @@ def _remove_leaks(
     train, checked, out = examples["train"], dict[str, Any](), set[int]()
     finding = leaks.contradictions(train)
     if finding.rows:
-        what = f"{data.train}: {finding.rows:,} rows have a text that stands there with another label, too"
-        notes.append(_finding(what, "data.contradictions", data.contradictions, finding))
+        notes.append(_finding("data.contradictions", data.contradictions, finding))
         checked["contradictions"] = finding.to_dict()
         out |= set(finding.numbers) if data.contradictions == "drop" else set()
     for name, held in examples.items():
@@ -159,8 +159,7 @@ def _remove_leaks(
         if not finding.rows:
             continue
         back = leaks.leaks(held, train)  # the rows of train that these are
-        what = f"{held[0].source}: {finding.rows:,} of {len(held):,} rows stand in {data.train}, too"
-        notes.append(_finding(what, "data.leaks", data.leaks, finding))
+        notes.append(_finding("data.leaks", data.leaks, finding))
         checked.setdefault("leaks", {})[name] = {**finding.to_dict(), "of": len(held), "train_rows": back.rows}
         out |= set(back.numbers) if data.leaks == "drop" else set()
     if not out:
@@ -171,11 +170,12 @@ def _remove_leaks(
     return train, checked
 
 
-def _finding(what: str, setting: str, policy: Literal["warn", "drop", "stop"], finding: Finding) -> str:
+def _finding(setting: str, policy: Literal["warn", "drop", "stop"], finding: Finding) -> str:
     """The note on leaks or contradictions. Raises UserError where the recipe says to stop."""
     if policy == "stop":
-        hint = f"{setting}=drop leaves them out of training, {setting}=warn goes on all the same"
-        raise UserError(what, given=finding.places, hint=hint)
+        text = "{setting}=drop leaves them out of training, {setting}=warn goes on all the same"
+        raise UserError(finding.text, given=finding.places, hint=message(text, setting))
     if policy == "drop":
-        return f"{what}: left out of training (the first: {finding.places})"
-    return f"{what} (the first: {finding.places}); {setting}=drop leaves them out of training"
+        return message("{finding}: left out of training (the first: {first})", finding.text, finding.places)
+    text = "{finding} (the first: {first}); {setting}=drop leaves them out of training"
+    return message(text, finding.text, finding.places, setting)

@@ -9,6 +9,7 @@ from unmask.data.rows.options import UnknownLabels
 from unmask.data.rows.tagged import listed
 from unmask.data.textfiles import ReadLog, shorten
 from unmask.errors import UserError
+from unmask.messages import message
 
 HINT = "--unknown-labels skip leaves such rows out, --unknown-labels wrong counts them as wrong"
 
@@ -43,7 +44,7 @@ def check_labels(
         ) + Counter(label for example in examples if example.spans is None for label in example.labels - allowed)
         if strange:
             counts = ", ".join(f"{label} ({strange[label]:,})" for label in sorted(strange))
-            notes.append(f"counted as wrong, because {of} does not know these labels: {counts}")
+            notes.append(message("counted as wrong, because {of} does not know these labels: {counts}", of, counts))
         allowed |= set(strange)
 
     def checked(_: int, example: Example) -> Example:

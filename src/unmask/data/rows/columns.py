@@ -12,6 +12,7 @@ from typing import Any, Literal, NoReturn
 from unmask.data.rows.options import ReadOptions
 from unmask.data.textfiles import shorten
 from unmask.errors import UserError, suggest
+from unmask.messages import join, message
 
 Role = Literal["text", "pair", "label", "token", "tag"]
 
@@ -109,15 +110,17 @@ class Columns:
 
     def detected(self, text: str, pair: str | None, label: str | None, plain: str) -> str | None:
         """A sentence that says which columns were detected; None where they are called `text` and `plain`."""
-        found = []
+        found: list[str] = []
         if self.options.text_column is None and (text != "text" or pair is not None):
-            second = f" and {pair!r}" if pair and self.options.pair_column is None else ""
-            found.append(f"text from {text!r}{second}")
+            first = message("text from {text!r}", text)
+            second = pair and self.options.pair_column is None
+            found.append(message("{first} and {pair!r}", first, pair) if second else first)
         if self.options.label_column is None and label not in (None, plain):
-            found.append(f"{plain} from {label!r}")
+            found.append(message("{kind} from {label!r}", message(plain), label))
         if not found:
             return None
-        return f"{self.source}: {', '.join(found)} (to change: --text-column, --label-column)"
+        text = "{source}: {columns} (to change: --text-column, --label-column)"
+        return message(text, self.source, join(found, ", "))
 
 
 def did_you_mean(name: str, names: Iterable[str]) -> str:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from unmask.data.rows.example import Answers, Example, Labels
+from unmask.messages import message
 
 SHOWN = 3  # first places of a finding
 
@@ -58,7 +59,8 @@ def _finding(examples: Sequence[Example], text: str, rows: Sequence[Row], number
     """numbers: of all rows, where these are more than those with places."""
     numbers = numbers or [number for number, _ in rows]
     source = examples[0].source if examples else ""
-    return Finding(f"{source}: {len(numbers):,} {text}", tuple(numbers), tuple(places for _, places in rows[:SHOWN]))
+    sentence = message("{file}: {count:,} {finding}", source, len(numbers), message(text))
+    return Finding(sentence, tuple(numbers), tuple(places for _, places in rows[:SHOWN]))
 
 
 def leaks(train: Sequence[Example], heldout: Sequence[Example]) -> Finding:
@@ -71,7 +73,8 @@ def leaks(train: Sequence[Example], heldout: Sequence[Example]) -> Finding:
         for number, example in enumerate(heldout)
         if (place := places.get(key_of(example))) is not None
     ]
-    return _finding(heldout, f"of {len(heldout):,} rows stand in {train[0].source if train else ''}, too", rows)
+    source = train[0].source if train else ""
+    return _finding(heldout, message("of {rows:,} rows stand in {other}, too", len(heldout), source), rows)
 
 
 def duplicates(examples: Sequence[Example]) -> Finding:

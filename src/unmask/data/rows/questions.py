@@ -136,16 +136,15 @@ class _Located:
     def note(self, source: str, log: ReadLog) -> None:
         if self.moved:
             log.note(
-                "{source}: {moved:,} answers stand elsewhere than answer_start says, each in one place, "
-                "which is taken (the first: {moved2})",
+                "{source}: {count:,} answers stand elsewhere than answer_start says, each in one place, "
+                "which is taken (the first: {first})",
                 source,
                 len(self.moved),
                 self.moved[0],
             )
         if self.first:
             log.note(
-                "{source}: {first:,} answers stand in several places, of which the first is taken (the "
-                "first: {first2})",
+                "{source}: {count:,} answers stand in several places, of which the first is taken (the first: {first})",
                 source,
                 len(self.first),
                 self.first[0],

@@ -19,6 +19,7 @@ from unmask.data.rows.readers.records import Records
 from unmask.data.rows.schemes import SchemeName
 from unmask.data.textfiles import ReadLog
 from unmask.errors import UserError, suggest
+from unmask.messages import message
 
 SHOWN = 16
 # Every one of these is a word of its own to BERT, so that a token can end before or after it without a blank.
@@ -78,7 +79,9 @@ def tagged_examples(
         sentences = list(
             log.usable(records.rows, lambda line, row: _sentence(row, token, tag, line, records.place(line)))
         )
-        layout = f"tokens in column {token!r}" + (f", tags in column {tag!r}" if tag else "")
+        layout = message("tokens in column {token!r}", token)
+        if tag:
+            layout = message("{tokens}, tags in column {tag!r}", layout, tag)
     scheme, disorder = None, 0
     if not labelled:
         examples = [_example(records.source, sentence, None) for sentence in sentences]
@@ -86,9 +89,11 @@ def tagged_examples(
     else:
         examples, scheme, disorder = _in_scheme(records.source, sentences, columns.options.scheme, log)
         labels = len({label for example in examples for label in example.labels})
-        kind = f"plain tags, {labels:,} different" if scheme == "plain" else f"scheme {scheme}, labels: {labels:,}"
-        layout, options = f"{layout}; {kind}", "--token-column, --tag-column, --scheme"
-    count = f"{len(examples):,} sentence{'' if len(examples) == 1 else 's'}"
+        kind = message("scheme {scheme}, labels: {labels:,}", scheme, labels)
+        if scheme == "plain":
+            kind = message("plain tags, {labels:,} different", labels)
+        layout, options = message("{layout}; {kind}", layout, kind), "--token-column, --tag-column, --scheme"
+    count = message("{count:,} sentence" if len(examples) == 1 else "{count:,} sentences", len(examples))
     log.note("{source}: {count}, {layout} (to change: {options})", records.source, count, layout, options)
     return examples, scheme, disorder
 
@@ -138,7 +143,7 @@ def _in_scheme(
     if disorder:
         log.note(
             "{source}: {disorder:,} tags break the rules of {scheme} and are read as conlleval does "
-            "(the first: {disorder2})",
+            "(the first: {first})",
             source,
             len(disorder),
             scheme,

@@ -20,6 +20,7 @@ from unmask.data.rows.readers.jsonfiles import parse_array
 from unmask.data.rows.readers.memory import MemoryRows, Source
 from unmask.data.textfiles import STDIN, ReadLog, TextFile, display_name, inner_suffix, objects
 from unmask.errors import UserError
+from unmask.messages import message
 
 BY_NAME: dict[str, Format] = {
     ".csv": "csv",
@@ -107,7 +108,7 @@ def read_records(
         raise UserError(f"{name} holds no rows", given=log.first and f"left out: {log.first.message}")
     annotated: tuple[str, ...] = ()
     if format == "label-studio" or (format in ("json", "jsonl") and label_studio.is_export(rows[0][1])):
-        log.note("{name}: {titles}, {rows:,} entries", name, TITLES["label-studio"], len(rows))
+        log.note("{name}: {format}, {rows:,} entries", name, message(TITLES["label-studio"]), len(rows))
         rows, annotated = label_studio.convert(name, rows, labelled, log)
     return Records(name, rows, annotated, layout, places, sha256)
 
@@ -137,12 +138,11 @@ def detect_format(
         found = _by_content(file, named, options.encoding, form)
         if found not in (None, named) and (file.path != STDIN or found != "jsonl"):
             # that standard input holds objects is no surprise
-            log.note("{name}: read as {titles} (to change: --data-format)", file.name, TITLES[found])
+            log.note("{name}: read as {format} (to change: --data-format)", file.name, message(TITLES[found]))
     format = found or named or ("conll" if form == "tokens" else "txt")
     if format == "conll" and form != "tokens":
         raise UserError(
-            f"{file.name} is CoNLL, which holds tags of tokens",
-            hint="--task tag, or --data-format of what it is",
+            f"{file.name} is CoNLL, which holds tags of tokens", hint="--task tag, or --data-format of what it is"
         )
     return format
 
