@@ -94,7 +94,7 @@ def _groups(cls: type[Any], key: str = "", values: Any = None) -> Iterator[Group
             settings.append(Setting(name, _allowed(field, classes), shown, field.description or "", bool(classes)))
     if cls is EncoderConfig:
         settings.insert(0, Setting("preset", ", ".join(PRESETS), "", "a name for several of the settings below"))
-    purpose = (cls.__doc__ or "").partition("\n")[0]
+    description = (cls.__doc__ or "").partition("\n")[0]
     yield Group((), key, fields["name"].default if "name" in fields else None, purpose, tuple(settings))
     for inner in below:
         yield from _groups(*inner)
