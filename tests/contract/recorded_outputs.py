@@ -7,6 +7,7 @@ predictions with those that were recorded.
 import json
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -80,8 +81,9 @@ def record(kind: str, predictor: Any) -> None:
     texts = given(kind)
     engine = predictor.engine
     original, engine.backend = engine.backend, lambda head: Recording()
+    manifest, predictor.manifest = predictor.manifest, replace(predictor.manifest, reading={})  # single texts will do
     made = records(predictor, texts)
-    engine.backend = original
+    engine.backend, predictor.manifest = original, manifest
     arrays.update({f"parameter.{name}": x for name, x in backend.parameters.items()})
     facts = {"kind": kind, "schema": dict(predictor.manifest.task), "texts": texts, "predictions": made}
     FOLDER.mkdir(exist_ok=True)

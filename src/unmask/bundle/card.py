@@ -73,7 +73,7 @@ def _first_lines(facts: Mapping[str, Any]) -> str:
         does = "was pretrained by masked language modelling: it fills in masks, and is there to be fine-tuned"
     else:
         does = "gives a hidden state for each piece of a text, and is there to be fine-tuned"
-    parameters = f"{facts['parameters']['all'] / 1e6:.1f} M parameters"
+    parameters = f"{facts['parameters']['total'] / 1e6:.1f} M parameters"
     return (
         f"# {said['num_hidden_layers']} layers x {said['hidden_size']}, {parameters}\n\n"
         f"An encoder of the {said['family']} family that {does}. "
