@@ -95,7 +95,7 @@ def _groups(cls: type[Any], key: str = "", values: Any = None) -> Iterator[Group
     if cls is EncoderConfig:
         settings.insert(0, Setting("preset", ", ".join(PRESETS), "", "a name for several of the settings below"))
     description = (cls.__doc__ or "").partition("\n")[0]
-    yield Group((), key, fields["name"].default if "name" in fields else None, purpose, tuple(settings))
+    yield Group((), key, fields["name"].default if "name" in fields else None, description, tuple(settings))
     for inner in below:
         yield from _groups(*inner)
 
