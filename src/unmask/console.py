@@ -248,7 +248,7 @@ def table(
 
 def show_error(error: UserError | str) -> None:
     """What was wrong, to stderr: the facts of a UserError stand below it in two columns."""
-    if not isinstance(error, str) and error.elsewhere:
+    if not isinstance(error, str) and error.shown_elsewhere:
         return
     text = translate(error) if isinstance(error, str) else error.render(translate, label)
     first, *rest = text.splitlines()

@@ -15,10 +15,10 @@ class UserError(Exception):
 
     `what` says what is wrong and where (file, line, key). Each keyword adds one line below it, in order,
     with underscores shown as spaces: `given=...`, `allowed=...`, `to_leave_such_lines_out="--on-error skip"`.
-    Facts that are None are left out. elsewhere: another process of the same run shows it.
+    Facts that are None are left out. shown_elsewhere: another process of the same run shows it.
     """
 
-    elsewhere = False
+    shown_elsewhere = False
 
     def __init__(self, what: str, **facts: object) -> None:
         self.message = what
