@@ -33,7 +33,7 @@ def test_inspect_says_what_a_model_is(pretrained: Path, command: Command) -> Non
     assert found == bundle_facts(bundle.read(pretrained))
     shown = command("inspect", pretrained)
     for value in (
-        f"{found['parameters']['all']:,}",
+        f"{found['parameters']['total']:,}",
         found["sha256"]["model.safetensors"],
         "bert, as BertForMaskedLM",
     ):
