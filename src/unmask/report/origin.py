@@ -52,7 +52,9 @@ def _frozen(start: Results) -> str | None:
         parts.append(message("lowest layers: {number}", start["freeze_layers"]))
     if not parts:
         return None
-    trained = message("{trained:,} of {all:,} parameters are trained", start["trainable_parameters"], start["parameters"])
+    trained = message(
+        "{trained:,} of {all:,} parameters are trained", start["trainable_parameters"], start["parameters"]
+    )
     return join([*parts, trained], ", ")
 
 
