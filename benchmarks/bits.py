@@ -74,7 +74,7 @@ def judge(settings: Mapping[str, Any]) -> dict[str, Any]:
     from unmask.text.tokenizer import Tokenizer
 
     keep = Path(settings["keep"])
-    tokenizer = Tokenizer.load(keep / "tokenizer")
+    tokenizer = Tokenizer.from_pretrained(keep / "tokenizer")
     built = shards.build(corpus.read_documents(settings["train"]), tokenizer, keep / "corpus", restart=True)
     learner, tokens = trained(built, settings)
     backend = tokenizers.Tokenizer.from_file(str(keep / "tokenizer" / "tokenizer.json"))

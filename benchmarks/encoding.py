@@ -34,7 +34,7 @@ def arrange(arguments: argparse.Namespace, folder: Path) -> tuple[dict[str, Any]
 def ours(settings: Settings) -> Prepared:
     from unmask.text.tokenizer import Tokenizer
 
-    tokenizer = Tokenizer.load(settings["tokenizer"])
+    tokenizer = Tokenizer.from_pretrained(settings["tokenizer"])
     documents = texts.documents_of(settings["text"])
     return _encoding(tokenizer, documents, settings, lambda encoding: encoding.input_ids)
 

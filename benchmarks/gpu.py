@@ -154,7 +154,7 @@ def ours(
     learner = build_learner(recipe, built.tokenizer).to(device).train()
     if device.type == "cuda":  # as a run of a quarter of an hour would find out for itself
         learner.encoder.compiled_block = compile_block()
-    optimizer = optim.build_param_groups(recipe.train.optimizer, learner, learner.lr_factors)
+    optimizer = optim.build_optimizer(recipe.train.optimizer, learner)
     state, last = LoopState(), {"loss": 0.0}
     loop = train_steps(learner, optimizer, batches, recipe.train, state, SEED)
 

@@ -63,7 +63,8 @@ def _passes(settings: Settings, pattern: str) -> Prepared:
     import torch
 
     from unmask.model.attention import SequenceLayout
-    from unmask.model.encoder import Encoder, EncoderConfig
+    from unmask.model.config import EncoderConfig
+    from unmask.model.encoder import Encoder
 
     length = settings["length"]
     network = {name: settings[option] for option, name in NETWORK.items() if name != "window" or "L" in pattern}

@@ -39,7 +39,7 @@ def ours(settings: Settings) -> Prepared:
     from unmask.data.corpus import shards
     from unmask.text.tokenizer import Tokenizer
 
-    tokenizer = Tokenizer.load(settings["tokenizer"])
+    tokenizer = Tokenizer.from_pretrained(settings["tokenizer"])
     out = Path(settings["keep"]) / "corpus"
 
     def work() -> float:

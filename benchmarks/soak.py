@@ -11,9 +11,9 @@ from pathlib import Path
 
 from benchmarks.child import held_bytes
 from unmask.console import SILENT
-from unmask.train import pretrain as pretraining
+from unmask.train import trainer
+from unmask.train.pretrain import pretrain
 from unmask.train.recipe import PretrainRecipe, parse_recipe
-from unmask.train.trainer import Trainer
 
 MARKS = 20
 MIB = 1 << 20
@@ -28,7 +28,7 @@ def main() -> int:
     recipe = parse_recipe(PretrainRecipe, values_of(arguments.corpus, arguments.steps), (), "the benchmark")
     held: list[float] = []
 
-    class Watching(Trainer):
+    class Watching(trainer.Trainer):
         """Reads the memory where the run evaluates, so that all marks see the same state of affairs."""
 
         def _evaluate(self, step: object) -> None:
@@ -40,9 +40,9 @@ def main() -> int:
                 flush=True,
             )
 
-    setattr(pretraining, "Trainer", Watching)  # noqa: B010
+    setattr(trainer, "Trainer", Watching)  # noqa: B010
     with tempfile.TemporaryDirectory(prefix="unmask-soak-") as folder:
-        pretraining.pretrain(recipe, out=Path(folder) / "run", progress=SILENT)
+        pretrain(recipe, out=Path(folder) / "run", progress=SILENT)
     grown = held[-1] - held[len(held) // 2 - 1]
     print(f"the second half added {grown:+.1f} MiB (allowed {arguments.allowed:g})")
     return int(grown > arguments.allowed)

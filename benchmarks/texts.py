@@ -84,10 +84,10 @@ def lines_of(path: str | Path) -> Iterator[str]:
 def tokenizer_for(arguments: argparse.Namespace, text: Text, folder: Path) -> Tokenizer:
     """That of --tokenizer, or one trained on the text; saved in `folder`."""
     if arguments.tokenizer:
-        tokenizer = Tokenizer.load(arguments.tokenizer)
+        tokenizer = Tokenizer.from_pretrained(arguments.tokenizer)
     else:
         tokenizer = Tokenizer.train(lines_of(text.train), vocab_size=arguments.vocabulary, allow_fewer=True)
-    tokenizer.save(folder)
+    tokenizer.save_pretrained(folder)
     return tokenizer
 
 

@@ -83,7 +83,7 @@ def library(settings: Settings) -> Prepared:
 
 
 def _facts(tokenizer: Any, settings: Settings) -> dict[str, Any]:
-    tokenizer.save(Path(settings["keep"]) / "tokenizer")
+    tokenizer.save_pretrained(Path(settings["keep"]) / "tokenizer")
     heldout = tokenizer.statistics(texts.lines_of(settings["heldout"]))
     return {
         "vocab_size": tokenizer.vocab_size,

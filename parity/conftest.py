@@ -98,7 +98,7 @@ def publish(config: Any, head: str, tokenizer: Tokenizer, folder: Path) -> torch
         config.label2id = {label: number for number, label in enumerate(LABELS[head])}
     model = disturbed(AUTO[head].from_config(config))
     model.save_pretrained(folder)
-    tokenizer.save(folder)
+    tokenizer.save_pretrained(folder)
     return model
 
 

@@ -24,6 +24,7 @@ class Release:
     replaced: Mapping[tuple[str, Any], dict[str, Any]] = {}  # (key, value) -> other keys with their values
     deleted: frozenset[str] = frozenset()
     figures: Mapping[str, str] = {}  # figures that are called otherwise -> their names in 0.1.0
+    heldout = "heldout"  # of the result of pretraining, the figures
     # of predictions, the first that there is
     attributes = (("name", "label"), ("piece",), ("text",), ("start",), ("stop",), ("score",))
     tokenizer = ("tokenizer", "train", "corpus.jsonl", "--vocabulary", "96", "--out", "tokenizer")
@@ -57,10 +58,11 @@ class Release:
         import unmask
 
         if kind == "pretrain":
-            return unmask.pretrain(recipe, out=out).heldout
-        run = unmask.finetune(recipe, out=out)
-        dev = {name.rpartition(".")[2]: figure for name, figure in run.dev.items()}
-        return dev | {"best step": run.best_step}
+            run = unmask.pretrain(recipe, out=out)
+            return getattr(run, self.heldout)
+        tuned = unmask.finetune(recipe, out=out)
+        dev = {name.rpartition(".")[2]: figure for name, figure in tuned.dev.items()}
+        return dev | {"best step": tuned.best_step}
 
     def predict(self, model: str, texts: list[Any]) -> list[Any]:
         import unmask
@@ -143,7 +145,8 @@ class Release020(Release):
         ("train.schedule", "plateau"): {"train.schedule": "warmup_stable_decay"},
     }
     deleted = frozenset({"task.mix_layers"})
-    attributes = (("token",), ("text", "label"), ("start",), ("stop", "end"), ("score",))
+    heldout = "heldout_figures"
+    attributes = (("label",), ("token",), ("text",), ("start",), ("stop", "end"), ("score",))
 
     def recipe(self, kind: str, recipe: Mapping[str, Any]) -> dict[str, Any]:
         return {"kind": kind, **super().recipe(kind, recipe)}

@@ -49,7 +49,7 @@ def _ours(kind: str) -> Tokenizer:
 @pytest.mark.parametrize("kind", [*OURS, *MAKERS])
 def test_the_peer_reads_what_we_write_alike(kind: str, tmp_path: Path) -> None:
     ours = _ours(kind)
-    ours.save(tmp_path)
+    ours.save_pretrained(tmp_path)
     theirs: Any = hf.AutoTokenizer.from_pretrained(tmp_path)
     texts = strings()
     pairs = [texts[-number - 1] if number % 3 == 0 else None for number in range(len(texts))]

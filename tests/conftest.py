@@ -16,7 +16,8 @@ from unmask.data.corpus.documents import Document
 from unmask.data.corpus.shards import Shards, build
 from unmask.data.encoded import EncodedRow
 from unmask.learner.batch import Batch, pack
-from unmask.model.encoder import Encoder, EncoderConfig
+from unmask.model.config import EncoderConfig
+from unmask.model.encoder import Encoder
 from unmask.text.tokenizer import Tokenizer
 
 torch.set_num_threads(1)

@@ -14,7 +14,8 @@ from unmask import bundle
 from unmask.bundle.card import model_card, strip_paths
 from unmask.bundle.facts import bundle_facts
 from unmask.bundle.public import export
-from unmask.model.encoder import Encoder, EncoderConfig
+from unmask.model.config import EncoderConfig
+from unmask.model.encoder import Encoder
 from unmask.model.mlm_head import MLMHead
 from unmask.text.tokenizer import Tokenizer
 

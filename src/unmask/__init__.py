@@ -9,7 +9,7 @@ from unmask.version import __version__
 
 _PUBLIC = {
     "Encoder": "unmask.model.encoder",
-    "EncoderConfig": "unmask.model.encoder",
+    "EncoderConfig": "unmask.model.config",
     "Predictor": "unmask.runtime.predictor",
     "Tokenizer": "unmask.text.tokenizer",
     "UserError": "unmask.errors",
@@ -40,7 +40,8 @@ if TYPE_CHECKING:
     from unmask.data.corpus.documents import read_documents
     from unmask.data.corpus.shards import build as build_corpus
     from unmask.errors import UserError
-    from unmask.model.encoder import Encoder, EncoderConfig
+    from unmask.model.config import EncoderConfig
+    from unmask.model.encoder import Encoder
     from unmask.quickstart import quickstart
     from unmask.runtime.predictor import Predictor, load
     from unmask.text.tokenizer import Tokenizer

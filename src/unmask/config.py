@@ -6,6 +6,7 @@ Every component keeps its own `@config` class beside itself; a recipe composes t
 
 import copy
 import dataclasses
+import typing
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar, dataclass_transform
@@ -21,6 +22,7 @@ __all__ = [
     "by_name",
     "changed",
     "config",
+    "config_classes",
     "difference",
     "discriminator_with_default",
     "dump",
@@ -220,40 +222,26 @@ def _explain_tag(place: str, finding: Mapping[str, str]) -> UserError:
     )
 
 
-def _settings_at(cls: Any, location: list[str]) -> list[str]:
-    """The names allowed at a dotted place: walks dataclasses, lists and tagged unions."""
-    import typing
-
+def _settings_at(cls: type[Any], location: list[str]) -> list[str]:
+    """The names allowed at a dotted key, of all members of tagged unions on the way."""
     candidates = [cls]
     for part in location:
-        following: list[Any] = []
-        for candidate in candidates:
-            for inner in _members(candidate):
-                if dataclasses.is_dataclass(inner):
-                    hints = typing.get_type_hints(inner, include_extras=False)
-                    if part in hints:
-                        following.append(hints[part])
-                    elif getattr(inner, "name", None) == part:
-                        following.append(inner)
+        following = [each for each in candidates if getattr(each, "name", None) == part]
+        for each in candidates:
+            if part in each.__pydantic_fields__:
+                following += config_classes(each.__pydantic_fields__[part].annotation)
         candidates = following or candidates
-    names: dict[str, None] = {}
-    for candidate in candidates:
-        for inner in _members(candidate):
-            if dataclasses.is_dataclass(inner):
-                names.update(dict.fromkeys(field.name for field in dataclasses.fields(inner)))
-    return list(names)
+    return list(dict.fromkeys(name for each in candidates for name in each.__pydantic_fields__))
 
 
-def _members(annotation: Any) -> list[Any]:
-    """The classes that an annotation may hold, through unions, lists and Annotated."""
-    import typing
-
-    arguments = typing.get_args(annotation)
-    if not arguments:
+def config_classes(annotation: Any) -> list[type[Any]]:
+    """The config classes that an annotation may hold, through unions, lists and Annotated."""
+    if dataclasses.is_dataclass(annotation) and isinstance(annotation, type):
         return [annotation]
-    if hasattr(annotation, "__metadata__"):
+    arguments = typing.get_args(annotation)
+    if typing.get_origin(annotation) is typing.Annotated:
         arguments = arguments[:1]
-    return [inner for argument in arguments for inner in _members(argument)]
+    return [found for argument in arguments for found in config_classes(argument)]
 
 
 def dump(value: Any) -> dict[str, Any]:

@@ -239,7 +239,7 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[object]], title: str |
 
 def show_error(error: UserError) -> None:
     """Print an error on stderr, with its facts below it in two columns."""
-    if error.elsewhere:
+    if error.shown_elsewhere:
         return
     terminal = error_console()
     mark = translate("error:")

@@ -15,10 +15,10 @@ class UserError(Exception):
     text, values: what is wrong and where (file, line, key), as `message` takes it. Four facts stand below it, each one
     value or a list, None left out: given (what the user wrote, or what is there), allowed (what may stand there), hint
     (what to do), see (where to read more). facts: those that there are, several lines where there are several values.
-    elsewhere: another process of the same run prints it.
+    shown_elsewhere: another process of the same run prints it.
     """
 
-    elsewhere = False
+    shown_elsewhere = False
 
     def __init__(
         self,

@@ -143,7 +143,7 @@ def test_public_data_that_cannot_be_had(tmp_path: Path, monkeypatch: pytest.Monk
 
 @pytest.fixture
 def windows(tokenizer: Tokenizer, stories_file: Path, tmp_path: Path) -> list[list[bits.Word]]:
-    tokenizer.save(tmp_path / "tokenizer")
+    tokenizer.save_pretrained(tmp_path / "tokenizer")
     backend = tokenizers.Tokenizer.from_file(str(tmp_path / "tokenizer" / "tokenizer.json"))
     return list(bits.windows_of(stories_file, backend, 3000))
 

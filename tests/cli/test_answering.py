@@ -48,7 +48,7 @@ def test_finetune_test_report_and_compare(command, pretrained: Path, questions: 
 
     page = tmp_path / "report.html"
     told_by = {
-        "en": ["Answer F1", "Exact match", "Real test questions", "river what?"],
+        "en": ["F1", "Exact match", "Real test questions", "river what?"],
         "zh": ["完全匹配", "真实的测试问题"],
     }
     for lang, words in told_by.items():
@@ -58,7 +58,7 @@ def test_finetune_test_report_and_compare(command, pretrained: Path, questions: 
 
     command(*asked, "--out", tmp_path / "other", *FAST, "seed=1")
     compared = command("compare", tmp_path / "run", tmp_path / "other")
-    assert compared.code == 0 and "answer F1" in compared.out and "48 questions" in compared.out
+    assert compared.code == 0 and "F1, % [95 %]" in compared.out and "48 questions" in compared.out
 
 
 def test_evaluate_and_predict_agree(command, answerer: Path, doubtful_questions: Path, tmp_path: Path) -> None:

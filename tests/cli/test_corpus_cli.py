@@ -20,7 +20,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A working folder with a tokenizer, texts/a.txt (50 documents) and texts/b.jsonl (10)."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(console, "_state", {"quiet": False})
-    Tokenizer.train(TEXTS, TokenizerConfig(vocab_size=60, min_frequency=1)).save(tmp_path / "tok")
+    Tokenizer.train(TEXTS, TokenizerConfig(vocab_size=60, min_frequency=1)).save_pretrained(tmp_path / "tok")
     (tmp_path / "texts").mkdir()
     (tmp_path / "texts/a.txt").write_text("\n\n".join(TEXTS[:50]))
     (tmp_path / "texts/b.jsonl").write_text("\n".join(json.dumps({"text": text}) for text in TEXTS[50:]))
@@ -109,7 +109,8 @@ CHINESE = "我们在北京大学的图书馆看书，他们去北京的图书馆
 def test_words_are_learnt_where_the_text_is_chinese(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     Path("zh.txt").write_bytes(CHINESE.encode("gb18030"))
     texts = [CHINESE.split("\n")[0]]
-    Tokenizer.train(texts, vocab_size=40, min_frequency=1, alphabet_share=1.0, allow_fewer=True).save("zhtok")
+    tokenizer = Tokenizer.train(texts, vocab_size=40, min_frequency=1, alphabet_share=1.0, allow_fewer=True)
+    tokenizer.save_pretrained("zhtok")
     command = ["corpus", "build", "zh.txt", "--tokenizer", "zhtok", "--json", "--out"]
     assert run([*command, "auto"]) == 0
     said = capsys.readouterr()

@@ -60,7 +60,7 @@ MISTAKES = {
     "no YAML": (["train.patience=[1"], ["train.patience cannot be used", "[1"]),
     "no budget": (["train.budget=fast"], ["'fast' is not a budget", "10M tokens"]),
     "a number as budget": (["train.budget=300"], ["'300' is not a budget"]),
-    "heads": (["model.num_attention_heads=3"], ["tiny: model: ", "multiple of heads 3"]),
+    "heads": (["model.num_attention_heads=3"], ["tiny: model: ", "multiple of num_attention_heads 3"]),
     "too long": (
         ["data.max_length=64", "model.max_position_embeddings=32"],
         ["data.max_length is above model.max_position_embeddings"],

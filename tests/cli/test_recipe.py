@@ -9,7 +9,7 @@ import yaml
 
 from unmask.config import from_mapping
 from unmask.data.corpus.shards import Shards
-from unmask.model.encoder import EncoderConfig
+from unmask.model.config import EncoderConfig
 from unmask.train.explain import KINDS, explain
 from unmask.train.optim import Muon
 from unmask.train.recipe import PretrainRecipe

@@ -28,18 +28,18 @@ def test_train_writes_a_tokenizer_and_says_how_good_it_is(
     arguments = ["tokenizer", "train", str(tmp_path / "a.txt"), "--vocabulary", "70", "--cased"]
     assert run([*arguments, "--out", str(tmp_path / "cased"), "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
-    cased = Tokenizer.load(tmp_path / "cased")
+    cased = Tokenizer.from_pretrained(tmp_path / "cased")
     statistics = cased.statistics(TEXT.split("\n\n")[:-1])
     assert found["sha256"] == cased.sha256 and found["cased"] and found["vocab_size"] == 70
     assert found["characters_per_token"] == statistics.characters_per_token and found["unknown_rate"] == 0
     assert found["seconds"] > 0 and found["documents"] == 8
-    assert "T" in cased.tokens and "T" not in Tokenizer.load(folder).tokens
+    assert "T" in cased.tokens and "T" not in Tokenizer.from_pretrained(folder).tokens
 
 
 def test_train_prints_one_table(tmp_path: Path, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["tokenizer", "train", str(tmp_path / "a.txt"), "--vocabulary", "70", "--out", str(folder)]) == 0
     shown = capsys.readouterr()
-    assert "characters per token" in shown.out and Tokenizer.load(folder).sha256 in shown.out
+    assert "characters per token" in shown.out and Tokenizer.from_pretrained(folder).sha256 in shown.out
     assert "70 tokens" in shown.err
 
 
@@ -75,7 +75,7 @@ def test_a_full_disk_leaves_the_tokenizer_that_was_there(
 
     monkeypatch.setattr(Path, "write_text", full)
     with pytest.raises(UserError, match="the disk is full"):
-        other.save(folder)
+        other.save_pretrained(folder)
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
 
 
@@ -92,13 +92,13 @@ def test_inspect_shows_facts(folder: Path, capsys: pytest.CaptureFixture[str]) -
     assert found["vocab_size"] == 70 == 5 + found["word_starts"] + found["continuations"]
     assert found["special_tokens"] == {"[PAD]": 0, "[UNK]": 1, "[CLS]": 2, "[SEP]": 3, "[MASK]": 4}
     lengths = [len(piece.removeprefix("##")) for piece in found["longest_tokens"]]
-    assert lengths[0] == max(len(piece.removeprefix("##")) for piece in Tokenizer.load(folder).tokens[5:])
+    assert lengths[0] == max(len(piece.removeprefix("##")) for piece in Tokenizer.from_pretrained(folder).tokens[5:])
     assert run(["tokenizer", "inspect", str(folder)]) == 0
     assert found["sha256"] in capsys.readouterr().out
 
 
 def test_inspect_of_another_kind(byte_level: Tokenizer, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    byte_level.save(tmp_path)
+    byte_level.save_pretrained(tmp_path)
     assert run(["tokenizer", "inspect", str(tmp_path), "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert found["kind"] == "byte-level BPE" and found["special_tokens"]["<mask>"] == byte_level.mask_token_id
@@ -115,7 +115,7 @@ def test_inspect_cuts_a_text(folder: Path, capsys: pytest.CaptureFixture[str]) -
     arguments = ["tokenizer", "inspect", str(folder), text, "--pair", "lit"]
     assert run([*arguments, "--json"]) == 0
     rows = json.loads(capsys.readouterr().out)["tokens"]
-    tokenizer = Tokenizer.load(folder)
+    tokenizer = Tokenizer.from_pretrained(folder)
     assert [row["id"] for row in rows] == tokenizer.encode(text, "lit").input_ids
     assert all(row["characters"] == (text, "lit")[row["token_type_id"]][row["start"] : row["end"]] for row in rows)
     assert run([*arguments, "--specials"]) == 0
@@ -144,7 +144,7 @@ def test_foldings(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run([*arguments, "--fold-width", "--simplify", "--minimum-count", "1", "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
     assert told["fold_width"] and told["simplify"]
-    assert {"汉", "语", "river"} <= set(Tokenizer.load(out).tokens)
+    assert {"汉", "语", "river"} <= set(Tokenizer.from_pretrained(out).tokens)
     assert run(["tokenizer", "inspect", out, "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert found["fold_width"] and found["simplify"]

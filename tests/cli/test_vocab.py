@@ -33,7 +33,7 @@ def test_inspect_says_what_a_model_is(pretrained: Path, command: Command) -> Non
     assert found == bundle_facts(bundle.read(pretrained))
     shown = command("inspect", pretrained)
     for value in (
-        f"{found['parameters']['all']:,}",
+        f"{found['parameters']['total']:,}",
         found["sha256"]["model.safetensors"],
         "bert, as BertForMaskedLM",
     ):
@@ -63,8 +63,8 @@ def test_inspect_of_no_model(tmp_path: Path, command: Command) -> None:
 def test_audit_reads_models_and_tokenizers(
     kind: str, pretrained: Path, tmp_path: Path, texts: Path, command: Command
 ) -> None:
-    tokenizer = Tokenizer.load(pretrained)
-    tokenizer.save(tmp_path / "t")
+    tokenizer = Tokenizer.from_pretrained(pretrained)
+    tokenizer.save_pretrained(tmp_path / "t")
     source = {
         "run": pretrained.parent,
         "model": pretrained,

@@ -7,6 +7,7 @@ predictions with those that were recorded.
 import json
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -80,14 +81,15 @@ def record(kind: str, predictor: Any) -> None:
     texts = given(kind)
     engine = predictor.engine
     original, engine.backend = engine.backend, lambda head: Recording()
+    manifest, predictor.manifest = predictor.manifest, replace(predictor.manifest, reading={})  # single texts will do
     made = records(predictor, texts)
-    engine.backend = original
+    engine.backend, predictor.manifest = original, manifest
     arrays.update({f"parameter.{name}": x for name, x in backend.parameters.items()})
     facts = {"kind": kind, "schema": dict(predictor.manifest.task), "texts": texts, "predictions": made}
     FOLDER.mkdir(exist_ok=True)
     arrays["facts"] = np.frombuffer(json.dumps(facts, ensure_ascii=False).encode(), dtype=np.uint8)
     np.savez_compressed(file_of(kind), **arrays)
-    predictor.tokenizer.save(FOLDER)
+    predictor.tokenizer.save_pretrained(FOLDER)
 
 
 def decode(file: Path) -> None:
@@ -98,7 +100,7 @@ def decode(file: Path) -> None:
 
     arrays = dict(np.load(file, allow_pickle=False))
     facts = json.loads(arrays.pop("facts").tobytes())
-    manifest = Manifest(FOLDER, Tokenizer.load(FOLDER), 32, facts["schema"])
+    manifest = Manifest(FOLDER, Tokenizer.from_pretrained(FOLDER), 32, facts["schema"])
     made = records(Predictor(Recorded(manifest, arrays)), facts["texts"])
     same(facts["predictions"], made, facts["kind"])
 

@@ -14,8 +14,9 @@ from unmask.data.encoded import IGNORE_INDEX
 from unmask.data.sequences import CorpusSequences
 from unmask.learner.batch import Batch
 from unmask.learner.batches import Batches
-from unmask.model.encoder import Encoder, EncoderConfig
-from unmask.model.names import BERT
+from unmask.model.config import EncoderConfig
+from unmask.model.encoder import Encoder
+from unmask.model.families import FAMILIES
 from unmask.objectives import AnyObjective
 
 SETTINGS = typing.get_args(typing.get_args(AnyObjective)[0])
@@ -68,7 +69,7 @@ def test_the_loss_is_a_sum_over_what_is_counted(
 def test_what_is_published_has_a_place_in_the_public_layout(settings: Any, tiny: EncoderConfig) -> None:
     objective = settings.build(tiny, 4, 5)
     published = objective.saved_modules()
-    ours = {name for name, _ in BERT.rows}
+    ours = {name for name, _ in FAMILIES["bert"].parameter_names((), 1, public=False)}
     assert published
     for prefix, module in published.items():
         assert isinstance(module, nn.Module)

@@ -28,7 +28,7 @@ from unmask.heads import head_class
 from unmask.runtime import batching
 from unmask.runtime.formats import format_of
 from unmask.runtime.predictor import Predictor, load
-from unmask.tasks import AnyTask, restore
+from unmask.tasks import AnyTask, restore, task_of
 from unmask.train.finetune import finetune
 
 SETTINGS = typing.get_args(typing.get_args(AnyTask)[0])
@@ -130,7 +130,7 @@ def test_what_was_saved_is_what_was_judged(trained: Trained) -> None:
 
     task, run = trained.predictor.task, trained.predictor.manifest.folder.parent
     recipe = read_recipe(FinetuneRecipe, run / "recipe.yaml")
-    dev = prepare_rows(recipe.data, recipe.seed, recipe.task.task.reads).dev
+    dev = prepare_rows(recipe.data, recipe.seed, task_of(recipe.task).reads).dev
     evaluation, predicted = trained.predictor.score(dev)
     assert evaluation.figures[task.metric].value == pytest.approx(trained.dev[f"{task.name}.{task.metric}"])
     assert next(iter(evaluation.figures)) == task.metric and evaluation.rows == len(dev) == len(predicted)
@@ -179,8 +179,8 @@ def test_predictions_are_written_and_kept_and_compared(trained: Trained, tmp_pat
     predicted, written = predictor.predict(examples), format_of(task)
     for example, prediction in zip(examples, predicted, strict=True):
         json.dumps(written.to_record(example, prediction, False))
-        rows = written.to_rows(example, prediction, False)
-        assert all(len(row) == len(written.columns(False)) for row in rows)
+        lines = written.to_rows(example, prediction, False)
+        assert all(len(line) == len(written.columns(False)) for line in lines)
     ours = to_saved_predictions(predictor, rows, predicted)
     ours.save(tmp_path)
     least = simplest_baseline(task, examples, examples)
@@ -193,7 +193,7 @@ def test_predictions_are_written_and_kept_and_compared(trained: Trained, tmp_pat
 
 def test_one_text_gives_what_one_wants_to_see(trained: Trained) -> None:
     text, pair = "river stone captain winter", None
-    if trained.predictor.task.name == "answer":
+    if trained.predictor.manifest.reading["pairs"] and trained.predictor.task.reads != "pairs":
         pair = "lantern river stone"
     given = text if pair is None else (text, pair)
     predictor = trained.predictor

@@ -13,7 +13,8 @@ from unmask.data.rows.example import Example, Span, Spans
 from unmask.data.sequences import RowSequences
 from unmask.learner.batches import Batches
 from unmask.learner.regularise import Regularisation, Regulariser
-from unmask.model.encoder import Encoder, EncoderConfig
+from unmask.model.config import EncoderConfig
+from unmask.model.encoder import Encoder
 from unmask.tasks import Classify, ClassifyTask, Tag, TagTask
 from unmask.text.tokenizer import Tokenizer
 from unmask.train import optim
@@ -52,7 +53,7 @@ def trained(tokenizer: Tokenizer, world: World, kind: str, how: Any = "ddp", par
     learner.regulariser = Regulariser(Regularisation(rdrop=2.0, fgm=1.0))
     wrapped = world.wrap(learner, how).train()
     train = TrainConfig(budget="4 steps", precision="float64", optimizer=optim.AdamW(lr=0.02))
-    rule = optim.build_param_groups(train.optimizer, world.unwrap(wrapped), learner.lr_factors)
+    rule = optim.build_optimizer(train.optimizer, world.unwrap(wrapped))
     batches = Batches(RowSequences(rows), 12, 0, parts, world.rank, world.size)
     told = list(train_steps(wrapped, rule, batches, train, LoopState(), 0, world))
     world.gather(wrapped, learner)

@@ -36,7 +36,7 @@ def origin(corpus: Shards, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_one_process_or_two(corpus: Shards, origin: Path, together: Callable[..., list[int]], tmp_path: Path) -> None:
     def go_on(how: str, world: Any = None) -> Path:
-        values = {"start": {"model": str(origin)}, "transfer": TRANSFER, "train": {"parallel": how}}
+        values = {"init_from": str(origin), "transfer": TRANSFER, "train": {"parallel": how}}
         return pretrain(recipe(corpus, **values), out=tmp_path / how, progress=SILENT, world=world).model
 
     def work() -> None:

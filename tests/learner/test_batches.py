@@ -12,11 +12,11 @@ from scipy import stats
 from unmask.data.corpus.documents import Document
 from unmask.data.corpus.shards import Shards, build
 from unmask.data.encoded import SPECIAL_TOKEN, EncodedRow
-from unmask.data.ramp import Ramp
 from unmask.data.sequences import CorpusSequences, RowSequences, split_documents
 from unmask.errors import UserError
 from unmask.learner.batch import Batch
 from unmask.learner.batches import Batches, evaluation_batches
+from unmask.schedules import Ramp
 from unmask.text.tokenizer import Tokenizer
 
 

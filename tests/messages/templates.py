@@ -16,6 +16,7 @@ import unmask
 from unmask.cli.app import app
 from unmask.cli.help import paragraphs
 from unmask.config import ALLOWED
+from unmask.metrics import FIGURES
 from unmask.train.explain import explain
 
 PLACEHOLDER = re.compile(r"\{[^{}]*\}")
@@ -23,7 +24,7 @@ Texts = Callable[[], set[str]]
 SOURCE = Path(unmask.__file__).parent
 CALLS = {"message", "note", "result", "print_text", "show", "start_step", "translate"}  # texts of their own
 ERRORS = {"UserError", "Misused"}  # only with values: the text of a rare error may stay English
-JOINED = {"{a}, {b}", "{a} or {b}"}
+JOINED = {"{a}, {b}", "{a}; {b}", "{a} or {b}"}
 PRINTED = {
     "error:",
     "given",
@@ -100,13 +101,15 @@ def catalogue(language: str) -> dict[str, str]:
 
 
 def strings() -> set[str]:
-    """Every string in the source."""
-    return {
+    """Every string in the source and in the template of the report, and titles of figures as headings have them."""
+    page = (SOURCE / "report" / "templates" / "page.html.jinja").read_text(encoding="utf-8")
+    constants = {
         node.value
         for _, tree in trees()
         for node in ast.walk(tree)
         if isinstance(node, ast.Constant) and isinstance(node.value, str)
     }
+    return constants | set(re.findall(r'"(\w+)"', page)) | {figure.title.capitalize() for figure in FIGURES.values()}
 
 
 if __name__ == "__main__":

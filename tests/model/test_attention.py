@@ -60,7 +60,7 @@ windows = st.one_of(st.none(), st.integers(0, 12))
 @pytest.fixture(params=[*BACKENDS, "auto", "blocks"])
 def backend(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """Every backend; `blocks` is sdpa with windows that count as small at lengths of tests."""
-    if request.param != "num_hidden_groups":
+    if request.param != "blocks":
         return str(request.param)
     monkeypatch.setattr(attention, "BLOCK", 3)
     monkeypatch.setattr(attention, "BLOCKWISE_FROM", 1)

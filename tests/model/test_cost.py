@@ -7,8 +7,9 @@ import torch
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
+from unmask.model.config import EncoderConfig
 from unmask.model.cost import activation_numbers, attention_pairs, forward_flops
-from unmask.model.encoder import Encoder, EncoderConfig
+from unmask.model.encoder import Encoder
 from unmask.model.layout import SequenceLayout
 from unmask.model.mlm_head import MLMHead
 from unmask.train.speed import BatchWork, flops

@@ -16,7 +16,8 @@ from unmask.errors import UserError
 from unmask.learner.batch import Batch
 from unmask.model import attention
 from unmask.model.attention import SequenceLayout
-from unmask.model.encoder import Block, Encoder, EncoderConfig, FeedForward
+from unmask.model.config import EncoderConfig
+from unmask.model.encoder import Block, Encoder, FeedForward
 
 VARIANTS = {
     "house": {},
@@ -275,7 +276,7 @@ def test_dropout_acts_in_training_only(make_encoder: Callable[..., Encoder], tin
 
 
 def test_a_width_that_heads_do_not_divide_is_refused() -> None:
-    with pytest.raises(ValueError, match="width 30 must be a multiple of heads 4"):
+    with pytest.raises(ValueError, match="hidden_size 30 must be a multiple of num_attention_heads 4"):
         EncoderConfig(hidden_size=30, num_attention_heads=4)
 
 
@@ -284,10 +285,10 @@ def test_a_width_that_heads_do_not_divide_is_refused() -> None:
     [
         ({"attention_pattern": "GLX", "window": 4}, "must consist of G"),
         ({"attention_pattern": ""}, "must consist of G"),
-        ({"attention_pattern": "GL"}, "pattern GL need a window"),
+        ({"attention_pattern": "GL"}, "attention_pattern GL need a window"),
         ({"window": 4}, "need local layers"),
         ({"local_rope_theta": 100.0, "position_embedding_type": "rotary"}, "need local layers"),
-        ({"position_embedding_type": "rotary", "hidden_size": 30, "num_attention_heads": 2}, "even width, not 15"),
+        ({"position_embedding_type": "rotary", "hidden_size": 30, "num_attention_heads": 2}, "even size, not 15"),
         ({"attention_pattern": "L", "window": 0}, "greater than or equal to 1"),
         ({"rope_theta": 1.0}, "greater than 1"),
     ],

@@ -7,7 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from unmask.model.attention import SequenceLayout
-from unmask.model.encoder import Encoder, EncoderConfig
+from unmask.model.config import EncoderConfig
+from unmask.model.encoder import Encoder
 
 
 class Padded(nn.Module):

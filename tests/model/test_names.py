@@ -1,15 +1,16 @@
 """The table of public names, against the names that BERT checkpoints are published with."""
 
-import re
 from collections.abc import Callable
 
 import pytest
 import torch
 from torch import Tensor, nn
 
-from unmask.model.encoder import Encoder, EncoderConfig
+from unmask.model.config import EncoderConfig
+from unmask.model.encoder import Encoder
+from unmask.model.families import FAMILIES
 from unmask.model.mlm_head import MLMHead
-from unmask.model.names import BERT, from_public, to_public
+from unmask.model.names import from_public, to_public
 from unmask.model.pooler import Pooler
 
 PUBLISHED = """
@@ -50,16 +51,19 @@ qa_outputs.bias
 """.split()
 
 
+CONFIG = EncoderConfig(
+    vocab_size=20,
+    num_hidden_layers=3,
+    hidden_size=8,
+    num_attention_heads=2,
+    max_position_embeddings=8,
+    position_embedding_type="learned",
+)
+
+
 @pytest.fixture
 def tensors(make_encoder: Callable[..., Encoder]) -> dict[str, Tensor]:
-    config = EncoderConfig(
-        vocab_size=20,
-        num_hidden_layers=3,
-        hidden_size=8,
-        num_attention_heads=2,
-        max_position_embeddings=8,
-        position_embedding_type="learned",
-    )
+    config = CONFIG
     modules: dict[str, nn.Module] = {
         "encoder": make_encoder(config),
         "masked": MLMHead(config),
@@ -72,13 +76,13 @@ def tensors(make_encoder: Callable[..., Encoder]) -> dict[str, Tensor]:
 
 
 def test_public_names_are_those_of_published_checkpoints(tensors: dict[str, Tensor]) -> None:
-    public = to_public(tensors, BERT, blocks=3)
+    public = to_public(tensors, CONFIG)
     wanted = {name.replace("N", str(n), 1) if "layer.N" in name else name for name in PUBLISHED for n in range(3)}
     assert set(public) == wanted
 
 
 def test_there_and_back_is_the_same_to_the_byte(tensors: dict[str, Tensor]) -> None:
-    back = from_public(to_public(tensors, BERT, blocks=3), BERT, blocks=3)
+    back = from_public(to_public(tensors, CONFIG), CONFIG)
     assert set(back) == set(tensors)
     for name, tensor in tensors.items():
         assert back[name].dtype == tensor.dtype
@@ -86,20 +90,21 @@ def test_there_and_back_is_the_same_to_the_byte(tensors: dict[str, Tensor]) -> N
 
 
 def test_query_key_and_value_are_thirds_in_this_order(tensors: dict[str, Tensor]) -> None:
-    public = to_public(tensors, BERT, blocks=3)
+    public = to_public(tensors, CONFIG)
     for third, part in enumerate(("query", "key", "value")):
         ours = tensors["encoder.blocks.1.attention.qkv.weight"][8 * third : 8 * third + 8]
         assert torch.equal(public[f"bert.encoder.layer.1.attention.self.{part}.weight"], ours)
 
 
 def test_no_row_is_unused_and_none_stands_twice(tensors: dict[str, Tensor]) -> None:
-    ours = [name for name, _ in BERT.rows]
-    public = [name for _, names in BERT.rows for name in names]
+    rows = list(FAMILIES["bert"].parameter_names((), 3, public=False))
+    ours = [name for name, _ in rows]
+    public = [name for _, names in rows for name in names]
     assert len(set(ours)) == len(ours) and len(set(public)) == len(public)
-    assert {re.sub(r"blocks\.\d+", "blocks.{}", name) for name in tensors} == set(ours)
+    assert tensors.keys() == set(ours)
 
 
 def test_names_without_a_row_stay(tensors: dict[str, Tensor]) -> None:
     extra = {**tensors, "something.else": torch.ones(1)}
-    assert "something.else" in to_public(extra, BERT, blocks=3)
-    assert set(from_public(to_public(extra, BERT, 3), BERT, 3)) == set(extra)
+    assert "something.else" in to_public(extra, CONFIG)
+    assert set(from_public(to_public(extra, CONFIG), CONFIG)) == set(extra)

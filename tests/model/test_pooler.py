@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from unmask.model.attention import SequenceLayout
-from unmask.model.encoder import EncoderConfig
+from unmask.model.config import EncoderConfig
 from unmask.model.pooler import AttentionPooling, Pooler, pool
 from unmask.model.sequences import sequence_ids
 

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from torch.utils.flop_counter import FlopCounterMode
 
 from unmask.model import mlm_head as vocabulary
-from unmask.model.encoder import Encoder, EncoderConfig
+from unmask.model.config import EncoderConfig
+from unmask.model.encoder import Encoder
 from unmask.model.mlm_head import MLMHead, _SummedCrossEntropy, positions_per_chunk
 
 

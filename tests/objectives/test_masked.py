@@ -10,7 +10,8 @@ from scipy import stats
 
 from unmask.data.encoded import IGNORE_INDEX, EncodedRow
 from unmask.learner.batch import Batch, pack
-from unmask.model.encoder import Encoder, EncoderConfig
+from unmask.model.config import EncoderConfig
+from unmask.model.encoder import Encoder
 from unmask.objectives.masked import Masked, MaskedObjective
 
 MASK, FIRST, VOCABULARY = 4, 5, 96

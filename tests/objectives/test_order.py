@@ -8,7 +8,8 @@ import torch
 
 from unmask.data.encoded import EncodedRow
 from unmask.learner.batch import pack
-from unmask.model.encoder import Encoder, EncoderConfig
+from unmask.model.config import EncoderConfig
+from unmask.model.encoder import Encoder
 from unmask.objectives.order import NextSentence
 
 

@@ -13,7 +13,7 @@ from unmask.data.hashing import hash_uniform
 from unmask.data.sequences import CorpusSequences
 from unmask.errors import UserError
 from unmask.learner.batches import evaluation_batches
-from unmask.model.encoder import EncoderConfig
+from unmask.model.config import EncoderConfig
 from unmask.objectives.masked import CHOICE, Masked
 from unmask.text.lexicon import Lexicon, jieba_segmenter
 from unmask.text.tokenizer import Tokenizer

@@ -309,7 +309,7 @@ def test_a_public_checkpoint_beside_the_own_encoder(own: Path, tmp_path: Path, m
     checkpoint.mkdir()
     (checkpoint / "config.json").write_text(json.dumps(said["config"]))
     save_file(drawn(said["shapes"]), checkpoint / "model.safetensors")
-    Tokenizer.train([row["text"] for row in rows(50, 1)], vocab_size=64, allow_fewer=True).save(checkpoint)
+    Tokenizer.train([row["text"] for row in rows(50, 1)], vocab_size=64, allow_fewer=True).save_pretrained(checkpoint)
     folder = quickstart(request(own, tmp_path / "run", start=str(checkpoint)))
     results = files.read_json(folder / "results.json")
     runs = {run["name"]: run for run in results["finetuning"]}

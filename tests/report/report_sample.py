@@ -19,7 +19,7 @@ def synthetic_results() -> dict[str, Any]:
     """A whole run with made-up figures."""
     model, bare, tfidf, most = (
         "unmask, pretrained",
-        "unmask, from scratch",
+        "unmask, without pretraining",
         "TF-IDF + logistic regression",
         "most frequent label",
     )
@@ -135,6 +135,8 @@ def synthetic_results() -> dict[str, Any]:
         ],
         "evaluation": {
             "split": "test",
+            "metric": "accuracy",
+            "unit": "row",
             "rows": 2189,
             "labels": LABELS,
             "models": models,
@@ -250,7 +252,7 @@ def write_run(run: Path, results: dict[str, Any]) -> Path:
     rows: list[dict[str, Any]] = []
     for step in range(1, 601):
         loss = 5.1 + 3.9 * 0.992**step + 0.15 * ((step * 7919) % 13 - 6) / 6
-        row = {"step": step, "tokens": step * 2016, "seconds": step * 0.4, "loss": loss, "lr": 1e-3}
+        row: dict[str, Any] = {"step": step, "tokens": step * 2016, "seconds": step * 0.4, "loss": loss, "lr": 1e-3}
         row |= {"grad_norm": 2.0, "tokens_per_second": 5040, "data_wait": 0.25 if step <= 300 else 0.05}
         if step % 100 == 1:
             row["norms"] = {"gradient": [0.5, 0.01, 0.1, 1.0], "activation": [0.1, 1.0, 2.0, 4.0]}

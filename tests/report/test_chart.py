@@ -48,7 +48,7 @@ def test_thinning_keeps_the_mean_and_the_end() -> None:
 @pytest.mark.parametrize("size", [2, 12, 20])
 def test_the_matrix_and_its_texts_lie_within_the_frame(size: int) -> None:
     labels = [f"a rather long label {number}" for number in range(size)]
-    svg = chart.matrix([[1] * size] * size, labels, "counts", "Predicted", "True")
+    svg = chart.Matrix([[1] * size] * size, labels, "Predicted", "True").svg("counts")
     _, _, width, height = map(float, re.findall(r'viewBox="([^"]+)"', svg)[0].split())
     squares = re.findall(r'<rect class="cell" x="([\d.]+)" y="([\d.]+)" width="(\d+)"', svg)
     assert len(squares) == size * size
@@ -57,44 +57,43 @@ def test_the_matrix_and_its_texts_lie_within_the_frame(size: int) -> None:
         assert float(y) > 0 and float(y) + float(side) <= height
 
 
-@pytest.mark.parametrize("width", [chart.WIDE, chart.NARROW])
 @pytest.mark.parametrize("unit", [1.0, 1e4, 1e-3])
-def test_a_scatter_has_one_scale_for_both_axes(width: int, unit: float) -> None:
+def test_a_scatter_has_one_scale_for_both_axes(unit: float) -> None:
     """A point with equal numbers lies on the line from corner to corner, and all lie within the frame."""
     points = [(0.0, 5.0 * unit), (5.0 * unit, 0.0), (2.5 * unit, 2.5 * unit), (1 * unit, -unit)]
-    svg = chart.scatter(points, "numbers", "true", "predicted", width)
+    svg = chart.Scatter(points, "true", "predicted").svg("numbers")
     _, _, wide, high = map(float, re.findall(r'viewBox="([^"]+)"', svg)[0].split())
     dots = [(float(x), float(y)) for x, y in re.findall(r'cx="([\d.]+)" cy="([\d.]+)"', svg)]
-    assert len(dots) == 4 and wide == width
+    assert len(dots) == 4 and wide == chart.WIDTH
     assert all(20 < x < wide and 0 < y < high for x, y in dots)
     (x1, y1), (x2, y2), (x3, y3), _ = dots
     assert x2 - x1 == pytest.approx(y2 - y1, abs=0.2)  # as far to the right as down
     assert (x3, y3) == pytest.approx(((x1 + x2) / 2, (y1 + y2) / 2), abs=0.2)
 
 
-def test_a_plot_for_a_phone_is_no_wider_than_a_phone() -> None:
+def test_every_plot_is_as_wide_as_the_others() -> None:
     points = [(10.0, 0.5), (20.0, 0.8)]
     names = ["one run", "another run with a longer name", "a third", "a fourth"]
     series = [chart.Curve(name, points, 1 + number, marks=True) for number, name in enumerate(names)]
-    drawn = [
-        chart.curves(series, "d", "steps", "accuracy", width=chart.NARROW),
-        chart.dots([(name, 50.0, 40.0, 60.0, "50.0 %") for name in names], "d", "x", 0, chart.NARROW),
-        chart.matrix([[7] * 8] * 8, ["money-fx"] * 8, "d", "Predicted", "True", chart.NARROW),
+    drawn: list[chart.Plot] = [
+        chart.Curves(series, "steps", "accuracy"),
+        chart.Dots([(name, 50.0, 40.0, 60.0, "50.0 %") for name in names], "x", 0),
+        chart.Matrix([[7] * 8] * 8, ["money-fx"] * 8, "Predicted", "True"),
     ]
-    for svg in drawn:
-        assert float(re.findall(r'viewBox="0 0 ([\d.]+)', svg)[0]) <= chart.NARROW + 4
+    for plot in drawn:
+        assert float(re.findall(r'viewBox="0 0 ([\d.]+)', plot.svg("d"))[0]) <= chart.WIDTH
 
 
 def test_series_differ_by_more_than_colour() -> None:
     points = [(10.0, 0.5), (20.0, 0.8)]
-    marks = [chart.curves([chart.Curve("a", points, n, marks=True)], "d", "x", "y") for n in (1, 2, 3)]
+    marks = [chart.Curves([chart.Curve("a", points, n, marks=True)], "x", "y").svg("d") for n in (1, 2, 3)]
     shapes = [re.findall(r'<(\w+) class="mark', svg)[0] for svg in marks]
     assert len(set(shapes)) == 3
 
 
 def test_curves_draw_every_marked_point_and_one_ring() -> None:
     points = [(10.0, 0.5), (20.0, 0.8), (30.0, 0.7)]
-    svg = chart.curves([chart.Curve("a", points, marks=True, ring=20.0)], "d", "steps", "accuracy")
+    svg = chart.Curves([chart.Curve("a", points, marks=True, ring=20.0)], "steps", "accuracy").svg("d")
     places = re.findall(r'<circle class="mark c1" cx="([\d.]+)" cy="([\d.]+)"', svg)[1:]  # the first is the legend's
     assert len(places) == 3
     assert float(places[0][1]) > float(places[2][1]) > float(places[1][1]), "higher values stand higher"

@@ -46,7 +46,7 @@ def test_each_kind_tells_its_main_figure(tmp_path: Path) -> None:
     assert second.description == "classify, rows.csv, from scratch"
     quick = read_run(write_run(tmp_path / "q", synthetic_results()))
     assert (quick.state, quick.budget, quick.figure) == ("finished", "5m", ("accuracy", 0.9517))
-    assert quick.shown_figure() == "test accuracy 95.2\u00a0%"
+    assert quick.shown_figure == "test accuracy 95.2 %"
 
 
 def test_a_run_is_interrupted_unless_a_process_holds_it(tmp_path: Path) -> None:
@@ -174,7 +174,7 @@ def test_a_tuned_run_with_kept_predictions_reports_its_test(tmp_path: Path) -> N
     assert results["evaluation"]["models"][0]["accuracy"]["value"] == 7 / 8
     assert results["evaluation"]["split"] == "test.csv"
     page = write_report(folder).read_text(encoding="utf-8").replace("\u00a0", " ")
-    assert "87.5 %" in page and "n = 8 test.csv rows" in page
+    assert "87.5 %" in page and "n = 8 rows (test.csv)" in page
 
 
 def test_the_command_prints_where_the_page_is(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -189,7 +189,7 @@ def test_the_command_prints_where_the_page_is(tmp_path: Path, capsys: pytest.Cap
 def test_a_report_says_what_a_run_began_with(kind: str, tmp_path: Path) -> None:
     folder = write_trained(tmp_path / "run", kind)
     facts = files.read_json(folder / "run.json")
-    assert "What the run began with." not in write_report(folder).read_text(encoding="utf-8")
+    assert "Initialisation of the run." not in write_report(folder).read_text(encoding="utf-8")
     start = {
         "model": "runs/old/model",
         "heads": {"masked": "kept", "next_sentence": "new"},
@@ -208,9 +208,9 @@ def test_a_report_says_what_a_run_began_with(kind: str, tmp_path: Path) -> None:
     files.write_json(folder / "run.json", {**facts, "init": start})
     page = write_report(folder).read_text(encoding="utf-8")
     for text in (
-        *("What the run began with.", "runs/old/model", "taken over", "lowest 4 of 6"),
-        *("highest 2 drawn anew", "embeddings, lowest blocks: 1", "512 → 1,024 (repeated)"),
-        *("2,345 of 12,345 parameters learn", "6.12"),
+        *("Initialisation of the run.", "runs/old/model", "loaded", "lowest 4 of 6"),
+        *("highest 2 re-initialised", "embeddings, lowest layers: 1", "512 → 1,024 (repeated)"),
+        *("2,345 of 12,345 parameters are trained", "6.12"),
     ):
         assert text in page, text
     plain = {**start, "num_hidden_layers": 6, "reinit_layers": 0, "freeze_layers": 0, "freeze_embeddings": False}
@@ -218,5 +218,5 @@ def test_a_report_says_what_a_run_began_with(kind: str, tmp_path: Path) -> None:
     files.write_json(folder / "run.json", {**facts, "init": {**plain, "max_position_embeddings": 512}})
     page = write_report(folder).read_text(encoding="utf-8")
     assert "runs/old/model" in page
-    for text in ("drawn anew", "Frozen", "Positions", "Held-out loss before"):
+    for text in ("re-initialised", "Frozen", "Positions", "Held-out loss before"):
         assert text not in page

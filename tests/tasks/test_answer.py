@@ -18,7 +18,8 @@ from unmask.errors import UserError
 from unmask.heads.answer import pad_logits
 from unmask.learner.batch import Batch, pack
 from unmask.metrics.answers import answer_scores
-from unmask.model.encoder import Encoder, EncoderConfig
+from unmask.model.config import EncoderConfig
+from unmask.model.encoder import Encoder
 from unmask.tasks import Answer, AnswerTask
 from unmask.tasks.answer import AnswerSpan
 from unmask.tasks.answer.context import AnswerRow, Context

@@ -10,7 +10,8 @@ from reading import questions_of
 from unmask import bundle
 from unmask.console import SILENT
 from unmask.evaluate.simplest import simplest_baseline
-from unmask.model.encoder import Encoder, EncoderConfig
+from unmask.model.config import EncoderConfig
+from unmask.model.encoder import Encoder
 from unmask.text.tokenizer import Tokenizer
 from unmask.train.finetune import finetune
 

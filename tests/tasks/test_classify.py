@@ -14,7 +14,8 @@ from unmask.heads import build_head
 from unmask.heads.classify import ClassifyHead
 from unmask.learner.batch import pack
 from unmask.learner.task_learner import TaskLearner
-from unmask.model.encoder import Encoder, EncoderConfig
+from unmask.model.config import EncoderConfig
+from unmask.model.encoder import Encoder
 from unmask.tasks import Classify, ClassifyTask
 from unmask.text.tokenizer import Tokenizer
 

@@ -23,7 +23,8 @@ from unmask.learner.batch import pack
 from unmask.learner.batches import Batches
 from unmask.learner.regularise import Regularisation, Regulariser
 from unmask.learner.task_learner import TaskLearner
-from unmask.model.encoder import Encoder, EncoderConfig
+from unmask.model.config import EncoderConfig
+from unmask.model.encoder import Encoder
 from unmask.runtime.predictor import load
 from unmask.tasks import Embed, EmbedTask
 from unmask.tasks.embed import AnyEmbedLoss, Contrastive, Cosine, Unsupervised
@@ -397,11 +398,9 @@ def test_written_as_a_folder_of_sentence_transformers_and_read_again(
         assert said.pop("word_embedding_dimension") == 16
         assert [name.split("_")[2] for name, on in said.items() if on] == [pooling]
         again = load(out)
-        assert bundle.read(out).facts["sentence"] == {
-            "normalize_embeddings": False,
-            "pooling": pooling,
-            "max_length": 16,
-        }
+        task = bundle.read(out).task
+        assert task is not None and (task["pooling"], task["max_length"]) == (pooling, 16)
+        assert task["normalize_embeddings"] is False
         assert np.array_equal(again("river stone"), load(run.model)("river stone"))
         kinds = [part["type"].rpartition(".")[2] for part in json.loads((out / "modules.json").read_text())]
         assert kinds == ["Transformer", "Pooling"]

@@ -15,7 +15,8 @@ from unmask.config import from_mapping
 from unmask.data.rows.example import Example, Labels
 from unmask.errors import UserError
 from unmask.learner.batch import pack
-from unmask.model.encoder import Encoder, EncoderConfig
+from unmask.model.config import EncoderConfig
+from unmask.model.encoder import Encoder
 from unmask.tasks import Classify, Multilabel, MultilabelTask, Regress
 from unmask.tasks.multilabel.task import best_threshold
 from unmask.tasks.text import Ranking

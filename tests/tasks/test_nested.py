@@ -20,7 +20,8 @@ from unmask.evaluate.samples import predictions
 from unmask.heads import head_class
 from unmask.heads.nested import POINTER_SIZE, ROPE_THETA, span_losses, span_products
 from unmask.learner.batch import pack
-from unmask.model.encoder import Encoder, EncoderConfig
+from unmask.model.config import EncoderConfig
+from unmask.model.encoder import Encoder
 from unmask.tasks import Nested, NestedTask
 from unmask.tasks.labelled_spans import LabelledSpan
 from unmask.tasks.nested.task import MOST, NestedRow

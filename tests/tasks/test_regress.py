@@ -16,7 +16,8 @@ from unmask.data.rows.example import Example
 from unmask.errors import UserError
 from unmask.heads.regress import RegressHead
 from unmask.learner.batch import pack
-from unmask.model.encoder import Encoder, EncoderConfig
+from unmask.model.config import EncoderConfig
+from unmask.model.encoder import Encoder
 from unmask.runtime.predictor import load
 from unmask.tasks import Regress, RegressTask, restore
 from unmask.tasks.regress import NumberStatistics

@@ -103,9 +103,9 @@ def test_a_character_map_is_the_table_and_touches_nothing_else() -> None:
 
 
 def test_the_table_travels_with_the_tokenizer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    BOTH.save(tmp_path)
+    BOTH.save_pretrained(tmp_path)
     monkeypatch.setitem(__import__("sys").modules, "opencc", None)
-    loaded = Tokenizer.load(tmp_path)
+    loaded = Tokenizer.from_pretrained(tmp_path)
     assert loaded == BOTH and loaded.fold_width and loaded.simplify and loaded.lowercase
     assert loaded.encode("臺灣").input_ids == BOTH.encode("台湾").input_ids
     settings_ = json.loads((tmp_path / "tokenizer_config.json").read_text())
@@ -116,9 +116,9 @@ def test_the_table_travels_with_the_tokenizer(tmp_path: Path, monkeypatch: pytes
 
 
 def test_vocab_txt_says_its_folding_in_the_file_beside_it(tmp_path: Path) -> None:
-    WIDTH.save(tmp_path)
+    WIDTH.save_pretrained(tmp_path)
     (tmp_path / "tokenizer.json").unlink()
-    assert Tokenizer.load(tmp_path) == WIDTH
+    assert Tokenizer.from_pretrained(tmp_path) == WIDTH
 
 
 def test_without_opencc_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -146,4 +146,4 @@ def test_a_vocabulary_of_merges_does_not_grow(tmp_path) -> None:
     made.post_processor = library.processors.RobertaProcessing(*ends)
     made.save(str(tmp_path / "tokenizer.json"))
     with pytest.raises(UserError, match="vocabulary of the kind byte-level BPE cannot grow"):
-        Tokenizer.load(tmp_path).with_added_tokens(["riverstone"])
+        Tokenizer.from_pretrained(tmp_path).with_added_tokens(["riverstone"])

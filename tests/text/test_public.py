@@ -181,8 +181,8 @@ def test_truncation_takes_from_the_longer_text(kind: str, first: str, second: st
 @every
 def test_saved_and_loaded_it_is_the_same(kind: str, tmp_path: Path) -> None:
     theirs, ours = made(kind)
-    ours.save(tmp_path)
-    loaded = Tokenizer.load(tmp_path)
+    ours.save_pretrained(tmp_path)
+    loaded = Tokenizer.from_pretrained(tmp_path)
     assert loaded == ours == pickle.loads(pickle.dumps(ours)) and loaded.sha256 == ours.sha256
     assert (tmp_path / "tokenizer.json").read_text(encoding="utf-8") == theirs.to_str(), "as it came"
     assert (tmp_path / "vocab.txt").exists() == ("WordPiece" in kind)
@@ -258,7 +258,7 @@ def saved(tmp_path: Path, kind: str, config: dict[str, Any] | None = None, **par
 def test_special_pieces_are_found_in_each_place(tmp_path: Path) -> None:
     folder = saved(tmp_path, "odd WordPiece", {"pad_token": "PAD", "bos_token": "the"})
     write_json(folder / "special_tokens_map.json", {"mask_token": {"content": "MASK"}, "pad_token": "SEP"})
-    loaded = Tokenizer.load(folder)
+    loaded = Tokenizer.from_pretrained(folder)
     assert loaded.special_tokens == {
         "pad": "PAD",
         "unknown": "UNK",
@@ -266,20 +266,20 @@ def test_special_pieces_are_found_in_each_place(tmp_path: Path) -> None:
         "sep": "SEP",
         "mask": "MASK",
     }
-    loaded.save(tmp_path / "again")
+    loaded.save_pretrained(tmp_path / "again")
     told = read_json(tmp_path / "again" / "tokenizer_config.json")["mask_token"]
     assert told == {"__type": "AddedToken", "content": "MASK"}, "as other libraries read it in this file"
-    assert Tokenizer.load(tmp_path / "again").special_tokens == loaded.special_tokens
+    assert Tokenizer.from_pretrained(tmp_path / "again").special_tokens == loaded.special_tokens
     nothing = saved(tmp_path, "words", {"cls_token": "[CLS]"}, post_processor=None)
     write_json(folder / "special_tokens_map.json", {})
-    framed = Tokenizer.load(nothing)
+    framed = Tokenizer.from_pretrained(nothing)
     assert framed.encode("the", "the").token_type_ids == [0, 0, 0, 1, 1], "BERT's frame, where a file has none"
 
 
 @pytest.mark.parametrize("where", ["added_tokens.json", "tokenizer_config.json"])
 def test_pieces_that_were_added_to_a_list_are_read(where: str, tmp_path: Path) -> None:
     tokenizer = trained_here()
-    tokenizer.save(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
     (tmp_path / "tokenizer.json").unlink()
     count = tokenizer.vocab_size
     given: Any = {"[DATE]": count, "covfefe": count + 1}
@@ -288,20 +288,20 @@ def test_pieces_that_were_added_to_a_list_are_read(where: str, tmp_path: Path) -
         given = {"added_tokens_decoder": {str(n): {"content": piece, **facts} for piece, n in given.items()}}
         given["added_tokens_decoder"]["0"] = {"content": "[PAD]", "special": True}
     write_json(tmp_path / where, given)
-    loaded = Tokenizer.load(tmp_path)
+    loaded = Tokenizer.from_pretrained(tmp_path)
     assert loaded.vocab_size == count + 2 and loaded.tokens[:count] == tokenizer.tokens
     assert loaded.encode("covfefe [DATE]").input_ids[1:-1] == [count + 1, count]
     assert loaded.all_special_ids == tokenizer.all_special_ids
     write_json(tmp_path / "tokenizer_config.json", {})
     word = next(piece for piece in tokenizer.tokens if piece.isalpha() and len(piece) > 1)
     write_json(tmp_path / "added_tokens.json", {word: tokenizer.token_to_id(word)})
-    assert tokenizer.token_to_id(word) in Tokenizer.load(tmp_path).encode(f"x{word}x").input_ids, (
+    assert tokenizer.token_to_id(word) in Tokenizer.from_pretrained(tmp_path).encode(f"x{word}x").input_ids, (
         "kept whole, also inside"
     )
     for wrong in ({"covfefe": count + 5}, {word: count}):
         write_json(tmp_path / "added_tokens.json", wrong)
         with pytest.raises(UserError, match="do not follow its vocabulary"):
-            Tokenizer.load(tmp_path)
+            Tokenizer.from_pretrained(tmp_path)
 
 
 def test_what_is_missing_or_does_not_fit_is_told(tmp_path: Path) -> None:
@@ -328,7 +328,7 @@ def test_what_is_missing_or_does_not_fit_is_told(tmp_path: Path) -> None:
     ]
     for kind, config, parts, said in wrong[:2] + wrong[3:]:
         with pytest.raises(UserError, match=said):
-            Tokenizer.load(saved(tmp_path, kind, config, **parts))
+            Tokenizer.from_pretrained(saved(tmp_path, kind, config, **parts))
 
 
 def test_a_vocabulary_that_does_not_fit_is_told(tmp_path: Path) -> None:
@@ -337,13 +337,13 @@ def test_a_vocabulary_that_does_not_fit_is_told(tmp_path: Path) -> None:
         vocabulary = model["vocab"]
         holes = {**vocabulary, "new": 1000} if isinstance(vocabulary, dict) else [*vocabulary, vocabulary[-1]]
         with pytest.raises(UserError, match=r"ids of its pieces|added_tokens do not fit"):
-            Tokenizer.load(saved(tmp_path, kind, model={**model, "vocab": holes}))
+            Tokenizer.from_pretrained(saved(tmp_path, kind, model={**model, "vocab": holes}))
     unknown = {**json.loads(MAKERS["words"]().to_str())["model"], "unk_token": "nothing"}
     with pytest.raises(UserError, match="cannot be read"):
-        Tokenizer.load(saved(tmp_path, "words", model=unknown))
+        Tokenizer.from_pretrained(saved(tmp_path, "words", model=unknown))
     unknown = {**json.loads(MAKERS["XLM-R"]().to_str())["model"], "unk_id": None}
     with pytest.raises(UserError, match="cannot be read"):
-        Tokenizer.load(saved(tmp_path, "XLM-R", model=unknown))
+        Tokenizer.from_pretrained(saved(tmp_path, "XLM-R", model=unknown))
 
 
 def test_a_missing_mask_is_told_where_it_is_needed() -> None:
@@ -364,32 +364,32 @@ def test_roberta_from_vocabulary_and_merges(tmp_path: Path) -> None:
     merges = "".join(" ".join(pair) + "\n" for pair in model["merges"])
     (tmp_path / "merges.txt").write_text("#version: 0.2\n" + merges, encoding="utf-8")
     for file in (tmp_path, tmp_path / "vocab.json", tmp_path / "merges.txt"):
-        loaded = Tokenizer.load(file)
+        loaded = Tokenizer.from_pretrained(file)
         for text in TEXTS:
             assert loaded.encode(text, "x <mask>", add_special_tokens=True) == ours.encode(
                 text, "x <mask>", add_special_tokens=True
             )
-    loaded.save(tmp_path / "saved")
-    assert Tokenizer.load(tmp_path / "saved") == loaded
+    loaded.save_pretrained(tmp_path / "saved")
+    assert Tokenizer.from_pretrained(tmp_path / "saved") == loaded
     write_json(tmp_path / "tokenizer_config.json", {"add_prefix_space": True})
     theirs.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
-    assert Tokenizer.load(tmp_path).encode(TEXTS[0]).input_ids == theirs.encode(TEXTS[0]).ids
+    assert Tokenizer.from_pretrained(tmp_path).encode(TEXTS[0]).input_ids == theirs.encode(TEXTS[0]).ids
     (tmp_path / "merges.txt").write_text(f"#version: 0.2\n{merges}nothing here\n", encoding="utf-8")
     with pytest.raises(UserError, match=rf"merges.txt, line {len(model['merges']) + 2}: it does not fit"):
-        Tokenizer.load(tmp_path)
+        Tokenizer.from_pretrained(tmp_path)
     write_json(tmp_path / "vocab.json", {"a</w>": 0})
     with pytest.raises(UserError, match="no byte-level vocabulary"):
-        Tokenizer.load(tmp_path)
+        Tokenizer.from_pretrained(tmp_path)
     write_json(tmp_path / "vocab.json", {"a": 0})
     (tmp_path / "merges.txt").write_text("", encoding="utf-8")
     with pytest.raises(UserError, match="not the vocabulary of an encoder"):
-        Tokenizer.load(tmp_path)
+        Tokenizer.from_pretrained(tmp_path)
 
 
 def test_a_model_of_sentencepiece_alone_says_what_to_do(tmp_path: Path) -> None:
     (tmp_path / "spiece.model").write_bytes(b"")
     with pytest.raises(UserError, match=r"save it from there as tokenizer\.json"):
-        Tokenizer.load(tmp_path)
+        Tokenizer.from_pretrained(tmp_path)
 
 
 def test_other_libraries_are_told_the_class_that_came(tmp_path: Path) -> None:
@@ -401,7 +401,7 @@ def test_other_libraries_are_told_the_class_that_came(tmp_path: Path) -> None:
         "mask_token": {"content": "<mask>", "lstrip": True},
     }
     folder = saved(tmp_path, "RoBERTa", config)
-    Tokenizer.load(folder).save(tmp_path / "saved")
+    Tokenizer.from_pretrained(folder).save_pretrained(tmp_path / "saved")
     told = read_json(tmp_path / "saved" / "tokenizer_config.json")
     assert told == {
         "tokenizer_class": "RobertaTokenizer",
@@ -412,7 +412,7 @@ def test_other_libraries_are_told_the_class_that_came(tmp_path: Path) -> None:
         "cls_token": "<s>",
         "sep_token": "</s>",
     }
-    made("ALBERT")[1].save(tmp_path / "other")
+    made("ALBERT")[1].save_pretrained(tmp_path / "other")
     assert read_json(tmp_path / "other" / "tokenizer_config.json")["tokenizer_class"] == "PreTrainedTokenizerFast"
 
 

@@ -328,21 +328,21 @@ def test_wrong_settings_and_too_little_text_are_user_errors() -> None:
 
 
 def test_saved_and_loaded_it_is_the_same(tmp_path: Path, trained: Tokenizer) -> None:
-    trained.save(tmp_path)
-    loaded = Tokenizer.load(tmp_path)
+    trained.save_pretrained(tmp_path)
+    loaded = Tokenizer.from_pretrained(tmp_path)
     assert loaded == trained and loaded.sha256 == trained.sha256 and loaded.tokens == trained.tokens
     assert hashlib.sha256((tmp_path / "tokenizer.json").read_bytes()).hexdigest() == trained.sha256
     assert pickle.loads(pickle.dumps(trained)) == trained
-    assert Tokenizer.load(tmp_path / "tokenizer.json") == trained
+    assert Tokenizer.from_pretrained(tmp_path / "tokenizer.json") == trained
     (tmp_path / "tokenizer.json").unlink()
-    assert Tokenizer.load(tmp_path) == trained  # vocab.txt and tokenizer_config.json say as much
+    assert Tokenizer.from_pretrained(tmp_path) == trained  # vocab.txt and tokenizer_config.json say as much
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_kind_survives_as_a_list_of_pieces(tmp_path: Path, kind: tuple[bool, bool | None, bool]) -> None:
-    MADE[kind].save(tmp_path)
+    MADE[kind].save_pretrained(tmp_path)
     (tmp_path / "tokenizer.json").unlink()
-    loaded = Tokenizer.load(tmp_path / "vocab.txt")
+    loaded = Tokenizer.from_pretrained(tmp_path / "vocab.txt")
     text = "The HELÉ\u0301 lo 中国人"
     assert loaded.tokens == MADE[kind].tokens and loaded.encode(text) == MADE[kind].encode(text)
 
@@ -350,7 +350,7 @@ def test_every_kind_survives_as_a_list_of_pieces(tmp_path: Path, kind: tuple[boo
 def test_a_list_of_pieces_alone_shows_whether_it_is_cased(tmp_path: Path) -> None:
     for pieces, lowercase in (([*SPECIALS, "a"], True), ([*SPECIALS, "a", "B"], False)):
         (tmp_path / "vocab.txt").write_text("\r\n".join(pieces) + "\r\n")
-        loaded = Tokenizer.load(tmp_path)
+        loaded = Tokenizer.from_pretrained(tmp_path)
         assert loaded.lowercase == lowercase and loaded.tokens == pieces
 
 
@@ -358,7 +358,7 @@ def test_what_a_file_asks_for_in_length_is_not_done(tmp_path: Path, trained: Tok
     content = json.loads(trained._json)
     content["truncation"] = {"max_length": 4, "strategy": "LongestFirst", "stride": 0, "direction": "Right"}
     (tmp_path / "tokenizer.json").write_text(json.dumps(content))
-    assert Tokenizer.load(tmp_path) == trained
+    assert Tokenizer.from_pretrained(tmp_path) == trained
 
 
 def changed_json(tokenizer: Tokenizer, **parts: object) -> str:
@@ -380,26 +380,26 @@ def test_files_that_are_no_tokenizer_say_why(tmp_path: Path, trained: Tokenizer)
     for content, said in wrong.items():
         (tmp_path / "tokenizer.json").write_text(content)
         with pytest.raises(UserError) as caught:
-            Tokenizer.load(tmp_path)
+            Tokenizer.from_pretrained(tmp_path)
         assert caught.match(said) and "tokenizer.json" in str(caught.value)
     (tmp_path / "tokenizer.json").write_bytes(b"\xff")
     with pytest.raises(UserError, match="UTF-8"):
-        Tokenizer.load(tmp_path)
+        Tokenizer.from_pretrained(tmp_path)
 
 
 @pytest.mark.parametrize(("content", "said"), [("a\nb\n", r"\[MASK\]"), ("a\nb\na\n", "line 3.*already on line 1")])
 def test_lists_that_are_no_vocabulary_say_why(tmp_path: Path, content: str, said: str) -> None:
     (tmp_path / "vocab.txt").write_text(content)
     with pytest.raises(UserError) as caught:
-        Tokenizer.load(tmp_path)
+        Tokenizer.from_pretrained(tmp_path)
     assert caught.match(said)
 
 
 def test_absent_files_say_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="holds no tokenizer"):
-        Tokenizer.load(tmp_path)
+        Tokenizer.from_pretrained(tmp_path)
     with pytest.raises(UserError, match="does not exist"):
-        Tokenizer.load(tmp_path / "no.json")
+        Tokenizer.from_pretrained(tmp_path / "no.json")
 
 
 def test_decoding(trained: Tokenizer) -> None:
@@ -423,7 +423,7 @@ def test_the_saved_list_of_pieces_is_read_alike_by_another_reader(tmp_path: Path
 
     texts = ["The HEL lo 中国人, ésts", "a"]
     for kind, made in MADE.items():
-        made.save(tmp_path)
+        made.save_pretrained(tmp_path)
         options = read_json(tmp_path / "tokenizer_config.json")
         theirs = BertWordPieceTokenizer(
             str(tmp_path / "vocab.txt"),
@@ -433,3 +433,21 @@ def test_the_saved_list_of_pieces_is_read_alike_by_another_reader(tmp_path: Path
         ).encode(*texts)
         assert theirs.ids == made.encode(*texts).input_ids, kind
         assert theirs.type_ids == made.encode(*texts).token_type_ids, kind
+
+
+def test_called_it_gives_the_arguments_of_an_encoder(trained: Tokenizer) -> None:
+    texts = ["the river", "the quick brown fox of the river"]
+    plain = trained(texts)
+    assert plain["input_ids"] == [one.input_ids for one in trained.encode_batch(texts)]
+    sizes = [len(row) for row in plain["input_ids"]]
+    assert [len(row) for row in plain["attention_mask"]] == sizes and sizes[0] < sizes[1]
+    one = trained(texts[0], texts[1])
+    assert one["token_type_ids"] == trained.encode(*texts).token_type_ids
+    padded = trained(texts, padding=True, return_tensors="np")
+    assert padded["input_ids"].shape == padded["token_type_ids"].shape == (2, sizes[1])
+    assert padded["attention_mask"].sum(1).tolist() == sizes
+    assert padded["input_ids"][0, sizes[0] :].tolist() == [trained.pad_token_id] * (sizes[1] - sizes[0])
+    cut = trained(texts, padding="max_length", truncation=True, max_length=5)
+    assert [len(row) for row in cut["input_ids"]] == [5, 5] and all(type(row) is list for row in cut["input_ids"])
+    with pytest.raises(UserError, match="how long"):
+        trained(texts, truncation=True)

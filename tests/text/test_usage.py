@@ -81,7 +81,7 @@ def test_the_rarest_words_are_forgotten(small: Tokenizer, monkeypatch: pytest.Mo
 def test_an_audit_says_what_is_missing_and_what_is_idle(small: Tokenizer) -> None:
     text = "gie gie gie ☃☃ x☃ 囯 xa river"
     figures = audit(count_usage(small, [text]))
-    assert figures["fragmented"] == [{"word": "gie", "pieces": ["gi", "##e"], "count": 3}]
+    assert figures["fragmented"] == [{"word": "gie", "tokens": ["gi", "##e"], "count": 3}]
     assert figures["unknown_characters"] == [
         {"character": "☃", "count": 3},
         {"character": "x", "count": 2},

@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 import torch
 
-from unmask import files
+from unmask import bundle, files
 from unmask.console import SILENT
 from unmask.errors import UserError
 from unmask.model.encoder import Encoder
-from unmask.runtime.predictor import load
 from unmask.train import finetune as module
+from unmask.train.dev import DevResult
 from unmask.train.finetune import FinetuneResult, finetune
 from unmask.train.recipe import FinetuneRecipe, RowsConfig, parse_recipe
 from unmask.train.rows import prepare_rows
@@ -36,11 +36,11 @@ def test_two_words_are_told_apart(tuned: FinetuneResult, table: Path) -> None:
     assert (tuned.train_rows, tuned.dev_rows) == (72, 8)
     evaluation = tuned.predictor().evaluate(table)
     assert evaluation["accuracy"].value == 1.0 and evaluation.rows == 80
-    assert evaluation.confusion == [[40, 0], [0, 40]]
+    assert evaluation.details["confusion"] == [[40, 0], [0, 40]]
 
 
 def test_the_model_knows_where_it_came_from(tuned: FinetuneResult, pretrained: Path) -> None:
-    opened = load(tuned.folder).bundle
+    opened = bundle.read(tuned.model)
     assert [entry["kind"] for entry in opened.lineage] == ["pretrain", "finetune"]
     assert opened.lineage[1]["recipe"]["init_from"] == str(pretrained)
     assert opened.task is not None and opened.task["labels"] == ["stone", "water"]
@@ -53,25 +53,29 @@ def test_the_best_evaluation_is_published_not_the_last(
     figures = iter([0.5, 0.9, 0.7, 0.6])
     seen: list[dict[str, torch.Tensor]] = []
 
-    def judged(learner: Any, batches: Any) -> dict[str, float]:
+    def judged(learner: Any, *_: Any, **__: Any) -> DevResult:
         seen.append({n: t.clone() for n, t in learner.state_dict().items()})
-        return {"classify.accuracy": next(figures, 0.9), "classify.loss": 1.0}
+        return DevResult({"classify.accuracy": next(figures, 0.9), "classify.loss": 1.0}, {})
 
     monkeypatch.setattr(module, "evaluate", judged)
     overrides = ["train.budget=8 steps", "train.evaluations=4", "task.max_length=16"]
     result = finetune(overrides=overrides, model=pretrained, train=table, out=tmp_path / "r", progress=SILENT)
     assert result.best_step == 4 and result.steps == 8
-    published = load(result.model)
-    for name, tensor in published.encoder.state_dict().items():
+    published = bundle.read(result.model).encoder()
+    for name, tensor in published.state_dict().items():
         assert torch.equal(tensor, seen[1][f"encoder.{name}"]), name
-    assert not torch.equal(published.encoder.embeddings.token.weight, seen[3]["encoder.embeddings.token.weight"])
+    assert not torch.equal(published.embeddings.token.weight, seen[3]["encoder.embeddings.token.weight"])
 
 
 def test_patience_counts_evaluations_since_the_best(
     pretrained: Path, table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     figures = iter([0.5, 0.4, 0.6, 0.6, 0.5, 0.9])
-    monkeypatch.setattr(module, "evaluate", lambda *_: {"classify.accuracy": next(figures), "classify.loss": 1.0})
+
+    def judged(*_: Any, **__: Any) -> DevResult:
+        return DevResult({"classify.accuracy": next(figures), "classify.loss": 1.0}, {})
+
+    monkeypatch.setattr(module, "evaluate", judged)
     overrides = ["train.budget=10 steps", "train.evaluations=10", "train.patience=2", "task.max_length=16"]
     result = finetune(overrides=overrides, model=pretrained, train=table, out=tmp_path / "r", progress=SILENT)
     assert (result.best_step, result.steps) == (3, 5)
@@ -87,8 +91,8 @@ def test_a_random_start_differs_in_the_encoder_only(pretrained: Path, table: Pat
     weights = {}
     for name, extra in (("kept", []), ("random", ["pretrained=false"])):
         result = finetune(overrides=none + extra, model=pretrained, train=table, out=tmp_path / name, progress=SILENT)
-        weights[name] = load(result.model).encoder.embeddings.token.weight
-    start = load(pretrained).encoder.embeddings.token.weight
+        weights[name] = bundle.read(result.model).encoder().embeddings.token.weight
+    start = bundle.read(pretrained).encoder().embeddings.token.weight
     torch.testing.assert_close(weights["kept"], start)
     assert (weights["random"] - start).abs().max() > 0.01
 
@@ -190,5 +194,5 @@ def test_hidden_pieces_are_hidden_while_it_learns_only(
         "train": {"budget": "3 steps", "evaluations": 1},
     }
     result = finetune(parse_recipe(FinetuneRecipe, values, (), "the test"), out=tmp_path / "run", progress=SILENT)
-    mask = result.predictor().bundle.tokenizer.mask_token_id
+    mask = result.predictor().tokenizer.mask_token_id
     assert mask in read[True] and read[False] and mask not in read[False]

@@ -16,16 +16,15 @@ from torch import Tensor
 
 from unmask import files
 from unmask.console import SILENT
-from unmask.model.encoder import Attention, Encoder, EncoderConfig, FeedForward
+from unmask.model.config import EncoderConfig
+from unmask.model.encoder import Attention, Encoder, FeedForward
 from unmask.objectives import Masked
+from unmask.schedules import Cosine, Linear, WarmupStableDecay
 from unmask.train import trainer as fit
 from unmask.train.optim import (
     MATRIX_FACTOR,
     AdamW,
-    Cosine,
-    Linear,
     Muon,
-    WarmupStableDecay,
     build_param_groups,
     orthogonalize,
     set_lr,
@@ -218,7 +217,7 @@ def test_the_matrices_of_the_blocks_go_to_muon_and_all_else_to_adamw() -> None:
 
 
 def test_the_learning_rate_of_the_matrices_is_a_multiple() -> None:
-    optimizer = build_param_groups(Muon(), small_learner(), {"objectives.": 0.5})
+    optimizer = build_param_groups(Muon(), small_learner(), {"objectives.": 0.5}, ["objectives."])
     set_lr(optimizer, 0.2)
     assert [group["lr"] for group in optimizer.param_groups] == pytest.approx([0.2, 0.1, 0.4, 0.4])
 
@@ -322,9 +321,9 @@ def test_all_else_gets_torchs_adamw_to_the_last_bit() -> None:
         assert torch.equal(parameter, other) == (name not in matrices_of(twin)), name
 
 
-def test_parameters_with_a_factor_of_their_own_keep_to_adamw() -> None:
+def test_parameters_without_weight_decay_keep_to_adamw() -> None:
     learner = small_learner()
-    optimizer = build_param_groups(Muon(weight_decay=0.1), learner, {"encoder.blocks.1.": 0.25})
+    optimizer = build_param_groups(Muon(weight_decay=0.1), learner, {"encoder.blocks.1.": 0.25}, ["encoder.blocks.1."])
     names = {id(p): name for name, p in learner.named_parameters()}
     (own,) = [group for group in optimizer.param_groups if group.get("factor") == 0.25]
     assert {names[id(p)] for p in own["params"]} == {n for n in names.values() if ".blocks.1." in n}

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 
-from unmask import files
+from unmask import bundle, files
 from unmask.console import SILENT
 from unmask.data.corpus.documents import Document
 from unmask.data.corpus.shards import Shards, build
@@ -111,7 +111,7 @@ def test_both_objectives_of_bert_learn_together(recipe_values: dict[str, Any], t
     settings = ("objectives=[{name: masked}, {name: next_sentence}]",)
     result = pretrain(recipe(recipe_values, *settings), out=tmp_path / "run", progress=SILENT)
     assert {"masked.loss", "next_sentence.loss", "next_sentence.accuracy"} <= set(result.heldout_figures)
-    assert load(result.model).bundle.has_head("next_sentence")
+    assert bundle.read(result.model).has_head("next_sentence")
 
 
 def test_a_loss_that_explodes_leaves_the_last_good_checkpoint(

@@ -46,6 +46,14 @@ def test_the_same_recipe_is_the_same_run_and_another_is_refused_with_the_differe
         pass
 
 
+def test_a_run_of_the_first_version_is_refused(tmp_path: Path) -> None:
+    with open_run(tmp_path) as run:
+        (tmp_path / "checkpoints").mkdir()
+        run.write_facts(environment={"unmask": "0.1.0"})
+    with pytest.raises(UserError, match=r"is a run of unmask 0\.1\.0"), open_run(tmp_path):
+        pass
+
+
 def test_a_foreign_folder_is_refused_and_left_as_it_is(tmp_path: Path) -> None:
     (tmp_path / "thesis.tex").write_text("mine")
     with pytest.raises(UserError, match="is not empty and holds no run") as caught, open_run(tmp_path):

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
@@ -18,12 +19,13 @@ from unmask.data.corpus.shards import Shards
 from unmask.data.encoded import EncodedRow
 from unmask.learner.batch import Batch, pack
 from unmask.model import cost
-from unmask.model.encoder import Encoder, EncoderConfig
+from unmask.model.config import EncoderConfig
+from unmask.model.encoder import Encoder
 from unmask.objectives import Masked, NextSentence
-from unmask.train import bench, peaks, speed
+from unmask.train import bench, breakdown, peaks, speed
+from unmask.train.breakdown import PARTS
 from unmask.train.optim import AdamW
 from unmask.train.optim import build_param_groups as build_optimizer
-from unmask.train.parts import PARTS, timed
 from unmask.train.pretrain import PretrainLearner
 from unmask.train.recipe import PretrainRecipe, parse_recipe
 from unmask.train.transfer import Transfer, set_trainable
@@ -219,54 +221,32 @@ def test_nominal_peaks_of_processors(facts: dict[str, str], dtype: torch.dtype, 
     assert peaks.cpu_peak_flops(facts, dtype, 3) is None  # no clock, no rate
 
 
-class Beats:
-    """A clock that beats once each time that somebody looks."""
-
-    def __init__(self) -> None:
-        self.looked = 0
-
-    def perf_counter(self) -> float:
-        self.looked += 1
-        return float(self.looked)
-
-
 @pytest.mark.parametrize("norm", ["post", "pre"])
-def test_the_parts_of_a_step_come_in_their_order(
-    norm: str, tiny: EncoderConfig, make_batch: Callable[..., Batch], monkeypatch: pytest.MonkeyPatch
+def test_the_parts_of_a_step_are_those_of_its_operations(
+    norm: str, tiny: EncoderConfig, make_batch: Callable[..., Batch]
 ) -> None:
+    """Forward and backward: what a part computes many times more of, takes more of the time."""
     learner = learner_for(changed(tiny, norm=norm)).train()
     optimizer = build_optimizer(AdamW(), learner)
     batch = batch_of(learner, make_batch, [12, 9])
-    monkeypatch.setattr("unmask.train.parts.time", Beats())
-    with timed(learner, optimizer) as timeline:
+
+    def step() -> None:
         learner(batch).share(batch.target_counts).backward()
         optimizer.step()
-    marks = [part for part, _ in timeline._marks if part != "other"]
-    block = ["attention", "feed-forward"]
-    forward = ["embedding", *block * 2, "vocabulary head", "vocabulary head"]
-    backward = ["vocabulary head", *block[::-1] * 2, "embedding"]
-    assert marks == [*forward, *backward, "optimiser"]
-    found = timeline.seconds()
-    assert sum(found.values()) == len(timeline._marks) - 1 and found["attention"] == 4
-    learner(batch).share(batch.target_counts).backward()
-    assert [part for part, _ in timeline._marks if part != "other"] == marks, "the hooks are gone"
 
+    step()
+    found = breakdown.profile_steps(learner, step)
+    assert set(found) == set(PARTS) and found["data"] == 0
+    assert all(found[part] > 0 for part in PARTS if part != "data")
+    right = F.gelu
 
-def test_marks_change_no_gradient(tiny: EncoderConfig, make_batch: Callable[..., Batch]) -> None:
-    learner = learner_for(tiny).train()
-    batch = batch_of(learner, make_batch, [12, 9])
-    found = []
-    for marked in (False, True):
-        learner.zero_grad()
-        if marked:
-            with timed(learner, torch.optim.SGD(learner.parameters())):
-                learner(batch).share(batch.target_counts).backward()
-        else:
-            learner(batch).share(batch.target_counts).backward()
-        found.append([p.grad.clone() for p in learner.parameters() if p.grad is not None])
-    # the marks change the order in which gradients are added up, so not the last bits
-    for plain, marked_one in zip(*found, strict=True):
-        torch.testing.assert_close(plain, marked_one)
+    def slow(hidden: torch.Tensor) -> torch.Tensor:
+        return sum((right(hidden) for _ in range(300)), torch.zeros(())) / 300
+
+    learner.encoder.blocks[0].feed_forward.activation = slow  # type: ignore[union-attr]
+    slower = breakdown.profile_steps(learner, step)
+    assert max(slower, key=lambda part: slower[part]) == "feed-forward"
+    assert not any(module._forward_hooks or module._forward_pre_hooks for module in learner.modules())
 
 
 def test_a_trial_runs_the_recipe_and_adds_up(

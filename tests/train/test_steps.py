@@ -10,14 +10,14 @@ import torch
 
 from unmask.config import changed
 from unmask.data.corpus.shards import Shards
-from unmask.data.ramp import Ramp
 from unmask.data.sequences import CorpusSequences
 from unmask.errors import UserError
 from unmask.learner.batch import Batch
 from unmask.learner.batches import Batches
 from unmask.learner.loss import Loss, LossTerm
-from unmask.model.encoder import EncoderConfig
+from unmask.model.config import EncoderConfig
 from unmask.objectives import Masked, NextSentence
+from unmask.schedules import Linear, Ramp
 from unmask.train import loop as steps_module
 from unmask.train import optim
 from unmask.train.budget import TrainConfig
@@ -87,7 +87,7 @@ def test_what_a_step_tells(make_learner: MakeLearner, corpus: Shards) -> None:
     settings = TrainConfig(
         budget="5 steps",
         optimizer=optim.AdamW(lr=0.01),
-        schedule=optim.Linear(warmup_ratio=0.4, min_lr_ratio=0.1),
+        schedule=Linear(warmup_ratio=0.4, min_lr_ratio=0.1),
     )
     batches, state = batches_of(corpus), LoopState()
     told = run(make_learner(), batches, settings, state)
@@ -107,7 +107,7 @@ def test_long_gradients_are_shortened(make_learner: MakeLearner, corpus: Shards)
         budget="1 step",
         max_grad_norm=0.01,
         optimizer=optim.AdamW(lr=0.5),
-        schedule=optim.Linear(warmup_ratio=0, min_lr_ratio=1),
+        schedule=Linear(warmup_ratio=0, min_lr_ratio=1),
     )
     (told,) = run(learner, batches_of(corpus), settings)
     moved = sum((p.detach() - b).square().sum().item() for p, b in zip(learner.parameters(), before, strict=True))
@@ -268,7 +268,7 @@ def test_a_wall_clock_budget_ends_in_time_at_the_floor(
     settings = TrainConfig(
         budget="10s",
         optimizer=optim.AdamW(lr=0.01),
-        schedule=optim.Linear(warmup_ratio=0.1, min_lr_ratio=0.1),
+        schedule=Linear(warmup_ratio=0.1, min_lr_ratio=0.1),
     )
     state, told = LoopState(), []
     for step in train_steps(

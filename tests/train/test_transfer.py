@@ -22,7 +22,8 @@ from unmask.data.corpus.documents import Document
 from unmask.data.corpus.shards import Shards, build
 from unmask.errors import UserError
 from unmask.learner.batch import Batch
-from unmask.model.encoder import Encoder, EncoderConfig
+from unmask.model.config import EncoderConfig
+from unmask.model.encoder import Encoder
 from unmask.objectives import Masked
 from unmask.runtime.predictor import load
 from unmask.text.tokenizer import Tokenizer
@@ -143,7 +144,7 @@ def test_layers_that_share_their_weights_go_together(tiny: EncoderConfig) -> Non
     set_trainable(learner, Transfer(freeze_layers=2, layerwise_lr_decay=0.5))
     frozen = {name for name, p in learner.named_parameters() if not p.requires_grad}
     assert frozen == {name for name, _ in learner.named_parameters() if name.startswith(block(0))}
-    assert learner.lr_multipliers == {block(0): 0.25, block(1): 0.5, "encoder.embeddings.": 0.125}
+    assert learner.lr_factors == {block(0): 0.25, block(1): 0.5, "encoder.embeddings.": 0.125}
     for name in ("keep_layers", "freeze_layers", "reinit_layers"):
         with pytest.raises(UserError, match=name) as wrong:
             architecture(config, Transfer(**{name: 3}))

@@ -2,7 +2,7 @@
 
 from unmask.bundle.own import Bundle
 from unmask.bundle.source import read
-from unmask.bundle.weights import count_parameters, save_tensors
+from unmask.bundle.weights import save_tensors
 from unmask.bundle.writing import write, write_bundle
 
-__all__ = ["Bundle", "count_parameters", "read", "save_tensors", "write", "write_bundle"]
+__all__ = ["Bundle", "read", "save_tensors", "write", "write_bundle"]

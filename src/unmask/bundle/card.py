@@ -3,7 +3,7 @@
 It says what the folder itself knows, so the same model has the same card: no dates, and of paths the last name.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import PurePath
 from typing import Any
 
@@ -72,7 +72,7 @@ def _first_lines(facts: Mapping[str, Any]) -> str:
     elif "masked" in facts["heads"]:
         does = "was pretrained by masked language modelling: it fills in masks, and is there to be fine-tuned"
     else:
-        does = "gives a hidden state for each piece of a text, and is there to be fine-tuned"
+        does = "gives a hidden state for each token of a text, and is there to be fine-tuned"
     parameters = f"{facts['parameters']['total'] / 1e6:.1f} M parameters"
     return (
         f"# {said['num_hidden_layers']} layers x {said['hidden_size']}, {parameters}\n\n"
@@ -82,29 +82,22 @@ def _first_lines(facts: Mapping[str, Any]) -> str:
 
 
 def _usage(facts: Mapping[str, Any]) -> str:
+    code = ["from unmask import load", 'model = load(".")  # this folder']
     if facts["task"]:
-        call = 'print(model("A text."))'
+        code.append('print(model("A text."))')
     elif "masked" in facts["heads"]:
-        mask = next((piece for piece in facts["vocabulary"]["special_tokens"] if "mask" in piece.lower()), "[MASK]")
-        call = f'print(model.fill("A text with a {mask} in it."))'
+        mask = next((token for token in facts["vocabulary"]["special_tokens"] if "mask" in token.lower()), "[MASK]")
+        code.append(f'print(model.fill("A text with a {mask} in it."))')
     else:
-        call = "print(model.encoder)"
-    parts = ["## Use", _python("from unmask import load", 'model = load(".")  # this folder', call)]
+        code = ["from unmask import Encoder", 'encoder = Encoder.from_pretrained(".")  # this folder']
+    parts = ["## Use", _python(*code)]
     if facts["architecture"]["class"] is not None:
         kind = f"AutoModel{'' if _kind(facts) == 'Model' else _kind(facts)}"
-        parts.append("Its layout is public:")
-        parts.append(
-            _python(
-                f"from transformers import {kind}, AutoTokenizer",
-                'tokenizer = AutoTokenizer.from_pretrained(".")',
-                f'model = {kind}.from_pretrained(".")',
-            )
-        )
+        calls = ['tokenizer = AutoTokenizer.from_pretrained(".")', f'model = {kind}.from_pretrained(".")']
+        parts += ["Its layout is public:", _python(f"from transformers import {kind}, AutoTokenizer", *calls)]
     else:
-        parts.append(
-            "No public layout can say what it computes "
-            f"({', '.join(facts['architecture']['not_in_layout'])}), so unmask alone reads it."
-        )
+        lacking = ", ".join(facts["architecture"]["not_in_layout"])
+        parts.append(f"No public layout can express what it computes ({lacking}), so unmask alone reads it.")
     return "\n\n".join(parts)
 
 
@@ -127,7 +120,7 @@ def _architecture(facts: Mapping[str, Any]) -> str:
         "settings": ", ".join(settings),
         "parameters": f"{parameters['total']:,}: {', '.join(parts)}",
         "heads": ", ".join(heads) or "none",
-        "vocabulary": f"{vocabulary['size']:,} pieces, {vocabulary['kind']}, {case}",
+        "vocabulary": f"{vocabulary['size']:,} tokens, {vocabulary['kind']}, {case}",
         "memory": f"{size(memory['float32'])} in float32, {size(memory['bfloat16'])} in bfloat16",
         "FLOPs of a token": ", ".join(cost),
         **{f"sha256 of {name}": f"`{digest}`" for name, digest in facts["sha256"].items()},
@@ -145,10 +138,9 @@ def _provenance(facts: Mapping[str, Any]) -> str:
     for number, entry in enumerate(facts["lineage"], start=1):
         values = {name: value for name, value in entry.items() if name != "kind" and value is not None}
         recipe = values.pop("recipe", None)
-        base = f"`{values.pop('source')}`" if values.pop("hub", False) else ""
-        told = [base] if base else []
-        told += [f"{name.replace('_', ' ')} {_format_value(value)}" for name, value in _flat(values)]
-        parts.append(f"{number}. {entry.get('kind', 'unknown')}: {', '.join(told)}".rstrip(": "))
+        items = [f"`{values.pop('source')}`"] if values.pop("hub", False) else []
+        items += [f"{name.replace('_', ' ')} {_format_value(value)}" for name, value in _flat(values)]
+        parts.append(f"{number}. {entry.get('kind', 'unknown')}: {', '.join(items)}".rstrip(": "))
         if recipe:
             text = yaml.safe_dump(strip_paths(recipe), sort_keys=False, allow_unicode=True)
             parts.append(f"<details><summary>recipe</summary>\n\n```yaml\n{text}```\n\n</details>")
@@ -157,22 +149,18 @@ def _provenance(facts: Mapping[str, Any]) -> str:
     return "\n\n".join(parts)
 
 
-def _flat(values: Mapping[str, Any], before: str = "") -> list[tuple[str, Any]]:
+def _flat(values: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, Any]]:
     """Values inside values under the names of both."""
-    found: list[tuple[str, Any]] = []
     for name, value in values.items():
         if isinstance(value, Mapping):
-            found += _flat(value, f"{before}{name} ")
+            yield from _flat(value, f"{before}{name} ")
         else:
-            found.append((f"{before}{name}", value))
-    return found
+            yield f"{before}{name}", value
 
 
 def _format_value(value: Any) -> str:
-    if isinstance(value, bool):
-        return _plain(value)
     if isinstance(value, int):
-        return f"{value:,}"
+        return _plain(value) if isinstance(value, bool) else f"{value:,}"
     return f"`{strip_paths(value)}`"
 
 
@@ -190,13 +178,13 @@ def strip_paths(value: Any) -> Any:
 def _limits(facts: Mapping[str, Any]) -> str:
     length = facts["architecture"]["max_position_embeddings"]
     lines = [
-        f"- It reads at most {length:,} tokens at a time, the special pieces included.",
-        "- It knows what its data know, with their gaps and their bias; nothing here has been checked for that.",
+        f"- It reads at most {length:,} tokens at a time, special tokens included.",
+        "- It has the gaps and the bias of its data; nothing here has been checked for that.",
     ]
     if facts["task"]:
-        lines.append("- How well it does is told by an evaluation on data of yours: `unmask evaluate`.")
+        lines.append("- Evaluate it on data of your own: `unmask evaluate`.")
     elif any(entry.get("kind") == "grow" for entry in facts["lineage"][-1:]):
-        lines.append("- Its newest pieces were never trained: pretrain it further before anything else.")
+        lines.append("- Its newest tokens were never trained: pretrain it further before anything else.")
     else:
         lines.append("- It was not trained for a task: fine-tune it first, `unmask finetune`.")
     return "\n".join(["## Limits", "", *lines])

@@ -10,8 +10,8 @@ from unmask import files
 from unmask.bundle.own import Bundle, public_family, why_not_public
 from unmask.bundle.weights import SINGLE_FILE
 from unmask.config import dump
+from unmask.model.config import EncoderConfig
 from unmask.model.cost import activation_numbers, forward_flops
-from unmask.model.encoder import EncoderConfig
 from unmask.text.tokenizer import Tokenizer
 
 LENGTHS = (128, 512)  # tokens, of the sequences whose cost is told, beside the longest
@@ -65,7 +65,6 @@ def bundle_facts(opened: Bundle) -> dict[str, Any]:
         "vocabulary": _vocabulary(opened.tokenizer, config),
         "heads": list(parameters["heads"]),
         "task": None if opened.task is None else dict(opened.task),
-        "sentence": opened.facts.get("sentence"),
         "lineage": opened.lineage,
         "sha256": {SINGLE_FILE: opened.sha256, "tokenizer.json": opened.tokenizer.sha256},
     }

@@ -22,22 +22,21 @@ from torch import Tensor, nn
 from unmask import files
 from unmask.bundle.layout import config_json
 from unmask.bundle.sentence_transformers import describe_modules, write_sentence
-from unmask.bundle.weights import DTYPES, SINGLE_FILE, read_tensors, save_tensors
+from unmask.bundle.weights import SINGLE_FILE, read_tensors, save_tensors, weights_file
 from unmask.config import changed, dump, from_mapping
 from unmask.errors import UserError
-from unmask.model.encoder import Encoder, EncoderConfig
+from unmask.model.config import EncoderConfig
+from unmask.model.encoder import Encoder
 from unmask.model.families import FAMILIES, Family
-from unmask.model.names import TABLES, from_public, to_public
-from unmask.model.positions import POSITION_SCALE, sinusoidal_table
+from unmask.model.names import from_public, to_public
 from unmask.text.tokenizer import Tokenizer
 
-FORMAT = 1
+FORMAT = 2  # of unmask.json
 PROBLEMS = {  # what other libraries call the tasks on whole texts
     "classify": "single_label_classification",
     "multilabel": "multi_label_classification",
     "regress": "regression",
 }
-_TABLE = "encoder.embeddings.position.weight"  # a sinusoid is written under the name of a learned table
 
 
 @dataclass(frozen=True)
@@ -66,7 +65,7 @@ class Bundle:
         known = self.facts.get("sha256", {}).get(SINGLE_FILE)
         if known is not None:
             return str(known)
-        return files.sha256(next(self.folder / name for name in DTYPES if (self.folder / name).is_file()))
+        return files.sha256(weights_file(self.folder))
 
     @property
     def lineage(self) -> list[dict[str, Any]]:
@@ -108,8 +107,15 @@ class Bundle:
 
 
 def read_own(folder: Path, device: str = "cpu") -> Bundle:
-    """Open a folder that `write` wrote; device: meta for shapes alone. Raises UserError where it is damaged."""
+    """Open a folder that `write` wrote; device: meta for shapes alone. Raises UserError where it is damaged, or was
+    written by another version."""
     facts = files.read_json(folder / "unmask.json")
+    if facts.get("format") == 1:
+        raise UserError(
+            f"{folder} was written by unmask 0.1.0, whose models this version does not read",
+            given=f"unmask {facts.get('unmask')}",
+            hint="train it again, or export it with unmask 0.1.0 (unmask export) and use what that writes",
+        )
     if facts.get("format") != FORMAT:
         raise UserError(f"{folder} has another format", given=facts.get("format"), allowed=FORMAT)
     config = from_mapping(EncoderConfig, facts["encoder"], where=str(folder / "unmask.json"))
@@ -121,20 +127,8 @@ def read_own(folder: Path, device: str = "cpu") -> Bundle:
             )
     tensors = read_tensors(folder, device)
     if facts["layout"] != "unmask":
-        tensors = from_public(tensors, TABLES[config.family], config.num_hidden_groups or config.num_hidden_layers)
-        if config.position_embedding_type == "sinusoidal":
-            tensors.pop(_TABLE)
-        if config.family == "modernbert" and "has_unanswerable" in (facts.get("task") or {}):
-            tensors = rename_tensors(tensors, "classifier", "qa_outputs")
-    return Bundle(folder, config, Tokenizer.load(folder), tensors, facts)
-
-
-def rename_tensors(tensors: Mapping[str, Tensor], prefix: str, other: str) -> dict[str, Tensor]:
-    """The tensors with another prefix for those of a layer."""
-    return {
-        name.replace(f"{prefix}.", f"{other}.", 1) if name.startswith(f"{prefix}.") else name: tensor
-        for name, tensor in tensors.items()
-    }
+        tensors = from_public(tensors, config, answers="has_unanswerable" in (facts.get("task") or {}))
+    return Bundle(folder, config, Tokenizer.from_pretrained(folder), tensors, facts)
 
 
 def public_family(config: EncoderConfig, tokenizer: Tokenizer) -> Family | None:
@@ -143,70 +137,37 @@ def public_family(config: EncoderConfig, tokenizer: Tokenizer) -> Family | None:
 
 
 def why_not_public(config: EncoderConfig, tokenizer: Tokenizer) -> list[str]:
-    """What the layout of the family cannot say, as settings with their values."""
-    family = FAMILIES[config.family]
-    found = family.why_not(config)
-    if not found and family.name == "roberta" and config.position_offset != tokenizer.pad_token_id + 1:
-        # elsewhere, its positions are counted from the id of the padding
+    """List what the layout of the family cannot express, as settings with their values."""
+    found = FAMILIES[config.family].why_not(config)
+    if not found and config.position_offset not in (0, tokenizer.pad_token_id + 1):
+        # elsewhere, positions are counted from the id of the padding
         found = [f"position_offset {config.position_offset}"]
     return found
 
 
-def write_public(
-    folder: Path,
-    config: EncoderConfig,
-    tensors: dict[str, Tensor],
-    tokenizer: Tokenizer,
-    family: Family | None,
-    architecture: str | None = None,
-    labels: Sequence[str] = (),
-    task: Mapping[str, Any] | None = None,
-) -> None:
-    """Weights, configuration and tokenizer as other libraries read them; family None: under our own names.
+def write_public(folder: Path, bundle: Bundle, architecture: str | None = None, labels: Sequence[str] = ()) -> None:
+    """Write weights, configuration and tokenizer as other libraries read them where the layout of the family can
+    express them, and under our own names elsewhere.
 
-    architecture: BERT's class that computes the same, if the head has one; labels: of its outputs; task: the schema of
-    what the head is for.
+    architecture: BERT's class that computes the same, if the head has one; labels: of its outputs.
     """
-    if family is None:
-        settings: dict[str, Any] = {"model_type": "unmask", **dump(config)}
-    else:
-        pooling = (task or {}).get("pooling")
-        reads_pooling = family.name == "modernbert" and pooling in ("cls", "mean")
-        problem = PROBLEMS.get((task or {}).get("name", "")) if architecture is not None else None
-        if architecture is None:
-            architecture = "BertForMaskedLM" if "masked.bias" in tensors else "BertModel"
-        settings = config_json(
-            config, family, architecture.replace("Bert", family.classes, 1), _special(tokenizer, family)
-        )
-        if reads_pooling:
-            settings["classifier_pooling"] = pooling
+    config, tokenizer, tensors, task = bundle.config, bundle.tokenizer, dict(bundle.tensors), bundle.task or {}
+    family = public_family(config, tokenizer)
+    settings: dict[str, Any] = {"model_type": "unmask", **dump(config)}
+    if family is not None:
+        problem = PROBLEMS.get(task.get("name", "")) if architecture is not None else None
+        name = architecture or ("BertForMaskedLM" if bundle.has_head("masked") else "BertModel")
+        settings = config_json(config, family, name.replace("Bert", family.classes, 1), tokenizer)
+        if len(family.head.poolings) > 1 and task.get("pooling") in family.head.poolings:
+            settings["classifier_pooling"] = task["pooling"]
         if problem is not None:
             settings["problem_type"] = problem
         if labels:
-            settings |= {
-                "id2label": dict(enumerate(labels)),
-                "label2id": {label: number for number, label in enumerate(labels)},
-            }
-        if config.position_embedding_type == "sinusoidal":
-            tensors = {
-                **tensors,
-                _TABLE: sinusoidal_table(config.max_position_embeddings, config.resolved_embedding_size)
-                * POSITION_SCALE,
-            }
-        if family.name == "modernbert":
-            tensors = rename_tensors(tensors, "qa_outputs", "classifier")
-        tensors = to_public(tensors, TABLES[family.name], config.num_hidden_groups or config.num_hidden_layers)
+            settings["id2label"] = dict(enumerate(labels))
+            settings["label2id"] = {label: number for number, label in enumerate(labels)}
+        tensors = to_public(tensors, config)
     save_tensors(tensors, folder / SINGLE_FILE, {"format": "pt"})
-    tokenizer.save(folder, config.max_position_embeddings)
+    tokenizer.save_pretrained(folder, config.max_position_embeddings)
     files.write_json(folder / "config.json", settings)
-    if family is not None and task is not None and describe_modules(task):
+    if family is not None and describe_modules(task):
         write_sentence(folder, task, config.hidden_size)
-
-
-def _special(tokenizer: Tokenizer, family: Family) -> dict[str, int]:
-    found = {"pad_token_id": tokenizer.pad_token_id}
-    if family.name in ("roberta", "modernbert"):
-        found |= {"bos_token_id": tokenizer.cls_token_id, "eos_token_id": tokenizer.sep_token_id}
-    if family.name == "modernbert":
-        found |= {"cls_token_id": tokenizer.cls_token_id, "sep_token_id": tokenizer.sep_token_id}
-    return found

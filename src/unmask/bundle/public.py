@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,54 +10,21 @@ import torch
 from torch import Tensor
 
 from unmask import console, files
-from unmask.bundle.layout import encoder_config, family_of
-from unmask.bundle.own import (
-    PROBLEMS,
-    Bundle,
-    public_family,
-    rename_tensors,
-    why_not_public,
-    write_public,
-)
+from unmask.bundle.layout import encoder_config
+from unmask.bundle.own import PROBLEMS, Bundle, why_not_public, write_public
 from unmask.bundle.sentence_transformers import MODULES, describe_modules, embed_task, read_sentence
 from unmask.bundle.weights import check_dtypes, check_finite, list_some, read_tensors
 from unmask.errors import UserError
 from unmask.heads import head_class
-from unmask.model.encoder import Encoder, EncoderConfig
-from unmask.model.families import Family
-from unmask.model.names import TABLES, from_public
+from unmask.model.config import EncoderConfig
+from unmask.model.encoder import Encoder
+from unmask.model.families import FAMILIES, Family
+from unmask.model.names import from_public
 from unmask.tasks import restore
 from unmask.text.tokenizer import Tokenizer
 
-# names of before: what Adam's authors called the parameters of LayerNorm, and where the bias of pieces once stood
+# older names of the parameters of LayerNorm
 _RENAMED = ((".gamma", ".weight"), (".beta", ".bias"))
-_BIASES = {
-    "cls.predictions.bias": "cls.predictions.decoder.bias",
-    "lm_head.bias": "lm_head.decoder.bias",
-    "predictions.bias": "predictions.decoder.bias",
-}
-# the table of pieces once more, where it is written a second time, as the matrix of the masked-LM head
-_TIED = (
-    "cls.predictions.decoder.weight",
-    "lm_head.decoder.weight",
-    "predictions.decoder.weight",
-    "vocab_projector.weight",
-    "generator_lm_head.weight",
-    "decoder.weight",
-)
-_BARE = (
-    "embeddings.",
-    "encoder.",
-    "pooler.",
-    "transformer.",
-    "layers.",
-    "final_norm.",
-    "embeddings_project.",
-)
-_HEADS = (
-    *("masked", "pooler", "pooler_norm", "next_sentence", "sentence_order", "replaced"),
-    *("classifier", "qa_outputs"),
-)
 
 
 def is_public(folder: Path) -> bool:
@@ -86,19 +54,17 @@ def read_public(
     public = files.read_json(where)
     if not isinstance(public, dict):
         raise UserError("{where} is not a configuration", where, allowed="a JSON object")
-    family, config = family_of(public, where), encoder_config(public, where)
-    tokenizer = Tokenizer.load(inside)
+    config = encoder_config(public, where)
+    tokenizer = Tokenizer.from_pretrained(inside)
     if tokenizer.vocab_size > config.vocab_size:
         raise UserError(
             f"the tokenizer in {inside} does not belong to the weights: it has more pieces than there are embeddings",
             given=f"{tokenizer.vocab_size:,} pieces, {config.vocab_size:,} embeddings",
         )
-    tensors = _tensors(inside, family, config, allow_unused, device)
     names = public.get("architectures") or [""]
     architecture = str(names[0]) if isinstance(names, list) else ""
+    tensors = _tensors(inside, config, architecture, allow_unused, device)
     task = _task(public, architecture, tensors, config, where) or embed_task(sentence, config.max_position_embeddings)
-    if architecture.endswith("ForQuestionAnswering"):
-        tensors = rename_tensors(tensors, "classifier", "qa_outputs")  # as ModernBERT calls it
     lineage = {
         "kind": "public",
         "source": source,
@@ -107,18 +73,20 @@ def read_public(
         "model_type": public["model_type"],
         "architecture": architecture or None,
     }
-    facts = {"task": task, "lineage": [lineage], "sentence": sentence or None}
-    return Bundle(inside, config, tokenizer, tensors, facts)
+    return Bundle(inside, config, tokenizer, tensors, {"task": task, "lineage": [lineage]})
 
 
-def _tensors(folder: Path, family: Family, config: EncoderConfig, allow_unused: bool, device: str) -> dict[str, Tensor]:
+def _tensors(
+    folder: Path, config: EncoderConfig, architecture: str, allow_unused: bool, device: str
+) -> dict[str, Tensor]:
     """The weights by our names, all of them finite and of the sizes that the configuration says."""
+    family = FAMILIES[config.family]
     given = _named(read_tensors(folder, device), family, folder)
     if device != "meta":
         check_dtypes(given, folder)
         check_finite(folder)
-    tensors = from_public(given, TABLES[family.name], config.num_hidden_groups or config.num_hidden_layers)
-    if config.position_embedding_type == "rotary" or family.name == "distilbert":
+    tensors = from_public(given, config, answers=architecture.endswith("ForQuestionAnswering"))
+    if not config.type_vocab_size:
         tensors.pop("encoder.embeddings.segment.weight", None)
     with torch.device("meta"):
         wanted = {f"encoder.{name}": tensor.shape for name, tensor in Encoder(config).state_dict().items()}
@@ -132,7 +100,7 @@ def _tensors(folder: Path, family: Family, config: EncoderConfig, allow_unused: 
                 given=f"{name}: {tuple(tensors[name].shape)}",
                 allowed=tuple(shape),
             )
-    unused = {name for name in tensors if name not in wanted and name.partition(".")[0] not in _HEADS}
+    unused = {name for name in tensors if name not in wanted and name.partition(".")[0] not in family.heads}
     if unused and not allow_unused:
         raise UserError(
             f"{folder} holds weights that are not known here, so the model would compute something else",
@@ -154,20 +122,20 @@ def _named(tensors: dict[str, Tensor], family: Family, folder: Path) -> dict[str
         if not name.endswith((".position_ids", ".token_type_ids")) or tensor.is_floating_point()
     }
     if not any(name.startswith(f"{family.prefix}.") for name in tensors):
-        tensors = {f"{family.prefix}.{name}" if name.startswith(_BARE) else name: t for name, t in tensors.items()}
-    for name, copy in _BIASES.items():
-        if copy in tensors:
-            tensors.setdefault(name, tensors[copy])
-            del tensors[copy]
-    tables = [name for name in tensors if name.endswith(("word_embeddings.weight", "tok_embeddings.weight"))]
-    for name in _TIED:
-        if name in tensors and tables:
-            table, again = tensors[tables[0]], tensors.pop(name)
-            if again.shape != table.shape or not (again.is_meta or torch.equal(again, table)):
-                raise UserError(
-                    f"{folder}: the masked-LM head has a matrix of its own, where unmask shares the embeddings",
-                    given=name,
-                )
+        rows = family.parameter_names((), 1, public=True)
+        parts = {name.split(".")[1] for _, names in rows for name in names if name.startswith(f"{family.prefix}.")}
+        tensors = {f"{family.prefix}.{n}" if n.partition(".")[0] in parts else n: t for n, t in tensors.items()}
+    bias = str({**family.names, **family.sequence_names}["masked.bias"])
+    if (copy := f"{family.decoder}.bias") in tensors:
+        tensors.setdefault(bias, tensors.pop(copy))
+    table = tensors.get(str(family.names["encoder.embeddings.token.weight"]))
+    if (name := f"{family.decoder}.weight") in tensors and table is not None:
+        again = tensors.pop(name)
+        if again.shape != table.shape or not (again.is_meta or torch.equal(again, table)):
+            raise UserError(
+                f"{folder}: the masked-LM head has a matrix of its own, where unmask shares the embeddings",
+                given=name,
+            )
     return tensors
 
 
@@ -186,8 +154,8 @@ def _task(
     wanted = {
         "SequenceClassification": "classifier.weight",
         "TokenClassification": "classifier.weight",
-        # ModernBERT's head for answers has a layer more than ours
-        **({"QuestionAnswering": "qa_outputs.weight"} if config.family != "modernbert" else {}),
+        # a head for answers with a layer more than BERT's is not read
+        **({} if FAMILIES[config.family].head.use_before_tagging else {"QuestionAnswering": "qa_outputs.weight"}),
     }.get(kind)
     if wanted is None:
         return None
@@ -206,7 +174,7 @@ def _task(
     name = next((name for name, its in PROBLEMS.items() if its == problem), None)
     if name is None or not _OUTPUTS[name][0] <= len(labels) <= _OUTPUTS[name][1]:
         return None
-    pooling = public.get("classifier_pooling", "cls") if config.family == "modernbert" else "cls"
+    pooling = public.get("classifier_pooling", "cls")
     named = [] if _OUTPUTS[name][1] == 1 else labels
     return {"name": name, "max_length": length, "pooling": pooling, "labels": named}
 
@@ -255,20 +223,19 @@ def export(opened: Bundle, folder: Path, sentences: bool = False) -> str:
             given=f"pooling {pooling}" if pooling else "a model that was not trained for vectors of texts",
             allowed="a model of the task embed with pooling mean, cls or max",
         )
-    family = public_family(config, tokenizer)
-    if family is None:
+    if lacking := why_not_public(config, tokenizer):
         raise UserError(
             f"{opened.folder} cannot be written for other libraries: the layout of {config.family} cannot say it",
-            given=", ".join(why_not_public(config, tokenizer)),
+            given=", ".join(lacking),
         )
     architecture, labels = public_task(opened)
-    tensors = dict(opened.tensors)
-    if architecture is None and opened.task is not None:  # a head that nobody else knows
-        kept = ("encoder.", "pooler.")
-        tensors = {name: tensor for name, tensor in tensors.items() if name.startswith(kept)}
+    if architecture is None and opened.task is not None:
+        # a head that nobody else knows
+        kept = {name: t for name, t in opened.tensors.items() if name.startswith(("encoder.", "pooler."))}
+        opened = replace(opened, tensors=kept)
     with files.atomic(folder) as temporary:
         temporary.mkdir()
-        write_public(temporary, config, tensors, tokenizer, family, architecture, labels, opened.task)
+        write_public(temporary, opened, architecture, labels)
         written = files.read_json(temporary / "config.json")["architectures"][0]
     return str(written)
 

@@ -24,7 +24,7 @@ PICKLE_INDEX = "pytorch_model.bin.index.json"
 POINTER = b"version https://git-lfs"
 PART = 1 << 17  # bytes, a multiple of those of any number; sums of so few are not spread over threads
 _FLOATS = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
-DTYPES = (SINGLE_FILE, SHARD_INDEX, PICKLE, PICKLE_INDEX)  # the first that is there is read
+FILES = (SINGLE_FILE, SHARD_INDEX, PICKLE, PICKLE_INDEX)  # the first that is there is read
 
 
 def read_tensors(folder: Path, device: str = "cpu") -> dict[str, Tensor]:
@@ -32,44 +32,41 @@ def read_tensors(folder: Path, device: str = "cpu") -> dict[str, Tensor]:
 
     Raises UserError for what is missing, damaged, outside of the folder or no tensor. Nothing is executed.
     """
-    found = _find(folder)
-    if found.name in (SINGLE_FILE, PICKLE):
-        return _read(found, device)
-    where = _parts(found)
-    parts = {name: _read(folder / name, device) for name in sorted(set(where.values()))}
-    missing = [name for name, file in where.items() if name not in parts[file]]
+    paths, weight_map = _files(folder)
+    parts = {path.name: _read(path, device) for path in paths}
+    if not weight_map:
+        return parts[paths[0].name]
+    missing = [name for name, file in weight_map.items() if name not in parts[file]]
     if missing:
-        raise UserError(f"{found} names tensors that are not there", given=f"missing: {list_some(missing)}")
-    return {name: parts[file][name] for name, file in where.items()}
+        raise UserError(
+            f"the index in {folder} names tensors that are not there", given=f"missing: {list_some(missing)}"
+        )
+    return {name: parts[file][name] for name, file in weight_map.items()}
 
 
-def _find(folder: Path) -> Path:
-    """The file that holds the weights, or the index of those that do."""
-    found = next((folder / name for name in DTYPES if (folder / name).is_file()), None)
-    if found is None:
-        raise UserError(f"{folder} holds no weights", allowed=" or ".join(DTYPES))
-    return found
+def weights_file(folder: Path) -> Path:
+    """The file that holds the weights, or the index of those that do. Raises UserError where there is none."""
+    path = next((folder / name for name in FILES if (folder / name).is_file()), None)
+    if path is None:
+        raise UserError(f"{folder} holds no weights", allowed=" or ".join(FILES))
+    return path
 
 
-def _files(folder: Path) -> list[Path]:
-    """The files that hold the weights."""
-    found = _find(folder)
-    if found.name in (SINGLE_FILE, PICKLE):
-        return [found]
-    return [folder / name for name in sorted(set(_parts(found).values()))]
-
-
-def _parts(index: Path) -> dict[str, str]:
-    """Which file each tensor is in, as an index says."""
+def _files(folder: Path) -> tuple[list[Path], dict[str, str]]:
+    """The files that hold the weights, and which of them each tensor is in, where an index says so."""
+    index = weights_file(folder)
+    if index.name in (SINGLE_FILE, PICKLE):
+        return [index], {}
     where = files.read_json(index).get("weight_map")
     if not isinstance(where, dict) or not where or not all(isinstance(x, str) for x in where.values()):
         raise UserError(f"{index} is not an index of weights", given="missing: weight_map: names and their files")
-    for name in sorted(set(where.values())):
+    names = sorted(set(where.values()))
+    for name in names:
         if name != Path(name).name or name in ("", ".", ".."):
             raise UserError(f"{index} points outside of its folder", given=name, allowed="names of files beside it")
-        if not (index.parent / name).is_file():
-            raise UserError(f"{index.parent / name} is missing", hint="copy the whole folder again")
-    return where
+        if not (folder / name).is_file():
+            raise UserError(f"{folder / name} is missing", hint="copy the whole folder again")
+    return [folder / name for name in names], where
 
 
 def _read(path: Path, device: str) -> dict[str, Tensor]:
@@ -133,7 +130,7 @@ def check_finite(folder: Path) -> None:
     A safetensors file is read part by part: its mapped tensors would all come into memory, which those that are never
     used need not.
     """
-    for path in _files(folder):
+    for path in _files(folder)[0]:
         for name, part in _numbers(path) if path.suffix == ".safetensors" else _pickled(path, "cpu").items():
             # a sum takes no memory; it may overflow where all are finite
             if (
@@ -175,12 +172,6 @@ def save_tensors(tensors: dict[str, Tensor], path: Path, metadata: dict[str, str
         code = re.search(r"os error (\d+)", str(error))
         raise OSError(int(code[1]) if code else errno.EIO, str(error)) from error
     path.chmod(mode)
-
-
-def count_parameters(folder: Path) -> int:
-    """How many numbers a model folder holds, without loading them."""
-    with safe_open(folder / SINGLE_FILE, "pt") as file:
-        return sum(torch.Size(file.get_slice(name).get_shape()).numel() for name in file.keys())  # noqa: SIM118
 
 
 def list_some(names: Iterable[str], limit: int = 6) -> str:

@@ -13,7 +13,7 @@ from unmask.bundle.facts import bundle_facts
 from unmask.bundle.own import FORMAT, Bundle, public_family, write_public
 from unmask.bundle.weights import SINGLE_FILE
 from unmask.config import dump
-from unmask.model.encoder import EncoderConfig
+from unmask.model.config import EncoderConfig
 from unmask.text.tokenizer import Tokenizer
 from unmask.version import __version__
 
@@ -46,22 +46,20 @@ def write(
 
 def write_bundle(bundle: Bundle, public: tuple[str | None, Sequence[str]] = (None, ())) -> None:
     """`write` of tensors as they are, into the folder of the bundle."""
-    config, tokenizer, tensors = bundle.config, bundle.tokenizer, dict(bundle.tensors)
-    family = public_family(config, tokenizer)
+    family = public_family(bundle.config, bundle.tokenizer)
     with files.atomic(bundle.folder) as temporary:
         temporary.mkdir()
-        write_public(temporary, config, tensors, tokenizer, family, *public, bundle.task)
+        write_public(temporary, bundle, *public)
         facts = {
             "format": FORMAT,
             "unmask": __version__,
             "layout": "unmask" if family is None else family.name,
-            "encoder": dump(config),
+            "encoder": dump(bundle.config),
             "task": bundle.task,
             **({"reading": bundle.facts["reading"]} if bundle.facts.get("reading") else {}),
             "lineage": bundle.lineage,
-            **({"sentence": bundle.facts["sentence"]} if bundle.facts.get("sentence") else {}),
             "sha256": {name: files.sha256(temporary / name) for name in VERIFIED},
         }
         files.write_json(temporary / "unmask.json", facts)
         told = bundle_facts(replace(bundle, folder=temporary, facts=facts))
-        files.write_text(temporary / "README.md", model_card(told, tokenizer))
+        files.write_text(temporary / "README.md", model_card(told, bundle.tokenizer))

@@ -11,7 +11,7 @@ from unmask.cli.help import App
 from unmask.cli.reading import NOTHING, Given, read_settings, reads_rows, split_settings
 from unmask.cli.shared import AsJson
 from unmask.errors import UserError
-from unmask.messages import language, message, translate, verbatim
+from unmask.messages import message
 
 if TYPE_CHECKING:
     from unmask.evaluate.saved import Predictions
@@ -53,7 +53,7 @@ def compare(
         raise UserError("how to read test rows was given, but no file of test rows", hint="name the file: --test FILE")
     found = compare_runs(list(map(Path, folders)), test, partial(_predict, reading=reading))
     if out is not None:
-        files.write_text(out, render(page_of(found, lang or language())))
+        files.write_text(out, render(page_of(found), lang))
     if as_json:
         console.print_json(found.plain())
     else:
@@ -74,63 +74,33 @@ def _predict(run: Path, file: Path, reading: Given) -> "Predictions":
 def _show(found: "Comparison") -> None:
     from unmask.metrics import Interval, figure_of
     from unmask.report.compared import setting_of, summary
-    from unmask.report.words import ENGLISH, catalogue
+    from unmask.report.figures import population
+    from unmask.report.formats import format_difference
+    from unmask.report.runs import TITLES
 
-    words = catalogue(language())
     if found.settings:
-        console.table(
-            ("setting", *map(verbatim, found.names)),
-            [
-                (
-                    setting_of(found, row, words),
-                    *("-" if value is None else str(value) for value in row["values"].values()),
-                )
-                for row in found.settings
-            ],
-        )
+        shown = [[setting_of(found, row), *("-" if v is None else str(v) for v in row["values"].values())]
+                 for row in found.settings]  # fmt: skip
+        console.table(("setting", *found.names), shown)
     for kind, runs in found.stages.items():
-        console.table(
-            (words[f"run.{kind}"], "state", "steps", "tokens", "figure"),
-            [
-                (
-                    name,
-                    translate(run.state),
-                    run.steps or "",
-                    run.tokens or "",
-                    run.shown_figure(words).replace("\u00a0", " "),
-                )
-                for name, run in zip(found.names, runs, strict=True)
-            ],
-        )
-    tested = found.evaluation
-    if tested:
+        rows = [
+            (name, run.shown_state, run.steps or "", run.tokens or "", run.shown_figure)
+            for name, run in zip(found.names, runs, strict=True)
+        ]
+        console.table((TITLES[kind], "state", "steps", "tokens", "figure"), rows)
+    if tested := found.evaluation:
         metric = tested["metric"]
-        differences = {row["over"]: row[metric] for row in tested["differences"]}
+        against = {found.names[0]: ""}
+        for row in tested["differences"]:  # the other run less the first
+            value, low, high = (format_difference(metric, -row[metric][key]) for key in ("value", "high", "low"))
+            against[row["over"]] = f"{value} [{low}, {high}]"
         unit = ", %" if figure_of(metric).percent else ""
-        console.table(
-            (
-                message("{rows:,} {unit} of {split}", tested["rows"], message(f"{tested['unit']}s"), tested["split"]),
-                message("{metric}{unit} [95 %]", message(ENGLISH["inline." + metric]), unit),
-                message("difference to {run}", found.names[0]),
-            ),
-            [
-                (
-                    model["name"],
-                    Interval(**model[metric]).format(metric),
-                    _against(metric, differences.get(model["name"])),
-                )
-                for model in tested["models"]
-            ],
-        )  # fmt: skip
-    for sentence in summary(found, words):
+        heads = (
+            message("{population} of {split}", population(tested, items=False), tested["split"]),
+            message("{metric}{unit} [95 %]", message(figure_of(metric).title), unit),
+            message("difference to {run}", found.names[0]),
+        )
+        models = {model["name"]: Interval(**model[metric]).format(metric) for model in tested["models"]}
+        console.table(heads, [(name, score, against[name]) for name, score in models.items()])
+    for sentence in summary(found):
         console.print_text(sentence)
-
-
-def _against(metric: str, difference: dict[str, float] | None) -> str:
-    """The other run less the first: `-1.2 [-2.0, -0.4]` points, or as it is where the figure is no share."""
-    from unmask.report.words import gain
-
-    if difference is None:
-        return ""
-    value, low, high = (gain(metric, -difference[key]) for key in ("value", "high", "low"))
-    return f"{value} [{low}, {high}]"

@@ -75,7 +75,7 @@ def build(
     from unmask.text.sample import parse_share
     from unmask.text.tokenizer import Tokenizer
 
-    loaded = Tokenizer.load(tokenizer)
+    loaded = Tokenizer.from_pretrained(tokenizer)
     share = parse_share(keep)
     files = find_files(sources)
     reading = {"column": column, "split": split, "on_error": on_error}

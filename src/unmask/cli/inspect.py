@@ -124,8 +124,6 @@ def _learnt(facts: dict[str, Any]) -> list[tuple[str, str]]:
         rows += [("task", task["name"]), ("", _list(settings))]
         if labels := task.get("labels"):
             rows.append(("labels", f"{len(labels):,}: {', '.join(labels[:SHOWN])}{' ...' * (len(labels) > SHOWN)}"))
-    if sentence := facts["sentence"]:
-        rows.append(("sentence vector", _list([f"{name}={_plain(value)}" for name, value in sentence.items()])))
     return rows
 
 

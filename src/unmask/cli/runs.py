@@ -8,7 +8,6 @@ import typer
 from unmask import console
 from unmask.cli.help import App
 from unmask.cli.shared import AsJson
-from unmask.messages import language
 
 COLUMNS = ("run", "kind", "state", "what", "budget", "steps", "tokens", "figure", "begun (UTC)")
 
@@ -23,7 +22,6 @@ def runs(
 ) -> None:
     """List the runs below a folder, the newest last. Damaged ones are listed as such, with the reason."""
     from unmask.report.runs import find_runs, run_facts
-    from unmask.report.words import catalogue
 
     found = find_runs(folder)
     if as_json:
@@ -32,5 +30,4 @@ def runs(
     if not found:
         console.note("there are no runs below {folder}", folder)
         return
-    words = catalogue(language())
-    console.table(COLUMNS, [run_facts(run, words) for run in found])
+    console.table(COLUMNS, [run_facts(run) for run in found])

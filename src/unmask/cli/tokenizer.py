@@ -72,7 +72,7 @@ def train(
             simplify=simplify,
             progress=work,
         )
-        tokenizer.save(out)
+        tokenizer.save_pretrained(out)
         result = _training(tokenizer)
         work.result(
             "{tokenizer[vocab_size]:,} tokens · {tokenizer[characters_per_token]:.2f} characters per token · "
@@ -171,7 +171,7 @@ def inspect(
     """Describe a tokenizer, or show the tokens of a text and their positions."""
     from unmask.text.tokenizer import Tokenizer
 
-    tokenizer = Tokenizer.load(folder)
+    tokenizer = Tokenizer.from_pretrained(folder)
     facts = _facts(tokenizer) if text is None else _pieces(tokenizer, text, pair, specials)
     if as_json:
         console.print_text(json.dumps({"tokenizer": str(folder), **facts}))

@@ -14,8 +14,8 @@ from unmask.cli.shared import AllowUnused, AsJson, Encoding
 from unmask.messages import message, translate
 
 if TYPE_CHECKING:
+    from unmask.bundle.grow import GrowResult, VocabularyFit
     from unmask.text.tokenizer import Tokenizer
-    from unmask.vocab import GrowResult, VocabularyFit
 
 SHOWN = 12  # pieces and characters of a list
 
@@ -77,13 +77,13 @@ def _tokenizer(source: str) -> "Tokenizer":
 
     path = Path(source)
     if path.is_file():
-        return Tokenizer.load(path)
+        return Tokenizer.from_pretrained(path)
     known = ("tokenizer.json", "vocab.txt", "vocab.json")
     for folder in (path / "model", path):
         if any((folder / name).is_file() for name in known):
-            return Tokenizer.load(folder)
+            return Tokenizer.from_pretrained(folder)
     if path.is_dir() and not (path / "modules.json").is_file() and not (path / "run.json").is_file():
-        return Tokenizer.load(path)  # which says what is missing
+        return Tokenizer.from_pretrained(path)  # which says what is missing
     from unmask import bundle
 
     return bundle.read(source, weights=False, allow_unused=True).tokenizer
@@ -165,7 +165,7 @@ def grow(
     are. The model needs further pretraining to benefit.
     """
     from unmask import bundle
-    from unmask.vocab import grow as grown_of
+    from unmask.bundle.grow import grow as grown_of
 
     opened = bundle.read(model, allow_unused=allow_unused)
     with console.start_step("Vocabulary") as work:

@@ -11,8 +11,8 @@ import numpy.typing as npt
 from unmask.data.corpus.shards import Flags, Ids, Shards, ranges
 from unmask.data.encoded import SPECIAL_TOKEN, EncodedRow
 from unmask.data.hashing import hash_integers, hash_uniform
-from unmask.data.ramp import Ramp
 from unmask.errors import UserError
+from unmask.schedules import Ramp
 from unmask.text.tokenizer import SENTENCE_START, WORD_START
 
 Indices = Sequence[tuple[int, int]]  # (example, epoch)

@@ -10,7 +10,7 @@ from unmask.heads.nested import NestedHead
 from unmask.heads.regress import RegressHead
 from unmask.heads.tag import TagHead
 from unmask.learner.head import Head
-from unmask.model.encoder import EncoderConfig
+from unmask.model.config import EncoderConfig
 from unmask.tasks import Answer, Classify, Embed, Multilabel, Nested, Regress, Tag, Task
 
 HEADS: dict[type, type[Head]] = {

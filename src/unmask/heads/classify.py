@@ -15,7 +15,7 @@ from unmask.heads.pooled import PooledHead
 from unmask.learner.batch import Batch
 from unmask.learner.head import Head, targets_of_owners
 from unmask.learner.loss import Loss, LossTerm
-from unmask.model.encoder import EncoderConfig
+from unmask.model.config import EncoderConfig
 from unmask.tasks.classify import AnyLoss, ClassifyTask, Focal, LogitAdjusted
 from unmask.tasks.task import Task
 

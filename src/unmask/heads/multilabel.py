@@ -8,7 +8,7 @@ from unmask.heads.pooled import PooledHead
 from unmask.learner.batch import Batch
 from unmask.learner.loss import Loss
 from unmask.learner.regularise import symmetric_kl
-from unmask.model.encoder import EncoderConfig
+from unmask.model.config import EncoderConfig
 from unmask.tasks.multilabel import MultilabelTask
 
 

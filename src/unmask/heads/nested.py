@@ -18,7 +18,7 @@ from unmask.data.encoded import EncodedRow
 from unmask.learner.batch import Batch
 from unmask.learner.head import Head
 from unmask.learner.loss import Loss
-from unmask.model.encoder import EncoderConfig
+from unmask.model.config import EncoderConfig
 from unmask.model.positions import RotaryEmbedding, apply_rotary
 from unmask.tasks.nested import NestedTask
 from unmask.tasks.task import Task

@@ -7,7 +7,8 @@ from torch import Tensor, nn
 from unmask.learner.batch import Batch
 from unmask.learner.head import Head, init_linear
 from unmask.model.attention import SequenceLayout
-from unmask.model.encoder import EncoderConfig
+from unmask.model.config import EncoderConfig
+from unmask.model.families import FAMILIES
 from unmask.model.pooler import Pooler
 from unmask.tasks.task import Task
 
@@ -29,7 +30,7 @@ class PooledHead(Head):
     @classmethod
     def public_architecture(cls, task: Task[Any], family: str) -> tuple[str | None, list[str]]:
         # BERT's own head reads the last [CLS]: under its name another library would predict otherwise
-        known = ("cls", "mean") if family == "modernbert" else ("cls",)
+        known = FAMILIES[family].head.poolings
         return "BertForSequenceClassification" if task.settings.pooling in known else None, task.labels
 
     @classmethod

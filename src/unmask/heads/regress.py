@@ -10,7 +10,7 @@ from unmask.data.encoded import EncodedRow
 from unmask.heads.pooled import PooledHead
 from unmask.learner.batch import Batch
 from unmask.learner.loss import Loss
-from unmask.model.encoder import EncoderConfig
+from unmask.model.config import EncoderConfig
 from unmask.tasks.regress import RegressTask
 from unmask.tasks.task import Task
 

@@ -15,7 +15,7 @@ from unmask.heads.token_pairs import TokenPairs
 from unmask.learner.batch import Batch
 from unmask.learner.head import Head, init_linear
 from unmask.learner.loss import Loss
-from unmask.model.encoder import EncoderConfig
+from unmask.model.config import EncoderConfig
 from unmask.model.families import FAMILIES
 from unmask.model.pooler import HeadTransform
 from unmask.model.recurrent import BiLSTM

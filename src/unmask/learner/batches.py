@@ -10,10 +10,10 @@ import numpy as np
 
 from unmask.data.encoded import EncodedRow, groups_by_length
 from unmask.data.hashing import permute
-from unmask.data.ramp import Ramp
 from unmask.data.sequences import RowSequences, SequenceSource
 from unmask.errors import UserError
 from unmask.learner.batch import Batch, pack
+from unmask.schedules import Ramp
 
 ORDER = 1  # what a hash is for
 

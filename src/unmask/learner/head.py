@@ -15,7 +15,8 @@ from unmask.learner.batch import Batch
 from unmask.learner.loss import Loss, LossTerm
 from unmask.learner.regularise import symmetric_kl
 from unmask.model.attention import SequenceLayout
-from unmask.model.encoder import Encoder, EncoderConfig
+from unmask.model.config import EncoderConfig
+from unmask.model.encoder import Encoder
 from unmask.tasks import Task
 
 
@@ -87,7 +88,7 @@ class Head(nn.Module, ABC):
 
     @property
     def lr_factors(self) -> Mapping[str, float]:
-        """Factors on the learning rate, by prefix of parameter names."""
+        """Factors on the learning rate, by prefix of parameter names; such parameters are not decayed."""
         return {}
 
     def decoding_parameters(self) -> dict[str, npt.NDArray[Any]]:

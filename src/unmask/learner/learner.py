@@ -1,7 +1,7 @@
 """Learner: an encoder and whatever else learns."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from torch import nn
 
@@ -15,11 +15,13 @@ class Learner(nn.Module, ABC):
 
     backward_passes: how often the loop goes over each micro-batch, forward and backward, before the weights change: the
     gradients add up, and so do the losses. `Batch.backward_pass` is the number of the pass, from 0.
-    lr_multipliers: prefix of parameter names -> factor on their learning rate, set from outside (train/transfer.py).
+    lr_factors: prefix of parameter names -> factor on their learning rate; where several prefixes match, their product.
+    no_weight_decay: prefixes of parameters that AdamW updates, without weight decay.
     """
 
     encoder: Encoder
-    lr_multipliers: Mapping[str, float] = {}
+    lr_factors: Mapping[str, float] = {}
+    no_weight_decay: Sequence[str] = ()
 
     @property
     def backward_passes(self) -> int:
@@ -30,11 +32,6 @@ class Learner(nn.Module, ABC):
         """Whether the loss of an example depends on the others of the batch, so that a step that is cut into
         micro-batches would learn something else."""
         return False
-
-    @property
-    def lr_factors(self) -> Mapping[str, float]:
-        """The learner's own factors, beside `lr_multipliers`; such parameters are not decayed."""
-        return {}
 
     def prepare(self, batch: Batch, seed: int) -> Batch:
         """Prepare a batch on the CPU, in the prefetch thread, without weights."""

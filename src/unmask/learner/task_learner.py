@@ -1,7 +1,5 @@
 """TaskLearner: an encoder with the head of a task, whatever the task."""
 
-from collections.abc import Mapping
-
 from torch import Tensor, nn
 
 from unmask.learner.batch import Batch
@@ -27,6 +25,8 @@ class TaskLearner(Learner):
         super().__init__()
         self.encoder, self.head = encoder, head
         self.token_masking, self.regulariser = token_masking, regulariser
+        self.lr_factors = {f"head.{prefix}": factor for prefix, factor in head.lr_factors.items() if factor != 1}
+        self.no_weight_decay = tuple(self.lr_factors)
 
     @property
     def backward_passes(self) -> int:
@@ -35,10 +35,6 @@ class TaskLearner(Learner):
     @property
     def uses_in_batch_negatives(self) -> bool:
         return self.head.uses_in_batch_negatives
-
-    @property
-    def lr_factors(self) -> Mapping[str, float]:
-        return {f"head.{prefix}": factor for prefix, factor in self.head.lr_factors.items() if factor != 1}
 
     def prepare(self, batch: Batch, seed: int) -> Batch:
         batch = self.head.prepare(batch)

@@ -1,1 +1,1 @@
-"""The network: encoder, attention, positions, vocabulary head, presets, names. Knows torch and settings only."""
+"""The network: configuration, encoder, attention, positions, heads for masks, families of public checkpoints."""

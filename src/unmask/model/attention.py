@@ -1,4 +1,4 @@
-"""The one seam for attention: `Spans` says which tokens form a sequence, `attend` is all that reads it.
+"""The one seam for attention: `SequenceLayout` says which tokens form a sequence, `attend` is all that reads it.
 
 Two layouts of the same tokens:
   padded  (batch, length, ...) with a mask; what is exported, because it reads tensors only
@@ -9,22 +9,32 @@ Every backend agrees with `reference` on every layout that it supports (tests/mo
 
 import inspect
 import math
-from collections.abc import Callable, Sequence
-from typing import Any, Literal
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from unmask.errors import UserError
+from unmask.model.config import AttnImplementation
 from unmask.model.layout import Group, SequenceLayout
 
-__all__ = ["AttnImplementation", "SequenceLayout", "attend"]
+__all__ = ["SequenceLayout", "attend"]
 
-AttnImplementation = Literal["auto", "reference", "sdpa", "varlen"]
-
+Backend = Callable[..., Tensor]  # query, key, value, attention_mask, pattern
 BLOCK = 32  # local attention takes at least so many queries at a time
 BLOCKWISE_FROM = 4  # in blocks: shorter sequences take less time as rectangles
+
+
+class Pattern(NamedTuple):
+    """Which tokens see which. window: tokens on each side (None: all); causal: no token sees a later one; dropout: on
+    the weights."""
+
+    window: int | None = None
+    causal: bool = False
+    dropout: float = 0.0
 
 
 def attend(
@@ -41,33 +51,32 @@ def attend(
 ) -> Tensor:
     """Scaled dot-product attention inside each sequence (Vaswani et al. 2017, section 3.2.1).
 
-    query, key, value: (batch, length, heads, head width) padded or (tokens, heads, head width) packed; the
-    result has their shape. What stands at padded places of the result is unspecified (never NaN).
-    window: tokens seen on each side (None: all); causal: no token sees a later one; dropout: on the weights.
-    With a window, time and memory of long sequences grow with their length, not with its square.
-    asked: `spans.only(...)`; the queries are then those of its places alone. Neither windows nor causal.
-    Raises UserError where `varlen` is asked for and cannot run; `auto` takes it where it can, and sdpa elsewhere.
+    query, key, value: (batch, length, heads, head_dim) padded or (tokens, heads, head_dim) packed; the result has the
+    shape of query. Padded positions of the result are unspecified (never NaN).
+    window, causal, dropout: see `Pattern`. With a window, time and memory of long sequences grow with their length, not
+    with its square.
+    query_positions: `layout.gather(...)`; the queries are those of its positions alone. Neither window nor causal.
+    Raises UserError where `varlen` is chosen and cannot run; `auto` takes it where it can, and sdpa elsewhere.
     """
-    assert query_positions is None or (window is None and not causal), "which places see which is told by all of them"
+    assert query_positions is None or (window is None and not causal), "a window is computed over all positions"
+    pattern = Pattern(window, causal, dropout)
     if backend in ("auto", "varlen"):
         lacking = why_not_varlen(query, layout, window, dropout)
         if lacking is None:
-            return varlen(query, key, value, layout, window, causal, query_positions)
+            return varlen(query, key, value, layout, pattern, query_positions)
         if backend == "varlen":
             raise UserError(
                 "the attention varlen cannot be used here", given=lacking, hint="model.attn_implementation=auto"
             )
     rectangle = BACKENDS["reference" if backend == "reference" else "sdpa"]
     # what is exported takes sequences of any length, so it cannot ask how long they are
-    blockwise = rectangle is sdpa and not torch.compiler.is_compiling()
-    if query_positions is not None:
-        return _attend_gathered(query, key, value, layout, query_positions, dropout, rectangle)
+    blockwise = window if rectangle is sdpa and not torch.compiler.is_compiling() else None
     if layout.attention_mask is None:
-        return _packed(query, key, value, layout, window, causal, dropout, rectangle, blockwise)
-    if blockwise and is_blockwise(layout.max_seqlen, window):
+        return _packed(query, key, value, layout, pattern, rectangle, blockwise, query_positions)
+    if is_blockwise(layout.max_seqlen, blockwise):
         flat = (query.flatten(0, 1), key.flatten(0, 1), value.flatten(0, 1))
-        return windowed(flat, layout, 0, window, causal, dropout).view(query.shape)
-    return rectangle(query, key, value, layout.attention_mask, window, causal, dropout)
+        return windowed(flat, layout, 0, pattern).view(query.shape)
+    return rectangle(query, key, value, layout.attention_mask, pattern)
 
 
 def _packed(
@@ -75,66 +84,43 @@ def _packed(
     key: Tensor,
     value: Tensor,
     layout: SequenceLayout,
-    window: int | None,
-    causal: bool,
-    dropout: float,
-    padded_backend: Callable[..., Tensor],
-    blockwise: bool,
+    pattern: Pattern,
+    rectangle: Backend,
+    blockwise: int | None,
+    query_positions: SequenceLayout | None,
 ) -> Tensor:
     """Packed sequences, group by group; neighbouring long ones together, where a window makes them linear."""
-    sections = _sections(layout.groups(query.shape[-2] * query.shape[-1]), window if blockwise else None)
-    sizes = [tokens for tokens, _ in sections]
-    parts = [torch.split(x, sizes) for x in (query, key, value)]
-    mixed, begin = [], 0
-    for (tokens, group), *given in zip(sections, *parts, strict=True):
-        if group is None:
-            mixed.append(windowed(given, layout, begin, window, causal, dropout))
-        else:
-            reach = None if window is not None and window >= group.max_seqlen - 1 else window
-            spread = (group.pad(x) for x in given)
-            mixed.append(group.unpad(padded_backend(*spread, group.mask, reach, causal, dropout)))
-        begin += tokens
-    return mixed[0] if len(mixed) == 1 else torch.cat(mixed)
-
-
-def _attend_gathered(
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    layout: SequenceLayout,
-    query_positions: SequenceLayout,
-    dropout: float,
-    padded_backend: Callable[..., Tensor],
-) -> Tensor:
-    """Packed sequences, group by group: the places that are asked for see all of their sequence."""
     groups = layout.groups(key.shape[-2] * key.shape[-1])
-    fewer = query_positions.groups_like(groups)
+    sections = _sections(groups, blockwise)
+    fewer = sections if query_positions is None else query_positions.groups_like(groups)
     queries = torch.split(query, [group.tokens for group in fewer])
-    keys, values = (torch.split(x, [group.tokens for group in groups]) for x in (key, value))
-    mixed = [
-        few.unpad(padded_backend(few.pad(q), all_.pad(k), all_.pad(v), all_.mask, None, False, dropout))
-        for few, all_, q, k, v in zip(fewer, groups, queries, keys, values, strict=True)
-    ]
+    keys, values = (torch.split(x, [group.tokens for group in sections]) for x in (key, value))
+    mixed, begin = [], 0
+    for group, few, q, k, v in zip(sections, fewer, queries, keys, values, strict=True):
+        if is_blockwise(group.max_seqlen, blockwise):
+            mixed.append(windowed((q, k, v), layout, begin, pattern))
+        else:
+            all_seen = pattern.window is not None and pattern.window >= group.max_seqlen - 1
+            near = pattern._replace(window=None) if all_seen else pattern
+            mixed.append(few.unpad(rectangle(few.pad(q), group.pad(k), group.pad(v), group.mask, near)))
+        begin += group.tokens
     return mixed[0] if len(mixed) == 1 else torch.cat(mixed)
 
 
-def _sections(groups: tuple[Group, ...], window: int | None) -> list[tuple[int, Group | None]]:
-    """Tokens that are computed together: of a group, or (None) of all neighbouring sequences that are long."""
-    sections: list[tuple[int, Group | None]] = []
+def _sections(groups: tuple[Group, ...], window: int | None) -> list[Group]:
+    """The groups, with neighbours whose sequences are long as one."""
+    sections: list[Group] = []
     for group in groups:
-        if not is_blockwise(group.max_seqlen, window):
-            sections.append((group.tokens, group))
-        elif sections and sections[-1][1] is None:
-            sections[-1] = (sections[-1][0] + group.tokens, None)
+        if sections and all(is_blockwise(one.max_seqlen, window) for one in (sections[-1], group)):
+            sections[-1] = replace(sections[-1], tokens=sections[-1].tokens + group.tokens)
         else:
-            sections.append((group.tokens, None))
+            sections.append(group)
     return sections
 
 
-def visible_mask(
-    length: int, attention_mask: Tensor | None, window: int | None, causal: bool, device: torch.device
-) -> Tensor | None:
-    """Which places see which: bool, broadcast to (batch, heads, length, length); None when all see all."""
+def visible_mask(length: int, attention_mask: Tensor | None, pattern: Pattern, device: torch.device) -> Tensor | None:
+    """Which positions see which: bool, broadcast to (batch, heads, length, length); None when all see all."""
+    window, causal, _ = pattern
     seen = None
     if window is not None or causal:
         distance = torch.arange(length, device=device).unsqueeze(1) - torch.arange(length, device=device)
@@ -150,36 +136,20 @@ def visible_mask(
     return (keys & seen) | torch.eye(length, dtype=torch.bool, device=device)
 
 
-def reference(
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    attention_mask: Tensor | None,
-    window: int | None,
-    causal: bool,
-    dropout: float,
-) -> Tensor:
-    """The formula, written out: softmax(Q K^T / sqrt(d)) V over (batch, length, heads, head width)."""
+def reference(query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None, pattern: Pattern) -> Tensor:
+    """The formula, written out: softmax(Q K^T / sqrt(d)) V over (batch, length, heads, head_dim)."""
     scores = torch.einsum("bqhd,bkhd->bhqk", query, key) / math.sqrt(query.shape[-1])
-    seen = visible_mask(query.shape[1], attention_mask, window, causal, query.device)
+    seen = visible_mask(query.shape[1], attention_mask, pattern, query.device)
     if seen is not None:
         scores = scores.masked_fill(~seen, float("-inf"))
-    weights = F.dropout(scores.softmax(-1), dropout, training=dropout > 0)
+    weights = F.dropout(scores.softmax(-1), pattern.dropout, training=pattern.dropout > 0)
     return torch.einsum("bhqk,bkhd->bqhd", weights, value)
 
 
-def sdpa(
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    attention_mask: Tensor | None,
-    window: int | None,
-    causal: bool,
-    dropout: float,
-) -> Tensor:
+def sdpa(query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None, pattern: Pattern) -> Tensor:
     """torch.nn.functional.scaled_dot_product_attention: the fused kernel of the device at hand."""
-    seen = visible_mask(query.shape[1], attention_mask, window, causal, query.device)
-    return _fused(query, key, value, seen, dropout)
+    seen = visible_mask(query.shape[1], attention_mask, pattern, query.device)
+    return _fused(query, key, value, seen, pattern.dropout)
 
 
 def _fused(query: Tensor, key: Tensor, value: Tensor, visible: Tensor | None, dropout: float) -> Tensor:
@@ -187,7 +157,7 @@ def _fused(query: Tensor, key: Tensor, value: Tensor, visible: Tensor | None, dr
     return F.scaled_dot_product_attention(q, k, v, attn_mask=visible, dropout_p=dropout).transpose(1, 2)
 
 
-BACKENDS: dict[str, Callable[..., Tensor]] = {"reference": reference, "sdpa": sdpa}  # for a rectangle
+BACKENDS: dict[str, Backend] = {"reference": reference, "sdpa": sdpa}  # for a rectangle
 
 
 def is_blockwise(length: int, window: int | None) -> bool:
@@ -196,19 +166,15 @@ def is_blockwise(length: int, window: int | None) -> bool:
 
 
 def windowed(
-    query_key_value: Sequence[Tensor],
-    layout: SequenceLayout,
-    begin: int,
-    window: int | None,
-    causal: bool,
-    dropout: float,
+    query_key_value: tuple[Tensor, Tensor, Tensor], layout: SequenceLayout, begin: int, pattern: Pattern
 ) -> Tensor:
     """Attention over a window, block by block (Beltagy et al. 2020, Longformer, section 3.1).
 
-    given: query, key, value, each (rows, heads, head width), sequences one after another; begin: the place of the
-    first row in the flattened layout of `spans`. The rows are cut into blocks, whatever sequences they belong to:
-    each block of queries sees itself and `window` rows on either side, and a mask keeps sequences apart.
+    query, key, value: each (rows, heads, head_dim), sequences one after another; begin: the index of the first row in
+    the flattened layout. The rows are cut into blocks, whatever sequences they belong to: each block of queries sees
+    itself and `window` rows on either side, and a mask keeps sequences apart.
     """
+    window, causal, dropout = pattern
     assert window is not None
     query, key, value = query_key_value
     rows, block = len(query), max(window, BLOCK)
@@ -272,11 +238,11 @@ def varlen(
     key: Tensor,
     value: Tensor,
     layout: SequenceLayout,
-    window: int | None,
-    causal: bool,
+    pattern: Pattern,
     query_positions: SequenceLayout | None,
 ) -> Tensor:
     """torch.nn.attention.varlen: packed sequences on a GPU, as they lie (Dao 2023, FlashAttention-2)."""
+    window, causal, _ = pattern
     kernel = _kernel()
     assert kernel is not None
     more: dict[str, Any] = {}

@@ -1,6 +1,6 @@
-"""What an encoder costs, by formula: products of matrices, and numbers that are kept while it learns."""
+"""Cost of an encoder, by formula: products of matrices, and activations stored for the gradient."""
 
-from unmask.model.encoder import EncoderConfig
+from unmask.model.config import EncoderConfig
 
 
 def layer_windows(config: EncoderConfig) -> list[int | None]:
@@ -18,8 +18,8 @@ def attention_pairs(length: int, window: int | None) -> int:
 def forward_flops(config: EncoderConfig, length: int) -> dict[str, float]:
     """FLOPs of the hidden states of a sequence of `length` tokens, for each of its tokens, by part.
 
-    A multiply-add is two: so 2 for each weight of the linear layers, and for each layer 4 x width for each token that
-    is seen (Kaplan et al. 2020, section 2.1). "masked" is the masked-LM head, for each place that it looks at, and no
+    A multiply-add is two: so 2 for each weight of the linear layers, and for each layer 4 x hidden_size for each token
+    that is seen (Kaplan et al. 2020, section 2.1). "masked" is the masked-LM head, for each masked position, and no
     part of the others. What is no product of matrices (norms, activations, look-ups) is left out.
     """
     width, embedding, layers = config.hidden_size, config.resolved_embedding_size, config.num_hidden_layers
@@ -34,12 +34,12 @@ def forward_flops(config: EncoderConfig, length: int) -> dict[str, float]:
 
 
 def activation_numbers(config: EncoderConfig) -> int:
-    """Numbers that a forward pass keeps for the gradient, for each token of a packed batch; without dropout.
+    """Numbers that a forward pass stores for the gradient, for each token of a packed batch; without dropout.
 
-    Of each layer, in multiples of the width: what the linear layers read (query, key and value 1, the output of
+    Of each layer, in multiples of hidden_size: what the linear layers read (query, key and value 1, the output of
     attention 1, the feed-forward 1), query, key and value as attention reads them (3), what the two norms read (2); 2
-    more where queries and keys are turned or normalised; of the width of the feed-forward what its activation reads
-    and gives (2), or 4 where it is gated. Scores are not kept: attention computes them again. Once,
+    more where queries and keys are turned or normalised; of intermediate_size what the activation reads
+    and gives (2), or 4 where it is gated. Scores are not stored: attention computes them again. Once,
     what the norm of the embeddings reads. Dropout adds its masks.
     """
     each = 10 if config.position_embedding_type == "rotary" or config.qk_norm else 8

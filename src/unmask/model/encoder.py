@@ -1,24 +1,28 @@
-"""The encoder, top to bottom: settings, embeddings, attention, feed-forward, block, encoder, initialisation.
+"""The encoder, top to bottom: embeddings, attention, feed-forward, block, encoder, initialisation.
 
-Everything but attention acts on the last axis, so the same blocks serve padded (batch, length, width) and
-packed (tokens, width) input. Variety is values of `EncoderConfig`, never subclasses.
+Everything but attention acts on the last axis, so the same blocks serve padded (batch, length, hidden_size) and
+packed (tokens, hidden_size) input. Variety is values of `EncoderConfig`, never subclasses.
 """
 
 import math
 from collections.abc import Callable
 from functools import partial
-from typing import Literal
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from unmask.config import config, setting
-from unmask.model.attention import AttnImplementation, SequenceLayout, attend
-from unmask.model.families import FamilyName
+from unmask.model.attention import SequenceLayout, attend
+from unmask.model.config import AttnImplementation, EncoderConfig
 from unmask.model.norms import LayerNorm, RMSNorm
 from unmask.model.positions import POSITION_SCALE, CosSin, RotaryEmbedding, apply_rotary, sinusoidal_table
+
+if TYPE_CHECKING:
+    from unmask.text.tokenizer import Tokenizer
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "gelu": F.gelu,
@@ -28,129 +32,8 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
 }
 
 
-@config
-class EncoderConfig:
-    """The architecture of an encoder. The defaults are BERT's, but for 6 layers and sinusoidal positions."""
-
-    vocab_size: int = setting(default=8192, ge=8, description="pieces; pretraining takes the number from its corpus")
-    num_hidden_layers: int = setting(default=6, ge=1, description="Transformer blocks")
-    hidden_size: int = setting(default=256, ge=2, multiple_of=2, description="size of each hidden state")
-    num_attention_heads: int = setting(default=4, ge=1, description="attention heads; must divide width")
-    intermediate_size: int | None = setting(
-        default=None,
-        ge=1,
-        description="width of the feed-forward; if not given 4 x width, or as many parameters where gated",
-    )
-    gated: bool = setting(
-        default=False, description="a gated feed-forward: activation(x G) * (x U), each of the width `inner`"
-    )
-    hidden_act: Literal["gelu", "gelu_tanh", "relu", "silu"] = setting(
-        default="gelu", description="of the feed-forward"
-    )
-    norm: Literal["post", "pre"] = setting(
-        default="post", description="LayerNorm after each residual sum (BERT), or before each sub-layer"
-    )
-    norm_type: Literal["layer", "rms"] = setting(
-        default="layer", description="LayerNorm, or RMSNorm: neither mean nor bias"
-    )
-    norm_eps: float = setting(default=1e-12, gt=0, description="added to the variance in LayerNorm")
-    norm_bias: bool = setting(default=True, description="biases in LayerNorm")
-    embedding_norm: bool | None = setting(
-        default=None, description="a norm of the embeddings; if not given, where norms come after (post)"
-    )
-    first_norm: bool = setting(default=True, description="pre: a norm before the first attention; ModernBERT has none")
-    qk_norm: bool = setting(default=False, description="RMSNorm of each head's queries and keys")
-    bias: bool = setting(default=True, description="biases in the linear layers of the blocks")
-    position_embedding_type: Literal["sinusoidal", "learned", "rotary"] = setting(
-        default="sinusoidal", description="how places in the text are told"
-    )
-    rope_theta: float = setting(
-        default=10000.0, gt=1, description="rotary: tokens in which the slowest axes turn by about a radian"
-    )
-    local_rope_theta: float | None = setting(
-        default=None, gt=1, description="the same of local layers; rotary_base if not given"
-    )
-    attention_pattern: str = setting(
-        default="G",
-        description="kinds of layers, repeated to the last: G sees the whole sequence, L the window",
-    )
-    window: int | None = setting(default=None, ge=1, description="tokens that local layers see on each side")
-    max_position_embeddings: int = setting(
-        default=512, ge=8, description="longest sequence in tokens, [CLS] and [SEP] included"
-    )
-    position_offset: int = setting(
-        default=0, ge=0, description="learned: number of the first position; RoBERTa counts from 2"
-    )
-    embedding_size: int | None = setting(
-        default=None,
-        ge=2,
-        multiple_of=2,
-        description="size of the embeddings, from which one matrix leads to width (ALBERT); width if not given",
-    )
-    num_hidden_groups: int | None = setting(
-        default=None,
-        ge=1,
-        description="blocks with weights of their own, each for as many layers in a row (ALBERT); all if not given",
-    )
-    type_vocab_size: int = setting(default=2, ge=0, le=2, description="segment embeddings; 2 for sentence pairs")
-    dropout: float = setting(default=0.0, ge=0, lt=1, description="on embeddings, sub-layer outputs, attention weights")
-    initializer_range: float = setting(default=0.02, gt=0, description="standard deviation of the initial weights")
-    attn_implementation: AttnImplementation = setting(default="auto", description="the implementation of attention")
-    family: FamilyName = setting(
-        default="bert",
-        description="whose heads it has, and in whose layout it is written where that can say it",
-    )
-
-    def __post_init__(self) -> None:
-        if self.hidden_size % self.num_attention_heads:
-            raise ValueError(f"width {self.hidden_size} must be a multiple of heads {self.num_attention_heads}")
-        if self.position_embedding_type == "rotary" and self.head_dim % 2:
-            raise ValueError(f"rotary positions need heads of an even width, not {self.head_dim}")
-        if not self.attention_pattern or set(self.attention_pattern) - set("GL"):
-            raise ValueError(f"pattern {self.attention_pattern!r} must consist of G (global) and L (local)")
-        if "L" in self.attention_pattern and self.window is None:
-            raise ValueError(f"the local layers of pattern {self.attention_pattern} need a window")
-        if "L" not in self.attention_pattern and (self.window or self.local_rope_theta) is not None:
-            raise ValueError("window and rotary_base_local need local layers, as in the pattern GLL")
-        if self.num_hidden_groups is not None and (
-            self.num_hidden_layers % self.num_hidden_groups or self.attention_pattern != "G"
-        ):
-            raise ValueError(
-                f"blocks {self.num_hidden_groups} must divide layers {self.num_hidden_layers}, all of them global"
-            )
-        if self.position_offset and self.position_embedding_type != "learned":
-            raise ValueError("position_offset is for learned positions")
-
-    @property
-    def resolved_intermediate_size(self) -> int:
-        """Two matrices of 4 x width, or three of 8/3 x width (Shazeer 2020, section 3), rounded up."""
-        if self.intermediate_size is not None or not self.gated:
-            return self.intermediate_size or 4 * self.hidden_size
-        step = 64 if self.hidden_size >= 256 else 8
-        return math.ceil(8 * self.hidden_size / (3 * step)) * step
-
-    @property
-    def head_dim(self) -> int:
-        return self.hidden_size // self.num_attention_heads
-
-    @property
-    def resolved_embedding_size(self) -> int:
-        return self.embedding_size or self.hidden_size
-
-    @property
-    def has_embedding_norm(self) -> bool:
-        """A post-norm block expects a normalised input; a pre-norm block normalises it itself."""
-        return self.norm == "post" if self.embedding_norm is None else self.embedding_norm
-
-    def block_index(self, layer: int) -> int:
-        """The number of the block that computes this layer."""
-        return layer if self.num_hidden_groups is None else layer * self.num_hidden_groups // self.num_hidden_layers
-
-    def is_local(self, layer: int) -> bool:
-        return self.attention_pattern[layer % len(self.attention_pattern)] == "L"
-
-
 def build_norm(config: EncoderConfig, hidden_size: int | None = None) -> nn.Module:
+    """Build the norm of the configuration."""
     hidden_size = hidden_size or config.hidden_size
     if config.norm_type == "rms":
         return RMSNorm(hidden_size, eps=config.norm_eps)
@@ -158,7 +41,7 @@ def build_norm(config: EncoderConfig, hidden_size: int | None = None) -> nn.Modu
 
 
 class Embeddings(nn.Module):
-    """Token, position and segment embeddings, summed and normalised. ids, segments, positions (...) -> (..., width).
+    """Token, position and segment embeddings, summed and normalised. input_ids, ... (...) -> (..., hidden_size).
 
     Embeddings of another size are projected (Lan et al. 2020, ALBERT, section 3.1).
     """
@@ -198,7 +81,7 @@ class Embeddings(nn.Module):
 
 
 class Attention(nn.Module):
-    """Multi-head self-attention (Vaswani et al. 2017, section 3.2.2). (..., width) -> (..., width).
+    """Multi-head self-attention (Vaswani et al. 2017, section 3.2.2). (..., hidden_size) -> (..., hidden_size).
 
     Queries and keys are normalised, where the settings say so, before they are turned. Scores cannot grow without
     bound then (Henry et al. 2020; Dehghani et al. 2023, section 2); the weights, one for each axis of a head, let
@@ -211,7 +94,7 @@ class Attention(nn.Module):
         self.window = config.window if local else None
         self.backend: AttnImplementation = config.attn_implementation
         self.dropout = config.dropout
-        # query, key and value stand one below another in one matrix: one product instead of three
+        # query, key and value are stacked in one matrix: one product instead of three
         self.qkv = nn.Linear(config.hidden_size, 3 * config.hidden_size, bias=config.bias)
         self.query_norm = RMSNorm(config.head_dim, eps=config.norm_eps) if config.qk_norm else None
         self.key_norm = RMSNorm(config.head_dim, eps=config.norm_eps) if config.qk_norm else None
@@ -224,7 +107,7 @@ class Attention(nn.Module):
         cos_sin: CosSin | None = None,
         query_positions: SequenceLayout | None = None,
     ) -> Tensor:
-        # what a window lets a place see is told by all places: those that are not asked for are left out later
+        # a window is computed over all positions: others than the query positions are left out later
         early = query_positions if self.window is None else None
         query, key, value = (x.unflatten(-1, (self.num_attention_heads, -1)) for x in self._project(hidden, early))  # type: ignore[no-untyped-call]
         if self.query_norm is not None and self.key_norm is not None:
@@ -257,7 +140,7 @@ class Attention(nn.Module):
 
 
 class FeedForward(nn.Module):
-    """Two linear layers with an activation between, at each place alone. (..., width) -> (..., width).
+    """Two linear layers with an activation between, at each token alone. (..., hidden_size) -> (..., hidden_size).
 
     Gated (Shazeer 2020, section 2): activation(x G) * (x U), with G above U in one matrix, as in ModernBERT.
     """
@@ -308,12 +191,9 @@ class Block(nn.Module):
 
 
 def gather(rows: Tensor, query_positions: SequenceLayout | None) -> Tensor:
-    """The rows of the places that are asked for; all, where nothing is said."""
-    return (
-        rows
-        if query_positions is None or query_positions.token_indices is None
-        else rows.index_select(0, query_positions.token_indices)
-    )
+    """Select the rows of the query positions; all rows if None."""
+    indices = None if query_positions is None else query_positions.token_indices
+    return rows if indices is None else rows.index_select(0, indices)
 
 
 def run_block(
@@ -323,24 +203,25 @@ def run_block(
     cos_sin: CosSin | None,
     query_positions: SequenceLayout | None,
 ) -> Tensor:
+    """Call a block, which has its own type here."""
     return block(hidden, layout, cos_sin, query_positions)  # type: ignore[no-any-return]
 
 
 class Encoder(nn.Module):
-    """A bidirectional Transformer encoder.
+    """A bidirectional Transformer encoder. input_ids, token_type_ids -> hidden states, a last axis of hidden_size more.
 
-    ids, segments: (batch, length) int64 with `Spans.padded(mask)`, or (tokens,) int64 with
-    `Spans.packed(lengths)` -> hidden states of the same shape with a last axis of `width`. Both layouts give
-    the same hidden states.
+    Padded: (batch, length) int64, with `attention_mask` (batch, length), 1 at tokens, tokens first (all are tokens if
+    None). Packed: (tokens,) int64, with the `layout` `SequenceLayout.packed(lengths)`. The hidden states of a token are
+    the same in both.
 
-    asked: `spans.only(places)` or `spans.firsts()`, packed only: the hidden states of these places alone, (places,
-    width). The last block then computes nothing else, but for the keys and values of all tokens: where the loss looks
-    at 15 % of the tokens, that is a tenth less for 6 layers.
+    query_positions: `layout.gather(positions)` or `layout.gather_first()`, packed only: return the hidden states of
+    these positions alone, (positions, hidden_size). The last block then computes nothing else, but for the keys and
+    values of all tokens: where the loss looks at 15 % of the tokens, that is a tenth less for 6 layers.
 
-    recompute: in training, keep the hidden states between blocks only, and compute what is inside again for the
-    gradients (Chen et al. 2016): less memory for a third more time; the gradients are the same.
-    compiled: in training, what runs a block in place of a plain call (train/compiled.py).
-    watched: where a list is set, each forward pass adds the root mean square of the hidden states, a scalar,
+    gradient_checkpointing: in training, keep the hidden states between blocks only, and compute what is inside again
+    for the gradients (Chen et al. 2016): less memory for a third more time; the gradients are the same.
+    compiled_block: in training, what runs a block in place of a plain call (train/compiled.py).
+    activation_norms: where a list is set, each forward pass adds the root mean square of the hidden states, a scalar,
     after the embeddings and after each block.
     """
 
@@ -370,6 +251,16 @@ class Encoder(nn.Module):
                 for linear in (block.attention.output, block.feed_forward.output):  # type: ignore[union-attr]
                     nn.init.normal_(linear.weight, std=std)  # type: ignore[union-attr,arg-type]
 
+    @staticmethod
+    def from_pretrained(source: Path | str) -> "Encoder":
+        """Load the encoder of a model: all that `unmask.load` takes."""
+        encoder: Encoder = import_module("unmask.bundle").read(source).encoder()
+        return encoder.eval()
+
+    def save_pretrained(self, folder: Path | str, tokenizer: "Tokenizer") -> None:
+        """Write a model folder, which also holds the tokenizer."""
+        import_module("unmask.bundle").write(Path(folder), self.config, {"encoder": self}, tokenizer, [])
+
     def _init_weights(self, module: nn.Module) -> None:
         """Normal weights, zero biases, as BERT's published code."""
         if isinstance(module, nn.Linear | nn.Embedding):
@@ -380,25 +271,26 @@ class Encoder(nn.Module):
     def forward(
         self,
         input_ids: Tensor,
-        layout: SequenceLayout,
+        layout: SequenceLayout | None = None,
         token_type_ids: Tensor | None = None,
         query_positions: SequenceLayout | None = None,
+        *,
+        attention_mask: Tensor | None = None,
     ) -> Tensor:
+        if layout is None:
+            mask = torch.ones_like(input_ids) if attention_mask is None else attention_mask
+            layout = SequenceLayout.padded(mask.bool())
         hidden = self.embeddings(input_ids, layout.position_ids, token_type_ids)
-        turns = {kind: rotary(layout.position_ids) for kind, rotary in self.rotary.items()}
+        cos_sin = {kind: rotary(layout.position_ids) for kind, rotary in self.rotary.items()}
         recompute = self.gradient_checkpointing and self.training and torch.is_grad_enabled()
         run = self.compiled_block if self.compiled_block is not None and self.training else run_block
         self._record_norm(hidden)
         for layer in range(self.config.num_hidden_layers):
             block = self.blocks[self.config.block_index(layer)]
-            turn = turns.get("L" if self.config.is_local(layer) else "G")
-            given = (
-                hidden,
-                layout,
-                turn,
-                query_positions if layer == self.config.num_hidden_layers - 1 else None,
-            )
-            hidden = checkpoint(run, block, *given, use_reentrant=False) if recompute else run(block, *given)
+            angles = cos_sin.get("L" if self.config.is_local(layer) else "G")
+            queries = query_positions if layer == self.config.num_hidden_layers - 1 else None
+            inputs = (block, hidden, layout, angles, queries)
+            hidden = checkpoint(run, *inputs, use_reentrant=False) if recompute else run(*inputs)
             self._record_norm(hidden)
         return hidden if self.norm is None else self.norm(hidden)  # type: ignore[no-any-return]
 

@@ -1,4 +1,4 @@
-"""Which tokens form a sequence: `Spans`, and the rectangles that packed sequences are computed in: `Group`."""
+"""Which tokens form a sequence: `SequenceLayout`, and the rectangles that packed sequences are computed in: `Group`."""
 
 import itertools
 import math
@@ -10,21 +10,22 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-CPU_CALL_COST = 9600  # what a call more costs beside its work, in numbers that it could have read; measured on a CPU
-GPU_CALL_COST = 4096  # a GPU is through with so many before the next call is there
-MASK_COST = 0.3  # what a mask and padding cost, for each row
+CPU_CALL_COST = 9600  # overhead of a call, in numbers that it could have read; measured on a CPU
+GPU_CALL_COST = 4096  # in rows: a GPU has computed so many before the next call arrives
+MASK_COST = 0.3  # overhead of a mask and padding, for each row
 
 
 @dataclass(frozen=True)
 class SequenceLayout:
-    """Which tokens form a sequence. Made by `Spans.padded` or `Spans.packed`.
+    """Which tokens form a sequence. Made by `SequenceLayout.padded` or `SequenceLayout.packed`.
 
-    positions: (batch, length) or (tokens,) int64, the place of each token in its sequence, from 0
-    first: (sequences,) int64, the place of each sequence's first token in the flattened layout
-    longest: tokens in the longest sequence, or in the rows
-    bounds: (sequences + 1,) int32, packed only: where each sequence begins, and the end
-    places: (tokens,) int64, of `only` alone: where the tokens stand in the batch that they were taken from
-    made: what `attend` has made of them, once for all layers
+    position_ids: (batch, length) or (tokens,) int64, the position of each token in its sequence, from 0
+    first_tokens: (sequences,) int64, the index of each sequence's first token in the flattened layout
+    max_seqlen: tokens in the longest sequence, or in the rows
+    attention_mask: (batch, length) bool, padded only: True at tokens
+    lengths, cu_seqlens: packed only: the tokens of each sequence, and (sequences + 1,) int32 where each begins
+    token_indices: (tokens,) int64, of `gather` alone: the indices of the tokens in the batch they are gathered from
+    cache: what `attend` computes from the layout, once for all layers
     """
 
     position_ids: Tensor
@@ -38,7 +39,7 @@ class SequenceLayout:
 
     @staticmethod
     def padded(attention_mask: Tensor) -> "SequenceLayout":
-        """mask (batch, length) bool, True at tokens, tokens first."""
+        """Lay out rows of equal length; attention_mask (batch, length) bool, True at tokens, tokens first."""
         batch, length = attention_mask.shape
         positions = torch.arange(length, device=attention_mask.device).expand(batch, length)
         first = torch.arange(batch, device=attention_mask.device) * length
@@ -46,61 +47,53 @@ class SequenceLayout:
 
     @staticmethod
     def packed(lengths: "list[int] | tuple[int, ...]") -> "SequenceLayout":
-        """Sequences of these lengths (all above 0) one after another. Cheapest when sorted by length."""
-        assert lengths and min(lengths) > 0, "an empty sequence has no place in a packed batch"
+        """Lay out sequences of these lengths (all above 0) one after another. Cheapest when sorted by length."""
+        assert lengths and min(lengths) > 0, "a packed batch has no empty sequence"
         sizes = torch.tensor(lengths)
         bounds = F.pad(sizes.cumsum(0), (1, 0))
         positions = torch.arange(int(bounds[-1])) - bounds[:-1].repeat_interleave(sizes)
         return SequenceLayout(positions, bounds[:-1], max(lengths), lengths=tuple(lengths), cu_seqlens=bounds.int())
 
     def gather(self, token_indices: Tensor) -> "SequenceLayout":
-        """The same packed sequences with nothing but these places and their first ones (int64, in any order)."""
-        assert self.cu_seqlens is not None, "places are taken from packed sequences"
-        kept = torch.unique(torch.cat([self.first_tokens, token_indices]))
-        owner = torch.searchsorted(self.cu_seqlens, kept, right=True) - 1
+        """The same packed sequences with these tokens and their first ones alone (int64, in any order)."""
+        assert self.cu_seqlens is not None, "tokens are gathered from packed sequences"
+        indices = torch.unique(torch.cat([self.first_tokens, token_indices]))
+        owner = torch.searchsorted(self.cu_seqlens, indices, right=True) - 1
         lengths = torch.bincount(owner, minlength=len(self.lengths)).tolist()
-        spans = SequenceLayout.packed(lengths)
-        return replace(spans, position_ids=self.position_ids[kept], token_indices=kept)
+        layout = SequenceLayout.packed(lengths)
+        return replace(layout, position_ids=self.position_ids[indices], token_indices=indices)
 
     def gather_first(self) -> "SequenceLayout":
-        """Nothing but the first place of each packed sequence; nobody waits for a GPU."""
-        count = len(self.lengths)
-        rows = torch.arange(count + 1, device=self.first_tokens.device)
-        return SequenceLayout(
-            torch.zeros_like(self.first_tokens),
-            rows[:-1],
-            1,
-            None,
-            (1,) * count,
-            rows.int(),
-            token_indices=self.first_tokens,
-        )
+        """The first token of each packed sequence alone, without waiting for a GPU."""
+        first, count = self.first_tokens, len(self.lengths)
+        rows = torch.arange(count + 1, device=first.device)
+        zeros = torch.zeros_like(first)
+        return SequenceLayout(zeros, rows[:-1], 1, None, (1,) * count, rows.int(), token_indices=first)
 
     @property
     def is_packed(self) -> bool:
+        """Whether sequences lie one after another, without padding."""
         return self.attention_mask is None
 
     def to(self, device: torch.device | str) -> "SequenceLayout":
-        """The same on another device; copies to a GPU are not waited for."""
+        """Copy to a device, without waiting for a GPU."""
         return self.map_tensors(lambda tensor: _to_device(tensor, device))
 
     def map_tensors(self, function: Callable[[Tensor], Tensor]) -> "SequenceLayout":
-        """The same with each tensor as `move` gives it."""
-        given = {
-            name: getattr(self, name)
-            for name in ("position_ids", "first_tokens", "attention_mask", "cu_seqlens", "token_indices")
-        }
-        moved: dict[str, Any] = {name: None if x is None else function(x) for name, x in given.items()}
+        """Apply a function to each tensor."""
+        names = ("position_ids", "first_tokens", "attention_mask", "cu_seqlens", "token_indices")
+        tensors = {name: getattr(self, name) for name in names}
+        moved: dict[str, Any] = {name: None if x is None else function(x) for name, x in tensors.items()}
         return replace(self, cache={}, **moved)
 
     def groups(self, row_size: int) -> "tuple[Group, ...]":
-        """Packed sequences as calls on rectangles, whose rows are `width` numbers."""
-        known = ("groups", row_size)
-        if known not in self.cache:
+        """Plan packed sequences as calls on rectangles, whose rows are `row_size` numbers."""
+        key = ("groups", row_size)
+        if key not in self.cache:
             device = self.position_ids.device
             call = GPU_CALL_COST if device.type == "cuda" else CPU_CALL_COST / row_size
-            self.cache[known] = tuple(group.to(device) for group in plan_groups(self.lengths, call))
-        return self.cache[known]  # type: ignore[no-any-return]
+            self.cache[key] = tuple(group.to(device) for group in plan_groups(self.lengths, call))
+        return self.cache[key]  # type: ignore[no-any-return]
 
     def groups_like(self, groups: "tuple[Group, ...]") -> "tuple[Group, ...]":
         """These sequences in the same groups as those of another layout of them."""
@@ -121,9 +114,9 @@ def _to_device(x: Tensor | None, device: torch.device | str) -> Any:
 class Group:
     """Neighbouring sequences of a packed batch that are computed together, padded to the longest of them.
 
-    source (count x longest,) int64: the token that stands in each row, counted from the group's first, 0 where
-    padded; target (tokens,) int64: the row of each token; holes int64: the padded rows; mask (count, longest)
-    bool, True at tokens. All None when all are equally long: a view is enough.
+    source (count x max_seqlen,) int64: the token of each row, counted from the group's first, 0 where padded; target
+    (tokens,) int64: the row of each token; padding int64: the padded rows; mask (count, max_seqlen) bool, True at
+    tokens. All None when all are equally long: a view is enough.
     """
 
     count: int
@@ -136,27 +129,29 @@ class Group:
 
     @staticmethod
     def from_lengths(lengths: Sequence[int]) -> "Group":
+        """Make the group of sequences of these lengths."""
         count, longest, tokens = len(lengths), max(lengths), sum(lengths)
         if tokens == count * longest:
             return Group(count, longest, tokens)
         mask = torch.arange(longest) < torch.tensor(lengths).unsqueeze(1)
-        taken = mask.flatten()
-        target = taken.nonzero().squeeze(1)
-        source = torch.zeros(len(taken), dtype=torch.int64)
+        flat = mask.flatten()
+        target = flat.nonzero().squeeze(1)
+        source = torch.zeros(len(flat), dtype=torch.int64)
         source[target] = torch.arange(tokens)
-        return Group(count, longest, tokens, source, target, (~taken).nonzero().squeeze(1), mask)
+        return Group(count, longest, tokens, source, target, (~flat).nonzero().squeeze(1), mask)
 
     def to(self, device: torch.device) -> "Group":
+        """Copy to a device."""
         names = ("source", "target", "padding", "mask")
         return replace(self, **{name: _to_device(getattr(self, name), device) for name in names})
 
     def pad(self, x: Tensor) -> Tensor:
-        """(tokens, ...) -> (count, longest, ...)"""
+        """Spread tokens over the rectangle: (tokens, ...) -> (count, max_seqlen, ...)"""
         rows = x if self.source is None else _GatherRows.apply(x, self.source, self.target, None)  # type: ignore[no-untyped-call]
         return rows.unflatten(0, (self.count, self.max_seqlen))  # type: ignore[no-any-return]
 
     def unpad(self, x: Tensor) -> Tensor:
-        """(count, longest, ...) -> (tokens, ...)"""
+        """Drop the padding: (count, max_seqlen, ...) -> (tokens, ...)"""
         rows = x.flatten(0, 1)
         if self.source is None:
             return rows
@@ -164,9 +159,9 @@ class Group:
 
 
 def plan_groups(lengths: Sequence[int], call_cost: float) -> list[Group]:
-    """Neighbours put together so that calls, padded rows and masks cost least in all (dynamic programming).
+    """Group neighbours so that calls, padded rows and masks cost least in all (dynamic programming).
 
-    call: what a call costs beside its work, in rows.
+    call_cost: overhead of a call, in rows.
     """
     runs = [(length, len(list(same))) for length, same in itertools.groupby(lengths)]
     best = [(0.0, 0)]  # of the first so many runs: the least cost, and where their last group begins
@@ -186,19 +181,19 @@ def plan_groups(lengths: Sequence[int], call_cost: float) -> list[Group]:
 
 
 class _GatherRows(torch.autograd.Function):
-    """The rows `places`; `inverse` says which of them the gradient of each row of x is.
+    """Select rows; `inverse` says which of them the gradient of each row of x is.
 
-    That is a copy in both directions; torch would add the gradients up, row by row. holes: rows of x whose
-    gradient is zero, because nothing was made of them.
+    That is a copy in both directions; torch would add the gradients up, row by row. unused: rows of x whose gradient
+    is zero, because they were not selected.
     """
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, places: Tensor, inverse: Tensor, holes: Tensor | None) -> Tensor:
-        ctx.save_for_backward(inverse, holes)
-        return x.index_select(0, places)
+    def forward(ctx: Any, x: Tensor, indices: Tensor, inverse: Tensor, unused: Tensor | None) -> Tensor:
+        ctx.save_for_backward(inverse, unused)
+        return x.index_select(0, indices)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None, None]:
-        inverse, holes = ctx.saved_tensors
+        inverse, unused = ctx.saved_tensors
         rows = gradient.index_select(0, inverse)
-        return rows if holes is None else rows.index_fill(0, holes, 0), None, None, None
+        return rows if unused is None else rows.index_fill(0, unused, 0), None, None, None

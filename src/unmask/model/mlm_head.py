@@ -1,4 +1,4 @@
-"""From hidden states to a loss over the vocabulary, at the places that are scored and nowhere else."""
+"""The masked-LM head: from hidden states to a loss over the vocabulary, at the masked positions only."""
 
 from typing import Any
 
@@ -7,7 +7,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from unmask.model.encoder import ACTIVATIONS, Encoder, EncoderConfig, build_norm
+from unmask.model.config import EncoderConfig
+from unmask.model.encoder import ACTIVATIONS, Encoder, build_norm
 from unmask.model.families import FAMILIES
 
 # bytes of logits at a time, in float32: so few that they take little memory, and so many that the products run at
@@ -17,10 +18,10 @@ GPU_CHUNK_BYTES = 512 * 2**20
 
 
 class MLMHead(nn.Module):
-    """BERT's masked-LM head: dense (to the width of the embeddings), activation, norm, then the tied token embeddings
-    and a bias per piece.
+    """BERT's masked-LM head: dense (to embedding_size), activation, norm, then the tied token embeddings and a bias per
+    token.
 
-    hidden (places, width) -> logits (places, vocabulary). Devlin et al. 2019, appendix A.2; tying: Press and
+    hidden (positions, hidden_size) -> logits (positions, vocab_size). Devlin et al. 2019, appendix A.2; tying: Press,
     Wolf 2017. The embedding matrix belongs to the encoder and is passed in at each call, never copied.
     """
 
@@ -37,7 +38,7 @@ class MLMHead(nn.Module):
 
     @torch.no_grad()
     def init_from_counts(self, counts: Tensor) -> None:
-        """Start from how frequent pieces are, counts (vocabulary,): otherwise that is what is learnt first."""
+        """Start from the frequency of tokens, counts (vocab_size,): otherwise that is learnt first."""
         smoothed = counts.to(self.bias) + 0.5
         self.bias.copy_(smoothed.log() - smoothed.log().mean())
 
@@ -46,7 +47,7 @@ class MLMHead(nn.Module):
         return F.linear(transformed, encoder.embeddings.token.weight, self.bias)
 
     def loss(self, hidden: Tensor, targets: Tensor, encoder: Encoder) -> Tensor:
-        """The sum of the cross-entropies in nats; hidden (places, width), targets (places,) int64."""
+        """The sum of the cross-entropies in nats; hidden (positions, hidden_size), targets (positions,) int64."""
         table = encoder.embeddings.token.weight
         transformed = self.norm(self.activation(self.dense(hidden)))
         if not torch.is_grad_enabled():
@@ -58,20 +59,20 @@ class MLMHead(nn.Module):
 
 
 def positions_per_chunk(table: Tensor) -> int:
-    """How many places' logits exist at the same time; table (vocabulary, width)."""
+    """How many positions' logits exist at the same time; table (vocab_size, embedding_size)."""
     return max(1, (CPU_CHUNK_BYTES if table.device.type == "cpu" else GPU_CHUNK_BYTES) // (4 * table.shape[0]))
 
 
 class _SummedCrossEntropy(torch.autograd.Function):
-    """Sum over the places of logsumexp(z) - z[target], where z = hidden table^T + bias.
+    """Sum over the positions of logsumexp(z) - z[target], where z = hidden table^T + bias.
 
     The gradient of z is softmax(z) less one at the target. It is known as soon as z is, so it is multiplied into
-    the gradients of hidden, table and bias in the forward pass, some places at a time: the logits never exist as a
+    the gradients of hidden, table and bias in the forward pass, some positions at a time: the logits never exist as a
     whole, each is computed once, and there are three products, as there are without this; two where the table is
     frozen. The gradients of the sum wait for the backward pass, which scales them. (Hsu et al. 2024, "Liger Kernel",
     arXiv 2410.10989, do the same in kernels for a GPU: FusedLinearCrossEntropy.)
 
-    hidden (places, width), table (vocabulary, width), bias (vocabulary,), targets (places,) int64 -> scalar of
+    hidden (positions, size), table (vocab_size, size), bias (vocab_size,), targets (positions,) int64 -> scalar of
     float32, or wider where the table is. Products are in autocast's dtype where that is on; sums never.
     """
 

@@ -8,7 +8,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from unmask.model.attention import SequenceLayout
-from unmask.model.encoder import EncoderConfig, build_norm
+from unmask.model.config import EncoderConfig
+from unmask.model.encoder import build_norm
 from unmask.model.families import FAMILIES
 from unmask.model.sequences import sequence_lengths, sequence_max, sequence_softmax, sequence_sums
 
@@ -16,9 +17,8 @@ Pooling = Literal["cls", "mean", "max", "attention"]
 
 
 class Pooler(nn.Module):
-    """The dense layer of the family, with BERT a tanh (Devlin et al. 2019), on the [CLS] state or on what all tokens of
-    the sequence say together: their mean, the greatest value of each axis, or a mean weighted by attention (see
-    `AttentionPooling`).
+    """The dense layer of the family, with BERT a tanh (Devlin et al. 2019), on the [CLS] state, or on the mean, the
+    maximum or a mean weighted by attention (see `AttentionPooling`) over all tokens of the sequence.
 
     hidden (tokens, hidden_size) packed or (batch, length, hidden_size) padded -> (sequences, hidden_size).
     """
@@ -31,7 +31,7 @@ class Pooler(nn.Module):
 
     @property
     def reads_first(self) -> bool:
-        """Whether it reads the first place of each sequence and no other."""
+        """Whether it reads the first token of each sequence and no other."""
         return self.pooling == "cls"
 
     def forward(self, hidden: Tensor, layout: SequenceLayout) -> Tensor:
@@ -53,7 +53,7 @@ POOLER_ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
 
 
 class HeadTransform(nn.Module):
-    """What the family has before the last layer of its heads (model/families.py). (..., width) -> (..., width)"""
+    """The layers of the family before the last one of a head (`HeadStyle`). (..., hidden_size) -> (..., hidden_size)"""
 
     def __init__(self, config: EncoderConfig) -> None:
         super().__init__()

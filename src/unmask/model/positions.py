@@ -13,10 +13,10 @@ ROTARY_CHUNK = 512  # tokens: so many rows stay in a core's cache from one opera
 
 
 def sinusoidal_table(length: int, hidden_size: int) -> Tensor:
-    """The fixed table of Vaswani et al. 2017 (Attention Is All You Need, section 3.5), float32 (length, width).
+    """The fixed table of Vaswani et al. 2017 (Attention Is All You Need, section 3.5), float32 (length, hidden_size).
 
-    table[p, 2i] = sin(p / 10000^(2i / width)), table[p, 2i + 1] = cos(p / 10000^(2i / width)):
-    sine and cosine alternate over the width, as published. Computed in float64, since p / 10000^... loses
+    table[p, 2i] = sin(p / 10000^(2i / hidden_size)), table[p, 2i + 1] = cos(p / 10000^(2i / hidden_size)):
+    sine and cosine alternate, as published. Computed in float64, since p / 10000^... loses
     digits in float32 at long lengths.
     """
     assert hidden_size % 2 == 0, "sine and cosine come in pairs"
@@ -27,11 +27,11 @@ def sinusoidal_table(length: int, hidden_size: int) -> Tensor:
 
 
 class RotaryEmbedding(nn.Module):
-    """Angles of rotary positions (Su et al. 2021, RoFormer, section 3.4.2). positions (...) int64 -> cosine, sine.
+    """Angles of rotary positions (Su et al. 2021, RoFormer, section 3.4.2). position_ids (...) int64 -> cosine, sine.
 
-    Pair i of a head turns by position / base^(2i / head width). As in GPT-NeoX and ModernBERT, a pair is an
-    axis of the first half of the head and the same of the second half. The tables, (length, head width) and
-    (length, head width / 2) float32, are computed in float64; what is given has an axis for the heads.
+    Pair i of a head turns by position / theta^(2i / head_dim). As in GPT-NeoX and ModernBERT, a pair is an axis of the
+    first half of the head and the same of the second half. The tables, (length, head_dim) and (length, head_dim / 2)
+    float32, are computed in float64; the result has an axis for the heads.
     """
 
     cos: Tensor
@@ -52,11 +52,11 @@ class RotaryEmbedding(nn.Module):
         return F.embedding(position_ids, self.cos).unsqueeze(-2), F.embedding(position_ids, self.sin).unsqueeze(-2)
 
 
-CosSin = tuple[Tensor, Tensor]  # cosine (..., 1, head width) and sine (..., 1, head width / 2) of each token's angles
+CosSin = tuple[Tensor, Tensor]  # cosine (..., 1, head_dim) and sine (..., 1, head_dim / 2) of each token's angles
 
 
 def apply_rotary(x: Tensor, cos_sin: CosSin) -> Tensor:
-    """x (..., heads, head width) turned by each token's angles; the products are taken in float32 at least."""
+    """Turn x (..., heads, head_dim) by each token's angles; the products are computed in float32 at least."""
     cosine, sine = cos_sin
     if x.device.type == "cpu" and x.dtype == cosine.dtype and not torch.compiler.is_compiling():
         return _ApplyRotary.apply(x, cosine, sine)  # type: ignore[no-untyped-call,no-any-return]

@@ -12,8 +12,10 @@ from unmask.data.encoded import IGNORE_INDEX, SPECIAL_TOKEN
 from unmask.data.hashing import hash_uniform
 from unmask.learner.batch import Batch
 from unmask.learner.loss import LossTerm
-from unmask.model.encoder import Encoder, EncoderConfig
+from unmask.model.config import EncoderConfig
+from unmask.model.encoder import Encoder
 from unmask.model.mlm_head import MLMHead
+from unmask.schedules import interpolate
 from unmask.text.tokenizer import WORD_START
 
 CHOICE, FATE, REPLACEMENT = 11, 12, 13  # one stream of randomness each
@@ -46,7 +48,7 @@ class Masked:
 
     def mask_prob_at(self, progress: float) -> float:
         end = self.mask_prob if self.final_mask_prob is None else self.final_mask_prob
-        return self.mask_prob + (end - self.mask_prob) * progress
+        return interpolate(self.mask_prob, end, progress)
 
     def build(self, encoder: EncoderConfig, mask_token_id: int, text_token_ids: TextTokenIds) -> "MaskedObjective":
         return MaskedObjective(self, encoder, mask_token_id, text_token_ids)

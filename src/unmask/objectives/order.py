@@ -8,7 +8,8 @@ from torch import Tensor, nn
 from unmask.config import config, setting
 from unmask.learner.batch import Batch
 from unmask.learner.loss import LossTerm
-from unmask.model.encoder import Encoder, EncoderConfig
+from unmask.model.config import EncoderConfig
+from unmask.model.encoder import Encoder
 from unmask.model.pooler import Pooler
 from unmask.objectives.masked import TextTokenIds
 

@@ -11,6 +11,7 @@ import os
 import platform
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from datetime import UTC, datetime
 from functools import cache, partial
 from pathlib import Path
@@ -36,7 +37,8 @@ from unmask.objectives import Masked
 from unmask.quickstart.jobs import Material, Request, gather_data
 from unmask.quickstart.start import StartingModel
 from unmask.report import write_report
-from unmask.report.words import format_points
+from unmask.report.folder import pretraining_entry
+from unmask.report.formats import format_points
 from unmask.runtime.predictor import load
 from unmask.tasks import Task, task_of
 from unmask.text.tokenizer import Tokenizer, TokenizerConfig
@@ -56,10 +58,7 @@ PUBLIC_SHARE = 0.35  # of the budget, beside it: a public checkpoint, which take
 MEASURING = 0.01  # of the budget, beside it: how many threads are fastest
 OVERHEAD = 1.15  # time of a fine-tuning run over its training steps alone: evaluations, checkpoints
 NEEDED = {"jinja2": "jinja2", "sklearn": "scikit-learn", "unearth": "unearth"}  # the extra `quickstart`
-LENGTHS = (
-    128,
-    64,
-)  # tokens read of each text: the longest that can be read ENOUGH_EPOCHS times, else the last
+LENGTHS = (128, 64)  # tokens read of each text: the longest that can be read ENOUGH_EPOCHS times, else the last
 RECIPES = {"classify": "quickstart-finetune", "tag": "quickstart-tag"}
 ENOUGH_EPOCHS = 2
 MOST_EPOCHS = {"classify": 3, "tag": 4}  # more learn the training rows by heart (docs/studies.md)
@@ -141,16 +140,10 @@ class Quickstart:
         """One numbered step; what it did and how long it took at first stands in results.json."""
         with console.start_step(title, number) as work:
             yield work
-            known = [step for step in self.results["steps"] if step["number"] == number]
-            if not known:
-                row = {
-                    "number": number,
-                    "title": title,
-                    "summary": work.summary,
-                    "message": to_json(work.summary),
-                    "seconds": round(work.elapsed, 2),
-                }
-                self.results["steps"].append(row)
+            if number not in [step["number"] for step in self.results["steps"]]:
+                summary = {"summary": work.summary, "message": to_json(work.summary)}
+                step = {"number": number, "title": title, **summary, "seconds": round(work.elapsed, 2)}
+                self.results["steps"].append(step)
         files.write_json(self.folder / "results.json", self.results)
 
     def _environment(self) -> None:
@@ -175,24 +168,19 @@ class Quickstart:
                 self.results["public_model"] = self.start.to_dict
                 parts.append(message("checkpoint {title}", self.start.title))
             work.result(join(parts))
-        for row in material.corpora:
-            if "source" in row:
-                console.note(f"    {row['name']}: {row['source']}; {row['licence']}")
-        if self.start is not None and self.start.source is not None:
-            console.note(f"    {self.start.title}: {self.start.source}; {self.start.licence}")
         return material
 
     def _tokenizer(self, rows: Material) -> shards.Shards:
         with self._step(3, "Tokenizer") as work:
             folder = self.folder / "tokenizer"
             if folder.is_dir():
-                tokenizer = Tokenizer.load(folder)
+                tokenizer = Tokenizer.from_pretrained(folder)
             else:
                 texts = (document.text for document in rows.documents())
                 chinese = self.request.language == "zh"  # where full-width forms are common
                 settings = TokenizerConfig(vocab_size=rows.vocabulary, allow_fewer=True, fold_width=chinese)
                 tokenizer = Tokenizer.train(texts, settings, progress=work)
-                tokenizer.save(folder)
+                tokenizer.save_pretrained(folder)
             try:
                 built = shards.build(
                     rows.documents(),
@@ -255,18 +243,7 @@ class Quickstart:
             train = changed(recipe.train, budget=f"{seconds:.0f}s", threads=facts["threads"])
             done = pretrain(changed(recipe, train=train), out=self.folder / "pretrain", progress=work)
             heldout = done.heldout_figures["masked.loss"]
-            self.results["pretraining"] = {
-                "parameters": done.parameters,
-                "steps": done.steps,
-                "tokens": done.tokens,
-                "seconds": done.seconds,
-                "tokens_per_second": round(done.tokens_per_second),
-                "heldout_loss": heldout,
-                "heldout_accuracy": done.heldout_figures["masked.accuracy"],
-                "uniform_loss": done.uniform_loss,
-                "unigram_loss": done.unigram_loss,
-                "log": "pretrain/metrics.jsonl",
-            }
+            self.results["pretraining"] = pretraining_entry(_facts(done), "pretrain/metrics.jsonl")
             work.result(
                 "{tokens:.2f} M tokens · {speed:,.0f} tokens/s, {threads} threads · held-out loss {loss:.2f} "
                 "(uniform {uniform:.2f}, unigram {unigram:.2f})",
@@ -313,18 +290,7 @@ class Quickstart:
             }
             tuned, scratch = runs["pretrained"], runs["from scratch"]
             self.results["finetuning"] = [
-                {
-                    "name": name,
-                    "steps": run.steps,
-                    "seconds": run.seconds,
-                    "best_step": run.best_step,
-                    "train_rows": run.train_rows,
-                    "dev_rows": run.dev_rows,
-                    "truncated": run.truncated,
-                    "dev": run.dev,
-                    "log": f"{run.folder.name}/metrics.jsonl",
-                }
-                for name, run in runs.items()
+                {"name": name, **_facts(run), "log": f"{run.folder.name}/metrics.jsonl"} for name, run in runs.items()
             ]
             used = tuned.train_rows
             available = len(self._train_rows(rows)) - (tuned.dev_rows if not rows.dev else 0)
@@ -413,7 +379,7 @@ class Quickstart:
         """Of a sample of the rows, when at most `length` tokens of each text are read."""
         sample = examples[:: max(1, len(examples) // 500)]
         settings = changed(base.task, max_length=length)
-        task = task_of(settings).build(settings, Tokenizer.load(self.folder / "tokenizer"), sample)
+        task = task_of(settings).build(settings, Tokenizer.from_pretrained(self.folder / "tokenizer"), sample)
         bare = [example.without_targets for example in sample]
         return sum(len(row.input_ids) for row in task.encode(bare)[0]) / len(sample)
 
@@ -471,6 +437,11 @@ class Quickstart:
         for name in (*rows.text, rows.train, *([rows.dev] if rows.dev else []), rows.test):
             hashes[Path(name).name if self.request.own_files else "/".join(Path(name).parts[-2:])] = files.sha256(name)
         return {"commands": [self.request.command], "seed": self.request.seed, "hashes": hashes}
+
+
+def _facts(done: PretrainResult | FinetuneResult) -> dict[str, Any]:
+    """The outcome of a run as plain values, as run.json has it."""
+    return {name: value for name, value in asdict(done).items() if name != "folder" and value is not None}
 
 
 def _require(packages: dict[str, str]) -> None:

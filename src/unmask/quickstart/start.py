@@ -8,7 +8,7 @@ from unmask import bundle
 from unmask.config import changed
 from unmask.console import Progress
 from unmask.data.public.models import PUBLIC_MODELS, download_model
-from unmask.model.encoder import EncoderConfig
+from unmask.model.config import EncoderConfig
 from unmask.train.optim import default_finetune_lr
 from unmask.train.recipe import FinetuneRecipe
 from unmask.train.speed import BatchWork, flops

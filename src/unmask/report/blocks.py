@@ -1,17 +1,20 @@
-"""What a page is made of: sections of tables, figures, example sentences and lines to copy.
+"""Blocks of a page: tables, plots, example sentences and lines to copy, in sections.
 
-Blocks hold plain text; the template escapes it. A page leaves out what has no figures.
+Texts are messages, or plain text of the user's, which is not translated; the template escapes both. Blocks without
+values are left out.
 """
 
 import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, fields, is_dataclass, replace
+from typing import Any, ClassVar
+
+from unmask.messages import message, render
+from unmask.report.chart import Plot
 
 Row = dict[str, Any]
-Words = dict[str, str]
 Show = Callable[[Any], "str | Cell"]
-Columns = Mapping[str, "Show | type[str]"]
+Columns = Mapping[str, "str | tuple[str, Show]"]  # key of a row: heading, and how to show a number; texts as they are
 
 LONG = 40  # letters from which a cell is read as text, and its table becomes cards on a phone
 PHONE = 400  # pixels; a little more than a phone has, since scrolling a little is better than cards
@@ -27,15 +30,16 @@ class Cell:
 
 @dataclass(frozen=True)
 class Table:
-    """Cells of plain text. `numbers` are the columns set to the right; `strong` is a row to point out."""
+    """Rows of cells. numbers: columns aligned right; strong: the row to emphasise; total: the last row is a sum."""
+
+    kind: ClassVar = "table"
 
     columns: list[str]
     rows: list[list[str | Cell]]
     caption: str = ""
     numbers: frozenset[int] = frozenset()
     strong: int | None = None
-    total: bool = False  # whether the last row is a sum
-    kind: str = "table"
+    total: bool = False
 
     @property
     def cards(self) -> bool:
@@ -68,19 +72,18 @@ def letters(text: str) -> int:
 class Code:
     """Lines to copy, or a file to unfold where `title` is given."""
 
+    kind: ClassVar = "code"
     text: str
     title: str = ""
-    kind: str = "code"
 
 
 @dataclass(frozen=True)
 class Figure:
-    """A plot as SVG for a desk and for a phone, and the sentence below it, which is also its description."""
+    """A plot and the sentence below it, which is also its description."""
 
-    wide: str
-    narrow: str
+    kind: ClassVar = "figure"
+    plot: Plot
     caption: str
-    kind: str = "figure"
 
 
 @dataclass(frozen=True)
@@ -110,36 +113,36 @@ class Sentence:
 class Sentences:
     """Example sentences with coloured spans."""
 
+    kind: ClassVar = "sentences"
     rows: list[Sentence]
     caption: str = ""
-    kind: str = "sentences"
 
 
 @dataclass(frozen=True)
 class Panel:
-    """A small plot under its title, as wide as a phone; `note` says what to look for."""
+    """A small plot under its title; `note` says what to look for."""
 
     title: str
-    plot: str
+    plot: Plot
     note: str = ""
 
 
 @dataclass(frozen=True)
 class Panels:
-    """Small plots, two beside each other at a desk."""
+    """Small plots, two beside each other on a wide screen."""
 
+    kind: ClassVar = "panels"
     panels: list[Panel]
-    kind: str = "panels"
 
 
 @dataclass(frozen=True)
 class Folded:
     """Blocks to unfold under a title; `open` where they are seen at once."""
 
+    kind: ClassVar = "folded"
     title: str
     blocks: "list[Block]"
     open: bool = False
-    kind: str = "folded"
 
 
 Block = Table | Figure | Code | Sentences | Panels | Folded
@@ -164,44 +167,63 @@ class KeyFigure:
 
 @dataclass(frozen=True)
 class Page:
-    """A whole page: heading, summary in sentences, sections."""
+    """A whole page: heading, key figures, summary in paragraphs of sentences, sections."""
 
     kind: str
     title: str
-    language: str
     command: str | None = None
     created: str | None = None
-    summary: list[str] = field(default_factory=list)
+    summary: list[list[str]] = field(default_factory=list)
     figures: list[KeyFigure] = field(default_factory=list)
     sections: list[Section] = field(default_factory=list)
 
 
-def sections(blocks: Mapping[str, Iterable[Block | None]], words: Words) -> list[Section]:
-    """Sections in the given order, each named by its key; those without blocks are left out."""
-    found = (Section(name, words[name], [block for block in some if block]) for name, some in blocks.items())
-    return [section for section in found if section.blocks]
+def in_language(value: Any, language: str) -> Any:
+    """Translate all messages within a page or a block."""
+    if isinstance(value, str):
+        return render(value, language)
+    if isinstance(value, list | tuple):
+        return type(value)(in_language(one, language) for one in value)
+    if is_dataclass(value) and not isinstance(value, type):
+        return replace(value, **{one.name: in_language(getattr(value, one.name), language) for one in fields(value)})
+    return value
 
 
-def table(
-    rows: Sequence[Row],
-    columns: Columns,
-    words: Words,
-    caption: str = "",
-    **settings: Any,
-) -> Table | None:
-    """A table of the given columns (key: how to show it); columns that no row has are left out."""
-    used = {key: show for key, show in columns.items() if any(row.get(key) is not None for row in rows)}
-    cells = [["" if row.get(key) is None else show(row[key]) for key, show in used.items()] for row in rows]
-    numbers = frozenset(number for number, show in enumerate(used.values()) if show is not str)
-    heads = [words[key] for key in used]
-    return Table(heads, cells, caption, numbers, **settings) if rows and used else None
+def sections(blocks: Mapping[tuple[str, str], Iterable[Block | None]]) -> list[Section]:
+    """Sections by (name, title), in the given order; those without blocks are left out."""
+    all_sections = (
+        Section(name, message(title), [block for block in some if block]) for (name, title), some in blocks.items()
+    )
+    return [section for section in all_sections if section.blocks]
 
 
-def facts(row: Row, columns: Columns, words: Words, caption: str = "") -> Table | None:
-    """One row as a table of names and values (key: how to show it); what it lacks is left out."""
-    cells: list[list[str | Cell]] = [
-        [words[key], show(row[key])] for key, show in columns.items() if row.get(key) is not None
-    ]
+def _columns(rows: Sequence[Row], columns: Columns) -> dict[str, tuple[str, Show | None]]:
+    """Heading and format of each column that any row has a value for."""
+    used = {key: column for key, column in columns.items() if any(row.get(key) is not None for row in rows)}
+    return {key: (message(c), None) if isinstance(c, str) else (message(c[0]), c[1]) for key, c in used.items()}
+
+
+def _cell(value: Any, show: Show | None) -> str | Cell:
+    if value is None:
+        return ""
+    if show is not None and not isinstance(value, Cell):
+        return show(value)
+    return value if isinstance(value, str | Cell) else str(value)
+
+
+def table(rows: Sequence[Row], columns: Columns, caption: str = "", **settings: Any) -> Table | None:
+    """A table of the given columns; columns that no row has are left out."""
+    used = _columns(rows, columns)
+    cells = [[_cell(row.get(key), show) for key, (_, show) in used.items()] for row in rows]
+    numbers = frozenset(number for number, (_, show) in enumerate(used.values()) if show is not None)
+    heads = [head for head, _ in used.values()]
+    return Table(heads, cells, caption, numbers, **settings) if used else None
+
+
+def facts(row: Row, columns: Columns, caption: str = "") -> Table | None:
+    """One row as a table of names and values; what it lacks is left out."""
+    used = _columns([row], columns)
+    cells: list[list[str | Cell]] = [[head, _cell(row[key], show)] for key, (head, show) in used.items()]
     return Table([], cells, caption) if cells else None
 
 

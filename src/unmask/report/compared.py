@@ -5,40 +5,40 @@ development curves only over the same development rows, test figures only on the
 """
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from unmask import console, files
+from unmask import console
 from unmask.errors import UserError
 from unmask.evaluate import saved
 from unmask.evaluate.saved import Predictions
-from unmask.messages import verbatim
+from unmask.messages import join, message, verbatim
 from unmask.report import evaluation, figures
-from unmask.report.blocks import Block, KeyFigure, Page, Table, Words, sections, table
-from unmask.report.figures import Trained
-from unmask.report.runs import KINDS, QUICKSTART, RunInfo, require_run
-from unmask.report.summary import size_of, verdict
-from unmask.report.words import (
-    catalogue,
-    figure_range,
-    format_duration,
+from unmask.report.blocks import Block, Cell, Columns, KeyFigure, Page, Table, sections, table
+from unmask.report.figures import Trained, read_log
+from unmask.report.formats import (
+    figure_title,
+    format_difference_range,
     format_figure,
     format_gain,
     format_p_value,
-    gain_range,
+    format_range,
 )
+from unmask.report.runs import KINDS, QUICKSTART, TITLES, RunInfo, require_run
+from unmask.report.summary import CAUTION, size_of, verdict
 
 MOST_RUNS = 6
-STAGES = {"pretrain": "pretrain", "finetune": "finetune"}  # kind: the folder inside a quick start
-INPUTS = {
-    "data.corpus": "corpus",
-    "data.train": "train",
-    "data.dev": "dev",
-    "model": "model",
-}  # their checksums
+INPUTS = {"data.corpus": "corpus", "data.train": "train", "data.dev": "dev", "init_from": "model"}  # their checksums
 SAME_DEV = ("data.dev", "data.dev_share", "seed")  # settings that choose the development rows
+
+CURVES_ONLY = "The runs have no test rows in common, so only curves and settings are compared."
+CORPORA = (
+    "The runs were pretrained on different corpora or with different tokenizers: their losses are not comparable and "
+    "are not compared."
+)
+DEV = "The runs chose their best step on different development rows, so that those curves are not compared."
 
 Predict = Callable[[Path, Path], Predictions]
 
@@ -51,7 +51,7 @@ class Comparison:
     stages: dict[str, list[RunInfo]]
     settings: list[dict[str, Any]]
     evaluation: dict[str, Any] | None = None
-    notes: list[str] = field(default_factory=list)  # keys of the catalogue: what could not be compared
+    notes: list[str] = field(default_factory=list)  # what could not be compared
 
     def plain(self) -> dict[str, Any]:
         """For JSON."""
@@ -60,7 +60,7 @@ class Comparison:
             "stages": {kind: [run.plain() for run in runs] for kind, runs in self.stages.items()},
             "settings": self.settings,
             "evaluation": self.evaluation,
-            "notes": [catalogue("en")[note] for note in self.notes],
+            "notes": self.notes,
         }
 
 
@@ -90,13 +90,13 @@ def compare_runs(
                 given="they were pretrained on different corpora or with different tokenizers",
                 hint="fine-tune both on the same rows and compare those runs",
             )
-        notes.append("compare.corpora")
+        notes.append(CORPORA)
     if "finetune" in stages:
         if not _same_dev(stages["finetune"]):
-            notes.append("compare.dev")
+            notes.append(DEV)
         found = _tested(names, stages["finetune"], None if test is None else Path(test), predict)
         if found is None:
-            notes.append("compare.curves")
+            notes.append(CURVES_ONLY)
     elif test is not None:
         raise UserError("pretraining runs give no labels", given=f"--test {test}", hint="compare fine-tuning runs")
     return Comparison(names, stages, _differing(names, stages), found, notes)
@@ -130,7 +130,7 @@ def _stages(paths: Sequence[Path]) -> dict[str, list[RunInfo]]:
 
 
 def _inside(run: RunInfo, kind: str) -> RunInfo | None:
-    folder = run.folder / STAGES[kind]
+    folder = run.folder / kind  # of a quick start
     return require_run(folder) if run.kind == QUICKSTART and (folder / "run.json").is_file() else None
 
 
@@ -213,134 +213,126 @@ def _kept(names: Sequence[str], runs: Sequence[RunInfo]) -> list[Predictions]:
     )
 
 
-def page_of(found: Comparison, language: str) -> Page:
+def page_of(found: Comparison) -> Page:
     """The page about a comparison."""
-    words = catalogue(language)
-    blocks: dict[str, list[Block | None]] = {
-        "results": _results(found, words),
-        "curves": _curves(found, words),
-        "differences": [_settings_table(found, words)],
-        "runs": [_runs_table(found, words)],
+    blocks: dict[tuple[str, str], Iterable[Block | None]] = {
+        ("results", "Results"): evaluation.results({"evaluation": found.evaluation}),
+        ("curves", "Curves"): _curves(found),
+        ("differences", "Differences in settings"): [_settings_table(found)],
+        ("runs", "Runs"): [_runs_table(found)],
     }
     return Page(
-        kind=words["kind.compare"],
+        kind=message("Comparison of runs"),
         title=" · ".join(found.names),
-        language=language,
-        summary=summary(found, words),
-        figures=_key_figures(found, words),
-        sections=sections(blocks, words),
+        summary=[[sentence] for sentence in summary(found)],
+        figures=list(_key_figures(found)),
+        sections=sections(blocks),
     )
 
 
-def summary(found: Comparison, words: Words) -> list[str]:
+def summary(found: Comparison) -> list[str]:
     """Whether the first run is better than each of the others, and what could not be compared."""
-    sentences = []
+    sentences: list[str] = []
     tested = found.evaluation or {}
     for row in tested.get("differences") or []:
         metric = tested["metric"]
-        difference, kind = row[metric], verdict(metric, row[metric])
-        shown = difference if kind == "unclear" else size_of(difference)
-        text = words[f"compare.{kind}"].format(
-            of=row["of"],
-            over=row["over"],
-            figure=words[f"inline.{metric}"],
-            items=words[f"compare.{tested['unit']}"].format(rows=console.count(tested["rows"])),
-            points=format_gain(metric, difference["value"], words, sign=False),
-            signed=format_gain(metric, difference["value"], words),
-            interval=gain_range(metric, shown, words),
+        difference, outcome = row[metric], verdict(metric, row[metric])
+        unclear = outcome == "unclear"
+        first, second = (row["over"], row["of"]) if outcome == "worse" else (row["of"], row["over"])
+        sentences.append(
+            message(
+                "No difference can be shown between {first} and {second}: in {figure} it is {points}, and its interval "
+                "({interval}) includes zero (same {population})."
+                if unclear
+                else "{first} is better than {second}: {figure} is better by {points} (interval {interval}, same "
+                "{population}).",
+                first,
+                second,
+                figure_title(metric),
+                format_gain(metric, difference["value"], sign=unclear),
+                format_difference_range(metric, difference if unclear else size_of(difference)),
+                figures.population(tested, items=False),
+            )
         )
         if "mcnemar" in row:
-            text += words["space"] + words["compare.mcnemar"].format(p=format_p_value(row["mcnemar"]))
-        sentences.append(text)
-    if "pretrain" in found.stages and "compare.corpora" not in found.notes:
+            sentences.append(message("By McNemar's exact test, p is {p}.", format_p_value(row["mcnemar"])))
+    if "pretrain" in found.stages and CORPORA not in found.notes:
         losses = [
-            f"{name} {run.figure[1]:.2f}"
+            message("{name} {loss:.2f}", name, run.figure[1])
             for name, run in zip(found.names, found.stages["pretrain"], strict=True)
             if run.figure and run.figure[0] == "masked.loss"
         ]
         if losses:
-            sentences.append(words["compare.heldout"].format(values=words["comma"].join(losses)))
-    sentences += [words[note] for note in found.notes]
-    return [*sentences, words["caution"]] if tested else sentences
+            sentences.append(message("Held-out loss: {values} nats (lower is better).", join(losses, ", ")))
+    sentences += [message(note) for note in found.notes]
+    return [*sentences, *([message(CAUTION)] if tested else [])]
 
 
-def _key_figures(found: Comparison, words: Words) -> list[KeyFigure]:
-    tested = found.evaluation
-    if not tested:
-        return []
-    metric = tested["metric"]
-    return [
-        KeyFigure(
-            format_figure(metric, model[metric]["value"]),
-            model["name"],
-            words["key.interval"].format(interval=figure_range(metric, model[metric], words)),
-        )
-        for model in tested["models"]
-    ]
+def _key_figures(found: Comparison) -> Iterator[KeyFigure]:
+    tested = found.evaluation or {}
+    for model in tested.get("models") or []:
+        score = model[tested["metric"]]
+        note = message("95 % interval {interval}", format_range(tested["metric"], score))
+        yield KeyFigure(format_figure(tested["metric"], score["value"]), model["name"], note)
 
 
-def _results(found: Comparison, words: Words) -> list[Block | None]:
-    if not found.evaluation:
-        return []
-    return list(evaluation.results({"evaluation": found.evaluation}, words))
-
-
-def _curves(found: Comparison, words: Words) -> list[Block | None]:
-    blocks: list[Block | None] = []
-    if "pretrain" in found.stages and "compare.corpora" not in found.notes:
+def _curves(found: Comparison) -> Iterator[Block | None]:
+    if "pretrain" in found.stages and CORPORA not in found.notes:
         runs = _trained(found, "pretrain")
-        blocks += [figures.pretraining_losses(runs, across, words) for across in ("tokens", "seconds")]
-    if "finetune" in found.stages and "compare.dev" not in found.notes:
+        yield from (figures.pretraining_losses(runs, across) for across in ("tokens", "seconds"))
+    if "finetune" in found.stages and DEV not in found.notes:
         runs = _trained(found, "finetune")
-        blocks += figures.finetuning_curves(runs, words)
-        blocks += figures.finetuning_curves(runs, words, "seconds")[:1]
-    return blocks
+        yield from figures.finetuning_curves(runs)
+        yield from figures.finetuning_curves(runs, "seconds")[:1]
 
 
 def _trained(found: Comparison, kind: str) -> list[Trained]:
-    runs = []
-    for name, run in zip(found.names, found.stages[kind], strict=True):
-        path = run.folder / "metrics.jsonl"
-        log = [row for row in files.read_jsonl(path) if isinstance(row, dict)] if path.is_file() else []
-        runs.append(Trained(name, log, (run.facts.get("finished") or {}).get("best_step")))
-    return runs
+    return [
+        Trained(name, read_log(run.folder / "metrics.jsonl"), (run.facts.get("finished") or {}).get("best_step"))
+        for name, run in zip(found.names, found.stages[kind], strict=True)
+    ]
 
 
-def setting_of(found: Comparison, row: dict[str, Any], words: Words) -> str:
+def setting_of(found: Comparison, row: dict[str, Any]) -> str:
     """The name of a setting that differs, with the kind of run where there are several."""
-    kind, name = words[f"run.{row['stage']}"], row["setting"]
-    return words["run.setting"].format(kind=kind, setting=name) if len(found.stages) > 1 else name
+    if len(found.stages) == 1:
+        return str(row["setting"])
+    return message("{name}: {value}", message(TITLES[row["stage"]]), row["setting"])
 
 
-def _settings_table(found: Comparison, words: Words) -> Table | None:
+def _settings_table(found: Comparison) -> Table | None:
     if not found.settings:
-        return Table([], [[words["settings"], words["no_differences"]]])
-    rows = [
-        [
-            setting_of(found, row, words),
-            *("–" if value is None else str(value) for value in row["values"].values()),
-        ]
+        return Table([], [[message("Settings"), message("The runs were made with the same settings.")]])
+    rows: list[list[str | Cell]] = [
+        [setting_of(found, row), *("–" if value is None else str(value) for value in row["values"].values())]
         for row in found.settings
     ]
-    return Table([words["setting"], *found.names], [list(row) for row in rows], words["settings.caption"])
+    return Table([message("Setting"), *found.names], rows, message("Settings that differ between the runs."))
 
 
-def _runs_table(found: Comparison, words: Words) -> Table | None:
+def _runs_table(found: Comparison) -> Table | None:
     rows = [
         {
             "run": name,
-            "run.kind": words[f"run.{kind}"],
-            "state": words[f"state.{run.state}"],
+            "kind": run.title,
+            "state": message(run.state),
             "budget": run.budget or None,
-            "train_steps": run.steps,
+            "steps": run.steps,
             "tokens": run.tokens,
-            "time": run.seconds,
-            "figure": run.shown_figure(words) or None,
+            "seconds": run.seconds,
+            "figure": run.shown_figure or None,
         }
-        for kind, runs in found.stages.items()
+        for runs in found.stages.values()
         for name, run in zip(found.names, runs, strict=True)
     ]
-    columns: dict[str, Any] = {"run": str, "run.kind": str, "state": str, "budget": str}
-    columns |= {"train_steps": console.count, "tokens": console.count}
-    columns |= {"time": lambda seconds: format_duration(seconds, words), "figure": str}
-    return table(rows, columns, words, words["runs.caption"])
+    columns: Columns = {
+        "run": "Run",
+        "kind": "Kind",
+        "state": "State",
+        "budget": "Budget",
+        "steps": ("Steps", console.count),
+        "tokens": ("Tokens", console.count),
+        "seconds": ("Time", console.seconds),
+        "figure": "Main figure",
+    }
+    return table(rows, columns, message("The runs compared; the first is the one that the others are compared with."))

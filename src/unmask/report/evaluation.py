@@ -1,232 +1,237 @@
 """The sections on test results: figures of every model, paired differences, labels, confusions, example rows."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from unmask import console
+from unmask.messages import message
 from unmask.metrics import figure_of
 from unmask.report import figures
-from unmask.report.blocks import Block, Cell, Columns, Part, Row, Sentence, Sentences, Table, Words, table
+from unmask.report.blocks import Block, Cell, Columns, Part, Row, Sentence, Sentences, Table, table
 from unmask.report.chart import COLOURS
-from unmask.report.summary import main_model, verdict
-from unmask.report.words import (
-    figure_range,
+from unmask.report.formats import (
+    figure_heading,
+    figure_title,
+    format_difference,
+    format_difference_range,
     format_figure,
     format_p_value,
     format_percent,
-    gain,
-    gain_range,
-    percent_range,
-    translated,
+    format_range,
+    known,
 )
+from unmask.report.summary import main_model, verdict
 
-FIGURES = (  # in the order in which tables have them
-    "accuracy",
-    "exact_match",
-    "micro_f1",
-    "macro_f1",
-    "precision",
-    "recall",
-    "subset_accuracy",
-    "pearson",
-    "spearman",
-    "mae",
-    "rmse",
-    "mrr",
-    "ndcg_10",
-    "recall_1",
-    "recall_10",
-)
 MOST_CHARACTERS = 240  # of one example text
+UNITS = {"row": "rows", "question": "questions", "sentence": "sentences"}
+ITEMS = {"entity_f1": "entities", "accuracy": "tokens"}  # of a sentence, by the metric
+PARTS = {
+    "with an answer": "the answer is in the context",
+    "without an answer": "the context does not answer",
+    "English": "the text is English",
+    "Chinese": "the text is Chinese",
+}  # of the questions
+NO_FIGURES = ("name", "kind", "of", "over", "mcnemar")
 
 Results = dict[str, Any]
 
 
-def variant(evaluation: Results) -> str:
-    """Which words fit: `accuracy` (labels or a number a row), `tags`, `entity_f1` (spans), `answer_f1`."""
-    metric = evaluation.get("metric") or "accuracy"
-    if evaluation.get("unit") != "sentence":
-        return str(metric) if metric in ("entity_f1", "answer_f1") else "accuracy"
-    return "tags" if metric == "accuracy" else str(metric)
-
-
-def worded(key: str, evaluation: Results, words: Words) -> str:
-    """A caption for the kind of rows there is."""
-    kind = variant(evaluation)
-    items = evaluation.get("entities" if kind == "entity_f1" else "tokens") or 0
-    text = words[key if kind == "accuracy" else f"{key}.{kind}"]
-    split = figures.split_name(evaluation, words)
-    return text.format(rows=console.count(evaluation["rows"]), items=console.count(items), split=split)
-
-
-def results(found: Results, words: Words) -> Iterable[Block | None]:
+def results(found: Results) -> Iterable[Block | None]:
     """What every model reaches, as a plot and a table; how they differ on the same rows."""
     evaluation, main = found.get("evaluation"), main_model(found)
     if not evaluation or not main:
         return
-    metric, models = evaluation.get("metric") or "accuracy", evaluation["models"]
-    yield figures.scores(evaluation, main["name"], words)
-    shown = _shown(metric, models)
-    cells = [[translated(m["name"], words), *(_score(key, m.get(key), words) for key in shown)] for m in models]
-    heads = [words[key] for key in ("model", *shown)]
-    caption = worded("models.caption", evaluation, words)
+    models = evaluation["models"]
+    yield figures.scores(evaluation, main["name"])
+    names = _figures_of(evaluation["metric"], models)
+    cells = [[known(model["name"]), *(_score(name, model.get(name)) for name in names)] for model in models]
+    caption = message(
+        "n = {population} ({split}); below each figure its 95 % interval (percentile bootstrap over {unit}).",
+        figures.population(evaluation),
+        figures.split_of(evaluation),
+        message(UNITS[evaluation["unit"]]),
+    )
+    heads: list[str] = [message("Model"), *map(figure_heading, names)]
     yield Table(heads, cells, caption, frozenset(range(1, len(heads))), models.index(main))
-    yield differences(evaluation, words)
+    yield differences(evaluation)
 
 
-def differences(evaluation: Results, words: Words) -> Table | None:
+def differences(evaluation: Results) -> Table | None:
     """The paired differences of the first model over the others."""
-    metric, rows = evaluation.get("metric") or "accuracy", evaluation.get("differences") or []
+    metric, rows = evaluation["metric"], evaluation.get("differences") or []
     if not rows:
         return None
-    shown = [key for key in _shown(metric, rows) if key not in ("precision", "recall")]
+    names = [name for name in _figures_of(metric, rows) if name not in ("precision", "recall")]
     tested = any("mcnemar" in row for row in rows)
     cells: list[list[str | Cell]] = []
     for row in rows:
-        name = words["against"].format(of=translated(row["of"], words), over=translated(row["over"], words))
-        cells.append([name, *(_difference(key, row.get(key), words) for key in shown)])
+        compared = message("{first} − {second}", known(row["of"]), known(row["over"]))
+        cells.append([compared, *(_difference(name, row.get(name)) for name in names)])
         if tested:
             cells[-1].append(format_p_value(row["mcnemar"]) if "mcnemar" in row else "")
         unclear = metric not in row or verdict(metric, row[metric]) == "unclear"
-        cells[-1].append(words["real.no" if unclear else "real.yes"])
-    heads = ["difference", *shown, *(["mcnemar"] if tested else []), "real"]
-    unit = "differences.caption" if any(figure_of(key).percent for key in shown) else "differences.plain"
-    caption = words[unit].format(rows=console.count(evaluation["rows"]), figure=words[f"inline.{metric}"])
-    numbers = frozenset(range(1, len(heads) - 1))
-    return Table([words[key] for key in heads], cells, caption, numbers)
+        cells[-1].append(message("no" if unclear else "yes"))
+    heads: list[str] = [message("Difference"), *map(figure_heading, names), *([message("McNemar p")] if tested else [])]
+    heads.append(message("Significant"))
+    caption = message(
+        "Paired differences on the same n = {rows}, in percentage points, with 95 % intervals. A difference in "
+        "{figure} is significant where its interval excludes zero."
+        if any(figure_of(name).percent for name in names)
+        else "Paired differences on the same n = {rows}, with 95 % intervals. A difference in {figure} is significant "
+        "where its interval excludes zero; of errors (MAE, RMSE) less is better.",
+        figures.population(evaluation, items=False),
+        figure_title(metric),
+    )
+    return Table(heads, cells, caption, frozenset(range(1, len(heads) - 1)))
 
 
-def _shown(metric: str, rows: Sequence[Row]) -> list[str]:
+def _figures_of(metric: str, rows: Sequence[Row]) -> list[str]:
     """The figures that any of these models or differences has, the main one first."""
-    return [key for key in dict.fromkeys((metric, *FIGURES)) if key == metric or any(key in row for row in rows)]
+    return [name for name in dict.fromkeys((metric, *(key for row in rows for key in row))) if name not in NO_FIGURES]
 
 
-def _score(key: str, value: Any, words: Words) -> str | Cell:
-    if value is None:
-        return ""
-    if isinstance(value, dict):
-        return Cell(format_figure(key, value["value"]), figure_range(key, value, words))
-    return format_figure(key, value)
+def _score(name: str, value: Any) -> str | Cell:
+    if isinstance(value, Mapping):
+        return Cell(format_figure(name, value["value"]), format_range(name, value))
+    return "" if value is None else format_figure(name, value)
 
 
-def _difference(key: str, value: Any, words: Words) -> str | Cell:
-    return Cell(gain(key, value["value"]), gain_range(key, value, words)) if value else ""
+def _difference(name: str, value: Any) -> str | Cell:
+    return Cell(format_difference(name, value["value"]), format_difference_range(name, value)) if value else ""
 
 
-def errors(found: Results, words: Words) -> Iterable[Block | None]:
+def errors(found: Results) -> Iterable[Block | None]:
     """Where the model errs: the confusions, and each label."""
     evaluation = found.get("evaluation") or {}
     if not evaluation:
         return
-    yield figures.confusion(evaluation, words)
-    yield figures.scatter(evaluation, words)
-    yield _confusions(evaluation, words)
-    rows = [row | {"f1": _f1(row, words)} for row in evaluation.get("per_label") or []]
+    yield figures.confusion(evaluation)
+    yield figures.scatter(evaluation)
+    yield _confusions(evaluation)
+    rows = [row | {"f1": _f1(row)} for row in evaluation.get("per_label") or []]
     columns: Columns = {
-        "label": str,
-        "precision": format_percent,
-        "recall": format_percent,
-        "f1": _same,
-        "support": console.count,
+        "label": "Label",
+        "precision": ("Precision", format_percent),
+        "recall": ("Recall", format_percent),
+        "f1": ("F1", str),
+        "support": ("n", console.count),
     }
-    kind = variant(evaluation)
-    if rows:
-        caption = words["per_label.caption" if kind == "accuracy" else f"per_label.caption.{kind}"]
-        yield table(rows, columns, words, caption)
-    parts = [row | {"part": words[f"part.{row['part']}"]} for row in evaluation.get("parts") or []]
-    columns = {"part": str, "answer_f1": format_percent, "exact_match": format_percent, "rows": console.count}
-    yield table(parts, columns, words, words["parts.caption"])
+    items = ITEMS.get(evaluation["metric"], "rows") if evaluation["unit"] == "sentence" else "rows"
+    caption = message(
+        "Precision: of the {items} predicted with a label, the share that is correct. Recall: of the {items} with a "
+        "true label, the share predicted. F1: their harmonic mean with its 95 % interval. n: {items} with that true "
+        "label.",
+        message(items),
+    )
+    yield table(rows, columns, caption)
+    parts = [row | {"part": message(PARTS[row["part"]])} for row in evaluation.get("parts") or []]
+    columns = {
+        "part": "Questions of which",
+        "answer_f1": ("Answer F1", format_percent),
+        "exact_match": ("Exact match", format_percent),
+        "rows": ("n", console.count),
+    }
+    yield table(parts, columns, message("Mean scores of the parts of the questions."))
 
 
-def _same(cell: Any) -> Any:
-    return cell
-
-
-def _f1(row: Row, words: Words) -> Cell | None:
+def _f1(row: Row) -> Cell | None:
     if row.get("f1") is None:
         return None
-    known = {"low": row.get("f1_low"), "high": row.get("f1_high")}
-    return Cell(format_percent(row["f1"]), "" if None in known.values() else percent_range(known, words))
+    low, high = row.get("f1_low"), row.get("f1_high")
+    interval = "" if low is None or high is None else format_range("f1", {"low": low, "high": high})
+    return Cell(format_percent(row["f1"]), interval)
 
 
-def _confusions(evaluation: Results, words: Words) -> Table | None:
+def _confusions(evaluation: Results) -> Table | None:
     """The most frequent confusions, where there is no matrix to show them all."""
     labels, rows = evaluation.get("labels") or [], evaluation.get("confusions") or []
     if evaluation.get("confusion") and len(labels) <= figures.MAX_MATRIX:
         return None
-    none = words["none"]
+    none = message("nothing")
     cells = [row | {key: none if row[key] is None else row[key] for key in ("true", "predicted")} for row in rows]
-    caption = words["pairs.caption"].format(count=len(rows), labels=len(labels))
-    columns: Columns = {"true": str, "predicted": str, "count": console.count, "share": format_percent}
-    return table(cells, columns, words, caption)
+    columns: Columns = {
+        "true": "True label",
+        "predicted": "Predicted",
+        "count": ("Times", console.count),
+        "share": ("Share of the true label", format_percent),
+    }
+    caption = message("The {count} most frequent confusions among {labels} labels.", len(rows), len(labels))
+    return table(cells, columns, caption)
 
 
-def predictions(found: Results, words: Words) -> Iterable[Block | None]:
+def predictions(found: Results) -> Iterable[Block | None]:
     """Real rows: with their labels as a table, with coloured spans, or questions with the answers marked."""
     rows = (found.get("samples") or {}).get("predictions") or []
     if answered := [row for row in rows if "question" in row]:
-        yield _answers(answered, words)
+        yield _answers(answered)
     spanned = [row for row in rows if "spans" in row and "question" not in row]
     if spanned:
-        yield _sentences(spanned, found, words)
+        yield _sentences(spanned, found)
     cells = []
     for row in rows:
         if "spans" not in row:
-            right = row["label"] == row["predicted"]
-            mark = "✓ " + words["verdict.right"] if right else "✗ " + words["verdict.wrong"]
-            verdict = None if isinstance(row["label"], float) else mark  # a number is near or far
-            cells.append(row | {"text": short(row["text"]), "true": row["label"], "verdict": verdict})
+            mark = None if isinstance(row["label"], float) else _mark(row["label"] == row["predicted"])
+            cells.append(row | {"text": short(row["text"]), "verdict": mark})
     columns: Columns = {
-        "text": str,
-        "true": str,
-        "predicted": str,
-        "probability": format_percent,
-        "verdict": str,
+        "text": "Text",
+        "label": "True label",
+        "predicted": "Predicted",
+        "probability": ("Probability", format_percent),
+        "verdict": "Verdict",
     }
-    yield table(cells, columns, words, words["predictions.caption"])
+    yield table(cells, columns, message("Real test rows. The probability is the model's own."))
+
+
+def _mark(correct: bool) -> str:
+    return message("✓ correct" if correct else "✗ wrong")
 
 
 def short(text: str) -> str:
+    """A text cut to MOST_CHARACTERS."""
     return text if len(text) <= MOST_CHARACTERS else text[: MOST_CHARACTERS - 1].rstrip() + "…"
 
 
 Spans = list[tuple[int, int, str]]
 
 
-def _sentences(rows: Sequence[Row], found: Results, words: Words) -> Sentences:
+def _sentences(rows: Sequence[Row], found: Results) -> Sentences:
     readings = [(short(row["text"]), _spans(row, "spans"), _spans(row, "predicted")) for row in rows]
-    known = (found.get("evaluation") or {}).get("labels") or []
-    labels = list(dict.fromkeys([*known, *sorted({s[2] for _, a, b in readings for s in [*a, *b]})]))
+    labels = (found.get("evaluation") or {}).get("labels") or []
+    labels = dict.fromkeys([*labels, *sorted({span[2] for _, a, b in readings for span in [*a, *b]})])
     colours = {label: 1 + number % COLOURS for number, label in enumerate(labels)}
     shown = []
-    for text, gold, said in readings:
-        bounds = {span[:2] for span in [*gold, *said]}
-        wrong = {span[:2] for span in set(gold) ^ set(said)}
-        lines = _lines(words["predicted"], text, said, set(gold), colours)
+    for text, gold, predicted in readings:
+        bounds = {span[:2] for span in [*gold, *predicted]}
+        wrong = {span[:2] for span in set(gold) ^ set(predicted)}
+        lines = _lines(message("Predicted"), text, predicted, set(gold), colours)
         if wrong:
-            lines += _lines(words["true"], text, gold, set(said), colours)
-        partly = words["verdict.partly"].format(wrong=len(wrong), items=len(bounds))
-        mark = "✗ " + partly if wrong else "✓ " + words["verdict.right"]
+            lines += _lines(message("True label"), text, gold, set(predicted), colours)
+        mark = message("✗ {wrong} of {spans} wrong", len(wrong), len(bounds)) if wrong else _mark(True)
         shown.append(Sentence(mark, lines))
-    return Sentences(shown, words["predictions.caption.tag"])
+    return Sentences(shown, message("Real test sentences. Errors are outlined; the true tags are given below."))
 
 
-def _answers(rows: Sequence[Row], words: Words) -> Sentences:
+def _answers(rows: Sequence[Row]) -> Sentences:
     shown = []
+    answer: str = message("answer")
+    none, colours = message("nothing"), {answer: 1}
     for row in rows:
-        true, said = ([(start, stop, words["answer"]) for start, stop, _ in row[key]] for key in ("spans", "predicted"))
-        others, colours = set(true) if not row["correct"] else set(said), {words["answer"]: 1}
-        text = row["text"] if said else row["answer"] or words["none"]  # it lies outside of what is shown, or is none
-        lines = [
-            (words["question"], [Part(row["question"])]),
-            (words["predicted"], _parts(text, said, others, colours)),
+        true, predicted = ([(start, stop, answer) for start, stop, _ in row[key]] for key in ("spans", "predicted"))
+        others = set(predicted if row["correct"] else true)
+        text = row["text"] if predicted else row["answer"] or none  # it lies outside of what is shown, or is none
+        lines: list[tuple[str, list[Part]]] = [
+            (message("Question"), [Part(row["question"])]),
+            (message("Predicted"), _parts(text, predicted, others, colours)),
         ]
         if not row["correct"]:
-            text = row["text"] if true else words["none"]
-            lines.append((words["answer.right"], _parts(text, true, set(true), colours)))
-        mark = "✓ " + words["verdict.right"] if row["correct"] else "✗ " + words["verdict.wrong"]
-        shown.append(Sentence(mark, lines))
-    return Sentences(shown, words["predictions.caption.answer"])
+            text = row["text"] if true else none
+            lines.append((message("Correct answer"), _parts(text, true, set(true), colours)))
+        shown.append(Sentence(_mark(row["correct"]), lines))
+    caption = message(
+        "Real test questions, with the context around the answer. Errors are outlined; the correct answer is given "
+        "below."
+    )
+    return Sentences(shown, caption)
 
 
 def _spans(row: Row, key: str) -> Spans:
@@ -250,7 +255,7 @@ def _lines(
         for span in spans:
             if not layer or layer[-1][1] <= span[0]:
                 layer.append(span)
-        lines.append(("↳ " * bool(lines) + name, _parts(text, layer, others, colours)))
+        lines.append((message("↳ {line}", name) if lines else name, _parts(text, layer, others, colours)))
         spans = [span for span in spans if span not in layer]
     return lines
 

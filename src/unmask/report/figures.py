@@ -1,16 +1,21 @@
-"""Which plots the page shows: each takes figures of a run and gives a Figure, or None without figures."""
+"""Plots of the page: each takes figures or logs of a run and gives a Figure, or None where there are none."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from unmask import console, files
-from unmask.metrics import figure_of
-from unmask.report import chart
-from unmask.report.blocks import Figure, Words
-from unmask.report.chart import COLOURS, Curve
-from unmask.report.words import format_figure, translated
+from unmask import files
+from unmask.messages import Message, message
+from unmask.report.blocks import Figure
+from unmask.report.chart import COLOURS, Curve, Curves, Dots, Matrix, Scatter, plain, thousands
+from unmask.report.formats import (
+    figure_axis,
+    figure_heading,
+    format_figure,
+    known,
+    scale_of,
+)
 
 Rows = list[dict[str, Any]]
 
@@ -37,27 +42,37 @@ ENDINGS = (
 """Of the names of figures, the most telling first."""
 
 MAX_MATRIX = 20  # labels; beyond, the most frequent confusions are listed instead
+AXES = {
+    "step": ("steps", plain),
+    "tokens": ("tokens seen", thousands),
+    "seconds": ("seconds of training", plain),
+}  # of logs
+POPULATIONS = {
+    "row": "{rows:,} rows",
+    "question": "{rows:,} questions",
+    "sentence": "{rows:,} sentences",
+    "tokens": "{items:,} tokens in {rows:,} sentences",
+    "entities": "{items:,} entities in {rows:,} sentences",
+}
 
 
 @dataclass(frozen=True)
 class Trained:
-    """A run with its log, for curves: its name and the step whose weights were kept."""
+    """A run with its log, for curves: its name and the step whose weights are saved."""
 
     name: str
     log: Rows
     best_step: int | None = None
 
 
+def read_log(path: Path) -> Rows:
+    """The rows of a log; none where there is no such file."""
+    return [row for row in files.read_jsonl(path) if isinstance(row, dict)] if path.is_file() else []
+
+
 def log_of(run: Path, entry: dict[str, Any]) -> Rows:
-    """The rows of the log that an entry names; none where there is no such file."""
-    path = run / entry["log"] if entry.get("log") else None
-    rows = files.read_jsonl(path) if path and path.is_file() else []
-    return [row for row in rows if isinstance(row, dict)]
-
-
-def drawn(plot: Callable[[int], str], caption: str) -> Figure:
-    """A plot for a desk and for a phone."""
-    return Figure(plot(chart.WIDE), plot(chart.NARROW), caption)
+    """The rows of the log that an entry names."""
+    return read_log(run / entry["log"]) if entry.get("log") else []
 
 
 def evaluations(log: Rows, figure: str, across: str) -> list[tuple[float, float]]:
@@ -90,42 +105,41 @@ def main_figure(figures: dict[str, Any]) -> str | None:
     return None
 
 
-def figure_name(name: str, words: Words, *, inline: bool = False) -> str:
-    """`classify.accuracy` as people call it: `Accuracy`, or `accuracy` within a sentence."""
-    last = name.split(".")[-1]
-    known = last in ENDINGS
-    return words[f"inline.{last}" if inline or last == "loss" else last] if known else last
+def is_loss(name: str) -> bool:
+    """Whether a figure is a loss, in nats."""
+    return name.endswith("loss")
 
 
-def pretraining_loss(log: Rows, pretraining: dict[str, Any], words: Words) -> Figure | None:
+def pretraining_loss(log: Rows, pretraining: dict[str, Any]) -> Figure | None:
+    """Training and held-out loss over the tokens seen, with the loss of guesses for reference."""
     series = [
-        Curve(words["loss.train"], training(log, "tokens")),
-        Curve(words["loss.heldout"], evaluations(log, "masked.loss", "tokens"), colour=2, marks=True),
+        Curve(message("training"), training(log, "tokens")),
+        Curve(message("held-out text"), evaluations(log, "masked.loss", "tokens"), colour=2, marks=True),
     ]
-    shown = [curve for curve in series if curve.points]
-    if not shown:
+    series = [curve for curve in series if curve.points]
+    if not series:
         return None
+    guesses = {"uniform_loss": "uniform guessing, {loss:.2f}", "unigram_loss": "word frequencies only, {loss:.2f}"}
     references = [
-        (words[name].format(value=f"{pretraining[name]:.2f}"), float(pretraining[name]))
-        for name in ("uniform_loss", "unigram_loss")
+        (message(text, pretraining[name]), float(pretraining[name]))
+        for name, text in guesses.items()
         if pretraining.get(name) is not None
     ]
+    caption = message(
+        "Pretraining loss against tokens seen. Lower is better. Dashed: the loss of a uniform guess, and of a guess "
+        "from the frequencies of tokens."
+    )
+    plot = Curves(
+        series,
+        message("tokens seen"),
+        message("loss (nats per masked token)"),
+        references=references,
+        x_format=thousands,
+    )
+    return Figure(plot, caption)
 
-    def plot(width: int) -> str:
-        return chart.curves(
-            shown,
-            words["loss.caption"],
-            words["tokens.axis"],
-            words["loss.axis"],
-            references=references,
-            x_format=chart.thousands,
-            width=width,
-        )
 
-    return drawn(plot, words["loss.caption"])
-
-
-def pretraining_losses(runs: Sequence[Trained], across: str, words: Words) -> Figure | None:
+def pretraining_losses(runs: Sequence[Trained], across: str) -> Figure | None:
     """Several pretraining runs over `across` (tokens or seconds): held-out loss, and faint the training loss."""
     series = []
     for number, run in enumerate(runs):
@@ -137,94 +151,104 @@ def pretraining_losses(runs: Sequence[Trained], across: str, words: Words) -> Fi
             series.append(Curve(run.name, heldout, colour, marks=True))
     if not series:
         return None
-    caption = words[f"compare.loss.{across}"]
-    shown = chart.thousands if across == "tokens" else chart.plain
+    label, shown = AXES[across]
+    caption = message(
+        "Pretraining loss against {axis}: held-out text (marks), training faint behind it. Lower is better.",
+        message(label),
+    )
+    return Figure(Curves(series, message(label), message("loss (nats per masked token)"), x_format=shown), caption)
 
-    def plot(width: int) -> str:
-        return chart.curves(series, caption, words[f"{across}.axis"], words["loss.axis"], x_format=shown, width=width)
 
-    return drawn(plot, caption)
-
-
-def finetuning_curves(runs: Sequence[Trained], words: Words, across: str = "step") -> list[Figure]:
+def finetuning_curves(runs: Sequence[Trained], across: str = "step") -> list[Figure]:
     """The main figure and the loss on the development rows, one curve for each run."""
     names = {name for run in runs for row in run.log for name in row.get("evaluation") or {}}
     main = main_figure(dict.fromkeys(names, 0.0))
     losses = sorted(name for name in names if name.split(".")[-1] == "loss" and name != main)
-    found = [_dev_curves(runs, name, across, words) for name in [*filter(None, [main]), *losses[:1]]]
-    return [figure for figure in found if figure]
+    curves = [_dev_curves(runs, name, across) for name in [*filter(None, [main]), *losses[:1]]]
+    return [figure for figure in curves if figure]
 
 
-def _dev_curves(runs: Sequence[Trained], name: str, across: str, words: Words) -> Figure | None:
-    loss = name.split(".")[-1] == "loss"
+def _dev_curves(runs: Sequence[Trained], name: str, across: str) -> Figure | None:
+    loss = is_loss(name)
     series = []
     for number, run in enumerate(runs):
-        scale = 100 if figure_of(name).percent and not loss else 1
+        scale = 1 if loss else scale_of(name)
         points = [(at, scale * value) for at, value in evaluations(run.log, name, across)]
-        kept = [row[across] for row in run.log if row.get("step") == run.best_step and across in row]
+        best = [row[across] for row in run.log if row.get("step") == run.best_step and across in row]
         if points:
-            ring = None if loss or not kept else float(kept[-1])
+            ring = None if loss or not best else float(best[-1])
             series.append(Curve(run.name, points, 1 + number % COLOURS, marks=True, ring=ring))
     if not series:
         return None
-    axis = words["dev.loss.axis"] if loss else words.get(f"{name.split('.')[-1]}.axis", name)
-    key = "dev.loss.caption" if loss else "dev.caption" if across == "step" else "dev.seconds.caption"
-    caption = words[key].format(figure=figure_name(name, words))
-    x_label = words["steps.axis" if across == "step" else "seconds.axis"]
-    return drawn(lambda width: chart.curves(series, caption, x_label, axis, width=width), caption)
+    label, shown = AXES[across]
+    if loss:
+        caption = message("Loss on the development rows against {axis}.", message(label))
+    else:
+        caption = message(
+            "{figure} on the development rows against {axis}. The ring marks the best step, whose weights are saved.",
+            figure_heading(name),
+            message(label),
+        )
+    axis = message("loss (nats)") if loss else figure_axis(name)
+    return Figure(Curves(series, message(label), axis, x_format=shown), caption)
 
 
-def scores(evaluation: dict[str, Any], strong: str, words: Words) -> Figure | None:
+def scores(evaluation: dict[str, Any], strong: str) -> Figure | None:
     """The main figure of every model with its interval; `strong` names the one with the accent."""
-    metric = evaluation.get("metric") or "accuracy"
+    metric = evaluation["metric"]
     models = [model for model in evaluation.get("models") or [] if model.get(metric)]
     if not models:
         return None
     rows = []
     for model in models:
         value = model[metric]
-        scale = 100 if figure_of(metric).percent else 1
-        low, middle, high = (scale * value[key] for key in ("low", "value", "high"))
-        rows.append((translated(model["name"], words), middle, low, high, format_figure(metric, value["value"])))
-    items = evaluation.get("tokens" if metric == "accuracy" else "entities")
-    caption = words["dots.caption" if items is None else "dots.caption.items"].format(
-        figure=words[metric],
-        rows=console.count(evaluation["rows"]),
-        split=split_name(evaluation, words),
-        items=console.count(items or 0),
-    )
+        bounds = (scale_of(metric) * value[key] for key in ("value", "low", "high"))
+        rows.append((known(model["name"]), *bounds, format_figure(metric, value["value"])))
     at = next((number for number, model in enumerate(models) if model["name"] == strong), 0)
-    axis = words[f"{metric}.axis"]
-    return drawn(lambda width: chart.dots(rows, caption, axis, at, width), caption)
+    caption = message(
+        "{figure} on n = {population} ({split}); bars are 95 % intervals.",
+        figure_heading(metric),
+        population(evaluation),
+        split_of(evaluation),
+    )
+    return Figure(Dots(rows, figure_axis(metric), at), caption)
 
 
-def split_name(evaluation: dict[str, Any], words: Words) -> str:
-    split = evaluation.get("split") or "test"
-    return words["split.test"] if split == "test" else words["split.file"].format(file=split)
+def population(evaluation: dict[str, Any], *, items: bool = True) -> Message:
+    """What the figures are about: rows, questions, or sentences with the number of their items."""
+    unit = evaluation["unit"]
+    of = "entities" if evaluation["metric"] == "entity_f1" else "tokens"
+    if unit == "sentence" and items and evaluation.get(of):
+        return message(POPULATIONS[of], evaluation[of], evaluation["rows"])
+    return message(POPULATIONS[unit], evaluation["rows"])
 
 
-def confusion(evaluation: dict[str, Any], words: Words) -> Figure | None:
+def split_of(evaluation: dict[str, Any]) -> str:
+    """`test`, or the file that the rows are from."""
+    split = str(evaluation.get("split") or "test")
+    return message("test") if split == "test" else split
+
+
+def confusion(evaluation: dict[str, Any]) -> Figure | None:
     """The confusion matrix of up to MAX_MATRIX labels."""
     counts, labels = evaluation.get("confusion"), evaluation.get("labels")
     if not counts or not labels or len(labels) > MAX_MATRIX:
         return None
-    caption = words["confusion.caption"]
-
-    def plot(width: int) -> str:
-        return chart.matrix(counts, labels, caption, words["predicted"], words["true"], width)
-
-    return drawn(plot, caption)
+    caption = message(
+        "Rows: the true label. Columns: the label predicted. Numbers: test rows. Shade: share of the true label's rows."
+    )
+    return Figure(Matrix(counts, labels, message("Predicted"), message("True label")), caption)
 
 
-def scatter(evaluation: dict[str, Any], words: Words) -> Figure | None:
+def scatter(evaluation: dict[str, Any]) -> Figure | None:
     """The predicted number of each row over the true one."""
     pairs = evaluation.get("numbers")
     if not pairs:
         return None
-    caption = words["scatter.caption"].format(shown=console.count(len(pairs)), rows=console.count(evaluation["rows"]))
-    points = [(float(true), float(said)) for true, said in pairs]
-
-    def plot(width: int) -> str:
-        return chart.scatter(points, caption, words["true.number"], words["predicted.number"], width)
-
-    return drawn(plot, caption)
+    caption = message(
+        "The number predicted over the true one, for {shown:,} of the {rows:,} test rows; equal on the dashed line.",
+        len(pairs),
+        evaluation["rows"],
+    )
+    points = [(float(true), float(predicted)) for true, predicted in pairs]
+    return Figure(Scatter(points, message("true"), message("predicted")), caption)

@@ -6,20 +6,22 @@ recipe.yaml, run.json, metrics.jsonl and predictions/. Every key may be absent, 
     format: 1,  kind: quickstart | pretrain | finetune,  title, language: en | zh,  command, created (ISO time)
     state: finished | running | interrupted,  steps_done, progress (share of the budget)
     environment: {unmask, torch, python, platform, device, threads}
-    start: {model, heads: {name: kept | new}, layers_of_model, layers, drawn_anew, frozen_layers, frozen_embeddings,
-            positions_of_model, positions, extend, parameters, learning, heldout: {figure: value}}
-    steps: [{number, title, summary, seconds}]
+    init: {model, heads: {name: kept | new}, num_hidden_layers_of_model, num_hidden_layers, reinit_layers,
+           freeze_layers, freeze_embeddings, max_position_embeddings_of_model, max_position_embeddings,
+           extend_positions, parameters, trainable_parameters, heldout_figures: {figure: value}}
+    public_model: {name, source, licence}                 a checkpoint fine-tuned beside the own encoder
+    steps: [{number, title, summary, message, seconds}]
     data: {corpora: [{name, documents, bytes, source, licence}],
            task: {name, file, train_rows, train_rows_used, dev_rows, test_rows, labels, source, licence, defects}}
-    tokenizer: {vocabulary, characters_per_piece, unknown_rate}
+    tokenizer: {vocab_size, characters_per_token, unknown_rate}
     objectives: [{name, ...}]
     speed: {tokens_per_second, gemm_share, mfu, waited (shares), peak_memory (bytes)}     null: not known
     pretraining: {parameters, steps, tokens, seconds, tokens_per_second, loss, heldout_loss, heldout_accuracy,
-                  uniform, unigram, log (a file in the run folder), speed}
+                  uniform_loss, unigram_loss, log (a file in the run folder), speed}
     finetuning: [{name, steps, seconds, best_step, train_rows, dev_rows, truncated, dev: {figure: value}, log,
                   speed}]
     evaluation: {split, metric, unit, rows, labels, models, differences, per_label, confusion | confusions}
-    samples: {fills: [{text, hidden, candidates: [{piece, probability}]}],
+    samples: {fills: [{text, mask_token, masked_word, candidates: [{token, probability}]}],
               predictions: [{text, label, predicted, probability}]                      one label a row
                         or [{text, spans: [[start, stop, label]], predicted: [[start, stop, label]]}]    tagging
                         or [{question, text, spans, predicted, answer, correct}]}                         answering
@@ -46,7 +48,7 @@ from typing import Any
 from unmask import files
 from unmask.errors import UserError
 from unmask.evaluate import saved
-from unmask.messages import message
+from unmask.messages import message, verbatim
 from unmask.report.runs import QUICKSTART, RunInfo, locked, require_run
 
 FORMAT = 1
@@ -62,7 +64,7 @@ def results_of(run: Path) -> Results:
     results: Results = {
         "format": FORMAT,
         "kind": info.kind,
-        "title": run.resolve().name,
+        "title": verbatim(run.resolve().name),
         "created": info.created,
         "state": info.state,
         "steps_done": info.steps,
@@ -110,18 +112,22 @@ def _command(info: RunInfo) -> str:
 
 
 def _pretrained(info: RunInfo) -> Results:
-    finished = dict(info.facts.get("finished") or {})
-    heldout = finished.pop("heldout_figures", None) or {}
-    tokens, seconds = finished.get("tokens"), finished.get("seconds")
-    facts: Results = {"steps": info.steps, "tokens": info.tokens, **finished, "log": "metrics.jsonl"}
-    if tokens and seconds:
-        facts["tokens_per_second"] = round(tokens / seconds)
-    for name in ("loss", "accuracy"):
-        if f"masked.{name}" in heldout:
-            facts[f"heldout_{name}"] = heldout[f"masked.{name}"]
-    results: Results = {"pretraining": facts, "objectives": info.recipe.get("objectives") or []}
+    finished = info.facts.get("finished") or {}
+    entry = pretraining_entry({"steps": info.steps, "tokens": info.tokens, **finished}, "metrics.jsonl")
+    results: Results = {"pretraining": entry, "objectives": info.recipe.get("objectives") or []}
     corpus = _corpus(str((info.recipe.get("data") or {}).get("corpus") or ""))
     return results | ({"data": {"corpora": [corpus]}} if corpus else {})
+
+
+def pretraining_entry(finished: Results, log: str) -> Results:
+    """`pretraining` of the results of a run: its outcome (run.json), and the log inside the folder of the results."""
+    entry: Results = {key: value for key, value in finished.items() if key != "heldout_figures"} | {"log": log}
+    if finished.get("tokens") and finished.get("seconds"):
+        entry["tokens_per_second"] = round(finished["tokens"] / finished["seconds"])
+    for name, value in (finished.get("heldout_figures") or {}).items():
+        if name in ("masked.loss", "masked.accuracy"):
+            entry[f"heldout_{name.removeprefix('masked.')}"] = value
+    return entry
 
 
 def _corpus(folder: str) -> Results | None:
@@ -154,7 +160,7 @@ def _finetuned(info: RunInfo) -> Results:
     kept = test_run_of(info.folder)
     if kept is not None:
         kind = "pretrained" if start == "pretrained" else "other"
-        named = [(info.folder.resolve().name, kind, kept)]
+        named = [(verbatim(info.folder.resolve().name), kind, kept)]
         comparison = saved.compare_predictions(named, [] if kept.baseline is None else [kept.baseline])
         how = "".join(f", {name}={value}" for name, value in kept.read_options.items())
         results["evaluation"] = {"split": f"{kept.file}{how}", **comparison.to_dict()}

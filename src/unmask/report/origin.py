@@ -1,64 +1,68 @@
-"""What a run began with, where that was a model: what was taken over, what is new, what learns."""
+"""What a run began with, where that was a model: which weights were loaded, which are new, which are trained."""
 
 from typing import Any
 
-from unmask import console
-from unmask.report.blocks import Table, Words, facts
-from unmask.report.words import translated
+from unmask.messages import join, message
+from unmask.report.blocks import Columns, Table, facts
+from unmask.report.formats import format_loss, known
 
 Results = dict[str, Any]
 
 
-def initialization_section(results: Results, words: Words) -> Table | None:
+def initialization_section(results: Results) -> Table | None:
     """A table of names and values. results: `init` is what run.json says (train/transfer.py)."""
     start = results.get("init")
     if not start:
         return None
+    heads = [
+        message("{name}: {how}", known(name), message("loaded" if how == "kept" else "new"))
+        for name, how in start["heads"].items()
+    ]
     row = {
         "model": start["model"],
-        "origin.heads": _heads(start, words),
-        "origin.blocks": _blocks(start, words),
-        "origin.frozen": _frozen(start, words),
-        "origin.positions": _positions(start, words),
-        "origin.loss": (start.get("heldout_figures") or {}).get("masked.loss"),
+        "heads": join(heads, ", "),
+        "layers": _layers(start),
+        "frozen": _frozen(start),
+        "positions": _positions(start),
+        "loss": (start.get("heldout_figures") or {}).get("masked.loss"),
     }
-    columns: dict[str, Any] = dict.fromkeys(row, str) | {"origin.loss": "{:.2f}".format}
-    return facts(row, columns, words, words["origin.caption"])
+    columns: Columns = {
+        "model": "Model",
+        "heads": "Heads",
+        "layers": "Layers",
+        "frozen": "Frozen",
+        "positions": "Positions",
+        "loss": ("Held-out loss before (nats)", format_loss),
+    }
+    return facts(row, columns, message("Initialisation of the run."))
 
 
-def _heads(start: Results, words: Words) -> str:
-    told = {"kept": words["origin.kept"], "new": words["origin.new"]}
-    heads = start["heads"].items()
-    text = words["origin.head"]
-    return words["comma"].join(text.format(name=translated(name, words), how=told[how]) for name, how in heads)
-
-
-def _blocks(start: Results, words: Words) -> str | None:
-    """Nothing where all blocks of the model are there as they were."""
-    if start["num_hidden_layers"] == start["num_hidden_layers_of_model"] and not start["reinit_layers"]:
+def _layers(start: Results) -> str | None:
+    """Nothing where all layers of the model are there as they were."""
+    number, whole, anew = start["num_hidden_layers"], start["num_hidden_layers_of_model"], start["reinit_layers"]
+    if number == whole and not anew:
         return None
-    text = words["origin.of"].format(number=start["num_hidden_layers"], whole=start["num_hidden_layers_of_model"])
-    anew = words["origin.anew"].format(number=start["reinit_layers"]) if start["reinit_layers"] else ""
-    return words["comma"].join(filter(None, [text, anew]))
+    parts = [message("lowest {number} of {whole}", number, whole)]
+    return join([*parts, message("highest {number} re-initialised", anew) if anew else None], ", ")
 
 
-def _frozen(start: Results, words: Words) -> str | None:
-    parts = [words["origin.embeddings"]] if start["freeze_embeddings"] else []
+def _frozen(start: Results) -> str | None:
+    parts = [message("embeddings")] if start["freeze_embeddings"] else []
     if start["freeze_layers"]:
-        parts.append(words["origin.lowest"].format(number=start["freeze_layers"]))
+        parts.append(message("lowest layers: {number}", start["freeze_layers"]))
     if not parts:
         return None
-    numbers = {
-        "learning": console.count(start["trainable_parameters"]),
-        "parameters": console.count(start["parameters"]),
-    }
-    return words["comma"].join([*parts, words["origin.learning"].format(**numbers)])
+    trained = message(
+        "{trained:,} of {all:,} parameters are trained", start["trainable_parameters"], start["parameters"]
+    )
+    return join([*parts, trained], ", ")
 
 
-def _positions(start: Results, words: Words) -> str | None:
+def _positions(start: Results) -> str | None:
     before, now = start["max_position_embeddings_of_model"], start["max_position_embeddings"]
     if before == now:
         return None
-    told = {"tile": words["origin.tile"], "interpolate": words["origin.interpolate"]}
-    how = f" ({told[start['extend_positions']]})" if "extend_positions" in start else ""
-    return f"{console.count(before)} → {console.count(now)}{how}"
+    if "extend_positions" not in start:
+        return message("{before:,} → {now:,}", before, now)
+    how = message("repeated" if start["extend_positions"] == "tile" else "interpolated")
+    return message("{before:,} → {now:,} ({how})", before, now, how)

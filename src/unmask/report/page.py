@@ -7,18 +7,21 @@ light and dark is a style rule.
 import base64
 import hashlib
 from datetime import datetime
+from functools import partial
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from unmask import files
-from unmask.errors import missing_extra
-from unmask.messages import language as default
+from unmask import files, messages
+from unmask.errors import UserError, missing_extra
+from unmask.messages import message
 from unmask.report import summary
-from unmask.report.blocks import Page
+from unmask.report.blocks import Page, in_language
 from unmask.report.folder import results_of
+from unmask.report.formats import known
 from unmask.report.sections import all_sections
-from unmask.report.words import catalogue, translated
+
+KINDS = {"quickstart": "Quick start report", "pretrain": "Pretraining report", "finetune": "Fine-tuning report"}
 
 
 def write_report(run: Path | str, out: Path | str | None = None, language: str | None = None) -> Path:
@@ -31,28 +34,31 @@ def write_report(run: Path | str, out: Path | str | None = None, language: str |
     _jinja()
     results = results_of(run)
     path = Path(out) if out is not None else run / "report.html"
-    files.write_text(path, render(page_of(results, run, language or results.get("language") or default())))
+    files.write_text(path, render(page_of(results, run), language or results.get("language")))
     return path
 
 
-def page_of(results: dict[str, Any], run: Path, language: str) -> Page:
+def page_of(results: dict[str, Any], run: Path) -> Page:
     """The page about one run."""
-    words = catalogue(language)
-    title = results.get("title")
     return Page(
-        kind=words[f"kind.{results['kind']}"],
-        title=translated(title, words) if title else words["untitled"],
-        language=language,
+        kind=message(KINDS[results["kind"]]),
+        title=known(results.get("title") or "A BERT of your own"),
         command=results.get("command"),
         created=moment(results.get("created")),
-        summary=summary.paragraphs(results, words),
-        figures=summary.key_figures(results, words),
-        sections=all_sections(results, run, words),
+        summary=summary.paragraphs(results),
+        figures=summary.key_figures(results),
+        sections=all_sections(results, run),
     )
 
 
-def render(page: Page) -> str:
-    """The html of a page; the same page gives the same text."""
+def render(page: Page, language: str | None = None) -> str:
+    """The html of a page in a language (that of messages, if None); the same page gives the same text.
+
+    Raises UserError for a language without messages.
+    """
+    language = language or messages.language()
+    if language not in messages.LANGUAGES:
+        raise UserError("no messages in the language {language!r}", language, allowed=", ".join(messages.LANGUAGES))
     templates = resources.files("unmask.report") / "templates"
     style = (templates / "style.css").read_text(encoding="utf-8")
     jinja2 = _jinja()
@@ -61,7 +67,14 @@ def render(page: Page) -> str:
     )
     template = environment.from_string((templates / "page.html.jinja").read_text(encoding="utf-8"))
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
-    return str(template.render(page=page, words=catalogue(page.language), style=style, style_hash=digest) + "\n")
+    html = template.render(
+        page=in_language(page, language),
+        language=language,
+        _=partial(messages.translate, into=language),
+        style=style,
+        style_hash=digest,
+    )
+    return f"{html}\n"
 
 
 def moment(created: object) -> str | None:

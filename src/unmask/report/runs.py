@@ -16,28 +16,24 @@ from typing import Any, Literal
 from unmask import console, files
 from unmask.config import read_yaml
 from unmask.errors import UserError, did_you_mean
-from unmask.messages import join, message
-from unmask.report.figures import figure_name, main_figure
-from unmask.report.words import ENGLISH
-from unmask.report.words import format_figure as shown_value
+from unmask.messages import Message, join, message
+from unmask.report.figures import is_loss, main_figure
+from unmask.report.formats import figure_title, format_figure, format_loss
 
 State = Literal["running", "interrupted", "finished", "damaged"]
 
 KINDS = ("pretrain", "finetune")
 QUICKSTART = "quickstart"
+TITLES = {"pretrain": "pretraining", "finetune": "fine-tuning", "quickstart": "quick start", "unknown": "unknown"}
+FIGURES = {
+    "pretrain": "held-out {figure} {value}",
+    "finetune": "dev {figure} {value}",
+    "quickstart": "test {figure} {value}",
+}  # the main figure, by the kind
 STEPS = 7  # of a quick start
 TRAINING_LOSS = "training.loss"
 TAIL = 1 << 16  # bytes of a log that hold its last rows
-INNER = {
-    "checkpoints",
-    "model",
-    "tokenizer",
-    "corpus",
-    "predictions",
-    "tensorboard",
-    "input",
-    "split",
-}  # of a run: no runs inside
+INNER = {"checkpoints", "model", "tokenizer", "corpus", "predictions", "tensorboard", "input", "split"}  # hold no runs
 
 Facts = dict[str, Any]
 
@@ -61,14 +57,29 @@ class RunInfo:
     facts: Facts = field(default_factory=dict, repr=False)
     recipe: Facts = field(default_factory=dict, repr=False)
 
-    def shown_figure(self, words: dict[str, str] = ENGLISH) -> str:
+    @property
+    def title(self) -> Message:
+        """The kind in words."""
+        return message(TITLES[self.kind])
+
+    @property
+    def shown_state(self) -> Message:
+        """The state, with the progress of a run that is not finished."""
+        state = message(self.state)
+        if self.state in ("running", "interrupted") and self.progress is not None:
+            return message("{state}, {progress:.0%}", state, self.progress)
+        return state
+
+    @property
+    def shown_figure(self) -> str:
         """`dev accuracy 94.2 %`, `held-out loss 6.41`."""
         if self.figure is None:
             return ""
         name, value = self.figure
-        shown = f"{value:.2f}" if name.endswith("loss") else shown_value(name.split(".")[-1], value)
-        where = "training" if name == TRAINING_LOSS else self.kind
-        return f"{words[f'figure.{where}'].format(figure=figure_name(name, words, inline=True))} {shown}"
+        if name == TRAINING_LOSS:
+            return message("training loss {value}", format_loss(value))
+        shown = format_loss(value) if is_loss(name) else format_figure(name, value).replace("\u00a0", " ")
+        return message(FIGURES[self.kind], figure_title(name), shown)
 
     def plain(self) -> Facts:
         """For JSON."""
@@ -175,12 +186,10 @@ def _trained(folder: Path) -> RunInfo:
 
 def _figures_of(finished: Facts, rows: list[Facts]) -> Facts:
     """The figures on held-out or development rows, at the end or the last there are; else the training loss."""
-    known = finished.get("dev") or finished.get("heldout_figures")
-    if not known:
-        known = next((row["evaluation"] for row in reversed(rows) if row.get("evaluation")), None)
-    if not known:
-        known = next(({TRAINING_LOSS: row["loss"]} for row in reversed(rows) if "loss" in row), {})
-    figures = {key: value for key, value in dict(known).items() if isinstance(value, int | float)}
+    latest = [row["evaluation"] for row in reversed(rows) if row.get("evaluation")]
+    losses = [{TRAINING_LOSS: row["loss"]} for row in reversed(rows) if "loss" in row]
+    last: Facts = next(filter(None, [finished.get("dev"), finished.get("heldout_figures"), *latest, *losses]), {})
+    figures = {key: value for key, value in dict(last).items() if isinstance(value, int | float)}
     masked = {key: value for key, value in figures.items() if key == "masked.loss"}
     return masked or figures  # an accuracy of guessing hidden words says less than the loss
 
@@ -276,13 +285,9 @@ def locked(folder: Path) -> bool:
     return False
 
 
-def run_facts(run: RunInfo, words: dict[str, str] = ENGLISH) -> list[str]:
-    """The cells of one line of `unmask runs`, with the `words` of a language."""
-    state = message(run.state)
-    if run.state in ("running", "interrupted") and run.progress is not None:
-        state = message("{state}, {progress:.0%}", state, run.progress)
+def run_facts(run: RunInfo) -> list[str]:
+    """The cells of one line of `unmask runs`."""
     when = (run.created or "").replace("T", " ")[:16]
     counted = ["" if value is None else console.count(value) for value in (run.steps, run.tokens)]
-    figure = run.shown_figure(words).replace("\u00a0", " ")
     what = run.problem or run.description
-    return [str(run.folder), words[f"run.{run.kind}"], state, what, run.budget, *counted, figure, when]
+    return [str(run.folder), run.title, run.shown_state, what, run.budget, *counted, run.shown_figure, when]

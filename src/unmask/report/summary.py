@@ -1,25 +1,65 @@
 """The summary of a run in sentences that need no knowledge of the field, made from its figures alone."""
 
+from collections.abc import Iterator
 from typing import Any, Literal
 
 from unmask import console
+from unmask.messages import Message, join, message
 from unmask.metrics import figure_of
-from unmask.report.blocks import KeyFigure, Words
-from unmask.report.figures import figure_name, main_figure
-from unmask.report.words import (
-    figure_range,
-    format_duration,
+from unmask.report.blocks import KeyFigure
+from unmask.report.figures import is_loss, main_figure
+from unmask.report.formats import (
+    figure_title,
+    format_difference,
+    format_difference_range,
     format_figure,
     format_gain,
-    format_percent,
-    gain,
-    gain_range,
-    translated,
+    format_loss,
+    format_range,
+    known,
 )
 
 Results = dict[str, Any]
 
 STEPS = 7  # of a quick start
+CAUTION = (
+    "The intervals say how far the figures would move with other test rows of the same kind. They do not cover another "
+    "random seed or other training data."
+)
+CORRECT = {
+    "accuracy": "On {rows:,} test rows that it had never seen, it is right in {value} of cases (95 % interval "
+    "{interval}).",
+    "tags": "On {rows:,} test sentences ({items:,} tokens) that it had never seen, it gives {value} of the tokens the "
+    "right tag (95 % interval {interval}).",
+    "entity_f1": "On {rows:,} test sentences with {items:,} entities that it had never seen, its entity F1 is {value} "
+    "(95 % interval {interval}); an entity counts as correct only with its exact bounds and its type.",
+    "answer_f1": "On {rows:,} test questions that it had never seen, its answers share {value} of their words with the "
+    "right ones (F1, 95 % interval {interval}).",
+}  # by the main figure; others:
+CORRECT_OTHERWISE = "On {rows:,} test rows that it had never seen, its {figure} is {value} (95 % interval {interval})."
+KEYS = {
+    "accuracy": "accuracy on {rows:,} test rows",
+    "tags": "accuracy on {items:,} tokens",
+    "entity_f1": "F1 on {items:,} entities",
+    "answer_f1": "F1 on {rows:,} questions",
+}
+KEY_OTHERWISE = "{figure} on {rows:,} test rows"
+METHODS = {
+    "tfidf": "TF-IDF with logistic regression, a classical method that takes seconds",
+    "frequent": "giving each word its most frequent tag, a method without training",
+    "overlap": "taking the words beside those of the question, a method without training",
+    "words": "counting the words that two texts have in common, a method without training",
+    "majority": "always giving the most frequent label",
+    "mean": "always giving the same answer",
+}  # kind of a model: what a sentence calls it
+USABLE = ("tfidf", "frequent", "words")  # methods to use where they are as good; others show that a model is useless
+AGAINST = {
+    "scratch": "against no pretraining",
+    "tfidf": "against TF-IDF",
+    "frequent": "against the most frequent tag",
+    "overlap": "against the words beside the question's",
+    "words": "against words in common",
+}
 
 
 def main_model(results: Results) -> Results | None:
@@ -49,184 +89,193 @@ def size_of(difference: dict[str, float]) -> dict[str, float]:
     return {"low": -difference["high"], "high": -difference["low"]}
 
 
-def metric_of(results: Results) -> str:
-    return str((results.get("evaluation") or {}).get("metric") or "accuracy")
-
-
-def paragraphs(results: Results, words: Words) -> list[str]:
-    """What was trained, how good it is, compared with what, and how sure; what is not known is left out."""
-    training = [_trained(results, words), _learnt(results, words), _tuned(results, words)]
-    comparison = [_right(results, words)]
-    for kind, row in own_differences(results).items():
-        if kind in ("majority", "mean") and metric_of(results) != "accuracy":
-            kind = "constant"
-        if f"{kind}.better" in words and metric_of(results) in row:
-            comparison.append(_compared(kind, metric_of(results), row[metric_of(results)], words))
-    caution = [words["caution"]] if any(comparison) else []
-    whole = [[_unfinished(results, words)], training, comparison, caution]
-    return [text for part in whole if (text := words["space"].join(filter(None, part)))]
-
-
-def _unfinished(results: Results, words: Words) -> str:
-    if results.get("state", "finished") == "finished":
-        return ""
-    if results.get("kind") == "quickstart":
-        return words["unfinished.quickstart"].format(steps=len(results.get("steps") or []))
-    return words["unfinished"].format(
-        steps=console.count(results.get("steps_done") or 0),
-        progress=format_percent(results.get("progress") or 0, 0),
-    )
-
-
-def _trained(results: Results, words: Words) -> str:
-    pretraining = results.get("pretraining") or {}
-    corpora = (results.get("data") or {}).get("corpora") or []
-    environment = results.get("environment") or {}
-    if not pretraining:
-        return ""
-    parts = {"parameters": "", "corpora": "", "time": "", "device": ""}
-    if "parameters" in pretraining:
-        parts["parameters"] = words["trained.parameters"].format(count=console.count(pretraining["parameters"]))
-    if corpora:
-        size = sum(row.get("bytes", 0) for row in corpora)
-        parts["corpora"] = words["trained.corpora" if size else "trained.corpora.bare"].format(
-            documents=console.count(sum(row.get("documents", 0) for row in corpora)),
-            names=words["comma"].join(translated(row["name"], words) for row in corpora),
-            size=console.size(size),
-        )
-    if "seconds" in pretraining:
-        parts["time"] = words["trained.time"].format(time=format_duration(pretraining["seconds"], words))
-    if "device" in environment:
-        parts["device"] = words["trained.device"].format(device=device(environment, words))
-    return words["trained"].format(**parts)
-
-
-def device(environment: Results, words: Words) -> str:
-    if environment.get("device") == "cpu" and "threads" in environment:
-        return words["threads.1" if environment["threads"] == 1 else "threads"].format(**environment)
-    return str(environment.get("device", ""))
-
-
-def _learnt(results: Results, words: Words) -> str:
-    pretraining = results.get("pretraining") or {}
-    loss, unigram = pretraining.get("heldout_loss"), pretraining.get("unigram_loss")
-    if loss is None or unigram is None:
-        return ""
-    return words["learnt" if loss < unigram else "learnt.not"].format(loss=f"{loss:.2f}", unigram=f"{unigram:.2f}")
-
-
-def _tuned(results: Results, words: Words) -> str:
-    task = (results.get("data") or {}).get("task") or {}
-    runs = results.get("finetuning") or []
-    if results.get("kind") == "finetune":
-        return _tuned_only(runs[0], words) if runs else ""
-    if not runs or not {"train_rows", "labels"} <= task.keys():
-        return ""
-    labels = task["labels"]
-    tagging = (results.get("evaluation") or {}).get("unit") == "sentence"
-    return words["tuned.tag" if tagging else "tuned"].format(
-        train=console.count(task.get("train_rows_used") or task["train_rows"]),
-        labels=len(labels) if isinstance(labels, list) else labels,
-        task=words["tuned.task"].format(name=task["name"]) if "name" in task else "",
-    )
-
-
-def _tuned_only(run: Results, words: Words) -> str:
-    if not {"steps", "train_rows"} <= run.keys():
-        return ""
-    time = words["trained.time"].format(time=format_duration(run["seconds"], words)) if "seconds" in run else ""
-    text = words["tuned.only"].format(
-        steps=console.count(run["steps"]), train=console.count(run["train_rows"]), time=time
-    )
-    name = main_figure(run.get("dev") or {})
-    if name is None or "dev_rows" not in run:
-        return text
-    value = run["dev"][name]
-    shown = f"{value:.3f}" if name.endswith("loss") else format_figure(name.split(".")[-1], value)
-    dev = words["tuned.dev"].format(
-        rows=console.count(run["dev_rows"]), figure=figure_name(name, words, inline=True), value=shown
-    )
-    return words["space"].join([text, dev])
-
-
-def _right(results: Results, words: Words) -> str:
-    model, metric = main_model(results), metric_of(results)
-    if not model or not model.get(metric):
-        return ""
-    evaluation = results["evaluation"]
-    return words[f"right.{_wording(evaluation, metric)}"].format(
-        rows=console.count(evaluation["rows"]),
-        items=console.count(_items(evaluation)),
-        figure=words[f"inline.{metric}"],
-        value=format_figure(metric, model[metric]["value"]),
-        interval=figure_range(metric, model[metric], words),
-    )
-
-
-def _wording(evaluation: Results, metric: str) -> str:
-    """Which sentence fits the main figure: one of its own, or that of any figure."""
-    if metric == "accuracy" and evaluation.get("unit") == "sentence":
-        return "tags"
-    return metric if metric in ("accuracy", "entity_f1") else "figure"
-
-
-def _items(evaluation: Results) -> int:
-    """How many items the main figure is about: tokens, entities, or rows."""
-    key = "entities" if evaluation.get("metric") == "entity_f1" else "tokens"
-    return int(evaluation.get(key) or evaluation["rows"])
-
-
-def _compared(kind: str, metric: str, difference: dict[str, float], words: Words) -> str:
-    found = verdict(metric, difference)
-    shown = difference if found == "unclear" else size_of(difference)
-    return words[f"{kind}.{found}"].format(
-        figure=words[f"inline.{metric}"],
-        points=format_gain(metric, difference["value"], words, sign=False),
-        signed=format_gain(metric, difference["value"], words),
-        interval=gain_range(metric, shown, words),
-    )
-
-
-def key_figures(results: Results, words: Words) -> list[KeyFigure]:
-    """The main figure, and the differences that matter most; of a run without a test what it has instead."""
-    model, metric = main_model(results), metric_of(results)
-    if not model or not model.get(metric):
-        return _untested(results, words)
-    evaluation = results["evaluation"]
-    counted = {"rows": console.count(evaluation["rows"]), "items": console.count(_items(evaluation))}
-    counted["figure"] = words[metric]
-    interval = figure_range(metric, model[metric], words)
-    found = [
-        KeyFigure(
-            format_figure(metric, model[metric]["value"]),
-            words[f"key.{_wording(evaluation, metric)}"].format(**counted),
-            words["key.interval"].format(interval=interval),
-        )
+def paragraphs(results: Results) -> list[list[str]]:
+    """Paragraphs of sentences: what was trained, how good it is, compared with what, and how sure."""
+    comparison = list(_compared(results))
+    whole: list[list[str]] = [
+        list(_unfinished(results)),
+        list(_trained(results)),
+        comparison,
+        [message(CAUTION)] if comparison else [],
     ]
+    return [sentences for sentences in whole if sentences]
+
+
+def _unfinished(results: Results) -> Iterator[str]:
+    if results.get("state", "finished") == "finished":
+        return
+    if results.get("kind") == "quickstart":
+        yield message(
+            "This quick start is not finished: {steps} of its seven steps are done. The same command continues it.",
+            len(results.get("steps") or []),
+        )
+    else:
+        yield message(
+            "This run is not finished: it has done {steps:,} steps, {progress:.0%} of its budget. All figures are "
+            "those of the moment.",
+            results.get("steps_done") or 0,
+            results.get("progress") or 0,
+        )
+
+
+def _trained(results: Results) -> Iterator[str]:
+    """What was trained, and whether it learnt anything."""
+    pretraining, runs = results.get("pretraining") or {}, results.get("finetuning") or []
+    if pretraining:
+        details: list[str | None] = []
+        if "parameters" in pretraining:
+            details.append(message("{count:,} parameters", pretraining["parameters"]))
+        corpora = (results.get("data") or {}).get("corpora") or []
+        if corpora:
+            names: list[str] = [known(row["name"]) for row in corpora]
+            if size := sum(row.get("bytes", 0) for row in corpora):
+                names.append(console.size(size))
+            documents = sum(row.get("documents", 0) for row in corpora)
+            details.append(message("{count:,} documents of text ({corpora})", documents, join(names, ", ")))
+        details.append(message("{steps:,} steps", pretraining.get("steps") or 0))
+        if "seconds" in pretraining:
+            details.append(console.seconds(pretraining["seconds"]))
+        details.append(device(results.get("environment") or {}))
+        yield message("A BERT was trained from random weights: {details}.", join(details, "; "))
+        yield from _learnt(pretraining)
+    if results.get("kind") == "finetune":
+        yield from _tuned_only(runs[0]) if runs else ()
+        return
+    task = (results.get("data") or {}).get("task") or {}
+    if runs and {"train_rows", "labels"} <= task.keys():
+        name = known(task["name"]) if "name" in task else message("labelled rows")
+        yield message(
+            "It was then fine-tuned on {rows:,} rows ({name}) with {labels} labels.",
+            task.get("train_rows_used") or task["train_rows"],
+            name,
+            len(task["labels"]) if isinstance(task["labels"], list) else task["labels"],
+        )
+
+
+def device(environment: Results) -> str | None:
+    """`a CPU with 2 threads`, or the name of the device."""
+    if environment.get("device") == "cpu" and "threads" in environment:
+        return message("CPU, {threads} threads", environment["threads"])
+    return environment.get("device")
+
+
+def _learnt(pretraining: Results) -> Iterator[str]:
+    loss, unigram = pretraining.get("heldout_loss"), pretraining.get("unigram_loss")
+    if loss is not None and unigram is not None:
+        yield message(
+            "It learnt to predict masked tokens better than their frequencies allow: its loss on held-out text is "
+            "{loss:.2f} nats; frequencies alone give {unigram:.2f} (lower is better)."
+            if loss < unigram
+            else "It has not yet learnt more than the frequencies of tokens: its loss on held-out text is {loss:.2f} "
+            "nats; frequencies alone give {unigram:.2f} (lower is better). A larger budget would help.",
+            loss,
+            unigram,
+        )
+
+
+def _tuned_only(run: Results) -> Iterator[str]:
+    if not {"steps", "train_rows"} <= run.keys():
+        return
+    details = [message("{steps:,} steps", run["steps"])]
+    details += [console.seconds(run["seconds"])] if "seconds" in run else []
+    text = "A model was fine-tuned on {rows:,} labelled rows: {details}."
+    yield message(text, run["train_rows"], join(details, "; "))
+    name = main_figure(run.get("dev") or {})
+    if name is not None and "dev_rows" in run:
+        value = run["dev"][name]
+        shown = f"{value:.3f}" if is_loss(name) else format_figure(name, value)
+        text = "On the {rows:,} development rows, which chose the best step, its {figure} is {value}."
+        yield message(text, run["dev_rows"], figure_title(name), shown)
+
+
+def _main_score(results: Results) -> tuple[Results, str, Results] | None:
+    """The evaluation, its metric, and the interval of the main model."""
+    evaluation, model = results.get("evaluation") or {}, main_model(results)
+    if not model or not model.get(evaluation["metric"]):
+        return None
+    return evaluation, evaluation["metric"], model[evaluation["metric"]]
+
+
+def _fill(texts: dict[str, str], otherwise: str, evaluation: Results, **values: object) -> Message:
+    """The text that fits the main figure, with the number of rows and of items."""
+    metric = evaluation["metric"]
+    tags = metric == "accuracy" and evaluation["unit"] == "sentence"
+    text = texts.get("tags" if tags else metric, otherwise)
+    items = evaluation.get("entities" if metric == "entity_f1" else "tokens") or evaluation["rows"]
+    every: dict[str, object] = {"rows": evaluation["rows"], "items": items, "figure": figure_title(metric)} | values
+    names = sorted((name for name in every if f"{{{name}" in text), key=lambda name: text.index(f"{{{name}"))
+    return message(text, *(every[name] for name in names))
+
+
+def _compared(results: Results) -> Iterator[str]:
+    """How good the main model is, and how it compares with simpler ones."""
+    main = _main_score(results)
+    if main is None:
+        return
+    evaluation, metric, score = main
+    shown = {"value": format_figure(metric, score["value"]), "interval": format_range(metric, score)}
+    yield _fill(CORRECT, CORRECT_OTHERWISE, evaluation, **shown)
+    for kind, row in own_differences(results).items():
+        if metric not in row or (kind != "scratch" and kind not in METHODS):
+            continue
+        difference, outcome = row[metric], verdict(metric, row[metric])
+        sizes = difference if outcome == "unclear" else size_of(difference)
+        gain = format_gain(metric, difference["value"], sign=outcome == "unclear")
+        values = (figure_title(metric), gain, format_difference_range(metric, sizes))
+        if kind == "scratch":
+            yield message(SCRATCH[outcome], *values)
+            continue
+        if kind == "majority" and metric != "accuracy":
+            kind = "mean"
+        yield message(SIMPLER[outcome], message(METHODS[kind]), *values)
+        if outcome != "better" and kind not in USABLE:
+            yield message("This model is of no use yet.")
+        elif outcome == "worse":
+            yield message("For this task and budget, use that method.")
+
+
+SCRATCH = {
+    "better": "Pretraining helped: {figure} without it is worse by {points} (interval {interval}).",
+    "worse": "Pretraining did not help here: {figure} without it is better by {points} (interval {interval}).",
+    "unclear": "Whether pretraining helped cannot be told from this test: the difference in {figure} to the same "
+    "network without it is {points}, and its interval ({interval}) includes zero.",
+}
+SIMPLER = {
+    "better": "It beats {method}: {figure} is better by {points} (interval {interval}).",
+    "worse": "It is worse than {method}: {figure} is worse by {points} (interval {interval}).",
+    "unclear": "No difference can be shown to {method}: in {figure} it is {points}, and its interval ({interval}) "
+    "includes zero.",
+}
+
+
+def key_figures(results: Results) -> list[KeyFigure]:
+    """The main figure, and the differences that matter most; of a run without a test what it has instead."""
+    main = _main_score(results)
+    if main is None:
+        return list(_untested(results))
+    evaluation, metric, score = main
+    note = message("95 % interval {interval}", format_range(metric, score))
+    shown = [KeyFigure(format_figure(metric, score["value"]), _fill(KEYS, KEY_OTHERWISE, evaluation), note)]
     differences = own_differences(results)
-    for kind in ("scratch", "tfidf", "frequent", "overlap", "words"):
-        if kind in differences and metric in differences[kind]:
+    for kind, text in AGAINST.items():
+        if metric in differences.get(kind, {}):
             row = differences[kind][metric]
-            note = "key.unclear" if verdict(metric, row) == "unclear" else "key.interval"
-            shown = words[note].format(interval=gain_range(metric, row, words))
-            unit = words["points.unit"] if figure_of(metric).percent else ""
-            found.append(KeyFigure(gain(metric, row["value"]), words[f"key.{kind}"], shown, unit))
-    return found
+            unclear = verdict(metric, row) == "unclear"
+            interval = format_difference_range(metric, row)
+            note = message("{interval}, includes zero" if unclear else "95 % interval {interval}", interval)
+            unit = message("points") if figure_of(metric).percent else ""
+            shown.append(KeyFigure(format_difference(metric, row["value"]), message(text), note, unit))
+    return shown
 
 
-def _untested(results: Results, words: Words) -> list[KeyFigure]:
-    found = []
+def _untested(results: Results) -> Iterator[KeyFigure]:
     pretraining = results.get("pretraining") or {}
     if pretraining.get("heldout_loss") is not None and results.get("kind") == "pretrain":
         unigram = pretraining.get("unigram_loss")
-        note = "" if unigram is None else words["key.heldout.note"].format(unigram=f"{unigram:.2f}")
-        found.append(KeyFigure(f"{pretraining['heldout_loss']:.2f}", words["key.heldout"], note))
+        note = "" if unigram is None else message("word frequencies only, {loss:.2f}", unigram)
+        yield KeyFigure(format_loss(pretraining["heldout_loss"]), message("Held-out loss (nats)"), note)
     for run in results.get("finetuning") or [] if results.get("kind") == "finetune" else []:
         name = main_figure(run.get("dev") or {})
-        if name and not name.endswith("loss") and "dev_rows" in run:
-            text = words["key.dev"].format(
-                figure=figure_name(name, words, inline=True), rows=console.count(run["dev_rows"])
-            )
-            shown = format_figure(name.split(".")[-1], run["dev"][name])
-            found.append(KeyFigure(shown, text, translated(run["name"], words)))
-    return found
+        if name and not is_loss(name) and "dev_rows" in run:
+            text = message("{figure} on {rows:,} development rows", figure_title(name), run["dev_rows"])
+            yield KeyFigure(format_figure(name, run["dev"][name]), text, known(run["name"]))

@@ -43,7 +43,7 @@ def choose_tokens(
     """At most `add` pieces, the one that saves the most first.
 
     words: as the vocabulary cuts them into several pieces, with how often they occur; unknown: words that it cannot
-    cut. A piece that stands fewer than `minimum_count` times is not chosen.
+    cut. A piece that stands fewer than `min_frequency` times is not chosen.
     """
     chooser = _Chooser(vocab, words, unknown)
     chosen: list[AddedToken] = []

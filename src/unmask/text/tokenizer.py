@@ -9,11 +9,11 @@ import hashlib
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 from functools import cached_property
+from importlib import import_module
 from itertools import chain, islice
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 import tokenizers
@@ -25,12 +25,14 @@ from unmask.console import SILENT, Progress
 from unmask.errors import UserError
 from unmask.files import atomic, json_text
 from unmask.text import folding, wordpiece
+from unmask.text.encoding import Encoding, Padding, model_inputs
 from unmask.text.lexicon import Words, continues_word
 from unmask.text.public import alignment as places
 from unmask.text.public import layout, specials
 from unmask.text.public.layout import SPECIALS, TokenizerConfig
 from unmask.text.public.specials import readable
 from unmask.text.public.spelling import detect_spelling
+from unmask.text.statistics import TokenizerStatistics, TrainingSummary
 from unmask.text.words import WordCounter, read_plain
 
 __all__ = ["Encoding", "Tokenizer", "TokenizerConfig", "TokenizerStatistics", "TrainingSummary"]
@@ -38,7 +40,8 @@ __all__ = ["Encoding", "Tokenizer", "TokenizerConfig", "TokenizerStatistics", "T
 T = TypeVar("T")
 
 WORD_START, SENTENCE_START = 1, 2  # the bits of the flags of `pieces_of`
-_FILES = ("tokenizer.json", "vocab.txt", "vocab.json")  # what `load` looks for in a folder, in this order
+_TENSORS = {"np": "numpy:array", "pt": "torch:tensor"}  # what makes them of lists; imported where asked for
+_FILES = ("tokenizer.json", "vocab.txt", "vocab.json")  # what `from_pretrained` looks for in a folder, in this order
 BATCH = 512  # texts given to the library at once where a stream is read
 
 # a full-width digit one and a traditional character, and what foldings make of them (BERT's normaliser sets
@@ -48,56 +51,8 @@ _CHINESE = "[\u3000-\u303f\u3400-\u9fff\uf900-\ufaff\uff00-\uffef\U00020000-\U00
 _BETWEEN_CHINESE = re.compile(f"(?<={_CHINESE}) (?={_CHINESE})")
 
 
-@dataclass(frozen=True, slots=True)
-class Encoding:
-    """A text or pair as pieces, in parallel lists: [CLS] text [SEP] or [CLS] text [SEP] pair [SEP] under BERT."""
-
-    input_ids: list[int]
-    token_type_ids: list[int]  # under BERT 0 for the text and its specials, 1 for the pair and the last [SEP]
-    # the piece's characters in the original text or pair, without a blank before; none of a blank; specials (0, 0)
-    offsets: list[tuple[int, int]]
-    word_ids: list[int | None]  # the number of the piece's word within its own text; None for specials
-    special_tokens_mask: list[bool]  # the pieces that encoding added around the texts
-    truncated: bool = False  # whether pieces were left out to keep to max_length
-    pair_start: int | None = None  # where the pieces of the pair begin; None without a pair
-
-
-@dataclass(frozen=True, slots=True)
-class TokenizerStatistics:
-    characters: int  # of the texts as given, white space included
-    words: int
-    tokens: int
-    unknown: int  # words that became [UNK]
-
-    @property
-    def characters_per_token(self) -> float:
-        return self.characters / self.tokens if self.tokens else 0.0
-
-    @property
-    def tokens_per_word(self) -> float:
-        return self.tokens / self.words if self.words else 0.0
-
-    @property
-    def unknown_rate(self) -> float:
-        """The share of words that became [UNK]."""
-        return self.unknown / self.words if self.words else 0.0
-
-
-@dataclass(frozen=True, slots=True)
-class TrainingSummary:
-    """What was seen while a tokenizer was trained. `statistics` are those of the training text."""
-
-    texts: int
-    distinct_words: int
-    alphabet: int
-    dropped_characters: list[str]
-    dropped_words: int
-    forgotten_words: int  # occurrences forgotten to keep memory bounded (see words.WordCounter)
-    statistics: TokenizerStatistics
-
-
 class Tokenizer:
-    """A tokenizer as tokenizer.json describes it. Made by `train` or `load`; safe to use from several threads."""
+    """A tokenizer as tokenizer.json describes it, made by `train` or `from_pretrained`. Safe for several threads."""
 
     training: TrainingSummary | None = None
 
@@ -113,18 +68,14 @@ class Tokenizer:
         self._token_ids = {piece: number for number, piece in enumerate(self.tokens)}
         self._description = description
         found = self._specials = specials.find_special_tokens(settings, self._config, self._token_ids, origin)
-        self.special_tokens, self.single_template, self.pair_template = (
-            found.special_tokens,
-            found.single_template,
-            found.pair_template,
-        )
+        self.special_tokens = found.special_tokens
+        self.single_template, self.pair_template = found.single_template, found.pair_template
         self.all_special_ids: list[int] = list(found.ids)
         self.cls_token_id, self.sep_token_id, self.pad_token_id = (
             self._token_ids[self.special_tokens[role]] for role in ("cls", "sep", "pad")
         )
-        self.unk_token_id = self._token_ids.get(
-            self.special_tokens.get("unknown", "")
-        )  # byte-level vocabularies need none
+        # byte-level vocabularies need none
+        self.unk_token_id = self._token_ids.get(self.special_tokens.get("unknown", ""))
         plain = layout.plain_backend(self._whole, settings, {self.tokens[number] for number in self.all_special_ids})
         self._plain = plain or layout.backend(self._without_tokens(self.all_special_ids), origin)
         self._spelling = detect_spelling(settings)
@@ -200,7 +151,7 @@ class Tokenizer:
         return tokenizer
 
     @classmethod
-    def load(cls, path: Path | str) -> "Tokenizer":
+    def from_pretrained(cls, path: Path | str) -> "Tokenizer":
         """Read a folder that holds tokenizer.json, vocab.txt, or vocab.json and merges.txt; or one of these files.
 
         tokenizer_config.json and special_tokens_map.json beside it say which pieces are special, where it does
@@ -222,7 +173,7 @@ class Tokenizer:
         config = specials.read_config_files(file)
         return cls(layout.read_description(file, config), str(file), config)
 
-    def save(self, folder: Path | str, model_max_length: int | None = None) -> None:
+    def save_pretrained(self, folder: Path | str, model_max_length: int | None = None) -> None:
         """Write tokenizer.json and tokenizer_config.json, and vocab.txt where it is WordPiece: all whole or none.
 
         length: tokens that the model beside it can read, at which other libraries cut where nothing else was said.
@@ -270,7 +221,7 @@ class Tokenizer:
 
     @cached_property
     def sha256(self) -> str:
-        """Of the content of tokenizer.json as `save` writes it."""
+        """Of the content of tokenizer.json as `save_pretrained` writes it."""
         return hashlib.sha256(self._json.encode("utf-8")).hexdigest()
 
     def token_to_id(self, token: str) -> int:
@@ -394,6 +345,39 @@ class Tokenizer:
             self._assemble(first, None if other is None else next(seconds), max_length)
             for first, other in zip(encodings[: len(texts)], others, strict=True)
         ]
+
+    def __call__(
+        self,
+        texts: str | Sequence[str],
+        pairs: str | Sequence[str] | None = None,
+        *,
+        padding: Padding = False,
+        truncation: bool = False,
+        max_length: int | None = None,
+        return_tensors: Literal["np", "pt"] | None = None,
+    ) -> dict[str, Any]:
+        """Encode texts, or pairs of texts, as the arguments of an encoder, in the manner of transformers.
+
+        Returns input_ids, token_type_ids and attention_mask (1 at tokens, 0 at padding): a list of lists each (a list,
+        for one text without tensors), or an array "np" or tensor "pt" (texts, length) int64, which needs padding or
+        texts of one length. padding: to the longest, or to max_length; truncation: to max_length tokens, or to as many
+        as the model beside the tokenizer can read. Raises UserError where truncation or padding has no length.
+        """
+        single = isinstance(texts, str)
+        if truncation or padding == "max_length":
+            max_length = max_length or self._config.get(layout.MODEL_MAX_LENGTH)
+            if max_length is None:
+                raise UserError("the tokenizer does not know how long texts may be", hint="give max_length")
+        encoded = self.encode_batch(
+            [texts] if isinstance(texts, str) else texts,
+            [pairs] if isinstance(pairs, str) else pairs,
+            max_length if truncation else None,
+        )
+        columns = model_inputs(encoded, self.pad_token_id, padding, max_length)
+        if return_tensors is not None:
+            module, _, make = _TENSORS[return_tensors].partition(":")
+            return {name: getattr(import_module(module), make)(rows) for name, rows in columns.items()}
+        return {name: rows[0] if single else rows for name, rows in columns.items()}
 
     def _assemble(self, first: Any, second: Any, max_length: int | None) -> Encoding:
         """The pieces of one or two texts as one sequence."""

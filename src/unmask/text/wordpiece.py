@@ -62,10 +62,10 @@ def train(
     """Learn a vocabulary of exactly `size` pieces: `specials`, then the alphabet, then merges in their order.
 
     The alphabet is the most frequent characters that together make up `character_coverage` of the text, each
-    seen at least `minimum_count` times, while they fill at most `alphabet_share` of the vocabulary (more where
+    seen at least `min_frequency` times, while they fill at most `alphabet_share` of the vocabulary (more where
     there is nothing left to merge). A character seen in longer words has two pieces, `x` at a word's start and
     `##x` after it; one that is always a word of its own (punctuation, Chinese) has one. Pairs seen fewer than
-    `minimum_count` times are not merged.
+    `min_frequency` times are not merged.
 
     The result depends on the counts alone: equal gains are told apart by the text of the pair.
     Raises UserError when the text supports fewer than `size` pieces, unless `fewer` are welcome.
@@ -96,12 +96,12 @@ def train(
     )
 
 
-def _too_few(most: int, size: int, minimum_count: int, words: int) -> UserError:
+def _too_few(most: int, size: int, min_frequency: int, words: int) -> UserError:
     if not words:
         return UserError("there is no text to train a tokenizer on", hint="give files that hold text")
     return UserError(
         f"the text supports a vocabulary of at most {most:,} pieces",
-        given=f"{size:,} pieces, from {words:,} words; pairs of pieces seen {minimum_count} times or more",
+        given=f"{size:,} pieces, from {words:,} words; pairs of pieces seen {min_frequency} times or more",
         hint=f"ask for {most:,} pieces or fewer, or give more text",
     )
 

@@ -1,10 +1,10 @@
 """Trying how fast a pretraining recipe runs here: real steps for some seconds, and where their time goes."""
 
-import itertools
 import time
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import asdict, dataclass
+from itertools import count, islice
 from typing import Any
 
 import torch
@@ -16,9 +16,9 @@ from unmask.learner.batches import Batches
 from unmask.messages import message
 from unmask.train import optim
 from unmask.train.allocator import keep_freed_memory
+from unmask.train.breakdown import profile_steps
 from unmask.train.loop import LoopState, Step, train_steps
 from unmask.train.parallel import World
-from unmask.train.parts import PARTS, timed
 from unmask.train.precision import resolve_precision
 from unmask.train.pretrain import PretrainLearner, build_batches, build_learner, fit_to_corpus
 from unmask.train.recipe import PretrainRecipe
@@ -26,16 +26,16 @@ from unmask.train.speed import Speed, measure_speed, synchronize
 from unmask.train.threads import choose_threads
 
 ENDLESS = "1000000000 steps"
-WARMUP_SECONDS = 3  # steps that do not count: they pay for memory and caches
-PLAIN = 0.6  # share of the time in which nothing but the run itself is measured; in the rest, its parts
+WARMUP_STEPS = 3  # do not count: they pay for memory and caches
+PROFILED = 4  # steps at most whose parts are measured, after the others
 SAMPLE = 4  # steps whose batches say what a token costs
 THREADS = 0.3  # of the time may be spent on finding the number of threads
 
 
 @dataclass(frozen=True)
 class Trial:
-    """speed: without marks in between; step_seconds: with them, on average, as the parts add up to; parts: seconds a
-    step; parameters: of the whole learner."""
+    """speed: of plain steps; step_seconds: of profiled ones, on average; breakdown: seconds of each part in these;
+    parameters: of the whole learner."""
 
     speed: Speed
     steps: int
@@ -50,8 +50,7 @@ class Trial:
 def run_benchmark(recipe: PretrainRecipe, shards: Shards, seconds: float, progress: Progress) -> Trial:
     """Train with the recipe for about so many seconds, and throw the weights away.
 
-    Ramps of length and batch are at their end, the learning rate at its beginning. Takes longer where the steps do:
-    each of the two stretches takes one at least.
+    Ramps of length and batch are at their end, the learning rate at its beginning.
     """
     keep_freed_memory()
     recipe = fit_to_corpus(_level(recipe), shards.tokenizer)
@@ -68,26 +67,25 @@ def run_benchmark(recipe: PretrainRecipe, shards: Shards, seconds: float, progre
         progress.show("warming up")
         loop = train_steps(learner, optimizer, batches, recipe.train, LoopState(), recipe.seed)
         with closing(loop):
-            for _ in range(WARMUP_SECONDS):
+            for _ in range(WARMUP_STEPS):
                 next(loop)
-            plain = _stretch(loop, device, seconds * PLAIN, progress)
-            with timed(learner, optimizer) as timeline:
-                timeline.enter("other")
-                marked = _stretch(loop, device, seconds * (1 - PLAIN), progress)
-                timeline.enter("other")
-            parts = timeline.seconds()
-        waited = sum(step.data_wait_seconds for step in plain) / sum(step.step_seconds for step in plain)
-        sample = [
-            learner.prepare(batch, recipe.seed)
-            for step in range(SAMPLE)
-            for batch in batches.step(step * batches.step_size(1.0))
-        ]
-        rate = sum(step.tokens for step in plain) / sum(step.step_seconds for step in plain)
-        speed = measure_speed(learner, sample, rate, waited, precision.matmul_dtype or precision.weights_dtype)
+            plain = _stretch(loop, device, seconds, progress)
+            spent = sum(step.step_seconds for step in plain)
+            waited = sum(step.data_wait_seconds for step in plain) / spent
+            rate = sum(step.tokens for step in plain) / spent
+            sample = [
+                learner.prepare(batch, recipe.seed)
+                for step in range(SAMPLE)
+                for batch in batches.step(step * batches.step_size(1.0))
+            ]
+            speed = measure_speed(learner, sample, rate, waited, precision.matmul_dtype or precision.weights_dtype)
+            progress.show("profiling")
+            profiled: list[Step] = []
+            parts = profile_steps(learner, lambda: profiled.extend(islice(loop, min(PROFILED, len(plain)))))
     finally:
         torch.set_num_threads(threads)
     parameters = sum(p.numel() for p in learner.parameters())
-    return Trial(speed, len(plain), *_each(parts, marked), parameters)
+    return Trial(speed, len(plain), *_per_step(parts, profiled), parameters)
 
 
 def _level(recipe: PretrainRecipe) -> PretrainRecipe:
@@ -110,7 +108,7 @@ def _stretch(loop: Iterator[Step], device: torch.device, seconds: float, progres
     """Steps for so long, at least one."""
     synchronize(device)
     begun, told, found = time.monotonic(), 0.0, []
-    for number in itertools.count(1):
+    for number in count(1):
         found.append(next(loop))
         spent = time.monotonic() - begun
         progress.show(message("{speed:,.0f} tokens/s", sum(step.tokens for step in found) / spent))
@@ -121,8 +119,9 @@ def _stretch(loop: Iterator[Step], device: torch.device, seconds: float, progres
     return found
 
 
-def _each(parts: dict[str, float], marked: list[Step]) -> tuple[float, dict[str, float]]:
-    """(seconds of a step, those of each part): waiting for data is moved to its own part."""
-    waited = sum(step.data_wait_seconds for step in marked)
-    parts = {**parts, "data": waited, "other": max(0.0, parts["other"] - waited)}
-    return sum(parts.values()) / len(marked), {name: parts[name] / len(marked) for name in PARTS}
+def _per_step(parts: dict[str, float], profiled: list[Step]) -> tuple[float, dict[str, float]]:
+    """(seconds of a step, those of each part): what the profiler saw no operation in is `data` or `other`."""
+    whole = sum(step.step_seconds for step in profiled)
+    parts["data"] = sum(step.data_wait_seconds for step in profiled)
+    parts["other"] = max(0.0, whole - sum(took for name, took in parts.items() if name != "other"))
+    return sum(parts.values()) / len(profiled), {name: took / len(profiled) for name, took in parts.items()}

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from unmask.config import config, setting
-from unmask.data.ramp import Ramp
 from unmask.messages import message
-from unmask.train.optim import AdamW, AnyOptimizer, AnySchedule, Linear
+from unmask.schedules import AnySchedule, Linear, Ramp
+from unmask.train.optim import AdamW, AnyOptimizer
 from unmask.train.parallel import ParallelMode
 from unmask.train.precision import PrecisionName
 

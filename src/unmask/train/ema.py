@@ -1,20 +1,20 @@
-"""Average: an exponential moving average of the weights, which forgets as a share of the run."""
+"""EMA: exponential moving average of the weights, over a share of the run."""
 
-import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
 
+from unmask.schedules import ema_weight
 from unmask.train.parallel import local_shard
 
 
 class EMA:
-    """The mean of a learner's weights over about the last `share` of the run (Polyak and Juditsky 1992).
+    """Mean of a learner's weights over about the last `span` of the run (Polyak and Juditsky 1992).
 
-    Weights of x of the run ago count exp(-x / share) as much as those of now. In the first `share` of the run it
-    reaches back to its beginning, evenly, so that the initial weights do not stay in it.
+    At the beginning it is as long as the run so far (`schedules.ema_weight`), so that the initial weights do not stay
+    in it.
     """
 
     def __init__(self, learner: nn.Module, span: float) -> None:
@@ -25,9 +25,9 @@ class EMA:
 
     @torch.no_grad()
     def update(self, previous_progress: float, progress: float) -> None:
-        """Take the weights in, after an update that brought the run from `since` to `progress`."""
-        if progress > previous_progress:
-            new = 1 - math.exp(-(progress - previous_progress) / min(self.span, progress))
+        """Take the weights in, after an update that brought the run from `previous_progress` to `progress`."""
+        new = ema_weight(previous_progress, progress, self.span)
+        if new > 0:
             torch._foreach_lerp_(self._averages, [p.detach() for p in self._learning], new)
 
     @contextmanager

@@ -10,9 +10,10 @@ from typing import Any, Literal
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
+from unmask.config import config_classes
 from unmask.errors import UserError, did_you_mean, suggest
 from unmask.messages import join, message
-from unmask.model.encoder import EncoderConfig
+from unmask.model.config import EncoderConfig
 from unmask.model.presets import PRESETS
 from unmask.train.recipe import FinetuneRecipe, PretrainRecipe
 
@@ -62,137 +63,83 @@ class Group:
         return self.key + (f" (name: {self.choice})" if self.choice else "")
 
 
-@dataclass(frozen=True)
-class _Node:
-    """A class of settings at a key; `values` are the defaults there, which may differ from those of the class."""
-
-    key: str
-    cls: type[Any]
-    values: Any
-
-    def default(self, name: str, field: FieldInfo) -> Any:
-        if isinstance(self.values, self.cls):
-            return getattr(self.values, name)
-        return field.get_default(call_default_factory=True)
-
-
 def explain(key: str = "", kind: Kind | None = None) -> list[Group]:
     """The groups of settings at a dotted key and below it; of one setting, a group of that alone.
 
-    A place of a list may be given or left out: objectives.ratio is objectives.0.mask_prob. Without `kind` of both
-    kinds of recipe, those that are alike once. Raises UserError where no recipe has such a key.
+    The index of a list is optional: objectives.mask_prob is objectives.0.mask_prob. Without `kind` of both kinds of
+    recipe, those that are alike once. Raises UserError where no recipe has such a key.
     """
     parts = [part for part in key.split(".") if part and not part.isdigit()]
+    groups = {of: list(_groups(KINDS[of])) for of in ([kind] if kind else KINDS)}
     found: dict[Group, tuple[Kind, ...]] = {}
-    for of in [kind] if kind else KINDS:
-        for group in _matching(KINDS[of], parts):
+    for of, every in groups.items():
+        for group in _matching(every, parts):
             found[group] = (*found.get(group, ()), of)
     if not found:
-        raise _unknown(parts, kind)
+        raise _unknown(parts, [group for every in groups.values() for group in every], kind)
     return [dataclasses.replace(group, kinds=kinds) for group, kinds in found.items()]
 
 
-def _matching(cls: type[Any], parts: list[str]) -> Iterator[Group]:
-    wanted = ".".join(parts)
-    for node in _nodes(_Node("", cls, None)):
-        group = _group(node)
-        chosen = f"{node.key}.{group.choice}"  # objectives.masked is what errors call objectives of that name
-        if not parts or wanted in (node.key, chosen) or node.key.startswith(f"{wanted}."):
+def _groups(cls: type[Any], key: str = "", values: Any = None) -> Iterator[Group]:
+    """A class of settings and all below it, in the order of the recipe. values: the defaults at this key, which may
+    differ from those of the class."""
+    fields: dict[str, FieldInfo] = cls.__pydantic_fields__
+    settings, below = [], []
+    for name, field in fields.items():
+        default = getattr(values, name) if isinstance(values, cls) else field.get_default(call_default_factory=True)
+        classes = config_classes(field.annotation)
+        below += [(inner, f"{key}.{name}".lstrip("."), default) for inner in classes]
+        if name != "name":
+            shown = _format_value(default)
+            settings.append(Setting(name, _allowed(field, classes), shown, field.description or "", bool(classes)))
+    if cls is EncoderConfig:
+        settings.insert(0, Setting("preset", ", ".join(PRESETS), "", "a name for several of the settings below"))
+    description = (cls.__doc__ or "").partition("\n")[0]
+    yield Group((), key, fields["name"].default if "name" in fields else None, description, tuple(settings))
+    for inner in below:
+        yield from _groups(*inner)
+
+
+def _matching(groups: list[Group], parts: list[str]) -> Iterator[Group]:
+    wanted, above = ".".join(parts), ".".join(parts[:-1])
+    for group in groups:
+        chosen = f"{group.key}.{group.choice}"  # objectives.masked is what errors call objectives of that name
+        if not parts or wanted in (group.key, chosen) or group.key.startswith(f"{wanted}."):
             yield group
-        elif ".".join(parts[:-1]) in (node.key, chosen):
+        elif above in (group.key, chosen):
             settings = tuple(one for one in group.settings if one.name == parts[-1] and not one.is_group)
             if settings:
                 yield dataclasses.replace(group, settings=settings)
 
 
-def _unknown(parts: list[str], kind: Kind | None) -> UserError:
-    """The error for a key that no recipe has: names what there is at the last place that exists."""
-    known: list[str] = []
-    for depth in range(len(parts) - 1, -1, -1):
-        above = ".".join(parts[:depth])
-        nodes = [node for of in ([kind] if kind else KINDS) for node in _nodes(_Node("", KINDS[of], None))]
-        known = list(dict.fromkeys(name for node in nodes if node.key == above for name in _fields(node.cls)))
-        if known:
-            break
+def _unknown(parts: list[str], groups: list[Group], kind: Kind | None) -> UserError:
+    """The error for a key that no recipe has: names the settings at the last key that exists."""
+    depth = next(n for n in range(len(parts) - 1, -1, -1) if any(g.key == ".".join(parts[:n]) for g in groups))
+    known = [one.name for group in groups if group.key == ".".join(parts[:depth]) for one in group.settings]
     meant = suggest(parts[depth], known)
     where = message("a recipe for {kind}", kind) if kind else message("a recipe")
     return UserError(
         "{key} is not a setting of {where}",
         ".".join(parts),
         where,
-        allowed=", ".join(known),
+        allowed=", ".join(dict.fromkeys(known)),
         hint=did_you_mean(".".join([*parts[:depth], meant]) if meant else None),
     )
 
 
-def _nodes(node: _Node) -> Iterator[_Node]:
-    """A class of settings and all below it, in the order of the recipe."""
-    yield node
-    for name, field in _fields(node.cls).items():
-        key = f"{node.key}.{name}".lstrip(".")
-        for cls in _classes(field.annotation):
-            yield from _nodes(_Node(key, cls, node.default(name, field)))
-
-
-def _group(node: _Node) -> Group:
-    fields = _fields(node.cls)
-    settings = [
-        Setting(
-            name,
-            _allowed(field),
-            _format_value(node.default(name, field)),
-            field.description or "",
-            is_group=bool(_classes(field.annotation)),
-        )
-        for name, field in fields.items()
-        if name != "name"
-    ]
-    if node.cls is EncoderConfig:
-        names = ", ".join(PRESETS)
-        settings.insert(0, Setting("preset", names, "", "a name for several of the settings below"))
-    description = (node.cls.__doc__ or "").partition("\n")[0]
-    choice = fields["name"].default if "name" in fields else None
-    return Group((), node.key, choice, description, tuple(settings))
-
-
-def _fields(cls: type[Any]) -> dict[str, FieldInfo]:
-    return dict(cls.__pydantic_fields__)
-
-
-def _parts(annotation: Any) -> list[Any]:
-    """The members of a union, or the annotation alone."""
-    if typing.get_origin(annotation) is typing.Annotated:
-        return _parts(typing.get_args(annotation)[0])
-    if typing.get_origin(annotation) in (typing.Union, types.UnionType):
-        return [inner for member in typing.get_args(annotation) for inner in _parts(member)]
-    return [annotation]
-
-
-def _classes(annotation: Any) -> list[type[Any]]:
-    """The classes of settings that a value may be, or a list may hold."""
-    found = []
-    for part in _parts(annotation):
-        if typing.get_origin(part) is list:
-            found += _classes(typing.get_args(part)[0])
-        elif dataclasses.is_dataclass(part) and isinstance(part, type):
-            found.append(part)
-    return found
-
-
-def _allowed(field: FieldInfo) -> str:
-    """What a setting may be, in words: `whole number, at least 1`."""
-    classes = _classes(field.annotation)
+def _allowed(field: FieldInfo, classes: list[type[Any]]) -> str:
+    """What a setting may be, in words: `whole number, at least 1`. classes: of groups of settings that it may be."""
+    kinds = _members(field.annotation)
     if classes:
-        names = [fields["name"].default for fields in map(_fields, classes) if "name" in fields]
-        is_list = typing.get_origin(_parts(field.annotation)[0]) is list
-        group = message("list of groups") if is_list else message("group")
+        names = [inner.__pydantic_fields__["name"].default for inner in classes if hasattr(inner, "name")]
+        group = message("list of groups") if typing.get_origin(kinds[0]) is list else message("group")
         return message("{group}; name: {names}", group, ", ".join(names)) if names else group
-    words = []
-    for part in _parts(field.annotation):
-        if typing.get_origin(part) is Literal:
-            words.append(", ".join(map(str, typing.get_args(part))))
-        else:
-            words.append(_PLAIN.get(part, str(part)))
+    words = [
+        ", ".join(map(str, typing.get_args(part)))
+        if typing.get_origin(part) is Literal
+        else _PLAIN.get(part, str(part))
+        for part in kinds
+    ]
     limits = [
         message(template, f"{getattr(limit, name):g}")
         for limit in field.metadata
@@ -200,6 +147,15 @@ def _allowed(field: FieldInfo) -> str:
         if getattr(limit, name, None) is not None
     ]
     return join([join(words, " or "), *limits], ", ")
+
+
+def _members(annotation: Any) -> list[Any]:
+    """The members of a union, or the annotation alone."""
+    if typing.get_origin(annotation) is typing.Annotated:
+        return _members(typing.get_args(annotation)[0])
+    if typing.get_origin(annotation) in (typing.Union, types.UnionType):
+        return [inner for member in typing.get_args(annotation) for inner in _members(member)]
+    return [annotation]
 
 
 def _format_value(value: Any) -> str:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,6 @@ from unmask.data.rows.readers.memory import MemoryRows, as_source
 from unmask.data.sequences import RowSequences
 from unmask.errors import UserError
 from unmask.heads import build_head, head_class
-from unmask.learner.batches import Batches
 from unmask.learner.regularise import Regularisation, Regulariser
 from unmask.learner.task_learner import TaskLearner
 from unmask.learner.token_masking import TokenMasking
@@ -32,7 +32,7 @@ from unmask.train.parallel import World, join_world
 from unmask.train.recipe import FinetuneRecipe, parse_recipe, read_recipe
 from unmask.train.rows import PreparedRows, prepare_rows, write_split
 from unmask.train.run import GIVEN, Run
-from unmask.train.trainer import BestMetric, Trainer
+from unmask.train.trainer import BestMetric, RunResult, TrainerState, Training, build_batches, train_run
 from unmask.train.transfer import (
     Heads,
     architecture,
@@ -43,30 +43,22 @@ from unmask.train.transfer import (
 )
 
 
-@dataclass(frozen=True)
-class FinetuneResult:
+@dataclass(frozen=True, kw_only=True)
+class FinetuneResult(RunResult):
     """What a fine-tuning run brought. dev: figures of the best checkpoint on the dev rows; metric: the one of
     them by which it was chosen."""
 
-    folder: Path
-    steps: int
     best_step: int
-    seconds: float
     train_rows: int
     dev_rows: int
     truncated: int
     dev: dict[str, float]
     metric: str = "classify.accuracy"
-    speed: dict[str, Any] | None = None
 
     @property
     def best_score(self) -> tuple[str, float]:
         """What people call the metric, and its value on the dev rows."""
         return figure_of(self.metric).title, self.dev[self.metric]
-
-    @property
-    def model(self) -> Path:
-        return self.folder / "model"
 
     def predictor(self) -> Predictor:
         return load(self.model)
@@ -104,20 +96,12 @@ def finetune(
                 data, held = _named({"train": train, "dev": dev, "test": test}, Path(out) / GIVEN)
                 values = {"init_from": str(model), "task": {"name": task}, "data": data}
                 recipe = parse_recipe(FinetuneRecipe, values, overrides, where="the settings given")
-            elif not isinstance(recipe, FinetuneRecipe):
+            else:
                 recipe = read_recipe(FinetuneRecipe, recipe, overrides)
         with Run(Path(out), recipe, "finetune", world) as run:
-            if run.finished:
-                console.note("{folder} is finished; remove it or choose another --out to train again", run.folder)
-                return FinetuneResult(run.folder, **run.outcome())
-            world.run_on_rank0(lambda: run.save_texts({path: rows.jsonl() for path, rows in held.items()}))
-            if progress is not None:
-                _train(run, recipe, progress, rows)
-            else:
-                with console.start_step("Fine-tuning") as work:
-                    _train(run, recipe, work, rows)
-                    work.result(str(run.folder))
-            return FinetuneResult(run.folder, **run.outcome())
+            return FinetuneResult(
+                **train_run(run, "Fine-tuning", partial(_training, run, recipe, held, rows), progress)
+            )
 
 
 def _named(given: dict[str, Any], folder: Path) -> tuple[dict[str, str], dict[Path, MemoryRows]]:
@@ -147,67 +131,43 @@ def check(recipe: FinetuneRecipe, bundle: bundle.Bundle) -> None:
         )
 
 
-def _train(run: Run, recipe: FinetuneRecipe, progress: Progress, read: Callable[[], PreparedRows] | None) -> None:
+def _training(
+    run: Run,
+    recipe: FinetuneRecipe,
+    held: dict[Path, MemoryRows],
+    read: Callable[[], PreparedRows] | None,
+    progress: Progress,
+) -> Training:
+    """What a recipe trains. held: rows in memory that are written into the run first, by their files; read: gives the
+    rows of the recipe, where they are read already."""
     world, data = run.world, recipe.data
-    with world.sync_errors():
-        opened = bundle.read(recipe.init_from)
-        check(recipe, opened)
-        recipe = with_default_lr(recipe, opened.config.hidden_size)
-        rows = prepare_rows(data, recipe.seed, task_of(recipe.task).reads) if read is None else read()
-        _record_rows(run, recipe, opened, rows)
-        train, dev = rows.train, rows.dev
-        task = task_of(recipe.task).build(recipe.task, opened.tokenizer, train)
-        task.set_metric(dev)
-        encoded, notes = task.encode(train)
-        check_rows(train, encoded)
-        dev_rows, dev_notes = task.encode([example.keep_labels(task.labels) for example in dev])
-        for remark in (*notes.remarks, *dev_notes.remarks):
-            console.note(remark)
-        dev_set = DevSet(task, dev, dev_rows)
-        learner, heads = _learner(opened, recipe, task, encoded)
-        origin = transfer_summary(opened, learner, recipe.transfer, heads) | {"lr": recipe.train.optimizer.peak_lr}
-        config, lineage = learner.encoder.config, opened.lineage
-        tokenizer = opened.tokenizer
-        del opened  # its weights are in the learner now
-        learner.to(world.device)
-        batches = Batches(
-            RowSequences(encoded, together=learner.head.keeps_rows_together),
-            data.batch_size,
-            recipe.seed,
-            recipe.train.gradient_accumulation_steps,
-            world.rank,
-            world.size,
-            recipe.train.batch_ramp,
-        )
+    world.run_on_rank0(lambda: run.save_texts({path: rows.jsonl() for path, rows in held.items()}))
+    opened = bundle.read(recipe.init_from)
+    check(recipe, opened)
+    recipe = with_default_lr(recipe, opened.config.hidden_size)
+    rows = prepare_rows(data, recipe.seed, task_of(recipe.task).reads) if read is None else read()
+    _record_rows(run, recipe, opened, rows)
+    train, dev = rows.train, rows.dev
+    task = task_of(recipe.task).build(recipe.task, opened.tokenizer, train)
+    task.set_metric(dev)
+    encoded, notes = task.encode(train)
+    check_rows(train, encoded)
+    dev_rows, dev_notes = task.encode([example.keep_labels(task.labels) for example in dev])
+    for remark in (*notes.remarks, *dev_notes.remarks):
+        console.note(remark)
+    dev_set = DevSet(task, dev, dev_rows)
+    learner, heads = _learner(opened, recipe, task, encoded)
+    origin = transfer_summary(opened, learner, recipe.transfer, heads) | {"lr": recipe.train.optimizer.peak_lr}
+    sequences = RowSequences(encoded, together=learner.head.keeps_rows_together)
+    metric = f"{task.name}.{task.metric}"
 
-    def describe(step: Step) -> str:
-        best = fit.state.best_value
+    def describe(step: Step, best: float | None) -> str:
         if best is None:
             return message("loss {loss:.3f}", step.loss)
         title, figure = message(figure_of(metric).title), format_score(metric, best)
         return message("loss {loss:.3f}  best dev {metric} {figure}", step.loss, title, figure)
 
-    metric = f"{task.name}.{task.metric}"
-
-    fit = Trainer(
-        run,
-        learner,
-        batches,
-        recipe.train,
-        recipe.seed,
-        evaluate=lambda: evaluate(learner, dev_set).figures,
-        best_metric=BestMetric(metric, higher_is_better=not figure_of(metric).lower_is_better),
-        describe=describe,
-        init_weights=(lambda: run.write_facts(init=origin)) if recipe.pretrained else (lambda: None),
-    )
-    standing = fit(progress)
-    speed = world.run_on_rank0(fit.speed)
-    fit.finish(standing.best_step)
-
-    def publish() -> None:
-        sums = {f"{name}_sha256": digest for name, digest in run.facts().get("inputs", {}).items()}
-        own = {"kind": "finetune", "recipe": run.recipe_values(), "steps": standing.step, **sums}
-        before = [*lineage, own]
+    def save_model(lineage: list[dict[str, Any]], state: TrainerState) -> dict[str, Any]:
         reading = {**rows.options.changed, "pairs": train[0].pair is not None}
         best = evaluate(learner, dev_set, finished=True)
         if task.calibrates == "after training":
@@ -217,23 +177,31 @@ def _train(run: Run, recipe: FinetuneRecipe, progress: Progress, read: Callable[
         schema = task.schema()
         if best.parameters:
             schema["parameters"] = {name: values.tolist() for name, values in best.parameters.items()}
+        config = learner.encoder.config
         public = head_class(task).public_architecture(task, config.family)
-        bundle.write(run.model, config, learner.saved_modules(), tokenizer, before, schema, public, reading)
-        run.write_facts(
-            finished={
-                "steps": standing.step,
-                "best_step": standing.best_step,
-                "seconds": round(standing.seconds, 2),
-                "train_rows": len(train),
-                "dev_rows": len(dev),
-                "truncated": notes.truncated,
-                "dev": best.figures,
-                "metric": metric,
-                "speed": speed,
-            }
-        )
+        bundle.write(run.model, config, learner.saved_modules(), task.tokenizer, lineage, schema, public, reading)
+        return {
+            "best_step": state.best_step,
+            "train_rows": len(train),
+            "dev_rows": len(dev),
+            "truncated": notes.truncated,
+            "dev": best.figures,
+            "metric": metric,
+        }
 
-    world.run_on_rank0(publish)
+    return Training(
+        learner=learner,
+        batches=build_batches(sequences, data.batch_size, recipe.train, recipe.seed, world),
+        config=recipe.train,
+        seed=recipe.seed,
+        lineage=opened.lineage,
+        init_weights=(lambda: run.write_facts(init=origin)) if recipe.pretrained else (lambda: None),
+        evaluate=lambda: evaluate(learner, dev_set).figures,
+        best_metric=BestMetric(metric, higher_is_better=not figure_of(metric).lower_is_better),
+        keep_best=True,
+        describe=describe,
+        save_model=save_model,
+    )
 
 
 def with_default_lr(recipe: FinetuneRecipe, hidden_size: int) -> FinetuneRecipe:

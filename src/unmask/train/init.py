@@ -17,7 +17,8 @@ from unmask.config import config, setting
 from unmask.console import SILENT, Progress
 from unmask.data.corpus.shards import Shards
 from unmask.errors import UserError
-from unmask.model.encoder import Block, Encoder, EncoderConfig
+from unmask.model.config import EncoderConfig
+from unmask.model.encoder import Block, Encoder
 from unmask.model.positions import POSITION_SCALE
 
 Ids = npt.NDArray[np.int64]

@@ -1,7 +1,7 @@
-"""Optimisers and schedules. A schedule is a function of progress, the share of the run that is done."""
+"""Optimisers: AdamW, and Muon for the matrices of the blocks."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 import torch
@@ -25,7 +25,8 @@ class AdamW:
     lr: float | None = setting(
         default=None,
         gt=0,
-        description="peak learning rate; if not given 1e-3, in fine-tuning 5e-4 x min(1, (256 / width)^2)",
+        description="peak learning rate; if not given 1e-3 (muon: 2e-3), "
+        "in fine-tuning 5e-4 x min(1, (256 / hidden_size)^2)",
     )
     beta1: float = setting(default=0.9, ge=0, lt=1, description="decay of the mean of gradients")
     beta2: float = setting(default=0.98, ge=0, lt=1, description="decay of the mean of squared gradients")
@@ -44,7 +45,7 @@ def default_finetune_lr(hidden_size: int) -> float:
 
 
 @config
-class Muon:
+class Muon(AdamW):
     """Muon on the matrices of the blocks, AdamW on all else: embeddings, heads, norms, biases.
 
     An update of a matrix is its averaged gradient with all singular values set to about one (Jordan et al. 2024,
@@ -52,15 +53,8 @@ class Muon:
     updates (Liu et al. 2025, arXiv 2502.16982, section 2.2), so that both can share a learning rate and decay.
     """
 
-    name: Literal["muon"] = "muon"
-    lr: float | None = setting(
-        default=None, gt=0, description="peak learning rate; if not given 2e-3, in fine-tuning as AdamW"
-    )
+    name: Literal["muon"] = "muon"  # type: ignore[assignment]
     momentum: float = setting(default=0.95, ge=0, lt=1, description="decay of the mean of the matrices' gradients")
-    beta1: float = setting(default=0.9, ge=0, lt=1, description="AdamW: decay of the mean of gradients")
-    beta2: float = setting(default=0.98, ge=0, lt=1, description="AdamW: decay of the mean of squared gradients")
-    eps: float = setting(default=1e-6, gt=0, description="AdamW: added to the denominator")
-    weight_decay: float = setting(default=0.01, ge=0, description="weight decay, as a share of the learning rate")
 
     @property
     def peak_lr(self) -> float:
@@ -74,75 +68,22 @@ AnyOptimizer = Annotated[
 ]
 
 
-@config
-class Linear:
-    """Up in a straight line over `warmup`, then down in a straight line to `floor` (BERT)."""
-
-    name: Literal["linear"] = "linear"
-    warmup_ratio: float = setting(default=0.06, ge=0, lt=1, description="share of the run")
-    min_lr_ratio: float = setting(default=0.0, ge=0, le=1, description="share of the peak rate at the end")
-
-    def factor(self, progress: float) -> float:
-        if progress < self.warmup_ratio:
-            return progress / self.warmup_ratio
-        rest = max(0.0, (1 - progress) / (1 - self.warmup_ratio))
-        return self.min_lr_ratio + (1 - self.min_lr_ratio) * rest
-
-
-@config
-class WarmupStableDecay:
-    """Up over `warmup`, level, then down over the last `cooldown` of the run (Hägele et al. 2024).
-
-    shape "sqrt" is 1 - sqrt(x) over the cooldown, "linear" is 1 - x.
-    """
-
-    name: Literal["warmup_stable_decay"] = "warmup_stable_decay"
-    warmup_ratio: float = setting(default=0.06, ge=0, lt=1, description="share of the run")
-    decay_ratio: float = setting(default=0.4, gt=0, le=1, description="share of the run")
-    decay_type: Literal["linear", "sqrt"] = setting(default="linear", description="of the way down")
-    min_lr_ratio: float = setting(default=0.0, ge=0, le=1, description="share of the peak rate at the end")
-
-    def factor(self, progress: float) -> float:
-        if progress < self.warmup_ratio:
-            return progress / self.warmup_ratio
-        into = min(1.0, max(0.0, (progress - (1 - self.decay_ratio)) / self.decay_ratio))
-        down = 1 - (math.sqrt(into) if self.decay_type == "sqrt" else into)
-        return self.min_lr_ratio + (1 - self.min_lr_ratio) * down
-
-
-@config
-class Cosine:
-    """Up over `warmup`, then down along half a cosine to `floor` (Loshchilov and Hutter 2017, section 3)."""
-
-    name: Literal["cosine"] = "cosine"
-    warmup_ratio: float = setting(default=0.06, ge=0, lt=1, description="share of the run")
-    min_lr_ratio: float = setting(default=0.0, ge=0, le=1, description="share of the peak rate at the end")
-
-    def factor(self, progress: float) -> float:
-        if progress < self.warmup_ratio:
-            return progress / self.warmup_ratio
-        into = (min(1.0, progress) - self.warmup_ratio) / (1 - self.warmup_ratio)
-        return self.min_lr_ratio + (1 - self.min_lr_ratio) * (1 + math.cos(math.pi * into)) / 2
-
-
-AnySchedule = Annotated[Linear | Cosine | WarmupStableDecay, setting(discriminator="name"), by_name()]
-
-
 def build_optimizer(settings: AdamW | Muon, learner: Learner) -> torch.optim.Optimizer:
-    """The optimiser of a learner, with the rates that it asks for and those that it was given."""
-    return build_param_groups(settings, learner, learner.lr_factors, learner.lr_multipliers)
+    """Optimiser of a learner, with its `lr_factors` and `no_weight_decay`."""
+    return build_param_groups(settings, learner, learner.lr_factors, learner.no_weight_decay)
 
 
 def build_param_groups(
     settings: AdamW | Muon,
     learner: nn.Module,
     lr_factors: Mapping[str, float] | None = None,
-    lr_multipliers: Mapping[str, float] | None = None,
+    no_weight_decay: Sequence[str] = (),
 ) -> torch.optim.Optimizer:
-    """The optimiser over the parameters that learn. `fused` is torch's one-kernel form of the same update.
+    """Optimiser over the parameters that learn, in groups by learning rate and weight decay.
 
-    factors, rates: prefix of parameter names -> factor on the learning rate; all that match are multiplied. Parameters
-    with `factors` are not decayed; `rates` leave everything else as it is.
+    lr_factors: prefix of parameter names -> factor on their learning rate, all that match are multiplied;
+    no_weight_decay: prefixes of parameters that AdamW updates, without weight decay. `fused` is torch's
+    one-kernel form of the same update.
     """
     muon = settings if isinstance(settings, Muon) else None
     kinds: list[dict[str, Any]] = [{"weight_decay": settings.weight_decay}, {"weight_decay": 0.0}]
@@ -155,18 +96,15 @@ def build_param_groups(
     for name, parameter in learner.named_parameters():
         if not parameter.requires_grad:
             continue
-        own, given = (
-            [factor for prefix, factor in (table or {}).items() if name.startswith(prefix)]
-            for table in (lr_factors, lr_multipliers)
-        )
         matrix = parameter.ndim > 1 and ".embeddings." not in f".{name}"
-        if own or not matrix:
+        if not matrix or name.startswith(tuple(no_weight_decay)):
             kind = plain
         elif muon is not None and ".blocks." in f".{name}":
             kind = plain + stacked.get(parameter, 1)
         else:
             kind = decayed
-        found[kind].setdefault(math.prod([*own, *given]), []).append(parameter)
+        factor = math.prod(factor for prefix, factor in (lr_factors or {}).items() if name.startswith(prefix))
+        found[kind].setdefault(factor, []).append(parameter)
     groups = [
         {"params": parameters, **kind, "factor": kind.get("factor", 1.0) * factor}
         for kind, alike in zip(kinds, found, strict=True)

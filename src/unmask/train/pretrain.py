@@ -1,8 +1,9 @@
 """Pretraining: a corpus and a recipe in, a run folder with a model out."""
 
-import dataclasses
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from unmask import bundle, console
+from unmask import bundle
 from unmask.bundle import Bundle
 from unmask.config import changed
 from unmask.console import Progress
@@ -21,10 +22,10 @@ from unmask.learner.batch import Batch
 from unmask.learner.batches import Batches, evaluation_batches
 from unmask.learner.learner import Learner
 from unmask.learner.loss import Loss
-from unmask.messages import message
 from unmask.model.encoder import Encoder
 from unmask.objectives import Masked, MaskedObjective, NextSentenceObjective
 from unmask.text.tokenizer import Tokenizer
+from unmask.train import trainer
 from unmask.train.init import (
     SAMPLE,
     init_embeddings_from_counts,
@@ -37,7 +38,7 @@ from unmask.train.loop import Step, evaluate
 from unmask.train.parallel import World, join_world
 from unmask.train.recipe import PretrainRecipe, read_recipe
 from unmask.train.run import Run
-from unmask.train.trainer import BestMetric, Trainer
+from unmask.train.trainer import BestMetric, RunResult, TrainerState, Training, train_run
 from unmask.train.transfer import (
     Transfer,
     load_heads,
@@ -84,27 +85,19 @@ class PretrainLearner(Learner):
         return heads
 
 
-@dataclasses.dataclass(frozen=True)
-class PretrainResult:
-    """What a pretraining run brought. Losses are nats per scored piece, of a fixed 15 % mask on held-out text.
+@dataclass(frozen=True, kw_only=True)
+class PretrainResult(RunResult):
+    """What a pretraining run brought. Losses are nats per predicted token, of a fixed 15 % mask on held-out text.
 
-    heldout_before: of the model that it went on from, as it was taken over, if there is one.
+    heldout_before: of the model that it started from, as it was taken over, if there is one.
     """
 
-    folder: Path
-    steps: int
     tokens: int
-    seconds: float
     parameters: int
     heldout_figures: dict[str, float]
     uniform_loss: float
     unigram_loss: float
-    speed: dict[str, Any] | None = None
     heldout_before: dict[str, float] | None = None
-
-    @property
-    def model(self) -> Path:
-        return self.folder / "model"
 
     @property
     def tokens_per_second(self) -> float:
@@ -126,24 +119,14 @@ def pretrain(
     """
     with join_world(world) as world:
         with world.sync_errors():
-            if not isinstance(recipe, PretrainRecipe):
-                recipe = read_recipe(PretrainRecipe, recipe, overrides)
-            elif overrides:
-                raise UserError("overrides go with a recipe file, not with a PretrainRecipe")
+            recipe = read_recipe(PretrainRecipe, recipe, overrides)
             # a run that begins makes sure that the text is what was built: changed tokens would be trained on
             # unnoticed
             shards = Shards.open(recipe.data.corpus, check=not (Path(out) / "checkpoints").exists())
             recipe = fit_to_corpus(recipe, shards.tokenizer)
         with Run(Path(out), recipe, "pretrain", world) as run:
-            if run.finished:
-                console.note("{folder} is finished; remove it or choose another --out to train again", run.folder)
-            elif progress is not None:
-                _train(run, recipe, shards, progress)
-            else:
-                with console.start_step("Pretraining") as work:
-                    _train(run, recipe, shards, work)
-                    work.result(str(run.folder))
-            return PretrainResult(run.folder, **run.outcome())
+            build = partial(_training, run, recipe, shards)
+            return PretrainResult(**train_run(run, "Pretraining", build, progress))
 
 
 def fit_to_corpus(recipe: PretrainRecipe, tokenizer: Tokenizer) -> PretrainRecipe:
@@ -194,69 +177,48 @@ def _continue_from(recipe: PretrainRecipe, tokenizer: Tokenizer) -> PretrainReci
     return changed(recipe, model=same_network(recipe.model, opened, recipe.transfer))
 
 
-def _train(run: Run, recipe: PretrainRecipe, shards: Shards, progress: Progress) -> None:
-    with run.world.sync_errors():
-        opened = None if recipe.init_from is None else bundle.read(recipe.init_from)
-        run.check_inputs(corpus=shards.sha256, **({} if opened is None else {"model": opened.sha256}))
-        torch.manual_seed(recipe.seed)
-        learner = build_learner(recipe, shards.tokenizer)
-        origin = None if opened is None else _load_weights(opened, learner, recipe)
-        lineage = [] if opened is None else opened.lineage
-        del opened  # its weights are in the learner now
-        learner.to(run.world.device)
-        batches = build_batches(recipe, shards, run.world)
-        heldout = _heldout(learner, shards, recipe) if run.world.is_main else []
+def _training(run: Run, recipe: PretrainRecipe, shards: Shards, progress: Progress) -> Training:
+    """What a recipe trains, with the weights of the model that it starts from."""
+    opened = None if recipe.init_from is None else bundle.read(recipe.init_from)
+    run.check_inputs(corpus=shards.sha256, **({} if opened is None else {"model": opened.sha256}))
+    torch.manual_seed(recipe.seed)
+    learner = build_learner(recipe, shards.tokenizer)
+    origin = None if opened is None else _load_weights(opened, learner, recipe)
+    heldout = _heldout(learner, shards, recipe) if run.world.is_main else []
     unigram, uniform = shards.unigram_entropy(), math.log(shards.vocab_size)
 
-    def describe(step: Step) -> str:
-        if "masked" not in step.losses:
-            return message("loss {loss:.2f}", step.loss)
-        return message("loss {loss:.2f} (unigram {unigram:.2f})", step.loss, unigram)
-
-    def begin() -> None:
+    def init_weights() -> None:
         _init_weights(learner, recipe, shards, progress, origin)
         if origin is not None:
             run.write_facts(init={**origin, "heldout_figures": evaluate(learner, heldout)})
 
-    fit = Trainer(
-        run,
-        learner,
-        batches,
-        recipe.train,
-        recipe.seed,
+    def describe(step: Step, best: float | None) -> str:
+        return f"loss {step.loss:.2f}" + (f" (unigram {unigram:.2f})" if "masked" in step.losses else "")
+
+    def save_model(lineage: list[dict[str, Any]], state: TrainerState) -> dict[str, Any]:
+        bundle.write(run.model, recipe.model, learner.saved_modules(), shards.tokenizer, lineage)
+        return {
+            "tokens": state.tokens,
+            "parameters": sum(p.numel() for p in learner.parameters()),
+            "heldout_figures": evaluate(learner, heldout),
+            "uniform_loss": uniform,
+            "unigram_loss": unigram,
+            "heldout_before": run.facts().get("init", {}).get("heldout_figures"),
+        }
+
+    return Training(
+        learner=learner,
+        batches=build_batches(recipe, shards, run.world),
+        config=recipe.train,
+        seed=recipe.seed,
+        lineage=[] if opened is None else opened.lineage,
+        init_weights=init_weights,
         evaluate=lambda: evaluate(learner, heldout),
         best_metric=BestMetric(f"{recipe.objectives[0].name}.loss", higher_is_better=False),
+        keep_best=False,
         describe=describe,
-        init_weights=begin,
+        save_model=save_model,
     )
-    standing = fit(progress)
-    speed = run.world.run_on_rank0(fit.speed)
-    fit.finish()
-
-    def publish() -> None:
-        own = {
-            "kind": "pretrain",
-            "recipe": run.recipe_values(),
-            "corpus_sha256": shards.sha256,
-            "steps": standing.step,
-            "tokens": standing.tokens,
-        }
-        bundle.write(run.model, recipe.model, learner.saved_modules(), shards.tokenizer, [*lineage, own])
-        run.write_facts(
-            finished={
-                "steps": standing.step,
-                "tokens": standing.tokens,
-                "seconds": round(standing.seconds, 2),
-                "parameters": sum(p.numel() for p in learner.parameters()),
-                "heldout_figures": evaluate(learner, heldout),
-                "uniform_loss": uniform,
-                "unigram_loss": unigram,
-                "speed": speed,
-                "heldout_before": run.facts().get("init", {}).get("heldout_figures"),
-            }
-        )
-
-    run.world.run_on_rank0(publish)
 
 
 def _load_weights(opened: Bundle, learner: PretrainLearner, recipe: PretrainRecipe) -> dict[str, Any]:
@@ -298,23 +260,12 @@ def has_pairs(recipe: PretrainRecipe) -> bool:
 
 def build_batches(recipe: PretrainRecipe, shards: Shards, world: World | None = None) -> Batches:
     """The training batches of a recipe, as this process reads them."""
-    world = world or World()
-    data = recipe.data
-    pairs = has_pairs(recipe)
+    data, pairs = recipe.data, has_pairs(recipe)
     examples = CorpusSequences(
         shards, data.max_length, recipe.seed, data.heldout_share, "train", pairs, data.max_length_ramp
     )
     per_step = max(1, round(data.tokens_per_step / examples.mean_tokens))
-    train = recipe.train
-    return Batches(
-        examples,
-        per_step,
-        recipe.seed,
-        train.gradient_accumulation_steps,
-        world.rank,
-        world.size,
-        train.batch_ramp,
-    )
+    return trainer.build_batches(examples, per_step, recipe.train, recipe.seed, world or World())
 
 
 def build_learner(recipe: PretrainRecipe, tokenizer: Tokenizer) -> PretrainLearner:

@@ -6,13 +6,13 @@ from typing import Any, Literal, TypeVar
 
 from unmask import bundle
 from unmask.config import config, dump, from_mapping, override, read_yaml, setting
-from unmask.data.ramp import Ramp
 from unmask.data.rows.options import ReadOptions
 from unmask.errors import UserError, did_you_mean, suggest
 from unmask.learner.regularise import Regularisation
-from unmask.model.encoder import EncoderConfig
+from unmask.model.config import EncoderConfig
 from unmask.model.presets import PRESETS
 from unmask.objectives import AnyObjective, Masked
+from unmask.schedules import Ramp
 from unmask.tasks import AnyTask, Classify, task_of
 from unmask.train.budget import TrainConfig
 from unmask.train.init import InitConfig
@@ -156,16 +156,21 @@ class FinetuneRecipe:
             )
 
 
-def read_recipe(cls: type[R], path: Path | str, overrides: Iterable[str] = ()) -> R:
-    """A recipe file, or one that comes with unmask by its name, with overrides, as a `cls`.
+def read_recipe(cls: type[R], recipe: R | Path | str, overrides: Iterable[str] = ()) -> R:
+    """Read a recipe file, or one that comes with unmask by its name, with overrides; a `cls` is returned as it is.
 
     Raises UserError for a recipe of the other kind, and for settings that cannot be used.
     """
-    kind = recipe_kind(path)
+    if isinstance(recipe, cls):
+        if any(True for _ in overrides):
+            raise UserError(f"overrides go with a recipe file, not with a {cls.__name__}")
+        return recipe
+    assert isinstance(recipe, Path | str), "a recipe of the other kind"
+    kind = recipe_kind(recipe)
     if kind is not cls:
         other, command = ("fine-tuning", "finetune") if kind is FinetuneRecipe else ("pretraining", "pretrain")
-        raise UserError("{path} is a recipe for {other}", path, other, hint=f"unmask {command} {path}")
-    return parse_recipe(cls, read_yaml(find_recipe(path)), overrides, where=str(path))
+        raise UserError("{recipe} is a recipe for {other}", recipe, other, hint=f"unmask {command} {recipe}")
+    return parse_recipe(cls, read_yaml(find_recipe(recipe)), overrides, where=str(recipe))
 
 
 def parse_recipe(cls: type[R], values: Mapping[str, Any], overrides: Iterable[str], where: str) -> R:

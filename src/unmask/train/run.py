@@ -62,10 +62,6 @@ class Run:
     def _created(self) -> bool:
         return bool(self.facts().get("finished")) or self.checkpoints.folder.is_dir()
 
-    def recipe_values(self) -> dict[str, Any]:
-        """The recipe, complete, as plain values."""
-        return dump(self.recipe)
-
     def facts(self) -> dict[str, Any]:
         path = self.folder / "run.json"
         return files.read_json(path) if path.is_file() else {}
@@ -120,6 +116,12 @@ class Run:
         return (path for path in self.folder.iterdir() if not path.name.startswith("."))
 
     def _check_recipe(self) -> None:
+        version = str((self.facts().get("environment") or {}).get("unmask"))
+        if version.startswith("0.1."):
+            raise UserError(
+                f"{self.folder} is a run of unmask {version}, which this version cannot resume",
+                hint="choose another folder and train again, or finish it with that version",
+            )
         every = difference(read_yaml(self.folder / "recipe.yaml"), dump(self.recipe))
         changes = [change for change in every if not change.startswith(CHANGEABLE)]
         if changes:
@@ -133,6 +135,11 @@ class Run:
     def write_facts(self, **facts: Any) -> None:
         """Into run.json; on the main process only."""
         files.write_json(self.folder / "run.json", {**self.facts(), **facts})
+
+    def lineage_entry(self, steps: int, tokens: int) -> dict[str, Any]:
+        """What a model says of the run that trained it: its kind, its recipe and the checksums of what it read."""
+        sums = {f"{name}_sha256": digest for name, digest in self.facts().get("inputs", {}).items()}
+        return {"kind": self.kind, "recipe": dump(self.recipe), **sums, "steps": steps, "tokens": tokens}
 
     def check_inputs(self, **inputs: str) -> None:
         """Tie the run to what it reads, by checksum. Raises UserError where that changed since it began."""

@@ -14,8 +14,8 @@ import torch.nn.functional as F
 
 from unmask.learner.batch import Batch
 from unmask.learner.learner import Learner
+from unmask.model.config import EncoderConfig
 from unmask.model.cost import attention_pairs, layer_windows
-from unmask.model.encoder import EncoderConfig
 from unmask.train.peaks import peak_flops
 
 SECONDS = 1.0  # for measuring the rate of products, about

@@ -5,22 +5,24 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing, nullcontext
 from dataclasses import asdict, dataclass, fields
+from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
 
 from unmask import console
 from unmask.console import Progress
+from unmask.data.sequences import SequenceSource
 from unmask.errors import UserError
 from unmask.learner.batches import Batches
 from unmask.learner.learner import Learner
-from unmask.messages import message
 from unmask.train import optim
 from unmask.train.allocator import keep_few_kernels, keep_freed_memory
 from unmask.train.budget import TrainConfig
 from unmask.train.compiled import compile_block, measure_compile_gain
 from unmask.train.ema import EMA
 from unmask.train.loop import LoopState, Step, train_steps
+from unmask.train.parallel import World
 from unmask.train.precision import resolve_precision
 from unmask.train.run import Interrupted, Run, interruptible
 from unmask.train.speed import measure_speed
@@ -83,45 +85,117 @@ class LogWindow:
         return self.tokens / max(1e-9, self.train_seconds)
 
 
-class Trainer:
-    """One run under way, in each process that trains it.
+@dataclass(frozen=True, kw_only=True)
+class RunResult:
+    """What a finished run brought. seconds: of training, pauses not counted; speed: of its last start
+    (train/speed.py), None where that was too short."""
 
-    learner: has the weights that come out at the end, and while `evaluate` runs, on the main process; begin: gives
-    a new learner its first weights; evaluate: returns figures by name; describe: turns a step into a few words.
+    folder: Path
+    steps: int
+    seconds: float
+    speed: dict[str, Any] | None = None
+
+    @property
+    def model(self) -> Path:
+        return self.folder / "model"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Training:
+    """What a run trains and how that is evaluated and saved: all in which pretraining and fine-tuning differ.
+
+    learner: has the weights that come out at the end, and while `evaluate` runs, on the main process; lineage: of the
+    model that it starts from; init_weights: gives a new learner its first weights; evaluate: returns figures by name;
+    keep_best: whether the weights of the best evaluation are kept, or else the last; describe: turns a step and the
+    best value so far into a few words; save_model: writes the model folder with its lineage, returns what the result
+    says of it. These are called on the main process only, without other processes taking part.
     """
 
-    def __init__(
-        self,
-        run: Run,
-        learner: Learner,
-        batches: Batches,
-        settings: TrainConfig,
-        seed: int,
-        evaluate: Callable[[], dict[str, float]],
-        best_metric: BestMetric,
-        describe: Callable[[Step], str],
-        init_weights: Callable[[], None] = lambda: None,
-    ) -> None:
-        self.run, self.learner, self.batches = run, learner, batches
-        self.settings, self.seed, self.world = settings, seed, run.world
-        self.evaluate, self.best_metric, self.describe = evaluate, best_metric, describe
-        if learner.uses_in_batch_negatives and batches.gradient_accumulation_steps > 1:
+    learner: Learner
+    batches: Batches
+    config: TrainConfig
+    seed: int
+    lineage: list[dict[str, Any]]
+    init_weights: Callable[[], None]
+    evaluate: Callable[[], dict[str, float]]
+    best_metric: BestMetric
+    keep_best: bool
+    describe: Callable[[Step, float | None], str]
+    save_model: Callable[[list[dict[str, Any]], TrainerState], dict[str, Any]]
+
+
+def train_run(run: Run, title: str, build: Callable[[Progress], Training], progress: Progress | None) -> dict[str, Any]:
+    """Train a run to its end, unless it is finished, and return what it brought: the values of a RunResult.
+
+    title: of the progress that is shown where none is passed on. Raises UserError for what cannot be used, Interrupted
+    after a signal.
+    """
+    if run.finished:
+        console.note(f"{run.folder} is finished; remove it or choose another --out to train again")
+    elif progress is not None:
+        _train_run(run, build, progress)
+    else:
+        with console.start_step(title) as work:
+            _train_run(run, build, work)
+            work.result(str(run.folder))
+    return {"folder": run.folder, **run.outcome()}
+
+
+def _train_run(run: Run, build: Callable[[Progress], Training], progress: Progress) -> None:
+    with run.world.sync_errors():
+        training = build(progress)
+        training.learner.to(run.world.device)
+    trainer = Trainer(run, training)
+    state = trainer(progress)
+    speed = run.world.run_on_rank0(trainer.speed)
+    trainer.finish()
+
+    def publish() -> None:
+        facts = training.save_model([*training.lineage, run.lineage_entry(state.step, state.tokens)], state)
+        run.write_facts(finished={"steps": state.step, "seconds": round(state.seconds, 2), **facts, "speed": speed})
+
+    run.world.run_on_rank0(publish)
+
+
+def build_batches(
+    sequences: SequenceSource, examples_per_step: int, config: TrainConfig, seed: int, world: World
+) -> Batches:
+    """The training batches, as this process reads them."""
+    return Batches(
+        sequences,
+        examples_per_step,
+        seed,
+        config.gradient_accumulation_steps,
+        world.rank,
+        world.size,
+        config.batch_ramp,
+    )
+
+
+class Trainer:
+    """One run under way, in each process that trains it."""
+
+    def __init__(self, run: Run, training: Training) -> None:
+        self.run, self.training, self.world = run, training, run.world
+        self.learner, self.batches = training.learner, training.batches
+        self.settings, self.seed, self.best_metric = training.config, training.seed, training.best_metric
+        if self.learner.uses_in_batch_negatives and self.batches.gradient_accumulation_steps > 1:
             raise UserError(
                 "contrastive loss cannot use gradient accumulation",
-                given=f"train.gradient_accumulation_steps={batches.gradient_accumulation_steps}",
+                given=f"train.gradient_accumulation_steps={self.batches.gradient_accumulation_steps}",
                 allowed="train.gradient_accumulation_steps=1",
                 hint="train.gradient_checkpointing=true, or fewer rows in a step",
             )
         keep_freed_memory()
         keep_few_kernels()
-        learner.to(resolve_precision(settings.precision, "cpu").weights_dtype)
-        learner.encoder.gradient_checkpointing = settings.gradient_checkpointing
+        self.learner.to(resolve_precision(self.settings.precision, "cpu").weights_dtype)
+        self.learner.encoder.gradient_checkpointing = self.settings.gradient_checkpointing
         if not run.checkpoints.any:
-            self.world.run_on_rank0(init_weights)
-        self.wrapped = self.world.wrap(learner, settings.parallel)
-        plain = self.world.unwrap(self.wrapped)
-        self.optimizer = optim.build_optimizer(settings.optimizer, plain)
-        self.ema = EMA(plain, settings.ema) if settings.ema else None
+            self.world.run_on_rank0(training.init_weights)
+        self.wrapped = self.world.wrap(self.learner, self.settings.parallel)
+        self.plain = self.world.unwrap(self.wrapped)
+        self.optimizer = optim.build_optimizer(self.settings.optimizer, self.plain)
+        self.ema = EMA(self.plain, self.settings.ema) if self.settings.ema else None
         self.state = self._resume()
         run.truncate_log(self.state.step)
         self.saved = time.monotonic()
@@ -129,15 +203,15 @@ class Trainer:
 
     def _resume(self) -> TrainerState:
         """How far the run is, by the newest checkpoint, which is taken up if there is one."""
-        plain = self.world.unwrap(self.wrapped)
-        state = self.run.checkpoints.restore(plain, self.optimizer, self.ema)
+        state = self.run.checkpoints.restore(self.plain, self.optimizer, self.ema)
         if state is None:
             return TrainerState()
         console.note("resuming after step {step:,}", state["step"])
         return TrainerState(**{field.name: state[field.name] for field in fields(TrainerState)})
 
-    def finish(self, step: int | None = None) -> None:
-        """Leave the learner with what the run brought: the weights of a checkpoint, or the last ones; averaged."""
+    def finish(self) -> None:
+        """Leave the learner with what the run brought: the weights of the best checkpoint, or the last; averaged."""
+        step = self.state.best_step if self.training.keep_best else None
         if step is not None:
             self.world.run_on_rank0(lambda: self.run.checkpoints.load_weights(step, self.learner))
             return
@@ -151,7 +225,7 @@ class Trainer:
         before = torch.get_num_threads()
         torch.set_num_threads(self._threads())
         if self._compiles():
-            self.world.unwrap(self.wrapped).encoder.compiled_block = compile_block()
+            self.plain.encoder.compiled_block = compile_block()
         try:
             return self._train(progress)
         finally:
@@ -192,8 +266,7 @@ class Trainer:
         """What this start got out of the device (train/speed.py); None after a few seconds only, which say little."""
         if self.totals.train_seconds < MIN_SECONDS:
             return None
-        plain = self.world.unwrap(self.wrapped)
-        sample = [plain.prepare(batch, self.seed) for batch in self.batches.step(0, 0.5)]
+        sample = [self.plain.prepare(batch, self.seed) for batch in self.batches.step(0, 0.5)]
         precision = resolve_precision(self.settings.precision, self.world.device)
         size = self.world.size
         told = measure_speed(
@@ -215,9 +288,8 @@ class Trainer:
                 self.totals.add(step)
                 if self.ema is not None and not step.skipped:
                     self.ema.update(step.previous_progress, step.progress)
-                progress.show(
-                    message("{tokens_per_second:,.0f} tokens/s  {step}", window.tokens_per_second, self.describe(step))
-                )
+                described = self.training.describe(step, standing.best_value)
+                progress.show(f"{window.tokens_per_second:,.0f} tokens/s  {described}")
                 progress.advance(step.progress - shown)
                 shown = step.progress
                 if window.train_seconds >= LOG_EVERY or step.progress >= 1:
@@ -254,7 +326,7 @@ class Trainer:
     def _evaluate(self, step: Step) -> None:
         with self.ema.swapped() if self.ema is not None else nullcontext():
             self.world.gather(self.wrapped, self.learner)
-            figures = self.world.run_on_rank0(self.evaluate)
+            figures = self.world.run_on_rank0(self.training.evaluate)
         standing, value = self.state, figures[self.best_metric.key]
         if step.skipped or not all(map(math.isfinite, figures.values())):
             return  # what has left the numbers is neither kept nor shown; the loop stops if it lasts
@@ -272,8 +344,7 @@ class Trainer:
         self._save()
 
     def _save(self) -> None:
-        plain = self.world.unwrap(self.wrapped)
-        self.run.checkpoints.save(asdict(self.state), plain, self.optimizer, self.ema)
+        self.run.checkpoints.save(asdict(self.state), self.plain, self.optimizer, self.ema)
         self.saved = time.monotonic()
 
     def _row(self, step: Step, window: LogWindow) -> dict[str, Any]:

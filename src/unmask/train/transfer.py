@@ -17,7 +17,8 @@ from unmask.errors import UserError
 from unmask.heads import build_head, head_class
 from unmask.learner.learner import Learner
 from unmask.learner.task_learner import TaskLearner
-from unmask.model.encoder import Encoder, EncoderConfig
+from unmask.model.config import EncoderConfig
+from unmask.model.encoder import Encoder
 from unmask.tasks import Task, restore
 
 REINIT = 41  # what a hash is for: blocks that are drawn anew differ from those that the seed gave to another run
@@ -282,7 +283,7 @@ def set_trainable(learner: Learner, transfer: Transfer) -> None:
     rates = {f"encoder.blocks.{n}.": transfer.layerwise_lr_decay ** (count - 1 - n) for n in range(count)}
     rates["encoder.embeddings."] = transfer.layerwise_lr_decay**count
     rates |= {f"{name}.": transfer.head_lr_factor for name, _ in learner.named_children() if name != "encoder"}
-    learner.lr_multipliers = {prefix: rate for prefix, rate in rates.items() if rate != 1}
+    learner.lr_factors = {**learner.lr_factors, **{prefix: rate for prefix, rate in rates.items() if rate != 1}}
 
 
 def transfer_summary(opened: Bundle, learner: Learner, transfer: Transfer, heads: Heads) -> dict[str, Any]:

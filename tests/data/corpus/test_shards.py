@@ -248,7 +248,7 @@ def documents():
     for document in read_documents([sys.argv[1]]):
         time.sleep(0.0005)
         yield document
-build(documents(), Tokenizer.load(sys.argv[2]), sys.argv[3], shard_tokens=900)
+build(documents(), Tokenizer.from_pretrained(sys.argv[2]), sys.argv[3], shard_tokens=900)
 """
 
 
@@ -257,7 +257,7 @@ def test_killed_at_random_moments_it_ends_with_the_same_bytes(tmp_path: Path, to
     print("seed", seed)  # pytest shows it when the test fails
     draw = random.Random(seed)
     (tmp_path / "a.txt").write_text("\n\n".join(d.text or "." for d in sample_documents(600)))
-    tokenizer.save(tmp_path / "tokenizer")
+    tokenizer.save_pretrained(tmp_path / "tokenizer")
     arguments = [str(tmp_path / name) for name in ("a.txt", "tokenizer")]
 
     def start(out: str) -> subprocess.Popen[str]:
@@ -369,7 +369,7 @@ def test_folders_that_are_no_corpus(tmp_path: Path, tokenizer: Tokenizer) -> Non
         Shards.open(tmp_path / "c")
     opened = build(sample_documents(40), tokenizer, tmp_path / "c", shard_tokens=50)
     manifest = opened.folder / "manifest.json"
-    manifest.write_text(manifest.read_text().replace('"format": 1', '"format": 9'))
+    manifest.write_text(manifest.read_text().replace('"format": 2', '"format": 9'))
     with pytest.raises(UserError, match="not in a format") as error:
         Shards.open(opened.folder)
     assert "9" in str(error.value)

@@ -80,7 +80,7 @@ class Shards:
 
     @cached_property
     def tokenizer(self) -> Tokenizer:
-        return Tokenizer.load(self.folder)
+        return Tokenizer.from_pretrained(self.folder)
 
     @cached_property
     def sha256(self) -> str:

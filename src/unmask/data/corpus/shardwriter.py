@@ -146,7 +146,7 @@ class _Writer:
             self.out.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise files.disk_error(error, self.out) from error
-        self.tokenizer.save(self.out)
+        self.tokenizer.save_pretrained(self.out)
         (self.out / LEXICON).unlink(missing_ok=True)
         self._record()
         (self.out / MANIFEST).unlink(missing_ok=True)

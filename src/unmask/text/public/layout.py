@@ -106,7 +106,7 @@ def serialise(backend: tokenizers.Tokenizer) -> str:
 def read_description(file: Path, config: Mapping[str, Any]) -> str:
     """The tokenizer.json that a file holds or stands for; `config`: what the files beside it say.
 
-    Raises UserError where it is neither of those that `Tokenizer.load` reads.
+    Raises UserError where it is neither of those that `Tokenizer.from_pretrained` reads.
     """
     if file.name in ("vocab.json", "merges.txt"):
         merges = file.with_name("merges.txt")

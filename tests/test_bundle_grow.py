@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from unmask import bundle, files
+from unmask.bundle.grow import BIAS, TABLE, GrowResult, _chosen, grow, masked_bits_per_character
 from unmask.bundle.public import export
 from unmask.data.public.split import share
 from unmask.errors import UserError
@@ -17,7 +18,6 @@ from unmask.model.encoder import Encoder
 from unmask.model.layout import SequenceLayout
 from unmask.model.mlm_head import MLMHead
 from unmask.runtime.predictor import load
-from unmask.vocab import BIAS, TABLE, GrowResult, _chosen, grow, masked_bits_per_character
 
 DOMAIN = [
     "kubernetes clusters restart the gateway",
@@ -81,7 +81,7 @@ def test_what_was_measured(grown: tuple[bundle.Bundle, bundle.Bundle, GrowResult
     entry = new.lineage[-1]
     assert entry["kind"] == "grow" and entry["tokens_added"] == 8 and entry["documents"] == found.documents
     assert new.lineage[:-1] == old.lineage
-    assert "Its newest pieces were never trained" in (new.folder / "README.md").read_text()
+    assert "Its newest tokens were never trained" in (new.folder / "README.md").read_text()
 
 
 def test_a_grown_model_is_a_model(grown: tuple[bundle.Bundle, bundle.Bundle, GrowResult]) -> None:

@@ -1,36 +1,36 @@
-"""Growing the vocabulary of a model: pieces for a text of one's own, their embeddings, and what that changes."""
+"""Growing the vocabulary of a model: tokens for a text of one's own, their embeddings, and what that changes."""
 
 import hashlib
 import math
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+import torch.nn.functional as F
 
-from unmask import bundle
+from unmask.bundle.own import Bundle
 from unmask.bundle.public import public_task
+from unmask.bundle.writing import write_bundle
 from unmask.config import changed
 from unmask.console import SILENT, Progress
 from unmask.data.hashing import hash_uniform
 from unmask.data.public.split import share
-from unmask.engine.torch_backend import TorchEngine
 from unmask.errors import UserError
-from unmask.runtime.predictor import Predictor
-from unmask.tasks.task import log_softmax
+from unmask.model.attention import SequenceLayout
+from unmask.model.encoder import Encoder
+from unmask.model.mlm_head import MLMHead
 from unmask.text import grow as growing
 from unmask.text.tokenizer import Encoding, Tokenizer
 from unmask.text.usage import Usage, count_usage
 from unmask.text.wordpiece import CONTINUATION
 
-TABLE, BIAS = "encoder.embeddings.token.weight", "masked.bias"  # what has a row for each piece
+TABLE, BIAS = "encoder.embeddings.token.weight", "masked.bias"  # the weights that have a row for each token
 HELD_OUT = 0.1  # share of the documents
-HELD_OUT_CHARACTERS = 10_000_000  # of them that are kept to measure with
-TEXTS, LENGTH = 256, 128  # beginnings of held-out documents on which masked words are predicted, in pieces
+HELD_OUT_CHARACTERS = 10_000_000  # of them, at most, on which is measured
+TEXTS, LENGTH = 256, 128  # held-out documents whose masked words are predicted, and the tokens of each
 MASKED = 0.15  # share of their words, as in pretraining
 WORDS = 21  # the stream of randomness that chooses them
 
@@ -56,7 +56,7 @@ class GrowResult:
 
 
 def grow(
-    opened: bundle.Bundle,
+    opened: Bundle,
     texts: Iterable[str],
     out: Path,
     *,
@@ -90,8 +90,6 @@ def grow(
             hint="give more text; --split line makes each line a document",
         )
     chosen = _chosen_from(found, add, min_frequency, progress)
-    pieces = [one.token for one in chosen]
-    config, tensors = _with_rows(opened, pieces)
     lineage = {
         "kind": "grow",
         "tokens_added": len(chosen),
@@ -101,20 +99,17 @@ def grow(
         "seed": seed,
         "min_frequency": min_frequency,
     }
-    made = replace(
-        opened,
+    grown = replace(
+        _with_rows(opened, [one.token for one in chosen]),
         folder=out,
-        config=config,
-        tokenizer=before.with_added_tokens(pieces),
-        tensors=tensors,
         facts={**opened.facts, "lineage": [*opened.lineage, lineage]},
     )
-    bits = masked_bits_per_character((opened, made), sample.held_out[:TEXTS], seed, progress)
-    bundle.write_bundle(made, public_task(opened))
-    first, last = (
-        _measure_fit(one.tokenizer, sample.held_out, number) for one, number in zip((opened, made), bits, strict=True)
-    )
-    return GrowResult(chosen, found.documents, len(sample.held_out), first, last)
+    models = (opened, grown)
+    bits = masked_bits_per_character(models, sample.held_out[:TEXTS], seed, progress)
+    write_bundle(grown, public_task(opened))
+    counted = [model.tokenizer.statistics(sample.held_out) for model in models]
+    fits = [VocabularyFit(one.characters_per_token, one.unknown_rate, n) for one, n in zip(counted, bits, strict=True)]
+    return GrowResult(chosen, found.documents, len(sample.held_out), *fits)
 
 
 class _Sample:
@@ -138,14 +133,14 @@ class _Sample:
 
 
 def _chosen_from(found: Usage, add: int, min_frequency: int, progress: Progress) -> list[growing.AddedToken]:
-    """The pieces that a text asks for. Raises UserError where there are none."""
+    """Choose tokens for a text. Raises UserError where there are none."""
     before = found.tokenizer
     words = {tuple(map(before.id_to_token, ids)): count for ids, count in found.split_words.items()}
     unknown: Counter[str] = Counter()
     for text, count in found.unknown_characters.items():
         unknown[before.normalize(text).strip()] += count
-    told = _report(before, unknown)
-    chosen = growing.choose_tokens(before.tokens, words, told, add, min_frequency=min_frequency, progress=progress)
+    single = _single_tokens(before, unknown)
+    chosen = growing.choose_tokens(before.tokens, words, single, add, min_frequency=min_frequency, progress=progress)
     if not chosen:
         raise UserError(
             "no word of the text is cut into several pieces often enough: there is nothing to add",
@@ -155,48 +150,43 @@ def _chosen_from(found: Usage, add: int, min_frequency: int, progress: Progress)
     return chosen
 
 
-def _report(before: Tokenizer, unknown: Mapping[str, int]) -> dict[str, int]:
-    """The unknown words that would be one piece if there was one: not those that are too long, or no single word."""
+def _single_tokens(before: Tokenizer, unknown: Counter[str]) -> dict[str, int]:
+    """The unknown words that would be one token if there was one: not those that are too long, or no single word."""
     words = [word for word in unknown if word and not word.startswith(CONTINUATION)]
     trial = before.with_added_tokens(sorted(set(words) - set(before.tokens)))
-    pieces = [
-        [number for number, special in zip(one.input_ids, one.special_tokens_mask, strict=True) if not special]
+    split = [
+        [id_ for id_, special in zip(one.input_ids, one.special_tokens_mask, strict=True) if not special]
         for one in trial.encode_batch(words)
     ]
     return {
         word: unknown[word]
-        for word, ids in zip(words, pieces, strict=True)
+        for word, ids in zip(words, split, strict=True)
         if len(ids) == 1 and ids[0] >= before.vocab_size
     }
 
 
-def _with_rows(opened: bundle.Bundle, added: Sequence[str]) -> tuple[Any, dict[str, Tensor]]:
-    """The configuration and the weights with a row for each new piece; rows that no piece had are used first."""
+def _with_rows(opened: Bundle, added: Sequence[str]) -> Bundle:
+    """The model with a row for each new token; rows that no token had are used first."""
     tokenizer, tensors = opened.tokenizer, dict(opened.tensors)
-    pieces = set(tokenizer.tokens)
-    longest = max(map(len, pieces))
-    sources = [growing.split_word(piece, pieces, longest) for piece in added]
+    known = set(tokenizer.tokens)
+    longest = max(map(len, known))
+    sources = [growing.split_word(token, known, longest) for token in added]
     size = max(opened.config.vocab_size, tokenizer.vocab_size + len(added))
-    for name in (TABLE, BIAS):
-        if name in tensors:
-            old = tensors[name]
-            table = old.new_zeros(size, *old.shape[1:])
-            table[: len(old)] = old
-            middle = old[torch.from_numpy(tokenizer.text_token_ids)].float().mean(0)
-            for number, source in enumerate(sources, start=tokenizer.vocab_size):
-                rows = None if source is None else torch.tensor([tokenizer.token_to_id(one) for one in source])
-                table[number] = (middle if rows is None else old[rows].float().mean(0)).to(old.dtype)
-            tensors[name] = table
-    return changed(opened.config, vocab_size=size), tensors
-
-
-def _measure_fit(tokenizer: Tokenizer, texts: Sequence[str], bits: float | None) -> VocabularyFit:
-    found = tokenizer.statistics(texts)
-    return VocabularyFit(found.characters_per_token, found.unknown_rate, bits)
+    for name in {TABLE, BIAS} & tensors.keys():
+        old = tensors[name]
+        table = old.new_zeros(size, *old.shape[1:])
+        table[: len(old)] = old
+        middle = old[torch.from_numpy(tokenizer.text_token_ids)].float().mean(0)
+        for number, source in enumerate(sources, start=tokenizer.vocab_size):
+            rows = None if source is None else torch.tensor([tokenizer.token_to_id(one) for one in source])
+            table[number] = (middle if rows is None else old[rows].float().mean(0)).to(old.dtype)
+        tensors[name] = table
+    config = changed(opened.config, vocab_size=size)
+    return replace(opened, config=config, tokenizer=tokenizer.with_added_tokens(added), tensors=tensors)
 
 
 def masked_bits_per_character(
-    models: Sequence[bundle.Bundle], texts: Sequence[str], seed: int, progress: Progress = SILENT
+    models: Sequence[Bundle], texts: Sequence[str], seed: int, progress: Progress = SILENT
 ) -> list[float | None]:
     """Bits per character that each model needs for the same masked words of the beginnings of some texts.
 
@@ -209,7 +199,9 @@ def masked_bits_per_character(
         return [None] * len(models)
     length = min(LENGTH, *(model.config.max_position_embeddings for model in models))
     encoded = [model.tokenizer.encode_batch(texts, max_length=length) for model in models]
-    predictors = [Predictor(TorchEngine(model)) for model in models]
+    networks = [(model.encoder(dropout=0.0, shared=True).eval(), MLMHead(model.config).eval()) for model in models]
+    for model, (_, head) in zip(models, networks, strict=True):
+        model.load_into(head, "masked")
     nats, characters = np.zeros(len(models)), 0
     progress.start(len(texts), "texts")
     for number, ways in enumerate(zip(*encoded, strict=True)):
@@ -218,38 +210,35 @@ def masked_bits_per_character(
         if not words:
             continue
         characters += sum(_characters(ways[0], word) for word in words)
-        for index, (predictor, one) in enumerate(zip(predictors, ways, strict=True)):
-            nats[index] += _nats(predictor, one, words)
+        for index, (model, one) in enumerate(zip(models, ways, strict=True)):
+            nats[index] += _nats(*networks[index], one, words, model.tokenizer.mask_token_id)
     return [float(one) / math.log(2) / characters if characters else None for one in nats]
 
 
 def _chosen(ways: Sequence[Encoding], tokenizers: Sequence[Tokenizer], seed: int, text: int) -> set[int]:
-    """The numbers of the words to hide: whole in every way of cutting the text, and unknown in none."""
-    whole: set[int] | None = None
+    """The numbers of the words to mask: whole in every way of cutting the text, and unknown in none."""
+    whole: list[set[int]] = []
     for one, tokenizer in zip(ways, tokenizers, strict=True):
-        words = [word for word in one.word_ids if word is not None]
-        own = set(words) - ({words[-1]} if one.truncated and words else set())
-        own -= {
-            word
-            for word, number in zip(one.word_ids, one.input_ids, strict=True)
-            if word is not None and number == tokenizer.unk_token_id
-        }
-        whole = own if whole is None else whole & own
-    numbers = np.array(sorted(whole or ()), np.int64)
+        tokens = [(word, id_) for word, id_ in zip(one.word_ids, one.input_ids, strict=True) if word is not None]
+        cut = {tokens[-1][0]} if one.truncated and tokens else set()
+        whole.append(
+            {word for word, _ in tokens} - cut - {word for word, id_ in tokens if id_ == tokenizer.unk_token_id}
+        )
+    numbers = np.array(sorted(set.intersection(*whole)), np.int64)
     return set(numbers[hash_uniform(seed, WORDS, text, numbers) < MASKED].tolist()) if len(numbers) else set()
 
 
 def _characters(one: Encoding, word: int) -> int:
     """The length of a word in its text."""
-    places = [place for place, owner in zip(one.offsets, one.word_ids, strict=True) if owner == word]
-    return places[-1][1] - places[0][0]
+    offsets = [offset for offset, owner in zip(one.offsets, one.word_ids, strict=True) if owner == word]
+    return offsets[-1][1] - offsets[0][0]
 
 
-def _nats(predictor: Predictor, one: Encoding, words: set[int]) -> float:
-    """What a model needs for the pieces of these words, all of them hidden."""
-    ids = np.array(one.input_ids)
-    places = [place for place, word in enumerate(one.word_ids) if word in words]
-    hidden = ids.copy()
-    hidden[places] = predictor.tokenizer.mask_token_id
-    logs = log_softmax(predictor.masked_logits(hidden.tolist(), one.token_type_ids, places))
-    return -float(logs[np.arange(len(places)), ids[places]].sum())
+@torch.inference_mode()
+def _nats(encoder: Encoder, head: MLMHead, one: Encoding, words: set[int], mask_token_id: int) -> float:
+    """The cross-entropy of the tokens of these words, all of them masked."""
+    ids = torch.tensor(one.input_ids)
+    positions = torch.tensor([place for place, word in enumerate(one.word_ids) if word in words])
+    masked = ids.index_fill(0, positions, mask_token_id)
+    hidden = encoder(masked, SequenceLayout.packed([len(ids)]), torch.tensor(one.token_type_ids))
+    return float(F.cross_entropy(head(hidden[positions], encoder).float(), ids[positions], reduction="sum"))

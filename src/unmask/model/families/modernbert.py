@@ -1,0 +1,148 @@
+"""ModernBERT (Warner et al. 2024): rotary positions, local layers between global ones, pre-norm, gated."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from unmask.errors import UserError
+from unmask.model.config import EncoderConfig
+from unmask.model.families.family import REQUIRES, Family, HeadStyle, size
+
+_LAYER_TYPES = {"full_attention": "G", "sliding_attention": "L"}
+_BASES = {  # of rotary positions: the older key, and its default
+    "full_attention": ("global_rope_theta", 160_000.0),
+    "sliding_attention": ("local_rope_theta", 10_000.0),
+}
+
+
+def _read(public: Mapping[str, Any], values: Mapping[str, Any], where: Path) -> dict[str, Any]:
+    if public.get("mlp_bias", values["bias"]) != values["bias"]:
+        raise UserError(f"{where}: mlp_bias and attention_bias must be alike", given=public["mlp_bias"])
+    pattern = _pattern(public, values["num_hidden_layers"], where)
+    window = public.get("local_attention", 128)
+    if type(window) is not int or window < 2:
+        raise UserError(f"{where}: local_attention cannot be used", given=window)
+    base, local_base = (_base(public, kind, where) for kind in _LAYER_TYPES)
+    local = "L" in pattern
+    return {
+        "attention_pattern": pattern,
+        "window": window // 2 if local else None,
+        "rope_theta": base,
+        "local_rope_theta": local_base if local and local_base != base else None,
+    }
+
+
+def _pattern(public: Mapping[str, Any], layers: int, where: Path) -> str:
+    """The shortest pattern that, repeated, gives the kinds of the layers."""
+    kinds = public.get("layer_types")
+    if kinds is None:
+        every = public.get("global_attn_every_n_layers", 3)
+        if type(every) is not int or every < 1:
+            raise UserError(f"{where}: global_attn_every_n_layers cannot be used", given=every)
+        return ("G" + "L" * (every - 1))[:layers]
+    if not isinstance(kinds, list) or len(kinds) != layers or not all(str(kind) in _LAYER_TYPES for kind in kinds):
+        raise UserError(f"{where}: layer_types cannot be used", given=kinds, allowed=", ".join(_LAYER_TYPES))
+    whole = "".join(_LAYER_TYPES[kind] for kind in kinds)
+    return next(whole[:n] for n in range(1, layers + 1) if (whole[:n] * layers)[:layers] == whole)
+
+
+def _base(public: Mapping[str, Any], kind: str, where: Path) -> float:
+    """The base of rotary positions, under its newer name or its older one."""
+    older, default = _BASES[kind]
+    newer = (public.get("rope_parameters") or {}).get(kind) or {}
+    if newer.get("rope_type", "default") != "default":
+        raise UserError(f"{where}: rope_parameters cannot be used", given=newer.get("rope_type"), allowed="default")
+    return float(newer.get("rope_theta") or public.get(older) or default)
+
+
+def _write(config: EncoderConfig) -> dict[str, Any]:
+    """Under the names of transformers 5, and those of 4 that they replaced."""
+    kinds = ["sliding_attention" if config.is_local(n) else "full_attention" for n in range(config.num_hidden_layers)]
+    bases = {"full_attention": config.rope_theta, "sliding_attention": config.local_rope_theta or config.rope_theta}
+    every = len(config.attention_pattern)
+    return {
+        "mlp_bias": config.bias,
+        "attention_dropout": config.dropout,
+        "embedding_dropout": config.dropout,
+        "layer_types": kinds,
+        **({"global_attn_every_n_layers": every} if config.attention_pattern == "G" + "L" * (every - 1) else {}),
+        "local_attention": 2 * (config.window or 64),
+        **{_BASES[kind][0]: base for kind, base in bases.items()},
+        "rope_parameters": {kind: {"rope_type": "default", "rope_theta": base} for kind, base in bases.items()},
+    }
+
+
+_LAYER = "model.layers.{}"
+
+MODERNBERT = Family(
+    name="modernbert",
+    model_types=("modernbert",),
+    prefix="model",
+    classes="ModernBert",
+    head=HeadStyle(
+        activation="gelu",
+        bias=False,
+        norm=True,
+        use_before_tagging=True,
+        masked_activation="gelu",
+        poolings=("cls", "mean"),
+    ),
+    options={
+        "hidden_act": ("hidden_activation", "gelu"),
+        "dropout": ("mlp_dropout", 0.0),
+        "initializer_range": ("initializer_range", 0.02),
+        "norm_eps": ("norm_eps", 1e-5),
+        "norm_bias": ("norm_bias", False),
+        "bias": ("attention_bias", False),
+    },
+    requires={
+        "norm": ("pre",),
+        "norm_type": ("layer",),
+        "embedding_norm": (True,),
+        "first_norm": (False,),
+        "qk_norm": (False,),
+        "gated": (True,),
+        "hidden_act": REQUIRES["hidden_act"],
+        "position_embedding_type": ("rotary",),
+        "type_vocab_size": (0,),
+        "embedding_size": (None,),
+        "num_hidden_groups": (None,),
+    },
+    constants={"decoder_bias": True, "classifier_bias": False, "classifier_activation": "gelu"},
+    allowed={},
+    special_tokens=("pad", "bos", "eos", "cls", "sep"),
+    read=_read,
+    write=_write,
+    decoder="decoder",
+    names={
+        "encoder.embeddings.token.weight": "model.embeddings.tok_embeddings.weight",
+        "encoder.embeddings.norm": "model.embeddings.norm",
+        "encoder.blocks.{}.attention_norm": f"{_LAYER}.attn_norm",
+        "encoder.blocks.{}.attention.qkv": f"{_LAYER}.attn.Wqkv",
+        "encoder.blocks.{}.attention.output": f"{_LAYER}.attn.Wo",
+        "encoder.blocks.{}.feed_forward_norm": f"{_LAYER}.mlp_norm",
+        "encoder.blocks.{}.feed_forward.inner": f"{_LAYER}.mlp.Wi",
+        "encoder.blocks.{}.feed_forward.output": f"{_LAYER}.mlp.Wo",
+        "encoder.norm": "model.final_norm",
+    },
+    # the masked-LM head and the dense layer before the last one of all other heads have the same names
+    sequence_names={"masked.dense": "head.dense", "masked.norm": "head.norm", "masked.bias": "decoder.bias"},
+    other_names={
+        "pooler": "head.dense",
+        "pooler_norm": "head.norm",
+        "classifier": "classifier",
+        "qa_outputs": "classifier",
+    },
+    sequence_marks=("masked.bias",),
+    preset_defaults={
+        "rope_theta": 160_000.0,
+        "local_rope_theta": 10_000.0,
+        "max_position_embeddings": 8192,
+        "attention_pattern": "GLL",
+        "window": 64,
+    },
+    presets={  # table 4
+        "modernbert-base": size(22, 768, 12, intermediate_size=1152),
+        "modernbert-large": size(28, 1024, 16, intermediate_size=2624),
+    },
+)

@@ -1,0 +1,40 @@
+"""A text as tokens: `Encoding`, and several of them as the arguments of an encoder."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+Padding = bool | Literal["longest", "max_length"]
+
+
+@dataclass(frozen=True, slots=True)
+class Encoding:
+    """A text or pair as pieces, in parallel lists: [CLS] text [SEP] or [CLS] text [SEP] pair [SEP] under BERT."""
+
+    input_ids: list[int]
+    token_type_ids: list[int]  # under BERT 0 for the text and its specials, 1 for the pair and the last [SEP]
+    # the piece's characters in the original text or pair, without a blank before; none of a blank; specials (0, 0)
+    offsets: list[tuple[int, int]]
+    word_ids: list[int | None]  # the number of the piece's word within its own text; None for specials
+    special_tokens_mask: list[bool]  # the pieces that encoding added around the texts
+    truncated: bool = False  # whether pieces were left out to keep to max_length
+    pair_start: int | None = None  # where the pieces of the pair begin; None without a pair
+
+
+def model_inputs(
+    encodings: Sequence[Encoding], pad_token_id: int, padding: Padding, max_length: int | None
+) -> dict[str, list[list[int]]]:
+    """Collect input_ids, token_type_ids and attention_mask, padded to the longest text or to max_length."""
+    columns = {
+        "input_ids": [one.input_ids for one in encodings],
+        "token_type_ids": [one.token_type_ids for one in encodings],
+        "attention_mask": [[1] * len(one.input_ids) for one in encodings],
+    }
+    if not padding:
+        return columns
+    longest = max((len(one.input_ids) for one in encodings), default=0)
+    size = max_length if padding == "max_length" and max_length is not None else longest
+    return {
+        name: [row + [pad_token_id if name == "input_ids" else 0] * (size - len(row)) for row in rows]
+        for name, rows in columns.items()
+    }
