@@ -132,9 +132,7 @@ def test_names_of_languages() -> None:
 
 
 def test_errors_print_their_facts(chinese: None, capsys: pytest.CaptureFixture[str]) -> None:
-    error = UserError(
-        "{path} does not exist", "a.jsonl", given="中文", hint=[None, "--x", "choose another name"]
-    )
+    error = UserError("{path} does not exist", "a.jsonl", given="中文", hint=[None, "--x", "choose another name"])
     console.show_error(error)
     assert capsys.readouterr().err.splitlines() == [
         "错误：a.jsonl 不存在",
