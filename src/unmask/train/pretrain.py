@@ -107,7 +107,7 @@ class PretrainResult(RunResult):
 def pretrain(
     recipe: PretrainRecipe | Path | str,
     overrides: Sequence[str] = (),
-    out: Path | str = "runs/pretrain",
+    output: Path | str = "runs/pretrain",
     progress: Progress | None = None,
     world: World | None = None,
 ) -> PretrainResult:
@@ -122,9 +122,9 @@ def pretrain(
             recipe = read_recipe(PretrainRecipe, recipe, overrides)
             # a run that begins makes sure that the text is what was built: changed tokens would be trained on
             # unnoticed
-            shards = Shards.open(recipe.data.corpus, check=not (Path(out) / "checkpoints").exists())
+            shards = Shards.open(recipe.data.corpus, check=not (Path(output) / "checkpoints").exists())
             recipe = fit_to_corpus(recipe, shards.tokenizer)
-        with Run(Path(out), recipe, "pretrain", world) as run:
+        with Run(Path(output), recipe, "pretrain", world) as run:
             build = partial(_training, run, recipe, shards)
             return PretrainResult(**train_run(run, "Pretraining", build, progress))
 
@@ -172,7 +172,7 @@ def _continue_from(recipe: PretrainRecipe, tokenizer: Tokenizer) -> PretrainReci
             f"{recipe.data.corpus} was built with another tokenizer than that of {opened.folder}",
             given=f"tokenizer.json has the sha256 {tokenizer.sha256[:12]}",
             allowed=f"sha256 {opened.tokenizer.sha256[:12]}",
-            hint=f"unmask corpus build FILES --tokenizer {opened.folder} --out FOLDER",
+            hint=f"unmask corpus build FILES --tokenizer {opened.folder} --output FOLDER",
         )
     return changed(recipe, model=same_network(recipe.model, opened, recipe.transfer))
 

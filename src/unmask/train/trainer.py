@@ -131,7 +131,7 @@ def train_run(run: Run, title: str, build: Callable[[Progress], Training], progr
     after a signal.
     """
     if run.finished:
-        console.note(f"{run.folder} is finished; remove it or choose another --out to train again")
+        console.note(f"{run.folder} is finished; remove it or choose another --output to train again")
     elif progress is not None:
         _train_run(run, build, progress)
     else:
