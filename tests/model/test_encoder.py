@@ -289,8 +289,8 @@ def test_a_width_that_heads_do_not_divide_is_refused() -> None:
         ({"window": 4}, "need local layers"),
         ({"local_rope_theta": 100.0, "position_embedding_type": "rotary"}, "need local layers"),
         ({"position_embedding_type": "rotary", "hidden_size": 30, "num_attention_heads": 2}, "even size, not 15"),
-        ({"attention_pattern": "L", "window": 0}, "greater than or equal to 1"),
-        ({"rope_theta": 1.0}, "greater than 1"),
+        ({"attention_pattern": "L", "window": 0}, "at least 1"),
+        ({"rope_theta": 1.0}, "above 1"),
     ],
 )
 def test_values_that_do_not_go_together_are_refused(values: dict[str, Any], wanted: str) -> None:

@@ -174,7 +174,7 @@ def test_a_step_whose_loss_is_no_number_is_left_out_and_reported(
     assert changed_in == [True, False, True, False, True]
     assert all(tensor.isfinite().all() for tensor in weights[-1].values())
     said = " ".join(capfd.readouterr().err.split())
-    assert "step 3 is left out" in said and "step 5 is left out" in said
+    assert "step 3 skipped" in said and "step 5 skipped" in said
 
 
 def test_too_many_such_steps_stop_the_run_with_the_weights_before(
