@@ -22,6 +22,7 @@ from unmask.learner.batch import Batch
 from unmask.learner.batches import Batches, evaluation_batches
 from unmask.learner.learner import Learner
 from unmask.learner.loss import Loss
+from unmask.messages import message
 from unmask.model.encoder import Encoder
 from unmask.objectives import Masked, MaskedObjective, NextSentenceObjective
 from unmask.text.tokenizer import Tokenizer
@@ -193,7 +194,9 @@ def _training(run: Run, recipe: PretrainRecipe, shards: Shards, progress: Progre
             run.write_facts(init={**origin, "heldout_figures": evaluate(learner, heldout)})
 
     def describe(step: Step, best: float | None) -> str:
-        return f"loss {step.loss:.2f}" + (f" (unigram {unigram:.2f})" if "masked" in step.losses else "")
+        if "masked" not in step.losses:
+            return message("loss {loss:.2f}", step.loss)
+        return message("loss {loss:.2f} (unigram {unigram:.2f})", step.loss, unigram)
 
     def save_model(lineage: list[dict[str, Any]], state: TrainerState) -> dict[str, Any]:
         bundle.write(run.model, recipe.model, learner.saved_modules(), shards.tokenizer, lineage)
