@@ -25,7 +25,7 @@ def tagger(pretrained: Path, tagged: Path, tmp_path_factory: pytest.TempPathFact
     """The model folder of a run that has learnt its two kinds of spans."""
     settings = ["task.max_length=16", "train.budget=120 steps", "train.optimizer.lr=0.02", "dropout=0"]
     out = tmp_path_factory.mktemp("runs") / "tagger"
-    data = {"model": pretrained, "train": tagged, "dev": tagged, "out": out}
+    data = {"model": pretrained, "train": tagged, "dev": tagged, "output": out}
     return finetune(None, settings, task="tag", progress=SILENT, **data).model
 
 

@@ -36,8 +36,8 @@ COMMANDS = {
     "tokenizer train": "SOURCES --output --vocab-size --cased --min-frequency --fold-width --simplify --text-column "
     "--encoding --on-error --json",
     "tokenizer inspect": "FOLDER TEXT --pair --special-tokens --json",
-    "corpus build": "SOURCES --tokenizer --output --text-column --split --words --keep --by --seed --encoding --on-error "
-    "--restart --json",
+    "corpus build": "SOURCES --tokenizer --output --text-column --split --words --keep --by --seed "
+    "--encoding --on-error --restart --json",
     "corpus stats": "CORPUS --json",
     "bench pretrain": "RECIPE OVERRIDES --corpus --seconds --json",
     "data list": "--json",
