@@ -12,10 +12,10 @@ COMMANDS = {
     "quickstart": "--task --lang --budget --out --text --train --test --text-column --pair-column --label-column "
     "--token-column --tag-column --scheme --data-format --encoding --on-error --unknown-labels --next-sentence "
     "--whole-words --from --seed --json SETTINGS",
-    "pretrain": "RECIPE OVERRIDES --corpus --from --out --json",
+    "pretrain": "RECIPE OVERRIDES --corpus --from --lr --epochs --max-length --seed --out --json",
     "finetune": "ARGUMENTS --model --task --train --dev --test --text-column --pair-column --label-column "
     "--label-separator --token-column --tag-column --scheme --data-format --encoding --on-error --unknown-labels "
-    "--out --json",
+    "--lr --epochs --batch-size --max-length --seed --out --json",
     "evaluate": "MODEL FILE SETTINGS --text-column --pair-column --label-column --label-separator "
     "--token-column --tag-column --scheme --data-format --encoding --on-error --unknown-labels --json",
     "predict": "MODEL FILE --format --out --all --top-k --text-column --pair-column --token-column --data-format "
