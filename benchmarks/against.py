@@ -38,9 +38,10 @@ VERSION_0_1 = Words(
 )
 CURRENT = replace(  # change here what this checkout calls otherwise
     VERSION_0_1,
-    finetune="finetune {task} --model {model} --train {train} --dev {dev} --out {out} seed=0 "
+    finetune="finetune {task} --model {model} --train {train} --dev {dev} --output {out} seed=0 "
     "task.max_length={max_length} data.batch_size={batch_size} "
     "train.budget={steps}steps train.evaluations=1 train.threads={threads}",
+    predict="predict {model} {train} --output {out}",
 )
 WORDS = {"0.1.0": VERSION_0_1}  # other checkouts, by version; one that is not listed speaks as this one
 

@@ -42,7 +42,7 @@ def main() -> int:
 
     setattr(trainer, "Trainer", Watching)  # noqa: B010
     with tempfile.TemporaryDirectory(prefix="unmask-soak-") as folder:
-        pretrain(recipe, out=Path(folder) / "run", progress=SILENT)
+        pretrain(recipe, output=Path(folder) / "run", progress=SILENT)
     grown = held[-1] - held[len(held) // 2 - 1]
     print(f"the second half added {grown:+.1f} MiB (allowed {arguments.allowed:g})")
     return int(grown > arguments.allowed)

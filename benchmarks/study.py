@@ -52,7 +52,7 @@ def one(
     own = "_".join(variant.get("pretrain", [])).replace("/", "-") or "base"
     settings += [f"data.corpus={json.dumps(arguments.corpus)}", f"seed={seed}"]
     recipe = read_recipe(PretrainRecipe, study["recipes"]["pretrain"], settings)
-    done = pretrain(recipe, out=arguments.out / "pretrain" / f"{own}-{seed}")
+    done = pretrain(recipe, output=arguments.out / "pretrain" / f"{own}-{seed}")
     figures = {
         "held-out loss": done.heldout_figures["masked.loss"],
         "masked accuracy": done.heldout_figures["masked.accuracy"],
@@ -66,7 +66,7 @@ def one(
         settings += [f"data.train={json.dumps(arguments.train)}", f"model={json.dumps(str(done.model))}"]
         settings += [f"seed={seed}", f"pretrained={json.dumps(pretrained)}"]
         tuning = read_recipe(FinetuneRecipe, study["recipes"]["finetune"], settings)
-        run = finetune(tuning, out=arguments.out / "finetune" / f"{name}-{label}-{seed}".replace(" ", "-"))
+        run = finetune(tuning, output=arguments.out / "finetune" / f"{name}-{label}-{seed}".replace(" ", "-"))
         figures[f"dev accuracy, {label}"] = 100 * run.dev["classify.accuracy"]
         figures[f"seconds, {label}"] = run.seconds
     return figures

@@ -16,7 +16,7 @@ set -uo pipefail
 
 # change: what to train. Every machine must see the corpus; the run folder may lie on the first one only, if the
 # job always gets the same
-command=(-m unmask pretrain base --corpus corpus --out runs/base train.budget=12h train.parallel=ddp)
+command=(-m unmask pretrain base --corpus corpus --output runs/base train.budget=12h train.parallel=ddp)
 
 first=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
 export TORCH_ELASTIC_SHUTDOWN_TIMEOUT=120  # seconds in which workers may save (from torch 2.13; before, 30)

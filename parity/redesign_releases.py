@@ -58,9 +58,9 @@ class Release:
         import unmask
 
         if kind == "pretrain":
-            run = unmask.pretrain(recipe, out=out)
+            run = unmask.pretrain(recipe, output=out)
             return getattr(run, self.heldout)
-        tuned = unmask.finetune(recipe, out=out)
+        tuned = unmask.finetune(recipe, output=out)
         dev = {name.rpartition(".")[2]: figure for name, figure in tuned.dev.items()}
         return dev | {"best step": tuned.best_step}
 

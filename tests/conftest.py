@@ -140,7 +140,7 @@ def pretrained(recipe_values: dict[str, object], tmp_path_factory: pytest.TempPa
     from unmask.train.recipe import PretrainRecipe, parse_recipe
 
     recipe = parse_recipe(PretrainRecipe, recipe_values, (), "the test")
-    return pretrain(recipe, out=tmp_path_factory.mktemp("runs") / "pretrain", progress=SILENT).model
+    return pretrain(recipe, output=tmp_path_factory.mktemp("runs") / "pretrain", progress=SILENT).model
 
 
 @pytest.fixture(scope="session")

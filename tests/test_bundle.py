@@ -219,7 +219,7 @@ def test_a_head_that_others_would_read_otherwise_does_not_take_their_name(
         "train.budget=1 steps",
         "train.evaluations=1",
     ]
-    run = finetune(model=pretrained, train=table, overrides=settings, out=tmp_path / "run", progress=SILENT)
+    run = finetune(model=pretrained, train=table, overrides=settings, output=tmp_path / "run", progress=SILENT)
     assert files.read_json(run.model / "config.json")["architectures"] == [head]
 
 

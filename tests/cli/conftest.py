@@ -70,4 +70,4 @@ def classifier(pretrained: Path, easy: Path, tmp_path_factory: pytest.TempPathFa
 
     settings = ["task.max_length=16", "train.budget=60 steps", "train.optimizer.lr=0.01", "dropout=0"]
     out = tmp_path_factory.mktemp("runs") / "finetune"
-    return finetune(None, settings, model=pretrained, train=easy, dev=easy, out=out, progress=SILENT).model
+    return finetune(None, settings, model=pretrained, train=easy, dev=easy, output=out, progress=SILENT).model

@@ -27,17 +27,17 @@ def answerer(pretrained: Path, doubtful_questions: Path, tmp_path_factory: pytes
     """The run of a model that may say that there is no answer."""
     out = tmp_path_factory.mktemp("runs") / "answerer"
     return finetune(
-        None, FAST, task="answer", model=pretrained, train=doubtful_questions, out=out, progress=SILENT
+        None, FAST, task="answer", model=pretrained, train=doubtful_questions, output=out, progress=SILENT
     ).folder
 
 
 def test_finetune_test_report_and_compare(command, pretrained: Path, questions: Path, tmp_path: Path) -> None:
     asked = ["finetune", "--model", pretrained, "--task", "answer", "--train", questions, "--test", questions]
-    done = command(*asked, "--out", tmp_path / "run", *FAST)
+    done = command(*asked, "--output", tmp_path / "run", *FAST)
     assert done.code == 0 and "dev F1" in done.err
     assert "48 test questions" in done.out and "exact match, % [95 %]" in done.out
     assert "the words beside those of the question" in done.out
-    told = json.loads(command(*asked, "--out", tmp_path / "run", *FAST, "--json").out)
+    told = json.loads(command(*asked, "--output", tmp_path / "run", *FAST, "--json").out)
     assert told["metric"] == "answer.answer_f1" and told["train_rows"] + told["dev_rows"] == 48
     assert told["dev_rows"] % 3 == 0, "questions on one context are not parted"
     assert [model["kind"] for model in told["test"]["models"]] == ["pretrained", "overlap"]
@@ -52,11 +52,11 @@ def test_finetune_test_report_and_compare(command, pretrained: Path, questions: 
         "zh": ["完全匹配", "真实的测试问题"],
     }
     for lang, words in told_by.items():
-        assert command("report", tmp_path / "run", "--out", page, "--lang", lang).code == 0
+        assert command("report", tmp_path / "run", "--output", page, "--lang", lang).code == 0
         shown = page.read_text()
         assert all(word in shown for word in words)
 
-    command(*asked, "--out", tmp_path / "other", *FAST, "seed=1")
+    command(*asked, "--output", tmp_path / "other", *FAST, "seed=1")
     compared = command("compare", tmp_path / "run", tmp_path / "other")
     assert compared.code == 0 and "F1, % [95 %]" in compared.out and "48 questions" in compared.out
 
@@ -112,7 +112,7 @@ def test_a_question_and_its_context_from_python(answerer: Path, doubtful_questio
 def test_a_public_folder_answers_alike(command, pretrained: Path, questions: Path, tmp_path: Path) -> None:
     """Without what is ours alone, as other libraries write it, a model is read as one that answers."""
     out = tmp_path / "run"
-    run = finetune(None, FAST, task="answer", model=pretrained, train=questions, out=out, progress=SILENT)
+    run = finetune(None, FAST, task="answer", model=pretrained, train=questions, output=out, progress=SILENT)
     public = tmp_path / "public"
     shutil.copytree(run.model, public)
     (public / "unmask.json").unlink()
@@ -134,7 +134,7 @@ def test_what_cannot_be_used_is_said_before_training(command, pretrained: Path, 
         "answer",
         "--train",
         path,
-        "--out",
+        "--output",
         tmp_path / "run",
     ]
     done = command(*asked, *FAST)

@@ -45,7 +45,7 @@ def test_an_encoding_may_be_given(command, pretrained: Path, easy: Path, tmp_pat
     rows = easy.read_text(encoding="utf-8").replace("stone", "石頭").replace("water", "水")
     file, run = tmp_path / "big5.csv", tmp_path / "run"
     file.write_bytes(rows.encode("big5"))
-    asked = ["finetune", "--model", pretrained, "--train", file, "--dev", file, "--test", file, "--out", run]
+    asked = ["finetune", "--model", pretrained, "--train", file, "--dev", file, "--test", file, "--output", run]
     asked += ["task.max_length=16", "train.budget=2 steps"]
     assert command(*asked).code == 1
     done = command(*asked, "--encoding", "big5")

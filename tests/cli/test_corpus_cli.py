@@ -28,7 +28,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_build_then_stats(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(["corpus", "build", "texts", "--tokenizer", "tok", "--out", "out"]) == 0
+    assert run(["corpus", "build", "texts", "--tokenizer", "tok", "--output", "out"]) == 0
     said = capsys.readouterr()
     assert said.out == "out\n"
     assert "60 documents" in said.err
@@ -50,20 +50,20 @@ def test_build_then_stats(folder: Path, capsys: pytest.CaptureFixture[str]) -> N
 
 def test_a_share_by_source(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     command = ["corpus", "build", "texts", "--tokenizer", "tok", "--keep", "50%", "--json"]
-    assert run([*command, "--by", "source", "--seed", "3", "--out", "out"]) == 0
+    assert run([*command, "--by", "source", "--seed", "3", "--output", "out"]) == 0
     said = json.loads(capsys.readouterr().out)
     sources = {s["name"]: s["documents"] for s in Shards.open("out").manifest["sources"]}
     assert sources["texts/b.jsonl"] == 10  # the small one is kept whole
     assert 10 <= sources["texts/a.txt"] <= 30  # about 20 of 50
     assert said["documents"] == sum(sources.values())
-    assert run([*command, "--by", "source", "--seed", "4", "--out", "out"]) == 1
+    assert run([*command, "--by", "source", "--seed", "4", "--output", "out"]) == 1
     assert "provenance.sample.seed: 3 -> 4" in capsys.readouterr().err
-    assert run([*command, "--by", "source", "--seed", "4", "--out", "out", "--restart"]) == 0
-    assert run([*command, "--by", "size", "--out", "other"]) == 1
+    assert run([*command, "--by", "source", "--seed", "4", "--output", "out", "--restart"]) == 0
+    assert run([*command, "--by", "size", "--output", "other"]) == 1
 
 
 def test_standard_input(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    command = ["corpus", "build", "-", "--tokenizer", "tok", "--out", "out"]
+    command = ["corpus", "build", "-", "--tokenizer", "tok", "--output", "out"]
     for extra, code in ((["--keep", "50%", "--by", "source"], 1), (["--split", "line"], 0)):
         monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"the fox\nthe dog\n")))
         assert run([*command, *extra]) == code
@@ -73,7 +73,7 @@ def test_standard_input(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: p
 
 def test_faults_stop_or_are_skipped(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (folder / "texts/c.txt").write_bytes(b"the dog\n\nthe f\xf6x\n")
-    command = ["corpus", "build", "texts", "--tokenizer", "tok", "--out", "out"]
+    command = ["corpus", "build", "texts", "--tokenizer", "tok", "--output", "out"]
     assert run(command) == 1
     assert "texts/c.txt, line 3: byte 0xf6" in capsys.readouterr().err
     assert run([*command, "--on-error", "skip", "--restart"]) == 0
@@ -85,8 +85,8 @@ def test_faults_stop_or_are_skipped(folder: Path, capsys: pytest.CaptureFixture[
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        ("texts", "unmask corpus build texts --tokenizer DIR --out DIR"),
-        ("texts/a.txt", "unmask corpus build texts/a.txt --tokenizer DIR --out DIR"),
+        ("texts", "unmask corpus build texts --tokenizer DIR --output DIR"),
+        ("texts/a.txt", "unmask corpus build texts/a.txt --tokenizer DIR --output DIR"),
         ("text", "did you mean texts?"),
     ],
 )
@@ -111,7 +111,7 @@ def test_words_are_learnt_where_the_text_is_chinese(folder: Path, capsys: pytest
     texts = [CHINESE.split("\n")[0]]
     tokenizer = Tokenizer.train(texts, vocab_size=40, min_frequency=1, alphabet_share=1.0, allow_fewer=True)
     tokenizer.save_pretrained("zhtok")
-    command = ["corpus", "build", "zh.txt", "--tokenizer", "zhtok", "--json", "--out"]
+    command = ["corpus", "build", "zh.txt", "--tokenizer", "zhtok", "--json", "--output"]
     assert run([*command, "auto"]) == 0
     said = capsys.readouterr()
     told = json.loads(said.out.splitlines()[-1])
@@ -128,7 +128,7 @@ def test_words_are_learnt_where_the_text_is_chinese(folder: Path, capsys: pytest
 
 
 def test_words_of_other_text(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    command = ["corpus", "build", "texts", "--tokenizer", "tok", "--out", "out"]
+    command = ["corpus", "build", "texts", "--tokenizer", "tok", "--output", "out"]
     assert run([*command, "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["words"] is None  # English needs none
     for given, said in (("learn", "no Chinese characters"), ("jeiba", "neither a choice nor a file")):

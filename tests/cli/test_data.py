@@ -48,7 +48,7 @@ def test_list_says_what_there_is_and_what_is_here(capsys: pytest.CaptureFixture[
 
 def test_get_says_where_the_files_are_and_under_which_terms(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "out"
-    assert run(["data", "get", "reuters-r8", "--out", str(out)]) == 0
+    assert run(["data", "get", "reuters-r8", "--output", str(out)]) == 0
     shown = capsys.readouterr().out
     assert f"{out / 'train.jsonl'}  2 rows, 2 labels" in shown
     assert PUBLIC["reuters-r8"].licence in shown and PUBLIC["reuters-r8"].defects[0] in shown

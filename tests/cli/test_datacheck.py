@@ -86,13 +86,13 @@ def test_leaks_are_in_the_run_and_in_its_report(command, pretrained: Path, tmp_p
     train, test, out = tmp_path / "train.csv", tmp_path / "test.csv", tmp_path / "run"
     train.write_text("text,label\n" + "".join(f"river {n},water\nstone {n},stone\n" for n in range(20)))
     test.write_text("text,label\nRIVER 3,water\nriver new,water\n")
-    asked = ["finetune", "--model", pretrained, "--train", train, "--test", test, "--out", out]
+    asked = ["finetune", "--model", pretrained, "--train", train, "--test", test, "--output", out]
     done = command(*asked, "train.budget=2 steps", "task.max_length=16")
     assert done.code == 0 and f"{test}: 1 of 2 rows stand in {train}, too" in done.err
     assert files.read_json(out / "run.json")["checked"]["leaks"]["test"]["rows"] == 1
     assert results_of(out)["data"]["task"]["defects"] == ["1 of 2 test rows stand in the training rows, too"]
     page = tmp_path / "page.html"
-    assert command("report", out, "--lang", "zh", "--out", page).code == 0
+    assert command("report", out, "--lang", "zh", "--output", page).code == 0
     assert "2 条测试样本中有 1 条也出现在训练样本中" in page.read_text(encoding="utf-8")
     stopped = command(*asked[:-1], tmp_path / "other", "data.leaks=stop")
     assert stopped.code == 1 and "data.leaks=drop" in stopped.err and not (tmp_path / "other").exists()
@@ -100,7 +100,7 @@ def test_leaks_are_in_the_run_and_in_its_report(command, pretrained: Path, tmp_p
 
 def test_a_test_set_is_cut_and_used(command, pretrained: Path, table: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
-    asked = ["finetune", "--model", pretrained, "--train", table, "--out", out, "data.test_share=0.25"]
+    asked = ["finetune", "--model", pretrained, "--train", table, "--output", out, "data.test_share=0.25"]
     done = command(*asked, "train.budget=2 steps", "task.max_length=16", "--json")
     told = json.loads(done.out)["test"]
     assert done.code == 0 and told["rows"] == 20 and told["file"] == str(out / "split" / "test.jsonl")

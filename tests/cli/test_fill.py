@@ -8,9 +8,9 @@ import pytest
 
 def test_fill_shows_pieces_for_each_mask(command, pretrained: Path) -> None:
     text = "The [MASK] opened the [MASK]."
-    done = command("fill", "--model", pretrained, text, "--top", 3)
+    done = command("fill", "--model", pretrained, text, "--top-k", 3)
     assert done.code == 0 and "[MASK] 1 of 2" in done.out and "[MASK] 2 of 2" in done.out
-    told = json.loads(command("fill", "--model", pretrained, text, "--top", "3", "--json").out)
+    told = json.loads(command("fill", "--model", pretrained, text, "--top-k", "3", "--json").out)
     assert [len(candidates) for candidates in told] == [3, 3]
     for candidates in told:
         scores = [one["score"] for one in candidates]

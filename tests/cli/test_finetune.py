@@ -15,7 +15,7 @@ FAST = ["task.max_length=16", "train.budget=2 epochs", "train.optimizer.lr=0.01"
 
 def test_finetune_and_test(command, pretrained: Path, table: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
-    asked = ["finetune", "--model", pretrained, "--train", table, "--test", table, "--out", out, *FAST]
+    asked = ["finetune", "--model", pretrained, "--train", table, "--test", table, "--output", out, *FAST]
     done = command(*asked)
     assert done.code == 0
     assert "80 test rows" in done.out and "accuracy, % [95 %]" in done.out and "always 'stone'" in done.out
@@ -50,14 +50,14 @@ def test_what_is_not_given_is_asked_for(command, table: Path) -> None:
 
 
 def test_mistakes(command, pretrained: Path, table: Path, tmp_path: Path) -> None:
-    asked = ["finetune", "--model", pretrained, "--out", tmp_path / "run", *FAST]
+    asked = ["finetune", "--model", pretrained, "--output", tmp_path / "run", *FAST]
     column = command(*asked, "--train", table, "--label-column", "labels")
     assert column.code == 1 and "has no column 'labels'" in column.err and "did you mean" in column.err
     absent = command(*asked, "--train", tmp_path / "none.csv")
     assert absent.code == 1 and "none.csv does not exist" in absent.err
     test = command(*asked, "--train", table, "--test", tmp_path / "none.csv")
     assert test.code == 1 and "none.csv" in test.err
-    model = command("finetune", "--model", tmp_path, "--train", table, "--out", tmp_path / "other")
+    model = command("finetune", "--model", tmp_path, "--train", table, "--output", tmp_path / "other")
     assert model.code == 1 and "is not a model" in model.err
     longer = command(*asked, "--train", table, "task.max_length=64")
     assert longer.code == 1 and "task.max_length is above the positions" in longer.err
@@ -66,7 +66,7 @@ def test_mistakes(command, pretrained: Path, table: Path, tmp_path: Path) -> Non
 
 
 def test_a_run_that_never_began_takes_the_corrected_settings(command, pretrained, table, tmp_path: Path) -> None:
-    asked = ["finetune", "--model", pretrained, "--out", tmp_path / "run", *FAST]
+    asked = ["finetune", "--model", pretrained, "--output", tmp_path / "run", *FAST]
     assert command(*asked, "--train", tmp_path / "none.csv").code == 1
     assert command(*asked, "--train", table).code == 0
 
@@ -74,7 +74,7 @@ def test_a_run_that_never_began_takes_the_corrected_settings(command, pretrained
 def test_a_label_that_only_the_test_rows_have(command, pretrained: Path, table: Path, tmp_path: Path) -> None:
     test = tmp_path / "test.csv"
     test.write_text("text,label\nriver,water\nbridge,stoned\n")
-    asked = ["finetune", "--model", pretrained, "--train", table, "--test", test, "--out", tmp_path / "run"]
+    asked = ["finetune", "--model", pretrained, "--train", table, "--test", test, "--output", tmp_path / "run"]
     done = command(*asked, *FAST)
     assert done.code == 1
     assert 'line 3: label "stoned"' in done.err and "did you mean" in done.err
@@ -98,7 +98,7 @@ def test_a_label_that_only_the_dev_rows_have(command, pretrained: Path, table: P
         table,
         "--dev",
         dev,
-        "--out",
+        "--output",
         tmp_path / "run",
         *FAST,
     ]
@@ -110,7 +110,7 @@ def test_a_label_that_only_the_dev_rows_have(command, pretrained: Path, table: P
 
 
 def test_files_that_are_read_again_are_no_streams(command, pretrained: Path, table: Path, tmp_path: Path) -> None:
-    asked = ["finetune", "--model", pretrained, "--out", tmp_path / "run", *FAST]
+    asked = ["finetune", "--model", pretrained, "--output", tmp_path / "run", *FAST]
     for options in (["--train", "-"], ["--train", table, "--test", "-"]):
         done = command(*asked, *options)
         assert done.code == 1 and "is read more than once" in done.err
@@ -128,7 +128,7 @@ def test_the_report_is_of_the_test_that_was_asked_for(
         table,
         "--test",
         easy,
-        "--out",
+        "--output",
         run,
         *FAST,
         "--json",
@@ -152,7 +152,7 @@ def test_the_report_is_of_the_test_that_was_asked_for(
 def test_rows_that_cannot_be_read_may_be_left_out(command, pretrained: Path, table: Path, tmp_path: Path) -> None:
     bad = tmp_path / "bad.csv"
     bad.write_text(table.read_text() + "a,b,c\n")
-    asked = ["finetune", "--model", pretrained, "--train", bad, "--out", tmp_path / "run", *FAST]
+    asked = ["finetune", "--model", pretrained, "--train", bad, "--output", tmp_path / "run", *FAST]
     assert "line 82" in command(*asked).err
     done = command(*asked, "--on-error", "skip", "--json")
     assert done.code == 0 and json.loads(done.out)["train_rows"] + json.loads(done.out)["dev_rows"] == 80
@@ -161,11 +161,11 @@ def test_rows_that_cannot_be_read_may_be_left_out(command, pretrained: Path, tab
 def test_options_stand_for_recipe_keys(command, pretrained: Path, table: Path, tmp_path: Path) -> None:
     given = ["--lr", "1e-05", "--epochs", "0.5", "--batch-size", "16", "--max-length", "12", "--seed", "7"]
     started = ["finetune", "--model", pretrained, "--train", table, *given]
-    assert command(*started, "--out", tmp_path / "run").code == 0
+    assert command(*started, "--output", tmp_path / "run").code == 0
     recipe = read_yaml(tmp_path / "run" / "recipe.yaml")
     assert recipe["train"]["optimizer"]["lr"] == 1e-5 and recipe["train"]["budget"] == "0.5 epochs"
     assert (recipe["data"]["batch_size"], recipe["task"]["max_length"], recipe["seed"]) == (16, 12, 7)
-    written = ["train.budget=1 steps", "seed=8", "--out", tmp_path / "other"]
+    written = ["train.budget=1 steps", "seed=8", "--output", tmp_path / "other"]
     assert command(*started, *written).code == 0
     recipe = read_yaml(tmp_path / "other" / "recipe.yaml")
     assert recipe["train"]["budget"] == "1 steps" and recipe["seed"] == 8

@@ -32,7 +32,7 @@ def runs(command, kind: str, file: Path, pretrained: Path, made, tmp_path_factor
         folder = tmp_path_factory.mktemp(kind)
         for name, settings in (("good", []), ("bad", ["train.budget=1 steps", "train.optimizer.lr=1e-7"])):
             done = command(
-                *("finetune", "--model", pretrained, "--train", file, "--test", file, "--out", folder / name),
+                *("finetune", "--model", pretrained, "--train", file, "--test", file, "--output", folder / name),
                 *("--task", kind, *FAST, *settings),
             )
             assert done.code == 0, done.err
@@ -78,7 +78,7 @@ def test_predict(command, kind: str, runs: tuple[Path, Path], file: Path) -> Non
 def test_report_and_compare(command, kind: str, runs: tuple[Path, Path], tmp_path: Path, language: str) -> None:
     good, bad = runs
     page = tmp_path / "page.html"
-    assert command("report", good, "--out", page, "--lang", language).code == 0
+    assert command("report", good, "--output", page, "--lang", language).code == 0
     text = page.read_text(encoding="utf-8")
     words = {
         ("multilabel", "en"): ["micro-F1", "Subset accuracy", "its micro-F1 is", "always giving the same answer"],
@@ -95,7 +95,7 @@ def test_report_and_compare(command, kind: str, runs: tuple[Path, Path], tmp_pat
     assert not [word for word in words if word.lower() not in plain.lower()]
     assert "confusion" not in text and text.count("<circle") > (80 if kind == "regress" else 0)
     out = tmp_path / "compare.html"
-    done = command("compare", good, bad, "--out", out)
+    done = command("compare", good, bad, "--output", out)
     figure = {"multilabel": "micro-F1, % [95 %]", "regress": "Pearson [95 %]"}[kind]
     assert done.code == 0 and figure in done.out and "good is better than bad:" in done.out, done.err
     assert out.read_text(encoding="utf-8").count("<svg") >= 2
@@ -106,7 +106,7 @@ def test_errors_name_the_line_and_what_to_do(command, kind: str, pretrained: Pat
     path = tmp_path / "bad.jsonl"
     path.write_text(content + "\n")
     done = command(
-        *("finetune", "--model", pretrained, "--train", path, "--out", tmp_path / "run"),
+        *("finetune", "--model", pretrained, "--train", path, "--output", tmp_path / "run"),
         *("--task", kind, *FAST),
     )
     assert done.code == 1 and f"{path}, line 1: 'label' is not" in done.err
@@ -114,7 +114,7 @@ def test_errors_name_the_line_and_what_to_do(command, kind: str, pretrained: Pat
 
 def test_a_metric_of_another_task_is_refused(command, kind: str, pretrained: Path, file: Path, tmp_path) -> None:
     done = command(
-        *("finetune", "--model", pretrained, "--train", file, "--out", tmp_path / "run"),
+        *("finetune", "--model", pretrained, "--train", file, "--output", tmp_path / "run"),
         *("--task", kind, "task.metric=accuracy"),
     )
     assert done.code == 1 and "task.metric" in done.err

@@ -66,7 +66,7 @@ def test_standard_input_is_a_text_a_line(command, classifier, standard_input, ar
 
 def test_a_csv_file_is_written_whole_or_not_at_all(command, classifier, table: Path, tmp_path, monkeypatch) -> None:
     out = tmp_path / "predicted.csv"
-    done = command("predict", classifier, table, "--out", out, "--all")
+    done = command("predict", classifier, table, "--output", out, "--all")
     assert done.code == 0 and done.out == ""
     rows = list(csv.DictReader(io.StringIO(out.read_text())))
     assert len(rows) == 80 and list(rows[0]) == ["id", "line", "label", "score", "stone", "water"]
@@ -77,7 +77,7 @@ def test_a_csv_file_is_written_whole_or_not_at_all(command, classifier, table: P
         raise KeyboardInterrupt
 
     monkeypatch.setattr("unmask.console.StepProgress.advance", broken)
-    stopped = command("predict", classifier, table, "--out", out)
+    stopped = command("predict", classifier, table, "--output", out)
     assert stopped.code == 130 and "stopped by SIGINT" in stopped.err
     assert out.read_text() == before and [path.name for path in tmp_path.iterdir()] == ["predicted.csv"]
 
@@ -85,11 +85,11 @@ def test_a_csv_file_is_written_whole_or_not_at_all(command, classifier, table: P
 def test_what_is_there_is_not_overwritten_by_mistake(command, classifier: Path, tmp_path: Path) -> None:
     rows = tmp_path / "rows.jsonl"
     rows.write_text('{"text": "river"}\n')
-    same = command("predict", classifier, rows, "--out", tmp_path / "." / "rows.jsonl")
+    same = command("predict", classifier, rows, "--output", tmp_path / "." / "rows.jsonl")
     assert same.code == 1 and "is the file to be read" in same.err
-    folder = command("predict", classifier, rows, "--out", tmp_path)
+    folder = command("predict", classifier, rows, "--output", tmp_path)
     assert folder.code == 1 and "is a folder" in folder.err
-    below = command("predict", classifier, rows, "--out", rows / "out.jsonl")
+    below = command("predict", classifier, rows, "--output", rows / "out.jsonl")
     assert below.code == 1 and "rows.jsonl is a file" in below.err
     assert [path.name for path in tmp_path.iterdir()] == ["rows.jsonl"] and "river" in rows.read_text()
 
@@ -106,7 +106,7 @@ def test_a_table_for_people(command, classifier: Path, tmp_path: Path) -> None:
     file.write_text("the river " * 20 + "\n")
     done = command("predict", classifier, file, "--format", "table")
     assert "probability" in done.out and "water" in done.out and "..." in done.out
-    refused = command("predict", classifier, file, "--format", "table", "--out", tmp_path / "x")
+    refused = command("predict", classifier, file, "--format", "table", "--output", tmp_path / "x")
     assert refused.code == 1 and "--format jsonl or csv" in refused.err
 
 

@@ -13,7 +13,7 @@ from unmask.data.corpus.shards import Shards
 
 def test_pretrain_says_what_came_out_and_what_to_do_next(command, small, corpus: Shards, tmp_path: Path) -> None:
     out = tmp_path / "run"
-    asked = ["pretrain", "tiny", "--corpus", corpus.folder, "--out", out, "train.budget=3 steps", *small]
+    asked = ["pretrain", "tiny", "--corpus", corpus.folder, "--output", out, "train.budget=3 steps", *small]
     done = command(*asked)
     assert done.code == 0
     assert "held-out loss" in done.out and f"unigram {corpus.unigram_entropy():.2f}" in done.out
@@ -37,7 +37,7 @@ def test_the_run_folder_is_named_after_the_recipe(command, small, corpus: Shards
 def test_a_signal_saves_and_the_same_command_goes_on(
     command, small, corpus: Shards, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number, code
 ) -> None:
-    asked = ["pretrain", "tiny", "--corpus", corpus.folder, "--out", tmp_path / "run", "train.budget=4 steps"]
+    asked = ["pretrain", "tiny", "--corpus", corpus.folder, "--output", tmp_path / "run", "train.budget=4 steps"]
     with monkeypatch.context() as patch:
         patch.setattr("unmask.console.StepProgress.advance", lambda *_: os.kill(os.getpid(), number))
         stopped = command(*asked, *small)
@@ -73,7 +73,7 @@ MISTAKES = {
 @pytest.mark.parametrize("mistake", MISTAKES)
 def test_a_mistake_is_one_error_with_a_way_out(command, corpus: Shards, tmp_path: Path, mistake: str) -> None:
     settings, said = MISTAKES[mistake]
-    done = command("pretrain", "tiny", "--corpus", corpus.folder, "--out", tmp_path / "run", *settings)
+    done = command("pretrain", "tiny", "--corpus", corpus.folder, "--output", tmp_path / "run", *settings)
     assert done.code == 1 and done.out == ""
     assert done.err.startswith("error: ")
     assert all(part in done.err for part in said), done.err
@@ -102,7 +102,7 @@ def test_missing_key_is_named(command, tmp_path: Path) -> None:
 
 
 def test_a_run_folder_of_another_recipe_is_refused(command, small, corpus: Shards, tmp_path: Path) -> None:
-    asked = ["pretrain", "tiny", "--corpus", corpus.folder, "--out", tmp_path / "run", "train.budget=1 steps"]
+    asked = ["pretrain", "tiny", "--corpus", corpus.folder, "--output", tmp_path / "run", "train.budget=1 steps"]
     assert command(*asked, *small).code == 0
     other = command(*asked, *small, "seed=7")
     assert other.code == 1 and "another recipe" in other.err and "seed: 0 -> 7" in other.err
@@ -111,7 +111,7 @@ def test_a_run_folder_of_another_recipe_is_refused(command, small, corpus: Shard
 def test_options_stand_for_recipe_keys(command, small, corpus: Shards, tmp_path: Path) -> None:
     given = ["--lr", "0.002", "--epochs", "1", "--max-length", "24", "--seed", "7"]
     settings = [setting for setting in small if not setting.startswith("data.max_length")]
-    done = command("pretrain", "tiny", "--corpus", corpus.folder, *given, "--out", tmp_path / "run", *settings)
+    done = command("pretrain", "tiny", "--corpus", corpus.folder, *given, "--output", tmp_path / "run", *settings)
     assert done.code == 0
     recipe = read_yaml(tmp_path / "run" / "recipe.yaml")
     assert recipe["train"]["optimizer"]["lr"] == 0.002 and recipe["train"]["budget"] == "1 epochs"

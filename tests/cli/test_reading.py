@@ -45,7 +45,7 @@ def test_each_file_is_opened_once(command, pretrained: Path, tmp_path: Path, ope
     test = table(tmp_path / "rows_test.csv", "text,label", *LABELLED[4:9])
     held = ["data.test_share=0.25"] if share else ["--test", test, "--dev", dev]
     opened.clear()
-    done = command("finetune", "--model", pretrained, "--train", train, *held, "--out", tmp_path / "run", *FAST)
+    done = command("finetune", "--model", pretrained, "--train", train, *held, "--output", tmp_path / "run", *FAST)
     assert done.code == 0
     counts = {name: count for name, count in opened.items() if name.startswith("rows_")}
     assert counts == {train.name: 1} if share else {one.name: 1 for one in (train, dev, test)}
@@ -55,7 +55,7 @@ def test_each_file_is_opened_once(command, pretrained: Path, tmp_path: Path, ope
 def test_a_model_reads_as_it_was_trained(command, pretrained: Path, tmp_path: Path) -> None:
     train = table(tmp_path / "train.csv", "label,title,topic", *(f"x,{row}" for row in LABELLED))
     out = tmp_path / "run"
-    asked = ["finetune", "--model", pretrained, "--train", train, "--out", out, *FAST]
+    asked = ["finetune", "--model", pretrained, "--train", train, "--output", out, *FAST]
     assert command(*asked, "--label-column", "topic", "data.on_error=skip").code == 0
     assert files.read_json(out / "model" / "unmask.json")["reading"] == {
         "label_column": "topic",
@@ -85,7 +85,7 @@ def test_a_model_of_pairs_refuses_single_texts(command, pretrained: Path, tmp_pa
     pairs = [f"{row.partition(',')[0]},other,{row.partition(',')[2]}" for row in LABELLED]
     train = table(tmp_path / "train.csv", "premise,hypothesis,label", *pairs)
     out = tmp_path / "run"
-    assert command("finetune", "--model", pretrained, "--train", train, "--out", out, *FAST).code == 0
+    assert command("finetune", "--model", pretrained, "--train", train, "--output", out, *FAST).code == 0
     assert files.read_json(out / "model" / "unmask.json")["reading"] == {"pairs": True}
     model = load(out)
     assert model("river", "other").label in ("water", "stone")
@@ -101,7 +101,7 @@ def test_plain_tags_are_read_as_plain_again(command, pretrained: Path, tmp_path:
     sentences = "\n\n".join(f"word{n}\tN\nis\tV\nI-x\tB" for n in range(9))
     train = table(tmp_path / "train.conll", sentences)
     out = tmp_path / "run"
-    assert command("finetune", "tag", "--model", pretrained, "--train", train, "--out", out, *FAST).code == 0
+    assert command("finetune", "tag", "--model", pretrained, "--train", train, "--output", out, *FAST).code == 0
     assert files.read_json(out / "model" / "unmask.json")["reading"]["scheme"] == "plain"
     test = table(tmp_path / "test.conll", "I-x\tB")  # alone this would be the letter of a scheme
     assert load(out).read(test).examples[0].labels == {"B"}

@@ -25,7 +25,7 @@ def tagger(pretrained: Path, tagged: Path, tmp_path_factory: pytest.TempPathFact
     """The model folder of a run that has learnt its two kinds of spans."""
     settings = ["task.max_length=16", "train.budget=120 steps", "train.optimizer.lr=0.02", "dropout=0"]
     out = tmp_path_factory.mktemp("runs") / "tagger"
-    data = {"model": pretrained, "train": tagged, "dev": tagged, "out": out}
+    data = {"model": pretrained, "train": tagged, "dev": tagged, "output": out}
     return finetune(None, settings, task="tag", progress=SILENT, **data).model
 
 
@@ -34,7 +34,7 @@ def tagger(pretrained: Path, tagged: Path, tmp_path_factory: pytest.TempPathFact
 )
 def test_finetune_and_test(command, pretrained: Path, tagged: Path, tmp_path: Path, settings: list[str]) -> None:
     asked = ["finetune", "--model", pretrained, "--task", "tag", "--train", tagged, "--test", tagged]
-    asked += ["--out", tmp_path / "run", *settings, *FAST]
+    asked += ["--output", tmp_path / "run", *settings, *FAST]
     done = command(*asked)
     assert done.code == 0 and "BIO" in done.err
     assert "dev F1" in done.err, done.err
@@ -52,7 +52,7 @@ def test_columns_and_schemes_may_be_given(command, pretrained: Path, plain_tags:
     file = tmp_path / "three.txt"
     rows = [line.split("\t") for line in plain_tags.read_text().splitlines()]
     file.write_text("".join(f"{row[1]} x {row[0]}\n" if len(row) == 2 else "\n" for row in rows))
-    asked = ["finetune", "--model", pretrained, "--task", "tag", "--train", file, "--out", tmp_path / "run"]
+    asked = ["finetune", "--model", pretrained, "--task", "tag", "--train", file, "--output", tmp_path / "run"]
     asked += ["--token-column", "3", "--tag-column", "1", "--scheme", "plain", *FAST]
     done = command(*asked)
     assert done.code == 0 and "dev accuracy" in done.err
@@ -115,7 +115,7 @@ def test_predictions_of_running_text(command, tagger: Path, tmp_path: Path) -> N
 def test_predictions_of_conll_in_conll(command, tagger: Path, tagged: Path, tmp_path: Path) -> None:
     """Tokens come back as they were, with tags that the rules of BIO allow and that evaluate scores alike."""
     out = tmp_path / "said.conll"
-    assert command("predict", tagger, tagged, "--out", out).code == 0
+    assert command("predict", tagger, tagged, "--output", out).code == 0
     before, after = tagged_of(tagged), tagged_of(out)
     assert after.out_of_order == 0
     assert [e.text for e in before.examples] == [e.text for e in after.examples]
@@ -152,7 +152,7 @@ def test_mistakes(command, classifier: Path, tagger: Path, pretrained: Path, tag
     assert command("predict", tagger, tagged, "--top-k", "2").code == 1
     form = command("predict", classifier, tagged, "--format", "conll")
     assert form.code == 1 and "--format conll is not for this model" in form.err
-    asked = ["finetune", "--model", pretrained, "--task", "tag", "--out", tmp_path / "run", *FAST]
+    asked = ["finetune", "--model", pretrained, "--task", "tag", "--output", tmp_path / "run", *FAST]
     cases = {
         "river\tO\nstone\n": "line 2 has 1 column, line 1 has 2",
         "": "is empty",
@@ -233,7 +233,7 @@ def test_entities_that_nest_are_learnt_and_found(command, nester: Path, nested: 
     gold = lines(nested.read_text())
     assert told["entities"] == sum(len(row["spans"]) for row in gold) and told["entity_f1"]["value"] > 0.9
     out = tmp_path / "said.jsonl"
-    assert command("predict", nester, nested, "--out", out).code == 0
+    assert command("predict", nester, nested, "--output", out).code == 0
     said = lines(out.read_text())
     inside = right = there = 0
     for row, true in zip(said, gold, strict=True):
@@ -256,12 +256,12 @@ def test_entities_that_nest_are_learnt_and_found(command, nester: Path, nested: 
 def test_nested_entities_are_refused_elsewhere(
     command, pretrained: Path, nested: Path, plain_tags: Path, tmp_path: Path
 ) -> None:
-    asked = ["finetune", "--model", pretrained, "--task", "tag", "--out", tmp_path / "run", *FAST]
+    asked = ["finetune", "--model", pretrained, "--task", "tag", "--output", tmp_path / "run", *FAST]
     crf = command(*asked, "--train", nested, "task.decoder=crf")
     assert crf.code == 1 and "two spans overlap" in crf.err and "--task nested" in crf.err
     left_out = command(*asked, "--train", nested, "--on-error", "skip", "task.decoder=crf")
     assert left_out.code == 0 and "overlapping spans left out" in left_out.err
-    asked[asked.index("--out") + 1] = tmp_path / "plain"
+    asked[asked.index("--output") + 1] = tmp_path / "plain"
     asked[asked.index("tag")] = "nested"
     plain = command(*asked, "--train", plain_tags)
     assert plain.code == 1 and "nested spans are for entities" in plain.err
@@ -269,15 +269,15 @@ def test_nested_entities_are_refused_elsewhere(
 
 def test_flat_entities_are_written_as_conll(command, pretrained: Path, tagged: Path, tmp_path: Path) -> None:
     asked = ["finetune", "--model", pretrained, "--train", tagged, "--dev", tagged, *FAST]
-    nested = ["--task", "nested", "--out", tmp_path / "run", "train.budget=60 steps", "dropout=0"]
+    nested = ["--task", "nested", "--output", tmp_path / "run", "train.budget=60 steps", "dropout=0"]
     assert command(*asked, *nested).code == 0
     kept = json.loads((tmp_path / "run" / "model" / "unmask.json").read_text())["task"]
     assert (kept["name"], kept["flat"]) == ("nested", True) and 1 <= kept["max_span_length"] <= 14
     out = tmp_path / "said.conll"
-    assert command("predict", tmp_path / "run", tagged, "--out", out).code == 0
+    assert command("predict", tmp_path / "run", tagged, "--output", out).code == 0
     before, after = tagged_of(tagged), tagged_of(out)
     assert [e.text for e in before.examples] == [e.text for e in after.examples] and after.out_of_order == 0
-    tags = ["--task", "tag", "--out", tmp_path / "crf", "task.decoder=crf", "train.budget=10 steps"]
+    tags = ["--task", "tag", "--output", tmp_path / "crf", "task.decoder=crf", "train.budget=10 steps"]
     crf = command(*asked, *tags)
     assert crf.code == 0
     compared = command("compare", tmp_path / "run", tmp_path / "crf", "--test", tagged, "--json")
@@ -295,7 +295,7 @@ def test_regularisers_beside_spans(command, pretrained: Path, nested: Path, tmp_
         nested,
         *FAST,
     ]
-    done = command(*asked, "--out", tmp_path / "fgm", "regularisation.fgm=0.5")
+    done = command(*asked, "--output", tmp_path / "fgm", "regularisation.fgm=0.5")
     assert done.code == 0 and "dev F1" in done.err, done.err
-    refused = command(*asked, "--out", tmp_path / "rdrop", "regularisation.rdrop=1")
+    refused = command(*asked, "--output", tmp_path / "rdrop", "regularisation.rdrop=1")
     assert refused.code == 1 and "regularisation.rdrop is not for the task nested" in refused.err

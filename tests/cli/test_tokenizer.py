@@ -17,7 +17,7 @@ TEXT = "The river flows, well lit.\n\nThe rivers flowed under the bridge: wells,
 def folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Path:
     (tmp_path / "a.txt").write_text(TEXT, encoding="utf-8")
     out = tmp_path / "tokenizer"
-    assert run(["tokenizer", "train", str(tmp_path / "a.txt"), "--vocabulary", "70", "--out", str(out)]) == 0
+    assert run(["tokenizer", "train", str(tmp_path / "a.txt"), "--vocab-size", "70", "--output", str(out)]) == 0
     capsys.readouterr()
     return out
 
@@ -25,8 +25,8 @@ def folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Path:
 def test_train_writes_a_tokenizer_and_says_how_good_it_is(
     tmp_path: Path, folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    arguments = ["tokenizer", "train", str(tmp_path / "a.txt"), "--vocabulary", "70", "--cased"]
-    assert run([*arguments, "--out", str(tmp_path / "cased"), "--json"]) == 0
+    arguments = ["tokenizer", "train", str(tmp_path / "a.txt"), "--vocab-size", "70", "--cased"]
+    assert run([*arguments, "--output", str(tmp_path / "cased"), "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     cased = Tokenizer.from_pretrained(tmp_path / "cased")
     statistics = cased.statistics(TEXT.split("\n\n")[:-1])
@@ -37,7 +37,7 @@ def test_train_writes_a_tokenizer_and_says_how_good_it_is(
 
 
 def test_train_prints_one_table(tmp_path: Path, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(["tokenizer", "train", str(tmp_path / "a.txt"), "--vocabulary", "70", "--out", str(folder)]) == 0
+    assert run(["tokenizer", "train", str(tmp_path / "a.txt"), "--vocab-size", "70", "--output", str(folder)]) == 0
     shown = capsys.readouterr()
     assert "characters per token" in shown.out and Tokenizer.from_pretrained(folder).sha256 in shown.out
     assert "70 tokens" in shown.err
@@ -46,7 +46,7 @@ def test_train_prints_one_table(tmp_path: Path, folder: Path, capsys: pytest.Cap
 def test_a_vocabulary_that_the_text_does_not_support(
     tmp_path: Path, folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run(["tokenizer", "train", str(tmp_path / "a.txt"), "--out", str(tmp_path / "big")]) == 1
+    assert run(["tokenizer", "train", str(tmp_path / "a.txt"), "--output", str(tmp_path / "big")]) == 1
     assert "at most" in capsys.readouterr().err and not (tmp_path / "big").exists()
 
 
@@ -56,7 +56,7 @@ def test_a_tokenizer_does_not_spoil_what_was_made_with_another(
 ) -> None:
     (folder / name).write_text("{}")
     before = (folder / "tokenizer.json").read_bytes()
-    asked = ["tokenizer", "train", str(tmp_path / "a.txt"), "--vocabulary", "65", "--out", str(folder)]
+    asked = ["tokenizer", "train", str(tmp_path / "a.txt"), "--vocab-size", "65", "--output", str(folder)]
     assert run(asked) == 1 and f"{name} is there" in capsys.readouterr().err
     assert (folder / "tokenizer.json").read_bytes() == before
 
@@ -81,7 +81,7 @@ def test_a_full_disk_leaves_the_tokenizer_that_was_there(
 
 def test_rare_characters_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "a.txt").write_text(TEXT + "x Ж", encoding="utf-8")
-    assert run(["tokenizer", "train", str(tmp_path / "a.txt"), "--vocabulary", "70", "--out", str(tmp_path)]) == 0
+    assert run(["tokenizer", "train", str(tmp_path / "a.txt"), "--vocab-size", "70", "--output", str(tmp_path)]) == 0
     assert "2 rare characters" in capsys.readouterr().err
 
 
@@ -118,7 +118,7 @@ def test_inspect_cuts_a_text(folder: Path, capsys: pytest.CaptureFixture[str]) -
     tokenizer = Tokenizer.from_pretrained(folder)
     assert [row["id"] for row in rows] == tokenizer.encode(text, "lit").input_ids
     assert all(row["characters"] == (text, "lit")[row["token_type_id"]][row["start"] : row["end"]] for row in rows)
-    assert run([*arguments, "--specials"]) == 0
+    assert run([*arguments, "--special-tokens"]) == 0
     shown = capsys.readouterr().out
     assert shown.count("[MASK]") == 2 and "RIVER" in shown  # the piece and what it stands for
 
@@ -140,8 +140,8 @@ WIDE = {code: code + 0xFEE0 for code in range(0x21, 0x7F)}  # to full-width form
 def test_foldings(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "a.txt").write_bytes(("漢語，" + TEXT.translate(WIDE)).encode("utf-16"))
     out = str(tmp_path / "folded")
-    arguments = ["tokenizer", "train", str(tmp_path / "a.txt"), "--vocabulary", "70", "--out", out]
-    assert run([*arguments, "--fold-width", "--simplify", "--minimum-count", "1", "--json"]) == 0
+    arguments = ["tokenizer", "train", str(tmp_path / "a.txt"), "--vocab-size", "70", "--output", out]
+    assert run([*arguments, "--fold-width", "--simplify", "--min-frequency", "1", "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
     assert told["fold_width"] and told["simplify"]
     assert {"汉", "语", "river"} <= set(Tokenizer.from_pretrained(out).tokens)

@@ -90,7 +90,7 @@ def test_audit_without_a_tokenizer(tmp_path: Path, texts: Path, command: Command
 def test_grow_writes_a_model_and_says_what_it_changed(
     pretrained: Path, tmp_path: Path, texts: Path, command: Command
 ) -> None:
-    arguments = ("vocab", "grow", pretrained, texts, "--split", "line", "--out")
+    arguments = ("vocab", "grow", pretrained, texts, "--split", "line", "--output")
     done = command(*arguments, tmp_path / "few", "--add", 5)
     assert done.code == 0 and "bits per character of masked words" in done.out and "kubernetes" in done.out
     assert "have not been trained" in done.err and "supports no more than" not in done.err
@@ -102,5 +102,5 @@ def test_grow_writes_a_model_and_says_what_it_changed(
 
 
 def test_grow_needs_several_documents(pretrained: Path, tmp_path: Path, texts: Path, command: Command) -> None:
-    done = command("vocab", "grow", pretrained, texts, "--out", tmp_path / "out")
+    done = command("vocab", "grow", pretrained, texts, "--output", tmp_path / "out")
     assert done.code == 1 and "--split line" in done.err and not (tmp_path / "out").exists()

@@ -9,41 +9,41 @@ import typer.main
 from unmask.cli.app import app, run
 
 COMMANDS = {
-    "quickstart": "--task --lang --budget --out --text --train --test --text-column --pair-column --label-column "
-    "--token-column --tag-column --scheme --data-format --encoding --on-error --unknown-labels --next-sentence "
+    "quickstart": "--task --lang --budget --output --text --train --test --text-column --pair-column --label-column "
+    "--token-column --tag-column --scheme --input-format --encoding --on-error --unknown-labels --next-sentence "
     "--whole-words --from --seed --json SETTINGS",
-    "pretrain": "RECIPE OVERRIDES --corpus --from --lr --epochs --max-length --seed --out --json",
+    "pretrain": "RECIPE OVERRIDES --corpus --from --lr --epochs --max-length --seed --output --json",
     "finetune": "ARGUMENTS --model --task --train --dev --test --text-column --pair-column --label-column "
-    "--label-separator --token-column --tag-column --scheme --data-format --encoding --on-error --unknown-labels "
-    "--lr --epochs --batch-size --max-length --seed --out --json",
+    "--label-separator --token-column --tag-column --scheme --input-format --encoding --on-error --unknown-labels "
+    "--lr --epochs --batch-size --max-length --seed --output --json",
     "evaluate": "MODEL FILE SETTINGS --text-column --pair-column --label-column --label-separator "
-    "--token-column --tag-column --scheme --data-format --encoding --on-error --unknown-labels --json",
-    "predict": "MODEL FILE --format --out --all --top-k --text-column --pair-column --token-column --data-format "
+    "--token-column --tag-column --scheme --input-format --encoding --on-error --unknown-labels --json",
+    "predict": "MODEL FILE --format --output --all --top-k --text-column --pair-column --token-column --input-format "
     "--encoding --on-error SETTINGS",
-    "export": "MODEL --out --format --allow-unused --json",
-    "fill": "TEXT --model --top --json",
-    "report": "RUN --out --lang --open",
+    "export": "MODEL --output --format --allow-unused --json",
+    "fill": "TEXT --model --top-k --json",
+    "report": "RUN --output --lang --open",
     "runs": "FOLDER --json",
     "compare": "RUNS --test --text-column --pair-column --label-column --label-separator "
-    "--token-column --tag-column --scheme --data-format --encoding --on-error --unknown-labels --out --lang --json",
+    "--token-column --tag-column --scheme --input-format --encoding --on-error --unknown-labels --output --lang --json",
     "inspect": "MODEL --json",
-    "vocab audit": "MODEL SOURCES --column --split --encoding --on-error --json",
-    "vocab grow": "MODEL SOURCES --out --add --minimum-count --column --split --encoding --on-error --seed "
+    "vocab audit": "MODEL SOURCES --text-column --split --encoding --on-error --json",
+    "vocab grow": "MODEL SOURCES --output --add --min-frequency --text-column --split --encoding --on-error --seed "
     "--allow-unused --json",
     "recipe show": "RECIPE OVERRIDES --json",
     "recipe explain": "KEY --kind --json",
     "recipe check": "RECIPE OVERRIDES --json",
-    "tokenizer train": "SOURCES --out --vocabulary --cased --minimum-count --fold-width --simplify --column "
+    "tokenizer train": "SOURCES --output --vocab-size --cased --min-frequency --fold-width --simplify --text-column "
     "--encoding --on-error --json",
-    "tokenizer inspect": "FOLDER TEXT --pair --specials --json",
-    "corpus build": "SOURCES --tokenizer --out --column --split --words --keep --by --seed --encoding --on-error "
-    "--restart --json",
+    "tokenizer inspect": "FOLDER TEXT --pair --special-tokens --json",
+    "corpus build": "SOURCES --tokenizer --output --text-column --split --words --keep --by --seed "
+    "--encoding --on-error --restart --json",
     "corpus stats": "CORPUS --json",
     "bench pretrain": "RECIPE OVERRIDES --corpus --seconds --json",
     "data list": "--json",
-    "data get": "NAME --out --json",
+    "data get": "NAME --output --json",
     "data check": "SETTINGS --train --dev --test --task --text-column --pair-column --label-column "
-    "--label-separator --token-column --tag-column --scheme --data-format --encoding --on-error --json",
+    "--label-separator --token-column --tag-column --scheme --input-format --encoding --on-error --json",
 }
 
 

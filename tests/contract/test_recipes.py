@@ -36,7 +36,7 @@ def test_a_recipe_is_short_and_says_what_it_is_for(name: str) -> None:
 @pytest.mark.parametrize("name", PRETRAINING)
 def test_pretraining_runs_two_steps(name: str, corpus: Shards, tmp_path: Path) -> None:
     settings = [*SMALL, f"data.corpus={corpus.folder}", "train.budget=2 steps"]
-    result = pretrain(name, settings, out=tmp_path / "run", progress=SILENT)
+    result = pretrain(name, settings, output=tmp_path / "run", progress=SILENT)
     assert result.steps == 2 and (result.model / "model.safetensors").is_file()
     wanted = [f"{o.name}.loss" for o in read_recipe(PretrainRecipe, name).objectives]
     assert set(wanted) <= set(result.heldout_figures)
@@ -65,7 +65,7 @@ def test_finetuning_runs_two_steps(
     }[read_recipe(FinetuneRecipe, name).task.name]
     settings = [f"init_from={pretrained}", f"data.train={train}", "task.max_length=16", "train.budget=2 steps"]
     settings += ["task.stride=8"] if "stride" in shipped_recipes()[name].read_text(encoding="utf-8") else []
-    result = finetune(name, settings, out=tmp_path / "run", progress=SILENT)
+    result = finetune(name, settings, output=tmp_path / "run", progress=SILENT)
     assert result.steps == 2 and (result.model / "model.safetensors").is_file()
 
 

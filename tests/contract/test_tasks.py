@@ -68,7 +68,7 @@ def trained(request: pytest.FixtureRequest, pretrained: Path, tmp_path_factory: 
     file = request.getfixturevalue(fixture)
     fast = ["task.max_length=16", "train.budget=30 steps", "train.evaluations=2", "train.optimizer.lr=0.01"]
     out = tmp_path_factory.mktemp("runs") / "run"
-    run = finetune(None, fast + settings, model=pretrained, task=task, train=file, out=out, progress=SILENT)
+    run = finetune(None, fast + settings, model=pretrained, task=task, train=file, output=out, progress=SILENT)
     return Trained(request.param, file, run.predictor(), run.dev)
 
 
@@ -216,7 +216,7 @@ def test_trained_again_it_begins_with_its_own_head(trained: Trained, tmp_path: P
         "data.batch_size=4",
     ]
     recipe = [f"init_from={run}", *still]
-    again = finetune(run / "recipe.yaml", recipe, out=tmp_path / "again", progress=SILENT)
+    again = finetune(run / "recipe.yaml", recipe, output=tmp_path / "again", progress=SILENT)
     (head,) = read_json(again.folder / "run.json")["init"]["heads"].values()
     assert head == "kept" and again.dev == pytest.approx(trained.dev, abs=1e-4)
 

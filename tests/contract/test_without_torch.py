@@ -36,7 +36,7 @@ def test_data_is_checked_and_a_tokenizer_trained_without_torch(tmp_path: Path) -
     done = run("without_torch.py", "data", "check", "--train", "rows.csv", cwd=tmp_path)
     assert done.returncode == 0, done.stderr[-2000:]
     (tmp_path / "texts.txt").write_text("".join(f"river stone {n} winter captain\n" for n in range(200)))
-    arguments = ["tokenizer", "train", "texts.txt", "--vocabulary", "60", "--out", "tokenizer"]
+    arguments = ["tokenizer", "train", "texts.txt", "--vocab-size", "60", "--output", "tokenizer"]
     done = run("without_torch.py", *arguments, cwd=tmp_path)
     assert done.returncode == 0 and (tmp_path / "tokenizer" / "tokenizer.json").is_file(), done.stderr[-2000:]
 

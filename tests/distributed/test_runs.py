@@ -61,7 +61,7 @@ def command(recipe: Any, out: Path) -> Callable[[], int]:
 
     path.write_text(to_yaml(recipe))
     kind = "pretrain" if isinstance(recipe, PretrainRecipe) else "finetune"
-    return lambda: run([kind, str(path), "--out", str(out)])
+    return lambda: run([kind, str(path), "--output", str(out)])
 
 
 def log(out: Path) -> list[int]:
@@ -71,7 +71,7 @@ def log(out: Path) -> list[int]:
 def test_two_processes_then_four_then_one(corpus: Any, together: Together, tmp_path: Path) -> None:
     """Lost after 11 steps, stopped by a signal after 14, and each time taken up by others, in another way."""
     straight, out = tmp_path / "straight", tmp_path / "run"
-    pretrain(pretraining(corpus.folder), out=straight, progress=SILENT)
+    pretrain(pretraining(corpus.folder), output=straight, progress=SILENT)
     rank = lambda: int(os.environ["RANK"])  # noqa: E731
 
     def lost() -> int:
@@ -91,7 +91,7 @@ def test_two_processes_then_four_then_one(corpus: Any, together: Together, tmp_p
     assert [(tmp_path / f"err-{n}").read_text().count("stopped by SIGUSR1") for n in range(4)] == [1, 0, 0, 0]
     newest = max(out.glob("checkpoints/step-*"))
     assert files.read_json(newest / "state.json")["step"] == 14
-    pretrain(pretraining(corpus.folder), out=out, progress=SILENT)
+    pretrain(pretraining(corpus.folder), output=out, progress=SILENT)
     found, wanted = (load_file(each / "model" / "model.safetensors") for each in (out, straight))
     for name in wanted:
         torch.testing.assert_close(found[name], wanted[name], rtol=1e-9, atol=1e-9)
@@ -121,7 +121,7 @@ def test_finetuning_keeps_the_best_checkpoint(
         },
     }
     recipe = parse_recipe(FinetuneRecipe, values, (), "the test")
-    alone = finetune(recipe, out=tmp_path / "alone", progress=SILENT)
+    alone = finetune(recipe, output=tmp_path / "alone", progress=SILENT)
     codes = together(2, command(recipe, tmp_path / "run"))
     assert codes == [0, 0], (tmp_path / "err-0").read_text()
     beside = files.read_json(tmp_path / "run" / "run.json")
@@ -136,7 +136,7 @@ def test_an_error_of_the_main_process_ends_all_with_one_message(
     corpus: Any, together: Together, tmp_path: Path
 ) -> None:
     out = tmp_path / "run"
-    pretrain(pretraining(corpus.folder, budget="1 step"), out=out, progress=SILENT)
+    pretrain(pretraining(corpus.folder, budget="1 step"), output=out, progress=SILENT)
     other = pretraining(corpus.folder, budget="2 steps", tensorboard=True)
     assert together(2, command(other, out)) == [1, 1]
     said = [(tmp_path / f"err-{rank}").read_text() for rank in range(2)]

@@ -30,13 +30,13 @@ def test_a_lost_worker_is_replaced(
     }
     recipe = parse_recipe(PretrainRecipe, values, (), "the test")
     straight, out, file = tmp_path / "straight", tmp_path / "out", tmp_path / "recipe.yaml"
-    assert together(2, lambda: pretrain(recipe, out=straight, progress=SILENT) and 0) == [0, 0]
+    assert together(2, lambda: pretrain(recipe, output=straight, progress=SILENT) and 0) == [0, 0]
     file.write_text(to_yaml(recipe), encoding="utf-8")
     script = str(Path(__file__).with_name("lost_worker.py"))
     # torchrun looks every two seconds, and stops process 0 when it sees the loss: until then that one can say so
     start = "torch.distributed.run --standalone --nproc-per-node 2 --max-restarts 1 --monitor-interval 2"
     done = subprocess.run(
-        [sys.executable, "-m", *start.split(), script, "pretrain", str(file), "--out", str(out)],
+        [sys.executable, "-m", *start.split(), script, "pretrain", str(file), "--output", str(out)],
         env={**os.environ, "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,

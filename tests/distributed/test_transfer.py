@@ -31,13 +31,13 @@ def recipe(corpus: Shards, **values: Any) -> PretrainRecipe:
 def origin(corpus: Shards, tmp_path_factory: pytest.TempPathFactory) -> Path:
     model = {"num_hidden_layers": 3, "hidden_size": 8, "num_attention_heads": 2, "max_position_embeddings": 32}
     out = tmp_path_factory.mktemp("runs") / "origin"
-    return pretrain(recipe(corpus, model=model), out=out, progress=SILENT).model
+    return pretrain(recipe(corpus, model=model), output=out, progress=SILENT).model
 
 
 def test_one_process_or_two(corpus: Shards, origin: Path, together: Callable[..., list[int]], tmp_path: Path) -> None:
     def go_on(how: str, world: Any = None) -> Path:
         values = {"init_from": str(origin), "transfer": TRANSFER, "train": {"parallel": how}}
-        return pretrain(recipe(corpus, **values), out=tmp_path / how, progress=SILENT, world=world).model
+        return pretrain(recipe(corpus, **values), output=tmp_path / how, progress=SILENT, world=world).model
 
     def work() -> None:
         with join_world() as world:

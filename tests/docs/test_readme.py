@@ -201,8 +201,8 @@ def test_python(name: str, inside: Inside, capsys: pytest.CaptureFixture[str]) -
         ("vocab_size=8192", "vocab_size=200"),
         ('"train.budget=30m"]', f'"train.budget=30m"{tiny}]'),
         (
-            'out="runs/py/finetune"',
-            'overrides=["task.max_length=32", "train.budget=4 steps"], out="runs/py/finetune"',
+            'output="runs/py/finetune"',
+            'overrides=["task.max_length=32", "train.budget=4 steps"], output="runs/py/finetune"',
         ),
     ):
         assert code.count(old) == 1, old
@@ -218,7 +218,7 @@ def test_python_of_the_guide_to_data(
     inside(GUIDES[guide])
     (code,) = re.findall(r"```python\n(.*?)```", (ROOT / guide).read_text(encoding="utf-8"), re.DOTALL)
     tiny = code.replace(
-        'out="runs/py/rows"', 'overrides=["task.max_length=32", "train.budget=2 steps"], out="runs/py/rows"'
+        'output="runs/py/rows"', 'overrides=["task.max_length=32", "train.budget=2 steps"], out="runs/py/rows"'
     )
     assert tiny != code and "runs/mine/pretrain" in code
     tiny = tiny.replace("runs/mine/pretrain", str(pretrained))

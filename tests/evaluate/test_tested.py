@@ -19,7 +19,7 @@ def tuned(pretrained: Path, table: Path, tmp_path_factory: pytest.TempPathFactor
     """A run of two steps."""
     out = tmp_path_factory.mktemp("runs") / "tuned"
     settings = ["train.budget=2 steps", "train.evaluations=1", "task.max_length=16"]
-    return finetune(None, settings, model=pretrained, train=table, out=out, progress=SILENT).folder
+    return finetune(None, settings, model=pretrained, train=table, output=out, progress=SILENT).folder
 
 
 def test_predictions_are_those_of_the_model_until_some_are_kept(tuned: Path, table: Path) -> None:

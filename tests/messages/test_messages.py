@@ -195,7 +195,7 @@ def test_long_help_is_not_cut(capsys: pytest.CaptureFixture[str]) -> None:
         (["nonsense"], "nonsense 不是 unmask 的命令", "nonsense is not a command of unmask"),
         (["fill", "--model"], "--model 无法使用", "--model cannot be used"),
         (["recipe", "explain", "--kind", "x"], "--kind 无法使用", "--kind cannot be used"),
-        (["tokenizer", "train", "a.txt"], "缺少 --out", "--out is missing"),
+        (["tokenizer", "train", "a.txt"], "缺少 --output", "--output is missing"),
         (["data", "get"], "缺少 NAME", "NAME is missing"),
         (["data", "list", "--nix"], "--nix 不是 unmask data list 的选项", "--nix is not an option of"),
     ],
@@ -220,11 +220,11 @@ def test_a_users_mistake_in_chinese(capsys: pytest.CaptureFixture[str]) -> None:
 def test_a_whole_job_in_chinese(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     source, tokenizer, corpus = tmp_path / "a.txt", tmp_path / "tokenizer", tmp_path / "corpus"
     source.write_text("the river and the bridge\n\nthe river and the stone\n" * 40, encoding="utf-8")
-    made = ["tokenizer", "train", source, "--vocabulary", 40, "--out", tokenizer, "--lang", "zh"]
+    made = ["tokenizer", "train", source, "--vocab-size", 40, "--output", tokenizer, "--lang", "zh"]
     code, out, err = call(capsys, *made)
     assert code == 0 and err.startswith("分词器        40 个词元 · 每个词元 ") and err.endswith(" 秒\n")
     assert "每个词的词元数" in out and "下一步：unmask corpus build FILES" in out and str(tokenizer) in out
-    built = ["corpus", "build", source, "--tokenizer", tokenizer, "--out", corpus, "--lang", "zh"]
+    built = ["corpus", "build", source, "--tokenizer", tokenizer, "--output", corpus, "--lang", "zh"]
     code, out, err = call(capsys, *built)
     assert code == 0 and out == f"{corpus}\n" and f"查看内容：unmask corpus stats {corpus}" in err
     code, out, err = call(capsys, "corpus", "stats", corpus, "--lang", "zh")

@@ -57,7 +57,7 @@ def own(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def request(own: Path, out: Path, **settings: object) -> Request:
     return Request(
         budget="3s",
-        out=out,
+        output=out,
         text=(str(own / "text.txt"),),
         train=str(own / "train.jsonl"),
         test=str(own / "test.jsonl"),
@@ -177,7 +177,7 @@ def test_without_network_the_error_says_how_to_use_own_files(
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.setenv("PIP_CONFIG_FILE", "/dev/null")
     monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path))
-    assert command(["quickstart", "--budget", "3s", "--out", str(tmp_path / "run")]) == 1
+    assert command(["quickstart", "--budget", "3s", "--output", str(tmp_path / "run")]) == 1
     shown = capsys.readouterr().err
     assert "--text FILES --train FILE --test FILE" in shown
     assert "Traceback" not in shown
@@ -235,7 +235,7 @@ def test_own_files_of_other_columns_and_labels_that_only_the_test_rows_have(
         made = [f"{row['text']},{row['label']}\n" for row in rows(120 if name == "train" else 20, 4)]
         (tmp_path / f"{name}.csv").write_text("said,about\n" + "".join(made) + extra, encoding="latin-1")
     options = ["--text", own / "text.txt", "--train", tmp_path / "train.csv", "--test", tmp_path / "test.csv"]
-    asked = ["quickstart", *map(str, options), "--budget", "2s", "--out", str(tmp_path / "run")]
+    asked = ["quickstart", *map(str, options), "--budget", "2s", "--output", str(tmp_path / "run")]
     columns = ["--text-column", "said", "--label-column", "about", "--encoding", "latin-1"]
     assert command([*asked, *columns, "--on-error", "skip", "--unknown-labels", "stop"]) == 1
     shown = capsys.readouterr().err
@@ -253,7 +253,7 @@ def test_own_files_of_other_columns_and_labels_that_only_the_test_rows_have(
 def test_own_chinese_files_of_tags(tagged: Path) -> None:
     asked = Request(
         budget="4s",
-        out=tagged / "run",
+        output=tagged / "run",
         text=(str(tagged / "text.txt"),),
         train=str(tagged / "train.conll"),
         test=str(tagged / "test.conll"),
@@ -276,7 +276,7 @@ def test_tags_that_only_the_test_file_has_are_said_before_any_work(tagged: Path,
     (tmp_path / "test.conll").write_text("天\tn\n来\tXX\n", encoding="utf-8")
     asked = Request(
         budget="4s",
-        out=tmp_path / "run",
+        output=tmp_path / "run",
         text=(str(tagged / "text.txt"),),
         train=str(tagged / "train.conll"),
         test=str(tmp_path / "test.conll"),

@@ -157,7 +157,7 @@ def test_the_page_has_curves_and_says_whether_the_difference_is_real(tmp_path: P
 def test_the_command_shows_tables_and_writes_the_page(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     runs = [str(tuned(tmp_path / "one", GOOD)), str(tuned(tmp_path / "two", BAD, pretrained=False))]
     out = tmp_path / "compare.html"
-    assert command(["compare", *runs, "--out", str(out)]) == 0
+    assert command(["compare", *runs, "--output", str(out)]) == 0
     shown = capsys.readouterr().out
     assert "−50.0" in shown and "pretrained" in shown and str(out) in shown
     assert out.read_text(encoding="utf-8").startswith("<!doctype html>")

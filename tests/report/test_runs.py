@@ -179,7 +179,7 @@ def test_a_tuned_run_with_kept_predictions_reports_its_test(tmp_path: Path) -> N
 
 def test_the_command_prints_where_the_page_is(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = write_trained(tmp_path / "run")
-    assert command(["report", str(folder), "--out", str(tmp_path / "page.html"), "--lang", "zh"]) == 0
+    assert command(["report", str(folder), "--output", str(tmp_path / "page.html"), "--lang", "zh"]) == 0
     assert capsys.readouterr().out == f"{tmp_path / 'page.html'}\n"
     assert command(["report", str(folder), "--lang", "xx"]) == 1
     assert "xx" in capsys.readouterr().err

@@ -26,7 +26,7 @@ from unmask.train.finetune import finetune
 def classifier(pretrained: Path, table: Path, tmp_path_factory: pytest.TempPathFactory) -> Predictor:
     out = tmp_path_factory.mktemp("runs") / "classifier"
     overrides = ["train.budget=30 steps", "task.max_length=24", "train.optimizer.lr=0.01"]
-    return finetune(overrides=overrides, model=pretrained, train=table, out=out, progress=SILENT).predictor()
+    return finetune(overrides=overrides, model=pretrained, train=table, output=out, progress=SILENT).predictor()
 
 
 @pytest.fixture(scope="module")
@@ -204,7 +204,9 @@ def test_filling_with_pieces_that_hold_their_blanks(byte_level: Tokenizer, tmp_p
 def embedder(pretrained: Path, pairs: Path, tmp_path_factory: pytest.TempPathFactory) -> Predictor:
     settings = ["train.budget=2 steps", "task.max_length=16", "task.normalize_embeddings=false"]
     out = tmp_path_factory.mktemp("runs") / "embedder"
-    return finetune(None, settings, model=pretrained, task="embed", train=pairs, out=out, progress=SILENT).predictor()
+    return finetune(
+        None, settings, model=pretrained, task="embed", train=pairs, output=out, progress=SILENT
+    ).predictor()
 
 
 def test_vectors_as_one_array(embedder: Predictor) -> None:

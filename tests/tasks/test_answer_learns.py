@@ -49,7 +49,7 @@ def test_questions_on_contexts_never_seen_are_answered(tokenizer: Tokenizer, tmp
     train, test = write(tmp_path / "train.json", 1, 60), write(tmp_path / "test.json", 2, 20)
     settings = ["task.max_length=64", "train.budget=200 steps", "train.optimizer.lr=0.015", "dropout=0"]
     more = ["train.evaluations=2", "data.dev_share=0.2", "data.batch_size=24"]
-    data = {"model": tmp_path / "start", "train": train, "out": tmp_path / "run"}
+    data = {"model": tmp_path / "start", "train": train, "output": tmp_path / "run"}
     predictor = finetune(None, [*settings, *more], task="answer", progress=SILENT, **data).predictor()
     found = predictor.evaluate(test)
     examples = questions_of(test, "test")

@@ -106,7 +106,7 @@ def test_what_stands_beyond_the_length_is_learnt_in_windows_alone(
             [*fast, f"task.long_texts={long}"],
             model=pretrained,
             train=late,
-            out=tmp_path / long,
+            output=tmp_path / long,
             progress=SILENT,
         )
         found[long] = run.predictor().evaluate(late).figures["accuracy"].value

@@ -203,7 +203,7 @@ def test_the_examples_of_a_step_are_compared_so_that_it_is_not_cut(
 ) -> None:
     settings = ["task.max_length=16", "train.budget=1 step", "train.gradient_accumulation_steps=2"]
     with pytest.raises(UserError, match="gradient_accumulation_steps") as error:
-        finetune(None, settings, model=pretrained, task="embed", train=pairs, out=tmp_path / "a", progress=SILENT)
+        finetune(None, settings, model=pretrained, task="embed", train=pairs, output=tmp_path / "a", progress=SILENT)
     assert "train.gradient_accumulation_steps=1" in str(error.value)
     run = finetune(
         None,
@@ -211,7 +211,7 @@ def test_the_examples_of_a_step_are_compared_so_that_it_is_not_cut(
         model=pretrained,
         task="embed",
         train=numbers,
-        out=tmp_path / "b",
+        output=tmp_path / "b",
         progress=SILENT,
     )
     assert run.steps == 1
@@ -222,7 +222,7 @@ def test_the_examples_of_a_step_are_compared_so_that_it_is_not_cut(
             model=pretrained,
             task="embed",
             train=pairs,
-            out=tmp_path / "c",
+            output=tmp_path / "c",
             progress=SILENT,
         )
 
@@ -253,7 +253,7 @@ def test_learning_brings_what_belongs_together_near(pretrained: Path, pairs: Pat
         task="embed",
         train=pairs,
         dev=pairs,
-        out=tmp_path / "run",
+        output=tmp_path / "run",
         progress=SILENT,
     )
     before = load(pretrained)
@@ -319,7 +319,7 @@ def test_the_metric_is_that_of_the_dev_rows(pretrained: Path, pairs: Path, numbe
             task="embed",
             train=train,
             dev=numbers,
-            out=tmp_path / name,
+            output=tmp_path / name,
             progress=SILENT,
         )
         assert run.metric == "embed.spearman" and run.predictor().task.metric == "spearman"
@@ -343,7 +343,7 @@ def test_vectors_are_those_of_the_formula(pretrained: Path, pairs: Path, tmp_pat
         model=pretrained,
         task="embed",
         train=pairs,
-        out=tmp_path / "run",
+        output=tmp_path / "run",
         progress=SILENT,
     )
     model = load(run.model)
@@ -380,7 +380,7 @@ def test_written_as_a_folder_of_sentence_transformers_and_read_again(
             model=pretrained,
             task="embed",
             train=pairs,
-            out=tmp_path / pooling,
+            output=tmp_path / pooling,
             progress=SILENT,
         )
         opened = bundle.read(run.model)

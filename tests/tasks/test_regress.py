@@ -75,7 +75,9 @@ def test_mean_and_deviation_become_weights_when_saved(tiny: EncoderConfig, token
 def test_a_published_model_gives_the_number_itself(pretrained: Path, numbers: Path, tmp_path: Path) -> None:
     """What any library computes from the public layout: classifier(tanh(pooler([CLS]))), in the unit of the rows."""
     fast = ["task.max_length=32", "train.budget=40 steps", "train.optimizer.lr=0.01"]
-    run = finetune(None, fast, model=pretrained, task="regress", train=numbers, out=tmp_path / "run", progress=SILENT)
+    run = finetune(
+        None, fast, model=pretrained, task="regress", train=numbers, output=tmp_path / "run", progress=SILENT
+    )
     predictor = load(run.model)
     examples = examples_of(numbers, "number")
     predicted = predictor.predict(examples)
@@ -100,7 +102,9 @@ def test_less_of_an_error_is_better(pretrained: Path, numbers: Path, tmp_path: P
 
     fast = ["task.metric=mae", "task.max_length=32", "train.budget=24 steps"]
     fast += ["train.evaluations=4", "train.optimizer.lr=0.01"]
-    run = finetune(None, fast, model=pretrained, task="regress", train=numbers, out=tmp_path / "run", progress=SILENT)
+    run = finetune(
+        None, fast, model=pretrained, task="regress", train=numbers, output=tmp_path / "run", progress=SILENT
+    )
     rows = [json.loads(line) for line in (run.folder / "metrics.jsonl").read_text().splitlines()]
     errors = [row["evaluation"]["regress.mae"] for row in rows if row.get("evaluation")]
     assert len(errors) >= 4 and run.dev["regress.mae"] == pytest.approx(min(errors))

@@ -39,7 +39,7 @@ def recipe_for(corpus: Shards) -> Callable[..., PretrainRecipe]:
 def origin(recipe_for: Callable[..., PretrainRecipe], tmp_path_factory: pytest.TempPathFactory) -> PretrainResult:
     """A run of three blocks, learned positions and both objectives of BERT."""
     recipe = recipe_for(model=LEARNED, objectives=[{"name": "masked"}, {"name": "next_sentence"}])
-    return pretrain(recipe, out=tmp_path_factory.mktemp("runs") / "origin", progress=SILENT)
+    return pretrain(recipe, output=tmp_path_factory.mktemp("runs") / "origin", progress=SILENT)
 
 
 @pytest.fixture
@@ -50,7 +50,7 @@ def go_on(
 
     def run(*overrides: str, out: str = "run", **values: Any) -> PretrainResult:
         recipe = recipe_for(f"init_from={origin.model}", *overrides, **values)
-        return pretrain(recipe, out=tmp_path / out, progress=SILENT)
+        return pretrain(recipe, output=tmp_path / out, progress=SILENT)
 
     return run
 
@@ -60,6 +60,8 @@ def tune(origin: PretrainResult, table: Path, tmp_path: Path) -> Callable[..., F
     def run(*overrides: str, model: Path | None = None, out: str = "tuned", **given: Any) -> FinetuneResult:
         settings = ["task.max_length=16", "train.budget=4 steps", "train.evaluations=1", *overrides]
         given = {"train": table, **given}
-        return finetune(overrides=settings, model=model or origin.model, out=tmp_path / out, progress=SILENT, **given)
+        return finetune(
+            overrides=settings, model=model or origin.model, output=tmp_path / out, progress=SILENT, **given
+        )
 
     return run

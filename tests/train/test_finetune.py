@@ -28,7 +28,7 @@ def tuned(pretrained: Path, table: Path, tmp_path_factory: pytest.TempPathFactor
         "train.evaluations=1",
     ]
     out = tmp_path_factory.mktemp("runs") / "finetune"
-    return finetune(overrides=overrides, model=pretrained, train=table, out=out, progress=SILENT)
+    return finetune(overrides=overrides, model=pretrained, train=table, output=out, progress=SILENT)
 
 
 def test_two_words_are_told_apart(tuned: FinetuneResult, table: Path) -> None:
@@ -59,7 +59,7 @@ def test_the_best_evaluation_is_published_not_the_last(
 
     monkeypatch.setattr(module, "evaluate", judged)
     overrides = ["train.budget=8 steps", "train.evaluations=4", "task.max_length=16"]
-    result = finetune(overrides=overrides, model=pretrained, train=table, out=tmp_path / "r", progress=SILENT)
+    result = finetune(overrides=overrides, model=pretrained, train=table, output=tmp_path / "r", progress=SILENT)
     assert result.best_step == 4 and result.steps == 8
     published = bundle.read(result.model).encoder()
     for name, tensor in published.state_dict().items():
@@ -77,7 +77,7 @@ def test_patience_counts_evaluations_since_the_best(
 
     monkeypatch.setattr(module, "evaluate", judged)
     overrides = ["train.budget=10 steps", "train.evaluations=10", "train.patience=2", "task.max_length=16"]
-    result = finetune(overrides=overrides, model=pretrained, train=table, out=tmp_path / "r", progress=SILENT)
+    result = finetune(overrides=overrides, model=pretrained, train=table, output=tmp_path / "r", progress=SILENT)
     assert (result.best_step, result.steps) == (3, 5)
 
 
@@ -90,7 +90,9 @@ def test_a_random_start_differs_in_the_encoder_only(pretrained: Path, table: Pat
     ]
     weights = {}
     for name, extra in (("kept", []), ("random", ["pretrained=false"])):
-        result = finetune(overrides=none + extra, model=pretrained, train=table, out=tmp_path / name, progress=SILENT)
+        result = finetune(
+            overrides=none + extra, model=pretrained, train=table, output=tmp_path / name, progress=SILENT
+        )
         weights[name] = bundle.read(result.model).encoder().embeddings.token.weight
     start = bundle.read(pretrained).encoder().embeddings.token.weight
     torch.testing.assert_close(weights["kept"], start)
@@ -100,7 +102,7 @@ def test_a_random_start_differs_in_the_encoder_only(pretrained: Path, table: Pat
 def test_dev_rows_of_a_file_and_fewer_training_rows(pretrained: Path, table: Path, tmp_path: Path) -> None:
     overrides = ["data.max_train_rows=40", "train.budget=2 steps", "task.max_length=16", "data.batch_size=8"]
     result = finetune(
-        overrides=overrides, model=pretrained, train=table, dev=table, out=tmp_path / "r", progress=SILENT
+        overrides=overrides, model=pretrained, train=table, dev=table, output=tmp_path / "r", progress=SILENT
     )
     assert result.dev_rows == 80 and result.train_rows == pytest.approx(40, abs=2)
 
@@ -116,7 +118,7 @@ def test_texts_that_were_cut_are_counted(pretrained: Path, tmp_path: Path) -> No
         model=pretrained,
         train=tmp_path / "rows.csv",
         dev=tmp_path / "rows.csv",
-        out=tmp_path / "r",
+        output=tmp_path / "r",
         progress=SILENT,
     )
     assert result.truncated == 10
@@ -124,7 +126,7 @@ def test_texts_that_were_cut_are_counted(pretrained: Path, tmp_path: Path) -> No
 
 def test_what_cannot_be_used_is_refused(pretrained: Path, table: Path, tmp_path: Path) -> None:
     def attempt(*overrides: str, **given: Any) -> None:
-        settings = {"model": pretrained, "train": table, "out": tmp_path / "run", "progress": SILENT, **given}
+        settings = {"model": pretrained, "train": table, "output": tmp_path / "run", "progress": SILENT, **given}
         finetune(overrides=["train.budget=1 step", *overrides], **settings)
 
     with pytest.raises(UserError, match="fine-tuning needs a model and training rows"):
@@ -193,6 +195,6 @@ def test_hidden_pieces_are_hidden_while_it_learns_only(
         "mask_prob": 0.4,
         "train": {"budget": "3 steps", "evaluations": 1},
     }
-    result = finetune(parse_recipe(FinetuneRecipe, values, (), "the test"), out=tmp_path / "run", progress=SILENT)
+    result = finetune(parse_recipe(FinetuneRecipe, values, (), "the test"), output=tmp_path / "run", progress=SILENT)
     mask = result.predictor().tokenizer.mask_token_id
     assert mask in read[True] and read[False] and mask not in read[False]

@@ -70,12 +70,12 @@ def test_a_run_that_was_stopped_ends_with_the_same_bytes(
 ) -> None:
     task, file = TASKS[name]
     settings = recipe(pretrained, request.getfixturevalue(file), task)
-    straight = finetune(settings, out=tmp_path / "straight", progress=SILENT)
+    straight = finetune(settings, output=tmp_path / "straight", progress=SILENT)
     with pytest.raises(Stopped):
-        finetune(settings, out=tmp_path / "stopped", progress=StopAfter(2))
+        finetune(settings, output=tmp_path / "stopped", progress=StopAfter(2))
     kept = [path.name for path in (tmp_path / "stopped" / "checkpoints").iterdir()]
     assert kept and not (tmp_path / "stopped" / "model").exists()
-    resumed = finetune(settings, out=tmp_path / "stopped", progress=SILENT)
+    resumed = finetune(settings, output=tmp_path / "stopped", progress=SILENT)
     assert resumed.dev == straight.dev and resumed.steps == 4
     weights = [load_file(run.model / "model.safetensors") for run in (straight, resumed)]
     assert weights[0].keys() == weights[1].keys()
@@ -94,7 +94,7 @@ def test_two_words_are_told_apart_with_all_of_it(pretrained: Path, table: Path, 
         "train.gradient_accumulation_steps=1",
         "train.optimizer.lr=0.02",
     )
-    result = finetune(recipe(pretrained, table, CLASSIFY, *overrides), out=tmp_path / "run", progress=SILENT)
+    result = finetune(recipe(pretrained, table, CLASSIFY, *overrides), output=tmp_path / "run", progress=SILENT)
     assert load(result.folder).evaluate(table)["accuracy"].value > 0.9
     names = set(load_file(result.model / "model.safetensors"))
     assert {"pooling.query.weight", "classifier.weight"} <= names

@@ -34,7 +34,7 @@ def pretraining(recipe_values: dict[str, Any], monkeypatch: pytest.MonkeyPatch) 
     train = {**recipe_values["train"], "budget": "7 steps", "save_minutes": 1e-9}
     values = {**recipe_values, "train": train}
     recipe = parse_recipe(PretrainRecipe, values, (), "the test")
-    return lambda out: pretrain(recipe, out=out, progress=SILENT)
+    return lambda out: pretrain(recipe, output=out, progress=SILENT)
 
 
 @pytest.fixture
@@ -47,7 +47,7 @@ def finetuning(pretrained: Path, table: Path, monkeypatch: pytest.MonkeyPatch) -
         "train": {"budget": "6 steps", "evaluations": 6, "optimizer": {"lr": 0.02}},
     }
     recipe = parse_recipe(FinetuneRecipe, values, (), "the test")
-    return lambda out: finetune(recipe, out=out, progress=SILENT)
+    return lambda out: finetune(recipe, output=out, progress=SILENT)
 
 
 @pytest.fixture
@@ -61,7 +61,7 @@ def tagging(pretrained: Path, tagged: Path, monkeypatch: pytest.MonkeyPatch) -> 
         "train": {"budget": "5 steps", "evaluations": 5, "optimizer": {"lr": 0.02}},
     }
     recipe = parse_recipe(FinetuneRecipe, values, (), "the test")
-    return lambda out: finetune(recipe, out=out, progress=SILENT)
+    return lambda out: finetune(recipe, output=out, progress=SILENT)
 
 
 def forked(work: Callable[[], object]) -> int:
@@ -169,7 +169,7 @@ def test_killed_at_twenty_random_moments(
     monkeypatch.setattr(fit, "LOG_EVERY", 0.0)
     train = {**recipe_values["train"], "budget": "60 steps", "evaluations": 6, "save_minutes": 1e-9}
     recipe = parse_recipe(PretrainRecipe, {**recipe_values, "train": train}, (), "the test")
-    pretrain(recipe, out=tmp_path / "straight", progress=SILENT)
+    pretrain(recipe, output=tmp_path / "straight", progress=SILENT)
     seed = random.SystemRandom().randrange(10**6)
     print(f"seed {seed}")  # pytest shows it when the test fails
     draw, out = random.Random(seed), tmp_path / "killed"
@@ -179,13 +179,13 @@ def test_killed_at_twenty_random_moments(
             die_at(monkeypatch, draw.randint(1, 10))
         else:
             die_after(draw.randint(1, 2), draw.uniform(0, 2))
-        pretrain(recipe, out=out, progress=SILENT)
+        pretrain(recipe, output=out, progress=SILENT)
 
     for _ in range(20):
         draw.seed(draw.random())  # the child draws from a copy
         assert ended(forked(until_killed)) == -signal.SIGKILL
     assert "finished" not in files.read_json(out / "run.json")
-    pretrain(recipe, out=out, progress=SILENT)
+    pretrain(recipe, output=out, progress=SILENT)
     assert outcome(out) == outcome(tmp_path / "straight")
     assert_clean(out)
 

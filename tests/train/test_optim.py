@@ -353,7 +353,7 @@ def test_a_run_with_muon_goes_on_from_its_checkpoint_to_the_same_bytes(
 ) -> None:
     train = {"budget": "7 steps", "save_minutes": 1e-9, "optimizer": {"name": "muon", "lr": 0.01}}
     recipe = parse_recipe(PretrainRecipe, {**recipe_values, "train": train}, (), "the test")
-    straight = pretrain(recipe, out=tmp_path / "straight", progress=SILENT)
+    straight = pretrain(recipe, output=tmp_path / "straight", progress=SILENT)
     monkeypatch.setattr(fit, "LOG_EVERY", 0.0)
     append = Run.append
 
@@ -365,13 +365,13 @@ def test_a_run_with_muon_goes_on_from_its_checkpoint_to_the_same_bytes(
     with monkeypatch.context() as patched:
         patched.setattr(Run, "append", stopping)
         with pytest.raises(RuntimeError, match="power"):
-            pretrain(recipe, out=tmp_path / "stopped", progress=SILENT)
+            pretrain(recipe, output=tmp_path / "stopped", progress=SILENT)
     newest = max((tmp_path / "stopped" / "checkpoints").glob("step-*"))
     assert files.read_json(newest / "state.json")["step"] == 4
     kept = load_file(newest / "optimizer.safetensors")
     means = [tensor for name, tensor in kept.items() if name.endswith(".momentum")]
     assert len(means) == 4 and all(mean.any() for mean in means)  # of one block: qkv, output, inner, output
-    again = pretrain(recipe, out=tmp_path / "stopped", progress=SILENT)
+    again = pretrain(recipe, output=tmp_path / "stopped", progress=SILENT)
     assert again.steps == straight.steps == 7 and again.heldout_figures == straight.heldout_figures
     sums = {files.sha256(result.model / "model.safetensors") for result in (again, straight)}
     assert len(sums) == 1

@@ -42,7 +42,7 @@ def test_a_recipe_by_name_with_keywords(recipe_values: dict[str, Any], corpus: S
 
 
 def test_a_run_says_what_it_did(recipe_values: dict[str, Any], corpus: Shards, tmp_path: Path) -> None:
-    result = pretrain(recipe(recipe_values), out=tmp_path / "run", progress=SILENT)
+    result = pretrain(recipe(recipe_values), output=tmp_path / "run", progress=SILENT)
     assert result.steps == 12 and result.folder == tmp_path / "run"
     assert result.tokens == pytest.approx(12 * 256, rel=0.1)
     assert result.uniform_loss == pytest.approx(math.log(corpus.vocab_size))
@@ -60,7 +60,7 @@ def test_a_run_says_what_it_did(recipe_values: dict[str, Any], corpus: Shards, t
 def test_the_same_seed_gives_the_same_bytes_and_another_does_not(recipe_values: dict[str, Any], tmp_path: Path) -> None:
     sums = [
         files.sha256(
-            pretrain(recipe(recipe_values, f"seed={seed}"), out=tmp_path / name, progress=SILENT).model
+            pretrain(recipe(recipe_values, f"seed={seed}"), output=tmp_path / name, progress=SILENT).model
             / "model.safetensors"
         )
         for name, seed in (("a", 0), ("b", 0), ("c", 1))
@@ -75,7 +75,7 @@ def test_a_jump_of_the_wall_clock_changes_nothing(
     jumps = itertools.cycle([0.0, 1e9, -1e9, 5e8])
     monkeypatch.setattr(time, "time", lambda: next(jumps))
     settings = ("train.budget=1s", "train.save_minutes=0.003")
-    result = pretrain(recipe(recipe_values, *settings), out=tmp_path / "run", progress=SILENT)
+    result = pretrain(recipe(recipe_values, *settings), output=tmp_path / "run", progress=SILENT)
     assert 1 <= result.seconds < 100 and result.steps >= 1
     rows = [row for row in files.read_jsonl(tmp_path / "run" / "metrics.jsonl") if "evaluation" in row]
     for figure in ("progress", "seconds"):
@@ -87,7 +87,7 @@ def test_micro_batches_give_the_same_run(recipe_values: dict[str, Any], tmp_path
     losses = []
     for accumulate in (1, 3):
         settings = ("model.dropout=0", f"train.gradient_accumulation_steps={accumulate}")
-        result = pretrain(recipe(recipe_values, *settings), out=tmp_path / str(accumulate), progress=SILENT)
+        result = pretrain(recipe(recipe_values, *settings), output=tmp_path / str(accumulate), progress=SILENT)
         losses.append(result.heldout_figures["masked.loss"])
     assert losses[0] == pytest.approx(losses[1], rel=1e-3)
 
@@ -116,7 +116,7 @@ def test_it_learns_what_can_be_learnt(positions: str, tmp_path: Path) -> None:
         },
         "train": {"budget": "150 steps", "optimizer": {"lr": 0.01}, "evaluations": 1},
     }
-    result = pretrain(recipe(values), out=tmp_path / "run", progress=SILENT)
+    result = pretrain(recipe(values), output=tmp_path / "run", progress=SILENT)
     assert result.unigram_loss == pytest.approx(math.log(12))
     assert result.heldout_figures["masked.loss"] < 0.1 * result.unigram_loss
     assert result.heldout_figures["masked.accuracy"] > 0.95
@@ -124,7 +124,7 @@ def test_it_learns_what_can_be_learnt(positions: str, tmp_path: Path) -> None:
 
 def test_both_objectives_of_bert_learn_together(recipe_values: dict[str, Any], tmp_path: Path) -> None:
     settings = ("objectives=[{name: masked}, {name: next_sentence}]",)
-    result = pretrain(recipe(recipe_values, *settings), out=tmp_path / "run", progress=SILENT)
+    result = pretrain(recipe(recipe_values, *settings), output=tmp_path / "run", progress=SILENT)
     assert {"masked.loss", "next_sentence.loss", "next_sentence.accuracy"} <= set(result.heldout_figures)
     assert bundle.read(result.model).has_head("next_sentence")
 
@@ -146,17 +146,17 @@ def test_a_loss_that_explodes_leaves_the_last_good_checkpoint(
     with monkeypatch.context() as patched:
         patched.setattr(PretrainLearner, "forward", explode)
         with pytest.raises(UserError, match="step 10: the loss is no longer a finite number"):
-            pretrain(recipe(recipe_values), out=out, progress=SILENT)
+            pretrain(recipe(recipe_values), output=out, progress=SILENT)
     assert [path.name for path in (out / "checkpoints").iterdir()] == ["step-00000004"]
     assert not (out / "model").exists()
-    straight = pretrain(recipe(recipe_values), out=tmp_path / "straight", progress=SILENT)
-    assert pretrain(recipe(recipe_values), out=out, progress=SILENT).heldout_figures == straight.heldout_figures
+    straight = pretrain(recipe(recipe_values), output=tmp_path / "straight", progress=SILENT)
+    assert pretrain(recipe(recipe_values), output=out, progress=SILENT).heldout_figures == straight.heldout_figures
 
 
 def test_patience_ends_a_run_that_no_longer_improves(recipe_values: dict[str, Any], tmp_path: Path) -> None:
     """A rate of practically nought: no evaluation is better than the first."""
     settings = ("train.optimizer.lr=1e-30", "train.evaluations=12", "train.patience=3", "model.dropout=0")
-    result = pretrain(recipe(recipe_values, *settings), out=tmp_path / "run", progress=SILENT)
+    result = pretrain(recipe(recipe_values, *settings), output=tmp_path / "run", progress=SILENT)
     assert result.steps == 4
 
 
@@ -168,10 +168,10 @@ def test_what_no_single_setting_can_see_is_refused(recipe_values: dict[str, Any]
         (["data.corpus=nowhere"], "nowhere does not exist"),
     ):
         with pytest.raises(UserError, match=told):
-            pretrain(recipe(recipe_values, *overrides), out=tmp_path / "run", progress=SILENT)
+            pretrain(recipe(recipe_values, *overrides), output=tmp_path / "run", progress=SILENT)
         assert not (tmp_path / "run").exists()
     with pytest.raises(UserError, match="overrides go with a recipe file"):
-        pretrain(recipe(recipe_values), ["seed=1"], out=tmp_path / "run")
+        pretrain(recipe(recipe_values), ["seed=1"], output=tmp_path / "run")
 
 
 def test_a_corpus_changed_at_the_same_length_is_not_trained_on(
@@ -183,7 +183,7 @@ def test_a_corpus_changed_at_the_same_length_is_not_trained_on(
     data[-2] ^= 1
     path.write_bytes(bytes(data))
     with pytest.raises(UserError, match="its checksum is not the recorded one"):
-        pretrain(recipe(recipe_values, f"data.corpus={tmp_path / 'corpus'}"), out=tmp_path / "run", progress=SILENT)
+        pretrain(recipe(recipe_values, f"data.corpus={tmp_path / 'corpus'}"), output=tmp_path / "run", progress=SILENT)
 
 
 def test_heldout_masks_do_not_depend_on_the_recipe(recipe_values: dict[str, Any], tmp_path: Path) -> None:
@@ -191,7 +191,7 @@ def test_heldout_masks_do_not_depend_on_the_recipe(recipe_values: dict[str, Any]
     figures = []
     for name, settings in (("a", ()), ("b", ("objectives=[{name: masked, mask_prob: 0.4, unit: word}]",))):
         none = ("train.optimizer.lr=1e-30", "train.optimizer.weight_decay=0", *settings)
-        figures.append(pretrain(recipe(recipe_values, *none), out=tmp_path / name, progress=SILENT).heldout_figures)
+        figures.append(pretrain(recipe(recipe_values, *none), output=tmp_path / name, progress=SILENT).heldout_figures)
     assert figures[0] == figures[1]
 
 
@@ -208,7 +208,7 @@ def test_progress_is_told_from_nought_to_one(recipe_values: dict[str, Any], tmp_
         def show(self, text: str) -> None:
             assert "tokens/s" in text and "loss" in text
 
-    pretrain(recipe(recipe_values), out=tmp_path / "run", progress=Listening())
+    pretrain(recipe(recipe_values), output=tmp_path / "run", progress=Listening())
     assert len(told) == 12 and sum(told) == pytest.approx(1.0)
 
 

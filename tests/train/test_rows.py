@@ -153,7 +153,7 @@ def test_what_is_written_is_read_again_as_it_was(tmp_path: Path) -> None:
 def test_a_run_writes_what_it_cut(pretrained: Path, table: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
     settings = [*FAST, "data.test_share=0.25"]
-    done = finetune(overrides=settings, model=pretrained, train=table, out=out, progress=SILENT)
+    done = finetune(overrides=settings, model=pretrained, train=table, output=out, progress=SILENT)
     parts = {name: examples_of(out / "split" / f"{name}.jsonl") for name in ("train", "dev", "test")}
     assert {name: len(part) for name, part in parts.items()} == {"train": 54, "dev": 6, "test": 20}
     assert (done.train_rows, done.dev_rows) == (54, 6)
@@ -171,13 +171,13 @@ def recipe_in(run: Path) -> dict[str, object]:
 def test_rows_in_memory_are_those_of_a_file(pretrained: Path, table: Path, tmp_path: Path) -> None:
     rows = [{"text": example.text, "label": example.label} for example in examples_of(table)]
     out = tmp_path / "memory"
-    ours = finetune(overrides=FAST, model=pretrained, train=rows, out=out, progress=SILENT)
-    theirs = finetune(overrides=FAST, model=pretrained, train=table, out=tmp_path / "file", progress=SILENT)
+    ours = finetune(overrides=FAST, model=pretrained, train=rows, output=out, progress=SILENT)
+    theirs = finetune(overrides=FAST, model=pretrained, train=table, output=tmp_path / "file", progress=SILENT)
     assert ours.dev == theirs.dev
     assert recipe_in(out)["data"]["train"] == str(out / "input" / "train.jsonl")  # type: ignore[index]
     assert files.read_jsonl(out / "input" / "train.jsonl") == rows
     assert ours.predictor().evaluate(rows).to_dict() == ours.predictor().evaluate(table).to_dict()
-    again = finetune(out / "recipe.yaml", out=tmp_path / "again", progress=SILENT)
+    again = finetune(out / "recipe.yaml", output=tmp_path / "again", progress=SILENT)
     assert again.dev == ours.dev, "the recipe is complete"
 
 
@@ -186,7 +186,7 @@ def test_a_run_begun_with_other_rows_is_refused(
 ) -> None:
     rows = [{"text": example.text, "label": example.label} for example in examples_of(table)]
     out = tmp_path / "run"
-    asked = {"overrides": FAST, "model": pretrained, "out": out, "progress": SILENT}
+    asked = {"overrides": FAST, "model": pretrained, "output": out, "progress": SILENT}
     with monkeypatch.context() as patched:
         patched.setattr(bundle, "write", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
@@ -210,12 +210,12 @@ def test_another_test_file_may_be_given_later_unless_training_hangs_on_it(
     with monkeypatch.context() as patched:
         patched.setattr(bundle, "write", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
-            finetune(out=tmp_path / "run", **asked)  # type: ignore[arg-type]
+            finetune(output=tmp_path / "run", **asked)  # type: ignore[arg-type]
     if refused:
         with pytest.raises(UserError, match="begun with other data"):
-            finetune(test=test, out=tmp_path / "run", **asked)  # type: ignore[arg-type]
+            finetune(test=test, output=tmp_path / "run", **asked)  # type: ignore[arg-type]
     else:
-        assert finetune(test=test, out=tmp_path / "run", **asked).steps == 2  # type: ignore[arg-type]
+        assert finetune(test=test, output=tmp_path / "run", **asked).steps == 2  # type: ignore[arg-type]
 
 
 def test_tags_are_cut_like_labels(tmp_path: Path) -> None:

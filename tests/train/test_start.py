@@ -346,7 +346,7 @@ def test_the_same_seed_gives_the_same_bytes(recipe_values: dict[str, Any], tmp_p
     for name, seed in (("a", 0), ("b", 0), ("c", 1)):
         torch.manual_seed(ord(name))  # what was drawn before does not matter
         settings = recipe(recipe_values, *EVERYTHING, "train.budget=2 steps", f"seed={seed}")
-        pretrain(settings, out=tmp_path / name, progress=SILENT)
+        pretrain(settings, output=tmp_path / name, progress=SILENT)
     assert weights(tmp_path / "a") == weights(tmp_path / "b") != weights(tmp_path / "c")
 
 
@@ -355,14 +355,14 @@ def stop_a_run(settings: PretrainRecipe, out: Path, place: Any, name: str, inste
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(place, name, instead)
         with pytest.raises(RuntimeError, match="power"):
-            pretrain(settings, out=out, progress=SILENT)
+            pretrain(settings, output=out, progress=SILENT)
 
 
 def test_a_resumed_run_does_not_begin_again(
     recipe_values: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings = recipe(recipe_values, *EVERYTHING, "train.evaluations=5")
-    pretrain(settings, out=tmp_path / "straight", progress=SILENT)
+    pretrain(settings, output=tmp_path / "straight", progress=SILENT)
     append = Run.append
 
     def stopping(self: Run, **row: Any) -> None:
@@ -377,8 +377,8 @@ def test_a_resumed_run_does_not_begin_again(
     with monkeypatch.context() as resumed:
         resumed.setattr(pretraining, "_init_weights", never)
         with pytest.raises(AssertionError, match="began again"):
-            pretrain(settings, out=tmp_path / "new", progress=SILENT)
-        pretrain(settings, out=tmp_path / "stopped", progress=SILENT)
+            pretrain(settings, output=tmp_path / "new", progress=SILENT)
+        pretrain(settings, output=tmp_path / "stopped", progress=SILENT)
     assert weights(tmp_path / "stopped") == weights(tmp_path / "straight")
 
 
@@ -386,11 +386,11 @@ def test_a_run_stopped_before_its_first_checkpoint_begins_again_alike(
     recipe_values: dict[str, Any], tmp_path: Path
 ) -> None:
     settings = recipe(recipe_values, *EVERYTHING)
-    pretrain(settings, out=tmp_path / "straight", progress=SILENT)
+    pretrain(settings, output=tmp_path / "straight", progress=SILENT)
 
     def stopping(*_: object) -> None:
         raise RuntimeError("the power is gone")
 
     stop_a_run(settings, tmp_path / "stopped", pretraining, "init_embeddings_from_counts", stopping)
-    pretrain(settings, out=tmp_path / "stopped", progress=SILENT)
+    pretrain(settings, output=tmp_path / "stopped", progress=SILENT)
     assert weights(tmp_path / "stopped") == weights(tmp_path / "straight")

@@ -98,11 +98,11 @@ def test_what_was_found_is_kept_with_the_run(
     recipe = parse_recipe(PretrainRecipe, recipe_values, ["train.budget=3 steps"], "the test")
     try:
         torch.set_num_threads(3)
-        pretrain(recipe, out=tmp_path / "run", progress=SILENT)
+        pretrain(recipe, output=tmp_path / "run", progress=SILENT)
         assert {*used} == {0, 2} and torch.get_num_threads() == 3
         assert files.read_json(tmp_path / "run" / "run.json")["choices"] == {"threads": 2}
         used.clear()
-        pretrain(changed(recipe, train=changed(recipe.train, threads=1)), out=tmp_path / "other", progress=SILENT)
+        pretrain(changed(recipe, train=changed(recipe.train, threads=1)), output=tmp_path / "other", progress=SILENT)
         assert {*used} == {0, 1} and "choices" not in files.read_json(tmp_path / "other" / "run.json")
     finally:
         torch.set_num_threads(1)

@@ -85,7 +85,7 @@ def test_a_run_tells_tensorboard_what_its_log_says(corpus: Shards, tmp_path: Pat
         "data.tokens_per_step=256",
     ]
     settings = [*small, f"data.corpus={corpus.folder}", "train.budget=3 steps", "train.tensorboard=true"]
-    pretrain("tiny", settings, out=tmp_path / "run", progress=SILENT)
+    pretrain("tiny", settings, output=tmp_path / "run", progress=SILENT)
     found, log = read_back(tmp_path / "run"), files.read_jsonl(tmp_path / "run" / "metrics.jsonl")
     losses = [(row["step"], pytest.approx(row["loss"])) for row in log if "loss" in row]
     assert losses and found["training/loss"] == losses

@@ -106,10 +106,10 @@ def test_what_is_drawn_anew_is_not_what_the_seed_gave_to_another_run(origin: Pre
 def test_longer_texts(positions: str, recipe_for: Callable[..., PretrainRecipe], tmp_path: Path, capsys: Any) -> None:
     """Of 16 positions 32, of which the first 16 are the old ones; short texts give what they gave before."""
     model = {**LEARNED, "num_hidden_layers": 1, "max_position_embeddings": 16, "position_embedding_type": positions}
-    old = pretrain(recipe_for("data.max_length=16", model=model), out=tmp_path / "old", progress=SILENT)
+    old = pretrain(recipe_for("data.max_length=16", model=model), output=tmp_path / "old", progress=SILENT)
     none = ["train.optimizer.lr=1e-30", "train.optimizer.weight_decay=0", "train.budget=1 step"]
     recipe = recipe_for(*none, f"init_from={old.model}", "transfer.max_position_embeddings=32")
-    new = pretrain(recipe, out=tmp_path / "new", progress=SILENT)
+    new = pretrain(recipe, output=tmp_path / "new", progress=SILENT)
     opened = bundle.read(new.model)
     assert opened.config == changed(bundle.read(old.model).config, max_position_embeddings=32)
     fill = "river [MASK]"
@@ -119,7 +119,7 @@ def test_longer_texts(positions: str, recipe_for: Callable[..., PretrainRecipe],
     assert (facts["max_position_embeddings_of_model"], facts["max_position_embeddings"]) == (16, 32)
     assert facts.get("extend_positions") == ("tile" if positions == "learned" else None)
     with pytest.raises(UserError, match=r"data\.max_length is above model\.max_position_embeddings"):
-        pretrain(recipe_for(f"init_from={old.model}"), out=tmp_path / "no", progress=SILENT)
+        pretrain(recipe_for(f"init_from={old.model}"), output=tmp_path / "no", progress=SILENT)
 
 
 @pytest.mark.parametrize("how", ["tile", "interpolate"])
@@ -367,7 +367,7 @@ def test_the_recipe_of_a_run_makes_the_run_again(go_on: Callable[..., PretrainRe
         48,
         0.1,
     )
-    second = pretrain(recipe, out=first.folder.parent / "second", progress=SILENT)
+    second = pretrain(recipe, output=first.folder.parent / "second", progress=SILENT)
     first_bytes, second_bytes = ((run.model / "model.safetensors").read_bytes() for run in (first, second))
     assert first_bytes == second_bytes and bundle.read(second.model).config.num_hidden_layers == 2
 
@@ -405,7 +405,7 @@ def test_what_does_not_suit_the_model_is_refused(
         with pytest.raises(UserError, match=message):
             go_on(*settings)
     with pytest.raises(UserError, match="transfer needs a model to start from"):
-        pretrain(recipe_for("transfer.freeze_layers=1"), out=tmp_path / "run", progress=SILENT)
+        pretrain(recipe_for("transfer.freeze_layers=1"), output=tmp_path / "run", progress=SILENT)
     assert not (tmp_path / "run").exists()
 
 

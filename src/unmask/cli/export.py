@@ -13,12 +13,12 @@ FORMATS = ("hf", "sentence-transformers")
 
 
 def register(app: App) -> None:
-    app.command(example="unmask export runs/classify --out exported")(export)
+    app.command(example="unmask export runs/classify --output exported")(export)
 
 
 def export(
     model: Annotated[Path, typer.Argument(metavar="MODEL", help="A run, a model folder, or a public checkpoint.")],
-    out: Annotated[Path, typer.Option(help="The output folder.")],
+    output: Annotated[Path, typer.Option(help="The output folder.")],
     format: Annotated[
         str,
         typer.Option(
@@ -37,13 +37,13 @@ def export(
 
     if format not in FORMATS:
         raise UserError("this format is not known", given=f"--format {format}", allowed=", ".join(FORMATS))
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise UserError("{out} is there already", out, hint="remove it, or choose another --out")
+    if output.exists() and (not output.is_dir() or any(output.iterdir())):
+        raise UserError("{out} is there already", output, hint="remove it, or choose another --output")
     opened = bundle.read(model, allow_unused=allow_unused)
-    architecture = write(opened, out, sentences=format == FORMATS[1])
+    architecture = write(opened, output, sentences=format == FORMATS[1])
     if as_json:
-        console.print_json({"folder": str(out), "architecture": architecture})
+        console.print_json({"folder": str(output), "architecture": architecture})
         return
-    facts([("model", str(out)), ("class", architecture)])
-    if opened.task is not None and architecture.endswith("Model") and not (out / MODULES).is_file():
+    facts([("model", str(output)), ("class", architecture)])
+    if opened.task is not None and architecture.endswith("Model") and not (output / MODULES).is_file():
         console.note("other libraries do not know the head of this task: the encoder alone was written")

@@ -26,13 +26,13 @@ def fill(
         ),
     ],
     model: Annotated[Path, typer.Option(help="A pretrained model: a run or its model/.")],
-    top: Annotated[int, typer.Option(min=1, help="Number of tokens to show for each [MASK].")] = 5,
+    top_k: Annotated[int, typer.Option(min=1, help="Number of tokens to show for each [MASK].")] = 5,
     as_json: AsJson = False,
 ) -> None:
     """Show the most probable tokens at each [MASK], predicted independently."""
     from unmask.runtime.predictor import load
 
-    masks = load(model).fill(text, top_k=top)
+    masks = load(model).fill(text, top_k=top_k)
     if as_json:
         console.print_text(
             json.dumps([[asdict(one) for one in candidates] for candidates in masks], ensure_ascii=False)

@@ -60,7 +60,7 @@ def finetune(
         int | None, typer.Option(help="Longest text in tokens: task.max_length.", show_default=False)
     ] = None,
     seed: Seed = None,
-    out: Annotated[Path | None, typer.Option(help="The run folder. [default: runs/RECIPE, or runs/TASK]")] = None,
+    output: Annotated[Path | None, typer.Option(help="The run folder. [default: runs/RECIPE, or runs/TASK]")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Train a model for a task; the run folder then holds the model of the best step on the dev rows.
@@ -93,9 +93,9 @@ def finetune(
             rows = cache(partial(prepare_rows, resolved.data, resolved.seed, task_of(resolved.task).reads))
             if resolved.data.test is not None:
                 rows()  # what is wrong with test rows is said before there is a run
-        folder = out or Path("runs") / (resolved.task.name if recipe is None else Path(recipe).stem)
+        folder = output or Path("runs") / (resolved.task.name if recipe is None else Path(recipe).stem)
         with console.start_step("Fine-tuning") as work:
-            result = learn(resolved, out=folder, progress=work, world=world, rows=rows)
+            result = learn(resolved, output=folder, progress=work, world=world, rows=rows)
             metric, value = result.best_score
             figure = message("dev {metric} {figure}", message(metric), format_score(result.metric, value))
             text = "{run.steps:,} steps · {figure} on {run.dev_rows:,} rows · best step {run.best_step:,}"

@@ -28,7 +28,7 @@ PLACES = ("line", "start", "end")  # columns that a table for people goes withou
 
 
 def register(app: App) -> None:
-    app.command(example="unmask predict runs/classify new.csv --out predicted.csv")(predict)
+    app.command(example="unmask predict runs/classify new.csv --output predicted.csv")(predict)
 
 
 @reads_rows("label_column", "label_separator", "tag_column", "scheme", "unknown_labels")
@@ -47,10 +47,10 @@ def predict(
         Format | None,
         typer.Option(
             "--format",
-            help="jsonl, csv, table, conll (tags) or npy (vectors). [default: as --out is called, or jsonl]",
+            help="jsonl, csv, table, conll (tags) or npy (vectors). [default: as --output is called, or jsonl]",
         ),
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="The file to write, whole or not at all.")] = None,
+    output: Annotated[Path | None, typer.Option(help="The file to write, whole or not at all.")] = None,
     every: Annotated[
         bool,
         typer.Option(
@@ -73,15 +73,15 @@ def predict(
     from unmask.runtime.formats import format_of
     from unmask.runtime.predictor import load, stream
 
-    if out is not None:
-        files.check_file(out)
-        if out.exists() and file not in (None, "-") and out.samefile(str(file)):
-            raise UserError("{out} is the file to be read", out, hint="choose another name for --out")
+    if output is not None:
+        files.check_file(output)
+        if output.exists() and file not in (None, "-") and output.samefile(str(file)):
+            raise UserError("{out} is the file to be read", output, hint="choose another name for --output")
     if file is None and sys.stdin.isatty():
         raise UserError("there is nothing to read", allowed="FILE, or texts on standard input, one a line")
     predictor = load(model)
     task, written = predictor.task, format_of(predictor.task)
-    shape = _shape(written, style, out)
+    shape = _shape(written, style, output)
     if top_k is not None and not task.ranks:
         raise UserError("--top-k is for labels of whole texts and for answers")
     every = every or top_k is not None
@@ -101,23 +101,23 @@ def predict(
     if shape == "table":
         _table(written, rows, every)
         return
-    if shape == "npy" and out is not None:
-        _array(rows, len(examples), out)
+    if shape == "npy" and output is not None:
+        _array(rows, len(examples), output)
     else:
-        _lines(written, rows, len(examples), shape, out, every)
+        _lines(written, rows, len(examples), shape, output, every)
     if truncated:
         console.note("{count:,} texts truncated to {tokens:,} tokens", truncated, task.settings.max_length_setting[1])
 
 
-def _shape(written: "Written", style: Format | None, out: Path | None) -> str:
+def _shape(written: "Written", style: Format | None, output: Path | None) -> str:
     """The format to write. Raises UserError for one that the model or the target does not have."""
-    shape = style or ("jsonl" if out is None else written.name_for(out))
+    shape = style or ("jsonl" if output is None else written.name_for(output))
     if shape not in written.names:
         raise UserError(f"--format {shape} is not for this model", allowed=", ".join(written.names))
-    if shape == "table" and out is not None:
-        raise UserError("a table is for reading", allowed="--format jsonl or csv with --out")
-    if shape == "npy" and out is None:
-        raise UserError("an array is for a file", allowed="--out vectors.npy, or --format jsonl")
+    if shape == "table" and output is not None:
+        raise UserError("a table is for reading", allowed="--format jsonl or csv with --output")
+    if shape == "npy" and output is None:
+        raise UserError("an array is for a file", allowed="--output vectors.npy, or --format jsonl")
     return shape
 
 
@@ -126,11 +126,11 @@ def _lines(
     rows: "Iterable[tuple[Example, Any]]",
     count: int,
     shape: str,
-    out: Path | None,
+    output: Path | None,
     every: bool,
 ) -> None:
     """JSON lines, rows of csv, or sentences of CoNLL."""
-    with console.start_step("Prediction") as work, _opened(out) as target:
+    with console.start_step("Prediction") as work, _opened(output) as target:
         work.start(count, "rows")
         table = csv.writer(target, lineterminator="\n")
         if shape == "csv":
@@ -144,16 +144,16 @@ def _lines(
                 record = written.to_record(example, prediction, every)
                 target.write(json.dumps(record, ensure_ascii=False) + "\n")
             work.advance(1)
-        work.result(join([message("{rows:,} rows", count), str(out) if out else None]))
+        work.result(join([message("{rows:,} rows", count), str(output) if output else None]))
 
 
-def _array(rows: "Iterable[tuple[Example, Any]]", count: int, out: Path) -> None:
+def _array(rows: "Iterable[tuple[Example, Any]]", count: int, output: Path) -> None:
     """The vectors of all rows as one array (rows, width) float32, or (rows, 2, width) of pairs, in NumPy's format."""
     import numpy as np
 
     from unmask import files
 
-    with console.start_step("Prediction") as work, files.atomic(out) as temporary:
+    with console.start_step("Prediction") as work, files.atomic(output) as temporary:
         work.start(count, "rows")
         target = None
         for number, (_, vector) in enumerate(rows):
@@ -164,18 +164,18 @@ def _array(rows: "Iterable[tuple[Example, Any]]", count: int, out: Path) -> None
             work.advance(1)
         if target is not None:
             target.flush()
-        work.result("{count:,} rows · {out}", count, out)
+        work.result("{count:,} rows · {out}", count, output)
 
 
 @contextmanager
-def _opened(out: Path | None) -> Iterator[IO[str]]:
+def _opened(output: Path | None) -> Iterator[IO[str]]:
     """The file to write, in place only when it is whole, or standard output."""
     from unmask import files
 
-    if out is None:
+    if output is None:
         yield sys.stdout
         return
-    with files.atomic(out) as temporary, temporary.open("w", encoding="utf-8", newline="") as target:
+    with files.atomic(output) as temporary, temporary.open("w", encoding="utf-8", newline="") as target:
         yield target
 
 

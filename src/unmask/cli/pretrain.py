@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def register(app: App) -> None:
-    example = "unmask pretrain tiny --corpus corpus --out runs/tiny train.budget=10m"
+    example = "unmask pretrain tiny --corpus corpus --output runs/tiny train.budget=10m"
     app.command(example=example)(pretrain)
 
 
@@ -39,7 +39,7 @@ def pretrain(
         int | None, typer.Option(help="Longest sequence in tokens: data.max_length.", show_default=False)
     ] = None,
     seed: Seed = None,
-    out: Annotated[Path | None, typer.Option(help="The run folder. [default: runs/RECIPE]")] = None,
+    output: Annotated[Path | None, typer.Option(help="The run folder. [default: runs/RECIPE]")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Train an encoder on a corpus; the run folder then holds the model and its log.
@@ -62,8 +62,8 @@ def pretrain(
         with world.sync_errors():
             resolved = read_recipe(PretrainRecipe, recipe, settings)
         with console.start_step("Pretraining") as work:
-            folder = out or Path("runs") / Path(recipe).stem
-            result = train(resolved, out=folder, progress=work, world=world)
+            folder = output or Path("runs") / Path(recipe).stem
+            result = train(resolved, output=folder, progress=work, world=world)
             work.result("{run.steps:,} steps · {run.tokens:,} tokens · {run.tokens_per_second:,.0f} tokens/s", result)
     if as_json:
         facts_of = {**asdict(result), "folder": str(result.folder), "model": str(result.model)}

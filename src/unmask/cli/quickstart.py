@@ -9,7 +9,7 @@ from unmask.cli.help import App
 from unmask.cli.reading import NOTHING, Given, reads_rows
 from unmask.cli.shared import scores_table
 
-EXAMPLE = "unmask quickstart --task reviews --budget 10m --out runs/reviews"
+EXAMPLE = "unmask quickstart --task reviews --budget 10m --output runs/reviews"
 
 
 def register(app: App) -> None:
@@ -27,7 +27,7 @@ def quickstart(
     ] = None,
     lang: Annotated[str, typer.Option(help="en or zh: which data, and the language of messages and report.")] = "en",
     budget: Annotated[str, typer.Option(help="Time for pretraining and all fine-tuning: 90s, 5m, 1h.")] = "5m",
-    out: Annotated[Path | None, typer.Option(help="The run folder. [default: runs/quickstart-TASK]")] = None,
+    output: Annotated[Path | None, typer.Option(help="The run folder. [default: runs/quickstart-TASK]")] = None,
     text: Annotated[list[str] | None, typer.Option(help="Your own text to pretrain on; may be repeated.")] = None,
     train: Annotated[str | None, typer.Option(help="Your own labelled rows: csv, tsv, jsonl; CoNLL.")] = None,
     test: Annotated[str | None, typer.Option(help="Your own test rows.")] = None,
@@ -52,7 +52,7 @@ def quickstart(
     request = Request(
         task=task,
         budget=budget,
-        out=out,
+        output=output,
         text=tuple(text or ()),
         train=train,
         test=test,

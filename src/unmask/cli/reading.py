@@ -36,7 +36,7 @@ _SETTINGS: dict[str, tuple[Any, str]] = {
         "[default: as --on-error]",
     ),
 }
-NAMES = {name: "--data-format" if name == "format" else f"--{name.replace('_', '-')}" for name in _SETTINGS}
+NAMES = {name: "--input-format" if name == "format" else f"--{name.replace('_', '-')}" for name in _SETTINGS}
 OPTIONS: dict[str, Any] = {
     name: Annotated[kind | None, typer.Option(NAMES[name], help=text, show_default=False)]
     for name, (kind, text) in _SETTINGS.items()

@@ -10,12 +10,12 @@ from unmask.cli.help import App
 
 
 def register(app: App) -> None:
-    app.command(example="unmask report runs/quickstart --lang zh --out report-zh.html")(report)
+    app.command(example="unmask report runs/quickstart --lang zh --output report-zh.html")(report)
 
 
 def report(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder: quick start, pretrain, finetune.")],
-    out: Annotated[Path | None, typer.Option(help="The html file. [default: report.html in the run folder]")] = None,
+    output: Annotated[Path | None, typer.Option(help="The html file. [default: report.html in the run folder]")] = None,
     lang: Annotated[
         str | None, typer.Option(help="en or zh; the language of the run if not given.", show_default=False)
     ] = None,
@@ -25,9 +25,9 @@ def report(
     from unmask import files
     from unmask.report import write_report
 
-    if out is not None:
-        files.check_file(out)
-    path = write_report(run, out, lang)
+    if output is not None:
+        files.check_file(output)
+    path = write_report(run, output, lang)
     console.print_text(str(path))
     if open_it and typer.launch(path.resolve().as_uri()) != 0:
         console.note("no browser could be opened; the page is there")

@@ -27,7 +27,7 @@ def register(app: App) -> None:
     app.add_typer(noun, name="tokenizer")
 
 
-@noun.command(example="unmask tokenizer train texts/ more.jsonl.gz --vocabulary 8192 --out tokenizer")
+@noun.command(example="unmask tokenizer train texts/ more.jsonl.gz --vocab-size 8192 --output tokenizer")
 def train(
     sources: Annotated[
         list[str],
@@ -36,10 +36,10 @@ def train(
             help="txt, jsonl, csv or tsv files, also .gz or .zst; folders; globs; - for standard input.",
         ),
     ],
-    out: Annotated[Path, typer.Option(help="The folder to write the tokenizer to.")],
-    vocabulary: Annotated[int, typer.Option(help="The vocabulary size.")] = 8192,
+    output: Annotated[Path, typer.Option(help="The folder to write the tokenizer to.")],
+    vocab_size: Annotated[int, typer.Option(help="The vocabulary size.")] = 8192,
     cased: Annotated[bool, typer.Option("--cased", help="Keep capital letters and accents.")] = False,
-    minimum_count: Annotated[int, typer.Option(help="Minimum count of characters and of pairs of tokens.")] = 2,
+    min_frequency: Annotated[int, typer.Option(help="Minimum count of characters and of pairs of tokens.")] = 2,
     fold_width: Annotated[
         bool, typer.Option("--fold-width", help="Read full- and half-width forms as the ordinary characters.")
     ] = False,
@@ -47,7 +47,7 @@ def train(
         bool,
         typer.Option("--simplify", help="Read traditional Chinese characters as simplified (extra zh)."),
     ] = False,
-    column: Annotated[str, typer.Option(help="The CSV column or JSON key that holds the text.")] = "text",
+    text_column: Annotated[str, typer.Option(help="The CSV column or JSON key that holds the text.")] = "text",
     encoding: Annotated[
         str | None,
         typer.Option(help="Encoding of the files; UTF-8 if not given, or UTF-16 or GB18030 where detected."),
@@ -61,41 +61,41 @@ def train(
     from unmask.data.corpus import documents as corpus
     from unmask.text.tokenizer import Tokenizer
 
-    _check_folder(out)
+    _check_folder(output)
     with console.start_step("Tokenizer") as work:
         tokenizer = Tokenizer.train(
-            _texts(corpus.read_documents(sources, column=column, on_error=on_error, encoding=encoding)),  # type: ignore[arg-type]
-            vocab_size=vocabulary,
+            _texts(corpus.read_documents(sources, column=text_column, on_error=on_error, encoding=encoding)),  # type: ignore[arg-type]
+            vocab_size=vocab_size,
             lowercase=not cased,
-            min_frequency=minimum_count,
+            min_frequency=min_frequency,
             fold_width=fold_width,
             simplify=simplify,
             progress=work,
         )
-        tokenizer.save_pretrained(out)
+        tokenizer.save_pretrained(output)
         result = _training(tokenizer)
         work.result(
             "{tokenizer[vocab_size]:,} tokens · {tokenizer[characters_per_token]:.2f} characters per token · "
             "{tokenizer[unknown_rate]:.2%} unknown",
             result,
         )
-    result = {"tokenizer": str(out), **result, "seconds": round(work.elapsed, 3)}
+    result = {"tokenizer": str(output), **result, "seconds": round(work.elapsed, 3)}
     if as_json:
         console.print_text(json.dumps(result))
         return
     _say_training(result)
 
 
-def _check_folder(out: Path) -> None:
+def _check_folder(output: Path) -> None:
     """Raises UserError where a tokenizer would spoil what is there."""
-    files.check_file(out / "tokenizer.json")
-    theirs = next((name for name in ("unmask.json", "run.json", "manifest.json") if (out / name).exists()), None)
+    files.check_file(output / "tokenizer.json")
+    theirs = next((name for name in ("unmask.json", "run.json", "manifest.json") if (output / name).exists()), None)
     if theirs is not None:
         raise UserError(
             "{out} holds a model, a run or a corpus, which belong to the tokenizer that they were made with",
-            out,
+            output,
             given=f"{theirs} is there",
-            hint="choose another --out folder",
+            hint="choose another --output folder",
         )
 
 
@@ -154,7 +154,7 @@ def _say_training(result: dict[str, Any]) -> None:
         )
     if result["forgotten_words"]:
         console.note("{tokenizer[forgotten_words]:,} rare words were not counted, to save memory", result)
-    console.print_text("next: unmask corpus build FILES --tokenizer {tokenizer} --out corpus", result["tokenizer"])
+    console.print_text("next: unmask corpus build FILES --tokenizer {tokenizer} --output corpus", result["tokenizer"])
 
 
 @noun.command(example='unmask tokenizer inspect tokenizer "Shares rose after the merger."')
@@ -165,14 +165,16 @@ def inspect(
     ],
     text: Annotated[str | None, typer.Argument(metavar="[TEXT]", help="A text to tokenize.")] = None,
     pair: Annotated[str | None, typer.Option(help="A second text.")] = None,
-    specials: Annotated[bool, typer.Option("--specials", help="Read [MASK] in the text as the mask.")] = False,
+    special_tokens: Annotated[
+        bool, typer.Option("--special-tokens", help="Read [MASK] in the text as the mask.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
     """Describe a tokenizer, or show the tokens of a text and their positions."""
     from unmask.text.tokenizer import Tokenizer
 
     tokenizer = Tokenizer.from_pretrained(folder)
-    facts = _facts(tokenizer) if text is None else _pieces(tokenizer, text, pair, specials)
+    facts = _facts(tokenizer) if text is None else _pieces(tokenizer, text, pair, special_tokens)
     if as_json:
         console.print_text(json.dumps({"tokenizer": str(folder), **facts}))
     elif text is None:
@@ -225,8 +227,8 @@ def _facts(tokenizer: "Tokenizer") -> dict[str, Any]:
     }
 
 
-def _pieces(tokenizer: "Tokenizer", text: str, pair: str | None, specials: bool) -> dict[str, Any]:
-    encoded = tokenizer.encode(text, pair, add_special_tokens=specials)
+def _pieces(tokenizer: "Tokenizer", text: str, pair: str | None, special_tokens: bool) -> dict[str, Any]:
+    encoded = tokenizer.encode(text, pair, add_special_tokens=special_tokens)
     rows = []
     for place, (number, token_type, (start, end), word) in enumerate(
         zip(encoded.input_ids, encoded.token_type_ids, encoded.offsets, encoded.word_ids, strict=True)

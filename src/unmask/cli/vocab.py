@@ -40,7 +40,7 @@ OnError = Annotated[
 def register(app: App) -> None:
     noun = App(help="The vocabulary of a model, on your own text.")
     noun.command(example="unmask vocab audit runs/tiny texts/*.txt")(audit)
-    noun.command(example="unmask vocab grow runs/tiny texts/*.txt --add 1000 --out models/grown")(grow)
+    noun.command(example="unmask vocab grow runs/tiny texts/*.txt --add 1000 --output models/grown")(grow)
     app.add_typer(noun, name="vocab")
 
 
@@ -50,7 +50,7 @@ def audit(
         typer.Argument(metavar="MODEL|TOKENIZER", help="A model, or the folder or file of a tokenizer."),
     ],
     sources: Files,
-    column: Column = "text",
+    text_column: Column = "text",
     split: Split = "blank",
     encoding: Encoding = None,
     on_error: OnError = "stop",
@@ -62,7 +62,7 @@ def audit(
 
     tokenizer = _tokenizer(model)
     with console.start_step("Audit") as work:
-        found = count_usage(tokenizer, _texts(sources, column, split, encoding, on_error), work)
+        found = count_usage(tokenizer, _texts(sources, text_column, split, encoding, on_error), work)
         work.result("{documents:,} documents · {tokens:,} tokens", found.documents, found.total.tokens)
     figures = figures_of(found)
     if as_json:
@@ -89,10 +89,10 @@ def _tokenizer(source: str) -> "Tokenizer":
     return bundle.read(source, weights=False, allow_unused=True).tokenizer
 
 
-def _texts(sources: list[str], column: str, split: Any, encoding: str | None, on_error: Any) -> Iterator[str]:
+def _texts(sources: list[str], text_column: str, split: Any, encoding: str | None, on_error: Any) -> Iterator[str]:
     from unmask.data.corpus import documents as corpus
 
-    documents = corpus.read_documents(sources, column=column, split=split, encoding=encoding, on_error=on_error)
+    documents = corpus.read_documents(sources, column=text_column, split=split, encoding=encoding, on_error=on_error)
     return (document.text for document in documents)
 
 
@@ -148,10 +148,10 @@ def grow(
         ),
     ],
     sources: Files,
-    out: Annotated[Path, typer.Option(help="The folder to write the grown model to.")],
+    output: Annotated[Path, typer.Option(help="The folder to write the grown model to.")],
     add: Annotated[int, typer.Option(min=1, help="Maximum number of tokens to add.")] = 1000,
-    minimum_count: Annotated[int, typer.Option(min=1, help="Minimum count of words and parts of words.")] = 2,
-    column: Column = "text",
+    min_frequency: Annotated[int, typer.Option(min=1, help="Minimum count of words and parts of words.")] = 2,
+    text_column: Column = "text",
     split: Split = "blank",
     encoding: Encoding = None,
     on_error: OnError = "stop",
@@ -169,16 +169,16 @@ def grow(
 
     opened = bundle.read(model, allow_unused=allow_unused)
     with console.start_step("Vocabulary") as work:
-        texts = _texts(sources, column, split, encoding, on_error)
-        grown = grown_of(opened, texts, out, add=add, min_frequency=minimum_count, seed=seed, progress=work)
+        texts = _texts(sources, text_column, split, encoding, on_error)
+        grown = grown_of(opened, texts, output, add=add, min_frequency=min_frequency, seed=seed, progress=work)
         work.result("{tokens:,} more tokens · {documents:,} documents", len(grown.chosen), grown.documents)
     if as_json:
-        console.print_text(json.dumps({"out": str(out), **asdict(grown)}, ensure_ascii=False))
+        console.print_text(json.dumps({"out": str(output), **asdict(grown)}, ensure_ascii=False))
         return
-    _say_grown(grown, out, add)
+    _say_grown(grown, output, add)
 
 
-def _say_grown(grown: "GrowResult", out: Path, asked: int) -> None:
+def _say_grown(grown: "GrowResult", output: Path, asked: int) -> None:
     first = [f"{one.token} {one.count:,}" for one in grown.chosen[:SHOWN]]
     console.facts(
         [
@@ -205,7 +205,7 @@ def _say_grown(grown: "GrowResult", out: Path, asked: int) -> None:
     console.note(
         "new pieces have not been trained: pretrain the model further on such text before you judge or fine-tune it"
     )
-    console.print_text("next: unmask corpus build FILES --tokenizer {out} --out corpus", out)
+    console.print_text("next: unmask corpus build FILES --tokenizer {out} --output corpus", output)
 
 
 def _shown(fit: "VocabularyFit") -> list[tuple[str, str]]:

@@ -113,5 +113,5 @@ def column_at(path: str | Path, header: Sequence[str], column: str) -> int:
     raise UserError(
         f"{display_name(path)} has no column {column!r}",
         allowed=", ".join(repr(name) for name in header),
-        hint=f"did you mean {meant}?" if meant else f"--column {shlex.quote(header[0])}" if header[0] else None,
+        hint=f"did you mean {meant}?" if meant else f"--text-column {shlex.quote(header[0])}" if header[0] else None,
     )

@@ -73,7 +73,7 @@ class Request:
 
     task: str | None = None
     budget: str = "5m"
-    out: Path | None = None
+    output: Path | None = None
     text: tuple[str, ...] = ()
     train: str | None = None
     test: str | None = None
@@ -141,8 +141,8 @@ class Request:
 
     @property
     def folder(self) -> Path:
-        if self.out is not None:
-            return self.out
+        if self.output is not None:
+            return self.output
         language = "" if self.language == "en" else f"{self.language}-"
         return Path("runs") / f"quickstart-{language}{'own' if self.own_files else self.job.name}"
 

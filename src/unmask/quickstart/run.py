@@ -119,12 +119,14 @@ class Quickstart:
                     "{folder} belongs to another quick start",
                     self.folder,
                     given=[asked, f"there: {self.results.get('command')}"],
-                    hint="give the same options, or another --out folder",
+                    hint="give the same options, or another --output folder",
                 )
             return
         ours = (".lock", "results.json") if known.get("kind") == "quickstart" else (".lock",)
         if self.folder.is_dir() and any(path.name not in ours for path in self.folder.iterdir()):
-            raise UserError("{folder} is not empty and holds no quick start", self.folder, hint="choose another --out")
+            raise UserError(
+                "{folder} is not empty and holds no quick start", self.folder, hint="choose another --output"
+            )
         self.results = {
             "format": 1,
             "kind": "quickstart",
@@ -192,7 +194,7 @@ class Quickstart:
                 )
             except UserError as error:
                 if "--restart" in error.facts.get("hint", ""):  # an option of `corpus build`
-                    error.facts["hint"] = "choose another --out folder"
+                    error.facts["hint"] = "choose another --output folder"
                 raise
             figures = built.statistics(0)
             per_piece = figures["characters"] / built.tokens
@@ -241,7 +243,7 @@ class Quickstart:
                 files.write_json(self.folder / "results.json", self.results)
             seconds = self._pretraining_seconds(rows, facts["tokens_per_second"])
             train = changed(recipe.train, budget=f"{seconds:.0f}s", threads=facts["threads"])
-            done = pretrain(changed(recipe, train=train), out=self.folder / "pretrain", progress=work)
+            done = pretrain(changed(recipe, train=train), output=self.folder / "pretrain", progress=work)
             heldout = done.heldout_figures["masked.loss"]
             self.results["pretraining"] = pretraining_entry(_facts(done), "pretrain/metrics.jsonl")
             work.result(
@@ -285,7 +287,7 @@ class Quickstart:
                 planned[self.start.title] = ("finetune-public", public)
             prepared = self._prepared(recipe)
             runs = {
-                name: finetune(chosen, out=self.folder / folder, progress=_Named(work, name), rows=prepared)
+                name: finetune(chosen, output=self.folder / folder, progress=_Named(work, name), rows=prepared)
                 for name, (folder, chosen) in planned.items()
             }
             tuned, scratch = runs["pretrained"], runs["from scratch"]

@@ -108,7 +108,7 @@ def _command(info: RunInfo) -> str:
     data = info.recipe.get("data") or {}
     named = data.get("test") is not None or bool(data.get("test_share"))  # the recipe says it itself
     test = ["--test", kept.test] if kept is not None and kept.test is not None and not named else []
-    return shlex.join(["unmask", info.kind, recipe, *test, "--out", out])
+    return shlex.join(["unmask", info.kind, recipe, *test, "--output", out])
 
 
 def _pretrained(info: RunInfo) -> Results:

@@ -24,7 +24,7 @@ from unmask.report.sections import all_sections
 KINDS = {"quickstart": "Quick start report", "pretrain": "Pretraining report", "finetune": "Fine-tuning report"}
 
 
-def write_report(run: Path | str, out: Path | str | None = None, language: str | None = None) -> Path:
+def write_report(run: Path | str, output: Path | str | None = None, language: str | None = None) -> Path:
     """Write the report of a run folder of any kind, and return its path (default: report.html in the folder).
 
     language: `en` or `zh`; otherwise the one that results.json names, else that of messages. Raises UserError
@@ -33,7 +33,7 @@ def write_report(run: Path | str, out: Path | str | None = None, language: str |
     run = Path(run)
     _jinja()
     results = results_of(run)
-    path = Path(out) if out is not None else run / "report.html"
+    path = Path(output) if output is not None else run / "report.html"
     files.write_text(path, render(page_of(results, run), language or results.get("language")))
     return path
 

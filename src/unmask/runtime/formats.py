@@ -26,9 +26,9 @@ class Format:
     def __init__(self, task: Task[Any]) -> None:
         self.task = task
 
-    def name_for(self, out: Path) -> str:
+    def name_for(self, output: Path) -> str:
         """Return the format of a file of this name."""
-        suffix = out.suffix.removeprefix(".")
+        suffix = output.suffix.removeprefix(".")
         return suffix if suffix in self.names and suffix != "table" else "jsonl"
 
     def columns(self, all_scores: bool) -> list[str]:

@@ -165,7 +165,7 @@ class Tokenizer:
                     f"{path} holds no tokenizer",
                     allowed=layout.SUPPORTED_FILES,
                     hint=[
-                        f"unmask tokenizer train FILES --out {path}",
+                        f"unmask tokenizer train FILES --output {path}",
                         layout.CONVERT if any(path.glob("*.model")) else None,
                     ],
                 )

@@ -69,7 +69,7 @@ def finetune(
     train: Any = None,
     dev: Any = None,
     test: Any = None,
-    out: Path | str = "runs/finetune",
+    output: Path | str = "runs/finetune",
     progress: Progress | None = None,
     world: World | None = None,
     rows: Callable[[], PreparedRows] | None = None,
@@ -89,12 +89,12 @@ def finetune(
             if recipe is None:
                 if model is None or train is None:
                     raise UserError("fine-tuning needs a model and training rows", allowed="model=FOLDER, train=FILE")
-                data, held = _named({"train": train, "dev": dev, "test": test}, Path(out) / GIVEN)
+                data, held = _named({"train": train, "dev": dev, "test": test}, Path(output) / GIVEN)
                 values = {"init_from": str(model), "task": {"name": task}, "data": data}
                 recipe = parse_recipe(FinetuneRecipe, values, overrides, where="the settings given")
             else:
                 recipe = read_recipe(FinetuneRecipe, recipe, overrides)
-        with Run(Path(out), recipe, "finetune", world) as run:
+        with Run(Path(output), recipe, "finetune", world) as run:
             return FinetuneResult(
                 **train_run(run, "Fine-tuning", partial(_training, run, recipe, held, rows), progress)
             )

@@ -23,6 +23,7 @@ from unmask.learner.batch import Batch
 from unmask.learner.batches import Batches, evaluation_batches
 from unmask.learner.learner import Learner
 from unmask.learner.loss import Loss
+from unmask.messages import message
 from unmask.model.encoder import Encoder
 from unmask.objectives import Masked, MaskedObjective, NextSentenceObjective
 from unmask.text.tokenizer import Tokenizer
@@ -108,7 +109,7 @@ class PretrainResult(RunResult):
 def pretrain(
     recipe: PretrainRecipe | Path | str,
     overrides: Sequence[str] = (),
-    out: Path | str = "runs/pretrain",
+    output: Path | str = "runs/pretrain",
     progress: Progress | None = None,
     world: World | None = None,
     *,
@@ -129,9 +130,9 @@ def pretrain(
             recipe = read_recipe(PretrainRecipe, recipe, [*given, *overrides])
             # a run that begins makes sure that the text is what was built: changed tokens would be trained on
             # unnoticed
-            shards = Shards.open(recipe.data.corpus, check=not (Path(out) / "checkpoints").exists())
+            shards = Shards.open(recipe.data.corpus, check=not (Path(output) / "checkpoints").exists())
             recipe = fit_to_corpus(recipe, shards.tokenizer)
-        with Run(Path(out), recipe, "pretrain", world) as run:
+        with Run(Path(output), recipe, "pretrain", world) as run:
             build = partial(_training, run, recipe, shards)
             return PretrainResult(**train_run(run, "Pretraining", build, progress))
 
@@ -179,7 +180,7 @@ def _continue_from(recipe: PretrainRecipe, tokenizer: Tokenizer) -> PretrainReci
             f"{recipe.data.corpus} was built with another tokenizer than that of {opened.folder}",
             given=f"tokenizer.json has the sha256 {tokenizer.sha256[:12]}",
             allowed=f"sha256 {opened.tokenizer.sha256[:12]}",
-            hint=f"unmask corpus build FILES --tokenizer {opened.folder} --out FOLDER",
+            hint=f"unmask corpus build FILES --tokenizer {opened.folder} --output FOLDER",
         )
     return changed(recipe, model=same_network(recipe.model, opened, recipe.transfer))
 
@@ -200,7 +201,9 @@ def _training(run: Run, recipe: PretrainRecipe, shards: Shards, progress: Progre
             run.write_facts(init={**origin, "heldout_figures": evaluate(learner, heldout)})
 
     def describe(step: Step, best: float | None) -> str:
-        return f"loss {step.loss:.2f}" + (f" (unigram {unigram:.2f})" if "masked" in step.losses else "")
+        if "masked" not in step.losses:
+            return message("loss {loss:.2f}", step.loss)
+        return message("loss {loss:.2f} (unigram {unigram:.2f})", step.loss, unigram)
 
     def save_model(lineage: list[dict[str, Any]], state: TrainerState) -> dict[str, Any]:
         bundle.write(run.model, recipe.model, learner.saved_modules(), shards.tokenizer, lineage)

@@ -87,7 +87,7 @@ class Run:
             raise UserError(
                 f"{self.folder} is not empty and holds no run",
                 given=", ".join(sorted(path.name for path in self._foreign_files())[:5]),
-                hint="choose another --out folder",
+                hint="choose another --output folder",
             )
         self._lock = files.hold(self.folder)
         try:
@@ -129,7 +129,7 @@ class Run:
             raise UserError(
                 f"{self.folder} belongs to a run with another recipe",
                 given=shown,
-                hint=["give the same recipe and settings as before", "choose another --out folder"],
+                hint=["give the same recipe and settings as before", "choose another --output folder"],
             )
 
     def write_facts(self, **facts: Any) -> None:
@@ -154,7 +154,7 @@ class Run:
             raise UserError(
                 f"{self.folder} was begun with other data",
                 given=changed,
-                hint=["restore the files of before", "choose another --out folder"],
+                hint=["restore the files of before", "choose another --output folder"],
             )
 
     def save_texts(self, texts: Mapping[Path, str]) -> None:
@@ -170,7 +170,7 @@ class Run:
                 raise UserError(
                     f"{self.folder} was begun with other data",
                     given=path.stem,
-                    hint=["give the same rows as before", "choose another --out folder"],
+                    hint=["give the same rows as before", "choose another --output folder"],
                 )
 
     def append(self, **row: Any) -> None:

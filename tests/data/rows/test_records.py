@@ -74,7 +74,7 @@ class TestKind:
             assert detect_format(TextFile(path, stack), ReadOptions(), log, form) == kind
         by_name = {"csv": "csv", "txt": "txt", "jsonl": "jsonl", "json": "json", "parquet": "parquet"}
         told = by_name.get(path.suffix.removeprefix("."))
-        assert ("--data-format" in " ".join(log.notes)) == (kind not in (told, "conll") and kind != "txt")
+        assert ("--input-format" in " ".join(log.notes)) == (kind not in (told, "conll") and kind != "txt")
 
     def test_what_is_asked_for_stands_over_the_guess(self, tmp_path: Path) -> None:
         path = write(tmp_path, "a.csv", "text\tlabel\na,b\tx\n")

@@ -134,6 +134,6 @@ def _of_objects(path: str, key: str, log: ReadLog, encoding: str | None) -> Iter
             found = UserError(
                 f"{where} has no {key!r}",
                 given=", ".join(map(repr, value)) or "{}",
-                hint=f"did you mean {meant}?" if meant else f"--column {next(iter(value))}" if value else None,
+                hint=f"did you mean {meant}?" if meant else f"--text-column {next(iter(value))}" if value else None,
             )
         log.skip(found)

@@ -52,7 +52,7 @@ def is_left_over(path: Path) -> bool:
 
 def read_manifest(folder: Path) -> dict[str, Any]:
     """The manifest of a finished corpus. Raises UserError that says what the folder is instead."""
-    build = "unmask corpus build FILES... --tokenizer DIR --out DIR"
+    build = "unmask corpus build FILES... --tokenizer DIR --output DIR"
     if not folder.exists():
         raise UserError(f"{folder} does not exist", hint=build)
     if not (folder / MANIFEST).exists():

@@ -189,7 +189,7 @@ def ranges(starts: Ids, sizes: Ids) -> Ids:
 def build(
     documents: Iterable[Document],
     tokenizer: Tokenizer,
-    out: Path | str,
+    output: Path | str,
     *,
     shard_tokens: int = SHARD_TOKENS,
     progress: Progress = SILENT,
@@ -212,5 +212,5 @@ def build(
     """
     settings = {"shard_tokens": shard_tokens, "provenance": dict(provenance or {})}
     progress.start(total_bytes, "bytes")
-    write(documents, tokenizer, Path(out), settings, progress, restart, words)
-    return Shards.open(out)
+    write(documents, tokenizer, Path(output), settings, progress, restart, words)
+    return Shards.open(output)

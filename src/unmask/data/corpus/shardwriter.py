@@ -46,7 +46,7 @@ EncodedDocument = tuple[npt.NDArray[Any], npt.NDArray[np.uint8]]
 def write(
     documents: Iterable[Document],
     tokenizer: Tokenizer,
-    out: Path,
+    output: Path,
     settings: dict[str, Any],
     progress: Progress,
     restart: bool,
@@ -56,11 +56,11 @@ def write(
     if words is not None:
         settings = {**settings, "words": describe_words(words)}
     settings = json.loads(json.dumps({"tokenizer": tokenizer.sha256, **settings}))
-    writer = _Writer(out, tokenizer, settings, progress, restart)
+    writer = _Writer(output, tokenizer, settings, progress, restart)
     stream = iter(documents)
     if not writer.resume(stream):
         if isinstance(words, Lexicon):
-            words.save(out / LEXICON)
+            words.save(output / LEXICON)
         for document, pieces in _tokenize(stream, tokenizer, words):
             writer.add(document, pieces)
         writer.finish()
@@ -100,9 +100,9 @@ class _Writer:
     """Fills shards, writes each when it is full, and records it, so that a kill loses one shard at most."""
 
     def __init__(
-        self, out: Path, tokenizer: Tokenizer, settings: dict[str, Any], progress: Progress, restart: bool
+        self, output: Path, tokenizer: Tokenizer, settings: dict[str, Any], progress: Progress, restart: bool
     ) -> None:
-        self.out, self.tokenizer, self.settings, self.progress = out, tokenizer, settings, progress
+        self.out, self.tokenizer, self.settings, self.progress = output, tokenizer, settings, progress
         self.dtype = np.dtype(np.uint16 if tokenizer.vocab_size <= 2**16 else np.uint32)
         self.sources: dict[str, int] = {}
         self.shards: list[dict[str, Any]] = []
@@ -111,7 +111,7 @@ class _Writer:
         self.per_source: list[list[int]] = []  # [documents, tokens] of each source
         self.pending = _Pending()
         if restart:
-            _remove_corpus(out)
+            _remove_corpus(output)
         self._look()
 
     def _look(self) -> None:
@@ -270,31 +270,31 @@ class _Writer:
             self.per_source[source][1] += size
 
 
-def _remove_corpus(out: Path) -> None:
+def _remove_corpus(output: Path) -> None:
     """Remove an earlier corpus, and nothing else that may be in the folder."""
-    if (out / MANIFEST).exists() or (out / PARTIAL).exists():
-        for path in out.iterdir():
+    if (output / MANIFEST).exists() or (output / PARTIAL).exists():
+        for path in output.iterdir():
             if is_own(path):
                 files.remove(path)
 
 
-def _other(out: Path, why: str, difference: str | None) -> UserError:
+def _other(output: Path, why: str, difference: str | None) -> UserError:
     return UserError(
-        f"{out} holds another corpus: {why}",
+        f"{output} holds another corpus: {why}",
         given=difference,
-        hint=["choose another --out folder", "--restart removes it"],
+        hint=["choose another --output folder", "--restart removes it"],
     )
 
 
-def _require_empty(out: Path) -> None:
-    if out.exists() and not out.is_dir():
-        raise UserError(f"{out} is a file", allowed="a new or empty folder for --out")
-    others = [path.name for path in out.iterdir() if not is_own(path)] if out.exists() else []
+def _require_empty(output: Path) -> None:
+    if output.exists() and not output.is_dir():
+        raise UserError(f"{output} is a file", allowed="a new or empty folder for --output")
+    others = [path.name for path in output.iterdir() if not is_own(path)] if output.exists() else []
     if others:
         raise UserError(
-            f"{out} is not empty and is not a corpus",
+            f"{output} is not empty and is not a corpus",
             given=", ".join(sorted(others)[:5]),
-            allowed="a new or empty folder for --out",
+            allowed="a new or empty folder for --output",
         )
 
 

@@ -147,5 +147,5 @@ def _bounds(loss: Cosine, train: Examples) -> tuple[float, float]:
             given=f"scores from {min(numbers):g} to {max(numbers):g}, a scale from {lowest:g} to {highest:g}",
             hint="task.loss.lowest and task.loss.highest, the bounds of all scores",
         )
-    console.note(f"scores from {lowest:g} to {highest:g} are learnt as cosines from {loss.least} to 1")
+    console.note("scores from {low:g} to {high:g} are learnt as cosines from {least} to 1", lowest, highest, loss.least)
     return lowest, highest

@@ -138,11 +138,11 @@ def detect_format(
         found = _by_content(file, named, options.encoding, form)
         if found not in (None, named) and (file.path != STDIN or found != "jsonl"):
             # that standard input holds objects is no surprise
-            log.note("{name}: read as {format} (to change: --data-format)", file.name, message(TITLES[found]))
+            log.note("{name}: read as {format} (to change: --input-format)", file.name, message(TITLES[found]))
     format = found or named or ("conll" if form == "tokens" else "txt")
     if format == "conll" and form != "tokens":
         raise UserError(
-            f"{file.name} is CoNLL, which holds tags of tokens", hint="--task tag, or --data-format of what it is"
+            f"{file.name} is CoNLL, which holds tags of tokens", hint="--task tag, or --input-format of what it is"
         )
     return format
 
