@@ -156,3 +156,19 @@ def test_rows_that_cannot_be_read_may_be_left_out(command, pretrained: Path, tab
     assert "line 82" in command(*asked).err
     done = command(*asked, "--on-error", "skip", "--json")
     assert done.code == 0 and json.loads(done.out)["train_rows"] + json.loads(done.out)["dev_rows"] == 80
+
+
+def test_options_stand_for_recipe_keys(command, pretrained: Path, table: Path, tmp_path: Path) -> None:
+    given = ["--lr", "1e-05", "--epochs", "0.5", "--batch-size", "16", "--max-length", "12", "--seed", "7"]
+    started = ["finetune", "--model", pretrained, "--train", table, *given]
+    assert command(*started, "--output", tmp_path / "run").code == 0
+    recipe = read_yaml(tmp_path / "run" / "recipe.yaml")
+    assert recipe["train"]["optimizer"]["lr"] == 1e-5 and recipe["train"]["budget"] == "0.5 epochs"
+    assert (recipe["data"]["batch_size"], recipe["task"]["max_length"], recipe["seed"]) == (16, 12, 7)
+    written = ["train.budget=1 steps", "seed=8", "--output", tmp_path / "other"]
+    assert command(*started, *written).code == 0
+    recipe = read_yaml(tmp_path / "other" / "recipe.yaml")
+    assert recipe["train"]["budget"] == "1 steps" and recipe["seed"] == 8
+    for option, value, key in (("--epochs", "0", "budget"), ("--batch-size", "0", "batch_size"), ("--lr", "-1", "lr")):
+        done = command("finetune", "--model", pretrained, "--train", table, option, value)
+        assert done.code == 1 and key in done.err

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from unmask.config import read_yaml
 from unmask.data.corpus.shards import Shards
 
 
@@ -105,3 +106,13 @@ def test_a_run_folder_of_another_recipe_is_refused(command, small, corpus: Shard
     assert command(*asked, *small).code == 0
     other = command(*asked, *small, "seed=7")
     assert other.code == 1 and "another recipe" in other.err and "seed: 0 -> 7" in other.err
+
+
+def test_options_stand_for_recipe_keys(command, small, corpus: Shards, tmp_path: Path) -> None:
+    given = ["--lr", "0.002", "--epochs", "1", "--max-length", "24", "--seed", "7"]
+    settings = [setting for setting in small if not setting.startswith("data.max_length")]
+    done = command("pretrain", "tiny", "--corpus", corpus.folder, *given, "--output", tmp_path / "run", *settings)
+    assert done.code == 0
+    recipe = read_yaml(tmp_path / "run" / "recipe.yaml")
+    assert recipe["train"]["optimizer"]["lr"] == 0.002 and recipe["train"]["budget"] == "1 epochs"
+    assert (recipe["data"]["max_length"], recipe["seed"]) == (24, 7)

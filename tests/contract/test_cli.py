@@ -12,10 +12,10 @@ COMMANDS = {
     "quickstart": "--task --lang --budget --output --text --train --test --text-column --pair-column --label-column "
     "--token-column --tag-column --scheme --input-format --encoding --on-error --unknown-labels --next-sentence "
     "--whole-words --from --seed --json SETTINGS",
-    "pretrain": "RECIPE OVERRIDES --corpus --from --output --json",
+    "pretrain": "RECIPE OVERRIDES --corpus --from --lr --epochs --max-length --seed --output --json",
     "finetune": "ARGUMENTS --model --task --train --dev --test --text-column --pair-column --label-column "
     "--label-separator --token-column --tag-column --scheme --input-format --encoding --on-error --unknown-labels "
-    "--output --json",
+    "--lr --epochs --batch-size --max-length --seed --output --json",
     "evaluate": "MODEL FILE SETTINGS --text-column --pair-column --label-column --label-separator "
     "--token-column --tag-column --scheme --input-format --encoding --on-error --unknown-labels --json",
     "predict": "MODEL FILE --format --output --all --top-k --text-column --pair-column --token-column --input-format "

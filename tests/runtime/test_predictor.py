@@ -198,3 +198,66 @@ def test_filling_with_pieces_that_hold_their_blanks(byte_level: Tokenizer, tmp_p
     assert word in {fill.token for fill in fills if fill.text == f"The river {word} the stone"}
     with pytest.raises(UserError, match="write <mask> where a word is wanted"):
         predictor.fill("no [MASK] here")
+
+
+@pytest.fixture(scope="module")
+def embedder(pretrained: Path, pairs: Path, tmp_path_factory: pytest.TempPathFactory) -> Predictor:
+    settings = ["train.budget=2 steps", "task.max_length=16", "task.normalize_embeddings=false"]
+    out = tmp_path_factory.mktemp("runs") / "embedder"
+    return finetune(
+        None, settings, model=pretrained, task="embed", train=pairs, output=out, progress=SILENT
+    ).predictor()
+
+
+def test_vectors_as_one_array(embedder: Predictor) -> None:
+    texts = ["river stone", "", "winter", "the captain of the harbour", "river stone"]
+    vectors = embedder.encode(texts)
+    assert vectors.shape == (5, 16) and vectors.dtype == np.float32
+    np.testing.assert_allclose(vectors, np.stack(embedder.predict(texts)), atol=1e-6)
+    for batch_size in (1, 2, 5, 32):
+        np.testing.assert_allclose(embedder.encode(texts, batch_size=batch_size), vectors, atol=1e-5)
+    lengths = np.linalg.norm(vectors, axis=1)
+    assert not np.allclose(lengths, 1, atol=1e-3)
+    np.testing.assert_array_equal(embedder.encode(texts, normalize_embeddings=False), vectors)
+    normalized = embedder.encode(texts, normalize_embeddings=True)
+    assert normalized.dtype == np.float32
+    np.testing.assert_allclose(normalized, vectors / lengths[:, None], atol=1e-6)
+    np.testing.assert_allclose(embedder.encode("winter"), vectors[2], atol=1e-5)
+    assert embedder.encode([]).shape == (0, 16) and embedder.encode([]).dtype == np.float32
+
+
+def test_what_cannot_be_encoded(embedder: Predictor, classifier: Predictor, filler: Predictor) -> None:
+    with pytest.raises(UserError, match=r"gives no vectors[^$]*classify"):
+        classifier.encode(["river"])
+    with pytest.raises(UserError, match="was not fine-tuned"):
+        filler.encode(["river"])
+    with pytest.raises(UserError, match="encode takes texts"):
+        embedder.encode([("a", "b")])  # type: ignore[list-item]
+    with pytest.raises(UserError, match="batch_size"):
+        embedder.encode(["a"], batch_size=0)
+
+
+def test_a_saved_predictor_predicts_the_same(
+    classifier: Predictor, embedder: Predictor, filler: Predictor, tmp_path: Path
+) -> None:
+    for number, predictor in enumerate((classifier, embedder, filler)):
+        before, folder = predictor.manifest.folder, tmp_path / str(number)
+        for _ in range(2):  # over a model folder, too
+            predictor.save_pretrained(folder)
+        for file in ("model.safetensors", "tokenizer.json", "unmask.json", "config.json", "README.md"):
+            assert (folder / file).read_bytes() == (before / file).read_bytes(), file
+        assert {path.name for path in folder.iterdir()} == {path.name for path in before.iterdir()}
+    assert not list(tmp_path.glob(".*"))
+    texts = ["river stone", "mountain"]
+    assert Predictor.from_pretrained(tmp_path / "0").predict(texts) == classifier.predict(texts)
+    np.testing.assert_array_equal(load(tmp_path / "1").encode(texts), embedder.encode(texts))
+
+
+def test_a_predictor_replaces_no_other_folder(classifier: Predictor, tmp_path: Path) -> None:
+    (tmp_path / "mine.txt").write_text("kept")
+    with pytest.raises(UserError, match="is there already"):
+        classifier.save_pretrained(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
+    with pytest.raises(UserError):
+        classifier.save_pretrained(tmp_path / "mine.txt")
+    assert (tmp_path / "mine.txt").read_text() == "kept"

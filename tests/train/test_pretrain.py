@@ -26,6 +26,21 @@ def recipe(values: dict[str, Any], *overrides: str) -> PretrainRecipe:
     return parse_recipe(PretrainRecipe, values, overrides, "the test")
 
 
+def test_a_recipe_by_name_with_keywords(recipe_values: dict[str, Any], corpus: Shards, tmp_path: Path) -> None:
+    values = [(f"{part}.{name}", value) for part in ("data", "model") for name, value in recipe_values[part].items()]
+    small = [f"{key}={value}" for key, value in values if key != "data.corpus"]
+    result = pretrain("tiny", small, tmp_path / "run", SILENT, corpus=corpus.folder, budget="2 steps")
+    assert result.steps == 2
+    assert result.predictor().manifest.folder == result.model
+    written = pretrain(
+        "tiny", [*small, "train.budget=1 steps"], tmp_path / "b", SILENT, corpus=corpus.folder, budget="9"
+    )
+    assert written.steps == 1, "settings written out stand above keywords"
+    with pytest.raises(UserError, match="corpus build"):
+        pretrain("tiny", small, tmp_path / "c", SILENT, corpus=tmp_path / "*.txt")
+    assert not (tmp_path / "c").exists()
+
+
 def test_a_run_says_what_it_did(recipe_values: dict[str, Any], corpus: Shards, tmp_path: Path) -> None:
     result = pretrain(recipe(recipe_values), output=tmp_path / "run", progress=SILENT)
     assert result.steps == 12 and result.folder == tmp_path / "run"

@@ -12,7 +12,7 @@ import typer
 from unmask import console
 from unmask.cli.help import App
 from unmask.cli.reading import NOTHING, Given, reads_rows
-from unmask.cli.shared import AsJson, assigned, facts, scores_table
+from unmask.cli.shared import AsJson, Epochs, LearningRate, Seed, assigned, facts, scores_table, training_settings
 from unmask.messages import join, message
 
 if TYPE_CHECKING:
@@ -53,6 +53,13 @@ def finetune(
     ] = None,
     test: Annotated[Path | None, typer.Option(help="Rows to evaluate on at the end.")] = None,
     reading: Given = NOTHING,
+    lr: LearningRate = None,
+    epochs: Epochs = None,
+    batch_size: Annotated[int | None, typer.Option(help="Rows in a step: data.batch_size.", show_default=False)] = None,
+    max_length: Annotated[
+        int | None, typer.Option(help="Longest text in tokens: task.max_length.", show_default=False)
+    ] = None,
+    seed: Seed = None,
     output: Annotated[Path | None, typer.Option(help="The run folder. [default: runs/RECIPE, or runs/TASK]")] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -73,6 +80,9 @@ def finetune(
         ("data.train", train),
         ("data.dev", dev),
         ("data.test", test),
+        ("data.batch_size", batch_size),
+        ("task.max_length", max_length),
+        *training_settings(lr, epochs, seed),
         *((f"data.{name}", value) for name, value in reading.items()),
     ]
     recipe, settings = _split(arguments or [], assigned(shorthands))

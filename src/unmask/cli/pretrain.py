@@ -10,7 +10,7 @@ import typer
 
 from unmask import console
 from unmask.cli.help import App
-from unmask.cli.shared import AsJson, Overrides, assigned, facts
+from unmask.cli.shared import AsJson, Epochs, LearningRate, Overrides, Seed, assigned, facts, training_settings
 from unmask.messages import message
 
 if TYPE_CHECKING:
@@ -33,6 +33,12 @@ def pretrain(
         str | None,
         typer.Option("--from", help="A model to continue from, as in fine-tuning: init_from."),
     ] = None,
+    lr: LearningRate = None,
+    epochs: Epochs = None,
+    max_length: Annotated[
+        int | None, typer.Option(help="Longest sequence in tokens: data.max_length.", show_default=False)
+    ] = None,
+    seed: Seed = None,
     output: Annotated[Path | None, typer.Option(help="The run folder. [default: runs/RECIPE]")] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -45,7 +51,13 @@ def pretrain(
     from unmask.train.pretrain import pretrain as train
     from unmask.train.recipe import PretrainRecipe, read_recipe
 
-    settings = [*assigned([("data.corpus", corpus), ("init_from", begin_from)]), *(overrides or [])]
+    shorthands = [
+        ("data.corpus", corpus),
+        ("init_from", begin_from),
+        ("data.max_length", max_length),
+        *training_settings(lr, epochs, seed),
+    ]
+    settings = [*assigned(shorthands), *(overrides or [])]
     with join_world() as world:
         with world.sync_errors():
             resolved = read_recipe(PretrainRecipe, recipe, settings)

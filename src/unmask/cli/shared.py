@@ -18,6 +18,16 @@ Overrides = Annotated[
     ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+LearningRate = Annotated[
+    float | None, typer.Option("--lr", help="Peak learning rate: train.optimizer.lr.", show_default=False)
+]
+Epochs = Annotated[
+    float | None,
+    typer.Option(help="How often to train on every row or document: train.budget.", show_default=False),
+]
+Seed = Annotated[
+    int | None, typer.Option(help="Of initial weights, order and whatever else is drawn: seed.", show_default=False)
+]
 AllowUnused = Annotated[
     bool,
     typer.Option("--allow-unused", help="Ignore weights of a public checkpoint that unmask does not use."),
@@ -31,6 +41,12 @@ Encoding = Annotated[
 def assigned(settings: Iterable[tuple[str, Any]]) -> list[str]:
     """Options that stand for recipe keys as `key=value`; those not given are left out."""
     return [f"{key}={json.dumps(str(value), ensure_ascii=False)}" for key, value in settings if value is not None]
+
+
+def training_settings(lr: float | None, epochs: float | None, seed: int | None) -> list[tuple[str, Any]]:
+    """The recipe keys that the options of every command that trains stand for, with their values."""
+    budget = None if epochs is None else f"{epochs:g} epochs"
+    return [("train.optimizer.lr", lr), ("train.budget", budget), ("seed", seed)]
 
 
 def print_notes(sentences: Iterable[str]) -> None:

@@ -1,6 +1,7 @@
 """The engine of torch: a model folder as backends that run its network."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -10,6 +11,7 @@ import torch
 from torch import Tensor
 
 from unmask import bundle
+from unmask.bundle.public import public_task
 from unmask.errors import UserError
 from unmask.heads import build_head
 from unmask.learner.batch import Batch
@@ -66,6 +68,9 @@ class TorchEngine:
             if head not in self._backends:
                 self._backends[head] = self._task() if head == "task" else self._masked()
             return self._backends[head]
+
+    def save(self, folder: Path) -> None:
+        bundle.write_bundle(replace(self.bundle, folder=folder), public_task(self.bundle))
 
     def _task(self) -> TorchBackend:
         folder, schema = self.bundle.folder, self.bundle.task

@@ -69,6 +69,10 @@ class Engine(Protocol):
         """Raises UserError where the model has no such head."""
         ...
 
+    def save(self, folder: Path) -> None:
+        """Write the whole model folder, atomically."""
+        ...
+
 
 def open_engine(name: str, source: Path | str, **options: Any) -> Engine:
     """Open a model folder with an engine of `ENGINES`. Raises UserError where it is not installed."""

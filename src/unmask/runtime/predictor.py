@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -26,21 +26,6 @@ from unmask.tasks.scoring import score_predictions
 from unmask.tasks.task import Arrays, Notes
 
 
-def load(
-    source: Path | str,
-    device: str = "auto",
-    *,
-    engine: str = "torch",
-    revision: str | None = None,
-    allow_unused: bool = False,
-) -> "Predictor":
-    """Open a model for prediction: a model folder or run of ours, a folder in a public layout, or OWNER/NAME of a
-    repository on the model hub (with its `revision`). Raises UserError for anything else, and for weights that are
-    not known here, unless they are allowed.
-    """
-    return Predictor(open_engine(engine, source, device=device, revision=revision, allow_unused=allow_unused))
-
-
 class Predictions(list[Any]):
     """The predictions for some examples, in order, with the notes of their encoding (`notes.truncated`: how many texts
     were truncated)."""
@@ -60,6 +45,30 @@ class Predictor:
     def __repr__(self) -> str:
         labels = f", {len(self.task.labels)} labels" if self.manifest.task else ""
         return f"Predictor({self.engine!r}{labels})"
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        source: Path | str,
+        device: str = "auto",
+        *,
+        engine: str = "torch",
+        revision: str | None = None,
+        allow_unused: bool = False,
+    ) -> Self:
+        """Open a model for prediction: a model folder or run of ours, a folder in a public layout, or OWNER/NAME of a
+        repository on the model hub (with its `revision`). Raises UserError for anything else, and for weights that are
+        not known here, unless they are allowed.
+        """
+        return cls(open_engine(engine, source, device=device, revision=revision, allow_unused=allow_unused))
+
+    def save_pretrained(self, folder: Path | str) -> None:
+        """Write the whole model folder, atomically: weights, tokenizer, task. It replaces a model folder of ours;
+        raises UserError where there is anything else."""
+        target = Path(folder)
+        if target.is_dir() and any(target.iterdir()) and not (target / "unmask.json").is_file():
+            raise UserError("{folder} is there already, and is no model folder", target, hint="choose another name")
+        self.engine.save(target)
 
     @cached_property
     def task(self) -> Task[Any]:
@@ -107,6 +116,36 @@ class Predictor:
         """
         examples = [_example(text, number).without_targets for number, text in enumerate(texts)]
         return self._predictions(examples, progress, top_k)
+
+    def encode(
+        self, texts: str | Sequence[str], batch_size: int | None = None, normalize_embeddings: bool | None = None
+    ) -> npt.NDArray[np.float32]:
+        """Compute the vectors of texts, (texts, hidden_size) float32; of a single str (hidden_size,).
+
+        batch_size: texts at a time; if not given, about 8192 tokens. normalize_embeddings: give them the length 1,
+        also where the model does not; otherwise they are as the model gives them. Texts longer than `task.max_length`
+        are truncated. Raises UserError for a model that was not fine-tuned for vectors.
+        """
+        if self.task.kind != "vectors":
+            raise UserError(
+                "{folder} gives no vectors of texts",
+                self.manifest.folder,
+                given=f"a model of the task {self.task.name}",
+                allowed="a model of the task embed",
+                hint="unmask finetune --model ... --task embed --train FILE",
+            )
+        given = [texts] if isinstance(texts, str) else list(texts)
+        if wrong := [text for text in given if not isinstance(text, str)]:
+            raise UserError("encode takes texts", given=repr(wrong[0]), allowed="a str, or a list of str")
+        if batch_size is not None and batch_size < 1:
+            raise UserError("batch_size cannot be used", given=batch_size, allowed="1 or more")
+        size = batch_size or max(1, len(given))
+        parts = [self.predict(given[start : start + size]) for start in range(0, len(given), size)]
+        found = [vector for part in parts for vector in part] or self.predict([""])  # for the shape of none
+        vectors: npt.NDArray[np.float32] = np.stack(found)[: len(given)]
+        if normalize_embeddings:
+            vectors = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
+        return vectors[0] if isinstance(texts, str) else vectors
 
     def _predictions(self, examples: Sequence[Example], progress: Progress, top_k: int | None = None) -> Predictions:
         if not examples:
@@ -164,6 +203,10 @@ class Predictor:
     ) -> npt.NDArray[np.float32]:
         """Compute the logits (positions, vocab_size) at positions of one sequence."""
         return masked_logits(self.engine.backend("masked"), input_ids, token_type_ids, positions)
+
+
+load = Predictor.from_pretrained
+"""Open a model for prediction."""
 
 
 def _example(text: str | tuple[str, str] | Example, number: int) -> Example:

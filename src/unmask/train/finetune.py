@@ -22,7 +22,6 @@ from unmask.learner.token_masking import TokenMasking
 from unmask.messages import message
 from unmask.metrics import figure_of, format_score
 from unmask.model.encoder import Encoder
-from unmask.runtime.predictor import Predictor, load
 from unmask.tasks import Task, task_of
 from unmask.tasks.labelled_spans import check_rows
 from unmask.train.dev import DevSet, evaluate
@@ -59,9 +58,6 @@ class FinetuneResult(RunResult):
     def best_score(self) -> tuple[str, float]:
         """What people call the metric, and its value on the dev rows."""
         return figure_of(self.metric).title, self.dev[self.metric]
-
-    def predictor(self) -> Predictor:
-        return load(self.model)
 
 
 def finetune(

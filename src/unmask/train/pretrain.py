@@ -1,5 +1,6 @@
 """Pretraining: a corpus and a recipe in, a run folder with a model out."""
 
+import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -111,16 +112,22 @@ def pretrain(
     output: Path | str = "runs/pretrain",
     progress: Progress | None = None,
     world: World | None = None,
+    *,
+    corpus: Path | str | None = None,
+    budget: str | None = None,
 ) -> PretrainResult:
     """Train an encoder on a corpus; the run folder `out` then holds model/, the log and the checkpoints.
 
-    recipe: a PretrainRecipe or a YAML file; overrides: `key.sub=value`. An interrupted run goes on where it
-    stopped, a finished one is returned as it is. world: the processes that train it together; by default those
-    that torchrun has started, or this one. Raises UserError for what cannot be used.
+    recipe: a PretrainRecipe, a YAML file, or the name of a recipe that comes with unmask; overrides: `key.sub=value`;
+    corpus: a folder of `unmask corpus build`, in place of data.corpus; budget: in place of train.budget. An interrupted
+    run goes on where it stopped, a finished one is returned as it is. world: the processes that train it together; by
+    default those that torchrun has started, or this one. Raises UserError for what cannot be used.
     """
+    shorthands = {"data.corpus": corpus, "train.budget": budget}
+    given = [f"{key}={json.dumps(str(value))}" for key, value in shorthands.items() if value is not None]
     with join_world(world) as world:
         with world.sync_errors():
-            recipe = read_recipe(PretrainRecipe, recipe, overrides)
+            recipe = read_recipe(PretrainRecipe, recipe, [*given, *overrides])
             # a run that begins makes sure that the text is what was built: changed tokens would be trained on
             # unnoticed
             shards = Shards.open(recipe.data.corpus, check=not (Path(output) / "checkpoints").exists())

@@ -17,6 +17,7 @@ from unmask.errors import UserError
 from unmask.learner.batches import Batches
 from unmask.learner.learner import Learner
 from unmask.messages import message
+from unmask.runtime.predictor import Predictor, load
 from unmask.train import optim
 from unmask.train.allocator import keep_few_kernels, keep_freed_memory
 from unmask.train.budget import TrainConfig
@@ -99,6 +100,10 @@ class RunResult:
     @property
     def model(self) -> Path:
         return self.folder / "model"
+
+    def predictor(self) -> Predictor:
+        """Open the model of the run for prediction."""
+        return load(self.model)
 
 
 @dataclass(frozen=True, kw_only=True)
