@@ -218,7 +218,7 @@ def test_python_of_the_guide_to_data(
     inside(GUIDES[guide])
     (code,) = re.findall(r"```python\n(.*?)```", (ROOT / guide).read_text(encoding="utf-8"), re.DOTALL)
     tiny = code.replace(
-        'output="runs/py/rows"', 'overrides=["task.max_length=32", "train.budget=2 steps"], out="runs/py/rows"'
+        'output="runs/py/rows"', 'overrides=["task.max_length=32", "train.budget=2 steps"], output="runs/py/rows"'
     )
     assert tiny != code and "runs/mine/pretrain" in code
     tiny = tiny.replace("runs/mine/pretrain", str(pretrained))
