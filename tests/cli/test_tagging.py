@@ -224,7 +224,7 @@ def nester(pretrained: Path, nested: Path, tmp_path_factory: pytest.TempPathFact
         "train.optimizer.lr=0.02",
     ]
     out = tmp_path_factory.mktemp("runs") / "nester"
-    data = {"model": pretrained, "train": nested, "dev": nested, "out": out}
+    data = {"model": pretrained, "train": nested, "dev": nested, "output": out}
     return finetune(None, [*settings, "dropout=0"], task="nested", progress=SILENT, **data).model
 
 
