@@ -8,9 +8,9 @@ import pytest
 
 def test_fill_shows_pieces_for_each_mask(command, pretrained: Path) -> None:
     text = "The [MASK] opened the [MASK]."
-    done = command("fill", "--model", pretrained, text, "--top-k", 3)
+    done = command("fill", pretrained, text, "--top-k", 3)
     assert done.code == 0 and "[MASK] 1 of 2" in done.out and "[MASK] 2 of 2" in done.out
-    told = json.loads(command("fill", "--model", pretrained, text, "--top-k", "3", "--json").out)
+    told = json.loads(command("fill", pretrained, text, "--top-k", "3", "--json").out)
     assert [len(candidates) for candidates in told] == [3, 3]
     for candidates in told:
         scores = [one["score"] for one in candidates]
@@ -25,10 +25,10 @@ def test_fill_shows_pieces_for_each_mask(command, pretrained: Path) -> None:
     [("No mask here.", "there is no [MASK]"), ("river " * 40 + "[MASK]", "longer than the positions")],
 )
 def test_texts_that_cannot_be_filled(command, pretrained: Path, text: str, said: str) -> None:
-    done = command("fill", "--model", pretrained, text)
+    done = command("fill", pretrained, text)
     assert done.code == 1 and said in done.err and done.out == ""
 
 
 def test_a_model_without_the_head(command, classifier: Path) -> None:
-    done = command("fill", "--model", classifier, "A [MASK].")
+    done = command("fill", classifier, "A [MASK].")
     assert done.code == 1 and "no masked-language head" in done.err

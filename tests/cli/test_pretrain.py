@@ -17,7 +17,7 @@ def test_pretrain_says_what_came_out_and_what_to_do_next(command, small, corpus:
     done = command(*asked)
     assert done.code == 0
     assert "held-out loss" in done.out and f"unigram {corpus.unigram_entropy():.2f}" in done.out
-    assert f"unmask fill --model {out / 'model'}" in done.out
+    assert f"unmask fill {out / 'model'}" in done.out
     assert "3 steps" in done.err  # progress and summary are no results
     assert (out / "model" / "model.safetensors").is_file()
     again = command(*asked, "--json")

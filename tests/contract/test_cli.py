@@ -21,7 +21,7 @@ COMMANDS = {
     "predict": "MODEL FILE --format --output --all --top-k --text-column --pair-column --token-column --input-format "
     "--encoding --on-error SETTINGS",
     "export": "MODEL --output --format --allow-unused --json",
-    "fill": "TEXT --model --top-k --json",
+    "fill": "MODEL TEXT --top-k --json",
     "report": "RUN --output --lang --open",
     "runs": "FOLDER --json",
     "compare": "RUNS --test --text-column --pair-column --label-column --label-separator "
@@ -96,7 +96,7 @@ def test_wrong_usage_ends_with_2_and_nothing_on_stdout(capsys) -> None:
     assert run(["nonsense"]) == 2
     shown = capsys.readouterr()
     assert shown.out == "" and "is not a command" in shown.err
-    assert run(["fill", "--model"]) == 2 and run(["recipe", "explain", "--kind", "x"]) == 2
+    assert run(["fill"]) == 2 and run(["recipe", "explain", "--kind", "x"]) == 2
 
 
 def test_debug_shows_the_traceback() -> None:

@@ -193,7 +193,7 @@ def test_long_help_is_not_cut(capsys: pytest.CaptureFixture[str]) -> None:
     ("arguments", "shown", "english"),
     [
         (["nonsense"], "nonsense 不是 unmask 的命令", "nonsense is not a command of unmask"),
-        (["fill", "--model"], "--model 无法使用", "--model cannot be used"),
+        (["finetune", "--model"], "--model 无法使用", "--model cannot be used"),
         (["recipe", "explain", "--kind", "x"], "--kind 无法使用", "--kind cannot be used"),
         (["tokenizer", "train", "a.txt"], "缺少 --output", "--output is missing"),
         (["data", "get"], "缺少 NAME", "NAME is missing"),
@@ -289,7 +289,7 @@ def test_commands_with_a_language_of_their_own_keep_the_option(capsys: pytest.Ca
 
 
 def test_after_two_dashes_the_option_is_an_argument(capsys: pytest.CaptureFixture[str]) -> None:
-    code, _, err = call(capsys, "fill", "--model", "nowhere", "--", "--lang")
+    code, _, err = call(capsys, "fill", "nowhere", "--", "--lang")
     assert code == 1 and not CHINESE.search(err)
 
 

@@ -14,10 +14,11 @@ from unmask.messages import message
 
 
 def register(app: App) -> None:
-    app.command(example="unmask fill --model runs/tiny 'Paris is the [MASK] of France.'")(fill)
+    app.command(example="unmask fill runs/tiny 'Paris is the [MASK] of France.'")(fill)
 
 
 def fill(
+    model: Annotated[Path, typer.Argument(metavar="MODEL", help="A pretrained model: a run or its model/.")],
     text: Annotated[
         str,
         typer.Argument(
@@ -25,7 +26,6 @@ def fill(
             help="A text with [MASK], or the mask token of the model's tokenizer (<mask>), at the words to predict.",
         ),
     ],
-    model: Annotated[Path, typer.Option(help="A pretrained model: a run or its model/.")],
     top_k: Annotated[int, typer.Option(min=1, help="Number of tokens to show for each [MASK].")] = 5,
     as_json: AsJson = False,
 ) -> None:

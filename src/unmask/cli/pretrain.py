@@ -107,5 +107,5 @@ def _show(result: "PretrainResult") -> None:
     if "masked.loss" in heldout:
         from unmask.text.tokenizer import Tokenizer
 
-        following = f"fill --model {model} 'A text with a {Tokenizer.from_pretrained(result.model).mask_token} in it.'"
+        following = f"fill {model} 'A text with a {Tokenizer.from_pretrained(result.model).mask_token} in it.'"
     facts([*rows, ("next", f"unmask {following}")])

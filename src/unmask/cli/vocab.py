@@ -173,7 +173,7 @@ def grow(
         grown = grown_of(opened, texts, output, add=add, min_frequency=min_frequency, seed=seed, progress=work)
         work.result("{tokens:,} more tokens · {documents:,} documents", len(grown.chosen), grown.documents)
     if as_json:
-        console.print_text(json.dumps({"out": str(output), **asdict(grown)}, ensure_ascii=False))
+        console.print_text(json.dumps({"output": str(output), **asdict(grown)}, ensure_ascii=False))
         return
     _say_grown(grown, output, add)
 

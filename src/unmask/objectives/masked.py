@@ -44,7 +44,7 @@ class Masked:
 
     def __post_init__(self) -> None:
         if self.mask_replace_prob + self.random_replace_prob > 1:
-            raise ValueError("mask_share + random_share must not be above 1")
+            raise ValueError("mask_replace_prob + random_replace_prob must not be above 1")
 
     def mask_prob_at(self, progress: float) -> float:
         end = self.mask_prob if self.final_mask_prob is None else self.final_mask_prob

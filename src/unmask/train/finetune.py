@@ -74,7 +74,7 @@ def finetune(
     world: World | None = None,
     rows: Callable[[], PreparedRows] | None = None,
 ) -> FinetuneResult:
-    """Train a model for a task; the run folder `out` then holds model/ (the best on dev), the log, checkpoints.
+    """Train a model for a task; the run folder `output` then holds model/ (the best on dev), the log, checkpoints.
 
     recipe: a FinetuneRecipe or a YAML file; or else `model` and `train` (and `dev`, `test`), with every other setting
     at its default; overrides: `key.sub=value`. Rows are files, or what holds rows in memory (a DataFrame, a `datasets`

@@ -116,7 +116,7 @@ def pretrain(
     corpus: Path | str | None = None,
     budget: str | None = None,
 ) -> PretrainResult:
-    """Train an encoder on a corpus; the run folder `out` then holds model/, the log and the checkpoints.
+    """Train an encoder on a corpus; the run folder `output` then holds model/, the log and the checkpoints.
 
     recipe: a PretrainRecipe, a YAML file, or the name of a recipe that comes with unmask; overrides: `key.sub=value`;
     corpus: a folder of `unmask corpus build`, in place of data.corpus; budget: in place of train.budget. An interrupted
@@ -156,7 +156,7 @@ def fit_to_corpus(recipe: PretrainRecipe, tokenizer: Tokenizer) -> PretrainRecip
             "data.max_length is above model.max_position_embeddings: there are no positions for so long a text",
             given=f"data.max_length={recipe.data.max_length}, "
             f"model.max_position_embeddings={recipe.model.max_position_embeddings}",
-            hint=f"lower data.max_length or raise {'model' if recipe.init_from is None else 'transfer'}.length",
+            hint=f"lower data.max_length or raise {'model' if recipe.init_from is None else 'transfer'}.max_position_embeddings",
         )
     if "next_sentence" in names and recipe.model.type_vocab_size < 2:
         raise UserError(

@@ -137,9 +137,7 @@ class FinetuneRecipe:
         lt=1,
         description="share of the pieces that are replaced by [MASK] while fine-tuning, other ones in each epoch",
     )
-    regularisation: Regularisation = setting(
-        default_factory=Regularisation, description="against learning the training rows by heart"
-    )
+    regularisation: Regularisation = setting(default_factory=Regularisation, description="regularisation")
     train: TrainConfig = setting(
         default_factory=lambda: TrainConfig(budget="3 epochs", evaluations=6),
         description="how to train",
