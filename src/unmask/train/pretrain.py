@@ -156,7 +156,8 @@ def fit_to_corpus(recipe: PretrainRecipe, tokenizer: Tokenizer) -> PretrainRecip
             "data.max_length is above model.max_position_embeddings: there are no positions for so long a text",
             given=f"data.max_length={recipe.data.max_length}, "
             f"model.max_position_embeddings={recipe.model.max_position_embeddings}",
-            hint=f"lower data.max_length or raise {'model' if recipe.init_from is None else 'transfer'}.max_position_embeddings",
+            hint="lower data.max_length or raise "
+            f"{'model' if recipe.init_from is None else 'transfer'}.max_position_embeddings",
         )
     if "next_sentence" in names and recipe.model.type_vocab_size < 2:
         raise UserError(
