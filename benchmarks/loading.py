@@ -39,6 +39,7 @@ def arrange(arguments: argparse.Namespace, folder: Path) -> tuple[dict[str, Any]
 def ours(settings: Settings) -> Prepared:
     import torch
 
+    import unmask.engine.torch_backend  # what `load` imports for this engine
     import unmask.runtime.predictor
     from unmask.model.layout import SequenceLayout
 
