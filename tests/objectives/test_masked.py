@@ -63,7 +63,7 @@ def test_own_shares(large: Batch) -> None:
     assert (every.input_ids[chosen] == MASK).all()
     none = objective(mask_replace_prob=0.0, random_replace_prob=0.0).prepare(large, 0)
     assert torch.equal(none.input_ids, large.input_ids) and none.target_counts["masked"] > 0
-    with pytest.raises(ValueError, match=r"mask_share \+ random_share"):
+    with pytest.raises(ValueError, match=r"mask_replace_prob \+ random_replace_prob"):
         Masked(mask_replace_prob=0.8, random_replace_prob=0.3)
 
 

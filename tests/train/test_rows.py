@@ -14,7 +14,7 @@ from unmask.config import read_yaml
 from unmask.console import SILENT
 from unmask.data.rows.example import Example, Labels
 from unmask.data.rows.leaks import key_of
-from unmask.data.rows.row_files import write_rows
+from unmask.data.rows.write import write_rows
 from unmask.errors import UserError
 from unmask.train import rows as module
 from unmask.train.finetune import finetune

@@ -7,7 +7,7 @@ from unmask.learner.head import Head, run_head
 from unmask.learner.learner import Learner
 from unmask.learner.loss import Loss
 from unmask.learner.regularise import Regulariser
-from unmask.learner.token_masking import TokenMasking
+from unmask.learner.word_dropout import TokenMasking
 from unmask.model.encoder import Encoder
 
 

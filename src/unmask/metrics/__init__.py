@@ -1,7 +1,7 @@
 """Figures: how good predictions are, how sure that is, and how they are called. Pure functions of numpy arrays.
 
 To add a figure: its function in OF_COUNTS, OF_NUMBERS, `retrieval_scores` or `answer_scores`, its title in FIGURES, its
-name in KINDS.
+name in KINDS; to choose models by it, `metric` in the settings of the task (tasks/TASK/settings.py).
 """
 
 from unmask.metrics.compare import Comparison, Contestant, Scores, compare, correct, mcnemar, values

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from unmask.metrics import answers, counts, numbers, retrieval
-from unmask.metrics.counts import Counted
+from unmask.metrics import answers, label_metrics, number_metrics, retrieval
 from unmask.metrics.figures import Means, Statistics, check_rows
+from unmask.metrics.label_metrics import Counted
 
 MOST_COUNTED = 100  # labels of which all pairs are counted
 MOST_POINTS = 1000  # rows whose true and predicted numbers are kept for a plot
@@ -67,17 +67,17 @@ def _label(case: Case) -> Sample:
     """Labels of the reference that the model does not know come after those that it knows."""
     known = len(case.labels)
     every = [*case.labels, *sorted(set(case.reference) - set(case.labels))]
-    counted = counts.counted_pairs(case.reference, case.predicted, every)
+    counted = label_metrics.counted_pairs(case.reference, case.predicted, every)
     statistics = _statistics(counted, case.names)
     if "auc" in case.names:
         truth, said = counted.rows.T
         rows = truth < known  # no probability is given to other labels
         shares = np.eye(known)[said] if case.probabilities is None else np.asarray(case.probabilities)
-        statistics.append(numbers.auc_statistics(truth[rows], shares[rows]))
+        statistics.append(number_metrics.auc_statistics(truth[rows], shares[rows]))
 
     def details(seed: int) -> Details:
-        matrix = {"confusion": counts.confusion(counted)} if len(every) <= MOST_COUNTED else {}
-        return {"per_label": counted.per_label(seed), **matrix, "confusions": counts.confusions(case.pairs())}
+        matrix = {"confusion": label_metrics.confusion(counted)} if len(every) <= MOST_COUNTED else {}
+        return {"per_label": counted.per_label(seed), **matrix, "confusions": label_metrics.confusions(case.pairs())}
 
     return Sample(statistics, details, every)
 
@@ -86,14 +86,14 @@ def _labels(case: Case) -> Sample:
     known = len(case.labels)
     every = [*case.labels, *sorted({label for one in case.reference for label in one} - set(case.labels))]
     truth, said = ([{(label,) for label in one} for one in side] for side in (case.reference, case.predicted))
-    counted = counts.counted_items(truth, said, every)
+    counted = label_metrics.counted_items(truth, said, every)
     statistics = _statistics(counted, [name for name in case.names if name != "subset_accuracy"])
     if "subset_accuracy" in case.names:
-        statistics += _statistics(counts.whole_rows(counted), ["subset_accuracy"])
+        statistics += _statistics(label_metrics.whole_rows(counted), ["subset_accuracy"])
     if "auc" in case.names:
         _, true, predicted = (part[:, :known] for part in np.split(counted.rows, 3, axis=1))
         shares = predicted if case.probabilities is None else case.probabilities
-        statistics.append(numbers.auc_statistics(true, shares))
+        statistics.append(number_metrics.auc_statistics(true, shares))
 
     def details(seed: int) -> Details:
         means = (sum(map(len, side)) / len(side) for side in (truth, said))
@@ -108,26 +108,26 @@ def _tags(case: Case) -> Sample:
     pairs = [pair for tags, said in case.pairs() for pair in zip(tags, said, strict=True)]
     if not pairs:
         raise ValueError("no tokens to score")
-    counted = counts.counted_items(counts.tags_of(case.reference), counts.tags_of(case.predicted))
+    counted = label_metrics.counted_items(label_metrics.tags_of(case.reference), label_metrics.tags_of(case.predicted))
     return _sentences(case, counted, pairs, {"tokens": len(pairs)})
 
 
 def _entities(case: Case) -> Sample:
     truth, said = ([[tuple(span) for span in spans] for spans in side] for side in (case.reference, case.predicted))
-    counted = counts.counted_items(truth, said)
-    pairs = [pair for some in zip(truth, said, strict=True) for pair in counts.paired_spans(*some)]
+    counted = label_metrics.counted_items(truth, said)
+    pairs = [pair for some in zip(truth, said, strict=True) for pair in label_metrics.paired_spans(*some)]
     return _sentences(case, counted, pairs, {"entities": sum(map(len, truth))})
 
 
 def _sentences(case: Case, counted: Counted, pairs: list[tuple[Any, Any]], items: dict[str, int]) -> Sample:
     def details(seed: int) -> Details:
-        return {**items, "per_label": counted.per_label(seed), "confusions": counts.confusions(pairs)}
+        return {**items, "per_label": counted.per_label(seed), "confusions": label_metrics.confusions(pairs)}
 
     return Sample(_statistics(counted, case.names), details, list(counted.labels))
 
 
 def _statistics(counted: Counted, names: Sequence[str]) -> list[Statistics]:
-    chosen = [name for name in names if name in counts.OF_COUNTS]
+    chosen = [name for name in names if name in label_metrics.OF_COUNTS]
     return [counted.statistics(chosen)] if chosen else []
 
 
@@ -137,7 +137,7 @@ def _number(case: Case) -> Sample:
         errors = np.abs(np.subtract(case.predicted, case.reference))
         return {"numbers": [list(pair) for pair in case.pairs()[::apart]], **_largest_errors(case, errors)}
 
-    return Sample([numbers.number_statistics(case.names, case.reference, case.predicted)], details)
+    return Sample([number_metrics.number_statistics(case.names, case.reference, case.predicted)], details)
 
 
 def _similarity(case: Case) -> Sample:
@@ -147,7 +147,7 @@ def _similarity(case: Case) -> Sample:
         true, said = (np.argsort(np.argsort(x, kind="stable")) for x in (case.reference, case.predicted))
         return _largest_errors(case, np.abs(true - said))
 
-    return Sample([numbers.number_statistics(case.names, case.reference, case.predicted)], details)
+    return Sample([number_metrics.number_statistics(case.names, case.reference, case.predicted)], details)
 
 
 def _largest_errors(case: Case, errors: Any) -> Details:
@@ -177,7 +177,7 @@ def _exact(reference: Any, predicted: str) -> bool:
     return answers.answer_score(predicted, reference["answers"], reference["language"])[1] == 1
 
 
-_NUMBERS, _ANSWERS, _COSINE = tuple(numbers.OF_NUMBERS), answers.OF_ANSWERS, ("spearman", "pearson")
+_NUMBERS, _ANSWERS, _COSINE = tuple(number_metrics.OF_NUMBERS), answers.OF_ANSWERS, ("spearman", "pearson")
 _ENTITIES = ("entity_f1", "precision", "recall", "macro_f1")
 
 KINDS: dict[str, tuple[Kind, ...]] = {

@@ -55,7 +55,7 @@ class Masked:
 
 
 class MaskedObjective(nn.Module):
-    """mask_id: the id of [MASK]; ordinary: the ids that a random piece is drawn from, or the first one of them."""
+    """mask_token_id: of [MASK]; text_token_ids: ids that a random token is drawn from, or the first one of them."""
 
     def __init__(
         self, settings: Masked, encoder: EncoderConfig, mask_token_id: int, text_token_ids: TextTokenIds

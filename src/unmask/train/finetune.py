@@ -18,7 +18,7 @@ from unmask.errors import UserError
 from unmask.heads import build_head, head_class
 from unmask.learner.regularise import Regularisation, Regulariser
 from unmask.learner.task_learner import TaskLearner
-from unmask.learner.token_masking import TokenMasking
+from unmask.learner.word_dropout import TokenMasking
 from unmask.messages import message
 from unmask.metrics import figure_of, format_score
 from unmask.model.encoder import Encoder

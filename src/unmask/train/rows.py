@@ -13,8 +13,8 @@ from unmask.data.rows.example import Example, RowKind
 from unmask.data.rows.leaks import Finding, without_rows
 from unmask.data.rows.options import ReadOptions
 from unmask.data.rows.read import Rows, read_rows
-from unmask.data.rows.row_files import write_rows
 from unmask.data.rows.split import group_rows, split
+from unmask.data.rows.write import write_rows
 from unmask.errors import UserError
 from unmask.messages import message
 from unmask.train.recipe import RowsConfig

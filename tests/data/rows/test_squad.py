@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from reading import questions_of, rows_of
 from unmask.data.rows.example import ReferenceAnswer
-from unmask.data.rows.row_files import write_rows
+from unmask.data.rows.write import write_rows
 from unmask.errors import UserError
 
 CONTEXT = "The river met the stone bridge; the river was old."

@@ -10,7 +10,7 @@ from sklearn import metrics as oracle
 
 from unmask.metrics import FIGURES
 from unmask.metrics.figures import Statistics, bootstrap, difference
-from unmask.metrics.numbers import OF_NUMBERS, auc_statistics, number_statistics
+from unmask.metrics.number_metrics import OF_NUMBERS, auc_statistics, number_statistics
 
 NAMES = (*OF_NUMBERS, "auc")
 

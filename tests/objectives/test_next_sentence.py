@@ -10,7 +10,7 @@ from unmask.data.encoded import EncodedRow
 from unmask.learner.batch import pack
 from unmask.model.config import EncoderConfig
 from unmask.model.encoder import Encoder
-from unmask.objectives.order import NextSentence
+from unmask.objectives.next_sentence import NextSentence
 
 
 def test_the_loss_is_that_of_two_classes_on_cls(make_encoder: Callable[..., Encoder], tiny: EncoderConfig) -> None:

@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from sklearn import metrics as oracle
 
 from unmask.metrics import Interval, figures
-from unmask.metrics.counts import (
+from unmask.metrics.figures import bootstrap, difference
+from unmask.metrics.label_metrics import (
     OF_COUNTS,
     Counted,
     confusion,
@@ -28,7 +29,6 @@ from unmask.metrics.counts import (
     tags_of,
     whole_rows,
 )
-from unmask.metrics.figures import bootstrap, difference
 
 Rows = NDArray[np.int64]
 OF_LABELS = ("accuracy", "macro_f1", "micro_f1", "matthews")

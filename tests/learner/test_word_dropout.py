@@ -6,7 +6,7 @@ import torch
 
 from unmask.data.encoded import SPECIAL_TOKEN, EncodedRow
 from unmask.learner.batch import Batch, pack
-from unmask.learner.token_masking import TokenMasking
+from unmask.learner.word_dropout import TokenMasking
 
 MASK = 4
 
