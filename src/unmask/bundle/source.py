@@ -6,6 +6,7 @@ from pathlib import Path
 from unmask.bundle.own import Bundle, read_own
 from unmask.bundle.public import is_public, read_public
 from unmask.errors import UserError
+from unmask.messages import message
 
 _HUB_ID = re.compile(r"([A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)(?:@([\w.-]+))?")
 # what is read of a repository, the weights in the best form that it has
@@ -40,12 +41,14 @@ def read(
         return read_public(folder, str(source), None, allow_unused, device=device)
     if (folder / "run.json").is_file():
         raise UserError(
-            f"{folder} is a run that is not finished: it has no model yet",
+            "{folder} is a run that is not finished: it has no model yet",
+            folder,
             hint="give the command that began it again; it goes on where it stopped",
         )
     raise UserError(
-        f"{folder} is not a model",
-        given="no such folder" if not folder.exists() else "no unmask.json and no config.json in it",
+        "{folder} is not a model",
+        folder,
+        given=message("no such folder") if not folder.exists() else message("no unmask.json and no config.json in it"),
         allowed="a folder that `unmask pretrain` or `unmask finetune` wrote, a public checkpoint, or OWNER/NAME of one",
     )
 

@@ -183,7 +183,7 @@ def _absent(path: Path) -> UserError:
     while not parent.is_dir():
         path, parent = parent, parent.parent
     neighbour = suggest(path.name, (entry.name for entry in parent.iterdir()))
-    return UserError(f"{path} does not exist", hint=did_you_mean(parent / neighbour if neighbour else None))
+    return UserError("{path} does not exist", path, hint=did_you_mean(parent / neighbour if neighbour else None))
 
 
 def text_bytes(sources: Sequence[str | Path]) -> int | None:

@@ -9,6 +9,7 @@ from unmask.config import config, dump, from_mapping, override, read_yaml, setti
 from unmask.data.rows.options import ReadOptions
 from unmask.errors import UserError, did_you_mean, suggest
 from unmask.learner.regularise import Regularisation
+from unmask.messages import message
 from unmask.model.config import EncoderConfig
 from unmask.model.presets import PRESETS
 from unmask.objectives import AnyObjective, Masked
@@ -205,5 +206,11 @@ def recipe_kind(path: Path | str) -> type[PretrainRecipe] | type[FinetuneRecipe]
     kinds = {"pretrain": PretrainRecipe, "finetune": FinetuneRecipe}
     kind = read_yaml(find_recipe(path)).get("kind")
     if kind not in kinds:
-        raise UserError(f"{path}: kind cannot be used", given=kind or "nothing", allowed=", ".join(kinds))
+        raise UserError(
+            "{path}: kind cannot be used",
+            path,
+            given=kind or message("nothing"),
+            allowed=", ".join(kinds),
+            hint="recipes of 0.1.0 have none, and other names of settings: docs/migration-0.2.md",
+        )
     return kinds[kind]
