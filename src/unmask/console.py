@@ -138,7 +138,7 @@ class StepProgress:
     def __init__(self, title: str, number: int | None) -> None:
         self.title = title
         self.number = number
-        self.summary = ""
+        self.summary = self.prefix = ""  # prefix: shown before every text
         self.begun = time.monotonic()
         self._live: Live | None = None
         self._last_plain = self.begun
@@ -179,8 +179,7 @@ class StepProgress:
             rate = self.done / spent
             amount = size(rate) if self.unit == "bytes" else f"{count(rate)} {translate(self.unit)}"
             parts.append(f"{amount}/{translate('s')}")
-        if self.text:
-            parts.append(translate(self.text))
+        parts += [translate(text) for text in (self.prefix, self.text) if text]
         if self.total and self.done and spent > 0.5:
             left = seconds(max(0.0, spent * (self.total / self.done - 1)))
             parts.append(translate(message("{time} left", left)))

@@ -19,9 +19,8 @@ from unmask.data.public import models as publicmodels
 from unmask.data.public.packages import Archive
 from unmask.data.rows.options import ReadOptions
 from unmask.errors import UserError
-from unmask.quickstart import Request, quickstart
+from unmask.quickstart import Request, plan, quickstart
 from unmask.quickstart.jobs import JOBS, gather_data
-from unmask.quickstart.start import StartingModel
 from unmask.text.tokenizer import Tokenizer
 from unmask.train.rows import RowReader
 
@@ -162,7 +161,7 @@ def test_next_sentence_and_whole_words_can_be_switched_on(own: Path, tmp_path: P
         ({"budget": "3 epochs"}, "is a time"),
         ({"budget": "soon"}, "is a time"),
         ({"train": "rows.csv"}, "--text"),
-        ({"read_options": ReadOptions(encoding="big5")}, "files of one's own"),
+        ({"read_options": ReadOptions(encoding="big5")}, "--train"),
     ],
 )
 def test_wrong_requests(settings: dict[str, str], message: str) -> None:
@@ -319,7 +318,8 @@ def test_a_public_checkpoint_beside_the_own_encoder(own: Path, tmp_path: Path, m
     assert [model["kind"] for model in models][:3] == ["pretrained", "scratch", "public"]
     assert models[2]["name"] == "small-bert, fine-tuned" and "small-bert" in (folder / "report.html").read_text()
     assert results["command"].endswith(f"--from {checkpoint}") and results["public_model"]["name"] == "small-bert"
-    monkeypatch.setattr(StartingModel, "cost", lambda *_: 1e9)  # as of one that is too large for the budget
+    weights = plan.block_weights  # as of one that is too large for the budget
+    monkeypatch.setattr(plan, "block_weights", lambda config: 1e9 * (config.hidden_size != 96) + weights(config))
     short = quickstart(request(own, tmp_path / "short", start=str(checkpoint)))
     planned = files.read_json(short / "finetune-public.json")
     assert planned["train"]["budget"] == "1s" and planned["task"]["max_length"] == 64

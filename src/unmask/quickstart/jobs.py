@@ -1,8 +1,8 @@
 """What a quick start runs on: a job with public data, or one's own files; and step 2, which gets them."""
 
 import shlex
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ READING_SPEED = 12_000  # bytes of text a second of budget, about, on two cores;
 # many times with other masks, brings the task more than other text (Gururangan et al. 2020, section 4)
 READINGS = 30
 VOCABULARY = 8192
-BYTES_PER_PIECE = 200  # with less text per piece, most pieces would be seen too rarely to be learnt
+BYTES_PER_TOKEN = 200  # with less text per token of the vocabulary, most would be seen too rarely to be learnt
 
 
 @dataclass(frozen=True)
@@ -54,66 +54,57 @@ JOBS = {
 OWN_TASKS = ("classify", "tag")
 TAGGED = (".conll", ".conllu", ".bio", ".iob", ".bioes", ".bmes")  # files of one's own that hold tags
 LANGUAGES = tuple(dict.fromkeys(language for language, _ in JOBS))
-
-
-def tasks_of(language: str) -> list[str]:
-    """The names of the jobs of a language, its default first."""
-    return [name for its, name in JOBS if its == language]
+OPTIONS = {"language": "lang", "start": "from", "format": "input-format"}  # of the others the name of the field
 
 
 @dataclass(frozen=True)
 class Request:
-    """One quick start as asked for. With `train` and `test` (and `text`) it runs on one's own files.
+    """One quick start. With `train` and `test` (and `text`) it runs on one's own files.
 
-    task: a job of the language, its first if not given; for one's own files classify or tag, by the kind of
-    the training file if not given; reading: how to read one's own labelled files; start: a public checkpoint to
+    task: a job of the language, its first by default; for one's own files classify or tag, by default by the ending of
+    the training file; read_options: how to read one's own labelled files; start: a public checkpoint to
     fine-tune beside the own encoder, a name in PUBLIC_MODELS or what `bundle.read` takes. Raises UserError for an
     unknown language or task, a budget that is no time, or own files that are not complete.
     """
 
-    task: str | None = None
-    budget: str = "5m"
-    output: Path | None = None
+    language: str = "en"
     text: tuple[str, ...] = ()
     train: str | None = None
     test: str | None = None
+    task: str | None = None
+    read_options: ReadOptions = field(default_factory=ReadOptions)
+    budget: str = "5m"
+    output: Path | None = None
     next_sentence: bool = False
     whole_words: bool = False
-    seed: int = 0
-    language: str = "en"
-    read_options: ReadOptions = field(default_factory=ReadOptions)
     start: str | None = None
+    seed: int = 0
 
     def __post_init__(self) -> None:
-        if not self.own_files and self.read_options != ReadOptions():
-            raise UserError(
-                "how to read labelled files was given, but no files of one's own",
-                hint="--text FILES --train FILE --test FILE",
-            )
+        own = {"--text": self.text, "--train": self.train, "--test": self.test}
+        missing = [name for name, value in own.items() if not value]
+        if 0 < len(missing) < len(own) or (missing and self.read_options != ReadOptions()):
+            raise UserError("one's own files need {options}", ", ".join(own), given=f"missing: {', '.join(missing)}")
         if self.language not in LANGUAGES:
             raise UserError("the quick start has no language {language}", self.language, allowed=", ".join(LANGUAGES))
-        allowed = OWN_TASKS if self.own_files else tasks_of(self.language)
+        jobs = [name for language, name in JOBS if language == self.language]
+        allowed = OWN_TASKS if self.own_files else jobs
         if self.task is not None and self.task not in allowed:
+            others = [f"--lang {language}" for language, name in JOBS if name == self.task]
             raise UserError(
                 "{task} is not a task of the quick start",
                 self.task,
                 allowed=", ".join(allowed),
-                hint=[did_you_mean(suggest(self.task, allowed)), _elsewhere(self.task, self.language)],
+                hint=[did_you_mean(suggest(self.task, allowed)), *others],
             )
+        if not self.own_files and self.task is None:
+            object.__setattr__(self, "task", jobs[0])
         try:
             unit = Budget.parse(self.budget).unit
         except ValueError:
             unit = "steps"
         if unit != "seconds":
             raise UserError("the budget of a quick start is a time", given=self.budget, allowed="20s, 5m, 1h30m")
-        given = {"--text": self.text, "--train": self.train, "--test": self.test}
-        missing = [name for name, value in given.items() if not value]
-        if missing and len(missing) < len(given):
-            raise UserError(
-                "one's own files need {given}",
-                ", ".join(given),
-                given=[", ".join(name for name, value in given.items() if value), f"missing: {', '.join(missing)}"],
-            )
 
     @property
     def own_files(self) -> bool:
@@ -126,14 +117,14 @@ class Request:
     @property
     def job(self) -> PublicJob:
         """What is done with public data."""
-        return JOBS[self.language, self.task or tasks_of(self.language)[0]]
+        return JOBS[self.language, str(self.task)]
 
     @property
     def learns(self) -> str:
         """The task that is fine-tuned for: classify or tag."""
         if not self.own_files:
             return self.job.task
-        return self.task or ("tag" if _is_tagged(str(self.train)) else "classify")
+        return self.task or ("tag" if set(Path(str(self.train)).suffixes) & set(TAGGED) else "classify")
 
     @property
     def reads(self) -> RowKind:
@@ -152,37 +143,22 @@ class Request:
 
     @property
     def command(self) -> str:
-        """The command line that asks for the same, but for the folder."""
-        parts = ["unmask", "quickstart"]
-        parts += ["--lang", self.language] if self.language != "en" else []
-        if self.own_files:
-            texts = [part for name in self.text for part in ("--text", name)]
-            parts += [*texts, "--train", str(self.train), "--test", str(self.test)]
-            parts += ["--task", self.task] if self.task else []
-            parts += _options(self.read_options)
+        """The command line of the same request, without the folder."""
+        return shlex.join(["unmask", "quickstart", *_options(replace(self, output=None))])
+
+
+def _options(request: Request) -> Iterator[str]:
+    """The command line options of the settings that are not at their defaults, and the budget."""
+    for one in fields(request):
+        value = getattr(request, one.name)
+        if isinstance(value, ReadOptions):
+            settings = value.changed
         else:
-            parts += ["--task", self.job.name]
-        parts += ["--budget", self.budget]
-        parts += ["--next-sentence"] if self.next_sentence else []
-        parts += ["--whole-words"] if self.whole_words else []
-        parts += ["--from", self.start] if self.start else []
-        parts += ["--seed", str(self.seed)] if self.seed else []
-        return shlex.join(parts)
-
-
-def _options(reading: ReadOptions) -> list[str]:
-    """The command line options that say how to read rows."""
-    names = {name: "data-format" if name == "format" else name.replace("_", "-") for name in reading.changed}
-    return [part for name, value in reading.changed.items() for part in (f"--{names[name]}", value)]
-
-
-def _elsewhere(task: str, language: str) -> str | None:
-    others = [its for its, name in JOBS if name == task and its != language]
-    return f"--lang {others[0]}" if others else None
-
-
-def _is_tagged(path: str) -> bool:
-    return any(suffix in TAGGED for suffix in Path(path).suffixes)
+            settings = {one.name: value} if value != one.default or one.name == "budget" else {}
+        for name, setting in settings.items():
+            for part in setting if isinstance(setting, tuple) else [setting]:
+                yield f"--{OPTIONS.get(name, name.replace('_', '-'))}"
+                yield from [] if part is True else [str(part)]
 
 
 @dataclass(frozen=True)
@@ -209,55 +185,42 @@ class Material:
         return sum(row["bytes"] for row in self.corpora)
 
     @property
-    def vocabulary(self) -> int:
-        return max(300, min(VOCABULARY, self.bytes // BYTES_PER_PIECE))
+    def vocab_size(self) -> int:
+        return max(300, min(VOCABULARY, self.bytes // BYTES_PER_TOKEN))
 
 
 def gather_data(request: Request, progress: Progress, reader: RowReader) -> Material:
-    """Step 2: the files that a request is about, fetched where they are public."""
+    """Step 2: the files of a request, fetched where they are public."""
     if request.own_files:
         return _own(request, reader)
-    job = request.job
-    rows = public.download(job.rows, progress)
-    fetched: list[public.Fetched] = []
-    for name in job.text:
-        if fetched and READING_SPEED * request.seconds < READINGS * sum(one.bytes for one in fetched):
+    rows = public.download(request.job.rows, progress)
+    texts: list[public.Fetched] = []
+    for name in request.job.text:
+        if texts and READING_SPEED * request.seconds < READINGS * sum(one.bytes for one in texts):
             break
-        fetched.append(public.download(name, progress))
-    assert rows.train is not None and rows.test is not None
+        texts.append(public.download(name, progress))
+    data = public.PUBLIC[rows.name]
+    counts = {name: getattr(rows, name) for name in ("name", "train_rows", "dev_rows", "test_rows")}
+    about = {"labels": len(rows.labels), "source": data.source, "licence": data.licence, "defects": list(data.defects)}
     return Material(
-        text=[str(one.text) for one in fetched],
+        text=[str(one.text) for one in texts],
         train=str(rows.train),
         dev=str(rows.dev) if rows.dev else None,
         test=str(rows.test),
-        corpora=[_described(one) for one in fetched],
-        rows={
-            "name": rows.name,
-            "train_rows": rows.train_rows,
-            "dev_rows": rows.dev_rows,
-            "test_rows": rows.test_rows,
-            "labels": len(rows.labels),
-            "source": public.PUBLIC[rows.name].source,
-            "licence": public.PUBLIC[rows.name].licence,
-            "defects": list(public.PUBLIC[rows.name].defects),
-        },
-        cached=all(one.cached for one in fetched),
+        corpora=[_corpus(one) for one in texts],
+        rows=counts | about,
+        cached=all(one.cached for one in texts),
     )
 
 
-def _described(one: public.Fetched) -> dict[str, Any]:
-    known = public.PUBLIC[one.name]
-    return {
-        "name": known.title,
-        "documents": one.documents,
-        "bytes": one.bytes,
-        "source": known.source,
-        "licence": known.licence,
-    }
+def _corpus(text: public.Fetched) -> dict[str, Any]:
+    data = public.PUBLIC[text.name]
+    about = {"name": data.title, "source": data.source, "licence": data.licence}
+    return about | {"documents": text.documents, "bytes": text.bytes}
 
 
 def _own(request: Request, reader: RowReader) -> Material:
-    """One's own files: read once here, so that what is wrong with them is said before any work."""
+    """One's own files, read once here, so that what is wrong with them stops the run before any work."""
     assert request.train is not None and request.test is not None
     if "-" in (*request.text, request.train, request.test):
         raise UserError("the quick start reads its files more than once", given="-", allowed="files")
@@ -266,26 +229,18 @@ def _own(request: Request, reader: RowReader) -> Material:
     labels = {label for example in train.examples for label in example.labels}
     unseen = reader(request.test, options, request.reads, "test").examples
     test, _ = check_targets(unseen, request.reads, labels, request.train, options.unknown)
-    files = find_files(request.text)
-    return Material(
+    rows = {"name": Path(request.train).name, "train_rows": len(train.examples), "test_rows": len(test)}
+    material = Material(
         read_options=request.read_options,
-        text=files,
+        text=find_files(request.text),
         train=request.train,
         test=request.test,
-        corpora=_counted(files, request.read_options),
-        rows={
-            "name": Path(request.train).name,
-            "train_rows": len(train.examples),
-            "test_rows": len(test),
-            "labels": len(labels),
-        },
+        corpora=[],
+        rows=rows | {"labels": len(labels)},
     )
-
-
-def _counted(patterns: Sequence[str], reading: ReadOptions) -> list[dict[str, Any]]:
     counts: dict[str, dict[str, Any]] = {}
-    for document in corpus.read_documents(patterns, encoding=reading.encoding, on_error=reading.on_error):
+    for document in material.documents():
         row = counts.setdefault(document.source, {"name": document.source, "documents": 0, "bytes": 0})
         row["documents"] += 1
         row["bytes"] += len(document.text.encode("utf-8", "replace"))
-    return list(counts.values())
+    return replace(material, corpora=list(counts.values()))
