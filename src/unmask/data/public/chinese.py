@@ -46,7 +46,7 @@ def reviews(positive: bytes, negative: bytes) -> Tables:
     for row, key, group in zip(rows, keys, groups(keys, together), strict=True):
         if len(labels[key]) == 1 and key not in seen:
             seen.add(key)
-            tables.side(assign_side(keys[group])).append(row)
+            tables.rows[assign_side(keys[group])].append(row)
     return tables
 
 
@@ -73,7 +73,7 @@ def tagged_news(content: bytes) -> Tables:
             if (key := normalize_text(text) or text) not in seen:
                 seen.add(key)
                 kept.append(text)
-                tables.tagged_side(part).append(TaggedRow(words, tags))
+                tables.rows[part].append(TaggedRow(words, tags))
         if kept and part == "train":
             tables.documents.append(("".join(kept),))
     return tables

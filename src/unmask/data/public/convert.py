@@ -5,11 +5,12 @@ Nothing is fetched or written here; public.py says which function reads which da
 
 import bz2
 import csv
-import html
 import io
+import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
+from typing import Any
 
 from unmask.data.public.split import Side, share
 
@@ -24,34 +25,38 @@ class RawRow:
     label: str
     group: str | None = None
 
+    @property
+    def labels(self) -> tuple[str, ...]:
+        return (self.label,)
+
+    def to_text(self) -> str:
+        """A line of jsonl."""
+        values = {"text": self.text, "label": self.label} | ({} if self.group is None else {"group": self.group})
+        return json.dumps(values, ensure_ascii=False) + "\n"
+
 
 @dataclass(frozen=True)
 class TaggedRow:
     """One sentence as its words and the tag of each."""
 
     words: tuple[str, ...]
-    tags: tuple[str, ...]
+    labels: tuple[str, ...]
+
+    def to_text(self) -> str:
+        """A sentence of CoNLL."""
+        return "".join(f"{word}\t{tag}\n" for word, tag in zip(self.words, self.labels, strict=True)) + "\n"
 
 
 @dataclass(frozen=True)
 class Tables:
-    """A data set: labelled rows or tagged sentences, and documents for pretraining.
+    """A data set: labelled rows or tagged sentences of each side, and documents for pretraining.
 
     The texts of training rows are pretrained on too; those of tagged sentences only as far as they are among
     the documents.
     """
 
-    train: list[RawRow] = field(default_factory=list)
-    test: list[RawRow] = field(default_factory=list)
+    rows: dict[Side, list[Any]] = field(default_factory=lambda: {"train": [], "dev": [], "test": []})
     documents: list[Document] = field(default_factory=list)
-    dev: list[RawRow] = field(default_factory=list)
-    tagged: dict[Side, list[TaggedRow]] = field(default_factory=dict)
-
-    def side(self, name: Side) -> list[RawRow]:
-        return {"train": self.train, "dev": self.dev, "test": self.test}[name]
-
-    def tagged_side(self, name: Side) -> list[TaggedRow]:
-        return self.tagged.setdefault(name, [])
 
 
 def separate(tables: Tables) -> Iterator[Document]:
@@ -59,9 +64,10 @@ def separate(tables: Tables) -> Iterator[Document]:
 
     The texts of one group are one document: what one critic says of a film tells what others may say of it.
     """
-    seen: set[Document] = {(row.text,) for row in (*tables.dev, *tables.test)}
+    texts = {side: [row for row in rows if isinstance(row, RawRow)] for side, rows in tables.rows.items()}
+    seen: set[Document] = {(row.text,) for row in (*texts["dev"], *texts["test"])}
     together: dict[str | int, list[str]] = {}
-    for number, row in enumerate(tables.train):
+    for number, row in enumerate(texts["train"]):
         if (row.text,) not in seen:
             seen.add((row.text,))
             together.setdefault(number if row.group is None else row.group, []).append(row.text)
@@ -79,7 +85,7 @@ def one_line(text: str) -> str:
 def labelled_lines(*files: bytes) -> Tables:
     """Orange's files of label, tab, text, one for training and one for test; no quoting, one row a line."""
     train, test = ([RawRow(text, label) for label, text in _tab_rows(content)] for content in files)
-    return Tables(train, test)
+    return Tables({"train": train, "dev": [], "test": test})
 
 
 def _tab_rows(content: bytes) -> Iterator[Sequence[str]]:
@@ -88,15 +94,6 @@ def _tab_rows(content: bytes) -> Iterator[Sequence[str]]:
         row = [cell.strip() for cell in line.split("\t")]
         if row[-1]:
             yield row
-
-
-def tweets(content: bytes) -> Tables:
-    """Tab separated with CSV quoting, three header lines, the tweet in the column Content: one a document."""
-    names, _, _, *rows = csv.reader(io.StringIO(content.decode("utf-8"), newline=""), delimiter="\t")
-    place = names.index("Content")
-    # the text is as the web page showed it: & is written &amp;
-    texts = (one_line(html.unescape(row[place])) for row in rows)
-    return Tables(documents=[(text,) for text in texts if text])
 
 
 # The transcripts were saved in Windows' character set and read as Latin-1: 0x92 is meant as an apostrophe.
@@ -133,8 +130,9 @@ def reviews(content: bytes) -> Tables:
     for row in table:
         film = films[row["movie_name"]]
         if row["category"] != "plot":
-            side = tables.test if film in tested else tables.train
-            side.append(RawRow(one_line(row["text"]), row["category"], film))
+            tables.rows["test" if film in tested else "train"].append(
+                RawRow(one_line(row["text"]), row["category"], film)
+            )
         elif film not in tested:
             paragraphs = (one_line(line) for line in row["text"].splitlines())
             tables.documents.append(tuple(line for line in paragraphs if line))

