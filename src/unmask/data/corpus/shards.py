@@ -89,7 +89,7 @@ class Shards:
 
     @cached_property
     def token_counts(self) -> Ids:
-        """How often each piece occurs. (vocabulary,) int64"""
+        """How often each token occurs. (vocabulary,) int64"""
         return load(self.folder / COUNTS)
 
     @cached_property
@@ -98,7 +98,7 @@ class Shards:
         return np.concatenate([self._shard(number).documents[:, 0] for number in range(len(self._starts) - 1)])
 
     def unigram_entropy(self) -> float:
-        """-sum p ln p over the pieces, in nats per token: the loss of always guessing by frequency."""
+        """-sum p ln p over the vocabulary, in nats per token: the loss of always guessing by frequency."""
         share = self.token_counts[self.token_counts > 0] / self.tokens
         return float(-(share * np.log(share)).sum())
 
@@ -107,7 +107,10 @@ class Shards:
 
         Raises IndexError for a document or places that are not there.
         """
-        shard, row = self._place(document)
+        if not 0 <= document < self.documents:
+            raise IndexError(f"there are {self.documents} documents; {document} is outside")
+        number = int(np.searchsorted(self._starts, document, side="right")) - 1
+        shard, row = self._shard(number), document - int(self._starts[number])
         begin, end = int(shard.ends[row]), int(shard.ends[row + 1])
         if not 0 <= start <= stop <= end - begin:
             raise IndexError(f"document {document} has {end - begin} tokens; {start} to {stop} is outside")
@@ -133,18 +136,8 @@ class Shards:
             ids[places], flags[places] = shard.tokens[source], shard.flags[source]
         return ids, flags
 
-    def source(self, document: int) -> str:
-        """The name of the file that the document came from."""
-        shard, row = self._place(document)
-        return self.sources[int(shard.documents[row, 1])]
-
-    def number(self, document: int) -> int:
-        """The place of the document among the documents of its source, from 0."""
-        shard, row = self._place(document)
-        return int(shard.documents[row, 2])
-
     def statistics(self, tokens: int = 20) -> dict[str, Any]:
-        """What `unmask corpus stats` shows: totals, length quartiles, sources, entropy, frequent pieces."""
+        """What `unmask corpus stats` shows: totals, length quartiles, sources, entropy, frequent tokens."""
         unknown_id = self.tokenizer.unk_token_id
         unknown = 0 if unknown_id is None else int(self.token_counts[unknown_id])
         frequent = np.argsort(-self.token_counts, kind="stable")[:tokens]
@@ -158,19 +151,13 @@ class Shards:
             "uniform_entropy": float(np.log(self.vocab_size)),
             "unknown_rate": unknown / self.tokens,
             "frequent": [
-                {"token": self.tokenizer.id_to_token(int(piece)), "count": int(self.token_counts[piece])}
-                for piece in frequent
-                if self.token_counts[piece]
+                {"token": self.tokenizer.id_to_token(int(token)), "count": int(self.token_counts[token])}
+                for token in frequent
+                if self.token_counts[token]
             ],
             "sources": self.manifest["sources"],
             "sha256": self.sha256,
         }
-
-    def _place(self, document: int) -> tuple[_Arrays, int]:
-        if not 0 <= document < self.documents:
-            raise IndexError(f"there are {self.documents} documents; {document} is outside")
-        number = int(np.searchsorted(self._starts, document, side="right")) - 1
-        return self._shard(number), document - int(self._starts[number])
 
     def _shard(self, number: int) -> _Arrays:
         if number not in self._opened:
@@ -198,16 +185,16 @@ def build(
     restart: bool = False,
     words: Words | None = None,
 ) -> Shards:
-    """Tokenise documents into the corpus folder `out`, in memory bounded by a shard and the longest document.
+    """Tokenise documents into the corpus folder `output`, in memory bounded by a shard and the longest document.
 
     Started again after any interruption with the same documents, it checks that they are the same, goes on
     after the last finished shard, and ends with the same bytes; a finished corpus is returned as it is.
     `provenance` (JSON values, the same in every run) is kept in the manifest; `total_bytes` of text is for
-    the progress; `restart` removes an earlier corpus in `out` first. Documents without tokens are left out.
+    the progress; `restart` removes an earlier corpus in `output` first. Documents without tokens are left out.
     `words` (a Lexicon, jieba_words() or any function from a text to its words) tells which Chinese characters
     are one word, for whole-word masks; without it each is a word. The manifest says which it was.
 
-    Raises UserError where `out` holds something else, or a corpus of other documents, another tokenizer or
+    Raises UserError where `output` holds something else, or a corpus of other documents, another tokenizer or
     other settings; where no document yields a token; and for a full disk (finished shards stay).
     """
     settings = {"shard_tokens": shard_tokens, "provenance": dict(provenance or {})}

@@ -38,6 +38,7 @@ from unmask.text.tokenizer import Tokenizer
 SHARD_TOKENS = 2**24  # a shard is full when it holds so many; 48 MiB as uint16 and flags
 BATCH_DOCUMENTS = 1000
 BATCH_CHARACTERS = 2**22  # a longer document is tokenised in parts of at most this
+TOTALS = ("documents", "tokens", "characters", "bytes")
 CONTEXT = 200  # characters around a cut that tell whether a sentence starts there
 
 EncodedDocument = tuple[npt.NDArray[Any], npt.NDArray[np.uint8]]
@@ -52,7 +53,7 @@ def write(
     restart: bool,
     words: Words | None = None,
 ) -> None:
-    """Make `out` the corpus of `documents`, or finish it where it was begun. See unmask.data.corpus.shards.build."""
+    """Make `output` the corpus of `documents`, or finish it where it was begun. See unmask.data.corpus.shards.build."""
     if words is not None:
         settings = {**settings, "words": describe_words(words)}
     settings = json.loads(json.dumps({"tokenizer": tokenizer.sha256, **settings}))
@@ -61,39 +62,32 @@ def write(
     if not writer.resume(stream):
         if isinstance(words, Lexicon):
             words.save(output / LEXICON)
-        for document, pieces in _tokenize(stream, tokenizer, words):
-            writer.add(document, pieces)
+        for document, encoded in _tokenize(stream, tokenizer, words):
+            writer.add(document, encoded)
         writer.finish()
 
 
-class _Pending:
-    """The shard that is being filled."""
+class _Shard:
+    """The shard that is being filled. `summary` is what the manifest holds of it: documents_read counts also those
+    without a token, input is a fingerprint of all of them."""
 
     def __init__(self) -> None:
         self.tokens: list[npt.NDArray[Any]] = []
         self.flags: list[npt.NDArray[np.uint8]] = []
         self.rows: list[tuple[int, int, int]] = []
-        self.size = self.num_given = self.characters = self.bytes = 0
+        self.summary = dict.fromkeys(("tokens", "documents", "characters", "bytes", "documents_read"), 0)
         self.digest = hashlib.sha256()
 
-    def note(self, document: Document) -> int:
+    def read(self, document: Document) -> int:
         """Count a document into the fingerprint of the input; returns its size in bytes."""
         data = document.text.encode()
         self.digest.update(f"{document.source}\0{document.number}\0{len(data)}\0".encode())
         self.digest.update(data)
-        self.num_given += 1
+        self.summary["documents_read"] += 1
         return len(data)
 
     def entry(self) -> dict[str, Any]:
-        """What the manifest says of it: `documents_read` counts the documents read for it, also those left out."""
-        return {
-            "tokens": self.size,
-            "documents": len(self.rows),
-            "characters": self.characters,
-            "bytes": self.bytes,
-            "documents_read": self.num_given,
-            "input": self.digest.hexdigest(),
-        }
+        return {**self.summary, "input": self.digest.hexdigest()}
 
 
 class _Writer:
@@ -102,63 +96,63 @@ class _Writer:
     def __init__(
         self, output: Path, tokenizer: Tokenizer, settings: dict[str, Any], progress: Progress, restart: bool
     ) -> None:
-        self.out, self.tokenizer, self.settings, self.progress = output, tokenizer, settings, progress
+        self.output, self.tokenizer, self.settings, self.progress = output, tokenizer, settings, progress
         self.dtype = np.dtype(np.uint16 if tokenizer.vocab_size <= 2**16 else np.uint32)
         self.sources: dict[str, int] = {}
         self.shards: list[dict[str, Any]] = []
         self.complete: dict[str, Any] | None = None
         self.counts = np.zeros(tokenizer.vocab_size, np.int64)
         self.per_source: list[list[int]] = []  # [documents, tokens] of each source
-        self.pending = _Pending()
+        self.shard = _Shard()
         if restart:
             _remove_corpus(output)
         self._look()
 
     def _look(self) -> None:
         """Find what is there already (nothing, a part or a whole corpus) and make the folder ready."""
-        found = next((path for name in (MANIFEST, PARTIAL) if (path := self.out / name).exists()), None)
+        found = next((path for name in (MANIFEST, PARTIAL) if (path := self.output / name).exists()), None)
         if found is None:
-            _require_empty(self.out)
+            _require_empty(self.output)
         else:
             state = files.read_json(found)
             self._require_same(state)
             for shard in state["shards"]:
-                if any(find_problem(self.out, entry, check=True) for entry in shard["files"]):
+                if any(find_problem(self.output, entry, check=True) for entry in shard["files"]):
                     break
                 self.shards.append(shard)
             undamaged = len(self.shards) == len(state["shards"])
             if found.name == MANIFEST and undamaged:
-                undamaged = not any(find_problem(self.out, entry, check=True) for entry in state["files"])
+                undamaged = not any(find_problem(self.output, entry, check=True) for entry in state["files"])
                 self.complete = state if undamaged else None
         if self.complete is None:
             self._make_ready()
 
     def _require_same(self, state: Any) -> None:
         if not isinstance(state, dict) or state.get("format") != FORMAT:
-            raise _other(self.out, "it is in another format", None)
+            raise _other(self.output, "it is in another format", None)
         if state["settings"] != self.settings:
             differences = config.difference(state["settings"], self.settings)
-            raise _other(self.out, "it was begun with other settings", "; ".join(differences))
+            raise _other(self.output, "it was begun with other settings", "; ".join(differences))
 
     def _make_ready(self) -> None:
         """Leave in the folder the tokenizer, the record of what is finished, and the finished shards only."""
         try:
-            self.out.mkdir(parents=True, exist_ok=True)
+            self.output.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise files.disk_error(error, self.out) from error
-        self.tokenizer.save_pretrained(self.out)
-        (self.out / LEXICON).unlink(missing_ok=True)
+            raise files.disk_error(error, self.output) from error
+        self.tokenizer.save_pretrained(self.output)
+        (self.output / LEXICON).unlink(missing_ok=True)
         self._record()
-        (self.out / MANIFEST).unlink(missing_ok=True)
+        (self.output / MANIFEST).unlink(missing_ok=True)
         kept = {entry["name"] for shard in self.shards for entry in shard["files"]}
-        for path in self.out.iterdir():
+        for path in self.output.iterdir():
             unlisted = path.name.startswith("shard-") and path.name not in kept
             if is_left_over(path) or (unlisted and is_own(path)):
                 files.remove(path)
 
     def _record(self) -> None:
         state = {"format": FORMAT, "settings": self.settings, "shards": self.shards}
-        files.write_json(self.out / PARTIAL, state)
+        files.write_json(self.output / PARTIAL, state)
 
     def resume(self, stream: Iterator[Document]) -> bool:
         """Pass over the documents that are in finished shards; True when the corpus is complete already.
@@ -167,57 +161,55 @@ class _Writer:
         """
         tail = [self.complete["tail"]] if self.complete else []
         for number, shard in enumerate([*self.shards, *tail]):
-            read = _Pending()
+            again = _Shard()
             for document in islice(stream, shard["documents_read"]):
                 self._source(document)
-                self.progress.advance(read.note(document))
-            if read.num_given != shard["documents_read"] or read.digest.hexdigest() != shard["input"]:
+                self.progress.advance(again.read(document))
+            if any(again.entry()[key] != shard[key] for key in ("documents_read", "input")):
                 first = sum(earlier["documents_read"] for earlier in self.shards[:number])
                 among = f"among documents {first + 1:,} to {first + max(1, shard['documents_read']):,} of the input"
-                raise _other(self.out, "it was made of other documents", among)
+                raise _other(self.output, "it was made of other documents", among)
             if "files" in shard:
                 self._count(number)
         if self.complete and next(stream, None) is not None:
-            raise _other(self.out, "it was made of other documents", "there are more now")
+            raise _other(self.output, "it was made of other documents", "there are more now")
         return self.complete is not None
 
-    def add(self, document: Document, pieces: EncodedDocument) -> None:
+    def add(self, document: Document, encoded: EncodedDocument) -> None:
         """Raises UserError when the disk is full."""
-        pending = self.pending
-        size = pending.note(document)
+        shard = self.shard
+        size = shard.read(document)
         source = self._source(document)
-        ids, flags = pieces
+        ids, flags = encoded
         if len(ids):
-            pending.tokens.append(ids.astype(self.dtype))
-            pending.flags.append(flags)
-            pending.rows.append((len(ids), source, document.number))
-            pending.size += len(ids)
-            pending.characters += len(document.text)
-            pending.bytes += size
+            shard.tokens.append(ids.astype(self.dtype))
+            shard.flags.append(flags)
+            shard.rows.append((len(ids), source, document.number))
+            for key, count in zip(TOTALS, (1, len(ids), len(document.text), size), strict=True):
+                shard.summary[key] += count
         self.progress.advance(size)
-        if pending.size >= self.settings["shard_tokens"]:
+        if shard.summary["tokens"] >= self.settings["shard_tokens"]:
             self._flush()
 
     def finish(self) -> None:
         """Write the last shard and the manifest. Raises UserError when there is not a single token."""
-        if self.pending.size:
+        if self.shard.rows:
             self._flush()
+        tail = self.shard.entry()
         if not self.shards:
             raise UserError(
                 "the documents hold no tokens: there is nothing to build a corpus of",
-                given=f"{self.pending.num_given:,} documents",
+                given=f"{tail['documents_read']:,} documents",
             )
-        tail = self.pending.entry()
-        totals = {
-            key: sum(shard[key] for shard in self.shards) for key in ("documents", "tokens", "characters", "bytes")
-        }
-        save(self.out / COUNTS, self.counts)
+        totals = {key: sum(shard[key] for shard in self.shards) for key in TOTALS}
+        documents_read = tail["documents_read"] + sum(shard["documents_read"] for shard in self.shards)
+        save(self.output / COUNTS, self.counts)
+        others = [path for name in (TOKENIZER, COUNTS, LEXICON) if (path := self.output / name).exists()]
         manifest = {
             "format": FORMAT,
             "kind": "corpus",
             **totals,
-            "skipped": tail["documents_read"]
-            + sum(shard["documents_read"] - shard["documents"] for shard in self.shards),
+            "skipped": documents_read - totals["documents"],
             "vocab_size": self.tokenizer.vocab_size,
             "dtype": self.dtype.name,
             "settings": self.settings,
@@ -225,14 +217,12 @@ class _Writer:
                 {"name": name, "documents": documents, "tokens": tokens}
                 for name, (documents, tokens) in zip(self.sources, self.per_source, strict=True)
             ],
-            "files": [
-                describe_file(path) for name in (TOKENIZER, COUNTS, LEXICON) if (path := self.out / name).exists()
-            ],
+            "files": [describe_file(path) for path in others],
             "shards": self.shards,
             "tail": tail,
         }
-        files.write_json(self.out / MANIFEST, manifest)
-        (self.out / PARTIAL).unlink(missing_ok=True)
+        files.write_json(self.output / MANIFEST, manifest)
+        (self.output / PARTIAL).unlink(missing_ok=True)
 
     def _source(self, document: Document) -> int:
         number = self.sources.setdefault(document.source, len(self.sources))
@@ -241,27 +231,25 @@ class _Writer:
         return number
 
     def _flush(self) -> None:
-        pending, number = self.pending, len(self.shards)
+        shard, number = self.shard, len(self.shards)
         arrays = {
-            "tokens": np.concatenate(pending.tokens),
-            "flags": np.concatenate(pending.flags).astype(np.uint8, copy=False),
-            "documents": np.array(pending.rows, np.int64),
+            "tokens": np.concatenate(shard.tokens),
+            "flags": np.concatenate(shard.flags).astype(np.uint8, copy=False),
+            "documents": np.array(shard.rows, np.int64),
         }
         for name, array in arrays.items():
-            save(self.out / array_file(number, name), array)
-        entry = pending.entry()
-        entry["files"] = [describe_file(self.out / array_file(number, name)) for name in ARRAYS]
-        self.shards.append(entry)
+            save(self.output / array_file(number, name), array)
+        listed = [describe_file(self.output / array_file(number, name)) for name in ARRAYS]
+        self.shards.append(shard.entry() | {"files": listed})
         self._count(number)
         self._record()
-        self.pending = _Pending()
-        done = sum(shard["tokens"] for shard in self.shards)
-        self.progress.show(message("{count:,.0f} tokens", done))
+        self.shard = _Shard()
+        self.progress.show(message("{count:,.0f} tokens", sum(shard["tokens"] for shard in self.shards)))
 
     def _count(self, number: int) -> None:
-        """Add a finished shard to the counts of pieces and sources."""
-        documents = load(self.out / array_file(number, "documents"))
-        self.counts += np.bincount(load(self.out / array_file(number, "tokens")), minlength=len(self.counts))
+        """Add a finished shard to the counts of tokens and sources."""
+        documents = load(self.output / array_file(number, "documents"))
+        self.counts += np.bincount(load(self.output / array_file(number, "tokens")), minlength=len(self.counts))
         used, places, found = np.unique(documents[:, 1], return_inverse=True, return_counts=True)
         tokens = np.zeros(len(used), np.int64)
         np.add.at(tokens, places, documents[:, 0])
@@ -282,7 +270,7 @@ def _other(output: Path, why: str, difference: str | None) -> UserError:
     return UserError(
         f"{output} holds another corpus: {why}",
         given=difference,
-        hint=["choose another --output folder", "--restart removes it"],
+        hint="choose another --output folder, or remove this one (corpus build: --restart)",
     )
 
 
@@ -301,7 +289,7 @@ def _require_empty(output: Path) -> None:
 def _tokenize(
     documents: Iterator[Document], tokenizer: Tokenizer, words: Words | None
 ) -> Iterator[tuple[Document, EncodedDocument]]:
-    """Documents with their pieces. One batch is read and one is packed while another is being tokenised."""
+    """Documents with their tokens. One batch is read and one is packed while another is being tokenised."""
     with ThreadPoolExecutor(1) as pool:
         before: list[Document] = []
         result = None
@@ -334,7 +322,7 @@ def _encode_batch(documents: Sequence[Document], tokenizer: Tokenizer, words: Wo
 
 
 def _encode_long(text: str, tokenizer: Tokenizer, words: Words | None) -> EncodedDocument:
-    """The same pieces as of the whole text, in the memory that one part and the pieces need."""
+    """The same tokens as of the whole text, in the memory that one part and the tokens need."""
     ids, flags, tail = [], [], ""
     for part in _parts(text):
         texts = [part, tail, tail + part[:CONTEXT]]
@@ -349,7 +337,7 @@ def _encode_long(text: str, tokenizer: Tokenizer, words: Words | None) -> Encode
 
 def _parts(text: str) -> Iterator[str]:
     """A long text in parts of at most BATCH_CHARACTERS, cut where a line, else a word ends if one does: before the
-    blank, which in some vocabularies is part of the piece that follows."""
+    blank, which in some vocabularies is part of the token that follows."""
     begin = 0
     while len(text) - begin > BATCH_CHARACTERS:
         limit = begin + BATCH_CHARACTERS
