@@ -1,4 +1,4 @@
-"""Where a corpus takes the words of Chinese text from: learnt from its documents, jieba, or a file."""
+"""The words of Chinese text in a corpus: learnt from its documents, by jieba, or from a file."""
 
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -21,13 +21,13 @@ def load_words(
     restart: bool = True,
     progress: Progress = SILENT,
 ) -> Words | None:
-    """What `given` asks for: "learn", "jieba", "none" (every character a word), a file, or "auto".
+    """The words of Chinese text, for whole-word masks; None where each character is a word.
 
-    "auto" learns where the text is mostly Chinese, and is "none" elsewhere: words cost one more reading of
-    the text and can't be put into a corpus afterwards, and without them a mask over whole words of Chinese
-    would hide single characters without a word about it. `documents` begins a new reading each time it is
-    called; `again=False` says that there can be only one (standard input). Raises UserError for anything
-    else, for "learn" where the documents can be read only once or hold no Chinese, and for an absent jieba.
+    choice: "learn", "jieba", "none", a file, or "auto", which learns where the text is mostly Chinese and is "none"
+    elsewhere: words cost one more reading of the text, and a corpus that was built without them cannot get them later.
+    `documents` begins a new reading each time it is called; restart=False: there can be only one (standard input).
+    Raises UserError for anything else, for "learn" where the documents can be read only once or hold no Chinese, and
+    where jieba is not installed.
     """
     if choice == "none":
         return None
