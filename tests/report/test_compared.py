@@ -11,8 +11,8 @@ from runs_sample import ROWS, keep, write_trained
 from unmask import files
 from unmask.cli.app import run as command
 from unmask.errors import UserError
-from unmask.evaluate import tested
-from unmask.evaluate.saved import Predictions
+from unmask.evaluate import predictions
+from unmask.evaluate.predictions import Predictions
 from unmask.report.compared import CURVES_ONLY, DEV, compare_runs, flat, page_of
 from unmask.report.page import render
 
@@ -178,7 +178,7 @@ def test_the_command_reads_test_rows_as_it_is_told(
         asked.append(reading)
         return Predictions("classify", "label", "accuracy", str(file), "ef" * 32, ["a", "b"], ROWS, GOOD)
 
-    monkeypatch.setattr(tested, "predictions_on", predictions_on)
+    monkeypatch.setattr(predictions, "predictions_on", predictions_on)
     test = tmp_path / "test.csv"
     test.write_text("body,topic\n")
     options = ["--text-column", "body", "--label-column", "topic", "--tag-column", "-1", "--on-error", "skip"]

@@ -14,7 +14,7 @@ from unmask.errors import UserError
 from unmask.messages import message
 
 if TYPE_CHECKING:
-    from unmask.evaluate.saved import Predictions
+    from unmask.evaluate.predictions import Predictions
     from unmask.report.compared import Comparison
 
 
@@ -63,7 +63,7 @@ def compare(
 
 
 def _predict(run: Path, file: Path, reading: Given) -> "Predictions":
-    from unmask.evaluate.tested import predictions_on
+    from unmask.evaluate.predictions import predictions_on
 
     with console.start_step("Evaluation") as work:
         found = predictions_on(run, file, work, reading)

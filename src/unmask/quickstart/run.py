@@ -26,11 +26,9 @@ from unmask.data.corpus import shards
 from unmask.data.corpus.wholewords import load_words
 from unmask.data.rows.example import Example
 from unmask.errors import UserError
-from unmask.evaluate import baselines
+from unmask.evaluate.baselines import simplest_baseline, tfidf
+from unmask.evaluate.predictions import compare_predictions, to_saved_predictions
 from unmask.evaluate.samples import predictions, sample_fills
-from unmask.evaluate.saved import compare_predictions
-from unmask.evaluate.simplest import simplest_baseline
-from unmask.evaluate.tested import to_saved_predictions
 from unmask.messages import join, message, to_json
 from unmask.metrics import Contestant, figure_of
 from unmask.objectives import Masked
@@ -430,8 +428,8 @@ class Quickstart:
             )
             labels = [e.label or "" for e in train]
             analyzer: Literal["word", "char"] = "char" if self.request.language == "zh" else "word"
-            found = baselines.tfidf(texts, labels, unseen, self.request.seed, analyzer=analyzer)
-            yield Contestant("TF-IDF + logistic regression", "tfidf", found.predicted)
+            found = tfidf(texts, labels, unseen, self.request.seed, analyzer=analyzer)
+            yield Contestant("TF-IDF + logistic regression", "tfidf", found)
         yield simplest_baseline(task, train, test)
 
     def _repeat(self, rows: Material) -> dict[str, Any]:

@@ -12,8 +12,8 @@ from typing import Any
 
 from unmask import console
 from unmask.errors import UserError
-from unmask.evaluate import saved
-from unmask.evaluate.saved import Predictions
+from unmask.evaluate import predictions as saved
+from unmask.evaluate.predictions import Predictions
 from unmask.messages import join, message, verbatim
 from unmask.report import evaluation, figures
 from unmask.report.blocks import Block, Cell, Columns, KeyFigure, Page, Table, sections, table

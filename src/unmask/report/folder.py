@@ -47,7 +47,7 @@ from typing import Any
 
 from unmask import files
 from unmask.errors import UserError
-from unmask.evaluate import saved
+from unmask.evaluate import predictions as saved
 from unmask.messages import message, verbatim
 from unmask.report.runs import QUICKSTART, RunInfo, locked, require_run
 
