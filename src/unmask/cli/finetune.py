@@ -170,8 +170,7 @@ def _tested(result: "FinetuneResult", rows: "PreparedRows", test: Path) -> dict[
         predicted = predictor.score(examples, work)[1]
         plain = simplest_baseline(task, rows.train, examples)
         samples = predictions(task, examples, predicted)
-        beside = {"test": str(test), "baseline": plain, "samples": samples}
-        ours = to_saved_predictions(predictor, tested, predicted, **beside)
+        ours = to_saved_predictions(predictor, tested, predicted, test=str(test), baseline=plain, samples=samples)
         ours.save(result.folder)
         comparison = compare_predictions([(str(result.model), "pretrained", ours)], [plain])
         work.result("{examples:,} {unit} of {test}", len(examples), message(f"{comparison.scores.unit}s"), test)

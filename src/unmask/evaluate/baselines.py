@@ -10,7 +10,7 @@ from bisect import bisect_right
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from itertools import groupby
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
@@ -158,12 +158,7 @@ BASELINES: dict[TargetKind, Callable[[Task[Any], Examples, Examples], Contestant
 
 
 def tfidf(
-    train_texts: Sequence[str],
-    train_labels: Sequence[str],
-    test_texts: Sequence[str],
-    seed: int = 0,
-    *,
-    analyzer: Literal["word", "char"] = "word",
+    train: Sequence[str], labels: Sequence[str], test: Sequence[str], seed: int = 0, *, analyzer: str = "word"
 ) -> list[str]:
     """Predict labels by TF-IDF (sublinear) of word or character uni- and bigrams and a logistic regression for each.
 
@@ -178,25 +173,25 @@ def tfidf(
         from sklearn.multiclass import OneVsRestClassifier
     except ImportError:
         raise missing_extra("scikit-learn", "eval", "the TF-IDF baseline") from None
-    if len(set(train_labels)) == 1 or not test_texts:
-        return list(train_labels[:1]) * len(test_texts)
+    if len(set(labels)) == 1 or not test:
+        return list(labels[:1]) * len(test)
     vectorizer = TfidfVectorizer(
         analyzer=analyzer,
         ngram_range=(1, 2),
         token_pattern=r"(?u)\b\w+\b" if analyzer == "word" else None,
-        min_df=2 if len(train_texts) >= COMMON_ROWS else 1,
+        min_df=2 if len(train) >= COMMON_ROWS else 1,
         sublinear_tf=True,
     )
     try:
-        train = vectorizer.fit_transform(train_texts)
+        features = vectorizer.fit_transform(train)
     except ValueError as error:
         raise UserError("TF-IDF found nothing to count in the training texts", given=error) from None
-    labels = np.asarray(train_labels, dtype=str)
-    order = np.random.default_rng(seed).permutation(len(labels))
-    held, rest = (np.sort(part) for part in np.split(order, [len(labels) // 10]))
+    truth = np.asarray(labels, dtype=str)
+    order = np.random.default_rng(seed).permutation(len(truth))
+    held, rest = (np.sort(part) for part in np.split(order, [len(truth) // 10]))
     # liblinear on one label at a time measured 4 to 10 times faster than the joint fit, and no worse
     model = OneVsRestClassifier(LogisticRegression(C=STRENGTHS[1], solver="liblinear", random_state=seed))
-    if len(held) and len(set(labels[rest])) > 1:
+    if len(held) and len(set(truth[rest])) > 1:
         model = GridSearchCV(model, {"estimator__C": STRENGTHS}, scoring="accuracy", cv=[(rest, held)])
-    predicted: list[str] = model.fit(train, labels).predict(vectorizer.transform(test_texts)).tolist()
+    predicted: list[str] = model.fit(features, truth).predict(vectorizer.transform(test)).tolist()
     return predicted

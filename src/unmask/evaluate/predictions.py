@@ -98,7 +98,7 @@ def read(path: Path) -> Predictions:
         about, *rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
         if about.pop("format") != FORMAT or about["metric"] not in metrics.metrics_of(about["kind"]) or not rows:
             raise ValueError(f"not of format {FORMAT}")
-        columns = {name: [row[key] for row in rows] for name, key in COLUMNS.items() if key in rows[0]}
+        columns: dict[str, Any] = {name: [row[key] for row in rows] for name, key in COLUMNS.items() if key in rows[0]}
         if baseline := about.pop("baseline", None):
             columns["baseline"] = Contestant(**baseline, predicted=[row["baseline"] for row in rows])
         return Predictions(**about, **columns)
@@ -137,11 +137,7 @@ def predictions_on(
 
 
 def to_saved_predictions(
-    predictor: Predictor,
-    rows: Rows,
-    predicted: Sequence[Any],
-    settings: Mapping[str, Any] | None = None,
-    **tested: Any,
+    predictor: Predictor, rows: Rows, predicted: Sequence[Any], settings: Mapping[str, Any] | None = None, **tested: Any
 ) -> Predictions:
     """What a model predicted for the rows of a file, in the form that is saved (`Predictions.save`).
 

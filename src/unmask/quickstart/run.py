@@ -15,7 +15,7 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from functools import cache, partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 
@@ -35,8 +35,8 @@ from unmask.objectives import Masked
 from unmask.quickstart.jobs import Material, Request, gather_data
 from unmask.quickstart.start import StartingModel
 from unmask.report import write_report
-from unmask.report.folder import pretraining_entry
-from unmask.report.formats import format_points
+from unmask.report.formats import format_difference
+from unmask.report.results import pretraining_entry
 from unmask.runtime.predictor import load
 from unmask.tasks import Task, task_of
 from unmask.text.tokenizer import Tokenizer, TokenizerConfig
@@ -417,7 +417,7 @@ class Quickstart:
                 message(figure_of(metric).title),
                 score.value,
                 len(test),
-                *(format_points(gain[key]) for key in ("value", "low", "high")),
+                *(format_difference(metric, gain[key]) for key in ("value", "low", "high")),
             )
 
     def _baselines(self, task: Task[Any], train: list[Example], test: list[Example]) -> Iterator[Contestant]:
@@ -427,7 +427,7 @@ class Quickstart:
                 [e.text if e.pair is None else f"{e.text}\n{e.pair}" for e in some] for some in (train, test)
             )
             labels = [e.label or "" for e in train]
-            analyzer: Literal["word", "char"] = "char" if self.request.language == "zh" else "word"
+            analyzer = "char" if self.request.language == "zh" else "word"
             found = tfidf(texts, labels, unseen, self.request.seed, analyzer=analyzer)
             yield Contestant("TF-IDF + logistic regression", "tfidf", found)
         yield simplest_baseline(task, train, test)
