@@ -194,7 +194,7 @@ def test_in_chinese_only_what_is_the_users_own_stays(tmp_path: Path, capsys: pyt
         files.write_json(tmp_path / name / "results.json", synthetic_results())
     assert command(["compare", str(tmp_path / "one"), str(tmp_path / "two"), "--lang", "zh"]) == 0
     shown = capsys.readouterr().out
-    own = {"one", "two", "seed", "test", "csv", "McNemar", "p", "nat"}
+    own = {"one", "two", "seed", "test", "csv", "McNemar", "p"}
     assert set(re.findall("[A-Za-z]+", shown)) == own
     assert "预训练：seed" in shown and "微调 " in shown and "8 条样本" in shown
 

@@ -13,7 +13,6 @@ from unmask.messages import render
 from unmask.report.chart import Plot
 
 LONG = 40  # letters from which a cell is read as text
-PHONE = 44  # letters that fit beside each other on a phone; a Chinese character takes the room of two
 
 
 @dataclass(frozen=True)
@@ -38,13 +37,9 @@ class Table:
 
     @property
     def cards(self) -> bool:
-        """Whether a phone shows each row as a card, because the table would be too wide for it."""
-        room = 0
-        for number, column in enumerate(zip(*self.rows, strict=True) if len(self.columns) > 2 else ()):
-            widest = max(cell_len(cell if isinstance(cell, str) else cell.text) for cell in column)
-            broken = number not in self.numbers and widest <= LONG
-            room += max(min(widest, 14) if broken else widest, *map(cell_len, self.columns[number].split()), 0)
-        return room > PHONE
+        """Whether a phone shows each row as a card: the table would be too wide for it, or its texts too long."""
+        long = any(cell_len(cell) > LONG for row in self.rows for cell in row if isinstance(cell, str))
+        return len(self.columns) > 3 or (len(self.columns) == 3 and long)
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ import numpy as np
 from rich.cells import cell_len, set_cell_size
 
 WIDTH = 480  # units of the viewBox
+HEIGHT = 270  # units of curves and x axis together, below the legend
 LARGEST = 1.5  # pixels of a unit, at most
 FONT = 14  # units, as in the style sheet
 COLOURS = 6  # classes c1 to c6
@@ -143,8 +144,8 @@ class Curve:
 class Curves:
     """Series over one x axis, with dashed reference lines (name, height).
 
-    height: units of plot and x axis together, below the legend; enclose: heights that the y axis shows in any case;
-    log: a logarithmic y axis, of values above 0; square: both axes have one scale, and a line where both are equal.
+    enclose: heights that the y axis shows in any case; log: a logarithmic y axis, of values above 0; square: both axes
+    have one scale, and a line where both are equal.
     """
 
     series: Sequence[Curve]
@@ -153,7 +154,6 @@ class Curves:
     references: Sequence[tuple[str, float]] = ()
     x_format: Format = plain
     y_format: Format = plain
-    height: int = 270
     enclose: Sequence[float] = ()
     log: bool = False
     square: bool = False
@@ -165,7 +165,7 @@ class Curves:
         y_ticks = (log_ticks if self.log else ticks)(min(heights), max(heights))
         left = (30 if self.y_label else 12) + max(text_width(self.y_format(value)) for value in y_ticks)
         parts, top = self._legend(left)
-        height = top + (WIDTH - left + 48 if self.square else self.height)
+        height = top + (WIDTH - left + 48 if self.square else HEIGHT)
         furthest = max(*across, 1e-12)
         x_ticks = y_ticks if self.square else [v for v in ticks(0.0, furthest, 5) if v <= furthest]
         x = Scale(y_ticks if self.square else (0.0, furthest), left, WIDTH - 18)

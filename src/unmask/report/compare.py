@@ -11,7 +11,7 @@ from typing import Any
 
 from unmask.errors import UserError
 from unmask.evaluate.predictions import Predictions, compare_predictions, load_predictions
-from unmask.messages import join, message, verbatim
+from unmask.messages import message, verbatim
 from unmask.report import curves, evaluation
 from unmask.report.blocks import Block, Cell, Page, Table
 from unmask.report.curves import Trained, read_log
@@ -23,7 +23,6 @@ from unmask.report.tables import table
 
 MOST_RUNS = 6
 INPUTS = {"data.corpus": "corpus", "data.train": "train", "data.dev": "dev", "init_from": "model"}  # their checksums
-SAME_DEV = ("data.dev", "data.dev_share", "seed")  # settings that choose the development rows
 
 CURVES_ONLY = "The runs have no test rows in common, so only curves and settings are compared."
 CORPORA = (
@@ -110,17 +109,21 @@ def _same(values: Sequence[Any]) -> bool:
     return all(value == values[0] for value in values)
 
 
+def _inputs(run: RunInfo) -> dict[str, Any]:
+    """The checksums of the files that a run reads."""
+    return run.facts.get("inputs") or {}
+
+
 def _same_inputs(runs: Sequence[RunInfo], name: str) -> bool:
-    return _same([(run.facts.get("inputs") or {}).get(name) for run in runs])
+    return _same([_inputs(run).get(name) for run in runs])
 
 
 def _same_dev(runs: Sequence[RunInfo]) -> bool:
-    settings = [flat(run.recipe) for run in runs]
-    if not _same_inputs(runs, "dev"):
-        return False
-    if (runs[0].facts.get("inputs") or {}).get("dev"):
-        return True  # the same dev file, taken whole
-    return _same_inputs(runs, "train") and all(_same([one.get(key) for one in settings]) for key in SAME_DEV)
+    """Whether the runs have the same dev file, or cut the same rows from the same training file."""
+    if any(_inputs(run).get("dev") for run in runs):
+        return _same_inputs(runs, "dev")
+    cuts = [((run.recipe.get("data") or {}).get("dev_share"), run.recipe.get("seed")) for run in runs]
+    return _same_inputs(runs, "train") and _same(cuts)
 
 
 def flat(values: Any, prefix: str = "") -> dict[str, Any]:
@@ -142,7 +145,7 @@ def _differing(names: Sequence[str], stages: dict[str, list[RunInfo]]) -> list[d
         every = [flat(run.recipe) | flat({"environment": run.facts.get("environment") or {}}) for run in runs]
         for key in dict.fromkeys(key for settings in every for key in settings):
             values = [settings.get(key) for settings in every]
-            known = all(INPUTS.get(key) in (run.facts.get("inputs") or {}) for run in runs)
+            known = all(INPUTS.get(key) in _inputs(run) for run in runs)
             same_content = known and _same_inputs(runs, INPUTS[key])  # under another path
             if not _same(values) and not same_content:
                 rows.append({"stage": kind, "setting": key, "values": dict(zip(names, values, strict=True))})
@@ -200,14 +203,6 @@ def summary(comparison: Comparison) -> Iterator[str]:
         yield difference_sentence(tested["metric"], row)
         if "mcnemar" in row:
             yield message("By McNemar's exact test, p is {p}.", format_p_value(row["mcnemar"]))
-    if "pretrain" in comparison.stages and CORPORA not in comparison.notes:
-        losses = [
-            message("{name} {loss:.2f}", name, run.figure["value"])
-            for name, run in zip(comparison.names, comparison.stages["pretrain"], strict=True)
-            if run.figure and run.figure["name"] == "masked.loss"
-        ]
-        if losses:
-            yield message("Held-out loss: {values} nats (lower is better).", join(losses, ", "))
     yield from map(message, comparison.notes)
     if comparison.evaluation:
         yield message(CAUTION)

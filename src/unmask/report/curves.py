@@ -15,9 +15,9 @@ from unmask.report.tables import facts, table
 
 Rows = list[dict[str, Any]]
 
-HEIGHT = 290  # units, of the plot of a panel
 FAINTEST = 0.35  # strength of the lowest layer's curve
 AXES = {"step": "steps", "tokens": "tokens seen", "seconds": "seconds of training"}  # of logs
+MASKED_LOSS = "loss (nats per masked token)"
 UNITS = {"hours of training": 3600.0, "minutes of training": 60.0, "seconds of training": 1.0}  # in seconds
 
 
@@ -119,32 +119,21 @@ def development_curves(runs: Sequence[Trained], across: str = "step") -> list[Fi
     """The main figure and the loss on the development rows, one curve for each run."""
     names = {name: value for run in runs for name, value in evaluated(run.log).items()}
     main, loss = main_figure(names), next(filter(is_loss, names), None)
-    axis = message(AXES[across])
-    figures = []
-    if main is not None and main != loss:
-        caption = (
-            "{figure} on the development rows against {axis}. The ring marks the best step, whose weights are saved."
-        )
-        curves = _development(runs, main, across, ring=True)
-        figures.append(_figure(curves, across, figure_axis(main), message(caption, figure_heading(main), axis)))
-    if loss is not None:
-        caption = message("Loss on the development rows against {axis}.", axis)
-        figures.append(_figure(_development(runs, loss, across), across, message("loss (nats)"), caption))
-    return figures
+    return [_development(runs, name, across) for name in dict.fromkeys((main, loss)) if name is not None]
 
 
-def _development(runs: Sequence[Trained], name: str, across: str, ring: bool = False) -> list[Curve]:
-    scale = 1 if is_loss(name) else scale_of(name)
-    curves = []
+def _development(runs: Sequence[Trained], name: str, across: str) -> Figure | None:
+    loss, axis, curves = is_loss(name), message(AXES[across]), []
     for number, run in enumerate(runs):
         best = [row[across] for row in run.log if row.get("step") == run.outcome.get("best_step") and across in row]
+        scale, ring = (1, None) if loss else (scale_of(name), float(best[-1]) if best else None)
         shown = [(at, scale * value) for at, value in points(run.log, name, across, "evaluation")]
-        single = float(best[-1]) if ring and best else None
-        curves.append(Curve(run.name, shown, 1 + number % COLOURS, "marks", single))
-    return curves
-
-
-MASKED_LOSS = "loss (nats per masked token)"
+        curves.append(Curve(run.name, shown, 1 + number % COLOURS, "marks", ring))
+    if loss:
+        caption = message("Loss on the development rows against {axis}.", axis)
+        return _figure(curves, across, message("loss (nats)"), caption)
+    text = "{figure} on the development rows against {axis}. The ring marks the best step, whose weights are saved."
+    return _figure(curves, across, figure_axis(name), message(text, figure_heading(name), axis))
 
 
 def _figure(
@@ -204,7 +193,7 @@ def _panel(title: str, curves: Sequence[Curve], axes: Mapping[str, Any], note: s
         curves = [replace(curve, points=[point for point in curve.points if point[1] > 0]) for curve in curves]
     shown = [curve for curve in curves if curve.points]
     if shown:
-        yield Figure(Curves(shown, height=HEIGHT, **axes), message(title), message(note))
+        yield Figure(Curves(shown, **axes), message(title), message(note))
 
 
 def layers(log: Rows, kind: str) -> list[Curve]:

@@ -4,8 +4,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from unmask.messages import Message, message
-from unmask.metrics import figure_of
-from unmask.report.blocks import Block, Figure, Part, Sentence, Sentences, Table
+from unmask.metrics import FIGURES
+from unmask.report.blocks import Block, Figure, Part, Sentence, Sentences
 from unmask.report.chart import COLOURS, Curve, Curves, Dots, Matrix
 from unmask.report.formats import figure_axis, figure_heading, figure_title, format_figure, scale_of
 from unmask.report.summary import main_model, population, verdict
@@ -14,7 +14,6 @@ from unmask.report.tables import Row, table
 MAX_MATRIX = 20  # labels; beyond, the most frequent confusions are listed instead
 MOST_CHARACTERS = 240  # of one example text
 SIDES = {"true_label": "true", "predicted": "predicted"}  # of a confusion
-NO_FIGURES = ("name", "model", "kind", "of", "over", "mcnemar")
 
 Results = dict[str, Any]
 Span = tuple[int, int, str]  # start, stop, label
@@ -32,7 +31,7 @@ def results(found: Results) -> Iterator[Block | None]:
     caption = message(
         "{figure} on n = {population} ({split}); bars are 95 % intervals.", figure_heading(metric), *where
     )
-    rows = [
+    dots = [
         (
             model["model"],
             *(scale_of(metric) * model[metric][key] for key in ("value", "low", "high")),
@@ -40,19 +39,14 @@ def results(found: Results) -> Iterator[Block | None]:
         )
         for model in models
     ]
-    yield Figure(Dots(rows, figure_axis(metric), strong), caption)
+    yield Figure(Dots(dots, figure_axis(metric), strong), caption)
     caption = message(
         "n = {population} ({split}); below each figure its 95 % interval (percentile bootstrap over {unit}).",
         *where,
         message(f"{evaluation['unit']}s"),
     )
     yield table(models, ("model", *_figures_of(metric, models)), caption, strong=strong)
-    yield differences(evaluation)
-
-
-def differences(evaluation: Results) -> Table | None:
-    """The paired differences of the first model over the others."""
-    metric, every = evaluation["metric"], evaluation.get("differences") or []
+    every = evaluation.get("differences") or []
     names = [name for name in _figures_of(metric, every) if name not in ("precision", "recall")]
     rows = []
     for row in every:
@@ -60,20 +54,17 @@ def differences(evaluation: Results) -> Table | None:
         compared = message("{first} − {second}", message(row["of"]), message(row["over"]))
         rows.append(row | {"difference": compared, "significant": message("no" if unclear else "yes")})
     caption = message(
-        "Paired differences on the same n = {rows}, in percentage points, with 95 % intervals. A difference in "
-        "{figure} is significant where its interval excludes zero."
-        if any(figure_of(name).percent for name in names)
-        else "Paired differences on the same n = {rows}, with 95 % intervals. A difference in {figure} is significant "
-        "where its interval excludes zero; of errors (MAE, RMSE) less is better.",
+        "Paired differences on the same n = {rows}, of shares in percentage points, with 95 % intervals. A difference "
+        "in {figure} is significant where its interval excludes zero; of errors (MAE, RMSE) less is better.",
         population(evaluation, items=False),
         figure_title(metric),
     )
-    return table(rows, ("difference", *names, "mcnemar", "significant"), caption, differences=True)
+    yield table(rows, ("difference", *names, "mcnemar", "significant"), caption, differences=True)
 
 
 def _figures_of(metric: str, rows: Sequence[Row]) -> list[str]:
     """The figures that any of these models or differences has, the main one first."""
-    return list(dict.fromkeys((metric, *(key for row in rows for key in row if key not in NO_FIGURES))))
+    return list(dict.fromkeys((metric, *(key for row in rows for key in row if key in FIGURES))))
 
 
 def errors(found: Results) -> Iterator[Block | None]:

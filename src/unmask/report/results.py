@@ -52,9 +52,7 @@ from unmask.errors import UserError
 from unmask.evaluate import predictions
 from unmask.evaluate.predictions import Predictions, compare_predictions
 from unmask.messages import message, verbatim
-from unmask.report.runs import QUICKSTART, RunInfo, require_run
-
-FORMAT = 1
+from unmask.report.runs import FORMAT, QUICKSTART, RunInfo, require_run
 
 Results = dict[str, Any]
 
@@ -63,16 +61,9 @@ def results_of(run: Path) -> Results:
     """The figures of a run folder. Raises UserError where it holds no run that can be read."""
     info = require_run(run)
     if info.kind == QUICKSTART:
-        if info.facts.get("format") != FORMAT:
-            raise UserError(
-                "{path} is not something that a report can be made from",
-                run / "results.json",
-                given=f"format {info.facts.get('format')}",
-                allowed=f"format {FORMAT}",
-                hint="run the quick start again with this version of unmask",
-            )
         return {**info.facts, "state": info.state}
     saved = main_predictions(run)
+    again = ["unmask", info.kind, f"{run}/recipe.yaml", "--output", f"{run}-again"]
     return {
         "format": FORMAT,
         "kind": info.kind,
@@ -84,7 +75,7 @@ def results_of(run: Path) -> Results:
         "environment": info.facts.get("environment"),
         "init": info.facts.get("init"),
         "repeat": {
-            "commands": [_command(info, saved)],
+            "commands": [shlex.join(again)],
             "seed": info.recipe.get("seed"),
             "hashes": info.facts.get("inputs"),
         },
@@ -98,16 +89,6 @@ def main_predictions(run: Path) -> Predictions | None:
     paths = sorted((run / predictions.FOLDER).glob("*.jsonl"), key=lambda path: (path.stat().st_mtime_ns, path.name))
     saved = [predictions.read(path) for path in reversed(paths)]
     return next((one for one in saved if one.test is not None), saved[0] if saved else None)
-
-
-def _command(info: RunInfo, saved: Predictions | None) -> str:
-    """What makes the run again from its own recipe, in another folder."""
-    data = info.recipe.get("data") or {}
-    named = data.get("test") is not None or bool(data.get("test_share"))  # the recipe says it itself
-    test = ["--test", saved.test] if saved and saved.test is not None and not named else []
-    return shlex.join(
-        ["unmask", info.kind, str(info.folder / "recipe.yaml"), *test, "--output", f"{info.folder}-again"]
-    )
 
 
 def _pretrained(info: RunInfo) -> Results:

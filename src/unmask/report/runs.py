@@ -24,6 +24,7 @@ State = Literal["running", "interrupted", "finished", "damaged"]
 
 KINDS = ("pretrain", "finetune")
 QUICKSTART = "quickstart"
+FORMAT = 1  # of results.json
 TITLES = {"pretrain": "pretraining", "finetune": "fine-tuning", "quickstart": "quick start", "unknown": "unknown"}
 FIGURES = {
     "pretrain": "held-out {figure} {value}",
@@ -174,8 +175,9 @@ def _figure(finished: Facts, rows: list[Facts]) -> Facts | None:
 
 
 def _quickstart(folder: Path, results: Facts) -> RunInfo:
-    if results.get("kind") != QUICKSTART:
-        raise UserError("results.json names the kind {kind!r}", results.get("kind"), allowed=QUICKSTART)
+    if (results.get("format"), results.get("kind")) != (FORMAT, QUICKSTART):
+        given = f"format {results.get('format')}, kind {results.get('kind')}"
+        raise UserError("results.json is not of a quick start of this version", given=given)
     steps, pretraining = results.get("steps") or [], results.get("pretraining") or {}
     evaluation = results.get("evaluation") or {}
     metric, models = evaluation.get("metric"), evaluation.get("models")

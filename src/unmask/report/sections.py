@@ -6,7 +6,7 @@ from typing import Any
 
 from unmask.messages import from_json, join, message
 from unmask.report import curves, evaluation
-from unmask.report.blocks import Block, Cell, Code, Section, Table
+from unmask.report.blocks import Block, Code, Section, Table
 from unmask.report.curves import Trained
 from unmask.report.formats import figure_title, format_figure, format_percent
 from unmask.report.tables import facts, table
@@ -108,25 +108,22 @@ def _fills(results: Results) -> Table | None:
 
 def _finetuning(results: Results, runs: list[Trained]) -> Iterator[Block | None]:
     yield from curves.development_curves(runs)
-    dev_rows = ((results.get("data") or {}).get("task") or {}).get("dev_rows")
     caption = message(
         "Fine-tuning runs. The best step was chosen on the development rows, which biases their figure upwards a "
         "little; the test rows were not used."
     )
-    rows = [{**run.outcome, "start": run.name, "dev": _dev(run, dev_rows)} for run in runs]
-    yield table(rows, ("start", "steps", "best_step", "truncated", "dev", "seconds"), caption)
+    rows = [{**run.outcome, "start": run.name, "dev": _dev(run.outcome.get("dev") or {})} for run in runs]
+    yield table(rows, ("start", "steps", "best_step", "truncated", "dev", "dev_rows", "seconds"), caption)
     if runs:
         yield _initialization(results)
 
 
-def _dev(run: Trained, rows: int | None) -> Cell | None:
-    """The best figure on the development rows with its n."""
-    dev, rows = run.outcome.get("dev") or {}, run.outcome.get("dev_rows") or rows
+def _dev(dev: Results) -> str | None:
+    """The main figure on the development rows."""
     name = curves.main_figure(dev)
-    if name is None or curves.is_loss(name) or not rows:
+    if name is None or curves.is_loss(name):
         return None
-    best = message("{figure} {value}", figure_title(name), format_figure(name, dev[name]))
-    return Cell(best, message("n = {rows:,} development rows", rows))
+    return message("{figure} {value}", figure_title(name), format_figure(name, dev[name]))
 
 
 def _data(results: Results) -> Iterator[Block | None]:

@@ -56,7 +56,6 @@ NUMBERS: dict[str, Show] = {
     **dict.fromkeys(SHARES, format_percent),
     **dict.fromkeys(("characters_per_token", "heldout_before", "heldout_loss", "loss"), format_loss),
     **dict.fromkeys(("bytes", "peak_memory"), console.size),
-    "dev": str,
     "mcnemar": format_p_value,
     "number": str,
     "seconds": console.seconds,
