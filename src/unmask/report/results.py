@@ -61,7 +61,7 @@ def results_of(run: Path) -> Results:
     """The figures of a run folder. Raises UserError where it holds no run that can be read."""
     info = require_run(run)
     if info.kind == QUICKSTART:
-        return {**info.facts, "state": info.state}
+        return {**info.facts, "state": info.state, "progress": info.progress}
     saved = main_predictions(run)
     again = ["unmask", info.kind, f"{run}/recipe.yaml", "--output", f"{run}-again"]
     return {
