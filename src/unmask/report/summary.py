@@ -88,7 +88,10 @@ def _trained(results: Results) -> Iterator[str]:
         yield from _pretrained(results, pretraining)
     task = (results.get("data") or {}).get("task") or {}
     if results["kind"] == "finetune":
-        yield from _tuned(runs[0]) if runs else ()
+        for run in runs:
+            if "train_rows" in run:
+                facts = (run["train_rows"], run["steps"], console.seconds(run["seconds"]))
+                yield message("A model was fine-tuned on {rows:,} labelled rows: {steps:,} steps; {time}.", *facts)
     elif runs and {"name", "train_rows", "labels"} <= task.keys():
         yield message(
             "It was then fine-tuned on {rows:,} rows ({name}) with {labels} labels.",
@@ -119,18 +122,6 @@ def _pretrained(results: Results, pretraining: Results) -> Iterator[str]:
             loss,
             unigram,
         )
-
-
-def _tuned(run: Results) -> Iterator[str]:
-    if not {"steps", "train_rows"} <= run.keys():
-        return
-    took = console.seconds(run["seconds"]) if "seconds" in run else None
-    details = join([message("{steps:,} steps", run["steps"]), took], "; ")
-    yield message("A model was fine-tuned on {rows:,} labelled rows: {details}.", run["train_rows"], details)
-    name = main_figure(run.get("dev") or {})
-    if name is not None and not is_loss(name):
-        text = "On the {rows:,} development rows, which chose the best step, its {figure} is {value}."
-        yield message(text, run["dev_rows"], figure_title(name), format_figure(name, run["dev"][name]))
 
 
 def _compared(results: Results) -> Iterator[str]:
