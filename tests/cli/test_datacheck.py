@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from unmask import files
-from unmask.report.folder import results_of
+from unmask.report.results import results_of
 
 TRAIN = "text,label\none,a\ntwo,b\nthree,a\nTWO,a\nthree,a\n"
 

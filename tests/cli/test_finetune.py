@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from unmask.config import read_yaml
-from unmask.evaluate.saved import load_predictions
-from unmask.report.folder import results_of
+from unmask.evaluate.predictions import load_predictions
+from unmask.report.results import results_of
 
 FAST = ["task.max_length=16", "train.budget=2 epochs", "train.optimizer.lr=0.01"]
 

@@ -81,7 +81,7 @@ def test_report_and_compare(command, kind: str, runs: tuple[Path, Path], tmp_pat
     assert command("report", good, "--output", page, "--lang", language).code == 0
     text = page.read_text(encoding="utf-8")
     words = {
-        ("multilabel", "en"): ["micro-F1", "Subset accuracy", "its micro-F1 is", "always giving the same answer"],
+        ("multilabel", "en"): ["micro-F1", "Subset accuracy", "its micro-F1 is", "“always"],
         ("multilabel", "zh"): ["微平均 F1", "整条全对率"],
         ("regress", "en"): [
             "Pearson",
@@ -97,7 +97,7 @@ def test_report_and_compare(command, kind: str, runs: tuple[Path, Path], tmp_pat
     out = tmp_path / "compare.html"
     done = command("compare", good, bad, "--output", out)
     figure = {"multilabel": "micro-F1, % [95 %]", "regress": "Pearson [95 %]"}[kind]
-    assert done.code == 0 and figure in done.out and "good is better than bad:" in done.out, done.err
+    assert done.code == 0 and figure in done.out and "“good” is better than “bad”:" in done.out, done.err
     assert out.read_text(encoding="utf-8").count("<svg") >= 2
 
 

@@ -19,10 +19,9 @@ from safetensors.torch import load_file
 from unmask.bundle import read
 from unmask.config import dump, from_mapping
 from unmask.console import SILENT
+from unmask.evaluate.baselines import simplest_baseline
+from unmask.evaluate.predictions import compare_predictions, to_saved_predictions
 from unmask.evaluate.samples import predictions
-from unmask.evaluate.saved import compare_predictions
-from unmask.evaluate.simplest import simplest_baseline
-from unmask.evaluate.tested import to_saved_predictions
 from unmask.files import read_json
 from unmask.heads import head_class
 from unmask.runtime import batching

@@ -17,6 +17,7 @@ from unmask.cli.app import app
 from unmask.cli.help import paragraphs
 from unmask.config import ALLOWED
 from unmask.metrics import FIGURES
+from unmask.report.tables import heading
 from unmask.train.explain import explain
 
 PLACEHOLDER = re.compile(r"\{[^{}]*\}")
@@ -101,7 +102,8 @@ def catalogue(language: str) -> dict[str, str]:
 
 
 def strings() -> set[str]:
-    """Every string in the source and in the template of the report, and titles of figures as headings have them."""
+    """Every string in the source and in the template of the report, titles of figures and names of values as headings
+    have them."""
     page = (SOURCE / "report" / "templates" / "page.html.jinja").read_text(encoding="utf-8")
     constants = {
         node.value
@@ -109,7 +111,9 @@ def strings() -> set[str]:
         for node in ast.walk(tree)
         if isinstance(node, ast.Constant) and isinstance(node.value, str)
     }
-    return constants | set(re.findall(r'"(\w+)"', page)) | {figure.title.capitalize() for figure in FIGURES.values()}
+    titles = {figure.title.capitalize() for figure in FIGURES.values()}
+    headings = {str(heading(name)) for name in constants if name.isidentifier()}
+    return constants | set(re.findall(r'"(\w+)"', page)) | titles | headings
 
 
 if __name__ == "__main__":

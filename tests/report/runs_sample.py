@@ -6,7 +6,7 @@ from typing import Any
 
 from unmask import files
 from unmask.config import to_yaml
-from unmask.evaluate.saved import Predictions
+from unmask.evaluate.predictions import Predictions
 
 ROWS = ["a", "b", "a", "b", "a", "a", "b", "b"]
 

@@ -46,7 +46,7 @@ def test_answers_are_shown_with_what_is_wrong() -> None:
     told = [block for block in results(found()) if isinstance(block, Table)]
     assert told[0].columns == ["Model", "F1", "Exact match"]
     (parts,) = [block for block in errors(found()) if isinstance(block, Table)]
-    assert parts.rows[0][0] == "the answer is in the context"
+    assert parts.rows[0][0] == "with an answer"
     (shown,) = [block for block in predictions(found()) if isinstance(block, Sentences)]
     right, wrong, none, false = shown.rows
     assert [name for name, _ in right.readings] == ["Question", "Predicted"]

@@ -61,7 +61,7 @@ def test_the_matrix_and_its_texts_lie_within_the_frame(size: int) -> None:
 def test_a_scatter_has_one_scale_for_both_axes(unit: float) -> None:
     """A point with equal numbers lies on the line from corner to corner, and all lie within the frame."""
     points = [(0.0, 5.0 * unit), (5.0 * unit, 0.0), (2.5 * unit, 2.5 * unit), (1 * unit, -unit)]
-    svg = chart.Scatter(points, "true", "predicted").svg("numbers")
+    svg = chart.Curves([chart.Curve("", points, style="dots")], "true", "predicted", square=True).svg("numbers")
     _, _, wide, high = map(float, re.findall(r'viewBox="([^"]+)"', svg)[0].split())
     dots = [(float(x), float(y)) for x, y in re.findall(r'cx="([\d.]+)" cy="([\d.]+)"', svg)]
     assert len(dots) == 4 and wide == chart.WIDTH
@@ -74,7 +74,7 @@ def test_a_scatter_has_one_scale_for_both_axes(unit: float) -> None:
 def test_every_plot_is_as_wide_as_the_others() -> None:
     points = [(10.0, 0.5), (20.0, 0.8)]
     names = ["one run", "another run with a longer name", "a third", "a fourth"]
-    series = [chart.Curve(name, points, 1 + number, marks=True) for number, name in enumerate(names)]
+    series = [chart.Curve(name, points, 1 + number, style="marks") for number, name in enumerate(names)]
     drawn: list[chart.Plot] = [
         chart.Curves(series, "steps", "accuracy"),
         chart.Dots([(name, 50.0, 40.0, 60.0, "50.0 %") for name in names], "x", 0),
@@ -86,14 +86,14 @@ def test_every_plot_is_as_wide_as_the_others() -> None:
 
 def test_series_differ_by_more_than_colour() -> None:
     points = [(10.0, 0.5), (20.0, 0.8)]
-    marks = [chart.Curves([chart.Curve("a", points, n, marks=True)], "x", "y").svg("d") for n in (1, 2, 3)]
+    marks = [chart.Curves([chart.Curve("a", points, n, style="marks")], "x", "y").svg("d") for n in (1, 2, 3)]
     shapes = [re.findall(r'<(\w+) class="mark', svg)[0] for svg in marks]
     assert len(set(shapes)) == 3
 
 
 def test_curves_draw_every_marked_point_and_one_ring() -> None:
     points = [(10.0, 0.5), (20.0, 0.8), (30.0, 0.7)]
-    svg = chart.Curves([chart.Curve("a", points, marks=True, ring=20.0)], "steps", "accuracy").svg("d")
+    svg = chart.Curves([chart.Curve("a", points, style="marks", ring=20.0)], "steps", "accuracy").svg("d")
     places = re.findall(r'<circle class="mark c1" cx="([\d.]+)" cy="([\d.]+)"', svg)[1:]  # the first is the legend's
     assert len(places) == 3
     assert float(places[0][1]) > float(places[2][1]) > float(places[1][1]), "higher values stand higher"

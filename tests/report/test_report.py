@@ -17,7 +17,8 @@ from report_sample import entity_results, synthetic_results, tagged_results, wri
 from unmask.errors import UserError
 from unmask.messages import LANGUAGES, Message
 from unmask.metrics import Contestant, compare
-from unmask.report import chart, figures, formats, summary, write_report
+from unmask.report import chart, evaluation, formats, summary, write_report
+from unmask.report.blocks import Figure
 
 VOID = {"meta", "link", "br", "img", "hr", "input"}
 PANELS = 8  # of the pretraining run; the logs of the others hold no training loss
@@ -31,6 +32,7 @@ class Reader(HTMLParser):
         self.open: list[str] = []
         self.tags: list[tuple[str, dict[str, str | None]]] = []
         self.texts: list[str] = []
+        self.heads: list[str] = []
         self.feed(page)
         self.close()
         assert self.open == []
@@ -49,6 +51,8 @@ class Reader(HTMLParser):
     def handle_data(self, data: str) -> None:
         if self.open and self.open[-1] != "style":
             self.texts.append(data)
+        if self.open and self.open[-1] == "th":
+            self.heads.append(data)
 
     @property
     def text(self) -> str:
@@ -136,8 +140,7 @@ def test_the_figures_shown_are_those_of_results_json(tmp_path: Path) -> None:
 
 def test_the_matrix_shows_every_count(tmp_path: Path) -> None:
     results = synthetic_results()
-    figure = figures.confusion(results["evaluation"])
-    assert figure is not None
+    (figure,) = [block for block in evaluation.errors(results) if isinstance(block, Figure)]
     numbers = re.findall(r">(\d+)</text>", figure.plot.svg("counts"))
     assert [int(number) for number in numbers] == [count for row in results["evaluation"]["confusion"] for count in row]
 
@@ -241,9 +244,9 @@ def test_many_labels_are_told_as_their_most_frequent_confusions(tmp_path: Path) 
     labels = [f"label {number}" for number in range(30)]
     predicted = [*labels, "label 7", "label 7", "label 8"]
     reference = [*labels, "label 3", "label 3", "label 4"]
-    evaluation = compare("label", reference, [Contestant("unmask", "pretrained", predicted)], labels).to_dict()
-    assert len(evaluation["confusion"]) == 30
-    results["evaluation"] |= {"labels": labels} | {key: evaluation[key] for key in ("confusion", "confusions")}
+    compared = compare("label", reference, [Contestant("unmask", "pretrained", predicted)], labels).to_dict()
+    assert len(compared["confusion"]) == 30
+    results["evaluation"] |= {"labels": labels} | {key: compared[key] for key in ("confusion", "confusions")}
     results["evaluation"]["per_label"] = []
     page = report(tmp_path, results)
     assert len(page.all("svg")) == 4 + PANELS
@@ -270,16 +273,16 @@ def test_the_summary_says_what_the_interval_allows(
         if row["kind"] == kind:
             row["accuracy"] = value
     sentences = [sentence for paragraph in summary.paragraphs(results) for sentence in paragraph]
-    texts = summary.SCRATCH if kind == "scratch" else summary.SIMPLER
-    method = summary.METHODS.get(kind, "")
-    messages = [one for one in sentences if isinstance(one, Message)]
-    (text,) = [one for one in messages if one.template in texts.values() and one.values.get("method", "") == method]
-    assert text.template == texts[expected]
+    (other,) = [row["over"] for row in results["evaluation"]["differences"] if row["kind"] == kind]
+    messages = [one for one in sentences if isinstance(one, Message) and one.values.get("other") == other]
+    (text,) = messages
+    assert text.template == summary.DIFFERENCES[expected]
     if expected == "worse":
         assert "by 2.0 points (interval +1.0 to +3.0)" in text
     if expected == "unclear":
         assert "includes zero" in text
     assert ("This model is of no use yet." in sentences) == (kind == "majority" and expected != "better")
+    assert ("For this task and budget, use that method." in sentences) == (kind == "tfidf" and expected == "worse")
 
 
 def test_a_loss_above_the_unigram_entropy_is_not_called_learning() -> None:
@@ -301,6 +304,8 @@ def test_every_language_tells_every_kind_of_run(
     assert "Fine-tuning runs" not in text or language == "en"
     if language == "zh":
         assert "经预训练" in text and "unmask, pretrained" not in text, "known names have their counterparts"
+        heads = {"".join(re.findall(r"[A-Za-z]{3,}", one)) for one in page.heads} - {"", "SHA", "McNemar"}
+        assert not heads, "every name of a value has its heading"
 
 
 def test_another_language_and_another_file_may_be_asked_for(tmp_path: Path) -> None:
@@ -315,12 +320,12 @@ def test_tagged_sentences_show_what_is_wrong(tmp_path: Path) -> None:
     tags = [(a.get("class") or "").split() for a in page.all("span") if "tag" in (a.get("class") or "").split()]
     assert len([tag for tag in tags if "wrong" in tag]) == 2, "once as predicted, once as it should be"
     assert "✗ 1 of 4 wrong" in page.text and "✓ correct" in page.text
-    assert "accuracy on 12 tokens" in page.text and "n = 12 tokens in 3 sentences (test)" in page.text
+    assert "accuracy on 12 tokens in 3 sentences" in page.text and "n = 12 tokens in 3 sentences (test)" in page.text
 
 
 def test_entities_are_told_by_f1_and_what_was_missed(tmp_path: Path) -> None:
     text = report(tmp_path, entity_results()).text.replace("\u00a0", " ")
-    assert "F1 on 4 entities" in text and "its entity F1 is" in text
+    assert "F1 on 4 entities in 3 sentences" in text and "its F1 is" in text
     assert "LOC nothing 1 50.0 %" in text, "an entity that was not found"
 
 
@@ -386,7 +391,7 @@ def test_numbers_are_written_as_people_read_them() -> None:
         -0.0001: "−0.01",
         0.00004: "0.0",
     }
-    assert {value: formats.format_points(value) for value in shown} == shown
+    assert {value: formats.format_difference("accuracy", value) for value in shown} == shown
     assert [chart.thousands(value) for value in (0, 500, 20_000, 1_500_000)] == [
         "0",
         "500",

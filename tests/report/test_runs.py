@@ -11,8 +11,8 @@ from runs_sample import keep, write_trained
 from unmask import files
 from unmask.cli.app import run as command
 from unmask.errors import UserError
-from unmask.report.folder import results_of
 from unmask.report.page import write_report
+from unmask.report.results import results_of
 from unmask.report.runs import find_runs, read_run, require_run, run_facts
 
 
@@ -20,7 +20,7 @@ def test_runs_are_found_below_and_sorted_by_time(tmp_path: Path) -> None:
     write_trained(tmp_path / "b", created="2003-01-01T00:00:00+00:00")
     write_trained(tmp_path / "deep" / "er" / "a", "finetune", created="2002-01-01T00:00:00+00:00")
     files.write_json(tmp_path / "quick" / "results.json", synthetic_results())
-    write_trained(tmp_path / "quick" / "inside", created="2002-01-01T12:00:00+09:00")
+    write_trained(tmp_path / "quick" / "inside", created="2002-01-01T03:00:00+00:00")
     write_trained(tmp_path / "b" / "checkpoints" / "no-run")
     write_trained(tmp_path / ".hidden")
     found = find_runs(tmp_path)
@@ -39,13 +39,13 @@ def test_each_kind_tells_its_main_figure(tmp_path: Path) -> None:
         write_trained(tmp_path / "f", "finetune", pretrained=False),
     )
     first, second = read_run(pretrained), read_run(tuned)
-    assert (first.figure, first.steps, first.tokens) == (("masked.loss", 5.5), 12, 1200)
+    assert (first.figure, first.steps, first.tokens) == ({"name": "masked.loss", "value": 5.5}, 12, 1200)
     assert run_facts(first)[1:8] == ["pretraining", "finished", "2 x 16, masked, corpus", "12 steps", "12", "1,200",
                                 "held-out loss 5.50"]  # fmt: skip
-    assert (second.figure, second.tokens) == (("classify.accuracy", 0.9), 1200)
+    assert (second.figure, second.tokens) == ({"name": "classify.accuracy", "value": 0.9}, 1200)
     assert second.description == "classify, rows.csv, from scratch"
     quick = read_run(write_run(tmp_path / "q", synthetic_results()))
-    assert (quick.state, quick.budget, quick.figure) == ("finished", "5m", ("accuracy", 0.9517))
+    assert (quick.state, quick.budget, quick.figure) == ("finished", "5m", {"name": "accuracy", "value": 0.9517})
     assert quick.shown_figure == "test accuracy 95.2 %"
 
 
@@ -209,8 +209,8 @@ def test_a_report_says_what_a_run_began_with(kind: str, tmp_path: Path) -> None:
     page = write_report(folder).read_text(encoding="utf-8")
     for text in (
         *("Initialisation of the run.", "runs/old/model", "loaded", "lowest 4 of 6"),
-        *("highest 2 re-initialised", "embeddings, lowest layers: 1", "512 → 1,024 (repeated)"),
-        *("2,345 of 12,345 parameters are trained", "6.12"),
+        *("Re-initialised layers", "embeddings, lowest layers: 1", "512 → 1,024, tile"),
+        *("2,345 of 12,345", "6.12"),
     ):
         assert text in page, text
     plain = {**start, "num_hidden_layers": 6, "reinit_layers": 0, "freeze_layers": 0, "freeze_embeddings": False}
@@ -218,5 +218,5 @@ def test_a_report_says_what_a_run_began_with(kind: str, tmp_path: Path) -> None:
     files.write_json(folder / "run.json", {**facts, "init": {**plain, "max_position_embeddings": 512}})
     page = write_report(folder).read_text(encoding="utf-8")
     assert "runs/old/model" in page
-    for text in ("re-initialised", "Frozen", "Positions", "Held-out loss before"):
+    for text in ("Re-initialised", "Frozen", "Positions", "Held-out loss before"):
         assert text not in page

@@ -9,7 +9,7 @@ import torch
 from reading import questions_of
 from unmask import bundle
 from unmask.console import SILENT
-from unmask.evaluate.simplest import simplest_baseline
+from unmask.evaluate.baselines import simplest_baseline
 from unmask.model.config import EncoderConfig
 from unmask.model.encoder import Encoder
 from unmask.text.tokenizer import Tokenizer

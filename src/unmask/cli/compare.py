@@ -14,8 +14,8 @@ from unmask.errors import UserError
 from unmask.messages import message
 
 if TYPE_CHECKING:
-    from unmask.evaluate.saved import Predictions
-    from unmask.report.compared import Comparison
+    from unmask.evaluate.predictions import Predictions
+    from unmask.report.compare import Comparison
 
 
 def register(app: App) -> None:
@@ -42,7 +42,7 @@ def compare(
 ) -> None:
     """Compare runs with the first one: settings that differ, curves, test metrics with paired intervals."""
     from unmask import files
-    from unmask.report.compared import compare_runs, page_of
+    from unmask.report.compare import compare_runs, page_of
     from unmask.report.page import render
 
     if output is not None:
@@ -63,7 +63,7 @@ def compare(
 
 
 def _predict(run: Path, file: Path, reading: Given) -> "Predictions":
-    from unmask.evaluate.tested import predictions_on
+    from unmask.evaluate.predictions import predictions_on
 
     with console.start_step("Evaluation") as work:
         found = predictions_on(run, file, work, reading)
@@ -73,10 +73,10 @@ def _predict(run: Path, file: Path, reading: Given) -> "Predictions":
 
 def _show(found: "Comparison") -> None:
     from unmask.metrics import Interval, figure_of
-    from unmask.report.compared import setting_of, summary
-    from unmask.report.figures import population
+    from unmask.report.compare import setting_of, summary
     from unmask.report.formats import format_difference
     from unmask.report.runs import TITLES
+    from unmask.report.summary import population
 
     if found.settings:
         shown = [[setting_of(found, row), *("-" if v is None else str(v) for v in row["values"].values())]

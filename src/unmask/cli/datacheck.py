@@ -1,7 +1,7 @@
 """`unmask data check`: labelled files before anything is trained on them."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -11,7 +11,7 @@ from unmask.cli.shared import AsJson, print_notes
 from unmask.messages import message, translate
 
 if TYPE_CHECKING:
-    from unmask.evaluate.datacheck import Check, Part
+    from unmask.evaluate.datacheck import Check
 
 EXAMPLE = "unmask data check --train train.csv --test test.csv"
 LABELS_SHOWN = 12
@@ -49,7 +49,7 @@ def check_data(
         console.print_json(found.to_dict())
     else:
         _show(found)
-    if found.biased:
+    if found.biasing:
         raise typer.Exit(1)
 
 
@@ -58,34 +58,29 @@ def _show(found: "Check") -> None:
         ("part", "rows", "characters: median", "5 % to 95 %", "longest", "labels"),
         [(translate(name), *_row(part)) for name, part in found.parts.items()],
     )
-    labels = list(dict.fromkeys(label for part in found.parts.values() for label in part.labels))
-    shown = labels[:LABELS_SHOWN]
+    labels = list(dict.fromkeys(label for part in found.parts.values() for label in part["labels"]))
     console.table(
         ("label", *found.parts),
-        [(label, *(_share(part.labels.get(label, 0), part) for part in found.parts.values())) for label in shown],
+        [(label, *(_share(label, part["labels"]) for part in found.parts.values())) for label in labels[:LABELS_SHOWN]],
     )
-    if len(labels) > len(shown):
-        console.print_text("and {labels:,} more labels (--json shows all)", len(labels) - len(shown))
-    for problem in found.problems:
-        finding = problem.finding
-        if problem.kind == "one_label":
+    if (more := len(labels) - LABELS_SHOWN) > 0:
+        console.print_text("and {labels:,} more labels (--json shows all)", more)
+    findings = {**found.biasing, **found.others}
+    for (kind, _), finding in findings.items():
+        if kind == "one_label":
             console.print_text(finding.text)
         else:
             console.print_text("{finding} (the first: {first})", finding.text, finding.places)
-    if not found.problems:
+    if not findings:
         console.print_text(message("no problem that would bias a result"))
 
 
-def _row(part: "Part") -> tuple[object, ...]:
-    lengths = part.lengths
-    return (
-        part.rows,
-        lengths[50],
-        message("{low:,} to {high:,}", lengths[5], lengths[95]),
-        lengths[100],
-        len(part.labels),
-    )
+def _row(part: dict[str, Any]) -> tuple[object, ...]:
+    length = part["characters"]
+    span = message("{low:,} to {high:,}", length["p5"], length["p95"])
+    return part["rows"], length["p50"], span, length["p100"], len(part["labels"])
 
 
-def _share(count: int, part: "Part") -> str:
-    return f"{count:,} ({count / max(1, sum(part.labels.values())):.1%})"
+def _share(label: str, counts: dict[str, int]) -> str:
+    count = counts.get(label, 0)
+    return f"{count:,} ({count / max(1, sum(counts.values())):.1%})"

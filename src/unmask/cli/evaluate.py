@@ -44,7 +44,7 @@ def evaluate(
     conlleval. Answers: F1 and exact match as SQuAD. Vectors: Spearman and Pearson of cosines where rows have scores,
     else how well each text finds its second one (MRR, nDCG@10, recall).
     """
-    from unmask.evaluate.tested import run_folder_of, to_saved_predictions
+    from unmask.evaluate.predictions import run_folder_of, to_saved_predictions
     from unmask.runtime.predictor import load
 
     with console.start_step("Evaluation") as work:

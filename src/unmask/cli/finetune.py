@@ -158,12 +158,9 @@ def _check_files(recipe: "FinetuneRecipe") -> None:
 
 def _tested(result: "FinetuneResult", rows: "PreparedRows", test: Path) -> dict[str, Any]:
     """The model, and what takes no network, on the test rows, with intervals; predictions are kept in the run."""
-    import dataclasses
-
+    from unmask.evaluate.baselines import simplest_baseline
+    from unmask.evaluate.predictions import compare_predictions, to_saved_predictions
     from unmask.evaluate.samples import predictions
-    from unmask.evaluate.saved import compare_predictions
-    from unmask.evaluate.simplest import simplest_baseline
-    from unmask.evaluate.tested import to_saved_predictions
 
     tested = rows.test_rows(test)
     examples = tested.examples
@@ -172,9 +169,8 @@ def _tested(result: "FinetuneResult", rows: "PreparedRows", test: Path) -> dict[
     with console.start_step("Evaluation") as work:
         predicted = predictor.score(examples, work)[1]
         plain = simplest_baseline(task, rows.train, examples)
-        ours = to_saved_predictions(predictor, tested, predicted)
         samples = predictions(task, examples, predicted)
-        ours = dataclasses.replace(ours, test=str(test), baseline=plain, samples=samples)
+        ours = to_saved_predictions(predictor, tested, predicted, test=str(test), baseline=plain, samples=samples)
         ours.save(result.folder)
         comparison = compare_predictions([(str(result.model), "pretrained", ours)], [plain])
         work.result("{examples:,} {unit} of {test}", len(examples), message(f"{comparison.scores.unit}s"), test)

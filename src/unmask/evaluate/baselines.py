@@ -1,28 +1,77 @@
-"""What any trained model is to be compared with: the most frequent tag; TF-IDF and logistic regression.
+"""What any trained model is to be compared with: counts of labels and tags, words in common, TF-IDF.
 
-All learn from the same training rows as the model and never see the labels of the test rows.
+All learn from the same training rows as the model, if at all, and never see the labels of the test rows.
 """
 
-from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+import math
+import re
+import zlib
+from bisect import bisect_right
+from collections import Counter, defaultdict
+from collections.abc import Callable, Sequence
+from itertools import groupby
+from typing import Any
 
 import numpy as np
 
+from unmask.data.rows.example import Example
+from unmask.data.rows.spans import keep_outermost
 from unmask.errors import UserError, missing_extra
+from unmask.metrics import Contestant
+from unmask.metrics.retrieval import Vectors
+from unmask.tasks import Task
+from unmask.tasks.labelled_spans import spans_of, tags_of, word_bounds
+from unmask.tasks.task import TargetKind
+from unmask.text.chinese import IDEOGRAPHS
 
 STRENGTHS = (3.0, 20.0, 100.0)  # inverse regularisation C, from strong to weak
 COMMON_ROWS = 1000  # with at least so many training rows, n-grams of a single row are left out
+WORD = re.compile(f"[{IDEOGRAPHS}]|[^\\W{IDEOGRAPHS}]+")
+SENTENCE_END = re.compile(r"[.!?]+\s|[。！？；]|\n")
+LONGEST = 6  # words of an answer
+BUCKETS = 2048  # numbers that words are hashed into
+
+Examples = Sequence[Example]
 
 
-@dataclass(frozen=True)
-class Baseline:
-    """What a baseline predicted, and what it chose from its training rows alone."""
+def simplest_baseline(task: Task[Any], train: Examples, test: Examples) -> Contestant:
+    """Predict for the test examples from counts of the training examples, or from the words of their texts."""
+    return BASELINES[task.kind](task, train, test)
 
-    name: str
-    predicted: list[str]  # a label for each test row
-    chosen: dict[str, Any]
+
+def _most_frequent_label(task: Task[Any], train: Examples, test: Examples) -> Contestant:
+    label = most_frequent(Counter(example.label or "" for example in train))
+    return Contestant(f"always {label!r}", "majority", [label] * len(test))
+
+
+def most_frequent(counts: Counter[str]) -> str:
+    """Of equally frequent ones the first by name."""
+    return min(counts, key=lambda name: (-counts[name], name))
+
+
+def _frequent_labels(task: Task[Any], train: Examples, test: Examples) -> Contestant:
+    """The labels that at least half of the rows have; the most frequent one where there are none such."""
+    counts = Counter(label for example in train for label in example.label_set or ())
+    labels = sorted(label for label, count in counts.items() if 2 * count >= len(train)) or [most_frequent(counts)]
+    return Contestant(f"always {labels!r}", "majority", [labels] * len(test))
+
+
+def _mean(task: Task[Any], train: Examples, test: Examples) -> Contestant:
+    mean = float(np.mean([example.number for example in train]))
+    return Contestant(f"always {mean:.3f}", "mean", [mean] * len(test))
+
+
+def _frequent_tags(task: Any, train: Examples, test: Examples) -> Contestant:
+    """Each word has one tag: that of the outermost span."""
+
+    def words(example: Example) -> tuple[list[str], list[str]]:
+        tokens = word_bounds(task, example)
+        tags = tags_of(task, tokens, keep_outermost(example.spans or ()))
+        return [example.text[start:end] for start, end in tokens], tags
+
+    tags = most_frequent_tags([words(one) for one in train], [words(one)[0] for one in test])
+    spans = [spans_of(task, word_bounds(task, one), own) for one, own in zip(test, tags, strict=True)]
+    return Contestant("most frequent tag of each word", "frequent", task.comparable(test, spans))
 
 
 def most_frequent_tags(
@@ -30,98 +79,119 @@ def most_frequent_tags(
 ) -> list[list[str]]:
     """The most frequent training tag of each word; for a word never seen, that of the words seen once.
 
-    train: the words and the tags of each sentence; test: the words of each sentence. Of equally frequent tags
-    the first by name. Raises UserError where there are no training rows.
+    train: the words and the tags of each sentence, at least one; test: the words of each sentence.
     """
-    _check_rows(train)
-    counts: dict[str, Counter[str]] = {}
+    counts: dict[str, Counter[str]] = defaultdict(Counter)
     for words, tags in train:
         for word, tag in zip(words, tags, strict=True):
-            counts.setdefault(word, Counter())[tag] += 1
-    rare: Counter[str] = Counter()
-    for found in counts.values():
-        if found.total() == 1:
-            rare.update(found)
-    everything: Counter[str] = Counter()
-    for found in counts.values():
-        everything.update(found)
-
-    def first(found: Counter[str]) -> str:
-        return min(found, key=lambda tag: (-found[tag], tag))
-
-    unseen = first(rare or everything)
-    best = {word: first(found) for word, found in counts.items()}
+            counts[word][tag] += 1
+    once, every = Counter[str](), Counter[str]()
+    for tags_of_word in counts.values():
+        every.update(tags_of_word)
+        if tags_of_word.total() == 1:
+            once.update(tags_of_word)
+    unseen = most_frequent(once or every)
+    best = {word: most_frequent(tags_of_word) for word, tags_of_word in counts.items()}
     return [[best.get(word, unseen) for word in words] for words in test]
 
 
+def _nearest_words(task: Task[Any], train: Examples, test: Examples) -> Contestant:
+    spans = [nearest_span(example.text, example.pair or "") for example in test]
+    answers = [(example.pair or "")[start:end] for example, (start, end) in zip(test, spans, strict=True)]
+    return Contestant("the words beside those of the question", "overlap", answers)
+
+
+def nearest_span(question: str, context: str) -> tuple[int, int]:
+    """Find an answer by the sliding window of Richardson et al. 2013 (MCTest, Algorithm 1), for free answers: the
+    characters (start, end), (0, 0) where the context has no words.
+
+    In the sentence that shares most with the question, where a rare word counts more, it is the longest run of words
+    that the question does not hold.
+    """
+    asked = {word[0].lower() for word in WORD.finditer(question)}
+    words = [(found.start(), found.end(), found[0].lower()) for found in WORD.finditer(context)]
+    if not words:
+        return 0, 0
+    count = Counter(word for _, _, word in words)
+    ends = [found.end() for found in SENTENCE_END.finditer(context)]
+    sentences = [list(some) for _, some in groupby(words, key=lambda word: bisect_right(ends, word[0]))]
+
+    def shared(sentence: list[tuple[int, int, str]]) -> float:
+        return sum(math.log(1 + 1 / count[word]) for word in {word for *_, word in sentence} & asked)
+
+    best = max(sentences, key=shared)  # of equal ones the first
+    runs = [list(some) for new, some in groupby(best, key=lambda word: word[2] not in asked) if new]
+    run = max(runs, key=len, default=best)[:LONGEST]
+    return run[0][0], run[-1][1]
+
+
+def _words_in_common(task: Task[Any], train: Examples, test: Examples) -> Contestant:
+    texts = [text for example in test for text in (example.text, example.pair or "")]
+    pairs = list(word_vectors(texts).reshape(len(test), 2, -1))
+    return Contestant("the words in common", "words", task.comparable(test, pairs))
+
+
+def word_vectors(texts: Sequence[str]) -> Vectors:
+    """(texts, BUCKETS): the words that a text holds as a vector; in Chinese each character is one.
+
+    A word counts for log(1 + n / the number of these texts that have it); words share buckets, as their hashes do,
+    with signs that let them cancel (Weinberger et al. 2009).
+    """
+    vectors = np.zeros((len(texts), BUCKETS), dtype=np.float32)
+    for row, text in enumerate(texts):
+        for word in {found[0] for found in WORD.finditer(text.lower())}:
+            hashed = zlib.crc32(word.encode())
+            vectors[row, hashed % BUCKETS] += 1 if hashed & (1 << 31) else -1
+    frequency = (vectors != 0).sum(0)
+    weights: Vectors = np.log1p(len(texts) / np.maximum(frequency, 1)).astype(np.float32)
+    return vectors * weights
+
+
+BASELINES: dict[TargetKind, Callable[[Task[Any], Examples, Examples], Contestant]] = {
+    "label": _most_frequent_label,
+    "labels": _frequent_labels,
+    "number": _mean,
+    "tags": _frequent_tags,
+    "answers": _nearest_words,
+    "vectors": _words_in_common,
+}
+
+
 def tfidf(
-    train_texts: Sequence[str],
-    train_labels: Sequence[str],
-    test_texts: Sequence[str],
-    seed: int = 0,
-    *,
-    analyzer: Literal["word", "char"] = "word",
-) -> Baseline:
-    """TF-IDF (sublinear) of word or character uni- and bigrams, then logistic regression for each label.
+    train: Sequence[str], labels: Sequence[str], test: Sequence[str], seed: int = 0, *, analyzer: str = "word"
+) -> list[str]:
+    """Predict labels by TF-IDF (sublinear) of word or character uni- and bigrams and a logistic regression for each.
 
     The strength C is the one of `STRENGTHS` with the best accuracy on a tenth of the training rows, drawn
     with `seed`; the model is then fitted on all of them. "char" is for writing without spaces, as in Chinese.
-    Raises UserError where there are no training rows, their numbers differ, or they hold no words;
-    and where scikit-learn is not installed.
+    Raises UserError where the training texts hold no words, or scikit-learn is not installed.
     """
     try:
+        from sklearn.feature_extraction.text import TfidfVectorizer
         from sklearn.linear_model import LogisticRegression
+        from sklearn.model_selection import GridSearchCV
         from sklearn.multiclass import OneVsRestClassifier
     except ImportError:
         raise missing_extra("scikit-learn", "eval", "the TF-IDF baseline") from None
-    _check_rows(train_labels)
-    if len(train_texts) != len(train_labels):
-        raise UserError("not every text has a label", given=f"{len(train_texts)} texts, {len(train_labels)} labels")
-    if len(set(train_labels)) == 1:
-        return Baseline("tfidf", [train_labels[0]] * len(test_texts), {"label": train_labels[0]})
-    train, test = _features(train_texts, test_texts, analyzer)
-    labels = np.asarray(train_labels, dtype=str)
-
-    def fitted(strength: float, rows: Any) -> Any:
-        # liblinear on one label at a time measured 4 to 10 times faster than the joint fit, and no worse
-        model = LogisticRegression(C=strength, solver="liblinear", random_state=seed)
-        return OneVsRestClassifier(model).fit(train[rows], labels[rows])
-
-    held, rest = _tenth(len(labels), seed)
-    accuracies = {}
-    if len(held) and len(set(labels[rest])) > 1:
-        for strength in STRENGTHS:
-            accuracies[strength] = float((fitted(strength, rest).predict(train[held]) == labels[held]).mean())
-    best = max(accuracies, key=lambda strength: accuracies[strength], default=STRENGTHS[1])
-    predicted = fitted(best, np.arange(len(labels))).predict(test).tolist() if len(test_texts) else []
-    chosen = {"analyzer": analyzer, "features": train.shape[1], "c": best, "dev_rows": len(held)}
-    return Baseline("tfidf", predicted, chosen | {"dev_accuracy": accuracies.get(best)})
-
-
-def _features(train_texts: Sequence[str], test_texts: Sequence[str], analyzer: str) -> tuple[Any, Any]:
-    """Sparse TF-IDF matrices (rows, n-grams) of the training and the test texts."""
-    from sklearn.feature_extraction.text import TfidfVectorizer
-
+    if len(set(labels)) == 1 or not test:
+        return list(labels[:1]) * len(test)
     vectorizer = TfidfVectorizer(
         analyzer=analyzer,
         ngram_range=(1, 2),
         token_pattern=r"(?u)\b\w+\b" if analyzer == "word" else None,
-        min_df=2 if len(train_texts) >= COMMON_ROWS else 1,
+        min_df=2 if len(train) >= COMMON_ROWS else 1,
         sublinear_tf=True,
     )
     try:
-        train = vectorizer.fit_transform(train_texts)
+        features = vectorizer.fit_transform(train)
     except ValueError as error:
         raise UserError("TF-IDF found nothing to count in the training texts", given=error) from None
-    return train, vectorizer.transform(test_texts) if len(test_texts) else None
-
-
-def _tenth(rows: int, seed: int) -> tuple[Any, Any]:
-    """A tenth of the row numbers, drawn with `seed`, and all others."""
-    order = np.random.default_rng(seed).permutation(rows)
-    return np.sort(order[: rows // 10]), np.sort(order[rows // 10 :])
-
-
-def _check_rows(train: Sequence[object]) -> None:
-    if not len(train):
-        raise UserError("a baseline needs training rows", given="none")
+    truth = np.asarray(labels, dtype=str)
+    order = np.random.default_rng(seed).permutation(len(truth))
+    held, rest = (np.sort(part) for part in np.split(order, [len(truth) // 10]))
+    # liblinear on one label at a time measured 4 to 10 times faster than the joint fit, and no worse
+    model = OneVsRestClassifier(LogisticRegression(C=STRENGTHS[1], solver="liblinear", random_state=seed))
+    if len(held) and len(set(truth[rest])) > 1:
+        model = GridSearchCV(model, {"estimator__C": STRENGTHS}, scoring="accuracy", cv=[(rest, held)])
+    predicted: list[str] = model.fit(features, truth).predict(vectorizer.transform(test)).tolist()
+    return predicted

@@ -22,18 +22,20 @@ SAMPLE = 31  # what a hash is for
 SHORTEST = 4  # letters of a word worth hiding; a Chinese character is always one
 TEXT = 300  # characters of a text in a report
 CONTEXT_CHARACTERS = 80  # on each side of an answer in a report
-CONTEXT = 40  # pieces of a passage
+CONTEXT = 40  # tokens of a passage
+FILLS = 6  # passages with a blank
+EACH = 5  # rows predicted right, and as many predicted wrong
 
 
-def sample_fills(predictor: Predictor, texts: Sequence[str], seed: int, count: int = 6) -> list[dict[str, Any]]:
-    """Passages of some texts with one word hidden, chosen by hash, and the pieces proposed for it.
+def sample_fills(predictor: Predictor, texts: Sequence[str], seed: int) -> list[dict[str, Any]]:
+    """Passages of some texts with one word hidden, chosen by hash, and the tokens proposed for it.
 
-    The word is a single piece, so that the model can find it; in Chinese it is one character.
+    The word is a single token, so that the model can find it; in Chinese it is one character.
     """
     rows: list[dict[str, Any]] = []
     order = sorted(range(len(texts)), key=lambda number: int(hash_integers(seed, SAMPLE, number)[0]))
     for number in order:
-        if len(rows) == count:
+        if len(rows) == FILLS:
             break
         text = texts[number]
         encoded = predictor.tokenizer.encode(text, max_length=CONTEXT)
@@ -63,11 +65,11 @@ def _is_maskable(word: str) -> bool:
 
 @dataclass(frozen=True)
 class _Rows:
-    """Examples, the predictions of a task for them, both as they are compared, and which are right."""
+    """Examples, the predictions of a task for them, the same in the form in which they are compared, and which are
+    right."""
 
     examples: Sequence[Example]
     predictions: Sequence[Any]
-    reference: Sequence[Any]
     comparable: Sequence[Any]
     correct: Sequence[bool]
 
@@ -78,19 +80,15 @@ class _Rows:
         return pool, ranked(pool, pairs[:, 0], pairs[:, 1]).first
 
 
-def predictions(
-    task: Task[Any], examples: Sequence[Example], made: Sequence[Any], each: int = 5
-) -> list[dict[str, Any]]:
+def predictions(task: Task[Any], examples: Sequence[Example], made: Sequence[Any]) -> list[dict[str, Any]]:
     """Return the first examples predicted right, and the first predicted wrong, as a report shows them; those with
     nothing in them are passed over. made: predictions of the task."""
     reference, comparable = task.reference(examples), task.comparable(examples, made)
     hits = correct(task.kind, task.metric_for(examples), reference, comparable)
-    rows = _Rows(examples, made, reference, comparable, hits)
-    chosen: list[int] = []
-    for right in (True, False):
-        own = [n for n, hit in enumerate(hits) if hit is right and (reference[n] or comparable[n])]
-        chosen += own[:each]
-    return [SAMPLES[task.kind](rows, number) for number in chosen]
+    rows = _Rows(examples, made, comparable, hits)
+    telling = [number for number in range(len(examples)) if reference[number] or comparable[number]]
+    right, wrong = ([number for number in telling if hits[number] is hit][:EACH] for hit in (True, False))
+    return [SAMPLES[task.kind](rows, number) for number in right + wrong]
 
 
 def _text(rows: _Rows, number: int) -> dict[str, Any]:
@@ -117,19 +115,16 @@ def _spans(rows: _Rows, number: int) -> dict[str, Any]:
 def _answer(rows: _Rows, number: int) -> dict[str, Any]:
     """The part of the context around the true answer, else the predicted one; bounds count its characters."""
     example, prediction = rows.examples[number], rows.predictions[number]
-    bounds = {
-        "spans": [(answer.start, answer.end) for answer in (example.answers or ())[:1]],
-        "predicted": [(one.start, one.end) for one in prediction[:1] if one],
-    }
-    context = example.pair or ""
-    middle = next((one for both in bounds.values() for one in both), (0, 0))
-    low, high = max(0, middle[0] - CONTEXT_CHARACTERS), min(len(context), middle[1] + CONTEXT_CHARACTERS)
-    shown = {
-        name: [[max(a, low) - low, min(b, high) - low, "answer"] for a, b in spans if a < high and b > low]
-        for name, spans in bounds.items()
-    }
-    answer = {"answer": prediction[0].text, "correct": rows.correct[number]}
-    return {"question": example.text, "text": context[low:high], **shown, **answer}
+    true = [(answer.start, answer.end) for answer in (example.answers or ())[:1]]
+    predicted = [(one.start, one.end) for one in prediction[:1] if one]
+    start, end = next(iter(true + predicted), (0, 0))
+    low, high = max(0, start - CONTEXT_CHARACTERS), end + CONTEXT_CHARACTERS
+    spans, marked = (
+        [[max(a, low) - low, min(b, high) - low, "answer"] for a, b in some if a < high and b > low]
+        for some in (true, predicted)
+    )
+    texts = {"question": example.text, "text": (example.pair or "")[low:high], "answer": prediction[0].text}
+    return {**texts, "spans": spans, "predicted": marked, "correct": rows.correct[number]}
 
 
 def _vectors(rows: _Rows, number: int) -> dict[str, Any]:

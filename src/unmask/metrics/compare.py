@@ -83,7 +83,7 @@ class Comparison:
     differences: list[dict[str, Any]]
 
     def to_dict(self) -> dict[str, Any]:
-        """The `evaluation` of results.json, as report/folder.py describes it."""
+        """The `evaluation` of results.json, as report/results.py describes it."""
         several = {"models": self.models, "differences": self.differences}
         return {**self.scores._facts(), **several, **self.scores.details}
 

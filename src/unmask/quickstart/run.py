@@ -13,7 +13,7 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from functools import cache, partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 
@@ -23,19 +23,17 @@ from unmask.data.corpus import shards
 from unmask.data.corpus.wholewords import load_words
 from unmask.data.rows.example import Example
 from unmask.errors import UserError
-from unmask.evaluate import baselines
+from unmask.evaluate.baselines import simplest_baseline, tfidf
+from unmask.evaluate.predictions import compare_predictions, to_saved_predictions
 from unmask.evaluate.samples import predictions, sample_fills
-from unmask.evaluate.saved import compare_predictions
-from unmask.evaluate.simplest import simplest_baseline
-from unmask.evaluate.tested import to_saved_predictions
 from unmask.messages import join, message, to_json
 from unmask.metrics import Contestant, figure_of
 from unmask.objectives import Masked
 from unmask.quickstart.jobs import Material, Request, gather_data
 from unmask.quickstart.plan import Checkpoint, Plan, load_checkpoint
 from unmask.report import write_report
-from unmask.report.folder import pretraining_entry
-from unmask.report.formats import format_points
+from unmask.report.formats import format_difference
+from unmask.report.results import pretraining_entry
 from unmask.runtime.predictor import load
 from unmask.tasks import Task
 from unmask.text.tokenizer import Tokenizer, TokenizerConfig
@@ -327,7 +325,7 @@ class Quickstart:
                 message(figure_of(metric).title),
                 score.value,
                 len(test),
-                *(format_points(gain[key]) for key in ("value", "low", "high")),
+                *(format_difference(metric, gain[key]) for key in ("value", "low", "high")),
             )
 
     def _baselines(self, task: Task[Any], test: list[Example]) -> Iterator[Contestant]:
@@ -337,9 +335,9 @@ class Quickstart:
                 [e.text if e.pair is None else f"{e.text}\n{e.pair}" for e in some] for some in (self.train, test)
             )
             labels = [e.label or "" for e in self.train]
-            analyzer: Literal["word", "char"] = "char" if self.request.language == "zh" else "word"
-            found = baselines.tfidf(texts, labels, unseen, self.request.seed, analyzer=analyzer)
-            yield Contestant("TF-IDF + logistic regression", "tfidf", found.predicted)
+            analyzer = "char" if self.request.language == "zh" else "word"
+            predicted = tfidf(texts, labels, unseen, self.request.seed, analyzer=analyzer)
+            yield Contestant("TF-IDF + logistic regression", "tfidf", predicted)
         yield simplest_baseline(task, self.train, test)
 
 

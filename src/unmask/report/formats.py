@@ -8,11 +8,6 @@ from unmask.metrics import figure_of
 Bounds = Mapping[str, float]  # low and high, of a figure or a difference
 
 
-def known(text: str) -> Message:
-    """A text in results.json that unmask wrote, and may translate."""
-    return text if isinstance(text, Message) else message(text)
-
-
 def figure_title(name: str) -> Message:
     """`classify.accuracy` as people call it: `accuracy`."""
     return message(figure_of(name).title)
@@ -50,41 +45,19 @@ def format_figure(name: str, value: float) -> str:
     return format_percent(value) if figure_of(name).percent else f"{value:.3f}".replace("-", "−")
 
 
-def format_range(name: str, bounds: Bounds) -> Message:
-    """The interval of a figure: `94.3 to 96.1 %`."""
-    low, high = (format_figure(name, bounds[key]) for key in ("low", "high"))
+def format_range(name: str, bounds: Bounds, *, difference: bool = False) -> Message:
+    """The interval of a figure or of a difference: `94.3 to 96.1 %`, `+1.0 to +3.0`."""
+    show = format_difference if difference else format_figure
+    low, high = (show(name, bounds[key]) for key in ("low", "high"))
     return message("{low} to {high}", low.removesuffix("\u00a0%"), high)
 
 
 def format_difference(name: str, difference: float, *, sign: bool = True) -> str:
-    """A difference of such figures: of shares in percentage points, of others as it is."""
-    if figure_of(name).percent:
-        return format_points(difference, sign=sign)
-    shown = f"{abs(difference):.3f}"
-    return _signed(difference, shown) if sign and float(shown) else shown
-
-
-def format_difference_range(name: str, bounds: Bounds) -> Message:
-    """The interval of a difference: `+1.0 to +3.0`."""
-    return message("{low} to {high}", *(format_difference(name, bounds[key]) for key in ("low", "high")))
-
-
-def format_gain(name: str, difference: float, *, sign: bool = True) -> str:
-    """A difference with its unit."""
-    shown = format_difference(name, difference, sign=sign)
-    return message("{value} points", shown) if figure_of(name).percent else shown
-
-
-def format_points(difference: float, *, sign: bool = True) -> str:
-    """A difference of shares in percentage points: 0.021 -> `+2.1`; with two digits where one would show nothing."""
-    digits = 1 if abs(difference) >= 0.0005 else 2
-    value = round(100 * difference, digits)
-    shown = f"{abs(value):.{digits if value else 1}f}"
-    return _signed(value, shown) if sign and value else shown
-
-
-def _signed(value: float, shown: str) -> str:
-    return f"{'+' if value >= 0 else '−'}{shown}"
+    """A difference of such figures, of shares in percentage points: `+2.1`, `−0.012`; with a digit more where one would
+    show nothing."""
+    digits = 3 if not figure_of(name).percent else 2 if 0.00005 <= abs(difference) < 0.0005 else 1
+    shown = f"{scale_of(name) * abs(difference):.{digits}f}"
+    return f"{'+' if difference > 0 else '−'}{shown}" if sign and float(shown) else shown
 
 
 def format_p_value(p: float) -> str:

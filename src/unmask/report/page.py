@@ -1,4 +1,4 @@
-"""The report of a run as one html file: results (report/folder.py) in, sections and their blocks, html out.
+"""The report of a run as one html file: results (report/results.py) in, sections and their blocks, html out.
 
 All text is escaped by the template. The page needs nothing from outside and runs no script: the switch between
 light and dark is a style rule.
@@ -6,7 +6,6 @@ light and dark is a style rule.
 
 import base64
 import hashlib
-from datetime import datetime
 from functools import partial
 from importlib import resources
 from pathlib import Path
@@ -17,8 +16,7 @@ from unmask.errors import UserError, missing_extra
 from unmask.messages import message
 from unmask.report import summary
 from unmask.report.blocks import Page, in_language
-from unmask.report.folder import results_of
-from unmask.report.formats import known
+from unmask.report.results import results_of
 from unmask.report.sections import all_sections
 
 KINDS = {"quickstart": "Quick start report", "pretrain": "Pretraining report", "finetune": "Fine-tuning report"}
@@ -31,7 +29,6 @@ def write_report(run: Path | str, output: Path | str | None = None, language: st
     where the folder holds no run that can be read, the language is unknown, or jinja2 is not installed.
     """
     run = Path(run)
-    _jinja()
     results = results_of(run)
     path = Path(output) if output is not None else run / "report.html"
     files.write_text(path, render(page_of(results, run), language or results.get("language")))
@@ -40,13 +37,14 @@ def write_report(run: Path | str, output: Path | str | None = None, language: st
 
 def page_of(results: dict[str, Any], run: Path) -> Page:
     """The page about one run."""
+    created = str(results.get("created") or "").replace("T", " ")[:16]
     return Page(
         kind=message(KINDS[results["kind"]]),
-        title=known(results.get("title") or "A BERT of your own"),
+        title=message(results.get("title") or "A BERT of your own"),
         command=results.get("command"),
-        created=moment(results.get("created")),
+        created=f"{created} UTC" if created else None,
         summary=summary.paragraphs(results),
-        figures=summary.key_figures(results),
+        figures=list(summary.key_figures(results)),
         sections=all_sections(results, run),
     )
 
@@ -56,12 +54,15 @@ def render(page: Page, language: str | None = None) -> str:
 
     Raises UserError for a language without messages.
     """
+    try:
+        import jinja2
+    except ImportError:
+        raise missing_extra("jinja2", "report", "the report page") from None
     language = language or messages.language()
     if language not in messages.LANGUAGES:
         raise UserError("no messages in the language {language!r}", language, allowed=", ".join(messages.LANGUAGES))
     templates = resources.files("unmask.report") / "templates"
     style = (templates / "style.css").read_text(encoding="utf-8")
-    jinja2 = _jinja()
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
@@ -75,19 +76,3 @@ def render(page: Page, language: str | None = None) -> str:
         style_hash=digest,
     )
     return f"{html}\n"
-
-
-def moment(created: object) -> str | None:
-    """An ISO time to the minute; what is none is shown as it is."""
-    try:
-        return f"{datetime.fromisoformat(str(created)):%Y-%m-%d %H:%M %Z}".rstrip() if created else None
-    except ValueError:
-        return str(created)
-
-
-def _jinja() -> Any:
-    try:
-        import jinja2
-    except ImportError:
-        raise missing_extra("jinja2", "report", "the report page") from None
-    return jinja2

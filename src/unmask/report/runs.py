@@ -7,9 +7,9 @@ What cannot be read is a run in the state `damaged`, with the reason: listing ru
 import fcntl
 import json
 import os
-from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,13 +17,14 @@ from unmask import console, files
 from unmask.config import read_yaml
 from unmask.errors import UserError, did_you_mean
 from unmask.messages import Message, join, message
-from unmask.report.figures import is_loss, main_figure
+from unmask.report.curves import is_loss, main_figure
 from unmask.report.formats import figure_title, format_figure, format_loss
 
 State = Literal["running", "interrupted", "finished", "damaged"]
 
 KINDS = ("pretrain", "finetune")
 QUICKSTART = "quickstart"
+FORMAT = 1  # of results.json
 TITLES = {"pretrain": "pretraining", "finetune": "fine-tuning", "quickstart": "quick start", "unknown": "unknown"}
 FIGURES = {
     "pretrain": "held-out {figure} {value}",
@@ -40,7 +41,8 @@ Facts = dict[str, Any]
 
 @dataclass(frozen=True)
 class RunInfo:
-    """One run folder. figure: the main figure's name (`classify.accuracy`, `masked.loss`) and its value."""
+    """One run folder. figure: the main figure, {name: `classify.accuracy` or `masked.loss`, value}; facts: what
+    run.json or results.json holds."""
 
     folder: Path
     kind: str
@@ -51,7 +53,7 @@ class RunInfo:
     tokens: int | None = None
     seconds: float | None = None
     progress: float | None = None
-    figure: tuple[str, float] | None = None
+    figure: Facts | None = None
     created: str | None = None
     problem: str | None = None
     facts: Facts = field(default_factory=dict, repr=False)
@@ -75,7 +77,7 @@ class RunInfo:
         """`dev accuracy 94.2 %`, `held-out loss 6.41`."""
         if self.figure is None:
             return ""
-        name, value = self.figure
+        name, value = self.figure["name"], self.figure["value"]
         if name == TRAINING_LOSS:
             return message("training loss {value}", format_loss(value))
         shown = format_loss(value) if is_loss(name) else format_figure(name, value).replace("\u00a0", " ")
@@ -83,9 +85,8 @@ class RunInfo:
 
     def plain(self) -> Facts:
         """For JSON."""
-        values = asdict(self) | {"folder": str(self.folder)}
-        values["figure"] = None if self.figure is None else dict(zip(("name", "value"), self.figure, strict=True))
-        return {key: value for key, value in values.items() if key not in ("facts", "recipe")}
+        values = {key: value for key, value in vars(self).items() if key not in ("facts", "recipe")}
+        return values | {"folder": str(self.folder)}
 
 
 def find_runs(folder: Path | str) -> list[RunInfo]:
@@ -95,178 +96,133 @@ def find_runs(folder: Path | str) -> list[RunInfo]:
     """
     folder = Path(folder)
     if not folder.is_dir():
-        raise UserError(f"{folder} is not a folder", hint="give the folder that holds the runs: unmask runs FOLDER")
-    return sorted((read_run(path) for path in _run_folders(folder)), key=_order)
-
-
-def _order(run: RunInfo) -> tuple[str, str]:
-    try:
-        when = datetime.fromisoformat(run.created or "")
-    except ValueError:
-        return "", str(run.folder)
-    aware = when if when.tzinfo else when.replace(tzinfo=UTC)
-    return aware.astimezone(UTC).isoformat(), str(run.folder)
+        raise UserError(
+            "{path} is not a folder", folder, hint="give the folder that holds the runs: unmask runs FOLDER"
+        )
+    runs = [read_run(path) for path in _run_folders(folder)]
+    return sorted(runs, key=lambda run: (run.created or "", str(run.folder)))
 
 
 def _run_folders(folder: Path) -> Iterator[Path]:
+    """The folders that look like runs, whole or damaged."""
     for name, inside, names in os.walk(folder):
-        here = Path(name)
-        run = is_run(here, names)
+        run = not {"run.json", "results.json"}.isdisjoint(names) or {"recipe.yaml", "metrics.jsonl"} <= {*names}
         if run:
-            yield here
+            yield Path(name)
         inside[:] = sorted(one for one in inside if not one.startswith(".") and not (run and one in INNER))
-
-
-def is_run(folder: Path, names: Iterable[str]) -> bool:
-    """Whether a folder looks like a run, whole or damaged."""
-    there = set(names)
-    if there & {"run.json", "results.json"}:
-        return True
-    return {"recipe.yaml", "metrics.jsonl"} <= there
 
 
 def read_run(folder: Path | str) -> RunInfo:
     """What a run folder says of itself; never raises for what is in it."""
     folder = Path(folder)
-    try:
-        if (folder / "run.json").is_file():
-            return _trained(folder)
-        if (folder / "results.json").is_file():
-            return _quickstart(folder)
-        problem = "there is no run.json" if folder.is_dir() else "there is no such folder"
-    except (UserError, OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        problem = error.message if isinstance(error, UserError) else str(error) or type(error).__name__
+    problem: str = message("there is no run.json")
+    for name, read in (("run.json", _trained), ("results.json", _quickstart)):
+        if (folder / name).is_file():
+            try:
+                return read(folder, files.read_json(folder / name))
+            except UserError as error:
+                problem = error.message
+            except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+                problem = message("{file} is damaged: {error}", name, error)
     return RunInfo(folder, "unknown", "damaged", problem=problem)
 
 
 def require_run(folder: Path | str) -> RunInfo:
     """As `read_run`, but raises UserError for what is no run or is damaged."""
-    folder = Path(folder)
     run = read_run(folder)
     if run.state == "damaged":
-        near = list(_run_folders(folder))[:4] if folder.is_dir() else []
-        raise UserError(
-            f"{folder} holds no run that can be read",
-            given=run.problem,
-            hint=[did_you_mean(", ".join(map(str, near)) or None), "unmask runs FOLDER"],
-        )
+        near = ", ".join(map(str, list(_run_folders(run.folder))[:4]))
+        hint = [did_you_mean(near or None), "unmask runs FOLDER"]
+        raise UserError("{folder} holds no run that can be read", folder, given=run.problem, hint=hint)
     return run
 
 
-def _trained(folder: Path) -> RunInfo:
-    facts = _mapping(files.read_json(folder / "run.json"), folder / "run.json")
-    kind = facts.get("kind")
-    if kind not in KINDS:
-        raise UserError("run.json names the kind {kind!r}", kind, allowed=", ".join(KINDS))
-    recipe = read_recipe_values(folder / "recipe.yaml")
-    finished = facts.get("finished")
-    if finished is not None:
-        finished = _mapping(finished, folder / "run.json")
-    rows = _last_rows(folder / "metrics.jsonl")
+def _trained(folder: Path, facts: Facts) -> RunInfo:
+    if facts.get("kind") not in KINDS:
+        raise UserError("run.json names the kind {kind!r}", facts.get("kind"), allowed=", ".join(KINDS))
+    recipe, finished, rows = read_yaml(folder / "recipe.yaml"), facts.get("finished"), _last_rows(folder)
     last = next((row for row in reversed(rows) if "step" in row), {})
-    figures = _figures_of(finished or {}, rows)
-    name = main_figure(figures)
-    done = finished or last
+    done = {"steps": last.get("step"), **last, **(finished or {})}
     return RunInfo(
         folder,
-        str(kind),
-        "finished" if finished is not None else "running" if locked(folder) else "interrupted",
-        description=_what(recipe),
+        str(facts["kind"]),
+        _state(folder, finished is not None),
+        description=_description(recipe),
         budget=str((recipe.get("train") or {}).get("budget") or ""),
-        steps=done.get("steps", last.get("step")),
-        tokens=done.get("tokens", last.get("tokens")),
+        steps=done["steps"],
+        tokens=done.get("tokens"),
         seconds=done.get("seconds"),
         progress=1.0 if finished is not None else last.get("progress", 0.0),
-        figure=None if name is None else (name, float(figures[name])),
-        created=_text(facts.get("created")),
+        figure=_figure(finished or {}, rows),
+        created=facts.get("created"),
         facts=facts,
         recipe=recipe,
     )
 
 
-def _figures_of(finished: Facts, rows: list[Facts]) -> Facts:
-    """The figures on held-out or development rows, at the end or the last there are; else the training loss."""
-    latest = [row["evaluation"] for row in reversed(rows) if row.get("evaluation")]
+def _state(folder: Path, finished: bool) -> State:
+    return "finished" if finished else "running" if locked(folder) else "interrupted"
+
+
+def _figure(finished: Facts, rows: list[Facts]) -> Facts | None:
+    """The main figure on held-out or development rows, at the end or the last there is; else the training loss."""
+    evaluated = [row["evaluation"] for row in reversed(rows) if row.get("evaluation")]
     losses = [{TRAINING_LOSS: row["loss"]} for row in reversed(rows) if "loss" in row]
-    last: Facts = next(filter(None, [finished.get("dev"), finished.get("heldout_figures"), *latest, *losses]), {})
-    figures = {key: value for key, value in dict(last).items() if isinstance(value, int | float)}
-    masked = {key: value for key, value in figures.items() if key == "masked.loss"}
-    return masked or figures  # an accuracy of guessing hidden words says less than the loss
+    for figures in (finished.get("dev"), finished.get("heldout_figures"), *evaluated, *losses):
+        if name := main_figure(figures or {}):
+            return {"name": name, "value": float(figures[name])}
+    return None
 
 
-def _quickstart(folder: Path) -> RunInfo:
-    results = _mapping(files.read_json(folder / "results.json"), folder / "results.json")
-    if results.get("kind") != QUICKSTART:
-        raise UserError("results.json names the kind {kind!r}", results.get("kind"), allowed=QUICKSTART)
-    steps = results.get("steps") or []
-    evaluation, pretraining = results.get("evaluation") or {}, results.get("pretraining") or {}
-    metric = evaluation.get("metric") or "accuracy"
-    models = evaluation.get("models") or []
-    whole = len(steps) >= STEPS
-    inside = [folder, *(path for path in sorted(folder.iterdir()) if path.is_dir())]
-    running = not whole and any(locked(path) for path in inside)
-    words = str(results.get("command") or "").split()
-    budget = words[words.index("--budget") + 1] if "--budget" in words[:-1] else ""
+def _quickstart(folder: Path, results: Facts) -> RunInfo:
+    if (results.get("format"), results.get("kind")) != (FORMAT, QUICKSTART):
+        given = f"format {results.get('format')}, kind {results.get('kind')}"
+        raise UserError("results.json is not of a quick start of this version", given=given)
+    steps, pretraining = results.get("steps") or [], results.get("pretraining") or {}
+    evaluation = results.get("evaluation") or {}
+    metric, models = evaluation.get("metric"), evaluation.get("models")
+    _, _, budget = str(results.get("command") or "").partition("--budget ")
     return RunInfo(
         folder,
         QUICKSTART,
-        "finished" if whole else "running" if running else "interrupted",
+        _state(folder, len(steps) >= STEPS),
         description=str(results.get("title") or ""),
-        budget=budget,
+        budget=budget.partition(" ")[0],
         steps=pretraining.get("steps"),
         tokens=pretraining.get("tokens"),
         seconds=sum(step.get("seconds", 0) for step in steps),
         progress=min(1.0, len(steps) / STEPS),
-        figure=(metric, float(models[0][metric]["value"])) if models else None,
-        created=_text(results.get("created")),
+        figure={"name": metric, "value": float(models[0][metric]["value"])} if models else None,
+        created=results.get("created"),
         facts=results,
     )
 
 
-def _what(recipe: Facts) -> str:
+def _description(recipe: Facts) -> str:
     """The few words that tell one run from another."""
     model, data = recipe.get("model"), recipe.get("data") or {}
     if isinstance(model, dict):
-        names = ", ".join(str(one.get("name")) for one in recipe.get("objectives") or [])
-        corpus = Path(str(data.get("corpus", ""))).name
-        return f"{model.get('num_hidden_layers')} x {model.get('hidden_size')}, {names}, {corpus}".strip(", ")
+        names = [str(one.get("name")) for one in recipe.get("objectives") or []]
+        size = f"{model.get('num_hidden_layers')} x {model.get('hidden_size')}"
+        return join([size, *names, Path(str(data.get("corpus", ""))).name], ", ")
     task = (recipe.get("task") or {}).get("name", "")
     start = None if recipe.get("pretrained", True) else message("from scratch")
     return join([task, Path(str(data.get("train", ""))).name, start], ", ")
 
 
-def read_recipe_values(path: Path) -> Facts:
-    """The recipe of a run as plain values. Raises UserError where it cannot be read."""
-    return _mapping(read_yaml(path), path)
-
-
-def _mapping(value: Any, path: Path) -> Facts:
-    if not isinstance(value, dict):
-        raise UserError(f"{path} holds no settings", given=type(value).__name__)
-    return value
-
-
-def _text(value: Any) -> str | None:
-    return None if value is None else str(value)
-
-
-def _last_rows(path: Path) -> list[Facts]:
-    """The last rows of a log, without reading all of it; none where there is no log."""
+def _last_rows(folder: Path) -> list[Facts]:
+    """The last rows of the log, without reading all of it; none where there is no log."""
+    path = folder / "metrics.jsonl"
     if not path.is_file():
         return []
     with path.open("rb") as file:
-        size = file.seek(0, os.SEEK_END)
-        file.seek(max(0, size - TAIL))
+        file.seek(max(0, path.stat().st_size - TAIL))
         lines = file.read().splitlines()
     rows = []
-    for line in lines[1:] if size > TAIL else lines:
-        try:
-            row = json.loads(line)
-        except ValueError:  # the last line of a killed run
-            continue
-        if isinstance(row, dict):
-            rows.append(row)
-    return rows
+    for line in lines:
+        with suppress(ValueError):  # the first line where it is cut, the last line of a killed run
+            rows.append(json.loads(line))
+    return [row for row in rows if isinstance(row, dict)]
 
 
 def locked(folder: Path) -> bool:

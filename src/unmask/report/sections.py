@@ -1,131 +1,60 @@
-"""The sections of a page about one run, besides those on its test results: data, curves, how to repeat it."""
+"""The sections of a page about one run, in the order in which they stand there."""
 
-import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from unmask import console
 from unmask.messages import from_json, join, message
-from unmask.report import engine, evaluation, figures, origin
-from unmask.report.blocks import Block, Cell, Code, Columns, Section, Table, facts, pairs, sections, table
-from unmask.report.figures import Trained
-from unmask.report.formats import (
-    figure_title,
-    format_figure,
-    format_loss,
-    format_percent,
-    format_range,
-    known,
-)
-
-Z = 1.959964  # of a two-sided interval of 95 %
+from unmask.report import curves, evaluation
+from unmask.report.blocks import Block, Code, Section, Table
+from unmask.report.curves import Trained
+from unmask.report.formats import figure_title, format_figure, format_percent
+from unmask.report.tables import facts, table
 
 Results = dict[str, Any]
 
 
 def all_sections(results: Results, run: Path) -> list[Section]:
     """What a manager asks for first, then figures for the curious, then everything to repeat it."""
-    blocks: dict[tuple[str, str], Iterable[Block | None]] = {
-        ("results", "Results"): evaluation.results(results),
-        ("errors", "Errors"): evaluation.errors(results),
-        ("predictions", "Predictions on test rows"): evaluation.predictions(results),
-        ("pretraining", "Pretraining"): _pretraining(results, run),
-        ("fills", "Filling in masked words"): [_fills(results)],
-        ("finetuning", "Fine-tuning"): _finetuning(results, run),
-        ("training", "Training"): engine.training_section(results, run),
-        ("data", "Data"): _data(results),
-        ("steps", "What was done"): [_steps(results)],
-        ("repeat", "Reproduction"): _repeat(results, run),
-    }
-    return sections(blocks)
-
-
-def wilson(share: float, rows: int) -> dict[str, float]:
-    """The 95 % score interval of a share of `rows` (Wilson 1927)."""
-    centre = (share + Z**2 / (2 * rows)) / (1 + Z**2 / rows)
-    half = Z / (1 + Z**2 / rows) * math.sqrt(share * (1 - share) / rows + Z**2 / (4 * rows**2))
-    return {"low": centre - half, "high": centre + half}
-
-
-def _steps(results: Results) -> Table | None:
-    rows = [
-        step | {"title": known(step["title"]), "summary": from_json(step.get("message", step.get("summary", "")))}
-        for step in results.get("steps") or []
-    ]
-    if not rows:
-        return None
-    columns: Columns = {
-        "number": ("", str),
-        "title": "Step",
-        "summary": "Result",
-        "seconds": ("Time", console.seconds),
-    }
-    total = {"title": message("Total"), "seconds": sum(step.get("seconds", 0) for step in rows)}
-    return table([*rows, total], columns, total=True)
-
-
-def _data(results: Results) -> Iterable[Block | None]:
-    data = results.get("data") or {}
-    columns: Columns = {
-        "name": "Name",
-        "documents": ("Documents", console.count),
-        "bytes": ("Size", console.size),
-        "source": "Source",
-        "licence": "Licence",
-    }
-    corpora = [_translated(row) for row in data.get("corpora") or []]
-    yield table(corpora, columns, message("Text for pretraining."))
-    if task := data.get("task"):
-        labels = task.get("labels")
-        row = _translated(task) | {
-            "labels": len(labels) if isinstance(labels, list) else labels,
-            "defects": join(map(known, task.get("defects") or []), "; ") or None,
+    pretrained = _trained(run, "Pretraining", results.get("pretraining"))
+    tuned = [entry for row in results.get("finetuning") or [] for entry in _trained(run, row["name"], row)]
+    titled = [Trained(message("Fine-tuning, {start}", one.name), one.log, one.outcome) for one in tuned]
+    return sections(
+        {
+            ("results", "Results"): evaluation.results(results),
+            ("errors", "Errors"): evaluation.errors(results),
+            ("predictions", "Predictions on test rows"): evaluation.predictions(results),
+            ("pretraining", "Pretraining"): _pretraining(results, pretrained),
+            ("fills", "Filling in masked words"): [_fills(results)],
+            ("finetuning", "Fine-tuning"): _finetuning(results, tuned),
+            ("training", "Training"): curves.training_section(pretrained + titled),
+            ("data", "Data"): _data(results),
+            ("steps", "What was done"): [_steps(results)],
+            ("repeat", "Reproduction"): _repeat(results, run),
         }
-        columns = {
-            "name": "Task",
-            "file": "File",
-            "train_rows": ("Training rows", console.count),
-            "train_rows_used": ("Training rows used", console.count),
-            "dev_rows": ("Development rows", console.count),
-            "test_rows": ("Test rows", console.count),
-            "labels": ("Labels", console.count),
-            "source": "Source",
-            "licence": "Licence",
-            "defects": "Known defects",
-        }
-        yield facts(row, columns, message("Labelled rows for fine-tuning and testing."))
-    if public := results.get("public_model"):
-        columns = {"name": "Name", "source": "Source", "licence": "Licence"}
-        yield table([_translated(public)], columns, message("Public checkpoint, fine-tuned for comparison."))
-    columns = {
-        "vocab_size": ("Vocabulary size (tokens)", console.count),
-        "characters_per_token": ("Characters per token", format_loss),
-        "unknown_rate": ("Unknown tokens", lambda rate: format_percent(rate, 2)),
-    }
-    yield facts(results.get("tokenizer") or {}, columns, message("Tokenizer."))
+    )
 
 
-def _translated(row: Results) -> Results:
-    """What is known about public data, as messages."""
-    return row | {key: known(row[key]) for key in ("name", "source", "licence") if isinstance(row.get(key), str)}
+def sections(blocks: dict[tuple[str, str], Iterable[Block | None]]) -> list[Section]:
+    """Sections by (name, title), in the given order; those without blocks are left out."""
+    every = [Section(name, message(title), [one for one in some if one]) for (name, title), some in blocks.items()]
+    return [section for section in every if section.blocks]
 
 
-def _pretraining(results: Results, run: Path) -> Iterable[Block | None]:
-    if pretraining := results.get("pretraining"):
-        yield figures.pretraining_loss(figures.log_of(run, pretraining), pretraining)
-        columns: Columns = {
-            "parameters": ("Parameters", console.count),
-            "steps": ("Steps", console.count),
-            "tokens": ("Tokens", console.count),
-            "tokens_per_second": ("Tokens per second", console.count),
-            "seconds": ("Time", console.seconds),
-            "loss": ("Last training loss (nats)", format_loss),
-            "heldout_loss": ("Held-out loss (nats)", format_loss),
-            "heldout_accuracy": ("Held-out accuracy", format_percent),
-        }
-        yield facts(pretraining, columns, message("The pretraining run."))
-        yield origin.initialization_section(results)
+def _trained(run: Path, name: str, entry: Results | None) -> list[Trained]:
+    """An entry of the results with the log that it names."""
+    if not entry:
+        return []
+    return [Trained(message(name), curves.read_log(run / entry["log"]) if entry.get("log") else [], entry)]
+
+
+def _pretraining(results: Results, runs: list[Trained]) -> Iterator[Block | None]:
+    for run in runs:
+        yield curves.pretraining_loss(run.log, run.outcome)
+        losses = ("loss", "heldout_loss", "heldout_accuracy")
+        names = ("parameters", "steps", "tokens", "tokens_per_second", "seconds", *losses)
+        yield facts(run.outcome, names, message("The pretraining run."))
+        yield _initialization(results)
     objectives = []
     for objective in results.get("objectives") or []:
         settings = [
@@ -133,46 +62,38 @@ def _pretraining(results: Results, run: Path) -> Iterable[Block | None]:
             for key, value in objective.items()
             if key != "name" and value is not None
         ]
-        objectives.append({"objective": known(objective["name"]), "settings": join(settings, ", ") or None})
-    yield table(objectives, {"objective": "Objective", "settings": "Settings"}, message("Objectives of pretraining."))
+        objectives.append({"objective": message(objective["name"]), "settings": join(settings, ", ") or None})
+    yield table(objectives, ("objective", "settings"), message("Objectives of pretraining."))
 
 
-def _finetuning(results: Results, run: Path) -> Iterable[Block | None]:
-    entries = results.get("finetuning") or []
-    runs = [Trained(known(entry["name"]), figures.log_of(run, entry), entry.get("best_step")) for entry in entries]
-    yield from figures.finetuning_curves(runs)
-    dev_rows = ((results.get("data") or {}).get("task") or {}).get("dev_rows")
-    columns: Columns = {
-        "name": "Start",
-        "steps": ("Steps", console.count),
-        "best_step": ("Best step", console.count),
-        "truncated": ("Truncated texts", console.count),
-        "dev": ("Best on development rows", str),
-        "seconds": ("Time", console.seconds),
-    }
-    rows = [
-        entry | {"name": known(entry["name"]), "dev": _dev(entry, entry.get("dev_rows") or dev_rows)}
-        for entry in entries
-    ]
-    caption = message(
-        "Fine-tuning runs. The best step was chosen on the development rows, which biases their figure upwards a "
-        "little; the test rows were not used."
-    )
-    yield table(rows, columns, caption)
-    if entries:
-        yield origin.initialization_section(results)
-
-
-def _dev(entry: Results, rows: int | None) -> Cell | None:
-    """The best figure on the development rows with its n, and an interval where it is a share of rows."""
-    dev = entry.get("dev") or {}
-    name = figures.main_figure(dev)
-    if name is None or figures.is_loss(name) or not rows:
+def _initialization(results: Results) -> Table | None:
+    """What a run began with, where that was a model: which weights were loaded, which are new, which are trained."""
+    start = results.get("init")
+    if not start:
         return None
-    note = message("n = {rows:,} development rows", rows)
-    if name == "classify.accuracy":
-        note = message("{interval} · {note}", format_range(name, wilson(dev[name], rows)), note)
-    return Cell(message("{figure} {value}", figure_title(name), format_figure(name, dev[name])), note)
+    heads = [
+        message("{name}: {how}", message(name), message("loaded" if how == "kept" else "new"))
+        for name, how in start["heads"].items()
+    ]
+    layers, whole = start["num_hidden_layers"], start["num_hidden_layers_of_model"]
+    now, before = start["max_position_embeddings"], start["max_position_embeddings_of_model"]
+    trained, parameters, frozen = start["trainable_parameters"], start["parameters"], start["freeze_layers"]
+    frozen_parts = [
+        message("embeddings") if start["freeze_embeddings"] else None,
+        message("lowest layers: {number}", frozen) if frozen else None,
+    ]
+    positions = join([message("{before:,} → {now:,}", before, now), start.get("extend_positions")], ", ")
+    row = {
+        "model": start["model"],
+        "heads": join(heads, ", "),
+        "layers": message("lowest {number} of {whole}", layers, whole) if layers != whole else None,
+        "reinit_layers": start["reinit_layers"] or None,
+        "frozen": join(frozen_parts, ", ") or None,
+        "trained_parameters": message("{trained:,} of {all:,}", trained, parameters) if trained != parameters else None,
+        "positions": positions if now != before else None,
+        "heldout_before": (start.get("heldout_figures") or {}).get("masked.loss"),
+    }
+    return facts(row, list(row), message("Initialisation of the run."))
 
 
 def _fills(results: Results) -> Table | None:
@@ -181,18 +102,68 @@ def _fills(results: Results) -> Table | None:
         guesses = (f"{guess['token']} {format_percent(guess['probability'])}" for guess in fill["candidates"])
         text = evaluation.short(fill["text"].replace(fill.get("mask_token", "[MASK]"), "_____"))
         rows.append({"text": text, "masked_word": fill.get("masked_word"), "candidates": " · ".join(guesses)})
-    columns: Columns = {"text": "Text", "masked_word": "Masked word", "candidates": "Predictions of the model"}
-    return table(rows, columns, message("One word of each text was masked; predictions with their probabilities."))
+    caption = message("One word of each text was masked; predictions with their probabilities.")
+    return table(rows, ("text", "masked_word", "candidates"), caption)
 
 
-def _repeat(results: Results, run: Path) -> Iterable[Block | None]:
+def _finetuning(results: Results, runs: list[Trained]) -> Iterator[Block | None]:
+    yield from curves.development_curves(runs)
+    caption = message(
+        "Fine-tuning runs. The best step was chosen on the development rows, which biases their figure upwards a "
+        "little; the test rows were not used."
+    )
+    rows = [{**run.outcome, "start": run.name, "dev": _dev(run.outcome.get("dev") or {})} for run in runs]
+    yield table(rows, ("start", "steps", "best_step", "truncated", "dev", "dev_rows", "seconds"), caption)
+    if runs:
+        yield _initialization(results)
+
+
+def _dev(dev: Results) -> str | None:
+    """The main figure on the development rows."""
+    name = curves.main_figure(dev)
+    if name is None or curves.is_loss(name):
+        return None
+    return message("{figure} {value}", figure_title(name), format_figure(name, dev[name]))
+
+
+def _data(results: Results) -> Iterator[Block | None]:
+    data, source = results.get("data") or {}, ("source", "licence")
+    corpora = [_translated(row) for row in data.get("corpora") or []]
+    yield table(corpora, ("name", "documents", "bytes", *source), message("Text for pretraining."))
+    task = _translated(data.get("task") or {})
+    task |= {"task": task.get("name"), "defects": join(map(message, task.get("defects") or []), "; ") or None}
+    names = ("task", "file", "train_rows", "train_rows_used", "dev_rows", "test_rows", "labels", *source, "defects")
+    yield facts(task, names, message("Labelled rows for fine-tuning and testing."))
+    public = [_translated(results["public_model"])] if results.get("public_model") else []
+    yield table(public, ("name", *source), message("Public checkpoint, fine-tuned for comparison."))
+    tokenizer = results.get("tokenizer") or {}
+    yield facts(tokenizer, ("vocab_size", "characters_per_token", "unknown_rate"), message("Tokenizer."))
+
+
+def _translated(row: Results) -> Results:
+    """Facts about public data, as messages."""
+    return row | {key: message(row[key]) for key in ("name", "source", "licence") if row.get(key)}
+
+
+def _steps(results: Results) -> Table | None:
+    steps = results.get("steps") or []
+    rows = [
+        step | {"step": message(step["title"]), "result": from_json(step.get("message", step.get("summary")))}
+        for step in steps
+    ]
+    total = {"step": message("Total"), "seconds": sum(step["seconds"] for step in steps)}
+    return table([*rows, total], ("number", "step", "result", "seconds"), total=True) if rows else None
+
+
+def _repeat(results: Results, run: Path) -> Iterator[Block | None]:
     repeat = results.get("repeat") or {}
     if repeat.get("commands"):
         yield Code("\n".join(repeat["commands"]))
-    values = {message("Seed"): repeat.get("seed")} | (results.get("environment") or {})
-    yield pairs(values, (message("Setting"), message("Value")), message("Versions and machine."))
-    heads = (message("File or value"), "SHA-256")
-    yield pairs(repeat.get("hashes") or {}, heads, message("Checksums of inputs and outputs."))
+    values = {message("Seed"): repeat.get("seed"), **(results.get("environment") or {})}
+    rows = [{"setting": name, "value": value} for name, value in values.items() if isinstance(value, str | int | float)]
+    yield table(rows, ("setting", "value"), message("Versions and machine."))
+    sums = [{"input": name, "sha256": value} for name, value in (repeat.get("hashes") or {}).items()]
+    yield table(sums, ("input", "sha256"), message("Checksums of inputs and outputs."))
     for path in sorted([*run.glob("recipe.yaml"), *run.glob("*/recipe.yaml")]):
         title = message("Recipe {file}", path.relative_to(run).as_posix())
         yield Code(path.read_text(encoding="utf-8", errors="replace"), title)

@@ -1,65 +1,49 @@
 """The summary of a run in sentences that need no knowledge of the field, made from its figures alone."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
 from unmask import console
 from unmask.messages import Message, join, message
 from unmask.metrics import figure_of
 from unmask.report.blocks import KeyFigure
-from unmask.report.figures import is_loss, main_figure
-from unmask.report.formats import (
-    figure_title,
-    format_difference,
-    format_difference_range,
-    format_figure,
-    format_gain,
-    format_loss,
-    format_range,
-    known,
-)
+from unmask.report.curves import is_loss, main_figure
+from unmask.report.formats import Bounds, figure_title, format_difference, format_figure, format_loss, format_range
 
 Results = dict[str, Any]
 
-STEPS = 7  # of a quick start
 CAUTION = (
     "The intervals say how far the figures would move with other test rows of the same kind. They do not cover another "
     "random seed or other training data."
 )
-CORRECT = {
-    "accuracy": "On {rows:,} test rows that it had never seen, it is right in {value} of cases (95 % interval "
-    "{interval}).",
-    "tags": "On {rows:,} test sentences ({items:,} tokens) that it had never seen, it gives {value} of the tokens the "
-    "right tag (95 % interval {interval}).",
-    "entity_f1": "On {rows:,} test sentences with {items:,} entities that it had never seen, its entity F1 is {value} "
-    "(95 % interval {interval}); an entity counts as correct only with its exact bounds and its type.",
-    "answer_f1": "On {rows:,} test questions that it had never seen, its answers share {value} of their words with the "
-    "right ones (F1, 95 % interval {interval}).",
-}  # by the main figure; others:
-CORRECT_OTHERWISE = "On {rows:,} test rows that it had never seen, its {figure} is {value} (95 % interval {interval})."
-KEYS = {
-    "accuracy": "accuracy on {rows:,} test rows",
-    "tags": "accuracy on {items:,} tokens",
-    "entity_f1": "F1 on {items:,} entities",
-    "answer_f1": "F1 on {rows:,} questions",
+EXPLAINED = {
+    "accuracy": "Accuracy is the share that is right.",
+    "entity_f1": "An entity counts as correct only with its exact bounds and its type.",
+    "answer_f1": "F1 is high where an answer shares its words with the right one.",
+}  # main figures
+DIFFERENCES = {
+    "better": "“{model}” is better than “{other}”: {figure} by {difference} (interval {interval}).",
+    "worse": "“{model}” is worse than “{other}”: {figure} by {difference} (interval {interval}).",
+    "unclear": "No difference can be shown between “{model}” and “{other}”: in {figure} it is {difference}, and its "
+    "interval ({interval}) includes zero.",
 }
-KEY_OTHERWISE = "{figure} on {rows:,} test rows"
-METHODS = {
-    "tfidf": "TF-IDF with logistic regression, a classical method that takes seconds",
-    "frequent": "giving each word its most frequent tag, a method without training",
-    "overlap": "taking the words beside those of the question, a method without training",
-    "words": "counting the words that two texts have in common, a method without training",
-    "majority": "always giving the most frequent label",
-    "mean": "always giving the same answer",
-}  # kind of a model: what a sentence calls it
-USABLE = ("tfidf", "frequent", "words")  # methods to use where they are as good; others show that a model is useless
-AGAINST = {
-    "scratch": "against no pretraining",
-    "tfidf": "against TF-IDF",
-    "frequent": "against the most frequent tag",
-    "overlap": "against the words beside the question's",
-    "words": "against words in common",
+CONSTANT = ("majority", "mean")  # kinds of models that always say the same
+CLASSICAL = ("tfidf", "frequent", "words")  # and methods to use where they are better
+POPULATIONS = {
+    "tokens": "{items:,} tokens in {rows:,} sentences",
+    "entities": "{items:,} entities in {rows:,} sentences",
+    "row": "{rows:,} rows",
+    "question": "{rows:,} questions",
+    "sentence": "{rows:,} sentences",
 }
+
+
+def population(evaluation: Results, *, items: bool = True) -> Message:
+    """What the figures are about: rows, questions, or sentences with the number of their items."""
+    for of in ("tokens", "entities"):
+        if items and evaluation.get(of):
+            return message(POPULATIONS[of], evaluation[of], evaluation["rows"])
+    return message(POPULATIONS[evaluation["unit"]], evaluation["rows"])
 
 
 def main_model(results: Results) -> Results | None:
@@ -68,98 +52,65 @@ def main_model(results: Results) -> Results | None:
     return next((model for model in models if model.get("kind") == "pretrained"), models[0] if models else None)
 
 
-def own_differences(results: Results) -> dict[str, Results]:
-    """The differences of the main model over the others, by the kind of the other."""
-    model = main_model(results)
-    differences = (results.get("evaluation") or {}).get("differences") or []
-    return {row["kind"]: row for row in differences if model and row.get("of") == model["name"]}
-
-
-def verdict(metric: str, difference: dict[str, float]) -> Literal["better", "worse", "unclear"]:
+def verdict(metric: str, difference: Bounds) -> Literal["better", "worse", "unclear"]:
     """What the interval of a difference allows one to say."""
     if difference["low"] <= 0 <= difference["high"]:
         return "unclear"
     return "better" if (difference["low"] > 0) != figure_of(metric).lower_is_better else "worse"
 
 
-def size_of(difference: dict[str, float]) -> dict[str, float]:
-    """The interval of a difference that a sentence says the size of: without its sign."""
-    if difference["high"] >= 0:
-        return difference
-    return {"low": -difference["high"], "high": -difference["low"]}
+def difference_sentence(metric: str, row: Results) -> Message:
+    """Which of two models is better, and by how much: without a sign where the sentence says the direction."""
+    bounds, outcome = row[metric], verdict(metric, row[metric])
+    if bounds["high"] < 0:
+        bounds = {"value": -bounds["value"], "low": -bounds["high"], "high": -bounds["low"]}
+    difference: str = format_difference(metric, bounds["value"], sign=outcome == "unclear")
+    if figure_of(metric).percent:
+        difference = message("{value} points", difference)
+    values = (figure_title(metric), difference, format_range(metric, bounds, difference=True))
+    return message(DIFFERENCES[outcome], message(row["of"]), message(row["over"]), *values)
 
 
 def paragraphs(results: Results) -> list[list[str]]:
     """Paragraphs of sentences: what was trained, how good it is, compared with what, and how sure."""
-    comparison = list(_compared(results))
-    whole: list[list[str]] = [
-        list(_unfinished(results)),
-        list(_trained(results)),
-        comparison,
-        [message(CAUTION)] if comparison else [],
-    ]
+    compared = list(_compared(results))
+    whole: list[list[str]] = [list(_trained(results)), compared, [message(CAUTION)] if compared else []]
+    if results.get("state", "finished") != "finished":
+        text = "This run is not finished: {progress:.0%} are done. All figures are those of the moment."
+        whole.insert(0, [message(text, results.get("progress") or 0)])
     return [sentences for sentences in whole if sentences]
-
-
-def _unfinished(results: Results) -> Iterator[str]:
-    if results.get("state", "finished") == "finished":
-        return
-    if results.get("kind") == "quickstart":
-        yield message(
-            "This quick start is not finished: {steps} of its seven steps are done. The same command continues it.",
-            len(results.get("steps") or []),
-        )
-    else:
-        yield message(
-            "This run is not finished: it has done {steps:,} steps, {progress:.0%} of its budget. All figures are "
-            "those of the moment.",
-            results.get("steps_done") or 0,
-            results.get("progress") or 0,
-        )
 
 
 def _trained(results: Results) -> Iterator[str]:
     """What was trained, and whether it learnt anything."""
     pretraining, runs = results.get("pretraining") or {}, results.get("finetuning") or []
     if pretraining:
-        details: list[str | None] = []
-        if "parameters" in pretraining:
-            details.append(message("{count:,} parameters", pretraining["parameters"]))
-        corpora = (results.get("data") or {}).get("corpora") or []
-        if corpora:
-            names: list[str] = [known(row["name"]) for row in corpora]
-            if size := sum(row.get("bytes", 0) for row in corpora):
-                names.append(console.size(size))
-            documents = sum(row.get("documents", 0) for row in corpora)
-            details.append(message("{count:,} documents of text ({corpora})", documents, join(names, ", ")))
-        details.append(message("{steps:,} steps", pretraining.get("steps") or 0))
-        if "seconds" in pretraining:
-            details.append(console.seconds(pretraining["seconds"]))
-        details.append(device(results.get("environment") or {}))
-        yield message("A BERT was trained from random weights: {details}.", join(details, "; "))
-        yield from _learnt(pretraining)
-    if results.get("kind") == "finetune":
-        yield from _tuned_only(runs[0]) if runs else ()
-        return
+        yield from _pretrained(results, pretraining)
     task = (results.get("data") or {}).get("task") or {}
-    if runs and {"train_rows", "labels"} <= task.keys():
-        name = known(task["name"]) if "name" in task else message("labelled rows")
+    if results["kind"] == "finetune":
+        for run in runs:
+            if "train_rows" in run:
+                facts = (run["train_rows"], run["steps"], console.seconds(run["seconds"]))
+                yield message("A model was fine-tuned on {rows:,} labelled rows: {steps:,} steps; {time}.", *facts)
+    elif runs and {"name", "train_rows", "labels"} <= task.keys():
         yield message(
             "It was then fine-tuned on {rows:,} rows ({name}) with {labels} labels.",
             task.get("train_rows_used") or task["train_rows"],
-            name,
-            len(task["labels"]) if isinstance(task["labels"], list) else task["labels"],
+            message(task["name"]),
+            task["labels"],
         )
 
 
-def device(environment: Results) -> str | None:
-    """`a CPU with 2 threads`, or the name of the device."""
-    if environment.get("device") == "cpu" and "threads" in environment:
-        return message("CPU, {threads} threads", environment["threads"])
-    return environment.get("device")
-
-
-def _learnt(pretraining: Results) -> Iterator[str]:
+def _pretrained(results: Results, pretraining: Results) -> Iterator[str]:
+    corpora = (results.get("data") or {}).get("corpora") or []
+    size, documents = (sum(row.get(key) or 0 for row in corpora) for key in ("bytes", "documents"))
+    names = join([*(message(row["name"]) for row in corpora), console.size(size) if size else None], ", ")
+    counted = {"parameters": "{count:,} parameters", "steps": "{steps:,} steps"}
+    details: list[str | None] = [message(text, pretraining[key]) for key, text in counted.items() if key in pretraining]
+    details.append(message("{count:,} documents of text ({corpora})", documents, names) if corpora else None)
+    details.append(console.seconds(pretraining["seconds"]) if "seconds" in pretraining else None)
+    details.append((results.get("environment") or {}).get("device"))
+    yield message("A BERT was trained from random weights: {details}.", join(details, "; "))
     loss, unigram = pretraining.get("heldout_loss"), pretraining.get("unigram_loss")
     if loss is not None and unigram is not None:
         yield message(
@@ -173,109 +124,65 @@ def _learnt(pretraining: Results) -> Iterator[str]:
         )
 
 
-def _tuned_only(run: Results) -> Iterator[str]:
-    if not {"steps", "train_rows"} <= run.keys():
-        return
-    details = [message("{steps:,} steps", run["steps"])]
-    details += [console.seconds(run["seconds"])] if "seconds" in run else []
-    text = "A model was fine-tuned on {rows:,} labelled rows: {details}."
-    yield message(text, run["train_rows"], join(details, "; "))
-    name = main_figure(run.get("dev") or {})
-    if name is not None and "dev_rows" in run:
-        value = run["dev"][name]
-        shown = f"{value:.3f}" if is_loss(name) else format_figure(name, value)
-        text = "On the {rows:,} development rows, which chose the best step, its {figure} is {value}."
-        yield message(text, run["dev_rows"], figure_title(name), shown)
-
-
-def _main_score(results: Results) -> tuple[Results, str, Results] | None:
-    """The evaluation, its metric, and the interval of the main model."""
-    evaluation, model = results.get("evaluation") or {}, main_model(results)
-    if not model or not model.get(evaluation["metric"]):
-        return None
-    return evaluation, evaluation["metric"], model[evaluation["metric"]]
-
-
-def _fill(texts: dict[str, str], otherwise: str, evaluation: Results, **values: object) -> Message:
-    """The text that fits the main figure, with the number of rows and of items."""
-    metric = evaluation["metric"]
-    tags = metric == "accuracy" and evaluation["unit"] == "sentence"
-    text = texts.get("tags" if tags else metric, otherwise)
-    items = evaluation.get("entities" if metric == "entity_f1" else "tokens") or evaluation["rows"]
-    every: dict[str, object] = {"rows": evaluation["rows"], "items": items, "figure": figure_title(metric)} | values
-    names = sorted((name for name in every if f"{{{name}" in text), key=lambda name: text.index(f"{{{name}"))
-    return message(text, *(every[name] for name in names))
-
-
 def _compared(results: Results) -> Iterator[str]:
     """How good the main model is, and how it compares with simpler ones."""
-    main = _main_score(results)
-    if main is None:
+    model = main_model(results)
+    if model is None:
         return
-    evaluation, metric, score = main
-    shown = {"value": format_figure(metric, score["value"]), "interval": format_range(metric, score)}
-    yield _fill(CORRECT, CORRECT_OTHERWISE, evaluation, **shown)
-    for kind, row in own_differences(results).items():
-        if metric not in row or (kind != "scratch" and kind not in METHODS):
-            continue
-        difference, outcome = row[metric], verdict(metric, row[metric])
-        sizes = difference if outcome == "unclear" else size_of(difference)
-        gain = format_gain(metric, difference["value"], sign=outcome == "unclear")
-        values = (figure_title(metric), gain, format_difference_range(metric, sizes))
-        if kind == "scratch":
-            yield message(SCRATCH[outcome], *values)
-            continue
-        if kind == "majority" and metric != "accuracy":
-            kind = "mean"
-        yield message(SIMPLER[outcome], message(METHODS[kind]), *values)
-        if outcome != "better" and kind not in USABLE:
+    metric = results["evaluation"]["metric"]
+    yield message(
+        "On test data that it had never seen ({population}), its {figure} is {value} (95 % interval {interval}).",
+        population(results["evaluation"]),
+        figure_title(metric),
+        format_figure(metric, model[metric]["value"]),
+        format_range(metric, model[metric]),
+    )
+    if metric in EXPLAINED:
+        yield message(EXPLAINED[metric])
+    for row in results["evaluation"].get("differences") or []:
+        yield difference_sentence(metric, row)
+        outcome = verdict(metric, row[metric])
+        if outcome != "better" and row["kind"] in (*CONSTANT, "overlap"):
             yield message("This model is of no use yet.")
-        elif outcome == "worse":
+        elif outcome == "worse" and row["kind"] in CLASSICAL:
             yield message("For this task and budget, use that method.")
 
 
-SCRATCH = {
-    "better": "Pretraining helped: {figure} without it is worse by {points} (interval {interval}).",
-    "worse": "Pretraining did not help here: {figure} without it is better by {points} (interval {interval}).",
-    "unclear": "Whether pretraining helped cannot be told from this test: the difference in {figure} to the same "
-    "network without it is {points}, and its interval ({interval}) includes zero.",
-}
-SIMPLER = {
-    "better": "It beats {method}: {figure} is better by {points} (interval {interval}).",
-    "worse": "It is worse than {method}: {figure} is worse by {points} (interval {interval}).",
-    "unclear": "No difference can be shown to {method}: in {figure} it is {points}, and its interval ({interval}) "
-    "includes zero.",
-}
-
-
-def key_figures(results: Results) -> list[KeyFigure]:
-    """The main figure, and the differences that matter most; of a run without a test what it has instead."""
-    main = _main_score(results)
-    if main is None:
-        return list(_untested(results))
-    evaluation, metric, score = main
+def score_figure(metric: str, score: Mapping[str, Any], what: str) -> KeyFigure:
+    """A figure on the test rows with its interval."""
     note = message("95 % interval {interval}", format_range(metric, score))
-    shown = [KeyFigure(format_figure(metric, score["value"]), _fill(KEYS, KEY_OTHERWISE, evaluation), note)]
-    differences = own_differences(results)
-    for kind, text in AGAINST.items():
-        if metric in differences.get(kind, {}):
-            row = differences[kind][metric]
-            unclear = verdict(metric, row) == "unclear"
-            interval = format_difference_range(metric, row)
-            note = message("{interval}, includes zero" if unclear else "95 % interval {interval}", interval)
-            unit = message("points") if figure_of(metric).percent else ""
-            shown.append(KeyFigure(format_difference(metric, row["value"]), message(text), note, unit))
-    return shown
+    return KeyFigure(format_figure(metric, score["value"]), what, note)
+
+
+def key_figures(results: Results) -> Iterator[KeyFigure]:
+    """The main figure, and the differences that matter most; of a run without a test what it has instead."""
+    model, evaluation = main_model(results), results.get("evaluation") or {}
+    if model is None:
+        yield from _untested(results)
+        return
+    metric = evaluation["metric"]
+    what = message("{figure} on {population}", figure_title(metric), population(evaluation))
+    yield score_figure(metric, model[metric], what)
+    for row in evaluation.get("differences") or []:
+        if row["kind"] not in CONSTANT:
+            unclear = verdict(metric, row[metric]) == "unclear"
+            interval = format_range(metric, row[metric], difference=True)
+            yield KeyFigure(
+                format_difference(metric, row[metric]["value"]),
+                message("against {method}", message(row["over"])),
+                message("{interval}, includes zero" if unclear else "95 % interval {interval}", interval),
+                message("points") if figure_of(metric).percent else "",
+            )
 
 
 def _untested(results: Results) -> Iterator[KeyFigure]:
     pretraining = results.get("pretraining") or {}
-    if pretraining.get("heldout_loss") is not None and results.get("kind") == "pretrain":
+    if results["kind"] == "pretrain" and pretraining.get("heldout_loss") is not None:
         unigram = pretraining.get("unigram_loss")
         note = "" if unigram is None else message("word frequencies only, {loss:.2f}", unigram)
         yield KeyFigure(format_loss(pretraining["heldout_loss"]), message("Held-out loss (nats)"), note)
-    for run in results.get("finetuning") or [] if results.get("kind") == "finetune" else []:
+    for run in results.get("finetuning") or [] if results["kind"] == "finetune" else []:
         name = main_figure(run.get("dev") or {})
-        if name and not is_loss(name) and "dev_rows" in run:
+        if name and not is_loss(name):
             text = message("{figure} on {rows:,} development rows", figure_title(name), run["dev_rows"])
-            yield KeyFigure(format_figure(name, run["dev"][name]), text, known(run["name"]))
+            yield KeyFigure(format_figure(name, run["dev"][name]), text, message(run["name"]))

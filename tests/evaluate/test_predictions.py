@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from unmask.errors import UserError
-from unmask.evaluate.saved import Predictions, compare_predictions, load_predictions, read
+from unmask.evaluate.predictions import Predictions, compare_predictions, load_predictions, read
 from unmask.metrics import Contestant, compare
 
 SENTENCES = [["D", "N", "V"], ["N"], ["D", "N", "N", "V"], ["V", "N"], ["D", "D"]]

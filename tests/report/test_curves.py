@@ -10,9 +10,9 @@ import pytest
 
 from unmask import files
 from unmask.messages import LANGUAGES, translate
-from unmask.report import engine, write_report
-from unmask.report.blocks import Folded, Panels, Table
-from unmask.report.figures import training
+from unmask.report import curves, write_report
+from unmask.report.blocks import Panels, Table
+from unmask.report.curves import Trained
 
 BLOCKS = 12
 
@@ -32,21 +32,18 @@ def shown(log: list[dict[str, Any]], tmp_path: Path, speed: dict[str, Any] | Non
     (tmp_path / "metrics.jsonl").write_text("")
     for one in log:
         files.append_jsonl(tmp_path / "metrics.jsonl", one)
-    entry = {"log": "metrics.jsonl"} | ({"speed": speed} if speed else {})
-    return [block for block in engine.training_section({"pretraining": entry}, tmp_path) if block]
+    run = Trained("a run", curves.read_log(tmp_path / "metrics.jsonl"), {"speed": speed} if speed else {})
+    return [block for block in curves.training_section([run]) if block]
 
 
 def facts(blocks: list[Any]) -> dict[str, str]:
     return {str(name): str(value) for name, value in next(b for b in blocks if isinstance(b, Table)).rows}
 
 
-def test_speed_is_taken_from_the_log_weighed_by_how_long_each_row_took(tmp_path: Path) -> None:
-    # 1,000 tokens at 100 a second, half of it waiting; then 3,000 at 1,000 a second: 4,000 in 13 s, waited 5
-    log = [row(1, data_wait=0.5), row(2, tokens=4000, tokens_per_second=1000)]
+def test_until_a_run_is_finished_its_speed_is_that_of_the_last_row(tmp_path: Path) -> None:
+    log = [row(1, data_wait=0.5), row(2, tokens=4000, tokens_per_second=1000, data_wait=0.125)]
     found = facts(shown(log, tmp_path))
-    assert found["Tokens per second"] == f"{4000 / 13:.0f}"
-    assert found["Time waited for data"].replace("\u00a0", " ") == f"{100 * 5 / 13:.1f} %"
-    assert list(found) == ["Tokens per second", "Time waited for data"]
+    assert found == {"Tokens per second": "1,000", "Time waited for data": "12.5\u00a0%"}
 
 
 def test_what_the_run_measured_itself_counts_and_nulls_are_left_out(tmp_path: Path) -> None:
@@ -60,14 +57,14 @@ def test_what_the_run_measured_itself_counts_and_nulls_are_left_out(tmp_path: Pa
 
 def test_fading_gradients_stand_in_the_order_of_their_layers(tmp_path: Path) -> None:
     log = [row(step, norms=fading(step)) for step in (1, 4, 8)]
-    embeddings, *blocks = engine.layers(log, "gradient")
+    embeddings, *blocks = curves.layers(log, "gradient")
     assert embeddings.colour != blocks[0].colour and [value for _, value in embeddings.points] == [0.5] * 3
     strengths = [curve.strength for curve in blocks]
-    assert strengths == sorted(strengths) and strengths[0] == engine.FAINTEST and strengths[-1] == 1
+    assert strengths == sorted(strengths) and strengths[0] == curves.FAINTEST and strengths[-1] == 1
     assert [curve.name for curve in blocks if curve.name] == ["layer 1", f"layer {BLOCKS}"]
     for at, curve in enumerate(blocks, 1):
         assert [value for _, value in curve.points] == [10.0 ** (at - BLOCKS)] * 3
-    panel = next(panel for panel in engine.panels(log) if panel.title == "Gradient norm by layer")
+    panel = next(panel for panel in curves.panels(log) if panel.caption == "Gradient norm by layer")
     lines = re.findall(r'<polyline class="curve c1 fine"[^>]* points="[\d.]+,([\d.]+)', panel.plot.svg("norms"))
     heights = [float(height) for height in lines]
     steps = [low - high for low, high in itertools.pairwise(heights)]
@@ -78,8 +75,8 @@ def test_fading_gradients_stand_in_the_order_of_their_layers(tmp_path: Path) -> 
 @pytest.mark.parametrize("blocks", [1, 2])
 def test_few_blocks_have_curves_too(blocks: int) -> None:
     log = [row(1, norms={"gradient": [1.0, *range(1, blocks + 1)]})]
-    assert len(engine.layers(log, "gradient")) == 1 + blocks
-    assert engine.layers(log, "activation") == []
+    assert len(curves.layers(log, "gradient")) == 1 + blocks
+    assert curves.layers(log, "activation") == []
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf, 0.0])
@@ -87,28 +84,24 @@ def test_steps_that_were_no_number_leave_no_trace_in_a_plot(tmp_path: Path, bad:
     norms = {"gradient": [bad, bad, 1.0], "activation": [1.0, bad, bad]}
     log = [row(1), row(2, norms=norms, grad_norm=bad, skipped=1), row(3)]
     del log[1]["loss"]
-    (block,) = (block for block in shown(log, tmp_path) if isinstance(block, Folded))
-    (inner,) = block.blocks
-    assert isinstance(inner, Panels) and len(inner.panels) == 8
-    assert not re.search(r"nan|inf\b", "".join(panel.plot.svg("") for panel in inner.panels))
+    (block,) = (block for block in shown(log, tmp_path) if isinstance(block, Panels))
+    assert len(block.figures) == 8
+    assert not re.search(r"nan|inf\b", "".join(panel.plot.svg("") for panel in block.figures))
 
 
 @pytest.mark.parametrize(("seconds", "unit"), [(100.0, "seconds"), (600.0, "minutes"), (20_000.0, "hours")])
 def test_time_is_told_in_a_unit_that_suits_it(seconds: float, unit: str) -> None:
-    found = list(engine.panels([row(1), row(2, seconds=seconds)]))
-    axes = [panel.title for panel in found if panel.plot.x_label == f"{unit} of training"]
+    found = list(curves.panels([row(1), row(2, seconds=seconds)]))
+    axes = [panel.caption for panel in found if panel.plot.x_label == f"{unit} of training"]
     assert axes == ["Loss (nats) against time", "Tokens per second", "Time waited for data (%)"]
 
 
-def test_several_runs_are_folded_and_one_is_not(tmp_path: Path) -> None:
-    files.append_jsonl(tmp_path / "log", row(1))
-    one = {"pretraining": {"log": "log"}}
-    two = one | {"finetuning": [{"name": "pretrained", "log": "log"}, {"name": "from scratch"}]}
-    for results, names in ((one, ["Pretraining"]), (two, ["Pretraining", "Fine-tuning, pretrained"])):
-        blocks = list(engine.training_section(results, tmp_path))
-        folded = [block for block in blocks if isinstance(block, Folded)]
-        assert [block.title for block in folded] == [f"{name}: curves" for name in names]
-        assert [block.open for block in folded] == [len(names) == 1] * len(names)
+def test_several_runs_are_folded_and_one_is_not() -> None:
+    runs = [Trained("Pretraining", [row(1)], {}), Trained("Fine-tuning", [row(1)], {})]
+    for some in (runs[:1], [*runs, Trained("without a log", [], {})]):
+        folded = [block for block in curves.training_section(some) if isinstance(block, Panels)]
+        assert [block.title for block in folded] == [f"{run.name}: curves" for run in some if run.log]
+        assert [block.open for block in folded] == [len(folded) == 1] * len(folded)
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
@@ -125,12 +118,14 @@ def test_the_page_of_a_run_folder_shows_its_training(tmp_path: Path, language: s
     assert "<details open>" in section and titles[1] not in section
 
 
-def test_a_run_without_a_log_has_no_such_section(tmp_path: Path) -> None:
-    assert not [block for block in engine.training_section({"pretraining": {"steps": 3}}, tmp_path) if block]
+def test_a_run_without_a_log_has_no_such_section() -> None:
+    assert not [block for block in curves.training_section([Trained("a run", [], {"steps": 3})]) if block]
 
 
 def test_of_several_terms_the_one_is_drawn_that_is_compared() -> None:
-    tuned = {"step": 1, "tokens": 8, "loss": 3.0, "tag.loss": 1.0, "rdrop.loss": 0.5, "adversarial.loss": 1.5}
+    tuned = {"tokens": 8, "loss": 3.0, "tag.loss": 1.0, "rdrop.loss": 0.5, "adversarial.loss": 1.5}
     pretrained = {"tokens": 16, "loss": 3.0, "next_sentence.loss": 0.5, "masked.loss": 2.5}
-    alone, other = {"tokens": 24, "loss": 2.0}, {"tokens": 24, "evaluation": {"tag.loss": 1.0}}
-    assert training([tuned, pretrained, alone, other], "tokens") == [(8.0, 1.0), (16.0, 2.5), (24.0, 2.0)]
+    other = {"tokens": 24, "evaluation": {"tag.loss": 1.0}}
+    assert curves.training_loss([tuned, other], "tokens") == [(8.0, 1.0)]
+    assert curves.training_loss([pretrained, other], "tokens") == [(16.0, 2.5)]
+    assert curves.training_loss([{"tokens": 24, "loss": 2.0}, other], "tokens") == [(24.0, 2.0)]

@@ -12,7 +12,8 @@ recipe.yaml, run.json, metrics.jsonl and predictions/. Every key may be absent, 
     public_model: {name, source, licence}                 a checkpoint fine-tuned beside the own encoder
     steps: [{number, title, summary, message, seconds}]
     data: {corpora: [{name, documents, bytes, source, licence}],
-           task: {name, file, train_rows, train_rows_used, dev_rows, test_rows, labels, source, licence, defects}}
+           task: {name, file, train_rows, train_rows_used, dev_rows, test_rows, labels (how many), source, licence,
+                  defects}}
     tokenizer: {vocab_size, characters_per_token, unknown_rate}
     objectives: [{name, ...}]
     speed: {tokens_per_second, gemm_share, mfu, waited (shares), peak_memory (bytes)}     null: not known
@@ -42,26 +43,28 @@ texts have in common), other.
 """
 
 import shlex
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from unmask import files
 from unmask.errors import UserError
-from unmask.evaluate import saved
+from unmask.evaluate import predictions
+from unmask.evaluate.predictions import Predictions, compare_predictions
 from unmask.messages import message, verbatim
-from unmask.report.runs import QUICKSTART, RunInfo, locked, require_run
-
-FORMAT = 1
+from unmask.report.runs import FORMAT, QUICKSTART, RunInfo, require_run
 
 Results = dict[str, Any]
 
 
 def results_of(run: Path) -> Results:
     """The figures of a run folder. Raises UserError where it holds no run that can be read."""
-    if (run / "results.json").is_file():
-        return _quickstart(run)
     info = require_run(run)
-    results: Results = {
+    if info.kind == QUICKSTART:
+        return {**info.facts, "state": info.state, "progress": info.progress}
+    saved = main_predictions(run)
+    again = ["unmask", info.kind, f"{run}/recipe.yaml", "--output", f"{run}-again"]
+    return {
         "format": FORMAT,
         "kind": info.kind,
         "title": verbatim(run.resolve().name),
@@ -69,54 +72,34 @@ def results_of(run: Path) -> Results:
         "state": info.state,
         "steps_done": info.steps,
         "progress": info.progress,
-        "environment": _shown_environment(info.facts.get("environment") or {}),
+        "environment": info.facts.get("environment"),
         "init": info.facts.get("init"),
         "repeat": {
-            "commands": [_command(info)],
+            "commands": [shlex.join(again)],
             "seed": info.recipe.get("seed"),
-            "hashes": info.facts.get("inputs") or {},
+            "hashes": info.facts.get("inputs"),
         },
+        **(_pretrained(info) if info.kind == "pretrain" else _finetuned(info, saved)),
     }
-    return results | (_pretrained(info) if info.kind == "pretrain" else _finetuned(info))
 
 
-def _quickstart(run: Path) -> Results:
-    path = run / "results.json"
-    results: Any = files.read_json(path)
-    form = results.get("format") if isinstance(results, dict) else None
-    kind = results.get("kind") if isinstance(results, dict) else None
-    if form != FORMAT or kind != QUICKSTART:
-        raise UserError(
-            f"{path} is not something that a report can be made from",
-            given=f"format {form}, kind {kind}",
-            allowed=f"format {FORMAT}, kind {QUICKSTART}, as `unmask quickstart` writes it",
-            hint="run the quick start again with this version of unmask",
-        )
-    unfinished = {"state": "running" if locked(run) else "interrupted"}
-    whole: Results = results
-    return whole if "evaluation" in whole or "steps" not in whole else whole | unfinished
-
-
-def _shown_environment(environment: Results) -> Results:
-    return {key: value for key, value in environment.items() if not isinstance(value, dict | list)}
-
-
-def _command(info: RunInfo) -> str:
-    """What makes the run again from its own recipe, in another folder."""
-    recipe, out = str(info.folder / "recipe.yaml"), f"{info.folder}-again"
-    kept = test_run_of(info.folder)
-    data = info.recipe.get("data") or {}
-    named = data.get("test") is not None or bool(data.get("test_share"))  # the recipe says it itself
-    test = ["--test", kept.test] if kept is not None and kept.test is not None and not named else []
-    return shlex.join(["unmask", info.kind, recipe, *test, "--output", out])
+def main_predictions(run: Path) -> Predictions | None:
+    """The predictions on the rows that fine-tuning was to be tested on, else those that were saved last: a run may
+    have been evaluated on several files."""
+    paths = sorted((run / predictions.FOLDER).glob("*.jsonl"), key=lambda path: (path.stat().st_mtime_ns, path.name))
+    saved = [predictions.read(path) for path in reversed(paths)]
+    return next((one for one in saved if one.test is not None), saved[0] if saved else None)
 
 
 def _pretrained(info: RunInfo) -> Results:
     finished = info.facts.get("finished") or {}
     entry = pretraining_entry({"steps": info.steps, "tokens": info.tokens, **finished}, "metrics.jsonl")
-    results: Results = {"pretraining": entry, "objectives": info.recipe.get("objectives") or []}
-    corpus = _corpus(str((info.recipe.get("data") or {}).get("corpus") or ""))
-    return results | ({"data": {"corpora": [corpus]}} if corpus else {})
+    results: Results = {"pretraining": entry, "objectives": info.recipe.get("objectives")}
+    corpus = Path(str((info.recipe.get("data") or {}).get("corpus")))
+    with suppress(UserError):  # it is no longer there
+        documents = files.read_json(corpus / "manifest.json").get("documents")
+        results["data"] = {"corpora": [{"name": corpus.name, "documents": documents}]}
+    return results
 
 
 def pretraining_entry(finished: Results, log: str) -> Results:
@@ -124,70 +107,41 @@ def pretraining_entry(finished: Results, log: str) -> Results:
     entry: Results = {key: value for key, value in finished.items() if key != "heldout_figures"} | {"log": log}
     if finished.get("tokens") and finished.get("seconds"):
         entry["tokens_per_second"] = round(finished["tokens"] / finished["seconds"])
-    for name, value in (finished.get("heldout_figures") or {}).items():
-        if name in ("masked.loss", "masked.accuracy"):
-            entry[f"heldout_{name.removeprefix('masked.')}"] = value
-    return entry
+    heldout = finished.get("heldout_figures") or {}
+    names = (name for name in ("loss", "accuracy") if f"masked.{name}" in heldout)
+    return entry | {f"heldout_{name}": heldout[f"masked.{name}"] for name in names}
 
 
-def _corpus(folder: str) -> Results | None:
-    """What the manifest of the corpus says, where it is still there."""
-    path = Path(folder) / "manifest.json"
-    if not folder or not path.is_file():
-        return None
-    try:
-        manifest = files.read_json(path)
-        documents = manifest.get("documents")
-    except (UserError, AttributeError):
-        return None
-    found: Results = {"name": Path(folder).name}
-    return found | ({"documents": documents} if isinstance(documents, int) else {})
-
-
-def _finetuned(info: RunInfo) -> Results:
-    finished = dict(info.facts.get("finished") or {})
-    data = info.recipe.get("data") or {}
-    start = "pretrained" if info.recipe.get("pretrained", True) else "from scratch"
-    entry: Results = {"name": start, "steps": info.steps, **finished, "log": "metrics.jsonl"}
+def _finetuned(info: RunInfo, saved: Predictions | None) -> Results:
+    finished, data = info.facts.get("finished") or {}, info.recipe.get("data") or {}
+    pretrained = info.recipe.get("pretrained", True)
+    start = "pretrained" if pretrained else "from scratch"
     task: Results = {
         "name": (info.recipe.get("task") or {}).get("name"),
         "file": data.get("train"),
         "train_rows": finished.get("train_rows"),
         "dev_rows": finished.get("dev_rows"),
-        "defects": _defects(info.facts.get("checked")),
+        "defects": _defects(info.facts.get("checked") or {}),
     }
+    entry = {"name": start, "steps": info.steps, **finished, "log": "metrics.jsonl"}
     results: Results = {"finetuning": [entry], "data": {"task": task}}
-    kept = test_run_of(info.folder)
-    if kept is not None:
-        kind = "pretrained" if start == "pretrained" else "other"
-        named = [(verbatim(info.folder.resolve().name), kind, kept)]
-        comparison = saved.compare_predictions(named, [] if kept.baseline is None else [kept.baseline])
-        how = "".join(f", {name}={value}" for name, value in kept.read_options.items())
-        results["evaluation"] = {"split": f"{kept.file}{how}", **comparison.to_dict()}
-        if kept.samples:
-            results["samples"] = {"predictions": list(kept.samples)}
-        task |= {"test_rows": len(kept.reference), "labels": len(kept.labels)}
+    if saved is not None:
+        named = [(verbatim(info.folder.resolve().name), "pretrained" if pretrained else "other", saved)]
+        comparison = compare_predictions(named, [saved.baseline] if saved.baseline else [])
+        how = "".join(f", {name}={value}" for name, value in saved.read_options.items())
+        results["evaluation"] = {"split": f"{saved.file}{how}", **comparison.to_dict()}
+        results["samples"] = {"predictions": saved.samples}
+        task |= {"test_rows": len(saved.reference), "labels": len(saved.labels)}
     return results
 
 
-def _defects(checked: Any) -> list[str]:
+def _defects(checked: Results) -> list[str]:
     """What the run found in its rows before it learnt from them, in sentences."""
-    if not isinstance(checked, dict):
-        return []
-    found: list[str] = []
-    for part, leak in (checked.get("leaks") or {}).items():
-        text = "{rows:,} of {all:,} {part} rows stand in the training rows, too"
-        found.append(message(text, leak["rows"], leak["of"], message(part)))
+    text = "{rows:,} of {all:,} {part} rows stand in the training rows, too"
+    leaks = (checked.get("leaks") or {}).items()
+    found: list[str] = [message(text, leak["rows"], leak["of"], message(part)) for part, leak in leaks]
     if contradictions := checked.get("contradictions"):
         found.append(message("{rows:,} training rows have a text with several labels", contradictions["rows"]))
-    if left_out := checked.get("dropped"):
-        found.append(message("{rows:,} of these rows were skipped in training", left_out))
+    if dropped := checked.get("dropped"):
+        found.append(message("{rows:,} of these rows were skipped in training", dropped))
     return found
-
-
-def test_run_of(run: Path) -> saved.Predictions | None:
-    """The predictions on the rows that fine-tuning was to be tested on, else those that were kept last: a run may
-    have been evaluated on several files."""
-    paths = sorted((run / saved.FOLDER).glob("*.jsonl"), key=lambda path: (path.stat().st_mtime_ns, path.name))
-    kept = [saved.read(path) for path in reversed(paths)]
-    return next((one for one in kept if one.test is not None), kept[0] if kept else None)

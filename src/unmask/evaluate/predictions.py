@@ -1,4 +1,4 @@
-"""Predictions kept in a run folder, row by row, so that runs can be compared later without the model.
+"""What fine-tuned runs predict for the rows of a file: made with a model, saved in the run folder, compared.
 
 `RUN/predictions/STEM-SHA.jsonl`, one file for each file that the run was evaluated on: STEM is the name of that
 file without its ending, SHA the first 8 digits of its SHA-256 (and, where it was read with other options than the
@@ -19,7 +19,7 @@ and each line after it is one row of that file, in its order, in the form of its
                                                                                        relevant, and their ranks
     {"label": {"answers": ["Nanjing"], "language": "en"}, "predicted": "Nanjing"}      answers, answer_f1
 
-with the "probabilities" of all labels where the metric is auc. Texts are not kept: they are in the file, and the
+with the "probabilities" of all labels where the metric is auc. Texts are not saved: they are in the file, and the
 checksum tells whether it is still the same. The test file of fine-tuning has `"test": PATH` in its first line, and a
 baseline beside the model: `"baseline": {"name", "kind"}` there, and "baseline" in each row; and "samples", a few rows
 with their texts, right and wrong, to look at.
@@ -32,12 +32,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from unmask import files, metrics
+from unmask import console, files, metrics
+from unmask.console import SILENT, Progress
+from unmask.data.rows.read import Rows
 from unmask.errors import UserError
 from unmask.metrics import Comparison, Contestant
+from unmask.runtime.predictor import Predictor, load
+from unmask.tasks.scoring import probabilities_of
 
 FORMAT = 2
 FOLDER = "predictions"
+COLUMNS = {"reference": "label", "predictions": "predicted", "probabilities": "probabilities"}  # keys of each row
 
 
 @dataclass(frozen=True)
@@ -61,7 +66,7 @@ class Predictions:
     probabilities: Sequence[Sequence[float]] | None = None
     test: str | None = None
     baseline: Contestant | None = None
-    samples: Sequence[Mapping[str, Any]] = ()
+    samples: Sequence[Mapping[str, Any]] | None = None
 
     def __repr__(self) -> str:
         return f"Predictions({self.file}, {len(self.reference):,} rows, {self.task})"
@@ -76,23 +81,9 @@ class Predictions:
                 there = read(path)
                 if there.test is not None and there.predictions == self.predictions:
                     return path
-        about = {
-            "format": FORMAT,
-            "task": self.task,
-            "kind": self.kind,
-            "metric": self.metric,
-            "file": Path(self.file).name,
-            "sha256": self.sha256,
-            "read_options": dict(self.read_options),
-            "labels": self.labels,
-        }
-        columns = {"label": self.reference, "predicted": self.predictions}
-        if self.probabilities is not None:
-            columns["probabilities"] = self.probabilities
-        if self.test is not None:
-            about["test"] = self.test
-        if self.samples:
-            about["samples"] = list(self.samples)
+        values = {name: value for name, value in vars(self).items() if value is not None}
+        columns = {key: values.pop(name) for name, key in COLUMNS.items() if name in values}
+        about = {"format": FORMAT, **values, "file": Path(self.file).name}
         if self.baseline is not None:
             about["baseline"] = {"name": self.baseline.name, "kind": self.baseline.kind}
             columns["baseline"] = self.baseline.predicted
@@ -105,24 +96,12 @@ def read(path: Path) -> Predictions:
     """Raises UserError for a file that is not of this format."""
     try:
         about, *rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-        baseline = about.get("baseline")
-        if about["format"] != FORMAT or about["metric"] not in metrics.metrics_of(about["kind"]) or not rows:
-            raise ValueError(f"format {about['format']}, kind {about['kind']}, metric {about['metric']}")
-        return Predictions(
-            task=about["task"],
-            kind=about["kind"],
-            metric=about["metric"],
-            file=about["file"],
-            sha256=about["sha256"],
-            labels=list(about["labels"]),
-            reference=[row["label"] for row in rows],
-            predictions=[row["predicted"] for row in rows],
-            read_options=dict(about["read_options"]),
-            probabilities=[row["probabilities"] for row in rows] if "probabilities" in rows[0] else None,
-            test=about.get("test"),
-            baseline=baseline and Contestant(**baseline, predicted=[row["baseline"] for row in rows]),
-            samples=about.get("samples", ()),
-        )
+        if about.pop("format") != FORMAT or about["metric"] not in metrics.metrics_of(about["kind"]) or not rows:
+            raise ValueError(f"not of format {FORMAT}")
+        columns: dict[str, Any] = {name: [row[key] for row in rows] for name, key in COLUMNS.items() if key in rows[0]}
+        if baseline := about.pop("baseline", None):
+            columns["baseline"] = Contestant(**baseline, predicted=[row["baseline"] for row in rows])
+        return Predictions(**about, **columns)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(
             f"{path} holds no predictions that can be read",
@@ -132,8 +111,55 @@ def read(path: Path) -> Predictions:
 
 
 def load_predictions(run: Path | str) -> list[Predictions]:
-    """All predictions kept in a run folder, by the name of their file."""
+    """All predictions saved in a run folder, by the name of their file."""
     return [read(path) for path in sorted((Path(run) / FOLDER).glob("*.jsonl"))]
+
+
+def predictions_on(
+    run: Path | str, file: Path | str, progress: Progress = SILENT, settings: Mapping[str, Any] | None = None
+) -> Predictions:
+    """Those that the run saved of this very file, read with these very settings, else made anew with its model (and not
+    saved). settings: of `ReadOptions`, where they differ from those of training.
+
+    Raises UserError for a run without a model, a model without a task, and rows or labels that cannot be used.
+    """
+    settings = settings or {}
+    if Path(file).is_file():
+        digest = files.sha256(file)
+        for saved in load_predictions(run):
+            if saved.sha256 == digest and saved.read_options == settings:
+                return saved
+    predictor = load(run)
+    rows = predictor.read(file, "test", **settings)
+    for note in rows.notes:
+        console.note(note)
+    return to_saved_predictions(predictor, rows, predictor.predict(rows.examples, progress), settings)
+
+
+def to_saved_predictions(
+    predictor: Predictor, rows: Rows, predicted: Sequence[Any], settings: Mapping[str, Any] | None = None, **tested: Any
+) -> Predictions:
+    """What a model predicted for the rows of a file, in the form that is saved (`Predictions.save`).
+
+    predicted: as `Predictor.predict` gives it. settings: how the file was read, where not as in training. tested: what
+    is saved of the test file of fine-tuning besides (`test`, `baseline`, `samples`).
+    """
+    task, examples = predictor.task, rows.examples
+    metric = task.metric_for(examples)
+    probabilities = probabilities_of(metric, predicted)
+    return Predictions(
+        task=task.name,
+        kind=task.kind,
+        metric=metric,
+        file=rows.source,
+        sha256=rows.sha256 or "",
+        labels=list(task.labels),
+        reference=task.reference(examples),
+        predictions=[round(x, 6) if isinstance(x, float) else x for x in task.comparable(examples, predicted)],
+        read_options=dict(settings or {}),
+        probabilities=None if probabilities is None else probabilities.round(6).tolist(),
+        **tested,
+    )
 
 
 def compare_predictions(
@@ -145,28 +171,31 @@ def compare_predictions(
     """
     _, _, first = named[0]
     for name, _, other in named[1:]:
-        _check_comparable(named[0][0], first, name, other)
+        _check_comparable(f"{named[0][0]} and {name} cannot be compared", first, other)
     models = [Contestant(name, kind, one.predictions, one.probabilities) for name, kind, one in named]
     return metrics.compare(first.kind, first.reference, [*models, *baselines], first.labels, first.metric, seed)
 
 
-def _check_comparable(of: str, first: Predictions, name: str, other: Predictions) -> None:
-    refused = f"{of} and {name} cannot be compared"
+def _check_comparable(refused: str, *both: Predictions) -> None:
+    first, other = both
     if (first.kind, first.metric) != (other.kind, other.metric):
-        raise UserError(
-            f"{refused}: they do different things",
-            given=f"{first.kind} by {first.metric}, {other.kind} by {other.metric}",
-        )
+        given = ", ".join(f"{one.kind} by {one.metric}" for one in both)
+        raise UserError(f"{refused}: they do different things", given=given)
     if first.sha256 != other.sha256 or list(first.reference) != list(other.reference):
         raise UserError(
             f"{refused}: they were evaluated on different rows",
-            given=f"{first.file} ({first.sha256[:8]}, {len(first.reference):,} rows), "
-            f"{other.file} ({other.sha256[:8]}, {len(other.reference):,} rows)",
+            given=", ".join(f"{one.file} ({one.sha256[:8]}, {len(one.reference):,} rows)" for one in both),
             hint="evaluate both on the same file: unmask compare RUN RUN --test FILE",
         )
-    if set(first.labels) != set(other.labels):
-        only = sorted(set(first.labels) ^ set(other.labels))
-        raise UserError(
-            f"{refused}: they were trained with different labels",
-            given=f"only in one: {', '.join(only[:8]) + (' ...' if len(only) > 8 else '')}",
-        )
+    if only := set(first.labels) ^ set(other.labels):
+        given = f"only in one: {', '.join(sorted(only)[:8])}"
+        raise UserError(f"{refused}: they were trained with different labels", given=given)
+
+
+def run_folder_of(model: Path | str) -> Path | None:
+    """The run folder that a model belongs to, given as the run or as its model/; None where there is none."""
+    model = Path(model)
+    for folder in (model, model.parent):
+        if (folder / "run.json").is_file() and (folder == model or model.name == "model"):
+            return folder
+    return None

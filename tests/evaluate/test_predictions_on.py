@@ -8,8 +8,7 @@ from reading import rows_of
 from unmask import files
 from unmask.console import SILENT
 from unmask.errors import UserError
-from unmask.evaluate.saved import load_predictions
-from unmask.evaluate.tested import predictions_on, run_folder_of, to_saved_predictions
+from unmask.evaluate.predictions import load_predictions, predictions_on, run_folder_of, to_saved_predictions
 from unmask.runtime.predictor import load
 from unmask.train.finetune import finetune
 
