@@ -84,7 +84,7 @@ def test_audit_shows_tables(pretrained: Path, texts: Path, command: Command) -> 
 
 def test_audit_without_a_tokenizer(tmp_path: Path, texts: Path, command: Command) -> None:
     done = command("vocab", "audit", tmp_path, texts)
-    assert done.code == 1 and "holds no tokenizer" in done.err
+    assert done.code == 1 and "is not a model" in done.err
 
 
 def test_grow_writes_a_model_and_says_what_it_changed(

@@ -8,8 +8,9 @@ import typer
 
 from unmask import console
 from unmask.cli.help import App
-from unmask.cli.reading import NOTHING, Given, read_settings, reads_rows, split_settings
-from unmask.cli.shared import AsJson
+from unmask.cli.options import AsJson
+from unmask.cli.output import print_result
+from unmask.cli.reading import NOTHING, SETTING, Given, read_settings, reads_rows
 from unmask.errors import UserError
 from unmask.messages import message
 
@@ -17,11 +18,10 @@ if TYPE_CHECKING:
     from unmask.evaluate.saved import Predictions
     from unmask.report.compared import Comparison
 
-
-def register(app: App) -> None:
-    app.command(example="unmask compare runs/a runs/b --test test.csv --output compare.html")(compare)
+commands = App()
 
 
+@commands.command(example="unmask compare runs/a runs/b --test test.csv --output compare.html")
 @reads_rows(settings=False)
 def compare(
     runs: Annotated[
@@ -37,7 +37,7 @@ def compare(
     ] = None,
     reading: Given = NOTHING,
     output: Annotated[Path | None, typer.Option(help="Write an html page with curves.")] = None,
-    lang: Annotated[str | None, typer.Option(help="Language of the page: en or zh.", show_default=False)] = None,
+    lang: Annotated[str | None, typer.Option(help="Language of the page: en or zh.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Compare runs with the first one: settings that differ, curves, test metrics with paired intervals."""
@@ -47,19 +47,16 @@ def compare(
 
     if output is not None:
         files.check_file(output)
-    folders, settings = split_settings(runs)
-    reading = read_settings(reading, settings)
+    reading = read_settings(reading, [argument for argument in runs if SETTING.match(argument)])
+    folders = [Path(argument) for argument in runs if not SETTING.match(argument)]
     if test is None and reading:
         raise UserError("how to read test rows was given, but no file of test rows", hint="name the file: --test FILE")
-    found = compare_runs(list(map(Path, folders)), test, partial(_predict, reading=reading))
+    found = compare_runs(folders, test, partial(_predict, reading=reading))
     if output is not None:
         files.write_text(output, render(page_of(found), lang))
-    if as_json:
-        console.print_json(found.plain())
-    else:
-        _show(found)
-        if output is not None:
-            console.print_text(str(output))
+    print_result(as_json, found, _show)
+    if output is not None and not as_json:
+        console.print_text(str(output))
 
 
 def _predict(run: Path, file: Path, reading: Given) -> "Predictions":
@@ -79,15 +76,14 @@ def _show(found: "Comparison") -> None:
     from unmask.report.runs import TITLES
 
     if found.settings:
-        shown = [[setting_of(found, row), *("-" if v is None else str(v) for v in row["values"].values())]
-                 for row in found.settings]  # fmt: skip
-        console.table(("setting", *found.names), shown)
+        settings = [(setting_of(found, row), *row["values"].values()) for row in found.settings]
+        console.table(("setting", *found.names), settings)
     for kind, runs in found.stages.items():
-        rows = [
+        states = [
             (name, run.shown_state, run.steps or "", run.tokens or "", run.shown_figure)
             for name, run in zip(found.names, runs, strict=True)
         ]
-        console.table((TITLES[kind], "state", "steps", "tokens", "figure"), rows)
+        console.table((TITLES[kind], "state", "steps", "tokens", "figure"), states)
     if tested := found.evaluation:
         metric = tested["metric"]
         against = {found.names[0]: ""}

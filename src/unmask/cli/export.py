@@ -7,17 +7,18 @@ import typer
 
 from unmask import console
 from unmask.cli.help import App
-from unmask.cli.shared import AllowUnused, AsJson, facts
+from unmask.cli.options import AllowUnused, AnyModel, AsJson
+from unmask.cli.output import print_result
+from unmask.errors import UserError
 
 FORMATS = ("hf", "sentence-transformers")
 
-
-def register(app: App) -> None:
-    app.command(example="unmask export runs/classify --output exported")(export)
+commands = App()
 
 
+@commands.command(example="unmask export runs/classify --output exported")
 def export(
-    model: Annotated[Path, typer.Argument(metavar="MODEL", help="A run, a model folder, or a public checkpoint.")],
+    model: AnyModel,
     output: Annotated[Path, typer.Option(help="The output folder.")],
     format: Annotated[
         str,
@@ -33,7 +34,6 @@ def export(
     from unmask import bundle
     from unmask.bundle.public import export as write
     from unmask.bundle.sentence_transformers import MODULES
-    from unmask.errors import UserError
 
     if format not in FORMATS:
         raise UserError("this format is not known", given=f"--format {format}", allowed=", ".join(FORMATS))
@@ -41,9 +41,6 @@ def export(
         raise UserError("{out} is there already", output, hint="remove it, or choose another --output")
     opened = bundle.read(model, allow_unused=allow_unused)
     architecture = write(opened, output, sentences=format == FORMATS[1])
-    if as_json:
-        console.print_json({"folder": str(output), "architecture": architecture})
-        return
-    facts([("model", str(output)), ("class", architecture)])
+    print_result(as_json, {"folder": str(output), "architecture": architecture}, console.facts)
     if opened.task is not None and architecture.endswith("Model") and not (output / MODULES).is_file():
         console.note("other libraries do not know the head of this task: the encoder alone was written")

@@ -1,8 +1,7 @@
 """`unmask finetune`: train a pretrained model for a task on labelled rows."""
 
-import json
 import shlex
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,8 +10,23 @@ import typer
 
 from unmask import console
 from unmask.cli.help import App
+from unmask.cli.options import (
+    TASK,
+    AsJson,
+    BatchSize,
+    DevRows,
+    Epochs,
+    LearningRate,
+    MaxLength,
+    RunFolder,
+    Seed,
+    TestRows,
+    assigned,
+    recipe_settings,
+)
+from unmask.cli.output import print_result, scores_table
 from unmask.cli.reading import NOTHING, Given, reads_rows
-from unmask.cli.shared import AsJson, Epochs, LearningRate, Seed, assigned, facts, scores_table, training_settings
+from unmask.errors import UserError
 from unmask.messages import join, message
 
 if TYPE_CHECKING:
@@ -22,11 +36,10 @@ if TYPE_CHECKING:
 
 EXAMPLE = "unmask finetune --model runs/tiny --train train.csv --test test.csv train.budget=5m"
 
-
-def register(app: App) -> None:
-    app.command(example=EXAMPLE)(finetune)
+commands = App()
 
 
+@commands.command(example=EXAMPLE)
 @reads_rows(settings=False)
 def finetune(
     arguments: Annotated[
@@ -34,33 +47,25 @@ def finetune(
         typer.Argument(
             metavar="[RECIPE] [KEY.SUB=VALUE]...",
             help="A recipe file, or the name of a task, or none; then settings that replace those of the recipe.",
-            show_default=False,
         ),
     ] = None,
     model: Annotated[Path | None, typer.Option(help="The model to start from: a run or its model/.")] = None,
-    task: Annotated[
-        str | None,
-        typer.Option(help="The task: classify, multilabel, regress, tag, nested, answer or embed."),
-    ] = None,
+    task: Annotated[str | None, TASK] = None,
     train: Annotated[
         Path | None,
         typer.Option(
             help="Training rows: csv, tsv, jsonl, json, Parquet, Label Studio; to tag, also CoNLL; to answer, SQuAD."
         ),
     ] = None,
-    dev: Annotated[
-        Path | None, typer.Option(help="Rows to choose the best step by; a tenth of train if not given.")
-    ] = None,
-    test: Annotated[Path | None, typer.Option(help="Rows to evaluate on at the end.")] = None,
+    dev: DevRows = None,
+    test: TestRows = None,
     reading: Given = NOTHING,
     lr: LearningRate = None,
     epochs: Epochs = None,
-    batch_size: Annotated[int | None, typer.Option(help="Rows in a step: data.batch_size.", show_default=False)] = None,
-    max_length: Annotated[
-        int | None, typer.Option(help="Longest text in tokens: task.max_length.", show_default=False)
-    ] = None,
+    batch_size: BatchSize = None,
+    max_length: MaxLength = None,
     seed: Seed = None,
-    output: Annotated[Path | None, typer.Option(help="The run folder. [default: runs/RECIPE, or runs/TASK]")] = None,
+    output: RunFolder = None,
     as_json: AsJson = False,
 ) -> None:
     """Train a model for a task; the run folder then holds the model of the best step on the dev rows.
@@ -74,22 +79,21 @@ def finetune(
     from unmask.train.parallel import join_world
     from unmask.train.rows import prepare_rows, test_file
 
-    shorthands = [
-        ("init_from", model),
-        ("task.name", task),
-        ("data.train", train),
-        ("data.dev", dev),
-        ("data.test", test),
-        ("data.batch_size", batch_size),
-        ("task.max_length", max_length),
-        *training_settings(lr, epochs, seed),
-        *((f"data.{name}", value) for name, value in reading.items()),
-    ]
+    shorthands = {
+        "init_from": model,
+        "task.name": task,
+        "task.max_length": max_length,
+        "data.train": train,
+        "data.dev": dev,
+        "data.test": test,
+        "data.batch_size": batch_size,
+        **recipe_settings(lr, epochs, seed),
+        **{f"data.{name}": value for name, value in reading.items()},
+    }
     recipe, settings = _split(arguments or [], assigned(shorthands))
     with join_world() as world:
         with world.sync_errors():
             resolved = _resolved(recipe, settings)
-            _check_files(resolved)
             rows = cache(partial(prepare_rows, resolved.data, resolved.seed, task_of(resolved.task).reads))
             if resolved.data.test is not None:
                 rows()  # what is wrong with test rows is said before there is a run
@@ -104,11 +108,8 @@ def finetune(
         return
     file = test_file(resolved.data, result.folder)
     tested = None if file is None else _tested(result, rows(), file)
-    if as_json:
-        about = {**asdict(result), "folder": str(result.folder), "model": str(result.model)}
-        console.print_text(json.dumps({**about, "test": tested}, ensure_ascii=False))
-    else:
-        _show(result, resolved, tested)
+    plain = {**asdict(result), "model": result.model, "test": tested}
+    print_result(as_json, plain, lambda _: _show(result, resolved, tested))
 
 
 def _split(arguments: list[str], shorthands: list[str]) -> tuple[str | None, list[str]]:
@@ -119,47 +120,30 @@ def _split(arguments: list[str], shorthands: list[str]) -> tuple[str | None, lis
 
 
 def _resolved(recipe: str | None, settings: list[str]) -> "FinetuneRecipe":
+    """The recipe with all settings. Raises UserError where files are missing that are read again later."""
     from unmask.config import override
-    from unmask.errors import UserError
     from unmask.train.recipe import FinetuneRecipe, parse_recipe, read_recipe
 
     if recipe is not None:
-        return read_recipe(FinetuneRecipe, recipe, settings)
-    values = override({}, settings)
-    missing = {
-        "--model FOLDER": "init_from" in values,
-        "--train FILE": "train" in values.get("data", {}),
-    }
-    if not all(missing.values()):
-        raise UserError(
-            "fine-tuning needs a model and training rows",
-            given=f"missing: {', '.join(name for name, given in missing.items() if not given)}",
-            hint=EXAMPLE,
-        )
-    return parse_recipe(FinetuneRecipe, {}, settings, where="the settings given")
-
-
-def _read_again(option: str) -> Exception:
-    from unmask.errors import UserError
-
-    return UserError("{option} is read more than once", option, given="-", allowed="a file")
-
-
-def _check_files(recipe: "FinetuneRecipe") -> None:
-    from unmask.errors import UserError
-
-    data = recipe.data
+        resolved = read_recipe(FinetuneRecipe, recipe, settings)
+    else:
+        values = override({}, settings)
+        present = {"--model FOLDER": "init_from" in values, "--train FILE": "train" in values.get("data", {})}
+        if missing := [option for option, is_there in present.items() if not is_there]:
+            given = f"missing: {', '.join(missing)}"
+            raise UserError("fine-tuning needs a model and training rows", given=given, hint=EXAMPLE)
+        resolved = parse_recipe(FinetuneRecipe, {}, settings, where="the settings given")
+    data = resolved.data
     for option, path in (("--train", data.train), ("--dev", data.dev), ("--test", data.test)):
         if path == "-":
-            raise _read_again(option)
+            raise UserError("{option} is read more than once", option, given="-", allowed="a file")
     if data.test is not None and not Path(data.test).is_file():
         raise UserError("{test} does not exist", data.test, given="--test")
+    return resolved
 
 
 def _tested(result: "FinetuneResult", rows: "PreparedRows", test: Path) -> dict[str, Any]:
     """The model, and what takes no network, on the test rows, with intervals; predictions are kept in the run."""
-    import dataclasses
-
     from unmask.evaluate.samples import predictions
     from unmask.evaluate.saved import compare_predictions
     from unmask.evaluate.simplest import simplest_baseline
@@ -174,12 +158,11 @@ def _tested(result: "FinetuneResult", rows: "PreparedRows", test: Path) -> dict[
         plain = simplest_baseline(task, rows.train, examples)
         ours = to_saved_predictions(predictor, tested, predicted)
         samples = predictions(task, examples, predicted)
-        ours = dataclasses.replace(ours, test=str(test), baseline=plain, samples=samples)
+        ours = replace(ours, test=str(test), baseline=plain, samples=samples)
         ours.save(result.folder)
         comparison = compare_predictions([(str(result.model), "pretrained", ours)], [plain])
         work.result("{examples:,} {unit} of {test}", len(examples), message(f"{comparison.scores.unit}s"), test)
-    for remark in predicted.notes.remarks:
-        console.note(remark)
+    console.notes(predicted.notes.remarks)
     return {"file": str(test), "truncated": predicted.notes.truncated, **comparison.to_dict()}
 
 
@@ -188,10 +171,13 @@ def _show(result: "FinetuneResult", recipe: "FinetuneRecipe", tested: dict[str, 
     if tested is not None:
         cut.append(message("{count:,} of {rows:,} test texts", tested["truncated"], tested["rows"]))
         scores_table(tested)
-    rows = [("model", str(result.model))]
-    if result.truncated or (tested and tested["truncated"]):
-        name, tokens = recipe.task.max_length_setting
-        limit = message("to {tokens} tokens ({setting})", tokens, name)
-        rows.insert(0, ("truncated", join([*cut, limit], ", ")))
+    name, tokens = recipe.task.max_length_setting
+    truncated = join([*cut, message("to {tokens} tokens ({setting})", tokens, name)], ", ")
     command = "evaluate" if tested is None else "predict"
-    facts([*rows, ("next", f"unmask {command} {shlex.quote(str(result.model))} FILE")])
+    console.facts(
+        {
+            "truncated": truncated if result.truncated or (tested and tested["truncated"]) else None,
+            "model": result.model,
+            "next": f"unmask {command} {shlex.quote(str(result.model))} FILE",
+        }
+    )

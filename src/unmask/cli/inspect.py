@@ -1,51 +1,53 @@
 """`unmask inspect`: what a model is, without computing with it."""
 
 import textwrap
-from typing import Annotated, Any
-
-import typer
+from typing import Any
 
 from unmask import console
 from unmask.cli.help import App
-from unmask.cli.shared import AsJson
-from unmask.console import size
+from unmask.cli.options import AnyModel, AsJson
+from unmask.cli.output import print_result
+from unmask.console import plain, size
 from unmask.messages import join, message, translate
 
 SHOWN = 12  # labels
 WIDTH = 96  # characters of a line of settings
 
-
-def register(app: App) -> None:
-    app.command(example="unmask inspect runs/tiny")(inspect)
+commands = App()
 
 
-def inspect(
-    model: Annotated[
-        str,
-        typer.Argument(
-            metavar="MODEL",
-            help="A run, a model folder, a public checkpoint, or OWNER/NAME on the model hub.",
-        ),
-    ],
-    as_json: AsJson = False,
-) -> None:
+@commands.command(example="unmask inspect runs/tiny")
+def inspect(model: AnyModel, as_json: AsJson = False) -> None:
     """Describe a model: architecture, parameters, memory, FLOPs, vocabulary, task and lineage."""
     from unmask import bundle
     from unmask.bundle.facts import bundle_facts
 
     opened = bundle.read(model, allow_unused=True, weights=False)
-    facts = bundle_facts(opened)
-    if as_json:
-        console.print_json({"model": model, "folder": str(opened.folder), **facts})
-        return
+    print_result(as_json, {"model": model, "folder": str(opened.folder), **bundle_facts(opened)}, _show)
+
+
+def _show(facts: dict[str, Any]) -> None:
+    memory, task = facts["memory"], facts["task"] or {}
     console.facts(
-        [
-            *_architecture(facts["architecture"]),
-            *_size(facts),
-            *_vocabulary(facts["vocabulary"]),
-            *_learnt(facts),
-            *_origin(facts),
-        ]
+        {
+            **_architecture(facts["architecture"]),
+            "parameters": _parameters(facts["parameters"]),
+            "memory": message(
+                "{size} in float32 · {half} in bfloat16", size(memory["float32"]), size(memory["bfloat16"])
+            ),
+            "training": message(
+                "{size} for weights, gradients and Adam · {token} for each token of a step ({half} in bfloat16)",
+                size(memory["training"]),
+                *map(size, memory["activations_per_token"].values()),
+            ),
+            "FLOPs of a token": [_flops(int(length), parts) for length, parts in facts["flops_per_token"].items()],
+            **_vocabulary(facts["vocabulary"]),
+            "heads": "  ".join(facts["heads"]) or message("none"),
+            "task": _settings(task, "labels"),
+            "labels": _labels(task.get("labels", [])),
+            "lineage": [_settings(entry, "recipe") for entry in facts["lineage"]],
+            "checksum": ["  ".join(file) for file in facts["sha256"].items()],
+        }
     )
     console.note(
         "for each token of a step: layers x (8 x width + 2 x feed-forward) numbers, with 4 x feed-forward where gated, "
@@ -53,96 +55,47 @@ def inspect(
     )
 
 
-def _architecture(said: dict[str, Any]) -> list[tuple[str, str]]:
-    skipped = ("family", "layout", "not_in_layout", "class")
-    named = [f"{name}={_plain(value)}" for name, value in said.items() if name not in skipped]
+def _settings(values: dict[str, Any], *left_out: str) -> str | None:
+    """Settings on a line, without those left out and groups of them."""
+    shown = {name: value for name, value in values.items() if name not in left_out and value is not None}
+    return "  ".join(f"{name}={value}" for name, value in shown.items() if not isinstance(value, dict)) or None
+
+
+def _architecture(said: dict[str, Any]) -> dict[str, object]:
     if said["layout"] is None:
-        not_in_layout = ", ".join(said["not_in_layout"])
-        layout = message("own: that of {family} cannot express {settings}", said["family"], not_in_layout)
+        lacking = ", ".join(said["not_in_layout"])
+        layout = message("own: that of {family} cannot express {settings}", said["family"], lacking)
     else:
         layout = message("{layout}, as {name}", said["layout"], said["class"] or "-")
-    lines = textwrap.wrap("  ".join(named), WIDTH, break_on_hyphens=False)
-    settings = [("settings" if number == 0 else "", line) for number, line in enumerate(lines)]
-    return [("family", said["family"]), ("layout", layout), *settings]
+    settings = _settings(said, "family", "layout", "not_in_layout", "class") or ""
+    lines = textwrap.wrap(settings, WIDTH, break_on_hyphens=False)
+    return {"family": said["family"], "layout": layout, "settings": lines}
 
 
-def _size(facts: dict[str, Any]) -> list[tuple[str, str]]:
-    parameters, memory = facts["parameters"], facts["memory"]
-    rows = [("parameters", f"{parameters['total']:,}")]
-    for name, count in parameters["encoder"].items():
-        rows.append(("", f"{count:>14,}  {translate(name.replace('_', ' '))}"))
-    for name, count in parameters["heads"].items():
-        rows.append(("", f"{count:>14,}  {translate('head')} {name}"))
-    kept = memory["activations_per_token"]
-    rows += [
-        (
-            "memory",
-            message("{size} in float32 · {half} in bfloat16", size(memory["float32"]), size(memory["bfloat16"])),
-        ),
-        (
-            "training",
-            message(
-                "{size} for weights, gradients and Adam · {token} for each token of a step ({half} in bfloat16)",
-                *map(size, (memory["training"], kept["float32"], kept["bfloat16"])),
-            ),
-        ),
-    ]
-    for number, (length, parts) in enumerate(facts["flops_per_token"].items()):
-        attention = (parts["attention"]) / (sum(parts.values()) - parts["masked"])
-        rows.append(
-            (
-                "FLOPs of a token" if number == 0 else "",
-                message(
-                    "{flops:,.1f} M at {tokens:,} tokens, {share:.0%} of them attention",
-                    (sum(parts.values()) - parts["masked"]) / 1e6,
-                    int(length),
-                    attention,
-                ),
-            )
-        )
-    return rows
+def _parameters(counts: dict[str, Any]) -> list[str]:
+    parts = {translate(name.replace("_", " ")): count for name, count in counts["encoder"].items()}
+    parts |= {f"{translate('head')} {name}": count for name, count in counts["heads"].items()}
+    return [f"{counts['total']:,}", *(f"{count:>14,}  {name}" for name, count in parts.items())]
 
 
-def _vocabulary(said: dict[str, Any]) -> list[tuple[str, str]]:
+def _flops(length: int, parts: dict[str, float]) -> str:
+    flops = sum(parts.values()) - parts["masked"]
+    share = parts["attention"] / flops
+    return message("{flops:,.1f} M at {tokens:,} tokens, {share:.0%} of them attention", flops / 1e6, length, share)
+
+
+def _vocabulary(said: dict[str, Any]) -> dict[str, object]:
     case = message("cased" if said["cased"] else "lower case")
-    special = [f"{piece} {number}" for piece, number in said["special_tokens"].items()]
-    more = said["embeddings"] != said["size"] and message("{count:,} embeddings", said["embeddings"])
     counts = message(
         "{vocabulary[size]:,} tokens · {vocabulary[kind]} · {case} · {vocabulary[reserved]:,} reserved", said, case
     )
-    return [
-        ("vocabulary", join([counts, more or None])),
-        ("special", _list(special)),
-        ("longest tokens", _list(said["longest"])),
-    ]
+    more = None if said["embeddings"] == said["size"] else message("{count:,} embeddings", said["embeddings"])
+    return {
+        "vocabulary": join([counts, more]),
+        "special": said["special_tokens"],
+        "longest tokens": plain(said["longest"]),
+    }
 
 
-def _learnt(facts: dict[str, Any]) -> list[tuple[str, str]]:
-    rows = [("heads", _list(facts["heads"]) if facts["heads"] else message("none"))]
-    if task := facts["task"]:
-        settings = [f"{name}={_plain(value)}" for name, value in task.items() if name not in ("name", "labels")]
-        rows += [("task", task["name"]), ("", _list(settings))]
-        if labels := task.get("labels"):
-            rows.append(("labels", f"{len(labels):,}: {', '.join(labels[:SHOWN])}{' ...' * (len(labels) > SHOWN)}"))
-    return rows
-
-
-def _origin(facts: dict[str, Any]) -> list[tuple[str, str]]:
-    rows: list[tuple[str, str]] = []
-    for number, entry in enumerate(facts["lineage"]):
-        values = {name: value for name, value in entry.items() if name not in ("kind", "recipe") and value is not None}
-        told = [f"{name}={_plain(value)}" for name, value in values.items() if not isinstance(value, dict)]
-        rows.append(("lineage" if number == 0 else "", _list([str(entry.get("kind")), *told])))
-    rows += [
-        ("checksum" if number == 0 else "", _list([name, digest]))
-        for number, (name, digest) in enumerate(facts["sha256"].items())
-    ]
-    return rows
-
-
-def _list(values: list[str]) -> str:
-    return "  ".join(values)
-
-
-def _plain(value: Any) -> str:
-    return {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)
+def _labels(labels: list[str]) -> str | None:
+    return f"{len(labels):,}: {', '.join(labels[:SHOWN])}{' ...' * (len(labels) > SHOWN)}" if labels else None

@@ -10,10 +10,10 @@ from typing import IO, TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from unmask import console
+from unmask import console, files
 from unmask.cli.help import App
+from unmask.cli.options import FinetunedModel
 from unmask.cli.reading import NOTHING, Given, reads_rows
-from unmask.cli.shared import print_notes
 from unmask.errors import UserError
 from unmask.messages import join, message, verbatim
 
@@ -26,21 +26,18 @@ BLOCK = 512  # rows predicted, then written, at a time
 EXCERPT = 60  # characters of a text in a table
 PLACES = ("line", "start", "end")  # columns that a table for people goes without
 
-
-def register(app: App) -> None:
-    app.command(example="unmask predict runs/classify new.csv --output predicted.csv")(predict)
+commands = App()
 
 
+@commands.command(example="unmask predict runs/classify new.csv --output predicted.csv")
 @reads_rows("label_column", "label_separator", "tag_column", "scheme", "unknown_labels")
 def predict(
-    model: Annotated[Path, typer.Argument(metavar="MODEL", help="A fine-tuned model: a run or its model/.")],
+    model: FinetunedModel,
     file: Annotated[
         str | None,
         typer.Argument(
-            metavar="[FILE]",
             help="Rows as csv, tsv or jsonl, CoNLL, SQuAD, or a text a line; - or nothing for standard input, which "
-            "holds jsonl or a text a line.",
-            show_default=False,
+            "holds jsonl or a text a line."
         ),
     ] = None,
     style: Annotated[
@@ -53,23 +50,17 @@ def predict(
     output: Annotated[Path | None, typer.Option(help="The file to write, whole or not at all.")] = None,
     every: Annotated[
         bool,
-        typer.Option(
-            "--all",
-            help="Output the probability of every label, the other answers, or both vectors of a pair.",
-        ),
+        typer.Option("--all", help="Also every label's probability, the other answers, or both vectors of a pair."),
     ] = False,
     top_k: Annotated[
         int | None,
         typer.Option(
-            min=1,
-            help="Give so many labels or answers, the most probable; --all gives every label, and 5 answers.",
-            show_default=False,
+            min=1, help="Number of labels or answers, the most probable first; with --all every label, 5 answers."
         ),
     ] = None,
     reading: Given = NOTHING,
 ) -> None:
     """Predict the label or labels, number, labelled spans, answer, vector or (of a pair) cosine of each row."""
-    from unmask import files
     from unmask.runtime.formats import format_of
     from unmask.runtime.predictor import load, stream
 
@@ -87,7 +78,7 @@ def predict(
     every = every or top_k is not None
     written.columns(every)
     read = predictor.read(file or "-", "predict", **reading)
-    print_notes(read.notes)
+    console.notes(read.notes)
     examples = read.examples
     truncated = 0
 
@@ -151,8 +142,6 @@ def _array(rows: "Iterable[tuple[Example, Any]]", count: int, output: Path) -> N
     """The vectors of all rows as one array (rows, width) float32, or (rows, 2, width) of pairs, in NumPy's format."""
     import numpy as np
 
-    from unmask import files
-
     with console.start_step("Prediction") as work, files.atomic(output) as temporary:
         work.start(count, "rows")
         target = None
@@ -170,8 +159,6 @@ def _array(rows: "Iterable[tuple[Example, Any]]", count: int, output: Path) -> N
 @contextmanager
 def _opened(output: Path | None) -> Iterator[IO[str]]:
     """The file to write, in place only when it is whole, or standard output."""
-    from unmask import files
-
     if output is None:
         yield sys.stdout
         return
@@ -180,21 +167,21 @@ def _opened(output: Path | None) -> Iterator[IO[str]]:
 
 
 def _table(written: "Written", rows: "Iterable[tuple[Example, Any]]", every: bool) -> None:
-    """What people want to see of `lines`, and the beginning of the text where it is not among them."""
-    columns, plain = written.columns(every), written.columns(False)
-    columns = [*columns[: len(plain)], *map(verbatim, columns[len(plain) :])]  # labels are the user's
-    chosen = [n for n, name in enumerate(columns) if n >= len(plain) or name not in PLACES]
-    whole = "text" not in plain
-    shown = []
+    """Print what people want to see of `_lines`, and the beginning of the text where it is not among that."""
+    columns, own = written.columns(every), written.columns(False)  # behind `own` stand labels, the user's words
+    shown = [place for place, name in enumerate(columns) if place >= len(own) or name not in PLACES]
+    heads = ["probability" if name == "score" else name for name in own] + [*map(verbatim, columns[len(own) :])]
+    with_text = "text" not in own
+    cells = []
     for example, prediction in rows:
         text = " ".join(f"{example.text} {example.pair or ''}".split())
         excerpt = text if len(text) <= EXCERPT else text[: EXCERPT - 3].rstrip() + "..."
-        for line in written.to_rows(example, prediction, every):
-            cells = [line[n] for n in chosen]
-            shares = [
-                f"{x:.1%}" if isinstance(x, float) and columns[n] != "number" else x
-                for n, x in zip(chosen, cells, strict=True)
-            ]
-            shown.append((*shares, *[excerpt] * whole))
-    names = [columns[n] if n >= len(plain) or columns[n] != "score" else "probability" for n in chosen]
-    console.table((*names, *["text"] * whole), shown)
+        for row in written.to_rows(example, prediction, every):
+            values = [_share(row[place]) if heads[place] != "number" else row[place] for place in shown]
+            cells.append([*values, excerpt] if with_text else values)
+    console.table([*(heads[place] for place in shown), *["text"] * with_text], cells)
+
+
+def _share(value: object) -> object:
+    """A probability in per cent; anything else as it is."""
+    return f"{value:.1%}" if isinstance(value, float) else value

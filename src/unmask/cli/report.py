@@ -8,17 +8,14 @@ import typer
 from unmask import console
 from unmask.cli.help import App
 
-
-def register(app: App) -> None:
-    app.command(example="unmask report runs/quickstart --lang zh --output report-zh.html")(report)
+commands = App()
 
 
+@commands.command(example="unmask report runs/quickstart --lang zh --output report-zh.html")
 def report(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder: quick start, pretrain, finetune.")],
+    run: Annotated[Path, typer.Argument(help="A run folder: quick start, pretrain, finetune.")],
     output: Annotated[Path | None, typer.Option(help="The html file. [default: report.html in the run folder]")] = None,
-    lang: Annotated[
-        str | None, typer.Option(help="en or zh; the language of the run if not given.", show_default=False)
-    ] = None,
+    lang: Annotated[str | None, typer.Option(help="en or zh; the language of the run if not given.")] = None,
     open_it: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
 ) -> None:
     """Write the report of a run as one html file that needs nothing from outside, and print its path."""

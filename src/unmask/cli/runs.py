@@ -1,33 +1,38 @@
 """`unmask runs`: which runs lie below a folder, how far they came, how good they are."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from unmask import console
 from unmask.cli.help import App
-from unmask.cli.shared import AsJson
+from unmask.cli.options import AsJson
+from unmask.cli.output import print_result
+
+if TYPE_CHECKING:
+    from unmask.report.runs import RunInfo
 
 COLUMNS = ("run", "kind", "state", "what", "budget", "steps", "tokens", "figure", "begun (UTC)")
 
-
-def register(app: App) -> None:
-    app.command(example="unmask runs")(runs)
+commands = App()
 
 
+@commands.command(example="unmask runs")
 def runs(
-    folder: Annotated[Path, typer.Argument(metavar="[FOLDER]", help="Where to look.")] = Path("runs"),
-    as_json: AsJson = False,
+    folder: Annotated[Path, typer.Argument(help="Where to look.")] = Path("runs"), as_json: AsJson = False
 ) -> None:
     """List the runs below a folder, the newest last. Damaged ones are listed as such, with the reason."""
-    from unmask.report.runs import find_runs, run_facts
+    from unmask.report.runs import find_runs
 
     found = find_runs(folder)
-    if as_json:
-        console.print_json([run.plain() for run in found])
-        return
+    print_result(as_json, found, _show)
     if not found:
         console.note("there are no runs below {folder}", folder)
-        return
-    console.table(COLUMNS, [run_facts(run) for run in found])
+
+
+def _show(found: "list[RunInfo]") -> None:
+    from unmask.report.runs import run_facts
+
+    if found:
+        console.table(COLUMNS, [run_facts(run) for run in found])

@@ -457,7 +457,7 @@ def _require(packages: dict[str, str]) -> None:
         )
 
 
-class _Named:
+class _Named(Progress):
     """A Progress that puts a name before what it shows."""
 
     def __init__(self, inner: Progress, name: str) -> None:
