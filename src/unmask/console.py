@@ -76,7 +76,7 @@ def print_json(value: Any) -> None:
 def _to_plain(value: Any) -> Any:
     if hasattr(value, "to_dict"):
         return value.to_dict()
-    return dataclasses.asdict(value) if dataclasses.is_dataclass(value) else str(value)
+    return dataclasses.asdict(value) if hasattr(value, "__dataclass_fields__") else str(value)
 
 
 def note(text: str, *values: object) -> None:

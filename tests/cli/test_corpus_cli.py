@@ -87,7 +87,7 @@ def test_faults_stop_or_are_skipped(folder: Path, capsys: pytest.CaptureFixture[
     [
         ("texts", "unmask corpus build texts --tokenizer DIR --output DIR"),
         ("texts/a.txt", "unmask corpus build texts/a.txt --tokenizer DIR --output DIR"),
-        ("text", "did you mean texts?"),
+        ("text", "text does not exist"),
     ],
 )
 def test_stats_of_what_is_no_corpus_says_what_to_do(

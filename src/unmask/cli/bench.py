@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from unmask import console
+from unmask.cli import options
 from unmask.cli.help import App
-from unmask.cli.options import AsJson, Corpus, Overrides, PretrainRecipeName, assigned
 from unmask.cli.output import print_result
 from unmask.errors import UserError
 from unmask.messages import message, translate
@@ -21,11 +21,11 @@ commands = App(name="bench", help="Measure the speed of a recipe on this machine
 
 @commands.command(example="unmask bench pretrain small --corpus corpus model.num_hidden_layers=12")
 def pretrain(
-    recipe: PretrainRecipeName,
-    overrides: Overrides = None,
-    corpus: Corpus = None,
+    recipe: options.PretrainRecipeName,
+    overrides: options.Overrides = None,
+    corpus: options.Corpus = None,
     seconds: Annotated[float, typer.Option(help="Approximate training time in seconds.")] = 20.0,
-    as_json: AsJson = False,
+    as_json: options.AsJson = False,
 ) -> None:
     """Train with a recipe for some seconds and report the speed and where the time goes. Nothing is saved."""
     from unmask.data.corpus.shards import Shards
@@ -34,7 +34,7 @@ def pretrain(
 
     if not seconds >= LEAST:
         raise UserError("--seconds cannot be used", given=f"{seconds:g}", allowed=f"{LEAST:g} or more")
-    resolved = read_recipe(PretrainRecipe, recipe, [*assigned({"data.corpus": corpus}), *(overrides or [])])
+    resolved = read_recipe(PretrainRecipe, recipe, [*options.assigned({"data.corpus": corpus}), *(overrides or [])])
     shards = Shards.open(resolved.data.corpus)
     with console.start_step("Pretraining") as work:
         trial = run_benchmark(resolved, shards, seconds, work)

@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from unmask import console
+from unmask.cli import options
 from unmask.cli.help import App
-from unmask.cli.options import AsJson, Encoding, OnError, RandomSeed, Split, TextColumn, TextFiles
 from unmask.cli.output import print_result
-from unmask.errors import UserError, did_you_mean, suggest
 from unmask.messages import join, message
 from unmask.version import __version__
 
@@ -26,11 +25,11 @@ commands = App(name="corpus", help="A corpus: text files as token shards, ready 
 
 @commands.command(example="unmask corpus build texts/ more.jsonl.gz --tokenizer tokenizer --output corpus --keep 20%")
 def build(
-    sources: TextFiles,
+    sources: options.TextFiles,
     tokenizer: Annotated[Path, typer.Option(help="The tokenizer's folder (unmask tokenizer train).")],
     output: Annotated[Path, typer.Option(help="The corpus folder to create, or to continue.")],
-    text_column: TextColumn = "text",
-    split: Split = "blank",
+    text_column: options.TextColumn = "text",
+    split: options.Split = "blank",
     words: Annotated[
         str,
         typer.Option(
@@ -42,11 +41,11 @@ def build(
     by: Annotated[
         str, typer.Option(help="uniform: of all alike; source: as many of each source, as far as it goes.")
     ] = "uniform",
-    seed: RandomSeed = 0,
-    encoding: Encoding = None,
-    on_error: OnError = "stop",
+    seed: options.RandomSeed = 0,
+    encoding: options.Encoding = None,
+    on_error: options.OnError = "stop",
     restart: Annotated[bool, typer.Option("--restart", help="Remove an earlier corpus in --output first.")] = False,
-    as_json: AsJson = False,
+    as_json: options.AsJson = False,
 ) -> None:
     """Tokenise text files into a corpus folder.
 
@@ -113,20 +112,11 @@ def _documents(
 @commands.command(example="unmask corpus stats corpus")
 def stats(
     corpus: Annotated[Path, typer.Argument(metavar="DIR", help="A corpus folder (unmask corpus build).")],
-    as_json: AsJson = False,
+    as_json: options.AsJson = False,
 ) -> None:
     """Verify the checksums of a corpus and show its statistics."""
     from unmask.data.corpus.shards import Shards
 
-    if corpus.is_file():
-        raise UserError(
-            "{corpus} is a file, not a built corpus",
-            corpus,
-            hint=f"unmask corpus build {shlex.quote(str(corpus))} --tokenizer DIR --output DIR",
-        )
-    if not corpus.exists() and corpus.parent.is_dir():
-        neighbour = suggest(corpus.name, (path.name for path in corpus.parent.iterdir()))
-        raise UserError("{corpus} does not exist", corpus, hint=did_you_mean(neighbour and corpus.parent / neighbour))
     with console.start_step("Corpus") as work:
         opened = Shards.open(corpus, check=True)
         found = opened.statistics(100)

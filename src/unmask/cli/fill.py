@@ -12,7 +12,7 @@ from unmask.cli.output import print_result
 from unmask.messages import message
 
 if TYPE_CHECKING:
-    from unmask.runtime.predictor import FilledMask
+    from unmask.runtime.fill import FilledMask
 
 commands = App()
 

@@ -9,21 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from unmask import console
+from unmask.cli import options
 from unmask.cli.help import App
-from unmask.cli.options import (
-    TASK,
-    AsJson,
-    BatchSize,
-    DevRows,
-    Epochs,
-    LearningRate,
-    MaxLength,
-    RunFolder,
-    Seed,
-    TestRows,
-    assigned,
-    recipe_settings,
-)
 from unmask.cli.output import print_result, scores_table
 from unmask.cli.reading import NOTHING, Given, reads_rows
 from unmask.errors import UserError
@@ -50,23 +37,23 @@ def finetune(
         ),
     ] = None,
     model: Annotated[Path | None, typer.Option(help="The model to start from: a run or its model/.")] = None,
-    task: Annotated[str | None, TASK] = None,
+    task: Annotated[str | None, options.TASK] = None,
     train: Annotated[
         Path | None,
         typer.Option(
             help="Training rows: csv, tsv, jsonl, json, Parquet, Label Studio; to tag, also CoNLL; to answer, SQuAD."
         ),
     ] = None,
-    dev: DevRows = None,
-    test: TestRows = None,
+    dev: options.DevRows = None,
+    test: options.TestRows = None,
     reading: Given = NOTHING,
-    lr: LearningRate = None,
-    epochs: Epochs = None,
-    batch_size: BatchSize = None,
-    max_length: MaxLength = None,
-    seed: Seed = None,
-    output: RunFolder = None,
-    as_json: AsJson = False,
+    lr: options.LearningRate = None,
+    epochs: options.Epochs = None,
+    batch_size: options.BatchSize = None,
+    max_length: options.MaxLength = None,
+    seed: options.Seed = None,
+    output: options.RunFolder = None,
+    as_json: options.AsJson = False,
 ) -> None:
     """Train a model for a task; the run folder then holds the model of the best step on the dev rows.
 
@@ -87,10 +74,10 @@ def finetune(
         "data.dev": dev,
         "data.test": test,
         "data.batch_size": batch_size,
-        **recipe_settings(lr, epochs, seed),
+        **options.recipe_settings(lr, epochs, seed),
         **{f"data.{name}": value for name, value in reading.items()},
     }
-    recipe, settings = _split(arguments or [], assigned(shorthands))
+    recipe, settings = _split(arguments or [], options.assigned(shorthands))
     with join_world() as world:
         with world.sync_errors():
             resolved = _resolved(recipe, settings)

@@ -79,23 +79,27 @@ def predict(
     written.columns(every)
     read = predictor.read(file or "-", "predict", **reading)
     console.notes(read.notes)
-    examples = read.examples
     truncated = 0
 
-    def predictions() -> Iterator[tuple["Example", Any]]:
+    def predictions(work: console.Progress) -> Iterator[tuple["Example", Any]]:
         nonlocal truncated
-        for part, made in stream(predictor, examples, BLOCK, top_k):
+        work.start(len(read.examples), "rows")
+        for part, made in stream(predictor, read.examples, BLOCK, top_k):
             truncated += made.notes.truncated
             yield from zip(part, made, strict=True)
+            work.advance(len(part))
 
-    rows = predictions()
+    with console.start_step("Prediction") as work:
+        rows = predictions(work)
+        if shape == "table":
+            rows = iter(list(rows))
+        elif shape == "npy":
+            _write_array(rows, len(read.examples), output)
+        else:
+            _write_lines(written, rows, shape, output, every)
+        work.result(join([message("{rows:,} rows", len(read.examples)), output and str(output)]))
     if shape == "table":
-        _table(written, rows, every)
-        return
-    if shape == "npy" and output is not None:
-        _array(rows, len(examples), output)
-    else:
-        _lines(written, rows, len(examples), shape, output, every)
+        _print_table(written, rows, every)
     if truncated:
         console.note("{count:,} texts truncated to {tokens:,} tokens", truncated, task.settings.max_length_setting[1])
 
@@ -112,17 +116,11 @@ def _shape(written: "Written", style: Format | None, output: Path | None) -> str
     return shape
 
 
-def _lines(
-    written: "Written",
-    rows: "Iterable[tuple[Example, Any]]",
-    count: int,
-    shape: str,
-    output: Path | None,
-    every: bool,
+def _write_lines(
+    written: "Written", rows: "Iterable[tuple[Example, Any]]", shape: str, output: Path | None, every: bool
 ) -> None:
     """JSON lines, rows of csv, or sentences of CoNLL."""
-    with console.start_step("Prediction") as work, _opened(output) as target:
-        work.start(count, "rows")
+    with _opened(output) as target:
         table = csv.writer(target, lineterminator="\n")
         if shape == "csv":
             table.writerow(written.columns(every))
@@ -134,26 +132,22 @@ def _lines(
             else:
                 record = written.to_record(example, prediction, every)
                 target.write(json.dumps(record, ensure_ascii=False) + "\n")
-            work.advance(1)
-        work.result(join([message("{rows:,} rows", count), str(output) if output else None]))
 
 
-def _array(rows: "Iterable[tuple[Example, Any]]", count: int, output: Path) -> None:
+def _write_array(rows: "Iterable[tuple[Example, Any]]", count: int, output: Path | None) -> None:
     """The vectors of all rows as one array (rows, width) float32, or (rows, 2, width) of pairs, in NumPy's format."""
     import numpy as np
 
-    with console.start_step("Prediction") as work, files.atomic(output) as temporary:
-        work.start(count, "rows")
+    assert output is not None
+    with files.atomic(output) as temporary:
         target = None
         for number, (_, vector) in enumerate(rows):
             if target is None:
                 shape = (count, *vector.shape)
                 target = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.float32, shape=shape)
             target[number] = vector
-            work.advance(1)
         if target is not None:
             target.flush()
-        work.result("{count:,} rows · {out}", count, output)
 
 
 @contextmanager
@@ -166,8 +160,8 @@ def _opened(output: Path | None) -> Iterator[IO[str]]:
         yield target
 
 
-def _table(written: "Written", rows: "Iterable[tuple[Example, Any]]", every: bool) -> None:
-    """Print what people want to see of `_lines`, and the beginning of the text where it is not among that."""
+def _print_table(written: "Written", rows: "Iterable[tuple[Example, Any]]", every: bool) -> None:
+    """Print what people want to see of `_write_lines`, and the beginning of the text where it is not among that."""
     columns, own = written.columns(every), written.columns(False)  # behind `own` stand labels, the user's words
     shown = [place for place, name in enumerate(columns) if place >= len(own) or name not in PLACES]
     heads = ["probability" if name == "score" else name for name in own] + [*map(verbatim, columns[len(own) :])]

@@ -8,20 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from unmask import console
+from unmask.cli import options
 from unmask.cli.help import App
-from unmask.cli.options import (
-    AsJson,
-    Corpus,
-    Epochs,
-    LearningRate,
-    MaxLength,
-    Overrides,
-    PretrainRecipeName,
-    RunFolder,
-    Seed,
-    assigned,
-    recipe_settings,
-)
 from unmask.cli.output import print_result
 from unmask.messages import message
 
@@ -33,18 +21,18 @@ commands = App()
 
 @commands.command(example="unmask pretrain tiny --corpus corpus --output runs/tiny train.budget=10m")
 def pretrain(
-    recipe: PretrainRecipeName,
-    overrides: Overrides = None,
-    corpus: Corpus = None,
+    recipe: options.PretrainRecipeName,
+    overrides: options.Overrides = None,
+    corpus: options.Corpus = None,
     begin_from: Annotated[
         str | None, typer.Option("--from", help="A model to continue from, as in fine-tuning: init_from.")
     ] = None,
-    lr: LearningRate = None,
-    epochs: Epochs = None,
-    max_length: MaxLength = None,
-    seed: Seed = None,
-    output: RunFolder = None,
-    as_json: AsJson = False,
+    lr: options.LearningRate = None,
+    epochs: options.Epochs = None,
+    max_length: options.MaxLength = None,
+    seed: options.Seed = None,
+    output: options.RunFolder = None,
+    as_json: options.AsJson = False,
 ) -> None:
     """Train an encoder on a corpus; the run folder then holds the model and its log.
 
@@ -56,7 +44,7 @@ def pretrain(
     from unmask.train.recipe import PretrainRecipe, read_recipe
 
     keys = {"data.corpus": corpus, "init_from": begin_from, "data.max_length": max_length}
-    settings = [*assigned(keys | recipe_settings(lr, epochs, seed)), *(overrides or [])]
+    settings = [*options.assigned(keys | options.recipe_settings(lr, epochs, seed)), *(overrides or [])]
     with join_world() as world:
         with world.sync_errors():
             resolved = read_recipe(PretrainRecipe, recipe, settings)

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from unmask import console, files
+from unmask.cli import options
 from unmask.cli.help import App
-from unmask.cli.options import AsJson, Encoding, OnError, TextColumn, TextFiles
 from unmask.cli.output import print_result
 from unmask.errors import UserError
 from unmask.messages import message
@@ -26,7 +26,7 @@ commands = App(name="tokenizer", help="A tokenizer: text to tokens and back.")
 
 @commands.command(example="unmask tokenizer train texts/ more.jsonl.gz --vocab-size 8192 --output tokenizer")
 def train(
-    sources: TextFiles,
+    sources: options.TextFiles,
     output: Annotated[Path, typer.Option(help="The folder to write the tokenizer to.")],
     vocab_size: Annotated[int, typer.Option(help="The vocabulary size.")] = 8192,
     cased: Annotated[bool, typer.Option("--cased", help="Keep capital letters and accents.")] = False,
@@ -37,10 +37,10 @@ def train(
     simplify: Annotated[
         bool, typer.Option("--simplify", help="Read traditional Chinese characters as simplified (extra zh).")
     ] = False,
-    text_column: TextColumn = "text",
-    encoding: Encoding = None,
-    on_error: OnError = "stop",
-    as_json: AsJson = False,
+    text_column: options.TextColumn = "text",
+    encoding: options.Encoding = None,
+    on_error: options.OnError = "stop",
+    as_json: options.AsJson = False,
 ) -> None:
     """Train a WordPiece vocabulary. The same text always gives the same vocabulary."""
     from unmask.data.corpus.documents import read_documents
@@ -137,7 +137,7 @@ def inspect(
     special_tokens: Annotated[
         bool, typer.Option("--special-tokens", help="Read [MASK] in the text as the mask.")
     ] = False,
-    as_json: AsJson = False,
+    as_json: options.AsJson = False,
 ) -> None:
     """Describe a tokenizer, or show the tokens of a text and their positions."""
     from unmask.text.tokenizer import Tokenizer

@@ -8,19 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from unmask import console
+from unmask.cli import options
 from unmask.cli.help import App
-from unmask.cli.options import (
-    AllowUnused,
-    AnyModel,
-    AsJson,
-    Encoding,
-    MinFrequency,
-    OnError,
-    RandomSeed,
-    Split,
-    TextColumn,
-    TextFiles,
-)
 from unmask.cli.output import print_result
 from unmask.messages import message, translate
 
@@ -38,12 +27,12 @@ def audit(
     model: Annotated[
         str, typer.Argument(metavar="MODEL|TOKENIZER", help="A model, or the folder or file of a tokenizer.")
     ],
-    sources: TextFiles,
-    text_column: TextColumn = "text",
-    split: Split = "blank",
-    encoding: Encoding = None,
-    on_error: OnError = "stop",
-    as_json: AsJson = False,
+    sources: options.TextFiles,
+    text_column: options.TextColumn = "text",
+    split: options.Split = "blank",
+    encoding: options.Encoding = None,
+    on_error: options.OnError = "stop",
+    as_json: options.AsJson = False,
 ) -> None:
     """Measure how a vocabulary suits a text: tokens by script, fragmented words, unknown characters."""
     from unmask.text.audit import audit as figures_of
@@ -109,18 +98,18 @@ def _show_audit(figures: dict[str, Any]) -> None:
 
 @commands.command(example="unmask vocab grow runs/tiny texts/*.txt --add 1000 --output models/grown")
 def grow(
-    model: AnyModel,
-    sources: TextFiles,
+    model: options.AnyModel,
+    sources: options.TextFiles,
     output: Annotated[Path, typer.Option(help="The folder to write the grown model to.")],
     add: Annotated[int, typer.Option(min=1, help="Maximum number of tokens to add.")] = 1000,
-    min_frequency: MinFrequency = 2,
-    text_column: TextColumn = "text",
-    split: Split = "blank",
-    encoding: Encoding = None,
-    on_error: OnError = "stop",
-    seed: RandomSeed = 0,
-    allow_unused: AllowUnused = False,
-    as_json: AsJson = False,
+    min_frequency: options.MinFrequency = 2,
+    text_column: options.TextColumn = "text",
+    split: options.Split = "blank",
+    encoding: options.Encoding = None,
+    on_error: options.OnError = "stop",
+    seed: options.RandomSeed = 0,
+    allow_unused: options.AllowUnused = False,
+    as_json: options.AsJson = False,
 ) -> None:
     """Extend the vocabulary of a WordPiece model by fragmented words of your own text.
 
