@@ -18,21 +18,6 @@ from pydantic.dataclasses import dataclass as _pydantic_dataclass
 from unmask.errors import UserError, did_you_mean, suggest
 from unmask.messages import Message, message
 
-__all__ = [
-    "by_name",
-    "changed",
-    "config",
-    "config_classes",
-    "difference",
-    "discriminator_with_default",
-    "dump",
-    "from_mapping",
-    "override",
-    "read_yaml",
-    "setting",
-    "tagged",
-]
-
 T = TypeVar("T")
 
 MAX_ALLOWED_SHOWN = 16

@@ -229,20 +229,22 @@ def plain(value: object) -> str:
         return "  ".join(map(plain, value))
     if isinstance(value, bool):
         return translate("yes" if value else "no")
-    return f"{value:,}" if isinstance(value, int) else "-" if value is None else str(render(value))
+    if isinstance(value, int | float):
+        return f"{value:,}" if isinstance(value, int) else f"{value:.4g}"
+    return "-" if value is None else str(render(value))
 
 
 def facts(values: Mapping[str, object]) -> None:
-    """Names and values in two columns, to stdout; of a list one line each. None and empty ones are left out."""
-    present = {name: value for name, value in values.items() if value not in (None, [], {})}
+    """Names and values in two columns, to stdout; a value may have several lines. None and empty ones are left out."""
+    present = {name: plain(value) for name, value in values.items() if value not in (None, "", [], {})}
     rows = [
-        (translate(name.replace("_", " ")) if number == 0 else "", plain(line))
+        (translate(name.replace("_", " ")) if number == 0 else "", line)
         for name, value in present.items()
-        for number, line in enumerate(value if isinstance(value, list) else [value])
+        for number, line in enumerate(value.split("\n"))
     ]
     width = max(cell_len(name) for name, _ in rows)
-    for name, value in rows:
-        print_text(f"{pad(name, width)}  {value}")
+    for name, line in rows:
+        print_text(f"{pad(name, width)}  {line}")
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[object]], title: str | None = None) -> None:
@@ -250,7 +252,7 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[object]], title: str |
     if not is_main():
         return
     grid = Table(title=title and translate(title), box=box.SIMPLE_HEAD, title_justify="left", pad_edge=False)
-    cells = [[plain(cell) for cell in row] for row in rows]
+    cells = [[str(cell) if isinstance(cell, float) else plain(cell) for cell in row] for row in rows]
     for number, column in enumerate(columns):
         numeric = rows and all(row[number][:1].isdigit() for row in cells)
         grid.add_column(translate(column), justify="right" if numeric else "left", overflow="fold")

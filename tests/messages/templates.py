@@ -109,6 +109,7 @@ def strings() -> set[str]:
         for node in ast.walk(tree)
         if isinstance(node, ast.Constant) and isinstance(node.value, str)
     }
+    constants |= {text.replace("_", " ") for text in constants}  # names of JSON, as people read them
     return constants | set(re.findall(r'"(\w+)"', page)) | {figure.title.capitalize() for figure in FIGURES.values()}
 
 

@@ -5,35 +5,21 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from importlib import import_module
 from typing import Annotated, Any
 
 import typer
 
 from unmask import console
-from unmask.cli import (
-    bench,
-    compare,
-    corpus,
-    data,
-    evaluate,
-    export,
-    fill,
-    finetune,
-    inspect,
-    predict,
-    pretrain,
-    quickstart,
-    recipe,
-    report,
-    runs,
-    tokenizer,
-    vocab,
-)
 from unmask.cli.help import App, Group, Misused, UsageError, misused
 from unmask.errors import UserError, did_you_mean, missing_engine, suggest
 from unmask.messages import ENGLISH, LANGUAGES, language, language_of, message, set_language
 from unmask.version import __version__
 
+COMMANDS = (
+    "quickstart", "tokenizer", "corpus", "pretrain", "finetune", "evaluate", "predict", "fill", "report", "runs",
+    "compare", "inspect", "vocab", "recipe", "data", "bench", "export",
+)  # fmt: skip
 VARIABLE = "UNMASK_LANG"  # LANG has no say: output in scripts stays as it is
 OWN_LANGUAGE = ("quickstart", "report", "compare")  # commands whose --lang is also that of their data or page
 RESTART = 75  # EX_TEMPFAIL of sysexits.h: whoever started this may start it again, as a cluster's queue does
@@ -66,11 +52,8 @@ app = App(
     add_completion=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for _module in (
-    quickstart, tokenizer, corpus, pretrain, finetune, evaluate, predict, fill, report, runs, compare, inspect,
-    vocab, recipe, data, bench, export,
-):  # fmt: skip
-    app.add_typer(_module.commands)
+for _name in COMMANDS:
+    app.add_typer(import_module(f"unmask.cli.{_name}").commands)
 
 _anywhere = argparse.ArgumentParser(prog="unmask", add_help=False, allow_abbrev=False)
 _anywhere.add_argument("--quiet", action="store_true")

@@ -54,7 +54,7 @@ def compare(
     found = compare_runs(folders, test, partial(_predict, reading=reading))
     if output is not None:
         files.write_text(output, render(page_of(found), lang))
-    print_result(as_json, found, _show)
+    print_result(as_json, found.plain(), lambda _: _show(found))
     if output is not None and not as_json:
         console.print_text(str(output))
 

@@ -14,7 +14,7 @@ from unmask.cli.reading import NOTHING, Given, reads_rows
 from unmask.messages import join, message, translate
 
 if TYPE_CHECKING:
-    from unmask.data.public.datasets import Fetched, PublicData
+    from unmask.data.public.datasets import PublicData
     from unmask.evaluate.datacheck import Check
 
 LABELS_SHOWN = 12
@@ -32,7 +32,13 @@ def list_data(as_json: AsJson = False) -> None:
 
     def show(_: object) -> None:
         rows = [
-            (*map(translate, (data.name, data.kind, data.rows, data.licence.partition(" (")[0])), _size(cached[name]))
+            (
+                data.name,
+                message(data.kind),
+                message(data.rows),
+                message(data.licence.partition(" (")[0]),
+                None if (fetched := cached[name]) is None else console.size(fetched.bytes),
+            )
             for name, data in PUBLIC.items()
         ]
         console.table(("name", "kind", "holds", "licence", "cached"), rows)
@@ -41,13 +47,9 @@ def list_data(as_json: AsJson = False) -> None:
     print_result(as_json, result, show)
 
 
-def _size(fetched: "Fetched | None") -> str | None:
-    return None if fetched is None else console.size(fetched.bytes)
-
-
 def _about(data: "PublicData") -> dict[str, Any]:
     keys = ("name", "title", "kind", "language", "source", "licence", "package", "version", "sha256", "defects")
-    return {key: getattr(data, key) for key in keys}
+    return {key: message(value) if isinstance(value := getattr(data, key), str) else value for key in keys}
 
 
 @commands.command("get", example="unmask data get reviews --output data/reviews")
@@ -66,35 +68,9 @@ def get_data(
             fetched = copy(fetched, output)
         state = message("cached" if fetched.cached else "fetched")
         work.result("{title} · {bytes} of text · {state}", data.title, console.size(fetched.bytes), state)
-    print_result(as_json, {**_about(data), **asdict(fetched)}, lambda _: _show_fetched(data, fetched))
-
-
-def _show_fetched(data: "PublicData", fetched: "Fetched") -> None:
-    rows, labels = ("sentences", "tags") if data.kind == "tagging" else ("rows", "labels")
-    documents = message("{count:,} documents", fetched.documents)
-    counts = {
-        "train": [(fetched.train_rows, rows), (len(fetched.labels), labels)],
-        "dev": [(fetched.dev_rows, rows)],
-        "test": [(fetched.test_rows, rows)],
-    }
-    files: dict[str, object] = {}
-    for part, numbers in counts.items():
-        if path := getattr(fetched, part):
-            counted = [message("{count:,} {unit}", count, message(unit)) for count, unit in numbers]
-            files[part] = message("{path}  {counts}", path, join(counted, ", "))
-    apart = message("without the dev and test rows") if fetched.test else None
-    text = join([documents, console.size(fetched.bytes), apart], ", ")
-    console.facts(
-        {
-            "title": translate(data.title),
-            **files,
-            "text": message("{path}  {counts}", fetched.text, text),
-            "source": translate(data.source),
-            "licence": translate(data.licence),
-            "package": f"{data.package} {data.version}, sha256 {data.sha256}",
-            "defects": [*map(translate, data.defects)],
-        }
-    )
+    result = {**_about(data), **asdict(fetched)}
+    shown = {**result, "labels": len(fetched.labels), "defects": join(map(message, data.defects), "\n")}
+    print_result(as_json, result, lambda _: console.facts(shown))
 
 
 @commands.command("check", example="unmask data check --train train.csv --test test.csv")

@@ -7,7 +7,7 @@ from unmask import console
 from unmask.cli.help import App
 from unmask.cli.options import AnyModel, AsJson
 from unmask.cli.output import print_result
-from unmask.console import plain, size
+from unmask.console import size
 from unmask.messages import join, message, translate
 
 SHOWN = 12  # labels
@@ -40,13 +40,13 @@ def _show(facts: dict[str, Any]) -> None:
                 size(memory["training"]),
                 *map(size, memory["activations_per_token"].values()),
             ),
-            "FLOPs of a token": [_flops(int(length), parts) for length, parts in facts["flops_per_token"].items()],
+            "FLOPs of a token": join((_flops(int(n), parts) for n, parts in facts["flops_per_token"].items()), "\n"),
             **_vocabulary(facts["vocabulary"]),
             "heads": "  ".join(facts["heads"]) or message("none"),
             "task": _settings(task, "labels"),
             "labels": _labels(task.get("labels", [])),
-            "lineage": [_settings(entry, "recipe") for entry in facts["lineage"]],
-            "checksum": ["  ".join(file) for file in facts["sha256"].items()],
+            "lineage": join((_settings(entry, "recipe") for entry in facts["lineage"]), "\n"),
+            "checksum": "\n".join("  ".join(file) for file in facts["sha256"].items()),
         }
     )
     console.note(
@@ -68,14 +68,14 @@ def _architecture(said: dict[str, Any]) -> dict[str, object]:
     else:
         layout = message("{layout}, as {name}", said["layout"], said["class"] or "-")
     settings = _settings(said, "family", "layout", "not_in_layout", "class") or ""
-    lines = textwrap.wrap(settings, WIDTH, break_on_hyphens=False)
+    lines = textwrap.fill(settings, WIDTH, break_on_hyphens=False)
     return {"family": said["family"], "layout": layout, "settings": lines}
 
 
-def _parameters(counts: dict[str, Any]) -> list[str]:
+def _parameters(counts: dict[str, Any]) -> str:
     parts = {translate(name.replace("_", " ")): count for name, count in counts["encoder"].items()}
     parts |= {f"{translate('head')} {name}": count for name, count in counts["heads"].items()}
-    return [f"{counts['total']:,}", *(f"{count:>14,}  {name}" for name, count in parts.items())]
+    return "\n".join([f"{counts['total']:,}", *(f"{count:>14,}  {name}" for name, count in parts.items())])
 
 
 def _flops(length: int, parts: dict[str, float]) -> str:
@@ -93,7 +93,7 @@ def _vocabulary(said: dict[str, Any]) -> dict[str, object]:
     return {
         "vocabulary": join([counts, more]),
         "special": said["special_tokens"],
-        "longest tokens": plain(said["longest"]),
+        "longest tokens": said["longest"],
     }
 
 

@@ -26,7 +26,7 @@ def runs(
     from unmask.report.runs import find_runs
 
     found = find_runs(folder)
-    print_result(as_json, found, _show)
+    print_result(as_json, [run.plain() for run in found], lambda _: _show(found))
     if not found:
         console.note("there are no runs below {folder}", folder)
 

@@ -11,7 +11,6 @@ from unmask.cli import options
 from unmask.cli.help import App
 from unmask.cli.output import print_result
 from unmask.errors import UserError
-from unmask.messages import message
 
 if TYPE_CHECKING:
     from unmask.text.tokenizer import Tokenizer
@@ -101,18 +100,7 @@ def _training(tokenizer: "Tokenizer") -> dict[str, Any]:
 
 
 def _show_training(result: dict[str, Any]) -> None:
-    console.facts(
-        {
-            "tokenizer": result["tokenizer"],
-            "tokens": message("{tokenizer[vocab_size]:,}, with {tokenizer[alphabet]:,} single characters", result),
-            "characters per token": f"{result['characters_per_token']:.2f}",
-            "tokens per word": f"{result['tokens_per_word']:.2f}",
-            "unknown words": f"{result['unknown_rate']:.3%}",
-            "text": message("{tokenizer[documents]:,} documents, {tokenizer[words]:,} words", result),
-            "time": console.seconds(result["seconds"]),
-            "sha256": result["sha256"],
-        }
-    )
+    console.facts({name: value for name, value in result.items() if name != "dropped_characters"})
     dropped = result["dropped_characters"]
     if dropped:
         console.note(

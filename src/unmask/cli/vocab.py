@@ -11,7 +11,7 @@ from unmask import console
 from unmask.cli import options
 from unmask.cli.help import App
 from unmask.cli.output import print_result
-from unmask.messages import message, translate
+from unmask.messages import join, message, translate
 
 if TYPE_CHECKING:
     from unmask.bundle.grow import GrowResult, VocabularyFit
@@ -79,14 +79,12 @@ def _show_audit(figures: dict[str, Any]) -> None:
     console.table(("script", "characters", "words", "characters per token", "tokens per word", "unknown tokens"), rows)
     unused, otherwise = figures["unused"], figures["unknown_otherwise"]
     unknown = {one["character"]: one["count"] for one in figures["unknown_characters"]}
+    count = message("{count:,} tokens, {share:.1%} of the ordinary ones", unused["count"], unused["share"])
     words = message("{count:,} words of known characters: too long, or no token fits there", otherwise)
     console.facts(
         {
-            "unused": [
-                message("{count:,} tokens, {share:.1%} of the ordinary ones", unused["count"], unused["share"]),
-                *([console.plain(unused["examples"][:SHOWN])] if unused["examples"] else []),
-            ],
-            "unknown": [*([unknown] if unknown else []), *([words] if otherwise else [])],
+            "unused": join([count, console.plain(unused["examples"][:SHOWN])], "\n"),
+            "unknown": join([console.plain(unknown), words if otherwise else None], "\n"),
         }
     )
     if figures["fragmented"]:
@@ -130,7 +128,8 @@ def grow(
 def _show_grown(grown: "GrowResult", output: Path, wanted: int) -> None:
     saved = sum(one.tokens_saved for one in grown.chosen)
     first = {one.token: one.count for one in grown.chosen[:SHOWN]}
-    console.facts({"added": [message("{count:,} tokens, which save {saved:,}", len(grown.chosen), saved), first]})
+    count = message("{count:,} tokens, which save {saved:,}", len(grown.chosen), saved)
+    console.facts({"added": join([count, console.plain(first)], "\n")})
     after = _figures(grown.after)
     rows = [(translate(name), before, after[name]) for name, before in _figures(grown.before).items()]
     console.table(("held-out text", "before", "after"), rows)

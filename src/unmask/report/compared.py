@@ -53,11 +53,11 @@ class Comparison:
     evaluation: dict[str, Any] | None = None
     notes: list[str] = field(default_factory=list)  # what could not be compared
 
-    def to_dict(self) -> dict[str, Any]:
+    def plain(self) -> dict[str, Any]:
         """For JSON."""
         return {
             "runs": self.names,
-            "stages": {kind: [run.to_dict() for run in runs] for kind, runs in self.stages.items()},
+            "stages": {kind: [run.plain() for run in runs] for kind, runs in self.stages.items()},
             "settings": self.settings,
             "evaluation": self.evaluation,
             "notes": self.notes,

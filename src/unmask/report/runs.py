@@ -81,7 +81,7 @@ class RunInfo:
         shown = format_loss(value) if is_loss(name) else format_figure(name, value).replace("\u00a0", " ")
         return message(FIGURES[self.kind], figure_title(name), shown)
 
-    def to_dict(self) -> Facts:
+    def plain(self) -> Facts:
         """For JSON."""
         values = asdict(self) | {"folder": str(self.folder)}
         values["figure"] = None if self.figure is None else dict(zip(("name", "value"), self.figure, strict=True))
