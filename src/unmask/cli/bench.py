@@ -21,7 +21,7 @@ commands = App(name="bench", help="Measure the speed of a recipe on this machine
 
 @commands.command(example="unmask bench pretrain small --corpus corpus model.num_hidden_layers=12")
 def pretrain(
-    recipe: options.PretrainRecipeName,
+    recipe: options.AnyRecipe,
     overrides: options.Overrides = None,
     corpus: options.Corpus = None,
     seconds: Annotated[float, typer.Option(help="Approximate training time in seconds.")] = 20.0,

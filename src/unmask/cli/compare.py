@@ -31,10 +31,7 @@ def compare(
             help="Two to six run folders; then how to read the test rows, as in a recipe.",
         ),
     ],
-    test: Annotated[
-        Path | None,
-        typer.Option(help="Labelled rows to compare fine-tuned runs on; by default those that they were evaluated on."),
-    ] = None,
+    test: Annotated[Path | None, typer.Option(help="Labelled rows; by default those all were evaluated on.")] = None,
     reading: Given = NOTHING,
     output: Annotated[Path | None, typer.Option(help="Write an html page with curves.")] = None,
     lang: Annotated[str | None, typer.Option(help="Language of the page: en or zh.")] = None,

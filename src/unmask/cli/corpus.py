@@ -30,17 +30,9 @@ def build(
     output: Annotated[Path, typer.Option(help="The corpus folder to create, or to continue.")],
     text_column: options.TextColumn = "text",
     split: options.Split = "blank",
-    words: Annotated[
-        str,
-        typer.Option(
-            help="Words of Chinese text, for whole-word masks: learn, jieba, none, or a file of words; "
-            "auto: learn where the text is mostly Chinese."
-        ),
-    ] = "auto",
+    words: Annotated[str, typer.Option(help="Words of Chinese text: auto, learn, jieba, none, or a file.")] = "auto",
     keep: Annotated[str, typer.Option(help="The share of the documents to keep, for example 20%.")] = "100%",
-    by: Annotated[
-        str, typer.Option(help="uniform: of all alike; source: as many of each source, as far as it goes.")
-    ] = "uniform",
+    by: Annotated[str, typer.Option(help="How to sample: uniform, or source (as many of each source).")] = "uniform",
     seed: options.RandomSeed = 0,
     encoding: options.Encoding = None,
     on_error: options.OnError = "stop",

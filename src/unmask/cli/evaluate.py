@@ -26,9 +26,7 @@ commands = App()
 @reads_rows()
 def evaluate(
     model: FinetunedModel,
-    file: Annotated[
-        Path, typer.Argument(help="Labelled rows: csv, tsv, jsonl; of tags, CoNLL or jsonl; of answers, also SQuAD.")
-    ],
+    file: Annotated[Path, typer.Argument(help="Labelled rows, in any format that unmask finetune reads.")],
     reading: Given = NOTHING,
     as_json: AsJson = False,
 ) -> None:

@@ -20,13 +20,7 @@ commands = App()
 def export(
     model: AnyModel,
     output: Annotated[Path, typer.Option(help="The output folder.")],
-    format: Annotated[
-        str,
-        typer.Option(
-            help="hf: the layout of the model hub, which transformers loads; sentence-transformers: the same for that "
-            "library, of models for vectors of texts."
-        ),
-    ] = "hf",
+    format: Annotated[str, typer.Option(help="hf (transformers), or sentence-transformers for text vectors.")] = "hf",
     allow_unused: AllowUnused = False,
     as_json: AsJson = False,
 ) -> None:

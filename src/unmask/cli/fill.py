@@ -20,12 +20,7 @@ commands = App()
 @commands.command(example="unmask fill runs/tiny 'Paris is the [MASK] of France.'")
 def fill(
     model: Annotated[Path, typer.Argument(help="A pretrained model: a run or its model/.")],
-    text: Annotated[
-        str,
-        typer.Argument(
-            help="A text with [MASK], or the mask token of the model's tokenizer (<mask>), at the words to predict."
-        ),
-    ],
+    text: Annotated[str, typer.Argument(help="A text with [MASK], or the model's mask token, at words to predict.")],
     top_k: Annotated[int, typer.Option(min=1, help="Number of tokens to show for each [MASK].")] = 5,
     as_json: AsJson = False,
 ) -> None:

@@ -38,12 +38,7 @@ def finetune(
     ] = None,
     model: Annotated[Path | None, typer.Option(help="The model to start from: a run or its model/.")] = None,
     task: Annotated[str | None, options.TASK] = None,
-    train: Annotated[
-        Path | None,
-        typer.Option(
-            help="Training rows: csv, tsv, jsonl, json, Parquet, Label Studio; to tag, also CoNLL; to answer, SQuAD."
-        ),
-    ] = None,
+    train: Annotated[Path | None, typer.Option(help="Training rows: csv, jsonl, Parquet, CoNLL, SQuAD, ...")] = None,
     dev: options.DevRows = None,
     test: options.TestRows = None,
     reading: Given = NOTHING,

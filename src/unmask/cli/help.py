@@ -139,5 +139,4 @@ def _described(param: Any, ctx: Any) -> str:
         None if least is None else message("[at least {least}]", least),
         None if default in (None, False, "") else message("[default: {value}]", default),
     ]
-    described = " ".join(translate(text) for text in (param.help or "", *facts) if text)
-    return described[:1].upper() + described[1:]
+    return " ".join(translate(text) for text in (param.help or "", *facts) if text)

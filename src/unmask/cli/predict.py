@@ -33,31 +33,14 @@ commands = App()
 @reads_rows("label_column", "label_separator", "tag_column", "scheme", "unknown_labels")
 def predict(
     model: FinetunedModel,
-    file: Annotated[
-        str | None,
-        typer.Argument(
-            help="Rows as csv, tsv or jsonl, CoNLL, SQuAD, or a text a line; - or nothing for standard input, which "
-            "holds jsonl or a text a line."
-        ),
-    ] = None,
+    file: Annotated[str | None, typer.Argument(help="Rows in any format; - or nothing: standard input.")] = None,
     style: Annotated[
         Format | None,
-        typer.Option(
-            "--format",
-            help="jsonl, csv, table, conll (tags) or npy (vectors). [default: as --output is called, or jsonl]",
-        ),
+        typer.Option("--format", help="conll is for tags, npy for vectors. [default: as --output is called, or jsonl]"),
     ] = None,
     output: Annotated[Path | None, typer.Option(help="The file to write, whole or not at all.")] = None,
-    every: Annotated[
-        bool,
-        typer.Option("--all", help="Also every label's probability, the other answers, or both vectors of a pair."),
-    ] = False,
-    top_k: Annotated[
-        int | None,
-        typer.Option(
-            min=1, help="Number of labels or answers, the most probable first; with --all every label, 5 answers."
-        ),
-    ] = None,
+    every: Annotated[bool, typer.Option("--all", help="Also the other labels, answers, or vectors of a pair.")] = False,
+    top_k: Annotated[int | None, typer.Option(min=1, help="Number of most probable labels or answers.")] = None,
     reading: Given = NOTHING,
 ) -> None:
     """Predict the label or labels, number, labelled spans, answer, vector or (of a pair) cosine of each row."""

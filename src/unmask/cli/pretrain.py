@@ -21,12 +21,10 @@ commands = App()
 
 @commands.command(example="unmask pretrain tiny --corpus corpus --output runs/tiny train.budget=10m")
 def pretrain(
-    recipe: options.PretrainRecipeName,
+    recipe: options.AnyRecipe,
     overrides: options.Overrides = None,
     corpus: options.Corpus = None,
-    begin_from: Annotated[
-        str | None, typer.Option("--from", help="A model to continue from, as in fine-tuning: init_from.")
-    ] = None,
+    begin_from: Annotated[str | None, typer.Option("--from", help="The model to continue from: init_from.")] = None,
     lr: options.LearningRate = None,
     epochs: options.Epochs = None,
     max_length: options.MaxLength = None,

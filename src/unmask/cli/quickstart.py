@@ -30,14 +30,9 @@ def quickstart(
     train: Annotated[str | None, typer.Option(help="Your own labelled rows: csv, tsv, jsonl; CoNLL.")] = None,
     test: Annotated[str | None, typer.Option(help="Your own test rows.")] = None,
     reading: Given = NOTHING,
-    next_sentence: Annotated[
-        bool, typer.Option("--next-sentence", help="Also train next-sentence prediction.")
-    ] = False,
+    next_sentence: Annotated[bool, typer.Option("--next-sentence", help="Also learn next sentences.")] = False,
     whole_words: Annotated[bool, typer.Option("--whole-words", help="Mask whole words instead of tokens.")] = False,
-    start: Annotated[
-        str | None,
-        typer.Option("--from", help="Also fine-tune a public checkpoint: minilm, a folder, or OWNER/NAME on the hub."),
-    ] = None,
+    start: Annotated[str | None, typer.Option("--from", help="Also fine-tune minilm, a folder, or OWNER/NAME.")] = None,
     seed: RandomSeed = 0,
     as_json: AsJson = False,
 ) -> None:

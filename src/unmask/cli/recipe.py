@@ -30,9 +30,7 @@ def show(recipe: AnyRecipe, overrides: Overrides = None, as_json: AsJson = False
 @commands.command(example="unmask recipe explain train.schedule")
 def explain(
     key: Annotated[str, typer.Argument(help="A dotted key; nothing for all settings.")] = "",
-    kind: Annotated[
-        Literal["pretrain", "finetune"] | None, typer.Option(help="Of which recipes; of both if not given.")
-    ] = None,
+    kind: Annotated[Literal["pretrain", "finetune"] | None, typer.Option(help="Of which kind of recipe.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Explain the settings at a key: allowed values, default, description."""

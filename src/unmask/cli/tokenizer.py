@@ -30,12 +30,8 @@ def train(
     vocab_size: Annotated[int, typer.Option(help="The vocabulary size.")] = 8192,
     cased: Annotated[bool, typer.Option("--cased", help="Keep capital letters and accents.")] = False,
     min_frequency: Annotated[int, typer.Option(help="Minimum count of characters and of pairs of tokens.")] = 2,
-    fold_width: Annotated[
-        bool, typer.Option("--fold-width", help="Read full- and half-width forms as the ordinary characters.")
-    ] = False,
-    simplify: Annotated[
-        bool, typer.Option("--simplify", help="Read traditional Chinese characters as simplified (extra zh).")
-    ] = False,
+    fold_width: Annotated[bool, typer.Option("--fold-width", help="Read full-width forms as ordinary ones.")] = False,
+    simplify: Annotated[bool, typer.Option("--simplify", help="Traditional Chinese to simplified (extra zh).")] = False,
     text_column: options.TextColumn = "text",
     encoding: options.Encoding = None,
     on_error: options.OnError = "stop",
@@ -117,14 +113,10 @@ def _show_training(result: dict[str, Any]) -> None:
 
 @commands.command(example='unmask tokenizer inspect tokenizer "Shares rose after the merger."')
 def inspect(
-    folder: Annotated[
-        Path, typer.Argument(metavar="TOKENIZER", help="A tokenizer's folder, its tokenizer.json or its vocab.txt.")
-    ],
+    folder: Annotated[Path, typer.Argument(metavar="TOKENIZER", help="Its folder, tokenizer.json or vocab.txt.")],
     text: Annotated[str | None, typer.Argument(help="A text to tokenize.")] = None,
     pair: Annotated[str | None, typer.Option(help="A second text.")] = None,
-    special_tokens: Annotated[
-        bool, typer.Option("--special-tokens", help="Read [MASK] in the text as the mask.")
-    ] = False,
+    special_tokens: Annotated[bool, typer.Option("--special-tokens", help="Read [MASK] as the mask.")] = False,
     as_json: options.AsJson = False,
 ) -> None:
     """Describe a tokenizer, or show the tokens of a text and their positions."""

@@ -24,9 +24,7 @@ commands = App(name="vocab", help="The vocabulary of a model, on your own text."
 
 @commands.command(example="unmask vocab audit runs/tiny texts/*.txt")
 def audit(
-    model: Annotated[
-        str, typer.Argument(metavar="MODEL|TOKENIZER", help="A model, or the folder or file of a tokenizer.")
-    ],
+    model: Annotated[str, typer.Argument(metavar="MODEL|TOKENIZER", help="A model, or a tokenizer's folder or file.")],
     sources: options.TextFiles,
     text_column: options.TextColumn = "text",
     split: options.Split = "blank",
