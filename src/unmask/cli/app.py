@@ -16,9 +16,9 @@ from unmask.errors import UserError, did_you_mean, missing_engine, suggest
 from unmask.messages import ENGLISH, LANGUAGES, language, language_of, message, set_language
 from unmask.version import __version__
 
-COMMANDS = (
-    "quickstart", "tokenizer", "corpus", "pretrain", "finetune", "evaluate", "predict", "fill", "report", "runs",
-    "compare", "inspect", "vocab", "recipe", "data", "bench", "export",
+FILES = (  # of commands, in the order of the help
+    "quickstart", "tokenizer", "corpus", "pretrain", "finetune", "evaluate", "predict", "runs", "model", "vocab",
+    "recipe", "data", "bench",
 )  # fmt: skip
 VARIABLE = "UNMASK_LANG"  # LANG has no say: output in scripts stays as it is
 OWN_LANGUAGE = ("quickstart", "report", "compare")  # commands whose --lang is also that of their data or page
@@ -52,7 +52,7 @@ app = App(
     add_completion=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for _name in COMMANDS:
+for _name in FILES:
     app.add_typer(import_module(f"unmask.cli.{_name}").commands)
 
 _anywhere = argparse.ArgumentParser(prog="unmask", add_help=False, allow_abbrev=False)

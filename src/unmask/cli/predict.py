@@ -1,4 +1,4 @@
-"""`unmask predict`: what a fine-tuned model says of the rows of a file, or of standard input."""
+"""`unmask predict` and `unmask fill`: predictions of a fine-tuned model for rows, of a pretrained one for [MASK]."""
 
 import csv
 import json
@@ -12,13 +12,15 @@ import typer
 
 from unmask import console, files
 from unmask.cli.help import App
-from unmask.cli.options import FinetunedModel
+from unmask.cli.options import AsJson, FinetunedModel
+from unmask.cli.output import print_result
 from unmask.cli.reading import NOTHING, Given, reads_rows
 from unmask.errors import UserError
 from unmask.messages import join, message, verbatim
 
 if TYPE_CHECKING:
     from unmask.data.rows.example import Example
+    from unmask.runtime.fill import FilledMask
     from unmask.runtime.formats import Format as Written
 
 Format = Literal["jsonl", "csv", "table", "conll", "npy"]
@@ -162,3 +164,23 @@ def _print_table(written: "Written", rows: "Iterable[tuple[Example, Any]]", ever
 def _share(value: object) -> object:
     """A probability in per cent; anything else as it is."""
     return f"{value:.1%}" if isinstance(value, float) else value
+
+
+@commands.command(example="unmask fill runs/tiny 'Paris is the [MASK] of France.'")
+def fill(
+    model: Annotated[Path, typer.Argument(help="A pretrained model: a run or its model/.")],
+    text: Annotated[str, typer.Argument(help="A text with [MASK], or the model's mask token, at words to predict.")],
+    top_k: Annotated[int, typer.Option(min=1, help="Number of tokens to show for each [MASK].")] = 5,
+    as_json: AsJson = False,
+) -> None:
+    """Show the most probable tokens at each [MASK], predicted independently."""
+    from unmask.runtime.predictor import load
+
+    print_result(as_json, load(model).fill(text, top_k=top_k), _show_masks)
+
+
+def _show_masks(masks: "list[list[FilledMask]]") -> None:
+    for number, candidates in enumerate(masks, start=1):
+        title = message("[MASK] {number} of {count}", number, len(masks)) if len(masks) > 1 else None
+        rows = [(one.token, f"{one.score:.1%}", one.text) for one in candidates]
+        console.table(("token", "probability", "text"), rows, title)

@@ -116,7 +116,6 @@ def inspect(
     folder: Annotated[Path, typer.Argument(metavar="TOKENIZER", help="Its folder, tokenizer.json or vocab.txt.")],
     text: Annotated[str | None, typer.Argument(help="A text to tokenize.")] = None,
     pair: Annotated[str | None, typer.Option(help="A second text.")] = None,
-    special_tokens: Annotated[bool, typer.Option("--special-tokens", help="Read [MASK] as the mask.")] = False,
     as_json: options.AsJson = False,
 ) -> None:
     """Describe a tokenizer, or show the tokens of a text and their positions."""
@@ -126,7 +125,7 @@ def inspect(
     if text is None:
         print_result(as_json, {"tokenizer": str(folder), **_facts(tokenizer)}, console.facts)
     else:
-        tokens = _tokens(tokenizer, text, pair, special_tokens)
+        tokens = _tokens(tokenizer, text, pair)
         result = {"tokenizer": str(folder), "text": text, "pair": pair, "tokens": tokens}
         print_result(as_json, result, _show_tokens)
 
@@ -158,9 +157,9 @@ def _facts(tokenizer: "Tokenizer") -> dict[str, Any]:
     }
 
 
-def _tokens(tokenizer: "Tokenizer", text: str, pair: str | None, special_tokens: bool) -> list[dict[str, Any]]:
+def _tokens(tokenizer: "Tokenizer", text: str, pair: str | None) -> list[dict[str, Any]]:
     """The tokens of a text or a pair, with the characters that each stands for."""
-    encoded = tokenizer.encode(text, pair, add_special_tokens=special_tokens)
+    encoded = tokenizer.encode(text, pair)
     rows = zip(encoded.input_ids, encoded.token_type_ids, encoded.offsets, encoded.word_ids, strict=True)
     tokens = []
     for place, (number, token_type, (start, end), word) in enumerate(rows):

@@ -1,17 +1,22 @@
-"""`unmask inspect`: what a model is, without computing with it."""
+"""`unmask inspect` and `unmask export`: what a model is, and the same for other libraries."""
 
 import textwrap
-from typing import Any
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
 
 from unmask import console
 from unmask.cli.help import App
-from unmask.cli.options import AnyModel, AsJson
+from unmask.cli.options import AllowUnused, AnyModel, AsJson
 from unmask.cli.output import print_result
 from unmask.console import size
+from unmask.errors import UserError
 from unmask.messages import join, message, translate
 
 SHOWN = 12  # labels
 WIDTH = 96  # characters of a line of settings
+FORMATS = ("hf", "sentence-transformers")
 
 commands = App()
 
@@ -28,6 +33,7 @@ def inspect(model: AnyModel, as_json: AsJson = False) -> None:
 
 def _show(facts: dict[str, Any]) -> None:
     memory, task = facts["memory"], facts["task"] or {}
+    labels = task.get("labels", [])
     console.facts(
         {
             **_architecture(facts["architecture"]),
@@ -44,14 +50,10 @@ def _show(facts: dict[str, Any]) -> None:
             **_vocabulary(facts["vocabulary"]),
             "heads": "  ".join(facts["heads"]) or message("none"),
             "task": _settings(task, "labels"),
-            "labels": _labels(task.get("labels", [])),
+            "labels": join([f"{len(labels):,}", ", ".join(labels[:SHOWN])], ": ") if labels else None,
             "lineage": join((_settings(entry, "recipe") for entry in facts["lineage"]), "\n"),
             "checksum": "\n".join("  ".join(file) for file in facts["sha256"].items()),
         }
-    )
-    console.note(
-        "for each token of a step: layers x (8 x width + 2 x feed-forward) numbers, with 4 x feed-forward where gated, "
-        "10 x width with rotary positions or normalised scores; dropout adds its masks"
     )
 
 
@@ -97,5 +99,25 @@ def _vocabulary(said: dict[str, Any]) -> dict[str, object]:
     }
 
 
-def _labels(labels: list[str]) -> str | None:
-    return f"{len(labels):,}: {', '.join(labels[:SHOWN])}{' ...' * (len(labels) > SHOWN)}" if labels else None
+@commands.command(example="unmask export runs/classify --output exported")
+def export(
+    model: AnyModel,
+    output: Annotated[Path, typer.Option(help="The output folder.")],
+    format: Annotated[str, typer.Option(help="hf (transformers), or sentence-transformers for text vectors.")] = "hf",
+    allow_unused: AllowUnused = False,
+    as_json: AsJson = False,
+) -> None:
+    """Write a model so that an unmodified transformers, or sentence-transformers, computes the same with it."""
+    from unmask import bundle
+    from unmask.bundle.public import export as write
+    from unmask.bundle.sentence_transformers import MODULES
+
+    if format not in FORMATS:
+        raise UserError("this format is not known", given=f"--format {format}", allowed=", ".join(FORMATS))
+    if output.exists() and (not output.is_dir() or any(output.iterdir())):
+        raise UserError("{out} is there already", output, hint="remove it, or choose another --output")
+    opened = bundle.read(model, allow_unused=allow_unused)
+    architecture = write(opened, output, sentences=format == FORMATS[1])
+    print_result(as_json, {"folder": str(output), "architecture": architecture}, console.facts)
+    if opened.task is not None and architecture.endswith("Model") and not (output / MODULES).is_file():
+        console.note("other libraries do not know the head of this task: the encoder alone was written")
