@@ -10,7 +10,7 @@ import os
 import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 from rich import box
@@ -141,13 +141,10 @@ SILENT = Progress()
 class StepProgress(Progress):
     """One line of work: a live bar with throughput and time left while it runs, one line when it is done."""
 
-    def __init__(self, title: str, number: int | None) -> None:
-        self.title = title
-        self.number = number
+    def __init__(self, title: str, number: int | None, is_live: bool) -> None:
+        self.title, self.number, self.is_live = title, number, is_live
         self.summary = ""
-        self.begun = time.monotonic()
-        self._live: Live | None = None
-        self._last_plain = self.begun
+        self.begun = self._last_plain = time.monotonic()
         self.start(None, "")
 
     def start(self, total: float | None, unit: str) -> None:
@@ -157,7 +154,7 @@ class StepProgress(Progress):
     def advance(self, amount: float) -> None:
         self.done += amount
         now = time.monotonic()
-        if self._live is None and not is_quiet() and now - self._last_plain >= PLAIN_EVERY:
+        if not self.is_live and not is_quiet() and now - self._last_plain >= PLAIN_EVERY:
             self._last_plain = now
             print(f"{self._head()}{self._status()}", file=sys.stderr, flush=True)
 
@@ -199,26 +196,20 @@ class StepProgress(Progress):
         return row
 
     def line(self) -> str:
+        """The line that stays: the title, the result, the time it took."""
         took = translate(seconds(self.elapsed))
-        summary = pad(translate(self.summary), SUMMARY_WIDTH)
-        return f"{self._head()}{summary}  {' ' * (8 - cell_len(took))}{took}"
+        return f"{self._head()}{pad(translate(self.summary), SUMMARY_WIDTH)}  {' ' * (8 - cell_len(took))}{took}"
 
 
 @contextmanager
 def start_step(title: str, number: int | None = None) -> Iterator[StepProgress]:
     """Show one piece of work on stderr: live on a terminal, a plain line now and then when piped."""
-    item = StepProgress(title, number)
     terminal = error_console()
-    if is_quiet():
+    item = StepProgress(title, number, terminal.is_terminal and not is_quiet())
+    with Live(item, console=terminal, refresh_per_second=5, transient=True) if item.is_live else nullcontext():
         yield item
-        return
-    if terminal.is_terminal:
-        with Live(item, console=terminal, refresh_per_second=5, transient=True) as live:
-            item._live = live
-            yield item
-    else:
-        yield item
-    print(item.line(), file=sys.stderr, flush=True)
+    if not is_quiet():
+        print(item.line(), file=sys.stderr, flush=True)
 
 
 def plain(value: object) -> str:
@@ -252,7 +243,7 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[object]], title: str |
     if not is_main():
         return
     grid = Table(title=title and translate(title), box=box.SIMPLE_HEAD, title_justify="left", pad_edge=False)
-    cells = [[str(cell) if isinstance(cell, float) else plain(cell) for cell in row] for row in rows]
+    cells = [[plain(cell) for cell in row] for row in rows]
     for number, column in enumerate(columns):
         numeric = rows and all(row[number][:1].isdigit() for row in cells)
         grid.add_column(translate(column), justify="right" if numeric else "left", overflow="fold")

@@ -82,7 +82,7 @@ def predict(
             _write_array(rows, len(read.examples), output)
         else:
             _write_lines(written, rows, shape, output, every)
-        work.result(join([message("{rows:,} rows", len(read.examples)), output and str(output)]))
+        work.result(join([message("{rows:,} rows", len(read.examples)), str(output) if output else None]))
     if shape == "table":
         _print_table(written, rows, every)
     if truncated:
@@ -156,7 +156,7 @@ def _print_table(written: "Written", rows: "Iterable[tuple[Example, Any]]", ever
         text = " ".join(f"{example.text} {example.pair or ''}".split())
         excerpt = text if len(text) <= EXCERPT else text[: EXCERPT - 3].rstrip() + "..."
         for row in written.to_rows(example, prediction, every):
-            values = [_share(row[place]) if heads[place] != "number" else row[place] for place in shown]
+            values = [str(row[place]) if heads[place] == "number" else _share(row[place]) for place in shown]
             cells.append([*values, excerpt] if with_text else values)
     console.table([*(heads[place] for place in shown), *["text"] * with_text], cells)
 

@@ -31,10 +31,7 @@ OPTIONS: dict[str, Any] = {
 }
 SETTINGS = Annotated[
     list[str] | None,
-    typer.Argument(
-        metavar="[DATA.KEY=VALUE]...",
-        help="How to read the rows, as in a recipe (unmask recipe explain data); stands above options.",
-    ),
+    typer.Argument(metavar="[DATA.KEY=VALUE]...", help="How to read the rows (unmask recipe explain data)."),
 ]
 
 

@@ -62,10 +62,7 @@ def _show_runs(found: "list[RunInfo]") -> None:
 def compare(
     runs: Annotated[
         list[str],
-        typer.Argument(
-            metavar="RUN RUN... [DATA.KEY=VALUE]...",
-            help="Two to six run folders; then how to read the test rows, as in a recipe.",
-        ),
+        typer.Argument(metavar="RUN RUN... [DATA.KEY=VALUE]...", help="Two to six run folders; how to read the rows."),
     ],
     test: Annotated[Path | None, typer.Option(help="Labelled rows; by default those all were evaluated on.")] = None,
     reading: Given = NOTHING,

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from unmask.text.tokenizer import Tokenizer
 
 LONGEST = 8  # tokens shown
-DROPPED = 24  # characters shown
 FIGURES = ("characters_per_token", "tokens_per_word", "unknown_rate")
 EXAMPLE = "An unmasked word: Überraschung, 你好!"
 
@@ -96,18 +95,7 @@ def _training(tokenizer: "Tokenizer") -> dict[str, Any]:
 
 
 def _show_training(result: dict[str, Any]) -> None:
-    console.facts({name: value for name, value in result.items() if name != "dropped_characters"})
-    dropped = result["dropped_characters"]
-    if dropped:
-        console.note(
-            "{dropped:,} rare characters are not in the alphabet; the {dropped_words:,} words with "
-            "them become [UNK]: {shown}",
-            len(dropped),
-            result["dropped_words"],
-            " ".join(dropped[:DROPPED]) + (" ..." if len(dropped) > DROPPED else ""),
-        )
-    if result["forgotten_words"]:
-        console.note("{tokenizer[forgotten_words]:,} rare words were not counted, to save memory", result)
+    console.facts(result | {"dropped_characters": len(result["dropped_characters"])})
     console.print_text("next: unmask corpus build FILES --tokenizer {tokenizer} --output corpus", result["tokenizer"])
 
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from unmask.bundle.grow import GrowResult, VocabularyFit
     from unmask.text.tokenizer import Tokenizer
 
+FIGURES = ("characters", "words", "characters_per_token", "tokens_per_word", "unknown_rate")
 SHOWN = 12  # tokens of a list
 
 commands = App(name="vocab", help="The vocabulary of a model, on your own text.")
@@ -64,17 +65,10 @@ def _texts(sources: list[str], text_column: str, split: Any, encoding: str | Non
 
 def _show_audit(figures: dict[str, Any]) -> None:
     rows = [
-        (
-            translate(script),
-            one["characters"],
-            one["words"],
-            f"{one['characters_per_token']:.2f}",
-            f"{one['tokens_per_word']:.2f}",
-            f"{one['unknown_rate']:.2%}",
-        )
+        (translate(script), *(one[key] for key in FIGURES))
         for script, one in [*figures["scripts"].items(), ("all", figures)]
     ]
-    console.table(("script", "characters", "words", "characters per token", "tokens per word", "unknown tokens"), rows)
+    console.table(("script", *(key.replace("_", " ") for key in FIGURES)), rows)
     unused, otherwise = figures["unused"], figures["unknown_otherwise"]
     unknown = {one["character"]: one["count"] for one in figures["unknown_characters"]}
     count = message("{count:,} tokens, {share:.1%} of the ordinary ones", unused["count"], unused["share"])
