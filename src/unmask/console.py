@@ -221,7 +221,7 @@ def plain(value: object) -> str:
     if isinstance(value, bool):
         return translate("yes" if value else "no")
     if isinstance(value, int | float):
-        return f"{value:,}" if isinstance(value, int) else f"{value:.4g}"
+        return f"{value:.4g}" if isinstance(value, float) and abs(value) < 1000 else f"{value:,.0f}"
     return "-" if value is None else str(render(value))
 
 

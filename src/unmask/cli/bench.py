@@ -9,7 +9,7 @@ from unmask.cli import options
 from unmask.cli.help import App
 from unmask.cli.output import print_result
 from unmask.errors import UserError
-from unmask.messages import message, translate
+from unmask.messages import translate
 
 if TYPE_CHECKING:
     from unmask.train.bench import Trial
@@ -43,22 +43,8 @@ def pretrain(
 
 
 def _show(trial: "Trial") -> None:
-    speed = trial.speed
-    share = message(
-        "{share:.1%} of the {rate:,.0f} GFLOP/s of the matrix products alone", speed.gemm_share, speed.gemm_rate / 1e9
-    )
-    console.facts(
-        {
-            "tokens/s": round(speed.tokens_per_second),
-            "gemm share": share,
-            "MFU": None if speed.mfu is None else message("{mfu:.1%} of the published peak", speed.mfu),
-            "data wait": message("{share:.1%} of the time", speed.data_wait),
-            "peak memory": console.size(speed.peak_memory),
-            "device": f"{speed.device} · {speed.dtype}",
-            "threads": speed.threads,
-            "parameters": trial.parameters,
-        }
-    )
+    speed = trial.speed.to_dict()
+    console.facts(speed | {"peak_memory": console.size(speed["peak_memory"]), "parameters": trial.parameters})
     parts = trial.breakdown.items()
     rows = [(translate(part), f"{took:.4f}", f"{took / trial.step_seconds:.1%}") for part, took in parts]
     console.table(("part", "seconds per step", "share"), rows)

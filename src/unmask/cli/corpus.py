@@ -117,21 +117,9 @@ def stats(
 
 
 def _show(found: dict[str, Any]) -> None:
-    quartiles = " · ".join(f"{length:,.0f}" for length in found["tokens_per_document"].values())
     frequent = [f"{row['token']} {row['count'] / found['tokens']:.1%}" for row in found["frequent"][:SHOWN]]
-    size, documents = console.size(found["bytes"]), f"{found['documents']:,}"
-    console.facts(
-        {
-            "documents": message("{documents} ({empty:,} empty ones skipped)", documents, found["skipped"]),
-            "tokens": found["tokens"],
-            "text": message("{size}, {corpus[characters_per_token]:.2f} characters per token", size, found),
-            "tokens per document": message("{quartiles} (least · quartiles · most)", quartiles),
-            "unknown": message("{corpus[unknown_rate]:.3%} of the tokens", found),
-            "unigram entropy": message("{corpus[unigram_entropy]:.3f} nats per token, by frequency alone", found),
-            "uniform": message("{corpus[uniform_entropy]:.3f} nats: ln {corpus[vocab_size]:,}", found),
-            "most frequent": "  ".join(frequent),
-        }
-    )
+    entropies = {name: f"{found[name]:.3f} nats" for name in ("unigram_entropy", "uniform_entropy")}
+    console.facts(found | entropies | {"bytes": console.size(found["bytes"]), "frequent": frequent, "sources": None})
     sources = sorted(found["sources"], key=lambda source: -source["tokens"])
     console.table(
         ("source", "documents", "tokens", "share"),

@@ -133,10 +133,8 @@ def _sections(command: Any, ctx: Any) -> dict[str, list[tuple[str, str]]]:
 def _described(param: Any, ctx: Any) -> str:
     """The help of a parameter, with what it must or may be."""
     default = param.get_default(ctx, call=False) if param.show_default else None
-    least = getattr(param, "min", None)
     facts = [
         message("[required]") if param.required else None,
-        None if least is None else message("[at least {least}]", least),
         None if default in (None, False, "") else message("[default: {value}]", default),
     ]
     return " ".join(translate(text) for text in (param.help or "", *facts) if text)

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
 LONGEST = 8  # tokens shown
 FIGURES = ("characters_per_token", "tokens_per_word", "unknown_rate")
-EXAMPLE = "An unmasked word: Überraschung, 你好!"
 
 commands = App(name="tokenizer", help="A tokenizer: text to tokens and back.")
 
@@ -140,8 +139,6 @@ def _facts(tokenizer: "Tokenizer") -> dict[str, Any]:
         "word_starts": starts,
         "continuations": len(ordinary) - starts,
         "longest_tokens": sorted(lengths, key=lambda token: (-lengths[token], token))[:LONGEST],
-        "example": EXAMPLE,
-        "example_tokens": [tokenizer.id_to_token(number) for number in tokenizer.encode(EXAMPLE).input_ids],
     }
 
 
