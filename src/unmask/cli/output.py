@@ -11,7 +11,10 @@ T = TypeVar("T")
 
 def print_result(as_json: bool, result: T, show: Callable[[T], object]) -> None:
     """Print the result of a command: JSON with --json, else what `show` makes of it."""
-    (console.print_json if as_json else show)(result)
+    if as_json:
+        console.print_json(result)
+    else:
+        show(result)
 
 
 def scores_table(evaluation: Mapping[str, Any]) -> None:
