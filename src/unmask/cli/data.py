@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from unmask.data.public.datasets import PublicData
     from unmask.evaluate.datacheck import Check
 
+LISTED = ("name", "kind", "rows", "licence", "cached")
 LABELS_SHOWN = 12
 
 commands = App(name="data", help="Public data sets: list them, fetch them; check labelled files.")
@@ -27,28 +28,17 @@ def list_data(as_json: AsJson = False) -> None:
     """List the public data sets, and which of them are cached."""
     from unmask.data.public.datasets import PUBLIC, is_cached
 
-    cached = {name: is_cached(name) for name in PUBLIC}
-    result = [{**_about(data), "cached": cached[name] is not None} for name, data in PUBLIC.items()]
+    rows = [{**_about(data), "cached": is_cached(data.name) is not None} for data in PUBLIC.values()]
+    print_result(as_json, rows, _show)
 
-    def show(_: object) -> None:
-        rows = [
-            (
-                data.name,
-                message(data.kind),
-                message(data.rows),
-                message(data.licence.partition(" (")[0]),
-                None if (fetched := cached[name]) is None else console.size(fetched.bytes),
-            )
-            for name, data in PUBLIC.items()
-        ]
-        console.table(("name", "kind", "holds", "licence", "cached"), rows)
-        console.note("To fetch one: unmask data get NAME")
 
-    print_result(as_json, result, show)
+def _show(rows: list[dict[str, Any]]) -> None:
+    console.table(LISTED, [[row[name] for name in LISTED] for row in rows])
+    console.note("To fetch one: unmask data get NAME")
 
 
 def _about(data: "PublicData") -> dict[str, Any]:
-    keys = ("name", "title", "kind", "language", "source", "licence", "package", "version", "sha256", "defects")
+    keys = ("name", "title", "kind", "language", "source", "licence", "package", "version", "sha256", "rows", "defects")
     return {key: message(value) if isinstance(value := getattr(data, key), str) else value for key in keys}
 
 
@@ -58,7 +48,10 @@ def get_data(
     output: Annotated[Path | None, typer.Option(help="Copy the files into this folder.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Fetch a data set through pip's configured indexes and show its description and files."""
+    """Fetch a data set through pip's configured indexes and show its description and files.
+
+    The text for pretraining leaves out the dev and test rows.
+    """
     from unmask.data.public.datasets import copy, download, find_dataset
 
     data = find_dataset(name)

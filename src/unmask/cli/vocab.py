@@ -82,8 +82,6 @@ def _show_audit(figures: dict[str, Any]) -> None:
     if figures["fragmented"]:
         fragmented = [(one["word"], one["count"], one["tokens"]) for one in figures["fragmented"]]
         console.table(("word", "count", "tokens"), fragmented, title="words that need the most tokens")
-    if figures["forgotten"]:
-        console.note("{forgotten:,} rare words were not counted, to save memory", figures["forgotten"])
 
 
 @commands.command(example="unmask vocab grow runs/tiny texts/*.txt --add 1000 --output models/grown")
