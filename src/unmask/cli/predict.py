@@ -77,7 +77,7 @@ def predict(
     with console.start_step("Prediction") as work:
         rows = predictions(work)
         if shape == "table":
-            rows = iter(list(rows))
+            rows = iter(list(rows))  # printed when the line of work is gone
         elif shape == "npy":
             _write_array(rows, len(read.examples), output)
         else:
