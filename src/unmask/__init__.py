@@ -3,6 +3,7 @@
 The public names are imported on first use, so that `import unmask` stays fast (torch takes seconds).
 """
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
 from unmask.version import __version__
@@ -21,39 +22,25 @@ _PUBLIC = {
     "read_documents": "unmask.data.corpus.documents",
 }
 
-__all__ = [
-    "Encoder",
-    "EncoderConfig",
-    "Predictor",
-    "Tokenizer",
-    "UserError",
-    "__version__",
-    "build_corpus",
-    "finetune",
-    "load",
-    "pretrain",
-    "quickstart",
-    "read_documents",
-]
+__all__ = ["__version__", *_PUBLIC]
 
 if TYPE_CHECKING:
-    from unmask.data.corpus.documents import read_documents
-    from unmask.data.corpus.shards import build as build_corpus
-    from unmask.errors import UserError
-    from unmask.model.config import EncoderConfig
-    from unmask.model.encoder import Encoder
-    from unmask.quickstart import quickstart
-    from unmask.runtime.predictor import Predictor, load
-    from unmask.text.tokenizer import Tokenizer
-    from unmask.train.finetune import finetune
-    from unmask.train.pretrain import pretrain
+    from unmask.data.corpus.documents import read_documents as read_documents
+    from unmask.data.corpus.shards import build as build_corpus  # noqa: F401
+    from unmask.errors import UserError as UserError
+    from unmask.model.config import EncoderConfig as EncoderConfig
+    from unmask.model.encoder import Encoder as Encoder
+    from unmask.quickstart import quickstart as quickstart
+    from unmask.runtime.predictor import Predictor as Predictor
+    from unmask.runtime.predictor import load as load
+    from unmask.text.tokenizer import Tokenizer as Tokenizer
+    from unmask.train.finetune import finetune as finetune
+    from unmask.train.pretrain import pretrain as pretrain
 
 
 def __getattr__(name: str) -> Any:
     if name not in _PUBLIC:
         raise AttributeError(f"module 'unmask' has no attribute {name!r}")
-    import importlib
-
     from unmask.errors import missing_engine
 
     module, _, attribute = _PUBLIC[name].partition(":")

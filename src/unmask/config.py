@@ -7,7 +7,7 @@ Every component keeps its own `@config` class beside itself; a recipe composes t
 import copy
 import dataclasses
 import typing
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar, dataclass_transform
 
@@ -17,22 +17,6 @@ from pydantic.dataclasses import dataclass as _pydantic_dataclass
 
 from unmask.errors import UserError, did_you_mean, suggest
 from unmask.messages import Message, message
-
-__all__ = [
-    "by_name",
-    "changed",
-    "config",
-    "config_classes",
-    "difference",
-    "discriminator_with_default",
-    "dump",
-    "from_mapping",
-    "override",
-    "read_yaml",
-    "schema",
-    "setting",
-    "tagged",
-]
 
 T = TypeVar("T")
 
@@ -49,14 +33,13 @@ ALLOWED = {  # by the type of pydantic's finding
     **dict.fromkeys(("bool_type", "bool_parsing"), "true or false"),
     "string_type": "text",
     "list_type": "a list",
+    "dataclass_type": "a group of settings",
 }
 
 
-def setting(*, default: Any = ..., default_factory: Callable[[], Any] | None = None, **facts: Any) -> Any:
-    """One setting: its default (none: it must be given), its description, its bounds (`ge`, `lt`, ...)."""
-    if default_factory is not None:
-        return pydantic.Field(default_factory=default_factory, **facts)
-    return pydantic.Field(default=default, **facts)
+def setting(**facts: Any) -> Any:
+    """One setting: `default` or `default_factory` (neither: it is required), description, bounds (`ge`, `lt`, ...)."""
+    return pydantic.Field(**facts)
 
 
 def tagged(name: str) -> pydantic.Tag:
@@ -88,22 +71,20 @@ def config(cls: type[T]) -> type[T]:
 def read_yaml(path: Path | str) -> dict[str, Any]:
     """A YAML file of keys and values. Raises UserError naming the file and the line."""
     path = Path(path)
+    values = None
     try:
-        text = path.read_text(encoding="utf-8")
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        values = {} if values is None else values
     except FileNotFoundError:
         raise UserError("{path} does not exist", path) from None
-    except (IsADirectoryError, UnicodeDecodeError):
-        raise UserError("{path} is not a recipe", path, allowed="a YAML file in UTF-8") from None
-    try:
-        values = yaml.safe_load(text)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         place = message("{path}, line {line}", path, mark.line + 1) if mark else path
         raise UserError("{place} is not valid YAML", place, given=getattr(error, "problem", error)) from None
-    if values is None:
-        values = {}
+    except (IsADirectoryError, UnicodeDecodeError):
+        pass
     if not isinstance(values, dict):
-        raise UserError("{path} is not a recipe", path, given=f"a {type(values).__name__}", allowed="keys and values")
+        raise UserError("{path} is not a recipe", path, allowed="keys and values, as YAML in UTF-8")
     return values
 
 
@@ -165,61 +146,37 @@ def _explain(cls: type[Any], values: Mapping[str, Any], error: pydantic.Validati
     """Pydantic's first finding (a misspelt key before all others) as a UserError."""
     findings = error.errors(include_url=False)
     first = next((f for f in findings if f["type"] == "unexpected_keyword_argument"), findings[0])
+    kind, given, context = first["type"], first["input"], first.get("ctx", {})
     location = [str(part) for part in first["loc"]]
-    key = ".".join(_as_written(values, first["loc"], first["type"])) if location else message("the recipe")
+    key = ".".join(_as_written(values, first["loc"], kind)) if location else message("the recipe")
+    if kind.startswith("union_tag"):  # a wrong or missing `name`, which tells the members of a union apart
+        key += "." + context["discriminator"].strip("'()")
     place = message("{where}: {key}", where, key)
-    others = message("{count} more in the same place", len(findings) - 1) if len(findings) > 1 else None
-    if first["type"] == "unexpected_keyword_argument":
+    if kind == "unexpected_keyword_argument":
         names = _settings_at(cls, location[:-1])
         return UserError(
             "{place} is not a setting",
             place,
-            given=f"{location[-1]}: {first['input']}",
+            given=f"{location[-1]}: {given}",
             allowed=", ".join([*names[:MAX_ALLOWED_SHOWN], "..."][: len(names)]),
             hint=did_you_mean(suggest(location[-1], names)),
             see=f"unmask recipe explain {'.'.join(location[:-1])}".rstrip(),
         )
-    if first["type"] == "missing":
-        return UserError("{place} is missing", place, hint=others, see=f"unmask recipe explain {key}")
-    if first["type"] in ("union_tag_invalid", "union_tag_not_found"):
-        return _explain_tag(place, dict(first["ctx"]))
-    if first["type"] == "value_error":  # from a __post_init__: its message says what was given and is allowed
-        reason = first["ctx"]["error"].args[0]
-        reason = reason if isinstance(reason, Message) else message(str(reason))
-        return UserError("{place}: {reason}", place, reason, hint=others)
-    if first["type"] == "dataclass_type":
-        return UserError(
-            "{place} cannot be used",
-            place,
-            given=repr(first["input"]),
-            allowed="a group of settings",
-            see=f"unmask recipe explain {key}",
-        )
-    given: Any = first["input"]
-    given = message("a group of settings") if isinstance(given, Mapping) and len(given) > 4 else repr(given)
-    template = ALLOWED.get(first["type"])
-    allowed = message(template, *map(_plain, first.get("ctx", {}).values())) if template else first["msg"]
-    return UserError("{place} cannot be used", place, given=given, allowed=allowed, hint=others)
-
-
-def _plain(limit: Any) -> Any:
-    return f"{limit:g}" if isinstance(limit, float) else limit
-
-
-def _explain_tag(place: str, finding: Mapping[str, str]) -> UserError:
-    """The error for a wrong or missing `name` of a tagged union. finding: pydantic's context."""
-    tag, given = finding["discriminator"].strip("'()"), finding.get("tag")
-    if given is None:
-        return UserError("{place}.{tag} is missing: it says which one is meant", place, tag)
-    tags = finding["expected_tags"].replace("'", "")
-    return UserError(
-        "{place}.{tag} cannot be used",
-        place,
-        tag,
-        given=repr(given),
-        allowed=tags,
-        hint=did_you_mean(suggest(given, tags.split(", "))),
-    )
+    if kind in ("missing", "union_tag_not_found"):
+        return UserError("{place} is missing", place, see=f"unmask recipe explain {key}")
+    if kind == "value_error":  # from a __post_init__: its message says what was given and is allowed
+        reason = context["error"].args[0]
+        return UserError("{place}: {reason}", place, reason if isinstance(reason, Message) else message(str(reason)))
+    hint = None
+    if kind == "union_tag_invalid":
+        given, allowed = context["tag"], context["expected_tags"].replace("'", "")
+        hint = did_you_mean(suggest(given, allowed.split(", ")))
+    else:
+        template = ALLOWED.get(kind, first["msg"])
+        limits = [f"{limit:g}" if isinstance(limit, float) else limit for limit in context.values()]
+        allowed = message(template, *(limits if "{" in template else ()))
+    shown = message("a group of settings") if isinstance(given, Mapping) and len(given) > 4 else repr(given)
+    return UserError("{place} cannot be used", place, given=shown, allowed=allowed, hint=hint)
 
 
 def _settings_at(cls: type[Any], location: list[str]) -> list[str]:
@@ -251,11 +208,6 @@ def dump(value: Any) -> dict[str, Any]:
 
 def to_yaml(value: Any) -> str:
     return yaml.safe_dump(dump(value), sort_keys=False, allow_unicode=True)
-
-
-def schema(cls: type[Any]) -> dict[str, Any]:
-    """The JSON schema of a config class, with the description of each setting."""
-    return pydantic.TypeAdapter(cls).json_schema()
 
 
 def changed(value: T, **settings: Any) -> T:

@@ -4,13 +4,14 @@ Results go to stdout, progress and remarks to stderr. `quiet` silences the latte
 translated here (unmask.messages); values are printed as they are.
 """
 
+import dataclasses
 import json
 import os
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from typing import Any, Protocol
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
+from typing import Any
 
 from rich import box
 from rich.cells import cell_len
@@ -67,8 +68,15 @@ def print_text(text: str, *values: object) -> None:
 
 
 def print_json(value: Any) -> None:
-    """A result for programs: indented JSON on stdout."""
-    print_text(json.dumps(value, ensure_ascii=False, indent=1))
+    """A result for programs: JSON on one line of stdout. Objects are written as their `to_dict`, fields or text."""
+    text = json.dumps(value, ensure_ascii=False, default=_to_plain)
+    print_text(text.encode("utf-8", "backslashreplace").decode("utf-8"))  # JSON's escapes of half characters
+
+
+def _to_plain(value: Any) -> Any:
+    if hasattr(value, "to_dict"):
+        return value.to_dict()
+    return dataclasses.asdict(value) if hasattr(value, "__dataclass_fields__") else str(value)
 
 
 def note(text: str, *values: object) -> None:
@@ -80,6 +88,12 @@ def note(text: str, *values: object) -> None:
         _noted.add(text)
     if not is_quiet():
         error_console().print(escape(translate(text)), style="dim")
+
+
+def notes(texts: Iterable[str]) -> None:
+    """Several remarks, one a line."""
+    for text in texts:
+        note(text)
 
 
 def seconds(value: float) -> Message:
@@ -108,8 +122,8 @@ def size(value: float) -> str:
     return f"{value:.1f} TB"
 
 
-class Progress(Protocol):
-    """What long work tells as it goes. Library functions take one; whoever calls them decides what is shown."""
+class Progress:
+    """What long work reports as it goes. Library functions take one; this one shows nothing."""
 
     def start(self, total: float | None, unit: str) -> None:
         """A new stretch of work: `total` in `unit` (words, bytes, rows, tokens), None when not known."""
@@ -118,30 +132,19 @@ class Progress(Protocol):
         """So much more is done."""
 
     def show(self, text: str) -> None:
-        """What to show beside the bar, for example the loss."""
+        """Text to show beside the bar, for example the loss."""
 
 
-class Silent:
-    """A Progress that shows nothing."""
-
-    def start(self, total: float | None, unit: str) -> None: ...
-    def advance(self, amount: float) -> None: ...
-    def show(self, text: str) -> None: ...
+SILENT = Progress()
 
 
-SILENT: Progress = Silent()
-
-
-class StepProgress:
+class StepProgress(Progress):
     """One line of work: a live bar with throughput and time left while it runs, one line when it is done."""
 
-    def __init__(self, title: str, number: int | None) -> None:
-        self.title = title
-        self.number = number
+    def __init__(self, title: str, number: int | None, is_live: bool) -> None:
+        self.title, self.number, self.is_live = title, number, is_live
         self.summary = self.prefix = ""  # prefix: shown before every text
-        self.begun = time.monotonic()
-        self._live: Live | None = None
-        self._last_plain = self.begun
+        self.begun = self._last_plain = time.monotonic()
         self.start(None, "")
 
     def start(self, total: float | None, unit: str) -> None:
@@ -151,7 +154,7 @@ class StepProgress:
     def advance(self, amount: float) -> None:
         self.done += amount
         now = time.monotonic()
-        if self._live is None and not is_quiet() and now - self._last_plain >= PLAIN_EVERY:
+        if not self.is_live and not is_quiet() and now - self._last_plain >= PLAIN_EVERY:
             self._last_plain = now
             print(f"{self._head()}{self._status()}", file=sys.stderr, flush=True)
 
@@ -192,34 +195,46 @@ class StepProgress:
         return row
 
     def line(self) -> str:
+        """The line that stays: the title, the result, the time it took."""
         took = translate(seconds(self.elapsed))
-        summary = pad(translate(self.summary), SUMMARY_WIDTH)
-        return f"{self._head()}{summary}  {' ' * (8 - cell_len(took))}{took}"
+        return f"{self._head()}{pad(translate(self.summary), SUMMARY_WIDTH)}  {' ' * (8 - cell_len(took))}{took}"
 
 
 @contextmanager
 def start_step(title: str, number: int | None = None) -> Iterator[StepProgress]:
     """Show one piece of work on stderr: live on a terminal, a plain line now and then when piped."""
-    item = StepProgress(title, number)
     terminal = error_console()
-    if is_quiet():
+    item = StepProgress(title, number, terminal.is_terminal and not is_quiet())
+    with Live(item, console=terminal, refresh_per_second=5, transient=True) if item.is_live else nullcontext():
         yield item
-        return
-    if terminal.is_terminal:
-        with Live(item, console=terminal, refresh_per_second=5, transient=True) as live:
-            item._live = live
-            yield item
-    else:
-        yield item
-    print(item.line(), file=sys.stderr, flush=True)
+    if not is_quiet():
+        print(item.line(), file=sys.stderr, flush=True)
 
 
-def facts(rows: Sequence[tuple[str, str]], width: int = 0) -> None:
-    """Names and values in two columns, to stdout. width: of the names, at least."""
-    named = [(translate(name), render(value)) for name, value in rows]
-    width = max([width, *(cell_len(name) for name, _ in named)])
-    for name, value in named:
-        print_text(f"{pad(name, width)}  {value}")
+def plain(value: object) -> str:
+    """A value as people read it: yes or no, numbers with their thousands grouped, several values on one line."""
+    if isinstance(value, Mapping):
+        return "  ".join(f"{name} {plain(one)}" for name, one in value.items())
+    if isinstance(value, list | tuple):
+        return "  ".join(map(plain, value))
+    if isinstance(value, bool):
+        return translate("yes" if value else "no")
+    if isinstance(value, int | float):
+        return f"{value:.4g}" if isinstance(value, float) and abs(value) < 1000 else f"{value:,.0f}"
+    return "-" if value is None else str(render(value))
+
+
+def facts(values: Mapping[str, object]) -> None:
+    """Names and values in two columns, to stdout; a value may have several lines. None and empty ones are left out."""
+    present = {name: plain(value) for name, value in values.items() if value not in (None, "", [], {})}
+    rows = [
+        (translate(name.replace("_", " ")) if number == 0 else "", line)
+        for name, value in present.items()
+        for number, line in enumerate(value.split("\n"))
+    ]
+    width = max(cell_len(name) for name, _ in rows)
+    for name, line in rows:
+        print_text(f"{pad(name, width)}  {line}")
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[object]], title: str | None = None) -> None:
@@ -227,11 +242,12 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[object]], title: str |
     if not is_main():
         return
     grid = Table(title=title and translate(title), box=box.SIMPLE_HEAD, title_justify="left", pad_edge=False)
+    cells = [[plain(cell) for cell in row] for row in rows]
     for number, column in enumerate(columns):
-        numeric = all(isinstance(row[number], int | float) or str(row[number])[:1].isdigit() for row in rows)
-        grid.add_column(translate(column), justify="right" if rows and numeric else "left", overflow="fold")
-    for row in rows:
-        grid.add_row(*(escape(f"{cell:,}" if isinstance(cell, int) else str(render(cell))) for cell in row))
+        numeric = rows and all(row[number][:1].isdigit() for row in cells)
+        grid.add_column(translate(column), justify="right" if numeric else "left", overflow="fold")
+    for row in cells:
+        grid.add_row(*map(escape, row))
     wide = None if sys.stdout.isatty() else 200
     Console(highlight=False, width=wide).print(grid)
 

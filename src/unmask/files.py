@@ -5,8 +5,10 @@ import hashlib
 import json
 import os
 import secrets
-from collections.abc import Iterable, Iterator
+import shutil
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from errno import EACCES, EDQUOT, EEXIST, EISDIR, ENAMETOOLONG, ENOENT, ENOSPC, ENOTDIR, EPERM, EROFS
 from pathlib import Path
 from typing import IO, Any
 
@@ -21,12 +23,9 @@ def atomic(path: Path | str) -> Iterator[Path]:
     UserError when the disk is full, or nothing can be written there.
     """
     target = Path(path)
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise disk_error(error, target) from error
     temporary = target.with_name(f".{target.name or 'x'}.{secrets.token_hex(4)}.tmp")
     try:
+        target.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
         if temporary.is_file():
             check_file(target)
@@ -81,8 +80,6 @@ def hold(folder: Path) -> IO[str]:
 def remove(path: Path) -> None:
     """Remove a file or a folder if it exists."""
     if path.is_dir() and not path.is_symlink():
-        import shutil
-
         shutil.rmtree(path, ignore_errors=True)
     else:
         path.unlink(missing_ok=True)
@@ -103,22 +100,17 @@ def _sync(path: Path) -> None:
 
 
 def disk_error(error: OSError, path: Path) -> Exception:
-    """A UserError for a disk that is full or may not be written; any other error as it is."""
-    import errno
-
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+    """A UserError for a disk that is full or a path that cannot be written; any other error as it is."""
+    if error.errno in (ENOSPC, EDQUOT):
         return UserError(
             "the disk is full: {path} could not be written",
             path,
             given="what was there before is untouched",
             hint="free some space and run the same command again",
         )
-    if error.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
-        return UserError(
-            "{path} may not be written", path, given=error.strerror, hint="choose a folder that may be written"
-        )
-    if error.errno in (errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENOENT, errno.ENAMETOOLONG):
-        return UserError("{path} cannot be written", path, given=error.strerror, hint="choose another name")
+    if error.errno in (EACCES, EPERM, EROFS, EEXIST, ENOTDIR, EISDIR, ENOENT, ENAMETOOLONG):
+        hint = "choose another name or folder"
+        return UserError("{path} cannot be written", path, given=error.strerror, hint=hint)
     return error
 
 
@@ -164,10 +156,3 @@ def read_jsonl(path: Path | str) -> list[dict[str, Any]]:
 def sha256(path: Path | str) -> str:
     with Path(path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def sha256_of(parts: Iterable[bytes]) -> str:
-    digest = hashlib.sha256()
-    for part in parts:
-        digest.update(part)
-    return digest.hexdigest()

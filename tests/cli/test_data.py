@@ -50,7 +50,8 @@ def test_get_says_where_the_files_are_and_under_which_terms(tmp_path: Path, caps
     out = tmp_path / "out"
     assert run(["data", "get", "reuters-r8", "--output", str(out)]) == 0
     shown = capsys.readouterr().out
-    assert f"{out / 'train.jsonl'}  2 rows, 2 labels" in shown
+    facts = dict(line.split(maxsplit=1) for line in shown.replace("train rows", "train_rows").splitlines())
+    assert facts["train"] == str(out / "train.jsonl") and facts["train_rows"] == "2"
     assert PUBLIC["reuters-r8"].licence in shown and PUBLIC["reuters-r8"].defects[0] in shown
     assert (out / "text.txt").read_text() == "up\n\nbought\n\n"
 

@@ -38,7 +38,7 @@ def test_inspect_says_what_a_model_is(pretrained: Path, command: Command) -> Non
         "bert, as BertForMaskedLM",
     ):
         assert value in shown.out
-    assert "corpus_sha256=" in shown.out and "dropout adds its masks" in shown.err
+    assert "corpus_sha256=" in shown.out
 
 
 def test_inspect_of_what_no_other_library_reads(pretrained: Path, tmp_path: Path, command: Command) -> None:
@@ -79,12 +79,12 @@ def test_audit_reads_models_and_tokenizers(
 def test_audit_shows_tables(pretrained: Path, texts: Path, command: Command) -> None:
     done = command("vocab", "audit", pretrained, texts)
     assert done.code == 0 and "kubernetes" in done.out and "国 20" in done.out and "Latin" in done.out
-    assert "of the ordinary ones" in done.out and "100.00%" in done.out
+    assert "of the ordinary ones" in done.out and "unknown rate" in done.out
 
 
 def test_audit_without_a_tokenizer(tmp_path: Path, texts: Path, command: Command) -> None:
     done = command("vocab", "audit", tmp_path, texts)
-    assert done.code == 1 and "holds no tokenizer" in done.err
+    assert done.code == 1 and "is not a model" in done.err
 
 
 def test_grow_writes_a_model_and_says_what_it_changed(

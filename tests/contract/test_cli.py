@@ -22,7 +22,7 @@ COMMANDS = {
     "--encoding --on-error SETTINGS",
     "export": "MODEL --output --format --allow-unused --json",
     "fill": "MODEL TEXT --top-k --json",
-    "report": "RUN --output --lang --open",
+    "report": "RUN --output --lang",
     "runs": "FOLDER --json",
     "compare": "RUNS --test --text-column --pair-column --label-column --label-separator "
     "--token-column --tag-column --scheme --input-format --encoding --on-error --unknown-labels --output --lang --json",
@@ -35,7 +35,7 @@ COMMANDS = {
     "recipe check": "RECIPE OVERRIDES --json",
     "tokenizer train": "SOURCES --output --vocab-size --cased --min-frequency --fold-width --simplify --text-column "
     "--encoding --on-error --json",
-    "tokenizer inspect": "FOLDER TEXT --pair --special-tokens --json",
+    "tokenizer inspect": "FOLDER TEXT --pair --json",
     "corpus build": "SOURCES --tokenizer --output --text-column --split --words --keep --by --seed "
     "--encoding --on-error --restart --json",
     "corpus stats": "CORPUS --json",
@@ -67,7 +67,7 @@ def arguments(command) -> set[str]:
 
 def test_help_shows_what_is_done_without_an_option(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["evaluate", "--help"]) == 0
-    assert "[default: as --on-error]" in " ".join(capsys.readouterr().out.replace("│", "").split())
+    assert "as on_error if not given" in " ".join(capsys.readouterr().out.replace("│", "").split())
 
 
 @pytest.mark.parametrize("name", COMMANDS)

@@ -111,6 +111,7 @@ def strings() -> set[str]:
         for node in ast.walk(tree)
         if isinstance(node, ast.Constant) and isinstance(node.value, str)
     }
+    constants |= {text.replace("_", " ") for text in constants}  # names of JSON, as people read them
     titles = {figure.title.capitalize() for figure in FIGURES.values()}
     headings = {str(heading(name)) for name in constants if name.isidentifier()}
     return constants | set(re.findall(r'"(\w+)"', page)) | titles | headings

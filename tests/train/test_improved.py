@@ -7,7 +7,7 @@ import pytest
 from safetensors.torch import load_file
 
 from unmask import files
-from unmask.console import SILENT
+from unmask.console import SILENT, Progress
 from unmask.errors import UserError
 from unmask.runtime.predictor import load
 from unmask.train.finetune import finetune
@@ -46,17 +46,11 @@ class Stopped(Exception):
     pass
 
 
-class StopAfter:
+class StopAfter(Progress):
     """Progress that ends a run in the middle of a step."""
 
     def __init__(self, steps: int) -> None:
         self.left = steps
-
-    def start(self, total: float | None, unit: str) -> None:
-        pass
-
-    def show(self, text: str) -> None:
-        pass
 
     def advance(self, amount: float) -> None:
         self.left -= 1

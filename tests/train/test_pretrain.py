@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from unmask import bundle, files
-from unmask.console import SILENT
+from unmask.console import SILENT, Progress
 from unmask.data.corpus.documents import Document
 from unmask.data.corpus.shards import Shards, build
 from unmask.errors import UserError
@@ -198,7 +198,7 @@ def test_heldout_masks_do_not_depend_on_the_recipe(recipe_values: dict[str, Any]
 def test_progress_is_told_from_nought_to_one(recipe_values: dict[str, Any], tmp_path: Path) -> None:
     told: list[float] = []
 
-    class Listening:
+    class Listening(Progress):
         def start(self, total: float | None, unit: str) -> None:
             assert total == 1.0
 

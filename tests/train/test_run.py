@@ -113,7 +113,7 @@ def test_a_folder_that_may_not_be_written_is_told(tmp_path: Path, monkeypatch: p
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(self))
 
     monkeypatch.setattr(Path, "mkdir", refuse)
-    with pytest.raises(UserError, match="may not be written"), open_run(tmp_path / "run"):
+    with pytest.raises(UserError, match="cannot be written"), open_run(tmp_path / "run"):
         pass
 
 

@@ -1,39 +1,27 @@
 """The root of the command line: which commands there are, global options, how errors are shown."""
 
+import argparse
 import os
 import signal
 import sys
 from collections.abc import Sequence
+from importlib import import_module
 from typing import Annotated, Any
 
 import typer
 
 from unmask import console
-from unmask.cli import (
-    bench,
-    compare,
-    corpus,
-    data,
-    evaluate,
-    export,
-    fill,
-    finetune,
-    inspect,
-    predict,
-    pretrain,
-    quickstart,
-    recipe,
-    report,
-    runs,
-    tokenizer,
-    vocab,
-)
 from unmask.cli.help import App, Group, Misused, UsageError, misused
 from unmask.errors import UserError, did_you_mean, missing_engine, suggest
 from unmask.messages import ENGLISH, LANGUAGES, language, language_of, message, set_language
 from unmask.version import __version__
 
+FILES = (  # of commands, in the order of the help
+    "quickstart", "tokenizer", "corpus", "pretrain", "finetune", "evaluate", "predict", "runs", "model", "vocab",
+    "recipe", "data", "bench",
+)  # fmt: skip
 VARIABLE = "UNMASK_LANG"  # LANG has no say: output in scripts stays as it is
+OWN_LANGUAGE = ("quickstart", "report", "compare")  # commands whose --lang is also that of their data or page
 RESTART = 75  # EX_TEMPFAIL of sysexits.h: whoever started this may start it again, as a cluster's queue does
 
 
@@ -49,7 +37,6 @@ class _Root(Group):
             return result
         except KeyboardInterrupt as interrupt:
             raise _Stopped(*interrupt.args) from interrupt
-
         except ModuleNotFoundError as error:
             raise missing_engine(error) from error
         except BrokenPipeError:  # the reader of our output has seen enough
@@ -65,13 +52,13 @@ app = App(
     add_completion=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+for _name in FILES:
+    app.add_typer(import_module(f"unmask.cli.{_name}").commands)
 
-# one line per command file
-for _noun in (
-    quickstart, tokenizer, corpus, pretrain, finetune, evaluate, predict, fill, report, runs, compare, inspect,
-    vocab, recipe, data, bench, export,
-):  # fmt: skip
-    _noun.register(app)
+_anywhere = argparse.ArgumentParser(prog="unmask", add_help=False, allow_abbrev=False)
+_anywhere.add_argument("--quiet", action="store_true")
+_anywhere.add_argument("--debug", action="store_true")
+_anywhere.add_argument("--lang", nargs="?", const="")
 
 
 @app.callback(invoke_without_command=True)
@@ -89,32 +76,24 @@ def run(arguments: Sequence[str]) -> int:
     0 done, 1 the user's mistake, 2 wrong usage, 75 stopped by a signal with everything saved (RESTART), 130 stopped
     by Ctrl-C.
     """
-    debug = "--debug" in arguments
-    console.set_quiet("--quiet" in arguments)
-    arguments = [argument for argument in arguments if argument not in ("--debug", "--quiet")]
+    options, rest = _anywhere.parse_known_args(arguments)
+    console.set_quiet(options.quiet)
     before = language()
-    set_language(ENGLISH)
     try:
-        arguments = _choose_language(arguments)
+        rest = _choose_language(options.lang, rest)
         with console.command():
-            command = typer.main.get_command(app)
-            return command.main(args=arguments, prog_name="unmask", standalone_mode=False) or 0
+            return typer.main.get_command(app).main(args=rest, prog_name="unmask", standalone_mode=False) or 0
     except UsageError as error:
         console.show_error(misused(error))
         return 2
     except _Stopped as stop:
         number = signal.Signals(stop.args[0] if stop.args else signal.SIGINT)
+        hint = message("everything is saved: the same command continues") if stop.args else None
         if console.is_main():
-            console.show_error(
-                UserError(
-                    "stopped by {signal}",
-                    number.name,
-                    hint=message("everything is saved: the same command continues") if stop.args else None,
-                )
-            )
+            console.show_error(UserError("stopped by {signal}", number.name, hint=hint))
         return RESTART if stop.args and number != signal.SIGINT else 128 + number
     except UserError as error:
-        if debug:
+        if options.debug:
             raise
         console.show_error(error)
         return 2 if isinstance(error, Misused) else 1
@@ -122,48 +101,22 @@ def run(arguments: Sequence[str]) -> int:
         set_language(before)
 
 
-def _choose_language(arguments: list[str]) -> list[str]:
-    """Set the language of messages by --lang, else by UNMASK_LANG; returns the arguments without --lang.
+def _choose_language(option: str | None, arguments: list[str]) -> list[str]:
+    """Set the language of messages by --lang, else by UNMASK_LANG; returns the arguments of the command.
 
-    It stays for commands that have such an option themselves: there it also says which data, which report.
     Raises UserError for a language without messages, but leaves that to a command with its own --lang.
     """
-    asked, rest = None, []
-    remaining = iter(arguments)
-    for argument in remaining:
-        if argument == "--":
-            rest += [argument, *remaining]
-        elif argument == "--lang":
-            asked = next(remaining, "")
-        elif argument.startswith("--lang="):
-            asked = argument.removeprefix("--lang=")
-        else:
-            rest.append(argument)
-    own, option = asked is not None and _has_own_language(rest), "--lang"
-    if asked is None:
-        asked, option = os.environ.get(VARIABLE) or None, VARIABLE
-    if asked is None:
-        return arguments
-    chosen = language_of(asked)
-    if chosen is not None:
+    set_language(ENGLISH)
+    own = option is not None and arguments[:1] != [] and arguments[0] in OWN_LANGUAGE
+    name = os.environ.get(VARIABLE) or ENGLISH if option is None else option
+    if chosen := language_of(name):
         set_language(chosen)
     elif not own:
         raise UserError(
             "no messages in the language {language!r}",
-            asked,
-            given=f"{option}={asked}",
+            name,
+            given=f"{VARIABLE if option is None else '--lang'}={name}",
             allowed=", ".join(LANGUAGES),
-            hint=did_you_mean(suggest(asked, LANGUAGES)),
+            hint=did_you_mean(suggest(name, LANGUAGES)),
         )
-    return arguments if own else rest
-
-
-def _has_own_language(arguments: list[str]) -> bool:
-    """Whether the command that the arguments call has an option --lang."""
-    command: Any = typer.main.get_command(app)
-    for argument in arguments:
-        inner = getattr(command, "commands", {}).get(argument)
-        if inner is None:
-            break
-        command = inner
-    return any("--lang" in parameter.opts for parameter in command.params)
+    return [arguments[0], f"--lang={option}", *arguments[1:]] if own else arguments

@@ -1,43 +1,31 @@
 """`unmask bench`: how fast a recipe would run on this machine, and where its time would go."""
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from unmask import console
+from unmask.cli import options
 from unmask.cli.help import App
-from unmask.cli.shared import AsJson, Overrides, assigned, facts
+from unmask.cli.output import print_result
 from unmask.errors import UserError
-from unmask.messages import message, translate
+from unmask.messages import translate
 
 if TYPE_CHECKING:
     from unmask.train.bench import Trial
 
 LEAST = 1.0  # seconds
 
-noun = App(help="Measure the speed of a recipe on this machine.")
+commands = App(name="bench", help="Measure the speed of a recipe on this machine.")
 
 
-def register(app: App) -> None:
-    app.add_typer(noun, name="bench")
-
-
-@noun.callback()
-def only_here_to_keep_the_name() -> None:
-    """With one command alone, typer would leave out its name."""
-
-
-@noun.command(example="unmask bench pretrain small --corpus corpus model.num_hidden_layers=12")
+@commands.command(example="unmask bench pretrain small --corpus corpus model.num_hidden_layers=12")
 def pretrain(
-    recipe: Annotated[
-        str,
-        typer.Argument(metavar="RECIPE", help="A recipe file, or tiny, small, base, bert-base, pairs, long."),
-    ],
-    overrides: Overrides = None,
-    corpus: Annotated[Path | None, typer.Option(help="The corpus folder (unmask corpus build): data.corpus.")] = None,
+    recipe: options.AnyRecipe,
+    overrides: options.Overrides = None,
+    corpus: options.Corpus = None,
     seconds: Annotated[float, typer.Option(help="Approximate training time in seconds.")] = 20.0,
-    as_json: AsJson = False,
+    as_json: options.AsJson = False,
 ) -> None:
     """Train with a recipe for some seconds and report the speed and where the time goes. Nothing is saved."""
     from unmask.data.corpus.shards import Shards
@@ -46,45 +34,17 @@ def pretrain(
 
     if not seconds >= LEAST:
         raise UserError("--seconds cannot be used", given=f"{seconds:g}", allowed=f"{LEAST:g} or more")
-    settings = [*assigned([("data.corpus", corpus)]), *(overrides or [])]
-    resolved = read_recipe(PretrainRecipe, recipe, settings)
+    resolved = read_recipe(PretrainRecipe, recipe, [*options.assigned({"data.corpus": corpus}), *(overrides or [])])
     shards = Shards.open(resolved.data.corpus)
     with console.start_step("Pretraining") as work:
         trial = run_benchmark(resolved, shards, seconds, work)
         work.result("{trial.steps:,} steps · {trial.speed.tokens_per_second:,.0f} tokens/s", trial)
-    if as_json:
-        console.print_json(trial.to_dict())
-    else:
-        _show(trial)
+    print_result(as_json, trial, _show)
 
 
 def _show(trial: "Trial") -> None:
-    speed = trial.speed
-    rows = [
-        ("tokens/s", f"{speed.tokens_per_second:,.0f}"),
-        (
-            "gemm share",
-            message(
-                "{share:.1%} of the {rate:,.0f} GFLOP/s of the matrix products alone",
-                speed.gemm_share,
-                speed.gemm_rate / 1e9,
-            ),
-        ),
-    ]
-    if speed.mfu is not None:
-        rows.append(("MFU", message("{mfu:.1%} of the published peak", speed.mfu)))
-    rows += [
-        ("data wait", message("{share:.1%} of the time", speed.data_wait)),
-        ("peak memory", console.size(speed.peak_memory)),
-        ("device", f"{speed.device} · {speed.dtype}"),
-        ("threads", str(speed.threads)),
-        ("parameters", f"{trial.parameters / 1e6:.1f} M"),
-    ]
-    facts(rows)
-    console.table(
-        ("part", "seconds per step", "share"),
-        [
-            (translate(part), f"{took:.4f}", f"{took / trial.step_seconds:.1%}")
-            for part, took in trial.breakdown.items()
-        ],
-    )
+    speed = trial.speed.to_dict()
+    console.facts(speed | {"peak_memory": console.size(speed["peak_memory"]), "parameters": trial.parameters})
+    parts = trial.breakdown.items()
+    rows = [(translate(part), f"{took:.4f}", f"{took / trial.step_seconds:.1%}") for part, took in parts]
+    console.table(("part", "seconds per step", "share"), rows)

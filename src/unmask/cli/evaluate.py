@@ -1,6 +1,5 @@
 """`unmask evaluate`: score a fine-tuned model on a file of labelled rows."""
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -10,8 +9,9 @@ import typer
 
 from unmask import console
 from unmask.cli.help import App
+from unmask.cli.options import AsJson, FinetunedModel
+from unmask.cli.output import print_result
 from unmask.cli.reading import NOTHING, Given, reads_rows
-from unmask.cli.shared import AsJson, print_notes
 from unmask.messages import join, message
 
 if TYPE_CHECKING:
@@ -19,21 +19,14 @@ if TYPE_CHECKING:
 
 MAX_CONFUSIONS = 8
 
-
-def register(app: App) -> None:
-    app.command(example="unmask evaluate runs/classify test.csv --label-column topic")(evaluate)
+commands = App()
 
 
+@commands.command(example="unmask evaluate runs/classify test.csv --label-column topic")
 @reads_rows()
 def evaluate(
-    model: Annotated[Path, typer.Argument(metavar="MODEL", help="A fine-tuned model: a run or its model/.")],
-    file: Annotated[
-        Path,
-        typer.Argument(
-            metavar="FILE",
-            help="Labelled rows: csv, tsv, jsonl; of tags, CoNLL or jsonl; of answers, also SQuAD.",
-        ),
-    ],
+    model: FinetunedModel,
+    file: Annotated[Path, typer.Argument(help="Labelled rows, in any format that unmask finetune reads.")],
     reading: Given = NOTHING,
     as_json: AsJson = False,
 ) -> None:
@@ -50,72 +43,65 @@ def evaluate(
     with console.start_step("Evaluation") as work:
         predictor = load(model)
         task, rows = predictor.task, predictor.read(file, "test", **reading)
-        print_notes(rows.notes)
+        console.notes(rows.notes)
         scores, predicted = predictor.score(rows.examples, work)
         if (run := run_folder_of(model)) is not None and str(file) != "-":
             to_saved_predictions(predictor, rows, predicted, reading).save(run)
         work.result("{rows:,} rows of {file}", scores.rows, file)
-    notes = predicted.notes
-    for remark in notes.remarks:
-        console.note(remark)
+    console.notes(predicted.notes.remarks)
     if (thresholds := getattr(predicted[0], "thresholds", None)) is not None:
         tuned = dict(zip(task.labels, thresholds.tolist(), strict=True))
         per_label = [row | {"threshold": tuned.get(row["label"])} for row in scores.details["per_label"]]
         scores = replace(scores, details={**scores.details, "per_label": per_label})
-    if as_json:
-        unknown = sorted({label for example in rows.examples for label in example.labels} - set(task.labels))
-        facts = {**scores.to_dict(), "unknown_labels": unknown, "truncated": notes.truncated}
-        console.print_text(json.dumps(facts, ensure_ascii=False))
-    else:
-        _show(scores, notes.truncated, task.settings.max_length_setting[1])
+    unknown = sorted({label for example in rows.examples for label in example.labels} - set(task.labels))
+    truncated = predicted.notes.truncated
+    cut = message("{count:,} truncated to {length} tokens", truncated, task.settings.max_length_setting[1])
+    result = {**scores.to_dict(), "unknown_labels": unknown, "truncated": truncated}
+    print_result(as_json, result, lambda _: _show(scores, cut if truncated else None))
 
 
-def _show(scores: "Scores", truncated: int, length: int) -> None:
+def _show(scores: "Scores", cut: str | None) -> None:
     from unmask.metrics import figure_of
 
-    cut = message("{count:,} truncated to {length} tokens", truncated, length) if truncated else None
     counted = join([f"{scores.rows:,}", cut, message("in brackets 95 % bootstrap intervals")], ", ")
-    console.facts(
-        [
-            *((figure_of(name).title, interval.format(name, unit=True)) for name, interval in scores.figures.items()),
-            ("rows", counted),
-        ]
-    )
-    for heads, rows in _tables(scores):
+    figures = {figure_of(name).title: one.format(name, unit=True) for name, one in scores.figures.items()}
+    console.facts({**figures, "rows": counted})
+    for heads, rows in _tables(scores.details):
         if rows:
             console.table(heads, rows)
 
 
-def _tables(scores: "Scores") -> "Iterator[tuple[tuple[str, ...], list[tuple[object, ...]]]]":
+def _tables(details: dict[str, Any]) -> "Iterator[tuple[tuple[str, ...], list[tuple[object, ...]]]]":
     """What is to be looked at beside the figures: labels, confusions, parts of the questions, the largest errors."""
-    details = scores.details
     labels = details.get("per_label") or []
     items = "tokens" if "tokens" in details else "spans" if "entities" in details else "rows"
     tuned = ("threshold",) if labels and "threshold" in labels[0] else ()
-    yield ("label", "precision", "recall", "F1 [95 %]", *tuned, items), [_label(row, tuned) for row in labels]
+    yield (
+        ("label", "precision", "recall", "F1 [95 %]", *tuned, items),
+        [_label(row, tuned) for row in labels],
+    )
     pairs = details.get("confusions") or []
     yield (
         ("most often confused: true", "predicted", items),
-        [(row["true"] or "-", row["predicted"] or "-", row["count"]) for row in pairs[:MAX_CONFUSIONS]],
+        [(row["true"] or None, row["predicted"] or None, row["count"]) for row in pairs[:MAX_CONFUSIONS]],
     )
     yield (
         ("questions of which", "F1", "exact match", "questions"),
-        [
-            (row["part"], f"{100 * row['answer_f1']:.1f}", f"{100 * row['exact_match']:.1f}", row["rows"])
-            for row in details.get("parts") or []
-        ],
+        [(row["part"], *_percent(row, "answer_f1", "exact_match"), row["rows"]) for row in details.get("parts") or []],
     )
     errors = details.get("largest_errors") or []
     if errors and "rank" in errors[0]:
         yield ("found late: line", "rank"), [(row["line"], row["rank"]) for row in errors]
     else:
-        yield (
-            ("farthest from the truth: line", "true", "predicted"),
-            [(row["line"], f"{row['true']:.6g}", f"{row['predicted']:.3f}") for row in errors],
-        )
+        heads = ("farthest from the truth: line", "true", "predicted")
+        yield heads, [(row["line"], f"{row['true']:.6g}", f"{row['predicted']:.3f}") for row in errors]
+
+
+def _percent(row: dict[str, Any], *names: str) -> list[str]:
+    return [f"{100 * row[name]:.1f}" for name in names]
 
 
 def _label(row: dict[str, Any], tuned: Sequence[str]) -> tuple[object, ...]:
-    f1 = f"{100 * row['f1']:.1f} [{100 * row['f1_low']:.1f}, {100 * row['f1_high']:.1f}]"
+    precision, recall, f1, low, high = _percent(row, "precision", "recall", "f1", "f1_low", "f1_high")
     thresholds = [None if row[key] is None else f"{row[key]:.3f}" for key in tuned]
-    return row["label"], *(f"{100 * row[key]:.1f}" for key in ("precision", "recall")), f1, *thresholds, row["support"]
+    return row["label"], precision, recall, f"{f1} [{low}, {high}]", *thresholds, row["support"]

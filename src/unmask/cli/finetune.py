@@ -1,6 +1,5 @@
 """`unmask finetune`: train a pretrained model for a task on labelled rows."""
 
-import json
 import shlex
 from dataclasses import asdict
 from functools import cache, partial
@@ -10,9 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from unmask import console
+from unmask.cli import options
 from unmask.cli.help import App
+from unmask.cli.output import print_result, scores_table
 from unmask.cli.reading import NOTHING, Given, reads_rows
-from unmask.cli.shared import AsJson, Epochs, LearningRate, Seed, assigned, facts, scores_table, training_settings
+from unmask.errors import UserError
 from unmask.messages import join, message
 
 if TYPE_CHECKING:
@@ -22,46 +23,29 @@ if TYPE_CHECKING:
 
 EXAMPLE = "unmask finetune --model runs/tiny --train train.csv --test test.csv train.budget=5m"
 
-
-def register(app: App) -> None:
-    app.command(example=EXAMPLE)(finetune)
+commands = App()
 
 
+@commands.command(example=EXAMPLE)
 @reads_rows(settings=False)
 def finetune(
     arguments: Annotated[
         list[str] | None,
-        typer.Argument(
-            metavar="[RECIPE] [KEY.SUB=VALUE]...",
-            help="A recipe file, or the name of a task, or none; then settings that replace those of the recipe.",
-            show_default=False,
-        ),
+        typer.Argument(metavar="[RECIPE] [KEY.SUB=VALUE]...", help="Recipe file or task name; settings to replace."),
     ] = None,
     model: Annotated[Path | None, typer.Option(help="The model to start from: a run or its model/.")] = None,
-    task: Annotated[
-        str | None,
-        typer.Option(help="The task: classify, multilabel, regress, tag, nested, answer or embed."),
-    ] = None,
-    train: Annotated[
-        Path | None,
-        typer.Option(
-            help="Training rows: csv, tsv, jsonl, json, Parquet, Label Studio; to tag, also CoNLL; to answer, SQuAD."
-        ),
-    ] = None,
-    dev: Annotated[
-        Path | None, typer.Option(help="Rows to choose the best step by; a tenth of train if not given.")
-    ] = None,
-    test: Annotated[Path | None, typer.Option(help="Rows to evaluate on at the end.")] = None,
+    task: Annotated[str | None, options.TASK] = None,
+    train: Annotated[Path | None, typer.Option(help="Training rows: csv, jsonl, Parquet, CoNLL, SQuAD, ...")] = None,
+    dev: options.DevRows = None,
+    test: options.TestRows = None,
     reading: Given = NOTHING,
-    lr: LearningRate = None,
-    epochs: Epochs = None,
-    batch_size: Annotated[int | None, typer.Option(help="Rows in a step: data.batch_size.", show_default=False)] = None,
-    max_length: Annotated[
-        int | None, typer.Option(help="Longest text in tokens: task.max_length.", show_default=False)
-    ] = None,
-    seed: Seed = None,
-    output: Annotated[Path | None, typer.Option(help="The run folder. [default: runs/RECIPE, or runs/TASK]")] = None,
-    as_json: AsJson = False,
+    lr: options.LearningRate = None,
+    epochs: options.Epochs = None,
+    batch_size: options.BatchSize = None,
+    max_length: options.MaxLength = None,
+    seed: options.Seed = None,
+    output: options.RunFolder = None,
+    as_json: options.AsJson = False,
 ) -> None:
     """Train a model for a task; the run folder then holds the model of the best step on the dev rows.
 
@@ -74,22 +58,21 @@ def finetune(
     from unmask.train.parallel import join_world
     from unmask.train.rows import prepare_rows, test_file
 
-    shorthands = [
-        ("init_from", model),
-        ("task.name", task),
-        ("data.train", train),
-        ("data.dev", dev),
-        ("data.test", test),
-        ("data.batch_size", batch_size),
-        ("task.max_length", max_length),
-        *training_settings(lr, epochs, seed),
-        *((f"data.{name}", value) for name, value in reading.items()),
-    ]
-    recipe, settings = _split(arguments or [], assigned(shorthands))
+    shorthands = {
+        "init_from": model,
+        "task.name": task,
+        "task.max_length": max_length,
+        "data.train": train,
+        "data.dev": dev,
+        "data.test": test,
+        "data.batch_size": batch_size,
+        **options.recipe_settings(lr, epochs, seed),
+        **{f"data.{name}": value for name, value in reading.items()},
+    }
+    recipe, settings = _split(arguments or [], options.assigned(shorthands))
     with join_world() as world:
         with world.sync_errors():
             resolved = _resolved(recipe, settings)
-            _check_files(resolved)
             rows = cache(partial(prepare_rows, resolved.data, resolved.seed, task_of(resolved.task).reads))
             if resolved.data.test is not None:
                 rows()  # what is wrong with test rows is said before there is a run
@@ -104,11 +87,8 @@ def finetune(
         return
     file = test_file(resolved.data, result.folder)
     tested = None if file is None else _tested(result, rows(), file)
-    if as_json:
-        about = {**asdict(result), "folder": str(result.folder), "model": str(result.model)}
-        console.print_text(json.dumps({**about, "test": tested}, ensure_ascii=False))
-    else:
-        _show(result, resolved, tested)
+    plain = {**asdict(result), "model": result.model, "test": tested}
+    print_result(as_json, plain, lambda _: _show(result, resolved, tested))
 
 
 def _split(arguments: list[str], shorthands: list[str]) -> tuple[str | None, list[str]]:
@@ -119,41 +99,24 @@ def _split(arguments: list[str], shorthands: list[str]) -> tuple[str | None, lis
 
 
 def _resolved(recipe: str | None, settings: list[str]) -> "FinetuneRecipe":
+    """The recipe with all settings. Raises UserError where files are missing that are read again later."""
     from unmask.config import override
-    from unmask.errors import UserError
     from unmask.train.recipe import FinetuneRecipe, parse_recipe, read_recipe
 
     if recipe is not None:
-        return read_recipe(FinetuneRecipe, recipe, settings)
-    values = override({}, settings)
-    missing = {
-        "--model FOLDER": "init_from" in values,
-        "--train FILE": "train" in values.get("data", {}),
-    }
-    if not all(missing.values()):
-        raise UserError(
-            "fine-tuning needs a model and training rows",
-            given=f"missing: {', '.join(name for name, given in missing.items() if not given)}",
-            hint=EXAMPLE,
-        )
-    return parse_recipe(FinetuneRecipe, {}, settings, where="the settings given")
-
-
-def _read_again(option: str) -> Exception:
-    from unmask.errors import UserError
-
-    return UserError("{option} is read more than once", option, given="-", allowed="a file")
-
-
-def _check_files(recipe: "FinetuneRecipe") -> None:
-    from unmask.errors import UserError
-
-    data = recipe.data
+        resolved = read_recipe(FinetuneRecipe, recipe, settings)
+    else:
+        values = override({}, settings)
+        present = {"--model FOLDER": "init_from" in values, "--train FILE": "train" in values.get("data", {})}
+        if missing := [option for option, is_there in present.items() if not is_there]:
+            given = f"missing: {', '.join(missing)}"
+            raise UserError("fine-tuning needs a model and training rows", given=given, hint=EXAMPLE)
+        resolved = parse_recipe(FinetuneRecipe, {}, settings, where="the settings given")
+    data = resolved.data
     for option, path in (("--train", data.train), ("--dev", data.dev), ("--test", data.test)):
         if path == "-":
-            raise _read_again(option)
-    if data.test is not None and not Path(data.test).is_file():
-        raise UserError("{test} does not exist", data.test, given="--test")
+            raise UserError("{option} is read more than once", option, given="-", allowed="a file")
+    return resolved
 
 
 def _tested(result: "FinetuneResult", rows: "PreparedRows", test: Path) -> dict[str, Any]:
@@ -174,8 +137,7 @@ def _tested(result: "FinetuneResult", rows: "PreparedRows", test: Path) -> dict[
         ours.save(result.folder)
         comparison = compare_predictions([(str(result.model), "pretrained", ours)], [plain])
         work.result("{examples:,} {unit} of {test}", len(examples), message(f"{comparison.scores.unit}s"), test)
-    for remark in predicted.notes.remarks:
-        console.note(remark)
+    console.notes(predicted.notes.remarks)
     return {"file": str(test), "truncated": predicted.notes.truncated, **comparison.to_dict()}
 
 
@@ -184,10 +146,13 @@ def _show(result: "FinetuneResult", recipe: "FinetuneRecipe", tested: dict[str, 
     if tested is not None:
         cut.append(message("{count:,} of {rows:,} test texts", tested["truncated"], tested["rows"]))
         scores_table(tested)
-    rows = [("model", str(result.model))]
-    if result.truncated or (tested and tested["truncated"]):
-        name, tokens = recipe.task.max_length_setting
-        limit = message("to {tokens} tokens ({setting})", tokens, name)
-        rows.insert(0, ("truncated", join([*cut, limit], ", ")))
+    name, tokens = recipe.task.max_length_setting
+    truncated = join([*cut, message("to {tokens} tokens ({setting})", tokens, name)], ", ")
     command = "evaluate" if tested is None else "predict"
-    facts([*rows, ("next", f"unmask {command} {shlex.quote(str(result.model))} FILE")])
+    console.facts(
+        {
+            "truncated": truncated if result.truncated or (tested and tested["truncated"]) else None,
+            "model": result.model,
+            "next": f"unmask {command} {shlex.quote(str(result.model))} FILE",
+        }
+    )

@@ -19,18 +19,20 @@ F = TypeVar("F", bound=Callable[..., Any])
 NAMES = 34  # cells of the column of names
 
 
-class Command(TyperCommand):
+class Translated:
     """A command with its help in the language that is set."""
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
+        """Write the page of help."""
         formatter.write(_page(self, ctx))
 
 
-class Group(TyperGroup):
-    """A group of commands with its help in the language that is set."""
+class Command(Translated, TyperCommand):
+    """A single command."""
 
-    def format_help(self, ctx: Any, formatter: Any) -> None:
-        formatter.write(_page(self, ctx))
+
+class Group(Translated, TyperGroup):
+    """A group of commands; without one of them it prints its help."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         if not args:
@@ -68,7 +70,7 @@ def misused(error: Any) -> Misused:
     """The error for a command line that typer refuses."""
     see = f"{error.ctx.command_path} --help" if error.ctx else None
     param = getattr(error, "param", None)
-    name = param and (param.metavar or max(param.opts, key=len))
+    name = param and _name(param)
     if hasattr(error, "possibilities"):
         hint = [did_you_mean(name) for name in error.possibilities or []]
         text = message("{name} is not an option of {of}", error.option_name, error.ctx.command_path)
@@ -80,6 +82,14 @@ def misused(error: Any) -> Misused:
     return Misused(error.format_message(), see=see)
 
 
+def _name(param: Any) -> str:
+    """An argument as it stands in the usage, an option by its long name."""
+    if param.param_type_name != "argument":
+        return str(max(param.opts, key=len))
+    name: str = param.metavar or param.name.upper()
+    return name if param.required or name.startswith("[") else f"[{name}]"
+
+
 def paragraphs(text: str | None) -> list[str]:
     """The paragraphs of a help text, each on one line: what the catalogue has."""
     return [" ".join(part.split()) for part in inspect.cleandoc(text or "").split("\n\n") if part]
@@ -89,7 +99,9 @@ def _page(command: Any, ctx: Any) -> str:
     """The help of a command: usage, purpose, arguments, options, commands, an example."""
     terminal = Console(highlight=False)
     with terminal.capture() as page:
-        usage = " ".join([ctx.command_path, *command.collect_usage_pieces(ctx)])
+        arguments = [_name(param) for param in command.params if param.param_type_name == "argument"]
+        inner = ["COMMAND [ARGS]..."] if hasattr(command, "commands") else []
+        usage = " ".join([ctx.command_path, "[OPTIONS]", *arguments, *inner])
         terminal.print(f"[bold]{translate('Usage:')}[/] {escape(usage)}")
         for text in paragraphs(command.help):
             terminal.print(f"\n{escape(translate(text))}")
@@ -108,23 +120,21 @@ def _page(command: Any, ctx: Any) -> str:
 
 def _sections(command: Any, ctx: Any) -> dict[str, list[tuple[str, str]]]:
     """Names and help of parameters and commands, by the titles of their sections."""
-    sections: dict[str, list[tuple[str, str]]] = {}
+    sections: dict[str, list[tuple[str, str]]] = {"Arguments": [], "Options": []}
     for param in command.get_params(ctx):
-        default = "Arguments" if param.param_type_name == "argument" else "Options"
-        rows = sections.setdefault(param.rich_help_panel or default, [])
-        rows.append((param.get_help_record(ctx)[0], _described(param, ctx)))
+        is_argument = param.param_type_name == "argument"
+        rows = sections.setdefault(param.rich_help_panel or ("Arguments" if is_argument else "Options"), [])
+        rows.append((_name(param) if is_argument else param.get_help_record(ctx)[0], _described(param, ctx)))
     for name, inner in getattr(command, "commands", {}).items():
         sections.setdefault("Commands", []).append((name, paragraphs(inner.help)[0]))
-    return sections
+    return {title: rows for title, rows in sections.items() if rows}
 
 
 def _described(param: Any, ctx: Any) -> str:
     """The help of a parameter, with what it must or may be."""
     default = param.get_default(ctx, call=False) if param.show_default else None
-    least = getattr(param, "min", None)
     facts = [
         message("[required]") if param.required else None,
-        None if least is None else message("[at least {least}]", least),
         None if default in (None, False, "") else message("[default: {value}]", default),
     ]
     return " ".join(translate(text) for text in (param.help or "", *facts) if text)

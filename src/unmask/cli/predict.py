@@ -1,4 +1,4 @@
-"""`unmask predict`: what a fine-tuned model says of the rows of a file, or of standard input."""
+"""`unmask predict` and `unmask fill`: predictions of a fine-tuned model for rows, of a pretrained one for [MASK]."""
 
 import csv
 import json
@@ -10,15 +10,17 @@ from typing import IO, TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from unmask import console
+from unmask import console, files
 from unmask.cli.help import App
+from unmask.cli.options import AsJson, FinetunedModel
+from unmask.cli.output import print_result
 from unmask.cli.reading import NOTHING, Given, reads_rows
-from unmask.cli.shared import print_notes
 from unmask.errors import UserError
 from unmask.messages import join, message, verbatim
 
 if TYPE_CHECKING:
     from unmask.data.rows.example import Example
+    from unmask.runtime.fill import FilledMask
     from unmask.runtime.formats import Format as Written
 
 Format = Literal["jsonl", "csv", "table", "conll", "npy"]
@@ -26,50 +28,24 @@ BLOCK = 512  # rows predicted, then written, at a time
 EXCERPT = 60  # characters of a text in a table
 PLACES = ("line", "start", "end")  # columns that a table for people goes without
 
-
-def register(app: App) -> None:
-    app.command(example="unmask predict runs/classify new.csv --output predicted.csv")(predict)
+commands = App()
 
 
+@commands.command(example="unmask predict runs/classify new.csv --output predicted.csv")
 @reads_rows("label_column", "label_separator", "tag_column", "scheme", "unknown_labels")
 def predict(
-    model: Annotated[Path, typer.Argument(metavar="MODEL", help="A fine-tuned model: a run or its model/.")],
-    file: Annotated[
-        str | None,
-        typer.Argument(
-            metavar="[FILE]",
-            help="Rows as csv, tsv or jsonl, CoNLL, SQuAD, or a text a line; - or nothing for standard input, which "
-            "holds jsonl or a text a line.",
-            show_default=False,
-        ),
-    ] = None,
+    model: FinetunedModel,
+    file: Annotated[str | None, typer.Argument(help="Rows in any format; - or nothing: standard input.")] = None,
     style: Annotated[
         Format | None,
-        typer.Option(
-            "--format",
-            help="jsonl, csv, table, conll (tags) or npy (vectors). [default: as --output is called, or jsonl]",
-        ),
+        typer.Option("--format", help="conll is for tags, npy for vectors. [default: as --output is called, or jsonl]"),
     ] = None,
     output: Annotated[Path | None, typer.Option(help="The file to write, whole or not at all.")] = None,
-    every: Annotated[
-        bool,
-        typer.Option(
-            "--all",
-            help="Output the probability of every label, the other answers, or both vectors of a pair.",
-        ),
-    ] = False,
-    top_k: Annotated[
-        int | None,
-        typer.Option(
-            min=1,
-            help="Give so many labels or answers, the most probable; --all gives every label, and 5 answers.",
-            show_default=False,
-        ),
-    ] = None,
+    every: Annotated[bool, typer.Option("--all", help="Also the other labels, answers, or vectors of a pair.")] = False,
+    top_k: Annotated[int | None, typer.Option(min=1, help="Number of most probable labels or answers.")] = None,
     reading: Given = NOTHING,
 ) -> None:
     """Predict the label or labels, number, labelled spans, answer, vector or (of a pair) cosine of each row."""
-    from unmask import files
     from unmask.runtime.formats import format_of
     from unmask.runtime.predictor import load, stream
 
@@ -87,24 +63,28 @@ def predict(
     every = every or top_k is not None
     written.columns(every)
     read = predictor.read(file or "-", "predict", **reading)
-    print_notes(read.notes)
-    examples = read.examples
+    console.notes(read.notes)
     truncated = 0
 
-    def predictions() -> Iterator[tuple["Example", Any]]:
+    def predictions(work: console.Progress) -> Iterator[tuple["Example", Any]]:
         nonlocal truncated
-        for part, made in stream(predictor, examples, BLOCK, top_k):
+        work.start(len(read.examples), "rows")
+        for part, made in stream(predictor, read.examples, BLOCK, top_k):
             truncated += made.notes.truncated
             yield from zip(part, made, strict=True)
+            work.advance(len(part))
 
-    rows = predictions()
+    with console.start_step("Prediction") as work:
+        rows = predictions(work)
+        if shape == "table":
+            rows = iter(list(rows))  # printed when the line of work is gone
+        elif shape == "npy":
+            _write_array(rows, len(read.examples), output)
+        else:
+            _write_lines(written, rows, shape, output, every)
+        work.result(join([message("{rows:,} rows", len(read.examples)), str(output) if output else None]))
     if shape == "table":
-        _table(written, rows, every)
-        return
-    if shape == "npy" and output is not None:
-        _array(rows, len(examples), output)
-    else:
-        _lines(written, rows, len(examples), shape, output, every)
+        _print_table(written, rows, every)
     if truncated:
         console.note("{count:,} texts truncated to {tokens:,} tokens", truncated, task.settings.max_length_setting[1])
 
@@ -121,17 +101,11 @@ def _shape(written: "Written", style: Format | None, output: Path | None) -> str
     return shape
 
 
-def _lines(
-    written: "Written",
-    rows: "Iterable[tuple[Example, Any]]",
-    count: int,
-    shape: str,
-    output: Path | None,
-    every: bool,
+def _write_lines(
+    written: "Written", rows: "Iterable[tuple[Example, Any]]", shape: str, output: Path | None, every: bool
 ) -> None:
     """JSON lines, rows of csv, or sentences of CoNLL."""
-    with console.start_step("Prediction") as work, _opened(output) as target:
-        work.start(count, "rows")
+    with _opened(output) as target:
         table = csv.writer(target, lineterminator="\n")
         if shape == "csv":
             table.writerow(written.columns(every))
@@ -143,35 +117,27 @@ def _lines(
             else:
                 record = written.to_record(example, prediction, every)
                 target.write(json.dumps(record, ensure_ascii=False) + "\n")
-            work.advance(1)
-        work.result(join([message("{rows:,} rows", count), str(output) if output else None]))
 
 
-def _array(rows: "Iterable[tuple[Example, Any]]", count: int, output: Path) -> None:
+def _write_array(rows: "Iterable[tuple[Example, Any]]", count: int, output: Path | None) -> None:
     """The vectors of all rows as one array (rows, width) float32, or (rows, 2, width) of pairs, in NumPy's format."""
     import numpy as np
 
-    from unmask import files
-
-    with console.start_step("Prediction") as work, files.atomic(output) as temporary:
-        work.start(count, "rows")
+    assert output is not None
+    with files.atomic(output) as temporary:
         target = None
         for number, (_, vector) in enumerate(rows):
             if target is None:
                 shape = (count, *vector.shape)
                 target = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.float32, shape=shape)
             target[number] = vector
-            work.advance(1)
         if target is not None:
             target.flush()
-        work.result("{count:,} rows · {out}", count, output)
 
 
 @contextmanager
 def _opened(output: Path | None) -> Iterator[IO[str]]:
     """The file to write, in place only when it is whole, or standard output."""
-    from unmask import files
-
     if output is None:
         yield sys.stdout
         return
@@ -179,22 +145,42 @@ def _opened(output: Path | None) -> Iterator[IO[str]]:
         yield target
 
 
-def _table(written: "Written", rows: "Iterable[tuple[Example, Any]]", every: bool) -> None:
-    """What people want to see of `lines`, and the beginning of the text where it is not among them."""
-    columns, plain = written.columns(every), written.columns(False)
-    columns = [*columns[: len(plain)], *map(verbatim, columns[len(plain) :])]  # labels are the user's
-    chosen = [n for n, name in enumerate(columns) if n >= len(plain) or name not in PLACES]
-    whole = "text" not in plain
-    shown = []
+def _print_table(written: "Written", rows: "Iterable[tuple[Example, Any]]", every: bool) -> None:
+    """Print what people want to see of `_write_lines`, and the beginning of the text where it is not among that."""
+    columns, own = written.columns(every), written.columns(False)  # behind `own` stand labels, the user's words
+    shown = [place for place, name in enumerate(columns) if place >= len(own) or name not in PLACES]
+    heads = ["probability" if name == "score" else name for name in own] + [*map(verbatim, columns[len(own) :])]
+    with_text = "text" not in own
+    cells = []
     for example, prediction in rows:
         text = " ".join(f"{example.text} {example.pair or ''}".split())
         excerpt = text if len(text) <= EXCERPT else text[: EXCERPT - 3].rstrip() + "..."
-        for line in written.to_rows(example, prediction, every):
-            cells = [line[n] for n in chosen]
-            shares = [
-                f"{x:.1%}" if isinstance(x, float) and columns[n] != "number" else x
-                for n, x in zip(chosen, cells, strict=True)
-            ]
-            shown.append((*shares, *[excerpt] * whole))
-    names = [columns[n] if n >= len(plain) or columns[n] != "score" else "probability" for n in chosen]
-    console.table((*names, *["text"] * whole), shown)
+        for row in written.to_rows(example, prediction, every):
+            values = [str(row[place]) if heads[place] == "number" else _share(row[place]) for place in shown]
+            cells.append([*values, excerpt] if with_text else values)
+    console.table([*(heads[place] for place in shown), *["text"] * with_text], cells)
+
+
+def _share(value: object) -> object:
+    """A probability in per cent; anything else as it is."""
+    return f"{value:.1%}" if isinstance(value, float) else value
+
+
+@commands.command(example="unmask fill runs/tiny 'Paris is the [MASK] of France.'")
+def fill(
+    model: Annotated[Path, typer.Argument(help="A pretrained model: a run or its model/.")],
+    text: Annotated[str, typer.Argument(help="A text with [MASK], or the model's mask token, at words to predict.")],
+    top_k: Annotated[int, typer.Option(min=1, help="Number of tokens to show for each [MASK].")] = 5,
+    as_json: AsJson = False,
+) -> None:
+    """Show the most probable tokens at each [MASK], predicted independently."""
+    from unmask.runtime.predictor import load
+
+    print_result(as_json, load(model).fill(text, top_k=top_k), _show_masks)
+
+
+def _show_masks(masks: "list[list[FilledMask]]") -> None:
+    for number, candidates in enumerate(masks, start=1):
+        title = message("[MASK] {number} of {count}", number, len(masks)) if len(masks) > 1 else None
+        rows = [(one.token, f"{one.score:.1%}", one.text) for one in candidates]
+        console.table(("token", "probability", "text"), rows, title)

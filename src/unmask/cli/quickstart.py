@@ -6,16 +6,14 @@ from typing import Annotated
 import typer
 
 from unmask.cli.help import App
+from unmask.cli.options import AsJson, RandomSeed
+from unmask.cli.output import print_result, scores_table
 from unmask.cli.reading import NOTHING, Given, reads_rows
-from unmask.cli.shared import scores_table
 
-EXAMPLE = "unmask quickstart --task reviews --budget 10m --output runs/reviews"
-
-
-def register(app: App) -> None:
-    app.command("quickstart", example=EXAMPLE)(quickstart)
+commands = App()
 
 
+@commands.command(example="unmask quickstart --task reviews --budget 10m --output runs/reviews")
 @reads_rows("label_separator")
 def quickstart(
     task: Annotated[
@@ -32,16 +30,11 @@ def quickstart(
     train: Annotated[str | None, typer.Option(help="Your own labelled rows: csv, tsv, jsonl; CoNLL.")] = None,
     test: Annotated[str | None, typer.Option(help="Your own test rows.")] = None,
     reading: Given = NOTHING,
-    next_sentence: Annotated[
-        bool, typer.Option("--next-sentence", help="Also train next-sentence prediction.")
-    ] = False,
+    next_sentence: Annotated[bool, typer.Option("--next-sentence", help="Also learn next sentences.")] = False,
     whole_words: Annotated[bool, typer.Option("--whole-words", help="Mask whole words instead of tokens.")] = False,
-    start: Annotated[
-        str | None,
-        typer.Option("--from", help="Also fine-tune a public checkpoint: minilm, a folder, or OWNER/NAME on the hub."),
-    ] = None,
-    seed: Annotated[int, typer.Option(help="Random seed.")] = 0,
-    as_json: Annotated[bool, typer.Option("--json", help="Print results.json instead of tables.")] = False,
+    start: Annotated[str | None, typer.Option("--from", help="Also fine-tune minilm, a folder, or OWNER/NAME.")] = None,
+    seed: RandomSeed = 0,
+    as_json: AsJson = False,
 ) -> None:
     """Tokenizer, pretraining, fine-tuning and evaluation in seven steps, on real public text or your own files."""
     from unmask import console, files
@@ -65,9 +58,7 @@ def quickstart(
     )
     folder = run(request)
     results = files.read_json(folder / "results.json")
-    if as_json:
-        console.print_text((folder / "results.json").read_text(encoding="utf-8").rstrip())
-        return
-    scores_table(results["evaluation"])
-    following = f"unmask predict {folder / 'finetune' / 'model'} FILE"
-    console.facts([("report", str(folder / "report.html")), ("next", following)], width=7)
+    print_result(as_json, results, lambda _: scores_table(results["evaluation"]))
+    if not as_json:
+        following = f"unmask predict {folder / 'finetune' / 'model'} FILE"
+        console.facts({"report": folder / "report.html", "next": following})

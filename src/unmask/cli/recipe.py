@@ -1,79 +1,62 @@
 """`unmask recipe`: show a recipe with everything written out, explain its settings, check it before a run."""
 
-import json
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from unmask import console
 from unmask.cli.help import App
-from unmask.cli.shared import AsJson, Overrides, print_notes
+from unmask.cli.options import AnyRecipe, AsJson, Overrides
+from unmask.cli.output import print_result
 from unmask.messages import join, message, translate
 
 if TYPE_CHECKING:
+    from unmask.train.explain import Group
     from unmask.train.recipe import FinetuneRecipe, PretrainRecipe
 
-noun = App(help="Recipes: show one in full, explain its settings, check it before a run.")
-
-Recipe = Annotated[
-    str, typer.Argument(metavar="RECIPE", help="A recipe file, or the name of one that comes with unmask.")
-]
+commands = App(name="recipe", help="Recipes: show one in full, explain its settings, check it before a run.")
 
 
-def register(app: App) -> None:
-    app.add_typer(noun, name="recipe")
-
-
-@noun.command(example="unmask recipe show small model.num_hidden_layers=8 > recipes/mine.yaml")
-def show(recipe: Recipe, overrides: Overrides = None, as_json: AsJson = False) -> None:
+@commands.command(example="unmask recipe show small model.num_hidden_layers=8 > recipes/mine.yaml")
+def show(recipe: AnyRecipe, overrides: Overrides = None, as_json: AsJson = False) -> None:
     """Print a recipe complete: every default written out, settings replaced."""
     from unmask.config import dump, to_yaml
     from unmask.train.recipe import read_recipe, recipe_kind
 
     resolved = read_recipe(recipe_kind(recipe), recipe, overrides or [])
-    console.print_text(json.dumps(dump(resolved), ensure_ascii=False) if as_json else to_yaml(resolved).rstrip())
+    print_result(as_json, dump(resolved), lambda _: console.print_text(to_yaml(resolved).rstrip()))
 
 
-@noun.command(example="unmask recipe explain train.schedule")
+@commands.command(example="unmask recipe explain train.schedule")
 def explain(
-    key: Annotated[
-        str,
-        typer.Argument(metavar="[KEY]", help="A dotted key; nothing for all settings.", show_default=False),
-    ] = "",
-    kind: Annotated[
-        Literal["pretrain", "finetune"] | None, typer.Option(help="Of which recipes; of both if not given.")
-    ] = None,
+    key: Annotated[str, typer.Argument(help="A dotted key; nothing for all settings.")] = "",
+    kind: Annotated[Literal["pretrain", "finetune"] | None, typer.Option(help="Of which kind of recipe.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Explain the settings at a key: allowed values, default, description."""
     from unmask.train.explain import explain as explained
 
-    groups = explained(key, kind)
-    if as_json:
-        console.print_text(json.dumps([asdict(group) for group in groups], ensure_ascii=False))
-        return
+    print_result(as_json, explained(key, kind), _show_groups)
+
+
+def _show_groups(groups: "list[Group]") -> None:
     for group in groups:
         title = join([group.title or message("the recipe"), " and ".join(group.kinds)])
         console.print_text(f"{translate(title)}\n{translate(group.description)}")
-        console.table(
-            ("setting", "allowed", "default", "what it is"),
-            [(one.name, one.allowed, one.default, translate(one.description)) for one in group.settings],
-        )
+        rows = [(one.name, one.allowed, one.default, translate(one.description)) for one in group.settings]
+        console.table(("setting", "allowed", "default", "what it is"), rows)
 
 
-@noun.command(example="unmask recipe check small data.corpus=corpus")
-def check(recipe: Recipe, overrides: Overrides = None, as_json: AsJson = False) -> None:
+@commands.command(example="unmask recipe check small data.corpus=corpus")
+def check(recipe: AnyRecipe, overrides: Overrides = None, as_json: AsJson = False) -> None:
     """Check a recipe and the files that it names, without training."""
     from unmask.train.recipe import PretrainRecipe, read_recipe, recipe_kind
 
     resolved: Any = read_recipe(recipe_kind(recipe), recipe, overrides or [])
     found = _pretraining(resolved) if isinstance(resolved, PretrainRecipe) else _finetuning(resolved)
-    if as_json:
-        console.print_text(json.dumps({"recipe": recipe, "ok": True, **found}, ensure_ascii=False))
-        return
     numbers = [message("{count:,} {unit}", value, message(name.replace("_", " "))) for name, value in found.items()]
-    console.print_text(join([f"ok: {recipe}", *numbers]))
+    text = join([f"ok: {recipe}", *numbers])
+    print_result(as_json, {"recipe": recipe, "ok": True, **found}, lambda _: console.print_text(text))
 
 
 def _pretraining(recipe: "PretrainRecipe") -> dict[str, int]:
@@ -99,6 +82,6 @@ def _finetuning(recipe: "FinetuneRecipe") -> dict[str, int]:
     opened = bundle.read(recipe.init_from)
     finetune.check(recipe, opened)
     rows = prepare_rows(recipe.data, recipe.seed, task_of(recipe.task).reads)
-    print_notes(rows.notes)
+    console.notes(rows.notes)
     task = task_of(recipe.task).build(recipe.task, opened.tokenizer, rows.train)
     return {"train_rows": len(rows.train), "dev_rows": len(rows.dev), "labels": len(task.labels)}

@@ -25,6 +25,7 @@ baseline beside the model: `"baseline": {"name", "kind"}` there, and "baseline" 
 with their texts, right and wrong, to look at.
 """
 
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -74,7 +75,8 @@ class Predictions:
     def save(self, run: Path | str) -> Path:
         """Write them into a run folder, over those of the same file read with the same options; returns the path.
         Equal ones of the run's own test stay."""
-        how = f"-{files.sha256_of([json.dumps(dict(self.read_options)).encode()])[:4]}" if self.read_options else ""
+        digest = hashlib.sha256(json.dumps(dict(self.read_options)).encode()).hexdigest()
+        how = f"-{digest[:4]}" if self.read_options else ""
         path = Path(run) / FOLDER / f"{Path(self.file).stem}-{self.sha256[:8]}{how}.jsonl"
         if self.test is None and path.is_file():
             with suppress(UserError):  # one that cannot be read is replaced

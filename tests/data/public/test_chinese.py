@@ -155,8 +155,9 @@ def test_fetched_as_a_source_distribution_and_written_as_conll(
     fetched = download("zh-pos")
     assert fetched.cached and fetched.train_rows + fetched.dev_rows + fetched.test_rows == 60
     assert fetched.labels == ("m", "q", "w")
-    assert f"{tmp_path / 'out' / 'dev.conll'}  {fetched.dev_rows} sentences" in shown
-    assert f"{fetched.train_rows} sentences, 3 tags" in shown and "without the dev and test rows" in shown
+    facts = dict(line.split(maxsplit=1) for line in shown.replace(" rows", "_rows").splitlines())
+    assert facts["dev"] == str(tmp_path / "out" / "dev.conll") and facts["labels"] == "3"
+    assert facts["train_rows"] == str(fetched.train_rows)
     assert (tmp_path / "out" / "test.conll").read_text().startswith("第")
     blocks = (tmp_path / "out" / "train.conll").read_text().split("\n\n")
     assert len(blocks) == fetched.train_rows + 1 and blocks[0].split("\n")[1:] == ["段\tq", "。\tw"]

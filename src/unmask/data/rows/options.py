@@ -8,7 +8,6 @@ from unmask.data.rows.schemes import SchemeName
 from unmask.data.textfiles import OnError
 
 Format = Literal["csv", "tsv", "jsonl", "json", "label-studio", "parquet", "txt", "conll"]
-FormatOrAuto = Literal["auto", "csv", "tsv", "jsonl", "json", "label-studio", "parquet", "txt", "conll"]
 UnknownLabels = Literal["stop", "skip", "wrong"]
 Starts = Literal["given", "first"]
 
@@ -17,29 +16,31 @@ Starts = Literal["given", "first"]
 class ReadOptions:
     """How to read rows: columns, tags, format, encoding, and rows that cannot be used."""
 
-    text_column: str | None = setting(default=None, description="detected by its name if not given")
-    pair_column: str | None = setting(default=None, description="second text of a pair")
-    label_column: str | None = setting(default=None, description="detected by its name if not given")
+    text_column: str | None = setting(default=None, description="column of the text; detected by its name if not given")
+    pair_column: str | None = setting(default=None, description="column of the second text of a pair")
+    label_column: str | None = setting(
+        default=None, description="column of the label; detected by its name if not given"
+    )
     label_separator: str | None = setting(
-        default=None, description="between several labels in one field; detected if not given"
+        default=None, description="separator of several labels in one field; detected if not given"
     )
     token_column: str | None = setting(
-        default=None, description="of CoNLL: number (from 1) or name; the first if not given"
+        default=None, description="column of the tokens in CoNLL: number (from 1) or name; the first if not given"
     )
     tag_column: str | None = setting(
-        default=None, description="of CoNLL: number (-1: the last) or name; the last if not given"
+        default=None, description="column of the tags in CoNLL: number (-1: the last) or name; the last if not given"
     )
-    scheme: SchemeName | Literal["auto"] = setting(
+    scheme: Literal["auto", SchemeName] = setting(
         default="auto", description="tag scheme of CoNLL; auto: detected and reported"
     )
     on_error: OnError = setting(
         default="stop", description="a row that cannot be read: stop, or skip it and report how many"
     )
-    format: FormatOrAuto = setting(
+    format: Literal["auto", Format] = setting(
         default="auto", description="format of the files; auto: detected from content and name, and reported"
     )
     encoding: str | None = setting(
-        default=None, description="of the files; without it UTF-8, and UTF-16 or GB18030 where detected"
+        default=None, description="encoding of the files; UTF-8 if not given, or UTF-16 or GB18030 where detected"
     )
     unknown_labels: UnknownLabels | None = setting(
         default=None,

@@ -1,0 +1,123 @@
+"""`unmask inspect` and `unmask export`: what a model is, and the same for other libraries."""
+
+import textwrap
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from unmask import console
+from unmask.cli.help import App
+from unmask.cli.options import AllowUnused, AnyModel, AsJson
+from unmask.cli.output import print_result
+from unmask.console import size
+from unmask.errors import UserError
+from unmask.messages import join, message, translate
+
+SHOWN = 12  # labels
+WIDTH = 96  # characters of a line of settings
+FORMATS = ("hf", "sentence-transformers")
+
+commands = App()
+
+
+@commands.command(example="unmask inspect runs/tiny")
+def inspect(model: AnyModel, as_json: AsJson = False) -> None:
+    """Describe a model: architecture, parameters, memory, FLOPs, vocabulary, task and lineage."""
+    from unmask import bundle
+    from unmask.bundle.facts import bundle_facts
+
+    opened = bundle.read(model, allow_unused=True, weights=False)
+    print_result(as_json, {"model": model, "folder": str(opened.folder), **bundle_facts(opened)}, _show)
+
+
+def _show(facts: dict[str, Any]) -> None:
+    memory, task = facts["memory"], facts["task"] or {}
+    labels = task.get("labels", [])
+    console.facts(
+        {
+            **_architecture(facts["architecture"]),
+            "parameters": _parameters(facts["parameters"]),
+            "memory": message(
+                "{size} in float32 · {half} in bfloat16", size(memory["float32"]), size(memory["bfloat16"])
+            ),
+            "training": message(
+                "{size} for weights, gradients and Adam · {token} for each token of a step ({half} in bfloat16)",
+                size(memory["training"]),
+                *map(size, memory["activations_per_token"].values()),
+            ),
+            "FLOPs of a token": join((_flops(int(n), parts) for n, parts in facts["flops_per_token"].items()), "\n"),
+            **_vocabulary(facts["vocabulary"]),
+            "heads": "  ".join(facts["heads"]) or message("none"),
+            "task": _settings(task, "labels"),
+            "labels": join([f"{len(labels):,}", ", ".join(labels[:SHOWN])], ": ") if labels else None,
+            "lineage": join((_settings(entry, "recipe") for entry in facts["lineage"]), "\n"),
+            "checksum": "\n".join("  ".join(file) for file in facts["sha256"].items()),
+        }
+    )
+
+
+def _settings(values: dict[str, Any], *left_out: str) -> str | None:
+    """Settings on a line, without those left out and groups of them."""
+    shown = {name: value for name, value in values.items() if name not in left_out and value is not None}
+    return "  ".join(f"{name}={value}" for name, value in shown.items() if not isinstance(value, dict)) or None
+
+
+def _architecture(said: dict[str, Any]) -> dict[str, object]:
+    if said["layout"] is None:
+        lacking = ", ".join(said["not_in_layout"])
+        layout = message("own: that of {family} cannot express {settings}", said["family"], lacking)
+    else:
+        layout = message("{layout}, as {name}", said["layout"], said["class"] or "-")
+    settings = _settings(said, "family", "layout", "not_in_layout", "class") or ""
+    lines = textwrap.fill(settings, WIDTH, break_on_hyphens=False)
+    return {"family": said["family"], "layout": layout, "settings": lines}
+
+
+def _parameters(counts: dict[str, Any]) -> str:
+    parts = {translate(name.replace("_", " ")): count for name, count in counts["encoder"].items()}
+    parts |= {f"{translate('head')} {name}": count for name, count in counts["heads"].items()}
+    return "\n".join([f"{counts['total']:,}", *(f"{count:>14,}  {name}" for name, count in parts.items())])
+
+
+def _flops(length: int, parts: dict[str, float]) -> str:
+    flops = sum(parts.values()) - parts["masked"]
+    share = parts["attention"] / flops
+    return message("{flops:,.1f} M at {tokens:,} tokens, {share:.0%} of them attention", flops / 1e6, length, share)
+
+
+def _vocabulary(said: dict[str, Any]) -> dict[str, object]:
+    case = message("cased" if said["cased"] else "lower case")
+    counts = message(
+        "{vocabulary[size]:,} tokens · {vocabulary[kind]} · {case} · {vocabulary[reserved]:,} reserved", said, case
+    )
+    more = None if said["embeddings"] == said["size"] else message("{count:,} embeddings", said["embeddings"])
+    return {
+        "vocabulary": join([counts, more]),
+        "special": said["special_tokens"],
+        "longest tokens": said["longest"],
+    }
+
+
+@commands.command(example="unmask export runs/classify --output exported")
+def export(
+    model: AnyModel,
+    output: Annotated[Path, typer.Option(help="The output folder.")],
+    format: Annotated[str, typer.Option(help="hf (transformers), or sentence-transformers for text vectors.")] = "hf",
+    allow_unused: AllowUnused = False,
+    as_json: AsJson = False,
+) -> None:
+    """Write a model so that an unmodified transformers, or sentence-transformers, computes the same with it."""
+    from unmask import bundle
+    from unmask.bundle.public import export as write
+    from unmask.bundle.sentence_transformers import MODULES
+
+    if format not in FORMATS:
+        raise UserError("this format is not known", given=f"--format {format}", allowed=", ".join(FORMATS))
+    if output.exists() and (not output.is_dir() or any(output.iterdir())):
+        raise UserError("{out} is there already", output, hint="remove it, or choose another --output")
+    opened = bundle.read(model, allow_unused=allow_unused)
+    architecture = write(opened, output, sentences=format == FORMATS[1])
+    print_result(as_json, {"folder": str(output), "architecture": architecture}, console.facts)
+    if opened.task is not None and architecture.endswith("Model") and not (output / MODULES).is_file():
+        console.note("other libraries do not know the head of this task: the encoder alone was written")
