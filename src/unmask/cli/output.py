@@ -25,6 +25,9 @@ def scores_table(evaluation: Mapping[str, Any]) -> None:
     names = [name for name in models[0] if name not in ("name", "kind")]
     units = {name: ", % [95 %]" if figure_of(name).percent else " [95 %]" for name in names}
     heads = [message("{metric}{unit}", message(figure_of(name).title), unit) for name, unit in units.items()]
-    rows = [(translate(model["name"]), *(Interval(**model[name]).format(name) for name in names)) for model in models]
-    first = message("{rows:,} test {unit}", evaluation["rows"], message(f"{evaluation['unit']}s"))
-    console.table((first, *heads), rows)
+    scores = [(translate(model["name"]), *(Interval(**model[name]).format(name) for name in names)) for model in models]
+    rows, unit, split = evaluation["rows"], message(f"{evaluation['unit']}s"), evaluation.get("split", "test")
+    first = message("{rows:,} test {unit}", rows, unit)
+    if split != "test":  # the name of a file
+        first = message("{examples:,} {unit} of {test}", rows, unit, split)
+    console.table((first, *heads), scores)
