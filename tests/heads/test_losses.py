@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from unmask.config import dump, from_mapping
 from unmask.errors import UserError
-from unmask.heads.classify import summed_loss
+from unmask.heads.text import summed_loss
 from unmask.tasks import Classify
 from unmask.tasks.classify import CrossEntropy, Focal, LogitAdjusted
 

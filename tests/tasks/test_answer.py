@@ -20,10 +20,7 @@ from unmask.learner.batch import Batch, pack
 from unmask.metrics.answers import answer_scores
 from unmask.model.config import EncoderConfig
 from unmask.model.encoder import Encoder
-from unmask.tasks import Answer, AnswerTask
-from unmask.tasks.answer import AnswerSpan
-from unmask.tasks.answer.context import AnswerRow, Context
-from unmask.tasks.answer.spans import best_threshold, span_scores
+from unmask.tasks.answer import Answer, AnswerRow, AnswerSpan, AnswerTask, Context, best_threshold, span_scores
 from unmask.text.tokenizer import Tokenizer
 
 WORDS = "river stone bridge lantern winter harbour captain letter".split()
@@ -165,7 +162,7 @@ def test_answers_that_cannot_be_found_as_they_are_are_said(
     assert len(notes.remarks) == 1 and "(the first: question 7)" in notes.remarks[0]
     long = "river stone bridge lantern winter"
     _, notes = task_of(tokenizer, max_answer_length=4).encode([example("who", long, (long, 0)), example("who", long)])
-    assert len(notes.remarks) == 1 and "(task.max_answer_length)" in notes.remarks[0]
+    assert len(notes.remarks) == 1 and "task.max_answer_length" in notes.remarks[0]
 
 
 def test_a_question_needs_a_context(tokenizer: Tokenizer) -> None:
@@ -174,8 +171,8 @@ def test_a_question_needs_a_context(tokenizer: Tokenizer) -> None:
 
 
 def test_settings_that_leave_tokens_out_are_refused() -> None:
-    with pytest.raises(ValueError, match="stride 30"):
-        Answer(max_length=32, stride=30)
+    with pytest.raises(ValueError, match="stride 31"):
+        Answer(max_length=32, stride=31)
 
 
 # the best stretch

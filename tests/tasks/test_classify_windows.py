@@ -13,7 +13,7 @@ from task_helpers import rows_of
 from unmask.console import SILENT
 from unmask.data.rows.example import Example
 from unmask.runtime import batching as module
-from unmask.tasks import Classify, ClassifyTask
+from unmask.tasks.classify import Classify, ClassifyTask
 from unmask.text.tokenizer import Tokenizer
 from unmask.train.finetune import finetune
 

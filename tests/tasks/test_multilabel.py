@@ -17,8 +17,8 @@ from unmask.errors import UserError
 from unmask.learner.batch import pack
 from unmask.model.config import EncoderConfig
 from unmask.model.encoder import Encoder
-from unmask.tasks import Classify, Multilabel, MultilabelTask, Regress
-from unmask.tasks.multilabel.task import best_threshold
+from unmask.tasks import Classify, Multilabel, Regress
+from unmask.tasks.multilabel import MultilabelTask, best_threshold
 from unmask.tasks.text import Ranking
 from unmask.text.tokenizer import Tokenizer
 
@@ -122,7 +122,6 @@ def test_a_ranking_is_a_list_that_is_made_when_it_is_looked_at() -> None:
         (Multilabel, {"class_weights": "balanced"}, "class_weights"),
         (Regress, {"label_smoothing": 0.1}, "label_smoothing"),
         (Multilabel, {"head": "adaptive"}, "head"),
-        (Classify, {"cutoffs": [1]}, "cutoffs"),
         (Classify, {"head": "adaptive", "label_smoothing": 0.1}, "label_smoothing"),
         (Classify, {"tune_thresholds": True}, "tune_thresholds"),
     ],

@@ -22,9 +22,8 @@ from unmask.heads.nested import POINTER_SIZE, ROPE_THETA, span_losses, span_prod
 from unmask.learner.batch import pack
 from unmask.model.config import EncoderConfig
 from unmask.model.encoder import Encoder
-from unmask.tasks import Nested, NestedTask
 from unmask.tasks.labelled_spans import LabelledSpan
-from unmask.tasks.nested.task import MOST, NestedRow
+from unmask.tasks.nested import MOST, Nested, NestedRow, NestedTask
 from unmask.text.tokenizer import Tokenizer
 
 WORDS = ["river", "stone", "captain", "winter", "golden", "harbour", "can't", "unforgotten", "a"]

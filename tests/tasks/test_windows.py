@@ -77,19 +77,21 @@ def test_every_piece_of_the_longer_text_is_read_beside_the_other(
     read: set[int] = set()
     for frame in found:
         count = frame.window.end - frame.window.start
-        assert len(frame.input_ids) == len(frame.token_type_ids) == len(frame.flags) <= length
+        input_ids, token_type_ids, flags = frame.parts
+        assert len(input_ids) == len(token_type_ids) == len(flags) <= length
         inner = moving.input_ids[frame.window.start : frame.window.end].tolist()
-        assert frame.input_ids[frame.text_start : frame.text_start + count].tolist() == inner
-        assert (frame.token_type_ids[frame.text_start : frame.text_start + count] == moves).all()
+        assert input_ids[frame.text_start : frame.text_start + count].tolist() == inner
+        assert (token_type_ids[frame.text_start : frame.text_start + count] == moves).all()
         kept = beside.input_ids[: (length - 3) // 2].tolist()
-        others = frame.input_ids[frame.flags == 0].tolist()
+        others = input_ids[flags == 0].tolist()
         assert others == (inner + kept if moves == 0 else kept + inner)
         read |= set(range(frame.window.start, frame.window.end))
     assert read == set(range(len(moving)))
     if len(encoded.input_ids) <= length and not cut:
         (frame,) = found
-        assert frame.input_ids.tolist() == encoded.input_ids and frame.token_type_ids.tolist() == encoded.token_type_ids
-        assert (frame.flags == SPECIAL_TOKEN).tolist() == encoded.special_tokens_mask
+        input_ids, token_type_ids, flags = frame.parts
+        assert input_ids.tolist() == encoded.input_ids and token_type_ids.tolist() == encoded.token_type_ids
+        assert (flags == SPECIAL_TOKEN).tolist() == encoded.special_tokens_mask
 
 
 @given(st.lists(st.integers(0, 4), min_size=1, max_size=12), st.integers(0, 99))

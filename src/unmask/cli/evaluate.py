@@ -67,7 +67,7 @@ def evaluate(
         facts = {**scores.to_dict(), "unknown_labels": unknown, "truncated": notes.truncated}
         console.print_text(json.dumps(facts, ensure_ascii=False))
     else:
-        _show(scores, notes.truncated, task.settings.max_length_setting[1])
+        _show(scores, notes.truncated, task.settings.truncates_to)
 
 
 def _show(scores: "Scores", truncated: int, length: int) -> None:

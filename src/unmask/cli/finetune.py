@@ -190,8 +190,7 @@ def _show(result: "FinetuneResult", recipe: "FinetuneRecipe", tested: dict[str, 
         scores_table(tested)
     rows = [("model", str(result.model))]
     if result.truncated or (tested and tested["truncated"]):
-        name, tokens = recipe.task.max_length_setting
-        limit = message("to {tokens} tokens ({setting})", tokens, name)
+        limit = message("to {tokens} tokens", recipe.task.truncates_to)
         rows.insert(0, ("truncated", join([*cut, limit], ", ")))
     command = "evaluate" if tested is None else "predict"
     facts([*rows, ("next", f"unmask {command} {shlex.quote(str(result.model))} FILE")])

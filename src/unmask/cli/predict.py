@@ -106,7 +106,7 @@ def predict(
     else:
         _lines(written, rows, len(examples), shape, output, every)
     if truncated:
-        console.note("{count:,} texts truncated to {tokens:,} tokens", truncated, task.settings.max_length_setting[1])
+        console.note("{count:,} texts truncated to {tokens:,} tokens", truncated, task.settings.truncates_to)
 
 
 def _shape(written: "Written", style: Format | None, output: Path | None) -> str:

@@ -14,7 +14,7 @@ from unmask.metrics import correct
 from unmask.metrics.retrieval import Pool, ranked
 from unmask.runtime.predictor import Predictor
 from unmask.tasks import Task
-from unmask.tasks.embed.task import pool_of
+from unmask.tasks.embed import pool_of
 from unmask.tasks.task import TargetKind
 from unmask.text.chinese import RUN
 

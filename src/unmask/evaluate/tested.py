@@ -9,7 +9,7 @@ from unmask.console import SILENT, Progress
 from unmask.data.rows.read import Rows
 from unmask.evaluate.saved import Predictions, load_predictions
 from unmask.runtime.predictor import Predictor, load
-from unmask.tasks.scoring import probabilities_of
+from unmask.tasks.task import probabilities_of
 
 
 def predictions_on(

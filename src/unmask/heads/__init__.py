@@ -3,12 +3,10 @@
 from typing import Any
 
 from unmask.heads.answer import AnswerHead
-from unmask.heads.classify import ClassifyHead
 from unmask.heads.embed import EmbedHead
-from unmask.heads.multilabel import MultilabelHead
 from unmask.heads.nested import NestedHead
-from unmask.heads.regress import RegressHead
 from unmask.heads.tag import TagHead
+from unmask.heads.text import ClassifyHead, MultilabelHead, RegressHead
 from unmask.learner.head import Head
 from unmask.model.config import EncoderConfig
 from unmask.tasks import Answer, Classify, Embed, Multilabel, Nested, Regress, Tag, Task

@@ -1,6 +1,6 @@
 """Head of vectors of texts, and its losses.
 
-To add a loss: its settings in `tasks/embed/settings.py`, and what it takes of a batch in `EmbedHead.loss`.
+To add a loss: its settings in `tasks/embed.py`, and what it takes of a batch in `EmbedHead.loss`.
 """
 
 import dataclasses
@@ -17,7 +17,7 @@ from unmask.learner.loss import Loss
 from unmask.model.attention import SequenceLayout
 from unmask.model.config import EncoderConfig
 from unmask.model.pooler import AttentionPooling, pool
-from unmask.tasks.embed import Contrastive, Cosine, EmbedTask, Unsupervised
+from unmask.tasks.embed import Cosine, EmbedTask, Unsupervised
 from unmask.tasks.task import Task
 
 
@@ -70,15 +70,13 @@ class EmbedHead(Head):
         known = batch.targets[self.name]
         if isinstance(objective, Cosine):
             assert self.scores is not None, "the task knows the bounds of the scores"
-            targets = scaled_cosines(known[first], self.scores, objective.least)
+            lowest, highest = self.scores
+            targets = (known[first] - lowest) * (1 / (highest - lowest))
             total = ((vectors[first] * vectors[second]).sum(-1) - targets).square().sum()
         else:
-            heat = objective.temperature
             others = torch.cat([second, third]) if self.training else second
+            heat = objective.temperature
             total = contrastive_loss(vectors[first], vectors[others], known[first], known[others], heat)
-            if self.training and isinstance(objective, Contrastive) and objective.symmetric:
-                back = contrastive_loss(vectors[second], vectors[first], known[second], known[first], heat)
-                total = (total + back) / 2
         return self.term(total, len(first))
 
     def saved_modules(self) -> dict[str, nn.Module]:
@@ -100,13 +98,6 @@ def group_texts(batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
     found = order[starts], order[starts + 1], order[starts[texts > 2] + 2]
     first, second, third = (torch.from_numpy(places) for places in found)
     return first, second, third
-
-
-def scaled_cosines(scores: Tensor, bounds: tuple[float, float], min_score: float) -> Tensor:
-    """Return the cosines that are the targets of scores: `min_score` for the lowest one, 1 for the highest, between
-    them in proportion."""
-    lowest, highest = bounds
-    return min_score + (scores - lowest) * ((1 - min_score) / (highest - lowest))
 
 
 def contrastive_loss(

@@ -41,7 +41,7 @@ class TagHead(Head):
         self.transform = HeadTransform(encoder) if before else None
         self.dropout = nn.Dropout(chosen.classifier_dropout)
         self.classifier = nn.Linear(2 * size or encoder.hidden_size, self.tags)
-        self.crf = CRF(task.grammar) if chosen.decoder == "crf" else None
+        self.crf = CRF(task.tags) if chosen.decoder == "crf" else None
         self.wide = TokenPairs(self.tags, chosen.wide_dropout) if chosen.wide else None
         init_linear(self.classifier, encoder)
 

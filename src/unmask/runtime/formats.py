@@ -10,7 +10,7 @@ from unmask.data.rows.spans import overlapping
 from unmask.data.rows.texts import SEPARATORS
 from unmask.errors import UserError
 from unmask.tasks.answer import AnswerSpan
-from unmask.tasks.embed.task import cosine
+from unmask.tasks.embed import cosine
 from unmask.tasks.labelled_spans import LabelledSpan, SpanTask, tags_of, word_bounds
 from unmask.tasks.task import TargetKind, Task
 from unmask.tasks.text import Label, Ranking

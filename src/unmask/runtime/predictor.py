@@ -22,8 +22,7 @@ from unmask.runtime.backend import Backend, Engine, open_engine
 from unmask.runtime.batching import infer
 from unmask.runtime.fill import FilledMask, fill, masked_logits
 from unmask.tasks import Task, restore
-from unmask.tasks.scoring import score_predictions
-from unmask.tasks.task import Arrays, Notes
+from unmask.tasks.task import Arrays, Notes, score_predictions
 
 
 class Predictions(list[Any]):

@@ -15,8 +15,7 @@ from unmask.learner.batch import pack
 from unmask.learner.task_learner import TaskLearner
 from unmask.runtime.batching import TOKENS_PER_BATCH
 from unmask.tasks import Task
-from unmask.tasks.scoring import probabilities_of
-from unmask.tasks.task import Values
+from unmask.tasks.task import Values, probabilities_of
 
 NEGATIVES = 64  # examples whose texts are told apart in a loss with in-batch negatives, in the order of the file
 

@@ -1,4 +1,4 @@
-"""NestedTask: labelled spans that may nest and overlap.
+"""Nested spans: labelled spans that may nest and overlap.
 
 Each span of at most `max_span_length` words has a score for each label, and is predicted where that is above 0. A long
 text is read in overlapping windows, each span in the one that shows most around it.
@@ -7,33 +7,46 @@ text is read in overlapping windows, each span in the one that shows most around
 from bisect import bisect
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Self
+from typing import Literal, Self
 
 import numpy as np
-import numpy.typing as npt
 
-from unmask.config import changed
+from unmask.config import changed, config, setting
 from unmask.data.rows.example import Span
 from unmask.data.rows.spans import overlapping
 from unmask.errors import UserError
-from unmask.tasks.alignment import TOO_LONG, AlignmentError, Words, align_spans, align_words
-from unmask.tasks.labelled_spans import LabelledSpan, SpanTask, WindowRow, is_plain
-from unmask.tasks.nested.settings import Nested
+from unmask.tasks.alignment import TOO_LONG, Misfit, Words, align_spans, align_words
+from unmask.tasks.labelled_spans import LabelledSpan, SpanSettings, SpanTask, WindowRow, is_plain
 from unmask.tasks.task import Arrays, Collected, Examples, Rows, Values, sigmoid
-from unmask.tasks.windows import SpanShare, span_shares
+from unmask.tasks.windows import best_windows, with_special_tokens
 from unmask.text.tokenizer import Encoding, Tokenizer
 
-Placed = list[tuple[Span, int, int]]  # spans with their words, first and one past the last
-
 MOST = 4  # cells kept of each word, on average: far more than there are spans, unless a network has learnt nothing yet
+
+
+@config
+class Nested(SpanSettings):
+    """Settings of nested spans: a score for each span and label (Su et al. 2022, arXiv 2208.03054)."""
+
+    name: Literal["nested"] = "nested"
+    max_span_length: int | None = setting(
+        default=None,
+        ge=1,
+        description="the longest entity in words (Chinese: characters); that of the training data if not given",
+    )
+    flat: bool | None = setting(
+        default=None,
+        description="of entities that overlap keep only the most probable one; as in the training data if not given",
+    )
 
 
 @dataclass(frozen=True)
 class NestedRow(WindowRow):
     """A window of a text, in which the words from `first` on are read.
 
-    targets: least, most (words,) int64: the spans that the window answers for (`windows.SpanShare`). With labels also
-    nested (1,): how many spans it holds, and spans (nested,) int64: the place of each in the flattened scores.
+    targets: least, most (words,) int64: the window answers for the spans that begin with a word and go on after it for
+    `least` words or more, but fewer than `most` (0 is the word alone). With labels also nested (1,): how many spans it
+    holds, and spans (nested,) int64: the place of each in the flattened scores (words, max_span_length, labels).
     """
 
     first: int = 0
@@ -69,47 +82,36 @@ class NestedTask(SpanTask):
 
     def windows_of(
         self, encoded: Encoding, words: Words, spans: Sequence[Span] | None, owner: int
-    ) -> tuple[list[WindowRow], list[AlignmentError]]:
-        missing: Placed = []
-        misfits: list[AlignmentError] = []
-        if spans is not None:
-            missing, misfits = align_spans(words, spans)
+    ) -> tuple[list[NestedRow], list[Misfit]]:
         cut, ids = self.cut(words), np.array(encoded.input_ids)
-        rows: list[WindowRow] = []
-        for window, share in zip(cut, span_shares(words.first_tokens, cut, self.max_span_length), strict=True):
-            read = words.first_tokens[share.first : share.first + len(share.min_length)]
-            targets = {"least": share.min_length, "most": share.max_length}
+        owners = best_windows(words.first_tokens, [window.read for window in cut], self.max_span_length)
+        aligned, misfits = align_spans(words, spans or ())
+        cells: list[set[int]] = [set() for _ in cut]
+        for span, first, stop in aligned:
+            more = stop - first - 1
+            if more >= self.max_span_length:
+                misfits.append((span, TOO_LONG))
+            elif owners[first, more] < 0:
+                misfits.append((span, "whole in no window"))
+            else:
+                number = int(owners[first, more])
+                place = (first - cut[number].read[0]) * self.max_span_length + more
+                cells[number].add(place * len(self.labels) + self.label_ids[span.label])
+        rows = []
+        for number, window in enumerate(cut):
+            begin, end = window.read
+            own = owners[begin:end] == number  # of each word without a gap: the longer a span, the later its window
+            least = own.argmax(1)
+            targets = {"least": least, "most": least + own.sum(1)}
             if spans is not None:
-                held, missing = _held(missing, share)
-                targets["spans"] = self._cells(held, share.first)
-                targets[self.name] = np.array([len(targets["spans"])])
+                targets["spans"] = np.array(sorted(cells[number]), dtype=np.int64)
+                targets[self.name] = np.array([len(cells[number])])
+            parts = with_special_tokens(self.tokenizer, [ids[window.start : window.end]])
+            positions = words.first_tokens[begin:end] - window.start + 1
             rows.append(
-                NestedRow(
-                    *self.framed(ids, window),
-                    owner,
-                    owner=owner,
-                    targets=targets,
-                    positions=read - window.start + 1,
-                    words=words,
-                    first=share.first,
-                )
+                NestedRow(*parts, owner, owner=owner, targets=targets, positions=positions, words=words, first=begin)
             )
-        return rows, misfits + [
-            AlignmentError(
-                span,
-                TOO_LONG if stop - first > self.max_span_length else "whole in no window",
-            )
-            for span, first, stop in missing
-        ]
-
-    def _cells(self, held: Placed, begin: int) -> npt.NDArray[np.int64]:
-        """Return the cells of spans in the flattened scores (words, max_span_length, labels) of a window of the words
-        from `begin` on."""
-        cells = {
-            ((first - begin) * self.max_span_length + stop - first - 1) * len(self.labels) + self.label_ids[span.label]
-            for span, first, stop in held
-        }
-        return np.array(sorted(cells), dtype=np.int64)
+        return rows, misfits
 
     def collect(self, outputs: Arrays, rows: Rows) -> list[Collected]:
         """Keep of each window the cells that score above 0, (cells, 4) float32: the first word, how many words follow
@@ -144,7 +146,7 @@ class NestedTask(SpanTask):
         """
         result: list[list[LabelledSpan]] = [[] for _ in examples]
         for row, cells in zip(rows, collected, strict=True):
-            assert isinstance(row, NestedRow) and row.words is not None
+            assert isinstance(row, NestedRow)
             words, text = row.words, examples[row.owner].text
             first = cells[:, 0].astype(np.int64) + row.first
             last = first + cells[:, 1].astype(np.int64)
@@ -170,18 +172,6 @@ def _longest(tokenizer: Tokenizer, train: Examples) -> int:
             spans, _ = align_spans(align_words(example.text, encoded, example.tokens), example.spans)
             longest = max([longest, *(stop - first for _, first, stop in spans)])
     return longest
-
-
-def _held(spans: Placed, share: SpanShare) -> tuple[Placed, Placed]:
-    """Divide spans into those that a window answers for, and the others."""
-    held: Placed = []
-    others: Placed = []
-    for one in spans:
-        _, first, stop = one
-        word, more = first - share.first, stop - first - 1
-        inside = 0 <= word < len(share.min_length) and share.min_length[word] <= more < share.max_length[word]
-        (held if inside else others).append(one)
-    return held, others
 
 
 def _apart(spans: Sequence[LabelledSpan]) -> list[LabelledSpan]:

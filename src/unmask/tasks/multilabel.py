@@ -1,19 +1,34 @@
-"""MultilabelTask: any number of labels for each text, each decided by itself."""
+"""Multi-label classification: any number of labels for a text or a pair of texts, each decided by itself."""
 
 from collections.abc import Sequence
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
 
+from unmask.config import config, setting
 from unmask.data.rows.example import Example
 from unmask.errors import UserError
-from unmask.tasks.multilabel.settings import Multilabel
 from unmask.tasks.task import Arrays, Examples, Floats, Rows, Values, sigmoid
-from unmask.tasks.text import Label, Ranking, TextTask, mean_of_windows
+from unmask.tasks.text import Label, Ranking, TextSettings, TextTask, mean_of_windows
 from unmask.text.tokenizer import Tokenizer
 
 HALF = 0.5
+
+
+@config
+class Multilabel(TextSettings):
+    """Settings of multi-label classification: any number of labels for each text."""
+
+    name: Literal["multilabel"] = "multilabel"
+    metric: Literal["micro_f1", "macro_f1", "subset_accuracy", "auc"] = setting(
+        default="micro_f1", description="the figure that chooses the best step and compares models"
+    )
+    tune_thresholds: bool = setting(
+        default=False,
+        description="find for each label the probability from which it is predicted, by its F1 on the dev rows; 0.5 "
+        "otherwise",
+    )
 
 
 class MultilabelTask(TextTask[Ranking]):

@@ -1,18 +1,28 @@
-"""RegressTask: a number for each text."""
+"""Regression: a number for a text or a pair of texts, such as how alike two sentences are."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
 
+from unmask.config import config, setting
 from unmask.data.rows.example import Example
 from unmask.errors import UserError
-from unmask.tasks.regress.settings import Regress
 from unmask.tasks.task import Arrays, Examples, Rows, Values
-from unmask.tasks.text import TextTask, mean_of_windows
+from unmask.tasks.text import TextSettings, TextTask, mean_of_windows
 from unmask.text.tokenizer import Tokenizer
+
+
+@config
+class Regress(TextSettings):
+    """Settings of regression: a number for each text."""
+
+    name: Literal["regress"] = "regress"
+    metric: Literal["pearson", "spearman", "mae", "rmse"] = setting(
+        default="pearson", description="the figure that chooses the best step and compares models"
+    )
 
 
 @dataclass(frozen=True)
@@ -26,7 +36,7 @@ class NumberStatistics:
 
 
 class RegressTask(TextTask[float]):
-    """A number for each text, in the word of the training rows. It may lie outside their range: a prediction is what
+    """A number for each text, in the unit of the training rows. It may lie outside their range: a prediction is what
     any other library computes from the published weights.
     """
 
@@ -64,9 +74,6 @@ class RegressTask(TextTask[float]):
         self, examples: Examples, rows: Rows, collected: Values, parameters: Arrays, top_k: int | None = None
     ) -> list[float]:
         return [float(mean.item()) for mean, _ in mean_of_windows(rows, collected)]
-
-    def top_prediction(self, prediction: float) -> float:
-        return prediction
 
     def comparable(self, examples: Examples, predictions: Sequence[float]) -> list[Any]:
         return list(predictions)
