@@ -3,13 +3,15 @@
 import itertools
 import json
 import math
+from dataclasses import asdict
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from unmask.metrics import Contestant, compare, correct, mcnemar, values
+from unmask.metrics import Contestant, compare, correct, values
+from unmask.metrics.compare import mcnemar
 
 LABELS = ["a", "b", "c"]
 SENTENCES = [["D", "N", "V"], ["N"], ["D", "N", "N", "V"], ["V", "N"], ["D", "D"]]
@@ -212,7 +214,7 @@ def test_scores_of_one_model_are_those_of_a_comparison() -> None:
     assert alone.scores == together.scores and alone.differences == []
     plain = alone.scores.to_dict()
     assert list(plain)[:5] == ["kind", "metric", "unit", "rows", "labels"]
-    assert plain["accuracy"] == alone.models[0]["accuracy"] == alone.scores["accuracy"].to_dict()
+    assert plain["accuracy"] == alone.models[0]["accuracy"] == asdict(alone.scores["accuracy"])
     assert "parts" not in plain and "accuracy 0.6667 [" in repr(alone.scores)
 
 

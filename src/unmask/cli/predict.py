@@ -71,7 +71,7 @@ def predict(
     """Predict the label or labels, number, labelled spans, answer, vector or (of a pair) cosine of each row."""
     from unmask import files
     from unmask.runtime.formats import format_of
-    from unmask.runtime.predictor import load, stream
+    from unmask.runtime.predictor import load
 
     if output is not None:
         files.check_file(output)
@@ -93,7 +93,9 @@ def predict(
 
     def predictions() -> Iterator[tuple["Example", Any]]:
         nonlocal truncated
-        for part, made in stream(predictor, examples, BLOCK, top_k):
+        for start in range(0, len(examples), BLOCK):
+            part = examples[start : start + BLOCK]
+            made = predictor.predict(part, top_k=top_k)
             truncated += made.notes.truncated
             yield from zip(part, made, strict=True)
 

@@ -75,7 +75,7 @@ class _Rows:
     def first(self) -> tuple[Pool, list[int]]:
         """The second texts of all examples, and for each the example whose second text is nearest to its first one."""
         pool, pairs = pool_of(self.examples), np.stack(self.predictions)
-        return pool, ranked(pool, pairs[:, 0], pairs[:, 1]).first
+        return pool, ranked(pool, pairs[:, 0], pairs[:, 1])[1]
 
 
 def predictions(

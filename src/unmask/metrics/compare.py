@@ -4,9 +4,8 @@ first to each of the others.
 To evaluate a model is to compare it with no other.
 """
 
-import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -45,7 +44,6 @@ class Scores:
     confusions: [{true, predicted, count, share}], the most frequent first; true is None for an entity that is none,
     predicted for one that is not found, share of all items of that true label;
     tokens, entities: how many there are in all sentences;
-    label_cardinality: {true, predicted}, how many labels a row has on average;
     parts: [{part, answer_f1, exact_match, rows}] of questions; numbers: [[true, predicted]] of some rows;
     largest_errors: [{row, true, predicted}], of retrieval [{row, rank}]; rows are counted from 0.
     """
@@ -62,15 +60,14 @@ class Scores:
         return self.figures[figure]
 
     def __repr__(self) -> str:
-        shown = ", ".join(f"{figure_of(name).title} {interval}" for name, interval in self.figures.items())
-        return f"Scores({self.rows:,} {self.unit}s, {shown})"
+        figures = ", ".join(f"{figure_of(name).title} {one.format(name)}" for name, one in self.figures.items())
+        return f"Scores({self.rows:,} {self.unit}s, {figures})"
 
     def to_dict(self) -> dict[str, Any]:
         """All of it as plain values, figures and details by their names."""
-        return {**self._facts(), **_plain(self.figures), **self.details}
-
-    def _facts(self) -> dict[str, Any]:
-        return {name: getattr(self, name) for name in ("kind", "metric", "unit", "rows", "labels")}
+        facts = asdict(self)
+        figures, details = facts.pop("figures"), facts.pop("details")
+        return {**facts, **figures, **details}
 
 
 @dataclass(frozen=True)
@@ -84,8 +81,10 @@ class Comparison:
 
     def to_dict(self) -> dict[str, Any]:
         """The `evaluation` of results.json, as report/folder.py describes it."""
-        several = {"models": self.models, "differences": self.differences}
-        return {**self.scores._facts(), **several, **self.scores.details}
+        facts = asdict(self.scores)
+        details = facts.pop("details")
+        del facts["figures"]
+        return {**facts, "models": self.models, "differences": self.differences, **details}
 
 
 def compare(
@@ -130,7 +129,7 @@ def _intervals(statistics: Sequence[Statistics], names: Sequence[str], seed: int
 
 
 def _plain(intervals: dict[str, Interval]) -> dict[str, Any]:
-    return {name: interval.to_dict() for name, interval in intervals.items()}
+    return {name: asdict(interval) for name, interval in intervals.items()}
 
 
 def values(
@@ -165,8 +164,8 @@ def mcnemar(a_right: ArrayLike, b_right: ArrayLike) -> float:
         raise ValueError(f"{first.size} rows of a, but {second.size} of b")
     fewer, more = sorted((int((first & ~second).sum()), int((second & ~first).sum())))
     odd = fewer + more
-    logs = [
-        math.lgamma(odd + 1) - math.lgamma(k + 1) - math.lgamma(odd - k + 1) - odd * math.log(2)
-        for k in range(fewer + 1)
-    ]
-    return min(1.0, 2 * math.fsum(math.exp(value) for value in logs))
+    ways = total = 1
+    for k in range(fewer):
+        ways = ways * (odd - k) // (k + 1)  # to choose k + 1 of the odd rows
+        total += ways
+    return min(1.0, 2 * total / 2**odd)

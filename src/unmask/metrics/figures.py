@@ -6,7 +6,7 @@ together, as one multinomial draw over the distinct ones.
 """
 
 from collections.abc import Callable, Sized
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -69,17 +69,6 @@ class Interval:
     value: float
     low: float
     high: float
-
-    @property
-    def excludes_zero(self) -> bool:
-        """For a difference: whether the interval lies wholly on one side of zero."""
-        return self.low > 0 or self.high < 0
-
-    def __str__(self) -> str:
-        return f"{self.value:.4f} [{self.low:.4f}, {self.high:.4f}]"
-
-    def to_dict(self) -> dict[str, float]:
-        return asdict(self)
 
     def format(self, name: str, *, unit: bool = False) -> str:
         """As people read it, per cent without its sign unless `unit`: `93.4 [92.3, 94.5]`, `0.812 [0.790, 0.833]`."""
@@ -144,10 +133,8 @@ def difference(a: Statistics, b: Statistics) -> Statistics:
     return replace(a, rows=np.hstack([a.rows, b.rows]), reduce=reduce, numbers=max(a.numbers, b.numbers))
 
 
-def bootstrap(
-    statistics: Statistics, *, samples: int = SAMPLES, seed: int = 0, level: float = LEVEL
-) -> dict[str, Interval]:
-    """Each figure with its percentile bootstrap interval over rows (Efron & Tibshirani 1993, section 13.3).
+def bootstrap(statistics: Statistics, *, samples: int = SAMPLES, seed: int = 0) -> dict[str, Interval]:
+    """Each figure with its 95 % percentile bootstrap interval over rows (Efron & Tibshirani 1993, section 13.3).
 
     Rows are taken as independent: a row is what is drawn, a sentence with all its tags, say. All figures come from the
     same resamples. Raises ValueError for no rows.
@@ -162,8 +149,7 @@ def bootstrap(
         some = min(at_once, samples - start)
         drawn = generator.multinomial(count, frequency / count, size=some).astype(np.float64)
         resampled.append(statistics.reduce(drawn, rows))
-    bounds = np.quantile(np.concatenate(resampled), [(1 - level) / 2, (1 + level) / 2], axis=0)
-    low, high = bounds.tolist()
+    low, high = np.quantile(np.concatenate(resampled), [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=0).tolist()
     found = zip(values.items(), low, high, strict=True)
     return {name: Interval(value, below, above) for (name, value), below, above in found}
 
@@ -178,6 +164,21 @@ def distinct(rows: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
     ordered = rows[np.lexsort(rows.T[::-1])]
     starts = np.flatnonzero(np.append(True, (ordered[1:] != ordered[:-1]).any(1)))
     return ordered[starts], np.diff(np.append(starts, len(rows)))
+
+
+def ratio(part: Floats, whole: Floats, otherwise: float = 0.0) -> Floats:
+    """part / whole; `otherwise` where the whole is 0."""
+    result = np.full(np.broadcast(part, whole).shape, otherwise)
+    return np.divide(part, whole, out=result, where=whole != 0)
+
+
+def sum_groups(weights: Floats, group: NDArray[Any], groups: int) -> Floats:
+    """The sums (some, groups) of weights (some, rows) over the rows of each group, of the numbers `group` (rows,)."""
+    order = np.argsort(group, kind="stable")
+    present, starts = np.unique(group[order], return_index=True)
+    sums = np.zeros((len(weights), groups))
+    sums[:, present] = np.add.reduceat(weights[:, order], starts, axis=1)
+    return sums
 
 
 def check_rows(reference: Sized, predicted: Sized) -> None:

@@ -54,6 +54,7 @@ class Kind:
     the truth and the prediction; mcnemar: whether it is tested that models differ in how many are.
     """
 
+    name: str
     unit: str
     metrics: tuple[str, ...]
     figures: tuple[str, ...]
@@ -95,12 +96,7 @@ def _labels(case: Case) -> Sample:
         shares = predicted if case.probabilities is None else case.probabilities
         statistics.append(number_metrics.auc_statistics(true, shares))
 
-    def details(seed: int) -> Details:
-        means = (sum(map(len, side)) / len(side) for side in (truth, said))
-        cardinality = dict(zip(("true", "predicted"), means, strict=True))
-        return {"label_cardinality": cardinality, "per_label": counted.per_label(seed)}
-
-    return Sample(statistics, details, every)
+    return Sample(statistics, lambda seed: {"per_label": counted.per_label(seed)}, every)
 
 
 def _tags(case: Case) -> Sample:
@@ -142,12 +138,8 @@ def _number(case: Case) -> Sample:
 
 def _similarity(case: Case) -> Sample:
     """A cosine is not to be the same as the score: the ranks among all rows tell how far apart they are."""
-
-    def details(seed: int) -> Details:
-        true, said = (np.argsort(np.argsort(x, kind="stable")) for x in (case.reference, case.predicted))
-        return _largest_errors(case, np.abs(true - said))
-
-    return Sample([number_metrics.number_statistics(case.names, case.reference, case.predicted)], details)
+    true, said = (np.argsort(np.argsort(x, kind="stable")) for x in (case.reference, case.predicted))
+    return Sample(_number(case).statistics, lambda seed: _largest_errors(case, np.abs(true - said)))
 
 
 def _largest_errors(case: Case, errors: Any) -> Details:
@@ -177,38 +169,21 @@ def _exact(reference: Any, predicted: str) -> bool:
     return answers.answer_score(predicted, reference["answers"], reference["language"])[1] == 1
 
 
-_NUMBERS, _ANSWERS, _COSINE = tuple(number_metrics.OF_NUMBERS), answers.OF_ANSWERS, ("spearman", "pearson")
+_LABELS = ("micro_f1", "macro_f1", "subset_accuracy")
 _ENTITIES = ("entity_f1", "precision", "recall", "macro_f1")
+_NUMBERS, _ANSWERS, _RANKS = tuple(number_metrics.OF_NUMBERS), answers.OF_ANSWERS, retrieval.OF_RANKS
+_COSINE = ("spearman", "pearson")
 
-KINDS: dict[str, tuple[Kind, ...]] = {
-    "label": (
-        Kind("row", ("accuracy", "macro_f1", "matthews", "auc"), ("accuracy", "macro_f1"), _label, mcnemar=True),
-    ),
-    "labels": (
-        Kind(
-            "row",
-            ("micro_f1", "macro_f1", "subset_accuracy", "auc"),
-            ("micro_f1", "macro_f1", "subset_accuracy"),
-            _labels,
-        ),
-    ),
-    "number": (Kind("row", _NUMBERS, _NUMBERS, _number),),
-    "tags": (
-        Kind("sentence", ("accuracy",), (), _tags),
-        Kind("sentence", ("entity_f1",), _ENTITIES, _entities),
-    ),
-    "answers": (Kind("question", ("answer_f1",), _ANSWERS, _answers, _exact, in_training=("exact_match",)),),
-    "vectors": (
-        Kind("row", _COSINE, _COSINE, _similarity, correct=lambda true, said: False),
-        Kind(
-            "row",
-            retrieval.OF_RANKS,
-            retrieval.OF_RANKS,
-            _retrieval,
-            correct=lambda true, ranks: ranks[0] == 1,
-        ),
-    ),
-}
+KINDS = (
+    Kind("label", "row", ("accuracy", "macro_f1", "matthews", "auc"), ("accuracy", "macro_f1"), _label, mcnemar=True),
+    Kind("labels", "row", (*_LABELS, "auc"), _LABELS, _labels),
+    Kind("number", "row", _NUMBERS, _NUMBERS, _number),
+    Kind("tags", "sentence", ("accuracy",), (), _tags),
+    Kind("tags", "sentence", ("entity_f1",), _ENTITIES, _entities),
+    Kind("answers", "question", ("answer_f1",), _ANSWERS, _answers, _exact, in_training=("exact_match",)),
+    Kind("vectors", "row", _COSINE, _COSINE, _similarity, correct=lambda true, said: False),
+    Kind("vectors", "row", _RANKS, _RANKS, _retrieval, correct=lambda true, ranks: ranks[0] == 1),
+)
 """The kinds of rows, and the form of the reference and of a prediction of a row:
 
     label    a label                                    a label
@@ -223,13 +198,13 @@ KINDS: dict[str, tuple[Kind, ...]] = {
 
 
 def metrics_of(kind: str) -> tuple[str, ...]:
-    """The figures that models of rows of this kind can be compared by, the usual one first. Raises KeyError."""
-    return tuple(name for one in KINDS[kind] for name in one.metrics)
+    """The figures that models of rows of this kind can be compared by, the usual one first."""
+    return tuple(name for one in KINDS if one.name == kind for name in one.metrics)
 
 
 def kind_of(kind: str, metric: str) -> Kind:
-    """How rows of a kind are compared by a metric. Raises KeyError for another kind, ValueError for another metric."""
-    for one in KINDS[kind]:
-        if metric in one.metrics:
+    """How rows of a kind are compared by a metric. Raises ValueError for another kind or metric."""
+    for one in KINDS:
+        if one.name == kind and metric in one.metrics:
             return one
     raise ValueError(f"rows of the kind {kind} have no {metric}, but {', '.join(metrics_of(kind))}")

@@ -7,14 +7,14 @@ its label, such as (start, stop, label); it is correct if the other side has an 
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import zip_longest
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from unmask.metrics.figures import Floats, Statistics, bootstrap, check_rows
+from unmask.metrics.figures import Floats, Statistics, bootstrap, check_rows, ratio, sum_groups
 
 MOST_CONFUSIONS = 20
 
@@ -32,17 +32,12 @@ class Counts:
     predicted: Floats
 
 
-def _ratio(part: Floats, whole: Floats) -> Floats:
-    """part / whole, and 0 where the whole is 0."""
-    return np.divide(part, whole, out=np.zeros(np.broadcast(part, whole).shape), where=whole != 0)
-
-
 def _accuracy(counts: Counts) -> Floats:
-    return _ratio(counts.correct.sum(-1), counts.true.sum(-1))
+    return ratio(counts.correct.sum(-1), counts.true.sum(-1))
 
 
 def _f1(counts: Counts) -> Floats:
-    return _ratio(2 * counts.correct, counts.true + counts.predicted)
+    return ratio(2 * counts.correct, counts.true + counts.predicted)
 
 
 def _macro_f1(counts: Counts) -> Floats:
@@ -52,11 +47,11 @@ def _macro_f1(counts: Counts) -> Floats:
     would punish a resample for the rare rows that it happens to lack.
     """
     occurs = (counts.true + counts.predicted > 0).sum(-1)
-    return _ratio(_f1(counts).sum(-1), occurs.astype(np.float64))
+    return ratio(_f1(counts).sum(-1), occurs.astype(np.float64))
 
 
 def _micro_f1(counts: Counts) -> Floats:
-    return _ratio(2 * counts.correct.sum(-1), counts.true.sum(-1) + counts.predicted.sum(-1))
+    return ratio(2 * counts.correct.sum(-1), counts.true.sum(-1) + counts.predicted.sum(-1))
 
 
 def _matthews(counts: Counts) -> Floats:
@@ -64,7 +59,7 @@ def _matthews(counts: Counts) -> Floats:
     rows = counts.true.sum(-1)
     covariance = counts.correct.sum(-1) * rows - (counts.true * counts.predicted).sum(-1)
     spread = (rows**2 - (counts.true**2).sum(-1)) * (rows**2 - (counts.predicted**2).sum(-1))
-    return _ratio(covariance, np.sqrt(spread))
+    return ratio(covariance, np.sqrt(spread))
 
 
 OF_COUNTS: dict[str, Callable[[Counts], Floats]] = {  # Counts of (..., labels) -> (...)
@@ -74,7 +69,7 @@ OF_COUNTS: dict[str, Callable[[Counts], Floats]] = {  # Counts of (..., labels) 
     "micro_f1": _micro_f1,
     "entity_f1": _micro_f1,
     "matthews": _matthews,
-    "precision": lambda counts: _ratio(counts.correct.sum(-1), counts.predicted.sum(-1)),
+    "precision": lambda counts: ratio(counts.correct.sum(-1), counts.predicted.sum(-1)),
     "recall": _accuracy,
 }
 
@@ -100,24 +95,21 @@ class Counted:
 
         return Statistics(tuple(names), self.rows, reduce, numbers=len(self.labels))
 
-    @property
-    def total(self) -> Counts:
-        """Over all rows: each (labels,)."""
-        counts = self.counts(np.ones((1, len(self.rows))), self.rows)
-        return Counts(counts.correct[0], counts.true[0], counts.predicted[0])
-
     def per_label(self, seed: int) -> list[dict[str, Any]]:
         """Precision, recall, F1 with its bootstrap interval, and how many items have the label; a ratio without a
         denominator is 0."""
-        counts = self.total
-        columns = (_ratio(counts.correct, counts.predicted), _ratio(counts.correct, counts.true), counts.true)
-        of_f1 = Statistics(self.labels, self.rows, lambda weights, rows: _f1(self.counts(weights, rows)))
-        intervals = bootstrap(replace(of_f1, numbers=len(self.labels)), seed=seed)
+        counts = self.counts(np.ones((1, len(self.rows))), self.rows)
+        columns = (ratio(counts.correct, counts.predicted), ratio(counts.correct, counts.true), counts.true)
+
+        def reduce(weights: Floats, rows: Labels) -> Floats:
+            return _f1(self.counts(weights, rows))
+
+        intervals = bootstrap(Statistics(self.labels, self.rows, reduce, numbers=len(self.labels)), seed=seed)
         return [
             {"label": label, "precision": precision, "recall": recall}
             | {"f1": f1.value, "f1_low": f1.low, "f1_high": f1.high, "support": int(support)}
             for (label, f1), precision, recall, support in zip(
-                intervals.items(), *(column.tolist() for column in columns), strict=True
+                intervals.items(), *(column[0].tolist() for column in columns), strict=True
             )
         ]
 
@@ -131,19 +123,10 @@ def counted_pairs(reference: Sequence[str], predicted: Sequence[str], labels: Se
 
     def counts(weights: Floats, rows: Labels) -> Counts:
         truth, said = rows.T
-        correct = _by_label(weights * (truth == said), said, many)
-        return Counts(correct, _by_label(weights, truth, many), _by_label(weights, said, many))
+        correct = sum_groups(weights * (truth == said), said, many)
+        return Counts(correct, sum_groups(weights, truth, many), sum_groups(weights, said, many))
 
     return Counted(tuple(labels), rows, counts)
-
-
-def _by_label(weights: Floats, label: Labels, labels: int) -> Floats:
-    """The sums (some, labels) of weights (some, rows) over the rows of each label."""
-    order = np.argsort(label, kind="stable")
-    present, starts = np.unique(label[order], return_index=True)
-    sums = np.zeros((len(weights), labels))
-    sums[:, present] = np.add.reduceat(weights[:, order], starts, axis=1)
-    return sums
 
 
 def counted_items(

@@ -28,8 +28,6 @@ ITEMS = {"entity_f1": "entities", "accuracy": "tokens"}  # of a sentence, by the
 PARTS = {
     "with an answer": "the answer is in the context",
     "without an answer": "the context does not answer",
-    "English": "the text is English",
-    "Chinese": "the text is Chinese",
 }  # of the questions
 NO_FIGURES = ("name", "kind", "of", "over", "mcnemar")
 

@@ -203,9 +203,6 @@ class AnswerSpan:
     def __bool__(self) -> bool:
         return self.end > self.start
 
-    def __repr__(self) -> str:
-        return f"AnswerSpan(text={self.text!r}, start={self.start}, end={self.end}, score={self.score:.2f})"
-
 
 class AnswerTask(Task[list[AnswerSpan]]):
     """Answers to questions about a context.

@@ -172,7 +172,7 @@ class EmbedTask(Task[Vectors]):
         pairs = np.stack(predictions)
         if examples[0].number is not None:
             return cosines(pairs[:, 0], pairs[:, 1]).tolist()  # type: ignore[no-any-return]
-        return ranked(pool_of(examples), pairs[:, 0], pairs[:, 1]).ranks
+        return ranked(pool_of(examples), pairs[:, 0], pairs[:, 1])[0]
 
 
 def pool_of(examples: Sequence[Example]) -> Pool:

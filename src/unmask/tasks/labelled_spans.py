@@ -38,12 +38,6 @@ class LabelledSpan:
     end: int
     score: float
 
-    def __repr__(self) -> str:
-        return (
-            f"LabelledSpan(label={self.label!r}, text={self.text!r}, start={self.start}, end={self.end}, "
-            f"score={self.score:.2f})"
-        )
-
 
 @dataclass(frozen=True)
 class WindowRow(EncodedRow):

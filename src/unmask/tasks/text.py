@@ -45,9 +45,6 @@ class Label:
     label: str
     score: float
 
-    def __repr__(self) -> str:
-        return f"Label(label={self.label!r}, score={self.score:.2f})"
-
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Ranking(Sequence[Label]):
