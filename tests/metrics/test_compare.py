@@ -215,7 +215,7 @@ def test_scores_of_one_model_are_those_of_a_comparison() -> None:
     plain = alone.scores.to_dict()
     assert list(plain)[:5] == ["kind", "metric", "unit", "rows", "labels"]
     assert plain["accuracy"] == alone.models[0]["accuracy"] == asdict(alone.scores["accuracy"])
-    assert "parts" not in plain and "accuracy 0.6667 [" in repr(alone.scores)
+    assert "parts" not in plain and "accuracy 66.7 [" in repr(alone.scores)
 
 
 @pytest.mark.parametrize(
@@ -253,5 +253,5 @@ def test_values_while_training_and_which_rows_are_right(
 def test_a_figure_of_other_rows_is_refused() -> None:
     with pytest.raises(ValueError):
         compare("label", ["a"], [Contestant("", "", ["a"])], ["a"], "pearson")
-    with pytest.raises(KeyError):
-        values("colour", ["a"], ["a"])
+    with pytest.raises(ValueError):
+        values("colour", ["a"], ["a"], metric="accuracy")

@@ -23,7 +23,7 @@ from unmask.learner.batch import pack
 from unmask.model.config import EncoderConfig
 from unmask.model.encoder import Encoder
 from unmask.tasks.labelled_spans import LabelledSpan
-from unmask.tasks.nested import MOST, Nested, NestedRow, NestedTask
+from unmask.tasks.nested import MOST, Nested, NestedTask, WindowRow
 from unmask.text.tokenizer import Tokenizer
 
 WORDS = ["river", "stone", "captain", "winter", "golden", "harbour", "can't", "unforgotten", "a"]
@@ -259,16 +259,16 @@ def test_planted_spans_come_back(examples: list[Example], others: list[float]) -
 def test_long_texts_answer_for_each_span_once(example: Example, length: int, stride: int, reach: int) -> None:
     """Of all spans that some window holds whole, each is predicted in one, where most is seen around it."""
     tagger = task(WORN, ALL, max_length=length, stride=stride, max_span_length=min(reach, length - 2))
-    rows = [row for row in rows_of(tagger, [example]) if isinstance(row, NestedRow)]
+    rows = [row for row in rows_of(tagger, [example]) if isinstance(row, WindowRow)]
     units = rows[0].words
     read = []  # for each window, the pieces before its first unit and after its last
     answered: dict[tuple[int, int], list[int]] = {}
     for number, row in enumerate(rows):
         count = len(row.positions)
-        read.append((row.first, row.first + count))
+        read.append((row.window.read[0], row.window.read[0] + count))
         for unit, least, most in zip(range(count), row.targets["least"], row.targets["most"], strict=True):
             for more in range(least, most):
-                answered.setdefault((row.first + unit, row.first + unit + more), []).append(number)
+                answered.setdefault((row.window.read[0] + unit, row.window.read[0] + unit + more), []).append(number)
     firsts = units.first_tokens
 
     def around(number: int, i: int, j: int) -> float:

@@ -88,9 +88,9 @@ def _labels(case: Case) -> Sample:
     every = [*case.labels, *sorted({label for one in case.reference for label in one} - set(case.labels))]
     truth, said = ([{(label,) for label in one} for one in side] for side in (case.reference, case.predicted))
     counted = label_metrics.counted_items(truth, said, every)
-    statistics = _statistics(counted, [name for name in case.names if name != "subset_accuracy"])
+    statistics = _statistics(counted, case.names)
     if "subset_accuracy" in case.names:
-        statistics += _statistics(label_metrics.whole_rows(counted), ["subset_accuracy"])
+        statistics.append(Means("subset_accuracy", np.array([a == b for a, b in zip(truth, said, strict=True)])))
     if "auc" in case.names:
         _, true, predicted = (part[:, :known] for part in np.split(counted.rows, 3, axis=1))
         shares = predicted if case.probabilities is None else case.probabilities
@@ -165,8 +165,8 @@ def _answers(case: Case) -> Sample:
     return Sample(statistics, lambda seed: {"parts": answers.parts_of(case.reference, scores)})
 
 
-def _exact(reference: Any, predicted: str) -> bool:
-    return answers.answer_score(predicted, reference["answers"], reference["language"])[1] == 1
+def _exact(true: dict[str, Any], said: str) -> bool:
+    return answers.answer_score(said, **true)[1] == 1
 
 
 _LABELS = ("micro_f1", "macro_f1", "subset_accuracy")

@@ -64,7 +64,6 @@ def _matthews(counts: Counts) -> Floats:
 
 OF_COUNTS: dict[str, Callable[[Counts], Floats]] = {  # Counts of (..., labels) -> (...)
     "accuracy": _accuracy,
-    "subset_accuracy": _accuracy,  # of `whole_rows`
     "macro_f1": _macro_f1,
     "micro_f1": _micro_f1,
     "entity_f1": _micro_f1,
@@ -161,14 +160,6 @@ def tags_of(sentences: Sequence[Sequence[str | None]]) -> list[list[Item]]:
     return [[(place, tag) for place, tag in enumerate(tags) if tag is not None] for tags in sentences]
 
 
-def whole_rows(counted: Counted) -> Counted:
-    """The same rows, each of which is one item that is correct if all in it is: the accuracy is the subset accuracy."""
-    _, true, predicted = np.split(counted.rows, 3, axis=1)
-    correct = (true == predicted).all(axis=1).astype(np.int64)
-    ones = np.ones_like(correct)
-    return Counted(("",), np.stack([correct, ones, ones], -1), _table_counts)
-
-
 def confusion(counted: Counted) -> list[list[int]]:
     """How often each label (row) of rows with one label each was predicted as each label (column)."""
     many = len(counted.labels)
@@ -180,18 +171,15 @@ def confusion(counted: Counted) -> list[list[int]]:
 def confusions(pairs: Iterable[tuple[str | None, str | None]]) -> list[dict[str, Any]]:
     """The most frequent wrong (true, predicted), with their share of the items of that true label."""
     counts = Counter(pairs)
-    of_true = Counter[str | None]()
-    for (true, _), count in counts.items():
-        of_true[true] += count
-    wrong = [(-count, true or "", said or "", true, said) for (true, said), count in counts.items() if true != said]
+    of_true = Counter(true for true, _ in counts.elements())
+    wrong = sorted(
+        ((true, said) for true, said in counts if true != said),
+        key=lambda pair: (-counts[pair], pair[0] or "", pair[1] or ""),
+    )
     return [
-        {
-            "true": true,
-            "predicted": said,
-            "count": -count,
-            "share": None if true is None else -count / of_true[true],
-        }
-        for count, _, _, true, said in sorted(wrong, key=lambda row: row[:3])[:MOST_CONFUSIONS]
+        {"true": true, "predicted": said, "count": counts[true, said]}
+        | {"share": None if true is None else counts[true, said] / of_true[true]}
+        for true, said in wrong[:MOST_CONFUSIONS]
     ]
 
 

@@ -16,7 +16,7 @@ from unmask.config import config, setting
 from unmask.data.encoded import EncodedRow
 from unmask.data.rows.example import Example, ReferenceAnswer
 from unmask.errors import UserError
-from unmask.messages import Message, message
+from unmask.messages import message
 from unmask.metrics.answers import answer_scores
 from unmask.tasks.alignment import align_words
 from unmask.tasks.task import (
@@ -33,7 +33,7 @@ from unmask.tasks.task import (
     split_rows,
     top_places,
 )
-from unmask.tasks.windows import TextTokens, Window, best_windows, window_inputs
+from unmask.tasks.windows import TextTokens, WindowInput, best_windows, window_inputs
 from unmask.text.chinese import mostly_chinese
 from unmask.text.tokenizer import Encoding, Tokenizer
 
@@ -100,11 +100,10 @@ class Context:
 
 @dataclass(frozen=True)
 class AnswerRow(EncodedRow):
-    """A question with a window of its context, whose first token stands at `place`."""
+    """A question with a window of its context."""
 
     context: Context = field(kw_only=True)
-    window: Window = field(kw_only=True)
-    place: int = field(kw_only=True)
+    source: WindowInput = field(kw_only=True)
 
 
 @dataclass(frozen=True)
@@ -157,11 +156,11 @@ def span_scores(windows: Sequence[tuple[AnswerRow, Collected]], longest: int) ->
     windows: those of one context, with the scores of their tokens.
     """
     tokens = len(windows[0][0].context)
-    bounds = [(row.window.start, row.window.end) for row, _ in windows]
+    bounds = [(row.source.window.start, row.source.window.end) for row, _ in windows]
     owner = best_windows(np.arange(tokens + 1), bounds, min(longest, tokens))
     scores = np.full(owner.shape, -np.inf)
     for number, ((row, logits), (begin, end)) in enumerate(zip(windows, bounds, strict=True)):
-        inner = logits[row.place : row.place + end - begin].astype(np.float64)
+        inner = logits[row.source.text_start :][: end - begin].astype(np.float64)
         first = np.arange(end - begin)[:, None]
         last = np.minimum(first + np.arange(owner.shape[1]), end - begin - 1)
         own = owner[begin:end] == number
@@ -256,29 +255,16 @@ class AnswerTask(Task[list[AnswerSpan]]):
         encoded = zip(texts, self.tokenizer.encode_batch(texts), strict=True)
         contexts = {text: Context.of(text, one) for text, one in encoded}
         rows: list[EncodedRow] = []
-        unreachable: list[Example] = []
+        long: list[Example] = []
         for owner, (example, question) in enumerate(zip(examples, questions, strict=True)):
             context, target = contexts[example.pair or ""], None
             if example.answers is not None:
                 target = context.tokens_of(example.answers[0]) if example.answers else (-1, -1)
-                if example.answers and not self._is_reachable(example.answers[0], context, target):
-                    unreachable.append(example)
+                if target[1] - target[0] >= self.settings.max_answer_length:
+                    long.append(example)
             rows += self._rows(TextTokens(question.input_ids[:most], question.word_starts), context, target, owner)
-        remarks: list[Message] = []
-        if unreachable:
-            text = (
-                "{count:,} of {questions:,} answers begin or end inside a token or are longer than "
-                "task.max_answer_length, and cannot be predicted (the first: question {first})"
-            )
-            answered = sum(bool(example.answers) for example in examples)
-            remarks = [message(text, len(unreachable), answered, unreachable[0].id)]
-        return rows, Notes(truncated, tuple(remarks))
-
-    def _is_reachable(self, answer: ReferenceAnswer, context: Context, tokens: tuple[int, int]) -> bool:
-        """Return whether an answer can be predicted as it is. tokens: its first and its last one."""
-        first, last = tokens
-        bounds = (int(context.bounds[first, 0]), int(context.bounds[last, 1])) if first >= 0 else None
-        return bounds == (answer.start, answer.end) and last - first < self.settings.max_answer_length
+        text = "{count:,} answers are longer than task.max_answer_length (the first: question {first})"
+        return rows, Notes(truncated, (message(text, len(long), long[0].id),) if long else ())
 
     def _rows(
         self, question: TextTokens, context: Context, target: tuple[int, int] | None, owner: int
@@ -291,15 +277,7 @@ class AnswerTask(Task[list[AnswerSpan]]):
                 inside = one.window.start <= target[0] and target[1] < one.window.end
                 place = [token - one.window.start + one.text_start if inside else 0 for token in target]
                 targets[self.name] = np.array([place])
-            yield AnswerRow(
-                *one.parts,
-                owner,
-                owner=owner,
-                targets=targets,
-                context=context,
-                window=one.window,
-                place=one.text_start,
-            )
+            yield AnswerRow(*one.parts, owner, owner=owner, targets=targets, context=context, source=one)
 
     def collect(self, outputs: Arrays, rows: Rows) -> list[Collected]:
         """The logits (tokens, 2) of starts and stops of each window."""

@@ -1,8 +1,10 @@
 """Base of the tasks that find labelled spans in a text: its words in windows, and what is predicted of them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
+
+import numpy as np
 
 from unmask.config import config, setting
 from unmask.data.encoded import EncodedRow
@@ -11,7 +13,7 @@ from unmask.data.rows.example import Example, Span
 from unmask.errors import UserError
 from unmask.tasks.alignment import Misfit, Words, align_words, misfit_remarks
 from unmask.tasks.task import Examples, Notes, Rows, Task, WindowSettings
-from unmask.tasks.windows import Window, windows
+from unmask.tasks.windows import Window, windows, with_special_tokens
 from unmask.text.tokenizer import Encoding, Tokenizer
 
 EDGE = 16  # flag of the [CLS] and [SEP] at the ends of a text, not only of a window
@@ -44,6 +46,7 @@ class WindowRow(EncodedRow):
     """A window of a text, with the words of the whole text; its `positions` are the first tokens of words."""
 
     words: Words = field(kw_only=True)
+    window: Window = field(kw_only=True)
 
 
 class SpanTask(Task[list[LabelledSpan]]):
@@ -91,6 +94,14 @@ class SpanTask(Task[list[LabelledSpan]]):
         """Encode the windows of one text, and return the spans that none of them can teach."""
         raise NotImplementedError
 
+    def window_row(
+        self, encoded: Encoding, words: Words, window: Window, read: slice, targets: Mapping[str, Any], owner: int
+    ) -> WindowRow:
+        """Encode a window, of which the words `read` are predicted."""
+        parts = with_special_tokens(self.tokenizer, [np.array(encoded.input_ids[window.start : window.end])])
+        positions = words.first_tokens[read] - window.start + 1
+        return WindowRow(*parts, owner, owner=owner, targets=targets, positions=positions, words=words, window=window)
+
     def cut(self, words: Words) -> list[Window]:
         """Cut a text into windows."""
         return windows(words.first_tokens, self.settings.max_length - 2, self.settings.window_stride)
@@ -100,16 +111,13 @@ class SpanTask(Task[list[LabelledSpan]]):
         return "accuracy" if self.tags_every_token and is_plain(examples) else "entity_f1"
 
     def reference(self, examples: Examples) -> list[Any]:
-        return self._comparable(examples, [example.spans or () for example in examples])
+        return self.comparable(examples, [example.spans or () for example in examples])
 
-    def comparable(self, examples: Examples, predictions: Sequence[list[LabelledSpan]]) -> list[Any]:
-        return self._comparable(examples, predictions)
-
-    def _comparable(self, examples: Sequence[Example], spans: Sequence[Sequence[Span | LabelledSpan]]) -> list[Any]:
+    def comparable(self, examples: Examples, predictions: Sequence[Sequence[Span | LabelledSpan]]) -> list[Any]:
         """Return the tags of the tokens of each example, or its spans as [start, end, label]."""
         if self.metric_for(examples) == "accuracy":
-            return [token_tags(example.tokens or (), one) for example, one in zip(examples, spans, strict=True)]
-        return [[[span.start, span.end, span.label] for span in one] for one in spans]
+            return [token_tags(example.tokens or (), one) for example, one in zip(examples, predictions, strict=True)]
+        return [[[span.start, span.end, span.label] for span in one] for one in predictions]
 
 
 def check_rows(train: Examples, rows: Rows) -> None:

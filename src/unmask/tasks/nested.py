@@ -6,7 +6,6 @@ text is read in overlapping windows, each span in the one that shows most around
 
 from bisect import bisect
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Literal, Self
 
 import numpy as np
@@ -18,7 +17,7 @@ from unmask.errors import UserError
 from unmask.tasks.alignment import TOO_LONG, Misfit, Words, align_spans, align_words
 from unmask.tasks.labelled_spans import LabelledSpan, SpanSettings, SpanTask, WindowRow, is_plain
 from unmask.tasks.task import Arrays, Collected, Examples, Rows, Values, sigmoid
-from unmask.tasks.windows import best_windows, with_special_tokens
+from unmask.tasks.windows import best_windows
 from unmask.text.tokenizer import Encoding, Tokenizer
 
 MOST = 4  # cells kept of each word, on average: far more than there are spans, unless a network has learnt nothing yet
@@ -40,21 +39,15 @@ class Nested(SpanSettings):
     )
 
 
-@dataclass(frozen=True)
-class NestedRow(WindowRow):
-    """A window of a text, in which the words from `first` on are read.
-
-    targets: least, most (words,) int64: the window answers for the spans that begin with a word and go on after it for
-    `least` words or more, but fewer than `most` (0 is the word alone). With labels also nested (1,): how many spans it
-    holds, and spans (nested,) int64: the place of each in the flattened scores (words, max_span_length, labels).
-    """
-
-    first: int = 0
-
-
 class NestedTask(SpanTask):
     """Spans that may nest. The score of a `LabelledSpan` is the sigmoid of the span's score: above one half for all
-    that is predicted."""
+    that is predicted.
+
+    Targets of a row: least, most (words,) int64: the window answers for the spans that begin with a word and go on
+    after it for `least` words or more, but fewer than `most` (0 is the word alone). With labels also nested (1,): how
+    many spans it holds, and spans (nested,) int64: the place of each in the flattened scores (words, max_span_length,
+    labels).
+    """
 
     settings: Nested
     reads = "spans"
@@ -82,8 +75,8 @@ class NestedTask(SpanTask):
 
     def windows_of(
         self, encoded: Encoding, words: Words, spans: Sequence[Span] | None, owner: int
-    ) -> tuple[list[NestedRow], list[Misfit]]:
-        cut, ids = self.cut(words), np.array(encoded.input_ids)
+    ) -> tuple[list[WindowRow], list[Misfit]]:
+        cut = self.cut(words)
         owners = best_windows(words.first_tokens, [window.read for window in cut], self.max_span_length)
         aligned, misfits = align_spans(words, spans or ())
         cells: list[set[int]] = [set() for _ in cut]
@@ -106,11 +99,7 @@ class NestedTask(SpanTask):
             if spans is not None:
                 targets["spans"] = np.array(sorted(cells[number]), dtype=np.int64)
                 targets[self.name] = np.array([len(cells[number])])
-            parts = with_special_tokens(self.tokenizer, [ids[window.start : window.end]])
-            positions = words.first_tokens[begin:end] - window.start + 1
-            rows.append(
-                NestedRow(*parts, owner, owner=owner, targets=targets, positions=positions, words=words, first=begin)
-            )
+            rows.append(self.window_row(encoded, words, window, slice(begin, end), targets, owner))
         return rows, misfits
 
     def collect(self, outputs: Arrays, rows: Rows) -> list[Collected]:
@@ -146,9 +135,9 @@ class NestedTask(SpanTask):
         """
         result: list[list[LabelledSpan]] = [[] for _ in examples]
         for row, cells in zip(rows, collected, strict=True):
-            assert isinstance(row, NestedRow)
+            assert isinstance(row, WindowRow)
             words, text = row.words, examples[row.owner].text
-            first = cells[:, 0].astype(np.int64) + row.first
+            first = cells[:, 0].astype(np.int64) + row.window.read[0]
             last = first + cells[:, 1].astype(np.int64)
             joined = np.append(words.joined, False)
             whole = ~(joined[first] | joined[last + 1])

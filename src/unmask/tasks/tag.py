@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal, Self
 
 import numpy as np
+import numpy.typing as npt
 
 from unmask.config import config, setting
 from unmask.data.encoded import IGNORE_INDEX
@@ -17,7 +18,6 @@ from unmask.tasks.alignment import Misfit, Tags, Words, chunk_bounds
 from unmask.tasks.crf import CRFDecoder
 from unmask.tasks.labelled_spans import EDGE, LabelledSpan, SpanSettings, SpanTask, WindowRow, is_plain
 from unmask.tasks.task import Arrays, Collected, Examples, Rows, Values, group_by_owner, log_softmax, split_rows
-from unmask.tasks.windows import with_special_tokens
 from unmask.text.tokenizer import Encoding, Tokenizer
 
 CELLS = 1 << 20  # bounds the memory of decoding: sequences x longest x tags at once
@@ -87,17 +87,16 @@ class TagTask(SpanTask):
         self, encoded: Encoding, words: Words, spans: Sequence[Span] | None, owner: int
     ) -> tuple[list[WindowRow], list[Misfit]]:
         tags, misfits = self.tags.encode(words, spans or ())
-        rows, ids = [], np.array(encoded.input_ids)
+        rows = []
         for window in self.cut(words):
-            parts = with_special_tokens(self.tokenizer, [ids[window.start : window.end]])
+            targets: dict[str, npt.NDArray[Any]] = {}
             predicted = slice(window.first_word, window.last_word)
-            positions = words.first_tokens[predicted] - window.start + 1
-            target = np.full(len(parts[0]), IGNORE_INDEX)
-            target[positions] = tags[predicted]
-            targets = {} if spans is None else {self.name: target}
-            row = WindowRow(*parts, owner, owner=owner, targets=targets, positions=positions, words=words)
+            row = self.window_row(encoded, words, window, predicted, targets, owner)
             row.flags[0] |= EDGE * (window.first_word == 0)
             row.flags[-1] |= EDGE * (window.last_word == len(words))
+            if spans is not None:
+                targets[self.name] = np.full(len(row), IGNORE_INDEX)
+                targets[self.name][row.positions] = tags[predicted]
             rows.append(row)
         return rows, misfits
 
