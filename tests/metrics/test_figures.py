@@ -4,23 +4,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from hypothesis.extra.numpy import array_shapes, arrays
 
 from unmask.metrics import FIGURES, Interval, figure_of, format_score, metrics_of
-from unmask.metrics.figures import Means, bootstrap, difference, distinct
+from unmask.metrics.figures import Means, bootstrap, difference
 from unmask.metrics.kinds import KINDS
-
-
-@given(arrays(np.int64, array_shapes(min_dims=2, max_dims=2, max_side=8), elements=st.integers(0, 2)))
-def test_distinct_rows_are_those_of_numpy(rows: np.ndarray) -> None:
-    expected, counts = np.unique(rows, axis=0, return_counts=True)
-    found, frequency = distinct(rows)
-    assert np.array_equal(found, expected) and np.array_equal(frequency, counts)
-
-
-def test_rows_without_statistics_are_all_the_same() -> None:
-    found, frequency = distinct(np.zeros((5, 0)))
-    assert found.shape == (1, 0) and frequency.tolist() == [5]
 
 
 @given(st.lists(st.sampled_from([0.0, 0.25, 0.5, 1.0]), min_size=1, max_size=60), st.integers(0, 9))

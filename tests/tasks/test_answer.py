@@ -21,6 +21,7 @@ from unmask.metrics.answers import answer_scores
 from unmask.model.config import EncoderConfig
 from unmask.model.encoder import Encoder
 from unmask.tasks.answer import Answer, AnswerRow, AnswerSpan, AnswerTask, Context, best_threshold, span_scores
+from unmask.tasks.task import outputs_of
 from unmask.text.tokenizer import Tokenizer
 
 WORDS = "river stone bridge lantern winter harbour captain letter".split()
@@ -52,7 +53,7 @@ def decoded(
 ) -> list[list[AnswerSpan]]:
     rows = rows_of(task, examples)
     given = {name: np.array(value) for name, value in parameters.items()}
-    return task.decode(examples, rows, evidence or evidence_of(rows), given, top_k)
+    return task.decode(outputs_of(examples, rows, evidence or evidence_of(rows)), given, top_k)
 
 
 def answer_rows(task: AnswerTask, examples: Sequence[Example]) -> list[AnswerRow]:
@@ -324,7 +325,7 @@ def test_no_threshold_answers_better_than_the_calibrated_one(tokenizer: Tokenize
         made = decoded(task, examples, evidence, threshold=threshold)
         return float(answer_scores(task.reference(examples), task.comparable(examples, made))[:, 0].mean())
 
-    best = task.calibrate(examples, rows, evidence, {})["threshold"]
+    best = task.calibrate(outputs_of(examples, rows, evidence))["threshold"]
     assert best.shape == () and all(f1(number / 2) <= f1(float(best)) + 1e-9 for number in range(-12, 13))
 
 

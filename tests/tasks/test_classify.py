@@ -16,6 +16,7 @@ from unmask.learner.task_learner import TaskLearner
 from unmask.model.config import EncoderConfig
 from unmask.model.encoder import Encoder
 from unmask.tasks.classify import Classify, ClassifyTask
+from unmask.tasks.task import outputs_of
 from unmask.text.tokenizer import Tokenizer
 
 
@@ -109,7 +110,7 @@ def test_labels_come_back_by_probability(tokenizer: Tokenizer) -> None:
     task = ClassifyTask(Classify(), tokenizer, ["a", "b", "c"])
     logits = [np.log(np.array([0.2, 0.5, 0.3], dtype=np.float32)) + 7]
     given = examples(None)
-    (labels,) = task.decode(given, rows_of(task, given), logits, {})
+    (labels,) = task.decode(outputs_of(given, rows_of(task, given), logits), {})
     assert [(label.label, round(label.score, 6)) for label in labels] == [("b", 0.5), ("c", 0.3), ("a", 0.2)]
     assert task.top_prediction(labels) == labels[0]
 

@@ -28,6 +28,7 @@ from unmask.model.encoder import Encoder
 from unmask.tasks.crf import CRFDecoder
 from unmask.tasks.labelled_spans import EDGE, LabelledSpan, WindowRow, check_rows, spans_of, tags_of, word_bounds
 from unmask.tasks.tag import Tag, TagTask
+from unmask.tasks.task import outputs_of
 from unmask.text.tokenizer import Tokenizer
 from unmask.train.optim import AdamW, build_optimizer, set_lr
 
@@ -277,7 +278,7 @@ def test_what_is_decoded_keeps_the_rules(decoder: str, seed: int, plain: bool) -
     example = dataclasses.replace(sentence(words), target=None)
     rows = rows_of(tagger, [example])
     evidence = [draw.normal(size=(len(row.positions), len(tagger.tags)), scale=9) for row in rows]
-    (spans,) = tagger.decode([example], rows, [e.astype(np.float32) for e in evidence], {})
+    (spans,) = tagger.decode(outputs_of([example], rows, [e.astype(np.float32) for e in evidence]), {})
     starts, stops = {a for a, _ in example.tokens}, {b for _, b in example.tokens}
     assert all(span.start in starts and span.end in stops for span in spans)
     assert all(a.end <= b.start for a, b in itertools.pairwise(spans))
@@ -301,7 +302,7 @@ def test_running_text_is_cut_into_words_by_plain_tags() -> None:
     emissions = np.full((4, len(names)), -9, dtype=np.float32)
     for unit, name in enumerate(["B-r", "B-v", "B-n", "I-n"]):
         emissions[unit, names.index(name)] = 0
-    (spans,) = tagger.decode([raw], rows, [emissions], {})
+    (spans,) = tagger.decode(outputs_of([raw], rows, [emissions]), {})
     assert [(span.text, span.label) for span in spans] == [("我", "r"), ("爱", "v"), ("北京", "n")]
 
 
@@ -355,7 +356,7 @@ def test_a_very_long_sentence(tokenizer: Tokenizer) -> None:
     shorter = sentence(" ".join(["river"] * 1_000))
     rows = rows_of(tagger, [shorter])
     said = [np.tile(np.array([-5, -5, -5, 0, -5], dtype=np.float32), (len(row.positions), 1)) for row in rows]
-    (spans,) = tagger.decode([shorter], rows, said, {})
+    (spans,) = tagger.decode(outputs_of([shorter], rows, said), {})
     assert len(spans) == 1_000 and {span.label for span in spans} == {"PLACE"}
 
 
@@ -377,6 +378,6 @@ def test_empty_texts_have_no_rows(tokenizer: Tokenizer) -> None:
     tagger = task(tokenizer)
     empty = Example(" \u200b ", None, None, "0", 1, "s")
     assert rows_of(tagger, [empty]) == []
-    assert tagger.decode([empty], [], [], {}) == [[]]
+    assert tagger.decode(outputs_of([empty], [], []), {}) == [[]]
     with pytest.raises(UserError, match="holds no text"):
         check_rows([empty], [])

@@ -6,6 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from unmask.data.encoded import SPECIAL_TOKEN, EncodedRow
+from unmask.data.rows.example import Example
+from unmask.tasks.task import outputs_of
 from unmask.tasks.text import mean_of_windows
 from unmask.tasks.windows import TextTokens, long_text_inputs, windows
 from unmask.text.tokenizer import Tokenizer
@@ -100,9 +102,10 @@ def test_owners_get_the_mean_of_their_rows(owners: list[int], seed: int) -> None
     none = np.zeros(0, dtype=np.int64)
     rows = [EncodedRow(none, none, none.astype(np.uint8), n, owner=owner) for n, owner in enumerate(owners)]
     evidence = [draw.normal(size=3).astype(np.float32) for _ in rows]
-    means = mean_of_windows(rows, evidence)
-    assert len(means) == len(set(owners))
-    for owner, (mean, count) in zip(sorted(set(owners)), means, strict=True):
+    examples = [Example("river", None, None, str(n), n, "rows.csv") for n in range(5)]
+    for owner, text in enumerate(outputs_of(examples, rows, evidence)):
         own = [number for number, other in enumerate(owners) if other == owner]
-        assert count == len(own)
-        assert mean == pytest.approx(sum(evidence[number] for number in own) / len(own), abs=1e-6)
+        assert text.example is examples[owner] and text.rows == [rows[number] for number in own]
+        if own:
+            mean = sum(evidence[number] for number in own) / len(own)
+            assert mean_of_windows(text.values) == pytest.approx(mean, abs=1e-6)

@@ -168,4 +168,4 @@ def mcnemar(a_right: ArrayLike, b_right: ArrayLike) -> float:
     for k in range(fewer):
         ways = ways * (odd - k) // (k + 1)  # to choose k + 1 of the odd rows
         total += ways
-    return min(1.0, 2 * total / 2**odd)
+    return float(min(1.0, 2 * total / 2**odd))

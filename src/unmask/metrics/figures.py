@@ -141,7 +141,9 @@ def bootstrap(statistics: Statistics, *, samples: int = SAMPLES, seed: int = 0) 
     """
     values = statistics.values()
     count = len(statistics.rows)
-    rows, frequency = distinct(statistics.rows) if statistics.distinct else (statistics.rows, np.ones(count))
+    rows, frequency = statistics.rows, np.ones(count, dtype=np.int64)
+    if statistics.distinct:
+        rows, frequency = np.unique(rows, axis=0, return_counts=True)
     generator = np.random.default_rng(seed)
     at_once = max(1, NUMBERS_AT_ONCE // max(*rows.shape, statistics.numbers))
     resampled = []
@@ -154,22 +156,11 @@ def bootstrap(statistics: Statistics, *, samples: int = SAMPLES, seed: int = 0) 
     return {name: Interval(value, below, above) for (name, value), below, above in found}
 
 
-def distinct(rows: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
-    """The distinct rows (distinct, columns) in lexicographic order, and how often each occurs.
-
-    As `np.unique` with axis 0, which compares rows field by field and is up to ten times slower.
-    """
-    if not rows.shape[1]:
-        return rows[:1], np.array([len(rows)])
-    ordered = rows[np.lexsort(rows.T[::-1])]
-    starts = np.flatnonzero(np.append(True, (ordered[1:] != ordered[:-1]).any(1)))
-    return ordered[starts], np.diff(np.append(starts, len(rows)))
-
-
 def ratio(part: Floats, whole: Floats, otherwise: float = 0.0) -> Floats:
     """part / whole; `otherwise` where the whole is 0."""
     result = np.full(np.broadcast(part, whole).shape, otherwise)
-    return np.divide(part, whole, out=result, where=whole != 0)
+    np.divide(part, whole, out=result, where=whole != 0)
+    return result
 
 
 def sum_groups(weights: Floats, group: NDArray[Any], groups: int) -> Floats:

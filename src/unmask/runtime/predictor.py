@@ -22,7 +22,7 @@ from unmask.runtime.backend import Backend, Engine, open_engine
 from unmask.runtime.batching import infer
 from unmask.runtime.fill import FilledMask, fill
 from unmask.tasks import Task, restore
-from unmask.tasks.task import Arrays, Notes, score_predictions
+from unmask.tasks.task import Arrays, Notes, outputs_of, score_predictions
 
 
 class Predictions(list[Any]):
@@ -153,7 +153,8 @@ class Predictor:
             check_two_texts(examples)
         rows, notes = self.task.encode(examples)
         collected = infer(self.backend, self.task, rows, progress)
-        return Predictions(self.task.decode(examples, rows, collected, self.parameters, top_k), notes)
+        texts = outputs_of(examples, rows, collected)
+        return Predictions(self.task.decode(texts, self.parameters, top_k), notes)
 
     def read(self, source: Any, use: Use = "test", **settings: Any) -> Rows:
         """Read rows as those that the model was trained on, with other settings of `ReadOptions` where given.

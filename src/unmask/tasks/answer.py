@@ -25,11 +25,10 @@ from unmask.tasks.task import (
     Examples,
     Floats,
     Notes,
+    Outputs,
     Rows,
     Task,
-    Values,
     WindowSettings,
-    group_by_owner,
     split_rows,
     top_places,
 )
@@ -283,16 +282,14 @@ class AnswerTask(Task[list[AnswerSpan]]):
         """The logits (tokens, 2) of starts and stops of each window."""
         return split_rows(outputs["logits"], [len(row) for row in rows])
 
-    def decode(
-        self, examples: Examples, rows: Rows, collected: Values, parameters: Arrays, top_k: int | None = None
-    ) -> list[list[AnswerSpan]]:
+    def decode(self, texts: Sequence[Outputs], parameters: Arrays, top_k: int | None = None) -> list[list[AnswerSpan]]:
         """Return the best answers to each question, the best first; no answer comes first where it is predicted."""
         threshold = float(parameters.get("threshold", np.zeros(())))
         result, most = [], top_k or TOP_K
-        every = self._candidates(len(examples), rows, collected, most)
-        for example, one in zip(examples, every, strict=True):
+        for text in texts:
+            one, context = self._candidates(text, most), text.example.pair or ""
             answers = [
-                AnswerSpan((example.pair or "")[start:stop], start, stop, float(np.exp(score - one.total)))
+                AnswerSpan(context[start:stop], start, stop, float(np.exp(score - one.total)))
                 for score, start, stop in one.spans
             ]
             if self.has_unanswerable or not answers:
@@ -303,25 +300,21 @@ class AnswerTask(Task[list[AnswerSpan]]):
             result.append(answers[:most])
         return result
 
-    def calibrate(
-        self, examples: Examples, rows: Rows, collected: Values, parameters: Arrays
-    ) -> dict[str, npt.NDArray[Any]]:
+    def calibrate(self, texts: Sequence[Outputs]) -> dict[str, npt.NDArray[Any]]:
         """Find the threshold with the highest F1 on these questions, as the scorer of SQuAD 2.0 does."""
-        every = self._candidates(len(examples), rows, collected, 1)
-        known = [(example, one) for example, one in zip(examples, every, strict=True) if one.spans]
+        pairs = [(text.example, self._candidates(text, 1)) for text in texts]
+        known = [(example, one) for example, one in pairs if one.spans]
         if not known:
             return {}
         reference = self.reference([example for example, _ in known])
-        texts = [(example.pair or "")[one.spans[0][1] : one.spans[0][2]] for example, one in known]
-        answered, none = (answer_scores(reference, some)[:, 0] for some in (texts, [""] * len(known)))
+        answers = [(example.pair or "")[one.spans[0][1] : one.spans[0][2]] for example, one in known]
+        answered, none = (answer_scores(reference, some)[:, 0] for some in (answers, [""] * len(known)))
         return {"threshold": np.array(best_threshold(np.array([one.doubt for _, one in known]), answered, none))}
 
-    def _candidates(self, count: int, rows: Rows, collected: Values, most: int) -> list[Candidates]:
-        """Find the best `most` spans of each of `count` examples, over all of its windows."""
-        own = [row for row in rows if isinstance(row, AnswerRow)]
-        longest = self.settings.max_answer_length
-        windows = group_by_owner(count, own, collected)
-        return [candidates(one, longest, most, self.has_unanswerable) for one in windows]
+    def _candidates(self, text: Outputs, most: int) -> Candidates:
+        """Find the best `most` spans of a context, over all of its windows."""
+        windows = list(zip(text.rows, text.values, strict=True))
+        return candidates(windows, self.settings.max_answer_length, most, self.has_unanswerable)
 
     def top_prediction(self, prediction: list[AnswerSpan]) -> AnswerSpan:
         return prediction[0]

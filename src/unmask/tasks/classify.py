@@ -13,7 +13,7 @@ import numpy.typing as npt
 from unmask.config import by_name, config, setting
 from unmask.data.rows.example import Example
 from unmask.errors import UserError
-from unmask.tasks.task import Arrays, Examples, Rows, Values, log_softmax
+from unmask.tasks.task import Arrays, Examples, Outputs, log_softmax
 from unmask.tasks.text import Label, Ranking, TextSettings, TextTask, mean_of_windows
 from unmask.text.tokenizer import Tokenizer
 
@@ -109,14 +109,15 @@ class ClassifyTask(TextTask[Ranking]):
         assert example.label is not None
         return np.array([self.label_ids[example.label]])
 
-    def decode(
-        self, examples: Examples, rows: Rows, collected: Values, parameters: Arrays, top_k: int | None = None
-    ) -> list[Ranking]:
+    def decode(self, texts: Sequence[Outputs], parameters: Arrays, top_k: int | None = None) -> list[Ranking]:
         """Make the mean of the log-probabilities of several windows probabilities again, as softmax of the mean logits
         would be: each window is evidence as independent of the others as it can be."""
-        means = mean_of_windows(rows, [log_softmax(logits) for logits in collected])
-        logs = [mean if windows == 1 else mean - np.logaddexp.reduce(mean) for mean, windows in means]
-        return [Ranking(self.labels, np.exp(log).astype(np.float32), top_k=top_k) for log in logs]
+        result = []
+        for text in texts:
+            logs = mean_of_windows([log_softmax(logits) for logits in text.values])
+            logs = logs - np.logaddexp.reduce(logs) if len(text.values) > 1 else logs
+            result.append(Ranking(self.labels, np.exp(logs).astype(np.float32), top_k=top_k))
+        return result
 
     def top_prediction(self, prediction: Ranking) -> Label:
         first: Label = prediction[0]

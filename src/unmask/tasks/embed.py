@@ -16,7 +16,7 @@ from unmask.data.rows.check import check_pairs
 from unmask.data.rows.example import Example
 from unmask.errors import UserError
 from unmask.metrics.retrieval import OF_RANKS, Pool, Vectors, cosines, ranked
-from unmask.tasks.task import Arrays, Collected, Examples, Notes, Rows, Task, TaskSettings, Values, group_by_owner
+from unmask.tasks.task import Arrays, Collected, Examples, Notes, Outputs, Rows, Task, TaskSettings
 from unmask.tasks.text import special_flags
 from unmask.text.tokenizer import Tokenizer
 
@@ -94,7 +94,7 @@ class EmbedTask(Task[Vectors]):
     kind = "vectors"
     reads = "pairs"
 
-    def __init__(self, settings: Embed, tokenizer: Tokenizer, scores: tuple[float, float] | None = None) -> None:
+    def __init__(self, settings: Embed, tokenizer: Tokenizer, scores: list[float] | None = None) -> None:
         super().__init__(settings, tokenizer)
         self.scores = scores
         scored = isinstance(settings.loss, Cosine)
@@ -115,12 +115,10 @@ class EmbedTask(Task[Vectors]):
 
     @classmethod
     def restore(cls, settings: Embed, tokenizer: Tokenizer, schema: Mapping[str, Any]) -> Self:
-        scores = schema.get("scores")
-        return cls(settings, tokenizer, None if scores is None else (scores[0], scores[1]))
+        return cls(settings, tokenizer, schema.get("scores"))
 
     def schema(self) -> dict[str, Any]:
-        scores = None if self.scores is None else list(self.scores)
-        return {**super().schema(), "metric": self.metric, "scores": scores}
+        return {**super().schema(), "metric": self.metric, "scores": self.scores}
 
     def encode(self, examples: Examples) -> tuple[list[EncodedRow], Notes]:
         """Encode each text of each example as a sequence, in order. The target is the score, or a number that is the
@@ -144,14 +142,8 @@ class EmbedTask(Task[Vectors]):
         """The vector (hidden_size,) of each text."""
         return list(outputs["embeddings"])
 
-    def decode(
-        self, examples: Examples, rows: Rows, collected: Values, parameters: Arrays, top_k: int | None = None
-    ) -> list[Vectors]:
-        groups = group_by_owner(len(examples), rows, collected)
-        return [
-            own[0][1] if example.pair is None else np.stack([vector for _, vector in own[:2]])
-            for example, own in zip(examples, groups, strict=True)
-        ]
+    def decode(self, texts: Sequence[Outputs], parameters: Arrays, top_k: int | None = None) -> list[Vectors]:
+        return [text.values[0] if text.example.pair is None else np.stack(text.values[:2]) for text in texts]
 
     def top_prediction(self, prediction: Vectors) -> Vectors | float:
         """Return the vector of a text; of a pair its cosine."""
@@ -189,7 +181,7 @@ def _texts(example: Example) -> list[str]:
     return [text for text in (example.text, example.pair, example.negative) if text is not None]
 
 
-def _score_range(train: Examples) -> tuple[float, float]:
+def _score_range(train: Examples) -> list[float]:
     """Return the lowest and the highest score. Raises UserError where there are none, or all are equal."""
     numbers = [example.number for example in train if example.number is not None]
     if not numbers:
@@ -202,4 +194,4 @@ def _score_range(train: Examples) -> tuple[float, float]:
     if lowest == highest:
         raise UserError(f"{train[0].source}: there is nothing to learn", given=f"a score of {lowest:g} in every row")
     console.note("scores from {low:g} to {high:g} are learnt as cosines from 0 to 1", lowest, highest)
-    return lowest, highest
+    return [lowest, highest]

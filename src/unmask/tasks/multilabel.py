@@ -9,7 +9,7 @@ import numpy.typing as npt
 from unmask.config import config, setting
 from unmask.data.rows.example import Example
 from unmask.errors import UserError
-from unmask.tasks.task import Arrays, Examples, Floats, Rows, Values, sigmoid
+from unmask.tasks.task import Arrays, Examples, Floats, Outputs, sigmoid
 from unmask.tasks.text import Label, Ranking, TextSettings, TextTask, mean_of_windows
 from unmask.text.tokenizer import Tokenizer
 
@@ -66,21 +66,16 @@ class MultilabelTask(TextTask[Ranking]):
         target[[self.label_ids[label] for label in example.label_set or ()]] = 1
         return target
 
-    def decode(
-        self, examples: Examples, rows: Rows, collected: Values, parameters: Arrays, top_k: int | None = None
-    ) -> list[Ranking]:
+    def decode(self, texts: Sequence[Outputs], parameters: Arrays, top_k: int | None = None) -> list[Ranking]:
         thresholds = parameters.get("thresholds")
         thresholds = np.full(len(self.labels), HALF) if thresholds is None else thresholds
-        means = mean_of_windows(rows, [sigmoid(logits) for logits in collected])
-        return [Ranking(self.labels, mean.astype(np.float32), thresholds, top_k) for mean, _ in means]
+        means = [mean_of_windows([sigmoid(logits) for logits in text.values]) for text in texts]
+        return [Ranking(self.labels, mean.astype(np.float32), thresholds, top_k) for mean in means]
 
-    def calibrate(
-        self, examples: Examples, rows: Rows, collected: Values, parameters: Arrays
-    ) -> dict[str, npt.NDArray[Any]]:
+    def calibrate(self, texts: Sequence[Outputs]) -> dict[str, npt.NDArray[Any]]:
         """Find the threshold of each label that maximises its F1."""
-        predictions = self.decode(examples, rows, collected, {})
-        scores = np.stack([one.probabilities for one in predictions]).astype(np.float64)
-        sets = [set(example.label_set or ()) for example in examples]
+        scores = np.stack([one.probabilities for one in self.decode(texts, {})]).astype(np.float64)
+        sets = [set(text.example.label_set or ()) for text in texts]
         thresholds = [
             best_threshold(np.array([label in one for one in sets]), scores[:, number])
             for number, label in enumerate(self.labels)

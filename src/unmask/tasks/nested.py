@@ -5,7 +5,7 @@ text is read in overlapping windows, each span in the one that shows most around
 """
 
 from bisect import bisect
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Literal, Self
 
 import numpy as np
@@ -16,7 +16,7 @@ from unmask.data.rows.spans import overlapping
 from unmask.errors import UserError
 from unmask.tasks.alignment import TOO_LONG, Misfit, Words, align_spans, align_words
 from unmask.tasks.labelled_spans import LabelledSpan, SpanSettings, SpanTask, WindowRow, is_plain
-from unmask.tasks.task import Arrays, Collected, Examples, Rows, Values, sigmoid
+from unmask.tasks.task import Arrays, Collected, Examples, Outputs, Rows, sigmoid
 from unmask.tasks.windows import best_windows
 from unmask.text.tokenizer import Encoding, Tokenizer
 
@@ -127,29 +127,32 @@ class NestedTask(SpanTask):
         return result
 
     def decode(
-        self, examples: Examples, rows: Rows, collected: Values, parameters: Arrays, top_k: int | None = None
+        self, texts: Sequence[Outputs], parameters: Arrays, top_k: int | None = None
     ) -> list[list[LabelledSpan]]:
         """Return the spans of each example that score above 0, in order, those around others first.
 
         None cuts through a given token. With `flat`, of spans that overlap the one with the greatest score stays.
         """
-        result: list[list[LabelledSpan]] = [[] for _ in examples]
-        for row, cells in zip(rows, collected, strict=True):
-            assert isinstance(row, WindowRow)
-            words, text = row.words, examples[row.owner].text
-            first = cells[:, 0].astype(np.int64) + row.window.read[0]
-            last = first + cells[:, 1].astype(np.int64)
-            joined = np.append(words.joined, False)
-            whole = ~(joined[first] | joined[last + 1])
-            starts, stops = words.offsets[first, 0], words.offsets[last, 1]
-            scores = sigmoid(cells[:, 3])
-            for n in whole.nonzero()[0].tolist():
-                start, stop, label = int(starts[n]), int(stops[n]), self.labels[int(cells[n, 2])]
-                result[row.owner].append(LabelledSpan(label, text[start:stop], start, stop, float(scores[n])))
-        for number, spans in enumerate(result):
+        result = []
+        for text in texts:
+            windows = zip(text.rows, text.values, strict=True)
+            spans = [span for row, cells in windows for span in self._spans(row, cells, text.example.text)]
             chosen = _apart(spans) if self.settings.flat else spans
-            result[number] = sorted(chosen, key=lambda span: (span.start, -span.end, span.label))
+            result.append(sorted(chosen, key=lambda span: (span.start, -span.end, span.label)))
         return result
+
+    def _spans(self, row: WindowRow, cells: Collected, text: str) -> Iterator[LabelledSpan]:
+        """Yield the spans that the cells of a window stand for."""
+        words = row.words
+        first = cells[:, 0].astype(np.int64) + row.window.read[0]
+        last = first + cells[:, 1].astype(np.int64)
+        joined = np.append(words.joined, False)
+        whole = ~(joined[first] | joined[last + 1])
+        starts, stops = words.offsets[first, 0], words.offsets[last, 1]
+        scores = sigmoid(cells[:, 3])
+        for n in whole.nonzero()[0].tolist():
+            start, stop, label = int(starts[n]), int(stops[n]), self.labels[int(cells[n, 2])]
+            yield LabelledSpan(label, text[start:stop], start, stop, float(scores[n]))
 
 
 def _longest(tokenizer: Tokenizer, train: Examples) -> int:

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from unmask.config import config, setting
 from unmask.data.rows.example import Example
 from unmask.errors import UserError
-from unmask.tasks.task import Arrays, Examples, Rows, Values
+from unmask.tasks.task import Arrays, Examples, Outputs
 from unmask.tasks.text import TextSettings, TextTask, mean_of_windows
 from unmask.text.tokenizer import Tokenizer
 
@@ -70,10 +70,8 @@ class RegressTask(TextTask[float]):
     def target_of(self, example: Example) -> npt.NDArray[np.float32]:
         return np.array([example.number], dtype=np.float32)
 
-    def decode(
-        self, examples: Examples, rows: Rows, collected: Values, parameters: Arrays, top_k: int | None = None
-    ) -> list[float]:
-        return [float(mean.item()) for mean, _ in mean_of_windows(rows, collected)]
+    def decode(self, texts: Sequence[Outputs], parameters: Arrays, top_k: int | None = None) -> list[float]:
+        return [float(mean_of_windows(text.values).item()) for text in texts]
 
     def comparable(self, examples: Examples, predictions: Sequence[float]) -> list[Any]:
         return list(predictions)

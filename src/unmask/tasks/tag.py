@@ -17,7 +17,7 @@ from unmask.data.rows.example import Span
 from unmask.tasks.alignment import Misfit, Tags, Words, chunk_bounds
 from unmask.tasks.crf import CRFDecoder
 from unmask.tasks.labelled_spans import EDGE, LabelledSpan, SpanSettings, SpanTask, WindowRow, is_plain
-from unmask.tasks.task import Arrays, Collected, Examples, Rows, Values, group_by_owner, log_softmax, split_rows
+from unmask.tasks.task import Arrays, Collected, Examples, Outputs, Rows, log_softmax, split_rows
 from unmask.text.tokenizer import Encoding, Tokenizer
 
 CELLS = 1 << 20  # bounds the memory of decoding: sequences x longest x tags at once
@@ -105,22 +105,20 @@ class TagTask(SpanTask):
         return split_rows(outputs["logits"], [len(row.positions) for row in rows if row.positions is not None])
 
     def decode(
-        self, examples: Examples, rows: Rows, collected: Values, parameters: Arrays, top_k: int | None = None
+        self, texts: Sequence[Outputs], parameters: Arrays, top_k: int | None = None
     ) -> list[list[LabelledSpan]]:
         """Return the spans of each example, in order, from the most probable tags that the rules allow."""
-        result: list[list[LabelledSpan]] = [[] for _ in examples]
+        result: list[list[LabelledSpan]] = [[] for _ in texts]
         chain = CRFDecoder.of(self.tags, parameters)
-        groups = group_by_owner(len(examples), rows, collected)
-        words = {row.owner: row.words for row in rows if isinstance(row, WindowRow)}
+        words: dict[int, Words] = {number: text.rows[0].words for number, text in enumerate(texts) if text.rows}
         for numbers in _batches(words, len(self.tags)):
             lengths = np.array([len(words[number]) for number in numbers])
             emissions = np.zeros((len(numbers), int(lengths.max()), len(self.tags)))
             joined = np.zeros(emissions.shape[:2], dtype=np.bool_)
             for row, number in enumerate(numbers):
-                own = words[number]
-                allowed = self.tags.allowed(own, self.tags_every_token and examples[number].tokens is not None)
-                logs = log_softmax(np.concatenate([logits for _, logits in groups[number]]))
-                emissions[row, : len(own)] = np.where(allowed, logs, -np.inf)
+                own, text = words[number], texts[number]
+                allowed = self.tags.allowed(own, self.tags_every_token and text.example.tokens is not None)
+                emissions[row, : len(own)] = np.where(allowed, log_softmax(np.concatenate(text.values)), -np.inf)
                 joined[row, : len(own)] = own.joined
             paths = chain.viterbi(emissions, lengths, joined)
             spans = [
@@ -132,8 +130,8 @@ class TagTask(SpanTask):
             for (row, start, stop, tag, _), score in zip(spans, scores, strict=True):
                 offsets = words[numbers[row]].offsets
                 first, end = int(offsets[start, 0]), int(offsets[stop - 1, 1])
-                text = examples[numbers[row]].text[first:end]
-                result[numbers[row]].append(LabelledSpan(self.labels[(tag - 1) // 2], text, first, end, score))
+                part = texts[numbers[row]].example.text[first:end]
+                result[numbers[row]].append(LabelledSpan(self.labels[(tag - 1) // 2], part, first, end, score))
         return result
 
 

@@ -24,7 +24,6 @@ from unmask.text.tokenizer import Tokenizer
 TargetKind = Literal["label", "labels", "number", "tags", "answers", "vectors"]
 
 P = TypeVar("P")  # the prediction for one example
-R = TypeVar("R", bound=EncodedRow)
 Examples = Sequence[Example]
 Rows = Sequence[EncodedRow]
 Floats = npt.NDArray[np.float64]
@@ -77,6 +76,24 @@ class Notes:
     remarks: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True)
+class Outputs:
+    """An example, its rows, and what was collected of each."""
+
+    example: Example
+    rows: list[Any]
+    values: list[Collected]
+
+
+def outputs_of(examples: Examples, rows: Rows, collected: Values) -> list[Outputs]:
+    """Group rows, and what was collected of each, by the example that owns them."""
+    texts = [Outputs(example, [], []) for example in examples]
+    for row, value in zip(rows, collected, strict=True):
+        texts[row.owner].rows.append(row)
+        texts[row.owner].values.append(value)
+    return texts
+
+
 class Task(ABC, Generic[P]):
     """One supervised task with its labels. Nothing is kept in it between calls, so that threads may share it.
 
@@ -126,15 +143,11 @@ class Task(ABC, Generic[P]):
         """Reduce the outputs of a network for a batch of these rows, in order, to what decoding needs of each row."""
 
     @abstractmethod
-    def decode(
-        self, examples: Examples, rows: Rows, collected: Values, parameters: Arrays, top_k: int | None = None
-    ) -> list[P]:
+    def decode(self, texts: Sequence[Outputs], parameters: Arrays, top_k: int | None = None) -> list[P]:
         """Predict for each example. parameters: arrays that the model stores (transitions, thresholds); top_k: how many
         labels or answers a prediction holds, where the task `ranks` them."""
 
-    def calibrate(
-        self, examples: Examples, rows: Rows, collected: Values, parameters: Arrays
-    ) -> dict[str, npt.NDArray[Any]]:
+    def calibrate(self, texts: Sequence[Outputs]) -> dict[str, npt.NDArray[Any]]:
         """Find on dev examples the parameters of decoding that no gradient learns, such as thresholds."""
         return {}
 
@@ -171,14 +184,6 @@ def probabilities_of(metric: str, predictions: Sequence[Any]) -> Floats | None:
     if metric != "auc":
         return None
     return np.stack([prediction.probabilities for prediction in predictions]).astype(np.float64)
-
-
-def group_by_owner(count: int, rows: Sequence[R], values: Sequence[Any]) -> list[list[tuple[R, Any]]]:
-    """Return for each of `count` examples its rows, each with its value."""
-    groups: list[list[tuple[R, Any]]] = [[] for _ in range(count)]
-    for row, value in zip(rows, values, strict=True):
-        groups[row.owner].append((row, value))
-    return groups
 
 
 def split_rows(values: npt.NDArray[Any], sizes: Sequence[int]) -> list[npt.NDArray[Any]]:

@@ -12,7 +12,7 @@ from unmask.config import config, setting
 from unmask.data.encoded import SPECIAL_TOKEN, EncodedRow
 from unmask.data.rows.check import check_labels
 from unmask.data.rows.example import Example
-from unmask.tasks.task import Arrays, Collected, Examples, Notes, Rows, Task, WindowSettings, group_by_owner
+from unmask.tasks.task import Arrays, Collected, Examples, Notes, Rows, Task, WindowSettings
 from unmask.tasks.windows import long_text_inputs
 from unmask.text.tokenizer import Encoding, Tokenizer
 
@@ -142,8 +142,6 @@ def special_flags(encoded: Encoding) -> npt.NDArray[np.uint8]:
     return np.array(encoded.special_tokens_mask, dtype=np.uint8) * np.uint8(SPECIAL_TOKEN)
 
 
-def mean_of_windows(rows: Rows, values: Sequence[npt.NDArray[Any]]) -> list[tuple[npt.NDArray[Any], int]]:
-    """Average the values of the windows of each text: (mean, windows) of each, in order."""
-    count = 1 + max((row.owner for row in rows), default=-1)
-    groups = [[value for _, value in group] for group in group_by_owner(count, rows, values)]
-    return [(own[0] if len(own) == 1 else np.mean(own, axis=0), len(own)) for own in groups if own]
+def mean_of_windows(values: Sequence[npt.NDArray[Any]]) -> npt.NDArray[Any]:
+    """Average the values of the windows of a text."""
+    return values[0] if len(values) == 1 else np.asarray(np.mean(values, axis=0))

@@ -15,7 +15,7 @@ from unmask.learner.batch import pack
 from unmask.learner.task_learner import TaskLearner
 from unmask.runtime.batching import TOKENS_PER_BATCH
 from unmask.tasks import Task
-from unmask.tasks.task import Values, probabilities_of
+from unmask.tasks.task import Values, outputs_of, probabilities_of
 
 NEGATIVES = 64  # examples whose texts are told apart in a loss with in-batch negatives, in the order of the file
 
@@ -46,11 +46,11 @@ def evaluate(learner: TaskLearner, dev: DevSet, finished: bool = False) -> DevRe
     with torch.inference_mode():
         collected, losses = _collect(learner, dev)
     learner.train(was_training)
-    parameters = learner.head.decoding_parameters()
+    texts, parameters = outputs_of(dev.examples, dev.rows, collected), learner.head.decoding_parameters()
     calibrated: dict[str, npt.NDArray[Any]] = {}
     if task.calibrates == "at each evaluation" or (finished and task.calibrates == "after training"):
-        calibrated = task.calibrate(dev.examples, dev.rows, collected, parameters)
-    predictions = task.decode(dev.examples, dev.rows, collected, {**parameters, **calibrated})
+        calibrated = task.calibrate(texts)
+    predictions = task.decode(texts, {**parameters, **calibrated})
     figures = metrics.values(
         task.kind,
         task.reference(dev.examples),
