@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from unmask.metrics import FIGURES, Interval, figure_of, format_score, metrics_of
+from unmask.metrics.compare import KINDS
 from unmask.metrics.figures import Means, bootstrap, difference
-from unmask.metrics.kinds import KINDS
 
 
 @given(st.lists(st.sampled_from([0.0, 0.25, 0.5, 1.0]), min_size=1, max_size=60), st.integers(0, 9))

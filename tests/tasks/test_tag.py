@@ -21,7 +21,7 @@ from unmask.data.rows.check import check_labels
 from unmask.data.rows.example import Example, Span, Spans
 from unmask.errors import UserError
 from unmask.heads import head_class
-from unmask.heads.token_pairs import BUCKETS, PRIOR, TokenPairs
+from unmask.heads.tag import BUCKETS, PRIOR, TokenPairs
 from unmask.learner.batch import pack
 from unmask.model.config import EncoderConfig
 from unmask.model.encoder import Encoder

@@ -7,7 +7,7 @@ defaults, -HOW, digits that stand for these). The first line describes it,
     {"format": 2, "task": "classify", "kind": "label", "metric": "accuracy", "file": "test.csv", "sha256": "...",
      "read_options": {"on_error": "skip"}, "labels": ["acq", ...]}
 
-and each line after it is one row of that file, in its order, in the form of its kind (`metrics.kinds.KINDS`):
+and each line after it is one row of that file, in its order, in the form of its kind (`metrics.compare.KINDS`):
 
     {"label": "acq", "predicted": "earn"}                                              label
     {"label": ["acq", "earn"], "predicted": ["earn"]}                                  labels

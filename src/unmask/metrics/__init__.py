@@ -4,9 +4,8 @@ To add a figure: its function in OF_COUNTS, OF_NUMBERS, `retrieval_scores` or `a
 name in KINDS; to choose models by it, `metric` in the settings of the task (tasks/TASK/settings.py).
 """
 
-from unmask.metrics.compare import Comparison, Contestant, Scores, compare, correct, values
+from unmask.metrics.compare import Comparison, Contestant, Scores, compare, correct, metrics_of, values
 from unmask.metrics.figures import FIGURES, Interval, figure_of, format_score
-from unmask.metrics.kinds import metrics_of
 
 __all__ = [
     "FIGURES",

@@ -6,8 +6,7 @@ import numpy as np
 
 from unmask.data.encoded import EncodedRow
 from unmask.errors import UserError
-from unmask.runtime.backend import Backend
-from unmask.runtime.batching import arrays_of
+from unmask.runtime.backend import Backend, arrays_of
 from unmask.tasks.task import log_softmax, top_places
 from unmask.text.tokenizer import Tokenizer
 

@@ -18,8 +18,7 @@ from unmask.data.rows.read import Rows, Use, read_rows
 from unmask.data.rows.readers.memory import as_source
 from unmask.errors import UserError
 from unmask.metrics import Scores
-from unmask.runtime.backend import Backend, Engine, open_engine
-from unmask.runtime.batching import infer
+from unmask.runtime.backend import Backend, Engine, infer, open_engine
 from unmask.runtime.fill import FilledMask, fill
 from unmask.tasks import Task, restore
 from unmask.tasks.task import Arrays, Notes, outputs_of, score_predictions

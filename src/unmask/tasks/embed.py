@@ -29,9 +29,7 @@ class Contrastive:
 
     name: Literal["contrastive"] = "contrastive"
     temperature: float = setting(
-        default=0.05,
-        gt=0,
-        description="cosines are divided by it before the softmax (0.05: Gao et al. 2021)",
+        default=0.05, gt=0, description="cosines are divided by it before the softmax (0.05: Gao et al. 2021)"
     )
 
 
@@ -52,9 +50,7 @@ class Unsupervised:
 
     name: Literal["unsupervised"] = "unsupervised"
     temperature: float = setting(
-        default=0.05,
-        gt=0,
-        description="cosines are divided by it before the softmax (0.05: Gao et al. 2021)",
+        default=0.05, gt=0, description="cosines are divided by it before the softmax (0.05: Gao et al. 2021)"
     )
 
 

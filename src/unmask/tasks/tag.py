@@ -39,9 +39,7 @@ class Tag(SpanSettings):
         default=0.0, ge=0, lt=1, description="wide: share of the pairs that are hidden in training"
     )
     lstm_hidden_size: int = setting(
-        default=0,
-        ge=0,
-        description="width, in each direction, of a bidirectional LSTM above the encoder; 0: none",
+        default=0, ge=0, description="width, in each direction, of a bidirectional LSTM above the encoder; 0: none"
     )
     crf_lr_factor: float = setting(
         default=10.0, gt=0, description="learning rate of the CRF's transitions, as a multiple of the rest's"

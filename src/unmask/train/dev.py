@@ -13,7 +13,7 @@ from unmask.data.encoded import EncodedRow, groups_by_length, longest_first
 from unmask.data.rows.example import Example
 from unmask.learner.batch import pack
 from unmask.learner.task_learner import TaskLearner
-from unmask.runtime.batching import TOKENS_PER_BATCH
+from unmask.runtime.backend import TOKENS_PER_BATCH
 from unmask.tasks import Task
 from unmask.tasks.task import Values, outputs_of, probabilities_of
 
