@@ -14,7 +14,6 @@ from torch import Tensor, nn
 from unmask.learner.batch import Batch
 from unmask.learner.head import Head
 from unmask.learner.loss import Loss
-from unmask.model.attention import SequenceLayout
 from unmask.model.config import EncoderConfig
 from unmask.model.pooler import AttentionPooling, pool
 from unmask.tasks.embed import Cosine, EmbedTask, Unsupervised
@@ -29,25 +28,20 @@ class EmbedHead(Head):
     """
 
     output = "embeddings"
+    shared_settings = ("pooling",)
 
     def __init__(self, task: EmbedTask, encoder: EncoderConfig) -> None:
         super().__init__(task)
         self.settings, self.scores = task.settings, task.scores
         self.uses_in_batch_negatives = not isinstance(task.settings.loss, Cosine)
         self.keeps_rows_together = not isinstance(task.settings.loss, Unsupervised)
+        self.reads_first = task.settings.pooling == "cls"
         attention = task.settings.pooling == "attention"
         self.attention = AttentionPooling(encoder.hidden_size) if attention else None
 
     @classmethod
     def public_architecture(cls, task: Task[Any], family: str) -> tuple[str | None, list[str]]:
         return None, []
-
-    @classmethod
-    def head_settings(cls, task: Task[Any]) -> dict[str, Any]:
-        return {"pooling": task.settings.pooling}
-
-    def query_positions(self, layout: SequenceLayout) -> SequenceLayout | None:
-        return layout.gather_first() if self.settings.pooling == "cls" and layout.is_packed else None
 
     def forward(self, hidden: Tensor, batch: Batch) -> Tensor:
         if self.settings.pooling == "attention":

@@ -34,6 +34,8 @@ class TagHead(Head):
     say.
     """
 
+    shared_settings = ("scheme",)
+
     def __init__(self, task: TagTask, encoder: EncoderConfig) -> None:
         super().__init__(task)
         self.settings = chosen = task.settings
@@ -54,10 +56,6 @@ class TagHead(Head):
         chosen = task.settings
         alone = chosen.decoder == "softmax" and not (chosen.wide or chosen.lstm_hidden_size)
         return "BertForTokenClassification" if alone else None, task.tags.tags
-
-    @classmethod
-    def head_settings(cls, task: Task[Any]) -> dict[str, Any]:
-        return {"scheme": task.schema()["scheme"]}
 
     def forward(self, hidden: Tensor, batch: Batch) -> Tensor:
         if self.lstm is not None:

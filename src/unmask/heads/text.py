@@ -13,12 +13,10 @@ from unmask.learner.batch import Batch
 from unmask.learner.head import Head, init_linear, targets_of_owners
 from unmask.learner.loss import Loss, LossTerm
 from unmask.learner.regularise import symmetric_kl
-from unmask.model.attention import SequenceLayout
 from unmask.model.config import EncoderConfig
 from unmask.model.families import FAMILIES
 from unmask.model.pooler import Pooler
-from unmask.tasks.classify import AnyLoss, ClassifyTask, Focal, LogitAdjusted
-from unmask.tasks.multilabel import MultilabelTask
+from unmask.tasks.classify import Classify, ClassifyTask, Focal, LogitAdjusted
 from unmask.tasks.regress import RegressTask
 from unmask.tasks.task import Task
 
@@ -29,13 +27,16 @@ CLUSTER_SHARES = (20, 4)  # a cluster of rare labels begins after a twentieth an
 class PooledHead(Head):
     """The pooler of the family, BERT's with tanh, dropout, and a linear layer. -> (sequences, outputs)"""
 
-    def __init__(self, task: Task[Any], encoder: EncoderConfig, outputs: int) -> None:
+    shared_settings: Sequence[str] = ("pooling",)
+
+    def __init__(self, task: Task[Any], encoder: EncoderConfig) -> None:
         super().__init__(task)
         self.pooler = Pooler(encoder, task.settings.pooling)
-        if self.pooler.reads_first:  # next-sentence prediction trains a pooler on [CLS]
+        self.reads_first = self.pooler.reads_first
+        if self.reads_first:  # next-sentence prediction trains a pooler on [CLS]
             self.pretrained_prefixes = tuple(self.pooler.saved_modules())
         self.dropout = nn.Dropout(task.settings.classifier_dropout)
-        self.classifier = self.last_layer(encoder, outputs)
+        self.classifier = self.last_layer(encoder, len(task.labels) or 1)
 
     def last_layer(self, encoder: EncoderConfig, outputs: int) -> nn.Module:
         return init_linear(nn.Linear(encoder.hidden_size, outputs), encoder)
@@ -45,13 +46,6 @@ class PooledHead(Head):
         # BERT's own head reads the last [CLS]: under its name another library would predict otherwise
         known = FAMILIES[family].head.poolings
         return "BertForSequenceClassification" if task.settings.pooling in known else None, task.labels
-
-    @classmethod
-    def head_settings(cls, task: Task[Any]) -> dict[str, Any]:
-        return {"pooling": task.settings.pooling}
-
-    def query_positions(self, layout: SequenceLayout) -> SequenceLayout | None:
-        return layout.gather_first() if self.pooler.reads_first and layout.is_packed else None
 
     def pooled(self, hidden: Tensor, batch: Batch) -> Tensor:
         return self.dropout(self.pooler(hidden, batch.output_layout))  # type: ignore[no-any-return]
@@ -69,9 +63,10 @@ class ClassifyHead(PooledHead):
 
     weights: Tensor | None
     log_priors: Tensor | None
+    shared_settings = ("pooling", "head")
 
     def __init__(self, task: ClassifyTask, encoder: EncoderConfig) -> None:
-        super().__init__(task, encoder, len(task.labels))
+        super().__init__(task, encoder)
         self.settings = task.settings
         self.register_buffer("weights", None, persistent=False)
         self.register_buffer("log_priors", None, persistent=False)
@@ -79,10 +74,6 @@ class ClassifyHead(PooledHead):
     @classmethod
     def class_for(cls, task: Task[Any]) -> type[Head]:
         return AdaptiveHead if task.settings.head == "adaptive" else ClassifyHead
-
-    @classmethod
-    def head_settings(cls, task: Task[Any]) -> dict[str, Any]:
-        return {**super().head_settings(task), "head": task.settings.head}
 
     def init_from_counts(self, task: Task[Any], rows: Sequence[EncodedRow]) -> None:
         counts = np.bincount(targets_of_owners(self.name, rows), minlength=len(task.labels))
@@ -96,19 +87,14 @@ class ClassifyHead(PooledHead):
             total = F.cross_entropy(outputs, targets, reduction="sum")
             correct = (outputs.argmax(-1) == targets).sum()
             return Loss({self.name: LossTerm(total, len(targets), correct=correct)})
-        smoothing = self.settings.label_smoothing
-        total = summed_loss(self.settings.loss, outputs, targets, self.weights, smoothing, self.log_priors)
-        return self.term(total, len(targets))
+        return self.term(summed_loss(self.settings, outputs, targets, self.weights, self.log_priors), len(targets))
 
 
 class AdaptiveHead(PooledHead):
     """Softmax over very many labels, most frequent first, the rare ones in clusters with smaller layers (Grave et
     al. 2017). -> log-probabilities (sequences, labels)"""
 
-    def __init__(self, task: ClassifyTask, encoder: EncoderConfig) -> None:
-        super().__init__(task, encoder, len(task.labels))
-
-    head_settings = ClassifyHead.head_settings
+    shared_settings = ("pooling", "head")
 
     def last_layer(self, encoder: EncoderConfig, outputs: int) -> nn.Module:
         cutoffs = sorted({max(1, outputs // share) for share in CLUSTER_SHARES})
@@ -136,18 +122,14 @@ class AdaptiveHead(PooledHead):
 
 
 def summed_loss(
-    loss: AnyLoss,
-    logits: Tensor,
-    targets: Tensor,
-    weights: Tensor | None = None,
-    smoothing: float = 0.0,
-    log_priors: Tensor | None = None,
+    settings: Classify, logits: Tensor, targets: Tensor, weights: Tensor | None, log_priors: Tensor | None
 ) -> Tensor:
     """Sum the loss over rows (nats). logits (rows, labels), targets (rows,) int64, weights and log_priors (labels,).
 
     Class weights and label smoothing are those of the cross-entropy, which every loss is a change of: focal loss
     multiplies it, row by row, by (1 - p)^gamma with the probability p of the right label.
     """
+    loss, smoothing = settings.loss, settings.label_smoothing
     if isinstance(loss, LogitAdjusted):
         assert log_priors is not None, "the frequencies of the labels are needed"
         logits = logits + loss.tau * log_priors
@@ -163,9 +145,6 @@ def summed_loss(
 class MultilabelHead(PooledHead):
     """One linear layer above the pooler, trained by binary cross-entropy of each label by itself, the mean over labels
     and rows. -> logits (sequences, labels)"""
-
-    def __init__(self, task: MultilabelTask, encoder: EncoderConfig) -> None:
-        super().__init__(task, encoder, len(task.labels))
 
     def loss(self, outputs: Tensor, batch: Batch) -> Loss:
         targets = batch.targets[self.name].view_as(outputs)
@@ -190,7 +169,7 @@ class RegressHead(PooledHead):
     classifier: nn.Linear
 
     def __init__(self, task: RegressTask, encoder: EncoderConfig) -> None:
-        super().__init__(task, encoder, 1)
+        super().__init__(task, encoder)
         self.register_buffer("mean", torch.tensor(0.0), persistent=False)
         self.register_buffer("std", torch.tensor(1.0), persistent=False)
 
@@ -217,7 +196,14 @@ class RegressHead(PooledHead):
         return ((first - second) / self.std).square().sum()
 
     def saved_modules(self) -> dict[str, nn.Module]:
-        return {**super().saved_modules(), "classifier": self._folded()}
+        """Fold mean and deviation into the last layer, which then is in the unit of the training rows."""
+        folded = self.classifier
+        if self.mean != 0 or self.std != 1:
+            folded = nn.Linear(self.classifier.in_features, 1)
+            with torch.no_grad():
+                folded.weight.copy_(self.classifier.weight * self.std)
+                folded.bias.copy_(self.classifier.bias * self.std + self.mean)
+        return {**super().saved_modules(), "classifier": folded}
 
     def load_from(self, modules: Mapping[str, nn.Module]) -> None:
         folded = modules["classifier"]
@@ -226,13 +212,3 @@ class RegressHead(PooledHead):
             with torch.no_grad():
                 self.classifier.weight.copy_(folded.weight / self.std)
                 self.classifier.bias.copy_((folded.bias - self.mean) / self.std)
-
-    def _folded(self) -> nn.Linear:
-        """Return the last layer in the unit of the training rows; itself where it learnt them as they are."""
-        if self.mean == 0 and self.std == 1:
-            return self.classifier
-        folded = nn.Linear(self.classifier.in_features, 1)
-        with torch.no_grad():
-            folded.weight.copy_(self.classifier.weight * self.std)
-            folded.bias.copy_(self.classifier.bias * self.std + self.mean)
-        return folded

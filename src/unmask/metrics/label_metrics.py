@@ -129,9 +129,7 @@ def counted_pairs(reference: Sequence[str], predicted: Sequence[str], labels: Se
 
 
 def counted_items(
-    reference: Sequence[Collection[Item]],
-    predicted: Sequence[Collection[Item]],
-    labels: Sequence[str] | None = None,
+    reference: Sequence[Collection[Item]], predicted: Sequence[Collection[Item]], labels: Sequence[str] | None = None
 ) -> Counted:
     """Rows with any number of items; labels: all of them, in order (those that occur, sorted, if not given).
 

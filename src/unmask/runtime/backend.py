@@ -110,10 +110,7 @@ def arrays_of(rows: Sequence[EncodedRow]) -> dict[str, npt.NDArray[np.int64]]:
 
 
 def infer(
-    backend: Backend,
-    task: Task[Any],
-    rows: Sequence[EncodedRow],
-    progress: Progress = SILENT,
+    backend: Backend, task: Task[Any], rows: Sequence[EncodedRow], progress: Progress = SILENT
 ) -> list[Collected]:
     """Run the network over rows, about TOKENS_PER_BATCH tokens at a time, and collect what decoding needs of each."""
     result: dict[int, Collected] = {}

@@ -99,11 +99,7 @@ class Predictor:
         return [self.task.top_prediction(prediction) for prediction in self.predict(texts)]
 
     def predict(
-        self,
-        texts: Iterable[str | tuple[str, str] | Example],
-        progress: Progress = SILENT,
-        *,
-        top_k: int | None = None,
+        self, texts: Iterable[str | tuple[str, str] | Example], progress: Progress = SILENT, *, top_k: int | None = None
     ) -> Predictions:
         """Predict for each text (or pair of texts), independent of the others.
 

@@ -125,12 +125,7 @@ class TextTokens:
 
 
 def window_inputs(
-    tokenizer: Tokenizer,
-    moving: TextTokens,
-    fixed: TextTokens | None,
-    max_length: int,
-    stride: int,
-    first: bool = True,
+    tokenizer: Tokenizer, moving: TextTokens, fixed: TextTokens | None, max_length: int, stride: int, first: bool = True
 ) -> list[WindowInput]:
     """The sequences of at most `max_length` tokens in which a text is read, about `stride` tokens from one to the next.
 
