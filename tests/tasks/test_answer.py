@@ -21,7 +21,7 @@ from unmask.metrics.answers import answer_scores
 from unmask.model.config import EncoderConfig
 from unmask.model.encoder import Encoder
 from unmask.tasks.answer import Answer, AnswerRow, AnswerSpan, AnswerTask, Context, best_threshold, span_scores
-from unmask.tasks.task import outputs_of
+from unmask.tasks.task import Outputs, outputs_of
 from unmask.text.tokenizer import Tokenizer
 
 WORDS = "river stone bridge lantern winter harbour captain letter".split()
@@ -210,7 +210,7 @@ def test_the_scores_of_all_windows_are_those_of_brute_force(
     rows = answer_rows(task, [one])
     evidence = evidence_of(rows, seed)
     wanted = brute_force(rows, evidence, longest)
-    scores = span_scores(list(zip(rows, evidence, strict=True)), longest)
+    scores = span_scores(Outputs(one, rows, evidence), longest)
     assert {(i, i + j) for i, j in zip(*np.nonzero(np.isfinite(scores)), strict=True)} == set(wanted)
     for (first, last), score in wanted.items():
         assert scores[first, last - first] == pytest.approx(score)

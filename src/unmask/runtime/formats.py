@@ -82,10 +82,7 @@ class LabelsFormat(Format):
 
     def fields(self, example: Example, prediction: Ranking, all_scores: bool) -> dict[str, Any]:
         chosen = prediction.chosen
-        return {
-            "labels": [one.label for one in chosen],
-            "scores": _scores(prediction if all_scores else chosen),
-        }
+        return {"labels": [one.label for one in chosen], "scores": _scores(prediction if all_scores else chosen)}
 
     def table_rows(self, fields: dict[str, Any]) -> list[dict[str, Any]]:
         return [{"labels": self.separator.join(fields["labels"])}]

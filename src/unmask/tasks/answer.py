@@ -18,20 +18,9 @@ from unmask.data.rows.example import Example, ReferenceAnswer
 from unmask.errors import UserError
 from unmask.messages import message
 from unmask.metrics.answers import answer_scores
+from unmask.metrics.figures import Floats
 from unmask.tasks.alignment import align_words
-from unmask.tasks.task import (
-    Arrays,
-    Collected,
-    Examples,
-    Floats,
-    Notes,
-    Outputs,
-    Rows,
-    Task,
-    WindowSettings,
-    split_rows,
-    top_places,
-)
+from unmask.tasks.task import Arrays, Examples, Notes, Outputs, Rows, Task, WindowSettings, split_rows, top_places
 from unmask.tasks.windows import TextTokens, WindowInput, best_windows, window_inputs
 from unmask.text.chinese import mostly_chinese
 from unmask.text.tokenizer import Encoding, Tokenizer
@@ -80,12 +69,8 @@ class Context:
         beside it (accents, vowel points), a token inside it all up to the next one."""
         bounds = np.array(encoded.offsets[1:-1], dtype=np.int64).reshape(-1, 2)
         words = align_words(text, encoded)
-        for (start, stop), first, after in zip(
-            words.offsets.tolist(),
-            (words.first_tokens[:-1] - 1).tolist(),
-            (words.first_tokens[1:] - 1).tolist(),
-            strict=True,
-        ):
+        firsts = (words.first_tokens - 1).tolist()
+        for (start, stop), first, after in zip(words.offsets.tolist(), firsts[:-1], firsts[1:], strict=True):
             bounds[first, 0] = start
             bounds[first : after - 1, 1] = np.maximum(bounds[first : after - 1, 1], bounds[first + 1 : after, 0])
             bounds[after - 1, 1] = stop
@@ -120,17 +105,15 @@ class Candidates:
         return self.none - self.spans[0][0]
 
 
-def candidates(
-    windows: Sequence[tuple[AnswerRow, Collected]], longest: int, count: int, has_unanswerable: bool
-) -> Candidates:
-    """Find the `count` best spans of one context, none of them where it has no tokens. windows: with the scores
-    (tokens, 2) of starts and stops."""
-    if not windows:
+def candidates(text: Outputs, longest: int, count: int, has_unanswerable: bool) -> Candidates:
+    """Find the `count` best spans of at most `longest` tokens of a context, none where it has no tokens. text: a
+    question with its windows, and the scores (tokens, 2) of starts and stops in each."""
+    if not text.rows:
         return Candidates([])
-    bounds = windows[0][0].context.bounds
-    scores = span_scores(windows, longest)
+    bounds = text.rows[0].context.bounds
+    scores = span_scores(text, longest)
     # the lowest of the windows, as in BERT: one that holds the answer is evidence against there being none
-    none = min(float(logits[0].sum()) for _, logits in windows)
+    none = min(float(logits[0].sum()) for logits in text.values)
     total = float(np.logaddexp.reduce(scores, axis=None))
     if has_unanswerable:
         total = float(np.logaddexp(total, none))
@@ -148,17 +131,14 @@ def candidates(
         looked *= 4
 
 
-def span_scores(windows: Sequence[tuple[AnswerRow, Collected]], longest: int) -> Floats:
+def span_scores(text: Outputs, longest: int) -> Floats:
     """Score each span: (tokens, longest), the answer that starts with token i and has j more, start plus stop, in the
-    window that shows most around it (`best_windows`); -inf where no window holds it whole.
-
-    windows: those of one context, with the scores of their tokens.
-    """
-    tokens = len(windows[0][0].context)
-    bounds = [(row.source.window.start, row.source.window.end) for row, _ in windows]
+    window that shows most around it (`best_windows`); -inf where no window holds it whole."""
+    tokens = len(text.rows[0].context)
+    bounds = [(row.source.window.start, row.source.window.end) for row in text.rows]
     owner = best_windows(np.arange(tokens + 1), bounds, min(longest, tokens))
     scores = np.full(owner.shape, -np.inf)
-    for number, ((row, logits), (begin, end)) in enumerate(zip(windows, bounds, strict=True)):
+    for number, (row, logits, (begin, end)) in enumerate(zip(text.rows, text.values, bounds, strict=True)):
         inner = logits[row.source.text_start :][: end - begin].astype(np.float64)
         first = np.arange(end - begin)[:, None]
         last = np.minimum(first + np.arange(owner.shape[1]), end - begin - 1)
@@ -278,7 +258,7 @@ class AnswerTask(Task[list[AnswerSpan]]):
                 targets[self.name] = np.array([place])
             yield AnswerRow(*one.parts, owner, owner=owner, targets=targets, context=context, source=one)
 
-    def collect(self, outputs: Arrays, rows: Rows) -> list[Collected]:
+    def collect(self, outputs: Arrays, rows: Rows) -> list[npt.NDArray[Any]]:
         """The logits (tokens, 2) of starts and stops of each window."""
         return split_rows(outputs["logits"], [len(row) for row in rows])
 
@@ -313,8 +293,7 @@ class AnswerTask(Task[list[AnswerSpan]]):
 
     def _candidates(self, text: Outputs, most: int) -> Candidates:
         """Find the best `most` spans of a context, over all of its windows."""
-        windows = list(zip(text.rows, text.values, strict=True))
-        return candidates(windows, self.settings.max_answer_length, most, self.has_unanswerable)
+        return candidates(text, self.settings.max_answer_length, most, self.has_unanswerable)
 
     def top_prediction(self, prediction: list[AnswerSpan]) -> AnswerSpan:
         return prediction[0]

@@ -54,9 +54,7 @@ class MultilabelTask(TextTask[Ranking]):
         if not labels or all(one == sets[0] for one in sets):
             raise UserError(
                 f"{train[0].source}: there is nothing to learn",
-                given=f"{len(train):,} rows, all labelled {', '.join(labels)}"
-                if labels
-                else f"{len(train):,} rows without a single label",
+                given=f"{len(train):,} rows, each with the labels {labels}",
                 hint="check the label column (--label-column)",
             )
         return cls(settings, tokenizer, labels)
