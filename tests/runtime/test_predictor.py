@@ -15,7 +15,7 @@ from unmask.model.attention import SequenceLayout
 from unmask.model.config import EncoderConfig
 from unmask.model.encoder import Encoder
 from unmask.model.mlm_head import MLMHead
-from unmask.runtime import batching
+from unmask.runtime import backend
 from unmask.runtime.predictor import Predictor, load
 from unmask.text.tokenizer import Tokenizer
 from unmask.train.finetune import finetune
@@ -40,7 +40,7 @@ def test_neighbours_and_order_change_nothing(
     together = dict(zip(texts, classifier.predict(texts), strict=True))
     shuffled = random.Random(1).sample(texts, len(texts))
     mixed = dict(zip(shuffled, classifier.predict(shuffled), strict=True))
-    monkeypatch.setattr(batching, "TOKENS_PER_BATCH", 50)
+    monkeypatch.setattr(backend, "TOKENS_PER_BATCH", 50)
     small = dict(zip(texts, classifier.predict(texts), strict=True))
     for text in texts:
         alone = {label.label: label.score for label in classifier.predict([text])[0]}

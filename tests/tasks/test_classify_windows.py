@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from task_helpers import rows_of
 from unmask.console import SILENT
 from unmask.data.rows.example import Example
-from unmask.runtime import batching as module
+from unmask.runtime import backend as module
 from unmask.tasks.classify import Classify, ClassifyTask
 from unmask.tasks.task import outputs_of
 from unmask.text.tokenizer import Tokenizer
