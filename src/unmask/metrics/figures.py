@@ -105,13 +105,14 @@ class Means(Statistics):
     """The mean of what each row scores by itself."""
 
     def __init__(self, name: str, rows: NDArray[Any]) -> None:
-        super().__init__((name,), rows.astype(np.float64).reshape(-1, 1), _weighted_mean)
+        super().__init__((name,), rows.astype(np.float64).reshape(-1, 1), weighted_mean)
 
     def values(self) -> dict[str, float]:
         return {self.names[0]: float(self.rows.mean())} if len(self.rows) else super().values()
 
 
-def _weighted_mean(weights: Floats, rows: Floats) -> Floats:
+def weighted_mean(weights: Floats, rows: Floats) -> Floats:
+    """The mean of each column of rows (rows, columns) under each row of weights (some, rows): (some, columns)."""
     return np.asarray(weights @ rows / weights.sum(-1, keepdims=True))
 
 
