@@ -22,8 +22,6 @@ HEADS: dict[str, type[Head]] = {
 }
 """The head of each task."""
 
-__all__ = ["HEADS", "Head", "build_head", "head_class"]
-
 
 def head_class(task: Task[Any]) -> type[Head]:
     """Return the class of the head of a task."""

@@ -13,16 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from unmask.metrics import answers, label_metrics, number_metrics, retrieval
-from unmask.metrics.figures import (
-    Interval,
-    Means,
-    Statistics,
-    bootstrap,
-    check_rows,
-    difference,
-    figure_of,
-    weighted_mean,
-)
+from unmask.metrics.figures import Interval, Means, Statistics, bootstrap, check_rows, difference, figure_of
 from unmask.metrics.label_metrics import Counted
 
 MOST_COUNTED = 100  # labels of which all pairs are counted
@@ -103,8 +94,7 @@ def _labels(case: Case) -> Sample:
     counted = label_metrics.counted_items(truth, said, every)
     statistics = _statistics(counted, case.names)
     if "subset_accuracy" in case.names:
-        right = np.array([[float(a == b)] for a, b in zip(truth, said, strict=True)])
-        statistics.append(Statistics(("subset_accuracy",), right, weighted_mean))
+        statistics.append(label_metrics.subset_accuracy(truth, said))
     if "auc" in case.names:
         _, true, predicted = (part[:, :known] for part in np.split(counted.rows, 3, axis=1))
         shares = predicted if case.probabilities is None else case.probabilities

@@ -5,7 +5,7 @@ where it has one each, else these counts of the items in it: tags, entities, lab
 its label, such as (start, stop, label); it is correct if the other side has an equal one.
 """
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from unmask.metrics.figures import Floats, Statistics, bootstrap, check_rows, ratio, sum_groups
+from unmask.metrics.figures import Floats, Statistics, bootstrap, check_rows, ratio, sum_groups, weighted_mean
 
 MOST_CONFUSIONS = 20
 
@@ -158,6 +158,12 @@ def tags_of(sentences: Sequence[Sequence[str | None]]) -> list[list[Item]]:
     return [[(place, tag) for place, tag in enumerate(tags) if tag is not None] for tags in sentences]
 
 
+def subset_accuracy(reference: Sequence[Collection[Item]], predicted: Sequence[Collection[Item]]) -> Statistics:
+    """The share of rows whose items are all right, and no others."""
+    right = np.array([[float(truth == said)] for truth, said in zip(reference, predicted, strict=True)])
+    return Statistics(("subset_accuracy",), right, weighted_mean)
+
+
 def confusion(counted: Counted) -> list[list[int]]:
     """How often each label (row) of rows with one label each was predicted as each label (column)."""
     many = len(counted.labels)
@@ -186,13 +192,9 @@ def paired_spans(truth: Iterable[Span], said: Iterable[Span]) -> list[tuple[str 
 
     Of several labels at the same bounds equal ones stand together, the others in order.
     """
-    true, predicted = (defaultdict[tuple[int, int], set[str]](set) for _ in range(2))
-    for spans, labels in ((truth, true), (said, predicted)):
-        for start, stop, label in spans:
-            labels[start, stop].add(label)
-    pairs: list[tuple[str | None, str | None]] = []
-    for bounds in sorted(true.keys() | predicted):
-        ours, theirs = true[bounds], predicted[bounds]
-        pairs += [(label, label) for label in sorted(ours & theirs)]
-        pairs += zip_longest(sorted(ours - theirs), sorted(theirs - ours))
+    true, predicted = ({tuple(span) for span in spans} for spans in (truth, said))
+    pairs: list[tuple[str | None, str | None]] = [(label, label) for _, _, label in sorted(true & predicted)]
+    missed, wrong = true - predicted, predicted - true
+    for bounds in sorted({span[:2] for span in missed | wrong}):
+        pairs += zip_longest(*(sorted(span[2] for span in side if span[:2] == bounds) for side in (missed, wrong)))
     return pairs

@@ -205,10 +205,8 @@ class AnswerTask(Task[list[AnswerSpan]]):
     def build(cls, settings: Answer, tokenizer: Tokenizer, train: Examples) -> Self:
         without = sum(example.answers == () for example in train)
         if without == len(train):
-            raise UserError(
-                f"{train[0].source}: there is nothing to learn",
-                given=f"{len(train):,} questions without a single answer",
-            )
+            given = f"{len(train):,} questions without a single answer"
+            raise UserError("{source}: there is nothing to learn", train[0].source, given=given)
         return cls(settings, tokenizer, without > 0)
 
     @classmethod

@@ -16,7 +16,7 @@ from unmask.data.rows.check import check_pairs
 from unmask.data.rows.example import Example
 from unmask.errors import UserError
 from unmask.metrics.retrieval import OF_RANKS, Pool, Vectors, cosines, ranked
-from unmask.tasks.task import Arrays, Collected, Examples, Notes, Outputs, Rows, Task, TaskSettings
+from unmask.tasks.task import Arrays, Collected, Examples, Notes, Outputs, Rows, Task, TaskSettings, nothing_to_learn
 from unmask.tasks.text import special_flags
 from unmask.text.tokenizer import Tokenizer
 
@@ -188,6 +188,6 @@ def _score_range(train: Examples) -> list[float]:
         )
     lowest, highest = min(numbers), max(numbers)
     if lowest == highest:
-        raise UserError(f"{train[0].source}: there is nothing to learn", given=f"a score of {lowest:g} in every row")
+        raise nothing_to_learn(train, f"{len(train):,} rows, all with the score {lowest:g}")
     console.note("scores from {low:g} to {high:g} are learnt as cosines from 0 to 1", lowest, highest)
     return [lowest, highest]

@@ -12,7 +12,7 @@ from unmask.data.rows import schemes
 from unmask.data.rows.example import Example, Span
 from unmask.errors import UserError
 from unmask.tasks.alignment import Misfit, Words, align_words, misfit_remarks
-from unmask.tasks.task import Examples, Notes, Rows, Task, WindowSettings
+from unmask.tasks.task import Examples, Notes, Rows, Task, WindowSettings, nothing_to_learn
 from unmask.tasks.windows import Window, windows, with_special_tokens
 from unmask.text.tokenizer import Encoding, Tokenizer
 
@@ -68,11 +68,8 @@ class SpanTask(Task[list[LabelledSpan]]):
         """Collect the labels of all spans, sorted. Raises UserError where there are none."""
         labels = sorted({span.label for example in train for span in example.spans or ()})
         if not labels:
-            raise UserError(
-                f"{train[0].source}: there is nothing to learn",
-                given=f"{len(train):,} sentences without a single span",
-                hint="check the column of the tags (--tag-column)",
-            )
+            given = f"{len(train):,} sentences without a single span"
+            raise nothing_to_learn(train, given, "check the column of the tags (--tag-column)")
         return labels
 
     def encode(self, examples: Examples) -> tuple[list[EncodedRow], Notes]:

@@ -8,8 +8,7 @@ import numpy.typing as npt
 
 from unmask.config import config, setting
 from unmask.data.rows.example import Example
-from unmask.errors import UserError
-from unmask.tasks.task import Arrays, Examples, Floats, Outputs, sigmoid
+from unmask.tasks.task import Arrays, Examples, Floats, Outputs, nothing_to_learn, sigmoid
 from unmask.tasks.text import Label, Ranking, TextSettings, TextTask, mean_of_windows
 from unmask.text.tokenizer import Tokenizer
 
@@ -52,11 +51,7 @@ class MultilabelTask(TextTask[Ranking]):
         sets = [set(example.label_set or ()) for example in train]
         labels = sorted(set().union(*sets))
         if not labels or all(one == sets[0] for one in sets):
-            raise UserError(
-                f"{train[0].source}: there is nothing to learn",
-                given=f"{len(train):,} rows, each with the labels {labels}",
-                hint="check the label column (--label-column)",
-            )
+            raise nothing_to_learn(train, f"{len(train):,} rows, each with the labels {labels}")
         return cls(settings, tokenizer, labels)
 
     def target_of(self, example: Example) -> npt.NDArray[np.float32]:

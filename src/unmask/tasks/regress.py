@@ -9,8 +9,7 @@ import numpy.typing as npt
 
 from unmask.config import config, setting
 from unmask.data.rows.example import Example
-from unmask.errors import UserError
-from unmask.tasks.task import Arrays, Examples, Outputs
+from unmask.tasks.task import Arrays, Examples, Outputs, nothing_to_learn
 from unmask.tasks.text import TextSettings, TextTask, mean_of_windows
 from unmask.text.tokenizer import Tokenizer
 
@@ -52,11 +51,7 @@ class RegressTask(TextTask[float]):
     def build(cls, settings: Regress, tokenizer: Tokenizer, train: Examples) -> Self:
         values = np.array([example.number for example in train], dtype=np.float64)
         if values.min() == values.max():
-            raise UserError(
-                f"{train[0].source}: there is nothing to learn",
-                given=f"{len(train):,} rows, all with the number {values[0]:g}",
-                hint="check the label column (--label-column)",
-            )
+            raise nothing_to_learn(train, f"{len(train):,} rows, all with the number {values[0]:g}")
         facts = (values.mean(), values.std(), values.min(), values.max())
         return cls(settings, tokenizer, NumberStatistics(*map(float, facts)))
 

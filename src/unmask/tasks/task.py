@@ -18,6 +18,7 @@ from unmask import metrics
 from unmask.config import config, dump, setting
 from unmask.data.encoded import EncodedRow
 from unmask.data.rows.example import Example, RowKind
+from unmask.errors import UserError
 from unmask.metrics import Contestant, Scores
 from unmask.text.tokenizer import Tokenizer
 
@@ -166,6 +167,11 @@ class Task(ABC, Generic[P]):
     def metric_for(self, examples: Examples) -> str:
         """Return the metric by which predictions for these examples are compared."""
         return self.metric
+
+
+def nothing_to_learn(train: Examples, given: str, hint: str = "check the label column (--label-column)") -> UserError:
+    """Make the error of training examples whose targets are all alike or missing. given: what they have."""
+    return UserError("{source}: there is nothing to learn", train[0].source, given=given, hint=hint)
 
 
 def score_predictions(task: Task[Any], examples: Examples, predictions: Sequence[Any]) -> Scores:
