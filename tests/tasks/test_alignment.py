@@ -121,7 +121,7 @@ def test_units_are_apart_and_hold_all_that_is_not_white_space(every_script: Toke
     data=st.data(),
 )
 def test_spans_over_given_tokens_come_back(every_script: Tokenizer, words: list[str], data: st.DataObject) -> None:
-    """Whatever the tokenizer does inside a token. A token that without a piece cannot carry a tag."""
+    """Whatever the tokenizer does inside a token. A token of no characters that the tokenizer reads cannot carry a tag."""
     text, bounds = join_tokens(words)
     units = align_words(text, every_script.encode(text), bounds)
     present = set(units.tokens.tolist())
@@ -143,7 +143,7 @@ def test_plain_tags_of_given_tokens_come_back(every_script: Tokenizer, words: li
     numbers, misfits = tags.encode(units, spans)
     lost = {span for span, _ in misfits}
     assert decode(units, numbers, LABELS) == tuple(span for span in spans if span not in lost)
-    assert all(reason == "without a piece" for _, reason in misfits)
+    assert all(reason == "without a token" for _, reason in misfits)
     assert tags.allowed(units, plain=True)[np.arange(len(units)), numbers].all()
 
 
@@ -208,7 +208,7 @@ def test_units_are_cut_where_a_given_token_ends(tokenizer: Tokenizer) -> None:
     found = units(text, tokenizer, [(0, whole - 1), (whole - 1, whole), (whole, 10)])
     assert found.tokens.tolist() == [0, 2] and bounds_of(found) == [(0, whole - 1), (whole, 10)]
     _, misfits = Tags(["x"]).encode(found, [Span(whole - 1, whole, "x")])
-    assert [reason for _, reason in misfits] == ["without a piece"]
+    assert [reason for _, reason in misfits] == ["without a token"]
 
 
 @pytest.mark.parametrize(
@@ -216,10 +216,10 @@ def test_units_are_cut_where_a_given_token_ends(tokenizer: Tokenizer) -> None:
     [
         ([Span(0, 3, "x")], "cut through a word", []),
         ([Span(2, 11, "x")], "cut through a word", []),
-        ([Span(5, 6, "x")], "without a piece", []),
+        ([Span(5, 6, "x")], "without a token", []),
         ([Span(3, 3, "x")], "cut through a word", []),
         ([Span(0, 11, "x"), Span(6, 16, "x")], "overlapping", [Span(0, 11, "x")]),
-        ([Span(6, 11, "x"), Span(99, 101, "x")], "without a piece", [Span(6, 11, "x")]),
+        ([Span(6, 11, "x"), Span(99, 101, "x")], "without a token", [Span(6, 11, "x")]),
     ],
 )
 def test_what_cannot_be_aligned(tokenizer: Tokenizer, spans: list[Span], reason: str, left: list[Span]) -> None:
@@ -263,5 +263,5 @@ def test_misfits_are_counted_and_the_first_are_shown(tokenizer: Tokenizer) -> No
         misfits += [(example, misfit) for misfit in wrong]
     assert list(misfit_remarks(misfits, 20)) == [
         "5 of 20 spans not aligned: cut through a word (the first: a.jsonl, line 1: 'riv' (x))",
-        "1 of 20 spans not aligned: without a piece (the first: a.jsonl, line 2: '' (y))",
+        "1 of 20 spans not aligned: without a token (the first: a.jsonl, line 2: '' (y))",
     ]

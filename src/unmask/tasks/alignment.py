@@ -26,7 +26,7 @@ Bounds = tuple[int, int]
 
 Reason = Literal[
     "cut through a word",
-    "without a piece",
+    "without a token",
     "overlapping",
     "of more words than task.max_span_length",
     "whole in no window",
@@ -220,7 +220,7 @@ def align_spans(words: Words, spans: Sequence[Span]) -> tuple[list[tuple[Span, i
     misfits: list[Misfit] = []
     for span, first, stop in zip(spans, firsts, stops, strict=True):
         if first >= stop:
-            misfits.append((span, "without a piece"))
+            misfits.append((span, "without a token"))
         elif words.core_offsets[first, 0] < span.start or words.core_offsets[stop - 1, 1] > span.end:
             misfits.append((span, "cut through a word"))
         else:
