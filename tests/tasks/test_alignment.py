@@ -121,7 +121,7 @@ def test_units_are_apart_and_hold_all_that_is_not_white_space(every_script: Toke
     data=st.data(),
 )
 def test_spans_over_given_tokens_come_back(every_script: Tokenizer, words: list[str], data: st.DataObject) -> None:
-    """Whatever the tokenizer does inside a token. A token of no characters that the tokenizer reads cannot carry a tag."""
+    """Whatever the tokenizer does inside a token. A token whose characters are dropped carries no tag."""
     text, bounds = join_tokens(words)
     units = align_words(text, every_script.encode(text), bounds)
     present = set(units.tokens.tolist())
