@@ -192,7 +192,6 @@ FINETUNING: dict[str, tuple[str, str, dict[str, Any], dict[str, Any]]] = {
     "answer": ("answer", "questions.json", {}, {}),
     "answer, or none": ("answer", "doubtful.json", {}, {}),
     "embed": ("embed", "pairs.jsonl", {}, {}),
-    "embed, symmetric": ("embed", "pairs.jsonl", {"loss": {"name": "contrastive", "symmetric": True}}, {}),
     "embed, attention": ("embed", "pairs.jsonl", {"pooling": "attention", "normalise": False}, {}),
     "embed, cls": ("embed", "pairs.jsonl", {"pooling": "cls", "metric": "recall_10"}, {}),
     "embed, scores": ("embed", "numbers.csv", {"loss": "cosine", "pooling": "max"}, {}),

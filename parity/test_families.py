@@ -161,7 +161,7 @@ def test_a_tagger_says_what_the_peer_says(name: str, tokenizer: Tokenizer, tmp_p
     model = publish(config, "ForTokenClassification", tokenizer, tmp_path)
     predictor = load(tmp_path)
     from unmask.data.rows.example import Example
-    from unmask.runtime.batching import infer
+    from unmask.runtime.backend import infer
 
     text = "the quick brown fox jumps"
     rows, _ = predictor.task.encode([Example(text, None, None, "0", 1, "here")])

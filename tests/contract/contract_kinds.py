@@ -26,7 +26,6 @@ KINDS: dict[str, tuple[str, str, list[str]]] = {
     "answer": ("answer", "questions", []),
     "answer, or none": ("answer", "doubtful_questions", []),
     "embed": ("embed", "pairs", []),
-    "embed, symmetric": ("embed", "pairs", ["task.loss={name: contrastive, symmetric: true}"]),
     "embed, attention": ("embed", "pairs", ["task.pooling=attention", "task.normalize_embeddings=false"]),
     "embed, cls": ("embed", "pairs", ["task.pooling=cls", "task.metric=recall_10"]),
     "embed, scores": ("embed", "numbers", ["task.loss=cosine", "task.pooling=max"]),

@@ -24,7 +24,7 @@ from unmask.evaluate.predictions import compare_predictions, to_saved_prediction
 from unmask.evaluate.samples import predictions
 from unmask.files import read_json
 from unmask.heads import head_class
-from unmask.runtime import batching
+from unmask.runtime import backend
 from unmask.runtime.formats import format_of
 from unmask.runtime.predictor import Predictor, load
 from unmask.tasks import AnyTask, restore, task_of
@@ -100,7 +100,7 @@ def test_neighbours_order_and_batches_change_nothing(trained: Trained, monkeypat
         together = [plain(one) for one in predictor.predict(given)]
         order = random.Random(1).sample(range(len(given)), len(given))
         mixed = predictor.predict([given[number] for number in order])
-        monkeypatch.setattr(batching, "TOKENS_PER_BATCH", 40)
+        monkeypatch.setattr(backend, "TOKENS_PER_BATCH", 40)
         small = predictor.predict(given)
         monkeypatch.undo()
         for place, number in enumerate(order):

@@ -15,7 +15,8 @@ from unmask.learner.batches import Batches
 from unmask.learner.regularise import Regularisation, Regulariser
 from unmask.model.config import EncoderConfig
 from unmask.model.encoder import Encoder
-from unmask.tasks import Classify, ClassifyTask, Tag, TagTask
+from unmask.tasks.classify import Classify, ClassifyTask
+from unmask.tasks.tag import Tag, TagTask
 from unmask.text.tokenizer import Tokenizer
 from unmask.train import optim
 from unmask.train.budget import TrainConfig

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from unmask.config import dump, from_mapping
 from unmask.errors import UserError
-from unmask.heads.classify import summed_loss
+from unmask.heads.text import summed_loss
 from unmask.tasks import Classify
 from unmask.tasks.classify import CrossEntropy, Focal, LogitAdjusted
 
@@ -29,7 +29,8 @@ def test_what_is_off_is_cross_entropy(seed: int, smoothing: float, weighted: boo
     plain = F.cross_entropy(logits, wanted, weights, label_smoothing=smoothing, reduction="sum")
     uniform = torch.full((3,), 1 / 3, dtype=torch.float64).log()
     for loss in (CrossEntropy(), Focal(gamma=0), LogitAdjusted(), LogitAdjusted(tau=0)):
-        found = summed_loss(loss, logits, wanted, weights, smoothing, uniform)
+        settings = Classify(loss=loss, label_smoothing=smoothing)
+        found = summed_loss(settings, logits, wanted, weights, uniform)
         torch.testing.assert_close(found, plain)
 
 
@@ -37,16 +38,17 @@ def test_focal_loss_is_its_formula() -> None:
     logits, wanted = drawn()
     shares = np.exp(logits.numpy()) / np.exp(logits.numpy()).sum(-1, keepdims=True)
     right = shares[np.arange(8), wanted.numpy()]
+    focal = Classify(loss=Focal(gamma=1.5))
     formula = -((1 - right) ** 1.5 * np.log(right))
-    assert summed_loss(Focal(gamma=1.5), logits, wanted).item() == pytest.approx(formula.sum())
+    assert summed_loss(focal, logits, wanted, None, None).item() == pytest.approx(formula.sum())
     weighted = (WEIGHTS.numpy()[wanted.numpy()] * formula).sum()
-    assert summed_loss(Focal(gamma=1.5), logits, wanted, WEIGHTS).item() == pytest.approx(weighted)
+    assert summed_loss(focal, logits, wanted, WEIGHTS, None).item() == pytest.approx(weighted)
 
 
 @pytest.mark.parametrize("gamma", [0.5, 1.0, 2.0])
 def test_focal_loss_of_rows_that_are_certain_has_a_finite_slope(gamma: float) -> None:
     logits = torch.tensor([[200.0, 0.0], [0.0, 200.0]], requires_grad=True)
-    total = summed_loss(Focal(gamma=gamma), logits, torch.tensor([0, 0]))
+    total = summed_loss(Classify(loss=Focal(gamma=gamma)), logits, torch.tensor([0, 0]), None, None)
     total.backward()
     assert total.item() == pytest.approx(200.0, rel=1e-5)
     assert logits.grad is not None and logits.grad.isfinite().all()
@@ -58,7 +60,7 @@ def test_logit_adjustment_is_its_formula() -> None:
     priors = torch.from_numpy(np.log(counts / 8))
     raised = np.exp(logits.numpy()) * (counts / 8) ** 0.7
     right = raised[np.arange(8), wanted.numpy()] / raised.sum(-1)
-    found = summed_loss(LogitAdjusted(tau=0.7), logits, wanted, log_priors=priors)
+    found = summed_loss(Classify(loss=LogitAdjusted(tau=0.7)), logits, wanted, None, priors)
     assert found.item() == pytest.approx(-np.log(right).sum(), rel=1e-5)
 
 

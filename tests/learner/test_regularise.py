@@ -18,7 +18,8 @@ from unmask.learner.task_learner import TaskLearner
 from unmask.model.attention import SequenceLayout
 from unmask.model.config import EncoderConfig
 from unmask.model.encoder import Encoder
-from unmask.tasks import Classify, ClassifyTask, Tag, TagTask
+from unmask.tasks.classify import Classify, ClassifyTask
+from unmask.tasks.tag import Tag, TagTask
 from unmask.text.tokenizer import Tokenizer
 from unmask.train.loop import _accumulate, _global_counts
 from unmask.train.parallel import World

@@ -41,11 +41,11 @@ def test_as_written_out(numbers: list[tuple[int, int]], seed: int) -> None:
     vectors = {f"t{n}": draw.normal(size=8).astype(np.float32) for n in range(31)}
     first, second = (np.stack([vectors[pair[side]] for pair in pairs]) for side in (0, 1))
     pool = Pool.of(pairs)
-    found = ranked(pool, first, second)
+    ranks, best = ranked(pool, first, second)
     for name, wanted in written_out(pairs, vectors).items():
-        assert retrieval_scores(name, found.ranks) == pytest.approx(wanted, abs=1e-9), name
-    for row, ranks in enumerate(found.ranks):
-        assert (ranks[0] == 1) is (pairs[found.first[row]][1] in {b for a, b in pairs if a == pairs[row][0]})
+        assert retrieval_scores(name, ranks) == pytest.approx(wanted, abs=1e-9), name
+    for row, own in enumerate(ranks):
+        assert (own[0] == 1) is (pairs[best[row]][1] in {b for a, b in pairs if a == pairs[row][0]})
 
 
 def test_as_scikit_learn() -> None:
@@ -55,24 +55,24 @@ def test_as_scikit_learn() -> None:
     first = {text: draw.normal(size=6).astype(np.float32) for text in dict(pairs)}
     second = draw.normal(size=(50, 6)).astype(np.float32)
     rows = np.stack([first[a] for a, _ in pairs])
-    ranks = ranked(Pool.of(pairs), rows, second).ranks
+    ranks = ranked(Pool.of(pairs), rows, second)[0]
     relevance = np.array([[float(a == other) for other, _ in pairs] for a, _ in pairs])
     scores = np.stack([cosines(np.repeat(row[None], 50, 0), second) for row in rows])
     for number in range(50):
         ndcg = metrics.ndcg_score(relevance[number : number + 1], scores[number : number + 1], k=10)
         assert retrieval_scores("ndcg_10", [ranks[number]])[0] == pytest.approx(ndcg)
     alone = np.eye(50)  # of one relevant text each, the mean precision is the reciprocal rank
-    single = ranked(Pool.of([(f"q{n}", f"d{n}") for n in range(50)]), rows, second).ranks
+    single = ranked(Pool.of([(f"q{n}", f"d{n}") for n in range(50)]), rows, second)[0]
     precision = metrics.label_ranking_average_precision_score(alone, scores)
     assert retrieval_scores("mrr", single).mean() == pytest.approx(precision)
 
 
 def test_vectors_that_are_all_the_same_find_nothing() -> None:
     pool = Pool.of([(f"a{n}", f"b{n}") for n in range(20)])
-    ranks = ranked(pool, np.ones((20, 3), np.float32), np.ones((20, 3), np.float32)).ranks
+    ranks = ranked(pool, np.ones((20, 3), np.float32), np.ones((20, 3), np.float32))[0]
     assert ranks == [[20]] * 20
     zeros = np.zeros((20, 3), np.float32)
-    assert ranked(pool, zeros, zeros).ranks == [[20]] * 20
+    assert ranked(pool, zeros, zeros)[0] == [[20]] * 20
 
 
 def test_blocks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,9 +6,11 @@ import pytest
 from unmask.data.rows.example import Example
 from unmask.errors import UserError
 from unmask.runtime.formats import format_of
-from unmask.tasks import Multilabel, MultilabelTask, Nested, NestedTask, Regress, RegressTask, Tag, TagTask
 from unmask.tasks.labelled_spans import LabelledSpan
-from unmask.tasks.regress import NumberStatistics
+from unmask.tasks.multilabel import Multilabel, MultilabelTask
+from unmask.tasks.nested import Nested, NestedTask
+from unmask.tasks.regress import NumberStatistics, Regress, RegressTask
+from unmask.tasks.tag import Tag, TagTask
 from unmask.tasks.text import Ranking
 from unmask.text.tokenizer import Tokenizer
 
@@ -68,7 +70,7 @@ def test_running_text_is_written_as_the_words_that_plain_tags_make() -> None:
 
 
 def test_vectors_have_the_digits_of_their_floats() -> None:
-    from unmask.tasks import Embed, EmbedTask
+    from unmask.tasks.embed import Embed, EmbedTask
 
     tokenizer = Tokenizer.train(["a b"] * 4, vocab_size=10, allow_fewer=True)
     written = format_of(EmbedTask(Embed(), tokenizer))

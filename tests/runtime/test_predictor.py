@@ -10,14 +10,13 @@ import torch
 
 from unmask import bundle
 from unmask.console import SILENT
-from unmask.data.rows.example import Example
 from unmask.errors import UserError
 from unmask.model.attention import SequenceLayout
 from unmask.model.config import EncoderConfig
 from unmask.model.encoder import Encoder
 from unmask.model.mlm_head import MLMHead
-from unmask.runtime import batching
-from unmask.runtime.predictor import Predictor, load, stream
+from unmask.runtime import backend
+from unmask.runtime.predictor import Predictor, load
 from unmask.text.tokenizer import Tokenizer
 from unmask.train.finetune import finetune
 
@@ -41,7 +40,7 @@ def test_neighbours_and_order_change_nothing(
     together = dict(zip(texts, classifier.predict(texts), strict=True))
     shuffled = random.Random(1).sample(texts, len(texts))
     mixed = dict(zip(shuffled, classifier.predict(shuffled), strict=True))
-    monkeypatch.setattr(batching, "TOKENS_PER_BATCH", 50)
+    monkeypatch.setattr(backend, "TOKENS_PER_BATCH", 50)
     small = dict(zip(texts, classifier.predict(texts), strict=True))
     for text in texts:
         alone = {label.label: label.score for label in classifier.predict([text])[0]}
@@ -145,15 +144,6 @@ def test_what_cannot_be_answered(filler: Predictor, classifier: Predictor) -> No
         classifier.fill("river [MASK]")
     with pytest.raises(UserError, match="is not a model"):
         load("nowhere")
-
-
-def test_streamed_predictions_are_the_same(classifier: Predictor) -> None:
-    examples = [Example(f"river {word}", None, None, str(n), n + 1, "texts") for n, word in enumerate("abcde")]
-    streamed = list(stream(classifier, examples, batch_size=2))
-    assert [example for part, _ in streamed for example in part] == examples
-    made = [one for _, predictions in streamed for one in predictions]
-    for mine, theirs in zip(made, classifier.predict(examples), strict=True):
-        assert {x.label: x.score for x in mine} == pytest.approx({x.label: x.score for x in theirs}, abs=1e-5)
 
 
 def test_truncated_texts_are_counted_in_each_result(classifier: Predictor) -> None:

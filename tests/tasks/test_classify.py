@@ -10,13 +10,13 @@ from task_helpers import learner_of, rows_of
 from unmask.data.encoded import SPECIAL_TOKEN
 from unmask.data.rows.example import Example
 from unmask.errors import UserError
-from unmask.heads import build_head
-from unmask.heads.classify import ClassifyHead
+from unmask.heads.text import ClassifyHead
 from unmask.learner.batch import pack
 from unmask.learner.task_learner import TaskLearner
 from unmask.model.config import EncoderConfig
 from unmask.model.encoder import Encoder
-from unmask.tasks import Classify, ClassifyTask
+from unmask.tasks.classify import Classify, ClassifyTask
+from unmask.tasks.task import outputs_of
 from unmask.text.tokenizer import Tokenizer
 
 
@@ -110,9 +110,9 @@ def test_labels_come_back_by_probability(tokenizer: Tokenizer) -> None:
     task = ClassifyTask(Classify(), tokenizer, ["a", "b", "c"])
     logits = [np.log(np.array([0.2, 0.5, 0.3], dtype=np.float32)) + 7]
     given = examples(None)
-    (labels,) = task.decode(given, rows_of(task, given), logits, {})
+    (labels,) = task.decode(outputs_of(given, rows_of(task, given), logits), {})
     assert [(label.label, round(label.score, 6)) for label in labels] == [("b", 0.5), ("c", 0.3), ("a", 0.2)]
-    assert repr(labels[0]) == "Label(label='b', score=0.50)" and task.top_prediction(labels) == labels[0]
+    assert task.top_prediction(labels) == labels[0]
 
 
 def many(count: int) -> list[Example]:
@@ -125,30 +125,13 @@ def test_labels_of_an_adaptive_head_stand_by_frequency(tokenizer: Tokenizer) -> 
     task = ClassifyTask.build(settings, tokenizer, many(6))
     assert task.labels == ["l5", "l4", "l3", "l2", "l1", "l0"]
     assert ClassifyTask.build(Classify(), tokenizer, many(6)).labels == sorted(task.labels)
-    assert ClassifyTask(settings, tokenizer, list(map(str, range(2000)))).cutoffs() == [100, 500]
-    assert ClassifyTask(settings, tokenizer, ["a", "b"]).cutoffs() == [1]
-
-
-@pytest.mark.parametrize("cutoffs", [[], [0], [6], [3, 2], [2, 2]])
-def test_cutoffs_that_do_not_fit(tokenizer: Tokenizer, cutoffs: list[int]) -> None:
-    with pytest.raises(UserError, match=r"task\.cutoffs cannot be used") as caught:
-        ClassifyTask.build(Classify(head="adaptive", cutoffs=cutoffs), tokenizer, many(6))
-    assert "there are 6 labels" in str(caught.value)
-
-
-def test_clusters_need_width(tokenizer: Tokenizer, tiny: EncoderConfig) -> None:
-    """Each cluster has a quarter of the width of the one before it (Grave et al. 2017, section 4.1)."""
-    task = ClassifyTask(Classify(head="adaptive", cutoffs=[1, 2, 3]), tokenizer, list("abcdef"))
-    with pytest.raises(UserError, match=r"too many clusters for a hidden_size of 16") as caught:
-        build_head(task, tiny)
-    assert "at most 2 cutoffs" in str(caught.value)
 
 
 def test_an_adaptive_head_learns_what_it_predicts(
     make_encoder: Callable[..., Encoder], tokenizer: Tokenizer, tiny: EncoderConfig
 ) -> None:
     """The training loss is that of the probabilities of prediction, which sum to one over all clusters."""
-    settings = Classify(head="adaptive", cutoffs=[2, 5], classifier_dropout=0.0, max_length=32)
+    settings = Classify(head="adaptive", classifier_dropout=0.0, max_length=32)
     given = many(8)
     task = ClassifyTask.build(settings, tokenizer, given)
     rows = rows_of(task, given)

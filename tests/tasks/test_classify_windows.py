@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from task_helpers import rows_of
 from unmask.console import SILENT
 from unmask.data.rows.example import Example
-from unmask.runtime import batching as module
-from unmask.tasks import Classify, ClassifyTask
+from unmask.runtime import backend as module
+from unmask.tasks.classify import Classify, ClassifyTask
+from unmask.tasks.task import outputs_of
 from unmask.text.tokenizer import Tokenizer
 from unmask.train.finetune import finetune
 
@@ -72,7 +73,7 @@ def test_windows_are_put_together_as_the_formula_says(
     mean = [sum(row[label] for row in logits[:count]) / count for label in range(3)]
     total = sum(map(math.exp, mean))
     values = [np.array(row, dtype=np.float32) for row in logits[:count]]
-    (found,) = task.decode([example(LONG)], rows, values, {})
+    (found,) = task.decode(outputs_of([example(LONG)], rows, values), {})
     scores = {label.label: label.score for label in found}
     assert [scores[name] for name in "abc"] == pytest.approx([math.exp(x) / total for x in mean], rel=1e-4)
 

@@ -2,34 +2,45 @@
 
 import itertools
 import math
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
 import torch
 
 from unmask.heads.crf import CRF
-from unmask.tasks.tag.crf import CRFDecoder, Grammar
+from unmask.tasks.crf import CRFDecoder
 
 NEVER = float("-inf")
+
+
+@dataclass(frozen=True)
+class Grammar:
+    """Rules as `Tags` has them."""
+
+    start: np.ndarray
+    follows: np.ndarray
+    within: np.ndarray
 
 
 def grammar(tags: int, seed: int, share: float = 0.7) -> Grammar:
     """Random rules that always leave some path: tag 0 may stand anywhere."""
     draw = np.random.default_rng(seed)
-    start, end = draw.random(tags) < share, draw.random(tags) < share
+    start = draw.random(tags) < share
     follows, within = draw.random((tags, tags)) < share, draw.random((tags, tags)) < share
-    start[0] = end[0] = True
+    start[0] = True
     follows[0], follows[:, 0], within[0], within[:, 0] = True, True, True, True
-    return Grammar(start, follows, end, within)
+    return Grammar(start, follows, within)
 
 
 def decoder(model: CRF) -> CRFDecoder:
-    return CRFDecoder.of(model.grammar, model.decoding_parameters())
+    return CRFDecoder.of(model.rules, model.decoding_parameters())
 
 
 def crf(rules: Grammar, seed: int) -> CRF:
     torch.manual_seed(seed)
     made = CRF(rules)
+    made.rules = rules
     for parameter in made.parameters():
         torch.nn.init.normal_(parameter, std=2)
     return made
@@ -89,7 +100,7 @@ def test_the_loss_is_that_of_all_paths(seed: int, edges: bool) -> None:
         tags[row, :length] = path
         tags[row, length:] = -100
         wanted.append(log_total(scores) - scores[path])
-    given = (torch.from_numpy(opens), torch.from_numpy(closes)) if edges else ()
+    given = (torch.from_numpy(opens), torch.from_numpy(closes))
     lost = model(torch.from_numpy(emissions), torch.from_numpy(tags), torch.tensor(LENGTHS), *given)
     assert lost.dtype == torch.float32
     np.testing.assert_allclose(lost.detach().numpy(), wanted, rtol=2e-5, atol=2e-5)
@@ -103,11 +114,14 @@ def test_the_gradient_is_that_of_the_loss(seed: int) -> None:
     # the model computes in float32; the same formulas are checked here in float64
     emissions = torch.from_numpy(padded([3, 1, 2], 3, seed, 1.0)).clamp(max=5).requires_grad_()
     tags, lengths = torch.zeros(3, 3, dtype=torch.int64), torch.tensor([3, 1, 2])
+    every = torch.ones(3, dtype=torch.bool)
     names = [name for name, _ in model.named_parameters()]
     parameters = [parameter.detach().clone().requires_grad_() for parameter in model.parameters()]
 
     def lost(emissions: torch.Tensor, *values: torch.Tensor) -> torch.Tensor:
-        return torch.func.functional_call(model, dict(zip(names, values, strict=True)), (emissions, tags, lengths))
+        return torch.func.functional_call(
+            model, dict(zip(names, values, strict=True)), (emissions, tags, lengths, every, every)
+        )
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(torch.Tensor, "float", torch.Tensor.double)
@@ -120,7 +134,7 @@ def test_nothing_overflows_and_no_gradient_is_lost() -> None:
     model = crf(rules, 0)
     emissions = (torch.randn(2, 600, 5, generator=torch.Generator().manual_seed(1)) * 300).requires_grad_()
     tags, lengths = torch.zeros(2, 600, dtype=torch.int64), torch.tensor([600, 300])
-    lost = model(emissions, tags, lengths)
+    lost = model(emissions, tags, lengths, *torch.ones(2, 2, dtype=torch.bool))
     lost.sum().backward()
     assert torch.isfinite(lost).all() and (lost > 0).all()
     for parameter in (emissions, *model.parameters()):
@@ -137,11 +151,11 @@ def test_the_best_path_is_the_best_of_all(seed: int, tokens: bool) -> None:
     draw = np.random.default_rng(seed)
     emissions[draw.random(emissions.shape) < 0.15] = NEVER  # tags that are not allowed at a place
     emissions[:, :, 0] = np.where(np.isfinite(emissions[:, :, 0]), emissions[:, :, 0], -3)
-    joined = draw.random(emissions.shape[:2]) < 0.5 if tokens else None
+    joined = (draw.random(emissions.shape[:2]) < 0.5) & tokens
     chain = decoder(model)
     found = chain.viterbi(emissions, np.array(LENGTHS), joined)
     for row, length in enumerate(LENGTHS):
-        scores = every_path(chain, emissions[row, :length], None if joined is None else joined[row])
+        scores = every_path(chain, emissions[row, :length], joined[row])
         assert tuple(found[row, :length]) == max(scores, key=scores.__getitem__)
         assert not found[row, length:].any()
 
@@ -152,10 +166,10 @@ def test_the_score_of_a_span_is_its_share_of_all_paths(seed: int, tokens: bool) 
     """First tag 1, then 2 for as long as it goes on."""
     model, emissions = crf(grammar(4, seed, 0.9), seed), padded(LENGTHS, 4, seed)
     draw = np.random.default_rng(seed)
-    joined = draw.random(emissions.shape[:2]) < 0.4 if tokens else None
+    joined = (draw.random(emissions.shape[:2]) < 0.4) & tokens
     chain, asked, wanted = decoder(model), [], []
     for row, length in enumerate(LENGTHS):
-        scores = every_path(chain, emissions[row, :length], None if joined is None else joined[row])
+        scores = every_path(chain, emissions[row, :length], joined[row])
         total = log_total(scores)
         for start in range(length):
             for stop in range(start + 1, length + 1):
@@ -167,28 +181,28 @@ def test_the_score_of_a_span_is_its_share_of_all_paths(seed: int, tokens: bool) 
                 ]
                 asked.append((row, start, stop, 1, 2))
                 wanted.append(math.fsum(inside))
-    found = chain.span_probabilities(emissions, np.array(LENGTHS), asked, joined)
+    found = chain.span_probabilities(emissions, np.array(LENGTHS), joined, asked)
     np.testing.assert_allclose(found, wanted, atol=1e-12)
 
 
 def test_without_learnt_transitions_places_are_independent_where_all_is_allowed() -> None:
-    free = Grammar(*(np.ones(shape, dtype=bool) for shape in ((3,), (3, 3), (3,), (3, 3))))
+    free = Grammar(*(np.ones(shape, dtype=bool) for shape in ((3,), (3, 3), (3, 3))))
     emissions = padded([4, 2], 3, 0)
-    found = CRFDecoder.of(free, {}).viterbi(emissions, np.array([4, 2]))
+    found = CRFDecoder.of(free, {}).viterbi(emissions, np.array([4, 2]), np.zeros((2, 4), dtype=bool))
     assert found[0].tolist() == emissions[0].argmax(-1).tolist()
     assert found[1, :2].tolist() == emissions[1, :2].argmax(-1).tolist()
 
 
 def test_transitions_begin_as_smoothed_relative_frequencies() -> None:
-    start, end = np.array([True, True, False]), np.array([True, False, True])
+    start = np.array([True, True, False])
     follows = np.array([[1, 1, 0], [1, 0, 1], [1, 1, 1]], dtype=bool)
-    model = CRF(Grammar(start, follows, end, follows))
+    model = CRF(Grammar(start, follows, follows))
     model.init_from_counts([[0, 1, 2], [0, 0], [1, 2, 2], [], [1]])
     first, moves, last = (x.exp().detach().numpy() for x in model.masked_scores())
-    # counts: starts 0 twice, 1 twice; 0->1 once, 0->0 once; 1->2 twice; 2->2 once; ends: 2 twice, 0 once
+    # counts: starts 0 twice, 1 twice; 0->1 once, 0->0 once; 1->2 twice; 2->2 once; ends: 2 twice, 0 and 1 once
     np.testing.assert_allclose(first, [3 / 6, 3 / 6, 0], rtol=1e-6)
-    np.testing.assert_allclose(moves, [[2 / 6, 2 / 6, 0], [1 / 4, 0, 3 / 4], [1 / 7, 1 / 7, 2 / 7]], rtol=1e-6)
-    np.testing.assert_allclose(last, [2 / 6, 0, 3 / 7], rtol=1e-6)
+    np.testing.assert_allclose(moves, [[2 / 6, 2 / 6, 0], [1 / 6, 0, 3 / 6], [1 / 7, 1 / 7, 2 / 7]], rtol=1e-6)
+    np.testing.assert_allclose(last, [2 / 6, 2 / 6, 3 / 7], rtol=1e-6)
 
 
 def test_a_long_sequence_is_decoded() -> None:
@@ -196,19 +210,22 @@ def test_a_long_sequence_is_decoded() -> None:
     chain = CRFDecoder.of(grammar(3, 1, 1.0), {})
     emissions = np.random.default_rng(0).normal(size=(1, 5_000, 3), scale=3)
     emissions = emissions - np.log(np.exp(emissions).sum(-1, keepdims=True))
-    path = chain.viterbi(emissions, np.array([5_000]))[0]
+    apart = np.zeros((1, 5_000), dtype=bool)
+    path = chain.viterbi(emissions, np.array([5_000]), apart)[0]
     assert path.tolist() == emissions[0].argmax(-1).tolist()
-    (score,) = chain.span_probabilities(emissions, np.array([5_000]), [(0, 4_000, 4_001, int(path[4_000]), None)])
-    assert score == pytest.approx(math.exp(emissions[0, 4_000].max()), rel=1e-9)
+    (score,) = chain.span_probabilities(emissions, np.array([5_000]), apart, [(0, 4_000, 4_001, int(path[4_000]), 2)])
+    wanted = math.exp(emissions[0, 4_000].max()) * (1 - math.exp(emissions[0, 4_001, 2]))
+    assert score == pytest.approx(wanted, rel=1e-9)
 
 
 def test_a_span_on_the_only_path_is_certain_however_improbable_its_tags() -> None:
     """Tag 1 must follow tag 0, although its emission is far below what a number can hold beside that of tag 2."""
     follows = np.array([[False, True, False], [False, True, True], [False, False, True]])
-    rules = Grammar(np.array([True, False, False]), follows, np.array([False, True, False]), follows)
+    rules = Grammar(np.array([True, False, False]), follows, follows)
     emissions = np.zeros((1, 4, 3))
     emissions[0, 1:, 1] = -2000.0
+    emissions[0, 3, [0, 2]] = NEVER
     scores = CRFDecoder.of(rules, {}).span_probabilities(
-        emissions, np.array([4]), [(0, 1, 4, 1, 1), (0, 0, 1, 0, None)]
+        emissions, np.array([4]), np.zeros((1, 4), dtype=bool), [(0, 1, 4, 1, 1), (0, 0, 1, 0, 2)]
     )
     assert scores.tolist() == pytest.approx([1.0, 1.0])

@@ -17,8 +17,9 @@ from unmask.errors import UserError
 from unmask.learner.batch import pack
 from unmask.model.config import EncoderConfig
 from unmask.model.encoder import Encoder
-from unmask.tasks import Classify, Multilabel, MultilabelTask, Regress
-from unmask.tasks.multilabel.task import best_threshold
+from unmask.tasks import Classify, Multilabel, Regress
+from unmask.tasks.multilabel import MultilabelTask, best_threshold
+from unmask.tasks.task import outputs_of
 from unmask.tasks.text import Ranking
 from unmask.text.tokenizer import Tokenizer
 
@@ -97,12 +98,12 @@ def test_thresholds_are_calibrated_and_used(tokenizer: Tokenizer) -> None:
     values = logits([[0.3, 0.1, 0.0], [0.4, 0.2, 0.0], [0.1, 0.9, 0.0], [0.2, 0.2, 0.6]])
     assert task.calibrates == "after training" and MultilabelTask(Multilabel(), tokenizer, LABELS).calibrates == "never"
     rows = rows_of(task, [example.keep_labels(LABELS) for example in given])
-    parameters = task.calibrate(given, rows, values, {})
+    parameters = task.calibrate(outputs_of(given, rows, values))
     assert parameters["thresholds"].tolist() == pytest.approx([0.25, 0.5, 0.5])
-    predictions = task.decode(given, rows, values, parameters)
+    predictions = task.decode(outputs_of(given, rows, values), parameters)
     assert task.comparable(given, predictions) == [["a"], ["a"], ["b"], ["c"]]
     assert [label.label for label in task.top_prediction(predictions[3])] == ["c"]
-    assert task.comparable(given, task.decode(given, rows, values, {})) == [[], [], ["b"], ["c"]]
+    assert task.comparable(given, task.decode(outputs_of(given, rows, values), {})) == [[], [], ["b"], ["c"]]
     assert task.reference(given) == [["a"], ["a"], ["b"], ["z"]]
 
 
@@ -122,7 +123,6 @@ def test_a_ranking_is_a_list_that_is_made_when_it_is_looked_at() -> None:
         (Multilabel, {"class_weights": "balanced"}, "class_weights"),
         (Regress, {"label_smoothing": 0.1}, "label_smoothing"),
         (Multilabel, {"head": "adaptive"}, "head"),
-        (Classify, {"cutoffs": [1]}, "cutoffs"),
         (Classify, {"head": "adaptive", "label_smoothing": 0.1}, "label_smoothing"),
         (Classify, {"tune_thresholds": True}, "tune_thresholds"),
     ],

@@ -22,9 +22,9 @@ from unmask.heads.nested import POINTER_SIZE, ROPE_THETA, span_losses, span_prod
 from unmask.learner.batch import pack
 from unmask.model.config import EncoderConfig
 from unmask.model.encoder import Encoder
-from unmask.tasks import Nested, NestedTask
 from unmask.tasks.labelled_spans import LabelledSpan
-from unmask.tasks.nested.task import MOST, NestedRow
+from unmask.tasks.nested import MOST, Nested, NestedTask, WindowRow
+from unmask.tasks.task import outputs_of
 from unmask.text.tokenizer import Tokenizer
 
 WORDS = ["river", "stone", "captain", "winter", "golden", "harbour", "can't", "unforgotten", "a"]
@@ -244,7 +244,7 @@ ALL = [sentence(["a", "a", "a"], (0, 1, "ORG"), (0, 2, "PERSON"), (0, 3, "PLACE"
 def test_planted_spans_come_back(examples: list[Example], others: list[float]) -> None:
     tagger = task(WORN, [*examples, *ALL], max_length=64)
     rows = rows_of(tagger, examples)
-    found = tagger.decode(examples, rows, planted(tagger, rows, others), {})
+    found = tagger.decode(outputs_of(examples, rows, planted(tagger, rows, others)), {})
     for example, spans in zip(examples, found, strict=True):
         assert {Span(s.start, s.end, s.label) for s in spans} == set(example.spans)
         assert len(spans) == len(example.spans)
@@ -260,16 +260,16 @@ def test_planted_spans_come_back(examples: list[Example], others: list[float]) -
 def test_long_texts_answer_for_each_span_once(example: Example, length: int, stride: int, reach: int) -> None:
     """Of all spans that some window holds whole, each is predicted in one, where most is seen around it."""
     tagger = task(WORN, ALL, max_length=length, stride=stride, max_span_length=min(reach, length - 2))
-    rows = [row for row in rows_of(tagger, [example]) if isinstance(row, NestedRow)]
+    rows = [row for row in rows_of(tagger, [example]) if isinstance(row, WindowRow)]
     units = rows[0].words
     read = []  # for each window, the pieces before its first unit and after its last
     answered: dict[tuple[int, int], list[int]] = {}
     for number, row in enumerate(rows):
         count = len(row.positions)
-        read.append((row.first, row.first + count))
+        read.append((row.window.read[0], row.window.read[0] + count))
         for unit, least, most in zip(range(count), row.targets["least"], row.targets["most"], strict=True):
             for more in range(least, most):
-                answered.setdefault((row.first + unit, row.first + unit + more), []).append(number)
+                answered.setdefault((row.window.read[0] + unit, row.window.read[0] + unit + more), []).append(number)
     firsts = units.first_tokens
 
     def around(number: int, i: int, j: int) -> float:
@@ -291,7 +291,7 @@ def test_long_texts_answer_for_each_span_once(example: Example, length: int, str
         for span in example.spans
         if any((units.offsets[i, 0], units.offsets[j, 1]) == (span.start, span.end) for i, j in answered)
     }
-    (found,) = tagger.decode([example], rows, planted(tagger, rows, [1.0]), {})
+    (found,) = tagger.decode(outputs_of([example], rows, planted(tagger, rows, [1.0])), {})
     assert {(s.start, s.end, s.label) for s in found} == held
 
 
@@ -336,7 +336,7 @@ def test_what_is_learnt_comes_from_the_training_sentences(tokenizer: Tokenizer) 
     with pytest.raises(UserError, match="there is nothing to learn"):
         task(tokenizer, [TRAIN[1]])
     empty = Example(" \u200b ", None, None, "0", 1, "s")
-    assert rows_of(tagger, [empty]) == [] and tagger.decode([empty], [], [], {}) == [[]]
+    assert rows_of(tagger, [empty]) == [] and tagger.decode(outputs_of([empty], [], []), {}) == [[]]
 
 
 def test_plain_tags_are_not_for_nested_spans(tokenizer: Tokenizer) -> None:
@@ -351,7 +351,7 @@ def said_of(tagger: NestedTask, example: Example, *found: tuple[int, int, str, f
     rows = rows_of(tagger, [dataclasses.replace(example, target=None)])
     lines = [[i, j - i, tagger.labels.index(label), score] for i, j, label, score in found]
     said = np.array(lines, dtype=np.float32).reshape(-1, 4)
-    (spans,) = tagger.decode([example], rows, [said], {})
+    (spans,) = tagger.decode(outputs_of([example], rows, [said]), {})
     return spans
 
 

@@ -14,13 +14,13 @@ from task_helpers import learner_of, rows_of
 from unmask.console import SILENT
 from unmask.data.rows.example import Example
 from unmask.errors import UserError
-from unmask.heads.regress import RegressHead
+from unmask.heads.text import RegressHead
 from unmask.learner.batch import pack
 from unmask.model.config import EncoderConfig
 from unmask.model.encoder import Encoder
 from unmask.runtime.predictor import load
-from unmask.tasks import Regress, RegressTask, restore
-from unmask.tasks.regress import NumberStatistics
+from unmask.tasks import restore
+from unmask.tasks.regress import NumberStatistics, Regress, RegressTask
 from unmask.text.tokenizer import Tokenizer
 from unmask.train.finetune import finetune
 

@@ -6,6 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from unmask.data.encoded import SPECIAL_TOKEN, EncodedRow
+from unmask.data.rows.example import Example
+from unmask.tasks.task import outputs_of
 from unmask.tasks.text import mean_of_windows
 from unmask.tasks.windows import TextTokens, long_text_inputs, windows
 from unmask.text.tokenizer import Tokenizer
@@ -77,19 +79,21 @@ def test_every_piece_of_the_longer_text_is_read_beside_the_other(
     read: set[int] = set()
     for frame in found:
         count = frame.window.end - frame.window.start
-        assert len(frame.input_ids) == len(frame.token_type_ids) == len(frame.flags) <= length
+        input_ids, token_type_ids, flags = frame.parts
+        assert len(input_ids) == len(token_type_ids) == len(flags) <= length
         inner = moving.input_ids[frame.window.start : frame.window.end].tolist()
-        assert frame.input_ids[frame.text_start : frame.text_start + count].tolist() == inner
-        assert (frame.token_type_ids[frame.text_start : frame.text_start + count] == moves).all()
+        assert input_ids[frame.text_start : frame.text_start + count].tolist() == inner
+        assert (token_type_ids[frame.text_start : frame.text_start + count] == moves).all()
         kept = beside.input_ids[: (length - 3) // 2].tolist()
-        others = frame.input_ids[frame.flags == 0].tolist()
+        others = input_ids[flags == 0].tolist()
         assert others == (inner + kept if moves == 0 else kept + inner)
         read |= set(range(frame.window.start, frame.window.end))
     assert read == set(range(len(moving)))
     if len(encoded.input_ids) <= length and not cut:
         (frame,) = found
-        assert frame.input_ids.tolist() == encoded.input_ids and frame.token_type_ids.tolist() == encoded.token_type_ids
-        assert (frame.flags == SPECIAL_TOKEN).tolist() == encoded.special_tokens_mask
+        input_ids, token_type_ids, flags = frame.parts
+        assert input_ids.tolist() == encoded.input_ids and token_type_ids.tolist() == encoded.token_type_ids
+        assert (flags == SPECIAL_TOKEN).tolist() == encoded.special_tokens_mask
 
 
 @given(st.lists(st.integers(0, 4), min_size=1, max_size=12), st.integers(0, 99))
@@ -98,9 +102,10 @@ def test_owners_get_the_mean_of_their_rows(owners: list[int], seed: int) -> None
     none = np.zeros(0, dtype=np.int64)
     rows = [EncodedRow(none, none, none.astype(np.uint8), n, owner=owner) for n, owner in enumerate(owners)]
     evidence = [draw.normal(size=3).astype(np.float32) for _ in rows]
-    means = mean_of_windows(rows, evidence)
-    assert len(means) == len(set(owners))
-    for owner, (mean, count) in zip(sorted(set(owners)), means, strict=True):
+    examples = [Example("river", None, None, str(n), n, "rows.csv") for n in range(5)]
+    for owner, text in enumerate(outputs_of(examples, rows, evidence)):
         own = [number for number, other in enumerate(owners) if other == owner]
-        assert count == len(own)
-        assert mean == pytest.approx(sum(evidence[number] for number in own) / len(own), abs=1e-6)
+        assert text.example is examples[owner] and text.rows == [rows[number] for number in own]
+        if own:
+            mean = sum(evidence[number] for number in own) / len(own)
+            assert mean_of_windows(text.values) == pytest.approx(mean, abs=1e-6)

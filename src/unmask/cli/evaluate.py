@@ -48,16 +48,16 @@ def evaluate(
         if (run := run_folder_of(model)) is not None and str(file) != "-":
             to_saved_predictions(predictor, rows, predicted, reading).save(run)
         work.result("{rows:,} rows of {file}", scores.rows, file)
-    console.notes(predicted.notes.remarks)
+    notes = predicted.notes
+    console.notes(notes.remarks)
     if (thresholds := getattr(predicted[0], "thresholds", None)) is not None:
         tuned = dict(zip(task.labels, thresholds.tolist(), strict=True))
         per_label = [row | {"threshold": tuned.get(row["label"])} for row in scores.details["per_label"]]
         scores = replace(scores, details={**scores.details, "per_label": per_label})
     unknown = sorted({label for example in rows.examples for label in example.labels} - set(task.labels))
-    truncated = predicted.notes.truncated
-    cut = message("{count:,} truncated to {length} tokens", truncated, task.settings.max_length_setting[1])
-    result = {**scores.to_dict(), "unknown_labels": unknown, "truncated": truncated}
-    print_result(as_json, result, lambda _: _show(scores, cut if truncated else None))
+    cut = message("{count:,} truncated to {length} tokens", notes.truncated, task.settings.truncates_to)
+    result = {**scores.to_dict(), "unknown_labels": unknown, "truncated": notes.truncated}
+    print_result(as_json, result, lambda _: _show(scores, cut if notes.truncated else None))
 
 
 def _show(scores: "Scores", cut: str | None) -> None:

@@ -146,8 +146,7 @@ def _show(result: "FinetuneResult", recipe: "FinetuneRecipe", tested: dict[str, 
     if tested is not None:
         cut.append(message("{count:,} of {rows:,} test texts", tested["truncated"], tested["rows"]))
         scores_table(tested)
-    name, tokens = recipe.task.max_length_setting
-    truncated = join([*cut, message("to {tokens} tokens ({setting})", tokens, name)], ", ")
+    truncated = join([*cut, message("to {tokens} tokens", recipe.task.truncates_to)], ", ")
     command = "evaluate" if tested is None else "predict"
     console.facts(
         {

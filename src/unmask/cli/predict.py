@@ -47,7 +47,7 @@ def predict(
 ) -> None:
     """Predict the label or labels, number, labelled spans, answer, vector or (of a pair) cosine of each row."""
     from unmask.runtime.formats import format_of
-    from unmask.runtime.predictor import load, stream
+    from unmask.runtime.predictor import load
 
     if output is not None:
         files.check_file(output)
@@ -69,7 +69,9 @@ def predict(
     def predictions(work: console.Progress) -> Iterator[tuple["Example", Any]]:
         nonlocal truncated
         work.start(len(read.examples), "rows")
-        for part, made in stream(predictor, read.examples, BLOCK, top_k):
+        for start in range(0, len(read.examples), BLOCK):
+            part = read.examples[start : start + BLOCK]
+            made = predictor.predict(part, top_k=top_k)
             truncated += made.notes.truncated
             yield from zip(part, made, strict=True)
             work.advance(len(part))
@@ -86,7 +88,7 @@ def predict(
     if shape == "table":
         _print_table(written, rows, every)
     if truncated:
-        console.note("{count:,} texts truncated to {tokens:,} tokens", truncated, task.settings.max_length_setting[1])
+        console.note("{count:,} texts truncated to {tokens:,} tokens", truncated, task.settings.truncates_to)
 
 
 def _shape(written: "Written", style: Format | None, output: Path | None) -> str:

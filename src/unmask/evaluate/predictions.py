@@ -7,7 +7,7 @@ defaults, -HOW, digits that stand for these). The first line describes it,
     {"format": 2, "task": "classify", "kind": "label", "metric": "accuracy", "file": "test.csv", "sha256": "...",
      "read_options": {"on_error": "skip"}, "labels": ["acq", ...]}
 
-and each line after it is one row of that file, in its order, in the form of its kind (`metrics.KINDS`):
+and each line after it is one row of that file, in its order, in the form of its kind (`metrics.compare.KINDS`):
 
     {"label": "acq", "predicted": "earn"}                                              label
     {"label": ["acq", "earn"], "predicted": ["earn"]}                                  labels
@@ -39,7 +39,7 @@ from unmask.data.rows.read import Rows
 from unmask.errors import UserError
 from unmask.metrics import Comparison, Contestant
 from unmask.runtime.predictor import Predictor, load
-from unmask.tasks.scoring import probabilities_of
+from unmask.tasks.task import probabilities_of
 
 FORMAT = 2
 FOLDER = "predictions"

@@ -14,7 +14,7 @@ from unmask.metrics import correct
 from unmask.metrics.retrieval import Pool, ranked
 from unmask.runtime.predictor import Predictor
 from unmask.tasks import Task
-from unmask.tasks.embed.task import pool_of
+from unmask.tasks.embed import pool_of
 from unmask.tasks.task import TargetKind
 from unmask.text.chinese import RUN
 
@@ -77,7 +77,7 @@ class _Rows:
     def first(self) -> tuple[Pool, list[int]]:
         """The second texts of all examples, and for each the example whose second text is nearest to its first one."""
         pool, pairs = pool_of(self.examples), np.stack(self.predictions)
-        return pool, ranked(pool, pairs[:, 0], pairs[:, 1]).first
+        return pool, ranked(pool, pairs[:, 0], pairs[:, 1])[1]
 
 
 def predictions(task: Task[Any], examples: Sequence[Example], made: Sequence[Any]) -> list[dict[str, Any]]:

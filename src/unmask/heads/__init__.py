@@ -3,33 +3,29 @@
 from typing import Any
 
 from unmask.heads.answer import AnswerHead
-from unmask.heads.classify import ClassifyHead
 from unmask.heads.embed import EmbedHead
-from unmask.heads.multilabel import MultilabelHead
 from unmask.heads.nested import NestedHead
-from unmask.heads.regress import RegressHead
 from unmask.heads.tag import TagHead
+from unmask.heads.text import ClassifyHead, MultilabelHead, RegressHead
 from unmask.learner.head import Head
 from unmask.model.config import EncoderConfig
-from unmask.tasks import Answer, Classify, Embed, Multilabel, Nested, Regress, Tag, Task
+from unmask.tasks import Task
 
-HEADS: dict[type, type[Head]] = {
-    Classify: ClassifyHead,
-    Multilabel: MultilabelHead,
-    Regress: RegressHead,
-    Tag: TagHead,
-    Nested: NestedHead,
-    Answer: AnswerHead,
-    Embed: EmbedHead,
+HEADS: dict[str, type[Head]] = {
+    "classify": ClassifyHead,
+    "multilabel": MultilabelHead,
+    "regress": RegressHead,
+    "tag": TagHead,
+    "nested": NestedHead,
+    "answer": AnswerHead,
+    "embed": EmbedHead,
 }
-"""The head of each settings class."""
-
-__all__ = ["HEADS", "Head", "build_head", "head_class"]
+"""The head of each task."""
 
 
 def head_class(task: Task[Any]) -> type[Head]:
     """Return the class of the head of a task."""
-    return HEADS[type(task.settings)].class_for(task)
+    return HEADS[task.name].class_for(task)
 
 
 def build_head(task: Task[Any], encoder: EncoderConfig) -> Head:

@@ -1,6 +1,6 @@
 """Learning of a linear-chain conditional random field over tags (Lafferty, McCallum and Pereira, ICML 2001).
 
-The formula is in `tasks/tag/crf.py`, which decodes with the scores that are learnt here, in float32.
+The formula is in `tasks/crf.py`, which decodes with the scores that are learnt here, in float32.
 """
 
 from collections.abc import Sequence
@@ -10,7 +10,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from unmask.tasks.tag.crf import FORBIDDEN, Grammar
+from unmask.tasks.alignment import Tags
+from unmask.tasks.crf import FORBIDDEN
 
 SMALL_SCORE = 100.0  # nats: scores below it, twice in a row, stay far from what float64 cannot hold (about 700)
 MIN_SUM = 1e-300  # replaces a sum of nothing, whose logarithm has no gradient
@@ -19,15 +20,17 @@ MIN_SUM = 1e-300  # replaces a sum of nothing, whose logarithm has no gradient
 class CRF(nn.Module):
     """Scores of transitions, learnt; what the grammar does not allow has probability 0."""
 
-    def __init__(self, grammar: Grammar) -> None:
+    not_start: Tensor
+    not_follows: Tensor
+
+    def __init__(self, tags: Tags) -> None:
         super().__init__()
-        self.grammar = grammar
-        self.start = nn.Parameter(torch.zeros(grammar.tags))
-        self.transitions = nn.Parameter(torch.zeros(grammar.tags, grammar.tags))
-        self.end = nn.Parameter(torch.zeros(grammar.tags))
-        for name in ("start", "follows", "end"):
-            mask = torch.from_numpy(~getattr(grammar, name))
-            self.register_buffer(f"not_{name}", mask, persistent=False)
+        count = len(tags.start)
+        self.start = nn.Parameter(torch.zeros(count))
+        self.transitions = nn.Parameter(torch.zeros(count, count))
+        self.end = nn.Parameter(torch.zeros(count))
+        self.register_buffer("not_start", torch.from_numpy(~tags.start), persistent=False)
+        self.register_buffer("not_follows", torch.from_numpy(~tags.follows), persistent=False)
 
     @torch.no_grad()
     def init_from_counts(self, tag_sequences: Sequence[Sequence[int]], smoothing: float = 1.0) -> None:
@@ -35,19 +38,16 @@ class CRF(nn.Module):
 
         They then are a Markov chain: of each tag, what may follow it and the end share a probability of 1.
         """
-        tags = self.grammar.tags
-        start, end = np.zeros(tags), np.zeros(tags)
-        follows = np.zeros((tags, tags))
+        count = len(self.start)
+        start, end, follows = np.zeros(count), np.zeros(count), np.zeros((count, count))
         for sequence in tag_sequences:
             if len(sequence):
                 own = np.asarray(sequence, dtype=np.int64)
                 start[own[0]] += 1
                 end[own[-1]] += 1
                 np.add.at(follows, (own[:-1], own[1:]), 1)
-        start = (start + smoothing) * self.grammar.start
-        onward = np.concatenate(
-            [(follows + smoothing) * self.grammar.follows, ((end + smoothing) * self.grammar.end)[:, None]], 1
-        )
+        start = (start + smoothing) * ~self.not_start.cpu().numpy()
+        onward = np.column_stack([(follows + smoothing) * ~self.not_follows.cpu().numpy(), end + smoothing])
         shares = onward / onward.sum(1, keepdims=True)
         for parameter, share in (
             (self.start, start / start.sum()),
@@ -60,23 +60,16 @@ class CRF(nn.Module):
     def masked_scores(self) -> tuple[Tensor, Tensor, Tensor]:
         """Return start (tags,), transitions (tags, tags), end (tags,), float32, with -inf where not allowed."""
         return (
-            self.start.float().masked_fill(self.get_buffer("not_start"), FORBIDDEN),
-            self.transitions.float().masked_fill(self.get_buffer("not_follows"), FORBIDDEN),
-            self.end.float().masked_fill(self.get_buffer("not_end"), FORBIDDEN),
+            self.start.float().masked_fill(self.not_start, FORBIDDEN),
+            self.transitions.float().masked_fill(self.not_follows, FORBIDDEN),
+            self.end.float(),
         )
 
     def decoding_parameters(self) -> dict[str, npt.NDArray[np.float32]]:
         """Return the scores for `CRFDecoder`."""
         return {f"crf.{name}": x.detach().float().cpu().numpy() for name, x in self.named_parameters()}
 
-    def forward(
-        self,
-        emissions: Tensor,
-        tags: Tensor,
-        lengths: Tensor,
-        opens: Tensor | None = None,
-        closes: Tensor | None = None,
-    ) -> Tensor:
+    def forward(self, emissions: Tensor, tags: Tensor, lengths: Tensor, opens: Tensor, closes: Tensor) -> Tensor:
         """Compute the negative log-likelihood (nats) of each path, (sequences,) float32.
 
         emissions (sequences, longest, tags); tags (sequences, longest) int64, anything beyond `lengths`
@@ -86,12 +79,8 @@ class CRF(nn.Module):
         # subtracting the same from all tags of a position changes no probability, and keeps the sums small
         emissions = emissions.float().log_softmax(-1)
         start, transitions, end = self.masked_scores()
-        start = start.expand(len(lengths), -1)
-        end = end.expand(len(lengths), -1)
-        if opens is not None:
-            start = torch.where(opens[:, None], start, 0.0)
-        if closes is not None:
-            end = torch.where(closes[:, None], end, 0.0)
+        start = torch.where(opens[:, None], start, 0.0)
+        end = torch.where(closes[:, None], end, 0.0)
         total = _log_partition(emissions, lengths, start, transitions, end)
         return total - _path_score(emissions, tags, lengths, start, transitions, end)
 

@@ -1,6 +1,6 @@
 """Head of vectors of texts, and its losses.
 
-To add a loss: its settings in `tasks/embed/settings.py`, and what it takes of a batch in `EmbedHead.loss`.
+To add a loss: its settings in `tasks/embed.py`, and what it takes of a batch in `EmbedHead.loss`.
 """
 
 import dataclasses
@@ -14,10 +14,9 @@ from torch import Tensor, nn
 from unmask.learner.batch import Batch
 from unmask.learner.head import Head
 from unmask.learner.loss import Loss
-from unmask.model.attention import SequenceLayout
 from unmask.model.config import EncoderConfig
 from unmask.model.pooler import AttentionPooling, pool
-from unmask.tasks.embed import Contrastive, Cosine, EmbedTask, Unsupervised
+from unmask.tasks.embed import Cosine, EmbedTask, Unsupervised
 from unmask.tasks.task import Task
 
 
@@ -29,25 +28,20 @@ class EmbedHead(Head):
     """
 
     output = "embeddings"
+    shared_settings = ("pooling",)
 
     def __init__(self, task: EmbedTask, encoder: EncoderConfig) -> None:
         super().__init__(task)
         self.settings, self.scores = task.settings, task.scores
         self.uses_in_batch_negatives = not isinstance(task.settings.loss, Cosine)
         self.keeps_rows_together = not isinstance(task.settings.loss, Unsupervised)
+        self.reads_first = task.settings.pooling == "cls"
         attention = task.settings.pooling == "attention"
         self.attention = AttentionPooling(encoder.hidden_size) if attention else None
 
     @classmethod
     def public_architecture(cls, task: Task[Any], family: str) -> tuple[str | None, list[str]]:
         return None, []
-
-    @classmethod
-    def head_settings(cls, task: Task[Any]) -> dict[str, Any]:
-        return {"pooling": task.settings.pooling}
-
-    def query_positions(self, layout: SequenceLayout) -> SequenceLayout | None:
-        return layout.gather_first() if self.settings.pooling == "cls" and layout.is_packed else None
 
     def forward(self, hidden: Tensor, batch: Batch) -> Tensor:
         if self.settings.pooling == "attention":
@@ -70,15 +64,13 @@ class EmbedHead(Head):
         known = batch.targets[self.name]
         if isinstance(objective, Cosine):
             assert self.scores is not None, "the task knows the bounds of the scores"
-            targets = scaled_cosines(known[first], self.scores, objective.least)
+            lowest, highest = self.scores
+            targets = (known[first] - lowest) * (1 / (highest - lowest))
             total = ((vectors[first] * vectors[second]).sum(-1) - targets).square().sum()
         else:
-            heat = objective.temperature
             others = torch.cat([second, third]) if self.training else second
+            heat = objective.temperature
             total = contrastive_loss(vectors[first], vectors[others], known[first], known[others], heat)
-            if self.training and isinstance(objective, Contrastive) and objective.symmetric:
-                back = contrastive_loss(vectors[second], vectors[first], known[second], known[first], heat)
-                total = (total + back) / 2
         return self.term(total, len(first))
 
     def saved_modules(self) -> dict[str, nn.Module]:
@@ -100,13 +92,6 @@ def group_texts(batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
     found = order[starts], order[starts + 1], order[starts[texts > 2] + 2]
     first, second, third = (torch.from_numpy(places) for places in found)
     return first, second, third
-
-
-def scaled_cosines(scores: Tensor, bounds: tuple[float, float], min_score: float) -> Tensor:
-    """Return the cosines that are the targets of scores: `min_score` for the lowest one, 1 for the highest, between
-    them in proportion."""
-    lowest, highest = bounds
-    return min_score + (scores - lowest) * ((1 - min_score) / (highest - lowest))
 
 
 def contrastive_loss(

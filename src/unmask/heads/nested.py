@@ -141,7 +141,7 @@ def span_losses(scores: Tensor, batch: Batch, name: str) -> Tensor:
 
     log(1 + sum of e^-s over the entities) + log(1 + sum of e^s over all other spans): it asks that every entity
     scores above 0, and everything else below. scores (words, max_span_length, labels), of a batch with labels, of which
-    a window answers for some (`NestedRow`). name: of the targets.
+    a window answers for some (`NestedTask`). name: of the targets.
     """
     steps = torch.arange(scores.shape[1], device=scores.device)
     least, most = (batch.targets[key].unsqueeze(1) for key in ("least", "most"))

@@ -11,7 +11,6 @@ from torch import Tensor, nn
 
 from unmask.data.encoded import EncodedRow
 from unmask.heads.crf import CRF
-from unmask.heads.token_pairs import TokenPairs
 from unmask.learner.batch import Batch
 from unmask.learner.head import Head, init_linear
 from unmask.learner.loss import Loss
@@ -23,6 +22,9 @@ from unmask.tasks.labelled_spans import EDGE
 from unmask.tasks.tag import TagTask
 from unmask.tasks.task import Task
 
+BUCKETS = 1 << 15  # of pairs of tokens; two that share one share their scores
+PRIOR = 2.0  # a pair seen so often is believed by half
+
 
 class TagHead(Head):
     """Dropout and one linear layer at the first token of each word, trained by the likelihood of the tags: each by
@@ -31,6 +33,8 @@ class TagHead(Head):
     Between the encoder and that layer an LSTM over all tokens, beside it a model of pairs of tokens, as the settings
     say.
     """
+
+    shared_settings = ("scheme",)
 
     def __init__(self, task: TagTask, encoder: EncoderConfig) -> None:
         super().__init__(task)
@@ -41,7 +45,7 @@ class TagHead(Head):
         self.transform = HeadTransform(encoder) if before else None
         self.dropout = nn.Dropout(chosen.classifier_dropout)
         self.classifier = nn.Linear(2 * size or encoder.hidden_size, self.tags)
-        self.crf = CRF(task.grammar) if chosen.decoder == "crf" else None
+        self.crf = CRF(task.tags) if chosen.decoder == "crf" else None
         self.wide = TokenPairs(self.tags, chosen.wide_dropout) if chosen.wide else None
         init_linear(self.classifier, encoder)
 
@@ -52,10 +56,6 @@ class TagHead(Head):
         chosen = task.settings
         alone = chosen.decoder == "softmax" and not (chosen.wide or chosen.lstm_hidden_size)
         return "BertForTokenClassification" if alone else None, task.tags.tags
-
-    @classmethod
-    def head_settings(cls, task: Task[Any]) -> dict[str, Any]:
-        return {"scheme": task.schema()["scheme"]}
 
     def forward(self, hidden: Tensor, batch: Batch) -> Tensor:
         if self.lstm is not None:
@@ -117,3 +117,51 @@ class TagHead(Head):
         parts = {"classifier": self.classifier, "crf": self.crf, "wide": self.wide, "lstm": self.lstm}
         before = {} if self.transform is None else self.transform.saved_modules()
         return {**before, **{name: part for name, part in parts.items() if part is not None}}
+
+
+class TokenPairs(nn.Module):
+    """A linear model over pairs of neighbouring tokens, which remembers what a network has to see more often.
+
+    The wide part of wide and deep learning (Cheng et al. 2016, arXiv 1606.07792, section 3.1). Each word has two
+    features, its first token with the token before and with the token after, hashed into BUCKETS rows of scores.
+
+    dropout: share of the features that are left out in training, drawn anew each time. What the pairs have seen in
+    these very rows they know, so that beside all of them the network would have nothing left to learn.
+    """
+
+    def __init__(self, tags: int, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.dropout = dropout
+        self.scores = nn.Embedding(BUCKETS, tags)
+        nn.init.zeros_(self.scores.weight)
+
+    @staticmethod
+    def buckets(input_ids: Tensor, positions: Tensor) -> Tensor:
+        """input_ids (tokens,) int64, positions (words,) of first tokens, inside [CLS] and [SEP] -> (words, 2) int64."""
+        token = input_ids[positions]
+        before = (input_ids[positions - 1] * 2654435761 + token * 40503) * 2
+        after = (token * 2654435761 + input_ids[positions + 1] * 40503) * 2 + 1
+        mixed = torch.stack([before, after], 1)
+        return (mixed ^ (mixed >> 17)) % BUCKETS
+
+    def forward(self, input_ids: Tensor, positions: Tensor) -> Tensor:
+        scores: Tensor = self.scores(self.buckets(input_ids, positions))
+        if self.training and self.dropout:
+            shown = torch.rand(scores.shape[:2], device=scores.device) >= self.dropout
+            scores = scores * shown.unsqueeze(2)  # not scaled up: what is seen has its full weight always
+        return scores.sum(1)
+
+    @torch.no_grad()
+    def init_from_counts(self, name: str, rows: Sequence[EncodedRow]) -> None:
+        """Start from half of ln p(tag | pair) / p(tag) for each pair, shrunk towards 0 for pairs seen rarely.
+
+        name: of the targets."""
+        counts = torch.zeros(self.scores.weight.shape)
+        for row in rows:
+            positions = torch.from_numpy(row.positions)
+            tags = torch.from_numpy(row.targets[name][row.positions])
+            buckets = self.buckets(torch.from_numpy(row.input_ids), positions)
+            counts.index_put_((buckets, tags.unsqueeze(1).expand_as(buckets)), torch.ones(1), accumulate=True)
+        share = (counts.sum(0) + 1) / (counts.sum() + counts.shape[1])
+        expected = counts.sum(1, keepdim=True) + PRIOR
+        self.scores.weight.copy_(((counts + PRIOR * share) / (expected * share)).log() / 2)

@@ -27,13 +27,17 @@ class Head(nn.Module, ABC):
     `batch.output_layout`.
     output: what the outputs are called by a `Backend`; pretrained_prefixes: of the saved modules that pretraining
     trains as well; uses_in_batch_negatives: whether the loss of an example depends on the others of the batch;
-    keeps_rows_together: whether the rows of one example must be in one batch.
+    keeps_rows_together: whether the rows of one example must be in one batch; reads_first: whether the first hidden
+    state of each sequence is all that is read; shared_settings: in what two schemas must agree, beside name, labels and
+    shapes, for the weights of the head to mean the same in both.
     """
 
     output = "logits"
     pretrained_prefixes: Sequence[str] = ()
     uses_in_batch_negatives = False
     keeps_rows_together = False
+    reads_first = False
+    shared_settings: Sequence[str] = ()
 
     def __init__(self, task: Task[Any]) -> None:
         super().__init__()
@@ -51,15 +55,9 @@ class Head(nn.Module, ABC):
         family: of the encoder."""
         return None, task.labels
 
-    @classmethod
-    def head_settings(cls, task: Task[Any]) -> dict[str, Any]:
-        """Return in what two tasks must agree, beside name, labels and shapes, for the weights of the head to mean the
-        same in both."""
-        return {}
-
     def query_positions(self, layout: SequenceLayout) -> SequenceLayout | None:
         """Return the positions whose hidden states the head reads; None for all."""
-        return None
+        return layout.gather_first() if self.reads_first and layout.is_packed else None
 
     def training_outputs(self, hidden: Tensor, batch: Batch) -> Tensor:
         """Compute what `loss` needs, where that is less than the outputs."""

@@ -4,24 +4,19 @@ To add a figure: its function in OF_COUNTS, OF_NUMBERS, `retrieval_scores` or `a
 name in KINDS; to choose models by it, `metric` in the settings of the task (tasks/TASK/settings.py).
 """
 
-from unmask.metrics.compare import Comparison, Contestant, Scores, compare, correct, mcnemar, values
-from unmask.metrics.figures import FIGURES, Figure, Interval, figure_of, format_score
-from unmask.metrics.kinds import KINDS, Kind, metrics_of
+from unmask.metrics.compare import Comparison, Contestant, Scores, compare, correct, metrics_of, values
+from unmask.metrics.figures import FIGURES, Interval, figure_of, format_score
 
 __all__ = [
     "FIGURES",
-    "KINDS",
     "Comparison",
     "Contestant",
-    "Figure",
     "Interval",
-    "Kind",
     "Scores",
     "compare",
     "correct",
     "figure_of",
     "format_score",
-    "mcnemar",
     "metrics_of",
     "values",
 ]

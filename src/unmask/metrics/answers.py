@@ -69,16 +69,11 @@ def answer_scores(reference: Sequence[Mapping[str, Any]], predicted: Sequence[st
 
 
 def parts_of(reference: Sequence[Mapping[str, Any]], scores: Floats) -> list[dict[str, Any]]:
-    """The mean scores of the questions with and without an answer, and of each language, where there are both."""
+    """The mean scores of the questions with and without an answer, where there are both."""
     answered = np.array([bool(row["answers"]) for row in reference])
-    english = np.array([row["language"] == "en" for row in reference])
-    parts = []
-    for yes, no, chosen in (
-        ("with an answer", "without an answer", answered),
-        ("English", "Chinese", english),
-    ):
-        if chosen.any() and not chosen.all():
-            for name, rows in ((yes, chosen), (no, ~chosen)):
-                means = dict(zip(OF_ANSWERS, scores[rows].mean(0).tolist(), strict=True))
-                parts.append({"part": name, **means, "rows": int(rows.sum())})
-    return parts
+    if answered.all() or not answered.any():
+        return []
+    return [
+        {"part": name, **dict(zip(OF_ANSWERS, scores[rows].mean(0).tolist(), strict=True)), "rows": int(rows.sum())}
+        for name, rows in (("with an answer", answered), ("without an answer", ~answered))
+    ]

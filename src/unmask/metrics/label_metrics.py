@@ -5,16 +5,16 @@ where it has one each, else these counts of the items in it: tags, entities, lab
 its label, such as (start, stop, label); it is correct if the other side has an equal one.
 """
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import zip_longest
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from unmask.metrics.figures import Floats, Statistics, bootstrap, check_rows
+from unmask.metrics.figures import Floats, Statistics, bootstrap, check_rows, ratio, sum_groups, weighted_mean
 
 MOST_CONFUSIONS = 20
 
@@ -32,17 +32,12 @@ class Counts:
     predicted: Floats
 
 
-def _ratio(part: Floats, whole: Floats) -> Floats:
-    """part / whole, and 0 where the whole is 0."""
-    return np.divide(part, whole, out=np.zeros(np.broadcast(part, whole).shape), where=whole != 0)
-
-
 def _accuracy(counts: Counts) -> Floats:
-    return _ratio(counts.correct.sum(-1), counts.true.sum(-1))
+    return ratio(counts.correct.sum(-1), counts.true.sum(-1))
 
 
 def _f1(counts: Counts) -> Floats:
-    return _ratio(2 * counts.correct, counts.true + counts.predicted)
+    return ratio(2 * counts.correct, counts.true + counts.predicted)
 
 
 def _macro_f1(counts: Counts) -> Floats:
@@ -52,11 +47,11 @@ def _macro_f1(counts: Counts) -> Floats:
     would punish a resample for the rare rows that it happens to lack.
     """
     occurs = (counts.true + counts.predicted > 0).sum(-1)
-    return _ratio(_f1(counts).sum(-1), occurs.astype(np.float64))
+    return ratio(_f1(counts).sum(-1), occurs.astype(np.float64))
 
 
 def _micro_f1(counts: Counts) -> Floats:
-    return _ratio(2 * counts.correct.sum(-1), counts.true.sum(-1) + counts.predicted.sum(-1))
+    return ratio(2 * counts.correct.sum(-1), counts.true.sum(-1) + counts.predicted.sum(-1))
 
 
 def _matthews(counts: Counts) -> Floats:
@@ -64,17 +59,16 @@ def _matthews(counts: Counts) -> Floats:
     rows = counts.true.sum(-1)
     covariance = counts.correct.sum(-1) * rows - (counts.true * counts.predicted).sum(-1)
     spread = (rows**2 - (counts.true**2).sum(-1)) * (rows**2 - (counts.predicted**2).sum(-1))
-    return _ratio(covariance, np.sqrt(spread))
+    return ratio(covariance, np.sqrt(spread))
 
 
 OF_COUNTS: dict[str, Callable[[Counts], Floats]] = {  # Counts of (..., labels) -> (...)
     "accuracy": _accuracy,
-    "subset_accuracy": _accuracy,  # of `whole_rows`
     "macro_f1": _macro_f1,
     "micro_f1": _micro_f1,
     "entity_f1": _micro_f1,
     "matthews": _matthews,
-    "precision": lambda counts: _ratio(counts.correct.sum(-1), counts.predicted.sum(-1)),
+    "precision": lambda counts: ratio(counts.correct.sum(-1), counts.predicted.sum(-1)),
     "recall": _accuracy,
 }
 
@@ -100,24 +94,21 @@ class Counted:
 
         return Statistics(tuple(names), self.rows, reduce, numbers=len(self.labels))
 
-    @property
-    def total(self) -> Counts:
-        """Over all rows: each (labels,)."""
-        counts = self.counts(np.ones((1, len(self.rows))), self.rows)
-        return Counts(counts.correct[0], counts.true[0], counts.predicted[0])
-
     def per_label(self, seed: int) -> list[dict[str, Any]]:
         """Precision, recall, F1 with its bootstrap interval, and how many items have the label; a ratio without a
         denominator is 0."""
-        counts = self.total
-        columns = (_ratio(counts.correct, counts.predicted), _ratio(counts.correct, counts.true), counts.true)
-        of_f1 = Statistics(self.labels, self.rows, lambda weights, rows: _f1(self.counts(weights, rows)))
-        intervals = bootstrap(replace(of_f1, numbers=len(self.labels)), seed=seed)
+        counts = self.counts(np.ones((1, len(self.rows))), self.rows)
+        columns = (ratio(counts.correct, counts.predicted), ratio(counts.correct, counts.true), counts.true)
+
+        def reduce(weights: Floats, rows: Labels) -> Floats:
+            return _f1(self.counts(weights, rows))
+
+        intervals = bootstrap(Statistics(self.labels, self.rows, reduce, numbers=len(self.labels)), seed=seed)
         return [
             {"label": label, "precision": precision, "recall": recall}
             | {"f1": f1.value, "f1_low": f1.low, "f1_high": f1.high, "support": int(support)}
             for (label, f1), precision, recall, support in zip(
-                intervals.items(), *(column.tolist() for column in columns), strict=True
+                intervals.items(), *(column[0].tolist() for column in columns), strict=True
             )
         ]
 
@@ -131,25 +122,14 @@ def counted_pairs(reference: Sequence[str], predicted: Sequence[str], labels: Se
 
     def counts(weights: Floats, rows: Labels) -> Counts:
         truth, said = rows.T
-        correct = _by_label(weights * (truth == said), said, many)
-        return Counts(correct, _by_label(weights, truth, many), _by_label(weights, said, many))
+        correct = sum_groups(weights * (truth == said), said, many)
+        return Counts(correct, sum_groups(weights, truth, many), sum_groups(weights, said, many))
 
     return Counted(tuple(labels), rows, counts)
 
 
-def _by_label(weights: Floats, label: Labels, labels: int) -> Floats:
-    """The sums (some, labels) of weights (some, rows) over the rows of each label."""
-    order = np.argsort(label, kind="stable")
-    present, starts = np.unique(label[order], return_index=True)
-    sums = np.zeros((len(weights), labels))
-    sums[:, present] = np.add.reduceat(weights[:, order], starts, axis=1)
-    return sums
-
-
 def counted_items(
-    reference: Sequence[Collection[Item]],
-    predicted: Sequence[Collection[Item]],
-    labels: Sequence[str] | None = None,
+    reference: Sequence[Collection[Item]], predicted: Sequence[Collection[Item]], labels: Sequence[str] | None = None
 ) -> Counted:
     """Rows with any number of items; labels: all of them, in order (those that occur, sorted, if not given).
 
@@ -178,12 +158,10 @@ def tags_of(sentences: Sequence[Sequence[str | None]]) -> list[list[Item]]:
     return [[(place, tag) for place, tag in enumerate(tags) if tag is not None] for tags in sentences]
 
 
-def whole_rows(counted: Counted) -> Counted:
-    """The same rows, each of which is one item that is correct if all in it is: the accuracy is the subset accuracy."""
-    _, true, predicted = np.split(counted.rows, 3, axis=1)
-    correct = (true == predicted).all(axis=1).astype(np.int64)
-    ones = np.ones_like(correct)
-    return Counted(("",), np.stack([correct, ones, ones], -1), _table_counts)
+def subset_accuracy(reference: Sequence[Collection[Item]], predicted: Sequence[Collection[Item]]) -> Statistics:
+    """The share of rows whose items are all right, and no others."""
+    right = np.array([[float(truth == said)] for truth, said in zip(reference, predicted, strict=True)])
+    return Statistics(("subset_accuracy",), right, weighted_mean)
 
 
 def confusion(counted: Counted) -> list[list[int]]:
@@ -197,18 +175,15 @@ def confusion(counted: Counted) -> list[list[int]]:
 def confusions(pairs: Iterable[tuple[str | None, str | None]]) -> list[dict[str, Any]]:
     """The most frequent wrong (true, predicted), with their share of the items of that true label."""
     counts = Counter(pairs)
-    of_true = Counter[str | None]()
-    for (true, _), count in counts.items():
-        of_true[true] += count
-    wrong = [(-count, true or "", said or "", true, said) for (true, said), count in counts.items() if true != said]
+    of_true = Counter(true for true, _ in counts.elements())
+    wrong = sorted(
+        ((true, said) for true, said in counts if true != said),
+        key=lambda pair: (-counts[pair], pair[0] or "", pair[1] or ""),
+    )
     return [
-        {
-            "true": true,
-            "predicted": said,
-            "count": -count,
-            "share": None if true is None else -count / of_true[true],
-        }
-        for count, _, _, true, said in sorted(wrong, key=lambda row: row[:3])[:MOST_CONFUSIONS]
+        {"true": true, "predicted": said, "count": counts[true, said]}
+        | {"share": None if true is None else counts[true, said] / of_true[true]}
+        for true, said in wrong[:MOST_CONFUSIONS]
     ]
 
 
@@ -217,13 +192,9 @@ def paired_spans(truth: Iterable[Span], said: Iterable[Span]) -> list[tuple[str 
 
     Of several labels at the same bounds equal ones stand together, the others in order.
     """
-    true, predicted = (defaultdict[tuple[int, int], set[str]](set) for _ in range(2))
-    for spans, labels in ((truth, true), (said, predicted)):
-        for start, stop, label in spans:
-            labels[start, stop].add(label)
-    pairs: list[tuple[str | None, str | None]] = []
-    for bounds in sorted(true.keys() | predicted):
-        ours, theirs = true[bounds], predicted[bounds]
-        pairs += [(label, label) for label in sorted(ours & theirs)]
-        pairs += zip_longest(sorted(ours - theirs), sorted(theirs - ours))
+    true, predicted = ({tuple(span) for span in spans} for spans in (truth, said))
+    pairs: list[tuple[str | None, str | None]] = [(label, label) for _, _, label in sorted(true & predicted)]
+    missed, wrong = true - predicted, predicted - true
+    for bounds in sorted({span[:2] for span in missed | wrong}):
+        pairs += zip_longest(*(sorted(span[2] for span in side if span[:2] == bounds) for side in (missed, wrong)))
     return pairs

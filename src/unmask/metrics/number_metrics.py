@@ -9,16 +9,9 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from unmask.metrics.figures import Floats, Statistics, check_rows
+from unmask.metrics.figures import Floats, Statistics, check_rows, ratio, sum_groups
 
 ROUNDING = 1e-26  # of the squares of a constant: what rounding leaves of them when its mean is taken off
-
-
-def _ratio(part: Floats, whole: Floats, otherwise: float) -> Floats:
-    """part / whole, each (some,); `otherwise` where the whole is 0."""
-    result = np.full(len(whole), otherwise)
-    np.divide(part, whole, out=result, where=whole > 0)
-    return result
 
 
 def _mean(weights: Floats, values: Floats) -> Floats:
@@ -31,7 +24,7 @@ def _correlation(weights: Floats, x: Floats, y: Floats) -> Floats:
     y, of_y = _centred(weights, y)
     covariance = (weights * x * y).sum(-1)
     spread = np.sqrt(of_x * of_y)
-    return _ratio(covariance, spread, 0.0)
+    return ratio(covariance, spread)
 
 
 def _centred(weights: Floats, values: Floats) -> tuple[Floats, Floats]:
@@ -43,16 +36,9 @@ def _centred(weights: Floats, values: Floats) -> tuple[Floats, Floats]:
 
 def _ranks(weights: Floats, values: Floats) -> Floats:
     """(some, rows): the rank of each row among those that count, equal values sharing their average rank."""
-    _, place = np.unique(values, return_inverse=True)
-    at = _by_place(weights, place)
+    distinct, place = np.unique(values, return_inverse=True)
+    at = sum_groups(weights, place, len(distinct))
     return np.asarray((at.cumsum(-1) - at / 2 + 0.5)[:, place])
-
-
-def _by_place(weights: Floats, place: NDArray[np.intp]) -> Floats:
-    """The sums (some, places) of weights (some, rows) whose `place` (rows,) is the same; every place occurs."""
-    order = np.argsort(place, kind="stable")
-    starts = np.unique(place[order], return_index=True)[1]
-    return np.add.reduceat(weights[:, order], starts, axis=1)
 
 
 OF_NUMBERS: dict[str, Callable[[Floats, Floats, Floats], Floats]] = {
@@ -96,16 +82,16 @@ def auc_statistics(reference: ArrayLike, predicted: ArrayLike) -> Statistics:
         columns = np.ascontiguousarray(rows.T)
         areas = np.stack([_area(weights, columns[label] > 0, columns[many + label]) for label in labels])
         known = ~np.isnan(areas)
-        return _ratio(np.where(known, areas, 0).sum(0), known.sum(0), 0.5)[:, None]
+        return ratio(np.where(known, areas, 0).sum(0), known.sum(0), 0.5)[:, None]
 
     return Statistics(("auc",), np.hstack([truth, said]), reduce, distinct=False)
 
 
 def _area(weights: Floats, positive: NDArray[np.bool_], score: Floats) -> Floats:
     """How likely a positive row has a higher score than a negative one, ties counting half; nan without both."""
-    _, place = np.unique(score, return_inverse=True)
-    of_positive, of_negative = (_by_place(weights * rows, place) for rows in (positive, ~positive))
+    distinct, place = np.unique(score, return_inverse=True)
+    of_positive, of_negative = (sum_groups(weights * rows, place, len(distinct)) for rows in (positive, ~positive))
     below = of_negative.cumsum(-1) - of_negative / 2
     pairs = of_positive.sum(-1) * of_negative.sum(-1)
     won = (of_positive * below).sum(-1)
-    return _ratio(won, pairs, np.nan)
+    return ratio(won, pairs, np.nan)

@@ -60,16 +60,9 @@ class Pool:
         return cls(texts, relevant, [-1 if it in its else it for it, its in zip(own, relevant, strict=True)])
 
 
-@dataclass(frozen=True)
-class Ranked:
-    """ranks: of each row, from 1, of all that is relevant, ascending; first: the row whose second text comes first."""
-
-    ranks: list[list[int]]
-    first: list[int]
-
-
-def ranked(pool: Pool, first: Vectors, second: Vectors) -> Ranked:
-    """Rank the pool for each row. first, second: (rows, width), the vectors of both texts of each row."""
+def ranked(pool: Pool, first: Vectors, second: Vectors) -> tuple[list[list[int]], list[int]]:
+    """Rank the pool for each row: the ranks, from 1, of all that is relevant, ascending; and of each row the row whose
+    second text comes first. first, second: (rows, width), the vectors of both texts of each row."""
     queries, documents = _unit(first), _unit(second[pool.texts])
     ranks, best = [], []
     for start in range(0, len(queries), BLOCK):
@@ -83,7 +76,7 @@ def ranked(pool: Pool, first: Vectors, second: Vectors) -> Ranked:
             ranks.append([1 + number + more for number, more in enumerate(above)])
             place = int(wrong.argmax()) if above[0] else relevant[int(scores[relevant].argmax())]
             best.append(pool.texts[place])
-    return Ranked(ranks, best)
+    return ranks, best
 
 
 def retrieval_scores(name: str, ranks: Sequence[Sequence[int]]) -> Floats:

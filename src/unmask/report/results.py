@@ -35,7 +35,7 @@ recipe.yaml, run.json, metrics.jsonl and predictions/. Every key may be absent, 
     unit: row | sentence | question   what the bootstrap draws; `rows` counts these
     models: [{name, kind, METRIC: {value, low, high}, macro_f1: {...}, precision, recall}]
     differences: [{of, over, kind, METRIC: {value, low, high}, macro_f1: {...}, mcnemar: p}]
-    tokens | entities, per_label, confusion, confusions, label_cardinality, parts, numbers, largest_errors
+    tokens | entities, per_label, confusion, confusions, parts, numbers, largest_errors
 
 kind of a model: pretrained, scratch, public (a checkpoint of others), tfidf, frequent (the most frequent tag of each
 word), majority, mean (always the mean), overlap (the words beside those of a question), words (those that two

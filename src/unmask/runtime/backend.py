@@ -1,19 +1,28 @@
-"""Backend: what runs a network on a batch of arrays; the one seam between the code that knows torch and the rest."""
+"""Backend: what runs a network on a batch of arrays; the one seam between the code that knows torch and the rest.
 
-from collections.abc import Mapping
+`infer` makes batches of rows, and collects the outputs row by row.
+"""
+
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
+import numpy as np
+import numpy.typing as npt
+
 from unmask.config import from_mapping
+from unmask.console import SILENT, Progress
+from unmask.data.encoded import EncodedRow, groups_by_length
 from unmask.data.rows.options import ReadOptions
 from unmask.errors import missing_engine
-from unmask.tasks.task import Arrays
+from unmask.tasks.task import Arrays, Collected, Task
 from unmask.text.tokenizer import Tokenizer
 
 HeadName = Literal["task", "masked"]
+TOKENS_PER_BATCH = 8192
 
 ENGINES = {"torch": "unmask.engine.torch_backend:TorchEngine"}
 """By name, the class that opens a model folder: module and attribute, so that nothing here imports it."""
@@ -82,3 +91,32 @@ def open_engine(name: str, source: Path | str, **options: Any) -> Engine:
     except ModuleNotFoundError as error:
         raise missing_engine(error) from error
     return opened
+
+
+def arrays_of(rows: Sequence[EncodedRow]) -> dict[str, npt.NDArray[np.int64]]:
+    """Put rows one after another, as `Backend.run` takes them."""
+    lengths = np.array([len(row) for row in rows])
+    arrays = {
+        "input_ids": np.concatenate([row.input_ids for row in rows]),
+        "token_type_ids": np.concatenate([row.token_type_ids for row in rows]),
+        "lengths": lengths,
+    }
+    positions = [row.positions for row in rows if row.positions is not None]
+    if positions:
+        begins = np.cumsum(lengths) - lengths
+        arrays["positions"] = np.concatenate([begin + own for begin, own in zip(begins, positions, strict=True)])
+        arrays["position_counts"] = np.array([len(own) for own in positions])
+    return arrays
+
+
+def infer(
+    backend: Backend, task: Task[Any], rows: Sequence[EncodedRow], progress: Progress = SILENT
+) -> list[Collected]:
+    """Run the network over rows, about TOKENS_PER_BATCH tokens at a time, and collect what decoding needs of each."""
+    result: dict[int, Collected] = {}
+    progress.start(len(rows), "rows")
+    for group in groups_by_length(rows, TOKENS_PER_BATCH):
+        batch = [rows[index] for index in group]
+        result.update(zip(group, task.collect(backend.run(arrays_of(batch)), batch), strict=True))
+        progress.advance(len(group))
+    return [result[index] for index in range(len(rows))]

@@ -1,15 +1,12 @@
 """Filling in masked tokens of a text."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from unmask.data.encoded import EncodedRow
 from unmask.errors import UserError
-from unmask.runtime.backend import Backend
-from unmask.runtime.batching import arrays_of
+from unmask.runtime.backend import Backend, arrays_of
 from unmask.tasks.task import log_softmax, top_places
 from unmask.text.tokenizer import Tokenizer
 
@@ -21,17 +18,6 @@ class FilledMask:
     token: str
     score: float
     text: str
-
-
-def masked_logits(
-    backend: Backend, input_ids: Sequence[int], token_type_ids: Sequence[int], positions: Sequence[int]
-) -> npt.NDArray[np.float32]:
-    """Compute the logits (positions, vocab_size) of a masked-language head at positions of one sequence."""
-    ids, types = np.array(input_ids), np.array(token_type_ids)
-    flags = np.zeros(len(ids), dtype=np.uint8)
-    row = EncodedRow(ids, types, flags, 0, positions=np.array(positions))
-    logits: npt.NDArray[np.float32] = backend.run(arrays_of([row]))["logits"]
-    return logits
 
 
 def fill(backend: Backend, tokenizer: Tokenizer, longest: int, text: str, top_k: int) -> list[list[FilledMask]]:
@@ -51,7 +37,9 @@ def fill(backend: Backend, tokenizer: Tokenizer, longest: int, text: str, top_k:
             allowed=f"at most {longest:,}",
             hint=f"shorten the text around its {mask}",
         )
-    logits = masked_logits(backend, encoded.input_ids, encoded.token_type_ids, places)
+    ids, types = np.array(encoded.input_ids), np.array(encoded.token_type_ids)
+    row = EncodedRow(ids, types, np.zeros(len(ids), dtype=np.uint8), 0, positions=np.array(places))
+    logits = backend.run(arrays_of([row]))["logits"]
     result = []
     for place, scores in zip(places, np.exp(log_softmax(logits[:, ordinary])), strict=True):
         best = top_places(scores, top_k)[:top_k]

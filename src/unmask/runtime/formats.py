@@ -10,7 +10,7 @@ from unmask.data.rows.spans import overlapping
 from unmask.data.rows.texts import SEPARATORS
 from unmask.errors import UserError
 from unmask.tasks.answer import AnswerSpan
-from unmask.tasks.embed.task import cosine
+from unmask.tasks.embed import cosine
 from unmask.tasks.labelled_spans import LabelledSpan, SpanTask, tags_of, word_bounds
 from unmask.tasks.task import TargetKind, Task
 from unmask.tasks.text import Label, Ranking
@@ -18,7 +18,8 @@ from unmask.tasks.text import Label, Ranking
 
 class Format:
     """How the predictions of a task are written. names: of the formats, the usual one first; value_columns: of a table,
-    after id and line; all_scores: everything that a prediction holds, not only what is most probable."""
+    after id and line, before the probabilities of all labels; all_scores: everything that a prediction holds, not only
+    what is most probable."""
 
     names: ClassVar[tuple[str, ...]] = ("jsonl", "csv", "table")
     value_columns: ClassVar[tuple[str, ...]]
@@ -33,7 +34,7 @@ class Format:
 
     def columns(self, all_scores: bool) -> list[str]:
         """Return the columns of a table."""
-        return ["id", "line", *self.value_columns]
+        return ["id", "line", *self.value_columns, *(self.task.labels if all_scores else [])]
 
     def to_record(self, example: Example, prediction: Any, all_scores: bool) -> dict[str, Any]:
         """Return a prediction as one JSON object."""
@@ -41,7 +42,10 @@ class Format:
 
     def to_rows(self, example: Example, prediction: Any, all_scores: bool) -> list[list[object]]:
         """Return a prediction as rows of the table."""
-        return [[example.id, example.line, *values] for values in self.values(prediction, all_scores)]
+        fields = self.fields(example, prediction, all_scores)
+        scores = [fields["scores"].get(label, "") for label in self.task.labels] if all_scores else []
+        rows = self.table_rows(fields)
+        return [[example.id, example.line, *(row[name] for name in self.value_columns), *scores] for row in rows]
 
     def to_conll(self, example: Example, prediction: Any) -> str:
         """Return a prediction as a sentence of a CoNLL file, where "conll" is among the names."""
@@ -51,34 +55,22 @@ class Format:
         """Return the values of a JSON object, after id and line."""
         raise NotImplementedError
 
-    def values(self, prediction: Any, all_scores: bool) -> list[list[object]]:
-        """Return the values of `value_columns`, row by row."""
-        raise NotImplementedError
+    def table_rows(self, fields: dict[str, Any]) -> list[dict[str, Any]]:
+        """Return the `value_columns` of each row that an object makes."""
+        return [fields]
 
 
 class LabelFormat(Format):
     """One label of each text; with all scores the probability of every label in a column of its own."""
 
-    value_columns: ClassVar[tuple[str, ...]] = ("label", "score")
-
-    def columns(self, all_scores: bool) -> list[str]:
-        return [*super().columns(all_scores), *(self.task.labels if all_scores else [])]
+    value_columns = ("label", "score")
 
     def fields(self, example: Example, prediction: Ranking, all_scores: bool) -> dict[str, Any]:
         first = {"label": prediction[0].label, "score": round(prediction[0].score, 6)}
         return first | ({"scores": _scores(prediction)} if all_scores else {})
 
-    def values(self, prediction: Ranking, all_scores: bool) -> list[list[object]]:
-        first = prediction[0]
-        return [[first.label, round(first.score, 6), *self.every(prediction, all_scores)]]
 
-    def every(self, prediction: Ranking, all_scores: bool) -> list[object]:
-        """Return the probability of each label of the task, "" of one that the prediction does not hold."""
-        scores = _scores(prediction) if all_scores else {}
-        return [scores.get(label, "") for label in self.task.labels] if all_scores else []
-
-
-class LabelsFormat(LabelFormat):
+class LabelsFormat(Format):
     """Any number of labels of each text."""
 
     value_columns = ("labels",)
@@ -90,14 +82,10 @@ class LabelsFormat(LabelFormat):
 
     def fields(self, example: Example, prediction: Ranking, all_scores: bool) -> dict[str, Any]:
         chosen = prediction.chosen
-        return {
-            "labels": [one.label for one in chosen],
-            "scores": _scores(prediction if all_scores else chosen),
-        }
+        return {"labels": [one.label for one in chosen], "scores": _scores(prediction if all_scores else chosen)}
 
-    def values(self, prediction: Ranking, all_scores: bool) -> list[list[object]]:
-        labels = self.separator.join(one.label for one in prediction.chosen)
-        return [[labels, *self.every(prediction, all_scores)]]
+    def table_rows(self, fields: dict[str, Any]) -> list[dict[str, Any]]:
+        return [{"labels": self.separator.join(fields["labels"])}]
 
 
 class NumberFormat(Format):
@@ -107,9 +95,6 @@ class NumberFormat(Format):
 
     def fields(self, example: Example, prediction: float, all_scores: bool) -> dict[str, Any]:
         return {"number": round(prediction, 6)}
-
-    def values(self, prediction: float, all_scores: bool) -> list[list[object]]:
-        return [[round(prediction, 6)]]
 
 
 class SpanFormat(Format):
@@ -128,8 +113,8 @@ class SpanFormat(Format):
         spans = [{**asdict(span), "score": round(span.score, 6)} for span in prediction]
         return {"text": example.text, "spans": spans}
 
-    def values(self, prediction: list[LabelledSpan], all_scores: bool) -> list[list[object]]:
-        return [[x.label, round(x.score, 6), x.start, x.end, x.text] for x in prediction]
+    def table_rows(self, fields: dict[str, Any]) -> list[dict[str, Any]]:
+        return list(fields["spans"])
 
     def to_conll(self, example: Example, prediction: list[LabelledSpan]) -> str:
         """The given tokens with their tags; of running text its words, which plain tags themselves are.
@@ -152,7 +137,7 @@ class SpanFormat(Format):
 
 
 class AnswerFormat(Format):
-    """Answers: `answer` is "" and its bounds null where there is none."""
+    """Answers: `answer` is "" and its bounds null where there is none; with all scores a row of a table for each."""
 
     value_columns = ("answer", "score", "start", "end")
 
@@ -160,12 +145,12 @@ class AnswerFormat(Format):
         others = {"answers": [_answer(one, "text") for one in prediction]} if all_scores else {}
         return {**_answer(prediction[0], "answer"), **others}
 
-    def values(self, prediction: list[AnswerSpan], all_scores: bool) -> list[list[object]]:
-        return [list(_answer(one, "answer").values()) for one in prediction[: None if all_scores else 1]]
+    def table_rows(self, fields: dict[str, Any]) -> list[dict[str, Any]]:
+        return [{**one, "answer": one["text"]} for one in fields.get("answers", ())] or [fields]
 
 
 class VectorFormat(Format):
-    """The vector of a text; of a pair its cosine, and both vectors with all scores."""
+    """The vector of a text; of a pair its cosine, and both vectors with all scores, in a row each."""
 
     names = ("jsonl", "csv", "npy")
     value_columns = ("cosine", "vector")
@@ -176,13 +161,9 @@ class VectorFormat(Format):
         both = {"vectors": [_numbers(one) for one in prediction]} if all_scores else {}
         return {"cosine": round(cosine(prediction), 6), **both}
 
-    def values(self, prediction: Any, all_scores: bool) -> list[list[object]]:
-        """One row, with the cosine of a pair or the vector of a text; with all scores one for each text of a pair."""
-        if prediction.ndim == 2 and not all_scores:
-            return [[round(cosine(prediction), 6), ""]]
-        own = "" if prediction.ndim == 1 else round(cosine(prediction), 6)
-        vectors = prediction.reshape(-1, prediction.shape[-1])
-        return [[own, " ".join(map(str, _numbers(one)))] for one in vectors]
+    def table_rows(self, fields: dict[str, Any]) -> list[dict[str, Any]]:
+        vectors = fields.get("vectors", [fields.get("vector", ())])
+        return [{"cosine": fields.get("cosine", ""), "vector": " ".join(map(str, one))} for one in vectors]
 
 
 FORMATS: dict[TargetKind, type[Format]] = {

@@ -1,6 +1,6 @@
 """load(folder) -> Predictor: the one way to use a model, for predict, evaluate, fill and everything above."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -18,12 +18,10 @@ from unmask.data.rows.read import Rows, Use, read_rows
 from unmask.data.rows.readers.memory import as_source
 from unmask.errors import UserError
 from unmask.metrics import Scores
-from unmask.runtime.backend import Backend, Engine, open_engine
-from unmask.runtime.batching import infer
-from unmask.runtime.fill import FilledMask, fill, masked_logits
+from unmask.runtime.backend import Backend, Engine, infer, open_engine
+from unmask.runtime.fill import FilledMask, fill
 from unmask.tasks import Task, restore
-from unmask.tasks.scoring import score_predictions
-from unmask.tasks.task import Arrays, Notes
+from unmask.tasks.task import Arrays, Notes, outputs_of, score_predictions
 
 
 class Predictions(list[Any]):
@@ -101,11 +99,7 @@ class Predictor:
         return [self.task.top_prediction(prediction) for prediction in self.predict(texts)]
 
     def predict(
-        self,
-        texts: Iterable[str | tuple[str, str] | Example],
-        progress: Progress = SILENT,
-        *,
-        top_k: int | None = None,
+        self, texts: Iterable[str | tuple[str, str] | Example], progress: Progress = SILENT, *, top_k: int | None = None
     ) -> Predictions:
         """Predict for each text (or pair of texts), independent of the others.
 
@@ -154,7 +148,8 @@ class Predictor:
             check_two_texts(examples)
         rows, notes = self.task.encode(examples)
         collected = infer(self.backend, self.task, rows, progress)
-        return Predictions(self.task.decode(examples, rows, collected, self.parameters, top_k), notes)
+        texts = outputs_of(examples, rows, collected)
+        return Predictions(self.task.decode(texts, self.parameters, top_k), notes)
 
     def read(self, source: Any, use: Use = "test", **settings: Any) -> Rows:
         """Read rows as those that the model was trained on, with other settings of `ReadOptions` where given.
@@ -198,12 +193,6 @@ class Predictor:
         longest = self.manifest.max_position_embeddings
         return fill(self.engine.backend("masked"), self.tokenizer, longest, text, top_k)
 
-    def masked_logits(
-        self, input_ids: Sequence[int], token_type_ids: Sequence[int], positions: Sequence[int]
-    ) -> npt.NDArray[np.float32]:
-        """Compute the logits (positions, vocab_size) at positions of one sequence."""
-        return masked_logits(self.engine.backend("masked"), input_ids, token_type_ids, positions)
-
 
 load = Predictor.from_pretrained
 """Open a model for prediction."""
@@ -214,12 +203,3 @@ def _example(text: str | tuple[str, str] | Example, number: int) -> Example:
         return text
     first, second = (text, None) if isinstance(text, str) else text
     return Example(first, second, None, str(number), number + 1)
-
-
-def stream(
-    predictor: Predictor, examples: Sequence[Example], batch_size: int, top_k: int | None = None
-) -> Iterator[tuple[Sequence[Example], Predictions]]:
-    """Predict `batch_size` examples at a time."""
-    for start in range(0, len(examples), batch_size):
-        part = examples[start : start + batch_size]
-        yield part, predictor.predict(part, top_k=top_k)

@@ -1,17 +1,18 @@
-"""Supervised tasks, in numpy. To add one: a folder here, and its settings and task in these tables."""
+"""Supervised tasks, in numpy. To add one: a file here, and its settings and task in these tables."""
 
 from collections.abc import Mapping
 from typing import Annotated, Any
 
 from unmask.config import config, from_mapping, setting
 from unmask.tasks.answer import Answer, AnswerTask
-from unmask.tasks.classify import Classify, ClassifyTask
+from unmask.tasks.classify import Classify as Classify
+from unmask.tasks.classify import ClassifyTask
 from unmask.tasks.embed import Embed, EmbedTask
 from unmask.tasks.multilabel import Multilabel, MultilabelTask
 from unmask.tasks.nested import Nested, NestedTask
 from unmask.tasks.regress import Regress, RegressTask
 from unmask.tasks.tag import Tag, TagTask
-from unmask.tasks.task import Task
+from unmask.tasks.task import Task as Task
 from unmask.text.tokenizer import Tokenizer
 
 AnyTask = Annotated[Classify | Multilabel | Regress | Tag | Nested | Answer | Embed, setting(discriminator="name")]
@@ -29,28 +30,6 @@ TASKS: dict[type, type[Task[Any]]] = {
 
 FACTS = ("labels", "parameters", "scheme", "numbers", "has_unanswerable", "scores")
 """What a schema holds beside settings."""
-
-__all__ = [
-    "TASKS",
-    "Answer",
-    "AnswerTask",
-    "AnyTask",
-    "Classify",
-    "ClassifyTask",
-    "Embed",
-    "EmbedTask",
-    "Multilabel",
-    "MultilabelTask",
-    "Nested",
-    "NestedTask",
-    "Regress",
-    "RegressTask",
-    "Tag",
-    "TagTask",
-    "Task",
-    "restore",
-    "task_of",
-]
 
 
 @config

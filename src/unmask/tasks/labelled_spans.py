@@ -1,53 +1,32 @@
 """Base of the tasks that find labelled spans in a text: its words in windows, and what is predicted of them."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, TypeVar
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal
 
 import numpy as np
-import numpy.typing as npt
 
 from unmask.config import config, setting
-from unmask.data.encoded import SPECIAL_TOKEN, EncodedRow
+from unmask.data.encoded import EncodedRow
 from unmask.data.rows import schemes
 from unmask.data.rows.example import Example, Span
 from unmask.errors import UserError
-from unmask.tasks.alignment import AlignmentError, AlignmentErrors, Words, align_words
-from unmask.tasks.task import Examples, Notes, Rows, Task
-from unmask.tasks.windows import Window, windows
+from unmask.tasks.alignment import Misfit, Words, align_words, misfit_remarks
+from unmask.tasks.task import Examples, Notes, Rows, Task, WindowSettings, nothing_to_learn
+from unmask.tasks.windows import Window, windows, with_special_tokens
 from unmask.text.tokenizer import Encoding, Tokenizer
 
 EDGE = 16  # flag of the [CLS] and [SEP] at the ends of a text, not only of a window
 
-T = TypeVar("T")
-
 
 @config
-class SpanSettings:
+class SpanSettings(WindowSettings):
     """Settings that the tasks on labelled spans share."""
 
-    name: str = ""
-    max_length: int = setting(
-        default=128, ge=8, description="longest input in tokens; longer texts are read in windows"
-    )
-    stride: int | None = setting(
-        default=None,
-        ge=1,
-        description="tokens from one window to the next; half of max_length if not given",
-    )
     classifier_dropout: float = setting(default=0.1, ge=0, lt=1, description="before the last layer")
     head_lr_factor: float = setting(
         default=1.0, gt=0, description="learning rate of the head, as a multiple of the encoder's"
     )
-
-    def __post_init__(self) -> None:
-        if self.stride is not None and self.stride > self.max_length - 2:
-            raise ValueError(f"stride {self.stride} skips tokens: at most max_length - 2 = {self.max_length - 2}")
-
-    @property
-    def max_length_setting(self) -> tuple[str, int]:
-        """The setting that limits a text, and the number of tokens."""
-        return "task.max_length", self.max_length
 
 
 @dataclass(frozen=True)
@@ -61,27 +40,17 @@ class LabelledSpan:
     end: int
     score: float
 
-    def __repr__(self) -> str:
-        return (
-            f"LabelledSpan(label={self.label!r}, text={self.text!r}, start={self.start}, end={self.end}, "
-            f"score={self.score:.2f})"
-        )
-
 
 @dataclass(frozen=True)
 class WindowRow(EncodedRow):
     """A window of a text, with the words of the whole text; its `positions` are the first tokens of words."""
 
-    words: Words | None = None
-
-    @property
-    def edges(self) -> tuple[bool, bool]:
-        """Whether the text begins and ends here."""
-        return bool(self.flags[0] & EDGE), bool(self.flags[-1] & EDGE)
+    words: Words = field(kw_only=True)
+    window: Window = field(kw_only=True)
 
 
 class SpanTask(Task[list[LabelledSpan]]):
-    """The labelled spans of a text. plain: every token has a label of its own (parts of speech)."""
+    """The labelled spans of a text. tags_every_token: every token has a label of its own (parts of speech)."""
 
     settings: SpanSettings
     kind = "tags"
@@ -99,73 +68,53 @@ class SpanTask(Task[list[LabelledSpan]]):
         """Collect the labels of all spans, sorted. Raises UserError where there are none."""
         labels = sorted({span.label for example in train for span in example.spans or ()})
         if not labels:
-            raise UserError(
-                f"{train[0].source}: there is nothing to learn",
-                given=f"{len(train):,} sentences without a single span",
-                hint="check the column of the tags (--tag-column)",
-            )
+            given = f"{len(train):,} sentences without a single span"
+            raise nothing_to_learn(train, given, "check the column of the tags (--tag-column)")
         return labels
 
     def encode(self, examples: Examples) -> tuple[list[EncodedRow], Notes]:
         """Encode the windows of each text; a text without words has none. Spans that cannot be learnt are noted."""
         rows: list[EncodedRow] = []
-        misfits, spans = AlignmentErrors(), 0
+        misfits: list[tuple[Example, Misfit]] = []
         every = self.tokenizer.encode_batch([example.text for example in examples])
         for owner, (example, encoded) in enumerate(zip(examples, every, strict=True)):
             words = align_words(example.text, encoded, example.tokens)
             of_text, wrong = self.windows_of(encoded, words, example.spans, owner)
             rows += of_text
-            spans += len(example.spans or ())
-            misfits.add(example, wrong)
-        return rows, Notes(remarks=tuple(misfits.lines(spans)))
+            misfits += [(example, misfit) for misfit in wrong]
+        spans = sum(len(example.spans or ()) for example in examples)
+        return rows, Notes(remarks=tuple(misfit_remarks(misfits, spans)))
 
     def windows_of(
         self, encoded: Encoding, words: Words, spans: Sequence[Span] | None, owner: int
-    ) -> tuple[list[WindowRow], list[AlignmentError]]:
+    ) -> tuple[Sequence[WindowRow], list[Misfit]]:
         """Encode the windows of one text, and return the spans that none of them can teach."""
         raise NotImplementedError
 
+    def window_row(
+        self, encoded: Encoding, words: Words, window: Window, read: slice, targets: Mapping[str, Any], owner: int
+    ) -> WindowRow:
+        """Encode a window, of which the words `read` are predicted."""
+        parts = with_special_tokens(self.tokenizer, [np.array(encoded.input_ids[window.start : window.end])])
+        positions = words.first_tokens[read] - window.start + 1
+        return WindowRow(*parts, owner, owner=owner, targets=targets, positions=positions, words=words, window=window)
+
     def cut(self, words: Words) -> list[Window]:
         """Cut a text into windows."""
-        room = self.settings.max_length - 2
-        return windows(words.first_tokens, room, self.settings.stride or max(1, room // 2))
-
-    def framed(
-        self, ids: npt.NDArray[np.int64], window: Window
-    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.uint8]]:
-        """Return the input_ids, token_type_ids and flags of a window: its tokens between [CLS] and [SEP]."""
-        inner = ids[window.start : window.end]
-        whole = np.concatenate([[self.tokenizer.cls_token_id], inner, [self.tokenizer.sep_token_id]])
-        flags = np.zeros(len(whole), dtype=np.uint8)
-        flags[[0, -1]] = SPECIAL_TOKEN
-        return whole, np.zeros_like(whole), flags
-
-    def top_prediction(self, prediction: list[LabelledSpan]) -> list[LabelledSpan]:
-        return prediction
+        return windows(words.first_tokens, self.settings.max_length - 2, self.settings.window_stride)
 
     def metric_for(self, examples: Examples) -> Literal["accuracy", "entity_f1"]:
         """Token accuracy only where the tags of the examples are plain, too."""
         return "accuracy" if self.tags_every_token and is_plain(examples) else "entity_f1"
 
-    def set_metric(self, dev: Examples) -> None:
-        """Raises UserError for dev examples that are tagged in another way than the training data."""
-        if self.metric_for(dev) != self.metric:
-            raise UserError(
-                f"{dev[0].source} is not tagged as the training data",
-                given="spans of running text; in training every token has a tag",
-            )
-
     def reference(self, examples: Examples) -> list[Any]:
-        return self._comparable(examples, [example.spans or () for example in examples])
+        return self.comparable(examples, [example.spans or () for example in examples])
 
-    def comparable(self, examples: Examples, predictions: Sequence[list[LabelledSpan]]) -> list[Any]:
-        return self._comparable(examples, predictions)
-
-    def _comparable(self, examples: Sequence[Example], spans: Sequence[Sequence[Span | LabelledSpan]]) -> list[Any]:
+    def comparable(self, examples: Examples, predictions: Sequence[Sequence[Span | LabelledSpan]]) -> list[Any]:
         """Return the tags of the tokens of each example, or its spans as [start, end, label]."""
         if self.metric_for(examples) == "accuracy":
-            return [token_tags(example.tokens or (), one) for example, one in zip(examples, spans, strict=True)]
-        return [[[span.start, span.end, span.label] for span in one] for one in spans]
+            return [token_tags(example.tokens or (), one) for example, one in zip(examples, predictions, strict=True)]
+        return [[[span.start, span.end, span.label] for span in one] for one in predictions]
 
 
 def check_rows(train: Examples, rows: Rows) -> None:

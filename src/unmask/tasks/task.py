@@ -8,15 +8,18 @@ may need several rows (windows of a long text): `EncodedRow.owner` is its index 
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Generic, Literal, Self, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
-from unmask.config import dump
+from unmask import metrics
+from unmask.config import config, dump, setting
 from unmask.data.encoded import EncodedRow
 from unmask.data.rows.example import Example, RowKind
+from unmask.errors import UserError
+from unmask.metrics import Contestant, Scores
 from unmask.text.tokenizer import Tokenizer
 
 TargetKind = Literal["label", "labels", "number", "tags", "answers", "vectors"]
@@ -30,12 +33,66 @@ Collected = npt.NDArray[np.float32]  # of one row
 Values = Sequence[Collected]
 
 
+@config
+class TaskSettings:
+    """Settings that all tasks share."""
+
+    name: str = ""
+    max_length: int = setting(
+        default=128, ge=8, description="longest input in tokens; longer texts are truncated and reported"
+    )
+
+    @property
+    def truncates_to(self) -> int:
+        """The number of tokens of a text that is truncated."""
+        return self.max_length
+
+
+@config
+class WindowSettings(TaskSettings):
+    """Settings of the tasks that read long texts in overlapping windows."""
+
+    max_length: int = setting(
+        default=128, ge=8, description="longest input in tokens; longer texts are read in windows"
+    )
+    stride: int | None = setting(
+        default=None, ge=1, description="tokens from one window to the next; half of max_length if not given"
+    )
+
+    def __post_init__(self) -> None:
+        if self.stride is not None and self.stride > self.max_length - 2:
+            raise ValueError(f"stride {self.stride} skips tokens: at most max_length - 2 = {self.max_length - 2}")
+
+    @property
+    def window_stride(self) -> int:
+        """The number of tokens from one window to the next."""
+        return self.stride or max(1, (self.max_length - 2) // 2)
+
+
 @dataclass(frozen=True)
 class Notes:
     """What encoding changed: how many texts were truncated, and remarks on what cannot be learnt or predicted."""
 
     truncated: int = 0
     remarks: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """An example, its rows, and what was collected of each."""
+
+    example: Example
+    rows: list[Any]
+    values: list[Collected]
+
+
+def outputs_of(examples: Examples, rows: Rows, collected: Values) -> list[Outputs]:
+    """Group rows, and what was collected of each, by the example that owns them."""
+    texts = [Outputs(example, [], []) for example in examples]
+    for row, value in zip(rows, collected, strict=True):
+        texts[row.owner].rows.append(row)
+        texts[row.owner].values.append(value)
+    return texts
 
 
 class Task(ABC, Generic[P]):
@@ -87,25 +144,21 @@ class Task(ABC, Generic[P]):
         """Reduce the outputs of a network for a batch of these rows, in order, to what decoding needs of each row."""
 
     @abstractmethod
-    def decode(
-        self, examples: Examples, rows: Rows, collected: Values, parameters: Arrays, top_k: int | None = None
-    ) -> list[P]:
+    def decode(self, texts: Sequence[Outputs], parameters: Arrays, top_k: int | None = None) -> list[P]:
         """Predict for each example. parameters: arrays that the model stores (transitions, thresholds); top_k: how many
         labels or answers a prediction holds, where the task `ranks` them."""
 
-    def calibrate(
-        self, examples: Examples, rows: Rows, collected: Values, parameters: Arrays
-    ) -> dict[str, npt.NDArray[Any]]:
+    def calibrate(self, texts: Sequence[Outputs]) -> dict[str, npt.NDArray[Any]]:
         """Find on dev examples the parameters of decoding that no gradient learns, such as thresholds."""
         return {}
 
-    @abstractmethod
     def top_prediction(self, prediction: P) -> Any:
         """Return the part of a prediction that answers the question: a label, spans, an answer."""
+        return prediction
 
-    @abstractmethod
     def reference(self, examples: Examples) -> list[Any]:
         """Return the targets of examples as plain values, in the form that models are compared in."""
+        return [example.target for example in examples]
 
     @abstractmethod
     def comparable(self, examples: Examples, predictions: Sequence[P]) -> list[Any]:
@@ -115,9 +168,28 @@ class Task(ABC, Generic[P]):
         """Return the metric by which predictions for these examples are compared."""
         return self.metric
 
-    def set_metric(self, dev: Examples) -> None:
-        """Set the metric to the one for the dev examples, before training begins."""
-        self.metric = self.metric_for(dev)
+
+def nothing_to_learn(train: Examples, given: str, hint: str = "check the label column (--label-column)") -> UserError:
+    """Make the error of training examples whose targets are all alike or missing. given: what they have."""
+    return UserError("{source}: there is nothing to learn", train[0].source, given=given, hint=hint)
+
+
+def score_predictions(task: Task[Any], examples: Examples, predictions: Sequence[Any]) -> Scores:
+    """Score predictions against the targets of examples, with intervals; `largest_errors` name lines of the file."""
+    metric = task.metric_for(examples)
+    model = Contestant("", "", task.comparable(examples, predictions), probabilities_of(metric, predictions))
+    scores = metrics.compare(task.kind, task.reference(examples), [model], task.labels, metric).scores
+    if "largest_errors" not in scores.details:
+        return scores
+    errors = [{"line": examples[error.pop("row")].line, **error} for error in scores.details["largest_errors"]]
+    return replace(scores, details={**scores.details, "largest_errors": errors})
+
+
+def probabilities_of(metric: str, predictions: Sequence[Any]) -> Floats | None:
+    """The probability of each label (rows, labels) of rankings of all labels, where the metric is about these."""
+    if metric != "auc":
+        return None
+    return np.stack([prediction.probabilities for prediction in predictions]).astype(np.float64)
 
 
 def split_rows(values: npt.NDArray[Any], sizes: Sequence[int]) -> list[npt.NDArray[Any]]:

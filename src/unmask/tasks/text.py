@@ -3,7 +3,7 @@
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, TypeVar, overload
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -12,7 +12,7 @@ from unmask.config import config, setting
 from unmask.data.encoded import SPECIAL_TOKEN, EncodedRow
 from unmask.data.rows.check import check_labels
 from unmask.data.rows.example import Example
-from unmask.tasks.task import Arrays, Collected, Examples, Floats, Notes, Rows, Task
+from unmask.tasks.task import Arrays, Collected, Examples, Notes, Rows, Task, WindowSettings
 from unmask.tasks.windows import long_text_inputs
 from unmask.text.tokenizer import Encoding, Tokenizer
 
@@ -20,10 +20,9 @@ P = TypeVar("P")
 
 
 @config
-class TextSettings:
+class TextSettings(WindowSettings):
     """Settings that the tasks on whole texts share."""
 
-    name: str = ""
     max_length: int = setting(
         default=128, ge=8, description="longest input in tokens; `long_texts` says what becomes of longer texts"
     )
@@ -31,26 +30,12 @@ class TextSettings:
         default="truncate",
         description="a text longer than max_length: truncated and reported, or read in overlapping windows",
     )
-    stride: int | None = setting(
-        default=None,
-        ge=1,
-        description="tokens from one window to the next; half of max_length if not given",
-    )
     pooling: Literal["cls", "mean", "max", "attention"] = setting(
         default="cls",
         description="one vector per text: the [CLS] state, or the mean, the maximum or the attention-weighted mean "
         "over tokens",
     )
     classifier_dropout: float = setting(default=0.1, ge=0, lt=1, description="before the last layer")
-
-    def __post_init__(self) -> None:
-        if self.stride is not None and self.stride > self.max_length - 2:
-            raise ValueError(f"stride {self.stride} skips tokens: at most max_length - 2 = {self.max_length - 2}")
-
-    @property
-    def max_length_setting(self) -> tuple[str, int]:
-        """The setting that limits a text, and the number of tokens."""
-        return "task.max_length", self.max_length
 
 
 @dataclass(frozen=True)
@@ -60,10 +45,8 @@ class Label:
     label: str
     score: float
 
-    def __repr__(self) -> str:
-        return f"Label(label={self.label!r}, score={self.score:.2f})"
 
-
+@dataclass(frozen=True, eq=False, repr=False)
 class Ranking(Sequence[Label]):
     """The `top_k` labels of a task, or all, with their probabilities, the most probable first; each `Label` is made
     when it is accessed, because there may be thousands for each of thousands of texts.
@@ -72,24 +55,15 @@ class Ranking(Sequence[Label]):
     predicted, where a text may have several.
     """
 
-    def __init__(
-        self,
-        labels: Sequence[str],
-        probabilities: npt.NDArray[np.float32],
-        thresholds: npt.NDArray[np.float64] | None = None,
-        top_k: int | None = None,
-    ) -> None:
-        self.labels, self.probabilities, self.thresholds = labels, probabilities, thresholds
-        self.top_k = top_k
+    labels: Sequence[str]
+    probabilities: npt.NDArray[np.float32]
+    thresholds: npt.NDArray[np.float64] | None = None
+    top_k: int | None = None
 
     def __len__(self) -> int:
         return len(self.labels) if self.top_k is None else min(self.top_k, len(self.labels))
 
-    @overload
-    def __getitem__(self, place: int) -> Label: ...
-    @overload
-    def __getitem__(self, place: slice) -> list[Label]: ...
-    def __getitem__(self, place: int | slice) -> Label | list[Label]:
+    def __getitem__(self, place: Any) -> Any:
         if isinstance(place, slice):
             return [self._label(number) for number in self.order[place]]
         return self._label(self.probabilities.argmax() if place == 0 else self.order[place])
@@ -113,7 +87,7 @@ class Ranking(Sequence[Label]):
     def chosen(self) -> list[Label]:
         """The labels at or above their threshold, the most probable first; without thresholds the first one."""
         if self.thresholds is None:
-            return self[:1]
+            return [self[0]]
         above = self.probabilities >= self.thresholds
         return [self._label(number) for number in self.order if above[number]]
 
@@ -137,23 +111,23 @@ class TextTask(Task[P]):
 
     def encode(self, examples: Examples) -> tuple[list[EncodedRow], Notes]:
         """Raises UserError for a label that is not the task's."""
+        settings = self.settings
         if self.labels:
             check_labels([one for one in examples if one.target is not None], self.labels)
         pairs = [example.pair for example in examples]
         encoded = self.tokenizer.encode_batch(
             [example.text for example in examples],
             pairs if any(pair is not None for pair in pairs) else None,
-            max_length=self.settings.max_length if self.settings.long_texts == "truncate" else None,
+            max_length=settings.max_length if settings.long_texts == "truncate" else None,
         )
         truncated = sum(one.truncated for one in encoded)
         rows: list[EncodedRow] = []
         for owner, (example, one) in enumerate(zip(examples, encoded, strict=True)):
             targets = {} if example.target is None else {self.name: self.target_of(example)}
             parts = [(np.array(one.input_ids), np.array(one.token_type_ids), special_flags(one))]
-            if len(one.input_ids) > self.settings.max_length:
-                stride = self.settings.stride or max(1, (self.settings.max_length - 2) // 2)
-                frames, cut = long_text_inputs(self.tokenizer, one, self.settings.max_length, stride)
-                parts = [(frame.input_ids, frame.token_type_ids, frame.flags) for frame in frames]
+            if len(one.input_ids) > settings.max_length:
+                windows, cut = long_text_inputs(self.tokenizer, one, settings.max_length, settings.window_stride)
+                parts = [window.parts for window in windows]
                 truncated += cut
             rows += [EncodedRow(*part, owner, owner=owner, targets=targets) for part in parts]
         return rows, Notes(truncated)
@@ -162,27 +136,12 @@ class TextTask(Task[P]):
         """The logits of each row."""
         return list(outputs["logits"])
 
-    def reference(self, examples: Examples) -> list[Any]:
-        return [example.target for example in examples]
-
 
 def special_flags(encoded: Encoding) -> npt.NDArray[np.uint8]:
     """(tokens,): SPECIAL_TOKEN at the tokens that encoding added."""
     return np.array(encoded.special_tokens_mask, dtype=np.uint8) * np.uint8(SPECIAL_TOKEN)
 
 
-def mean_of_windows(rows: Rows, values: Sequence[npt.NDArray[Any]]) -> list[tuple[npt.NDArray[Any], int]]:
-    """Average the values of the windows of each text: (mean, windows) of each, in order."""
-    parts: dict[int, list[npt.NDArray[Any]]] = {}
-    for row, value in zip(rows, values, strict=True):
-        parts.setdefault(row.owner, []).append(value)
-    return [
-        (parts[owner][0] if len(parts[owner]) == 1 else np.mean(parts[owner], axis=0), len(parts[owner]))
-        for owner in sorted(parts)
-    ]
-
-
-def renormalized(mean: Floats, windows: int) -> Floats:
-    """Make log-probabilities of the mean of those of several windows, as softmax of the mean logits would be: each
-    window is evidence as independent of the others as it can be."""
-    return mean if windows == 1 else mean - np.logaddexp.reduce(mean)
+def mean_of_windows(values: Sequence[npt.NDArray[Any]]) -> npt.NDArray[Any]:
+    """Average the values of the windows of a text."""
+    return values[0] if len(values) == 1 else np.asarray(np.mean(values, axis=0))

@@ -18,53 +18,40 @@ Ids = npt.NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Window:
-    """Tokens `start` to `end` of a text are read together; the words `first_word` to `last_word` are predicted there.
+    """Tokens `start` to `end` of a text are read together, in which are the words `read`; the words `first_word` to
+    `last_word` are predicted there.
 
-    All four count from 0, end and last_word exclusive.
+    All count from 0, the second of each pair exclusive.
     """
 
     start: int
     end: int
     first_word: int
     last_word: int
+    read: tuple[int, int]
 
 
 def windows(word_starts: Ids, max_tokens: int, stride: int) -> list[Window]:
     """The windows of a text, of at most `max_tokens` tokens, about `stride` tokens from one to the next.
 
-    word_starts (words + 1,): the place of each word's first token, at last one past the last token. A word belongs
-    to the window in which the nearer end of what is read is farthest from it (the ends of the text are no
-    ends in this sense), of several to the first. A word of more than `max_tokens` tokens is read without the rest.
+    word_starts (words + 1,): the place of each word's first token, at last one past the last token. A word is predicted
+    in the window that shows most around it (`best_windows`). A word of more than `max_tokens` tokens is read without
+    the rest.
     """
     words = len(word_starts) - 1
     if not words:
         return []
     if word_starts[-1] - word_starts[0] <= max_tokens:
-        return [Window(int(word_starts[0]), int(word_starts[-1]), 0, words)]
+        return [Window(int(word_starts[0]), int(word_starts[-1]), 0, words, (0, words))]
     bounds = _bounds(word_starts, max_tokens, stride)
-    starts, stops = (np.array(side) for side in zip(*bounds, strict=True))
-    owner = np.zeros(words, dtype=np.int64)
-    nearest = np.full(words, -1, dtype=np.int64)
-    far = int(word_starts[-1]) + 1
-    for number, (begin, end) in enumerate(bounds):
-        inside = np.arange(begin, end)
-        left = word_starts[inside] - word_starts[begin] if begin else np.full(len(inside), far)
-        right = word_starts[end] - word_starts[inside + 1] if end < words else np.full(len(inside), far)
-        room_around = np.minimum(left, right)
-        better = room_around > nearest[inside]
-        nearest[inside[better]] = room_around[better]
-        owner[inside[better]] = number
-    edges = np.searchsorted(owner, np.arange(len(bounds) + 1))
-    return [
-        Window(
-            int(word_starts[begin]),
-            min(int(word_starts[end]), int(word_starts[begin]) + max_tokens),
-            int(first),
-            int(last),
-        )
-        for begin, end, first, last in zip(starts, stops, edges[:-1], edges[1:], strict=True)
-        if first < last
-    ]
+    owner = best_windows(word_starts, bounds, 1)[:, 0]
+    edges = np.searchsorted(owner, np.arange(len(bounds) + 1)).tolist()
+    result = []
+    for (begin, end), first, last in zip(bounds, edges[:-1], edges[1:], strict=True):
+        if first < last:
+            start = int(word_starts[begin])
+            result.append(Window(start, min(int(word_starts[end]), start + max_tokens), first, last, (begin, end)))
+    return result
 
 
 def _bounds(firsts: Ids, room: int, stride: int) -> list[tuple[int, int]]:
@@ -83,65 +70,35 @@ def _bounds(firsts: Ids, room: int, stride: int) -> list[tuple[int, int]]:
         begin = min(max(onward, begin + 1), end)
 
 
-@dataclass(frozen=True)
-class SpanShare:
-    """What a window answers for of spans of words: the words from `first` on are read, as many as `min_length` has.
+def best_windows(word_starts: Ids, bounds: Sequence[tuple[int, int]], longest: int) -> Ids:
+    """The window in which each span of at most `longest` words is predicted, (words, longest): the one that begins with
+    a word and has so many more; -1 for one that no window holds whole.
 
-    min_length, max_length (words,) int64: of the spans that begin with a word, those which go on after it for
-    `min_length` words or more, but fewer than `max_length` (0 is the word alone).
-    """
-
-    first: int
-    min_length: Ids
-    max_length: Ids
-
-
-def span_shares(word_starts: Ids, windows_of_text: Sequence[Window], max_span_length: int) -> list[SpanShare]:
-    """The spans of at most `max_span_length` words that each window answers for.
-
-    As with words (spans of one), a span belongs to the window in which its nearer end is farthest from the border,
-    of several to the first. One that no window holds whole belongs to none.
+    bounds: the words (first, one past the last) that each window reads. A span belongs to the window in which the
+    nearer end of what is read is farthest from it (the ends of the text are no ends in this sense), of several to the
+    first.
     """
     words, far = len(word_starts) - 1, int(word_starts[-1]) + 1
-    bounds = [_words_read(word_starts, window) for window in windows_of_text]
-    nearest = np.full((words, max_span_length), -1, dtype=np.int64)
-    owner = np.full((words, max_span_length), -1, dtype=np.int64)
+    nearest = np.full((words, longest), -1, dtype=np.int64)
+    owner = nearest.copy()
     for number, (begin, end) in enumerate(bounds):
         inside = np.arange(begin, end)
-        last = inside[:, None] + np.arange(max_span_length)
-        held = last < end
+        last = inside[:, None] + np.arange(longest)
         left = word_starts[inside] - word_starts[begin] if begin else np.full(len(inside), far)
         right = word_starts[end] - word_starts[np.minimum(last, end - 1) + 1] if end < words else far
-        around = np.where(held, np.minimum(left[:, None], right), -1)
+        around = np.where(last < end, np.minimum(left[:, None], right), -1)
         better = around > nearest[begin:end]
         nearest[begin:end][better] = around[better]
         owner[begin:end][better] = number
-    result = []
-    for number, (begin, end) in enumerate(bounds):
-        own = owner[begin:end] == number  # of each word without a gap: the longer a span, the later its window
-        least = own.argmax(1)
-        result.append(SpanShare(begin, least, least + own.sum(1)))
-    return result
-
-
-def _words_read(firsts: Ids, window: Window) -> tuple[int, int]:
-    """The words (first, one past the last) that are read in a window; one that is read in part is the last."""
-    begin = int(np.searchsorted(firsts, window.start))
-    end = int(np.searchsorted(firsts, window.end, side="right")) - 1
-    return begin, max(end, window.last_word)
+    return owner
 
 
 @dataclass(frozen=True)
 class WindowInput:
-    """A window as a sequence: `input_ids`, `token_type_ids` (tokens,) int64 and `flags` (tokens,) uint8, as an
-    EncodedRow has them.
+    """A window as a sequence: parts: `input_ids`, `token_type_ids` and `flags` of an EncodedRow; text_start: where the
+    first token of the window stands in it."""
 
-    text_start: where the first token of the window stands in it.
-    """
-
-    input_ids: Ids
-    token_type_ids: Ids
-    flags: npt.NDArray[np.uint8]
+    parts: tuple[Ids, Ids, npt.NDArray[np.uint8]]
     window: Window
     text_start: int
 
@@ -156,32 +113,19 @@ class TextTokens:
     @classmethod
     def from_encoding(cls, encoded: Encoding, pair: bool = False) -> "TextTokens":
         """Those of the text, or of the pair, of an encoding that was not cut."""
-        second = len(encoded.input_ids) if encoded.pair_start is None else encoded.pair_start
-        kept = [
-            (number, word)
-            for place, (number, word, special) in enumerate(
-                zip(encoded.input_ids, encoded.word_ids, encoded.special_tokens_mask, strict=True)
-            )
-            if (place >= second) == pair and not special
-        ]
-        words = [word for _, word in kept]
-        begins = [place for place, word in enumerate(words) if place == 0 or word != words[place - 1]]
-        return cls(
-            np.array([number for number, _ in kept], dtype=np.int64),
-            np.array([*begins, len(kept)] if kept else [0], dtype=np.int64),
-        )
+        count = len(encoded.input_ids)
+        second = count if encoded.pair_start is None else encoded.pair_start
+        chosen = ~np.array(encoded.special_tokens_mask, dtype=bool) & ((np.arange(count) >= second) == pair)
+        words = np.array([-1 if word is None else word for word in encoded.word_ids], dtype=np.int64)[chosen]
+        starts = np.flatnonzero(np.diff(words, prepend=-2))
+        return cls(np.array(encoded.input_ids, dtype=np.int64)[chosen], np.append(starts, len(words)))
 
     def __len__(self) -> int:
         return len(self.input_ids)
 
 
 def window_inputs(
-    tokenizer: Tokenizer,
-    moving: TextTokens,
-    fixed: TextTokens | None,
-    max_length: int,
-    stride: int,
-    first: bool = True,
+    tokenizer: Tokenizer, moving: TextTokens, fixed: TextTokens | None, max_length: int, stride: int, first: bool = True
 ) -> list[WindowInput]:
     """The sequences of at most `max_length` tokens in which a text is read, about `stride` tokens from one to the next.
 
@@ -200,7 +144,7 @@ def window_inputs(
         place = len(frame.runs[0])
         if fixed is not None and not first:
             place += len(fixed) + len(frame.runs[1])
-        result.append(WindowInput(*with_special_tokens(tokenizer, texts), window, place))
+        result.append(WindowInput(with_special_tokens(tokenizer, texts), window, place))
     return result
 
 
@@ -223,16 +167,14 @@ def long_text_inputs(
 ) -> tuple[list[WindowInput], bool]:
     """The windows of a text, or of the longer one of a pair, from its encoding, which was not cut.
 
-    The shorter text of a pair is repeated in each; where it fills more than half of the sequence it is cut, and
-    whether it was is said.
+    The shorter text of a pair is repeated in each; where it fills more than half of the sequence it is truncated.
+    Return whether it was.
     """
-    first, second = (
-        TextTokens.from_encoding(encoded),
-        None if encoded.pair_start is None else TextTokens.from_encoding(encoded, pair=True),
-    )
-    if second is None:
+    first = TextTokens.from_encoding(encoded)
+    if encoded.pair_start is None:
         return window_inputs(tokenizer, first, None, max_length, stride), False
+    second = TextTokens.from_encoding(encoded, pair=True)
     moving, beside = (first, second) if len(first) >= len(second) else (second, first)
     most = (max_length - tokenizer.pair_template.size) // 2
-    kept = TextTokens(beside.input_ids[:most], beside.word_starts)
-    return window_inputs(tokenizer, moving, kept, max_length, stride, first=moving is first), len(beside) > most
+    repeated = TextTokens(beside.input_ids[:most], beside.word_starts)
+    return window_inputs(tokenizer, moving, repeated, max_length, stride, first=moving is first), len(beside) > most

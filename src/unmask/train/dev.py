@@ -13,10 +13,9 @@ from unmask.data.encoded import EncodedRow, groups_by_length, longest_first
 from unmask.data.rows.example import Example
 from unmask.learner.batch import pack
 from unmask.learner.task_learner import TaskLearner
-from unmask.runtime.batching import TOKENS_PER_BATCH
+from unmask.runtime.backend import TOKENS_PER_BATCH
 from unmask.tasks import Task
-from unmask.tasks.scoring import probabilities_of
-from unmask.tasks.task import Values
+from unmask.tasks.task import Values, outputs_of, probabilities_of
 
 NEGATIVES = 64  # examples whose texts are told apart in a loss with in-batch negatives, in the order of the file
 
@@ -47,11 +46,11 @@ def evaluate(learner: TaskLearner, dev: DevSet, finished: bool = False) -> DevRe
     with torch.inference_mode():
         collected, losses = _collect(learner, dev)
     learner.train(was_training)
-    parameters = learner.head.decoding_parameters()
+    texts, parameters = outputs_of(dev.examples, dev.rows, collected), learner.head.decoding_parameters()
     calibrated: dict[str, npt.NDArray[Any]] = {}
     if task.calibrates == "at each evaluation" or (finished and task.calibrates == "after training"):
-        calibrated = task.calibrate(dev.examples, dev.rows, collected, parameters)
-    predictions = task.decode(dev.examples, dev.rows, collected, {**parameters, **calibrated})
+        calibrated = task.calibrate(texts)
+    predictions = task.decode(texts, {**parameters, **calibrated})
     figures = metrics.values(
         task.kind,
         task.reference(dev.examples),

@@ -145,7 +145,7 @@ def _training(
     _record_rows(run, recipe, opened, rows)
     train, dev = rows.train, rows.dev
     task = task_of(recipe.task).build(recipe.task, opened.tokenizer, train)
-    task.set_metric(dev)
+    task.metric = task.metric_for(dev)
     encoded, notes = task.encode(train)
     check_rows(train, encoded)
     dev_rows, dev_notes = task.encode([example.keep_labels(task.labels) for example in dev])

@@ -14,7 +14,7 @@ from unmask.bundle import Bundle
 from unmask.config import changed, config, difference, dump, setting
 from unmask.data.hashing import hash_integers
 from unmask.errors import UserError
-from unmask.heads import build_head, head_class
+from unmask.heads import build_head
 from unmask.learner.learner import Learner
 from unmask.learner.task_learner import TaskLearner
 from unmask.model.config import EncoderConfig
@@ -247,9 +247,10 @@ def _other(opened: Bundle, task: Task[Any]) -> str | None:
     before = restore(opened.task, opened.tokenizer, str(opened.folder / "unmask.json"))
     if before.labels != task.labels:
         return f"that of {opened.folder} is for other labels"
-    classes = [head_class(each) for each in (before, task)]
-    parts = [set(build_head(each, opened.config).saved_modules()) for each in (before, task)]
-    alike = parts[0] == parts[1] and classes[0].head_settings(before) == classes[1].head_settings(task)
+    heads = [build_head(each, opened.config) for each in (before, task)]
+    parts = [set(head.saved_modules()) for head in heads]
+    settings = [[each.schema()[name] for name in heads[1].shared_settings] for each in (before, task)]
+    alike = parts[0] == parts[1] and settings[0] == settings[1]
     return None if alike else f"that of {opened.folder} reads in another way"
 
 

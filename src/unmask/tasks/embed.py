@@ -1,26 +1,83 @@
-"""EmbedTask: a vector for each text.
+"""Vectors of texts: the higher the cosine of two vectors, the more alike the texts are.
 
-They are learnt from pairs that belong together, from pairs with scores, or from texts alone (`task.loss`).
+They are learnt from pairs that belong together, from pairs with scores, or from texts alone (`task.loss`). To add a
+loss: its settings here, and what it takes of a batch in `heads/embed.py`.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Self
+from typing import Annotated, Any, Literal, Self
 
 import numpy as np
-import numpy.typing as npt
 
 from unmask import console
+from unmask.config import by_name, config, setting
 from unmask.data.encoded import EncodedRow
 from unmask.data.rows.check import check_pairs
 from unmask.data.rows.example import Example
 from unmask.errors import UserError
 from unmask.metrics.retrieval import OF_RANKS, Pool, Vectors, cosines, ranked
-from unmask.tasks.embed.settings import Contrastive, Cosine, Embed, Unsupervised
-from unmask.tasks.task import Arrays, Collected, Examples, Notes, Rows, Task, Values
+from unmask.tasks.task import Arrays, Collected, Examples, Notes, Outputs, Rows, Task, TaskSettings, nothing_to_learn
 from unmask.tasks.text import special_flags
 from unmask.text.tokenizer import Tokenizer
 
 CORRELATIONS = ("spearman", "pearson")
+
+
+@config
+class Contrastive:
+    """Each text is to find its own second text among those of the batch (InfoNCE: van den Oord et al. 2018)."""
+
+    name: Literal["contrastive"] = "contrastive"
+    temperature: float = setting(
+        default=0.05, gt=0, description="cosines are divided by it before the softmax (0.05: Gao et al. 2021)"
+    )
+
+
+@config
+class Cosine:
+    """The cosine of two texts is to be their score: the squared error (Reimers and Gurevych 2019, section 3).
+
+    0 is the cosine for the lowest score of the training rows, 1 for the highest."""
+
+    name: Literal["cosine"] = "cosine"
+
+
+@config
+class Unsupervised:
+    """Each text is to find itself, read under another dropout mask, among those of the batch (SimCSE).
+
+    Gao et al. 2021, section 3. It takes no labels."""
+
+    name: Literal["unsupervised"] = "unsupervised"
+    temperature: float = setting(
+        default=0.05, gt=0, description="cosines are divided by it before the softmax (0.05: Gao et al. 2021)"
+    )
+
+
+AnyEmbedLoss = Annotated[Contrastive | Cosine | Unsupervised, setting(discriminator="name"), by_name()]
+
+
+@config
+class Embed(TaskSettings):
+    """Settings of vectors of texts."""
+
+    name: Literal["embed"] = "embed"
+    pooling: Literal["cls", "mean", "max", "attention"] = setting(
+        default="mean",
+        description="one vector per text: the mean over tokens (as Reimers and Gurevych 2019), the [CLS] state, the "
+        "maximum, or the attention-weighted mean, which other libraries do not know",
+    )
+    normalize_embeddings: bool = setting(
+        default=True, description="vectors have the length 1, so that their product is the cosine"
+    )
+    loss: AnyEmbedLoss = setting(
+        default_factory=Contrastive, description="the training loss: contrastive, cosine or unsupervised"
+    )
+    metric: Literal["spearman", "pearson", "mrr", "ndcg_10", "recall_1", "recall_10"] | None = setting(
+        default=None,
+        description="the figure that chooses the best step and compares models; spearman of rows with scores, mrr of "
+        "pairs, where it is not given or not for these",
+    )
 
 
 class EmbedTask(Task[Vectors]):
@@ -33,7 +90,7 @@ class EmbedTask(Task[Vectors]):
     kind = "vectors"
     reads = "pairs"
 
-    def __init__(self, settings: Embed, tokenizer: Tokenizer, scores: tuple[float, float] | None = None) -> None:
+    def __init__(self, settings: Embed, tokenizer: Tokenizer, scores: list[float] | None = None) -> None:
         super().__init__(settings, tokenizer)
         self.scores = scores
         scored = isinstance(settings.loss, Cosine)
@@ -50,16 +107,14 @@ class EmbedTask(Task[Vectors]):
                 given="task.loss=contrastive",
                 hint="task.loss=cosine to learn the scores; or a file without the column of the scores",
             )
-        return cls(settings, tokenizer, _bounds(loss, train) if isinstance(loss, Cosine) else None)
+        return cls(settings, tokenizer, _score_range(train) if isinstance(loss, Cosine) else None)
 
     @classmethod
     def restore(cls, settings: Embed, tokenizer: Tokenizer, schema: Mapping[str, Any]) -> Self:
-        scores = schema.get("scores")
-        return cls(settings, tokenizer, None if scores is None else (scores[0], scores[1]))
+        return cls(settings, tokenizer, schema.get("scores"))
 
     def schema(self) -> dict[str, Any]:
-        scores = None if self.scores is None else list(self.scores)
-        return {**super().schema(), "metric": self.metric, "scores": scores}
+        return {**super().schema(), "metric": self.metric, "scores": self.scores}
 
     def encode(self, examples: Examples) -> tuple[list[EncodedRow], Notes]:
         """Encode each text of each example as a sequence, in order. The target is the score, or a number that is the
@@ -69,13 +124,13 @@ class EmbedTask(Task[Vectors]):
         numbers: dict[tuple[int, ...], int] = {}
         rows = []
         for place, ((owner, _), one) in enumerate(zip(texts, encoded, strict=True)):
-            targets: dict[str, npt.NDArray[np.generic]] = {}
-            score, loss = examples[owner].number, self.settings.loss
+            score, loss, target = examples[owner].number, self.settings.loss, None
             if isinstance(loss, Unsupervised) or (isinstance(loss, Contrastive) and score is None):
-                targets[self.name] = np.array([numbers.setdefault(tuple(one.input_ids), len(numbers))])
+                target = np.array([numbers.setdefault(tuple(one.input_ids), len(numbers))])
             elif isinstance(loss, Cosine) and score is not None:
-                targets[self.name] = np.array([score], dtype=np.float32)
+                target = np.array([score], dtype=np.float32)
             parts = np.array(one.input_ids), np.array(one.token_type_ids), special_flags(one)
+            targets = {} if target is None else {self.name: target}
             rows.append(EncodedRow(*parts, place, owner=owner, targets=targets))
         return rows, Notes(sum(one.truncated for one in encoded))
 
@@ -83,16 +138,8 @@ class EmbedTask(Task[Vectors]):
         """The vector (hidden_size,) of each text."""
         return list(outputs["embeddings"])
 
-    def decode(
-        self, examples: Examples, rows: Rows, collected: Values, parameters: Arrays, top_k: int | None = None
-    ) -> list[Vectors]:
-        vectors: list[list[Collected]] = [[] for _ in examples]
-        for row, vector in zip(rows, collected, strict=True):
-            vectors[row.owner].append(vector)
-        return [
-            own[0] if example.pair is None else np.stack(own[:2])
-            for example, own in zip(examples, vectors, strict=True)
-        ]
+    def decode(self, texts: Sequence[Outputs], parameters: Arrays, top_k: int | None = None) -> list[Vectors]:
+        return [text.values[0] if text.example.pair is None else np.stack(text.values[:2]) for text in texts]
 
     def top_prediction(self, prediction: Vectors) -> Vectors | float:
         """Return the vector of a text; of a pair its cosine."""
@@ -113,7 +160,7 @@ class EmbedTask(Task[Vectors]):
         pairs = np.stack(predictions)
         if examples[0].number is not None:
             return cosines(pairs[:, 0], pairs[:, 1]).tolist()  # type: ignore[no-any-return]
-        return ranked(pool_of(examples), pairs[:, 0], pairs[:, 1]).ranks
+        return ranked(pool_of(examples), pairs[:, 0], pairs[:, 1])[0]
 
 
 def pool_of(examples: Sequence[Example]) -> Pool:
@@ -130,8 +177,8 @@ def _texts(example: Example) -> list[str]:
     return [text for text in (example.text, example.pair, example.negative) if text is not None]
 
 
-def _bounds(loss: Cosine, train: Examples) -> tuple[float, float]:
-    """Return the lowest and the highest score. Raises UserError where there are none, or they cannot be used."""
+def _score_range(train: Examples) -> list[float]:
+    """Return the lowest and the highest score. Raises UserError where there are none, or all are equal."""
     numbers = [example.number for example in train if example.number is not None]
     if not numbers:
         raise UserError(
@@ -139,13 +186,8 @@ def _bounds(loss: Cosine, train: Examples) -> tuple[float, float]:
             given="task.loss=cosine",
             hint="--label-column NAME; or task.loss=contrastive for pairs that belong together",
         )
-    lowest = min(numbers) if loss.lowest is None else loss.lowest
-    highest = max(numbers) if loss.highest is None else loss.highest
-    if not lowest < highest or min(numbers) < lowest or max(numbers) > highest:
-        raise UserError(
-            f"{train[0].source}: the scores cannot be put on a scale",
-            given=f"scores from {min(numbers):g} to {max(numbers):g}, a scale from {lowest:g} to {highest:g}",
-            hint="task.loss.lowest and task.loss.highest, the bounds of all scores",
-        )
-    console.note("scores from {low:g} to {high:g} are learnt as cosines from {least} to 1", lowest, highest, loss.least)
-    return lowest, highest
+    lowest, highest = min(numbers), max(numbers)
+    if lowest == highest:
+        raise nothing_to_learn(train, f"{len(train):,} rows, all with the score {lowest:g}")
+    console.note("scores from {low:g} to {high:g} are learnt as cosines from 0 to 1", lowest, highest)
+    return [lowest, highest]

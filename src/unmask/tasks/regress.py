@@ -1,18 +1,27 @@
-"""RegressTask: a number for each text."""
+"""Regression: a number for a text or a pair of texts, such as how alike two sentences are."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
 
+from unmask.config import config, setting
 from unmask.data.rows.example import Example
-from unmask.errors import UserError
-from unmask.tasks.regress.settings import Regress
-from unmask.tasks.task import Arrays, Examples, Rows, Values
-from unmask.tasks.text import TextTask, mean_of_windows
+from unmask.tasks.task import Arrays, Examples, Outputs, nothing_to_learn
+from unmask.tasks.text import TextSettings, TextTask, mean_of_windows
 from unmask.text.tokenizer import Tokenizer
+
+
+@config
+class Regress(TextSettings):
+    """Settings of regression: a number for each text."""
+
+    name: Literal["regress"] = "regress"
+    metric: Literal["pearson", "spearman", "mae", "rmse"] = setting(
+        default="pearson", description="the figure that chooses the best step and compares models"
+    )
 
 
 @dataclass(frozen=True)
@@ -26,7 +35,7 @@ class NumberStatistics:
 
 
 class RegressTask(TextTask[float]):
-    """A number for each text, in the word of the training rows. It may lie outside their range: a prediction is what
+    """A number for each text, in the unit of the training rows. It may lie outside their range: a prediction is what
     any other library computes from the published weights.
     """
 
@@ -42,11 +51,7 @@ class RegressTask(TextTask[float]):
     def build(cls, settings: Regress, tokenizer: Tokenizer, train: Examples) -> Self:
         values = np.array([example.number for example in train], dtype=np.float64)
         if values.min() == values.max():
-            raise UserError(
-                f"{train[0].source}: there is nothing to learn",
-                given=f"{len(train):,} rows, all with the number {values[0]:g}",
-                hint="check the label column (--label-column)",
-            )
+            raise nothing_to_learn(train, f"{len(train):,} rows, all with the number {values[0]:g}")
         facts = (values.mean(), values.std(), values.min(), values.max())
         return cls(settings, tokenizer, NumberStatistics(*map(float, facts)))
 
@@ -60,13 +65,8 @@ class RegressTask(TextTask[float]):
     def target_of(self, example: Example) -> npt.NDArray[np.float32]:
         return np.array([example.number], dtype=np.float32)
 
-    def decode(
-        self, examples: Examples, rows: Rows, collected: Values, parameters: Arrays, top_k: int | None = None
-    ) -> list[float]:
-        return [float(mean.item()) for mean, _ in mean_of_windows(rows, collected)]
-
-    def top_prediction(self, prediction: float) -> float:
-        return prediction
+    def decode(self, texts: Sequence[Outputs], parameters: Arrays, top_k: int | None = None) -> list[float]:
+        return [float(mean_of_windows(text.values).item()) for text in texts]
 
     def comparable(self, examples: Examples, predictions: Sequence[float]) -> list[Any]:
         return list(predictions)

@@ -1,47 +1,53 @@
-"""NestedTask: labelled spans that may nest and overlap.
+"""Nested spans: labelled spans that may nest and overlap.
 
 Each span of at most `max_span_length` words has a score for each label, and is predicted where that is above 0. A long
 text is read in overlapping windows, each span in the one that shows most around it.
 """
 
 from bisect import bisect
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Self
+from collections.abc import Iterator, Sequence
+from typing import Literal, Self
 
 import numpy as np
-import numpy.typing as npt
 
-from unmask.config import changed
+from unmask.config import changed, config, setting
 from unmask.data.rows.example import Span
 from unmask.data.rows.spans import overlapping
 from unmask.errors import UserError
-from unmask.tasks.alignment import TOO_LONG, AlignmentError, Words, align_spans, align_words
-from unmask.tasks.labelled_spans import LabelledSpan, SpanTask, WindowRow, is_plain
-from unmask.tasks.nested.settings import Nested
-from unmask.tasks.task import Arrays, Collected, Examples, Rows, Values, sigmoid
-from unmask.tasks.windows import SpanShare, span_shares
+from unmask.tasks.alignment import TOO_LONG, Misfit, Words, align_spans, align_words
+from unmask.tasks.labelled_spans import LabelledSpan, SpanSettings, SpanTask, WindowRow, is_plain
+from unmask.tasks.task import Arrays, Collected, Examples, Outputs, Rows, sigmoid
+from unmask.tasks.windows import best_windows
 from unmask.text.tokenizer import Encoding, Tokenizer
-
-Placed = list[tuple[Span, int, int]]  # spans with their words, first and one past the last
 
 MOST = 4  # cells kept of each word, on average: far more than there are spans, unless a network has learnt nothing yet
 
 
-@dataclass(frozen=True)
-class NestedRow(WindowRow):
-    """A window of a text, in which the words from `first` on are read.
+@config
+class Nested(SpanSettings):
+    """Settings of nested spans: a score for each span and label (Su et al. 2022, arXiv 2208.03054)."""
 
-    targets: least, most (words,) int64: the spans that the window answers for (`windows.SpanShare`). With labels also
-    nested (1,): how many spans it holds, and spans (nested,) int64: the place of each in the flattened scores.
-    """
-
-    first: int = 0
+    name: Literal["nested"] = "nested"
+    max_span_length: int | None = setting(
+        default=None,
+        ge=1,
+        description="the longest entity in words (Chinese: characters); that of the training data if not given",
+    )
+    flat: bool | None = setting(
+        default=None,
+        description="of entities that overlap keep only the most probable one; as in the training data if not given",
+    )
 
 
 class NestedTask(SpanTask):
     """Spans that may nest. The score of a `LabelledSpan` is the sigmoid of the span's score: above one half for all
-    that is predicted."""
+    that is predicted.
+
+    Targets of a row: least, most (words,) int64: the window answers for the spans that begin with a word and go on
+    after it for `least` words or more, but fewer than `most` (0 is the word alone). With labels also nested (1,): how
+    many spans it holds, and spans (nested,) int64: the place of each in the flattened scores (words, max_span_length,
+    labels).
+    """
 
     settings: Nested
     reads = "spans"
@@ -69,47 +75,32 @@ class NestedTask(SpanTask):
 
     def windows_of(
         self, encoded: Encoding, words: Words, spans: Sequence[Span] | None, owner: int
-    ) -> tuple[list[WindowRow], list[AlignmentError]]:
-        missing: Placed = []
-        misfits: list[AlignmentError] = []
-        if spans is not None:
-            missing, misfits = align_spans(words, spans)
-        cut, ids = self.cut(words), np.array(encoded.input_ids)
-        rows: list[WindowRow] = []
-        for window, share in zip(cut, span_shares(words.first_tokens, cut, self.max_span_length), strict=True):
-            read = words.first_tokens[share.first : share.first + len(share.min_length)]
-            targets = {"least": share.min_length, "most": share.max_length}
+    ) -> tuple[list[WindowRow], list[Misfit]]:
+        cut = self.cut(words)
+        owners = best_windows(words.first_tokens, [window.read for window in cut], self.max_span_length)
+        aligned, misfits = align_spans(words, spans or ())
+        cells: list[set[int]] = [set() for _ in cut]
+        for span, first, stop in aligned:
+            more = stop - first - 1
+            if more >= self.max_span_length:
+                misfits.append((span, TOO_LONG))
+            elif owners[first, more] < 0:
+                misfits.append((span, "whole in no window"))
+            else:
+                number = int(owners[first, more])
+                place = (first - cut[number].read[0]) * self.max_span_length + more
+                cells[number].add(place * len(self.labels) + self.label_ids[span.label])
+        rows = []
+        for number, window in enumerate(cut):
+            begin, end = window.read
+            own = owners[begin:end] == number  # of each word without a gap: the longer a span, the later its window
+            least = own.argmax(1)
+            targets = {"least": least, "most": least + own.sum(1)}
             if spans is not None:
-                held, missing = _held(missing, share)
-                targets["spans"] = self._cells(held, share.first)
-                targets[self.name] = np.array([len(targets["spans"])])
-            rows.append(
-                NestedRow(
-                    *self.framed(ids, window),
-                    owner,
-                    owner=owner,
-                    targets=targets,
-                    positions=read - window.start + 1,
-                    words=words,
-                    first=share.first,
-                )
-            )
-        return rows, misfits + [
-            AlignmentError(
-                span,
-                TOO_LONG if stop - first > self.max_span_length else "whole in no window",
-            )
-            for span, first, stop in missing
-        ]
-
-    def _cells(self, held: Placed, begin: int) -> npt.NDArray[np.int64]:
-        """Return the cells of spans in the flattened scores (words, max_span_length, labels) of a window of the words
-        from `begin` on."""
-        cells = {
-            ((first - begin) * self.max_span_length + stop - first - 1) * len(self.labels) + self.label_ids[span.label]
-            for span, first, stop in held
-        }
-        return np.array(sorted(cells), dtype=np.int64)
+                targets["spans"] = np.array(sorted(cells[number]), dtype=np.int64)
+                targets[self.name] = np.array([len(cells[number])])
+            rows.append(self.window_row(encoded, words, window, slice(begin, end), targets, owner))
+        return rows, misfits
 
     def collect(self, outputs: Arrays, rows: Rows) -> list[Collected]:
         """Keep of each window the cells that score above 0, (cells, 4) float32: the first word, how many words follow
@@ -136,29 +127,32 @@ class NestedTask(SpanTask):
         return result
 
     def decode(
-        self, examples: Examples, rows: Rows, collected: Values, parameters: Arrays, top_k: int | None = None
+        self, texts: Sequence[Outputs], parameters: Arrays, top_k: int | None = None
     ) -> list[list[LabelledSpan]]:
         """Return the spans of each example that score above 0, in order, those around others first.
 
         None cuts through a given token. With `flat`, of spans that overlap the one with the greatest score stays.
         """
-        result: list[list[LabelledSpan]] = [[] for _ in examples]
-        for row, cells in zip(rows, collected, strict=True):
-            assert isinstance(row, NestedRow) and row.words is not None
-            words, text = row.words, examples[row.owner].text
-            first = cells[:, 0].astype(np.int64) + row.first
-            last = first + cells[:, 1].astype(np.int64)
-            joined = np.append(words.joined, False)
-            whole = ~(joined[first] | joined[last + 1])
-            starts, stops = words.offsets[first, 0], words.offsets[last, 1]
-            scores = sigmoid(cells[:, 3])
-            for n in whole.nonzero()[0].tolist():
-                start, stop, label = int(starts[n]), int(stops[n]), self.labels[int(cells[n, 2])]
-                result[row.owner].append(LabelledSpan(label, text[start:stop], start, stop, float(scores[n])))
-        for number, spans in enumerate(result):
+        result = []
+        for text in texts:
+            windows = zip(text.rows, text.values, strict=True)
+            spans = [span for row, cells in windows for span in self._spans(row, cells, text.example.text)]
             chosen = _apart(spans) if self.settings.flat else spans
-            result[number] = sorted(chosen, key=lambda span: (span.start, -span.end, span.label))
+            result.append(sorted(chosen, key=lambda span: (span.start, -span.end, span.label)))
         return result
+
+    def _spans(self, row: WindowRow, cells: Collected, text: str) -> Iterator[LabelledSpan]:
+        """Yield the spans that the cells of a window stand for."""
+        words = row.words
+        first = cells[:, 0].astype(np.int64) + row.window.read[0]
+        last = first + cells[:, 1].astype(np.int64)
+        joined = np.append(words.joined, False)
+        whole = ~(joined[first] | joined[last + 1])
+        starts, stops = words.offsets[first, 0], words.offsets[last, 1]
+        scores = sigmoid(cells[:, 3])
+        for n in whole.nonzero()[0].tolist():
+            start, stop, label = int(starts[n]), int(stops[n]), self.labels[int(cells[n, 2])]
+            yield LabelledSpan(label, text[start:stop], start, stop, float(scores[n]))
 
 
 def _longest(tokenizer: Tokenizer, train: Examples) -> int:
@@ -170,18 +164,6 @@ def _longest(tokenizer: Tokenizer, train: Examples) -> int:
             spans, _ = align_spans(align_words(example.text, encoded, example.tokens), example.spans)
             longest = max([longest, *(stop - first for _, first, stop in spans)])
     return longest
-
-
-def _held(spans: Placed, share: SpanShare) -> tuple[Placed, Placed]:
-    """Divide spans into those that a window answers for, and the others."""
-    held: Placed = []
-    others: Placed = []
-    for one in spans:
-        _, first, stop = one
-        word, more = first - share.first, stop - first - 1
-        inside = 0 <= word < len(share.min_length) and share.min_length[word] <= more < share.max_length[word]
-        (held if inside else others).append(one)
-    return held, others
 
 
 def _apart(spans: Sequence[LabelledSpan]) -> list[LabelledSpan]:

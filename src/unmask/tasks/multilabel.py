@@ -1,19 +1,33 @@
-"""MultilabelTask: any number of labels for each text, each decided by itself."""
+"""Multi-label classification: any number of labels for a text or a pair of texts, each decided by itself."""
 
 from collections.abc import Sequence
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
 
+from unmask.config import config, setting
 from unmask.data.rows.example import Example
-from unmask.errors import UserError
-from unmask.tasks.multilabel.settings import Multilabel
-from unmask.tasks.task import Arrays, Examples, Floats, Rows, Values, sigmoid
-from unmask.tasks.text import Label, Ranking, TextTask, mean_of_windows
+from unmask.tasks.task import Arrays, Examples, Floats, Outputs, nothing_to_learn, sigmoid
+from unmask.tasks.text import Label, Ranking, TextSettings, TextTask, mean_of_windows
 from unmask.text.tokenizer import Tokenizer
 
 HALF = 0.5
+
+
+@config
+class Multilabel(TextSettings):
+    """Settings of multi-label classification: any number of labels for each text."""
+
+    name: Literal["multilabel"] = "multilabel"
+    metric: Literal["micro_f1", "macro_f1", "subset_accuracy", "auc"] = setting(
+        default="micro_f1", description="the figure that chooses the best step and compares models"
+    )
+    tune_thresholds: bool = setting(
+        default=False,
+        description="find for each label the probability from which it is predicted, by its F1 on the dev rows; 0.5 "
+        "otherwise",
+    )
 
 
 class MultilabelTask(TextTask[Ranking]):
@@ -37,13 +51,7 @@ class MultilabelTask(TextTask[Ranking]):
         sets = [set(example.label_set or ()) for example in train]
         labels = sorted(set().union(*sets))
         if not labels or all(one == sets[0] for one in sets):
-            raise UserError(
-                f"{train[0].source}: there is nothing to learn",
-                given=f"{len(train):,} rows, all labelled {', '.join(labels)}"
-                if labels
-                else f"{len(train):,} rows without a single label",
-                hint="check the label column (--label-column)",
-            )
+            raise nothing_to_learn(train, f"{len(train):,} rows, each with the labels {labels}")
         return cls(settings, tokenizer, labels)
 
     def target_of(self, example: Example) -> npt.NDArray[np.float32]:
@@ -51,21 +59,16 @@ class MultilabelTask(TextTask[Ranking]):
         target[[self.label_ids[label] for label in example.label_set or ()]] = 1
         return target
 
-    def decode(
-        self, examples: Examples, rows: Rows, collected: Values, parameters: Arrays, top_k: int | None = None
-    ) -> list[Ranking]:
+    def decode(self, texts: Sequence[Outputs], parameters: Arrays, top_k: int | None = None) -> list[Ranking]:
         thresholds = parameters.get("thresholds")
         thresholds = np.full(len(self.labels), HALF) if thresholds is None else thresholds
-        means = mean_of_windows(rows, [sigmoid(logits) for logits in collected])
-        return [Ranking(self.labels, mean.astype(np.float32), thresholds, top_k) for mean, _ in means]
+        means = [mean_of_windows([sigmoid(logits) for logits in text.values]) for text in texts]
+        return [Ranking(self.labels, mean.astype(np.float32), thresholds, top_k) for mean in means]
 
-    def calibrate(
-        self, examples: Examples, rows: Rows, collected: Values, parameters: Arrays
-    ) -> dict[str, npt.NDArray[Any]]:
+    def calibrate(self, texts: Sequence[Outputs]) -> dict[str, npt.NDArray[Any]]:
         """Find the threshold of each label that maximises its F1."""
-        predictions = self.decode(examples, rows, collected, {})
-        scores = np.stack([one.probabilities for one in predictions]).astype(np.float64)
-        sets = [set(example.label_set or ()) for example in examples]
+        scores = np.stack([one.probabilities for one in self.decode(texts, {})]).astype(np.float64)
+        sets = [set(text.example.label_set or ()) for text in texts]
         thresholds = [
             best_threshold(np.array([label in one for one in sets]), scores[:, number])
             for number, label in enumerate(self.labels)
