@@ -3,10 +3,9 @@
 import pytest
 import torch
 
-from unmask.errors import UserError
+from unmask.model.config import EncoderConfig
 from unmask.model.encoder import Encoder
-from unmask.model.families import FAMILIES
-from unmask.model.presets import PRESETS, preset
+from unmask.model.families import FAMILIES, PRESETS
 
 # vocabulary, and parameters of transformers' base model of that size (with a pooler where it has one)
 PUBLISHED = {
@@ -36,7 +35,7 @@ WITHOUT_POOLER = ("distilbert", "electra", "modernbert")
 
 @pytest.mark.parametrize("name", PRESETS)
 def test_every_preset_is_an_architecture(name: str) -> None:
-    config = preset(name)
+    config = EncoderConfig(**PRESETS[name])
     assert (
         config.hidden_size % config.num_attention_heads == 0
         and config.hidden_size // config.num_attention_heads in (64, 128)
@@ -48,7 +47,7 @@ def test_every_preset_is_an_architecture(name: str) -> None:
 def test_it_has_the_published_number_of_parameters(name: str) -> None:
     vocabulary, published = PUBLISHED[name]
     with torch.device("meta"):
-        encoder = Encoder(preset(name, vocab_size=vocabulary))
+        encoder = Encoder(EncoderConfig(**PRESETS[name], vocab_size=vocabulary))
     width = encoder.config.hidden_size
     pooler = 0 if name.startswith(WITHOUT_POOLER) else width * width + width
     assert encoder.num_parameters + pooler == published
@@ -56,9 +55,3 @@ def test_it_has_the_published_number_of_parameters(name: str) -> None:
 
 def test_every_published_size_is_checked() -> None:
     assert PUBLISHED.keys() == PRESETS.keys() - {"tiny", "small", "medium", "base"}
-
-
-def test_settings_override_a_preset_and_are_checked() -> None:
-    assert preset("tiny", num_hidden_layers=2).num_hidden_layers == 2
-    with pytest.raises(UserError, match="the preset tiny: depth is not a setting"):
-        preset("tiny", depth=2)

@@ -12,9 +12,9 @@ from unmask import bundle
 from unmask.console import SILENT
 from unmask.data.rows.example import Example
 from unmask.errors import UserError
-from unmask.model.attention import SequenceLayout
 from unmask.model.config import EncoderConfig
 from unmask.model.encoder import Encoder
+from unmask.model.layout import SequenceLayout
 from unmask.model.mlm_head import MLMHead
 from unmask.runtime import batching
 from unmask.runtime.predictor import Predictor, load, stream

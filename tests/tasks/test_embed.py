@@ -350,7 +350,7 @@ def test_vectors_are_those_of_the_formula(pretrained: Path, pairs: Path, tmp_pat
     for text in ("river stone", "winter " * 40):
         encoded = model.tokenizer.encode(text, max_length=16)
         ids = torch.tensor([encoded.input_ids])
-        from unmask.model.attention import SequenceLayout
+        from unmask.model.layout import SequenceLayout
 
         spans = SequenceLayout.padded(torch.ones_like(ids, dtype=torch.bool))
         with torch.no_grad():
@@ -366,7 +366,7 @@ def test_written_as_a_folder_of_sentence_transformers_and_read_again(
     pretrained: Path, pairs: Path, tmp_path: Path
 ) -> None:
     """Every bundle holds the files; exported, without ours, it gives the same vectors."""
-    from unmask.bundle.public import export
+    from unmask.bundle import export
 
     for pooling in ("mean", "cls", "max", "attention"):
         run = finetune(

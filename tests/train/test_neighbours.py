@@ -8,9 +8,9 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from unmask.errors import UserError
-from unmask.model.attention import SequenceLayout
 from unmask.model.config import EncoderConfig
 from unmask.model.encoder import Encoder
+from unmask.model.layout import SequenceLayout
 from unmask.train.init import InitConfig, init_neighbour_heads, neighbour_axes
 
 

@@ -31,7 +31,6 @@ def export(
 ) -> None:
     """Write a model so that an unmodified transformers, or sentence-transformers, computes the same with it."""
     from unmask import bundle
-    from unmask.bundle.public import export as write
     from unmask.bundle.sentence_transformers import MODULES
     from unmask.errors import UserError
 
@@ -40,7 +39,7 @@ def export(
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
         raise UserError("{out} is there already", output, hint="remove it, or choose another --output")
     opened = bundle.read(model, allow_unused=allow_unused)
-    architecture = write(opened, output, sentences=format == FORMATS[1])
+    architecture = bundle.export(opened, output, sentences=format == FORMATS[1])
     if as_json:
         console.print_json({"folder": str(output), "architecture": architecture})
         return

@@ -31,10 +31,10 @@ def inspect(
 ) -> None:
     """Describe a model: architecture, parameters, memory, FLOPs, vocabulary, task and lineage."""
     from unmask import bundle
-    from unmask.bundle.facts import bundle_facts
+    from unmask.bundle.description import describe
 
     opened = bundle.read(model, allow_unused=True, weights=False)
-    facts = bundle_facts(opened)
+    facts = describe(opened)
     if as_json:
         console.print_json({"model": model, "folder": str(opened.folder), **facts})
         return
@@ -49,7 +49,7 @@ def inspect(
     )
     console.note(
         "for each token of a step: layers x (8 x width + 2 x feed-forward) numbers, with 4 x feed-forward where gated, "
-        "10 x width with rotary positions or normalised scores; dropout adds its masks"
+        "10 x width with rotary positions; dropout adds its masks"
     )
 
 

@@ -209,10 +209,7 @@ def _say_grown(grown: "GrowResult", output: Path, asked: int) -> None:
 
 
 def _shown(fit: "VocabularyFit") -> list[tuple[str, str]]:
-    rows = [
+    return [
         ("characters per token", f"{fit.characters_per_token:.3f}"),
         ("unknown words", f"{fit.unknown_rate:.3%}"),
     ]
-    if fit.bits_per_character is not None:
-        rows.append(("bits per character of masked words", f"{fit.bits_per_character:.3f}"))
-    return rows

@@ -16,9 +16,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from unmask.model.attention import SequenceLayout, attend
-from unmask.model.config import AttnImplementation, EncoderConfig
-from unmask.model.norms import LayerNorm, RMSNorm
+from unmask.model.attention import attend
+from unmask.model.config import EncoderConfig
+from unmask.model.layout import SequenceLayout
 from unmask.model.positions import POSITION_SCALE, CosSin, RotaryEmbedding, apply_rotary, sinusoidal_table
 
 if TYPE_CHECKING:
@@ -29,15 +29,21 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "gelu_tanh": partial(F.gelu, approximate="tanh"),
     "relu": F.relu,
     "silu": F.silu,
+    "tanh": torch.tanh,  # of poolers alone
 }
 
 
-def build_norm(config: EncoderConfig, hidden_size: int | None = None) -> nn.Module:
-    """Build the norm of the configuration."""
-    hidden_size = hidden_size or config.hidden_size
-    if config.norm_type == "rms":
-        return RMSNorm(hidden_size, eps=config.norm_eps)
-    return LayerNorm(hidden_size, eps=config.norm_eps, bias=config.norm_bias)
+class LayerNorm(nn.LayerNorm):
+    """Mean 0 and variance 1, times a weight plus a bias for each axis (Ba et al. 2016). (..., size) -> (..., size)
+
+    The result has the dtype of its input also under autocast, which computes it in float32. ModernBERT has no bias.
+    """
+
+    def __init__(self, config: EncoderConfig, size: int) -> None:
+        super().__init__(size, eps=config.norm_eps, bias=config.norm_bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x).to(x.dtype)
 
 
 class Embeddings(nn.Module):
@@ -58,7 +64,7 @@ class Embeddings(nn.Module):
         elif config.position_embedding_type == "sinusoidal":
             table = sinusoidal_table(config.max_position_embeddings, width) * POSITION_SCALE
             self.register_buffer("table", table, persistent=False)
-        self.norm = build_norm(config, width) if config.has_embedding_norm else None
+        self.norm = LayerNorm(config, width) if config.has_embedding_norm else None
         self.sinusoidal = config.position_embedding_type == "sinusoidal"
         self.dropout = nn.Dropout(config.dropout)
         self.project = nn.Linear(width, config.hidden_size) if config.embedding_size is not None else None
@@ -81,23 +87,15 @@ class Embeddings(nn.Module):
 
 
 class Attention(nn.Module):
-    """Multi-head self-attention (Vaswani et al. 2017, section 3.2.2). (..., hidden_size) -> (..., hidden_size).
-
-    Queries and keys are normalised, where the settings say so, before they are turned. Scores cannot grow without
-    bound then (Henry et al. 2020; Dehghani et al. 2023, section 2); the weights, one for each axis of a head, let
-    the scores be as sharp as they need to be.
-    """
+    """Multi-head self-attention (Vaswani et al. 2017, section 3.2.2). (..., hidden_size) -> (..., hidden_size)."""
 
     def __init__(self, config: EncoderConfig, local: bool = False) -> None:
         super().__init__()
         self.num_attention_heads = config.num_attention_heads
         self.window = config.window if local else None
-        self.backend: AttnImplementation = config.attn_implementation
         self.dropout = config.dropout
         # query, key and value are stacked in one matrix: one product instead of three
         self.qkv = nn.Linear(config.hidden_size, 3 * config.hidden_size, bias=config.bias)
-        self.query_norm = RMSNorm(config.head_dim, eps=config.norm_eps) if config.qk_norm else None
-        self.key_norm = RMSNorm(config.head_dim, eps=config.norm_eps) if config.qk_norm else None
         self.output = nn.Linear(config.hidden_size, config.hidden_size, bias=config.bias)
 
     def forward(
@@ -110,21 +108,11 @@ class Attention(nn.Module):
         # a window is computed over all positions: others than the query positions are left out later
         early = query_positions if self.window is None else None
         query, key, value = (x.unflatten(-1, (self.num_attention_heads, -1)) for x in self._project(hidden, early))  # type: ignore[no-untyped-call]
-        if self.query_norm is not None and self.key_norm is not None:
-            query, key = self.query_norm(query).to(value.dtype), self.key_norm(key).to(value.dtype)
         if cos_sin is not None:
             query = apply_rotary(query, (gather(cos_sin[0], early), gather(cos_sin[1], early)))
             key = apply_rotary(key, cos_sin)
-        mixed = attend(
-            query,
-            key,
-            value,
-            layout,
-            window=self.window,
-            dropout=self.dropout if self.training else 0.0,
-            backend=self.backend,
-            query_positions=early,
-        )
+        dropout = self.dropout if self.training else 0.0
+        mixed = attend(query, key, value, layout, window=self.window, dropout=dropout, query_positions=early)
         if early is None:
             mixed = gather(mixed, query_positions)
         return self.output(mixed.flatten(-2))  # type: ignore[no-any-return]
@@ -169,9 +157,9 @@ class Block(nn.Module):
         self.pre_norm = config.norm == "pre"
         self.attention = Attention(config, config.is_local(layer))
         bare = self.pre_norm and layer == 0 and not config.first_norm
-        self.attention_norm = nn.Identity() if bare else build_norm(config)
+        self.attention_norm = nn.Identity() if bare else LayerNorm(config, config.hidden_size)
         self.feed_forward = FeedForward(config)
-        self.feed_forward_norm = build_norm(config)
+        self.feed_forward_norm = LayerNorm(config, config.hidden_size)
         self.dropout = nn.Dropout(config.dropout)
 
     def forward(
@@ -229,10 +217,8 @@ class Encoder(nn.Module):
         super().__init__()
         self.config = config
         self.embeddings = Embeddings(config)
-        self.blocks = nn.ModuleList(
-            Block(config, n) for n in range(config.num_hidden_groups or config.num_hidden_layers)
-        )
-        self.norm = build_norm(config) if config.norm == "pre" else None
+        self.blocks = nn.ModuleList(Block(config, n) for n in range(config.num_blocks))
+        self.norm = LayerNorm(config, config.hidden_size) if config.norm == "pre" else None
         self.rotary = nn.ModuleDict()  # by the kind of layer
         if config.position_embedding_type == "rotary":
             bases = {"G": config.rope_theta, "L": config.local_rope_theta or config.rope_theta}
@@ -308,5 +294,5 @@ class Encoder(nn.Module):
         return (
             f"Encoder({c.num_hidden_layers} layers x {c.hidden_size}, {c.num_attention_heads} heads, "
             f"{c.position_embedding_type} positions, "
-            f"{c.norm}-norm, {c.vocab_size:,} pieces, {self.num_parameters / 1e6:.1f} M parameters)"
+            f"{c.norm}-norm, {c.vocab_size:,} tokens, {self.num_parameters / 1e6:.1f} M parameters)"
         )

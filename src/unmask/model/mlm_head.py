@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from unmask.model.config import EncoderConfig
-from unmask.model.encoder import ACTIVATIONS, Encoder, build_norm
+from unmask.model.encoder import ACTIVATIONS, Encoder, LayerNorm
 from unmask.model.families import FAMILIES
 
 # bytes of logits at a time, in float32: so few that they take little memory, and so many that the products run at
@@ -30,7 +30,7 @@ class MLMHead(nn.Module):
         style = FAMILIES[config.family].head
         self.dense = nn.Linear(config.hidden_size, config.resolved_embedding_size, bias=style.bias)
         self.activation = ACTIVATIONS[style.masked_activation or config.hidden_act]
-        self.norm = build_norm(config, config.resolved_embedding_size)
+        self.norm = LayerNorm(config, config.resolved_embedding_size)
         self.bias = nn.Parameter(self.dense.weight.new_zeros(config.vocab_size))
         nn.init.normal_(self.dense.weight, std=config.initializer_range)
         if style.bias:

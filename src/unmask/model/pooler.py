@@ -1,17 +1,13 @@
 """One vector per sequence from the hidden states of its tokens."""
 
-from collections.abc import Callable
 from typing import Literal
 
-import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from unmask.model.attention import SequenceLayout
 from unmask.model.config import EncoderConfig
-from unmask.model.encoder import build_norm
+from unmask.model.encoder import ACTIVATIONS, LayerNorm
 from unmask.model.families import FAMILIES
-from unmask.model.sequences import sequence_lengths, sequence_max, sequence_softmax, sequence_sums
+from unmask.model.layout import SequenceLayout, sequence_lengths, sequence_max, sequence_softmax, sequence_sums
 
 Pooling = Literal["cls", "mean", "max", "attention"]
 
@@ -39,17 +35,7 @@ class Pooler(nn.Module):
         return self.transform(pooled)  # type: ignore[no-any-return]
 
     def saved_modules(self) -> dict[str, nn.Module]:
-        return {
-            **self.transform.saved_modules(),
-            **({} if self.attention is None else {"pooling": self.attention}),
-        }
-
-
-POOLER_ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
-    "tanh": torch.tanh,
-    "relu": F.relu,
-    "gelu": F.gelu,
-}
+        return self.transform.saved_modules() | ({} if self.attention is None else {"pooling": self.attention})
 
 
 class HeadTransform(nn.Module):
@@ -59,8 +45,8 @@ class HeadTransform(nn.Module):
         super().__init__()
         style = FAMILIES[config.family].head
         self.dense = nn.Linear(config.hidden_size, config.hidden_size, bias=style.bias)
-        self.activation = POOLER_ACTIVATIONS[style.activation]
-        self.norm = build_norm(config) if style.norm else None
+        self.activation = ACTIVATIONS[style.activation]
+        self.norm = LayerNorm(config, config.hidden_size) if style.norm else None
         nn.init.normal_(self.dense.weight, std=config.initializer_range)
         if style.bias:
             nn.init.zeros_(self.dense.bias)
@@ -70,7 +56,7 @@ class HeadTransform(nn.Module):
         return made if self.norm is None else self.norm(made)
 
     def saved_modules(self) -> dict[str, nn.Module]:
-        return {"pooler": self.dense, **({} if self.norm is None else {"pooler_norm": self.norm})}
+        return {"pooler": self.dense} | ({} if self.norm is None else {"pooler_norm": self.norm})
 
 
 class AttentionPooling(nn.Module):

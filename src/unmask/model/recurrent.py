@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from unmask.model.attention import SequenceLayout
+from unmask.model.layout import SequenceLayout
 
 
 class BiLSTM(nn.Module):
