@@ -118,7 +118,7 @@ def test_the_card_says_where_a_model_comes_from(write: Callable[..., Path]) -> N
         "base_model": "owner/name",
     }
     assert "corpus: corpus" in text and "/home" not in text and "ab12" in text and "source: owner/name" in text
-    assert "AutoModelForMaskedLM" in text and 'load(".")' in text and str(folder) not in text
+    assert "as `BertForMaskedLM`" in text and 'load(".")' in text and str(folder) not in text
     local = write([{**public, "source": "/models/name", "hub": False}])
     said = (local / "README.md").read_text(encoding="utf-8")
     assert "base_model" not in front(said) and "/models" not in said

@@ -1,5 +1,6 @@
 """Bundle: a model as its folder holds it, opened."""
 
+import copy
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -51,21 +52,14 @@ class Bundle:
         """
         with torch.device("meta"):  # initial weights would be drawn for nothing
             encoder = Encoder(self.config if dropout is None else changed(self.config, dropout=dropout))
-        self.load_into(encoder, "encoder", assign=True, copy=not shared)
-        return encoder
+        self.load_into(encoder, "encoder", assign=True)
+        # half precision is for storage: on a CPU nothing computes in it
+        return (encoder if shared else copy.deepcopy(encoder)).float()
 
-    def load_into(self, module: nn.Module, prefix: str, *, assign: bool = False, copy: bool = False) -> None:
-        """Copy the weights below `prefix.` into a module; every one must be there, with its shape.
-
-        assign: put them in the place of the module's own, as they are or as copies.
-        """
+    def load_into(self, module: nn.Module, prefix: str, *, assign: bool = False) -> None:
+        """Copy the weights below `prefix.` into a module, or `assign` them; every one must be there, with its shape."""
         start = f"{prefix}."
         own = {name.removeprefix(start): tensor for name, tensor in self.tensors.items() if name.startswith(start)}
-        if assign:  # half precision is for storage: on a CPU nothing computes in it
-            own = {
-                name: tensor.clone() if copy and tensor.dtype == torch.float32 else tensor.float()
-                for name, tensor in own.items()
-            }
         try:
             module.load_state_dict(own, assign=assign)
         except RuntimeError as error:

@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-# what transformers' pipelines compute with a class, by what follows the name of the family in its name
+# what transformers' pipelines compute with a class, by the end of its name
 _PIPELINES = {
     "ForMaskedLM": "fill-mask",
     "ForSequenceClassification": "text-classification",
@@ -22,11 +22,11 @@ _PIPELINES = {
 def model_card(facts: Mapping[str, Any]) -> str:
     """The text of README.md; facts: as `describe` gives them."""
     architecture, million = facts["architecture"], facts["parameters"]["total"] / 1e6
+    task = {name: value for name, value in (facts["task"] or {}).items() if name != "parameters"}
     lineage = [
         {**strip_paths(entry), **({"source": entry["source"]} if entry.get("hub") else {})}
         for entry in facts["lineage"]
     ]
-    task = {name: value for name, value in (facts["task"] or {}).items() if name != "parameters"}
     parts = [
         f"---\n{_yaml(_front_matter(facts))}---",
         f"# {architecture['num_hidden_layers']} layers x {architecture['hidden_size']}, {million:.1f} M parameters",
@@ -50,19 +50,14 @@ def _front_matter(facts: Mapping[str, Any]) -> dict[str, Any]:
         "library_name": "transformers" if architecture["class"] else "unmask",
         "tags": ["unmask", architecture["family"], *([task["name"]] if task else [])],
     }
-    pipeline = _PIPELINES.get(_class_suffix(facts)) if architecture["class"] else None
+    name = architecture["class"] or ""
+    pipeline = next((pipeline for end, pipeline in _PIPELINES.items() if name.endswith(end)), None)
     if pipeline and not (task and pipeline == "feature-extraction"):  # there, only unmask computes the task
         values["pipeline_tag"] = pipeline
     for entry in facts["lineage"]:
         if entry.get("kind") == "public" and entry.get("hub"):
             values["base_model"] = entry["source"]
     return values
-
-
-def _class_suffix(facts: Mapping[str, Any]) -> str:
-    """What the class is for: ForMaskedLM of BertForMaskedLM, Model of BertModel."""
-    _, mark, purpose = str(facts["architecture"]["class"] or "").partition("For")
-    return mark + purpose or "Model"
 
 
 def _purpose(facts: Mapping[str, Any]) -> str:
@@ -84,20 +79,12 @@ def _usage(facts: Mapping[str, Any]) -> list[str]:
         code.append(f'print(model.fill("A text with a {mask} in it."))')
     else:
         code = ["from unmask import Encoder", 'encoder = Encoder.from_pretrained(".")  # this folder']
-    if facts["architecture"]["class"] is None:
-        lacking = ", ".join(facts["architecture"]["not_in_layout"])
-        return [
-            _python(*code),
-            f"No public layout can express what it computes ({lacking}), so unmask alone reads it.",
-        ]
-    auto = f"AutoModel{_class_suffix(facts).removeprefix('Model')}"
-    calls = ['tokenizer = AutoTokenizer.from_pretrained(".")', f'model = {auto}.from_pretrained(".")']
-    imports = f"from transformers import {auto}, AutoTokenizer"
-    return [_python(*code), "Its layout is public:", _python(imports, *calls)]
-
-
-def _python(*lines: str) -> str:
-    return "\n".join(["```python", *lines, "```"])
+    architecture = facts["architecture"]
+    lacking = ", ".join(architecture["not_in_layout"])
+    readers = f"No public layout can express what it computes ({lacking}), so unmask alone reads it."
+    if architecture["class"] is not None:
+        readers = f"Its layout is public: transformers reads it as `{architecture['class']}`."
+    return ["\n".join(["```python", *code, "```"]), readers]
 
 
 def strip_paths(value: Any) -> Any:

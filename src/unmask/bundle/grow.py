@@ -136,14 +136,10 @@ def _single_tokens(before: Tokenizer, unknown: Counter[str]) -> dict[str, int]:
     """The unknown words that would be one token if there was one: not those that are too long, or no single word."""
     words = [word for word in unknown if word and not word.startswith(CONTINUATION)]
     trial = before.with_added_tokens(sorted(set(words) - set(before.tokens)))
-    split = [
-        [id_ for id_, special in zip(one.input_ids, one.special_tokens_mask, strict=True) if not special]
-        for one in trial.encode_batch(words)
-    ]
     return {
         word: unknown[word]
-        for word, ids in zip(words, split, strict=True)
-        if len(ids) == 1 and ids[0] >= before.vocab_size
+        for word, one in zip(words, trial.encode_batch(words), strict=True)
+        if sum(one.special_tokens_mask) == len(one.input_ids) - 1 and max(one.input_ids) >= before.vocab_size
     }
 
 

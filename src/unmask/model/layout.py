@@ -78,10 +78,6 @@ class SequenceLayout:
         """Whether sequences lie one after another, without padding."""
         return self.attention_mask is None
 
-    def to(self, device: torch.device | str) -> "SequenceLayout":
-        """Copy to a device, without waiting for a GPU."""
-        return self.map_tensors(lambda tensor: _to_device(tensor, device))
-
     def map_tensors(self, function: Callable[[Tensor], Tensor]) -> "SequenceLayout":
         """Apply a function to each tensor."""
         return replace(_map_tensors(self, function), cache={})
@@ -108,10 +104,6 @@ def _map_tensors(values: T, function: Callable[[Tensor], Tensor]) -> T:
     """A copy of a dataclass with a function applied to each tensor."""
     tensors: dict[str, Any] = {name: function(x) for name, x in vars(values).items() if isinstance(x, Tensor)}
     return replace(values, **tensors)
-
-
-def _to_device(x: Tensor, device: torch.device | str) -> Tensor:
-    return x.to(device, non_blocking=torch.device(device).type == "cuda")
 
 
 @dataclass(frozen=True)
@@ -145,8 +137,8 @@ class Group:
         return Group(count, longest, tokens, source, target, (~flat).nonzero().squeeze(1), mask)
 
     def to(self, device: torch.device) -> "Group":
-        """Copy to a device."""
-        return _map_tensors(self, lambda tensor: _to_device(tensor, device))
+        """Copy to a device, without waiting for a GPU."""
+        return _map_tensors(self, lambda tensor: tensor.to(device, non_blocking=device.type == "cuda"))
 
     def pad(self, x: Tensor) -> Tensor:
         """Spread tokens over the rectangle: (tokens, ...) -> (count, max_seqlen, ...)"""
