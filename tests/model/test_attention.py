@@ -68,7 +68,7 @@ def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None
 @given(lengths=some_lengths, window=windows, seed=st.integers(0, 99))
 def test_packed_is_the_formula(way: None, lengths: list[int], window: int | None, seed: int) -> None:
     q, k, v = inputs(lengths, seed=seed)
-    mixed = attend(q, k, v, SequenceLayout.packed(lengths), window=window)
+    mixed = attend((q, k, v), SequenceLayout.packed(lengths), window=window)
     parts = [x.split(lengths) for x in (q, k, v)]
     for row, got in enumerate(mixed.split(lengths)):
         wanted = formula(*(part[row].numpy() for part in parts), window)
@@ -81,7 +81,7 @@ def test_padded_is_the_formula_whatever_stands_in_the_padding(
 ) -> None:
     q, k, v = inputs(lengths)
     rectangles = [padded(x, lengths, filler=7.0) for x in (q, k, v)]
-    mixed = attend(*rectangles, SequenceLayout.padded(mask_of(lengths)), window=window)  # type: ignore[misc]
+    mixed = attend(tuple(rectangles), SequenceLayout.padded(mask_of(lengths)), window=window)  # type: ignore[arg-type]
     assert torch.isfinite(mixed).all()
     parts = [x.split(lengths) for x in (q, k, v)]
     for row, length in enumerate(lengths):
@@ -93,7 +93,7 @@ def gradients(spans: SequenceLayout, lengths: list[int], window: int | None, see
     """What attention gives, and the gradients of a sum over it."""
     leaves = [x.requires_grad_() for x in inputs(lengths, seed=seed)]
     given = leaves if spans.is_packed else [padded(x, lengths, filler=3.0) for x in leaves]
-    mixed = attend(*given, spans, window=window)  # type: ignore[misc]
+    mixed = attend(tuple(given), spans, window=window)  # type: ignore[arg-type]
     mixed = mixed if spans.is_packed else mixed[mask_of(lengths)]
     (mixed * torch.linspace(-1, 1, mixed.numel(), dtype=mixed.dtype).view_as(mixed)).sum().backward()
     return [mixed.detach(), *(x.grad for x in leaves if x.grad is not None)]
@@ -118,7 +118,7 @@ def test_gradients_agree_over_layouts(way: None, lengths: list[int], window: int
 def test_reference_gradient_is_that_of_finite_differences(reference_attention: None) -> None:
     leaves = [x.requires_grad_() for x in inputs([3, 5])]
     spans = SequenceLayout.packed([3, 5])
-    assert torch.autograd.gradcheck(lambda *x: attend(*x, spans, window=1), leaves)
+    assert torch.autograd.gradcheck(lambda *x: attend(x, spans, window=1), leaves)
 
 
 def test_nothing_leaks_between_neighbours_of_one_group() -> None:
@@ -126,11 +126,11 @@ def test_nothing_leaks_between_neighbours_of_one_group() -> None:
     q, k, v = inputs(lengths)
     spans = SequenceLayout.packed(lengths)
     assert len(spans.groups(16)) == 1  # padded together inside
-    before = attend(q, k, v, spans).split(lengths)
+    before = attend((q, k, v), spans).split(lengths)
     place = slice(5, 12)
     k[place] += 3
     v[place] -= 2
-    after = attend(q, k, v, spans).split(lengths)
+    after = attend((q, k, v), spans).split(lengths)
     assert not torch.equal(before[1], after[1])
     assert all(torch.equal(before[row], after[row]) for row in (0, 2, 3))
 
@@ -139,7 +139,7 @@ def test_dropout_keeps_the_expectation_and_drops_weights() -> None:
     torch.manual_seed(0)
     q, k, _ = inputs([8])
     ones = torch.ones_like(q)
-    drawn = torch.stack([attend(q, k, ones, SequenceLayout.packed([8]), dropout=0.3) for _ in range(600)])
+    drawn = torch.stack([attend((q, k, ones), SequenceLayout.packed([8]), dropout=0.3) for _ in range(600)])
     assert drawn.mean().item() == pytest.approx(1.0, abs=0.03)
     assert drawn.std().item() > 0.05
 
@@ -193,12 +193,12 @@ def test_an_empty_sequence_has_no_place() -> None:
 def test_moving_spans_keeps_everything() -> None:
     spans = SequenceLayout.packed([4, 3, 40])
     q, k, v = inputs([4, 3, 40])
-    before = attend(q, k, v, spans, window=2)
+    before = attend((q, k, v), spans, window=2)
     moved = spans.map_tensors(torch.clone)
     assert moved.lengths == spans.lengths and torch.equal(moved.position_ids, spans.position_ids)
     assert moved.cu_seqlens is not None and moved.cu_seqlens.tolist() == [0, 4, 7, 47]
     assert moved.cu_seqlens.dtype == torch.int32 and not moved.cache and spans.cache
-    assert torch.equal(attend(q, k, v, moved, window=2), before)
+    assert torch.equal(attend((q, k, v), moved, window=2), before)
 
 
 # windows
@@ -236,7 +236,7 @@ def test_a_window_makes_nothing_of_the_size_of_length_squared(layout: str) -> No
         spans = SequenceLayout.packed([length]) if layout == "packed" else SequenceLayout.padded(mask_of([length]))
         given = leaves if spans.is_packed else [x.unsqueeze(0) for x in leaves]
         with Largest() as seen:
-            attend(*given, spans, window=64).sum().backward()  # type: ignore[misc]
+            attend(tuple(given), spans, window=64).sum().backward()  # type: ignore[arg-type]
         return seen.numbers
 
     assert largest(8192) <= 8192 * 4 * 64
@@ -249,8 +249,8 @@ def test_bands_are_made_once_for_all_layers() -> None:
     q, k, v = inputs([300])
     spans = SequenceLayout.packed([300])
     for _ in range(2):
-        attend(q, k, v, spans, window=4)
-        attend(q, k, v, spans, window=8)
+        attend((q, k, v), spans, window=4)
+        attend((q, k, v), spans, window=8)
     bands = [known for known in spans.cache if known[0] == "band"]
     assert len(bands) == 2
 
@@ -303,10 +303,10 @@ def test_the_kernel_is_used_where_it_can(
     lengths = [30, 20, 20, 3]
     q, k, v = (x.bfloat16() for x in inputs(lengths, width=8))
     spans = SequenceLayout.packed(lengths)
-    mixed = attend(q, k, v, spans, window=window)
+    mixed = attend((q, k, v), spans, window=window)
     old = "no windows" in request.node.name
     assert len(kernel) == (0 if old and window is not None else 1)
-    wanted = attend(q.double(), k.double(), v.double(), spans, window=window)
+    wanted = attend((q.double(), k.double(), v.double()), spans, window=window)
     torch.testing.assert_close(mixed.double(), wanted, atol=2e-2, rtol=0)
 
 
@@ -314,12 +314,12 @@ def test_sdpa_is_used_where_the_kernel_cannot(kernel: list[dict[str, Any]]) -> N
     lengths = [6, 5]
     half = [x.half() for x in inputs(lengths, width=8)]
     spans = SequenceLayout.packed(lengths)
-    attend(*half, spans, dropout=0.1)
-    attend(*(x.float() for x in half), spans)  # type: ignore[misc]
-    attend(*(x[..., :4] for x in half), spans)  # type: ignore[misc]
-    attend(*(padded(x, lengths) for x in half), SequenceLayout.padded(mask_of(lengths)))  # type: ignore[misc]
+    attend(tuple(half), spans, dropout=0.1)
+    attend(tuple(x.float() for x in half), spans)  # type: ignore[arg-type]
+    attend(tuple(x[..., :4] for x in half), spans)  # type: ignore[arg-type]
+    attend(tuple(padded(x, lengths) for x in half), SequenceLayout.padded(mask_of(lengths)))  # type: ignore[arg-type]
     assert not kernel
-    attend(*half, spans)
+    attend(tuple(half), spans)
     assert len(kernel) == 1
 
 

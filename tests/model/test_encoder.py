@@ -16,7 +16,7 @@ from unmask.errors import UserError
 from unmask.learner.batch import Batch
 from unmask.model import attention
 from unmask.model.config import EncoderConfig
-from unmask.model.encoder import Block, Encoder, FeedForward
+from unmask.model.encoder import Block, Context, Encoder, FeedForward
 from unmask.model.layout import SequenceLayout
 
 VARIANTS = {
@@ -101,7 +101,9 @@ def test_a_block_is_torchs_encoder_layer(make_encoder: Callable[..., Encoder], n
     lengths = torch.tensor([9, 4, 7])
     mask = torch.arange(9) < lengths.unsqueeze(1)
     wanted = layer(hidden, src_key_padding_mask=~mask)
-    torch.testing.assert_close(block(hidden, SequenceLayout.padded(mask))[mask], wanted[mask], atol=1e-10, rtol=0)
+    torch.testing.assert_close(
+        block(hidden, Context(SequenceLayout.padded(mask)))[mask], wanted[mask], atol=1e-10, rtol=0
+    )
 
 
 def test_embeddings_are_the_normalised_sum(make_encoder: Callable[..., Encoder]) -> None:
@@ -430,7 +432,7 @@ def test_what_is_watched_is_the_size_of_the_hidden_states(make_encoder: Callable
     assert torch.equal(encoder(ids, spans), before)
     wanted = [encoder.embeddings(ids, spans.position_ids, None)]
     for block in encoder.blocks:
-        wanted.append(block(wanted[-1], spans))
+        wanted.append(block(wanted[-1], Context(spans)))
     assert [x.item() for x in encoder.activation_norms] == [
         pytest.approx(state.square().mean().sqrt().item()) for state in wanted
     ]

@@ -17,10 +17,6 @@ from unmask.text.tokenizer import Tokenizer
 
 LENGTHS = (128, 512)  # tokens, of the sequences whose cost is given, beside the longest
 LONGEST_TOKENS = 8  # displayed
-# settings that say nothing of what is computed, and those that do only beside another
-_OUTSIDE = {"vocab_size", "intermediate_size", "initializer_range", "family", "embedding_norm"}
-_WITH_ROTARY = {"rope_theta", "local_rope_theta"}
-_WITH_WINDOW = {"attention_pattern", "window", "local_rope_theta"}
 _PARTS = (  # what the names of an encoder's weights contain, the first that fits
     ("norms", "norm."),
     ("tokens", "embeddings.token."),
@@ -62,19 +58,15 @@ def describe(bundle: Bundle) -> dict[str, Any]:
 
 
 def _architecture(bundle: Bundle) -> dict[str, Any]:
-    """The settings that matter, and whether a public layout can say them."""
+    """The settings, and whether a public layout can say them."""
     config, lacking = bundle.config, why_not_public(bundle.config, bundle.tokenizer)
-    left_out = _OUTSIDE | (_WITH_ROTARY if config.position_embedding_type != "rotary" else set())
-    left_out |= (_WITH_WINDOW if config.window is None else set()) | (
-        {"first_norm"} if config.norm == "post" else set()
-    )
     classes = [] if lacking else files.read_json(bundle.folder / "config.json").get("architectures")
     return {
         "family": config.family,
         "layout": None if lacking else config.family,
         "not_in_layout": lacking,
         "class": str(classes[0]) if isinstance(classes, list) and classes else None,
-        **{name: value for name, value in dump(config).items() if name not in left_out and value is not None},
+        **{name: value for name, value in dump(config).items() if value is not None},
         "intermediate_size": config.resolved_intermediate_size,
         "embedding_norm": config.has_embedding_norm,
     }

@@ -5,8 +5,9 @@ from typing import Any
 from torch import Tensor, nn
 
 from unmask.learner.batch import Batch
-from unmask.learner.head import Head, init_linear
+from unmask.learner.head import Head
 from unmask.model.config import EncoderConfig
+from unmask.model.encoder import init_linear
 from unmask.model.families import FAMILIES
 from unmask.model.layout import SequenceLayout
 from unmask.model.pooler import Pooler

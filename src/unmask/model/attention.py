@@ -21,10 +21,11 @@ BLOCK = 32  # local attention takes at least so many queries at a time
 BLOCKWISE_FROM = 4  # in blocks: shorter sequences take less time as rectangles
 
 
+QKV = tuple[Tensor, Tensor, Tensor]  # query, key and value
+
+
 def attend(
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
+    qkv: QKV,
     layout: SequenceLayout,
     *,
     window: int | None = None,
@@ -40,14 +41,15 @@ def attend(
     query_positions: `layout.gather(...)`; the queries are those of its positions alone, without a window.
     """
     assert query_positions is None or window is None, "a window is computed over all positions"
+    query = qkv[0]
     if can_use_varlen(query, layout, window, dropout):
-        return varlen(query, key, value, layout, window, query_positions or layout)
+        return varlen(qkv, layout, window, query_positions or layout)
     if layout.attention_mask is None:
-        return _packed(query, key, value, layout, window, dropout, query_positions)
+        return _packed(qkv, layout, window, dropout, query_positions)
     if is_blockwise(layout.max_seqlen, window):
-        flat = (query.flatten(0, 1), key.flatten(0, 1), value.flatten(0, 1))
-        return windowed(flat, layout, 0, window, dropout).view(query.shape)
-    return sdpa(query, key, value, layout.attention_mask, window, dropout)
+        q, k, v = (x.flatten(0, 1) for x in qkv)
+        return windowed((q, k, v), layout, 0, window, dropout).view(query.shape)
+    return sdpa(qkv, layout.attention_mask, window, dropout)
 
 
 def can_use_varlen(query: Tensor, layout: SequenceLayout, window: int | None, dropout: float) -> bool:
@@ -63,15 +65,13 @@ def can_use_varlen(query: Tensor, layout: SequenceLayout, window: int | None, dr
     )
 
 
-def varlen(
-    query: Tensor, key: Tensor, value: Tensor, layout: SequenceLayout, window: int | None, queries: SequenceLayout
-) -> Tensor:
+def varlen(qkv: QKV, layout: SequenceLayout, window: int | None, queries: SequenceLayout) -> Tensor:
     """Packed sequences on a GPU, as they lie."""
     from torch.nn.attention.varlen import varlen_attn  # a slow import
 
     more: dict[str, Any] = {} if window is None else {"window_size": (window, window)}
     lengths = (queries.cu_seqlens, layout.cu_seqlens, queries.max_seqlen, layout.max_seqlen)
-    return varlen_attn(query, key, value, *lengths, **more)  # type: ignore[arg-type,return-value]
+    return varlen_attn(*qkv, *lengths, **more)  # type: ignore[arg-type,return-value]
 
 
 @torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
@@ -89,15 +89,10 @@ def _is_recent_gpu(device: torch.device) -> bool:
 
 
 def _packed(
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    layout: SequenceLayout,
-    window: int | None,
-    dropout: float,
-    query_positions: SequenceLayout | None,
+    qkv: QKV, layout: SequenceLayout, window: int | None, dropout: float, query_positions: SequenceLayout | None
 ) -> Tensor:
     """Packed sequences, group by group; neighbouring long ones together, where a window makes them linear."""
+    query, key, value = qkv
     groups = layout.groups(key.shape[-2] * key.shape[-1])
     sections = _sections(groups, window)
     fewer = sections if query_positions is None else query_positions.groups_like(groups)
@@ -109,7 +104,7 @@ def _packed(
             mixed.append(windowed((q, k, v), layout, begin, window, dropout))
         else:
             near = None if window is not None and window >= group.max_seqlen - 1 else window
-            mixed.append(few.unpad(sdpa(few.pad(q), group.pad(k), group.pad(v), group.mask, near, dropout)))
+            mixed.append(few.unpad(sdpa((few.pad(q), group.pad(k), group.pad(v)), group.mask, near, dropout)))
         begin += group.tokens
     return mixed[0] if len(mixed) == 1 else torch.cat(mixed)
 
@@ -125,11 +120,9 @@ def _sections(groups: tuple[Group, ...], window: int | None) -> list[Group]:
     return sections
 
 
-def sdpa(
-    query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None, window: int | None, dropout: float
-) -> Tensor:
+def sdpa(qkv: QKV, attention_mask: Tensor | None, window: int | None, dropout: float) -> Tensor:
     """Attention over a rectangle (batch, length, heads, head_dim), with torch's fused kernel of the device."""
-    return _fused(query, key, value, visible_mask(query.shape[1], attention_mask, window, query.device), dropout)
+    return _fused(qkv, visible_mask(qkv[0].shape[1], attention_mask, window, qkv[0].device), dropout)
 
 
 def visible_mask(length: int, attention_mask: Tensor | None, window: int | None, device: torch.device) -> Tensor | None:
@@ -147,8 +140,8 @@ def visible_mask(length: int, attention_mask: Tensor | None, window: int | None,
     return (keys & near) | torch.eye(length, dtype=torch.bool, device=device)
 
 
-def _fused(query: Tensor, key: Tensor, value: Tensor, visible: Tensor | None, dropout: float) -> Tensor:
-    q, k, v = (x.transpose(1, 2) for x in (query, key, value))
+def _fused(qkv: QKV, visible: Tensor | None, dropout: float) -> Tensor:
+    q, k, v = (x.transpose(1, 2) for x in qkv)
     return F.scaled_dot_product_attention(q, k, v, attn_mask=visible, dropout_p=dropout).transpose(1, 2)
 
 
@@ -157,13 +150,7 @@ def is_blockwise(length: int, window: int | None) -> bool:
     return window is not None and not torch.compiler.is_compiling() and length > BLOCKWISE_FROM * max(window, BLOCK)
 
 
-def windowed(
-    query_key_value: tuple[Tensor, Tensor, Tensor],
-    layout: SequenceLayout,
-    begin: int,
-    window: int | None,
-    dropout: float,
-) -> Tensor:
+def windowed(qkv: QKV, layout: SequenceLayout, begin: int, window: int | None, dropout: float) -> Tensor:
     """Attention over a window, block by block (Beltagy et al. 2020, Longformer, section 3.1).
 
     query, key, value: each (rows, heads, head_dim), sequences one after another; begin: the index of the first row in
@@ -171,13 +158,13 @@ def windowed(
     itself and `window` rows on either side, and a mask keeps sequences apart.
     """
     assert window is not None
-    query, key, value = query_key_value
+    query, key, value = qkv
     rows, block = len(query), max(window, BLOCK)
     count = -(-rows // block)
     visible = _band_mask(layout, begin, rows, block, window)
     blocks = F.pad(query, (0, 0, 0, 0, 0, count * block - rows)).view(count, block, *query.shape[1:])
     keys, values = (_Neighbourhoods.apply(x, count, block, window) for x in (key, value))  # type: ignore[no-untyped-call]
-    return _fused(blocks, keys, values, visible, dropout).flatten(0, 1)[:rows]
+    return _fused((blocks, keys, values), visible, dropout).flatten(0, 1)[:rows]
 
 
 class _Neighbourhoods(torch.autograd.Function):

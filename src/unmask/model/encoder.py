@@ -9,7 +9,7 @@ from collections.abc import Callable
 from functools import partial
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -33,6 +33,14 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
 }
 
 
+def init_linear(layer: nn.Linear, config: EncoderConfig) -> nn.Linear:
+    """Initialise a layer as BERT's published code does, with normal weights and zero biases; return it."""
+    nn.init.normal_(layer.weight, std=config.initializer_range)
+    if layer.bias is not None:
+        nn.init.zeros_(layer.bias)
+    return layer
+
+
 class LayerNorm(nn.LayerNorm):
     """Mean 0 and variance 1, times a weight plus a bias for each axis (Ba et al. 2016). (..., size) -> (..., size)
 
@@ -44,6 +52,14 @@ class LayerNorm(nn.LayerNorm):
 
     def forward(self, x: Tensor) -> Tensor:
         return super().forward(x).to(x.dtype)
+
+
+class Context(NamedTuple):
+    """What a block reads beside hidden states. query_positions: of the last block, see `Encoder`."""
+
+    layout: SequenceLayout
+    cos_sin: CosSin | None = None
+    query_positions: SequenceLayout | None = None
 
 
 class Embeddings(nn.Module):
@@ -98,13 +114,8 @@ class Attention(nn.Module):
         self.qkv = nn.Linear(config.hidden_size, 3 * config.hidden_size, bias=config.bias)
         self.output = nn.Linear(config.hidden_size, config.hidden_size, bias=config.bias)
 
-    def forward(
-        self,
-        hidden: Tensor,
-        layout: SequenceLayout,
-        cos_sin: CosSin | None = None,
-        query_positions: SequenceLayout | None = None,
-    ) -> Tensor:
+    def forward(self, hidden: Tensor, context: Context) -> Tensor:
+        layout, cos_sin, query_positions = context
         # a window is computed over all positions: others than the query positions are left out later
         early = query_positions if self.window is None else None
         query, key, value = (x.unflatten(-1, (self.num_attention_heads, -1)) for x in self._project(hidden, early))  # type: ignore[no-untyped-call]
@@ -112,7 +123,7 @@ class Attention(nn.Module):
             query = apply_rotary(query, (gather(cos_sin[0], early), gather(cos_sin[1], early)))
             key = apply_rotary(key, cos_sin)
         dropout = self.dropout if self.training else 0.0
-        mixed = attend(query, key, value, layout, window=self.window, dropout=dropout, query_positions=early)
+        mixed = attend((query, key, value), layout, window=self.window, dropout=dropout, query_positions=early)
         if early is None:
             mixed = gather(mixed, query_positions)
         return self.output(mixed.flatten(-2))  # type: ignore[no-any-return]
@@ -162,19 +173,13 @@ class Block(nn.Module):
         self.feed_forward_norm = LayerNorm(config, config.hidden_size)
         self.dropout = nn.Dropout(config.dropout)
 
-    def forward(
-        self,
-        hidden: Tensor,
-        layout: SequenceLayout,
-        cos_sin: CosSin | None = None,
-        query_positions: SequenceLayout | None = None,
-    ) -> Tensor:
+    def forward(self, hidden: Tensor, context: Context) -> Tensor:
         if self.pre_norm:
-            mixed = self.attention(self.attention_norm(hidden), layout, cos_sin, query_positions)
-            hidden = gather(hidden, query_positions) + self.dropout(mixed)
+            mixed = self.attention(self.attention_norm(hidden), context)
+            hidden = gather(hidden, context.query_positions) + self.dropout(mixed)
             return hidden + self.dropout(self.feed_forward(self.feed_forward_norm(hidden)))  # type: ignore[no-any-return]
-        mixed = self.attention(hidden, layout, cos_sin, query_positions)
-        hidden = self.attention_norm(gather(hidden, query_positions) + self.dropout(mixed))
+        mixed = self.attention(hidden, context)
+        hidden = self.attention_norm(gather(hidden, context.query_positions) + self.dropout(mixed))
         return self.feed_forward_norm(hidden + self.dropout(self.feed_forward(hidden)))  # type: ignore[no-any-return]
 
 
@@ -184,15 +189,9 @@ def gather(rows: Tensor, query_positions: SequenceLayout | None) -> Tensor:
     return rows if indices is None else rows.index_select(0, indices)
 
 
-def run_block(
-    block: nn.Module,
-    hidden: Tensor,
-    layout: SequenceLayout,
-    cos_sin: CosSin | None,
-    query_positions: SequenceLayout | None,
-) -> Tensor:
+def run_block(block: nn.Module, hidden: Tensor, context: Context) -> Tensor:
     """Call a block, which has its own type here."""
-    return block(hidden, layout, cos_sin, query_positions)  # type: ignore[no-any-return]
+    return block(hidden, context)  # type: ignore[no-any-return]
 
 
 class Encoder(nn.Module):
@@ -248,11 +247,10 @@ class Encoder(nn.Module):
         import_module("unmask.bundle").write(Path(folder), self.config, {"encoder": self}, tokenizer, [])
 
     def _init_weights(self, module: nn.Module) -> None:
-        """Normal weights, zero biases, as BERT's published code."""
-        if isinstance(module, nn.Linear | nn.Embedding):
+        if isinstance(module, nn.Linear):
+            init_linear(module, self.config)
+        elif isinstance(module, nn.Embedding):
             nn.init.normal_(module.weight, std=self.config.initializer_range)
-        if isinstance(module, nn.Linear) and module.bias is not None:
-            nn.init.zeros_(module.bias)
 
     def forward(
         self,
@@ -275,7 +273,7 @@ class Encoder(nn.Module):
             block = self.blocks[self.config.block_index(layer)]
             angles = cos_sin.get("L" if self.config.is_local(layer) else "G")
             queries = query_positions if layer == self.config.num_hidden_layers - 1 else None
-            inputs = (block, hidden, layout, angles, queries)
+            inputs = (block, hidden, Context(layout, angles, queries))
             hidden = checkpoint(run, *inputs, use_reentrant=False) if recompute else run(*inputs)
             self._record_norm(hidden)
         return hidden if self.norm is None else self.norm(hidden)  # type: ignore[no-any-return]

@@ -5,7 +5,7 @@ from typing import Literal
 from torch import Tensor, nn
 
 from unmask.model.config import EncoderConfig
-from unmask.model.encoder import ACTIVATIONS, LayerNorm
+from unmask.model.encoder import ACTIVATIONS, LayerNorm, init_linear
 from unmask.model.families import FAMILIES
 from unmask.model.layout import SequenceLayout, sequence_lengths, sequence_max, sequence_softmax, sequence_sums
 
@@ -44,12 +44,9 @@ class HeadTransform(nn.Module):
     def __init__(self, config: EncoderConfig) -> None:
         super().__init__()
         style = FAMILIES[config.family].head
-        self.dense = nn.Linear(config.hidden_size, config.hidden_size, bias=style.bias)
+        self.dense = init_linear(nn.Linear(config.hidden_size, config.hidden_size, bias=style.bias), config)
         self.activation = ACTIVATIONS[style.activation]
         self.norm = LayerNorm(config, config.hidden_size) if style.norm else None
-        nn.init.normal_(self.dense.weight, std=config.initializer_range)
-        if style.bias:
-            nn.init.zeros_(self.dense.bias)
 
     def forward(self, x: Tensor) -> Tensor:
         made = self.activation(self.dense(x))
