@@ -11,9 +11,9 @@ from task_helpers import learner_of, rows_of
 from unmask.config import from_mapping
 from unmask.data.rows.example import Answers, Example, Labels, ReferenceAnswer, Span, Spans
 from unmask.learner.batch import Batch, pack
+from unmask.model.attention import SequenceLayout
 from unmask.model.config import EncoderConfig
 from unmask.model.encoder import Encoder
-from unmask.model.layout import SequenceLayout
 from unmask.tasks import Answer, Classify, Embed, Multilabel, Nested, Regress, Tag, task_of
 from unmask.text.tokenizer import Tokenizer
 

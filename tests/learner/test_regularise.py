@@ -15,9 +15,9 @@ from unmask.data.rows.example import Example, Span, Spans
 from unmask.learner.batch import Batch, pack
 from unmask.learner.regularise import Regularisation, Regulariser, fgm_perturbation, symmetric_kl
 from unmask.learner.task_learner import TaskLearner
+from unmask.model.attention import SequenceLayout
 from unmask.model.config import EncoderConfig
 from unmask.model.encoder import Encoder
-from unmask.model.layout import SequenceLayout
 from unmask.tasks import Classify, ClassifyTask, Tag, TagTask
 from unmask.text.tokenizer import Tokenizer
 from unmask.train.loop import _accumulate, _global_counts

@@ -8,9 +8,9 @@ import torch
 from torch._dynamo.testing import CompileCounterWithBackend
 
 from unmask.data.corpus.shards import Shards
+from unmask.model.attention import SequenceLayout
 from unmask.model.config import EncoderConfig
 from unmask.model.encoder import Encoder
-from unmask.model.layout import SequenceLayout
 from unmask.train import compiled
 from unmask.train.budget import TrainConfig
 from unmask.train.pretrain import PretrainLearner, build_batches, build_learner, fit_to_corpus

@@ -69,12 +69,13 @@ def grow(
     before.with_added_tokens([])  # whether it can grow at all, before long work
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
         raise UserError(f"{output} is there already", hint="remove it, or choose another --output")
-    sample = _Sample(texts, seed)
-    found = count_usage(before, sample.training(), progress)
-    if not sample.held_out or not found.documents:
+    held_out: list[str] = []
+    digest = hashlib.sha256()
+    found = count_usage(before, _without(held_out, texts, seed, digest), progress)
+    if not held_out or not found.documents:
         raise UserError(
             "there are too few documents to keep a tenth of them aside",
-            given=f"{found.documents + len(sample.held_out):,} documents",
+            given=f"{found.documents + len(held_out):,} documents",
             hint="give more text; --split line makes each line a document",
         )
     chosen = _chosen_from(found, add, min_frequency, progress)
@@ -83,35 +84,28 @@ def grow(
         "tokens_added": len(chosen),
         "vocab_size_before": before.vocab_size,
         "documents": found.documents,
-        "text_sha256": sample.digest.hexdigest(),
+        "text_sha256": digest.hexdigest(),
         "seed": seed,
         "min_frequency": min_frequency,
     }
     grown = _with_rows(opened, [one.token for one in chosen])
     write_bundle(replace(grown, folder=output, lineage=[*opened.lineage, lineage]))
-    counted = [tokenizer.statistics(sample.held_out) for tokenizer in (before, grown.tokenizer)]
+    counted = [tokenizer.statistics(held_out) for tokenizer in (before, grown.tokenizer)]
     fits = [VocabularyFit(one.characters_per_token, one.unknown_rate) for one in counted]
-    return GrowResult(chosen, found.documents, len(sample.held_out), *fits)
+    return GrowResult(chosen, found.documents, len(held_out), *fits)
 
 
-class _Sample:
-    """Documents, a tenth of them kept aside; equal ones on the same side."""
-
-    def __init__(self, texts: Iterable[str], seed: int) -> None:
-        self.texts, self.seed = texts, seed
-        self.held_out: list[str] = []
-        self.digest = hashlib.sha256()  # of the others, in order
-
-    def training(self) -> Iterator[str]:
-        held = 0
-        for text in self.texts:
-            content = text.encode("utf-8", "surrogatepass")
-            if share(hashlib.sha256(content).hexdigest(), self.seed) >= HELD_OUT:
-                self.digest.update(content + b"\0")
-                yield text
-            elif held < HELD_OUT_CHARACTERS:
-                self.held_out.append(text)
-                held += len(text)
+def _without(held_out: list[str], texts: Iterable[str], seed: int, digest: "hashlib._Hash") -> Iterator[str]:
+    """All but a tenth of the documents, which goes into `held_out`: equal ones on the same side."""
+    held = 0
+    for text in texts:
+        content = text.encode("utf-8", "surrogatepass")
+        if share(hashlib.sha256(content).hexdigest(), seed) >= HELD_OUT:
+            digest.update(content + b"\0")
+            yield text
+        elif held < HELD_OUT_CHARACTERS:
+            held_out.append(text)
+            held += len(text)
 
 
 def _chosen_from(found: Usage, add: int, min_frequency: int, progress: Progress) -> list[growing.AddedToken]:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from unmask.config import dump, from_mapping
-from unmask.errors import UserError, did_you_mean, suggest
+from unmask.errors import UserError
 from unmask.model.config import EncoderConfig
 from unmask.model.families import FAMILIES
 from unmask.model.families.family import MAX_SIZE, read_integer
@@ -56,7 +56,6 @@ def encoder_config(public: Mapping[str, Any], where: Path) -> EncoderConfig:
             f"{where}: this kind of model cannot be read",
             given=f"model_type {model_type}",
             allowed=", ".join(sorted(families)),
-            hint=did_you_mean(suggest(model_type, families)),
         )
     family = families[model_type]
     activation = family.options["hidden_act"][0]
@@ -72,6 +71,8 @@ def encoder_config(public: Mapping[str, Any], where: Path) -> EncoderConfig:
         values[ours] = read_integer(public, theirs, where, low=1, high=most)
     values |= {ours: public[theirs] for ours, (theirs, _) in family.options.items() if theirs in public}
     values["hidden_act"] = ACTIVATIONS.get(values["hidden_act"], values["hidden_act"])
+    if values.get("embedding_size") == values["hidden_size"] and "embedding_size" not in family.never_none:
+        values["embedding_size"] = None  # ELECTRA has a projection only where the sizes differ
     return from_mapping(EncoderConfig, {**values, **family.read(public, values, where)}, str(where))
 
 

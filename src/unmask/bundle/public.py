@@ -36,11 +36,9 @@ def read_public(folder: Path, origin: Mapping[str, Any], allow_unused: bool, dev
     sentence = read_sentence(folder)
     inside = folder / sentence.pop("path", "")
     where = inside / "config.json"
-    if not where.is_file():
-        raise UserError("{folder} is not a model", folder, given=f"missing: {where!s}")
-    public = files.read_json(where)
+    public = files.read_json(where) if where.is_file() else None
     if not isinstance(public, dict):
-        raise UserError("{where} is not a configuration", where, allowed="a JSON object")
+        raise UserError("{folder} is not a model", folder, allowed=f"a JSON object in {where}")
     config = encoder_config(public, where)
     tokenizer = Tokenizer.from_pretrained(inside)
     if tokenizer.vocab_size > config.vocab_size:
@@ -71,7 +69,8 @@ def _tensors(
     tensors = from_public(public, config, answers=architecture.endswith("ForQuestionAnswering"))
     if not config.type_vocab_size:
         tensors.pop("encoder.embeddings.segment.weight", None)
-    unused = {name for name in tensors if name.partition(".")[0] not in ("encoder", *family.heads)}
+    ours = {name.partition(".")[0] for name in (*family.names, *family.sequence_names, *family.other_names)}
+    unused = {name for name in tensors if name.partition(".")[0] not in ours}
     if unused and not allow_unused:
         raise UserError(
             f"{folder} holds weights that no layer here has, so the model would compute something else",
@@ -134,7 +133,7 @@ def _task(
     if kind == "TokenClassification":
         return _tagging(labels, tensors, length)
     problem = public.get("problem_type") or PROBLEMS["classify"]
-    name = next((name for name, its in PROBLEMS.items() if its == problem), None)
+    name = {its: name for name, its in PROBLEMS.items()}.get(problem)
     fits = {"classify": len(labels) > 1, "multilabel": True, "regress": len(labels) == 1}
     if name is None or not fits[name]:
         return None

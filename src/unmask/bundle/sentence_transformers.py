@@ -107,12 +107,14 @@ def write_sentence(folder: Path, task: Mapping[str, Any], hidden_size: int) -> N
         {"idx": number, "name": str(number), "path": path, "type": f"sentence_transformers.models.{kind}"}
         for number, (kind, path) in enumerate(parts.items())
     ]
+    modes = {theirs: ours == task["pooling"] for ours, theirs in POOLINGS.items()}
+    contents: dict[str, Any] = {
+        MODULES: modules,
+        "1_Pooling/config.json": {"word_embedding_dimension": hidden_size, **modes},
+        "sentence_bert_config.json": {"max_seq_length": task["max_length"], "do_lower_case": False},
+        SETTINGS: {"prompts": {}, "default_prompt_name": None, "similarity_fn_name": "cosine"},
+    }
     for path in parts.values():
         (folder / path).mkdir(exist_ok=True)
-    modes = {theirs: ours == task["pooling"] for ours, theirs in POOLINGS.items()}
-    files.write_json(folder / MODULES, modules)
-    files.write_json(folder / "1_Pooling" / "config.json", {"word_embedding_dimension": hidden_size, **modes})
-    length = {"max_seq_length": task["max_length"], "do_lower_case": False}
-    files.write_json(folder / "sentence_bert_config.json", length)
-    cosine: dict[str, Any] = {"prompts": {}, "default_prompt_name": None, "similarity_fn_name": "cosine"}
-    files.write_json(folder / SETTINGS, cosine)
+    for name, content in contents.items():
+        files.write_json(folder / name, content)

@@ -7,10 +7,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from unmask.learner.batch import Batch
-from unmask.learner.head import Head
+from unmask.learner.head import Head, init_linear
 from unmask.learner.loss import Loss
 from unmask.model.config import EncoderConfig
-from unmask.model.encoder import init_linear
 from unmask.model.families import FAMILIES
 from unmask.model.pooler import HeadTransform
 from unmask.tasks.answer import AnswerTask

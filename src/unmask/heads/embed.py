@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from unmask.learner.batch import Batch
 from unmask.learner.head import Head
 from unmask.learner.loss import Loss
+from unmask.model.attention import SequenceLayout
 from unmask.model.config import EncoderConfig
-from unmask.model.layout import SequenceLayout
 from unmask.model.pooler import AttentionPooling, pool
 from unmask.tasks.embed import Contrastive, Cosine, EmbedTask, Unsupervised
 from unmask.tasks.task import Task

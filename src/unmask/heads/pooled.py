@@ -5,11 +5,10 @@ from typing import Any
 from torch import Tensor, nn
 
 from unmask.learner.batch import Batch
-from unmask.learner.head import Head
+from unmask.learner.head import Head, init_linear
+from unmask.model.attention import SequenceLayout
 from unmask.model.config import EncoderConfig
-from unmask.model.encoder import init_linear
 from unmask.model.families import FAMILIES
-from unmask.model.layout import SequenceLayout
 from unmask.model.pooler import Pooler
 from unmask.tasks.task import Task
 

@@ -13,10 +13,9 @@ from unmask.data.encoded import EncodedRow
 from unmask.heads.crf import CRF
 from unmask.heads.token_pairs import TokenPairs
 from unmask.learner.batch import Batch
-from unmask.learner.head import Head
+from unmask.learner.head import Head, init_linear
 from unmask.learner.loss import Loss
 from unmask.model.config import EncoderConfig
-from unmask.model.encoder import init_linear
 from unmask.model.families import FAMILIES
 from unmask.model.pooler import HeadTransform
 from unmask.model.recurrent import BiLSTM

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from unmask.data.encoded import IGNORE_INDEX, EncodedRow, longest_first
-from unmask.model.layout import SequenceLayout
+from unmask.model.attention import SequenceLayout
 
 NO_POSITIONS = torch.zeros(0, dtype=torch.int64)
 

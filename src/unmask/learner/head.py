@@ -14,8 +14,9 @@ from unmask.data.encoded import EncodedRow
 from unmask.learner.batch import Batch
 from unmask.learner.loss import Loss, LossTerm
 from unmask.learner.regularise import symmetric_kl
+from unmask.model.attention import SequenceLayout
 from unmask.model.encoder import Encoder
-from unmask.model.layout import SequenceLayout
+from unmask.model.encoder import init_linear as init_linear
 from unmask.tasks import Task
 
 

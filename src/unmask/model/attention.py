@@ -17,6 +17,8 @@ from torch import Tensor
 
 from unmask.model.layout import Group, SequenceLayout
 
+__all__ = ["SequenceLayout", "attend"]
+
 BLOCK = 32  # local attention takes at least so many queries at a time
 BLOCKWISE_FROM = 4  # in blocks: shorter sequences take less time as rectangles
 

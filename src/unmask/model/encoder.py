@@ -289,8 +289,4 @@ class Encoder(nn.Module):
 
     def __repr__(self) -> str:
         c = self.config
-        return (
-            f"Encoder({c.num_hidden_layers} layers x {c.hidden_size}, {c.num_attention_heads} heads, "
-            f"{c.position_embedding_type} positions, "
-            f"{c.norm}-norm, {c.vocab_size:,} tokens, {self.num_parameters / 1e6:.1f} M parameters)"
-        )
+        return f"Encoder({c.num_hidden_layers} layers x {c.hidden_size}, {self.num_parameters / 1e6:.1f} M parameters)"

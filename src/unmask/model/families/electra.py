@@ -1,16 +1,6 @@
 """ELECTRA (Clark et al. 2020): the discriminators, and generators of the same layout."""
 
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
-
 from unmask.model.families.family import Family, HeadStyle, bert_names, masked_names
-
-
-def _read(public: Mapping[str, Any], values: Mapping[str, Any], where: Path) -> dict[str, Any]:
-    """There is a projection only where the sizes differ."""
-    return {"embedding_size": None} if values["embedding_size"] == values["hidden_size"] else {}
-
 
 ELECTRA = Family(
     name="electra",
@@ -19,7 +9,6 @@ ELECTRA = Family(
     classes="Electra",
     head=HeadStyle(activation="gelu", masked_activation="gelu"),
     options={"embedding_size": ("embedding_size", 128)},
-    read=_read,
     decoder="generator_lm_head",
     names={
         **bert_names("electra"),

@@ -121,12 +121,6 @@ class Family:
                 wrong.append(f"{name} {value}")
         return wrong
 
-    @property
-    def heads(self) -> set[str]:
-        """Our modules besides the encoder that have a name in the layout."""
-        names = (*self.names, *self.sequence_names, *self.other_names)
-        return {name.partition(".")[0] for name in names} - {"encoder"}
-
     def parameter_names(
         self, present: Collection[str], blocks: int, *, public: bool
     ) -> Iterator[tuple[str, list[str]]]:

@@ -6,7 +6,7 @@ from typing import Any
 
 from unmask.errors import UserError
 from unmask.model.config import EncoderConfig
-from unmask.model.families.family import MAX_SIZE, Family, HeadStyle, read_integer
+from unmask.model.families.family import MAX_SIZE, Family, HeadStyle, block_names, read_integer
 
 _LAYER_TYPES = {"full_attention": "G", "sliding_attention": "L"}
 _BASES = {  # of rotary positions: the older key, and its default
@@ -16,28 +16,23 @@ _BASES = {  # of rotary positions: the older key, and its default
 
 
 def _read(public: Mapping[str, Any], values: Mapping[str, Any], where: Path) -> dict[str, Any]:
-    pattern = _pattern(public, values["num_hidden_layers"], where)
-    window = read_integer(public, "local_attention", where, default=128, low=2, high=MAX_SIZE)
-    base, local_base = (_base(public, kind, where) for kind in _LAYER_TYPES)
-    local = "L" in pattern
-    return {
-        "attention_pattern": pattern,
-        "window": window // 2 if local else None,
-        "rope_theta": base,
-        "local_rope_theta": local_base if local and local_base != base else None,
-    }
-
-
-def _pattern(public: Mapping[str, Any], layers: int, where: Path) -> str:
-    """The shortest pattern that, repeated, gives the kinds of the layers."""
+    layers = values["num_hidden_layers"]
     kinds = public.get("layer_types")
     if kinds is None:
         every = read_integer(public, "global_attn_every_n_layers", where, default=3, low=1, high=MAX_SIZE)
-        return ("G" + "L" * (every - 1))[:layers]
+        kinds = ["sliding_attention" if n % every else "full_attention" for n in range(layers)]
     if not isinstance(kinds, list) or len(kinds) != layers or not all(str(kind) in _LAYER_TYPES for kind in kinds):
         raise UserError(f"{where}: layer_types cannot be used", given=kinds, allowed=", ".join(_LAYER_TYPES))
     whole = "".join(_LAYER_TYPES[kind] for kind in kinds)
-    return next(whole[:n] for n in range(1, layers + 1) if (whole[:n] * layers)[:layers] == whole)
+    window = read_integer(public, "local_attention", where, default=128, low=2, high=MAX_SIZE)
+    base, local_base = (_base(public, kind, where) for kind in _LAYER_TYPES)
+    return {
+        # the shortest pattern that, repeated, gives the kinds of the layers
+        "attention_pattern": next(whole[:n] for n in range(1, layers + 1) if (whole[:n] * layers)[:layers] == whole),
+        "window": window // 2 if "L" in whole else None,
+        "rope_theta": base,
+        "local_rope_theta": local_base if "L" in whole and local_base != base else None,
+    }
 
 
 def _base(public: Mapping[str, Any], kind: str, where: Path) -> float:
@@ -65,8 +60,6 @@ def _write(config: EncoderConfig) -> dict[str, Any]:
         "rope_parameters": {kind: {"rope_type": "default", "rope_theta": base} for kind, base in bases.items()},
     }
 
-
-_LAYER = "model.layers.{}"
 
 MODERNBERT = Family(
     name="modernbert",
@@ -99,12 +92,7 @@ MODERNBERT = Family(
     names={
         "encoder.embeddings.token.weight": "model.embeddings.tok_embeddings.weight",
         "encoder.embeddings.norm": "model.embeddings.norm",
-        "encoder.blocks.{}.attention_norm": f"{_LAYER}.attn_norm",
-        "encoder.blocks.{}.attention.qkv": f"{_LAYER}.attn.Wqkv",
-        "encoder.blocks.{}.attention.output": f"{_LAYER}.attn.Wo",
-        "encoder.blocks.{}.feed_forward_norm": f"{_LAYER}.mlp_norm",
-        "encoder.blocks.{}.feed_forward.inner": f"{_LAYER}.mlp.Wi",
-        "encoder.blocks.{}.feed_forward.output": f"{_LAYER}.mlp.Wo",
+        **block_names("model.layers.{}", ("attn.Wqkv",), "attn.Wo", "attn_norm", "mlp.Wi", "mlp.Wo", "mlp_norm"),
         "encoder.norm": "model.final_norm",
     },
     # the masked-LM head and the dense layer before the last one of all other heads have the same names
