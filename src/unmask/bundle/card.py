@@ -27,15 +27,18 @@ def model_card(facts: Mapping[str, Any]) -> str:
         {**strip_paths(entry), **({"source": entry["source"]} if entry.get("hub") else {})}
         for entry in facts["lineage"]
     ]
+    purpose, code = _purpose(facts)
+    readers = f"Its layout is public: transformers reads it as `{architecture['class']}`."
+    if architecture["class"] is None:
+        lacking = ", ".join(architecture["not_in_layout"])
+        readers = f"No public layout can express what it computes ({lacking}), so unmask alone reads it."
     parts = [
         f"---\n{_yaml(_front_matter(facts))}---",
         f"# {architecture['num_hidden_layers']} layers x {architecture['hidden_size']}, {million:.1f} M parameters",
-        f"An encoder of the {architecture['family']} family, written by unmask. {_purpose(facts)}",
+        f"An encoder of the {architecture['family']} family, written by unmask. {purpose}",
         "It has the gaps and the bias of its data; nothing here has been checked for that.",
-        "## Use",
-        *_usage(facts),
-        "## Facts",
-        f"```yaml\n{_yaml({**facts, 'task': task or None, 'lineage': lineage})}```",
+        f"## Use\n\n```python\n{code}\n```\n\n{readers}",
+        f"## Facts\n\n```yaml\n{_yaml({**facts, 'task': task or None, 'lineage': lineage})}```",
     ]
     return "\n\n".join(parts) + "\n"
 
@@ -60,31 +63,20 @@ def _front_matter(facts: Mapping[str, Any]) -> dict[str, Any]:
     return values
 
 
-def _purpose(facts: Mapping[str, Any]) -> str:
+def _purpose(facts: Mapping[str, Any]) -> tuple[str, str]:
+    """What the model is for, and code that does it."""
+    load = 'from unmask import load\nmodel = load(".")  # this folder\n'
     if facts["task"]:
-        task = facts["task"]["name"]
-        return f"It was fine-tuned for the task {task}: evaluate it on data of your own (`unmask evaluate`)."
+        task = f"It was fine-tuned for the task {facts['task']['name']}"
+        return f"{task}: evaluate it on data of your own (`unmask evaluate`).", f'{load}print(model("A text."))'
+    then = "It is there to be fine-tuned (`unmask finetune`)."
     if facts["lineage"] and facts["lineage"][-1].get("kind") == "grow":
-        return "Its newest tokens were never trained: pretrain it further before anything else."
-    does = "fills in masks" if "masked" in facts["heads"] else "gives a hidden state for each token of a text"
-    return f"It {does}, and is there to be fine-tuned (`unmask finetune`)."
-
-
-def _usage(facts: Mapping[str, Any]) -> list[str]:
-    code = ["from unmask import load", 'model = load(".")  # this folder']
-    if facts["task"]:
-        code.append('print(model("A text."))')
-    elif "masked" in facts["heads"]:
+        then = "Its newest tokens were never trained: pretrain it further before anything else."
+    if "masked" in facts["heads"]:
         mask = next((token for token in facts["vocabulary"]["special_tokens"] if "mask" in token.lower()), "[MASK]")
-        code.append(f'print(model.fill("A text with a {mask} in it."))')
-    else:
-        code = ["from unmask import Encoder", 'encoder = Encoder.from_pretrained(".")  # this folder']
-    architecture = facts["architecture"]
-    lacking = ", ".join(architecture["not_in_layout"])
-    readers = f"No public layout can express what it computes ({lacking}), so unmask alone reads it."
-    if architecture["class"] is not None:
-        readers = f"Its layout is public: transformers reads it as `{architecture['class']}`."
-    return ["\n".join(["```python", *code, "```"]), readers]
+        return f"It fills in masks. {then}", f'{load}print(model.fill("A text with a {mask} in it."))'
+    encoder = 'from unmask import Encoder\nencoder = Encoder.from_pretrained(".")  # this folder'
+    return f"It gives a hidden state for each token of a text. {then}", encoder
 
 
 def strip_paths(value: Any) -> Any:

@@ -174,18 +174,11 @@ def export(bundle: Bundle, folder: Path, sentences: bool = False) -> str:
 
     sentences: as sentence-transformers reads it. Raises UserError where the public layouts cannot say what it computes.
     """
-    if sentences and not describe_modules(bundle.task):
-        raise UserError(
-            f"{bundle.folder} cannot be written for sentence-transformers",
-            given=f"task {(bundle.task or {}).get('name')}, pooling {(bundle.task or {}).get('pooling')}",
-            allowed="a model of the task embed with pooling mean, cls or max",
-        )
-    if lacking := why_not_public(bundle.config, bundle.tokenizer):
-        raise UserError(
-            f"{bundle.folder} cannot be written for other libraries: the layout of {bundle.config.family} cannot "
-            "say it",
-            given=", ".join(lacking),
-        )
+    lacking, task = why_not_public(bundle.config, bundle.tokenizer), bundle.task or {}
+    if sentences and not describe_modules(task):  # only embed with pooling mean, cls or max
+        lacking.append(f"task {task.get('name')} with pooling {task.get('pooling')} in sentence-transformers")
+    if lacking:
+        raise UserError(f"{bundle.folder} cannot be written for other libraries", given=", ".join(lacking))
     architecture, labels = _architecture(bundle)
     if architecture is None and bundle.task is not None:  # a head that no other library has
         shared = {name: t for name, t in bundle.tensors.items() if name.startswith(("encoder.", "pooler."))}

@@ -18,12 +18,8 @@ from unmask import files
 from unmask.errors import UserError
 
 SINGLE_FILE = "model.safetensors"
-FILES = (  # the first that is there is read
-    SINGLE_FILE,
-    "model.safetensors.index.json",
-    "pytorch_model.bin",
-    "pytorch_model.bin.index.json",
-)
+# the first that is there is read
+FILES = (SINGLE_FILE, f"{SINGLE_FILE}.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json")
 POINTER = b"version https://git-lfs"
 PART = 1 << 17  # bytes, a multiple of those of any number; sums of so few are not spread over threads
 _FLOATS = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}

@@ -13,15 +13,14 @@ from unmask.model.families.roberta import ROBERTA
 FAMILIES: dict[str, Family] = {
     family.name: family for family in (BERT, ROBERTA, ALBERT, DISTILBERT, ELECTRA, MODERNBERT)
 }
-_SIZES = ("num_hidden_layers", "hidden_size", "num_attention_heads", "intermediate_size", "embedding_size")
+_SIZES = ("num_hidden_layers", "hidden_size", "num_attention_heads", "intermediate_size")
 _OUR_SIZES = {"tiny": (6, 128, 2), "small": (6, 256, 4), "medium": (6, 512, 8), "base": (12, 768, 12)}
 PRESETS: dict[str, dict[str, Any]] = {
     # our own: sinusoidal positions, six layers
     **{name: dict(zip(_SIZES, sizes, strict=False)) for name, sizes in _OUR_SIZES.items()},
     **{
-        name: {**family.defaults, **family.preset_defaults, **dict(zip(_SIZES, sizes, strict=False))}
-        for family in FAMILIES.values()
-        for name, sizes in family.presets.items()
+        f"{name}-base": {**family.defaults, **family.preset_defaults, **dict(zip(_SIZES, family.base, strict=False))}
+        for name, family in FAMILIES.items()
     },
 }
 """Settings of the named architectures; single settings of a recipe override them."""

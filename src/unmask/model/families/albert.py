@@ -34,10 +34,4 @@ ALBERT = Family(
         "classifier": "classifier",
     },
     preset_defaults={"embedding_size": 128},
-    presets={  # table 1, as version 2 was published: without dropout
-        "albert-base": (12, 768, 12),
-        "albert-large": (24, 1024, 16),
-        "albert-xlarge": (24, 2048, 16),
-        "albert-xxlarge": (12, 4096, 64),
-    },
 )

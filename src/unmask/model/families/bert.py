@@ -17,14 +17,4 @@ BERT = Family(
         "next_sentence": "cls.seq_relationship",
         "classifier": "classifier",
     },
-    presets={  # Devlin et al. 2019, section 3; Turc et al. 2019, table 1; Cui et al. 2021: three layers
-        "bert-tiny": (2, 128, 2),
-        "bert-mini": (4, 256, 4),
-        "bert-small": (4, 512, 8),
-        "bert-medium": (8, 512, 8),
-        "bert-base": (12, 768, 12),
-        "bert-large": (24, 1024, 16),
-        "rbt3": (3, 768, 12),
-        "rbtl3": (3, 1024, 16),
-    },
 )

@@ -38,5 +38,5 @@ DISTILBERT = Family(
         "pooler": "pre_classifier",
         "classifier": "classifier",
     },
-    presets={"distilbert": (6, 768, 12)},
+    base=(6, 768, 12),
 )

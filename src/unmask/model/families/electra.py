@@ -20,9 +20,4 @@ ELECTRA = Family(
     sequence_names={"pooler": "classifier.dense", "classifier": "classifier.out_proj"},
     other_names={"classifier": "classifier"},
     preset_defaults={"embedding_size": None},
-    presets={  # table 6
-        "electra-small": (12, 256, 4, 1024, 128),
-        "electra-base": (12, 768, 12),
-        "electra-large": (24, 1024, 16),
-    },
 )

@@ -74,8 +74,8 @@ class Family:
     sequence_names are of models that have all of them, other_names are of all others. decoder: the layer of the
     masked-LM head whose weight is the table of the embeddings, where a file has it a second time.
 
-    presets: published sizes (layers, hidden size, heads, intermediate size, embedding size); preset_defaults: their
-    common settings where they are not the defaults of config.json.
+    Its preset. base: published size (layers, hidden size, heads, intermediate size); preset_defaults: settings where
+    they are not the defaults of config.json.
     """
 
     name: FamilyName
@@ -84,7 +84,7 @@ class Family:
     classes: str
     names: Names
     decoder: str
-    presets: Mapping[str, tuple[int, ...]]
+    base: tuple[int, ...] = (12, 768, 12)
     preset_defaults: Mapping[str, Any] = field(default_factory=dict)
     head: HeadStyle = field(default_factory=HeadStyle)
     sizes: Mapping[str, Any] = field(default_factory=dict)

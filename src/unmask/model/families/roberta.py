@@ -27,5 +27,4 @@ ROBERTA = Family(
     sequence_names={"pooler": "classifier.dense", "classifier": "classifier.out_proj"},
     other_names={"pooler": "roberta.pooler.dense", "classifier": "classifier"},
     preset_defaults={"type_vocab_size": 1, "norm_eps": 1e-5, "position_offset": 2},
-    presets={"roberta-base": (12, 768, 12), "roberta-large": (24, 1024, 16)},
 )
