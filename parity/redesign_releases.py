@@ -143,6 +143,8 @@ class Release020(Release):
         ("train.schedule", "plateau"): {"train.schedule": "warmup_stable_decay"},
     }
     deleted = frozenset({"task.mix_layers", "model.norm_kind", "model.qk_norm", "model.attention"})
+    tokenizer = ("tokenizer", "train", "corpus.jsonl", "--vocab-size", "96", "--output", "tokenizer")
+    corpus = ("corpus", "build", "corpus.jsonl", "--tokenizer", "tokenizer", "--output", "corpus")
     heldout = "heldout_figures"
     attributes = (("label",), ("token",), ("text",), ("start",), ("stop", "end"), ("score",))
 
