@@ -1,5 +1,6 @@
 """Checkpoints of other libraries: a folder in a public layout as a Bundle."""
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ PROBLEMS = {  # what other libraries call the tasks on whole texts
     "multilabel": "multi_label_classification",
     "regress": "regression",
 }
+_OUTPUTS = {"classify": (2, math.inf), "multilabel": (1, math.inf), "regress": (1, 1)}  # at least and at most
 _OLDER_NAMES = ((".gamma", ".weight"), (".beta", ".bias"))  # of the parameters of LayerNorm
 
 
@@ -134,11 +136,11 @@ def _task(
         return _tagging(labels, tensors, length)
     problem = public.get("problem_type") or PROBLEMS["classify"]
     name = {its: name for name, its in PROBLEMS.items()}.get(problem)
-    fits = {"classify": len(labels) > 1, "multilabel": True, "regress": len(labels) == 1}
-    if name is None or not fits[name]:
+    least, most = _OUTPUTS.get(name or "", (0, -1))
+    if not least <= len(labels) <= most:
         return None
     pooling = public.get("classifier_pooling", "cls")
-    return {"name": name, "max_length": length, "pooling": pooling, "labels": [] if name == "regress" else labels}
+    return {"name": name, "max_length": length, "pooling": pooling, "labels": [] if most == 1 else labels}
 
 
 def _labels(public: Mapping[str, Any], count: int, where: Path) -> list[str]:
