@@ -43,6 +43,7 @@ class Bundle:
         return self.checksum or files.sha256(weights_file(self.folder))
 
     def has_head(self, head: str) -> bool:
+        """Whether it holds weights of this head."""
         return any(name.startswith(f"{head}.") for name in self.tensors)
 
     def encoder(self, dropout: float | None = None, *, shared: bool = False) -> Encoder:

@@ -51,6 +51,7 @@ class LayerNorm(nn.LayerNorm):
         super().__init__(size, eps=config.norm_eps, bias=config.norm_bias)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Normalise over the last axis."""
         return super().forward(x).to(x.dtype)
 
 
@@ -86,6 +87,7 @@ class Embeddings(nn.Module):
         self.project = nn.Linear(width, config.hidden_size) if config.embedding_size is not None else None
 
     def forward(self, input_ids: Tensor, position_ids: Tensor, token_type_ids: Tensor | None) -> Tensor:
+        """Embed tokens; without token_type_ids, all have the type 0."""
         summed = self.token(input_ids)
         if self.position is not None:
             summed = summed + self.position(position_ids + self.offset if self.offset else position_ids)
@@ -115,6 +117,7 @@ class Attention(nn.Module):
         self.output = nn.Linear(config.hidden_size, config.hidden_size, bias=config.bias)
 
     def forward(self, hidden: Tensor, context: Context) -> Tensor:
+        """Mix the hidden states of each sequence."""
         layout, cos_sin, query_positions = context
         # a window is computed over all positions: others than the query positions are left out later
         early = query_positions if self.window is None else None
@@ -153,6 +156,7 @@ class FeedForward(nn.Module):
         self.output = nn.Linear(inner, config.hidden_size, bias=config.bias)
 
     def forward(self, hidden: Tensor) -> Tensor:
+        """Transform each hidden state."""
         hidden = self.inner(hidden)
         if self.gated:
             gate, up = hidden.chunk(2, dim=-1)
@@ -174,6 +178,7 @@ class Block(nn.Module):
         self.dropout = nn.Dropout(config.dropout)
 
     def forward(self, hidden: Tensor, context: Context) -> Tensor:
+        """Compute the next hidden states, of the query positions alone if any."""
         if self.pre_norm:
             mixed = self.attention(self.attention_norm(hidden), context)
             hidden = gather(hidden, context.query_positions) + self.dropout(mixed)
@@ -261,6 +266,7 @@ class Encoder(nn.Module):
         *,
         attention_mask: Tensor | None = None,
     ) -> Tensor:
+        """Compute the hidden states; without a layout, of padded input."""
         if layout is None:
             mask = torch.ones_like(input_ids) if attention_mask is None else attention_mask
             layout = SequenceLayout.padded(mask.bool())

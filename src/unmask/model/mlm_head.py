@@ -41,6 +41,7 @@ class MLMHead(nn.Module):
         self.bias.copy_(smoothed.log() - smoothed.log().mean())
 
     def forward(self, hidden: Tensor, encoder: Encoder) -> Tensor:
+        """Compute the logits."""
         transformed = self.norm(self.activation(self.dense(hidden)))
         return F.linear(transformed, encoder.embeddings.token.weight, self.bias)
 

@@ -31,10 +31,12 @@ class Pooler(nn.Module):
         return self.pooling == "cls"
 
     def forward(self, hidden: Tensor, layout: SequenceLayout) -> Tensor:
+        """Pool and transform."""
         pooled = pool(hidden, layout, self.pooling) if self.attention is None else self.attention(hidden, layout)
         return self.transform(pooled)  # type: ignore[no-any-return]
 
     def saved_modules(self) -> dict[str, nn.Module]:
+        """Return what the bundle stores, by the prefix of its parameter names."""
         return self.transform.saved_modules() | ({} if self.attention is None else {"pooling": self.attention})
 
 
@@ -49,10 +51,12 @@ class HeadTransform(nn.Module):
         self.norm = LayerNorm(config, config.hidden_size) if style.norm else None
 
     def forward(self, x: Tensor) -> Tensor:
+        """Apply the layers."""
         made = self.activation(self.dense(x))
         return made if self.norm is None else self.norm(made)
 
     def saved_modules(self) -> dict[str, nn.Module]:
+        """Return what the bundle stores, by the prefix of its parameter names."""
         return {"pooler": self.dense} | ({} if self.norm is None else {"pooler_norm": self.norm})
 
 
@@ -69,6 +73,7 @@ class AttentionPooling(nn.Module):
         nn.init.zeros_(self.query.weight)
 
     def forward(self, hidden: Tensor, layout: SequenceLayout) -> Tensor:
+        """Average each sequence."""
         weights = sequence_softmax(self.query(hidden).squeeze(-1).float(), layout)
         return sequence_sums(hidden * weights.unsqueeze(-1).to(hidden.dtype), layout)
 

@@ -47,6 +47,7 @@ class RotaryEmbedding(nn.Module):
         self.register_buffer("sin", angle.sin().float(), persistent=False)
 
     def forward(self, position_ids: Tensor) -> "CosSin":
+        """Look up the angles."""
         return F.embedding(position_ids, self.cos).unsqueeze(-2), F.embedding(position_ids, self.sin).unsqueeze(-2)
 
 
