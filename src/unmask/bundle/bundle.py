@@ -1,6 +1,5 @@
 """Bundle: a model as its folder holds it, opened."""
 
-import copy
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -54,8 +53,10 @@ class Bundle:
         with torch.device("meta"):  # initial weights would be drawn for nothing
             encoder = Encoder(self.config if dropout is None else changed(self.config, dropout=dropout))
         self.load_into(encoder, "encoder", assign=True)
-        # half precision is for storage: on a CPU nothing computes in it
-        return (encoder if shared else copy.deepcopy(encoder)).float()
+        for parameter in encoder.parameters():
+            if not shared and parameter.dtype == torch.float32:
+                parameter.data = parameter.data.clone()
+        return encoder.float()  # half precision is for storage: on a CPU nothing computes in it
 
     def load_into(self, module: nn.Module, prefix: str, *, assign: bool = False) -> None:
         """Copy the weights below `prefix.` into a module, or `assign` them; every one must be there, with its shape."""

@@ -24,7 +24,7 @@ from unmask.bundle.card import model_card
 from unmask.bundle.description import describe
 from unmask.bundle.layout import config_json, from_public, to_public, why_not_public
 from unmask.bundle.public import PROBLEMS, read_public
-from unmask.bundle.sentence_transformers import MODULES, describe_modules, write_sentence
+from unmask.bundle.sentence_transformers import MODULES, fits_sentence_transformers, write_sentence
 from unmask.bundle.weights import SINGLE_FILE, read_tensors, save_tensors
 from unmask.config import dump, from_mapping
 from unmask.errors import UserError
@@ -175,7 +175,7 @@ def export(bundle: Bundle, folder: Path, sentences: bool = False) -> str:
     sentences: as sentence-transformers reads it. Raises UserError where the public layouts cannot say what it computes.
     """
     lacking, task = why_not_public(bundle.config, bundle.tokenizer), bundle.task or {}
-    if sentences and not describe_modules(task):  # only embed with pooling mean, cls or max
+    if sentences and not fits_sentence_transformers(task):  # only embed with pooling mean, cls or max
         lacking.append(f"task {task.get('name')} with pooling {task.get('pooling')} in sentence-transformers")
     if lacking:
         raise UserError(f"{bundle.folder} cannot be written for other libraries", given=", ".join(lacking))
@@ -220,5 +220,5 @@ def _write_files(folder: Path, bundle: Bundle, architecture: str | None, labels:
     save_tensors(tensors, folder / SINGLE_FILE, {"format": "pt"})
     tokenizer.save_pretrained(folder, config.max_position_embeddings)
     files.write_json(folder / "config.json", settings)
-    if public and describe_modules(task):
+    if public and fits_sentence_transformers(task):
         write_sentence(folder, task, config.hidden_size)

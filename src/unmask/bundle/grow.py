@@ -1,4 +1,4 @@
-"""Growing the vocabulary of a model: tokens for a text of one's own, their embeddings, and what that changes."""
+"""Grow the vocabulary of a model: tokens for a text of one's own, and their embeddings."""
 
 import hashlib
 from collections import Counter
@@ -34,7 +34,7 @@ class VocabularyFit:
 
 @dataclass(frozen=True)
 class GrowResult:
-    """What was added, from how many documents, and how many others told how it suits: before and after."""
+    """The tokens added, from how many documents, and how the vocabulary suits held-out ones before and after."""
 
     chosen: list[growing.AddedToken]
     documents: int
@@ -53,13 +53,13 @@ def grow(
     seed: int = 0,
     progress: Progress = SILENT,
 ) -> GrowResult:
-    """Write a model whose vocabulary has up to `add` pieces more, chosen from the texts (text/grow.py), into `out`.
+    """Write a model with up to `add` more tokens, chosen from the texts (text/grow.py), into `output`.
 
-    A new piece begins with the mean of the embeddings of the pieces that its word was cut into, and of their biases in
+    A new token begins with the mean of the embeddings of the tokens that its word was cut into, and of their biases in
     the masked-LM head (Gee et al. 2022, "Fast Vocabulary Transfer for Language Model Compression", arXiv 2402.09977):
-    its logit is then the mean of theirs. One of an unknown word begins with the mean over all ordinary pieces (Hewitt
+    its logit is then the mean of theirs. One of an unknown word begins with the mean over all ordinary tokens (Hewitt
     2021, "Initializing New Word Embeddings for Pretrained Language Models"). Every other weight stays.
-    A tenth of the documents is kept aside, chosen by a hash of (seed, text), and tells how the vocabulary suits text
+    A tenth of the documents is held out, chosen by a hash of (seed, text), to measure how the vocabulary suits text
     that it was not chosen from.
 
     Raises UserError for another vocabulary than WordPiece, for a folder that is there, for too little text, and where
@@ -74,7 +74,7 @@ def grow(
     found = count_usage(before, _without(held_out, texts, seed, digest), progress)
     if not held_out or not found.documents:
         raise UserError(
-            "there are too few documents to keep a tenth of them aside",
+            "there are too few documents to hold out a tenth of them",
             given=f"{found.documents + len(held_out):,} documents",
             hint="give more text; --split line makes each line a document",
         )
@@ -119,9 +119,9 @@ def _chosen_from(found: Usage, add: int, min_frequency: int, progress: Progress)
     chosen = growing.choose_tokens(before.tokens, words, single, add, min_frequency=min_frequency, progress=progress)
     if not chosen:
         raise UserError(
-            "no word of the text is cut into several pieces often enough: there is nothing to add",
+            "no word of the text is cut into several tokens often enough: there is nothing to add",
             given=f"{found.total.words:,} words in {found.documents:,} documents",
-            allowed=f"pieces that stand in the text {min_frequency} times or more",
+            allowed=f"tokens that occur {min_frequency} times or more",
         )
     return chosen
 

@@ -93,13 +93,13 @@ def embed_task(sentence: Mapping[str, Any], positions: int) -> dict[str, Any] | 
     }
 
 
-def describe_modules(task: Mapping[str, Any] | None) -> bool:
+def fits_sentence_transformers(task: Mapping[str, Any] | None) -> bool:
     """Whether these files can say how the vectors of a task come about."""
     return task is not None and "normalize_embeddings" in task and task["pooling"] in POOLINGS
 
 
 def write_sentence(folder: Path, task: Mapping[str, Any], hidden_size: int) -> None:
-    """Write them beside the model that is in the folder. task: a schema of which `describe_modules` is true."""
+    """Write them beside the model in the folder. task: a schema that `fits_sentence_transformers`."""
     parts = {"Transformer": "", "Pooling": "1_Pooling"}
     if task["normalize_embeddings"]:
         parts["Normalize"] = "2_Normalize"
