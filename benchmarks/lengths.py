@@ -62,9 +62,9 @@ def everywhere(settings: Settings) -> Prepared:
 def _passes(settings: Settings, pattern: str) -> Prepared:
     import torch
 
-    from unmask.model.attention import SequenceLayout
     from unmask.model.config import EncoderConfig
     from unmask.model.encoder import Encoder
+    from unmask.model.layout import SequenceLayout
 
     length = settings["length"]
     network = {name: settings[option] for option, name in NETWORK.items() if name != "window" or "L" in pattern}

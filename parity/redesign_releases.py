@@ -117,9 +117,7 @@ class Release020(Release):
         "model.positions": "model.position_embedding_type",
         "model.pattern": "model.attention_pattern",
         "model.rotary_base_local": "model.local_rope_theta",
-        "model.norm_kind": "model.norm_type",
         "model.activation": "model.hidden_act",
-        "model.attention": "model.attn_implementation",
         "objectives.ratio": "objectives.mask_prob",
         "objectives.final_ratio": "objectives.final_mask_prob",
         "objectives.mask_share": "objectives.mask_replace_prob",
@@ -144,7 +142,9 @@ class Release020(Release):
         ("objectives.unit", "piece"): {"objectives.unit": "token"},
         ("train.schedule", "plateau"): {"train.schedule": "warmup_stable_decay"},
     }
-    deleted = frozenset({"task.mix_layers"})
+    deleted = frozenset({"task.mix_layers", "model.norm_kind", "model.qk_norm", "model.attention"})
+    tokenizer = ("tokenizer", "train", "corpus.jsonl", "--vocab-size", "96", "--output", "tokenizer")
+    corpus = ("corpus", "build", "corpus.jsonl", "--tokenizer", "tokenizer", "--output", "corpus")
     heldout = "heldout_figures"
     attributes = (("label",), ("token",), ("text",), ("start",), ("stop", "end"), ("score",))
 

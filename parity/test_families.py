@@ -10,9 +10,9 @@ from safetensors.torch import load_file
 
 from parity.conftest import AUTO, HEADS, LABELS, NAMES, configurations, publish
 from unmask import bundle
-from unmask.bundle.public import export
-from unmask.model.attention import SequenceLayout
+from unmask.bundle import export
 from unmask.model.encoder import Encoder
+from unmask.model.layout import SequenceLayout
 from unmask.model.mlm_head import MLMHead
 from unmask.model.pooler import HeadTransform
 from unmask.runtime.predictor import load

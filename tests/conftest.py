@@ -12,10 +12,12 @@ import torch
 from hypothesis import HealthCheck, settings
 from tokenizers import decoders, models, pre_tokenizers, processors, trainers
 
+from tests.reference_attention import reference
 from unmask.data.corpus.documents import Document
 from unmask.data.corpus.shards import Shards, build
 from unmask.data.encoded import EncodedRow
 from unmask.learner.batch import Batch, pack
+from unmask.model import attention
 from unmask.model.config import EncoderConfig
 from unmask.model.encoder import Encoder
 from unmask.text.tokenizer import Tokenizer
@@ -81,6 +83,12 @@ def tiny(tokenizer: Tokenizer) -> EncoderConfig:
         num_attention_heads=2,
         max_position_embeddings=64,
     )
+
+
+@pytest.fixture
+def reference_attention(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Attention by its formula: torch counts the FLOPs of no other kind on a CPU."""
+    monkeypatch.setattr(attention, "sdpa", reference)
 
 
 @pytest.fixture

@@ -12,9 +12,9 @@ from safetensors.torch import load_file
 
 from unmask import bundle, files
 from unmask.errors import UserError
-from unmask.model.attention import SequenceLayout
 from unmask.model.config import EncoderConfig
 from unmask.model.encoder import Encoder
+from unmask.model.layout import SequenceLayout
 from unmask.model.mlm_head import MLMHead
 from unmask.model.positions import POSITION_SCALE, sinusoidal_table
 from unmask.text.tokenizer import Tokenizer
@@ -28,8 +28,6 @@ VARIANTS = {
     "silu": {"hidden_act": "silu"},
     "rotary": {"position_embedding_type": "rotary"},
     "gated": {"gated": True},
-    "rms": {"norm_type": "rms"},
-    "normalised scores": {"qk_norm": True},
     "local": {"attention_pattern": "GL", "window": 3},
 }
 NOT_BERT = [{"norm": "pre"}, *(VARIANTS[name] for name in list(VARIANTS)[3:])]
@@ -67,7 +65,7 @@ def test_there_and_back_is_exact(
 def test_a_model_from_before_a_setting_was_there_has_its_default(pretrained: Path, tmp_path: Path) -> None:
     shutil.copytree(pretrained, tmp_path / "m")
     facts = files.read_json(tmp_path / "m" / "unmask.json")
-    newer = "gated norm_type qk_norm rope_theta local_rope_theta attention_pattern window".split()
+    newer = "gated rope_theta local_rope_theta attention_pattern window".split()
     for name in newer:
         del facts["encoder"][name]
     files.write_json(tmp_path / "m" / "unmask.json", facts)

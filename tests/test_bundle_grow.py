@@ -1,7 +1,6 @@
 """A grown model: what is new, what stays, and what is measured on held-out text."""
 
 import hashlib
-import math
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -10,13 +9,11 @@ import pytest
 import torch
 
 from unmask import bundle, files
-from unmask.bundle.grow import BIAS, TABLE, GrowResult, _chosen, grow, masked_bits_per_character
-from unmask.bundle.public import export
+from unmask.bundle import export
+from unmask.bundle.grow import BIAS, TABLE, GrowResult, grow
 from unmask.data.public.split import share
 from unmask.errors import UserError
 from unmask.model.encoder import Encoder
-from unmask.model.layout import SequenceLayout
-from unmask.model.mlm_head import MLMHead
 from unmask.runtime.predictor import load
 
 DOMAIN = [
@@ -77,7 +74,6 @@ def test_what_was_measured(grown: tuple[bundle.Bundle, bundle.Bundle, GrowResult
         assert fit.characters_per_token == counted.characters_per_token
         assert fit.unknown_rate == counted.unknown_rate
     assert found.before.unknown_rate > found.after.unknown_rate == 0
-    assert found.before.bits_per_character is not None and found.after.bits_per_character is not None
     entry = new.lineage[-1]
     assert entry["kind"] == "grow" and entry["tokens_added"] == 8 and entry["documents"] == found.documents
     assert new.lineage[:-1] == old.lineage
@@ -88,41 +84,6 @@ def test_a_grown_model_is_a_model(grown: tuple[bundle.Bundle, bundle.Bundle, Gro
     _, new, _ = grown
     assert len(load(new.folder).fill("the [MASK] river", top_k=3)[0]) == 3
     assert files.read_json(new.folder / "config.json")["vocab_size"] == new.config.vocab_size
-
-
-def test_bits_per_character_by_hand(grown: tuple[bundle.Bundle, bundle.Bundle, GrowResult]) -> None:
-    old, new, _ = grown
-    texts = ["the clusters restart kubernetes " * 3 + "国 river"]
-    encoded = [model.tokenizer.encode(texts[0], max_length=32) for model in (old, new)]
-    ways = [old.tokenizer, new.tokenizer]
-    seed = next(seed for seed in range(99) if len(_chosen(encoded, ways, seed, 0)) > 1)
-    words = _chosen(encoded, ways, seed, 0)
-    found = masked_bits_per_character([old, new], texts, seed)
-    spans = texts[0].split()
-    for model, one, bits in zip((old, new), encoded, found, strict=True):
-        encoder, head = model.encoder(dropout=0.0).eval(), MLMHead(model.config)
-        model.load_into(head, "masked")
-        ids = torch.tensor(
-            [
-                model.tokenizer.mask_token_id if w in words else i
-                for i, w in zip(one.input_ids, one.word_ids, strict=True)
-            ]
-        )
-        logits = head(encoder(ids, SequenceLayout.packed([len(ids)])), encoder).detach().log_softmax(-1)
-        nats = -sum(
-            float(logits[n, i]) for n, (i, w) in enumerate(zip(one.input_ids, one.word_ids, strict=True)) if w in words
-        )
-        assert bits == pytest.approx(nats / math.log(2) / sum(len(spans[word]) for word in words), rel=1e-4)
-
-
-def test_words_that_one_of_the_two_cannot_spell_are_not_hidden(
-    grown: tuple[bundle.Bundle, bundle.Bundle, GrowResult],
-) -> None:
-    old, new, _ = grown
-    text = "国 " * 20
-    ways = [model.tokenizer.encode(text) for model in (old, new)]
-    assert _chosen(ways, [old.tokenizer, new.tokenizer], 0, 0) == set()
-    assert masked_bits_per_character([old, new], [text], 0) == [None, None]
 
 
 def test_the_same_text_gives_the_same_model(pretrained: Path, tmp_path: Path) -> None:
@@ -145,7 +106,7 @@ def test_rows_of_a_public_table_that_no_piece_had_are_used_first(
         found = grow(bundle.read(tmp_path / "public"), TEXTS, tmp_path / str(add), add=add)
         new = bundle.read(tmp_path / str(add))
         assert len(found.chosen) == add and new.config.vocab_size == len(new.tensors[TABLE]) == size
-        assert found.before.bits_per_character is None and new.lineage[0]["kind"] == "public"
+        assert new.lineage[0]["kind"] == "public"
 
 
 @pytest.mark.parametrize(

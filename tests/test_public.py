@@ -18,19 +18,19 @@ from torch import Tensor
 
 from public_weights import drawn
 from unmask import bundle
+from unmask.bundle import export
 from unmask.bundle.layout import encoder_config
-from unmask.bundle.public import export
-from unmask.bundle.weights import check_finite
+from unmask.bundle.weights import check_numbers
 from unmask.data.rows.example import Example
 from unmask.errors import UserError
 from unmask.files import read_json, write_json
 from unmask.heads import build_head
 from unmask.learner.batch import pack
 from unmask.learner.head import run_head
-from unmask.model.attention import SequenceLayout
 from unmask.model.config import EncoderConfig
 from unmask.model.encoder import Encoder
 from unmask.model.families import FAMILIES
+from unmask.model.layout import SequenceLayout
 from unmask.model.mlm_head import MLMHead
 from unmask.runtime.predictor import load
 from unmask.text.tokenizer import Tokenizer
@@ -310,9 +310,9 @@ def _untied(tensors: dict[str, Tensor]) -> None:
         (_nan, "holds numbers that are not finite"),
         (_integers, "is no weight"),
         (_eighths, "is no weight"),
-        (_another_size, "do not fit its config.json"),
-        (_missing, "lacks weights of the encoder"),
-        (_unknown, "weights that are not known here"),
+        (_another_size, "do not fit its configuration"),
+        (_missing, "do not fit its configuration"),
+        (_unknown, "weights that no layer here has"),
         (_untied, "has a matrix of its own"),
     ],
 )
@@ -334,16 +334,16 @@ def test_one_number_that_is_not_finite_is_found_wherever_it_stands(
     table = torch.full((70, 1001), 3e4, dtype=dtype)  # more than is read at a time; sums of it are no small numbers
     tensors = {"first": torch.ones(5, dtype=dtype), "table": table, "last": torch.arange(7)}
     save_file(tensors, tmp_path / "model.safetensors")
-    check_finite(tmp_path)
+    check_numbers({}, tmp_path)
     table.view(-1)[place] = float(value)
     save_file(tensors, tmp_path / "model.safetensors")
     with pytest.raises(UserError, match="table holds numbers that are not finite"):
-        check_finite(tmp_path)
+        check_numbers({}, tmp_path)
 
 
 def test_numbers_whose_sum_overflows_are_finite(tmp_path: Path) -> None:
     save_file({"table": torch.full((9,), 3e38)}, tmp_path / "model.safetensors")
-    check_finite(tmp_path)
+    check_numbers({}, tmp_path)
 
 
 def test_every_file_of_weights_in_parts_is_looked_at(publish: Callable[..., Path]) -> None:
@@ -428,18 +428,18 @@ def test_parts_that_are_missing_or_do_not_hold_what_is_said(publish: Callable[..
     [
         ({"model_type": "llama"}, "kind of model cannot be read"),
         ({"model_type": None}, "kind of model cannot be read"),
-        ({"hidden_size": None}, "does not say how large"),
+        ({"hidden_size": None}, "hidden_size cannot be used"),
         ({"hidden_size": "32"}, "hidden_size cannot be used"),
         ({"hidden_size": -32}, "hidden_size cannot be used"),
         ({"vocab_size": 10**12}, "vocab_size cannot be used"),
         ({"max_position_embeddings": 10**9}, "max_position_embeddings cannot be used"),
         ({"num_attention_heads": 5}, "must be a multiple of num_attention_heads"),
-        ({"hidden_act": "mish"}, "the activation is not known"),
+        ({"hidden_act": "mish"}, "hidden_act cannot be used"),
         ({"position_embedding_type": "relative_key"}, "position_embedding_type cannot be used"),
         ({"is_decoder": True}, "is_decoder cannot be used"),
         ({"layer_norm_eps": "small"}, "norm_eps"),
-        ({"num_hidden_layers": 4}, "lacks weights of the encoder"),
-        ({"num_hidden_layers": 2}, "weights that are not known here"),
+        ({"num_hidden_layers": 4}, "do not fit its configuration"),
+        ({"num_hidden_layers": 2}, "weights that no layer here has"),
     ],
 )
 def test_configurations_that_cannot_be_are_refused(
@@ -494,9 +494,9 @@ def test_what_no_public_layout_can_say_is_said(
         num_attention_heads=2,
         max_position_embeddings=32,
         norm="pre",
-        qk_norm=True,
+        gated=True,
     )
     bundle.write(tmp_path / "m", config, {"encoder": make_encoder(config)}, small, [])
     with pytest.raises(UserError, match="cannot be written for other libraries") as caught:
         export(bundle.read(tmp_path / "m"), tmp_path / "out")
-    assert "norm pre, qk_norm True" in str(caught.value) and not (tmp_path / "out").exists()
+    assert "gated True, norm pre" in str(caught.value) and not (tmp_path / "out").exists()

@@ -7,7 +7,7 @@ import pytest
 
 from tests.cli.conftest import Command
 from unmask import bundle
-from unmask.bundle.facts import bundle_facts
+from unmask.bundle.description import describe
 from unmask.text.audit import audit
 from unmask.text.tokenizer import Tokenizer
 from unmask.text.usage import count_usage
@@ -30,7 +30,7 @@ def test_inspect_says_what_a_model_is(pretrained: Path, command: Command) -> Non
     done = command("inspect", pretrained.parent, "--json")
     found = json.loads(done.out)
     assert done.code == 0 and found.pop("folder") == str(pretrained) and found.pop("model") == str(pretrained.parent)
-    assert found == bundle_facts(bundle.read(pretrained))
+    assert found == describe(bundle.read(pretrained))
     shown = command("inspect", pretrained)
     for value in (
         f"{found['parameters']['total']:,}",
@@ -92,7 +92,7 @@ def test_grow_writes_a_model_and_says_what_it_changed(
 ) -> None:
     arguments = ("vocab", "grow", pretrained, texts, "--split", "line", "--output")
     done = command(*arguments, tmp_path / "few", "--add", 5)
-    assert done.code == 0 and "bits per character of masked words" in done.out and "kubernetes" in done.out
+    assert done.code == 0 and "characters per token" in done.out and "kubernetes" in done.out
     assert "have not been trained" in done.err and "supports no more than" not in done.err
     many = command(*arguments, tmp_path / "many", "--add", 1000, "--json")
     told, few = json.loads(many.out), bundle.read(tmp_path / "few")

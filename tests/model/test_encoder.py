@@ -15,9 +15,9 @@ from unmask.config import changed, from_mapping
 from unmask.errors import UserError
 from unmask.learner.batch import Batch
 from unmask.model import attention
-from unmask.model.attention import SequenceLayout
 from unmask.model.config import EncoderConfig
-from unmask.model.encoder import Block, Encoder, FeedForward
+from unmask.model.encoder import Block, Context, Encoder, FeedForward
+from unmask.model.layout import SequenceLayout
 
 VARIANTS = {
     "house": {},
@@ -33,15 +33,13 @@ VARIANTS = {
         "window": 5,
         "local_rope_theta": 100.0,
     },
-    "other norms": {"norm_type": "rms", "qk_norm": True, "position_embedding_type": "rotary"},
+    "rotary": {"position_embedding_type": "rotary"},
 }
 
 some_values = st.fixed_dictionaries(
     {
         "position_embedding_type": st.sampled_from(["sinusoidal", "learned", "rotary"]),
         "norm": st.sampled_from(["post", "pre"]),
-        "norm_type": st.sampled_from(["layer", "rms"]),
-        "qk_norm": st.booleans(),
         "gated": st.booleans(),
         "hidden_act": st.sampled_from(["gelu", "gelu_tanh", "relu", "silu"]),
         "bias": st.booleans(),
@@ -103,7 +101,9 @@ def test_a_block_is_torchs_encoder_layer(make_encoder: Callable[..., Encoder], n
     lengths = torch.tensor([9, 4, 7])
     mask = torch.arange(9) < lengths.unsqueeze(1)
     wanted = layer(hidden, src_key_padding_mask=~mask)
-    torch.testing.assert_close(block(hidden, SequenceLayout.padded(mask))[mask], wanted[mask], atol=1e-10, rtol=0)
+    torch.testing.assert_close(
+        block(hidden, Context(SequenceLayout.padded(mask)))[mask], wanted[mask], atol=1e-10, rtol=0
+    )
 
 
 def test_embeddings_are_the_normalised_sum(make_encoder: Callable[..., Encoder]) -> None:
@@ -230,9 +230,8 @@ def test_parameters_are_counted_as_by_hand() -> None:
     assert learned.num_parameters == 100 * 8 + 2 * 8 + 16 + 3 * block + 10 * 8
     gated = block + (8 * 20 + 20)
     assert Encoder(changed(config, gated=True)).num_parameters == 100 * 8 + 2 * 8 + 16 + 3 * gated
-    others = block - 2 * 8 + 2 * 4  # no biases of norms; one weight for each axis of a head's queries and keys
-    modern = changed(config, norm_type="rms", qk_norm=True, position_embedding_type="rotary")
-    assert Encoder(modern).num_parameters == 100 * 8 + 2 * 8 + 8 + 3 * others
+    modern = changed(config, norm_bias=False, position_embedding_type="rotary")
+    assert Encoder(modern).num_parameters == 100 * 8 + 2 * 8 + 8 + 3 * (block - 2 * 8)
 
 
 def test_initial_weights_are_normal_and_biases_zero() -> None:
@@ -251,7 +250,7 @@ def test_initial_weights_are_normal_and_biases_zero() -> None:
         assert block.attention.qkv.weight.std().item() == pytest.approx(0.05, rel=0.05)  # type: ignore[union-attr]
         assert not block.attention.qkv.bias.any()  # type: ignore[union-attr]
         assert (block.attention_norm.weight == 1).all()  # type: ignore[union-attr]
-    for values in ({}, VARIANTS["modern"], {"norm_type": "rms", "qk_norm": True}):
+    for values in ({}, VARIANTS["modern"]):
         config = EncoderConfig(
             num_hidden_layers=8,
             hidden_size=64,
@@ -263,8 +262,6 @@ def test_initial_weights_are_normal_and_biases_zero() -> None:
         for part in (pre.attention, pre.feed_forward):
             assert part.output.weight.std().item() == pytest.approx(0.02 / 4, rel=0.1)
         assert pre.feed_forward.inner.weight.std().item() == pytest.approx(0.02, rel=0.1)
-        if config.qk_norm:
-            assert (pre.attention.query_norm.weight == 1).all()
 
 
 def test_dropout_acts_in_training_only(make_encoder: Callable[..., Encoder], tiny: EncoderConfig) -> None:
@@ -391,17 +388,6 @@ def test_rotary_states_depend_on_distances_only(make_encoder: Callable[..., Enco
     assert (table(ids, later) - table(ids, spans)).abs().max() > 1e-2
 
 
-def test_scores_of_normalised_queries_do_not_grow_with_the_states(
-    make_encoder: Callable[..., Encoder],
-) -> None:
-    config = EncoderConfig(
-        vocab_size=96, num_hidden_layers=1, hidden_size=16, num_attention_heads=2, bias=False, qk_norm=True
-    )
-    layer: Any = make_encoder(config).blocks[0].attention  # type: ignore[union-attr]
-    hidden, spans = torch.randn(12, 16), SequenceLayout.packed([12])
-    torch.testing.assert_close(layer(hidden * 50, spans), layer(hidden, spans) * 50, atol=1e-3, rtol=1e-4)
-
-
 # from outside
 
 
@@ -446,7 +432,7 @@ def test_what_is_watched_is_the_size_of_the_hidden_states(make_encoder: Callable
     assert torch.equal(encoder(ids, spans), before)
     wanted = [encoder.embeddings(ids, spans.position_ids, None)]
     for block in encoder.blocks:
-        wanted.append(block(wanted[-1], spans))
+        wanted.append(block(wanted[-1], Context(spans)))
     assert [x.item() for x in encoder.activation_norms] == [
         pytest.approx(state.square().mean().sqrt().item()) for state in wanted
     ]

@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from unmask.model.attention import SequenceLayout
 from unmask.model.config import EncoderConfig
 from unmask.model.encoder import Encoder
+from unmask.model.layout import SequenceLayout
 
 
 class Padded(nn.Module):
@@ -35,8 +35,6 @@ VARIANTS = {
     "modern": {
         "position_embedding_type": "rotary",
         "gated": True,
-        "norm_type": "rms",
-        "qk_norm": True,
         "attention_pattern": "GL",
         "window": 3,
     },

@@ -6,11 +6,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from unmask.bundle.layout import from_public, to_public
 from unmask.model.config import EncoderConfig
 from unmask.model.encoder import Encoder
 from unmask.model.families import FAMILIES
 from unmask.model.mlm_head import MLMHead
-from unmask.model.names import from_public, to_public
 from unmask.model.pooler import Pooler
 
 PUBLISHED = """

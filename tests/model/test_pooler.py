@@ -7,10 +7,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from unmask.model.attention import SequenceLayout
 from unmask.model.config import EncoderConfig
+from unmask.model.layout import SequenceLayout, sequence_ids
 from unmask.model.pooler import AttentionPooling, Pooler, pool
-from unmask.model.sequences import sequence_ids
 
 LENGTHS = [5, 3, 3, 1]
 ALONE: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {

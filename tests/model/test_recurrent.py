@@ -4,7 +4,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from unmask.model.attention import SequenceLayout
+from unmask.model.layout import SequenceLayout
 from unmask.model.recurrent import BiLSTM
 
 

@@ -11,9 +11,9 @@ import torch
 from unmask import bundle
 from unmask.console import SILENT
 from unmask.errors import UserError
-from unmask.model.attention import SequenceLayout
 from unmask.model.config import EncoderConfig
 from unmask.model.encoder import Encoder
+from unmask.model.layout import SequenceLayout
 from unmask.model.mlm_head import MLMHead
 from unmask.runtime import backend
 from unmask.runtime.predictor import Predictor, load
@@ -68,7 +68,8 @@ def test_probabilities_are_the_softmax_of_the_head(classifier: Predictor) -> Non
     encoded = classifier.tokenizer.encode("river winter", max_length=24)
     ids = torch.tensor(encoded.input_ids, device=device_of(classifier))
     with torch.no_grad():
-        hidden = classifier.engine.encoder(ids, SequenceLayout.packed([len(ids)]).to(ids.device), torch.zeros_like(ids))
+        layout = SequenceLayout.packed([len(ids)]).map_tensors(lambda x: x.to(ids.device))
+        hidden = classifier.engine.encoder(ids, layout, torch.zeros_like(ids))
         tensors = classifier.engine.bundle.tensors
         pooled = torch.tanh(tensors["pooler.weight"] @ hidden[0].cpu() + tensors["pooler.bias"])
         logits = (tensors["classifier.weight"] @ pooled + tensors["classifier.bias"]).double().numpy()
@@ -118,7 +119,8 @@ def test_fills_are_the_softmax_over_ordinary_pieces(filler: Predictor) -> None:
     )
     place = int((ids == filler.tokenizer.mask_token_id).nonzero())
     with torch.no_grad():
-        hidden = filler.engine.encoder(ids, SequenceLayout.packed([len(ids)]).to(ids.device), torch.zeros_like(ids))
+        layout = SequenceLayout.packed([len(ids)]).map_tensors(lambda x: x.to(ids.device))
+        hidden = filler.engine.encoder(ids, layout, torch.zeros_like(ids))
         head = MLMHead(filler.engine.bundle.config)
         filler.engine.bundle.load_into(head, "masked")
         logits = head.to(ids.device)(hidden[place], filler.engine.encoder)[5:].double().cpu().numpy()

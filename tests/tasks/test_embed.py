@@ -340,7 +340,7 @@ def test_vectors_are_those_of_the_formula(pretrained: Path, pairs: Path, tmp_pat
     for text in ("river stone", "winter " * 40):
         encoded = model.tokenizer.encode(text, max_length=16)
         ids = torch.tensor([encoded.input_ids])
-        from unmask.model.attention import SequenceLayout
+        from unmask.model.layout import SequenceLayout
 
         spans = SequenceLayout.padded(torch.ones_like(ids, dtype=torch.bool))
         with torch.no_grad():
@@ -356,7 +356,7 @@ def test_written_as_a_folder_of_sentence_transformers_and_read_again(
     pretrained: Path, pairs: Path, tmp_path: Path
 ) -> None:
     """Every bundle holds the files; exported, without ours, it gives the same vectors."""
-    from unmask.bundle.public import export
+    from unmask.bundle import export
 
     for pooling in ("mean", "cls", "max", "attention"):
         run = finetune(
@@ -377,7 +377,7 @@ def test_written_as_a_folder_of_sentence_transformers_and_read_again(
         out = tmp_path / f"{pooling}-exported"
         if pooling == "attention":
             assert not (run.model / "modules.json").exists()
-            with pytest.raises(UserError, match="cannot be written for sentence-transformers") as error:
+            with pytest.raises(UserError, match="cannot be written for other libraries") as error:
                 export(opened, out, sentences=True)
             assert "pooling attention" in str(error.value)
             continue
@@ -394,7 +394,7 @@ def test_written_as_a_folder_of_sentence_transformers_and_read_again(
         assert np.array_equal(again("river stone"), load(run.model)("river stone"))
         kinds = [part["type"].rpartition(".")[2] for part in json.loads((out / "modules.json").read_text())]
         assert kinds == ["Transformer", "Pooling"]
-    with pytest.raises(UserError, match="cannot be written for sentence-transformers"):
+    with pytest.raises(UserError, match="cannot be written for other libraries"):
         export(bundle.read(pretrained), tmp_path / "no", sentences=True)
 
 

@@ -8,9 +8,9 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from unmask.errors import UserError
-from unmask.model.attention import SequenceLayout
 from unmask.model.config import EncoderConfig
-from unmask.model.encoder import Encoder
+from unmask.model.encoder import Context, Encoder
+from unmask.model.layout import SequenceLayout
 from unmask.train.init import InitConfig, init_neighbour_heads, neighbour_axes
 
 
@@ -37,7 +37,7 @@ def attention_weights(encoder: Encoder, ids: torch.Tensor, layers: int) -> list[
         query, key, _ = attention.qkv(inner).unflatten(-1, (3, attention.num_attention_heads, -1)).unbind(2)
         scores = torch.einsum("bihx,bjhx->bhij", query, key) / query.shape[-1] ** 0.5
         found.append(scores.softmax(-1))
-        hidden = block(hidden, spans)
+        hidden = block(hidden, Context(spans))
     return found
 
 

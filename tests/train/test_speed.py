@@ -59,10 +59,10 @@ SETTINGS: dict[str, dict[str, object]] = {
 @pytest.mark.parametrize("name", SETTINGS)
 @pytest.mark.parametrize("pairs", [False, True])
 def test_flops_are_those_that_torch_counts(
-    name: str, pairs: bool, tiny: EncoderConfig, make_batch: Callable[..., Batch]
+    name: str, pairs: bool, tiny: EncoderConfig, make_batch: Callable[..., Batch], reference_attention: None
 ) -> None:
     """Of packed sequences that are equally long, so that attention computes no padding."""
-    learner = learner_for(changed(tiny, attn_implementation="reference", **SETTINGS[name]), pairs)
+    learner = learner_for(changed(tiny, **SETTINGS[name]), pairs)
     config, batches, counted = learner.encoder.config, [], 0.0
     for lengths in ([32, 32], [20, 20, 20], [2]):
         batches.append(batch_of(learner, make_batch, lengths))
@@ -91,8 +91,9 @@ def test_flops_of_what_is_frozen_are_those_that_torch_counts(
     embeddings: bool,
     tiny: EncoderConfig,
     make_batch: Callable[..., Batch],
+    reference_attention: None,
 ) -> None:
-    learner = learner_for(changed(tiny, attn_implementation="reference", num_hidden_layers=4, num_hidden_groups=blocks))
+    learner = learner_for(changed(tiny, num_hidden_layers=4, num_hidden_groups=blocks))
     set_trainable(learner, Transfer(freeze_layers=frozen, freeze_embeddings=embeddings))
     batch = batch_of(learner, make_batch, [24])
     with FlopCounterMode(display=False) as counter:

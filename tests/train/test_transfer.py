@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from torch.utils.flop_counter import FlopCounterMode
 
 from unmask import bundle, files
-from unmask.bundle.public import export
+from unmask.bundle import export
 from unmask.cli.app import run as command
 from unmask.config import changed
 from unmask.console import SILENT
@@ -175,7 +175,7 @@ def test_what_is_frozen_stays_to_the_bit_and_all_else_moves(
 
 def learner_of(tiny: EncoderConfig, transfer: Transfer) -> PretrainLearner:
     torch.manual_seed(0)
-    config = changed(tiny, num_hidden_layers=LAYERS, attn_implementation="reference")
+    config = changed(tiny, num_hidden_layers=LAYERS)
     learner = PretrainLearner(Encoder(config), [Masked(mask_prob=0.3).build(config, 4, 5)])
     set_trainable(learner, transfer)
     return learner.train()
@@ -197,7 +197,7 @@ def test_frozen_parameters_have_no_gradient_and_no_place_in_the_optimiser(
 
 @pytest.mark.parametrize("recompute", [False, True])
 def test_a_frozen_bottom_costs_no_backward_pass(
-    recompute: bool, tiny: EncoderConfig, make_batch: Callable[..., Batch]
+    recompute: bool, tiny: EncoderConfig, make_batch: Callable[..., Batch], reference_attention: None
 ) -> None:
     """The backward pass of the whole network less that of its lower two blocks, as torch counts it."""
 

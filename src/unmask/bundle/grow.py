@@ -1,52 +1,40 @@
-"""Growing the vocabulary of a model: tokens for a text of one's own, their embeddings, and what that changes."""
+"""Grow the vocabulary of a model: tokens for a text of one's own, and their embeddings."""
 
 import hashlib
-import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
 import torch
-import torch.nn.functional as F
 
-from unmask.bundle.own import Bundle
-from unmask.bundle.public import public_task
-from unmask.bundle.writing import write_bundle
+from unmask.bundle.bundle import Bundle
+from unmask.bundle.folder import write_bundle
 from unmask.config import changed
 from unmask.console import SILENT, Progress
-from unmask.data.hashing import hash_uniform
 from unmask.data.public.split import share
 from unmask.errors import UserError
-from unmask.model.attention import SequenceLayout
-from unmask.model.encoder import Encoder
-from unmask.model.mlm_head import MLMHead
 from unmask.text import grow as growing
-from unmask.text.tokenizer import Encoding, Tokenizer
+from unmask.text.tokenizer import Tokenizer
 from unmask.text.usage import Usage, count_usage
 from unmask.text.wordpiece import CONTINUATION
 
 TABLE, BIAS = "encoder.embeddings.token.weight", "masked.bias"  # the weights that have a row for each token
 HELD_OUT = 0.1  # share of the documents
 HELD_OUT_CHARACTERS = 10_000_000  # of them, at most, on which is measured
-TEXTS, LENGTH = 256, 128  # held-out documents whose masked words are predicted, and the tokens of each
-MASKED = 0.15  # share of their words, as in pretraining
-WORDS = 21  # the stream of randomness that chooses them
 
 
 @dataclass(frozen=True)
 class VocabularyFit:
-    """How a vocabulary suits held-out text. bits_per_character: of masked words; None without a masked-LM head."""
+    """How a vocabulary suits held-out text."""
 
     characters_per_token: float
     unknown_rate: float
-    bits_per_character: float | None
 
 
 @dataclass(frozen=True)
 class GrowResult:
-    """What was added, from how many documents, and how many others told how it suits: before and after."""
+    """The tokens added, from how many documents, and how the vocabulary suits held-out ones before and after."""
 
     chosen: list[growing.AddedToken]
     documents: int
@@ -65,13 +53,13 @@ def grow(
     seed: int = 0,
     progress: Progress = SILENT,
 ) -> GrowResult:
-    """Write a model whose vocabulary has up to `add` pieces more, chosen from the texts (text/grow.py), into `out`.
+    """Write a model with up to `add` more tokens, chosen from the texts (text/grow.py), into `output`.
 
-    A new piece begins with the mean of the embeddings of the pieces that its word was cut into, and of their biases in
+    A new token begins with the mean of the embeddings of the tokens that its word was cut into, and of their biases in
     the masked-LM head (Gee et al. 2022, "Fast Vocabulary Transfer for Language Model Compression", arXiv 2402.09977):
-    its logit is then the mean of theirs. One of an unknown word begins with the mean over all ordinary pieces (Hewitt
+    its logit is then the mean of theirs. One of an unknown word begins with the mean over all ordinary tokens (Hewitt
     2021, "Initializing New Word Embeddings for Pretrained Language Models"). Every other weight stays.
-    A tenth of the documents is kept aside, chosen by a hash of (seed, text), and tells how the vocabulary suits text
+    A tenth of the documents is held out, chosen by a hash of (seed, text), to measure how the vocabulary suits text
     that it was not chosen from.
 
     Raises UserError for another vocabulary than WordPiece, for a folder that is there, for too little text, and where
@@ -81,12 +69,13 @@ def grow(
     before.with_added_tokens([])  # whether it can grow at all, before long work
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
         raise UserError(f"{output} is there already", hint="remove it, or choose another --output")
-    sample = _Sample(texts, seed)
-    found = count_usage(before, sample.training(), progress)
-    if not sample.held_out or not found.documents:
+    held_out: list[str] = []
+    digest = hashlib.sha256()
+    found = count_usage(before, _without(held_out, texts, seed, digest), progress)
+    if not held_out or not found.documents:
         raise UserError(
-            "there are too few documents to keep a tenth of them aside",
-            given=f"{found.documents + len(sample.held_out):,} documents",
+            "there are too few documents to hold out a tenth of them",
+            given=f"{found.documents + len(held_out):,} documents",
             hint="give more text; --split line makes each line a document",
         )
     chosen = _chosen_from(found, add, min_frequency, progress)
@@ -95,41 +84,28 @@ def grow(
         "tokens_added": len(chosen),
         "vocab_size_before": before.vocab_size,
         "documents": found.documents,
-        "text_sha256": sample.digest.hexdigest(),
+        "text_sha256": digest.hexdigest(),
         "seed": seed,
         "min_frequency": min_frequency,
     }
-    grown = replace(
-        _with_rows(opened, [one.token for one in chosen]),
-        folder=output,
-        facts={**opened.facts, "lineage": [*opened.lineage, lineage]},
-    )
-    models = (opened, grown)
-    bits = masked_bits_per_character(models, sample.held_out[:TEXTS], seed, progress)
-    write_bundle(grown, public_task(opened))
-    counted = [model.tokenizer.statistics(sample.held_out) for model in models]
-    fits = [VocabularyFit(one.characters_per_token, one.unknown_rate, n) for one, n in zip(counted, bits, strict=True)]
-    return GrowResult(chosen, found.documents, len(sample.held_out), *fits)
+    grown = _with_rows(opened, [one.token for one in chosen])
+    write_bundle(replace(grown, folder=output, lineage=[*opened.lineage, lineage]))
+    counted = [tokenizer.statistics(held_out) for tokenizer in (before, grown.tokenizer)]
+    fits = [VocabularyFit(one.characters_per_token, one.unknown_rate) for one in counted]
+    return GrowResult(chosen, found.documents, len(held_out), *fits)
 
 
-class _Sample:
-    """Documents, a tenth of them kept aside; equal ones on the same side."""
-
-    def __init__(self, texts: Iterable[str], seed: int) -> None:
-        self.texts, self.seed = texts, seed
-        self.held_out: list[str] = []
-        self.digest = hashlib.sha256()  # of the others, in order
-
-    def training(self) -> Iterator[str]:
-        held = 0
-        for text in self.texts:
-            content = text.encode("utf-8", "surrogatepass")
-            if share(hashlib.sha256(content).hexdigest(), self.seed) >= HELD_OUT:
-                self.digest.update(content + b"\0")
-                yield text
-            elif held < HELD_OUT_CHARACTERS:
-                self.held_out.append(text)
-                held += len(text)
+def _without(held_out: list[str], texts: Iterable[str], seed: int, digest: "hashlib._Hash") -> Iterator[str]:
+    """All but a tenth of the documents, which goes into `held_out`: equal ones on the same side."""
+    held = 0
+    for text in texts:
+        content = text.encode("utf-8", "surrogatepass")
+        if share(hashlib.sha256(content).hexdigest(), seed) >= HELD_OUT:
+            digest.update(content + b"\0")
+            yield text
+        elif held < HELD_OUT_CHARACTERS:
+            held_out.append(text)
+            held += len(text)
 
 
 def _chosen_from(found: Usage, add: int, min_frequency: int, progress: Progress) -> list[growing.AddedToken]:
@@ -143,9 +119,9 @@ def _chosen_from(found: Usage, add: int, min_frequency: int, progress: Progress)
     chosen = growing.choose_tokens(before.tokens, words, single, add, min_frequency=min_frequency, progress=progress)
     if not chosen:
         raise UserError(
-            "no word of the text is cut into several pieces often enough: there is nothing to add",
+            "no word of the text is cut into several tokens often enough: there is nothing to add",
             given=f"{found.total.words:,} words in {found.documents:,} documents",
-            allowed=f"pieces that stand in the text {min_frequency} times or more",
+            allowed=f"tokens that occur {min_frequency} times or more",
         )
     return chosen
 
@@ -154,14 +130,10 @@ def _single_tokens(before: Tokenizer, unknown: Counter[str]) -> dict[str, int]:
     """The unknown words that would be one token if there was one: not those that are too long, or no single word."""
     words = [word for word in unknown if word and not word.startswith(CONTINUATION)]
     trial = before.with_added_tokens(sorted(set(words) - set(before.tokens)))
-    split = [
-        [id_ for id_, special in zip(one.input_ids, one.special_tokens_mask, strict=True) if not special]
-        for one in trial.encode_batch(words)
-    ]
     return {
         word: unknown[word]
-        for word, ids in zip(words, split, strict=True)
-        if len(ids) == 1 and ids[0] >= before.vocab_size
+        for word, one in zip(words, trial.encode_batch(words), strict=True)
+        if sum(one.special_tokens_mask) == len(one.input_ids) - 1 and max(one.input_ids) >= before.vocab_size
     }
 
 
@@ -183,62 +155,3 @@ def _with_rows(opened: Bundle, added: Sequence[str]) -> Bundle:
         tensors[name] = table
     config = changed(opened.config, vocab_size=size)
     return replace(opened, config=config, tokenizer=tokenizer.with_added_tokens(added), tensors=tensors)
-
-
-def masked_bits_per_character(
-    models: Sequence[Bundle], texts: Sequence[str], seed: int, progress: Progress = SILENT
-) -> list[float | None]:
-    """Bits per character that each model needs for the same masked words of the beginnings of some texts.
-
-    All pieces of 15 % of the words are hidden, which are the same words for all models, among those that all can spell;
-    what a word costs is the sum over its pieces, each predicted without the others. How many pieces a word has is seen
-    from its masks: that helps a vocabulary that cuts words up. Models must cut texts into the same words. None for
-    models without a masked-LM head, or without such words.
-    """
-    if not all(model.has_head("masked") for model in models):
-        return [None] * len(models)
-    length = min(LENGTH, *(model.config.max_position_embeddings for model in models))
-    encoded = [model.tokenizer.encode_batch(texts, max_length=length) for model in models]
-    networks = [(model.encoder(dropout=0.0, shared=True).eval(), MLMHead(model.config).eval()) for model in models]
-    for model, (_, head) in zip(models, networks, strict=True):
-        model.load_into(head, "masked")
-    nats, characters = np.zeros(len(models)), 0
-    progress.start(len(texts), "texts")
-    for number, ways in enumerate(zip(*encoded, strict=True)):
-        words = _chosen(ways, [model.tokenizer for model in models], seed, number)
-        progress.advance(1)
-        if not words:
-            continue
-        characters += sum(_characters(ways[0], word) for word in words)
-        for index, (model, one) in enumerate(zip(models, ways, strict=True)):
-            nats[index] += _nats(*networks[index], one, words, model.tokenizer.mask_token_id)
-    return [float(one) / math.log(2) / characters if characters else None for one in nats]
-
-
-def _chosen(ways: Sequence[Encoding], tokenizers: Sequence[Tokenizer], seed: int, text: int) -> set[int]:
-    """The numbers of the words to mask: whole in every way of cutting the text, and unknown in none."""
-    whole: list[set[int]] = []
-    for one, tokenizer in zip(ways, tokenizers, strict=True):
-        tokens = [(word, id_) for word, id_ in zip(one.word_ids, one.input_ids, strict=True) if word is not None]
-        cut = {tokens[-1][0]} if one.truncated and tokens else set()
-        whole.append(
-            {word for word, _ in tokens} - cut - {word for word, id_ in tokens if id_ == tokenizer.unk_token_id}
-        )
-    numbers = np.array(sorted(set.intersection(*whole)), np.int64)
-    return set(numbers[hash_uniform(seed, WORDS, text, numbers) < MASKED].tolist()) if len(numbers) else set()
-
-
-def _characters(one: Encoding, word: int) -> int:
-    """The length of a word in its text."""
-    offsets = [offset for offset, owner in zip(one.offsets, one.word_ids, strict=True) if owner == word]
-    return offsets[-1][1] - offsets[0][0]
-
-
-@torch.inference_mode()
-def _nats(encoder: Encoder, head: MLMHead, one: Encoding, words: set[int], mask_token_id: int) -> float:
-    """The cross-entropy of the tokens of these words, all of them masked."""
-    ids = torch.tensor(one.input_ids)
-    positions = torch.tensor([place for place, word in enumerate(one.word_ids) if word in words])
-    masked = ids.index_fill(0, positions, mask_token_id)
-    hidden = encoder(masked, SequenceLayout.packed([len(ids)]), torch.tensor(one.token_type_ids))
-    return float(F.cross_entropy(head(hidden[positions], encoder).float(), ids[positions], reduction="sum"))

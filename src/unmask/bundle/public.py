@@ -1,8 +1,7 @@
-"""Checkpoints of other libraries: a folder in a public layout as a Bundle, and a Bundle as such a folder."""
+"""Checkpoints of other libraries: a folder in a public layout as a Bundle."""
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,100 +9,73 @@ import torch
 from torch import Tensor
 
 from unmask import console, files
-from unmask.bundle.layout import encoder_config
-from unmask.bundle.own import PROBLEMS, Bundle, why_not_public, write_public
-from unmask.bundle.sentence_transformers import MODULES, describe_modules, embed_task, read_sentence
-from unmask.bundle.weights import check_dtypes, check_finite, list_some, read_tensors
+from unmask.bundle.bundle import Bundle
+from unmask.bundle.layout import encoder_config, from_public
+from unmask.bundle.sentence_transformers import embed_task, read_sentence
+from unmask.bundle.weights import check_numbers, list_some, read_tensors
 from unmask.errors import UserError
-from unmask.heads import head_class
 from unmask.model.config import EncoderConfig
 from unmask.model.encoder import Encoder
-from unmask.model.families import FAMILIES, Family
-from unmask.model.names import from_public
-from unmask.tasks import restore
+from unmask.model.families import FAMILIES
+from unmask.model.families.family import Family
 from unmask.text.tokenizer import Tokenizer
 
-# older names of the parameters of LayerNorm
-_RENAMED = ((".gamma", ".weight"), (".beta", ".bias"))
+PROBLEMS = {  # what other libraries call the tasks on whole texts
+    "classify": "single_label_classification",
+    "multilabel": "multi_label_classification",
+    "regress": "regression",
+}
+_OUTPUTS = {"classify": (2, math.inf), "multilabel": (1, math.inf), "regress": (1, 1)}  # at least and at most
+_OLDER_NAMES = ((".gamma", ".weight"), (".beta", ".bias"))  # of the parameters of LayerNorm
 
 
-def is_public(folder: Path) -> bool:
-    """Whether a folder is in the layout of the hub: a config.json, or a sentence-transformers folder around one."""
-    return (folder / "config.json").is_file() or (folder / MODULES).is_file()
+def read_public(folder: Path, origin: Mapping[str, Any], allow_unused: bool, device: str) -> Bundle:
+    """Open a public checkpoint. origin: what its lineage says of its source; device: meta for shapes alone.
 
-
-def read_public(
-    folder: Path,
-    source: str,
-    revision: str | None = None,
-    allow_unused: bool = False,
-    *,
-    hub: bool = False,
-    device: str = "cpu",
-) -> Bundle:
-    """Open a public checkpoint; hub: whether source is a name there; device: meta for shapes alone.
-
-    Raises UserError for what is missing, damaged or not known here, and for weights that would not be used, unless
+    Raises UserError for what is missing, damaged or of no layout here, and for weights that would not be used, unless
     they are allowed.
     """
     sentence = read_sentence(folder)
     inside = folder / sentence.pop("path", "")
     where = inside / "config.json"
-    if not where.is_file():
-        raise UserError("{folder} is not a model", folder, given=f"missing: {where!s}")
-    public = files.read_json(where)
+    public = files.read_json(where) if where.is_file() else None
     if not isinstance(public, dict):
-        raise UserError("{where} is not a configuration", where, allowed="a JSON object")
+        raise UserError("{folder} is not a model", folder, allowed=f"a JSON object in {where}")
     config = encoder_config(public, where)
     tokenizer = Tokenizer.from_pretrained(inside)
     if tokenizer.vocab_size > config.vocab_size:
         raise UserError(
-            f"the tokenizer in {inside} does not belong to the weights: it has more pieces than there are embeddings",
-            given=f"{tokenizer.vocab_size:,} pieces, {config.vocab_size:,} embeddings",
+            f"the tokenizer in {inside} does not belong to the weights: it has more tokens than there are embeddings",
+            given=f"{tokenizer.vocab_size:,} tokens, {config.vocab_size:,} embeddings",
         )
     names = public.get("architectures") or [""]
     architecture = str(names[0]) if isinstance(names, list) else ""
     tensors = _tensors(inside, config, architecture, allow_unused, device)
     task = _task(public, architecture, tensors, config, where) or embed_task(sentence, config.max_position_embeddings)
-    lineage = {
-        "kind": "public",
-        "source": source,
-        "hub": hub,
-        "revision": revision,
-        "model_type": public["model_type"],
-        "architecture": architecture or None,
-    }
-    return Bundle(inside, config, tokenizer, tensors, {"task": task, "lineage": [lineage]})
+    lineage = {"kind": "public", **origin, "model_type": public["model_type"], "architecture": architecture or None}
+    bundle = Bundle(inside, config, tokenizer, tensors, task, lineage=[lineage])
+    with torch.device("meta"):
+        encoder = Encoder(config)
+    bundle.load_into(encoder, "encoder", assign=True)  # whether all weights are there, with their sizes
+    return bundle
 
 
 def _tensors(
     folder: Path, config: EncoderConfig, architecture: str, allow_unused: bool, device: str
 ) -> dict[str, Tensor]:
-    """The weights by our names, all of them finite and of the sizes that the configuration says."""
+    """The weights by our names, all of them finite."""
     family = FAMILIES[config.family]
-    given = _named(read_tensors(folder, device), family, folder)
+    public = _by_public_names(read_tensors(folder, device), family, folder)
     if device != "meta":
-        check_dtypes(given, folder)
-        check_finite(folder)
-    tensors = from_public(given, config, answers=architecture.endswith("ForQuestionAnswering"))
+        check_numbers(public, folder)
+    tensors = from_public(public, config, answers=architecture.endswith("ForQuestionAnswering"))
     if not config.type_vocab_size:
         tensors.pop("encoder.embeddings.segment.weight", None)
-    with torch.device("meta"):
-        wanted = {f"encoder.{name}": tensor.shape for name, tensor in Encoder(config).state_dict().items()}
-    missing = wanted.keys() - tensors.keys()
-    if missing:
-        raise UserError("{folder} lacks weights of the encoder", folder, given=f"missing: {list_some(missing)}")
-    for name, shape in wanted.items():
-        if tensors[name].shape != shape:
-            raise UserError(
-                f"the weights in {folder} do not fit its config.json",
-                given=f"{name}: {tuple(tensors[name].shape)}",
-                allowed=tuple(shape),
-            )
-    unused = {name for name in tensors if name not in wanted and name.partition(".")[0] not in family.heads}
+    ours = {name.partition(".")[0] for name in (*family.names, *family.sequence_names, *family.other_names)}
+    unused = {name for name in tensors if name.partition(".")[0] not in ours}
     if unused and not allow_unused:
         raise UserError(
-            f"{folder} holds weights that are not known here, so the model would compute something else",
+            f"{folder} holds weights that no layer here has, so the model would compute something else",
             given=list_some(unused),
             hint="--allow-unused (allow_unused=True) to leave them out all the same",
         )
@@ -112,19 +84,17 @@ def _tensors(
     return {name: tensor for name, tensor in tensors.items() if name not in unused}
 
 
-def _named(tensors: dict[str, Tensor], family: Family, folder: Path) -> dict[str, Tensor]:
+def _by_public_names(tensors: dict[str, Tensor], family: Family, folder: Path) -> dict[str, Tensor]:
     """The weights under the names of the family's table: older names made new, copies and counters left out."""
-    for old, new in _RENAMED:
+    for old, new in _OLDER_NAMES:
         tensors = {name.removesuffix(old) + new if name.endswith(old) else name: t for name, t in tensors.items()}
-    tensors = {
-        name: tensor
-        for name, tensor in tensors.items()
-        if not name.endswith((".position_ids", ".token_type_ids")) or tensor.is_floating_point()
-    }
-    if not any(name.startswith(f"{family.prefix}.") for name in tensors):
+    counters = (".position_ids", ".token_type_ids")
+    tensors = {name: t for name, t in tensors.items() if not name.endswith(counters) or t.is_floating_point()}
+    prefix = f"{family.prefix}."
+    if not any(name.startswith(prefix) for name in tensors):  # of the encoder alone
         rows = family.parameter_names((), 1, public=True)
-        parts = {name.split(".")[1] for _, names in rows for name in names if name.startswith(f"{family.prefix}.")}
-        tensors = {f"{family.prefix}.{n}" if n.partition(".")[0] in parts else n: t for n, t in tensors.items()}
+        parts = {name.split(".")[1] for _, names in rows for name in names if name.startswith(prefix)}
+        tensors = {prefix + name if name.partition(".")[0] in parts else name: t for name, t in tensors.items()}
     bias = str({**family.names, **family.sequence_names}["masked.bias"])
     if (copy := f"{family.decoder}.bias") in tensors:
         tensors.setdefault(bias, tensors.pop(copy))
@@ -139,9 +109,6 @@ def _named(tensors: dict[str, Tensor], family: Family, folder: Path) -> dict[str
     return tensors
 
 
-_OUTPUTS = {"classify": (2, math.inf), "multilabel": (1, math.inf), "regress": (1, 1)}  # of heads, at least and at most
-
-
 def _task(
     public: Mapping[str, Any],
     architecture: str,
@@ -151,15 +118,12 @@ def _task(
 ) -> dict[str, Any] | None:
     """The schema of the task that a head was trained for, as our own bundles have it; None where there is none."""
     kind = architecture.partition("For")[2]
-    wanted = {
-        "SequenceClassification": "classifier.weight",
-        "TokenClassification": "classifier.weight",
-        # a head for answers with a layer more than BERT's is not read
-        **({} if FAMILIES[config.family].head.use_before_tagging else {"QuestionAnswering": "qa_outputs.weight"}),
-    }.get(kind)
-    if wanted is None:
+    heads = {"SequenceClassification": "classifier.weight", "TokenClassification": "classifier.weight"}
+    if not FAMILIES[config.family].head.use_before_tagging:  # a head for answers with one layer more is not read
+        heads["QuestionAnswering"] = "qa_outputs.weight"
+    if kind not in heads:
         return None
-    if wanted not in tensors:
+    if heads[kind] not in tensors:
         console.note(
             "{where} names a head ({architecture}) whose weights are not there: it is left out", where, architecture
         )
@@ -167,32 +131,25 @@ def _task(
     length = min(config.max_position_embeddings, 512)
     if kind == "QuestionAnswering":  # nothing says whether it learnt that there may be no answer
         return {"name": "answer", "max_length": min(length, 384), "labels": [], "has_unanswerable": False}
-    labels = _labels(public, tensors[wanted].shape[0], where)
+    labels = _labels(public, tensors[heads[kind]].shape[0], where)
     if kind == "TokenClassification":
         return _tagging(labels, tensors, length)
-    problem = public.get("problem_type") or next(iter(PROBLEMS.values()))
-    name = next((name for name, its in PROBLEMS.items() if its == problem), None)
-    if name is None or not _OUTPUTS[name][0] <= len(labels) <= _OUTPUTS[name][1]:
+    problem = public.get("problem_type") or PROBLEMS["classify"]
+    name = {its: name for name, its in PROBLEMS.items()}.get(problem)
+    least, most = _OUTPUTS.get(name or "", (0, -1))
+    if not least <= len(labels) <= most:
         return None
     pooling = public.get("classifier_pooling", "cls")
-    named = [] if _OUTPUTS[name][1] == 1 else labels
-    return {"name": name, "max_length": length, "pooling": pooling, "labels": named}
+    return {"name": name, "max_length": length, "pooling": pooling, "labels": [] if most == 1 else labels}
 
 
 def _labels(public: Mapping[str, Any], count: int, where: Path) -> list[str]:
     """The names of the outputs, in order."""
     given = public.get("id2label") or {number: f"LABEL_{number}" for number in range(count)}
-    try:
-        labels = {int(number): str(label) for number, label in given.items()}
-    except (AttributeError, ValueError):
-        raise UserError("{where}: id2label cannot be used", where, given=given, allowed="numbers and names") from None
-    if sorted(labels) != list(range(count)) or len(set(labels.values())) < count:
-        raise UserError(
-            f"{where}: id2label does not fit the head",
-            given=list_some(labels.values()),
-            allowed=f"{count:,} different labels",
-        )
-    return [labels[number] for number in range(count)]
+    numbers = {str(number) for number in range(count)}
+    if not isinstance(given, dict) or set(map(str, given)) != numbers or len(set(map(str, given.values()))) < count:
+        raise UserError(f"{where}: id2label does not fit the head", given=given, allowed=f"{count:,} different labels")
+    return [str(label) for _, label in sorted(given.items(), key=lambda item: int(item[0]))]
 
 
 def _tagging(names: Sequence[str], tensors: dict[str, Tensor], length: int) -> dict[str, Any] | None:
@@ -203,48 +160,6 @@ def _tagging(names: Sequence[str], tensors: dict[str, Tensor], length: int) -> d
         console.note("the tags of the head are not in BIO, so it is not used: {names}", list_some(names))
         return None
     order = torch.tensor([names.index(name) for name in ours])
-    if list(names) != ours:
-        for kind in ("weight", "bias"):
-            tensors[f"classifier.{kind}"] = tensors[f"classifier.{kind}"][order]
+    for kind in ("weight", "bias"):
+        tensors[f"classifier.{kind}"] = tensors[f"classifier.{kind}"][order]
     return {"name": "tag", "max_length": length, "decoder": "softmax", "labels": labels, "scheme": "BIO"}
-
-
-def export(opened: Bundle, folder: Path, sentences: bool = False) -> str:
-    """Write a model as other libraries read it, with nothing of ours; the name of the class that it is of.
-
-    sentences: as sentence-transformers reads it. Raises UserError where the public layouts cannot say what it computes.
-    """
-    config, tokenizer = opened.config, opened.tokenizer
-    if sentences and not describe_modules(opened.task):
-        task = opened.task or {}
-        pooling = task.get("pooling") if "normalize_embeddings" in task else None
-        raise UserError(
-            f"{opened.folder} cannot be written for sentence-transformers",
-            given=f"pooling {pooling}" if pooling else "a model that was not trained for vectors of texts",
-            allowed="a model of the task embed with pooling mean, cls or max",
-        )
-    if lacking := why_not_public(config, tokenizer):
-        raise UserError(
-            f"{opened.folder} cannot be written for other libraries: the layout of {config.family} cannot say it",
-            given=", ".join(lacking),
-        )
-    architecture, labels = public_task(opened)
-    if architecture is None and opened.task is not None:
-        # a head that nobody else knows
-        kept = {name: t for name, t in opened.tensors.items() if name.startswith(("encoder.", "pooler."))}
-        opened = replace(opened, tensors=kept)
-    with files.atomic(folder) as temporary:
-        temporary.mkdir()
-        write_public(temporary, opened, architecture, labels)
-        written = files.read_json(temporary / "config.json")["architectures"][0]
-    return str(written)
-
-
-def public_task(opened: Bundle) -> tuple[str | None, list[str]]:
-    """BERT's class for the head, and what its outputs are called."""
-    if opened.task is not None:
-        task = restore(opened.task, opened.tokenizer, str(opened.folder))
-        return head_class(task).public_architecture(task, opened.config.family)
-    first = opened.lineage[-1] if opened.lineage else {}
-    kind = str(first.get("architecture") or "").partition("For")[2]  # a head that no task of ours is for
-    return (f"BertFor{kind}" if first.get("kind") == "public" and kind else None), []

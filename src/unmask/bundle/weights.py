@@ -10,21 +10,19 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from unmask import files
 from unmask.errors import UserError
 
 SINGLE_FILE = "model.safetensors"
-SHARD_INDEX = "model.safetensors.index.json"
-PICKLE = "pytorch_model.bin"
-PICKLE_INDEX = "pytorch_model.bin.index.json"
+# the first that is there is read
+FILES = (SINGLE_FILE, f"{SINGLE_FILE}.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json")
 POINTER = b"version https://git-lfs"
 PART = 1 << 17  # bytes, a multiple of those of any number; sums of so few are not spread over threads
 _FLOATS = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
-FILES = (SINGLE_FILE, SHARD_INDEX, PICKLE, PICKLE_INDEX)  # the first that is there is read
 
 
 def read_tensors(folder: Path, device: str = "cpu") -> dict[str, Tensor]:
@@ -55,7 +53,7 @@ def weights_file(folder: Path) -> Path:
 def _files(folder: Path) -> tuple[list[Path], dict[str, str]]:
     """The files that hold the weights, and which of them each tensor is in, where an index says so."""
     index = weights_file(folder)
-    if index.name in (SINGLE_FILE, PICKLE):
+    if index.suffix != ".json":
         return [index], {}
     where = files.read_json(index).get("weight_map")
     if not isinstance(where, dict) or not where or not all(isinstance(x, str) for x in where.values()):
@@ -70,16 +68,10 @@ def _files(folder: Path) -> tuple[list[Path], dict[str, str]]:
 
 
 def _read(path: Path, device: str) -> dict[str, Tensor]:
-    return _safe(path, device) if path.suffix == ".safetensors" else _pickled(path, device)
-
-
-def _safe(path: Path, device: str) -> dict[str, Tensor]:
+    if path.suffix != ".safetensors":
+        return _read_pickle(path, device)
     try:
-        with safe_open(path, "pt") as file:
-            if device == "cpu":
-                return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118
-            return {name: _shape(part) for name, part in slices.items()}
+        return {name: tensor.to(device) for name, tensor in load_file(path).items()}
     except SafetensorError as error:
         with path.open("rb") as file:
             pointer = file.read(len(POINTER)) == POINTER
@@ -90,18 +82,12 @@ def _safe(path: Path, device: str) -> dict[str, Tensor]:
         ) from None
 
 
-def _shape(part: Any) -> Tensor:
-    """A tensor without numbers, from what the head of a file says of it."""
-    dtype = part[:0].dtype if part.get_shape() else torch.float32
-    return torch.empty(part.get_shape(), dtype=dtype, device="meta")
-
-
-def _pickled(path: Path, device: str) -> dict[str, Tensor]:
+def _read_pickle(path: Path, device: str) -> dict[str, Tensor]:
     """What torch.save wrote. weights_only lets nothing but tensors and plain values be made."""
     try:  # before torch 1.6 it was no archive, which cannot be mapped
         mapped = zipfile.is_zipfile(path)
         with warnings.catch_warnings(action="ignore"):
-            found: Any = torch.load(path, map_location=device, weights_only=True, mmap=mapped)
+            table: Any = torch.load(path, map_location=device, weights_only=True, mmap=mapped)
     except Exception as error:  # of many kinds: torch's, zipfile's, pickle's
         # only the name: its other words say how to run the code all the same
         named = re.search(r"GLOBAL ([\w.]+)", str(error))
@@ -110,41 +96,35 @@ def _pickled(path: Path, device: str) -> dict[str, Tensor]:
             given=named[1] if named else None,
             hint="look for a model.safetensors of the same model",
         ) from None
-    if not isinstance(found, Mapping) or not all(
-        isinstance(name, str) and isinstance(tensor, Tensor) for name, tensor in found.items()
+    if not isinstance(table, Mapping) or not all(
+        isinstance(name, str) and isinstance(tensor, Tensor) for name, tensor in table.items()
     ):
         raise UserError(f"{path} is not a table of weights", allowed="names and tensors")
-    return dict(found)
+    return dict(table)
 
 
-def check_dtypes(tensors: Mapping[str, Tensor], where: Path) -> None:
-    """Raises UserError for weights that are no floating-point numbers, or of a kind that is not computed with."""
-    for name, tensor in tensors.items():
-        if tensor.dtype not in _FLOATS.values():
-            raise UserError(f"{where}: {name} is no weight", given=tensor.dtype, allowed="float32, float16, bfloat16")
-
-
-def check_finite(folder: Path) -> None:
-    """Raises UserError for weights that are not finite.
+def check_numbers(tensors: Mapping[str, Tensor], folder: Path) -> None:
+    """Raises UserError for weights of a folder that are no floating-point numbers, of a kind that is not computed with,
+    or not finite.
 
     A safetensors file is read part by part: its mapped tensors would all come into memory, which those that are never
     used need not.
     """
+    for name, tensor in tensors.items():
+        if tensor.dtype not in _FLOATS.values():
+            raise UserError(f"{folder}: {name} is no weight", given=tensor.dtype, allowed="float32, float16, bfloat16")
     for path in _files(folder)[0]:
-        for name, part in _numbers(path) if path.suffix == ".safetensors" else _pickled(path, "cpu").items():
+        for name, part in _read_parts(path) if path.suffix == ".safetensors" else _read_pickle(path, "cpu").items():
             # a sum takes no memory; it may overflow where all are finite
-            if (
-                part.is_floating_point()
-                and not torch.isfinite(part.sum(dtype=torch.float32))
-                and not torch.isfinite(part).all()
-            ):
+            suspect = part.is_floating_point() and not torch.isfinite(part.sum(dtype=torch.float32))
+            if suspect and not torch.isfinite(part).all():
                 raise UserError(
                     f"{path}: {name} holds numbers that are not finite (NaN or infinite)",
                     hint="use another checkpoint: this one is damaged",
                 )
 
 
-def _numbers(path: Path) -> Iterator[tuple[str, Tensor]]:
+def _read_parts(path: Path) -> Iterator[tuple[str, Tensor]]:
     """The floating-point numbers of a safetensors file that was opened before, PART bytes at a time; each part lasts
     until the next one is asked for."""
     buffer = memoryview(bytearray(PART))
@@ -163,7 +143,7 @@ def _numbers(path: Path) -> Iterator[tuple[str, Tensor]]:
 
 
 def save_tensors(tensors: dict[str, Tensor], path: Path, metadata: dict[str, str] | None = None) -> None:
-    """A safetensors file. A full disk is an OSError here, whatever the library calls it."""
+    """Write a safetensors file. A full disk is an OSError here, whatever the library calls it."""
     path.touch()
     mode = path.stat().st_mode  # of a new file here; the library's may be for its owner alone
     try:

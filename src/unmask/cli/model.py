@@ -25,10 +25,10 @@ commands = App()
 def inspect(model: AnyModel, as_json: AsJson = False) -> None:
     """Describe a model: architecture, parameters, memory, FLOPs, vocabulary, task and lineage."""
     from unmask import bundle
-    from unmask.bundle.facts import bundle_facts
+    from unmask.bundle.description import describe
 
     opened = bundle.read(model, allow_unused=True, weights=False)
-    print_result(as_json, {"model": model, "folder": str(opened.folder), **bundle_facts(opened)}, _show)
+    print_result(as_json, {"model": model, "folder": str(opened.folder), **describe(opened)}, _show)
 
 
 def _show(facts: dict[str, Any]) -> None:
@@ -109,7 +109,6 @@ def export(
 ) -> None:
     """Write a model so that an unmodified transformers, or sentence-transformers, computes the same with it."""
     from unmask import bundle
-    from unmask.bundle.public import export as write
     from unmask.bundle.sentence_transformers import MODULES
 
     if format not in FORMATS:
@@ -117,7 +116,7 @@ def export(
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
         raise UserError("{out} is there already", output, hint="remove it, or choose another --output")
     opened = bundle.read(model, allow_unused=allow_unused)
-    architecture = write(opened, output, sentences=format == FORMATS[1])
+    architecture = bundle.export(opened, output, sentences=format == FORMATS[1])
     print_result(as_json, {"folder": str(output), "architecture": architecture}, console.facts)
     if opened.task is not None and architecture.endswith("Model") and not (output / MODULES).is_file():
         console.note("other libraries do not know the head of this task: the encoder alone was written")

@@ -132,7 +132,4 @@ def _show_grown(grown: "GrowResult", output: Path, wanted: int) -> None:
 
 
 def _figures(fit: "VocabularyFit") -> dict[str, str]:
-    figures = {"characters per token": f"{fit.characters_per_token:.3f}", "unknown words": f"{fit.unknown_rate:.3%}"}
-    if fit.bits_per_character is not None:
-        figures["bits per character of masked words"] = f"{fit.bits_per_character:.3f}"
-    return figures
+    return {"characters per token": f"{fit.characters_per_token:.3f}", "unknown words": f"{fit.unknown_rate:.3%}"}

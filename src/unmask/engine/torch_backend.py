@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 
 from unmask import bundle
-from unmask.bundle.public import public_task
 from unmask.errors import UserError
 from unmask.heads import build_head
 from unmask.learner.batch import Batch
@@ -70,7 +69,7 @@ class TorchEngine:
             return self._backends[head]
 
     def save(self, folder: Path) -> None:
-        bundle.write_bundle(replace(self.bundle, folder=folder), public_task(self.bundle))
+        bundle.write_bundle(replace(self.bundle, folder=folder))
 
     def _task(self) -> TorchBackend:
         folder, schema = self.bundle.folder, self.bundle.task

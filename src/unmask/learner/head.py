@@ -15,8 +15,8 @@ from unmask.learner.batch import Batch
 from unmask.learner.loss import Loss, LossTerm
 from unmask.learner.regularise import symmetric_kl
 from unmask.model.attention import SequenceLayout
-from unmask.model.config import EncoderConfig
 from unmask.model.encoder import Encoder
+from unmask.model.encoder import init_linear as init_linear
 from unmask.tasks import Task
 
 
@@ -112,13 +112,6 @@ def run_head(
     batch = dataclasses.replace(batch, query_positions=head.query_positions(batch.layout))
     hidden = encoder(batch.input_ids, batch.layout, batch.token_type_ids, batch.query_positions)
     return (compute or head)(hidden, batch)
-
-
-def init_linear(layer: nn.Linear, encoder: EncoderConfig) -> nn.Linear:
-    """Initialise a last layer as BERT does; return it."""
-    nn.init.normal_(layer.weight, std=encoder.initializer_range)
-    nn.init.zeros_(layer.bias)
-    return layer
 
 
 def targets_of_owners(name: str, rows: Sequence[EncodedRow]) -> npt.NDArray[Any]:

@@ -13,8 +13,7 @@ from torch import Tensor, nn
 from unmask.config import config, setting
 from unmask.learner.batch import Batch
 from unmask.learner.loss import Loss, LossTerm
-from unmask.model.attention import SequenceLayout
-from unmask.model.sequences import sequence_ids, sequence_lengths, sequence_sums
+from unmask.model.layout import SequenceLayout, sequence_ids, sequence_lengths, sequence_sums
 
 RDROP, FGM = "rdrop", "adversarial"  # what these terms of the loss are called in metrics.jsonl
 

@@ -5,7 +5,6 @@ from typing import Literal
 
 from unmask.config import config, setting
 
-AttnImplementation = Literal["auto", "reference", "sdpa", "varlen"]
 FamilyName = Literal["bert", "roberta", "albert", "distilbert", "electra", "modernbert"]
 
 
@@ -27,14 +26,10 @@ class EncoderConfig:
     norm: Literal["post", "pre"] = setting(
         default="post", description="norm after each residual sum (BERT), or before each sub-layer"
     )
-    norm_type: Literal["layer", "rms"] = setting(
-        default="layer", description="LayerNorm, or RMSNorm: neither mean nor bias"
-    )
     norm_eps: float = setting(default=1e-12, gt=0, description="added to the variance in LayerNorm")
     norm_bias: bool = setting(default=True, description="biases in LayerNorm")
     embedding_norm: bool | None = setting(default=None, description="norm of the embeddings; null: where norm is post")
     first_norm: bool = setting(default=True, description="pre: a norm before the first attention; ModernBERT has none")
-    qk_norm: bool = setting(default=False, description="RMSNorm of each head's queries and keys")
     bias: bool = setting(default=True, description="biases in the linear layers of the blocks")
     position_embedding_type: Literal["sinusoidal", "learned", "rotary"] = setting(
         default="sinusoidal", description="position encoding"
@@ -62,7 +57,6 @@ class EncoderConfig:
     type_vocab_size: int = setting(default=2, ge=0, le=2, description="token types; 2 for sentence pairs")
     dropout: float = setting(default=0.0, ge=0, lt=1, description="on embeddings, sub-layer outputs, attention weights")
     initializer_range: float = setting(default=0.02, gt=0, description="standard deviation of the initial weights")
-    attn_implementation: AttnImplementation = setting(default="auto", description="the implementation of attention")
     family: FamilyName = setting(default="bert", description="whose heads it has, and in whose layout it is written")
 
     def __post_init__(self) -> None:

@@ -9,16 +9,16 @@ from collections.abc import Callable
 from functools import partial
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from unmask.model.attention import SequenceLayout, attend
-from unmask.model.config import AttnImplementation, EncoderConfig
-from unmask.model.norms import LayerNorm, RMSNorm
+from unmask.model.attention import attend
+from unmask.model.config import EncoderConfig
+from unmask.model.layout import SequenceLayout
 from unmask.model.positions import POSITION_SCALE, CosSin, RotaryEmbedding, apply_rotary, sinusoidal_table
 
 if TYPE_CHECKING:
@@ -29,15 +29,38 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "gelu_tanh": partial(F.gelu, approximate="tanh"),
     "relu": F.relu,
     "silu": F.silu,
+    "tanh": torch.tanh,  # of poolers alone
 }
 
 
-def build_norm(config: EncoderConfig, hidden_size: int | None = None) -> nn.Module:
-    """Build the norm of the configuration."""
-    hidden_size = hidden_size or config.hidden_size
-    if config.norm_type == "rms":
-        return RMSNorm(hidden_size, eps=config.norm_eps)
-    return LayerNorm(hidden_size, eps=config.norm_eps, bias=config.norm_bias)
+def init_linear(layer: nn.Linear, config: EncoderConfig) -> nn.Linear:
+    """Initialise a layer as BERT's published code does, with normal weights and zero biases; return it."""
+    nn.init.normal_(layer.weight, std=config.initializer_range)
+    if layer.bias is not None:
+        nn.init.zeros_(layer.bias)
+    return layer
+
+
+class LayerNorm(nn.LayerNorm):
+    """Mean 0 and variance 1, times a weight plus a bias for each axis (Ba et al. 2016). (..., size) -> (..., size)
+
+    The result has the dtype of its input also under autocast, which computes it in float32. ModernBERT has no bias.
+    """
+
+    def __init__(self, config: EncoderConfig, size: int) -> None:
+        super().__init__(size, eps=config.norm_eps, bias=config.norm_bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalise over the last axis."""
+        return super().forward(x).to(x.dtype)
+
+
+class Context(NamedTuple):
+    """What a block reads beside hidden states. query_positions: of the last block, see `Encoder`."""
+
+    layout: SequenceLayout
+    cos_sin: CosSin | None = None
+    query_positions: SequenceLayout | None = None
 
 
 class Embeddings(nn.Module):
@@ -58,12 +81,13 @@ class Embeddings(nn.Module):
         elif config.position_embedding_type == "sinusoidal":
             table = sinusoidal_table(config.max_position_embeddings, width) * POSITION_SCALE
             self.register_buffer("table", table, persistent=False)
-        self.norm = build_norm(config, width) if config.has_embedding_norm else None
+        self.norm = LayerNorm(config, width) if config.has_embedding_norm else None
         self.sinusoidal = config.position_embedding_type == "sinusoidal"
         self.dropout = nn.Dropout(config.dropout)
         self.project = nn.Linear(width, config.hidden_size) if config.embedding_size is not None else None
 
     def forward(self, input_ids: Tensor, position_ids: Tensor, token_type_ids: Tensor | None) -> Tensor:
+        """Embed tokens; without token_type_ids, all have the type 0."""
         summed = self.token(input_ids)
         if self.position is not None:
             summed = summed + self.position(position_ids + self.offset if self.offset else position_ids)
@@ -81,50 +105,28 @@ class Embeddings(nn.Module):
 
 
 class Attention(nn.Module):
-    """Multi-head self-attention (Vaswani et al. 2017, section 3.2.2). (..., hidden_size) -> (..., hidden_size).
-
-    Queries and keys are normalised, where the settings say so, before they are turned. Scores cannot grow without
-    bound then (Henry et al. 2020; Dehghani et al. 2023, section 2); the weights, one for each axis of a head, let
-    the scores be as sharp as they need to be.
-    """
+    """Multi-head self-attention (Vaswani et al. 2017, section 3.2.2). (..., hidden_size) -> (..., hidden_size)."""
 
     def __init__(self, config: EncoderConfig, local: bool = False) -> None:
         super().__init__()
         self.num_attention_heads = config.num_attention_heads
         self.window = config.window if local else None
-        self.backend: AttnImplementation = config.attn_implementation
         self.dropout = config.dropout
         # query, key and value are stacked in one matrix: one product instead of three
         self.qkv = nn.Linear(config.hidden_size, 3 * config.hidden_size, bias=config.bias)
-        self.query_norm = RMSNorm(config.head_dim, eps=config.norm_eps) if config.qk_norm else None
-        self.key_norm = RMSNorm(config.head_dim, eps=config.norm_eps) if config.qk_norm else None
         self.output = nn.Linear(config.hidden_size, config.hidden_size, bias=config.bias)
 
-    def forward(
-        self,
-        hidden: Tensor,
-        layout: SequenceLayout,
-        cos_sin: CosSin | None = None,
-        query_positions: SequenceLayout | None = None,
-    ) -> Tensor:
+    def forward(self, hidden: Tensor, context: Context) -> Tensor:
+        """Mix the hidden states of each sequence."""
+        layout, cos_sin, query_positions = context
         # a window is computed over all positions: others than the query positions are left out later
         early = query_positions if self.window is None else None
         query, key, value = (x.unflatten(-1, (self.num_attention_heads, -1)) for x in self._project(hidden, early))  # type: ignore[no-untyped-call]
-        if self.query_norm is not None and self.key_norm is not None:
-            query, key = self.query_norm(query).to(value.dtype), self.key_norm(key).to(value.dtype)
         if cos_sin is not None:
             query = apply_rotary(query, (gather(cos_sin[0], early), gather(cos_sin[1], early)))
             key = apply_rotary(key, cos_sin)
-        mixed = attend(
-            query,
-            key,
-            value,
-            layout,
-            window=self.window,
-            dropout=self.dropout if self.training else 0.0,
-            backend=self.backend,
-            query_positions=early,
-        )
+        dropout = self.dropout if self.training else 0.0
+        mixed = attend((query, key, value), layout, window=self.window, dropout=dropout, query_positions=early)
         if early is None:
             mixed = gather(mixed, query_positions)
         return self.output(mixed.flatten(-2))  # type: ignore[no-any-return]
@@ -154,6 +156,7 @@ class FeedForward(nn.Module):
         self.output = nn.Linear(inner, config.hidden_size, bias=config.bias)
 
     def forward(self, hidden: Tensor) -> Tensor:
+        """Transform each hidden state."""
         hidden = self.inner(hidden)
         if self.gated:
             gate, up = hidden.chunk(2, dim=-1)
@@ -169,24 +172,19 @@ class Block(nn.Module):
         self.pre_norm = config.norm == "pre"
         self.attention = Attention(config, config.is_local(layer))
         bare = self.pre_norm and layer == 0 and not config.first_norm
-        self.attention_norm = nn.Identity() if bare else build_norm(config)
+        self.attention_norm = nn.Identity() if bare else LayerNorm(config, config.hidden_size)
         self.feed_forward = FeedForward(config)
-        self.feed_forward_norm = build_norm(config)
+        self.feed_forward_norm = LayerNorm(config, config.hidden_size)
         self.dropout = nn.Dropout(config.dropout)
 
-    def forward(
-        self,
-        hidden: Tensor,
-        layout: SequenceLayout,
-        cos_sin: CosSin | None = None,
-        query_positions: SequenceLayout | None = None,
-    ) -> Tensor:
+    def forward(self, hidden: Tensor, context: Context) -> Tensor:
+        """Compute the next hidden states, of the query positions alone if any."""
         if self.pre_norm:
-            mixed = self.attention(self.attention_norm(hidden), layout, cos_sin, query_positions)
-            hidden = gather(hidden, query_positions) + self.dropout(mixed)
+            mixed = self.attention(self.attention_norm(hidden), context)
+            hidden = gather(hidden, context.query_positions) + self.dropout(mixed)
             return hidden + self.dropout(self.feed_forward(self.feed_forward_norm(hidden)))  # type: ignore[no-any-return]
-        mixed = self.attention(hidden, layout, cos_sin, query_positions)
-        hidden = self.attention_norm(gather(hidden, query_positions) + self.dropout(mixed))
+        mixed = self.attention(hidden, context)
+        hidden = self.attention_norm(gather(hidden, context.query_positions) + self.dropout(mixed))
         return self.feed_forward_norm(hidden + self.dropout(self.feed_forward(hidden)))  # type: ignore[no-any-return]
 
 
@@ -196,15 +194,9 @@ def gather(rows: Tensor, query_positions: SequenceLayout | None) -> Tensor:
     return rows if indices is None else rows.index_select(0, indices)
 
 
-def run_block(
-    block: nn.Module,
-    hidden: Tensor,
-    layout: SequenceLayout,
-    cos_sin: CosSin | None,
-    query_positions: SequenceLayout | None,
-) -> Tensor:
+def run_block(block: nn.Module, hidden: Tensor, context: Context) -> Tensor:
     """Call a block, which has its own type here."""
-    return block(hidden, layout, cos_sin, query_positions)  # type: ignore[no-any-return]
+    return block(hidden, context)  # type: ignore[no-any-return]
 
 
 class Encoder(nn.Module):
@@ -229,10 +221,8 @@ class Encoder(nn.Module):
         super().__init__()
         self.config = config
         self.embeddings = Embeddings(config)
-        self.blocks = nn.ModuleList(
-            Block(config, n) for n in range(config.num_hidden_groups or config.num_hidden_layers)
-        )
-        self.norm = build_norm(config) if config.norm == "pre" else None
+        self.blocks = nn.ModuleList(Block(config, n) for n in range(config.num_blocks))
+        self.norm = LayerNorm(config, config.hidden_size) if config.norm == "pre" else None
         self.rotary = nn.ModuleDict()  # by the kind of layer
         if config.position_embedding_type == "rotary":
             bases = {"G": config.rope_theta, "L": config.local_rope_theta or config.rope_theta}
@@ -262,11 +252,10 @@ class Encoder(nn.Module):
         import_module("unmask.bundle").write(Path(folder), self.config, {"encoder": self}, tokenizer, [])
 
     def _init_weights(self, module: nn.Module) -> None:
-        """Normal weights, zero biases, as BERT's published code."""
-        if isinstance(module, nn.Linear | nn.Embedding):
+        if isinstance(module, nn.Linear):
+            init_linear(module, self.config)
+        elif isinstance(module, nn.Embedding):
             nn.init.normal_(module.weight, std=self.config.initializer_range)
-        if isinstance(module, nn.Linear) and module.bias is not None:
-            nn.init.zeros_(module.bias)
 
     def forward(
         self,
@@ -277,6 +266,7 @@ class Encoder(nn.Module):
         *,
         attention_mask: Tensor | None = None,
     ) -> Tensor:
+        """Compute the hidden states; without a layout, of padded input."""
         if layout is None:
             mask = torch.ones_like(input_ids) if attention_mask is None else attention_mask
             layout = SequenceLayout.padded(mask.bool())
@@ -289,7 +279,7 @@ class Encoder(nn.Module):
             block = self.blocks[self.config.block_index(layer)]
             angles = cos_sin.get("L" if self.config.is_local(layer) else "G")
             queries = query_positions if layer == self.config.num_hidden_layers - 1 else None
-            inputs = (block, hidden, layout, angles, queries)
+            inputs = (block, hidden, Context(layout, angles, queries))
             hidden = checkpoint(run, *inputs, use_reentrant=False) if recompute else run(*inputs)
             self._record_norm(hidden)
         return hidden if self.norm is None else self.norm(hidden)  # type: ignore[no-any-return]
@@ -305,8 +295,4 @@ class Encoder(nn.Module):
 
     def __repr__(self) -> str:
         c = self.config
-        return (
-            f"Encoder({c.num_hidden_layers} layers x {c.hidden_size}, {c.num_attention_heads} heads, "
-            f"{c.position_embedding_type} positions, "
-            f"{c.norm}-norm, {c.vocab_size:,} pieces, {self.num_parameters / 1e6:.1f} M parameters)"
-        )
+        return f"Encoder({c.num_hidden_layers} layers x {c.hidden_size}, {self.num_parameters / 1e6:.1f} M parameters)"

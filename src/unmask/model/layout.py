@@ -1,14 +1,17 @@
-"""Which tokens form a sequence: `SequenceLayout`, and the rectangles that packed sequences are computed in: `Group`."""
+"""Which tokens form a sequence: `SequenceLayout`, and what is computed by it: rectangles of packed sequences (`Group`),
+and sums, maxima and softmax over each sequence."""
 
 import itertools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+T = TypeVar("T", bound="SequenceLayout | Group")
 
 CPU_CALL_COST = 9600  # overhead of a call, in numbers that it could have read; measured on a CPU
 GPU_CALL_COST = 4096  # in rows: a GPU has computed so many before the next call arrives
@@ -46,7 +49,7 @@ class SequenceLayout:
         return SequenceLayout(positions, first, length, attention_mask=attention_mask)
 
     @staticmethod
-    def packed(lengths: "list[int] | tuple[int, ...]") -> "SequenceLayout":
+    def packed(lengths: Sequence[int]) -> "SequenceLayout":
         """Lay out sequences of these lengths (all above 0) one after another. Cheapest when sorted by length."""
         assert lengths and min(lengths) > 0, "a packed batch has no empty sequence"
         sizes = torch.tensor(lengths)
@@ -75,16 +78,9 @@ class SequenceLayout:
         """Whether sequences lie one after another, without padding."""
         return self.attention_mask is None
 
-    def to(self, device: torch.device | str) -> "SequenceLayout":
-        """Copy to a device, without waiting for a GPU."""
-        return self.map_tensors(lambda tensor: _to_device(tensor, device))
-
     def map_tensors(self, function: Callable[[Tensor], Tensor]) -> "SequenceLayout":
         """Apply a function to each tensor."""
-        names = ("position_ids", "first_tokens", "attention_mask", "cu_seqlens", "token_indices")
-        tensors = {name: getattr(self, name) for name in names}
-        moved: dict[str, Any] = {name: None if x is None else function(x) for name, x in tensors.items()}
-        return replace(self, cache={}, **moved)
+        return replace(_map_tensors(self, function), cache={})
 
     def groups(self, row_size: int) -> "tuple[Group, ...]":
         """Plan packed sequences as calls on rectangles, whose rows are `row_size` numbers."""
@@ -98,16 +94,16 @@ class SequenceLayout:
     def groups_like(self, groups: "tuple[Group, ...]") -> "tuple[Group, ...]":
         """These sequences in the same groups as those of another layout of them."""
         if "like" not in self.cache:
-            device, ends = self.position_ids.device, itertools.accumulate(group.count for group in groups)
-            self.cache["like"] = tuple(
-                Group.from_lengths(self.lengths[end - group.count : end]).to(device)
-                for group, end in zip(groups, ends, strict=True)
-            )
+            device, lengths = self.position_ids.device, iter(self.lengths)
+            taken = (list(itertools.islice(lengths, group.count)) for group in groups)
+            self.cache["like"] = tuple(Group.from_lengths(some).to(device) for some in taken)
         return self.cache["like"]  # type: ignore[no-any-return]
 
 
-def _to_device(x: Tensor | None, device: torch.device | str) -> Any:
-    return None if x is None else x.to(device, non_blocking=torch.device(device).type == "cuda")
+def _map_tensors(values: T, function: Callable[[Tensor], Tensor]) -> T:
+    """A copy of a dataclass with a function applied to each tensor."""
+    tensors: dict[str, Any] = {name: function(x) for name, x in vars(values).items() if isinstance(x, Tensor)}
+    return replace(values, **tensors)
 
 
 @dataclass(frozen=True)
@@ -141,9 +137,8 @@ class Group:
         return Group(count, longest, tokens, source, target, (~flat).nonzero().squeeze(1), mask)
 
     def to(self, device: torch.device) -> "Group":
-        """Copy to a device."""
-        names = ("source", "target", "padding", "mask")
-        return replace(self, **{name: _to_device(getattr(self, name), device) for name in names})
+        """Copy to a device, without waiting for a GPU."""
+        return _map_tensors(self, lambda tensor: tensor.to(device, non_blocking=device.type == "cuda"))
 
     def pad(self, x: Tensor) -> Tensor:
         """Spread tokens over the rectangle: (tokens, ...) -> (count, max_seqlen, ...)"""
@@ -197,3 +192,50 @@ class _GatherRows(torch.autograd.Function):
         inverse, unused = ctx.saved_tensors
         rows = gradient.index_select(0, inverse)
         return rows if unused is None else rows.index_fill(0, unused, 0), None, None, None
+
+
+def sequence_ids(layout: SequenceLayout) -> Tensor:
+    """Return the number of the sequence that each token of a packed batch belongs to: (tokens,) int64."""
+    assert layout.cu_seqlens is not None, "sequences are told apart in packed batches"
+    places = torch.arange(sum(layout.lengths), device=layout.cu_seqlens.device)
+    return torch.searchsorted(layout.cu_seqlens[1:].contiguous(), places.int(), right=True)
+
+
+def sequence_lengths(layout: SequenceLayout) -> Tensor:
+    """Count the tokens of each sequence, on the device of the batch: (sequences,)"""
+    if layout.attention_mask is not None:
+        return layout.attention_mask.sum(1)
+    assert layout.cu_seqlens is not None
+    return layout.cu_seqlens.diff()
+
+
+def sequence_sums(values: Tensor, layout: SequenceLayout) -> Tensor:
+    """Sum values over each sequence: (tokens, ...) or (batch, length, ...) -> (sequences, ...)"""
+    if layout.attention_mask is not None:
+        return values.masked_fill(_padding(values, layout), 0).sum(1)
+    return values.new_zeros(len(layout.lengths), *values.shape[1:]).index_add(0, sequence_ids(layout), values)
+
+
+def sequence_max(values: Tensor, layout: SequenceLayout) -> Tensor:
+    """Take the greatest value of each sequence, whose gradient equal ones share: (tokens, ...) or (batch, length, ...)
+    -> (sequences, ...)"""
+    if layout.attention_mask is not None:
+        return values.masked_fill(_padding(values, layout), -torch.inf).amax(1)
+    owner = sequence_ids(layout).view(-1, *(1,) * (values.ndim - 1)).expand_as(values)
+    lowest = values.new_full((len(layout.lengths), *values.shape[1:]), -torch.inf)
+    return lowest.scatter_reduce(0, owner, values, "amax", include_self=False)
+
+
+def sequence_softmax(scores: Tensor, layout: SequenceLayout) -> Tensor:
+    """Make scores positive with the sum 1 over each sequence: (tokens,) -> (tokens,), or (batch, length) with 0 at
+    padding."""
+    if layout.attention_mask is not None:
+        return scores.masked_fill(~layout.attention_mask, -torch.inf).softmax(1)
+    owner = sequence_ids(layout)
+    raised = (scores - sequence_max(scores.detach(), layout)[owner]).exp()
+    return raised / sequence_sums(raised, layout)[owner]
+
+
+def _padding(values: Tensor, layout: SequenceLayout) -> Tensor:
+    assert layout.attention_mask is not None
+    return ~layout.attention_mask.view(*values.shape[:2], *(1,) * (values.ndim - 2))

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from unmask.model.config import EncoderConfig
-from unmask.model.encoder import ACTIVATIONS, Encoder, build_norm
+from unmask.model.encoder import ACTIVATIONS, Encoder, LayerNorm, init_linear
 from unmask.model.families import FAMILIES
 
 # bytes of logits at a time, in float32: so few that they take little memory, and so many that the products run at
@@ -28,13 +28,11 @@ class MLMHead(nn.Module):
     def __init__(self, config: EncoderConfig) -> None:
         super().__init__()
         style = FAMILIES[config.family].head
-        self.dense = nn.Linear(config.hidden_size, config.resolved_embedding_size, bias=style.bias)
+        dense = nn.Linear(config.hidden_size, config.resolved_embedding_size, bias=style.bias)
+        self.dense = init_linear(dense, config)
         self.activation = ACTIVATIONS[style.masked_activation or config.hidden_act]
-        self.norm = build_norm(config, config.resolved_embedding_size)
+        self.norm = LayerNorm(config, config.resolved_embedding_size)
         self.bias = nn.Parameter(self.dense.weight.new_zeros(config.vocab_size))
-        nn.init.normal_(self.dense.weight, std=config.initializer_range)
-        if style.bias:
-            nn.init.zeros_(self.dense.bias)
 
     @torch.no_grad()
     def init_from_counts(self, counts: Tensor) -> None:
@@ -43,6 +41,7 @@ class MLMHead(nn.Module):
         self.bias.copy_(smoothed.log() - smoothed.log().mean())
 
     def forward(self, hidden: Tensor, encoder: Encoder) -> Tensor:
+        """Compute the logits."""
         transformed = self.norm(self.activation(self.dense(hidden)))
         return F.linear(transformed, encoder.embeddings.token.weight, self.bias)
 

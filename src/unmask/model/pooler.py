@@ -1,17 +1,13 @@
 """One vector per sequence from the hidden states of its tokens."""
 
-from collections.abc import Callable
 from typing import Literal
 
-import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from unmask.model.attention import SequenceLayout
 from unmask.model.config import EncoderConfig
-from unmask.model.encoder import build_norm
+from unmask.model.encoder import ACTIVATIONS, LayerNorm, init_linear
 from unmask.model.families import FAMILIES
-from unmask.model.sequences import sequence_lengths, sequence_max, sequence_softmax, sequence_sums
+from unmask.model.layout import SequenceLayout, sequence_lengths, sequence_max, sequence_softmax, sequence_sums
 
 Pooling = Literal["cls", "mean", "max", "attention"]
 
@@ -35,21 +31,13 @@ class Pooler(nn.Module):
         return self.pooling == "cls"
 
     def forward(self, hidden: Tensor, layout: SequenceLayout) -> Tensor:
+        """Pool and transform."""
         pooled = pool(hidden, layout, self.pooling) if self.attention is None else self.attention(hidden, layout)
         return self.transform(pooled)  # type: ignore[no-any-return]
 
     def saved_modules(self) -> dict[str, nn.Module]:
-        return {
-            **self.transform.saved_modules(),
-            **({} if self.attention is None else {"pooling": self.attention}),
-        }
-
-
-POOLER_ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
-    "tanh": torch.tanh,
-    "relu": F.relu,
-    "gelu": F.gelu,
-}
+        """Return what the bundle stores, by the prefix of its parameter names."""
+        return self.transform.saved_modules() | ({} if self.attention is None else {"pooling": self.attention})
 
 
 class HeadTransform(nn.Module):
@@ -58,19 +46,18 @@ class HeadTransform(nn.Module):
     def __init__(self, config: EncoderConfig) -> None:
         super().__init__()
         style = FAMILIES[config.family].head
-        self.dense = nn.Linear(config.hidden_size, config.hidden_size, bias=style.bias)
-        self.activation = POOLER_ACTIVATIONS[style.activation]
-        self.norm = build_norm(config) if style.norm else None
-        nn.init.normal_(self.dense.weight, std=config.initializer_range)
-        if style.bias:
-            nn.init.zeros_(self.dense.bias)
+        self.dense = init_linear(nn.Linear(config.hidden_size, config.hidden_size, bias=style.bias), config)
+        self.activation = ACTIVATIONS[style.activation]
+        self.norm = LayerNorm(config, config.hidden_size) if style.norm else None
 
     def forward(self, x: Tensor) -> Tensor:
+        """Apply the layers."""
         made = self.activation(self.dense(x))
         return made if self.norm is None else self.norm(made)
 
     def saved_modules(self) -> dict[str, nn.Module]:
-        return {"pooler": self.dense, **({} if self.norm is None else {"pooler_norm": self.norm})}
+        """Return what the bundle stores, by the prefix of its parameter names."""
+        return {"pooler": self.dense} | ({} if self.norm is None else {"pooler_norm": self.norm})
 
 
 class AttentionPooling(nn.Module):
@@ -86,6 +73,7 @@ class AttentionPooling(nn.Module):
         nn.init.zeros_(self.query.weight)
 
     def forward(self, hidden: Tensor, layout: SequenceLayout) -> Tensor:
+        """Average each sequence."""
         weights = sequence_softmax(self.query(hidden).squeeze(-1).float(), layout)
         return sequence_sums(hidden * weights.unsqueeze(-1).to(hidden.dtype), layout)
 

@@ -40,15 +40,14 @@ class RotaryEmbedding(nn.Module):
     def __init__(self, max_position_embeddings: int, head_dim: int, rope_theta: float) -> None:
         super().__init__()
         # on the CPU, also where parameters are made on no device (bundle)
-        places, pairs = (
-            torch.arange(*to, dtype=torch.float64, device="cpu")
-            for to in ((0, max_position_embeddings, 1), (0, head_dim, 2))
-        )
+        places = torch.arange(max_position_embeddings, dtype=torch.float64, device="cpu")
+        pairs = torch.arange(0, head_dim, 2, dtype=torch.float64, device="cpu")
         angle = torch.outer(places, rope_theta ** (-pairs / head_dim))
         self.register_buffer("cos", angle.cos().repeat(1, 2).float(), persistent=False)
         self.register_buffer("sin", angle.sin().float(), persistent=False)
 
     def forward(self, position_ids: Tensor) -> "CosSin":
+        """Look up the angles."""
         return F.embedding(position_ids, self.cos).unsqueeze(-2), F.embedding(position_ids, self.sin).unsqueeze(-2)
 
 

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from unmask.model.attention import SequenceLayout
+from unmask.model.layout import SequenceLayout
 
 
 class BiLSTM(nn.Module):
@@ -20,6 +20,7 @@ class BiLSTM(nn.Module):
         self.lstm = nn.LSTM(input_size, hidden_size, bidirectional=True)
 
     def forward(self, hidden: Tensor, layout: SequenceLayout) -> Tensor:
+        """Read each sequence in both directions."""
         if layout.attention_mask is not None:
             return self._padded(hidden, layout.attention_mask)
         lengths = torch.tensor(layout.lengths)

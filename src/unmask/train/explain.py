@@ -14,7 +14,7 @@ from unmask.config import config_classes
 from unmask.errors import UserError, did_you_mean, suggest
 from unmask.messages import join, message
 from unmask.model.config import EncoderConfig
-from unmask.model.presets import PRESETS
+from unmask.model.families import PRESETS
 from unmask.train.recipe import FinetuneRecipe, PretrainRecipe
 
 Kind = Literal["pretrain", "finetune"]

@@ -15,7 +15,7 @@ from unmask.data.encoded import EncodedRow
 from unmask.data.rows.readers.memory import MemoryRows, as_source
 from unmask.data.sequences import RowSequences
 from unmask.errors import UserError
-from unmask.heads import build_head, head_class
+from unmask.heads import build_head
 from unmask.learner.regularise import Regularisation, Regulariser
 from unmask.learner.task_learner import TaskLearner
 from unmask.learner.word_dropout import TokenMasking
@@ -173,9 +173,8 @@ def _training(
         schema = task.schema()
         if best.parameters:
             schema["parameters"] = {name: values.tolist() for name, values in best.parameters.items()}
-        config = learner.encoder.config
-        public = head_class(task).public_architecture(task, config.family)
-        bundle.write(run.model, config, learner.saved_modules(), task.tokenizer, lineage, schema, public, reading)
+        config, modules = learner.encoder.config, learner.saved_modules()
+        bundle.write(run.model, config, modules, task.tokenizer, lineage, schema, reading)
         return {
             "best_step": state.best_step,
             "train_rows": len(train),

@@ -64,12 +64,9 @@ class InitConfig:
             wrong = f"model.position_embedding_type={model.position_embedding_type}"
         elif self.neighbour_layers and model.num_attention_heads == model.hidden_size:
             wrong = f"model.num_attention_heads={model.num_attention_heads}, model.hidden_size={model.hidden_size}"
-        elif self.neighbour_layers and model.qk_norm:
-            wrong = "model.qk_norm=true"
         if wrong is not None:
             raise UserError(
-                "init.neighbour_layers needs so many layers, sinusoidal positions, and heads of two axes or more "
-                "that are not normalised",
+                "init.neighbour_layers needs so many layers, sinusoidal positions, and heads of two axes or more",
                 given=f"init.neighbour_layers={self.neighbour_layers}, {wrong}",
                 hint="init.neighbour_layers=0",
             )

@@ -11,7 +11,7 @@ from unmask.errors import UserError, did_you_mean, suggest
 from unmask.learner.regularise import Regularisation
 from unmask.messages import message
 from unmask.model.config import EncoderConfig
-from unmask.model.presets import PRESETS
+from unmask.model.families import PRESETS
 from unmask.objectives import AnyObjective, Masked
 from unmask.schedules import Ramp
 from unmask.tasks import AnyTask, Classify, task_of

@@ -22,11 +22,7 @@ from unmask.model.encoder import Encoder
 from unmask.tasks import Task, restore
 
 REINIT = 41  # what a hash is for: blocks that are drawn anew differ from those that the seed gave to another run
-WEIGHT_FREE_SETTINGS = (
-    "vocab_size",
-    "dropout",
-    "attn_implementation",
-)  # settings of a network that its weights do not depend on
+WEIGHT_FREE_SETTINGS = ("vocab_size", "dropout")  # settings of a network that its weights do not depend on
 POSITIONS = "encoder.embeddings.position.weight"
 MIN_POSITIONS = 8  # pieces that a network may have
 
@@ -125,8 +121,7 @@ def same_network(model: EncoderConfig, opened: Bundle, transfer: Transfer) -> En
 
     Raises UserError where the recipe describes another one.
     """
-    own = {"dropout": model.dropout, "attn_implementation": model.attn_implementation}
-    wanted = changed(architecture(opened.config, transfer), **own)
+    wanted = changed(architecture(opened.config, transfer), dropout=model.dropout)
     apart = [line for line in difference(dump(wanted), dump(model)) if not line.startswith(WEIGHT_FREE_SETTINGS)]
     if apart:
         raise UserError(

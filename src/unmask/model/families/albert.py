@@ -1,31 +1,18 @@
 """ALBERT (Lan et al. 2020): one block for all layers, and embeddings smaller than the hidden states."""
 
-from unmask.model.families.family import (
-    BASE,
-    LARGE,
-    OPTIONS,
-    REQUIRES,
-    SIZES,
-    Family,
-    block_names,
-    embedding_names,
-    masked_names,
-    size,
-)
+from unmask.model.families.family import Family, block_names, embedding_names, masked_names
 
 ALBERT = Family(
     name="albert",
     model_types=("albert",),
     prefix="albert",
     classes="Albert",
-    sizes={**SIZES, "embedding_size": "embedding_size"},
+    sizes={"embedding_size": "embedding_size"},
     options={
-        **OPTIONS,
         "hidden_act": ("hidden_act", "gelu_tanh"),
         "dropout": ("hidden_dropout_prob", 0.0),
         "num_hidden_groups": ("num_hidden_groups", 1),
     },
-    requires={name: values for name, values in REQUIRES.items() if name not in ("embedding_size", "num_hidden_groups")},
     never_none=("embedding_size", "num_hidden_groups"),
     constants={"inner_group_num": 1},
     decoder="predictions.decoder",
@@ -47,10 +34,4 @@ ALBERT = Family(
         "classifier": "classifier",
     },
     preset_defaults={"embedding_size": 128},
-    presets={  # table 1, as version 2 was published: without dropout
-        "albert-base": BASE,
-        "albert-large": LARGE,
-        "albert-xlarge": size(24, 2048, 16),
-        "albert-xxlarge": size(12, 4096, 64),
-    },
 )

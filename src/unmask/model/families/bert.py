@@ -1,6 +1,6 @@
 """BERT (Devlin et al. 2019), also its small sizes (Turc et al. 2019) and the Chinese RBT (Cui et al. 2021)."""
 
-from unmask.model.families.family import BASE, LARGE, Family, bert_names, masked_names, size
+from unmask.model.families.family import Family, bert_names, masked_names
 
 BERT = Family(
     name="bert",
@@ -16,15 +16,5 @@ BERT = Family(
         "pooler": "bert.pooler.dense",
         "next_sentence": "cls.seq_relationship",
         "classifier": "classifier",
-    },
-    presets={  # Devlin et al. 2019, section 3; Turc et al. 2019, table 1; Cui et al. 2021: three layers
-        "bert-tiny": size(2, 128, 2),
-        "bert-mini": size(4, 256, 4),
-        "bert-small": size(4, 512, 8),
-        "bert-medium": size(8, 512, 8),
-        "bert-base": BASE,
-        "bert-large": LARGE,
-        "rbt3": size(3, 768, 12),
-        "rbtl3": size(3, 1024, 16),
     },
 )

@@ -1,15 +1,6 @@
 """DistilBERT (Sanh et al. 2019): BERT without segments."""
 
-from unmask.model.families.family import (
-    REQUIRES,
-    SIZES,
-    Family,
-    HeadStyle,
-    block_names,
-    embedding_names,
-    masked_names,
-    size,
-)
+from unmask.model.families.family import Family, HeadStyle, block_names, embedding_names, masked_names
 
 DISTILBERT = Family(
     name="distilbert",
@@ -18,7 +9,6 @@ DISTILBERT = Family(
     classes="DistilBert",
     head=HeadStyle(activation="relu"),
     sizes={
-        **SIZES,
         "hidden_size": "dim",
         "num_hidden_layers": "n_layers",
         "num_attention_heads": "n_heads",
@@ -27,10 +17,10 @@ DISTILBERT = Family(
     options={
         "hidden_act": ("activation", "gelu"),
         "dropout": ("dropout", 0.1),
-        "initializer_range": ("initializer_range", 0.02),
+        "type_vocab_size": None,
+        "norm_eps": None,
     },
-    requires={**REQUIRES, "type_vocab_size": (0,), "norm_eps": (1e-12,), "hidden_act": ("gelu", "relu")},
-    allowed={},
+    requires={"type_vocab_size": (0,), "norm_eps": (1e-12,), "hidden_act": ("gelu", "relu")},
     write=lambda config: {"sinusoidal_pos_embds": False},
     decoder="vocab_projector",
     names={
@@ -48,5 +38,5 @@ DISTILBERT = Family(
         "pooler": "pre_classifier",
         "classifier": "classifier",
     },
-    presets={"distilbert": size(6, 768, 12)},
+    base=(6, 768, 12),
 )

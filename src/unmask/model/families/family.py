@@ -1,16 +1,19 @@
 """A family of public encoders: what its configuration can express, how its parameters are named, its heads and sizes.
 
-A family is a value of `EncoderConfig`; one Encoder and one Block serve them all.
+A family is a value of `EncoderConfig`; one Encoder and one Block serve them all. What a family does not list is as in
+BERT.
 """
 
 from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
 
+from unmask.errors import UserError
 from unmask.model.config import EncoderConfig, FamilyName
 
 Names = Mapping[str, str | tuple[str, ...]]
+MAX_SIZE = 1 << 24  # of any dimension; a table of more would be a mistake or an attack
 
 
 @dataclass(frozen=True)
@@ -30,78 +33,49 @@ class HeadStyle:
     poolings: tuple[str, ...] = ("cls",)
 
 
-# config.json as BERT has it
-SIZES = {
-    name: name
-    for name in (
-        "vocab_size",
-        "hidden_size",
-        "num_hidden_layers",
-        "num_attention_heads",
-        "intermediate_size",
-        "max_position_embeddings",
-    )
+BERT_SIZES = {
+    "vocab_size": "vocab_size",
+    "hidden_size": "hidden_size",
+    "num_hidden_layers": "num_hidden_layers",
+    "num_attention_heads": "num_attention_heads",
+    "intermediate_size": "intermediate_size",
+    "max_position_embeddings": "max_position_embeddings",
 }
-OPTIONS: dict[str, tuple[str, Any]] = {
+BERT_OPTIONS = {
     "hidden_act": ("hidden_act", "gelu"),
     "dropout": ("hidden_dropout_prob", 0.1),
     "type_vocab_size": ("type_vocab_size", 2),
     "initializer_range": ("initializer_range", 0.02),
     "norm_eps": ("layer_norm_eps", 1e-12),
 }
-ALLOWED: dict[str, tuple[Any, ...]] = {
-    "position_embedding_type": ("absolute", None),
-    "is_decoder": (False,),
-    "add_cross_attention": (False,),
-    "is_encoder_decoder": (False,),
-}
-REQUIRES: dict[str, tuple[Any, ...]] = {
-    "norm": ("post",),
-    "norm_type": ("layer",),
-    "norm_bias": (True,),
+BERT_REQUIRES: dict[str, tuple[Any, ...]] = {
     "embedding_norm": (None, True),
-    "first_norm": (True,),
-    "bias": (True,),
-    "qk_norm": (False,),
-    "gated": (False,),
     "hidden_act": ("gelu", "gelu_tanh", "relu"),
     "position_embedding_type": ("learned", "sinusoidal"),
-    "position_offset": (0,),
     "type_vocab_size": (2, 1),
-    "embedding_size": (None,),
-    "num_hidden_groups": (None,),
-    "attention_pattern": ("G",),
 }
-
-
-def bert_write(config: EncoderConfig) -> dict[str, Any]:
-    """BERT has two rates of dropout, which are one here."""
-    return {"attention_probs_dropout_prob": config.dropout}
-
-
-def _nothing(public: Mapping[str, Any], values: Mapping[str, Any], where: Path) -> dict[str, Any]:
-    return {}
 
 
 @dataclass(frozen=True)
 class Family:
-    """The data of a family. What it leaves out is as in BERT.
+    """The data of a family.
 
     model_types: `model_type` in config.json, the first is what is written; prefix: of the encoder's parameters;
     classes: how the names of its classes begin.
 
-    config.json. sizes: our settings under its keys, which a file must have; options: those that it may leave out, with
-    their defaults; requires: the values of other settings that the layout can express, the first of them being those of
-    every config.json; never_none: settings without which there is no such layout; constants: keys with one value,
-    checked and written; allowed: keys that are checked where they are there; special_tokens: those
-    whose ids are written; read, write: what tables cannot express.
+    config.json, as differences from BERT, None for what BERT alone has. sizes: our settings under its keys, which a
+    file must have; options: those that it may leave out, with their defaults; requires: the values that the layout can
+    express, the first of them being those of every config.json; free: settings that `read` and `write` treat. All other
+    settings have their defaults. never_none: settings without which there is no such layout; constants: keys with one
+    value, checked and written; special_tokens: those whose ids are written; read, write: what tables cannot express.
 
     Parameters. names: ours under the public names, several where their tensors are stacked in ours; `{}` is the number
     of a block. A name without .weight or .bias stands for both. Some layouts give one name to two heads:
-    sequence_names are of models that have all of sequence_marks, other_names are of all others. decoder: the layer of
-    the masked-LM head whose weight is the table of the embeddings, where a file has it a second time.
+    sequence_names are of models that have all of them, other_names are of all others. decoder: the layer of the
+    masked-LM head whose weight is the table of the embeddings, where a file has it a second time.
 
-    presets: published sizes; preset_defaults: their common settings where they are not the defaults of config.json.
+    Its preset. base: published size (layers, hidden size, heads, intermediate size); preset_defaults: settings where
+    they are not the defaults of config.json.
     """
 
     name: FamilyName
@@ -110,21 +84,26 @@ class Family:
     classes: str
     names: Names
     decoder: str
-    presets: Mapping[str, Mapping[str, Any]]
+    base: tuple[int, ...] = (12, 768, 12)
     preset_defaults: Mapping[str, Any] = field(default_factory=dict)
     head: HeadStyle = field(default_factory=HeadStyle)
-    sizes: Mapping[str, str] = field(default_factory=lambda: SIZES)
-    options: Mapping[str, tuple[str, Any]] = field(default_factory=lambda: OPTIONS)
-    requires: Mapping[str, tuple[Any, ...]] = field(default_factory=lambda: REQUIRES)
+    sizes: Mapping[str, Any] = field(default_factory=dict)
+    options: Mapping[str, Any] = field(default_factory=dict)
+    requires: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
+    free: tuple[str, ...] = ()
     never_none: tuple[str, ...] = ()
     constants: Mapping[str, Any] = field(default_factory=dict)
-    allowed: Mapping[str, tuple[Any, ...]] = field(default_factory=lambda: ALLOWED)
     special_tokens: tuple[str, ...] = ("pad",)
-    read: Callable[[Mapping[str, Any], Mapping[str, Any], Path], dict[str, Any]] = _nothing
-    write: Callable[[EncoderConfig], dict[str, Any]] = bert_write
+    read: Callable[[Mapping[str, Any], Mapping[str, Any], Path], dict[str, Any]] = lambda public, values, where: {}
+    # BERT has two rates of dropout, which are one here
+    write: Callable[[EncoderConfig], dict[str, Any]] = lambda config: {"attention_probs_dropout_prob": config.dropout}
     sequence_names: Names = field(default_factory=dict)
     other_names: Names = field(default_factory=dict)
-    sequence_marks: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        for name, of_bert in (("sizes", BERT_SIZES), ("options", BERT_OPTIONS), ("requires", BERT_REQUIRES)):
+            merged = {**of_bert, **getattr(self, name)}
+            object.__setattr__(self, name, {key: value for key, value in merged.items() if value is not None})
 
     @property
     def defaults(self) -> dict[str, Any]:
@@ -134,24 +113,22 @@ class Family:
 
     def why_not(self, config: EncoderConfig) -> list[str]:
         """The settings that the layout cannot express, with their values."""
-        wrong = [name for name, values in self.requires.items() if getattr(config, name) not in values]
-        wrong += [name for name in self.never_none if getattr(config, name) is None]
-        return [f"{name} {getattr(config, name)}" for name in wrong]
-
-    @property
-    def heads(self) -> set[str]:
-        """Our modules besides the encoder that have a name in the layout."""
-        names = (*self.names, *self.sequence_names, *self.other_names)
-        return {name.partition(".")[0] for name in names} - {"encoder"}
+        defaults, free = EncoderConfig(), {"family", *self.sizes, *self.options, *self.free} - self.requires.keys()
+        wrong = []
+        for name in (each.name for each in fields(config)):
+            allowed, value = self.requires.get(name, (getattr(defaults, name),)), getattr(config, name)
+            if (name not in free and value not in allowed) or (name in self.never_none and value is None):
+                wrong.append(f"{name} {value}")
+        return wrong
 
     def parameter_names(
         self, present: Collection[str], blocks: int, *, public: bool
     ) -> Iterator[tuple[str, list[str]]]:
         """Pair each of our names with the public ones. present: the names of a model, ours or (`public`) its own."""
-        sequence = dict(_expand(self.sequence_names, blocks))
-        marks = [sequence[mark][0] if public else mark for mark in self.sequence_marks]
         yield from _expand(self.names, blocks)
-        yield from sequence.items() if all(mark in present for mark in marks) else _expand(self.other_names, blocks)
+        marks = [str(theirs) if public else ours for ours, theirs in self.sequence_names.items()]
+        complete = all(mark in present or f"{mark}.weight" in present for mark in marks)
+        yield from _expand(self.sequence_names if complete else self.other_names, blocks)
 
 
 def _expand(names: Names, blocks: int) -> Iterator[tuple[str, list[str]]]:
@@ -160,14 +137,6 @@ def _expand(names: Names, blocks: int) -> Iterator[tuple[str, list[str]]]:
         for kind in ("",) if ours.endswith((".weight", ".bias")) else (".weight", ".bias"):
             for number in range(blocks) if "{}" in ours else (0,):
                 yield ours.format(number) + kind, [name.format(number) + kind for name in listed]
-
-
-def size(layers: int, hidden: int, heads: int, **more: Any) -> dict[str, Any]:
-    """A published size."""
-    return {"num_hidden_layers": layers, "hidden_size": hidden, "num_attention_heads": heads, **more}
-
-
-BASE, LARGE = size(12, 768, 12), size(24, 1024, 16)
 
 
 def embedding_names(prefix: str) -> dict[str, str]:
@@ -180,18 +149,13 @@ def embedding_names(prefix: str) -> dict[str, str]:
     }
 
 
-def block_names(
-    layer: str, qkv: tuple[str, ...], output: str, norm: str, inner: str, ffn_output: str, ffn_norm: str
-) -> dict[str, str | tuple[str, ...]]:
-    """The parts of a block of attention and feed-forward, below the name of the layer."""
-    block = "encoder.blocks.{}."
+def block_names(layer: str, qkv: tuple[str, ...], *others: str) -> dict[str, str | tuple[str, ...]]:
+    """The parts of a block below the name of the layer: query, key and value, then the output of attention and its
+    norm, both layers of the feed-forward and its norm."""
+    parts = ("attention.output", "attention_norm", "feed_forward.inner", "feed_forward.output", "feed_forward_norm")
     return {
-        f"{block}attention.qkv": tuple(f"{layer}.{part}" for part in qkv),
-        f"{block}attention.output": f"{layer}.{output}",
-        f"{block}attention_norm": f"{layer}.{norm}",
-        f"{block}feed_forward.inner": f"{layer}.{inner}",
-        f"{block}feed_forward.output": f"{layer}.{ffn_output}",
-        f"{block}feed_forward_norm": f"{layer}.{ffn_norm}",
+        "encoder.blocks.{}.attention.qkv": tuple(f"{layer}.{part}" for part in qkv),
+        **{f"encoder.blocks.{{}}.{part}": f"{layer}.{name}" for part, name in zip(parts, others, strict=True)},
     }
 
 
@@ -209,3 +173,11 @@ def bert_names(prefix: str) -> dict[str, str | tuple[str, ...]]:
 def masked_names(dense: str, norm: str, bias: str) -> dict[str, str]:
     """The masked-LM head, and the head for answers, whose name is the same in most families."""
     return {"masked.dense": dense, "masked.norm": norm, "masked.bias": bias, "qa_outputs": "qa_outputs"}
+
+
+def read_integer(public: Mapping[str, Any], key: str, where: Path, *, default: Any = None, low: int, high: int) -> int:
+    """Read a whole number of a config.json. Raises UserError for anything else."""
+    value = public.get(key, default)
+    if type(value) is not int or not low <= value <= high:
+        raise UserError(f"{where}: {key} cannot be used", given=value, allowed=f"a whole number, {low:,} to {high:,}")
+    return value

@@ -6,7 +6,7 @@ from typing import Any
 
 from unmask.errors import UserError
 from unmask.model.config import EncoderConfig
-from unmask.model.families.family import REQUIRES, Family, HeadStyle, size
+from unmask.model.families.family import MAX_SIZE, Family, HeadStyle, block_names, read_integer
 
 _LAYER_TYPES = {"full_attention": "G", "sliding_attention": "L"}
 _BASES = {  # of rotary positions: the older key, and its default
@@ -16,34 +16,23 @@ _BASES = {  # of rotary positions: the older key, and its default
 
 
 def _read(public: Mapping[str, Any], values: Mapping[str, Any], where: Path) -> dict[str, Any]:
-    if public.get("mlp_bias", values["bias"]) != values["bias"]:
-        raise UserError(f"{where}: mlp_bias and attention_bias must be alike", given=public["mlp_bias"])
-    pattern = _pattern(public, values["num_hidden_layers"], where)
-    window = public.get("local_attention", 128)
-    if type(window) is not int or window < 2:
-        raise UserError(f"{where}: local_attention cannot be used", given=window)
-    base, local_base = (_base(public, kind, where) for kind in _LAYER_TYPES)
-    local = "L" in pattern
-    return {
-        "attention_pattern": pattern,
-        "window": window // 2 if local else None,
-        "rope_theta": base,
-        "local_rope_theta": local_base if local and local_base != base else None,
-    }
-
-
-def _pattern(public: Mapping[str, Any], layers: int, where: Path) -> str:
-    """The shortest pattern that, repeated, gives the kinds of the layers."""
+    layers = values["num_hidden_layers"]
     kinds = public.get("layer_types")
     if kinds is None:
-        every = public.get("global_attn_every_n_layers", 3)
-        if type(every) is not int or every < 1:
-            raise UserError(f"{where}: global_attn_every_n_layers cannot be used", given=every)
-        return ("G" + "L" * (every - 1))[:layers]
+        every = read_integer(public, "global_attn_every_n_layers", where, default=3, low=1, high=MAX_SIZE)
+        kinds = ["sliding_attention" if n % every else "full_attention" for n in range(layers)]
     if not isinstance(kinds, list) or len(kinds) != layers or not all(str(kind) in _LAYER_TYPES for kind in kinds):
         raise UserError(f"{where}: layer_types cannot be used", given=kinds, allowed=", ".join(_LAYER_TYPES))
     whole = "".join(_LAYER_TYPES[kind] for kind in kinds)
-    return next(whole[:n] for n in range(1, layers + 1) if (whole[:n] * layers)[:layers] == whole)
+    window = read_integer(public, "local_attention", where, default=128, low=2, high=MAX_SIZE)
+    base, local_base = (_base(public, kind, where) for kind in _LAYER_TYPES)
+    return {
+        # the shortest pattern that, repeated, gives the kinds of the layers
+        "attention_pattern": next(whole[:n] for n in range(1, layers + 1) if (whole[:n] * layers)[:layers] == whole),
+        "window": window // 2 if "L" in whole else None,
+        "rope_theta": base,
+        "local_rope_theta": local_base if "L" in whole and local_base != base else None,
+    }
 
 
 def _base(public: Mapping[str, Any], kind: str, where: Path) -> float:
@@ -72,44 +61,30 @@ def _write(config: EncoderConfig) -> dict[str, Any]:
     }
 
 
-_LAYER = "model.layers.{}"
-
 MODERNBERT = Family(
     name="modernbert",
     model_types=("modernbert",),
     prefix="model",
     classes="ModernBert",
-    head=HeadStyle(
-        activation="gelu",
-        bias=False,
-        norm=True,
-        use_before_tagging=True,
-        masked_activation="gelu",
-        poolings=("cls", "mean"),
-    ),
+    head=HeadStyle("gelu", False, True, use_before_tagging=True, masked_activation="gelu", poolings=("cls", "mean")),
     options={
         "hidden_act": ("hidden_activation", "gelu"),
         "dropout": ("mlp_dropout", 0.0),
-        "initializer_range": ("initializer_range", 0.02),
+        "type_vocab_size": None,
         "norm_eps": ("norm_eps", 1e-5),
         "norm_bias": ("norm_bias", False),
         "bias": ("attention_bias", False),
     },
     requires={
         "norm": ("pre",),
-        "norm_type": ("layer",),
         "embedding_norm": (True,),
         "first_norm": (False,),
-        "qk_norm": (False,),
         "gated": (True,),
-        "hidden_act": REQUIRES["hidden_act"],
         "position_embedding_type": ("rotary",),
         "type_vocab_size": (0,),
-        "embedding_size": (None,),
-        "num_hidden_groups": (None,),
     },
+    free=("attention_pattern", "window", "rope_theta", "local_rope_theta"),
     constants={"decoder_bias": True, "classifier_bias": False, "classifier_activation": "gelu"},
-    allowed={},
     special_tokens=("pad", "bos", "eos", "cls", "sep"),
     read=_read,
     write=_write,
@@ -117,12 +92,7 @@ MODERNBERT = Family(
     names={
         "encoder.embeddings.token.weight": "model.embeddings.tok_embeddings.weight",
         "encoder.embeddings.norm": "model.embeddings.norm",
-        "encoder.blocks.{}.attention_norm": f"{_LAYER}.attn_norm",
-        "encoder.blocks.{}.attention.qkv": f"{_LAYER}.attn.Wqkv",
-        "encoder.blocks.{}.attention.output": f"{_LAYER}.attn.Wo",
-        "encoder.blocks.{}.feed_forward_norm": f"{_LAYER}.mlp_norm",
-        "encoder.blocks.{}.feed_forward.inner": f"{_LAYER}.mlp.Wi",
-        "encoder.blocks.{}.feed_forward.output": f"{_LAYER}.mlp.Wo",
+        **block_names("model.layers.{}", ("attn.Wqkv",), "attn.Wo", "attn_norm", "mlp.Wi", "mlp.Wo", "mlp_norm"),
         "encoder.norm": "model.final_norm",
     },
     # the masked-LM head and the dense layer before the last one of all other heads have the same names
@@ -133,7 +103,6 @@ MODERNBERT = Family(
         "classifier": "classifier",
         "qa_outputs": "classifier",
     },
-    sequence_marks=("masked.bias",),
     preset_defaults={
         "rope_theta": 160_000.0,
         "local_rope_theta": 10_000.0,
@@ -141,8 +110,5 @@ MODERNBERT = Family(
         "attention_pattern": "GLL",
         "window": 64,
     },
-    presets={  # table 4
-        "modernbert-base": size(22, 768, 12, intermediate_size=1152),
-        "modernbert-large": size(28, 1024, 16, intermediate_size=2624),
-    },
+    base=(22, 768, 12, 1152),  # table 4
 )

@@ -4,15 +4,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from unmask.errors import UserError
-from unmask.model.families.family import BASE, LARGE, REQUIRES, Family, HeadStyle, bert_names, masked_names
+from unmask.model.families.family import Family, HeadStyle, bert_names, masked_names, read_integer
 
 
 def _read(public: Mapping[str, Any], values: Mapping[str, Any], where: Path) -> dict[str, Any]:
-    pad = public.get("pad_token_id", 1)
-    if type(pad) is not int or not 0 <= pad < values["max_position_embeddings"] - 8:
-        raise UserError(f"{where}: pad_token_id cannot be used", given=pad)
-    return {"position_offset": pad + 1, "max_position_embeddings": values["max_position_embeddings"] - pad - 1}
+    length = values["max_position_embeddings"]
+    pad = read_integer(public, "pad_token_id", where, default=1, low=0, high=length - 9)
+    return {"position_offset": pad + 1, "max_position_embeddings": length - pad - 1}
 
 
 ROBERTA = Family(
@@ -21,14 +19,12 @@ ROBERTA = Family(
     prefix="roberta",
     classes="Roberta",
     head=HeadStyle(masked_activation="gelu"),
-    requires={**REQUIRES, "position_embedding_type": ("learned",), "position_offset": tuple(range(1, 100))},
+    requires={"position_embedding_type": ("learned",), "position_offset": tuple(range(1, 100))},
     special_tokens=("pad", "bos", "eos"),
     read=_read,
     decoder="lm_head.decoder",
     names={**bert_names("roberta"), **masked_names("lm_head.dense", "lm_head.layer_norm", "lm_head.bias")},
     sequence_names={"pooler": "classifier.dense", "classifier": "classifier.out_proj"},
     other_names={"pooler": "roberta.pooler.dense", "classifier": "classifier"},
-    sequence_marks=("pooler.weight", "classifier.weight"),
     preset_defaults={"type_vocab_size": 1, "norm_eps": 1e-5, "position_offset": 2},
-    presets={"roberta-base": BASE, "roberta-large": LARGE},
 )
