@@ -50,7 +50,7 @@ def main() -> int:
 
 def values_of(corpus: str, steps: int) -> dict[str, object]:
     return {
-        "data": {"corpus": corpus, "max_length": 64, "tokens_per_step": 512, "heldout_tokens": 2048},
+        "data": {"corpus": corpus, "max_length": 64, "tokens_per_step": 512},
         "model": {"num_hidden_layers": 2, "hidden_size": 64, "num_attention_heads": 2},
         "train": {
             "budget": f"{steps} steps",

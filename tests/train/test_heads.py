@@ -42,7 +42,7 @@ def test_a_head_for_the_same_labels_is_kept(
     labels.write_text(table.read_text().replace(",stone", ",rock"))
     for name, settings, other, because in (
         ("anew", ["transfer.new_head=true"], {}, "transfer.new_head"),
-        ("drawn", ["transfer.reinit_layers=1"], {}, "the blocks below it are drawn anew"),
+        ("drawn", ["transfer.reinit_layers=1"], {}, "the blocks below it are re-initialised"),
         ("labels", [], {"train": labels}, "is for other labels"),
         ("pooling", ["task.pooling=mean"], {}, "reads in another way"),
         ("task", [], {"train": tagged, "task": "tag"}, "is for another task"),

@@ -21,7 +21,7 @@ def initialization_section(results: Results) -> Table | None:
     row = {
         "model": start["model"],
         "heads": join(heads, ", "),
-        "layers": _layers(start),
+        "layers": message("highest {number} re-initialised", anew) if (anew := start["reinit_layers"]) else None,
         "frozen": _frozen(start),
         "positions": _positions(start),
         "loss": (start.get("heldout_figures") or {}).get("masked.loss"),
@@ -35,15 +35,6 @@ def initialization_section(results: Results) -> Table | None:
         "loss": ("Held-out loss before (nats)", format_loss),
     }
     return facts(row, columns, message("Initialisation of the run."))
-
-
-def _layers(start: Results) -> str | None:
-    """Nothing where all layers of the model are there as they were."""
-    number, whole, anew = start["num_hidden_layers"], start["num_hidden_layers_of_model"], start["reinit_layers"]
-    if number == whole and not anew:
-        return None
-    parts = [message("lowest {number} of {whole}", number, whole)]
-    return join([*parts, message("highest {number} re-initialised", anew) if anew else None], ", ")
 
 
 def _frozen(start: Results) -> str | None:
@@ -60,9 +51,4 @@ def _frozen(start: Results) -> str | None:
 
 def _positions(start: Results) -> str | None:
     before, now = start["max_position_embeddings_of_model"], start["max_position_embeddings"]
-    if before == now:
-        return None
-    if "extend_positions" not in start:
-        return message("{before:,} → {now:,}", before, now)
-    how = message("repeated" if start["extend_positions"] == "tile" else "interpolated")
-    return message("{before:,} → {now:,} ({how})", before, now, how)
+    return None if before == now else message("{before:,} → {now:,}", before, now)

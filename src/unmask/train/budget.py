@@ -10,7 +10,7 @@ from typing import Literal
 
 from unmask.config import config, setting
 from unmask.messages import message
-from unmask.schedules import AnySchedule, Linear, Ramp
+from unmask.schedules import AnySchedule, Linear
 from unmask.train.optim import AdamW, AnyOptimizer
 from unmask.train.parallel import ParallelMode
 from unmask.train.precision import PrecisionName
@@ -70,9 +70,6 @@ class TrainConfig:
     gradient_accumulation_steps: int = setting(
         default=1, ge=1, description="micro-batches per step; the same update in less memory"
     )
-    batch_ramp: Ramp | None = setting(
-        default=None, description="smaller steps at the beginning of the run; none if not given"
-    )
     parallel: ParallelMode = setting(
         default="ddp",
         description="with several processes (torchrun): ddp, each holds the whole network; fsdp, each a part of it",
@@ -101,18 +98,8 @@ class TrainConfig:
         description="exponential moving average of the weights over about this share of the run, evaluated and "
         "kept in their place",
     )
-    max_skipped_steps: int = setting(
-        default=3,
-        ge=0,
-        description="steps in a row that may be left out because their loss or gradient is no finite number",
-    )
     evaluations: int = setting(default=5, ge=1, description="how often to evaluate over the run, evenly spaced")
     save_minutes: float = setting(default=5.0, gt=0, description="a checkpoint at least this often, and at evaluations")
-    patience: int | None = setting(
-        default=None,
-        ge=1,
-        description="stop after so many evaluations without a better one; never if not given",
-    )
     tensorboard: bool = setting(default=False, description="write the log to tensorboard/ in the run folder as well")
 
     def __post_init__(self) -> None:

@@ -16,6 +16,7 @@ from unmask.data.rows.readers.memory import MemoryRows, as_source
 from unmask.data.sequences import RowSequences
 from unmask.errors import UserError
 from unmask.heads import build_head, head_class
+from unmask.learner.batches import Batches
 from unmask.learner.regularise import Regularisation, Regulariser
 from unmask.learner.task_learner import TaskLearner
 from unmask.learner.word_dropout import TokenMasking
@@ -31,12 +32,12 @@ from unmask.train.parallel import World, join_world
 from unmask.train.recipe import FinetuneRecipe, parse_recipe, read_recipe
 from unmask.train.rows import PreparedRows, prepare_rows, write_split
 from unmask.train.run import GIVEN, Run
-from unmask.train.trainer import BestMetric, RunResult, TrainerState, Training, build_batches, train_run
+from unmask.train.trainer import RunResult, TrainerState, Training, train_run
 from unmask.train.transfer import (
-    Heads,
+    HeadOrigin,
     architecture,
-    load_head,
     load_pretrained,
+    load_task_head,
     set_trainable,
     transfer_summary,
 )
@@ -44,7 +45,7 @@ from unmask.train.transfer import (
 
 @dataclass(frozen=True, kw_only=True)
 class FinetuneResult(RunResult):
-    """What a fine-tuning run brought. dev: figures of the best checkpoint on the dev rows; metric: the one of
+    """The outcome of a fine-tuning run. dev: figures of the best checkpoint on the dev rows; metric: the one of
     them by which it was chosen."""
 
     best_step: int
@@ -56,7 +57,7 @@ class FinetuneResult(RunResult):
 
     @property
     def best_score(self) -> tuple[str, float]:
-        """What people call the metric, and its value on the dev rows."""
+        """The title of the metric, and its value on the dev rows."""
         return figure_of(self.metric).title, self.dev[self.metric]
 
 
@@ -83,36 +84,35 @@ def finetune(
     a `world` like it. rows: gives the rows of the recipe, where they are read already. Raises UserError for what cannot
     be used.
     """
-    held: dict[Path, MemoryRows] = {}
+    texts: dict[Path, str] = {}
     with join_world(world) as world:
         with world.sync_errors():
             if recipe is None:
                 if model is None or train is None:
                     raise UserError("fine-tuning needs a model and training rows", allowed="model=FOLDER, train=FILE")
-                data, held = _named({"train": train, "dev": dev, "test": test}, Path(output) / GIVEN)
+                data, texts = _row_files({"train": train, "dev": dev, "test": test}, Path(output) / GIVEN)
                 values = {"init_from": str(model), "task": {"name": task}, "data": data}
                 recipe = parse_recipe(FinetuneRecipe, values, overrides, where="the settings given")
             else:
                 recipe = read_recipe(FinetuneRecipe, recipe, overrides)
         with Run(Path(output), recipe, "finetune", world) as run:
-            return FinetuneResult(
-                **train_run(run, "Fine-tuning", partial(_training, run, recipe, held, rows), progress)
-            )
+            build = partial(_training, run, recipe, texts, rows)
+            return FinetuneResult(**train_run(run, "Fine-tuning", build, progress))
 
 
-def _named(given: dict[str, Any], folder: Path) -> tuple[dict[str, str], dict[Path, MemoryRows]]:
-    """The files of a recipe's data, and what is still to be written into those for rows in memory."""
-    paths, held = {}, {}
+def _row_files(given: dict[str, Any], folder: Path) -> tuple[dict[str, str], dict[Path, str]]:
+    """The files of a recipe's data, and what is to be written into those for rows in memory."""
+    paths, texts = {}, {}
     for name, rows in given.items():
         if rows is None:
             continue
         source = as_source(rows, f"the {name} rows given")
         if isinstance(source, MemoryRows):
             path = folder / f"{name}.jsonl"
-            held[path] = source
+            texts[path] = source.jsonl()
             source = path
         paths[name] = str(source)
-    return paths, held
+    return paths, texts
 
 
 def check(recipe: FinetuneRecipe, bundle: bundle.Bundle) -> None:
@@ -130,17 +130,19 @@ def check(recipe: FinetuneRecipe, bundle: bundle.Bundle) -> None:
 def _training(
     run: Run,
     recipe: FinetuneRecipe,
-    held: dict[Path, MemoryRows],
+    texts: dict[Path, str],
     read: Callable[[], PreparedRows] | None,
     progress: Progress,
 ) -> Training:
-    """What a recipe trains. held: rows in memory that are written into the run first, by their files; read: gives the
-    rows of the recipe, where they are read already."""
+    """The learner of a recipe, with its rows. texts: rows in memory, by the files of the run that they are written into
+    first; read: gives the rows of the recipe, where they are read already."""
     world, data = run.world, recipe.data
-    world.run_on_rank0(lambda: run.save_texts({path: rows.jsonl() for path, rows in held.items()}))
+    world.run_on_rank0(lambda: run.save_texts(texts))
     opened = bundle.read(recipe.init_from)
     check(recipe, opened)
-    recipe = with_default_lr(recipe, opened.config.hidden_size)
+    if recipe.train.optimizer.lr is None:
+        optimizer = changed(recipe.train.optimizer, lr=default_finetune_lr(opened.config.hidden_size))
+        recipe = changed(recipe, train=changed(recipe.train, optimizer=optimizer))
     rows = prepare_rows(data, recipe.seed, task_of(recipe.task).reads) if read is None else read()
     _record_rows(run, recipe, opened, rows)
     train, dev = rows.train, rows.dev
@@ -149,12 +151,13 @@ def _training(
     encoded, notes = task.encode(train)
     check_rows(train, encoded)
     dev_rows, dev_notes = task.encode([example.keep_labels(task.labels) for example in dev])
-    for remark in (*notes.remarks, *dev_notes.remarks):
+    for remark in (*rows.notes, *notes.remarks, *dev_notes.remarks):
         console.note(remark)
     dev_set = DevSet(task, dev, dev_rows)
     learner, heads = _learner(opened, recipe, task, encoded)
     origin = transfer_summary(opened, learner, recipe.transfer, heads) | {"lr": recipe.train.optimizer.peak_lr}
     sequences = RowSequences(encoded, together=learner.head.keeps_rows_together)
+    accumulation = recipe.train.gradient_accumulation_steps
     metric = f"{task.name}.{task.metric}"
 
     def describe(step: Step, best: float | None) -> str:
@@ -163,7 +166,7 @@ def _training(
         title, figure = message(figure_of(metric).title), format_score(metric, best)
         return message("loss {loss:.3f}  best dev {metric} {figure}", step.loss, title, figure)
 
-    def save_model(lineage: list[dict[str, Any]], state: TrainerState) -> dict[str, Any]:
+    def save_model(entry: dict[str, Any], state: TrainerState) -> dict[str, Any]:
         reading = {**rows.options.changed, "pairs": train[0].pair is not None}
         best = evaluate(learner, dev_set, finished=True)
         if task.calibrates == "after training":
@@ -173,7 +176,7 @@ def _training(
         schema = task.schema()
         if best.parameters:
             schema["parameters"] = {name: values.tolist() for name, values in best.parameters.items()}
-        config = learner.encoder.config
+        config, lineage = learner.encoder.config, [*opened.lineage, entry]
         public = head_class(task).public_architecture(task, config.family)
         bundle.write(run.model, config, learner.saved_modules(), task.tokenizer, lineage, schema, public, reading)
         return {
@@ -187,65 +190,48 @@ def _training(
 
     return Training(
         learner=learner,
-        batches=build_batches(sequences, data.batch_size, recipe.train, recipe.seed, world),
+        batches=Batches(sequences, data.batch_size, recipe.seed, accumulation, world.rank, world.size),
         config=recipe.train,
-        seed=recipe.seed,
-        lineage=opened.lineage,
         init_weights=(lambda: run.write_facts(init=origin)) if recipe.pretrained else (lambda: None),
         evaluate=lambda: evaluate(learner, dev_set).figures,
-        best_metric=BestMetric(metric, higher_is_better=not figure_of(metric).lower_is_better),
+        metric=metric,
+        higher_is_better=not figure_of(metric).lower_is_better,
         keep_best=True,
         describe=describe,
         save_model=save_model,
     )
 
 
-def with_default_lr(recipe: FinetuneRecipe, hidden_size: int) -> FinetuneRecipe:
-    """The recipe with a learning rate, where it names none."""
-    optimizer = recipe.train.optimizer
-    if optimizer.lr is not None:
-        return recipe
-    rated = changed(optimizer, lr=default_finetune_lr(hidden_size))
-    return changed(recipe, train=changed(recipe.train, optimizer=rated))
-
-
 def _record_rows(run: Run, recipe: FinetuneRecipe, opened: bundle.Bundle, rows: PreparedRows) -> None:
-    """Write down what was found in the rows and cut from them, before anything is learnt from them."""
+    """Tie the run to its rows, and write what was checked in them and cut from them, before they are trained on."""
     data = recipe.data
-    names = ("train", "dev", "test") if data.leaks == "drop" else ("train", "dev")
-    sums = {name: rows.sha256.get(name) for name in names}
-    run.check_inputs(model=opened.sha256, **{name: digest for name, digest in sums.items() if digest})
-    for note in rows.notes:
-        console.note(note)
+    sums = {name: digest for name, digest in rows.sha256.items() if digest and (name != "test" or data.leaks == "drop")}
+    run.check_inputs(model=opened.sha256, **sums)
 
-    def write_down() -> None:
+    def write() -> None:
         run.write_facts(checked=dict(rows.checked))
         write_split(data, rows, run.folder)
 
-    run.world.run_on_rank0(write_down)
+    run.world.run_on_rank0(write)
 
 
 def _learner(
-    opened: bundle.Bundle,
-    recipe: FinetuneRecipe,
-    task: Task[Any],
-    rows: Sequence[EncodedRow],
-) -> tuple[TaskLearner, Heads]:
-    """What is trained, and whose head it begins with."""
-    transfer = recipe.transfer
-    taken = load_pretrained(opened, transfer, recipe.seed)
+    opened: bundle.Bundle, recipe: FinetuneRecipe, task: Task[Any], rows: Sequence[EncodedRow]
+) -> tuple[TaskLearner, dict[str, HeadOrigin]]:
+    """The encoder with the head of the task, and where the weights of the head come from."""
+    loaded = load_pretrained(opened, recipe.transfer, recipe.seed)
     torch.manual_seed(recipe.seed)
     if recipe.pretrained:
-        encoder = taken.encoder(dropout=recipe.dropout)
+        encoder = loaded.encoder(dropout=recipe.dropout)
     else:
-        encoder = Encoder(changed(taken.config, dropout=recipe.dropout))
+        encoder = Encoder(changed(loaded.config, dropout=recipe.dropout))
     head = build_head(task, encoder.config)
     head.init_from_counts(task, rows)
     masking = TokenMasking(recipe.mask_prob, opened.tokenizer.mask_token_id) if recipe.mask_prob else None
     regulariser = Regulariser(recipe.regularisation) if recipe.regularisation != Regularisation() else None
     learner = TaskLearner(encoder, head, masking, regulariser)
-    heads: Heads = {task.name: "new"}
+    origins: dict[str, HeadOrigin] = {task.name: "new"}
     if recipe.pretrained:
-        heads = load_head(taken, learner, task, transfer)
-    set_trainable(learner, transfer)
-    return learner, heads
+        origins = load_task_head(loaded, learner, task, recipe.transfer)
+    set_trainable(learner, recipe.transfer)
+    return learner, origins

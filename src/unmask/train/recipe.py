@@ -13,7 +13,6 @@ from unmask.messages import message
 from unmask.model.config import EncoderConfig
 from unmask.model.presets import PRESETS
 from unmask.objectives import AnyObjective, Masked
-from unmask.schedules import Ramp
 from unmask.tasks import AnyTask, Classify, task_of
 from unmask.train.budget import TrainConfig
 from unmask.train.init import InitConfig
@@ -29,9 +28,6 @@ class CorpusConfig:
 
     corpus: str = setting(description="a folder made by `unmask corpus build`")
     max_length: int = setting(default=128, ge=8, description="longest sequence in tokens, [CLS] and [SEP] included")
-    max_length_ramp: Ramp | None = setting(
-        default=None, description="shorter sequences at the beginning of the run; none if not given"
-    )
     tokens_per_step: int = setting(
         default=8192, ge=8, description="tokens per step (on average), over all micro-batches"
     )
@@ -41,7 +37,6 @@ class CorpusConfig:
         lt=1,
         description="share of the documents kept for the held-out loss, at least one",
     )
-    heldout_tokens: int = setting(default=32768, ge=1, description="at most so many tokens are evaluated at a time")
 
 
 @config
