@@ -10,9 +10,9 @@ import yaml
 from unmask.config import from_mapping
 from unmask.data.corpus.shards import Shards
 from unmask.model.config import EncoderConfig
-from unmask.train.explain import KINDS, explain
+from unmask.train.explain import explain
 from unmask.train.optim import Muon
-from unmask.train.recipe import PretrainRecipe
+from unmask.train.recipe import KINDS, PretrainRecipe
 
 
 def test_show_is_complete_and_reads_back(command) -> None:

@@ -29,9 +29,9 @@ def register(app: App) -> None:
 def show(recipe: Recipe, overrides: Overrides = None, as_json: AsJson = False) -> None:
     """Print a recipe complete: every default written out, settings replaced."""
     from unmask.config import dump, to_yaml
-    from unmask.train.recipe import read_recipe, recipe_kind
+    from unmask.train.recipe import KINDS, read_recipe, recipe_kind
 
-    resolved = read_recipe(recipe_kind(recipe), recipe, overrides or [])
+    resolved = read_recipe(KINDS[recipe_kind(recipe)], recipe, overrides or [])
     console.print_text(json.dumps(dump(resolved), ensure_ascii=False) if as_json else to_yaml(resolved).rstrip())
 
 
@@ -65,10 +65,11 @@ def explain(
 @noun.command(example="unmask recipe check small data.corpus=corpus")
 def check(recipe: Recipe, overrides: Overrides = None, as_json: AsJson = False) -> None:
     """Check a recipe and the files that it names, without training."""
-    from unmask.train.recipe import PretrainRecipe, read_recipe, recipe_kind
+    from unmask.train.recipe import KINDS, read_recipe, recipe_kind
 
-    resolved: Any = read_recipe(recipe_kind(recipe), recipe, overrides or [])
-    found = _pretraining(resolved) if isinstance(resolved, PretrainRecipe) else _finetuning(resolved)
+    kind = recipe_kind(recipe)
+    resolved: Any = read_recipe(KINDS[kind], recipe, overrides or [])
+    found = _pretraining(resolved) if kind == "pretrain" else _finetuning(resolved)
     if as_json:
         console.print_text(json.dumps({"recipe": recipe, "ok": True, **found}, ensure_ascii=False))
         return

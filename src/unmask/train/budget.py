@@ -17,7 +17,7 @@ from unmask.train.precision import PrecisionName
 
 BUDGET_FORMS = "30s, 5m, 2h (wall-clock), 1000 steps, 10M tokens or 3 epochs"
 
-_SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_SECONDS = {"d": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0}
 _SCALE = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "b": 10**9}
 
 
@@ -32,11 +32,9 @@ class Budget:
     def parse(text: str) -> "Budget":
         """Raises ValueError naming the allowed forms."""
         compact = text.strip().lower().replace(",", "").replace("_", "")
-        clock = re.fullmatch(
-            r"(?:(\d+(?:\.\d+)?)d)?(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s)?", compact
-        )
-        if compact and clock:
-            seconds = sum(float(n or 0) * _SECONDS[u] for n, u in zip(clock.groups(), "dhms", strict=True))
+        clock = re.fullmatch("".join(rf"(?:(\d+(?:\.\d+)?){unit})?" for unit in _SECONDS), compact)
+        if clock is not None:
+            seconds = sum(float(n or 0) * one for n, one in zip(clock.groups(), _SECONDS.values(), strict=True))
             if seconds > 0:
                 return Budget(seconds, "seconds")
         counted = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kmgb]?)\s*(steps?|tokens?|epochs?)", compact)
@@ -64,9 +62,7 @@ class TrainConfig:
     budget: str = setting(default="10m", description=f"how long: {BUDGET_FORMS}")
     optimizer: AnyOptimizer = setting(default_factory=AdamW, description="how weights are updated")
     schedule: AnySchedule = setting(default_factory=Linear, description="learning rate over the run")
-    max_grad_norm: float = setting(
-        default=1.0, gt=0, description="longest gradient (2-norm); longer ones are shortened to it"
-    )
+    max_grad_norm: float = setting(default=1.0, gt=0, description="maximum gradient norm")
     gradient_accumulation_steps: int = setting(
         default=1, ge=1, description="micro-batches per step; the same update in less memory"
     )
@@ -79,24 +75,19 @@ class TrainConfig:
     )
     compile: Literal["auto", "always", "never"] = setting(
         default="auto",
-        description="the blocks, on a GPU; auto: in runs of a quarter of an hour or more, "
-        "if a trial shows that it pays",
+        description="compile the blocks on a GPU; auto: in runs of 15 minutes or more, if a trial is faster",
     )
     gradient_checkpointing: bool = setting(
-        default=False,
-        description="keep only what stands between blocks, compute the rest again for the gradients: less memory",
+        default=False, description="store activations between blocks alone and recompute the others: less memory"
     )
     threads: int | None = setting(
-        default=None,
-        ge=1,
-        description="of the CPU; if not given, those that measure fastest when a run begins, which are kept with it",
+        default=None, ge=1, description="of the CPU; if not given, the fastest number, measured when a run begins"
     )
     ema: float | None = setting(
         default=None,
         gt=0,
         lt=1,
-        description="exponential moving average of the weights over about this share of the run, evaluated and "
-        "kept in their place",
+        description="evaluate and publish a moving average of the weights over about this share of the run",
     )
     evaluations: int = setting(default=5, ge=1, description="how often to evaluate over the run, evenly spaced")
     save_minutes: float = setting(default=5.0, gt=0, description="a checkpoint at least this often, and at evaluations")

@@ -1,4 +1,4 @@
-"""Recipes: one file, one run. Each component's settings stand beside the component; here they are composed."""
+"""Recipes: one file, one run. The settings of each component stand beside the component; here they are composed."""
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -16,10 +16,11 @@ from unmask.objectives import AnyObjective, Masked
 from unmask.tasks import AnyTask, Classify, task_of
 from unmask.train.budget import TrainConfig
 from unmask.train.init import InitConfig
-from unmask.train.shipped import find_recipe
 from unmask.train.transfer import Transfer, architecture
 
 R = TypeVar("R")
+Kind = Literal["pretrain", "finetune"]
+Policy = Literal["warn", "drop", "stop"]
 
 
 @config
@@ -28,14 +29,9 @@ class CorpusConfig:
 
     corpus: str = setting(description="a folder made by `unmask corpus build`")
     max_length: int = setting(default=128, ge=8, description="longest sequence in tokens, [CLS] and [SEP] included")
-    tokens_per_step: int = setting(
-        default=8192, ge=8, description="tokens per step (on average), over all micro-batches"
-    )
+    tokens_per_step: int = setting(default=8192, ge=8, description="tokens per step (mean), over all micro-batches")
     heldout_share: float = setting(
-        default=0.01,
-        ge=0,
-        lt=1,
-        description="share of the documents kept for the held-out loss, at least one",
+        default=0.01, ge=0, lt=1, description="share of the documents for the held-out loss, at least one"
     )
 
 
@@ -70,36 +66,23 @@ class RowFiles:
     train: str = setting(
         description="file of training rows: csv, tsv, jsonl, json, Parquet, Label Studio; tags: CoNLL; answers: SQuAD"
     )
-    dev: str | None = setting(default=None, description="file of rows to choose by; a tenth of train if not given")
-    test: str | None = setting(
-        default=None, description="file of rows to evaluate on at the end; nothing is chosen by them"
-    )
-    dev_share: float = setting(
-        default=0.1, gt=0, lt=1, description="share of train that becomes dev where none is given"
-    )
+    dev: str | None = setting(default=None, description="file of rows to choose by; if not given, dev_share of train")
+    test: str | None = setting(default=None, description="file of rows to evaluate on at the end")
+    dev_share: float = setting(default=0.1, gt=0, lt=1, description="share of train that becomes dev if not given")
     test_share: float = setting(
-        default=0.0,
-        ge=0,
-        lt=1,
-        description="share of train that becomes test, if any; what is cut is written into split/ of the run",
+        default=0.0, ge=0, lt=1, description="share of train that becomes test; written into split/ of the run"
     )
-    leaks: Literal["warn", "drop", "stop"] = setting(
-        default="warn",
-        description="dev or test rows whose text stands in train: said, left out of train, or an error",
+    leaks: Policy = setting(
+        default="warn", description="training rows whose text stands in dev or test: report, drop, or stop"
     )
-    contradictions: Literal["warn", "drop", "stop"] = setting(
-        default="warn",
-        description="training rows of one text with different labels: said, left out, or an error",
+    contradictions: Policy = setting(
+        default="warn", description="training rows of one text with different labels: report, drop, or stop"
     )
     max_train_rows: int | None = setting(
-        default=None,
-        ge=1,
-        description="use about so many training rows, chosen by hash, so that every label is among them",
+        default=None, ge=1, description="use about so many training rows, chosen by hash, and one of every label"
     )
     max_dev_rows: int | None = setting(
-        default=None,
-        ge=1,
-        description="use about so many dev rows, chosen by hash: each evaluation reads them",
+        default=None, ge=1, description="use about so many dev rows, chosen by hash: each evaluation reads them"
     )
     batch_size: int = setting(default=32, ge=1, description="rows per step, over all micro-batches")
 
@@ -128,15 +111,11 @@ class FinetuneRecipe:
     data: RowsConfig = setting(description="labelled rows")
     dropout: float = setting(default=0.1, ge=0, lt=1, description="in the encoder while fine-tuning")
     mask_prob: float = setting(
-        default=0.0,
-        ge=0,
-        lt=1,
-        description="share of the pieces that are replaced by [MASK] while fine-tuning, other ones in each epoch",
+        default=0.0, ge=0, lt=1, description="share of the tokens to replace by [MASK], other ones in each epoch"
     )
     regularisation: Regularisation = setting(default_factory=Regularisation, description="regularisation")
     train: TrainConfig = setting(
-        default_factory=lambda: TrainConfig(budget="3 epochs", evaluations=6),
-        description="how to train",
+        default_factory=lambda: TrainConfig(budget="3 epochs", evaluations=6), description="how to train"
     )
 
     def __post_init__(self) -> None:
@@ -150,6 +129,34 @@ class FinetuneRecipe:
             )
 
 
+KINDS: dict[Kind, type[Any]] = {"pretrain": PretrainRecipe, "finetune": FinetuneRecipe}
+
+
+def shipped_recipes() -> dict[str, Path]:
+    """The recipes that come with unmask, by name. They lie in the installed package, or in a checkout beside `src`."""
+    package = Path(__file__).parents[1]
+    for folder in (package / "recipes", package.parents[1] / "recipes"):
+        if folder.is_dir():
+            return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
+    return {}
+
+
+def _find_recipe(recipe: Path | str) -> Path:
+    """The file of a recipe given by its name or its path. Raises UserError where there is none."""
+    known, path = shipped_recipes(), Path(recipe)
+    if str(recipe) in known:
+        return known[str(recipe)]
+    if path.is_file():
+        return path
+    allowed = f"a YAML file, or one of {', '.join(known)}"
+    if "=" in str(recipe):
+        raise UserError("{recipe} is a setting; the recipe comes first", recipe, allowed=allowed)
+    near = {**{other.stem: other for other in path.parent.glob("*.yaml")}, **{name: name for name in known}}
+    meant = suggest(path.stem, near)
+    hint = did_you_mean(None if meant is None else near[meant])
+    raise UserError("{path} is not a recipe", recipe, allowed=allowed, hint=hint)
+
+
 def read_recipe(cls: type[R], recipe: R | Path | str, overrides: Iterable[str] = ()) -> R:
     """Read a recipe file, or one that comes with unmask by its name, with overrides; a `cls` is returned as it is.
 
@@ -160,11 +167,23 @@ def read_recipe(cls: type[R], recipe: R | Path | str, overrides: Iterable[str] =
             raise UserError(f"overrides go with a recipe file, not with a {cls.__name__}")
         return recipe
     assert isinstance(recipe, Path | str), "a recipe of the other kind"
-    kind = recipe_kind(recipe)
-    if kind is not cls:
-        other, command = ("fine-tuning", "finetune") if kind is FinetuneRecipe else ("pretraining", "pretrain")
-        raise UserError("{recipe} is a recipe for {other}", recipe, other, hint=f"unmask {command} {recipe}")
-    return parse_recipe(cls, read_yaml(find_recipe(recipe)), overrides, where=str(recipe))
+    if KINDS[kind := recipe_kind(recipe)] is not cls:
+        raise UserError("{recipe} is a recipe of kind {kind}", recipe, kind, hint=f"unmask {kind} {recipe}")
+    return parse_recipe(cls, read_yaml(_find_recipe(recipe)), overrides, where=str(recipe))
+
+
+def recipe_kind(recipe: Path | str) -> Kind:
+    """The kind of a recipe, a file or one that comes with unmask. Raises UserError where its `kind` is none of ours."""
+    kind: Kind = read_yaml(_find_recipe(recipe)).get("kind")  # type: ignore[assignment]
+    if kind not in KINDS:
+        raise UserError(
+            "{path}: kind cannot be used",
+            recipe,
+            given=kind or message("nothing"),
+            allowed=", ".join(KINDS),
+            hint="recipes of 0.1.0 have none, and other names of settings: docs/migration-0.2.md",
+        )
+    return kind
 
 
 def parse_recipe(cls: type[R], values: Mapping[str, Any], overrides: Iterable[str], where: str) -> R:
@@ -174,10 +193,9 @@ def parse_recipe(cls: type[R], values: Mapping[str, Any], overrides: Iterable[st
     A task without a name is classification, as it is where no task is given.
     """
     values = override(values, overrides)
-    task = values.get("task")
+    task, model = values.get("task"), values.get("model", {})
     if isinstance(task, dict):
         task.setdefault("name", Classify().name)
-    model = values.get("model", {})
     if isinstance(model, dict) and "preset" in model:
         name = model.pop("preset")
         if name not in PRESETS:
@@ -194,18 +212,3 @@ def parse_recipe(cls: type[R], values: Mapping[str, Any], overrides: Iterable[st
         network = architecture(bundle.read(recipe.init_from).config, recipe.transfer)
         recipe = from_mapping(cls, {**values, "model": {**dump(network), **model}}, where)
     return recipe
-
-
-def recipe_kind(path: Path | str) -> type[PretrainRecipe] | type[FinetuneRecipe]:
-    """Which kind of recipe a file holds. Raises UserError where its `kind` is none of ours."""
-    kinds = {"pretrain": PretrainRecipe, "finetune": FinetuneRecipe}
-    kind = read_yaml(find_recipe(path)).get("kind")
-    if kind not in kinds:
-        raise UserError(
-            "{path}: kind cannot be used",
-            path,
-            given=kind or message("nothing"),
-            allowed=", ".join(kinds),
-            hint="recipes of 0.1.0 have none, and other names of settings: docs/migration-0.2.md",
-        )
-    return kinds[kind]
