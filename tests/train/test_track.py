@@ -32,6 +32,7 @@ def test_every_figure_of_the_log_is_read_back_at_its_step(tmp_path: Path) -> Non
     row |= {"grad_norm": 4.0, "tokens_per_second": 64, "data_wait": 0.5}
     norms = {"gradient": [0.5, 0.25, 0.125], "activation": [1.0, 2.0, 4.0]}
     with open_run(tmp_path) as run:
+        run.truncate_log(0)
         run.append(**row)
         run.append(**row | {"step": 4, "loss": 2.0, "norms": norms})
         run.append(step=4, progress=0.5, seconds=2, tokens=128, evaluation={"masked.loss": 1.75})

@@ -25,6 +25,7 @@ from unmask.console import Progress
 from unmask.data.corpus import shards
 from unmask.data.corpus.wholewords import load_words
 from unmask.data.rows.example import Example
+from unmask.data.rows.read import read_rows
 from unmask.errors import UserError
 from unmask.evaluate import baselines
 from unmask.evaluate.samples import predictions, sample_fills
@@ -81,7 +82,7 @@ class Quickstart:
         self.seconds = request.seconds
         self.results: dict[str, Any] = {}
         self.start: StartingModel | None = None
-        self.reader = RowReader()
+        self.reader: RowReader = cache(read_rows)  # a file is read once
         self.prepare: Callable[[], PreparedRows] | None = None
 
     def run(self) -> Path:
