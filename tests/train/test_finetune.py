@@ -14,7 +14,6 @@ from unmask.errors import UserError
 from unmask.metrics import figure_of
 from unmask.model.encoder import Encoder
 from unmask.train import finetune as module
-from unmask.train.dev import DevResult
 from unmask.train.finetune import FinetuneResult, finetune
 from unmask.train.recipe import FinetuneRecipe, RowsConfig, parse_recipe
 from unmask.train.rows import prepare_rows
@@ -54,9 +53,9 @@ def test_the_best_evaluation_is_published_not_the_last(
     figures = iter([0.5, 0.9, 0.7, 0.6])
     seen: list[dict[str, torch.Tensor]] = []
 
-    def judged(learner: Any, *_: Any, **__: Any) -> DevResult:
+    def judged(learner: Any, *_: Any, **__: Any) -> tuple[dict[str, float], dict[str, Any]]:
         seen.append({n: t.clone() for n, t in learner.state_dict().items()})
-        return DevResult({"classify.accuracy": next(figures, 0.9), "classify.loss": 1.0}, {})
+        return {"classify.accuracy": next(figures, 0.9), "classify.loss": 1.0}, {}
 
     monkeypatch.setattr(module, "evaluate", judged)
     overrides = ["train.budget=8 steps", "train.evaluations=4", "task.max_length=16"]
@@ -136,8 +135,8 @@ def test_the_first_of_equal_evaluations_is_the_best(
     """No number is never the best."""
     figures = iter([0.4, 0.6, 0.6, float("nan"), 0.4])
 
-    def judged(*_: Any, **__: Any) -> DevResult:
-        return DevResult({"classify.accuracy": next(figures, 0.5), "classify.loss": 1.0}, {})
+    def judged(*_: Any, **__: Any) -> tuple[dict[str, float], dict[str, Any]]:
+        return {"classify.accuracy": next(figures, 0.5), "classify.loss": 1.0}, {}
 
     monkeypatch.setattr(module, "evaluate", judged)
     monkeypatch.setattr(module, "figure_of", lambda name: replace(figure_of(name), lower_is_better=not higher))

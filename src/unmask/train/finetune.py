@@ -25,7 +25,8 @@ from unmask.metrics import figure_of, format_score
 from unmask.model.encoder import Encoder
 from unmask.tasks import Task, task_of
 from unmask.tasks.labelled_spans import check_rows
-from unmask.train.dev import DevSet, evaluate
+from unmask.train import transfer
+from unmask.train.dev import evaluate
 from unmask.train.loop import Step
 from unmask.train.optim import default_finetune_lr
 from unmask.train.parallel import World, join_world
@@ -33,14 +34,6 @@ from unmask.train.recipe import FinetuneRecipe, parse_recipe, read_recipe
 from unmask.train.rows import PreparedRows, prepare_rows, write_split
 from unmask.train.run import GIVEN, Run
 from unmask.train.trainer import RunResult, TrainerState, Training, train_run
-from unmask.train.transfer import (
-    HeadOrigin,
-    architecture,
-    load_pretrained,
-    load_task_head,
-    set_trainable,
-    transfer_summary,
-)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,7 +110,7 @@ def _row_files(given: dict[str, Any], folder: Path) -> tuple[dict[str, str], dic
 
 def check(recipe: FinetuneRecipe, bundle: bundle.Bundle) -> None:
     """Raises UserError for what no single setting can see."""
-    positions = architecture(bundle.config, recipe.transfer).max_position_embeddings
+    positions = transfer.architecture(bundle.config, recipe.transfer).max_position_embeddings
     if recipe.task.max_length > positions:
         raise UserError(
             "task.max_length is above the positions of the model",
@@ -144,7 +137,7 @@ def _training(
         optimizer = changed(recipe.train.optimizer, lr=default_finetune_lr(opened.config.hidden_size))
         recipe = changed(recipe, train=changed(recipe.train, optimizer=optimizer))
     rows = prepare_rows(data, recipe.seed, task_of(recipe.task).reads) if read is None else read()
-    _record_rows(run, recipe, opened, rows)
+    world.run_on_rank0(lambda: _record_rows(run, recipe, opened, rows))
     train, dev = rows.train, rows.dev
     task = task_of(recipe.task).build(recipe.task, opened.tokenizer, train)
     task.set_metric(dev)
@@ -153,9 +146,8 @@ def _training(
     dev_rows, dev_notes = task.encode([example.keep_labels(task.labels) for example in dev])
     for remark in (*rows.notes, *notes.remarks, *dev_notes.remarks):
         console.note(remark)
-    dev_set = DevSet(task, dev, dev_rows)
     learner, heads = _learner(opened, recipe, task, encoded)
-    origin = transfer_summary(opened, learner, recipe.transfer, heads) | {"lr": recipe.train.optimizer.peak_lr}
+    origin = transfer.summary(opened, learner, recipe.transfer, heads) | {"lr": recipe.train.optimizer.peak_lr}
     sequences = RowSequences(encoded, together=learner.head.keeps_rows_together)
     accumulation = recipe.train.gradient_accumulation_steps
     metric = f"{task.name}.{task.metric}"
@@ -168,14 +160,14 @@ def _training(
 
     def save_model(entry: dict[str, Any], state: TrainerState) -> dict[str, Any]:
         reading = {**rows.options.changed, "pairs": train[0].pair is not None}
-        best = evaluate(learner, dev_set, finished=True)
+        figures, calibrated = evaluate(learner, task, dev, dev_rows, finished=True)
         if task.calibrates == "after training":
             console.note(
-                f"{', '.join(best.parameters)} chosen on {len(dev):,} dev rows: figures on these rows flatter the model"
+                f"{', '.join(calibrated)} chosen on {len(dev):,} dev rows: figures on these rows flatter the model"
             )
         schema = task.schema()
-        if best.parameters:
-            schema["parameters"] = {name: values.tolist() for name, values in best.parameters.items()}
+        if calibrated:
+            schema["parameters"] = {name: values.tolist() for name, values in calibrated.items()}
         config, lineage = learner.encoder.config, [*opened.lineage, entry]
         public = head_class(task).public_architecture(task, config.family)
         bundle.write(run.model, config, learner.saved_modules(), task.tokenizer, lineage, schema, public, reading)
@@ -184,7 +176,7 @@ def _training(
             "train_rows": len(train),
             "dev_rows": len(dev),
             "truncated": notes.truncated,
-            "dev": best.figures,
+            "dev": figures,
             "metric": metric,
         }
 
@@ -193,7 +185,7 @@ def _training(
         batches=Batches(sequences, data.batch_size, recipe.seed, accumulation, world.rank, world.size),
         config=recipe.train,
         init_weights=(lambda: run.write_facts(init=origin)) if recipe.pretrained else (lambda: None),
-        evaluate=lambda: evaluate(learner, dev_set).figures,
+        evaluate=lambda: evaluate(learner, task, dev, dev_rows)[0],
         metric=metric,
         higher_is_better=not figure_of(metric).lower_is_better,
         keep_best=True,
@@ -207,19 +199,15 @@ def _record_rows(run: Run, recipe: FinetuneRecipe, opened: bundle.Bundle, rows: 
     data = recipe.data
     sums = {name: digest for name, digest in rows.sha256.items() if digest and (name != "test" or data.leaks == "drop")}
     run.check_inputs(model=opened.sha256, **sums)
-
-    def write() -> None:
-        run.write_facts(checked=dict(rows.checked))
-        write_split(data, rows, run.folder)
-
-    run.world.run_on_rank0(write)
+    run.write_facts(checked=dict(rows.checked))
+    write_split(data, rows, run.folder)
 
 
 def _learner(
     opened: bundle.Bundle, recipe: FinetuneRecipe, task: Task[Any], rows: Sequence[EncodedRow]
-) -> tuple[TaskLearner, dict[str, HeadOrigin]]:
+) -> tuple[TaskLearner, dict[str, transfer.HeadOrigin]]:
     """The encoder with the head of the task, and where the weights of the head come from."""
-    loaded = load_pretrained(opened, recipe.transfer, recipe.seed)
+    loaded = transfer.load_pretrained(opened, recipe.transfer, recipe.seed)
     torch.manual_seed(recipe.seed)
     if recipe.pretrained:
         encoder = loaded.encoder(dropout=recipe.dropout)
@@ -230,8 +218,8 @@ def _learner(
     masking = TokenMasking(recipe.mask_prob, opened.tokenizer.mask_token_id) if recipe.mask_prob else None
     regulariser = Regulariser(recipe.regularisation) if recipe.regularisation != Regularisation() else None
     learner = TaskLearner(encoder, head, masking, regulariser)
-    origins: dict[str, HeadOrigin] = {task.name: "new"}
+    origins: dict[str, transfer.HeadOrigin] = {task.name: "new"}
     if recipe.pretrained:
-        origins = load_task_head(loaded, learner, task, recipe.transfer)
-    set_trainable(learner, recipe.transfer)
+        origins = transfer.load_task_head(loaded, learner, task, recipe.transfer)
+    transfer.set_trainable(learner, recipe.transfer)
     return learner, origins

@@ -28,20 +28,13 @@ from unmask.model.config import EncoderConfig
 from unmask.model.encoder import Encoder
 from unmask.objectives import Masked, MaskedObjective, NextSentenceObjective
 from unmask.text.tokenizer import Tokenizer
+from unmask.train import transfer
 from unmask.train.init import init_from_counts, token_counts
 from unmask.train.loop import Step, evaluate
 from unmask.train.parallel import World, join_world
 from unmask.train.recipe import PretrainRecipe, read_recipe
 from unmask.train.run import Run
 from unmask.train.trainer import RunResult, TrainerState, Training, train_run
-from unmask.train.transfer import (
-    Transfer,
-    architecture,
-    load_objectives,
-    load_pretrained,
-    set_trainable,
-    transfer_summary,
-)
 
 EVALUATION_SEED = 0  # held-out masks are the same for every run, so that losses compare
 EVALUATION_BATCH_TOKENS = 8192
@@ -132,7 +125,7 @@ def fit_to_corpus(recipe: PretrainRecipe, tokenizer: Tokenizer) -> PretrainRecip
     model = recipe.model
     if recipe.init_from is not None:
         model = _network_of_model(recipe, tokenizer)
-    elif recipe.transfer != Transfer():
+    elif recipe.transfer != transfer.Transfer():
         raise UserError("transfer needs a model to start from", hint="init_from=FOLDER, or leave transfer out")
     else:
         # other libraries count RoBERTa's positions from the id of the padding
@@ -172,7 +165,7 @@ def _network_of_model(recipe: PretrainRecipe, tokenizer: Tokenizer) -> EncoderCo
             hint=f"unmask corpus build FILES --tokenizer {opened.folder} --output FOLDER",
         )
     own = {"dropout": recipe.model.dropout, "attn_implementation": recipe.model.attn_implementation}
-    network = changed(architecture(opened.config, recipe.transfer), **own)
+    network = changed(transfer.architecture(opened.config, recipe.transfer), **own)
     differences = difference(dump(network), dump(changed(recipe.model, vocab_size=network.vocab_size)))
     if differences:
         raise UserError(
@@ -186,7 +179,8 @@ def _network_of_model(recipe: PretrainRecipe, tokenizer: Tokenizer) -> EncoderCo
 def _training(run: Run, recipe: PretrainRecipe, shards: Shards, progress: Progress) -> Training:
     """The learner of a recipe, with the weights of the model that it starts from."""
     opened = None if recipe.init_from is None else bundle.read(recipe.init_from)
-    run.check_inputs(corpus=shards.sha256, **({} if opened is None else {"model": opened.sha256}))
+    inputs = {"corpus": shards.sha256, **({} if opened is None else {"model": opened.sha256})}
+    run.world.run_on_rank0(lambda: run.check_inputs(**inputs))
     torch.manual_seed(recipe.seed)
     learner = build_learner(recipe, shards.tokenizer)
     origin = None if opened is None else _load_weights(opened, learner, recipe)
@@ -231,10 +225,10 @@ def _training(run: Run, recipe: PretrainRecipe, shards: Shards, progress: Progre
 
 def _load_weights(opened: Bundle, learner: PretrainLearner, recipe: PretrainRecipe) -> dict[str, Any]:
     """Load the weights of the model that the learner goes on from; returns `init` of run.json."""
-    loaded = load_pretrained(opened, recipe.transfer, recipe.seed)
+    loaded = transfer.load_pretrained(opened, recipe.transfer, recipe.seed)
     loaded.load_into(learner.encoder, "encoder")
     heads = {name: objective.saved_modules() for name, objective in learner.objectives.items()}  # type: ignore[operator]
-    return transfer_summary(opened, learner, recipe.transfer, load_objectives(loaded, heads, recipe.transfer))
+    return transfer.summary(opened, learner, recipe.transfer, transfer.load_objectives(loaded, heads, recipe.transfer))
 
 
 def _init_weights(
@@ -270,7 +264,7 @@ def build_learner(recipe: PretrainRecipe, tokenizer: Tokenizer) -> PretrainLearn
     tokens = tokenizer.mask_token_id, tokenizer.text_token_ids
     objectives = [objective.build(recipe.model, *tokens) for objective in recipe.objectives]
     learner = PretrainLearner(Encoder(recipe.model), objectives)
-    set_trainable(learner, recipe.transfer)
+    transfer.set_trainable(learner, recipe.transfer)
     return learner
 
 

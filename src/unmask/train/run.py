@@ -137,10 +137,7 @@ class Run:
         return {"kind": self.kind, "recipe": dump(self.recipe), **sums, "steps": steps, "tokens": tokens}
 
     def check_inputs(self, **inputs: str) -> None:
-        """Tie the run to what it reads, by checksum. Raises UserError where that changed since it began."""
-        self.world.run_on_rank0(lambda: self._check_inputs(inputs))
-
-    def _check_inputs(self, inputs: dict[str, str]) -> None:
+        """Tie the run to what it reads, by checksum; on the main process only. Raises UserError where that changed."""
         before = self.facts().get("inputs", {})
         if not self._created:
             self.write_facts(inputs=inputs)

@@ -282,26 +282,21 @@ def log_row(steps: Sequence[Step], tokens: int) -> dict[str, Any]:
     """The row of metrics.jsonl for the steps since the last one: the state after them, means over those that were not
     skipped. tokens: read since the run began."""
     last, learnt = steps[-1], [step for step in steps if not step.skipped]
-    row = {
+    seconds = max(1e-9, sum(step.step_seconds for step in steps))
+    losses = {f"{name}.loss": fmean(step.losses[name] for step in learnt) for name in last.losses if learnt}
+    norms = next((step.norms for step in reversed(learnt) if step.norms), {})
+    row: dict[str, Any] = {
         "step": last.number,
         "progress": round(last.progress, 6),
         "seconds": round(last.seconds, 3),
         "tokens": tokens,
+        "loss": round(fmean(step.loss for step in learnt), 6) if learnt else None,
+        **({name: round(loss, 6) for name, loss in losses.items()} if len(losses) > 1 else {}),
+        "lr": float(f"{last.lr:.6g}"),
+        "grad_norm": None if last.skipped else round(last.grad_norm, 6),
+        "tokens_per_second": round(_tokens_per_second(steps)),
+        "data_wait": round(sum(step.data_wait_seconds for step in steps) / seconds, 4),
+        "skipped": len(steps) - len(learnt) or None,
+        "norms": {name: [float(f"{value:.5g}") for value in values] for name, values in norms.items()} or None,
     }
-    if learnt:
-        row["loss"] = round(fmean(step.loss for step in learnt), 6)
-        if len(last.losses) > 1:
-            row |= {f"{name}.loss": round(fmean(step.losses[name] for step in learnt), 6) for name in last.losses}
-    row["lr"] = float(f"{last.lr:.6g}")
-    if not last.skipped:
-        row["grad_norm"] = round(last.grad_norm, 6)
-    row["tokens_per_second"] = round(_tokens_per_second(steps))
-    seconds = max(1e-9, sum(step.step_seconds for step in steps))
-    row["data_wait"] = round(sum(step.data_wait_seconds for step in steps) / seconds, 4)
-    if len(learnt) < len(steps):
-        row["skipped"] = len(steps) - len(learnt)
-    for step in learnt:
-        if step.norms:
-            norms = {name: [float(f"{value:.5g}") for value in values] for name, values in step.norms.items()}
-            row["norms"] = norms
-    return row
+    return {name: value for name, value in row.items() if value is not None}

@@ -224,9 +224,7 @@ def set_trainable(learner: Learner, transfer: Transfer) -> None:
     learner.lr_factors = {**learner.lr_factors, **{prefix: rate for prefix, rate in rates.items() if rate != 1}}
 
 
-def transfer_summary(
-    opened: Bundle, learner: Learner, transfer: Transfer, heads: Mapping[str, HeadOrigin]
-) -> dict[str, Any]:
+def summary(opened: Bundle, learner: Learner, transfer: Transfer, heads: Mapping[str, HeadOrigin]) -> dict[str, Any]:
     """`init` of run.json: the model that a run started from, as it was, and what is new and trained."""
     sizes = [(p.numel(), p.requires_grad) for p in learner.parameters()]
     return {
