@@ -25,10 +25,10 @@ def open_run(folder: Path, **train: object) -> Run:
 def test_a_new_run_writes_down_what_it_is(tmp_path: Path) -> None:
     with open_run(tmp_path / "a" / "run", budget="7 steps") as run:
         facts = files.read_json(run.folder / "run.json")
-        assert facts["kind"] == "pretrain" and facts["environment"]["torch"] and not run.finished
+        assert facts["kind"] == "pretrain" and facts["environment"]["torch"] and not run.outcome()
         assert "budget: 7 steps" in (run.folder / "recipe.yaml").read_text()
         run.write_facts(finished={"steps": 7})
-        assert run.finished and run.facts()["kind"] == "pretrain"
+        assert run.outcome() and run.facts()["kind"] == "pretrain"
 
 
 def test_the_same_recipe_is_the_same_run_and_another_is_refused_with_the_difference(tmp_path: Path) -> None:

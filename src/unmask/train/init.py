@@ -39,14 +39,11 @@ class InitConfig:
     """What the network begins with."""
 
     embeddings: Literal["random", "counts"] = setting(
-        default="random",
-        description="token embeddings: random, or from how often pieces stand beside each other in the corpus",
+        default="random", description="token embeddings: random, or from counts of neighbours in the corpus"
     )
     window: int = setting(default=2, ge=1, le=16, description="counts: neighbours on each side")
     neighbour_layers: int = setting(
-        default=0,
-        ge=0,
-        description="first blocks whose heads begin by looking at the token before or after; sinusoidal only",
+        default=0, ge=0, description="lowest blocks whose heads begin by attending to neighbours; sinusoidal only"
     )
 
     def check(self, model: EncoderConfig, init_from: str | None = None) -> None:
@@ -57,21 +54,15 @@ class InitConfig:
                 given=f"init_from={init_from}",
                 hint="init.embeddings=random init.neighbour_layers=0",
             )
-        fits = (
-            self.neighbour_layers <= model.num_hidden_layers
-            and model.position_embedding_type == "sinusoidal"
-            and model.num_attention_heads < model.hidden_size
-            and not model.qk_norm
-        )
-        if self.neighbour_layers and not fits:
+        axes = model.num_attention_heads < model.hidden_size and not model.qk_norm
+        layers = self.neighbour_layers <= model.num_hidden_layers
+        if self.neighbour_layers and not (axes and layers and model.position_embedding_type == "sinusoidal"):
             names = ("num_hidden_layers", "position_embedding_type", "num_attention_heads", "hidden_size", "qk_norm")
+            network = ", ".join(f"model.{name}={getattr(model, name)}" for name in names)
             raise UserError(
                 "init.neighbour_layers needs so many layers, sinusoidal positions, and heads of two axes or more "
                 "that are not normalised",
-                given=[
-                    f"init.neighbour_layers={self.neighbour_layers}",
-                    *(f"model.{name}={getattr(model, name)}" for name in names),
-                ],
+                given=f"init.neighbour_layers={self.neighbour_layers}, {network}",
                 hint="init.neighbour_layers=0",
             )
 
@@ -205,7 +196,8 @@ def embeddings_from_counts(counts: Tensor, hidden_size: int) -> Tensor:
     vectors[:, :rank] = left[:, :rank] * values[:rank].sqrt()
     turn, _ = torch.linalg.qr(torch.randn(hidden_size, hidden_size))
     vectors = vectors @ turn
-    return vectors - vectors.mean(0)
+    vectors -= vectors.mean(0)
+    return vectors
 
 
 @torch.no_grad()

@@ -13,7 +13,6 @@ import torch.nn.functional as F
 from torch import nn
 
 from unmask import bundle
-from unmask.bundle import Bundle
 from unmask.config import changed, difference, dump
 from unmask.console import Progress
 from unmask.data.corpus.shards import Shards
@@ -183,7 +182,13 @@ def _training(run: Run, recipe: PretrainRecipe, shards: Shards, progress: Progre
     run.world.run_on_rank0(lambda: run.check_inputs(**inputs))
     torch.manual_seed(recipe.seed)
     learner = build_learner(recipe, shards.tokenizer)
-    origin = None if opened is None else _load_weights(opened, learner, recipe)
+    origin: dict[str, Any] | None = None
+    if opened is not None:
+        loaded = transfer.load_pretrained(opened, recipe.transfer, recipe.seed)
+        loaded.load_into(learner.encoder, "encoder")
+        heads = {name: one.saved_modules() for name, one in learner.objectives.items()}  # type: ignore[operator]
+        origins = transfer.load_objectives(loaded, heads, recipe.transfer)
+        origin = transfer.summary(opened, learner, recipe.transfer, origins)
     heldout = _heldout(learner, shards, recipe) if run.world.is_main else []
     unigram = shards.unigram_entropy()
 
@@ -221,14 +226,6 @@ def _training(run: Run, recipe: PretrainRecipe, shards: Shards, progress: Progre
         describe=describe,
         save_model=save_model,
     )
-
-
-def _load_weights(opened: Bundle, learner: PretrainLearner, recipe: PretrainRecipe) -> dict[str, Any]:
-    """Load the weights of the model that the learner goes on from; returns `init` of run.json."""
-    loaded = transfer.load_pretrained(opened, recipe.transfer, recipe.seed)
-    loaded.load_into(learner.encoder, "encoder")
-    heads = {name: objective.saved_modules() for name, objective in learner.objectives.items()}  # type: ignore[operator]
-    return transfer.summary(opened, learner, recipe.transfer, transfer.load_objectives(loaded, heads, recipe.transfer))
 
 
 def _init_weights(

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, cast
 
 from unmask import bundle
 from unmask.config import config, dump, from_mapping, override, read_yaml, setting
@@ -174,7 +174,7 @@ def read_recipe(cls: type[R], recipe: R | Path | str, overrides: Iterable[str] =
 
 def recipe_kind(recipe: Path | str) -> Kind:
     """The kind of a recipe, a file or one that comes with unmask. Raises UserError where its `kind` is none of ours."""
-    kind: Kind = read_yaml(_find_recipe(recipe)).get("kind")  # type: ignore[assignment]
+    kind = read_yaml(_find_recipe(recipe)).get("kind")
     if kind not in KINDS:
         raise UserError(
             "{path}: kind cannot be used",
@@ -183,7 +183,7 @@ def recipe_kind(recipe: Path | str) -> Kind:
             allowed=", ".join(KINDS),
             hint="recipes of 0.1.0 have none, and other names of settings: docs/migration-0.2.md",
         )
-    return kind
+    return cast(Kind, kind)
 
 
 def parse_recipe(cls: type[R], values: Mapping[str, Any], overrides: Iterable[str], where: str) -> R:

@@ -50,10 +50,6 @@ class Run:
     def model(self) -> Path:
         return self.folder / "model"
 
-    @property
-    def finished(self) -> bool:
-        return bool(self.outcome())
-
     def outcome(self) -> dict[str, Any]:
         """The values of the result of a finished run; empty before."""
         return self.world.run_on_rank0(lambda: self.facts().get("finished") or {})

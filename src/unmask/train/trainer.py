@@ -93,32 +93,20 @@ def train_run(run: Run, title: str, build: Callable[[Progress], Training], progr
     title: of the progress that is shown where none is passed on. Raises UserError for what cannot be used, Interrupted
     after a signal.
     """
-    if run.finished:
+    if run.outcome():
         console.note("{folder} is finished; remove it or choose another --output to train again", run.folder)
-    elif progress is not None:
-        _train_run(run, build, progress)
-    else:
+    elif progress is None:
         with console.start_step(title) as work:
-            _train_run(run, build, work)
+            train_run(run, title, build, work)
             work.result(str(run.folder))
+    else:
+        with run.world.sync_errors():
+            training = build(progress)
+            training.learner.to(run.world.device)
+        trainer = Trainer(run, training)
+        trainer.train(progress)
+        trainer.publish()
     return {"folder": run.folder, **run.outcome()}
-
-
-def _train_run(run: Run, build: Callable[[Progress], Training], progress: Progress) -> None:
-    with run.world.sync_errors():
-        training = build(progress)
-        training.learner.to(run.world.device)
-    trainer = Trainer(run, training)
-    trainer.train(progress)
-    speed = run.world.run_on_rank0(trainer.speed)
-    trainer.load_published_weights()
-
-    def publish() -> None:
-        state = trainer.state
-        facts = training.save_model(run.lineage_entry(state.step, state.tokens), state)
-        run.write_facts(finished={"steps": state.step, "seconds": round(state.seconds, 2), **facts, "speed": speed})
-
-    run.world.run_on_rank0(publish)
 
 
 class Trainer:
@@ -153,16 +141,6 @@ class Trainer:
         self.saved = time.monotonic()
         self.tokens, self.train_seconds, self.data_wait_seconds = 0, 0.0, 0.0  # of this start
 
-    def load_published_weights(self) -> None:
-        """Leave the learner with the weights to publish: those of the best checkpoint, or the last; averaged."""
-        step = self.state.best_step if self.training.keep_best else None
-        if step is not None:
-            self.world.run_on_rank0(lambda: self.run.checkpoints.load_weights(step, self.learner))
-            return
-        if self.ema is not None:
-            self.ema.copy_to_learner()
-        self.world.gather(self.wrapped, self.learner)
-
     def train(self, progress: Progress) -> None:
         """Train to the end of the budget. Raises Interrupted after a signal, with everything saved."""
         progress.start(1.0, "")
@@ -174,6 +152,23 @@ class Trainer:
             self._train(progress)
         finally:
             torch.set_num_threads(before)
+
+    def publish(self) -> None:
+        """Write the model and the outcome: the weights of the best checkpoint, or the last; averaged."""
+        speed, state, step = self.world.run_on_rank0(self._speed), self.state, self.state.best_step
+        if self.training.keep_best and step is not None:
+            self.world.run_on_rank0(lambda: self.run.checkpoints.load_weights(step, self.learner))
+        else:
+            if self.ema is not None:
+                self.ema.copy_to_learner()
+            self.world.gather(self.wrapped, self.learner)
+
+        def write() -> None:
+            facts = self.training.save_model(self.run.lineage_entry(state.step, state.tokens), state)
+            outcome = {"steps": state.step, "seconds": round(state.seconds, 2), **facts, "speed": speed}
+            self.run.write_facts(finished=outcome)
+
+        self.world.run_on_rank0(write)
 
     def _threads(self) -> int:
         """The setting, or as many as were fastest when the run began: the same number gives the same bits."""
@@ -200,7 +195,7 @@ class Trainer:
 
         return self.world.run_on_rank0(choose)
 
-    def speed(self) -> dict[str, Any] | None:
+    def _speed(self) -> dict[str, Any] | None:
         """The speed of this start, compared with the device (train/speed.py); None after a few seconds only, which say
         little."""
         if self.train_seconds < MIN_SECONDS:

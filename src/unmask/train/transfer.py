@@ -72,27 +72,18 @@ class Transfer:
 
 def architecture(model: EncoderConfig, transfer: Transfer) -> EncoderConfig:
     """The network that a run trains which starts from this one. Raises UserError where the settings do not suit it."""
-    layers, each = model.num_hidden_layers, layers_per_group(model)
-    positions = transfer.max_position_embeddings or model.max_position_embeddings
-    groups = f"a multiple of {each}: so many layers share their weights"
-    for name, fits, allowed in (
-        ("freeze_layers", transfer.freeze_layers % each == 0, groups),
-        ("reinit_layers", transfer.reinit_layers % each == 0, groups),
-        ("freeze_layers", transfer.freeze_layers <= layers, f"at most {layers}, the blocks of the model"),
-        (
-            "reinit_layers",
-            transfer.reinit_layers <= layers - transfer.freeze_layers,
-            f"at most {layers - transfer.freeze_layers}, the blocks that are not frozen",
-        ),
-        (
-            "max_position_embeddings",
-            positions >= model.max_position_embeddings,
-            f"at least {model.max_position_embeddings}, the positions of the model",
-        ),
-    ):
-        if not fits:
-            given = f"transfer.{name}={getattr(transfer, name)}"
-            raise UserError("transfer.{name} does not suit the model", name, given=given, allowed=allowed)
+    layers, positions = model.num_hidden_layers, transfer.max_position_embeddings or model.max_position_embeddings
+    each = layers_per_group(model)
+    blocks = {
+        "freeze_layers": range(0, layers + 1, each),
+        "reinit_layers": range(0, layers - transfer.freeze_layers + 1, each),
+    }
+    wrong = {name: ", ".join(map(str, fits)) for name, fits in blocks.items() if getattr(transfer, name) not in fits}
+    if positions < model.max_position_embeddings:
+        wrong["max_position_embeddings"] = f"at least {model.max_position_embeddings}, the positions of the model"
+    for name, allowed in wrong.items():
+        given = f"transfer.{name}={getattr(transfer, name)}"
+        raise UserError("transfer.{name} does not suit the model", name, given=given, allowed=allowed)
     return changed(model, max_position_embeddings=positions)
 
 
