@@ -64,7 +64,7 @@ MISTAKES = {
     "heads": (["model.num_attention_heads=3"], ["tiny: model: ", "multiple of num_attention_heads 3"]),
     "too long": (
         ["data.max_length=64", "model.max_position_embeddings=32"],
-        ["data.max_length is above model.max_position_embeddings"],
+        ["data.max_length is above the positions"],
     ),
     "no corpus": (["data.corpus=nowhere"], ["nowhere"]),
 }

@@ -75,7 +75,7 @@ def test_check_finds_what_would_stop_a_run(command, corpus: Shards, pretrained: 
     folder = f"data.corpus={corpus.folder}"
     assert "tmp" in command("recipe", "check", "tiny", f"data.corpus={tmp_path / 'none'}").err
     assert (
-        "data.max_length is above model.max_position_embeddings"
+        "data.max_length is above the positions"
         in command("recipe", "check", "tiny", folder, "model.max_position_embeddings=64").err
     )
     rows = ["recipe", "check", "classify", f"init_from={pretrained}"]

@@ -111,7 +111,7 @@ def test_longer_texts(positions: str, recipe_for: Callable[..., PretrainRecipe],
     np.testing.assert_allclose(first, second, atol=1e-6)
     facts = files.read_json(new.folder / "run.json")["init"]
     assert (facts["max_position_embeddings_of_model"], facts["max_position_embeddings"]) == (16, 32)
-    with pytest.raises(UserError, match=r"data\.max_length is above model\.max_position_embeddings"):
+    with pytest.raises(UserError, match=r"data\.max_length is above the positions"):
         pretrain(recipe_for(f"init_from={old.model}"), output=tmp_path / "no", progress=SILENT)
 
 

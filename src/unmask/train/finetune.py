@@ -72,7 +72,7 @@ def finetune(
 
     recipe: a FinetuneRecipe or a YAML file; or else `model` and `train` (and `dev`, `test`), with every other setting
     at its default; overrides: `key.sub=value`. Rows are files, or what holds rows in memory (a DataFrame, a `datasets`
-    split, a list of dicts): these are written into given/ of the run, and its recipe names those files. test: rows
+    split, a list of dicts): these are written into input/ of the run, and its recipe names those files. test: rows
     that must not stand in train; they are not evaluated here (`Predictor.evaluate`). Resumes like `pretrain`, and takes
     a `world` like it. rows: gives the rows of the recipe, where they are read already. Raises UserError for what cannot
     be used.
@@ -108,16 +108,10 @@ def _row_files(given: dict[str, Any], folder: Path) -> tuple[dict[str, str], dic
     return paths, texts
 
 
-def check(recipe: FinetuneRecipe, bundle: bundle.Bundle) -> None:
+def check(recipe: FinetuneRecipe, opened: bundle.Bundle) -> None:
     """Raises UserError for what no single setting can see."""
-    positions = transfer.architecture(bundle.config, recipe.transfer).max_position_embeddings
-    if recipe.task.max_length > positions:
-        raise UserError(
-            "task.max_length is above the positions of the model",
-            given=f"task.max_length={recipe.task.max_length}",
-            allowed=f"at most {positions}",
-            hint=f"task.max_length={positions}, or transfer.max_position_embeddings={recipe.task.max_length}",
-        )
+    positions = transfer.architecture(opened.config, recipe.transfer).max_position_embeddings
+    transfer.check_max_length("task.max_length", recipe.task.max_length, positions)
 
 
 def _training(
@@ -170,7 +164,9 @@ def _training(
             schema["parameters"] = {name: values.tolist() for name, values in calibrated.items()}
         config, lineage = learner.encoder.config, [*opened.lineage, entry]
         public = head_class(task).public_architecture(task, config.family)
-        bundle.write(run.model, config, learner.saved_modules(), task.tokenizer, lineage, schema, public, reading)
+        bundle.write(
+            run.folder / "model", config, learner.saved_modules(), task.tokenizer, lineage, schema, public, reading
+        )
         return {
             "best_step": state.best_step,
             "train_rows": len(train),

@@ -133,14 +133,8 @@ def fit_to_corpus(recipe: PretrainRecipe, tokenizer: Tokenizer) -> PretrainRecip
     names = [objective.name for objective in recipe.objectives]
     if len(set(names)) < len(names):
         raise UserError("an objective stands twice in the recipe", given=", ".join(names))
-    if recipe.data.max_length > model.max_position_embeddings:
-        raise UserError(
-            "data.max_length is above model.max_position_embeddings: there are no positions for so long a text",
-            given=f"data.max_length={recipe.data.max_length}, "
-            f"model.max_position_embeddings={model.max_position_embeddings}",
-            hint="lower data.max_length or raise "
-            f"{'model' if recipe.init_from is None else 'transfer'}.max_position_embeddings",
-        )
+    group = "model" if recipe.init_from is None else "transfer"
+    transfer.check_max_length("data.max_length", recipe.data.max_length, model.max_position_embeddings, group)
     if "next_sentence" in names and model.type_vocab_size < 2:
         raise UserError(
             "next_sentence needs segment embeddings", given=f"model.type_vocab_size={model.type_vocab_size}"
@@ -186,8 +180,10 @@ def _training(run: Run, recipe: PretrainRecipe, shards: Shards, progress: Progre
     if opened is not None:
         loaded = transfer.load_pretrained(opened, recipe.transfer, recipe.seed)
         loaded.load_into(learner.encoder, "encoder")
-        heads = {name: one.saved_modules() for name, one in learner.objectives.items()}  # type: ignore[operator]
-        origins = transfer.load_objectives(loaded, heads, recipe.transfer)
+        origins = {
+            name: transfer.load_head(loaded, name, objective.saved_modules(), recipe.transfer.why_new_heads)  # type: ignore[operator]
+            for name, objective in learner.objectives.items()
+        }
         origin = transfer.summary(opened, learner, recipe.transfer, origins)
     heldout = _heldout(learner, shards, recipe) if run.world.is_main else []
     unigram = shards.unigram_entropy()
@@ -204,7 +200,7 @@ def _training(run: Run, recipe: PretrainRecipe, shards: Shards, progress: Progre
 
     def save_model(entry: dict[str, Any], state: TrainerState) -> dict[str, Any]:
         lineage = [entry] if opened is None else [*opened.lineage, entry]
-        bundle.write(run.model, recipe.model, learner.saved_modules(), shards.tokenizer, lineage)
+        bundle.write(run.folder / "model", recipe.model, learner.saved_modules(), shards.tokenizer, lineage)
         return {
             "tokens": state.tokens,
             "parameters": sum(p.numel() for p in learner.parameters()),

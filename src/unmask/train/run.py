@@ -46,10 +46,6 @@ class Run:
         self._mirror: TensorBoardMirror | None = None
         self._open = ExitStack()
 
-    @property
-    def model(self) -> Path:
-        return self.folder / "model"
-
     def outcome(self) -> dict[str, Any]:
         """The values of the result of a finished run; empty before."""
         return self.world.run_on_rank0(lambda: self.facts().get("finished") or {})
@@ -62,11 +58,6 @@ class Run:
         """The values of run.json."""
         path = self.folder / "run.json"
         return files.read_json(path) if path.is_file() else {}
-
-    def log(self) -> list[dict[str, Any]]:
-        """The rows of metrics.jsonl."""
-        path = self.folder / "metrics.jsonl"
-        return files.read_jsonl(path) if path.is_file() else []
 
     def __enter__(self) -> "Run":
         """Lock the folder, check that it belongs to this recipe, write down what runs here.
@@ -173,9 +164,9 @@ class Run:
         """Drop the rows of steps that are done again after a resume."""
         if not self.world.is_main:
             return
-        rows = [row for row in self.log() if row["step"] <= step]
-        text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-        files.write_text(self.folder / "metrics.jsonl", text)
+        log = self.folder / "metrics.jsonl"
+        rows = [row for row in files.read_jsonl(log) if row["step"] <= step] if log.is_file() else []
+        files.write_text(log, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
         if self._mirror is not None:
             self._mirror.begin(step)
 

@@ -6,10 +6,6 @@ from typing import Any
 
 from unmask.errors import missing_extra
 
-GROUPS = {  # of figures; the others are of training
-    **dict.fromkeys(("tokens_per_second", "data_wait"), "speed"),
-    **dict.fromkeys(("progress", "seconds", "tokens"), "progress"),
-}
 FLUSH = 10  # seconds after which TensorBoard sees a row, at the latest
 
 
@@ -49,4 +45,4 @@ def scalars(row: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
                 names = ("embeddings", *(f"block {number:02}" for number in range(1, len(layers))))
                 yield from zip((f"{kind}/{layer}" for layer in names), layers, strict=True)
         elif name != "step":
-            yield f"{GROUPS.get(name, 'training')}/{name}", value
+            yield f"training/{name}", value

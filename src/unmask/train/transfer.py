@@ -87,6 +87,18 @@ def architecture(model: EncoderConfig, transfer: Transfer) -> EncoderConfig:
     return changed(model, max_position_embeddings=positions)
 
 
+def check_max_length(setting: str, max_length: int, positions: int, group: str = "transfer") -> None:
+    """Raises UserError where texts may be longer than a network has positions. group: the settings that add some."""
+    if max_length > positions:
+        raise UserError(
+            "{setting} is above the positions of the model",
+            setting,
+            given=f"{setting}={max_length}",
+            allowed=f"at most {positions}",
+            hint=f"{setting}={positions}, or {group}.max_position_embeddings={max_length}",
+        )
+
+
 def layers_per_group(model: EncoderConfig) -> int:
     """How many layers in a row share the weights of a block; 1, but for ALBERT."""
     return model.num_hidden_layers // (model.num_hidden_groups or model.num_hidden_layers)
@@ -125,28 +137,13 @@ def _initial_weights(network: EncoderConfig, seed: int) -> dict[str, Tensor]:
     return {f"encoder.{name}": tensor for name, tensor in encoder.state_dict().items()}
 
 
-def load_objectives(
-    opened: Bundle, heads: Mapping[str, Mapping[str, nn.Module]], transfer: Transfer
-) -> dict[str, HeadOrigin]:
-    """Load the heads of pretraining that the model has; returns the origin of each.
-
-    heads: by the objective, the modules that a bundle stores. Other heads of the model are dropped, which is reported.
-    """
-    origins = {name: _load_head(opened, name, modules, transfer.why_new_heads) for name, modules in heads.items()}
-    own = {prefix for modules in heads.values() for prefix in modules} | {"encoder"}
-    left = {name.partition(".")[0] for name in opened.tensors} - own
-    if left:
-        console.note("left behind of {folder}: {left}", opened.folder, ", ".join(sorted(left)))
-    return origins
-
-
 def load_task_head(opened: Bundle, learner: TaskLearner, task: Task[Any], transfer: Transfer) -> dict[str, HeadOrigin]:
     """Load the head of the model where it is for this very task; returns its origin, by the name of the task.
 
     In a new head, what pretraining trains as well (BERT's pooler) is that of the model where it has one.
     """
     modules = learner.head.saved_modules()
-    origin = _load_head(opened, task.name, modules, transfer.why_new_heads or _other_task(opened, task))
+    origin = load_head(opened, task.name, modules, transfer.why_new_heads or _other_task(opened, task))
     if origin == "kept":
         learner.head.load_from(modules)
     elif transfer.why_new_heads is None and opened.task is None:
@@ -157,8 +154,11 @@ def load_task_head(opened: Bundle, learner: TaskLearner, task: Task[Any], transf
     return {task.name: origin}
 
 
-def _load_head(opened: Bundle, name: str, modules: Mapping[str, nn.Module], why_new: str | None) -> HeadOrigin:
-    """Load the modules of a head, unless there is a reason why it is new; reports which."""
+def load_head(opened: Bundle, name: str, modules: Mapping[str, nn.Module], why_new: str | None) -> HeadOrigin:
+    """Load a head that the model has, unless there is a reason why it is a new one; reports which.
+
+    name: of the task or the objective; modules: those of the head that a bundle stores.
+    """
     why_new = why_new or _missing(opened, modules)
     if why_new is not None:
         console.note("the head for {name} is new: {because}", name, why_new)
