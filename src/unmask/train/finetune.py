@@ -162,11 +162,9 @@ def _training(
         schema = task.schema()
         if calibrated:
             schema["parameters"] = {name: values.tolist() for name, values in calibrated.items()}
-        config, lineage = learner.encoder.config, [*opened.lineage, entry]
+        folder, config, lineage = run.folder / "model", learner.encoder.config, [*opened.lineage, entry]
         public = head_class(task).public_architecture(task, config.family)
-        bundle.write(
-            run.folder / "model", config, learner.saved_modules(), task.tokenizer, lineage, schema, public, reading
-        )
+        bundle.write(folder, config, learner.saved_modules(), task.tokenizer, lineage, schema, public, reading)
         return {
             "best_step": state.best_step,
             "train_rows": len(train),
