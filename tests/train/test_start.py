@@ -274,7 +274,7 @@ def begun(values: dict[str, Any], shards: Shards, *overrides: str) -> tuple[Tens
     torch.manual_seed(settings.seed)
     learner = build_learner(settings, shards.tokenizer)
     before = learner.encoder.embeddings.token.weight.detach().clone()
-    pretraining._init_weights(learner, settings, shards, SILENT)
+    pretraining._init_weights(learner, settings, shards, SILENT, {})
     return before, learner.encoder.embeddings.token.weight.detach(), head_of(learner).bias.detach()
 
 

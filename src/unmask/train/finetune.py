@@ -33,7 +33,7 @@ from unmask.train.parallel import World, join_world
 from unmask.train.recipe import FinetuneRecipe, parse_recipe, read_recipe
 from unmask.train.rows import PreparedRows, prepare_rows, write_split
 from unmask.train.run import GIVEN, Run
-from unmask.train.trainer import RunResult, TrainerState, Training, train_run
+from unmask.train.trainer import RunResult, Trainer
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,8 +89,7 @@ def finetune(
             else:
                 recipe = read_recipe(FinetuneRecipe, recipe, overrides)
         with Run(Path(output), recipe, "finetune", world) as run:
-            build = partial(_training, run, recipe, texts, rows)
-            return FinetuneResult(**train_run(run, "Fine-tuning", build, progress))
+            return FinetuneResult(**FinetuneTrainer(run, recipe, texts, rows)(progress))
 
 
 def _row_files(given: dict[str, Any], folder: Path) -> tuple[dict[str, str], dict[Path, str]]:
@@ -114,47 +113,76 @@ def check(recipe: FinetuneRecipe, opened: bundle.Bundle) -> None:
     transfer.check_max_length("task.max_length", recipe.task.max_length, positions)
 
 
-def _training(
-    run: Run,
-    recipe: FinetuneRecipe,
-    texts: dict[Path, str],
-    read: Callable[[], PreparedRows] | None,
-    progress: Progress,
-) -> Training:
-    """The learner of a recipe, with its rows. texts: rows in memory, by the files of the run that they are written into
-    first; read: gives the rows of the recipe, where they are read already."""
-    world, data = run.world, recipe.data
-    world.run_on_rank0(lambda: run.save_texts(texts))
-    opened = bundle.read(recipe.init_from)
-    check(recipe, opened)
-    if recipe.train.optimizer.lr is None:
-        optimizer = changed(recipe.train.optimizer, lr=default_finetune_lr(opened.config.hidden_size))
-        recipe = changed(recipe, train=changed(recipe.train, optimizer=optimizer))
-    rows = prepare_rows(data, recipe.seed, task_of(recipe.task).reads) if read is None else read()
-    world.run_on_rank0(lambda: _record_rows(run, recipe, opened, rows))
-    train, dev = rows.train, rows.dev
-    task = task_of(recipe.task).build(recipe.task, opened.tokenizer, train)
-    task.set_metric(dev)
-    encoded, notes = task.encode(train)
-    check_rows(train, encoded)
-    dev_rows, dev_notes = task.encode([example.keep_labels(task.labels) for example in dev])
-    for remark in (*rows.notes, *notes.remarks, *dev_notes.remarks):
-        console.note(remark)
-    learner, heads = _learner(opened, recipe, task, encoded)
-    origin = transfer.summary(opened, learner, recipe.transfer, heads) | {"lr": recipe.train.optimizer.peak_lr}
-    sequences = RowSequences(encoded, together=learner.head.keeps_rows_together)
-    accumulation = recipe.train.gradient_accumulation_steps
-    metric = f"{task.name}.{task.metric}"
+class FinetuneTrainer(Trainer):
+    """Trains the encoder and the head of a recipe's task.
 
-    def describe(step: Step, best: float | None) -> str:
-        if best is None:
+    texts: rows in memory, by the files of the run that they are written into first; read: gives the rows of the recipe,
+    where they are read already.
+    """
+
+    title, keep_best = "Fine-tuning", True
+    learner: TaskLearner
+
+    def __init__(
+        self, run: Run, recipe: FinetuneRecipe, texts: dict[Path, str], read: Callable[[], PreparedRows] | None = None
+    ) -> None:
+        super().__init__(run)
+        self.recipe, self.texts = recipe, texts
+        self.read = read or partial(prepare_rows, recipe.data, recipe.seed, task_of(recipe.task).reads)
+
+    def prepare(self, progress: Progress) -> None:
+        recipe = self.recipe
+        self.world.run_on_rank0(lambda: self.run.save_texts(self.texts))
+        self.opened = bundle.read(recipe.init_from)
+        self.lineage = self.opened.lineage
+        check(recipe, self.opened)
+        optimizer = recipe.train.optimizer
+        if optimizer.lr is None:
+            optimizer = changed(optimizer, lr=default_finetune_lr(self.opened.config.hidden_size))
+        self.settings = changed(recipe.train, optimizer=optimizer)
+        self.rows = self.read()
+        self.world.run_on_rank0(self._record_rows)
+        self.task = task_of(recipe.task).build(recipe.task, self.opened.tokenizer, self.rows.train)
+        self.task.set_metric(self.rows.dev)
+        encoded, self.notes = self.task.encode(self.rows.train)
+        check_rows(self.rows.train, encoded)
+        self.dev_rows, dev_notes = self.task.encode([row.keep_labels(self.task.labels) for row in self.rows.dev])
+        for remark in (*self.rows.notes, *self.notes.remarks, *dev_notes.remarks):
+            console.note(remark)
+        self.metric = f"{self.task.name}.{self.task.metric}"
+        self.higher_is_better = not figure_of(self.metric).lower_is_better
+        self.learner, self.heads = _build_learner(self.opened, recipe, self.task, encoded)
+        sequences = RowSequences(encoded, together=self.learner.head.keeps_rows_together)
+        accumulation, world = recipe.train.gradient_accumulation_steps, self.world
+        self.batches = Batches(sequences, recipe.data.batch_size, recipe.seed, accumulation, world.rank, world.size)
+
+    def _record_rows(self) -> None:
+        """Tie the run to its rows, and write what was checked in them and cut from them, before training."""
+        data, rows = self.recipe.data, self.rows
+        names = {"train", "dev", "test"} if data.leaks == "drop" else {"train", "dev"}
+        sums = {name: digest for name, digest in rows.sha256.items() if digest and name in names}
+        self.run.check_inputs(model=self.opened.sha256, **sums)
+        self.run.write_facts(checked=dict(rows.checked))
+        write_split(data, rows, self.run.folder)
+
+    def init_weights(self, progress: Progress) -> None:
+        if self.recipe.pretrained:
+            origin = transfer.summary(self.opened, self.learner, self.recipe.transfer, self.heads)
+            self.run.write_facts(init={**origin, "lr": self.settings.optimizer.peak_lr})
+
+    def evaluate(self) -> dict[str, float]:
+        return evaluate(self.learner, self.task, self.rows.dev, self.dev_rows)[0]
+
+    def describe(self, step: Step) -> str:
+        if self.state.best_value is None:
             return message("loss {loss:.3f}", step.loss)
-        title, figure = message(figure_of(metric).title), format_score(metric, best)
+        title, figure = message(figure_of(self.metric).title), format_score(self.metric, self.state.best_value)
         return message("loss {loss:.3f}  best dev {metric} {figure}", step.loss, title, figure)
 
-    def save_model(entry: dict[str, Any], state: TrainerState) -> dict[str, Any]:
-        reading = {**rows.options.changed, "pairs": train[0].pair is not None}
-        figures, calibrated = evaluate(learner, task, dev, dev_rows, finished=True)
+    def save_model(self, lineage: list[dict[str, Any]]) -> dict[str, Any]:
+        task, train, dev = self.task, self.rows.train, self.rows.dev
+        reading = {**self.rows.options.changed, "pairs": train[0].pair is not None}
+        figures, calibrated = evaluate(self.learner, task, dev, self.dev_rows, finished=True)
         if task.calibrates == "after training":
             console.note(
                 f"{', '.join(calibrated)} chosen on {len(dev):,} dev rows: figures on these rows flatter the model"
@@ -162,42 +190,20 @@ def _training(
         schema = task.schema()
         if calibrated:
             schema["parameters"] = {name: values.tolist() for name, values in calibrated.items()}
-        folder, config, lineage = run.folder / "model", learner.encoder.config, [*opened.lineage, entry]
+        folder, config, modules = self.run.folder / "model", self.learner.encoder.config, self.learner.saved_modules()
         public = head_class(task).public_architecture(task, config.family)
-        bundle.write(folder, config, learner.saved_modules(), task.tokenizer, lineage, schema, public, reading)
+        bundle.write(folder, config, modules, task.tokenizer, lineage, schema, public, reading)
         return {
-            "best_step": state.best_step,
+            "best_step": self.state.best_step,
             "train_rows": len(train),
             "dev_rows": len(dev),
-            "truncated": notes.truncated,
+            "truncated": self.notes.truncated,
             "dev": figures,
-            "metric": metric,
+            "metric": self.metric,
         }
 
-    return Training(
-        learner=learner,
-        batches=Batches(sequences, data.batch_size, recipe.seed, accumulation, world.rank, world.size),
-        config=recipe.train,
-        init_weights=(lambda: run.write_facts(init=origin)) if recipe.pretrained else (lambda: None),
-        evaluate=lambda: evaluate(learner, task, dev, dev_rows)[0],
-        metric=metric,
-        higher_is_better=not figure_of(metric).lower_is_better,
-        keep_best=True,
-        describe=describe,
-        save_model=save_model,
-    )
 
-
-def _record_rows(run: Run, recipe: FinetuneRecipe, opened: bundle.Bundle, rows: PreparedRows) -> None:
-    """Tie the run to its rows, and write what was checked in them and cut from them, before they are trained on."""
-    data = recipe.data
-    sums = {name: digest for name, digest in rows.sha256.items() if digest and (name != "test" or data.leaks == "drop")}
-    run.check_inputs(model=opened.sha256, **sums)
-    run.write_facts(checked=dict(rows.checked))
-    write_split(data, rows, run.folder)
-
-
-def _learner(
+def _build_learner(
     opened: bundle.Bundle, recipe: FinetuneRecipe, task: Task[Any], rows: Sequence[EncodedRow]
 ) -> tuple[TaskLearner, dict[str, transfer.HeadOrigin]]:
     """The encoder with the head of the task, and where the weights of the head come from."""

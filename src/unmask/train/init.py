@@ -196,8 +196,8 @@ def embeddings_from_counts(counts: Tensor, hidden_size: int) -> Tensor:
     vectors[:, :rank] = left[:, :rank] * values[:rank].sqrt()
     turn, _ = torch.linalg.qr(torch.randn(hidden_size, hidden_size))
     vectors = vectors @ turn
-    vectors -= vectors.mean(0)
-    return vectors
+    centred: Tensor = vectors - vectors.mean(0)
+    return centred
 
 
 @torch.no_grad()

@@ -2,9 +2,8 @@
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +32,7 @@ from unmask.train.loop import Step, evaluate
 from unmask.train.parallel import World, join_world
 from unmask.train.recipe import PretrainRecipe, read_recipe
 from unmask.train.run import Run
-from unmask.train.trainer import RunResult, TrainerState, Training, train_run
+from unmask.train.trainer import RunResult, Trainer
 
 EVALUATION_SEED = 0  # held-out masks are the same for every run, so that losses compare
 EVALUATION_BATCH_TOKENS = 8192
@@ -112,8 +111,7 @@ def pretrain(
             shards = Shards.open(recipe.data.corpus, check=not (Path(output) / "checkpoints").exists())
             recipe = fit_to_corpus(recipe, shards.tokenizer)
         with Run(Path(output), recipe, "pretrain", world) as run:
-            build = partial(_training, run, recipe, shards)
-            return PretrainResult(**train_run(run, "Pretraining", build, progress))
+            return PretrainResult(**PretrainTrainer(run, recipe, shards)(progress))
 
 
 def fit_to_corpus(recipe: PretrainRecipe, tokenizer: Tokenizer) -> PretrainRecipe:
@@ -169,73 +167,73 @@ def _network_of_model(recipe: PretrainRecipe, tokenizer: Tokenizer) -> EncoderCo
     return network
 
 
-def _training(run: Run, recipe: PretrainRecipe, shards: Shards, progress: Progress) -> Training:
-    """The learner of a recipe, with the weights of the model that it starts from."""
-    opened = None if recipe.init_from is None else bundle.read(recipe.init_from)
-    inputs = {"corpus": shards.sha256, **({} if opened is None else {"model": opened.sha256})}
-    run.world.run_on_rank0(lambda: run.check_inputs(**inputs))
-    torch.manual_seed(recipe.seed)
-    learner = build_learner(recipe, shards.tokenizer)
+class PretrainTrainer(Trainer):
+    """Trains the encoder and the objectives of a recipe. origin: `init` of run.json, where it starts from a model."""
+
+    title, keep_best, higher_is_better = "Pretraining", False, False
+    learner: PretrainLearner
     origin: dict[str, Any] | None = None
-    if opened is not None:
-        loaded = transfer.load_pretrained(opened, recipe.transfer, recipe.seed)
-        loaded.load_into(learner.encoder, "encoder")
-        origins = {
-            name: transfer.load_head(loaded, name, objective.saved_modules(), recipe.transfer.why_new_heads)  # type: ignore[operator]
-            for name, objective in learner.objectives.items()
-        }
-        origin = transfer.summary(opened, learner, recipe.transfer, origins)
-    heldout = _heldout(learner, shards, recipe) if run.world.is_main else []
-    unigram = shards.unigram_entropy()
 
-    def init_weights() -> None:
-        _init_weights(learner, recipe, shards, progress, origin)
-        if origin is not None:
-            run.write_facts(init={**origin, "heldout_figures": evaluate(learner, heldout)})
+    def __init__(self, run: Run, recipe: PretrainRecipe, shards: Shards) -> None:
+        super().__init__(run)
+        self.recipe, self.shards, self.settings = recipe, shards, recipe.train
+        self.metric = f"{recipe.objectives[0].name}.loss"
+        self.unigram_loss = shards.unigram_entropy()
 
-    def describe(step: Step, best: float | None) -> str:
+    def prepare(self, progress: Progress) -> None:
+        recipe, shards = self.recipe, self.shards
+        opened = None if recipe.init_from is None else bundle.read(recipe.init_from)
+        inputs = {"corpus": shards.sha256, **({} if opened is None else {"model": opened.sha256})}
+        self.world.run_on_rank0(lambda: self.run.check_inputs(**inputs))
+        torch.manual_seed(recipe.seed)
+        self.learner = build_learner(recipe, shards.tokenizer)
+        self.batches = build_batches(recipe, shards, self.world)
+        if opened is not None:
+            self.lineage = opened.lineage
+            loaded = transfer.load_pretrained(opened, recipe.transfer, recipe.seed)
+            loaded.load_into(self.learner.encoder, "encoder")
+            origins = {
+                name: transfer.load_head(loaded, name, objective.saved_modules(), recipe.transfer.why_new_heads)  # type: ignore[operator]
+                for name, objective in self.learner.objectives.items()
+            }
+            self.origin = transfer.summary(opened, self.learner, recipe.transfer, origins)
+        self.heldout = _heldout(self.learner, shards, recipe) if self.world.is_main else []
+
+    def init_weights(self, progress: Progress) -> None:
+        origins = {} if self.origin is None else self.origin["heads"]
+        _init_weights(self.learner, self.recipe, self.shards, progress, origins)
+        if self.origin is not None:
+            self.run.write_facts(init={**self.origin, "heldout_figures": self.evaluate()})
+
+    def evaluate(self) -> dict[str, float]:
+        return evaluate(self.learner, self.heldout)
+
+    def describe(self, step: Step) -> str:
         if "masked" not in step.losses:
             return message("loss {loss:.2f}", step.loss)
-        return message("loss {loss:.2f} (unigram {unigram:.2f})", step.loss, unigram)
+        return message("loss {loss:.2f} (unigram {unigram:.2f})", step.loss, self.unigram_loss)
 
-    def save_model(entry: dict[str, Any], state: TrainerState) -> dict[str, Any]:
-        lineage = [entry] if opened is None else [*opened.lineage, entry]
-        bundle.write(run.folder / "model", recipe.model, learner.saved_modules(), shards.tokenizer, lineage)
+    def save_model(self, lineage: list[dict[str, Any]]) -> dict[str, Any]:
+        modules, tokenizer = self.learner.saved_modules(), self.shards.tokenizer
+        bundle.write(self.run.folder / "model", self.recipe.model, modules, tokenizer, lineage)
         return {
-            "tokens": state.tokens,
-            "parameters": sum(p.numel() for p in learner.parameters()),
-            "heldout_figures": evaluate(learner, heldout),
-            "uniform_loss": math.log(shards.vocab_size),
-            "unigram_loss": unigram,
-            "heldout_before": run.facts().get("init", {}).get("heldout_figures"),
+            "tokens": self.state.tokens,
+            "parameters": sum(p.numel() for p in self.learner.parameters()),
+            "heldout_figures": self.evaluate(),
+            "uniform_loss": math.log(self.shards.vocab_size),
+            "unigram_loss": self.unigram_loss,
+            "heldout_before": self.run.facts().get("init", {}).get("heldout_figures"),
         }
-
-    return Training(
-        learner=learner,
-        batches=build_batches(recipe, shards, run.world),
-        config=recipe.train,
-        init_weights=init_weights,
-        evaluate=lambda: evaluate(learner, heldout),
-        metric=f"{recipe.objectives[0].name}.loss",
-        higher_is_better=False,
-        keep_best=False,
-        describe=describe,
-        save_model=save_model,
-    )
 
 
 def _init_weights(
-    learner: PretrainLearner,
-    recipe: PretrainRecipe,
-    shards: Shards,
-    progress: Progress,
-    origin: dict[str, Any] | None = None,
+    learner: PretrainLearner, recipe: PretrainRecipe, shards: Shards, progress: Progress, origins: Mapping[str, str]
 ) -> None:
-    """Initialise from counts over the training documents. origin: `init` of run.json, where the weights are loaded."""
+    """Initialise from counts over the training documents. origins: of the heads, where weights were loaded."""
     documents = split_documents(shards.documents, recipe.data.heldout_share, "train")
     counts = token_counts(shards, documents)
     for name, objective in learner.objectives.items():
-        if isinstance(objective, MaskedObjective) and (origin is None or origin["heads"][name] == "new"):
+        if isinstance(objective, MaskedObjective) and origins.get(name) != "kept":
             objective.head.init_from_counts(F.pad(counts, (0, recipe.model.vocab_size - len(counts))))
     init_from_counts(learner.encoder, recipe.init, shards, documents, counts, progress)
 

@@ -2,6 +2,7 @@
 
 import math
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from contextlib import closing, nullcontext
 from dataclasses import asdict, dataclass, fields
@@ -63,59 +64,71 @@ class RunResult:
         return load(self.model)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Training:
-    """What a run trains and how that is evaluated and saved: all in which pretraining and fine-tuning differ.
+class Trainer(ABC):
+    """One run under way, in each process that trains it. Pretraining and fine-tuning say what is trained, and how that
+    is evaluated and saved.
 
-    learner: has the weights that come out at the end, and while `evaluate` runs, on the main process; init_weights:
-    gives a new learner its first weights; evaluate: returns figures by name; metric: the one that decides which
-    evaluation is best; keep_best: whether the weights of that one are published, or else the last; describe: turns a
-    step and the best value so far into a few words; save_model: writes the model folder with the entry of this run in
-    its lineage, returns what the result holds of it. These are called on the main process only, without other processes
-    taking part.
+    title: of the progress. learner: has the weights that come out at the end, and while `evaluate` runs, on the main
+    process. metric: the figure that decides which evaluation is best. keep_best: whether the weights of that one are
+    published, or else the last. All abstract methods but `prepare` are called on the main process only, without other
+    processes taking part.
     """
 
+    title: str
+    keep_best: bool
     learner: Learner
     batches: Batches
-    config: TrainConfig
-    init_weights: Callable[[], None]
-    evaluate: Callable[[], dict[str, float]]
+    settings: TrainConfig
     metric: str
     higher_is_better: bool
-    keep_best: bool
-    describe: Callable[[Step, float | None], str]
-    save_model: Callable[[dict[str, Any], TrainerState], dict[str, Any]]
 
-
-def train_run(run: Run, title: str, build: Callable[[Progress], Training], progress: Progress | None) -> dict[str, Any]:
-    """Train a run to its end, unless it is finished, and return the values of its RunResult.
-
-    title: of the progress that is shown where none is passed on. Raises UserError for what cannot be used, Interrupted
-    after a signal.
-    """
-    if run.outcome():
-        console.note("{folder} is finished; remove it or choose another --output to train again", run.folder)
-    elif progress is None:
-        with console.start_step(title) as work:
-            train_run(run, title, build, work)
-            work.result(str(run.folder))
-    else:
-        with run.world.sync_errors():
-            training = build(progress)
-            training.learner.to(run.world.device)
-        trainer = Trainer(run, training)
-        trainer.train(progress)
-        trainer.publish()
-    return {"folder": run.folder, **run.outcome()}
-
-
-class Trainer:
-    """One run under way, in each process that trains it."""
-
-    def __init__(self, run: Run, training: Training) -> None:
-        self.run, self.training, self.world = run, training, run.world
-        self.learner, self.batches, self.settings = training.learner, training.batches, training.config
+    def __init__(self, run: Run) -> None:
+        self.run, self.world = run, run.world
         self.seed: int = run.recipe.seed
+        self.lineage: list[dict[str, Any]] = []  # of the model that it starts from
+
+    @abstractmethod
+    def prepare(self, progress: Progress) -> None:
+        """Read the data and make what is trained: the attributes of this class."""
+
+    @abstractmethod
+    def init_weights(self, progress: Progress) -> None:
+        """Give a new learner its first weights."""
+
+    @abstractmethod
+    def evaluate(self) -> dict[str, float]:
+        """Return figures of the learner by name."""
+
+    @abstractmethod
+    def describe(self, step: Step) -> str:
+        """Describe a step in a few words."""
+
+    @abstractmethod
+    def save_model(self, lineage: list[dict[str, Any]]) -> dict[str, Any]:
+        """Write the model folder; returns what the result holds of it."""
+
+    def __call__(self, progress: Progress | None) -> dict[str, Any]:
+        """Train the run to its end, unless it is finished, and return the values of its RunResult.
+
+        Raises UserError for what cannot be used, Interrupted after a signal.
+        """
+        if self.run.outcome():
+            console.note("{folder} is finished; remove it or choose another --output to train again", self.run.folder)
+        elif progress is None:
+            with console.start_step(self.title) as work:
+                self(work)
+                work.result(str(self.run.folder))
+        else:
+            with self.world.sync_errors():
+                self.prepare(progress)
+                self.learner.to(self.world.device)
+            self._start(progress)
+            self._train(progress)
+            self._publish()
+        return {"folder": self.run.folder, **self.run.outcome()}
+
+    def _start(self, progress: Progress) -> None:
+        """Begin a run, or resume it."""
         if self.learner.uses_in_batch_negatives and self.batches.gradient_accumulation_steps > 1:
             raise UserError(
                 "contrastive loss cannot use gradient accumulation",
@@ -127,36 +140,24 @@ class Trainer:
         keep_few_kernels()
         self.learner.to(resolve_precision(self.settings.precision, "cpu").weights_dtype)
         self.learner.encoder.gradient_checkpointing = self.settings.gradient_checkpointing
-        if not run.checkpoints.any:
-            self.world.run_on_rank0(training.init_weights)
+        if not self.run.checkpoints.any:
+            self.world.run_on_rank0(lambda: self.init_weights(progress))
         self.wrapped = self.world.wrap(self.learner, self.settings.parallel)
         self.plain = self.world.unwrap(self.wrapped)
         self.optimizer = optim.build_optimizer(self.settings.optimizer, self.plain)
         self.ema = EMA(self.plain, self.settings.ema) if self.settings.ema else None
         self.state = TrainerState()
-        if (saved := run.checkpoints.restore(self.plain, self.optimizer, self.ema)) is not None:
+        if (saved := self.run.checkpoints.restore(self.plain, self.optimizer, self.ema)) is not None:
             console.note("resuming after step {step:,}", saved["step"])
             self.state = TrainerState(**{field.name: saved[field.name] for field in fields(TrainerState)})
-        run.truncate_log(self.state.step)
+        self.run.truncate_log(self.state.step)
         self.saved = time.monotonic()
         self.tokens, self.train_seconds, self.data_wait_seconds = 0, 0.0, 0.0  # of this start
 
-    def train(self, progress: Progress) -> None:
-        """Train to the end of the budget. Raises Interrupted after a signal, with everything saved."""
-        progress.start(1.0, "")
-        before = torch.get_num_threads()
-        torch.set_num_threads(self._threads())
-        if self._compiles():
-            self.plain.encoder.compiled_block = compile_block()
-        try:
-            self._train(progress)
-        finally:
-            torch.set_num_threads(before)
-
-    def publish(self) -> None:
+    def _publish(self) -> None:
         """Write the model and the outcome: the weights of the best checkpoint, or the last; averaged."""
         speed, state, step = self.world.run_on_rank0(self._speed), self.state, self.state.best_step
-        if self.training.keep_best and step is not None:
+        if self.keep_best and step is not None:
             self.world.run_on_rank0(lambda: self.run.checkpoints.load_weights(step, self.learner))
         else:
             if self.ema is not None:
@@ -164,7 +165,7 @@ class Trainer:
             self.world.gather(self.wrapped, self.learner)
 
         def write() -> None:
-            facts = self.training.save_model(self.run.lineage_entry(state.step, state.tokens), state)
+            facts = self.save_model([*self.lineage, self.run.lineage_entry(state.step, state.tokens)])
             outcome = {"steps": state.step, "seconds": round(state.seconds, 2), **facts, "speed": speed}
             self.run.write_facts(finished=outcome)
 
@@ -213,6 +214,18 @@ class Trainer:
         return {**measured, "tokens_per_second": round(tokens_per_second), "processes": size}
 
     def _train(self, progress: Progress) -> None:
+        """Train to the end of the budget. Raises Interrupted after a signal, with everything saved."""
+        progress.start(1.0, "")
+        before = torch.get_num_threads()
+        torch.set_num_threads(self._threads())
+        if self._compiles():
+            self.plain.encoder.compiled_block = compile_block()
+        try:
+            self._loop(progress)
+        finally:
+            torch.set_num_threads(before)
+
+    def _loop(self, progress: Progress) -> None:
         steps: list[Step] = []  # since the last row of the log
         shown = 0.0
         self.wrapped.train()
@@ -225,8 +238,8 @@ class Trainer:
                 self.data_wait_seconds += step.data_wait_seconds
                 if self.ema is not None and not step.skipped:
                     self.ema.update(step.previous_progress, step.progress)
-                described = self.training.describe(step, self.state.best_value)
-                progress.show(message("{speed:,.0f} tokens/s  {step}", _tokens_per_second(steps), described))
+                text = "{speed:,.0f} tokens/s  {step}"
+                progress.show(message(text, _tokens_per_second(steps), self.describe(step)))
                 progress.advance(step.progress - shown)
                 shown = step.progress
                 if sum(one.step_seconds for one in steps) >= LOG_EVERY or step.progress >= 1:
@@ -249,11 +262,11 @@ class Trainer:
     def _evaluate(self, step: Step) -> None:
         with self.ema.swapped() if self.ema is not None else nullcontext():
             self.world.gather(self.wrapped, self.learner)
-            figures = self.world.run_on_rank0(self.training.evaluate)
+            figures = self.world.run_on_rank0(self.evaluate)
         if step.skipped or not all(map(math.isfinite, figures.values())):
             return  # weights that are no numbers are neither saved nor shown; the loop stops if that lasts
-        value, best = figures[self.training.metric], self.state.best_value
-        if best is None or (value > best if self.training.higher_is_better else value < best):
+        value, best = figures[self.metric], self.state.best_value
+        if best is None or (value > best if self.higher_is_better else value < best):
             self.state.best_value, self.state.best_step = value, step.number
         self.run.append(
             step=step.number,
