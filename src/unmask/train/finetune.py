@@ -131,6 +131,7 @@ class FinetuneTrainer(Trainer):
         self.read = read or partial(prepare_rows, recipe.data, recipe.seed, task_of(recipe.task).reads)
 
     def prepare(self, progress: Progress) -> None:
+        """Read and encode the rows, make the learner and the batches."""
         recipe = self.recipe
         self.world.run_on_rank0(lambda: self.run.save_texts(self.texts))
         self.opened = bundle.read(recipe.init_from)
@@ -166,20 +167,24 @@ class FinetuneTrainer(Trainer):
         write_split(data, rows, self.run.folder)
 
     def init_weights(self, progress: Progress) -> None:
+        """Record where the weights come from: they are loaded with the learner."""
         if self.recipe.pretrained:
             origin = transfer.summary(self.opened, self.learner, self.recipe.transfer, self.heads)
             self.run.write_facts(init={**origin, "lr": self.settings.optimizer.peak_lr})
 
     def evaluate(self) -> dict[str, float]:
+        """Loss and metrics on the dev rows."""
         return evaluate(self.learner, self.task, self.rows.dev, self.dev_rows)[0]
 
     def describe(self, step: Step) -> str:
+        """The loss, and the best value of the metric so far."""
         if self.state.best_value is None:
             return message("loss {loss:.3f}", step.loss)
         title, figure = message(figure_of(self.metric).title), format_score(self.metric, self.state.best_value)
         return message("loss {loss:.3f}  best dev {metric} {figure}", step.loss, title, figure)
 
     def save_model(self, lineage: list[dict[str, Any]]) -> dict[str, Any]:
+        """Write encoder, head and task, with calibrated parameters; returns the values of a FinetuneResult."""
         task, train, dev = self.task, self.rows.train, self.rows.dev
         reading = {**self.rows.options.changed, "pairs": train[0].pair is not None}
         figures, calibrated = evaluate(self.learner, task, dev, self.dev_rows, finished=True)

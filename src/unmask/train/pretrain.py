@@ -81,6 +81,7 @@ class PretrainResult(RunResult):
 
     @property
     def tokens_per_second(self) -> float:
+        """Tokens read per second of training."""
         return self.tokens / max(1e-9, self.seconds)
 
 
@@ -181,6 +182,7 @@ class PretrainTrainer(Trainer):
         self.unigram_loss = shards.unigram_entropy()
 
     def prepare(self, progress: Progress) -> None:
+        """Make the learner, with the weights of the model that it starts from, and the batches."""
         recipe, shards = self.recipe, self.shards
         opened = None if recipe.init_from is None else bundle.read(recipe.init_from)
         inputs = {"corpus": shards.sha256, **({} if opened is None else {"model": opened.sha256})}
@@ -200,20 +202,24 @@ class PretrainTrainer(Trainer):
         self.heldout = _heldout(self.learner, shards, recipe) if self.world.is_main else []
 
     def init_weights(self, progress: Progress) -> None:
+        """Initialise what is new, and evaluate the model that the run starts from."""
         origins = {} if self.origin is None else self.origin["heads"]
         _init_weights(self.learner, self.recipe, self.shards, progress, origins)
         if self.origin is not None:
             self.run.write_facts(init={**self.origin, "heldout_figures": self.evaluate()})
 
     def evaluate(self) -> dict[str, float]:
+        """Losses and accuracies on held-out text."""
         return evaluate(self.learner, self.heldout)
 
     def describe(self, step: Step) -> str:
+        """The loss, beside that of guessing by frequency."""
         if "masked" not in step.losses:
             return message("loss {loss:.2f}", step.loss)
         return message("loss {loss:.2f} (unigram {unigram:.2f})", step.loss, self.unigram_loss)
 
     def save_model(self, lineage: list[dict[str, Any]]) -> dict[str, Any]:
+        """Write encoder and heads; returns the values of a PretrainResult."""
         modules, tokenizer = self.learner.saved_modules(), self.shards.tokenizer
         bundle.write(self.run.folder / "model", self.recipe.model, modules, tokenizer, lineage)
         return {
@@ -239,6 +245,7 @@ def _init_weights(
 
 
 def has_pairs(recipe: PretrainRecipe) -> bool:
+    """Whether a recipe reads pairs of texts."""
     return any(objective.name == "next_sentence" for objective in recipe.objectives)
 
 
@@ -252,6 +259,7 @@ def build_batches(recipe: PretrainRecipe, shards: Shards, world: World | None = 
 
 
 def build_learner(recipe: PretrainRecipe, tokenizer: Tokenizer) -> PretrainLearner:
+    """A learner with new weights, frozen where the recipe says."""
     tokens = tokenizer.mask_token_id, tokenizer.text_token_ids
     objectives = [objective.build(recipe.model, *tokens) for objective in recipe.objectives]
     learner = PretrainLearner(Encoder(recipe.model), objectives)

@@ -26,10 +26,12 @@ class TensorBoardMirror:
         self._writer = self._make(str(self._folder), purge_step=step + 1, flush_secs=FLUSH)
 
     def write(self, row: Mapping[str, Any]) -> None:
+        """Write the figures of a row of metrics.jsonl."""
         for name, value in scalars(row):
             self._writer.add_scalar(name, value, row["step"])
 
     def close(self) -> None:
+        """Write what is left, if anything was written."""
         if self._writer is not None:
             self._writer.close()
 
