@@ -1,6 +1,6 @@
 """Fine-tuning: a model folder, labelled rows and a recipe in, a run folder with a model for the task out."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -77,34 +77,26 @@ def finetune(
     a `world` like it. rows: gives the rows of the recipe, where they are read already. Raises UserError for what cannot
     be used.
     """
-    texts: dict[Path, str] = {}
+    texts: dict[str, str] = {}
     with join_world(world) as world:
         with world.sync_errors():
             if recipe is None:
                 if model is None or train is None:
                     raise UserError("fine-tuning needs a model and training rows", allowed="model=FOLDER, train=FILE")
-                data, texts = _row_files({"train": train, "dev": dev, "test": test}, Path(output) / GIVEN)
-                values = {"init_from": str(model), "task": {"name": task}, "data": data}
+                given = {"train": train, "dev": dev, "test": test}.items()
+                data = {name: as_source(rows, f"the {name} rows given") for name, rows in given if rows is not None}
+                texts = {name: source.jsonl() for name, source in data.items() if isinstance(source, MemoryRows)}
+                data |= {name: Path(output) / GIVEN / f"{name}.jsonl" for name in texts}
+                values = {
+                    "init_from": str(model),
+                    "task": {"name": task},
+                    "data": {name: str(path) for name, path in data.items()},
+                }
                 recipe = parse_recipe(FinetuneRecipe, values, overrides, where="the settings given")
             else:
                 recipe = read_recipe(FinetuneRecipe, recipe, overrides)
         with Run(Path(output), recipe, "finetune", world) as run:
-            return FinetuneResult(**FinetuneTrainer(run, recipe, texts, rows)(progress))
-
-
-def _row_files(given: dict[str, Any], folder: Path) -> tuple[dict[str, str], dict[Path, str]]:
-    """The files of a recipe's data, and what is to be written into those for rows in memory."""
-    paths, texts = {}, {}
-    for name, rows in given.items():
-        if rows is None:
-            continue
-        source = as_source(rows, f"the {name} rows given")
-        if isinstance(source, MemoryRows):
-            path = folder / f"{name}.jsonl"
-            texts[path] = source.jsonl()
-            source = path
-        paths[name] = str(source)
-    return paths, texts
+            return FinetuneResult(**FinetuneTrainer(run, texts, rows)(progress))
 
 
 def check(recipe: FinetuneRecipe, opened: bundle.Bundle) -> None:
@@ -116,19 +108,18 @@ def check(recipe: FinetuneRecipe, opened: bundle.Bundle) -> None:
 class FinetuneTrainer(Trainer):
     """Trains the encoder and the head of a recipe's task.
 
-    texts: rows in memory, by the files of the run that they are written into first; read: gives the rows of the recipe,
+    texts: rows in memory, by the name of the file that they are written into first; read: gives the rows of the recipe,
     where they are read already.
     """
 
     title, keep_best = "Fine-tuning", True
     learner: TaskLearner
+    recipe: FinetuneRecipe
 
-    def __init__(
-        self, run: Run, recipe: FinetuneRecipe, texts: dict[Path, str], read: Callable[[], PreparedRows] | None = None
-    ) -> None:
+    def __init__(self, run: Run, texts: Mapping[str, str], read: Callable[[], PreparedRows] | None) -> None:
         super().__init__(run)
-        self.recipe, self.texts = recipe, texts
-        self.read = read or partial(prepare_rows, recipe.data, recipe.seed, task_of(recipe.task).reads)
+        self.texts = texts
+        self.read = read or partial(prepare_rows, self.recipe.data, self.seed, task_of(self.recipe.task).reads)
 
     def prepare(self, progress: Progress) -> None:
         """Read and encode the rows, make the learner and the batches."""

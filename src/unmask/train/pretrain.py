@@ -112,7 +112,7 @@ def pretrain(
             shards = Shards.open(recipe.data.corpus, check=not (Path(output) / "checkpoints").exists())
             recipe = fit_to_corpus(recipe, shards.tokenizer)
         with Run(Path(output), recipe, "pretrain", world) as run:
-            return PretrainResult(**PretrainTrainer(run, recipe, shards)(progress))
+            return PretrainResult(**PretrainTrainer(run, shards)(progress))
 
 
 def fit_to_corpus(recipe: PretrainRecipe, tokenizer: Tokenizer) -> PretrainRecipe:
@@ -173,13 +173,13 @@ class PretrainTrainer(Trainer):
 
     title, keep_best, higher_is_better = "Pretraining", False, False
     learner: PretrainLearner
+    recipe: PretrainRecipe
     origin: dict[str, Any] | None = None
 
-    def __init__(self, run: Run, recipe: PretrainRecipe, shards: Shards) -> None:
+    def __init__(self, run: Run, shards: Shards) -> None:
         super().__init__(run)
-        self.recipe, self.shards, self.settings = recipe, shards, recipe.train
-        self.metric = f"{recipe.objectives[0].name}.loss"
-        self.unigram_loss = shards.unigram_entropy()
+        self.shards, self.unigram_loss = shards, shards.unigram_entropy()
+        self.settings, self.metric = self.recipe.train, f"{self.recipe.objectives[0].name}.loss"
 
     def prepare(self, progress: Progress) -> None:
         """Make the learner, with the weights of the model that it starts from, and the batches."""

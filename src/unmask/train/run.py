@@ -131,16 +131,17 @@ class Run:
         elif before != inputs:
             raise self._other_data(name for name in inputs if before.get(name) != inputs[name])
 
-    def save_texts(self, texts: Mapping[Path, str]) -> None:
-        """Write files of the run that hold rows in memory; on the main process only.
+    def save_texts(self, texts: Mapping[str, str]) -> None:
+        """Write rows in memory into files of the run, by their names; on the main process only.
 
         Raises UserError where the run was begun with others.
         """
-        for path, text in texts.items():
+        for name, text in texts.items():
+            path = self.folder / GIVEN / f"{name}.jsonl"
             if not self._created or not path.is_file():
                 files.write_text(path, text)
             elif path.read_text(encoding="utf-8") != text:
-                raise self._other_data([path.stem])
+                raise self._other_data([name])
 
     def _other_data(self, names: Iterable[str]) -> UserError:
         return UserError(

@@ -83,7 +83,7 @@ class Trainer(ABC):
     higher_is_better: bool
 
     def __init__(self, run: Run) -> None:
-        self.run, self.world = run, run.world
+        self.run, self.world, self.recipe = run, run.world, run.recipe
         self.seed: int = run.recipe.seed
         self.lineage: list[dict[str, Any]] = []  # of the model that it starts from
 
@@ -122,8 +122,12 @@ class Trainer(ABC):
             with self.world.sync_errors():
                 self.prepare(progress)
                 self.learner.to(self.world.device)
-            self._start(progress)
-            self._train(progress)
+            threads = torch.get_num_threads()
+            try:
+                self._start(progress)
+                self._train(progress)
+            finally:
+                torch.set_num_threads(threads)
             self._publish()
         return {"folder": self.run.folder, **self.run.outcome()}
 
@@ -216,16 +220,9 @@ class Trainer(ABC):
     def _train(self, progress: Progress) -> None:
         """Train to the end of the budget. Raises Interrupted after a signal, with everything saved."""
         progress.start(1.0, "")
-        before = torch.get_num_threads()
         torch.set_num_threads(self._threads())
         if self._compiles():
             self.plain.encoder.compiled_block = compile_block()
-        try:
-            self._loop(progress)
-        finally:
-            torch.set_num_threads(before)
-
-    def _loop(self, progress: Progress) -> None:
         steps: list[Step] = []  # since the last row of the log
         shown = 0.0
         self.wrapped.train()
