@@ -201,7 +201,7 @@ class FinetuneTrainer(Trainer):
 
 def _build_learner(
     opened: bundle.Bundle, recipe: FinetuneRecipe, task: Task[Any], rows: Sequence[EncodedRow]
-) -> tuple[TaskLearner, dict[str, transfer.HeadOrigin]]:
+) -> tuple[TaskLearner, dict[str, str]]:
     """The encoder with the head of the task, and where the weights of the head come from."""
     loaded = transfer.load_pretrained(opened, recipe.transfer, recipe.seed)
     torch.manual_seed(recipe.seed)
@@ -214,7 +214,7 @@ def _build_learner(
     masking = TokenMasking(recipe.mask_prob, opened.tokenizer.mask_token_id) if recipe.mask_prob else None
     regulariser = Regulariser(recipe.regularisation) if recipe.regularisation != Regularisation() else None
     learner = TaskLearner(encoder, head, masking, regulariser)
-    origins: dict[str, transfer.HeadOrigin] = {task.name: "new"}
+    origins = {task.name: "new"}
     if recipe.pretrained:
         origins = transfer.load_task_head(loaded, learner, task, recipe.transfer)
     transfer.set_trainable(learner, recipe.transfer)

@@ -244,16 +244,15 @@ def _init_weights(
     init_from_counts(learner.encoder, recipe.init, shards, documents, counts, progress)
 
 
-def has_pairs(recipe: PretrainRecipe) -> bool:
-    """Whether a recipe reads pairs of texts."""
-    return any(objective.name == "next_sentence" for objective in recipe.objectives)
+def _sequences(recipe: PretrainRecipe, shards: Shards, seed: int, part: str) -> CorpusSequences:
+    pairs = any(objective.name == "next_sentence" for objective in recipe.objectives)
+    return CorpusSequences(shards, recipe.data.max_length, seed, recipe.data.heldout_share, part, pairs)
 
 
 def build_batches(recipe: PretrainRecipe, shards: Shards, world: World | None = None) -> Batches:
     """The training batches of a recipe, as this process reads them."""
-    data, world = recipe.data, world or World()
-    sequences = CorpusSequences(shards, data.max_length, recipe.seed, data.heldout_share, "train", has_pairs(recipe))
-    per_step = max(1, round(data.tokens_per_step / sequences.mean_tokens))
+    world, sequences = world or World(), _sequences(recipe, shards, recipe.seed, "train")
+    per_step = max(1, round(recipe.data.tokens_per_step / sequences.mean_tokens))
     accumulation = recipe.train.gradient_accumulation_steps
     return Batches(sequences, per_step, recipe.seed, accumulation, world.rank, world.size)
 
@@ -269,8 +268,7 @@ def build_learner(recipe: PretrainRecipe, tokenizer: Tokenizer) -> PretrainLearn
 
 def _heldout(learner: PretrainLearner, shards: Shards, recipe: PretrainRecipe) -> list[Batch]:
     """Batches of held-out documents, with the same 15 % mask for all recipes, so that losses compare."""
-    data = recipe.data
-    part = "heldout" if data.heldout_share > 0 and shards.documents > 1 else "train"
-    examples = CorpusSequences(shards, data.max_length, EVALUATION_SEED, data.heldout_share, part, has_pairs(recipe))
-    batches = evaluation_batches(examples, EVALUATION_BATCH_TOKENS, max_tokens=EVALUATION_TOKENS)
+    part = "heldout" if recipe.data.heldout_share > 0 and shards.documents > 1 else "train"
+    sequences = _sequences(recipe, shards, EVALUATION_SEED, part)
+    batches = evaluation_batches(sequences, EVALUATION_BATCH_TOKENS, max_tokens=EVALUATION_TOKENS)
     return [learner.prepare(batch, EVALUATION_SEED, Masked()) for batch in batches]

@@ -83,8 +83,7 @@ class Trainer(ABC):
     higher_is_better: bool
 
     def __init__(self, run: Run) -> None:
-        self.run, self.world, self.recipe = run, run.world, run.recipe
-        self.seed: int = run.recipe.seed
+        self.run, self.world, self.recipe, self.seed = run, run.world, run.recipe, int(run.recipe.seed)
         self.lineage: list[dict[str, Any]] = []  # of the model that it starts from
 
     @abstractmethod

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -23,8 +23,6 @@ from unmask.tasks import Task, restore
 
 REINIT = 41  # what a hash is for: re-initialised blocks differ from those that the seed gave to another run
 POSITIONS = "encoder.embeddings.position.weight"
-
-HeadOrigin = Literal["kept", "new"]
 
 
 @config
@@ -137,7 +135,7 @@ def _initial_weights(network: EncoderConfig, seed: int) -> dict[str, Tensor]:
     return {f"encoder.{name}": tensor for name, tensor in encoder.state_dict().items()}
 
 
-def load_task_head(opened: Bundle, learner: TaskLearner, task: Task[Any], transfer: Transfer) -> dict[str, HeadOrigin]:
+def load_task_head(opened: Bundle, learner: TaskLearner, task: Task[Any], transfer: Transfer) -> dict[str, str]:
     """Load the head of the model where it is for this very task; returns its origin, by the name of the task.
 
     In a new head, what pretraining trains as well (BERT's pooler) is that of the model where it has one.
@@ -154,8 +152,8 @@ def load_task_head(opened: Bundle, learner: TaskLearner, task: Task[Any], transf
     return {task.name: origin}
 
 
-def load_head(opened: Bundle, name: str, modules: Mapping[str, nn.Module], why_new: str | None) -> HeadOrigin:
-    """Load a head that the model has, unless there is a reason why it is a new one; reports which.
+def load_head(opened: Bundle, name: str, modules: Mapping[str, nn.Module], why_new: str | None) -> str:
+    """Load a head that the model has, unless there is a reason why it is a new one; returns "kept" or "new".
 
     name: of the task or the objective; modules: those of the head that a bundle stores.
     """
@@ -215,16 +213,14 @@ def set_trainable(learner: Learner, transfer: Transfer) -> None:
     learner.lr_factors = {**learner.lr_factors, **{prefix: rate for prefix, rate in rates.items() if rate != 1}}
 
 
-def summary(opened: Bundle, learner: Learner, transfer: Transfer, heads: Mapping[str, HeadOrigin]) -> dict[str, Any]:
+def summary(opened: Bundle, learner: Learner, transfer: Transfer, heads: Mapping[str, str]) -> dict[str, Any]:
     """`init` of run.json: the model that a run started from, as it was, and what is new and trained."""
     sizes = [(p.numel(), p.requires_grad) for p in learner.parameters()]
     return {
         "model": str(opened.folder),
         "sha256": opened.sha256,
         "heads": heads,
-        "reinit_layers": transfer.reinit_layers,
-        "freeze_layers": transfer.freeze_layers,
-        "freeze_embeddings": transfer.freeze_embeddings,
+        **{name: getattr(transfer, name) for name in ("reinit_layers", "freeze_layers", "freeze_embeddings")},
         "max_position_embeddings_of_model": opened.config.max_position_embeddings,
         "max_position_embeddings": learner.encoder.config.max_position_embeddings,
         "parameters": sum(size for size, _ in sizes),
