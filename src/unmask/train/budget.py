@@ -15,6 +15,8 @@ from unmask.train.optim import AdamW, AnyOptimizer
 from unmask.train.parallel import ParallelMode
 from unmask.train.precision import PrecisionName
 
+CompileMode = Literal["auto", "always", "never"]
+
 BUDGET_FORMS = "30s, 5m, 2h (wall-clock), 1000 steps, 10M tokens or 3 epochs"
 
 _SECONDS = {"d": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0}
@@ -63,32 +65,13 @@ class TrainConfig:
     optimizer: AnyOptimizer = setting(default_factory=AdamW, description="how weights are updated")
     schedule: AnySchedule = setting(default_factory=Linear, description="learning rate over the run")
     max_grad_norm: float = setting(default=1.0, gt=0, description="maximum gradient norm")
-    gradient_accumulation_steps: int = setting(
-        default=1, ge=1, description="micro-batches per step; the same update in less memory"
-    )
-    parallel: ParallelMode = setting(
-        default="ddp",
-        description="with several processes (torchrun): ddp, each holds the whole network; fsdp, each a part of it",
-    )
-    precision: PrecisionName = setting(
-        default="auto", description="of matrix products; auto: bfloat16 on a GPU that has it, else float32"
-    )
-    compile: Literal["auto", "always", "never"] = setting(
-        default="auto",
-        description="compile the blocks on a GPU; auto: in runs of 15 minutes or more, if a trial is faster",
-    )
-    gradient_checkpointing: bool = setting(
-        default=False, description="store activations between blocks alone and recompute the others: less memory"
-    )
-    threads: int | None = setting(
-        default=None, ge=1, description="of the CPU; if not given, the fastest number, measured when a run begins"
-    )
-    ema: float | None = setting(
-        default=None,
-        gt=0,
-        lt=1,
-        description="evaluate and publish a moving average of the weights over about this share of the run",
-    )
+    gradient_accumulation_steps: int = setting(default=1, ge=1, description="micro-batches per step, for less memory")
+    parallel: ParallelMode = setting(default="ddp", description="several processes: ddp replicates, fsdp shards")
+    precision: PrecisionName = setting(default="auto", description="matrix products; auto: bfloat16 where a GPU has it")
+    compile: CompileMode = setting(default="auto", description="the blocks, on a GPU; auto: in long runs, if faster")
+    gradient_checkpointing: bool = setting(default=False, description="recompute activations: less memory, more time")
+    threads: int | None = setting(default=None, ge=1, description="of the CPU; measured when a run begins if not given")
+    ema: float | None = setting(default=None, gt=0, lt=1, description="average the weights over this share of the run")
     evaluations: int = setting(default=5, ge=1, description="how often to evaluate over the run, evenly spaced")
     save_minutes: float = setting(default=5.0, gt=0, description="a checkpoint at least this often, and at evaluations")
     tensorboard: bool = setting(default=False, description="write the log to tensorboard/ in the run folder as well")

@@ -38,13 +38,9 @@ CONTENT = 0.3  # factor on the other weights of these heads' queries and keys
 class InitConfig:
     """What the network begins with."""
 
-    embeddings: Literal["random", "counts"] = setting(
-        default="random", description="token embeddings: random, or from counts of neighbours in the corpus"
-    )
+    embeddings: Literal["random", "counts"] = setting(default="random", description="counts: by counts of neighbours")
     window: int = setting(default=2, ge=1, le=16, description="counts: neighbours on each side")
-    neighbour_layers: int = setting(
-        default=0, ge=0, description="lowest blocks whose heads begin by attending to neighbours; sinusoidal only"
-    )
+    neighbour_layers: int = setting(default=0, ge=0, description="lowest blocks that attend to neighbours at first")
 
     def check(self, model: EncoderConfig, init_from: str | None = None) -> None:
         """Raises UserError where this network cannot begin so."""

@@ -30,9 +30,7 @@ class CorpusConfig:
     corpus: str = setting(description="a folder made by `unmask corpus build`")
     max_length: int = setting(default=128, ge=8, description="longest sequence in tokens, [CLS] and [SEP] included")
     tokens_per_step: int = setting(default=8192, ge=8, description="tokens per step (mean), over all micro-batches")
-    heldout_share: float = setting(
-        default=0.01, ge=0, lt=1, description="share of the documents for the held-out loss, at least one"
-    )
+    heldout_share: float = setting(default=0.01, ge=0, lt=1, description="share of the documents for the held-out loss")
 
 
 @config
@@ -42,15 +40,8 @@ class PretrainRecipe:
     kind: Literal["pretrain"] = setting(default="pretrain", description="what the recipe is for")
     seed: int = setting(default=0, ge=0, description="of initial weights, order and masks")
     data: CorpusConfig = setting(description="the text to pretrain on")
-    model: EncoderConfig = setting(
-        default_factory=EncoderConfig,
-        description="the architecture; `preset` names a house model or a published one, single settings override it",
-    )
-    init_from: str | None = setting(
-        default=None,
-        description="a model folder to go on from: its architecture, weights and heads; the corpus must be built with "
-        "its tokenizer",
-    )
+    model: EncoderConfig = setting(default_factory=EncoderConfig, description="the architecture, or a `preset` of it")
+    init_from: str | None = setting(default=None, description="a model folder to continue from, with its architecture")
     init: InitConfig = setting(default_factory=InitConfig, description="what the network begins with")
     transfer: Transfer = setting(default_factory=Transfer, description="what becomes of the model of init_from")
     objectives: list[AnyObjective] = setting(
@@ -63,27 +54,15 @@ class PretrainRecipe:
 class RowFiles:
     """The files of labelled rows, and what of them a run uses."""
 
-    train: str = setting(
-        description="file of training rows: csv, tsv, jsonl, json, Parquet, Label Studio; tags: CoNLL; answers: SQuAD"
-    )
+    train: str = setting(description="file of rows: csv, tsv, jsonl, json, Parquet, Label Studio, CoNLL or SQuAD")
     dev: str | None = setting(default=None, description="file of rows to choose by; if not given, dev_share of train")
     test: str | None = setting(default=None, description="file of rows to evaluate on at the end")
     dev_share: float = setting(default=0.1, gt=0, lt=1, description="share of train that becomes dev if not given")
-    test_share: float = setting(
-        default=0.0, ge=0, lt=1, description="share of train that becomes test; written into split/ of the run"
-    )
-    leaks: Policy = setting(
-        default="warn", description="training rows whose text stands in dev or test: report, drop, or stop"
-    )
-    contradictions: Policy = setting(
-        default="warn", description="training rows of one text with different labels: report, drop, or stop"
-    )
-    max_train_rows: int | None = setting(
-        default=None, ge=1, description="use about so many training rows, chosen by hash, and one of every label"
-    )
-    max_dev_rows: int | None = setting(
-        default=None, ge=1, description="use about so many dev rows, chosen by hash: each evaluation reads them"
-    )
+    test_share: float = setting(default=0.0, ge=0, lt=1, description="share of train that becomes test")
+    leaks: Policy = setting(default="warn", description="training rows whose text stands in dev or test")
+    contradictions: Policy = setting(default="warn", description="training rows of one text with different labels")
+    max_train_rows: int | None = setting(default=None, ge=1, description="about so many training rows, of all labels")
+    max_dev_rows: int | None = setting(default=None, ge=1, description="about so many dev rows")
     batch_size: int = setting(default=32, ge=1, description="rows per step, over all micro-batches")
 
     def __post_init__(self) -> None:
@@ -103,16 +82,12 @@ class FinetuneRecipe:
     kind: Literal["finetune"] = setting(default="finetune", description="what the recipe is for")
     seed: int = setting(default=0, ge=0, description="of new weights, order and dropout")
     init_from: str = setting(description="a model folder, as pretraining or fine-tuning writes it")
-    pretrained: bool = setting(
-        default=True, description="false: start from random weights, to see what pretraining brings"
-    )
+    pretrained: bool = setting(default=True, description="false: start from random weights, to compare")
     transfer: Transfer = setting(default_factory=Transfer, description="what becomes of this model")
     task: AnyTask = setting(default_factory=Classify, description="what is learnt")
     data: RowsConfig = setting(description="labelled rows")
     dropout: float = setting(default=0.1, ge=0, lt=1, description="in the encoder while fine-tuning")
-    mask_prob: float = setting(
-        default=0.0, ge=0, lt=1, description="share of the tokens to replace by [MASK], other ones in each epoch"
-    )
+    mask_prob: float = setting(default=0.0, ge=0, lt=1, description="share of the tokens to replace by [MASK]")
     regularisation: Regularisation = setting(default_factory=Regularisation, description="regularisation")
     train: TrainConfig = setting(
         default_factory=lambda: TrainConfig(budget="3 epochs", evaluations=6), description="how to train"

@@ -27,38 +27,20 @@ POSITIONS = "encoder.embeddings.position.weight"
 
 @config
 class Transfer:
-    """What is taken over from the model that a run starts from, which parts are trained, and how fast."""
+    """What is taken over from the model that a run starts from, which parts are trained, and how fast.
 
-    freeze_embeddings: bool = setting(
-        default=False, description="do not train the embeddings; in pretraining they are the output table as well"
-    )
-    freeze_layers: int = setting(
-        default=0,
-        ge=0,
-        description="lowest blocks that are not trained; with frozen embeddings they need no backward pass",
-    )
-    reinit_layers: int = setting(
-        default=0,
-        ge=0,
-        description="highest blocks to re-initialise, with the head above (Zhang et al. 2021, arXiv 2006.05987)",
-    )
-    max_position_embeddings: int | None = setting(
-        default=None,
-        ge=8,
-        description="longest sequence in tokens, where the model has fewer positions; learned ones are repeated "
-        "(Beltagy et al. 2020, section 5)",
-    )
+    With frozen embeddings, the frozen blocks need no backward pass; in pretraining the embeddings are the output table
+    as well. Learned positions are repeated (Beltagy et al. 2020, section 5). Re-initialised blocks: Zhang et al. 2021,
+    arXiv 2006.05987; rates by layer: Howard and Ruder 2018, section 3.2.
+    """
+
+    freeze_embeddings: bool = setting(default=False, description="do not train the embeddings")
+    freeze_layers: int = setting(default=0, ge=0, description="lowest blocks that are not trained")
+    reinit_layers: int = setting(default=0, ge=0, description="highest blocks to re-initialise, with the head")
+    max_position_embeddings: int | None = setting(default=None, ge=8, description="positions, if the model has fewer")
     new_head: bool = setting(default=False, description="start with a new head, even if the model has one for the task")
-    head_lr_factor: float = setting(
-        default=1.0, gt=0, description="learning rate of the head, as a multiple of the highest block's"
-    )
-    layerwise_lr_decay: float = setting(
-        default=1.0,
-        gt=0,
-        le=1,
-        description="learning rate of a block, as a multiple of that of the block above; the embeddings are the "
-        "lowest (Howard and Ruder 2018, section 3.2)",
-    )
+    head_lr_factor: float = setting(default=1.0, gt=0, description="factor on the learning rate of the head")
+    layerwise_lr_decay: float = setting(default=1.0, gt=0, le=1, description="rate relative to that of the block above")
 
     @property
     def why_new_heads(self) -> str | None:
