@@ -84,14 +84,11 @@ def finetune(
                 if model is None or train is None:
                     raise UserError("fine-tuning needs a model and training rows", allowed="model=FOLDER, train=FILE")
                 given = {"train": train, "dev": dev, "test": test}.items()
-                data = {name: as_source(rows, f"the {name} rows given") for name, rows in given if rows is not None}
-                texts = {name: source.jsonl() for name, source in data.items() if isinstance(source, MemoryRows)}
-                data |= {name: Path(output) / GIVEN / f"{name}.jsonl" for name in texts}
-                values = {
-                    "init_from": str(model),
-                    "task": {"name": task},
-                    "data": {name: str(path) for name, path in data.items()},
-                }
+                sources = {name: as_source(rows, f"the {name} rows given") for name, rows in given if rows is not None}
+                texts = {name: source.jsonl() for name, source in sources.items() if isinstance(source, MemoryRows)}
+                data = {name: str(source) for name, source in sources.items()}
+                data |= {name: str(Path(output) / GIVEN / f"{name}.jsonl") for name in texts}
+                values = {"init_from": str(model), "task": {"name": task}, "data": data}
                 recipe = parse_recipe(FinetuneRecipe, values, overrides, where="the settings given")
             else:
                 recipe = read_recipe(FinetuneRecipe, recipe, overrides)

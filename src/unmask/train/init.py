@@ -56,10 +56,9 @@ class InitConfig:
             names = ("num_hidden_layers", "position_embedding_type", "num_attention_heads", "hidden_size", "qk_norm")
             network = ", ".join(f"model.{name}={getattr(model, name)}" for name in names)
             raise UserError(
-                "init.neighbour_layers needs so many layers, sinusoidal positions, and heads of two axes or more "
-                "that are not normalised",
+                "init.neighbour_layers does not suit the network",
                 given=f"init.neighbour_layers={self.neighbour_layers}, {network}",
-                hint="init.neighbour_layers=0",
+                allowed="so many layers, sinusoidal positions, heads of two axes or more, no qk_norm",
             )
 
 

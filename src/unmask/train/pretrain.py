@@ -135,9 +135,7 @@ def fit_to_corpus(recipe: PretrainRecipe, tokenizer: Tokenizer) -> PretrainRecip
     group = "model" if recipe.init_from is None else "transfer"
     transfer.check_max_length("data.max_length", recipe.data.max_length, model.max_position_embeddings, group)
     if "next_sentence" in names and model.type_vocab_size < 2:
-        raise UserError(
-            "next_sentence needs segment embeddings", given=f"model.type_vocab_size={model.type_vocab_size}"
-        )
+        raise UserError("next_sentence needs segment embeddings", given=f"type_vocab_size={model.type_vocab_size}")
     recipe.init.check(model, recipe.init_from)
     optimizer = changed(recipe.train.optimizer, lr=recipe.train.optimizer.peak_lr)
     return changed(recipe, model=model, train=changed(recipe.train, optimizer=optimizer))

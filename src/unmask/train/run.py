@@ -8,7 +8,7 @@ import json
 import platform
 import signal
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -107,12 +107,7 @@ class Run:
         every = difference(read_yaml(self.folder / "recipe.yaml"), dump(self.recipe))
         changes = [change for change in every if not change.startswith(CHANGEABLE)]
         if changes:
-            shown = "; ".join(changes[:4]) + (f"; and {len(changes) - 4} more" if len(changes) > 4 else "")
-            raise UserError(
-                f"{self.folder} belongs to a run with another recipe",
-                given=shown,
-                hint=["give the same recipe and settings as before", "choose another --output folder"],
-            )
+            raise self._mismatch("belongs to a run with another recipe", changes[:6])
 
     def write_facts(self, **facts: Any) -> None:
         """Into run.json; on the main process only."""
@@ -129,7 +124,8 @@ class Run:
         if not self._created:
             self.write_facts(inputs=inputs)
         elif before != inputs:
-            raise self._other_data(name for name in inputs if before.get(name) != inputs[name])
+            changed = [name for name in inputs if before.get(name) != inputs[name]]
+            raise self._mismatch("was begun with other data", changed)
 
     def save_texts(self, texts: Mapping[str, str]) -> None:
         """Write rows in memory into files of the run, by their names; on the main process only.
@@ -141,14 +137,11 @@ class Run:
             if not self._created or not path.is_file():
                 files.write_text(path, text)
             elif path.read_text(encoding="utf-8") != text:
-                raise self._other_data([name])
+                raise self._mismatch("was begun with other data", [name])
 
-    def _other_data(self, names: Iterable[str]) -> UserError:
-        return UserError(
-            f"{self.folder} was begun with other data",
-            given=", ".join(names),
-            hint=["restore the data of before", "choose another --output folder"],
-        )
+    def _mismatch(self, text: str, differences: list[str]) -> UserError:
+        hint = ["give the same recipe, settings and data as before", "choose another --output folder"]
+        return UserError(f"{self.folder} {text}", given=differences, hint=hint)
 
     def append(self, **row: Any) -> None:
         """A row for metrics.jsonl, and for its mirror."""

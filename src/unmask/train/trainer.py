@@ -136,8 +136,7 @@ class Trainer(ABC):
             raise UserError(
                 "contrastive loss cannot use gradient accumulation",
                 given=f"train.gradient_accumulation_steps={self.batches.gradient_accumulation_steps}",
-                allowed="train.gradient_accumulation_steps=1",
-                hint="train.gradient_checkpointing=true, or fewer rows in a step",
+                hint="train.gradient_accumulation_steps=1 train.gradient_checkpointing=true, or fewer rows in a step",
             )
         keep_freed_memory()
         keep_few_kernels()
