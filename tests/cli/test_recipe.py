@@ -58,7 +58,7 @@ def test_explain_what_an_error_names(command) -> None:
     wrong = command("recipe", "explain", "model.num_hidden_layerz")
     assert wrong.code == 1 and "did you mean model.num_hidden_layers?" in wrong.err
     other = command("recipe", "explain", "task", "--kind", "pretrain")
-    assert other.code == 1 and "of a recipe for pretrain" in other.err
+    assert other.code == 1 and "task is not a setting" in other.err
 
 
 def test_check_opens_what_a_recipe_names(command, corpus: Shards, pretrained: Path, table: Path) -> None:

@@ -83,14 +83,8 @@ def explain(key: str = "", kind: Kind | None = None) -> list[Group]:
             if (selected := group.select(key)) is not None:
                 found[selected] = (*found.get(selected, ()), name)
     if not found:
-        where = message("a recipe for {kind}", kind) if kind else message("a recipe")
-        raise UserError(
-            "{key} is not a setting of {where}",
-            key,
-            where,
-            hint=did_you_mean(suggest(key, names)),
-            see="unmask recipe explain",
-        )
+        hint = did_you_mean(suggest(key, names))
+        raise UserError("{key} is not a setting of these recipes", key, hint=hint, see="unmask recipe explain")
     return [dataclasses.replace(group, kinds=kinds) for group, kinds in found.items()]
 
 
