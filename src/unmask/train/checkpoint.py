@@ -137,11 +137,9 @@ class Checkpoints:
                 files.remove(newer)
             return state
         if damaged:
-            raise UserError(
-                f"no checkpoint in {self.folder} can be read",
-                given=", ".join(path.name for path in reversed(damaged)),
-                hint=f"remove {self.folder.parent} to start anew",
-            )
+            names = ", ".join(path.name for path in reversed(damaged))
+            hint = f"remove {self.folder.parent} to start anew"
+            raise UserError(f"no checkpoint in {self.folder} can be read", given=names, hint=hint)
         return None
 
     def load_weights(self, step: int, learner: nn.Module) -> None:

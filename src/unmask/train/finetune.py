@@ -177,9 +177,7 @@ class FinetuneTrainer(Trainer):
         reading = {**self.rows.options.changed, "pairs": train[0].pair is not None}
         figures, calibrated = evaluate(self.learner, task, dev, self.dev_rows, finished=True)
         if task.calibrates == "after training":
-            console.note(
-                f"{', '.join(calibrated)} chosen on {len(dev):,} dev rows: figures on these rows flatter the model"
-            )
+            console.note(f"{', '.join(calibrated)} chosen on {len(dev):,} dev rows: their figures flatter the model")
         schema = task.schema()
         if calibrated:
             schema["parameters"] = {name: values.tolist() for name, values in calibrated.items()}
@@ -202,17 +200,13 @@ def _build_learner(
     """The encoder with the head of the task, and where the weights of the head come from."""
     loaded = transfer.load_pretrained(opened, recipe.transfer, recipe.seed)
     torch.manual_seed(recipe.seed)
-    if recipe.pretrained:
-        encoder = loaded.encoder(dropout=recipe.dropout)
-    else:
-        encoder = Encoder(changed(loaded.config, dropout=recipe.dropout))
+    config = changed(loaded.config, dropout=recipe.dropout)
+    encoder = loaded.encoder(dropout=recipe.dropout) if recipe.pretrained else Encoder(config)
     head = build_head(task, encoder.config)
     head.init_from_counts(task, rows)
     masking = TokenMasking(recipe.mask_prob, opened.tokenizer.mask_token_id) if recipe.mask_prob else None
     regulariser = Regulariser(recipe.regularisation) if recipe.regularisation != Regularisation() else None
     learner = TaskLearner(encoder, head, masking, regulariser)
-    origins = {task.name: "new"}
-    if recipe.pretrained:
-        origins = transfer.load_task_head(loaded, learner, task, recipe.transfer)
+    origin = transfer.load_task_head(loaded, learner, task, recipe.transfer) if recipe.pretrained else "new"
     transfer.set_trainable(learner, recipe.transfer)
-    return learner, origins
+    return learner, {task.name: origin}

@@ -151,13 +151,9 @@ def recipe_kind(recipe: Path | str) -> Kind:
     """The kind of a recipe, a file or one that comes with unmask. Raises UserError where its `kind` is none of ours."""
     kind = read_yaml(_find_recipe(recipe)).get("kind")
     if kind not in KINDS:
-        raise UserError(
-            "{path}: kind cannot be used",
-            recipe,
-            given=kind or message("nothing"),
-            allowed=", ".join(KINDS),
-            hint="recipes of 0.1.0 have none, and other names of settings: docs/migration-0.2.md",
-        )
+        given, allowed = kind or message("nothing"), ", ".join(KINDS)
+        hint = "recipes of 0.1.0 have none, and other names of settings: docs/migration-0.2.md"
+        raise UserError("{path}: kind cannot be used", recipe, given=given, allowed=allowed, hint=hint)
     return cast(Kind, kind)
 
 
@@ -174,13 +170,8 @@ def parse_recipe(cls: type[R], values: Mapping[str, Any], overrides: Iterable[st
     if isinstance(model, dict) and "preset" in model:
         name = model.pop("preset")
         if name not in PRESETS:
-            raise UserError(
-                "{where}: model.preset cannot be used",
-                where,
-                given=name,
-                allowed=", ".join(PRESETS),
-                hint=did_you_mean(suggest(str(name), PRESETS)),
-            )
+            allowed, hint = ", ".join(PRESETS), did_you_mean(suggest(str(name), PRESETS))
+            raise UserError("{where}: model.preset cannot be used", where, given=name, allowed=allowed, hint=hint)
         values["model"] = {**PRESETS[name], **model}
     recipe = from_mapping(cls, values, where)
     if isinstance(recipe, PretrainRecipe) and recipe.init_from is not None:

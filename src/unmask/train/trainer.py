@@ -263,13 +263,8 @@ class Trainer(ABC):
         value, best = figures[self.metric], self.state.best_value
         if best is None or (value > best if self.higher_is_better else value < best):
             self.state.best_value, self.state.best_step = value, step.number
-        self.run.append(
-            step=step.number,
-            progress=step.progress,
-            seconds=step.seconds,
-            tokens=self.state.tokens,
-            evaluation=figures,
-        )
+        place = {"step": step.number, "progress": step.progress, "seconds": step.seconds, "tokens": self.state.tokens}
+        self.run.append(**place, evaluation=figures)
         self._save()
 
     def _save(self) -> None:

@@ -70,13 +70,9 @@ def architecture(model: EncoderConfig, transfer: Transfer) -> EncoderConfig:
 def check_max_length(setting: str, max_length: int, positions: int, group: str = "transfer") -> None:
     """Raises UserError where texts may be longer than a network has positions. group: the settings that add some."""
     if max_length > positions:
-        raise UserError(
-            "{setting} is above the positions of the model",
-            setting,
-            given=f"{setting}={max_length}",
-            allowed=f"at most {positions}",
-            hint=f"{setting}={positions}, or {group}.max_position_embeddings={max_length}",
-        )
+        given = f"{setting}={max_length}"
+        hint = f"{setting}={positions}, or {group}.max_position_embeddings={max_length}"
+        raise UserError("{setting} is above the positions of the model", setting, given=given, hint=hint)
 
 
 def layers_per_group(model: EncoderConfig) -> int:
@@ -117,8 +113,8 @@ def _initial_weights(network: EncoderConfig, seed: int) -> dict[str, Tensor]:
     return {f"encoder.{name}": tensor for name, tensor in encoder.state_dict().items()}
 
 
-def load_task_head(opened: Bundle, learner: TaskLearner, task: Task[Any], transfer: Transfer) -> dict[str, str]:
-    """Load the head of the model where it is for this very task; returns its origin, by the name of the task.
+def load_task_head(opened: Bundle, learner: TaskLearner, task: Task[Any], transfer: Transfer) -> str:
+    """Load the head of the model where it is for this very task; returns "kept" or "new".
 
     In a new head, what pretraining trains as well (BERT's pooler) is that of the model where it has one.
     """
@@ -131,7 +127,7 @@ def load_task_head(opened: Bundle, learner: TaskLearner, task: Task[Any], transf
         if pooler and _missing(opened, pooler) is None:
             _load(opened, pooler)
             console.note("the pooler is that of {folder}", opened.folder)
-    return {task.name: origin}
+    return origin
 
 
 def load_head(opened: Bundle, name: str, modules: Mapping[str, nn.Module], why_new: str | None) -> str:
