@@ -143,9 +143,8 @@ def _remove_leaks(
         checked["contradictions"] = contradictions.to_dict()
         out |= set(contradictions.numbers) if data.contradictions == "drop" else set()
     for name in ("dev", "test"):
-        held = examples.get(name, [])
-        leaked = leaks.leaks(train, held)
-        if leaked.rows:
+        held = examples.get(name)
+        if held and (leaked := leaks.leaks(train, held)).rows:
             of_train = leaks.leaks(held, train)
             notes.append(_finding("data.leaks", data.leaks, leaked))
             about = {**leaked.to_dict(), "of": len(held), "train_rows": of_train.rows}
