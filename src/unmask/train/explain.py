@@ -1,6 +1,7 @@
 """What each setting of a recipe is: read off the classes that check recipes, so that it is never out of date."""
 
 import dataclasses
+import re
 import types
 import typing
 from collections.abc import Iterator
@@ -10,7 +11,7 @@ from typing import Any, Literal
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from unmask.config import config_classes
+from unmask.config import ALLOWED, config_classes
 from unmask.errors import UserError, did_you_mean, suggest
 from unmask.messages import join, message
 from unmask.model.config import EncoderConfig
@@ -23,13 +24,6 @@ _PLAIN = {
     str: message("text"),
     bool: "true, false",
     type(None): "null",
-}
-_LIMITS = {
-    "ge": "at least {ge}",
-    "gt": "above {gt}",
-    "le": "at most {le}",
-    "lt": "below {lt}",
-    "multiple_of": "a multiple of {multiple_of}",
 }
 
 
@@ -117,7 +111,8 @@ def _allowed(field: FieldInfo, classes: list[type[Any]]) -> str:
     limits = [
         message(template, f"{value:g}")
         for limit in field.metadata
-        for name, template in _LIMITS.items()
+        for template in ALLOWED.values()
+        for name in re.findall(r"\{(\w+)\}", template)
         if (value := getattr(limit, name, None)) is not None
     ]
     return join([join(_kinds(field.annotation), " or "), *limits], ", ")

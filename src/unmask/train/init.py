@@ -103,12 +103,11 @@ def init_neighbour_heads(encoder: Encoder, layers: int) -> None:
         for head in range(model.num_attention_heads):
             offset = (-1, 1)[(number * model.num_attention_heads + head) % 2]
             for place in range(0, used, 2):
-                pair = [axes[place], axes[place + 1]]
                 turn = offset * 10000.0 ** (-axes[place] / model.hidden_size)
                 sine, cosine = gain * math.sin(turn), gain * math.cos(turn)
-                query[head, place, pair] = query.new_tensor([cosine, sine])
-                query[head, place + 1, pair] = query.new_tensor([-sine, cosine])
-                key[head, place, pair[0]] = key[head, place + 1, pair[1]] = gain
+                pair = slice(place, place + 2), axes[place : place + 2]
+                query[head, *pair] = query.new_tensor([[cosine, sine], [-sine, cosine]])
+                key[head, *pair] = gain * torch.eye(2)
         if number + 1 < layers:  # the next block finds the positions as they were
             for linear in (block.attention.output, block.feed_forward.output):
                 linear.weight[axes] = 0

@@ -127,8 +127,7 @@ def _find_recipe(recipe: Path | str) -> Path:
     if "=" in str(recipe):
         raise UserError("{recipe} is a setting; the recipe comes first", recipe, allowed=allowed)
     near = {**{other.stem: other for other in path.parent.glob("*.yaml")}, **{name: name for name in known}}
-    meant = suggest(path.stem, near)
-    hint = did_you_mean(None if meant is None else near[meant])
+    hint = did_you_mean(near.get(suggest(path.stem, near) or ""))
     raise UserError("{path} is not a recipe", recipe, allowed=allowed, hint=hint)
 
 

@@ -86,8 +86,7 @@ def load_pretrained(opened: Bundle, transfer: Transfer, seed: int) -> Bundle:
     longer = network.max_position_embeddings > opened.config.max_position_embeddings
     if longer and network.position_embedding_type == "learned":
         table, first = tensors[POSITIONS], network.position_offset  # rows before that of the first position
-        longer_table = tile_positions(table[first:], network.max_position_embeddings)
-        tensors[POSITIONS] = torch.cat([table[:first], longer_table])
+        tensors[POSITIONS] = torch.cat([table[:first], tile_positions(table[first:], network.max_position_embeddings)])
     if transfer.reinit_layers:
         each = layers_per_group(network)
         blocks = range((network.num_hidden_layers - transfer.reinit_layers) // each, network.num_hidden_layers // each)
