@@ -107,7 +107,7 @@ def init_neighbour_heads(encoder: Encoder, layers: int) -> None:
                 sine, cosine = gain * math.sin(turn), gain * math.cos(turn)
                 pair = slice(place, place + 2), axes[place : place + 2]
                 query[head, *pair] = query.new_tensor([[cosine, sine], [-sine, cosine]])
-                key[head, *pair] = gain * torch.eye(2)
+                key[head, *pair] = key.new_tensor([[gain, 0], [0, gain]])
         if number + 1 < layers:  # the next block finds the positions as they were
             for linear in (block.attention.output, block.feed_forward.output):
                 linear.weight[axes] = 0
