@@ -11,7 +11,7 @@ from pathlib import Path
 
 from benchmarks.child import held_bytes
 from unmask.console import SILENT
-from unmask.train import trainer
+from unmask.train import pretrain as module
 from unmask.train.pretrain import pretrain
 from unmask.train.recipe import PretrainRecipe, parse_recipe
 
@@ -28,7 +28,7 @@ def main() -> int:
     recipe = parse_recipe(PretrainRecipe, values_of(arguments.corpus, arguments.steps), (), "the benchmark")
     held: list[float] = []
 
-    class Watching(trainer.Trainer):
+    class Watching(module.PretrainTrainer):
         """Reads the memory where the run evaluates, so that all marks see the same state of affairs."""
 
         def _evaluate(self, step: object) -> None:
@@ -40,7 +40,7 @@ def main() -> int:
                 flush=True,
             )
 
-    setattr(trainer, "Trainer", Watching)  # noqa: B010
+    setattr(module, "PretrainTrainer", Watching)  # noqa: B010
     with tempfile.TemporaryDirectory(prefix="unmask-soak-") as folder:
         pretrain(recipe, output=Path(folder) / "run", progress=SILENT)
     grown = held[-1] - held[len(held) // 2 - 1]
@@ -50,7 +50,7 @@ def main() -> int:
 
 def values_of(corpus: str, steps: int) -> dict[str, object]:
     return {
-        "data": {"corpus": corpus, "max_length": 64, "tokens_per_step": 512, "heldout_tokens": 2048},
+        "data": {"corpus": corpus, "max_length": 64, "tokens_per_step": 512},
         "model": {"num_hidden_layers": 2, "hidden_size": 64, "num_attention_heads": 2},
         "train": {
             "budget": f"{steps} steps",

@@ -99,7 +99,6 @@ class Release020(Release):
         "model": "init_from",
         "start.model": "init_from",
         "data.length": "data.max_length",
-        "data.length_ramp.": "data.max_length_ramp.",
         "data.batch_tokens": "data.tokens_per_step",
         "data.heldout": "data.heldout_share",
         "data.batch_rows": "data.batch_size",
@@ -142,7 +141,7 @@ class Release020(Release):
         ("objectives.unit", "piece"): {"objectives.unit": "token"},
         ("train.schedule", "plateau"): {"train.schedule": "warmup_stable_decay"},
     }
-    deleted = frozenset({"task.mix_layers", "model.norm_kind", "model.qk_norm", "model.attention"})
+    deleted = frozenset({"task.mix_layers", "model.norm_kind", "model.attention"})
     tokenizer = ("tokenizer", "train", "corpus.jsonl", "--vocab-size", "96", "--output", "tokenizer")
     corpus = ("corpus", "build", "corpus.jsonl", "--tokenizer", "tokenizer", "--output", "corpus")
     heldout = "heldout_figures"

@@ -58,13 +58,13 @@ MISTAKES = {
     "wrong type": (["model.num_hidden_layers=many"], ["model.num_hidden_layers cannot be used", "'many'"]),
     "unknown preset": (["model.preset=tinny"], ["model.preset cannot be used", "did you mean tiny?"]),
     "no setting": (["faster"], ["'faster' is not a setting", "key.sub=value"]),
-    "no YAML": (["train.patience=[1"], ["train.patience cannot be used", "[1"]),
+    "no YAML": (["train.threads=[1"], ["train.threads cannot be used", "[1"]),
     "no budget": (["train.budget=fast"], ["'fast' is not a budget", "10M tokens"]),
     "a number as budget": (["train.budget=300"], ["'300' is not a budget"]),
     "heads": (["model.num_attention_heads=3"], ["tiny: model: ", "multiple of num_attention_heads 3"]),
     "too long": (
         ["data.max_length=64", "model.max_position_embeddings=32"],
-        ["data.max_length is above model.max_position_embeddings"],
+        ["data.max_length is above the positions"],
     ),
     "no corpus": (["data.corpus=nowhere"], ["nowhere"]),
 }

@@ -10,9 +10,9 @@ import yaml
 from unmask.config import from_mapping
 from unmask.data.corpus.shards import Shards
 from unmask.model.config import EncoderConfig
-from unmask.train.explain import KINDS, explain
+from unmask.train.explain import explain
 from unmask.train.optim import Muon
-from unmask.train.recipe import PretrainRecipe
+from unmask.train.recipe import KINDS, PretrainRecipe
 
 
 def test_show_is_complete_and_reads_back(command) -> None:
@@ -58,7 +58,7 @@ def test_explain_what_an_error_names(command) -> None:
     wrong = command("recipe", "explain", "model.num_hidden_layerz")
     assert wrong.code == 1 and "did you mean model.num_hidden_layers?" in wrong.err
     other = command("recipe", "explain", "task", "--kind", "pretrain")
-    assert other.code == 1 and "of a recipe for pretrain" in other.err
+    assert other.code == 1 and "task is not a setting" in other.err
 
 
 def test_check_opens_what_a_recipe_names(command, corpus: Shards, pretrained: Path, table: Path) -> None:
@@ -75,7 +75,7 @@ def test_check_finds_what_would_stop_a_run(command, corpus: Shards, pretrained: 
     folder = f"data.corpus={corpus.folder}"
     assert "tmp" in command("recipe", "check", "tiny", f"data.corpus={tmp_path / 'none'}").err
     assert (
-        "data.max_length is above model.max_position_embeddings"
+        "data.max_length is above the positions"
         in command("recipe", "check", "tiny", folder, "model.max_position_embeddings=64").err
     )
     rows = ["recipe", "check", "classify", f"init_from={pretrained}"]

@@ -8,8 +8,7 @@ from unmask.console import SILENT
 from unmask.data.corpus.shards import Shards
 from unmask.train.finetune import finetune
 from unmask.train.pretrain import pretrain
-from unmask.train.recipe import FinetuneRecipe, PretrainRecipe, read_recipe, recipe_kind
-from unmask.train.shipped import shipped_recipes
+from unmask.train.recipe import FinetuneRecipe, PretrainRecipe, read_recipe, recipe_kind, shipped_recipes
 
 SMALL = [
     "model.num_hidden_layers=2",
@@ -18,8 +17,8 @@ SMALL = [
     "data.max_length=32",
     "data.tokens_per_step=256",
 ]
-PRETRAINING = [name for name in shipped_recipes() if recipe_kind(name) is PretrainRecipe]
-FINETUNING = [name for name in shipped_recipes() if recipe_kind(name) is FinetuneRecipe]
+PRETRAINING = [name for name in shipped_recipes() if recipe_kind(name) == "pretrain"]
+FINETUNING = [name for name in shipped_recipes() if recipe_kind(name) == "finetune"]
 
 
 def test_these_are_shipped() -> None:

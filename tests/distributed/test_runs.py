@@ -105,7 +105,7 @@ def test_two_processes_then_four_then_one(corpus: Any, together: Together, tmp_p
 def test_finetuning_keeps_the_best_checkpoint(
     how: str, pretrained: Path, tagged: Path, together: Together, tmp_path: Path
 ) -> None:
-    """With a CRF, whose parameters have a rate of their own; early stopping is decided for all alike."""
+    """With a CRF, whose parameters have a rate of their own."""
     values = {
         "init_from": str(pretrained),
         "task": {"name": "tag", "max_length": 16, "decoder": "crf", "classifier_dropout": 0.0},
@@ -114,7 +114,6 @@ def test_finetuning_keeps_the_best_checkpoint(
         "train": {
             "budget": "6 steps",
             "evaluations": 6,
-            "patience": 2,
             "precision": "float64",
             "parallel": how,
             "optimizer": {"lr": 0.02},

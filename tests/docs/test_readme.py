@@ -42,7 +42,6 @@ SMALLER = {
     "pretrain": {"train.budget=30m": "train.budget=3 steps"},
     "finetune": {
         "transfer.freeze_layers=2": "transfer.freeze_layers=1",
-        "transfer.keep_layers=4": "transfer.keep_layers=1",
     },
     "bench": {"20": "1"},
 }

@@ -18,6 +18,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "bert": {},
     "gated": {"gated": True, "norm": "pre", "bias": False},
     "rotary": {"position_embedding_type": "rotary"},
+    "normalised": {"qk_norm": True, "position_embedding_type": "rotary"},
     "albert": {"embedding_size": 16, "num_hidden_groups": 1},
     "local": {"attention_pattern": "GL", "window": 5},
 }

@@ -34,6 +34,7 @@ VARIANTS = {
         "local_rope_theta": 100.0,
     },
     "rotary": {"position_embedding_type": "rotary"},
+    "normalised": {"qk_norm": True, "position_embedding_type": "rotary"},
 }
 
 some_values = st.fixed_dictionaries(

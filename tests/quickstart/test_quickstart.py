@@ -18,11 +18,11 @@ from unmask.data.public import datasets as public
 from unmask.data.public import models as publicmodels
 from unmask.data.public.packages import Archive
 from unmask.data.rows.options import ReadOptions
+from unmask.data.rows.read import read_rows
 from unmask.errors import UserError
 from unmask.quickstart import Request, plan, quickstart
 from unmask.quickstart.jobs import JOBS, gather_data
 from unmask.text.tokenizer import Tokenizer
-from unmask.train.rows import RowReader
 
 ABOUT = {
     "sea": ["ship", "wave", "sail", "harbour", "tide", "anchor"],
@@ -191,11 +191,11 @@ def test_more_text_is_taken_for_longer_budgets(monkeypatch: pytest.MonkeyPatch, 
         return public.Fetched(name, tmp_path, path, path, path, True, 3_000_000, 10)
 
     monkeypatch.setattr(public, "download", get)
-    gather_data(Request(budget="1m"), console.SILENT, RowReader())
+    gather_data(Request(budget="1m"), console.SILENT, read_rows)
     job = JOBS["en", "topics"]
     assert fetched == [job.rows, job.text[0]]
     fetched.clear()
-    gather_data(Request(budget="10h"), console.SILENT, RowReader())
+    gather_data(Request(budget="10h"), console.SILENT, read_rows)
     assert fetched == [job.rows, *job.text]
 
 

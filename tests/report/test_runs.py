@@ -193,14 +193,11 @@ def test_a_report_says_what_a_run_began_with(kind: str, tmp_path: Path) -> None:
     start = {
         "model": "runs/old/model",
         "heads": {"masked": "kept", "next_sentence": "new"},
-        "num_hidden_layers_of_model": 6,
-        "num_hidden_layers": 4,
         "reinit_layers": 2,
         "freeze_layers": 1,
         "freeze_embeddings": True,
         "max_position_embeddings_of_model": 512,
         "max_position_embeddings": 1024,
-        "extend_positions": "tile",
         "parameters": 12345,
         "trainable_parameters": 2345,
         "heldout_figures": {"masked.loss": 6.125},
@@ -208,13 +205,13 @@ def test_a_report_says_what_a_run_began_with(kind: str, tmp_path: Path) -> None:
     files.write_json(folder / "run.json", {**facts, "init": start})
     page = write_report(folder).read_text(encoding="utf-8")
     for text in (
-        *("Initialisation of the run.", "runs/old/model", "loaded", "lowest 4 of 6"),
-        *("Re-initialised layers", "embeddings, lowest layers: 1", "512 → 1,024, tile"),
+        *("Initialisation of the run.", "runs/old/model", "loaded"),
+        *("Re-initialised layers", "embeddings, lowest layers: 1", "512 → 1,024"),
         *("2,345 of 12,345", "6.12"),
     ):
         assert text in page, text
-    plain = {**start, "num_hidden_layers": 6, "reinit_layers": 0, "freeze_layers": 0, "freeze_embeddings": False}
-    del plain["heldout_figures"], plain["extend_positions"]
+    plain = {**start, "reinit_layers": 0, "freeze_layers": 0, "freeze_embeddings": False}
+    del plain["heldout_figures"]
     files.write_json(folder / "run.json", {**facts, "init": {**plain, "max_position_embeddings": 512}})
     page = write_report(folder).read_text(encoding="utf-8")
     assert "runs/old/model" in page

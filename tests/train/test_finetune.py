@@ -1,6 +1,7 @@
 """Fine-tuning from end to end: what can be told apart is, and the best checkpoint is what is published."""
 
 import random
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +11,12 @@ import torch
 from unmask import bundle, files
 from unmask.console import SILENT
 from unmask.errors import UserError
+from unmask.metrics import figure_of
 from unmask.model.encoder import Encoder
 from unmask.train import finetune as module
-from unmask.train.dev import DevResult
 from unmask.train.finetune import FinetuneResult, finetune
 from unmask.train.recipe import FinetuneRecipe, RowsConfig, parse_recipe
 from unmask.train.rows import prepare_rows
-from unmask.train.trainer import BestMetric
 
 
 @pytest.fixture(scope="module")
@@ -53,9 +53,9 @@ def test_the_best_evaluation_is_published_not_the_last(
     figures = iter([0.5, 0.9, 0.7, 0.6])
     seen: list[dict[str, torch.Tensor]] = []
 
-    def judged(learner: Any, *_: Any, **__: Any) -> DevResult:
+    def judged(learner: Any, *_: Any, **__: Any) -> tuple[dict[str, float], dict[str, Any]]:
         seen.append({n: t.clone() for n, t in learner.state_dict().items()})
-        return DevResult({"classify.accuracy": next(figures, 0.9), "classify.loss": 1.0}, {})
+        return {"classify.accuracy": next(figures, 0.9), "classify.loss": 1.0}, {}
 
     monkeypatch.setattr(module, "evaluate", judged)
     overrides = ["train.budget=8 steps", "train.evaluations=4", "task.max_length=16"]
@@ -65,20 +65,6 @@ def test_the_best_evaluation_is_published_not_the_last(
     for name, tensor in published.state_dict().items():
         assert torch.equal(tensor, seen[1][f"encoder.{name}"]), name
     assert not torch.equal(published.embeddings.token.weight, seen[3]["encoder.embeddings.token.weight"])
-
-
-def test_patience_counts_evaluations_since_the_best(
-    pretrained: Path, table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    figures = iter([0.5, 0.4, 0.6, 0.6, 0.5, 0.9])
-
-    def judged(*_: Any, **__: Any) -> DevResult:
-        return DevResult({"classify.accuracy": next(figures), "classify.loss": 1.0}, {})
-
-    monkeypatch.setattr(module, "evaluate", judged)
-    overrides = ["train.budget=10 steps", "train.evaluations=10", "train.patience=2", "task.max_length=16"]
-    result = finetune(overrides=overrides, model=pretrained, train=table, output=tmp_path / "r", progress=SILENT)
-    assert (result.best_step, result.steps) == (3, 5)
 
 
 def test_a_random_start_differs_in_the_encoder_only(pretrained: Path, table: Path, tmp_path: Path) -> None:
@@ -142,17 +128,21 @@ def test_what_cannot_be_used_is_refused(pretrained: Path, table: Path, tmp_path:
         attempt("task.max_length=16", dev=tmp_path / "dev.csv")
 
 
-def test_better() -> None:
-    assert BestMetric("x", higher_is_better=True).is_better(0.5, None) and BestMetric(
-        "x", higher_is_better=False
-    ).is_better(0.5, None)
-    assert BestMetric("x", higher_is_better=True).is_better(0.6, 0.5) and not BestMetric(
-        "x", higher_is_better=True
-    ).is_better(0.5, 0.5)
-    assert BestMetric("x", higher_is_better=False).is_better(0.4, 0.5) and not BestMetric(
-        "x", higher_is_better=False
-    ).is_better(0.5, 0.5)
-    assert not BestMetric("x", higher_is_better=False).is_better(float("nan"), None)
+@pytest.mark.parametrize(("higher", "best"), [(True, 2), (False, 1)])
+def test_the_first_of_equal_evaluations_is_the_best(
+    higher: bool, best: int, pretrained: Path, table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No number is never the best."""
+    figures = iter([0.4, 0.6, 0.6, float("nan"), 0.4])
+
+    def judged(*_: Any, **__: Any) -> tuple[dict[str, float], dict[str, Any]]:
+        return {"classify.accuracy": next(figures, 0.5), "classify.loss": 1.0}, {}
+
+    monkeypatch.setattr(module, "evaluate", judged)
+    monkeypatch.setattr(module, "figure_of", lambda name: replace(figure_of(name), lower_is_better=not higher))
+    overrides = ["train.budget=5 steps", "train.evaluations=5", "task.max_length=16"]
+    result = finetune(overrides=overrides, model=pretrained, train=table, output=tmp_path / "r", progress=SILENT)
+    assert result.best_step == best
 
 
 def test_the_log_ends_with_the_evaluation(tuned: FinetuneResult) -> None:

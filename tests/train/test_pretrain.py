@@ -153,16 +153,9 @@ def test_a_loss_that_explodes_leaves_the_last_good_checkpoint(
     assert pretrain(recipe(recipe_values), output=out, progress=SILENT).heldout_figures == straight.heldout_figures
 
 
-def test_patience_ends_a_run_that_no_longer_improves(recipe_values: dict[str, Any], tmp_path: Path) -> None:
-    """A rate of practically nought: no evaluation is better than the first."""
-    settings = ("train.optimizer.lr=1e-30", "train.evaluations=12", "train.patience=3", "model.dropout=0")
-    result = pretrain(recipe(recipe_values, *settings), output=tmp_path / "run", progress=SILENT)
-    assert result.steps == 4
-
-
 def test_what_no_single_setting_can_see_is_refused(recipe_values: dict[str, Any], tmp_path: Path) -> None:
     for overrides, told in (
-        (["data.max_length=64"], "data.max_length is above model.max_position_embeddings"),
+        (["data.max_length=64"], "data.max_length is above the positions"),
         (["objectives=[{name: masked}, {name: masked}]"], "an objective stands twice"),
         (["objectives=[{name: next_sentence}]", "model.type_vocab_size=0"], "needs segment embeddings"),
         (["data.corpus=nowhere"], "nowhere does not exist"),

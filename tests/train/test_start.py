@@ -24,7 +24,7 @@ from unmask.train import init as start
 from unmask.train import pretrain as pretraining
 from unmask.train.init import (
     embeddings_from_counts,
-    init_embeddings_from_counts,
+    init_embeddings,
     neighbour_axes,
     neighbour_counts,
     token_counts,
@@ -216,13 +216,14 @@ def test_no_axis_means_more_than_another() -> None:
 
 def test_pieces_without_a_count_get_no_vector_and_change_nothing() -> None:
     counts = counts_of(8, 10, 3)
-    with_gaps = torch.zeros(11, 10)
+    with_gaps, embeddings = torch.zeros(11, 10), torch.full((11, 5), 7.0)
     kept = [0, 1, 3, 4, 5, 7, 9, 10]
     with_gaps[kept] = counts
-    found = embeddings_from_counts(with_gaps, 5)
+    init_embeddings(embeddings, with_gaps, 0.02)
     gaps = [row for row in range(11) if row not in kept]
-    assert found[gaps].isnan().all() and not found[kept].isnan().any()
-    np.testing.assert_allclose((found[kept] @ found[kept].T).numpy(), exact_products(counts, 5)[0], atol=5e-3)
+    assert (embeddings[gaps] == 7).all()
+    products, wanted = (embeddings[kept] @ embeddings[kept].T).numpy(), exact_products(counts, 5)[0]
+    np.testing.assert_allclose(products / products[0, 0], wanted / wanted[0, 0], atol=5e-3)
 
 
 def test_pieces_with_the_same_neighbours_get_the_same_vector() -> None:
@@ -238,7 +239,7 @@ def test_counted_pieces_are_replaced_at_the_size_of_random_ones(free: list[int])
     counts = counts_of(30, 40, 5)
     counts[[3, 17]] = 0
     after = before.clone()
-    init_embeddings_from_counts(after, counts, 0.05, free)
+    init_embeddings(after, counts, 0.05, free)
     axes = [axis for axis in range(12) if axis not in free]
     counted = [piece for piece in range(30) if piece not in (3, 17)]
     assert torch.equal(after[:, free], before[:, free]) and torch.equal(after[[3, 17]], before[[3, 17]])
@@ -256,7 +257,7 @@ def test_fewer_than_two_counted_pieces_leave_everything_as_it_was(counted: list[
     embeddings = torch.randn(5, 4)
     before, counts = embeddings.clone(), torch.zeros(5, 6)
     counts[counted, 1] = 3.0
-    init_embeddings_from_counts(embeddings, counts, 0.02)
+    init_embeddings(embeddings, counts, 0.02)
     assert torch.equal(embeddings, before)
 
 
@@ -273,7 +274,7 @@ def begun(values: dict[str, Any], shards: Shards, *overrides: str) -> tuple[Tens
     torch.manual_seed(settings.seed)
     learner = build_learner(settings, shards.tokenizer)
     before = learner.encoder.embeddings.token.weight.detach().clone()
-    pretraining._init_weights(learner, settings, shards, SILENT)
+    pretraining._init_weights(learner, settings, shards, SILENT, {})
     return before, learner.encoder.embeddings.token.weight.detach(), head_of(learner).bias.detach()
 
 
@@ -391,6 +392,6 @@ def test_a_run_stopped_before_its_first_checkpoint_begins_again_alike(
     def stopping(*_: object) -> None:
         raise RuntimeError("the power is gone")
 
-    stop_a_run(settings, tmp_path / "stopped", pretraining, "init_embeddings_from_counts", stopping)
+    stop_a_run(settings, tmp_path / "stopped", start, "init_embeddings", stopping)
     pretrain(settings, output=tmp_path / "stopped", progress=SILENT)
     assert weights(tmp_path / "stopped") == weights(tmp_path / "straight")

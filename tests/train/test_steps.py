@@ -17,7 +17,7 @@ from unmask.learner.batches import Batches
 from unmask.learner.loss import Loss, LossTerm
 from unmask.model.config import EncoderConfig
 from unmask.objectives import Masked, NextSentence
-from unmask.schedules import Linear, Ramp
+from unmask.schedules import Linear
 from unmask.train import loop as steps_module
 from unmask.train import optim
 from unmask.train.budget import TrainConfig
@@ -163,7 +163,7 @@ def test_a_step_whose_loss_is_no_number_is_left_out_and_reported(
     learner, state, weights = make_learner(), LoopState(), []
     spoiling(monkeypatch, {2, 4}, bad)
     optimizer = optim.build_param_groups(optim.AdamW(), learner)
-    settings = TrainConfig(budget="6 steps", max_skipped_steps=1)
+    settings = TrainConfig(budget="6 steps")
     told = []
     for step in train_steps(learner, optimizer, batches_of(corpus), settings, state, 0):
         told.append(step)
@@ -183,7 +183,7 @@ def test_too_many_such_steps_stop_the_run_with_the_weights_before(
     learner, state, seen = make_learner(), LoopState(), []
     spoiling(monkeypatch, set(range(2, 1000)), float("nan"))
     optimizer = optim.build_param_groups(optim.AdamW(), learner)
-    settings = TrainConfig(budget="90 steps", max_skipped_steps=3)
+    settings = TrainConfig(budget="90 steps")
     with pytest.raises(UserError, match="step 6: the loss is no longer a finite number") as caught:
         for step in train_steps(learner, optimizer, batches_of(corpus), settings, state, 0):
             seen.append(step.number)
@@ -191,9 +191,7 @@ def test_too_many_such_steps_stop_the_run_with_the_weights_before(
                 weights = copy.deepcopy(learner.state_dict())
     assert seen == [1, 2, 3, 4, 5] and state.step == 5
     assert all(torch.equal(weights[name], tensor) for name, tensor in learner.state_dict().items())
-    assert "lower train.optimizer.lr" in str(caught.value) and "3 steps in a row (train.max_skipped_steps)" in str(
-        caught.value
-    )
+    assert "lower train.optimizer.lr" in str(caught.value) and "3 steps in a row" in str(caught.value)
 
 
 def test_the_norms_of_layers_are_those_of_their_gradients_and_states(make_learner: MakeLearner, corpus: Shards) -> None:
@@ -219,9 +217,9 @@ def test_the_norms_of_layers_are_those_of_their_gradients_and_states(make_learne
     assert 2 <= sum(norms is not None for norms in others) <= 4
 
 
-def test_a_growing_batch_reads_on_where_the_step_before_ended(make_learner: MakeLearner, corpus: Shards) -> None:
+def test_a_step_reads_on_where_the_step_before_ended(make_learner: MakeLearner, corpus: Shards) -> None:
     examples = CorpusSequences(corpus, 48, 0, 0.0)
-    batches = Batches(examples, 8, 0, ramp=Ramp(0.25, 0.5))
+    batches = Batches(examples, 8, 0)
     read: list[int] = []
     learner = make_learner()
     right = learner.prepare
@@ -244,7 +242,7 @@ def test_a_growing_batch_reads_on_where_the_step_before_ended(make_learner: Make
     sizes = []
     for _ in loop:
         sizes.append(state.examples - sum(sizes))
-    assert sizes == [batches.step_size(n / 10) for n in range(10)] and sizes[0] == 2 and sizes[5:] == [8] * 5
+    assert sizes == [8] * 10
     expected = [n for n, _ in batches.example_epochs(0, sum(sizes))]
     assert sorted(read[: sum(sizes)]) == sorted(expected)
 

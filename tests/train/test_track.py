@@ -32,14 +32,15 @@ def test_every_figure_of_the_log_is_read_back_at_its_step(tmp_path: Path) -> Non
     row |= {"grad_norm": 4.0, "tokens_per_second": 64, "data_wait": 0.5}
     norms = {"gradient": [0.5, 0.25, 0.125], "activation": [1.0, 2.0, 4.0]}
     with open_run(tmp_path) as run:
+        run.truncate_log(0)
         run.append(**row)
         run.append(**row | {"step": 4, "loss": 2.0, "norms": norms})
         run.append(step=4, progress=0.5, seconds=2, tokens=128, evaluation={"masked.loss": 1.75})
     found = read_back(tmp_path)
     assert found["training/loss"] == [(3, 2.5), (4, 2.0)]
     assert found["evaluation/masked.loss"] == [(4, 1.75)]
-    assert found["progress/tokens"] == [(3, 96.0), (4, 96.0)], "once for a step that was evaluated, too"
-    assert found["speed/tokens_per_second"][0] == (3, 64.0) and found["training/lr"][0] == (3, 0.125)
+    assert found["training/tokens"] == [(3, 96.0), (4, 96.0)], "once for a step that was evaluated, too"
+    assert found["training/tokens_per_second"][0] == (3, 64.0) and found["training/lr"][0] == (3, 0.125)
     for name, values in norms.items():
         layers = [found[f"{name}/{layer}"] for layer in ("embeddings", "block 01", "block 02")]
         assert layers == [[(4, value)] for value in values]

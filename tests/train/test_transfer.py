@@ -37,9 +37,9 @@ from unmask.train.recipe import PretrainRecipe, read_recipe
 from unmask.train.transfer import (
     Transfer,
     architecture,
-    extend_position_table,
     load_pretrained,
     set_trainable,
+    tile_positions,
 )
 
 LAYERS = 3
@@ -65,28 +65,22 @@ def block(number: int) -> str:
 
 
 @given(old=st.integers(1, 12), more=st.integers(0, 30), seed=st.integers(0, 99))
-def test_positions_are_tiled_or_stretched_as_numpy_does(old: int, more: int, seed: int) -> None:
+def test_positions_are_tiled_as_numpy_does(old: int, more: int, seed: int) -> None:
     table = np.random.default_rng(seed).normal(size=(old, 3)).astype(np.float32)
-    length = old + more
-    tiled = extend_position_table(torch.from_numpy(table), length, "tile").numpy()
-    np.testing.assert_array_equal(tiled, np.resize(table, (length, 3)))
-    places = np.linspace(0, old - 1, length)
-    wanted = np.stack([np.interp(places, np.arange(old), column) for column in table.T], 1)
-    stretched = extend_position_table(torch.from_numpy(table), length, "interpolate").numpy()
-    np.testing.assert_allclose(stretched, wanted, atol=1e-6)
+    tiled = tile_positions(torch.from_numpy(table), old + more).numpy()
+    np.testing.assert_array_equal(tiled, np.resize(table, (old + more, 3)))
 
 
-def test_blocks_are_kept_and_drawn_anew_to_the_bit(origin: PretrainResult) -> None:
+def test_blocks_are_loaded_and_drawn_anew_to_the_bit(origin: PretrainResult) -> None:
     opened = bundle.read(origin.model)
-    taken = load_pretrained(opened, Transfer(keep_layers=2, reinit_layers=1), seed=0)
-    assert taken.config == changed(opened.config, num_hidden_layers=2)
+    taken = load_pretrained(opened, Transfer(reinit_layers=1), seed=0)
+    assert taken.config == opened.config
     state = taken.encoder().state_dict()
-    assert not [name for name in state if name.startswith("blocks.2.")]
-    fresh = load_pretrained(opened, Transfer(keep_layers=2, reinit_layers=1), seed=1).encoder().state_dict()
+    fresh = load_pretrained(opened, Transfer(reinit_layers=1), seed=1).encoder().state_dict()
     for name, tensor in state.items():
         before = opened.tensors[f"encoder.{name}"]
-        matrix = name.startswith("blocks.1.") and tensor.ndim > 1
-        assert torch.equal(tensor, before) == (not name.startswith("blocks.1.")), name
+        matrix = name.startswith("blocks.2.") and tensor.ndim > 1
+        assert torch.equal(tensor, before) == (not name.startswith("blocks.2.")), name
         assert torch.equal(tensor, fresh[name]) == (not matrix), "another seed draws others"
         if matrix:
             assert tensor.std() == pytest.approx(opened.config.initializer_range, rel=0.15)
@@ -117,38 +111,31 @@ def test_longer_texts(positions: str, recipe_for: Callable[..., PretrainRecipe],
     np.testing.assert_allclose(first, second, atol=1e-6)
     facts = files.read_json(new.folder / "run.json")["init"]
     assert (facts["max_position_embeddings_of_model"], facts["max_position_embeddings"]) == (16, 32)
-    assert facts.get("extend_positions") == ("tile" if positions == "learned" else None)
-    with pytest.raises(UserError, match=r"data\.max_length is above model\.max_position_embeddings"):
+    with pytest.raises(UserError, match=r"data\.max_length is above the positions"):
         pretrain(recipe_for(f"init_from={old.model}"), output=tmp_path / "no", progress=SILENT)
 
 
-@pytest.mark.parametrize("how", ["tile", "interpolate"])
-def test_rows_before_the_first_position_stay(how: Any, origin: PretrainResult) -> None:
+def test_rows_before_the_first_position_stay(origin: PretrainResult) -> None:
     """RoBERTa counts its positions from 2."""
     opened = bundle.read(origin.model)
     config = changed(opened.config, max_position_embeddings=30, position_offset=2)
-    taken = load_pretrained(
-        dataclasses.replace(opened, config=config),
-        Transfer(max_position_embeddings=50, extend_positions=how),
-        seed=0,
-    )
+    taken = load_pretrained(dataclasses.replace(opened, config=config), Transfer(max_position_embeddings=50), seed=0)
     before, after = opened.tensors[TABLE], taken.encoder().state_dict()["embeddings.position.weight"]
-    assert torch.equal(after, torch.cat([before[:2], extend_position_table(before[2:], 50, how)])) and len(after) == 52
+    assert torch.equal(after, torch.cat([before[:2], tile_positions(before[2:], 50)])) and len(after) == 52
 
 
 def test_layers_that_share_their_weights_go_together(tiny: EncoderConfig) -> None:
     """As in ALBERT: six layers, of which two in a row are one block."""
     config = changed(tiny, num_hidden_layers=6, num_hidden_groups=3)
-    assert architecture(config, Transfer(keep_layers=4)) == changed(config, num_hidden_layers=4, num_hidden_groups=2)
     learner = PretrainLearner(Encoder(config), [Masked().build(config, 4, 5)])
     set_trainable(learner, Transfer(freeze_layers=2, layerwise_lr_decay=0.5))
     frozen = {name for name, p in learner.named_parameters() if not p.requires_grad}
     assert frozen == {name for name, _ in learner.named_parameters() if name.startswith(block(0))}
     assert learner.lr_factors == {block(0): 0.25, block(1): 0.5, "encoder.embeddings.": 0.125}
-    for name in ("keep_layers", "freeze_layers", "reinit_layers"):
+    for name in ("freeze_layers", "reinit_layers"):
         with pytest.raises(UserError, match=name) as wrong:
             architecture(config, Transfer(**{name: 3}))
-        assert "a multiple of 2: so many layers share their weights" in str(wrong.value)
+        assert "0, 2, 4, 6" in str(wrong.value)
 
 
 # what learns
@@ -301,7 +288,7 @@ def test_a_public_checkpoint_is_a_model_too(
     """The same weights in the public layout, with nothing of ours beside them."""
     export(bundle.read(origin.model), tmp_path / "public")
     assert not (tmp_path / "public" / "unmask.json").exists()
-    both = ["objectives=[{name: masked}, {name: next_sentence}]", "transfer.keep_layers=3"]
+    both = ["objectives=[{name: masked}, {name: next_sentence}]"]
     result = go_on(f"init_from={tmp_path / 'public'}", "model.dropout=0", *both)
     assert result.heldout_before == pytest.approx(origin.heldout_figures, rel=1e-6)
     assert [entry["kind"] for entry in bundle.read(result.model).lineage] == ["public", "pretrain"]
@@ -334,7 +321,7 @@ def test_checking_and_measuring_know_the_model(
 def test_an_interrupted_run_ends_with_the_same_bytes_and_another_recipe_is_refused(
     go_on: Callable[..., PretrainResult], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    settings = ["transfer.keep_layers=2", "transfer.reinit_layers=1", "transfer.layerwise_lr_decay=0.7"]
+    settings = ["transfer.reinit_layers=1", "transfer.layerwise_lr_decay=0.7"]
     settings += ["transfer.freeze_embeddings=true", "train.ema=0.5", "train.optimizer.name=muon"]
     straight = go_on(*settings, out="straight")
     right = fit.train_steps
@@ -359,17 +346,13 @@ def test_an_interrupted_run_ends_with_the_same_bytes_and_another_recipe_is_refus
 
 
 def test_the_recipe_of_a_run_makes_the_run_again(go_on: Callable[..., PretrainResult]) -> None:
-    settings = ("transfer.keep_layers=2", "transfer.max_position_embeddings=48", "model.dropout=0.1")
+    settings = ("transfer.reinit_layers=1", "transfer.max_position_embeddings=48", "model.dropout=0.1")
     first = go_on(*settings, out="first")
     recipe = read_recipe(PretrainRecipe, first.folder / "recipe.yaml")
-    assert (recipe.model.num_hidden_layers, recipe.model.max_position_embeddings, recipe.model.dropout) == (
-        2,
-        48,
-        0.1,
-    )
+    assert (recipe.model.max_position_embeddings, recipe.model.dropout) == (48, 0.1)
     second = pretrain(recipe, output=first.folder.parent / "second", progress=SILENT)
     first_bytes, second_bytes = ((run.model / "model.safetensors").read_bytes() for run in (first, second))
-    assert first_bytes == second_bytes and bundle.read(second.model).config.num_hidden_layers == 2
+    assert first_bytes == second_bytes and bundle.read(second.model).config.max_position_embeddings == 48
 
 
 def test_what_does_not_suit_the_model_is_refused(
@@ -392,8 +375,7 @@ def test_what_does_not_suit_the_model_is_refused(
             ["model.preset=small", "model.position_embedding_type=rotary"],
             "the recipe describes another network",
         ),
-        (["init.embeddings=counts"], "not with counts of neighbours"),
-        (["transfer.keep_layers=4"], r"transfer\.keep_layers does not suit the model"),
+        (["init.embeddings=counts"], "networks that begin at random"),
         (["transfer.freeze_layers=4"], r"transfer\.freeze_layers does not suit"),
         (
             ["transfer.freeze_layers=2", "transfer.reinit_layers=2"],
@@ -415,26 +397,21 @@ def test_a_preset_stands_back(go_on: Callable[..., PretrainResult], origin: Pret
 
 
 def test_fine_tuning_takes_over_what_it_is_told(tune: Callable[..., FinetuneResult], origin: PretrainResult) -> None:
-    settings = ["transfer.keep_layers=2", "transfer.freeze_layers=1", "transfer.freeze_embeddings=true"]
-    run = tune(
-        *settings,
-        "transfer.max_position_embeddings=40",
-        "task.max_length=40",
-        "transfer.extend_positions=interpolate",
-    )
+    settings = ["transfer.reinit_layers=1", "transfer.freeze_layers=1", "transfer.freeze_embeddings=true"]
+    run = tune(*settings, "transfer.max_position_embeddings=40", "task.max_length=40")
     opened, before = bundle.read(run.model), weights(origin.model)
-    assert (opened.config.num_hidden_layers, opened.config.max_position_embeddings) == (2, 40)
-    assert torch.equal(opened.tensors[TABLE], extend_position_table(before[TABLE], 40, "interpolate"))
+    assert (opened.config.num_hidden_layers, opened.config.max_position_embeddings) == (LAYERS, 40)
+    assert torch.equal(opened.tensors[TABLE], tile_positions(before[TABLE], 40))
     for name, tensor in opened.tensors.items():
         if name.startswith((block(0), "encoder.embeddings.token.")):
             assert torch.equal(tensor, before[name]), name
         elif name.startswith(block(1)):
             assert not torch.equal(tensor, before[name]), name
     config = json.loads((run.model / "config.json").read_text())
-    assert (config["num_hidden_layers"], config["max_position_embeddings"]) == (2, 40)
+    assert (config["num_hidden_layers"], config["max_position_embeddings"]) == (LAYERS, 40)
     assert len(load(run.model).predict(["river " * 60])) == 1
     scratch = tune(*settings, "pretrained=false", out="scratch")
-    assert bundle.read(scratch.model).config.num_hidden_layers == 2
+    assert bundle.read(scratch.model).config.num_hidden_layers == LAYERS
     assert "init" not in files.read_json(scratch.folder / "run.json")
     with pytest.raises(UserError, match=r"task\.max_length is above the positions") as wrong:
         tune("task.max_length=40", out="no")
@@ -442,5 +419,5 @@ def test_fine_tuning_takes_over_what_it_is_told(tune: Callable[..., FinetuneResu
 
 
 def test_what_is_left_is_what_an_architecture_says(tiny: EncoderConfig) -> None:
-    transfer = Transfer(keep_layers=1, max_position_embeddings=100)
-    assert architecture(tiny, transfer) == changed(tiny, num_hidden_layers=1, max_position_embeddings=100)
+    transfer = Transfer(max_position_embeddings=100)
+    assert architecture(tiny, transfer) == changed(tiny, max_position_embeddings=100)

@@ -21,9 +21,9 @@ commands = App(name="recipe", help="Recipes: show one in full, explain its setti
 def show(recipe: AnyRecipe, overrides: Overrides = None, as_json: AsJson = False) -> None:
     """Print a recipe complete: every default written out, settings replaced."""
     from unmask.config import dump, to_yaml
-    from unmask.train.recipe import read_recipe, recipe_kind
+    from unmask.train.recipe import KINDS, read_recipe, recipe_kind
 
-    resolved = read_recipe(recipe_kind(recipe), recipe, overrides or [])
+    resolved = read_recipe(KINDS[recipe_kind(recipe)], recipe, overrides or [])
     print_result(as_json, dump(resolved), lambda _: console.print_text(to_yaml(resolved).rstrip()))
 
 
@@ -50,10 +50,11 @@ def _show_groups(groups: "list[Group]") -> None:
 @commands.command(example="unmask recipe check small data.corpus=corpus")
 def check(recipe: AnyRecipe, overrides: Overrides = None, as_json: AsJson = False) -> None:
     """Check a recipe and the files that it names, without training."""
-    from unmask.train.recipe import PretrainRecipe, read_recipe, recipe_kind
+    from unmask.train.recipe import KINDS, read_recipe, recipe_kind
 
-    resolved: Any = read_recipe(recipe_kind(recipe), recipe, overrides or [])
-    found = _pretraining(resolved) if isinstance(resolved, PretrainRecipe) else _finetuning(resolved)
+    kind = recipe_kind(recipe)
+    resolved: Any = read_recipe(KINDS[kind], recipe, overrides or [])
+    found = _pretraining(resolved) if kind == "pretrain" else _finetuning(resolved)
     numbers = [message("{count:,} {unit}", value, message(name.replace("_", " "))) for name, value in found.items()]
     text = join([f"ok: {recipe}", *numbers])
     print_result(as_json, {"recipe": recipe, "ok": True, **found}, lambda _: console.print_text(text))

@@ -13,16 +13,15 @@ from unmask.data.hashing import permute
 from unmask.data.sequences import RowSequences, SequenceSource
 from unmask.errors import UserError
 from unmask.learner.batch import Batch, pack
-from unmask.schedules import Ramp
 
 ORDER = 1  # what a hash is for
 
 
 class Batches:
-    """Which examples each step takes, as packed batches. `steps_per_epoch * per_step` examples make an epoch.
+    """Which examples each step takes, as packed batches. `steps_per_epoch * examples_per_step` examples make an epoch.
 
-    per_step: examples in a step, in all ranks together, when the `ramp` (if any) is at its end;
-    parts: micro-batches per step, for accumulation; rank, world: this process among several.
+    examples_per_step: in all ranks together; gradient_accumulation_steps: micro-batches per step; rank, world_size:
+    this process among several.
     Raises UserError where some rank would have too few examples.
     """
 
@@ -34,43 +33,25 @@ class Batches:
         gradient_accumulation_steps: int = 1,
         rank: int = 0,
         world_size: int = 1,
-        ramp: Ramp | None = None,
     ) -> None:
         self.examples, self.seed = examples, seed
-        self.examples_per_step, self.ramp = examples_per_step, ramp
-        self.gradient_accumulation_steps, self.rank, self.world_size = (
-            gradient_accumulation_steps,
-            rank,
-            world_size,
-        )
-        if world_size > 1 and self.step_size(0.0) < world_size * gradient_accumulation_steps:
+        self.examples_per_step, self.gradient_accumulation_steps = examples_per_step, gradient_accumulation_steps
+        self.rank, self.world_size = rank, world_size
+        if world_size > 1 and examples_per_step < world_size * gradient_accumulation_steps:
             raise UserError(
                 "a step has too few sequences for so many processes",
-                given=f"{self.step_size(0.0)} sequences in {world_size} processes times "
+                given=f"{examples_per_step} sequences in {world_size} processes times "
                 f"{gradient_accumulation_steps} micro-batches",
                 hint="larger steps, fewer processes or a smaller train.gradient_accumulation_steps",
             )
 
-    def step_size(self, progress: float) -> int:
-        """How many examples a step takes, at this share of the run."""
-        return (
-            self.examples_per_step
-            if self.ramp is None
-            else max(1, round(self.examples_per_step * self.ramp.factor(progress)))
-        )
-
     @property
     def steps_per_epoch(self) -> float:
-        return len(self.examples) / self.mean_step_size
+        return len(self.examples) / self.examples_per_step
 
     @property
     def tokens_per_step(self) -> float:
-        return self.mean_step_size * self.examples.mean_tokens
-
-    @property
-    def mean_step_size(self) -> float:
-        """Examples in a step, on average over a run."""
-        return self.examples_per_step * (1.0 if self.ramp is None else self.ramp.mean_factor)
+        return self.examples_per_step * self.examples.mean_tokens
 
     def example_epochs(self, start: int, count: int) -> list[tuple[int, int]]:
         """(example, epoch) of each sequence that this rank takes of the `count` ones after the first `start`."""
@@ -85,7 +66,7 @@ class Batches:
     def step(self, start: int, progress: float = 0.0) -> list[Batch]:
         """The micro-batches of the step that begins after `start` examples. Examples are dealt out by length, so
         that parts are of equal size; rows that one owner needs together stay so."""
-        rows = self.examples.rows(self.example_epochs(start, self.step_size(progress)), progress)
+        rows = self.examples.rows(self.example_epochs(start, self.examples_per_step))
         rows.sort(key=lambda row: (-len(row.input_ids), row.epoch, row.example))
         groups = [[row] for row in rows]
         if isinstance(self.examples, RowSequences) and self.examples.together:
@@ -107,6 +88,6 @@ def evaluation_batches(examples: SequenceSource, tokens_per_batch: int, max_toke
     """
     wanted = min(len(examples), max(1, int(max_tokens / examples.mean_tokens)))
     numbers = np.linspace(0, len(examples) - 1, wanted).round()
-    rows = examples.rows([(int(number), 0) for number in numbers], 1.0)
+    rows = examples.rows([(int(number), 0) for number in numbers])
     for group in groups_by_length(rows, tokens_per_batch):
         yield pack([rows[index] for index in group])

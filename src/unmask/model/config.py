@@ -30,6 +30,7 @@ class EncoderConfig:
     norm_bias: bool = setting(default=True, description="biases in LayerNorm")
     embedding_norm: bool | None = setting(default=None, description="norm of the embeddings; null: where norm is post")
     first_norm: bool = setting(default=True, description="pre: a norm before the first attention; ModernBERT has none")
+    qk_norm: bool = setting(default=False, description="RMSNorm of each head's queries and keys")
     bias: bool = setting(default=True, description="biases in the linear layers of the blocks")
     position_embedding_type: Literal["sinusoidal", "learned", "rotary"] = setting(
         default="sinusoidal", description="position encoding"

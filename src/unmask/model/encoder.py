@@ -114,6 +114,8 @@ class Attention(nn.Module):
         self.dropout = config.dropout
         # query, key and value are stacked in one matrix: one product instead of three
         self.qkv = nn.Linear(config.hidden_size, 3 * config.hidden_size, bias=config.bias)
+        normed = (nn.RMSNorm(config.head_dim, eps=config.norm_eps) if config.qk_norm else None for _ in range(2))
+        self.query_norm, self.key_norm = normed  # Henry et al. 2020, "Query-Key Normalization for Transformers"
         self.output = nn.Linear(config.hidden_size, config.hidden_size, bias=config.bias)
 
     def forward(self, hidden: Tensor, context: Context) -> Tensor:
@@ -122,6 +124,8 @@ class Attention(nn.Module):
         # a window is computed over all positions: others than the query positions are left out later
         early = query_positions if self.window is None else None
         query, key, value = (x.unflatten(-1, (self.num_attention_heads, -1)) for x in self._project(hidden, early))  # type: ignore[no-untyped-call]
+        if self.query_norm is not None and self.key_norm is not None:
+            query, key = self.query_norm(query).to(value.dtype), self.key_norm(key).to(value.dtype)
         if cos_sin is not None:
             query = apply_rotary(query, (gather(cos_sin[0], early), gather(cos_sin[1], early)))
             key = apply_rotary(key, cos_sin)

@@ -22,6 +22,7 @@ from unmask.config import changed, dump
 from unmask.data.corpus import shards
 from unmask.data.corpus.wholewords import load_words
 from unmask.data.rows.example import Example
+from unmask.data.rows.read import read_rows
 from unmask.errors import UserError
 from unmask.evaluate.baselines import simplest_baseline, tfidf
 from unmask.evaluate.predictions import compare_predictions, to_saved_predictions
@@ -77,7 +78,7 @@ class Quickstart:
         self.folder = request.folder
         self.results: dict[str, Any] = {}
         self.checkpoint: Checkpoint | None = None
-        self.reader = RowReader()
+        self.reader: RowReader = cache(read_rows)  # a file is read once
 
     def open(self) -> None:
         """Read the results of an interrupted run, refuse those of another one.

@@ -6,9 +6,9 @@ recipe.yaml, run.json, metrics.jsonl and predictions/. Every key may be absent, 
     format: 1,  kind: quickstart | pretrain | finetune,  title, language: en | zh,  command, created (ISO time)
     state: finished | running | interrupted,  steps_done, progress (share of the budget)
     environment: {unmask, torch, python, platform, device, threads}
-    init: {model, heads: {name: kept | new}, num_hidden_layers_of_model, num_hidden_layers, reinit_layers,
-           freeze_layers, freeze_embeddings, max_position_embeddings_of_model, max_position_embeddings,
-           extend_positions, parameters, trainable_parameters, heldout_figures: {figure: value}}
+    init: {model, heads: {name: kept | new}, reinit_layers, freeze_layers, freeze_embeddings,
+           max_position_embeddings_of_model, max_position_embeddings,
+           parameters, trainable_parameters, heldout_figures: {figure: value}}
     public_model: {name, source, licence}                 a checkpoint fine-tuned beside the own encoder
     steps: [{number, title, summary, message, seconds}]
     data: {corpora: [{name, documents, bytes, source, licence}],

@@ -75,22 +75,19 @@ def _initialization(results: Results) -> Table | None:
         message("{name}: {how}", message(name), message("loaded" if how == "kept" else "new"))
         for name, how in start["heads"].items()
     ]
-    layers, whole = start["num_hidden_layers"], start["num_hidden_layers_of_model"]
     now, before = start["max_position_embeddings"], start["max_position_embeddings_of_model"]
     trained, parameters, frozen = start["trainable_parameters"], start["parameters"], start["freeze_layers"]
     frozen_parts = [
         message("embeddings") if start["freeze_embeddings"] else None,
         message("lowest layers: {number}", frozen) if frozen else None,
     ]
-    positions = join([message("{before:,} → {now:,}", before, now), start.get("extend_positions")], ", ")
     row = {
         "model": start["model"],
         "heads": join(heads, ", "),
-        "layers": message("lowest {number} of {whole}", layers, whole) if layers != whole else None,
         "reinit_layers": start["reinit_layers"] or None,
         "frozen": join(frozen_parts, ", ") or None,
         "trained_parameters": message("{trained:,} of {all:,}", trained, parameters) if trained != parameters else None,
-        "positions": positions if now != before else None,
+        "positions": message("{before:,} → {now:,}", before, now) if now != before else None,
         "heldout_before": (start.get("heldout_figures") or {}).get("masked.loss"),
     }
     return facts(row, list(row), message("Initialisation of the run."))

@@ -50,7 +50,7 @@ class Trial:
 def run_benchmark(recipe: PretrainRecipe, shards: Shards, seconds: float, progress: Progress) -> Trial:
     """Train with the recipe for about so many seconds, and throw the weights away.
 
-    Ramps of length and batch are at their end, the learning rate at its beginning.
+    The learning rate is at its beginning.
     """
     keep_freed_memory()
     recipe = fit_to_corpus(_level(recipe), shards.tokenizer)
@@ -76,7 +76,7 @@ def run_benchmark(recipe: PretrainRecipe, shards: Shards, seconds: float, progre
             sample = [
                 learner.prepare(batch, recipe.seed)
                 for step in range(SAMPLE)
-                for batch in batches.step(step * batches.step_size(1.0))
+                for batch in batches.step(step * batches.examples_per_step)
             ]
             speed = measure_speed(learner, sample, rate, waited, precision.matmul_dtype or precision.weights_dtype)
             progress.show("profiling")
@@ -89,9 +89,8 @@ def run_benchmark(recipe: PretrainRecipe, shards: Shards, seconds: float, progre
 
 
 def _level(recipe: PretrainRecipe) -> PretrainRecipe:
-    """The recipe without an end and without ramps: all steps are alike."""
-    data = changed(recipe.data, max_length_ramp=None)
-    return changed(recipe, data=data, train=changed(recipe.train, budget=ENDLESS, batch_ramp=None))
+    """The recipe without an end."""
+    return changed(recipe, train=changed(recipe.train, budget=ENDLESS))
 
 
 def _threads(

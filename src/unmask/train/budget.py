@@ -10,14 +10,16 @@ from typing import Literal
 
 from unmask.config import config, setting
 from unmask.messages import message
-from unmask.schedules import AnySchedule, Linear, Ramp
+from unmask.schedules import AnySchedule, Linear
 from unmask.train.optim import AdamW, AnyOptimizer
 from unmask.train.parallel import ParallelMode
 from unmask.train.precision import PrecisionName
 
+CompileMode = Literal["auto", "always", "never"]
+
 BUDGET_FORMS = "30s, 5m, 2h (wall-clock), 1000 steps, 10M tokens or 3 epochs"
 
-_SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_SECONDS = {"d": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0}
 _SCALE = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "b": 10**9}
 
 
@@ -32,11 +34,9 @@ class Budget:
     def parse(text: str) -> "Budget":
         """Raises ValueError naming the allowed forms."""
         compact = text.strip().lower().replace(",", "").replace("_", "")
-        clock = re.fullmatch(
-            r"(?:(\d+(?:\.\d+)?)d)?(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s)?", compact
-        )
-        if compact and clock:
-            seconds = sum(float(n or 0) * _SECONDS[u] for n, u in zip(clock.groups(), "dhms", strict=True))
+        clock = re.fullmatch("".join(rf"(?:(\d+(?:\.\d+)?){unit})?" for unit in _SECONDS), compact)
+        if clock is not None:
+            seconds = sum(float(n or 0) * one for n, one in zip(clock.groups(), _SECONDS.values(), strict=True))
             if seconds > 0:
                 return Budget(seconds, "seconds")
         counted = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kmgb]?)\s*(steps?|tokens?|epochs?)", compact)
@@ -49,12 +49,8 @@ class Budget:
         """The number of steps that it means; None for wall-clock, where it is not known before."""
         if self.unit == "seconds":
             return None
-        exact = {
-            "steps": self.amount,
-            "tokens": self.amount / tokens_per_step,
-            "epochs": self.amount * steps_per_epoch,
-        }[self.unit]
-        return max(1, math.ceil(exact - 1e-9))
+        exact = {"steps": self.amount, "tokens": self.amount / tokens_per_step, "epochs": self.amount * steps_per_epoch}
+        return max(1, math.ceil(exact[self.unit] - 1e-9))
 
 
 @config
@@ -64,55 +60,16 @@ class TrainConfig:
     budget: str = setting(default="10m", description=f"how long: {BUDGET_FORMS}")
     optimizer: AnyOptimizer = setting(default_factory=AdamW, description="how weights are updated")
     schedule: AnySchedule = setting(default_factory=Linear, description="learning rate over the run")
-    max_grad_norm: float = setting(
-        default=1.0, gt=0, description="longest gradient (2-norm); longer ones are shortened to it"
-    )
-    gradient_accumulation_steps: int = setting(
-        default=1, ge=1, description="micro-batches per step; the same update in less memory"
-    )
-    batch_ramp: Ramp | None = setting(
-        default=None, description="smaller steps at the beginning of the run; none if not given"
-    )
-    parallel: ParallelMode = setting(
-        default="ddp",
-        description="with several processes (torchrun): ddp, each holds the whole network; fsdp, each a part of it",
-    )
-    precision: PrecisionName = setting(
-        default="auto", description="of matrix products; auto: bfloat16 on a GPU that has it, else float32"
-    )
-    compile: Literal["auto", "always", "never"] = setting(
-        default="auto",
-        description="the blocks, on a GPU; auto: in runs of a quarter of an hour or more, "
-        "if a trial shows that it pays",
-    )
-    gradient_checkpointing: bool = setting(
-        default=False,
-        description="keep only what stands between blocks, compute the rest again for the gradients: less memory",
-    )
-    threads: int | None = setting(
-        default=None,
-        ge=1,
-        description="of the CPU; if not given, those that measure fastest when a run begins, which are kept with it",
-    )
-    ema: float | None = setting(
-        default=None,
-        gt=0,
-        lt=1,
-        description="exponential moving average of the weights over about this share of the run, evaluated and "
-        "kept in their place",
-    )
-    max_skipped_steps: int = setting(
-        default=3,
-        ge=0,
-        description="steps in a row that may be left out because their loss or gradient is no finite number",
-    )
+    max_grad_norm: float = setting(default=1.0, gt=0, description="maximum gradient norm")
+    gradient_accumulation_steps: int = setting(default=1, ge=1, description="micro-batches per step, for less memory")
+    parallel: ParallelMode = setting(default="ddp", description="several processes: ddp replicates, fsdp shards")
+    precision: PrecisionName = setting(default="auto", description="matrix products; auto: bfloat16 where a GPU has it")
+    compile: CompileMode = setting(default="auto", description="the blocks, on a GPU; auto: in long runs, if faster")
+    gradient_checkpointing: bool = setting(default=False, description="recompute activations: less memory, more time")
+    threads: int | None = setting(default=None, ge=1, description="of the CPU; measured when a run begins if not given")
+    ema: float | None = setting(default=None, gt=0, lt=1, description="average the weights over this share of the run")
     evaluations: int = setting(default=5, ge=1, description="how often to evaluate over the run, evenly spaced")
     save_minutes: float = setting(default=5.0, gt=0, description="a checkpoint at least this often, and at evaluations")
-    patience: int | None = setting(
-        default=None,
-        ge=1,
-        description="stop after so many evaluations without a better one; never if not given",
-    )
     tensorboard: bool = setting(default=False, description="write the log to tensorboard/ in the run folder as well")
 
     def __post_init__(self) -> None:

@@ -13,9 +13,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from unmask import console, files
 from unmask.bundle import save_tensors
@@ -35,13 +35,7 @@ class Checkpoints:
         self._writer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="checkpoint")
         self._pending: Future[None] | None = None
 
-    def save(
-        self,
-        state: dict[str, Any],
-        learner: nn.Module,
-        optimizer: torch.optim.Optimizer,
-        ema: EMA | None = None,
-    ) -> None:
+    def save(self, state: dict[str, Any], learner: nn.Module, optimizer: Optimizer, ema: EMA | None = None) -> None:
         """Copy everything now, write it while training goes on. Raises what the write before raised.
 
         state: `step`, `best_step` (None before the first evaluation) and whatever else resuming needs.
@@ -91,12 +85,11 @@ class Checkpoints:
     def _prune(self) -> None:
         """Remove all but the newest and those that the newest call their best."""
         numbered = self._numbered()
-        kept = set(numbered[-KEEP_LAST:])
+        saved = set(numbered[-KEEP_LAST:])
         for path in numbered[-KEEP_LAST:]:
             with suppress(UserError):  # a damaged one names none
-                best = _state(path).get("best_step")
-                kept |= {self._path(best)} if best is not None else set()
-        for path in set(numbered) - kept:
+                saved.add(self._path(_state(path).get("best_step") or 0))
+        for path in set(numbered) - saved:
             files.remove(path)
 
     def _path(self, step: int) -> Path:
@@ -110,49 +103,43 @@ class Checkpoints:
         """Whether there are any, whole or not."""
         return self.world.run_on_rank0(lambda: bool(self._numbered()))
 
-    def restore(
-        self, learner: nn.Module, optimizer: torch.optim.Optimizer, ema: EMA | None = None
-    ) -> dict[str, Any] | None:
-        """Load the newest checkpoint that is whole; says so where it falls back. None if there is none.
+    def restore(self, learner: nn.Module, optimizer: Optimizer, ema: EMA | None = None) -> dict[str, Any] | None:
+        """Load the newest checkpoint that is whole; returns its state, None if there are no checkpoints.
 
         Raises UserError where there are checkpoints, but none that can be read.
         """
-        parts: StateParts | None = None
-
-        def look() -> dict[str, Any] | None:
-            nonlocal parts
-            state, parts = self._latest() or (None, None)
-            return state
-
-        state = self.world.run_on_rank0(look)
+        read: list[StateParts] = []  # on the main process
+        state = self.world.run_on_rank0(lambda: self._read_newest(read))
         if state is None:
             return None
-        every = self.world.broadcast(parts)
-        _load(learner, every["learner"])
-        _unflatten(optimizer, every["optimizer"])
+        parts = self.world.broadcast(read[0] if read else None)
+        own = learner.state_dict()
+        learner.load_state_dict({n: local_shard(t, own[n]) if n in own else t for n, t in parts["learner"].items()})
+        _unflatten(optimizer, parts["optimizer"])
         if ema is not None:
-            ema.load_state_dict(every["ema"])
+            ema.load_state_dict(parts["ema"])
         return state
 
-    def _latest(self) -> tuple[dict[str, Any], StateParts] | None:
-        """The newest that is whole; those after it are removed."""
+    def _read_newest(self, parts: list[StateParts]) -> dict[str, Any] | None:
+        """Read the newest checkpoint that is whole: its tensors into `parts`, its state is returned. Those after it are
+        removed."""
         files.sweep(self.folder)
-        numbered = self._numbered()
-        for path in reversed(numbered):
+        damaged = []
+        for path in reversed(self._numbered()):
             try:
-                found = _read(path)
+                state, tensors = _read(path)
             except UserError as error:
                 console.note("{message}; going back to the checkpoint before it", error.message)
+                damaged.append(path)
                 continue
-            for newer in numbered[numbered.index(path) + 1 :]:
+            parts.append(tensors)
+            for newer in damaged:
                 files.remove(newer)
-            return found
-        if numbered:
-            raise UserError(
-                f"no checkpoint in {self.folder} can be read",
-                given=", ".join(path.name for path in numbered),
-                hint=f"remove {self.folder.parent} to start anew",
-            )
+            return state
+        if damaged:
+            names = ", ".join(path.name for path in reversed(damaged))
+            hint = f"remove {self.folder.parent} to start anew"
+            raise UserError(f"no checkpoint in {self.folder} can be read", given=names, hint=hint)
         return None
 
     def load_weights(self, step: int, learner: nn.Module) -> None:
@@ -180,17 +167,12 @@ def _read(path: Path) -> tuple[dict[str, Any], StateParts]:
     return state, parts
 
 
-def _load(learner: nn.Module, tensors: dict[str, Tensor]) -> None:
-    now = learner.state_dict()
-    learner.load_state_dict({n: local_shard(t, now[n]) if n in now else t for n, t in tensors.items()})
-
-
-def _flatten(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+def _flatten(optimizer: Optimizer) -> dict[str, Tensor]:
     state: dict[int, dict[str, Tensor]] = optimizer.state_dict()["state"]
     return {f"{number}.{name}": tensor for number, row in state.items() for name, tensor in row.items()}
 
 
-def _unflatten(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
+def _unflatten(optimizer: Optimizer, tensors: dict[str, Tensor]) -> None:
     state: dict[int, dict[str, Tensor]] = {}
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     for key, tensor in tensors.items():

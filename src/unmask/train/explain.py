@@ -1,6 +1,7 @@
 """What each setting of a recipe is: read off the classes that check recipes, so that it is never out of date."""
 
 import dataclasses
+import re
 import types
 import typing
 from collections.abc import Iterator
@@ -10,15 +11,12 @@ from typing import Any, Literal
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from unmask.config import config_classes
+from unmask.config import ALLOWED, config_classes
 from unmask.errors import UserError, did_you_mean, suggest
 from unmask.messages import join, message
 from unmask.model.config import EncoderConfig
 from unmask.model.families import PRESETS
-from unmask.train.recipe import FinetuneRecipe, PretrainRecipe
-
-Kind = Literal["pretrain", "finetune"]
-KINDS: dict[Kind, type[Any]] = {"pretrain": PretrainRecipe, "finetune": FinetuneRecipe}
+from unmask.train.recipe import KINDS, Kind
 
 _PLAIN = {
     int: message("whole number"),
@@ -27,19 +25,11 @@ _PLAIN = {
     bool: "true, false",
     type(None): "null",
 }
-_LIMITS = {
-    "ge": "at least {ge}",
-    "gt": "above {gt}",
-    "le": "at most {le}",
-    "lt": "below {lt}",
-    "min_length": "at least {ge}",
-    "multiple_of": "a multiple of {multiple_of}",
-}
 
 
 @dataclass(frozen=True)
 class Setting:
-    """One setting: what it may be, what it is if not given, what it does."""
+    """One setting: the values allowed, the default, and what it does."""
 
     name: str
     allowed: str
@@ -62,6 +52,15 @@ class Group:
     def title(self) -> str:
         return self.key + (f" (name: {self.choice})" if self.choice else "")
 
+    def select(self, key: str) -> "Group | None":
+        """The group if it stands at the key or below it; if the key is one of its settings, a group of that alone."""
+        own = (self.key, f"{self.key}.{self.choice}")  # objectives.masked is what errors call objectives of that name
+        if not key or key in own or self.key.startswith(f"{key}."):
+            return self
+        above, _, name = key.rpartition(".")
+        settings = tuple(one for one in self.settings if one.name == name and not one.is_group)
+        return dataclasses.replace(self, settings=settings) if settings and above in own else None
+
 
 def explain(key: str = "", kind: Kind | None = None) -> list[Group]:
     """The groups of settings at a dotted key and below it; of one setting, a group of that alone.
@@ -69,14 +68,17 @@ def explain(key: str = "", kind: Kind | None = None) -> list[Group]:
     The index of a list is optional: objectives.mask_prob is objectives.0.mask_prob. Without `kind` of both kinds of
     recipe, those that are alike once. Raises UserError where no recipe has such a key.
     """
-    parts = [part for part in key.split(".") if part and not part.isdigit()]
-    groups = {of: list(_groups(KINDS[of])) for of in ([kind] if kind else KINDS)}
+    key = ".".join(part for part in key.split(".") if not part.isdigit())
     found: dict[Group, tuple[Kind, ...]] = {}
-    for of, every in groups.items():
-        for group in _matching(every, parts):
-            found[group] = (*found.get(group, ()), of)
+    names = []
+    for name in [kind] if kind else KINDS:
+        for group in _groups(KINDS[name]):
+            names += [f"{group.key}.{setting.name}".lstrip(".") for setting in group.settings]
+            if (selected := group.select(key)) is not None:
+                found[selected] = (*found.get(selected, ()), name)
     if not found:
-        raise _unknown(parts, [group for every in groups.values() for group in every], kind)
+        hint = did_you_mean(suggest(key, names))
+        raise UserError("{key} is not a setting of these recipes", key, hint=hint, see="unmask recipe explain")
     return [dataclasses.replace(group, kinds=kinds) for group, kinds in found.items()]
 
 
@@ -100,62 +102,31 @@ def _groups(cls: type[Any], key: str = "", values: Any = None) -> Iterator[Group
         yield from _groups(*inner)
 
 
-def _matching(groups: list[Group], parts: list[str]) -> Iterator[Group]:
-    wanted, above = ".".join(parts), ".".join(parts[:-1])
-    for group in groups:
-        chosen = f"{group.key}.{group.choice}"  # objectives.masked is what errors call objectives of that name
-        if not parts or wanted in (group.key, chosen) or group.key.startswith(f"{wanted}."):
-            yield group
-        elif above in (group.key, chosen):
-            settings = tuple(one for one in group.settings if one.name == parts[-1] and not one.is_group)
-            if settings:
-                yield dataclasses.replace(group, settings=settings)
-
-
-def _unknown(parts: list[str], groups: list[Group], kind: Kind | None) -> UserError:
-    """The error for a key that no recipe has: names the settings at the last key that exists."""
-    depth = next(n for n in range(len(parts) - 1, -1, -1) if any(g.key == ".".join(parts[:n]) for g in groups))
-    known = [one.name for group in groups if group.key == ".".join(parts[:depth]) for one in group.settings]
-    meant = suggest(parts[depth], known)
-    where = message("a recipe for {kind}", kind) if kind else message("a recipe")
-    return UserError(
-        "{key} is not a setting of {where}",
-        ".".join(parts),
-        where,
-        allowed=", ".join(dict.fromkeys(known)),
-        hint=did_you_mean(".".join([*parts[:depth], meant]) if meant else None),
-    )
-
-
 def _allowed(field: FieldInfo, classes: list[type[Any]]) -> str:
-    """What a setting may be, in words: `whole number, at least 1`. classes: of groups of settings that it may be."""
-    kinds = _members(field.annotation)
+    """The values of a setting, in words: `whole number, at least 1`. classes: of groups of settings that it may be."""
     if classes:
         names = [inner.__pydantic_fields__["name"].default for inner in classes if hasattr(inner, "name")]
-        group = message("list of groups") if typing.get_origin(kinds[0]) is list else message("group")
+        group = message("list of groups") if typing.get_origin(field.annotation) is list else message("group")
         return message("{group}; name: {names}", group, ", ".join(names)) if names else group
-    words = [
-        ", ".join(map(str, typing.get_args(part)))
-        if typing.get_origin(part) is Literal
-        else _PLAIN.get(part, str(part))
-        for part in kinds
-    ]
     limits = [
-        message(template, f"{getattr(limit, name):g}")
+        message(template, f"{value:g}")
         for limit in field.metadata
-        for name, template in _LIMITS.items()
-        if getattr(limit, name, None) is not None
+        for template in ALLOWED.values()
+        for name in re.findall(r"\{(\w+)\}", template)
+        if (value := getattr(limit, name, None)) is not None
     ]
-    return join([join(words, " or "), *limits], ", ")
+    return join([join(_kinds(field.annotation), " or "), *limits], ", ")
 
 
-def _members(annotation: Any) -> list[Any]:
-    """The members of a union, or the annotation alone."""
-    if typing.get_origin(annotation) is typing.Annotated:
-        return _members(typing.get_args(annotation)[0])
-    if typing.get_origin(annotation) in (typing.Union, types.UnionType):
-        return [inner for member in typing.get_args(annotation) for inner in _members(member)]
-    return [annotation]
+def _kinds(annotation: Any) -> list[str]:
+    """Words for the members of a union, or for the annotation alone."""
+    origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
+    if origin is Literal:
+        return [", ".join(map(str, arguments))]
+    if origin in (typing.Union, types.UnionType, typing.Annotated):
+        members = arguments[:1] if origin is typing.Annotated else arguments
+        return [word for member in members for word in _kinds(member)]
+    return [_PLAIN.get(annotation, str(annotation))]
 
 
 def _format_value(value: Any) -> str:

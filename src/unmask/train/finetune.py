@@ -1,6 +1,6 @@
 """Fine-tuning: a model folder, labelled rows and a recipe in, a run folder with a model for the task out."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -16,6 +16,7 @@ from unmask.data.rows.readers.memory import MemoryRows, as_source
 from unmask.data.sequences import RowSequences
 from unmask.errors import UserError
 from unmask.heads import build_head
+from unmask.learner.batches import Batches
 from unmask.learner.regularise import Regularisation, Regulariser
 from unmask.learner.task_learner import TaskLearner
 from unmask.learner.word_dropout import TokenMasking
@@ -24,27 +25,20 @@ from unmask.metrics import figure_of, format_score
 from unmask.model.encoder import Encoder
 from unmask.tasks import Task, task_of
 from unmask.tasks.labelled_spans import check_rows
-from unmask.train.dev import DevSet, evaluate
+from unmask.train import transfer
+from unmask.train.dev import evaluate
 from unmask.train.loop import Step
 from unmask.train.optim import default_finetune_lr
 from unmask.train.parallel import World, join_world
 from unmask.train.recipe import FinetuneRecipe, parse_recipe, read_recipe
 from unmask.train.rows import PreparedRows, prepare_rows, write_split
 from unmask.train.run import GIVEN, Run
-from unmask.train.trainer import BestMetric, RunResult, TrainerState, Training, build_batches, train_run
-from unmask.train.transfer import (
-    Heads,
-    architecture,
-    load_head,
-    load_pretrained,
-    set_trainable,
-    transfer_summary,
-)
+from unmask.train.trainer import RunResult, Trainer
 
 
 @dataclass(frozen=True, kw_only=True)
 class FinetuneResult(RunResult):
-    """What a fine-tuning run brought. dev: figures of the best checkpoint on the dev rows; metric: the one of
+    """The outcome of a fine-tuning run. dev: figures of the best checkpoint on the dev rows; metric: the one of
     them by which it was chosen."""
 
     best_step: int
@@ -56,7 +50,7 @@ class FinetuneResult(RunResult):
 
     @property
     def best_score(self) -> tuple[str, float]:
-        """What people call the metric, and its value on the dev rows."""
+        """The title of the metric, and its value on the dev rows."""
         return figure_of(self.metric).title, self.dev[self.metric]
 
 
@@ -78,173 +72,140 @@ def finetune(
 
     recipe: a FinetuneRecipe or a YAML file; or else `model` and `train` (and `dev`, `test`), with every other setting
     at its default; overrides: `key.sub=value`. Rows are files, or what holds rows in memory (a DataFrame, a `datasets`
-    split, a list of dicts): these are written into given/ of the run, and its recipe names those files. test: rows
+    split, a list of dicts): these are written into input/ of the run, and its recipe names those files. test: rows
     that must not stand in train; they are not evaluated here (`Predictor.evaluate`). Resumes like `pretrain`, and takes
     a `world` like it. rows: gives the rows of the recipe, where they are read already. Raises UserError for what cannot
     be used.
     """
-    held: dict[Path, MemoryRows] = {}
+    texts: dict[str, str] = {}
     with join_world(world) as world:
         with world.sync_errors():
             if recipe is None:
                 if model is None or train is None:
                     raise UserError("fine-tuning needs a model and training rows", allowed="model=FOLDER, train=FILE")
-                data, held = _named({"train": train, "dev": dev, "test": test}, Path(output) / GIVEN)
+                given = {"train": train, "dev": dev, "test": test}.items()
+                sources = {name: as_source(rows, f"the {name} rows given") for name, rows in given if rows is not None}
+                texts = {name: source.jsonl() for name, source in sources.items() if isinstance(source, MemoryRows)}
+                data = {name: str(source) for name, source in sources.items()}
+                data |= {name: str(Path(output) / GIVEN / f"{name}.jsonl") for name in texts}
                 values = {"init_from": str(model), "task": {"name": task}, "data": data}
                 recipe = parse_recipe(FinetuneRecipe, values, overrides, where="the settings given")
             else:
                 recipe = read_recipe(FinetuneRecipe, recipe, overrides)
         with Run(Path(output), recipe, "finetune", world) as run:
-            return FinetuneResult(
-                **train_run(run, "Fine-tuning", partial(_training, run, recipe, held, rows), progress)
-            )
+            return FinetuneResult(**FinetuneTrainer(run, texts, rows)(progress))
 
 
-def _named(given: dict[str, Any], folder: Path) -> tuple[dict[str, str], dict[Path, MemoryRows]]:
-    """The files of a recipe's data, and what is still to be written into those for rows in memory."""
-    paths, held = {}, {}
-    for name, rows in given.items():
-        if rows is None:
-            continue
-        source = as_source(rows, f"the {name} rows given")
-        if isinstance(source, MemoryRows):
-            path = folder / f"{name}.jsonl"
-            held[path] = source
-            source = path
-        paths[name] = str(source)
-    return paths, held
-
-
-def check(recipe: FinetuneRecipe, bundle: bundle.Bundle) -> None:
+def check(recipe: FinetuneRecipe, opened: bundle.Bundle) -> None:
     """Raises UserError for what no single setting can see."""
-    positions = architecture(bundle.config, recipe.transfer).max_position_embeddings
-    if recipe.task.max_length > positions:
-        raise UserError(
-            "task.max_length is above the positions of the model",
-            given=f"task.max_length={recipe.task.max_length}",
-            allowed=f"at most {positions}",
-            hint=f"task.max_length={positions}, or transfer.max_position_embeddings={recipe.task.max_length}",
-        )
+    positions = transfer.architecture(opened.config, recipe.transfer).max_position_embeddings
+    transfer.check_max_length("task.max_length", recipe.task.max_length, positions)
 
 
-def _training(
-    run: Run,
-    recipe: FinetuneRecipe,
-    held: dict[Path, MemoryRows],
-    read: Callable[[], PreparedRows] | None,
-    progress: Progress,
-) -> Training:
-    """What a recipe trains. held: rows in memory that are written into the run first, by their files; read: gives the
-    rows of the recipe, where they are read already."""
-    world, data = run.world, recipe.data
-    world.run_on_rank0(lambda: run.save_texts({path: rows.jsonl() for path, rows in held.items()}))
-    opened = bundle.read(recipe.init_from)
-    check(recipe, opened)
-    recipe = with_default_lr(recipe, opened.config.hidden_size)
-    rows = prepare_rows(data, recipe.seed, task_of(recipe.task).reads) if read is None else read()
-    _record_rows(run, recipe, opened, rows)
-    train, dev = rows.train, rows.dev
-    task = task_of(recipe.task).build(recipe.task, opened.tokenizer, train)
-    task.metric = task.metric_for(dev)
-    encoded, notes = task.encode(train)
-    check_rows(train, encoded)
-    dev_rows, dev_notes = task.encode([example.keep_labels(task.labels) for example in dev])
-    for remark in (*notes.remarks, *dev_notes.remarks):
-        console.note(remark)
-    dev_set = DevSet(task, dev, dev_rows)
-    learner, heads = _learner(opened, recipe, task, encoded)
-    origin = transfer_summary(opened, learner, recipe.transfer, heads) | {"lr": recipe.train.optimizer.peak_lr}
-    sequences = RowSequences(encoded, together=learner.head.keeps_rows_together)
-    metric = f"{task.name}.{task.metric}"
+class FinetuneTrainer(Trainer):
+    """Trains the encoder and the head of a recipe's task.
 
-    def describe(step: Step, best: float | None) -> str:
-        if best is None:
+    texts: rows in memory, by the name of the file that they are written into first; read: gives the rows of the recipe,
+    where they are read already.
+    """
+
+    title, keep_best = "Fine-tuning", True
+    learner: TaskLearner
+    recipe: FinetuneRecipe
+
+    def __init__(self, run: Run, texts: Mapping[str, str], read: Callable[[], PreparedRows] | None) -> None:
+        super().__init__(run)
+        self.texts = texts
+        self.read = read or partial(prepare_rows, self.recipe.data, self.seed, task_of(self.recipe.task).reads)
+
+    def prepare(self, progress: Progress) -> None:
+        """Read and encode the rows, make the learner and the batches."""
+        recipe = self.recipe
+        self.world.run_on_rank0(lambda: self.run.save_texts(self.texts))
+        self.opened = bundle.read(recipe.init_from)
+        self.lineage = self.opened.lineage
+        check(recipe, self.opened)
+        optimizer = recipe.train.optimizer
+        if optimizer.lr is None:
+            optimizer = changed(optimizer, lr=default_finetune_lr(self.opened.config.hidden_size))
+        self.settings = changed(recipe.train, optimizer=optimizer)
+        self.rows = self.read()
+        self.world.run_on_rank0(self._record_rows)
+        self.task = task_of(recipe.task).build(recipe.task, self.opened.tokenizer, self.rows.train)
+        self.task.metric = self.task.metric_for(self.rows.dev)
+        encoded, self.notes = self.task.encode(self.rows.train)
+        check_rows(self.rows.train, encoded)
+        self.dev_rows, dev_notes = self.task.encode([row.keep_labels(self.task.labels) for row in self.rows.dev])
+        for remark in (*self.rows.notes, *self.notes.remarks, *dev_notes.remarks):
+            console.note(remark)
+        self.metric = f"{self.task.name}.{self.task.metric}"
+        self.higher_is_better = not figure_of(self.metric).lower_is_better
+        self.learner, self.heads = _build_learner(self.opened, recipe, self.task, encoded)
+        sequences = RowSequences(encoded, together=self.learner.head.keeps_rows_together)
+        accumulation, world = recipe.train.gradient_accumulation_steps, self.world
+        self.batches = Batches(sequences, recipe.data.batch_size, recipe.seed, accumulation, world.rank, world.size)
+
+    def _record_rows(self) -> None:
+        """Tie the run to its rows, and write what was checked in them and cut from them, before training."""
+        data, rows = self.recipe.data, self.rows
+        names = {"train", "dev", "test"} if data.leaks == "drop" else {"train", "dev"}
+        sums = {name: digest for name, digest in rows.sha256.items() if digest and name in names}
+        self.run.check_inputs(model=self.opened.sha256, **sums)
+        self.run.write_facts(checked=dict(rows.checked))
+        write_split(data, rows, self.run.folder)
+
+    def init_weights(self, progress: Progress) -> None:
+        """Record where the weights come from: they are loaded with the learner."""
+        if self.recipe.pretrained:
+            origin = transfer.summary(self.opened, self.learner, self.recipe.transfer, self.heads)
+            self.run.write_facts(init={**origin, "lr": self.settings.optimizer.peak_lr})
+
+    def evaluate(self) -> dict[str, float]:
+        """Loss and metrics on the dev rows."""
+        return evaluate(self.learner, self.task, self.rows.dev, self.dev_rows)[0]
+
+    def describe(self, step: Step) -> str:
+        """The loss, and the best value of the metric so far."""
+        if self.state.best_value is None:
             return message("loss {loss:.3f}", step.loss)
-        title, figure = message(figure_of(metric).title), format_score(metric, best)
+        title, figure = message(figure_of(self.metric).title), format_score(self.metric, self.state.best_value)
         return message("loss {loss:.3f}  best dev {metric} {figure}", step.loss, title, figure)
 
-    def save_model(lineage: list[dict[str, Any]], state: TrainerState) -> dict[str, Any]:
-        reading = {**rows.options.changed, "pairs": train[0].pair is not None}
-        best = evaluate(learner, dev_set, finished=True)
+    def save_model(self, lineage: list[dict[str, Any]]) -> dict[str, Any]:
+        """Write encoder, head and task, with calibrated parameters; returns the values of a FinetuneResult."""
+        task, train, dev = self.task, self.rows.train, self.rows.dev
+        reading = {**self.rows.options.changed, "pairs": train[0].pair is not None}
+        figures, calibrated = evaluate(self.learner, task, dev, self.dev_rows, final=True)
         if task.calibrates == "after training":
-            console.note(
-                f"{', '.join(best.parameters)} chosen on {len(dev):,} dev rows: figures on these rows flatter the model"
-            )
+            console.note(f"{', '.join(calibrated)} chosen on {len(dev):,} dev rows: their figures flatter the model")
         schema = task.schema()
-        if best.parameters:
-            schema["parameters"] = {name: values.tolist() for name, values in best.parameters.items()}
-        config, modules = learner.encoder.config, learner.saved_modules()
-        bundle.write(run.model, config, modules, task.tokenizer, lineage, schema, reading)
+        if calibrated:
+            schema["parameters"] = {name: values.tolist() for name, values in calibrated.items()}
+        folder, config, modules = self.run.folder / "model", self.learner.encoder.config, self.learner.saved_modules()
+        bundle.write(folder, config, modules, task.tokenizer, lineage, schema, reading)
         return {
-            "best_step": state.best_step,
+            "best_step": self.state.best_step,
             "train_rows": len(train),
             "dev_rows": len(dev),
-            "truncated": notes.truncated,
-            "dev": best.figures,
-            "metric": metric,
+            "truncated": self.notes.truncated,
+            "dev": figures,
+            "metric": self.metric,
         }
 
-    return Training(
-        learner=learner,
-        batches=build_batches(sequences, data.batch_size, recipe.train, recipe.seed, world),
-        config=recipe.train,
-        seed=recipe.seed,
-        lineage=opened.lineage,
-        init_weights=(lambda: run.write_facts(init=origin)) if recipe.pretrained else (lambda: None),
-        evaluate=lambda: evaluate(learner, dev_set).figures,
-        best_metric=BestMetric(metric, higher_is_better=not figure_of(metric).lower_is_better),
-        keep_best=True,
-        describe=describe,
-        save_model=save_model,
-    )
 
-
-def with_default_lr(recipe: FinetuneRecipe, hidden_size: int) -> FinetuneRecipe:
-    """The recipe with a learning rate, where it names none."""
-    optimizer = recipe.train.optimizer
-    if optimizer.lr is not None:
-        return recipe
-    rated = changed(optimizer, lr=default_finetune_lr(hidden_size))
-    return changed(recipe, train=changed(recipe.train, optimizer=rated))
-
-
-def _record_rows(run: Run, recipe: FinetuneRecipe, opened: bundle.Bundle, rows: PreparedRows) -> None:
-    """Write down what was found in the rows and cut from them, before anything is learnt from them."""
-    data = recipe.data
-    names = ("train", "dev", "test") if data.leaks == "drop" else ("train", "dev")
-    sums = {name: rows.sha256.get(name) for name in names}
-    run.check_inputs(model=opened.sha256, **{name: digest for name, digest in sums.items() if digest})
-    for note in rows.notes:
-        console.note(note)
-
-    def write_down() -> None:
-        run.write_facts(checked=dict(rows.checked))
-        write_split(data, rows, run.folder)
-
-    run.world.run_on_rank0(write_down)
-
-
-def _learner(
-    opened: bundle.Bundle,
-    recipe: FinetuneRecipe,
-    task: Task[Any],
-    rows: Sequence[EncodedRow],
-) -> tuple[TaskLearner, Heads]:
-    """What is trained, and whose head it begins with."""
-    transfer = recipe.transfer
-    taken = load_pretrained(opened, transfer, recipe.seed)
+def _build_learner(
+    opened: bundle.Bundle, recipe: FinetuneRecipe, task: Task[Any], rows: Sequence[EncodedRow]
+) -> tuple[TaskLearner, dict[str, str]]:
+    """The encoder with the head of the task, and where the weights of the head come from."""
+    loaded = transfer.load_pretrained(opened, recipe.transfer, recipe.seed)
     torch.manual_seed(recipe.seed)
-    if recipe.pretrained:
-        encoder = taken.encoder(dropout=recipe.dropout)
-    else:
-        encoder = Encoder(changed(taken.config, dropout=recipe.dropout))
+    config = changed(loaded.config, dropout=recipe.dropout)
+    encoder = loaded.encoder(dropout=recipe.dropout) if recipe.pretrained else Encoder(config)
     head = build_head(task, encoder.config)
     head.init_from_counts(task, rows)
     masking = TokenMasking(recipe.mask_prob, opened.tokenizer.mask_token_id) if recipe.mask_prob else None
     regulariser = Regulariser(recipe.regularisation) if recipe.regularisation != Regularisation() else None
     learner = TaskLearner(encoder, head, masking, regulariser)
-    heads: Heads = {task.name: "new"}
-    if recipe.pretrained:
-        heads = load_head(taken, learner, task, transfer)
-    set_trainable(learner, transfer)
-    return learner, heads
+    origin = transfer.load_task_head(loaded, learner, task, recipe.transfer) if recipe.pretrained else "new"
+    transfer.set_trainable(learner, recipe.transfer)
+    return learner, {task.name: origin}

@@ -38,38 +38,38 @@ CONTENT = 0.3  # factor on the other weights of these heads' queries and keys
 class InitConfig:
     """What the network begins with."""
 
-    embeddings: Literal["random", "counts"] = setting(
-        default="random",
-        description="token embeddings: random, or from how often pieces stand beside each other in the corpus",
-    )
+    embeddings: Literal["random", "counts"] = setting(default="random", description="counts: by counts of neighbours")
     window: int = setting(default=2, ge=1, le=16, description="counts: neighbours on each side")
-    neighbour_layers: int = setting(
-        default=0,
-        ge=0,
-        description="first blocks whose heads begin by looking at the token before or after; sinusoidal only",
-    )
+    neighbour_layers: int = setting(default=0, ge=0, description="lowest blocks that attend to neighbours at first")
 
     def check(self, model: EncoderConfig, init_from: str | None = None) -> None:
         """Raises UserError where this network cannot begin so."""
         if init_from is not None and (self.embeddings == "counts" or self.neighbour_layers):
-            raise UserError(
-                "a network that goes on from a model begins with its weights, not with counts of neighbours",
-                given=f"init_from={init_from}",
-                hint="init.embeddings=random init.neighbour_layers=0",
-            )
-        wrong = None
-        if self.neighbour_layers > model.num_hidden_layers:
-            wrong = f"model.num_hidden_layers={model.num_hidden_layers}"
-        elif self.neighbour_layers and model.position_embedding_type != "sinusoidal":
-            wrong = f"model.position_embedding_type={model.position_embedding_type}"
-        elif self.neighbour_layers and model.num_attention_heads == model.hidden_size:
-            wrong = f"model.num_attention_heads={model.num_attention_heads}, model.hidden_size={model.hidden_size}"
-        if wrong is not None:
-            raise UserError(
-                "init.neighbour_layers needs so many layers, sinusoidal positions, and heads of two axes or more",
-                given=f"init.neighbour_layers={self.neighbour_layers}, {wrong}",
-                hint="init.neighbour_layers=0",
-            )
+            hint = "init.embeddings=random init.neighbour_layers=0"
+            raise UserError("init is for networks that begin at random", given=f"init_from={init_from}", hint=hint)
+        axes = model.num_attention_heads < model.hidden_size and not model.qk_norm
+        layers = self.neighbour_layers <= model.num_hidden_layers
+        if self.neighbour_layers and not (axes and layers and model.position_embedding_type == "sinusoidal"):
+            names = ("num_hidden_layers", "position_embedding_type", "num_attention_heads", "hidden_size", "qk_norm")
+            network = ", ".join(f"model.{name}={getattr(model, name)}" for name in names)
+            given = f"init.neighbour_layers={self.neighbour_layers}, {network}"
+            allowed = "so many layers, sinusoidal positions, heads of two axes or more, no qk_norm"
+            raise UserError("init.neighbour_layers does not suit the network", given=given, allowed=allowed)
+
+
+def init_from_counts(
+    encoder: Encoder, settings: InitConfig, shards: Shards, documents: Ids, counts: Tensor, progress: Progress = SILENT
+) -> None:
+    """Initialise heads and embeddings as the settings say. counts: of the tokens in these documents, (vocab_size,)."""
+    if settings.neighbour_layers:
+        init_neighbour_heads(encoder, settings.neighbour_layers)
+    if settings.embeddings == "counts":
+        progress.start(float(min(SAMPLE, shards.tokens)), "tokens")
+        progress.show("counting neighbours")
+        table = neighbour_counts(shards, documents, counts, settings.window, progress)
+        model = encoder.config
+        free = neighbour_axes(model) if settings.neighbour_layers else []
+        init_embeddings(encoder.embeddings.token.weight, table, model.initializer_range, free)
 
 
 def neighbour_axes(model: EncoderConfig) -> list[int]:
@@ -103,12 +103,11 @@ def init_neighbour_heads(encoder: Encoder, layers: int) -> None:
         for head in range(model.num_attention_heads):
             offset = (-1, 1)[(number * model.num_attention_heads + head) % 2]
             for place in range(0, used, 2):
-                pair = [axes[place], axes[place + 1]]
                 turn = offset * 10000.0 ** (-axes[place] / model.hidden_size)
                 sine, cosine = gain * math.sin(turn), gain * math.cos(turn)
-                query[head, place, pair] = query.new_tensor([cosine, sine])
-                query[head, place + 1, pair] = query.new_tensor([-sine, cosine])
-                key[head, place, pair[0]] = key[head, place + 1, pair[1]] = gain
+                pair = slice(place, place + 2), axes[place : place + 2]
+                query[head, *pair] = query.new_tensor([[cosine, sine], [-sine, cosine]])
+                key[head, *pair] = key.new_tensor([[gain, 0], [0, gain]])
         if number + 1 < layers:  # the next block finds the positions as they were
             for linear in (block.attention.output, block.feed_forward.output):
                 linear.weight[axes] = 0
@@ -134,7 +133,7 @@ def sample_text(shards: Shards, documents: Ids, gap: int) -> Iterator[Ids]:
 
 
 def token_counts(shards: Shards, documents: Ids) -> Tensor:
-    """How often each piece occurs in these documents (in a sample of them, if they are many). (vocabulary,)"""
+    """How often each token occurs in these documents (in a sample of them, if they are many). (vocab_size,)"""
     counts = np.zeros(shards.vocab_size, dtype=np.int64)
     for ids in sample_text(shards, documents, gap=0):
         counts += np.bincount(ids, minlength=shards.vocab_size)
@@ -144,65 +143,61 @@ def token_counts(shards: Shards, documents: Ids) -> Tensor:
 def neighbour_counts(
     shards: Shards, documents: Ids, tokens: Tensor, window: int, progress: Progress = SILENT
 ) -> Tensor:
-    """How often each piece has each frequent piece to its left and to its right; 1 / distance for each time.
+    """How often each token has each frequent token to its left and to its right; 1 / distance for each time.
 
-    pieces: their counts, (vocabulary,). Returns float32 (vocabulary, 2 x contexts): left, then right. The sides
-    are apart because what may stand before a piece says other things than what may follow it.
+    tokens: their counts, (vocab_size,). Returns float32 (vocab_size, 2 x contexts): left, then right. The sides are
+    apart because what may stand before a token says other things than what may follow it.
     """
     size = len(tokens)
     contexts = max(1, min(CONTEXTS, size, CELLS // (2 * size)))
-    frequent = torch.sort(tokens, descending=True, stable=True).indices[:contexts]
     column = torch.full((size,), -1, dtype=torch.int64)
-    column[frequent] = torch.arange(contexts)
+    column[torch.sort(tokens, descending=True, stable=True).indices[:contexts]] = torch.arange(contexts)
     counts = torch.zeros(size * 2 * contexts)
     for part in sample_text(shards, documents, gap=window):
         ids = torch.from_numpy(part)
         for distance in range(1, window + 1):
-            left, right = ids[:-distance], ids[distance:]
-            both = (left != BLANK) & (right != BLANK)
-            left, right = left[both], right[both]
-            for side, piece, context in ((0, right, left), (1, left, right)):
+            pair = torch.stack([ids[:-distance], ids[distance:]])
+            left, right = pair[:, (pair != BLANK).all(0)]
+            for side, token, context in ((0, right, left), (1, left, right)):
                 place = column[context]
-                known = place >= 0
-                cell = (piece[known] * 2 + side) * contexts + place[known]
+                frequent = place >= 0
+                cell = (token[frequent] * 2 + side) * contexts + place[frequent]
                 counts.index_add_(0, cell, torch.full((len(cell),), 1 / distance))
         progress.advance(int((part != BLANK).sum()))
     return counts.view(size, 2 * contexts)
 
 
 def embeddings_from_counts(counts: Tensor, hidden_size: int) -> Tensor:
-    """Vectors of pieces such that products of two approximate how much their neighbours have in common.
+    """Vectors of tokens such that products of two approximate how much their neighbours have in common.
 
-    counts (pieces, contexts) -> float32 (pieces, width): left singular vectors, times the square root of the
-    singular values, of the positive pointwise mutual information max(0, ln p(piece, context) / (p(piece)
-    p(context)^0.75)) (Levy, Goldberg and Dagan 2015, sections 2.1 and 3), by random projections (Halko et al.
-    2011). Turned at random, so that no axis means more than another; centred. NaN for pieces without a count.
+    counts (tokens, contexts), each token with a count -> float32 (tokens, hidden_size): left singular vectors, times
+    the square root of the singular values, of the positive pointwise mutual information max(0, ln p(token, context) /
+    (p(token) p(context)^0.75)) (Levy, Goldberg and Dagan 2015, sections 2.1 and 3), by random projections (Halko et
+    al. 2011). Turned at random, so that no axis means more than another; centred.
     """
-    seen = counts.sum(1) > 0
-    rows = counts[seen]
-    context = rows.sum(0) ** SMOOTHING
+    context = counts.sum(0) ** SMOOTHING
     context /= context.sum()
-    information = (rows / (rows.sum(1, keepdim=True) * context.clamp_min(1e-12))).clamp_min(1e-12).log_()
+    information = (counts / (counts.sum(1, keepdim=True) * context.clamp_min(1e-12))).clamp_min(1e-12).log_()
     information.clamp_min_(0)
     rank = min(hidden_size, *information.shape)
     left, values, _ = torch.svd_lowrank(information, q=min(rank + 16, *information.shape), niter=3)
-    vectors = torch.zeros(len(rows), hidden_size)
+    vectors = torch.zeros(len(counts), hidden_size)
     vectors[:, :rank] = left[:, :rank] * values[:rank].sqrt()
     turn, _ = torch.linalg.qr(torch.randn(hidden_size, hidden_size))
     vectors = vectors @ turn
-    result = torch.full((len(counts), hidden_size), float("nan"))
-    result[seen] = vectors - vectors.mean(0)
-    return result
+    centred: Tensor = vectors - vectors.mean(0)
+    return centred
 
 
 @torch.no_grad()
-def init_embeddings_from_counts(embeddings: Tensor, counts: Tensor, std: float, free: Sequence[int] = ()) -> None:
-    """Replace the embeddings (pieces, width) of the pieces that were counted, at the size of random ones.
+def init_embeddings(embeddings: Tensor, counts: Tensor, std: float, free: Sequence[int] = ()) -> None:
+    """Replace the embeddings (tokens, hidden_size) of the tokens that were counted, at the size of random ones.
 
     free: axes that are left as they are.
     """
     axes = torch.tensor([axis for axis in range(embeddings.shape[1]) if axis not in set(free)])
-    vectors = embeddings_from_counts(counts, len(axes))
-    seen = (~vectors.isnan().any(1)).nonzero().squeeze(1)
-    if len(seen) > 1 and (spread := vectors[seen].std()) > 0:
-        embeddings[seen.unsqueeze(1), axes] = (vectors[seen] * (std / spread)).to(embeddings)
+    counted = (counts.sum(1) > 0).nonzero()
+    if len(counted) > 1:
+        vectors = embeddings_from_counts(counts[counted.squeeze(1)], len(axes))
+        if (spread := vectors.std()) > 0:
+            embeddings[counted, axes] = (vectors * (std / spread)).to(embeddings)

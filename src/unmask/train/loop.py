@@ -3,7 +3,6 @@
 import dataclasses
 import math
 import time
-from collections import deque
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -26,6 +25,7 @@ from unmask.train.precision import Precision, resolve_precision
 
 DROPOUT = 21  # what a hash is for
 PREFETCH_STEPS = 2  # steps whose batches are being prepared
+MAX_SKIPPED_STEPS = 3  # in a row, because their loss or gradient is no finite number
 NORM_SAMPLES = 100  # times in a run at which the norms of each layer are taken
 
 
@@ -96,26 +96,24 @@ def train_steps(
     """Train from `state` until the budget is spent; `state` is kept up to date.
 
     learner: a Learner, or what a World made of one. A step whose loss or gradient is no finite number changes no
-    weight; raises UserError after more than `settings.skip` of them in a row.
+    weight; raises UserError after more than MAX_SKIPPED_STEPS of them in a row.
     """
     world = world or World(next(learner.parameters()).device.type)
     plain, clock = world.unwrap(learner), Clock(Budget.parse(settings.budget), batches, state)
     precision = resolve_precision(settings.precision, world.device)
     parameters = [p for p in learner.parameters() if p.requires_grad]
-    asked, took, now = state.examples, 0.0, clock.progress(state.step, state.seconds)
+    requested, took, now = state.examples, 0.0, clock.progress(state.step, state.seconds)
     bad = 0  # steps in a row that were left out
 
     def make(start: int, progress: float) -> list[Batch]:
         made = [plain.prepare(batch, seed) for batch in batches.step(start, progress)]
         return [batch.pin_memory() for batch in made] if world.on_gpu else made
 
-    def ask(step: int) -> int:
-        """Have the batches of a step prepared, for the progress that is foreseen; returns how many examples."""
-        nonlocal asked
-        progress = clock.progress(step, state.seconds)
-        ready.request(asked, progress)
-        asked += batches.step_size(progress)
-        return batches.step_size(progress)
+    def request(step: int) -> None:
+        """Have the batches of a step prepared, for the progress that is foreseen."""
+        nonlocal requested
+        ready.request(requested, clock.progress(step, state.seconds))
+        requested += batches.examples_per_step
 
     def received() -> tuple[list[Batch], float]:
         """The next batches, on the device, and for how many seconds they were waited for."""
@@ -124,7 +122,8 @@ def train_steps(
         return [batch.to(world.device) for batch in micro], time.monotonic() - waiting
 
     with Prefetch(make) as ready:
-        sizes = deque(ask(state.step + ahead) for ahead in range(PREFETCH_STEPS))
+        for ahead in range(PREFETCH_STEPS):
+            request(state.step + ahead)
         micro = received()[0] if now < 1 else []
         while now < 1:  # `now` is what was yielded last: a run ends with a step that is told to be the end
             counts, tokens, begun = _global_counts(world, micro, clock.seconds())
@@ -140,7 +139,7 @@ def train_steps(
             norms = layer_norms(plain, world) if watch else None
             length = world.clip_grad_norm(parameters, settings.max_grad_norm)
             # a GPU has its work now: in the meantime the next batches are sent, and those after them prepared
-            sizes.append(ask(state.step + PREFETCH_STEPS))
+            request(state.step + PREFETCH_STEPS)
             micro, waited = received()
             norm = float(length)
             *figures, told = world.sum([*means.tolist(), clock.seconds() if world.is_main else 0.0])
@@ -151,9 +150,9 @@ def train_steps(
             else:
                 bad += 1
                 with world.sync_errors():
-                    _skip_step(state, bad, settings.max_skipped_steps, loss, norm, lr)
+                    _skip_step(state, bad, loss, norm, lr)
             state.step += 1
-            state.examples += sizes.popleft()
+            state.examples += batches.examples_per_step
             state.tokens += tokens
             state.seconds = told
             took = told - begun
@@ -216,16 +215,16 @@ def _accumulate(
     return torch.stack(told).sum(0)
 
 
-def _skip_step(state: LoopState, bad: int, max_skipped_steps: int, loss: float, norm: float, lr: float) -> None:
+def _skip_step(state: LoopState, bad: int, loss: float, norm: float, lr: float) -> None:
     """Count and report a step that is left out; raises UserError when there are too many in a row."""
-    if bad > max_skipped_steps:
+    if bad > MAX_SKIPPED_STEPS:
         raise UserError(
             f"step {state.step + 1}: the loss is no longer a finite number, so the run stops here",
             given=[
                 f"loss {loss}",
                 f"gradient norm {norm}",
                 f"learning rate {lr:.2g}",
-                f"skipped before: {max_skipped_steps} steps in a row (train.max_skipped_steps)",
+                f"skipped before: {MAX_SKIPPED_STEPS} steps in a row",
             ],
             hint=[
                 "the last checkpoint is kept, if there is one",

@@ -2,9 +2,8 @@
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +12,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from unmask import bundle
-from unmask.bundle import Bundle
-from unmask.config import changed
+from unmask.config import changed, difference, dump
 from unmask.console import Progress
 from unmask.data.corpus.shards import Shards
 from unmask.data.sequences import CorpusSequences, split_documents
@@ -24,34 +22,21 @@ from unmask.learner.batches import Batches, evaluation_batches
 from unmask.learner.learner import Learner
 from unmask.learner.loss import Loss
 from unmask.messages import message
+from unmask.model.config import EncoderConfig
 from unmask.model.encoder import Encoder
 from unmask.objectives import Masked, MaskedObjective, NextSentenceObjective
 from unmask.text.tokenizer import Tokenizer
-from unmask.train import trainer
-from unmask.train.init import (
-    SAMPLE,
-    init_embeddings_from_counts,
-    init_neighbour_heads,
-    neighbour_axes,
-    neighbour_counts,
-    token_counts,
-)
+from unmask.train import transfer
+from unmask.train.init import init_from_counts, token_counts
 from unmask.train.loop import Step, evaluate
 from unmask.train.parallel import World, join_world
 from unmask.train.recipe import PretrainRecipe, read_recipe
 from unmask.train.run import Run
-from unmask.train.trainer import BestMetric, RunResult, TrainerState, Training, train_run
-from unmask.train.transfer import (
-    Transfer,
-    load_heads,
-    load_pretrained,
-    same_network,
-    set_trainable,
-    transfer_summary,
-)
+from unmask.train.trainer import RunResult, Trainer
 
 EVALUATION_SEED = 0  # held-out masks are the same for every run, so that losses compare
-EVALUATION_TOKENS = 8192  # in one batch
+EVALUATION_BATCH_TOKENS = 8192
+EVALUATION_TOKENS = 32768  # at most, in all
 
 
 class PretrainLearner(Learner):
@@ -62,18 +47,11 @@ class PretrainLearner(Learner):
         self.encoder = encoder
         self.objectives = nn.ModuleDict({o.settings.name: o for o in objectives})
 
-    def prepare(self, batch: Batch, seed: int) -> Batch:
+    def prepare(self, batch: Batch, seed: int, masks: Masked | None = None) -> Batch:
+        """Choose the targets of a batch. masks: others than those of the recipe."""
         for objective in self.objectives.values():
-            batch = objective.prepare(batch, seed)  # type: ignore[operator]
-        return batch.with_queries("masked") if "masked" in batch.target_positions else batch
-
-    def prepare_heldout(self, batch: Batch) -> Batch:
-        """A fixed 15 % random mask whatever the recipe masks: losses compare across recipes."""
-        for objective in self.objectives.values():
-            if isinstance(objective, MaskedObjective):
-                batch = objective.prepare(batch, EVALUATION_SEED, Masked())
-            else:
-                batch = objective.prepare(batch, EVALUATION_SEED)  # type: ignore[operator]
+            options = [masks] if isinstance(objective, MaskedObjective) else []
+            batch = objective.prepare(batch, seed, *options)  # type: ignore[operator]
         return batch.with_queries("masked") if "masked" in batch.target_positions else batch
 
     def forward(self, batch: Batch) -> Loss:
@@ -89,9 +67,9 @@ class PretrainLearner(Learner):
 
 @dataclass(frozen=True, kw_only=True)
 class PretrainResult(RunResult):
-    """What a pretraining run brought. Losses are nats per predicted token, of a fixed 15 % mask on held-out text.
+    """The outcome of a pretraining run. Losses are nats per predicted token, of a fixed 15 % mask on held-out text.
 
-    heldout_before: of the model that it started from, as it was taken over, if there is one.
+    heldout_before: of the model that it started from, before the first step, if there is one.
     """
 
     tokens: int
@@ -103,6 +81,7 @@ class PretrainResult(RunResult):
 
     @property
     def tokens_per_second(self) -> float:
+        """Tokens read per second of training."""
         return self.tokens / max(1e-9, self.seconds)
 
 
@@ -133,164 +112,152 @@ def pretrain(
             shards = Shards.open(recipe.data.corpus, check=not (Path(output) / "checkpoints").exists())
             recipe = fit_to_corpus(recipe, shards.tokenizer)
         with Run(Path(output), recipe, "pretrain", world) as run:
-            build = partial(_training, run, recipe, shards)
-            return PretrainResult(**train_run(run, "Pretraining", build, progress))
+            return PretrainResult(**PretrainTrainer(run, shards)(progress))
 
 
 def fit_to_corpus(recipe: PretrainRecipe, tokenizer: Tokenizer) -> PretrainRecipe:
-    """The recipe with the tokenizer's vocabulary, checked for what no single setting can see.
+    """The recipe with the vocabulary of the corpus and a learning rate, checked for what no single setting can see.
 
     A network that goes on from a model keeps the vocabulary of that.
     """
-    vocabulary = tokenizer.vocab_size
+    model = recipe.model
     if recipe.init_from is not None:
-        recipe = _continue_from(recipe, tokenizer)
-        vocabulary = recipe.model.vocab_size
-    elif recipe.transfer != Transfer():
+        model = _network_of_model(recipe, tokenizer)
+    elif recipe.transfer != transfer.Transfer():
         raise UserError("transfer needs a model to start from", hint="init_from=FOLDER, or leave transfer out")
+    else:
+        # other libraries count RoBERTa's positions from the id of the padding
+        offset = tokenizer.pad_token_id + 1 if model.family == "roberta" else model.position_offset
+        model = changed(model, vocab_size=tokenizer.vocab_size, position_offset=offset)
     names = [objective.name for objective in recipe.objectives]
     if len(set(names)) < len(names):
         raise UserError("an objective stands twice in the recipe", given=", ".join(names))
-    if recipe.data.max_length > recipe.model.max_position_embeddings:
-        raise UserError(
-            "data.max_length is above model.max_position_embeddings: there are no positions for so long a text",
-            given=f"data.max_length={recipe.data.max_length}, "
-            f"model.max_position_embeddings={recipe.model.max_position_embeddings}",
-            hint="lower data.max_length or raise "
-            f"{'model' if recipe.init_from is None else 'transfer'}.max_position_embeddings",
-        )
-    if "next_sentence" in names and recipe.model.type_vocab_size < 2:
-        raise UserError(
-            "next_sentence needs segment embeddings", given=f"model.type_vocab_size={recipe.model.type_vocab_size}"
-        )
-    recipe.init.check(recipe.model, recipe.init_from)
-    rated = changed(recipe.train.optimizer, lr=recipe.train.optimizer.peak_lr)
-    recipe = changed(recipe, train=changed(recipe.train, optimizer=rated))
-    network = changed(recipe.model, vocab_size=vocabulary)
-    if network.family == "roberta" and recipe.init_from is None:
-        # other libraries count its positions from the id of the padding
-        network = changed(network, position_offset=tokenizer.pad_token_id + 1)
-    return changed(recipe, model=network)
+    group = "model" if recipe.init_from is None else "transfer"
+    transfer.check_max_length("data.max_length", recipe.data.max_length, model.max_position_embeddings, group)
+    if "next_sentence" in names and model.type_vocab_size < 2:
+        raise UserError("next_sentence needs segment embeddings", given=f"type_vocab_size={model.type_vocab_size}")
+    recipe.init.check(model, recipe.init_from)
+    optimizer = changed(recipe.train.optimizer, lr=recipe.train.optimizer.peak_lr)
+    return changed(recipe, model=model, train=changed(recipe.train, optimizer=optimizer))
 
 
-def _continue_from(recipe: PretrainRecipe, tokenizer: Tokenizer) -> PretrainRecipe:
-    """The recipe with the network of the model that it goes on from. Raises UserError where that does not suit it."""
+def _network_of_model(recipe: PretrainRecipe, tokenizer: Tokenizer) -> EncoderConfig:
+    """The network of the model that a recipe goes on from, with the dropout of the recipe.
+
+    Raises UserError where the recipe describes another network, or the corpus has another tokenizer.
+    """
     opened = bundle.read(str(recipe.init_from))
     if opened.tokenizer != tokenizer:
-        raise UserError(
-            f"{recipe.data.corpus} was built with another tokenizer than that of {opened.folder}",
-            given=f"tokenizer.json has the sha256 {tokenizer.sha256[:12]}",
-            allowed=f"sha256 {opened.tokenizer.sha256[:12]}",
-            hint=f"unmask corpus build FILES --tokenizer {opened.folder} --output FOLDER",
-        )
-    return changed(recipe, model=same_network(recipe.model, opened, recipe.transfer))
+        hint = f"unmask corpus build FILES --tokenizer {opened.folder} --output FOLDER"
+        raise UserError(f"{recipe.data.corpus} was built with another tokenizer than {opened.folder}", hint=hint)
+    network = changed(transfer.architecture(opened.config, recipe.transfer), dropout=recipe.model.dropout)
+    differences = difference(dump(network), dump(changed(recipe.model, vocab_size=network.vocab_size)))
+    if differences:
+        given = [f"model.{line}" for line in differences[:4]]
+        hint = "leave these settings out; transfer.max_position_embeddings changes the number of positions"
+        raise UserError(f"the recipe describes another network than {opened.folder} is", given=given, hint=hint)
+    return network
 
 
-def _training(run: Run, recipe: PretrainRecipe, shards: Shards, progress: Progress) -> Training:
-    """What a recipe trains, with the weights of the model that it starts from."""
-    opened = None if recipe.init_from is None else bundle.read(recipe.init_from)
-    run.check_inputs(corpus=shards.sha256, **({} if opened is None else {"model": opened.sha256}))
-    torch.manual_seed(recipe.seed)
-    learner = build_learner(recipe, shards.tokenizer)
-    origin = None if opened is None else _load_weights(opened, learner, recipe)
-    heldout = _heldout(learner, shards, recipe) if run.world.is_main else []
-    unigram, uniform = shards.unigram_entropy(), math.log(shards.vocab_size)
+class PretrainTrainer(Trainer):
+    """Trains the encoder and the objectives of a recipe. origin: `init` of run.json, where it starts from a model."""
 
-    def init_weights() -> None:
-        _init_weights(learner, recipe, shards, progress, origin)
-        if origin is not None:
-            run.write_facts(init={**origin, "heldout_figures": evaluate(learner, heldout)})
+    title, keep_best, higher_is_better = "Pretraining", False, False
+    learner: PretrainLearner
+    recipe: PretrainRecipe
+    origin: dict[str, Any] | None = None
 
-    def describe(step: Step, best: float | None) -> str:
+    def __init__(self, run: Run, shards: Shards) -> None:
+        super().__init__(run)
+        self.shards, self.unigram_loss = shards, shards.unigram_entropy()
+        self.settings, self.metric = self.recipe.train, f"{self.recipe.objectives[0].name}.loss"
+
+    def prepare(self, progress: Progress) -> None:
+        """Make the learner, with the weights of the model that it starts from, and the batches."""
+        recipe, shards = self.recipe, self.shards
+        opened = None if recipe.init_from is None else bundle.read(recipe.init_from)
+        inputs = {"corpus": shards.sha256, **({} if opened is None else {"model": opened.sha256})}
+        self.world.run_on_rank0(lambda: self.run.check_inputs(**inputs))
+        torch.manual_seed(recipe.seed)
+        self.learner = build_learner(recipe, shards.tokenizer)
+        self.batches = build_batches(recipe, shards, self.world)
+        if opened is not None:
+            self.lineage = opened.lineage
+            loaded = transfer.load_pretrained(opened, recipe.transfer, recipe.seed)
+            loaded.load_into(self.learner.encoder, "encoder")
+            heads, why_new = self.learner.objectives.items(), recipe.transfer.why_new_heads
+            origins = {name: transfer.load_head(loaded, name, head.saved_modules(), why_new) for name, head in heads}  # type: ignore[operator]
+            self.origin = transfer.summary(opened, self.learner, recipe.transfer, origins)
+        self.heldout = _heldout(self.learner, shards, recipe) if self.world.is_main else []
+
+    def init_weights(self, progress: Progress) -> None:
+        """Initialise what is new, and evaluate the model that the run starts from."""
+        origins = {} if self.origin is None else self.origin["heads"]
+        _init_weights(self.learner, self.recipe, self.shards, progress, origins)
+        if self.origin is not None:
+            self.run.write_facts(init={**self.origin, "heldout_figures": self.evaluate()})
+
+    def evaluate(self) -> dict[str, float]:
+        """Losses and accuracies on held-out text."""
+        return evaluate(self.learner, self.heldout)
+
+    def describe(self, step: Step) -> str:
+        """The loss, beside that of guessing by frequency."""
         if "masked" not in step.losses:
             return message("loss {loss:.2f}", step.loss)
-        return message("loss {loss:.2f} (unigram {unigram:.2f})", step.loss, unigram)
+        return message("loss {loss:.2f} (unigram {unigram:.2f})", step.loss, self.unigram_loss)
 
-    def save_model(lineage: list[dict[str, Any]], state: TrainerState) -> dict[str, Any]:
-        bundle.write(run.model, recipe.model, learner.saved_modules(), shards.tokenizer, lineage)
+    def save_model(self, lineage: list[dict[str, Any]]) -> dict[str, Any]:
+        """Write encoder and heads; returns the values of a PretrainResult."""
+        modules, tokenizer = self.learner.saved_modules(), self.shards.tokenizer
+        bundle.write(self.run.folder / "model", self.recipe.model, modules, tokenizer, lineage)
         return {
-            "tokens": state.tokens,
-            "parameters": sum(p.numel() for p in learner.parameters()),
-            "heldout_figures": evaluate(learner, heldout),
-            "uniform_loss": uniform,
-            "unigram_loss": unigram,
-            "heldout_before": run.facts().get("init", {}).get("heldout_figures"),
+            "tokens": self.state.tokens,
+            "parameters": sum(p.numel() for p in self.learner.parameters()),
+            "heldout_figures": self.evaluate(),
+            "uniform_loss": math.log(self.shards.vocab_size),
+            "unigram_loss": self.unigram_loss,
+            "heldout_before": self.run.facts().get("init", {}).get("heldout_figures"),
         }
-
-    return Training(
-        learner=learner,
-        batches=build_batches(recipe, shards, run.world),
-        config=recipe.train,
-        seed=recipe.seed,
-        lineage=[] if opened is None else opened.lineage,
-        init_weights=init_weights,
-        evaluate=lambda: evaluate(learner, heldout),
-        best_metric=BestMetric(f"{recipe.objectives[0].name}.loss", higher_is_better=False),
-        keep_best=False,
-        describe=describe,
-        save_model=save_model,
-    )
-
-
-def _load_weights(opened: Bundle, learner: PretrainLearner, recipe: PretrainRecipe) -> dict[str, Any]:
-    """Give the learner the weights of the model that it goes on from; returns what run.json says of that."""
-    taken = load_pretrained(opened, recipe.transfer, recipe.seed)
-    taken.load_into(learner.encoder, "encoder")
-    heads = {name: objective.saved_modules() for name, objective in learner.objectives.items()}  # type: ignore[operator]
-    return transfer_summary(opened, learner, recipe.transfer, load_heads(taken, heads, recipe.transfer))
 
 
 def _init_weights(
-    learner: PretrainLearner,
-    recipe: PretrainRecipe,
-    shards: Shards,
-    progress: Progress,
-    origin: dict[str, Any] | None = None,
+    learner: PretrainLearner, recipe: PretrainRecipe, shards: Shards, progress: Progress, origins: Mapping[str, str]
 ) -> None:
-    """What counting the training documents gives the network before its first step. origin: that of its weights."""
+    """Initialise from counts over the training documents. origins: of the heads, where weights were loaded."""
     documents = split_documents(shards.documents, recipe.data.heldout_share, "train")
     counts = token_counts(shards, documents)
     for name, objective in learner.objectives.items():
-        if isinstance(objective, MaskedObjective) and (origin is None or origin["heads"][name] == "new"):
+        if isinstance(objective, MaskedObjective) and origins.get(name) != "kept":
             objective.head.init_from_counts(F.pad(counts, (0, recipe.model.vocab_size - len(counts))))
-    if recipe.init.neighbour_layers:
-        init_neighbour_heads(learner.encoder, recipe.init.neighbour_layers)
-    if recipe.init.embeddings == "counts":
-        progress.start(float(min(SAMPLE, shards.tokens)), "tokens")
-        progress.show("counting neighbours")
-        table = neighbour_counts(shards, documents, counts, recipe.init.window, progress)
-        kept = neighbour_axes(recipe.model) if recipe.init.neighbour_layers else []
-        init_embeddings_from_counts(
-            learner.encoder.embeddings.token.weight, table, recipe.model.initializer_range, kept
-        )
+    init_from_counts(learner.encoder, recipe.init, shards, documents, counts, progress)
 
 
-def has_pairs(recipe: PretrainRecipe) -> bool:
-    return any(objective.name == "next_sentence" for objective in recipe.objectives)
+def _sequences(recipe: PretrainRecipe, shards: Shards, seed: int, part: str) -> CorpusSequences:
+    pairs = any(objective.name == "next_sentence" for objective in recipe.objectives)
+    return CorpusSequences(shards, recipe.data.max_length, seed, recipe.data.heldout_share, part, pairs)
 
 
 def build_batches(recipe: PretrainRecipe, shards: Shards, world: World | None = None) -> Batches:
     """The training batches of a recipe, as this process reads them."""
-    data, pairs = recipe.data, has_pairs(recipe)
-    examples = CorpusSequences(
-        shards, data.max_length, recipe.seed, data.heldout_share, "train", pairs, data.max_length_ramp
-    )
-    per_step = max(1, round(data.tokens_per_step / examples.mean_tokens))
-    return trainer.build_batches(examples, per_step, recipe.train, recipe.seed, world or World())
+    world, sequences = world or World(), _sequences(recipe, shards, recipe.seed, "train")
+    per_step = max(1, round(recipe.data.tokens_per_step / sequences.mean_tokens))
+    accumulation = recipe.train.gradient_accumulation_steps
+    return Batches(sequences, per_step, recipe.seed, accumulation, world.rank, world.size)
 
 
 def build_learner(recipe: PretrainRecipe, tokenizer: Tokenizer) -> PretrainLearner:
-    ordinary = tokenizer.text_token_ids
-    objectives = [o.build(recipe.model, tokenizer.mask_token_id, ordinary) for o in recipe.objectives]
+    """A learner with new weights, frozen where the recipe says."""
+    tokens = tokenizer.mask_token_id, tokenizer.text_token_ids
+    objectives = [objective.build(recipe.model, *tokens) for objective in recipe.objectives]
     learner = PretrainLearner(Encoder(recipe.model), objectives)
-    set_trainable(learner, recipe.transfer)
+    transfer.set_trainable(learner, recipe.transfer)
     return learner
 
 
 def _heldout(learner: PretrainLearner, shards: Shards, recipe: PretrainRecipe) -> list[Batch]:
-    """Batches of held-out documents, at most `data.heldout_tokens` tokens, masked once and for all."""
-    data = recipe.data
-    part = "heldout" if data.heldout_share > 0 and shards.documents > 1 else "train"
-    examples = CorpusSequences(shards, data.max_length, EVALUATION_SEED, data.heldout_share, part, has_pairs(recipe))
-    batches = evaluation_batches(examples, EVALUATION_TOKENS, max_tokens=data.heldout_tokens)
-    return [learner.prepare_heldout(batch) for batch in batches]
+    """Batches of held-out documents, with the same 15 % mask for all recipes, so that losses compare."""
+    part = "heldout" if recipe.data.heldout_share > 0 and shards.documents > 1 else "train"
+    sequences = _sequences(recipe, shards, EVALUATION_SEED, part)
+    batches = evaluation_batches(sequences, EVALUATION_BATCH_TOKENS, max_tokens=EVALUATION_TOKENS)
+    return [learner.prepare(batch, EVALUATION_SEED, Masked()) for batch in batches]

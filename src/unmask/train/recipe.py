@@ -1,8 +1,8 @@
-"""Recipes: one file, one run. Each component's settings stand beside the component; here they are composed."""
+"""Recipes: one file, one run. The settings of each component stand beside the component; here they are composed."""
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, cast
 
 from unmask import bundle
 from unmask.config import config, dump, from_mapping, override, read_yaml, setting
@@ -13,14 +13,14 @@ from unmask.messages import message
 from unmask.model.config import EncoderConfig
 from unmask.model.families import PRESETS
 from unmask.objectives import AnyObjective, Masked
-from unmask.schedules import Ramp
 from unmask.tasks import AnyTask, Classify, task_of
 from unmask.train.budget import TrainConfig
 from unmask.train.init import InitConfig
-from unmask.train.shipped import find_recipe
 from unmask.train.transfer import Transfer, architecture
 
 R = TypeVar("R")
+Kind = Literal["pretrain", "finetune"]
+Policy = Literal["warn", "drop", "stop"]
 
 
 @config
@@ -29,19 +29,8 @@ class CorpusConfig:
 
     corpus: str = setting(description="a folder made by `unmask corpus build`")
     max_length: int = setting(default=128, ge=8, description="longest sequence in tokens, [CLS] and [SEP] included")
-    max_length_ramp: Ramp | None = setting(
-        default=None, description="shorter sequences at the beginning of the run; none if not given"
-    )
-    tokens_per_step: int = setting(
-        default=8192, ge=8, description="tokens per step (on average), over all micro-batches"
-    )
-    heldout_share: float = setting(
-        default=0.01,
-        ge=0,
-        lt=1,
-        description="share of the documents kept for the held-out loss, at least one",
-    )
-    heldout_tokens: int = setting(default=32768, ge=1, description="at most so many tokens are evaluated at a time")
+    tokens_per_step: int = setting(default=8192, ge=8, description="tokens per step (mean), over all micro-batches")
+    heldout_share: float = setting(default=0.01, ge=0, lt=1, description="share of the documents for the held-out loss")
 
 
 @config
@@ -51,15 +40,8 @@ class PretrainRecipe:
     kind: Literal["pretrain"] = setting(default="pretrain", description="what the recipe is for")
     seed: int = setting(default=0, ge=0, description="of initial weights, order and masks")
     data: CorpusConfig = setting(description="the text to pretrain on")
-    model: EncoderConfig = setting(
-        default_factory=EncoderConfig,
-        description="the architecture; `preset` names a house model or a published one, single settings override it",
-    )
-    init_from: str | None = setting(
-        default=None,
-        description="a model folder to go on from: its architecture, weights and heads; the corpus must be built with "
-        "its tokenizer",
-    )
+    model: EncoderConfig = setting(default_factory=EncoderConfig, description="the architecture, or a `preset` of it")
+    init_from: str | None = setting(default=None, description="a model folder to continue from, with its architecture")
     init: InitConfig = setting(default_factory=InitConfig, description="what the network begins with")
     transfer: Transfer = setting(default_factory=Transfer, description="what becomes of the model of init_from")
     objectives: list[AnyObjective] = setting(
@@ -72,40 +54,15 @@ class PretrainRecipe:
 class RowFiles:
     """The files of labelled rows, and what of them a run uses."""
 
-    train: str = setting(
-        description="file of training rows: csv, tsv, jsonl, json, Parquet, Label Studio; tags: CoNLL; answers: SQuAD"
-    )
-    dev: str | None = setting(default=None, description="file of rows to choose by; a tenth of train if not given")
-    test: str | None = setting(
-        default=None, description="file of rows to evaluate on at the end; nothing is chosen by them"
-    )
-    dev_share: float = setting(
-        default=0.1, gt=0, lt=1, description="share of train that becomes dev where none is given"
-    )
-    test_share: float = setting(
-        default=0.0,
-        ge=0,
-        lt=1,
-        description="share of train that becomes test, if any; what is cut is written into split/ of the run",
-    )
-    leaks: Literal["warn", "drop", "stop"] = setting(
-        default="warn",
-        description="dev or test rows whose text stands in train: said, left out of train, or an error",
-    )
-    contradictions: Literal["warn", "drop", "stop"] = setting(
-        default="warn",
-        description="training rows of one text with different labels: said, left out, or an error",
-    )
-    max_train_rows: int | None = setting(
-        default=None,
-        ge=1,
-        description="use about so many training rows, chosen by hash, so that every label is among them",
-    )
-    max_dev_rows: int | None = setting(
-        default=None,
-        ge=1,
-        description="use about so many dev rows, chosen by hash: each evaluation reads them",
-    )
+    train: str = setting(description="file of rows: csv, tsv, jsonl, json, Parquet, Label Studio, CoNLL or SQuAD")
+    dev: str | None = setting(default=None, description="file of rows to choose by; if not given, dev_share of train")
+    test: str | None = setting(default=None, description="file of rows to evaluate on at the end")
+    dev_share: float = setting(default=0.1, gt=0, lt=1, description="share of train that becomes dev if not given")
+    test_share: float = setting(default=0.0, ge=0, lt=1, description="share of train that becomes test")
+    leaks: Policy = setting(default="warn", description="training rows whose text stands in dev or test")
+    contradictions: Policy = setting(default="warn", description="training rows of one text with different labels")
+    max_train_rows: int | None = setting(default=None, ge=1, description="about so many training rows, of all labels")
+    max_dev_rows: int | None = setting(default=None, ge=1, description="about so many dev rows")
     batch_size: int = setting(default=32, ge=1, description="rows per step, over all micro-batches")
 
     def __post_init__(self) -> None:
@@ -125,23 +82,15 @@ class FinetuneRecipe:
     kind: Literal["finetune"] = setting(default="finetune", description="what the recipe is for")
     seed: int = setting(default=0, ge=0, description="of new weights, order and dropout")
     init_from: str = setting(description="a model folder, as pretraining or fine-tuning writes it")
-    pretrained: bool = setting(
-        default=True, description="false: start from random weights, to see what pretraining brings"
-    )
+    pretrained: bool = setting(default=True, description="false: start from random weights, to compare")
     transfer: Transfer = setting(default_factory=Transfer, description="what becomes of this model")
     task: AnyTask = setting(default_factory=Classify, description="what is learnt")
     data: RowsConfig = setting(description="labelled rows")
     dropout: float = setting(default=0.1, ge=0, lt=1, description="in the encoder while fine-tuning")
-    mask_prob: float = setting(
-        default=0.0,
-        ge=0,
-        lt=1,
-        description="share of the pieces that are replaced by [MASK] while fine-tuning, other ones in each epoch",
-    )
+    mask_prob: float = setting(default=0.0, ge=0, lt=1, description="share of the tokens to replace by [MASK]")
     regularisation: Regularisation = setting(default_factory=Regularisation, description="regularisation")
     train: TrainConfig = setting(
-        default_factory=lambda: TrainConfig(budget="3 epochs", evaluations=6),
-        description="how to train",
+        default_factory=lambda: TrainConfig(budget="3 epochs", evaluations=6), description="how to train"
     )
 
     def __post_init__(self) -> None:
@@ -155,6 +104,33 @@ class FinetuneRecipe:
             )
 
 
+KINDS: dict[Kind, type[Any]] = {"pretrain": PretrainRecipe, "finetune": FinetuneRecipe}
+
+
+def shipped_recipes() -> dict[str, Path]:
+    """The recipes that come with unmask, by name. They lie in the installed package, or in a checkout beside `src`."""
+    package = Path(__file__).parents[1]
+    for folder in (package / "recipes", package.parents[1] / "recipes"):
+        if folder.is_dir():
+            return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
+    return {}
+
+
+def _find_recipe(recipe: Path | str) -> Path:
+    """The file of a recipe given by its name or its path. Raises UserError where there is none."""
+    known, path = shipped_recipes(), Path(recipe)
+    if str(recipe) in known:
+        return known[str(recipe)]
+    if path.is_file():
+        return path
+    allowed = f"a YAML file, or one of {', '.join(known)}"
+    if "=" in str(recipe):
+        raise UserError("{recipe} is a setting; the recipe comes first", recipe, allowed=allowed)
+    near = {**{other.stem: other for other in path.parent.glob("*.yaml")}, **{name: name for name in known}}
+    hint = did_you_mean(near.get(suggest(path.stem, near) or ""))
+    raise UserError("{path} is not a recipe", recipe, allowed=allowed, hint=hint)
+
+
 def read_recipe(cls: type[R], recipe: R | Path | str, overrides: Iterable[str] = ()) -> R:
     """Read a recipe file, or one that comes with unmask by its name, with overrides; a `cls` is returned as it is.
 
@@ -165,11 +141,19 @@ def read_recipe(cls: type[R], recipe: R | Path | str, overrides: Iterable[str] =
             raise UserError(f"overrides go with a recipe file, not with a {cls.__name__}")
         return recipe
     assert isinstance(recipe, Path | str), "a recipe of the other kind"
-    kind = recipe_kind(recipe)
-    if kind is not cls:
-        other, command = ("fine-tuning", "finetune") if kind is FinetuneRecipe else ("pretraining", "pretrain")
-        raise UserError("{recipe} is a recipe for {other}", recipe, other, hint=f"unmask {command} {recipe}")
-    return parse_recipe(cls, read_yaml(find_recipe(recipe)), overrides, where=str(recipe))
+    if KINDS[kind := recipe_kind(recipe)] is not cls:
+        raise UserError("{recipe} is a recipe of kind {kind}", recipe, kind, hint=f"unmask {kind} {recipe}")
+    return parse_recipe(cls, read_yaml(_find_recipe(recipe)), overrides, where=str(recipe))
+
+
+def recipe_kind(recipe: Path | str) -> Kind:
+    """The kind of a recipe, a file or one that comes with unmask. Raises UserError where its `kind` is none of ours."""
+    kind = read_yaml(_find_recipe(recipe)).get("kind")
+    if kind not in KINDS:
+        given, allowed = kind or message("nothing"), ", ".join(KINDS)
+        hint = "recipes of 0.1.0 have none, and other names of settings: docs/migration-0.2.md"
+        raise UserError("{path}: kind cannot be used", recipe, given=given, allowed=allowed, hint=hint)
+    return cast(Kind, kind)
 
 
 def parse_recipe(cls: type[R], values: Mapping[str, Any], overrides: Iterable[str], where: str) -> R:
@@ -179,38 +163,17 @@ def parse_recipe(cls: type[R], values: Mapping[str, Any], overrides: Iterable[st
     A task without a name is classification, as it is where no task is given.
     """
     values = override(values, overrides)
-    task = values.get("task")
+    task, model = values.get("task"), values.get("model", {})
     if isinstance(task, dict):
         task.setdefault("name", Classify().name)
-    model = values.get("model", {})
     if isinstance(model, dict) and "preset" in model:
         name = model.pop("preset")
         if name not in PRESETS:
-            raise UserError(
-                "{where}: model.preset cannot be used",
-                where,
-                given=name,
-                allowed=", ".join(PRESETS),
-                hint=did_you_mean(suggest(str(name), PRESETS)),
-            )
+            allowed, hint = ", ".join(PRESETS), did_you_mean(suggest(str(name), PRESETS))
+            raise UserError("{where}: model.preset cannot be used", where, given=name, allowed=allowed, hint=hint)
         values["model"] = {**PRESETS[name], **model}
     recipe = from_mapping(cls, values, where)
     if isinstance(recipe, PretrainRecipe) and recipe.init_from is not None:
         network = architecture(bundle.read(recipe.init_from).config, recipe.transfer)
         recipe = from_mapping(cls, {**values, "model": {**dump(network), **model}}, where)
     return recipe
-
-
-def recipe_kind(path: Path | str) -> type[PretrainRecipe] | type[FinetuneRecipe]:
-    """Which kind of recipe a file holds. Raises UserError where its `kind` is none of ours."""
-    kinds = {"pretrain": PretrainRecipe, "finetune": FinetuneRecipe}
-    kind = read_yaml(find_recipe(path)).get("kind")
-    if kind not in kinds:
-        raise UserError(
-            "{path}: kind cannot be used",
-            path,
-            given=kind or message("nothing"),
-            allowed=", ".join(kinds),
-            hint="recipes of 0.1.0 have none, and other names of settings: docs/migration-0.2.md",
-        )
-    return kinds[kind]

@@ -1,7 +1,7 @@
 """The rows of a fine-tuning run: read once, checked for what would bias its result, split where no split is given."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,13 +17,15 @@ from unmask.data.rows.split import group_rows, split
 from unmask.data.rows.write import write_rows
 from unmask.errors import UserError
 from unmask.messages import message
-from unmask.train.recipe import RowsConfig
+from unmask.train.recipe import Policy, RowsConfig
 from unmask.train.run import SPLIT
+
+RowReader = Callable[[str, ReadOptions, RowKind, Literal["train", "test"]], Rows]  # read_rows, or what caches it
 
 
 @dataclass(frozen=True)
 class PreparedRows:
-    """What a run trains on, chooses by and is tested on (None: nothing).
+    """The rows that a run trains on, evaluates on and tests on (None: nothing).
 
     options: how these files were read, the tag scheme of the training rows in them. sha256: of each file. notes:
     sentences for people. checked: leaks and contradictions, for run.json.
@@ -31,39 +33,26 @@ class PreparedRows:
 
     train: list[Example]
     dev: list[Example]
-    test: list[Example] | None = None
-    options: ReadOptions = field(default_factory=ReadOptions)
-    sha256: Mapping[str, str | None] = field(default_factory=dict)
-    notes: tuple[str, ...] = ()
-    checked: Mapping[str, Any] = field(default_factory=dict)
+    test: list[Example] | None
+    options: ReadOptions
+    sha256: Mapping[str, str | None]
+    notes: Sequence[str]
+    checked: Mapping[str, Any]
 
     def test_rows(self, file: Path) -> Rows:
         """The test rows as those of their file: the one given, or the one that what was cut is written into."""
         return Rows(str(file), self.test or [], sha256=self.sha256.get("test") or files.sha256(file))
 
 
-class RowReader:
-    """Reads files of rows, each once: asked again for the same file, it returns the same rows."""
-
-    def __init__(self) -> None:
-        self._read: dict[tuple[str, ...], Rows] = {}
-
-    def __call__(self, path: str, options: ReadOptions, kind: RowKind, use: Literal["train", "test"]) -> Rows:
-        key = (path, kind, use, repr(options.changed))
-        if key not in self._read:
-            self._read[key] = read_rows(path, options, kind, use)
-        return self._read[key]
-
-
-def prepare_rows(data: RowsConfig, seed: int, kind: RowKind = "label", reader: RowReader | None = None) -> PreparedRows:
+def prepare_rows(data: RowsConfig, seed: int, kind: RowKind = "label", read: RowReader = read_rows) -> PreparedRows:
     """All rows as the recipe says; what is cut from the training rows depends on the texts and the seed alone.
 
     Raises UserError for rows that cannot be used, dev and test labels that training does not have, and for what the
     recipe says to stop at.
     """
-    read = reader or RowReader()
-    rows = {"train": read(data.train, data, kind, "train")}
-    options = same_scheme(data, rows["train"])
+    options = ReadOptions(**data.changed)
+    rows = {"train": read(data.train, options, kind, "train")}
+    options = same_scheme(options, rows["train"])
     if data.dev is not None:
         rows["dev"] = read(data.dev, options, kind, "train")
     if data.test is not None:
@@ -73,8 +62,7 @@ def prepare_rows(data: RowsConfig, seed: int, kind: RowKind = "label", reader: R
     train, checked = _remove_leaks(data, examples, notes)
     dev, test = examples.get("dev"), examples.get("test")
 
-    def known(held: list[Example]) -> list[Example]:
-        """The held-out rows whose labels training rows have."""
+    def with_known_labels(held: list[Example]) -> list[Example]:
         labels = {label for example in train for label in example.labels}
         if not labels and kind not in ("number", "pairs", "answers"):
             return held  # nothing can be learnt, which the task says
@@ -85,7 +73,7 @@ def prepare_rows(data: RowsConfig, seed: int, kind: RowKind = "label", reader: R
     if data.test_share:
         train, test = _held_out(train, data.test_share, seed + 3)
     elif test is not None:
-        test = known(test)
+        test = with_known_labels(test)
     if dev is None:
         train, dev = _held_out(train, data.dev_share, seed)
     if data.max_train_rows is not None and data.max_train_rows < len(train):
@@ -94,7 +82,7 @@ def prepare_rows(data: RowsConfig, seed: int, kind: RowKind = "label", reader: R
     if data.max_dev_rows is not None and data.max_dev_rows < len(dev):
         _, dev = split(dev, data.max_dev_rows / len(dev), seed + 2, sample=True)
     sums = {name: one.sha256 for name, one in rows.items()}
-    return PreparedRows(train, known(dev), test, options, sums, tuple(notes), checked)
+    return PreparedRows(train, with_known_labels(dev), test, options, sums, notes, checked)
 
 
 def same_scheme(options: ReadOptions, train: Rows) -> ReadOptions:
@@ -125,10 +113,8 @@ def _held_out(examples: list[Example], share: float, seed: int) -> tuple[list[Ex
     needed = _of_new_labels(rest, held)
     back = {n for group in group_rows(held) if any(held[n] in needed for n in group) for n in group}
     if len(back) == len(held):
-        raise UserError(
-            f"{len(examples):,} rows are too few to hold out {share:.0%} of them",
-            hint="give more rows, or a file of their own to evaluate on",
-        )
+        hint = "give more rows, or a file of their own to evaluate on"
+        raise UserError(f"{len(examples):,} rows are too few to hold out {share:.0%} of them", hint=hint)
     return rest + [held[number] for number in sorted(back)], without_rows(held, back)
 
 
@@ -147,21 +133,21 @@ def _of_new_labels(chosen: Sequence[Example], others: Sequence[Example]) -> list
 def _remove_leaks(
     data: RowsConfig, examples: Mapping[str, list[Example]], notes: list[str]
 ) -> tuple[list[Example], dict[str, Any]]:
-    """The training rows that are left, and what was found: noted, left out or an error, as the recipe says."""
+    """The training rows that are left, and the findings: noted, left out or an error, as the recipe says."""
     train, checked, out = examples["train"], dict[str, Any](), set[int]()
-    finding = leaks.contradictions(train)
-    if finding.rows:
-        notes.append(_finding("data.contradictions", data.contradictions, finding))
-        checked["contradictions"] = finding.to_dict()
-        out |= set(finding.numbers) if data.contradictions == "drop" else set()
-    for name, held in examples.items():
-        finding = leaks.leaks(train, held) if name != "train" else Finding()
-        if not finding.rows:
-            continue
-        back = leaks.leaks(held, train)  # the rows of train that these are
-        notes.append(_finding("data.leaks", data.leaks, finding))
-        checked.setdefault("leaks", {})[name] = {**finding.to_dict(), "of": len(held), "train_rows": back.rows}
-        out |= set(back.numbers) if data.leaks == "drop" else set()
+    contradictions = leaks.contradictions(train)
+    if contradictions.rows:
+        notes.append(_finding("data.contradictions", data.contradictions, contradictions))
+        checked["contradictions"] = contradictions.to_dict()
+        out |= set(contradictions.numbers) if data.contradictions == "drop" else set()
+    for name in ("dev", "test"):
+        held = examples.get(name)
+        if held and (leaked := leaks.leaks(train, held)).rows:
+            of_train = leaks.leaks(held, train)
+            notes.append(_finding("data.leaks", data.leaks, leaked))
+            about = {**leaked.to_dict(), "of": len(held), "train_rows": of_train.rows}
+            checked.setdefault("leaks", {})[name] = about
+            out |= set(of_train.numbers) if data.leaks == "drop" else set()
     if not out:
         return train, checked
     train, checked["dropped"] = without_rows(train, out), len(out)
@@ -170,7 +156,7 @@ def _remove_leaks(
     return train, checked
 
 
-def _finding(setting: str, policy: Literal["warn", "drop", "stop"], finding: Finding) -> str:
+def _finding(setting: str, policy: Policy, finding: Finding) -> str:
     """The note on leaks or contradictions. Raises UserError where the recipe says to stop."""
     if policy == "stop":
         text = "{setting}=drop leaves them out of training, {setting}=warn goes on all the same"

@@ -4,14 +4,16 @@ recipe.yaml, run.json, metrics.jsonl, checkpoints/, model/, and tensorboard/ whe
 existing run resumes it. Where several processes train, the main one alone reads and writes here.
 """
 
+import json
 import platform
 import signal
+import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
-from typing import IO, Any
+from typing import Any
 
 import torch
 
@@ -26,7 +28,7 @@ from unmask.version import __version__
 # how a run is computed and what it is judged by, not what it learns: may change from one start to the next
 CHANGEABLE = ("train.parallel:", "data.test:")
 
-GIVEN = "input"  # the folder of a run with the rows that a program gave
+GIVEN = "input"  # folder of a run with the rows that a program passed
 SPLIT = "split"  # and the one with what was cut from its training file
 
 
@@ -38,24 +40,14 @@ class Run:
     """One run directory, opened by one process, or by all that train in it. Use as a context manager."""
 
     def __init__(self, folder: Path, recipe: Any, kind: str, world: World | None = None) -> None:
-        self.folder = folder
-        self.recipe = recipe
-        self.kind = kind
+        self.folder, self.recipe, self.kind = folder, recipe, kind
         self.world = world or World()
         self.checkpoints = Checkpoints(folder / "checkpoints", self.world)
-        self._lock: IO[str] | None = None
         self._mirror: TensorBoardMirror | None = None
-
-    @property
-    def model(self) -> Path:
-        return self.folder / "model"
-
-    @property
-    def finished(self) -> bool:
-        return bool(self.outcome())
+        self._open = ExitStack()
 
     def outcome(self) -> dict[str, Any]:
-        """What a finished run brought; nothing before."""
+        """The values of the result of a finished run; empty before."""
         return self.world.run_on_rank0(lambda: self.facts().get("finished") or {})
 
     @property
@@ -63,118 +55,91 @@ class Run:
         return bool(self.facts().get("finished")) or self.checkpoints.folder.is_dir()
 
     def facts(self) -> dict[str, Any]:
+        """The values of run.json."""
         path = self.folder / "run.json"
         return files.read_json(path) if path.is_file() else {}
 
-    def log(self) -> list[dict[str, Any]]:
-        """The rows of metrics.jsonl."""
-        path = self.folder / "metrics.jsonl"
-        return files.read_jsonl(path) if path.is_file() else []
-
     def __enter__(self) -> "Run":
-        """Take the folder, check that it belongs to this recipe, write down what runs here.
+        """Lock the folder, check that it belongs to this recipe, write down what runs here.
 
         A run in which nothing was saved yet (a file that it names did not exist, say) takes any recipe.
         """
-        self.world.run_on_rank0(self._acquire)
+        with ExitStack() as opened:  # whoever holds on to an error does not hold on to the folder
+            self.world.run_on_rank0(lambda: self._lock(opened))
+            opened.callback(self.checkpoints.close)
+            self._open = opened.pop_all()
         return self
 
-    def _acquire(self) -> None:
+    def __exit__(self, *error: object) -> None:
+        self._open.close()
+
+    def _lock(self, opened: ExitStack) -> None:
         if self.recipe.train.tensorboard and not self.facts().get("finished"):
             self._mirror = TensorBoardMirror(self.folder / "tensorboard")
         existed = (self.folder / "run.json").is_file()
-        if not existed and self.folder.is_dir() and any(self._foreign_files()):
-            raise UserError(
-                f"{self.folder} is not empty and holds no run",
-                given=", ".join(sorted(path.name for path in self._foreign_files())[:5]),
-                hint="choose another --output folder",
-            )
-        self._lock = files.hold(self.folder)
-        try:
-            if existed and self._created:
-                self._check_recipe()
-            else:
-                self.write_facts(kind=self.kind, created=datetime.now(UTC).isoformat(timespec="seconds"))
-                files.write_text(self.folder / "recipe.yaml", to_yaml(self.recipe))
-            for folder in (self.folder, self.folder / GIVEN, self.folder / SPLIT):
-                files.sweep(folder)
-            self.write_facts(environment=environment(self.world))
-        except BaseException:
-            self._lock.close()  # whoever holds on to the error does not hold on to the folder
-            raise
-
-    def __exit__(self, *error: object) -> None:
-        try:
-            self.checkpoints.close()
-            if self._mirror is not None:
-                self._mirror.close()
-        finally:
-            if self._lock is not None:
-                self._lock.close()
-
-    def _foreign_files(self) -> Iterator[Path]:
-        return (path for path in self.folder.iterdir() if not path.name.startswith("."))
+        there = sorted(path.name for path in self.folder.iterdir()) if self.folder.is_dir() else []
+        foreign = [name for name in there if not name.startswith(".")]
+        if foreign and not existed:
+            given, hint = ", ".join(foreign[:5]), "choose another --output folder"
+            raise UserError(f"{self.folder} is not empty and holds no run", given=given, hint=hint)
+        opened.enter_context(files.hold(self.folder))
+        if self._mirror is not None:
+            opened.callback(self._mirror.close)
+        if existed and self._created:
+            self._check_recipe()
+        else:
+            self.write_facts(kind=self.kind, created=datetime.now(UTC).isoformat(timespec="seconds"))
+            files.write_text(self.folder / "recipe.yaml", to_yaml(self.recipe))
+        for folder in (self.folder, self.folder / GIVEN, self.folder / SPLIT):
+            files.sweep(folder)
+        self.write_facts(environment=environment(self.world))
 
     def _check_recipe(self) -> None:
         version = str((self.facts().get("environment") or {}).get("unmask"))
         if version.startswith("0.1."):
-            raise UserError(
-                f"{self.folder} is a run of unmask {version}, which this version cannot resume",
-                hint="choose another folder and train again, or finish it with that version",
-            )
+            hint = "choose another folder and train again, or finish it with that version"
+            raise UserError(f"{self.folder} is a run of unmask {version}, which this version cannot resume", hint=hint)
         every = difference(read_yaml(self.folder / "recipe.yaml"), dump(self.recipe))
         changes = [change for change in every if not change.startswith(CHANGEABLE)]
         if changes:
-            shown = "; ".join(changes[:4]) + (f"; and {len(changes) - 4} more" if len(changes) > 4 else "")
-            raise UserError(
-                f"{self.folder} belongs to a run with another recipe",
-                given=shown,
-                hint=["give the same recipe and settings as before", "choose another --output folder"],
-            )
+            raise self._mismatch("belongs to a run with another recipe", changes[:6])
 
     def write_facts(self, **facts: Any) -> None:
         """Into run.json; on the main process only."""
         files.write_json(self.folder / "run.json", {**self.facts(), **facts})
 
     def lineage_entry(self, steps: int, tokens: int) -> dict[str, Any]:
-        """What a model says of the run that trained it: its kind, its recipe and the checksums of what it read."""
+        """The entry of this run in the lineage of its model: kind, recipe and the checksums of what it read."""
         sums = {f"{name}_sha256": digest for name, digest in self.facts().get("inputs", {}).items()}
         return {"kind": self.kind, "recipe": dump(self.recipe), **sums, "steps": steps, "tokens": tokens}
 
     def check_inputs(self, **inputs: str) -> None:
-        """Tie the run to what it reads, by checksum. Raises UserError where that changed since it began."""
-        self.world.run_on_rank0(lambda: self._check_inputs(inputs))
-
-    def _check_inputs(self, inputs: dict[str, str]) -> None:
+        """Tie the run to what it reads, by checksum; on the main process only. Raises UserError where that changed."""
         before = self.facts().get("inputs", {})
         if not self._created:
             self.write_facts(inputs=inputs)
         elif before != inputs:
-            changed = ", ".join(name for name in inputs if before.get(name) != inputs[name])
-            raise UserError(
-                f"{self.folder} was begun with other data",
-                given=changed,
-                hint=["restore the files of before", "choose another --output folder"],
-            )
+            changed = [name for name in inputs if before.get(name) != inputs[name]]
+            raise self._mismatch("was begun with other data", changed)
 
-    def save_texts(self, texts: Mapping[Path, str]) -> None:
-        """Files of the run that hold what a program gave it; on the main process only.
+    def save_texts(self, texts: Mapping[str, str]) -> None:
+        """Write rows in memory into files of the run, by their names; on the main process only.
 
         Raises UserError where the run was begun with others.
         """
-        for path, text in texts.items():
+        for name, text in texts.items():
+            path = self.folder / GIVEN / f"{name}.jsonl"
             if not self._created or not path.is_file():
-                path.parent.mkdir(exist_ok=True)
                 files.write_text(path, text)
             elif path.read_text(encoding="utf-8") != text:
-                raise UserError(
-                    f"{self.folder} was begun with other data",
-                    given=path.stem,
-                    hint=["give the same rows as before", "choose another --output folder"],
-                )
+                raise self._mismatch("was begun with other data", [name])
+
+    def _mismatch(self, text: str, differences: list[str]) -> UserError:
+        hint = ["give the same recipe, settings and data as before", "choose another --output folder"]
+        return UserError(f"{self.folder} {text}", given=differences, hint=hint)
 
     def append(self, **row: Any) -> None:
-        """One row to metrics.jsonl, and to TensorBoard where asked; a full disk is a UserError."""
+        """A row for metrics.jsonl, and for its mirror."""
         if not self.world.is_main:
             return
         try:
@@ -186,14 +151,11 @@ class Run:
 
     def truncate_log(self, step: int) -> None:
         """Drop the rows of steps that are done again after a resume."""
-        import json
-
         if not self.world.is_main:
             return
-
-        rows = [row for row in self.log() if row["step"] <= step]
-        text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-        files.write_text(self.folder / "metrics.jsonl", text)
+        log = self.folder / "metrics.jsonl"
+        rows = [row for row in files.read_jsonl(log) if row["step"] <= step] if log.is_file() else []
+        files.write_text(log, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
         if self._mirror is not None:
             self._mirror.begin(step)
 
@@ -227,19 +189,15 @@ def interruptible() -> Iterator[Stop]:
     stops at once; of the others, a cluster may well send several."""
     stop = Stop()
 
-    def ask(number: int, frame: FrameType | None) -> None:
-        if stop.signal is not None:
-            if number == signal.SIGINT:
-                raise KeyboardInterrupt
-            return
-        stop.signal = number
-        console.note("stopping after this step; another Ctrl-C stops at once")
+    def request(number: int, frame: FrameType | None) -> None:
+        if stop.signal is None:
+            stop.signal = number
+            console.note("stopping after this step; another Ctrl-C stops at once")
+        elif number == signal.SIGINT:
+            raise KeyboardInterrupt
 
-    try:
-        before = {number: signal.signal(number, ask) for number in SIGNALS}
-    except ValueError:  # not in the main thread: signals are somebody else's matter
-        yield stop
-        return
+    is_main = threading.current_thread() is threading.main_thread()  # signals of other threads are not ours
+    before = {number: signal.signal(number, request) for number in SIGNALS} if is_main else {}
     try:
         yield stop
     finally:

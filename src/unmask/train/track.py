@@ -1,4 +1,4 @@
-"""The log of a run once more, as TensorBoard reads it. What counts stays metrics.jsonl; this is for looking at."""
+"""The log of a run once more, as TensorBoard reads it. The record stays metrics.jsonl; this is for looking at."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -6,13 +6,6 @@ from typing import Any
 
 from unmask.errors import missing_extra
 
-GROUPS = {
-    "tokens_per_second": "speed",
-    "data_wait": "speed",
-    "progress": "progress",
-    "seconds": "progress",
-    "tokens": "progress",
-}  # where a figure stands; the others are of training
 FLUSH = 10  # seconds after which TensorBoard sees a row, at the latest
 
 
@@ -28,20 +21,19 @@ class TensorBoardMirror:
         self._writer: Any = None
 
     def begin(self, step: int) -> None:
-        """Go on after `step`: TensorBoard drops what it was told before of the steps from there on."""
+        """Go on after `step`: TensorBoard drops its rows of the steps from there on."""
         self.close()
         self._writer = self._make(str(self._folder), purge_step=step + 1, flush_secs=FLUSH)
 
     def write(self, row: Mapping[str, Any]) -> None:
-        if self._writer is None:
-            self.begin(row["step"] - 1)
+        """Write the figures of a row of metrics.jsonl."""
         for name, value in scalars(row):
             self._writer.add_scalar(name, value, row["step"])
 
     def close(self) -> None:
+        """Write what is left, if anything was written."""
         if self._writer is not None:
             self._writer.close()
-            self._writer = None
 
 
 def scalars(row: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
@@ -52,11 +44,7 @@ def scalars(row: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
     for name, value in row.items():
         if name == "norms":
             for kind, layers in value.items():
-                yield from ((f"{kind}/{layer_name(at)}", norm) for at, norm in enumerate(layers))
+                names = ("embeddings", *(f"block {number:02}" for number in range(1, len(layers))))
+                yield from zip((f"{kind}/{layer}" for layer in names), layers, strict=True)
         elif name != "step":
-            yield f"{GROUPS.get(name, 'training')}/{name}", value
-
-
-def layer_name(at: int) -> str:
-    """Of norms by layer, bottom to top; block numbers have two digits, so that they are sorted as they stand."""
-    return f"block {at:02}" if at else "embeddings"
+            yield f"training/{name}", value

@@ -1,18 +1,19 @@
-"""Driving a run: resume, train, log, evaluate, save, stop early. Pretraining and fine-tuning both stand on it."""
+"""Trainer: resume, train, log, evaluate, save. Pretraining and fine-tuning both stand on it."""
 
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
 from contextlib import closing, nullcontext
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from statistics import fmean
 from typing import Any, TypeVar
 
 import torch
 
 from unmask import console
 from unmask.console import Progress
-from unmask.data.sequences import SequenceSource
 from unmask.errors import UserError
 from unmask.learner.batches import Batches
 from unmask.learner.learner import Learner
@@ -24,7 +25,6 @@ from unmask.train.budget import TrainConfig
 from unmask.train.compiled import compile_block, measure_compile_gain
 from unmask.train.ema import EMA
 from unmask.train.loop import LoopState, Step, train_steps
-from unmask.train.parallel import World
 from unmask.train.precision import resolve_precision
 from unmask.train.run import Interrupted, Run, interruptible
 from unmask.train.speed import measure_speed
@@ -32,64 +32,22 @@ from unmask.train.threads import choose_threads
 
 C = TypeVar("C")
 
-MIN_SECONDS = 10.0  # seconds of training, for its speed to be told
+MIN_SECONDS = 10.0  # of training, for its speed to be measured
 LOG_EVERY = 0.5  # seconds of training between rows of metrics.jsonl, so that a log stays small
-
-
-@dataclass(frozen=True)
-class BestMetric:
-    """The figure that decides which checkpoint is best, for example `classify.accuracy`."""
-
-    key: str
-    higher_is_better: bool
-
-    def is_better(self, value: float, than: float | None) -> bool:
-        if not math.isfinite(value):
-            return False
-        return than is None or (value > than if self.higher_is_better else value < than)
 
 
 @dataclass
 class TrainerState(LoopState):
-    """A State with what the evaluations have shown so far."""
+    """How far a run is, and its best evaluation. evaluations: marks passed, of the evenly spaced ones."""
 
-    evaluations: int = 0  # marks passed, of the evenly spaced ones
+    evaluations: int = 0
     best_value: float | None = None
     best_step: int | None = None
-    evaluations_since_best: int = 0  # evaluations since the best one
-
-
-class LogWindow:
-    """Throughput and mean losses since the last row of the log."""
-
-    def __init__(self) -> None:
-        self.steps, self.skipped, self.tokens = 0, 0, 0
-        self.train_seconds, self.data_wait_seconds, self.loss = 0.0, 0.0, 0.0
-        self.losses: dict[str, float] = {}
-        self.norms: Mapping[str, Sequence[float]] | None = None
-
-    def add(self, step: Step) -> None:
-        self.tokens += step.tokens
-        self.train_seconds += step.step_seconds
-        self.data_wait_seconds += step.data_wait_seconds
-        if step.skipped:
-            self.skipped += 1
-            return
-        self.norms = step.norms or self.norms
-        self.steps += 1
-        self.loss += (step.loss - self.loss) / self.steps
-        for name, value in step.losses.items():
-            before = self.losses.get(name, 0.0)
-            self.losses[name] = before + (value - before) / self.steps
-
-    @property
-    def tokens_per_second(self) -> float:
-        return self.tokens / max(1e-9, self.train_seconds)
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunResult:
-    """What a finished run brought. seconds: of training, pauses not counted; speed: of its last start
+    """The outcome of a finished run. seconds: of training, pauses not counted; speed: of its last start
     (train/speed.py), None where that was too short."""
 
     folder: Path
@@ -106,270 +64,235 @@ class RunResult:
         return load(self.model)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Training:
-    """What a run trains and how that is evaluated and saved: all in which pretraining and fine-tuning differ.
+class Trainer(ABC):
+    """One run under way, in each process that trains it. Pretraining and fine-tuning say what is trained, and how that
+    is evaluated and saved.
 
-    learner: has the weights that come out at the end, and while `evaluate` runs, on the main process; lineage: of the
-    model that it starts from; init_weights: gives a new learner its first weights; evaluate: returns figures by name;
-    keep_best: whether the weights of the best evaluation are kept, or else the last; describe: turns a step and the
-    best value so far into a few words; save_model: writes the model folder with its lineage, returns what the result
-    says of it. These are called on the main process only, without other processes taking part.
+    title: of the progress. learner: has the weights that come out at the end, and while `evaluate` runs, on the main
+    process. metric: the figure that decides which evaluation is best. keep_best: whether the weights of that one are
+    published, or else the last. All abstract methods but `prepare` are called on the main process only, without other
+    processes taking part.
     """
 
+    title: str
+    keep_best: bool
     learner: Learner
     batches: Batches
-    config: TrainConfig
-    seed: int
-    lineage: list[dict[str, Any]]
-    init_weights: Callable[[], None]
-    evaluate: Callable[[], dict[str, float]]
-    best_metric: BestMetric
-    keep_best: bool
-    describe: Callable[[Step, float | None], str]
-    save_model: Callable[[list[dict[str, Any]], TrainerState], dict[str, Any]]
+    settings: TrainConfig
+    metric: str
+    higher_is_better: bool
 
+    def __init__(self, run: Run) -> None:
+        self.run, self.world, self.recipe, self.seed = run, run.world, run.recipe, int(run.recipe.seed)
+        self.lineage: list[dict[str, Any]] = []  # of the model that it starts from
 
-def train_run(run: Run, title: str, build: Callable[[Progress], Training], progress: Progress | None) -> dict[str, Any]:
-    """Train a run to its end, unless it is finished, and return what it brought: the values of a RunResult.
+    @abstractmethod
+    def prepare(self, progress: Progress) -> None:
+        """Read the data and make what is trained: the attributes of this class."""
 
-    title: of the progress that is shown where none is passed on. Raises UserError for what cannot be used, Interrupted
-    after a signal.
-    """
-    if run.finished:
-        console.note("{folder} is finished; remove it or choose another --output to train again", run.folder)
-    elif progress is not None:
-        _train_run(run, build, progress)
-    else:
-        with console.start_step(title) as work:
-            _train_run(run, build, work)
-            work.result(str(run.folder))
-    return {"folder": run.folder, **run.outcome()}
+    @abstractmethod
+    def init_weights(self, progress: Progress) -> None:
+        """Give a new learner its first weights."""
 
+    @abstractmethod
+    def evaluate(self) -> dict[str, float]:
+        """Return figures of the learner by name."""
 
-def _train_run(run: Run, build: Callable[[Progress], Training], progress: Progress) -> None:
-    with run.world.sync_errors():
-        training = build(progress)
-        training.learner.to(run.world.device)
-    trainer = Trainer(run, training)
-    state = trainer(progress)
-    speed = run.world.run_on_rank0(trainer.speed)
-    trainer.finish()
+    @abstractmethod
+    def describe(self, step: Step) -> str:
+        """Describe a step in a few words."""
 
-    def publish() -> None:
-        facts = training.save_model([*training.lineage, run.lineage_entry(state.step, state.tokens)], state)
-        run.write_facts(finished={"steps": state.step, "seconds": round(state.seconds, 2), **facts, "speed": speed})
+    @abstractmethod
+    def save_model(self, lineage: list[dict[str, Any]]) -> dict[str, Any]:
+        """Write the model folder; returns what the result holds of it."""
 
-    run.world.run_on_rank0(publish)
+    def __call__(self, progress: Progress | None) -> dict[str, Any]:
+        """Train the run to its end, unless it is finished, and return the values of its RunResult.
 
+        Raises UserError for what cannot be used, Interrupted after a signal.
+        """
+        if self.run.outcome():
+            console.note("{folder} is finished; remove it or choose another --output to train again", self.run.folder)
+        elif progress is None:
+            with console.start_step(self.title) as work:
+                self(work)
+                work.result(str(self.run.folder))
+        else:
+            with self.world.sync_errors():
+                self.prepare(progress)
+                self.learner.to(self.world.device)
+            threads = torch.get_num_threads()
+            try:
+                self._start(progress)
+                self._train(progress)
+            finally:
+                torch.set_num_threads(threads)
+            self._publish()
+        return {"folder": self.run.folder, **self.run.outcome()}
 
-def build_batches(
-    sequences: SequenceSource, examples_per_step: int, config: TrainConfig, seed: int, world: World
-) -> Batches:
-    """The training batches, as this process reads them."""
-    return Batches(
-        sequences,
-        examples_per_step,
-        seed,
-        config.gradient_accumulation_steps,
-        world.rank,
-        world.size,
-        config.batch_ramp,
-    )
-
-
-class Trainer:
-    """One run under way, in each process that trains it."""
-
-    def __init__(self, run: Run, training: Training) -> None:
-        self.run, self.training, self.world = run, training, run.world
-        self.learner, self.batches = training.learner, training.batches
-        self.settings, self.seed, self.best_metric = training.config, training.seed, training.best_metric
+    def _start(self, progress: Progress) -> None:
+        """Begin a run, or resume it."""
         if self.learner.uses_in_batch_negatives and self.batches.gradient_accumulation_steps > 1:
-            raise UserError(
-                "contrastive loss cannot use gradient accumulation",
-                given=f"train.gradient_accumulation_steps={self.batches.gradient_accumulation_steps}",
-                allowed="train.gradient_accumulation_steps=1",
-                hint="train.gradient_checkpointing=true, or fewer rows in a step",
-            )
+            given = f"train.gradient_accumulation_steps={self.batches.gradient_accumulation_steps}"
+            hint = "train.gradient_accumulation_steps=1 train.gradient_checkpointing=true, or fewer rows in a step"
+            raise UserError("contrastive loss cannot use gradient accumulation", given=given, hint=hint)
         keep_freed_memory()
         keep_few_kernels()
         self.learner.to(resolve_precision(self.settings.precision, "cpu").weights_dtype)
         self.learner.encoder.gradient_checkpointing = self.settings.gradient_checkpointing
-        if not run.checkpoints.any:
-            self.world.run_on_rank0(training.init_weights)
+        if not self.run.checkpoints.any:
+            self.world.run_on_rank0(lambda: self.init_weights(progress))
         self.wrapped = self.world.wrap(self.learner, self.settings.parallel)
         self.plain = self.world.unwrap(self.wrapped)
         self.optimizer = optim.build_optimizer(self.settings.optimizer, self.plain)
         self.ema = EMA(self.plain, self.settings.ema) if self.settings.ema else None
-        self.state = self._resume()
-        run.truncate_log(self.state.step)
+        self.state = TrainerState()
+        if (saved := self.run.checkpoints.restore(self.plain, self.optimizer, self.ema)) is not None:
+            console.note("resuming after step {step:,}", saved["step"])
+            self.state = TrainerState(**{field.name: saved[field.name] for field in fields(TrainerState)})
+        self.run.truncate_log(self.state.step)
         self.saved = time.monotonic()
-        self.totals = LogWindow()  # of this start
+        self.tokens, self.train_seconds, self.data_wait_seconds = 0, 0.0, 0.0  # of this start
 
-    def _resume(self) -> TrainerState:
-        """How far the run is, by the newest checkpoint, which is taken up if there is one."""
-        state = self.run.checkpoints.restore(self.plain, self.optimizer, self.ema)
-        if state is None:
-            return TrainerState()
-        console.note("resuming after step {step:,}", state["step"])
-        return TrainerState(**{field.name: state[field.name] for field in fields(TrainerState)})
-
-    def finish(self) -> None:
-        """Leave the learner with what the run brought: the weights of the best checkpoint, or the last; averaged."""
-        step = self.state.best_step if self.training.keep_best else None
-        if step is not None:
+    def _publish(self) -> None:
+        """Write the model and the outcome: the weights of the best checkpoint, or the last; averaged."""
+        speed, state, step = self.world.run_on_rank0(self._speed), self.state, self.state.best_step
+        if self.keep_best and step is not None:
             self.world.run_on_rank0(lambda: self.run.checkpoints.load_weights(step, self.learner))
-            return
-        if self.ema is not None:
-            self.ema.copy_to_learner()
-        self.world.gather(self.wrapped, self.learner)
+        else:
+            if self.ema is not None:
+                self.ema.copy_to_learner()
+            self.world.gather(self.wrapped, self.learner)
 
-    def __call__(self, progress: Progress) -> TrainerState:
-        """Train to the end of the budget. Raises Interrupted after a signal, with everything saved."""
-        progress.start(1.0, "")
-        before = torch.get_num_threads()
-        torch.set_num_threads(self._threads())
-        if self._compiles():
-            self.plain.encoder.compiled_block = compile_block()
-        try:
-            return self._train(progress)
-        finally:
-            torch.set_num_threads(before)
+        def write() -> None:
+            facts = self.save_model([*self.lineage, self.run.lineage_entry(state.step, state.tokens)])
+            outcome = {"steps": state.step, "seconds": round(state.seconds, 2), **facts, "speed": speed}
+            self.run.write_facts(finished=outcome)
+
+        self.world.run_on_rank0(write)
 
     def _threads(self) -> int:
-        """As many as asked for, or as were fastest when the run began: the same number gives the same bits."""
+        """The setting, or as many as were fastest when the run began: the same number gives the same bits."""
         if self.settings.threads is not None:
             return self.settings.threads
         if self.world.size > 1 or self.world.on_gpu or torch.get_num_threads() == 1:
             return torch.get_num_threads()
-        return self._measured_choice("threads", lambda: choose_threads(*self._trial).threads)
+        return self._measured_choice("threads", lambda *trial: choose_threads(*trial).threads)
 
     def _compiles(self) -> bool:
         if self.settings.compile != "auto":
             return self.settings.compile == "always"
-        if not self.world.on_gpu:
-            return False
-        return self._measured_choice("compile", lambda: measure_compile_gain(*self._trial))
+        return self.world.on_gpu and self._measured_choice("compile", measure_compile_gain)
 
-    @property
-    def _trial(self) -> tuple[Learner, Batches, TrainConfig, int]:
-        return self.learner, self.batches, self.settings, self.seed
-
-    def _measured_choice(self, name: str, measure: Callable[[], C]) -> C:
-        """What was measured when the run began; it is kept, and holds when the run is resumed."""
+    def _measured_choice(self, name: str, measure: Callable[[Learner, Batches, TrainConfig, int], C]) -> C:
+        """Measure when the run begins; the choice is stored, and holds when the run is resumed."""
 
         def choose() -> C:
-            known = self.run.facts().get("choices", {})
-            if name not in known:
-                known = {**known, name: measure()}
-                self.run.write_facts(choices=known)
-            return known[name]  # type: ignore[no-any-return]
+            choices = self.run.facts().get("choices", {})
+            if name not in choices:
+                choices[name] = measure(self.learner, self.batches, self.settings, self.seed)
+                self.run.write_facts(choices=choices)
+            return choices[name]  # type: ignore[no-any-return]
 
         return self.world.run_on_rank0(choose)
 
-    def speed(self) -> dict[str, Any] | None:
-        """What this start got out of the device (train/speed.py); None after a few seconds only, which say little."""
-        if self.totals.train_seconds < MIN_SECONDS:
+    def _speed(self) -> dict[str, Any] | None:
+        """The speed of this start, compared with the device (train/speed.py); None after a few seconds only, which say
+        little."""
+        if self.train_seconds < MIN_SECONDS:
             return None
         sample = [self.plain.prepare(batch, self.seed) for batch in self.batches.step(0, 0.5)]
         precision = resolve_precision(self.settings.precision, self.world.device)
-        size = self.world.size
-        told = measure_speed(
+        tokens_per_second, size = self.tokens / self.train_seconds, self.world.size
+        measured = measure_speed(
             self.learner,
             sample,
-            self.totals.tokens_per_second / size,
-            self.totals.data_wait_seconds / self.totals.train_seconds,
+            tokens_per_second / size,
+            self.data_wait_seconds / self.train_seconds,
             precision.matmul_dtype or precision.weights_dtype,
         ).to_dict()
-        return {**told, "tokens_per_second": round(self.totals.tokens_per_second), "processes": size}
+        return {**measured, "tokens_per_second": round(tokens_per_second), "processes": size}
 
-    def _train(self, progress: Progress) -> TrainerState:
-        standing, window, shown = self.state, LogWindow(), 0.0
+    def _train(self, progress: Progress) -> None:
+        """Train to the end of the budget. Raises Interrupted after a signal, with everything saved."""
+        progress.start(1.0, "")
+        torch.set_num_threads(self._threads())
+        if self._compiles():
+            self.plain.encoder.compiled_block = compile_block()
+        steps: list[Step] = []  # since the last row of the log
+        shown = 0.0
         self.wrapped.train()
-        loop = train_steps(self.wrapped, self.optimizer, self.batches, self.settings, standing, self.seed, self.world)
+        loop = train_steps(self.wrapped, self.optimizer, self.batches, self.settings, self.state, self.seed, self.world)
         with interruptible() as stop, closing(loop):
-            for step in () if self._out_of_patience else loop:
-                window.add(step)
-                self.totals.add(step)
+            for step in loop:
+                steps.append(step)
+                self.tokens += step.tokens
+                self.train_seconds += step.step_seconds
+                self.data_wait_seconds += step.data_wait_seconds
                 if self.ema is not None and not step.skipped:
                     self.ema.update(step.previous_progress, step.progress)
-                described = self.training.describe(step, standing.best_value)
-                progress.show(message("{speed:,.0f} tokens/s  {step}", window.tokens_per_second, described))
+                text = "{speed:,.0f} tokens/s  {step}"
+                progress.show(message(text, _tokens_per_second(steps), self.describe(step)))
                 progress.advance(step.progress - shown)
                 shown = step.progress
-                if window.train_seconds >= LOG_EVERY or step.progress >= 1:
-                    self.run.append(**self._row(step, window))
-                    window = LogWindow()
-                if self._evaluation_is_due(step.progress):
+                if sum(one.step_seconds for one in steps) >= LOG_EVERY or step.progress >= 1:
+                    self.run.append(**log_row(steps, self.state.tokens))
+                    steps = []
+                marks = int(step.progress * self.settings.evaluations + 1e-9)
+                due, self.state.evaluations = marks > self.state.evaluations, marks
+                if due:
                     self._evaluate(step)
-                    if self._out_of_patience:
-                        break
                 # a signal to one is a signal to all; the clock of the main process is that of all
-                signal, late = self.world.max([stop.signal or 0, self.world.is_main and self._checkpoint_is_due])
-                if signal or (late and not step.skipped):
+                late = self.world.is_main and time.monotonic() - self.saved > self.settings.save_minutes * 60
+                signal, late_anywhere = self.world.max([stop.signal or 0, late])
+                if signal or (late_anywhere and not step.skipped):
                     self._save()
                 if signal:
                     self.run.checkpoints.wait()
                     raise Interrupted(int(signal))
         self.run.checkpoints.wait()
-        return standing
-
-    @property
-    def _checkpoint_is_due(self) -> bool:
-        return time.monotonic() - self.saved > self.settings.save_minutes * 60
-
-    @property
-    def _out_of_patience(self) -> bool:
-        return self.settings.patience is not None and self.state.evaluations_since_best >= self.settings.patience
-
-    def _evaluation_is_due(self, progress: float) -> bool:
-        passed = int(progress * self.settings.evaluations + 1e-9)
-        due = passed > self.state.evaluations
-        self.state.evaluations = passed
-        return due
 
     def _evaluate(self, step: Step) -> None:
         with self.ema.swapped() if self.ema is not None else nullcontext():
             self.world.gather(self.wrapped, self.learner)
-            figures = self.world.run_on_rank0(self.training.evaluate)
-        standing, value = self.state, figures[self.best_metric.key]
+            figures = self.world.run_on_rank0(self.evaluate)
         if step.skipped or not all(map(math.isfinite, figures.values())):
-            return  # what has left the numbers is neither kept nor shown; the loop stops if it lasts
-        best = self.best_metric.is_better(value, standing.best_value)
-        standing.evaluations_since_best = 0 if best else standing.evaluations_since_best + 1
-        if best:
-            standing.best_value, standing.best_step = value, step.number
-        self.run.append(
-            step=step.number,
-            progress=step.progress,
-            seconds=step.seconds,
-            tokens=standing.tokens,
-            evaluation=figures,
-        )
+            return  # weights that are no numbers are neither saved nor shown; the loop stops if that lasts
+        value, best = figures[self.metric], self.state.best_value
+        if best is None or (value > best if self.higher_is_better else value < best):
+            self.state.best_value, self.state.best_step = value, step.number
+        place = {"step": step.number, "progress": step.progress, "seconds": step.seconds, "tokens": self.state.tokens}
+        self.run.append(**place, evaluation=figures)
         self._save()
 
     def _save(self) -> None:
         self.run.checkpoints.save(asdict(self.state), self.plain, self.optimizer, self.ema)
         self.saved = time.monotonic()
 
-    def _row(self, step: Step, window: LogWindow) -> dict[str, Any]:
-        parts = {f"{name}.loss": round(value, 6) for name, value in window.losses.items()}
-        return {
-            "step": step.number,
-            "progress": round(step.progress, 6),
-            "seconds": round(step.seconds, 3),
-            "tokens": self.state.tokens,
-            **({"loss": round(window.loss, 6)} if window.steps else {}),
-            **(parts if len(parts) > 1 else {}),
-            "lr": float(f"{step.lr:.6g}"),
-            **({} if step.skipped else {"grad_norm": round(step.grad_norm, 6)}),
-            "tokens_per_second": round(window.tokens_per_second),
-            "data_wait": round(window.data_wait_seconds / max(1e-9, window.train_seconds), 4),
-            **({"skipped": window.skipped} if window.skipped else {}),
-            **({"norms": _rounded(window.norms)} if window.norms else {}),
-        }
+
+def _tokens_per_second(steps: Sequence[Step]) -> float:
+    return sum(step.tokens for step in steps) / max(1e-9, sum(step.step_seconds for step in steps))
 
 
-def _rounded(norms: Mapping[str, Sequence[float]]) -> dict[str, list[float]]:
-    return {name: [float(f"{value:.5g}") for value in values] for name, values in norms.items()}
+def log_row(steps: Sequence[Step], tokens: int) -> dict[str, Any]:
+    """The row of metrics.jsonl for the steps since the last one: the state after them, means over those that were not
+    skipped. tokens: read since the run began."""
+    last, learnt = steps[-1], [step for step in steps if not step.skipped]
+    seconds = max(1e-9, sum(step.step_seconds for step in steps))
+    losses = {f"{name}.loss": fmean(step.losses[name] for step in learnt) for name in last.losses if learnt}
+    norms = next((step.norms for step in reversed(learnt) if step.norms), {})
+    row: dict[str, Any] = {
+        "step": last.number,
+        "progress": round(last.progress, 6),
+        "seconds": round(last.seconds, 3),
+        "tokens": tokens,
+        "loss": round(fmean(step.loss for step in learnt), 6) if learnt else None,
+        **({name: round(loss, 6) for name, loss in losses.items()} if len(losses) > 1 else {}),
+        "lr": float(f"{last.lr:.6g}"),
+        "grad_norm": None if last.skipped else round(last.grad_norm, 6),
+        "tokens_per_second": round(_tokens_per_second(steps)),
+        "data_wait": round(sum(step.data_wait_seconds for step in steps) / seconds, 4),
+        "skipped": len(steps) - len(learnt) or None,
+        "norms": {name: [float(f"{value:.5g}") for value in values] for name, values in norms.items()} or None,
+    }
+    return {name: value for name, value in row.items() if value is not None}

@@ -1,114 +1,78 @@
-"""Transfer: what a run takes over from the model that it starts from, which parts of it learn, and how fast."""
+"""Transfer: what a run takes over from the model that it starts from, which parts of it are trained, and how fast."""
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from unmask import console
 from unmask.bundle import Bundle
-from unmask.config import changed, config, difference, dump, setting
+from unmask.config import changed, config, setting
 from unmask.data.hashing import hash_integers
 from unmask.errors import UserError
 from unmask.heads import build_head
 from unmask.learner.learner import Learner
 from unmask.learner.task_learner import TaskLearner
+from unmask.messages import message
 from unmask.model.config import EncoderConfig
 from unmask.model.encoder import Encoder
 from unmask.tasks import Task, restore
 
-REINIT = 41  # what a hash is for: blocks that are drawn anew differ from those that the seed gave to another run
-WEIGHT_FREE_SETTINGS = ("vocab_size", "dropout")  # settings of a network that its weights do not depend on
+REINIT = 41  # what a hash is for: re-initialised blocks differ from those that the seed gave to another run
 POSITIONS = "encoder.embeddings.position.weight"
-MIN_POSITIONS = 8  # pieces that a network may have
-
-Heads = dict[str, Literal["kept", "new"]]
 
 
 @config
 class Transfer:
-    """What is taken over from the model that a run starts from, which parts learn, and how fast."""
+    """What is taken over from the model that a run starts from, which parts are trained, and how fast.
 
-    freeze_embeddings: bool = setting(
-        default=False,
-        description="the embeddings stay as they are; in pretraining they are the output table as well",
-    )
-    freeze_layers: int = setting(
-        default=0,
-        ge=0,
-        description="lowest blocks that stay as they are; under frozen embeddings they need no backward pass",
-    )
-    keep_layers: int | None = setting(
-        default=None, ge=1, description="lowest blocks that are taken over; all if not given"
-    )
-    reinit_layers: int = setting(
-        default=0,
-        ge=0,
-        description="highest blocks that are drawn anew, with the head above (Zhang et al. 2021, arXiv 2006.05987)",
-    )
-    max_position_embeddings: int | None = setting(
-        default=None, ge=8, description="longest sequence in tokens, where the model has fewer positions"
-    )
-    extend_positions: Literal["tile", "interpolate"] = setting(
-        default="tile",
-        description="learned positions for `length`: repeated (Beltagy et al. 2020, section 5), or stretched",
-    )
-    new_head: bool = setting(
-        default=False, description="begin with a new head, though the model has one for this very task"
-    )
-    head_lr_factor: float = setting(
-        default=1.0, gt=0, description="learning rate of the head, as a multiple of the highest block's"
-    )
-    layerwise_lr_decay: float = setting(
-        default=1.0,
-        gt=0,
-        le=1,
-        description="learning rate of a block, as a multiple of that of the block above; the embeddings are the "
-        "lowest (Howard and Ruder 2018, section 3.2)",
-    )
+    With frozen embeddings, the frozen blocks need no backward pass; in pretraining the embeddings are the output table
+    as well. Learned positions are repeated (Beltagy et al. 2020, section 5). Re-initialised blocks: Zhang et al. 2021,
+    arXiv 2006.05987; rates by layer: Howard and Ruder 2018, section 3.2.
+    """
+
+    freeze_embeddings: bool = setting(default=False, description="do not train the embeddings")
+    freeze_layers: int = setting(default=0, ge=0, description="lowest blocks that are not trained")
+    reinit_layers: int = setting(default=0, ge=0, description="highest blocks to re-initialise, with the head")
+    max_position_embeddings: int | None = setting(default=None, ge=8, description="positions, if the model has fewer")
+    new_head: bool = setting(default=False, description="start with a new head, even if the model has one for the task")
+    head_lr_factor: float = setting(default=1.0, gt=0, description="factor on the learning rate of the head")
+    layerwise_lr_decay: float = setting(default=1.0, gt=0, le=1, description="rate relative to that of the block above")
 
     @property
     def why_new_heads(self) -> str | None:
         """Why every head is a new one, if so."""
         if self.new_head:
             return "transfer.new_head"
-        return "the blocks below it are drawn anew" if self.reinit_layers else None
+        return message("the blocks below it are re-initialised") if self.reinit_layers else None
 
 
 def architecture(model: EncoderConfig, transfer: Transfer) -> EncoderConfig:
-    """The network that a run trains which takes over this one. Raises UserError where that cannot be."""
-    layers, each = transfer.keep_layers or model.num_hidden_layers, layers_per_group(model)
-    left = layers - transfer.freeze_layers
-    wrong = None
-    for name in ("keep_layers", "freeze_layers", "reinit_layers"):
-        if (getattr(transfer, name) or 0) % each:
-            wrong = (name, f"a multiple of {each}: so many layers share their weights")
-    if layers > model.num_hidden_layers:
-        wrong = ("keep_layers", f"at most {model.num_hidden_layers}, the blocks of the model")
-    elif left < 0:
-        wrong = ("freeze_layers", f"at most {layers}, the blocks there are")
-    elif transfer.reinit_layers > left:
-        wrong = ("reinit_layers", f"at most {left}, the blocks that are not frozen")
-    elif (
-        transfer.max_position_embeddings is not None
-        and transfer.max_position_embeddings < model.max_position_embeddings
-    ):
-        wrong = ("max_position_embeddings", f"at least {model.max_position_embeddings}, the positions of the model")
-    if wrong is not None:
-        name, allowed = wrong
+    """The network that a run trains which starts from this one. Raises UserError where the settings do not suit it."""
+    layers, positions = model.num_hidden_layers, transfer.max_position_embeddings or model.max_position_embeddings
+    each = layers_per_group(model)
+    blocks = {
+        "freeze_layers": range(0, layers + 1, each),
+        "reinit_layers": range(0, layers - transfer.freeze_layers + 1, each),
+    }
+    wrong = {name: ", ".join(map(str, fits)) for name, fits in blocks.items() if getattr(transfer, name) not in fits}
+    if positions < model.max_position_embeddings:
+        wrong["max_position_embeddings"] = f"at least {model.max_position_embeddings}, the positions of the model"
+    for name, allowed in wrong.items():
         given = f"transfer.{name}={getattr(transfer, name)}"
         raise UserError("transfer.{name} does not suit the model", name, given=given, allowed=allowed)
-    blocks = None if model.num_hidden_groups is None else layers // each
-    return changed(
-        model,
-        num_hidden_layers=layers,
-        num_hidden_groups=blocks,
-        max_position_embeddings=transfer.max_position_embeddings or model.max_position_embeddings,
-    )
+    return changed(model, max_position_embeddings=positions)
+
+
+def check_max_length(setting: str, max_length: int, positions: int, group: str = "transfer") -> None:
+    """Raises UserError where texts may be longer than a network has positions. group: the settings that add some."""
+    if max_length > positions:
+        given = f"{setting}={max_length}"
+        hint = f"{setting}={positions}, or {group}.max_position_embeddings={max_length}"
+        raise UserError("{setting} is above the positions of the model", setting, given=given, hint=hint)
 
 
 def layers_per_group(model: EncoderConfig) -> int:
@@ -116,125 +80,85 @@ def layers_per_group(model: EncoderConfig) -> int:
     return model.num_hidden_layers // (model.num_hidden_groups or model.num_hidden_layers)
 
 
-def same_network(model: EncoderConfig, opened: Bundle, transfer: Transfer) -> EncoderConfig:
-    """The network of a pretraining recipe that takes over a model: that model's, with the recipe's own dropout.
-
-    Raises UserError where the recipe describes another one.
-    """
-    wanted = changed(architecture(opened.config, transfer), dropout=model.dropout)
-    apart = [line for line in difference(dump(wanted), dump(model)) if not line.startswith(WEIGHT_FREE_SETTINGS)]
-    if apart:
-        raise UserError(
-            f"the recipe describes another network than {opened.folder} is",
-            given="; ".join(f"model.{line}" for line in apart[:4]),
-            hint="leave these settings out; transfer.keep_layers and "
-            "transfer.max_position_embeddings change what is taken over",
-        )
-    return wanted
-
-
 def load_pretrained(opened: Bundle, transfer: Transfer, seed: int) -> Bundle:
-    """The model as the run takes it over: fewer blocks, some drawn anew, more positions."""
-    network, each = architecture(opened.config, transfer), layers_per_group(opened.config)
-    tensors = dict(opened.tensors)
-    cut = _blocks(network.num_hidden_layers // each, opened.config.num_hidden_layers // each)
-    if cut:
-        tensors = {name: tensor for name, tensor in tensors.items() if not name.startswith(cut)}
-    if (
-        network.max_position_embeddings > opened.config.max_position_embeddings
-        and network.position_embedding_type == "learned"
-    ):
-        first = network.position_offset  # rows before that of the first position
-        table = tensors[POSITIONS]
-        longer = extend_position_table(table[first:], network.max_position_embeddings, transfer.extend_positions)
-        tensors[POSITIONS] = torch.cat([table[:first], longer])
+    """The model as a run starts from it: with more positions, and its highest blocks re-initialised."""
+    network, tensors = architecture(opened.config, transfer), dict(opened.tensors)
+    longer = network.max_position_embeddings > opened.config.max_position_embeddings
+    if longer and network.position_embedding_type == "learned":
+        table, first = tensors[POSITIONS], network.position_offset  # rows before that of the first position
+        tensors[POSITIONS] = torch.cat([table[:first], tile_positions(table[first:], network.max_position_embeddings)])
     if transfer.reinit_layers:
-        top = _blocks((network.num_hidden_layers - transfer.reinit_layers) // each, network.num_hidden_layers // each)
-        drawn = reinitialise(network, seed)
-        tensors |= {name: tensor for name, tensor in drawn.items() if name.startswith(top)}
+        each = layers_per_group(network)
+        blocks = range((network.num_hidden_layers - transfer.reinit_layers) // each, network.num_hidden_layers // each)
+        drawn, prefixes = _initial_weights(network, seed), tuple(f"encoder.blocks.{number}." for number in blocks)
+        tensors |= {name: tensor for name, tensor in drawn.items() if name.startswith(prefixes)}
     return replace(opened, config=network, tensors=tensors)
 
 
-def _blocks(start: int, stop: int) -> tuple[str, ...]:
-    """How the names of the weights of these blocks begin."""
-    return tuple(f"encoder.blocks.{number}." for number in range(start, stop))
+def tile_positions(table: Tensor, max_position_embeddings: int) -> Tensor:
+    """Repeat a table of learned positions for longer sequences. (old, hidden_size) -> (new, hidden_size)
 
-
-def extend_position_table(table: Tensor, max_position_embeddings: int, how: Literal["tile", "interpolate"]) -> Tensor:
-    """A table of learned positions for longer sequences. (old, width) -> (length, width)
-
-    tile: position p is the old p modulo old, so that neighbours keep the distances that heads have learnt, but for
-    the seams (Beltagy et al. 2020, Longformer, section 5); interpolate: the old positions stretched in straight
-    lines, the first and the last stay the first and the last.
+    Position p is the old p modulo old, so that neighbours keep the distances that heads have learnt, but for the seams
+    (Beltagy et al. 2020, Longformer, section 5).
     """
-    old = len(table)
-    if how == "tile":
-        return table.repeat(-(-max_position_embeddings // old), 1)[:max_position_embeddings]
-    stretched = F.interpolate(table.T.unsqueeze(0).double(), max_position_embeddings, mode="linear", align_corners=True)
-    return stretched.squeeze(0).T.contiguous().to(table.dtype)
+    return table.repeat(-(-max_position_embeddings // len(table)), 1)[:max_position_embeddings]
 
 
-def reinitialise(network: EncoderConfig, seed: int) -> dict[str, Tensor]:
+def _initial_weights(network: EncoderConfig, seed: int) -> dict[str, Tensor]:
     """The weights of new blocks, by their names in a bundle. The generator of torch stays as it was."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(int(hash_integers(seed, REINIT, 0)[0] >> np.uint64(1)))
-        encoder = Encoder(changed(network, vocab_size=MIN_POSITIONS))
+        encoder = Encoder(changed(network, vocab_size=8))  # the embeddings are not used
     return {f"encoder.{name}": tensor for name, tensor in encoder.state_dict().items()}
 
 
-def has_modules(opened: Bundle, modules: Mapping[str, nn.Module]) -> bool:
-    """Whether the model has weights of these shapes for all of these modules; modules: by their prefixes."""
-    wanted = {
-        f"{prefix}.{name}": tensor.shape
-        for prefix, module in modules.items()
-        for name, tensor in module.state_dict().items()
-    }
-    return all(name in opened.tensors and opened.tensors[name].shape == wanted[name] for name in wanted)
+def load_task_head(opened: Bundle, learner: TaskLearner, task: Task[Any], transfer: Transfer) -> str:
+    """Load the head of the model where it is for this very task; returns "kept" or "new".
 
-
-def load_heads(opened: Bundle, heads: Mapping[str, Mapping[str, nn.Module]], transfer: Transfer) -> Heads:
-    """Load the heads of pretraining that the model has, and say of each whether it is that one or new.
-
-    heads: by the objective, the modules that a bundle keeps. What the model has beside them is left behind.
-    """
-    found: Heads = {}
-    for name, modules in heads.items():
-        because = transfer.why_new_heads or _missing_modules(opened, modules)
-        found[name] = "new" if because else "kept"
-        if because is None:
-            for prefix, module in modules.items():
-                opened.load_into(module, prefix)
-        _report_head(name, opened, because)
-    own = {prefix for modules in heads.values() for prefix in modules} | {"encoder"}
-    left = {name.partition(".")[0] for name in opened.tensors} - own
-    if left:
-        console.note("left behind of {folder}: {left}", opened.folder, ", ".join(sorted(left)))
-    return found
-
-
-def load_head(opened: Bundle, learner: TaskLearner, task: Task[Any], transfer: Transfer) -> Heads:
-    """Load the head of the model where it is for this very task, and say whether it is that one or new.
-
-    Of a new head, what pretraining trains as well (BERT's pooler) is that of the model where it has one.
+    In a new head, what pretraining trains as well (BERT's pooler) is that of the model where it has one.
     """
     modules = learner.head.saved_modules()
-    because = transfer.why_new_heads or _other(opened, task) or _missing_modules(opened, modules)
-    if because is None:
-        for prefix, module in modules.items():
-            opened.load_into(module, prefix)
+    origin = load_head(opened, task.name, modules, transfer.why_new_heads or _other_task(opened, task))
+    if origin == "kept":
         learner.head.load_from(modules)
     elif transfer.why_new_heads is None and opened.task is None:
         pooler = {prefix: modules[prefix] for prefix in learner.head.pretrained_prefixes}
-        if pooler and has_modules(opened, pooler):
-            for prefix, module in pooler.items():
-                opened.load_into(module, prefix)
+        if pooler and _missing(opened, pooler) is None:
+            _load(opened, pooler)
             console.note("the pooler is that of {folder}", opened.folder)
-    _report_head(task.name, opened, because)
-    return {task.name: "new" if because else "kept"}
+    return origin
 
 
-def _other(opened: Bundle, task: Task[Any]) -> str | None:
-    """Why the head of the model is none for this task; None where it is, as far as labels and reading go."""
+def load_head(opened: Bundle, name: str, modules: Mapping[str, nn.Module], why_new: str | None) -> str:
+    """Load a head that the model has, unless there is a reason why it is a new one; returns "kept" or "new".
+
+    name: of the task or the objective; modules: those of the head that a bundle stores.
+    """
+    why_new = why_new or _missing(opened, modules)
+    if why_new is not None:
+        console.note("the head for {name} is new: {because}", name, why_new)
+        return "new"
+    _load(opened, modules)
+    console.note("the head for {name} is that of {folder}", name, opened.folder)
+    return "kept"
+
+
+def _load(opened: Bundle, modules: Mapping[str, nn.Module]) -> None:
+    for prefix, module in modules.items():
+        opened.load_into(module, prefix)
+
+
+def _missing(opened: Bundle, modules: Mapping[str, nn.Module]) -> str | None:
+    """Why the model has no weights for these modules; None where it has."""
+    own = {f"{prefix}.{name}": tensor for prefix, m in modules.items() for name, tensor in m.state_dict().items()}
+    if any(name not in opened.tensors for name in own):
+        return f"{opened.folder} has none"
+    alike = all(opened.tensors[name].shape == tensor.shape for name, tensor in own.items())
+    return None if alike else f"that of {opened.folder} has another size"
+
+
+def _other_task(opened: Bundle, task: Task[Any]) -> str | None:
+    """Why the head of the model is none for this task; None where it is, but for the shapes of its weights."""
     if opened.task is None:
         return f"{opened.folder} has none"
     if opened.task.get("name") != task.name:
@@ -243,29 +167,14 @@ def _other(opened: Bundle, task: Task[Any]) -> str | None:
     if before.labels != task.labels:
         return f"that of {opened.folder} is for other labels"
     heads = [build_head(each, opened.config) for each in (before, task)]
-    parts = [set(head.saved_modules()) for head in heads]
+    modules = [set(head.saved_modules()) for head in heads]
     settings = [[each.schema()[name] for name in heads[1].shared_settings] for each in (before, task)]
-    alike = parts[0] == parts[1] and settings[0] == settings[1]
+    alike = modules[0] == modules[1] and settings[0] == settings[1]
     return None if alike else f"that of {opened.folder} reads in another way"
 
 
-def _missing_modules(opened: Bundle, modules: Mapping[str, nn.Module]) -> str | None:
-    """Why the model has no weights for these modules; None where it has."""
-    if has_modules(opened, modules):
-        return None
-    there = all(opened.has_head(prefix) for prefix in modules)
-    return f"that of {opened.folder} has another size" if there else f"{opened.folder} has none"
-
-
-def _report_head(name: str, opened: Bundle, because: str | None) -> None:
-    if because is None:
-        console.note("the head for {name} is that of {folder}", name, opened.folder)
-    else:
-        console.note("the head for {name} is new: {because}", name, because)
-
-
 def set_trainable(learner: Learner, transfer: Transfer) -> None:
-    """Freeze what stays as it is, and give each part its rate.
+    """Freeze parameters, and set the factors on the learning rates of the others.
 
     A frozen parameter has no gradient and no place in the optimiser. Rates: eta of the highest block and of what
     stands above, eta xi^(B - 1 - n) of block n of B, eta xi^B of the embeddings (Sun et al. 2019, arXiv 1905.05583).
@@ -282,23 +191,16 @@ def set_trainable(learner: Learner, transfer: Transfer) -> None:
     learner.lr_factors = {**learner.lr_factors, **{prefix: rate for prefix, rate in rates.items() if rate != 1}}
 
 
-def transfer_summary(opened: Bundle, learner: Learner, transfer: Transfer, heads: Heads) -> dict[str, Any]:
-    """What run.json says of the start of a run. opened: the model as it was; layers, positions: numbers."""
-    network = learner.encoder.config
-    longer = network.max_position_embeddings > opened.config.max_position_embeddings
-    extend = transfer.extend_positions if longer and network.position_embedding_type == "learned" else None
+def summary(opened: Bundle, learner: Learner, transfer: Transfer, heads: Mapping[str, str]) -> dict[str, Any]:
+    """`init` of run.json: the model that a run started from, as it was, and what is new and trained."""
+    sizes = [(p.numel(), p.requires_grad) for p in learner.parameters()]
     return {
         "model": str(opened.folder),
         "sha256": opened.sha256,
         "heads": heads,
-        "num_hidden_layers_of_model": opened.config.num_hidden_layers,
-        "num_hidden_layers": network.num_hidden_layers,
-        "reinit_layers": transfer.reinit_layers,
-        "freeze_layers": transfer.freeze_layers,
-        "freeze_embeddings": transfer.freeze_embeddings,
+        **{name: getattr(transfer, name) for name in ("reinit_layers", "freeze_layers", "freeze_embeddings")},
         "max_position_embeddings_of_model": opened.config.max_position_embeddings,
-        "max_position_embeddings": network.max_position_embeddings,
-        **({"extend_positions": extend} if extend else {}),
-        "parameters": sum(p.numel() for p in learner.parameters()),
-        "trainable_parameters": sum(p.numel() for p in learner.parameters() if p.requires_grad),
+        "max_position_embeddings": learner.encoder.config.max_position_embeddings,
+        "parameters": sum(size for size, _ in sizes),
+        "trainable_parameters": sum(size for size, trained in sizes if trained),
     }

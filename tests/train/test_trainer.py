@@ -1,12 +1,11 @@
 """The rows of the log: what a row says of steps that were left out."""
 
-from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
 from unmask.train.loop import Step
-from unmask.train.trainer import LogWindow, Trainer, TrainerState
+from unmask.train.trainer import log_row
 
 
 def step(number: int, loss: float, skipped: bool = False) -> Step:
@@ -14,11 +13,7 @@ def step(number: int, loss: float, skipped: bool = False) -> Step:
 
 
 def row(*steps: Step) -> dict[str, Any]:
-    window = LogWindow()
-    for one in steps:
-        window.add(one)
-    fit = cast(Trainer, SimpleNamespace(state=TrainerState(tokens=8 * len(steps))))
-    return Trainer._row(fit, steps[-1], window)
+    return log_row(steps, 8 * len(steps))
 
 
 def test_a_row_counts_the_steps_left_out_and_means_the_loss_of_the_others() -> None:
