@@ -18,6 +18,7 @@ from unmask.model.encoder import Encoder
 from unmask.model.layout import SequenceLayout
 from unmask.model.mlm_head import MLMHead
 from unmask.runtime.predictor import load
+from unmask.text.usage import count_usage
 
 DOMAIN = [
     "kubernetes clusters restart the gateway",
@@ -73,7 +74,7 @@ def test_what_was_measured(grown: tuple[bundle.Bundle, bundle.Bundle, GrowResult
     held = [text for text in TEXTS if share(hashlib.sha256(text.encode()).hexdigest(), 0) < 0.1]
     assert found.held_out == len(held) and found.documents == len(TEXTS) - len(held)
     for model, fit in ((old, found.before), (new, found.after)):
-        counted = model.tokenizer.statistics(held)
+        counted = count_usage(model.tokenizer, held).total
         assert fit.characters_per_token == counted.characters_per_token
         assert fit.unknown_rate == counted.unknown_rate
     assert found.before.unknown_rate > found.after.unknown_rate == 0

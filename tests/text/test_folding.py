@@ -17,6 +17,7 @@ from unmask.text import folding
 from unmask.text.public import layout
 from unmask.text.public.layout import SPECIALS, TokenizerConfig
 from unmask.text.tokenizer import Tokenizer
+from unmask.text.usage import count_usage
 
 TRADITIONAL = "漢語體後臺灣隻發髮乾龜鱻"
 TEXT = st.text(
@@ -139,7 +140,7 @@ def test_training_folds_too() -> None:
     tokenizer = Tokenizer.train(texts, vocab_size=20, fold_width=True, simplify=True, allow_fewer=True)
     assert not {"漢", "語", "Ａ", "ａ"} & set(tokenizer.tokens) and {"汉", "语"} <= set(tokenizer.tokens)
     assert tokenizer.training is not None
-    assert tokenizer.training.statistics == tokenizer.statistics(texts)
+    assert tokenizer.training.statistics == count_usage(tokenizer, texts).total
     assert tokenizer.encode(texts[0]).input_ids[1:3] == tokenizer.encode(texts[1]).input_ids[1:3]
 
 

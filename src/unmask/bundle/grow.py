@@ -107,7 +107,7 @@ def grow(
     models = (opened, grown)
     bits = masked_bits_per_character(models, sample.held_out[:TEXTS], seed, progress)
     write_bundle(grown, public_task(opened))
-    counted = [model.tokenizer.statistics(sample.held_out) for model in models]
+    counted = [count_usage(model.tokenizer, sample.held_out).total for model in models]
     fits = [VocabularyFit(one.characters_per_token, one.unknown_rate, n) for one, n in zip(counted, bits, strict=True)]
     return GrowResult(chosen, found.documents, len(sample.held_out), *fits)
 

@@ -1,4 +1,4 @@
-"""A text as tokens: `Encoding`, and several of them as the arguments of an encoder."""
+"""A text as tokens: `Encoding`, several of them as the arguments of an encoder, and counts of them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -38,3 +38,26 @@ def model_inputs(
         name: [row + [pad_token_id if name == "input_ids" else 0] * (size - len(row)) for row in rows]
         for name, rows in columns.items()
     }
+
+
+@dataclass(slots=True)
+class TokenCounts:
+    """How a vocabulary suits some texts. characters: white space included; unknown: tokens that are [UNK]."""
+
+    characters: int = 0
+    words: int = 0
+    tokens: int = 0
+    unknown: int = 0
+
+    @property
+    def characters_per_token(self) -> float:
+        return self.characters / self.tokens if self.tokens else 0.0
+
+    @property
+    def tokens_per_word(self) -> float:
+        return self.tokens / self.words if self.words else 0.0
+
+    @property
+    def unknown_rate(self) -> float:
+        """The share of words that became [UNK]."""
+        return self.unknown / self.words if self.words else 0.0

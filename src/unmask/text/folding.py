@@ -57,15 +57,14 @@ def simplified_forms() -> Table:
 
 
 def table(fold_width: bool, simplify: bool) -> Table:
-    """The table of the foldings asked for; empty when there is none."""
+    """The table of these foldings; empty without any."""
     return {**(width_forms() if fold_width else {}), **(simplified_forms() if simplify else {})}
 
 
 @cache
 def normalizer_map(fold_width: bool, simplify: bool) -> bytes:
-    """The character map of the foldings asked for; empty when there is none."""
-    wanted = table(fold_width, simplify)
-    return character_map(wanted) if wanted else b""
+    """The character map of these foldings."""
+    return character_map(table(fold_width, simplify))
 
 
 def character_map(table: Table) -> bytes:

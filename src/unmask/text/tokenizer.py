@@ -6,14 +6,16 @@ ordinary pieces unless `specials=True` asks for the mask. What is saved is what 
 """
 
 import hashlib
+import json
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 from functools import cached_property
 from importlib import import_module
 from itertools import chain, islice
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 import numpy as np
 import tokenizers
@@ -25,30 +27,36 @@ from unmask.console import SILENT, Progress
 from unmask.errors import UserError
 from unmask.files import atomic, json_text
 from unmask.text import folding, wordpiece
-from unmask.text.encoding import Encoding, Padding, model_inputs
+from unmask.text.encoding import Encoding, Padding, TokenCounts, model_inputs
 from unmask.text.lexicon import Words, continues_word
-from unmask.text.public import alignment as places
 from unmask.text.public import layout, specials
+from unmask.text.public.alignment import TextTokens, align_tokens, split_sentences
 from unmask.text.public.layout import SPECIALS, TokenizerConfig
 from unmask.text.public.specials import readable
 from unmask.text.public.spelling import detect_spelling
-from unmask.text.statistics import TokenizerStatistics, TrainingSummary
 from unmask.text.words import WordCounter, read_plain
 
-__all__ = ["Encoding", "Tokenizer", "TokenizerConfig", "TokenizerStatistics", "TrainingSummary"]
-
-T = TypeVar("T")
+__all__ = ["Encoding", "Tokenizer", "TokenizerConfig"]
 
 WORD_START, SENTENCE_START = 1, 2  # the bits of the flags of `pieces_of`
 _TENSORS = {"np": "numpy:array", "pt": "torch:tensor"}  # what makes them of lists; imported where asked for
 _FILES = ("tokenizer.json", "vocab.txt", "vocab.json")  # what `from_pretrained` looks for in a folder, in this order
-BATCH = 512  # texts given to the library at once where a stream is read
 
 # a full-width digit one and a traditional character, and what foldings make of them (BERT's normaliser sets
 # blanks around the latter)
-_FOLDED = (("\uff11", "1"), ("\u6f22", "\u6c49"))
+_FOLDED = {"\uff11": "1", "\u6f22": "\u6c49"}
 _CHINESE = "[\u3000-\u303f\u3400-\u9fff\uf900-\ufaff\uff00-\uffef\U00020000-\U000323af]"
 _BETWEEN_CHINESE = re.compile(f"(?<={_CHINESE}) (?={_CHINESE})")
+
+
+@dataclass(frozen=True)
+class TrainingSummary(wordpiece.WordPieceVocabulary):
+    """What training gave, and the text that it was made from. statistics: of that text."""
+
+    texts: int
+    distinct_words: int
+    forgotten_words: int  # occurrences dropped to keep memory bounded (see words.WordCounter)
+    statistics: TokenCounts
 
 
 class Tokenizer:
@@ -61,41 +69,34 @@ class Tokenizer:
     ) -> None:
         """`description` is the content of a tokenizer.json, `config` what the files beside it say of special pieces;
         `origin` names it in errors."""
-        settings = layout.check_description(description, origin)
-        self._config, self._settings = dict(config or {}), settings
-        self._whole = layout.backend(description if settings["added_tokens"] else settings, origin)
+        self._whole = layout.backend(description, origin)
+        self._description, self._config = description, dict(config or {})
+        self._settings = settings = {"added_tokens": [], **json.loads(description)}
         self.tokens: list[str] = layout.tokens_of(self._whole, settings, origin)
-        self._token_ids = {piece: number for number, piece in enumerate(self.tokens)}
-        self._description = description
-        found = self._specials = specials.find_special_tokens(settings, self._config, self._token_ids, origin)
-        self.special_tokens = found.special_tokens
-        self.single_template, self.pair_template = found.single_template, found.pair_template
-        self.all_special_ids: list[int] = list(found.ids)
+        self._token_ids = {token: number for number, token in enumerate(self.tokens)}
+        self.special_tokens, self.all_special_ids, templates = specials.find_special_tokens(
+            settings, self._config, self._token_ids, self._whole.post_processor, origin
+        )
+        self.single_template, self.pair_template = templates
         self.cls_token_id, self.sep_token_id, self.pad_token_id = (
             self._token_ids[self.special_tokens[role]] for role in ("cls", "sep", "pad")
         )
         # byte-level vocabularies need none
         self.unk_token_id = self._token_ids.get(self.special_tokens.get("unknown", ""))
         plain = layout.plain_backend(self._whole, settings, {self.tokens[number] for number in self.all_special_ids})
-        self._plain = plain or layout.backend(self._without_tokens(self.all_special_ids), origin)
-        self._spelling = detect_spelling(settings)
-        self._is_bert = layout.is_of_bert(settings)
-        self._probe()
+        self._plain = plain or self._without(self.all_special_ids)
+        self._spelling = detect_spelling(settings, type(self._whole.model).__name__)
+        self._is_bert = layout.is_of_bert(self._whole, settings)
+        # what happens to text before it is cut, detected by trying
+        tried = {text: self.normalize(text).strip(" \u2581") for text in ("A", "\xe9", "\u4e2d\u4e2d", *_FOLDED)}
+        self.lowercase, self.strip_accents = tried["A"] == "a", tried["\xe9"] == "e"
+        self.tokenize_chinese_chars = " " in tried["\u4e2d\u4e2d"]  # each is a word
+        self.fold_width, self.simplify = (tried[text] == folded for text, folded in _FOLDED.items())
 
-    def _without_tokens(self, numbers: Iterable[int]) -> dict[str, Any]:
-        return specials.without_matching(self._settings, {self.tokens[number] for number in numbers})
-
-    def _probe(self) -> None:
-        """What happens to text before it is cut, found by trying."""
-        normaliser = self._plain.normalizer
-
-        def of(text: str) -> str:
-            return (text if normaliser is None else normaliser.normalize_str(text)).strip(" \u2581")
-
-        self.lowercase = of("A") == "a"
-        self.strip_accents = of("\xe9") == "e"
-        self.tokenize_chinese_chars = " " in of("\u4e2d\u4e2d")  # each is a word
-        self.fold_width, self.simplify = (of(given) == folded for given, folded in _FOLDED)
+    def _without(self, token_ids: Iterable[int]) -> tokenizers.Tokenizer:
+        """A backend that makes these special tokens of no text."""
+        settings = specials.without_matching(self._settings, {self.tokens[number] for number in token_ids})
+        return layout.backend(settings, "the tokenizer")
 
     @classmethod
     def train(
@@ -111,10 +112,7 @@ class Tokenizer:
         `overrides` are settings of TokenizerConfig: `Tokenizer.train("corpus/*.txt", vocabulary=8192)`.
         Raises UserError when the text supports fewer pieces than asked for.
         """
-        if overrides:
-            given = {**dump(settings or TokenizerConfig()), **overrides}
-            settings = from_mapping(TokenizerConfig, given, "the tokenizer")
-        settings = settings or TokenizerConfig()
+        settings = from_mapping(TokenizerConfig, {**dump(settings or TokenizerConfig()), **overrides}, "the tokenizer")
         normalizer, cut = layout.normalizer(settings), pre_tokenizers.BertPreTokenizer()
         counter = WordCounter(
             lambda text: [word for word, _ in cut.pre_tokenize_str(normalizer.normalize_str(text))],
@@ -132,21 +130,16 @@ class Tokenizer:
             settings.vocab_size,
             specials=SPECIALS,
             min_frequency=settings.min_frequency,
-            character_coverage=settings.character_coverage,
-            alphabet_share=settings.alphabet_share,
-            max_input_chars_per_word=settings.max_input_chars_per_word,
             allow_fewer=settings.allow_fewer,
             progress=progress,
         )
         tokenizer = cls(layout.tokenizer_json(vocabulary.tokens, settings))
         tokenizer.training = TrainingSummary(
+            **vars(vocabulary),
             texts=counter.texts,
             distinct_words=len(words),
-            alphabet=vocabulary.alphabet,
-            dropped_characters=vocabulary.dropped_characters,
-            dropped_words=vocabulary.dropped_words,
             forgotten_words=counter.dropped_occurrences,
-            statistics=tokenizer._statistics_of_words(words, counter.characters),
+            statistics=tokenizer._count_words(words, counter.characters),
         )
         return tokenizer
 
@@ -179,9 +172,7 @@ class Tokenizer:
         length: tokens that the model beside it can read, at which other libraries cut where nothing else was said.
         """
         folder = Path(folder)
-        facts = ("lowercase", "tokenize_chinese_chars", "fold_width", "simplify")
-        told = {name: getattr(self, name) for name in facts}
-        public = layout.public_config(self._settings, self._config, self._specials, told)
+        public = self._public_config()
         if (cut := self._config.get(layout.MODEL_MAX_LENGTH) or model_max_length) is not None:
             public[layout.MODEL_MAX_LENGTH] = cut
         contents = {"tokenizer.json": self._json, specials.CONFIG: json_text(public)}
@@ -190,6 +181,34 @@ class Tokenizer:
         with ExitStack() as written:  # takes their names when all are written, tokenizer.json last
             for name, content in contents.items():
                 written.enter_context(atomic(folder / name)).write_text(content, encoding="utf-8", newline="")
+
+    def _public_config(self) -> dict[str, Any]:
+        """The tokenizer_config.json with which other libraries read tokenizer.json in the right way."""
+        names = {specials.KEYS[role][0]: token for role, token in self.special_tokens.items()}
+        templates = specials.bert_templates(self.cls_token_id, self.sep_token_id)
+        if self._is_bert and (self.single_template, self.pair_template) == templates:
+            folded = {"fold_width": self.fold_width, "simplify": self.simplify}
+            return {
+                # BERT's own class may make its normaliser anew from these settings, which cannot say a folding
+                "tokenizer_class": "PreTrainedTokenizerFast" if any(folded.values()) else "BertTokenizer",
+                "do_lower_case": self.lowercase,
+                "strip_accents": layout.bert_normalizer(self._settings)["strip_accents"],
+                "tokenize_chinese_chars": self.tokenize_chinese_chars,
+                **(folded if any(folded.values()) else {}),
+                **names,
+            }
+        # what else the file says is kept, but for places on the machine where it was made and code to be run
+        kept = {
+            key: value
+            for key, value in self._config.items()
+            if (isinstance(value, bool | int | float | str) or key.endswith("_token"))
+            and not key.endswith("_file")
+            and key not in ("name_or_path", "chat_template", "processor_class")
+        }
+        # special_tokens_map.json may say how a token is found in a text; here that must say what it is
+        given = {key: self._config.get(key) or token for key, token in names.items()}
+        given = {k: {"__type": "AddedToken", **v} if isinstance(v, Mapping) else v for k, v in given.items()}
+        return {"tokenizer_class": "PreTrainedTokenizerFast", **kept, **given}
 
     def __repr__(self) -> str:
         case = "lower case" if self.lowercase else "cased"
@@ -258,7 +277,7 @@ class Tokenizer:
     @cached_property
     def text_token_ids(self) -> NDArray[np.int64]:
         """The ids of the pieces that stand for text, rising: neither special nor waiting for a meaning."""
-        ordinary = np.array([not specials.is_unused(piece) for piece in self.tokens])
+        ordinary = np.array([specials.UNUSED.fullmatch(token) is None for token in self.tokens])
         ordinary[self.all_special_ids] = False
         return np.flatnonzero(ordinary)
 
@@ -305,8 +324,10 @@ class Tokenizer:
     def _with_mask(self) -> tokenizers.Tokenizer:
         """As `_plain`, but the mask in a text is the mask; the other specials stay ordinary text."""
         others = [number for number in self.all_special_ids if number != self.mask_token_id]
-        settings = specials.readable_mask(self._without_tokens(others), self.mask_token, self.mask_token_id)
-        return layout.backend(settings, "the tokenizer")
+        backend = self._without(others)
+        if all(token["content"] != self.mask_token for token in self._settings["added_tokens"]):
+            backend.add_special_tokens([self.mask_token])
+        return backend
 
     def encode(
         self,
@@ -338,12 +359,14 @@ class Tokenizer:
             raise ValueError(f"{len(texts)} texts but {len(others)} pairs")
         flat = [readable(text) for text in chain(texts, (other for other in others if other is not None))]
         encodings: Sequence[Any] = backend.encode_batch(flat, add_special_tokens=False)
-        if not self._is_bert:  # there the library tells words and places as we do
-            encodings = places.align_tokens(flat, encodings, self._blank).per_text()
-        seconds = iter(encodings[len(texts) :])
+        if self._is_bert:  # there the library cuts words as we do
+            aligned = [(one.ids, one.offsets, one.word_ids) for one in encodings]
+        else:
+            aligned = align_tokens(flat, encodings, self._blank).per_text()
+        seconds = iter(aligned[len(texts) :])
         return [
-            self._assemble(first, None if other is None else next(seconds), max_length)
-            for first, other in zip(encodings[: len(texts)], others, strict=True)
+            self._assemble([first] if other is None else [first, next(seconds)], max_length)
+            for first, other in zip(aligned[: len(texts)], others, strict=True)
         ]
 
     def __call__(
@@ -379,28 +402,29 @@ class Tokenizer:
             return {name: getattr(import_module(module), make)(rows) for name, rows in columns.items()}
         return {name: rows[0] if single else rows for name, rows in columns.items()}
 
-    def _assemble(self, first: Any, second: Any, max_length: int | None) -> Encoding:
-        """The pieces of one or two texts as one sequence."""
-        frame = self.single_template if second is None else self.pair_template
-        sizes = [len(first)] if second is None else [len(first), len(second)]
+    def _assemble(self, texts: list[TextTokens], max_length: int | None) -> Encoding:
+        """The tokens of one or two texts as one sequence."""
+        frame = self.single_template if len(texts) == 1 else self.pair_template
+        sizes = [len(ids) for ids, _, _ in texts]
         keep = sizes if max_length is None else self._truncated_sizes(sizes, max_length - frame.size, max_length)
-        ids, segments = list(frame.runs[0]), list(frame.run_token_type_ids[0])
-        offsets, special = [(0, 0)] * len(ids), [True] * len(ids)
-        words: list[int | None] = [None] * len(ids)
+        input_ids, types = list(frame.runs[0]), list(frame.run_token_type_ids[0])
+        offsets, special = [(0, 0)] * len(input_ids), [True] * len(input_ids)
+        word_ids: list[int | None] = [None] * len(input_ids)
         begin = 0
-        for number, (text, kept) in enumerate(zip((first, second), keep, strict=False)):
-            begin, run = len(ids), frame.runs[number + 1]
-            ids += text.ids[:kept]
-            ids += run
-            segments += [frame.text_token_type_ids[number]] * kept
-            segments += frame.run_token_type_ids[number + 1]
-            offsets += text.offsets[:kept]
+        for number, ((ids, places, words), kept) in enumerate(zip(texts, keep, strict=True)):
+            begin, run = len(input_ids), frame.runs[number + 1]
+            input_ids += ids[:kept]
+            input_ids += run
+            types += [frame.text_token_type_ids[number]] * kept
+            types += frame.run_token_type_ids[number + 1]
+            offsets += places[:kept]
             offsets += [(0, 0)] * len(run)
-            words += text.word_ids[:kept]
-            words += [None] * len(run)
+            word_ids += words[:kept]
+            word_ids += [None] * len(run)
             special += [False] * kept
             special += [True] * len(run)
-        return Encoding(ids, segments, offsets, words, special, keep != sizes, None if second is None else begin)
+        pair_start = begin if len(texts) == 2 else None
+        return Encoding(input_ids, types, offsets, word_ids, special, keep != sizes, pair_start)
 
     @staticmethod
     def _truncated_sizes(sizes: list[int], max_tokens: int, max_length: int) -> list[int]:
@@ -429,7 +453,7 @@ class Tokenizer:
         counts = []
         for text in given:
             before = len(sentences)
-            sentences += places.split_sentences(text)
+            sentences += split_sentences(text)
             counts.append(len(sentences) - before)
         encode = self._plain.encode_batch_fast if words is None else self._plain.encode_batch
         encodings = encode(sentences, add_special_tokens=False)
@@ -449,7 +473,7 @@ class Tokenizer:
         self, texts: list[str], words: Words | None
     ) -> list[tuple[NDArray[np.int32], NDArray[np.uint8]]]:
         """Of a tokenizer that cuts a sentence otherwise by itself than in its text."""
-        placed = places.align_tokens(texts, self._plain.encode_batch(texts, add_special_tokens=False), self._blank)
+        placed = align_tokens(texts, self._plain.encode_batch(texts, add_special_tokens=False), self._blank)
         begins = placed.sentence_starts(texts)
         fresh = placed.starts_word
         if words is not None:
@@ -462,28 +486,18 @@ class Tokenizer:
         text = self._whole.decode([int(number) for number in ids], skip_special_tokens=not specials)
         return _BETWEEN_CHINESE.sub("", text) if self.tokenize_chinese_chars else text
 
-    def statistics(self, texts: Iterable[str]) -> TokenizerStatistics:
-        """How well the vocabulary suits some texts. Reads a stream in bounded memory."""
-        total = np.zeros(4, np.int64)
-        for batch in _batches(texts, BATCH):
-            pieces = self.encode_texts(batch)
-            ids = np.concatenate([ids for ids, _ in pieces])
-            words = sum(int((flags & WORD_START).sum()) for _, flags in pieces)
-            unknown = 0 if self.unk_token_id is None else (ids == self.unk_token_id).sum()
-            total += np.array([sum(map(len, batch)), words, len(ids), unknown], np.int64)
-        return TokenizerStatistics(*total.tolist())
-
-    def _statistics_of_words(self, words: dict[str, int], characters: int) -> TokenizerStatistics:
-        """The statistics of a text from its words, already normalised, and their counts."""
+    def _count_words(self, words: Mapping[str, int], characters: int) -> TokenCounts:
+        """The counts of a text from its words, already normalised, and how often each occurs."""
         model = tokenizers.Tokenizer(self._plain.model)
-        pieces = unknown = 0
-        for batch in _batches(words.items(), 2**16):
+        counts = TokenCounts(characters, sum(words.values()))
+        items = iter(words.items())
+        while batch := list(islice(items, 2**16)):
             encodings = model.encode_batch_fast([word for word, _ in batch], add_special_tokens=False)
             for (_, count), encoding in zip(batch, encodings, strict=True):
                 ids = encoding.ids
-                pieces += count * len(ids)
-                unknown += count * (ids == [self.unk_token_id])
-        return TokenizerStatistics(characters, sum(words.values()), pieces, unknown)
+                counts.tokens += count * len(ids)
+                counts.unknown += count * (ids == [self.unk_token_id])
+        return counts
 
 
 def _split(
@@ -491,9 +505,3 @@ def _split(
 ) -> list[tuple[NDArray[np.int32], NDArray[np.uint8]]]:
     begins = [0, *ends[:-1].tolist()]
     return [(ids[i:j], flags[i:j]) for i, j in zip(begins, ends.tolist(), strict=False)]
-
-
-def _batches(items: Iterable[T], size: int) -> Iterator[list[T]]:
-    iterator = iter(items)
-    while batch := list(islice(iterator, size)):
-        yield batch

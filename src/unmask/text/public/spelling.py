@@ -1,6 +1,6 @@
 """What pieces spell, for every kind of tokenizer: ##ing, ▁Paris and ĠParis, æĹ¥ (the bytes of 日)."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -48,43 +48,30 @@ class TokenSpelling:
         return text.strip() or BLANK * max(1, len(text))
 
 
-def detect_spelling(settings: Mapping[str, Any]) -> TokenSpelling:
-    """How the pieces of a tokenizer.json are spelled."""
+def detect_spelling(settings: Mapping[str, Any], kind: str) -> TokenSpelling:
+    """How the tokens of a tokenizer.json are spelled; `kind`: its model."""
     model = settings["model"]
-    prefix = model.get("continuing_subword_prefix") or ""
     parts = [part for key in ("normalizer", "pre_tokenizer", "decoder") for part in _parts(settings.get(key))]
     if any(part.get("type") == "ByteLevel" for part in parts):
-        return TokenSpelling(f"byte-level {kind_of(model)}", in_bytes=True)
-    marker = next((_marker(part) for part in parts if _marker(part)), "")
-    return TokenSpelling(kind_of(model), prefix, model.get("end_of_word_suffix") or "", marker)
+        return TokenSpelling(f"byte-level {kind}", in_bytes=True)
+    markers = [part.get("replacement") or BLANK for part in parts if part.get("type") == "Metaspace"]
+    markers += [part["content"] for part in parts if part.get("pattern") == {"String": " "} and "content" in part]
+    return TokenSpelling(
+        kind,
+        prefix=model.get("continuing_subword_prefix") or "",
+        suffix=model.get("end_of_word_suffix") or "",
+        marker=next(filter(None, markers), ""),
+    )
 
 
-def kind_of(model: Mapping[str, Any]) -> str:
-    """The model of a tokenizer.json: WordPiece, BPE, Unigram or WordLevel. Old files do not name it."""
-    if isinstance(kind := model.get("type"), str):
-        return kind
-    if isinstance(model.get("vocab"), list):
-        return "Unigram"
-    return "BPE" if "merges" in model else "WordPiece" if "max_input_chars_per_word" in model else "WordLevel"
-
-
-def _parts(component: Any) -> Iterator[Mapping[str, Any]]:
+def _parts(component: Mapping[str, Any] | None) -> list[Mapping[str, Any]]:
     """A component of a tokenizer.json, or the components of a sequence."""
-    if isinstance(component, Mapping):
-        inner = [value for value in component.values() if isinstance(value, list)]
-        if component.get("type") == "Sequence" and inner:
-            for part in inner[0]:
-                yield from _parts(part)
-        else:
-            yield component
-
-
-def _marker(part: Mapping[str, Any]) -> str:
-    if part.get("type") == "Metaspace":
-        return str(part.get("replacement") or BLANK)
-    if part.get("type") == "Replace" and part.get("pattern") == {"String": " "}:
-        return str(part.get("content") or "")
-    return ""
+    if component is None:
+        return []
+    if component.get("type") != "Sequence":
+        return [component]
+    inner = next(value for value in component.values() if isinstance(value, list))
+    return [part for one in inner for part in _parts(one)]
 
 
 @cache
