@@ -107,7 +107,7 @@ def test_the_table_travels_with_the_tokenizer(tmp_path: Path, monkeypatch: pytes
     BOTH.save_pretrained(tmp_path)
     monkeypatch.setitem(__import__("sys").modules, "opencc", None)
     loaded = Tokenizer.from_pretrained(tmp_path)
-    assert loaded == BOTH and loaded.fold_width and loaded.simplify and loaded.lowercase
+    assert loaded.sha256 == BOTH.sha256 and loaded.fold_width and loaded.simplify and loaded.lowercase
     assert loaded.encode("臺灣").input_ids == BOTH.encode("台湾").input_ids
     settings_ = json.loads((tmp_path / "tokenizer_config.json").read_text())
     # the class that takes tokenizer.json as it is
@@ -119,7 +119,7 @@ def test_the_table_travels_with_the_tokenizer(tmp_path: Path, monkeypatch: pytes
 def test_vocab_txt_says_its_folding_in_the_file_beside_it(tmp_path: Path) -> None:
     WIDTH.save_pretrained(tmp_path)
     (tmp_path / "tokenizer.json").unlink()
-    assert Tokenizer.from_pretrained(tmp_path) == WIDTH
+    assert Tokenizer.from_pretrained(tmp_path).sha256 == WIDTH.sha256
 
 
 def test_without_opencc_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -183,7 +183,8 @@ def test_saved_and_loaded_it_is_the_same(kind: str, tmp_path: Path) -> None:
     theirs, ours = made(kind)
     ours.save_pretrained(tmp_path)
     loaded = Tokenizer.from_pretrained(tmp_path)
-    assert loaded == ours == pickle.loads(pickle.dumps(ours)) and loaded.sha256 == ours.sha256
+    for again in (loaded, pickle.loads(pickle.dumps(ours))):
+        assert again.sha256 == ours.sha256 and again.special_tokens == ours.special_tokens
     assert (tmp_path / "tokenizer.json").read_text(encoding="utf-8") == theirs.to_str(), "as it came"
     assert (tmp_path / "vocab.txt").exists() == ("WordPiece" in kind)
     again = tokenizers.Tokenizer.from_file(str(tmp_path / "tokenizer.json"))
@@ -370,7 +371,7 @@ def test_roberta_from_vocabulary_and_merges(tmp_path: Path) -> None:
                 text, "x <mask>", add_special_tokens=True
             )
     loaded.save_pretrained(tmp_path / "saved")
-    assert Tokenizer.from_pretrained(tmp_path / "saved") == loaded
+    assert Tokenizer.from_pretrained(tmp_path / "saved").sha256 == loaded.sha256
     write_json(tmp_path / "tokenizer_config.json", {"add_prefix_space": True})
     theirs.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
     assert Tokenizer.from_pretrained(tmp_path).encode(TEXTS[0]).input_ids == theirs.encode(TEXTS[0]).ids

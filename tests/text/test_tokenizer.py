@@ -284,7 +284,7 @@ def test_training_gives_what_was_asked_for(trained: Tokenizer) -> None:
         4,
     ]
     assert trained.all_special_ids == [0, 1, 2, 3, 4]
-    assert trained == Tokenizer.train(reversed(TEXTS), vocab_size=75)
+    assert trained.sha256 == Tokenizer.train(reversed(TEXTS), vocab_size=75).sha256
     assert "river" in trained.tokens and trained.training is not None and trained.training.texts == 6
     assert repr(trained).startswith("Tokenizer(75 pieces, lower case")
 
@@ -330,12 +330,14 @@ def test_wrong_settings_and_too_little_text_are_user_errors() -> None:
 def test_saved_and_loaded_it_is_the_same(tmp_path: Path, trained: Tokenizer) -> None:
     trained.save_pretrained(tmp_path)
     loaded = Tokenizer.from_pretrained(tmp_path)
-    assert loaded == trained and loaded.sha256 == trained.sha256 and loaded.tokens == trained.tokens
+    assert loaded.sha256 == trained.sha256 and loaded.tokens == trained.tokens
     assert hashlib.sha256((tmp_path / "tokenizer.json").read_bytes()).hexdigest() == trained.sha256
-    assert pickle.loads(pickle.dumps(trained)) == trained
-    assert Tokenizer.from_pretrained(tmp_path / "tokenizer.json") == trained
+    assert pickle.loads(pickle.dumps(trained)).sha256 == trained.sha256
+    assert Tokenizer.from_pretrained(tmp_path / "tokenizer.json").sha256 == trained.sha256
     (tmp_path / "tokenizer.json").unlink()
-    assert Tokenizer.from_pretrained(tmp_path) == trained  # vocab.txt and tokenizer_config.json say as much
+    assert (
+        Tokenizer.from_pretrained(tmp_path).sha256 == trained.sha256
+    )  # vocab.txt and tokenizer_config.json say as much
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -358,7 +360,7 @@ def test_what_a_file_asks_for_in_length_is_not_done(tmp_path: Path, trained: Tok
     content = json.loads(trained._json)
     content["truncation"] = {"max_length": 4, "strategy": "LongestFirst", "stride": 0, "direction": "Right"}
     (tmp_path / "tokenizer.json").write_text(json.dumps(content))
-    assert Tokenizer.from_pretrained(tmp_path) == trained
+    assert Tokenizer.from_pretrained(tmp_path).sha256 == trained.sha256
 
 
 def changed_json(tokenizer: Tokenizer, **parts: object) -> str:

@@ -30,14 +30,11 @@ def model_inputs(
         "token_type_ids": [one.token_type_ids for one in encodings],
         "attention_mask": [[1] * len(one.input_ids) for one in encodings],
     }
-    if not padding:
-        return columns
-    longest = max((len(one.input_ids) for one in encodings), default=0)
-    size = max_length if padding == "max_length" and max_length is not None else longest
-    return {
-        name: [row + [pad_token_id if name == "input_ids" else 0] * (size - len(row)) for row in rows]
-        for name, rows in columns.items()
-    }
+    size = max((len(one.input_ids) for one in encodings), default=0) if padding else 0
+    if padding == "max_length" and max_length is not None:
+        size = max_length
+    pads = {"input_ids": pad_token_id}
+    return {name: [row + [pads.get(name, 0)] * (size - len(row)) for row in rows] for name, rows in columns.items()}
 
 
 @dataclass(slots=True)

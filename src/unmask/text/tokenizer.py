@@ -13,7 +13,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cached_property
 from importlib import import_module
-from itertools import chain, islice
+from itertools import chain, islice, pairwise
 from pathlib import Path
 from typing import Any, Literal
 
@@ -30,7 +30,7 @@ from unmask.text import folding, wordpiece
 from unmask.text.encoding import Encoding, Padding, TokenCounts, model_inputs
 from unmask.text.lexicon import Words, continues_word
 from unmask.text.public import layout, specials
-from unmask.text.public.alignment import TextTokens, align_tokens, split_sentences
+from unmask.text.public.alignment import TextTokens, align_tokens, first_of_each, split_sentences
 from unmask.text.public.layout import SPECIALS, TokenizerConfig
 from unmask.text.public.specials import readable
 from unmask.text.public.spelling import detect_spelling
@@ -150,19 +150,15 @@ class Tokenizer:
         tokenizer_config.json and special_tokens_map.json beside it say which pieces are special, where it does
         not. Raises UserError where that is no tokenizer of an encoder, saying what is missing.
         """
-        path = file = Path(path)
-        if path.is_dir():
-            found = [path / name for name in _FILES if (path / name).is_file()]
-            if not found:
-                raise UserError(
-                    f"{path} holds no tokenizer",
-                    allowed=layout.SUPPORTED_FILES,
-                    hint=[
-                        f"unmask tokenizer train FILES --output {path}",
-                        layout.CONVERT if any(path.glob("*.model")) else None,
-                    ],
-                )
-            file = found[0]
+        path = Path(path)
+        file = path if not path.is_dir() else next((f for name in _FILES if (f := path / name).is_file()), None)
+        if file is None:
+            convert = layout.CONVERT if any(path.glob("*.model")) else None
+            raise UserError(
+                f"{path} holds no tokenizer",
+                allowed=layout.SUPPORTED_FILES,
+                hint=[f"unmask tokenizer train FILES --output {path}", convert],
+            )
         config = specials.read_config_files(file)
         return cls(layout.read_description(file, config), str(file), config)
 
@@ -214,18 +210,6 @@ class Tokenizer:
         case = "lower case" if self.lowercase else "cased"
         kind = "" if self._is_bert else f"{self.kind}, "
         return f"Tokenizer({self.vocab_size:,} pieces, {kind}{case}, sha256 {self.sha256[:12]})"
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Tokenizer) and (self._json, self.special_tokens) == (
-            other._json,
-            other.special_tokens,
-        )
-
-    def __hash__(self) -> int:
-        return hash(self._json)
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return Tokenizer, (self._json, "the tokenizer", self._config)
 
     @cached_property
     def _json(self) -> str:
@@ -447,39 +431,26 @@ class Tokenizer:
         inside a word start none. Raises UserError when what `words` gives is not in the sentence.
         """
         given = [readable(text) for text in texts]
-        if not self._is_bert:
-            return self._encode_texts_by_offsets(given, words)
-        sentences: list[str] = []
-        counts = []
-        for text in given:
-            before = len(sentences)
-            sentences += split_sentences(text)
-            counts.append(len(sentences) - before)
-        encode = self._plain.encode_batch_fast if words is None else self._plain.encode_batch
-        encodings = encode(sentences, add_special_tokens=False)
-        sizes = np.fromiter(map(len, encodings), np.int64, len(encodings))
-        ids = np.fromiter(chain.from_iterable(e.ids for e in encodings), np.int32, int(sizes.sum()))
-        flags = self.word_start[ids].astype(np.uint8) * WORD_START
+        if self._is_bert:  # cuts a sentence by itself as in its text: without offsets, which takes less time
+            cut = [split_sentences(text) for text in given]
+            parts = list(chain.from_iterable(cut))
+            encode = self._plain.encode_batch_fast if words is None else self._plain.encode_batch
+            encodings = encode(parts, add_special_tokens=False)
+            sizes = np.fromiter(map(len, encodings), np.int64, len(encodings))
+            ids = np.fromiter(chain.from_iterable(e.ids for e in encodings), np.int32, int(sizes.sum()))
+            positions = np.array([start for e in encodings for start, _ in e.offsets] if words else [], np.int64)
+            starts_word, starts_sentence = self.word_start[ids], first_of_each(sizes)
+            ends = np.append(0, np.cumsum(sizes))[np.cumsum([len(sentences) for sentences in cut], dtype=np.int64)]
+        else:
+            aligned = align_tokens(given, self._plain.encode_batch(given, add_special_tokens=False), self._blank)
+            parts, sizes, positions = given, aligned.sizes, aligned.starts
+            ids, starts_word = aligned.ids.astype(np.int32), aligned.starts_word
+            starts_sentence, ends = aligned.sentence_starts(given), np.cumsum(sizes)
         if words is not None:
-            starts = (place for e in encodings for place, _ in e.offsets)
-            inside = continues_word(sentences, words, np.fromiter(starts, np.int64, len(ids)), sizes)
-            flags[inside] &= ~np.uint8(WORD_START)
-        firsts = np.cumsum(sizes) - sizes
-        flags[firsts[sizes > 0]] |= SENTENCE_START
-        ends = np.concatenate([[0], np.cumsum(sizes)])[np.cumsum(counts, dtype=np.int64)]
-        return _split(ids, flags, ends)
-
-    def _encode_texts_by_offsets(
-        self, texts: list[str], words: Words | None
-    ) -> list[tuple[NDArray[np.int32], NDArray[np.uint8]]]:
-        """Of a tokenizer that cuts a sentence otherwise by itself than in its text."""
-        placed = align_tokens(texts, self._plain.encode_batch(texts, add_special_tokens=False), self._blank)
-        begins = placed.sentence_starts(texts)
-        fresh = placed.starts_word
-        if words is not None:
-            fresh = fresh & ~continues_word(texts, words, placed.starts, placed.sizes)
-        flags = (fresh | begins) * np.uint8(WORD_START) | begins * np.uint8(SENTENCE_START)
-        return _split(placed.ids.astype(np.int32), flags.astype(np.uint8), np.cumsum(placed.sizes))
+            starts_word = starts_word & ~continues_word(parts, words, positions, sizes)
+        flags = (starts_word | starts_sentence) * WORD_START | starts_sentence * SENTENCE_START
+        flags = flags.astype(np.uint8)
+        return [(ids[i:j], flags[i:j]) for i, j in pairwise([0, *ends.tolist()])]
 
     def decode(self, ids: Iterable[int], *, specials: bool = False) -> str:
         """The text that the pieces spell, as far as can be told; with `specials`, special pieces too."""
@@ -498,10 +469,3 @@ class Tokenizer:
                 counts.tokens += count * len(ids)
                 counts.unknown += count * (ids == [self.unk_token_id])
         return counts
-
-
-def _split(
-    ids: NDArray[np.int32], flags: NDArray[np.uint8], ends: NDArray[np.int64]
-) -> list[tuple[NDArray[np.int32], NDArray[np.uint8]]]:
-    begins = [0, *ends[:-1].tolist()]
-    return [(ids[i:j], flags[i:j]) for i, j in zip(begins, ends.tolist(), strict=False)]

@@ -141,7 +141,14 @@ def audit(usage: Usage) -> dict[str, Any]:
     used = {number for number, _, _ in usage.tokens}
     unused = [number for number in ordinary if number not in used]
     fragmented = sorted(usage.split_words.items(), key=lambda item: (-item[1] * (len(item[0]) - 1), item[0]))
-    characters, otherwise = _unknown_characters(usage)
+    distinct = sorted(set("".join(usage.unknown_characters)))
+    encoded = zip(distinct, tokenizer.encode_batch(distinct), strict=True)
+    alone = {character for character, one in encoded if tokenizer.unk_token_id in one.input_ids}
+    characters, otherwise = Counter[str](), 0  # the latter: words too long, or of characters that stand only elsewhere
+    for text, count in usage.unknown_characters.items():
+        otherwise += count * alone.isdisjoint(text)
+        for character in text:
+            characters[character] += count * (character in alone)
     return {
         "documents": usage.documents,
         **_figures(usage.total),
@@ -161,7 +168,7 @@ def audit(usage: Usage) -> dict[str, Any]:
         ],
         "unknown_characters": [
             {"character": character, "count": count}
-            for character, count in sorted(characters.items(), key=lambda item: (-item[1], item[0]))[:SHOWN]
+            for character, count in sorted((+characters).items(), key=lambda item: (-item[1], item[0]))[:SHOWN]
         ],
         "unknown_otherwise": otherwise,
         "forgotten": usage.forgotten,
@@ -175,19 +182,3 @@ def _figures(counts: TokenCounts) -> dict[str, Any]:
         "tokens_per_word": counts.tokens_per_word,
         "unknown_rate": counts.unknown / max(1, counts.tokens),
     }
-
-
-def _unknown_characters(usage: Usage) -> tuple[Counter[str], int]:
-    """The characters that are unknown by themselves, with how often they stand in what is unknown; and how many
-    unknown tokens hold none of them: words too long, or with a character that the vocabulary has only elsewhere in
-    words."""
-    distinct = sorted(set("".join(usage.unknown_characters)))
-    encoded = zip(distinct, usage.tokenizer.encode_batch(distinct), strict=True)
-    alone = {character for character, one in encoded if usage.tokenizer.unk_token_id in one.input_ids}
-    counts, otherwise = Counter[str](), 0
-    for text, count in usage.unknown_characters.items():
-        characters = [character for character in text if character in alone]
-        for character in characters:
-            counts[character] += count
-        otherwise += 0 if characters else count
-    return counts, otherwise

@@ -62,7 +62,7 @@ class AlignedTokens:
 
     def sentence_starts(self, texts: Sequence[str]) -> Flags:
         """(pieces,) whether a sentence begins with the piece; the first piece of a text always does."""
-        first = _first(self.sizes)
+        first = first_of_each(self.sizes)
         lengths = np.fromiter(map(len, texts), np.int64, len(texts))
         begins = np.cumsum(lengths) - lengths
         cut = [np.cumsum([0, *map(len, split_sentences(text))])[:-1] for text in texts]
@@ -93,7 +93,7 @@ def align_tokens(texts: Sequence[str], encodings: Sequence[Any], blank_token: Fl
     starts, stops = _trimmed(space, *(offsets + begins[:, None]).T)
     empty = blank_token[ids]
     stops[empty] = starts[empty]
-    first = _first(sizes)
+    first = first_of_each(sizes)
     same = ~first
     same[1:] &= words[1:] == words[:-1]
     inside = np.zeros(count, bool)  # bytes of a character after its first, and what the piece before reaches over
@@ -107,8 +107,8 @@ def align_tokens(texts: Sequence[str], encodings: Sequence[Any], blank_token: Fl
     return AlignedTokens(ids, starts - begins, stops - begins, fresh, sizes)
 
 
-def _first(sizes: Numbers) -> Flags:
-    """(pieces,) the first piece of each text."""
+def first_of_each(sizes: Numbers) -> Flags:
+    """(tokens,) whether a token is the first of its text; sizes (texts,): tokens of each text."""
     flags = np.zeros(int(sizes.sum()), bool)
     flags[(np.cumsum(sizes) - sizes)[sizes > 0]] = True
     return flags

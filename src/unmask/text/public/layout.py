@@ -143,14 +143,9 @@ def _description_of_list(file: Path, config: Mapping[str, Any]) -> str:
             raise UserError(f"{file}, line {line:,}: {piece!r} is already on line {numbers[piece]:,}")
     names = _names(config, numbers, file)
     cased = any(piece != piece.lower() for piece in pieces if piece not in names and piece[:1] != "[")
-    settings = TokenizerConfig(
-        lowercase=config.get("do_lower_case", not cased),
-        strip_accents=config.get("strip_accents"),
-        tokenize_chinese_chars=config.get("tokenize_chinese_chars", True),
-        fold_width=config.get("fold_width", False),
-        simplify=config.get("simplify", False),
-    )
-    return tokenizer_json(pieces, settings, names)
+    alike = ("strip_accents", "tokenize_chinese_chars", "fold_width", "simplify")
+    settings = {name: config[name] for name in alike if name in config}
+    return tokenizer_json(pieces, TokenizerConfig(lowercase=config.get("do_lower_case", not cased), **settings), names)
 
 
 def _names(config: Mapping[str, Any], pieces: Mapping[str, int], file: Path) -> list[str]:
