@@ -389,7 +389,7 @@ def test_files_that_are_no_tokenizer_say_why(tmp_path: Path, trained: Tokenizer)
         Tokenizer.from_pretrained(tmp_path)
 
 
-@pytest.mark.parametrize(("content", "said"), [("a\nb\n", r"\[MASK\]"), ("a\nb\na\n", "line 3.*already on line 1")])
+@pytest.mark.parametrize(("content", "said"), [("a\nb\n", r"\[PAD\]"), ("a\nb\na\n", "line 3.*already on line 1")])
 def test_lists_that_are_no_vocabulary_say_why(tmp_path: Path, content: str, said: str) -> None:
     (tmp_path / "vocab.txt").write_text(content)
     with pytest.raises(UserError) as caught:

@@ -245,14 +245,8 @@ class Tokenizer:
 
     @property
     def mask_token(self) -> str:
-        """The piece that stands for what is to be found. Raises UserError where the tokenizer has none."""
-        if "mask" not in self.special_tokens:
-            raise UserError(
-                "the tokenizer has no mask token",
-                given=f"missing: {' / '.join(specials.NAMES['mask'])}",
-                hint=f'name one of its pieces in {specials.CONFIG} beside it, as "mask_token"',
-            )
-        return self.special_tokens["mask"]
+        """The token that masks others. Raises UserError where the tokenizer has none."""
+        return self.special_tokens.get("mask") or specials.required_token("mask", {}, {}, "the tokenizer")
 
     @property
     def mask_token_id(self) -> int:
@@ -286,7 +280,6 @@ class Tokenizer:
         if self.kind != "WordPiece" or model.get("continuing_subword_prefix") != wordpiece.CONTINUATION:
             raise UserError(
                 f"a vocabulary of the kind {self.kind} cannot grow",
-                given="its text is cut by merges or probabilities that were learnt, which new pieces have not",
                 allowed="WordPiece, as in BERT",
                 hint="train a tokenizer on your text, and pretrain with it: unmask tokenizer train",
             )

@@ -164,8 +164,11 @@ class _Pairs:
 
 def _with_room(column: NDArray[Any], size: int) -> NDArray[Any]:
     """A column of at least `size` values: itself, or one twice as long with zeros at its end."""
-    more = max(size, 2 * len(column)) - len(column) if size > len(column) else 0
-    return np.concatenate([column, np.zeros(more, column.dtype)]) if more else column
+    if size <= len(column):
+        return column
+    longer = np.zeros(max(size, 2 * len(column)), column.dtype)  # takes no memory until it is used
+    longer[: len(column)] = column
+    return longer
 
 
 class Merger:

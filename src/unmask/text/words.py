@@ -116,15 +116,9 @@ def read_plain(pattern: str | Path) -> Iterator[str]:
     if not files:
         raise UserError(f"no file matches {pattern}")
     if other := next((file for file in files if Path(file).suffix and not file.endswith((".txt", ".txt.gz"))), None):
-        raise UserError(
-            f"{other} is not plain text",
-            allowed=".txt, .txt.gz",
-            hint="train on the texts that unmask.read_documents gives",
-        )
+        raise UserError(f"{other} is not plain text", allowed=".txt, .txt.gz", hint="use unmask.read_documents")
     with fileinput.FileInput(files, encoding="utf-8", openhook=fileinput.hook_compressed) as lines:
         try:
             yield from lines
         except UnicodeDecodeError as error:
-            raise UserError(
-                f"{lines.filename()} is not text in UTF-8", given=f"byte {error.start:,} of a block"
-            ) from None
+            raise UserError(f"{lines.filename()} is not text in UTF-8", given=error) from None

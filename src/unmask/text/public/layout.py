@@ -117,11 +117,8 @@ def _with_added(description: str, file: Path, config: Mapping[str, Any]) -> str:
             flags = {name: bool(facts[name]) for name in _FLAGS if name in facts}
             backend.add_tokens([tokenizers.AddedToken(token, **flags)])
         if backend.token_to_id(token) != number:
-            raise UserError(
-                f"{file}: the tokens added to it do not follow its vocabulary",
-                given=f"{token!r} as {number}",
-                allowed=backend.token_to_id(token),
-            )
+            given = f"{token!r} as {number}"
+            raise UserError(f"{file}: the tokens added to it do not follow its vocabulary", given=given)
     return serialise(backend) if added else description
 
 
@@ -141,24 +138,11 @@ def _description_of_list(file: Path, config: Mapping[str, Any]) -> str:
     for line, piece in enumerate(pieces, 1):
         if numbers.setdefault(piece, line) != line:
             raise UserError(f"{file}, line {line:,}: {piece!r} is already on line {numbers[piece]:,}")
-    names = _names(config, numbers, file)
+    names = [specials.required_token(role, config, numbers, str(file)) for role in specials.ROLES]
     cased = any(piece != piece.lower() for piece in pieces if piece not in names and piece[:1] != "[")
     alike = ("strip_accents", "tokenize_chinese_chars", "fold_width", "simplify")
     settings = {name: config[name] for name in alike if name in config}
     return tokenizer_json(pieces, TokenizerConfig(lowercase=config.get("do_lower_case", not cased), **settings), names)
-
-
-def _names(config: Mapping[str, Any], pieces: Mapping[str, int], file: Path) -> list[str]:
-    """The special pieces of a vocabulary that comes without a tokenizer.json, in the order of SPECIALS."""
-    found = {role: specials.named_token(role, config, pieces, str(file)) for role in specials.ROLES}
-    missing = [" / ".join(specials.NAMES[role]) for role, piece in found.items() if piece is None]
-    if missing:
-        raise UserError(
-            f"{file} is not the vocabulary of an encoder",
-            given=f"missing: {', '.join(missing)}",
-            hint=f"use the tokenizer of a BERT model, or name its special pieces in {specials.CONFIG}",
-        )
-    return [piece for piece in found.values() if piece is not None]
 
 
 def _description_of_merges(vocabulary: Path, config: Mapping[str, Any]) -> str:
@@ -174,7 +158,9 @@ def _description_of_merges(vocabulary: Path, config: Mapping[str, Any]) -> str:
     prefix = bool(config.get("add_prefix_space", False))
     backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=prefix)
     backend.decoder = decoders.ByteLevel()
-    pad, unknown, cls, sep, mask = _names(config, numbers, vocabulary)
+    pad, unknown, cls, sep, mask = (
+        specials.required_token(role, config, numbers, str(vocabulary)) for role in specials.ROLES
+    )
     ends = (sep, numbers[sep]), (cls, numbers[cls])
     if cls.startswith("["):  # DeBERTa's way with the same files
         backend.post_processor = processors.BertProcessing(*ends)
@@ -219,10 +205,8 @@ def tokens_of(backend: tokenizers.Tokenizer, settings: Mapping[str, Any], origin
     tokens = sorted(numbers, key=numbers.__getitem__)
     wrong = [token for token in added if backend.token_to_id(token["content"]) != token["id"]]
     if wrong or [numbers[token] for token in tokens] != list(range(backend.get_vocab_size())):
-        raise UserError(
-            f"{origin}: the ids of its tokens are not 0, 1, 2, ..., each once",
-            given=[f"{token['content']!r} as {token['id']}" for token in wrong],
-        )
+        given = [f"{token['content']!r} as {token['id']}" for token in wrong]
+        raise UserError(f"{origin}: the ids of its tokens are not 0, 1, 2, ..., each once", given=given)
     return tokens
 
 

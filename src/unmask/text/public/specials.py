@@ -92,6 +92,19 @@ def named_token(role: str, config: Mapping[str, Any], tokens: Mapping[str, int],
     return token
 
 
+def required_token(role: str, config: Mapping[str, Any], tokens: Mapping[str, int], origin: str) -> str:
+    """`named_token` where there must be one. Raises UserError where there is none."""
+    if (token := named_token(role, config, tokens, origin)) is None:
+        raise UserError(
+            "{origin} has no {role} token",
+            origin,
+            role,
+            given=f"missing: {' / '.join(NAMES[role])}",
+            hint=f'name one of its tokens in {CONFIG} beside it, as "{KEYS[role][0]}"',
+        )
+    return token
+
+
 def find_special_tokens(
     settings: Mapping[str, Any], config: Mapping[str, Any], numbers: Mapping[str, int], processor: Any, origin: str
 ) -> tuple[dict[str, str], list[int], Templates]:
@@ -108,21 +121,14 @@ def find_special_tokens(
     if templates:
         before, after = templates[0].runs
         if len(before) != 1 or len(after) != 1:
-            raise UserError(
-                f"{origin} frames a text in a way that this version cannot use",
-                given=f"{len(before)} before it and {len(after)} after it",
-                allowed="one token before a text and one after it, such as [CLS] and [SEP]",
-            )
+            given = f"{len(before)} before it and {len(after)} after it"
+            raise UserError(f"{origin} does not put one token before a text and one after it", given=given)
         acting |= {"cls": tokens[before[0]], "sep": tokens[after[0]]}
-    found = {role: acting.get(role) or named_token(role, config, numbers, origin) for role in ROLES}
-    for role in ("cls", "sep", "pad"):
-        if found[role] is None:
-            raise UserError(
-                f"{origin} names no {KEYS[role][0]}",
-                given=f"missing: a token such as {NAMES[role][0]} or {NAMES[role][1]}",
-                hint=f'name one of its tokens in {CONFIG} beside it, as "{KEYS[role][0]}"',
-            )
-    roles = {role: token for role, token in found.items() if token is not None}
+    roles = {}
+    for role in ROLES:
+        find = required_token if role in ("cls", "sep", "pad") else named_token
+        if token := acting.get(role) or find(role, config, numbers, origin):
+            roles[role] = token
     templates = templates or bert_templates(numbers[roles["cls"]], numbers[roles["sep"]])
     named = [content(value) for key, value in config.items() if key.endswith("_token")]
     named += map(content, config.get("additional_special_tokens") or [])
@@ -164,11 +170,7 @@ def _template(encoding: tokenizers.Encoding, texts: int, tokens: Sequence[str], 
             runs[-1].append(number)
             types[-1].append(token_type)
         else:
-            raise UserError(
-                f"{origin}: its post_processor does not fit its vocabulary",
-                given=f"{token!r} as {number}",
-                allowed=tokens.index(token) if token in tokens else f"no token is {token!r}",
-            )
+            raise UserError(f"{origin}: its post_processor does not fit its vocabulary", given=f"{token!r} as {number}")
     if order != list(range(texts)):
         raise UserError(f"{origin} frames texts in a way that this version cannot use", given=encoding.tokens)
     return SpecialTokensTemplate(tuple(map(tuple, runs)), tuple(map(tuple, types)), tuple(text_types))
