@@ -169,8 +169,7 @@ def _with_rows(opened: Bundle, added: Sequence[str]) -> Bundle:
     """The model with a row for each new token; rows that no token had are used first."""
     tokenizer, tensors = opened.tokenizer, dict(opened.tensors)
     known = set(tokenizer.tokens)
-    longest = max(map(len, known))
-    sources = [growing.split_word(token, known, longest) for token in added]
+    sources = [growing.split_word(token, known) for token in added]
     size = max(opened.config.vocab_size, tokenizer.vocab_size + len(added))
     for name in {TABLE, BIAS} & tensors.keys():
         old = tensors[name]
