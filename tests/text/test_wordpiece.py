@@ -148,7 +148,7 @@ def test_where_nothing_is_left_to_merge_more_characters_find_room(monkeypatch: p
     assert found.tokens == ["[UNK]", *list(words)[:14]] and found.dropped_characters == list(words)[14:]
     mixed = wordpiece.train(words | {"ab": 500}, 12)
     assert set(mixed.tokens) == {"a", "b", "##a", "##b", "ab", *list(words)[:7]}
-    with pytest.raises(UserError, match="at most 20 pieces"):
+    with pytest.raises(UserError, match="at most 20 tokens"):
         wordpiece.train(words, 21)
 
 

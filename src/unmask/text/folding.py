@@ -32,12 +32,8 @@ def width_forms() -> Table:
     All characters whose decomposition Unicode marks <wide> or <narrow> (UAX 11, section 2), the ideographic
     space among them, and no other compatibility form.
     """
-    found = {}
-    for code in (0x3000, *range(0xFF00, 0xFFF0)):
-        form, _, plain = unicodedata.decomposition(chr(code)).partition(" ")
-        if form in ("<wide>", "<narrow>"):
-            found[chr(code)] = chr(int(plain, 16))
-    return found
+    forms = {chr(code): unicodedata.decomposition(chr(code)).split() for code in (0x3000, *range(0xFF00, 0xFFF0))}
+    return {form: chr(int(parts[1], 16)) for form, parts in forms.items() if parts[:1] in (["<wide>"], ["<narrow>"])}
 
 
 @cache

@@ -130,10 +130,9 @@ def jieba_segmenter() -> Words:
         import jieba
     except ImportError:
         raise missing_extra("jieba", "zh", "words by jieba") from None
-    import logging
     import tempfile
 
-    jieba.setLogLevel(logging.WARNING)
+    jieba.setLogLevel("WARNING")
     segmenter = jieba.Tokenizer()
     with tempfile.TemporaryDirectory() as folder:
         # else it leaves its prefix dictionary where all users write, and trusts what it finds there

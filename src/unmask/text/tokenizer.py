@@ -30,7 +30,7 @@ from unmask.text import folding, wordpiece
 from unmask.text.encoding import Encoding, Padding, TokenCounts, model_inputs
 from unmask.text.lexicon import Words, continues_word
 from unmask.text.public import layout, specials
-from unmask.text.public.alignment import TextTokens, align_tokens, first_of_each, split_sentences
+from unmask.text.public.alignment import align_tokens, first_of_each, split_sentences
 from unmask.text.public.layout import SPECIALS, TokenizerConfig
 from unmask.text.public.specials import readable
 from unmask.text.public.spelling import detect_spelling
@@ -295,7 +295,7 @@ class Tokenizer:
 
     @cached_property
     def _blank(self) -> NDArray[np.bool_]:
-        return np.array([self._spelling.is_blank(piece) for piece in self.tokens])
+        return np.array([not self._spelling.text(token).strip() for token in self.tokens])
 
     @cached_property
     def _with_mask(self) -> tokenizers.Tokenizer:
@@ -336,14 +336,12 @@ class Tokenizer:
             raise ValueError(f"{len(texts)} texts but {len(others)} pairs")
         flat = [readable(text) for text in chain(texts, (other for other in others if other is not None))]
         encodings: Sequence[Any] = backend.encode_batch(flat, add_special_tokens=False)
-        if self._is_bert:  # there the library cuts words as we do
-            aligned = [(one.ids, one.offsets, one.word_ids) for one in encodings]
-        else:
-            aligned = align_tokens(flat, encodings, self._blank).per_text()
-        seconds = iter(aligned[len(texts) :])
+        if not self._is_bert:  # there the library cuts words as we do
+            encodings = align_tokens(flat, encodings, self._blank).per_text()
+        seconds = iter(encodings[len(texts) :])
         return [
-            self._assemble([first] if other is None else [first, next(seconds)], max_length)
-            for first, other in zip(aligned[: len(texts)], others, strict=True)
+            self._assemble(first, None if other is None else next(seconds), max_length)
+            for first, other in zip(encodings[: len(texts)], others, strict=True)
         ]
 
     def __call__(
@@ -379,29 +377,28 @@ class Tokenizer:
             return {name: getattr(import_module(module), make)(rows) for name, rows in columns.items()}
         return {name: rows[0] if single else rows for name, rows in columns.items()}
 
-    def _assemble(self, texts: list[TextTokens], max_length: int | None) -> Encoding:
+    def _assemble(self, first: Any, second: Any, max_length: int | None) -> Encoding:
         """The tokens of one or two texts as one sequence."""
-        frame = self.single_template if len(texts) == 1 else self.pair_template
-        sizes = [len(ids) for ids, _, _ in texts]
+        frame = self.single_template if second is None else self.pair_template
+        sizes = [len(first)] if second is None else [len(first), len(second)]
         keep = sizes if max_length is None else self._truncated_sizes(sizes, max_length - frame.size, max_length)
-        input_ids, types = list(frame.runs[0]), list(frame.run_token_type_ids[0])
-        offsets, special = [(0, 0)] * len(input_ids), [True] * len(input_ids)
-        word_ids: list[int | None] = [None] * len(input_ids)
+        ids, segments = list(frame.runs[0]), list(frame.run_token_type_ids[0])
+        offsets, special = [(0, 0)] * len(ids), [True] * len(ids)
+        words: list[int | None] = [None] * len(ids)
         begin = 0
-        for number, ((ids, places, words), kept) in enumerate(zip(texts, keep, strict=True)):
-            begin, run = len(input_ids), frame.runs[number + 1]
-            input_ids += ids[:kept]
-            input_ids += run
-            types += [frame.text_token_type_ids[number]] * kept
-            types += frame.run_token_type_ids[number + 1]
-            offsets += places[:kept]
+        for number, (text, kept) in enumerate(zip((first, second), keep, strict=False)):
+            begin, run = len(ids), frame.runs[number + 1]
+            ids += text.ids[:kept]
+            ids += run
+            segments += [frame.text_token_type_ids[number]] * kept
+            segments += frame.run_token_type_ids[number + 1]
+            offsets += text.offsets[:kept]
             offsets += [(0, 0)] * len(run)
-            word_ids += words[:kept]
-            word_ids += [None] * len(run)
+            words += text.word_ids[:kept]
+            words += [None] * len(run)
             special += [False] * kept
             special += [True] * len(run)
-        pair_start = begin if len(texts) == 2 else None
-        return Encoding(input_ids, types, offsets, word_ids, special, keep != sizes, pair_start)
+        return Encoding(ids, segments, offsets, words, special, keep != sizes, None if second is None else begin)
 
     @staticmethod
     def _truncated_sizes(sizes: list[int], max_tokens: int, max_length: int) -> list[int]:
@@ -431,7 +428,9 @@ class Tokenizer:
             encodings = encode(parts, add_special_tokens=False)
             sizes = np.fromiter(map(len, encodings), np.int64, len(encodings))
             ids = np.fromiter(chain.from_iterable(e.ids for e in encodings), np.int32, int(sizes.sum()))
-            positions = np.array([start for e in encodings for start, _ in e.offsets] if words else [], np.int64)
+            positions = np.array(
+                [start for e in encodings for start, _ in e.offsets] if words is not None else [], np.int64
+            )
             starts_word, starts_sentence = self.word_start[ids], first_of_each(sizes)
             ends = np.append(0, np.cumsum(sizes))[np.cumsum([len(sentences) for sentences in cut], dtype=np.int64)]
         else:

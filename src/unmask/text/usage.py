@@ -20,15 +20,10 @@ BATCH_CHARACTERS = 2**20  # encoded at a time, about
 SHOWN = 20  # fragmented words, unused tokens and unknown characters in an audit
 
 _NAMES = {  # how the Unicode names of a script's letters begin
-    "LATIN": "Latin",
-    "FULLWIDTH LATIN": "Latin",
-    "CJK UNIFIED IDEOGRAPH": "Han",
-    "CJK COMPATIBILITY IDEOGRAPH": "Han",
-    "IDEOGRAPHIC ITERATION MARK": "Han",
-    "HIRAGANA": "kana",
-    "KATAKANA": "kana",
-    "HALFWIDTH KATAKANA": "kana",
-    "CYRILLIC": "Cyrillic",
+    "Latin": ("LATIN", "FULLWIDTH LATIN"),
+    "Han": ("CJK UNIFIED IDEOGRAPH", "CJK COMPATIBILITY IDEOGRAPH", "IDEOGRAPHIC ITERATION MARK"),
+    "kana": ("HIRAGANA", "KATAKANA", "HALFWIDTH KATAKANA"),
+    "Cyrillic": ("CYRILLIC",),
 }
 _CATEGORIES = {"N": "digits", "P": "punctuation", "S": "punctuation"}
 
@@ -46,31 +41,42 @@ def script_of(character: str) -> str | None:
     if category[0] in _CATEGORIES:
         return _CATEGORIES[category[0]]
     name = unicodedata.name(character, "")
-    return next((script for start, script in _NAMES.items() if name.startswith(start)), "other")
+    return next((script for script, starts in _NAMES.items() if name.startswith(starts)), "other")
 
 
 @dataclass
 class Usage:
     """Counts of texts as a tokenizer encodes them.
 
-    characters: each one as it stands in the texts; tokens: by id, script, and whether a word begins; split_words: words
-    of several tokens, by the ids of these; unknown_characters: the text of unknown tokens; forgotten: occurrences of
-    rare words that were dropped from the latter two to bound memory.
+    characters: white space included; scripts: of each the characters, the words that begin in it, the tokens that do,
+    and the unknown ones of these; token_ids: those in use; split_words: words of several tokens, by the ids of these;
+    unknown_characters: the text of unknown tokens; forgotten: occurrences of rare words that were dropped from the
+    latter two to bound memory.
     """
 
     tokenizer: Tokenizer
     documents: int = 0
-    characters: Counter[str] = field(default_factory=Counter)
-    tokens: Counter[tuple[int, str | None, bool]] = field(default_factory=Counter)
+    characters: int = 0
+    scripts: dict[str, TokenCounts] = field(default_factory=lambda: {script: TokenCounts() for script in SCRIPTS})
+    token_ids: set[int] = field(default_factory=set)
     split_words: Counter[tuple[int, ...]] = field(default_factory=Counter)
     unknown_characters: Counter[str] = field(default_factory=Counter)
     forgotten: int = 0
 
+    @property
+    def total(self) -> TokenCounts:
+        """All scripts together, and the white space that belongs to none."""
+        scripts, names = self.scripts.values(), ("words", "tokens", "unknown")
+        return TokenCounts(self.characters, *(sum(getattr(one, name) for one in scripts) for name in names))
+
     def add(self, texts: list[str]) -> None:
         """Count some texts."""
         self.documents += len(texts)
+        for character, count in Counter("".join(texts)).items():
+            self.characters += count
+            if script := script_of(character):
+                self.scripts[script].characters += count
         for text, one in zip(texts, self.tokenizer.encode_batch(texts), strict=True):
-            self.characters.update(text)
             tokens = zip(one.word_ids, one.input_ids, one.offsets, strict=True)
             for word, group in groupby(tokens, key=itemgetter(0)):
                 if word is not None:
@@ -80,38 +86,20 @@ class Usage:
 
     def _add_word(self, text: str, tokens: list[tuple[int, int, int]]) -> None:
         """tokens: the id of each, and where it begins and ends in the text."""
-        unknown = False
+        ids = tuple(number for number, _, _ in tokens)
+        self.token_ids.update(ids)
         for place, (number, start, end) in enumerate(tokens):
+            unknown = number == self.tokenizer.unk_token_id
             # a token that takes a control before it counts as what it ends with
-            script = script_of(text[min(start, len(text) - 1)]) or script_of(text[max(end - 1, 0)])
-            self.tokens[number, script, place == 0] += 1
-            if number == self.tokenizer.unk_token_id:
-                unknown = True
+            if script := script_of(text[min(start, len(text) - 1)]) or script_of(text[max(end - 1, 0)]):
+                counts = self.scripts[script]
+                counts.tokens += 1
+                counts.words += place == 0
+                counts.unknown += unknown
+            if unknown:
                 self.unknown_characters[text[start:end]] += 1
-        if len(tokens) > 1 and not unknown:
-            self.split_words[tuple(number for number, _, _ in tokens)] += 1
-
-    @property
-    def scripts(self) -> dict[str, TokenCounts]:
-        """Of each script: characters, words that begin in it, tokens that do, unknown ones of these."""
-        counts = {script: TokenCounts() for script in SCRIPTS}
-        for character, count in self.characters.items():
-            if script := script_of(character):
-                counts[script].characters += count
-        for (number, script, begins), count in self.tokens.items():
-            if script:
-                one = counts[script]
-                one.tokens += count
-                one.words += count * begins
-                one.unknown += count * (number == self.tokenizer.unk_token_id)
-        return counts
-
-    @property
-    def total(self) -> TokenCounts:
-        """All scripts together, with the white space that belongs to none."""
-        scripts = self.scripts.values()
-        names = ("words", "tokens", "unknown")
-        return TokenCounts(self.characters.total(), *(sum(getattr(one, name) for one in scripts) for name in names))
+        if len(ids) > 1 and self.tokenizer.unk_token_id not in ids:
+            self.split_words[ids] += 1
 
 
 def count_usage(tokenizer: Tokenizer, texts: Iterable[str], progress: Progress = SILENT) -> Usage:
@@ -138,8 +126,7 @@ def audit(usage: Usage) -> dict[str, Any]:
     """
     tokenizer = usage.tokenizer
     ordinary = tokenizer.text_token_ids.tolist()
-    used = {number for number, _, _ in usage.tokens}
-    unused = [number for number in ordinary if number not in used]
+    unused = [number for number in ordinary if number not in usage.token_ids]
     fragmented = sorted(usage.split_words.items(), key=lambda item: (-item[1] * (len(item[0]) - 1), item[0]))
     distinct = sorted(set("".join(usage.unknown_characters)))
     encoded = zip(distinct, tokenizer.encode_batch(distinct), strict=True)

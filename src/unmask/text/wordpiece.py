@@ -85,18 +85,13 @@ def train(
             break
         room += missing  # there is nothing left to merge, as in Chinese: characters without room get what is free
     if missing > 0 and not (allow_fewer and merger.texts):
-        raise _too_few(vocab_size - missing, vocab_size, min_frequency, letters.occurrences)
+        if not letters.occurrences:
+            raise UserError("there is no text to train a tokenizer on", hint="give files that hold text")
+        raise UserError(
+            f"the text supports a vocabulary of at most {vocab_size - missing:,} tokens",
+            given=f"{vocab_size:,}, from {letters.occurrences:,} words; pairs seen {min_frequency} times or more",
+        )
     return WordPieceVocabulary([*specials, *merger.texts], len(alphabet), dropped, letters.dropped)
-
-
-def _too_few(most: int, size: int, min_frequency: int, words: int) -> UserError:
-    if not words:
-        return UserError("there is no text to train a tokenizer on", hint="give files that hold text")
-    return UserError(
-        f"the text supports a vocabulary of at most {most:,} pieces",
-        given=f"{size:,} pieces, from {words:,} words; pairs of pieces seen {min_frequency} times or more",
-        hint=f"ask for {most:,} pieces or fewer, or give more text",
-    )
 
 
 class _Letters:

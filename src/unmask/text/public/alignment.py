@@ -21,7 +21,6 @@ from unmask.text.chinese import is_ideograph
 
 Numbers = NDArray[np.int64]
 Flags = NDArray[np.bool_]
-TextTokens = tuple[list[int], list[tuple[int, int]], list[int]]  # of a text: ids, offsets, numbers of words
 
 # A sentence ends after . ! ? … (and closing quotes or brackets) before white space, after 。！？ or …… (and
 # closing ones) anywhere, and at a blank line. The next one begins with whatever follows. ("Mr. Smith" is
@@ -34,6 +33,18 @@ def split_sentences(text: str) -> list[str]:
     """A text cut into its sentences; nothing is left out."""
     ends = [0, *(match.end() for match in _SENTENCE_END.finditer(text)), len(text)]
     return [text[i:j] for i, j in pairwise(ends) if j > i]
+
+
+@dataclass(frozen=True, slots=True)
+class TokenOffsets:
+    """A text as tokens, in parallel lists, by the names that the library's own encodings have."""
+
+    ids: list[int]
+    offsets: list[tuple[int, int]]
+    word_ids: list[int]
+
+    def __len__(self) -> int:
+        return len(self.ids)
 
 
 @dataclass(frozen=True)
@@ -50,7 +61,7 @@ class AlignedTokens:
     starts_word: Flags
     sizes: Numbers
 
-    def per_text(self) -> list[TextTokens]:
+    def per_text(self) -> list[TokenOffsets]:
         """One for each text."""
         ends = np.cumsum(self.sizes)
         total = np.cumsum(self.starts_word)
@@ -58,7 +69,7 @@ class AlignedTokens:
         words = (total - np.repeat(before, self.sizes) - 1).tolist()
         ids, offsets = self.ids.tolist(), list(zip(self.starts.tolist(), self.stops.tolist(), strict=True))
         bounds = pairwise([0, *ends.tolist()])
-        return [(ids[i:j], offsets[i:j], words[i:j]) for i, j in bounds]
+        return [TokenOffsets(ids[i:j], offsets[i:j], words[i:j]) for i, j in bounds]
 
     def sentence_starts(self, texts: Sequence[str]) -> Flags:
         """(pieces,) whether a sentence begins with the piece; the first piece of a text always does."""

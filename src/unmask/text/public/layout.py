@@ -32,10 +32,7 @@ class TokenizerConfig:
     strip_accents: bool | None = setting(default=None, description="drop accents; null: as lowercase")
     tokenize_chinese_chars: bool = setting(default=True, description="make every Chinese character a word")
     fold_width: bool = setting(default=False, description="read full- and half-width forms as the ordinary characters")
-    simplify: bool = setting(
-        default=False,
-        description="read traditional Chinese characters as simplified (made with the extra zh)",
-    )
+    simplify: bool = setting(default=False, description="read traditional Chinese characters as simplified (extra zh)")
     min_frequency: int = setting(default=2, ge=1, description="characters and pairs seen less often are not used")
     allow_fewer: bool = setting(default=False, description="accept fewer tokens where the text supports no more")
 
@@ -57,10 +54,9 @@ def normalizer(settings: TokenizerConfig) -> normalizers.Normalizer:
 def bert_normalizer(settings: Mapping[str, Any]) -> dict[str, Any]:
     """The part of a tokenizer.json that is BERT's normaliser: the whole of it, or what follows a folding."""
     whole = settings.get("normalizer") or {}
-    parts = whole.get("normalizers") if whole.get("type") == "Sequence" else None
-    if isinstance(parts, list) and [part.get("type") for part in parts] == ["Precompiled", "BertNormalizer"]:
-        whole = parts[1]
-    return dict(whole)
+    parts = whole.get("normalizers", [])
+    folded = [part.get("type") for part in parts] == ["Precompiled", "BertNormalizer"]
+    return dict(parts[1] if folded else whole)
 
 
 def tokenizer_json(tokens: Sequence[str], settings: TokenizerConfig, names: Sequence[str] = SPECIALS) -> str:
@@ -162,10 +158,7 @@ def _description_of_merges(vocabulary: Path, config: Mapping[str, Any]) -> str:
         specials.required_token(role, config, numbers, str(vocabulary)) for role in specials.ROLES
     )
     ends = (sep, numbers[sep]), (cls, numbers[cls])
-    if cls.startswith("["):  # DeBERTa's way with the same files
-        backend.post_processor = processors.BertProcessing(*ends)
-    else:
-        backend.post_processor = processors.RobertaProcessing(*ends, add_prefix_space=prefix)
+    backend.post_processor = processors.RobertaProcessing(*ends, add_prefix_space=prefix)
     backend.add_special_tokens([pad, unknown, cls, sep, tokenizers.AddedToken(mask, lstrip=True)])
     return serialise(backend)
 

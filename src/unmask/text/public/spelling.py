@@ -36,10 +36,6 @@ class TokenSpelling:
             return self.text(token)[:1].isspace()
         return not self.prefix or token == self.prefix or not token.startswith(self.prefix)
 
-    def is_blank(self, token: str) -> bool:
-        """Whether a piece spells nothing but white space."""
-        return not self.text(token).strip()
-
     def display(self, token: str) -> str:
         """A piece for people to read: WordPiece's as it is, others without the blank, unless there is only that."""
         if not self.in_bytes and not self.marker:
