@@ -286,7 +286,7 @@ def test_training_gives_what_was_asked_for(trained: Tokenizer) -> None:
     assert trained.all_special_ids == [0, 1, 2, 3, 4]
     assert trained.sha256 == Tokenizer.train(reversed(TEXTS), vocab_size=75).sha256
     assert "river" in trained.tokens and trained.training is not None and trained.training.texts == 6
-    assert repr(trained).startswith("Tokenizer(75 pieces, lower case")
+    assert repr(trained).startswith("Tokenizer(75 tokens, lower case")
 
 
 def test_statistics_of_training_are_those_of_its_texts(trained: Tokenizer) -> None:
@@ -415,7 +415,7 @@ def test_pieces_and_ids(trained: Tokenizer) -> None:
     for wrong in (-1, 75):
         with pytest.raises(UserError, match="0 to 74"):
             trained.id_to_token(wrong)
-    with pytest.raises(UserError, match="not a piece"):
+    with pytest.raises(UserError, match="not a token"):
         trained.token_to_id("nowhere")
 
 

@@ -186,4 +186,5 @@ def _cohesion(stretches: list[_Stretches], length: int) -> Floats:
 
     begins = stretches[length - 1].example
     parts = [logs(cut, begins) + logs(length - cut, begins + cut) for cut in range(1, length)]
-    return logs(length, begins) + np.log(stretches[0].counts.sum()) - np.max(parts, axis=0)
+    least: Floats = logs(length, begins) + np.log(stretches[0].counts.sum()) - np.max(parts, axis=0)
+    return least

@@ -9,16 +9,16 @@ Padding = bool | Literal["longest", "max_length"]
 
 @dataclass(frozen=True, slots=True)
 class Encoding:
-    """A text or pair as pieces, in parallel lists: [CLS] text [SEP] or [CLS] text [SEP] pair [SEP] under BERT."""
+    """A text or pair as tokens, in parallel lists: [CLS] text [SEP] or [CLS] text [SEP] pair [SEP] under BERT."""
 
     input_ids: list[int]
     token_type_ids: list[int]  # under BERT 0 for the text and its specials, 1 for the pair and the last [SEP]
-    # the piece's characters in the original text or pair, without a blank before; none of a blank; specials (0, 0)
+    # the token's characters in the original text or pair, without a blank before; none of a blank; specials (0, 0)
     offsets: list[tuple[int, int]]
-    word_ids: list[int | None]  # the number of the piece's word within its own text; None for specials
-    special_tokens_mask: list[bool]  # the pieces that encoding added around the texts
-    truncated: bool = False  # whether pieces were left out to keep to max_length
-    pair_start: int | None = None  # where the pieces of the pair begin; None without a pair
+    word_ids: list[int | None]  # the number of the token's word within its own text; None for specials
+    special_tokens_mask: list[bool]  # the tokens that encoding added around the texts
+    truncated: bool = False  # whether tokens were left out to keep to max_length
+    pair_start: int | None = None  # where the tokens of the pair begin; None without a pair
 
 
 def model_inputs(

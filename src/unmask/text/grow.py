@@ -1,14 +1,14 @@
-"""Which pieces a WordPiece vocabulary should get for a text that it was not made for.
+"""Which tokens a WordPiece vocabulary should get for a text that it was not made for.
 
-A candidate is what two or more neighbouring pieces of a word spell. It would save, wherever these stand, as many
-pieces as there are in it less one; chosen is what saves the most in all, over and over, each time with the text cut
-anew by all that was chosen before. So "transaction" comes before "transactions", which afterwards saves one piece and
-no longer several. Equal ones are told apart by their text. A word that is unknown counts as one piece more than it has
-characters: what it would be worth to tell it apart. With no other word does it share a piece.
+A candidate is what two or more neighbouring tokens of a word spell. It would save, wherever these stand, as many
+tokens as there are in it less one; chosen is what saves the most in all, over and over, each time with the text cut
+anew by all that was chosen before. So "transaction" comes before "transactions", which afterwards saves one token and
+no longer several. Equal ones are told apart by their text. A word that is unknown counts as one token more than it has
+characters: what it would be worth to tell it apart. With no other word does it share a token.
 
-Words are cut as WordPiece cuts them, from the left into the longest pieces that fit (Wu et al. 2016; Devlin et al.
-2019). Where the pieces of a candidate stand, their first one is the longest that fits, and it begins the candidate;
-so only words that hold that piece can be cut otherwise, and a candidate is cut alike wherever it stands.
+Words are cut as WordPiece cuts them, from the left into the longest tokens that fit (Wu et al. 2016; Devlin et al.
+2019). Where the tokens of a candidate stand, their first one is the longest that fits, and it begins the candidate;
+so only words that hold that token can be cut otherwise, and a candidate is cut alike wherever it stands.
 """
 
 import heapq
@@ -25,7 +25,7 @@ Word = tuple[str, ...] | str  # the tokens of a word, or the text of an unknown 
 
 @dataclass(frozen=True)
 class AddedToken:
-    """piece: as it stands in the vocabulary; count: how often it stood in the text; saved: pieces, by it alone."""
+    """token: as it stands in the vocabulary; count: how often it stood in the text; saved: tokens, by it alone."""
 
     token: str
     count: int
@@ -41,10 +41,10 @@ def choose_tokens(
     min_frequency: int = 2,
     progress: Progress = SILENT,
 ) -> list[AddedToken]:
-    """At most `add` pieces, the one that saves the most first.
+    """At most `add` tokens, the one that saves the most first.
 
-    words: as the vocabulary cuts them into several pieces, with how often they occur; unknown: words that it cannot
-    cut. A piece that stands fewer than `min_frequency` times is not chosen.
+    words: as the vocabulary cuts them into several tokens, with how often they occur; unknown: words that it cannot
+    cut. A token that stands fewer than `min_frequency` times is not chosen.
     """
     chooser = _Chooser(vocab, words, unknown)
     chosen: list[AddedToken] = []

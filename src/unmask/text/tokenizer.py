@@ -1,8 +1,8 @@
-"""Tokenizer: text to pieces and back, over the tokenizers library, with offsets into the original text.
+"""Tokenizer: text to tokens and back, over the tokenizers library, with offsets into the original text.
 
 Our own tokenizers are WordPiece; those of public checkpoints are read whatever their kind (WordPiece,
 byte-level BPE, SentencePiece, ...). The text of users is only ever text: "[MASK]" or "</s>" in it is cut into
-ordinary pieces unless `specials=True` asks for the mask. What is saved is what other libraries load unchanged.
+ordinary tokens unless `add_special_tokens=True` asks for the mask. Other libraries load what is saved unchanged.
 """
 
 import hashlib
@@ -38,7 +38,7 @@ from unmask.text.words import WordCounter, read_plain
 
 __all__ = ["Encoding", "Tokenizer", "TokenizerConfig"]
 
-WORD_START, SENTENCE_START = 1, 2  # the bits of the flags of `pieces_of`
+WORD_START, SENTENCE_START = 1, 2  # the bits of the flags of `encode_texts`
 _TENSORS = {"np": "numpy:array", "pt": "torch:tensor"}  # what makes them of lists; imported where asked for
 _FILES = ("tokenizer.json", "vocab.txt", "vocab.json")  # what `from_pretrained` looks for in a folder, in this order
 
@@ -67,7 +67,7 @@ class Tokenizer:
     def __init__(
         self, description: str, origin: str = "the tokenizer", config: Mapping[str, Any] | None = None
     ) -> None:
-        """`description` is the content of a tokenizer.json, `config` what the files beside it say of special pieces;
+        """`description` is the content of a tokenizer.json, `config` what the files beside it say of special tokens;
         `origin` names it in errors."""
         self._whole = layout.backend(description, origin)
         self._description, self._config = description, dict(config or {})
@@ -109,8 +109,8 @@ class Tokenizer:
     ) -> "Tokenizer":
         """Train on texts, or on the plain text files (also .gz) that a path or a pattern names, line by line.
 
-        `overrides` are settings of TokenizerConfig: `Tokenizer.train("corpus/*.txt", vocabulary=8192)`.
-        Raises UserError when the text supports fewer pieces than asked for.
+        `overrides` are settings of TokenizerConfig: `Tokenizer.train("corpus/*.txt", vocab_size=8192)`.
+        Raises UserError when the text supports fewer tokens, unless `allow_fewer`.
         """
         settings = from_mapping(TokenizerConfig, {**dump(settings or TokenizerConfig()), **overrides}, "the tokenizer")
         normalizer, cut = layout.normalizer(settings), pre_tokenizers.BertPreTokenizer()
@@ -147,8 +147,8 @@ class Tokenizer:
     def from_pretrained(cls, path: Path | str) -> "Tokenizer":
         """Read a folder that holds tokenizer.json, vocab.txt, or vocab.json and merges.txt; or one of these files.
 
-        tokenizer_config.json and special_tokens_map.json beside it say which pieces are special, where it does
-        not. Raises UserError where that is no tokenizer of an encoder, saying what is missing.
+        tokenizer_config.json and special_tokens_map.json beside it say which tokens are special, where it does
+        not. Raises UserError where that is no tokenizer of an encoder, naming what is missing.
         """
         path = Path(path)
         file = path if not path.is_dir() else next((f for name in _FILES if (f := path / name).is_file()), None)
@@ -165,7 +165,7 @@ class Tokenizer:
     def save_pretrained(self, folder: Path | str, model_max_length: int | None = None) -> None:
         """Write tokenizer.json and tokenizer_config.json, and vocab.txt where it is WordPiece: all whole or none.
 
-        length: tokens that the model beside it can read, at which other libraries cut where nothing else was said.
+        model_max_length: tokens that the model beside it can read, to which other libraries truncate by default.
         """
         folder = Path(folder)
         public = self._public_config()
@@ -173,7 +173,7 @@ class Tokenizer:
             public[layout.MODEL_MAX_LENGTH] = cut
         contents = {"tokenizer.json": self._json, specials.CONFIG: json_text(public)}
         if self.kind == "WordPiece":
-            contents["vocab.txt"] = "".join(f"{piece}\n" for piece in self.tokens)
+            contents["vocab.txt"] = "".join(f"{token}\n" for token in self.tokens)
         with ExitStack() as written:  # takes their names when all are written, tokenizer.json last
             for name, content in contents.items():
                 written.enter_context(atomic(folder / name)).write_text(content, encoding="utf-8", newline="")
@@ -209,7 +209,7 @@ class Tokenizer:
     def __repr__(self) -> str:
         case = "lower case" if self.lowercase else "cased"
         kind = "" if self._is_bert else f"{self.kind}, "
-        return f"Tokenizer({self.vocab_size:,} pieces, {kind}{case}, sha256 {self.sha256[:12]})"
+        return f"Tokenizer({self.vocab_size:,} tokens, {kind}{case}, sha256 {self.sha256[:12]})"
 
     @cached_property
     def _json(self) -> str:
@@ -219,7 +219,7 @@ class Tokenizer:
 
     @property
     def vocab_size(self) -> int:
-        """The number of pieces, the special ones included."""
+        """The number of tokens, the special ones included."""
         return len(self.tokens)
 
     @cached_property
@@ -228,14 +228,14 @@ class Tokenizer:
         return hashlib.sha256(self._json.encode("utf-8")).hexdigest()
 
     def token_to_id(self, token: str) -> int:
-        """Raises UserError where there is no such piece."""
+        """Raises UserError where there is no such token."""
         if token not in self._token_ids:
-            raise UserError(f"{token!r} is not a piece of this tokenizer")
+            raise UserError(f"{token!r} is not a token of this tokenizer")
         return self._token_ids[token]
 
     def id_to_token(self, token_id: int) -> str:
         if not 0 <= token_id < len(self.tokens):
-            raise UserError(f"{token_id} is not the id of a piece", allowed=f"0 to {len(self.tokens) - 1:,}")
+            raise UserError(f"{token_id} is not the id of a token", allowed=f"0 to {len(self.tokens) - 1:,}")
         return self.tokens[token_id]
 
     @property
@@ -254,17 +254,17 @@ class Tokenizer:
 
     @cached_property
     def text_token_ids(self) -> NDArray[np.int64]:
-        """The ids of the pieces that stand for text, rising: neither special nor waiting for a meaning."""
+        """The ids of the tokens that stand for text, rising: neither special nor reserved."""
         ordinary = np.array([specials.UNUSED.fullmatch(token) is None for token in self.tokens])
         ordinary[self.all_special_ids] = False
         return np.flatnonzero(ordinary)
 
     def token_text(self, token_id: int) -> str:
-        """What a piece stands for in a text, with the blank before it where it holds one."""
+        """The text of a token, with the blank before it where it holds one."""
         return self._spelling.text(self.id_to_token(token_id))
 
     def display_token(self, token_id: int) -> str:
-        """A piece for people to read."""
+        """A token for people to read."""
         return self._spelling.display(self.id_to_token(token_id))
 
     def normalize(self, text: str) -> str:
@@ -273,8 +273,8 @@ class Tokenizer:
         return text if normaliser is None else str(normaliser.normalize_str(readable(text)))
 
     def with_added_tokens(self, tokens: Sequence[str]) -> "Tokenizer":
-        """The same tokenizer with further pieces, whose ids follow the others. As a word is cut into the longest
-        pieces that fit, those are used from then on. Raises UserError for any kind but BERT's WordPiece.
+        """The same tokenizer with further tokens, whose ids follow the others. As a word is cut into the longest
+        tokens that fit, those are used from then on. Raises UserError for any kind but BERT's WordPiece.
         """
         model = self._settings["model"]
         if self.kind != "WordPiece" or model.get("continuing_subword_prefix") != wordpiece.CONTINUATION:
@@ -283,15 +283,15 @@ class Tokenizer:
                 allowed="WordPiece, as in BERT",
                 hint="train a tokenizer on your text, and pretrain with it: unmask tokenizer train",
             )
-        added = {piece: self.vocab_size + number for number, piece in enumerate(tokens)}
+        added = {token: self.vocab_size + number for number, token in enumerate(tokens)}
         grown = {**self._settings, "model": {**model, "vocab": {**model["vocab"], **added}}}
         description = layout.serialise(layout.backend(grown, "the tokenizer"))
         return Tokenizer(description, config=self._config)
 
     @cached_property
     def word_start(self) -> NDArray[np.bool_]:
-        """(vocabulary,) whether a word begins with the piece, as far as the piece alone tells."""
-        return np.array([self._spelling.starts_word(piece) for piece in self.tokens])
+        """(vocabulary,) whether a word begins with the token, as far as the token alone tells."""
+        return np.array([self._spelling.starts_word(token) for token in self.tokens])
 
     @cached_property
     def _blank(self) -> NDArray[np.bool_]:
@@ -314,9 +314,9 @@ class Tokenizer:
         *,
         add_special_tokens: bool = False,
     ) -> Encoding:
-        """A text, or a pair, with the special pieces around. With `specials`, "[MASK]" (`mask`) in it is the mask.
+        """A text, or a pair, with the special tokens around. With `add_special_tokens`, "[MASK]" in it is the mask.
 
-        More than `max_length` pieces (specials included) are cut from the end, in a pair from the longer text
+        More than `max_length` tokens (special ones included) are cut from the end, in a pair from the longer text
         first, as BERT does; `truncated` says so. Raises UserError when that leaves no room for text.
         """
         return self.encode_batch([text], [pair], max_length, add_special_tokens=add_special_tokens)[0]
@@ -402,7 +402,7 @@ class Tokenizer:
 
     @staticmethod
     def _truncated_sizes(sizes: list[int], max_tokens: int, max_length: int) -> list[int]:
-        """How many pieces of each text are kept: in a pair, the longer one is cut first."""
+        """How many tokens of each text are kept: in a pair, the longer one is cut first."""
         if max_tokens < len(sizes):
             least = max_length - max_tokens + len(sizes)
             raise UserError(f"max_length {max_length} leaves no room for text", allowed=f"{least} or more")
@@ -414,7 +414,7 @@ class Tokenizer:
     def encode_texts(
         self, texts: Sequence[str], words: Words | None = None
     ) -> list[tuple[NDArray[np.int32], NDArray[np.uint8]]]:
-        """Each text as ids (pieces,) int32, without specials, and flags (pieces,) uint8.
+        """Each text as ids (tokens,) int32, without special ones, and flags (tokens,) uint8.
 
         Bit 0 of a flag: a word starts here. Bit 1: a sentence does (see _SENTENCE_END for what ends one).
         By themselves Chinese characters are words; with `words`, which cuts a sentence into its words, those
@@ -440,12 +440,11 @@ class Tokenizer:
             starts_sentence, ends = aligned.sentence_starts(given), np.cumsum(sizes)
         if words is not None:
             starts_word = starts_word & ~continues_word(parts, words, positions, sizes)
-        flags = (starts_word | starts_sentence) * WORD_START | starts_sentence * SENTENCE_START
-        flags = flags.astype(np.uint8)
+        flags = (starts_word | starts_sentence) * np.uint8(WORD_START) | starts_sentence * np.uint8(SENTENCE_START)
         return [(ids[i:j], flags[i:j]) for i, j in pairwise([0, *ends.tolist()])]
 
     def decode(self, ids: Iterable[int], *, specials: bool = False) -> str:
-        """The text that the pieces spell, as far as can be told; with `specials`, special pieces too."""
+        """The text that the tokens spell, as far as they tell it; with `specials`, special tokens too."""
         text = self._whole.decode([int(number) for number in ids], skip_special_tokens=not specials)
         return _BETWEEN_CHINESE.sub("", text) if self.tokenize_chinese_chars else text
 

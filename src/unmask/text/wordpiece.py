@@ -1,8 +1,8 @@
-"""WordPiece vocabulary training: word counts in, pieces out, merged by their gain in log-likelihood.
+"""WordPiece vocabulary training: word counts in, tokens out, merged by their gain in log-likelihood.
 
 The score of a pair, from Schuster and Nakajima, "Japanese and Korean voice search" (ICASSP 2012), section 3:
-merge the two pieces that raise the likelihood of the text under a unigram model of the pieces the most. With
-c(x) the number of times that piece x occurs and N that of all pieces, writing ab for "a b" n = c(ab) times
+merge the two tokens that raise the likelihood of the text under a unigram model of the tokens the most. With
+c(x) the number of times that token x occurs and N that of all tokens, writing ab for "a b" n = c(ab) times
 raises the log-likelihood, sum of c(x) log(c(x)/N), to first order in n/c(a), n/c(b) and n/N and up to a term
 -n, by
 
@@ -12,7 +12,7 @@ c and N are those of the moment, not of the beginning: the likelihood to be rais
 is written now, and every merge changes its unigram model (N falls by n). A pair of negative gain is taken
 only when no other is left, so that the vocabulary has the size that was asked for.
 
-Every merge is the true maximum. A merge changes the counts of three pieces, and only pairs that hold one of
+Every merge is the true maximum. A merge changes the counts of three tokens, and only pairs that hold one of
 them are scored anew; every other gain changes by log N alone, and since N only falls it can only fall. Hence
 a pool of all pairs whose gain is above some floor stays one when the pairs scored anew that are above the
 floor join it, and its best is the best of all while above the floor; below it, a new pool is made from all
@@ -106,7 +106,7 @@ class _Letters:
         self.codes = np.frombuffer("".join(kept).encode("utf-32-le"), np.uint32).astype(np.int64)
 
     def alphabet(self, limit: int, min_frequency: int) -> tuple[list[str], list[str], bool]:
-        """The pieces of one character, in order of code point; the characters that are left out, the most
+        """The tokens of one character, in order of code point; the characters that are left out, the most
         frequent first; and whether there was no room for some of them."""
         totals = np.zeros(self.codes.max(initial=0) + 1, np.int64)
         np.add.at(totals, self.codes, np.repeat(self.counts, self.lengths))
@@ -118,16 +118,16 @@ class _Letters:
         wanted = (covered_before < CHARACTER_COVERAGE * totals.sum()) & (totals[ranked] >= min_frequency)
         fits = np.cumsum(1 + inside[ranked]) <= limit
         kept = np.sort(ranked[wanted & fits])
-        pieces = [chr(code) for code in kept.tolist()]
-        pieces += [CONTINUATION + chr(code) for code in kept[inside[kept]].tolist()]
+        tokens = [chr(code) for code in kept.tolist()]
+        tokens += [CONTINUATION + chr(code) for code in kept[inside[kept]].tolist()]
         left_out = [chr(code) for code in ranked[~(wanted & fits)].tolist()]
-        return pieces, left_out, bool((wanted & ~fits).any())
+        return tokens, left_out, bool((wanted & ~fits).any())
 
     def spell(self, alphabet: Sequence[str]) -> tuple[Places, Ints, Ints]:
-        """Of the words that the alphabet can spell: the piece of every character, the lengths, the counts."""
+        """Of the words that the alphabet can spell: the token of every character, the lengths, the counts."""
         ids = np.full((2, self.codes.max(initial=0) + 1), -1, np.int32)
-        for number, piece in enumerate(alphabet):
-            ids[int(len(piece) > 1), ord(piece[-1])] = number
+        for number, token in enumerate(alphabet):
+            ids[int(len(token) > 1), ord(token[-1])] = number
         starts = np.cumsum(self.lengths) - self.lengths
         later = np.ones(len(self.codes), np.int8)
         later[starts] = 0
@@ -167,12 +167,12 @@ def _with_room(column: NDArray[Any], size: int) -> NDArray[Any]:
 
 
 class Merger:
-    """The words as chains of pieces, with exact counts of pieces and of adjacent pairs, merged pair by pair.
+    """The words as chains of tokens, with exact counts of tokens and of adjacent pairs, merged pair by pair.
 
-    A place is the index of a character; the piece that begins there is `piece[place]` (-1 once merged into
+    A place is the index of a character; the token that begins there is `token[place]` (-1 once merged into
     the one before it), its neighbours within the word begin at `before[place]` and `after[place]` (-1 where
     there is none), and `pair[place]` is the number of the pair that it forms with the one after it. Pairs are
-    numbered as they appear; `pairs_of` lists those of each piece, `places` where each piece occurs (or did).
+    numbered as they appear; `pairs_of` lists those of each token, `places` where each token occurs (or did).
     """
 
     POOL = 1024
@@ -269,7 +269,7 @@ class Merger:
         return even
 
     def merge(self, pair: int) -> None:
-        """Write `left right` as one piece wherever the pair occurs."""
+        """Write `left right` as one token wherever the pair occurs."""
         left, right = int(self.pairs.left[pair]), int(self.pairs.right[pair])
         first = self._occurrences(pair, left, right)
         second = self.after[first]
@@ -315,9 +315,9 @@ class Merger:
         return previous[own], own
 
     def _token(self, left: int, right: int) -> int:
-        """The number of the new piece `left right`.
+        """The number of the new token `left right`.
 
-        It is new indeed: where a text is one piece no merge has crossed its ends, so it was put together by the
+        It is new indeed: where a text is one token no merge has crossed its ends, so it was put together by the
         same merges everywhere, the last of which found it everywhere.
         """
         self.texts.append(self.texts[left] + self.texts[right].removeprefix(CONTINUATION))
@@ -338,15 +338,15 @@ class Merger:
         numbers: Ints = added[inverse]
         return numbers
 
-    def _update(self, pieces: set[int]) -> None:
-        """Score every pair of these pieces anew; those that come above the floor join the pool."""
+    def _update(self, tokens: set[int]) -> None:
+        """Score every pair of these tokens anew; those that come above the floor join the pool."""
         touched = []
-        for piece in sorted(pieces):
-            self.logs[piece] = np.log(max(self.count[piece], 1))
-            pairs = np.array(self.pairs_of[piece], np.int64)
+        for token in sorted(tokens):
+            self.logs[token] = np.log(max(self.count[token], 1))
+            pairs = np.array(self.pairs_of[token], np.int64)
             alive = pairs[self.pairs.count[pairs] > 0]
             if 2 * len(alive) < len(pairs):
-                self.pairs_of[piece] = array("i", alive.astype(np.int32).tobytes())
+                self.pairs_of[token] = array("i", alive.astype(np.int32).tobytes())
             touched.append(pairs)
         pairs = np.concatenate(touched)
         self._score(pairs)

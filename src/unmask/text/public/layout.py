@@ -61,7 +61,7 @@ def bert_normalizer(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 def tokenizer_json(tokens: Sequence[str], settings: TokenizerConfig, names: Sequence[str] = SPECIALS) -> str:
     """The tokenizer.json of BERT's kind of a list of tokens; `names`: the special ones, in the order of SPECIALS."""
-    numbers = {piece: number for number, piece in enumerate(tokens)}
+    numbers = {token: number for number, token in enumerate(tokens)}
     _, unknown, cls, sep, _ = names
     model = models.WordPiece(
         numbers,
@@ -129,16 +129,16 @@ def _text(file: Path) -> str:
 
 def _description_of_list(file: Path, config: Mapping[str, Any]) -> str:
     """Of BERT's vocab.txt; tokenizer_config.json may say how text is normalised."""
-    pieces = [line.removesuffix("\r") for line in _text(file).removesuffix("\n").split("\n")]
+    tokens = [line.removesuffix("\r") for line in _text(file).removesuffix("\n").split("\n")]
     numbers: dict[str, int] = {}
-    for line, piece in enumerate(pieces, 1):
-        if numbers.setdefault(piece, line) != line:
-            raise UserError(f"{file}, line {line:,}: {piece!r} is already on line {numbers[piece]:,}")
+    for line, token in enumerate(tokens, 1):
+        if numbers.setdefault(token, line) != line:
+            raise UserError(f"{file}, line {line:,}: {token!r} is already on line {numbers[token]:,}")
     names = [specials.required_token(role, config, numbers, str(file)) for role in specials.ROLES]
-    cased = any(piece != piece.lower() for piece in pieces if piece not in names and piece[:1] != "[")
+    cased = any(token != token.lower() for token in tokens if token not in names and token[:1] != "[")
     alike = ("strip_accents", "tokenize_chinese_chars", "fold_width", "simplify")
     settings = {name: config[name] for name in alike if name in config}
-    return tokenizer_json(pieces, TokenizerConfig(lowercase=config.get("do_lower_case", not cased), **settings), names)
+    return tokenizer_json(tokens, TokenizerConfig(lowercase=config.get("do_lower_case", not cased), **settings), names)
 
 
 def _description_of_merges(vocabulary: Path, config: Mapping[str, Any]) -> str:

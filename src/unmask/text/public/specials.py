@@ -1,4 +1,4 @@
-"""The special pieces of public tokenizers, and how they stand around texts: found in their files, never assumed.
+"""The special tokens of public tokenizers, and how they stand around texts: found in their files, never assumed.
 
 What the model and the post-processor of tokenizer.json say comes first, since they act; then what
 tokenizer_config.json and special_tokens_map.json name; then the usual names, where the vocabulary has them.
@@ -18,7 +18,7 @@ from unmask.files import read_json
 
 CONFIG, MAP = "tokenizer_config.json", "special_tokens_map.json"
 
-# the keys under which other libraries name the piece of each role, and its usual names
+# the keys under which other libraries name the token of each role, and its usual names
 KEYS = {
     "pad": ("pad_token",),
     "unknown": ("unk_token",),
@@ -34,7 +34,7 @@ NAMES = {
     "sep": ("[SEP]", "</s>"),
     "mask": ("[MASK]", "<mask>", "<|mask|>"),
 }
-# pieces that wait for a meaning: BERT's, T5's, fairseq's and those of byte-level vocabularies; CamemBERT's
+# tokens that wait for a meaning: BERT's, T5's, fairseq's and those of byte-level vocabularies; CamemBERT's
 UNUSED = re.compile(r"[\[<]\|?(?:unused|extra_id|madeupword|reserved)[\w-]*\|?[\]>]|.*NOTUSED")
 # Unicode keeps this character for internal use: no text has it, see `Tokenizer`
 RESERVED = "\U0010ffff"
@@ -43,7 +43,7 @@ _NO_TEXT = re.compile(f"[\ud800-\udfff{RESERVED}]")
 
 @dataclass(frozen=True)
 class SpecialTokensTemplate:
-    """The special pieces around one text, or around the two of a pair.
+    """The special tokens around one text, or around the two of a pair.
 
     runs: the ids before the first text, after it, and (of a pair) after the second; run_segments: their
     segments; text_segments: the segment of each text.
@@ -55,7 +55,7 @@ class SpecialTokensTemplate:
 
     @property
     def size(self) -> int:
-        """How many special pieces there are."""
+        """How many special tokens there are."""
         return sum(map(len, self.runs))
 
 
@@ -116,7 +116,7 @@ def find_special_tokens(
     """
     tokens, model = list(numbers), settings["model"]
     unknown = tokens[model["unk_id"]] if isinstance(model.get("unk_id"), int) else model.get("unk_token")
-    acting = {"unknown": unknown if unknown in numbers else None}
+    acting: dict[str, str | None] = {"unknown": unknown if unknown in numbers else None}
     templates = _templates(processor, tokens, origin)
     if templates:
         before, after = templates[0].runs
@@ -124,16 +124,17 @@ def find_special_tokens(
             given = f"{len(before)} before it and {len(after)} after it"
             raise UserError(f"{origin} does not put one token before a text and one after it", given=given)
         acting |= {"cls": tokens[before[0]], "sep": tokens[after[0]]}
-    roles = {}
+    roles: dict[str, str] = {}
     for role in ROLES:
         find = required_token if role in ("cls", "sep", "pad") else named_token
-        if token := acting.get(role) or find(role, config, numbers, origin):
-            roles[role] = token
-    templates = templates or bert_templates(numbers[roles["cls"]], numbers[roles["sep"]])
-    named = [content(value) for key, value in config.items() if key.endswith("_token")]
-    named += map(content, config.get("additional_special_tokens") or [])
-    named += [token["content"] for token in settings["added_tokens"] if token.get("special")]
-    ids = {numbers[token] for token in (*roles.values(), *named) if token in numbers}
+        if found := acting.get(role) or find(role, config, numbers, origin):
+            roles[role] = found
+    if templates is None:
+        templates = bert_templates(numbers[roles["cls"]], numbers[roles["sep"]])
+    named = [value for key, value in config.items() if key.endswith("_token")]
+    named += config.get("additional_special_tokens") or []
+    named += [token for token in settings["added_tokens"] if token.get("special")]
+    ids = {numbers[token] for token in (*roles.values(), *map(content, named)) if token and token in numbers}
     ids |= {number for template in templates for run in template.runs for number in run}
     return roles, sorted(ids), templates
 
@@ -150,7 +151,8 @@ def _templates(processor: Any, tokens: Sequence[str], origin: str) -> Templates 
     """What a post-processor puts around texts, found by trying it on texts of one token; None where it puts nothing."""
     probe = tokenizers.Tokenizer(models.WordLevel({"a": 0}, unk_token="a"))
     probe.post_processor = processor
-    single, pair = (_template(probe.encode(*texts), len(texts), tokens, origin) for texts in (["a"], ["a", "a"]))
+    single = _template(probe.encode("a"), 1, tokens, origin)
+    pair = _template(probe.encode("a", "a"), 2, tokens, origin)
     return (single, pair) if single.size or pair.size else None
 
 
@@ -207,7 +209,7 @@ def without_matching(settings: Mapping[str, Any], special_tokens: Set[str]) -> d
 
 def readable(text: str) -> str:
     """The text without what is no text: lone surrogates (UTF-8 cannot hold them) and the character that keeps special
-    pieces out of reach become others, one for one, so that offsets stay."""
+    tokens out of reach become others, one for one, so that offsets stay."""
     if text.isascii() or not _NO_TEXT.search(text):
         return text
     return _NO_TEXT.sub("\ufffd", text.replace(RESERVED, "\U0010fffe"))

@@ -1,4 +1,4 @@
-"""What pieces spell, for every kind of tokenizer: ##ing, ▁Paris and ĠParis, æĹ¥ (the bytes of 日)."""
+"""What tokens spell, for every kind of tokenizer: ##ing, ▁Paris and ĠParis, æĹ¥ (the bytes of 日)."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,8 +10,8 @@ BLANK = "▁"  # how a blank is shown where it must be seen: SentencePiece's own
 
 @dataclass(frozen=True)
 class TokenSpelling:
-    """kind: in words; prefix: of pieces that continue a word ("##"); suffix: of those that end one ("</w>");
-    marker: what stands for a blank ("▁"); in_bytes: whether each character of a piece stands for a byte."""
+    """kind: in words; prefix: of tokens that continue a word ("##"); suffix: of those that end one ("</w>");
+    marker: what stands for a blank ("▁"); in_bytes: whether each character of a token stands for a byte."""
 
     kind: str
     prefix: str = ""
@@ -20,7 +20,7 @@ class TokenSpelling:
     in_bytes: bool = False
 
     def text(self, token: str) -> str:
-        """What a piece spells, with the blank before it where it has one; "\\xe6" for bytes of half a character."""
+        """What a token spells, with the blank before it where it has one; "\\xe6" for bytes of half a character."""
         if self.in_bytes:
             table = _bytes()
             if all(character in table for character in token):  # else an added token, which is spelled out
@@ -31,13 +31,13 @@ class TokenSpelling:
         return text.replace(self.marker, " ") if self.marker else text
 
     def starts_word(self, token: str) -> bool:
-        """Whether a word begins with a piece, as far as the piece alone tells."""
+        """Whether a word begins with a token, as far as the token alone tells."""
         if self.in_bytes or self.marker:
             return self.text(token)[:1].isspace()
         return not self.prefix or token == self.prefix or not token.startswith(self.prefix)
 
     def display(self, token: str) -> str:
-        """A piece for people to read: WordPiece's as it is, others without the blank, unless there is only that."""
+        """A token for people to read: WordPiece's as it is, others without the blank, unless there is only that."""
         if not self.in_bytes and not self.marker:
             return token
         text = self.text(token)
@@ -72,7 +72,7 @@ def _parts(component: Mapping[str, Any] | None) -> list[Mapping[str, Any]]:
 
 @cache
 def _bytes() -> dict[str, int]:
-    """The byte of each character of byte-level pieces: printable ones of Latin-1 stand for themselves, the others
+    """The byte of each character of byte-level tokens: printable ones of Latin-1 stand for themselves, the others
     follow from U+0100 on (Radford et al. 2019, encoder.py)."""
     printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
     others = [byte for byte in range(256) if byte not in printable]
