@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from unmask.errors import UserError
-from unmask.text import autonomy, chinese
+from unmask.text import chinese, word_discovery
 from unmask.text.lexicon import Lexicon, describe_words, jieba_segmenter
 from unmask.text.public import layout
 from unmask.text.public.layout import SPECIALS
@@ -73,11 +73,11 @@ def test_learning_does_not_depend_on_order_and_is_bounded(monkeypatch: pytest.Mo
     texts = texts_of()
     assert Lexicon.train(texts).sha256 == Lexicon.train(texts[::-1]).sha256
     for bound in (100, 1000):
-        monkeypatch.setattr(autonomy, "MAX_CHARACTERS", bound)
-        runs = autonomy._runs(texts, autonomy.SILENT)
+        monkeypatch.setattr(word_discovery, "MAX_CHARACTERS", bound)
+        runs = word_discovery._runs(texts, word_discovery.SILENT)
         assert 0 < sum(map(len, runs)) <= bound
-        assert sorted(runs) == sorted(autonomy._runs(texts[::-1], autonomy.SILENT))
-    assert sum(map(len, autonomy._runs(["天" * 5000], autonomy.SILENT))) <= 1000
+        assert sorted(runs) == sorted(word_discovery._runs(texts[::-1], word_discovery.SILENT))
+    assert sum(map(len, word_discovery._runs(["天" * 5000], word_discovery.SILENT))) <= 1000
 
 
 def entropy(neighbours: list[str]) -> float:
@@ -91,7 +91,7 @@ def test_statistics_are_those_of_counting_one_by_one() -> None:
     runs = ["".join(pick.choice(LETTERS) for _ in range(pick.randint(1, 6))) for _ in range(60)]
     joined = "\0" + "\0".join(runs) + "\0"
     _, text = np.unique([ord(c) for c in joined], return_inverse=True)
-    stretches = autonomy._stretches(text.astype(np.int64))
+    stretches = word_discovery._stretches(text.astype(np.int64))
     total = sum(map(len, runs))
     places: dict[str, list[int]] = {}
     for length, found in enumerate(stretches, 1):
@@ -102,7 +102,7 @@ def test_statistics_are_those_of_counting_one_by_one() -> None:
             part: at for part, at in places.items() if len(part) == length and len(at) >= (1 if length == 1 else 2)
         }
         assert len(found.counts) == len(often) + 1
-        cohesion = autonomy._cohesion(stretches, length) if length > 1 else []
+        cohesion = word_discovery._cohesion(stretches, length) if length > 1 else []
         for part, at in often.items():
             number = int(found.at[at[0]])
             assert number and all(found.at[place] == number for place in at)
@@ -122,18 +122,18 @@ def test_the_cut_of_the_text_is_the_best_of_all() -> None:
     runs = ["".join(pick.choice(LETTERS[:3]) for _ in range(pick.randint(1, 7))) for _ in range(80)]
     joined = "\0" + "\0".join(runs) + "\0"
     _, text = np.unique([ord(c) for c in joined], return_inverse=True)
-    stretches = autonomy._stretches(text.astype(np.int64))
+    stretches = word_discovery._stretches(text.astype(np.int64))
     scores = [
-        np.where(s.at > 0, w[s.at], -np.inf) for s, w in zip(stretches, autonomy._weights(stretches), strict=True)
+        np.where(s.at > 0, w[s.at], -np.inf) for s, w in zip(stretches, word_discovery._weights(stretches), strict=True)
     ]
-    lengths = autonomy._cut(text, scores)
+    lengths = word_discovery._cut(text, scores)
     begin = 1
     for run in runs:
 
         def score(words: list[str], begin: int = begin) -> float:
             places = itertools.accumulate([begin, *map(len, words[:-1])])
             return sum(
-                scores[len(w) - 1][p] if len(w) <= autonomy.MAX_WORD_LENGTH else -math.inf
+                scores[len(w) - 1][p] if len(w) <= word_discovery.MAX_WORD_LENGTH else -math.inf
                 for w, p in zip(words, places, strict=True)
             )
 

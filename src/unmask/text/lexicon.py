@@ -1,6 +1,6 @@
 """Words of Chinese text for whole-word masking: a lexicon learnt from the text itself, or from a file.
 
-`Lexicon.train` needs neither a segmenter nor a word list (autonomy.py says by which statistics it finds words). A
+`Lexicon.train` needs neither a segmenter nor a word list (word_discovery.py says by which statistics it finds words). A
 lexicon cuts a text into the words of the greatest probability: Viterbi's path under a unigram model of the
 words' counts, as in Sproat, Shih, Gale and Chang, "A stochastic finite-state word-segmentation algorithm for
 Chinese" (Computational Linguistics 1996).
@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 from unmask.console import SILENT, Progress
 from unmask.errors import UserError, missing_extra
 from unmask.files import write_text
-from unmask.text.autonomy import find_words
 from unmask.text.chinese import RUN, is_ideograph
+from unmask.text.word_discovery import find_words
 
 Words = Callable[[str], Sequence[str]]  # a text -> its words in order; white space may be left out
 
@@ -44,7 +44,7 @@ class Lexicon:
     def train(cls, texts: Iterable[str], *, progress: Progress = SILENT) -> "Lexicon":
         """Learn from texts, the same from the same lines in any order, in bounded memory.
 
-        Of long texts, lines are chosen by their hash until at most autonomy.MAX_CHARACTERS Chinese characters are
+        Of long texts, lines are chosen by their hash until at most word_discovery.MAX_CHARACTERS Chinese characters are
         left. Raises UserError where there is no Chinese character.
         """
         return cls(find_words(texts, progress=progress))

@@ -176,11 +176,12 @@ def fit_to_corpus(recipe: PretrainRecipe, tokenizer: Tokenizer) -> PretrainRecip
 def _continue_from(recipe: PretrainRecipe, tokenizer: Tokenizer) -> PretrainRecipe:
     """The recipe with the network of the model that it goes on from. Raises UserError where that does not suit it."""
     opened = bundle.read(str(recipe.init_from))
-    if opened.tokenizer != tokenizer:
+    theirs = opened.tokenizer
+    if (theirs.sha256, theirs.special_tokens) != (tokenizer.sha256, tokenizer.special_tokens):
         raise UserError(
             f"{recipe.data.corpus} was built with another tokenizer than that of {opened.folder}",
             given=f"tokenizer.json has the sha256 {tokenizer.sha256[:12]}",
-            allowed=f"sha256 {opened.tokenizer.sha256[:12]}",
+            allowed=f"sha256 {theirs.sha256[:12]}",
             hint=f"unmask corpus build FILES --tokenizer {opened.folder} --output FOLDER",
         )
     return changed(recipe, model=same_network(recipe.model, opened, recipe.transfer))
