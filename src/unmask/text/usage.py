@@ -86,19 +86,20 @@ class Usage:
 
     def _add_word(self, text: str, tokens: list[tuple[int, int, int]]) -> None:
         """tokens: the id of each, and where it begins and ends in the text."""
+        unknown_id = self.tokenizer.unk_token_id
         ids = tuple(number for number, _, _ in tokens)
         self.token_ids.update(ids)
         for place, (number, start, end) in enumerate(tokens):
-            unknown = number == self.tokenizer.unk_token_id
-            # a token that takes a control before it counts as what it ends with
-            if script := script_of(text[min(start, len(text) - 1)]) or script_of(text[max(end - 1, 0)]):
+            # a token that takes a control before it, or a blank at the end of the text, counts as what it ends with
+            script = script_of(text[start]) if start < len(text) else None
+            if script := script or script_of(text[max(end - 1, 0)]):
                 counts = self.scripts[script]
                 counts.tokens += 1
                 counts.words += place == 0
-                counts.unknown += unknown
-            if unknown:
+                counts.unknown += number == unknown_id
+            if number == unknown_id:
                 self.unknown_characters[text[start:end]] += 1
-        if len(ids) > 1 and self.tokenizer.unk_token_id not in ids:
+        if len(ids) > 1 and unknown_id not in ids:
             self.split_words[ids] += 1
 
 

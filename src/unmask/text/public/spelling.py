@@ -21,13 +21,10 @@ class TokenSpelling:
 
     def text(self, token: str) -> str:
         """What a token spells, with the blank before it where it has one; "\\xe6" for bytes of half a character."""
-        if self.in_bytes:
-            table = _bytes()
-            if all(character in table for character in token):  # else an added token, which is spelled out
-                return bytes(table[character] for character in token).decode("utf-8", "backslashreplace")
-            return token
-        text = token.removeprefix(self.prefix) if token != self.prefix else token
-        text = text.removesuffix(self.suffix) if text != self.suffix else text
+        if self.in_bytes and _bytes().keys() >= set(token):  # else an added token, which is spelled out
+            return bytes(map(_bytes().__getitem__, token)).decode("utf-8", "backslashreplace")
+        text = token.removeprefix(self.prefix) or token
+        text = text.removesuffix(self.suffix) or text
         return text.replace(self.marker, " ") if self.marker else text
 
     def starts_word(self, token: str) -> bool:
