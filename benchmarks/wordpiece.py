@@ -83,8 +83,10 @@ def library(settings: Settings) -> Prepared:
 
 
 def _facts(tokenizer: Any, settings: Settings) -> dict[str, Any]:
+    from unmask.text.usage import count_usage
+
     tokenizer.save_pretrained(Path(settings["keep"]) / "tokenizer")
-    heldout = tokenizer.statistics(texts.lines_of(settings["heldout"]))
+    heldout = count_usage(tokenizer, texts.lines_of(settings["heldout"])).total
     return {
         "vocab_size": tokenizer.vocab_size,
         "vocabulary_sha256": hashlib.sha256("\n".join(tokenizer.tokens).encode()).hexdigest(),

@@ -15,6 +15,7 @@ from unmask.data.public.split import share
 from unmask.errors import UserError
 from unmask.model.encoder import Encoder
 from unmask.runtime.predictor import load
+from unmask.text.usage import count_usage
 
 DOMAIN = [
     "kubernetes clusters restart the gateway",
@@ -70,7 +71,7 @@ def test_what_was_measured(grown: tuple[bundle.Bundle, bundle.Bundle, GrowResult
     held = [text for text in TEXTS if share(hashlib.sha256(text.encode()).hexdigest(), 0) < 0.1]
     assert found.held_out == len(held) and found.documents == len(TEXTS) - len(held)
     for model, fit in ((old, found.before), (new, found.after)):
-        counted = model.tokenizer.statistics(held)
+        counted = count_usage(model.tokenizer, held).total
         assert fit.characters_per_token == counted.characters_per_token
         assert fit.unknown_rate == counted.unknown_rate
     assert found.before.unknown_rate > found.after.unknown_rate == 0

@@ -109,7 +109,7 @@ CHINESE = "我们在北京大学的图书馆看书，他们去北京的图书馆
 def test_words_are_learnt_where_the_text_is_chinese(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     Path("zh.txt").write_bytes(CHINESE.encode("gb18030"))
     texts = [CHINESE.split("\n")[0]]
-    tokenizer = Tokenizer.train(texts, vocab_size=40, min_frequency=1, alphabet_share=1.0, allow_fewer=True)
+    tokenizer = Tokenizer.train(texts, vocab_size=40, min_frequency=1, allow_fewer=True)
     tokenizer.save_pretrained("zhtok")
     command = ["corpus", "build", "zh.txt", "--tokenizer", "zhtok", "--json", "--output"]
     assert run([*command, "auto"]) == 0

@@ -9,6 +9,7 @@ import pytest
 from unmask.cli.app import run
 from unmask.errors import UserError
 from unmask.text.tokenizer import Tokenizer
+from unmask.text.usage import count_usage
 
 TEXT = "The river flows, well lit.\n\nThe rivers flowed under the bridge: wells, tells, rivers, 中国人.\n\n" * 4
 
@@ -29,7 +30,7 @@ def test_train_writes_a_tokenizer_and_says_how_good_it_is(
     assert run([*arguments, "--output", str(tmp_path / "cased"), "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     cased = Tokenizer.from_pretrained(tmp_path / "cased")
-    statistics = cased.statistics(TEXT.split("\n\n")[:-1])
+    statistics = count_usage(cased, TEXT.split("\n\n")[:-1]).total
     assert found["sha256"] == cased.sha256 and found["cased"] and found["vocab_size"] == 70
     assert found["characters_per_token"] == statistics.characters_per_token and found["unknown_rate"] == 0
     assert found["seconds"] > 0 and found["documents"] == 8

@@ -8,9 +8,8 @@ import pytest
 from tests.cli.conftest import Command
 from unmask import bundle
 from unmask.bundle.description import describe
-from unmask.text.audit import audit
 from unmask.text.tokenizer import Tokenizer
-from unmask.text.usage import count_usage
+from unmask.text.usage import audit, count_usage
 
 LINES = [
     "kubernetes clusters restart the gateway",

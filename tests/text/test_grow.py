@@ -79,9 +79,7 @@ def test_the_grown_tokenizer_cuts_as_was_foreseen(words: list[str], extra: set[s
     cuts = {word: tuple(longest_match(word, have) or ()) for word in words}
     for word, parts in cuts.items():
         assert (
-            parts
-            == split_word(word, have, 9)
-            == tuple(map(tokenizer.id_to_token, tokenizer.encode(word).input_ids[1:-1]))
+            parts == split_word(word, have) == tuple(map(tokenizer.id_to_token, tokenizer.encode(word).input_ids[1:-1]))
         )
     found = choose_tokens(have, {p: n for p, n in Counter(cuts[w] for w in words).items() if len(p) > 1}, {}, 5)
     grown = tokenizer.with_added_tokens([one.token for one in found])

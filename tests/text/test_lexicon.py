@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from unmask.errors import UserError
-from unmask.text import autonomy, chinese
+from unmask.text import chinese, word_discovery
 from unmask.text.lexicon import Lexicon, describe_words, jieba_segmenter
 from unmask.text.public import layout
 from unmask.text.public.layout import SPECIALS
@@ -69,14 +69,15 @@ def test_words_that_a_text_is_made_of_are_found() -> None:
     assert set("北京大学图书馆我爱很") <= lexicon.counts.keys()
 
 
-def test_learning_does_not_depend_on_order_and_is_bounded() -> None:
+def test_learning_does_not_depend_on_order_and_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     texts = texts_of()
     assert Lexicon.train(texts).sha256 == Lexicon.train(texts[::-1]).sha256
     for bound in (100, 1000):
-        runs = autonomy._runs(texts, bound, autonomy.SILENT)
+        monkeypatch.setattr(word_discovery, "MAX_CHARACTERS", bound)
+        runs = word_discovery._runs(texts, word_discovery.SILENT)
         assert 0 < sum(map(len, runs)) <= bound
-        assert sorted(runs) == sorted(autonomy._runs(texts[::-1], bound, autonomy.SILENT))
-    assert sum(map(len, autonomy._runs(["天" * 5000], 1000, autonomy.SILENT))) <= 1000
+        assert sorted(runs) == sorted(word_discovery._runs(texts[::-1], word_discovery.SILENT))
+    assert sum(map(len, word_discovery._runs(["天" * 5000], word_discovery.SILENT))) <= 1000
 
 
 def entropy(neighbours: list[str]) -> float:
@@ -90,7 +91,7 @@ def test_statistics_are_those_of_counting_one_by_one() -> None:
     runs = ["".join(pick.choice(LETTERS) for _ in range(pick.randint(1, 6))) for _ in range(60)]
     joined = "\0" + "\0".join(runs) + "\0"
     _, text = np.unique([ord(c) for c in joined], return_inverse=True)
-    stretches = autonomy._stretches(text.astype(np.int64))
+    stretches = word_discovery._stretches(text.astype(np.int64))
     total = sum(map(len, runs))
     places: dict[str, list[int]] = {}
     for length, found in enumerate(stretches, 1):
@@ -101,7 +102,7 @@ def test_statistics_are_those_of_counting_one_by_one() -> None:
             part: at for part, at in places.items() if len(part) == length and len(at) >= (1 if length == 1 else 2)
         }
         assert len(found.counts) == len(often) + 1
-        cohesion = autonomy._cohesion(stretches, length, total)
+        cohesion = word_discovery._cohesion(stretches, length) if length > 1 else []
         for part, at in often.items():
             number = int(found.at[at[0]])
             assert number and all(found.at[place] == number for place in at)
@@ -121,18 +122,18 @@ def test_the_cut_of_the_text_is_the_best_of_all() -> None:
     runs = ["".join(pick.choice(LETTERS[:3]) for _ in range(pick.randint(1, 7))) for _ in range(80)]
     joined = "\0" + "\0".join(runs) + "\0"
     _, text = np.unique([ord(c) for c in joined], return_inverse=True)
-    stretches = autonomy._stretches(text.astype(np.int64))
+    stretches = word_discovery._stretches(text.astype(np.int64))
     scores = [
-        np.where(s.at > 0, w[s.at], -np.inf) for s, w in zip(stretches, autonomy._weights(stretches), strict=True)
+        np.where(s.at > 0, w[s.at], -np.inf) for s, w in zip(stretches, word_discovery._weights(stretches), strict=True)
     ]
-    lengths = autonomy._cut(text, scores)
+    lengths = word_discovery._cut(text, scores)
     begin = 1
     for run in runs:
 
         def score(words: list[str], begin: int = begin) -> float:
             places = itertools.accumulate([begin, *map(len, words[:-1])])
             return sum(
-                scores[len(w) - 1][p] if len(w) <= autonomy.MAX_WORD_LENGTH else -math.inf
+                scores[len(w) - 1][p] if len(w) <= word_discovery.MAX_WORD_LENGTH else -math.inf
                 for w, p in zip(words, places, strict=True)
             )
 
@@ -151,7 +152,7 @@ def test_saved_and_read_again(tmp_path: Path) -> None:
     loaded = Lexicon.load(tmp_path / "lexicon.txt")
     assert loaded.counts == lexicon.counts and loaded.sha256 == lexicon.sha256
     assert describe_words(lexicon) == {
-        "lexicon": lexicon.sha256, "words": len(lexicon), "origin": "learnt from the text"
+        "lexicon": lexicon.sha256, "words": len(lexicon.counts), "origin": "learnt from the text"
     }  # fmt: skip
     (tmp_path / "jieba.txt").write_text("\ufeff云计算 5 n\n\n创新办\t3\n台中\n")
     assert Lexicon.load(tmp_path / "jieba.txt").counts == {"云计算": 5, "创新办": 3, "台中": 1}

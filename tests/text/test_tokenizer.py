@@ -17,6 +17,7 @@ from unmask.files import read_json
 from unmask.text.public import layout
 from unmask.text.public.layout import SPECIALS, TokenizerConfig
 from unmask.text.tokenizer import Tokenizer
+from unmask.text.usage import count_usage
 
 LETTERS = "aábcdeéhlnostwi\u0307ABEİñüßÄçøаяЖλσςΣאבגعربीहन\u0939कกขあア\u304bㅏㄱ한글中国人𠀀𝐀😀0127½①"
 MARKS = "\u0301\u0308\u0327\u093f\u20dd\u3099\u0345"
@@ -54,13 +55,10 @@ def made(lowercase: bool = True, accents: bool | None = None, chinese: bool = Tr
         "hel",
         "##lo",
     ]
-    settings = TokenizerConfig(
-        lowercase=lowercase,
-        strip_accents=accents,
-        tokenize_chinese_chars=chinese,
-        max_input_chars_per_word=12,
-    )
-    return Tokenizer(layout.tokenizer_json(pieces, settings))
+    settings = TokenizerConfig(lowercase=lowercase, strip_accents=accents, tokenize_chinese_chars=chinese)
+    description = json.loads(layout.tokenizer_json(pieces, settings))
+    description["model"]["max_input_chars_per_word"] = 12
+    return Tokenizer(json.dumps(description))
 
 
 KINDS = [(True, None, True), (False, None, True), (True, False, True), (False, True, False)]
@@ -286,21 +284,22 @@ def test_training_gives_what_was_asked_for(trained: Tokenizer) -> None:
         4,
     ]
     assert trained.all_special_ids == [0, 1, 2, 3, 4]
-    assert trained == Tokenizer.train(reversed(TEXTS), vocab_size=75)
+    assert trained.sha256 == Tokenizer.train(reversed(TEXTS), vocab_size=75).sha256
     assert "river" in trained.tokens and trained.training is not None and trained.training.texts == 6
-    assert repr(trained).startswith("Tokenizer(75 pieces, lower case")
+    assert repr(trained).startswith("Tokenizer(75 tokens, lower case")
 
 
 def test_statistics_of_training_are_those_of_its_texts(trained: Tokenizer) -> None:
-    found = trained.statistics(TEXTS)
-    assert trained.training is not None and trained.training.statistics == found
+    assert trained.training is not None
+    found = trained.training.statistics
+    assert found == count_usage(trained, TEXTS).total
     encoded = [trained.encode(text) for text in TEXTS]
     assert found.tokens == sum(len(e.input_ids) - 2 for e in encoded)
     assert found.words == sum((e.word_ids[-2] or 0) + 1 for e in encoded)
     assert found.characters == sum(map(len, TEXTS)) and found.unknown == 0
     assert found.characters_per_token == found.characters / found.tokens
-    assert trained.statistics(["river Ж"]).unknown_rate == 0.5
-    assert trained.statistics([]).characters_per_token == 0.0
+    assert count_usage(trained, ["river Ж"]).total.unknown_rate == 0.5
+    assert count_usage(trained, []).total.characters_per_token == 0.0
 
 
 def test_cased_training_keeps_capitals_and_accents() -> None:
@@ -311,7 +310,8 @@ def test_cased_training_keeps_capitals_and_accents() -> None:
 def test_training_reads_plain_files(tmp_path: Path, trained: Tokenizer) -> None:
     (tmp_path / "a.txt").write_text("\n".join(TEXTS), encoding="utf-8")
     assert Tokenizer.train(str(tmp_path / "*.txt"), vocab_size=75).tokens == trained.tokens
-    for wrong, said in ((tmp_path / "b*.txt", "no file"), (__file__, "not plain text")):
+    (tmp_path / "latin.txt").write_bytes(b"\xff")
+    for wrong, said in ((tmp_path / "b*.txt", "no file"), (__file__, "not plain"), (tmp_path / "l*.txt", "latin.txt")):
         with pytest.raises(UserError, match=said):
             Tokenizer.train(wrong, vocab_size=75)
 
@@ -330,12 +330,14 @@ def test_wrong_settings_and_too_little_text_are_user_errors() -> None:
 def test_saved_and_loaded_it_is_the_same(tmp_path: Path, trained: Tokenizer) -> None:
     trained.save_pretrained(tmp_path)
     loaded = Tokenizer.from_pretrained(tmp_path)
-    assert loaded == trained and loaded.sha256 == trained.sha256 and loaded.tokens == trained.tokens
+    assert loaded.sha256 == trained.sha256 and loaded.tokens == trained.tokens
     assert hashlib.sha256((tmp_path / "tokenizer.json").read_bytes()).hexdigest() == trained.sha256
-    assert pickle.loads(pickle.dumps(trained)) == trained
-    assert Tokenizer.from_pretrained(tmp_path / "tokenizer.json") == trained
+    assert pickle.loads(pickle.dumps(trained)).sha256 == trained.sha256
+    assert Tokenizer.from_pretrained(tmp_path / "tokenizer.json").sha256 == trained.sha256
     (tmp_path / "tokenizer.json").unlink()
-    assert Tokenizer.from_pretrained(tmp_path) == trained  # vocab.txt and tokenizer_config.json say as much
+    assert (
+        Tokenizer.from_pretrained(tmp_path).sha256 == trained.sha256
+    )  # vocab.txt and tokenizer_config.json say as much
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -358,7 +360,7 @@ def test_what_a_file_asks_for_in_length_is_not_done(tmp_path: Path, trained: Tok
     content = json.loads(trained._json)
     content["truncation"] = {"max_length": 4, "strategy": "LongestFirst", "stride": 0, "direction": "Right"}
     (tmp_path / "tokenizer.json").write_text(json.dumps(content))
-    assert Tokenizer.from_pretrained(tmp_path) == trained
+    assert Tokenizer.from_pretrained(tmp_path).sha256 == trained.sha256
 
 
 def changed_json(tokenizer: Tokenizer, **parts: object) -> str:
@@ -369,12 +371,12 @@ def test_files_that_are_no_tokenizer_say_why(tmp_path: Path, trained: Tokenizer)
     model = json.loads(trained._json)["model"]
     holes = {**model, "vocab": {**model["vocab"], "new": 1000}}
     wrong = {
-        "{": "line 1 is not valid JSON",
-        "[]": "is not a JSON object",
-        "{}": "is not a tokenizer",
-        changed_json(trained, model={**model, "vocab": {"[UNK]": 0}}): "added_tokens do not fit",
+        "{": "cannot be read.*\n.*line 1",
+        "[]": "cannot be read.*\n.*line 1",
+        "{}": "cannot be read.*\n.*Model missing",
+        changed_json(trained, model={**model, "vocab": {"[UNK]": 0}}): "ids of its tokens",
         changed_json(trained, added_tokens=[], model={**model, "vocab": {"[UNK]": 0}}): "post_processor does not fit",
-        changed_json(trained, model=holes): "ids of its pieces",
+        changed_json(trained, model=holes): "ids of its tokens",
         changed_json(trained, model={**model, "vocab": {**model["vocab"], "b": "b"}}): r"cannot be read",
     }
     for content, said in wrong.items():
@@ -387,7 +389,7 @@ def test_files_that_are_no_tokenizer_say_why(tmp_path: Path, trained: Tokenizer)
         Tokenizer.from_pretrained(tmp_path)
 
 
-@pytest.mark.parametrize(("content", "said"), [("a\nb\n", r"\[MASK\]"), ("a\nb\na\n", "line 3.*already on line 1")])
+@pytest.mark.parametrize(("content", "said"), [("a\nb\n", r"\[PAD\]"), ("a\nb\na\n", "line 3.*already on line 1")])
 def test_lists_that_are_no_vocabulary_say_why(tmp_path: Path, content: str, said: str) -> None:
     (tmp_path / "vocab.txt").write_text(content)
     with pytest.raises(UserError) as caught:
@@ -413,7 +415,7 @@ def test_pieces_and_ids(trained: Tokenizer) -> None:
     for wrong in (-1, 75):
         with pytest.raises(UserError, match="0 to 74"):
             trained.id_to_token(wrong)
-    with pytest.raises(UserError, match="not a piece"):
+    with pytest.raises(UserError, match="not a token"):
         trained.token_to_id("nowhere")
 
 

@@ -7,9 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from unmask.text import usage as module
-from unmask.text.audit import audit
 from unmask.text.tokenizer import Tokenizer
-from unmask.text.usage import SCRIPTS, count_usage, script_of
+from unmask.text.usage import SCRIPTS, audit, count_usage, script_of
 
 ALPHABET = "abmorning rivers,.12 中国あカЖé☃\t\n"
 TRAINED = ["The morning river rivers mornings g gi a b c d e", "中国 12 , ."] * 3
@@ -60,9 +59,9 @@ def test_counts_are_those_of_counting_one_by_one(small: Tokenizer, texts: list[s
         assert (counted.characters, counted.words) == (characters[script], words[script])
         assert (counted.tokens, counted.unknown) == (pieces[script], unknown[script])
     assert found.split_words == cut and found.documents == len(texts)
-    assert found.token_counts.sum() == found.total.tokens
-    statistics = small.statistics(texts or [""])
-    assert (statistics.tokens, statistics.unknown) == (found.total.tokens, found.total.unknown)
+    total = found.total
+    assert total.characters == sum(map(len, texts)) and total.words == words.total()
+    assert (total.tokens, total.unknown) == (pieces.total(), unknown.total())
 
 
 def test_texts_are_counted_alike_in_any_batches(small: Tokenizer, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -73,9 +72,10 @@ def test_texts_are_counted_alike_in_any_batches(small: Tokenizer, monkeypatch: p
 
 
 def test_the_rarest_words_are_forgotten(small: Tokenizer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "MAX_WORDS", 1)
-    found = count_usage(small, ["xa xa xa ☃ gos gos hev"])
-    assert found.unknown_characters == {"xa": 3} and list(found.split_words.values()) == [2] and found.forgotten == 2
+    monkeypatch.setattr(module, "MAX_WORDS", 2)
+    words = (("xa", 3), ("xb", 3), ("☃", 1), ("囯", 1))
+    found = count_usage(small, [" ".join(word for word, count in words for _ in range(count)), "gie gie gie gos"])
+    assert found.forgotten == 8 and not found.unknown_characters and list(found.split_words.values()) == [3, 1]
 
 
 def test_an_audit_says_what_is_missing_and_what_is_idle(small: Tokenizer) -> None:

@@ -90,7 +90,7 @@ def grow(
     }
     grown = _with_rows(opened, [one.token for one in chosen])
     write_bundle(replace(grown, folder=output, lineage=[*opened.lineage, lineage]))
-    counted = [tokenizer.statistics(held_out) for tokenizer in (before, grown.tokenizer)]
+    counted = [count_usage(tokenizer, held_out).total for tokenizer in (before, grown.tokenizer)]
     fits = [VocabularyFit(one.characters_per_token, one.unknown_rate) for one in counted]
     return GrowResult(chosen, found.documents, len(held_out), *fits)
 
@@ -141,8 +141,7 @@ def _with_rows(opened: Bundle, added: Sequence[str]) -> Bundle:
     """The model with a row for each new token; rows that no token had are used first."""
     tokenizer, tensors = opened.tokenizer, dict(opened.tensors)
     known = set(tokenizer.tokens)
-    longest = max(map(len, known))
-    sources = [growing.split_word(token, known, longest) for token in added]
+    sources = [growing.split_word(token, known) for token in added]
     size = max(opened.config.vocab_size, tokenizer.vocab_size + len(added))
     for name in {TABLE, BIAS} & tensors.keys():
         old = tensors[name]

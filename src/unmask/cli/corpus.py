@@ -1,6 +1,7 @@
 """`unmask corpus`: build a corpus of token shards from text files, and say what is in one."""
 
 import shlex
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -44,9 +45,9 @@ def build(
     Stopped at any moment, the same command goes on where it stopped and ends with the same files.
     """
     from unmask.data.corpus import shards
+    from unmask.data.corpus.sample import parse_share
     from unmask.data.corpus.wholewords import describe_words, load_words
     from unmask.data.textfiles import find_files, text_bytes
-    from unmask.text.sample import parse_share
     from unmask.text.tokenizer import Tokenizer
 
     loaded = Tokenizer.from_pretrained(tokenizer)
@@ -89,7 +90,7 @@ def _documents(
 ) -> "Iterator[Document]":
     """The documents of the files, or the sample of them; counts them first where the sample asks for it."""
     from unmask.data.corpus.documents import read_documents
-    from unmask.text.sample import count_by_source, sample_documents
+    from unmask.data.corpus.sample import sample_documents
 
     documents = read_documents(files, **reading)
     if sample is None:
@@ -97,7 +98,7 @@ def _documents(
     counts = None
     if sample["by"] == "source" and "-" not in files:
         work.show("counting the documents of each source")
-        counts = count_by_source(read_documents(files, **reading))
+        counts = Counter(document.source for document in read_documents(files, **reading))
     return sample_documents(documents, sample["keep"], by=sample["by"], seed=sample["seed"], counts=counts)
 
 

@@ -34,7 +34,7 @@ def audit(
     as_json: options.AsJson = False,
 ) -> None:
     """Measure how a vocabulary suits a text: tokens by script, fragmented words, unknown characters."""
-    from unmask.text.audit import audit as figures_of
+    from unmask.text.usage import audit as figures_of
     from unmask.text.usage import count_usage
 
     tokenizer = _tokenizer(model)

@@ -32,12 +32,8 @@ def width_forms() -> Table:
     All characters whose decomposition Unicode marks <wide> or <narrow> (UAX 11, section 2), the ideographic
     space among them, and no other compatibility form.
     """
-    found = {}
-    for code in (0x3000, *range(0xFF00, 0xFFF0)):
-        form, _, plain = unicodedata.decomposition(chr(code)).partition(" ")
-        if form in ("<wide>", "<narrow>"):
-            found[chr(code)] = chr(int(plain, 16))
-    return found
+    forms = {chr(code): unicodedata.decomposition(chr(code)).split() for code in (0x3000, *range(0xFF00, 0xFFF0))}
+    return {form: chr(int(parts[1], 16)) for form, parts in forms.items() if parts[:1] in (["<wide>"], ["<narrow>"])}
 
 
 @cache
@@ -57,15 +53,14 @@ def simplified_forms() -> Table:
 
 
 def table(fold_width: bool, simplify: bool) -> Table:
-    """The table of the foldings asked for; empty when there is none."""
+    """The table of these foldings; empty without any."""
     return {**(width_forms() if fold_width else {}), **(simplified_forms() if simplify else {})}
 
 
 @cache
 def normalizer_map(fold_width: bool, simplify: bool) -> bytes:
-    """The character map of the foldings asked for; empty when there is none."""
-    wanted = table(fold_width, simplify)
-    return character_map(wanted) if wanted else b""
+    """The character map of these foldings."""
+    return character_map(table(fold_width, simplify))
 
 
 def character_map(table: Table) -> bytes:

@@ -1,14 +1,14 @@
-"""Which pieces a WordPiece vocabulary should get for a text that it was not made for.
+"""Which tokens a WordPiece vocabulary should get for a text that it was not made for.
 
-A candidate is what two or more neighbouring pieces of a word spell. It would save, wherever these stand, as many
-pieces as there are in it less one; chosen is what saves the most in all, over and over, each time with the text cut
-anew by all that was chosen before. So "transaction" comes before "transactions", which afterwards saves one piece and
-no longer several. Equal ones are told apart by their text. A word that is unknown counts as one piece more than it has
-characters: what it would be worth to tell it apart. With no other word does it share a piece.
+A candidate is what two or more neighbouring tokens of a word spell. It would save, wherever these stand, as many
+tokens as there are in it less one; chosen is what saves the most in all, over and over, each time with the text cut
+anew by all that was chosen before. So "transaction" comes before "transactions", which afterwards saves one token and
+no longer several. Equal ones are told apart by their text. A word that is unknown counts as one token more than it has
+characters: what it would be worth to tell it apart. With no other word does it share a token.
 
-Words are cut as WordPiece cuts them, from the left into the longest pieces that fit (Wu et al. 2016; Devlin et al.
-2019). Where the pieces of a candidate stand, their first one is the longest that fits, and it begins the candidate;
-so only words that hold that piece can be cut otherwise, and a candidate is cut alike wherever it stands.
+Words are cut as WordPiece cuts them, from the left into the longest tokens that fit (Wu et al. 2016; Devlin et al.
+2019). Where the tokens of a candidate stand, their first one is the longest that fits, and it begins the candidate;
+so only words that hold that token can be cut otherwise, and a candidate is cut alike wherever it stands.
 """
 
 import heapq
@@ -20,11 +20,12 @@ from unmask.console import SILENT, Progress
 from unmask.text.wordpiece import CONTINUATION
 
 MAX_TOKENS_PER_WORD = 10  # of a candidate: what is longer is no word
+Word = tuple[str, ...] | str  # the tokens of a word, or the text of an unknown one
 
 
 @dataclass(frozen=True)
 class AddedToken:
-    """piece: as it stands in the vocabulary; count: how often it stood in the text; saved: pieces, by it alone."""
+    """token: as it stands in the vocabulary; count: how often it stood in the text; saved: tokens, by it alone."""
 
     token: str
     count: int
@@ -40,10 +41,10 @@ def choose_tokens(
     min_frequency: int = 2,
     progress: Progress = SILENT,
 ) -> list[AddedToken]:
-    """At most `add` pieces, the one that saves the most first.
+    """At most `add` tokens, the one that saves the most first.
 
-    words: as the vocabulary cuts them into several pieces, with how often they occur; unknown: words that it cannot
-    cut. A piece that stands fewer than `min_frequency` times is not chosen.
+    words: as the vocabulary cuts them into several tokens, with how often they occur; unknown: words that it cannot
+    cut. A token that stands fewer than `min_frequency` times is not chosen.
     """
     chooser = _Chooser(vocab, words, unknown)
     chosen: list[AddedToken] = []
@@ -55,63 +56,59 @@ def choose_tokens(
     return chosen
 
 
-def split_word(word: str, vocab: Collection[str], max_token_length: int) -> tuple[str, ...] | None:
-    """A word, or the continuation of one ("##..."), as WordPiece cuts it; None where it cannot. longest: of the pieces,
-    in characters."""
+def split_word(word: str, vocab: Collection[str]) -> tuple[str, ...] | None:
+    """A word, or the continuation of one ("##..."), as WordPiece cuts it; None where it cannot."""
     inside = word.startswith(CONTINUATION) and len(word) > len(CONTINUATION)
     text = word.removeprefix(CONTINUATION) if inside else word
     found, start = [], 0
     while start < len(text):
-        before = CONTINUATION if start or inside else ""
-        for end in range(min(len(text), start + max_token_length), start, -1):
-            if before + text[start:end] in vocab:
-                found.append(before + text[start:end])
-                start = end
-                break
-        else:
+        mark = CONTINUATION if start or inside else ""
+        end = next((end for end in range(len(text), start, -1) if mark + text[start:end] in vocab), None)
+        if end is None:
             return None
+        found.append(mark + text[start:end])
+        start = end
     return tuple(found)
 
 
 def join_tokens(tokens: Sequence[str]) -> str:
-    """What pieces spell, with the mark of a continuation where the first has it."""
-    return tokens[0] + "".join(piece.removeprefix(CONTINUATION) for piece in tokens[1:])
+    """The text of tokens, with the mark of a continuation where the first has it."""
+    return tokens[0] + "".join(token.removeprefix(CONTINUATION) for token in tokens[1:])
 
 
 class _Chooser:
-    """The words as they are cut now, and what each candidate would save; `heap` holds every candidate at its newest
-    value, and older values that no longer hold."""
+    """The words as they are cut now (an unknown one is its text), and how many tokens each candidate would save;
+    `heap` holds every candidate at its newest value, and older values that no longer hold."""
 
     def __init__(
-        self, vocabulary: Collection[str], words: Mapping[tuple[str, ...], int], unknown: Mapping[str, int]
+        self, vocab: Collection[str], words: Mapping[tuple[str, ...], int], unknown: Mapping[str, int]
     ) -> None:
-        self.vocab = set(vocabulary)
-        self.longest = max(map(len, self.vocab), default=0)
-        self.words: list[Sequence[str]] = []
-        self.counts: list[int] = []
+        self.vocab = set(vocab)
+        self.words: list[Word] = [*words, *unknown]
+        self.counts = [*words.values(), *unknown.values()]
         self.saved: defaultdict[str, int] = defaultdict(int)
-        self.holders: defaultdict[str, set[int]] = defaultdict(set)  # of a piece: the words that it stands in
-        self.unknown = dict(unknown)
+        self.holders: defaultdict[str, set[int]] = defaultdict(set)  # of a token, or unknown word: the words it is in
         self.refused: list[str] = []
-        for word, count in words.items():
-            self._enter(word, count)
-        for text, count in unknown.items():
-            self.saved[text] += count * len(text)
+        for number in range(len(self.words)):
+            self._count(number, 1)
         self.heap = [(-saved, text) for text, saved in self.saved.items()]
         heapq.heapify(self.heap)
 
-    def _enter(self, word: Sequence[str], count: int) -> None:
-        self.words.append(word)
-        self.counts.append(count)
-        self._count(len(self.words) - 1, 1)
-
     def _count(self, number: int, sign: int) -> None:
         """Count the candidates of a word, or take them away."""
-        word, count = self.words[number], sign * self.counts[number]
-        for text, less in _runs(word):
-            self.saved[text] += count * less
-        for piece in word:
-            (self.holders[piece].add if sign > 0 else self.holders[piece].discard)(number)
+        word = self.words[number]
+        for text, saved in _candidates(word):
+            self.saved[text] += sign * self.counts[number] * saved
+        for token in (word,) if isinstance(word, str) else word:
+            (self.holders[token].add if sign > 0 else self.holders[token].discard)(number)
+
+    def _cut(self, number: int, tokens: tuple[str, ...]) -> set[str]:
+        """Cut a word anew; returns the candidates that it had and has."""
+        before = self.words[number]
+        self._count(number, -1)
+        self.words[number] = tokens
+        self._count(number, 1)
+        return {text for word in (before, tokens) for text, _ in _candidates(word)}
 
     def best(self, min_frequency: int) -> AddedToken | None:
         """The candidate that saves the most."""
@@ -119,65 +116,39 @@ class _Chooser:
             negative, text = self.heap[0]
             saved = self.saved.get(text, 0)
             if -negative == saved and saved > 0:
-                count = self._times(text, saved)
-                if count >= min_frequency:
+                tokens = split_word(text, self.vocab)
+                unknown = [number for number in self.holders[text] if self.words[number] == text]
+                count = self.counts[unknown[0]] if unknown else saved // (len(tokens or ()) - 1)
+                if tokens and unknown:  # tokens that were chosen since spell it: a word like others
+                    self._push(self._cut(unknown[0], tokens))
+                elif count >= min_frequency:
                     return AddedToken(text, count, saved)
             heapq.heappop(self.heap)
         return None
 
-    def _times(self, text: str, saved: int) -> int:
-        """How often a candidate stands in the text."""
-        pieces = split_word(text, self.vocab, self.longest)
-        if text not in self.unknown:
-            assert pieces is not None and len(pieces) > 1
-            return saved // (len(pieces) - 1)
-        if pieces is None:
-            return self.unknown[text]
-        count = self.unknown.pop(text)  # pieces that were chosen since spell it: a word like others
-        self.saved[text] -= count * len(text)
-        self._enter(pieces, count)
-        self._push(one for one, _ in _runs(pieces))
-        return 0
-
     def add(self, token: str) -> bool:
-        """Cut the words anew with one more piece; False where that would save nothing, or where a word could not be cut
+        """Cut the words anew with one more token; False where that would save nothing, or where a word could not be cut
         any more: then it is no candidate until another one is taken."""
-        first = self._first(token)
+        ends = range(len(token) - 1, len(CONTINUATION) if token.startswith(CONTINUATION) else 0, -1)
+        first = next((token[:end] for end in ends if token[:end] in self.vocab), token)
         self.vocab.add(token)
-        longest, self.longest = self.longest, max(self.longest, len(token))
-        saved = self.unknown.get(token, 0) * len(token)
-        changed: dict[int, tuple[str, ...]] = {}
-        for number in sorted(self.holders[first]) if first else ():
+        saved, changed = 0, {}
+        for number in sorted(self.holders[first] | self.holders[token]):
             word = self.words[number]
-            anew = split_word(join_tokens(word), self.vocab, self.longest)
-            if anew is None:
-                changed, saved = {}, 0
+            tokens = split_word(join_tokens(word), self.vocab)
+            if tokens is None:
+                saved = 0
                 break
-            if anew != tuple(word):
-                changed[number] = anew
-                saved += (len(word) - len(anew)) * self.counts[number]
+            if tokens != word:
+                changed[number] = tokens
+                saved += (len(word) + isinstance(word, str) - len(tokens)) * self.counts[number]
         if saved <= 0:
             self.vocab.discard(token)
-            self.longest = longest
             self.refused.append(heapq.heappop(self.heap)[1])
             return False
-        if token in self.unknown:
-            self.saved[token] -= self.unknown.pop(token) * len(token)
-        touched: set[str] = {token, *self.refused}
+        self._push({token, *self.refused}.union(*(self._cut(number, tokens) for number, tokens in changed.items())))
         self.refused = []
-        for number, anew in changed.items():
-            touched.update(text for text, _ in _runs(self.words[number]))
-            self._count(number, -1)
-            self.words[number] = anew
-            touched.update(text for text, _ in _runs(anew))
-            self._count(number, 1)
-        self._push(touched)
         return True
-
-    def _first(self, text: str) -> str | None:
-        """The longest piece with which a candidate begins."""
-        ends = range(len(text) - 1, len(CONTINUATION) if text.startswith(CONTINUATION) else 0, -1)
-        return next((text[:end] for end in ends if text[:end] in self.vocab), None)
 
     def _push(self, texts: Iterable[str]) -> None:
         for text in texts:
@@ -187,8 +158,12 @@ class _Chooser:
                 self.saved.pop(text, None)
 
 
-def _runs(word: Sequence[str]) -> Iterator[tuple[str, int]]:
-    """Every run of two or more neighbouring pieces: what it spells, and how many pieces it would save as one."""
+def _candidates(word: Word) -> Iterator[tuple[str, int]]:
+    """What a word could have as one token, and how many tokens that would save: every run of two or more neighbouring
+    tokens; of an unknown word the whole."""
+    if isinstance(word, str):
+        yield word, len(word)
+        return
     for start in range(len(word) - 1):
         text = word[start]
         for end in range(start + 1, min(len(word), start + MAX_TOKENS_PER_WORD)):

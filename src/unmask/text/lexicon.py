@@ -1,6 +1,6 @@
 """Words of Chinese text for whole-word masking: a lexicon learnt from the text itself, or from a file.
 
-`learn` needs neither a segmenter nor a word list (autonomy.py says by which statistics it finds words). A
+`Lexicon.train` needs neither a segmenter nor a word list (word_discovery.py says by which statistics it finds words). A
 lexicon cuts a text into the words of the greatest probability: Viterbi's path under a unigram model of the
 words' counts, as in Sproat, Shih, Gale and Chang, "A stochastic finite-state word-segmentation algorithm for
 Chinese" (Computational Linguistics 1996).
@@ -8,8 +8,9 @@ Chinese" (Computational Linguistics 1996).
 
 import hashlib
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
@@ -19,12 +20,14 @@ from numpy.typing import NDArray
 from unmask.console import SILENT, Progress
 from unmask.errors import UserError, missing_extra
 from unmask.files import write_text
-from unmask.text.autonomy import MAX_CHARACTERS, find_words
 from unmask.text.chinese import RUN, is_ideograph
+from unmask.text.word_discovery import find_words
 
 Words = Callable[[str], Sequence[str]]  # a text -> its words in order; white space may be left out
 
-MAX_WORD_LENGTH = 32  # characters of a word in a file
+# a word of at most 32 characters, how often it occurs, and jieba's tag
+_ENTRY = re.compile(r"\s*(\S{1,32})(?:\s+(\d+)(?:\s+\S+)?)?\s*")
+_RUNS = re.compile(f"({RUN.pattern})")
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,22 +38,16 @@ class Lexicon:
     """
 
     counts: Mapping[str, int]
-    origin: str = field(default="learnt from the text")
+    origin: str = "learnt from the text"
 
     @classmethod
-    def train(
-        cls,
-        texts: Iterable[str],
-        *,
-        progress: Progress = SILENT,
-        characters: int = MAX_CHARACTERS,
-    ) -> "Lexicon":
-        """Learn from texts, the same from the same lines in any order, in memory bounded by `characters`.
+    def train(cls, texts: Iterable[str], *, progress: Progress = SILENT) -> "Lexicon":
+        """Learn from texts, the same from the same lines in any order, in bounded memory.
 
-        Of longer texts, lines are chosen by their hash until at most so many Chinese characters are left.
-        Raises UserError where there is no Chinese character.
+        Of long texts, lines are chosen by their hash until at most word_discovery.MAX_CHARACTERS Chinese characters are
+        left. Raises UserError where there is no Chinese character.
         """
-        return cls(find_words(texts, progress=progress, characters=characters))
+        return cls(find_words(texts, progress=progress))
 
     @classmethod
     def load(cls, path: Path | str) -> "Lexicon":
@@ -58,26 +55,20 @@ class Lexicon:
 
         A third field (jieba's tag) is passed over. Raises UserError naming the line that is no such entry.
         """
-        path = Path(path)
         try:
-            lines = path.read_bytes().decode("utf-8-sig").splitlines()
-        except OSError as error:
-            raise UserError(f"{path} cannot be read", given=error.strerror) from None
+            lines = Path(path).read_text("utf-8-sig").splitlines()
         except UnicodeDecodeError as error:
             raise UserError(f"{path} is not a list of words in UTF-8", given=f"byte {error.start:,}") from None
         counts: dict[str, int] = {}
         for number, line in enumerate(lines, 1):
-            fields = line.split()
-            if not fields:
-                continue
-            count = fields[1] if len(fields) > 1 else "1"
-            if len(fields) > 3 or not count.isdecimal() or len(fields[0]) > MAX_WORD_LENGTH:
+            if entry := _ENTRY.fullmatch(line):
+                counts[entry[1]] = counts.get(entry[1], 0) + int(entry[2] or 1)
+            elif line.strip():
                 raise UserError(
                     f"{path}, line {number:,} is not a word with its count",
                     given=line.strip()[:60],
-                    allowed=f"a word of at most {MAX_WORD_LENGTH} characters, a tab or blank, how often it occurs",
+                    allowed="a word of at most 32 characters, a tab or blank, how often it occurs",
                 )
-            counts[fields[0]] = counts.get(fields[0], 0) + int(count)
         if not counts:
             raise UserError(f"{path} holds no words")
         return cls(counts, str(path))
@@ -95,47 +86,25 @@ class Lexicon:
         """Of the content of the file that `save` writes."""
         return hashlib.sha256(self._content.encode()).hexdigest()
 
-    def __len__(self) -> int:
-        return len(self.counts)
-
-    def __repr__(self) -> str:
-        return f"Lexicon({len(self):,} words, {self.origin}, sha256 {self.sha256[:12]})"
-
-    @property
-    def longer(self) -> int:
-        """How many of the words have two characters or more."""
-        return sum(len(word) > 1 for word in self.counts)
-
-    @cached_property
-    def _scores(self) -> dict[str, float]:
-        """Log-probabilities; a character that was never seen counts as half an occurrence (see `_path`)."""
-        total = math.log(max(1, sum(self.counts.values())))
-        return {word: math.log(max(count, 1)) - total for word, count in self.counts.items()}
-
-    @cached_property
-    def _unseen(self) -> float:
-        return -math.log(max(1, sum(self.counts.values()))) - math.log(2)
-
-    @cached_property
-    def _longest(self) -> int:
-        return max((len(word) for word in self.counts), default=1)
-
     def __call__(self, text: str) -> list[str]:
+        parts = _RUNS.split(text)  # every second one is a run of Chinese characters
         words: list[str] = []
-        end = 0
-        for match in RUN.finditer(text):
-            if match.start() > end:
-                words.append(text[end : match.start()])
-            words += self._path(match[0])
-            end = match.end()
-        if end < len(text):
-            words.append(text[end:])
+        for number, part in enumerate(parts):
+            words += self._path(part) if number % 2 else filter(None, [part])
         return words
+
+    @cached_property
+    def _scores(self) -> tuple[dict[str, float], float, int]:
+        """Log-probabilities of the words, that of a character that was never seen (half an occurrence), and the
+        characters of the longest word."""
+        total = math.log(max(1, sum(self.counts.values())))
+        scores = {word: math.log(max(count, 1)) - total for word, count in self.counts.items()}
+        return scores, -total - math.log(2), max(map(len, self.counts), default=1)
 
     def _path(self, run: str) -> list[str]:
         """The words of the greatest product of probabilities that spell a run; at a tie, the earlier cut."""
-        size, longest = len(run), self._longest
-        scores, unseen = self._scores, self._unseen
+        scores, unseen, longest = self._scores
+        size = len(run)
         best = [0.0] + [-math.inf] * size
         begins = [0] * (size + 1)
         for start in range(size):
@@ -152,8 +121,7 @@ class Lexicon:
         while end:
             words.append(run[begins[end] : end])
             end = begins[end]
-        words.reverse()
-        return words
+        return words[::-1]
 
 
 def jieba_segmenter() -> Words:
@@ -162,10 +130,9 @@ def jieba_segmenter() -> Words:
         import jieba
     except ImportError:
         raise missing_extra("jieba", "zh", "words by jieba") from None
-    import logging
     import tempfile
 
-    jieba.setLogLevel(logging.WARNING)
+    jieba.setLogLevel("WARNING")
     segmenter = jieba.Tokenizer()
     with tempfile.TemporaryDirectory() as folder:
         # else it leaves its prefix dictionary where all users write, and trusts what it finds there
@@ -182,7 +149,7 @@ def jieba_segmenter() -> Words:
 def describe_words(words: Words) -> dict[str, object]:
     """What a corpus records of where its words came from."""
     if isinstance(words, Lexicon):
-        return {"lexicon": words.sha256, "words": len(words), "origin": words.origin}
+        return {"lexicon": words.sha256, "words": len(words.counts), "origin": words.origin}
     name = getattr(words, "__qualname__", type(words).__qualname__)
     module = getattr(words, "__module__", "")
     return {"function": name if module == __name__ else f"{module}.{name}"}
@@ -191,35 +158,28 @@ def describe_words(words: Words) -> dict[str, object]:
 def continues_word(
     sentences: Sequence[str], words: Words, positions: NDArray[np.int64], sizes: NDArray[np.int64]
 ) -> NDArray[np.bool_]:
-    """Which pieces stand for a Chinese character that goes on with the word of the one before it.
+    """Which tokens stand for a Chinese character that goes on with the word of the one before it.
 
-    `places` (pieces,) are the pieces' first characters, each in its sentence; `sizes` (sentences,) how many
-    pieces a sentence has. Raises UserError when a word is not in the sentence where it should be.
+    `positions` (tokens,) are the tokens' first characters, each in its sentence; `sizes` (sentences,) how many
+    tokens a sentence has. Raises UserError when a word is not in the sentence where it should be.
     """
     lengths = np.fromiter(map(len, sentences), np.int64, len(sentences))
     begins = np.cumsum(lengths) - lengths  # of the sentences, were they one text
     goes_on = np.zeros(int(lengths.sum()) + 1, bool)
     for sentence, begin in zip(sentences, begins.tolist(), strict=True):
-        if not RUN.search(sentence):
-            continue
-        for start, stop in _bounds(sentence, words(sentence)):
-            goes_on[begin + start + 1 : begin + stop] = True
+        end = 0
+        for word in words(sentence) if RUN.search(sentence) else ():
+            start = sentence.find(word, end)
+            if start < 0 or sentence[end:start].strip():
+                raise UserError(
+                    "the words that were given for a text do not spell it",
+                    given=[f"{word!r} after {sentence[max(0, end - 20) : end]!r}", sentence[:80]],
+                    allowed="its words in order; only white space may be left out",
+                )
+            end = start + len(word)
+            goes_on[begin + start + 1 : begin + end] = True
     codes = np.frombuffer("".join(sentences).encode("utf-32-le", "surrogatepass"), np.uint32)
     chinese = np.append(is_ideograph(codes), False)
     goes_on[1:] &= chinese[1:] & chinese[:-1]
     inside: NDArray[np.bool_] = goes_on[positions + np.repeat(begins, sizes)]
     return inside
-
-
-def _bounds(sentence: str, words: Sequence[str]) -> Iterator[tuple[int, int]]:
-    end = 0
-    for word in words:
-        start = sentence.find(word, end)
-        if start < 0 or (start > end and not sentence[end:start].isspace()):
-            raise UserError(
-                "the words that were given for a text do not spell it",
-                given=[f"{word!r} after {sentence[max(0, end - 20) : end]!r}", sentence[:80]],
-                allowed="its words in order; only white space may be left out",
-            )
-        end = start + len(word)
-        yield start, end

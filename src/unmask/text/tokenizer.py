@@ -1,19 +1,21 @@
-"""Tokenizer: text to pieces and back, over the tokenizers library, with offsets into the original text.
+"""Tokenizer: text to tokens and back, over the tokenizers library, with offsets into the original text.
 
 Our own tokenizers are WordPiece; those of public checkpoints are read whatever their kind (WordPiece,
 byte-level BPE, SentencePiece, ...). The text of users is only ever text: "[MASK]" or "</s>" in it is cut into
-ordinary pieces unless `specials=True` asks for the mask. What is saved is what other libraries load unchanged.
+ordinary tokens unless `add_special_tokens=True` asks for the mask. Other libraries load what is saved unchanged.
 """
 
 import hashlib
+import json
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 from functools import cached_property
 from importlib import import_module
-from itertools import chain, islice
+from itertools import chain, islice, pairwise
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 import numpy as np
 import tokenizers
@@ -25,30 +27,36 @@ from unmask.console import SILENT, Progress
 from unmask.errors import UserError
 from unmask.files import atomic, json_text
 from unmask.text import folding, wordpiece
-from unmask.text.encoding import Encoding, Padding, model_inputs
+from unmask.text.encoding import Encoding, Padding, TokenCounts, model_inputs
 from unmask.text.lexicon import Words, continues_word
-from unmask.text.public import alignment as places
 from unmask.text.public import layout, specials
+from unmask.text.public.alignment import align_tokens, first_of_each, split_sentences
 from unmask.text.public.layout import SPECIALS, TokenizerConfig
 from unmask.text.public.specials import readable
 from unmask.text.public.spelling import detect_spelling
-from unmask.text.statistics import TokenizerStatistics, TrainingSummary
 from unmask.text.words import WordCounter, read_plain
 
-__all__ = ["Encoding", "Tokenizer", "TokenizerConfig", "TokenizerStatistics", "TrainingSummary"]
+__all__ = ["Encoding", "Tokenizer", "TokenizerConfig"]
 
-T = TypeVar("T")
-
-WORD_START, SENTENCE_START = 1, 2  # the bits of the flags of `pieces_of`
+WORD_START, SENTENCE_START = 1, 2  # the bits of the flags of `encode_texts`
 _TENSORS = {"np": "numpy:array", "pt": "torch:tensor"}  # what makes them of lists; imported where asked for
 _FILES = ("tokenizer.json", "vocab.txt", "vocab.json")  # what `from_pretrained` looks for in a folder, in this order
-BATCH = 512  # texts given to the library at once where a stream is read
 
 # a full-width digit one and a traditional character, and what foldings make of them (BERT's normaliser sets
 # blanks around the latter)
-_FOLDED = (("\uff11", "1"), ("\u6f22", "\u6c49"))
+_FOLDED = {"\uff11": "1", "\u6f22": "\u6c49"}
 _CHINESE = "[\u3000-\u303f\u3400-\u9fff\uf900-\ufaff\uff00-\uffef\U00020000-\U000323af]"
 _BETWEEN_CHINESE = re.compile(f"(?<={_CHINESE}) (?={_CHINESE})")
+
+
+@dataclass(frozen=True)
+class TrainingSummary(wordpiece.WordPieceVocabulary):
+    """What training gave, and the text that it was made from. statistics: of that text."""
+
+    texts: int
+    distinct_words: int
+    forgotten_words: int  # occurrences dropped to keep memory bounded (see words.WordCounter)
+    statistics: TokenCounts
 
 
 class Tokenizer:
@@ -59,43 +67,36 @@ class Tokenizer:
     def __init__(
         self, description: str, origin: str = "the tokenizer", config: Mapping[str, Any] | None = None
     ) -> None:
-        """`description` is the content of a tokenizer.json, `config` what the files beside it say of special pieces;
+        """`description` is the content of a tokenizer.json, `config` what the files beside it say of special tokens;
         `origin` names it in errors."""
-        settings = layout.check_description(description, origin)
-        self._config, self._settings = dict(config or {}), settings
-        self._whole = layout.backend(description if settings["added_tokens"] else settings, origin)
+        self._whole = layout.backend(description, origin)
+        self._description, self._config = description, dict(config or {})
+        self._settings = settings = {"added_tokens": [], **json.loads(description)}
         self.tokens: list[str] = layout.tokens_of(self._whole, settings, origin)
-        self._token_ids = {piece: number for number, piece in enumerate(self.tokens)}
-        self._description = description
-        found = self._specials = specials.find_special_tokens(settings, self._config, self._token_ids, origin)
-        self.special_tokens = found.special_tokens
-        self.single_template, self.pair_template = found.single_template, found.pair_template
-        self.all_special_ids: list[int] = list(found.ids)
+        self._token_ids = {token: number for number, token in enumerate(self.tokens)}
+        self.special_tokens, self.all_special_ids, templates = specials.find_special_tokens(
+            settings, self._config, self._token_ids, self._whole.post_processor, origin
+        )
+        self.single_template, self.pair_template = templates
         self.cls_token_id, self.sep_token_id, self.pad_token_id = (
             self._token_ids[self.special_tokens[role]] for role in ("cls", "sep", "pad")
         )
         # byte-level vocabularies need none
         self.unk_token_id = self._token_ids.get(self.special_tokens.get("unknown", ""))
         plain = layout.plain_backend(self._whole, settings, {self.tokens[number] for number in self.all_special_ids})
-        self._plain = plain or layout.backend(self._without_tokens(self.all_special_ids), origin)
-        self._spelling = detect_spelling(settings)
-        self._is_bert = layout.is_of_bert(settings)
-        self._probe()
+        self._plain = plain or self._without(self.all_special_ids)
+        self._spelling = detect_spelling(settings, type(self._whole.model).__name__)
+        self._is_bert = layout.is_of_bert(self._whole, settings)
+        # what happens to text before it is cut, detected by trying
+        tried = {text: self.normalize(text).strip(" \u2581") for text in ("A", "\xe9", "\u4e2d\u4e2d", *_FOLDED)}
+        self.lowercase, self.strip_accents = tried["A"] == "a", tried["\xe9"] == "e"
+        self.tokenize_chinese_chars = " " in tried["\u4e2d\u4e2d"]  # each is a word
+        self.fold_width, self.simplify = (tried[text] == folded for text, folded in _FOLDED.items())
 
-    def _without_tokens(self, numbers: Iterable[int]) -> dict[str, Any]:
-        return specials.without_matching(self._settings, {self.tokens[number] for number in numbers})
-
-    def _probe(self) -> None:
-        """What happens to text before it is cut, found by trying."""
-        normaliser = self._plain.normalizer
-
-        def of(text: str) -> str:
-            return (text if normaliser is None else normaliser.normalize_str(text)).strip(" \u2581")
-
-        self.lowercase = of("A") == "a"
-        self.strip_accents = of("\xe9") == "e"
-        self.tokenize_chinese_chars = " " in of("\u4e2d\u4e2d")  # each is a word
-        self.fold_width, self.simplify = (of(given) == folded for given, folded in _FOLDED)
+    def _without(self, token_ids: Iterable[int]) -> tokenizers.Tokenizer:
+        """A backend that makes these special tokens of no text."""
+        settings = specials.without_matching(self._settings, {self.tokens[number] for number in token_ids})
+        return layout.backend(settings, "the tokenizer")
 
     @classmethod
     def train(
@@ -108,13 +109,10 @@ class Tokenizer:
     ) -> "Tokenizer":
         """Train on texts, or on the plain text files (also .gz) that a path or a pattern names, line by line.
 
-        `overrides` are settings of TokenizerConfig: `Tokenizer.train("corpus/*.txt", vocabulary=8192)`.
-        Raises UserError when the text supports fewer pieces than asked for.
+        `overrides` are settings of TokenizerConfig: `Tokenizer.train("corpus/*.txt", vocab_size=8192)`.
+        Raises UserError when the text supports fewer tokens, unless `allow_fewer`.
         """
-        if overrides:
-            given = {**dump(settings or TokenizerConfig()), **overrides}
-            settings = from_mapping(TokenizerConfig, given, "the tokenizer")
-        settings = settings or TokenizerConfig()
+        settings = from_mapping(TokenizerConfig, {**dump(settings or TokenizerConfig()), **overrides}, "the tokenizer")
         normalizer, cut = layout.normalizer(settings), pre_tokenizers.BertPreTokenizer()
         counter = WordCounter(
             lambda text: [word for word, _ in cut.pre_tokenize_str(normalizer.normalize_str(text))],
@@ -132,21 +130,16 @@ class Tokenizer:
             settings.vocab_size,
             specials=SPECIALS,
             min_frequency=settings.min_frequency,
-            character_coverage=settings.character_coverage,
-            alphabet_share=settings.alphabet_share,
-            max_input_chars_per_word=settings.max_input_chars_per_word,
             allow_fewer=settings.allow_fewer,
             progress=progress,
         )
         tokenizer = cls(layout.tokenizer_json(vocabulary.tokens, settings))
         tokenizer.training = TrainingSummary(
+            **vars(vocabulary),
             texts=counter.texts,
             distinct_words=len(words),
-            alphabet=vocabulary.alphabet,
-            dropped_characters=vocabulary.dropped_characters,
-            dropped_words=vocabulary.dropped_words,
             forgotten_words=counter.dropped_occurrences,
-            statistics=tokenizer._statistics_of_words(words, counter.characters),
+            statistics=tokenizer._count_words(words, counter.characters),
         )
         return tokenizer
 
@@ -154,59 +147,69 @@ class Tokenizer:
     def from_pretrained(cls, path: Path | str) -> "Tokenizer":
         """Read a folder that holds tokenizer.json, vocab.txt, or vocab.json and merges.txt; or one of these files.
 
-        tokenizer_config.json and special_tokens_map.json beside it say which pieces are special, where it does
-        not. Raises UserError where that is no tokenizer of an encoder, saying what is missing.
+        tokenizer_config.json and special_tokens_map.json beside it say which tokens are special, where it does
+        not. Raises UserError where that is no tokenizer of an encoder, naming what is missing.
         """
-        path = file = Path(path)
-        if path.is_dir():
-            found = [path / name for name in _FILES if (path / name).is_file()]
-            if not found:
-                raise UserError(
-                    f"{path} holds no tokenizer",
-                    allowed=layout.SUPPORTED_FILES,
-                    hint=[
-                        f"unmask tokenizer train FILES --output {path}",
-                        layout.CONVERT if any(path.glob("*.model")) else None,
-                    ],
-                )
-            file = found[0]
+        path = Path(path)
+        file = path if not path.is_dir() else next((f for name in _FILES if (f := path / name).is_file()), None)
+        if file is None:
+            convert = layout.CONVERT if any(path.glob("*.model")) else None
+            raise UserError(
+                f"{path} holds no tokenizer",
+                allowed=layout.SUPPORTED_FILES,
+                hint=[f"unmask tokenizer train FILES --output {path}", convert],
+            )
         config = specials.read_config_files(file)
         return cls(layout.read_description(file, config), str(file), config)
 
     def save_pretrained(self, folder: Path | str, model_max_length: int | None = None) -> None:
         """Write tokenizer.json and tokenizer_config.json, and vocab.txt where it is WordPiece: all whole or none.
 
-        length: tokens that the model beside it can read, at which other libraries cut where nothing else was said.
+        model_max_length: tokens that the model beside it can read, to which other libraries truncate by default.
         """
         folder = Path(folder)
-        facts = ("lowercase", "tokenize_chinese_chars", "fold_width", "simplify")
-        told = {name: getattr(self, name) for name in facts}
-        public = layout.public_config(self._settings, self._config, self._specials, told)
+        public = self._public_config()
         if (cut := self._config.get(layout.MODEL_MAX_LENGTH) or model_max_length) is not None:
             public[layout.MODEL_MAX_LENGTH] = cut
         contents = {"tokenizer.json": self._json, specials.CONFIG: json_text(public)}
         if self.kind == "WordPiece":
-            contents["vocab.txt"] = "".join(f"{piece}\n" for piece in self.tokens)
+            contents["vocab.txt"] = "".join(f"{token}\n" for token in self.tokens)
         with ExitStack() as written:  # takes their names when all are written, tokenizer.json last
             for name, content in contents.items():
                 written.enter_context(atomic(folder / name)).write_text(content, encoding="utf-8", newline="")
 
+    def _public_config(self) -> dict[str, Any]:
+        """The tokenizer_config.json with which other libraries read tokenizer.json in the right way."""
+        names = {specials.KEYS[role][0]: token for role, token in self.special_tokens.items()}
+        templates = specials.bert_templates(self.cls_token_id, self.sep_token_id)
+        if self._is_bert and (self.single_template, self.pair_template) == templates:
+            folded = {"fold_width": self.fold_width, "simplify": self.simplify}
+            return {
+                # BERT's own class may make its normaliser anew from these settings, which cannot say a folding
+                "tokenizer_class": "PreTrainedTokenizerFast" if any(folded.values()) else "BertTokenizer",
+                "do_lower_case": self.lowercase,
+                "strip_accents": layout.bert_normalizer(self._settings)["strip_accents"],
+                "tokenize_chinese_chars": self.tokenize_chinese_chars,
+                **(folded if any(folded.values()) else {}),
+                **names,
+            }
+        # what else the file says is kept, but for places on the machine where it was made and code to be run
+        kept = {
+            key: value
+            for key, value in self._config.items()
+            if (isinstance(value, bool | int | float | str) or key.endswith("_token"))
+            and not key.endswith("_file")
+            and key not in ("name_or_path", "chat_template", "processor_class")
+        }
+        # special_tokens_map.json may say how a token is found in a text; here that must say what it is
+        given = {key: self._config.get(key) or token for key, token in names.items()}
+        given = {k: {"__type": "AddedToken", **v} if isinstance(v, Mapping) else v for k, v in given.items()}
+        return {"tokenizer_class": "PreTrainedTokenizerFast", **kept, **given}
+
     def __repr__(self) -> str:
         case = "lower case" if self.lowercase else "cased"
         kind = "" if self._is_bert else f"{self.kind}, "
-        return f"Tokenizer({self.vocab_size:,} pieces, {kind}{case}, sha256 {self.sha256[:12]})"
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Tokenizer) and (self._json, self.special_tokens) == (
-            other._json,
-            other.special_tokens,
-        )
-
-    def __hash__(self) -> int:
-        return hash(self._json)
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return Tokenizer, (self._json, "the tokenizer", self._config)
+        return f"Tokenizer({self.vocab_size:,} tokens, {kind}{case}, sha256 {self.sha256[:12]})"
 
     @cached_property
     def _json(self) -> str:
@@ -216,7 +219,7 @@ class Tokenizer:
 
     @property
     def vocab_size(self) -> int:
-        """The number of pieces, the special ones included."""
+        """The number of tokens, the special ones included."""
         return len(self.tokens)
 
     @cached_property
@@ -225,14 +228,14 @@ class Tokenizer:
         return hashlib.sha256(self._json.encode("utf-8")).hexdigest()
 
     def token_to_id(self, token: str) -> int:
-        """Raises UserError where there is no such piece."""
+        """Raises UserError where there is no such token."""
         if token not in self._token_ids:
-            raise UserError(f"{token!r} is not a piece of this tokenizer")
+            raise UserError(f"{token!r} is not a token of this tokenizer")
         return self._token_ids[token]
 
     def id_to_token(self, token_id: int) -> str:
         if not 0 <= token_id < len(self.tokens):
-            raise UserError(f"{token_id} is not the id of a piece", allowed=f"0 to {len(self.tokens) - 1:,}")
+            raise UserError(f"{token_id} is not the id of a token", allowed=f"0 to {len(self.tokens) - 1:,}")
         return self.tokens[token_id]
 
     @property
@@ -242,14 +245,8 @@ class Tokenizer:
 
     @property
     def mask_token(self) -> str:
-        """The piece that stands for what is to be found. Raises UserError where the tokenizer has none."""
-        if "mask" not in self.special_tokens:
-            raise UserError(
-                "the tokenizer has no mask token",
-                given=f"missing: {' / '.join(specials.NAMES['mask'])}",
-                hint=f'name one of its pieces in {specials.CONFIG} beside it, as "mask_token"',
-            )
-        return self.special_tokens["mask"]
+        """The token that masks others. Raises UserError where the tokenizer has none."""
+        return self.special_tokens.get("mask") or specials.required_token("mask", {}, {}, "the tokenizer")
 
     @property
     def mask_token_id(self) -> int:
@@ -257,17 +254,17 @@ class Tokenizer:
 
     @cached_property
     def text_token_ids(self) -> NDArray[np.int64]:
-        """The ids of the pieces that stand for text, rising: neither special nor waiting for a meaning."""
-        ordinary = np.array([not specials.is_unused(piece) for piece in self.tokens])
+        """The ids of the tokens that stand for text, rising: neither special nor reserved."""
+        ordinary = np.array([specials.UNUSED.fullmatch(token) is None for token in self.tokens])
         ordinary[self.all_special_ids] = False
         return np.flatnonzero(ordinary)
 
     def token_text(self, token_id: int) -> str:
-        """What a piece stands for in a text, with the blank before it where it holds one."""
+        """The text of a token, with the blank before it where it holds one."""
         return self._spelling.text(self.id_to_token(token_id))
 
     def display_token(self, token_id: int) -> str:
-        """A piece for people to read."""
+        """A token for people to read."""
         return self._spelling.display(self.id_to_token(token_id))
 
     def normalize(self, text: str) -> str:
@@ -276,37 +273,38 @@ class Tokenizer:
         return text if normaliser is None else str(normaliser.normalize_str(readable(text)))
 
     def with_added_tokens(self, tokens: Sequence[str]) -> "Tokenizer":
-        """The same tokenizer with further pieces, whose ids follow the others. As a word is cut into the longest
-        pieces that fit, those are used from then on. Raises UserError for any kind but BERT's WordPiece.
+        """The same tokenizer with further tokens, whose ids follow the others. As a word is cut into the longest
+        tokens that fit, those are used from then on. Raises UserError for any kind but BERT's WordPiece.
         """
         model = self._settings["model"]
         if self.kind != "WordPiece" or model.get("continuing_subword_prefix") != wordpiece.CONTINUATION:
             raise UserError(
                 f"a vocabulary of the kind {self.kind} cannot grow",
-                given="its text is cut by merges or probabilities that were learnt, which new pieces have not",
                 allowed="WordPiece, as in BERT",
                 hint="train a tokenizer on your text, and pretrain with it: unmask tokenizer train",
             )
-        added = {piece: self.vocab_size + number for number, piece in enumerate(tokens)}
+        added = {token: self.vocab_size + number for number, token in enumerate(tokens)}
         grown = {**self._settings, "model": {**model, "vocab": {**model["vocab"], **added}}}
         description = layout.serialise(layout.backend(grown, "the tokenizer"))
         return Tokenizer(description, config=self._config)
 
     @cached_property
     def word_start(self) -> NDArray[np.bool_]:
-        """(vocabulary,) whether a word begins with the piece, as far as the piece alone tells."""
-        return np.array([self._spelling.starts_word(piece) for piece in self.tokens])
+        """(vocabulary,) whether a word begins with the token, as far as the token alone tells."""
+        return np.array([self._spelling.starts_word(token) for token in self.tokens])
 
     @cached_property
     def _blank(self) -> NDArray[np.bool_]:
-        return np.array([self._spelling.is_blank(piece) for piece in self.tokens])
+        return np.array([not self._spelling.text(token).strip() for token in self.tokens])
 
     @cached_property
     def _with_mask(self) -> tokenizers.Tokenizer:
         """As `_plain`, but the mask in a text is the mask; the other specials stay ordinary text."""
         others = [number for number in self.all_special_ids if number != self.mask_token_id]
-        settings = specials.readable_mask(self._without_tokens(others), self.mask_token, self.mask_token_id)
-        return layout.backend(settings, "the tokenizer")
+        backend = self._without(others)
+        if all(token["content"] != self.mask_token for token in self._settings["added_tokens"]):
+            backend.add_special_tokens([self.mask_token])
+        return backend
 
     def encode(
         self,
@@ -316,9 +314,9 @@ class Tokenizer:
         *,
         add_special_tokens: bool = False,
     ) -> Encoding:
-        """A text, or a pair, with the special pieces around. With `specials`, "[MASK]" (`mask`) in it is the mask.
+        """A text, or a pair, with the special tokens around. With `add_special_tokens`, "[MASK]" in it is the mask.
 
-        More than `max_length` pieces (specials included) are cut from the end, in a pair from the longer text
+        More than `max_length` tokens (special ones included) are cut from the end, in a pair from the longer text
         first, as BERT does; `truncated` says so. Raises UserError when that leaves no room for text.
         """
         return self.encode_batch([text], [pair], max_length, add_special_tokens=add_special_tokens)[0]
@@ -338,8 +336,8 @@ class Tokenizer:
             raise ValueError(f"{len(texts)} texts but {len(others)} pairs")
         flat = [readable(text) for text in chain(texts, (other for other in others if other is not None))]
         encodings: Sequence[Any] = backend.encode_batch(flat, add_special_tokens=False)
-        if not self._is_bert:  # there the library tells words and places as we do
-            encodings = places.align_tokens(flat, encodings, self._blank).per_text()
+        if not self._is_bert:  # there the library cuts words as we do
+            encodings = align_tokens(flat, encodings, self._blank).per_text()
         seconds = iter(encodings[len(texts) :])
         return [
             self._assemble(first, None if other is None else next(seconds), max_length)
@@ -380,7 +378,7 @@ class Tokenizer:
         return {name: rows[0] if single else rows for name, rows in columns.items()}
 
     def _assemble(self, first: Any, second: Any, max_length: int | None) -> Encoding:
-        """The pieces of one or two texts as one sequence."""
+        """The tokens of one or two texts as one sequence."""
         frame = self.single_template if second is None else self.pair_template
         sizes = [len(first)] if second is None else [len(first), len(second)]
         keep = sizes if max_length is None else self._truncated_sizes(sizes, max_length - frame.size, max_length)
@@ -404,7 +402,7 @@ class Tokenizer:
 
     @staticmethod
     def _truncated_sizes(sizes: list[int], max_tokens: int, max_length: int) -> list[int]:
-        """How many pieces of each text are kept: in a pair, the longer one is cut first."""
+        """How many tokens of each text are kept: in a pair, the longer one is cut first."""
         if max_tokens < len(sizes):
             least = max_length - max_tokens + len(sizes)
             raise UserError(f"max_length {max_length} leaves no room for text", allowed=f"{least} or more")
@@ -416,84 +414,49 @@ class Tokenizer:
     def encode_texts(
         self, texts: Sequence[str], words: Words | None = None
     ) -> list[tuple[NDArray[np.int32], NDArray[np.uint8]]]:
-        """Each text as ids (pieces,) int32, without specials, and flags (pieces,) uint8.
+        """Each text as ids (tokens,) int32, without special ones, and flags (tokens,) uint8.
 
         Bit 0 of a flag: a word starts here. Bit 1: a sentence does (see _SENTENCE_END for what ends one).
         By themselves Chinese characters are words; with `words`, which cuts a sentence into its words, those
         inside a word start none. Raises UserError when what `words` gives is not in the sentence.
         """
         given = [readable(text) for text in texts]
-        if not self._is_bert:
-            return self._encode_texts_by_offsets(given, words)
-        sentences: list[str] = []
-        counts = []
-        for text in given:
-            before = len(sentences)
-            sentences += places.split_sentences(text)
-            counts.append(len(sentences) - before)
-        encode = self._plain.encode_batch_fast if words is None else self._plain.encode_batch
-        encodings = encode(sentences, add_special_tokens=False)
-        sizes = np.fromiter(map(len, encodings), np.int64, len(encodings))
-        ids = np.fromiter(chain.from_iterable(e.ids for e in encodings), np.int32, int(sizes.sum()))
-        flags = self.word_start[ids].astype(np.uint8) * WORD_START
+        if self._is_bert:  # cuts a sentence by itself as in its text: without offsets, which takes less time
+            cut = [split_sentences(text) for text in given]
+            parts = list(chain.from_iterable(cut))
+            encode = self._plain.encode_batch_fast if words is None else self._plain.encode_batch
+            encodings = encode(parts, add_special_tokens=False)
+            sizes = np.fromiter(map(len, encodings), np.int64, len(encodings))
+            ids = np.fromiter(chain.from_iterable(e.ids for e in encodings), np.int32, int(sizes.sum()))
+            positions = np.array(
+                [start for e in encodings for start, _ in e.offsets] if words is not None else [], np.int64
+            )
+            starts_word, starts_sentence = self.word_start[ids], first_of_each(sizes)
+            ends = np.append(0, np.cumsum(sizes))[np.cumsum([len(sentences) for sentences in cut], dtype=np.int64)]
+        else:
+            aligned = align_tokens(given, self._plain.encode_batch(given, add_special_tokens=False), self._blank)
+            parts, sizes, positions = given, aligned.sizes, aligned.starts
+            ids, starts_word = aligned.ids.astype(np.int32), aligned.starts_word
+            starts_sentence, ends = aligned.sentence_starts(given), np.cumsum(sizes)
         if words is not None:
-            starts = (place for e in encodings for place, _ in e.offsets)
-            inside = continues_word(sentences, words, np.fromiter(starts, np.int64, len(ids)), sizes)
-            flags[inside] &= ~np.uint8(WORD_START)
-        firsts = np.cumsum(sizes) - sizes
-        flags[firsts[sizes > 0]] |= SENTENCE_START
-        ends = np.concatenate([[0], np.cumsum(sizes)])[np.cumsum(counts, dtype=np.int64)]
-        return _split(ids, flags, ends)
-
-    def _encode_texts_by_offsets(
-        self, texts: list[str], words: Words | None
-    ) -> list[tuple[NDArray[np.int32], NDArray[np.uint8]]]:
-        """Of a tokenizer that cuts a sentence otherwise by itself than in its text."""
-        placed = places.align_tokens(texts, self._plain.encode_batch(texts, add_special_tokens=False), self._blank)
-        begins = placed.sentence_starts(texts)
-        fresh = placed.starts_word
-        if words is not None:
-            fresh = fresh & ~continues_word(texts, words, placed.starts, placed.sizes)
-        flags = (fresh | begins) * np.uint8(WORD_START) | begins * np.uint8(SENTENCE_START)
-        return _split(placed.ids.astype(np.int32), flags.astype(np.uint8), np.cumsum(placed.sizes))
+            starts_word = starts_word & ~continues_word(parts, words, positions, sizes)
+        flags = (starts_word | starts_sentence) * np.uint8(WORD_START) | starts_sentence * np.uint8(SENTENCE_START)
+        return [(ids[i:j], flags[i:j]) for i, j in pairwise([0, *ends.tolist()])]
 
     def decode(self, ids: Iterable[int], *, specials: bool = False) -> str:
-        """The text that the pieces spell, as far as can be told; with `specials`, special pieces too."""
+        """The text that the tokens spell, as far as they tell it; with `specials`, special tokens too."""
         text = self._whole.decode([int(number) for number in ids], skip_special_tokens=not specials)
         return _BETWEEN_CHINESE.sub("", text) if self.tokenize_chinese_chars else text
 
-    def statistics(self, texts: Iterable[str]) -> TokenizerStatistics:
-        """How well the vocabulary suits some texts. Reads a stream in bounded memory."""
-        total = np.zeros(4, np.int64)
-        for batch in _batches(texts, BATCH):
-            pieces = self.encode_texts(batch)
-            ids = np.concatenate([ids for ids, _ in pieces])
-            words = sum(int((flags & WORD_START).sum()) for _, flags in pieces)
-            unknown = 0 if self.unk_token_id is None else (ids == self.unk_token_id).sum()
-            total += np.array([sum(map(len, batch)), words, len(ids), unknown], np.int64)
-        return TokenizerStatistics(*total.tolist())
-
-    def _statistics_of_words(self, words: dict[str, int], characters: int) -> TokenizerStatistics:
-        """The statistics of a text from its words, already normalised, and their counts."""
+    def _count_words(self, words: Mapping[str, int], characters: int) -> TokenCounts:
+        """The counts of a text from its words, already normalised, and how often each occurs."""
         model = tokenizers.Tokenizer(self._plain.model)
-        pieces = unknown = 0
-        for batch in _batches(words.items(), 2**16):
+        counts = TokenCounts(characters, sum(words.values()))
+        items = iter(words.items())
+        while batch := list(islice(items, 2**16)):
             encodings = model.encode_batch_fast([word for word, _ in batch], add_special_tokens=False)
             for (_, count), encoding in zip(batch, encodings, strict=True):
                 ids = encoding.ids
-                pieces += count * len(ids)
-                unknown += count * (ids == [self.unk_token_id])
-        return TokenizerStatistics(characters, sum(words.values()), pieces, unknown)
-
-
-def _split(
-    ids: NDArray[np.int32], flags: NDArray[np.uint8], ends: NDArray[np.int64]
-) -> list[tuple[NDArray[np.int32], NDArray[np.uint8]]]:
-    begins = [0, *ends[:-1].tolist()]
-    return [(ids[i:j], flags[i:j]) for i, j in zip(begins, ends.tolist(), strict=False)]
-
-
-def _batches(items: Iterable[T], size: int) -> Iterator[list[T]]:
-    iterator = iter(items)
-    while batch := list(islice(iterator, size)):
-        yield batch
+                counts.tokens += count * len(ids)
+                counts.unknown += count * (ids == [self.unk_token_id])
+        return counts

@@ -1,8 +1,8 @@
-"""WordPiece vocabulary training: word counts in, pieces out, merged by their gain in log-likelihood.
+"""WordPiece vocabulary training: word counts in, tokens out, merged by their gain in log-likelihood.
 
 The score of a pair, from Schuster and Nakajima, "Japanese and Korean voice search" (ICASSP 2012), section 3:
-merge the two pieces that raise the likelihood of the text under a unigram model of the pieces the most. With
-c(x) the number of times that piece x occurs and N that of all pieces, writing ab for "a b" n = c(ab) times
+merge the two tokens that raise the likelihood of the text under a unigram model of the tokens the most. With
+c(x) the number of times that token x occurs and N that of all tokens, writing ab for "a b" n = c(ab) times
 raises the log-likelihood, sum of c(x) log(c(x)/N), to first order in n/c(a), n/c(b) and n/N and up to a term
 -n, by
 
@@ -12,7 +12,7 @@ c and N are those of the moment, not of the beginning: the likelihood to be rais
 is written now, and every merge changes its unigram model (N falls by n). A pair of negative gain is taken
 only when no other is left, so that the vocabulary has the size that was asked for.
 
-Every merge is the true maximum. A merge changes the counts of three pieces, and only pairs that hold one of
+Every merge is the true maximum. A merge changes the counts of three tokens, and only pairs that hold one of
 them are scored anew; every other gain changes by log N alone, and since N only falls it can only fall. Hence
 a pool of all pairs whose gain is above some floor stays one when the pairs scored anew that are above the
 floor join it, and its best is the best of all while above the floor; below it, a new pool is made from all
@@ -31,6 +31,9 @@ from unmask.console import SILENT, Progress
 from unmask.errors import UserError
 
 CONTINUATION = "##"
+MAX_WORD_CHARACTERS = 100  # a longer word is [UNK], as in BERT
+CHARACTER_COVERAGE = 0.9999  # share of the text's characters that the alphabet covers
+ALPHABET_SHARE = 0.8  # the alphabet's largest share of the vocabulary
 
 Ints = NDArray[np.int64]
 Places = NDArray[np.int32]
@@ -38,12 +41,11 @@ Places = NDArray[np.int32]
 
 @dataclass(frozen=True)
 class WordPieceVocabulary:
-    """What training found: `pieces` in the order of their ids, and what was left out on the way."""
+    """A trained vocabulary, and what was left out on the way."""
 
-    tokens: list[str]
-    alphabet: int  # pieces of one character
+    tokens: list[str]  # in the order of their ids
+    alphabet: int  # tokens of one character
     dropped_characters: list[str]  # too rare for the alphabet, the most frequent first
-    words: int  # distinct words trained on
     dropped_words: int  # occurrences of words that hold a dropped character or are too long: [UNK] at run time
 
 
@@ -53,29 +55,26 @@ def train(
     *,
     specials: Sequence[str] = (),
     min_frequency: int = 2,
-    character_coverage: float = 0.9999,
-    alphabet_share: float = 0.8,
-    max_input_chars_per_word: int = 100,
     allow_fewer: bool = False,
     progress: Progress = SILENT,
 ) -> WordPieceVocabulary:
-    """Learn a vocabulary of exactly `size` pieces: `specials`, then the alphabet, then merges in their order.
+    """Learn a vocabulary of exactly `vocab_size` tokens: `specials`, then the alphabet, then merges in their order.
 
-    The alphabet is the most frequent characters that together make up `character_coverage` of the text, each
-    seen at least `min_frequency` times, while they fill at most `alphabet_share` of the vocabulary (more where
-    there is nothing left to merge). A character seen in longer words has two pieces, `x` at a word's start and
+    The alphabet is the most frequent characters that together make up CHARACTER_COVERAGE of the text, each
+    seen at least `min_frequency` times, while they fill at most ALPHABET_SHARE of the vocabulary (more where
+    there is nothing left to merge). A character seen in longer words has two tokens, `x` at a word's start and
     `##x` after it; one that is always a word of its own (punctuation, Chinese) has one. Pairs seen fewer than
     `min_frequency` times are not merged.
 
     The result depends on the counts alone: equal gains are told apart by the text of the pair.
-    Raises UserError when the text supports fewer than `size` pieces, unless `fewer` are welcome.
+    Raises UserError when the text supports fewer than `vocab_size` tokens, unless `allow_fewer`.
     """
-    room = int((vocab_size - len(specials)) * alphabet_share)
+    room = int((vocab_size - len(specials)) * ALPHABET_SHARE)
     while True:
-        lattice = _Letters(words, max_input_chars_per_word)
-        alphabet, dropped, crowded = lattice.alphabet(room, min_frequency, character_coverage)
-        merger = Merger(*lattice.spell(alphabet), alphabet, min_frequency=min_frequency)
-        del lattice.codes
+        letters = _Letters(words)
+        alphabet, dropped, crowded = letters.alphabet(room, min_frequency)
+        merger = Merger(*letters.spell(alphabet), alphabet, min_frequency=min_frequency)
+        del letters.codes
         missing = vocab_size - len(specials) - len(alphabet)
         progress.start(max(0, missing), "pieces")
         while missing > 0 and (pair := merger.best()) is not None:
@@ -86,40 +85,28 @@ def train(
             break
         room += missing  # there is nothing left to merge, as in Chinese: characters without room get what is free
     if missing > 0 and not (allow_fewer and merger.texts):
-        raise _too_few(len(specials) + len(merger.texts), vocab_size, min_frequency, lattice.occurrences)
-    return WordPieceVocabulary(
-        tokens=[*specials, *merger.texts],
-        alphabet=len(alphabet),
-        dropped_characters=dropped,
-        words=lattice.spelled,
-        dropped_words=lattice.dropped,
-    )
-
-
-def _too_few(most: int, size: int, min_frequency: int, words: int) -> UserError:
-    if not words:
-        return UserError("there is no text to train a tokenizer on", hint="give files that hold text")
-    return UserError(
-        f"the text supports a vocabulary of at most {most:,} pieces",
-        given=f"{size:,} pieces, from {words:,} words; pairs of pieces seen {min_frequency} times or more",
-        hint=f"ask for {most:,} pieces or fewer, or give more text",
-    )
+        if not letters.occurrences:
+            raise UserError("there is no text to train a tokenizer on", hint="give files that hold text")
+        raise UserError(
+            f"the text supports a vocabulary of at most {vocab_size - missing:,} tokens",
+            given=f"{vocab_size:,}, from {letters.occurrences:,} words; pairs seen {min_frequency} times or more",
+        )
+    return WordPieceVocabulary([*specials, *merger.texts], len(alphabet), dropped, letters.dropped)
 
 
 class _Letters:
     """The words as one long array of characters."""
 
-    def __init__(self, words: Mapping[str, int], max_input_chars_per_word: int) -> None:
-        kept = [word for word in words if 0 < len(word) <= max_input_chars_per_word]
+    def __init__(self, words: Mapping[str, int]) -> None:
+        kept = [word for word in words if 0 < len(word) <= MAX_WORD_CHARACTERS]
         self.occurrences = sum(words.values())
         self.counts = np.fromiter((words[word] for word in kept), np.int64, len(kept))
         self.dropped = self.occurrences - int(self.counts.sum())
         self.lengths = np.fromiter(map(len, kept), np.int64, len(kept))
         self.codes = np.frombuffer("".join(kept).encode("utf-32-le"), np.uint32).astype(np.int64)
-        self.spelled = 0
 
-    def alphabet(self, limit: int, min_frequency: int, coverage: float) -> tuple[list[str], list[str], bool]:
-        """The pieces of one character, in order of code point; the characters that are left out, the most
+    def alphabet(self, limit: int, min_frequency: int) -> tuple[list[str], list[str], bool]:
+        """The tokens of one character, in order of code point; the characters that are left out, the most
         frequent first; and whether there was no room for some of them."""
         totals = np.zeros(self.codes.max(initial=0) + 1, np.int64)
         np.add.at(totals, self.codes, np.repeat(self.counts, self.lengths))
@@ -128,53 +115,64 @@ class _Letters:
         present = np.flatnonzero(totals)
         ranked = present[np.lexsort((present, -totals[present]))]
         covered_before = np.cumsum(totals[ranked]) - totals[ranked]
-        wanted = (covered_before < coverage * totals.sum()) & (totals[ranked] >= min_frequency)
+        wanted = (covered_before < CHARACTER_COVERAGE * totals.sum()) & (totals[ranked] >= min_frequency)
         fits = np.cumsum(1 + inside[ranked]) <= limit
         kept = np.sort(ranked[wanted & fits])
-        pieces = [chr(code) for code in kept.tolist()]
-        pieces += [CONTINUATION + chr(code) for code in kept[inside[kept]].tolist()]
+        tokens = [chr(code) for code in kept.tolist()]
+        tokens += [CONTINUATION + chr(code) for code in kept[inside[kept]].tolist()]
         left_out = [chr(code) for code in ranked[~(wanted & fits)].tolist()]
-        return pieces, left_out, bool((wanted & ~fits).any())
+        return tokens, left_out, bool((wanted & ~fits).any())
 
     def spell(self, alphabet: Sequence[str]) -> tuple[Places, Ints, Ints]:
-        """Of the words that the alphabet can spell: the piece of every character, the lengths, the counts."""
+        """Of the words that the alphabet can spell: the token of every character, the lengths, the counts."""
         ids = np.full((2, self.codes.max(initial=0) + 1), -1, np.int32)
-        for number, piece in enumerate(alphabet):
-            ids[int(len(piece) > 1), ord(piece[-1])] = number
+        for number, token in enumerate(alphabet):
+            ids[int(len(token) > 1), ord(token[-1])] = number
         starts = np.cumsum(self.lengths) - self.lengths
         later = np.ones(len(self.codes), np.int8)
         later[starts] = 0
         letters = ids[later, self.codes]
         known = np.logical_and.reduceat(letters >= 0, starts) if len(starts) else np.zeros(0, bool)
         self.dropped += int(self.counts[~known].sum())
-        self.spelled = int(known.sum())
         return letters[np.repeat(known, self.lengths)], self.lengths[known], self.counts[known]
 
 
-class _Growing:
-    """An array that grows at its end, doubling its room."""
+class _Pairs:
+    """Pairs of tokens by number, in columns that grow together."""
 
-    def __init__(self, values: NDArray[Any]) -> None:
-        self.values = values.copy()
-        self.used = len(values)
+    def __init__(self) -> None:
+        self.size = 0
+        self.left = self.right = np.zeros(0, np.int32)
+        self.count = np.zeros(0, np.int64)
+        self.base = np.zeros(0)  # the gain without its term n log N; -inf: too rare
+        self.pooled = np.zeros(0, bool)
 
-    def extend(self, more: NDArray[Any]) -> None:
-        need = self.used + len(more)
-        if need > len(self.values):
-            grown = np.zeros(max(need, 2 * len(self.values)), self.values.dtype)
-            grown[: self.used] = self.values[: self.used]
-            self.values = grown
-        self.values[self.used : need] = more
-        self.used = need
+    def add(self, left: Places, right: Places) -> Ints:
+        """Number new pairs, in the order given."""
+        numbers = np.arange(self.size, self.size + len(left))
+        self.size += len(left)
+        for name in ("left", "right", "count", "base", "pooled"):
+            setattr(self, name, _with_room(getattr(self, name), self.size))
+        self.left[numbers], self.right[numbers] = left, right
+        return numbers
+
+
+def _with_room(column: NDArray[Any], size: int) -> NDArray[Any]:
+    """A column of at least `size` values: itself, or one twice as long with zeros at its end."""
+    if size <= len(column):
+        return column
+    longer = np.zeros(max(size, 2 * len(column)), column.dtype)  # takes no memory until it is used
+    longer[: len(column)] = column
+    return longer
 
 
 class Merger:
-    """The words as chains of pieces, with exact counts of pieces and of adjacent pairs, merged pair by pair.
+    """The words as chains of tokens, with exact counts of tokens and of adjacent pairs, merged pair by pair.
 
-    A place is the index of a character; the piece that begins there is `piece[place]` (-1 once merged into
+    A place is the index of a character; the token that begins there is `token[place]` (-1 once merged into
     the one before it), its neighbours within the word begin at `before[place]` and `after[place]` (-1 where
     there is none), and `pair[place]` is the number of the pair that it forms with the one after it. Pairs are
-    numbered as they appear; `pairs_of` lists those of each piece, `places` where each piece occurs (or did).
+    numbered as they appear; `pairs_of` lists those of each token, `places` where each token occurs (or did).
     """
 
     POOL = 1024
@@ -197,36 +195,20 @@ class Merger:
         np.add.at(count, self.token, self.weight)
         self.count: list[int] = count.tolist()
         self.total = int(self.weight.sum())
-        self.logs = _Growing(np.log(np.maximum(count, 1)))
+        self.logs = np.log(np.maximum(count, 1))
         order = np.argsort(self.token, kind="stable").astype(np.int32)
         self.places = np.split(order, np.cumsum(np.bincount(self.token, minlength=len(self.texts)))[:-1])
-        self._first_pairs()
+        self.pairs = _Pairs()
+        self.pairs_of = [array("i") for _ in self.texts]
+        inner = np.flatnonzero(self.after >= 0)
+        numbers = self._new_pairs(self.token[inner], self.token[inner + 1])
+        self.pair = np.full(size, -1, np.int32)
+        self.pair[inner] = numbers
+        np.add.at(self.pairs.count, numbers, self.weight[inner])
+        self._score(np.arange(self.pairs.size))
         self.pool = np.zeros(0, np.int64)
         self.floor = np.inf
         self.margin = 0.0
-
-    def _first_pairs(self) -> None:
-        inner = np.flatnonzero(self.after >= 0)
-        keys, numbers = np.unique(
-            (self.token[inner].astype(np.int64) << 32) | self.token[inner + 1], return_inverse=True
-        )
-        self.pair = np.full(len(self.token), -1, np.int32)
-        self.pair[inner] = numbers
-        seen = np.zeros(len(keys), np.int64)
-        np.add.at(seen, numbers, self.weight[inner])
-        self.left, self.right = (
-            _Growing((keys >> 32).astype(np.int32)),
-            _Growing((keys & 0x7FFFFFFF).astype(np.int32)),
-        )
-        self.seen = _Growing(seen)
-        self.base = _Growing(np.full(len(keys), -np.inf))  # the gain without its term n log N; -inf: too rare
-        self.pooled = _Growing(np.zeros(len(keys), bool))
-        self.pairs_of = [array("i") for _ in self.texts]
-        for number, (left, right) in enumerate(zip(self.left.values.tolist(), self.right.values.tolist(), strict=True)):
-            self.pairs_of[left].append(number)
-            if right != left:
-                self.pairs_of[right].append(number)
-        self._score(np.arange(len(keys)))
 
     def best(self) -> int | None:
         """The number of the pair with the highest gain, or None when no pair is frequent enough."""
@@ -234,38 +216,37 @@ class Merger:
             gains = self._gains(self.pool)
             highest = int(gains.argmax()) if len(gains) else -1
             if highest >= 0 and -np.inf < gains[highest] >= self.floor:
-                slack = self.ROUNDING * self.seen.values[self.pool]
+                slack = self.ROUNDING * self.pairs.count[self.pool]
                 equal = self.pool[gains + slack >= gains[highest] - slack[highest]]
                 return int(min(equal.tolist(), key=self._text_of))
             self._refill()
         return None
 
     def _text_of(self, pair: int) -> tuple[str, str]:
-        return self.texts[self.left.values[pair]], self.texts[self.right.values[pair]]
+        return self.texts[self.pairs.left[pair]], self.texts[self.pairs.right[pair]]
 
     def _gains(self, pairs: NDArray[Any]) -> NDArray[np.float64]:
-        gains: NDArray[np.float64] = self.seen.values[pairs] * np.log(max(self.total, 1))
-        gains += self.base.values[pairs]
+        gains: NDArray[np.float64] = self.pairs.count[pairs] * np.log(max(self.total, 1)) + self.pairs.base[pairs]
         return gains
 
     def _score(self, pairs: NDArray[Any]) -> None:
-        seen = self.seen.values[pairs]
-        logs = self.logs.values
-        gains = seen * (np.log(np.maximum(seen, 1)) - logs[self.left.values[pairs]] - logs[self.right.values[pairs]])
-        self.base.values[pairs] = np.where(seen >= self.min_frequency, gains, -np.inf)
+        count = self.pairs.count[pairs]
+        logs = self.logs[self.pairs.left[pairs]], self.logs[self.pairs.right[pairs]]
+        gains = count * (np.log(np.maximum(count, 1)) - logs[0] - logs[1])
+        self.pairs.base[pairs] = np.where(count >= self.min_frequency, gains, -np.inf)
 
     def _refill(self) -> None:
         """A new pool: every pair whose gain is at least the POOL-th best, or within rounding of it."""
-        self.pooled.values[self.pool] = False
-        live = np.flatnonzero(self.base.values[: self.base.used] > -np.inf)
+        self.pairs.pooled[self.pool] = False
+        live = np.flatnonzero(self.pairs.base[: self.pairs.size] > -np.inf)
         gains = self._gains(live)
         if len(live) <= self.POOL:
             self.floor, self.margin, self.pool = -np.inf, 0.0, live
         else:
             self.floor = float(np.partition(gains, -self.POOL)[-self.POOL])
-            self.margin = 4 * self.ROUNDING * float(self.seen.values[live].max())
+            self.margin = 4 * self.ROUNDING * float(self.pairs.count[live].max())
             self.pool = live[gains >= self.floor - self.margin]
-        self.pooled.values[self.pool] = True
+        self.pairs.pooled[self.pool] = True
 
     def _occurrences(self, pair: int, left: int, right: int) -> Places:
         """The places where a pair begins, in order, none overlapping (in "aaa", the first two)."""
@@ -288,8 +269,8 @@ class Merger:
         return even
 
     def merge(self, pair: int) -> None:
-        """Write `left right` as one piece wherever the pair occurs."""
-        left, right = int(self.left.values[pair]), int(self.right.values[pair])
+        """Write `left right` as one token wherever the pair occurs."""
+        left, right = int(self.pairs.left[pair]), int(self.pairs.right[pair])
         first = self._occurrences(pair, left, right)
         second = self.after[first]
         third = self.after[second]
@@ -298,11 +279,11 @@ class Merger:
         ends = third < 0
 
         # A pair between two merged occurrences is taken away once, and put back once: by the one before it.
-        seen = self.seen.values
-        seen[pair] -= weight.sum()
-        np.subtract.at(seen, self.pair[second[~ends]], weight[~ends])
+        count = self.pairs.count
+        count[pair] -= weight.sum()
+        np.subtract.at(count, self.pair[second[~ends]], weight[~ends])
         previous, own = self._previous(first, second)
-        np.subtract.at(seen, self.pair[previous], weight[own])
+        np.subtract.at(count, self.pair[previous], weight[own])
 
         self.token[first], self.token[second] = merged, -1
         self.pair[second] = -1
@@ -312,9 +293,9 @@ class Merger:
 
         previous, own = self._previous(first, first)
         edges = np.concatenate([first[~ends], previous])
-        numbers = self._pairs(self.token[edges], self.token[self.after[edges]])
+        numbers = self._new_pairs(self.token[edges], self.token[self.after[edges]])
         self.pair[edges] = numbers
-        np.add.at(self.seen.values, numbers, np.concatenate([weight[~ends], weight[own]]))
+        np.add.at(self.pairs.count, numbers, np.concatenate([weight[~ends], weight[own]]))
 
         occurrences = int(weight.sum())
         self.count[left] -= occurrences
@@ -334,27 +315,22 @@ class Merger:
         return previous[own], own
 
     def _token(self, left: int, right: int) -> int:
-        """The number of the new piece `left right`.
+        """The number of the new token `left right`.
 
-        It is new indeed: where a text is one piece no merge has crossed its ends, so it was put together by the
+        It is new indeed: where a text is one token no merge has crossed its ends, so it was put together by the
         same merges everywhere, the last of which found it everywhere.
         """
         self.texts.append(self.texts[left] + self.texts[right].removeprefix(CONTINUATION))
         self.count.append(0)
-        self.logs.extend(np.zeros(1))
+        self.logs = _with_room(self.logs, len(self.texts))
         self.pairs_of.append(array("i"))
         return len(self.texts) - 1
 
-    def _pairs(self, left: Places, right: Places) -> Ints:
-        """The numbers of pairs that hold a new piece, and hence are new."""
+    def _new_pairs(self, left: Places, right: Places) -> Ints:
+        """Number the pairs of tokens side by side, none of which has a number yet; returns that of each place."""
         keys, inverse = np.unique((left.astype(np.int64) << 32) | right, return_inverse=True)
-        added = np.arange(self.seen.used, self.seen.used + len(keys))
         lefts, rights = (keys >> 32).astype(np.int32), (keys & 0x7FFFFFFF).astype(np.int32)
-        self.left.extend(lefts)
-        self.right.extend(rights)
-        self.seen.extend(np.zeros(len(keys), np.int64))
-        self.base.extend(np.full(len(keys), -np.inf))
-        self.pooled.extend(np.zeros(len(keys), bool))
+        added = self.pairs.add(lefts, rights)
         for number, one, other in zip(added.tolist(), lefts.tolist(), rights.tolist(), strict=True):
             self.pairs_of[one].append(number)
             if other != one:
@@ -362,22 +338,22 @@ class Merger:
         numbers: Ints = added[inverse]
         return numbers
 
-    def _update(self, pieces: set[int]) -> None:
-        """Score every pair of these pieces anew; those that come above the floor join the pool."""
+    def _update(self, tokens: set[int]) -> None:
+        """Score every pair of these tokens anew; those that come above the floor join the pool."""
         touched = []
-        for piece in sorted(pieces):
-            self.logs.values[piece] = np.log(max(self.count[piece], 1))
-            pairs = np.array(self.pairs_of[piece], np.int64)
-            alive = pairs[self.seen.values[pairs] > 0]
+        for token in sorted(tokens):
+            self.logs[token] = np.log(max(self.count[token], 1))
+            pairs = np.array(self.pairs_of[token], np.int64)
+            alive = pairs[self.pairs.count[pairs] > 0]
             if 2 * len(alive) < len(pairs):
-                self.pairs_of[piece] = array("i", alive.astype(np.int32).tobytes())
+                self.pairs_of[token] = array("i", alive.astype(np.int32).tobytes())
             touched.append(pairs)
         pairs = np.concatenate(touched)
         self._score(pairs)
-        pairs = pairs[~self.pooled.values[pairs]]
+        pairs = pairs[~self.pairs.pooled[pairs]]
         gains = self._gains(pairs)
         rising = np.unique(pairs[(gains >= self.floor - self.margin) & (gains > -np.inf)])
-        self.pooled.values[rising] = True
+        self.pairs.pooled[rising] = True
         self.pool = np.concatenate([self.pool, rising])
         if len(self.pool) > 4 * self.POOL and self.floor > -np.inf:
             self._refill()

@@ -1,11 +1,12 @@
 """Counting words over a stream of texts, in bounded memory: what WordPiece training starts from."""
 
+import fileinput
 import glob
-import gzip
 import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -23,6 +24,19 @@ _IDEOGRAPHS = (0x4E00, 0x9FA5)
 _IDEOGRAPH = re.compile(f"[{chr(_IDEOGRAPHS[0])}-{chr(_IDEOGRAPHS[1])}]")
 
 
+def drop_rarest(counts: dict[Any, int], limit: int) -> int:
+    """Drop the rarest of more than `limit` counts, all of equal count together, until fewer than half remain: lossy
+    counting, Manku and Motwani (VLDB 2002). Returns how many occurrences were dropped."""
+    if len(counts) <= limit:
+        return 0
+    values = np.fromiter(counts.values(), np.int64, len(counts))
+    keep = max(1, limit // 2)
+    level = int(np.partition(values, -keep)[-keep])
+    for key in [key for key, count in counts.items() if count <= level]:
+        del counts[key]
+    return int(values[values <= level].sum())
+
+
 class WordCounter:
     """Counts words over a stream of texts.
 
@@ -30,28 +44,16 @@ class WordCounter:
     strings between white space are counted first and only the distinct ones are split. With `ideographs`,
     each Chinese character is a word (as in BERT) and is counted apart, since Chinese text has no spaces.
 
-    When more than `maximum_words` distinct words are known, the rarest are forgotten, all of equal count
-    together, until fewer than half remain: lossy counting, Manku and Motwani (VLDB 2002). A word's count is
-    then too low by at most `error`, and `forgotten` occurrences are missing in all. While nothing is
-    forgotten the counts do not depend on the order of the texts.
+    Of more than MAX_WORDS distinct words the rarest are dropped (`drop_rarest`), in all `dropped_occurrences`. While
+    nothing is dropped the counts do not depend on the order of the texts.
     """
 
-    def __init__(
-        self,
-        split: Callable[[str], Sequence[str]],
-        *,
-        ideographs: bool = True,
-        max_words: int = MAX_WORDS,
-        raw_tokens: int = RAW_TOKENS,
-    ) -> None:
+    def __init__(self, split: Callable[[str], Sequence[str]], *, ideographs: bool = True) -> None:
         self.split = split
         self.ideographs = ideographs
-        self.max_words = max_words
-        self.raw_tokens = raw_tokens
         self.texts = 0
         self.characters = 0
         self.dropped_occurrences = 0
-        self.error = 0
         self._buffer: list[str] = []
         self._buffered = 0
         self._raw: Counter[str] = Counter()
@@ -90,7 +92,7 @@ class WordCounter:
             text = codes.tobytes().decode("utf-32-le")
         self._raw.update(text.split())
         self._raw_characters += len(text)
-        if len(self._raw) > self.raw_tokens or self._raw_characters > RAW_CHARACTERS:
+        if len(self._raw) > RAW_TOKENS or self._raw_characters > RAW_CHARACTERS:
             self._flush()
 
     def _flush(self) -> None:
@@ -105,18 +107,7 @@ class WordCounter:
             for start in range(0, len(tokens), JOINED_TOKENS):
                 for word in self.split(" ".join(tokens[start : start + JOINED_TOKENS])):
                     words[word] = words.get(word, 0) + count
-                if len(words) > self.max_words:
-                    self._forget()
-
-    def _forget(self) -> None:
-        counts = np.fromiter(self._words.values(), np.int64, len(self._words))
-        keep = self.max_words // 2
-        limit = int(np.partition(counts, -keep)[-keep]) if keep else int(counts.max())
-        self.error += limit
-        self.dropped_occurrences += int(counts[counts <= limit].sum())
-        kept = {word: count for word, count in self._words.items() if count > limit}
-        self._words.clear()
-        self._words.update(kept)
+                self.dropped_occurrences += drop_rarest(words, MAX_WORDS)
 
 
 def read_plain(pattern: str | Path) -> Iterator[str]:
@@ -124,15 +115,10 @@ def read_plain(pattern: str | Path) -> Iterator[str]:
     files = sorted(glob.glob(str(pattern), recursive=True))  # noqa: PTH207 (an absolute pattern is allowed)
     if not files:
         raise UserError(f"no file matches {pattern}")
-    for file in map(Path, files):
-        if file.suffixes[-1:] not in (["", ".txt"], [".txt"], []) and file.suffixes[-2:] != [".txt", ".gz"]:
-            raise UserError(
-                f"{file} is not plain text",
-                allowed=".txt, .txt.gz",
-                hint="train on the texts that unmask.data.corpus.documents.read gives",
-            )
-        with gzip.open(file, "rt", encoding="utf-8") if file.suffix == ".gz" else file.open(encoding="utf-8") as lines:
-            try:
-                yield from lines
-            except UnicodeDecodeError as error:
-                raise UserError(f"{file} is not text in UTF-8", given=f"byte {error.start:,} of a block") from None
+    if other := next((file for file in files if Path(file).suffix and not file.endswith((".txt", ".txt.gz"))), None):
+        raise UserError(f"{other} is not plain text", allowed=".txt, .txt.gz", hint="use unmask.read_documents")
+    with fileinput.FileInput(files, encoding="utf-8", openhook=fileinput.hook_compressed) as lines:
+        try:
+            yield from lines
+        except UnicodeDecodeError as error:
+            raise UserError(f"{lines.filename()} is not text in UTF-8", given=error) from None

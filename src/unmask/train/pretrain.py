@@ -147,7 +147,8 @@ def _network_of_model(recipe: PretrainRecipe, tokenizer: Tokenizer) -> EncoderCo
     Raises UserError where the recipe describes another network, or the corpus has another tokenizer.
     """
     opened = bundle.read(str(recipe.init_from))
-    if opened.tokenizer != tokenizer:
+    theirs = opened.tokenizer
+    if (theirs.sha256, theirs.special_tokens) != (tokenizer.sha256, tokenizer.special_tokens):
         hint = f"unmask corpus build FILES --tokenizer {opened.folder} --output FOLDER"
         raise UserError(f"{recipe.data.corpus} was built with another tokenizer than {opened.folder}", hint=hint)
     network = changed(transfer.architecture(opened.config, recipe.transfer), dropout=recipe.model.dropout)

@@ -303,7 +303,7 @@ def test_other_inputs_are_refused_until_a_restart(tmp_path: Path, tokenizer: Tok
         assert "--restart" in str(error.value)
     again = build(changed[:20], other, out, restart=True)
     assert contents(out) == contents(build(changed[:20], other, tmp_path / "fresh").folder)
-    assert again.tokenizer == other
+    assert again.tokenizer.sha256 == other.sha256
 
 
 def test_a_folder_with_other_things_is_left_alone(tmp_path: Path, tokenizer: Tokenizer) -> None:

@@ -56,5 +56,6 @@ def describe_words(words: Words | None) -> str:
     if words is None:
         return ""
     if isinstance(words, Lexicon):
-        return message("{count:,} Chinese words, {origin}", words.longer, words.origin)
+        longer = sum(len(word) > 1 for word in words.counts)
+        return message("{count:,} Chinese words, {origin}", longer, words.origin)
     return message("words by {function}", getattr(words, "__qualname__", "?"))

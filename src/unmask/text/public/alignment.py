@@ -1,7 +1,7 @@
-"""Where pieces stand in a text: their characters, the words and the sentences that they begin.
+"""Where tokens stand in a text: their characters, the words and the sentences that they begin.
 
 For every kind of tokenizer alike, since libraries differ: the marker of a blank (▁ of SentencePiece, Ġ of
-byte-level BPE) is no character of a piece, and a word ends at white space, and before and after a punctuation
+byte-level BPE) is no character of a token, and a word ends at white space, and before and after a punctuation
 mark and a Chinese character, as in BERT, also where SentencePiece reads a whole sentence as one word.
 """
 
@@ -37,7 +37,7 @@ def split_sentences(text: str) -> list[str]:
 
 @dataclass(frozen=True, slots=True)
 class TokenOffsets:
-    """A text as pieces, in parallel lists, by the names that the library's own encodings have."""
+    """A text as tokens, in parallel lists, by the names that the library's own encodings have."""
 
     ids: list[int]
     offsets: list[tuple[int, int]]
@@ -49,10 +49,10 @@ class TokenOffsets:
 
 @dataclass(frozen=True)
 class AlignedTokens:
-    """The pieces of several texts, one after another.
+    """The tokens of several texts, one after another.
 
-    ids, starts, stops (pieces,): the characters of each in its text, without blanks at its ends, none of a
-    piece that is a blank only; fresh (pieces,): whether a word begins; sizes (texts,): pieces of each text.
+    ids, starts, stops (tokens,): the characters of each in its text, without blanks at its ends, none of a
+    token that is a blank only; starts_word (tokens,): whether a word begins; sizes (texts,): tokens of each text.
     """
 
     ids: Numbers
@@ -72,8 +72,8 @@ class AlignedTokens:
         return [TokenOffsets(ids[i:j], offsets[i:j], words[i:j]) for i, j in bounds]
 
     def sentence_starts(self, texts: Sequence[str]) -> Flags:
-        """(pieces,) whether a sentence begins with the piece; the first piece of a text always does."""
-        first = _first(self.sizes)
+        """(tokens,) whether a sentence begins with the token; the first token of a text always does."""
+        first = first_of_each(self.sizes)
         lengths = np.fromiter(map(len, texts), np.int64, len(texts))
         begins = np.cumsum(lengths) - lengths
         cut = [np.cumsum([0, *map(len, split_sentences(text))])[:-1] for text in texts]
@@ -86,7 +86,7 @@ class AlignedTokens:
 
 
 def align_tokens(texts: Sequence[str], encodings: Sequence[Any], blank_token: Flags) -> AlignedTokens:
-    """Where the pieces of the library's encodings of texts stand; `blank` (vocabulary,): the pieces that spell
+    """Where the tokens of the library's encodings of texts stand; `blank_token` (vocabulary,): the tokens that spell
     nothing but white space."""
     sizes = np.fromiter(map(len, encodings), np.int64, len(encodings))
     count = int(sizes.sum())
@@ -96,7 +96,7 @@ def align_tokens(texts: Sequence[str], encodings: Sequence[Any], blank_token: Fl
     offsets = np.fromiter(flat, np.int64, 2 * count).reshape(-1, 2)
 
     lengths = np.fromiter(map(len, texts), np.int64, len(texts))
-    begins = np.repeat(np.cumsum(lengths) - lengths, sizes)  # of each piece's text, were they one text
+    begins = np.repeat(np.cumsum(lengths) - lengths, sizes)  # of each token's text, were they one text
     codes = np.frombuffer(("".join(texts) + "\0").encode("utf-32-le"), np.uint32)
     space, apart = _classes()
     space, apart = space[codes], apart[codes]
@@ -104,10 +104,10 @@ def align_tokens(texts: Sequence[str], encodings: Sequence[Any], blank_token: Fl
     starts, stops = _trimmed(space, *(offsets + begins[:, None]).T)
     empty = blank_token[ids]
     stops[empty] = starts[empty]
-    first = _first(sizes)
+    first = first_of_each(sizes)
     same = ~first
     same[1:] &= words[1:] == words[:-1]
-    inside = np.zeros(count, bool)  # bytes of a character after its first, and what the piece before reaches over
+    inside = np.zeros(count, bool)  # bytes of a character after its first, and what the token before reaches over
     inside[1:] = (starts[1:] < stops[:-1]) & ~first[1:]
     joined = np.zeros(count, bool)  # the marker of a blank by itself belongs to the word after it
     joined[1:] = empty[:-1]
@@ -118,8 +118,8 @@ def align_tokens(texts: Sequence[str], encodings: Sequence[Any], blank_token: Fl
     return AlignedTokens(ids, starts - begins, stops - begins, fresh, sizes)
 
 
-def _first(sizes: Numbers) -> Flags:
-    """(pieces,) the first piece of each text."""
+def first_of_each(sizes: Numbers) -> Flags:
+    """(tokens,) whether a token is the first of its text; sizes (texts,): tokens of each text."""
     flags = np.zeros(int(sizes.sum()), bool)
     flags[(np.cumsum(sizes) - sizes)[sizes > 0]] = True
     return flags

@@ -13,13 +13,12 @@ then cut where the sum over its words of length * (a + BONUS for words of two ch
 greatest. Of the words found this way are kept those that occur often enough and whose parts attract each
 other: the pointwise mutual information of the weakest place to cut is positive (Sproat and Shih 1990).
 
-Everything is counted exactly, over at most MAXIMUM_CHARACTERS characters, in whole-array operations.
+Everything is counted exactly, over at most MAX_CHARACTERS characters, in whole-array operations.
 """
 
 import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,93 +47,72 @@ class _Stretches:
     after: Floats
 
 
-def find_words(
-    texts: Iterable[str], *, progress: Progress = SILENT, characters: int = MAX_CHARACTERS
-) -> dict[str, int]:
-    """Words of Chinese texts with their counts, single characters included, the most frequent first.
+def find_words(texts: Iterable[str], *, progress: Progress = SILENT) -> dict[str, int]:
+    """Words of Chinese texts with their counts, single characters included.
 
     Raises UserError where there is no Chinese character.
     """
     progress.start(None, "characters")
-    runs = _runs(texts, characters, progress)
+    runs = _runs(texts, progress)
     if not runs:
         raise UserError("there are no Chinese characters to learn words from", hint="--words none")
-    codes = np.frombuffer(("\0" + "\0".join(runs) + "\0").encode("utf-32-le"), np.uint32)
-    alphabet, text = np.unique(codes, return_inverse=True)
+    joined = "\0" + "\0".join(runs) + "\0"
+    _, text = np.unique(np.frombuffer(joined.encode("utf-32-le"), np.uint32), return_inverse=True)
     progress.show("finding words")
     stretches = _stretches(text.astype(np.int64))
     scores = [np.where(s.at > 0, a[s.at], -np.inf) for s, a in zip(stretches, _weights(stretches), strict=True)]
     lengths = _cut(text, scores)
-    total = int((text > 0).sum())
     found: dict[str, int] = {}
     for length, these in enumerate(stretches, 1):
         used = np.bincount(these.at[lengths == length], minlength=len(these.counts))
-        kept = used > 0
         if length > 1:
-            kept = (used >= MIN_FREQUENCY) & (_cohesion(stretches, length, total) > 0)
-        else:
-            used = np.maximum(used, 1)  # every character must be able to stand alone
-            kept = these.counts > 0
-        kept[0] = False
-        for number in np.flatnonzero(kept).tolist():
-            place = int(these.example[number])
-            found["".join(map(chr, alphabet[text[place : place + length]].tolist()))] = int(used[number])
-    return dict(sorted(found.items(), key=lambda item: (-item[1], item[0])))
+            kept = (used >= MIN_FREQUENCY) & (_cohesion(stretches, length) > 0)
+        else:  # every character must be able to stand alone
+            used, kept = np.maximum(used, 1), these.counts > 0
+        for number in np.flatnonzero(kept[1:]) + 1:
+            place = these.example[number]
+            found[joined[place : place + length]] = int(used[number])
+    return found
 
 
-def _runs(texts: Iterable[str], characters: int, progress: Progress) -> list[str]:
-    """The runs of Chinese characters, in lines chosen by hash so that there are at most so many characters.
+def _runs(texts: Iterable[str], progress: Progress) -> list[str]:
+    """The runs of Chinese characters, in lines chosen by hash so that there are at most MAX_CHARACTERS.
 
     A line is kept while the lowest `level` bits of its hash are 0; the level rises when there are too many.
     Which lines are kept in the end depends on the lines, not on their order.
     """
-    kept: list[tuple[int, list[str], int]] = []
+    kept: list[tuple[int, list[str], int]] = []  # hash, runs, characters
     size = level = 0
+    part = max(1, MAX_CHARACTERS // 8)  # a longer line is read as several
     for text in texts:
         progress.advance(len(text))
-        for line in text.split("\n"):
-            for begin in range(0, len(line), max(1, characters // 8)):
-                runs = RUN.findall(line[begin : begin + max(1, characters // 8)])
-                if not runs:
-                    continue
-                joined = "\0".join(runs)
-                key = int.from_bytes(hashlib.blake2b(joined.encode(), digest_size=8).digest(), "big")
-                if key & ((1 << level) - 1):
-                    continue
-                many = len(joined) - len(runs) + 1
-                kept.append((key, runs, many))
-                size += many
-                while size > characters:
-                    level += 1
-                    kept = [item for item in kept if not item[0] & ((1 << level) - 1)]
-                    size = sum(item[2] for item in kept)
-    kept.sort(key=lambda item: (item[0], item[1]))
+        lines = (line[begin : begin + part] for line in text.split("\n") for begin in range(0, len(line), part))
+        for runs in filter(None, map(RUN.findall, lines)):
+            key = int.from_bytes(hashlib.blake2b("\0".join(runs).encode(), digest_size=8).digest(), "big")
+            if key % 2**level == 0:
+                kept.append((key, runs, sum(map(len, runs))))
+                size += kept[-1][2]
+            while size > MAX_CHARACTERS:
+                level += 1
+                kept = [line for line in kept if line[0] % 2**level == 0]
+                size = sum(characters for *_, characters in kept)
     return [run for _, runs, _ in kept for run in runs]
 
 
 def _stretches(text: Ints) -> list[_Stretches]:
-    """Of lengths 1 to LONGEST. `text` has 0 between runs, and at both ends."""
-    _, first = np.unique(text, return_index=True)
-    counts = np.bincount(text)
+    """Of lengths 1 to MAX_WORD_LENGTH. `text` has 0 between runs, and at both ends."""
+    _, example, counts = np.unique(text, return_index=True, return_counts=True)
     counts[0] = 0
-    found = [_measured(text, 1, text, counts, first)]
+    found = [_measured(text, 1, text, counts, example)]
     for length in range(2, MAX_WORD_LENGTH + 1):
         shorter = found[-1].at
         places = np.flatnonzero((shorter[:-1] > 0) & (shorter[1:] > 0))
         keys = (shorter[places] << 32) | shorter[places + 1]
-        order = np.argsort(keys, kind="stable")
-        ordered = keys[order]
-        fresh = np.ones(len(keys), bool)
-        fresh[1:] = ordered[1:] != ordered[:-1]
-        begins = np.flatnonzero(fresh)
-        sizes = np.diff(np.append(begins, len(keys)))
-        often = sizes >= MIN_FREQUENCY
-        numbers = np.cumsum(often) * often
+        _, first, inverse, counts = np.unique(keys, return_index=True, return_inverse=True, return_counts=True)
+        often = counts >= MIN_FREQUENCY
         at = np.zeros(len(text), np.int64)
-        at[places[order]] = np.repeat(numbers, sizes)
-        zero = np.zeros(1, np.int64)
-        example = np.concatenate([zero, places[order[begins[often]]]])
-        found.append(_measured(text, length, at, np.concatenate([zero, sizes[often]]), example))
+        at[places] = (np.cumsum(often) * often)[inverse]
+        found.append(_measured(text, length, at, np.append(0, counts[often]), np.append(0, places[first[often]])))
     return found
 
 
@@ -147,16 +125,10 @@ def _measured(text: Ints, length: int, at: Ints, counts: Ints, example: Ints) ->
 
 def _entropies(stretch: Ints, neighbour: Ints, counts: Ints) -> Floats:
     """H of the neighbours of each stretch, nats. The end of a run (0) is another neighbour every time."""
-    keys = np.sort((stretch << 32) | neighbour)
-    fresh = np.ones(len(keys), bool)
-    fresh[1:] = keys[1:] != keys[:-1]
-    begins = np.flatnonzero(fresh)
-    sizes = np.diff(np.append(begins, len(keys)))
-    keys = keys[begins]
+    keys, sizes = np.unique((stretch << 32) | neighbour, return_counts=True)
     terms = np.where(keys & 0xFFFFFFFF > 0, sizes * np.log(sizes), 0.0)
-    sums = np.bincount(keys >> 32, terms, minlength=len(counts))
     safe = np.maximum(counts, 1)
-    entropies: Floats = np.log(safe) - sums / safe
+    entropies: Floats = np.log(safe) - np.bincount(keys >> 32, terms, minlength=len(counts)) / safe
     return entropies
 
 
@@ -166,14 +138,12 @@ def _weights(stretches: list[_Stretches]) -> list[Floats]:
     nothing = float(-(shares * np.log(shares)).sum())  # the entropy of a character without neighbours
     weights = []
     for length, these in enumerate(stretches, 1):
-        if length == 1:
-            right, left = these.after - nothing, these.before - nothing
-        else:
+        sides = [these.after - nothing, these.before - nothing]
+        if length > 1:
             shorter = stretches[length - 2]
-            right = these.after - shorter.after[shorter.at[these.example]]
-            left = these.before - shorter.before[shorter.at[these.example + 1]]
-        for side in (right, left):
-            side -= side[1:].mean() if len(side) > 1 else 0.0
+            sides[0] = these.after - shorter.after[shorter.at[these.example]]
+            sides[1] = these.before - shorter.before[shorter.at[these.example + 1]]
+        right, left = (side - side[1:].sum() / max(1, len(side) - 1) for side in sides)
         weights.append(length * (right + left + (BONUS if length > 1 else 0.0)))
     return weights
 
@@ -206,13 +176,15 @@ def _cut(text: Ints, scores: list[Floats]) -> Ints:
     return lengths[: len(text)]
 
 
-def _cohesion(stretches: list[_Stretches], length: int, total: int) -> Floats:
+def _cohesion(stretches: list[_Stretches], length: int) -> Floats:
     """The least pointwise mutual information over the places to cut each stretch of a length, nats."""
-    these = stretches[length - 1]
-    least: Floats = np.full(len(these.counts), np.inf)
-    whole: Any = np.log(np.maximum(these.counts, 1)) + np.log(total)
-    for cut in range(1, length):
-        left, right = stretches[cut - 1], stretches[length - cut - 1]
-        parts = left.counts[left.at[these.example]], right.counts[right.at[these.example + cut]]
-        least = np.minimum(least, whole - sum(np.log(np.maximum(part, 1)) for part in parts))
+
+    def logs(size: int, places: Ints) -> Floats:
+        """Of the counts of the stretches of a length that begin there."""
+        one = stretches[size - 1]
+        return np.asarray(np.log(np.maximum(one.counts[one.at[places]], 1)))
+
+    begins = stretches[length - 1].example
+    parts = [logs(cut, begins) + logs(length - cut, begins + cut) for cut in range(1, length)]
+    least: Floats = logs(length, begins) + np.log(stretches[0].counts.sum()) - np.max(parts, axis=0)
     return least
