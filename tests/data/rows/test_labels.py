@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from reading import examples_of, fault, rows_of
 from unmask.data.rows.check import check_labels
 from unmask.data.rows.example import Example, Labels, Target
-from unmask.data.rows.split import split
-from unmask.data.rows.texts import SEPARATORS, stratify
+from unmask.data.rows.split import split, stratify
+from unmask.data.rows.texts import SEPARATORS
 from unmask.errors import UserError
 
 

@@ -12,11 +12,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from reading import examples_of, fault, rows_of
-from unmask.data.delimited import MAX_FIELD_LINES
 from unmask.data.rows.check import check_labels
 from unmask.data.rows.columns import LABELS, PAIRS, TEXTS
 from unmask.data.rows.example import Example
 from unmask.data.rows.split import split
+from unmask.data.tables import MAX_FIELD_LINES
 from unmask.errors import UserError
 
 QUICK = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -157,7 +157,7 @@ class TestFaults:
             (
                 "a.csv",
                 'text,label\nok,1\n"a,b\n',
-                "line 3: a quoted field begins in this row and does not end",
+                "line 3 is not valid CSV",
             ),
             ("a.jsonl", '{"text": "ok", "label": "a"}\n{"label": "b"}\n', "line 2 has no 'text'"),
             ("a.jsonl", '{"text": "ok", "label": "a"}\n{"text": 3}\n', "line 2: 'text' is not text"),
@@ -175,8 +175,8 @@ class TestFaults:
         message = fault(path)
         assert f"{path}, {said}" in message and "--on-error skip" in message
         rows = rows_of(path, on_error="skip")
-        assert [e.text for e in rows.examples] == ["ok"] and rows.skipped == 1
-        assert "left out: 1" in rows.notes[-1]
+        assert [e.text for e in rows.examples] == ["ok"]
+        assert "left out: 1 " in rows.notes[-1]
 
     def test_a_missing_label_matters_only_where_labels_are_needed(self, tmp_path: Path) -> None:
         path = write(tmp_path, "a.csv", "text,label\na,x\nb,\n")
@@ -188,7 +188,7 @@ class TestFaults:
         rows = "".join(f"text {number},1\n" for number in range(3 * MAX_FIELD_LINES))
         path = write(tmp_path, "a.csv", f'text,label\nfine,1\n"lost,1\n{rows}')
         message = fault(path)
-        assert "line 3: a quoted field begins" in message and '"lost,1' in message
+        assert "line 3 is not valid CSV" in message and '"lost,1' in message
         kept = examples_of(path, on_error="skip")
         assert len(kept) == 1 + 3 * MAX_FIELD_LINES
         assert (kept[1].text, kept[1].line) == ("text 0", 4)

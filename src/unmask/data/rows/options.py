@@ -7,8 +7,7 @@ from unmask.config import config, setting
 from unmask.data.rows.schemes import SchemeName
 from unmask.data.textfiles import OnError
 
-Format = Literal["csv", "tsv", "jsonl", "json", "label-studio", "parquet", "txt", "conll"]
-FormatOrAuto = Literal["auto", "csv", "tsv", "jsonl", "json", "label-studio", "parquet", "txt", "conll"]
+Format = Literal["auto", "csv", "tsv", "jsonl", "json", "label-studio", "parquet", "txt", "conll"]
 UnknownLabels = Literal["stop", "skip", "wrong"]
 Starts = Literal["given", "first"]
 
@@ -35,7 +34,7 @@ class ReadOptions:
     on_error: OnError = setting(
         default="stop", description="a row that cannot be read: stop, or skip it and report how many"
     )
-    format: FormatOrAuto = setting(
+    format: Format = setting(
         default="auto", description="format of the files; auto: detected from content and name, and reported"
     )
     encoding: str | None = setting(
@@ -60,8 +59,8 @@ class ReadOptions:
     def changed(self) -> dict[str, Any]:
         """The settings of reading that differ from their defaults."""
         plain = ReadOptions()
-        values = {one.name: getattr(self, one.name) for one in fields(ReadOptions)}
-        return {name: value for name, value in values.items() if value != getattr(plain, name)}
+        names = (one.name for one in fields(plain))
+        return {name: value for name in names if (value := getattr(self, name)) != getattr(plain, name)}
 
 
 @config

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from unmask.data.rows.columns import Columns
 from unmask.data.rows.example import Example, RowKind
 from unmask.data.rows.options import ReadOptions
 from unmask.data.rows.questions import question_examples
@@ -19,7 +18,7 @@ from unmask.data.rows.schemes import SchemeName
 from unmask.data.rows.spans import span_examples
 from unmask.data.rows.tagged import tagged_examples, token_columns
 from unmask.data.rows.texts import text_examples
-from unmask.data.textfiles import ReadLog, display_name, inner_suffix
+from unmask.data.textfiles import ReadLog, inner_suffix
 from unmask.errors import UserError
 
 Use = Literal["train", "test", "predict"]
@@ -29,17 +28,13 @@ Use = Literal["train", "test", "predict"]
 class Rows:
     """The rows of one source. notes: sentences for people: what was detected, and what was left out.
 
-    skipped: rows left out with on_error="skip". scheme: of the tags, where there are any; out_of_order: tags that break
-    its rules; spans_left_out: empty and overlapping ones. sha256: of the file, where it is one.
+    scheme: of the tags, where there are any. sha256: of the file, where it is one.
     """
 
     source: str
     examples: list[Example]
     notes: tuple[str, ...] = ()
-    skipped: int = 0
     scheme: SchemeName | None = None
-    out_of_order: int = 0
-    spans_left_out: int = 0
     sha256: str | None = None
 
 
@@ -59,27 +54,23 @@ def read_rows(
     A row that cannot be used is a UserError that names file and line, or is left out and counted with
     on_error="skip". Raises UserError also for columns that are not there, and where no row can be used.
     """
-    options, labelled = options or ReadOptions(), use != "predict"
-    log, name = ReadLog(options.on_error), display_name(source)
-    scheme, disorder, left_out = None, 0, 0
+    options, labelled, scheme = options or ReadOptions(), use != "predict", None
+    log = ReadLog(options.on_error)
     tagged = kind in ("tags", "spans") and (labelled or _has_tokens(source, options, inherited))
     form: Form = "tokens" if tagged else "questions" if kind == "answers" else "texts"
     records = read_records(source, options, log, form, labelled and kind != "pairs", inherited)
-    columns = Columns(name, records.names, options, records.annotated, inherited)
     if form == "questions":
-        starts = options.answer_starts if use == "train" else "first"
-        examples = question_examples(records, columns, log, labelled, starts)
+        examples = question_examples(records, log, labelled, options.answer_starts if use == "train" else "first")
     elif form == "texts":
-        examples = text_examples(records, columns, log, kind, labelled)
-    elif records.layout or token_columns(records, columns) is not None:
-        examples, scheme, disorder = tagged_examples(records, columns, log, labelled)
+        examples = text_examples(records, log, kind, labelled)
+    elif token_columns(records) is not None:
+        examples, scheme = tagged_examples(records, log, labelled)
     else:
-        examples, left_out = span_examples(records, columns, log, nested=kind == "spans")
-        scheme = "BIO"
+        examples, scheme = span_examples(records, log, nested=kind == "spans"), "BIO"
     if not examples:
         first = log.first and f"left out: {log.first.message}"
-        raise UserError(f"{name} holds no row that can be used", given=first)
-    return Rows(name, examples, log.notes, log.skipped, scheme, disorder, left_out, records.sha256)
+        raise UserError(f"{records.source} holds no row that can be used", given=first)
+    return Rows(records.source, examples, log.notes, scheme, records.sha256)
 
 
 def _has_tokens(source: Source, options: ReadOptions, inherited: Collection[str]) -> bool:

@@ -2,13 +2,16 @@
 
 import hashlib
 import json
+from bisect import bisect_left
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 
-from unmask.data.rows.example import Example
+from unmask.data.rows.example import Example, Labels, Target
 from unmask.data.rows.leaks import key_of
-from unmask.data.rows.texts import stratify
 from unmask.errors import UserError
+
+BINS = 10  # of numbers: rows of about equal numbers are one stratum
+BIN_ROWS = 5  # at least, in each
 
 
 def split(
@@ -55,6 +58,24 @@ def split(
         )
     rest = [example for index, example in enumerate(examples) if index not in held]
     return rest, [example for index, example in enumerate(examples) if index in held]
+
+
+def stratify(targets: Sequence[Target | None]) -> list[str]:
+    """What a split is to keep the shares of, row by row: the label; of several labels the one that is rarest over
+    all rows; of numbers which tenth of them it is in; nothing of other targets.
+    """
+    counts = Counter(label for target in targets if isinstance(target, Labels) for label in target)
+    numbers = sorted(target for target in targets if isinstance(target, float))
+    bins = max(1, min(BINS, len(numbers) // BIN_ROWS))
+
+    def stratum(target: Target | None) -> str:
+        if isinstance(target, float):
+            return f"{bisect_left(numbers, target) * bins // len(numbers):02}"
+        if isinstance(target, Labels):
+            return min(target, key=lambda label: (counts[label], label), default="")
+        return target if isinstance(target, str) else ""
+
+    return [stratum(target) for target in targets]
 
 
 def group_rows(examples: Sequence[Example]) -> list[list[int]]:

@@ -6,96 +6,72 @@ Chinese characters or punctuation; the bounds of the tokens are kept. The tag sc
 """
 
 import re
-import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any, Literal
 
 from unmask.data.rows import schemes
-from unmask.data.rows.columns import TAGS, TOKENS, Columns, excerpt, text_or_none
+from unmask.data.rows.columns import TAGS, TOKENS, Records, excerpt, note_tokens, text_or_none
 from unmask.data.rows.example import Example, Span, Spans
-from unmask.data.rows.readers.records import Records
 from unmask.data.rows.schemes import SchemeName
 from unmask.data.textfiles import ReadLog
-from unmask.errors import UserError, suggest
-from unmask.messages import message
+from unmask.errors import UserError, did_you_mean, suggest
+from unmask.text.chinese import IDEOGRAPHS
 
 SHOWN = 16
 # Every one of these is a word of its own to BERT, so that a token can end before or after it without a blank.
-_PUNCTUATION = "".join(
-    chr(code)
-    for first, last in ((0x3000, 0x303F), (0xFF00, 0xFFEF))
-    for code in range(first, last + 1)
-    if unicodedata.category(chr(code)).startswith("P")
+_PUNCTUATION = (
+    "\u3001-\u3003\u3008-\u3011\u3014-\u301f\u3030\u303d\uff01-\uff03\uff05-\uff0a\uff0c-\uff0f\uff1a\uff1b\uff1f\uff20"
+    "\uff3b-\uff3d\uff3f\uff5b\uff5d\uff5f-\uff65"
 )
-_ALONE = re.compile(
-    "[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0002a6df\U0002a700-\U0002ceaf\U0002f800-\U0002fa1f"
-    + re.escape(_PUNCTUATION)
-    + "]"
-)
+_ALONE = re.compile(f"[{IDEOGRAPHS}{_PUNCTUATION}]")
 
 
 @dataclass(frozen=True)
 class _Sentence:
-    """tags: None where they were not read. lines: of each token."""
+    """lines: of each token."""
 
     line: int
     id: str | None
     tokens: list[str]
-    tags: list[str] | None
+    tags: list[str]
     lines: list[int]
 
 
-def token_columns(records: Records, columns: Columns) -> tuple[str, str | None] | None:
+def token_columns(records: Records) -> tuple[str, str | None] | None:
     """The columns of the tokens and the tags; None where the first row has no list of texts for tokens."""
-    lists = [name for name in records.names if any(isinstance(row.get(name), list) for _, row in records.rows)]
-    token = columns.options.token_column
-    if token is None or (token not in records.names and "token_column" in columns.inherited):
-        token = columns.known(TOKENS)
+    if "lines" in records.rows[0][1]:  # of CoNLL
+        return "tokens", "tags"
+    token = records.options.token_column
+    if token is None or (token not in records.names and "token_column" in records.inherited):
+        token = records.usual(TOKENS)
     if token is None or _texts(records.rows[0][1].get(token)) is None:
         return None
-    others = [name for name in records.names if name not in lists]
-    return token, columns.named("tag") or columns.known(TAGS, others)
+    lists = {name for _, row in records.rows for name, value in row.items() if isinstance(value, list)}
+    return token, records.named("tag") or records.usual(TAGS, set(records.names) - lists)
 
 
-def tagged_examples(
-    records: Records, columns: Columns, log: ReadLog, labelled: bool
-) -> tuple[list[Example], SchemeName | None, int]:
-    """The examples, the scheme of their tags, and how many tags break its rules (they are read as conlleval does).
+def tagged_examples(records: Records, log: ReadLog, labelled: bool) -> tuple[list[Example], SchemeName | None]:
+    """The examples and the scheme of their tags; tags that break its rules are read as conlleval does, and noted.
 
     What `log` may leave out: a row without tokens, or without a tag for each; a tag outside the scheme. Raises
     UserError for tags that are not there.
     """
-    layout, options = records.layout, ""
-    if layout:
+    if "lines" in records.rows[0][1]:  # of CoNLL
         sentences = [_Sentence(line, **row) for line, row in records.rows]
     else:
-        found = token_columns(records, columns)
-        assert found is not None
-        token, tag = found if labelled else (found[0], None)
+        token, tag = token_columns(records) or ("", None)
         if tag is None and labelled:
-            columns.missing("tag", TAGS)
+            records.missing("tag", TAGS)
+        tag = tag if labelled else None
         sentences = list(
             log.usable(records.rows, lambda line, row: _sentence(row, token, tag, line, records.place(line)))
         )
-        layout = message("tokens in column {token!r}", token)
-        if tag:
-            layout = message("{tokens}, tags in column {tag!r}", layout, tag)
-    scheme, disorder = None, 0
-    if not labelled:
-        examples = [_example(records.source, sentence, None) for sentence in sentences]
-        options = "--token-column"
-    else:
-        examples, scheme, disorder = _in_scheme(records.source, sentences, columns.options.scheme, log)
-        labels = len({label for example in examples for label in example.labels})
-        kind = message("scheme {scheme}, labels: {labels:,}", scheme, labels)
-        if scheme == "plain":
-            kind = message("plain tags, {labels:,} different", labels)
-        layout, options = message("{layout}; {kind}", layout, kind), "--token-column, --tag-column, --scheme"
-    count = message("{count:,} sentence" if len(examples) == 1 else "{count:,} sentences", len(examples))
-    log.note("{source}: {count}, {layout} (to change: {options})", records.source, count, layout, options)
-    return examples, scheme, disorder
+        note_tokens(log, records.source, token, tag)
+    if labelled:
+        return _in_scheme(records.source, sentences, records.options.scheme, log)
+    return [_example(records.source, sentence, None) for sentence in sentences], None
 
 
 def _texts(value: Any) -> list[str] | None:
@@ -104,40 +80,41 @@ def _texts(value: Any) -> list[str] | None:
 
 def _sentence(row: dict[str, Any], token: str, tag: str | None, line: int, where: str) -> _Sentence:
     tokens = _texts(row.get(token))
+    tags: Any = [] if tag is None else row.get(tag)
     if tokens is None or not all(one.strip() for one in tokens):
         given = excerpt(row.get(token))
         raise UserError(f"{where}: {token!r} is not a list of tokens", given=given, allowed='["a", "b"]')
-    tags: list[str] | None = None
-    if tag is not None:
-        values = row.get(tag)
-        if not isinstance(values, list) or len(values) != len(tokens):
-            count = len(values) if isinstance(values, list) else "no"
-            what = f"{where} has {len(tokens):,} tokens, but {count} tags"
-            raise UserError(what, given=f"column {tag!r}", allowed="one each")
-        if any(one in (None, "") for one in values):
-            raise UserError(f"{where}: a tag is empty", given=f"column {tag!r}: {excerpt(values)}")
-        tags = [str(one).strip() for one in values]
-    return _Sentence(line, text_or_none(row.get("id")), [one.strip() for one in tokens], tags, [line] * len(tokens))
+    if tag is not None and (not isinstance(tags, list) or len(tags) != len(tokens)):
+        count = len(tags) if isinstance(tags, list) else "no"
+        what = f"{where} has {len(tokens):,} tokens, but {count} tags"
+        raise UserError(what, given=f"column {tag!r}", allowed="one each")
+    if any(one in (None, "") for one in tags):
+        raise UserError(f"{where}: a tag is empty", given=f"column {tag!r}: {excerpt(tags)}")
+    tokens, tags = [one.strip() for one in tokens], [str(one).strip() for one in tags]
+    return _Sentence(line, text_or_none(row.get("id")), tokens, tags, [line] * len(tokens))
 
 
 def _in_scheme(
     source: str, sentences: Sequence[_Sentence], asked: SchemeName | Literal["auto"], log: ReadLog
-) -> tuple[list[Example], SchemeName, int]:
+) -> tuple[list[Example], SchemeName]:
     """The tags as spans, in the scheme that is given or detected."""
-    tags_of = [sentence.tags or [] for sentence in sentences]
+    tags_of = [sentence.tags for sentence in sentences]
     scheme = schemes.detect_scheme(tags_of) if asked == "auto" else asked
     read = schemes.scheme_tags(chain.from_iterable(tags_of), scheme)
-    strange = {tag for tag, one in read.items() if one is None}
-    disorder: list[str] = []
+    in_scheme = {tag: one for tag, one in read.items() if one is not None}
+    disorder: list[str] = []  # tags that the scheme would not have for these chunks
 
     def example(_: int, sentence: _Sentence) -> Example:
-        names = sentence.tags or []
-        if strange and not strange.isdisjoint(names):
-            raise _outside(source, sentence, strange, scheme, list(read))
-        tags = [one for tag in names if (one := read[tag]) is not None]
-        disorder.extend(_disorder(sentence, place) for place in schemes.out_of_order(tags, scheme))
-        plain = [(place, place + 1, tag) for place, tag in enumerate(names)]
-        return _example(source, sentence, plain if scheme == "plain" else schemes.chunks(tags))
+        if not in_scheme.keys() >= set(sentence.tags):
+            raise _outside(source, sentence, in_scheme, scheme)
+        tags = [in_scheme[tag] for tag in sentence.tags]
+        chunks = schemes.chunks(tags)
+        if scheme != "plain":
+            plain = [f"{letter}-{label}" if label else letter for letter, label in tags]
+            lawful = schemes.write_tags(len(tags), chunks, scheme)
+            places = (place for place, both in enumerate(zip(plain, lawful, strict=True)) if both[0] != both[1])
+            disorder.extend(f"line {sentence.lines[place]:,}: {sentence.tags[place]}" for place in places)
+        return _example(source, sentence, chunks)
 
     examples = list(log.usable(enumerate(sentences), example))
     if disorder:
@@ -149,27 +126,20 @@ def _in_scheme(
             scheme,
             disorder[0],
         )
-    return examples, scheme, len(disorder)
+    labels = len({label for example in examples for label in example.labels})
+    text = "{source}: {count:,} sentences, scheme {scheme}, labels: {labels:,} (to change: --scheme)"
+    log.note(text, source, len(examples), scheme, labels)
+    return examples, scheme
 
 
-def _outside(source: str, sentence: _Sentence, strange: set[str], scheme: str, tags: Sequence[str]) -> UserError:
-    place, tag = next((place, tag) for place, tag in enumerate(sentence.tags or ()) if tag in strange)
-    known, capital = [tag for tag in tags if tag not in strange], tag[:1].upper() + tag[1:]
-    meant = schemes.OUTSIDE if tag in ("o", "0") else capital if capital in known else suggest(tag, known)
+def _outside(source: str, sentence: _Sentence, in_scheme: Iterable[str], scheme: str) -> UserError:
+    place, tag = next((place, tag) for place, tag in enumerate(sentence.tags) if tag not in in_scheme)
     return UserError(
         f"{source}, line {sentence.lines[place]:,}: the tag {tag!r} is outside the scheme {scheme}",
         given=f"token {sentence.tokens[place]!r}",
-        allowed=listed(known),
-        hint=(f"did you mean {meant}? " if meant else "") + "--scheme plain reads every tag as it is",
+        allowed=listed(list(in_scheme)),
+        hint=[did_you_mean(suggest(tag, in_scheme)), "--scheme plain reads every tag as it is"],
     )
-
-
-def _disorder(sentence: _Sentence, place: int) -> str:
-    tags = sentence.tags or []
-    if place == len(tags):
-        return f"line {sentence.lines[-1]:,}: the sentence ends after {tags[-1]}"
-    before = f"after {tags[place - 1]}" if place else "at the start of a sentence"
-    return f"line {sentence.lines[place]:,}: {tags[place]} {before}"
 
 
 def listed(values: Sequence[str]) -> str:
@@ -177,19 +147,13 @@ def listed(values: Sequence[str]) -> str:
     return ", ".join(values[:SHOWN]) + (", ..." if len(values) > SHOWN else "")
 
 
-def _example(source: str, sentence: _Sentence, chunks: Iterable[tuple[int, int, str]] | None) -> Example:
+def _example(source: str, sentence: _Sentence, chunks: Iterable[schemes.Chunk] | None) -> Example:
     text, bounds = join_tokens(sentence.tokens)
     spans = None
     if chunks is not None:
         spans = Spans(Span(bounds[i][0], bounds[j - 1][1], label) for i, j, label in chunks)
-    return Example(
-        text,
-        target=spans,
-        id=sentence.id or str(sentence.line),
-        line=sentence.line,
-        source=source,
-        tokens=tuple(bounds),
-    )
+    name = sentence.id or str(sentence.line)
+    return Example(text, target=spans, id=name, line=sentence.line, source=source, tokens=tuple(bounds))
 
 
 def join_tokens(tokens: Sequence[str]) -> tuple[str, list[tuple[int, int]]]:

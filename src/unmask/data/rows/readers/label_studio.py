@@ -1,33 +1,33 @@
-"""Exports of Label Studio (JSON and JSON-MIN) as plain records: the data of a task, and what people said of it.
+"""Exports of Label Studio (JSON and JSON-MIN) as plain records: the data of a task, and its annotation.
 
 JSON: `{"id", "data": {...}, "annotations": [{"was_cancelled", "result": [{"from_name", "type", "value"}]}]}`, in
 versions before 1.0 `completions`. JSON-MIN has the data and the results of one annotation in one object:
 `{"text", "id", "sentiment": "good", "ner": [{"start", "end", "labels"}], "annotator", ...}`.
-The result of each control (its `from_name`) becomes a column: a label, several, or a list of spans.
+The results of each control (its `from_name`) become a column: a list of labels, or of spans.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from unmask.data.tables import Row
 from unmask.data.textfiles import ReadLog
 from unmask.errors import UserError
 
-Row = tuple[int, dict[str, Any]]
-
-LISTS = ("annotations", "completions")
 ONE_VALUE = ("choices", "rating", "number")  # types of results that label a whole text
 ABOUT = ("annotator", "annotation_id", "created_at", "updated_at", "lead_time", "agreement", "history")
 
 
-def is_export(record: dict[str, Any]) -> bool:
-    return _is_task(record) or _is_minimal(record)
+def is_export(record: Mapping[str, Any]) -> bool:
+    """Whether a record is a task of one of the two exports."""
+    return _annotations(record) is not None or _is_minimal(record)
 
 
-def _is_task(record: dict[str, Any]) -> bool:
-    return isinstance(record.get("data"), dict) and any(isinstance(record.get(key), list) for key in LISTS)
+def _annotations(record: Mapping[str, Any]) -> list[Any] | None:
+    found = record.get("annotations", record.get("completions"))
+    return found if isinstance(found, list) and isinstance(record.get("data"), dict) else None
 
 
-def _is_minimal(record: dict[str, Any]) -> bool:
+def _is_minimal(record: Mapping[str, Any]) -> bool:
     return {"annotator", "annotation_id", "lead_time"} <= record.keys()
 
 
@@ -41,74 +41,33 @@ def convert(source: str, rows: Sequence[Row], labelled: bool, log: ReadLog) -> t
         return _minimal(source, rows, log)
     records, names, several, bare = [], dict[str, None](), 0, 0
     for line, task in rows:
-        if not _is_task(task):
-            raise UserError(
-                f"{source}, line {line:,} is not a task of Label Studio",
-                given=", ".join(task),
-                allowed='{"data": {...}, "annotations": [...]}',
-            )
-        given = next(task[key] for key in LISTS if isinstance(task.get(key), list))
-        valid = [one for one in given if isinstance(one, dict) and not _cancelled(one)]
+        where, annotations = f"{source}, line {line:,}", _annotations(task)
+        if annotations is None:
+            allowed = '{"data": {...}, "annotations": [...]}'
+            raise UserError(f"{where} is not a task of Label Studio", given=", ".join(task), allowed=allowed)
+        valid = [one for one in annotations if not (one.get("was_cancelled") or one.get("skipped"))]
         several += len(valid) > 1
-        bare += not valid
         if not valid and labelled:
+            bare += 1
             continue
-        results = _results(valid[0], f"{source}, line {line:,}") if valid else {}
+        results: dict[str, list[Any]] = {}
+        for result in valid[0].get("result") or [] if valid else ():
+            value, name = result.get("value") or {}, result.get("from_name")
+            if isinstance(name, str) and _type_of(value):  # relations are nothing that a task here learns
+                results.setdefault(name, []).extend(_labels(value, where))
         names |= dict.fromkeys(results)
         identity = {} if task.get("id") is None else {"id": task["id"]}
         records.append((line, {**task["data"], **identity, **results}))
     if several:
-        log.note(
-            "{source}: {several:,} tasks have several annotations; the first not cancelled is taken", source, several
-        )
-    if bare and labelled:
+        text = "{source}: {several:,} tasks have several annotations; the first not cancelled is taken"
+        log.note(text, source, several)
+    if bare:
         log.note("{source}: {bare:,} tasks left out, nobody has annotated them", source, bare)
     if labelled:
         _fill(records, names)
         if not records:
             raise UserError(f"{source} holds no annotated task", hint="export tasks that somebody has annotated")
     return records, tuple(names)
-
-
-def _cancelled(annotation: dict[str, Any]) -> bool:
-    return bool(annotation.get("was_cancelled") or annotation.get("skipped"))
-
-
-def _results(annotation: dict[str, Any], where: str) -> dict[str, Any]:
-    """from_name -> label, labels or spans; relations and other results are nothing that a task here learns."""
-    found: dict[str, Any] = {}
-    for result in annotation.get("result") or []:
-        kind, value, name = result.get("type"), result.get("value") or {}, result.get("from_name")
-        if not isinstance(name, str):
-            continue
-        if kind == "choices" and kind in value:  # one is a list, too: its name is never taken apart
-            found.setdefault(name, []).extend(_listed(value[kind]))
-        elif kind in ONE_VALUE and kind in value:
-            found[name] = _joined(found.get(name), _listed(value[kind]))
-        elif isinstance(kind, str) and kind.endswith("labels") and "start" in value:
-            found.setdefault(name, []).extend(_spans(value, kind, where))
-    return found
-
-
-def _listed(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else [value]
-
-
-def _joined(before: Any, given: list[Any]) -> Any:
-    """One label as it is, several as a list."""
-    every = ([] if before is None else _listed(before)) + given
-    return every[0] if len(every) == 1 else every
-
-
-def _spans(value: dict[str, Any], kind: str, where: str) -> list[dict[str, Any]]:
-    labels = value.get(kind, value.get("labels"))
-    if not isinstance(labels, list) or type(value["start"]) is not int:
-        raise UserError(
-            f"{where}: a span is not given in characters of the text",
-            given=str(value)[:70],
-            allowed='{"start": 0, "end": 4, "labels": ["PER"]}, as the Text tag of Label Studio writes it',
-        )
-    return [{"start": value["start"], "end": value.get("end"), "label": label} for label in labels]
 
 
 def _minimal(source: str, rows: Sequence[Row], log: ReadLog) -> tuple[list[Row], tuple[str, ...]]:
@@ -123,14 +82,39 @@ def _minimal(source: str, rows: Sequence[Row], log: ReadLog) -> tuple[list[Row],
         keys = list(row)
         if "id" in keys and "annotator" in keys:
             names |= dict.fromkeys(keys[keys.index("id") + 1 : keys.index("annotator")])
-        where = f"{source}, line {line:,}"
-        records.append((line, {key: _plain(row[key], where) for key in keys if key not in ABOUT}))
+        record = {}
+        for key in [key for key in keys if key not in ABOUT]:
+            values = [row[key]] if isinstance(row[key], dict) else row[key]
+            if isinstance(values, list) and values and all(isinstance(one, dict) and _type_of(one) for one in values):
+                record[key] = [label for one in values for label in _labels(one, f"{source}, line {line:,}")]
+            else:
+                record[key] = row[key]
+        records.append((line, record))
     if repeated:
-        log.note(
-            "{source}: {repeated:,} more annotations of the same tasks left out; the first is taken", source, repeated
-        )
+        text = "{source}: {repeated:,} more annotations of the same tasks left out; the first is taken"
+        log.note(text, source, repeated)
     _fill(records, names)
     return records, tuple(names)
+
+
+def _type_of(value: Mapping[str, Any]) -> str | None:
+    """The type of a result: one that labels a whole text, or a span of it."""
+    spans = (key for key in value if key.endswith("labels") and "start" in value)
+    return next((key for key in ONE_VALUE if key in value), None) or next(spans, None)
+
+
+def _labels(value: Mapping[str, Any], where: str) -> list[Any]:
+    """The labels of a result, or its spans."""
+    labels = value[_type_of(value) or ""]
+    if "start" not in value:
+        return labels if isinstance(labels, list) else [labels]
+    if not isinstance(labels, list) or type(value["start"]) is not int:
+        raise UserError(
+            f"{where}: a span is not given in characters of the text",
+            given=str(value)[:70],
+            allowed='{"start": 0, "end": 4, "labels": ["PER"]}, as the Text tag of Label Studio writes it',
+        )
+    return [{"start": value["start"], "end": value.get("end"), "label": label} for label in labels]
 
 
 def _fill(records: Sequence[Row], names: Iterable[str]) -> None:
@@ -138,20 +122,3 @@ def _fill(records: Sequence[Row], names: Iterable[str]) -> None:
     lists = {name for _, record in records for name in names if isinstance(record.get(name), list)}
     for _, record in records:
         record.update({name: [] for name in lists if record.get(name) is None})
-
-
-def _plain(value: Any, where: str) -> Any:
-    """`{"choices": [...]}` as the choices, spans as spans."""
-    if isinstance(value, dict) and "choices" in value:
-        return value["choices"]
-    if isinstance(value, list) and value and all(isinstance(one, dict) for one in value):
-        if all("start" in one for one in value):
-            return [
-                span
-                for one in value
-                for span in _spans(one, next((key for key in one if key.endswith("labels")), "labels"), where)
-            ]
-        for key in ONE_VALUE:
-            if all(key in one for one in value):
-                return _joined(None, [one[key] for one in value])
-    return value

@@ -7,7 +7,6 @@ They are known by what they can do, so that none of these libraries is imported:
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from numbers import Integral, Real
 from pathlib import Path
 from typing import Any
 
@@ -38,20 +37,14 @@ def as_source(given: Any, name: str) -> Source:
     """A path as it is; anything that holds rows as `MemoryRows` called `name`. Raises UserError for other things."""
     if isinstance(given, str | Path | MemoryRows):
         return given
-    if isinstance(given, Mapping):
-        raise UserError(
-            f"{name} cannot be read as rows",
-            given=f"{type(given).__name__} with the keys {', '.join(map(str, list(given)[:8]))}",
-            allowed=ALLOWED,
-        )
+    records = given
     if hasattr(given, "to_dicts"):
         records = given.to_dicts()
     elif hasattr(given, "to_dict") and hasattr(given, "columns"):
         records = given.to_dict("records")
-    elif isinstance(given, Iterable):
-        records = given
-    else:
-        raise UserError(f"{name} cannot be read as rows", given=type(given).__name__, allowed=ALLOWED)
+    elif isinstance(given, Mapping) or not isinstance(given, Iterable):
+        keys = f" with the keys {', '.join(map(str, given))}" if isinstance(given, Mapping) else ""
+        raise UserError(f"{name} cannot be read as rows", given=f"{type(given).__name__}{keys}", allowed=ALLOWED)
     classes = label_names(getattr(given, "features", None))
     rows = []
     for number, record in enumerate(records, 1):
@@ -66,11 +59,8 @@ def as_source(given: Any, name: str) -> Source:
 
 def to_plain_row(record: Mapping[Any, Any], classes: Mapping[str, list[str]]) -> dict[str, Any]:
     """A record as JSON would have it, with the names of its classes in place of their numbers."""
-    row = {str(column): to_plain(value) for column, value in record.items()}
-    for column, names in classes.items():
-        if column in row:
-            row[column] = _named(row[column], names)
-    return row
+    row: dict[str, Any] = to_plain(record)
+    return row | {column: _named(row[column], names) for column, names in classes.items() if column in row}
 
 
 def _named(value: Any, names: list[str]) -> Any:
@@ -86,8 +76,7 @@ def label_names(features: Any) -> dict[str, list[str]]:
     """column -> names of its classes, of `Dataset.features` or the same written as JSON into a Parquet file."""
     found = {}
     for column, feature in features.items() if isinstance(features, Mapping) else ():
-        inner = _part(feature, "feature") or feature
-        names = _part(inner, "names")
+        names = _part(_part(feature, "feature") or feature, "names")
         if isinstance(names, list | tuple) and names:
             found[str(column)] = [str(name) for name in names]
     return found
@@ -99,20 +88,12 @@ def _part(feature: Any, name: str) -> Any:
 
 def to_plain(value: Any) -> Any:
     """A value of any library as JSON would have it: missing ones are None, what JSON has no form for is text."""
-    if value is None or isinstance(value, str | bool):
-        return value
     if isinstance(value, Mapping):
         return {str(key): to_plain(one) for key, one in value.items()}
     if hasattr(value, "tolist"):  # numpy arrays and scalars
         value = value.tolist()
     if isinstance(value, list | tuple):
         return [to_plain(one) for one in value]
-    if isinstance(value, str | bool):
-        return value
-    if isinstance(value, Integral):
-        return int(value)
-    if isinstance(value, Real):
-        number = float(value)
-        return None if number != number else number
-    missing = type(value).__name__ in ("NAType", "NaTType")  # pandas
-    return None if value is None or missing else str(value)
+    if type(value).__name__ in ("NAType", "NaTType") or value != value:  # of pandas, and nan
+        return None
+    return value if value is None or isinstance(value, str | int | float) else str(value)

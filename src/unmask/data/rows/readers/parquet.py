@@ -4,12 +4,13 @@ import json
 from typing import Any, BinaryIO
 
 from unmask.data.rows.readers.memory import label_names, to_plain_row
+from unmask.data.tables import Row
 from unmask.errors import UserError, missing_extra
 
 MAGIC = b"PAR1"
 
 
-def read_parquet(name: str, file: BinaryIO) -> list[tuple[int, dict[str, Any]]]:
+def read_parquet(name: str, file: BinaryIO) -> list[Row]:
     """The rows, with their numbers from 1 in place of lines. Raises UserError for a damaged file."""
     try:
         import pyarrow

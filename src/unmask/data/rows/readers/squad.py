@@ -8,22 +8,18 @@ import json
 from typing import Any
 
 from unmask.data.rows.columns import excerpt, text_or_none
+from unmask.data.tables import Row, invalid_json
 from unmask.errors import UserError
 
 
-def read_squad(name: str, text: str) -> tuple[list[tuple[int, dict[str, Any]]], dict[int, str]]:
+def read_squad(name: str, text: str) -> tuple[list[Row], dict[int, str]]:
     """The questions, numbered from 1 in place of lines, and what to call each: article, paragraph and question."""
     try:
         value = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise UserError(
-            f"{name}, line {error.lineno:,} is not valid JSON",
-            given=f"{error.msg} at place {error.colno:,}",
-            allowed='SQuAD: {"data": [{"paragraphs": [{"context": "...", "qas": [...]}]}]}',
-        ) from None
-    except RecursionError:
-        raise UserError(f"{name} is nested too deeply") from None
-    rows: list[tuple[int, dict[str, Any]]] = []
+    except (json.JSONDecodeError, RecursionError) as error:
+        allowed = 'SQuAD: {"data": [{"paragraphs": [{"context": "...", "qas": [...]}]}]}'
+        raise invalid_json(name, 1, error, allowed) from None
+    rows: list[Row] = []
     places: dict[int, str] = {}
     for a, article in enumerate(_list(value, "data", name), 1):
         title = article.get("title") if isinstance(article, dict) else None
@@ -48,9 +44,6 @@ def _list(value: Any, key: str, where: str) -> list[Any]:
 
 
 def _no_squad(where: str, allowed: str, value: Any) -> UserError:
-    return UserError(
-        f"{where} is not as SQuAD has it",
-        given=f"keys {', '.join(value)}" if isinstance(value, dict) else excerpt(value),
-        allowed=allowed,
-        hint='other forms: .jsonl or .csv with "question", "context" and "answers"',
-    )
+    given = f"keys {', '.join(value)}" if isinstance(value, dict) else excerpt(value)
+    hint = 'other forms: .jsonl or .csv with "question", "context" and "answers"'
+    return UserError(f"{where} is not as SQuAD has it", given=given, allowed=allowed, hint=hint)
