@@ -226,15 +226,13 @@ class TextFile:
         if self.path == STDIN:
             stream: Any = sys.stdin.buffer  # not buffered where a program put something else in its place
             self.stream = stream if isinstance(stream, io.BufferedReader) else io.BufferedReader(stream)
-            self._file = self.stream
             return
         try:
-            self._file = stack.enter_context(Path(path).open("rb"))  # noqa: SIM115 - the stack closes it
+            self._file = self.stream = stack.enter_context(Path(path).open("rb"))  # noqa: SIM115 - the stack closes it
         except FileNotFoundError:
             raise _absent(Path(path)) from None
         except OSError as error:
             raise UserError(f"{path} cannot be read", given=error.strerror) from None
-        self.stream = self._file
         if self.path.lower().endswith(".gz"):
             self.stream = io.BufferedReader(stack.enter_context(gzip.GzipFile(fileobj=self._file)), 1 << 20)
         elif self.path.lower().endswith(".zst"):
@@ -277,13 +275,15 @@ class TextFile:
             if encoding in (None, "UTF-8", "GB18030") and (binary := _not_text(self.name, head)) is not None:
                 log.skip(binary)
                 return
-            decoder = _Decoder(self, log, encoding, head)
-            while raw := decoder.stream.readline(LONGEST + 1):
+            decoder, stream = _Decoder(self, log, encoding), self.stream
+            if encoding not in (None, "UTF-8", "GB18030"):
+                stream = _buffered(encodings.recode(stream, encodings.with_byte_order(encoding, head)))
+            while raw := stream.readline(LONGEST + 1):
                 number += 1
                 if len(raw) > LONGEST:
                     log.skip(UserError(f"{self.name}, line {number:,} is longer than {console.size(LONGEST)}"))
                     while raw and not raw.endswith(b"\n"):
-                        raw = decoder.stream.readline(LONGEST)
+                        raw = stream.readline(LONGEST)
                     continue
                 line = decoder.line(number, raw)
                 if line is not None:
@@ -333,11 +333,9 @@ class _Decoder:
     encoding: None until a line shows it. All but UTF-8 and GB18030 are recoded to UTF-8 as they are read.
     """
 
-    def __init__(self, file: TextFile, log: ReadLog, encoding: str | None, head: bytes) -> None:
-        self.file, self.log, self.encoding, self.stream = file, log, encoding, file.stream
+    def __init__(self, file: TextFile, log: ReadLog, encoding: str | None) -> None:
+        self.file, self.log, self.encoding = file, log, encoding
         self.codec = "gb18030" if encoding == "GB18030" else "utf-8"
-        if encoding not in (None, "UTF-8", "GB18030"):
-            self.stream = _buffered(encodings.recode(file.stream, encodings.with_byte_order(encoding, head)))
 
     def line(self, number: int, raw: bytes) -> str | None:
         """One line without its end, or None when it was found faulty and left out."""
@@ -361,7 +359,7 @@ class _Decoder:
 
     def _detect(self, raw: bytes) -> None:
         """Find the encoding by the first line that is not ASCII, and by the lines after it that are in memory."""
-        ahead = self.stream.peek(encodings.SAMPLE)[: encodings.SAMPLE]
+        ahead = self.file.stream.peek(encodings.SAMPLE)[: encodings.SAMPLE]
         following = ahead[: ahead.rfind(b"\n") + 1] if b"\n" in ahead else ahead
         valid = encodings.is_utf8(raw + b"\n")
         # two bytes of GB18030 may be a letter of UTF-8 as well, as those of 一; what follows is none

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from unmask.config import config, setting
 from unmask.data.encoded import SPECIAL_TOKEN, EncodedRow
-from unmask.data.rows.check import check_labels
+from unmask.data.rows.check import check_targets
 from unmask.data.rows.example import Example
 from unmask.tasks.task import Arrays, Collected, Examples, Floats, Notes, Rows, Task
 from unmask.tasks.windows import long_text_inputs
@@ -138,7 +138,7 @@ class TextTask(Task[P]):
     def encode(self, examples: Examples) -> tuple[list[EncodedRow], Notes]:
         """Raises UserError for a label that is not the task's."""
         if self.labels:
-            check_labels([one for one in examples if one.target is not None], self.labels)
+            check_targets([one for one in examples if one.target is not None], self.reads, self.labels)
         pairs = [example.pair for example in examples]
         encoded = self.tokenizer.encode_batch(
             [example.text for example in examples],

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reading import labels_of, tagged_of
-from unmask.data.rows.check import check_labels
+from unmask.data.rows.check import check_targets
 from unmask.data.rows.example import Example, Span, Spans
 from unmask.data.rows.spans import keep_outermost, overlapping
 from unmask.data.rows.tagged import SHOWN, join_tokens
@@ -63,7 +63,7 @@ def test_tokens_and_tags_become_a_text_with_spans(write: Write, separator: str, 
     assert (second.text, second.line, second.id, second.location) == ("Brussels", 6, "6", f"{path}, line 6")
     assert (tagged.scheme, labels_of(tagged)) == ("BIO", ["LOC", "ORG", "PER"])
     assert list(tagged.notes) == [
-        f"{path}: tokens in column 1, tags in column 2 (to change: --token-column, --tag-column)",
+        f"{path}: token column 1, tag column 2 (to change: --token-column, --tag-column)",
         f"{path}: 2 sentences, scheme BIO, labels: 3 (to change: --scheme)",
     ]
 
@@ -117,13 +117,10 @@ def test_conll_u_that_is_not_tagged_yet(write: Write) -> None:
         tagged_of(path)
     nothing = tagged_of(write("1\ta\t_\t_\t_\t_\t_\t_\t_\t_\n"), "predict")
     assert [example.spans for example in nothing.examples] == [None]
-    assert "tokens in column 2" in nothing.notes[0]
+    assert "token column 2" in nothing.notes[0]
 
 
 def test_columns_that_the_file_names(write: Write) -> None:
-    plus = write("# global.columns = ID UPOS FORM NE\n1\tNOUN\tBonn\tB-LOC\n2-3\t_\tdon't\t_\n2\tX\tdo\tO\n")
-    assert surfaces(tagged_of(plus).examples[0]) == [("Bonn", "NOUN"), ("do", "X")]
-    assert surfaces(tagged_of(plus, tag_column="NE").examples[0]) == [("Bonn", "LOC")]
     header = write("word\tpos\tner\nBonn\tNNP\tB-LOC\n")
     assert surfaces(tagged_of(header, token_column="word", tag_column="pos").examples[0]) == [("Bonn", "NNP")]
 
@@ -185,7 +182,7 @@ def test_one_column_is_tokens_without_tags(write: Write) -> None:
     tagged = tagged_of(path, "predict")
     assert [example.text for example in tagged.examples] == ["a b", "c"]
     assert all(example.spans is None for example in tagged.examples)
-    assert "tokens in column 1" in tagged.notes[0]
+    assert "token column 1" in tagged.notes[0]
     with pytest.raises(UserError, match="has tokens, but no tags"):
         tagged_of(path)
 
@@ -362,19 +359,19 @@ def test_json_lines_without_spans_and_without_rows(write: Write) -> None:
 def test_tags_never_seen(write: Write) -> None:
     path = write(NER)
     examples = tagged_of(path).examples
-    assert check_labels(examples, ["ORG", "PER", "LOC", "MISC"])[0] == examples
+    assert check_targets(examples, "tags", ["ORG", "PER", "LOC", "MISC"])[0] == examples
     with pytest.raises(UserError) as raised:
-        check_labels(examples, ["ORG", "LOC", "PERS"])
+        check_targets(examples, "tags", ["ORG", "LOC", "PERS"])
     error = raised.value
     assert error.message == f'{path}, line 1: label "PER" is not among the 3 labels of the training data'
     assert error.facts["given"] == "on 'Peter Blackburn'"
     assert error.facts["hint"].startswith("did you mean PERS?") and error.facts["allowed"] == "LOC, ORG, PERS"
-    kept, notes = check_labels(examples, ["LOC"], of="the model", unknown="skip")
+    kept, notes = check_targets(examples, "tags", ["LOC"], of="the model", unknown="skip")
     assert kept == examples[1:] and notes[-1].startswith("left out: 1 (the first: ")
 
 
 def test_shown_tags_are_not_too_many() -> None:
     example = Example("a", None, Spans((Span(0, 1, "new"),)), "1", 1, "f")
     with pytest.raises(UserError) as raised:
-        check_labels([example], [f"T{number:02}" for number in range(SHOWN + 1)])
+        check_targets([example], "tags", [f"T{number:02}" for number in range(SHOWN + 1)])
     assert raised.value.facts["allowed"].endswith("T15, ...")

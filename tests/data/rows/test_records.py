@@ -149,8 +149,8 @@ class TestLabelStudio:
             ("3", "taken back", "bad"),
         ]
         said = " ".join(rows.notes)
-        assert "Label Studio, 5 entries" in said and "label from 'mood'" in said
-        assert "1 tasks have several annotations" in said and "2 tasks left out" in said
+        assert "Label Studio, 5 entries" in said and "label column 'mood'" in said
+        assert "1 more annotations of the same tasks" in said and "2 tasks left out" in said
         assert len(examples_of(path, use="predict")) == 5, "to predict, nobody need have annotated them"
 
     def test_several_controls_are_told_apart_by_name(self, tmp_path: Path) -> None:
@@ -321,5 +321,5 @@ def test_chinese_names_and_long_texts(tmp_path: Path) -> None:
     long = "长" * 100_000
     rows = rows_of(write(tmp_path, "a.csv", f"编号,内容,类别\n七,{long},好\n"))
     assert [(e.id, e.text, e.label) for e in rows.examples] == [("七", long, "好")]
-    assert "text from '内容', label from '类别'" in rows.notes[0]
+    assert "text column '内容', label column '类别'" in rows.notes[0]
     assert {"文本", "内容"} <= set(TEXTS) and {"标签", "类别"} <= set(LABELS)

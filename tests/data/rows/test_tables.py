@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from reading import examples_of, fault, rows_of
-from unmask.data.rows.check import check_labels
+from unmask.data.rows.check import check_targets
 from unmask.data.rows.columns import LABELS, PAIRS, TEXTS
 from unmask.data.rows.example import Example
 from unmask.data.rows.split import split
@@ -214,15 +214,15 @@ class TestFaults:
         assert "line 3" in fault(path)
 
 
-def test_check_labels(tmp_path: Path) -> None:
+def test_labels_are_checked(tmp_path: Path) -> None:
     path = write(tmp_path, "dev.csv", "text,label\na,sports\nb,sprots\nc,\n")
     examples = [*examples_of(path, on_error="skip"), Example("c")]
     with pytest.raises(UserError) as caught:
-        check_labels(examples, ["world", "sports"], of="train.csv")
+        check_targets(examples, "label", ["world", "sports"], of="train.csv")
     first, *facts = str(caught.value).splitlines()
     assert first == f'{path}, line 3: label "sprots" is not among the 2 labels of train.csv'
     assert any("did you mean sports" in fact for fact in facts)
-    kept, notes = check_labels(examples, ["sports"], unknown="skip")
+    kept, notes = check_targets(examples, "label", ["sports"], unknown="skip")
     assert kept == examples[:1] and "left out: 2" in notes[-1]
 
 

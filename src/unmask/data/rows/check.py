@@ -13,27 +13,22 @@ HINT = "--unknown-labels skip leaves such rows out, --unknown-labels wrong count
 
 
 def check_targets(
-    examples: Sequence[Example], kind: RowKind, labels: Iterable[str], of: str, unknown: UnknownLabels = "stop"
+    examples: Sequence[Example],
+    kind: RowKind,
+    labels: Iterable[str],
+    of: str = "the training data",
+    unknown: UnknownLabels = "stop",
 ) -> tuple[list[Example], tuple[str, ...]]:
     """The examples whose labels are among these, the labels of `of` (a file or a model), and notes.
 
-    Numbers and answers have no labels. Raises UserError for pairs that `check_pairs` refuses, and for the first other
-    label; unknown="skip" leaves such rows out, "wrong" keeps them, and both note how many.
+    Numbers and answers have no labels. Raises UserError for pairs that `check_pairs` refuses, for a row without a
+    target, and for the first other label; unknown="skip" leaves such rows out, "wrong" keeps those with other labels,
+    and both note how many.
     """
     if kind == "pairs":
         check_pairs(examples)
     if kind in ("pairs", "number", "answers"):
         return list(examples), ()
-    return check_labels(examples, labels, of, unknown)
-
-
-def check_labels(
-    examples: Sequence[Example],
-    labels: Iterable[str],
-    of: str = "the training data",
-    unknown: UnknownLabels = "stop",
-) -> tuple[list[Example], tuple[str, ...]]:
-    """As `check_targets`, of rows with labels, tags or spans. A row without a target is never kept."""
     allowed = set(labels)
     log = ReadLog("skip" if unknown == "skip" else "stop", "--unknown-labels")
     strange = Counter(label for example in examples for label in example.labels - allowed)

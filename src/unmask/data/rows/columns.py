@@ -124,14 +124,12 @@ class Records:
 
     def note_detected(self, log: ReadLog, **columns: str | None) -> None:
         """Note which columns were detected, by role; not those that are called as their role (or spans)."""
-        found = [
-            message("{kind} from {label!r}", message(role), name)
+        found = {
+            role: name
             for role, name in columns.items()
             if name not in (None, role, "spans") and getattr(self.options, f"{role}_column") is None
-        ]
-        if found:
-            text = "{source}: {columns} (to change: --text-column, --label-column)"
-            log.note(text, self.source, join(found, ", "))
+        }
+        note_columns(log, self.source, **found)
 
     def about(self, groups: Sequence[str] = GROUPS) -> Callable[[int, Mapping[str, Any]], dict[str, Any]]:
         """Line and row -> id, group and place of an example."""
@@ -144,12 +142,12 @@ class Records:
         return about
 
 
-def note_tokens(log: ReadLog, source: str, token: str | int, tag: str | int | None) -> None:
-    """Note which columns tokens and tags are read from."""
-    columns = message("tokens in column {token!r}", token)
-    if tag is not None:
-        columns = message("{tokens}, tags in column {tag!r}", columns, tag)
-    log.note("{source}: {columns} (to change: --token-column, --tag-column)", source, columns)
+def note_columns(log: ReadLog, source: str, **columns: str | int | None) -> None:
+    """Note which columns are read, by role."""
+    found = {role: message("{role} column {name!r}", message(role), name) for role, name in columns.items() if name}
+    if found:
+        change = ", ".join(f"--{role}-column" for role in found)
+        log.note("{source}: {columns} (to change: {options})", source, join(found.values(), ", "), change)
 
 
 def text_in(row: Mapping[str, Any], column: str, where: str) -> str:

@@ -5,7 +5,7 @@ So write doccano, Label Studio (label_studio.py) and this package itself; bounds
 
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
-from typing import Any, Protocol, TypeVar
+from typing import Any
 
 from unmask.data.rows.columns import SPANS, Records, excerpt, text_in
 from unmask.data.rows.example import Example, Span, Spans
@@ -19,37 +19,23 @@ NAMES = ("label", "type", "tag")
 FORMS = '[{"start": 0, "stop": 4, "label": "PER"}, ...] or [[0, 4, "PER"], ...]; stop is exclusive'
 
 
-class Entity(Protocol):
-    """A labelled stretch of a text."""
-
-    @property
-    def start(self) -> int: ...
-    @property
-    def end(self) -> int: ...
-    @property
-    def label(self) -> str: ...
-
-
-E = TypeVar("E", bound=Entity)
-
-
-def in_order(span: Entity) -> tuple[int, int, str]:
+def in_order(span: Span) -> tuple[int, int, str]:
     """The key that sorts spans: by their starts, those around others first."""
     return span.start, -span.end, span.label
 
 
-def overlapping(spans: Iterable[E]) -> tuple[E, E] | None:
+def overlapping(spans: Iterable[Span]) -> tuple[Span, Span] | None:
     """The first two spans that have a character in common, in the order of their starts; None where all are apart."""
     return next((pair for pair in pairwise(sorted(spans, key=in_order)) if pair[1].start < pair[0].end), None)
 
 
-def keep_outermost(spans: Iterable[E]) -> tuple[E, ...]:
+def keep_outermost(spans: Iterable[Span]) -> list[Span]:
     """The spans without those that overlap one before them; of several at one start the longest stays."""
-    kept: list[E] = []
+    kept: list[Span] = []
     for span in sorted(spans, key=in_order):
         if not kept or span.start >= kept[-1].end:
             kept.append(span)
-    return tuple(kept)
+    return kept
 
 
 def span_examples(records: Records, log: ReadLog, nested: bool) -> list[Example]:
@@ -86,7 +72,7 @@ def span_examples(records: Records, log: ReadLog, nested: bool) -> list[Example]
                 )
             apart = keep_outermost(spans)
             left_out["overlapping"] += [line] * (len(spans) - len(apart))
-            spans = list(apart)
+            spans = apart
         return Example(content, target=Spans(spans), tokens=tokens, **about(line, row))
 
     examples = list(log.usable(records.rows, example))
@@ -123,14 +109,11 @@ def _span(value: Any, text: str, where: str) -> Span:
 
 def _tokens(given: Any, text: str, where: str) -> tuple[tuple[int, int], ...] | None:
     """The bounds of the tokens, where the row has them: in order, without overlap."""
-    if not isinstance(given, list) or not given or not all(isinstance(one, list) for one in given):
+    if not isinstance(given, list) or not given or not all(isinstance(one, list) and len(one) == 2 for one in given):
         return None
-    bounds: list[tuple[int, int]] = []
-    for one in given:
-        end = bounds[-1][1] if bounds else 0
-        if len(one) != 2 or not all(type(place) is int for place in one) or not end <= one[0] < one[1] <= len(text):
+    for (_, before), (start, end) in pairwise([(0, 0), *given]):
+        if type(start) is not int or type(end) is not int or not before <= start < end <= len(text):
             allowed = f"[start, stop] in order, without overlap, up to {len(text):,}, in characters"
             what = f"{where}: 'tokens' holds something that is no token"
-            raise UserError(what, given=excerpt(one), allowed=allowed)
-        bounds.append((one[0], one[1]))
-    return tuple(bounds)
+            raise UserError(what, given=excerpt([start, end]), allowed=allowed)
+    return tuple((start, end) for start, end in given)

@@ -7,14 +7,14 @@ Chinese characters or punctuation; the bounds of the tokens are kept. The tag sc
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from itertools import chain
 from typing import Any, Literal
 
 from unmask.data.rows import schemes
-from unmask.data.rows.columns import TAGS, TOKENS, Records, excerpt, note_tokens, text_or_none
+from unmask.data.rows.columns import TAGS, TOKENS, Records, excerpt, note_columns, text_or_none
 from unmask.data.rows.example import Example, Span, Spans
 from unmask.data.rows.schemes import SchemeName
+from unmask.data.tables import Row
 from unmask.data.textfiles import ReadLog
 from unmask.errors import UserError, did_you_mean, suggest
 from unmask.text.chinese import IDEOGRAPHS
@@ -26,17 +26,6 @@ _PUNCTUATION = (
     "\uff3b-\uff3d\uff3f\uff5b\uff5d\uff5f-\uff65"
 )
 _ALONE = re.compile(f"[{IDEOGRAPHS}{_PUNCTUATION}]")
-
-
-@dataclass(frozen=True)
-class _Sentence:
-    """lines: of each token."""
-
-    line: int
-    id: str | None
-    tokens: list[str]
-    tags: list[str]
-    lines: list[int]
 
 
 def token_columns(records: Records) -> tuple[str, str | None] | None:
@@ -58,27 +47,25 @@ def tagged_examples(records: Records, log: ReadLog, labelled: bool) -> tuple[lis
     What `log` may leave out: a row without tokens, or without a tag for each; a tag outside the scheme. Raises
     UserError for tags that are not there.
     """
-    if "lines" in records.rows[0][1]:  # of CoNLL
-        sentences = [_Sentence(line, **row) for line, row in records.rows]
-    else:
+    rows = records.rows
+    if "lines" not in rows[0][1]:  # else they come from CoNLL
         token, tag = token_columns(records) or ("", None)
         if tag is None and labelled:
             records.missing("tag", TAGS)
         tag = tag if labelled else None
-        sentences = list(
-            log.usable(records.rows, lambda line, row: _sentence(row, token, tag, line, records.place(line)))
-        )
-        note_tokens(log, records.source, token, tag)
+        rows = list(log.usable(rows, lambda line, row: _sentence(row, token, tag, line, records.place(line))))
+        note_columns(log, records.source, token=token, tag=tag)
     if labelled:
-        return _in_scheme(records.source, sentences, records.options.scheme, log)
-    return [_example(records.source, sentence, None) for sentence in sentences], None
+        return _in_scheme(records.source, rows, records.options.scheme, log)
+    return [_example(records.source, line, row, None) for line, row in rows], None
 
 
 def _texts(value: Any) -> list[str] | None:
     return value if isinstance(value, list) and value and all(isinstance(one, str) for one in value) else None
 
 
-def _sentence(row: dict[str, Any], token: str, tag: str | None, line: int, where: str) -> _Sentence:
+def _sentence(row: dict[str, Any], token: str, tag: str | None, line: int, where: str) -> Row:
+    """A row with lists as one of CoNLL."""
     tokens = _texts(row.get(token))
     tags: Any = [] if tag is None else row.get(tag)
     if tokens is None or not all(one.strip() for one in tokens):
@@ -91,32 +78,40 @@ def _sentence(row: dict[str, Any], token: str, tag: str | None, line: int, where
     if any(one in (None, "") for one in tags):
         raise UserError(f"{where}: a tag is empty", given=f"column {tag!r}: {excerpt(tags)}")
     tokens, tags = [one.strip() for one in tokens], [str(one).strip() for one in tags]
-    return _Sentence(line, text_or_none(row.get("id")), tokens, tags, [line] * len(tokens))
+    return line, {"id": text_or_none(row.get("id")), "tokens": tokens, "tags": tags, "lines": [line] * len(tokens)}
 
 
 def _in_scheme(
-    source: str, sentences: Sequence[_Sentence], asked: SchemeName | Literal["auto"], log: ReadLog
+    source: str, rows: Sequence[Row], asked: SchemeName | Literal["auto"], log: ReadLog
 ) -> tuple[list[Example], SchemeName]:
     """The tags as spans, in the scheme that is given or detected."""
-    tags_of = [sentence.tags for sentence in sentences]
+    tags_of = [row["tags"] for _, row in rows]
     scheme = schemes.detect_scheme(tags_of) if asked == "auto" else asked
     read = schemes.scheme_tags(chain.from_iterable(tags_of), scheme)
     in_scheme = {tag: one for tag, one in read.items() if one is not None}
     disorder: list[str] = []  # tags that the scheme would not have for these chunks
 
-    def example(_: int, sentence: _Sentence) -> Example:
-        if not in_scheme.keys() >= set(sentence.tags):
-            raise _outside(source, sentence, in_scheme, scheme)
-        tags = [in_scheme[tag] for tag in sentence.tags]
+    def example(line: int, row: dict[str, Any]) -> Example:
+        names, lines = row["tags"], row["lines"]
+        outside = next((place for place, tag in enumerate(names) if tag not in in_scheme), None)
+        if outside is not None:
+            tag = names[outside]
+            raise UserError(
+                f"{source}, line {lines[outside]:,}: the tag {tag!r} is outside the scheme {scheme}",
+                given=f"token {row['tokens'][outside]!r}",
+                allowed=listed(list(in_scheme)),
+                hint=[did_you_mean(suggest(tag, in_scheme)), "--scheme plain reads every tag as it is"],
+            )
+        tags = [in_scheme[tag] for tag in names]
         chunks = schemes.chunks(tags)
         if scheme != "plain":
             plain = [f"{letter}-{label}" if label else letter for letter, label in tags]
             lawful = schemes.write_tags(len(tags), chunks, scheme)
             places = (place for place, both in enumerate(zip(plain, lawful, strict=True)) if both[0] != both[1])
-            disorder.extend(f"line {sentence.lines[place]:,}: {sentence.tags[place]}" for place in places)
-        return _example(source, sentence, chunks)
+            disorder.extend(f"line {lines[place]:,}: {names[place]}" for place in places)
+        return _example(source, line, row, chunks)
 
-    examples = list(log.usable(enumerate(sentences), example))
+    examples = list(log.usable(rows, example))
     if disorder:
         log.note(
             "{source}: {disorder:,} tags break the rules of {scheme} and are read as conlleval does "
@@ -132,28 +127,17 @@ def _in_scheme(
     return examples, scheme
 
 
-def _outside(source: str, sentence: _Sentence, in_scheme: Iterable[str], scheme: str) -> UserError:
-    place, tag = next((place, tag) for place, tag in enumerate(sentence.tags) if tag not in in_scheme)
-    return UserError(
-        f"{source}, line {sentence.lines[place]:,}: the tag {tag!r} is outside the scheme {scheme}",
-        given=f"token {sentence.tokens[place]!r}",
-        allowed=listed(list(in_scheme)),
-        hint=[did_you_mean(suggest(tag, in_scheme)), "--scheme plain reads every tag as it is"],
-    )
-
-
 def listed(values: Sequence[str]) -> str:
     """The first values, for messages."""
     return ", ".join(values[:SHOWN]) + (", ..." if len(values) > SHOWN else "")
 
 
-def _example(source: str, sentence: _Sentence, chunks: Iterable[schemes.Chunk] | None) -> Example:
-    text, bounds = join_tokens(sentence.tokens)
+def _example(source: str, line: int, row: dict[str, Any], chunks: Iterable[schemes.Chunk] | None) -> Example:
+    text, bounds = join_tokens(row["tokens"])
     spans = None
     if chunks is not None:
         spans = Spans(Span(bounds[i][0], bounds[j - 1][1], label) for i, j, label in chunks)
-    name = sentence.id or str(sentence.line)
-    return Example(text, target=spans, id=name, line=sentence.line, source=source, tokens=tuple(bounds))
+    return Example(text, target=spans, id=row["id"] or str(line), line=line, source=source, tokens=tuple(bounds))
 
 
 def join_tokens(tokens: Sequence[str]) -> tuple[str, list[tuple[int, int]]]:

@@ -3,7 +3,6 @@
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 from unmask.data.rows.columns import LABELS, NEGATIVES, Records, cell, excerpt, text_in
@@ -30,36 +29,31 @@ def text_examples(records: Records, log: ReadLog, kind: RowKind, labelled: bool)
     separator = records.options.label_separator
     if kind == "labels" and label is not None and separator is None:
         separator = _separator([row.get(label) for _, row in records.rows], records.source, log)
+    if kind == "pairs" and label not in (None, records.options.label_column):
+        strange = next((one for one in records.rows if not _is_number(one[1].get(label or ""))), None)
+        if strange is not None:
+            first = f"line {strange[0]:,}: {excerpt(cell(strange[1], label))}"
+            log.note("{source}: its labels are no numbers and not used ({no_numbers})", records.source, first)
+            label = None
     about, negative = records.about(), records.usual(NEGATIVES)
-    detected = kind == "pairs" and label != records.options.label_column
-    no_numbers: list[str] = []
 
     def example(line: int, row: dict[str, Any]) -> Example:
         where, target = records.place(line), None
         first = text_in(row, text, where)
         second = None if pair is None else text_in(row, pair, where)
-        try:
-            target = None if label is None else target_of(row.get(label), kind, separator, where, label)
-        except UserError:
-            if not detected:
-                raise
-            no_numbers.append(f"line {line:,}: {excerpt(cell(row, label))}")
+        if label is not None:
+            target = target_of(row.get(label), kind, separator, where, label)
         if target is None and required:
             raise UserError(f"{where} has no label", allowed=f"a value in column {label!r}")
         other = cell(row, negative)
         other = other if isinstance(other, str) and other.strip() else None
-        return Example(first, second, target, **about(line, row), negative=other)
+        meta = about(line, row)
+        if labelled and kind == "pairs" and target is None:
+            # what belongs to a text would be known from training, if its rows were parted by a split
+            meta["group"] = meta["group"] or first
+        return Example(first, second, target, **meta, negative=other)
 
-    examples = list(log.usable(records.rows, example))
-    if no_numbers:
-        log.note("{source}: its labels are no numbers and not used ({no_numbers})", records.source, no_numbers[0])
-        examples = [replace(one, target=None) for one in examples]
-    if labelled and kind == "pairs":
-        # what belongs to a text would be known from training, if its rows were parted by a split
-        examples = [
-            replace(one, group=one.text) if one.group is None and one.target is None else one for one in examples
-        ]
-    return examples
+    return list(log.usable(records.rows, example))
 
 
 def target_of(value: Any, kind: RowKind, separator: str | None, where: str, column: str) -> Target | None:
@@ -90,16 +84,22 @@ def _label(value: Any, where: str, column: str) -> str | None:
 
 
 def _number(value: Any, where: str, column: str) -> float | None:
-    if value is None or (isinstance(value, str) and not value.strip()):
-        return None
-    try:
-        number = math.nan if isinstance(value, bool | list | dict) else float(value)
-    except (ValueError, OverflowError):
-        number = math.nan
-    if not math.isfinite(number):
+    if not _is_number(value):
         allowed = "a number with a point, such as 3.5 or -2e-3"
         raise UserError(f"{where}: {column!r} is not a number", given=excerpt(value), allowed=allowed)
-    return number
+    return None if _is_missing(value) else float(value)
+
+
+def _is_missing(value: Any) -> bool:
+    return value is None or (isinstance(value, str) and not value.strip())
+
+
+def _is_number(value: Any) -> bool:
+    """Whether a value is a finite number, or missing."""
+    try:
+        return _is_missing(value) or (not isinstance(value, bool | list | dict) and math.isfinite(float(value)))
+    except (ValueError, OverflowError):
+        return False
 
 
 def _separator(cells: Sequence[Any], source: str, log: ReadLog) -> str | None:
@@ -113,6 +113,4 @@ def _separator(cells: Sequence[Any], source: str, log: ReadLog) -> str | None:
     if counts[best]:
         log.note("{source}: labels are separated by {best!r} (to change: --label-separator)", source, best)
         return best
-    text = "{source}: no field of labels holds any of {separators}, so each is one label (--label-separator)"
-    log.note(text, source, " ".join(SEPARATORS))
     return None

@@ -2,16 +2,17 @@
 
 import re
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import chain
+from typing import Any
 
-from unmask.data.rows.columns import note_tokens
+from unmask.data.rows.columns import note_columns
 from unmask.data.rows.options import ReadOptions
 from unmask.data.tables import Row
 from unmask.data.textfiles import ReadLog, shorten
 from unmask.errors import UserError, did_you_mean, suggest
 
-CONLLU = ("ID", "FORM", "LEMMA", "UPOS", "XPOS", "FEATS", "HEAD", "DEPREL", "DEPS", "MISC")
+CONLLU: tuple[str, ...] = ("ID", "FORM", "LEMMA", "UPOS", "XPOS", "FEATS", "HEAD", "DEPREL", "DEPS", "MISC")
 DOCUMENT = "-DOCSTART-"
 _BLANKS = re.compile(r"[ \t]+")
 _NUMBER = re.compile(r"-?\d+")
@@ -30,17 +31,6 @@ class _Layout:
     id: int | None
 
 
-@dataclass
-class _Sentence:
-    line: int = 0
-    id: str | None = None
-    tokens: list[str] = field(default_factory=list)
-    tags: list[str] = field(default_factory=list)
-    lines: list[int] = field(default_factory=list)  # of each token
-    fault: UserError | None = None
-    broken: bool = False  # a line of it could not be read, which is counted already
-
-
 class ConllReader:
     """Reads the sentences of one CoNLL file: one token a line, columns separated by tabs or blanks, an empty line
     between sentences.
@@ -57,33 +47,37 @@ class ConllReader:
         self.source, self.options, self.labelled = source, options, labelled
         self.inherited, self.log = inherited, log
         self.layout: _Layout | None = None
-        self.names: tuple[str, ...] = ()  # of the columns, where the file tells
 
     def rows(self, lines: Iterator[tuple[int, str]]) -> Iterator[Row]:
         """The line on which each sentence begins; its id, tokens and tags, and the line of each token."""
-        sentence, skipped = _Sentence(), self.log.skipped
+        held: list[tuple[int, str]] = []
+        skipped = self.log.skipped
         for number, line in chain(lines, [(0, "")]):  # the end of the file ends a sentence, too
-            sentence.broken |= self.log.skipped > skipped
-            if not line.strip() or line.startswith(DOCUMENT):
-                if sentence.fault is not None:
-                    self.log.skip(sentence.fault)
-                elif sentence.tokens and not sentence.broken:
-                    values = {"id": sentence.id, "tokens": sentence.tokens, "tags": sentence.tags}
-                    yield sentence.line, {**values, "lines": sentence.lines}
-                sentence = _Sentence()
-            elif self._is_comment(line):
-                key, _, value = line[1:].partition("=")
-                if key.strip() == "sent_id":
-                    sentence.id = value.strip() or None
-                elif key.strip() == "global.columns":  # CoNLL-U Plus: `# global.columns = ID FORM UPOS`
-                    self.names = tuple(value.split())
-            elif self.layout is not None or not self._find_layout(number, line):
-                sentence.line = sentence.line or number
+            if line.strip() and not line.startswith(DOCUMENT):
+                held.append((number, line))
+                continue
+            if held and self.log.skipped == skipped:  # else a line of it could not be read, which is counted already
                 try:
-                    self._add(sentence, number, line)
+                    begin, row = self._sentence(held)
                 except UserError as error:
-                    sentence.fault = sentence.fault or error
-            skipped = self.log.skipped
+                    self.log.skip(error)
+                else:
+                    if row["tokens"]:
+                        yield begin, row
+            held, skipped = [], self.log.skipped
+
+    def _sentence(self, lines: Sequence[tuple[int, str]]) -> Row:
+        """The lines of one sentence. Raises UserError for one that holds no token."""
+        begin, name = 0, None
+        row: dict[str, Any] = {"id": None, "tokens": [], "tags": [], "lines": []}
+        for number, line in lines:
+            if self._is_comment(line):
+                key, _, value = line[1:].partition("=")
+                name = value.strip() or None if key.strip() == "sent_id" else name
+            elif self.layout is not None or not self._find_layout(number, line):
+                begin = begin or number
+                self._add(row, number, line)
+        return begin, {**row, "id": name}
 
     def _is_comment(self, line: str) -> bool:
         """A token may be "#": a line counts as a comment only where it is no row; of two columns, before the first."""
@@ -97,12 +91,11 @@ class ConllReader:
         """Find the columns by the first row; whether it is a header and no token."""
         tabs = "\t" in line
         row = _fields(line, tabs)
-        if not self.names and tabs and len(row) == len(CONLLU) and _CONLLU_ID.fullmatch(row[0]):
-            self.names = CONLLU
+        names = CONLLU if tabs and len(row) == len(CONLLU) and _CONLLU_ID.fullmatch(row[0]) else ()
         options = {"token_column": self.options.token_column, "tag_column": self.options.tag_column}
         named = {option: column for option, column in options.items() if column is not None}
-        header = not self.names and any(column in row and not _NUMBER.fullmatch(column) for column in named.values())
-        names = tuple(row) if header else self.names
+        header = not names and any(column in row and not _NUMBER.fullmatch(column) for column in named.values())
+        names = tuple(row) if header else names
         places = {option: _place(column, names, len(row)) for option, column in named.items()}
         given = f"line {number:,}: {' | '.join(row)}"
         absent = [option for option, place in places.items() if place is None]
@@ -124,35 +117,35 @@ class ConllReader:
             what = f"{self.source} has tokens, but no tags" if len(row) == 1 else what
             raise UserError(what, given=given, hint="--token-column and --tag-column, by number or name")
         self.layout = _Layout(number, len(row), tabs, token, tag, names.index("ID") if "ID" in names else None)
-        note_tokens(self.log, self.source, token + 1, None if tag is None else tag + 1)
+        note_columns(self.log, self.source, token=token + 1, tag=None if tag is None else tag + 1)
         return header
 
-    def _add(self, sentence: _Sentence, number: int, line: str) -> None:
+    def _add(self, row: dict[str, Any], number: int, line: str) -> None:
         """A token with its tag. Raises UserError for a line that holds none."""
         layout = self.layout
         assert layout is not None
-        row, where = _fields(line, layout.tabs), f"{self.source}, line {number:,}"
-        if len(row) != layout.width:
-            columns = "1 column" if len(row) == 1 else f"{len(row)} columns"
+        fields, where = _fields(line, layout.tabs), f"{self.source}, line {number:,}"
+        if len(fields) != layout.width:
+            columns = "1 column" if len(fields) == 1 else f"{len(fields)} columns"
             raise UserError(
                 f"{where} has {columns}, line {layout.line:,} has {layout.width}",
                 given=shorten(line),
                 allowed=f"one token a line, always with {layout.width} columns separated by "
                 f"{'tabs' if layout.tabs else 'blanks'}; an empty line between sentences",
             )
-        if layout.id is not None and not row[layout.id].isdecimal() and _CONLLU_ID.fullmatch(row[layout.id]):
+        if layout.id is not None and not fields[layout.id].isdecimal() and _CONLLU_ID.fullmatch(fields[layout.id]):
             return  # a multiword token or an empty node
-        token = row[layout.token].strip() or row[layout.token]
+        token = fields[layout.token].strip() or fields[layout.token]
         if not token:
             raise UserError(f"{where}: the token is empty", given=shorten(line))
         if layout.tag is not None:
-            tag = row[layout.tag].strip()
+            tag = fields[layout.tag].strip()
             if not tag or (tag == "_" and layout.id is not None):  # so CoNLL-U is before anybody tagged it
-                given, hint = f"column {layout.tag + 1}: {row[layout.tag]!r}", "--tag-column, by number or name"
+                given, hint = f"column {layout.tag + 1}: {fields[layout.tag]!r}", "--tag-column, by number or name"
                 raise UserError(f"{where}: the tag of {token!r} is empty", given=given, hint=hint)
-            sentence.tags.append(tag)
-        sentence.tokens.append(token)
-        sentence.lines.append(number)
+            row["tags"].append(tag)
+        row["tokens"].append(token)
+        row["lines"].append(number)
 
 
 def _fields(line: str, tabs: bool) -> list[str]:

@@ -6,7 +6,7 @@ versions before 1.0 `completions`. JSON-MIN has the data and the results of one 
 The results of each control (its `from_name`) become a column: a list of labels, or of spans.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from unmask.data.tables import Row
@@ -37,64 +37,67 @@ def convert(source: str, rows: Sequence[Row], labelled: bool, log: ReadLog) -> t
     Of several annotations of a task the first that was not cancelled is taken, which is noted. labelled: tasks without
     one are left out, which is noted. Raises UserError for what is no task, naming the line, and where none is left.
     """
-    if _is_minimal(rows[0][1]):
-        return _minimal(source, rows, log)
-    records, names, several, bare = [], dict[str, None](), 0, 0
+    records, names, seen = [], dict[str, None](), set[Any]()
+    more = bare = 0  # more annotations of tasks, and tasks without any
+    minimal = _is_minimal(rows[0][1])
     for line, task in rows:
-        where, annotations = f"{source}, line {line:,}", _annotations(task)
-        if annotations is None:
-            allowed = '{"data": {...}, "annotations": [...]}'
-            raise UserError(f"{where} is not a task of Label Studio", given=", ".join(task), allowed=allowed)
-        valid = [one for one in annotations if not (one.get("was_cancelled") or one.get("skipped"))]
-        several += len(valid) > 1
-        if not valid and labelled:
-            bare += 1
-            continue
-        results: dict[str, list[Any]] = {}
-        for result in valid[0].get("result") or [] if valid else ():
-            value, name = result.get("value") or {}, result.get("from_name")
-            if isinstance(name, str) and _type_of(value):  # relations are nothing that a task here learns
-                results.setdefault(name, []).extend(_labels(value, where))
+        where, identity = f"{source}, line {line:,}", task.get("id")
+        if minimal:
+            if identity is not None and identity in seen:
+                more += 1
+                continue
+            seen.add(identity)
+            data, results = _minimal(task, where)
+        else:
+            annotations = _annotations(task)
+            if annotations is None:
+                allowed = '{"data": {...}, "annotations": [...]}'
+                raise UserError(f"{where} is not a task of Label Studio", given=", ".join(task), allowed=allowed)
+            valid = [one for one in annotations if not (one.get("was_cancelled") or one.get("skipped"))]
+            more += max(0, len(valid) - 1)
+            if not valid and labelled:
+                bare += 1
+                continue
+            data = task["data"] | ({} if identity is None else {"id": identity})
+            results = _results(valid[0].get("result") or (), where) if valid else {}
         names |= dict.fromkeys(results)
-        identity = {} if task.get("id") is None else {"id": task["id"]}
-        records.append((line, {**task["data"], **identity, **results}))
-    if several:
-        text = "{source}: {several:,} tasks have several annotations; the first not cancelled is taken"
-        log.note(text, source, several)
+        records.append((line, data | results))
+    if more:
+        text = "{source}: {more:,} more annotations of the same tasks left out; the first not cancelled is taken"
+        log.note(text, source, more)
     if bare:
         log.note("{source}: {bare:,} tasks left out, nobody has annotated them", source, bare)
     if labelled:
-        _fill(records, names)
         if not records:
             raise UserError(f"{source} holds no annotated task", hint="export tasks that somebody has annotated")
+        # where nobody found a span, the control says nothing: that is an empty list, as the other tasks show
+        lists = {name for _, record in records for name in names if isinstance(record.get(name), list)}
+        for _, record in records:
+            record.update({name: [] for name in lists if record.get(name) is None})
     return records, tuple(names)
 
 
-def _minimal(source: str, rows: Sequence[Row], log: ReadLog) -> tuple[list[Row], tuple[str, ...]]:
-    """Each row is one annotation; the results stand between the id of the task and the annotator."""
-    records, seen, repeated, names = [], set[Any](), 0, dict[str, None]()
-    for line, row in rows:
-        identity = row.get("id")
-        if identity is not None and identity in seen:
-            repeated += 1
-            continue
-        seen.add(identity)
-        keys = list(row)
-        if "id" in keys and "annotator" in keys:
-            names |= dict.fromkeys(keys[keys.index("id") + 1 : keys.index("annotator")])
-        record = {}
-        for key in [key for key in keys if key not in ABOUT]:
-            values = [row[key]] if isinstance(row[key], dict) else row[key]
-            if isinstance(values, list) and values and all(isinstance(one, dict) and _type_of(one) for one in values):
-                record[key] = [label for one in values for label in _labels(one, f"{source}, line {line:,}")]
-            else:
-                record[key] = row[key]
-        records.append((line, record))
-    if repeated:
-        text = "{source}: {repeated:,} more annotations of the same tasks left out; the first is taken"
-        log.note(text, source, repeated)
-    _fill(records, names)
-    return records, tuple(names)
+def _results(results: Sequence[Mapping[str, Any]], where: str) -> dict[str, Any]:
+    """from_name -> labels or spans; relations and other results are nothing that a task here learns."""
+    found: dict[str, list[Any]] = {}
+    for result in results:
+        value, name = result.get("value") or {}, result.get("from_name")
+        if isinstance(name, str) and _type_of(value):
+            found.setdefault(name, []).extend(_labels(value, where))
+    return found
+
+
+def _minimal(row: Mapping[str, Any], where: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The data and the results of one annotation; the results stand between the id of the task and the annotator."""
+    found = {}
+    for key, value in row.items():
+        values = [value] if isinstance(value, dict) else value
+        if isinstance(values, list) and values and all(isinstance(one, dict) and _type_of(one) for one in values):
+            value = [label for one in values for label in _labels(one, where)]
+        found[key] = value
+    keys = list(row)
+    names = keys[keys.index("id") + 1 : keys.index("annotator")] if {"id", "annotator"} <= set(keys) else []
+    return {key: found[key] for key in keys if key not in ABOUT}, {name: found[name] for name in names}
 
 
 def _type_of(value: Mapping[str, Any]) -> str | None:
@@ -115,10 +118,3 @@ def _labels(value: Mapping[str, Any], where: str) -> list[Any]:
             allowed='{"start": 0, "end": 4, "labels": ["PER"]}, as the Text tag of Label Studio writes it',
         )
     return [{"start": value["start"], "end": value.get("end"), "label": label} for label in labels]
-
-
-def _fill(records: Sequence[Row], names: Iterable[str]) -> None:
-    """Where nobody found a span, the control says nothing: that is an empty list, as the other tasks show."""
-    lists = {name for _, record in records for name in names if isinstance(record.get(name), list)}
-    for _, record in records:
-        record.update({name: [] for name in lists if record.get(name) is None})

@@ -21,37 +21,23 @@ from unmask.data.textfiles import STDIN, ReadLog, TextFile, display_name, inner_
 from unmask.errors import UserError
 from unmask.messages import message
 
-BY_NAME: dict[str, Format] = {
-    ".csv": "csv",
-    ".tsv": "tsv",
-    ".jsonl": "jsonl",
-    ".ndjson": "jsonl",
-    ".json": "json",
-    ".parquet": "parquet",
-    ".txt": "txt",
-    **dict.fromkeys((".conll", ".conllu", ".conllup", ".conll03", ".bio", ".iob", ".iob2", ".bioes", ".bmes"), "conll"),
+FORMATS: dict[Format, tuple[str, tuple[str, ...]]] = {  # title and suffixes
+    "csv": ("a CSV table", (".csv",)),
+    "tsv": ("a table separated by tabs", (".tsv",)),
+    "jsonl": ("JSON lines", (".jsonl", ".ndjson")),
+    "json": ("a JSON array", (".json",)),
+    "label-studio": ("an export of Label Studio", ()),
+    "parquet": ("Parquet", (".parquet",)),
+    "txt": ("plain text, one a line", (".txt",)),
+    "conll": ("CoNLL", (".conll", ".conllu", ".conll03", ".bio", ".iob", ".iob2", ".bioes", ".bmes")),
 }
-TITLES: dict[Format, str] = {
-    "csv": "a CSV table",
-    "tsv": "a table separated by tabs",
-    "jsonl": "JSON lines",
-    "json": "a JSON array",
-    "label-studio": "an export of Label Studio",
-    "parquet": "Parquet",
-    "txt": "plain text, one a line",
-    "conll": "CoNLL",
-}
+BY_NAME = {suffix: format for format, (_, suffixes) in FORMATS.items() for suffix in suffixes}
 Form = Literal["texts", "tokens", "questions"]
 _ARRAY, _OBJECT = re.compile(r"\[\s*[{\]]"), re.compile(r'\{[ \t]*["}]')
 
 
 def read_records(
-    source: Source,
-    options: ReadOptions,
-    log: ReadLog,
-    form: Form = "texts",
-    labelled: bool = True,
-    inherited: Collection[str] = (),
+    source: Source, options: ReadOptions, log: ReadLog, form: Form, labelled: bool, inherited: Collection[str]
 ) -> Records:
     """The records of a file, or of rows in memory; a file is opened once.
 
@@ -90,7 +76,7 @@ def read_records(
         raise UserError(f"{name} holds no rows", given=log.first and f"left out: {log.first.message}")
     annotated: tuple[str, ...] = ()
     if format == "label-studio" or (format in ("json", "jsonl") and label_studio.is_export(rows[0][1])):
-        log.note("{name}: {format}, {rows:,} entries", name, message(TITLES["label-studio"]), len(rows))
+        log.note("{name}: {format}, {rows:,} entries", name, message(FORMATS["label-studio"][0]), len(rows))
         rows, annotated = label_studio.convert(name, rows, labelled, log)
     return Records(name, rows, options, inherited, annotated, places, sha256)
 
@@ -119,7 +105,7 @@ def detect_format(
         found = _by_content(file, named, options.encoding, form)
         if found not in (None, named) and (file.path != STDIN or found != "jsonl"):
             # that standard input holds objects is no surprise
-            log.note("{name}: read as {format} (to change: --input-format)", file.name, message(TITLES[found]))
+            log.note("{name}: read as {format} (to change: --input-format)", file.name, message(FORMATS[found][0]))
     format = found or named or ("conll" if form == "tokens" else "txt")
     if format == "conll" and form != "tokens":
         raise UserError(
