@@ -20,8 +20,8 @@ Row = tuple[int, dict[str, Any]]
 DELIMITERS = ",\t;"  # the first is also what a header without any of them is read with
 MAX_FIELD_LINES = 1000  # a quoted field over more lines than this was not meant to go on
 _OPEN = "a quoted field begins in this row and does not end"
+_QUOTED = re.compile(r'"([^"]*(?:""[^"]*)*)"')
 _BLANK = re.compile(r"[ \t\n\r]*")
-_ARRAY = 'an array of objects: [{"text": "...", "label": "..."}, ...], or one object a line'
 
 
 def table_rows(name: str, lines: Lines, log: ReadLog, tsv: bool = False) -> Iterator[Row]:
@@ -102,11 +102,8 @@ def _parsed(record: Sequence[tuple[int, str]], delimiter: str) -> tuple[list[str
 
 def _unquoted(field: str) -> str:
     """The field without quotes when they are quoting; a quotation mark in plain text stays."""
-    if len(field) >= 2 and field[0] == field[-1] == '"':
-        inner = field[1:-1].replace('""', "\0")
-        if '"' not in inner:
-            return inner.replace("\0", '"')
-    return field
+    quoted = _QUOTED.fullmatch(field)
+    return field if quoted is None else quoted[1].replace('""', '"')
 
 
 def json_lines(name: str, lines: Lines, log: ReadLog) -> Iterator[Row]:
@@ -115,18 +112,15 @@ def json_lines(name: str, lines: Lines, log: ReadLog) -> Iterator[Row]:
     What `log` may leave out: a line that is not a JSON object, or that holds half of a surrogate pair (which is no
     text).
     """
-    for number, line in lines:
-        if not line.strip():
-            continue
+
+    def row(number: int, line: str) -> Row:
         try:
             value = json.loads(line)
         except (json.JSONDecodeError, RecursionError) as error:
-            log.skip(invalid_json(name, number, error))
-            continue
-        if (fault := _no_object(f"{name}, line {number:,}", value, line)) is None:
-            yield number, value
-        else:
-            log.skip(fault)
+            raise invalid_json(name, number, error) from None
+        return number, _object(f"{name}, line {number:,}", value, line)
+
+    return log.usable(((number, line) for number, line in lines if line.strip()), row)
 
 
 def json_array(name: str, text: str, log: ReadLog) -> Iterator[Row]:
@@ -135,6 +129,11 @@ def json_array(name: str, text: str, log: ReadLog) -> Iterator[Row]:
     What `log` may leave out: an element that is no object, or that holds half of a surrogate pair. Raises UserError
     naming the line where the text is not a JSON array.
     """
+    return log.usable(_elements(name, text), lambda line, element: (line, _object(f"{name}, line {line:,}", *element)))
+
+
+def _elements(name: str, text: str) -> Iterator[tuple[int, tuple[Any, str]]]:
+    """The elements of a JSON array: line, value, and as it is written."""
     decoder, line, counted = json.JSONDecoder(), 1, 0
     try:
         place = _after_blanks(text, 0)
@@ -144,10 +143,7 @@ def json_array(name: str, text: str, log: ReadLog) -> Iterator[Row]:
         while not text.startswith("]", place):
             line, counted = line + text.count("\n", counted, place), place
             value, after = decoder.raw_decode(text, place)
-            if (fault := _no_object(f"{name}, line {line:,}", value, text[place:after])) is None:
-                yield line, value
-            else:
-                log.skip(fault)
+            yield line, (value, text[place:after])
             place = _after_blanks(text, after)
             if text.startswith(",", place):
                 place = _after_blanks(text, place + 1)
@@ -156,7 +152,8 @@ def json_array(name: str, text: str, log: ReadLog) -> Iterator[Row]:
         if (rest := _after_blanks(text, place + 1)) < len(text):
             raise json.JSONDecodeError("Extra data", text, rest)
     except json.JSONDecodeError as error:
-        raise invalid_json(name, 1, error, _ARRAY) from None
+        allowed = 'an array of objects: [{"text": "...", "label": "..."}, ...], or one object a line'
+        raise invalid_json(name, 1, error, allowed) from None
     except RecursionError as error:
         raise invalid_json(name, line, error) from None
 
@@ -178,14 +175,13 @@ def invalid_json(
     return UserError(f"{name}, line {line + error.lineno - 1:,} is not valid JSON", given=given, allowed=allowed)
 
 
-def _no_object(where: str, value: Any, written: str) -> UserError | None:
-    """The error for a JSON value that is no object, or holds half of a surrogate pair; None for a good one."""
+def _object(where: str, value: Any, written: str) -> dict[str, Any]:
+    """A JSON value that is an object. Raises UserError for others, and for half of a surrogate pair."""
     if not isinstance(value, dict):
-        return UserError(f"{where} is not a JSON object", given=written[:60], allowed='{"text": "..."}')
+        raise UserError(f"{where} is not a JSON object", given=written[:60], allowed='{"text": "..."}')
     if "\\u" in written:
         try:
             json.dumps(value, ensure_ascii=False).encode()
-        except UnicodeEncodeError as error:
-            half = f"\\u{ord(error.object[error.start]):04x}"
-            return UserError(f"{where} holds half of a surrogate pair, which is no text", given=half)
-    return None
+        except UnicodeEncodeError:
+            raise UserError(f"{where} holds half of a surrogate pair, which is no text") from None
+    return value

@@ -19,27 +19,13 @@ class ReadOptions:
     text_column: str | None = setting(default=None, description="detected by its name if not given")
     pair_column: str | None = setting(default=None, description="second text of a pair")
     label_column: str | None = setting(default=None, description="detected by its name if not given")
-    label_separator: str | None = setting(
-        default=None, description="between several labels in one field; detected if not given"
-    )
-    token_column: str | None = setting(
-        default=None, description="of CoNLL: number (from 1) or name; the first if not given"
-    )
-    tag_column: str | None = setting(
-        default=None, description="of CoNLL: number (-1: the last) or name; the last if not given"
-    )
-    scheme: SchemeName | Literal["auto"] = setting(
-        default="auto", description="tag scheme of CoNLL; auto: detected and reported"
-    )
-    on_error: OnError = setting(
-        default="stop", description="a row that cannot be read: stop, or skip it and report how many"
-    )
-    format: Format = setting(
-        default="auto", description="format of the files; auto: detected from content and name, and reported"
-    )
-    encoding: str | None = setting(
-        default=None, description="of the files; without it UTF-8, and UTF-16 or GB18030 where detected"
-    )
+    label_separator: str | None = setting(default=None, description="between several labels; default: detected")
+    token_column: str | None = setting(default=None, description="of CoNLL: number (from 1) or name; default: first")
+    tag_column: str | None = setting(default=None, description="of CoNLL: number (-1: last) or name; default: last")
+    scheme: SchemeName | Literal["auto"] = setting(default="auto", description="tag scheme of CoNLL; auto: detected")
+    on_error: OnError = setting(default="stop", description="a row that cannot be read: stop, or skip and count it")
+    format: Format = setting(default="auto", description="of the files; auto: detected from content and name")
+    encoding: str | None = setting(default=None, description="default: UTF-8, or UTF-16 or GB18030 where detected")
     unknown_labels: UnknownLabels | None = setting(
         default=None,
         description="a dev or test row with a label that training did not have: stop, skip the row, or count it as "

@@ -34,7 +34,7 @@ def question_examples(records: Records, log: ReadLog, labelled: bool, starts: St
     start, about = records.usual(STARTS), records.about((*GROUPS, "title"))
     ids: dict[str, str] = {}
     contexts: dict[str, str] = {}
-    located = _Located(starts)
+    elsewhere: dict[str, list[str]] = {"moved": [], "first": []}
 
     def example(line: int, row: dict[str, Any]) -> Example:
         where = records.place(line)
@@ -43,7 +43,7 @@ def question_examples(records: Records, log: ReadLog, labelled: bool, starts: St
         if labelled:
             impossible = str(row.get("is_impossible")).strip().lower() in ("true", "1")
             pairs = [] if impossible else _answers(cell(row, answers), cell(row, start), where)
-            target = Answers(located.reference(*one, pair, where) for one in pairs)
+            target = Answers(_located(*one, pair, where, starts, elsewhere) for one in pairs)
         meta = about(line, row)
         meta["group"] = meta["group"] or contexts.setdefault(pair, f"#{len(contexts) + 1}")
         if (identity := meta["id"]) in ids:
@@ -57,7 +57,7 @@ def question_examples(records: Records, log: ReadLog, labelled: bool, starts: St
         "which is taken (the first: {first})"
     )
     first = "{source}: {count:,} answers stand in several places, of which the first is taken (the first: {first})"
-    for text, places in ((moved, located.moved), (first, located.first)):
+    for text, places in zip((moved, first), elsewhere.values(), strict=True):
         if places:
             log.note(text, records.source, len(places), places[0])
     return examples
@@ -93,35 +93,30 @@ def _start_in(value: Mapping[str, Any]) -> Any:
     return next((value[key] for key in STARTS if value.get(key) is not None), None)
 
 
-class _Located:
-    """Finds answers in their contexts; the questions of those that stand elsewhere than their starts say (`moved`), and
-    of those that stand in several places, of which the `first` is taken."""
+def _located(
+    text: str, start: int | None, context: str, where: str, starts: Starts, elsewhere: Mapping[str, list[str]]
+) -> ReferenceAnswer:
+    """The answer without white space at its ends, where it stands. Raises UserError where that is in doubt.
 
-    def __init__(self, starts: Starts) -> None:
-        self.starts = starts
-        self.moved: list[str] = []
-        self.first: list[str] = []
-
-    def reference(self, text: str, start: int | None, context: str, where: str) -> ReferenceAnswer:
-        """The answer without white space at its ends, where it stands. Raises UserError where that is in doubt."""
-        inner = text.strip()
-        if start is not None:
-            start += len(text) - len(text.lstrip())
-            if start >= 0 and context.startswith(inner, start):
-                return ReferenceAnswer(inner, start)
-        first = context.find(inner)
-        if first < 0:
-            allowed = "a stretch of the context, letter by letter"
-            raise UserError(f"{where}: the answer is not in the context", given=excerpt(inner), allowed=allowed)
-        if context.find(inner, first + 1) < 0:
-            self.moved += [where] if start is not None else []
-        elif self.starts == "first":
-            self.first.append(where)
-        else:
+    elsewhere: the questions of answers that stand elsewhere than their starts say (`moved`), and of those that stand in
+    several places, of which the `first` is taken.
+    """
+    inner = text.strip()
+    if start is not None:
+        start += len(text) - len(text.lstrip())
+        if start >= 0 and context.startswith(inner, start):
+            return ReferenceAnswer(inner, start)
+    first = context.find(inner)
+    if first < 0:
+        allowed = "a stretch of the context, letter by letter"
+        raise UserError(f"{where}: the answer is not in the context", given=excerpt(inner), allowed=allowed)
+    if context.find(inner, first + 1) >= 0:
+        if starts != "first":
             begin = "without answer_start" if start is None else f"answer_start {start:,}, where something else stands"
-            raise UserError(
-                f"{where}: the answer stands in several places of the context",
-                given=f"{excerpt(inner)}, {begin}",
-                hint="data.answer_starts=first takes the first",
-            )
-        return ReferenceAnswer(inner, first)
+            what = f"{where}: the answer stands in several places of the context"
+            hint = "data.answer_starts=first takes the first"
+            raise UserError(what, given=f"{excerpt(inner)}, {begin}", hint=hint)
+        elsewhere["first"].append(where)
+    elif start is not None:
+        elsewhere["moved"].append(where)
+    return ReferenceAnswer(inner, first)

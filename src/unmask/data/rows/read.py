@@ -39,11 +39,7 @@ class Rows:
 
 
 def read_rows(
-    source: Source,
-    options: ReadOptions | None = None,
-    kind: RowKind = "label",
-    use: Use = "train",
-    inherited: Collection[str] = (),
+    source: Source, options: ReadOptions, kind: RowKind, use: Use = "train", inherited: Collection[str] = ()
 ) -> Rows:
     """The rows of a file of any format (also .gz and .zst; "-" is standard input), or of rows in memory.
 
@@ -54,8 +50,7 @@ def read_rows(
     A row that cannot be used is a UserError that names file and line, or is left out and counted with
     on_error="skip". Raises UserError also for columns that are not there, and where no row can be used.
     """
-    options, labelled, scheme = options or ReadOptions(), use != "predict", None
-    log = ReadLog(options.on_error)
+    log, labelled, scheme = ReadLog(options.on_error), use != "predict", None
     tagged = kind in ("tags", "spans") and (labelled or _has_tokens(source, options, inherited))
     form: Form = "tokens" if tagged else "questions" if kind == "answers" else "texts"
     records = read_records(source, options, log, form, labelled and kind != "pairs", inherited)

@@ -113,14 +113,8 @@ def _in_scheme(
 
     examples = list(log.usable(rows, example))
     if disorder:
-        log.note(
-            "{source}: {disorder:,} tags break the rules of {scheme} and are read as conlleval does "
-            "(the first: {first})",
-            source,
-            len(disorder),
-            scheme,
-            disorder[0],
-        )
+        text = "{source}: {count:,} tags break the rules of {scheme}, read as conlleval does (the first: {first})"
+        log.note(text, source, len(disorder), scheme, disorder[0])
     labels = len({label for example in examples for label in example.labels})
     text = "{source}: {count:,} sentences, scheme {scheme}, labels: {labels:,} (to change: --scheme)"
     log.note(text, source, len(examples), scheme, labels)

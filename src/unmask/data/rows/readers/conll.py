@@ -127,12 +127,10 @@ class ConllReader:
         fields, where = _fields(line, layout.tabs), f"{self.source}, line {number:,}"
         if len(fields) != layout.width:
             columns = "1 column" if len(fields) == 1 else f"{len(fields)} columns"
-            raise UserError(
-                f"{where} has {columns}, line {layout.line:,} has {layout.width}",
-                given=shorten(line),
-                allowed=f"one token a line, always with {layout.width} columns separated by "
-                f"{'tabs' if layout.tabs else 'blanks'}; an empty line between sentences",
-            )
+            blanks = "tabs" if layout.tabs else "blanks"
+            allowed = f"{layout.width} columns separated by {blanks} on every line; an empty line between sentences"
+            what = f"{where} has {columns}, line {layout.line:,} has {layout.width}"
+            raise UserError(what, given=shorten(line), allowed=allowed)
         if layout.id is not None and not fields[layout.id].isdecimal() and _CONLLU_ID.fullmatch(fields[layout.id]):
             return  # a multiword token or an empty node
         token = fields[layout.token].strip() or fields[layout.token]
