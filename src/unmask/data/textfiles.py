@@ -269,28 +269,22 @@ class TextFile:
         encoding = encoding and encodings.encoding_name(encoding)
         number, blank, skipped_before = 0, True, log.skipped
         try:
-            head = self.stream.peek(4096)[:4096]
+            head, stream = self.stream.peek(4096)[:4096], self.stream
             if encoding is None and (encoding := encodings.utf16(head)) is not None:
                 log.note(_NOT_UTF8, self.name, encoding)
-            if encoding in (None, "UTF-8", "GB18030") and (binary := _not_text(self.name, head)) is not None:
-                log.skip(binary)
-                return
-            decoder, stream = _Decoder(self, log, encoding), self.stream
             if encoding not in (None, "UTF-8", "GB18030"):
                 stream = _buffered(encodings.recode(stream, encodings.with_byte_order(encoding, head)))
-            while raw := stream.readline(LONGEST + 1):
-                number += 1
-                if len(raw) > LONGEST:
-                    log.skip(UserError(f"{self.name}, line {number:,} is longer than {console.size(LONGEST)}"))
-                    while raw and not raw.endswith(b"\n"):
-                        raw = stream.readline(LONGEST)
-                    continue
-                line = decoder.line(number, raw)
-                if line is not None:
-                    blank = blank and not line.strip()
-                    yield number, line
+            elif (binary := _not_text(self.name, head)) is not None:
+                log.skip(binary)
+                return
+            decoder = _Decoder(self.name, stream, log, encoding)
+            for number, line in log.usable(enumerate(_raw_lines(stream), 1), decoder.line):
+                blank = blank and not line.strip()
+                yield number, line
         except (EOFError, OSError, zlib.error) as error:
-            log.skip(_damaged(self.name, number, error))
+            cut = isinstance(error, EOFError)
+            what = "is cut short: its compressed data ends too early" if cut else f"is damaged ({error})"
+            log.skip(UserError(f"{self.name} {what}, after line {number:,}", hint="copy or download it again"))
             return
         if blank and log.skipped == skipped_before:
             what = "holds only white space" if number else "is empty"
@@ -312,11 +306,13 @@ def open_text(path: str | Path, log: ReadLog | None = None, encoding: str | None
 _NOT_UTF8 = "{name} is not UTF-8: it is read as {encoding}"
 
 
-def _damaged(name: str, number: int, error: Exception) -> UserError:
-    cut = isinstance(error, EOFError)
-    what = "is cut short: its compressed data ends too early" if cut else "is damaged"
-    given = None if cut else error
-    return UserError(f"{name} {what}, after line {number:,}", given=given, hint="copy or download it again")
+def _raw_lines(stream: io.BufferedReader) -> Iterator[bytes]:
+    """The lines with their ends; of one that is too long the beginning."""
+    while raw := stream.readline(LONGEST + 1):
+        yield raw
+        rest = raw if len(raw) > LONGEST else b""
+        while rest and not rest.endswith(b"\n"):
+            rest = stream.readline(LONGEST)
 
 
 def _not_text(name: str, head: bytes) -> UserError | None:
@@ -333,40 +329,37 @@ class _Decoder:
     encoding: None until a line shows it. All but UTF-8 and GB18030 are recoded to UTF-8 as they are read.
     """
 
-    def __init__(self, file: TextFile, log: ReadLog, encoding: str | None) -> None:
-        self.file, self.log, self.encoding = file, log, encoding
-        self.codec = "gb18030" if encoding == "GB18030" else "utf-8"
+    def __init__(self, name: str, stream: io.BufferedReader, log: ReadLog, encoding: str | None) -> None:
+        self.name, self.stream, self.log, self.encoding = name, stream, log, encoding
 
-    def line(self, number: int, raw: bytes) -> str | None:
-        """One line without its end, or None when it was found faulty and left out."""
+    def line(self, number: int, raw: bytes) -> tuple[int, str]:
+        """Number and text of a line, without its end. Raises UserError for one that is too long, or no text."""
+        where = f"{self.name}, line {number:,}"
+        if len(raw) > LONGEST:
+            raise UserError(f"{where} is longer than {console.size(LONGEST)}")
         raw = raw.removesuffix(b"\n").removesuffix(b"\r")
         if number == 1:
             raw = raw.removeprefix(codecs.BOM_UTF8)
         if self.encoding is None and not raw.isascii():
             self._detect(raw)
         try:
-            line = raw.decode(self.codec)
+            line = raw.decode("gb18030" if self.encoding == "GB18030" else "utf-8")
         except UnicodeDecodeError as error:
-            where = f"{self.file.name}, line {number:,}"
-            self.log.skip(encodings.undecodable(where, raw, error, self.encoding or "UTF-8"))
-            return None
+            raise encodings.undecodable(where, raw, error, self.encoding or "UTF-8") from None
         if "\0" in line:
-            place = line.index("\0") + 1
-            where = f"{self.file.name}, line {number:,}"
-            self.log.skip(UserError(f"{where} holds a NUL character", given=f"at place {place:,}"))
-            return None
-        return line
+            raise UserError(f"{where} holds a NUL character", given=f"at place {line.index(chr(0)) + 1:,}")
+        return number, line
 
     def _detect(self, raw: bytes) -> None:
         """Find the encoding by the first line that is not ASCII, and by the lines after it that are in memory."""
-        ahead = self.file.stream.peek(encodings.SAMPLE)[: encodings.SAMPLE]
+        ahead = self.stream.peek(encodings.SAMPLE)[: encodings.SAMPLE]
         following = ahead[: ahead.rfind(b"\n") + 1] if b"\n" in ahead else ahead
         valid = encodings.is_utf8(raw + b"\n")
         # two bytes of GB18030 may be a letter of UTF-8 as well, as those of 一; what follows is none
         if valid and (max(raw.decode()) >= "\u0800" or encodings.is_utf8(following)):
             self.encoding = "UTF-8"
         elif encodings.is_gb18030(raw + b"\n" + following):
-            self.encoding, self.codec = "GB18030", "gb18030"
-            self.log.note(_NOT_UTF8, self.file.name, self.encoding)
+            self.encoding = "GB18030"
+            self.log.note(_NOT_UTF8, self.name, self.encoding)
         elif valid:
             self.encoding = "UTF-8"

@@ -283,8 +283,3 @@ class TestSplit:
         assert len(first) == len(second) == 20 and first != second
         grouped = [replace(example, group=str(n % 4)) for n, example in enumerate(examples)]
         assert len({e.group for e in split(grouped, 0.25)[1]}) == 1
-
-    @pytest.mark.parametrize("share", [0, 1, -0.1, 2])
-    def test_a_share_that_makes_no_sense(self, share: float) -> None:
-        with pytest.raises(UserError, match="share"):
-            split([], share)

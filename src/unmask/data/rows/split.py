@@ -17,15 +17,13 @@ BIN_ROWS = 5  # at least, in each
 def split(
     examples: Sequence[Example], share: float, seed: int = 0, sample: bool = False
 ) -> tuple[list[Example], list[Example]]:
-    """Hold out `share` (0 to 1) of the rows: (the rest, the held-out rows), each in the order given.
+    """Hold out `share` (more than 0, less than 1) of the rows: (the rest, the held-out rows), each in the order given.
 
     Stratified by label (`stratify`). Rows with the same text (`key_of`), or of the same group, stay
     together. Which rows are held out depends on the texts and the seed, not on their order. A label is never held out
     whole, save one that always stands beside another in its group; in a `sample` of rows it may be. Raises UserError
     where there are too few rows.
     """
-    if not 0 < share < 1:
-        raise UserError(f"a share of {share} cannot be held out", allowed="more than 0 and less than 1")
     of_row = stratify([example.target for example in examples])
     parts: dict[str, list[list[int]]] = defaultdict(list)
     for bundle in group_rows(examples):
@@ -44,17 +42,14 @@ def split(
                 held.update(bundle)
                 taken += len(bundle)
         carried = target - taken
-    if len(parts) == len(examples) > 2:
-        raise UserError(
-            f"each of the {len(examples):,} rows has a label of its own",
-            given=f"{of_row[0]!r}, {of_row[1]!r}, ...",
-            hint="check the label column (--label-column); --task regress predicts numbers",
-        )
     if not held:
+        hint = "give more rows, or a file of their own to evaluate on"
+        if len(parts) == len(examples) > 2:
+            hint = "each has a label of its own: check --label-column; --task regress predicts numbers"
         raise UserError(
             f"{len(examples):,} rows are too few to hold out {share:.0%} of them",
             given=f"{len(set(map(key_of, examples))):,} different texts; equal ones stay together",
-            hint="give more rows, or a file of their own to evaluate on",
+            hint=hint,
         )
     rest = [example for index, example in enumerate(examples) if index not in held]
     return rest, [example for index, example in enumerate(examples) if index in held]

@@ -30,7 +30,7 @@ def text_examples(records: Records, log: ReadLog, kind: RowKind, labelled: bool)
     if kind == "labels" and label is not None and separator is None:
         separator = _separator([row.get(label) for _, row in records.rows], records.source, log)
     if kind == "pairs" and label not in (None, records.options.label_column):
-        strange = next((one for one in records.rows if not _is_number(one[1].get(label or ""))), None)
+        strange = next((one for one in records.rows if not math.isfinite(_number(cell(one[1], label)) or 0)), None)
         if strange is not None:
             first = f"line {strange[0]:,}: {excerpt(cell(strange[1], label))}"
             log.note("{source}: its labels are no numbers and not used ({no_numbers})", records.source, first)
@@ -70,7 +70,13 @@ def target_of(value: Any, kind: RowKind, separator: str | None, where: str, colu
         return Labels(sorted({label for part in parts if (label := _label(part, where, column)) is not None}))
     if isinstance(value, list) and len(value) <= 1:  # so annotation tools write one choice, or none
         value = value[0] if value else None
-    return _label(value, where, column) if kind == "label" else _number(value, where, column)
+    if kind == "label":
+        return _label(value, where, column)
+    number = _number(value)
+    if not math.isfinite(number or 0):
+        allowed = "a number with a point, such as 3.5 or -2e-3"
+        raise UserError(f"{where}: {column!r} is not a number", given=excerpt(value), allowed=allowed)
+    return number
 
 
 def _label(value: Any, where: str, column: str) -> str | None:
@@ -83,23 +89,14 @@ def _label(value: Any, where: str, column: str) -> str | None:
     return json.dumps(value)
 
 
-def _number(value: Any, where: str, column: str) -> float | None:
-    if not _is_number(value):
-        allowed = "a number with a point, such as 3.5 or -2e-3"
-        raise UserError(f"{where}: {column!r} is not a number", given=excerpt(value), allowed=allowed)
-    return None if _is_missing(value) else float(value)
-
-
-def _is_missing(value: Any) -> bool:
-    return value is None or (isinstance(value, str) and not value.strip())
-
-
-def _is_number(value: Any) -> bool:
-    """Whether a value is a finite number, or missing."""
+def _number(value: Any) -> float | None:
+    """A number; None where it is missing, nan for anything else."""
+    if value is None or (isinstance(value, str) and not value.strip()):
+        return None
     try:
-        return _is_missing(value) or (not isinstance(value, bool | list | dict) and math.isfinite(float(value)))
+        return math.nan if isinstance(value, bool | list | dict) else float(value)
     except (ValueError, OverflowError):
-        return False
+        return math.nan
 
 
 def _separator(cells: Sequence[Any], source: str, log: ReadLog) -> str | None:

@@ -81,11 +81,9 @@ class ConllReader:
 
     def _is_comment(self, line: str) -> bool:
         """A token may be "#": a line counts as a comment only where it is no row; of two columns, before the first."""
-        if not line.startswith("#") or "\t" in line:
-            return False
-        if self.layout is not None and self.layout.tabs:
-            return True
-        return line[1:2] in ("", " ") and len(line.split()) != (2 if self.layout is None else self.layout.width)
+        tabs, width = (False, 2) if self.layout is None else (self.layout.tabs, self.layout.width)
+        is_row = "\t" in line or (not tabs and (line[1:2] not in ("", " ") or len(line.split()) == width))
+        return line.startswith("#") and not is_row
 
     def _find_layout(self, number: int, line: str) -> bool:
         """Find the columns by the first row; whether it is a header and no token."""
