@@ -4,7 +4,7 @@ import hashlib
 import json
 from bisect import bisect_left
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Hashable, Iterable, Sequence
 
 from unmask.data.rows.example import Example, Labels, Target
 from unmask.data.rows.leaks import key_of
@@ -75,24 +75,28 @@ def stratify(targets: Sequence[Target | None]) -> list[str]:
 
 def group_rows(examples: Sequence[Example]) -> list[list[int]]:
     """Places of rows that must stay together: of one text (and pair), of one group, and chains of both."""
-    parent = list(range(len(examples)))
+    groups = [[] if example.group is None else [("group", example.group)] for example in examples]
+    return connected([("text", *key_of(example)), *group] for example, group in zip(examples, groups, strict=True))
 
-    def root(index: int) -> int:
-        while parent[index] != index:
-            parent[index] = parent[parent[index]]
-            index = parent[index]
-        return index
 
-    first: dict[tuple[str | None, ...], int] = {}
-    for index, example in enumerate(examples):
-        keys: list[tuple[str | None, ...]] = [("text", *key_of(example))]
-        if example.group is not None:
-            keys.append(("group", example.group))
-        for key in keys:
-            parent[root(index)] = root(first.setdefault(key, index))
+def connected(keys: Iterable[Iterable[Hashable]]) -> list[list[int]]:
+    """The numbers of items in groups, by the keys of each: items with a key in common, and chains of these."""
+    parents: list[int] = []
+    first: dict[Hashable, int] = {}
+
+    def root(number: int) -> int:
+        while parents[number] != number:
+            parents[number] = parents[parents[number]]
+            number = parents[number]
+        return number
+
+    for number, of_item in enumerate(keys):
+        parents.append(number)
+        for key in of_item:
+            parents[root(number)] = root(first.setdefault(key, number))
     found: dict[int, list[int]] = defaultdict(list)
-    for index in range(len(examples)):
-        found[root(index)].append(index)
+    for number in range(len(parents)):
+        found[root(number)].append(number)
     return list(found.values())
 
 
