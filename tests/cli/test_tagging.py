@@ -154,7 +154,7 @@ def test_mistakes(command, classifier: Path, tagger: Path, pretrained: Path, tag
     assert form.code == 1 and "--format conll is not for this model" in form.err
     asked = ["finetune", "--model", pretrained, "--task", "tag", "--output", tmp_path / "run", *FAST]
     cases = {
-        "river\tO\nstone\n": "line 2 has 1 column, line 1 has 2",
+        "river\tO\nstone\n": "line 2: the number of columns is 1",
         "": "is empty",
         "\n\n": "holds only white space",
         "river\nstone\n": "has tokens, but no tags",

@@ -227,7 +227,7 @@ def test_csv_fields_beyond_the_librarys_limit(tmp_path: Path) -> None:
 
 def test_csv_faults(tmp_path: Path) -> None:
     for content, what in {
-        "text,label\na,b\n\nc,d,e\n": "line 4 has 3 fields, the header has 2",
+        "text,label\na,b\n\nc,d,e\n": "line 4: the number of fields is 3",
         'text,label\n"a\nb",c\n"d,e\nf,g\n': "line 4 is not valid CSV",
         'text,label\n"a"b,c\n': "line 2 is not valid CSV",
     }.items():

@@ -42,24 +42,19 @@ def table_rows(name: str, lines: Lines, log: ReadLog, tsv: bool = False) -> Iter
         rows = ((number, list(map(_unquoted, line.split("\t")))) for number, line in lines if line.strip())
     else:
         rows = _csv_rows(name, lines, delimiter, log)
-    header: list[str] = []
+    begin, columns = next(rows, (0, []))
+    header = [column.strip() for column in columns]
+    twice = next((column for column, times in Counter(header).items() if times > 1 and column), None)
+    if twice is not None:
+        what = f"{name}, line {begin:,}: two columns are called {twice!r}"
+        raise UserError(what, given=", ".join(header), hint="give every column a name of its own")
     for number, fields in rows:
-        if not header:
-            header = [column.strip() for column in fields]
-            twice = next((column for column, times in Counter(header).items() if times > 1 and column), None)
-            if twice is not None:
-                what = f"{name}, line {number:,}: two columns are called {twice!r}"
-                raise UserError(what, given=", ".join(header), hint="give every column a name of its own")
-        elif len(fields) == len(header):
+        if len(fields) == len(header):
             yield number, dict(zip(header, fields, strict=True))
-        else:
-            count = "1 field" if len(fields) == 1 else f"{len(fields)} fields"
-            error = UserError(
-                f"{name}, line {number:,} has {count}, the header has {len(header)}",
-                given=shorten(delimiter.join(fields)),
-                allowed="as many fields in every row; a field that holds the separator stands in quotes",
-            )
-            log.skip(error)
+            continue
+        what = f"{name}, line {number:,}: the number of fields is {len(fields)}"
+        allowed = f"{len(header)}, as in the header; a field that holds the separator stands in quotes"
+        log.skip(UserError(what, given=shorten(delimiter.join(fields)), allowed=allowed))
 
 
 def _csv_rows(name: str, lines: Lines, delimiter: str, log: ReadLog) -> Iterator[tuple[int, list[str]]]:

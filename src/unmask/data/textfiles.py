@@ -22,13 +22,12 @@ from unmask.data import encodings
 from unmask.errors import UserError, did_you_mean, missing_extra, suggest
 from unmask.messages import join, message
 
-Kind = Literal["txt", "jsonl", "csv", "tsv"]
 OnError = Literal["stop", "skip"]
 
 R = TypeVar("R")
 T = TypeVar("T")
 
-KINDS: dict[str, Kind] = {".txt": "txt", ".jsonl": "jsonl", ".ndjson": "jsonl", ".csv": "csv", ".tsv": "tsv"}
+KINDS = {".txt": "txt", ".jsonl": "jsonl", ".ndjson": "jsonl", ".csv": "csv", ".tsv": "tsv"}
 COMPRESSED = (".gz", ".zst")
 STDIN = "-"
 LONGEST = 2**27  # bytes in a line, characters in a field: what memory is bounded by
@@ -114,7 +113,7 @@ def inner_suffix(path: str | Path) -> str:
     return Path(name).suffix
 
 
-def kind_of(path: str | Path) -> Kind:
+def kind_of(path: str | Path) -> str:
     """The kind of a file by its name, below .gz and .zst; a name that says nothing is plain text."""
     suffix = inner_suffix(path)
     if suffix == ".json":

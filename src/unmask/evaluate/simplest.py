@@ -6,8 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from unmask.data.rows.example import Example
-from unmask.data.rows.spans import keep_outermost
+from unmask.data.rows.example import Example, keep_outermost
 from unmask.evaluate.baselines import most_frequent_tags
 from unmask.evaluate.overlap import nearest_span, word_vectors
 from unmask.metrics import Contestant

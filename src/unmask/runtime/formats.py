@@ -5,8 +5,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, ClassVar
 
-from unmask.data.rows.example import Example, Span
-from unmask.data.rows.spans import overlapping
+from unmask.data.rows.example import Example, Span, overlapping
 from unmask.data.rows.texts import SEPARATORS
 from unmask.errors import UserError
 from unmask.tasks.answer import AnswerSpan

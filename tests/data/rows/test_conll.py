@@ -12,8 +12,7 @@ from hypothesis import strategies as st
 
 from reading import labels_of, tagged_of
 from unmask.data.rows.check import check_targets
-from unmask.data.rows.example import Example, Span, Spans
-from unmask.data.rows.spans import keep_outermost, overlapping
+from unmask.data.rows.example import Example, Span, Spans, keep_outermost, overlapping
 from unmask.data.rows.tagged import SHOWN, join_tokens
 from unmask.errors import UserError
 
@@ -191,9 +190,9 @@ def test_a_sentence_of_100_000_tokens(write: Write) -> None:
 
 
 BAD: list[tuple[str, int, str]] = [
-    ("a\tO\nb\tX\tO\nc\tO\n", 2, "has 3 columns, line 1 has 2"),
-    ("a\tO\nb O\n", 2, "has 1 column, line 1 has 2"),
-    ("a O\nb\n", 2, "has 1 column, line 1 has 2"),
+    ("a\tO\nb\tX\tO\nc\tO\n", 2, "the number of columns is 3"),
+    ("a\tO\nb O\n", 2, "the number of columns is 1"),
+    ("a O\nb\n", 2, "the number of columns is 1"),
     ("a\tO\nb\t\n", 2, "the tag of 'b' is empty"),
     ("a\tO\n\tO\n", 2, "the token is empty"),
     ("a\tB-x\nb\tI-x\nc\t0\n", 3, "the tag '0' is outside the scheme BIO"),

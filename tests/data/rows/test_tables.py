@@ -149,9 +149,9 @@ class TestFaults:
     @pytest.mark.parametrize(
         ("name", "content", "said"),
         [
-            ("a.csv", "text,label\nok,1\nshort\n", "line 3 has 1 field, the header has 2"),
-            ("a.csv", "text,label\nok,1\na,b,c\n", "line 3 has 3 fields, the header has 2"),
-            ("a.tsv", "text\tlabel\nok\t1\na\tb\tc\n", "line 3 has 3 fields, the header has 2"),
+            ("a.csv", "text,label\nok,1\nshort\n", "line 3: the number of fields is 1"),
+            ("a.csv", "text,label\nok,1\na,b,c\n", "line 3: the number of fields is 3"),
+            ("a.tsv", "text\tlabel\nok\t1\na\tb\tc\n", "line 3: the number of fields is 3"),
             ("a.csv", "text,label\nok,1\n  ,b\n", "line 3: 'text' is empty"),
             ("a.csv", 'text,label\nok,1\n"a"b,c\n', "line 3 is not valid CSV"),
             (

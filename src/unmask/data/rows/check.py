@@ -9,8 +9,6 @@ from unmask.data.rows.tagged import listed
 from unmask.data.textfiles import ReadLog, shorten
 from unmask.errors import UserError, did_you_mean, suggest
 
-HINT = "--unknown-labels skip leaves such rows out, --unknown-labels wrong counts them as wrong"
-
 
 def check_targets(
     examples: Sequence[Example],
@@ -42,12 +40,13 @@ def check_targets(
             raise UserError(f"{example.location} has no label")
         new = min(example.labels - allowed, default=None)
         if new is not None:
+            hint = "--unknown-labels skip leaves such rows out, --unknown-labels wrong counts them as wrong"
             on = next((span for span in example.spans or () if span.label == new), None)
             raise UserError(
                 f'{example.location}: label "{new}" is not among the {len(allowed):,} labels of {of}',
                 given=on and f"on {shorten(example.text[on.start : on.end])!r}",
                 allowed=listed(sorted(allowed)),
-                hint=[did_you_mean(suggest(new, allowed)), HINT],
+                hint=[did_you_mean(suggest(new, allowed)), hint],
             )
         return example
 

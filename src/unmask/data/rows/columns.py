@@ -20,11 +20,9 @@ Role = Literal["text", "pair", "label", "token", "tag"]
 
 PAIRS = tuple(
     tuple(pair.split("+"))
-    for pair in (
-        "text_a+text_b text1+text2 text_1+text_2 sentence1+sentence2 sentence_a+sentence_b premise+hypothesis "
-        "question1+question2 query1+query2 question+sentence question+passage question+context question+answer "
-        "query+passage anchor+positive 文本1+文本2 句子1+句子2 问题1+问题2 前提+假设 问题+答案 问题+回答"
-    ).split()
+    for pair in "text_a+text_b text1+text2 text_1+text_2 sentence1+sentence2 sentence_a+sentence_b premise+hypothesis "
+    "question1+question2 query1+query2 question+sentence question+passage question+context question+answer "
+    "query+passage anchor+positive 文本1+文本2 句子1+句子2 问题1+问题2 前提+假设 问题+答案 问题+回答".split()
 )
 TEXTS = tuple(
     "text sentence content review document body comment tweet message utterance headline abstract description question "
@@ -37,10 +35,6 @@ LABELS = tuple(
 SPANS = ("spans", "entities", "labels", "label", "实体", "标签")
 TOKENS = ("tokens", "words")
 TAGS = ("tags", "ner_tags", "pos_tags", "upos", "labels", "label")
-QUESTIONS = ("question", "query")
-CONTEXTS = ("context", "passage", "paragraph", "document", "text")
-ANSWERS = ("answers", "answer")
-STARTS = ("answer_start", "start")
 IDS = ("id", "编号")
 NEGATIVES = ("negative", "hard_negative", "负例")
 GROUPS = ("group", "分组")

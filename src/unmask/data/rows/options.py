@@ -27,13 +27,11 @@ class ReadOptions:
     format: Format = setting(default="auto", description="of the files; auto: detected from content and name")
     encoding: str | None = setting(default=None, description="default: UTF-8, or UTF-16 or GB18030 where detected")
     unknown_labels: UnknownLabels | None = setting(
-        default=None,
-        description="a dev or test row with a label that training did not have: stop, skip the row, or count it as "
-        "wrong; as on_error if not given",
+        default=None, description="a dev or test row with a new label: stop, skip, or count as wrong; default: on_error"
     )
     answer_starts: Starts = setting(
         default="given",
-        description="an answer that stands in several places, and not where its start says: an error, or the first",
+        description="an answer in several places, none where its start says: stop, or the first",
     )
 
     @property

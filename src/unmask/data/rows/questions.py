@@ -5,6 +5,8 @@ does not answer it.
 
 {"question": "...", "context": "...", "answers": [{"text": "...", "answer_start": 17}]}      a line of JSON
 question,context,answer                                                                      a header of CSV
+{"data": [{"title": "...", "paragraphs": [{"context": "...", "qas": [{"id": "1", "question": "...", "answers": [...],
+    "is_impossible": false}]}]}]}                 SQuAD (v1 and v2, Rajpurkar et al. 2016, 2018)
 """
 
 import json
@@ -12,13 +14,23 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
-from unmask.data.rows.columns import ANSWERS, CONTEXTS, GROUPS, QUESTIONS, STARTS, Records, cell, excerpt, text_in
+from unmask.data.rows.columns import GROUPS, Records, cell, excerpt, text_in, text_or_none
 from unmask.data.rows.example import Answers, Example, ReferenceAnswer
 from unmask.data.rows.options import Starts
+from unmask.data.tables import Row, invalid_json
 from unmask.data.textfiles import ReadLog
 from unmask.errors import UserError
 
+QUESTIONS = ("question", "query")
+CONTEXTS = ("context", "passage", "paragraph", "document", "text")
+ANSWERS = ("answers", "answer")
+STARTS = ("answer_start", "start")
 FORM = '[{"text": "...", "answer_start": 17}, ...], or the text alone where it stands once; [] for no answer'
+MOVED = (
+    "{source}: {count:,} answers stand elsewhere than answer_start says, each in one place, "
+    "which is taken (the first: {first})"
+)
+FIRST = "{source}: {count:,} answers stand in several places, of which the first is taken (the first: {first})"
 
 
 def question_examples(records: Records, log: ReadLog, labelled: bool, starts: Starts) -> list[Example]:
@@ -34,7 +46,7 @@ def question_examples(records: Records, log: ReadLog, labelled: bool, starts: St
     start, about = records.usual(STARTS), records.about((*GROUPS, "title"))
     ids: dict[str, str] = {}
     contexts: dict[str, str] = {}
-    elsewhere: dict[str, list[str]] = {"moved": [], "first": []}
+    elsewhere: dict[str, list[str]] = {MOVED: [], FIRST: []}
 
     def example(line: int, row: dict[str, Any]) -> Example:
         where = records.place(line)
@@ -52,12 +64,7 @@ def question_examples(records: Records, log: ReadLog, labelled: bool, starts: St
         return Example(text, pair, target, **meta)
 
     examples = list(log.usable(records.rows, example))
-    moved = (
-        "{source}: {count:,} answers stand elsewhere than answer_start says, each in one place, "
-        "which is taken (the first: {first})"
-    )
-    first = "{source}: {count:,} answers stand in several places, of which the first is taken (the first: {first})"
-    for text, places in zip((moved, first), elsewhere.values(), strict=True):
+    for text, places in elsewhere.items():
         if places:
             log.note(text, records.source, len(places), places[0])
     return examples
@@ -98,8 +105,7 @@ def _located(
 ) -> ReferenceAnswer:
     """The answer without white space at its ends, where it stands. Raises UserError where that is in doubt.
 
-    elsewhere: the questions of answers that stand elsewhere than their starts say (`moved`), and of those that stand in
-    several places, of which the `first` is taken.
+    elsewhere: what is noted, and the questions of which answers.
     """
     inner = text.strip()
     if start is not None:
@@ -116,7 +122,44 @@ def _located(
             what = f"{where}: the answer stands in several places of the context"
             hint = "data.answer_starts=first takes the first"
             raise UserError(what, given=f"{excerpt(inner)}, {begin}", hint=hint)
-        elsewhere["first"].append(where)
+        elsewhere[FIRST].append(where)
     elif start is not None:
-        elsewhere["moved"].append(where)
+        elsewhere[MOVED].append(where)
     return ReferenceAnswer(inner, first)
+
+
+def read_squad(name: str, text: str) -> tuple[list[Row], dict[int, str]]:
+    """The questions of SQuAD's JSON, numbered in place of lines, and names of each: article, paragraph, question."""
+    try:
+        value = json.loads(text)
+    except (json.JSONDecodeError, RecursionError) as error:
+        allowed = 'SQuAD: {"data": [{"paragraphs": [{"context": "...", "qas": [...]}]}]}'
+        raise invalid_json(name, 1, error, allowed) from None
+    rows: list[Row] = []
+    places: dict[int, str] = {}
+    for a, article in enumerate(_list(value, "data", name), 1):
+        title = article.get("title") if isinstance(article, dict) else None
+        named = f"{name}, article {a:,}" + (f" ({title})" if title else "")
+        for p, paragraph in enumerate(_list(article, "paragraphs", named), 1):
+            where = f"{named}, paragraph {p:,}"
+            for q, question in enumerate(_list(paragraph, "qas", where), 1):
+                if not isinstance(question, dict):
+                    raise _no_squad(f"{where}, question {q:,}", "an object", question)
+                row = {"question": question.get("question"), "context": paragraph.get("context")}
+                row |= {key: question[key] for key in ("id", "answers", "is_impossible") if key in question}
+                rows.append((len(rows) + 1, row))
+                places[len(rows)] = f"{where}, question {text_or_none(row.get('id')) or q}"
+    return rows, places
+
+
+def _list(value: Any, key: str, where: str) -> list[Any]:
+    found = value.get(key) if isinstance(value, dict) else None
+    if not isinstance(found, list):
+        raise _no_squad(where, f"a list {key!r}", value)
+    return found
+
+
+def _no_squad(where: str, allowed: str, value: Any) -> UserError:
+    given = f"keys {', '.join(value)}" if isinstance(value, dict) else excerpt(value)
+    hint = 'other forms: .jsonl or .csv with "question", "context" and "answers"'
+    return UserError(f"{where} is not as SQuAD has it", given=given, allowed=allowed, hint=hint)

@@ -70,7 +70,7 @@ def read_rows(
 
 def _has_tokens(source: Source, options: ReadOptions, inherited: Collection[str]) -> bool:
     """Whether rows to predict are CoNLL or have lists of tokens: so the options or the name of the file say."""
-    named = {name for name in ("token_column", "tag_column") if getattr(options, name) is not None}
-    if not named <= set(inherited) or (options.format == "conll" and "format" not in inherited):
-        return True
-    return isinstance(source, str | Path) and BY_NAME.get(inner_suffix(source)) == "conll"
+    own = options.changed.keys() - set(inherited)
+    formats = {options.format if "format" in own else None}
+    formats |= {BY_NAME.get(inner_suffix(source))} if isinstance(source, str | Path) else set()
+    return "conll" in formats or not own.isdisjoint(("token_column", "tag_column"))

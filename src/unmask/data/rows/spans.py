@@ -3,12 +3,12 @@
 So write doccano, Label Studio (label_studio.py) and this package itself; bounds of tokens may stand beside.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
 from unmask.data.rows.columns import SPANS, Records, excerpt, text_in
-from unmask.data.rows.example import Example, Span, Spans
+from unmask.data.rows.example import Example, Span, Spans, in_order, keep_outermost, overlapping
 from unmask.data.textfiles import ReadLog
 from unmask.errors import UserError
 from unmask.messages import message
@@ -17,25 +17,6 @@ STARTS = ("start", "start_offset")
 STOPS = ("stop", "end", "end_offset")
 NAMES = ("label", "type", "tag")
 FORMS = '[{"start": 0, "stop": 4, "label": "PER"}, ...] or [[0, 4, "PER"], ...]; stop is exclusive'
-
-
-def in_order(span: Span) -> tuple[int, int, str]:
-    """The key that sorts spans: by their starts, those around others first."""
-    return span.start, -span.end, span.label
-
-
-def overlapping(spans: Iterable[Span]) -> tuple[Span, Span] | None:
-    """The first two spans that have a character in common, in the order of their starts; None where all are apart."""
-    return next((pair for pair in pairwise(sorted(spans, key=in_order)) if pair[1].start < pair[0].end), None)
-
-
-def keep_outermost(spans: Iterable[Span]) -> list[Span]:
-    """The spans without those that overlap one before them; of several at one start the longest stays."""
-    kept: list[Span] = []
-    for span in sorted(spans, key=in_order):
-        if not kept or span.start >= kept[-1].end:
-            kept.append(span)
-    return kept
 
 
 def span_examples(records: Records, log: ReadLog, nested: bool) -> list[Example]:

@@ -105,10 +105,10 @@ def _in_scheme(
         tags = [in_scheme[tag] for tag in names]
         chunks = schemes.chunks(tags)
         if scheme != "plain":
-            plain = [f"{letter}-{label}" if label else letter for letter, label in tags]
+            written = (f"{letter}-{label}" if label else letter for letter, label in tags)
             lawful = schemes.write_tags(len(tags), chunks, scheme)
-            places = (place for place, both in enumerate(zip(plain, lawful, strict=True)) if both[0] != both[1])
-            disorder.extend(f"line {lines[place]:,}: {names[place]}" for place in places)
+            both = zip(lines, names, written, lawful, strict=True)
+            disorder.extend(f"line {line:,}: {tag}" for line, tag, is_, should in both if is_ != should)
         return _example(source, line, row, chunks)
 
     examples = list(log.usable(rows, example))

@@ -105,9 +105,8 @@ def _separator(cells: Sequence[Any], source: str, log: ReadLog) -> str | None:
     texts = [cell for cell in cells if isinstance(cell, str)]
     if not texts or any(isinstance(cell, list) for cell in cells):
         return None
-    counts = {separator: sum(separator in text for text in texts) for separator in SEPARATORS}
-    best = max(counts, key=lambda separator: counts[separator])
-    if counts[best]:
-        log.note("{source}: labels are separated by {best!r} (to change: --label-separator)", source, best)
-        return best
-    return None
+    best = max(SEPARATORS, key=lambda separator: sum(separator in text for text in texts))
+    if not any(best in text for text in texts):
+        return None
+    log.note("{source}: labels are separated by {best!r} (to change: --label-separator)", source, best)
+    return best

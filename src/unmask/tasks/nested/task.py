@@ -13,8 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from unmask.config import changed
-from unmask.data.rows.example import Span
-from unmask.data.rows.spans import overlapping
+from unmask.data.rows.example import Span, overlapping
 from unmask.errors import UserError
 from unmask.tasks.alignment import TOO_LONG, AlignmentError, Words, align_spans, align_words
 from unmask.tasks.labelled_spans import LabelledSpan, SpanTask, WindowRow, is_plain

@@ -21,9 +21,8 @@ _CONLLU_ID = re.compile(r"\d+([-.]\d+)?")
 
 @dataclass(frozen=True)
 class _Layout:
-    """How the lines of one file are cut. `line` is where that was seen; id: the column of word numbers of CoNLL-U."""
+    """How the lines of one file are cut. id: the column of word numbers of CoNLL-U."""
 
-    line: int
     width: int
     tabs: bool
     token: int
@@ -114,7 +113,7 @@ class ConllReader:
             what = f"{self.source}: column {token + 1} cannot hold both the tokens and the tags"
             what = f"{self.source} has tokens, but no tags" if len(row) == 1 else what
             raise UserError(what, given=given, hint="--token-column and --tag-column, by number or name")
-        self.layout = _Layout(number, len(row), tabs, token, tag, names.index("ID") if "ID" in names else None)
+        self.layout = _Layout(len(row), tabs, token, tag, names.index("ID") if "ID" in names else None)
         note_columns(self.log, self.source, token=token + 1, tag=None if tag is None else tag + 1)
         return header
 
@@ -124,11 +123,9 @@ class ConllReader:
         assert layout is not None
         fields, where = _fields(line, layout.tabs), f"{self.source}, line {number:,}"
         if len(fields) != layout.width:
-            columns = "1 column" if len(fields) == 1 else f"{len(fields)} columns"
-            blanks = "tabs" if layout.tabs else "blanks"
-            allowed = f"{layout.width} columns separated by {blanks} on every line; an empty line between sentences"
-            what = f"{where} has {columns}, line {layout.line:,} has {layout.width}"
-            raise UserError(what, given=shorten(line), allowed=allowed)
+            separator = "tabs" if layout.tabs else "blanks"
+            allowed = f"{layout.width} on every line, as on the first, separated by {separator}"
+            raise UserError(f"{where}: the number of columns is {len(fields)}", given=shorten(line), allowed=allowed)
         if layout.id is not None and not fields[layout.id].isdecimal() and _CONLLU_ID.fullmatch(fields[layout.id]):
             return  # a multiword token or an empty node
         token = fields[layout.token].strip() or fields[layout.token]

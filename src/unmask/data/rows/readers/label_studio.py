@@ -14,7 +14,6 @@ from unmask.data.textfiles import ReadLog
 from unmask.errors import UserError
 
 ONE_VALUE = ("choices", "rating", "number")  # types of results that label a whole text
-ABOUT = ("annotator", "annotation_id", "created_at", "updated_at", "lead_time", "agreement", "history")
 
 
 def is_export(record: Mapping[str, Any]) -> bool:
@@ -24,7 +23,8 @@ def is_export(record: Mapping[str, Any]) -> bool:
 
 def _annotations(record: Mapping[str, Any]) -> list[Any] | None:
     found = record.get("annotations", record.get("completions"))
-    return found if isinstance(found, list) and isinstance(record.get("data"), dict) else None
+    is_task = isinstance(found, list) and isinstance(record.get("data"), dict)
+    return [one for one in found or () if isinstance(one, dict)] if is_task else None
 
 
 def _is_minimal(record: Mapping[str, Any]) -> bool:
@@ -53,13 +53,17 @@ def convert(source: str, rows: Sequence[Row], labelled: bool, log: ReadLog) -> t
             if annotations is None:
                 allowed = '{"data": {...}, "annotations": [...]}'
                 raise UserError(f"{where} is not a task of Label Studio", given=", ".join(task), allowed=allowed)
-            valid = [one for one in annotations if not (one.get("was_cancelled") or one.get("skipped"))]
+            valid = [one for one in annotations if not one.get("was_cancelled", one.get("skipped"))]
             more += max(0, len(valid) - 1)
             if not valid and labelled:
                 bare += 1
                 continue
             data = task["data"] | ({} if identity is None else {"id": identity})
-            results = _results(valid[0].get("result") or (), where) if valid else {}
+            results = {}
+            for result in (valid[0].get("result") or ()) if valid else ():
+                value, name = result.get("value") or {}, result.get("from_name")
+                if isinstance(name, str) and _type_of(value):  # relations are nothing that a task here learns
+                    results.setdefault(name, []).extend(_labels(value, where))
         names |= dict.fromkeys(results)
         records.append((line, data | results))
     if more:
@@ -77,16 +81,6 @@ def convert(source: str, rows: Sequence[Row], labelled: bool, log: ReadLog) -> t
     return records, tuple(names)
 
 
-def _results(results: Sequence[Mapping[str, Any]], where: str) -> dict[str, Any]:
-    """from_name -> labels or spans; relations and other results are nothing that a task here learns."""
-    found: dict[str, list[Any]] = {}
-    for result in results:
-        value, name = result.get("value") or {}, result.get("from_name")
-        if isinstance(name, str) and _type_of(value):
-            found.setdefault(name, []).extend(_labels(value, where))
-    return found
-
-
 def _minimal(row: Mapping[str, Any], where: str) -> tuple[dict[str, Any], dict[str, Any]]:
     """The data and the results of one annotation; the results stand between the id of the task and the annotator."""
     found = {}
@@ -97,7 +91,7 @@ def _minimal(row: Mapping[str, Any], where: str) -> tuple[dict[str, Any], dict[s
         found[key] = value
     keys = list(row)
     names = keys[keys.index("id") + 1 : keys.index("annotator")] if {"id", "annotator"} <= set(keys) else []
-    return {key: found[key] for key in keys if key not in ABOUT}, {name: found[name] for name in names}
+    return found, {name: found[name] for name in names}
 
 
 def _type_of(value: Mapping[str, Any]) -> str | None:
@@ -108,8 +102,9 @@ def _type_of(value: Mapping[str, Any]) -> str | None:
 
 def _labels(value: Mapping[str, Any], where: str) -> list[Any]:
     """The labels of a result, or its spans."""
-    labels = value[_type_of(value) or ""]
-    if "start" not in value:
+    kind = _type_of(value) or ""
+    labels = value[kind]
+    if kind in ONE_VALUE:
         return labels if isinstance(labels, list) else [labels]
     if not isinstance(labels, list) or type(value["start"]) is not int:
         raise UserError(

@@ -1,6 +1,6 @@
-"""Rows that a program holds, in place of a file: data frames, `datasets` objects, lists of dicts.
+"""Rows of other libraries: data frames, `datasets` objects and lists of dicts that a program holds, Parquet files.
 
-They are known by what they can do, so that none of these libraries is imported: a data frame has
+Those in a program are known by what they can do, so that none of these libraries is imported: a data frame has
 `to_dict("records")` (pandas) or `to_dicts()` (polars), a data set yields dicts and may name its classes in `features`.
 """
 
@@ -8,10 +8,12 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
-from unmask.errors import UserError
+from unmask.data.tables import Row
+from unmask.errors import UserError, missing_extra
 
+PARQUET = b"PAR1"  # the first bytes of a file
 ALLOWED = "a file, a pandas or polars DataFrame, a split of a datasets.DatasetDict, or a list of dicts"
 
 
@@ -97,3 +99,28 @@ def to_plain(value: Any) -> Any:
     if type(value).__name__ in ("NAType", "NaTType") or value != value:  # of pandas, and nan
         return None
     return value if value is None or isinstance(value, str | int | float) else str(value)
+
+
+def read_parquet(name: str, file: BinaryIO) -> list[Row]:
+    """The rows of a Parquet file, with their numbers from 1 in place of lines; its classes have names where `datasets`
+    wrote them beside it. Raises UserError for a damaged file, and without the extra `parquet`."""
+    try:
+        import pyarrow
+        from pyarrow import parquet
+    except ImportError:
+        raise missing_extra("pyarrow", "parquet", f"reading {name}") from None
+    try:
+        table = parquet.ParquetFile(file).read()
+        rows = table.to_pylist()
+    except (pyarrow.ArrowException, OSError) as error:
+        given = str(error).partition("\n")[0]
+        raise UserError(f"{name} cannot be read as Parquet", given=given, hint="copy or download it again") from None
+    classes = label_names(_features(table.schema.metadata or {}))
+    return [(number, to_plain_row(row, classes)) for number, row in enumerate(rows, 1)]
+
+
+def _features(metadata: dict[bytes, bytes]) -> Any:
+    try:
+        return json.loads(metadata.get(b"huggingface", b"{}"))["info"]["features"]
+    except (ValueError, LookupError, TypeError):
+        return None

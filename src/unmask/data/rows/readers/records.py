@@ -13,9 +13,10 @@ from unmask.config import changed
 from unmask.data.rows import columns
 from unmask.data.rows.columns import Records
 from unmask.data.rows.options import Format, ReadOptions
-from unmask.data.rows.readers import label_studio, parquet, squad
+from unmask.data.rows.questions import read_squad
+from unmask.data.rows.readers import label_studio
 from unmask.data.rows.readers.conll import ConllReader
-from unmask.data.rows.readers.memory import MemoryRows, Source
+from unmask.data.rows.readers.memory import PARQUET, MemoryRows, Source, read_parquet
 from unmask.data.tables import DELIMITERS, Row, json_array, json_lines, table_rows
 from unmask.data.textfiles import STDIN, ReadLog, TextFile, display_name, inner_suffix
 from unmask.errors import UserError
@@ -58,9 +59,9 @@ def read_records(
             lines = file.lines(log, options.encoding)
             is_array = format == "json" or (format == "label-studio" and file.opening(options.encoding)[:1] == "[")
             if format == "parquet":
-                rows = parquet.read_parquet(name, file.stream)
+                rows = read_parquet(name, file.stream)
             elif format == "squad":
-                rows, places = squad.read_squad(name, _whole(file, log, options.encoding))
+                rows, places = read_squad(name, _whole(file, log, options.encoding))
             elif is_array:
                 rows = json_array(name, _whole(file, log, options.encoding), log)
             elif format in ("jsonl", "label-studio"):
@@ -116,7 +117,7 @@ def detect_format(
 
 def _by_content(file: TextFile, named: Format | None, encoding: str | None, form: Form) -> Format | None:
     """What the first bytes of a file show; None where that is nothing, or nothing can be looked at."""
-    if file.head.startswith(parquet.MAGIC):
+    if file.head.startswith(PARQUET):
         return "parquet"
     if not file.head or named in ("csv", "tsv", "conll", "parquet"):
         return None
