@@ -13,7 +13,6 @@ from typing import Any
 from unmask.errors import UserError
 
 SAMPLE = 2**16  # bytes that a guess is made from
-FEWEST = 4  # Chinese characters that a guess needs
 
 # Characters of which any Chinese text is full: with these missing, the bytes are another language's (EUC-KR
 # and EUC-JP are valid GB 2312, too).
@@ -64,14 +63,13 @@ def utf16(head: bytes) -> str | None:
     zeros, half = (head[::2].count(0), head[1::2].count(0)), len(head) // 2
     if max(zeros) > 0.4 * half and min(zeros) < 0.05 * half:  # every second byte of Latin text is zero
         return "UTF-16LE" if zeros[1] > zeros[0] else "UTF-16BE"
-    shares = {name: _sensible(head.decode(name, "replace"), head) for name in ("UTF-16LE", "UTF-16BE")}
+    texts = {name: head.decode(name, "replace") for name in ("UTF-16LE", "UTF-16BE")}
+    shares = {
+        name: len(_SENSIBLE.findall(text)) / len(text) if b"\0" in head or _common(text) >= 0.1 else 0.0
+        for name, text in texts.items()
+    }
     best, other = sorted(shares, key=lambda name: -shares[name])
     return best if shares[best] > 0.95 and shares[other] < 0.5 else None
-
-
-def _sensible(text: str, head: bytes) -> float:
-    """The share of characters that are Chinese, or letters and marks of European scripts."""
-    return 0.0 if b"\0" not in head and _common(text) < 0.1 else len(_SENSIBLE.findall(text)) / len(text)
 
 
 def _common(text: str) -> float:
@@ -88,7 +86,7 @@ def is_gb18030(sample: bytes) -> bool:
     text = sample.decode("gb18030", "replace")
     chinese = "".join(_NOT_ASCII.findall(text))
     within = chinese.encode("gb2312", "ignore").decode("gb2312")
-    return len(chinese) >= FEWEST and len(within) >= 0.85 * len(chinese) and _common(text) >= 0.1
+    return len(chinese) >= 4 and len(within) >= 0.85 * len(chinese) and _common(text) >= 0.1
 
 
 def is_utf8(sample: bytes) -> bool:

@@ -71,8 +71,7 @@ class ReadLog:
         if self.on_error == "stop":
             hint = error.facts.get("hint", "")
             if self.option not in hint:
-                skip = message("{option} skip leaves such rows out", self.option)
-                error.facts["hint"] = join([hint, skip], "\n")
+                error.facts["hint"] = join([hint, message("{option} skip leaves such rows out", self.option)], "\n")
             raise error
         self.skipped += 1
         self.first = self.first or error
@@ -253,8 +252,7 @@ class TextFile:
         """The first bytes as text, without white space before it; only to look at."""
         head, found = self.head, encoding and encodings.encoding_name(encoding)
         found = found or encodings.utf16(head) or ("UTF-8" if encodings.is_utf8(head) else "GB18030")
-        text = head.decode(encodings.with_byte_order(found, head), "replace")
-        return text.removeprefix("\ufeff").lstrip()
+        return head.decode(encodings.with_byte_order(found, head), "replace").removeprefix("\ufeff").lstrip()
 
     def sha256(self) -> str | None:
         """The checksum of the file as it is stored; None where it cannot be read again. Ends the reading."""

@@ -33,9 +33,9 @@ def groups(keys: Sequence[str], together: Iterable[tuple[int, int]] = (), run: i
     connect. Memory is in proportion to the characters.
     """
     pairs: dict[int, list[Hashable]] = defaultdict(list)
-    for first, second in together:
-        pairs[first].append((first, second))
-        pairs[second].append((first, second))
+    for pair in together:
+        for number in pair:
+            pairs[number].append(pair)
     runs = ((key[start : start + run] for start in range(max(1, len(key) - run + 1))) for key in keys)
     found = connected(chain(of_text, pairs[number]) for number, of_text in enumerate(runs))
     first_of = {number: group[0] for group in found for number in group}

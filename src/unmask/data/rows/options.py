@@ -30,8 +30,7 @@ class ReadOptions:
         default=None, description="a dev or test row with a new label: stop, skip, or count as wrong; default: on_error"
     )
     answer_starts: Starts = setting(
-        default="given",
-        description="an answer in several places, none where its start says: stop, or the first",
+        default="given", description="an answer in several places, none at its start: stop, or take the first"
     )
 
     @property

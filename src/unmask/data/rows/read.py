@@ -1,7 +1,7 @@
 """read_rows: the rows of any file, or of a program, as examples.
 
-file -> records (records.py; converters: conll.py, squad.py, label_studio.py)
-     -> examples (texts.py, tagged.py, spans.py, questions.py)
+file -> records (records.py; converters: conll.py, label_studio.py, questions.py)
+     -> examples (texts.py, tagged.py, questions.py)
 """
 
 from collections.abc import Collection
@@ -15,8 +15,7 @@ from unmask.data.rows.questions import question_examples
 from unmask.data.rows.readers.memory import Source
 from unmask.data.rows.readers.records import BY_NAME, Form, read_records
 from unmask.data.rows.schemes import SchemeName
-from unmask.data.rows.spans import span_examples
-from unmask.data.rows.tagged import tagged_examples, token_columns
+from unmask.data.rows.tagged import span_examples, tagged_examples, token_columns
 from unmask.data.rows.texts import text_examples
 from unmask.data.textfiles import ReadLog, inner_suffix
 from unmask.errors import UserError

@@ -97,11 +97,8 @@ def write_tags(tokens: int, found: Iterable[Chunk], scheme: SchemeName) -> list[
     tags = [OUTSIDE] * tokens
     before: Chunk = (0, 0, "")
     for start, stop, label in found:
-        if scheme == "plain":
-            tags[start:stop] = [label] * (stop - start)
-            continue
-        tags[start:stop] = [f"I-{label}"] * (stop - start)
-        if scheme != "IOB1" or (before[1] == start and before[2] == label):
+        tags[start:stop] = [label if scheme == "plain" else f"I-{label}"] * (stop - start)
+        if scheme in ("BIO", "BIOES") or (scheme == "IOB1" and before[1:] == (start, label)):
             tags[start] = f"B-{label}"
         if scheme == "BIOES":
             tags[stop - 1] = f"{'S' if stop == start + 1 else 'E'}-{label}"

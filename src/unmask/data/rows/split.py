@@ -101,5 +101,4 @@ def connected(keys: Iterable[Iterable[Hashable]]) -> list[list[int]]:
 
 
 def _hash(example: Example, seed: int) -> bytes:
-    content = json.dumps([seed, example.text, example.pair], ensure_ascii=True)
-    return hashlib.sha256(content.encode()).digest()
+    return hashlib.sha256(json.dumps([seed, example.text, example.pair]).encode()).digest()

@@ -96,8 +96,7 @@ def _minimal(row: Mapping[str, Any], where: str) -> tuple[dict[str, Any], dict[s
 
 def _type_of(value: Mapping[str, Any]) -> str | None:
     """The type of a result: one that labels a whole text, or a span of it."""
-    spans = (key for key in value if key.endswith("labels") and "start" in value)
-    return next((key for key in ONE_VALUE if key in value), None) or next(spans, None)
+    return next((key for key in value if key in ONE_VALUE or (key.endswith("labels") and "start" in value)), None)
 
 
 def _labels(value: Mapping[str, Any], where: str) -> list[Any]:
