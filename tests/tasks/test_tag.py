@@ -367,7 +367,7 @@ def test_files_are_read_as_their_names_say(tokenizer: Tokenizer, tagged: Path, t
     assert len(tagged_of(tagged).examples) == 60
     with pytest.raises(UserError, match=r"RIVER.*is not among the 2 labels"):
         (tmp_path / "new.conll").write_text("river\tB-RIVER\n")
-        check_targets(tagged_of(tmp_path / "new.conll").examples, "tags", tagger.labels)
+        check_targets(tagged_of(tmp_path / "new.conll").examples, "tags", tagger.labels, of="the training data")
 
 
 def test_empty_texts_have_no_rows(tokenizer: Tokenizer) -> None:

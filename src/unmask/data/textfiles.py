@@ -279,8 +279,7 @@ class TextFile:
                 blank = blank and not line.strip()
                 yield number, line
         except (EOFError, OSError, zlib.error) as error:
-            cut = isinstance(error, EOFError)
-            what = "is cut short: its compressed data ends too early" if cut else f"is damaged ({error})"
+            what = "is cut short" if isinstance(error, EOFError) else f"is damaged ({error})"
             log.skip(UserError(f"{self.name} {what}, after line {number:,}", hint="copy or download it again"))
             return
         if blank and log.skipped == skipped_before:

@@ -138,7 +138,8 @@ class TextTask(Task[P]):
     def encode(self, examples: Examples) -> tuple[list[EncodedRow], Notes]:
         """Raises UserError for a label that is not the task's."""
         if self.labels:
-            check_targets([one for one in examples if one.target is not None], self.reads, self.labels)
+            labelled = [one for one in examples if one.target is not None]
+            check_targets(labelled, self.reads, self.labels, "the training data")
         pairs = [example.pair for example in examples]
         encoded = self.tokenizer.encode_batch(
             [example.text for example in examples],

@@ -356,9 +356,9 @@ def test_json_lines_without_spans_and_without_rows(write: Write) -> None:
 def test_tags_never_seen(write: Write) -> None:
     path = write(NER)
     examples = tagged_of(path).examples
-    assert check_targets(examples, "tags", ["ORG", "PER", "LOC", "MISC"])[0] == examples
+    assert check_targets(examples, "tags", ["ORG", "PER", "LOC", "MISC"], of="the training data")[0] == examples
     with pytest.raises(UserError) as raised:
-        check_targets(examples, "tags", ["ORG", "LOC", "PERS"])
+        check_targets(examples, "tags", ["ORG", "LOC", "PERS"], of="the training data")
     error = raised.value
     assert error.message == f'{path}, line 1: label "PER" is not among the 3 labels of the training data'
     assert error.facts["given"] == "on 'Peter Blackburn'"
@@ -370,5 +370,5 @@ def test_tags_never_seen(write: Write) -> None:
 def test_shown_tags_are_not_too_many() -> None:
     example = Example("a", None, Spans((Span(0, 1, "new"),)), "1", 1, "f")
     with pytest.raises(UserError) as raised:
-        check_targets([example], "tags", [f"T{number:02}" for number in range(SHOWN + 1)])
+        check_targets([example], "tags", [f"T{number:02}" for number in range(SHOWN + 1)], of="the training data")
     assert raised.value.facts["allowed"].endswith("T15, ...")

@@ -222,7 +222,7 @@ def test_labels_are_checked(tmp_path: Path) -> None:
     first, *facts = str(caught.value).splitlines()
     assert first == f'{path}, line 3: label "sprots" is not among the 2 labels of train.csv'
     assert any("did you mean sports" in fact for fact in facts)
-    kept, notes = check_targets(examples, "label", ["sports"], unknown="skip")
+    kept, notes = check_targets(examples, "label", ["sports"], of="the training data", unknown="skip")
     assert kept == examples[:1] and "left out: 2" in notes[-1]
 
 

@@ -11,11 +11,7 @@ from unmask.errors import UserError, did_you_mean, suggest
 
 
 def check_targets(
-    examples: Sequence[Example],
-    kind: RowKind,
-    labels: Iterable[str],
-    of: str = "the training data",
-    unknown: UnknownLabels = "stop",
+    examples: Sequence[Example], kind: RowKind, labels: Iterable[str], of: str, unknown: UnknownLabels = "stop"
 ) -> tuple[list[Example], tuple[str, ...]]:
     """The examples whose labels are among these, the labels of `of` (a file or a model), and notes.
 

@@ -92,9 +92,7 @@ def for_file(options: ReadOptions, path: str, inherited: Collection[str]) -> Rea
     return changed(options, **{name: value for name, value in away.items() if name in inherited})
 
 
-def detect_format(
-    file: TextFile, options: ReadOptions, log: ReadLog, form: Form = "texts"
-) -> Format | Literal["squad"]:
+def detect_format(file: TextFile, options: ReadOptions, log: ReadLog, form: Form) -> Format | Literal["squad"]:
     """The format of a file: as the option says, else by its content and name. Notes one that the name does not tell."""
     named = BY_NAME.get(inner_suffix(file.path))
     found: Format | None = options.format
@@ -109,9 +107,8 @@ def detect_format(
             log.note("{name}: read as {format} (to change: --input-format)", file.name, message(FORMATS[found][0]))
     format = found or named or ("conll" if form == "tokens" else "txt")
     if format == "conll" and form != "tokens":
-        raise UserError(
-            f"{file.name} is CoNLL, which holds tags of tokens", hint="--task tag, or --input-format of what it is"
-        )
+        hint = "--task tag, or --input-format of what it is"
+        raise UserError(f"{file.name} is CoNLL, which holds tags of tokens", hint=hint)
     return format
 
 
